@@ -1,0 +1,248 @@
+//! What an idle socket costs: memory and time of the processor, after its device has said who it is
+//! and sent and received a message. The same is asked of a Socket.IO server on Node.js.
+#![expect(clippy::print_stdout, reason = "a bench speaks to the terminal")]
+#![expect(clippy::unwrap_used, reason = "a bench that fails may stop")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use bench::figures::figure;
+use bench::process::{cpu, memory};
+use bench::server::Server;
+use bench::wire::{Http, Inbox, Socket};
+
+/// Sockets; `SECUREVOX_BENCH_SOCKETS` overrides it.
+const SOCKETS: usize = 10_000;
+/// How many are opened at once.
+const AT_ONCE: usize = 64;
+/// Idle time that is watched: two rounds of pings.
+const IDLE: Duration = Duration::from_secs(40);
+/// KiB that a socket may hold; `socket.io` on Node.js holds 17.
+const AIM: f64 = 14.0;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        #[expect(clippy::disallowed_methods, reason = "a benchmark is told how large it is to be")]
+        let count = std::env::var("SECUREVOX_BENCH_SOCKETS").ok().and_then(|s| s.parse().ok());
+        let count = count.unwrap_or(SOCKETS);
+        let mut people = Arc::default();
+        for speech in [Speech::Plain, Speech::SocketIo] {
+            let dir = tempfile::tempdir().unwrap();
+            people = Arc::new(settle_in(dir.path(), count).await);
+            let server = Server::start(dir.path(), &[]).await;
+            let aim = Some(("settled", AIM));
+            measure(&format!("SecureVOX {}", speech.path()), &server, speech, &people, aim).await;
+        }
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peer/socketio.mjs");
+        if script.with_file_name("node_modules").is_dir() {
+            let peer = Server::peer(&script).await;
+            measure("Node.js socket.io", &peer, Speech::SocketIo, &people, None).await;
+        } else {
+            println!("Node.js socket.io: not installed (npm ci in benches/peer)");
+        }
+    });
+}
+
+/// One account, and the conversation it has with its neighbour.
+struct Person {
+    token: String,
+    conversation: String,
+}
+
+/// Registers people and lets each two of them open a conversation; the server that did this work
+/// ends, so that no memory it needed for that is there when sockets are measured.
+async fn settle_in(dir: &Path, count: usize) -> Vec<Person> {
+    let server = Server::start(dir, &[]).await;
+    let mut tasks = JoinSet::new();
+    for part in 0..AT_ONCE {
+        let address = server.address.clone();
+        tasks.spawn(async move {
+            let mut http = Http::open(&address).await.unwrap();
+            let mut people = Vec::new();
+            for n in (part * 2..count).step_by(AT_ONCE * 2) {
+                let (_, first) = register(&mut http, n).await;
+                let (other, second) = register(&mut http, n + 1).await;
+                let body = json!({ "kind": "direct", "members": [other] });
+                let made = http.ask("POST", "/api/conversations", &first, body).await;
+                let conversation = made["id"].as_str().unwrap().to_owned();
+                people.push(Person { token: first, conversation: conversation.clone() });
+                people.push(Person { token: second, conversation });
+            }
+            people
+        });
+    }
+    tasks.join_all().await.into_iter().flatten().collect()
+}
+
+async fn register(http: &mut Http, n: usize) -> (String, String) {
+    let body = json!({
+        "phone": format!("+4915110{n:06}"), "password": "a long enough password",
+        "name": "Ann", "device": { "name": "phone", "platform": "bench" },
+    });
+    let me = http.ask("POST", "/api/auth/register", "", body).await;
+    let text = |at: &str| me.pointer(at).unwrap().as_str().unwrap().to_owned();
+    (text("/user/id"), text("/access_token"))
+}
+
+/// How a client speaks to its server.
+#[derive(Clone, Copy)]
+enum Speech {
+    Plain,
+    SocketIo,
+}
+
+impl Speech {
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Plain => "/ws",
+            Self::SocketIo => "/socket.io/?EIO=4&transport=websocket",
+        }
+    }
+
+    fn request(self, id: u64, event: &str, data: &Value) -> String {
+        match self {
+            Self::Plain => json!({ "id": id, "event": event, "data": data }).to_string(),
+            Self::SocketIo => format!("42{id}{}", json!([event, data])),
+        }
+    }
+
+    /// Whether a frame answers the request `id`.
+    fn answers(self, frame: &str, id: u64) -> bool {
+        match self {
+            Self::Plain => frame.contains(&format!("\"reply\":{id}")),
+            Self::SocketIo => frame.starts_with(&format!("43{id}[")),
+        }
+    }
+}
+
+/// A client: the socket and what it has heard.
+struct Client {
+    speech: Speech,
+    socket: Socket,
+    inbox: Inbox,
+}
+
+impl Client {
+    /// Connects and says who it is.
+    async fn enter(address: &str, speech: Speech, token: &str) -> Self {
+        let (socket, inbox) = Socket::open(address, speech.path()).await.unwrap();
+        let mut client = Self { speech, socket, inbox };
+        if matches!(speech, Speech::SocketIo) {
+            client.socket.say("40").await;
+            client.hear(|frame| frame.starts_with("40")).await;
+        }
+        client.ask(0, "authenticate", &json!({ "token": token })).await;
+        client.ask(1, "sync", &json!({ "cursors": {} })).await;
+        client
+    }
+
+    async fn ask(&mut self, id: u64, event: &str, data: &Value) {
+        self.socket.say(&self.speech.request(id, event, data)).await;
+        let speech = self.speech;
+        let reply = self.hear(|frame| speech.answers(frame, id)).await;
+        assert!(!reply.contains("\"error\""), "{reply}");
+    }
+
+    /// Waits for a certain frame.
+    async fn hear(&mut self, is_it: impl Fn(&str) -> bool) -> String {
+        loop {
+            let frame = self.socket.hear(&mut self.inbox).await.unwrap(); // the socket stays
+            if is_it(&frame) {
+                return frame;
+            }
+        }
+    }
+}
+
+async fn measure(
+    name: &str,
+    server: &Server,
+    speech: Speech,
+    people: &Arc<Vec<Person>>,
+    aim: bench::figures::Aim,
+) {
+    let pid = server.pid();
+    drop(Client::enter(&server.address, speech, &people[0].token).await); // what is made only once
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (before, began) = (memory(pid), Instant::now());
+
+    let gate = Arc::new(Semaphore::new(AT_ONCE));
+    let (here, spoke) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let talk = Arc::new(Semaphore::new(0));
+    let mut clients = JoinSet::new();
+    for n in 0..people.len() {
+        let permit = Arc::clone(&gate).acquire_owned().await.unwrap();
+        let (address, people) = (server.address.clone(), Arc::clone(people));
+        let (here, spoke, talk) = (Arc::clone(&here), Arc::clone(&spoke), Arc::clone(&talk));
+        clients.spawn(async move {
+            let client = Client::enter(&address, speech, &people[n].token).await;
+            here.fetch_add(1, Ordering::Relaxed);
+            drop(permit);
+            let turn = talk.acquire_owned().await.unwrap();
+            live(client, &people[n].conversation, turn, &spoke).await;
+        });
+    }
+    let all = people.len();
+    until(&here, all).await;
+    let rate = rational(all) / began.elapsed().as_secs_f64();
+    figure("sockets", &format!("{name}: connected and authenticated"), "/s", &[("", rate)], None);
+    let opened = memory(pid);
+
+    talk.add_permits(AT_ONCE);
+    until(&spoke, all).await;
+    let said = memory(pid);
+
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let used = cpu(pid);
+    tokio::time::sleep(IDLE).await;
+    let used = cpu(pid) - used;
+    let settled = memory(pid);
+
+    let each = |after: f64, before: f64| (after - before) / 1024.0 / rational(all);
+    let values = [
+        ("opened", each(opened.resident, before.resident)),
+        ("after a message", each(said.resident, before.resident)),
+        ("settled", each(settled.resident, before.resident)),
+        ("of that heap", each(settled.anonymous, before.anonymous)),
+    ];
+    figure("sockets", &format!("{name}: memory per socket, {all} idle"), "KiB", &values, aim);
+    let micros = used.as_secs_f64() * 1e6 / rational(all) / IDLE.as_secs_f64();
+    figure("sockets", &format!("{name}: CPU per idle socket"), "µs/s", &[("", micros)], None);
+    let megabytes = before.resident / 1024.0 / 1024.0;
+    figure("sockets", &format!("{name}: memory before"), "MiB", &[("", megabytes)], None);
+    assert_eq!(clients.len(), all, "no socket ended");
+}
+
+/// Says one thing, then answers pings for ever.
+async fn live(
+    mut client: Client,
+    conversation: &str,
+    turn: OwnedSemaphorePermit,
+    spoke: &AtomicUsize,
+) {
+    let body = "x".repeat(200);
+    let data = json!({ "conversation_id": conversation, "client_id": "1", "body": body });
+    client.ask(2, "send_message", &data).await;
+    drop(turn);
+    spoke.fetch_add(1, Ordering::Relaxed);
+    client.hear(|_| false).await;
+}
+
+async fn until(count: &AtomicUsize, all: usize) {
+    while count.load(Ordering::Relaxed) < all {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+const fn rational(count: usize) -> f64 {
+    count as f64
+}

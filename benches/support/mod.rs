@@ -1,0 +1,10 @@
+//! What the benchmarks share: a server process, a client's end of the wire, and figures.
+
+#![expect(clippy::print_stdout, reason = "a benchmark speaks to the terminal")]
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on stops")]
+#![expect(clippy::missing_panics_doc, reason = "all of it stops when something is wrong")]
+
+pub mod figures;
+pub mod process;
+pub mod server;
+pub mod wire;

@@ -1,0 +1,169 @@
+//! A client's end of the wire, as thin as it can be, so that what is measured is the server.
+
+use std::io;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+/// A connection that asks one thing after the other.
+pub struct Http(BufReader<TcpStream>);
+
+impl Http {
+    pub async fn open(address: &str) -> io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    /// Asks, and gives the answer, which must be a success.
+    pub async fn ask(&mut self, method: &str, path: &str, token: &str, body: Value) -> Value {
+        let (status, answer) = self.try_ask(method, path, token, Some(body)).await.unwrap();
+        assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
+        answer
+    }
+
+    pub async fn try_ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        token: &str,
+        body: Option<Value>,
+    ) -> io::Result<(u16, Value)> {
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        let bearer = if token.is_empty() {
+            String::new()
+        } else {
+            format!("authorization: Bearer {token}\r\n")
+        };
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: bench\r\n{bearer}content-type: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len(),
+        );
+        self.0.get_mut().write_all(request.as_bytes()).await?;
+        let (status, length) = head(&mut self.0).await?;
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).await?;
+        Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
+    }
+}
+
+/// Reads the head of an answer: its status, and how long its body is.
+async fn head(stream: &mut BufReader<TcpStream>) -> io::Result<(u16, usize)> {
+    let (mut status, mut length, mut line) = (0, 0, String::new());
+    loop {
+        line.clear();
+        if stream.read_line(&mut line).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let text = line.trim_end().to_ascii_lowercase();
+        if let Some(rest) = text.strip_prefix("http/1.1 ") {
+            status = rest.split(' ').next().and_then(|s| s.parse().ok()).unwrap_or(0);
+        } else if let Some(rest) = text.strip_prefix("content-length: ") {
+            length = rest.parse().unwrap_or(0);
+        } else if text.is_empty() {
+            return Ok((status, length));
+        }
+    }
+}
+
+/// A WebSocket that carries text in single frames; it may be used from several tasks.
+pub struct Socket(TcpStream);
+
+/// What has come and was not looked at yet.
+#[derive(Default)]
+pub struct Inbox(Vec<u8>);
+
+const TEXT: u8 = 1;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
+
+impl Socket {
+    /// Opens one at `path`; the server may have spoken already.
+    pub async fn open(address: &str, path: &str) -> io::Result<(Self, Inbox)> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let mut stream = BufReader::with_capacity(1024, stream);
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: {address}\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
+             sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        stream.get_mut().write_all(request.as_bytes()).await?;
+        let (status, _) = head(&mut stream).await?;
+        if status != 101 {
+            return Err(io::Error::other(format!("no upgrade: {status}")));
+        }
+        let early = Inbox(stream.buffer().to_vec());
+        Ok((Self(stream.into_inner()), early))
+    }
+
+    pub async fn say(&self, text: &str) {
+        self.frame(TEXT, text.as_bytes()).await;
+    }
+
+    /// A masked frame; the mask is zero, which is as much work for the server as any other.
+    async fn frame(&self, opcode: u8, payload: &[u8]) {
+        let mut frame = vec![0x80 | opcode];
+        match u8::try_from(payload.len()) {
+            Ok(short @ ..126) => frame.push(0x80 | short),
+            _ => {
+                frame.push(0x80 | 126);
+                frame.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
+            }
+        }
+        frame.extend([0; 4]);
+        frame.extend(payload);
+        loop {
+            self.0.writable().await.unwrap();
+            match self.0.try_write(&frame) {
+                Ok(sent) => return assert_eq!(sent, frame.len(), "a frame fits into the kernel"),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => panic!("the server ended the socket: {error}"),
+            }
+        }
+    }
+
+    /// The next text; pings of either protocol are answered on the way. `None` is the end.
+    pub async fn hear(&self, inbox: &mut Inbox) -> Option<String> {
+        loop {
+            while let Some((opcode, payload)) = inbox.take() {
+                match opcode {
+                    TEXT if payload == b"2" => self.frame(TEXT, b"3").await,
+                    TEXT => return Some(String::from_utf8(payload).unwrap()),
+                    PING => self.frame(PONG, &payload).await,
+                    CLOSE => return None,
+                    _ => {}
+                }
+            }
+            self.0.readable().await.unwrap();
+            let mut buffer = [0; 16384];
+            match self.0.try_read(&mut buffer) {
+                Ok(0) => return None,
+                Ok(count) => inbox.0.extend(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+impl Inbox {
+    /// The oldest whole frame.
+    fn take(&mut self) -> Option<(u8, Vec<u8>)> {
+        let [first, second, ..] = self.0[..] else { return None };
+        let (begin, length) = match second {
+            126 => (4, usize::from(u16::from_be_bytes(self.0.get(2..4)?.try_into().unwrap()))),
+            127 => (
+                10,
+                usize::try_from(u64::from_be_bytes(self.0.get(2..10)?.try_into().unwrap()))
+                    .unwrap(),
+            ),
+            short => (2, usize::from(short)),
+        };
+        let payload = self.0.get(begin..begin + length)?.to_vec();
+        self.0.drain(..begin + length);
+        Some((first & 0x0f, payload))
+    }
+}

@@ -1,0 +1,17 @@
+-- Who knows whom, and who wants to hear nothing of whom.
+
+-- Two rows for two people, one as each of them sees it.
+CREATE TABLE contacts (
+    user_id  BLOB NOT NULL CONSTRAINT contacts_user_id_fkey REFERENCES users (id),
+    other_id BLOB NOT NULL CONSTRAINT contacts_other_id_fkey REFERENCES users (id),
+    state    TEXT NOT NULL CHECK (state IN ('pending_out', 'pending_in', 'accepted')),
+    since    INTEGER NOT NULL,
+    PRIMARY KEY (user_id, other_id)
+) WITHOUT ROWID;
+
+CREATE TABLE blocks (
+    user_id  BLOB NOT NULL CONSTRAINT blocks_user_id_fkey REFERENCES users (id),
+    other_id BLOB NOT NULL CONSTRAINT blocks_other_id_fkey REFERENCES users (id),
+    since    INTEGER NOT NULL,
+    PRIMARY KEY (user_id, other_id)
+) WITHOUT ROWID;

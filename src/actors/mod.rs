@@ -1,0 +1,9 @@
+//! What lives longer than a request. Each actor here is a struct, its messages and a handle with
+//! plain methods; `tree.rs` shows who is supervised by whom.
+
+pub mod chat;
+pub mod housekeeping;
+pub mod sessions;
+pub mod store_health;
+pub mod supervision;
+pub mod tree;

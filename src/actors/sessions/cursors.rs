@@ -1,0 +1,286 @@
+//! What a socket has been sent of each conversation: pure, so that order can be tested by itself.
+
+use std::collections::{HashMap, VecDeque};
+
+use base::ids::ConversationId;
+
+/// How far one conversation has come on one socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cursor {
+    /// Sent up to here.
+    sent: i64,
+    /// Where sending began on this socket; below it the device asks with `sync`.
+    from: i64,
+    /// The newest `seq` known to exist.
+    known: i64,
+}
+
+/// A piece of history that must be read from the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gap {
+    pub(super) conversation: ConversationId,
+    /// Read what follows this.
+    pub(super) after: i64,
+    /// Stop here; `None` reads to the end and goes on with what is live.
+    until: Option<i64>,
+    /// What was known to exist when the reading began: only of that an empty page says something.
+    seen: i64,
+}
+
+/// All conversations of one session.
+#[derive(Debug, Default)]
+pub(super) struct Cursors {
+    all: HashMap<ConversationId, Cursor>,
+    gaps: VecDeque<Gap>,
+    /// Until the device's first `sync` (or a short while) nothing is sent, only noted.
+    holding: bool,
+}
+
+impl Cursors {
+    /// A new socket: what was sent to the one before may be lost, so only a `sync` goes below it.
+    pub(super) fn attach(&mut self) {
+        self.holding = true;
+        self.gaps.clear();
+        for cursor in self.all.values_mut() {
+            cursor.from = cursor.sent;
+        }
+    }
+
+    /// The newest `seq` of each conversation. A fresh session begins there, since what was said
+    /// before is asked for with `sync`; in one that lived before, a conversation not seen yet
+    /// begins where the person joined it.
+    pub(super) fn load(&mut self, positions: &[(ConversationId, i64, i64)], fresh: bool) {
+        for &(conversation, last, joined) in positions {
+            let begin = if fresh { last } else { joined };
+            let new = Cursor { sent: begin, from: begin, known: last };
+            let cursor = self.all.entry(conversation).or_insert(new);
+            if fresh {
+                (cursor.sent, cursor.from) = (begin, begin);
+            }
+            cursor.known = cursor.known.max(last);
+        }
+    }
+
+    /// Notes how far a conversation is. In one not seen before everything is read from the
+    /// database, which knows what the person may see.
+    pub(super) fn note(&mut self, conversation: ConversationId, seq: i64) {
+        let fresh = Cursor { sent: 0, from: 0, known: 0 };
+        let cursor = self.all.entry(conversation).or_insert(fresh);
+        cursor.known = cursor.known.max(seq);
+        self.seek_gap(conversation);
+    }
+
+    /// Notes a message; true if it is the very next one and may be sent now.
+    pub(super) fn hear(&mut self, conversation: ConversationId, seq: i64) -> bool {
+        let Some(cursor) = self.all.get_mut(&conversation) else {
+            self.note(conversation, seq);
+            return false;
+        };
+        cursor.known = cursor.known.max(seq);
+        if self.holding || seq <= cursor.sent {
+            return false;
+        }
+        let catching_up =
+            self.gaps.iter().any(|gap| gap.conversation == conversation && gap.until.is_none());
+        if catching_up {
+            return false;
+        }
+        if seq == cursor.sent + 1 {
+            cursor.sent = seq;
+            return true;
+        }
+        let after = cursor.sent;
+        self.gaps.push_back(Gap { conversation, after, until: None, seen: 0 });
+        false
+    }
+
+    /// The device told what it has.
+    pub(super) fn sync(&mut self, conversation: ConversationId, has: i64, last: i64, joined: i64) {
+        let has = has.clamp(joined.min(last), last.max(joined));
+        let begin = Cursor { sent: has, from: has, known: last };
+        let cursor = self.all.entry(conversation).or_insert(begin);
+        cursor.known = cursor.known.max(last);
+        if self.holding {
+            cursor.sent = has;
+            cursor.from = has;
+        } else if has < cursor.from {
+            let until = Some(cursor.from);
+            cursor.from = has;
+            // A second `sync` that goes further back makes one longer gap, not another one.
+            let mut later = self.gaps.iter_mut().skip(1);
+            let same = later.find(|gap| gap.conversation == conversation && gap.until.is_some());
+            match same {
+                Some(gap) => gap.after = has,
+                None => self.gaps.push_back(Gap { conversation, after: has, until, seen: 0 }),
+            }
+        }
+    }
+
+    /// From now on messages flow; what was noted meanwhile is read from the database.
+    pub(super) fn release(&mut self) {
+        self.holding = false;
+        self.seek_gaps();
+    }
+
+    /// Looks for conversations that are behind what is known, once messages flow.
+    pub(super) fn seek_gaps(&mut self) {
+        let all: Vec<_> = self.all.keys().copied().collect();
+        for conversation in all {
+            self.seek_gap(conversation);
+        }
+    }
+
+    fn seek_gap(&mut self, conversation: ConversationId) {
+        let Some(cursor) = self.all.get(&conversation).filter(|_| !self.holding) else { return };
+        let open = |gap: &Gap| gap.conversation == conversation && gap.until.is_none();
+        if cursor.known > cursor.sent && !self.gaps.iter().any(open) {
+            self.gaps.push_back(Gap { conversation, after: cursor.sent, until: None, seen: 0 });
+        }
+    }
+
+    /// The next piece to read, if messages flow and any is missing.
+    pub(super) fn next_gap(&mut self) -> Option<Gap> {
+        let gap = self.gaps.front_mut().filter(|_| !self.holding)?;
+        gap.seen = self.all.get(&gap.conversation).map_or(0, |cursor| cursor.known);
+        Some(*gap)
+    }
+
+    /// Takes note of a page read for the first gap: its last `seq`, and whether there may be more.
+    pub(super) fn fill(&mut self, gap: Gap, last: Option<i64>, full: bool) {
+        let Some(front) = self.gaps.front_mut().filter(|front| **front == gap) else { return };
+        let reached = last.unwrap_or(gap.after);
+        front.after = reached;
+        let done = match gap.until {
+            Some(until) => !full || reached >= until,
+            None => {
+                let Some(cursor) = self.all.get_mut(&gap.conversation) else {
+                    self.gaps.pop_front();
+                    return;
+                };
+                cursor.sent = cursor.sent.max(reached);
+                if !full && last.is_none() {
+                    cursor.sent = cursor.sent.max(gap.seen); // hidden from this person
+                }
+                !full && cursor.sent >= cursor.known
+            }
+        };
+        if done {
+            self.gaps.pop_front();
+        }
+    }
+
+    /// Whether a message of a page read for `gap` is to be sent.
+    pub(super) fn wants(gap: Gap, seq: i64) -> bool {
+        seq > gap.after && gap.until.is_none_or(|until| seq <= until)
+    }
+
+    /// The person is no longer in a conversation.
+    pub(super) fn forget(&mut self, conversation: ConversationId) {
+        self.all.remove(&conversation);
+        self.gaps.retain(|gap| gap.conversation != conversation);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn opened(last: i64) -> (Cursors, ConversationId) {
+        let mut cursors = Cursors::default();
+        let conversation = ConversationId::new();
+        cursors.attach();
+        cursors.load(&[(conversation, last, 0)], true);
+        (cursors, conversation)
+    }
+
+    /// Reads gaps from an imagined database until there are none; gives what was sent.
+    fn settle(cursors: &mut Cursors, last: i64, page: i64) -> Vec<i64> {
+        let mut sent = Vec::new();
+        while let Some(gap) = cursors.next_gap() {
+            let rows: Vec<_> = (gap.after + 1..=last.min(gap.after + page)).collect();
+            sent.extend(rows.iter().copied().filter(|seq| Cursors::wants(gap, *seq)));
+            cursors.fill(gap, rows.last().copied(), rows.len() as i64 == page);
+        }
+        sent
+    }
+
+    #[test]
+    fn without_a_sync_a_socket_hears_what_follows() {
+        let (mut cursors, c) = opened(7);
+        assert!(!cursors.hear(c, 8), "held until the first sync");
+        cursors.release();
+        assert_eq!(settle(&mut cursors, 8, 10), [8]);
+        assert!(cursors.hear(c, 9));
+    }
+
+    #[test]
+    fn a_gap_is_read_and_not_jumped() {
+        let (mut cursors, c) = opened(0);
+        cursors.release();
+        assert!(cursors.hear(c, 1));
+        assert!(!cursors.hear(c, 4));
+        assert!(!cursors.hear(c, 5));
+        assert_eq!(settle(&mut cursors, 5, 2), [2, 3, 4, 5]);
+        assert!(!cursors.hear(c, 5), "sent already");
+    }
+
+    #[test]
+    fn a_late_sync_fetches_only_what_was_before() {
+        let (mut cursors, c) = opened(5);
+        cursors.release();
+        assert!(cursors.hear(c, 6));
+        cursors.sync(c, 2, 6, 0);
+        assert_eq!(settle(&mut cursors, 6, 2), [3, 4, 5]);
+        assert!(cursors.hear(c, 7));
+    }
+
+    proptest! {
+        /// Whatever arrives when, after a `sync` from `has` each message comes once, in order.
+        #[test]
+        fn every_message_once_in_order(
+            before in 0i64..20,
+            has in 0i64..20,
+            steps in prop::collection::vec((0u8..4, 1i64..4), 0..60),
+        ) {
+            let (mut cursors, c) = opened(before);
+            let has = has.min(before);
+            let mut last = before;
+            let mut got: Vec<i64> = Vec::new();
+            let mut reading: Option<(Gap, Vec<i64>, bool)> = None;
+            cursors.load(&[(c, last, 0)], false);
+            cursors.seek_gaps();
+            cursors.sync(c, has, last, 0);
+            cursors.release();
+            for (what, n) in steps {
+                match what {
+                    0 => {                                   // said and heard
+                        last += 1;
+                        if cursors.hear(c, last) { got.push(last) }
+                    }
+                    1 => last += n,                          // said, not heard
+                    2 => match reading.take() {              // a page is read, then it arrives
+                        Some((gap, rows, full)) => {
+                            got.extend(rows.iter().copied().filter(|s| Cursors::wants(gap, *s)));
+                            cursors.fill(gap, rows.last().copied(), full);
+                        }
+                        None => if let Some(gap) = cursors.next_gap() {
+                            let rows: Vec<_> = (gap.after + 1..=last.min(gap.after + n)).collect();
+                            let full = rows.len() as i64 == n;
+                            reading = Some((gap, rows, full));
+                        },
+                    },
+                    _ => { cursors.load(&[(c, last, 0)], false); cursors.seek_gaps() }
+                }
+            }
+            if let Some((gap, rows, full)) = reading {
+                got.extend(rows.iter().copied().filter(|s| Cursors::wants(gap, *s)));
+                cursors.fill(gap, rows.last().copied(), full);
+            }
+            cursors.load(&[(c, last, 0)], false);
+            cursors.seek_gaps();
+            got.extend(settle(&mut cursors, last, 3));
+            prop_assert_eq!(got, (has + 1..=last).collect::<Vec<_>>());
+        }
+    }
+}

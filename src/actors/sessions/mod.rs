@@ -1,0 +1,174 @@
+//! Sessions: what a device's socket is attached to, and the way to everybody who is here.
+
+mod cursors;
+mod line;
+mod outgoing;
+mod registry;
+mod requests;
+mod session;
+mod switchboard;
+
+pub use line::{Answer, Blocked, Close, Down, Line};
+pub use outgoing::Outgoing;
+pub use requests::Error as RequestError;
+pub use session::Session;
+pub use switchboard::Switchboard;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use base::fault::{Fault, Kind};
+use base::ids::SessionId;
+use tokio::sync::oneshot;
+
+use self::session::{Attach, Detach, End, Flushed, Open, Request, Seed};
+use super::chat::Lanes;
+use super::supervision::{Nursery, Ref};
+use crate::config;
+use crate::domain::accounts::Me;
+use crate::domain::chat::{self, Chat};
+use crate::domain::{Deed, News};
+use crate::protocol::client::ClientEvent;
+
+/// The living side of the service: sessions, and the lanes they send through; cheap to clone.
+#[derive(Clone)]
+pub struct Living {
+    nursery: Nursery<Session>,
+    /// Who is here.
+    pub switchboard: Switchboard,
+    /// The deeds of chat.
+    pub chat: Chat,
+    /// Where messages get their order.
+    pub lanes: Lanes,
+    config: Arc<config::Sessions>,
+}
+
+/// Why a session cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The session could not be started, or ended at once.
+    #[error("no session can be opened just now: try again")]
+    NotStarted,
+    /// The database.
+    #[error(transparent)]
+    Chat(#[from] chat::Error),
+}
+
+impl Fault for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NotStarted => Kind::Unavailable,
+            Self::Chat(e) => e.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotStarted => "sessions/unavailable",
+            Self::Chat(e) => e.code(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        Some(1)
+    }
+}
+
+/// A socket's hold on its session; letting go of it tells the session that the socket is gone.
+pub struct SessionHandle {
+    actor: Ref<Session>,
+    number: u64,
+    /// Names the session.
+    pub id: SessionId,
+    /// Whether it was waiting for its device to come back.
+    pub resumed: bool,
+}
+
+impl Living {
+    /// Puts the parts together.
+    pub fn new(
+        nursery: Nursery<Session>,
+        switchboard: Switchboard,
+        chat: Chat,
+        lanes: Lanes,
+        config: config::Sessions,
+    ) -> Self {
+        Self { nursery, switchboard, chat, lanes, config: Arc::new(config) }
+    }
+
+    /// Attaches a socket to the device's waiting session, or to a new one. Events flow once
+    /// [`SessionHandle::open`] is called.
+    ///
+    /// # Errors
+    /// [`Error`] if no session can be had.
+    pub async fn attach(&self, me: Me, line: Line) -> Result<SessionHandle, Error> {
+        for entry in self.switchboard.registry.of_device(me.user, me.device) {
+            if !entry.attached.load(Ordering::Acquire)
+                && let Some(handle) = offer(&entry.actor, line.clone()).await?
+            {
+                return Ok(handle);
+            }
+        }
+        let (user, device) = (me.user, me.device);
+        let id = SessionId::new();
+        let seed = Arc::new(Seed { me, id, living: self.clone() });
+        let factory = move |_: &mut _| Session::new(seed.clone());
+        let started = self.nursery.start(&id.to_string(), factory).await;
+        let actor = started.map_err(|_| Error::NotStarted)?;
+        let handle = offer(&actor, line).await?.ok_or(Error::NotStarted)?;
+        // Looked at when the new one is among them, so that many at once do not all pass.
+        let mine = self.switchboard.registry.of_device(user, device);
+        for oldest in mine.iter().take(mine.len().saturating_sub(self.config.per_device)) {
+            let _ = oldest.actor.insist(End(Close::TooMany)); // gone already is as good
+        }
+        Ok(handle)
+    }
+
+    /// Hands a deed's news to those who are here, and gives its answer.
+    pub fn tell<T>(&self, deed: Deed<T>) -> T {
+        for News { to, event } in &deed.news {
+            self.switchboard.announce(to, &Outgoing::new(event));
+        }
+        deed.answer
+    }
+}
+
+/// Offers a socket; `None` if the session has one by now or is gone.
+async fn offer(actor: &Ref<Session>, line: Line) -> Result<Option<SessionHandle>, Error> {
+    let (ready, answer) = oneshot::channel();
+    if actor.ask(Attach { line, ready }).await != Ok(true) {
+        return Ok(None);
+    }
+    match answer.await {
+        Ok(handle) => Ok(Some(handle?)),
+        Err(_) => Err(Error::NotStarted),
+    }
+}
+
+impl SessionHandle {
+    /// The device has been told that it is in: events may flow.
+    pub fn open(&self) {
+        let _ = self.actor.insist(Open(self.number)); // gone: its Drop has closed the socket
+    }
+
+    /// Passes a request on; false if the session is gone or does not keep up.
+    pub fn request(&self, id: Option<u64>, event: ClientEvent) -> bool {
+        self.actor.tell(Request { id, event }).is_ok()
+    }
+
+    /// Everything before the fence is on its way.
+    pub fn flushed(&self) {
+        let _ = self.actor.insist(Flushed(self.number)); // gone: its Drop has closed the socket
+    }
+
+    /// Ends the session: its device turned out to be signed out.
+    pub fn end(&self) {
+        let _ = self.actor.insist(End(Close::SignedOut)); // gone already is as good
+    }
+}
+
+impl Drop for SessionHandle {
+    fn drop(&mut self) {
+        let _ = self.actor.insist(Detach(self.number)); // gone already is as good
+    }
+}

@@ -1,0 +1,62 @@
+//! An event on its way to many sockets: serialised once, framed once for each kind of socket.
+
+use std::sync::{Arc, OnceLock};
+
+use base::ids::ConversationId;
+use bytestring::ByteString;
+
+use crate::protocol::server::ServerEvent;
+
+/// Cheap to clone; all clones share the text.
+#[derive(Clone, Debug)]
+pub struct Outgoing(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    name: &'static str,
+    data: String,
+    place: Option<(ConversationId, i64)>,
+    plain: OnceLock<ByteString>,
+    socket_io: OnceLock<ByteString>,
+}
+
+impl Outgoing {
+    /// Serialises an event.
+    pub fn new(event: &ServerEvent) -> Self {
+        let place = match event {
+            ServerEvent::Message(message) => Some((message.conversation_id, message.seq)),
+            _ => None,
+        };
+        #[expect(clippy::expect_used, reason = "the shapes of protocol/ have text keys only")]
+        let data = serde_json::to_string(event).expect("a protocol shape serialises");
+        Self(Arc::new(Inner {
+            name: event.name(),
+            data,
+            place,
+            plain: OnceLock::new(),
+            socket_io: OnceLock::new(),
+        }))
+    }
+
+    /// The event's name.
+    pub fn name(&self) -> &'static str {
+        self.0.name
+    }
+
+    /// Where in the order of a conversation it stands, if it is a message.
+    pub fn place(&self) -> Option<(ConversationId, i64)> {
+        self.0.place
+    }
+
+    /// As a frame on `/ws`.
+    pub fn plain(&self) -> ByteString {
+        let frame = || format!(r#"{{"event":"{}","data":{}}}"#, self.0.name, self.0.data).into();
+        self.0.plain.get_or_init(frame).clone()
+    }
+
+    /// As an Engine.IO message with a Socket.IO event in the main namespace.
+    pub fn socket_io(&self) -> ByteString {
+        let frame = || format!(r#"42["{}",{}]"#, self.0.name, self.0.data).into();
+        self.0.socket_io.get_or_init(frame).clone()
+    }
+}

@@ -1,0 +1,112 @@
+//! Which sessions live on this node, by person: the local half of the directory.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use base::ids::{DeviceId, SessionId, UserId};
+
+use super::session::{Missed, Session};
+use crate::actors::supervision::Ref;
+
+const SHARDS: usize = 64;
+
+/// One living session.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) session: SessionId,
+    pub(super) device: DeviceId,
+    /// Whether a socket is attached.
+    pub(super) attached: Arc<AtomicBool>,
+    /// The session was told to look into the database and has not begun to.
+    pub(super) told: Arc<AtomicBool>,
+    pub(super) actor: Ref<Session>,
+}
+
+impl Entry {
+    /// Tells the session to look into the database, once however often this is said.
+    pub(super) fn missed(&self) {
+        if !self.told.swap(true, Ordering::AcqRel) {
+            let _ = self.actor.insist(Missed); // gone: nobody to tell
+        }
+    }
+}
+
+/// All living sessions.
+pub(super) struct Registry {
+    shards: Vec<Mutex<HashMap<UserId, Vec<Entry>>>>,
+    hasher: RandomState,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        let shards = std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
+        Self { shards, hasher: RandomState::new() }
+    }
+}
+
+impl Registry {
+    fn shard(&self, user: UserId) -> MutexGuard<'_, HashMap<UserId, Vec<Entry>>> {
+        #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash will do")]
+        let n = self.hasher.hash_one(user) as usize % SHARDS;
+        self.shards[n].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn add(&self, user: UserId, entry: Entry) {
+        self.shard(user).entry(user).or_default().push(entry);
+    }
+
+    pub(super) fn remove(&self, user: UserId, session: SessionId) {
+        let mut shard = self.shard(user);
+        if let Some(entries) = shard.get_mut(&user) {
+            entries.retain(|entry| entry.session != session);
+            if entries.is_empty() {
+                shard.remove(&user);
+            }
+        }
+    }
+
+    /// Calls `with` for every session of a person, oldest first.
+    pub(super) fn each(&self, user: UserId, mut with: impl FnMut(&Entry)) {
+        if let Some(entries) = self.shard(user).get(&user) {
+            entries.iter().for_each(&mut with);
+        }
+    }
+
+    /// The sessions of one device, oldest first.
+    pub(super) fn of_device(&self, user: UserId, device: DeviceId) -> Vec<Entry> {
+        let mut found = Vec::new();
+        self.each(user, |entry| {
+            if entry.device == device {
+                found.push(entry.clone());
+            }
+        });
+        found
+    }
+
+    /// Every session there is.
+    pub(super) fn all(&self) -> Vec<Entry> {
+        let shards = self.shards.iter();
+        shards
+            .flat_map(|shard| {
+                let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+                shard.values().flatten().cloned().collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    /// People with an attached socket.
+    pub(super) fn people(&self) -> usize {
+        let here = |entries: &Vec<Entry>| {
+            entries.iter().any(|entry| entry.attached.load(Ordering::Relaxed))
+        };
+        let shards = self.shards.iter();
+        shards
+            .map(|shard| {
+                let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+                shard.values().filter(|entries| here(entries)).count()
+            })
+            .sum()
+    }
+}

@@ -1,0 +1,134 @@
+//! What a device asks of its session, and what is answered.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use base::fault::{Fault, Kind};
+use base::ids::UserId;
+use metrics::counter;
+use serde::Serialize;
+use store::Receipt;
+
+use super::Living;
+use super::line::Answer;
+use crate::domain::Deed;
+use crate::domain::chat::{self, Chat};
+use crate::protocol::chat::Summary;
+use crate::protocol::client::{ClientEvent, Position};
+use crate::telemetry::metrics::EVENTS_IN;
+
+/// Why a request did not reach its deed.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub enum Error {
+    /// Too many unanswered requests.
+    #[error("too many requests are under way: wait for answers")]
+    TooManyInFlight,
+    /// A socket is opened once.
+    #[error("this socket is authenticated already")]
+    Again,
+}
+
+impl Fault for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::TooManyInFlight => Kind::TooMany,
+            Self::Again => Kind::Conflict,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::TooManyInFlight => "event/too-many-in-flight",
+            Self::Again => "event/already-authenticated",
+        }
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        matches!(self, Self::TooManyInFlight).then_some(1)
+    }
+}
+
+/// Answers everything but `sync`. What is sent takes its place in the queue now, not when the
+/// future is first polled, so that a device's messages keep the order in which it sent them.
+pub(super) fn answer(
+    living: &Living,
+    user: UserId,
+    event: ClientEvent,
+) -> impl Future<Output = Answer> + use<> {
+    let living = living.clone();
+    let sending = if let ClientEvent::SendMessage(send) = &event {
+        counter!(EVENTS_IN, "event" => "send_message").increment(1);
+        let (conversation, message) = send.clone().split();
+        let draft = living.chat.draft(user, message);
+        Some(draft.map(|draft| living.lanes.send(conversation, draft)))
+    } else {
+        None
+    };
+    async move {
+        match (event, sending) {
+            (_, Some(sending)) => {
+                let said = match sending {
+                    Ok(sending) => sending.await,
+                    Err(error) => Err(error),
+                };
+                json_or(said.map(chat::Said::into_message))
+            }
+            (ClientEvent::Ack(at), _) => mark(&living, user, at, Receipt::Delivered, "ack").await,
+            (ClientEvent::Read(at), _) => mark(&living, user, at, Receipt::Read, "read").await,
+            (ClientEvent::Typing(typing), _) => {
+                counter!(EVENTS_IN, "event" => "typing").increment(1);
+                tell(&living, living.chat.typing(user, typing.conversation_id).await)
+            }
+            (
+                ClientEvent::Authenticate(_) | ClientEvent::Sync(_) | ClientEvent::SendMessage(_),
+                _,
+            ) => Err(Arc::new(Error::Again) as _),
+        }
+    }
+}
+
+async fn mark(
+    living: &Living,
+    user: UserId,
+    at: Position,
+    receipt: Receipt,
+    name: &'static str,
+) -> Answer {
+    counter!(EVENTS_IN, "event" => name).increment(1);
+    tell(living, living.chat.mark(user, at.conversation_id, receipt, at.seq).await)
+}
+
+fn tell<T: Serialize>(living: &Living, deed: Result<Deed<T>, chat::Error>) -> Answer {
+    json_or(deed.map(|deed| living.tell(deed)))
+}
+
+fn json_or<T: Serialize>(answer: Result<T, chat::Error>) -> Answer {
+    match answer {
+        Ok(answer) => json(&answer),
+        Err(error) => Err(Arc::new(error)),
+    }
+}
+
+/// The JSON of an answer.
+pub(super) fn json<T: Serialize>(answer: &T) -> Answer {
+    #[expect(clippy::expect_used, reason = "the shapes of protocol/ have text keys only")]
+    Ok(serde_json::to_string(answer).expect("a protocol shape serialises"))
+}
+
+/// Every conversation of a person, page by page.
+pub(super) async fn all_conversations(
+    chat: &Chat,
+    user: UserId,
+) -> Result<Vec<Summary>, chat::Error> {
+    counter!(EVENTS_IN, "event" => "sync").increment(1);
+    let mut all = Vec::new();
+    let mut after = None;
+    loop {
+        let page = chat.list(user, after, 200).await?;
+        after = page.items.last().map(|summary| summary.id);
+        all.extend(page.items);
+        if page.next.is_none() {
+            return Ok(all);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! What a session may be told: by its socket, by its device, by what happens elsewhere.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use actix::{ActorContext, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
+use base::ids::ConversationId;
+
+use super::super::SessionHandle;
+use super::super::line::{Close, Line};
+use super::super::outgoing::Outgoing;
+use super::super::requests;
+use super::Session;
+use crate::protocol::client::ClientEvent;
+
+/// Told once a session is ready for its socket; a handle that nobody takes lets go by itself.
+pub(super) type AttachReply =
+    tokio::sync::oneshot::Sender<Result<SessionHandle, crate::domain::chat::Error>>;
+
+/// A socket for the session; refused (`false` at once) if it has one.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub(in crate::actors::sessions) struct Attach {
+    pub(in crate::actors::sessions) line: Line,
+    /// Told once everything is ready.
+    pub(in crate::actors::sessions) ready: AttachReply,
+}
+
+impl Handler<Attach> for Session {
+    type Result = bool;
+
+    fn handle(&mut self, attach: Attach, ctx: &mut Self::Context) -> bool {
+        if self.line.is_some() {
+            return false;
+        }
+        self.line = Some(attach.line);
+        self.line_number += 1;
+        self.attached.store(true, Ordering::Release);
+        self.reading = false;
+        self.opened = false;
+        self.cursors.attach();
+        self.stop_timer(ctx);
+        self.load(ctx, Some(attach.ready));
+        true
+    }
+}
+
+/// The device of this socket has been told that it is in: events may flow.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::actors::sessions) struct Open(pub(in crate::actors::sessions) u64);
+
+impl Handler<Open> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Open(number): Open, ctx: &mut Self::Context) {
+        if self.line.is_some() && number == self.line_number {
+            self.opened = true;
+            self.restart_timer(self.living().config.hold(), ctx, Self::release);
+        }
+    }
+}
+
+/// The socket of this number is gone.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::actors::sessions) struct Detach(pub(in crate::actors::sessions) u64);
+
+impl Handler<Detach> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Detach(number): Detach, ctx: &mut Self::Context) {
+        if self.line.is_some() && number == self.line_number {
+            self.detach(ctx);
+        }
+    }
+}
+
+/// A request of the device.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::actors::sessions) struct Request {
+    pub(in crate::actors::sessions) id: Option<u64>,
+    pub(in crate::actors::sessions) event: ClientEvent,
+}
+
+impl Handler<Request> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Request { id, event }: Request, ctx: &mut Self::Context) {
+        let again = self.syncing && matches!(event, ClientEvent::Sync(_));
+        if again || self.in_flight >= self.living().config.in_flight {
+            return self.reply(id, Err(Arc::new(requests::Error::TooManyInFlight)), ctx);
+        }
+        self.in_flight += 1;
+        if let ClientEvent::Sync(sync) = event {
+            return self.sync(id, sync, ctx);
+        }
+        let number = self.line_number;
+        let answer = requests::answer(self.living(), self.seed.me.user, event);
+        ctx.spawn(answer.into_actor(self).map(move |answer, session, ctx| {
+            session.in_flight -= 1;
+            if number == session.line_number {
+                session.reply(id, answer, ctx);
+            }
+        }));
+    }
+}
+
+/// Something happened that concerns the person.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::actors::sessions) struct Deliver(pub(in crate::actors::sessions) Outgoing);
+
+impl Handler<Deliver> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Deliver(event): Deliver, ctx: &mut Self::Context) {
+        match event.place() {
+            None => {
+                if self.opened {
+                    self.send_event(event, ctx);
+                }
+            }
+            Some((conversation, seq)) => {
+                if self.line.is_none() {
+                    return; // the device asks, or the next attachment looks, for what it missed
+                }
+                if self.cursors.hear(conversation, seq) {
+                    self.send_event(event, ctx);
+                } else {
+                    self.pump(ctx);
+                }
+            }
+        }
+    }
+}
+
+/// How far a conversation is.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::actors::sessions) struct Known {
+    pub(in crate::actors::sessions) conversation: ConversationId,
+    pub(in crate::actors::sessions) seq: i64,
+}
+
+impl Handler<Known> for Session {
+    type Result = ();
+
+    fn handle(&mut self, known: Known, ctx: &mut Self::Context) {
+        if self.line.is_some() {
+            self.cursors.note(known.conversation, known.seq);
+            self.pump(ctx);
+        }
+    }
+}
+
+/// Something may not have reached the session: look into the database.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::actors::sessions) struct Missed;
+
+impl Handler<Missed> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: Missed, ctx: &mut Self::Context) {
+        self.told.store(false, Ordering::Release);
+        if self.line.is_some() {
+            self.load(ctx, None);
+        }
+    }
+}
+
+/// The socket has passed on everything before the fence.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::actors::sessions) struct Flushed(pub(in crate::actors::sessions) u64);
+
+impl Handler<Flushed> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Flushed(number): Flushed, ctx: &mut Self::Context) {
+        if number == self.line_number {
+            self.reading = false;
+            self.pump(ctx);
+        }
+    }
+}
+
+/// The end of the session and its socket.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::actors::sessions) struct End(pub(in crate::actors::sessions) Close);
+
+impl Handler<End> for Session {
+    type Result = ();
+
+    fn handle(&mut self, End(why): End, ctx: &mut Self::Context) {
+        if let Some(line) = self.line.take() {
+            line.close(why);
+        }
+        self.attached.store(false, Ordering::Release);
+        ctx.stop();
+    }
+}

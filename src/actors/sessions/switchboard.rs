@@ -1,0 +1,74 @@
+//! The way to everybody who is here.
+
+use std::sync::Arc;
+
+use base::ids::{ConversationId, DeviceId, UserId};
+
+use super::line::Close;
+use super::outgoing::Outgoing;
+use super::registry::Registry;
+use super::session::{Deliver, End, Known};
+use crate::actors::supervision::Undelivered;
+use crate::protocol::server::{Reconnect, ServerEvent};
+use crate::telemetry::metrics::dropped;
+
+/// Finds the sessions of people on this node; cheap to clone.
+#[derive(Clone, Default)]
+pub struct Switchboard {
+    pub(super) registry: Arc<Registry>,
+}
+
+impl Switchboard {
+    /// Tells every session of these people.
+    pub fn announce(&self, people: &[UserId], event: &Outgoing) {
+        for user in people {
+            self.registry.each(*user, |entry| {
+                if entry.actor.tell(Deliver(event.clone())) == Err(Undelivered::Full) {
+                    dropped("session-full");
+                    entry.missed();
+                }
+            });
+        }
+    }
+
+    /// Tells every session of these people how far a conversation is, without saying what was said:
+    /// whoever lacks something, and may see it, reads it.
+    pub fn tell_known(&self, people: &[UserId], conversation: ConversationId, seq: i64) {
+        for user in people {
+            self.registry.each(*user, |entry| {
+                if entry.actor.tell(Known { conversation, seq }) == Err(Undelivered::Full) {
+                    dropped("session-full");
+                    entry.missed();
+                }
+            });
+        }
+    }
+
+    /// Tells every session to look into the database, since news may have been lost.
+    pub fn resync(&self) {
+        for entry in self.registry.all() {
+            entry.missed();
+        }
+    }
+
+    /// Ends the sessions of a device that was signed out.
+    pub fn end_device(&self, user: UserId, device: DeviceId) {
+        for entry in self.registry.of_device(user, device) {
+            let _ = entry.actor.insist(End(Close::SignedOut)); // gone already is as good
+        }
+    }
+
+    /// Tells every device to come back after a moment, then ends every session.
+    pub fn leave(&self, after_ms: u64) {
+        let event = Outgoing::new(&ServerEvent::Reconnect(Reconnect { after_ms }));
+        for entry in self.registry.all() {
+            let _ = entry.actor.insist(Deliver(event.clone())); // gone: nobody to tell
+            let _ = entry.actor.insist(End(Close::Leaving));
+        }
+    }
+
+    /// People with an open socket on this node.
+    pub fn connected(&self) -> usize {
+        self.registry.people()
+    }
+}

@@ -1,0 +1,65 @@
+//! The store's place in the tree: asks the database every two seconds how it is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
+use metrics::gauge;
+use store::Store;
+
+use super::supervision::Ctx;
+use crate::telemetry::metrics::{STORE_QUEUED, STORE_UP};
+
+const ROUND: Duration = Duration::from_secs(2);
+
+/// Whether the database answered when it was last asked; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct StoreUp(Arc<AtomicBool>);
+
+impl StoreUp {
+    /// Whether it did.
+    pub fn is_up(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// The actor.
+pub struct StoreHealth {
+    store: Store,
+    up: StoreUp,
+}
+
+crate::actors::supervision::supervised!(StoreHealth);
+
+impl StoreHealth {
+    /// Writes what it finds to `up`.
+    pub const fn new(store: Store, up: StoreUp) -> Self {
+        Self { store, up }
+    }
+
+    fn round(&mut self, ctx: &mut Ctx<Self>) {
+        let store = self.store.clone();
+        let ping = async move { (store.ping().await, store.queued()) };
+        ctx.spawn(ping.into_actor(self).map(|(pong, queued), health, ctx| {
+            let up = pong.is_ok();
+            if health.up.0.swap(up, Ordering::AcqRel) != up {
+                match pong {
+                    Ok(()) => tracing::info!("the database answers"),
+                    Err(error) => tracing::error!(%error, "the database does not answer"),
+                }
+            }
+            gauge!(STORE_UP).set(f64::from(u8::from(up)));
+            gauge!(STORE_QUEUED).set(u32::try_from(queued).map_or(f64::MAX, f64::from));
+            ctx.run_later(ROUND, Self::round);
+        }));
+    }
+}
+
+impl Actor for StoreHealth {
+    type Context = Ctx<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.round(ctx);
+    }
+}

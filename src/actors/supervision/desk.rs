@@ -1,0 +1,56 @@
+//! What a thread is doing now, for those who look at it from outside.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::cell::{Cell, locked};
+
+/// One thread's sign on the door. A thread that replaces a lost one gets a new desk.
+pub(super) struct Desk {
+    /// Unlike any other; never 0.
+    pub(super) id: u64,
+    now: Mutex<Option<Doing>>,
+}
+
+/// An actor at work.
+#[derive(Clone)]
+pub(super) struct Doing {
+    pub(super) cell: Arc<Cell>,
+    pub(super) what: &'static str,
+    pub(super) since: Instant,
+}
+
+impl Doing {
+    pub(super) fn lasts(&self) -> Duration {
+        Instant::now().saturating_duration_since(self.since)
+    }
+}
+
+impl Desk {
+    pub(super) fn new() -> Arc<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Arc::new(Self { id: NEXT.fetch_add(1, Ordering::Relaxed), now: Mutex::new(None) })
+    }
+
+    pub(super) fn enter(&self, cell: &Arc<Cell>, what: &'static str) {
+        let doing = Doing { cell: Arc::clone(cell), what, since: Instant::now() };
+        *locked(&self.now) = Some(doing);
+    }
+
+    pub(super) fn note(&self, what: &'static str, since: Instant) {
+        if let Some(doing) = locked(&self.now).as_mut() {
+            (doing.what, doing.since) = (what, since);
+        }
+    }
+
+    pub(super) fn leave(&self) {
+        *locked(&self.now) = None;
+    }
+
+    pub(super) fn now(&self) -> Option<Doing> {
+        locked(&self.now).clone()
+    }
+}

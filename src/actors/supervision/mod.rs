@@ -1,0 +1,65 @@
+//! Supervision as OTP knows it, on stock actix: a tree of actors that survive their own panics.
+//!
+//! A [`Child`] says how to build an actor, a [`SupervisorSpec`] who stands together, [`launch`]
+//! brings them up. Others speak to an actor through its [`Ref`], which stays valid whatever
+//! happens to the actor behind it. Each life of an actor is one task; when it ends, by whatever,
+//! the supervisor hears of it and its policy decides what follows.
+//!
+//! ```ignore
+//! struct Clerk;
+//! impl actix::Actor for Clerk {
+//!     type Context = Ctx<Self>;
+//! }
+//! let clerk = child("clerk", |_| Clerk);
+//! let to_clerk = clerk.handle();
+//! let root = supervisor("node", Strategy::OneForOne).with(clerk);
+//! let living = launch(root, Options::threads(2)).await?;
+//! to_clerk.tell(Sign(paper))?;
+//! ```
+
+mod cell;
+mod context;
+mod desk;
+mod exit;
+mod family;
+#[cfg(test)]
+mod family_proof;
+mod incarnation;
+mod keeper;
+mod launch;
+mod line;
+mod mailbox;
+mod nursery;
+mod partition;
+mod place;
+mod policy;
+mod reference;
+mod spec;
+mod supervisor;
+mod tree;
+mod watchdog;
+
+pub use cell::{Kind, State};
+pub use context::Ctx;
+pub use exit::{Exit, Failure};
+pub use launch::{LaunchError, Living, Options, launch};
+pub use nursery::{Nursery, NurserySpec, StartError, nursery};
+pub use place::{ACTORS, Place};
+pub use policy::{Intensity, Policy, Restart, Strategy};
+pub use reference::{Ask, Listener, Ref, Undelivered};
+pub use spec::{Child, Spec, SupervisorSpec, child, supervisor};
+pub use tree::{CommandError, Entry, Tree};
+pub use watchdog::{Patience, Stuck};
+
+/// Says that an actor may also be restarted in place by actix: it is then built anew.
+#[macro_export]
+macro_rules! supervised {
+    ($actor:ty) => {
+        impl ::actix::Supervised for $actor {
+            fn restarting(&mut self, ctx: &mut $crate::actors::supervision::Ctx<Self>) {
+                *self = ctx.rebuild();
+            }
+        }
+    };
+}
+pub use crate::supervised;

@@ -1,0 +1,267 @@
+//! Plans of supervisors and children: what a tree looks like before it lives.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Actor;
+use base::backoff::Backoff;
+
+use super::cell::{Cell, Kind};
+use super::context::{Ctx, Factory};
+use super::family::Family;
+use super::incarnation::ActorSeat;
+use super::keeper::{KeeperSeat, Site};
+use super::line::Seat;
+use super::mailbox::{Mailbox, Owner};
+use super::place::Place;
+use super::policy::{Intensity, Policy, Restart, Strategy};
+use super::reference::Ref;
+use super::supervisor::Supervisor;
+
+/// A mailbox holds so many messages unless told otherwise.
+pub(super) const MAILBOX: usize = 1024;
+
+/// Anything that can stand below a supervisor: a [`Child`], a [`SupervisorSpec`], a
+/// [`NurserySpec`](super::NurserySpec).
+pub struct Spec(pub(super) Box<dyn Plan>);
+
+/// A place of the tree before it lives.
+pub(super) trait Plan: Send {
+    fn name(&self) -> &str;
+    fn policy(&self) -> Policy;
+    /// The first name below it that is none, or that two siblings share.
+    fn bad_name(&self) -> Option<String> {
+        None
+    }
+    /// Every place it needs.
+    fn places(&self) -> Vec<Place>;
+    /// Makes it stand at `path`, down for now.
+    fn build(self: Box<Self>, site: &Site, path: String) -> Box<dyn Seat>;
+}
+
+/// A child of a supervisor: an actor of type `A`, built by `factory` at every start.
+pub fn child<A>(
+    name: impl Into<String>,
+    factory: impl Fn(&mut Ctx<A>) -> A + Send + Sync + 'static,
+) -> Child<A>
+where
+    A: Actor<Context = Ctx<A>>,
+{
+    Child {
+        name: name.into(),
+        factory: Arc::new(factory),
+        policy: Policy::CHILD,
+        place: Place::default(),
+        mailbox: Owner(Arc::new(Mailbox::new(MAILBOX))),
+    }
+}
+
+/// The plan of one actor. Permanent unless told otherwise, with the terms of [`Policy::CHILD`].
+#[must_use = "a child lives only below a supervisor"]
+pub struct Child<A: Actor<Context = Ctx<A>>> {
+    name: String,
+    factory: Factory<A>,
+    policy: Policy,
+    place: Place,
+    mailbox: Owner<A>,
+}
+
+/// The builder methods that children of supervisors and of nurseries share.
+macro_rules! terms {
+    () => {
+        /// It is always started again.
+        pub const fn permanent(mut self) -> Self {
+            self.policy.restart = Restart::Permanent;
+            self
+        }
+
+        /// It is started again after a failure only.
+        pub const fn transient(mut self) -> Self {
+            self.policy.restart = Restart::Transient;
+            self
+        }
+
+        /// It is never started again.
+        pub const fn temporary(mut self) -> Self {
+            self.policy.restart = Restart::Temporary;
+            self
+        }
+
+        /// It may fail `most` times within `window`; once more is too often.
+        pub const fn intensity(mut self, most: u32, window: Duration) -> Self {
+            self.policy.intensity = Intensity { most, window };
+            self
+        }
+
+        /// How long it waits before it is started again.
+        pub const fn backoff(mut self, backoff: Backoff) -> Self {
+            self.policy.backoff = backoff;
+            self
+        }
+
+        /// After being up this long its back-off begins anew.
+        pub const fn stable_after(mut self, time: Duration) -> Self {
+            self.policy.stable_after = time;
+            self
+        }
+
+        /// It is killed if it takes longer than this to stop.
+        pub const fn shutdown(mut self, deadline: Duration) -> Self {
+            self.policy.shutdown = deadline;
+            self
+        }
+
+        /// Where it lives.
+        pub const fn on(mut self, place: Place) -> Self {
+            self.place = place;
+            self
+        }
+    };
+}
+pub(super) use terms;
+
+impl<A: Actor<Context = Ctx<A>>> Child<A> {
+    terms!();
+
+    /// Its mailbox refuses `tell` and `ask` beyond this many messages.
+    pub fn mailbox(self, capacity: usize) -> Self {
+        self.mailbox.0.set_capacity(capacity);
+        self
+    }
+
+    /// A reference for others, before the start: messages wait in the mailbox.
+    pub fn handle(&self) -> Ref<A> {
+        Ref(Arc::clone(&self.mailbox.0))
+    }
+}
+
+impl<A: Actor<Context = Ctx<A>>> From<Child<A>> for Spec {
+    fn from(child: Child<A>) -> Self {
+        Self(Box::new(child))
+    }
+}
+
+impl<A: Actor<Context = Ctx<A>>> Plan for Child<A> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    fn places(&self) -> Vec<Place> {
+        vec![self.place]
+    }
+
+    fn build(self: Box<Self>, site: &Site, path: String) -> Box<dyn Seat> {
+        self.mailbox.0.cell.place(path, self.policy.restart);
+        Box::new(ActorSeat {
+            mailbox: self.mailbox,
+            factory: self.factory,
+            place: self.place,
+            places: Arc::clone(&site.places),
+            clock: site.clock.clone(),
+            on_leave: None,
+        })
+    }
+}
+
+/// A supervisor without children yet.
+pub fn supervisor(name: impl Into<String>, strategy: Strategy) -> SupervisorSpec {
+    SupervisorSpec {
+        name: name.into(),
+        strategy,
+        intensity: Intensity { most: 10, window: Duration::from_secs(60) },
+        shutdown: None,
+        kids: vec![],
+    }
+}
+
+/// The plan of a supervisor. It bears 10 restarts in 60 s unless told otherwise, then gives up:
+/// all its children go down, and its own supervisor decides.
+#[must_use = "a supervisor lives only in a tree"]
+pub struct SupervisorSpec {
+    pub(super) name: String,
+    strategy: Strategy,
+    intensity: Intensity,
+    shutdown: Option<Duration>,
+    kids: Vec<Spec>,
+}
+
+impl SupervisorSpec {
+    /// It bears `most` restarts of its children within `window`.
+    pub const fn intensity(mut self, most: u32, window: Duration) -> Self {
+        self.intensity = Intensity { most, window };
+        self
+    }
+
+    /// It and everything below it is killed if it takes longer than this to stop. Unless told, it
+    /// has the time of all its children one after the other.
+    pub const fn shutdown(mut self, deadline: Duration) -> Self {
+        self.shutdown = Some(deadline);
+        self
+    }
+
+    /// One child more: started after those before it, stopped before them.
+    pub fn with(mut self, child: impl Into<Spec>) -> Self {
+        self.kids.push(child.into());
+        self
+    }
+}
+
+impl From<SupervisorSpec> for Spec {
+    fn from(spec: SupervisorSpec) -> Self {
+        Self(Box::new(spec))
+    }
+}
+
+impl Plan for SupervisorSpec {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn policy(&self) -> Policy {
+        let kids = || self.kids.iter().map(|kid| kid.0.policy());
+        let time = |kid: Policy| kid.shutdown.saturating_add(kid.grace);
+        let all = kids().fold(Policy::CHILD.grace, |sum, kid| sum.saturating_add(time(kid)));
+        let grace = kids().map(|kid| kid.grace).max().unwrap_or_default();
+        Policy {
+            shutdown: self.shutdown.unwrap_or(all),
+            grace: grace.saturating_add(Policy::CHILD.grace),
+            ..Policy::CHILD
+        }
+    }
+
+    fn bad_name(&self) -> Option<String> {
+        let mut seen = HashSet::new();
+        let is_bad = |name: &str| name.is_empty() || name.contains('/');
+        let mut names = self.kids.iter().map(|kid| kid.0.name());
+        let own = names.find(|name| is_bad(name) || !seen.insert(*name)).map(str::to_owned);
+        own.or_else(|| self.kids.iter().find_map(|kid| kid.0.bad_name()))
+    }
+
+    fn places(&self) -> Vec<Place> {
+        self.kids.iter().flat_map(|kid| kid.0.places()).collect()
+    }
+
+    fn build(self: Box<Self>, site: &Site, path: String) -> Box<dyn Seat> {
+        let policies = self.kids.iter().map(|kid| kid.0.policy()).collect();
+        let family = Family::new(self.strategy, self.intensity, policies);
+        Box::new(build(site, path, family, self.kids))
+    }
+}
+
+/// A supervisor at `path` and everything below it.
+pub(super) fn build(site: &Site, path: String, family: Family, kids: Vec<Spec>) -> KeeperSeat {
+    let seat = |kid: Spec| {
+        let path = format!("{path}/{}", kid.0.name());
+        kid.0.build(site, path)
+    };
+    let seats = kids.into_iter().map(seat).collect();
+    let cell = Arc::new(Cell::new(Kind::Supervisor));
+    cell.place(path.clone(), Restart::Permanent);
+    let here = site.clone();
+    KeeperSeat::hire(site, cell, |to_self| Supervisor::new(here, path, family, seats, to_self))
+}

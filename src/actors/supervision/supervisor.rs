@@ -1,0 +1,212 @@
+//! A supervisor of children known from the start: a family with seats to act on.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::cell::State;
+use super::exit::Exit;
+use super::family::{Deed, Event as Happening, Family};
+use super::keeper::{Appointments, Site, Steward};
+use super::line::{Command, Event, FromAbove, Line, Seat, Witness};
+use super::tree::CommandError;
+
+type Reply = oneshot::Sender<Result<(), CommandError>>;
+
+pub(super) struct Supervisor {
+    site: Site,
+    path: String,
+    family: Family,
+    kids: Vec<Kid>,
+    to_self: mpsc::UnboundedSender<Event>,
+    above: Option<Witness>,
+    pending: Vec<(usize, Command, Reply)>,
+}
+
+struct Kid {
+    seat: Box<dyn Seat>,
+    turn: u32,
+}
+
+impl Supervisor {
+    pub(super) fn new(
+        site: Site,
+        path: String,
+        family: Family,
+        seats: Vec<Box<dyn Seat>>,
+        to_self: mpsc::UnboundedSender<Event>,
+    ) -> Self {
+        for (kid, seat) in (0..).zip(&seats) {
+            site.forest.plant(seat.cell(), Line { above: to_self.clone(), kid });
+        }
+        let kids = seats.into_iter().map(|seat| Kid { seat, turn: 0 }).collect();
+        Self { site, path, family, kids, to_self, above: None, pending: vec![] }
+    }
+
+    fn happen(&mut self, event: Happening, now: Instant, appointments: &mut Appointments) {
+        let deeds = self.family.handle(event, now, self.site.entropy.fraction());
+        for deed in deeds {
+            self.act(deed, appointments);
+        }
+        for (i, kid) in self.kids.iter().enumerate() {
+            kid.seat.cell().set_state(self.family.state(i));
+        }
+        self.answer();
+    }
+
+    fn act(&mut self, deed: Deed, appointments: &mut Appointments) {
+        match deed {
+            Deed::Start(i) => {
+                let line = Line { above: self.to_self.clone(), kid: i as u64 };
+                let kid = &mut self.kids[i];
+                let again = kid.turn > 0;
+                if again {
+                    kid.seat.cell().restarts.fetch_add(1, Relaxed);
+                    metrics::counter!("actor_restarts_total").increment(1);
+                }
+                kid.turn = kid.turn.wrapping_add(1);
+                kid.seat.start(line, kid.turn, again);
+            }
+            Deed::Stop(i) => self.kids[i].seat.stop(),
+            Deed::Kill(i) => self.kids[i].seat.kill(),
+            Deed::Abandon(i) => {
+                let kid = &self.kids[i];
+                self.site.record(kid.seat.cell(), &Exit::Killed, "it held its thread");
+                kid.seat.abandon(kid.turn);
+            }
+            Deed::Close(i) => self.kids[i].seat.close(),
+            Deed::Wake(i, at) => appointments.make(at, i as u64),
+            Deed::Opened => {
+                if let Some(above) = &self.above {
+                    above.up();
+                }
+            }
+            Deed::Over(exit) => {
+                if let Some(above) = self.above.take() {
+                    above.down(exit, "supervision");
+                }
+            }
+        }
+    }
+
+    /// Tells operators whose command is done.
+    fn answer(&mut self) {
+        let is_open = self.family.is_open();
+        let done = |i: usize, command| match (command, self.family.state(i)) {
+            (Command::Restart, State::Running) | (Command::Stop, State::Stopped) => Some(Ok(())),
+            (Command::Restart, State::Waiting | State::Ended) => {
+                let last = self.kids[i].seat.cell().failures().pop();
+                let why = last.map_or_else(|| "it ended".to_owned(), |failure| failure.exit);
+                Some(Err(CommandError::Failed(why)))
+            }
+            _ if !is_open => Some(Err(CommandError::Closing)),
+            _ => None,
+        };
+        let mut waiting = vec![];
+        for (i, command, reply) in std::mem::take(&mut self.pending) {
+            match done(i, command) {
+                Some(result) => drop(reply.send(result)), // the operator may have left
+                None => waiting.push((i, command, reply)),
+            }
+        }
+        self.pending = waiting;
+    }
+
+    /// The child of that number, if `turn` is its living incarnation.
+    fn current(&self, kid: u64, turn: u32) -> Option<usize> {
+        let i = usize::try_from(kid).ok()?;
+        self.kids.get(i).filter(|kid| kid.turn == turn).map(|_| i)
+    }
+
+    fn ended(&mut self, i: usize, exit: Exit, at: &str, now: Instant, due: &mut Appointments) {
+        if !self.family.state(i).is_alive() {
+            return; // news of one who was given up
+        }
+        self.site.record(self.kids[i].seat.cell(), &exit, at);
+        self.happen(Happening::Down(i, exit), now, due);
+    }
+}
+
+impl Steward for Supervisor {
+    fn hear(&mut self, event: Event, now: Instant, appointments: &mut Appointments) -> bool {
+        match event {
+            Event::Up { kid, turn } => {
+                if let Some(i) = self.current(kid, turn) {
+                    let millis = self.site.forest.millis();
+                    self.kids[i].seat.cell().up_since.store(millis, Relaxed);
+                    self.happen(Happening::Up(i), now, appointments);
+                }
+            }
+            Event::Down { kid, turn, exit, at } => {
+                if let Some(i) = self.current(kid, turn) {
+                    self.ended(i, exit, &at, now, appointments);
+                }
+            }
+            Event::Lost { kid, desk, exit, at } => {
+                let there = usize::try_from(kid).ok().filter(|&i| i < self.kids.len());
+                let there = there.filter(|&i| self.kids[i].seat.cell().desk.load(Relaxed) == desk);
+                if let Some(i) = there {
+                    self.kids[i].seat.abandon(self.kids[i].turn);
+                    self.ended(i, exit, at, now, appointments);
+                }
+            }
+            Event::Start { line, turn } => {
+                self.above = Some(Witness::new(line, turn));
+                self.happen(Happening::Start, now, appointments);
+            }
+            Event::Order(FromAbove::Stop) => self.happen(Happening::Stop, now, appointments),
+            Event::Order(FromAbove::Kill) => self.happen(Happening::Kill, now, appointments),
+            Event::Order(FromAbove::Close) => self.kids.iter().for_each(|kid| kid.seat.close()),
+            Event::Order(FromAbove::End) => return false,
+            Event::Command { kid, command, reply } => {
+                let there = usize::try_from(kid).ok().filter(|_| self.family.is_open());
+                match (there, command) {
+                    (None, _) => drop(reply.send(Err(CommandError::Closing))),
+                    (Some(i), Command::Restart) => {
+                        self.pending.push((i, command, reply));
+                        self.happen(Happening::Renew(i), now, appointments);
+                    }
+                    (Some(i), Command::Stop) => {
+                        self.pending.push((i, command, reply));
+                        self.happen(Happening::Hold(i), now, appointments);
+                    }
+                }
+            }
+            Event::Adopt { reply, .. } => {
+                drop(reply.send(Err(Exit::Failed("not a nursery".into()))))
+            }
+        }
+        true
+    }
+
+    fn due(&mut self, kid: u64, at: Instant, appointments: &mut Appointments) {
+        if let Ok(i) = usize::try_from(kid) {
+            self.happen(Happening::Due(i, at), Instant::now(), appointments);
+        }
+    }
+
+    fn collapse(&mut self, text: String) {
+        tracing::error!(actor.path = self.path, panic = text, "a supervisor panicked");
+        for kid in &mut self.kids {
+            kid.seat.abandon(kid.turn);
+            kid.seat.kill();
+            kid.turn = kid.turn.wrapping_add(1); // their reports no longer matter
+            kid.seat.cell().set_state(State::Down);
+        }
+        self.pending.clear();
+        self.family.reset();
+        if let Some(above) = self.above.take() {
+            above.down(Exit::Panic(text), "supervision");
+        }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        for kid in &self.kids {
+            kid.seat.kill();
+            self.site.forest.fell(kid.seat.cell());
+        }
+    }
+}

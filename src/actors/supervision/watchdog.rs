@@ -1,0 +1,266 @@
+//! A thread that sees other threads stuck: says so, gives them up, and at last calls for help.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::desk::Doing;
+use super::exit::Exit;
+use super::place::Places;
+use super::tree::Forest;
+
+/// How long an actor may hold its thread.
+#[derive(Clone)]
+pub struct Patience {
+    /// After this a warning names the actor and its message.
+    pub warn: Duration,
+    /// After this the thread is given up: all who live on it are started on a new one.
+    pub give_up: Duration,
+    /// After this `last_resort` is called, once.
+    pub despair: Duration,
+    /// What to do when a thread never came back, as ending the process; gets what is stuck.
+    pub last_resort: Arc<dyn Fn(Stuck) + Send + Sync>,
+}
+
+impl Default for Patience {
+    /// 1 s, 5 s, 30 s, and nothing as the last resort.
+    fn default() -> Self {
+        Self {
+            warn: Duration::from_secs(1),
+            give_up: Duration::from_secs(5),
+            despair: Duration::from_secs(30),
+            last_resort: Arc::new(|_| {}),
+        }
+    }
+}
+
+/// An actor that holds its thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stuck {
+    /// Its place in the tree.
+    pub path: String,
+    /// The type of the message or future, or the hook, that it is at.
+    pub message: String,
+    /// For how long.
+    pub lasts: Duration,
+}
+
+impl From<&Doing> for Stuck {
+    fn from(doing: &Doing) -> Self {
+        let path = doing.cell.path().to_owned();
+        Self { path, message: doing.what.to_owned(), lasts: doing.lasts() }
+    }
+}
+
+/// How far it has come with a desk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Warned,
+    GivenUp,
+    Despaired,
+}
+
+impl Patience {
+    /// What is due after `done`: one step at most, so that between two of them there is always a
+    /// nap in which the thread may come back.
+    fn due(&self, done: Option<Step>, lasts: Duration) -> Option<Step> {
+        let (step, after) = match done {
+            None => (Step::Warned, self.warn),
+            Some(Step::Warned) => (Step::GivenUp, self.give_up),
+            Some(Step::GivenUp) => (Step::Despaired, self.despair),
+            Some(Step::Despaired) => return None,
+        };
+        (lasts >= after).then_some(step)
+    }
+
+    /// The time between two looks.
+    fn nap(&self) -> Duration {
+        (self.warn / 4).max(Duration::from_millis(5))
+    }
+
+    /// Whether a nap took so long that the whole process must have been paused, or starved, with
+    /// its watchdog: no actor is to blame for such time.
+    fn overslept(&self, nap: Duration) -> bool {
+        nap > self.nap() + self.warn
+    }
+}
+
+/// The watchdog at work; it ends when this is dropped.
+pub(super) struct Watchdog {
+    off: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Watchdog {
+    /// Watches over `places`; none if no thread can be had for it.
+    pub(super) fn start(
+        forest: Arc<Forest>,
+        places: Arc<Places>,
+        patience: Patience,
+    ) -> Option<Self> {
+        let off = Arc::new(AtomicBool::new(false));
+        let seen_off = Arc::clone(&off);
+        let nap = patience.nap();
+        let mut watch = Watch::new(forest, places, patience);
+        let watching = move || {
+            while !seen_off.load(Ordering::Acquire) {
+                watch.look(Instant::now());
+                std::thread::park_timeout(nap);
+            }
+        };
+        let thread = std::thread::Builder::new().name("watchdog".into()).spawn(watching);
+        let thread =
+            thread.inspect_err(|error| tracing::error!(%error, "there is no watchdog")).ok()?;
+        Some(Self { off, thread })
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.off.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+    }
+}
+
+struct Watch {
+    forest: Arc<Forest>,
+    places: Arc<Places>,
+    patience: Patience,
+    /// What was done about a desk whose sign says so since then.
+    steps: HashMap<u64, (Instant, Step)>,
+    /// When it looked last.
+    looked: Instant,
+    /// Since when it has looked without a gap.
+    awake: Instant,
+}
+
+impl Watch {
+    fn new(forest: Arc<Forest>, places: Arc<Places>, patience: Patience) -> Self {
+        let now = Instant::now();
+        Self { forest, places, patience, steps: HashMap::new(), looked: now, awake: now }
+    }
+
+    fn look(&mut self, now: Instant) {
+        let nap = now.saturating_duration_since(std::mem::replace(&mut self.looked, now));
+        if self.patience.overslept(nap) {
+            tracing::warn!(nap_ms = nap.as_millis(), "the whole process was paused or starved");
+            self.awake = now;
+        }
+        for desk in self.places.desks() {
+            let Some(doing) = desk.now() else {
+                self.steps.remove(&desk.id);
+                continue;
+            };
+            let known = self.steps.get(&desk.id).filter(|(since, _)| *since == doing.since);
+            let done = known.map(|(_, step)| *step);
+            let lasts = now.saturating_duration_since(doing.since.max(self.awake));
+            let Some(step) = self.patience.due(done, lasts) else { continue };
+            match step {
+                Step::Warned => self.warn(&doing),
+                Step::GivenUp => self.give_up(desk.id, &doing),
+                Step::Despaired => (self.patience.last_resort)(Stuck::from(&doing)),
+            }
+            self.steps.insert(desk.id, (doing.since, step));
+        }
+    }
+
+    fn warn(&self, doing: &Doing) {
+        metrics::counter!("actor_stuck_total").increment(1);
+        tracing::warn!(
+            actor.path = doing.cell.path(),
+            actor.message = doing.what,
+            stuck_ms = doing.lasts().as_millis(),
+            "an actor holds its thread"
+        );
+    }
+
+    /// All who live on the thread are reported lost; the culprit as stuck, which counts against it.
+    fn give_up(&self, desk: u64, doing: &Doing) {
+        if !self.places.give_up(desk) {
+            return;
+        }
+        metrics::counter!("actor_threads_lost_total").increment(1);
+        tracing::error!(actor.path = doing.cell.path(), "a thread is given up");
+        for (cell, line) in self.forest.at(desk) {
+            let exit = if Arc::ptr_eq(&cell, &doing.cell) { Exit::Stuck } else { Exit::Lost };
+            line.lost(desk, exit, doing.what);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::super::cell::{Cell, Kind};
+    use super::*;
+
+    const S: fn(u64) -> Duration = Duration::from_secs;
+
+    #[test]
+    fn a_look_takes_one_step_however_long_it_lasts() {
+        let patience = Patience::default();
+        assert_eq!(patience.due(None, S(0)), None);
+        assert_eq!(patience.due(None, S(1000)), Some(Step::Warned));
+        assert_eq!(patience.due(Some(Step::Warned), S(4)), None);
+        assert_eq!(patience.due(Some(Step::Warned), S(1000)), Some(Step::GivenUp));
+        assert_eq!(patience.due(Some(Step::GivenUp), S(29)), None);
+        assert_eq!(patience.due(Some(Step::GivenUp), S(1000)), Some(Step::Despaired));
+        assert_eq!(patience.due(Some(Step::Despaired), S(1000)), None);
+    }
+
+    #[test]
+    fn a_nap_that_is_a_little_late_is_no_pause() {
+        let patience = Patience::default();
+        assert!(!patience.overslept(patience.nap()));
+        assert!(!patience.overslept(patience.nap() + patience.warn));
+        assert!(patience.overslept(S(30)));
+    }
+
+    /// A watch over one actor at work, the calls of its last resort, and when it began.
+    fn watch() -> (Watch, Arc<AtomicU32>, Instant) {
+        let calls = Arc::new(AtomicU32::new(0));
+        let called = Arc::clone(&calls);
+        let last_resort = Arc::new(move |_| {
+            called.fetch_add(1, Ordering::Relaxed);
+        });
+        let patience = Patience { last_resort, ..Patience::default() };
+        let places = Arc::new(Places::one_thread());
+        places.desks()[0].enter(&Arc::new(Cell::new(Kind::Actor)), "Work");
+        let watch = Watch::new(Arc::new(Forest::new()), places, patience);
+        let began = watch.looked;
+        (watch, calls, began)
+    }
+
+    #[test]
+    fn a_process_that_was_paused_blames_no_actor() {
+        let (mut watch, calls, began) = watch();
+        let mut now = began + S(1);
+        watch.look(now);
+        for _ in 0..3 {
+            now += S(3600);
+            watch.look(now);
+            for _ in 0..16 {
+                now += watch.patience.nap();
+                watch.look(now);
+            }
+        }
+        assert_eq!(calls.load(Ordering::Relaxed), 0);
+        assert!(watch.steps.values().all(|(_, step)| *step == Step::Warned));
+    }
+
+    #[test]
+    fn an_actor_that_is_stuck_is_despaired_of_once() {
+        let (mut watch, calls, mut now) = watch();
+        while now < watch.awake + S(60) {
+            assert_eq!(calls.load(Ordering::Relaxed), u32::from(now >= watch.awake + S(30)));
+            now += watch.patience.nap();
+            watch.look(now);
+        }
+        assert_eq!(calls.load(Ordering::Relaxed), 1);
+    }
+}

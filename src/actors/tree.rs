@@ -1,0 +1,88 @@
+//! Who lives, and who restarts whom: children start top to bottom and stop bottom to top.
+
+use std::time::Duration;
+
+use base::backoff::Backoff;
+use base::clock::Clock;
+use metrics_exporter_prometheus::PrometheusHandle;
+use store::Store;
+
+use super::chat::{Lane, Lanes};
+use super::housekeeping::Housekeeping;
+use super::sessions::{Living, Session, Switchboard};
+use super::store_health::{StoreHealth, StoreUp};
+use super::supervision::{Strategy, SupervisorSpec, child, nursery, supervisor};
+use crate::config::Config;
+use crate::domain::accounts::Keyring;
+use crate::domain::chat::Chat;
+
+/// What the actors need of the rest.
+pub struct Parts {
+    /// Where things are kept.
+    pub store: Store,
+    /// What signs access tokens.
+    pub keys: Keyring,
+    /// The deeds of chat.
+    pub chat: Chat,
+    /// The time.
+    pub clock: Clock,
+    /// What was measured.
+    pub metrics: PrometheusHandle,
+}
+
+/// The tree without its listeners, the way into it, and whether the database answers.
+pub fn tree(parts: &Parts, config: &Config) -> (SupervisorSpec, Living, StoreUp) {
+    let switchboard = Switchboard::default();
+    let up = StoreUp::default();
+
+    let store = {
+        let (store, up) = (parts.store.clone(), up.clone());
+        child("store", move |_| StoreHealth::new(store.clone(), up.clone()))
+    };
+    let (chat, lanes) = chat(parts, config, &switchboard);
+    let sessions = nursery::<Session>("sessions", SESSION_PARTITIONS)
+        .temporary()
+        .mailbox(config.sessions.queue_frames);
+    let living = Living::new(
+        sessions.handle(),
+        switchboard,
+        parts.chat.clone(),
+        lanes,
+        config.sessions.clone(),
+    );
+    let housekeeping = {
+        let (store, keys, clock) = (parts.store.clone(), parts.keys.clone(), parts.clock.clone());
+        let outbox = config.chat.outbox();
+        let metrics = parts.metrics.clone();
+        child("housekeeping", move |_| {
+            let (store, keys, clock) = (store.clone(), keys.clone(), clock.clone());
+            Housekeeping::new(store, keys, clock, outbox, metrics.clone())
+        })
+    };
+
+    let node = supervisor("node", Strategy::RestForOne)
+        .with(store)
+        .with(chat)
+        .with(sessions)
+        .with(supervisor("jobs", Strategy::OneForOne).with(housekeeping));
+    (node, living, up)
+}
+
+const LANES: usize = 8;
+const SESSION_PARTITIONS: usize = 4;
+
+fn chat(parts: &Parts, config: &Config, switchboard: &Switchboard) -> (SupervisorSpec, Lanes) {
+    let mut spec = supervisor("chat", Strategy::OneForOne);
+    let mut refs = Vec::new();
+    for n in 0..LANES {
+        let (chat, switchboard) = (parts.chat.clone(), switchboard.clone());
+        let most = config.chat.queue;
+        let lane =
+            child(n.to_string(), move |_| Lane::new(chat.clone(), switchboard.clone(), most))
+                .mailbox(config.chat.queue)
+                .backoff(Backoff { first: Duration::ZERO, most: Duration::from_secs(5) });
+        refs.push(lane.handle());
+        spec = spec.with(lane);
+    }
+    (spec, Lanes::new(refs))
+}

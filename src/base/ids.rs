@@ -1,0 +1,138 @@
+//! Typed identifiers: one append-only list, each with a prefix that shows on the wire.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
+
+/// Text that is not an id of the wanted kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadId {
+    /// The prefix that was expected.
+    pub wanted: &'static str,
+}
+
+impl fmt::Display for BadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not an id that begins with `{}_`", self.wanted)
+    }
+}
+
+impl std::error::Error for BadId {}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal;)+) => {$(
+        $(#[$doc])*
+        ///
+        /// On the wire: the prefix, `_` and 32 hexadecimal digits. Clients treat it as opaque.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// What the wire form begins with, before the underscore.
+            pub const PREFIX: &'static str = $prefix;
+
+            /// A new id; ids made later on one machine sort later (UUID version 7, RFC 9562).
+            #[expect(clippy::new_without_default, reason = "an id is never a default value")]
+            pub fn new() -> Self {
+                Self(Uuid::now_v7())
+            }
+
+            /// The bare value, as the store keeps it.
+            pub const fn uuid(self) -> Uuid {
+                self.0
+            }
+
+            /// The id that the store kept.
+            pub const fn from_uuid(value: Uuid) -> Self {
+                Self(value)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "_{}"), self.0.simple())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = BadId;
+
+            fn from_str(text: &str) -> Result<Self, BadId> {
+                parse(text, $prefix).map(Self)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<str>::deserialize(from)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )+};
+}
+
+ids! {
+    /// A person, however many devices they carry.
+    UserId = "usr";
+    /// One signed-in device of a person; also the family of its refresh tokens.
+    DeviceId = "dev";
+    /// A live session: what a device's socket is attached to.
+    SessionId = "ses";
+    /// A conversation, direct or group.
+    ConversationId = "cnv";
+    /// One thing said in a conversation.
+    MessageId = "msg";
+    /// A token that a machine signs in with.
+    ApiTokenId = "tok";
+    /// A key that signs access tokens.
+    KeyId = "key";
+    /// An entry of the audit log.
+    AuditId = "aud";
+    /// One request, from its arrival to its answer.
+    RequestId = "req";
+    /// A running node of the service.
+    NodeId = "nod";
+}
+
+/// Accepts exactly one spelling, so that an id can be compared as text.
+fn parse(text: &str, prefix: &'static str) -> Result<Uuid, BadId> {
+    let bad = BadId { wanted: prefix };
+    let digits = text.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('_')).ok_or(bad)?;
+    let lower =
+        digits.len() == 32 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if lower { Uuid::try_parse(digits).map_err(|_| bad) } else { Err(bad) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_survives_the_wire_and_refuses_another_kind() {
+        let id = UserId::new();
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(id.to_string().parse::<DeviceId>(), Err(BadId { wanted: "dev" }));
+        assert!(id.to_string().to_uppercase().parse::<UserId>().is_err());
+        assert!("usr_12".parse::<UserId>().is_err());
+    }
+
+    #[test]
+    fn ids_sort_in_the_order_they_were_made() {
+        let ids: Vec<_> = (0..1000).map(|_| MessageId::new()).collect();
+        assert!(ids.is_sorted());
+    }
+}

@@ -1,0 +1,61 @@
+//! `securevox serve`: up, until a signal or a failure that restarting did not mend.
+
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Failure, say};
+use crate::app::{self, Node};
+use crate::config::Config;
+use crate::telemetry::logging;
+
+/// Runs the server.
+pub(super) fn serve(config: Config) -> Result<(), Failure> {
+    logging::start(&config.telemetry).map_err(|words| Failure(words, super::EX_CONFIG))?;
+    std::panic::set_hook(Box::new(|panic| {
+        // The supervisor says whose it was; this says where.
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(panic.location = place, panic.text = panic.payload_as_str(), "panic");
+    }));
+    actix_web::rt::System::new().block_on(async move {
+        let deadline = config.node.shutdown();
+        let public = config.http.public_url.clone();
+        let node = app::start(config).await?;
+        let _ = greet(&node, &public); // a closed terminal must not end a server
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            exit = node.failed() => {
+                return Err(Failure(format!("the node gave up: {exit}"), 70)); // EX_SOFTWARE
+            }
+        }
+        // A second deadline above the tree's own, so that the process ends in any case.
+        let stopped = tokio::time::timeout(deadline + Duration::from_secs(5), node.stop()).await;
+        tracing::info!(clean = stopped.is_ok(), "stopped");
+        match stopped {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Failure("the node did not stop in time and was cut off".to_owned(), 1)),
+        }
+    })
+}
+
+/// Where to open it and how to log in.
+fn greet(node: &Node, public: &str) -> Result<(), Failure> {
+    let public = public.trim_end_matches('/');
+    tracing::info!(http.address = %node.address(), "ready");
+    say(&format!(
+        "SecureVOX {} is ready at {public} (listening on {})",
+        env!("CARGO_PKG_VERSION"),
+        node.address()
+    ))?;
+    match &node.setup {
+        Some(token) => {
+            say("There is no administrator yet. Open this link once to make the first one:")?;
+            say(&format!("  {public}/setup#{}", token.expose()))?;
+        }
+        None => say("Log in with the phone number and password of an account here.")?,
+    }
+    say(&format!("Try the chat at {public}/demo/chat, read the interface at {public}/api/docs."))
+}

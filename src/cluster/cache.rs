@@ -1,0 +1,162 @@
+//! What nodes share and may lose: counters of how often, and values with an end.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use base::clock::Time;
+use base::fault::{Fault, Kind};
+
+/// A boxed future, so that the trait can be an object.
+pub type Fut<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// How often something may happen: `burst` at once, and one more every `every`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Keeps counters of different things apart.
+    pub name: &'static str,
+    /// The time in which one more is earned.
+    pub every: Duration,
+    /// How many may happen at once.
+    pub burst: u32,
+}
+
+impl Limit {
+    /// `count` a second, `burst` at once.
+    pub const fn per_second(name: &'static str, count: u32, burst: u32) -> Self {
+        Self { name, every: Duration::from_micros(1_000_000 / count as u64), burst }
+    }
+
+    /// `count` a minute, all of them at once if wanted.
+    pub const fn per_minute(name: &'static str, count: u32) -> Self {
+        Self { name, every: Duration::from_micros(60_000_000 / count as u64), burst: count }
+    }
+
+    /// The generic cell rate algorithm (ITU-T I.371): `due` is when the counter is empty again.
+    /// Gives the new `due`, or how long to wait.
+    ///
+    /// # Errors
+    /// The time until it would be allowed.
+    pub fn take(&self, due: Option<Time>, now: Time) -> Result<Time, Duration> {
+        let due = due.map_or(now, |due| due.max(now)) + self.every;
+        let ahead = due.since(now);
+        let most = self.every * self.burst;
+        if ahead > most { Err(ahead - most) } else { Ok(due) }
+    }
+}
+
+/// Why a counter was not taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Too often.
+    #[error("too many attempts: try again in {} s", seconds(*.0))]
+    TooMany(Duration),
+    /// The cache cannot be reached.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+}
+
+/// Whole seconds, rounded up: what `Retry-After` speaks.
+pub const fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + (wait.subsec_nanos() > 0) as u64
+}
+
+impl Fault for Refused {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::TooMany(_) => Kind::TooMany,
+            Self::Cache(error) => error.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::TooMany(_) => "limits/too-many",
+            Self::Cache(error) => error.code(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::TooMany(wait) => Some(seconds(*wait)),
+            Self::Cache(_) => Some(1),
+        }
+    }
+}
+
+/// The cache cannot be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the cache cannot be reached")]
+pub struct CacheError;
+
+impl Fault for CacheError {
+    fn kind(&self) -> Kind {
+        Kind::Unavailable
+    }
+
+    fn code(&self) -> &'static str {
+        "cache/unavailable"
+    }
+}
+
+/// Counters and short-lived values. Losing all of it costs a little work and no truth.
+pub trait Cache: Send + Sync + 'static {
+    /// Takes one from the counter `limit.name` of `key`.
+    fn take<'a>(&'a self, limit: Limit, key: &'a str) -> Fut<'a, Result<(), Refused>>;
+
+    /// Keeps a value for `ttl` at most.
+    fn put<'a>(
+        &'a self,
+        key: &'a str,
+        value: Vec<u8>,
+        ttl: Duration,
+    ) -> Fut<'a, Result<(), CacheError>>;
+
+    /// The value, if its time is not over.
+    fn get<'a>(&'a self, key: &'a str) -> Fut<'a, Result<Option<Vec<u8>>, CacheError>>;
+
+    /// Forgets a value.
+    fn remove<'a>(&'a self, key: &'a str) -> Fut<'a, Result<(), CacheError>>;
+
+    /// Whether it answers.
+    fn ping(&self) -> Fut<'_, Result<(), CacheError>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_burst_is_allowed_and_then_one_at_a_time() {
+        let limit = Limit::per_minute("t", 5);
+        let mut now = Time::from_micros(0);
+        let mut due = None;
+        for _ in 0..5 {
+            due = Some(limit.take(due, now).unwrap());
+        }
+        assert_eq!(limit.take(due, now), Err(Duration::from_secs(12)));
+        now = now + Duration::from_secs(12);
+        assert!(limit.take(due, now).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn no_window_holds_more_than_burst_and_earned(
+            waits in prop::collection::vec(0u64..5_000_000, 1..200),
+            count in 1u32..20,
+        ) {
+            let limit = Limit::per_minute("t", count);
+            let (mut now, mut due, mut taken) = (Time::from_micros(0), None, 0u64);
+            for wait in waits {
+                now = now + Duration::from_micros(wait);
+                if let Ok(next) = limit.take(due, now) {
+                    due = Some(next);
+                    taken += 1;
+                }
+            }
+            let earned = now.micros() as u128 / limit.every.as_micros();
+            prop_assert!(u128::from(taken) <= u128::from(count) + earned);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The cache inside this process: sharded maps with a bound on their size.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base::clock::{Clock, Time};
+
+use super::cache::{Cache, CacheError, Fut, Limit, Refused};
+
+const SHARDS: usize = 16;
+
+/// Everything is gone when the process ends, and nobody else sees it.
+pub struct EmbeddedCache {
+    clock: Clock,
+    shards: Vec<Mutex<HashMap<String, Entry>>>,
+    hasher: RandomState,
+    most: usize,
+}
+
+struct Entry {
+    value: Vec<u8>,
+    until: Time,
+}
+
+impl EmbeddedCache {
+    /// A cache of at most about `keys` entries.
+    pub fn new(clock: Clock, keys: usize) -> Self {
+        Self {
+            clock,
+            shards: std::iter::repeat_with(Mutex::default).take(SHARDS).collect(),
+            hasher: RandomState::new(),
+            most: (keys / SHARDS).max(1),
+        }
+    }
+
+    fn shard(&self, key: &str) -> MutexGuard<'_, HashMap<String, Entry>> {
+        #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash will do")]
+        let n = self.hasher.hash_one(key) as usize % SHARDS;
+        self.shards[n].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, shard: &mut HashMap<String, Entry>, key: &str, entry: Entry) {
+        if shard.len() >= self.most && !shard.contains_key(key) {
+            make_room(shard, self.clock.now());
+        }
+        shard.insert(key.to_owned(), entry);
+    }
+}
+
+/// Forgets what is over; if nothing is, the entry of a few that ends first, so that a flood of
+/// keys costs neither memory nor the counters that matter longest.
+fn make_room(shard: &mut HashMap<String, Entry>, now: Time) {
+    let before = shard.len();
+    shard.retain(|_, entry| entry.until > now);
+    if shard.len() == before {
+        let first = shard.iter().take(16).min_by_key(|(_, entry)| entry.until);
+        if let Some(key) = first.map(|(key, _)| key.clone()) {
+            shard.remove(&key);
+        }
+    }
+}
+
+impl Cache for EmbeddedCache {
+    fn take<'a>(&'a self, limit: Limit, key: &'a str) -> Fut<'a, Result<(), Refused>> {
+        let now = self.clock.now();
+        let key = format!("limit:{}:{key}", limit.name);
+        let mut shard = self.shard(&key);
+        let taken = limit.take(shard.get(&key).map(|entry| entry.until), now);
+        if let Ok(due) = taken {
+            self.keep(&mut shard, &key, Entry { value: Vec::new(), until: due });
+        }
+        drop(shard);
+        Box::pin(std::future::ready(taken.map(drop).map_err(Refused::TooMany)))
+    }
+
+    fn put<'a>(
+        &'a self,
+        key: &'a str,
+        value: Vec<u8>,
+        ttl: Duration,
+    ) -> Fut<'a, Result<(), CacheError>> {
+        let until = self.clock.now() + ttl;
+        self.keep(&mut self.shard(key), key, Entry { value, until });
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn get<'a>(&'a self, key: &'a str) -> Fut<'a, Result<Option<Vec<u8>>, CacheError>> {
+        let now = self.clock.now();
+        let shard = self.shard(key);
+        let value = shard.get(key).filter(|entry| entry.until > now).map(|e| e.value.clone());
+        drop(shard);
+        Box::pin(std::future::ready(Ok(value)))
+    }
+
+    fn remove<'a>(&'a self, key: &'a str) -> Fut<'a, Result<(), CacheError>> {
+        self.shard(key).remove(key);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn ping(&self) -> Fut<'_, Result<(), CacheError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_value_ends_with_its_time() {
+        let clock = Clock::standing_at(Time::from_micros(0));
+        let cache = EmbeddedCache::new(clock.clone(), 100);
+        cache.put("k", vec![1], Duration::from_secs(5)).await.unwrap();
+        assert_eq!(cache.get("k").await.unwrap(), Some(vec![1]));
+
+        clock.advance(Duration::from_secs(5));
+
+        assert_eq!(cache.get("k").await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_keys_stays_bounded() {
+        let cache = EmbeddedCache::new(Clock::wall(), 160);
+        let limit = Limit::per_minute("t", 5);
+        for n in 0..10_000 {
+            cache.take(limit, &n.to_string()).await.unwrap();
+        }
+        let kept: usize = cache.shards.iter().map(|s| s.lock().unwrap().len()).sum();
+        assert!(kept <= 160, "{kept} kept");
+    }
+}

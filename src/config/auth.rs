@@ -1,0 +1,56 @@
+//! Settings of accounts and their tokens.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// `[auth]` in `config.toml`, which explains each key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    pub registration: Registration,
+    pub max_users: u64,
+    pub default_region: String,
+    pub access_token_seconds: u64,
+    pub refresh_token_days: u64,
+    pub refresh_grace_seconds: u64,
+    pub password_min_length: usize,
+    pub hash_memory_kib: u32,
+    pub hash_passes: u32,
+    pub hash_lanes: u32,
+    pub hash_threads: usize,
+    pub hash_queue: usize,
+    pub setup_link_hours: u64,
+}
+
+/// Who may make an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Registration {
+    /// Anybody.
+    Open,
+    /// Nobody by themselves.
+    Closed,
+}
+
+impl Auth {
+    /// How long an access token works.
+    pub fn access(&self) -> Duration {
+        Duration::from_secs(self.access_token_seconds)
+    }
+
+    /// How long an unused refresh token works.
+    pub fn refresh(&self) -> Duration {
+        Duration::from_secs(self.refresh_token_days * 86_400)
+    }
+
+    /// How long a repeated refresh is taken as honest.
+    pub fn grace(&self) -> Duration {
+        Duration::from_secs(self.refresh_grace_seconds)
+    }
+
+    /// The cap on people, if there is one.
+    pub fn cap(&self) -> Option<u64> {
+        (self.max_users > 0).then_some(self.max_users)
+    }
+}

@@ -1,0 +1,80 @@
+//! What must hold between settings, with complaints that say what to do.
+
+use super::Config;
+
+/// The first thing that does not hold, in words.
+pub(super) fn check(c: &Config) -> Result<(), String> {
+    let url = &c.http.public_url;
+    require(
+        url.starts_with("http://") || url.starts_with("https://"),
+        "http.public_url must begin with http:// or https://",
+    )?;
+    require(
+        !c.http.hsts || url.starts_with("https://") || c.profile == "production",
+        "http.hsts needs a public_url with https://",
+    )?;
+    require(
+        c.http.has_tls() != c.http.tls_key.as_os_str().is_empty(),
+        "http.tls_certificate and http.tls_key belong together",
+    )?;
+    let database = &c.database.url;
+    require(
+        database.is_empty()
+            || database.starts_with("postgres://")
+            || database.starts_with("postgresql://"),
+        "database.url must be empty (SQLite) or begin with postgres://",
+    )?;
+    require(c.database.connections > 0, "database.connections must be at least 1")?;
+    require(c.database.readers > 0, "database.readers must be at least 1")?;
+    require(c.database.group > 0, "database.group must be at least 1")?;
+    require(
+        (100..=10_000).contains(&c.database.deadline_ms),
+        "database.deadline_ms must lie between 100 and 10000",
+    )?;
+    require(
+        c.auth.access_token_seconds >= 30 && c.auth.access_token_seconds <= 3600,
+        "auth.access_token_seconds must lie between 30 and 3600: it cannot be taken back",
+    )?;
+    require(c.auth.refresh_token_days > 0, "auth.refresh_token_days must be at least 1")?;
+    require(c.auth.hash_threads > 0, "auth.hash_threads must be at least 1")?;
+    require(
+        c.auth.hash_memory_kib >= 8 * c.auth.hash_lanes && c.auth.hash_lanes > 0,
+        "auth.hash_memory_kib must be at least 8 for each of auth.hash_lanes",
+    )?;
+    require(c.auth.hash_passes > 0, "auth.hash_passes must be at least 1")?;
+    let region = &c.auth.default_region;
+    require(
+        region.is_empty() || (region.len() == 2 && region.bytes().all(|b| b.is_ascii_uppercase())),
+        "auth.default_region must be two capital letters, such as DE, or empty",
+    )?;
+    for (name, value) in [
+        ("api_per_second", c.limits.api_per_second),
+        ("api_burst", c.limits.api_burst),
+        ("login_per_minute", c.limits.login_per_minute),
+        ("registration_per_minute", c.limits.registration_per_minute),
+        ("contact_requests_per_minute", c.limits.contact_requests_per_minute),
+        ("events_per_second", c.limits.events_per_second),
+        ("events_burst", c.limits.events_burst),
+    ] {
+        require(value > 0, &format!("limits.{name} must be at least 1"))?;
+    }
+    require(c.sessions.ping_seconds > 0, "sessions.ping_seconds must be at least 1")?;
+    require(c.sessions.queue_frames >= 16, "sessions.queue_frames must be at least 16")?;
+    require(c.sessions.in_flight > 0, "sessions.in_flight must be at least 1")?;
+    require(c.sessions.per_device > 0, "sessions.per_device must be at least 1")?;
+    require(
+        c.chat.body_bytes > 0
+            && c.chat.body_bytes < c.sessions.frame_bytes.min(c.http.body_limit_bytes),
+        "chat.body_bytes must be smaller than sessions.frame_bytes and http.body_limit_bytes",
+    )?;
+    require(c.chat.max_members >= 2, "chat.max_members must be at least 2")?;
+    let s = &c.supervision;
+    require(
+        s.stuck_warn_ms < s.stuck_lost_ms && s.stuck_lost_ms < s.stuck_exit_ms,
+        "supervision: stuck_warn_ms < stuck_lost_ms < stuck_exit_ms",
+    )
+}
+
+fn require(holds: bool, complaint: &str) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(complaint.to_owned()) }
+}

@@ -1,0 +1,46 @@
+//! Settings of where things are kept.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// `[database]` in `config.toml`, which explains each key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    #[serde(skip_serializing)] // it may hold a password
+    pub url: String,
+    pub connections: u32,
+    pub readers: u32,
+    pub queue: usize,
+    pub deadline_ms: u64,
+    pub group: usize,
+    pub synchronous: Synchronous,
+}
+
+/// What SQLite does before a commit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Synchronous {
+    /// fsync: survives a power cut.
+    Full,
+    /// Hand it to the operating system: survives a crash of this program.
+    Normal,
+}
+
+impl Database {
+    /// The database's address: as configured, or the embedded file in `data_dir`.
+    pub fn location(&self, data_dir: &Path) -> String {
+        if self.url.is_empty() {
+            data_dir.join("securevox.db").display().to_string()
+        } else {
+            self.url.clone()
+        }
+    }
+
+    /// How long an operation may take.
+    pub fn deadline(&self) -> Duration {
+        Duration::from_millis(self.deadline_ms)
+    }
+}

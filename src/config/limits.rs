@@ -1,0 +1,18 @@
+//! Settings of how often is too often.
+
+use serde::{Deserialize, Serialize};
+
+/// `[limits]` in `config.toml`, which explains each key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    pub api_per_second: u32,
+    pub api_burst: u32,
+    pub login_per_minute: u32,
+    pub registration_per_minute: u32,
+    pub contact_requests_per_minute: u32,
+    pub events_per_second: u32,
+    pub events_burst: u32,
+    pub events_breaches: u32,
+    pub keys: usize,
+}

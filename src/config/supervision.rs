@@ -1,0 +1,31 @@
+//! Settings of when an actor counts as stuck.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// `[supervision]` in `config.toml`, which explains each key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Supervision {
+    pub stuck_warn_ms: u64,
+    pub stuck_lost_ms: u64,
+    pub stuck_exit_ms: u64,
+}
+
+impl Supervision {
+    /// When a blocked handler is reported.
+    pub fn warn(&self) -> Duration {
+        Duration::from_millis(self.stuck_warn_ms)
+    }
+
+    /// When its thread is given up.
+    pub fn lost(&self) -> Duration {
+        Duration::from_millis(self.stuck_lost_ms)
+    }
+
+    /// When the process ends.
+    pub fn exit(&self) -> Duration {
+        Duration::from_millis(self.stuck_exit_ms)
+    }
+}

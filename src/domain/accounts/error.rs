@@ -1,0 +1,114 @@
+//! Why something about an account was not done.
+
+use base::fault::{Fault, Kind};
+use base::ids::{DeviceId, UserId};
+
+use crate::cluster::Refused;
+
+/// The one error of this area.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// Not a phone number.
+    #[error("this is not a phone number: write it with + and the country's code")]
+    BadPhone,
+    /// A name that is empty, too long, or has control characters.
+    #[error("a name has 1 to 100 characters")]
+    BadName,
+    /// Too short or too long.
+    #[error("a password has at least {0} characters and at most 256 bytes")]
+    BadPassword(usize),
+    /// Somebody registered this number.
+    #[error("there is an account with this phone number")]
+    PhoneTaken,
+    /// The operator closed registration.
+    #[error("registration is closed here: ask an administrator")]
+    RegistrationClosed,
+    /// `auth.max_users` is reached.
+    #[error("this server has no room for more people")]
+    CapReached,
+    /// Wrong phone number or wrong password; nobody learns which.
+    #[error("phone number or password is wrong")]
+    InvalidCredentials,
+    /// No such refresh token, or its time is over.
+    #[error("this refresh token does not work: sign in again")]
+    InvalidRefresh,
+    /// A refresh token came twice: somebody has a copy.
+    #[error("this refresh token was used before: the device is signed out, sign in again")]
+    RefreshReused {
+        /// Whose it was.
+        user: UserId,
+        /// What is signed out now.
+        device: DeviceId,
+    },
+    /// No such access token, its time is over, or its device was signed out.
+    #[error("this access token does not work")]
+    InvalidToken,
+    /// The set-up link does not exist any more.
+    #[error("this set-up link does not work any more")]
+    InvalidSetUp,
+    /// No such device.
+    #[error("there is no such device")]
+    NoSuchDevice,
+    /// Too many passwords are being checked.
+    #[error("the server is busy checking passwords: try again")]
+    Busy,
+    /// Too often.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// Our own mistake.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl Fault for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::BadPhone | Self::BadName | Self::BadPassword(_) => Kind::Invalid,
+            Self::PhoneTaken => Kind::Conflict,
+            Self::RegistrationClosed | Self::CapReached => Kind::Forbidden,
+            Self::InvalidCredentials
+            | Self::InvalidRefresh
+            | Self::RefreshReused { .. }
+            | Self::InvalidToken
+            | Self::InvalidSetUp => Kind::Unauthenticated,
+            Self::NoSuchDevice => Kind::NotFound,
+            Self::Busy => Kind::Unavailable,
+            Self::Refused(e) => e.kind(),
+            Self::Store(e) => e.kind(),
+            Self::Internal(_) => Kind::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::BadPhone => "auth/bad-phone",
+            Self::BadName => "auth/bad-name",
+            Self::BadPassword(_) => "auth/bad-password",
+            Self::PhoneTaken => "auth/phone-taken",
+            Self::RegistrationClosed => "auth/registration-closed",
+            Self::CapReached => "auth/registration-cap",
+            Self::InvalidCredentials => "auth/invalid-credentials",
+            Self::InvalidRefresh => "auth/invalid-refresh-token",
+            Self::RefreshReused { .. } => "auth/refresh-token-reused",
+            Self::InvalidToken => "auth/invalid-token",
+            Self::InvalidSetUp => "auth/invalid-setup-link",
+            Self::NoSuchDevice => "auth/no-such-device",
+            Self::Busy => "auth/busy",
+            Self::Refused(e) => e.code(),
+            Self::Store(e) => e.code(),
+            Self::Internal(_) => "internal",
+        }
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Refused(e) => e.retry_after(),
+            Self::Store(e) => e.retry_after(),
+            Self::Busy => Some(1),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Accounts: who somebody is, on which device, and for how long that is believed.
+
+mod error;
+mod keyring;
+mod password;
+mod phone;
+mod sign_in;
+
+pub use error::Error;
+pub use keyring::{Bearer, Keyring};
+pub use password::Passwords;
+pub use phone::Phone;
+pub(crate) use sign_in::hash;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::clock::Clock;
+use base::entropy::Entropy;
+use base::ids::{DeviceId, UserId};
+use base::secret::Secret;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use store::{NewAudit, NewDevice, NewUser, Role, Store};
+
+use crate::cluster::Cache;
+use crate::config::Auth;
+use crate::protocol::accounts as wire;
+
+/// Somebody who proved who they are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Me {
+    /// The person.
+    pub user: UserId,
+    /// The device the person sits at.
+    pub device: DeviceId,
+    /// How others see the person.
+    pub name: String,
+    /// In E.164.
+    pub phone: String,
+    /// What the person may do here.
+    pub role: Role,
+}
+
+/// The deeds of this area; cheap to clone.
+#[derive(Clone)]
+pub struct Accounts {
+    store: Store,
+    cache: Arc<dyn Cache>,
+    keys: Keyring,
+    passwords: Passwords,
+    clock: Clock,
+    entropy: Entropy,
+    config: Arc<Auth>,
+    login_limit: u32,
+}
+
+/// What [`Accounts`] is made of.
+pub struct Parts {
+    /// Where accounts are kept.
+    pub store: Store,
+    /// Where attempts are counted.
+    pub cache: Arc<dyn Cache>,
+    /// What signs access tokens.
+    pub keys: Keyring,
+    /// What checks passwords.
+    pub passwords: Passwords,
+    /// The time.
+    pub clock: Clock,
+    /// Where tokens come from.
+    pub entropy: Entropy,
+    /// `[auth]`.
+    pub config: Auth,
+    /// Sign-ins of one account per minute.
+    pub login_limit: u32,
+}
+
+/// How long a proved identity is believed without asking the database again. On this node a
+/// revocation forgets it at once.
+const IDENTITY: Duration = Duration::from_secs(1);
+
+impl Accounts {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { store, cache, keys, passwords, clock, entropy, config, login_limit } = parts;
+        let config = Arc::new(config);
+        Self { store, cache, keys, passwords, clock, entropy, config, login_limit }
+    }
+
+    /// 128 random bits in hexadecimal: names that nobody guesses, but no secret.
+    pub fn random_id(&self) -> String {
+        self.entropy.token()[..32].to_owned()
+    }
+
+    /// The keys of access tokens.
+    pub const fn keys(&self) -> &Keyring {
+        &self.keys
+    }
+
+    /// Who holds this access token, if their device is still signed in.
+    ///
+    /// # Errors
+    /// [`Error::InvalidToken`], or the database's.
+    pub async fn identify(&self, token: &str) -> Result<Me, Error> {
+        let bearer = self.keys.check(token)?;
+        let key = identity_key(bearer.device);
+        if let Ok(Some(kept)) = self.cache.get(&key).await
+            && let Ok(me) = serde_json::from_slice(&kept)
+        {
+            return Ok(me);
+        }
+        let me = self.confirm(bearer.user, bearer.device).await?;
+        if let Ok(kept) = serde_json::to_vec(&me) {
+            let _ = self.cache.put(&key, kept, IDENTITY).await; // only costs another look-up
+        }
+        Ok(me)
+    }
+
+    /// Who sits at this device, if it is still signed in: asks the database, whatever was known.
+    ///
+    /// # Errors
+    /// [`Error::InvalidToken`], or the database's.
+    pub async fn confirm(&self, user: UserId, device: DeviceId) -> Result<Me, Error> {
+        let found = self.store.identity(device).await?.ok_or(Error::InvalidToken)?;
+        if found.user.id != user {
+            return Err(Error::InvalidToken);
+        }
+        Ok(Me {
+            user: found.user.id,
+            device: found.device.id,
+            name: found.user.name,
+            phone: found.user.phone,
+            role: found.user.role,
+        })
+    }
+
+    /// The person's own account.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn me(&self, me: &Me) -> Result<wire::User, Error> {
+        let user = self.store.user(me.user).await?.ok_or(Error::InvalidToken)?;
+        Ok(user_view(&user))
+    }
+
+    /// Changes the person's own account.
+    ///
+    /// # Errors
+    /// [`Error::BadName`], or the database's.
+    pub async fn change_me(&self, me: &Me, change: wire::PatchMe) -> Result<wire::User, Error> {
+        let Some(name) = change.name else { return self.me(me).await };
+        let name = parse_name(&name)?;
+        let user = self.store.rename_user(me.user, &name, self.clock.now()).await?;
+        self.forget(me.device).await;
+        Ok(user_view(&user.ok_or(Error::InvalidToken)?))
+    }
+
+    /// The person's signed-in devices.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn devices(&self, me: &Me) -> Result<wire::Devices, Error> {
+        let devices = self.store.devices(me.user).await?;
+        let items = devices.into_iter().map(|device| wire::Device {
+            id: device.id,
+            name: device.name,
+            platform: device.platform,
+            created_at: device.created_at,
+            last_seen_at: device.last_seen_at,
+            current: device.id == me.device,
+        });
+        Ok(wire::Devices { items: items.collect(), next: None })
+    }
+
+    /// Signs a device out: its tokens are dead, its sockets are to be closed by the caller.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchDevice`], or the database's.
+    pub async fn remove_device(
+        &self,
+        me: &Me,
+        device: DeviceId,
+        ip: Option<IpAddr>,
+    ) -> Result<(), Error> {
+        let audit = audit(Some(me.user), "device.removed", device.to_string(), ip);
+        let found = self.store.revoke_device(me.user, device, audit, self.clock.now()).await?;
+        self.forget(device).await;
+        if found { Ok(()) } else { Err(Error::NoSuchDevice) }
+    }
+
+    /// Makes an account without signing anybody in, for the command line.
+    ///
+    /// # Errors
+    /// As in registration.
+    pub async fn add(
+        &self,
+        phone: &str,
+        name: &str,
+        password: Secret<String>,
+        role: Role,
+    ) -> Result<wire::User, Error> {
+        let user = self.new_user(phone, name, password, role).await?;
+        let audit = audit(None, "user.added", user.id.to_string(), None);
+        match self.store.add_user(user, audit, self.clock.now()).await? {
+            store::Added::Done(user) => Ok(user_view(&user)),
+            store::Added::PhoneTaken => Err(Error::PhoneTaken),
+        }
+    }
+
+    async fn forget(&self, device: DeviceId) {
+        let _ = self.cache.remove(&identity_key(device)).await; // it ends by itself in a moment
+    }
+
+    async fn new_user(
+        &self,
+        phone: &str,
+        name: &str,
+        password: Secret<String>,
+        role: Role,
+    ) -> Result<NewUser, Error> {
+        let phone = Phone::parse(phone, &self.config.default_region)?;
+        let name = parse_name(name)?;
+        let least = self.config.password_min_length;
+        let text = password.expose();
+        if text.chars().count() < least || text.len() > 256 {
+            return Err(Error::BadPassword(least));
+        }
+        let password_hash = self.passwords.hash(password).await?;
+        Ok(NewUser {
+            id: UserId::new(),
+            phone: phone.as_str().to_owned(),
+            name,
+            role,
+            password_hash,
+        })
+    }
+}
+
+fn identity_key(device: DeviceId) -> String {
+    format!("identity:{device}")
+}
+
+fn user_view(user: &store::User) -> wire::User {
+    wire::User {
+        id: user.id,
+        phone: user.phone.clone(),
+        name: user.name.clone(),
+        role: user.role.to_string(),
+    }
+}
+
+fn parse_name(text: &str) -> Result<String, Error> {
+    let name = text.trim();
+    let fits = (1..=100).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+    if fits { Ok(name.to_owned()) } else { Err(Error::BadName) }
+}
+
+fn new_device(user: UserId, device: Option<wire::NewDevice>) -> Result<NewDevice, Error> {
+    let (name, platform) = device
+        .map_or_else(|| ("unnamed".to_owned(), "unknown".to_owned()), |d| (d.name, d.platform));
+    let platform = parse_name(&platform)?;
+    Ok(NewDevice { id: DeviceId::new(), user_id: user, name: parse_name(&name)?, platform })
+}
+
+/// An entry of the audit log.
+pub fn audit(actor: Option<UserId>, action: &str, subject: String, ip: Option<IpAddr>) -> NewAudit {
+    NewAudit {
+        actor,
+        action: action.to_owned(),
+        subject,
+        detail: json!({}),
+        ip: ip.map(|ip| ip.to_string()),
+    }
+}

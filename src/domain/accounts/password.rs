@@ -1,0 +1,104 @@
+//! Passwords: argon2id on threads of its own, with a bounded queue, so that a storm of sign-ins
+//! delays sign-ins and nothing else.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Params, Version};
+use base::secret::Secret;
+use tokio::sync::oneshot;
+
+use super::Error;
+use crate::config::Auth;
+
+type Job = Box<dyn FnOnce(&Argon2<'static>) + Send>;
+
+/// Hashes and checks passwords; cheap to clone.
+#[derive(Clone)]
+pub struct Passwords {
+    queue: SyncSender<Job>,
+    /// Checked where there is no account, so that the answer takes as long.
+    decoy: Arc<str>,
+}
+
+impl Passwords {
+    /// Starts the threads; they end when the last clone is dropped.
+    ///
+    /// # Errors
+    /// If the parameters do not fit argon2 or a thread cannot be started.
+    pub fn start(config: &Auth) -> Result<Self, Error> {
+        let internal = |e: String| Error::Internal(format!("password hashing cannot start: {e}"));
+        let params =
+            Params::new(config.hash_memory_kib, config.hash_passes, config.hash_lanes, None)
+                .map_err(|e| internal(e.to_string()))?;
+        let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let decoy = hash(&argon, b"nobody has this password")?;
+
+        let (queue, jobs) = sync_channel(config.hash_queue);
+        let jobs = Arc::new(Mutex::new(jobs));
+        for n in 0..config.hash_threads {
+            let (jobs, argon) = (jobs.clone(), argon.clone());
+            std::thread::Builder::new()
+                .name(format!("hash-{n}"))
+                .spawn(move || work(&jobs, &argon))
+                .map_err(|e| internal(e.to_string()))?;
+        }
+        Ok(Self { queue, decoy: decoy.into() })
+    }
+
+    /// The PHC string of a password, with a salt of its own.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if too many wait.
+    pub async fn hash(&self, password: Secret<String>) -> Result<String, Error> {
+        self.run(move |argon| hash(argon, password.expose().as_bytes())).await?
+    }
+
+    /// Whether the password is the one of `kept`; without `kept` the answer is no, after the same
+    /// work.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if too many wait.
+    pub async fn check(
+        &self,
+        password: Secret<String>,
+        kept: Option<String>,
+    ) -> Result<bool, Error> {
+        let exists = kept.is_some();
+        let kept = kept.unwrap_or_else(|| self.decoy.to_string());
+        let fits = self
+            .run(move |argon| {
+                PasswordHash::new(&kept).is_ok_and(|kept| {
+                    argon.verify_password(password.expose().as_bytes(), &kept).is_ok()
+                })
+            })
+            .await?;
+        Ok(fits && exists)
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Argon2<'static>) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |argon| drop(reply.send(work(argon))));
+        self.queue.try_send(job).map_err(|_| Error::Busy)?;
+        answer.await.map_err(|_| Error::Busy)
+    }
+}
+
+fn hash(argon: &Argon2<'_>, password: &[u8]) -> Result<String, Error> {
+    let made = argon.hash_password(password);
+    made.map(|hash| hash.to_string()).map_err(|e| Error::Internal(e.to_string()))
+}
+
+/// A panic in a job must not cost the thread; whoever asked gets [`Error::Busy`].
+fn work(jobs: &Mutex<Receiver<Job>>, argon: &Argon2<'static>) {
+    loop {
+        let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = next else { return };
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job(argon)));
+    }
+}

@@ -1,0 +1,67 @@
+//! A phone number in E.164, parsed at the door.
+
+use std::str::FromStr;
+
+use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat, Region};
+
+use super::Error;
+
+/// A phone number as `+4915112345678`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Phone(String);
+
+impl Phone {
+    /// Reads what a person wrote. Numbers of possible length are accepted, whether or not the
+    /// range is known to be in use: numbering plans change faster than metadata.
+    ///
+    /// # Errors
+    /// [`Error::BadPhone`]; `region` (ISO 3166) helps numbers without `+`.
+    pub fn parse(text: &str, region: &str) -> Result<Self, Error> {
+        let plain = text.len() <= 40 && !text.chars().any(char::is_control);
+        if !plain || (region.is_empty() && !text.trim_start().starts_with('+')) {
+            return Err(Error::BadPhone);
+        }
+        let region = Region::from_str(region).ok();
+        let number = PHONE_NUMBER_UTIL.parse(text.trim(), region).map_err(|_| Error::BadPhone)?;
+        if !PHONE_NUMBER_UTIL.is_possible_number(&number) {
+            return Err(Error::BadPhone);
+        }
+        Ok(Self(PHONE_NUMBER_UTIL.format(&number, PhoneNumberFormat::E164).into_owned()))
+    }
+
+    /// In E.164.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn one_number_has_one_spelling() {
+        for text in ["+49 151 1234 5678", "+49 (151) 12345678", " +4915112345678"] {
+            assert_eq!(Phone::parse(text, "").unwrap().as_str(), "+4915112345678");
+        }
+        assert_eq!(Phone::parse("0151 12345678", "DE").unwrap().as_str(), "+4915112345678");
+    }
+
+    #[test]
+    fn what_is_no_number_is_refused() {
+        for text in ["", "+", "12345", "+49", "alice", "+491511234567812345678", "+4915\u{0}1"] {
+            assert!(Phone::parse(text, "").is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_answered(text in ".{0,60}") {
+            if let Ok(phone) = Phone::parse(&text, "DE") {
+                prop_assert!(phone.as_str().starts_with('+'));
+                prop_assert!(phone.as_str()[1..].bytes().all(|b| b.is_ascii_digit()));
+            }
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Signing in and out: registration, passwords, refresh tokens and the first administrator.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use base::secret::Secret;
+use metrics::counter;
+use store::{FirstAdmin, NewRefresh, Registered, Role, Rotation};
+
+use super::{Accounts, Bearer, Error, Me, Phone, audit, identity_key, new_device, user_view};
+use crate::cluster::Limit;
+use crate::config::Registration;
+use crate::protocol::accounts as wire;
+use crate::telemetry::metrics::SIGN_INS;
+
+impl Accounts {
+    /// Makes an account and signs its first device in.
+    ///
+    /// # Errors
+    /// What is wrong with the request, [`Error::PhoneTaken`], [`Error::CapReached`], or the
+    /// database's.
+    pub async fn register(
+        &self,
+        new: wire::Register,
+        ip: Option<IpAddr>,
+    ) -> Result<wire::SignedIn, Error> {
+        if self.config.registration == Registration::Closed {
+            return Err(Error::RegistrationClosed);
+        }
+        let user = self.new_user(&new.phone, &new.name, new.password, Role::User).await?;
+        let device = new_device(user.id, Some(new.device))?;
+        let (refresh, row) = self.first_refresh();
+        let audit = audit(Some(user.id), "auth.registered", user.id.to_string(), ip);
+        let made = self
+            .store
+            .register(user, device, row, self.config.cap(), audit, self.clock.now())
+            .await?;
+        match made {
+            Registered::Done(user, device) => self.signed_in(&user, &device, refresh),
+            Registered::PhoneTaken => Err(Error::PhoneTaken),
+            Registered::CapReached => Err(Error::CapReached),
+        }
+    }
+
+    /// Signs a device in. Wrong phone number and wrong password look and take the same.
+    ///
+    /// # Errors
+    /// [`Error::InvalidCredentials`], too many attempts, or the database's.
+    pub async fn login(
+        &self,
+        login: wire::Login,
+        ip: Option<IpAddr>,
+    ) -> Result<wire::SignedIn, Error> {
+        let phone = Phone::parse(&login.phone, &self.config.default_region);
+        let written: String = login.phone.chars().take(40).collect();
+        let key = phone.as_ref().map_or(written.as_str(), Phone::as_str);
+        self.cache.take(Limit::per_minute("login-account", self.login_limit), key).await?;
+
+        let found = match &phone {
+            Ok(phone) => self.store.user_by_phone(phone.as_str()).await?,
+            Err(_) => None,
+        };
+        let (user, hash) = found.map_or((None, None), |(user, hash)| (Some(user), Some(hash)));
+        let fits = self.passwords.check(login.password, hash).await?;
+        let user = user.filter(|user| fits && user.suspended_at.is_none());
+        let Some(user) = user else {
+            counter!(SIGN_INS, "outcome" => "refused").increment(1);
+            return Err(Error::InvalidCredentials);
+        };
+        let device = new_device(user.id, login.device)?;
+        let (refresh, row) = self.first_refresh();
+        let audit = audit(Some(user.id), "auth.signed_in", device.id.to_string(), ip);
+        let device = self.store.open_device(device, row, audit, self.clock.now()).await?;
+        counter!(SIGN_INS, "outcome" => "done").increment(1);
+        self.signed_in(&user, &device, refresh)
+    }
+
+    /// Exchanges a refresh token. The successor is derived from the token, so a client that lost
+    /// our answer, or asked twice at once, is given the same one again for a short while.
+    ///
+    /// # Errors
+    /// [`Error::InvalidRefresh`]; [`Error::RefreshReused`] after which the device is signed out.
+    pub async fn refresh(&self, old: &Secret<String>) -> Result<wire::SignedIn, Error> {
+        let successor = self.keys.successor(old.expose());
+        let row = NewRefresh { hash: hash(&successor), expires_at: self.refresh_end() };
+        let grace = self.config.grace();
+        match self.store.rotate_refresh(hash(old.expose()), row, grace, self.clock.now()).await? {
+            Rotation::Rotated(user, device) | Rotation::Repeated(user, device) => {
+                self.signed_in(&user, &device, Secret::new(successor))
+            }
+            Rotation::Reused { user_id, device_id } => {
+                tracing::warn!(user.id = %user_id, device.id = %device_id, "refresh token reused");
+                counter!(SIGN_INS, "outcome" => "reused").increment(1);
+                let _ = self.cache.remove(&identity_key(device_id)).await; // ends by itself
+                Err(Error::RefreshReused { user: user_id, device: device_id })
+            }
+            Rotation::Unknown => Err(Error::InvalidRefresh),
+        }
+    }
+
+    /// Signs the asking device out.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn logout(&self, me: &Me, ip: Option<IpAddr>) -> Result<(), Error> {
+        self.remove_device(me, me.device, ip).await
+    }
+
+    /// A fresh one-time link for the first administrator; `None` if there is one already.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn setup_token(&self) -> Result<Option<Secret<String>>, Error> {
+        if self.store.has_admin().await? {
+            return Ok(None);
+        }
+        let token = self.entropy.token();
+        let now = self.clock.now();
+        let ends = now + Duration::from_secs(self.config.setup_link_hours * 3600);
+        self.store.put_setup_link(hash(&token), ends, now).await?;
+        Ok(Some(Secret::new(token)))
+    }
+
+    /// Makes the first administrator; the link works once.
+    ///
+    /// # Errors
+    /// [`Error::InvalidSetUp`], or as in registration.
+    pub async fn set_up(
+        &self,
+        new: wire::SetUp,
+        ip: Option<IpAddr>,
+    ) -> Result<wire::SignedIn, Error> {
+        let user = self.new_user(&new.phone, &new.name, new.password, Role::Admin).await?;
+        let device = new_device(user.id, Some(new.device))?;
+        let (refresh, row) = self.first_refresh();
+        let audit = audit(Some(user.id), "auth.first_admin", user.id.to_string(), ip);
+        let link = hash(new.setup_token.expose());
+        let now = self.clock.now();
+        match self.store.register_first_admin(link, user, device, row, audit, now).await? {
+            FirstAdmin::Done(user, device) => self.signed_in(&user, &device, refresh),
+            FirstAdmin::LinkUnknown => Err(Error::InvalidSetUp),
+            FirstAdmin::PhoneTaken => Err(Error::PhoneTaken),
+        }
+    }
+
+    fn first_refresh(&self) -> (Secret<String>, NewRefresh) {
+        let token = self.entropy.token();
+        let row = NewRefresh { hash: hash(&token), expires_at: self.refresh_end() };
+        (Secret::new(token), row)
+    }
+
+    fn refresh_end(&self) -> base::clock::Time {
+        self.clock.now() + self.config.refresh()
+    }
+
+    fn signed_in(
+        &self,
+        user: &store::User,
+        device: &store::Device,
+        refresh_token: Secret<String>,
+    ) -> Result<wire::SignedIn, Error> {
+        let bearer = Bearer { user: user.id, device: device.id };
+        Ok(wire::SignedIn {
+            user: user_view(user),
+            device: wire::DeviceRef { id: device.id },
+            access_token: self.keys.sign(bearer, self.config.access())?,
+            refresh_token,
+            token_type: "Bearer",
+            expires_in: self.config.access_token_seconds,
+        })
+    }
+}
+
+/// What the store keeps of a token: SHA-256, since a token of 256 random bits needs no salt.
+pub(crate) fn hash(token: &str) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+    out
+}

@@ -1,0 +1,99 @@
+//! Why something in a conversation was not done.
+
+use base::fault::{Fault, Kind};
+
+/// The one error of this area.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// A direct conversation has exactly one other person.
+    #[error("a direct conversation has exactly one other member and no title")]
+    BadDirect,
+    /// Too many people.
+    #[error("a group has at most {0} members")]
+    TooManyMembers(usize),
+    /// A title that is too long or has control characters.
+    #[error("a title has 1 to 200 characters")]
+    BadTitle,
+    /// `chat.plaintext` is off.
+    #[error("only end-to-end encrypted conversations are allowed here")]
+    PlaintextForbidden,
+    /// Empty or too long.
+    #[error("a message has 1 to {0} bytes")]
+    BadBody(usize),
+    /// Not chosen well.
+    #[error("a client_id has 1 to 64 visible ASCII characters")]
+    BadClientId,
+    /// A position below zero.
+    #[error("a seq is 0 or more")]
+    BadSeq,
+    /// `after` and `before` exclude each other.
+    #[error("give `after` or `before`, not both")]
+    BadRange,
+    /// The rules of contacts forbid it.
+    #[error("you may not write to this person")]
+    NotReachable,
+    /// The member may not do this.
+    #[error("your role in this conversation does not allow it")]
+    NotAllowed,
+    /// No such conversation, or the asker is not in it.
+    #[error("there is no such conversation")]
+    NoSuchConversation,
+    /// The message answered does not exist here.
+    #[error("there is no such message to reply to")]
+    NoSuchReply,
+    /// Nobody of this id.
+    #[error("there is no such person")]
+    NoSuchPerson,
+    /// Too much is being said, or the lane starts anew.
+    #[error("the server cannot take the message just now: send it again with the same client_id")]
+    Busy,
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+impl Fault for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::BadDirect
+            | Self::TooManyMembers(_)
+            | Self::BadTitle
+            | Self::BadBody(_)
+            | Self::BadClientId
+            | Self::BadSeq
+            | Self::BadRange => Kind::Invalid,
+            Self::PlaintextForbidden | Self::NotReachable | Self::NotAllowed => Kind::Forbidden,
+            Self::NoSuchConversation | Self::NoSuchReply | Self::NoSuchPerson => Kind::NotFound,
+            Self::Busy => Kind::Unavailable,
+            Self::Store(e) => e.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::BadDirect => "chat/bad-direct",
+            Self::TooManyMembers(_) => "chat/too-many-members",
+            Self::BadTitle => "chat/bad-title",
+            Self::PlaintextForbidden => "chat/plaintext-forbidden",
+            Self::BadBody(_) => "chat/bad-body",
+            Self::BadClientId => "chat/bad-client-id",
+            Self::BadSeq => "chat/bad-seq",
+            Self::BadRange => "chat/bad-range",
+            Self::NotReachable => "chat/not-reachable",
+            Self::NotAllowed => "chat/not-allowed",
+            Self::NoSuchConversation => "chat/no-such-conversation",
+            Self::NoSuchReply => "chat/no-such-reply",
+            Self::NoSuchPerson => "chat/no-such-person",
+            Self::Busy => "chat/busy",
+            Self::Store(e) => e.code(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Busy => Some(1),
+            Self::Store(e) => e.retry_after(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What is said: drafts, their place in the order, and how far people have come in reading it.
+
+use base::ids::{ConversationId, MessageId, UserId};
+use store::{Append, Marked, NewMessage, Range, Receipt};
+
+use super::{Chat, Error, views};
+use crate::domain::Deed;
+use crate::protocol::List;
+use crate::protocol::chat as wire;
+use crate::protocol::server::{self, ServerEvent};
+
+/// In larger conversations receipts are kept and shown on request, not announced: what everybody
+/// tells everybody grows with the square of their number.
+const ANNOUNCED_RECEIPTS: usize = 64;
+
+/// Something to be said, checked but not yet in order.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    message: NewMessage,
+}
+
+/// What became of a draft.
+#[derive(Clone, Debug)]
+pub enum Said {
+    /// It has its place in the order now.
+    New(wire::Message),
+    /// It had it already.
+    Before(wire::Message),
+}
+
+impl Said {
+    /// The message, new or not.
+    pub fn into_message(self) -> wire::Message {
+        match self {
+            Self::New(message) | Self::Before(message) => message,
+        }
+    }
+}
+
+impl Chat {
+    /// Checks what can be checked without the database.
+    ///
+    /// # Errors
+    /// [`Error::BadBody`], [`Error::BadClientId`].
+    pub fn draft(&self, sender: UserId, new: wire::NewMessage) -> Result<Draft, Error> {
+        let most = self.config.body_bytes;
+        if new.body.is_empty() || new.body.len() > most || new.body.contains('\0') {
+            return Err(Error::BadBody(most));
+        }
+        let id = &new.client_id;
+        if !(1..=64).contains(&id.len()) || !id.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(Error::BadClientId);
+        }
+        let message = NewMessage {
+            id: MessageId::new(),
+            sender,
+            client_id: new.client_id,
+            body: new.body,
+            reply_to: new.reply_to,
+        };
+        Ok(Draft { message })
+    }
+
+    /// Stores drafts of one conversation in the order given, in one transaction: when it answers,
+    /// they are committed. The first value is the roster's number, which changes with membership.
+    ///
+    /// # Errors
+    /// The database's, for all of them: nothing was stored, or (`store/timeout`) it is unknown,
+    /// and the same drafts may be sent again.
+    pub async fn append(
+        &self,
+        conversation: ConversationId,
+        drafts: Vec<Draft>,
+    ) -> Result<(i64, Vec<Result<Said, Error>>), Error> {
+        let rows = drafts.into_iter().map(|draft| draft.message).collect();
+        let done = self.store.append(conversation, rows, self.clock.now()).await?;
+        let results = done.results.into_iter().map(|result| match result {
+            Append::Stored(row) => Ok(Said::New(views::message(row))),
+            Append::Repeated(row) => Ok(Said::Before(views::message(row))),
+            Append::NotAMember => Err(Error::NoSuchConversation),
+            Append::Blocked => Err(Error::NotReachable),
+            Append::NoSuchReply => Err(Error::NoSuchReply),
+        });
+        Ok((done.roster, results.collect()))
+    }
+
+    /// Everybody in a conversation.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn audience(&self, conversation: ConversationId) -> Result<store::Audience, Error> {
+        Ok(self.store.members_of(conversation).await?)
+    }
+
+    /// A page of messages, ascending by `seq`, of what the person may see.
+    ///
+    /// # Errors
+    /// [`Error::BadRange`], [`Error::NoSuchConversation`], or the database's.
+    pub async fn messages(
+        &self,
+        viewer: UserId,
+        conversation: ConversationId,
+        query: &wire::MessagesQuery,
+    ) -> Result<List<wire::Message>, Error> {
+        let limit = query.limit.map_or(50, |n| n.clamp(1, 200)) as usize;
+        let range = match (query.after, query.before) {
+            (Some(_), Some(_)) => return Err(Error::BadRange),
+            (Some(seq), None) => Range::After(seq),
+            (None, Some(seq)) => Range::Before(seq),
+            (None, None) => Range::Latest,
+        };
+        let found = self.store.messages(conversation, viewer, range, limit + 1).await?;
+        let mut rows = found.ok_or(Error::NoSuchConversation)?;
+        let more = rows.len() > limit;
+        // The surplus row only says that there is more; it lies on the far side of the page.
+        let surplus = match range {
+            Range::After(_) => rows.len().saturating_sub(1),
+            Range::Before(_) | Range::Latest => 0,
+        };
+        if more {
+            rows.remove(surplus);
+        }
+        let edge = match range {
+            Range::After(_) => rows.last(),
+            Range::Before(_) | Range::Latest => rows.first(),
+        };
+        let next = edge.filter(|_| more).map(|row| row.seq.to_string());
+        Ok(List { items: rows.into_iter().map(views::message).collect(), next })
+    }
+
+    /// Notes how far a device has received or a person has read.
+    ///
+    /// # Errors
+    /// [`Error::BadSeq`], [`Error::NoSuchConversation`], or the database's.
+    pub async fn mark(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        receipt: Receipt,
+        seq: i64,
+    ) -> Result<Deed<server::Done>, Error> {
+        if seq < 0 {
+            return Err(Error::BadSeq);
+        }
+        match self.store.mark(conversation, user, receipt, seq, self.clock.now()).await? {
+            Marked::NotAMember => Err(Error::NoSuchConversation),
+            Marked::Unchanged => Ok(Deed::quiet(server::Done {})),
+            Marked::Moved { delivered_seq, read_seq } => {
+                let audience = self.audience(conversation).await?.members;
+                let to = if audience.len() > ANNOUNCED_RECEIPTS { vec![user] } else { audience };
+                let receipt = server::Receipt {
+                    conversation_id: conversation,
+                    user_id: user,
+                    delivered_seq,
+                    read_seq,
+                };
+                Ok(Deed::told(server::Done {}, to, ServerEvent::Receipt(receipt)))
+            }
+        }
+    }
+
+    /// Tells the others that somebody is writing.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchConversation`], or the database's.
+    pub async fn typing(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+    ) -> Result<Deed<server::Done>, Error> {
+        let audience = self.audience(conversation).await?.members;
+        if !audience.contains(&user) {
+            return Err(Error::NoSuchConversation);
+        }
+        let to = audience.into_iter().filter(|id| *id != user).collect();
+        let typing = server::TypingNow { conversation_id: conversation, user_id: user };
+        Ok(Deed::told(server::Done {}, to, ServerEvent::Typing(typing)))
+    }
+}

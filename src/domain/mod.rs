@@ -1,0 +1,42 @@
+//! The rules and the deeds of each area: what a person can do, one method per deed. No HTTP, no
+//! sockets; what others should hear of a deed is part of its answer.
+
+pub mod accounts;
+pub mod chat;
+pub mod contacts;
+pub mod tokens;
+
+use base::ids::UserId;
+
+use crate::protocol::server::ServerEvent;
+
+/// What somebody should hear, if they are here.
+#[derive(Clone, Debug)]
+pub struct News {
+    /// Who.
+    pub to: Vec<UserId>,
+    /// What.
+    pub event: ServerEvent,
+}
+
+/// The answer of a deed, and what others should hear of it.
+#[derive(Clone, Debug)]
+#[must_use = "others should hear the news"]
+pub struct Deed<T> {
+    /// For whoever asked.
+    pub answer: T,
+    /// For the others.
+    pub news: Vec<News>,
+}
+
+impl<T> Deed<T> {
+    /// A deed that concerns nobody else.
+    pub const fn quiet(answer: T) -> Self {
+        Self { answer, news: Vec::new() }
+    }
+
+    /// A deed that others hear of.
+    pub fn told(answer: T, to: Vec<UserId>, event: ServerEvent) -> Self {
+        Self { answer, news: vec![News { to, event }] }
+    }
+}

@@ -1,0 +1,185 @@
+//! Who may call what: every route says it, and here it is asked of every request.
+
+use std::net::IpAddr;
+
+use actix_web::dev::ServiceRequest;
+use actix_web::http::{Method, header};
+use actix_web::{HttpMessage, HttpRequest};
+use base::fault::{Fault, Kind};
+use store::Role;
+
+use super::Services;
+use super::extract::{Me, source};
+use super::problem::Refusal;
+use crate::cluster::Limit;
+use crate::domain::accounts;
+use crate::telemetry::metrics::refused;
+
+/// Who may call a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Everybody, signed in or not.
+    Anyone,
+    /// People who are signed in.
+    Person,
+    /// Operators and administrators.
+    Operator,
+    /// Administrators.
+    Admin,
+    /// Programs on this machine, operators, and API tokens with this scope.
+    LocalOr(&'static str),
+}
+
+/// Which further limit a route has, per address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    /// The general one only.
+    Api,
+    /// No limit at all: probes of those who keep the server running.
+    Probe,
+    /// `limits.login_per_minute` as well.
+    Login,
+    /// `limits.registration_per_minute` as well.
+    Registration,
+}
+
+/// Why a request may not reach its route.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub enum Error {
+    /// No credentials.
+    #[error("sign in: send `Authorization: Bearer …`")]
+    Nobody,
+    /// Credentials of another kind.
+    #[error("these credentials are not for this route")]
+    WrongKind,
+    /// Signed in, but the role does not allow it.
+    #[error("your role does not allow this")]
+    Role,
+    /// The node is on its way out.
+    #[error("this server is about to stop: try again in a moment")]
+    Leaving,
+}
+
+impl Fault for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Nobody => Kind::Unauthenticated,
+            Self::WrongKind | Self::Role => Kind::Forbidden,
+            Self::Leaving => Kind::Unavailable,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Nobody => "auth/required",
+            Self::WrongKind => "auth/wrong-kind",
+            Self::Role => "auth/forbidden",
+            Self::Leaving => "node/leaving",
+        }
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        matches!(self, Self::Leaving).then_some(2)
+    }
+}
+
+/// Lets a request through to a route of `who` and `rate`, or says why not.
+pub(super) async fn admit(
+    services: &Services,
+    request: &ServiceRequest,
+    who: Who,
+    rate: Rate,
+) -> Result<(), Refusal> {
+    limit(services, request.request(), rate).await?;
+    match (who, credentials(request.request())) {
+        (Who::Anyone, _) => Ok(()),
+        (Who::LocalOr(_), None)
+            if services.config.telemetry.metrics_local && is_local(request.request()) =>
+        {
+            Ok(())
+        }
+        (_, None) => Err(Error::Nobody.into()),
+        (_, Some(Credentials::Unreadable)) => Err(accounts::Error::InvalidToken.into()),
+        (Who::LocalOr(scope), Some(Credentials::Token(secret))) => {
+            let token = services.tokens.identify(secret).await?;
+            let holds = token.scopes.iter().any(|s| s == scope);
+            if holds { Ok(()) } else { Err(Error::WrongKind.into()) }
+        }
+        (_, Some(Credentials::Token(secret))) => {
+            services.tokens.identify(secret).await?;
+            Err(Error::WrongKind.into())
+        }
+        (_, Some(Credentials::Bearer(token))) => {
+            let me = services.accounts.identify(token).await?;
+            let may = match who {
+                Who::Anyone | Who::Person => true,
+                Who::Operator | Who::LocalOr(_) => matches!(me.role, Role::Operator | Role::Admin),
+                Who::Admin => me.role == Role::Admin,
+            };
+            if !may {
+                return Err(Error::Role.into());
+            }
+            request.extensions_mut().insert(Me(me));
+            Ok(())
+        }
+    }
+}
+
+async fn limit(services: &Services, request: &HttpRequest, rate: Rate) -> Result<(), Refusal> {
+    let limits = &services.config.limits;
+    let further = match rate {
+        Rate::Probe => return Ok(()),
+        Rate::Api => None,
+        Rate::Login => Some(Limit::per_minute("login", limits.login_per_minute)),
+        Rate::Registration => {
+            Some(Limit::per_minute("registration", limits.registration_per_minute))
+        }
+    };
+    let general = Limit::per_second("api", limits.api_per_second, limits.api_burst);
+    let key = counted(source(request));
+    for limit in [Some(general), further].into_iter().flatten() {
+        services.cache.take(limit, &key).await.inspect_err(|_| refused(limit.name))?;
+    }
+    Ok(())
+}
+
+/// Addresses are counted as whoever holds them: all of an IPv6 /64 is one household.
+pub(super) fn counted(source: Option<IpAddr>) -> String {
+    match source {
+        Some(IpAddr::V6(ip)) => format!("{:x}/64", ip.to_bits() >> 64),
+        Some(ip) => ip.to_string(),
+        None => "unknown".to_owned(),
+    }
+}
+
+enum Credentials<'a> {
+    Bearer(&'a str),
+    Token(&'a str),
+    Unreadable,
+}
+
+fn credentials(request: &HttpRequest) -> Option<Credentials<'_>> {
+    let header = request.headers().get(header::AUTHORIZATION)?;
+    let split = header.to_str().ok().and_then(|text| text.split_once(' '));
+    Some(match split {
+        Some((kind, token)) if kind.eq_ignore_ascii_case("bearer") => {
+            Credentials::Bearer(token.trim())
+        }
+        Some((kind, token)) if kind.eq_ignore_ascii_case("token") => {
+            Credentials::Token(token.trim())
+        }
+        _ => Credentials::Unreadable,
+    })
+}
+
+/// A program on this machine that no proxy speaks for.
+fn is_local(request: &HttpRequest) -> bool {
+    let proxied = ["x-forwarded-for", "forwarded", "via"];
+    let direct = !proxied.iter().any(|name| request.headers().contains_key(*name));
+    direct && request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback())
+}
+
+/// Whether a request only looks, so that it may still be answered on the way out.
+pub(super) fn is_reading(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}

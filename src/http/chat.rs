@@ -1,0 +1,103 @@
+//! Conversations over HTTP.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Json};
+use base::ids::{ConversationId, UserId};
+
+use super::Services;
+use super::extract::{Body, Ids, MayBody, Me, Query, after, limit};
+use super::problem::Refusal;
+use crate::domain::chat::Said;
+use crate::protocol::chat::{
+    Conversation, Message, MessagesQuery, NewConversation, NewMessage, PatchConversation,
+    PutMember, Summary,
+};
+use crate::protocol::{List, ListQuery};
+
+/// `POST /api/conversations`
+pub(super) async fn open(
+    app: Data<Services>,
+    me: Me,
+    body: Body<NewConversation>,
+) -> Result<HttpResponse, Refusal> {
+    let opened = app.living.tell(app.chat.open(&me.0, body.0).await?);
+    let mut answer = if opened.created { HttpResponse::Created() } else { HttpResponse::Ok() };
+    Ok(answer.json(opened.conversation))
+}
+
+/// `GET /api/conversations`
+pub(super) async fn list(
+    app: Data<Services>,
+    me: Me,
+    query: Query<ListQuery>,
+) -> Result<Json<List<Summary>>, Refusal> {
+    let after = after(query.0.after.as_deref())?;
+    let page = app.chat.list(me.0.user, after, limit(query.0.limit)?).await?;
+    Ok(Json(page.into()))
+}
+
+/// `GET /api/conversations/{id}`
+pub(super) async fn get(
+    app: Data<Services>,
+    me: Me,
+    path: Ids<(ConversationId,)>,
+) -> Result<Json<Conversation>, Refusal> {
+    Ok(Json(app.chat.get(&me.0, path.0.0).await?))
+}
+
+/// `PATCH /api/conversations/{id}`
+pub(super) async fn rename(
+    app: Data<Services>,
+    me: Me,
+    path: Ids<(ConversationId,)>,
+    body: Body<PatchConversation>,
+) -> Result<Json<Conversation>, Refusal> {
+    Ok(Json(app.living.tell(app.chat.rename(&me.0, path.0.0, body.0).await?)))
+}
+
+/// `PUT /api/conversations/{id}/members/{user_id}`; the body may be left out.
+pub(super) async fn put_member(
+    app: Data<Services>,
+    me: Me,
+    path: Ids<(ConversationId, UserId)>,
+    body: MayBody<PutMember>,
+) -> Result<Json<Conversation>, Refusal> {
+    let (id, user) = path.0;
+    Ok(Json(app.living.tell(app.chat.put_member(&me.0, id, user, body.0).await?)))
+}
+
+/// `DELETE /api/conversations/{id}/members/{user_id}`
+pub(super) async fn remove_member(
+    app: Data<Services>,
+    me: Me,
+    path: Ids<(ConversationId, UserId)>,
+) -> Result<HttpResponse, Refusal> {
+    let (id, user) = path.0;
+    app.living.tell(app.chat.remove_member(&me.0, id, user).await?);
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// `GET /api/conversations/{id}/messages`
+pub(super) async fn messages(
+    app: Data<Services>,
+    me: Me,
+    path: Ids<(ConversationId,)>,
+    query: Query<MessagesQuery>,
+) -> Result<Json<List<Message>>, Refusal> {
+    limit(query.0.limit)?;
+    Ok(Json(app.chat.messages(me.0.user, path.0.0, &query.0).await?))
+}
+
+/// `POST /api/conversations/{id}/messages`
+pub(super) async fn send(
+    app: Data<Services>,
+    me: Me,
+    path: Ids<(ConversationId,)>,
+    body: Body<NewMessage>,
+) -> Result<HttpResponse, Refusal> {
+    let draft = app.chat.draft(me.0.user, body.0)?;
+    Ok(match app.living.lanes.send(path.0.0, draft).await? {
+        Said::New(message) => HttpResponse::Created().json(message),
+        Said::Before(message) => HttpResponse::Ok().json(message),
+    })
+}

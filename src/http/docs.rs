@@ -1,0 +1,297 @@
+//! The interface as data: OpenAPI 3.1 from the routes, AsyncAPI 3.0 from the events.
+
+use std::sync::OnceLock;
+
+use actix_web::HttpResponse;
+use serde_json::{Map, Value, json};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::access::{Rate, Who};
+use super::routes::{Route, routes};
+use crate::protocol::problem::Problem;
+use crate::protocol::{List, chat, client, server};
+
+/// A named shape and the shapes it is made of.
+pub struct Shape {
+    name: String,
+    schemas: Vec<(String, RefOr<Schema>)>,
+}
+
+impl Shape {
+    /// The shape of a type.
+    pub fn of<T: ToSchema + PartialSchema>() -> Self {
+        let name = T::name().into_owned();
+        let mut schemas = vec![(name.clone(), T::schema())];
+        T::schemas(&mut schemas);
+        Self { name, schemas }
+    }
+
+    /// The shape of a list of these.
+    pub fn list_of<T: ToSchema + PartialSchema>() -> Self {
+        let mut shape = Self::of::<List<T>>();
+        // A generic type has one name for all its shapes; each needs its own.
+        shape.name = format!("{}List", T::name());
+        if let Some((name, _)) = shape.schemas.first_mut() {
+            name.clone_from(&shape.name);
+        }
+        shape.schemas.push((T::name().into_owned(), T::schema()));
+        T::schemas(&mut shape.schemas);
+        shape
+    }
+
+    fn reference(&self) -> Value {
+        json!({ "$ref": format!("#/components/schemas/{}", self.name) })
+    }
+
+    fn collect(&self, all: &mut Map<String, Value>) {
+        for (name, schema) in &self.schemas {
+            let schema = serde_json::to_value(schema).unwrap_or_default();
+            all.entry(name.clone()).or_insert(schema);
+        }
+    }
+
+    /// The schema itself, for shapes that are taken apart into parameters.
+    fn schema(&self) -> Value {
+        let own = self.schemas.first().map(|(_, schema)| schema);
+        serde_json::to_value(own).unwrap_or_default()
+    }
+}
+
+/// `GET /api/openapi.json`
+pub(super) async fn openapi() -> HttpResponse {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    json_page(TEXT.get_or_init(|| openapi_document().to_string()))
+}
+
+/// `GET /api/asyncapi.json`
+pub(super) async fn asyncapi() -> HttpResponse {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    json_page(TEXT.get_or_init(|| asyncapi_document().to_string()))
+}
+
+fn json_page(text: &'static str) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(text)
+}
+
+/// The description of all routes.
+pub fn openapi_document() -> Value {
+    let mut schemas = Map::new();
+    Shape::of::<Problem>().collect(&mut schemas);
+    let mut paths = Map::new();
+    for route in routes().iter().filter(|route| !route.is_hidden) {
+        let path = route.path.replace(":.+}", "}");
+        let operation = operation(route, &path, &mut schemas);
+        let entry = paths.entry(path).or_insert_with(|| json!({}));
+        if let Some(methods) = entry.as_object_mut() {
+            methods.insert(route.method.as_str().to_lowercase(), operation);
+        }
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "SecureVOX",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Accounts, contacts, chat and administration. Errors are problems (RFC 9457) with a stable `code`.",
+            "license": { "name": "MIT", "identifier": "MIT" },
+        },
+        "servers": [{ "url": "/" }],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "person": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" },
+                "machine": {
+                    "type": "apiKey", "in": "header", "name": "Authorization",
+                    "description": "`Token svx_…`",
+                },
+            },
+        },
+    })
+}
+
+fn operation(route: &Route, path: &str, schemas: &mut Map<String, Value>) -> Value {
+    let mut parameters = path_parameters(path);
+    if let Some(query) = &route.query {
+        parameters.extend(query_parameters(&query.schema()));
+    }
+    let mut responses = Map::new();
+    for (status, shape) in &route.answers {
+        let mut response = json!({ "description": route.summary });
+        if let Some(shape) = shape {
+            shape.collect(schemas);
+            response["content"] = json!({ "application/json": { "schema": shape.reference() } });
+        }
+        responses.insert(status.to_string(), response);
+    }
+    let problem = json!({
+        "description": "A problem",
+        "content": { "application/problem+json": {
+            "schema": { "$ref": "#/components/schemas/Problem" },
+        } },
+    });
+    responses.insert("4XX".to_owned(), problem.clone());
+    responses.insert("503".to_owned(), problem);
+    // The probes answer 503 in their own shape.
+    if let Some((_, Some(shape))) = route.answers.iter().find(|(status, _)| *status == 503) {
+        responses["503"] = json!({
+            "description": "Not well",
+            "content": { "application/json": { "schema": shape.reference() } },
+        });
+    }
+    let mut operation = json!({
+        "summary": route.summary,
+        "operationId": operation_id(route),
+        "tags": [tag(path)],
+        "parameters": parameters,
+        "responses": responses,
+        "x-who": who(route.who),
+    });
+    if let Some((shape, required)) = &route.body {
+        shape.collect(schemas);
+        operation["requestBody"] = json!({
+            "required": required,
+            "content": { "application/json": { "schema": shape.reference() } },
+        });
+    }
+    if route.who != Who::Anyone {
+        operation["security"] = json!([{ "person": [] }]);
+    }
+    if route.rate == Rate::Login || route.rate == Rate::Registration {
+        operation["description"] =
+            json!("Limited more strictly per address; 429 says when to try again.");
+    }
+    operation
+}
+
+fn operation_id(route: &Route) -> String {
+    let words = route.path.split(|c: char| !c.is_ascii_alphanumeric());
+    let path: Vec<_> = words.filter(|word| !word.is_empty() && *word != "api").collect();
+    format!("{}_{}", route.method.as_str().to_lowercase(), path.join("_"))
+}
+
+fn tag(path: &str) -> &str {
+    path.trim_start_matches("/api").split('/').nth(1).unwrap_or("server")
+}
+
+fn who(who: Who) -> Value {
+    match who {
+        Who::Anyone => json!("anyone"),
+        Who::Person => json!("person"),
+        Who::Operator => json!("operator"),
+        Who::Admin => json!("admin"),
+        Who::LocalOr(scope) => json!(format!("this machine, an operator, or scope {scope}")),
+    }
+}
+
+fn path_parameters(path: &str) -> Vec<Value> {
+    let names = path.split('{').skip(1).filter_map(|rest| rest.split('}').next());
+    names
+        .map(|name| {
+            json!({
+                "name": name, "in": "path", "required": true,
+                "schema": { "type": "string", "minLength": 1 },
+            })
+        })
+        .collect()
+}
+
+fn query_parameters(schema: &Value) -> Vec<Value> {
+    let properties = schema["properties"].as_object().cloned().unwrap_or_default();
+    let parameter = |(name, schema): (String, Value)| {
+        json!({
+            "name": name, "in": "query", "required": false,
+            "description": schema["description"], "schema": without_null(schema),
+        })
+    };
+    properties.into_iter().map(parameter).collect()
+}
+
+/// In a query a parameter is there or not; it is never `null`.
+fn without_null(mut schema: Value) -> Value {
+    if let Some(kinds) = schema["type"].as_array() {
+        let kind = kinds.iter().find(|kind| **kind != "null").cloned();
+        schema["type"] = kind.unwrap_or_default();
+    }
+    schema
+}
+
+/// The description of all events.
+pub fn asyncapi_document() -> Value {
+    let mut schemas = Map::new();
+    let (mut messages, mut received, mut sent) = (Map::new(), Vec::new(), Vec::new());
+    for (name, shape) in inbound() {
+        shape.collect(&mut schemas);
+        messages.insert(format!("client.{name}"), message(name, &shape));
+        received.push(json!({ "$ref": format!("#/channels/ws/messages/client.{name}") }));
+    }
+    for (name, shape) in outbound() {
+        shape.collect(&mut schemas);
+        messages.insert(format!("server.{name}"), message(name, &shape));
+        sent.push(json!({ "$ref": format!("#/channels/ws/messages/server.{name}") }));
+    }
+    Shape::of::<Problem>().collect(&mut schemas);
+    json!({
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "SecureVOX events",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": include_str!("../../docs/protocol.md"),
+        },
+        "channels": { "ws": {
+            "address": "/ws",
+            "description": "JSON text frames; the same events travel over Socket.IO v4 at /socket.io/.",
+            "messages": messages,
+        } },
+        "operations": {
+            "fromClient": {
+                "action": "receive", "channel": { "$ref": "#/channels/ws" }, "messages": received,
+            },
+            "toClient": {
+                "action": "send", "channel": { "$ref": "#/channels/ws" }, "messages": sent,
+            },
+        },
+        "components": { "schemas": schemas },
+    })
+}
+
+fn message(name: &str, shape: &Shape) -> Value {
+    json!({
+        "name": name,
+        "summary": shape.schema()["description"],
+        "payload": {
+            "type": "object",
+            "required": ["event", "data"],
+            "properties": {
+                "id": { "type": "integer", "minimum": 0 },
+                "event": { "const": name.trim_end_matches(".reply") },
+                "data": shape.reference(),
+            },
+        },
+    })
+}
+
+fn inbound() -> Vec<(&'static str, Shape)> {
+    vec![
+        ("authenticate", Shape::of::<client::Authenticate>()),
+        ("sync", Shape::of::<client::Sync>()),
+        ("send_message", Shape::of::<client::SendMessage>()),
+        ("ack", Shape::of::<client::Position>()),
+        ("read", Shape::of::<client::Position>()),
+        ("typing", Shape::of::<client::Typing>()),
+    ]
+}
+
+fn outbound() -> Vec<(&'static str, Shape)> {
+    vec![
+        ("authenticated", Shape::of::<server::Authenticated>()),
+        ("message", Shape::of::<chat::Message>()),
+        ("receipt", Shape::of::<server::Receipt>()),
+        ("typing", Shape::of::<server::TypingNow>()),
+        ("conversation", Shape::of::<chat::Conversation>()),
+        ("contact_request", Shape::of::<server::Person>()),
+        ("contact_accepted", Shape::of::<server::Person>()),
+        ("reconnect", Shape::of::<server::Reconnect>()),
+        ("sync.reply", Shape::of::<server::Synced>()),
+    ]
+}

@@ -1,0 +1,252 @@
+//! What a handler may take from a request: our shapes, our limits, our problems.
+
+use std::future::{Future, Ready, ready};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::str::FromStr;
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::web::{BytesMut, Data};
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
+
+use super::Services;
+use super::problem::Refusal;
+use crate::domain::accounts;
+
+/// Whoever is asking; [`super::access`] has proved it.
+#[derive(Clone, Debug)]
+pub struct Me(pub accounts::Me);
+
+impl FromRequest for Me {
+    type Error = Refusal;
+    type Future = Ready<Result<Self, Refusal>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let me = request.extensions().get::<Self>().cloned();
+        ready(me.ok_or_else(|| accounts::Error::InvalidToken.into()))
+    }
+}
+
+/// Where the request comes from, seen through trusted proxies.
+#[derive(Clone, Copy, Debug)]
+pub struct From(pub Option<IpAddr>);
+
+impl FromRequest for From {
+    type Error = Refusal;
+    type Future = Ready<Result<Self, Refusal>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(Self(source(request))))
+    }
+}
+
+/// The address of whoever asks: the peer's, or what a trusted proxy says it is.
+pub fn source(request: &HttpRequest) -> Option<IpAddr> {
+    let peer = request.peer_addr()?.ip().to_canonical();
+    let services = request.app_data::<Data<Services>>()?;
+    let mut address = peer;
+    let forwarded = request.headers().get_all("x-forwarded-for");
+    let hops: Vec<_> = forwarded.filter_map(|value| value.to_str().ok()).collect();
+    for hop in hops.iter().rev().flat_map(|line| line.rsplit(',')) {
+        if !services.config.http.trusts(address) {
+            break;
+        }
+        let Ok(next) = hop.trim().parse::<IpAddr>() else { break };
+        address = next.to_canonical();
+    }
+    Some(address)
+}
+
+/// A JSON body.
+#[derive(Debug)]
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
+    type Error = Refusal;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Refusal>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let json = is_json(request);
+        let bytes = read(request, payload.take());
+        Box::pin(async move {
+            let bytes = bytes.await?;
+            if json { parse(&bytes).map(Self) } else { Err(not_json()) }
+        })
+    }
+}
+
+/// A JSON body that may be left out.
+#[derive(Debug)]
+pub struct MayBody<T>(pub T);
+
+impl<T: DeserializeOwned + Default + 'static> FromRequest for MayBody<T> {
+    type Error = Refusal;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Refusal>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let json = is_json(request);
+        let bytes = read(request, payload.take());
+        Box::pin(async move {
+            let bytes = bytes.await?;
+            if bytes.is_empty() {
+                return Ok(Self(T::default()));
+            }
+            if json { parse(&bytes).map(Self) } else { Err(not_json()) }
+        })
+    }
+}
+
+/// Reads a body, no larger than allowed.
+fn read(
+    request: &HttpRequest,
+    mut payload: Payload,
+) -> impl Future<Output = Result<BytesMut, Refusal>> + use<> {
+    let most = request
+        .app_data::<Data<Services>>()
+        .map_or(65_536, |services| services.config.http.body_limit_bytes);
+    let whole = async move {
+        let mut bytes = BytesMut::new();
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|e| bad_json(&e.to_string()))?;
+            if bytes.len() + chunk.len() > most {
+                return Err(Refusal::new(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "http/body-too-large",
+                    format!("a body has at most {most} bytes"),
+                ));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    };
+    async move {
+        tokio::time::timeout(BODY_DEADLINE, whole).await.unwrap_or_else(|_| {
+            Err(Refusal::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "http/body-timeout",
+                "the body did not come in time",
+            ))
+        })
+    }
+}
+
+/// A body that trickles in for longer holds a connection for nothing.
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
+
+fn not_json() -> Refusal {
+    Refusal::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "http/not-json",
+        "send `Content-Type: application/json`",
+    )
+}
+
+fn is_json(request: &HttpRequest) -> bool {
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/json") || kind.to_ascii_lowercase().ends_with("+json")
+}
+
+fn bad_json(reason: &str) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, "http/bad-json", reason)
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|e| {
+        let field = e.path().to_string();
+        let inner = e.into_inner();
+        if inner.is_data() {
+            invalid(field, &inner.to_string())
+        } else {
+            bad_json(&inner.to_string())
+        }
+    })?;
+    json.end().map_err(|e| bad_json(&e.to_string()))?;
+    Ok(value)
+}
+
+fn invalid(field: String, detail: &str) -> Refusal {
+    let refusal = Refusal::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "http/invalid",
+        "the request does not have the shape it should",
+    );
+    refusal.field(field, detail)
+}
+
+/// The query string.
+#[derive(Debug)]
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest for Query<T> {
+    type Error = Refusal;
+    type Future = Ready<Result<Self, Refusal>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let query = actix_web::web::Query::<T>::from_query(request.query_string());
+        ready(
+            query
+                .map(|q| Self(q.into_inner()))
+                .map_err(|e| invalid("query".to_owned(), &e.to_string())),
+        )
+    }
+}
+
+/// Typed ids from the path. What is not an id cannot be found.
+#[derive(Debug)]
+pub struct Ids<T>(pub T);
+
+impl<A: FromStr> FromRequest for Ids<(A,)> {
+    type Error = Refusal;
+    type Future = Ready<Result<Self, Refusal>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(segment(request, 0).map(|a| Self((a,))))
+    }
+}
+
+impl<A: FromStr, B: FromStr> FromRequest for Ids<(A, B)> {
+    type Error = Refusal;
+    type Future = Ready<Result<Self, Refusal>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(segment(request, 0).and_then(|a| Ok(Self((a, segment(request, 1)?)))))
+    }
+}
+
+fn segment<T: FromStr>(request: &HttpRequest, n: usize) -> Result<T, Refusal> {
+    let text = request.match_info().iter().nth(n).map(|(_, text)| text);
+    text.and_then(|text| text.parse().ok()).ok_or_else(not_found)
+}
+
+/// There is nothing here.
+pub fn not_found() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "http/not-found", "there is nothing here")
+}
+
+/// How many items of a list are wanted: 1 to 200, 50 if not said.
+///
+/// # Errors
+/// A 422 for any other number.
+pub fn limit(wanted: Option<u32>) -> Result<usize, Refusal> {
+    match wanted.unwrap_or(50) {
+        n @ 1..=200 => Ok(n as usize),
+        _ => Err(invalid("limit".to_owned(), "a list gives 1 to 200 items")),
+    }
+}
+
+/// Where a list goes on.
+///
+/// # Errors
+/// A 422 if it is not what a list gave as `next`.
+pub fn after<T: FromStr>(text: Option<&str>) -> Result<Option<T>, Refusal> {
+    text.map(str::parse)
+        .transpose()
+        .map_err(|_| invalid("after".to_owned(), "give what the list before gave as `next`"))
+}

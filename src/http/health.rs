@@ -1,0 +1,60 @@
+//! What probes and scrapers ask.
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+
+use super::Services;
+use crate::protocol::health::{Checks, Health, Probe};
+
+/// `GET /health`
+pub(super) async fn health(app: Data<Services>) -> HttpResponse {
+    let checks = Checks {
+        database: word(app.store.ping().await.is_ok()),
+        cache: word(app.cache.ping().await.is_ok()),
+        bus: "off",
+        telegram: "off",
+    };
+    let healthy = checks.database == "ok" && checks.cache == "ok";
+    let health = Health {
+        status: if healthy { "healthy" } else { "degraded" },
+        service: "SecureVOX",
+        version: env!("CARGO_PKG_VERSION"),
+        active_calls: 0,
+        connected_users: app.living.switchboard.connected(),
+        checks,
+    };
+    if healthy {
+        HttpResponse::Ok().json(health)
+    } else {
+        HttpResponse::ServiceUnavailable().json(health)
+    }
+}
+
+const fn word(ok: bool) -> &'static str {
+    if ok { "ok" } else { "failed" }
+}
+
+/// `GET /health/live`
+pub(super) async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(Probe { status: "ok" })
+}
+
+/// `GET /health/ready`
+pub(super) async fn ready(app: Data<Services>) -> HttpResponse {
+    let status = if app.draining.is_on() {
+        "draining"
+    } else if app.tree.get().is_none() {
+        "starting"
+    } else if !app.store_up.is_up() {
+        "failed"
+    } else {
+        return HttpResponse::Ok().json(Probe { status: "ok" });
+    };
+    HttpResponse::ServiceUnavailable().json(Probe { status })
+}
+
+/// `GET /metrics`
+pub(super) async fn metrics(app: Data<Services>) -> HttpResponse {
+    let page = app.metrics.render();
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(page)
+}

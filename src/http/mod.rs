@@ -1,0 +1,116 @@
+//! HTTP and WebSockets in; deeds and actors asked; answers out. A handler reads, asks, answers.
+
+pub mod access;
+mod accounts;
+mod actors;
+mod chat;
+mod contacts;
+pub mod docs;
+mod entry;
+pub mod extract;
+mod health;
+pub mod listener;
+mod origin;
+mod pages;
+pub mod problem;
+pub mod routes;
+pub mod socket;
+pub mod tls;
+mod tokens;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use base::clock::Clock;
+use metrics_exporter_prometheus::PrometheusHandle;
+use store::Store;
+
+use crate::actors::sessions::Living;
+use crate::actors::store_health::StoreUp;
+use crate::actors::supervision::Tree;
+use crate::cluster::Cache;
+use crate::config::Config;
+use crate::domain::accounts::Accounts;
+use crate::domain::chat::Chat;
+use crate::domain::contacts::Contacts;
+use crate::domain::tokens::Tokens;
+
+/// All that a handler can reach; cheap to clone.
+#[derive(Clone)]
+pub struct Services {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// The time.
+    pub clock: Clock,
+    /// The name of this node.
+    pub node: Arc<str>,
+    /// Deeds of accounts.
+    pub accounts: Accounts,
+    /// Deeds of API tokens.
+    pub tokens: Tokens,
+    /// Deeds of contacts.
+    pub contacts: Contacts,
+    /// Deeds of chat.
+    pub chat: Chat,
+    /// Sessions and lanes.
+    pub living: Living,
+    /// For health and the audit log.
+    pub store: Store,
+    /// Counters.
+    pub cache: Arc<dyn Cache>,
+    /// Whether the database answered lately.
+    pub store_up: StoreUp,
+    /// The supervision tree, once it stands.
+    pub tree: Arc<std::sync::OnceLock<Tree>>,
+    /// Sockets that speak Socket.IO.
+    pub engines: socket::Engines,
+    /// How many sockets are open.
+    pub sockets: Sockets,
+    /// Renders the metrics page.
+    pub metrics: PrometheusHandle,
+    /// Whether the node is on its way out.
+    pub draining: Draining,
+}
+
+/// Counts the sockets that are open on this node; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Sockets(Arc<AtomicUsize>);
+
+impl Sockets {
+    /// One more, until what is given is dropped.
+    pub fn count(&self) -> Counted {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        Counted(self.0.clone())
+    }
+
+    /// How many there are.
+    pub fn open(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// One open socket.
+#[derive(Debug)]
+pub struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Whether the node is on its way out; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Draining(Arc<AtomicBool>);
+
+impl Draining {
+    /// From now on the node takes nothing new.
+    pub fn begin(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it takes nothing new.
+    pub fn is_on(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}

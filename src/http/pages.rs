@@ -1,0 +1,69 @@
+//! Pages for people: where to go from here, the first administrator, the documents, a chat to try.
+//! They are part of the binary and need nothing from outside.
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
+use actix_web::web::Path;
+
+use super::extract::not_found;
+use super::problem::Refusal;
+
+/// What the pages may do: only our own scripts, styles and connections.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+     connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// `GET /`
+pub(super) async fn home() -> HttpResponse {
+    page(include_str!("pages/home.html"))
+}
+
+/// `GET /setup`
+pub(super) async fn setup() -> HttpResponse {
+    page(include_str!("pages/setup.html"))
+}
+
+/// `GET /api/docs`
+pub(super) async fn docs() -> HttpResponse {
+    page(include_str!("pages/docs.html"))
+}
+
+/// `GET /demo/chat`
+pub(super) async fn chat() -> HttpResponse {
+    page(include_str!("pages/chat.html"))
+}
+
+fn page(html: &'static str) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("text/html; charset=utf-8")
+        .insert_header((CONTENT_SECURITY_POLICY, POLICY))
+        .insert_header((CACHE_CONTROL, "no-cache"))
+        .body(html)
+}
+
+/// `GET /assets/{file}`
+pub(super) async fn asset(file: Path<String>) -> Result<HttpResponse, Refusal> {
+    const SCRIPT: &str = "text/javascript; charset=utf-8";
+    const STYLE: &str = "text/css; charset=utf-8";
+    let (kind, body) = match file.as_str() {
+        "style.css" => (STYLE, include_str!("pages/style.css")),
+        "chat.css" => (STYLE, include_str!("pages/chat.css")),
+        "docs.css" => (STYLE, include_str!("pages/docs.css")),
+        "icon.svg" => ("image/svg+xml", include_str!("pages/icon.svg")),
+        "api.js" => (SCRIPT, include_str!("pages/api.js")),
+        "chat-words.js" => (SCRIPT, include_str!("pages/chat-words.js")),
+        "chat.js" => (SCRIPT, include_str!("pages/chat.js")),
+        "chats.js" => (SCRIPT, include_str!("pages/chats.js")),
+        "docs.js" => (SCRIPT, include_str!("pages/docs.js")),
+        "dom.js" => (SCRIPT, include_str!("pages/dom.js")),
+        "markdown.js" => (SCRIPT, include_str!("pages/markdown.js")),
+        "people.js" => (SCRIPT, include_str!("pages/people.js")),
+        "schema.js" => (SCRIPT, include_str!("pages/schema.js")),
+        "setup.js" => (SCRIPT, include_str!("pages/setup.js")),
+        "socket.js" => (SCRIPT, include_str!("pages/socket.js")),
+        "thread.js" => (SCRIPT, include_str!("pages/thread.js")),
+        _ => return Err(not_found()),
+    };
+    let response =
+        HttpResponse::Ok().content_type(kind).insert_header((CACHE_CONTROL, "no-cache")).body(body);
+    Ok(response)
+}

@@ -1,0 +1,267 @@
+//! The whole URL map on one page: method, path, who may call, how often, what goes in and out.
+
+use std::collections::HashMap;
+
+use actix_web::http::Method;
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{FromRequest, Handler, Responder};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::access::{Rate, Who};
+use super::docs::Shape;
+use super::{accounts, actors, chat, contacts, docs, health, pages, socket, tokens};
+use crate::protocol::ListQuery;
+use crate::protocol::accounts as account;
+use crate::protocol::admin;
+use crate::protocol::chat as conversation;
+use crate::protocol::contacts as contact;
+use crate::protocol::health::{Health, Probe};
+
+/// Every route of the server.
+#[rustfmt::skip]
+pub fn routes() -> Vec<Route> {
+    use Rate::{Login, Probe as Unlimited, Registration};
+    use Who::{Admin, Anyone, LocalOr, Operator, Person};
+    vec![
+        // Accounts.
+        post("/api/auth/register", accounts::register, Anyone).rate(Registration)
+            .says("Make an account").takes::<account::Register>().gives::<account::SignedIn>(201),
+        post("/api/auth/login", accounts::login, Anyone).rate(Login)
+            .says("Sign a device in").takes::<account::Login>().gives::<account::SignedIn>(200),
+        post("/api/auth/refresh", accounts::refresh, Anyone)
+            .says("Exchange a refresh token").takes::<account::Refresh>().gives::<account::SignedIn>(200),
+        post("/api/auth/setup", accounts::set_up, Anyone).rate(Login)
+            .says("Make the first administrator").takes::<account::SetUp>().gives::<account::SignedIn>(201),
+        post("/api/auth/logout", accounts::logout, Person).says("Sign this device out").done(204),
+        get("/api/me", accounts::me, Person).says("Your account").gives::<account::User>(200),
+        patch("/api/me", accounts::change_me, Person)
+            .says("Change your account").takes::<account::PatchMe>().gives::<account::User>(200),
+        get("/api/me/devices", accounts::devices, Person).says("Your devices").gives::<account::Devices>(200),
+        delete("/api/me/devices/{id}", accounts::remove_device, Person)
+            .says("Sign one of your devices out; its sockets close").done(204),
+        get("/.well-known/jwks.json", accounts::jwks, Anyone)
+            .says("The public keys of access tokens").gives::<account::Jwks>(200),
+
+        // Contacts.
+        get("/api/contacts", contacts::list, Person).says("Your contacts and requests")
+            .asks::<ListQuery>().lists::<contact::Contact>(),
+        post("/api/contacts", contacts::request, Person).says("Ask somebody to become a contact")
+            .takes::<contact::NewContact>().gives::<contact::ContactRequested>(201),
+        post("/api/contacts/{user_id}/accept", contacts::accept, Person).says("Agree to a request").done(204),
+        post("/api/contacts/{user_id}/refuse", contacts::refuse, Person).says("Decline a request").done(204),
+        delete("/api/contacts/{user_id}", contacts::remove, Person).says("End a contact or take a request back").done(204),
+        put("/api/contacts/{user_id}/block", contacts::block, Person).says("Keep somebody away").done(204),
+        delete("/api/contacts/{user_id}/block", contacts::unblock, Person).says("Let somebody come near again").done(204),
+
+        // Chat.
+        post("/api/conversations", chat::open, Person).says("Open a conversation; 200 if the direct one exists")
+            .takes::<conversation::NewConversation>().gives::<conversation::Conversation>(201)
+            .gives::<conversation::Conversation>(200),
+        get("/api/conversations", chat::list, Person).says("Your conversations")
+            .asks::<ListQuery>().lists::<conversation::Summary>(),
+        get("/api/conversations/{id}", chat::get, Person).says("One conversation").gives::<conversation::Conversation>(200),
+        patch("/api/conversations/{id}", chat::rename, Person).says("Rename a group")
+            .takes::<conversation::PatchConversation>().gives::<conversation::Conversation>(200),
+        put("/api/conversations/{id}/members/{user_id}", chat::put_member, Person)
+            .says("Put somebody into a group, or change their role")
+            .may_take::<conversation::PutMember>().gives::<conversation::Conversation>(200),
+        delete("/api/conversations/{id}/members/{user_id}", chat::remove_member, Person)
+            .says("Remove somebody from a group, or leave it").done(204),
+        get("/api/conversations/{id}/messages", chat::messages, Person).says("What was said, by `seq`")
+            .asks::<conversation::MessagesQuery>().lists::<conversation::Message>(),
+        post("/api/conversations/{id}/messages", chat::send, Person).says("Say something; 200 if it was said before")
+            .takes::<conversation::NewMessage>().gives::<conversation::Message>(201)
+            .gives::<conversation::Message>(200),
+
+        // Sockets.
+        get("/ws", socket::plain, Anyone).says("WebSocket; see the description of events").done(101),
+        get("/socket.io/", socket::poll, Anyone).rate(Unlimited).says("Socket.IO: handshake, polling, upgrade").hidden(),
+        post("/socket.io/", socket::push, Anyone).rate(Unlimited).says("Socket.IO: polling").hidden(),
+
+        // Administration.
+        get("/api/admin/actors", actors::list, Operator).says("The supervision tree")
+            .asks::<admin::ActorsQuery>().gives::<admin::Actors>(200),
+        post("/api/admin/actors/{path:.+}/restart", actors::restart, Operator).says("Restart a branch of the tree").done(204),
+        post("/api/admin/actors/{path:.+}/stop", actors::stop, Operator).says("Stop a branch of the tree").done(204),
+        get("/api/admin/tokens", tokens::list, Admin).says("API tokens")
+            .asks::<ListQuery>().lists::<admin::Token>(),
+        post("/api/admin/tokens", tokens::create, Admin).says("Make an API token")
+            .takes::<admin::NewToken>().gives::<admin::TokenMade>(201),
+        delete("/api/admin/tokens/{id}", tokens::revoke, Admin).says("Take an API token back").done(204),
+        get("/api/admin/audit", tokens::audit, Admin).says("The audit log, newest first")
+            .asks::<ListQuery>().lists::<admin::Audit>(),
+
+        // Running it.
+        get("/health", health::health, Anyone).says("How the server is").gives::<Health>(200).gives::<Health>(503),
+        get("/health/live", health::live, Anyone).rate(Unlimited).says("Whether the process answers").gives::<Probe>(200),
+        get("/health/ready", health::ready, Anyone).rate(Unlimited).says("Whether it should get requests")
+            .gives::<Probe>(200).gives::<Probe>(503),
+        get("/metrics", health::metrics, LocalOr("metrics:read")).says("Prometheus metrics").hidden(),
+
+        // Documents and pages.
+        get("/api/openapi.json", docs::openapi, Anyone).says("This description").hidden(),
+        get("/api/asyncapi.json", docs::asyncapi, Anyone).says("The description of events").hidden(),
+        get("/api/docs", pages::docs, Anyone).rate(Unlimited).says("Both descriptions, to read").hidden(),
+        get("/", pages::home, Anyone).rate(Unlimited).says("Where to go from here").hidden(),
+        get("/setup", pages::setup, Anyone).rate(Unlimited).says("Make the first administrator").hidden(),
+        get("/demo/chat", pages::chat, Anyone).rate(Unlimited).says("Try the chat in a browser").hidden(),
+        get("/assets/{file}", pages::asset, Anyone).rate(Unlimited).says("What the pages need").hidden(),
+    ]
+}
+
+/// One route, as data.
+pub struct Route {
+    /// The method.
+    pub method: Method,
+    /// The path, with names for its variable parts.
+    pub path: &'static str,
+    /// Who may call it.
+    pub who: Who,
+    /// How often.
+    pub rate: Rate,
+    /// What it does, in a sentence without a full stop.
+    pub summary: &'static str,
+    /// The shape of the query string.
+    pub query: Option<Shape>,
+    /// The shape of the body, and whether it must be there.
+    pub body: Option<(Shape, bool)>,
+    /// What it answers when it is done.
+    pub answers: Vec<(u16, Option<Shape>)>,
+    /// Whether the description leaves it out.
+    pub is_hidden: bool,
+    serve: Box<dyn Fn(Method) -> actix_web::Route>,
+}
+
+impl Route {
+    fn new<H, A>(method: Method, path: &'static str, handler: H, who: Who) -> Self
+    where
+        H: Handler<A>,
+        A: FromRequest + 'static,
+        H::Output: Responder + 'static,
+    {
+        let serve = Box::new(move |verb| web::method(verb).to(handler.clone()));
+        Self {
+            method,
+            path,
+            who,
+            rate: Rate::Api,
+            summary: "",
+            query: None,
+            body: None,
+            answers: Vec::new(),
+            is_hidden: false,
+            serve,
+        }
+    }
+
+    fn rate(mut self, rate: Rate) -> Self {
+        self.rate = rate;
+        self
+    }
+
+    fn says(mut self, summary: &'static str) -> Self {
+        self.summary = summary;
+        self
+    }
+
+    fn takes<T: ToSchema + PartialSchema>(mut self) -> Self {
+        self.body = Some((Shape::of::<T>(), true));
+        self
+    }
+
+    fn may_take<T: ToSchema + PartialSchema>(mut self) -> Self {
+        self.body = Some((Shape::of::<T>(), false));
+        self
+    }
+
+    fn asks<T: ToSchema + PartialSchema>(mut self) -> Self {
+        self.query = Some(Shape::of::<T>());
+        self
+    }
+
+    fn gives<T: ToSchema + PartialSchema>(mut self, status: u16) -> Self {
+        self.answers.push((status, Some(Shape::of::<T>())));
+        self
+    }
+
+    fn lists<T: ToSchema + PartialSchema>(mut self) -> Self {
+        self.answers.push((200, Some(Shape::list_of::<T>())));
+        self
+    }
+
+    fn done(mut self, status: u16) -> Self {
+        self.answers.push((status, None));
+        self
+    }
+
+    fn hidden(mut self) -> Self {
+        self.is_hidden = true;
+        self
+    }
+}
+
+macro_rules! verbs {
+    ($($name:ident = $method:ident),+) => {$(
+        fn $name<H, A>(path: &'static str, handler: H, who: Who) -> Route
+        where
+            H: Handler<A>,
+            A: FromRequest + 'static,
+            H::Output: Responder + 'static,
+        {
+            Route::new(Method::$method, path, handler, who)
+        }
+    )+};
+}
+
+verbs!(get = GET, post = POST, put = PUT, patch = PATCH, delete = DELETE);
+
+/// Who may call what, by method and path.
+pub struct Table(HashMap<&'static str, Vec<(Method, Who, Rate)>>);
+
+impl Table {
+    /// The table of these routes.
+    pub fn new(routes: &[Route]) -> Self {
+        let mut table: HashMap<_, Vec<_>> = HashMap::new();
+        for route in routes {
+            let entry = (route.method.clone(), route.who, route.rate);
+            table.entry(route.path).or_default().push(entry);
+        }
+        Self(table)
+    }
+
+    /// Who may call it and how often; `None` if there is no such route. HEAD is a GET without
+    /// the body.
+    pub(super) fn access(&self, method: &Method, path: &str) -> Option<(Who, Rate)> {
+        let method = if method == Method::HEAD { &Method::GET } else { method };
+        let found = self.0.get(path)?.iter().find(|(verb, ..)| verb == method);
+        found.map(|(_, who, rate)| (*who, *rate))
+    }
+
+    /// The methods of a path.
+    pub(super) fn methods(&self, path: &str) -> Vec<Method> {
+        let entries = self.0.get(path).into_iter().flatten();
+        entries.map(|(method, ..)| method.clone()).collect()
+    }
+}
+
+/// Puts the routes into an app.
+pub(super) fn serve(config: &mut ServiceConfig) {
+    let mut paths: Vec<(&'static str, Vec<Route>)> = Vec::new();
+    for route in routes() {
+        match paths.iter_mut().find(|(path, _)| *path == route.path) {
+            Some((_, routes)) => routes.push(route),
+            None => paths.push((route.path, vec![route])),
+        }
+    }
+    for (path, routes) in paths {
+        let resource = routes.iter().fold(web::resource(path), |resource, route| {
+            let resource = resource.route((route.serve)(route.method.clone()));
+            if route.method == Method::GET {
+                resource.route((route.serve)(Method::HEAD))
+            } else {
+                resource
+            }
+        });
+        config.service(resource);
+    }
+}

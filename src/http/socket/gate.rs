@@ -1,0 +1,245 @@
+//! What every socket goes through, whatever its framing: who it is, how often it speaks, and where
+//! its requests go.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::Arc;
+
+use actix_web::web::Data;
+use base::clock::Time;
+use base::fault::{Fault, Kind};
+
+use crate::actors::sessions::{Answer, Close, Line, RequestError, SessionHandle};
+use crate::cluster::{Limit, Refused};
+use crate::domain::accounts;
+use crate::http::{Counted, Services};
+use crate::protocol::client::ClientEvent;
+use crate::protocol::server::{Authenticated, ServerEvent};
+use crate::telemetry::metrics::{Present, SOCKETS, refused};
+
+/// Requests that may wait while the token is checked.
+const EARLY: usize = 32;
+
+/// One socket's gate.
+pub(super) struct Gate {
+    /// Shared: there is a gate for every socket.
+    services: Data<Services>,
+    stage: Stage,
+    /// When the counter of frames is empty again.
+    due: Option<Time>,
+    breaches: u32,
+    _present: Present,
+    _counted: Counted,
+}
+
+enum Stage {
+    Nameless,
+    Gone,
+    Checking(VecDeque<(Option<u64>, ClientEvent)>),
+    Open(SessionHandle),
+}
+
+/// What the socket is to do next.
+pub(super) enum Step {
+    /// Nothing.
+    Wait,
+    /// Answer.
+    Reply(Option<u64>, Answer),
+    /// Call [`Gate::check`] with this token, and [`Gate::checked`] with its outcome.
+    Check(Option<u64>, String),
+    /// End.
+    Shut(Close),
+}
+
+/// Why a frame was refused at the gate.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// The first event must be `authenticate`.
+    #[error("say who you are first: `authenticate`")]
+    Nameless,
+    /// Not a frame at all.
+    #[error("this is not a frame: send {{\"id\", \"event\", \"data\"}}")]
+    Garbled,
+}
+
+impl Fault for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Nameless => Kind::Unauthenticated,
+            Self::Garbled => Kind::Invalid,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Nameless => "event/not-authenticated",
+            Self::Garbled => "event/bad-frame",
+        }
+    }
+}
+
+/// The outcome of a check: the session and the event that says so, or why not.
+pub(super) type Checked = Result<(SessionHandle, Authenticated), Arc<dyn Fault + Send + Sync>>;
+
+impl Gate {
+    pub(super) fn new(services: &Data<Services>, transport: &'static str) -> Self {
+        Self {
+            services: services.clone(),
+            stage: Stage::Nameless,
+            due: None,
+            breaches: 0,
+            _present: Present::new(SOCKETS, transport),
+            _counted: services.sockets.count(),
+        }
+    }
+
+    pub(super) fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// Whether the socket has said who it is.
+    pub(super) const fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Open(_))
+    }
+
+    /// Takes an event; `data` is its JSON.
+    pub(super) fn take(&mut self, id: Option<u64>, name: &str, data: &str) -> Step {
+        if let Some(step) = self.count(id) {
+            return step;
+        }
+        let event = match ClientEvent::parse(name, data) {
+            Ok(event) => event,
+            Err(error) => return self.blame(id, Arc::new(error)),
+        };
+        match &mut self.stage {
+            Stage::Nameless => match event {
+                ClientEvent::Authenticate(who) => {
+                    self.stage = Stage::Checking(VecDeque::new());
+                    Step::Check(id, who.token.into_inner())
+                }
+                _ => self.blame(id, Arc::new(Error::Nameless)),
+            },
+            Stage::Gone => Step::Wait,
+            Stage::Checking(early) if early.len() < EARLY => {
+                early.push_back((id, event));
+                Step::Wait
+            }
+            Stage::Checking(_) => self.blame(id, Arc::new(RequestError::TooManyInFlight)),
+            Stage::Open(_) if matches!(event, ClientEvent::Authenticate(_)) => {
+                Step::Reply(id, Err(Arc::new(RequestError::Again)))
+            }
+            Stage::Open(session) => {
+                if session.request(id, event) {
+                    Step::Wait
+                } else {
+                    Step::Shut(Close::Lost)
+                }
+            }
+        }
+    }
+
+    /// A frame that was not even an event.
+    pub(super) fn garbled(&mut self) -> Step {
+        self.count(None).unwrap_or_else(|| self.blame(None, Arc::new(Error::Garbled)))
+    }
+
+    /// Counts a frame; `Some` if there were too many.
+    fn count(&mut self, id: Option<u64>) -> Option<Step> {
+        let limits = &self.services.config.limits;
+        let limit = Limit::per_second("events", limits.events_per_second, limits.events_burst);
+        match limit.take(self.due, self.services.clock.now()) {
+            Ok(due) => {
+                self.due = Some(due);
+                None
+            }
+            Err(wait) => {
+                refused("events");
+                Some(self.blame(id, Arc::new(Refused::TooMany(wait))))
+            }
+        }
+    }
+
+    /// Answers with the error; a socket that errs again and again is ended.
+    fn blame(&mut self, id: Option<u64>, error: Arc<dyn Fault + Send + Sync>) -> Step {
+        self.breaches += 1;
+        if self.breaches > self.services.config.limits.events_breaches {
+            return Step::Shut(Close::Abuse);
+        }
+        Step::Reply(id, Err(error))
+    }
+
+    /// Proves a token and attaches the socket to its session.
+    pub(super) fn check(&self, token: String, line: Line) -> impl Future<Output = Checked> + use<> {
+        let services = self.services.clone();
+        async move {
+            let shared = |e| -> Arc<dyn Fault + Send + Sync> { Arc::new(e) };
+            let me = services.accounts.identify(&token).await.map_err(shared)?;
+            let (user_id, device_id) = (me.user, me.device);
+            let session = services
+                .living
+                .attach(me, line)
+                .await
+                .map_err(|e| -> Arc<dyn Fault + Send + Sync> { Arc::new(e) })?;
+            // A device signed out a moment ago either finds this session or is found here.
+            if let Err(error) = services.accounts.confirm(user_id, device_id).await {
+                if matches!(error, accounts::Error::InvalidToken) {
+                    session.end();
+                }
+                return Err(shared(error));
+            }
+            let authenticated = Authenticated {
+                user_id,
+                device_id,
+                session_id: session.id,
+                server_time: services.clock.now(),
+                resumed: session.resumed,
+            };
+            Ok((session, authenticated))
+        }
+    }
+
+    /// Takes the outcome of a check. On success gives the event to be sent; what came meanwhile
+    /// is handed over.
+    pub(super) fn checked(
+        &mut self,
+        outcome: Checked,
+    ) -> Result<ServerEvent, Arc<dyn Fault + Send + Sync>> {
+        match outcome {
+            Ok((session, authenticated)) => {
+                let Stage::Checking(early) = &mut self.stage else {
+                    return Err(Arc::new(Error::Nameless)); // it ended meanwhile, and lets go
+                };
+                session.open();
+                for (id, event) in early.drain(..) {
+                    session.request(id, event);
+                }
+                self.stage = Stage::Open(session);
+                Ok(ServerEvent::Authenticated(authenticated))
+            }
+            Err(error) => {
+                if matches!(self.stage, Stage::Checking(_)) {
+                    self.stage = Stage::Nameless;
+                }
+                self.breaches += 1;
+                Err(error)
+            }
+        }
+    }
+
+    /// The socket is at its end: its session need not wait until all of it is gone.
+    pub(super) fn leave(&mut self) {
+        self.stage = Stage::Gone;
+    }
+
+    /// Counts a frame that is no event; `Some` if there were too many.
+    pub(super) fn noise(&mut self) -> Option<Step> {
+        self.count(None)
+    }
+
+    /// Everything before the fence is on its way.
+    pub(super) fn flushed(&self) {
+        if let Stage::Open(session) = &self.stage {
+            session.flushed();
+        }
+    }
+}

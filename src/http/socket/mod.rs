@@ -1,0 +1,98 @@
+//! Sockets: the transports under the sessions. A WebSocket actor lives and dies with its socket and
+//! cannot be supervised, so it only carries; what it carries to, is. The deprecated crate
+//! `actix-web-actors` is named in this file only.
+
+mod engine;
+mod gate;
+mod packet;
+mod pipe;
+mod plain;
+mod polling;
+
+pub use engine::Engine;
+pub(super) use polling::{poll, push};
+
+use std::any::Any;
+use std::time::Duration;
+
+use actix_tls::accept::rustls_0_23::TlsStream;
+use actix_web::http::StatusCode;
+use actix_web::rt::net::TcpStream;
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use actix_web_actors::ws;
+
+use self::plain::PlainSocket;
+use super::problem::Refusal;
+use super::{Services, origin};
+use crate::actors::supervision::Nursery;
+use crate::telemetry::metrics::refused;
+
+/// Sockets that speak Socket.IO, by their Engine.IO session id.
+pub type Engines = Nursery<Engine>;
+
+/// Ends every socket that speaks Socket.IO, since the node goes away.
+pub fn leave(engines: &Engines) {
+    for engine in engines.refs() {
+        let _ = engine.insist(engine::Leave); // gone already is as good
+    }
+}
+
+/// `GET /ws`
+pub(super) async fn plain(
+    app: Data<Services>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Refusal> {
+    let actor = PlainSocket::new(&app);
+    upgrade(&app, actor, &request, payload)
+}
+
+/// Turns a request into a WebSocket, unless a foreign page asks for it.
+fn upgrade<A>(
+    app: &Services,
+    actor: A,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Refusal>
+where
+    A: actix::Actor<Context = ws::WebsocketContext<A>>
+        + actix::StreamHandler<Result<ws::Message, ws::ProtocolError>>,
+{
+    if app.draining.is_on() {
+        return Err(super::access::Error::Leaving.into());
+    }
+    if !origin::is_allowed(request, &app.config.http) {
+        refused("origin");
+        return Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            "http/foreign-origin",
+            "pages of this origin may not connect: see http.allowed_origins",
+        ));
+    }
+    ws::WsResponseBuilder::new(actor, request, payload)
+        .frame_size(app.config.sessions.frame_bytes)
+        .start()
+        .map_err(|error| {
+            Refusal::new(StatusCode::BAD_REQUEST, "http/no-upgrade", error.to_string())
+        })
+}
+
+/// A peer that takes nothing for this long is gone, even if it never says so: a socket that is
+/// blocked on writing is not polled, so only the kernel can end it.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
+/// Settings of each TCP connection.
+pub(super) fn on_connect(connection: &dyn Any, _: &mut actix_web::dev::Extensions) {
+    let plain = connection.downcast_ref::<TcpStream>();
+    let tls = connection.downcast_ref::<TlsStream<TcpStream>>().map(|stream| stream.get_ref().0);
+    if let Some(stream) = plain.or(tls) {
+        let socket = socket2::SockRef::from(stream);
+        let set = socket.set_tcp_nodelay(true);
+        #[cfg(target_os = "linux")]
+        let set = set.and_then(|()| socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED)));
+        if let Err(error) = set {
+            tracing::debug!(%error, "a connection was gone before its options were set");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Engine.IO 4 and Socket.IO 5 packets, as far as a server without binary and with one namespace
+//! needs them (socketio/engine.io-protocol, socketio/socket.io-protocol).
+
+use serde_json::value::RawValue;
+
+/// Separates packets in a polling body.
+pub(super) const SEPARATOR: char = '\x1e';
+
+/// An Engine.IO packet from a client.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Packet<'a> {
+    /// The end of the transport.
+    Close,
+    /// `2`, with the text `probe` during an upgrade.
+    Ping(&'a str),
+    /// The answer to our ping.
+    Pong,
+    /// A Socket.IO packet.
+    Message(&'a str),
+    /// From now on the new transport.
+    Upgrade,
+    /// Nothing.
+    Noop,
+}
+
+impl<'a> Packet<'a> {
+    /// Reads a packet; `None` if it is none, or binary.
+    pub(super) fn parse(text: &'a str) -> Option<Self> {
+        let mut chars = text.chars();
+        let kind = chars.next()?;
+        let rest = chars.as_str();
+        Some(match kind {
+            '1' => Self::Close,
+            '2' => Self::Ping(rest),
+            '3' => Self::Pong,
+            '4' => Self::Message(rest),
+            '5' => Self::Upgrade,
+            '6' => Self::Noop,
+            _ => return None,
+        })
+    }
+}
+
+/// A Socket.IO packet from a client.
+#[derive(Debug)]
+pub(super) enum SocketPacket<'a> {
+    /// Opens the namespace.
+    Connect(&'a str),
+    /// Leaves the namespace.
+    Disconnect(&'a str),
+    /// An event in the main namespace.
+    Event {
+        /// Answered with an acknowledgement of the same number.
+        ack: Option<u64>,
+        /// The event's name.
+        name: String,
+        /// Its first argument as JSON; `{}` without one.
+        data: &'a str,
+    },
+    /// An acknowledgement of something of ours.
+    Ack,
+}
+
+impl<'a> SocketPacket<'a> {
+    /// Reads what follows the `4`; `None` if it is no packet, binary, or an event of a namespace
+    /// that cannot have been opened.
+    pub(super) fn parse(text: &'a str) -> Option<Self> {
+        let kind = text.chars().next()?;
+        let rest = text.get(1..)?;
+        let (namespace, rest) = if rest.starts_with('/') {
+            rest.split_once(',').unwrap_or((rest, ""))
+        } else {
+            ("/", rest)
+        };
+        match kind {
+            '0' => {
+                let sound = rest.is_empty() || serde_json::from_str::<&RawValue>(rest).is_ok();
+                sound.then_some(Self::Connect(namespace))
+            }
+            '1' => Some(Self::Disconnect(namespace)),
+            '2' if namespace == "/" => Self::event(rest),
+            '3' => Some(Self::Ack),
+            _ => None,
+        }
+    }
+
+    fn event(rest: &'a str) -> Option<Self> {
+        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, json) = rest.split_at(digits);
+        let ack = if number.is_empty() { None } else { Some(number.parse().ok()?) };
+        let parts: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+        let name = serde_json::from_str(parts.first()?.get()).ok()?;
+        let data = parts.get(1).map_or("{}", |raw| raw.get());
+        Some(Self::Event { ack, name, data })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn recorded_packets_are_understood() {
+        assert_eq!(Packet::parse("2probe"), Some(Packet::Ping("probe")));
+        assert_eq!(Packet::parse("bAQID"), None);
+        let Some(SocketPacket::Event { ack, name, data }) =
+            SocketPacket::parse(r#"20["echo",{"a":[1,"é"]}]"#)
+        else {
+            panic!("an event")
+        };
+        assert_eq!((ack, name.as_str(), data), (Some(0), "echo", r#"{"a":[1,"é"]}"#));
+        assert!(matches!(
+            SocketPacket::parse("0{\"token\":\"x\"}"),
+            Some(SocketPacket::Connect("/"))
+        ));
+        assert!(matches!(SocketPacket::parse("0/chat,"), Some(SocketPacket::Connect("/chat"))));
+        assert!(matches!(SocketPacket::parse("1"), Some(SocketPacket::Disconnect("/"))));
+        assert!(matches!(SocketPacket::parse("1/chat,"), Some(SocketPacket::Disconnect("/chat"))));
+        for bad in ["", "0{bad", "5", "9", "51-0[\"b\"]", "2{}", "2[]", "2[1]"] {
+            assert!(SocketPacket::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_a_panic(text in ".{0,200}") {
+            let _ = Packet::parse(&text);
+            let _ = SocketPacket::parse(&text);
+        }
+    }
+}

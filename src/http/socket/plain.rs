@@ -1,0 +1,227 @@
+//! `GET /ws`: JSON frames on a bare WebSocket.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use actix::{
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Handler, Message, StreamHandler, WrapFuture,
+};
+use actix_web::web::Data;
+use base::ids::RequestId;
+use bytestring::ByteString;
+use metrics::counter;
+use serde_json::json;
+
+use super::gate::{Gate, Step};
+use super::ws;
+use crate::actors::sessions::{Answer, Blocked, Close, Down, Line, Outgoing};
+use crate::http::Services;
+use crate::http::problem::Refusal;
+use crate::protocol::client::Frame;
+use crate::protocol::server::ServerEvent;
+use crate::telemetry::metrics::SOCKETS_CLOSED;
+
+type Context = ws::WebsocketContext<PlainSocket>;
+
+/// The actor under one socket.
+pub(super) struct PlainSocket {
+    gate: Gate,
+    unanswered: u32,
+    /// What has come of a message in several frames.
+    parts: Option<Vec<u8>>,
+    closed: bool,
+}
+
+impl PlainSocket {
+    pub(super) fn new(services: &Data<Services>) -> Self {
+        let gate = Gate::new(services, "websocket");
+        Self { gate, unanswered: 0, parts: None, closed: false }
+    }
+
+    fn step(&mut self, step: Step, ctx: &mut Context) {
+        match step {
+            Step::Wait => {}
+            Step::Reply(id, answer) => ctx.text(reply(id, &answer)),
+            Step::Shut(why) => self.shut(why, ctx),
+            Step::Check(id, token) => {
+                let check = self.gate.check(token, line(ctx));
+                ctx.spawn(check.into_actor(self).map(move |outcome, socket, ctx| {
+                    socket.checked(id, outcome, ctx);
+                }));
+            }
+        }
+    }
+
+    fn checked(&mut self, id: Option<u64>, outcome: super::gate::Checked, ctx: &mut Context) {
+        match self.gate.checked(outcome) {
+            Ok(event) => {
+                if let (Some(id), ServerEvent::Authenticated(data)) = (id, &event) {
+                    ctx.text(json!({ "reply": id, "data": data }).to_string());
+                }
+                ctx.text(Outgoing::new(&event).plain());
+            }
+            Err(error) => ctx.text(reply(id, &Err(error))),
+        }
+    }
+
+    fn text(&mut self, text: &str, ctx: &mut Context) {
+        let step = match serde_json::from_str::<Frame<'_>>(text) {
+            Ok(frame) => {
+                let data = frame.data.map_or("{}", |raw| raw.get());
+                self.gate.take(frame.id, &frame.event, data)
+            }
+            Err(_) => self.gate.garbled(),
+        };
+        self.step(step, ctx);
+    }
+
+    /// Puts a message in several frames together, no larger than one frame may be.
+    fn part(&mut self, item: ws_item::Item, ctx: &mut Context) {
+        use ws_item::Item;
+        let most = self.gate.services().config.sessions.frame_bytes;
+        let (bytes, last) = match item {
+            Item::FirstText(bytes) => {
+                self.parts = Some(Vec::new());
+                (bytes, false)
+            }
+            Item::Continue(bytes) => (bytes, false),
+            Item::Last(bytes) => (bytes, true),
+            Item::FirstBinary(_) => return self.binary(ctx),
+        };
+        let Some(parts) = &mut self.parts else { return };
+        if parts.len() + bytes.len() > most {
+            return self.shut(Close::TooLarge, ctx);
+        }
+        parts.extend_from_slice(&bytes);
+        if last && let Some(whole) = self.parts.take() {
+            match String::from_utf8(whole) {
+                Ok(text) => self.text(&text, ctx),
+                Err(_) => self.shut(Close::Garbled, ctx),
+            }
+        }
+    }
+
+    fn binary(&mut self, ctx: &mut Context) {
+        self.parts = None;
+        let step = self.gate.garbled();
+        self.step(step, ctx);
+    }
+
+    fn shut(&mut self, why: Close, ctx: &mut Context) {
+        if !self.closed {
+            self.closed = true;
+            counter!(SOCKETS_CLOSED, "reason" => why.reason()).increment(1);
+            ctx.close(Some((ws::CloseCode::from(why.code()), why.reason()).into()));
+            ctx.stop(); // alone it would send no close frame
+        }
+    }
+
+    fn frame(&mut self, frame: Result<ws::Message, ws::ProtocolError>, ctx: &mut Context) {
+        self.unanswered = 0;
+        match frame {
+            Ok(ws::Message::Text(text)) => self.text(&text, ctx),
+            Ok(ws::Message::Binary(_)) => self.binary(ctx),
+            Ok(ws::Message::Continuation(item)) => match self.gate.noise() {
+                Some(step) => self.step(step, ctx),
+                None => self.part(item, ctx),
+            },
+            Ok(ws::Message::Ping(bytes)) => match self.gate.noise() {
+                Some(step) => self.step(step, ctx),
+                None => ctx.pong(&bytes),
+            },
+            Ok(ws::Message::Pong(_) | ws::Message::Nop) => {}
+            Ok(ws::Message::Close(reason)) => {
+                self.closed = true;
+                ctx.close(reason);
+                ctx.stop();
+            }
+            Err(ws::ProtocolError::Overflow) => self.shut(Close::TooLarge, ctx),
+            Err(_) => self.shut(Close::Garbled, ctx),
+        }
+    }
+}
+
+/// The frame types of continued messages, under the name the codec gives them.
+mod ws_item {
+    pub(super) use actix_http::ws::Item;
+}
+
+impl Actor for PlainSocket {
+    type Context = Context;
+
+    fn started(&mut self, ctx: &mut Context) {
+        let config = &self.gate.services().config.sessions;
+        ctx.set_mailbox_capacity(config.queue_frames);
+        ctx.run_later(config.authenticate(), |socket, ctx| {
+            if !socket.gate.is_open() {
+                socket.shut(Close::Nameless, ctx);
+            }
+        });
+        ctx.run_interval(config.ping(), |socket, ctx| {
+            if socket.unanswered >= 2 {
+                return socket.shut(Close::Silent, ctx);
+            }
+            socket.unanswered += 1;
+            ctx.ping(b"");
+        });
+    }
+}
+
+impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for PlainSocket {
+    fn handle(&mut self, frame: Result<ws::Message, ws::ProtocolError>, ctx: &mut Context) {
+        let work = catch_unwind(AssertUnwindSafe(|| self.frame(frame, ctx)));
+        if work.is_err() {
+            self.shut(Close::Lost, ctx);
+        }
+    }
+
+    fn finished(&mut self, ctx: &mut Context) {
+        ctx.stop();
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Push(Down);
+
+impl Handler<Push> for PlainSocket {
+    type Result = ();
+
+    fn handle(&mut self, Push(down): Push, ctx: &mut Context) {
+        if self.closed {
+            return;
+        }
+        match down {
+            Down::Event(event) => ctx.text(event.plain()),
+            Down::Reply { id, answer } => ctx.text(reply(id, &answer)),
+            Down::Fence => self.gate.flushed(),
+            Down::Close(why) => self.shut(why, ctx),
+        }
+    }
+}
+
+/// The session's way down: one bounded sender, since a mailbox counts each of its senders apart.
+fn line(ctx: &Context) -> Line {
+    let address = ctx.address();
+    let farewell = address.clone();
+    let send = move |down| {
+        address.try_send(Push(down)).map_err(|error| match error {
+            actix::prelude::SendError::Full(_) => Blocked::Slow,
+            actix::prelude::SendError::Closed(_) => Blocked::Gone,
+        })
+    };
+    Line::new(send, move |why| farewell.do_send(Push(Down::Close(why))))
+}
+
+fn reply(id: Option<u64>, answer: &Answer) -> ByteString {
+    let id = id.map_or_else(|| "null".to_owned(), |id| id.to_string());
+    match answer {
+        Ok(data) => format!(r#"{{"reply":{id},"data":{data}}}"#).into(),
+        Err(error) => {
+            let id_of_it = RequestId::new().to_string();
+            let problem = Refusal::of(Arc::clone(error)).problem(Some(&id_of_it));
+            let problem = serde_json::to_string(&problem).unwrap_or_default();
+            format!(r#"{{"reply":{id},"error":{problem}}}"#).into()
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! TLS of the server itself, from PEM files; with a proxy in front there is none here.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::config::Http;
+
+/// The TLS settings, if there are any.
+///
+/// # Errors
+/// Which file cannot be used, and why, in words.
+pub fn tls(config: &Http) -> Result<Option<ServerConfig>, String> {
+    if !config.has_tls() {
+        return Ok(None);
+    }
+    let chain = chain(&config.tls_certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&config.tls_key)
+        .map_err(|error| unusable(&config.tls_key, &error))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| format!("http.tls_certificate and http.tls_key do not fit: {error}"))?;
+    Ok(Some(tls))
+}
+
+fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates = CertificateDer::pem_file_iter(path).map_err(|e| unusable(path, &e))?;
+    let chain: Vec<_> = certificates.collect::<Result<_, _>>().map_err(|e| unusable(path, &e))?;
+    if chain.is_empty() {
+        Err(format!("{} holds no certificate", path.display()))
+    } else {
+        Ok(chain)
+    }
+}
+
+fn unusable(path: &Path, error: &dyn std::fmt::Display) -> String {
+    format!("{} cannot be used: {error}", path.display())
+}

@@ -1,0 +1,157 @@
+//! Events from a device to the server.
+
+use std::collections::HashMap;
+
+use base::ids::{ConversationId, MessageId};
+use base::secret::Secret;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use super::chat::NewMessage;
+
+/// A frame on `/ws`; over Socket.IO the parts travel as event name, argument and acknowledgement id.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Frame<'a> {
+    /// Given back in the reply; without it there is none unless something went wrong.
+    pub id: Option<u64>,
+    /// The event's name.
+    #[serde(borrow)]
+    pub event: std::borrow::Cow<'a, str>,
+    /// The event's data.
+    #[serde(borrow)]
+    pub data: Option<&'a RawValue>,
+}
+
+/// Says who the socket belongs to; must come first, within `sessions.authenticate_seconds`.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Authenticate {
+    /// An access token.
+    #[schema(value_type = String)]
+    pub token: Secret<String>,
+}
+
+/// Asks for everything after what the device has.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sync {
+    /// The newest `seq` the device has in each conversation; one left out counts as 0.
+    #[serde(default)]
+    #[schema(value_type = HashMap<String, i64>)]
+    pub cursors: HashMap<ConversationId, i64>,
+}
+
+/// Says something, as `POST /api/conversations/{id}/messages` does.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SendMessage {
+    /// Where.
+    #[schema(value_type = String)]
+    pub conversation_id: ConversationId,
+    /// Chosen by the client; the same again returns the first message instead of a second one.
+    #[schema(min_length = 1, max_length = 64)]
+    pub client_id: String,
+    /// What is said; ciphertext in base64 in an encrypted conversation.
+    pub body: String,
+    /// The message this one answers.
+    #[schema(value_type = Option<String>)]
+    pub reply_to: Option<MessageId>,
+}
+
+impl SendMessage {
+    /// Where, and what.
+    pub fn split(self) -> (ConversationId, NewMessage) {
+        let message =
+            NewMessage { client_id: self.client_id, body: self.body, reply_to: self.reply_to };
+        (self.conversation_id, message)
+    }
+}
+
+/// How far a device has received (`ack`) or a person has read (`read`).
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    /// Where.
+    #[schema(value_type = String)]
+    pub conversation_id: ConversationId,
+    /// The newest message this is true of.
+    pub seq: i64,
+}
+
+/// Is writing something.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Typing {
+    /// Where.
+    #[schema(value_type = String)]
+    pub conversation_id: ConversationId,
+}
+
+/// What a device may say.
+#[derive(Clone, Debug)]
+pub enum ClientEvent {
+    /// See [`Authenticate`].
+    Authenticate(Authenticate),
+    /// See [`Sync`].
+    Sync(Sync),
+    /// See [`SendMessage`].
+    SendMessage(SendMessage),
+    /// Received up to here.
+    Ack(Position),
+    /// Read up to here.
+    Read(Position),
+    /// See [`Typing`].
+    Typing(Typing),
+}
+
+/// Why a frame was not understood.
+#[derive(Debug, thiserror::Error)]
+pub enum Misunderstood {
+    /// There is no such event.
+    #[error("there is no event of this name")]
+    Event,
+    /// The data do not fit the event; the text says where.
+    #[error("the data do not fit: {0}")]
+    Data(String),
+}
+
+impl base::fault::Fault for Misunderstood {
+    fn kind(&self) -> base::fault::Kind {
+        base::fault::Kind::Invalid
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Event => "event/unknown",
+            Self::Data(_) => "event/invalid",
+        }
+    }
+}
+
+impl ClientEvent {
+    /// The names of all events, as they cross the wire.
+    pub const NAMES: [&'static str; 6] =
+        ["authenticate", "sync", "send_message", "ack", "read", "typing"];
+
+    /// Reads an event from its name and the JSON of its data.
+    ///
+    /// # Errors
+    /// [`Misunderstood`] if there is no such event or the data do not fit it.
+    pub fn parse(name: &str, data: &str) -> Result<Self, Misunderstood> {
+        Ok(match name {
+            "authenticate" => Self::Authenticate(read(data)?),
+            "sync" => Self::Sync(read(data)?),
+            "send_message" => Self::SendMessage(read(data)?),
+            "ack" => Self::Ack(read(data)?),
+            "read" => Self::Read(read(data)?),
+            "typing" => Self::Typing(read(data)?),
+            _ => return Err(Misunderstood::Event),
+        })
+    }
+}
+
+fn read<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, Misunderstood> {
+    serde_json::from_str(data).map_err(|e| Misunderstood::Data(e.to_string()))
+}

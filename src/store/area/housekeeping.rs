@@ -1,0 +1,36 @@
+//! Throwing away what nobody will ask for again, and asking whether anybody is there.
+
+use std::time::Duration;
+
+use base::clock::Time;
+use diesel::prelude::*;
+
+use super::Conn;
+use crate::model::Purged;
+use crate::schema::{outbox, refresh_tokens, setup_links, signing_keys};
+use crate::types::Sql;
+
+/// A retired key verifies this long: longer than any access token lives.
+const KEY_KEPT: Duration = Duration::from_hours(30 * 24);
+
+pub(crate) fn ping(c: &mut Conn) -> QueryResult<()> {
+    diesel::select(diesel::dsl::sql::<diesel::sql_types::Integer>("1")).get_result::<i32>(c)?;
+    Ok(())
+}
+
+pub(crate) fn outbox_len(c: &mut Conn) -> QueryResult<i64> {
+    outbox::table.count().get_result(c)
+}
+
+pub(crate) fn purge(c: &mut Conn, now: Time, outbox_older_than: Duration) -> QueryResult<Purged> {
+    let tokens = refresh_tokens::table.filter(refresh_tokens::expires_at.le(Sql(now)));
+    let links = setup_links::table.filter(setup_links::expires_at.le(Sql(now)));
+    let told = outbox::table.filter(outbox::created_at.lt(Sql(now - outbox_older_than)));
+    let keys = signing_keys::table.filter(signing_keys::retired_at.lt(Sql(now - KEY_KEPT)));
+    Ok(Purged {
+        refresh_tokens: diesel::delete(tokens).execute(c)?,
+        setup_links: diesel::delete(links).execute(c)?,
+        outbox: diesel::delete(told).execute(c)?,
+        keys: diesel::delete(keys).execute(c)?,
+    })
+}

@@ -1,0 +1,14 @@
+//! The areas, compiled once for each database: `super::Conn` is its connection.
+
+pub(crate) use super::Conn;
+
+pub(crate) mod accounts;
+pub(crate) mod audit;
+pub(crate) mod chat;
+pub(crate) mod contacts;
+pub(crate) mod housekeeping;
+pub(crate) mod keys;
+pub(crate) mod messages;
+pub(crate) mod roster;
+pub(crate) mod sign_in;
+pub(crate) mod tokens;

@@ -1,0 +1,154 @@
+//! Changes to a conversation: its title, who is in it, and what they may do.
+
+use base::clock::Time;
+use base::ids::{ConversationId, UserId};
+use diesel::prelude::*;
+
+use super::{Conn, chat, contacts};
+use crate::model::{Change, Conversation, Kind, MemberRole, Reach};
+use crate::schema::{conversations, members, users};
+use crate::types::Sql;
+
+/// A conversation that is held until the transaction ends, and what the asker is in it.
+fn hold(
+    c: &mut Conn,
+    id: ConversationId,
+    by: UserId,
+) -> QueryResult<Option<(Conversation, MemberRole)>> {
+    let query = conversations::table.find(Sql(id)).select(Conversation::as_select());
+    let Some(conversation) = held!(query).first(c).optional()? else { return Ok(None) };
+    Ok(role(c, id, by)?.map(|role| (conversation, role)))
+}
+
+fn role(c: &mut Conn, id: ConversationId, user: UserId) -> QueryResult<Option<MemberRole>> {
+    members::table.find((Sql(id), Sql(user))).select(members::role).first(c).optional()
+}
+
+fn set_role(c: &mut Conn, id: ConversationId, user: UserId, role: MemberRole) -> QueryResult<()> {
+    diesel::update(members::table.find((Sql(id), Sql(user))))
+        .set(members::role.eq(role))
+        .execute(c)?;
+    Ok(())
+}
+
+/// The conversation after a change of who is in it or what they may do.
+fn changed(c: &mut Conn, id: ConversationId, now: Time) -> QueryResult<Change> {
+    let conversation = diesel::update(conversations::table.find(Sql(id)))
+        .set((
+            conversations::roster.eq(conversations::roster + 1),
+            conversations::updated_at.eq(Sql(now)),
+        ))
+        .returning(Conversation::as_returning())
+        .get_result(c)?;
+    Ok(Change::Done(chat::view(c, conversation)?))
+}
+
+pub(crate) fn rename_conversation(
+    c: &mut Conn,
+    id: ConversationId,
+    by: UserId,
+    title: Option<String>,
+    now: Time,
+) -> QueryResult<Change> {
+    let Some((conversation, role)) = hold(c, id, by)? else { return Ok(Change::NotFound) };
+    if conversation.kind == Kind::Direct || role == MemberRole::Member {
+        return Ok(Change::NotAllowed);
+    }
+    let conversation = diesel::update(conversations::table.find(Sql(id)))
+        .set((conversations::title.eq(title), conversations::updated_at.eq(Sql(now))))
+        .returning(Conversation::as_returning())
+        .get_result(c)?;
+    Ok(Change::Done(chat::view(c, conversation)?))
+}
+
+pub(crate) fn add_member(
+    c: &mut Conn,
+    id: ConversationId,
+    by: UserId,
+    user: UserId,
+    reach: Reach,
+    now: Time,
+) -> QueryResult<Change> {
+    let Some((conversation, rights)) = hold(c, id, by)? else { return Ok(Change::NotFound) };
+    if conversation.kind == Kind::Direct || rights == MemberRole::Member {
+        return Ok(Change::NotAllowed);
+    }
+    if role(c, id, user)?.is_some() {
+        return Ok(Change::Done(chat::view(c, conversation)?));
+    }
+    if !diesel::select(diesel::dsl::exists(users::table.find(Sql(user)))).get_result(c)? {
+        return Ok(Change::NoSuchUser);
+    }
+    if !contacts::may_reach(c, by, &[user], reach)? {
+        return Ok(Change::NotReachable);
+    }
+    chat::enter(c, &conversation, &[user], MemberRole::Member, now)?;
+    changed(c, id, now)
+}
+
+pub(crate) fn remove_member(
+    c: &mut Conn,
+    id: ConversationId,
+    by: UserId,
+    user: UserId,
+    now: Time,
+) -> QueryResult<Change> {
+    let Some((conversation, rights)) = hold(c, id, by)? else { return Ok(Change::NotFound) };
+    if conversation.kind == Kind::Direct {
+        return Ok(Change::NotAllowed);
+    }
+    let Some(theirs) = role(c, id, user)? else { return Ok(Change::NotFound) };
+    let allowed = match rights {
+        MemberRole::Owner => true,
+        MemberRole::Admin => by == user || theirs == MemberRole::Member,
+        MemberRole::Member => by == user,
+    };
+    if !allowed {
+        return Ok(Change::NotAllowed);
+    }
+    diesel::delete(members::table.find((Sql(id), Sql(user)))).execute(c)?;
+    if theirs == MemberRole::Owner
+        && let Some(heir) = heir(c, id)?
+    {
+        set_role(c, id, heir, MemberRole::Owner)?;
+    }
+    changed(c, id, now)
+}
+
+/// Who owns a group after its owner left: the admin who came first, or else the member who did.
+fn heir(c: &mut Conn, id: ConversationId) -> QueryResult<Option<UserId>> {
+    let rest: Vec<(UserId, MemberRole)> = members::table
+        .filter(members::conversation_id.eq(Sql(id)))
+        .order((members::joined_at, members::user_id))
+        .select((members::user_id, members::role))
+        .load(c)?;
+    let admin = rest.iter().find(|(_, role)| *role == MemberRole::Admin);
+    Ok(admin.or(rest.first()).map(|(user, _)| *user))
+}
+
+pub(crate) fn set_member_role(
+    c: &mut Conn,
+    id: ConversationId,
+    by: UserId,
+    user: UserId,
+    new: MemberRole,
+    now: Time,
+) -> QueryResult<Change> {
+    let Some((conversation, rights)) = hold(c, id, by)? else { return Ok(Change::NotFound) };
+    if conversation.kind == Kind::Direct || rights != MemberRole::Owner {
+        return Ok(Change::NotAllowed);
+    }
+    let Some(old) = role(c, id, user)? else { return Ok(Change::NotFound) };
+    if old == new {
+        return Ok(Change::Done(chat::view(c, conversation)?));
+    }
+    if by == user {
+        // An owner stops being one by making somebody else the owner, or by leaving.
+        return Ok(Change::NotAllowed);
+    }
+    if new == MemberRole::Owner {
+        set_role(c, id, by, MemberRole::Admin)?;
+    }
+    set_role(c, id, user, new)?;
+    changed(c, id, now)
+}

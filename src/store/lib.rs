@@ -1,0 +1,22 @@
+//! Where SecureVOX keeps things: one API, SQLite or PostgreSQL beneath it.
+//!
+//! One method is one transaction. What it may answer is in its type: an enum of outcomes, or an
+//! `Option`; an [`Error`] is a failure of the machinery. Time is an argument everywhere.
+
+#![expect(clippy::duplicate_mod, reason = "the areas are compiled once for each database")]
+
+mod config;
+mod error;
+mod executor;
+mod facade;
+pub mod model;
+mod postgres;
+mod schema;
+mod sqlite;
+mod store;
+mod types;
+
+pub use config::{Config, Synchronous};
+pub use error::{Error, Result};
+pub use model::*;
+pub use store::Store;

@@ -1,0 +1,24 @@
+//! What goes into the store and what comes out: plain data, the same for both databases.
+
+mod accounts;
+mod audit;
+mod chat;
+mod contacts;
+mod keys;
+mod messages;
+mod sign_in;
+mod tokens;
+mod word;
+
+pub use accounts::{Added, Device, NewDevice, NewUser, Registered, Role, User};
+pub use audit::{AuditEntry, NewAudit, Purged};
+pub use chat::{
+    Audience, Change, Conversation, ConversationView, Encryption, Kind, Member, MemberRole,
+    NewConversation, OpenDirect, OpenGroup, Reach, Summary,
+};
+pub use contacts::{Blocked, Contact, ContactRequest, ContactState};
+pub use keys::{NewKey, SigningKey};
+pub use messages::{Append, Appended, Marked, Message, NewMessage, Range, Receipt};
+pub use sign_in::{FirstAdmin, Identity, NewRefresh, Rotation};
+pub use tokens::{ApiToken, NewApiToken};
+pub use word::BadWord;

@@ -1,0 +1,183 @@
+//! Conversations and those who are in them.
+
+use base::clock::Time;
+use base::ids::{ConversationId, UserId};
+use diesel::prelude::{Queryable, Selectable};
+
+use super::word::word;
+use crate::schema::conversations;
+
+word! {
+    /// How many a conversation is for.
+    Kind: "kind of conversation" {
+        /// Two people; there is one such conversation for them at most, and nobody leaves it.
+        Direct = "direct",
+        /// Any number of people, who come and go.
+        Group = "group",
+    }
+}
+
+word! {
+    /// Who can read what is said.
+    Encryption: "kind of encryption" {
+        /// The service can.
+        None = "none",
+        /// Only the members' devices can (RFC 9420).
+        Mls = "mls",
+    }
+}
+
+word! {
+    /// What a member may do to a conversation.
+    MemberRole: "role in a conversation" {
+        /// Everything; a group has one as long as it has members.
+        Owner = "owner",
+        /// Rename it, add people, remove plain members.
+        Admin = "admin",
+        /// Speak and leave.
+        Member = "member",
+    }
+}
+
+/// A conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = conversations)]
+pub struct Conversation {
+    /// Which.
+    pub id: ConversationId,
+    /// For how many.
+    pub kind: Kind,
+    /// What it is called, if anything.
+    pub title: Option<String>,
+    /// Who can read it.
+    pub encryption: Encryption,
+    /// The number of the newest message; 0 before the first.
+    pub last_seq: i64,
+    /// Grows with every change of who is in it, or of their roles.
+    pub roster: i64,
+    /// Who opened it.
+    pub created_by: UserId,
+    /// When.
+    pub created_at: Time,
+    /// When its title or roster last changed.
+    pub updated_at: Time,
+}
+
+/// Somebody in a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable)]
+pub struct Member {
+    /// Who.
+    pub user_id: UserId,
+    /// Their name.
+    pub name: String,
+    /// What they may do.
+    pub role: MemberRole,
+    /// They see what came after this.
+    pub joined_seq: i64,
+    /// Up to here one of their devices has it; 0 or `joined_seq` at first.
+    pub delivered_seq: i64,
+    /// Up to here they have read; never beyond `delivered_seq`.
+    pub read_seq: i64,
+    /// When they came.
+    pub joined_at: Time,
+}
+
+/// A conversation and all its members, in the order in which they came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConversationView {
+    /// The conversation.
+    pub conversation: Conversation,
+    /// Its members.
+    pub members: Vec<Member>,
+}
+
+/// A conversation in somebody's list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The conversation.
+    pub conversation: Conversation,
+    /// What they may do in it.
+    pub role: MemberRole,
+    /// They see what came after this.
+    pub joined_seq: i64,
+    /// Up to here one of their devices has it.
+    pub delivered_seq: i64,
+    /// Up to here they have read.
+    pub read_seq: i64,
+    /// In a direct conversation, the other one and their name.
+    pub peer: Option<(UserId, String)>,
+}
+
+/// A conversation to be opened.
+#[derive(Clone, Debug)]
+pub struct NewConversation {
+    /// Made by the caller.
+    pub id: ConversationId,
+    /// For how many; the method called decides, whatever this says.
+    pub kind: Kind,
+    /// What it is called, if anything.
+    pub title: Option<String>,
+    /// Who can read it.
+    pub encryption: Encryption,
+    /// Who opens it: the owner of a group.
+    pub created_by: UserId,
+}
+
+/// Whom one may draw into a conversation; somebody blocked either way never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Accepted contacts, and people who are in a group with one.
+    ContactsOrSharedGroup,
+    /// Anybody who exists.
+    Anybody,
+}
+
+/// How opening a direct conversation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpenDirect {
+    /// It is there now.
+    Created(ConversationView),
+    /// It was there, with the id it had.
+    Existing(ConversationView),
+    /// A block, no reach, or oneself.
+    NotAllowed,
+    /// The other one does not exist.
+    NoSuchUser,
+}
+
+/// How opening a group ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpenGroup {
+    /// It is there now.
+    Created(ConversationView),
+    /// A block or no reach between its owner and one of the others.
+    NotAllowed,
+    /// One of them does not exist.
+    NoSuchUser,
+}
+
+/// Who is to hear what is said in a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audience {
+    /// Changes with membership; 0 if there is no such conversation.
+    pub roster: i64,
+    /// The newest `seq`.
+    pub last_seq: i64,
+    /// Everybody in it.
+    pub members: Vec<UserId>,
+}
+
+/// How a change to a conversation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is so; here is how it looks now.
+    Done(ConversationView),
+    /// Whoever asked may not, or the conversation is direct.
+    NotAllowed,
+    /// Whoever asked is in no such conversation, or whoever is meant is not in it.
+    NotFound,
+    /// Whoever is to come in does not exist.
+    NoSuchUser,
+    /// Whoever is to come in may not be reached by whoever asked.
+    NotReachable,
+}

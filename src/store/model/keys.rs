@@ -1,0 +1,31 @@
+//! Keys that sign access tokens.
+
+use base::clock::Time;
+use base::ids::KeyId;
+use base::secret::Secret;
+
+/// A key pair.
+#[derive(Clone, Debug)]
+pub struct SigningKey {
+    /// The `kid` of the tokens it signs.
+    pub id: KeyId,
+    /// Signs; in the form the caller gave.
+    pub private: Secret<Vec<u8>>,
+    /// Verifies; in the form the caller gave.
+    pub public: Vec<u8>,
+    /// When it was made.
+    pub created_at: Time,
+    /// Since when it only verifies; `None` for the one that signs.
+    pub retired_at: Option<Time>,
+}
+
+/// A key pair to be kept.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    /// Made by the caller.
+    pub id: KeyId,
+    /// Signs.
+    pub private: Secret<Vec<u8>>,
+    /// Verifies.
+    pub public: Vec<u8>,
+}

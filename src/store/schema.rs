@@ -1,0 +1,122 @@
+//! The tables as the query builder sees them; `migrations/` makes them.
+
+use diesel::{allow_tables_to_appear_in_same_query, joinable, table};
+
+table! {
+    use diesel::sql_types::{BigInt, Text};
+    counters (name) { name -> Text, value -> BigInt }
+}
+table! {
+    use diesel::sql_types::{Nullable, Text};
+    use crate::types::{IdSql, TimeSql};
+    users (id) {
+        id -> IdSql, phone -> Text, name -> Text, role -> Text, password_hash -> Text,
+        created_at -> TimeSql, suspended_at -> Nullable<TimeSql>,
+    }
+}
+table! {
+    use diesel::sql_types::{Nullable, Text};
+    use crate::types::{IdSql, TimeSql};
+    devices (id) {
+        id -> IdSql, user_id -> IdSql, name -> Text, platform -> Text,
+        created_at -> TimeSql, last_seen_at -> TimeSql, revoked_at -> Nullable<TimeSql>,
+    }
+}
+table! {
+    use diesel::sql_types::{Binary, Nullable};
+    use crate::types::{IdSql, TimeSql};
+    refresh_tokens (hash) {
+        hash -> Binary, device_id -> IdSql, successor -> Nullable<Binary>,
+        created_at -> TimeSql, expires_at -> TimeSql, used_at -> Nullable<TimeSql>,
+    }
+}
+table! {
+    use diesel::sql_types::Binary;
+    use crate::types::TimeSql;
+    setup_links (hash) { hash -> Binary, created_at -> TimeSql, expires_at -> TimeSql }
+}
+table! {
+    use diesel::sql_types::{Binary, Nullable, Text};
+    use crate::types::{IdSql, JsonSql, TimeSql};
+    api_tokens (id) {
+        id -> IdSql, name -> Text, hash -> Binary, scopes -> JsonSql,
+        created_by -> Nullable<IdSql>, created_at -> TimeSql, expires_at -> Nullable<TimeSql>,
+        revoked_at -> Nullable<TimeSql>, last_used_at -> Nullable<TimeSql>,
+    }
+}
+table! {
+    use diesel::sql_types::{Binary, Nullable};
+    use crate::types::{IdSql, TimeSql};
+    signing_keys (id) {
+        id -> IdSql, private -> Binary, public -> Binary,
+        created_at -> TimeSql, retired_at -> Nullable<TimeSql>,
+    }
+}
+table! {
+    use diesel::sql_types::Text;
+    use crate::types::{IdSql, TimeSql};
+    contacts (user_id, other_id) {
+        user_id -> IdSql, other_id -> IdSql, state -> Text, since -> TimeSql,
+    }
+}
+table! {
+    use crate::types::{IdSql, TimeSql};
+    blocks (user_id, other_id) { user_id -> IdSql, other_id -> IdSql, since -> TimeSql }
+}
+table! {
+    use diesel::sql_types::{BigInt, Nullable, Text};
+    use crate::types::{IdSql, TimeSql};
+    conversations (id) {
+        id -> IdSql, kind -> Text, title -> Nullable<Text>, encryption -> Text,
+        last_seq -> BigInt, roster -> BigInt, created_by -> IdSql,
+        created_at -> TimeSql, updated_at -> TimeSql,
+        direct_low -> Nullable<IdSql>, direct_high -> Nullable<IdSql>,
+    }
+}
+table! {
+    use diesel::sql_types::{BigInt, Text};
+    use crate::types::{IdSql, TimeSql};
+    members (conversation_id, user_id) {
+        conversation_id -> IdSql, user_id -> IdSql, role -> Text, joined_seq -> BigInt,
+        delivered_seq -> BigInt, read_seq -> BigInt, joined_at -> TimeSql,
+    }
+}
+table! {
+    use diesel::sql_types::{BigInt, Nullable, Text};
+    use crate::types::{IdSql, TimeSql};
+    messages (id) {
+        id -> IdSql, conversation_id -> IdSql, seq -> BigInt, sender_id -> IdSql,
+        client_id -> Text, body -> Text, reply_to -> Nullable<IdSql>, sent_at -> TimeSql,
+    }
+}
+table! {
+    use diesel::sql_types::{BigInt, Text};
+    use crate::types::{JsonSql, TimeSql};
+    outbox (id) { id -> BigInt, topic -> Text, payload -> JsonSql, created_at -> TimeSql }
+}
+table! {
+    use diesel::sql_types::{Nullable, Text};
+    use crate::types::{IdSql, JsonSql, TimeSql};
+    audit_entries (id) {
+        id -> IdSql, at -> TimeSql, actor -> Nullable<IdSql>, action -> Text, subject -> Text,
+        detail -> JsonSql, ip -> Nullable<Text>,
+    }
+}
+
+joinable!(devices -> users (user_id));
+joinable!(refresh_tokens -> devices (device_id));
+joinable!(contacts -> users (other_id));
+joinable!(blocks -> users (other_id));
+joinable!(members -> conversations (conversation_id));
+joinable!(members -> users (user_id));
+
+allow_tables_to_appear_in_same_query!(
+    users,
+    devices,
+    refresh_tokens,
+    contacts,
+    blocks,
+    conversations,
+    members,
+    messages,
+);

@@ -1,0 +1,83 @@
+//! Everything that is SQLite only; the areas are compiled for it at the end.
+
+use diesel::QueryResult;
+use diesel::connection::{
+    AnsiTransactionManager, Connection, SimpleConnection, TransactionManager,
+};
+use diesel::sqlite::SqliteConnection;
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+use r2d2::ManageConnection;
+
+use crate::config::Synchronous;
+use crate::error::Error;
+
+pub(crate) type Conn = SqliteConnection;
+
+pub(crate) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
+
+/// Opens connections to one file.
+pub(crate) struct Manager {
+    /// The file.
+    pub(crate) path: String,
+    /// When its COMMIT returns.
+    pub(crate) synchronous: Synchronous,
+    /// Whether it may only read.
+    pub(crate) query_only: bool,
+}
+
+impl ManageConnection for Manager {
+    type Connection = Conn;
+    type Error = Error;
+
+    fn connect(&self) -> Result<Conn, Error> {
+        let mut conn = Conn::establish(&self.path).map_err(|error| Error::unavailable(&error))?;
+        let synchronous = match self.synchronous {
+            Synchronous::Full => "FULL",
+            Synchronous::Normal => "NORMAL",
+        };
+        // The time-out first: the change to WAL itself can meet another process's lock. The log
+        // is cut back after a long reader has made it grow. Readers keep little: there are several,
+        // and the operating system has the file's pages too.
+        let (query_only, cache_kib) = if self.query_only { ("ON", 2048) } else { ("OFF", 16384) };
+        conn.batch_execute(&format!(
+            "PRAGMA busy_timeout = 1000;
+             PRAGMA journal_mode = WAL;
+             PRAGMA synchronous = {synchronous};
+             PRAGMA foreign_keys = ON;
+             PRAGMA temp_store = MEMORY;
+             PRAGMA cache_size = -{cache_kib};
+             PRAGMA journal_size_limit = 67108864;
+             PRAGMA query_only = {query_only};"
+        ))?;
+        Ok(conn)
+    }
+
+    fn is_valid(&self, _: &mut Conn) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn has_broken(&self, conn: &mut Conn) -> bool {
+        AnsiTransactionManager::is_broken_transaction_manager(conn)
+    }
+}
+
+/// Takes the write lock at once: a transaction that reads first and writes later fails without
+/// waiting when another process wrote in between.
+pub(crate) fn begin(conn: &mut Conn) -> QueryResult<()> {
+    AnsiTransactionManager::begin_transaction_sql(conn, "BEGIN IMMEDIATE")
+}
+
+/// One state of the database for all statements of a reader.
+pub(crate) fn begin_snapshot(conn: &mut Conn) -> QueryResult<()> {
+    AnsiTransactionManager::begin_transaction_sql(conn, "BEGIN DEFERRED")
+}
+
+/// Holds the rows of a query until the end of the transaction: here the whole database is held.
+macro_rules! held {
+    ($query:expr) => {
+        $query
+    };
+}
+
+#[path = "area/mod.rs"]
+pub(crate) mod area;

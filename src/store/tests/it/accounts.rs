@@ -1,0 +1,126 @@
+//! People come, are found, and never become more than there may be.
+
+use base::ids::UserId;
+use store::{Added, NewUser, Registered, Role, Store};
+
+use crate::world::{T0, any_hash, at, audit, device, on_both, person, refresh, somebody};
+
+async fn a_person_registers_with_a_device_and_is_found(store: Store) {
+    let ann = person("Ann", "+4912345");
+    let phone = device(ann.id);
+    let done = store
+        .register(
+            ann.clone(),
+            phone.clone(),
+            refresh(1, at(60)),
+            None,
+            audit("user.registered"),
+            T0,
+        )
+        .await
+        .unwrap();
+
+    let Registered::Done(user, device) = done else { panic!("{done:?}") };
+    assert_eq!((user.id, user.name.as_str(), user.role), (ann.id, "Ann", Role::User));
+    assert_eq!((user.created_at, user.suspended_at), (T0, None));
+    assert_eq!((device.id, device.user_id, device.last_seen_at), (phone.id, ann.id, T0));
+    assert_eq!(store.user(ann.id).await.unwrap(), Some(user.clone()));
+    let found = store.user_by_phone("+4912345").await.unwrap();
+    assert_eq!(found, Some((user, ann.password_hash)));
+    assert_eq!(store.user(UserId::new()).await.unwrap(), None);
+    assert_eq!(store.user_by_phone("+1").await.unwrap(), None);
+    assert_eq!(store.count_users().await.unwrap(), 1);
+    assert_eq!(store.audit_page(None, 10).await.unwrap()[0].action, "user.registered");
+}
+
+async fn a_number_belongs_to_one_person(store: Store) {
+    store.add_user(person("Ann", "+1"), audit("user.added"), T0).await.unwrap();
+    let bob = person("Bob", "+1");
+    let phone = device(bob.id);
+    let registered =
+        store.register(bob.clone(), phone, refresh(1, at(9)), None, audit("x"), T0).await.unwrap();
+    let added = store.add_user(bob, audit("x"), T0).await.unwrap();
+
+    assert_eq!((registered, added), (Registered::PhoneTaken, Added::PhoneTaken));
+    assert_eq!(store.count_users().await.unwrap(), 1);
+    assert_eq!(store.audit_page(None, 10).await.unwrap().len(), 1);
+}
+
+async fn five_hundred_at_once_never_pass_the_cap(store: Store) {
+    let tries = (0..500).map(|n| {
+        let store = store.clone();
+        tokio::task::spawn(async move {
+            let new = person("Somebody", &format!("+{n}"));
+            let (phone, token) = (device(new.id), any_hash());
+            let token = store::NewRefresh { hash: token, expires_at: at(60) };
+            store.register(new, phone, token, Some(137), audit("user.registered"), T0).await
+        })
+    });
+    let mut done = 0;
+    for attempt in tries.collect::<Vec<_>>() {
+        match attempt.await.unwrap().unwrap() {
+            Registered::Done(..) => done += 1,
+            other => assert_eq!(other, Registered::CapReached),
+        }
+    }
+
+    assert_eq!(done, 137);
+    assert_eq!(store.count_users().await.unwrap(), 137);
+    assert_eq!(store.users(None, 1000).await.unwrap().len(), 137);
+}
+
+async fn people_are_listed_page_by_page(store: Store) {
+    for n in 0..5 {
+        somebody(&store, &format!("P{n}")).await;
+    }
+    let first = store.users(None, 3).await.unwrap();
+    let rest = store.users(Some(first[2].id), 3).await.unwrap();
+
+    let names: Vec<_> = first.iter().chain(&rest).map(|user| user.name.as_str()).collect();
+    assert_eq!(names, ["P0", "P1", "P2", "P3", "P4"]);
+}
+
+async fn roles_and_names_change(store: Store) {
+    let ann = somebody(&store, "Ann").await;
+    assert!(!store.has_admin().await.unwrap());
+    assert!(store.set_role(ann.id, Role::Admin, audit("user.role_changed"), at(1)).await.unwrap());
+    assert!(store.has_admin().await.unwrap());
+    assert!(!store.set_role(UserId::new(), Role::Admin, audit("x"), at(1)).await.unwrap());
+    let renamed = store.rename_user(ann.id, "Anna", at(2)).await.unwrap().unwrap();
+    assert_eq!((renamed.name.as_str(), renamed.role), ("Anna", Role::Admin));
+    assert_eq!(store.rename_user(UserId::new(), "Nobody", at(2)).await.unwrap(), None);
+
+    let actions: Vec<_> =
+        store.audit_page(None, 9).await.unwrap().into_iter().map(|entry| entry.action).collect();
+    assert_eq!(actions, ["user.role_changed", "user.added"]);
+}
+
+async fn an_operator_is_added_by_hand(store: Store) {
+    let new = NewUser { role: Role::Operator, ..person("Olga", "+7") };
+    let Added::Done(user) = store.add_user(new, audit("user.added"), T0).await.unwrap() else {
+        panic!("the number is free");
+    };
+
+    assert_eq!(user.role, Role::Operator);
+    assert!(store.devices(user.id).await.unwrap().is_empty());
+    assert!(!store.has_admin().await.unwrap());
+}
+
+on_both!(
+    a_person_registers_with_a_device_and_is_found,
+    a_number_belongs_to_one_person,
+    five_hundred_at_once_never_pass_the_cap,
+    people_are_listed_page_by_page,
+    roles_and_names_change,
+    an_operator_is_added_by_hand,
+);
+
+#[test]
+fn a_role_is_a_lowercase_word_everywhere() {
+    for (role, word) in [(Role::User, "user"), (Role::Admin, "admin"), (Role::Operator, "operator")]
+    {
+        assert_eq!((role.to_string().as_str(), word.parse()), (word, Ok(role)));
+        assert_eq!(serde_json::to_value(role).unwrap(), word);
+    }
+    assert_eq!("root".parse::<Role>().unwrap_err().to_string(), "not a role");
+}

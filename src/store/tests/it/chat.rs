@@ -1,0 +1,130 @@
+//! Conversations are opened, looked at and listed.
+
+use base::ids::{ConversationId, UserId};
+use store::{Encryption, Kind, MemberRole, NewConversation, OpenDirect, OpenGroup, Reach, Store};
+
+use crate::world::{T0, at, group, on_both, opening, people, say, words};
+
+const NEAR: Reach = Reach::ContactsOrSharedGroup;
+
+async fn befriend(store: &Store, a: UserId, b: UserId) {
+    store.request_contact(a, b, T0).await.unwrap();
+    store.accept_contact(b, a, T0).await.unwrap();
+}
+
+async fn direct(store: &Store, by: UserId, other: UserId, reach: Reach) -> OpenDirect {
+    store.open_direct(opening(Kind::Direct, by), other, reach, T0).await.unwrap()
+}
+
+async fn two_people_have_one_conversation(store: Store) {
+    let [ann, bob] = people(&store).await;
+    befriend(&store, ann, bob).await;
+    let new = NewConversation { encryption: Encryption::Mls, ..opening(Kind::Group, ann) };
+    let opened = store.open_direct(new.clone(), bob, NEAR, at(1)).await.unwrap();
+
+    let OpenDirect::Created(view) = opened else { panic!("{opened:?}") };
+    let c = &view.conversation;
+    assert_eq!((c.id, c.kind, c.encryption), (new.id, Kind::Direct, Encryption::Mls));
+    assert_eq!((c.last_seq, c.roster, c.created_by, c.created_at), (0, 1, ann, at(1)));
+    let members: Vec<_> = view.members.iter().map(|m| (m.user_id, m.role, m.joined_seq)).collect();
+    assert_eq!(members, [(ann, MemberRole::Member, 0), (bob, MemberRole::Member, 0)]);
+    assert_eq!(direct(&store, bob, ann, NEAR).await, OpenDirect::Existing(view.clone()));
+    assert_eq!(store.conversation(c.id, bob).await.unwrap(), Some(view));
+}
+
+async fn a_direct_conversation_opened_fifty_times_at_once_is_one(store: Store) {
+    let [ann, bob] = people(&store).await;
+    let opens: Vec<_> = (0..50)
+        .map(|n| {
+            let (store, pair) = (store.clone(), if n % 2 == 0 { (ann, bob) } else { (bob, ann) });
+            tokio::task::spawn(async move { direct(&store, pair.0, pair.1, Reach::Anybody).await })
+        })
+        .collect();
+    let (mut created, mut ids) = (0, Vec::new());
+    for open in opens {
+        match open.await.unwrap() {
+            OpenDirect::Created(view) => {
+                created += 1;
+                ids.push(view.conversation.id);
+            }
+            OpenDirect::Existing(view) => ids.push(view.conversation.id),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    ids.dedup();
+    assert_eq!((created, ids.len()), (1, 1));
+}
+
+async fn strangers_and_the_blocked_are_out_of_reach(store: Store) {
+    let [ann, bob, eve, dan] = people(&store).await;
+    assert_eq!(direct(&store, ann, bob, NEAR).await, OpenDirect::NotAllowed);
+    assert_eq!(direct(&store, ann, ann, Reach::Anybody).await, OpenDirect::NotAllowed);
+    assert_eq!(direct(&store, ann, UserId::new(), NEAR).await, OpenDirect::NoSuchUser);
+    group(&store, &[dan, ann, eve]).await;
+    assert!(matches!(direct(&store, ann, eve, NEAR).await, OpenDirect::Created(_)));
+    store.block(eve, ann, T0).await.unwrap();
+    assert_eq!(direct(&store, ann, eve, Reach::Anybody).await, OpenDirect::NotAllowed);
+    assert_eq!(direct(&store, eve, ann, Reach::Anybody).await, OpenDirect::NotAllowed);
+
+    let open =
+        |others: Vec<UserId>, reach| store.open_group(opening(Kind::Group, ann), others, reach, T0);
+    assert_eq!(open(vec![dan, bob], NEAR).await.unwrap(), OpenGroup::NotAllowed);
+    assert_eq!(open(vec![dan, eve], Reach::Anybody).await.unwrap(), OpenGroup::NotAllowed);
+    assert_eq!(open(vec![dan, UserId::new()], NEAR).await.unwrap(), OpenGroup::NoSuchUser);
+    befriend(&store, bob, ann).await;
+    assert!(
+        matches!(open(vec![dan, bob, dan, ann], NEAR).await.unwrap(), OpenGroup::Created(v) if v.members.len() == 3)
+    );
+    assert!(
+        matches!(open(vec![], NEAR).await.unwrap(), OpenGroup::Created(v) if v.members.len() == 1)
+    );
+}
+
+async fn only_members_see_a_conversation(store: Store) {
+    let [ann, bob, eve] = people(&store).await;
+    let id = group(&store, &[ann, bob]).await;
+
+    let view = store.conversation(id, bob).await.unwrap().unwrap();
+    assert_eq!(view.conversation.title.as_deref(), Some("Friends"));
+    assert_eq!(view.members[0].role, MemberRole::Owner);
+    assert_eq!(store.conversation(id, eve).await.unwrap(), None);
+    assert_eq!(store.conversation(ConversationId::new(), ann).await.unwrap(), None);
+    let audience = store.members_of(id).await.unwrap();
+    assert_eq!((audience.roster, audience.last_seq, audience.members), (1, 0, vec![ann, bob]));
+    assert_eq!(store.members_of(ConversationId::new()).await.unwrap().members, []);
+}
+
+async fn a_person_lists_their_conversations(store: Store) {
+    let [ann, bob, eve] = people(&store).await;
+    let mut ids = Vec::new();
+    for other in [bob, eve] {
+        match direct(&store, ann, other, Reach::Anybody).await {
+            OpenDirect::Created(view) => ids.push(view.conversation.id),
+            other => panic!("{other:?}"),
+        }
+    }
+    ids.push(group(&store, &[ann, bob]).await);
+    group(&store, &[bob, eve]).await;
+    say(&store, ids[2], words(bob, "1")).await;
+
+    let first = store.conversations_of(ann, None, 2).await.unwrap();
+    let rest = store.conversations_of(ann, Some(first[1].conversation.id), 2).await.unwrap();
+    let listed: Vec<_> = first.iter().chain(&rest).collect();
+    let seen: Vec<_> = listed.iter().map(|summary| summary.conversation.id).collect();
+    assert_eq!(seen, [ids[2], ids[1], ids[0]]);
+    let peers: Vec<_> = listed.iter().map(|summary| summary.peer.clone()).collect();
+    assert_eq!(peers, [None, Some((eve, "Person 2".into())), Some((bob, "Person 1".into()))]);
+    assert_eq!((listed[0].conversation.last_seq, listed[0].role), (1, MemberRole::Owner));
+    assert_eq!((listed[0].delivered_seq, listed[0].read_seq, listed[0].joined_seq), (0, 0, 0));
+    let expected = [(ids[0], 0, 0), (ids[1], 0, 0), (ids[2], 1, 0)];
+    assert_eq!(store.positions(ann).await.unwrap(), expected);
+}
+
+on_both!(
+    two_people_have_one_conversation,
+    a_direct_conversation_opened_fifty_times_at_once_is_one,
+    strangers_and_the_blocked_are_out_of_reach,
+    only_members_see_a_conversation,
+    a_person_lists_their_conversations,
+);

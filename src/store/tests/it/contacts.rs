@@ -1,0 +1,112 @@
+//! People find each other, and get rid of each other.
+
+use base::ids::UserId;
+use store::{ContactRequest as R, ContactState as S, Store};
+
+use crate::world::{T0, at, on_both, people};
+
+async fn ask(store: &Store, from: UserId, to: UserId) -> R {
+    store.request_contact(from, to, T0).await.unwrap()
+}
+
+async fn states(store: &Store, me: UserId) -> Vec<S> {
+    store.contacts(me, None, 100).await.unwrap().iter().map(|contact| contact.state).collect()
+}
+
+async fn a_request_is_accepted_and_both_are_contacts(store: Store) {
+    let [ann, bob] = people(&store).await;
+    assert_eq!(ask(&store, ann, bob).await, R::Requested);
+    assert_eq!(ask(&store, ann, bob).await, R::Already);
+    assert_eq!(
+        (states(&store, ann).await, states(&store, bob).await),
+        (vec![S::PendingOut], vec![S::PendingIn])
+    );
+    assert!(!store.accept_contact(ann, bob, at(1)).await.unwrap());
+    assert!(store.accept_contact(bob, ann, at(1)).await.unwrap());
+    assert!(!store.accept_contact(bob, ann, at(2)).await.unwrap());
+
+    let bobs = store.contacts(bob, None, 10).await.unwrap().remove(0);
+    assert_eq!(
+        (bobs.user_id, bobs.name.as_str(), bobs.state, bobs.since),
+        (ann, "Person 0", S::Accepted, at(1))
+    );
+    assert_eq!(states(&store, ann).await, [S::Accepted]);
+    assert_eq!(ask(&store, bob, ann).await, R::Already);
+    assert!(store.remove_contact(ann, bob).await.unwrap());
+    assert!(!store.remove_contact(ann, bob).await.unwrap());
+    assert!(states(&store, bob).await.is_empty());
+}
+
+async fn requests_that_cross_each_other_make_contacts(store: Store) {
+    for _ in 0..20 {
+        let [ann, bob] = people(&store).await;
+        let mut both: [R; 2] = tokio::join!(ask(&store, ann, bob), ask(&store, bob, ann)).into();
+        both.sort_by_key(|outcome| *outcome == R::Accepted);
+
+        assert_eq!(both, [R::Requested, R::Accepted]);
+        assert_eq!(
+            (states(&store, ann).await, states(&store, bob).await),
+            (vec![S::Accepted], vec![S::Accepted])
+        );
+    }
+}
+
+async fn a_refused_request_may_be_made_again(store: Store) {
+    let [ann, bob] = people(&store).await;
+    ask(&store, ann, bob).await;
+    assert!(!store.refuse_contact(ann, bob).await.unwrap());
+    assert!(store.refuse_contact(bob, ann).await.unwrap());
+    assert!(!store.refuse_contact(bob, ann).await.unwrap());
+
+    assert!(states(&store, ann).await.is_empty());
+    assert_eq!(ask(&store, ann, bob).await, R::Requested);
+}
+
+async fn a_block_ends_a_contact_and_keeps_the_other_away(store: Store) {
+    let [ann, bob] = people(&store).await;
+    ask(&store, ann, bob).await;
+    store.accept_contact(bob, ann, T0).await.unwrap();
+    assert!(store.block(bob, ann, at(5)).await.unwrap());
+    assert!(store.block(bob, ann, at(6)).await.unwrap());
+
+    assert!(states(&store, ann).await.is_empty() && states(&store, bob).await.is_empty());
+    assert_eq!(
+        (ask(&store, ann, bob).await, ask(&store, bob, ann).await),
+        (R::Ignored, R::Blocking)
+    );
+    let blocked = store.blocked(bob).await.unwrap();
+    assert_eq!((blocked.len(), blocked[0].user_id, blocked[0].since), (1, ann, at(5)));
+    assert!(store.blocked(ann).await.unwrap().is_empty());
+    assert!(store.unblock(bob, ann).await.unwrap());
+    assert!(!store.unblock(bob, ann).await.unwrap());
+    assert_eq!(ask(&store, ann, bob).await, R::Requested);
+}
+
+async fn nobody_is_asked_who_is_not_there(store: Store) {
+    let [ann] = people(&store).await;
+    assert_eq!(ask(&store, ann, UserId::new()).await, R::NoSuchUser);
+    assert_eq!(ask(&store, ann, ann).await, R::NoSuchUser);
+    assert!(!store.block(ann, UserId::new(), T0).await.unwrap());
+    assert!(!store.accept_contact(ann, UserId::new(), T0).await.unwrap());
+}
+
+async fn contacts_are_listed_page_by_page(store: Store) {
+    let [ann, others @ ..] = people::<6>(&store).await;
+    for other in others {
+        ask(&store, ann, other).await;
+    }
+    let first = store.contacts(ann, None, 3).await.unwrap();
+    let rest = store.contacts(ann, Some(first[2].user_id), 3).await.unwrap();
+
+    let seen: Vec<_> = first.iter().chain(&rest).map(|contact| contact.user_id).collect();
+    assert_eq!(seen, others);
+}
+
+on_both!(
+    a_request_is_accepted_and_both_are_contacts,
+    requests_that_cross_each_other_make_contacts,
+    a_refused_request_may_be_made_again,
+    a_block_ends_a_contact_and_keeps_the_other_away,
+    nobody_is_asked_who_is_not_there,
+    contacts_are_listed_page_by_page,
+);

@@ -1,0 +1,19 @@
+//! Stories about the store, each told on both databases.
+
+#![expect(clippy::unwrap_used, reason = "a story that cannot go on ends there")]
+#![expect(clippy::disallowed_methods, reason = "people act at the same time: each is a task")]
+
+mod accounts;
+mod chat;
+mod contacts;
+mod keys;
+mod messages;
+mod model;
+mod outage;
+mod roster;
+mod server;
+mod sign_in;
+mod tls;
+mod tokens;
+mod upkeep;
+mod world;

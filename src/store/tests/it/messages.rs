@@ -1,0 +1,181 @@
+//! What is said is numbered without holes, kept once, and followed to those who read it.
+
+use base::ids::{ConversationId, MessageId};
+use store::{
+    Append, Appended, Kind, Marked, Message, NewMessage, OpenDirect, Range, Reach, Receipt, Store,
+};
+
+use crate::world::{T0, at, group, on_both, opening, people, say, words};
+
+fn stored(append: Append) -> Message {
+    match append {
+        Append::Stored(message) => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn what_is_said_is_kept_as_it_was_said(store: Store) {
+    let [ann, bob] = people(&store).await;
+    let id = group(&store, &[ann, bob]).await;
+    let new = words(ann, "a");
+    let said = stored(say(&store, id, new.clone()).await);
+    let answer = NewMessage { reply_to: Some(said.id), ..words(bob, "b") };
+    let answer = stored(say(&store, id, answer).await);
+
+    assert_eq!((said.id, said.seq, said.sender_id), (new.id, 1, ann));
+    assert_eq!((said.body.as_str(), said.sent_at, said.reply_to), (new.body.as_str(), at(1), None));
+    assert_eq!((answer.seq, answer.reply_to), (2, Some(said.id)));
+    let seen = store.messages(id, bob, Range::Latest, 9).await.unwrap();
+    assert_eq!(seen, Some(vec![said, answer]));
+    assert_eq!(store.outbox_len().await.unwrap(), 2);
+}
+
+async fn two_hundred_at_once_are_numbered_without_holes(store: Store) {
+    let [ann, bob] = people(&store).await;
+    let id = group(&store, &[ann, bob]).await;
+    let says: Vec<_> = (0..200)
+        .map(|n| {
+            let store = store.clone();
+            // Every fifth is a batch, every tenth says what another has said.
+            let name = if n % 10 == 9 { n - 1 } else { n };
+            let mut new = vec![words(if name % 2 == 0 { ann } else { bob }, &name.to_string())];
+            new.extend((0..n % 5).filter(|_| n % 5 == 4).map(|k| words(ann, &format!("{n}/{k}"))));
+            tokio::task::spawn(async move { store.append(id, new, at(1)).await.unwrap().results })
+        })
+        .collect();
+    let mut numbers = Vec::new();
+    for said in says {
+        numbers.extend(said.await.unwrap().into_iter().filter_map(|append| match append {
+            Append::Stored(message) => Some(message.seq),
+            Append::Repeated(_) => None,
+            other => panic!("{other:?}"),
+        }));
+    }
+    numbers.sort_unstable();
+
+    assert_eq!(numbers, (1..=180 + 160).collect::<Vec<_>>());
+    let seen = store.messages(id, ann, Range::After(0), 1000).await.unwrap().unwrap();
+    assert_eq!(seen.iter().map(|message| message.seq).collect::<Vec<_>>(), numbers);
+    assert_eq!(store.outbox_len().await.unwrap(), 340);
+}
+
+async fn to_say_it_again_changes_nothing(store: Store) {
+    let [ann, bob] = people(&store).await;
+    let id = group(&store, &[ann, bob]).await;
+    let first = stored(say(&store, id, words(ann, "a")).await);
+    let batch = vec![words(ann, "a"), words(ann, "b"), words(bob, "a"), words(ann, "b")];
+    let appended = store.append(id, batch, at(9)).await.unwrap();
+
+    assert_eq!(appended.roster, 1);
+    let [again, b, bobs, b_again] = <[Append; 4]>::try_from(appended.results).unwrap();
+    assert_eq!(again, Append::Repeated(first));
+    let b = stored(b);
+    assert_eq!((b.seq, stored(bobs).seq), (2, 3));
+    assert_eq!(b_again, Append::Repeated(b));
+    assert_eq!(store.outbox_len().await.unwrap(), 3);
+    let fourth = stored(say(&store, id, words(ann, "c")).await);
+    assert_eq!(fourth.seq, 4);
+}
+
+async fn each_of_a_batch_is_judged_for_itself(store: Store) {
+    let [ann, bob, eve] = people(&store).await;
+    let id = group(&store, &[ann, bob]).await;
+    let elsewhere = group(&store, &[ann, bob]).await;
+    let foreign = stored(say(&store, elsewhere, words(ann, "x")).await).id;
+    let first = words(ann, "1");
+    let answer = |to, name| NewMessage { reply_to: Some(to), ..words(bob, name) };
+    let batch = vec![
+        first.clone(),
+        words(eve, "2"),
+        answer(first.id, "3"),
+        answer(foreign, "4"),
+        answer(MessageId::new(), "5"),
+        words(bob, "6"),
+    ];
+    let Appended { results, .. } = store.append(id, batch, T0).await.unwrap();
+
+    let seqs: Vec<_> = results
+        .into_iter()
+        .map(|append| match append {
+            Append::Stored(message) => Ok(message.seq),
+            other => Err(Box::new(other)),
+        })
+        .collect();
+    let no_reply = || Err(Box::new(Append::NoSuchReply));
+    assert_eq!(
+        seqs,
+        [Ok(1), Err(Box::new(Append::NotAMember)), Ok(2), no_reply(), no_reply(), Ok(3)]
+    );
+    let nowhere = store.append(ConversationId::new(), vec![words(ann, "1")], T0).await.unwrap();
+    assert_eq!(nowhere, Appended { roster: 0, results: vec![Append::NotAMember] });
+    let nothing = store.append(id, vec![], T0).await.unwrap();
+    assert_eq!(nothing, Appended { roster: 1, results: vec![] });
+}
+
+async fn a_block_silences_a_direct_conversation(store: Store) {
+    let [ann, bob] = people(&store).await;
+    let opened = store.open_direct(opening(Kind::Direct, ann), bob, Reach::Anybody, T0).await;
+    let OpenDirect::Created(view) = opened.unwrap() else { panic!("it is new") };
+    let id = view.conversation.id;
+    let said = stored(say(&store, id, words(ann, "1")).await);
+    store.block(bob, ann, T0).await.unwrap();
+
+    assert_eq!(say(&store, id, words(ann, "2")).await, Append::Blocked);
+    assert_eq!(say(&store, id, words(bob, "2")).await, Append::Blocked);
+    assert_eq!(say(&store, id, words(ann, "1")).await, Append::Repeated(said));
+    store.unblock(bob, ann).await.unwrap();
+    assert_eq!(stored(say(&store, id, words(ann, "2")).await).seq, 2);
+}
+
+async fn a_conversation_is_read_page_by_page(store: Store) {
+    let [ann, bob, eve] = people(&store).await;
+    let id = group(&store, &[ann, bob]).await;
+    let batch: Vec<_> = (0..2500).map(|n| words(ann, &n.to_string())).collect();
+    store.append(id, batch, T0).await.unwrap();
+    let page = |range, limit| {
+        let store = store.clone();
+        async move {
+            let seen = store.messages(id, bob, range, limit).await.unwrap().unwrap();
+            seen.iter().map(|message| message.seq).collect::<Vec<_>>()
+        }
+    };
+
+    assert_eq!(page(Range::Latest, 3).await, [2498, 2499, 2500]);
+    assert_eq!(page(Range::Before(4), 2).await, [2, 3]);
+    assert_eq!(page(Range::After(2498), 9).await, [2499, 2500]);
+    assert_eq!(page(Range::After(0), 9999).await, (1..=2500).collect::<Vec<_>>());
+    assert_eq!(store.messages(id, eve, Range::Latest, 9).await.unwrap(), None);
+}
+
+async fn receipts_move_forwards_only(store: Store) {
+    let [ann, bob, eve] = people(&store).await;
+    let id = group(&store, &[ann, bob]).await;
+    for n in 0..5 {
+        say(&store, id, words(ann, &n.to_string())).await;
+    }
+    let mark = |user, receipt, seq| {
+        let store = store.clone();
+        async move { store.mark(id, user, receipt, seq, at(1)).await.unwrap() }
+    };
+    let moved = |delivered_seq, read_seq| Marked::Moved { delivered_seq, read_seq };
+
+    assert_eq!(mark(bob, Receipt::Delivered, 3).await, moved(3, 0));
+    assert_eq!(mark(bob, Receipt::Read, 2).await, moved(3, 2));
+    assert_eq!(mark(bob, Receipt::Delivered, 1).await, Marked::Unchanged);
+    assert_eq!(mark(bob, Receipt::Read, 99).await, moved(5, 5));
+    assert_eq!(mark(bob, Receipt::Read, 99).await, Marked::Unchanged);
+    assert_eq!(mark(ann, Receipt::Read, 5).await, Marked::Unchanged);
+    assert_eq!(mark(eve, Receipt::Read, 1).await, Marked::NotAMember);
+    let nowhere = store.mark(ConversationId::new(), ann, Receipt::Read, 1, T0).await.unwrap();
+    assert_eq!(nowhere, Marked::NotAMember);
+}
+
+on_both!(
+    what_is_said_is_kept_as_it_was_said,
+    two_hundred_at_once_are_numbered_without_holes,
+    to_say_it_again_changes_nothing,
+    each_of_a_batch_is_judged_for_itself,
+    a_block_silences_a_direct_conversation,
+    a_conversation_is_read_page_by_page,
+    receipts_move_forwards_only,
+);

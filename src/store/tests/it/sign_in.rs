@@ -1,0 +1,163 @@
+//! Devices sign in, keep signed in, and are signed out.
+
+use std::time::Duration;
+
+use base::ids::DeviceId;
+use store::{Device, FirstAdmin, Role, Rotation, Store, User};
+
+use crate::world::{T0, at, audit, device, hash, on_both, person, refresh, somebody};
+
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Ann's phone, signed in with token 1.
+async fn ann(store: &Store) -> (User, Device) {
+    let ann = somebody(store, "Ann").await;
+    let phone = device(ann.id);
+    let opened = store.open_device(phone, refresh(1, at(3600)), audit("auth.signed_in"), T0).await;
+    (ann, opened.unwrap())
+}
+
+async fn rotate(store: &Store, old: u8, new: u8, seconds: u64) -> Rotation {
+    let next = refresh(new, at(3600));
+    store.rotate_refresh(hash(old), next, GRACE, at(seconds)).await.unwrap()
+}
+
+async fn a_token_is_exchanged_for_its_successor_again_and_again(store: Store) {
+    let (ann, phone) = ann(&store).await;
+    for n in 1..5 {
+        let rotated = rotate(&store, n, n + 1, u64::from(n)).await;
+
+        let seen = Device { last_seen_at: at(u64::from(n)), ..phone.clone() };
+        assert_eq!(rotated, Rotation::Rotated(ann.clone(), seen));
+    }
+}
+
+async fn an_honest_double_request_gets_the_same_answer(store: Store) {
+    let (_, phone) = ann(&store).await;
+    let both = tokio::join!(rotate(&store, 1, 2, 1), rotate(&store, 1, 2, 1));
+
+    let rotated = |r: &Rotation| matches!(r, Rotation::Rotated(_, d) if d.id == phone.id);
+    let repeated = |r: &Rotation| matches!(r, Rotation::Repeated(_, d) if d.id == phone.id);
+    assert!(
+        rotated(&both.0) && repeated(&both.1) || rotated(&both.1) && repeated(&both.0),
+        "{both:?}"
+    );
+    assert!(repeated(&rotate(&store, 1, 2, 11).await));
+    assert!(rotated(&rotate(&store, 2, 3, 12).await));
+}
+
+async fn of_fifty_who_show_a_token_one_rotates_it(store: Store) {
+    ann(&store).await;
+    let shows: Vec<_> = (0..50)
+        .map(|_| {
+            let store = store.clone();
+            tokio::task::spawn(async move { rotate(&store, 1, 2, 1).await })
+        })
+        .collect();
+    let (mut rotated, mut repeated) = (0, 0);
+    for shown in shows {
+        match shown.await.unwrap() {
+            Rotation::Rotated(..) => rotated += 1,
+            Rotation::Repeated(..) => repeated += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    assert_eq!((rotated, repeated), (1, 49));
+}
+
+async fn a_token_shown_late_or_by_another_signs_the_device_out(store: Store) {
+    for (other_successor, seconds, successor_used) in [(2, 12, false), (9, 2, false), (2, 2, true)]
+    {
+        let ann = somebody(&store, "Ann").await;
+        let phone = device(ann.id);
+        store.open_device(phone.clone(), refresh(1, at(3600)), audit("x"), T0).await.unwrap();
+        rotate(&store, 1, 2, 1).await;
+        if successor_used {
+            rotate(&store, 2, 3, 1).await;
+        }
+        let reused = rotate(&store, 1, other_successor, seconds).await;
+
+        assert_eq!(reused, Rotation::Reused { user_id: ann.id, device_id: phone.id });
+        assert_eq!(rotate(&store, 2, 3, 3).await, Rotation::Unknown);
+        assert_eq!(store.identity(phone.id).await.unwrap(), None);
+        let entry = store.audit_page(None, 1).await.unwrap().remove(0);
+        assert_eq!((entry.action.as_str(), entry.actor), ("auth.refresh_reused", Some(ann.id)));
+        assert_eq!(entry.subject, phone.id.to_string());
+        // The next round uses the same tokens.
+        store.purge(at(999_999), Duration::ZERO).await.unwrap();
+    }
+}
+
+async fn tokens_that_are_unknown_or_expired_are_worth_nothing(store: Store) {
+    ann(&store).await;
+    assert_eq!(rotate(&store, 7, 8, 1).await, Rotation::Unknown);
+    assert_eq!(rotate(&store, 1, 2, 3600).await, Rotation::Unknown);
+}
+
+async fn a_person_sees_and_signs_out_their_devices(store: Store) {
+    let (ann, phone) = ann(&store).await;
+    let bob = somebody(&store, "Bob").await;
+    let tablet = device(ann.id);
+    store.open_device(tablet.clone(), refresh(2, at(60)), audit("x"), at(1)).await.unwrap();
+    store.touch_device(phone.id, at(5)).await.unwrap();
+    store.touch_device(phone.id, at(4)).await.unwrap();
+
+    let seen: Vec<_> =
+        store.devices(ann.id).await.unwrap().iter().map(|d| (d.id, d.last_seen_at)).collect();
+    assert_eq!(seen, [(phone.id, at(5)), (tablet.id, at(1))]);
+    let identity = store.identity(tablet.id).await.unwrap().unwrap();
+    assert_eq!((identity.user.id, identity.device.id), (ann.id, tablet.id));
+
+    let out = |user, id| store.revoke_device(user, id, audit("auth.signed_out"), at(6));
+    assert!(!out(bob.id, phone.id).await.unwrap());
+    assert!(!out(ann.id, DeviceId::new()).await.unwrap());
+    assert!(out(ann.id, phone.id).await.unwrap());
+    assert!(!out(ann.id, phone.id).await.unwrap());
+    assert_eq!(store.identity(phone.id).await.unwrap(), None);
+    assert_eq!(rotate(&store, 1, 3, 7).await, Rotation::Unknown);
+    let left: Vec<_> = store.devices(ann.id).await.unwrap().iter().map(|d| d.id).collect();
+    assert_eq!(left, [tablet.id]);
+}
+
+async fn one_of_twenty_becomes_the_first_admin(store: Store) {
+    store.put_setup_link(hash(1), at(60), T0).await.unwrap();
+    store.put_setup_link(hash(2), at(60), T0).await.unwrap();
+    let taken = somebody(&store, "Taken").await.phone;
+    let come = |link: u8, phone: String, seconds: u64, token: u8| {
+        let store = store.clone();
+        async move {
+            let new = person("Admin", &phone);
+            let (phone, token) = (device(new.id), refresh(token, at(3600)));
+            let entry = audit("user.first_admin");
+            store.register_first_admin(hash(link), new, phone, token, entry, at(seconds)).await
+        }
+    };
+    assert_eq!(come(1, "+1".into(), 1, 1).await, Ok(FirstAdmin::LinkUnknown));
+    assert_eq!(come(2, "+1".into(), 60, 1).await, Ok(FirstAdmin::LinkUnknown));
+    assert_eq!(come(2, taken, 1, 1).await, Ok(FirstAdmin::PhoneTaken));
+    let tries: Vec<_> =
+        (0..20).map(|n| tokio::task::spawn(come(2, format!("+1{n}"), 2, 100 + n))).collect();
+    let mut admins = Vec::new();
+    for attempt in tries {
+        match attempt.await.unwrap().unwrap() {
+            FirstAdmin::Done(user, device) => admins.push((user, device)),
+            other => assert_eq!(other, FirstAdmin::LinkUnknown),
+        }
+    }
+
+    assert_eq!(admins.len(), 1);
+    assert_eq!(admins[0].0.role, Role::Admin);
+    assert!(store.identity(admins[0].1.id).await.unwrap().is_some());
+    assert_eq!(store.count_users().await.unwrap(), 2);
+}
+
+on_both!(
+    a_token_is_exchanged_for_its_successor_again_and_again,
+    an_honest_double_request_gets_the_same_answer,
+    of_fifty_who_show_a_token_one_rotates_it,
+    a_token_shown_late_or_by_another_signs_the_device_out,
+    tokens_that_are_unknown_or_expired_are_worth_nothing,
+    a_person_sees_and_signs_out_their_devices,
+    one_of_twenty_becomes_the_first_admin,
+);

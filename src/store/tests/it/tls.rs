@@ -1,0 +1,86 @@
+//! What a URL says about TLS holds.
+
+use std::process::Command;
+
+use store::{Config, Error, Store};
+
+use crate::server::{Server, run};
+use crate::world::{Scratch, skip};
+
+/// A root, and a certificate of `localhost` (not of 127.0.0.1) that leads to it.
+fn certificates() -> Option<Scratch> {
+    let scratch = Scratch::new();
+    if Command::new("openssl").arg("version").output().is_err() {
+        skip("there is no openssl to make certificates with");
+        return None;
+    }
+    let script = "cd \"$1\" && umask 022 &&
+        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=root -keyout ca.key -out ca.pem \
+            -addext basicConstraints=critical,CA:TRUE &&
+        openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout server.key -out server.csr &&
+        printf 'subjectAltName=DNS:localhost\\n' > ext &&
+        openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
+            -extfile ext -out server.crt &&
+        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=other -keyout other.key \
+            -out other.pem -addext basicConstraints=critical,CA:TRUE";
+    run(Command::new("sh").args(["-c", script, "sh"]).arg(&scratch.0));
+    chown(&scratch);
+    Some(scratch)
+}
+
+/// PostgreSQL takes a key only from a file that is its own or root's, and closed to others.
+fn chown(scratch: &Scratch) {
+    let script = "chmod 755 \"$1\" && chmod 600 \"$1/server.key\" &&
+        if [ \"$(id -u)\" = 0 ]; then chown postgres \"$1/server.key\"; fi";
+    run(Command::new("sh").args(["-c", script, "sh"]).arg(&scratch.0));
+}
+
+async fn open(server: &Server, host: &str, query: &str) -> Result<(), Error> {
+    let url = server.url().replace("127.0.0.1", host);
+    let store = Store::open(Config::new(format!("{url}?{query}"))).await?;
+    store.ping().await
+}
+
+fn refused(outcome: &Result<(), Error>) -> bool {
+    matches!(outcome, Err(Error::Unavailable(_)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_a_certificate_is_trusted_as_far_as_the_url_says() {
+    let Some(files) = certificates() else { return };
+    let path = |name: &str| files.0.join(name).display().to_string();
+    let (cert, key) = (path("server.crt"), path("server.key"));
+    let options =
+        ["ssl=on".to_owned(), format!("ssl_cert_file={cert}"), format!("ssl_key_file={key}")];
+    let options: Vec<_> = options.iter().map(String::as_str).collect();
+    let Some(server) = Server::start(&options) else { return };
+    // From here on only TLS is let in.
+    let rules = "hostssl all all all trust\nhostnossl all all all reject\n";
+    std::fs::write(server.data().join("pg_hba.conf"), rules).unwrap();
+    server.signal("HUP");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+
+    assert!(refused(&open(&server, "127.0.0.1", "sslmode=disable").await));
+    open(&server, "127.0.0.1", "").await.unwrap();
+    open(&server, "127.0.0.1", "sslmode=prefer").await.unwrap();
+    open(&server, "127.0.0.1", "sslmode=require").await.unwrap();
+    assert!(refused(&open(&server, "localhost", "sslmode=verify-full").await));
+    let (root, other) = (path("ca.pem"), path("other.pem"));
+    let verify = |mode: &str, root: &str| format!("sslmode={mode}&sslrootcert={root}");
+    open(&server, "localhost", &verify("verify-full", &root)).await.unwrap();
+    open(&server, "localhost", &verify("require", &root)).await.unwrap();
+    assert!(refused(&open(&server, "127.0.0.1", &verify("verify-full", &root)).await));
+    assert!(refused(&open(&server, "localhost", &verify("verify-full", &other)).await));
+    assert!(refused(&open(&server, "localhost", &verify("require", &other)).await));
+    assert!(refused(&open(&server, "localhost", &verify("verify-full", "/nowhere.pem")).await));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_a_certificate_serves_those_who_do_not_insist() {
+    let Some(server) = Server::start(&[]) else { return };
+
+    open(&server, "127.0.0.1", "sslmode=disable").await.unwrap();
+    open(&server, "127.0.0.1", "sslmode=prefer").await.unwrap();
+    assert!(refused(&open(&server, "127.0.0.1", "sslmode=require").await));
+    assert!(refused(&open(&server, "127.0.0.1", "sslmode=verify-full").await));
+}

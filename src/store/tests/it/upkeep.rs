@@ -1,0 +1,113 @@
+//! Opening, the audit log, and throwing away what is over.
+
+use std::time::Duration;
+
+use base::fault::{Fault, Kind};
+use base::ids::AuditId;
+use store::{Config, Error, Purged, Store};
+
+use crate::world::{
+    Scratch, T0, at, audit, device, group, hash, on_both, people, refresh, say, somebody, words,
+};
+
+async fn an_open_store_answers(store: Store) {
+    store.ping().await.unwrap();
+    assert_eq!(store.queued(), 0);
+    assert!(["sqlite", "postgres"].contains(&store.backend()));
+}
+
+async fn deeds_are_remembered_newest_first(store: Store) {
+    let ann = somebody(&store, "Ann").await;
+    for n in 0..5 {
+        let entry = store::NewAudit { actor: Some(ann.id), ..audit(&format!("deed.{n}")) };
+        store.audit(entry, at(n)).await.unwrap();
+    }
+    let first = store.audit_page(None, 2).await.unwrap();
+    let rest = store.audit_page(Some(first[1].id), 3).await.unwrap();
+
+    let actions: Vec<_> = first.iter().chain(&rest).map(|entry| entry.action.as_str()).collect();
+    assert_eq!(actions, ["deed.4", "deed.3", "deed.2", "deed.1", "deed.0"]);
+    let newest = &first[0];
+    assert_eq!(
+        (newest.actor, newest.at, newest.subject.as_str()),
+        (Some(ann.id), at(4), "somebody")
+    );
+    assert_eq!(newest.detail, audit("x").detail);
+    assert_eq!(newest.ip.as_deref(), Some("192.0.2.1"));
+    assert!(
+        store.audit_page(Some(AuditId::from_uuid(uuid::Uuid::nil())), 9).await.unwrap().is_empty()
+    );
+}
+
+async fn only_what_is_over_is_thrown_away(store: Store) {
+    let [ann, bob] = people(&store).await;
+    for (n, expires) in [(1, 100), (2, 200)] {
+        let opened = store.open_device(device(ann), refresh(n, at(expires)), audit("x"), T0).await;
+        opened.unwrap();
+    }
+    store.put_setup_link(hash(9), at(100), T0).await.unwrap();
+    let id = group(&store, &[ann, bob]).await;
+    say(&store, id, words(ann, "at 1 s")).await;
+    let hour = Duration::from_secs(3600);
+    assert_eq!(store.purge(at(99), hour).await.unwrap(), Purged::default());
+    let purged = store.purge(at(100), Duration::from_secs(99)).await.unwrap();
+    assert_eq!(purged, Purged { refresh_tokens: 1, setup_links: 1, outbox: 0, keys: 0 });
+    let purged = store.purge(at(101), Duration::from_secs(99)).await.unwrap();
+
+    assert_eq!(purged, Purged { outbox: 1, ..Purged::default() });
+    assert_eq!(store.outbox_len().await.unwrap(), 0);
+}
+
+on_both!(
+    an_open_store_answers,
+    deeds_are_remembered_newest_first,
+    only_what_is_over_is_thrown_away,
+);
+
+#[tokio::test]
+async fn migrations_are_pending_until_the_store_is_opened() {
+    let scratch = Scratch::new();
+    let before = Store::pending_migrations(scratch.config()).await.unwrap();
+    let store = Store::open(scratch.config()).await.unwrap();
+    drop(store);
+
+    assert_eq!(before, ["0001_accounts", "0002_contacts", "0003_chat"]);
+    assert!(Store::pending_migrations(scratch.config()).await.unwrap().is_empty());
+    Store::open(scratch.config()).await.unwrap().ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_stored_is_there_after_a_restart() {
+    let scratch = Scratch::new();
+    let store = Store::open(scratch.config()).await.unwrap();
+    let ann = somebody(&store, "Ann").await;
+    drop(store);
+
+    let store = Store::open(scratch.config()).await.unwrap();
+    assert_eq!(store.user(ann.id).await.unwrap(), Some(ann));
+}
+
+#[tokio::test]
+async fn a_url_that_leads_nowhere_is_refused() {
+    for url in ["", "mysql://x", "sqlite:", "sqlite::memory:", "/tmp/x.db"] {
+        let refused = Store::open(Config::new(url)).await.err().unwrap();
+        assert!(matches!(refused, Error::Internal(_)), "{url}: {refused}");
+    }
+    let refused = Store::open(Config::new("postgres://x@127.0.0.1:1/x")).await.err().unwrap();
+    assert!(matches!(refused, Error::Unavailable(_)), "{refused}");
+    let refused = Store::open(Config::new("sqlite:/nowhere/at/all.db")).await.err().unwrap();
+    assert!(matches!(refused, Error::Unavailable(_)), "{refused}");
+}
+
+#[test]
+fn a_failure_has_a_code_and_says_whether_to_try_again() {
+    let failures = [
+        (Error::Overloaded, "store/overloaded", Kind::Unavailable, Some(1)),
+        (Error::Deadline, "store/timeout", Kind::Unavailable, Some(1)),
+        (Error::Unavailable("x".into()), "store/unavailable", Kind::Unavailable, Some(1)),
+        (Error::Internal("x".into()), "store/internal", Kind::Internal, None),
+    ];
+    for (error, code, kind, retry) in failures {
+        assert_eq!((error.code(), error.kind(), error.retry_after()), (code, kind, retry));
+    }
+}

@@ -1,0 +1,29 @@
+//! Logs: readable in a terminal, JSON elsewhere. Messages are lowercase, fields dotted, units named;
+//! never a token, a text or a number of a person.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Format, Telemetry};
+
+/// Starts logging to the standard error stream, once for the process.
+///
+/// # Errors
+/// If the level cannot be read, or logging was started before.
+pub fn start(config: &Telemetry) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&config.level)
+        .map_err(|e| format!("telemetry.level `{}` cannot be read: {e}", config.level))?;
+    let json = match config.format {
+        Format::Json => true,
+        Format::Text => false,
+        Format::Auto => !std::io::stderr().is_terminal(),
+    };
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = if json {
+        log.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+    } else {
+        log.with_target(false).try_init()
+    };
+    started.map_err(|e| e.to_string())
+}

@@ -1,0 +1,117 @@
+//! Every metric of the server on one page: its name, its unit and what it means.
+
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// Requests answered, by method, route and status.
+pub const HTTP_REQUESTS: &str = "securevox_http_requests_total";
+/// Time to answer a request.
+pub const HTTP_SECONDS: &str = "securevox_http_request_seconds";
+/// Requests, events and sockets refused, by reason.
+pub const REFUSED: &str = "securevox_refused_total";
+/// Sockets open now, by transport.
+pub const SOCKETS: &str = "securevox_sockets";
+/// Sockets closed, by reason.
+pub const SOCKETS_CLOSED: &str = "securevox_sockets_closed_total";
+/// Sessions living now.
+pub const SESSIONS: &str = "securevox_sessions";
+/// Events received from devices, by name.
+pub const EVENTS_IN: &str = "securevox_events_received_total";
+/// Events handed to sockets, by name.
+pub const EVENTS_OUT: &str = "securevox_events_sent_total";
+/// Events that did not reach a session or socket and are made good by a catch-up, or not at all
+/// where they are fleeting, by reason.
+pub const EVENTS_DROPPED: &str = "securevox_events_dropped_total";
+/// Messages stored.
+pub const MESSAGES: &str = "securevox_messages_stored_total";
+/// Sends that turned out to be repeats.
+pub const MESSAGES_REPEATED: &str = "securevox_messages_repeated_total";
+/// Messages stored by one transaction.
+pub const BATCH: &str = "securevox_chat_batch_messages";
+/// From a message's arrival at its lane to its commit.
+pub const COMMIT_SECONDS: &str = "securevox_chat_commit_seconds";
+/// Pages read from the database because a session had a gap.
+pub const CATCH_UPS: &str = "securevox_session_catch_up_pages_total";
+/// Sign-ins, by outcome.
+pub const SIGN_INS: &str = "securevox_sign_ins_total";
+/// Rows removed because their time was over, by kind.
+pub const PURGED: &str = "securevox_purged_rows_total";
+/// Work waiting for the database.
+pub const STORE_QUEUED: &str = "securevox_store_queued";
+/// 1 while the database answers.
+pub const STORE_UP: &str = "securevox_store_up";
+
+/// Starts collecting, once for the process; the handle renders the page.
+///
+/// # Errors
+/// If collecting was started before.
+pub fn start() -> Result<PrometheusHandle, String> {
+    let seconds = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+    let sizes = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &seconds)
+        .and_then(|b| b.set_buckets_for_metric(Matcher::Full(BATCH.to_owned()), &sizes))
+        .map_err(|e| e.to_string())?
+        .install_recorder()
+        .map_err(|e| e.to_string())?;
+    describe();
+    Ok(handle)
+}
+
+fn describe() {
+    describe_counter!(HTTP_REQUESTS, "requests answered, by method, route and status");
+    describe_histogram!(HTTP_SECONDS, Unit::Seconds, "time to answer a request");
+    describe_counter!(REFUSED, "requests, events and sockets refused, by reason");
+    describe_gauge!(SOCKETS, "sockets open now, by transport");
+    describe_counter!(SOCKETS_CLOSED, "sockets closed by the server, by reason");
+    describe_gauge!(SESSIONS, "sessions living now");
+    describe_counter!(EVENTS_IN, "events received from devices, by name");
+    describe_counter!(EVENTS_OUT, "events handed to sockets, by name");
+    describe_counter!(EVENTS_DROPPED, "events that did not reach a session or socket, by reason");
+    describe_counter!(MESSAGES, "messages stored");
+    describe_counter!(MESSAGES_REPEATED, "sends that turned out to be repeats");
+    describe_histogram!(BATCH, "messages stored by one transaction");
+    describe_histogram!(COMMIT_SECONDS, Unit::Seconds, "from a message's arrival to its commit");
+    describe_counter!(CATCH_UPS, "pages read because a session had a gap");
+    describe_counter!(SIGN_INS, "sign-ins, by outcome");
+    describe_counter!(PURGED, "rows removed because their time was over, by kind");
+    describe_gauge!(STORE_QUEUED, "work waiting for the database");
+    describe_gauge!(STORE_UP, "1 while the database answers");
+}
+
+/// Counts something refused.
+pub fn refused(reason: &'static str) {
+    counter!(REFUSED, "reason" => reason).increment(1);
+}
+
+/// Counts an event that did not reach its receiver.
+pub fn dropped(reason: &'static str) {
+    counter!(EVENTS_DROPPED, "reason" => reason).increment(1);
+}
+
+/// Counts a request and its time.
+pub fn request(method: &'static str, route: &str, status: u16, seconds: f64) {
+    counter!(HTTP_REQUESTS, "method" => method, "route" => route.to_owned(), "status" => status.to_string())
+        .increment(1);
+    histogram!(HTTP_SECONDS, "route" => route.to_owned()).record(seconds);
+}
+
+/// A gauge that goes up now and down when it is dropped.
+#[derive(Debug)]
+pub struct Present(&'static str, &'static str);
+
+impl Present {
+    /// Counts one more of `name`, labelled with its transport.
+    pub fn new(name: &'static str, transport: &'static str) -> Self {
+        gauge!(name, "transport" => transport).increment(1.0);
+        Self(name, transport)
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        gauge!(self.0, "transport" => self.1).decrement(1.0);
+    }
+}

@@ -1,0 +1,46 @@
+// Waiting for what must happen, never longer than it may take.
+
+/** The outcome of a promise, or a failure that says what did not happen in time. */
+export async function within(ms, what, promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not within ${ms} ms: ${what}`)), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Something that changes, and those who wait until it is as they want. */
+export class Watched {
+  #waiting = new Set();
+
+  /** Looks again, for all who wait. */
+  changed() {
+    for (const look of [...this.#waiting]) look();
+  }
+
+  /** Waits until `look` gives something truthy, and gives that. */
+  async until(what, look, ms = 10_000) {
+    let check;
+    const seen = new Promise((resolve, reject) => {
+      check = () => {
+        try {
+          const found = look();
+          if (found) resolve(found);
+        } catch (error) {
+          reject(error);
+        }
+      };
+    });
+    this.#waiting.add(check);
+    check();
+    try {
+      return await within(ms, what, seen);
+    } finally {
+      this.#waiting.delete(check);
+    }
+  }
+}

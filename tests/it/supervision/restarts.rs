@@ -1,0 +1,266 @@
+//! Who comes back after a failure, when, and who with it.
+
+use super::actor::*;
+use super::*;
+use tokio::time::Instant;
+
+fn three(strategy: Strategy, script: &Script) -> (SupervisorSpec, [Ref<Puppet>; 3]) {
+    let kids = ["a", "b", "c"].map(|name| puppet(name, script));
+    let refs = [kids[0].handle(), kids[1].handle(), kids[2].handle()];
+    (kids.into_iter().fold(supervisor("node", strategy), SupervisorSpec::with), refs)
+}
+
+#[test]
+fn only_the_poison_message_is_lost() {
+    simulate(async {
+        let script = Script::default();
+        let a = puppet("a", &script);
+        let to_a = a.handle();
+        let living = live(supervisor("node", Strategy::OneForOne).with(a)).await;
+        assert_eq!(to_a.ask(Count).await, Ok(1));
+        assert_eq!(to_a.ask(Count).await, Ok(2));
+        let (boom, behind) = (to_a.ask(Boom), to_a.ask(Count));
+
+        assert_eq!(boom.await, Err(Undelivered::Failed));
+        assert_eq!(behind.await, Ok(1), "the same mailbox, a fresh state");
+        assert_eq!(script.lines(), ["a", "+a"]);
+        end(living).await;
+    });
+}
+
+#[test]
+fn one_for_one_restarts_the_one_that_failed() {
+    simulate(async {
+        let script = Script::default();
+        let (spec, [_, b, _]) = three(Strategy::OneForOne, &script);
+        let living = live(spec).await;
+        assert_eq!(b.ask(Boom).await, Err(Undelivered::Failed));
+        assert_eq!(b.ask(Count).await, Ok(1));
+
+        assert_eq!(script.lines(), ["a", "b", "c", "+b"]);
+        end(living).await;
+    });
+}
+
+#[test]
+fn rest_for_one_restarts_those_that_were_started_later_too_in_order() {
+    simulate(async {
+        let script = Script::default();
+        let (spec, [_, b, c]) = three(Strategy::RestForOne, &script);
+        let living = live(spec).await;
+        b.tell(Boom).unwrap();
+        until("c is back", || script.has("+c")).await;
+
+        assert_eq!(c.ask(Count).await, Ok(1));
+        assert_eq!(script.lines(), ["a", "b", "c", "-c", "+b", "+c"]);
+        end(living).await;
+    });
+}
+
+#[test]
+fn one_for_all_restarts_all_in_order() {
+    simulate(async {
+        let script = Script::default();
+        let (spec, [_, b, c]) = three(Strategy::OneForAll, &script);
+        let living = live(spec).await;
+        b.tell(Fail("no more")).unwrap();
+        until("c is back", || script.has("+c")).await;
+
+        assert_eq!(c.ask(Count).await, Ok(1));
+        assert_eq!(script.lines(), ["a", "b", "c", "-b", "-c", "-a", "+a", "+b", "+c"]);
+        end(living).await;
+    });
+}
+
+#[test]
+fn a_group_restart_goes_on_only_when_the_child_before_is_up() {
+    simulate(async {
+        let script = Script::default();
+        let (spec, [a, _, c]) = three(Strategy::RestForOne, &script);
+        let living = live(spec).await;
+        script.lines();
+        script.panic_at("started");
+        a.tell(Boom).unwrap();
+        until("c is back", || script.has("+c")).await;
+
+        assert_eq!(c.ask(Count).await, Ok(1));
+        assert_eq!(
+            script.lines(),
+            ["-c", "-b", "+a", "+a", "+b", "+c"],
+            "b waited for the second a"
+        );
+        end(living).await;
+    });
+}
+
+#[test]
+fn transient_children_come_back_after_failures_only_and_temporary_ones_never() {
+    simulate(async {
+        let script = Script::default();
+        let kids = [
+            puppet("permanent", &script),
+            puppet("transient", &script).transient(),
+            puppet("temporary", &script).temporary(),
+        ];
+        let refs = [kids[0].handle(), kids[1].handle(), kids[2].handle()];
+        let spec =
+            kids.into_iter().fold(supervisor("node", Strategy::OneForOne), SupervisorSpec::with);
+        let living = live(spec).await;
+        let tree = living.tree();
+        refs.iter().for_each(|r| r.tell(Boom).unwrap());
+        until("the temporary one ended", || entry(&tree, "/node/temporary").state == State::Ended)
+            .await;
+        assert_eq!(refs[0].ask(Count).await, Ok(1));
+        assert_eq!(refs[1].ask(Count).await, Ok(1));
+        assert_eq!(refs[2].ask(Count).await, Err(Undelivered::Gone));
+        refs[..2].iter().for_each(|r| r.tell(Quit).unwrap());
+        until("the transient one ended", || entry(&tree, "/node/transient").state == State::Ended)
+            .await;
+
+        assert_eq!(refs[0].ask(Count).await, Ok(1));
+        assert_eq!(refs[1].tell(Count), Err(Undelivered::Gone));
+        end(living).await;
+    });
+}
+
+#[test]
+fn a_child_that_fails_too_often_makes_its_supervisor_give_up_and_the_next_one_rebuild_it() {
+    simulate(async {
+        let script = Script::default();
+        let bad = puppet("bad", &script).intensity(2, MINUTE);
+        let to_bad = bad.handle();
+        let rooms =
+            supervisor("rooms", Strategy::OneForOne).with(bad).with(puppet("good", &script));
+        let spec = supervisor("node", Strategy::OneForOne).with(puppet("top", &script)).with(rooms);
+        let living = live(spec).await;
+        let tree = living.tree();
+        (0..3).for_each(|_| to_bad.tell(Boom).unwrap());
+        until("rooms is rebuilt", || entry(&tree, "/node/rooms").restarts == 1).await;
+        until("rooms is up", || entry(&tree, "/node/rooms").state == State::Running).await;
+
+        assert_eq!(to_bad.ask(Count).await, Ok(1), "the same reference after an escalation");
+        assert_eq!(script.count("top"), 1, "the sibling of the supervisor saw nothing");
+        assert_eq!((script.count("+good"), script.count("+top")), (1, 0));
+        let failure = entry(&tree, "/node/rooms").last_failure.unwrap();
+        assert!(failure.exit.starts_with("escalated: "), "{failure:?}");
+        end(living).await;
+    });
+}
+
+#[test]
+fn a_supervisor_bears_only_so_many_restarts_of_all_its_children() {
+    simulate(async {
+        let script = Script::default();
+        let (spec, refs) = three(Strategy::OneForOne, &script);
+        let living = live(spec.intensity(2, MINUTE)).await;
+        refs.iter().for_each(|r| r.tell(Boom).unwrap());
+
+        let exit = living.exited().await;
+        assert!(matches!(exit, Exit::Escalated(_)), "{exit}");
+        assert_eq!(refs[0].tell(Count), Err(Undelivered::Gone));
+        assert!(matches!(end(living).await, Exit::Escalated(_)), "the end does not hide the cause");
+    });
+}
+
+#[test]
+fn a_window_forgets_old_failures() {
+    simulate(async {
+        let script = Script::default();
+        let a = puppet("a", &script).intensity(1, Duration::from_secs(1));
+        let to_a = a.handle();
+        let living =
+            live(supervisor("node", Strategy::OneForOne).with(a).intensity(99, MINUTE)).await;
+        for _ in 0..20 {
+            assert_eq!(to_a.ask(Boom).await, Err(Undelivered::Failed));
+            tokio::time::sleep(Duration::from_millis(1001)).await;
+        }
+
+        assert_eq!(to_a.ask(Count).await, Ok(1));
+        end(living).await;
+    });
+}
+
+#[test]
+fn waits_double_with_every_failure_and_begin_anew_after_a_quiet_time() {
+    simulate(async {
+        let script = Script::default();
+        let backoff =
+            Backoff { first: Duration::from_millis(20), most: Duration::from_millis(100) };
+        let a = puppet("a", &script).intensity(99, MINUTE).backoff(backoff);
+        let a = a.stable_after(Duration::from_secs(5));
+        let to_a = a.handle();
+        let living =
+            live(supervisor("node", Strategy::OneForOne).with(a).intensity(99, MINUTE)).await;
+        let mut waits = vec![];
+        for i in 0..6 {
+            if i == 5 {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+            let began = Instant::now();
+            to_a.tell(Boom).unwrap();
+            assert_eq!(to_a.ask(Count).await, Ok(1), "asked while it was down");
+            waits.push(began.elapsed().as_millis());
+        }
+
+        for (wait, full) in waits.iter().zip([20, 40, 80, 100, 100, 20]) {
+            assert!((full / 2..=full + 1).contains(wait), "{waits:?}");
+        }
+        end(living).await;
+    });
+}
+
+#[test]
+fn a_child_that_stops_itself_when_it_starts_does_not_turn_for_ever() {
+    simulate(async {
+        struct Restless;
+        impl actix::Actor for Restless {
+            type Context = Ctx<Self>;
+            fn started(&mut self, ctx: &mut Ctx<Self>) {
+                actix::ActorContext::stop(ctx);
+            }
+        }
+        let spec = supervisor("node", Strategy::OneForOne);
+        let spec = spec.with(child("restless", |_: &mut Ctx<Restless>| Restless).backoff(AT_ONCE));
+
+        let error = launch(spec, Options::one_thread()).await.err().unwrap();
+        assert!(matches!(error, LaunchError::Failed(Exit::Escalated(_))), "{error}");
+    });
+}
+
+#[test]
+fn a_first_failure_to_start_is_tried_again() {
+    simulate(async {
+        let script = Script::default();
+        script.panic_at("factory");
+        script.panic_at("started");
+        let a = puppet("a", &script);
+        let to_a = a.handle();
+        let early = to_a.ask(Count);
+        let living = live(supervisor("node", Strategy::OneForOne).with(a)).await;
+
+        assert_eq!(early.await, Ok(1), "it waited in the mailbox since before the launch");
+        assert_eq!(entry(&living.tree(), "/node/a").restarts, 2);
+        end(living).await;
+    });
+}
+
+#[test]
+fn a_reason_to_fail_is_not_masked_by_what_breaks_on_the_way_out() {
+    simulate(async {
+        let script = Script::default();
+        let a = puppet("a", &script);
+        let to_a = a.handle();
+        let living = live(supervisor("node", Strategy::OneForOne).with(a)).await;
+        script.panic_at("stopped");
+        to_a.tell(Fail("the disk is full")).unwrap();
+        assert_eq!(to_a.ask(Count).await, Ok(1));
+
+        let failures = entry(&living.tree(), "/node/a").failures;
+        let exits: Vec<_> =
+            failures.iter().map(|f| (f.exit.as_str(), f.message.as_str())).collect();
+        let expected =
+            [("panic: on purpose in stopped", "stopped"), ("failed: the disk is full", "fail")];
+        assert_eq!(exits, expected);
+        end(living).await;
+    });
+}
