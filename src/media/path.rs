@@ -1,0 +1,59 @@
+//! Where datagrams come from and go to, and the buffer in which they leave.
+
+use std::net::SocketAddr;
+
+/// What carries a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Transport {
+    /// One datagram each.
+    Udp,
+    /// Framed by two bytes of length (RFC 4571), as ICE-TCP does (RFC 6544).
+    Tcp,
+}
+
+/// One way between a client and the port of a media thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Path {
+    /// What carries it.
+    pub transport: Transport,
+    /// The client's end.
+    pub remote: SocketAddr,
+}
+
+/// One datagram that lies in an [`Outbound`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    /// Where it goes.
+    pub to: Path,
+    /// Where it begins in the buffer, in bytes.
+    pub start: usize,
+    /// How long it is, in bytes.
+    pub length: usize,
+}
+
+/// Datagrams to send, back to back in one buffer; those of one destination lie next to each other,
+/// which is what segmentation offload needs.
+#[derive(Default)]
+pub struct Outbound {
+    pub(crate) buffer: Vec<u8>,
+    pub(crate) used: usize,
+    pub(crate) datagrams: Vec<Datagram>,
+}
+
+impl Outbound {
+    /// What is to be sent, in order.
+    pub fn datagrams(&self) -> &[Datagram] {
+        &self.datagrams
+    }
+
+    /// The bytes in which [`Datagram`]s lie.
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer[..self.used]
+    }
+
+    /// Forgets everything; the memory stays.
+    pub fn clear(&mut self) {
+        self.used = 0;
+        self.datagrams.clear();
+    }
+}
