@@ -106,6 +106,8 @@ ids! {
     RequestId = "req";
     /// A running node of the service.
     NodeId = "nod";
+    /// A call, from its first ring to its end.
+    CallId = "cal";
 }
 
 /// Accepts exactly one spelling, so that an id can be compared as text.

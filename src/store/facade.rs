@@ -2,6 +2,7 @@
 
 mod accounts;
 mod audit;
+mod calls;
 mod chat;
 mod contacts;
 mod keys;

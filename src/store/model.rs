@@ -2,6 +2,7 @@
 
 mod accounts;
 mod audit;
+mod calls;
 mod chat;
 mod contacts;
 mod keys;
@@ -12,6 +13,9 @@ mod word;
 
 pub use accounts::{Added, Device, NewDevice, NewUser, Registered, Role, User};
 pub use audit::{AuditEntry, NewAudit, Purged};
+pub use calls::{
+    Call, CallMedia, CallOutcome, CallPerson, CallReach, CallReason, CallRecord, EndedCall, NewCall,
+};
 pub use chat::{
     Audience, Change, Conversation, ConversationView, Encryption, Kind, Member, MemberRole,
     NewConversation, OpenDirect, OpenGroup, Reach, Summary,

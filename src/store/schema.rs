@@ -103,12 +103,34 @@ table! {
     }
 }
 
+table! {
+    use diesel::sql_types::{Nullable, Text};
+    use crate::types::{IdSql, TimeSql};
+    calls (id) {
+        id -> IdSql, conversation_id -> Nullable<IdSql>, session -> Nullable<Text>,
+        created_by -> IdSql, media -> Text, node -> IdSql, started_at -> TimeSql,
+        answered_at -> Nullable<TimeSql>, ended_at -> Nullable<TimeSql>,
+        reason -> Nullable<Text>,
+    }
+}
+table! {
+    use diesel::sql_types::{Nullable, Text};
+    use crate::types::{IdSql, TimeSql};
+    call_people (call_id, user_id) {
+        call_id -> IdSql, user_id -> IdSql, outcome -> Text,
+        joined_at -> Nullable<TimeSql>, left_at -> Nullable<TimeSql>,
+    }
+}
+
 joinable!(devices -> users (user_id));
 joinable!(refresh_tokens -> devices (device_id));
 joinable!(contacts -> users (other_id));
 joinable!(blocks -> users (other_id));
 joinable!(members -> conversations (conversation_id));
 joinable!(members -> users (user_id));
+joinable!(calls -> users (created_by));
+joinable!(call_people -> calls (call_id));
+joinable!(call_people -> users (user_id));
 
 allow_tables_to_appear_in_same_query!(
     users,
@@ -119,4 +141,6 @@ allow_tables_to_appear_in_same_query!(
     conversations,
     members,
     messages,
+    calls,
+    call_people,
 );

@@ -3,7 +3,9 @@
 use std::io::Write;
 
 use base::clock::Time;
-use base::ids::{ApiTokenId, AuditId, ConversationId, DeviceId, KeyId, MessageId, UserId};
+use base::ids::{
+    ApiTokenId, AuditId, CallId, ConversationId, DeviceId, KeyId, MessageId, NodeId, UserId,
+};
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, Queryable};
 use diesel::expression::AsExpression;
@@ -99,7 +101,7 @@ macro_rules! ids {
     )+};
 }
 
-ids!(UserId, DeviceId, ConversationId, MessageId, ApiTokenId, KeyId, AuditId);
+ids!(UserId, DeviceId, ConversationId, MessageId, ApiTokenId, KeyId, AuditId, CallId, NodeId);
 plain!(Time as TimeSql, Value as JsonSql);
 
 /// PostgreSQL counts from 2000-01-01.

@@ -4,6 +4,7 @@ pub(crate) use super::Conn;
 
 pub(crate) mod accounts;
 pub(crate) mod audit;
+pub(crate) mod calls;
 pub(crate) mod chat;
 pub(crate) mod contacts;
 pub(crate) mod housekeeping;

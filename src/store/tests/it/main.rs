@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "people act at the same time: each is a task")]
 
 mod accounts;
+mod calls;
 mod chat;
 mod contacts;
 mod keys;

@@ -1,0 +1,2 @@
+DROP TABLE call_people;
+DROP TABLE calls;

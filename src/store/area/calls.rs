@@ -1,0 +1,209 @@
+//! Calls: begun, answered, closed exactly once, and remembered.
+
+use std::collections::HashMap;
+
+use base::clock::Time;
+use base::ids::{CallId, UserId};
+use diesel::prelude::*;
+use serde_json::{Value, json};
+
+use super::{Conn, contacts};
+use crate::model::{
+    Call, CallOutcome, CallPerson, CallReach, CallReason, CallRecord, EndedCall, NewCall, Reach,
+};
+use crate::schema::{call_people, calls, outbox, users};
+use crate::types::Sql;
+
+pub(crate) fn call_reach(
+    c: &mut Conn,
+    me: UserId,
+    other: UserId,
+    reach: Reach,
+) -> QueryResult<CallReach> {
+    let known: i64 = users::table.filter(users::id.eq(Sql(other))).count().get_result(c)?;
+    if known == 0 || me == other {
+        return Ok(CallReach::NoSuchUser);
+    }
+    let may = contacts::may_reach(c, me, &[other], reach)?;
+    Ok(if may { CallReach::Allowed } else { CallReach::NotAllowed })
+}
+
+pub(crate) fn begin_call(c: &mut Conn, new: NewCall, now: Time) -> QueryResult<()> {
+    diesel::insert_into(calls::table)
+        .values((
+            calls::id.eq(Sql(new.id)),
+            calls::conversation_id.eq(new.conversation_id.map(Sql)),
+            calls::session.eq(new.session.as_deref()),
+            calls::created_by.eq(Sql(new.created_by)),
+            calls::media.eq(new.media),
+            calls::node.eq(Sql(new.node)),
+            calls::started_at.eq(Sql(now)),
+        ))
+        .execute(c)?;
+    let caller = (new.created_by, CallOutcome::Joined);
+    let called = new.callees.iter().map(|user| (*user, CallOutcome::Called));
+    for (user, outcome) in std::iter::once(caller).chain(called) {
+        diesel::insert_into(call_people::table)
+            .values((
+                call_people::call_id.eq(Sql(new.id)),
+                call_people::user_id.eq(Sql(user)),
+                call_people::outcome.eq(outcome),
+            ))
+            .execute(c)?;
+    }
+    if !new.callees.is_empty() {
+        let news = json!({
+            "call_id": new.id,
+            "from": new.created_by,
+            "to": new.callees,
+            "media": new.media,
+            "conversation_id": new.conversation_id,
+            "expires_at": new.rings_until,
+        });
+        note(c, "call", news, now)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn ring_call(
+    c: &mut Conn,
+    id: CallId,
+    from: UserId,
+    user: UserId,
+    rings_until: Time,
+    now: Time,
+) -> QueryResult<()> {
+    diesel::insert_into(call_people::table)
+        .values((
+            call_people::call_id.eq(Sql(id)),
+            call_people::user_id.eq(Sql(user)),
+            call_people::outcome.eq(CallOutcome::Called),
+        ))
+        .on_conflict_do_nothing()
+        .execute(c)?;
+    let news = json!({ "call_id": id, "from": from, "to": [user], "expires_at": rings_until });
+    note(c, "call", news, now)
+}
+
+pub(crate) fn answer_call(c: &mut Conn, id: CallId, now: Time) -> QueryResult<bool> {
+    let open = calls::table.find(Sql(id)).filter(calls::answered_at.is_null());
+    let open = open.filter(calls::ended_at.is_null());
+    Ok(diesel::update(open).set(calls::answered_at.eq(Sql(now))).execute(c)? == 1)
+}
+
+pub(crate) fn end_call(c: &mut Conn, end: EndedCall, now: Time) -> QueryResult<bool> {
+    let open = calls::table.find(Sql(end.id)).filter(calls::ended_at.is_null());
+    let closed = diesel::update(open)
+        .set((
+            calls::ended_at.eq(Sql(now)),
+            calls::reason.eq(end.reason),
+            calls::answered_at.eq(end.answered_at.map(Sql)),
+        ))
+        .execute(c)?;
+    if closed == 0 {
+        return Ok(false);
+    }
+    let mut missed = Vec::new();
+    for person in &end.people {
+        put(c, end.id, person)?;
+        if person.outcome == CallOutcome::Missed {
+            missed.push(person.user_id);
+        }
+    }
+    if !missed.is_empty() {
+        let news = json!({ "call_id": end.id, "to": missed, "reason": end.reason });
+        note(c, "call_missed", news, now)?;
+    }
+    Ok(true)
+}
+
+fn put(c: &mut Conn, call: CallId, person: &CallPerson) -> QueryResult<()> {
+    let outcome = || {
+        (
+            call_people::outcome.eq(person.outcome),
+            call_people::joined_at.eq(person.joined_at.map(Sql)),
+            call_people::left_at.eq(person.left_at.map(Sql)),
+        )
+    };
+    diesel::insert_into(call_people::table)
+        .values((
+            call_people::call_id.eq(Sql(call)),
+            call_people::user_id.eq(Sql(person.user_id)),
+            outcome(),
+        ))
+        .on_conflict((call_people::call_id, call_people::user_id))
+        .do_update()
+        .set(outcome())
+        .execute(c)?;
+    Ok(())
+}
+
+fn note(c: &mut Conn, topic: &str, news: Value, now: Time) -> QueryResult<()> {
+    diesel::insert_into(outbox::table)
+        .values((
+            outbox::topic.eq(topic),
+            outbox::payload.eq(Sql(news)),
+            outbox::created_at.eq(Sql(now)),
+        ))
+        .execute(c)?;
+    Ok(())
+}
+
+pub(crate) fn close_calls(c: &mut Conn, now: Time) -> QueryResult<usize> {
+    let open = calls::table.filter(calls::ended_at.is_null());
+    let ids: Vec<CallId> = open.select(calls::id).load(c)?;
+    for id in &ids {
+        let rang = call_people::table
+            .filter(call_people::call_id.eq(Sql(*id)))
+            .filter(call_people::outcome.eq(CallOutcome::Called));
+        diesel::update(rang).set(call_people::outcome.eq(CallOutcome::Missed)).execute(c)?;
+    }
+    let open = calls::table.filter(calls::ended_at.is_null());
+    diesel::update(open)
+        .set((calls::ended_at.eq(Sql(now)), calls::reason.eq(CallReason::Failed)))
+        .execute(c)
+}
+
+pub(crate) fn calls_of(
+    c: &mut Conn,
+    me: UserId,
+    before: Option<CallId>,
+    limit: i64,
+) -> QueryResult<Vec<CallRecord>> {
+    let mut query = call_people::table
+        .inner_join(calls::table.inner_join(users::table))
+        .filter(call_people::user_id.eq(Sql(me)))
+        .select((Call::as_select(), users::name))
+        .order(call_people::call_id.desc())
+        .limit(limit)
+        .into_boxed();
+    if let Some(before) = before {
+        query = query.filter(call_people::call_id.lt(Sql(before)));
+    }
+    let found: Vec<(Call, String)> = query.load(c)?;
+    let ids = found.iter().map(|(call, _)| Sql(call.id));
+    let rows: Vec<(CallId, CallPerson, String)> = call_people::table
+        .inner_join(users::table)
+        .filter(call_people::call_id.eq_any(ids))
+        .select((
+            call_people::call_id,
+            (
+                call_people::user_id,
+                call_people::outcome,
+                call_people::joined_at,
+                call_people::left_at,
+            ),
+            users::name,
+        ))
+        .order((call_people::call_id, call_people::user_id))
+        .load(c)?;
+    let mut people: HashMap<CallId, Vec<(CallPerson, String)>> = HashMap::new();
+    for (id, person, name) in rows {
+        people.entry(id).or_default().push((person, name));
+    }
+    let record = |(call, caller): (Call, String)| {
+        let people = people.remove(&call.id).unwrap_or_default();
+        CallRecord { call, caller, people }
+    };
+    Ok(found.into_iter().map(record).collect())
+}

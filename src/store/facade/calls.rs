@@ -1,0 +1,62 @@
+//! Calls that are made, and the memory of them.
+
+use base::clock::Time;
+use base::ids::{CallId, UserId};
+
+use super::accounts::rows;
+use crate::error::Result;
+use crate::model::{CallReach, CallRecord, EndedCall, NewCall, Reach};
+use crate::store::{Store, change, look};
+
+impl Store {
+    /// Whether `me` may call `other`.
+    pub async fn call_reach(&self, me: UserId, other: UserId, reach: Reach) -> Result<CallReach> {
+        look!(self, calls::call_reach(me, other, reach))
+    }
+
+    /// Writes that a call begins, and in the same transaction an entry of topic `call` into the
+    /// outbox, for those who are to be called and may not be here.
+    pub async fn begin_call(&self, new: NewCall, now: Time) -> Result<()> {
+        change!(self, calls::begin_call(new, now))
+    }
+
+    /// Writes that one person more is called, and the entry of topic `call` for them.
+    pub async fn ring_call(
+        &self,
+        id: CallId,
+        from: UserId,
+        user: UserId,
+        rings_until: Time,
+        now: Time,
+    ) -> Result<()> {
+        change!(self, calls::ring_call(id, from, user, rings_until, now))
+    }
+
+    /// Writes when a call was first answered; false if it was before, or is over.
+    pub async fn answer_call(&self, id: CallId, now: Time) -> Result<bool> {
+        change!(self, calls::answer_call(id, now))
+    }
+
+    /// Closes a call, once; false if it was closed before. Those who missed it get an entry of
+    /// topic `call_missed` in the outbox.
+    pub async fn end_call(&self, end: EndedCall, now: Time) -> Result<bool> {
+        change!(self, calls::end_call(end, now))
+    }
+
+    /// Closes what a server that failed left open; how many there were.
+    pub async fn close_calls(&self, now: Time) -> Result<usize> {
+        change!(self, calls::close_calls(now))
+    }
+
+    /// The calls that concerned a person, the newest first. `before` is the last one of the piece
+    /// before.
+    pub async fn calls_of(
+        &self,
+        me: UserId,
+        before: Option<CallId>,
+        limit: usize,
+    ) -> Result<Vec<CallRecord>> {
+        let limit = rows(limit);
+        look!(self, calls::calls_of(me, before, limit))
+    }
+}

@@ -1,0 +1,129 @@
+//! Calls are closed once, whoever closes them, and everybody in them remembers them.
+
+use base::ids::{CallId, NodeId, UserId};
+use store::{
+    CallMedia, CallOutcome as O, CallPerson, CallReach, CallReason, EndedCall, NewCall, Reach,
+    Store,
+};
+
+use crate::world::{T0, at, on_both, people};
+
+fn call(by: UserId, callees: &[UserId]) -> NewCall {
+    NewCall {
+        id: CallId::new(),
+        conversation_id: None,
+        session: None,
+        created_by: by,
+        media: CallMedia::Video,
+        node: NodeId::new(),
+        callees: callees.to_vec(),
+        rings_until: at(45),
+    }
+}
+
+fn person(user_id: UserId, outcome: O) -> CallPerson {
+    CallPerson { user_id, outcome, joined_at: Some(at(2)), left_at: Some(at(9)) }
+}
+
+async fn a_call_is_closed_once_and_remembered(store: Store) {
+    let [ann, bob, eve] = people(&store).await;
+    let new = call(ann, &[bob]);
+    let id = new.id;
+    store.begin_call(new, T0).await.unwrap();
+    assert!(store.answer_call(id, at(2)).await.unwrap());
+    assert!(!store.answer_call(id, at(3)).await.unwrap());
+    let end = EndedCall {
+        id,
+        reason: CallReason::Hangup,
+        answered_at: Some(at(2)),
+        people: vec![person(ann, O::Joined), person(bob, O::Joined)],
+    };
+    let closed = tokio::join!(store.end_call(end.clone(), at(9)), store.end_call(end, at(9)));
+
+    assert_ne!(closed.0.unwrap(), closed.1.unwrap(), "one of the two closed it");
+    for somebody in [ann, bob] {
+        let [record] = &store.calls_of(somebody, None, 10).await.unwrap()[..] else {
+            panic!("one record")
+        };
+        assert_eq!((record.call.id, record.caller.as_str()), (id, "Person 0"));
+        assert_eq!(record.call.answered_at, Some(at(2)));
+        assert_eq!(record.call.reason, Some(CallReason::Hangup));
+        assert_eq!(record.people.len(), 2);
+    }
+    assert!(store.calls_of(eve, None, 10).await.unwrap().is_empty());
+}
+
+async fn whoever_was_called_is_told_through_the_outbox(store: Store) {
+    let [ann, bob, eve] = people(&store).await;
+    let new = call(ann, &[bob]);
+    let id = new.id;
+    store.begin_call(new, T0).await.unwrap();
+    assert_eq!(store.outbox_len().await.unwrap(), 1);
+    store.ring_call(id, ann, eve, at(50), at(1)).await.unwrap();
+    assert_eq!(store.outbox_len().await.unwrap(), 2);
+    let end = EndedCall {
+        id,
+        reason: CallReason::Missed,
+        answered_at: None,
+        people: vec![person(ann, O::Joined), person(bob, O::Missed)],
+    };
+    assert!(store.end_call(end, at(45)).await.unwrap());
+
+    assert_eq!(store.outbox_len().await.unwrap(), 3, "a missed call is news");
+}
+
+async fn what_a_failed_server_left_open_is_closed(store: Store) {
+    let [ann, bob, _] = people(&store).await;
+    let new = call(ann, &[bob]);
+    store.begin_call(new, T0).await.unwrap();
+    assert_eq!(store.close_calls(at(100)).await.unwrap(), 1);
+    assert_eq!(store.close_calls(at(101)).await.unwrap(), 0);
+
+    let [record] = &store.calls_of(bob, None, 10).await.unwrap()[..] else { panic!("one record") };
+    assert_eq!(record.call.reason, Some(CallReason::Failed));
+    let bobs = record.people.iter().find(|(person, _)| person.user_id == bob).unwrap();
+    assert_eq!(bobs.0.outcome, O::Missed);
+}
+
+async fn history_comes_in_pieces_the_newest_first(store: Store) {
+    let [ann, bob, _] = people(&store).await;
+    let mut ids = Vec::new();
+    for n in 0..5 {
+        let new = call(ann, &[bob]);
+        ids.push(new.id);
+        store.begin_call(new, at(n)).await.unwrap();
+    }
+    ids.reverse();
+    let first = store.calls_of(bob, None, 3).await.unwrap();
+    let rest = store.calls_of(bob, Some(first[2].call.id), 3).await.unwrap();
+
+    let seen: Vec<_> = first.iter().chain(&rest).map(|record| record.call.id).collect();
+    assert_eq!(seen, ids);
+}
+
+async fn strangers_and_the_blocked_may_not_call(store: Store) {
+    let [ann, bob, eve] = people(&store).await;
+    store.request_contact(ann, bob, T0).await.unwrap();
+    store.accept_contact(bob, ann, T0).await.unwrap();
+    let reach = |from, to, reach| {
+        let store = store.clone();
+        async move { store.call_reach(from, to, reach).await.unwrap() }
+    };
+    let near = Reach::ContactsOrSharedGroup;
+    assert_eq!(reach(ann, bob, near).await, CallReach::Allowed);
+    assert_eq!(reach(ann, eve, near).await, CallReach::NotAllowed);
+    assert_eq!(reach(ann, eve, Reach::Anybody).await, CallReach::Allowed);
+    assert_eq!(reach(ann, ann, near).await, CallReach::NoSuchUser);
+    assert_eq!(reach(ann, UserId::new(), near).await, CallReach::NoSuchUser);
+    store.block(bob, ann, T0).await.unwrap();
+
+    assert_eq!(reach(ann, bob, Reach::Anybody).await, CallReach::NotAllowed);
+}
+
+on_both! {
+    a_call_is_closed_once_and_remembered,
+    whoever_was_called_is_told_through_the_outbox,
+    what_a_failed_server_left_open_is_closed,
+    history_comes_in_pieces_the_newest_first,
+    strangers_and_the_blocked_may_not_call,
+}
