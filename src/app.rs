@@ -12,13 +12,15 @@ use base::ids::NodeId;
 use base::secret::Secret;
 use store::Store;
 
+use crate::actors::media::{MEDIA, addresses};
 use crate::actors::supervision::{
     self, Exit, Options, Patience, Strategy, Stuck, child, launch, nursery, supervisor,
 };
-use crate::actors::tree::{Parts, tree};
+use crate::actors::tree::{Parts, media_threads, tree};
 use crate::cluster::{Cache, EmbeddedCache};
 use crate::config::{Config, Synchronous};
 use crate::domain::accounts::{self, Accounts, Keyring, Passwords};
+use crate::domain::calls::{self, Calls, Ice};
 use crate::domain::chat::Chat;
 use crate::domain::contacts::Contacts;
 use crate::domain::tokens::Tokens;
@@ -125,14 +127,24 @@ pub async fn start(config: Config) -> Result<Node, Error> {
     let setup = deeds.accounts.setup_token().await?;
 
     let chat = Chat::new(deeds.store.clone(), deeds.clock.clone(), config.chat.clone());
+    let left = deeds.store.open_calls().await?; // by a life before
+    deeds.store.close_calls(left, deeds.clock.now()).await?;
+    let identity = media::Identity::generate().map_err(|e| Error::Outside(e.to_string()))?;
+    let node = NodeId::new();
     let parts = Parts {
         store: deeds.store.clone(),
         keys: deeds.keys.clone(),
         chat: chat.clone(),
+        calls: calls(&config, &deeds, node),
+        media: crate::actors::media::Settings {
+            identity: Arc::new(identity),
+            room: room_settings(&config),
+            addresses: addresses(&config).into(),
+        },
         clock: deeds.clock.clone(),
         metrics: metrics.clone(),
     };
-    let (node, living, store_up) = tree(&parts, &config);
+    let (root, living, store_up) = tree(&parts, &config);
     let engines = nursery("socketio", 4).temporary().mailbox(config.sessions.queue_frames);
     let contacts = Contacts::new(
         deeds.store.clone(),
@@ -144,7 +156,7 @@ pub async fn start(config: Config) -> Result<Node, Error> {
     let services = Services {
         config: config.clone(),
         clock: deeds.clock.clone(),
-        node: NodeId::new().to_string().into(),
+        node: node.to_string().into(),
         accounts: deeds.accounts.clone(),
         tokens: deeds.tokens.clone(),
         contacts,
@@ -165,9 +177,32 @@ pub async fn start(config: Config) -> Result<Node, Error> {
             .shutdown(Duration::from_secs(5))
     };
     let http = supervisor("http", Strategy::RestForOne).with(engines).with(listener);
-    let living = launch(node.with(http), options(&config, deeds.entropy.clone())).await?;
+    let living = launch(root.with(http), options(&config, deeds.entropy.clone())).await?;
     let _ = services.tree.set(living.tree()); // set here only, once
     Ok(Node { living, services, address, setup })
+}
+
+fn calls(config: &Config, deeds: &Deeds, node: NodeId) -> Calls {
+    let ice = Ice::new(deeds.clock.clone(), &deeds.entropy, config.turn.clone(), Vec::new());
+    Calls::new(calls::Parts {
+        store: deeds.store.clone(),
+        clock: deeds.clock.clone(),
+        keys: deeds.keys.clone(),
+        ice,
+        config: config.calls.clone(),
+        reach: config.chat.direct,
+        node,
+    })
+}
+
+fn room_settings(config: &Config) -> media::Settings {
+    let all = |n| if n == 0 { usize::MAX } else { n };
+    media::Settings {
+        last_n_video: all(config.media.last_n_video),
+        last_n_audio: config.media.last_n_audio,
+        most_up: config.media.max_up_bps,
+        ..media::Settings::default()
+    }
 }
 
 fn listen(bind: SocketAddr) -> Result<TcpListener, Error> {
@@ -197,7 +232,7 @@ fn options(config: &Config, entropy: Entropy) -> Options {
         despair: s.exit(),
         last_resort: Arc::new(despair),
     };
-    Options { patience, entropy, ..Options::threads(threads) }
+    Options { patience, entropy, ..Options::threads(threads) }.pool(MEDIA, media_threads(config))
 }
 
 /// A thread never came back: whoever keeps this process starts it again.

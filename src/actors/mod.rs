@@ -1,8 +1,10 @@
 //! What lives longer than a request. Each actor here is a struct, its messages and a handle with
 //! plain methods; `tree.rs` shows who is supervised by whom.
 
+pub mod calls;
 pub mod chat;
 pub mod housekeeping;
+pub mod media;
 pub mod sessions;
 pub mod store_health;
 pub mod supervision;

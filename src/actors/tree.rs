@@ -7,13 +7,16 @@ use base::clock::Clock;
 use metrics_exporter_prometheus::PrometheusHandle;
 use store::Store;
 
+use super::calls::{Calls, Room};
 use super::chat::{Lane, Lanes};
 use super::housekeeping::Housekeeping;
+use super::media::{self, MEDIA, Port};
 use super::sessions::{Living, Session, Switchboard};
 use super::store_health::{StoreHealth, StoreUp};
-use super::supervision::{Strategy, SupervisorSpec, child, nursery, supervisor};
+use super::supervision::{Place, Strategy, SupervisorSpec, child, nursery, supervisor};
 use crate::config::Config;
 use crate::domain::accounts::Keyring;
+use crate::domain::calls;
 use crate::domain::chat::Chat;
 
 /// What the actors need of the rest.
@@ -26,6 +29,10 @@ pub struct Parts {
     pub chat: Chat,
     /// The time.
     pub clock: Clock,
+    /// The deeds of calls.
+    pub calls: calls::Calls,
+    /// What rooms of calls share.
+    pub media: media::Settings,
     /// What was measured.
     pub metrics: PrometheusHandle,
 }
@@ -43,11 +50,15 @@ pub fn tree(parts: &Parts, config: &Config) -> (SupervisorSpec, Living, StoreUp)
     let sessions = nursery::<Session>("sessions", SESSION_PARTITIONS)
         .temporary()
         .mailbox(config.sessions.queue_frames);
+    let rooms = nursery::<Room>("rooms", ROOM_PARTITIONS).transient();
+    let calls =
+        Calls::new(rooms.handle(), switchboard.clone(), parts.calls.clone(), parts.media.clone());
     let living = Living::new(
         sessions.handle(),
         switchboard,
         parts.chat.clone(),
         lanes,
+        calls.clone(),
         config.sessions.clone(),
     );
     let housekeeping = {
@@ -56,13 +67,15 @@ pub fn tree(parts: &Parts, config: &Config) -> (SupervisorSpec, Living, StoreUp)
         let metrics = parts.metrics.clone();
         child("housekeeping", move |_| {
             let (store, keys, clock) = (store.clone(), keys.clone(), clock.clone());
-            Housekeeping::new(store, keys, clock, outbox, metrics.clone())
+            Housekeeping::new(store, keys, clock, outbox, metrics.clone(), calls.clone())
         })
     };
 
     let node = supervisor("node", Strategy::RestForOne)
         .with(store)
         .with(chat)
+        .with(ports(parts, config))
+        .with(rooms)
         .with(sessions)
         .with(supervisor("jobs", Strategy::OneForOne).with(housekeeping));
     (node, living, up)
@@ -70,6 +83,27 @@ pub fn tree(parts: &Parts, config: &Config) -> (SupervisorSpec, Living, StoreUp)
 
 const LANES: usize = 8;
 const SESSION_PARTITIONS: usize = 4;
+const ROOM_PARTITIONS: usize = 2;
+
+/// How many threads forward media.
+pub fn media_threads(config: &Config) -> usize {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    if config.media.threads == 0 { cores } else { config.media.threads }
+}
+
+/// One port on each media thread.
+fn ports(parts: &Parts, config: &Config) -> SupervisorSpec {
+    let mut spec = supervisor("media", Strategy::OneForOne);
+    for n in 0..media_threads(config) {
+        #[expect(clippy::cast_possible_truncation, reason = "the settings were checked")]
+        let port = if config.media.port == 0 { 0 } else { config.media.port + n as u16 };
+        let addresses = parts.media.addresses.clone();
+        let place = media::PortPlace { bind: config.media.bind, port, addresses };
+        let port = child(n.to_string(), move |_| Port::new(place.clone()));
+        spec = spec.with(port.on(Place::Thread(MEDIA, n)));
+    }
+    spec
+}
 
 fn chat(parts: &Parts, config: &Config, switchboard: &Switchboard) -> (SupervisorSpec, Lanes) {
     let mut spec = supervisor("chat", Strategy::OneForOne);

@@ -68,6 +68,22 @@ pub(super) fn check(c: &Config) -> Result<(), String> {
         "chat.body_bytes must be smaller than sessions.frame_bytes and http.body_limit_bytes",
     )?;
     require(c.chat.max_members >= 2, "chat.max_members must be at least 2")?;
+    require(c.calls.ring_seconds > 0, "calls.ring_seconds must be at least 1")?;
+    require(c.calls.max_participants >= 2, "calls.max_participants must be at least 2")?;
+    require(
+        (60..=86_400).contains(&c.calls.token_seconds),
+        "calls.token_seconds must lie between 60 and 86400",
+    )?;
+    require(
+        c.media.threads <= 64 && c.media.port <= 65_535 - 64,
+        "media.threads must be at most 64, and media.port at most 65471",
+    )?;
+    require(c.media.last_n_audio > 0, "media.last_n_audio must be at least 1")?;
+    require(c.media.max_up_bps >= 100_000, "media.max_up_bps must be at least 100000")?;
+    require(
+        c.turn.urls.is_empty() || !c.turn.secret.expose().is_empty(),
+        "turn.urls needs the turn.secret of that server",
+    )?;
     let s = &c.supervision;
     require(
         s.stuck_warn_ms < s.stuck_lost_ms && s.stuck_lost_ms < s.stuck_exit_ms,

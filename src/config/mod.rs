@@ -4,25 +4,31 @@
 //! cannot lie. Unknown keys are refused, so a typo cannot hide.
 
 mod auth;
+mod calls;
 mod chat;
 mod check;
 mod database;
 mod http;
 mod limits;
+mod media;
 mod node;
 mod sessions;
 mod supervision;
 mod telemetry;
+mod turn;
 
 pub use auth::{Auth, Registration};
+pub use calls::{Calls, Openers};
 pub use chat::{Chat, Reach};
 pub use database::{Database, Synchronous};
 pub use http::{Http, Network};
 pub use limits::Limits;
+pub use media::Media;
 pub use node::Node;
 pub use sessions::Sessions;
 pub use supervision::Supervision;
 pub use telemetry::{Format, Telemetry};
+pub use turn::Turn;
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -52,6 +58,12 @@ pub struct Config {
     pub sessions: Sessions,
     /// Conversations.
     pub chat: Chat,
+    /// Who calls whom, and for how long.
+    pub calls: Calls,
+    /// What forwards media.
+    pub media: Media,
+    /// What relays media for those who cannot be reached.
+    pub turn: Turn,
     /// When an actor counts as stuck.
     pub supervision: Supervision,
     /// Logs.

@@ -2,6 +2,7 @@
 //! sockets; what others should hear of a deed is part of its answer.
 
 pub mod accounts;
+pub mod calls;
 pub mod chat;
 pub mod contacts;
 pub mod tokens;

@@ -22,6 +22,8 @@ pub enum Who {
     Anyone,
     /// People who are signed in.
     Person,
+    /// People who are signed in, and API tokens with this scope.
+    PersonOr(&'static str),
     /// Operators and administrators.
     Operator,
     /// Administrators.
@@ -100,7 +102,7 @@ pub(super) async fn admit(
         }
         (_, None) => Err(Error::Nobody.into()),
         (_, Some(Credentials::Unreadable)) => Err(accounts::Error::InvalidToken.into()),
-        (Who::LocalOr(scope), Some(Credentials::Token(secret))) => {
+        (Who::LocalOr(scope) | Who::PersonOr(scope), Some(Credentials::Token(secret))) => {
             let token = services.tokens.identify(secret).await?;
             let holds = token.scopes.iter().any(|s| s == scope);
             if holds { Ok(()) } else { Err(Error::WrongKind.into()) }
@@ -112,7 +114,7 @@ pub(super) async fn admit(
         (_, Some(Credentials::Bearer(token))) => {
             let me = services.accounts.identify(token).await?;
             let may = match who {
-                Who::Anyone | Who::Person => true,
+                Who::Anyone | Who::Person | Who::PersonOr(_) => true,
                 Who::Operator | Who::LocalOr(_) => matches!(me.role, Role::Operator | Role::Admin),
                 Who::Admin => me.role == Role::Admin,
             };

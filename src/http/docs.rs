@@ -10,7 +10,7 @@ use utoipa::{PartialSchema, ToSchema};
 use super::access::{Rate, Who};
 use super::routes::{Route, routes};
 use crate::protocol::problem::Problem;
-use crate::protocol::{List, chat, client, server};
+use crate::protocol::{List, calls, chat, client, server};
 
 /// A named shape and the shapes it is made of.
 pub struct Shape {
@@ -178,6 +178,7 @@ fn who(who: Who) -> Value {
     match who {
         Who::Anyone => json!("anyone"),
         Who::Person => json!("person"),
+        Who::PersonOr(scope) => json!(format!("person, or scope {scope}")),
         Who::Operator => json!("operator"),
         Who::Admin => json!("admin"),
         Who::LocalOr(scope) => json!(format!("this machine, an operator, or scope {scope}")),
@@ -264,7 +265,7 @@ fn message(name: &str, shape: &Shape) -> Value {
             "required": ["event", "data"],
             "properties": {
                 "id": { "type": "integer", "minimum": 0 },
-                "event": { "const": name.trim_end_matches(".reply") },
+                "event": { "const": name.split('.').next().unwrap_or(name) },
                 "data": shape.reference(),
             },
         },
@@ -279,6 +280,21 @@ fn inbound() -> Vec<(&'static str, Shape)> {
         ("ack", Shape::of::<client::Position>()),
         ("read", Shape::of::<client::Position>()),
         ("typing", Shape::of::<client::Typing>()),
+        ("start_call", Shape::of::<calls::StartCall>()),
+        ("accept_call", Shape::of::<calls::CallRef>()),
+        ("decline_call", Shape::of::<calls::CallRef>()),
+        ("cancel_call", Shape::of::<calls::CallRef>()),
+        ("invite_call", Shape::of::<calls::InviteCall>()),
+        ("upgrade_call", Shape::of::<calls::CallRef>()),
+        ("join_call", Shape::of::<calls::CallRef>()),
+        ("leave_call", Shape::of::<calls::CallRef>()),
+        ("offer", Shape::of::<calls::Offer>()),
+        ("answer", Shape::of::<calls::Answer>()),
+        ("ice_candidate", Shape::of::<calls::IceCandidate>()),
+        ("mute_audio", Shape::of::<calls::Mute>()),
+        ("mute_video", Shape::of::<calls::Mute>()),
+        ("set_layer", Shape::of::<calls::SetLayer>()),
+        ("moderate", Shape::of::<calls::Moderate>()),
     ]
 }
 
@@ -292,6 +308,27 @@ fn outbound() -> Vec<(&'static str, Shape)> {
         ("contact_request", Shape::of::<server::Person>()),
         ("contact_accepted", Shape::of::<server::Person>()),
         ("reconnect", Shape::of::<server::Reconnect>()),
+        ("incoming_call", Shape::of::<calls::IncomingCall>()),
+        ("call_answered", Shape::of::<calls::CallTaken>()),
+        ("call_declined", Shape::of::<calls::CallTaken>()),
+        ("call_ended", Shape::of::<calls::CallEnded>()),
+        ("call_joined", Shape::of::<calls::CallJoined>()),
+        ("participant_joined", Shape::of::<calls::ParticipantNews>()),
+        ("participant_updated", Shape::of::<calls::ParticipantNews>()),
+        ("participant_left", Shape::of::<calls::ParticipantLeft>()),
+        ("offer", Shape::of::<calls::Relayed>()),
+        ("answer", Shape::of::<calls::Relayed>()),
+        ("answer.server", Shape::of::<calls::ServerAnswer>()),
+        ("ice_candidate", Shape::of::<calls::RelayedCandidate>()),
+        ("track_published", Shape::of::<calls::TrackPublished>()),
+        ("track_unpublished", Shape::of::<calls::TrackUnpublished>()),
+        ("track_wanted", Shape::of::<calls::TrackWanted>()),
+        ("active_speaker", Shape::of::<calls::ActiveSpeaker>()),
+        ("call_mode", Shape::of::<calls::CallMode>()),
+        ("call_moved", Shape::of::<calls::CallMoved>()),
+        ("call_quality", Shape::of::<calls::CallQuality>()),
         ("sync.reply", Shape::of::<server::Synced>()),
+        ("start_call.reply", Shape::of::<calls::CallStarted>()),
+        ("join_call.reply", Shape::of::<calls::CallJoined>()),
     ]
 }

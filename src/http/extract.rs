@@ -32,6 +32,19 @@ impl FromRequest for Me {
     }
 }
 
+/// Whoever is asking, or a service with an API token.
+#[derive(Clone, Debug)]
+pub struct MayMe(pub Option<accounts::Me>);
+
+impl FromRequest for MayMe {
+    type Error = Refusal;
+    type Future = Ready<Result<Self, Refusal>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(Self(request.extensions().get::<Me>().map(|me| me.0.clone()))))
+    }
+}
+
 /// Where the request comes from, seen through trusted proxies.
 #[derive(Clone, Copy, Debug)]
 pub struct From(pub Option<IpAddr>);

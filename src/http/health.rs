@@ -19,7 +19,7 @@ pub(super) async fn health(app: Data<Services>) -> HttpResponse {
         status: if healthy { "healthy" } else { "degraded" },
         service: "SecureVOX",
         version: env!("CARGO_PKG_VERSION"),
-        active_calls: 0,
+        active_calls: app.living.calls.ids().len(),
         connected_users: app.living.switchboard.connected(),
         checks,
     };

@@ -3,6 +3,7 @@
 pub mod access;
 mod accounts;
 mod actors;
+mod calls;
 mod chat;
 mod contacts;
 pub mod docs;

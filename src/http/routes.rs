@@ -9,10 +9,11 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::access::{Rate, Who};
 use super::docs::Shape;
-use super::{accounts, actors, chat, contacts, docs, health, pages, socket, tokens};
+use super::{accounts, actors, calls, chat, contacts, docs, health, pages, socket, tokens};
 use crate::protocol::ListQuery;
 use crate::protocol::accounts as account;
 use crate::protocol::admin;
+use crate::protocol::calls as call;
 use crate::protocol::chat as conversation;
 use crate::protocol::contacts as contact;
 use crate::protocol::health::{Health, Probe};
@@ -21,7 +22,7 @@ use crate::protocol::health::{Health, Probe};
 #[rustfmt::skip]
 pub fn routes() -> Vec<Route> {
     use Rate::{Login, Probe as Unlimited, Registration};
-    use Who::{Admin, Anyone, LocalOr, Operator, Person};
+    use Who::{Admin, Anyone, LocalOr, Operator, Person, PersonOr};
     vec![
         // Accounts.
         post("/api/auth/register", accounts::register, Anyone).rate(Registration)
@@ -73,6 +74,14 @@ pub fn routes() -> Vec<Route> {
             .takes::<conversation::NewMessage>().gives::<conversation::Message>(201)
             .gives::<conversation::Message>(200),
 
+        // Calls.
+        post("/api/call/token", calls::token, PersonOr("calls:token")).says("A token that opens one call")
+            .takes::<call::NewCallToken>().gives::<call::CallToken>(200),
+        get("/api/call/stats", calls::stats, PersonOr("calls:token")).says("The calls that go on")
+            .gives::<call::CallStats>(200),
+        get("/api/calls", calls::history, Person).says("Your calls, the newest first")
+            .asks::<ListQuery>().lists::<call::PastCall>(),
+
         // Sockets.
         get("/ws", socket::plain, Anyone).says("WebSocket; see the description of events").done(101),
         get("/socket.io/", socket::poll, Anyone).rate(Unlimited).says("Socket.IO: handshake, polling, upgrade").hidden(),
@@ -83,6 +92,8 @@ pub fn routes() -> Vec<Route> {
             .asks::<admin::ActorsQuery>().gives::<admin::Actors>(200),
         post("/api/admin/actors/{path:.+}/restart", actors::restart, Operator).says("Restart a branch of the tree").done(204),
         post("/api/admin/actors/{path:.+}/stop", actors::stop, Operator).says("Stop a branch of the tree").done(204),
+        get("/api/admin/calls", calls::all, Operator).says("The calls that go on, with everybody in them")
+            .lists::<call::CallView>(),
         get("/api/admin/tokens", tokens::list, Admin).says("API tokens")
             .asks::<ListQuery>().lists::<admin::Token>(),
         post("/api/admin/tokens", tokens::create, Admin).says("Make an API token")

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::calls;
 use super::chat::NewMessage;
 
 /// A frame on `/ws`; over Socket.IO the parts travel as event name, argument and acknowledgement id.
@@ -104,6 +105,43 @@ pub enum ClientEvent {
     Read(Position),
     /// See [`Typing`].
     Typing(Typing),
+    /// Something about a call.
+    Call(CallEvent),
+}
+
+/// What a device may say about calls.
+#[derive(Clone, Debug)]
+pub enum CallEvent {
+    /// Calls somebody.
+    StartCall(calls::StartCall),
+    /// Answers a call.
+    AcceptCall(calls::CallRef),
+    /// Says no to a call.
+    DeclineCall(calls::CallRef),
+    /// Gives up before anybody answered.
+    CancelCall(calls::CallRef),
+    /// Calls one person more.
+    InviteCall(calls::InviteCall),
+    /// Media is to travel through the server: the direct way does not work, or is not wanted.
+    UpgradeCall(calls::CallRef),
+    /// Takes part in a call.
+    JoinCall(calls::CallRef),
+    /// Hangs up.
+    LeaveCall(calls::CallRef),
+    /// A session description that offers.
+    Offer(calls::Offer),
+    /// A session description that answers.
+    Answer(calls::Answer),
+    /// A way to reach the device.
+    IceCandidate(calls::IceCandidate),
+    /// The own microphone.
+    MuteAudio(calls::Mute),
+    /// The own camera.
+    MuteVideo(calls::Mute),
+    /// How much of a track is wanted.
+    SetLayer(calls::SetLayer),
+    /// What a moderator does to somebody.
+    Moderate(calls::Moderate),
 }
 
 /// Why a frame was not understood.
@@ -132,8 +170,29 @@ impl base::fault::Fault for Misunderstood {
 
 impl ClientEvent {
     /// The names of all events, as they cross the wire.
-    pub const NAMES: [&'static str; 6] =
-        ["authenticate", "sync", "send_message", "ack", "read", "typing"];
+    pub const NAMES: [&'static str; 21] = [
+        "authenticate",
+        "sync",
+        "send_message",
+        "ack",
+        "read",
+        "typing",
+        "start_call",
+        "accept_call",
+        "decline_call",
+        "cancel_call",
+        "invite_call",
+        "upgrade_call",
+        "join_call",
+        "leave_call",
+        "offer",
+        "answer",
+        "ice_candidate",
+        "mute_audio",
+        "mute_video",
+        "set_layer",
+        "moderate",
+    ];
 
     /// Reads an event from its name and the JSON of its data.
     ///
@@ -147,8 +206,52 @@ impl ClientEvent {
             "ack" => Self::Ack(read(data)?),
             "read" => Self::Read(read(data)?),
             "typing" => Self::Typing(read(data)?),
+            _ => Self::Call(CallEvent::parse(name, data)?),
+        })
+    }
+}
+
+impl CallEvent {
+    fn parse(name: &str, data: &str) -> Result<Self, Misunderstood> {
+        Ok(match name {
+            "start_call" => Self::StartCall(read(data)?),
+            "accept_call" => Self::AcceptCall(read(data)?),
+            "decline_call" => Self::DeclineCall(read(data)?),
+            "cancel_call" => Self::CancelCall(read(data)?),
+            "invite_call" => Self::InviteCall(read(data)?),
+            "upgrade_call" => Self::UpgradeCall(read(data)?),
+            "join_call" => Self::JoinCall(read(data)?),
+            "leave_call" => Self::LeaveCall(read(data)?),
+            "offer" => Self::Offer(read(data)?),
+            "answer" => Self::Answer(read(data)?),
+            "ice_candidate" => Self::IceCandidate(read(data)?),
+            "mute_audio" => Self::MuteAudio(read(data)?),
+            "mute_video" => Self::MuteVideo(read(data)?),
+            "set_layer" => Self::SetLayer(read(data)?),
+            "moderate" => Self::Moderate(read(data)?),
             _ => return Err(Misunderstood::Event),
         })
+    }
+
+    /// The event's name.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::StartCall(_) => "start_call",
+            Self::AcceptCall(_) => "accept_call",
+            Self::DeclineCall(_) => "decline_call",
+            Self::CancelCall(_) => "cancel_call",
+            Self::InviteCall(_) => "invite_call",
+            Self::UpgradeCall(_) => "upgrade_call",
+            Self::JoinCall(_) => "join_call",
+            Self::LeaveCall(_) => "leave_call",
+            Self::Offer(_) => "offer",
+            Self::Answer(_) => "answer",
+            Self::IceCandidate(_) => "ice_candidate",
+            Self::MuteAudio(_) => "mute_audio",
+            Self::MuteVideo(_) => "mute_video",
+            Self::SetLayer(_) => "set_layer",
+            Self::Moderate(_) => "moderate",
+        }
     }
 }
 

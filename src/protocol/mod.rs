@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod admin;
+pub mod calls;
 pub mod chat;
 pub mod client;
 pub mod contacts;

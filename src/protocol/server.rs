@@ -5,6 +5,7 @@ use base::ids::{ConversationId, DeviceId, SessionId, UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::calls;
 use super::chat::{Conversation, Message, Summary};
 
 /// The socket is open: the reply to `authenticate`, and an event as well.
@@ -112,6 +113,110 @@ pub enum ServerEvent {
     ContactAccepted(Person),
     /// See [`Reconnect`].
     Reconnect(Reconnect),
+    /// Something about a call.
+    Call(CallNews),
+}
+
+/// What the server may say about a call.
+#[derive(Clone, Debug)]
+pub enum CallNews {
+    /// See [`calls::IncomingCall`].
+    IncomingCall(calls::IncomingCall),
+    /// See [`calls::CallTaken`].
+    CallAnswered(calls::CallTaken),
+    /// See [`calls::CallTaken`].
+    CallDeclined(calls::CallTaken),
+    /// See [`calls::CallEnded`].
+    CallEnded(calls::CallEnded),
+    /// See [`calls::CallJoined`].
+    CallJoined(calls::CallJoined),
+    /// See [`calls::ParticipantNews`].
+    ParticipantJoined(calls::ParticipantNews),
+    /// See [`calls::ParticipantNews`].
+    ParticipantUpdated(calls::ParticipantNews),
+    /// See [`calls::ParticipantLeft`].
+    ParticipantLeft(calls::ParticipantLeft),
+    /// See [`calls::Relayed`].
+    Offer(calls::Relayed),
+    /// See [`calls::Relayed`].
+    Answer(calls::Relayed),
+    /// See [`calls::ServerAnswer`].
+    ServerAnswer(calls::ServerAnswer),
+    /// See [`calls::RelayedCandidate`].
+    IceCandidate(calls::RelayedCandidate),
+    /// See [`calls::TrackPublished`].
+    TrackPublished(calls::TrackPublished),
+    /// See [`calls::TrackUnpublished`].
+    TrackUnpublished(calls::TrackUnpublished),
+    /// See [`calls::TrackWanted`].
+    TrackWanted(calls::TrackWanted),
+    /// See [`calls::ActiveSpeaker`].
+    ActiveSpeaker(calls::ActiveSpeaker),
+    /// See [`calls::CallMode`].
+    CallMode(calls::CallMode),
+    /// See [`calls::CallMoved`].
+    CallMoved(calls::CallMoved),
+    /// See [`calls::CallQuality`].
+    CallQuality(calls::CallQuality),
+}
+
+impl CallNews {
+    /// The event's name on the wire.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::IncomingCall(_) => "incoming_call",
+            Self::CallAnswered(_) => "call_answered",
+            Self::CallDeclined(_) => "call_declined",
+            Self::CallEnded(_) => "call_ended",
+            Self::CallJoined(_) => "call_joined",
+            Self::ParticipantJoined(_) => "participant_joined",
+            Self::ParticipantUpdated(_) => "participant_updated",
+            Self::ParticipantLeft(_) => "participant_left",
+            Self::Offer(_) => "offer",
+            Self::Answer(_) => "answer",
+            Self::ServerAnswer(_) => "answer",
+            Self::IceCandidate(_) => "ice_candidate",
+            Self::TrackPublished(_) => "track_published",
+            Self::TrackUnpublished(_) => "track_unpublished",
+            Self::TrackWanted(_) => "track_wanted",
+            Self::ActiveSpeaker(_) => "active_speaker",
+            Self::CallMode(_) => "call_mode",
+            Self::CallMoved(_) => "call_moved",
+            Self::CallQuality(_) => "call_quality",
+        }
+    }
+}
+
+impl Serialize for CallNews {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::IncomingCall(data) => data.serialize(to),
+            Self::CallAnswered(data) => data.serialize(to),
+            Self::CallDeclined(data) => data.serialize(to),
+            Self::CallEnded(data) => data.serialize(to),
+            Self::CallJoined(data) => data.serialize(to),
+            Self::ParticipantJoined(data) => data.serialize(to),
+            Self::ParticipantUpdated(data) => data.serialize(to),
+            Self::ParticipantLeft(data) => data.serialize(to),
+            Self::Offer(data) => data.serialize(to),
+            Self::Answer(data) => data.serialize(to),
+            Self::ServerAnswer(data) => data.serialize(to),
+            Self::IceCandidate(data) => data.serialize(to),
+            Self::TrackPublished(data) => data.serialize(to),
+            Self::TrackUnpublished(data) => data.serialize(to),
+            Self::TrackWanted(data) => data.serialize(to),
+            Self::ActiveSpeaker(data) => data.serialize(to),
+            Self::CallMode(data) => data.serialize(to),
+            Self::CallMoved(data) => data.serialize(to),
+            Self::CallQuality(data) => data.serialize(to),
+        }
+    }
+}
+
+impl From<CallNews> for ServerEvent {
+    fn from(news: CallNews) -> Self {
+        Self::Call(news)
+    }
 }
 
 impl ServerEvent {
@@ -126,6 +231,7 @@ impl ServerEvent {
             Self::ContactRequest(_) => "contact_request",
             Self::ContactAccepted(_) => "contact_accepted",
             Self::Reconnect(_) => "reconnect",
+            Self::Call(news) => news.name(),
         }
     }
 }
@@ -142,6 +248,7 @@ impl Serialize for ServerEvent {
             Self::ConversationLeft(data) => data.serialize(to),
             Self::ContactRequest(data) | Self::ContactAccepted(data) => data.serialize(to),
             Self::Reconnect(data) => data.serialize(to),
+            Self::Call(news) => news.serialize(to),
         }
     }
 }

@@ -38,6 +38,20 @@ pub const CATCH_UPS: &str = "securevox_session_catch_up_pages_total";
 pub const SIGN_INS: &str = "securevox_sign_ins_total";
 /// Rows removed because their time was over, by kind.
 pub const PURGED: &str = "securevox_purged_rows_total";
+/// Calls that go on here.
+pub const CALLS: &str = "securevox_calls";
+/// Calls that ended, by reason.
+pub const CALLS_ENDED: &str = "securevox_calls_ended_total";
+/// How long calls lasted.
+pub const CALL_SECONDS: &str = "securevox_call_duration_seconds";
+/// Connections of devices to the server's own forwarding, by outcome.
+pub const CALL_CONNECTIONS: &str = "securevox_call_connections_total";
+/// From a device's first offer to its first packet at another one.
+pub const CALL_FIRST_MEDIA_SECONDS: &str = "securevox_call_first_media_seconds";
+/// Datagrams of media, by direction.
+pub const MEDIA_PACKETS: &str = "securevox_media_packets_total";
+/// Datagrams of media that went nowhere, by reason.
+pub const MEDIA_DROPPED: &str = "securevox_media_dropped_total";
 /// Work waiting for the database.
 pub const STORE_QUEUED: &str = "securevox_store_queued";
 /// 1 while the database answers.
@@ -49,10 +63,12 @@ pub const STORE_UP: &str = "securevox_store_up";
 /// If collecting was started before.
 pub fn start() -> Result<PrometheusHandle, String> {
     let seconds = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+    let long = [1.0, 10.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0];
     let sizes = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &seconds)
         .and_then(|b| b.set_buckets_for_metric(Matcher::Full(BATCH.to_owned()), &sizes))
+        .and_then(|b| b.set_buckets_for_metric(Matcher::Full(CALL_SECONDS.to_owned()), &long))
         .map_err(|e| e.to_string())?
         .install_recorder()
         .map_err(|e| e.to_string())?;
@@ -77,6 +93,13 @@ fn describe() {
     describe_counter!(CATCH_UPS, "pages read because a session had a gap");
     describe_counter!(SIGN_INS, "sign-ins, by outcome");
     describe_counter!(PURGED, "rows removed because their time was over, by kind");
+    describe_gauge!(CALLS, "calls that go on here");
+    describe_counter!(CALLS_ENDED, "calls that ended, by reason");
+    describe_histogram!(CALL_SECONDS, Unit::Seconds, "how long calls lasted");
+    describe_counter!(CALL_CONNECTIONS, "connections of devices to the server, by outcome");
+    describe_histogram!(CALL_FIRST_MEDIA_SECONDS, Unit::Seconds, "from the first offer to media");
+    describe_counter!(MEDIA_PACKETS, "datagrams of media, by direction");
+    describe_counter!(MEDIA_DROPPED, "datagrams of media that went nowhere, by reason");
     describe_gauge!(STORE_QUEUED, "work waiting for the database");
     describe_gauge!(STORE_UP, "1 while the database answers");
 }

@@ -22,6 +22,7 @@ use base::ids::SessionId;
 use tokio::sync::oneshot;
 
 use self::session::{Attach, Detach, End, Flushed, Open, Request, Seed};
+use super::calls::Calls;
 use super::chat::Lanes;
 use super::supervision::{Nursery, Ref};
 use crate::config;
@@ -40,6 +41,8 @@ pub struct Living {
     pub chat: Chat,
     /// Where messages get their order.
     pub lanes: Lanes,
+    /// Who talks to whom.
+    pub calls: Calls,
     config: Arc<config::Sessions>,
 }
 
@@ -91,9 +94,10 @@ impl Living {
         switchboard: Switchboard,
         chat: Chat,
         lanes: Lanes,
+        calls: Calls,
         config: config::Sessions,
     ) -> Self {
-        Self { nursery, switchboard, chat, lanes, config: Arc::new(config) }
+        Self { nursery, switchboard, chat, lanes, calls, config: Arc::new(config) }
     }
 
     /// Attaches a socket to the device's waiting session, or to a new one. Events flow once

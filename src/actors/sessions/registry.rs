@@ -17,6 +17,8 @@ const SHARDS: usize = 64;
 pub(super) struct Entry {
     pub(super) session: SessionId,
     pub(super) device: DeviceId,
+    /// It was opened with a call token: it hears of its call and of nothing else.
+    pub(super) call_only: bool,
     /// Whether a socket is attached.
     pub(super) attached: Arc<AtomicBool>,
     /// The session was told to look into the database and has not begun to.
@@ -72,6 +74,12 @@ impl Registry {
         if let Some(entries) = self.shard(user).get(&user) {
             entries.iter().for_each(&mut with);
         }
+    }
+
+    /// One session of a person.
+    pub(super) fn one(&self, user: UserId, session: SessionId) -> Option<Entry> {
+        let shard = self.shard(user);
+        shard.get(&user)?.iter().find(|entry| entry.session == session).cloned()
     }
 
     /// The sessions of one device, oldest first.

@@ -79,8 +79,12 @@ pub(super) fn answer(
                 counter!(EVENTS_IN, "event" => "typing").increment(1);
                 tell(&living, living.chat.typing(user, typing.conversation_id).await)
             }
+            // What is no deed of chat goes another way.
             (
-                ClientEvent::Authenticate(_) | ClientEvent::Sync(_) | ClientEvent::SendMessage(_),
+                ClientEvent::Authenticate(_)
+                | ClientEvent::Sync(_)
+                | ClientEvent::SendMessage(_)
+                | ClientEvent::Call(_),
                 _,
             ) => Err(Arc::new(Error::Again) as _),
         }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, SpawnHandle, WrapFuture};
 use base::ids::{ConversationId, SessionId};
 use metrics::counter;
+use tokio::sync::oneshot;
 
 use self::inbox::AttachReply;
 use super::cursors::{Cursors, Gap};
@@ -61,6 +62,8 @@ pub struct Session {
     /// Shared with the registry: a look into the database is on its way.
     told: Arc<AtomicBool>,
     timer: Option<SpawnHandle>,
+    /// Ends when what was last asked of calls is answered: they are asked one after the other.
+    last_call: Option<oneshot::Receiver<()>>,
     _present: Present,
 }
 
@@ -81,6 +84,7 @@ impl Session {
             in_flight: 0,
             told: Arc::default(),
             timer: None,
+            last_call: None,
             _present: Present::new(SESSIONS, "any"),
         }
     }
@@ -147,7 +151,9 @@ impl Session {
         let chat = self.living().chat.clone();
         let user = self.seed.me.user;
         let number = self.line_number;
-        let positions = async move { chat.positions(user).await };
+        let call_only = self.seed.me.pass.is_some();
+        let positions =
+            async move { if call_only { Ok(Vec::new()) } else { chat.positions(user).await } };
         let done = positions.into_actor(self).map(move |positions, session, ctx| {
             let current = number == session.line_number && session.line.is_some();
             let loaded = positions.map(|positions| {
@@ -312,6 +318,7 @@ impl Actor for Session {
         let entry = Entry {
             session: self.seed.id,
             device: self.seed.me.device,
+            call_only: self.seed.me.pass.is_some(),
             attached: self.attached.clone(),
             told: self.told.clone(),
             actor: ctx.myself(),
@@ -325,6 +332,7 @@ impl Actor for Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.living().switchboard.registry.remove(self.seed.me.user, self.seed.id);
+        self.living().calls.lost(self.seed.id);
         if let Some(line) = &self.line {
             line.close(Close::Lost);
         }

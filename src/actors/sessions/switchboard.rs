@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use base::ids::{ConversationId, DeviceId, UserId};
+use base::ids::{ConversationId, DeviceId, SessionId, UserId};
 
 use super::line::Close;
 use super::outgoing::Outgoing;
@@ -23,6 +23,9 @@ impl Switchboard {
     pub fn announce(&self, people: &[UserId], event: &Outgoing) {
         for user in people {
             self.registry.each(*user, |entry| {
+                if entry.call_only {
+                    return;
+                }
                 if entry.actor.tell(Deliver(event.clone())) == Err(Undelivered::Full) {
                     dropped("session-full");
                     entry.missed();
@@ -36,12 +39,25 @@ impl Switchboard {
     pub fn tell_known(&self, people: &[UserId], conversation: ConversationId, seq: i64) {
         for user in people {
             self.registry.each(*user, |entry| {
+                if entry.call_only {
+                    return;
+                }
                 if entry.actor.tell(Known { conversation, seq }) == Err(Undelivered::Full) {
                     dropped("session-full");
                     entry.missed();
                 }
             });
         }
+    }
+
+    /// Tells one session; false if it is no more. What does not fit its mailbox is lost to it and
+    /// counted: a device that is so far behind is about to be ended.
+    pub fn tell_session(&self, user: UserId, session: SessionId, event: &Outgoing) -> bool {
+        let Some(entry) = self.registry.one(user, session) else { return false };
+        if entry.actor.tell(Deliver(event.clone())) == Err(Undelivered::Full) {
+            dropped("session-full");
+        }
+        true
     }
 
     /// Tells every session to look into the database, since news may have been lost.

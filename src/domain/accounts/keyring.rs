@@ -10,7 +10,10 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base::clock::Clock;
 use base::ids::{DeviceId, KeyId, UserId};
 use base::secret::Secret;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use store::Store;
 
@@ -54,6 +57,8 @@ struct Claims {
 }
 
 const AUDIENCE: &str = "securevox";
+/// The type of access tokens (RFC 9068).
+const ACCESS: &str = "at+jwt";
 
 impl Keyring {
     /// Loads the keys; makes the first one where there is none.
@@ -89,11 +94,7 @@ impl Keyring {
         bearer: Bearer,
         lifetime: std::time::Duration,
     ) -> Result<Secret<String>, Error> {
-        let ring = self.ring.load();
         let now = self.clock.now();
-        let mut header = Header::new(Algorithm::EdDSA);
-        header.typ = Some("at+jwt".to_owned()); // RFC 9068
-        header.kid = Some(ring.active.to_string());
         let claims = Claims {
             iss: self.issuer.to_string(),
             aud: AUDIENCE.to_owned(),
@@ -102,9 +103,7 @@ impl Keyring {
             iat: now.seconds(),
             exp: (now + lifetime).seconds(),
         };
-        jsonwebtoken::encode(&header, &claims, &ring.signing)
-            .map(Secret::new)
-            .map_err(|e| Error::Internal(format!("an access token cannot be signed: {e}")))
+        self.encode(ACCESS, &claims)
     }
 
     /// Who a token speaks for; whether that device is still signed in is another question.
@@ -112,23 +111,55 @@ impl Keyring {
     /// # Errors
     /// [`Error::InvalidToken`].
     pub fn check(&self, token: &str) -> Result<Bearer, Error> {
+        let claims: Claims = self.decode(ACCESS, AUDIENCE, token)?;
+        if claims.exp <= self.clock.now().seconds() {
+            return Err(Error::InvalidToken);
+        }
+        Ok(Bearer { user: claims.sub, device: claims.device })
+    }
+
+    /// Who issues our tokens.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// A signed token of this type that makes these claims.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the key cannot sign.
+    pub fn encode(&self, kind: &str, claims: &impl Serialize) -> Result<Secret<String>, Error> {
+        let ring = self.ring.load();
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.typ = Some(kind.to_owned());
+        header.kid = Some(ring.active.to_string());
+        jsonwebtoken::encode(&header, claims, &ring.signing)
+            .map(Secret::new)
+            .map_err(|e| Error::Internal(format!("a token cannot be signed: {e}")))
+    }
+
+    /// The claims of a token of this type that we signed for `audience`. Whether its time is over
+    /// is for the caller to see.
+    ///
+    /// # Errors
+    /// [`Error::InvalidToken`].
+    pub fn decode<C: DeserializeOwned>(
+        &self,
+        kind: &str,
+        audience: &str,
+        token: &str,
+    ) -> Result<C, Error> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| Error::InvalidToken)?;
-        if header.alg != Algorithm::EdDSA || header.typ.as_deref() != Some("at+jwt") {
+        if header.alg != Algorithm::EdDSA || header.typ.as_deref() != Some(kind) {
             return Err(Error::InvalidToken);
         }
         let ring = self.ring.load();
         let key = header.kid.and_then(|kid| ring.checking.get(&kid)).ok_or(Error::InvalidToken)?;
         let mut rules = Validation::new(Algorithm::EdDSA);
-        rules.set_audience(&[AUDIENCE]);
+        rules.set_audience(&[audience]);
         rules.set_issuer(&[&*self.issuer]);
-        rules.validate_exp = false; // by our clock, below
-        let claims = jsonwebtoken::decode::<Claims>(token, key, &rules)
-            .map_err(|_| Error::InvalidToken)?
-            .claims;
-        if claims.exp <= self.clock.now().seconds() {
-            return Err(Error::InvalidToken);
-        }
-        Ok(Bearer { user: claims.sub, device: claims.device })
+        rules.validate_exp = false; // by our clock
+        let token = jsonwebtoken::decode::<C>(token, key, &rules);
+        Ok(token.map_err(|_| Error::InvalidToken)?.claims)
     }
 
     /// The refresh token that follows `token`: only who has the key can tell, and always the same
@@ -157,7 +188,7 @@ impl Keyring {
             alg: "EdDSA",
             r#use: "sig",
             kid: id.to_string(),
-            x: base64url(key),
+            x: URL_SAFE_NO_PAD.encode(key),
         });
         Jwks { keys: keys.collect() }
     }
@@ -190,31 +221,4 @@ async fn load(store: &Store) -> Result<Ring, Error> {
         checking: checking.collect(),
         public: keys.iter().map(|key| (key.id, key.public.clone())).collect(),
     })
-}
-
-/// base64url without padding (RFC 4648 §5).
-fn base64url(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let bits =
-            chunk.iter().enumerate().fold(0u32, |n, (i, b)| n | u32::from(*b) << (16 - 8 * i));
-        for i in 0..=chunk.len() {
-            text.push(char::from(ALPHABET[(bits >> (18 - 6 * i)) as usize & 63]));
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn base64url_is_that_of_the_rfc() {
-        for (bytes, text) in
-            [("", ""), ("f", "Zg"), ("fo", "Zm8"), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
-        {
-            assert_eq!(super::base64url(bytes.as_bytes()), text);
-        }
-        assert_eq!(super::base64url(&[0xfb, 0xff]), "-_8");
-    }
 }

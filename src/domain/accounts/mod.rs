@@ -41,6 +41,18 @@ pub struct Me {
     pub phone: String,
     /// What the person may do here.
     pub role: Role,
+    /// The one call that a call token opens, and nothing else.
+    #[serde(skip)]
+    pub pass: Option<Pass>,
+}
+
+/// What a call token opens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pass {
+    /// The name of the session.
+    pub session: String,
+    /// Whether its holder may mute and put out others.
+    pub moderates: bool,
 }
 
 /// The deeds of this area; cheap to clone.
@@ -132,6 +144,7 @@ impl Accounts {
             name: found.user.name,
             phone: found.user.phone,
             role: found.user.role,
+            pass: None,
         })
     }
 

@@ -173,15 +173,20 @@ impl Gate {
         let services = self.services.clone();
         async move {
             let shared = |e| -> Arc<dyn Fault + Send + Sync> { Arc::new(e) };
-            let me = services.accounts.identify(&token).await.map_err(shared)?;
-            let (user_id, device_id) = (me.user, me.device);
+            let called = services.living.calls.deeds.identify(&token).await;
+            let called = called.map_err(|e| -> Arc<dyn Fault + Send + Sync> { Arc::new(e) })?;
+            let me = match called {
+                Some(me) => me,
+                None => services.accounts.identify(&token).await.map_err(shared)?,
+            };
+            let (user_id, device_id, guest) = (me.user, me.device, me.pass.is_some());
             let session = services
                 .living
                 .attach(me, line)
                 .await
                 .map_err(|e| -> Arc<dyn Fault + Send + Sync> { Arc::new(e) })?;
             // A device signed out a moment ago either finds this session or is found here.
-            if let Err(error) = services.accounts.confirm(user_id, device_id).await {
+            if !guest && let Err(error) = services.accounts.confirm(user_id, device_id).await {
                 if matches!(error, accounts::Error::InvalidToken) {
                     session.end();
                 }

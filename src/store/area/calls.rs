@@ -149,19 +149,24 @@ fn note(c: &mut Conn, topic: &str, news: Value, now: Time) -> QueryResult<()> {
     Ok(())
 }
 
-pub(crate) fn close_calls(c: &mut Conn, now: Time) -> QueryResult<usize> {
-    let open = calls::table.filter(calls::ended_at.is_null());
-    let ids: Vec<CallId> = open.select(calls::id).load(c)?;
-    for id in &ids {
-        let rang = call_people::table
-            .filter(call_people::call_id.eq(Sql(*id)))
-            .filter(call_people::outcome.eq(CallOutcome::Called));
-        diesel::update(rang).set(call_people::outcome.eq(CallOutcome::Missed)).execute(c)?;
+pub(crate) fn open_calls(c: &mut Conn) -> QueryResult<Vec<CallId>> {
+    calls::table.filter(calls::ended_at.is_null()).order(calls::id).select(calls::id).load(c)
+}
+
+pub(crate) fn close_calls(c: &mut Conn, ids: Vec<CallId>, now: Time) -> QueryResult<usize> {
+    let mut closed = 0;
+    for id in ids {
+        let open = calls::table.find(Sql(id)).filter(calls::ended_at.is_null());
+        let end = (calls::ended_at.eq(Sql(now)), calls::reason.eq(CallReason::Failed));
+        if diesel::update(open).set(end).execute(c)? == 1 {
+            closed += 1;
+            let rang = call_people::table
+                .filter(call_people::call_id.eq(Sql(id)))
+                .filter(call_people::outcome.eq(CallOutcome::Called));
+            diesel::update(rang).set(call_people::outcome.eq(CallOutcome::Missed)).execute(c)?;
+        }
     }
-    let open = calls::table.filter(calls::ended_at.is_null());
-    diesel::update(open)
-        .set((calls::ended_at.eq(Sql(now)), calls::reason.eq(CallReason::Failed)))
-        .execute(c)
+    Ok(closed)
 }
 
 pub(crate) fn calls_of(

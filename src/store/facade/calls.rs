@@ -43,9 +43,14 @@ impl Store {
         change!(self, calls::end_call(end, now))
     }
 
-    /// Closes what a server that failed left open; how many there were.
-    pub async fn close_calls(&self, now: Time) -> Result<usize> {
-        change!(self, calls::close_calls(now))
+    /// The calls that nobody has closed.
+    pub async fn open_calls(&self) -> Result<Vec<CallId>> {
+        look!(self, calls::open_calls())
+    }
+
+    /// Closes calls that a server or a room left open when it failed; how many of them were open.
+    pub async fn close_calls(&self, ids: Vec<CallId>, now: Time) -> Result<usize> {
+        change!(self, calls::close_calls(ids, now))
     }
 
     /// The calls that concerned a person, the newest first. `before` is the last one of the piece

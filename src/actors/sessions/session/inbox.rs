@@ -4,14 +4,22 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use actix::{ActorContext, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
+use base::fault::Fault;
 use base::ids::ConversationId;
+use futures_util::FutureExt;
+use metrics::counter;
+use tokio::sync::oneshot;
 
 use super::super::SessionHandle;
-use super::super::line::{Close, Line};
+use super::super::line::{Answer, Close, Line};
 use super::super::outgoing::Outgoing;
 use super::super::requests;
 use super::Session;
-use crate::protocol::client::ClientEvent;
+use crate::actors::supervision::Ctx;
+use crate::domain::calls;
+use crate::protocol::client::{CallEvent, ClientEvent};
+use crate::protocol::server::{CallNews, ServerEvent};
+use crate::telemetry::metrics::EVENTS_IN;
 
 /// Told once a session is ready for its socket; a handle that nobody takes lets go by itself.
 pub(super) type AttachReply =
@@ -56,6 +64,7 @@ impl Handler<Open> for Session {
     fn handle(&mut self, Open(number): Open, ctx: &mut Self::Context) {
         if self.line.is_some() && number == self.line_number {
             self.opened = true;
+            self.ring(ctx);
             self.restart_timer(self.living().config.hold(), ctx, Self::release);
         }
     }
@@ -97,13 +106,49 @@ impl Handler<Request> for Session {
             return self.sync(id, sync, ctx);
         }
         let number = self.line_number;
-        let answer = requests::answer(self.living(), self.seed.me.user, event);
+        let answer = match event {
+            ClientEvent::Call(event) => self.ask_calls(event).boxed_local(),
+            _ if self.seed.me.pass.is_some() => {
+                let refused = Arc::new(calls::Error::CallOnly);
+                std::future::ready(Err(refused as _)).boxed_local()
+            }
+            event => requests::answer(self.living(), self.seed.me.user, event).boxed_local(),
+        };
         ctx.spawn(answer.into_actor(self).map(move |answer, session, ctx| {
             session.in_flight -= 1;
             if number == session.line_number {
                 session.reply(id, answer, ctx);
             }
         }));
+    }
+}
+
+impl Session {
+    /// Asks calls, after what was asked before.
+    fn ask_calls(&mut self, event: CallEvent) -> impl Future<Output = Answer> + use<> {
+        counter!(EVENTS_IN, "event" => event.name()).increment(1);
+        let (done, next) = oneshot::channel::<()>();
+        let before = self.last_call.replace(next);
+        let (calls, seed) = (self.living().calls.clone(), self.seed.clone());
+        async move {
+            if let Some(before) = before {
+                let _ = before.await; // it ends when the one before is answered or given up
+            }
+            let answer = calls.answer(&seed.me, seed.id, event).await;
+            drop(done);
+            answer.map_err(|error| -> Arc<dyn Fault + Send + Sync> { Arc::new(error) })
+        }
+    }
+
+    /// Tells a device that has just come of the calls that ring for its person.
+    fn ring(&mut self, ctx: &mut Ctx<Self>) {
+        if self.seed.me.pass.is_some() {
+            return;
+        }
+        for call in self.living().calls.ringing(self.seed.me.user) {
+            let news = ServerEvent::Call(CallNews::IncomingCall(call));
+            self.send_event(Outgoing::new(&news), ctx);
+        }
     }
 }
 

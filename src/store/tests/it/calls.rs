@@ -75,9 +75,12 @@ async fn whoever_was_called_is_told_through_the_outbox(store: Store) {
 async fn what_a_failed_server_left_open_is_closed(store: Store) {
     let [ann, bob, _] = people(&store).await;
     let new = call(ann, &[bob]);
+    let id = new.id;
     store.begin_call(new, T0).await.unwrap();
-    assert_eq!(store.close_calls(at(100)).await.unwrap(), 1);
-    assert_eq!(store.close_calls(at(101)).await.unwrap(), 0);
+    assert_eq!(store.open_calls().await.unwrap(), [id]);
+    assert_eq!(store.close_calls(vec![id], at(100)).await.unwrap(), 1);
+    assert_eq!(store.close_calls(vec![id], at(101)).await.unwrap(), 0);
+    assert!(store.open_calls().await.unwrap().is_empty());
 
     let [record] = &store.calls_of(bob, None, 10).await.unwrap()[..] else { panic!("one record") };
     assert_eq!(record.call.reason, Some(CallReason::Failed));

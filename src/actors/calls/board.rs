@@ -1,0 +1,246 @@
+//! Which calls go on at this node, who is in them, and for whom they ring.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base::ids::{CallId, ConversationId, SessionId, UserId};
+use metrics::gauge;
+use tokio::sync::watch;
+
+use super::room::Room;
+use crate::actors::supervision::Ref;
+use crate::domain::calls::{Error, Seat};
+use crate::protocol::calls::{ActiveCall, IncomingCall};
+use crate::telemetry::metrics::CALLS;
+
+/// What there can be only one call for at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    /// These two people, the lower id first.
+    Pair(UserId, UserId),
+    /// This conversation.
+    Conversation(ConversationId),
+    /// This name of a session.
+    Name(String),
+}
+
+/// What is known of a call outside its room.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Standing {
+    /// Who is in it.
+    pub(super) seats: Vec<Seat>,
+    /// Whose devices ring, and what those are told that come meanwhile.
+    pub(super) ringing: Vec<(UserId, IncomingCall)>,
+    /// For statistics.
+    pub(super) active: Option<ActiveCall>,
+}
+
+type Life = Option<Result<Ref<Room>, ()>>;
+
+struct Entry {
+    key: Key,
+    conversation: Option<ConversationId>,
+    room: watch::Sender<Life>,
+    standing: Standing,
+}
+
+#[derive(Default)]
+struct Calls {
+    all: HashMap<CallId, Entry>,
+    by_key: HashMap<Key, CallId>,
+    by_session: HashMap<SessionId, HashSet<CallId>>,
+    by_user: HashMap<UserId, HashSet<CallId>>,
+    rings: HashMap<UserId, HashSet<CallId>>,
+}
+
+/// The board; cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct Board(Arc<Mutex<Calls>>);
+
+/// The way to a room that is there or on its way.
+pub(super) struct Found {
+    /// Which call.
+    pub(super) id: CallId,
+    /// The conversation it belongs to.
+    pub(super) conversation: Option<ConversationId>,
+    /// The name by which it is entered.
+    pub(super) name: Option<String>,
+    room: watch::Receiver<Life>,
+}
+
+/// How long a call that is about to begin may take.
+const BEGIN: Duration = Duration::from_secs(5);
+
+impl Found {
+    /// Its room, once it lives.
+    pub(super) async fn room(mut self) -> Result<Ref<Room>, Error> {
+        let begun = tokio::time::timeout(BEGIN, self.room.wait_for(Option::is_some)).await;
+        match begun {
+            Ok(Ok(life)) => life.clone().unwrap_or(Err(())).map_err(|()| Error::Unavailable),
+            _ => Err(Error::Unavailable),
+        }
+    }
+}
+
+impl Board {
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the place of a new call, unless there is one under this key, or `most` in all.
+    ///
+    /// # Errors
+    /// `Ok` of the call that is there in the error; [`Error::TooManyCalls`].
+    pub(super) fn reserve(
+        &self,
+        id: CallId,
+        key: Key,
+        conversation: Option<ConversationId>,
+        most: usize,
+    ) -> Result<(), Result<Found, Error>> {
+        let mut calls = self.calls();
+        if let Some(there) = calls.by_key.get(&key) {
+            return Err(calls.found(*there).ok_or(Error::Unavailable));
+        }
+        if calls.all.len() >= most {
+            return Err(Err(Error::TooManyCalls));
+        }
+        calls.by_key.insert(key.clone(), id);
+        let entry = Entry {
+            key,
+            conversation,
+            room: watch::Sender::new(None),
+            standing: Standing::default(),
+        };
+        calls.all.insert(id, entry);
+        gauge!(CALLS).increment(1.0);
+        Ok(())
+    }
+
+    /// The room of a reserved call lives, or could not be started.
+    pub(super) fn begun(&self, id: CallId, room: Result<Ref<Room>, ()>) {
+        let failed = room.is_err();
+        if let Some(entry) = self.calls().all.get(&id) {
+            entry.room.send_replace(Some(room));
+        }
+        if failed {
+            self.remove(id);
+        }
+    }
+
+    /// The call is over.
+    pub(super) fn remove(&self, id: CallId) {
+        self.stand(id, Standing::default());
+        let mut calls = self.calls();
+        if let Some(entry) = calls.all.remove(&id) {
+            calls.by_key.remove(&entry.key);
+            gauge!(CALLS).decrement(1.0);
+        }
+    }
+
+    /// The standing of a call has changed.
+    pub(super) fn stand(&self, id: CallId, standing: Standing) {
+        let mut guard = self.calls();
+        let calls = &mut *guard;
+        let Some(entry) = calls.all.get_mut(&id) else { return };
+        let old = std::mem::replace(&mut entry.standing, standing);
+        for seat in &old.seats {
+            strike(&mut calls.by_session, seat.session, id);
+            strike(&mut calls.by_user, seat.user, id);
+        }
+        for (user, _) in &old.ringing {
+            strike(&mut calls.rings, *user, id);
+        }
+        for seat in &entry.standing.seats {
+            calls.by_session.entry(seat.session).or_default().insert(id);
+            calls.by_user.entry(seat.user).or_default().insert(id);
+        }
+        for (user, _) in &entry.standing.ringing {
+            calls.rings.entry(*user).or_default().insert(id);
+        }
+    }
+
+    /// A call by its id.
+    pub(super) fn by_id(&self, id: CallId) -> Option<Found> {
+        self.calls().found(id)
+    }
+
+    /// A call by its key.
+    pub(super) fn by_key(&self, key: &Key) -> Option<Found> {
+        let calls = self.calls();
+        calls.by_key.get(key).and_then(|id| calls.found(*id))
+    }
+
+    /// The only call in which this session takes part.
+    pub(super) fn only_of(&self, session: SessionId) -> Option<Found> {
+        let calls = self.calls();
+        let mut ids = calls.by_session.get(&session)?.iter();
+        let (id, more) = (ids.next()?, ids.next());
+        if more.is_some() { None } else { calls.found(*id) }
+    }
+
+    /// The calls in which this session takes part.
+    pub(super) fn of_session(&self, session: SessionId) -> Vec<Found> {
+        let calls = self.calls();
+        let ids = calls.by_session.get(&session).into_iter().flatten();
+        ids.filter_map(|id| calls.found(*id)).collect()
+    }
+
+    /// Whether this person is in a call other than this one.
+    pub(super) fn is_busy(&self, user: UserId, but: Option<CallId>) -> bool {
+        let calls = self.calls();
+        calls.by_user.get(&user).is_some_and(|ids| ids.iter().any(|id| Some(*id) != but))
+    }
+
+    /// The calls that ring for this person.
+    pub(super) fn ringing(&self, user: UserId) -> Vec<IncomingCall> {
+        let calls = self.calls();
+        let ids = calls.rings.get(&user).into_iter().flatten();
+        let entries = ids.filter_map(|id| calls.all.get(id));
+        let rings = entries.flat_map(|entry| &entry.standing.ringing);
+        rings.filter(|(whom, _)| *whom == user).map(|(_, call)| call.clone()).collect()
+    }
+
+    /// The calls that go on: all, or those of one person.
+    pub(super) fn active(&self, of: Option<UserId>) -> (Vec<ActiveCall>, usize) {
+        let calls = self.calls();
+        let mine = |entry: &&Entry| {
+            of.is_none_or(|user| entry.standing.seats.iter().any(|seat| seat.user == user))
+        };
+        let shown = calls.all.values().filter(mine);
+        (shown.filter_map(|entry| entry.standing.active.clone()).collect(), calls.all.len())
+    }
+
+    /// The rooms of all calls.
+    pub(super) fn rooms(&self) -> Vec<(CallId, Ref<Room>)> {
+        let calls = self.calls();
+        let rooms = calls.all.iter().filter_map(|(id, entry)| {
+            let life = entry.room.borrow().clone();
+            Some((*id, life?.ok()?))
+        });
+        rooms.collect()
+    }
+
+    /// The ids of all calls.
+    pub(super) fn ids(&self) -> Vec<CallId> {
+        self.calls().all.keys().copied().collect()
+    }
+}
+
+impl Calls {
+    fn found(&self, id: CallId) -> Option<Found> {
+        let entry = self.all.get(&id)?;
+        let name = if let Key::Name(name) = &entry.key { Some(name.clone()) } else { None };
+        Some(Found { id, conversation: entry.conversation, name, room: entry.room.subscribe() })
+    }
+}
+
+fn strike<K: std::hash::Hash + Eq>(map: &mut HashMap<K, HashSet<CallId>>, key: K, id: CallId) {
+    if let std::collections::hash_map::Entry::Occupied(mut ids) = map.entry(key) {
+        ids.get_mut().remove(&id);
+        if ids.get().is_empty() {
+            ids.remove();
+        }
+    }
+}

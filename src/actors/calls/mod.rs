@@ -1,0 +1,197 @@
+//! Calls: the way to every room, and rooms themselves.
+
+mod board;
+mod requests;
+mod room;
+
+pub use room::Room;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use base::ids::{CallId, SessionId, UserId};
+use tokio::sync::Semaphore;
+
+use self::board::{Board, Found, Key};
+use self::room::{Ask, Lost, Seed, What};
+use super::media::MEDIA;
+use super::sessions::Switchboard;
+use super::supervision::{Nursery, Place, Ref};
+use crate::domain::accounts::Me;
+use crate::domain::calls::{Among, Begin, Callee, Calls as Deeds, Error, Seat, Shape, person};
+use crate::protocol::calls::{self as wire, CallStarted, IncomingCall, Mode};
+
+/// Finds, begins and asks calls; cheap to clone.
+#[derive(Clone)]
+pub struct Calls {
+    nursery: Nursery<Room>,
+    board: Board,
+    /// Places for devices in all calls.
+    places: Arc<Semaphore>,
+    switchboard: Switchboard,
+    /// The deeds of calls.
+    pub deeds: Deeds,
+    media: super::media::Settings,
+    next_thread: Arc<AtomicUsize>,
+}
+
+impl Calls {
+    /// Puts the parts together.
+    pub fn new(
+        nursery: Nursery<Room>,
+        switchboard: Switchboard,
+        deeds: Deeds,
+        media: super::media::Settings,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(deeds.config().max_in_calls));
+        Self {
+            nursery,
+            board: Board::default(),
+            places,
+            switchboard,
+            deeds,
+            media,
+            next_thread: Arc::default(),
+        }
+    }
+
+    /// Begins a call, or finds the one that goes on between the same people: whoever is called
+    /// there says yes by calling.
+    async fn start(&self, me: &Me, start: &wire::StartCall) -> Result<CallStarted, Error> {
+        let Among { shape, conversation, others } = self.deeds.among(me, start).await?;
+        let key = match (shape, conversation, &others[..]) {
+            (Shape::Direct, _, [other]) => Key::Pair(me.user.min(*other), me.user.max(*other)),
+            (_, Some(conversation), _) => Key::Conversation(conversation),
+            _ => return Err(Error::OneOf),
+        };
+        let callee = |user: &UserId| Callee { user: *user, busy: self.board.is_busy(*user, None) };
+        let begin = Begin {
+            id: CallId::new(),
+            shape,
+            conversation,
+            name: None,
+            by: person(me),
+            media: start.media,
+            callees: others.iter().map(callee).collect(),
+        };
+        let ring_timeout = self.deeds.config().ring_seconds;
+        let mode = if shape == Shape::Direct { Mode::P2p } else { Mode::Sfu };
+        match self.board.reserve(begin.id, key, conversation, self.deeds.config().max_calls) {
+            Ok(()) => {
+                let call_id = begin.id;
+                self.begin(begin).await?;
+                Ok(CallStarted { call_id, mode, ring_timeout })
+            }
+            Err(found) => {
+                let found = found?;
+                let call_id = found.id;
+                let room = found.room().await?;
+                let seat = seat(me, SessionId::new());
+                match ask(&room, seat, me, What::Accept).await {
+                    Ok(_) | Err(Error::NotRinging) => {}
+                    Err(error) => return Err(error),
+                }
+                let mode = room.ask(room::Mode).await.map_err(|_| Error::Unavailable)?;
+                Ok(CallStarted { call_id, mode, ring_timeout })
+            }
+        }
+    }
+
+    /// Brings the room of a reserved call to life, after it is written down.
+    async fn begin(&self, begin: Begin) -> Result<Ref<Room>, Error> {
+        let id = begin.id;
+        if let Err(error) = self.deeds.write_begin(&begin).await {
+            self.board.begun(id, Err(()));
+            return Err(error);
+        }
+        let thread = self.next_thread.fetch_add(1, Ordering::Relaxed);
+        let seed = Arc::new(Seed::new(
+            begin,
+            self.deeds.clone(),
+            self.switchboard.clone(),
+            self.board.clone(),
+            self.media.clone(),
+        ));
+        let place = Place::Thread(MEDIA, thread);
+        let factory = move |ctx: &mut _| Room::new(seed.clone(), ctx);
+        let started = self.nursery.start_on(place, &id.to_string(), factory).await;
+        let room = started.map_err(|error| {
+            tracing::warn!(%error, "a room did not start");
+        });
+        self.board.begun(id, room.clone());
+        room.map_err(|()| Error::Unavailable)
+    }
+
+    /// The room of the session of this name; a new one if there is none.
+    async fn session_room(&self, me: &Me, name: &str) -> Result<Ref<Room>, Error> {
+        let begin = Begin {
+            id: CallId::new(),
+            shape: Shape::Session,
+            conversation: None,
+            name: Some(name.to_owned()),
+            by: person(me),
+            media: wire::Media::Video,
+            callees: Vec::new(),
+        };
+        let key = Key::Name(name.to_owned());
+        match self.board.reserve(begin.id, key, None, self.deeds.config().max_calls) {
+            Ok(()) => self.begin(begin).await,
+            Err(found) => found?.room().await,
+        }
+    }
+
+    /// What a device is told that comes while it rings.
+    pub fn ringing(&self, user: UserId) -> Vec<IncomingCall> {
+        self.board.ringing(user)
+    }
+
+    /// A session is no more: it leaves its calls.
+    pub fn lost(&self, session: SessionId) {
+        for (_, room) in self.rooms_of(session) {
+            let _ = room.insist(Lost(session)); // a room that is gone has nobody in it
+        }
+    }
+
+    fn rooms_of(&self, session: SessionId) -> Vec<(CallId, Ref<Room>)> {
+        let ids: Vec<_> =
+            self.board.of_session(session).into_iter().map(|found| found.id).collect();
+        self.board.rooms().into_iter().filter(|(id, _)| ids.contains(id)).collect()
+    }
+
+    /// What goes on: all of it, or what one person is in.
+    pub fn stats(&self, of: Option<UserId>) -> wire::CallStats {
+        let (active_calls, total_active_calls) = self.board.active(of);
+        let connected_users = self.switchboard.connected();
+        wire::CallStats { active_calls, total_active_calls, connected_users }
+    }
+
+    /// All calls, as operators see them.
+    pub async fn views(&self) -> Vec<wire::CallView> {
+        let mut views = Vec::new();
+        for (_, room) in self.board.rooms() {
+            if let Ok(view) = room.ask(room::View).await {
+                views.push(view);
+            }
+        }
+        views.sort_by_key(|view| view.call_id);
+        views
+    }
+
+    /// The ids of all calls that go on here.
+    pub fn ids(&self) -> Vec<CallId> {
+        self.board.ids()
+    }
+
+    fn found(&self, id: CallId) -> Result<Found, Error> {
+        self.board.by_id(id).ok_or(Error::NoSuchCall)
+    }
+}
+
+fn seat(me: &Me, session: SessionId) -> Seat {
+    Seat { user: me.user, device: me.device, session, guest: me.pass.is_some() }
+}
+
+async fn ask(room: &Ref<Room>, seat: Seat, me: &Me, what: What) -> Result<String, Error> {
+    let name = me.name.clone();
+    room.ask(Ask { seat, name, what }).await.unwrap_or(Err(Error::Unavailable))
+}

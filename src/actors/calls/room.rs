@@ -1,0 +1,179 @@
+//! One call's room: the call itself, and once media travels through the server, its stage.
+//!
+//! What the call has come to is kept beside the actor after every step, so that a new life goes on
+//! where the last whole step ended: it counts one more epoch, and its clients offer again.
+
+mod inbox;
+mod media;
+mod seed;
+
+pub(super) use inbox::{Ask, Lost, Mode, View, What};
+pub(super) use seed::Seed;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, SpawnHandle, WrapFuture};
+use base::backoff::Backoff;
+use metrics::{counter, histogram};
+
+use self::media::Stage;
+use super::board::Standing;
+use crate::actors::supervision::Ctx;
+use crate::domain::calls::{Call, Change, Error, To, participant_name, view};
+use crate::protocol::calls as wire;
+use crate::protocol::server::CallNews;
+use crate::telemetry::metrics::{CALL_SECONDS, CALLS_ENDED};
+
+/// How long until a database that did not take the end of a call is told again.
+const AGAIN: Backoff = Backoff { first: Duration::from_millis(200), most: Duration::from_secs(10) };
+
+/// The actor.
+pub struct Room {
+    seed: Arc<Seed>,
+    call: Call,
+    /// Where media is forwarded; there once it travels through the server.
+    stage: Option<Stage>,
+    /// How each participant's media travelled lately.
+    quality: HashMap<u32, wire::Quality>,
+    timer: Option<SpawnHandle>,
+    /// The end is being written down.
+    closing: bool,
+}
+
+crate::actors::supervision::supervised!(Room);
+
+impl Room {
+    /// A room that goes on where the last one ended.
+    pub(super) fn new(seed: Arc<Seed>, _: &mut Ctx<Self>) -> Self {
+        let call = seed.recall();
+        Self { seed, call, stage: None, quality: HashMap::new(), timer: None, closing: false }
+    }
+
+    /// Does what a step of the call has led to, and remembers where it stands.
+    fn step(&mut self, ctx: &mut Ctx<Self>) {
+        for change in self.call.take_changes() {
+            self.follow(change, ctx);
+        }
+        for (to, news) in self.call.take_news() {
+            self.seed.tell(&to, news);
+        }
+        self.seed.remember(&self.call);
+        if let Some(reason) = self.call.ended() {
+            return self.close(reason, ctx);
+        }
+        self.seed.board.stand(self.call.id(), self.standing());
+        if let Some(timer) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        if let Some(due) = self.call.due() {
+            let wait = due.since(self.seed.deeds.clock().now());
+            self.timer = Some(ctx.run_later(wait, |room, ctx| {
+                room.timer = None;
+                room.call.timeout(room.seed.deeds.clock().now());
+                room.step(ctx);
+            }));
+        }
+    }
+
+    fn follow(&mut self, change: Change, ctx: &mut Ctx<Self>) {
+        match change {
+            Change::Answered => {
+                let (deeds, id) = (self.seed.deeds.clone(), self.call.id());
+                // Written again with the end: if this is lost, only a crash shows it.
+                let written = async move { deeds.write_answered(id).await };
+                ctx.spawn(written.into_actor(self).map(|written, _, _| {
+                    if let Err(error) = written {
+                        tracing::warn!(%error, "an answer could not be written down");
+                    }
+                }));
+            }
+            Change::Upgraded => self.raise(ctx),
+            Change::In(number) => self.enter(number),
+            Change::Out(number, _) => {
+                self.quality.remove(&number);
+                self.seed.free(number);
+                self.exit(number);
+            }
+            Change::Switched(number, what, on) => self.switch(number, what, on),
+        }
+    }
+
+    /// Tells all participants.
+    fn tell_participants(&self, but: Option<u32>, news: &CallNews) {
+        for (number, participant) in self.call.participants() {
+            if Some(number) != but {
+                self.seed.tell(&To::Seat(participant.seat), news.clone());
+            }
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        let seats = self.call.participants().map(|(_, participant)| participant.seat);
+        Standing {
+            seats: seats.collect(),
+            ringing: self.call.ringing_calls(),
+            active: Some(self.call.active()),
+        }
+    }
+
+    /// Writes the end down, again and again until it is, then goes.
+    fn close(&mut self, reason: wire::Reason, ctx: &mut Ctx<Self>) {
+        self.stage = None;
+        if std::mem::replace(&mut self.closing, true) {
+            return;
+        }
+        let active = self.call.active();
+        counter!(CALLS_ENDED, "reason" => super::requests::word(&reason)).increment(1);
+        let now = self.seed.deeds.clock().now();
+        histogram!(CALL_SECONDS).record(now.since(active.started_at).as_secs_f64());
+        self.seed.board.remove(self.call.id());
+        let (deeds, end) = (self.seed.deeds.clone(), self.call.record(reason, now));
+        let written = async move {
+            for attempt in 1.. {
+                match deeds.write_end(end.clone()).await {
+                    Ok(()) => break,
+                    Err(error) => {
+                        tracing::warn!(%error, "the end of a call could not be written down");
+                        tokio::time::sleep(AGAIN.delay(attempt, 0.0)).await;
+                    }
+                }
+            }
+        };
+        ctx.spawn(written.into_actor(self).map(|(), _, ctx| ctx.stop()));
+    }
+
+    fn view(&self, path: &str) -> wire::CallView {
+        let active = self.call.active();
+        let quality = self.quality.iter();
+        wire::CallView {
+            call_id: active.call_id,
+            session_id: active.session_id,
+            mode: active.mode,
+            epoch: self.call.epoch(),
+            started_at: active.started_at,
+            path: path.to_owned(),
+            participants: self.call.participants().map(|(n, who)| view(n, who)).collect(),
+            quality: quality.map(|(n, q)| (participant_name(*n), q.clone())).collect(),
+        }
+    }
+
+    fn stage(&self) -> Result<&Stage, Error> {
+        self.stage.as_ref().ok_or(Error::Unavailable)
+    }
+}
+
+impl Actor for Room {
+    type Context = Ctx<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if ctx.is_restart() {
+            self.call.restarted();
+        }
+        if self.call.mode() == wire::Mode::Sfu && self.call.ended().is_none() {
+            self.raise(ctx);
+        }
+        self.step(ctx);
+    }
+}

@@ -1,0 +1,266 @@
+//! A room's stage: the part of a call that forwards media, on the thread on which the room lives.
+
+use std::any::Any;
+
+use ::media::{self as sfu, Event, Kind, Layer, Limit, OfferError, Participant, TrackId};
+use actix::{Handler, Message};
+use base::ids::SessionId;
+use metrics::{counter, histogram};
+
+use super::Room;
+use crate::actors::media::{Heard, Lease};
+use crate::actors::supervision::Ctx;
+use crate::domain::calls::{Error, Seat, To, participant_name};
+use crate::protocol::calls as wire;
+use crate::protocol::server::CallNews;
+use crate::telemetry::metrics::{CALL_CONNECTIONS, CALL_FIRST_MEDIA_SECONDS};
+
+/// A place for media; gone when it is dropped.
+pub(super) type Stage = Lease;
+
+/// What happened on the stage.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct OnStage(Vec<Event>);
+
+/// The stage has failed: what the panic said.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct StageFailed(Box<dyn Any + Send>);
+
+impl Room {
+    /// Builds a stage and takes everybody onto it.
+    pub(super) fn raise(&mut self, ctx: &mut Ctx<Self>) {
+        let myself = ctx.myself();
+        let ears = move |heard| {
+            // A room that is gone has no ears, and its stage goes with it.
+            let _ = match heard {
+                Heard::Events(events) => myself.insist(OnStage(events)),
+                Heard::Failed(panic) => myself.insist(StageFailed(panic)),
+            };
+        };
+        let stage = Lease::new(&self.seed.media, ears);
+        let numbers = self.call.participants().map(|(number, who)| (number, who.audio));
+        for (number, audio) in numbers {
+            stage.with(|room, now| {
+                room.join(now, Participant(number));
+                room.mute(now, Participant(number), Kind::Audio, !audio);
+            });
+        }
+        self.stage = Some(stage);
+    }
+
+    pub(super) fn enter(&self, number: u32) {
+        if let Some(stage) = &self.stage {
+            stage.with(|room, now| room.join(now, Participant(number)));
+        }
+    }
+
+    pub(super) fn exit(&self, number: u32) {
+        if let Some(stage) = &self.stage {
+            stage.with(|room, now| room.leave(now, Participant(number)));
+        }
+    }
+
+    pub(super) fn switch(&self, number: u32, what: wire::Media, on: bool) {
+        let kind = match what {
+            wire::Media::Audio => Kind::Audio,
+            wire::Media::Video => Kind::Video,
+        };
+        if let Some(stage) = &self.stage {
+            stage.with(|room, now| room.mute(now, Participant(number), kind, !on));
+        }
+    }
+
+    /// Answers an offer to the server. In a call between two devices it asks for the server.
+    pub(super) fn answer_offer(
+        &mut self,
+        number: u32,
+        seat: Seat,
+        offer: wire::Offer,
+    ) -> Result<(), Error> {
+        let receive = offer
+            .receive
+            .into_iter()
+            .map(|(mid, track)| Ok((mid, self.track_number(&track).ok_or(Error::NoSuchTrack)?)));
+        let publish = offer.publish.into_iter().map(|(mid, publish)| {
+            let source = match publish.source {
+                wire::Source::Microphone => sfu::Source::Microphone,
+                wire::Source::Camera => sfu::Source::Camera,
+                wire::Source::Screen => sfu::Source::Screen,
+                wire::Source::ScreenAudio => sfu::Source::ScreenAudio,
+            };
+            (mid, source)
+        });
+        let offer = sfu::Offer {
+            sdp: offer.sdp,
+            publish: publish.collect(),
+            receive: receive.collect::<Result<_, Error>>()?,
+        };
+        let stage = self.stage()?;
+        if !stage.is_reachable() {
+            return Err(Error::Unavailable);
+        }
+        let answer = stage.with(|room, now| room.offer(now, Participant(number), &offer));
+        let sdp = answer.map_err(|error| match error {
+            OfferError::Unusable(why) => Error::BadOffer(why),
+            OfferError::NoSuchParticipant => Error::NotInCall,
+            OfferError::NoSuchTrack(_) => Error::NoSuchTrack,
+            OfferError::TooMuch => Error::BadOffer("it has more sections than one may have"),
+        })?;
+        let (call_id, epoch) = (self.call.id(), self.call.epoch());
+        let answer = wire::ServerAnswer { call_id, epoch, sdp };
+        self.seed.tell(&To::Seat(seat), CallNews::ServerAnswer(answer));
+        Ok(())
+    }
+
+    /// The most that a participant wants of a track.
+    pub(super) fn limit(&self, session: SessionId, set: &wire::SetLayer) -> Result<(), Error> {
+        let number = self.call.who(session).ok_or(Error::NotInCall)?;
+        let track = self.track_number(&set.track_id).ok_or(Error::NoSuchTrack)?;
+        let limit = match set.max {
+            wire::Layer::High => Limit::Most(Layer::High),
+            wire::Layer::Medium => Limit::Most(Layer::Medium),
+            wire::Layer::Low => Limit::Most(Layer::Low),
+            wire::Layer::Off => Limit::Off,
+        };
+        let stage = self.stage()?;
+        let known = stage.with(|room, now| {
+            let known = room.tracks().iter().any(|info| info.id == track);
+            room.limit(now, Participant(number), track, limit);
+            known
+        });
+        if known { Ok(()) } else { Err(Error::NoSuchTrack) }
+    }
+
+    /// What can be received.
+    pub(super) fn tracks(&self) -> Vec<wire::Track> {
+        let tracks = self.stage.as_ref().map(|stage| stage.with(|room, _| room.tracks()));
+        tracks.unwrap_or_default().iter().map(|info| self.track(info)).collect()
+    }
+
+    /// A track's name tells the life of the room: those of an earlier one are unknown.
+    fn track_name(&self, id: TrackId) -> String {
+        format!("t{}-{}", self.call.epoch(), id.0)
+    }
+
+    fn track_number(&self, name: &str) -> Option<TrackId> {
+        let (epoch, number) = name.strip_prefix('t')?.split_once('-')?;
+        (epoch.parse() == Ok(self.call.epoch())).then_some(TrackId(number.parse().ok()?))
+    }
+
+    fn track(&self, info: &sfu::TrackInfo) -> wire::Track {
+        wire::Track {
+            track_id: self.track_name(info.id),
+            participant_id: participant_name(info.owner.0),
+            kind: match info.kind {
+                Kind::Audio => wire::Media::Audio,
+                Kind::Video => wire::Media::Video,
+            },
+            source: match info.source {
+                sfu::Source::Microphone => wire::Source::Microphone,
+                sfu::Source::Camera => wire::Source::Camera,
+                sfu::Source::Screen => wire::Source::Screen,
+                sfu::Source::ScreenAudio => wire::Source::ScreenAudio,
+            },
+            layers: info.layers.iter().map(|layer| layer_word(*layer)).collect(),
+        }
+    }
+
+    fn tell_one(&self, number: u32, news: CallNews) {
+        let seat = self.call.participants().find(|(n, _)| *n == number).map(|(_, who)| who.seat);
+        if let Some(seat) = seat {
+            self.seed.tell(&To::Seat(seat), news);
+        }
+    }
+
+    fn on_stage(&mut self, event: Event) {
+        let call_id = self.call.id();
+        match event {
+            Event::Connected(_) => {
+                counter!(CALL_CONNECTIONS, "outcome" => "connected").increment(1);
+            }
+            Event::Gone(_, why) => {
+                let outcome = match why {
+                    sfu::Gone::Closed => "closed",
+                    sfu::Gone::Silent => "silent",
+                    sfu::Gone::Handshake => "failed",
+                };
+                counter!(CALL_CONNECTIONS, "outcome" => outcome).increment(1);
+            }
+            Event::FirstMedia(_, after) => {
+                histogram!(CALL_FIRST_MEDIA_SECONDS).record(after.as_secs_f64());
+            }
+            Event::Published(info) => {
+                let track = self.track(&info);
+                let news = wire::TrackPublished { call_id, track };
+                self.tell_participants(Some(info.owner.0), &CallNews::TrackPublished(news));
+            }
+            Event::Unpublished(id, owner) => {
+                let news = wire::TrackUnpublished {
+                    call_id,
+                    track_id: self.track_name(id),
+                    participant_id: participant_name(owner.0),
+                };
+                self.tell_participants(Some(owner.0), &CallNews::TrackUnpublished(news));
+            }
+            Event::Speakers(speakers) => {
+                let names = speakers.iter().map(|who| participant_name(who.0)).collect();
+                let news = wire::ActiveSpeaker { call_id, participant_ids: names };
+                self.tell_participants(None, &CallNews::ActiveSpeaker(news));
+            }
+            Event::Wanted(owner, id, layers) => {
+                let layers = layers.into_iter().map(layer_word).collect();
+                let news = wire::TrackWanted { call_id, track_id: self.track_name(id), layers };
+                self.tell_one(owner.0, CallNews::TrackWanted(news));
+            }
+            Event::Quality(who, quality) => {
+                let quality = quality_of(&quality);
+                self.quality.insert(who.0, quality.clone());
+                let news = wire::CallQuality { call_id, quality };
+                self.tell_one(who.0, CallNews::CallQuality(news));
+            }
+        }
+    }
+}
+
+const fn layer_word(layer: Layer) -> wire::Layer {
+    match layer {
+        Layer::Low => wire::Layer::Low,
+        Layer::Medium => wire::Layer::Medium,
+        Layer::High => wire::Layer::High,
+    }
+}
+
+fn quality_of(quality: &sfu::Quality) -> wire::Quality {
+    wire::Quality {
+        rtt_ms: quality.round_trip.as_secs_f64() * 1e3,
+        up_bps: quality.up_bitrate,
+        down_bps: quality.down_bitrate,
+        up_loss: f64::from(quality.up_loss),
+        down_loss: f64::from(quality.down_loss),
+        up_jitter_ms: quality.up_jitter.as_secs_f64() * 1e3,
+        down_jitter_ms: quality.down_jitter.as_secs_f64() * 1e3,
+        estimate_bps: quality.estimate,
+        freezes: quality.freezes.into(),
+    }
+}
+
+impl Handler<OnStage> for Room {
+    type Result = ();
+
+    fn handle(&mut self, OnStage(events): OnStage, _: &mut Self::Context) {
+        for event in events {
+            self.on_stage(event);
+        }
+    }
+}
+
+/// A panic among packets is the room's own: its supervisor hears of it and starts it anew.
+impl Handler<StageFailed> for Room {
+    type Result = ();
+
+    fn handle(&mut self, StageFailed(panic): StageFailed, _: &mut Self::Context) {
+        std::panic::resume_unwind(panic);
+    }
+}

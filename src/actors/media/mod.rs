@@ -1,0 +1,30 @@
+//! Media threads: each has a port and the rooms that live on it; no packet is a message.
+
+mod addresses;
+mod batch;
+mod hub;
+mod lease;
+mod port;
+mod tcp;
+
+pub use addresses::addresses;
+pub use hub::Heard;
+pub use lease::Lease;
+pub use port::{Place as PortPlace, Port};
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The pool of threads that forward media.
+pub const MEDIA: &str = "media";
+
+/// What all rooms of a node share.
+#[derive(Clone)]
+pub struct Settings {
+    /// The certificate of its DTLS (RFC 8827 §6.5).
+    pub identity: Arc<::media::Identity>,
+    /// Limits and tuning of a room.
+    pub room: ::media::Settings,
+    /// Under which addresses clients reach the ports.
+    pub addresses: Arc<[IpAddr]>,
+}

@@ -1,0 +1,107 @@
+//! ICE over TCP (RFC 6544): media for networks that let no UDP through, framed as in RFC 4571.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use media::path::{Path, Transport};
+use metrics::counter;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+use super::hub::{Hub, now};
+use crate::telemetry::metrics::{MEDIA_DROPPED, refused};
+
+/// Connections of one thread; more are refused.
+const MOST: usize = 1024;
+/// Packets that may wait for a slow connection; what is more is lost, as on any network.
+const QUEUE: usize = 512;
+/// The longest frame.
+const LONGEST: usize = 2048;
+/// A connection that says nothing for this long is over: consent expires after 30 s (RFC 7675).
+const SILENCE: Duration = Duration::from_secs(35);
+
+/// The connections of one thread.
+#[derive(Default)]
+pub(super) struct Connections(RefCell<HashMap<SocketAddr, mpsc::Sender<Vec<u8>>>>);
+
+impl Connections {
+    /// Queues a packet; lost if the connection is gone or does not keep up.
+    pub(super) fn send(&self, to: SocketAddr, packet: &[u8]) {
+        let connections = self.0.borrow();
+        let Some(queue) = connections.get(&to) else { return };
+        let Ok(length) = u16::try_from(packet.len()) else { return };
+        let mut frame = Vec::with_capacity(2 + packet.len());
+        frame.extend(length.to_be_bytes());
+        frame.extend(packet);
+        if queue.try_send(frame).is_err() {
+            counter!(MEDIA_DROPPED, "reason" => "connection-full").increment(1);
+        }
+    }
+
+    /// Takes connections, for ever.
+    pub(super) async fn serve(&self, listener: TcpListener) {
+        let mut open = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok(_) if open.len() >= MOST => refused("media-connections"),
+                    Ok((stream, remote)) => open.push(self.carry(stream, remote)),
+                    // Out of files: the pause lets others close theirs.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                },
+                Some(()) = open.next(), if !open.is_empty() => {}
+            }
+        }
+    }
+
+    fn carry(&self, stream: TcpStream, remote: SocketAddr) -> impl Future<Output = ()> + use<'_> {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        self.0.borrow_mut().insert(remote, queue);
+        async move {
+            let _ = stream.set_nodelay(true); // only a matter of speed
+            let (reader, writer) = stream.into_split();
+            tokio::select! {
+                () = receive(reader, remote) => {}
+                () = transmit(writer, waiting) => {}
+            }
+            self.0.borrow_mut().remove(&remote);
+            Hub::here().lost(remote);
+        }
+    }
+}
+
+async fn receive(mut reader: OwnedReadHalf, remote: SocketAddr) {
+    let hub = Hub::here();
+    let path = Path { transport: Transport::Tcp, remote };
+    let mut frame = vec![0; LONGEST];
+    loop {
+        let packet = tokio::time::timeout(SILENCE, next(&mut reader, &mut frame)).await;
+        let Ok(Some(packet)) = packet else { return };
+        let now = now();
+        hub.receive(now, path, packet);
+        hub.flush(now);
+    }
+}
+
+/// The next packet; `None` at the end or when it is too long.
+async fn next<'a>(reader: &mut OwnedReadHalf, frame: &'a mut [u8]) -> Option<&'a mut [u8]> {
+    let length = usize::from(reader.read_u16().await.ok()?);
+    let packet = frame.get_mut(..length)?;
+    reader.read_exact(packet).await.ok()?;
+    Some(packet)
+}
+
+async fn transmit(mut writer: OwnedWriteHalf, mut waiting: mpsc::Receiver<Vec<u8>>) {
+    while let Some(frame) = waiting.recv().await {
+        if writer.write_all(&frame).await.is_err() {
+            return;
+        }
+    }
+}

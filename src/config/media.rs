@@ -1,0 +1,18 @@
+//! Settings of what forwards media.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// `[media]` in `config.toml`, which explains each key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Media {
+    pub threads: usize,
+    pub bind: IpAddr,
+    pub port: u16,
+    pub addresses: Vec<IpAddr>,
+    pub last_n_video: usize,
+    pub last_n_audio: usize,
+    pub max_up_bps: u64,
+}

@@ -1,0 +1,326 @@
+//! A call as a value: who rings, who is in it, when and why it ends.
+//!
+//! It is told what happens and when; what others should hear and what it means for media is kept
+//! in order until it is fetched.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use base::clock::Time;
+use base::ids::{CallId, ConversationId, DeviceId, SessionId, UserId};
+
+use super::error::Error;
+use crate::protocol::calls::{self as wire, Media, Mode, Reason};
+use crate::protocol::server::{CallNews, Person};
+
+/// Where one participant sits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Who.
+    pub user: UserId,
+    /// At which device.
+    pub device: DeviceId,
+    /// Behind which session.
+    pub session: SessionId,
+    /// Whether it was opened with a call token: it hears only what is told to the seat.
+    pub guest: bool,
+}
+
+/// What a call is among.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Two people; others may be called in later. It is over when one is left.
+    Direct,
+    /// The members of a conversation. It is over when nobody is left.
+    Group,
+    /// Whoever has the name. It is over when nobody is left.
+    Session,
+}
+
+/// How a call begins.
+#[derive(Clone, Debug)]
+pub struct Begin {
+    /// Which.
+    pub id: CallId,
+    /// Among whom.
+    pub shape: Shape,
+    /// The conversation it belongs to.
+    pub conversation: Option<ConversationId>,
+    /// The name by which it is entered.
+    pub name: Option<String>,
+    /// Who begins it.
+    pub by: Person,
+    /// What it begins as.
+    pub media: Media,
+    /// Whose devices ring; of those who are in another call only the name is kept.
+    pub callees: Vec<Callee>,
+}
+
+/// Somebody who is to be called.
+#[derive(Clone, Debug)]
+pub struct Callee {
+    /// Who.
+    pub user: UserId,
+    /// Whether they are in another call.
+    pub busy: bool,
+}
+
+/// How long things may take, and how many may come.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// How long devices ring.
+    pub ring: Duration,
+    /// How long it may last.
+    pub longest: Option<Duration>,
+    /// How many devices may be in it.
+    pub most: usize,
+}
+
+/// What became of somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Rings(Time),
+    Came,
+    Declined,
+    Busy,
+    Missed,
+}
+
+/// One person's part.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    pub(super) answer: Answer,
+    pub(super) joined_at: Option<Time>,
+    pub(super) left_at: Option<Time>,
+}
+
+/// One who is in it.
+#[derive(Clone, Debug)]
+pub struct Participant {
+    /// Where they sit.
+    pub seat: Seat,
+    /// How they call themselves.
+    pub name: String,
+    /// Whether the microphone is on.
+    pub audio: bool,
+    /// Whether the camera is on.
+    pub video: bool,
+    /// Whether they may mute and put out others.
+    pub moderates: bool,
+}
+
+/// Who hears something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum To {
+    /// All devices of these people.
+    People(Vec<UserId>),
+    /// One participant's session.
+    Seat(Seat),
+}
+
+/// What happened that concerns more than news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It was answered for the first time.
+    Answered,
+    /// Somebody came in.
+    In(u32),
+    /// Somebody went out.
+    Out(u32, Seat),
+    /// Somebody's microphone (or camera) was switched.
+    Switched(u32, Media, bool),
+    /// Media travels through the server from now on.
+    Upgraded,
+}
+
+/// The call.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub(super) begin: Begin,
+    pub(super) terms: Terms,
+    pub(super) mode: Mode,
+    pub(super) epoch: u64,
+    pub(super) people: BTreeMap<UserId, Part>,
+    pub(super) participants: BTreeMap<u32, Participant>,
+    pub(super) next: u32,
+    pub(super) banned: HashSet<UserId>,
+    pub(super) started_at: Time,
+    pub(super) answered_at: Option<Time>,
+    /// Two were in it at the same time.
+    pub(super) connected: bool,
+    pub(super) ended: Option<Reason>,
+    pub(super) news: Vec<(To, CallNews)>,
+    pub(super) changes: Vec<Change>,
+}
+
+impl Call {
+    /// A call that begins now: devices ring, unless whoever is called is busy.
+    pub fn begin(begin: Begin, terms: Terms, now: Time) -> Self {
+        let part = |answer| Part { answer, joined_at: None, left_at: None };
+        let mut people = BTreeMap::from([(begin.by.user_id, part(Answer::Came))]);
+        for callee in &begin.callees {
+            let rings = Answer::Rings(now + terms.ring);
+            people.insert(callee.user, part(if callee.busy { Answer::Busy } else { rings }));
+        }
+        let direct = begin.shape == Shape::Direct;
+        let session = begin.shape == Shape::Session;
+        let mut call = Self {
+            mode: if direct { Mode::P2p } else { Mode::Sfu },
+            epoch: 1,
+            people,
+            participants: BTreeMap::new(),
+            next: 1,
+            banned: HashSet::new(),
+            started_at: now,
+            answered_at: session.then_some(now),
+            connected: false,
+            ended: None,
+            news: Vec::new(),
+            changes: Vec::new(),
+            begin,
+            terms,
+        };
+        let ringing = call.ringing();
+        if let Some(until) = call.rings_until() {
+            let incoming = call.incoming(until);
+            call.tell(To::People(ringing), CallNews::IncomingCall(incoming));
+        }
+        call.settle(None);
+        call
+    }
+
+    /// What a device of somebody who is called is told.
+    pub fn incoming(&self, until: Time) -> wire::IncomingCall {
+        wire::IncomingCall {
+            call_id: self.begin.id,
+            from: self.begin.by.clone(),
+            media: self.begin.media,
+            conversation_id: self.begin.conversation,
+            expires_at: until,
+        }
+    }
+
+    /// Until when this person's devices ring.
+    pub fn rings(&self, user: UserId) -> Option<Time> {
+        match self.people.get(&user)?.answer {
+            Answer::Rings(until) if self.ended.is_none() => Some(until),
+            _ => None,
+        }
+    }
+
+    /// One person more is called.
+    ///
+    /// # Errors
+    /// [`Error::NotInCall`] if whoever calls is not in it, [`Error::Already`] if they are called
+    /// or in it, [`Error::NotAllowed`] if they were put out, [`Error::Busy`] if they are in
+    /// another call.
+    pub fn invite(&mut self, by: SessionId, callee: &Callee, now: Time) -> Result<Time, Error> {
+        self.who(by).ok_or(Error::NotInCall)?;
+        let user = callee.user;
+        let present = self.participants.values().any(|other| other.seat.user == user);
+        if present || self.rings(user).is_some() {
+            return Err(Error::Already);
+        }
+        if self.banned.contains(&user) {
+            return Err(Error::NotAllowed);
+        }
+        if callee.busy {
+            return Err(Error::Busy);
+        }
+        let until = now + self.terms.ring;
+        let part = Part { answer: Answer::Rings(until), joined_at: None, left_at: None };
+        self.people.entry(user).or_insert(part).answer = Answer::Rings(until);
+        let incoming = self.incoming(until);
+        self.tell(To::People(vec![user]), CallNews::IncomingCall(incoming));
+        Ok(until)
+    }
+
+    /// Somebody who is called says yes; they are in it once they join.
+    ///
+    /// # Errors
+    /// [`Error::NotRinging`].
+    pub fn accept(&mut self, user: UserId, now: Time) -> Result<(), Error> {
+        self.rings(user).ok_or(Error::NotRinging)?;
+        self.came(user, now);
+        Ok(())
+    }
+
+    /// Their devices stop ringing, and the others hear of it.
+    fn came(&mut self, user: UserId, now: Time) {
+        if let Some(part) = self.people.get_mut(&user) {
+            part.answer = Answer::Came;
+        }
+        if self.answered_at.is_none() {
+            self.answered_at = Some(now);
+            self.changes.push(Change::Answered);
+        }
+        self.tell_all(user, CallNews::CallAnswered);
+    }
+
+    /// Somebody who is called says no.
+    ///
+    /// # Errors
+    /// [`Error::NotRinging`].
+    pub fn decline(&mut self, user: UserId) -> Result<(), Error> {
+        self.rings(user).ok_or(Error::NotRinging)?;
+        if let Some(part) = self.people.get_mut(&user) {
+            part.answer = Answer::Declined;
+        }
+        self.tell_all(user, CallNews::CallDeclined);
+        self.settle(None);
+        Ok(())
+    }
+
+    /// Whoever began it gives up before anybody answered.
+    ///
+    /// # Errors
+    /// [`Error::NotAllowed`] to others, [`Error::NotRinging`] when it was answered.
+    pub fn cancel(&mut self, user: UserId) -> Result<(), Error> {
+        if user != self.begin.by.user_id {
+            return Err(Error::NotAllowed);
+        }
+        if self.answered_at.is_some() {
+            return Err(Error::NotRinging);
+        }
+        self.end(Reason::Cancelled);
+        Ok(())
+    }
+
+    /// Everybody whose devices know of the call.
+    fn concerned(&self) -> Vec<UserId> {
+        self.people.keys().copied().collect()
+    }
+
+    /// Whose devices ring, and what those are told that come meanwhile.
+    pub fn ringing_calls(&self) -> Vec<(UserId, wire::IncomingCall)> {
+        let rings = self.people.keys().filter_map(|user| Some((*user, self.rings(*user)?)));
+        rings.map(|(user, until)| (user, self.incoming(until))).collect()
+    }
+
+    fn ringing(&self) -> Vec<UserId> {
+        self.people.keys().copied().filter(|user| self.rings(*user).is_some()).collect()
+    }
+
+    /// Until when the last device rings.
+    pub(super) fn rings_until(&self) -> Option<Time> {
+        self.people.keys().filter_map(|user| self.rings(*user)).max()
+    }
+
+    fn tell_all(&mut self, user: UserId, news: impl Fn(wire::CallTaken) -> CallNews) {
+        let taken = news(wire::CallTaken { call_id: self.begin.id, user_id: user });
+        self.tell(To::People(self.concerned()), taken);
+    }
+
+    pub(super) fn tell(&mut self, to: To, news: CallNews) {
+        if to != To::People(Vec::new()) {
+            self.news.push((to, news));
+        }
+    }
+
+    /// Tells every participant but one.
+    pub(super) fn tell_others(&mut self, but: Option<u32>, news: &CallNews) {
+        let others = self.participants.iter().filter(|(n, _)| Some(**n) != but);
+        let told: Vec<_> = others.map(|(_, p)| (To::Seat(p.seat), news.clone())).collect();
+        self.news.extend(told);
+    }
+}

@@ -1,0 +1,102 @@
+//! When and why a call ends.
+
+use std::time::Duration;
+
+use base::clock::Time;
+use base::ids::UserId;
+
+use super::call::{Answer, Call, Part, Shape, To};
+use crate::protocol::calls::{self as wire, Reason};
+use crate::protocol::server::CallNews;
+
+/// How long those who agreed to talk may take until they are there.
+const SETTLE: Duration = Duration::from_secs(30);
+
+impl Call {
+    /// When [`Call::timeout`] is due.
+    pub fn due(&self) -> Option<Time> {
+        let rings = self.people.values().filter_map(|part| match part.answer {
+            Answer::Rings(until) => Some(until),
+            _ => None,
+        });
+        let longest = self.terms.longest.map(|longest| self.started_at + longest);
+        let settles = self.answered_at.filter(|_| !self.connected);
+        rings.chain(longest).chain(settles.map(|at| at + SETTLE)).min()
+    }
+
+    /// Time has passed.
+    pub fn timeout(&mut self, now: Time) {
+        let late = |part: &Part| matches!(part.answer, Answer::Rings(until) if until <= now);
+        let missed: Vec<UserId> =
+            self.people.iter().filter(|(_, part)| late(part)).map(|(user, _)| *user).collect();
+        for user in &missed {
+            if let Some(part) = self.people.get_mut(user) {
+                part.answer = Answer::Missed;
+            }
+        }
+        let longest = self.terms.longest.is_some_and(|longest| self.started_at + longest <= now);
+        let unsettled = !self.connected && self.answered_at.is_some_and(|at| at + SETTLE <= now);
+        if longest {
+            self.end(Reason::Timeout);
+        } else if unsettled && self.begin.shape != Shape::Group {
+            self.end(Reason::Failed);
+        } else {
+            if unsettled {
+                self.connected = true; // a group may wait; nobody is expected any more
+            }
+            self.settle(None);
+        }
+        if self.ended.is_none() && !missed.is_empty() {
+            let over = wire::CallEnded { call_id: self.begin.id, reason: Reason::Missed };
+            self.tell(To::People(missed), CallNews::CallEnded(over));
+        }
+    }
+
+    /// Ends the call if nobody is left whom it is for.
+    pub(super) fn settle(&mut self, last: Option<Reason>) {
+        if self.ended.is_some() || self.rings_until().is_some() {
+            return;
+        }
+        let present = self.participants.len();
+        let any = |answer| self.people.values().any(|part| part.answer == answer);
+        let answered = self.answered_at.is_some();
+        let over = match self.begin.shape {
+            Shape::Direct if answered => self.connected && present < 2,
+            Shape::Direct => true,
+            Shape::Group if answered => self.connected && present == 0,
+            Shape::Group => present == 0,
+            Shape::Session => self.connected && present == 0,
+        };
+        if !over {
+            return;
+        }
+        let reason = match last {
+            Some(reason) => reason,
+            None if answered => Reason::Hangup,
+            None if any(Answer::Busy) => Reason::Busy,
+            None if any(Answer::Missed) => Reason::Missed,
+            None if any(Answer::Declined) => Reason::Declined,
+            None => Reason::Cancelled,
+        };
+        self.end(reason);
+    }
+
+    /// It is over, for everybody.
+    pub fn end(&mut self, reason: Reason) {
+        if self.ended.is_some() {
+            return;
+        }
+        for part in self.people.values_mut() {
+            if matches!(part.answer, Answer::Rings(_)) {
+                part.answer = Answer::Missed;
+            }
+        }
+        self.ended = Some(reason);
+        let over = wire::CallEnded { call_id: self.begin.id, reason };
+        self.tell(To::People(self.people.keys().copied().collect()), CallNews::CallEnded(over));
+        let guests = self.participants.values().filter(|p| p.seat.guest).map(|p| To::Seat(p.seat));
+        for guest in guests.collect::<Vec<_>>() {
+            self.tell(guest, CallNews::CallEnded(over));
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Why something about a call was not done.
+
+use base::fault::{Fault, Kind};
+
+/// The one error of this area.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// Neither a person nor a conversation, or both.
+    #[error("name a person by `user_id` or a conversation, not both")]
+    OneOf,
+    /// Not a name of a session.
+    #[error("a session's name has 1 to 128 letters, digits, or - _ . : @")]
+    BadSession,
+    /// No such call, or the asker may not know of it.
+    #[error("there is no such call")]
+    NoSuchCall,
+    /// The asker does not take part.
+    #[error("you do not take part in this call: `join_call` first")]
+    NotInCall,
+    /// Nobody of this name takes part.
+    #[error("there is no such participant")]
+    NoSuchParticipant,
+    /// Nothing of this name is published.
+    #[error("there is no such track")]
+    NoSuchTrack,
+    /// It does not ring (any more).
+    #[error("this call does not ring for you")]
+    NotRinging,
+    /// They are called or in it.
+    #[error("this person is in the call or being called")]
+    Already,
+    /// They are in another call.
+    #[error("this person is in another call")]
+    Busy,
+    /// The rules of contacts forbid it.
+    #[error("you may not call this person")]
+    NotReachable,
+    /// The asker may not do this here.
+    #[error("you may not do this in this call")]
+    NotAllowed,
+    /// Nobody of this id.
+    #[error("there is no such person")]
+    NoSuchPerson,
+    /// No such conversation, or the asker is not in it.
+    #[error("there is no such conversation")]
+    NoSuchConversation,
+    /// As many devices as may be in one call.
+    #[error("this call is full")]
+    Full,
+    /// As many calls, or devices in calls, as this node carries.
+    #[error("this server carries as many calls as it can: try again later")]
+    TooManyCalls,
+    /// An offer that cannot be answered; the text says why.
+    #[error("this offer cannot be answered: {0}")]
+    BadOffer(&'static str),
+    /// The socket was opened with a call token.
+    #[error("this socket is for one call only")]
+    CallOnly,
+    /// Not a call token, or its time is over.
+    #[error("this call token does not work")]
+    InvalidToken,
+    /// The room starts anew, or has too much to do.
+    #[error("the call cannot answer just now: try again")]
+    Unavailable,
+    /// Our own mistake.
+    #[error("{0}")]
+    Internal(String),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+impl Fault for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::OneOf | Self::BadSession | Self::BadOffer(_) => Kind::Invalid,
+            Self::NoSuchCall
+            | Self::NoSuchParticipant
+            | Self::NoSuchTrack
+            | Self::NoSuchPerson
+            | Self::NoSuchConversation => Kind::NotFound,
+            Self::NotInCall | Self::NotRinging | Self::Already | Self::Busy | Self::Full => {
+                Kind::Conflict
+            }
+            Self::NotReachable | Self::NotAllowed | Self::CallOnly => Kind::Forbidden,
+            Self::InvalidToken => Kind::Unauthenticated,
+            Self::TooManyCalls | Self::Unavailable => Kind::Unavailable,
+            Self::Internal(_) => Kind::Internal,
+            Self::Store(e) => e.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::OneOf => "calls/one-of",
+            Self::BadSession => "calls/bad-session",
+            Self::NoSuchCall => "calls/no-such-call",
+            Self::NotInCall => "calls/not-in-call",
+            Self::NoSuchParticipant => "calls/no-such-participant",
+            Self::NoSuchTrack => "calls/no-such-track",
+            Self::NotRinging => "calls/not-ringing",
+            Self::Already => "calls/already",
+            Self::Busy => "calls/busy",
+            Self::NotReachable => "calls/not-reachable",
+            Self::NotAllowed => "calls/not-allowed",
+            Self::NoSuchPerson => "calls/no-such-person",
+            Self::NoSuchConversation => "calls/no-such-conversation",
+            Self::Full => "calls/full",
+            Self::TooManyCalls => "calls/too-many",
+            Self::BadOffer(_) => "calls/bad-offer",
+            Self::CallOnly => "calls/call-only",
+            Self::InvalidToken => "auth/invalid-token",
+            Self::Unavailable => "calls/unavailable",
+            Self::Internal(_) => "internal",
+            Self::Store(e) => e.code(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::TooManyCalls => Some(30),
+            Self::Unavailable => Some(1),
+            Self::Store(e) => e.retry_after(),
+            _ => None,
+        }
+    }
+}

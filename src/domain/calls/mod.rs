@@ -1,0 +1,235 @@
+//! Calls: who may call whom, what a call is, and what is remembered of it.
+
+mod call;
+mod ending;
+mod error;
+mod ice;
+mod pass;
+mod presence;
+#[cfg(test)]
+mod stories;
+mod views;
+
+pub use call::{Begin, Call, Callee, Change, Participant, Seat, Shape, Terms, To};
+pub use error::Error;
+pub use ice::Ice;
+pub use pass::parse_name;
+pub use presence::{participant_name, participant_number, view};
+
+use std::sync::Arc;
+
+use base::clock::Clock;
+use base::ids::{CallId, ConversationId, NodeId, UserId};
+use base::page::Page;
+use store::{CallReach, MemberRole, Reach, Store};
+
+use super::accounts::{Keyring, Me};
+use crate::config;
+use crate::protocol::calls::{self as wire, Reason, Role};
+use crate::protocol::server::Person;
+
+/// The deeds of this area; cheap to clone.
+#[derive(Clone)]
+pub struct Calls {
+    store: Store,
+    clock: Clock,
+    keys: Keyring,
+    /// Servers that help devices to connect.
+    pub ice: Ice,
+    config: Arc<config::Calls>,
+    reach: Reach,
+    node: NodeId,
+}
+
+/// What [`Calls`] is made of.
+pub struct Parts {
+    /// Where history is kept.
+    pub store: Store,
+    /// The time.
+    pub clock: Clock,
+    /// What signs call tokens.
+    pub keys: Keyring,
+    /// Servers that help devices to connect.
+    pub ice: Ice,
+    /// `[calls]`.
+    pub config: config::Calls,
+    /// Whom a person may call.
+    pub reach: config::Reach,
+    /// This node.
+    pub node: NodeId,
+}
+
+/// Whom a call is to be among.
+#[derive(Clone, Debug)]
+pub struct Among {
+    /// Two people or a group.
+    pub shape: Shape,
+    /// The conversation.
+    pub conversation: Option<ConversationId>,
+    /// Everybody but the caller.
+    pub others: Vec<UserId>,
+}
+
+impl Calls {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { store, clock, keys, ice, config, reach, node } = parts;
+        let reach = match reach {
+            config::Reach::Contacts => Reach::ContactsOrSharedGroup,
+            config::Reach::Anybody => Reach::Anybody,
+        };
+        Self { store, clock, keys, ice, config: Arc::new(config), reach, node }
+    }
+
+    /// The time.
+    pub const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// `[calls]`.
+    pub fn config(&self) -> &config::Calls {
+        &self.config
+    }
+
+    /// How long things may take, and how many may come.
+    pub fn terms(&self) -> Terms {
+        let config = &self.config;
+        Terms { ring: config.ring(), longest: config.longest(), most: config.max_participants }
+    }
+
+    /// Whom a new call is among, if the rules allow it.
+    ///
+    /// # Errors
+    /// What is wrong with the request, [`Error::NotReachable`], or the database's.
+    pub async fn among(&self, me: &Me, start: &wire::StartCall) -> Result<Among, Error> {
+        match (start.user_id, start.conversation_id) {
+            (Some(other), None) => {
+                self.reach(me.user, other, self.reach).await?;
+                Ok(Among { shape: Shape::Direct, conversation: None, others: vec![other] })
+            }
+            (None, Some(id)) => {
+                let found = self.store.conversation(id, me.user).await?;
+                let view = found.ok_or(Error::NoSuchConversation)?;
+                let others = view.members.iter().map(|member| member.user_id);
+                let others: Vec<_> = others.filter(|user| *user != me.user).collect();
+                let direct = view.conversation.kind == store::Kind::Direct;
+                if let (true, [other]) = (direct, &others[..]) {
+                    self.reach(me.user, *other, Reach::Anybody).await?; // a block ends it
+                }
+                let shape = if direct { Shape::Direct } else { Shape::Group };
+                Ok(Among { shape, conversation: Some(id), others })
+            }
+            _ => Err(Error::OneOf),
+        }
+    }
+
+    /// Whether somebody may be called into a call.
+    ///
+    /// # Errors
+    /// [`Error::NotReachable`], [`Error::NoSuchPerson`], or the database's.
+    pub async fn may_invite(&self, me: &Me, other: UserId) -> Result<(), Error> {
+        self.reach(me.user, other, self.reach).await
+    }
+
+    async fn reach(&self, me: UserId, other: UserId, reach: Reach) -> Result<(), Error> {
+        match self.store.call_reach(me, other, reach).await? {
+            CallReach::Allowed => Ok(()),
+            CallReach::NotAllowed => Err(Error::NotReachable),
+            CallReach::NoSuchUser => Err(Error::NoSuchPerson),
+        }
+    }
+
+    /// What a member of a conversation may do in its calls; `None` to those who are not in it.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn role_in(
+        &self,
+        conversation: ConversationId,
+        user: UserId,
+    ) -> Result<Option<Role>, Error> {
+        let view = self.store.conversation(conversation, user).await?;
+        let member =
+            view.and_then(|view| view.members.into_iter().find(|member| member.user_id == user));
+        Ok(member.map(|member| match member.role {
+            MemberRole::Member => Role::Participant,
+            MemberRole::Admin | MemberRole::Owner => Role::Moderator,
+        }))
+    }
+
+    /// Writes that a call begins, and whose sleeping devices are to be woken.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn write_begin(&self, begin: &Begin) -> Result<(), Error> {
+        let now = self.clock.now();
+        let callees = begin.callees.iter().filter(|callee| !callee.busy);
+        let new = store::NewCall {
+            id: begin.id,
+            conversation_id: begin.conversation,
+            session: begin.name.clone(),
+            created_by: begin.by.user_id,
+            media: views::media_row(begin.media),
+            node: self.node,
+            callees: callees.map(|callee| callee.user).collect(),
+            rings_until: now + self.config.ring(),
+        };
+        Ok(self.store.begin_call(new, now).await?)
+    }
+
+    /// Writes that one person more is called.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn write_invite(&self, id: CallId, from: UserId, to: UserId) -> Result<(), Error> {
+        let now = self.clock.now();
+        Ok(self.store.ring_call(id, from, to, now + self.config.ring(), now).await?)
+    }
+
+    /// Writes that a call was answered.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn write_answered(&self, id: CallId) -> Result<(), Error> {
+        self.store.answer_call(id, self.clock.now()).await?;
+        Ok(())
+    }
+
+    /// Closes a call in history, once.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn write_end(&self, end: store::EndedCall) -> Result<(), Error> {
+        self.store.end_call(end, self.clock.now()).await?;
+        Ok(())
+    }
+
+    /// Closes a call that never lived.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn write_failed(&self, id: CallId) -> Result<(), Error> {
+        let reason = views::reason_row(Reason::Failed);
+        let end = store::EndedCall { id, reason, answered_at: None, people: Vec::new() };
+        self.write_end(end).await
+    }
+
+    /// The person's calls, the newest first.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn history(
+        &self,
+        me: &Me,
+        after: Option<CallId>,
+        limit: usize,
+    ) -> Result<Page<wire::PastCall>, Error> {
+        let rows = self.store.calls_of(me.user, after, limit + 1).await?;
+        Ok(Page::cut(rows, limit, |row| row.call.id.to_string()).map(views::past))
+    }
+}
+
+/// Somebody, as they are named to others.
+pub fn person(me: &Me) -> Person {
+    Person { user_id: me.user, name: me.name.clone() }
+}

@@ -1,0 +1,100 @@
+//! Call tokens: what opens a socket for one call and nothing else.
+
+use base::ids::{DeviceId, UserId};
+use serde::{Deserialize, Serialize};
+
+use super::{Calls, Error};
+use crate::config::Openers;
+use crate::domain::accounts::{self, Me, Pass};
+use crate::protocol::calls::{self as wire, Role};
+
+/// The type of call tokens, so that no other token is taken for one.
+const KIND: &str = "call+jwt";
+const AUDIENCE: &str = "securevox-call";
+const MOST_NAME: usize = 128;
+
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    iss: String,
+    aud: String,
+    sub: UserId,
+    /// Made for the token: a call knows its holder's device by it.
+    device: DeviceId,
+    session: String,
+    role: Role,
+    iat: i64,
+    exp: i64,
+}
+
+impl Calls {
+    /// Makes a call token: `me` for oneself, `None` is a service, which may speak for anybody.
+    ///
+    /// # Errors
+    /// [`Error::NotAllowed`], [`Error::BadSession`], [`Error::NoSuchPerson`], or the database's.
+    pub async fn token(
+        &self,
+        me: Option<&Me>,
+        new: wire::NewCallToken,
+    ) -> Result<wire::CallToken, Error> {
+        let name = parse_name(&new.session_id)?;
+        let role = new.role.unwrap_or_default();
+        if let Some(me) = me {
+            let own = me.user == new.user_id && role == Role::Participant;
+            if !own || self.config.sessions == Openers::Services {
+                return Err(Error::NotAllowed);
+            }
+        } else if self.store.user(new.user_id).await?.is_none() {
+            return Err(Error::NoSuchPerson);
+        }
+        let now = self.clock.now();
+        let expires_at = now + std::time::Duration::from_secs(self.config.token_seconds);
+        let claims = Claims {
+            iss: self.keys.issuer().to_owned(),
+            aud: AUDIENCE.to_owned(),
+            sub: new.user_id,
+            device: DeviceId::new(),
+            session: name.to_owned(),
+            role,
+            iat: now.seconds(),
+            exp: expires_at.seconds(),
+        };
+        let token = self.keys.encode(KIND, &claims).map_err(|e| Error::Internal(e.to_string()))?;
+        let ice_servers = self.ice.servers(new.user_id);
+        Ok(wire::CallToken { token, session_id: new.session_id, expires_at, ice_servers })
+    }
+
+    /// Who holds a call token, and what it opens; `None` if it is a token of another kind.
+    ///
+    /// # Errors
+    /// [`Error::InvalidToken`] if its time is over or its holder is no more, or the database's.
+    pub async fn identify(&self, token: &str) -> Result<Option<Me>, Error> {
+        let claims: Claims = match self.keys.decode(KIND, AUDIENCE, token) {
+            Ok(claims) => claims,
+            Err(accounts::Error::InvalidToken) => return Ok(None),
+            Err(error) => return Err(Error::Internal(error.to_string())),
+        };
+        if claims.exp <= self.clock.now().seconds() {
+            return Err(Error::InvalidToken);
+        }
+        let user = self.store.user(claims.sub).await?.ok_or(Error::InvalidToken)?;
+        if user.suspended_at.is_some() {
+            return Err(Error::InvalidToken);
+        }
+        let pass = Pass { session: claims.session, moderates: claims.role == Role::Moderator };
+        Ok(Some(Me {
+            user: user.id,
+            device: claims.device,
+            name: user.name,
+            phone: user.phone,
+            role: user.role,
+            pass: Some(pass),
+        }))
+    }
+}
+
+/// A name of a session: one that reads the same in a log, a path and a URL.
+pub fn parse_name(name: &str) -> Result<&str, Error> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:@".contains(&b);
+    let fits = (1..=MOST_NAME).contains(&name.len()) && name.bytes().all(plain);
+    if fits { Ok(name) } else { Err(Error::BadSession) }
+}

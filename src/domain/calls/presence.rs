@@ -1,0 +1,328 @@
+//! Coming into a call, being in it, and going out.
+
+use base::clock::Time;
+use base::ids::{CallId, SessionId, UserId};
+
+use super::call::{Answer, Call, Change, Part, Participant, Seat, Shape, To};
+use super::error::Error;
+use crate::protocol::calls::{self as wire, Action, Media, Mode, Reason, Role};
+use crate::protocol::server::CallNews;
+
+/// What a participant is called on the wire.
+pub fn participant_name(number: u32) -> String {
+    format!("p{number}")
+}
+
+/// The number behind such a name.
+pub fn participant_number(name: &str) -> Option<u32> {
+    name.strip_prefix('p')?.parse().ok()
+}
+
+impl Call {
+    /// Which call it is.
+    pub const fn id(&self) -> CallId {
+        self.begin.id
+    }
+
+    /// How media travels.
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Which life of its room it is in.
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Why it is over, once it is.
+    pub const fn ended(&self) -> Option<Reason> {
+        self.ended
+    }
+
+    /// Those who are in it.
+    pub fn participants(&self) -> impl Iterator<Item = (u32, &Participant)> {
+        self.participants.iter().map(|(n, participant)| (*n, participant))
+    }
+
+    /// The participant behind this session.
+    pub fn who(&self, session: SessionId) -> Option<u32> {
+        let mut all = self.participants.iter();
+        all.find(|(_, participant)| participant.seat.session == session).map(|(n, _)| *n)
+    }
+
+    /// Whether this person was called, or began it.
+    pub fn concerns(&self, user: UserId) -> bool {
+        self.people.contains_key(&user)
+    }
+
+    /// Takes a device in; one that is in it already comes in anew. Gives its number.
+    ///
+    /// # Errors
+    /// [`Error::NotAllowed`] to those who were put out, [`Error::Full`], [`Error::NoSuchCall`]
+    /// when it is over.
+    pub fn join(&mut self, seat: Seat, name: &str, role: Role, now: Time) -> Result<u32, Error> {
+        if self.ended.is_some() {
+            return Err(Error::NoSuchCall);
+        }
+        if self.banned.contains(&seat.user) {
+            return Err(Error::NotAllowed);
+        }
+        let before = self.participants.iter().find(|(_, p)| p.seat.device == seat.device);
+        let before = before.map(|(n, _)| *n);
+        if self.participants.len() - usize::from(before.is_some()) >= self.terms.most {
+            return Err(Error::Full);
+        }
+        if let Some(before) = before {
+            self.go(before, now);
+        }
+        if self.rings(seat.user).is_some() {
+            self.accept(seat.user, now)?;
+        }
+        let started = self.begin.by.user_id == seat.user && self.begin.shape != Shape::Direct;
+        let number = self.next;
+        self.next += 1;
+        let participant = Participant {
+            seat,
+            name: name.to_owned(),
+            audio: true,
+            video: self.begin.media == Media::Video,
+            moderates: started || role == Role::Moderator,
+        };
+        let news = self.news_of(number, &participant);
+        self.tell_others(None, &CallNews::ParticipantJoined(news));
+        self.participants.insert(number, participant);
+        self.changes.push(Change::In(number));
+        let part = Part { answer: Answer::Came, joined_at: Some(now), left_at: None };
+        let part = self.people.entry(seat.user).or_insert(part);
+        part.answer = Answer::Came;
+        part.joined_at.get_or_insert(now);
+        part.left_at = None;
+        if self.participants.len() > 1 || self.begin.shape == Shape::Session {
+            self.connected = true;
+        }
+        if self.participants.len() > 2 {
+            self.upgrade();
+        }
+        Ok(number)
+    }
+
+    /// What the newcomer is told, but for what only media and the caller know.
+    pub fn joined(&self, number: u32) -> wire::CallJoined {
+        let others = self.participants.iter().filter(|(n, _)| **n != number);
+        wire::CallJoined {
+            call_id: self.begin.id,
+            session: self.begin.name.clone(),
+            participant_id: participant_name(number),
+            mode: self.mode,
+            epoch: self.epoch,
+            participants: others.map(|(n, p)| view(*n, p)).collect(),
+            tracks: Vec::new(),
+            ice_servers: Vec::new(),
+        }
+    }
+
+    /// A session hangs up. Whoever began the call and is not in it yet gives it up.
+    ///
+    /// # Errors
+    /// [`Error::NotInCall`].
+    pub fn leave(&mut self, seat: Seat, now: Time) -> Result<(), Error> {
+        let Some(number) = self.who(seat.session) else {
+            return self.give_up(seat.user);
+        };
+        self.go(number, now);
+        let alone = self.participants.is_empty() && self.answered_at.is_none();
+        if alone && seat.user == self.begin.by.user_id {
+            self.end(Reason::Cancelled);
+        }
+        self.settle(None);
+        Ok(())
+    }
+
+    /// Somebody who is not in it (yet) does not want to be.
+    fn give_up(&mut self, user: UserId) -> Result<(), Error> {
+        let agreed = self.people.get(&user).is_some_and(|part| part.answer == Answer::Came);
+        if self.ended.is_some() {
+            return Err(Error::NotInCall);
+        }
+        if self.begin.shape == Shape::Direct && self.answered_at.is_some() && agreed {
+            self.end(Reason::Hangup);
+            return Ok(());
+        }
+        self.cancel(user).or_else(|_| self.decline(user)).map_err(|_| Error::NotInCall)
+    }
+
+    /// A session is no more, and its device did not come back in time.
+    pub fn lost(&mut self, session: SessionId, now: Time) {
+        if let Some(number) = self.who(session)
+            && let Some(seat) = self.participants.get(&number).map(|p| p.seat)
+        {
+            let _ = self.leave(seat, now); // it is in it, as was just seen
+        }
+    }
+
+    fn go(&mut self, number: u32, now: Time) {
+        let Some(participant) = self.participants.remove(&number) else { return };
+        let user = participant.seat.user;
+        let elsewhere = self.participants.values().any(|other| other.seat.user == user);
+        if let Some(part) = self.people.get_mut(&user)
+            && !elsewhere
+        {
+            part.left_at = Some(now);
+        }
+        self.changes.push(Change::Out(number, participant.seat));
+        let left = wire::ParticipantLeft {
+            call_id: self.begin.id,
+            participant_id: participant_name(number),
+            user_id: user,
+        };
+        self.tell_others(None, &CallNews::ParticipantLeft(left));
+    }
+
+    /// A participant switches the own microphone (or camera).
+    ///
+    /// # Errors
+    /// [`Error::NotInCall`].
+    pub fn mute(&mut self, session: SessionId, what: Media, muted: bool) -> Result<(), Error> {
+        let number = self.who(session).ok_or(Error::NotInCall)?;
+        self.switch(number, what, !muted);
+        Ok(())
+    }
+
+    fn switch(&mut self, number: u32, what: Media, on: bool) {
+        let Some(participant) = self.participants.get_mut(&number) else { return };
+        let state = match what {
+            Media::Audio => &mut participant.audio,
+            Media::Video => &mut participant.video,
+        };
+        if *state == on {
+            return;
+        }
+        *state = on;
+        let participant = participant.clone();
+        let news = self.news_of(number, &participant);
+        self.tell_others(None, &CallNews::ParticipantUpdated(news));
+        self.changes.push(Change::Switched(number, what, on));
+    }
+
+    /// A moderator mutes somebody or puts them out.
+    ///
+    /// # Errors
+    /// [`Error::NotInCall`], [`Error::NotAllowed`] to those who are no moderators,
+    /// [`Error::NoSuchParticipant`].
+    pub fn moderate(
+        &mut self,
+        session: SessionId,
+        whom: &str,
+        action: Action,
+        now: Time,
+    ) -> Result<(), Error> {
+        let me = self.who(session).ok_or(Error::NotInCall)?;
+        if !self.participants.get(&me).is_some_and(|me| me.moderates) {
+            return Err(Error::NotAllowed);
+        }
+        let number = participant_number(whom).ok_or(Error::NoSuchParticipant)?;
+        let target = self.participants.get(&number).ok_or(Error::NoSuchParticipant)?;
+        let user = target.seat.user;
+        match action {
+            Action::Mute => self.switch(number, Media::Audio, false),
+            Action::Kick => {
+                self.banned.insert(user);
+                let of_user = self.participants.iter().filter(|(_, p)| p.seat.user == user);
+                let all: Vec<_> = of_user.map(|(n, p)| (*n, p.seat)).collect();
+                for (number, seat) in all {
+                    let over = wire::CallEnded { call_id: self.begin.id, reason: Reason::Kicked };
+                    self.tell(To::Seat(seat), CallNews::CallEnded(over));
+                    self.go(number, now);
+                }
+                self.settle(Some(Reason::Kicked));
+            }
+        }
+        Ok(())
+    }
+
+    /// Media travels through the server from now on.
+    pub fn upgrade(&mut self) {
+        if self.mode == Mode::Sfu || self.ended.is_some() {
+            return;
+        }
+        self.mode = Mode::Sfu;
+        self.changes.push(Change::Upgraded);
+        let mode = wire::CallMode { call_id: self.begin.id, mode: Mode::Sfu };
+        self.tell_others(None, &CallNews::CallMode(mode));
+    }
+
+    /// The seat of a participant, and the number of whoever speaks to them from `session`.
+    ///
+    /// # Errors
+    /// [`Error::NotInCall`], [`Error::NoSuchParticipant`].
+    pub fn passage(&self, session: SessionId, to: &str) -> Result<(u32, Seat), Error> {
+        let from = self.who(session).ok_or(Error::NotInCall)?;
+        let to = participant_number(to).and_then(|n| self.participants.get(&n));
+        Ok((from, to.ok_or(Error::NoSuchParticipant)?.seat))
+    }
+
+    /// The room has begun a new life: everybody's media is to be set up again.
+    pub fn restarted(&mut self) {
+        self.epoch += 1;
+        if self.mode == Mode::Sfu {
+            let moved = wire::CallMoved { call_id: self.begin.id, epoch: self.epoch };
+            self.tell_others(None, &CallNews::CallMoved(moved));
+        }
+    }
+
+    /// What there is to tell, in order.
+    pub fn take_news(&mut self) -> Vec<(To, CallNews)> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// What else happened, in order.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    fn news_of(&self, number: u32, participant: &Participant) -> wire::ParticipantNews {
+        wire::ParticipantNews { call_id: self.begin.id, participant: view(number, participant) }
+    }
+
+    /// How it is written into history.
+    pub fn record(&self, reason: Reason, now: Time) -> store::EndedCall {
+        let people = self.people.iter().map(|(user, part)| {
+            let outcome = match part.answer {
+                Answer::Rings(_) | Answer::Missed => store::CallOutcome::Missed,
+                Answer::Came => store::CallOutcome::Joined,
+                Answer::Declined => store::CallOutcome::Declined,
+                Answer::Busy => store::CallOutcome::Busy,
+            };
+            let left_at = part.left_at.or(part.joined_at.map(|_| now));
+            store::CallPerson { user_id: *user, outcome, joined_at: part.joined_at, left_at }
+        });
+        store::EndedCall {
+            id: self.begin.id,
+            reason: super::views::reason_row(reason),
+            answered_at: self.answered_at,
+            people: people.collect(),
+        }
+    }
+
+    /// How operators and statistics see it.
+    pub fn active(&self) -> wire::ActiveCall {
+        wire::ActiveCall {
+            call_id: self.begin.id,
+            session_id: self.begin.name.clone(),
+            mode: self.mode,
+            participants: self.participants.len(),
+            started_at: self.started_at,
+        }
+    }
+}
+
+/// A participant, as others see them.
+pub fn view(number: u32, participant: &Participant) -> wire::Participant {
+    wire::Participant {
+        participant_id: participant_name(number),
+        user_id: participant.seat.user,
+        name: participant.name.clone(),
+        audio: participant.audio,
+        video: participant.video,
+    }
+}

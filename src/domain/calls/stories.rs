@@ -1,0 +1,340 @@
+//! Stories of calls, told to the value itself.
+
+use std::time::Duration;
+
+use base::clock::Time;
+use base::ids::{CallId, DeviceId, SessionId, UserId};
+use proptest::prelude::*;
+
+use super::{Begin, Call, Callee, Change, Error, Seat, Shape, Terms, To};
+use crate::protocol::calls::{Action, Media, Mode, Reason, Role};
+use crate::protocol::server::{CallNews, Person};
+
+const NOON: Time = Time::from_micros(1_790_000_000_000_000);
+const TERMS: Terms =
+    Terms { ring: Duration::from_secs(45), longest: Some(Duration::from_secs(3600)), most: 4 };
+
+fn at(seconds: u64) -> Time {
+    NOON + Duration::from_secs(seconds)
+}
+
+fn seat() -> Seat {
+    Seat { user: UserId::new(), device: DeviceId::new(), session: SessionId::new(), guest: false }
+}
+
+fn begin(shape: Shape, by: Seat, others: &[Seat]) -> Begin {
+    Begin {
+        id: CallId::new(),
+        shape,
+        conversation: None,
+        name: (shape == Shape::Session).then(|| "room".to_owned()),
+        by: Person { user_id: by.user, name: "Ann".to_owned() },
+        media: Media::Video,
+        callees: others.iter().map(|seat| Callee { user: seat.user, busy: false }).collect(),
+    }
+}
+
+fn call(shape: Shape, by: Seat, others: &[Seat]) -> Call {
+    Call::begin(begin(shape, by, others), TERMS, NOON)
+}
+
+/// What `seat` has heard since it was last asked: as one of the people, or at the seat itself.
+fn hears(news: &[(To, CallNews)], seat: Seat) -> Vec<&'static str> {
+    let for_it = |to: &To| match to {
+        To::People(people) => people.contains(&seat.user),
+        To::Seat(other) => *other == seat,
+    };
+    news.iter().filter(|(to, _)| for_it(to)).map(|(_, news)| news.name()).collect()
+}
+
+/// Ann and Bob talk to each other.
+fn talking(ann: Seat, bob: Seat) -> Call {
+    let mut call = call(Shape::Direct, ann, &[bob]);
+    call.join(ann, "Ann", Role::Participant, at(1)).unwrap();
+    call.accept(bob.user, at(2)).unwrap();
+    call.join(bob, "Bob", Role::Participant, at(3)).unwrap();
+    call.take_news();
+    call.take_changes();
+    call
+}
+
+#[test]
+fn a_call_rings_is_answered_and_hung_up() {
+    let (ann, bob) = (seat(), seat());
+    let mut call = call(Shape::Direct, ann, &[bob]);
+    assert_eq!(hears(&call.take_news(), bob), ["incoming_call"]);
+    call.join(ann, "Ann", Role::Participant, at(1)).unwrap();
+    call.accept(bob.user, at(2)).unwrap();
+    let news = call.take_news();
+    assert_eq!(
+        (hears(&news, ann), hears(&news, bob)),
+        (vec!["call_answered"], vec!["call_answered"])
+    );
+    call.join(bob, "Bob", Role::Participant, at(3)).unwrap();
+    assert_eq!(hears(&call.take_news(), ann), ["participant_joined"]);
+    assert_eq!(call.mode(), Mode::P2p);
+    call.leave(bob, at(9)).unwrap();
+
+    assert_eq!(call.ended(), Some(Reason::Hangup));
+    assert_eq!(hears(&call.take_news(), ann), ["participant_left", "call_ended"]);
+    let record = call.record(Reason::Hangup, at(9));
+    assert_eq!(record.answered_at, Some(at(2)));
+    let bobs = record.people.iter().find(|person| person.user_id == bob.user).unwrap();
+    assert_eq!((bobs.joined_at, bobs.left_at), (Some(at(3)), Some(at(9))));
+}
+
+#[test]
+fn a_call_may_be_declined_cancelled_or_missed() {
+    let (ann, bob) = (seat(), seat());
+    let mut declined = call(Shape::Direct, ann, &[bob]);
+    declined.decline(bob.user).unwrap();
+    assert_eq!(declined.ended(), Some(Reason::Declined));
+    assert_eq!(hears(&declined.take_news(), ann), ["call_declined", "call_ended"]);
+
+    let mut cancelled = call(Shape::Direct, ann, &[bob]);
+    assert!(matches!(cancelled.cancel(bob.user), Err(Error::NotAllowed)));
+    cancelled.cancel(ann.user).unwrap();
+    assert_eq!(cancelled.ended(), Some(Reason::Cancelled));
+
+    let mut missed = call(Shape::Direct, ann, &[bob]);
+    assert_eq!(missed.due(), Some(at(45)));
+    missed.timeout(at(44));
+    assert_eq!(missed.ended(), None);
+    missed.timeout(at(45));
+    assert_eq!(missed.ended(), Some(Reason::Missed));
+    let record = missed.record(Reason::Missed, at(45));
+    assert!(record.people.iter().any(|p| p.outcome == store::CallOutcome::Missed));
+}
+
+#[test]
+fn whoever_is_busy_does_not_ring() {
+    let (ann, bob) = (seat(), seat());
+    let mut begin = begin(Shape::Direct, ann, &[bob]);
+    begin.callees[0].busy = true;
+    let mut call = Call::begin(begin, TERMS, NOON);
+
+    assert_eq!(call.ended(), Some(Reason::Busy));
+    assert_eq!(hears(&call.take_news(), ann), ["call_ended"]);
+}
+
+#[test]
+fn those_who_agree_and_never_come_do_not_hold_the_line() {
+    let (ann, bob) = (seat(), seat());
+    let mut call = call(Shape::Direct, ann, &[bob]);
+    call.accept(bob.user, at(5)).unwrap();
+    assert_eq!(call.due(), Some(at(35)));
+    call.timeout(at(35));
+
+    assert_eq!(call.ended(), Some(Reason::Failed));
+}
+
+#[test]
+fn a_third_makes_it_a_call_through_the_server() {
+    let (ann, bob, eve) = (seat(), seat(), seat());
+    let mut call = talking(ann, bob);
+    let callee = Callee { user: eve.user, busy: false };
+    assert!(matches!(call.invite(eve.session, &callee, at(9)), Err(Error::NotInCall)));
+    call.invite(ann.session, &callee, at(10)).unwrap();
+    assert!(matches!(call.invite(bob.session, &callee, at(10)), Err(Error::Already)));
+    assert_eq!(hears(&call.take_news(), eve), ["incoming_call"]);
+    call.join(eve, "Eve", Role::Participant, at(12)).unwrap();
+
+    assert_eq!(call.mode(), Mode::Sfu);
+    assert!(call.take_changes().contains(&Change::Upgraded));
+    let news = call.take_news();
+    assert_eq!(hears(&news, ann), ["call_answered", "participant_joined", "call_mode"]);
+    call.leave(ann, at(20)).unwrap();
+    assert_eq!(call.ended(), None, "two are left");
+    call.leave(eve, at(21)).unwrap();
+    assert_eq!(call.ended(), Some(Reason::Hangup));
+}
+
+#[test]
+fn a_reloaded_page_takes_the_place_of_the_old_one() {
+    let (ann, bob) = (seat(), seat());
+    let mut call = talking(ann, bob);
+    let again = Seat { session: SessionId::new(), ..bob };
+    let number = call.join(again, "Bob", Role::Participant, at(5)).unwrap();
+
+    assert_eq!(call.participants().count(), 2);
+    assert_eq!(number, 3);
+    assert_eq!(hears(&call.take_news(), ann), ["participant_left", "participant_joined"]);
+    call.lost(bob.session, at(6));
+    assert_eq!(call.ended(), None, "the old session is nobody's any more");
+    call.lost(again.session, at(7));
+    assert_eq!(call.ended(), Some(Reason::Hangup));
+}
+
+#[test]
+fn a_call_holds_as_many_as_it_may() {
+    let seats: Vec<_> = (0..6).map(|_| seat()).collect();
+    let mut call = call(Shape::Session, seats[0], &[]);
+    for seat in &seats[..4] {
+        call.join(*seat, "x", Role::Participant, at(1)).unwrap();
+    }
+    assert!(matches!(call.join(seats[4], "x", Role::Participant, at(1)), Err(Error::Full)));
+    let again = Seat { session: SessionId::new(), ..seats[0] };
+    call.join(again, "x", Role::Participant, at(2)).unwrap();
+
+    assert_eq!(call.participants().count(), 4);
+}
+
+#[test]
+fn a_moderator_mutes_and_puts_out() {
+    let (ann, bob, eve) = (seat(), seat(), seat());
+    let mut call = call(Shape::Group, ann, &[bob, eve]);
+    for somebody in [ann, bob, eve] {
+        call.join(somebody, "x", Role::Participant, at(1)).unwrap();
+    }
+    call.take_news();
+    let done = call.moderate(bob.session, "p1", Action::Mute, at(2));
+    assert!(matches!(done, Err(Error::NotAllowed)), "Bob did not begin it");
+    call.moderate(ann.session, "p2", Action::Mute, at(2)).unwrap();
+    assert_eq!(hears(&call.take_news(), eve), ["participant_updated"]);
+    call.moderate(ann.session, "p2", Action::Kick, at(3)).unwrap();
+
+    assert_eq!(hears(&call.take_news(), bob), ["call_ended"]);
+    let back = call.join(bob, "x", Role::Participant, at(4));
+    assert!(matches!(back, Err(Error::NotAllowed)));
+    assert_eq!(call.participants().count(), 2);
+    assert!(matches!(
+        call.moderate(ann.session, "p9", Action::Kick, at(5)),
+        Err(Error::NoSuchParticipant)
+    ));
+}
+
+#[test]
+fn a_group_goes_on_until_the_last_one_leaves() {
+    let (ann, bob, eve) = (seat(), seat(), seat());
+    let mut call = call(Shape::Group, ann, &[bob, eve]);
+    call.join(ann, "Ann", Role::Participant, at(1)).unwrap();
+    call.join(bob, "Bob", Role::Participant, at(2)).unwrap();
+    call.leave(ann, at(3)).unwrap();
+    assert_eq!(call.ended(), None);
+    call.take_news();
+    call.timeout(at(45));
+    assert_eq!(hears(&call.take_news(), eve), ["call_ended"], "for her it rang in vain");
+    assert_eq!(call.ended(), None);
+    call.join(eve, "Eve", Role::Participant, at(50)).unwrap();
+    call.leave(bob, at(51)).unwrap();
+    call.leave(eve, at(52)).unwrap();
+
+    assert_eq!(call.ended(), Some(Reason::Hangup));
+}
+
+#[test]
+fn a_group_that_nobody_answers_is_missed_or_given_up() {
+    let (ann, bob) = (seat(), seat());
+    let mut given_up = call(Shape::Group, ann, &[bob]);
+    given_up.join(ann, "Ann", Role::Participant, at(1)).unwrap();
+    given_up.leave(ann, at(2)).unwrap();
+    assert_eq!(given_up.ended(), Some(Reason::Cancelled));
+
+    let mut missed = call(Shape::Group, ann, &[bob]);
+    missed.timeout(at(45));
+    assert_eq!(missed.ended(), Some(Reason::Missed));
+}
+
+#[test]
+fn a_call_lasts_as_long_as_it_may() {
+    let (ann, bob) = (seat(), seat());
+    let mut call = talking(ann, bob);
+    assert_eq!(call.due(), Some(at(3600)));
+    call.timeout(at(3600));
+
+    assert_eq!(call.ended(), Some(Reason::Timeout));
+}
+
+#[test]
+fn a_new_life_of_the_room_is_told_with_its_number() {
+    let (ann, bob) = (seat(), seat());
+    let mut direct = talking(ann, bob);
+    direct.restarted();
+    assert!(direct.take_news().is_empty(), "media does not pass the server");
+    direct.upgrade();
+    direct.take_news();
+    direct.restarted();
+
+    assert_eq!(direct.epoch(), 3);
+    assert_eq!(hears(&direct.take_news(), ann), ["call_moved"]);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Accept(usize),
+    Decline(usize),
+    Cancel(usize),
+    Join(usize),
+    Leave(usize),
+    Lost(usize),
+    Mute(usize, bool),
+    Kick(usize, u32),
+    Upgrade,
+    Wait(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let who = 0usize..4;
+    let step = prop_oneof![
+        1 => who.clone().prop_map(Step::Accept),
+        1 => who.clone().prop_map(Step::Decline),
+        1 => who.clone().prop_map(Step::Cancel),
+        4 => who.clone().prop_map(Step::Join),
+        2 => who.clone().prop_map(Step::Leave),
+        1 => who.clone().prop_map(Step::Lost),
+        1 => (who.clone(), any::<bool>()).prop_map(|(n, muted)| Step::Mute(n, muted)),
+        1 => (who, 1u32..6).prop_map(|(n, whom)| Step::Kick(n, whom)),
+        1 => Just(Step::Upgrade),
+        1 => (1u64..60).prop_map(Step::Wait),
+    ];
+    prop::collection::vec(step, 0..60)
+}
+
+proptest! {
+    /// Whatever people do: a call ends once, holds no more than it may, and each device once;
+    /// who is in it hears of everybody who comes and goes.
+    #[test]
+    fn a_call_keeps_its_word(
+        shape in prop_oneof![Just(Shape::Direct), Just(Shape::Group), Just(Shape::Session)],
+        steps in steps(),
+    ) {
+        let seats: Vec<_> = (0..4).map(|_| seat()).collect();
+        let callees = if shape == Shape::Direct { &seats[1..2] } else { &seats[1..] };
+        let mut call = call(shape, seats[0], if shape == Shape::Session { &[] } else { callees });
+        let (mut now, mut ends) = (1, 0);
+        for step in steps {
+            match step {
+                Step::Accept(n) => drop(call.accept(seats[n].user, at(now))),
+                Step::Decline(n) => drop(call.decline(seats[n].user)),
+                Step::Cancel(n) => drop(call.cancel(seats[n].user)),
+                Step::Join(n) => drop(call.join(seats[n], "x", Role::Moderator, at(now))),
+                Step::Leave(n) => drop(call.leave(seats[n], at(now))),
+                Step::Lost(n) => call.lost(seats[n].session, at(now)),
+                Step::Mute(n, muted) => drop(call.mute(seats[n].session, Media::Audio, muted)),
+                Step::Kick(n, whom) => {
+                    let whom = format!("p{whom}");
+                    drop(call.moderate(seats[n].session, &whom, Action::Kick, at(now)));
+                }
+                Step::Upgrade => call.upgrade(),
+                Step::Wait(seconds) => now += seconds,
+            }
+            call.timeout(at(now));
+            let reason = call.ended();
+            let over = |told: &(To, CallNews)| match told {
+                (To::People(_), CallNews::CallEnded(end)) => reason == Some(end.reason),
+                _ => false,
+            };
+            ends += call.take_news().into_iter().filter(over).count();
+            let devices: std::collections::HashSet<_> =
+                call.participants().map(|(_, p)| p.seat.device).collect();
+            prop_assert_eq!(devices.len(), call.participants().count());
+            prop_assert!(devices.len() <= TERMS.most);
+            if call.ended().is_some() {
+                prop_assert!(call.join(seats[0], "x", Role::Participant, at(now)).is_err());
+                prop_assert!(ends >= 1, "everybody was told");
+            } else {
+                prop_assert!(call.due().is_none_or(|due| due > at(now)), "nothing is overdue");
+            }
+        }
+    }
+}

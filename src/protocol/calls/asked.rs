@@ -1,0 +1,164 @@
+//! What a device asks of calls.
+
+use std::collections::BTreeMap;
+
+use base::ids::{CallId, ConversationId, UserId};
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::{Layer, Media, Source};
+
+/// Which call is meant: by its id, or by the name of its session. A device that takes part in one
+/// call only may leave both out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CallRef {
+    /// The id that `start_call`, `incoming_call` or `call_joined` told.
+    #[schema(value_type = Option<String>)]
+    pub call_id: Option<CallId>,
+    /// The name for which a call token was made.
+    #[serde(rename = "sessionId")]
+    #[schema(min_length = 1, max_length = 128)]
+    pub session: Option<String>,
+}
+
+/// Calls somebody, or everybody in a conversation: one of the two.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StartCall {
+    /// Whom.
+    #[schema(value_type = Option<String>)]
+    pub user_id: Option<UserId>,
+    /// Or all members of which conversation.
+    #[schema(value_type = Option<String>)]
+    pub conversation_id: Option<ConversationId>,
+    /// What it begins as.
+    pub media: Media,
+}
+
+/// Calls one person more into a call that is going on.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InviteCall {
+    /// Which call.
+    #[schema(value_type = String)]
+    pub call_id: CallId,
+    /// Whom.
+    #[schema(value_type = String)]
+    pub user_id: UserId,
+}
+
+/// See [`Source`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Publish {
+    /// What it publishes.
+    pub source: Source,
+}
+
+/// A session description that offers: to a participant, or without `to` to the server, which
+/// answers with the event `answer`.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Offer {
+    /// As in [`CallRef`].
+    #[schema(value_type = Option<String>)]
+    pub call_id: Option<CallId>,
+    /// As in [`CallRef`].
+    #[serde(rename = "sessionId")]
+    pub session: Option<String>,
+    /// The participant it is for.
+    pub to: Option<String>,
+    /// The session description (RFC 8866).
+    pub sdp: String,
+    /// To the server: what the sections of these `mid`s publish. A sending section that is left
+    /// out publishes the microphone or the camera.
+    #[serde(default)]
+    pub publish: BTreeMap<String, Publish>,
+    /// To the server: which track the sections of these `mid`s receive.
+    #[serde(default)]
+    pub receive: BTreeMap<String, String>,
+}
+
+/// A session description that answers a participant's offer.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    /// As in [`CallRef`].
+    #[schema(value_type = Option<String>)]
+    pub call_id: Option<CallId>,
+    /// As in [`CallRef`].
+    #[serde(rename = "sessionId")]
+    pub session: Option<String>,
+    /// The participant whose offer it answers.
+    pub to: String,
+    /// The session description.
+    pub sdp: String,
+}
+
+/// A way to reach a device. The server needs none: without `to` it is taken and not used.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IceCandidate {
+    /// As in [`CallRef`].
+    #[schema(value_type = Option<String>)]
+    pub call_id: Option<CallId>,
+    /// As in [`CallRef`].
+    #[serde(rename = "sessionId")]
+    pub session: Option<String>,
+    /// The participant it is for.
+    pub to: Option<String>,
+    /// As the device's WebRTC library gave it; passed on as it is.
+    pub candidate: Value,
+}
+
+/// Switches the own microphone or camera off or on, for all to see.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Mute {
+    /// As in [`CallRef`].
+    #[schema(value_type = Option<String>)]
+    pub call_id: Option<CallId>,
+    /// As in [`CallRef`].
+    #[serde(rename = "sessionId")]
+    pub session: Option<String>,
+    /// Whether it is off.
+    pub muted: bool,
+}
+
+/// The most that this device wants of a track.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetLayer {
+    /// As in [`CallRef`].
+    #[schema(value_type = Option<String>)]
+    pub call_id: Option<CallId>,
+    /// Which track.
+    pub track_id: String,
+    /// How much of it.
+    pub max: Layer,
+}
+
+/// What a moderator does to somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Switches their microphone off; they may switch it on again.
+    Mute,
+    /// Puts them out; they cannot come back into this call.
+    Kick,
+}
+
+/// See [`Action`].
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Moderate {
+    /// As in [`CallRef`].
+    #[schema(value_type = Option<String>)]
+    pub call_id: Option<CallId>,
+    /// Whom.
+    pub participant_id: String,
+    /// What.
+    pub action: Action,
+}
