@@ -2,6 +2,11 @@
 //! so that a whole conference can be replayed in a unit test.
 
 pub mod codec;
+pub mod missing;
 pub mod path;
+pub mod reception;
+pub mod rewrite;
 pub mod rtp;
 pub mod signal;
+#[cfg(test)]
+mod virtual_time;

@@ -33,7 +33,7 @@ impl Codec {
 }
 
 /// Whether a decoder can begin with this packet: it is the first one of a key frame. Sound can be
-/// joined anywhere. Encrypted frames (SFrame, insertable streams) leave what is read here in the
+/// joined anywhere. Encrypted frames (`SFrame`, insertable streams) leave what is read here in the
 /// clear for VP8, and the payload descriptors for VP9 and AV1.
 pub fn begins_key_frame(codec: Codec, payload: &[u8]) -> bool {
     match codec {

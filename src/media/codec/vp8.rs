@@ -139,7 +139,7 @@ struct Span {
 /// out.
 const SPANS: usize = 32;
 
-/// Keeps PictureID and TL0PICIDX of one subscriber's stream continuous, across switches of the
+/// Keeps `PictureID` and TL0PICIDX of one subscriber's stream continuous, across switches of the
 /// source and across pictures that are left out. Pictures without a number are left as they are.
 #[derive(Debug, Default)]
 pub struct Munger {
