@@ -8,5 +8,6 @@ pub mod reception;
 pub mod rewrite;
 pub mod rtp;
 pub mod signal;
+pub mod twcc;
 #[cfg(test)]
 mod virtual_time;
