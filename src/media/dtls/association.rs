@@ -149,8 +149,7 @@ impl Association {
             _ => return None,
         };
         let length = 2 * (KEY + profile.salt());
-        let material =
-            state.export_keying_material("EXTRACTOR-dtls_srtp", &[], length).ok()?;
+        let material = state.export_keying_material("EXTRACTOR-dtls_srtp", &[], length).ok()?;
         let (keys, salts) = material.as_ref().split_at_checked(2 * KEY)?;
         let (client, server) = keys.split_at(KEY);
         let (client_salt, server_salt) = salts.split_at_checked(profile.salt())?;

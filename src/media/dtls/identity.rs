@@ -44,23 +44,25 @@ impl Identity {
                 .map_err(|error| wrong(&error))?;
         let der = certificate.certificate.first().map_or(&[][..], |der| der);
         let fingerprint = fingerprint(&*provider, der);
-        let configurations =
-            [SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm, SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80]
-                .map(|profile| {
-                    ConfigBuilder::default()
-                        .with_crypto_provider(provider.clone())
-                        .with_certificates(vec![certificate.clone()])
-                        .with_srtp_protection_profiles(vec![profile])
-                        .with_client_auth(ClientAuthType::RequireAnyClientCert)
-                        .with_extended_master_secret(ExtendedMasterSecretType::Require)
-                        .with_insecure_skip_verify(true) // no chain: the fingerprint of the offer decides
-                        .with_flight_interval(HANDSHAKE * 2) // flights are repeated by the association
-                        .build(false, None)
-                        .map(Arc::new)
-                })
-                .into_iter()
-                .collect::<Result<_, _>>()
-                .map_err(|error| wrong(&error))?;
+        let configurations = [
+            SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
+            SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
+        ]
+        .map(|profile| {
+            ConfigBuilder::default()
+                .with_crypto_provider(provider.clone())
+                .with_certificates(vec![certificate.clone()])
+                .with_srtp_protection_profiles(vec![profile])
+                .with_client_auth(ClientAuthType::RequireAnyClientCert)
+                .with_extended_master_secret(ExtendedMasterSecretType::Require)
+                .with_insecure_skip_verify(true) // no chain: the fingerprint of the offer decides
+                .with_flight_interval(HANDSHAKE * 2) // flights are repeated by the association
+                .build(false, None)
+                .map(Arc::new)
+        })
+        .into_iter()
+        .collect::<Result<_, _>>()
+        .map_err(|error| wrong(&error))?;
         Ok(Self { provider, fingerprint, configurations })
     }
 

@@ -2,8 +2,8 @@
 
 mod extension;
 
-pub use extension::Extensions;
 pub(crate) use extension::Extending;
+pub use extension::Extensions;
 
 use std::fmt;
 

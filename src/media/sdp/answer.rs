@@ -96,9 +96,12 @@ impl Answer<'_> {
             text,
             "\r\nc=IN IP4 0.0.0.0\r\na=rtcp:9 IN IP4 0.0.0.0\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\n\
              a=fingerprint:sha-256 {}\r\na=setup:passive\r\na=mid:{}\r\na={direction}\r\n\
-             a=rtcp-mux\r\na=rtcp-rsize\r\n",
+             a=rtcp-mux\r\n",
             self.credentials.fragment, self.credentials.password, self.fingerprint, section.mid,
         );
+        if section.reduced {
+            text.push_str("a=rtcp-rsize\r\n");
+        }
         for (id, uri) in section.ids.lines() {
             let _ = write!(text, "a=extmap:{id} {uri}\r\n");
         }
@@ -169,6 +172,7 @@ fn send(text: &mut String, sending: Sending) {
         let _ = write!(text, "a=ssrc-group:FID {ssrc} {repair}\r\n");
     }
     for ssrc in [Some(ssrc), repair_ssrc].into_iter().flatten() {
-        let _ = write!(text, "a=ssrc:{ssrc} cname:{owner}\r\na=ssrc:{ssrc} msid:{owner} {track}\r\n");
+        let _ =
+            write!(text, "a=ssrc:{ssrc} cname:{owner}\r\na=ssrc:{ssrc} msid:{owner} {track}\r\n");
     }
 }

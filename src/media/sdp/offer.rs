@@ -8,6 +8,7 @@ use std::io::Cursor;
 use super::format::{FEEDBACK, Format, HeaderIds};
 use crate::codec::Codec;
 use crate::signal::{Kind, OfferError};
+use crate::track::MOST_LAYERS;
 
 /// The longest offer that is looked at; one with a hundred sections of Chromium has about 400 KiB.
 const LONGEST: usize = 1 << 20;
@@ -46,9 +47,11 @@ pub(crate) struct Section {
     pub(crate) receives: bool,
     /// What we know of what it knows, in the client's order.
     pub(crate) formats: Vec<Format>,
+    /// Feedback may be sent without a report (RFC 5506).
+    pub(crate) reduced: bool,
     /// Header extensions.
     pub(crate) ids: HeaderIds,
-    /// Layers of simulcast, in the order of the offer (RFC 8853).
+    /// Layers of simulcast that are taken, in the order of the offer (RFC 8853).
     pub(crate) layers: Vec<String>,
     /// What it says it will send with, if it says so: the stream and its retransmissions.
     pub(crate) ssrc: Option<u32>,
@@ -140,7 +143,8 @@ impl Section {
             let mut ssrcs = value.strip_prefix("FID ")?.split_ascii_whitespace();
             Some((ssrcs.next()?.parse().ok()?, ssrcs.next()?.parse().ok()?))
         });
-        let alone = find(attributes, "ssrc").and_then(|value| value.split(' ').next()?.parse().ok());
+        let alone =
+            find(attributes, "ssrc").and_then(|value| value.split(' ').next()?.parse().ok());
         let sent = |rid: &str| {
             values(attributes, "rid").any(|value| {
                 let mut words = value.split_ascii_whitespace();
@@ -157,8 +161,9 @@ impl Section {
             sends: !has("recvonly") && !has("inactive"),
             receives: !has("sendonly") && !has("inactive"),
             formats,
+            reduced: has("rtcp-rsize"),
             ids,
-            layers: layers.into_iter().filter(|rid| sent(rid)).collect(),
+            layers: layers.into_iter().filter(|rid| sent(rid)).take(MOST_LAYERS).collect(),
             ssrc: pair.map(|(ssrc, _)| ssrc).or(alone),
             repair_ssrc: pair.map(|(_, repair)| repair),
         }
