@@ -1,6 +1,7 @@
 //! The media core as values: bytes go in, decisions come out. No clock, no socket, no task, no lock,
 //! so that a whole conference can be replayed in a unit test.
 
+pub mod allocation;
 pub mod bandwidth;
 pub mod codec;
 pub mod missing;
