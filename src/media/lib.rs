@@ -10,6 +10,7 @@ pub mod reception;
 pub mod rewrite;
 pub mod rtp;
 pub mod signal;
+pub mod speaker;
 pub mod twcc;
 #[cfg(test)]
 mod virtual_time;
