@@ -1,6 +1,8 @@
 //! The media core as values: bytes go in, decisions come out. No clock, no socket, no task, no lock,
 //! so that a whole conference can be replayed in a unit test.
 
+pub mod allocation;
+pub mod bandwidth;
 pub mod codec;
 mod connection;
 mod counters;
@@ -21,6 +23,7 @@ mod settings;
 pub mod signal;
 mod slots;
 mod sources;
+pub mod speaker;
 mod srtp;
 mod stream;
 mod subscription;
