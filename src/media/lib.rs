@@ -1,6 +1,46 @@
 //! The media core as values: bytes go in, decisions come out. No clock, no socket, no task, no lock,
 //! so that a whole conference can be replayed in a unit test.
 
+pub mod allocation;
+pub mod bandwidth;
+pub mod codec;
+mod connection;
+mod counters;
+mod dtls;
+mod history;
+mod ice;
+mod member;
+pub mod missing;
 pub mod path;
+pub mod reception;
+mod red;
+pub mod rewrite;
+mod room;
+mod rtcp;
 pub mod rtp;
+mod sdp;
+mod settings;
 pub mod signal;
+mod slots;
+mod sources;
+pub mod speaker;
+mod srtp;
+mod stream;
+mod subscription;
+mod track;
+#[cfg(test)]
+mod trial;
+pub mod twcc;
+#[cfg(test)]
+mod virtual_time;
+
+pub use counters::Counters;
+pub use dtls::{Identity, IdentityError};
+pub use ice::room_of;
+pub use path::{Datagram, Outbound, Path, Transport};
+pub use room::{Room, Route};
+pub use settings::Settings;
+pub use signal::{
+    Candidate, Event, Gone, Kind, Layer, Limit, Offer, OfferError, Participant, Quality, Source,
+    TrackId, TrackInfo,
+};

@@ -56,4 +56,25 @@ impl Outbound {
         self.used = 0;
         self.datagrams.clear();
     }
+
+    /// Room for one more datagram of up to `length` bytes.
+    pub(crate) fn space(&mut self, length: usize) -> &mut [u8] {
+        let end = self.used + length;
+        if self.buffer.len() < end {
+            self.buffer.resize(end.next_multiple_of(64 * 1024), 0);
+        }
+        &mut self.buffer[self.used..end]
+    }
+
+    /// Sends the first `length` bytes of what [`space`](Self::space) gave last.
+    pub(crate) fn commit(&mut self, to: Path, length: usize) {
+        self.datagrams.push(Datagram { to, start: self.used, length });
+        self.used += length;
+    }
+
+    /// Sends a copy.
+    pub(crate) fn push(&mut self, to: Path, bytes: &[u8]) {
+        self.space(bytes.len()).copy_from_slice(bytes);
+        self.commit(to, bytes.len());
+    }
 }

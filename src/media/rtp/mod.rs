@@ -1,5 +1,10 @@
 //! An RTP packet as it lies in its buffer (RFC 3550 §5.1): read in place, nothing copied.
 
+mod extension;
+
+pub(crate) use extension::Extending;
+pub use extension::Extensions;
+
 use std::fmt;
 
 /// A view of one packet; made only of bytes that hold a whole, sound header.
@@ -37,25 +42,32 @@ impl std::error::Error for Error {}
 
 const FIXED_HEADER: usize = 12;
 
+/// How long the header is, contributing sources and extension included. Says nothing of the padding,
+/// which cannot be seen before the packet is decrypted.
+///
+/// # Errors
+/// [`Error`], if the bytes hold no whole header.
+pub fn header_length(bytes: &[u8]) -> Result<usize, Error> {
+    let first = *bytes.first().ok_or(Error::Short)?;
+    if first >> 6 != 2 {
+        return Err(Error::Version);
+    }
+    let mut at = FIXED_HEADER + usize::from(first & 0x0f) * 4;
+    if first & 0x10 != 0 {
+        let words = bytes.get(at + 2..at + 4).ok_or(Error::Short)?;
+        at += 4 + 4 * usize::from(u16::from_be_bytes([words[0], words[1]]));
+    }
+    if bytes.len() < at { Err(Error::Short) } else { Ok(at) }
+}
+
 impl<'a> Packet<'a> {
     /// Reads a packet.
     ///
     /// # Errors
     /// [`Error`], for any bytes that are not one whole packet.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
-        let first = *bytes.first().ok_or(Error::Short)?;
-        if first >> 6 != 2 {
-            return Err(Error::Version);
-        }
-        let sources = usize::from(first & 0x0f) * 4;
-        let mut at = FIXED_HEADER + sources;
-        if first & 0x10 != 0 {
-            let words = bytes.get(at + 2..at + 4).ok_or(Error::Short)?;
-            at += 4 + 4 * usize::from(u16::from_be_bytes([words[0], words[1]]));
-        }
-        if bytes.len() < at {
-            return Err(Error::Short);
-        }
+        let at = header_length(bytes)?;
+        let first = bytes[0];
         let padding = match bytes.last() {
             Some(&count) if first & 0x20 != 0 => usize::from(count),
             _ => 0,
@@ -90,6 +102,11 @@ impl<'a> Packet<'a> {
     /// The stream it belongs to.
     pub fn ssrc(&self) -> u32 {
         self.word(8)
+    }
+
+    /// The header extensions with their local identifiers, in both forms (RFC 8285 §4).
+    pub fn extensions(&self) -> Extensions<'a> {
+        Extensions::of(&self.bytes[..self.payload_at])
     }
 
     /// What the codec made, without padding.

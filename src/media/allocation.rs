@@ -1,0 +1,188 @@
+//! Divides what a downlink carries among the tracks that one subscriber receives.
+
+use std::cmp::Reverse;
+use std::time::{Duration, Instant};
+
+use crate::signal::{Layer, Limit, Source, TrackId};
+
+const LAYERS: [Layer; 3] = [Layer::Low, Layer::Medium, Layer::High];
+/// This share of the budget may be given to what is not sent yet; and what is sent already stays
+/// until the budget is below this share of its cost. Between the two, nothing changes.
+const HEADROOM: f64 = 0.9;
+/// More is sent only if the budget was enough for it for at least this time, and up to twice of it.
+const DWELL: Duration = Duration::from_millis(2_500);
+/// The most important picture may exceed the budget by so many bits per second in its lowest layer:
+/// better a strained picture than none.
+const LAST_RESORT: u64 = 50_000;
+
+/// What a subscriber wants of one track, and what that costs.
+#[derive(Clone, Copy, Debug)]
+pub struct Demand {
+    /// Which track.
+    pub track: TrackId,
+    /// What it shows or plays.
+    pub source: Source,
+    /// The most that is wanted.
+    pub limit: Limit,
+    /// What is sent at present.
+    pub current: Option<Layer>,
+    /// Bits per second of each layer, lowest first; 0 if there is no such layer. For one that the
+    /// publisher has stopped because nobody wanted it, what it is expected to cost.
+    pub rates: [u64; 3],
+    /// The place of its owner among those who speak, 0 the loudest; `None` if silent.
+    pub speaker: Option<u32>,
+}
+
+impl Demand {
+    fn is_audio(&self) -> bool {
+        matches!(self.source, Source::Microphone | Source::ScreenAudio)
+    }
+
+    fn rate(&self, layer: Layer) -> u64 {
+        match (self.rates, layer) {
+            ([low, ..], Layer::Low) => low,
+            ([_, medium, _], Layer::Medium) => medium,
+            ([.., high], Layer::High) => high,
+        }
+    }
+
+    fn may_have(&self, layer: Layer) -> bool {
+        self.limit >= Limit::Most(layer) && self.rate(layer) > 0
+    }
+
+    fn lowest(&self) -> Option<Layer> {
+        LAYERS.into_iter().find(|layer| self.may_have(*layer))
+    }
+
+    /// Screens before cameras, speakers before others, what is seen large before what is small.
+    fn importance(&self) -> (bool, u32, Reverse<Limit>) {
+        let camera = self.source != Source::Screen;
+        (camera, self.speaker.unwrap_or(u32::MAX), Reverse(self.limit))
+    }
+}
+
+/// The division for one subscriber.
+#[derive(Debug, Default)]
+pub struct Allocator {
+    /// The pictures, most important first.
+    order: Vec<usize>,
+    /// The smallest budget of this period and of the one before, and when this one began.
+    smallest: Option<(u64, u64, Instant)>,
+}
+
+impl Allocator {
+    /// Writes what to send of each track, in the order of `demands`; `None` is a pause. Sound is
+    /// always sent. Then each picture gets its lowest layer, and only then any of them more, as far
+    /// as the budget goes; what does not fit is paused. The sum is above the budget only
+    /// - for what is sent already, while the budget is at least 90 % of it,
+    /// - for sound,
+    /// - by at most 50 kbit/s, for the lowest layer of the most important picture.
+    pub fn allocate(
+        &mut self,
+        now: Instant,
+        budget: u64,
+        demands: &[Demand],
+        into: &mut Vec<Option<Layer>>,
+    ) {
+        let steady = self.steady(now, budget);
+        let kept_within = budget as f64 / HEADROOM;
+        let raised_within = steady as f64 * HEADROOM;
+        let mut division =
+            Division { demands, chosen: into, spent: 0, budget, kept_within, raised_within };
+        division.keep_sound();
+        self.order.clear();
+        self.order
+            .extend((0..demands.len()).filter(|n| demands.get(*n).is_some_and(|d| !d.is_audio())));
+        self.order.sort_by_key(|n| demands.get(*n).map(Demand::importance));
+        division.give_lowest(&self.order);
+        for layer in LAYERS {
+            division.raise(&self.order, layer);
+        }
+    }
+
+    /// The smallest budget of late.
+    fn steady(&mut self, now: Instant, budget: u64) -> u64 {
+        let (current, before, began) = self.smallest.unwrap_or((budget, budget, now));
+        let current = current.min(budget);
+        self.smallest = Some(if now.saturating_duration_since(began) >= DWELL {
+            (budget, current, now)
+        } else {
+            (current, before, began)
+        });
+        current.min(before)
+    }
+}
+
+struct Division<'a> {
+    demands: &'a [Demand],
+    chosen: &'a mut Vec<Option<Layer>>,
+    spent: u64,
+    budget: u64,
+    kept_within: f64,
+    raised_within: f64,
+}
+
+impl Division<'_> {
+    fn keep_sound(&mut self) {
+        self.chosen.clear();
+        for demand in self.demands {
+            let wanted = demand.is_audio() && demand.limit != Limit::Off;
+            let layer = wanted.then(|| demand.lowest().unwrap_or(Layer::High));
+            self.spent += layer.map_or(0, |layer| demand.rate(layer));
+            self.chosen.push(layer);
+        }
+    }
+
+    fn give_lowest(&mut self, order: &[usize]) {
+        let mut first = true;
+        for &track in order {
+            let Some(demand) = self.demands.get(track) else { continue };
+            let Some(lowest) = demand.lowest() else { continue };
+            let strained = self.spent + demand.rate(lowest) <= self.budget + LAST_RESORT;
+            if !self.choose(track, lowest) && first && strained {
+                self.put(track, lowest);
+            }
+            first = false;
+        }
+    }
+
+    fn raise(&mut self, order: &[usize], layer: Layer) {
+        for &track in order {
+            let chosen = self.chosen.get(track).copied().flatten();
+            let Some(demand) = self.demands.get(track) else { continue };
+            if chosen.is_some_and(|chosen| chosen < layer) && demand.may_have(layer) {
+                self.choose(track, layer);
+            }
+        }
+    }
+
+    /// Chooses a layer if it fits: easily for what is sent already, with headroom for more.
+    fn choose(&mut self, track: usize, layer: Layer) -> bool {
+        let Some(demand) = self.demands.get(track) else { return false };
+        let chosen = self.chosen.get(track).copied().flatten();
+        let instead = chosen.map_or(0, |chosen| demand.rate(chosen));
+        let spent = self.spent - instead + demand.rate(layer);
+        let kept = demand.current.is_some_and(|current| current >= layer);
+        let within = if kept { self.kept_within } else { self.raised_within };
+        // Less than before always fits.
+        let fits = spent as f64 <= within || spent < self.spent;
+        if fits {
+            self.put(track, layer);
+        }
+        fits
+    }
+
+    fn put(&mut self, track: usize, layer: Layer) {
+        let (Some(demand), Some(chosen)) = (self.demands.get(track), self.chosen.get_mut(track))
+        else {
+            return;
+        };
+        self.spent -= chosen.map_or(0, |chosen| demand.rate(chosen));
+        self.spent += demand.rate(layer);
+        *chosen = Some(layer);
+    }
+}
+
+#[cfg(test)]
+#[path = "allocation_tests.rs"]
+mod tests;

@@ -1,0 +1,190 @@
+//! Stories of budgets that are divided.
+
+use super::*;
+use crate::virtual_time::{ms, start};
+use proptest::prelude::*;
+
+const RATES: [u64; 3] = [100_000, 300_000, 1_000_000];
+
+fn camera(track: u32) -> Demand {
+    Demand {
+        track: TrackId(track),
+        source: Source::Camera,
+        limit: Limit::Most(Layer::High),
+        current: None,
+        rates: RATES,
+        speaker: None,
+    }
+}
+
+fn microphone() -> Demand {
+    Demand { source: Source::Microphone, rates: [0, 0, 40_000], ..camera(0) }
+}
+
+fn divided(budget: u64, demands: &[Demand]) -> Vec<Option<Layer>> {
+    let mut into = Vec::new();
+    Allocator::default().allocate(start(), budget, demands, &mut into);
+    into
+}
+
+const LOW: Option<Layer> = Some(Layer::Low);
+const MEDIUM: Option<Layer> = Some(Layer::Medium);
+const HIGH: Option<Layer> = Some(Layer::High);
+
+#[test]
+fn sound_is_sent_whatever_it_costs() {
+    assert_eq!(divided(10_000, &[camera(1), microphone()]), [None, HIGH]);
+    assert_eq!(divided(10_000, &[Demand { limit: Limit::Off, ..microphone() }]), [None]);
+    assert_eq!(divided(10_000, &[Demand { rates: [0; 3], ..microphone() }]), [HIGH]);
+}
+
+#[test]
+fn everybody_is_seen_before_anybody_is_seen_well() {
+    assert_eq!(divided(400_000, &[camera(1), camera(2), camera(3)]), [LOW; 3]);
+    assert_eq!(divided(600_000, &[camera(1), camera(2), camera(3)]), [MEDIUM, LOW, LOW]);
+}
+
+#[test]
+fn speakers_are_raised_first_and_what_does_not_fit_is_paused() {
+    let speaker = Demand { speaker: Some(0), ..camera(3) };
+    assert_eq!(divided(600_000, &[camera(1), camera(2), speaker]), [LOW, LOW, MEDIUM]);
+    assert_eq!(divided(230_000, &[camera(1), camera(2), speaker]), [LOW, None, LOW]);
+}
+
+#[test]
+fn a_screen_comes_before_cameras() {
+    let screen = Demand { source: Source::Screen, rates: [0, 0, 800_000], ..camera(3) };
+    let speaker = Demand { speaker: Some(0), ..camera(2) };
+    assert_eq!(divided(900_000, &[camera(1), speaker, screen]), [None, None, HIGH]);
+}
+
+#[test]
+fn nobody_gets_more_than_is_wanted_or_sent() {
+    let small = Demand { limit: Limit::Most(Layer::Low), ..camera(1) };
+    let unseen = Demand { limit: Limit::Off, ..camera(2) };
+    let uneven = Demand { rates: [100_000, 0, 500_000], ..camera(3) };
+    assert_eq!(divided(9_000_000, &[small, unseen, uneven]), [LOW, None, HIGH]);
+    assert_eq!(divided(9_000_000, &[Demand { rates: [0; 3], ..camera(1) }]), [None]);
+}
+
+#[test]
+fn as_a_last_resort_one_picture_goes_a_little_beyond_the_budget() {
+    assert_eq!(divided(50_000, &[camera(1), camera(2)]), [LOW, None]);
+    assert_eq!(divided(49_000, &[camera(1), camera(2)]), [None, None]);
+}
+
+#[test]
+fn a_layer_is_kept_longer_than_it_takes_to_get_it() {
+    let has = |current| [Demand { current, ..camera(1) }];
+    assert_eq!(divided(310_000, &has(LOW)), [LOW], "no headroom");
+    assert_eq!(divided(335_000, &has(LOW)), [MEDIUM]);
+    assert_eq!(divided(275_000, &has(MEDIUM)), [MEDIUM], "it had it");
+    assert_eq!(divided(265_000, &has(MEDIUM)), [LOW]);
+}
+
+#[test]
+fn more_is_sent_only_when_the_budget_has_lasted() {
+    let (begin, mut allocator, mut into) = (start(), Allocator::default(), Vec::new());
+    let mut choose = |at: u64, budget, current| {
+        let demands = [Demand { current, ..camera(1) }];
+        allocator.allocate(begin + ms(at), budget, &demands, &mut into);
+        into[0]
+    };
+    assert_eq!(choose(0, 2_000_000, None), HIGH);
+    assert_eq!(choose(1_000, 200_000, HIGH), LOW, "down at once");
+    assert_eq!(choose(2_000, 2_000_000, LOW), LOW);
+    assert_eq!(choose(2_500, 2_000_000, LOW), LOW);
+    assert_eq!(choose(4_900, 2_000_000, LOW), LOW);
+    assert_eq!(choose(5_000, 2_000_000, LOW), LOW, "the period of the fall is the one before");
+    assert_eq!(choose(5_100, 2_000_000, LOW), HIGH);
+}
+
+fn demand() -> impl Strategy<Value = Demand> {
+    let layer = prop_oneof![Just(Layer::Low), Just(Layer::Medium), Just(Layer::High)];
+    let source = prop_oneof![
+        3 => Just(Source::Camera), 1 => Just(Source::Screen), 2 => Just(Source::Microphone)
+    ];
+    (
+        source,
+        prop::option::of(layer.clone()),
+        prop::option::of(layer),
+        prop::array::uniform3(0u64..1_500_000),
+        prop::option::of(0u32..4),
+    )
+        .prop_map(|(source, limit, current, rates, speaker)| Demand {
+            source,
+            limit: limit.map_or(Limit::Off, Limit::Most),
+            current,
+            rates,
+            speaker,
+            ..camera(0)
+        })
+}
+
+/// The decisions in the order in which they are made: lowest layers first, then each level.
+fn decisions(demands: &[Demand], chosen: &[Option<Layer>]) -> Vec<bool> {
+    let mut order: Vec<usize> = (0..demands.len()).filter(|n| !demands[*n].is_audio()).collect();
+    order.sort_by_key(|n| demands[*n].importance());
+    let lowest = order.iter().map(|n| chosen[*n].is_some());
+    let raised = LAYERS.iter().flat_map(|layer| order.iter().map(|n| chosen[*n] >= Some(*layer)));
+    lowest.chain(raised).collect()
+}
+
+proptest! {
+    #[test]
+    fn what_is_chosen_is_wanted_and_within_the_budget(
+        demands in prop::collection::vec(demand(), 0..12),
+        budget in 0u64..6_000_000,
+    ) {
+        let chosen = divided(budget, &demands);
+        let mut sum = 0;
+        let mut pictures = 0;
+        for (demand, layer) in demands.iter().zip(&chosen) {
+            let Some(layer) = layer else { continue };
+            prop_assert!(demand.limit >= Limit::Most(*layer));
+            if !demand.is_audio() {
+                pictures += 1;
+                prop_assert!(demand.rate(*layer) > 0);
+            }
+            sum += demand.rate(*layer);
+        }
+        let sound: u64 = demands.iter().zip(&chosen).filter(|(d, _)| d.is_audio())
+            .filter_map(|(d, layer)| layer.map(|layer| d.rate(layer))).sum();
+        let resort = if pictures <= 1 { LAST_RESORT } else { 0 };
+        let most = (budget as f64 / HEADROOM).max((budget + resort) as f64);
+        prop_assert!(sum as f64 <= most.max(sound as f64) + 1.0, "{sum} of {budget}");
+    }
+
+    #[test]
+    fn nothing_that_is_new_goes_beyond_nine_tenths(
+        demands in prop::collection::vec(demand(), 0..12),
+        budget in 0u64..6_000_000,
+    ) {
+        let demands: Vec<_> = demands.into_iter().map(|d| Demand { current: None, ..d }).collect();
+        let chosen = divided(budget, &demands);
+        let costs = |audio: bool| -> Vec<u64> {
+            demands.iter().zip(&chosen).filter(|(d, _)| d.is_audio() == audio)
+                .filter_map(|(d, layer)| layer.map(|layer| d.rate(layer))).collect()
+        };
+        let (sound, pictures) = (costs(true).iter().sum::<u64>(), costs(false));
+        if pictures.len() > 1 {
+            prop_assert!((sound + pictures.iter().sum::<u64>()) as f64 <= budget as f64 * HEADROOM + 1.0);
+        }
+    }
+
+    /// With more budget, the first decision that differs is one to send more.
+    #[test]
+    fn a_bigger_budget_never_serves_the_important_worse(
+        demands in prop::collection::vec(demand(), 0..12),
+        budget in 0u64..6_000_000,
+        more in 0u64..3_000_000,
+    ) {
+        let demands: Vec<_> = demands.into_iter().map(|mut d| {
+            d.current = None;
+            d.rates.sort_unstable();
+            d
+        }).collect();
+        let (small, big) = (divided(budget, &demands), divided(budget + more, &demands));
+        prop_assert!(decisions(&demands, &big) >= decisions(&demands, &small));
+    }
+}

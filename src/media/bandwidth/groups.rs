@@ -1,0 +1,139 @@
+//! Packets sent within a few milliseconds are one group; what counts is how the distance between
+//! groups changes on the way (draft-ietf-rmcat-gcc-02 §5.1, §5.2).
+
+use std::time::{Duration, Instant};
+
+use crate::twcc::PacketResult;
+
+/// Packets that were sent within this time belong together.
+const GROUP: Duration = Duration::from_millis(5);
+/// Packets that come as close as this one after the other, sooner than they were sent, were held up
+/// together on the way and tell nothing alone.
+const BURST: Duration = Duration::from_millis(5);
+/// A burst ends after this time at the latest.
+const LONGEST_BURST: Duration = Duration::from_millis(100);
+/// The receiver's clock jumped if two groups seem to be so much further apart than they were sent.
+const CLOCK_JUMP_MS: f64 = 3_000.0;
+
+#[derive(Clone, Copy, Debug)]
+struct Group {
+    first_sent: Instant,
+    last_sent: Instant,
+    first_arrived: Duration,
+    last_arrived: Duration,
+}
+
+/// How two groups that follow each other compare.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Step {
+    /// Between the sendings, in ms.
+    pub(super) sent: f64,
+    /// Between the arrivals, in ms.
+    pub(super) arrived: f64,
+    /// When the later group had come, by the receiver's clock.
+    pub(super) at: Duration,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    before: Option<Group>,
+    current: Option<Group>,
+}
+
+impl Groups {
+    /// A packet came; gives a step when it is the first of a new group.
+    pub(super) fn arrived(&mut self, packet: &PacketResult) -> Option<Step> {
+        let arrived = packet.arrived?;
+        let begun = Group {
+            first_sent: packet.sent,
+            last_sent: packet.sent,
+            first_arrived: arrived,
+            last_arrived: arrived,
+        };
+        let Some(current) = self.current.as_mut() else {
+            self.current = Some(begun);
+            return None;
+        };
+        if packet.sent < current.first_sent {
+            // A packet of an earlier group: out of order, or found late.
+            return None;
+        }
+        if current.takes(packet.sent, arrived) {
+            current.last_sent = current.last_sent.max(packet.sent);
+            current.last_arrived = current.last_arrived.max(arrived);
+            return None;
+        }
+        let complete = *current;
+        self.current = Some(begun);
+        let step = self.before.replace(complete).map(|before| complete.since(&before))?;
+        if (step.arrived - step.sent).abs() > CLOCK_JUMP_MS || step.arrived < 0.0 {
+            *self = Self { before: None, current: Some(begun) };
+            return None;
+        }
+        Some(step)
+    }
+}
+
+impl Group {
+    fn takes(&self, sent: Instant, arrived: Duration) -> bool {
+        if sent.saturating_duration_since(self.first_sent) <= GROUP {
+            return true;
+        }
+        let apart = arrived.saturating_sub(self.last_arrived);
+        let sooner = apart < sent.saturating_duration_since(self.last_sent);
+        let soon = apart <= BURST && arrived >= self.last_arrived;
+        soon && sooner && arrived.saturating_sub(self.first_arrived) < LONGEST_BURST
+    }
+
+    fn since(&self, before: &Self) -> Step {
+        Step {
+            sent: millis(self.last_sent.saturating_duration_since(before.last_sent)),
+            arrived: millis(self.last_arrived) - millis(before.last_arrived),
+            at: self.last_arrived,
+        }
+    }
+}
+
+pub(super) fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::virtual_time::{ms, start};
+
+    fn packet(begin: Instant, sent: u64, arrived: u64) -> PacketResult {
+        PacketResult { index: 0, sent: begin + ms(sent), bytes: 1, arrived: Some(ms(arrived)) }
+    }
+
+    #[test]
+    fn groups_are_compared_when_the_next_one_begins() {
+        let (begin, mut groups) = (start(), Groups::default());
+        let mut steps = [(0, 50), (4, 51), (20, 80), (22, 81), (40, 101)]
+            .map(|(sent, arrived)| groups.arrived(&packet(begin, sent, arrived)));
+        assert_eq!(steps[4].take(), Some(Step { sent: 18.0, arrived: 30.0, at: ms(81) }));
+        assert!(steps.iter().all(Option::is_none));
+    }
+
+    #[test]
+    fn packets_that_were_held_up_together_are_one_group() {
+        let (begin, mut groups) = (start(), Groups::default());
+        for (sent, arrived) in [(0, 50), (20, 120), (40, 121), (60, 122)] {
+            groups.arrived(&packet(begin, sent, arrived));
+        }
+        let step = groups.arrived(&packet(begin, 80, 142)).unwrap();
+        assert_eq!((step.sent, step.arrived), (60.0, 72.0));
+    }
+
+    #[test]
+    fn a_clock_that_jumps_makes_no_step() {
+        let (begin, mut groups) = (start(), Groups::default());
+        for (sent, arrived) in [(0, 50_000), (20, 50_020), (40, 10), (60, 30)] {
+            assert_eq!(
+                groups.arrived(&packet(begin, sent, arrived)).filter(|s| s.arrived < 0.0),
+                None
+            );
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What a subscriber's downlink carries: Google congestion control (draft-ietf-rmcat-gcc-02) on
+//! transport-wide feedback; REMB and reported loss for those who give none.
+
+mod aimd;
+mod groups;
+mod loss;
+mod probe;
+mod throughput;
+mod trend;
+
+pub use probe::Probe;
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use crate::twcc::PacketResult;
+use aimd::Aimd;
+use groups::Groups;
+use loss::Loss;
+use probe::Prober;
+use throughput::Throughput;
+use trend::{Trend, Usage};
+
+/// Sending less than this share of what is allowed is no test of the allowed.
+const UNUSED: f64 = 0.65;
+/// A receiver's own estimate (REMB) is believed for so long.
+const REMB_LASTS: Duration = Duration::from_secs(10);
+const FIRST_ROUND_TRIP: Duration = Duration::from_millis(100);
+
+/// Estimates one downlink, in bits per second of everything that is sent with a transport-wide
+/// sequence number.
+#[derive(Debug)]
+pub struct Estimator {
+    least: f64,
+    most: f64,
+    begin: Instant,
+    groups: Groups,
+    trend: Trend,
+    arriving: Throughput,
+    sending: Throughput,
+    delay: Aimd,
+    loss: Loss,
+    prober: Prober,
+    round_trip: Duration,
+    remb: Option<(Instant, f64)>,
+    /// Whether there was any transport-wide feedback.
+    heard: bool,
+}
+
+impl Estimator {
+    /// Begins with `start`; the estimate stays between `least` and `most` bits per second.
+    pub fn new(now: Instant, start: u64, least: u64, most: u64) -> Self {
+        let (least, most) = (least as f64, most.max(least) as f64);
+        Self {
+            least,
+            most,
+            begin: now,
+            groups: Groups::default(),
+            trend: Trend::new(),
+            arriving: Throughput::default(),
+            sending: Throughput::default(),
+            delay: Aimd::new(now, (start as f64).clamp(least, most)),
+            loss: Loss::new(now),
+            prober: Prober::new(now),
+            round_trip: FIRST_ROUND_TRIP,
+            remb: None,
+            heard: false,
+        }
+    }
+
+    /// What one feedback told, in the order of sending.
+    pub fn feedback(&mut self, now: Instant, packets: &[PacketResult]) {
+        let (mut sent, mut lost) = (0, 0);
+        let mut probed = None;
+        let mut overused = false;
+        for packet in packets {
+            sent += 1;
+            self.sending.add(packet.sent.saturating_duration_since(self.begin), packet.bytes);
+            match packet.arrived {
+                None => lost += 1,
+                Some(arrived) => self.arriving.add(arrived, packet.bytes),
+            }
+            if let Some(step) = self.groups.arrived(packet) {
+                self.trend.step(step);
+                overused |= self.trend.usage() == Usage::Over;
+            }
+            let found = self.prober.result(now, packet, self.delay.rate());
+            probed = found.or(probed);
+        }
+        let Some(last) = packets.last() else { return };
+        self.heard = true;
+        let round_trip = now.saturating_duration_since(last.sent);
+        self.round_trip = self.round_trip.mul_f64(0.9) + round_trip.mul_f64(0.1);
+        let usage = if overused { Usage::Over } else { self.trend.usage() };
+        if usage == Usage::Over {
+            self.loss.stand_back(now);
+        }
+        let allowed = self.allowed(now);
+        let lower = self.loss.packets(now, (sent, lost), allowed, self.round_trip);
+        self.conclude(now, usage, probed, lower);
+        self.delay.bound(self.least, self.most);
+    }
+
+    fn conclude(&mut self, now: Instant, usage: Usage, probed: Option<f64>, lower: Option<f64>) {
+        let lossy = self.loss.is_excessive();
+        if usage == Usage::Over || lossy {
+            self.prober.postpone(now);
+        }
+        match (usage, probed, lower) {
+            (_, _, Some(lower)) => self.delay.set(now, lower),
+            (Usage::Normal | Usage::Under, Some(rate), _) if !lossy => self.delay.set(now, rate),
+            (Usage::Normal, ..) if lossy => self.delay.wait(now),
+            _ => {
+                let unused = self.is_unused(now);
+                self.delay.update(now, usage, self.arriving.rate(), self.round_trip, unused);
+            }
+        }
+    }
+
+    /// The receiver's own estimate (draft-alvestrand-rmcat-remb-03), for subscribers who give no
+    /// transport-wide feedback: it takes the place of ours.
+    pub fn remb(&mut self, now: Instant, rate: u64) {
+        self.remb = Some((now, rate as f64));
+    }
+
+    /// The share of packets that a subscriber without transport-wide feedback reports as lost,
+    /// 0 to 1, since its last report. Without REMB the estimate also grows by this alone.
+    pub fn loss(&mut self, now: Instant, share: f32) {
+        if self.heard || !share.is_finite() {
+            return;
+        }
+        let allowed = self.allowed(now);
+        let loss = f64::from(share).clamp(0.0, 1.0);
+        if let Some(lower) = self.loss.judge(now, loss, allowed, self.round_trip) {
+            self.delay.set(now, lower);
+        } else if self.loss.is_excessive() {
+            self.delay.wait(now);
+        } else {
+            let rate = Some(self.delay.rate());
+            self.delay.update(now, Usage::Normal, rate, self.round_trip, false);
+        }
+        self.delay.bound(self.least, self.most);
+    }
+
+    /// What may be sent, in bits per second.
+    pub fn target(&self, now: Instant) -> u64 {
+        self.allowed(now) as u64
+    }
+
+    /// Whether the way was found full just now: no time to send more.
+    pub fn is_congested(&self) -> bool {
+        self.trend.usage() == Usage::Over || self.loss.is_excessive()
+    }
+
+    /// A burst to send, if more than the estimate is `wanted` and it is time to try. To be asked
+    /// whenever there is a chance to send one.
+    pub fn probe(&mut self, now: Instant, wanted: u64) -> Option<Probe> {
+        if !self.heard || self.trend.usage() != Usage::Normal || self.loss.is_excessive() {
+            return None;
+        }
+        let wanted = (wanted as f64).min(self.most);
+        self.prober.order(now, self.allowed(now), wanted)
+    }
+
+    /// The burst was sent: all packets with these numbers (see
+    /// [`crate::twcc::Departures::next_index`]), whatever they carried.
+    pub fn probed(&mut self, now: Instant, packets: Range<u64>) {
+        self.prober.sent(now, packets);
+    }
+
+    fn allowed(&self, now: Instant) -> f64 {
+        let remb = self.remb.filter(|(at, _)| now.saturating_duration_since(*at) < REMB_LASTS);
+        let rate = match remb {
+            Some((_, remb)) if !self.heard => remb,
+            Some((_, remb)) => self.delay.rate().min(remb),
+            None => self.delay.rate(),
+        };
+        rate.min(self.loss.bound().unwrap_or(rate)).clamp(self.least, self.most)
+    }
+
+    fn is_unused(&self, now: Instant) -> bool {
+        self.sending.rate().is_some_and(|sending| sending < UNUSED * self.allowed(now))
+    }
+}
+
+#[cfg(test)]
+mod link;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! Short bursts at a higher rate show whether there is room for it.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use crate::twcc::PacketResult;
+
+/// How long a burst lasts at its rate, and how many packets it has at least.
+const LASTS: Duration = Duration::from_millis(20);
+const FEWEST_PACKETS: usize = 5;
+const PACKET: usize = 1_200;
+/// After a burst that showed no room, and at most if the next ones show none either.
+const WAIT: Duration = Duration::from_millis(2_500);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// A burst of which nothing was heard is over after this time.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// This share of the packets must have come.
+const COMPLETE: f64 = 0.8;
+/// If they come so much slower than they were sent, what came is all there is room for.
+const SATURATED: f64 = 0.9;
+/// Then a little less than that is taken.
+const UTILIZED: f64 = 0.95;
+
+/// A burst to be sent: `bytes` in packets that count as one with what else is sent meanwhile, paced
+/// at `rate`. [`super::Estimator::probed`] is to be told which packets it were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Bits per second.
+    pub rate: u64,
+    /// How much is to be sent, in full-sized packets.
+    pub bytes: usize,
+}
+
+#[derive(Debug)]
+struct Flight {
+    rate: f64,
+    packets: Range<u64>,
+    /// Of the packets so far: first and last, sent and arrived.
+    sent: Option<(Instant, Instant)>,
+    arrived: Option<(Duration, Duration)>,
+    bytes: usize,
+    /// Of the packet that was sent last, and of the one that came first.
+    last_bytes: usize,
+    first_bytes: usize,
+    count: u64,
+    until: Instant,
+}
+
+#[derive(Debug)]
+pub(super) struct Prober {
+    flight: Option<Flight>,
+    next: Instant,
+    wait: Duration,
+    /// A burst was ordered and at this rate.
+    ordered: Option<f64>,
+    first: bool,
+}
+
+impl Prober {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { flight: None, next: now, wait: WAIT, ordered: None, first: true }
+    }
+
+    /// A burst, if it is time for one and there is a reason.
+    pub(super) fn order(&mut self, now: Instant, rate: f64, wanted: f64) -> Option<Probe> {
+        if self.flight.as_ref().is_some_and(|flight| now >= flight.until) {
+            self.failed(now);
+        }
+        if self.flight.is_some() || now < self.next || wanted <= rate {
+            return None;
+        }
+        let factor = if self.first { 3.0 } else { 2.0 };
+        // A little more than is wanted, since the result is a little less than what was sent.
+        let burst = (rate * factor).min(wanted * 1.25);
+        let bytes = ((burst * LASTS.as_secs_f64() / 8.0) as usize).max(FEWEST_PACKETS * PACKET);
+        self.first = false;
+        self.ordered = Some(burst);
+        self.next = now + PATIENCE;
+        Some(Probe { rate: burst as u64, bytes })
+    }
+
+    pub(super) fn sent(&mut self, now: Instant, packets: Range<u64>) {
+        let Some(rate) = self.ordered.take() else { return };
+        self.flight = Some(Flight {
+            rate,
+            packets,
+            sent: None,
+            arrived: None,
+            bytes: 0,
+            last_bytes: 0,
+            first_bytes: 0,
+            count: 0,
+            until: now + PATIENCE,
+        });
+    }
+
+    /// The way filled up, or loses: no bursts for a while.
+    pub(super) fn postpone(&mut self, now: Instant) {
+        self.next = self.next.max(now + Duration::from_millis(1_000));
+    }
+
+    /// The result of a burst, when its last packet is told of.
+    pub(super) fn result(&mut self, now: Instant, packet: &PacketResult, rate: f64) -> Option<f64> {
+        let flight = self.flight.as_mut()?;
+        flight.take(packet);
+        if packet.index + 1 < flight.packets.end {
+            return None;
+        }
+        let found = flight.found().filter(|found| *found > rate);
+        match found {
+            Some(_) => {
+                self.flight = None;
+                self.next = now;
+                self.wait = WAIT;
+            }
+            None => self.failed(now),
+        }
+        found
+    }
+
+    fn failed(&mut self, now: Instant) {
+        self.flight = None;
+        self.next = now + self.wait;
+        self.wait = (self.wait * 2).min(LONGEST_WAIT);
+    }
+}
+
+impl Flight {
+    fn take(&mut self, packet: &PacketResult) {
+        let Some(arrived) = packet.arrived else { return };
+        if !self.packets.contains(&packet.index) {
+            return;
+        }
+        self.count += 1;
+        self.bytes += packet.bytes;
+        self.last_bytes = packet.bytes;
+        let sent = self.sent.get_or_insert((packet.sent, packet.sent));
+        sent.1 = sent.1.max(packet.sent);
+        match &mut self.arrived {
+            None => {
+                self.arrived = Some((arrived, arrived));
+                self.first_bytes = packet.bytes;
+            }
+            Some((first, last)) => (*first, *last) = ((*first).min(arrived), (*last).max(arrived)),
+        }
+    }
+
+    /// The rate at which the burst came, at most that of the order.
+    fn found(&self) -> Option<f64> {
+        let length = self.packets.end.saturating_sub(self.packets.start);
+        if self.count < 3 || (self.count as f64) < COMPLETE * length as f64 {
+            return None;
+        }
+        let ((first_sent, last_sent), (first, last)) = (self.sent?, self.arrived?);
+        let sent_in = last_sent.saturating_duration_since(first_sent).as_secs_f64();
+        let arrived_in = last.saturating_sub(first).as_secs_f64();
+        let sent = bits_in(self.bytes - self.last_bytes, sent_in).min(self.rate);
+        let arrived = bits_in(self.bytes - self.first_bytes, arrived_in);
+        Some(if arrived < SATURATED * sent { arrived * UTILIZED } else { arrived.min(sent) })
+    }
+}
+
+/// What came at one and the same moment came at any rate.
+fn bits_in(bytes: usize, seconds: f64) -> f64 {
+    if seconds > 0.0 { bytes as f64 * 8.0 / seconds } else { f64::INFINITY }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::virtual_time::{ms, start};
+
+    /// A burst of ten packets, one each 8 ms, that come `apart` ms apart; each `lost`th does not.
+    fn found(apart: u64, lost: u64) -> Option<f64> {
+        let begin = start();
+        let mut prober = Prober::new(begin);
+        let probe = prober.order(begin, 400_000.0, 2_000_000.0).unwrap();
+        assert_eq!(probe, Probe { rate: 1_200_000, bytes: 6_000 });
+        prober.sent(begin, 10..20);
+        (10..20).fold(None, |found, index| {
+            let n = index - 10;
+            let arrived = (index % lost != 0).then(|| ms(n * apart));
+            let packet = PacketResult { index, sent: begin + ms(n * 8), bytes: 1_200, arrived };
+            found.or(prober.result(begin + ms(200), &packet, 400_000.0))
+        })
+    }
+
+    #[test]
+    fn a_burst_that_comes_as_it_was_sent_shows_its_rate() {
+        assert_eq!(found(8, 99), Some(1_200_000.0));
+    }
+
+    #[test]
+    fn a_burst_that_is_drawn_out_shows_what_there_is_room_for() {
+        assert_eq!(found(16, 99), Some(570_000.0));
+        assert_eq!(found(32, 99), None, "no more than there was");
+    }
+
+    #[test]
+    fn a_burst_with_holes_shows_nothing() {
+        assert_eq!(found(8, 3), None);
+    }
+
+    #[test]
+    fn bursts_become_rarer_while_they_show_nothing() {
+        let begin = start();
+        let mut prober = Prober::new(begin);
+        let times: Vec<_> = (0..30_000)
+            .step_by(100)
+            .filter(|at| {
+                prober
+                    .order(begin + ms(*at), 1e6, 2e6)
+                    .map(|_| prober.sent(begin + ms(*at), 1..9))
+                    .is_some()
+            })
+            .collect();
+        assert_eq!(times, [0, 3_500, 9_500, 15_500, 21_500, 27_500]);
+    }
+
+    #[test]
+    fn there_is_no_burst_without_a_reason() {
+        let begin = start();
+        assert_eq!(Prober::new(begin).order(begin, 1e6, 1e6), None);
+    }
+}

@@ -1,0 +1,147 @@
+//! Stories of estimates on simulated downlinks.
+
+use super::link::{Link, WAY, Way};
+use super::*;
+use crate::virtual_time::{ms, start};
+use proptest::prelude::*;
+
+const KBPS: f64 = 1e3;
+
+fn way(kbps: f64) -> Way {
+    Way { bits_per_second: kbps * KBPS, ..WAY }
+}
+
+#[test]
+fn a_free_way_is_filled_within_three_seconds() {
+    for frames in [false, true] {
+        let mut link = Link::new(300_000);
+        link.run(10, way(5_000.0), 2_500_000, frames);
+        let took = link.tenths_until(0, |kbps| kbps >= 2_500);
+        assert!(took <= 30, "{took} tenths of a second");
+    }
+}
+
+#[test]
+fn a_limit_is_obeyed_within_three_seconds_and_forgotten_within_ten() {
+    for frames in [false, true] {
+        let mut link = Link::new(500_000);
+        link.run(20, way(5_000.0), 2_500_000, frames);
+        assert!(link.mean(10, 20) > 2_300, "{:?}", link.trace);
+        link.run(40, way(300.0), 2_500_000, frames);
+        link.run(70, way(5_000.0), 2_500_000, frames);
+        let (fell, rose) =
+            (link.tenths_until(20, |kbps| kbps <= 300), link.tenths_until(40, |kbps| kbps > 1_500));
+        assert!(fell <= 30, "{fell}");
+        assert!((150..330).contains(&link.mean(23, 40)), "{}", link.mean(23, 40));
+        assert!(rose <= 100, "{rose}");
+        assert!(link.mean(55, 70) > 2_200);
+    }
+}
+
+#[test]
+fn a_way_that_changes_periodically_is_followed() {
+    let mut link = Link::new(800_000);
+    for round in 0..3 {
+        link.run(round * 30 + 20, way(4_000.0), 5_000_000, true);
+        link.run(round * 30 + 30, way(1_000.0), 5_000_000, true);
+    }
+    for round in 0..3 {
+        let from = round * 30;
+        assert!((2_400..4_200).contains(&link.mean(from + 10, from + 20)));
+        assert!((500..1_100).contains(&link.mean(from + 23, from + 30)));
+    }
+}
+
+#[test]
+fn random_loss_does_not_make_the_estimate_collapse() {
+    for loss in [0.02, 0.05, 0.1] {
+        let mut link = Link::new(800_000);
+        link.run(60, Way { loss, ..way(5_000.0) }, 2_000_000, true);
+        assert!(link.mean(20, 60) > 1_400, "{loss}: {}", link.mean(20, 60));
+    }
+}
+
+#[test]
+fn a_way_without_a_queue_is_recognised_by_its_loss() {
+    let mut link = Link::new(800_000);
+    link.run(60, Way { queue_ms: 10.0, ..way(1_000.0) }, 3_000_000, false);
+    assert!((600..1_300).contains(&link.mean(20, 60)), "{}", link.mean(20, 60));
+}
+
+#[test]
+fn jitter_is_not_taken_for_a_full_way() {
+    let mut link = Link::new(800_000);
+    link.run(60, Way { jitter_ms: 30, ..way(5_000.0) }, 2_000_000, true);
+    assert!(link.mean(20, 60) > 1_200, "{}", link.mean(20, 60));
+}
+
+#[test]
+fn the_queue_stays_short_on_a_steady_way() {
+    let mut link = Link::new(800_000);
+    link.run(60, way(1_000.0), 3_000_000, true);
+    let mean = link.queues[200..].iter().sum::<f64>() / 400.0;
+    assert!(link.mean(20, 60) > 700, "{}", link.mean(20, 60));
+    assert!(mean < 120.0, "{mean} ms");
+}
+
+#[test]
+fn what_is_not_used_is_not_forgotten() {
+    let mut link = Link::new(800_000);
+    link.run(20, way(5_000.0), 2_000_000, true);
+    link.run(60, way(5_000.0), 50_000, true);
+    assert!(link.mean(50, 60) > 1_500, "{}", link.mean(50, 60));
+}
+
+#[test]
+fn a_receivers_own_estimate_is_followed_where_there_is_nothing_better() {
+    let begin = start();
+    let mut estimator = Estimator::new(begin, 500_000, 50_000, 5_000_000);
+    estimator.remb(begin, 1_700_000);
+    assert_eq!(estimator.target(begin), 1_700_000);
+    assert_eq!(estimator.target(begin + ms(10_000)), 500_000, "it is old");
+    estimator.remb(begin, u64::MAX);
+    assert_eq!(estimator.target(begin), 5_000_000);
+}
+
+#[test]
+fn reported_loss_alone_moves_the_estimate() {
+    let begin = start();
+    let mut estimator = Estimator::new(begin, 500_000, 50_000, 5_000_000);
+    for n in 1..=10 {
+        estimator.loss(begin + ms(n * 1_000), 0.0);
+    }
+    let grown = estimator.target(begin + ms(10_000));
+    assert!((900_000..1_500_000).contains(&grown), "{grown}");
+    for n in 11..=30 {
+        estimator.loss(begin + ms(n * 1_000), 0.6);
+    }
+    assert!(estimator.target(begin + ms(30_000)) < grown / 2);
+    estimator.loss(begin + ms(31_000), f32::NAN);
+}
+
+proptest! {
+    /// Also with clocks that run backwards, as in Signal's fuzzer.
+    #[test]
+    fn any_feedback_leaves_the_estimate_in_its_bounds(
+        packets in prop::collection::vec(
+            (0u64..50, 0u64..10_000, prop::option::of(0u64..u64::MAX / 2_000), 0usize..70_000),
+            0..300,
+        ),
+        size in 1usize..20,
+    ) {
+        let begin = start();
+        let mut estimator = Estimator::new(begin, 500_000, 50_000, 5_000_000);
+        let mut now = begin;
+        for (n, batch) in packets.chunks(size).enumerate() {
+            let results: Vec<_> = batch.iter().map(|(step, sent, arrived, bytes)| {
+                now += ms(*step);
+                PacketResult { index: n as u64, sent: begin + ms(*sent), bytes: *bytes, arrived: arrived.map(Duration::from_micros) }
+            }).collect();
+            estimator.feedback(now, &results);
+            if estimator.probe(now, 2_000_000).is_some() {
+                estimator.probed(now, n as u64..n as u64 + 3);
+            }
+            prop_assert!((50_000..=5_000_000).contains(&estimator.target(now)));
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! Stories of VP8 descriptors and of counters that stay continuous.
+
+use super::*;
+use proptest::prelude::*;
+
+/// One packet with a 15-bit picture number, a TL0 index and a temporal layer.
+fn payload(picture: u16, tl0: u8, temporal: u8, key: bool) -> Vec<u8> {
+    let [high, low] = picture.to_be_bytes();
+    vec![0x90, 0xe0, 0x80 | high, low, tl0, temporal << 6, u8::from(!key), 7, 7]
+}
+
+fn sent(munger: &mut Munger, source: u32, picture: u16, tl0: u8) -> Option<(u16, u8)> {
+    let mut payload = payload(picture, tl0, 0, false);
+    if !munger.patch(source, &mut payload) {
+        return None;
+    }
+    let descriptor = Descriptor::parse(&payload).unwrap();
+    Some((descriptor.picture.unwrap().number, descriptor.tl0_index.unwrap()))
+}
+
+#[test]
+fn a_descriptor_is_read_whole() {
+    let descriptor = Descriptor::parse(&payload(0x1234, 9, 2, true)).unwrap();
+    assert_eq!(descriptor.picture, Some(Picture { number: 0x1234, wide: true }));
+    assert_eq!(
+        (descriptor.tl0_index, descriptor.temporal, descriptor.length),
+        (Some(9), Some((2, false)), 6)
+    );
+
+    let narrow = Descriptor::parse(&[0x80, 0x80, 0x11, 0]).unwrap();
+    assert_eq!(narrow.picture, Some(Picture { number: 0x11, wide: false }));
+    assert_eq!(Descriptor::parse(&[0x10, 0]).unwrap().length, 1);
+    assert_eq!(Descriptor::parse(&[0x90, 0x80, 0x81]), None, "cut off");
+}
+
+#[test]
+fn a_key_frame_begins_where_the_first_partition_begins() {
+    assert!(begins_key_frame(&payload(1, 1, 0, true)));
+    assert!(!begins_key_frame(&payload(1, 1, 0, false)), "predicted");
+    assert!(!begins_key_frame(&[0x00, 0x00]), "in the middle");
+    assert!(!begins_key_frame(&[0x11, 0x00]), "another partition");
+}
+
+#[test]
+fn a_switch_continues_both_counters_and_old_packets_keep_their_numbers() {
+    let mut munger = Munger::default();
+    munger.switch(1);
+    assert_eq!(sent(&mut munger, 1, 32_767, 255), Some((32_767, 255)));
+    assert_eq!(sent(&mut munger, 1, 0, 0), Some((0, 0)), "both wrap");
+    munger.switch(2);
+    assert_eq!(sent(&mut munger, 2, 500, 40), Some((1, 1)));
+    assert_eq!(sent(&mut munger, 2, 501, 40), Some((2, 1)));
+
+    assert_eq!(sent(&mut munger, 1, 32_767, 255), Some((32_767, 255)), "sent again");
+    assert_eq!(sent(&mut munger, 1, 1, 0), None, "came too late: its number is taken");
+    assert_eq!(sent(&mut munger, 2, 499, 40), None, "from before the switch");
+}
+
+#[test]
+fn a_picture_that_is_left_out_leaves_no_gap() {
+    let mut munger = Munger::default();
+    munger.switch(1);
+    assert_eq!(sent(&mut munger, 1, 10, 3), Some((10, 3)));
+    munger.leave_out(1, &payload(11, 3, 2, false));
+    munger.leave_out(1, &payload(11, 3, 2, false));
+    assert_eq!(sent(&mut munger, 1, 12, 4), Some((11, 4)));
+
+    assert_eq!(sent(&mut munger, 1, 10, 3), Some((10, 3)), "sent again");
+    assert_eq!(sent(&mut munger, 1, 11, 3), None, "it was left out");
+}
+
+#[test]
+fn seven_bits_stay_seven_bits() {
+    let mut munger = Munger::default();
+    munger.switch(1);
+    let mut payload = [0x80, 0x80, 0x7f, 1];
+    assert!(munger.patch(1, &mut payload));
+    munger.switch(2);
+    let mut payload = [0x80, 0x80, 0x33, 1];
+    assert!(munger.patch(2, &mut payload));
+    assert_eq!(payload, [0x80, 0x80, 0x00, 1]);
+}
+
+#[test]
+fn a_day_of_one_source_is_forwarded() {
+    let mut munger = Munger::default();
+    munger.switch(1);
+    for n in 0..2_000_000u32 {
+        let picture = u16::try_from(n % 32_768).unwrap();
+        assert_eq!(sent(&mut munger, 1, picture, 0), Some((picture, 0)));
+    }
+}
+
+proptest! {
+    /// Pictures of changing sources, some of them left out, some missing.
+    #[test]
+    fn numbers_of_pictures_grow_by_one_unless_one_is_missing(
+        starts in prop::collection::vec(0u16..32_768, 1..6),
+        // 0 sent, 1 left out, 2 missing
+        fates in prop::collection::vec(0u8..3, 1..60),
+    ) {
+        let mut munger = Munger::default();
+        let mut last = None;
+        for (source, start) in starts.into_iter().enumerate() {
+            let source = u32::try_from(source).unwrap();
+            munger.switch(source);
+            let mut missing = 0;
+            for (n, fate) in [0].into_iter().chain(fates.iter().copied()).enumerate() {
+                let picture = start.wrapping_add(u16::try_from(n).unwrap()) % 32_768;
+                match fate {
+                    0 => {
+                        let (number, _) = sent(&mut munger, source, picture, 0).unwrap();
+                        if let Some(last) = last {
+                            let step = ahead(number, last, 32_768);
+                            prop_assert_eq!(step, 1 + missing);
+                        }
+                        last = Some(number);
+                        missing = 0;
+                    }
+                    1 => munger.leave_out(source, &payload(picture, 0, 2, false)),
+                    _ => missing += 1,
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_payload_is_survived(
+        payloads in prop::collection::vec((any::<bool>(), 0u32..3, prop::collection::vec(any::<u8>(), 0..10)), 0..50)
+    ) {
+        let mut munger = Munger::default();
+        for (skip, source, mut payload) in payloads {
+            if skip {
+                munger.leave_out(source, &payload);
+                munger.switch(source);
+            } else {
+                let length = payload.len();
+                munger.patch(source, &mut payload);
+                prop_assert_eq!(payload.len(), length);
+            }
+        }
+    }
+}

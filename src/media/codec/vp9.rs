@@ -1,0 +1,45 @@
+//! VP9 in RTP (RFC 9628 §4.2): reads the payload descriptor.
+
+const HAS_PICTURE_ID: u8 = 0x80;
+const PREDICTED: u8 = 0x40;
+const HAS_LAYERS: u8 = 0x20;
+const BEGINS_FRAME: u8 = 0x08;
+
+/// The first packet of a frame that refers to no earlier picture, in the lowest spatial layer (the
+/// higher ones of the same picture refer to it).
+pub(super) fn begins_key_frame(payload: &[u8]) -> bool {
+    let Some(&flags) = payload.first() else { return false };
+    if flags & PREDICTED != 0 || flags & BEGINS_FRAME == 0 {
+        return false;
+    }
+    if flags & HAS_LAYERS == 0 {
+        return true;
+    }
+    let mut at = 1;
+    if flags & HAS_PICTURE_ID != 0 {
+        let wide = payload.get(at).is_some_and(|first| first & 0x80 != 0);
+        at += if wide { 2 } else { 1 };
+    }
+    // |  TID  |U|  SID  |D|
+    payload.get(at).is_some_and(|layers| layers & 0x0f == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unpredicted_frame_of_the_lowest_layer_is_a_key_frame() {
+        assert!(begins_key_frame(&[0x88, 0x05]));
+        assert!(begins_key_frame(&[0xa8, 0x81, 0x05, 0x00, 0x00]));
+        assert!(begins_key_frame(&[0xa8, 0x05, 0x00, 0x00]));
+    }
+
+    #[test]
+    fn other_packets_are_not() {
+        assert!(!begins_key_frame(&[0xc8, 0x05]), "predicted");
+        assert!(!begins_key_frame(&[0x84, 0x05]), "the end of a frame");
+        assert!(!begins_key_frame(&[0xa8, 0x05, 0x02]), "a higher spatial layer");
+        assert!(!begins_key_frame(&[0xa8, 0x05]), "cut off");
+    }
+}

@@ -1,0 +1,1 @@
+//! Handshakes with loss, forgery and clients that know only the old cipher.

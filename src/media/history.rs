@@ -1,0 +1,86 @@
+//! The last packets of one layer in plain text: what is forwarded from, and what is sent again from,
+//! for all subscribers.
+
+use crate::rtp::Packet;
+
+/// One packet, without what each subscriber sees differently.
+#[derive(Default)]
+pub(crate) struct Entry {
+    /// Extended sequence number of the publisher.
+    pub(crate) index: u64,
+    /// Of the publisher.
+    pub(crate) timestamp: u32,
+    /// As in the header.
+    pub(crate) marker: bool,
+    /// How loud it is (RFC 6464): the element of the header extension.
+    pub(crate) level: Option<u8>,
+    /// A key frame begins here.
+    pub(crate) key: bool,
+    /// Sound with redundancy (RFC 2198).
+    pub(crate) redundant: bool,
+    /// Between packets of different runs some were not forwarded to anybody.
+    pub(crate) run: u32,
+    /// Without padding.
+    pub(crate) payload: Vec<u8>,
+    filled: bool,
+}
+
+/// A ring of packets, found by their index.
+pub(crate) struct History {
+    entries: Vec<Entry>,
+    capacity: usize,
+}
+
+impl History {
+    /// Remembers up to `capacity` packets; memory is taken as they come.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self { entries: Vec::new(), capacity: capacity.max(1) }
+    }
+
+    /// The packet of this index, if it is still there.
+    pub(crate) fn get(&self, index: u64) -> Option<&Entry> {
+        let entry = self.entries.get(self.place(index))?;
+        (entry.filled && entry.index == index).then_some(entry)
+    }
+
+    /// Remembers a packet in place of an old one. `payload` is what of the packet is to be forwarded.
+    pub(crate) fn put(&mut self, index: u64, packet: &Packet<'_>, payload: &[u8]) -> &mut Entry {
+        let place = self.place(index);
+        while self.entries.len() <= place {
+            self.entries.push(Entry::default());
+        }
+        let entry = &mut self.entries[place];
+        entry.filled = true;
+        entry.index = index;
+        entry.timestamp = packet.timestamp();
+        entry.marker = packet.marker();
+        entry.payload.clear();
+        entry.payload.extend_from_slice(payload);
+        entry
+    }
+
+    fn place(&self, index: u64) -> usize {
+        (index % self.capacity as u64) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_is_there_until_another_takes_its_place() {
+        let mut history = History::new(4);
+        let bytes = [0x80, 96, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 9];
+        let packet = Packet::parse(&bytes).unwrap();
+        assert!(history.get(0).is_none());
+        for index in [6, 7, 9, 8, 10] {
+            history.put(index, &packet, &[index as u8]);
+        }
+
+        assert!(history.get(6).is_none());
+        assert_eq!(history.get(10).unwrap().payload, [10]);
+        assert_eq!(history.get(7).unwrap().payload, [7]);
+        assert!(history.get(11).is_none());
+    }
+}

@@ -1,0 +1,215 @@
+//! How a stream arrives (RFC 3550 §6.4 and appendix A), and the round trip that reports reveal.
+
+use std::time::{Duration, Instant};
+
+/// What a report block says of a stream; whose it is, the caller adds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Block {
+    /// Lost since the last report, in 256ths.
+    pub fraction_lost: u8,
+    /// Lost since the beginning; 24 bits with sign on the wire, negative if packets came twice.
+    pub cumulative_lost: i32,
+    /// The highest sequence number, extended by its cycles.
+    pub highest: u32,
+    /// Mean deviation of the time between packets, in ticks of the stream's clock.
+    pub jitter: u32,
+    /// The middle 32 bits of the last sender report's NTP time; 0 if there was none.
+    pub last_report: u32,
+    /// How long ago that was, in 1/65536 s.
+    pub delay: u32,
+}
+
+/// The bookkeeping of one received stream. Retransmissions on a stream of their own do not count.
+#[derive(Debug)]
+pub struct Reception {
+    clock_rate: u32,
+    first: Option<u64>,
+    highest: u64,
+    received: u64,
+    /// Expected and received when the last report was made.
+    reported: (u64, u64),
+    /// When a packet of which timestamp came last.
+    last: Option<(Instant, u32)>,
+    /// In ticks.
+    jitter: f64,
+    sender_report: Option<(Instant, u64)>,
+}
+
+impl Reception {
+    /// Nothing has come yet; the stream's timestamps have `clock_rate` ticks in a second.
+    pub fn new(clock_rate: u32) -> Self {
+        Self {
+            clock_rate,
+            first: None,
+            highest: 0,
+            received: 0,
+            reported: (0, 0),
+            last: None,
+            jitter: 0.0,
+            sender_report: None,
+        }
+    }
+
+    /// A packet came: its extended sequence number and its timestamp.
+    pub fn received(&mut self, now: Instant, index: u64, timestamp: u32) {
+        let first = *self.first.get_or_insert(index);
+        self.first = Some(first.min(index));
+        self.highest = self.highest.max(index);
+        self.received += 1;
+        if let Some((before, earlier)) = self.last {
+            // Packets of one picture share a timestamp: they are sent one after the other, which
+            // says nothing about the path.
+            let ticks = timestamp.wrapping_sub(earlier) as i32;
+            if ticks == 0 {
+                return;
+            }
+            let apart = now.saturating_duration_since(before).as_secs_f64();
+            let deviation = (apart * f64::from(self.clock_rate) - f64::from(ticks)).abs();
+            // A jump of the source's clock is no jitter.
+            if deviation < f64::from(self.clock_rate) * 5.0 {
+                self.jitter += (deviation - self.jitter) / 16.0;
+            }
+        }
+        self.last = Some((now, timestamp));
+    }
+
+    /// The publisher sent a sender report with this NTP time.
+    pub fn sender_report(&mut self, now: Instant, ntp: u64) {
+        self.sender_report = Some((now, ntp));
+    }
+
+    /// What to report now; the share of loss is since the last call. `None` if nothing came yet.
+    pub fn report(&mut self, now: Instant) -> Option<Block> {
+        let expected = self.highest - self.first? + 1;
+        let (expected_before, received_before) = self.reported;
+        self.reported = (expected, self.received);
+        let expected_now = expected.saturating_sub(expected_before);
+        let lost_now = expected_now.saturating_sub(self.received - received_before);
+        let fraction_lost =
+            lost_now.saturating_mul(256).checked_div(expected_now).unwrap_or(0).min(255);
+        let lost = (expected as i64).saturating_sub(self.received as i64);
+        let (last_report, delay) = self.sender_report.map_or((0, 0), |(at, ntp)| {
+            ((ntp >> 16) as u32, short_time(now.saturating_duration_since(at)))
+        });
+        Some(Block {
+            fraction_lost: fraction_lost as u8,
+            cumulative_lost: lost.clamp(-0x80_0000, 0x7f_ffff) as i32,
+            highest: self.highest as u32,
+            jitter: self.jitter as u32,
+            last_report,
+            delay,
+        })
+    }
+
+    /// Mean deviation of the time between packets.
+    pub fn jitter(&self) -> Duration {
+        Duration::from_secs_f64(self.jitter / f64::from(self.clock_rate))
+    }
+}
+
+/// NTP time for sender reports of our own: 32 bits behind the point. Only differences matter
+/// (RFC 3550 §4), so any moment before all others may be the `epoch`.
+pub fn ntp(epoch: Instant, now: Instant) -> u64 {
+    let since = now.saturating_duration_since(epoch);
+    let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
+    (since.as_secs() + 1) << 32 | fraction
+}
+
+/// The round trip that a report block reveals (RFC 3550 §6.4.1): `now` is the NTP time of its
+/// arrival. `None` if it answers no sender report, or answers one from the future.
+pub fn round_trip(now: u64, last_report: u32, delay: u32) -> Option<Duration> {
+    if last_report == 0 {
+        return None;
+    }
+    let ticks = ((now >> 16) as u32).wrapping_sub(last_report).wrapping_sub(delay);
+    // A clock of 1/65536 s may seem to run back by a tick.
+    let ticks = (ticks as i32).max(if ticks as i32 >= -2 { 0 } else { -1 });
+    u32::try_from(ticks).ok().map(|ticks| Duration::from_secs_f64(f64::from(ticks) / 65_536.0))
+}
+
+fn short_time(time: Duration) -> u32 {
+    (time.as_secs_f64() * 65_536.0) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::virtual_time::{ms, start};
+    use proptest::prelude::*;
+
+    #[test]
+    fn nothing_is_reported_of_nothing() {
+        assert_eq!(Reception::new(90_000).report(start()), None);
+    }
+
+    #[test]
+    fn loss_is_counted_for_the_interval_and_for_ever() {
+        let now = start();
+        let mut reception = Reception::new(90_000);
+        for index in (65_530..65_540).filter(|index| *index != 65_535) {
+            reception.received(now, index, 0);
+        }
+        let block = reception.report(now).unwrap();
+        assert_eq!((block.fraction_lost, block.cumulative_lost, block.highest), (25, 1, 65_539));
+        reception.received(now, 65_540, 0);
+        let block = reception.report(now).unwrap();
+        assert_eq!((block.fraction_lost, block.cumulative_lost, block.highest), (0, 1, 65_540));
+        let block = reception.report(now).unwrap();
+        assert_eq!((block.fraction_lost, block.cumulative_lost), (0, 1), "nothing came");
+    }
+
+    #[test]
+    fn packets_that_come_twice_make_the_loss_negative() {
+        let now = start();
+        let mut reception = Reception::new(90_000);
+        for index in [1, 1, 2, 2] {
+            reception.received(now, index, 0);
+        }
+        let block = reception.report(now).unwrap();
+        assert_eq!((block.fraction_lost, block.cumulative_lost), (0, -2));
+    }
+
+    #[test]
+    fn jitter_is_the_deviation_from_an_even_pace() {
+        let begin = start();
+        let mut even = Reception::new(48_000);
+        let mut uneven = Reception::new(48_000);
+        for n in 0..500u32 {
+            let at = begin + ms(u64::from(n) * 20);
+            even.received(at, n.into(), n * 960);
+            uneven.received(at + ms(u64::from(n % 2) * 10), n.into(), n * 960);
+        }
+        assert!(even.jitter() < ms(1));
+        assert!((ms(9)..ms(11)).contains(&uneven.jitter()), "{:?}", uneven.jitter());
+    }
+
+    #[test]
+    fn a_report_that_is_answered_reveals_the_round_trip() {
+        let epoch = start();
+        let sent = ntp(epoch, epoch + ms(12_345));
+        let mut reception = Reception::new(90_000);
+        reception.received(epoch, 1, 1);
+        reception.sender_report(epoch + ms(50_000), sent);
+        let block = reception.report(epoch + ms(50_700)).unwrap();
+
+        let now = ntp(epoch, epoch + ms(12_345 + 700 + 80));
+        let found = round_trip(now, block.last_report, block.delay).unwrap();
+        assert!((ms(79)..ms(81)).contains(&found), "{found:?}");
+        assert_eq!(round_trip(now, 0, 5), None);
+        assert_eq!(round_trip(sent, block.last_report, 65_536), None, "not before it was sent");
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_of_packets_is_counted(
+            packets in prop::collection::vec((any::<u64>(), any::<u32>(), 0u64..1000), 0..50)
+        ) {
+            let now = start();
+            let mut reception = Reception::new(90_000);
+            for (index, timestamp, at) in packets {
+                reception.received(now + ms(at), index / 2, timestamp);
+                prop_assert!(reception.report(now).is_some());
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Stories of packets of many sources that become one stream.
+
+use super::*;
+use crate::virtual_time::{ms, start};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+const RATE: u32 = 90_000;
+
+/// NTP time of a moment `ms` after an hour, and the timestamp at that moment.
+fn report(ms: u64, timestamp: u32) -> Report {
+    Report { ntp: (3600 << 32) + (ms << 32) / 1000, timestamp }
+}
+
+#[test]
+fn a_stream_begins_where_it_is_told_and_follows_its_source() {
+    let now = start();
+    let mut stream = Rewriter::new(RATE, 65_535);
+    assert_eq!(stream.place(now, 1, 7, 100), None, "nothing was chosen yet");
+    stream.switch(now, 1, 1_000, 5_000, None);
+    assert_eq!(stream.place(now, 1, 1_000, 5_000), Some(Place { index: 65_535, timestamp: 5_000 }));
+    assert_eq!(stream.place(now, 1, 1_002, 8_000), Some(Place { index: 65_537, timestamp: 8_000 }));
+    assert_eq!(stream.place(now, 1, 1_001, 5_000), Some(Place { index: 65_536, timestamp: 5_000 }));
+    assert_eq!(stream.place(now, 1, 999, 4_000), None, "from before the beginning");
+
+    assert_eq!(stream.origin(0), Some((1, 1_001)));
+    assert_eq!(stream.origin(65_535), Some((1, 1_000)));
+    assert_eq!(stream.origin(5), None, "not sent yet");
+}
+
+#[test]
+fn a_packet_that_is_left_out_leaves_no_gap_and_one_that_is_missing_does() {
+    let now = start();
+    let mut stream = Rewriter::new(RATE, 0);
+    stream.switch(now, 1, 10, 0, None);
+    assert_eq!(stream.place(now, 1, 10, 0).unwrap().index, 0);
+    stream.leave_out(1, 11);
+    stream.leave_out(1, 12);
+    assert_eq!(stream.place(now, 1, 14, 0).unwrap().index, 2, "13 is missing");
+    assert_eq!(stream.place(now, 1, 13, 0).unwrap().index, 1);
+    assert_eq!(stream.place(now, 1, 11, 0), None);
+
+    assert_eq!([0, 1, 2].map(|n| stream.origin(n)), [10, 13, 14].map(|n| Some((1, n))));
+}
+
+#[test]
+fn a_switch_takes_the_time_that_passed_if_nothing_better_is_known() {
+    let now = start();
+    let mut stream = Rewriter::new(RATE, 0);
+    stream.switch(now, 1, 0, 1_000, None);
+    stream.place(now, 1, 0, 1_000);
+    let later = now + ms(100);
+    stream.switch(later, 2, 500, 77_777, None);
+
+    assert_eq!(stream.place(later, 2, 500, 77_777), Some(Place { index: 1, timestamp: 10_000 }));
+    assert_eq!(stream.place(later, 1, 0, 1_000), Some(Place { index: 0, timestamp: 1_000 }));
+    assert_eq!(stream.place(later, 1, 1, 4_000), None, "its number is taken");
+    assert_eq!(stream.timestamp(77_778), Some(10_001));
+}
+
+#[test]
+fn sender_reports_make_timestamps_exact() {
+    let now = start();
+    let mut stream = Rewriter::new(RATE, 0);
+    stream.switch(now, 1, 0, 10_000, None);
+    stream.reported(1, report(1_000, 10_000));
+    stream.place(now, 1, 0, 10_000);
+    // The new source's frame was taken 33 ms later but came 200 ms later.
+    stream.switch(now + ms(200), 2, 0, 502_970, Some(report(1_000, 500_000)));
+
+    assert_eq!(stream.place(now, 2, 0, 502_970).unwrap().timestamp, 12_970);
+}
+
+#[test]
+fn reports_that_cannot_be_right_are_not_believed() {
+    let now = start();
+    let mut stream = Rewriter::new(RATE, 0);
+    stream.switch(now, 1, 0, 10_000, Some(report(1_000, 10_000)));
+    stream.place(now, 1, 0, 10_000);
+    stream.switch(now + ms(10), 2, 0, 500_000, Some(report(999_000, 500_000)));
+
+    assert_eq!(stream.place(now, 2, 0, 500_000).unwrap().timestamp, 10_900);
+}
+
+#[test]
+fn a_source_that_comes_back_keeps_its_own_time() {
+    let now = start();
+    let mut stream = Rewriter::new(RATE, 0);
+    stream.switch(now, 1, 0, 0, None);
+    stream.place(now, 1, 0, 0);
+    let later = now + ms(1_000);
+    stream.switch(later, 1, 40, 90_030, None);
+
+    assert_eq!(stream.place(later, 1, 40, 90_030), Some(Place { index: 1, timestamp: 90_030 }));
+    assert_eq!(stream.place(later, 1, 1, 3_000), None, "sent while it was paused");
+}
+
+#[test]
+fn packets_of_our_own_have_a_number_of_their_own() {
+    let now = start();
+    let mut stream = Rewriter::new(RATE, 0);
+    assert_eq!(stream.insert(now), None, "before all others");
+    stream.switch(now, 1, 10, 0, None);
+    stream.place(now, 1, 10, 0);
+    assert_eq!(stream.insert(now).unwrap().index, 1);
+    stream.leave_out(1, 11);
+    assert_eq!(stream.place(now, 1, 12, 0).unwrap().index, 2);
+
+    assert_eq!(stream.origin(1), None);
+    assert_eq!(stream.place(now, 1, 11, 0), None);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Packet { source: usize, jump: i64 },
+    LeaveOut { source: usize },
+    Switch { source: usize, reported: bool },
+    Insert,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (0usize..3, -3i64..4).prop_map(|(source, jump)| Step::Packet { source, jump }),
+        2 => (0usize..3).prop_map(|source| Step::LeaveOut { source }),
+        1 => (0usize..3, any::<bool>()).prop_map(|(source, reported)| Step::Switch { source, reported }),
+        1 => Just(Step::Insert),
+    ]
+}
+
+proptest! {
+    /// Three sources with clocks of their own, reordered, switched and thinned out at random.
+    #[test]
+    fn a_number_is_never_used_twice_and_leads_back(steps in prop::collection::vec(step(), 1..300)) {
+        let begin = start();
+        let mut stream = Rewriter::new(RATE, 60_000);
+        // The next index of each source, and what was sent under each number.
+        let mut heads = [100u64, 70_000, 5];
+        let mut sent: BTreeMap<u64, Option<(u32, u64)>> = BTreeMap::new();
+        let mut left_out = Vec::new();
+        let ts = |source: usize, index: u64| (index as u32).wrapping_mul(3_000).wrapping_add([0, 4_000_000_000, 99][source]);
+        let mut newest: Option<Place> = None;
+        for (n, step) in steps.into_iter().enumerate() {
+            let now = begin + ms(n as u64 * 10);
+            match step {
+                Step::Switch { source, reported } => {
+                    heads[source] += 1;
+                    let (index, report) = (heads[source], report(n as u64 * 10, 5));
+                    stream.switch(now, source as u32, index, ts(source, index), reported.then_some(report));
+                    let place = stream.place(now, source as u32, index, ts(source, index)).unwrap();
+                    if let Some(newest) = newest {
+                        prop_assert!(place.timestamp.wrapping_sub(newest.timestamp) as i32 > 0, "time ran backwards");
+                        prop_assert_eq!(place.index, newest.index + 1, "a switch leaves no gap");
+                    }
+                    prop_assert!(sent.insert(place.index, Some((source as u32, index))).is_none());
+                    newest = stream.newest();
+                }
+                Step::Packet { source, jump } => {
+                    let index = heads[source].saturating_add_signed(jump);
+                    heads[source] = heads[source].max(index);
+                    if left_out.contains(&(source, index)) { continue }
+                    if let Some(place) = stream.place(now, source as u32, index, ts(source, index)) {
+                        let origin = Some((source as u32, index));
+                        let before = sent.insert(place.index, origin);
+                        prop_assert!(before.is_none() || before == Some(origin), "used twice");
+                    }
+                    newest = stream.newest();
+                }
+                Step::LeaveOut { source } => {
+                    heads[source] += 1;
+                    left_out.push((source, heads[source]));
+                    stream.leave_out(source as u32, heads[source]);
+                }
+                Step::Insert => if let Some(place) = stream.insert(now) {
+                    prop_assert!(sent.insert(place.index, None).is_none());
+                    newest = stream.newest();
+                }
+            }
+        }
+        // As many as there may be spans, at the least.
+        for (index, origin) in sent.iter().rev().take(30) {
+            prop_assert_eq!(stream.origin(*index as u16), *origin);
+        }
+    }
+}

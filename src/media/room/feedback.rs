@@ -1,0 +1,98 @@
+//! What clients say about what they send and receive.
+
+use std::time::{Duration, Instant};
+
+use super::Room;
+use crate::member::Member;
+use crate::rewrite::Report;
+use crate::rtcp::{self, Block, Part, SenderReport};
+
+impl Room {
+    /// A compound of a member.
+    pub(super) fn control_packet(&mut self, now: Instant, place: usize, datagram: &mut [u8]) {
+        let Some(member) = self.members.get_mut(place) else { return };
+        let Some(connection) = &mut member.connection else { return };
+        let length = match connection.open_rtcp(datagram) {
+            Ok(length) => length,
+            Err(why) => return self.dropped(why),
+        };
+        for part in rtcp::parts(datagram.get(..length).unwrap_or_default()) {
+            self.part(now, place, &part);
+        }
+    }
+
+    fn part(&mut self, now: Instant, place: usize, part: &Part<'_>) {
+        match (part.kind, part.count) {
+            (rtcp::SENDER, _) => {
+                if let Some(report) = part.sender_report() {
+                    self.sender_report(now, place, report);
+                }
+                self.blocks(now, place, part);
+            }
+            (rtcp::RECEIVER, _) => self.blocks(now, place, part),
+            (rtcp::TRANSPORT, rtcp::NACK) => self.repair(now, place, part),
+            (rtcp::PAYLOAD, rtcp::PICTURE_LOSS) => {
+                if let Some(ssrc) = part.media() {
+                    self.key_frame_for(now, place, ssrc);
+                }
+            }
+            (rtcp::PAYLOAD, rtcp::FULL_INTRA) => {
+                part.intra().for_each(|ssrc| self.key_frame_for(now, place, ssrc));
+            }
+            _ => {}
+        }
+    }
+
+    fn sender_report(&mut self, now: Instant, place: usize, report: SenderReport) {
+        let Some(member) = self.members.get_mut(place) else { return };
+        let Some(connection) = &mut member.connection else { return };
+        let source = connection.sources.find(report.ssrc);
+        let source = source.and_then(|at| connection.sources.get_mut(at));
+        let Some(bound) = source.and_then(|source| source.bound).filter(|bound| !bound.repair)
+        else {
+            return;
+        };
+        let track = self.tracks.get_mut(bound.track);
+        let Some(stream) = track.and_then(|track| track.streams.get_mut(bound.stream)) else {
+            return;
+        };
+        stream.reception.sender_report(now, report.ntp);
+        let clocks = Report { ntp: report.ntp, timestamp: report.timestamp };
+        stream.report = Some((clocks, now));
+    }
+
+    fn blocks(&mut self, now: Instant, place: usize, part: &Part<'_>) {
+        let Some(member) = self.members.get_mut(place) else { return };
+        part.blocks().for_each(|block| member.told(now, &block));
+    }
+
+    /// A subscriber cannot go on without a key frame.
+    fn key_frame_for(&mut self, now: Instant, place: usize, ssrc: u32) {
+        let Some(member) = self.members.get_mut(place) else { return };
+        let Some(subscription) = member.subscriptions().find(|sub| sub.sending.ssrc == ssrc) else {
+            return;
+        };
+        let track_at = subscription.place;
+        let Some(track) = self.tracks.get_mut(track_at) else { return };
+        let stream = subscription.current(track).or(subscription.target);
+        if let Some(stream) = stream.and_then(|at| track.streams.get_mut(at)) {
+            self.counters.pli_in += 1;
+            stream.requests.want();
+            self.wake_owner(now, track_at);
+        }
+    }
+}
+
+impl Member {
+    /// A subscriber's report about a stream of ours.
+    fn told(&mut self, now: Instant, block: &Block) {
+        let found = self.subscriptions().find(|sub| sub.sending.ssrc == block.ssrc);
+        let Some(subscription) = found else { return };
+        let reported = subscription.reported.filter(|(word, _)| *word == block.last_report);
+        if let Some((_, sent)) = reported {
+            let held = Duration::from_secs_f64(f64::from(block.delay) / 65_536.0);
+            let elapsed = now.saturating_duration_since(sent);
+            self.round_trip = Some(elapsed.saturating_sub(held));
+        }
+    }
+}

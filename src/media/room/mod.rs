@@ -1,0 +1,224 @@
+//! A room: everybody's transports, what is published and what is received, as one value.
+
+mod deliver;
+mod feedback;
+mod negotiate;
+mod plan;
+mod publish;
+mod receive;
+mod repair;
+mod report;
+mod service;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::counters::Counters;
+use crate::dtls::Identity;
+use crate::member::Member;
+use crate::path::{Outbound, Path};
+use crate::rtcp::Compound;
+use crate::settings::Settings;
+use crate::signal::{Candidate, Event, Kind, Limit, Participant, TrackId, TrackInfo};
+use crate::slots::Slots;
+use crate::track::Track;
+
+/// What a thread that serves many rooms must know about addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// What comes on this path is for this room.
+    Learned(Path),
+    /// No longer.
+    Forgotten(Path),
+}
+
+/// A packet that is to be forwarded: which track, which of its streams, which index.
+#[derive(Clone, Copy)]
+struct Pending {
+    track: usize,
+    stream: usize,
+    index: u64,
+}
+
+/// A room. What happens to it is told with `now`; what it wants is asked with
+/// [`transmit`](Self::transmit), [`event`](Self::event), [`route`](Self::route) and
+/// [`next_timeout`](Self::next_timeout), after every call that changes something.
+pub struct Room {
+    number: u32,
+    identity: Arc<Identity>,
+    candidates: Vec<Candidate>,
+    settings: Settings,
+    /// Where send times are counted from.
+    epoch: Instant,
+    members: Slots<Member>,
+    places: BTreeMap<Participant, usize>,
+    paths: HashMap<Path, usize>,
+    tracks: Slots<Track>,
+    /// Numbers that are given away: tracks, streams, SSRCs.
+    next_track: u32,
+    next_source: u32,
+    next_ssrc: u32,
+    pending: Vec<Pending>,
+    /// The member with whom an interrupted fan-out goes on.
+    cursor: usize,
+    /// Datagrams that are not forwarded media.
+    control: Outbound,
+    compound: Compound,
+    events: VecDeque<Event>,
+    routes: VecDeque<Route>,
+    counters: Counters,
+    wake: Instant,
+}
+
+impl Room {
+    /// An empty room. `number` is what [`room_of`](crate::room_of) reads from its clients' checks;
+    /// `candidates` are what its answers offer, the preferred one first.
+    pub fn new(
+        now: Instant,
+        number: u32,
+        identity: Arc<Identity>,
+        candidates: Vec<Candidate>,
+        settings: Settings,
+    ) -> Self {
+        Self {
+            number,
+            next_ssrc: identity.number() | 1,
+            identity,
+            candidates,
+            settings,
+            epoch: now,
+            members: Slots::default(),
+            places: BTreeMap::new(),
+            paths: HashMap::new(),
+            tracks: Slots::default(),
+            next_track: 1,
+            next_source: 1,
+            pending: Vec::new(),
+            cursor: 0,
+            control: Outbound::default(),
+            compound: Compound::default(),
+            events: VecDeque::new(),
+            routes: VecDeque::new(),
+            counters: Counters::default(),
+            wake: now,
+        }
+    }
+
+    /// Somebody takes part; who is there already stays as it is.
+    pub fn join(&mut self, now: Instant, participant: Participant) {
+        if !self.places.contains_key(&participant) {
+            let place = self.members.insert(Member::new(now, participant));
+            self.places.insert(participant, place);
+        }
+    }
+
+    /// Somebody takes part no longer: the client is told goodbye, what it published is unpublished.
+    pub fn leave(&mut self, now: Instant, participant: Participant) {
+        let Some(place) = self.places.remove(&participant) else { return };
+        self.disconnect(now, place);
+        let lines = self.members.get_mut(place).map(|member| std::mem::take(&mut member.lines));
+        for track in lines.into_iter().flatten().filter_map(|line| line.publishes) {
+            self.unpublish(track);
+        }
+        self.members.remove(place);
+    }
+
+    /// Mutes or unmutes what a participant publishes of this kind: none of it reaches anybody while
+    /// it is muted, whatever the client sends.
+    pub fn mute(&mut self, now: Instant, participant: Participant, kind: Kind, muted: bool) {
+        let Some(member) = self.member_mut(participant) else { return };
+        member.mute(kind, muted);
+        member.wake_by(now);
+        self.wake = self.wake.min(now);
+    }
+
+    /// The most that a participant wants of a track; also of one that it does not receive yet.
+    pub fn limit(&mut self, now: Instant, participant: Participant, track: TrackId, limit: Limit) {
+        if !self.tracks.iter().any(|(_, known)| known.id == track) {
+            return;
+        }
+        let Some(member) = self.member_mut(participant) else { return };
+        member.limits.insert(track, limit);
+        for subscription in member.subscriptions().filter(|sub| sub.track == track) {
+            subscription.limit = limit;
+        }
+        if let Some(&place) = self.places.get(&participant) {
+            self.adapt(now, place);
+        }
+    }
+
+    /// Everything that is published.
+    pub fn tracks(&self) -> Vec<TrackInfo> {
+        self.tracks.iter().map(|(_, track)| track.info()).collect()
+    }
+
+    /// Everybody who takes part.
+    pub fn participants(&self) -> Vec<Participant> {
+        self.places.keys().copied().collect()
+    }
+
+    /// The next thing that happened.
+    pub fn event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The next path that a thread must learn or forget.
+    pub fn route(&mut self) -> Option<Route> {
+        self.routes.pop_front()
+    }
+
+    /// Totals.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// When [`timeout`](Self::timeout) is to be called.
+    pub fn next_timeout(&self) -> Instant {
+        self.wake
+    }
+
+    fn member_mut(&mut self, participant: Participant) -> Option<&mut Member> {
+        self.members.get_mut(*self.places.get(&participant)?)
+    }
+
+    /// An SSRC that is used nowhere else in the room.
+    fn ssrc(&mut self) -> u32 {
+        self.next_ssrc = self.next_ssrc.wrapping_add(2); // odd: never zero
+        self.next_ssrc
+    }
+
+    /// A name for a stream of packets.
+    fn source(&mut self) -> u32 {
+        self.next_source = self.next_source.wrapping_add(1);
+        self.next_source
+    }
+
+    /// The owner of a track has something to do.
+    fn wake_owner(&mut self, now: Instant, track: usize) {
+        let owner = self.tracks.get(track).and_then(|track| self.members.get_mut(track.member));
+        if let Some(owner) = owner {
+            owner.wake_by(now);
+            self.wake = self.wake.min(now);
+        }
+    }
+
+    /// A track is no more: nobody receives it, nothing of it is kept.
+    fn unpublish(&mut self, place: usize) {
+        let Some(track) = self.tracks.remove(place) else { return };
+        for (_, member) in self.members.iter_mut() {
+            for line in &mut member.lines {
+                line.receives = line.receives.take().filter(|sub| sub.track != track.id);
+            }
+            member.limits.remove(&track.id);
+            member.index();
+        }
+        if let Some(owner) = self.members.get_mut(track.member) {
+            if let Some(connection) = &mut owner.connection {
+                connection.sources.unbind(place);
+            }
+        }
+        self.pending.retain(|pending| pending.track != place);
+        self.events.push_back(Event::Unpublished(track.id, track.owner));
+    }
+}

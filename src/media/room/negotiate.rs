@@ -1,0 +1,294 @@
+//! Answers offers: the first one, those that change something, ICE restarts, clients that begin anew.
+
+use std::time::Instant;
+
+use super::plan::Plan;
+use super::{Room, Route};
+use crate::connection::Connection;
+use crate::ice::Credentials;
+use crate::member::Line;
+use crate::sdp::{Answer, Format, Reply, Section, Sending, Session};
+use crate::signal::{Event, Offer, OfferError, Participant, Source, TrackId};
+use crate::stream::Stream;
+use crate::subscription::Subscription;
+use crate::track::{self, Track};
+
+/// Entries of the history of sound, which is hardly ever sent again.
+const SOUND: usize = 64;
+
+impl Room {
+    /// Answers an offer of a participant. Sections keep their tracks as long as they publish the same
+    /// thing in the same codec; whatever else changed is unpublished and published.
+    ///
+    /// # Errors
+    /// [`OfferError`]; nothing has changed then.
+    pub fn offer(
+        &mut self,
+        now: Instant,
+        participant: Participant,
+        offer: &Offer,
+    ) -> Result<String, OfferError> {
+        let place = *self.places.get(&participant).ok_or(OfferError::NoSuchParticipant)?;
+        let session = Session::parse(&offer.sdp, self.settings.most_sections)?;
+        let plans = self.plan(offer, &session)?;
+        let anew = self.transport(now, place, &session)?;
+        self.reuse_lines(place, &session, anew);
+        for (at, (section, plan)) in session.sections.iter().zip(&plans).enumerate() {
+            self.publish(place, at, section, plan, anew);
+        }
+        for (at, (section, plan)) in session.sections.iter().zip(&plans).enumerate() {
+            self.subscribe(place, at, section, plan);
+        }
+        let answer = self.answer(place, &session).ok_or(OfferError::NoSuchParticipant)?;
+        if let Some(member) = self.members.get_mut(place) {
+            member.index();
+            member.offered = Some(now);
+            member.wake_by(now);
+        }
+        self.adapt(now, place);
+        Ok(answer)
+    }
+
+    /// Fits the transport to the offer. True if the client begins anew: all it knows is forgotten.
+    fn transport(
+        &mut self,
+        now: Instant,
+        place: usize,
+        session: &Session,
+    ) -> Result<bool, OfferError> {
+        let member = self.members.get_mut(place).ok_or(OfferError::NoSuchParticipant)?;
+        let remote = (session.fragment.clone(), session.password.clone());
+        // Another peer connection of the client, or another certificate: another DTLS association.
+        let kept = member.connection.as_mut().filter(|connection| {
+            connection.session == session.id && connection.dtls.expected() == session.fingerprint
+        });
+        if kept.as_ref().is_some_and(|connection| connection.remote == remote) {
+            return Ok(false);
+        }
+        let credentials =
+            Credentials::generate(self.number, member.participant.0, self.identity.provider())
+                .map_err(|_| OfferError::Unusable("no randomness for an answer"))?;
+        if let Some(connection) = kept {
+            connection.remote = remote;
+            connection.former = Some(std::mem::replace(&mut connection.local, credentials));
+            return Ok(false);
+        }
+        let fresh = Connection::new(now, credentials, self.identity.clone(), session);
+        if let Some(old) = member.connection.replace(fresh) {
+            for path in old.paths() {
+                self.paths.remove(&path);
+                self.routes.push_back(Route::Forgotten(path));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Ends what is in sections that now have another name, or are there no more.
+    fn reuse_lines(&mut self, place: usize, session: &Session, anew: bool) {
+        let Some(member) = self.members.get_mut(place) else { return };
+        let names = session.sections.iter().map(|section| section.mid.as_str());
+        let mut ended = Vec::new();
+        for (at, line) in member.lines.iter_mut().enumerate() {
+            if anew {
+                line.receives = None; // counters begin anew, under new keys
+            }
+            let same = session.sections.get(at).is_some_and(|section| section.mid == line.mid);
+            if !same {
+                line.receives = None;
+                ended.extend(line.publishes.take());
+            }
+        }
+        member.lines.truncate(session.sections.len());
+        for (at, name) in names.enumerate() {
+            match member.lines.get_mut(at) {
+                Some(line) => line.mid = name.to_owned(),
+                None => member.lines.push(Line {
+                    mid: name.to_owned(),
+                    publishes: None,
+                    receives: None,
+                }),
+            }
+        }
+        ended.into_iter().for_each(|track| self.unpublish(track));
+    }
+
+    /// Publishes, keeps or ends what one section publishes.
+    fn publish(&mut self, place: usize, at: usize, section: &Section, plan: &Plan, anew: bool) {
+        let Some(member) = self.members.get(place) else { return };
+        let current = member.lines.get(at).and_then(|line| line.publishes);
+        let wanted = plan.publish.and_then(|source| Some((source, section.preferred()?)));
+        let layers = track::ordered(section.layers.clone());
+        let kept = current.zip(wanted).is_some_and(|(track, (source, format))| {
+            self.tracks.get(track).is_some_and(|track| {
+                let rids = track.streams.iter().filter_map(|stream| stream.rid.as_ref());
+                track.source == source && track.format.fits(format) && rids.eq(&layers)
+            })
+        });
+        if kept {
+            if let (Some(track), Some((_, format))) = (current, wanted) {
+                self.republish(track, section, format, anew);
+            }
+            return;
+        }
+        if let Some(track) = current {
+            self.unpublish(track);
+        }
+        let published =
+            wanted.map(|(source, format)| self.add_track(place, section, source, format, &layers));
+        if let Some(line) = self.members.get_mut(place).and_then(|member| member.lines.get_mut(at))
+        {
+            line.publishes = published;
+        }
+    }
+
+    fn add_track(
+        &mut self,
+        place: usize,
+        section: &Section,
+        source: Source,
+        format: &Format,
+        layers: &[String],
+    ) -> usize {
+        let owner = self.members.get(place).map_or(Participant(0), |member| member.participant);
+        let rids: Vec<Option<String>> =
+            if layers.is_empty() { vec![None] } else { layers.iter().cloned().map(Some).collect() };
+        let streams = rids.into_iter().map(|rid| self.stream(rid, format)).collect();
+        let track = Track {
+            id: TrackId(self.next_track),
+            owner,
+            member: place,
+            mid: section.mid.clone(),
+            source,
+            kind: section.kind.unwrap_or(crate::signal::Kind::Audio),
+            format: format.clone(),
+            redundant: section.redundant().cloned(),
+            ids: section.ids,
+            streams,
+            wanted: Vec::new(),
+            unwanted_since: None,
+            unheard: false,
+            unseen: true,
+        };
+        self.next_track += 1;
+        self.events.push_back(Event::Published(track.info()));
+        let at = self.tracks.insert(track);
+        self.announce(at, section);
+        at
+    }
+
+    fn stream(&mut self, rid: Option<String>, format: &Format) -> Stream {
+        let clock = format.codec.clock_rate();
+        let history = if clock == 48_000 { SOUND } else { self.settings.history };
+        Stream::new(self.source(), rid, clock, history)
+    }
+
+    /// The same track in a later offer; of a client that begins anew with new streams.
+    fn republish(&mut self, at: usize, section: &Section, format: &Format, anew: bool) {
+        let Some(track) = self.tracks.get_mut(at) else { return };
+        track.mid.clone_from(&section.mid);
+        track.format = format.clone();
+        track.redundant = section.redundant().cloned();
+        track.ids = section.ids;
+        if anew {
+            let rids: Vec<_> = track.streams.iter().map(|stream| stream.rid.clone()).collect();
+            let streams = rids.into_iter().map(|rid| self.stream(rid, format)).collect();
+            if let Some(track) = self.tracks.get_mut(at) {
+                track.streams = streams;
+            }
+        }
+        self.announce(at, section);
+    }
+
+    /// Takes over the SSRCs that an offer announces.
+    fn announce(&mut self, at: usize, section: &Section) {
+        let Some(track) = self.tracks.get_mut(at) else { return };
+        if let ([only], Some(ssrc)) = (&mut track.streams[..], section.ssrc) {
+            if only.ssrc.is_none() {
+                (only.ssrc, only.repair_ssrc) = (Some(ssrc), section.repair_ssrc);
+            }
+        }
+    }
+
+    /// Begins, keeps or ends what one section receives.
+    fn subscribe(&mut self, place: usize, at: usize, section: &Section, plan: &Plan) {
+        let found = plan.receive.and_then(|id| {
+            let (track_at, track) = self.tracks.iter().find(|(_, track)| track.id == id)?;
+            let redundant = track.redundant.as_ref().and_then(|red| section.fitting(red));
+            Some((track_at, section.fitting(&track.format)?.clone(), redundant.cloned()))
+        });
+        let (ssrc, repair) = (self.ssrc(), self.ssrc());
+        let start = (self.identity.number() & 0x3fff) as u16 + 1;
+        let Some(member) = self.members.get_mut(place) else { return };
+        let limits = &member.limits;
+        let Some(line) = member.lines.get_mut(at) else { return };
+        let Some((track_at, format, redundant)) = found else { return line.receives = None };
+        let Some(track) = self.tracks.get(track_at) else { return };
+        let kept = line.receives.take().filter(|sub| sub.track == track.id);
+        let mut subscription = kept.unwrap_or_else(|| {
+            let repair_ssrc = format.repair.map(|_| repair);
+            let (owner, id) = (track.owner.0, track.id.0);
+            let sending = Sending { ssrc, repair_ssrc, owner, track: id };
+            Box::new(Subscription::new(track, track_at, format.clone(), sending, start))
+        });
+        subscription.format = format;
+        subscription.redundant = redundant;
+        subscription.ids = section.ids;
+        if let Some(limit) = limits.get(&track.id) {
+            subscription.limit = *limit;
+        }
+        line.receives = Some(subscription);
+    }
+
+    fn answer(&mut self, place: usize, session: &Session) -> Option<String> {
+        let member = self.members.get_mut(place)?;
+        member.answers += 1;
+        let mut replies = Vec::with_capacity(session.sections.len());
+        for (section, line) in session.sections.iter().zip(&member.lines) {
+            let track = line.publishes.and_then(|track| self.tracks.get(track));
+            replies.push(reply(section, line, track, self.settings.saves_silence));
+        }
+        let answer = Answer {
+            version: member.answers,
+            id: u64::from(self.number) << 32 | u64::from(member.participant.0),
+            credentials: &member.connection.as_ref()?.local,
+            fingerprint: self.identity.fingerprint(),
+            candidates: &self.candidates,
+        };
+        Some(answer.write(session, &replies))
+    }
+}
+
+/// The formats of what is published come first, since a client sends with the first one.
+fn reply<'a>(
+    section: &'a Section,
+    line: &'a Line,
+    track: Option<&'a Track>,
+    saves_silence: bool,
+) -> Reply<'a> {
+    if section.kind.is_none() {
+        return Reply::default();
+    }
+    let publishing = track.map(|track| [track.redundant.as_ref(), Some(&track.format)]);
+    let receiving = line.receives.as_ref().map(|sub| [sub.redundant.as_ref(), Some(&sub.format)]);
+    let mut formats: Vec<&Format> = Vec::new();
+    for format in publishing.into_iter().chain(receiving).flatten().flatten() {
+        if !formats.iter().any(|known| known.payload_type == format.payload_type) {
+            formats.push(format);
+        }
+    }
+    if formats.is_empty() {
+        formats.extend(section.preferred());
+    }
+    let layers = match track {
+        Some(track) if track.streams.len() > 1 => &section.layers[..],
+        _ => &[],
+    };
+    Reply {
+        formats,
+        sending: line.receives.as_ref().map(|sub| sub.sending),
+        receives: track.is_some(),
+        layers,
+        saves_silence: saves_silence
+            && track.is_some_and(|track| track.source == Source::Microphone),
+    }
+}

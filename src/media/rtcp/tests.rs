@@ -1,0 +1,71 @@
+//! What is written is read, by us and by rtc-rtcp; garbage is read without harm.
+
+use proptest::prelude::*;
+use rtc_rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc_rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
+use rtc_rtcp::receiver_report::ReceiverReport;
+use rtc_rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
+
+use super::*;
+
+#[test]
+fn a_compound_is_what_rtc_rtcp_reads() {
+    let block = Block { ssrc: 7, fraction_lost: 64, lost: -3, highest: 70_000, ..Block::default() };
+    let mut compound = Compound::default();
+    compound.receiver(1, &[block]);
+    compound.nack(1, 7, &[65_535, 0, 16, 100]);
+    compound.picture_loss(1, 7);
+    compound.maximum_bitrate(1, 3_000_000, &[7, 8]);
+    let theirs = rtc_rtcp::packet::unmarshal(&mut compound.bytes()).unwrap();
+    let report: &ReceiverReport = theirs[0].as_any().downcast_ref().unwrap();
+    assert_eq!((report.reports[0].ssrc, report.reports[0].fraction_lost), (7, 64));
+    let nack: &TransportLayerNack = theirs[1].as_any().downcast_ref().unwrap();
+    let asked: Vec<u16> = nack.nacks.iter().flat_map(|pair| pair.packet_list()).collect();
+    assert_eq!(asked, [65_535, 0, 16, 100]);
+    let loss: &PictureLossIndication = theirs[2].as_any().downcast_ref().unwrap();
+    assert_eq!(loss.media_ssrc, 7);
+    let most: &ReceiverEstimatedMaximumBitrate = theirs[3].as_any().downcast_ref().unwrap();
+    assert!((most.bitrate - 3e6).abs() < 20.0);
+
+    let ours: Vec<_> = parts(compound.bytes()).collect();
+    assert_eq!(ours[0].blocks().collect::<Vec<_>>(), [block]);
+    assert_eq!(ours[1].missing().collect::<Vec<_>>(), [65_535, 0, 16, 100]);
+    assert_eq!(ours[3].maximum_bitrate(), Some(2_999_984 + 16));
+}
+
+proptest! {
+    #[test]
+    fn a_nack_asks_for_what_was_put_in(start: u16, steps in prop::collection::vec(1u16..40, 0..60)) {
+        let missing: Vec<u16> = steps.iter().scan(start, |at, step| {
+            *at = at.wrapping_add(*step);
+            Some(*at)
+        }).collect();
+        let mut compound = Compound::default();
+        compound.nack(1, 2, &missing);
+        let part = parts(compound.bytes()).next().unwrap();
+        prop_assert_eq!((part.kind, part.count, part.media()), (TRANSPORT, NACK, Some(2)));
+        prop_assert_eq!(part.missing().collect::<Vec<_>>(), missing);
+    }
+
+    #[test]
+    fn a_sender_report_comes_back(ssrc: u32, ntp: u64, timestamp: u32) {
+        let report = SenderReport { ssrc, ntp, timestamp };
+        let mut compound = Compound::default();
+        compound.sender(&report, 3, 4);
+        prop_assert_eq!(parts(compound.bytes()).next().unwrap().sender_report(), Some(report));
+    }
+
+    #[test]
+    fn any_bytes_are_read_without_a_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..100), kind in 200u8..208) {
+        if bytes.len() > 4 {
+            bytes[0] = 0x80 | bytes[0] & 0x3f;
+            bytes[1] = kind;
+            let words = (bytes.len() / 4 - 1) as u16;
+            bytes[2..4].copy_from_slice(&words.to_be_bytes());
+        }
+        for part in parts(&bytes) {
+            let _ = (part.sender_report(), part.blocks().count(), part.media());
+            let _ = (part.missing().count(), part.intra().count(), part.maximum_bitrate());
+        }
+    }
+}

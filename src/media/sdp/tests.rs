@@ -1,0 +1,1 @@
+//! The meaning of real offers, and answers that browsers take.

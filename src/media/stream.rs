@@ -1,0 +1,148 @@
+//! One layer that is published: its packets, its holes, its key frames.
+
+use std::time::{Duration, Instant};
+
+use crate::history::History;
+use crate::missing::Missing;
+use crate::reception::Reception;
+use crate::rewrite::Report;
+
+/// Without a packet for so long a layer is not being sent.
+const SILENT: Duration = Duration::from_millis(1_500);
+/// Over how long a bitrate is measured.
+const MEASURED: Duration = Duration::from_millis(500);
+
+/// A layer of a track.
+pub(crate) struct Stream {
+    /// Names this stream's packets within the room; a new one whenever the publisher begins anew.
+    pub(crate) source: u32,
+    /// The name of the layer in the publisher's section (RFC 8852).
+    pub(crate) rid: Option<String>,
+    /// What the publisher sends it with, as announced or seen.
+    pub(crate) ssrc: Option<u32>,
+    /// The same for its retransmissions.
+    pub(crate) repair_ssrc: Option<u32>,
+    /// The newest packet.
+    pub(crate) newest: Option<u64>,
+    /// Its packets.
+    pub(crate) history: History,
+    /// Its holes.
+    pub(crate) missing: Missing,
+    /// How it arrives.
+    pub(crate) reception: Reception,
+    /// What the publisher says of its clock, and when that came.
+    pub(crate) report: Option<(Report, Instant)>,
+    /// Requests for key frames.
+    pub(crate) requests: Requests,
+    /// Counts how often forwarding was interrupted.
+    pub(crate) run: u32,
+    /// The last packet was not forwarded.
+    pub(crate) interrupted: bool,
+    /// How much of it comes.
+    pub(crate) meter: Meter,
+    clock_rate: u32,
+    last: Option<Instant>,
+}
+
+impl Stream {
+    /// Nothing came yet.
+    pub(crate) fn new(source: u32, rid: Option<String>, clock_rate: u32, history: usize) -> Self {
+        Self {
+            source,
+            rid,
+            ssrc: None,
+            repair_ssrc: None,
+            newest: None,
+            history: History::new(history),
+            missing: Missing::default(),
+            reception: Reception::new(clock_rate),
+            report: None,
+            requests: Requests::default(),
+            run: 0,
+            interrupted: false,
+            meter: Meter::default(),
+            clock_rate,
+            last: None,
+        }
+    }
+
+    /// The publisher sends it with another SSRC: its packets are counted anew.
+    pub(crate) fn begin_anew(&mut self, source: u32) {
+        self.source = source;
+        self.newest = None;
+        self.missing = Missing::default();
+        self.reception = Reception::new(self.clock_rate);
+        self.report = None;
+    }
+
+    /// A packet came, of so many bytes.
+    pub(crate) fn heard(&mut self, now: Instant, bytes: usize) {
+        self.last = Some(now);
+        self.meter.add(now, bytes);
+    }
+
+    /// Whether the publisher sends it at present.
+    pub(crate) fn is_active(&self, now: Instant) -> bool {
+        self.last.is_some_and(|last| now < last + SILENT)
+    }
+}
+
+/// Key frames that are wanted of one stream: requests of many become one, at a pace.
+#[derive(Default)]
+pub(crate) struct Requests {
+    wanted: bool,
+    last: Option<Instant>,
+}
+
+impl Requests {
+    /// Somebody needs a key frame.
+    pub(crate) fn want(&mut self) {
+        self.wanted = true;
+    }
+
+    /// A key frame came.
+    pub(crate) fn satisfied(&mut self) {
+        self.wanted = false;
+    }
+
+    /// Whether to ask now.
+    pub(crate) fn due(&mut self, now: Instant, pause: Duration) -> bool {
+        let due = self.wanted && self.last.is_none_or(|last| last + pause <= now);
+        if due {
+            *self = Self { wanted: false, last: Some(now) };
+        }
+        due
+    }
+
+    /// When to ask, if later than at once.
+    pub(crate) fn next(&self, pause: Duration) -> Option<Instant> {
+        self.last.filter(|_| self.wanted).map(|last| last + pause)
+    }
+}
+
+/// Measures bits per second.
+#[derive(Default)]
+pub(crate) struct Meter {
+    began: Option<Instant>,
+    bytes: usize,
+    rate: u64,
+}
+
+impl Meter {
+    /// So many bytes passed.
+    pub(crate) fn add(&mut self, now: Instant, bytes: usize) {
+        let began = *self.began.get_or_insert(now);
+        self.bytes += bytes;
+        let elapsed = now.saturating_duration_since(began);
+        if elapsed >= MEASURED {
+            self.rate = (self.bytes as f64 * 8.0 / elapsed.as_secs_f64()) as u64;
+            (self.began, self.bytes) = (Some(now), 0);
+        }
+    }
+
+    /// Bits per second, as last measured; zero if nothing passed lately.
+    pub(crate) fn rate(&self, now: Instant) -> u64 {
+        let fresh = self.began.is_some_and(|began| now < began + SILENT);
+        if fresh { self.rate } else { 0 }
+    }
+}

@@ -1,0 +1,124 @@
+//! What one participant receives of one track.
+
+use std::time::{Duration, Instant};
+
+use crate::codec::Codec;
+use crate::codec::vp8::Munger;
+use crate::rewrite::Rewriter;
+use crate::sdp::{Format, HeaderIds, Sending};
+use crate::signal::{Limit, TrackId};
+use crate::track::Track;
+
+/// How many retransmissions are remembered, so that none is sent twice within a round trip.
+const RESENT: usize = 64;
+
+/// One receiving section, with the stream that the subscriber sees.
+pub(crate) struct Subscription {
+    /// What is received.
+    pub(crate) track: TrackId,
+    /// Where that is.
+    pub(crate) place: usize,
+    /// As the subscriber calls it.
+    pub(crate) format: Format,
+    /// The same for sound with redundancy, if both know it.
+    pub(crate) redundant: Option<Format>,
+    /// Header extensions of the section.
+    pub(crate) ids: HeaderIds,
+    /// As the subscriber sees it.
+    pub(crate) sending: Sending,
+    /// The most that is wanted.
+    pub(crate) limit: Limit,
+    /// Which stream of the track is to be sent; none: paused.
+    pub(crate) target: Option<usize>,
+    /// Numbers and time.
+    pub(crate) rewriter: Rewriter,
+    /// The counters of VP8.
+    pub(crate) munger: Munger,
+    /// The run of the packets that are being forwarded.
+    pub(crate) run: u32,
+    /// Must begin with a key frame, even if it is the same source.
+    pub(crate) waiting: bool,
+    /// Counts retransmissions as SRTP does.
+    pub(crate) repair_index: u64,
+    /// Packets sent.
+    pub(crate) packets: u32,
+    /// Bytes of payload sent.
+    pub(crate) octets: u32,
+    /// The middle of the NTP time of the last sender report, and when it was sent.
+    pub(crate) reported: Option<(u32, Instant)>,
+    /// The last packet, and whether the pause since then was counted as a freeze.
+    pub(crate) last: Option<Instant>,
+    /// See there.
+    pub(crate) frozen: bool,
+    resent: [(u16, Option<Instant>); RESENT],
+}
+
+impl Subscription {
+    /// Nothing was sent yet. `start` is where sequence numbers begin.
+    pub(crate) fn new(
+        track: &Track,
+        place: usize,
+        format: Format,
+        sending: Sending,
+        start: u16,
+    ) -> Self {
+        Self {
+            track: track.id,
+            place,
+            rewriter: Rewriter::new(format.codec.clock_rate(), start),
+            format,
+            redundant: None,
+            ids: HeaderIds::default(),
+            sending,
+            limit: Limit::Most(crate::signal::Layer::High),
+            target: Some(track.streams.len().saturating_sub(1)),
+            munger: Munger::default(),
+            run: 0,
+            waiting: true,
+            repair_index: u64::from(start),
+            packets: 0,
+            octets: 0,
+            reported: None,
+            last: None,
+            frozen: false,
+            resent: [(0, None); RESENT],
+        }
+    }
+
+    /// The stream of the track that is being forwarded.
+    pub(crate) fn current(&self, track: &Track) -> Option<usize> {
+        let source = self.rewriter.source()?;
+        track.streams.iter().position(|stream| stream.source == source)
+    }
+
+    /// Chooses what is to be sent; nothing resumes without a key frame.
+    pub(crate) fn aim(&mut self, target: Option<usize>) {
+        if self.target.is_none() && target.is_some() {
+            self.waiting = true;
+        }
+        self.target = target;
+    }
+
+    /// The stream of which a key frame is needed before anything can be seen, or seen better.
+    pub(crate) fn needs_key_frame(&self, track: &Track) -> Option<usize> {
+        let target = self.target?;
+        let there = !self.waiting && self.current(track) == Some(target);
+        let behind = track.streams.get(target)?.run != self.run;
+        (self.is_video() && (!there || behind)).then_some(target)
+    }
+
+    /// Whether it is a picture.
+    pub(crate) fn is_video(&self) -> bool {
+        !matches!(self.format.codec, Codec::Opus | Codec::Red)
+    }
+
+    /// Whether a packet may be sent again now: not twice within `pause`.
+    pub(crate) fn may_resend(&mut self, now: Instant, sequence: u16, pause: Duration) -> bool {
+        let slot = &mut self.resent[usize::from(sequence) % RESENT];
+        let recent = slot.0 == sequence && slot.1.is_some_and(|at| now < at + pause);
+        if !recent {
+            *slot = (sequence, Some(now));
+        }
+        !recent
+    }
+}

@@ -1,0 +1,115 @@
+//! Something that a participant publishes.
+
+use std::time::Instant;
+
+use crate::sdp::{Format, HeaderIds};
+use crate::signal::{Kind, Layer, Participant, Source, TrackId, TrackInfo};
+use crate::stream::Stream;
+
+/// The most layers of simulcast.
+pub(crate) const MOST_LAYERS: usize = 3;
+
+/// A published track, with its layers.
+pub(crate) struct Track {
+    /// Its number.
+    pub(crate) id: TrackId,
+    /// Who publishes it.
+    pub(crate) owner: Participant,
+    /// Where its owner is.
+    pub(crate) member: usize,
+    /// In which section.
+    pub(crate) mid: String,
+    /// Sound or picture.
+    pub(crate) kind: Kind,
+    /// What it shows.
+    pub(crate) source: Source,
+    /// What it is sent as.
+    pub(crate) format: Format,
+    /// The payload type of sound with redundancy, if that was agreed on.
+    pub(crate) redundant: Option<Format>,
+    /// Header extensions of its section.
+    pub(crate) ids: HeaderIds,
+    /// Lowest first; one without simulcast.
+    pub(crate) streams: Vec<Stream>,
+    /// Which layers its publisher was told to send, and since when fewer would do.
+    pub(crate) wanted: Vec<Layer>,
+    /// See there.
+    pub(crate) unwanted_since: Option<Instant>,
+    /// Nothing of it was forwarded yet.
+    pub(crate) unseen: bool,
+    /// Its owner is not among those whose pictures, or voices, are forwarded.
+    pub(crate) unheard: bool,
+}
+
+/// Which layer a stream is, of so many.
+pub(crate) fn layer(position: usize, count: usize) -> Layer {
+    match (position, count) {
+        (0, 2 | 3) => Layer::Low,
+        (1, 3) => Layer::Medium,
+        _ => Layer::High,
+    }
+}
+
+impl Track {
+    /// What others are told of it.
+    pub(crate) fn info(&self) -> TrackInfo {
+        let count = self.streams.len();
+        TrackInfo {
+            id: self.id,
+            owner: self.owner,
+            kind: self.kind,
+            source: self.source,
+            layers: (0..count).map(|position| layer(position, count)).collect(),
+        }
+    }
+
+    /// Which layer a stream is.
+    pub(crate) fn layer(&self, position: usize) -> Layer {
+        layer(position, self.streams.len())
+    }
+
+    /// The stream of this name.
+    pub(crate) fn of_source(&self, source: u32) -> Option<&Stream> {
+        self.streams.iter().find(|stream| stream.source == source)
+    }
+
+    /// Bits per second of all that comes of it.
+    pub(crate) fn rate(&self, now: Instant) -> u64 {
+        self.streams.iter().map(|stream| stream.meter.rate(now)).sum()
+    }
+}
+
+/// Orders layers from low to high. Their names decide where they are of a well-known kind; otherwise
+/// the first one of the offer is the lowest, as clients do it.
+pub(crate) fn ordered(mut rids: Vec<String>) -> Vec<String> {
+    const KNOWN: [[&str; 3]; 4] =
+        [["q", "h", "f"], ["l", "m", "h"], ["low", "medium", "high"], ["lo", "mid", "hi"]];
+    let rank = |names: &[&str; 3], rid: &str| names.iter().position(|name| *name == rid);
+    let known = KNOWN.iter().find(|names| rids.iter().all(|rid| rank(names, rid).is_some()));
+    if let Some(names) = known {
+        rids.sort_by_key(|rid| rank(names, rid));
+    }
+    rids.truncate(MOST_LAYERS);
+    rids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_are_ordered_by_well_known_names_or_as_offered() {
+        let order = |rids: &[&str]| ordered(rids.iter().map(|rid| (*rid).to_owned()).collect());
+        assert_eq!(order(&["h", "m", "l"]), ["l", "m", "h"]);
+        assert_eq!(order(&["f", "h", "q"]), ["q", "h", "f"]);
+        assert_eq!(order(&["hi", "lo"]), ["lo", "hi"]);
+        assert_eq!(order(&["1", "2", "0", "9"]), ["1", "2", "0"]);
+    }
+
+    #[test]
+    fn a_track_without_simulcast_has_only_the_highest_layer() {
+        assert_eq!(layer(0, 1), Layer::High);
+        assert_eq!([0, 1].map(|at| layer(at, 2)), [Layer::Low, Layer::High]);
+        assert_eq!([0, 1, 2].map(|at| layer(at, 3)), [Layer::Low, Layer::Medium, Layer::High]);
+    }
+}

@@ -1,0 +1,433 @@
+//! A client: ICE and DTLS in its roles, SRTP, pictures and sound made of a few bytes.
+
+use rtc_crypto::RTCCryptoProvider;
+use rtc_dtls::config::{ConfigBuilder, ExtendedMasterSecretType};
+use rtc_dtls::crypto::Certificate;
+use rtc_dtls::endpoint::{Endpoint, EndpointEvent};
+use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile as Wire;
+use rtc_shared::TransportProtocol;
+use rtc_stun::attributes::{ATTR_ICE_CONTROLLING, ATTR_USE_CANDIDATE, ATTR_USERNAME};
+use rtc_stun::fingerprint::FINGERPRINT;
+use rtc_stun::integrity::MessageIntegrity;
+use rtc_stun::message::{BINDING_REQUEST, Message, Setter, TransactionId};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use super::{Line, text};
+use crate::dtls::fingerprint;
+use crate::rtcp::{self, Compound};
+use crate::rtp::{Extending, Packet};
+use crate::srtp::{OVERHEAD, Profile, Session, Window};
+use crate::{Kind, Offer, Participant, Path, Transport};
+
+const SERVER: &str = "127.0.0.1:9";
+
+pub(crate) fn provider() -> Arc<dyn RTCCryptoProvider> {
+    rtc_crypto::default_provider().unwrap()
+}
+
+fn certificate() -> Certificate {
+    static ONE: OnceLock<Certificate> = OnceLock::new();
+    let make = || Certificate::generate_self_signed(vec!["c".into()], provider().crypto()).unwrap();
+    ONE.get_or_init(make).clone()
+}
+
+/// A connectivity check of a controlling client.
+pub(crate) fn check(fragment: &str, password: &str, nominate: bool) -> Vec<u8> {
+    let mut message = Message::new();
+    message.write_header();
+    let provider = provider();
+    let key = MessageIntegrity::new_short_term_integrity_with_provider(
+        password.to_owned(),
+        provider.crypto(),
+    );
+    BINDING_REQUEST.add_to(&mut message).unwrap();
+    TransactionId::new().add_to(&mut message).unwrap();
+    message.add(ATTR_USERNAME, format!("{fragment}:client").as_bytes());
+    message.add(ATTR_ICE_CONTROLLING, &[0; 8]);
+    if nominate {
+        message.add(ATTR_USE_CANDIDATE, &[]);
+    }
+    key.add_to(&mut message).unwrap();
+    FINGERPRINT.add_to(&mut message).unwrap();
+    message.raw
+}
+
+/// A packet that was received and decrypted.
+#[derive(Clone, Debug)]
+pub(crate) struct Received {
+    pub(crate) ssrc: u32,
+    pub(crate) index: u64,
+    pub(crate) timestamp: u32,
+    pub(crate) payload_type: u8,
+    pub(crate) mid: String,
+    pub(crate) level: Option<u8>,
+    pub(crate) transport: Option<u16>,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) path: Path,
+    pub(crate) at: Instant,
+}
+
+/// A stream that is sent.
+struct Sending {
+    ssrc: u32,
+    repair_ssrc: u32,
+    kind: Kind,
+    mid: String,
+    rid: Option<&'static str>,
+    index: u64,
+    repair_index: u64,
+    timestamp: u32,
+    picture: u16,
+    key_wanted: bool,
+    sent: BTreeMap<u16, Vec<u8>>,
+}
+
+pub(crate) struct Client {
+    pub(crate) participant: Participant,
+    pub(crate) paths: Vec<Path>,
+    /// Where it sends from.
+    pub(crate) path: Path,
+    /// Checks its paths by itself.
+    pub(crate) checks: bool,
+    /// Answers NACKs.
+    pub(crate) repairs: bool,
+    /// Which peer connection, and its ICE credentials.
+    pub(crate) session: u64,
+    pub(crate) ice: (String, String),
+    pub(crate) server: (String, String),
+    pub(crate) profiles: Vec<Wire>,
+    pub(crate) received: Vec<Received>,
+    /// RTCP that came, as (count, kind, body).
+    pub(crate) told: Vec<(u8, u8, Vec<u8>)>,
+    pub(crate) checked: usize,
+    pub(crate) keys_asked: usize,
+    endpoint: Endpoint,
+    keys: Option<(Session, Session)>,
+    last_check: Option<Instant>,
+    windows: BTreeMap<u32, Window>,
+    sending: Vec<Sending>,
+    queue: Vec<(Path, Vec<u8>)>,
+    transport: u16,
+}
+
+impl Client {
+    pub(crate) fn new(now: Instant, participant: Participant) -> Self {
+        let remote = SocketAddr::from(([203, 0, 113, 1], 1000 + participant.0 as u16));
+        let path = Path { transport: Transport::Udp, remote };
+        let mut client = Self {
+            participant,
+            paths: vec![path],
+            path,
+            checks: true,
+            repairs: true,
+            session: u64::from(participant.0) * 1000,
+            ice: ("abcd".into(), "abcdefghijklmnopqrstuvwx".into()),
+            server: (String::new(), String::new()),
+            profiles: vec![Wire::Srtp_Aes128_Cm_Hmac_Sha1_80, Wire::Srtp_Aead_Aes_128_Gcm],
+            received: Vec::new(),
+            told: Vec::new(),
+            checked: 0,
+            keys_asked: 0,
+            endpoint: Endpoint::new(SERVER.parse().unwrap(), TransportProtocol::UDP, None),
+            keys: None,
+            last_check: None,
+            windows: BTreeMap::new(),
+            sending: Vec::new(),
+            queue: Vec::new(),
+            transport: 0,
+        };
+        client.shake_hands(now);
+        client
+    }
+
+    /// Begins a new DTLS association.
+    pub(crate) fn shake_hands(&mut self, now: Instant) {
+        let server: SocketAddr = SERVER.parse().unwrap();
+        let configuration = ConfigBuilder::default()
+            .with_crypto_provider(provider())
+            .with_certificates(vec![certificate()])
+            .with_srtp_protection_profiles(self.profiles.clone())
+            .with_extended_master_secret(ExtendedMasterSecretType::Require)
+            .with_insecure_skip_verify(true)
+            .with_flight_interval(Duration::from_millis(50))
+            .build(true, Some(server))
+            .unwrap();
+        self.endpoint = Endpoint::new(server, TransportProtocol::UDP, None);
+        self.endpoint.connect(now, server, Arc::new(configuration), None).unwrap();
+        (self.keys, self.windows) = (None, BTreeMap::new());
+        self.sending.clear();
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.keys.is_some()
+    }
+
+    pub(crate) fn fingerprint() -> String {
+        fingerprint(&*provider(), &certificate().certificate[0])
+    }
+
+    pub(crate) fn offer(&self, lines: &[Line]) -> Offer {
+        let sdp = text(self.session, &self.ice, &Self::fingerprint(), lines);
+        let receive =
+            lines.iter().filter_map(|line| Some((line.mid.clone(), line.receives?))).collect();
+        Offer { sdp, receive, ..Offer::default() }
+    }
+
+    pub(crate) fn answered(&mut self, now: Instant, lines: &[Line], answer: &str) {
+        let get = |key: &str| answer.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+        let server = (get("a=ice-ufrag:").to_owned(), get("a=ice-pwd:").to_owned());
+        if server != self.server {
+            self.server = server;
+            self.last_check = None;
+        }
+        for line in lines.iter().filter(|line| line.sends && !line.stopped) {
+            let rids: Vec<_> = match &line.layers[..] {
+                [] => vec![None],
+                layers => layers.iter().copied().map(Some).collect(),
+            };
+            for rid in rids {
+                let known = self.sending.iter().any(|it| it.mid == line.mid && it.rid == rid);
+                if !known {
+                    let ssrc = self.participant.0 * 1000 + self.sending.len() as u32 * 2 + 1;
+                    self.sending.push(Sending {
+                        ssrc,
+                        repair_ssrc: ssrc + 1,
+                        kind: line.kind,
+                        mid: line.mid.clone(),
+                        rid,
+                        index: 65_530, // soon there is a rollover
+                        repair_index: 1,
+                        timestamp: ssrc * 7919,
+                        picture: 100,
+                        key_wanted: true,
+                        sent: BTreeMap::new(),
+                    });
+                }
+            }
+        }
+        let _ = now;
+    }
+
+    /// What it wants to send now.
+    pub(crate) fn outgoing(&mut self, now: Instant) -> Vec<(Path, Vec<u8>)> {
+        let mut out = Vec::new();
+        let due = self.last_check.is_none_or(|last| now >= last + Duration::from_secs(2));
+        if self.checks && due && !self.server.0.is_empty() {
+            self.last_check = Some(now);
+            let (fragment, password) = &self.server;
+            out.push((self.path, check(fragment, password, true)));
+        }
+        if self.checked > 0 {
+            let _ = self.endpoint.handle_timeout(SERVER.parse().unwrap(), now);
+            while let Some(datagram) = self.endpoint.poll_transmit() {
+                out.push((self.path, datagram.message.to_vec()));
+            }
+        }
+        out.append(&mut self.queue);
+        out
+    }
+
+    pub(crate) fn receive(&mut self, now: Instant, path: Path, datagram: &[u8]) {
+        match datagram[0] {
+            0..=3 => self.checked += 1,
+            20..=63 => {
+                let server = SERVER.parse().unwrap();
+                let events = self.endpoint.read(now, server, None, datagram.into());
+                let done =
+                    |event: &EndpointEvent| matches!(event, EndpointEvent::HandshakeComplete);
+                if events.unwrap_or_default().iter().any(done) {
+                    self.take_keys();
+                }
+            }
+            _ if (192..=223).contains(&datagram[1]) => self.receive_rtcp(now, datagram),
+            _ => self.receive_rtp(now, path, datagram),
+        }
+    }
+
+    fn take_keys(&mut self) {
+        let state = self.endpoint.get_connection_state(SERVER.parse().unwrap()).unwrap();
+        let profile = match state.srtp_protection_profile() {
+            Wire::Srtp_Aead_Aes_128_Gcm => Profile::AeadAes128Gcm,
+            _ => Profile::Aes128CmSha1_80,
+        };
+        let salt = profile.salt();
+        let material =
+            state.export_keying_material("EXTRACTOR-dtls_srtp", &[], 32 + 2 * salt).unwrap();
+        let bytes: &[u8] = material.as_ref();
+        let provider = provider();
+        let session =
+            |key: &[u8], salt: &[u8]| Session::new(profile, key, salt, provider.crypto()).unwrap();
+        let outgoing = session(&bytes[..16], &bytes[32..32 + salt]);
+        let incoming = session(&bytes[16..32], &bytes[32 + salt..]);
+        self.keys = Some((incoming, outgoing));
+    }
+
+    pub(crate) fn profile(&self) -> Profile {
+        self.keys.as_ref().unwrap().0.profile()
+    }
+
+    fn receive_rtp(&mut self, now: Instant, path: Path, datagram: &[u8]) {
+        let Some((incoming, _)) = &mut self.keys else { return };
+        let mut bytes = datagram.to_vec();
+        let header = crate::rtp::header_length(&bytes).unwrap();
+        let ssrc = u32::from_be_bytes(bytes[8..12].try_into().unwrap());
+        let window = self.windows.entry(ssrc).or_default();
+        let index = window.extend(u16::from_be_bytes([bytes[2], bytes[3]]));
+        let length = incoming.open_rtp(&mut bytes, header, index).expect("an authentic packet");
+        assert!(window.is_new(index), "an index that was used before");
+        window.accept(index);
+        let packet = Packet::parse(&bytes[..length]).unwrap();
+        let find = |id| packet.extensions().find(|(it, _)| *it == id).map(|(_, value)| value);
+        let mid = find(4).map(|mid| String::from_utf8(mid.to_vec()).unwrap());
+        self.received.push(Received {
+            ssrc,
+            index,
+            timestamp: packet.timestamp(),
+            payload_type: packet.payload_type(),
+            mid: mid.unwrap_or_default(),
+            level: find(1).map(|level| level[0]),
+            transport: find(3).map(|number| u16::from_be_bytes([number[0], number[1]])),
+            payload: packet.payload().to_vec(),
+            path,
+            at: now,
+        });
+    }
+
+    fn receive_rtcp(&mut self, _: Instant, datagram: &[u8]) {
+        let Some((incoming, _)) = &mut self.keys else { return };
+        let mut bytes = datagram.to_vec();
+        let (length, _) = incoming.open_rtcp(&mut bytes).expect("an authentic compound");
+        let mut repairs = Vec::new();
+        for part in rtcp::parts(&bytes[..length]) {
+            self.told.push((part.count, part.kind, part.body.to_vec()));
+            let sending = self.sending.iter_mut().find(|it| Some(it.ssrc) == part.media());
+            match (sending, part.kind, part.count) {
+                (Some(it), rtcp::PAYLOAD, rtcp::PICTURE_LOSS) => {
+                    it.key_wanted = true;
+                    self.keys_asked += 1;
+                }
+                (Some(it), rtcp::TRANSPORT, rtcp::NACK) => {
+                    repairs.extend(part.missing().map(|sequence| (it.ssrc, sequence)));
+                }
+                _ => {}
+            }
+        }
+        if self.repairs {
+            repairs.into_iter().for_each(|(ssrc, sequence)| self.repair(ssrc, sequence));
+        }
+    }
+
+    /// Which of its streams these are: by section and layer.
+    fn streams(&self, mid: &str, rid: Option<&str>) -> Vec<usize> {
+        let all = self.sending.iter().enumerate();
+        let of = all.filter(|(_, it)| it.mid == mid && rid.is_none_or(|rid| it.rid == Some(rid)));
+        of.map(|(at, _)| at).collect()
+    }
+
+    /// Sends one picture of one packet on each layer.
+    pub(crate) fn send_picture(&mut self, mid: &str) {
+        self.send_picture_of(mid, None);
+    }
+
+    /// The same on one layer.
+    pub(crate) fn send_picture_of(&mut self, mid: &str, rid: Option<&str>) {
+        for at in self.streams(mid, rid) {
+            let it = &mut self.sending[at];
+            it.picture = (it.picture + 1) & 0x7fff;
+            it.timestamp = it.timestamp.wrapping_add(3600);
+            let [high, low] = it.picture.to_be_bytes();
+            let inter = u8::from(!std::mem::take(&mut it.key_wanted));
+            let rid = it.rid.map_or(b'-', |rid| rid.as_bytes()[0]);
+            // a VP8 descriptor with a wide PictureID, the first byte of the frame, what tells it apart
+            let payload = [0x90, 0x80, 0x80 | high, low, inter, rid, it.index as u8];
+            self.send(at, 96, &payload, None);
+        }
+    }
+
+    /// Sends 20 ms of sound.
+    pub(crate) fn send_sound(&mut self, mid: &str, level: u8) {
+        for at in self.streams(mid, None) {
+            self.sending[at].timestamp = self.sending[at].timestamp.wrapping_add(960);
+            let payload = [self.sending[at].index as u8, 1, 2, 3];
+            self.send(at, 111, &payload, Some(level));
+        }
+    }
+
+    /// Sends a payload as the next packet of a stream.
+    pub(crate) fn send(&mut self, at: usize, payload_type: u8, payload: &[u8], level: Option<u8>) {
+        let it = &mut self.sending[at];
+        it.index += 1;
+        let (index, ssrc, timestamp) = (it.index, it.ssrc, it.timestamp);
+        it.sent.insert(index as u16, payload.to_vec());
+        let (mid, rid, kind) = (it.mid.clone(), it.rid, it.kind);
+        assert!(kind == Kind::Video || payload_type != 96);
+        self.protect(payload_type, index, ssrc, timestamp, payload, |extending| {
+            extending.add(Some(4), mid.as_bytes());
+            if let Some(rid) = rid {
+                extending.add(Some(10), rid.as_bytes());
+            }
+            if let Some(level) = level {
+                extending.add(Some(1), &[level]);
+            }
+        });
+    }
+
+    fn repair(&mut self, ssrc: u32, sequence: u16) {
+        let it = self.sending.iter_mut().find(|it| it.ssrc == ssrc).unwrap();
+        let Some(payload) = it.sent.get(&sequence) else { return };
+        let payload = [&sequence.to_be_bytes()[..], payload].concat();
+        it.repair_index += 1;
+        let (index, ssrc, timestamp) = (it.repair_index, it.repair_ssrc, it.timestamp);
+        let (mid, rid) = (it.mid.clone(), it.rid);
+        self.protect(97, index, ssrc, timestamp, &payload, |extending| {
+            extending.add(Some(4), mid.as_bytes());
+            if let Some(rid) = rid {
+                extending.add(Some(11), rid.as_bytes());
+            }
+        });
+    }
+
+    fn protect(
+        &mut self,
+        payload_type: u8,
+        index: u64,
+        ssrc: u32,
+        timestamp: u32,
+        payload: &[u8],
+        extend: impl FnOnce(&mut Extending<'_>),
+    ) {
+        let mut bytes = vec![0; 200 + payload.len()];
+        bytes[0] = 0x80;
+        bytes[1] = payload_type | 0x80;
+        bytes[2..4].copy_from_slice(&(index as u16).to_be_bytes());
+        bytes[4..8].copy_from_slice(&timestamp.to_be_bytes());
+        bytes[8..12].copy_from_slice(&ssrc.to_be_bytes());
+        let mut extending = Extending::new(&mut bytes);
+        self.transport = self.transport.wrapping_add(1);
+        extending.add(Some(3), &self.transport.to_be_bytes());
+        extend(&mut extending);
+        let header = extending.finish();
+        let end = header + payload.len();
+        bytes[header..end].copy_from_slice(payload);
+        let (_, outgoing) = self.keys.as_mut().unwrap();
+        let length = outgoing.seal_rtp(&mut bytes, header, end, index & 0xffff_ffff).unwrap();
+        bytes.truncate(length);
+        self.queue.push((self.path, bytes));
+    }
+
+    /// Sends a compound.
+    pub(crate) fn tell(&mut self, write: impl FnOnce(&mut Compound)) {
+        let mut compound = Compound::default();
+        write(&mut compound);
+        let mut bytes = compound.bytes().to_vec();
+        let length = bytes.len();
+        bytes.resize(length + OVERHEAD, 0);
+        let (_, outgoing) = self.keys.as_mut().unwrap();
+        let length = outgoing.seal_rtcp(&mut bytes, length).unwrap();
+        bytes.truncate(length);
+        self.queue.push((self.path, bytes));
+    }
+}
