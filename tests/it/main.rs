@@ -8,6 +8,7 @@ mod support;
 
 mod accounts;
 mod architecture;
+mod calls;
 mod chat;
 mod config;
 mod contacts;

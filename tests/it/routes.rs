@@ -65,7 +65,7 @@ async fn every_route_admits_exactly_whom_it_says() {
         let who = route.who;
         let may = |role: &str| match who {
             Who::Anyone => true,
-            Who::Person => role != "nobody",
+            Who::Person | Who::PersonOr(_) => role != "nobody",
             Who::Operator | Who::LocalOr(_) => role == "operator" || role == "admin",
             Who::Admin => role == "admin",
         };
@@ -147,6 +147,11 @@ async fn every_event_refuses_strangers_and_other_peoples_ids() {
     let world = World::new(Backend::Sqlite).await;
     let (alice, _, conversation) = world.two_friends().await;
     let eve = world.person("Eve").await;
+    let mut alices = alice.connects().await;
+    let started = json!({ "conversation_id": conversation, "media": "audio" });
+    let started = alices.asks("start_call", started).await.unwrap();
+    let call = started["call_id"].as_str().unwrap();
+    alices.asks("join_call", json!({ "call_id": call })).await.unwrap();
     let data = |event: &str| -> Value {
         match event {
             "authenticate" => json!({ "token": "nonsense" }),
@@ -156,6 +161,15 @@ async fn every_event_refuses_strangers_and_other_peoples_ids() {
             }
             "ack" | "read" => json!({ "conversation_id": conversation, "seq": 1 }),
             "typing" => json!({ "conversation_id": conversation }),
+            "start_call" => json!({ "conversation_id": conversation, "media": "audio" }),
+            "invite_call" => json!({ "call_id": call, "user_id": alice.id }),
+            "offer" => json!({ "call_id": call, "sdp": "v=0" }),
+            "answer" => json!({ "call_id": call, "to": "p1", "sdp": "v=0" }),
+            "ice_candidate" => json!({ "call_id": call, "to": "p1", "candidate": {} }),
+            "mute_audio" | "mute_video" => json!({ "call_id": call, "muted": true }),
+            "set_layer" => json!({ "call_id": call, "track_id": "t1-1", "max": "low" }),
+            "moderate" => json!({ "call_id": call, "participant_id": "p1", "action": "kick" }),
+            event if event.ends_with("_call") => json!({ "call_id": call }),
             other => panic!("say what the data of `{other}` are"),
         }
     };
@@ -174,13 +188,20 @@ async fn every_event_refuses_strangers_and_other_peoples_ids() {
                 let synced = eves.asks(event, data(event)).await.unwrap();
                 assert_eq!(synced, json!({ "conversations": [] }));
             }
-            _ => {
+            "send_message" | "ack" | "read" | "typing" => {
                 let refused = eves.asks(event, data(event)).await.unwrap_err();
                 assert_eq!(refused["code"], "chat/no-such-conversation", "{event}");
+            }
+            _ => {
+                let refused = eves.asks(event, data(event)).await.unwrap_err();
+                let right =
+                    ["calls/no-such-call", "calls/no-such-conversation", "calls/not-reachable"];
+                assert!(right.contains(&refused["code"].as_str().unwrap()), "{event}: {refused}");
             }
         }
     }
 
     assert_eq!(eves.unheard("message"), 0);
     assert_eq!(alice.reads(&conversation).await.len(), 1);
+    assert_eq!(alices.unheard("call_ended") + alices.unheard("participant_updated"), 0);
 }

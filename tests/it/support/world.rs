@@ -48,6 +48,8 @@ impl World {
             ("LIMITS__EVENTS_BURST", "10000"),
             ("AUTH__HASH_MEMORY_KIB", "64"),
             ("AUTH__HASH_PASSES", "1"),
+            ("MEDIA__PORT", "0"),
+            ("MEDIA__ADDRESSES", "[\"127.0.0.1\"]"),
             ("TELEMETRY__LEVEL", "info"),
         ]
         .into_iter()

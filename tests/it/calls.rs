@@ -1,0 +1,366 @@
+//! People call each other: who rings, who hears what, and what is remembered.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Backend, Person, Socket, World, on_both_databases, soon};
+
+on_both_databases! {
+    a_call_rings_everywhere_is_answered_once_and_remembered_once,
+    two_who_call_each_other_at_once_are_in_one_call,
+    parallel_joins_admit_exactly_as_many_as_may_be_in,
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("a text, not {value}"))
+}
+
+async fn starts(socket: &mut Socket, whom: &Person) -> String {
+    let start = json!({ "user_id": whom.id, "media": "video" });
+    let started = socket.asks("start_call", start).await.expect("they may");
+    assert_eq!((text(&started["mode"]), &started["ring_timeout"]), ("p2p", &json!(45)));
+    text(&started["call_id"]).to_owned()
+}
+
+async fn joins(socket: &mut Socket, call: &str) -> Value {
+    let joined = socket.asks("join_call", json!({ "call_id": call })).await.expect("they may");
+    assert_eq!(socket.hears("call_joined").await, joined);
+    joined
+}
+
+async fn history(person: &Person) -> Vec<Value> {
+    person.get("/api/calls").await.ok()["items"].as_array().unwrap().clone()
+}
+
+/// History is written when the call has ended; whoever heard of the end may be a little early.
+async fn remembers(person: &Person, reason: &str) -> Value {
+    soon("the call is in history", async {
+        loop {
+            let past = history(person).await;
+            if past.first().is_some_and(|call| call["reason"] == reason) {
+                assert_eq!(past.len(), 1, "one call, one record");
+                return past[0].clone();
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+}
+
+async fn a_call_rings_everywhere_is_answered_once_and_remembered_once(backend: Backend) {
+    let world = World::new(backend).await;
+    let (alice, bob, _) = world.two_friends().await;
+    let bob2 = Person::from_answer(
+        world.address(),
+        "Bob",
+        &bob.phone,
+        world.stranger().logs_in(&bob.phone).await.ok(),
+    );
+    let mut alices = alice.connects().await;
+    let (mut phone, mut tablet) = (bob.connects().await, bob2.connects().await);
+
+    let call = starts(&mut alices, &bob).await;
+    for device in [&mut phone, &mut tablet] {
+        let incoming = device.hears("incoming_call").await;
+        assert_eq!((text(&incoming["call_id"]), text(&incoming["media"])), (&*call, "video"));
+        assert_eq!(incoming["from"], json!({ "user_id": alice.id, "name": "Alice" }));
+    }
+    let alone = joins(&mut alices, &call).await;
+    assert_eq!(alone["participants"], json!([]));
+    phone.asks("accept_call", json!({ "call_id": call })).await.unwrap();
+    assert_eq!(text(&tablet.hears("call_answered").await["user_id"]), bob.id);
+    assert_eq!(text(&alices.hears("call_answered").await["user_id"]), bob.id);
+    let joined = joins(&mut phone, &call).await;
+    assert_eq!(joined["participants"][0]["name"], "Alice");
+    let news = alices.hears("participant_joined").await;
+    assert_eq!(news["participant_id"], joined["participant_id"]);
+
+    // Offer, answer and candidates find their way.
+    let (a, b) = (text(&alone["participant_id"]), text(&joined["participant_id"]));
+    let offer = json!({ "call_id": call, "to": b, "sdp": "an offer" });
+    alices.asks("offer", offer).await.unwrap();
+    let heard = phone.hears("offer").await;
+    assert_eq!(heard, json!({ "call_id": call, "from": a, "sdp": "an offer" }));
+    let answer = json!({ "call_id": call, "to": a, "sdp": "an answer" });
+    phone.asks("answer", answer).await.unwrap();
+    assert_eq!(text(&alices.hears("answer").await["sdp"]), "an answer");
+    let candidate = json!({ "call_id": call, "to": b, "candidate": { "candidate": "c" } });
+    alices.asks("ice_candidate", candidate).await.unwrap();
+    assert_eq!(phone.hears("ice_candidate").await["candidate"]["candidate"], "c");
+    alices.asks("mute_audio", json!({ "muted": true })).await.unwrap();
+    assert_eq!(phone.hears("participant_updated").await["audio"], false);
+
+    phone.asks("leave_call", json!({})).await.unwrap();
+    assert_eq!(text(&alices.hears("call_ended").await["reason"]), "hangup");
+    for person in [&alice, &bob] {
+        let past = remembers(person, "hangup").await;
+        assert_eq!((text(&past["call_id"]), text(&past["from"]["name"])), (&*call, "Alice"));
+        assert!(past["answered_at"].is_string());
+        assert_eq!(past["people"].as_array().unwrap().len(), 2);
+    }
+    let stats = alice.get("/api/call/stats").await.ok();
+    assert_eq!(stats["totalActiveCalls"], 0);
+    assert_eq!(phone.unheard("call_ended") + alices.unheard("call_ended"), 1, "each once");
+}
+
+async fn two_who_call_each_other_at_once_are_in_one_call(backend: Backend) {
+    let world = World::new(backend).await;
+    let (alice, bob, _) = world.two_friends().await;
+    let (mut alices, mut bobs) = (alice.connects().await, bob.connects().await);
+
+    let (first, second) = tokio::join!(starts(&mut alices, &bob), starts(&mut bobs, &alice));
+    assert_eq!(first, second);
+    joins(&mut alices, &first).await;
+    joins(&mut bobs, &first).await;
+    let stats = bob.get("/api/call/stats").await.ok();
+    assert_eq!(stats["totalActiveCalls"], 1);
+    assert_eq!(stats["activeCalls"][0]["participants"], 2);
+    alices.vanishes();
+    bobs.asks("leave_call", json!({ "call_id": first })).await.unwrap();
+
+    remembers(&bob, "hangup").await;
+    assert_eq!(history(&alice).await.len(), 1);
+}
+
+async fn parallel_joins_admit_exactly_as_many_as_may_be_in(backend: Backend) {
+    let world = World::with(backend, &[("CALLS__MAX_PARTICIPANTS", "5")]).await;
+    let mut sockets = Vec::new();
+    for n in 0..12 {
+        sockets.push(world.person(&format!("Person {n}")).await.connects().await);
+    }
+    let join = |mut socket: Socket| async move {
+        let joined = socket.asks("join_call", json!({ "sessionId": "crowd" })).await;
+        (socket, joined)
+    };
+    let outcomes = futures_util::future::join_all(sockets.into_iter().map(join)).await;
+
+    let (inside, outside): (Vec<_>, Vec<_>) =
+        outcomes.iter().partition(|(_, joined)| joined.is_ok());
+    assert_eq!(inside.len(), 5);
+    assert!(outside.iter().all(|(_, joined)| joined.as_ref().unwrap_err()["code"] == "calls/full"));
+    let ids: std::collections::HashSet<_> =
+        inside.iter().map(|(_, joined)| joined.as_ref().unwrap()["call_id"].to_string()).collect();
+    assert_eq!(ids.len(), 1, "all in one call");
+}
+
+#[actix_web::test]
+async fn a_call_is_declined_cancelled_or_missed() {
+    let world = World::with(Backend::Sqlite, &[("CALLS__RING_SECONDS", "1")]).await;
+    let (alice, bob, _) = world.two_friends().await;
+    let (mut alices, mut bobs) = (alice.connects().await, bob.connects().await);
+    let start = json!({ "user_id": bob.id, "media": "audio" });
+
+    let mut past = Vec::new();
+    for (reason, who) in [("declined", "bob"), ("cancelled", "alice"), ("missed", "nobody")] {
+        let started = alices.asks("start_call", start.clone()).await.unwrap();
+        let call = started["call_id"].clone();
+        assert_eq!(bobs.hears("incoming_call").await["call_id"], call);
+        match who {
+            "bob" => drop(bobs.asks("decline_call", json!({ "call_id": call })).await.unwrap()),
+            "alice" => drop(alices.asks("cancel_call", json!({ "call_id": call })).await.unwrap()),
+            _ => {}
+        }
+        for socket in [&mut alices, &mut bobs] {
+            let ended = socket.hears("call_ended").await;
+            assert_eq!((&ended["call_id"], text(&ended["reason"])), (&call, reason));
+        }
+        past.insert(0, reason);
+    }
+
+    soon("all three are in history", async {
+        while history(&bob).await.iter().any(|call| call["reason"].is_null()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let reasons: Vec<_> =
+        history(&bob).await.iter().map(|c| text(&c["reason"]).to_owned()).collect();
+    assert_eq!(reasons, past);
+}
+
+#[actix_web::test]
+async fn a_device_that_comes_while_it_rings_rings_too() {
+    let world = World::new(Backend::Sqlite).await;
+    let (alice, bob, _) = world.two_friends().await;
+    let mut alices = alice.connects().await;
+    let call = starts(&mut alices, &bob).await;
+
+    let mut bobs = bob.connects().await;
+    assert_eq!(text(&bobs.hears("incoming_call").await["call_id"]), call);
+}
+
+#[actix_web::test]
+async fn whoever_is_in_another_call_is_busy() {
+    let world = World::new(Backend::Sqlite).await;
+    let (alice, bob, _) = world.two_friends().await;
+    let eve = world.person("Eve").await;
+    eve.befriends(&bob).await;
+    let (mut alices, mut bobs, mut eves) =
+        (alice.connects().await, bob.connects().await, eve.connects().await);
+    let call = starts(&mut alices, &bob).await;
+    joins(&mut bobs, &call).await;
+    let second = starts(&mut eves, &bob).await;
+
+    let ended = eves.hears("call_ended").await;
+    assert_eq!((text(&ended["call_id"]), text(&ended["reason"])), (&*second, "busy"));
+    assert_eq!(bobs.unheard("incoming_call"), 1, "the first one's only");
+    remembers(&eve, "busy").await;
+}
+
+#[actix_web::test]
+async fn strangers_and_the_blocked_cannot_call() {
+    let world = World::new(Backend::Sqlite).await;
+    let (alice, bob, conversation) = world.two_friends().await;
+    let eve = world.person("Eve").await;
+    let (mut alices, mut eves) = (alice.connects().await, eve.connects().await);
+    let start = |user: &str| json!({ "user_id": user, "media": "audio" });
+
+    let refused = eves.asks("start_call", start(&bob.id)).await.unwrap_err();
+    assert_eq!(refused["code"], "calls/not-reachable");
+    let nobody = "usr_00000000000000000000000000000000";
+    let refused = eves.asks("start_call", start(nobody)).await.unwrap_err();
+    assert_eq!(refused["code"], "calls/no-such-person");
+    let both = json!({ "user_id": bob.id, "conversation_id": conversation, "media": "audio" });
+    let refused = alices.asks("start_call", both).await.unwrap_err();
+    assert_eq!(refused["code"], "calls/one-of");
+    bob.put(&format!("/api/contacts/{}/block", alice.id), json!({})).await.done();
+    let in_chat = json!({ "conversation_id": conversation, "media": "audio" });
+    let refused = alices.asks("start_call", in_chat).await.unwrap_err();
+    assert_eq!(refused["code"], "calls/not-reachable");
+    assert!(history(&bob).await.is_empty());
+}
+
+#[actix_web::test]
+async fn a_call_token_opens_one_call_and_nothing_else() {
+    let world = World::new(Backend::Sqlite).await;
+    let (alice, bob, conversation) = world.two_friends().await;
+    let ask = |user: &str, role: Option<&str>| json!({ "userId": user, "sessionId": "standup", "role": role });
+    let foreign = alice.post("/api/call/token", ask(&bob.id, None)).await;
+    assert_eq!(foreign.status, 403);
+    let raised = alice.post("/api/call/token", ask(&alice.id, Some("moderator"))).await;
+    assert_eq!(raised.status, 403);
+    let own = alice.post("/api/call/token", ask(&alice.id, None)).await.ok();
+    assert_eq!(own["sessionId"], "standup");
+
+    let admin = world.admin().await;
+    let service = json!({ "name": "site", "scopes": ["calls:token"] });
+    let service = admin.post("/api/admin/tokens", service).await.created();
+    let header = format!("Token {}", text(&service["secret"]));
+    let body = ask(&bob.id, Some("moderator")).to_string().into_bytes();
+    let headers = [("authorization", &*header), ("content-type", "application/json")];
+    let stranger = world.stranger();
+    let answer = stranger.sends(awc::http::Method::POST, "/api/call/token", &headers, Some(body));
+    let bobs_token = answer.await.ok();
+
+    let mut bobs = Socket::open(&world.address()).await;
+    bobs.asks("authenticate", json!({ "token": bobs_token["token"] })).await.unwrap();
+    let refused =
+        bobs.asks("typing", json!({ "conversation_id": conversation })).await.unwrap_err();
+    assert_eq!(refused["code"], "calls/call-only");
+    let other = bobs.asks("join_call", json!({ "sessionId": "another" })).await.unwrap_err();
+    assert_eq!(other["code"], "calls/call-only");
+    let start = json!({ "user_id": alice.id, "media": "audio" });
+    assert_eq!(bobs.asks("start_call", start).await.unwrap_err()["code"], "calls/call-only");
+    let joined = bobs.asks("join_call", json!({ "sessionId": "standup" })).await.unwrap();
+    assert_eq!((text(&joined["mode"]), text(&joined["sessionId"])), ("sfu", "standup"));
+
+    let mut alices = Socket::open(&world.address()).await;
+    alices.asks("authenticate", json!({ "token": own["token"] })).await.unwrap();
+    alices.asks("join_call", json!({})).await.unwrap();
+    let alices_number = bobs.hears("participant_joined").await["participant_id"].clone();
+    alice.says(&conversation, "1", "not for guests").await.created();
+    let kick = json!({ "participant_id": alices_number, "action": "kick" });
+    bobs.asks("moderate", kick).await.unwrap();
+    assert_eq!(text(&alices.hears("call_ended").await["reason"]), "kicked");
+    let back = alices.asks("join_call", json!({})).await.unwrap_err();
+    assert_eq!(back["code"], "calls/not-allowed");
+    assert_eq!(bobs.unheard("message") + alices.unheard("message"), 0);
+    let bearer = format!("Bearer {}", text(&own["token"]));
+    let headers = [("authorization", &*bearer)];
+    let as_access = stranger.sends(awc::http::Method::GET, "/api/me", &headers, None);
+    assert_eq!(as_access.await.status, 401);
+}
+
+#[actix_web::test]
+async fn a_third_who_is_invited_makes_it_a_call_through_the_server() {
+    let world = World::new(Backend::Sqlite).await;
+    let (alice, bob, _) = world.two_friends().await;
+    let eve = world.person("Eve").await;
+    alice.befriends(&eve).await;
+    let (mut alices, mut bobs, mut eves) =
+        (alice.connects().await, bob.connects().await, eve.connects().await);
+    let call = starts(&mut alices, &bob).await;
+    joins(&mut alices, &call).await;
+    joins(&mut bobs, &call).await;
+    let uninvited = eves.asks("join_call", json!({ "call_id": call })).await.unwrap_err();
+    assert_eq!(uninvited["code"], "calls/no-such-call");
+    alices.asks("invite_call", json!({ "call_id": call, "user_id": eve.id })).await.unwrap();
+    assert_eq!(text(&eves.hears("incoming_call").await["call_id"]), call);
+    let joined = joins(&mut eves, &call).await;
+
+    assert_eq!(
+        (text(&joined["mode"]), joined["participants"].as_array().unwrap().len()),
+        ("sfu", 2)
+    );
+    for socket in [&mut alices, &mut bobs] {
+        assert_eq!(text(&socket.hears("call_mode").await["mode"]), "sfu");
+    }
+}
+
+#[actix_web::test]
+async fn a_room_that_is_restarted_keeps_its_people_and_moves_on() {
+    let world = World::new(Backend::Sqlite).await;
+    let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
+    let operator = world.operator().await;
+    let (mut alices, mut bobs) = (alice.connects().await, bob.connects().await);
+    let join = json!({ "sessionId": "room" });
+    let first = alices.asks("join_call", join.clone()).await.unwrap();
+    bobs.asks("join_call", join).await.unwrap();
+    let calls = operator.get("/api/admin/calls").await.ok();
+    let path = text(&calls["items"][0]["path"]).to_owned();
+    assert!(path.starts_with("/node/rooms/"), "{path}");
+
+    operator.post(&format!("/api/admin/actors{path}/restart"), json!({})).await.done();
+    for socket in [&mut alices, &mut bobs] {
+        let moved = socket.hears("call_moved").await;
+        assert_eq!((&moved["call_id"], &moved["epoch"]), (&first["call_id"], &json!(2)));
+    }
+    let calls = operator.get("/api/admin/calls").await.ok();
+    assert_eq!(calls["items"][0]["participants"].as_array().unwrap().len(), 2);
+    assert_eq!(calls["items"][0]["epoch"], 2);
+
+    operator.post(&format!("/api/admin/actors{path}/stop"), json!({})).await.done();
+    for socket in [&mut alices, &mut bobs] {
+        assert_eq!(text(&socket.hears("call_ended").await["reason"]), "failed");
+    }
+}
+
+#[actix_web::test]
+async fn a_server_that_was_killed_leaves_no_call_open() {
+    let world = World::new(Backend::Sqlite).await;
+    let (alice, bob, _) = world.two_friends().await;
+    let mut alices = alice.connects().await;
+    starts(&mut alices, &bob).await;
+    world.kill();
+    world.start();
+
+    let again = world.stranger().logs_in(&bob.phone).await.ok();
+    let bob = Person::from_answer(world.address(), "Bob", &bob.phone, again);
+    let past = history(&bob).await;
+    assert_eq!((past.len(), text(&past[0]["reason"])), (1, "failed"));
+    assert_eq!(bob.get("/health").await.ok()["activeCalls"], 0);
+}
+
+#[actix_web::test]
+async fn a_device_that_stays_away_leaves_its_call() {
+    let world = World::with(Backend::Sqlite, &[("SESSIONS__GRACE_SECONDS", "1")]).await;
+    let (alice, bob, _) = world.two_friends().await;
+    let (mut alices, mut bobs) = (alice.connects().await, bob.connects().await);
+    let call = starts(&mut alices, &bob).await;
+    joins(&mut alices, &call).await;
+    joins(&mut bobs, &call).await;
+    bobs.vanishes();
+
+    assert_eq!(text(&alices.hears("call_ended").await["reason"]), "hangup");
+}
