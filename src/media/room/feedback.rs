@@ -79,7 +79,7 @@ impl Room {
 
     fn blocks(&mut self, now: Instant, place: usize, part: &Part<'_>) {
         let Some(member) = self.members.get_mut(place) else { return };
-        let short = part.blocks().fold(false, |short, block| member.told(now, &block) || short);
+        let short = part.blocks().filter(|block| member.told(now, block)).count() > 0; // asks all
         if short {
             self.adapt(now, place);
         }

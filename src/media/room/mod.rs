@@ -238,4 +238,13 @@ impl Room {
         self.pending.retain(|pending| pending.track != place);
         self.events.push_back(Event::Unpublished(track.id, track.owner));
     }
+
+    /// How many things of all kinds are kept: nothing, when nobody is there.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> usize {
+        let speakers = self.speakers.loudest(usize::MAX).count();
+        let queued = self.events.len() + self.routes.len() + self.pending.len();
+        let people = self.members.end() + self.places.len() + self.paths.len();
+        people + self.tracks.end() + speakers + queued
+    }
 }

@@ -119,9 +119,16 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(now: Instant, participant: Participant) -> Self {
+        let mut client = Self::unready(now, participant);
+        client.shake_hands(now);
+        client
+    }
+
+    /// One that makes checks, but never shakes hands.
+    pub(crate) fn unready(now: Instant, participant: Participant) -> Self {
         let remote = SocketAddr::from(([203, 0, 113, 1], 1000 + participant.0 as u16));
         let path = Path { transport: Transport::Udp, remote };
-        let mut client = Self {
+        Self {
             participant,
             paths: vec![path],
             path,
@@ -144,9 +151,7 @@ impl Client {
             transport: 0,
             feeds: true,
             arrivals: Arrivals::new(now),
-        };
-        client.shake_hands(now);
-        client
+        }
     }
 
     /// Begins a new DTLS association.
@@ -212,7 +217,7 @@ impl Client {
                         rid,
                         index: 65_530, // soon there is a rollover
                         repair_index: 1,
-                        timestamp: ssrc * 7919,
+                        timestamp: ssrc.wrapping_mul(7919),
                         picture: 100,
                         key_wanted: true,
                         sent: BTreeMap::new(),

@@ -1,8 +1,8 @@
 //! Simulcast: who gets which layer, and what publishers are told to send.
 
 use super::*;
-use crate::{Layer, Limit};
 use crate::trial::client::Received;
+use crate::{Layer, Limit};
 
 fn simulcast() -> (Trial, usize, TrackId) {
     let mut trial = Trial::new(Settings::default());

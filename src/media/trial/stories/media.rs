@@ -250,8 +250,9 @@ fn a_publisher_is_told_what_arrived_and_when() {
 
     let told = &trial.clients[anna].told;
     assert!(told.iter().any(|it| (it.0, it.1) == (rtcp::TRANSPORT_WIDE, rtcp::TRANSPORT)));
-    let block = told.iter().filter(|it| it.1 == rtcp::RECEIVER).find_map(|it| {
-        rtcp::Part { count: it.0, kind: it.1, body: &it.2 }.blocks().next()
-    });
+    let block = told
+        .iter()
+        .filter(|it| it.1 == rtcp::RECEIVER)
+        .find_map(|it| rtcp::Part { count: it.0, kind: it.1, body: &it.2 }.blocks().next());
     assert!(block.is_some_and(|block| block.lost == 0 && block.highest > 65_530), "{block:?}");
 }
