@@ -13,7 +13,7 @@ const PACKET: usize = 1_200;
 const BEFORE_BODY: usize = 12;
 
 /// What the way is like at a time.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Way {
     pub(super) bits_per_second: f64,
     pub(super) loss: f64,
@@ -37,7 +37,7 @@ pub(super) struct Link {
     travelling: VecDeque<(f64, u16)>,
     returning: VecDeque<(u64, Vec<u8>)>,
     budget: f64,
-    burst: Option<(Probe, u64, usize, f64)>,
+    burst: Option<(Probe, usize, f64)>,
     random: u64,
     /// The estimate at each tenth of a second, in kbit/s.
     pub(super) trace: Vec<u64>,
@@ -101,20 +101,21 @@ impl Link {
             self.send_one(now, at, way);
         }
         self.budget = self.budget.min(rate / 8.0 * 0.05 + PACKET as f64);
+        let next = self.departures.next_index();
         if self.burst.is_none()
-            && let Some(probe) = self.estimator.probe(now, wanted)
+            && let Some(probe) = self.estimator.probe(now, wanted, next)
         {
-            self.burst = Some((probe, self.departures.next_index(), 0, at as f64));
+            self.burst = Some((probe, 0, at as f64));
         }
-        let Some((probe, first, mut sent, began)) = self.burst else { return };
-        while sent < probe.bytes && sent as f64 <= (at as f64 - began) * probe.rate as f64 / 8_000.0
-        {
+        let Some((probe, mut sent, began)) = self.burst else { return };
+        let due = (at as f64 - began) * probe.rate as f64 / 8_000.0;
+        while sent < probe.bytes && sent as f64 <= due {
             self.send_one(now, at, way);
             sent += PACKET;
         }
-        self.burst = Some((probe, first, sent, began));
+        self.burst = Some((probe, sent, began));
         if sent >= probe.bytes {
-            self.estimator.probed(now, first..self.departures.next_index());
+            self.estimator.probed(now, self.departures.next_index());
             self.burst = None;
         }
     }

@@ -18,6 +18,9 @@ const CUT: f64 = 0.15;
 const TRIAL_WINDOWS: u32 = 2;
 /// No way is believed to lose more than this by itself.
 const MOST_INHERENT: f64 = 0.25;
+/// Of so much loss no trial is made: what came is what may be sent, though no less than a share.
+const OVERWHELMING: f64 = 0.4;
+const LEAST_KEPT: f64 = 0.4;
 /// How fast the belief follows what is seen.
 const FOLLOW: f64 = 0.1;
 
@@ -76,6 +79,9 @@ impl Loss {
         rate: f64,
         delay: Duration,
     ) -> Option<f64> {
+        if now < self.window_began {
+            return None;
+        }
         self.sent += sent;
         self.lost += lost;
         let lasted = now.saturating_duration_since(self.window_began);
@@ -106,6 +112,11 @@ impl Loss {
             return None;
         }
         self.held = (self.held.0 + 1, self.held.1 + loss);
+        if loss > OVERWHELMING {
+            self.held = (0, 0.0);
+            self.begin_window(now + delay);
+            return Some(rate * (1.0 - loss).max(LEAST_KEPT));
+        }
         if excess > MUCH {
             self.begin_trial(now, loss, CUT.max(excess / 2.0), rate, delay);
         } else if self.held.0 >= PATIENCE {
@@ -145,9 +156,9 @@ impl Loss {
         Some(trial.rate)
     }
 
-    fn begin_window(&mut self, now: Instant) {
+    fn begin_window(&mut self, at: Instant) {
         (self.sent, self.lost) = (0, 0);
-        self.window_began = now;
+        self.window_began = at;
     }
 }
 

@@ -10,7 +10,6 @@ mod trend;
 
 pub use probe::Probe;
 
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::twcc::PacketResult;
@@ -153,19 +152,20 @@ impl Estimator {
     }
 
     /// A burst to send, if more than the estimate is `wanted` and it is time to try. To be asked
-    /// whenever there is a chance to send one.
-    pub fn probe(&mut self, now: Instant, wanted: u64) -> Option<Probe> {
+    /// whenever there is a chance to send one. The burst begins with the packet `next`
+    /// ([`crate::twcc::Departures::next_index`]) and consists of all that is sent until it is over,
+    /// whatever the packets carry.
+    pub fn probe(&mut self, now: Instant, wanted: u64, next: u64) -> Option<Probe> {
         if !self.heard || self.trend.usage() != Usage::Normal || self.loss.is_excessive() {
             return None;
         }
         let wanted = (wanted as f64).min(self.most);
-        self.prober.order(now, self.allowed(now), wanted)
+        self.prober.order(now, self.allowed(now), wanted, next)
     }
 
-    /// The burst was sent: all packets with these numbers (see
-    /// [`crate::twcc::Departures::next_index`]), whatever they carried.
-    pub fn probed(&mut self, now: Instant, packets: Range<u64>) {
-        self.prober.sent(now, packets);
+    /// The burst was sent: it ended before the packet `end`.
+    pub fn probed(&mut self, now: Instant, end: u64) {
+        self.prober.sent(now, end);
     }
 
     fn allowed(&self, now: Instant) -> f64 {

@@ -12,17 +12,17 @@ const PACKET: usize = 1_200;
 /// After a burst that showed no room, and at most if the next ones show none either.
 const WAIT: Duration = Duration::from_millis(2_500);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// A burst of which nothing was heard is over after this time.
+/// A burst that was not sent, or of which nothing was heard, is over after this time.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// This share of the packets must have come.
-const COMPLETE: f64 = 0.8;
+const COMPLETE: f64 = 0.7;
 /// If they come so much slower than they were sent, what came is all there is room for.
 const SATURATED: f64 = 0.9;
 /// Then a little less than that is taken.
 const UTILIZED: f64 = 0.95;
 
 /// A burst to be sent: `bytes` in packets that count as one with what else is sent meanwhile, paced
-/// at `rate`. [`super::Estimator::probed`] is to be told which packets it were.
+/// at `rate`. [`super::Estimator::probed`] is to be told where it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// Bits per second.
@@ -34,6 +34,7 @@ pub struct Probe {
 #[derive(Debug)]
 struct Flight {
     rate: f64,
+    /// The end is not known while it is being sent; feedback may come before.
     packets: Range<u64>,
     /// Of the packets so far: first and last, sent and arrived.
     sent: Option<(Instant, Instant)>,
@@ -51,18 +52,22 @@ pub(super) struct Prober {
     flight: Option<Flight>,
     next: Instant,
     wait: Duration,
-    /// A burst was ordered and at this rate.
-    ordered: Option<f64>,
     first: bool,
 }
 
 impl Prober {
     pub(super) fn new(now: Instant) -> Self {
-        Self { flight: None, next: now, wait: WAIT, ordered: None, first: true }
+        Self { flight: None, next: now, wait: WAIT, first: true }
     }
 
-    /// A burst, if it is time for one and there is a reason.
-    pub(super) fn order(&mut self, now: Instant, rate: f64, wanted: f64) -> Option<Probe> {
+    /// A burst, if it is time for one and there is a reason; it begins with the packet `next`.
+    pub(super) fn order(
+        &mut self,
+        now: Instant,
+        rate: f64,
+        wanted: f64,
+        next: u64,
+    ) -> Option<Probe> {
         if self.flight.as_ref().is_some_and(|flight| now >= flight.until) {
             self.failed(now);
         }
@@ -74,16 +79,9 @@ impl Prober {
         let burst = (rate * factor).min(wanted * 1.25);
         let bytes = ((burst * LASTS.as_secs_f64() / 8.0) as usize).max(FEWEST_PACKETS * PACKET);
         self.first = false;
-        self.ordered = Some(burst);
-        self.next = now + PATIENCE;
-        Some(Probe { rate: burst as u64, bytes })
-    }
-
-    pub(super) fn sent(&mut self, now: Instant, packets: Range<u64>) {
-        let Some(rate) = self.ordered.take() else { return };
         self.flight = Some(Flight {
-            rate,
-            packets,
+            rate: burst,
+            packets: next..u64::MAX,
             sent: None,
             arrived: None,
             bytes: 0,
@@ -92,6 +90,15 @@ impl Prober {
             count: 0,
             until: now + PATIENCE,
         });
+        Some(Probe { rate: burst as u64, bytes })
+    }
+
+    /// The burst ended before the packet `end`.
+    pub(super) fn sent(&mut self, now: Instant, end: u64) {
+        if let Some(flight) = self.flight.as_mut() {
+            flight.packets.end = end;
+            flight.until = now + PATIENCE;
+        }
     }
 
     /// The way filled up, or loses: no bursts for a while.
@@ -103,7 +110,7 @@ impl Prober {
     pub(super) fn result(&mut self, now: Instant, packet: &PacketResult, rate: f64) -> Option<f64> {
         let flight = self.flight.as_mut()?;
         flight.take(packet);
-        if packet.index + 1 < flight.packets.end {
+        if packet.index.saturating_add(1) < flight.packets.end {
             return None;
         }
         let found = flight.found().filter(|found| *found > rate);
@@ -174,12 +181,14 @@ mod tests {
     fn found(apart: u64, lost: u64) -> Option<f64> {
         let begin = start();
         let mut prober = Prober::new(begin);
-        let probe = prober.order(begin, 400_000.0, 2_000_000.0).unwrap();
+        let probe = prober.order(begin, 400_000.0, 2_000_000.0, 10).unwrap();
         assert_eq!(probe, Probe { rate: 1_200_000, bytes: 6_000 });
-        prober.sent(begin, 10..20);
         (10..20).fold(None, |found, index| {
             let n = index - 10;
             let arrived = (index % lost != 0).then(|| ms(n * apart));
+            if index == 15 {
+                prober.sent(begin + ms(72), 20);
+            }
             let packet = PacketResult { index, sent: begin + ms(n * 8), bytes: 1_200, arrived };
             found.or(prober.result(begin + ms(200), &packet, 400_000.0))
         })
@@ -198,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_burst_with_holes_shows_nothing() {
-        assert_eq!(found(8, 3), None);
+        assert_eq!(found(8, 2), None);
     }
 
     #[test]
@@ -208,10 +217,11 @@ mod tests {
         let times: Vec<_> = (0..30_000)
             .step_by(100)
             .filter(|at| {
-                prober
-                    .order(begin + ms(*at), 1e6, 2e6)
-                    .map(|_| prober.sent(begin + ms(*at), 1..9))
-                    .is_some()
+                let ordered = prober.order(begin + ms(*at), 1e6, 2e6, 1).is_some();
+                if ordered {
+                    prober.sent(begin + ms(*at), 9);
+                }
+                ordered
             })
             .collect();
         assert_eq!(times, [0, 3_500, 9_500, 15_500, 21_500, 27_500]);
@@ -220,6 +230,6 @@ mod tests {
     #[test]
     fn there_is_no_burst_without_a_reason() {
         let begin = start();
-        assert_eq!(Prober::new(begin).order(begin, 1e6, 1e6), None);
+        assert_eq!(Prober::new(begin).order(begin, 1e6, 1e6, 1), None);
     }
 }
