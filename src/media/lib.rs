@@ -4,6 +4,7 @@
 pub mod allocation;
 pub mod bandwidth;
 pub mod codec;
+mod congestion;
 mod connection;
 mod counters;
 mod dtls;

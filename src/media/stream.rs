@@ -38,6 +38,10 @@ pub(crate) struct Stream {
     pub(crate) run: u32,
     /// The last packet was not forwarded.
     pub(crate) interrupted: bool,
+    /// The share of it that was lost lately, before any repair.
+    pub(crate) lost: f32,
+    /// Since when its publisher is asked to send it; none: it is not.
+    pub(crate) asked: Option<Instant>,
     /// How much of it comes.
     pub(crate) meter: Meter,
     clock_rate: u32,
@@ -60,6 +64,8 @@ impl Stream {
             requests: Requests::default(),
             run: 0,
             interrupted: false,
+            lost: 0.0,
+            asked: None,
             meter: Meter::default(),
             clock_rate,
             last: None,
@@ -125,7 +131,7 @@ impl Requests {
 pub(crate) struct Meter {
     began: Option<Instant>,
     bytes: usize,
-    rate: u64,
+    rate: Option<u64>,
 }
 
 impl Meter {
@@ -135,7 +141,10 @@ impl Meter {
         self.bytes += bytes;
         let elapsed = now.saturating_duration_since(began);
         if elapsed >= MEASURED {
-            self.rate = (self.bytes as f64 * 8.0 / elapsed.as_secs_f64()) as u64;
+            // A pause says nothing of what there is to come.
+            if elapsed < SILENT {
+                self.rate = Some((self.bytes as f64 * 8.0 / elapsed.as_secs_f64()) as u64);
+            }
             (self.began, self.bytes) = (Some(now), 0);
         }
     }
@@ -143,6 +152,11 @@ impl Meter {
     /// Bits per second, as last measured; zero if nothing passed lately.
     pub(crate) fn rate(&self, now: Instant) -> u64 {
         let fresh = self.began.is_some_and(|began| now < began + SILENT);
-        if fresh { self.rate } else { 0 }
+        self.rate.filter(|_| fresh).unwrap_or(0)
+    }
+
+    /// Bits per second, as last measured, however long ago.
+    pub(crate) fn last(&self) -> Option<u64> {
+        self.rate
     }
 }

@@ -4,11 +4,13 @@ use std::time::Instant;
 
 use super::plan::Plan;
 use super::{Room, Route};
+use crate::congestion::Congestion;
 use crate::connection::Connection;
 use crate::ice::Credentials;
 use crate::member::Line;
 use crate::sdp::{Answer, Format, Reply, Section, Sending, Session};
-use crate::signal::{Event, Offer, OfferError, Participant, Source, TrackId};
+use crate::signal::{Event, Kind, Offer, OfferError, Participant, Source, TrackId};
+use crate::speaker::SilenceGate;
 use crate::stream::Stream;
 use crate::subscription::Subscription;
 use crate::track::{self, Track};
@@ -73,6 +75,7 @@ impl Room {
             connection.former = Some(std::mem::replace(&mut connection.local, credentials));
             return Ok(false);
         }
+        member.congestion = Congestion::new(now, &self.settings);
         let fresh = Connection::new(now, credentials, self.identity.clone(), session);
         if let Some(old) = member.connection.replace(fresh) {
             for path in old.paths() {
@@ -153,20 +156,27 @@ impl Room {
         let rids: Vec<Option<String>> =
             if layers.is_empty() { vec![None] } else { layers.iter().cloned().map(Some).collect() };
         let streams = rids.into_iter().map(|rid| self.stream(rid, format)).collect();
+        let kind = section.kind.unwrap_or(Kind::Audio);
+        let muted = self.members.get(place).is_some_and(|member| member.is_muted(kind));
+        // A client sends everything until it is told that nobody watches.
+        let count = layers.len().max(1);
+        let wanted = (0..count).map(|at| track::layer(at, count)).collect();
         let track = Track {
             id: TrackId(self.next_track),
             owner,
             member: place,
             mid: section.mid.clone(),
             source,
-            kind: section.kind.unwrap_or(crate::signal::Kind::Audio),
+            kind,
             format: format.clone(),
             redundant: section.redundant().cloned(),
             ids: section.ids,
             streams,
-            wanted: Vec::new(),
+            wanted,
             unwanted_since: None,
+            muted,
             unheard: false,
+            silence: SilenceGate::default(),
             unseen: true,
         };
         self.next_track += 1;
@@ -202,10 +212,10 @@ impl Room {
     /// Takes over the SSRCs that an offer announces.
     fn announce(&mut self, at: usize, section: &Section) {
         let Some(track) = self.tracks.get_mut(at) else { return };
-        if let ([only], Some(ssrc)) = (&mut track.streams[..], section.ssrc) {
-            if only.ssrc.is_none() {
-                (only.ssrc, only.repair_ssrc) = (Some(ssrc), section.repair_ssrc);
-            }
+        if let ([only], Some(ssrc)) = (&mut track.streams[..], section.ssrc)
+            && only.ssrc.is_none()
+        {
+            (only.ssrc, only.repair_ssrc) = (Some(ssrc), section.repair_ssrc);
         }
     }
 

@@ -55,6 +55,22 @@ impl Room {
         }
     }
 
+    /// Tells a publisher when its packets came, from which it learns what its uplink carries.
+    pub(super) fn tell_arrivals(&mut self, now: Instant, place: usize) {
+        let Self { members, tracks, compound, control, next_ssrc, .. } = self;
+        let Some(member) = members.get_mut(place) else { return };
+        if member.congestion.arrivals.next().is_none_or(|due| due > now) {
+            return;
+        }
+        let mut published = member.lines.iter().filter_map(|line| tracks.get(line.publishes?));
+        let media = published.find_map(|track| track.streams.iter().find_map(|it| it.ssrc));
+        let Some(connection) = &mut member.connection else { return };
+        member.congestion.arrivals.write(*next_ssrc & 1, media.unwrap_or(0), compound.begin());
+        for packet in compound.packets() {
+            connection.send_rtcp(packet, control);
+        }
+    }
+
     /// Sends what a publisher is asked for: missing packets and key frames.
     pub(super) fn requests(&mut self, now: Instant, place: usize) {
         let Self { members, tracks, compound, control, next_ssrc, settings, counters, .. } = self;
@@ -107,6 +123,7 @@ fn flush_if_full(
 fn block(now: Instant, stream: &mut Stream) -> Option<Block> {
     let ssrc = stream.ssrc?;
     let report = stream.reception.report(now)?;
+    stream.lost = f32::from(report.fraction_lost) / 256.0;
     Some(Block {
         ssrc,
         fraction_lost: report.fraction_lost,
