@@ -36,7 +36,6 @@ struct Burst {
     probe: Probe,
     began: Instant,
     sent: usize,
-    first: u64,
 }
 
 impl Congestion {
@@ -93,10 +92,10 @@ impl Congestion {
     /// How many bytes of a probe are to be sent now; begins one if it is time to.
     pub(crate) fn probe(&mut self, now: Instant) -> usize {
         if self.burst.is_none()
-            && let Some(probe) = self.estimator.probe(now, self.wanted)
+            && let Some(probe) =
+                self.estimator.probe(now, self.wanted, self.departures.next_index())
         {
-            let first = self.departures.next_index();
-            self.burst = Some(Burst { probe, began: now, sent: 0, first });
+            self.burst = Some(Burst { probe, began: now, sent: 0 });
         }
         let Some(burst) = &self.burst else { return 0 };
         let elapsed = now.saturating_duration_since(burst.began) + PACE;
@@ -111,9 +110,8 @@ impl Congestion {
         if burst.sent < burst.probe.bytes {
             return Some(now + PACE);
         }
-        let packets = burst.first..self.departures.next_index();
         self.burst = None;
-        self.estimator.probed(now, packets);
+        self.estimator.probed(now, self.departures.next_index());
         None
     }
 
