@@ -42,6 +42,8 @@ pub(crate) struct Stream {
     pub(crate) lost: f32,
     /// Since when its publisher is asked to send it; none: it is not.
     pub(crate) asked: Option<Instant>,
+    /// Since when it is known that its publisher does not send it though it was asked to.
+    pub(crate) refused: Option<Instant>,
     /// How much of it comes.
     pub(crate) meter: Meter,
     clock_rate: u32,
@@ -66,6 +68,7 @@ impl Stream {
             interrupted: false,
             lost: 0.0,
             asked: None,
+            refused: None,
             meter: Meter::default(),
             clock_rate,
             last: None,

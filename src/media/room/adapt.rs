@@ -15,6 +15,8 @@ const EXPECTED_SOUND: u64 = 40_000;
 /// A publisher that was told to send a layer does so within this time, or not at all: its picture is
 /// too small, or its uplink too narrow.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// What a publisher did not send is expected again after this time.
+const FORGIVEN: Duration = Duration::from_secs(30);
 /// A layer is given up only after nobody wanted it for so long.
 const HOLD: Duration = Duration::from_secs(2);
 
@@ -168,6 +170,21 @@ impl Track {
         rates
     }
 
+    /// Finds out which layers are not to be had: others come, these do not.
+    pub(super) fn find_refused(&mut self, now: Instant) {
+        if !self.streams.iter().any(|stream| stream.is_active(now)) {
+            return; // it is the publisher that is missing, not a layer
+        }
+        for stream in &mut self.streams {
+            let late = stream.asked.is_some_and(|asked| now > asked + PATIENCE);
+            if stream.is_active(now) {
+                stream.refused = None;
+            } else if late && stream.refused.is_none_or(|at| now > at + FORGIVEN + PATIENCE) {
+                stream.refused = Some(now);
+            }
+        }
+    }
+
     /// The stream to send for a layer: the best one at most as high that is being sent, or its own if
     /// none is.
     fn sendable(&self, now: Instant, most: Layer) -> usize {
@@ -186,7 +203,7 @@ impl Stream {
         if self.is_active(now) {
             return self.meter.rate(now).max(1_000);
         }
-        let refuses = self.asked.is_some_and(|asked| now > asked + PATIENCE);
-        if refuses { 0 } else { self.meter.last().unwrap_or(guess) }
+        let refused = self.refused.is_some_and(|at| now < at + FORGIVEN);
+        if refused { 0 } else { self.meter.last().unwrap_or(guess) }
     }
 }

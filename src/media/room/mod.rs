@@ -67,6 +67,8 @@ pub struct Room {
     /// Who speaks, and when that is looked at next.
     speakers: Speakers,
     listen: Option<Instant>,
+    /// Tracks of which a layer began to be sent: subscribers may want it instead of another.
+    stirred: Vec<usize>,
     pending: Vec<Pending>,
     /// The member with whom an interrupted fan-out goes on.
     cursor: usize,
@@ -104,6 +106,7 @@ impl Room {
             next_source: 1,
             speakers: Speakers::default(),
             listen: None,
+            stirred: Vec::new(),
             pending: Vec::new(),
             cursor: 0,
             control: Outbound::default(),
@@ -244,6 +247,7 @@ impl Room {
     pub(crate) fn kept(&self) -> usize {
         let speakers = self.speakers.loudest(usize::MAX).count();
         let queued = self.events.len() + self.routes.len() + self.pending.len();
+        let queued = queued + self.stirred.len();
         let people = self.members.end() + self.places.len() + self.paths.len();
         people + self.tracks.end() + speakers + queued
     }

@@ -113,6 +113,10 @@ impl Room {
             self.counters.dropped_malformed += 1;
             return;
         }
+        if track.kind == Kind::Video && !stream.is_active(now) {
+            self.stirred.push(bound.track);
+            self.wake = self.wake.min(now);
+        }
         stream.heard(now, payload.len());
         let level = packet.extensions().find(|(id, _)| Some(*id) == track.ids.level);
         let level = level.and_then(|(_, value)| value.first().copied());

@@ -95,7 +95,8 @@ impl Room {
                     counters.nack_out += missing.len() as u64;
                     compound.nack(ours, ssrc, &missing);
                 }
-                let flows = connection.selected.is_some() && connection.keys.is_some();
+                // One that is not being sent begins with a key frame by itself.
+                let flows = connection.selected.is_some() && stream.is_active(now);
                 if flows && stream.requests.due(now, settings.key_frame_pause) {
                     counters.pli_out += 1;
                     compound.picture_loss(ours, ssrc);

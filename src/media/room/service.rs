@@ -19,6 +19,7 @@ impl Room {
             return;
         }
         self.listen(now);
+        self.stir(now);
         let mut next = self.listen.unwrap_or(now + report::INTERVAL);
         for place in 0..self.members.end() {
             let due = self.members.get(place).map(|member| member.wake);
@@ -30,6 +31,19 @@ impl Room {
             }
         }
         self.wake = next.max(now + TICK);
+    }
+
+    /// Chooses anew for those who receive a track of which a layer began to be sent.
+    fn stir(&mut self, now: Instant) {
+        let mut stirred = std::mem::take(&mut self.stirred);
+        for track in stirred.drain(..) {
+            for place in 0..self.members.end() {
+                if self.members.get(place).is_some_and(|member| member.route(track).is_some()) {
+                    self.adapt(now, place);
+                }
+            }
+        }
+        self.stirred = stirred;
     }
 
     /// Looks who speaks; as long as anybody makes a sound.
@@ -119,7 +133,12 @@ impl Room {
     fn review_published(&mut self, now: Instant, place: usize) {
         let Some(member) = self.members.get(place) else { return };
         let published: Vec<usize> = member.lines.iter().filter_map(|it| it.publishes).collect();
-        published.into_iter().for_each(|track| self.review(now, track));
+        for place in published {
+            if let Some(track) = self.tracks.get_mut(place) {
+                track.find_refused(now);
+            }
+            self.review(now, place);
+        }
     }
 
     /// When a member is to be looked after again.
@@ -139,7 +158,7 @@ impl Room {
         for track in member.lines.iter().filter_map(|line| line.publishes) {
             let track = self.tracks.get(track).filter(|track| track.kind == Kind::Video);
             let Some(track) = track else { continue };
-            for stream in &track.streams {
+            for stream in track.streams.iter().filter(|stream| stream.is_active(now)) {
                 let pause = self.settings.key_frame_pause;
                 let due = [stream.missing.next(), stream.requests.next(pause)];
                 next = due.into_iter().flatten().fold(next, Instant::min);

@@ -146,3 +146,32 @@ fn a_publisher_is_told_which_layers_somebody_watches() {
 
     assert_eq!(told(&trial), Some(vec![]));
 }
+
+#[test]
+fn a_layer_that_never_comes_is_not_asked_for_again_and_again() {
+    let mut trial = Trial::new(Settings::default());
+    let anna = trial.connect(&[camera().simulcast()]);
+    let track = trial.track(anna, Source::Camera);
+    let boris = trial.connect(&[screen("0", track)]);
+    for _ in 0..600 {
+        trial.clients[anna].send_picture_of("cam", Some("l"));
+        trial.run(ms(40));
+    }
+
+    assert!(pictures(&trial, boris).len() > 590);
+    let told = trial.events.iter().filter(|event| matches!(event, Event::Wanted(..)));
+    assert!(told.count() <= 4, "{:?}", trial.events);
+}
+
+#[test]
+fn a_publisher_that_fell_silent_is_left_in_peace() {
+    let (mut trial, _, track) = simulcast();
+    trial.connect(&[screen("0", track)]);
+    trial.run(ms(3_000));
+    let (told, asked) = (trial.events.len(), trial.room.counters().pli_out);
+    trial.run(ms(20_000));
+
+    let quality = trial.events.iter().filter(|event| matches!(event, Event::Quality(..))).count();
+    assert!(trial.events.len() - told <= quality, "{:?}", &trial.events[told..]);
+    assert_eq!(trial.room.counters().pli_out, asked);
+}
