@@ -1,7 +1,4 @@
 // Real browsers with fake cameras, and what one of them sees and hears of a call.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { within } from './wait.mjs';
 
@@ -15,8 +12,7 @@ const FLAGS = [
 export class Browser {
   static async open(flags = []) {
     const browser = new Browser();
-    browser.directory = mkdtempSync(join(tmpdir(), 'securevox-browser-'));
-    browser.context = await chromium.launchPersistentContext(browser.directory, {
+    browser.chromium = await chromium.launch({
       executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args: [...FLAGS, ...flags],
     });
     return browser;
@@ -24,7 +20,9 @@ export class Browser {
 
   /** A page of the server's own, from which its scripts can be used. */
   async page(server) {
-    const page = await this.context.newPage();
+    // A window of its own: what is covered by another is drawn once a second only.
+    const context = await this.chromium.newContext();
+    const page = await context.newPage();
     page.on('pageerror', (error) => console.error('in the browser:', error));
     if (process.env.E2E_CONSOLE) page.on('console', (message) => console.log('browser:', message.text()));
     await page.goto(`${server.url}/demo/call`);
@@ -33,15 +31,20 @@ export class Browser {
   }
 
   /** Somebody's page that has joined a call. `which` is as in `join_call`. */
-  async join(server, person, which, options = {}) {
+  async join(server, person, which, { network, ...options } = {}) {
     const peer = new Peer(await this.page(server));
+    if (network) await peer.page.exposeFunction('throughNetwork', (port) => network.through(port));
     await peer.join(person.token, which, options);
     return peer;
   }
 
+  /** Closes all pages. */
+  async clear() {
+    await Promise.all(this.chromium.contexts().map((context) => context.close()));
+  }
+
   async close() {
-    await this.context.close();
-    rmSync(this.directory, { recursive: true, force: true });
+    await this.chromium.close();
   }
 }
 
@@ -57,11 +60,6 @@ export class Peer {
     this.id = joined.participant_id;
     this.call = joined.call_id;
     return joined;
-  }
-
-  /** Runs in the page with the story (see below) as argument. */
-  do(deed, argument) {
-    return this.page.evaluate(([deed, argument]) => (0, eval)(`(${deed})`)(globalThis.story, argument), [deed.toString(), argument]);
   }
 
   /** What is seen and heard of others, as `install` tells. */
@@ -126,7 +124,7 @@ function install() {
           else answer.resolve(frame.data);
         } else {
           story.events.push({ at: performance.now(), name: frame.event, data: frame.data });
-          story.call?.hear(frame.event, frame.data);
+          story.passOn(frame.event, frame.data);
         }
       };
       await request('authenticate', { token });
@@ -139,6 +137,16 @@ function install() {
         for (const track of stream.getTracks()) call.publish(track, track.kind === 'audio' ? 'microphone' : 'camera', stream);
       }
       return joined;
+    },
+    /** Where a network lies between, the server's candidates are those of the network. */
+    async passOn(name, data) {
+      if (name === 'answer' && globalThis.throughNetwork && !data.from) {
+        const [, port] = data.sdp.match(/127\.0\.0\.1 (\d+) typ host/) ?? [];
+        const proxy = await globalThis.throughNetwork(Number(port));
+        const lines = data.sdp.split('\r\n').filter((line) => !/^a=candidate.* tcp /i.test(line));
+        data.sdp = lines.join('\r\n').replaceAll(`127.0.0.1 ${port} typ`, `127.0.0.1 ${proxy} typ`);
+      }
+      story.call?.hear(name, data);
     },
     elements: new Map(),
     /** Gives each track that plays an element that plays it. */

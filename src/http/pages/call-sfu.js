@@ -1,12 +1,19 @@
 // One connection to the server for a whole call: what we publish, and what we receive of others.
 
-const LAYERS = [
-  { rid: "l", scaleResolutionDownBy: 4, maxBitrate: 150_000 },
-  { rid: "m", scaleResolutionDownBy: 2, maxBitrate: 500_000 },
-  { rid: "h", maxBitrate: 1_700_000 },
-];
+const LAYERS = {
+  l: { rid: "l", scaleResolutionDownBy: 4, maxBitrate: 150_000 },
+  m: { rid: "m", scaleResolutionDownBy: 2, maxBitrate: 500_000 },
+  h: { rid: "h", maxBitrate: 1_700_000 },
+};
 const LAYER_OF_RID = { l: "low", m: "medium", h: "high" };
 const TROUBLE = 2_000;
+
+/** As many layers as browsers encode at this size; they leave out the largest if there are more. */
+function layersFor(track) {
+  const { width = 640 } = track.getSettings();
+  const rids = width >= 960 ? "lmh" : width >= 480 ? "mh" : "";
+  return [...rids].map((rid) => ({ ...LAYERS[rid] }));
+}
 
 /**
  * Hooks: `offer({ sdp, publish, receive })` sends an offer, `track(track_id, mediaStreamTrack)` is
@@ -35,8 +42,8 @@ export class Forwarded {
 
   /** Publishes a track; gives a function that takes it back. */
   publish(track, source) {
-    const simulcast = source === "camera";
-    const init = { direction: "sendonly", ...(simulcast && { sendEncodings: structuredClone(LAYERS) }) };
+    const layers = source === "camera" ? layersFor(track) : [];
+    const init = { direction: "sendonly", ...(layers.length && { sendEncodings: layers }) };
     const transceiver = this.#pc.addTransceiver(track, init);
     if (source === "screen") track.contentHint = "detail";
     this.#sources.set(transceiver, source);

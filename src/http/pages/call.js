@@ -244,5 +244,6 @@ $("leave").addEventListener("click", () => {
   leaving.catch(() => {}); // whoever is gone has left
 });
 addEventListener("resize", draw);
+addEventListener("pagehide", () => call?.leave().catch(() => {})); // nobody should wait for a closed page
 addEventListener("online", () => call?.restart());
 prepare();
