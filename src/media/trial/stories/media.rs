@@ -154,7 +154,7 @@ fn who_is_muted_is_neither_heard_nor_seen_and_comes_back_with_a_key_frame() {
 }
 
 #[test]
-fn silence_is_forwarded_six_times_and_then_no_more() {
+fn silence_is_forwarded_six_times_and_then_in_samples() {
     let (mut trial, anna, boris) = pair();
     for level in [30, 127, 127, 127, 127, 127, 127, 127, 127, 127, 30, 30] {
         trial.clients[anna].send_sound("mic", level);
@@ -165,6 +165,12 @@ fn silence_is_forwarded_six_times_and_then_no_more() {
     assert_eq!(heard.len(), 9);
     let indices: Vec<u64> = heard.iter().map(|it| it.index - heard[0].index).collect();
     assert_eq!(indices, (0..9).collect::<Vec<_>>());
+    trial.clients[boris].received.clear();
+    for _ in 0..200 {
+        trial.clients[anna].send_sound("mic", 127);
+        trial.run(ms(20));
+    }
+    assert!((14..=16).contains(&of(&trial, boris, "0").len()), "six, and one in 400 ms");
 }
 
 #[test]
