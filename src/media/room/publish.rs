@@ -109,7 +109,9 @@ impl Room {
             self.counters.rtx_in += 1;
         } else {
             stream.reception.received(now, index, packet.timestamp());
-            stream.missing.received(now, index);
+            if !stream.missing.received(now, index) {
+                return; // repaired before it came: nothing may be sent twice under one number
+            }
             stream.newest = Some(stream.newest.map_or(index, |newest| newest.max(index)));
         }
         if payload.len() > LONGEST - HEADERS - OVERHEAD {
@@ -162,7 +164,7 @@ impl Room {
                 stream.requests.want(); // once more: the first one may have got lost
             }
         }
-        let entry = stream.history.put(index, packet, payload);
+        let Some(entry) = stream.history.put(index, packet, payload) else { return };
         entry.level = level;
         (entry.key, entry.redundant, entry.run) = (key, redundant, stream.run);
         self.pending.push(Pending { track: bound.track, stream: bound.stream, index });

@@ -135,6 +135,30 @@ fn what_is_lost_on_the_way_up_is_asked_for_once_and_forwarded() {
 }
 
 #[test]
+fn what_comes_after_it_was_repaired_is_not_sent_twice() {
+    let (mut trial, anna, boris) = pair();
+    trial.film(anna, "cam", 3);
+    let late = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let kept = late.clone();
+    trial.loses = Box::new(move |way, at, datagram| {
+        let media = datagram[0] >> 6 == 2 && datagram[1] & 0x7f == 96;
+        let first = way == Way::Up && at == anna && media && kept.lock().unwrap().is_empty();
+        if first {
+            *kept.lock().unwrap() = datagram.to_vec();
+        }
+        first
+    });
+    trial.film(anna, "cam", 5);
+    let mut late = late.lock().unwrap().clone();
+    let path = trial.clients[anna].path;
+    trial.room.receive(trial.now, path, &mut late);
+    trial.film(anna, "cam", 2); // the client complains of a number that is used twice
+
+    assert_eq!(trial.room.counters().rtx_in, 1);
+    assert_eq!(of(&trial, boris, "1").len(), 10);
+}
+
+#[test]
 fn who_is_muted_is_neither_heard_nor_seen_and_comes_back_with_a_key_frame() {
     let (mut trial, anna, boris) = pair();
     trial.film(anna, "cam", 5);
