@@ -79,6 +79,7 @@ impl Stream {
     pub(crate) fn begin_anew(&mut self, source: u32) {
         self.source = source;
         self.newest = None;
+        self.history.clear();
         self.missing = Missing::default();
         self.reception = Reception::new(self.clock_rate);
         self.report = None;

@@ -42,6 +42,8 @@ pub(crate) struct Track {
     pub(crate) muted: bool,
     /// Its owner is not among those whose pictures, or voices, are forwarded.
     pub(crate) unheard: bool,
+    /// When something of it was forwarded last.
+    pub(crate) forwarded: Option<Instant>,
     /// Leaves out silence.
     pub(crate) silence: SilenceGate,
 }

@@ -24,21 +24,21 @@ struct Batch<'a> {
 }
 
 impl Room {
-    /// Adds what is to be sent to `out`. True: there is more; call again after sending it.
+    /// Adds what is to be sent to `out`. True: there is more; call again after sending it. What comes
+    /// between the two calls waits for its turn.
     pub fn transmit(&mut self, now: Instant, out: &mut Outbound) -> bool {
         let (packets, bytes) = (out.datagrams.len(), out.used);
         for datagram in self.control.datagrams() {
             out.push(datagram.to, &self.control.bytes()[datagram.start..][..datagram.length]);
         }
         self.control.clear();
+        if self.cursor == 0 {
+            self.batch = self.pending.len();
+        }
+        let pending = self.pending.get(..self.batch).unwrap_or(&self.pending);
         let moment = Moment { now, epoch: self.epoch };
-        let batch = Batch { moment, tracks: &self.tracks, pending: &self.pending };
-        let mut more = false;
-        while !batch.pending.is_empty() && self.cursor < self.members.end() {
-            if out.used > BATCH {
-                more = true;
-                break;
-            }
+        let batch = Batch { moment, tracks: &self.tracks, pending };
+        while !pending.is_empty() && self.cursor < self.members.end() && out.used <= BATCH {
             if let Some(member) = self.members.get_mut(self.cursor) {
                 batch.deliver(member, out, &mut self.counters);
             }
@@ -46,12 +46,13 @@ impl Room {
         }
         self.counters.packets_out += (out.datagrams.len() - packets) as u64;
         self.counters.bytes_out += (out.used - bytes) as u64;
-        if !more {
-            self.cursor = 0;
-            self.tell_first_media(now);
-            self.pending.clear();
+        if !pending.is_empty() && self.cursor < self.members.end() {
+            return true;
         }
-        more
+        self.tell_first_media(now);
+        self.pending.drain(..self.batch.min(self.pending.len()));
+        self.cursor = 0;
+        !self.pending.is_empty()
     }
 
     /// Tells how long it took until somebody was first heard or seen.

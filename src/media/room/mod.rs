@@ -70,7 +70,8 @@ pub struct Room {
     /// Tracks of which a layer began to be sent: subscribers may want it instead of another.
     stirred: Vec<usize>,
     pending: Vec<Pending>,
-    /// The member with whom an interrupted fan-out goes on.
+    /// How many of them the fan-out that is under way concerns, and with which member it goes on.
+    batch: usize,
     cursor: usize,
     /// Datagrams that are not forwarded media.
     control: Outbound,
@@ -108,6 +109,7 @@ impl Room {
             listen: None,
             stirred: Vec::new(),
             pending: Vec::new(),
+            batch: 0,
             cursor: 0,
             control: Outbound::default(),
             compound: Compound::default(),
@@ -238,7 +240,9 @@ impl Room {
         if let Some(connection) = owner.and_then(|owner| owner.connection.as_mut()) {
             connection.sources.unbind(place);
         }
-        self.pending.retain(|pending| pending.track != place);
+        for pending in self.pending.iter_mut().filter(|pending| pending.track == place) {
+            pending.track = usize::MAX; // the place may be used again before it is forwarded
+        }
         self.events.push_back(Event::Unpublished(track.id, track.owner));
     }
 

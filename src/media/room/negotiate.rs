@@ -189,6 +189,7 @@ impl Room {
             unwanted_since: None,
             muted,
             unheard: false,
+            forwarded: None,
             silence: SilenceGate::default(),
             unseen: true,
         };

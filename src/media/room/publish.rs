@@ -1,6 +1,6 @@
 //! What a publisher's packets go through: which track they are of, what is missing, the history.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Pending, Room};
 use crate::codec::{Codec, begins_key_frame};
@@ -13,6 +13,9 @@ use crate::track::Track;
 
 /// What a forwarded packet may have before its payload: header, extensions, original sequence number.
 const HEADERS: usize = 12 + 48 + 2;
+
+/// A packet of silence is forwarded so often, as an encoder without sound sends them (RFC 7587 §3.1.3).
+const SILENCE: Duration = Duration::from_millis(400);
 
 impl Room {
     /// An RTP packet of a member.
@@ -106,7 +109,9 @@ impl Room {
             self.counters.rtx_in += 1;
         } else {
             stream.reception.received(now, index, packet.timestamp());
-            stream.missing.received(now, index);
+            if !stream.missing.received(now, index) {
+                return; // repaired before it came: nothing may be sent twice under one number
+            }
             stream.newest = Some(stream.newest.map_or(index, |newest| newest.max(index)));
         }
         if payload.len() > LONGEST - HEADERS - OVERHEAD {
@@ -143,19 +148,23 @@ impl Room {
             let next = *self.listen.get_or_insert(now);
             self.wake = self.wake.min(next);
         }
-        let silent = track.kind == Kind::Audio && !track.silence.passes(loudness);
+        let silent = track.kind == Kind::Audio
+            && self.settings.saves_silence
+            && !track.silence.passes(loudness)
+            && track.forwarded.is_some_and(|last| now < last + SILENCE);
         if track.muted || track.unheard || silent {
             stream.interrupted = true;
             self.counters.dropped_unheard += 1;
             return;
         }
+        track.forwarded = Some(now);
         if std::mem::take(&mut stream.interrupted) {
             stream.run = stream.run.wrapping_add(1);
             if track.kind == Kind::Video && !key {
                 stream.requests.want(); // once more: the first one may have got lost
             }
         }
-        let entry = stream.history.put(index, packet, payload);
+        let Some(entry) = stream.history.put(index, packet, payload) else { return };
         entry.level = level;
         (entry.key, entry.redundant, entry.run) = (key, redundant, stream.run);
         self.pending.push(Pending { track: bound.track, stream: bound.stream, index });

@@ -102,8 +102,8 @@ impl Answer<'_> {
         if section.reduced {
             text.push_str("a=rtcp-rsize\r\n");
         }
-        for (id, uri) in section.ids.lines() {
-            let _ = write!(text, "a=extmap:{id} {uri}\r\n");
+        for (id, direction, uri) in section.ids.lines() {
+            let _ = write!(text, "a=extmap:{id}{direction} {uri}\r\n");
         }
         reply.formats.iter().for_each(|format| describe(text, format, reply.saves_silence));
         if let Some(sending) = reply.sending {

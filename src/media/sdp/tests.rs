@@ -8,6 +8,8 @@ use crate::signal::{Candidate, Kind, OfferError};
 
 const SIMULCAST: &str = include_str!("../tests/offers/chromium-simulcast.sdp");
 const BOTH_WAYS: &str = include_str!("../tests/offers/chromium-sendrecv.sdp");
+const FIREFOX: &str = include_str!("../tests/offers/like-firefox.sdp");
+const AIORTC: &str = include_str!("../tests/offers/aiortc-sendrecv.sdp");
 
 fn section(sdp: &str, mid: &str) -> Section {
     let offer = Session::parse(sdp, 10).unwrap();
@@ -37,6 +39,33 @@ fn an_offer_of_chromium_is_understood() {
     assert_eq!((vp8.codec, vp8.payload_type, vp8.repair), (Codec::Vp8, 96, Some(97)));
     assert_eq!(vp8.feedback.len(), 5);
     assert_eq!(picture.ssrc, None, "layers have names instead");
+}
+
+#[test]
+fn an_offer_like_that_of_firefox_is_understood() {
+    let offer = Session::parse(FIREFOX, 10).unwrap();
+    assert!(offer.fingerprint.starts_with("1B:4C"), "of the whole session");
+    let kinds: Vec<_> = offer.sections.iter().map(|section| section.kind).collect();
+    assert_eq!(kinds, [Some(Kind::Audio), Some(Kind::Video), Some(Kind::Video)]);
+    let picture = &offer.sections[1];
+    assert_eq!(picture.layers, ["h", "m", "l"]);
+    let preferred = picture.preferred().unwrap();
+    assert_eq!((preferred.payload_type, preferred.repair), (120, Some(124)));
+    let lines: Vec<_> = picture.ids.lines().map(|(id, direction, _)| (id, direction)).collect();
+    assert_eq!(lines, [(3, ""), (8, "/recvonly"), (9, "/recvonly"), (4, ""), (7, "")]);
+}
+
+#[test]
+fn an_offer_of_aiortc_is_understood() {
+    let offer = Session::parse(AIORTC, 10).unwrap();
+    assert_eq!(offer.fingerprint.len(), 95, "the SHA-256 one of three");
+    let (voice, picture) = (&offer.sections[0], &offer.sections[1]);
+    assert_eq!(voice.preferred().unwrap().payload_type, 96);
+    let vp8 = picture.preferred().unwrap();
+    assert_eq!((vp8.payload_type, vp8.repair), (97, Some(98)));
+    assert!(!picture.reduced && picture.ids.transport.is_none());
+    let turned = AIORTC.replace("sha-256", "sha-x").replace("sha-384", "sha-256");
+    assert!(Session::parse(&turned, 10).is_ok(), "whichever comes first");
 }
 
 #[test]

@@ -135,6 +135,30 @@ fn what_is_lost_on_the_way_up_is_asked_for_once_and_forwarded() {
 }
 
 #[test]
+fn what_comes_after_it_was_repaired_is_not_sent_twice() {
+    let (mut trial, anna, boris) = pair();
+    trial.film(anna, "cam", 3);
+    let late = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let kept = late.clone();
+    trial.loses = Box::new(move |way, at, datagram| {
+        let media = datagram[0] >> 6 == 2 && datagram[1] & 0x7f == 96;
+        let first = way == Way::Up && at == anna && media && kept.lock().unwrap().is_empty();
+        if first {
+            *kept.lock().unwrap() = datagram.to_vec();
+        }
+        first
+    });
+    trial.film(anna, "cam", 5);
+    let mut late = late.lock().unwrap().clone();
+    let path = trial.clients[anna].path;
+    trial.room.receive(trial.now, path, &mut late);
+    trial.film(anna, "cam", 2); // the client complains of a number that is used twice
+
+    assert_eq!(trial.room.counters().rtx_in, 1);
+    assert_eq!(of(&trial, boris, "1").len(), 10);
+}
+
+#[test]
 fn who_is_muted_is_neither_heard_nor_seen_and_comes_back_with_a_key_frame() {
     let (mut trial, anna, boris) = pair();
     trial.film(anna, "cam", 5);
@@ -154,7 +178,7 @@ fn who_is_muted_is_neither_heard_nor_seen_and_comes_back_with_a_key_frame() {
 }
 
 #[test]
-fn silence_is_forwarded_six_times_and_then_no_more() {
+fn silence_is_forwarded_six_times_and_then_in_samples() {
     let (mut trial, anna, boris) = pair();
     for level in [30, 127, 127, 127, 127, 127, 127, 127, 127, 127, 30, 30] {
         trial.clients[anna].send_sound("mic", level);
@@ -165,6 +189,12 @@ fn silence_is_forwarded_six_times_and_then_no_more() {
     assert_eq!(heard.len(), 9);
     let indices: Vec<u64> = heard.iter().map(|it| it.index - heard[0].index).collect();
     assert_eq!(indices, (0..9).collect::<Vec<_>>());
+    trial.clients[boris].received.clear();
+    for _ in 0..200 {
+        trial.clients[anna].send_sound("mic", 127);
+        trial.run(ms(20));
+    }
+    assert!((14..=16).contains(&of(&trial, boris, "0").len()), "six, and one in 400 ms");
 }
 
 #[test]

@@ -189,3 +189,17 @@ fn tcp_is_a_path_like_any_other() {
     assert!(trial.clients[anna].is_connected());
     assert!(answer.contains(" tcp ") && answer.contains("typ host tcptype passive"));
 }
+
+#[test]
+fn a_path_that_was_taken_comes_back_with_its_owners_next_check() {
+    let (mut trial, anna, boris, _) = pair();
+    let path = trial.clients[anna].path;
+    let (fragment, password) = trial.clients[boris].server.clone();
+    trial.room.receive(trial.now, path, &mut check(&fragment, &password, false));
+    trial.film(anna, "cam", 3);
+    let stolen = trial.clients[boris].received.len();
+    trial.run(ms(2_000));
+    trial.film(anna, "cam", 5);
+
+    assert!(trial.clients[boris].received.len() >= stolen + 5);
+}
