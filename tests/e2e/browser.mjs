@@ -105,7 +105,8 @@ export class Peer {
 function install() {
   const story = (globalThis.story = {
     events: [],
-    async join(token, which, { publish = ['microphone', 'camera'], size = { width: 320, height: 240, frameRate: 15 }, configuration = {} } = {}) {
+    async join(token, which, { publish = ['microphone', 'camera'], size = { width: 320, height: 240, frameRate: 15 }, configuration = {}, tcpOnly = false, noise = false } = {}) {
+      Object.assign(story, { tcpOnly });
       const { Call } = await import('/assets/call-client.js');
       const socket = new WebSocket(`${location.origin.replace(/^http/, 'ws')}/ws`);
       await new Promise((resolve, reject) => Object.assign(socket, { onopen: resolve, onerror: reject }));
@@ -133,7 +134,8 @@ function install() {
       const joined = await call.join(which);
       story.joinedAt = performance.now();
       if (publish.length) {
-        const stream = await navigator.mediaDevices.getUserMedia({ audio: publish.includes('microphone'), video: publish.includes('camera') && size });
+        const stream = await navigator.mediaDevices.getUserMedia({ audio: publish.includes('microphone'), video: publish.includes('camera') && !noise && size });
+        if (noise) stream.addTrack(story.noise(size));
         for (const track of stream.getTracks()) call.publish(track, track.kind === 'audio' ? 'microphone' : 'camera', stream);
       }
       return joined;
@@ -146,7 +148,22 @@ function install() {
         const lines = data.sdp.split('\r\n').filter((line) => !/^a=candidate.* tcp /i.test(line));
         data.sdp = lines.join('\r\n').replaceAll(`127.0.0.1 ${port} typ`, `127.0.0.1 ${proxy} typ`);
       }
+      if (name === 'answer' && story.tcpOnly && !data.from) {
+        data.sdp = data.sdp.split('\r\n').filter((line) => !/^a=candidate.* udp /i.test(line)).join('\r\n');
+      }
       story.call?.hear(name, data);
+    },
+    /** A picture that is hard to compress, so that it takes all the bits it may. */
+    noise({ width, height, frameRate }) {
+      const canvas = Object.assign(document.createElement('canvas'), { width, height });
+      const brush = canvas.getContext('2d');
+      setInterval(() => {
+        for (let n = 0; n < 30; n++) {
+          brush.fillStyle = `hsl(${Math.random() * 360} 80% ${Math.random() * 100}%)`;
+          brush.fillRect(Math.random() * width, Math.random() * height, 40, 40);
+        }
+      }, 1000 / frameRate);
+      return canvas.captureStream(frameRate).getVideoTracks()[0];
     },
     elements: new Map(),
     /** Gives each track that plays an element that plays it. */

@@ -2,8 +2,12 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 
-/** Each way: `loss` 0 to 1, `delay` and `jitter` in ms, `rate` in bits per second, `queue` in ms. */
-const CLEAR = { loss: 0, delay: 0, jitter: 0, rate: Infinity, queue: 200 };
+/**
+ * Each way: `loss` and `reorder` 0 to 1, `delay` in ms, `rate` in bits per second, `queue` in ms. What is
+ * reordered comes 15 ms later than its turn.
+ */
+const CLEAR = { loss: 0, reorder: 0, delay: 0, rate: Infinity, queue: 200 };
+const LATE = 15;
 
 export class Network {
   #random = 0x2545f491;
@@ -53,12 +57,12 @@ export class Network {
   #free = { up: 0, down: 0 };
 
   #pass(way, data, send) {
-    const { loss, delay, jitter, rate, queue } = this[way];
+    const { loss, reorder, delay, rate, queue } = this[way];
     this.counts[way] += 1;
     const lose = () => (this.counts[way === 'up' ? 'lostUp' : 'lostDown'] += 1);
     if (this.#dice() < loss) return lose();
     const now = performance.now();
-    let wait = delay + jitter * this.#dice();
+    let wait = delay + (this.#dice() < reorder ? LATE : 0);
     if (rate !== Infinity) {
       const begins = Math.max(now, this.#free[way]);
       if (begins - now > queue) return lose();

@@ -1,18 +1,24 @@
 // One connection to the server for a whole call: what we publish, and what we receive of others.
 
-const LAYERS = {
-  l: { rid: "l", scaleResolutionDownBy: 4, maxBitrate: 150_000 },
-  m: { rid: "m", scaleResolutionDownBy: 2, maxBitrate: 500_000 },
-  h: { rid: "h", maxBitrate: 1_700_000 },
-};
+/** As many layers as browsers encode at a width; of more they would leave out the largest. */
+const LAYERS = [
+  { from: 960, layers: [
+    { rid: "l", scaleResolutionDownBy: 4, maxBitrate: 150_000 },
+    { rid: "m", scaleResolutionDownBy: 2, maxBitrate: 500_000 },
+    { rid: "h", maxBitrate: 1_700_000 },
+  ] },
+  { from: 480, layers: [
+    { rid: "l", scaleResolutionDownBy: 2, maxBitrate: 150_000 },
+    { rid: "h", maxBitrate: 700_000 },
+  ] },
+  { from: 0, layers: [] },
+];
 const LAYER_OF_RID = { l: "low", m: "medium", h: "high" };
 const TROUBLE = 2_000;
 
-/** As many layers as browsers encode at this size; they leave out the largest if there are more. */
 function layersFor(track) {
   const { width = 640 } = track.getSettings();
-  const rids = width >= 960 ? "lmh" : width >= 480 ? "mh" : "";
-  return [...rids].map((rid) => ({ ...LAYERS[rid] }));
+  return structuredClone(LAYERS.find(({ from }) => width >= from).layers);
 }
 
 /**
