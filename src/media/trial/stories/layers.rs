@@ -191,3 +191,22 @@ fn a_picture_that_does_not_move_is_asked_for_a_key_frame() {
 
     assert_eq!(pictures(&trial, boris).len(), 1);
 }
+
+#[test]
+fn the_publishers_clock_makes_the_timestamps_of_layers_fit() {
+    let (mut trial, anna, track) = simulcast();
+    let boris = trial.connect(&[screen("0", track)]);
+    trial.film(anna, "cam", 5);
+    for (ssrc, timestamp) in trial.clients[anna].clocks("cam") {
+        let report = crate::rtcp::SenderReport { ssrc, ntp: 9 << 32, timestamp };
+        trial.clients[anna].tell(|compound| compound.sender(&report, 1, 1));
+    }
+    trial.run(ms(17)); // late by some milliseconds, which must not be seen
+    trial.room.limit(trial.now, Participant(2), track, Limit::Most(Layer::Low));
+    trial.film(anna, "cam", 5);
+
+    let seen = pictures(&trial, boris);
+    assert!(seen.iter().any(|it| rid(it) == 'l'));
+    let apart = seen.windows(2).map(|pair| pair[1].timestamp.wrapping_sub(pair[0].timestamp));
+    assert!(apart.clone().all(|ticks| ticks == 3600), "{:?}", apart.collect::<Vec<_>>());
+}
