@@ -33,15 +33,17 @@ impl Room {
 
     /// Chooses anew for those who receive a track of which a layer began to be sent.
     fn stir(&mut self, now: Instant) {
-        let mut stirred = std::mem::take(&mut self.stirred);
-        for track in stirred.drain(..) {
-            for place in 0..self.members.end() {
-                if self.members.get(place).is_some_and(|member| member.route(track).is_some()) {
-                    self.adapt(now, place);
-                }
+        if self.stirred.is_empty() {
+            return;
+        }
+        for place in 0..self.members.end() {
+            let member = self.members.get(place);
+            let concerned = |track: &usize| member.is_some_and(|it| it.route(*track).is_some());
+            if self.stirred.iter().any(concerned) {
+                self.adapt(now, place);
             }
         }
-        self.stirred = stirred;
+        self.stirred.clear();
     }
 
     /// Looks who speaks; as long as anybody makes a sound.
