@@ -186,6 +186,11 @@ impl Connection {
         now >= self.last_check + consent
     }
 
+    /// Whether media can be sent and received.
+    pub(crate) fn flows(&self) -> bool {
+        self.keys.is_some() && self.selected.is_some()
+    }
+
     /// All that is known.
     pub(crate) fn paths(&self) -> impl Iterator<Item = Path> {
         self.paths.iter().map(|known| known.path)

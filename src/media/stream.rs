@@ -9,6 +9,8 @@ use crate::rewrite::Report;
 
 /// Without a packet for so long a layer is not being sent.
 const SILENT: Duration = Duration::from_millis(1_500);
+/// How often a key frame is asked for of a stream that is not being sent.
+const STILL: Duration = Duration::from_secs(2);
 /// Over how long a bitrate is measured.
 const MEASURED: Duration = Duration::from_millis(500);
 
@@ -89,6 +91,12 @@ impl Stream {
     pub(crate) fn heard(&mut self, now: Instant, bytes: usize) {
         self.last = Some(now);
         self.meter.add(now, bytes);
+    }
+
+    /// The time between two requests for key frames: much longer while nothing comes. What is paused
+    /// begins with a key frame by itself, but a picture that does not move has to be asked.
+    pub(crate) fn pause(&self, now: Instant, usual: Duration) -> Duration {
+        if self.is_active(now) { usual } else { usual.max(STILL) }
     }
 
     /// Whether the publisher sends it at present.

@@ -75,6 +75,15 @@ impl Room {
         stream.reception.sender_report(now, report.ntp);
         let clocks = Report { ntp: report.ntp, timestamp: report.timestamp };
         stream.report = Some((clocks, now));
+        // With it the timestamps of another layer will fit exactly.
+        let source = stream.source;
+        for (_, member) in self.members.iter_mut() {
+            if let Some(line) = member.route(bound.track)
+                && let Some(to) = member.sending(line)
+            {
+                to.subscription.rewriter.reported(source, clocks);
+            }
+        }
     }
 
     fn blocks(&mut self, now: Instant, place: usize, part: &Part<'_>) {

@@ -138,6 +138,7 @@ impl Room {
         }
         self.members.remove(place);
         self.speakers.leave(participant);
+        self.choose_heard(now);
     }
 
     /// Mutes or unmutes what a participant publishes of this kind: none of it reaches anybody while

@@ -58,6 +58,7 @@ impl Room {
             member.offered = Some(now);
             member.wake_by(now);
         }
+        self.choose_heard(now);
         self.adapt(now, place);
         Ok(answer)
     }

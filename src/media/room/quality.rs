@@ -13,7 +13,7 @@ impl Room {
             return;
         };
         member.quality = now + settings.quality;
-        if member.connection.as_ref().is_none_or(|connection| connection.keys.is_none()) {
+        if member.connection.as_ref().is_none_or(|connection| !connection.flows()) {
             return;
         }
         let (mut up, mut down) = (Mean::default(), Mean::default());

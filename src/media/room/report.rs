@@ -20,7 +20,7 @@ impl Room {
         let Self { members, tracks, compound, control, next_ssrc, settings, .. } = self;
         let Some(member) = members.get_mut(place) else { return };
         let Some(connection) = &mut member.connection else { return };
-        if connection.keys.is_none() || connection.selected.is_none() {
+        if !connection.flows() {
             return;
         }
         let ours = *next_ssrc & 1; // one stands for the room: it receives, and sends nothing itself
@@ -95,9 +95,8 @@ impl Room {
                     counters.nack_out += missing.len() as u64;
                     compound.nack(ours, ssrc, &missing);
                 }
-                // One that is not being sent begins with a key frame by itself.
-                let flows = connection.selected.is_some() && stream.is_active(now);
-                if flows && stream.requests.due(now, settings.key_frame_pause) {
+                let pause = stream.pause(now, settings.key_frame_pause);
+                if connection.flows() && stream.requests.due(now, pause) {
                     counters.pli_out += 1;
                     compound.picture_loss(ours, ssrc);
                 }

@@ -20,30 +20,30 @@ impl Room {
         }
         self.listen(now);
         self.stir(now);
-        let mut next = self.listen.unwrap_or(now + report::INTERVAL);
         for place in 0..self.members.end() {
             let due = self.members.get(place).map(|member| member.wake);
             if due.is_some_and(|due| due <= now) {
                 self.serve(now, place);
             }
-            if let Some(member) = self.members.get(place) {
-                next = next.min(member.wake);
-            }
         }
-        self.wake = next.max(now + TICK);
+        // Members wake each other, so this is known only now.
+        let next = self.members.iter().map(|(_, member)| member.wake).chain(self.listen).min();
+        self.wake = next.unwrap_or(now + report::INTERVAL).max(now + TICK);
     }
 
     /// Chooses anew for those who receive a track of which a layer began to be sent.
     fn stir(&mut self, now: Instant) {
-        let mut stirred = std::mem::take(&mut self.stirred);
-        for track in stirred.drain(..) {
-            for place in 0..self.members.end() {
-                if self.members.get(place).is_some_and(|member| member.route(track).is_some()) {
-                    self.adapt(now, place);
-                }
+        if self.stirred.is_empty() {
+            return;
+        }
+        for place in 0..self.members.end() {
+            let member = self.members.get(place);
+            let concerned = |track: &usize| member.is_some_and(|it| it.route(*track).is_some());
+            if self.stirred.iter().any(concerned) {
+                self.adapt(now, place);
             }
         }
-        self.stirred = stirred;
+        self.stirred.clear();
     }
 
     /// Looks who speaks; as long as anybody makes a sound.
@@ -155,11 +155,14 @@ impl Room {
             }
         }
         next = member.congestion.arrivals.next().into_iter().fold(next, Instant::min);
+        if member.connection.as_ref().is_none_or(|connection| !connection.flows()) {
+            return next.max(now + TICK);
+        }
         for track in member.lines.iter().filter_map(|line| line.publishes) {
             let track = self.tracks.get(track).filter(|track| track.kind == Kind::Video);
             let Some(track) = track else { continue };
-            for stream in track.streams.iter().filter(|stream| stream.is_active(now)) {
-                let pause = self.settings.key_frame_pause;
+            for stream in &track.streams {
+                let pause = stream.pause(now, self.settings.key_frame_pause);
                 let due = [stream.missing.next(), stream.requests.next(pause)];
                 next = due.into_iter().flatten().fold(next, Instant::min);
             }

@@ -8,8 +8,13 @@ use super::client::Client;
 impl Client {
     /// The SSRC of what is published in a section, and its newest timestamp.
     pub(crate) fn clock(&self, mid: &str) -> (u32, u32) {
-        let at = self.streams(mid, None)[0];
-        (self.sending[at].ssrc, self.sending[at].timestamp)
+        self.clocks(mid)[0]
+    }
+
+    /// The same of all layers.
+    pub(crate) fn clocks(&self, mid: &str) -> Vec<(u32, u32)> {
+        let all = self.streams(mid, None).into_iter().map(|at| &self.sending[at]);
+        all.map(|it| (it.ssrc, it.timestamp)).collect()
     }
 
     /// Which of its streams these are: by section and layer.

@@ -165,8 +165,9 @@ fn a_layer_that_never_comes_is_not_asked_for_again_and_again() {
 
 #[test]
 fn a_publisher_that_fell_silent_is_left_in_peace() {
-    let (mut trial, _, track) = simulcast();
+    let (mut trial, anna, track) = simulcast();
     trial.connect(&[screen("0", track)]);
+    trial.film(anna, "cam", 10);
     trial.run(ms(3_000));
     let (told, asked) = (trial.events.len(), trial.room.counters().pli_out);
     trial.run(ms(20_000));
@@ -174,4 +175,38 @@ fn a_publisher_that_fell_silent_is_left_in_peace() {
     let quality = trial.events.iter().filter(|event| matches!(event, Event::Quality(..))).count();
     assert!(trial.events.len() - told <= quality, "{:?}", &trial.events[told..]);
     assert_eq!(trial.room.counters().pli_out, asked);
+}
+
+#[test]
+fn a_picture_that_does_not_move_is_asked_for_a_key_frame() {
+    let mut trial = Trial::new(Settings::default());
+    let anna = trial.connect(&[camera()]);
+    let track = trial.track(anna, Source::Camera);
+    trial.film(anna, "cam", 5);
+    trial.run(ms(5_000));
+    let asked = trial.clients[anna].keys_asked;
+    let boris = trial.connect(&[screen("0", track)]);
+    assert_eq!(trial.clients[anna].keys_asked, asked + 1);
+    trial.film(anna, "cam", 1);
+
+    assert_eq!(pictures(&trial, boris).len(), 1);
+}
+
+#[test]
+fn the_publishers_clock_makes_the_timestamps_of_layers_fit() {
+    let (mut trial, anna, track) = simulcast();
+    let boris = trial.connect(&[screen("0", track)]);
+    trial.film(anna, "cam", 5);
+    for (ssrc, timestamp) in trial.clients[anna].clocks("cam") {
+        let report = crate::rtcp::SenderReport { ssrc, ntp: 9 << 32, timestamp };
+        trial.clients[anna].tell(|compound| compound.sender(&report, 1, 1));
+    }
+    trial.run(ms(17)); // late by some milliseconds, which must not be seen
+    trial.room.limit(trial.now, Participant(2), track, Limit::Most(Layer::Low));
+    trial.film(anna, "cam", 5);
+
+    let seen = pictures(&trial, boris);
+    assert!(seen.iter().any(|it| rid(it) == 'l'));
+    let apart = seen.windows(2).map(|pair| pair[1].timestamp.wrapping_sub(pair[0].timestamp));
+    assert!(apart.clone().all(|ticks| ticks == 3600), "{:?}", apart.collect::<Vec<_>>());
 }

@@ -286,3 +286,37 @@ fn a_publisher_is_told_what_arrived_and_when() {
         .find_map(|it| rtcp::Part { count: it.0, kind: it.1, body: &it.2 }.blocks().next());
     assert!(block.is_some_and(|block| block.lost == 0 && block.highest > 65_530), "{block:?}");
 }
+
+#[test]
+fn the_quality_of_everybodys_media_is_told() {
+    let (mut trial, anna, boris) = pair();
+    let mut count = 0;
+    trial.loses = Box::new(move |way, at, datagram| {
+        let media = datagram[0] >> 6 == 2 && datagram[1] & 0x7f == 96;
+        count += usize::from(way == Way::Up && at == anna && media);
+        way == Way::Up && at == anna && media && count % 4 == 0
+    });
+    trial.film(anna, "cam", 130);
+    trial.run(ms(800)); // nothing comes: the picture stands still
+    trial.film(anna, "cam", 130);
+
+    let told = |who: u32| {
+        trial.events.iter().rev().find_map(|event| match event {
+            Event::Quality(participant, quality) if participant.0 == who => Some(*quality),
+            _ => None,
+        })
+    };
+    let (hers, his) = (told(1).unwrap(), told(2).unwrap());
+    assert!((0.15..0.35).contains(&hers.up_loss), "{hers:?}");
+    assert!(hers.up_bitrate > 5_000 && his.down_bitrate > 5_000, "{hers:?} {his:?}");
+    let freezes: u32 = trial
+        .events
+        .iter()
+        .map(|event| match event {
+            Event::Quality(Participant(2), quality) => quality.freezes,
+            _ => 0,
+        })
+        .sum();
+    assert_eq!((freezes, trial.room.counters().freezes), (1, 1));
+    assert!(trial.clients[boris].received.len() > 200);
+}
