@@ -27,6 +27,8 @@ pub(crate) struct Congestion {
     /// The link was found full once, or the client said how much it takes: from then on the estimate
     /// counts. Before, everything is sent: no link is known to be narrow.
     narrow: bool,
+    /// When to divide again, since more is to be sent soon.
+    pub(crate) again: Option<Instant>,
     burst: Option<Burst>,
     results: Vec<PacketResult>,
 }
@@ -50,33 +52,34 @@ impl Congestion {
             budget: most_down,
             wanted: 0,
             narrow: false,
+            again: None,
             burst: None,
             results: Vec::new(),
         }
     }
 
-    /// Transport-wide feedback of the client. True if so much less room was found that the division
-    /// must not wait for its turn.
+    /// Transport-wide feedback of the client. True if so much less or more room was found that the
+    /// division must not wait for its turn.
     pub(crate) fn feedback(&mut self, now: Instant, body: &[u8]) -> bool {
         self.results.clear();
         self.departures.feedback(body, &mut self.results);
-        self.estimator.feedback(now, &self.results);
+        self.estimator.feedback(now, &mut self.results);
         self.narrow |= self.estimator.is_congested();
-        self.is_short(now)
+        self.is_news(now)
     }
 
     /// The client says how many bits per second it takes; as [`feedback`](Self::feedback).
     pub(crate) fn told(&mut self, now: Instant, rate: u64) -> bool {
         self.narrow = true;
         self.estimator.remb(now, rate);
-        self.is_short(now)
+        self.is_news(now)
     }
 
     /// The client says which share was lost; as [`feedback`](Self::feedback).
     pub(crate) fn lost(&mut self, now: Instant, share: f32) -> bool {
         self.estimator.loss(now, share);
         self.narrow |= self.estimator.is_congested();
-        self.is_short(now)
+        self.is_news(now)
     }
 
     /// What may be divided now, of at most so much.
@@ -84,9 +87,11 @@ impl Congestion {
         if self.narrow { self.estimator.target(now).min(most) } else { most }
     }
 
-    /// Whether there is clearly less room than was divided.
-    fn is_short(&self, now: Instant) -> bool {
-        (self.budget(now, self.budget) as f64) < 0.9 * self.budget as f64
+    /// Whether there is clearly less room than was divided, or more that is wanted.
+    fn is_news(&self, now: Instant) -> bool {
+        let (room, divided) = (self.budget(now, u64::MAX) as f64, self.budget as f64);
+        let less = room < 0.9 * divided;
+        less || self.narrow && self.wanted > self.budget && room > 1.1 * divided
     }
 
     /// How many bytes of a probe are to be sent now; begins one if it is time to.

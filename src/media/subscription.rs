@@ -32,6 +32,8 @@ pub(crate) struct Subscription {
     pub(crate) limit: Limit,
     /// The layer that fits the downlink, whether or not it is being published; none: paused.
     pub(crate) chosen: Option<Layer>,
+    /// What will be chosen soon if nothing changes: its publisher is asked for it already.
+    pub(crate) soon: Option<Layer>,
     /// Which stream of the track is to be sent; none: paused.
     pub(crate) target: Option<usize>,
     /// Numbers and time.
@@ -78,6 +80,7 @@ impl Subscription {
             sending,
             limit: Limit::Most(Layer::High),
             chosen: None,
+            soon: None,
             target: None,
             munger: Munger::default(),
             run: 0,

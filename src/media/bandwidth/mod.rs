@@ -67,28 +67,22 @@ impl Estimator {
         }
     }
 
-    /// What one feedback told, in the order of sending.
-    pub fn feedback(&mut self, now: Instant, packets: &[PacketResult]) {
+    /// What one feedback told, in the order of sending; afterwards they lie in the order of arrival.
+    pub fn feedback(&mut self, now: Instant, packets: &mut [PacketResult]) {
         let (mut sent, mut lost) = (0, 0);
         let mut probed = None;
-        let mut overused = false;
-        for packet in packets {
+        for packet in packets.iter() {
             sent += 1;
+            self.prober.earn(packet.bytes);
+            lost += u32::from(packet.arrived.is_none());
             self.sending.add(packet.sent.saturating_duration_since(self.begin), packet.bytes);
-            match packet.arrived {
-                None => lost += 1,
-                Some(arrived) => self.arriving.add(arrived, packet.bytes),
-            }
-            if let Some(step) = self.groups.arrived(packet) {
-                self.trend.step(step);
-                overused |= self.trend.usage() == Usage::Over;
-            }
             let found = self.prober.result(now, packet, self.delay.rate());
             probed = found.or(probed);
         }
-        let Some(last) = packets.last() else { return };
+        let Some(last_sent) = packets.last().map(|packet| packet.sent) else { return };
+        let overused = self.arrivals(packets);
         self.heard = true;
-        let round_trip = now.saturating_duration_since(last.sent);
+        let round_trip = now.saturating_duration_since(last_sent);
         self.round_trip = self.round_trip.mul_f64(0.9) + round_trip.mul_f64(0.1);
         let usage = if overused { Usage::Over } else { self.trend.usage() };
         if usage == Usage::Over {
@@ -98,6 +92,22 @@ impl Estimator {
         let lower = self.loss.packets(now, (sent, lost), allowed, self.round_trip);
         self.conclude(now, usage, probed, lower);
         self.delay.bound(self.least, self.most);
+    }
+
+    /// Looks how the delay develops; true if the way filled up meanwhile. What was overtaken on the
+    /// way must be seen when it came: its delay is its own, not that of the queue.
+    fn arrivals(&mut self, packets: &mut [PacketResult]) -> bool {
+        packets.sort_unstable_by_key(|packet| (packet.arrived, packet.index));
+        let mut overused = false;
+        for packet in packets.iter() {
+            let Some(arrived) = packet.arrived else { continue };
+            self.arriving.add(arrived, packet.bytes);
+            if let Some(step) = self.groups.arrived(packet) {
+                self.trend.step(step);
+                overused |= self.trend.usage() == Usage::Over;
+            }
+        }
+        overused
     }
 
     fn conclude(&mut self, now: Instant, usage: Usage, probed: Option<f64>, lower: Option<f64>) {
@@ -148,7 +158,7 @@ impl Estimator {
 
     /// Whether the way was found full just now: no time to send more.
     pub fn is_congested(&self) -> bool {
-        self.trend.usage() == Usage::Over || self.loss.is_excessive()
+        self.trend.usage() == Usage::Over || self.loss.bound().is_some()
     }
 
     /// A burst to send, if more than the estimate is `wanted` and it is time to try. To be asked
