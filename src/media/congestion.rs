@@ -9,6 +9,12 @@ use crate::twcc::{Arrivals, Departures, PacketResult};
 
 /// Between two packets of a probe at least so much time passes.
 const PACE: Duration = Duration::from_millis(2);
+/// On a narrow link this share of what it carries is for retransmissions: on a full one they would only
+/// be lost again, and be asked for again.
+const REPAIRS: f64 = 0.3;
+/// What was not used of it counts for so long, but is never less than a packet or two.
+const REPAIRS_KEPT: f64 = 0.25;
+const LEAST_REPAIRS: f64 = 2_500.0;
 
 /// Both directions of one transport.
 pub(crate) struct Congestion {
@@ -29,6 +35,8 @@ pub(crate) struct Congestion {
     narrow: bool,
     /// When to divide again, since more is to be sent soon.
     pub(crate) again: Option<Instant>,
+    /// How many bytes may be sent again, less than nothing after a large packet; and as of when.
+    repairs: (f64, Instant),
     burst: Option<Burst>,
     results: Vec<PacketResult>,
 }
@@ -53,6 +61,7 @@ impl Congestion {
             wanted: 0,
             narrow: false,
             again: None,
+            repairs: (LEAST_REPAIRS, now),
             burst: None,
             results: Vec::new(),
         }
@@ -92,6 +101,26 @@ impl Congestion {
         let (room, divided) = (self.budget(now, u64::MAX) as f64, self.budget as f64);
         let less = room < 0.9 * divided;
         less || self.narrow && self.wanted > self.budget && room > 1.1 * divided
+    }
+
+    /// Whether the link was found to carry less than everything.
+    pub(crate) fn is_narrow(&self) -> bool {
+        self.narrow
+    }
+
+    /// Whether something may be sent again now.
+    pub(crate) fn may_repair(&mut self, now: Instant) -> bool {
+        let share = self.budget(now, u64::MAX) as f64 / 8.0 * REPAIRS;
+        let (left, at) = self.repairs;
+        let earned = share * now.saturating_duration_since(at).as_secs_f64();
+        let most = (share * REPAIRS_KEPT).max(LEAST_REPAIRS);
+        self.repairs = ((left + earned).min(most), now);
+        self.repairs.0 >= 0.0
+    }
+
+    /// So many bytes were sent again.
+    pub(crate) fn repaired(&mut self, bytes: usize) {
+        self.repairs.0 -= bytes as f64;
     }
 
     /// How many bytes of a probe are to be sent now; begins one if it is time to.

@@ -22,6 +22,8 @@ use trend::{Trend, Usage};
 
 /// Sending less than this share of what is allowed is no test of the allowed.
 const UNUSED: f64 = 0.65;
+/// So much of what arrives is what may be sent at least.
+const COMES_THROUGH: f64 = 0.85;
 /// A receiver's own estimate (REMB) is believed for so long.
 const REMB_LASTS: Duration = Duration::from_secs(10);
 const FIRST_ROUND_TRIP: Duration = Duration::from_millis(100);
@@ -90,6 +92,9 @@ impl Estimator {
         }
         let allowed = self.allowed(now);
         let lower = self.loss.packets(now, (sent, lost), allowed, self.round_trip);
+        // Whatever is lost, what comes through has room.
+        let came = self.arriving.rate().map_or(0.0, |arriving| arriving * COMES_THROUGH);
+        let lower = lower.map(|lower| lower.max(came).min(allowed));
         self.conclude(now, usage, probed, lower);
         self.delay.bound(self.least, self.most);
     }
@@ -112,12 +117,13 @@ impl Estimator {
 
     fn conclude(&mut self, now: Instant, usage: Usage, probed: Option<f64>, lower: Option<f64>) {
         let lossy = self.loss.is_excessive();
-        if usage == Usage::Over || lossy {
+        let tried = self.loss.bound().is_some();
+        if usage == Usage::Over || tried {
             self.prober.postpone(now);
         }
         match (usage, probed, lower) {
             (_, _, Some(lower)) => self.delay.set(now, lower),
-            (Usage::Normal | Usage::Under, Some(rate), _) if !lossy => self.delay.set(now, rate),
+            (Usage::Normal | Usage::Under, Some(rate), _) if !tried => self.delay.set(now, rate),
             (Usage::Normal, ..) if lossy => self.delay.wait(now),
             _ => {
                 let unused = self.is_unused(now);
@@ -166,7 +172,7 @@ impl Estimator {
     /// ([`crate::twcc::Departures::next_index`]) and consists of all that is sent until it is over,
     /// whatever the packets carry.
     pub fn probe(&mut self, now: Instant, wanted: u64, next: u64) -> Option<Probe> {
-        if !self.heard || self.trend.usage() != Usage::Normal || self.loss.is_excessive() {
+        if !self.heard || self.trend.usage() != Usage::Normal || self.loss.bound().is_some() {
             return None;
         }
         let wanted = (wanted as f64).min(self.most);

@@ -12,7 +12,7 @@ const LEAST_BYTES: usize = 5 * 1_000;
 const FASTER: f64 = 3.0;
 /// After a burst that showed no room, and at most if the next ones show none either.
 const WAIT: Duration = Duration::from_millis(1_500);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_secs(4);
 /// Bursts that show nothing may be this share of what is sent.
 const SHARE: f64 = 0.06;
 /// No more than this is saved up for them, in bytes.
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn bursts_become_rarer_while_they_show_nothing() {
-        assert_eq!(orders(20_000), [0, 2_500, 5_800, 10_200, 16_200, 22_200]);
+        assert_eq!(orders(20_000), [0, 2_500, 5_800, 10_200, 15_200, 20_200]);
     }
 
     #[test]

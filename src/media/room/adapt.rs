@@ -56,6 +56,7 @@ impl Room {
             }
             let before = subscription.target;
             subscription.aim(choice.map(|layer| track.sendable(now, layer)));
+            subscription.hold_back(now, track, member.congestion.budget);
             if subscription.target != before {
                 member.wake = now;
             }
