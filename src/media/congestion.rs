@@ -11,7 +11,7 @@ use crate::twcc::{Arrivals, Departures, PacketResult};
 const PACE: Duration = Duration::from_millis(2);
 /// On a narrow link this share of what it carries is for retransmissions: on a full one they would only
 /// be lost again, and be asked for again.
-const REPAIRS: f64 = 0.3;
+const REPAIRS: f64 = 0.5;
 /// What was not used of it counts for so long, but is never less than a packet or two.
 const REPAIRS_KEPT: f64 = 0.25;
 const LEAST_REPAIRS: f64 = 2_500.0;
