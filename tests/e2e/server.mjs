@@ -22,6 +22,7 @@ const GENEROUS = {
   LIMITS__EVENTS_BURST: 100_000,
   SESSIONS__IN_FLIGHT: 1000,
   TELEMETRY__FORMAT: 'json',
+  TURN__PORT: 0,
 };
 
 /** Servers that must not outlive this process, however it ends. */

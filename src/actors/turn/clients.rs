@@ -92,6 +92,12 @@ impl Clients {
         self.here.borrow().get(&line).is_none_or(|client| client.borrow().is_stranger())
     }
 
+    /// How many there are.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.here.borrow().len()
+    }
+
     fn welcome(&self, now: Instant, line: Line, way: &Way) {
         let relay = (self.make)(line.address(), now);
         let client = Client::new(Rc::clone(&self.ground), relay, (line, way.clone()), now);

@@ -28,6 +28,9 @@ mod sockets;
 mod urls;
 mod way;
 
+#[cfg(test)]
+mod tests;
+
 pub use server::{Server, Settings};
 pub use sockets::Sockets;
 pub use urls::urls;

@@ -12,13 +12,13 @@ use crate::telemetry::metrics::{TURN_ALLOCATIONS, TURN_CREATED};
 
 /// The limits, from `[turn]`.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub(super) struct Limits {
     /// Allocations of one user.
-    pub user_allocations: usize,
+    pub(super) user_allocations: usize,
     /// Allocations in all.
-    pub allocations: usize,
+    pub(super) allocations: usize,
     /// Bits per second that are relayed for one user, both directions together; 0: any number.
-    pub user_bps: u64,
+    pub(super) user_bps: u64,
 }
 
 /// Who has what.
