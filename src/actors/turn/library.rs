@@ -21,8 +21,8 @@ use super::relay::{Family, Hop, Refusal, Relay, Send, Step};
 /// The server's address as the library knows it. It tells its own from the relayed addresses by
 /// it and shows it to nobody.
 const HERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 1);
-/// What a channel or a Data indication adds to a datagram at most.
-const OVERHEAD: usize = 128;
+/// What a channel adds to a datagram.
+const OVERHEAD: usize = 4;
 
 /// The relay of one client.
 ///
@@ -57,7 +57,9 @@ impl Library {
                     send(hop, bytes);
                 }
             }
-            other => {
+            // Its `write_into` makes Send indications of what should be Data indications.
+            Payload::Message(message) => send(hop, &message.build()),
+            other @ Payload::Channel(_) => {
                 if let Some(room) = self.scratch.get_mut(..other.len()) {
                     let length = other.write_into(room);
                     send(hop, &self.scratch[..length]);

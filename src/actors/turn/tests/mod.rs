@@ -147,6 +147,21 @@ async fn a_peer_with_permission_is_heard_and_others_are_not() {
 }
 
 #[tokio::test]
+async fn a_peer_without_a_channel_is_heard_in_data_indications() {
+    let bench = Bench::new();
+    let mut alice = bench.device(1);
+    let Came::Good(_, Some(relayed)) = alice.allocates(&bench) else { panic!("an address") };
+    assert_eq!(alice.permits(&bench, &["8.8.8.8"]), Came::Good(None, None));
+    let peer = SocketAddr::from(([8, 8, 8, 8], 53));
+
+    bench.clients.heard(bench.now, alice.line, (peer, relayed), b"hello");
+
+    let heard = alice.heard.try_recv().unwrap();
+    assert_eq!(heard[..2], [0x00, 0x17]);
+    assert!(heard.windows(5).any(|window| window == b"hello"));
+}
+
+#[tokio::test]
 async fn strangers_are_forgotten_in_time_and_in_number() {
     let mut bench = Bench::new();
     let mut first = bench.device(1);
