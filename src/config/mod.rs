@@ -17,13 +17,13 @@ mod supervision;
 mod telemetry;
 mod turn;
 
+pub use self::media::Media;
 pub use auth::{Auth, Registration};
 pub use calls::{Calls, Openers};
 pub use chat::{Chat, Reach};
 pub use database::{Database, Synchronous};
 pub use http::{Http, Network};
 pub use limits::Limits;
-pub use media::Media;
 pub use node::Node;
 pub use sessions::Sessions;
 pub use supervision::Supervision;

@@ -32,6 +32,11 @@ pub(super) async fn chat() -> HttpResponse {
     page(include_str!("pages/chat.html"))
 }
 
+/// `GET /demo/call`
+pub(super) async fn call() -> HttpResponse {
+    page(include_str!("pages/call.html"))
+}
+
 fn page(html: &'static str) -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
@@ -46,10 +51,15 @@ pub(super) async fn asset(file: Path<String>) -> Result<HttpResponse, Refusal> {
     const STYLE: &str = "text/css; charset=utf-8";
     let (kind, body) = match file.as_str() {
         "style.css" => (STYLE, include_str!("pages/style.css")),
+        "call.css" => (STYLE, include_str!("pages/call.css")),
         "chat.css" => (STYLE, include_str!("pages/chat.css")),
         "docs.css" => (STYLE, include_str!("pages/docs.css")),
         "icon.svg" => ("image/svg+xml", include_str!("pages/icon.svg")),
         "api.js" => (SCRIPT, include_str!("pages/api.js")),
+        "call.js" => (SCRIPT, include_str!("pages/call.js")),
+        "call-client.js" => (SCRIPT, include_str!("pages/call-client.js")),
+        "call-direct.js" => (SCRIPT, include_str!("pages/call-direct.js")),
+        "call-sfu.js" => (SCRIPT, include_str!("pages/call-sfu.js")),
         "chat-words.js" => (SCRIPT, include_str!("pages/chat-words.js")),
         "chat.js" => (SCRIPT, include_str!("pages/chat.js")),
         "chats.js" => (SCRIPT, include_str!("pages/chats.js")),

@@ -116,6 +116,7 @@ pub fn routes() -> Vec<Route> {
         get("/", pages::home, Anyone).rate(Unlimited).says("Where to go from here").hidden(),
         get("/setup", pages::setup, Anyone).rate(Unlimited).says("Make the first administrator").hidden(),
         get("/demo/chat", pages::chat, Anyone).rate(Unlimited).says("Try the chat in a browser").hidden(),
+        get("/demo/call", pages::call, Anyone).rate(Unlimited).says("Try a call in a browser").hidden(),
         get("/assets/{file}", pages::asset, Anyone).rate(Unlimited).says("What the pages need").hidden(),
     ]
 }

@@ -59,12 +59,11 @@ pub(crate) struct Connection {
 }
 
 /// What a check changed.
-#[derive(Default)]
 pub(crate) struct Checked {
     /// The datagram that answers it.
     pub(crate) reply: Vec<u8>,
-    /// A path is new.
-    pub(crate) learned: bool,
+    /// Its path may be used.
+    pub(crate) usable: bool,
     /// A path had to make place for it.
     pub(crate) forgotten: Option<Path>,
 }
@@ -129,7 +128,7 @@ impl Connection {
             Some(answer) => (true, answer),
             None => (false, answer(self.former.as_ref()?)?),
         };
-        let mut checked = Checked { reply: answer.reply, ..Checked::default() };
+        let mut checked = Checked { reply: answer.reply, usable: answer.usable, forgotten: None };
         if !answer.usable {
             return Some(checked);
         }
@@ -141,7 +140,6 @@ impl Connection {
                     checked.forgotten = self.oldest().map(|at| self.paths.swap_remove(at).path);
                 }
                 self.paths.push(Known { path, checked: now });
-                checked.learned = true;
             }
         }
         // After a restart the first check of the new generation ends the old one; before, the old
@@ -186,6 +184,11 @@ impl Connection {
     /// Whether no check came for so long.
     pub(crate) fn is_silent(&self, now: Instant, consent: Duration) -> bool {
         now >= self.last_check + consent
+    }
+
+    /// Whether media can be sent and received.
+    pub(crate) fn flows(&self) -> bool {
+        self.keys.is_some() && self.selected.is_some()
     }
 
     /// All that is known.

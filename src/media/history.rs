@@ -43,20 +43,34 @@ impl History {
         (entry.filled && entry.index == index).then_some(entry)
     }
 
-    /// Remembers a packet in place of an old one. `payload` is what of the packet is to be forwarded.
-    pub(crate) fn put(&mut self, index: u64, packet: &Packet<'_>, payload: &[u8]) -> &mut Entry {
+    /// Remembers a packet in place of an older one; not if it is itself too old. `payload` is what of
+    /// the packet is to be forwarded.
+    pub(crate) fn put(
+        &mut self,
+        index: u64,
+        packet: &Packet<'_>,
+        payload: &[u8],
+    ) -> Option<&mut Entry> {
         let place = self.place(index);
         while self.entries.len() <= place {
             self.entries.push(Entry::default());
         }
-        let entry = &mut self.entries[place];
+        let entry = self.entries.get_mut(place)?;
+        if entry.filled && entry.index > index {
+            return None;
+        }
         entry.filled = true;
         entry.index = index;
         entry.timestamp = packet.timestamp();
         entry.marker = packet.marker();
         entry.payload.clear();
         entry.payload.extend_from_slice(payload);
-        entry
+        Some(entry)
+    }
+
+    /// Forgets all packets: others will have their indices.
+    pub(crate) fn clear(&mut self) {
+        self.entries.iter_mut().for_each(|entry| entry.filled = false);
     }
 
     fn place(&self, index: u64) -> usize {
@@ -75,12 +89,16 @@ mod tests {
         let packet = Packet::parse(&bytes).unwrap();
         assert!(history.get(0).is_none());
         for index in [6, 7, 9, 8, 10] {
-            history.put(index, &packet, &[index as u8]);
+            assert!(history.put(index, &packet, &[index as u8]).is_some());
         }
+        assert!(history.put(6, &packet, &[0]).is_none(), "too late");
 
         assert!(history.get(6).is_none());
         assert_eq!(history.get(10).unwrap().payload, [10]);
         assert_eq!(history.get(7).unwrap().payload, [7]);
         assert!(history.get(11).is_none());
+        history.clear();
+        assert!(history.get(10).is_none());
+        assert!(history.put(2, &packet, &[2]).is_some());
     }
 }

@@ -1,9 +1,15 @@
 //! The media core as values: bytes go in, decisions come out. No clock, no socket, no task, no lock,
 //! so that a whole conference can be replayed in a unit test.
+//!
+//! A thread owns its [`Room`]s and calls, in a loop: [`Room::receive`] for every datagram that came,
+//! [`Room::timeout`] when [`Room::next_timeout`] has come, then [`Room::transmit`] until it is false,
+//! [`Room::event`] and [`Room::route`] until they are empty. A datagram of an unknown address is for
+//! the room that [`room_of`] reads from it, or for none. Framing of TCP is the thread's.
 
 pub mod allocation;
 pub mod bandwidth;
 pub mod codec;
+mod congestion;
 mod connection;
 mod counters;
 mod dtls;

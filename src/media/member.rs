@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::congestion::Congestion;
 use crate::connection::Connection;
+use crate::settings::Settings;
 use crate::signal::{Kind, Limit, Participant, TrackId};
 use crate::stream::Meter;
 use crate::subscription::Subscription;
+use crate::twcc::Departures;
 
 /// A section of the client's offers; its place never changes (RFC 8829 §5.2.2).
 pub(crate) struct Line {
@@ -34,6 +37,8 @@ pub(crate) struct Member {
     pub(crate) offered: Option<Instant>,
     /// As measured from its reports.
     pub(crate) round_trip: Option<Duration>,
+    /// What is known of its link.
+    pub(crate) congestion: Congestion,
     /// What comes from it.
     pub(crate) up: Meter,
     /// What goes to it.
@@ -46,6 +51,8 @@ pub(crate) struct Member {
     pub(crate) insists: Option<Instant>,
     /// When reports are due.
     pub(crate) report: Instant,
+    /// When its quality is told next.
+    pub(crate) quality: Instant,
     /// Where in `lines` a track is received: by the place of the track.
     routes: Vec<u16>,
 }
@@ -54,7 +61,7 @@ const NOWHERE: u16 = u16::MAX;
 
 impl Member {
     /// Has just joined.
-    pub(crate) fn new(now: Instant, participant: Participant) -> Self {
+    pub(crate) fn new(now: Instant, participant: Participant, settings: &Settings) -> Self {
         Self {
             participant,
             connection: None,
@@ -63,12 +70,14 @@ impl Member {
             answers: 0,
             offered: None,
             round_trip: None,
+            congestion: Congestion::new(now, settings),
             up: Meter::default(),
             down: Meter::default(),
             limits: BTreeMap::new(),
             wake: now,
             insists: None,
             report: now,
+            quality: now + settings.quality,
             routes: Vec::new(),
         }
     }
@@ -114,12 +123,26 @@ impl Member {
         self.lines.iter_mut().filter_map(|line| line.receives.as_deref_mut())
     }
 
-    /// Connection and subscription together, to send from one through the other.
-    pub(crate) fn sending(
-        &mut self,
-        line: usize,
-    ) -> Option<(&mut Connection, &mut Subscription, &str)> {
+    /// All that it takes to send what is received in a line.
+    pub(crate) fn sending(&mut self, line: usize) -> Option<Recipient<'_>> {
         let line = self.lines.get_mut(line)?;
-        Some((self.connection.as_mut()?, line.receives.as_deref_mut()?, &line.mid))
+        Some(Recipient {
+            connection: self.connection.as_mut()?,
+            departures: &mut self.congestion.departures,
+            subscription: line.receives.as_deref_mut()?,
+            mid: &line.mid,
+        })
     }
+}
+
+/// One who receives something: the parts of a member that sending changes.
+pub(crate) struct Recipient<'a> {
+    /// Its keys and path.
+    pub(crate) connection: &'a mut Connection,
+    /// What is sent to it.
+    pub(crate) departures: &'a mut Departures,
+    /// What it receives.
+    pub(crate) subscription: &'a mut Subscription,
+    /// In which section.
+    pub(crate) mid: &'a str,
 }

@@ -29,7 +29,8 @@ pub struct Settings {
     /// How many packets of a layer of video can be sent again. 1024, which is two seconds of 5 Mbit/s
     /// and at most 1.2 MB.
     pub history: usize,
-    /// Whether clients are asked to send no silence (RFC 7587 §6.1, `usedtx`). True.
+    /// Whether clients are asked to send no silence (RFC 7587 §6.1, `usedtx`), and what silence they
+    /// send nevertheless is forwarded only in samples. True.
     pub saves_silence: bool,
     /// How often [`Event::Quality`](crate::Event::Quality) is told. 5 s.
     pub quality: Duration,

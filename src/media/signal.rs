@@ -100,7 +100,7 @@ pub struct TrackInfo {
 /// Why somebody's connection is no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Gone {
-    /// The client ended it (DTLS close_notify).
+    /// The client ended it (`close_notify` of DTLS).
     Closed,
     /// No consent check for a while (RFC 7675).
     Silent,

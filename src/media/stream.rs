@@ -9,6 +9,8 @@ use crate::rewrite::Report;
 
 /// Without a packet for so long a layer is not being sent.
 const SILENT: Duration = Duration::from_millis(1_500);
+/// How often a key frame is asked for of a stream that is not being sent.
+const STILL: Duration = Duration::from_secs(2);
 /// Over how long a bitrate is measured.
 const MEASURED: Duration = Duration::from_millis(500);
 
@@ -38,6 +40,12 @@ pub(crate) struct Stream {
     pub(crate) run: u32,
     /// The last packet was not forwarded.
     pub(crate) interrupted: bool,
+    /// The share of it that was lost lately, before any repair.
+    pub(crate) lost: f32,
+    /// Since when its publisher is asked to send it; none: it is not.
+    pub(crate) asked: Option<Instant>,
+    /// Since when it is known that its publisher does not send it though it was asked to.
+    pub(crate) refused: Option<Instant>,
     /// How much of it comes.
     pub(crate) meter: Meter,
     clock_rate: u32,
@@ -60,6 +68,9 @@ impl Stream {
             requests: Requests::default(),
             run: 0,
             interrupted: false,
+            lost: 0.0,
+            asked: None,
+            refused: None,
             meter: Meter::default(),
             clock_rate,
             last: None,
@@ -70,6 +81,7 @@ impl Stream {
     pub(crate) fn begin_anew(&mut self, source: u32) {
         self.source = source;
         self.newest = None;
+        self.history.clear();
         self.missing = Missing::default();
         self.reception = Reception::new(self.clock_rate);
         self.report = None;
@@ -79,6 +91,12 @@ impl Stream {
     pub(crate) fn heard(&mut self, now: Instant, bytes: usize) {
         self.last = Some(now);
         self.meter.add(now, bytes);
+    }
+
+    /// The time between two requests for key frames: much longer while nothing comes. What is paused
+    /// begins with a key frame by itself, but a picture that does not move has to be asked.
+    pub(crate) fn pause(&self, now: Instant, usual: Duration) -> Duration {
+        if self.is_active(now) { usual } else { usual.max(STILL) }
     }
 
     /// Whether the publisher sends it at present.
@@ -125,7 +143,7 @@ impl Requests {
 pub(crate) struct Meter {
     began: Option<Instant>,
     bytes: usize,
-    rate: u64,
+    rate: Option<u64>,
 }
 
 impl Meter {
@@ -135,7 +153,10 @@ impl Meter {
         self.bytes += bytes;
         let elapsed = now.saturating_duration_since(began);
         if elapsed >= MEASURED {
-            self.rate = (self.bytes as f64 * 8.0 / elapsed.as_secs_f64()) as u64;
+            // A pause says nothing of what there is to come.
+            if elapsed < SILENT {
+                self.rate = Some((self.bytes as f64 * 8.0 / elapsed.as_secs_f64()) as u64);
+            }
             (self.began, self.bytes) = (Some(now), 0);
         }
     }
@@ -143,6 +164,11 @@ impl Meter {
     /// Bits per second, as last measured; zero if nothing passed lately.
     pub(crate) fn rate(&self, now: Instant) -> u64 {
         let fresh = self.began.is_some_and(|began| now < began + SILENT);
-        if fresh { self.rate } else { 0 }
+        self.rate.filter(|_| fresh).unwrap_or(0)
+    }
+
+    /// Bits per second, as last measured, however long ago.
+    pub(crate) fn last(&self) -> Option<u64> {
+        self.rate
     }
 }

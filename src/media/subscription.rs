@@ -6,11 +6,13 @@ use crate::codec::Codec;
 use crate::codec::vp8::Munger;
 use crate::rewrite::Rewriter;
 use crate::sdp::{Format, HeaderIds, Sending};
-use crate::signal::{Limit, TrackId};
+use crate::signal::{Layer, Limit, TrackId};
 use crate::track::Track;
 
 /// How many retransmissions are remembered, so that none is sent twice within a round trip.
 const RESENT: usize = 64;
+/// A picture that stands still for so long is noticed.
+const FREEZE: Duration = Duration::from_millis(500);
 
 /// One receiving section, with the stream that the subscriber sees.
 pub(crate) struct Subscription {
@@ -28,6 +30,8 @@ pub(crate) struct Subscription {
     pub(crate) sending: Sending,
     /// The most that is wanted.
     pub(crate) limit: Limit,
+    /// The layer that fits the downlink, whether or not it is being published; none: paused.
+    pub(crate) chosen: Option<Layer>,
     /// Which stream of the track is to be sent; none: paused.
     pub(crate) target: Option<usize>,
     /// Numbers and time.
@@ -46,10 +50,12 @@ pub(crate) struct Subscription {
     pub(crate) octets: u32,
     /// The middle of the NTP time of the last sender report, and when it was sent.
     pub(crate) reported: Option<(u32, Instant)>,
-    /// The last packet, and whether the pause since then was counted as a freeze.
+    /// When the last packet was sent, unless sending was interrupted on purpose.
     pub(crate) last: Option<Instant>,
-    /// See there.
-    pub(crate) frozen: bool,
+    /// Times that the picture stood still, since quality was told last.
+    pub(crate) freezes: u32,
+    /// What the subscriber reports: the share that was lost, and the jitter.
+    pub(crate) suffers: (f32, Duration),
     resent: [(u16, Option<Instant>); RESENT],
 }
 
@@ -70,8 +76,9 @@ impl Subscription {
             redundant: None,
             ids: HeaderIds::default(),
             sending,
-            limit: Limit::Most(crate::signal::Layer::High),
-            target: Some(track.streams.len().saturating_sub(1)),
+            limit: Limit::Most(Layer::High),
+            chosen: None,
+            target: None,
             munger: Munger::default(),
             run: 0,
             waiting: true,
@@ -80,7 +87,8 @@ impl Subscription {
             octets: 0,
             reported: None,
             last: None,
-            frozen: false,
+            freezes: 0,
+            suffers: (0.0, Duration::ZERO),
             resent: [(0, None); RESENT],
         }
     }
@@ -95,13 +103,14 @@ impl Subscription {
     pub(crate) fn aim(&mut self, target: Option<usize>) {
         if self.target.is_none() && target.is_some() {
             self.waiting = true;
+            self.last = None;
         }
         self.target = target;
     }
 
     /// The stream of which a key frame is needed before anything can be seen, or seen better.
     pub(crate) fn needs_key_frame(&self, track: &Track) -> Option<usize> {
-        let target = self.target?;
+        let target = self.target.filter(|_| !track.is_hidden())?;
         let there = !self.waiting && self.current(track) == Some(target);
         let behind = track.streams.get(target)?.run != self.run;
         (self.is_video() && (!there || behind)).then_some(target)
@@ -110,6 +119,16 @@ impl Subscription {
     /// Whether it is a picture.
     pub(crate) fn is_video(&self) -> bool {
         !matches!(self.format.codec, Codec::Opus | Codec::Red)
+    }
+
+    /// A packet was sent, of so many bytes of payload.
+    pub(crate) fn sent(&mut self, now: Instant, octets: usize) {
+        self.packets = self.packets.wrapping_add(1);
+        self.octets = self.octets.wrapping_add(octets as u32);
+        let before = self.last.replace(now);
+        if self.is_video() && before.is_some_and(|before| now > before + FREEZE) {
+            self.freezes += 1;
+        }
     }
 
     /// Whether a packet may be sent again now: not twice within `pause`.

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::sdp::{Format, HeaderIds};
 use crate::signal::{Kind, Layer, Participant, Source, TrackId, TrackInfo};
+use crate::speaker::SilenceGate;
 use crate::stream::Stream;
 
 /// The most layers of simulcast.
@@ -37,8 +38,14 @@ pub(crate) struct Track {
     pub(crate) unwanted_since: Option<Instant>,
     /// Nothing of it was forwarded yet.
     pub(crate) unseen: bool,
+    /// Its owner, or a moderator, muted it.
+    pub(crate) muted: bool,
     /// Its owner is not among those whose pictures, or voices, are forwarded.
     pub(crate) unheard: bool,
+    /// When something of it was forwarded last.
+    pub(crate) forwarded: Option<Instant>,
+    /// Leaves out silence.
+    pub(crate) silence: SilenceGate,
 }
 
 /// Which layer a stream is, of so many.
@@ -73,9 +80,20 @@ impl Track {
         self.streams.iter().find(|stream| stream.source == source)
     }
 
-    /// Bits per second of all that comes of it.
-    pub(crate) fn rate(&self, now: Instant) -> u64 {
-        self.streams.iter().map(|stream| stream.meter.rate(now)).sum()
+    /// Hides or reveals it; what is revealed needs a key frame. True if that changed anything.
+    pub(crate) fn hide(&mut self, muted: bool, unheard: bool) -> bool {
+        let before = self.is_hidden();
+        (self.muted, self.unheard) = (muted, unheard);
+        let hidden = self.is_hidden();
+        if before && !hidden && self.kind == Kind::Video {
+            self.streams.iter_mut().for_each(|stream| stream.requests.want());
+        }
+        before != hidden
+    }
+
+    /// Whether nothing of it is forwarded.
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.muted || self.unheard
     }
 }
 

@@ -50,6 +50,10 @@ pub const CALL_CONNECTIONS: &str = "securevox_call_connections_total";
 pub const CALL_FIRST_MEDIA_SECONDS: &str = "securevox_call_first_media_seconds";
 /// Datagrams of media, by direction.
 pub const MEDIA_PACKETS: &str = "securevox_media_packets_total";
+/// Bytes of media, by direction.
+pub const MEDIA_BYTES: &str = "securevox_media_bytes_total";
+/// What happened to streams of media: repairs, key frames, changes of layers, handshakes.
+pub const MEDIA_EVENTS: &str = "securevox_media_events_total";
 /// Datagrams of media that went nowhere, by reason.
 pub const MEDIA_DROPPED: &str = "securevox_media_dropped_total";
 /// Allocations of TURN that there are now.
@@ -112,6 +116,8 @@ fn describe() {
     describe_counter!(CALL_CONNECTIONS, "connections of devices to the server, by outcome");
     describe_histogram!(CALL_FIRST_MEDIA_SECONDS, Unit::Seconds, "from the first offer to media");
     describe_counter!(MEDIA_PACKETS, "datagrams of media, by direction");
+    describe_counter!(MEDIA_BYTES, Unit::Bytes, "bytes of media, by direction");
+    describe_counter!(MEDIA_EVENTS, "repairs, key frames, changes of layers, handshakes");
     describe_counter!(MEDIA_DROPPED, "datagrams of media that went nowhere, by reason");
     describe_gauge!(TURN_ALLOCATIONS, "allocations of TURN now");
     describe_counter!(TURN_CREATED, "allocations of TURN made");

@@ -145,21 +145,7 @@ describe('a session id', () => {
 
   it('is a secret that neither its engine\'s place in the tree nor the log tells', async () => {
     const { sid } = await handshake(there);
-    const settings = { ...there.server.settings, NODE__DATA_DIR: `${there.server.directory}/data` };
-    const ours = Object.entries(settings).map(([name, value]) => [`SECUREVOX__${name}`, String(value)]);
-    const made = spawn(BINARY, ['user', 'add', '+4915550109999', 'Op', '--role', 'operator'], {
-      env: { ...process.env, ...Object.fromEntries(ours) },
-      stdio: ['pipe', 'ignore', 'inherit'],
-    });
-    made.stdin.end('a long enough password\n');
-    assert.deepEqual(await once(made, 'exit'), [0, null]);
-    const device = { name: 'story', platform: 'web' };
-    const login = await fetch(`${there.server.url}/api/auth/login`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ phone: '+4915550109999', password: 'a long enough password', device }),
-    });
-    const { access_token: token } = await login.json();
+    const { token } = await Person.operator(there.server);
     const tree = await fetch(`${there.server.url}/api/admin/actors`, { headers: { authorization: `Bearer ${token}` } });
     const paths = (await tree.json()).items.map(({ path }) => path).filter((path) => path.startsWith('/node/http/socketio/'));
     const names = paths.map((path) => path.split('/')).filter((parts) => parts.length === 6).map((parts) => parts.at(-1));

@@ -1,5 +1,6 @@
 // People with accounts, as the HTTP interface knows them.
 import assert from 'node:assert/strict';
+import { PASSWORD } from './server.mjs';
 
 let numbers = 0;
 
@@ -23,6 +24,12 @@ export class Person {
     person.token = signed.access_token;
     person.device = signed.device.id;
     return person;
+  }
+
+  /** An operator, made on the command line. */
+  static async operator(server) {
+    const person = Object.assign(new Person(), { server, name: 'operator', phone: await server.add('operator'), password: PASSWORD });
+    return person.another('first');
   }
 
   /** Signs another device in, and gives it a face of the same person. */

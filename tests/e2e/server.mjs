@@ -21,9 +21,15 @@ const GENEROUS = {
   LIMITS__EVENTS_PER_SECOND: 100_000,
   LIMITS__EVENTS_BURST: 100_000,
   SESSIONS__IN_FLIGHT: 1000,
+  MEDIA__PORT: 0,
+  MEDIA__ADDRESSES: '["127.0.0.1"]',
   TELEMETRY__FORMAT: 'json',
   TURN__PORT: 0,
 };
+
+let added = 0;
+/** The password of those who are added on the command line. */
+export const PASSWORD = 'a long enough password';
 
 /** Servers that must not outlive this process, however it ends. */
 const alive = new Set();
@@ -60,6 +66,20 @@ export class Server {
     const [, address] = line.match(/is ready at .* \(listening on (127\.0\.0\.1:\d+)\)/) ?? assert.fail(line);
     this.port = Number(address.split(':')[1]);
     this.url = `http://${address}`;
+  }
+
+  /** Makes an account of this role on the command line; gives its phone number. */
+  async add(role) {
+    const settings = { ...this.settings, NODE__DATA_DIR: join(this.directory, 'data') };
+    const ours = Object.entries(settings).map(([name, value]) => [`SECUREVOX__${name}`, String(value)]);
+    const phone = `+491522${String(++added).padStart(7, '0')}`;
+    const made = spawn(BINARY, ['user', 'add', phone, role, '--role', role], {
+      env: { ...process.env, ...Object.fromEntries(ours) },
+      stdio: ['pipe', 'ignore', 'inherit'],
+    });
+    made.stdin.end(`${PASSWORD}\n`);
+    assert.deepEqual(await once(made, 'exit'), [0, null]);
+    return phone;
   }
 
   get log() {

@@ -17,6 +17,7 @@ mod limits;
 mod operators;
 mod outages;
 mod protocol;
+mod protocol_calls;
 mod routes;
 mod sessions;
 mod supervision;

@@ -187,10 +187,13 @@ impl Board {
         ids.filter_map(|id| calls.found(*id)).collect()
     }
 
-    /// Whether this person is in a call other than this one.
-    pub(super) fn is_busy(&self, user: UserId, but: Option<CallId>) -> bool {
+    /// The seats of this person in calls other than this one.
+    pub(super) fn seats_of(&self, user: UserId, but: Option<CallId>) -> Vec<Seat> {
         let calls = self.calls();
-        calls.by_user.get(&user).is_some_and(|ids| ids.iter().any(|id| Some(*id) != but))
+        let ids = calls.by_user.get(&user).into_iter().flatten().filter(|id| Some(**id) != but);
+        let entries = ids.filter_map(|id| calls.all.get(id));
+        let seats = entries.flat_map(|entry| &entry.standing.seats);
+        seats.filter(|seat| seat.user == user).copied().collect()
     }
 
     /// The calls that ring for this person.

@@ -64,7 +64,7 @@ impl Calls {
             (_, Some(conversation), _) => Key::Conversation(conversation),
             _ => return Err(Error::OneOf),
         };
-        let callee = |user: &UserId| Callee { user: *user, busy: self.board.is_busy(*user, None) };
+        let callee = |user: &UserId| Callee { user: *user, busy: self.is_busy(*user, None) };
         let begin = Begin {
             id: CallId::new(),
             shape,
@@ -138,6 +138,12 @@ impl Calls {
             Ok(()) => self.begin(begin).await,
             Err(found) => found?.room().await,
         }
+    }
+
+    /// Whether this person is in another call, with a device that is there.
+    fn is_busy(&self, user: UserId, but: Option<CallId>) -> bool {
+        let mut seats = self.board.seats_of(user, but).into_iter();
+        seats.any(|seat| self.switchboard.is_attached(seat.user, seat.session))
     }
 
     /// What a device is told that comes while it rings.

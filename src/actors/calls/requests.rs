@@ -33,7 +33,7 @@ impl Calls {
             CallEvent::InviteCall(invite) => {
                 full(me)?;
                 self.deeds.may_invite(me, invite.user_id).await?;
-                let busy = self.board.is_busy(invite.user_id, Some(invite.call_id));
+                let busy = self.is_busy(invite.user_id, Some(invite.call_id));
                 let callee = Callee { user: invite.user_id, busy };
                 let room = self.found(invite.call_id)?.room().await?;
                 let answer = ask(&room, seat, me, What::Invite(callee)).await?;

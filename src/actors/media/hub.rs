@@ -11,11 +11,12 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use media::path::{Outbound, Path, Transport};
-use media::{Candidate, Event, Room, Route, room_of};
+use media::{Candidate, Counters, Event, Room, Route, room_of};
 use metrics::{Counter, counter};
 use tokio::sync::Notify;
 
 use super::port::Sockets;
+use super::tally::tally;
 use crate::telemetry::metrics::{MEDIA_DROPPED, MEDIA_PACKETS};
 
 thread_local! {
@@ -35,6 +36,17 @@ struct Tenant {
     ears: Box<dyn Fn(Heard)>,
     /// It may have something to send or to tell.
     touched: Cell<bool>,
+    /// What of its counters is in the metrics.
+    counted: Cell<Counters>,
+}
+
+impl Tenant {
+    fn count(&self) {
+        if let Ok(room) = self.room.try_borrow() {
+            let now = *room.counters();
+            tally(&self.counted.replace(now), &now);
+        }
+    }
 }
 
 /// The rooms of this thread.
@@ -96,7 +108,12 @@ impl Hub {
         }
         self.next.set(number.wrapping_add(1));
         let room = RefCell::new(build(number));
-        let tenant = Tenant { room, ears: Box::new(ears), touched: Cell::new(false) };
+        let tenant = Tenant {
+            room,
+            ears: Box::new(ears),
+            touched: Cell::new(false),
+            counted: Cell::default(),
+        };
         rooms.insert(number, Rc::new(tenant));
         number
     }
@@ -104,6 +121,9 @@ impl Hub {
     /// Forgets a room and the ways to it.
     pub(super) fn evict(&self, number: u32) {
         let room = self.rooms.borrow_mut().remove(&number);
+        if let Some(room) = &room {
+            room.count();
+        }
         self.paths.borrow_mut().retain(|_, room| *room != number);
         drop(room); // after the tables are free again: what it drops may look into them
     }
@@ -221,6 +241,11 @@ impl Hub {
             self.evict(number);
             (tenant.ears)(Heard::Failed(panic));
         }
+    }
+
+    /// Brings what rooms count about themselves to the metrics.
+    pub(super) fn count(&self) {
+        self.rooms.borrow().values().for_each(|tenant| tenant.count());
     }
 
     /// A client's TCP connection is gone.

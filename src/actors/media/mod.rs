@@ -5,6 +5,7 @@ mod batch;
 mod hub;
 mod lease;
 mod port;
+mod tally;
 mod tcp;
 
 pub use addresses::addresses;

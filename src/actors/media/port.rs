@@ -27,6 +27,8 @@ use crate::telemetry::metrics::MEDIA_DROPPED;
 const BUFFER: usize = 4 << 20;
 /// Batches that are read before what came is sent on.
 const BATCHES: usize = 4;
+/// How often what rooms count is brought to the metrics.
+const COUNT: Duration = Duration::from_secs(1);
 /// How long to wait when nothing is due.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -64,6 +66,7 @@ impl Actor for Port {
             Ok((sockets, listener)) => {
                 let sockets = Rc::new(sockets);
                 hub.set_sockets(Some(Rc::clone(&sockets)));
+                ctx.run_interval(COUNT, |_, _| Hub::here().count());
                 ctx.spawn(pump(hub, Rc::clone(&sockets)).into_actor(self));
                 ctx.spawn(
                     async move { sockets.connections.serve(listener).await }.into_actor(self),

@@ -1,6 +1,7 @@
 //! The way to everybody who is here.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use base::ids::{ConversationId, DeviceId, SessionId, UserId};
 
@@ -58,6 +59,12 @@ impl Switchboard {
             dropped("session-full");
         }
         true
+    }
+
+    /// Whether a session has a socket.
+    pub fn is_attached(&self, user: UserId, session: SessionId) -> bool {
+        let entry = self.registry.one(user, session);
+        entry.is_some_and(|entry| entry.attached.load(Ordering::Acquire))
     }
 
     /// Tells every session to look into the database, since news may have been lost.

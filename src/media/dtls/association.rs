@@ -14,7 +14,7 @@ use crate::srtp::{KEY, Profile, Session};
 /// rtc-dtls files associations by address; a client has one, whichever path ICE takes. Under one
 /// constant address a change of path does no harm, not even in the middle of a handshake.
 const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
-/// A ClientHello with a post-quantum key share has about 1,500 bytes.
+/// A `ClientHello` with a post-quantum key share has about 1,500 bytes.
 const LONGEST_HELLO: usize = 8192;
 /// What a client may send for its handshake, repetitions included; a normal one takes about ten.
 /// rtc-dtls joins fragments in cubic time, keeps empty ones and records of the next epoch without
@@ -42,7 +42,7 @@ pub(crate) struct Association {
     identity: Arc<Identity>,
     endpoint: Endpoint,
     configuration: usize,
-    /// Datagrams of the ClientHello, to be read again with the next configuration.
+    /// Datagrams of the `ClientHello`, to be read again with the next configuration.
     hello: Vec<Vec<u8>>,
     /// What was sent last, and when it is to be sent again.
     flight: Vec<Vec<u8>>,

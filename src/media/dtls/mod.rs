@@ -9,6 +9,3 @@ pub use identity::{Identity, IdentityError};
 
 /// How long a handshake may take.
 const HANDSHAKE: std::time::Duration = std::time::Duration::from_secs(15);
-
-#[cfg(test)]
-mod tests;

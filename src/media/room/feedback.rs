@@ -39,6 +39,22 @@ impl Room {
             (rtcp::PAYLOAD, rtcp::FULL_INTRA) => {
                 part.intra().for_each(|ssrc| self.key_frame_for(now, place, ssrc));
             }
+            (rtcp::PAYLOAD, rtcp::APPLICATION) => {
+                let member = self.members.get_mut(place);
+                if let Some((rate, member)) = part.maximum_bitrate().zip(member)
+                    && member.congestion.told(now, rate)
+                {
+                    self.adapt(now, place);
+                }
+            }
+            (rtcp::TRANSPORT, rtcp::TRANSPORT_WIDE) => {
+                let body = part.body.get(8..).unwrap_or_default();
+                if let Some(member) = self.members.get_mut(place)
+                    && member.congestion.feedback(now, body)
+                {
+                    self.adapt(now, place);
+                }
+            }
             _ => {}
         }
     }
@@ -59,11 +75,23 @@ impl Room {
         stream.reception.sender_report(now, report.ntp);
         let clocks = Report { ntp: report.ntp, timestamp: report.timestamp };
         stream.report = Some((clocks, now));
+        // With it the timestamps of another layer will fit exactly.
+        let source = stream.source;
+        for (_, member) in self.members.iter_mut() {
+            if let Some(line) = member.route(bound.track)
+                && let Some(to) = member.sending(line)
+            {
+                to.subscription.rewriter.reported(source, clocks);
+            }
+        }
     }
 
     fn blocks(&mut self, now: Instant, place: usize, part: &Part<'_>) {
         let Some(member) = self.members.get_mut(place) else { return };
-        part.blocks().for_each(|block| member.told(now, &block));
+        let short = part.blocks().filter(|block| member.told(now, block)).count() > 0; // asks all
+        if short {
+            self.adapt(now, place);
+        }
     }
 
     /// A subscriber cannot go on without a key frame.
@@ -84,15 +112,20 @@ impl Room {
 }
 
 impl Member {
-    /// A subscriber's report about a stream of ours.
-    fn told(&mut self, now: Instant, block: &Block) {
+    /// A subscriber's report about a stream of ours. True if there is clearly less room than before.
+    fn told(&mut self, now: Instant, block: &Block) -> bool {
         let found = self.subscriptions().find(|sub| sub.sending.ssrc == block.ssrc);
-        let Some(subscription) = found else { return };
+        let Some(subscription) = found else { return false };
+        let loss = f32::from(block.fraction_lost) / 256.0;
+        let rate = f64::from(subscription.format.codec.clock_rate());
+        subscription.suffers = (loss, Duration::from_secs_f64(f64::from(block.jitter) / rate));
+        let video = subscription.is_video();
         let reported = subscription.reported.filter(|(word, _)| *word == block.last_report);
         if let Some((_, sent)) = reported {
             let held = Duration::from_secs_f64(f64::from(block.delay) / 65_536.0);
             let elapsed = now.saturating_duration_since(sent);
             self.round_trip = Some(elapsed.saturating_sub(held));
         }
+        video && self.congestion.lost(now, loss)
     }
 }

@@ -1,10 +1,14 @@
 //! A room: everybody's transports, what is published and what is received, as one value.
 
+mod adapt;
 mod deliver;
 mod feedback;
+mod forward;
 mod negotiate;
 mod plan;
+mod probe;
 mod publish;
+mod quality;
 mod receive;
 mod repair;
 mod report;
@@ -22,6 +26,7 @@ use crate::rtcp::Compound;
 use crate::settings::Settings;
 use crate::signal::{Candidate, Event, Kind, Limit, Participant, TrackId, TrackInfo};
 use crate::slots::Slots;
+use crate::speaker::Speakers;
 use crate::track::Track;
 
 /// What a thread that serves many rooms must know about addresses.
@@ -59,8 +64,14 @@ pub struct Room {
     next_track: u32,
     next_source: u32,
     next_ssrc: u32,
+    /// Who speaks, and when that is looked at next.
+    speakers: Speakers,
+    listen: Option<Instant>,
+    /// Tracks of which a layer began to be sent: subscribers may want it instead of another.
+    stirred: Vec<usize>,
     pending: Vec<Pending>,
-    /// The member with whom an interrupted fan-out goes on.
+    /// How many of them the fan-out that is under way concerns, and with which member it goes on.
+    batch: usize,
     cursor: usize,
     /// Datagrams that are not forwarded media.
     control: Outbound,
@@ -94,7 +105,11 @@ impl Room {
             tracks: Slots::default(),
             next_track: 1,
             next_source: 1,
+            speakers: Speakers::default(),
+            listen: None,
+            stirred: Vec::new(),
             pending: Vec::new(),
+            batch: 0,
             cursor: 0,
             control: Outbound::default(),
             compound: Compound::default(),
@@ -108,7 +123,7 @@ impl Room {
     /// Somebody takes part; who is there already stays as it is.
     pub fn join(&mut self, now: Instant, participant: Participant) {
         if !self.places.contains_key(&participant) {
-            let place = self.members.insert(Member::new(now, participant));
+            let place = self.members.insert(Member::new(now, participant, &self.settings));
             self.places.insert(participant, place);
         }
     }
@@ -122,6 +137,8 @@ impl Room {
             self.unpublish(track);
         }
         self.members.remove(place);
+        self.speakers.leave(participant);
+        self.choose_heard(now);
     }
 
     /// Mutes or unmutes what a participant publishes of this kind: none of it reaches anybody while
@@ -130,6 +147,13 @@ impl Room {
         let Some(member) = self.member_mut(participant) else { return };
         member.mute(kind, muted);
         member.wake_by(now);
+        let own = self.tracks.iter_mut().filter(|(_, track)| track.owner == participant);
+        for (_, track) in own.filter(|(_, track)| track.kind == kind) {
+            track.hide(muted, track.unheard);
+        }
+        if kind == Kind::Audio && muted {
+            self.speakers.leave(participant);
+        }
         self.wake = self.wake.min(now);
     }
 
@@ -213,12 +237,23 @@ impl Room {
             member.limits.remove(&track.id);
             member.index();
         }
-        if let Some(owner) = self.members.get_mut(track.member) {
-            if let Some(connection) = &mut owner.connection {
-                connection.sources.unbind(place);
-            }
+        let owner = self.members.get_mut(track.member);
+        if let Some(connection) = owner.and_then(|owner| owner.connection.as_mut()) {
+            connection.sources.unbind(place);
         }
-        self.pending.retain(|pending| pending.track != place);
+        for pending in self.pending.iter_mut().filter(|pending| pending.track == place) {
+            pending.track = usize::MAX; // the place may be used again before it is forwarded
+        }
         self.events.push_back(Event::Unpublished(track.id, track.owner));
+    }
+
+    /// How many things of all kinds are kept: nothing, when nobody is there.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> usize {
+        let speakers = self.speakers.loudest(usize::MAX).count();
+        let queued = self.events.len() + self.routes.len() + self.pending.len();
+        let queued = queued + self.stirred.len();
+        let people = self.members.end() + self.places.len() + self.paths.len();
+        people + self.tracks.end() + speakers + queued
     }
 }

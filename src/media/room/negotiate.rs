@@ -4,17 +4,29 @@ use std::time::Instant;
 
 use super::plan::Plan;
 use super::{Room, Route};
+use crate::congestion::Congestion;
 use crate::connection::Connection;
 use crate::ice::Credentials;
 use crate::member::Line;
 use crate::sdp::{Answer, Format, Reply, Section, Sending, Session};
-use crate::signal::{Event, Offer, OfferError, Participant, Source, TrackId};
+use crate::signal::{Event, Kind, Offer, OfferError, Participant, Source, TrackId};
+use crate::speaker::SilenceGate;
 use crate::stream::Stream;
 use crate::subscription::Subscription;
 use crate::track::{self, Track};
 
 /// Entries of the history of sound, which is hardly ever sent again.
 const SOUND: usize = 64;
+
+/// An offer that is being answered.
+#[derive(Clone, Copy)]
+struct Call {
+    now: Instant,
+    /// Where the member is.
+    place: usize,
+    /// The client begins anew.
+    anew: bool,
+}
 
 impl Room {
     /// Answers an offer of a participant. Sections keep their tracks as long as they publish the same
@@ -33,8 +45,9 @@ impl Room {
         let plans = self.plan(offer, &session)?;
         let anew = self.transport(now, place, &session)?;
         self.reuse_lines(place, &session, anew);
+        let call = Call { now, place, anew };
         for (at, (section, plan)) in session.sections.iter().zip(&plans).enumerate() {
-            self.publish(place, at, section, plan, anew);
+            self.publish(call, at, section, plan);
         }
         for (at, (section, plan)) in session.sections.iter().zip(&plans).enumerate() {
             self.subscribe(place, at, section, plan);
@@ -45,6 +58,7 @@ impl Room {
             member.offered = Some(now);
             member.wake_by(now);
         }
+        self.choose_heard(now);
         self.adapt(now, place);
         Ok(answer)
     }
@@ -73,6 +87,7 @@ impl Room {
             connection.former = Some(std::mem::replace(&mut connection.local, credentials));
             return Ok(false);
         }
+        member.congestion = Congestion::new(now, &self.settings);
         let fresh = Connection::new(now, credentials, self.identity.clone(), session);
         if let Some(old) = member.connection.replace(fresh) {
             for path in old.paths() {
@@ -113,7 +128,8 @@ impl Room {
     }
 
     /// Publishes, keeps or ends what one section publishes.
-    fn publish(&mut self, place: usize, at: usize, section: &Section, plan: &Plan, anew: bool) {
+    fn publish(&mut self, call: Call, at: usize, section: &Section, plan: &Plan) {
+        let place = call.place;
         let Some(member) = self.members.get(place) else { return };
         let current = member.lines.get(at).and_then(|line| line.publishes);
         let wanted = plan.publish.and_then(|source| Some((source, section.preferred()?)));
@@ -126,7 +142,7 @@ impl Room {
         });
         if kept {
             if let (Some(track), Some((_, format))) = (current, wanted) {
-                self.republish(track, section, format, anew);
+                self.republish(call, track, section, format);
             }
             return;
         }
@@ -134,7 +150,7 @@ impl Room {
             self.unpublish(track);
         }
         let published =
-            wanted.map(|(source, format)| self.add_track(place, section, source, format, &layers));
+            wanted.map(|(source, format)| self.add_track(call, section, source, format, &layers));
         if let Some(line) = self.members.get_mut(place).and_then(|member| member.lines.get_mut(at))
         {
             line.publishes = published;
@@ -143,30 +159,39 @@ impl Room {
 
     fn add_track(
         &mut self,
-        place: usize,
+        call: Call,
         section: &Section,
         source: Source,
         format: &Format,
         layers: &[String],
     ) -> usize {
+        let place = call.place;
         let owner = self.members.get(place).map_or(Participant(0), |member| member.participant);
         let rids: Vec<Option<String>> =
             if layers.is_empty() { vec![None] } else { layers.iter().cloned().map(Some).collect() };
-        let streams = rids.into_iter().map(|rid| self.stream(rid, format)).collect();
+        let streams = rids.into_iter().map(|rid| self.stream(call.now, rid, format)).collect();
+        let kind = section.kind.unwrap_or(Kind::Audio);
+        let muted = self.members.get(place).is_some_and(|member| member.is_muted(kind));
+        // A client sends everything until it is told that nobody watches.
+        let count = layers.len().max(1);
+        let wanted = (0..count).map(|at| track::layer(at, count)).collect();
         let track = Track {
             id: TrackId(self.next_track),
             owner,
             member: place,
             mid: section.mid.clone(),
             source,
-            kind: section.kind.unwrap_or(crate::signal::Kind::Audio),
+            kind,
             format: format.clone(),
             redundant: section.redundant().cloned(),
             ids: section.ids,
             streams,
-            wanted: Vec::new(),
+            wanted,
             unwanted_since: None,
+            muted,
             unheard: false,
+            forwarded: None,
+            silence: SilenceGate::default(),
             unseen: true,
         };
         self.next_track += 1;
@@ -176,22 +201,24 @@ impl Room {
         at
     }
 
-    fn stream(&mut self, rid: Option<String>, format: &Format) -> Stream {
+    fn stream(&mut self, now: Instant, rid: Option<String>, format: &Format) -> Stream {
         let clock = format.codec.clock_rate();
         let history = if clock == 48_000 { SOUND } else { self.settings.history };
-        Stream::new(self.source(), rid, clock, history)
+        let mut stream = Stream::new(self.source(), rid, clock, history);
+        stream.asked = Some(now);
+        stream
     }
 
     /// The same track in a later offer; of a client that begins anew with new streams.
-    fn republish(&mut self, at: usize, section: &Section, format: &Format, anew: bool) {
+    fn republish(&mut self, call: Call, at: usize, section: &Section, format: &Format) {
         let Some(track) = self.tracks.get_mut(at) else { return };
         track.mid.clone_from(&section.mid);
         track.format = format.clone();
         track.redundant = section.redundant().cloned();
         track.ids = section.ids;
-        if anew {
+        if call.anew {
             let rids: Vec<_> = track.streams.iter().map(|stream| stream.rid.clone()).collect();
-            let streams = rids.into_iter().map(|rid| self.stream(rid, format)).collect();
+            let streams = rids.into_iter().map(|rid| self.stream(call.now, rid, format)).collect();
             if let Some(track) = self.tracks.get_mut(at) {
                 track.streams = streams;
             }
@@ -202,10 +229,10 @@ impl Room {
     /// Takes over the SSRCs that an offer announces.
     fn announce(&mut self, at: usize, section: &Section) {
         let Some(track) = self.tracks.get_mut(at) else { return };
-        if let ([only], Some(ssrc)) = (&mut track.streams[..], section.ssrc) {
-            if only.ssrc.is_none() {
-                (only.ssrc, only.repair_ssrc) = (Some(ssrc), section.repair_ssrc);
-            }
+        if let ([only], Some(ssrc)) = (&mut track.streams[..], section.ssrc)
+            && only.ssrc.is_none()
+        {
+            (only.ssrc, only.repair_ssrc) = (Some(ssrc), section.repair_ssrc);
         }
     }
 

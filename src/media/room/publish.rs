@@ -1,18 +1,21 @@
 //! What a publisher's packets go through: which track they are of, what is missing, the history.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Pending, Room};
 use crate::codec::{Codec, begins_key_frame};
 use crate::connection::{LONGEST, Opened};
 use crate::rtp::Packet;
-use crate::signal::Kind;
+use crate::signal::{Kind, Source};
 use crate::sources::Bound;
 use crate::srtp::{self, OVERHEAD};
 use crate::track::Track;
 
 /// What a forwarded packet may have before its payload: header, extensions, original sequence number.
 const HEADERS: usize = 12 + 48 + 2;
+
+/// A packet of silence is forwarded so often, as an encoder without sound sends them (RFC 7587 §3.1.3).
+const SILENCE: Duration = Duration::from_millis(400);
 
 impl Room {
     /// An RTP packet of a member.
@@ -30,7 +33,10 @@ impl Room {
         let bound = connection.sources.get_mut(opened.source).and_then(|source| source.bound);
         let bound = bound.or_else(|| self.bind(place, opened.source, &packet));
         match bound {
-            Some(bound) => self.media(now, bound, &opened, &packet),
+            Some(bound) => {
+                self.arrived(now, place, bound.track, &packet);
+                self.media(now, bound, &opened, &packet);
+            }
             None => self.counters.dropped_unbound += 1,
         }
     }
@@ -66,6 +72,20 @@ impl Room {
         Some(bound)
     }
 
+    /// Notes when a packet came that counts for the client's own estimate of its uplink.
+    fn arrived(&mut self, now: Instant, place: usize, track: usize, packet: &Packet<'_>) {
+        let Some(id) = self.tracks.get(track).and_then(|track| track.ids.transport) else { return };
+        let value = packet.extensions().find(|(known, _)| *known == id).map(|(_, value)| value);
+        let Some(&[high, low]) = value else { return };
+        let Some(member) = self.members.get_mut(place) else { return };
+        let arrivals = &mut member.congestion.arrivals;
+        arrivals.received(now, u16::from_be_bytes([high, low]));
+        if let Some(due) = arrivals.next() {
+            member.wake_by(due);
+            self.wake = self.wake.min(due);
+        }
+    }
+
     fn media(&mut self, now: Instant, bound: Bound, opened: &Opened, packet: &Packet<'_>) {
         let Some(track) = self.tracks.get_mut(bound.track) else { return };
         let Some(stream) = track.streams.get_mut(bound.stream) else { return };
@@ -89,14 +109,22 @@ impl Room {
             self.counters.rtx_in += 1;
         } else {
             stream.reception.received(now, index, packet.timestamp());
-            stream.missing.received(now, index);
+            if !stream.missing.received(now, index) {
+                return; // repaired before it came: nothing may be sent twice under one number
+            }
             stream.newest = Some(stream.newest.map_or(index, |newest| newest.max(index)));
         }
         if payload.len() > LONGEST - HEADERS - OVERHEAD {
             self.counters.dropped_malformed += 1;
             return;
         }
+        if track.kind == Kind::Video && !stream.is_active(now) {
+            self.stirred.push(bound.track);
+            self.wake = self.wake.min(now);
+        }
         stream.heard(now, payload.len());
+        let level = packet.extensions().find(|(id, _)| Some(*id) == track.ids.level);
+        let level = level.and_then(|(_, value)| value.first().copied());
         let redundant = track.redundant.as_ref();
         let redundant = redundant.is_some_and(|red| red.payload_type == packet.payload_type());
         let codec = if redundant { Codec::Red } else { track.format.codec };
@@ -105,26 +133,39 @@ impl Room {
             stream.missing.key_frame(index);
             stream.requests.satisfied();
         }
-        let owner = self.members.get_mut(track.member);
-        let unheard = track.unheard || owner.as_ref().is_none_or(|it| it.is_muted(track.kind));
-        if let (Some(due), Some(owner)) = (stream.missing.next(), owner) {
-            if track.kind == Kind::Video {
-                owner.wake_by(due);
-                self.wake = self.wake.min(due);
-            }
+        if track.kind == Kind::Video
+            && let Some(due) = stream.missing.next()
+            && let Some(owner) = self.members.get_mut(track.member)
+        {
+            owner.wake_by(due);
+            self.wake = self.wake.min(due);
         }
-        if unheard {
+        let loudness = level.map(|level| level & 0x7f); // the highest bit is the sender's opinion
+        if let Some(loudness) = loudness.filter(|_| track.source == Source::Microphone)
+            && !track.muted
+        {
+            self.speakers.heard(now, track.owner, loudness);
+            let next = *self.listen.get_or_insert(now);
+            self.wake = self.wake.min(next);
+        }
+        let silent = track.kind == Kind::Audio
+            && self.settings.saves_silence
+            && !track.silence.passes(loudness)
+            && track.forwarded.is_some_and(|last| now < last + SILENCE);
+        if track.muted || track.unheard || silent {
             stream.interrupted = true;
             self.counters.dropped_unheard += 1;
             return;
         }
+        track.forwarded = Some(now);
         if std::mem::take(&mut stream.interrupted) {
             stream.run = stream.run.wrapping_add(1);
+            if track.kind == Kind::Video && !key {
+                stream.requests.want(); // once more: the first one may have got lost
+            }
         }
-        let level = track.ids.level;
-        let level = packet.extensions().find(|(id, _)| Some(*id) == level);
-        let entry = stream.history.put(index, packet, payload);
-        entry.level = level.and_then(|(_, value)| value.first().copied());
+        let Some(entry) = stream.history.put(index, packet, payload) else { return };
+        entry.level = level;
         (entry.key, entry.redundant, entry.run) = (key, redundant, stream.run);
         self.pending.push(Pending { track: bound.track, stream: bound.stream, index });
     }

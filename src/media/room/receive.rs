@@ -65,9 +65,12 @@ impl Room {
             }
         }
         self.control.push(path, &checked.reply);
-        if checked.learned {
-            // An address may come from one client to another: behind a NAT, or after a crash.
-            self.paths.insert(path, place);
+        if !checked.usable {
+            return;
+        }
+        // Whoever proved himself last has the path: an address may pass from one client to another,
+        // and one that was taken wrongly comes back with its owner's next check.
+        if self.paths.insert(path, place).is_none() {
             self.routes.push_back(Route::Learned(path));
         }
         if let Some(path) = checked.forgotten {

@@ -3,12 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::Room;
-use super::deliver::write_header;
-use crate::codec::Codec;
-use crate::connection::{Connection, LONGEST};
+use super::forward::{Form, Moment};
 use crate::rtcp::Part;
-use crate::rtp::Extending;
-use crate::srtp::OVERHEAD;
 
 /// A packet is not sent twice within a round trip, or this if it is longer.
 const LEAST_PAUSE: Duration = Duration::from_millis(20);
@@ -28,44 +24,23 @@ impl Room {
         else {
             return;
         };
-        let Some((connection, subscription, mid)) = member.sending(line) else { return };
-        let Connection { keys: Some(keys), selected: Some(to), .. } = connection else { return };
-        let Some(track) = self.tracks.get(subscription.place) else { return };
-        let repair = subscription.sending.repair_ssrc.zip(subscription.format.repair);
-        let Some((repair_ssrc, payload_type)) = repair else { return };
+        let moment = Moment { now, epoch: self.epoch };
         for sequence in nack.missing().take(MOST) {
             self.counters.nack_in += 1;
-            let entry = subscription.rewriter.origin(sequence).and_then(|(source, index)| {
+            let Some(to) = member.sending(line) else { return };
+            let Some(track) = self.tracks.get(to.subscription.place) else { return };
+            let entry = to.subscription.rewriter.origin(sequence).and_then(|(source, index)| {
                 Some((source, track.of_source(source)?.history.get(index)?))
             });
             let Some((source, entry)) = entry else {
                 self.counters.rtx_missed += 1;
                 continue;
             };
-            if !subscription.may_resend(now, sequence, pause) {
+            if !to.subscription.may_resend(now, sequence, pause) {
                 continue;
             }
-            let place = subscription.rewriter.place(now, source, entry.index, entry.timestamp);
-            let Some(place) = place else { continue };
-            let packet = self.control.space(LONGEST + OVERHEAD);
-            subscription.repair_index += 1;
-            let index = subscription.repair_index;
-            let header = [index as u32, place.timestamp, repair_ssrc];
-            write_header(packet, entry.marker, payload_type, header);
-            let mut extending = Extending::new(packet);
-            extending.add(subscription.ids.mid, mid.as_bytes());
-            let begin = extending.finish();
-            let end = begin + 2 + entry.payload.len();
-            let Some(body) = packet.get_mut(begin..end) else { continue };
-            body[..2].copy_from_slice(&sequence.to_be_bytes());
-            body[2..].copy_from_slice(&entry.payload);
-            if subscription.format.codec == Codec::Vp8
-                && !subscription.munger.patch(source, &mut body[2..])
-            {
-                continue;
-            }
-            if let Some(length) = keys.outgoing.seal_rtp(packet, begin, end, index) {
-                self.control.commit(*to, length);
+            let form = Form::Again(entry, sequence);
+            if moment.send(to, source, &form, &mut self.control).is_some() {
                 self.counters.rtx_out += 1;
             }
         }

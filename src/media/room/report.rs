@@ -20,7 +20,7 @@ impl Room {
         let Self { members, tracks, compound, control, next_ssrc, settings, .. } = self;
         let Some(member) = members.get_mut(place) else { return };
         let Some(connection) = &mut member.connection else { return };
-        if connection.keys.is_none() || connection.selected.is_none() {
+        if !connection.flows() {
             return;
         }
         let ours = *next_ssrc & 1; // one stands for the room: it receives, and sends nothing itself
@@ -55,6 +55,22 @@ impl Room {
         }
     }
 
+    /// Tells a publisher when its packets came, from which it learns what its uplink carries.
+    pub(super) fn tell_arrivals(&mut self, now: Instant, place: usize) {
+        let Self { members, tracks, compound, control, next_ssrc, .. } = self;
+        let Some(member) = members.get_mut(place) else { return };
+        if member.congestion.arrivals.next().is_none_or(|due| due > now) {
+            return;
+        }
+        let mut published = member.lines.iter().filter_map(|line| tracks.get(line.publishes?));
+        let media = published.find_map(|track| track.streams.iter().find_map(|it| it.ssrc));
+        let Some(connection) = &mut member.connection else { return };
+        member.congestion.arrivals.write(*next_ssrc & 1, media.unwrap_or(0), compound.begin());
+        for packet in compound.packets() {
+            connection.send_rtcp(packet, control);
+        }
+    }
+
     /// Sends what a publisher is asked for: missing packets and key frames.
     pub(super) fn requests(&mut self, now: Instant, place: usize) {
         let Self { members, tracks, compound, control, next_ssrc, settings, counters, .. } = self;
@@ -79,8 +95,8 @@ impl Room {
                     counters.nack_out += missing.len() as u64;
                     compound.nack(ours, ssrc, &missing);
                 }
-                let flows = connection.selected.is_some() && connection.keys.is_some();
-                if flows && stream.requests.due(now, settings.key_frame_pause) {
+                let pause = stream.pause(now, settings.key_frame_pause);
+                if connection.flows() && stream.requests.due(now, pause) {
                     counters.pli_out += 1;
                     compound.picture_loss(ours, ssrc);
                 }
@@ -107,6 +123,7 @@ fn flush_if_full(
 fn block(now: Instant, stream: &mut Stream) -> Option<Block> {
     let ssrc = stream.ssrc?;
     let report = stream.reception.report(now)?;
+    stream.lost = f32::from(report.fraction_lost) / 256.0;
     Some(Block {
         ssrc,
         fraction_lost: report.fraction_lost,

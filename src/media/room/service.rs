@@ -3,10 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::{Room, report};
-use crate::signal::{Gone, Limit};
+use crate::signal::{Event, Gone, Kind};
 
 /// A subscriber that waits for a key frame asks for it so often.
 const INSIST: Duration = Duration::from_millis(300);
+/// How often it is decided who speaks.
+const LISTEN: Duration = Duration::from_millis(100);
 /// The shortest sleep.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -16,17 +18,45 @@ impl Room {
         if now < self.wake {
             return;
         }
-        let mut next = now + report::INTERVAL;
+        self.listen(now);
+        self.stir(now);
         for place in 0..self.members.end() {
             let due = self.members.get(place).map(|member| member.wake);
             if due.is_some_and(|due| due <= now) {
                 self.serve(now, place);
             }
-            if let Some(member) = self.members.get(place) {
-                next = next.min(member.wake);
+        }
+        // Members wake each other, so this is known only now.
+        let next = self.members.iter().map(|(_, member)| member.wake).chain(self.listen).min();
+        self.wake = next.unwrap_or(now + report::INTERVAL).max(now + TICK);
+    }
+
+    /// Chooses anew for those who receive a track of which a layer began to be sent.
+    fn stir(&mut self, now: Instant) {
+        if self.stirred.is_empty() {
+            return;
+        }
+        for place in 0..self.members.end() {
+            let member = self.members.get(place);
+            let concerned = |track: &usize| member.is_some_and(|it| it.route(*track).is_some());
+            if self.stirred.iter().any(concerned) {
+                self.adapt(now, place);
             }
         }
-        self.wake = next.max(now + TICK);
+        self.stirred.clear();
+    }
+
+    /// Looks who speaks; as long as anybody makes a sound.
+    fn listen(&mut self, now: Instant) {
+        if self.listen.is_none_or(|at| at > now) {
+            return;
+        }
+        if let Some(speakers) = self.speakers.tick(now) {
+            self.events.push_back(Event::Speakers(speakers.to_vec()));
+        }
+        self.choose_heard(now);
+        let voices = self.speakers.loudest(1).next().is_some();
+        self.listen = voices.then_some(now + LISTEN);
     }
 
     fn serve(&mut self, now: Instant, place: usize) {
@@ -36,13 +66,18 @@ impl Room {
         if due {
             member.report = now + report::INTERVAL;
         }
-        self.insist(now, place);
-        self.requests(now, place);
         if due {
             self.adapt(now, place);
             self.reports(now, place);
+            self.review_published(now, place);
         }
+        self.insist(now, place);
+        self.requests(now, place);
+        self.tell_arrivals(now, place);
+        self.tell_quality(now, place);
+        let probing = self.probe(now, place);
         let next = self.next_service(now, place);
+        let next = probing.map_or(next, |probing| probing.min(next));
         if let Some(member) = self.members.get_mut(place) {
             member.wake = next;
         }
@@ -95,6 +130,17 @@ impl Room {
         }
     }
 
+    fn review_published(&mut self, now: Instant, place: usize) {
+        let Some(member) = self.members.get(place) else { return };
+        let published: Vec<usize> = member.lines.iter().filter_map(|it| it.publishes).collect();
+        for place in published {
+            if let Some(track) = self.tracks.get_mut(place) {
+                track.find_refused(now);
+            }
+            self.review(now, place);
+        }
+    }
+
     /// When a member is to be looked after again.
     fn next_service(&mut self, now: Instant, place: usize) -> Instant {
         let Some(member) = self.members.get_mut(place) else { return now + report::INTERVAL };
@@ -108,36 +154,19 @@ impl Room {
                 next = next.min(connection.next_expiry(self.settings.consent));
             }
         }
+        next = member.congestion.arrivals.next().into_iter().fold(next, Instant::min);
+        if member.connection.as_ref().is_none_or(|connection| !connection.flows()) {
+            return next.max(now + TICK);
+        }
         for track in member.lines.iter().filter_map(|line| line.publishes) {
-            let Some(track) = self.tracks.get(track) else { continue };
+            let track = self.tracks.get(track).filter(|track| track.kind == Kind::Video);
+            let Some(track) = track else { continue };
             for stream in &track.streams {
-                let pause = self.settings.key_frame_pause;
+                let pause = stream.pause(now, self.settings.key_frame_pause);
                 let due = [stream.missing.next(), stream.requests.next(pause)];
                 next = due.into_iter().flatten().fold(next, Instant::min);
             }
         }
         next.max(now + TICK)
-    }
-
-    /// Chooses which stream of each track a member receives.
-    pub(super) fn adapt(&mut self, now: Instant, place: usize) {
-        let Some(member) = self.members.get_mut(place) else { return };
-        for subscription in member.subscriptions() {
-            let Some(track) = self.tracks.get(subscription.place) else { continue };
-            let target = match subscription.limit {
-                Limit::Off => None,
-                Limit::Most(most) => {
-                    let allowed = || {
-                        let all = track.streams.iter().enumerate();
-                        all.filter(|(at, _)| track.layer(*at) <= most || *at == 0)
-                    };
-                    let active = allowed().filter(|(_, stream)| stream.is_active(now)).last();
-                    active.or_else(|| allowed().last()).map(|(at, _)| at)
-                }
-            };
-            subscription.aim(target);
-        }
-        member.wake_by(now);
-        self.wake = self.wake.min(now);
     }
 }

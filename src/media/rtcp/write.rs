@@ -73,9 +73,22 @@ impl Compound {
         self.bytes.clear();
     }
 
-    /// Adds a packet as it is.
-    pub(crate) fn raw(&mut self, packet: &[u8]) {
-        self.bytes.extend_from_slice(packet);
+    /// Begins anew, with packets that somebody else writes.
+    pub(crate) fn begin(&mut self) -> &mut Vec<u8> {
+        self.bytes.clear();
+        &mut self.bytes
+    }
+
+    /// What was written, packet for packet.
+    pub(crate) fn packets(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &self.bytes[..];
+        std::iter::from_fn(move || {
+            let header = rest.get(..4)?;
+            let length = 4 + 4 * usize::from(u16::from_be_bytes([header[2], header[3]]));
+            let (packet, behind) = rest.split_at_checked(length)?;
+            rest = behind;
+            Some(packet)
+        })
     }
 
     /// Adds a sender report without blocks, with counts of packets and of bytes of payload.

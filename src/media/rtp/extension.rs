@@ -68,14 +68,16 @@ impl<'a> Extending<'a> {
         Self { packet, at: FIXED_HEADER + 4 }
     }
 
-    /// Adds an element; leaves it out if it does not fit the form.
-    pub(crate) fn add(&mut self, id: Option<u8>, value: &[u8]) {
-        let (Some(id @ 1..=14), 1..=16) = (id, value.len()) else { return };
-        let end = self.at + 1 + value.len();
-        let Some(place) = self.packet.get_mut(self.at..end) else { return };
+    /// Adds an element; leaves it out if it does not fit the form. Gives where its value is.
+    pub(crate) fn add(&mut self, id: Option<u8>, value: &[u8]) -> Option<usize> {
+        let (Some(id @ 1..=14), 1..=16) = (id, value.len()) else { return None };
+        let begin = self.at + 1;
+        let end = begin + value.len();
+        let place = self.packet.get_mut(self.at..end)?;
         place[0] = id << 4 | (value.len() as u8 - 1);
         place[1..].copy_from_slice(value);
         self.at = end;
+        Some(begin)
     }
 
     /// Pads, writes the length and marks the header as extended. Gives where the payload begins.
@@ -133,7 +135,9 @@ mod tests {
             let mut packet = vec![0; 200];
             packet[0] = 0x80;
             let mut extending = Extending::new(&mut packet);
-            values.iter().for_each(|(id, value)| extending.add(Some(*id), value));
+            for (id, value) in &values {
+                prop_assert!(extending.add(Some(*id), value).is_some());
+            }
             let end = extending.finish();
             packet.truncate(end);
             prop_assert_eq!(elements(&packet), values);

@@ -71,14 +71,13 @@ impl Answer<'_> {
             if reply.formats.is_empty() {
                 reject(&mut text, section);
             } else {
-                let first = mids.first() == Some(&section.mid.as_str());
-                self.section(&mut text, section, reply, first);
+                self.section(&mut text, section, reply);
             }
         }
         text
     }
 
-    fn section(&self, text: &mut String, section: &Section, reply: &Reply<'_>, first: bool) {
+    fn section(&self, text: &mut String, section: &Section, reply: &Reply<'_>) {
         let _ = write!(text, "m={} 9 {}", section.media, section.protocol);
         for format in &reply.formats {
             let _ = write!(text, " {}", format.payload_type);
@@ -102,8 +101,8 @@ impl Answer<'_> {
         if section.reduced {
             text.push_str("a=rtcp-rsize\r\n");
         }
-        for (id, uri) in section.ids.lines() {
-            let _ = write!(text, "a=extmap:{id} {uri}\r\n");
+        for (id, direction, uri) in section.ids.lines() {
+            let _ = write!(text, "a=extmap:{id}{direction} {uri}\r\n");
         }
         reply.formats.iter().for_each(|format| describe(text, format, reply.saves_silence));
         if let Some(sending) = reply.sending {
@@ -115,12 +114,11 @@ impl Answer<'_> {
             }
             let _ = write!(text, "a=simulcast:recv {}\r\n", reply.layers.join(";"));
         }
-        if first {
-            self.candidates(text);
-        }
+        self.candidates(text);
     }
 
-    /// The sections of a bundle share them, so they are written once (RFC 9143 §7.3).
+    /// The sections of a bundle share them, and once would do (RFC 9143 §7.3), but aiortc takes those of
+    /// the last section that shares a transport.
     fn candidates(&self, text: &mut String) {
         for (number, candidate) in (0u32..).zip(self.candidates) {
             let (transport, preference, kind) = match candidate.transport {

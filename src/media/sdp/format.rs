@@ -119,6 +119,15 @@ pub(crate) struct HeaderIds {
     pub(crate) time: Option<u8>,
     /// Counts the packets of a transport (draft-holmer-rmcat-transport-wide-cc-extensions-01).
     pub(crate) transport: Option<u8>,
+    /// Which of these, in their order, the client only sends, or only receives (RFC 8285 §5).
+    only: [Option<Only>; 6],
+}
+
+/// The direction of a header extension, as the client sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Only {
+    Sent,
+    Received,
 }
 
 const URIS: [&str; 6] = [
@@ -135,17 +144,32 @@ impl HeaderIds {
     pub(crate) fn learn(&mut self, value: &str) {
         let mut words = value.split_ascii_whitespace();
         let (Some(id), Some(uri)) = (words.next(), words.next()) else { return };
-        let Ok(id @ 1..=14) = id.split('/').next().unwrap_or(id).parse() else { return };
-        let places = self.places();
-        if let Some((_, place)) = URIS.iter().zip(places).find(|(known, _)| **known == uri) {
-            *place = Some(id);
+        let (id, direction) = id.split_once('/').unwrap_or((id, ""));
+        let Ok(id @ 1..=14) = id.parse() else { return };
+        let only = match direction {
+            "sendonly" => Some(Only::Sent),
+            "recvonly" => Some(Only::Received),
+            "inactive" => return,
+            _ => None,
+        };
+        if let Some(at) = URIS.iter().position(|known| *known == uri) {
+            self.only[at] = only;
+            *self.places()[at] = Some(id);
         }
     }
 
-    /// What is agreed on, as `a=extmap` writes it.
-    pub(crate) fn lines(mut self) -> impl Iterator<Item = (u8, &'static str)> {
+    /// What is agreed on, as the answer's `a=extmap` writes it: identifier with direction, and name.
+    pub(crate) fn lines(mut self) -> impl Iterator<Item = (u8, &'static str, &'static str)> {
+        let only = self.only;
         let ids = self.places().map(|place| *place);
-        URIS.into_iter().zip(ids).filter_map(|(uri, id)| Some((id?, uri)))
+        URIS.into_iter().zip(ids).zip(only).filter_map(|((uri, id), only)| {
+            let direction = match only {
+                Some(Only::Sent) => "/recvonly",
+                Some(Only::Received) => "/sendonly",
+                None => "",
+            };
+            Some((id?, direction, uri))
+        })
     }
 
     fn places(&mut self) -> [&mut Option<u8>; 6] {

@@ -85,12 +85,14 @@ impl Session {
             find(&description.attributes, key)
                 .or_else(|| media.find_map(|media| find(&media.attributes, key)))
         };
-        let (hash, fingerprint) = any("fingerprint")
-            .and_then(|value| value.split_once(' '))
-            .ok_or(unusable("no fingerprint"))?;
-        if !hash.eq_ignore_ascii_case("sha-256") {
-            return Err(unusable("a fingerprint that is not SHA-256"));
-        }
+        // Clients may offer several hashes of one certificate (RFC 8122 §5.1).
+        let all = description.media_descriptions.iter().flat_map(|media| &media.attributes);
+        let fingerprint = description.attributes.iter().chain(all).find_map(|attribute| {
+            let value = attribute.value.as_deref().filter(|_| attribute.key == "fingerprint")?;
+            let (hash, fingerprint) = value.trim().split_once(' ')?;
+            hash.eq_ignore_ascii_case("sha-256").then_some(fingerprint)
+        });
+        let fingerprint = fingerprint.ok_or(unusable("no SHA-256 fingerprint"))?;
         if any("setup") == Some("passive") {
             return Err(unusable("the client must take the client's role in DTLS"));
         }

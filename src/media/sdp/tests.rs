@@ -1,1 +1,183 @@
 //! The meaning of real offers, and answers that browsers take.
+
+use super::*;
+use crate::Transport;
+use crate::codec::Codec;
+use crate::ice::Credentials;
+use crate::signal::{Candidate, Kind, OfferError};
+
+const SIMULCAST: &str = include_str!("../tests/offers/chromium-simulcast.sdp");
+const BOTH_WAYS: &str = include_str!("../tests/offers/chromium-sendrecv.sdp");
+const FIREFOX: &str = include_str!("../tests/offers/like-firefox.sdp");
+const AIORTC: &str = include_str!("../tests/offers/aiortc-sendrecv.sdp");
+
+fn section(sdp: &str, mid: &str) -> Section {
+    let offer = Session::parse(sdp, 10).unwrap();
+    offer.sections.into_iter().find(|section| section.mid == mid).unwrap()
+}
+
+#[test]
+fn an_offer_of_chromium_is_understood() {
+    let offer = Session::parse(SIMULCAST, 10).unwrap();
+    let kinds: Vec<_> = offer.sections.iter().map(|section| section.kind).collect();
+    let (audio, video) = (Some(Kind::Audio), Some(Kind::Video));
+    assert_eq!(kinds, [audio, video, audio, video, None]);
+    let directions: Vec<_> = offer.sections.iter().map(|it| (it.sends, it.receives)).collect();
+    assert_eq!(directions[..3], [(true, false), (true, false), (false, true)]);
+    assert_eq!((offer.fragment.len(), offer.password.len(), offer.fingerprint.len()), (4, 24, 95));
+
+    let voice = &offer.sections[0];
+    assert_eq!(voice.preferred().unwrap().codec, Codec::Opus);
+    assert_eq!(voice.redundant(), None, "Chromium likes plain Opus better");
+    let ids = voice.ids;
+    assert_eq!((ids.level, ids.time, ids.transport, ids.mid), (Some(1), Some(2), Some(3), Some(4)));
+
+    let picture = &offer.sections[1];
+    assert_eq!(picture.layers, ["l", "m", "h"]);
+    assert_eq!((picture.ids.rid, picture.ids.repaired), (Some(10), Some(11)));
+    let vp8 = picture.preferred().unwrap();
+    assert_eq!((vp8.codec, vp8.payload_type, vp8.repair), (Codec::Vp8, 96, Some(97)));
+    assert_eq!(vp8.feedback.len(), 5);
+    assert_eq!(picture.ssrc, None, "layers have names instead");
+}
+
+#[test]
+fn an_offer_like_that_of_firefox_is_understood() {
+    let offer = Session::parse(FIREFOX, 10).unwrap();
+    assert!(offer.fingerprint.starts_with("1B:4C"), "of the whole session");
+    let kinds: Vec<_> = offer.sections.iter().map(|section| section.kind).collect();
+    assert_eq!(kinds, [Some(Kind::Audio), Some(Kind::Video), Some(Kind::Video)]);
+    let picture = &offer.sections[1];
+    assert_eq!(picture.layers, ["h", "m", "l"]);
+    let preferred = picture.preferred().unwrap();
+    assert_eq!((preferred.payload_type, preferred.repair), (120, Some(124)));
+    let lines: Vec<_> = picture.ids.lines().map(|(id, direction, _)| (id, direction)).collect();
+    assert_eq!(lines, [(3, ""), (8, "/recvonly"), (9, "/recvonly"), (4, ""), (7, "")]);
+}
+
+#[test]
+fn an_offer_of_aiortc_is_understood() {
+    let offer = Session::parse(AIORTC, 10).unwrap();
+    assert_eq!(offer.fingerprint.len(), 95, "the SHA-256 one of three");
+    let (voice, picture) = (&offer.sections[0], &offer.sections[1]);
+    assert_eq!(voice.preferred().unwrap().payload_type, 96);
+    let vp8 = picture.preferred().unwrap();
+    assert_eq!((vp8.payload_type, vp8.repair), (97, Some(98)));
+    assert!(!picture.reduced && picture.ids.transport.is_none());
+    let turned = AIORTC.replace("sha-256", "sha-x").replace("sha-384", "sha-256");
+    assert!(Session::parse(&turned, 10).is_ok(), "whichever comes first");
+}
+
+#[test]
+fn announced_streams_are_found() {
+    let picture = section(BOTH_WAYS, "1");
+    assert!(picture.sends && picture.receives);
+    assert!(picture.ssrc.is_some() && picture.repair_ssrc.is_some());
+    assert_ne!(picture.ssrc, picture.repair_ssrc);
+    let voice = section(BOTH_WAYS, "0");
+    assert!(voice.ssrc.is_some() && voice.repair_ssrc.is_none());
+}
+
+#[test]
+fn formats_fit_by_profile_and_mode_and_not_by_level() {
+    let offered = section(SIMULCAST, "3");
+    let of = |codec, parameters: &str| Format {
+        payload_type: 1,
+        codec,
+        parameters: parameters.to_owned(),
+        repair: None,
+        feedback: Vec::new(),
+    };
+    let found = |format| offered.fitting(&format).map(|format| format.payload_type);
+    let h264 = |parameters| found(of(Codec::H264, parameters));
+    assert_eq!(h264("packetization-mode=1;profile-level-id=42e034"), Some(109));
+    assert_eq!(h264("packetization-mode=1;profile-level-id=42001f"), Some(103));
+    assert_eq!(h264("profile-level-id=42e01f"), Some(115), "mode 0 is the default");
+    assert_eq!(h264("packetization-mode=1;profile-level-id=64001f"), None);
+    assert_eq!(found(of(Codec::Vp9, "profile-id=2")), Some(100));
+    assert_eq!(found(of(Codec::Vp9, "")), Some(98));
+    assert_eq!(found(of(Codec::Av1, "profile=0;level-idx=8")), Some(45));
+    assert_eq!(found(of(Codec::Opus, "")), None);
+}
+
+#[test]
+fn what_is_not_bundled_or_not_multiplexed_is_rejected() {
+    let kind = |sdp: &str, mid| section(sdp, mid).kind;
+    let unbundled = BOTH_WAYS.replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 0");
+    assert_eq!((kind(&unbundled, "0"), kind(&unbundled, "1")), (Some(Kind::Audio), None));
+    let alone = BOTH_WAYS.replace("a=group:BUNDLE 0 1\r\n", "");
+    assert_eq!((kind(&alone, "0"), kind(&alone, "1")), (Some(Kind::Audio), None));
+    let plain = BOTH_WAYS.replace("a=rtcp-mux\r\n", "");
+    assert_eq!(kind(&plain, "0"), None);
+    let stopped = BOTH_WAYS.replace("m=video 9", "m=video 0");
+    assert_eq!(kind(&stopped, "1"), None);
+    let waiting = stopped.replace("a=mid:1", "a=mid:1\r\na=bundle-only");
+    assert_eq!(kind(&waiting, "1"), Some(Kind::Video), "port 0 for want of another port");
+    let insecure = BOTH_WAYS.replace("UDP/TLS/RTP/SAVPF", "RTP/AVP");
+    assert_eq!(kind(&insecure, "0"), None);
+}
+
+#[test]
+fn offers_that_cannot_be_answered_are_refused() {
+    let refused = |sdp: &str| Session::parse(sdp, 10).unwrap_err();
+    let unusable = |sdp: &str| matches!(refused(sdp), OfferError::Unusable(_));
+    assert!(unusable("") && unusable("v=0"));
+    assert!(unusable(&BOTH_WAYS.replace("a=setup:actpass", "a=setup:passive")));
+    assert!(unusable(&BOTH_WAYS.replace("sha-256", "md5")));
+    assert!(unusable(&BOTH_WAYS.replace("a=mid:1", "a=mid:0")));
+    assert!(unusable(&BOTH_WAYS.replace("a=ice-pwd", "a=ice-xyz")));
+    assert_eq!(Session::parse(SIMULCAST, 4).unwrap_err(), OfferError::TooMuch);
+    assert_eq!(refused(&" ".repeat(2_000_000)), OfferError::TooMuch);
+}
+
+#[test]
+fn an_answer_repeats_what_is_agreed_on_and_names_what_is_sent() {
+    let offer = Session::parse(SIMULCAST, 10).unwrap();
+    let credentials = Credentials { fragment: "uuuu".into(), password: "pppp".into() };
+    let candidates = [
+        Candidate { transport: Transport::Udp, address: "192.0.2.1:5000".parse().unwrap() },
+        Candidate { transport: Transport::Tcp, address: "[2001:db8::1]:5000".parse().unwrap() },
+    ];
+    let answer = Answer {
+        version: 3,
+        id: 9,
+        credentials: &credentials,
+        fingerprint: "AA:BB",
+        candidates: &candidates,
+    };
+    let formats = |at: usize| offer.sections[at].preferred().into_iter().collect::<Vec<_>>();
+    let sending = Sending { ssrc: 11, repair_ssrc: Some(12), owner: 4, track: 5 };
+    let replies = [
+        Reply { formats: formats(0), receives: true, saves_silence: true, ..Reply::default() },
+        Reply {
+            formats: formats(1),
+            receives: true,
+            layers: &offer.sections[1].layers,
+            ..Reply::default()
+        },
+        Reply { formats: formats(2), ..Reply::default() },
+        Reply { formats: formats(3), sending: Some(sending), ..Reply::default() },
+        Reply::default(),
+    ];
+    let text = answer.write(&offer, &replies);
+
+    let has = |line: &str| assert!(text.lines().any(|it| it == line), "{line}\n{text}");
+    has("a=ice-lite");
+    has("a=group:BUNDLE 0 1 2 3");
+    has("a=fmtp:111 minptime=10;useinbandfec=1;usedtx=1");
+    has("m=video 9 UDP/TLS/RTP/SAVPF 96 97");
+    has("a=simulcast:recv l;m;h");
+    has("a=rid:m recv");
+    has("a=extmap:11 urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id");
+    has("a=setup:passive");
+    has("a=msid:4 5");
+    has("a=ssrc-group:FID 11 12");
+    has("m=application 0 UDP/DTLS/SCTP webrtc-datachannel");
+    has("a=candidate:0 1 udp 2130706431 192.0.2.1 5000 typ host");
+    has("a=candidate:1 1 tcp 2124414719 2001:db8::1 5000 typ host tcptype passive");
+    let count = |line: &str| text.lines().filter(|it| *it == line).count();
+    assert_eq!((count("a=end-of-candidates"), count("a=inactive")), (1, 2));
+    let mut cursor = std::io::Cursor::new(text.as_bytes());
+    let read = rtc_sdp::description::session::SessionDescription::unmarshal(&mut cursor);
+    assert_eq!(read.unwrap().media_descriptions.len(), 5);
+}

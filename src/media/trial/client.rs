@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 use super::{Line, text};
 use crate::dtls::fingerprint;
 use crate::rtcp::{self, Compound};
-use crate::rtp::{Extending, Packet};
+use crate::rtp::Packet;
 use crate::srtp::{OVERHEAD, Profile, Session, Window};
+use crate::twcc::Arrivals;
 use crate::{Kind, Offer, Participant, Path, Transport};
 
 const SERVER: &str = "127.0.0.1:9";
@@ -64,25 +65,24 @@ pub(crate) struct Received {
     pub(crate) payload_type: u8,
     pub(crate) mid: String,
     pub(crate) level: Option<u8>,
-    pub(crate) transport: Option<u16>,
     pub(crate) payload: Vec<u8>,
     pub(crate) path: Path,
     pub(crate) at: Instant,
 }
 
 /// A stream that is sent.
-struct Sending {
-    ssrc: u32,
-    repair_ssrc: u32,
-    kind: Kind,
-    mid: String,
-    rid: Option<&'static str>,
-    index: u64,
-    repair_index: u64,
-    timestamp: u32,
-    picture: u16,
-    key_wanted: bool,
-    sent: BTreeMap<u16, Vec<u8>>,
+pub(super) struct Sending {
+    pub(super) ssrc: u32,
+    pub(super) repair_ssrc: u32,
+    pub(super) kind: Kind,
+    pub(super) mid: String,
+    pub(super) rid: Option<&'static str>,
+    pub(super) index: u64,
+    pub(super) repair_index: u64,
+    pub(super) timestamp: u32,
+    pub(super) picture: u16,
+    pub(super) key_wanted: bool,
+    pub(super) sent: BTreeMap<u16, Vec<u8>>,
 }
 
 pub(crate) struct Client {
@@ -105,19 +105,29 @@ pub(crate) struct Client {
     pub(crate) checked: usize,
     pub(crate) keys_asked: usize,
     endpoint: Endpoint,
-    keys: Option<(Session, Session)>,
+    pub(super) keys: Option<(Session, Session)>,
     last_check: Option<Instant>,
     windows: BTreeMap<u32, Window>,
-    sending: Vec<Sending>,
-    queue: Vec<(Path, Vec<u8>)>,
-    transport: u16,
+    pub(super) sending: Vec<Sending>,
+    pub(super) queue: Vec<(Path, Vec<u8>)>,
+    pub(super) transport: u16,
+    /// Tells when packets came.
+    pub(crate) feeds: bool,
+    arrivals: Arrivals,
 }
 
 impl Client {
     pub(crate) fn new(now: Instant, participant: Participant) -> Self {
+        let mut client = Self::unready(now, participant);
+        client.shake_hands(now);
+        client
+    }
+
+    /// One that makes checks, but never shakes hands.
+    pub(crate) fn unready(now: Instant, participant: Participant) -> Self {
         let remote = SocketAddr::from(([203, 0, 113, 1], 1000 + participant.0 as u16));
         let path = Path { transport: Transport::Udp, remote };
-        let mut client = Self {
+        Self {
             participant,
             paths: vec![path],
             path,
@@ -138,9 +148,9 @@ impl Client {
             sending: Vec::new(),
             queue: Vec::new(),
             transport: 0,
-        };
-        client.shake_hands(now);
-        client
+            feeds: true,
+            arrivals: Arrivals::new(now),
+        }
     }
 
     /// Begins a new DTLS association.
@@ -158,7 +168,13 @@ impl Client {
         self.endpoint = Endpoint::new(server, TransportProtocol::UDP, None);
         self.endpoint.connect(now, server, Arc::new(configuration), None).unwrap();
         (self.keys, self.windows) = (None, BTreeMap::new());
+        self.arrivals = Arrivals::new(now);
         self.sending.clear();
+    }
+
+    /// Says goodbye.
+    pub(crate) fn close(&mut self, now: Instant) {
+        self.endpoint.close(now).unwrap();
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -200,7 +216,7 @@ impl Client {
                         rid,
                         index: 65_530, // soon there is a rollover
                         repair_index: 1,
-                        timestamp: ssrc * 7919,
+                        timestamp: ssrc.wrapping_mul(7919),
                         picture: 100,
                         key_wanted: true,
                         sent: BTreeMap::new(),
@@ -225,6 +241,11 @@ impl Client {
             while let Some(datagram) = self.endpoint.poll_transmit() {
                 out.push((self.path, datagram.message.to_vec()));
             }
+        }
+        if self.feeds && self.keys.is_some() && self.arrivals.next().is_some_and(|due| due <= now) {
+            let mut feedback = Vec::new();
+            self.arrivals.write(1, 1, &mut feedback);
+            self.tell(|compound| compound.begin().extend(&feedback));
         }
         out.append(&mut self.queue);
         out
@@ -281,6 +302,9 @@ impl Client {
         window.accept(index);
         let packet = Packet::parse(&bytes[..length]).unwrap();
         let find = |id| packet.extensions().find(|(it, _)| *it == id).map(|(_, value)| value);
+        if let Some(&[high, low]) = find(3) {
+            self.arrivals.received(now, u16::from_be_bytes([high, low]));
+        }
         let mid = find(4).map(|mid| String::from_utf8(mid.to_vec()).unwrap());
         self.received.push(Received {
             ssrc,
@@ -289,7 +313,6 @@ impl Client {
             payload_type: packet.payload_type(),
             mid: mid.unwrap_or_default(),
             level: find(1).map(|level| level[0]),
-            transport: find(3).map(|number| u16::from_be_bytes([number[0], number[1]])),
             payload: packet.payload().to_vec(),
             path,
             at: now,
@@ -318,104 +341,6 @@ impl Client {
         if self.repairs {
             repairs.into_iter().for_each(|(ssrc, sequence)| self.repair(ssrc, sequence));
         }
-    }
-
-    /// Which of its streams these are: by section and layer.
-    fn streams(&self, mid: &str, rid: Option<&str>) -> Vec<usize> {
-        let all = self.sending.iter().enumerate();
-        let of = all.filter(|(_, it)| it.mid == mid && rid.is_none_or(|rid| it.rid == Some(rid)));
-        of.map(|(at, _)| at).collect()
-    }
-
-    /// Sends one picture of one packet on each layer.
-    pub(crate) fn send_picture(&mut self, mid: &str) {
-        self.send_picture_of(mid, None);
-    }
-
-    /// The same on one layer.
-    pub(crate) fn send_picture_of(&mut self, mid: &str, rid: Option<&str>) {
-        for at in self.streams(mid, rid) {
-            let it = &mut self.sending[at];
-            it.picture = (it.picture + 1) & 0x7fff;
-            it.timestamp = it.timestamp.wrapping_add(3600);
-            let [high, low] = it.picture.to_be_bytes();
-            let inter = u8::from(!std::mem::take(&mut it.key_wanted));
-            let rid = it.rid.map_or(b'-', |rid| rid.as_bytes()[0]);
-            // a VP8 descriptor with a wide PictureID, the first byte of the frame, what tells it apart
-            let payload = [0x90, 0x80, 0x80 | high, low, inter, rid, it.index as u8];
-            self.send(at, 96, &payload, None);
-        }
-    }
-
-    /// Sends 20 ms of sound.
-    pub(crate) fn send_sound(&mut self, mid: &str, level: u8) {
-        for at in self.streams(mid, None) {
-            self.sending[at].timestamp = self.sending[at].timestamp.wrapping_add(960);
-            let payload = [self.sending[at].index as u8, 1, 2, 3];
-            self.send(at, 111, &payload, Some(level));
-        }
-    }
-
-    /// Sends a payload as the next packet of a stream.
-    pub(crate) fn send(&mut self, at: usize, payload_type: u8, payload: &[u8], level: Option<u8>) {
-        let it = &mut self.sending[at];
-        it.index += 1;
-        let (index, ssrc, timestamp) = (it.index, it.ssrc, it.timestamp);
-        it.sent.insert(index as u16, payload.to_vec());
-        let (mid, rid, kind) = (it.mid.clone(), it.rid, it.kind);
-        assert!(kind == Kind::Video || payload_type != 96);
-        self.protect(payload_type, index, ssrc, timestamp, payload, |extending| {
-            extending.add(Some(4), mid.as_bytes());
-            if let Some(rid) = rid {
-                extending.add(Some(10), rid.as_bytes());
-            }
-            if let Some(level) = level {
-                extending.add(Some(1), &[level]);
-            }
-        });
-    }
-
-    fn repair(&mut self, ssrc: u32, sequence: u16) {
-        let it = self.sending.iter_mut().find(|it| it.ssrc == ssrc).unwrap();
-        let Some(payload) = it.sent.get(&sequence) else { return };
-        let payload = [&sequence.to_be_bytes()[..], payload].concat();
-        it.repair_index += 1;
-        let (index, ssrc, timestamp) = (it.repair_index, it.repair_ssrc, it.timestamp);
-        let (mid, rid) = (it.mid.clone(), it.rid);
-        self.protect(97, index, ssrc, timestamp, &payload, |extending| {
-            extending.add(Some(4), mid.as_bytes());
-            if let Some(rid) = rid {
-                extending.add(Some(11), rid.as_bytes());
-            }
-        });
-    }
-
-    fn protect(
-        &mut self,
-        payload_type: u8,
-        index: u64,
-        ssrc: u32,
-        timestamp: u32,
-        payload: &[u8],
-        extend: impl FnOnce(&mut Extending<'_>),
-    ) {
-        let mut bytes = vec![0; 200 + payload.len()];
-        bytes[0] = 0x80;
-        bytes[1] = payload_type | 0x80;
-        bytes[2..4].copy_from_slice(&(index as u16).to_be_bytes());
-        bytes[4..8].copy_from_slice(&timestamp.to_be_bytes());
-        bytes[8..12].copy_from_slice(&ssrc.to_be_bytes());
-        let mut extending = Extending::new(&mut bytes);
-        self.transport = self.transport.wrapping_add(1);
-        extending.add(Some(3), &self.transport.to_be_bytes());
-        extend(&mut extending);
-        let header = extending.finish();
-        let end = header + payload.len();
-        bytes[header..end].copy_from_slice(payload);
-        let (_, outgoing) = self.keys.as_mut().unwrap();
-        let length = outgoing.seal_rtp(&mut bytes, header, end, index & 0xffff_ffff).unwrap();
-        bytes.truncate(length);
-        self.queue.push((self.path, bytes));
     }
 
     /// Sends a compound.

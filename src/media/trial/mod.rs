@@ -1,12 +1,16 @@
 //! A room with clients around it, in virtual time and without sockets: what stories are told with.
 
 mod client;
+mod link;
+mod media;
 mod offers;
 mod stories;
 
 pub(crate) use client::{Client, check};
+pub(crate) use link::Link;
 pub(crate) use offers::{Line, text};
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -40,6 +44,10 @@ pub(crate) struct Trial {
     pub(crate) events: Vec<Event>,
     pub(crate) routes: Vec<Route>,
     pub(crate) loses: Loses,
+    /// Milliseconds from one moment to the next.
+    pub(crate) step: u64,
+    /// The downlinks that are narrow.
+    pub(crate) links: BTreeMap<usize, Link>,
     out: Outbound,
 }
 
@@ -59,6 +67,8 @@ impl Trial {
             events: Vec::new(),
             routes: Vec::new(),
             loses: Box::new(|_, _, _| false),
+            step: 5,
+            links: BTreeMap::new(),
             out: Outbound::default(),
         }
     }
@@ -91,11 +101,6 @@ impl Trial {
         answer
     }
 
-    /// An offer with the sections and nothing else, as the room gets it.
-    pub(crate) fn offer_of(&self, at: usize, lines: &[Line]) -> Offer {
-        self.clients[at].offer(lines)
-    }
-
     /// Time passes; everything that is sent arrives at once.
     pub(crate) fn run(&mut self, time: Duration) {
         let end = self.now + time;
@@ -104,7 +109,7 @@ impl Trial {
             if self.now >= end {
                 return;
             }
-            self.now += ms(5);
+            self.now += ms(self.step);
         }
     }
 
@@ -142,8 +147,17 @@ impl Trial {
             let bytes = &self.out.bytes()[datagram.start..][..datagram.length];
             let to = self.clients.iter().position(|client| client.paths.contains(&datagram.to));
             let Some(at) = to else { continue };
-            if !(self.loses)(Way::Down, at, bytes) {
-                self.clients[at].receive(self.now, datagram.to, bytes);
+            if (self.loses)(Way::Down, at, bytes) {
+                continue;
+            }
+            match self.links.get_mut(&at) {
+                Some(link) => link.send(self.now, datagram.to, bytes),
+                None => self.clients[at].receive(self.now, datagram.to, bytes),
+            }
+        }
+        for (at, link) in &mut self.links {
+            for (path, bytes) in link.arrived(self.now) {
+                self.clients[*at].receive(self.now, path, &bytes);
             }
         }
     }
@@ -168,6 +182,11 @@ impl Trial {
             self.run(ms(40));
         }
     }
+}
+
+/// A layer or a track without layers, received.
+pub(crate) fn screen(mid: &str, track: TrackId) -> Line {
+    Line::new(mid, Kind::Video).receiving(track)
 }
 
 /// Some other address.

@@ -1,0 +1,48 @@
+//! What rooms count about themselves, on its way to the metrics.
+
+use media::Counters;
+use metrics::counter;
+
+use crate::telemetry::metrics::{MEDIA_BYTES, MEDIA_DROPPED, MEDIA_EVENTS};
+
+/// Adds what a room has counted since `before`.
+pub(super) fn tally(before: &Counters, now: &Counters) {
+    let grown = |of: fn(&Counters) -> u64| of(now).saturating_sub(of(before));
+    for (direction, of) in BYTES {
+        counter!(MEDIA_BYTES, "direction" => direction).increment(grown(of));
+    }
+    for (reason, of) in DROPPED {
+        counter!(MEDIA_DROPPED, "reason" => reason).increment(grown(of));
+    }
+    for (event, of) in EVENTS {
+        counter!(MEDIA_EVENTS, "event" => event).increment(grown(of));
+    }
+}
+
+type Kind = (&'static str, fn(&Counters) -> u64);
+
+const BYTES: [Kind; 2] = [("in", |c| c.bytes_in), ("out", |c| c.bytes_out)];
+
+const DROPPED: [Kind; 6] = [
+    ("unknown", |c| c.dropped_unknown),
+    ("malformed", |c| c.dropped_malformed),
+    ("forged", |c| c.dropped_forged),
+    ("replayed", |c| c.dropped_replayed),
+    ("unbound", |c| c.dropped_unbound),
+    ("unheard", |c| c.dropped_unheard),
+];
+
+const EVENTS: [Kind; 12] = [
+    ("nack-in", |c| c.nack_in),
+    ("nack-out", |c| c.nack_out),
+    ("rtx-in", |c| c.rtx_in),
+    ("rtx-out", |c| c.rtx_out),
+    ("rtx-missed", |c| c.rtx_missed),
+    ("pli-in", |c| c.pli_in),
+    ("pli-out", |c| c.pli_out),
+    ("waited-for-key-frame", |c| c.waited_for_key_frame),
+    ("layer-switch", |c| c.layer_switches),
+    ("handshake", |c| c.handshakes),
+    ("handshake-failed", |c| c.handshakes_failed),
+    ("freeze", |c| c.freezes),
+];

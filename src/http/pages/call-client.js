@@ -1,0 +1,254 @@
+// A call over the public contract: joins, publishes, receives, and moves from direct to forwarded
+// media without a gap. It shows nothing; a page listens to its changes.
+
+import { Direct } from "./call-direct.js";
+import { Forwarded } from "./call-sfu.js";
+
+/** What a direct connection's sections carry, in the order in which both add them. */
+const KIND_SOURCE = { audio: "microphone", video: "camera" };
+
+/**
+ * `request(event, data)` speaks to the server and gives its reply. Events from the server go to
+ * `hear(name, data)`. Changes are told as events: `change`, `ended` ({ detail: reason }).
+ */
+export class Call extends EventTarget {
+  #request;
+  #configuration;
+  #published = new Map(); // source → { track, stream, undo: [function] }
+  #tracks = new Map(); // track_id → { track_id, participant_id, kind, source, media }
+  #directs = new Map(); // participant_id → Direct
+  #played = new Map(); // participant_id/source → { track, isForwarded }
+  #forwarded = null;
+  #ice = [];
+  participants = new Map(); // participant_id → { name, audio, video, speaking }
+  quality = null;
+  state = "new";
+
+  constructor(request, configuration = {}) {
+    super();
+    this.#request = request;
+    this.#configuration = configuration;
+  }
+
+  /** Takes part: `{ call_id }` or `{ sessionId }`, or `{}` with a call token. */
+  async join(which) {
+    const joined = await this.#request("join_call", which);
+    Object.assign(this, { id: joined.call_id, me: joined.participant_id, mode: joined.mode });
+    this.#ice = joined.ice_servers;
+    for (const participant of joined.participants) this.participants.set(participant.participant_id, { ...participant });
+    for (const track of joined.tracks) this.#tracks.set(track.track_id, { ...track });
+    if (this.mode === "sfu") this.#forward();
+    this.#changed();
+    return joined;
+  }
+
+  /** Publishes a track of ours as `microphone`, `camera`, `screen` or `screen_audio`. */
+  publish(track, source, stream = new MediaStream([track])) {
+    this.unpublish(source);
+    const entry = { track, stream, undo: [] };
+    this.#published.set(source, entry);
+    if (this.#forwarded) entry.undo.push(this.#forwarded.publish(track, source));
+    if (KIND_SOURCE[track.kind] === source) {
+      for (const direct of this.#directs.values()) entry.undo.push(direct.publish(track, stream));
+      if (this.mode === "p2p") for (const other of this.participants.keys()) this.#direct(other);
+    } else if (!this.#forwarded) {
+      this.#request("upgrade_call", { call_id: this.id }); // a shared screen goes through the server
+    }
+    track.addEventListener("ended", () => this.unpublish(source));
+    this.#changed();
+  }
+
+  unpublish(source) {
+    const entry = this.#published.get(source);
+    this.#published.delete(source);
+    for (const undo of entry?.undo ?? []) undo();
+    this.#changed();
+  }
+
+  /** What we publish, by source. */
+  get published() {
+    return new Map([...this.#published].map(([source, { track }]) => [source, track]));
+  }
+
+  /** What can be played: [{ participant_id, source, track }]. */
+  get playing() {
+    return [...this.#played].map(([key, { track }]) => {
+      const [participant_id, source] = key.split("/");
+      return { participant_id, source, track };
+    });
+  }
+
+  /** Connections, for statistics. */
+  get connections() {
+    const all = [...this.#directs.values()].map((direct) => direct.connection);
+    return this.#forwarded ? [this.#forwarded.connection, ...all] : all;
+  }
+
+  /** Switches our microphone or camera off or on. */
+  async mute(kind, muted) {
+    const source = KIND_SOURCE[kind];
+    const entry = this.#published.get(source);
+    if (entry) entry.track.enabled = !muted;
+    await this.#request(`mute_${kind}`, { call_id: this.id, muted });
+  }
+
+  limit(track_id, max) {
+    return this.#request("set_layer", { call_id: this.id, track_id, max });
+  }
+
+  get tracks() {
+    return [...this.#tracks.values()];
+  }
+
+  /** Looks for another way through the network, as after a change of it. */
+  restart() {
+    this.#forwarded?.restart();
+  }
+
+  async leave() {
+    this.#close();
+    await this.#request("leave_call", { call_id: this.id });
+  }
+
+  #forward() {
+    this.#forwarded?.close();
+    const forwarded = new Forwarded(this.#ice, {
+      offer: (offer) => this.#request("offer", { call_id: this.id, ...offer }),
+      track: (id, track) => this.#arrived(id, track),
+      state: (state) => {
+        this.state = state;
+        this.#changed();
+      },
+    }, this.#configuration);
+    this.#forwarded = forwarded;
+    for (const [source, entry] of this.#published) entry.undo.push(forwarded.publish(entry.track, source));
+    forwarded.receive(this.tracks);
+    forwarded.negotiate();
+  }
+
+  #arrived(id, track) {
+    const info = this.#tracks.get(id);
+    if (!info || info.media === track) return;
+    info.media = track;
+    const key = `${info.participant_id}/${info.source}`;
+    const play = () => {
+      if (this.#tracks.get(id) !== info) return;
+      this.#played.set(key, { track, isForwarded: true });
+      this.#retire(info.participant_id);
+      this.#changed();
+    };
+    // The old way plays until the new one does.
+    if (this.#played.has(key) && !this.#played.get(key).isForwarded) track.addEventListener("unmute", play, { once: true });
+    else play();
+  }
+
+  /** Lets go of a direct connection once all it carried is forwarded. */
+  #retire(participant) {
+    const left = [...this.#played].some(([key, { isForwarded }]) => key.startsWith(`${participant}/`) && !isForwarded);
+    if (left || !this.#directs.has(participant) || this.mode !== "sfu") return;
+    // The other one may still play what we send over it.
+    const direct = this.#directs.get(participant);
+    this.#directs.delete(participant);
+    setTimeout(() => direct.close(), 3_000);
+  }
+
+  #direct(participant) {
+    let direct = this.#directs.get(participant);
+    if (direct) return direct;
+    // Names are compared, so that exactly one of the two gives way.
+    direct = new Direct(this.#ice, this.me > participant, {
+      send: (event, data) => this.#request(event, { call_id: this.id, to: participant, ...data }).catch(() => {}),
+      track: (_, track) => {
+        const key = `${participant}/${KIND_SOURCE[track.kind]}`;
+        if (!this.#played.get(key)?.isForwarded) this.#played.set(key, { track, isForwarded: false });
+        this.#changed();
+      },
+      failed: () => this.#request("upgrade_call", { call_id: this.id }).catch(() => {}),
+    }, this.#configuration);
+    this.#directs.set(participant, direct);
+    for (const [source, entry] of this.#published) {
+      if (KIND_SOURCE[entry.track.kind] === source) entry.undo.push(direct.publish(entry.track, entry.stream));
+    }
+    return direct;
+  }
+
+  /** An event from the server. */
+  hear(name, data) {
+    if (data.call_id !== this.id) return;
+    const participant = data.participant_id;
+    switch (name) {
+      case "participant_joined":
+        this.participants.set(participant, { ...data });
+        if (this.mode === "p2p") this.#direct(participant);
+        break;
+      case "participant_updated":
+        Object.assign(this.participants.get(participant) ?? {}, data);
+        break;
+      case "participant_left":
+        this.participants.delete(participant);
+        this.#directs.get(participant)?.close();
+        this.#directs.delete(participant);
+        for (const key of this.#played.keys()) if (key.startsWith(`${participant}/`)) this.#played.delete(key);
+        for (const [id, track] of this.#tracks) if (track.participant_id === participant) this.#tracks.delete(id);
+        this.#forwarded?.receive(this.tracks);
+        break;
+      case "offer":
+        if (this.mode === "p2p") this.#direct(data.from).offer(data.sdp);
+        break;
+      case "answer":
+        if (data.from) this.#directs.get(data.from)?.answer(data.sdp);
+        else this.#forwarded?.answer(data.sdp);
+        break;
+      case "ice_candidate":
+        this.#directs.get(data.from)?.candidate(data.candidate);
+        break;
+      case "track_published":
+        this.#tracks.set(data.track_id, { ...data });
+        this.#forwarded?.receive(this.tracks);
+        break;
+      case "track_unpublished": {
+        const track = this.#tracks.get(data.track_id);
+        this.#tracks.delete(data.track_id);
+        if (track) this.#played.delete(`${track.participant_id}/${track.source}`);
+        this.#forwarded?.receive(this.tracks);
+        break;
+      }
+      case "track_wanted":
+        this.#forwarded?.wanted(data.layers);
+        break;
+      case "active_speaker":
+        for (const [id, other] of this.participants) other.speaking = data.participant_ids.includes(id);
+        break;
+      case "call_mode":
+        this.mode = data.mode;
+        if (data.mode === "sfu" && !this.#forwarded) this.#forward();
+        break;
+      case "call_moved":
+        this.#tracks.clear();
+        for (const [key, { isForwarded }] of this.#played) if (isForwarded) this.#played.delete(key);
+        this.#forward();
+        break;
+      case "call_quality":
+        this.quality = data;
+        break;
+      case "call_ended":
+        this.#close();
+        this.dispatchEvent(new CustomEvent("ended", { detail: data.reason }));
+        return;
+    }
+    this.#changed();
+  }
+
+  #close() {
+    this.#forwarded?.close();
+    for (const direct of this.#directs.values()) direct.close();
+    this.#directs.clear();
+    this.#forwarded = null;
+    this.#played.clear();
+    this.state = "closed";
+  }
+
+  #changed() {
+    this.dispatchEvent(new Event("change"));
+  }
+}

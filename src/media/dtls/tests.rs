@@ -1,1 +1,0 @@
-//! Handshakes with loss, forgery and clients that know only the old cipher.

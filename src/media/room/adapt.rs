@@ -1,0 +1,209 @@
+//! Which layers are sent to whom, and which layers publishers need to send at all.
+
+use std::time::{Duration, Instant};
+
+use super::Room;
+use crate::allocation::Demand;
+use crate::signal::{Event, Kind, Layer, Limit, Participant, Source};
+use crate::stream::Stream;
+use crate::track::{Track, layer};
+
+/// What is expected of a layer that was never measured, lowest first, in bits per second.
+const EXPECTED: [u64; 3] = [150_000, 500_000, 1_500_000];
+/// The same for sound.
+const EXPECTED_SOUND: u64 = 40_000;
+/// A publisher that was told to send a layer does so within this time, or not at all: its picture is
+/// too small, or its uplink too narrow.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// What a publisher did not send is expected again after this time.
+const FORGIVEN: Duration = Duration::from_secs(30);
+/// A layer is given up only after nobody wanted it for so long.
+const HOLD: Duration = Duration::from_secs(2);
+
+impl Room {
+    /// Divides what a member's downlink carries among the tracks that it receives.
+    pub(super) fn adapt(&mut self, now: Instant, place: usize) {
+        let Self { members, tracks, speakers, settings, .. } = self;
+        let Some(member) = members.get_mut(place) else { return };
+        let (mut demands, mut choices) = (Vec::new(), Vec::new());
+        let mut changed = Vec::new();
+        for subscription in member.lines.iter().filter_map(|line| line.receives.as_deref()) {
+            let Some(track) = tracks.get(subscription.place) else { continue };
+            let owner = speakers.speaking().iter().position(|who| *who == track.owner);
+            demands.push(Demand {
+                track: track.id,
+                source: track.source,
+                limit: limit(subscription.limit, track),
+                current: subscription.chosen,
+                rates: track.rates(now),
+                speaker: owner.and_then(|at| u32::try_from(at).ok()),
+            });
+        }
+        let congestion = &mut member.congestion;
+        congestion.budget = congestion.budget(now, settings.most_down);
+        congestion.wanted = demands.iter().map(Demand::desired).sum();
+        congestion.allocator.allocate(now, congestion.budget, &demands, &mut choices);
+        let subscriptions = member.lines.iter_mut().filter_map(|line| line.receives.as_deref_mut());
+        for (subscription, choice) in subscriptions.zip(choices) {
+            let Some(track) = tracks.get(subscription.place) else { continue };
+            if subscription.chosen != choice {
+                subscription.chosen = choice;
+                changed.push(subscription.place);
+            }
+            let before = subscription.target;
+            subscription.aim(choice.map(|layer| track.sendable(now, layer)));
+            if subscription.target != before {
+                member.wake = now;
+            }
+        }
+        self.wake = self.wake.min(member.wake);
+        changed.into_iter().for_each(|track| self.review(now, track));
+    }
+
+    /// Tells a publisher which layers somebody watches, if that changed.
+    pub(super) fn review(&mut self, now: Instant, place: usize) {
+        let Self { members, tracks, events, .. } = self;
+        let Some(track) = tracks.get_mut(place).filter(|track| track.kind == Kind::Video) else {
+            return;
+        };
+        let mut watched = [false; 3];
+        for (_, member) in members.iter() {
+            let line = member.route(place).and_then(|at| member.lines.get(at));
+            let Some(subscription) = line.and_then(|line| line.receives.as_ref()) else { continue };
+            // What is forwarded until a key frame of the chosen layer comes is watched, too.
+            let current = subscription.current(track).filter(|_| !subscription.waiting);
+            let current = current.map(|stream| track.layer(stream));
+            let current = current.filter(|_| subscription.chosen.is_some());
+            for layer in [subscription.chosen, current].into_iter().flatten() {
+                watched[layer as usize] = true;
+            }
+        }
+        let is_watched = |layer: &Layer| watched[*layer as usize];
+        let count = track.streams.len();
+        let all = (0..count).map(|at| layer(at, count));
+        let more = all.clone().any(|layer| is_watched(&layer) && !track.wanted.contains(&layer));
+        let fewer = track.wanted.iter().any(|layer| !is_watched(layer));
+        if !fewer {
+            track.unwanted_since = None;
+        }
+        let held = fewer && now >= *track.unwanted_since.get_or_insert(now) + HOLD;
+        if !more && !held {
+            if fewer && let Some(owner) = members.get_mut(track.member) {
+                owner.wake_by(now + HOLD);
+            }
+            return;
+        }
+        let keep = |layer: &Layer| is_watched(layer) || !held && track.wanted.contains(layer);
+        let wanted: Vec<Layer> = all.filter(keep).collect();
+        for (at, stream) in track.streams.iter_mut().enumerate() {
+            let layer = layer(at, count);
+            stream.asked = match (wanted.contains(&layer), track.wanted.contains(&layer)) {
+                (true, true) => stream.asked,
+                (true, false) => Some(now),
+                (false, _) => None,
+            };
+        }
+        track.unwanted_since = None;
+        track.wanted.clone_from(&wanted);
+        events.push_back(Event::Wanted(track.owner, track.id, wanted));
+    }
+
+    /// Decides whose voices and cameras are forwarded at all.
+    pub(super) fn choose_heard(&mut self, now: Instant) {
+        let Self { tracks, speakers, settings, members, .. } = self;
+        for (source, most) in
+            [(Source::Microphone, settings.last_n_audio), (Source::Camera, settings.last_n_video)]
+        {
+            let of_source = |track: &&Track| track.source == source && !track.muted;
+            let owners = || tracks.iter().map(|(_, track)| track).filter(of_source);
+            let count = owners().count();
+            let mut chosen: Vec<Participant> = speakers
+                .loudest(usize::MAX)
+                .filter(|who| owners().any(|track| track.owner == *who))
+                .take(most)
+                .collect();
+            // Those who never spoke fill what is left, in the order of their tracks.
+            for track in owners() {
+                if chosen.len() < most && !chosen.contains(&track.owner) {
+                    chosen.push(track.owner);
+                }
+            }
+            for (_, track) in tracks.iter_mut().filter(|(_, track)| track.source == source) {
+                let unheard = count > most && !chosen.contains(&track.owner);
+                if track.hide(track.muted, unheard)
+                    && let Some(owner) = members.get_mut(track.member)
+                {
+                    owner.wake_by(now);
+                    self.wake = self.wake.min(now);
+                }
+            }
+        }
+    }
+}
+
+/// The only layer there is counts as the highest, but any limit allows it.
+fn limit(limit: Limit, track: &Track) -> Limit {
+    match limit {
+        Limit::Most(_) if track.streams.len() == 1 => Limit::Most(Layer::High),
+        other => other,
+    }
+}
+
+impl Demand {
+    /// What it would cost if there were room for everything.
+    fn desired(&self) -> u64 {
+        let allowed = [Layer::Low, Layer::Medium, Layer::High].into_iter().zip(self.rates);
+        let allowed = allowed.filter(|(layer, _)| Limit::Most(*layer) <= self.limit);
+        allowed.map(|(_, rate)| rate).max().unwrap_or(0)
+    }
+}
+
+impl Track {
+    /// Bits per second of each layer as the allocation counts them; zero for what is not to be had.
+    fn rates(&self, now: Instant) -> [u64; 3] {
+        let mut rates = [0; 3];
+        for (at, stream) in self.streams.iter().enumerate() {
+            let layer = self.layer(at) as usize;
+            let guess = if self.kind == Kind::Audio { EXPECTED_SOUND } else { EXPECTED[layer] };
+            rates[layer] = stream.cost(now, guess);
+        }
+        rates
+    }
+
+    /// Finds out which layers are not to be had: others come, these do not.
+    pub(super) fn find_refused(&mut self, now: Instant) {
+        if !self.streams.iter().any(|stream| stream.is_active(now)) {
+            return; // it is the publisher that is missing, not a layer
+        }
+        for stream in &mut self.streams {
+            let late = stream.asked.is_some_and(|asked| now > asked + PATIENCE);
+            if stream.is_active(now) {
+                stream.refused = None;
+            } else if late && stream.refused.is_none_or(|at| now > at + FORGIVEN + PATIENCE) {
+                stream.refused = Some(now);
+            }
+        }
+    }
+
+    /// The stream to send for a layer: the best one at most as high that is being sent, or its own if
+    /// none is.
+    fn sendable(&self, now: Instant, most: Layer) -> usize {
+        let allowed = || {
+            let all = self.streams.iter().enumerate();
+            all.filter(|(at, _)| self.layer(*at) <= most)
+        };
+        let active = allowed().rfind(|(_, stream)| stream.is_active(now));
+        active.or_else(|| allowed().next_back()).map_or(0, |(at, _)| at)
+    }
+}
+
+impl Stream {
+    /// Bits per second to expect; zero if the publisher does not send it though it was asked to.
+    fn cost(&self, now: Instant, guess: u64) -> u64 {
+        if self.is_active(now) {
+            return self.meter.rate(now).max(1_000);
+        }
+        let refused = self.refused.is_some_and(|at| now < at + FORGIVEN);
+        if refused { 0 } else { self.meter.last().unwrap_or(guess) }
+    }
+}

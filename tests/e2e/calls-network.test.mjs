@@ -1,0 +1,104 @@
+// Calls on bad networks: narrow, lossy, without UDP.
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, it } from 'node:test';
+import { Browser } from './browser.mjs';
+import { Network } from './network.mjs';
+import { Person } from './people.mjs';
+import { Server } from './server.mjs';
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const WIDE = { width: 640, height: 360, frameRate: 15 };
+
+describe('A call on a bad network', () => {
+  let server, browser, people, networks;
+
+  before(async () => {
+    server = await Server.start();
+    browser = await Browser.open();
+    people = await Promise.all(['Alice', 'Bob', 'Eve'].map((name) => Person.register(server, name)));
+    networks = [];
+  });
+  afterEach(async () => {
+    await browser.clear();
+    for (const network of networks.splice(0)) network.close();
+  });
+  after(async () => {
+    await browser?.close();
+    await server?.end();
+  });
+
+  const network = () => {
+    networks.push(new Network());
+    return networks.at(-1);
+  };
+
+  it('shows less through a narrow way, all again when it widens, and others all the time', async () => {
+    const narrow = network();
+    const which = { sessionId: 'narrow' };
+    const a = await browser.join(server, people[0], which, { size: WIDE, noise: true });
+    const b = await browser.join(server, people[1], which, { publish: [], network: narrow });
+    const c = await browser.join(server, people[2], which, { publish: [] });
+    const width = (peer) => ({ inbound }) => inbound[`${a.id}/camera`]?.width;
+    await b.until('Bob sees all of it', (senses) => width()(senses) === 640, 20_000);
+    await c.until('Eve sees all of it', (senses) => width()(senses) === 640);
+    narrow.become({ down: { rate: 300_000 } });
+    const began = Date.now();
+    await b.until('Bob is shown less', (senses) => width()(senses) < 640, 10_000);
+    const dropped = Date.now() - began;
+    await pause(3_000);
+    await b.perceives(a, { audio: false });
+    assert.equal(width()(await c.senses()), 640, 'Eve sees all of it meanwhile');
+    narrow.become({});
+    const ended = Date.now();
+    await b.until('Bob sees all of it again', (senses) => width()(senses) === 640, 20_000);
+    const back = Date.now() - ended;
+
+    console.log(`less after ${dropped} ms, all again after ${back} ms`);
+    assert.ok(dropped < 3_000, `it took ${dropped} ms to show less`);
+    assert.ok(back < 10_000, `it took ${back} ms to show all again`);
+  });
+
+  for (const loss of [0.02, 0.05, 0.1]) {
+    for (const way of ['up', 'down']) {
+      it(`keeps playing with ${loss * 100} % loss and reordering on the way ${way}`, async () => {
+        const lossy = network();
+        const which = { sessionId: `loss-${way}-${loss * 100}` };
+        const a = await browser.join(server, people[0], which, { size: WIDE, noise: true, network: way === 'up' ? lossy : undefined });
+        const b = await browser.join(server, people[1], which, { publish: [], network: way === 'down' ? lossy : undefined });
+        await b.perceives(a);
+        lossy.become({ [way]: { loss, delay: 10, reorder: 0.01 } });
+        await pause(1_000);
+        await b.forget();
+        const before = await b.senses();
+        const sent = (senses) => senses.outbound.reduce((sum, { packets, rtx }) => ({ packets: sum.packets + packets, rtx: sum.rtx + rtx }), { packets: 0, rtx: 0 });
+        const first = sent(await a.senses());
+        await pause(6_000);
+        const now = await b.senses();
+        const last = sent(await a.senses());
+        const picture = ({ inbound }) => inbound[`${a.id}/camera`];
+        const grown = (name) => (picture(now)[name] ?? 0) - (picture(before)[name] ?? 0);
+        const gap = await b.longestGap(a);
+        const extra = way === 'up' ? (last.rtx - first.rtx) / (last.packets - first.packets) : grown('rtx') / grown('packets');
+
+        console.log(`${loss * 100} % ${way}: ${grown('decoded')} of ${6 * WIDE.frameRate} frames, longest gap ${Math.round(gap)} ms, ${(100 * extra).toFixed(1)} % sent again`);
+        assert.ok(grown('decoded') > 0.6 * 6 * WIDE.frameRate, `${grown('decoded')} frames in 6 s`);
+        assert.ok(gap < 1_000, `the picture stood still for ${gap} ms`);
+        assert.ok(extra < loss + 0.03, `${(100 * extra).toFixed(1)} % were sent again`);
+      });
+    }
+  }
+
+  it('goes over TCP where UDP does not get through', async () => {
+    const which = { sessionId: 'tcp' };
+    const a = await browser.join(server, people[0], which, { tcpOnly: true });
+    const b = await browser.join(server, people[1], which);
+    await Promise.all([a.perceives(b), b.perceives(a)]);
+
+    const protocol = await a.page.evaluate(async () => {
+      const reports = [...(await globalThis.story.call.connections[0].getStats()).values()];
+      const pair = reports.find(({ type, nominated }) => type === 'candidate-pair' && nominated);
+      return reports.find(({ id }) => id === pair.remoteCandidateId).protocol;
+    });
+    assert.equal(protocol, 'tcp');
+  });
+});
