@@ -81,19 +81,27 @@ async fn hear(
     loop {
         // An error is what a peer's machine said of an earlier datagram, and is over once it is read.
         let _ = socket.readable().await;
-        let mut buffer = buffer.borrow_mut();
-        for _ in 0..BURST {
-            let (count, peer) = match socket.try_recv_from(&mut buffer) {
-                Ok(received) => received,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
-                Err(_) => continue,
-            };
-            if let Some(packet) = buffer.get(..count) {
-                clients.heard(now(), line, (peer, relayed), packet);
-            }
-        }
-        drop(buffer);
+        read(clients, &mut buffer.borrow_mut(), (line, relayed), &socket);
         tokio::task::yield_now().await;
+    }
+}
+
+/// Reads what is there, up to a burst.
+fn read(
+    clients: &Clients,
+    buffer: &mut [u8],
+    (line, relayed): (Line, SocketAddr),
+    socket: &UdpSocket,
+) {
+    for _ in 0..BURST {
+        let (count, peer) = match socket.try_recv_from(buffer) {
+            Ok(received) => received,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+            Err(_) => continue,
+        };
+        if let Some(packet) = buffer.get(..count) {
+            clients.heard(now(), line, (peer, relayed), packet);
+        }
     }
 }
 

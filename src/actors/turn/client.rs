@@ -109,7 +109,7 @@ impl Client {
     ) {
         let Self { relay, way, ground, ticket, .. } = self;
         let ticket = ticket.as_ref();
-        relay.from_peer(now, (peer, relayed), packet, &mut |hop, bytes| {
+        relay.hear(now, (peer, relayed), packet, &mut |hop, bytes| {
             let pays = ticket.is_some_and(|ticket| ticket.spend(packet.len(), now));
             match hop {
                 Hop::Client if pays => {
@@ -132,7 +132,7 @@ impl Client {
     /// What needs no answer: data for peers.
     fn forward(&mut self, now: Instant, packet: &[u8]) {
         let Self { relay, ground, ports, ticket, .. } = self;
-        relay.from_client(now, packet, &mut |hop, bytes| {
+        relay.receive(now, packet, &mut |hop, bytes| {
             let Hop::Peer { relayed, peer } = hop else { return };
             let Some(port) = ports.get(&relayed) else { return };
             if !ground.rules.peers.allow(peer.ip()) {
@@ -156,7 +156,7 @@ impl Client {
         asking: Option<UserId>,
     ) -> Option<Outcome> {
         let mut answers = Vec::new();
-        self.relay.from_client(now, packet, &mut |hop, bytes| {
+        self.relay.receive(now, packet, &mut |hop, bytes| {
             if hop == Hop::Client {
                 answers.push(bytes.to_vec());
             }

@@ -45,7 +45,7 @@ impl Library {
         at(self.born, now)
     }
 
-    fn receive(&mut self, now: Instant, packet: Transmit<&[u8]>, send: &mut Send<'_>) {
+    fn run(&mut self, now: Instant, packet: Transmit<&[u8]>, send: &mut Send<'_>) {
         let now = self.at(now);
         let Some(built) = self.server.recv(packet, now) else { return };
         let TransmitBuild { data, from, to, .. } = built;
@@ -74,11 +74,11 @@ impl Relay for Library {
         self.server.add_user(username.to_owned(), password);
     }
 
-    fn from_client(&mut self, now: Instant, packet: &[u8], send: &mut Send<'_>) {
-        self.receive(now, Transmit::new(packet, TransportType::Udp, self.client, HERE), send);
+    fn receive(&mut self, now: Instant, packet: &[u8], send: &mut Send<'_>) {
+        self.run(now, Transmit::new(packet, TransportType::Udp, self.client, HERE), send);
     }
 
-    fn from_peer(
+    fn hear(
         &mut self,
         now: Instant,
         (peer, relayed): (SocketAddr, SocketAddr),
@@ -88,7 +88,7 @@ impl Relay for Library {
         if self.scratch.len() < packet.len() + OVERHEAD {
             self.scratch.resize(packet.len() + OVERHEAD, 0);
         }
-        self.receive(now, Transmit::new(packet, TransportType::Udp, peer, relayed), send);
+        self.run(now, Transmit::new(packet, TransportType::Udp, peer, relayed), send);
     }
 
     fn poll(&mut self, now: Instant, send: &mut Send<'_>) -> Step {

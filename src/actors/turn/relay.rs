@@ -13,10 +13,10 @@ pub(super) trait Relay {
     fn admit(&mut self, username: &str, password: String);
 
     /// Takes one whole message of the client; `send` is called for what it causes at once.
-    fn from_client(&mut self, now: Instant, packet: &[u8], send: &mut Send<'_>);
+    fn receive(&mut self, now: Instant, packet: &[u8], send: &mut Send<'_>);
 
     /// Takes a datagram that went from the peer, the first address, to the relayed one, the second.
-    fn from_peer(
+    fn hear(
         &mut self,
         now: Instant,
         path: (SocketAddr, SocketAddr),

@@ -186,10 +186,10 @@ impl Relay for Fragile {
     fn admit(&mut self, username: &str, password: String) {
         self.0.admit(username, password);
     }
-    fn from_client(&mut self, now: Instant, packet: &[u8], send: &mut Send<'_>) {
-        self.0.from_client(now, packet, send);
+    fn receive(&mut self, now: Instant, packet: &[u8], send: &mut Send<'_>) {
+        self.0.receive(now, packet, send);
     }
-    fn from_peer(
+    fn hear(
         &mut self,
         now: Instant,
         path: (SocketAddr, SocketAddr),
@@ -197,7 +197,7 @@ impl Relay for Fragile {
         send: &mut Send<'_>,
     ) {
         assert_ne!(packet, b"panic", "on purpose");
-        self.0.from_peer(now, path, packet, send);
+        self.0.hear(now, path, packet, send);
     }
     fn poll(&mut self, now: Instant, send: &mut Send<'_>) -> Step {
         self.0.poll(now, send)
