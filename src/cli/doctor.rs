@@ -27,6 +27,7 @@ pub(super) async fn doctor(config: Config) -> Result<(), Failure> {
     tell("data directory", data_directory(&config))?;
     tell("port", port(&config))?;
     tell("certificate", certificate(&config))?;
+    tell("TURN", turn(&config))?;
     tell("clock", clock())?;
     let (database, store) = database(&config).await;
     tell("database", database)?;
@@ -97,6 +98,23 @@ fn certificate(config: &Config) -> Result<String, String> {
     match crate::http::tls::tls(&config.http)? {
         Some(_) => Ok(format!("{} can be used", config.http.tls_certificate.display())),
         None => Ok("none here: TLS is a proxy's".to_owned()),
+    }
+}
+
+fn turn(config: &Config) -> Result<String, String> {
+    if !config.turn.runs() {
+        return Ok(match config.turn.urls.first() {
+            Some(url) => format!("others do it: {url}"),
+            None => "off: people whom nobody can reach have no calls".to_owned(),
+        });
+    }
+    let (address, port) = (config.turn.bind, config.turn.port);
+    match crate::actors::turn::Sockets::bind(&config.turn, config.http.has_tls()) {
+        Ok(_) => Ok(format!("{address} port {port} is free, over UDP and TCP")),
+        Err(error) if error.contains("another program") => {
+            Ok(format!("{address} port {port} is taken, by a running server perhaps"))
+        }
+        Err(error) => Err(error),
     }
 }
 

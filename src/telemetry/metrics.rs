@@ -56,6 +56,19 @@ pub const MEDIA_BYTES: &str = "securevox_media_bytes_total";
 pub const MEDIA_EVENTS: &str = "securevox_media_events_total";
 /// Datagrams of media that went nowhere, by reason.
 pub const MEDIA_DROPPED: &str = "securevox_media_dropped_total";
+/// Allocations of TURN that there are now.
+pub const TURN_ALLOCATIONS: &str = "securevox_turn_allocations";
+/// Allocations of TURN that were made.
+pub const TURN_CREATED: &str = "securevox_turn_allocations_created_total";
+/// Requests of TURN answered with an error, by its code (RFC 8656 §18); first requests, which
+/// know no realm yet, do not count.
+pub const TURN_REFUSED: &str = "securevox_turn_refused_total";
+/// Packets relayed, by direction.
+pub const TURN_PACKETS: &str = "securevox_turn_relayed_packets_total";
+/// Bytes relayed, without what TURN adds, by direction.
+pub const TURN_BYTES: &str = "securevox_turn_relayed_bytes_total";
+/// Packets, connections and clients of TURN that were dropped, by reason.
+pub const TURN_DROPPED: &str = "securevox_turn_dropped_total";
 /// Work waiting for the database.
 pub const STORE_QUEUED: &str = "securevox_store_queued";
 /// 1 while the database answers.
@@ -106,6 +119,12 @@ fn describe() {
     describe_counter!(MEDIA_BYTES, Unit::Bytes, "bytes of media, by direction");
     describe_counter!(MEDIA_EVENTS, "repairs, key frames, changes of layers, handshakes");
     describe_counter!(MEDIA_DROPPED, "datagrams of media that went nowhere, by reason");
+    describe_gauge!(TURN_ALLOCATIONS, "allocations of TURN now");
+    describe_counter!(TURN_CREATED, "allocations of TURN made");
+    describe_counter!(TURN_REFUSED, "requests of TURN answered with an error, by code");
+    describe_counter!(TURN_PACKETS, "packets relayed, by direction");
+    describe_counter!(TURN_BYTES, Unit::Bytes, "bytes relayed, by direction");
+    describe_counter!(TURN_DROPPED, "what TURN dropped, by reason");
     describe_gauge!(STORE_QUEUED, "work waiting for the database");
     describe_gauge!(STORE_UP, "1 while the database answers");
 }

@@ -13,7 +13,14 @@ import sys
 import av
 import numpy
 import websockets
-from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
+from aiortc import (
+    MediaStreamTrack,
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCSessionDescription,
+    VideoStreamTrack,
+)
 from aiortc.contrib.media import MediaBlackhole
 from aiortc.mediastreams import AudioStreamTrack
 
@@ -67,7 +74,8 @@ class Counted(MediaStreamTrack):
 class Peer:
     def __init__(self, socket):
         self.socket, self.next, self.answers = socket, 1, {}
-        self.pc, self.sink = RTCPeerConnection(), MediaBlackhole()
+        configuration = RTCConfiguration(bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
+        self.pc, self.sink = RTCPeerConnection(configuration), MediaBlackhole()
         self.received, self.wanted, self.bound = {}, [], {}
         self.changed, self.answer = asyncio.Event(), None
 

@@ -17,6 +17,7 @@ const REASONS = {
 let call = null;
 let line = null;
 let own = [];
+let isCamera = false;
 
 function shown(id) {
   $("entry").hidden = id !== "entry";
@@ -106,7 +107,9 @@ async function enter(event) {
   }
   $("enter").disabled = true;
   try {
-    const stream = await media(new FormData(form).get("source"));
+    const source = new FormData(form).get("source");
+    isCamera = source === "camera";
+    const stream = await media(source);
     own = stream.getTracks();
     await connect();
     call = new Call((event, data) => line.request(event, data));
@@ -143,7 +146,7 @@ function over(words) {
 /** Pictures to show: our own, everybody's camera or face, and shared screens. */
 function tiles() {
   const mine = call.published;
-  const all = [{ key: "me", label: "You", isMine: true, track: mine.get("camera"), speaking: false }];
+  const all = [{ key: "me", label: "You", isMine: true, isMirrored: isCamera, track: mine.get("camera"), speaking: false }];
   if (mine.get("screen")) all.push({ key: "me/screen", label: "Your screen", isScreen: true, track: mine.get("screen") });
   for (const [id, { name, audio, video, speaking }] of call.participants) {
     const of = (source) => call.playing.find((item) => item.participant_id === id && item.source === source)?.track;
@@ -155,10 +158,10 @@ function tiles() {
   return all;
 }
 
-function makeTile({ isMine, isScreen }) {
+function makeTile({ isMirrored, isScreen }) {
   const video = h("video", { autoplay: true, playsinline: true });
   video.muted = true; // sound has elements of its own, so that a missing picture mutes nobody
-  return h("section", { class: `tile${isMine ? " mine" : ""}${isScreen ? " screen" : ""}` },
+  return h("section", { class: `tile${isMirrored ? " mirrored" : ""}${isScreen ? " screen" : ""}` },
     h("span", { class: "face", "aria-hidden": "true" }), video, h("audio", { autoplay: true }), h("span", { class: "label" }));
 }
 
