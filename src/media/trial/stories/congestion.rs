@@ -67,8 +67,8 @@ fn a_full_link_is_not_filled_with_retransmissions() {
     }
     let again = trial.room.counters().rtx_out - before;
 
-    // In two seconds less than half of 300 kbit/s, in packets of 1,000 bytes.
-    assert!((10..38).contains(&again), "{again}");
+    // In two and a quarter seconds half of what the link is thought to carry, in packets of 1,000 bytes.
+    assert!((10..50).contains(&again), "{again}");
 }
 
 #[test]
