@@ -59,6 +59,48 @@ async fn a_call_token_opens_one_call_and_nothing_else() {
 }
 
 #[actix_web::test]
+async fn two_whose_way_fails_move_to_the_server() {
+    let world = World::new(Backend::Sqlite).await;
+    let (alice, bob, _) = world.two_friends().await;
+    let (mut alices, mut bobs) = (alice.connects().await, bob.connects().await);
+    let start = json!({ "user_id": bob.id, "media": "video" });
+    let started = alices.asks("start_call", start).await.unwrap();
+    let call = json!({ "call_id": started["call_id"] });
+    let outside = bobs.asks("upgrade_call", call.clone()).await.unwrap_err();
+    assert_eq!(outside["code"], "calls/not-in-call");
+    alices.asks("join_call", call.clone()).await.unwrap();
+    bobs.asks("join_call", call.clone()).await.unwrap();
+    bobs.asks("upgrade_call", call.clone()).await.unwrap();
+    bobs.asks("upgrade_call", call).await.unwrap();
+
+    for socket in [&mut alices, &mut bobs] {
+        assert_eq!(text(&socket.hears("call_mode").await["mode"]), "sfu");
+    }
+    assert_eq!(alices.unheard("call_mode") + bobs.unheard("call_mode"), 0, "once");
+}
+
+#[actix_web::test]
+async fn an_offer_that_cannot_be_answered_changes_nothing() {
+    let world = World::new(Backend::Sqlite).await;
+    let mut socket = world.person("Alice").await.connects().await;
+    socket.asks("join_call", json!({ "sessionId": "room" })).await.unwrap();
+    for (offer, code) in [
+        (json!({ "sdp": "nonsense" }), "calls/bad-offer"),
+        (json!({ "sdp": "", "receive": { "0": "t1-9" } }), "calls/bad-offer"),
+        (json!({ "sdp": "v=0", "receive": { "0": "t9-1" } }), "calls/no-such-track"),
+        (json!({ "sdp": "v=0", "to": "p9" }), "calls/no-such-participant"),
+        (json!({ "sdp": "v=0", "publish": { "0": { "source": "window" } } }), "event/invalid"),
+    ] {
+        let refused = socket.asks("offer", offer.clone()).await.unwrap_err();
+        assert_eq!(refused["code"], code, "{offer}");
+    }
+    let low = json!({ "track_id": "t1-1", "max": "low" });
+    assert_eq!(socket.asks("set_layer", low).await.unwrap_err()["code"], "calls/no-such-track");
+
+    socket.asks("mute_audio", json!({ "muted": true })).await.unwrap();
+}
+
+#[actix_web::test]
 async fn a_room_that_is_restarted_keeps_its_people_and_moves_on() {
     let world = World::new(Backend::Sqlite).await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
