@@ -47,8 +47,9 @@ pub(crate) fn own_fingerprint() -> Result<&'static str, Error> {
     Ok(&own()?.fingerprint)
 }
 
-/// A connectivity check of a controlling client (RFC 8445 §7.2).
-pub(crate) fn check(fragment: &str, password: &str, nominate: bool) -> Result<Vec<u8>, Error> {
+/// A connectivity check of a controlling client (RFC 8445 §7.2). `username` is the server's fragment,
+/// a colon and the client's.
+pub(crate) fn check(username: &str, password: &str, nominate: bool) -> Result<Vec<u8>, Error> {
     let mut message = Message::new();
     message.write_header();
     let key = MessageIntegrity::new_short_term_integrity_with_provider(
@@ -57,7 +58,7 @@ pub(crate) fn check(fragment: &str, password: &str, nominate: bool) -> Result<Ve
     );
     BINDING_REQUEST.add_to(&mut message).map_err(Error::crypto)?;
     TransactionId::new().add_to(&mut message).map_err(Error::crypto)?;
-    message.add(ATTR_USERNAME, format!("{fragment}:client").as_bytes());
+    message.add(ATTR_USERNAME, username.as_bytes());
     message.add(ATTR_ICE_CONTROLLING, &[0; 8]);
     if nominate {
         message.add(ATTR_USE_CANDIDATE, &[]);
@@ -67,7 +68,7 @@ pub(crate) fn check(fragment: &str, password: &str, nominate: bool) -> Result<Ve
     Ok(message.raw)
 }
 
-/// One association, from its ClientHello on.
+/// One association, from its `ClientHello` on.
 pub(crate) struct Association {
     endpoint: Endpoint,
 }

@@ -23,7 +23,7 @@ use crate::rtcp::Compound;
 use crate::srtp::{OVERHEAD, Session};
 use description::Remote;
 use receiving::Receiving;
-use sending::Sending;
+use sending::{Pen, Sending};
 
 /// Consent is asked for this often (RFC 7675), and a first check repeated until it is answered.
 const CONSENT: Duration = Duration::from_secs(4);
@@ -153,7 +153,8 @@ impl Client {
     pub fn timeout(&mut self, now: Instant, mut send: impl FnMut(&[u8])) {
         let Some(remote) = &self.remote else { return };
         if now >= self.check {
-            if let Ok(check) = check(&remote.fragment, &remote.password, true) {
+            let username = format!("{}:{}", remote.fragment, self.ice.0);
+            if let Ok(check) = check(&username, &remote.password, true) {
                 send(&check);
             }
             self.check = now + if self.is_connected() { CONSENT } else { REPEAT };
@@ -175,7 +176,7 @@ impl Client {
             self.receiving.arrivals.write(1, 1, self.compound.begin());
             seal(keys, &self.compound, &mut self.buffer, &mut send);
         }
-        self.sending.repair(keys, &mut self.buffer, &mut send);
+        self.sending.repair(&mut Pen { keys, buffer: &mut self.buffer }, &mut send);
         self.shake_hands(send);
     }
 
@@ -188,11 +189,8 @@ impl Client {
     /// Takes a datagram, which is decrypted where it lies. Gives what it says if it is media.
     pub fn receive(&mut self, now: Instant, datagram: &mut [u8]) -> Option<Arrival> {
         match *datagram {
-            [0..=3, ..] => {
-                if !self.checked {
-                    (self.checked, self.check) = (true, now + CONSENT);
-                }
-            }
+            [0..=3, ..] if !self.checked => (self.checked, self.check) = (true, now + CONSENT),
+            [0..=3, ..] => {}
             [20..=63, ..] => {
                 if let Some(keys) = self.association.receive(now, datagram) {
                     self.keys = Some(keys);
@@ -223,8 +221,8 @@ impl Client {
         send: impl FnOnce(&[u8]),
     ) {
         let Some((_, keys)) = &mut self.keys else { return };
-        let sealed =
-            self.sending.publish(now, stream, stamp, (begins, ends), keys, &mut self.buffer);
+        let pen = Pen { keys, buffer: &mut self.buffer };
+        let sealed = self.sending.publish(now, stream, stamp, (begins, ends), pen);
         if let Some(packet) = sealed {
             send(packet);
         }

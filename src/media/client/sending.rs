@@ -52,8 +52,17 @@ pub(super) struct Sending {
     pub(super) key_wanted: bool,
 }
 
-/// What stands in the fixed header of a packet.
+/// With what a packet is protected, and where it is written.
+pub(super) struct Pen<'k, 'b> {
+    pub(super) keys: &'k mut Session,
+    pub(super) buffer: &'b mut [u8],
+}
+
+/// What stands in the header of a packet.
 struct Header {
+    /// Which stream it belongs to, and when it is sent, in microseconds.
+    at: usize,
+    micros: u128,
     payload_type: u8,
     marker: bool,
     index: u64,
@@ -105,8 +114,7 @@ impl Sending {
         at: usize,
         stamp: u64,
         (begins, ends): (bool, bool),
-        keys: &mut Session,
-        buffer: &'a mut [u8],
+        mut pen: Pen<'_, 'a>,
     ) -> Option<&'a [u8]> {
         let stream = self.streams.get_mut(at)?;
         let micros = now.saturating_duration_since(self.epoch).as_micros();
@@ -145,17 +153,14 @@ impl Sending {
             *place = head;
         }
         let payload_type = if stream.kind == Kind::Video { VP8 } else { OPUS };
-        let header = Header { payload_type, marker: ends, index: stream.index, ssrc: stream.ssrc };
-        self.protect(micros, at, &header, &head, &[], keys, buffer)
+        let (index, ssrc) = (stream.index, stream.ssrc);
+        let header = Header { at, micros, payload_type, marker: ends, index, ssrc };
+        let length = self.protect(&header, &head, &[], &mut pen)?;
+        pen.buffer.get(..length)
     }
 
     /// Sends again what the server asked for (RFC 4588).
-    pub(super) fn repair(
-        &mut self,
-        keys: &mut Session,
-        buffer: &mut [u8],
-        send: &mut impl FnMut(&[u8]),
-    ) {
+    pub(super) fn repair(&mut self, pen: &mut Pen<'_, '_>, send: &mut impl FnMut(&[u8])) {
         while let Some((at, sequence)) = self.wanted.pop() {
             let Some(stream) = self.streams.get_mut(at) else { continue };
             if stream.kind == Kind::Audio {
@@ -164,25 +169,24 @@ impl Sending {
             let Some(&head) = stream.kept.get(usize::from(sequence) % KEPT) else { continue };
             stream.repair += 1;
             let (index, ssrc) = (stream.repair, stream.ssrc + 1);
-            let header = Header { payload_type: REPAIR, marker: false, index, ssrc };
+            let (micros, payload_type, marker) = (0, REPAIR, false);
+            let header = Header { at, micros, payload_type, marker, index, ssrc };
             let original = sequence.to_be_bytes();
-            let sealed = self.protect(0, at, &header, &head, &original, keys, buffer);
-            sealed.into_iter().for_each(&mut *send);
+            if let Some(length) = self.protect(&header, &head, &original, pen) {
+                pen.buffer.get(..length).into_iter().for_each(&mut *send);
+            }
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a packet has that many parts")]
-    fn protect<'a>(
+    /// Gives the length.
+    fn protect(
         &mut self,
-        micros: u128,
-        at: usize,
         header: &Header,
         head: &[u8; HEAD],
         before: &[u8],
-        keys: &mut Session,
-        buffer: &'a mut [u8],
-    ) -> Option<&'a [u8]> {
-        let stream = self.streams.get(at)?;
+        Pen { keys, buffer }: &mut Pen<'_, '_>,
+    ) -> Option<usize> {
+        let stream = self.streams.get(header.at)?;
         buffer.get_mut(..4)?.copy_from_slice(&[
             0x80,
             u8::from(header.marker) << 7 | header.payload_type,
@@ -194,7 +198,7 @@ impl Sending {
         self.transport = self.transport.wrapping_add(1);
         let mut extending = Extending::new(buffer);
         extending.add(Some(MID), stream.mid.as_bytes());
-        let [.., high, middle, low] = ((micros << 18) / 1_000_000).to_be_bytes();
+        let [.., high, middle, low] = ((header.micros << 18) / 1_000_000).to_be_bytes();
         extending.add(Some(TIME), &[high, middle, low]);
         extending.add(Some(TRANSPORT), &self.transport.to_be_bytes());
         if stream.kind == Kind::Audio {
@@ -208,7 +212,6 @@ impl Sending {
         buffer.get_mut(body..body + HEAD)?.copy_from_slice(head);
         buffer.get_mut(body + HEAD..end)?.fill(0x5a); // it was encrypted in place last time
         let space = buffer.get_mut(..end + OVERHEAD)?;
-        let length = keys.seal_rtp(space, begin, end, header.index)?;
-        buffer.get(..length)
+        keys.seal_rtp(space, begin, end, header.index)
     }
 }

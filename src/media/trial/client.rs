@@ -21,7 +21,7 @@ pub(crate) fn provider() -> Arc<dyn RTCCryptoProvider> {
 
 /// A connectivity check of a controlling client.
 pub(crate) fn check(fragment: &str, password: &str, nominate: bool) -> Vec<u8> {
-    crate::client::check(fragment, password, nominate).unwrap()
+    crate::client::check(&format!("{fragment}:client"), password, nominate).unwrap()
 }
 
 /// A packet that was received and decrypted.
