@@ -173,6 +173,7 @@ fn with_candidate(sdp: &str, local: SocketAddr) -> String {
         local.ip(),
         local.port()
     );
+    let candidate = candidate.replace("a=mid:", "a=end-of-candidates\r\na=mid:");
     sdp.replace("a=mid:", &candidate)
 }
 

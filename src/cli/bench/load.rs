@@ -121,7 +121,9 @@ pub(super) fn run(world: &Arc<World>, roles: &[Role]) -> Result<(), Failure> {
 async fn take_part(world: &World, role: Role, batch: &RefCell<Batch>) -> Result<(), Failure> {
     let mut stage = world.stage.clone();
     let first = if role.publishes { Stage::Publish } else { Stage::Join };
-    stage.wait_for(|stage| *stage >= first).await?;
+    if *stage.wait_for(|stage| *stage >= first).await? == Stage::End {
+        return Ok(()); // others failed
+    }
     let turn = if role.publishes { None } else { Some(world.joining.acquire().await?) };
     let udp = open()?;
     let mut client = Client::new(now(), role.number * 64 + 1)?;

@@ -6,7 +6,9 @@ use rtc_dtls::crypto::Certificate;
 use rtc_dtls::endpoint::{Endpoint, EndpointEvent};
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile as Wire;
 use rtc_shared::TransportProtocol;
-use rtc_stun::attributes::{ATTR_ICE_CONTROLLING, ATTR_USE_CANDIDATE, ATTR_USERNAME};
+use rtc_stun::attributes::{
+    ATTR_ICE_CONTROLLING, ATTR_PRIORITY, ATTR_USE_CANDIDATE, ATTR_USERNAME,
+};
 use rtc_stun::fingerprint::FINGERPRINT;
 use rtc_stun::integrity::MessageIntegrity;
 use rtc_stun::message::{BINDING_REQUEST, Message, Setter, TransactionId};
@@ -20,6 +22,9 @@ use crate::srtp::{KEY, Profile, Session};
 
 /// The one server of an association, whatever its real address.
 const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
+
+/// Of a peer-reflexive candidate over UDP (RFC 8445 §5.1.2.1).
+const PRIORITY: u32 = 110 << 24 | 65_535 << 8 | 255;
 
 /// What all clients of a process share: a certificate is dear.
 struct Own {
@@ -59,6 +64,7 @@ pub(crate) fn check(username: &str, password: &str, nominate: bool) -> Result<Ve
     BINDING_REQUEST.add_to(&mut message).map_err(Error::crypto)?;
     TransactionId::new().add_to(&mut message).map_err(Error::crypto)?;
     message.add(ATTR_USERNAME, username.as_bytes());
+    message.add(ATTR_PRIORITY, &PRIORITY.to_be_bytes());
     message.add(ATTR_ICE_CONTROLLING, &[0; 8]);
     if nominate {
         message.add(ATTR_USE_CANDIDATE, &[]);

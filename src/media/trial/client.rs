@@ -1,10 +1,8 @@
 //! A client: ICE and DTLS in its roles, SRTP, pictures and sound made of a few bytes.
 
-use rtc_crypto::RTCCryptoProvider;
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile as Wire;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Line, text};
@@ -14,10 +12,6 @@ use crate::rtp::Packet;
 use crate::srtp::{OVERHEAD, Profile, Session, Window};
 use crate::twcc::Arrivals;
 use crate::{Kind, Offer, Participant, Path, Transport};
-
-pub(crate) fn provider() -> Arc<dyn RTCCryptoProvider> {
-    rtc_crypto::default_provider().unwrap()
-}
 
 /// A connectivity check of a controlling client.
 pub(crate) fn check(fragment: &str, password: &str, nominate: bool) -> Vec<u8> {
