@@ -1,6 +1,8 @@
 //! Calls: what a forwarded packet, a join and a subscriber cost, how late packets come, and Janus
 //! under the same load beside it.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on stops")]
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};

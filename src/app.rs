@@ -1,7 +1,7 @@
 //! The composition root: the only file that names every concrete type. A node is opened (settings
 //! become parts), launched (parts become a living tree) and, on a signal, brought down in order.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use crate::actors::supervision::{
     self, Exit, Options, Patience, Strategy, Stuck, child, launch, nursery, supervisor,
 };
 use crate::actors::tree::{Parts, media_threads, tree};
+use crate::actors::turn::{self, TURN};
 use crate::cluster::{Cache, EmbeddedCache};
 use crate::config::{Config, Synchronous};
 use crate::domain::accounts::{self, Accounts, Keyring, Passwords};
@@ -119,10 +120,11 @@ pub struct Node {
 /// [`Error`], in words.
 pub async fn start(config: Config) -> Result<Node, Error> {
     let config = Arc::new(config);
-    crate::http::tls::tls(&config.http).map_err(Error::Outside)?; // said before anything starts
+    let tls = crate::http::tls::tls(&config.http).map_err(Error::Outside)?; // said before anything starts
     let metrics = telemetry::metrics::start().map_err(Error::Outside)?;
     let socket = listen(config.http.bind)?;
     let address = socket.local_addr().map_err(|error| Error::Outside(error.to_string()))?;
+    let relays = turn_sockets(&config, tls.is_some())?;
     let deeds = open(&config).await?;
     let setup = deeds.accounts.setup_token().await?;
 
@@ -131,16 +133,25 @@ pub async fn start(config: Config) -> Result<Node, Error> {
     deeds.store.close_calls(left, deeds.clock.now()).await?;
     let identity = media::Identity::generate().map_err(|e| Error::Outside(e.to_string()))?;
     let node = NodeId::new();
+    let ice = ice(&config, &deeds, relays.as_deref());
     let parts = Parts {
         store: deeds.store.clone(),
         keys: deeds.keys.clone(),
         chat: chat.clone(),
-        calls: calls(&config, &deeds, node),
+        calls: calls(&config, &deeds, ice.clone(), node),
         media: crate::actors::media::Settings {
             identity: Arc::new(identity),
             room: room_settings(&config),
             addresses: addresses(&config).into(),
         },
+        turn: relays.map(|sockets| turn::Settings {
+            config: config.turn.clone(),
+            addresses: relay_addresses(&config).into(),
+            ice,
+            entropy: deeds.entropy.clone(),
+            sockets,
+            tls: tls.map(Arc::new),
+        }),
         clock: deeds.clock.clone(),
         metrics: metrics.clone(),
     };
@@ -182,8 +193,25 @@ pub async fn start(config: Config) -> Result<Node, Error> {
     Ok(Node { living, services, address, setup })
 }
 
-fn calls(config: &Config, deeds: &Deeds, node: NodeId) -> Calls {
-    let ice = Ice::new(deeds.clock.clone(), &deeds.entropy, config.turn.clone(), Vec::new());
+fn turn_sockets(config: &Config, tls: bool) -> Result<Option<Arc<turn::Sockets>>, Error> {
+    if !config.turn.runs() {
+        return Ok(None);
+    }
+    turn::Sockets::bind(&config.turn, tls).map(|s| Some(Arc::new(s))).map_err(Error::Outside)
+}
+
+fn relay_addresses(config: &Config) -> Vec<IpAddr> {
+    let own = &config.turn.relay_addresses;
+    if own.is_empty() { addresses(config) } else { own.clone() }
+}
+
+fn ice(config: &Config, deeds: &Deeds, relays: Option<&turn::Sockets>) -> Ice {
+    let urls = |sockets| turn::urls(config, &relay_addresses(config), sockets);
+    let embedded = relays.map(urls).unwrap_or_default();
+    Ice::new(deeds.clock.clone(), &deeds.entropy, config.turn.clone(), embedded)
+}
+
+fn calls(config: &Config, deeds: &Deeds, ice: Ice, node: NodeId) -> Calls {
     Calls::new(calls::Parts {
         store: deeds.store.clone(),
         clock: deeds.clock.clone(),
@@ -232,7 +260,9 @@ fn options(config: &Config, entropy: Entropy) -> Options {
         despair: s.exit(),
         last_resort: Arc::new(despair),
     };
-    Options { patience, entropy, ..Options::threads(threads) }.pool(MEDIA, media_threads(config))
+    Options { patience, entropy, ..Options::threads(threads) }
+        .pool(MEDIA, media_threads(config))
+        .pool(TURN, 1)
 }
 
 /// A thread never came back: whoever keeps this process starts it again.

@@ -9,3 +9,4 @@ pub mod sessions;
 pub mod store_health;
 pub mod supervision;
 pub mod tree;
+pub mod turn;

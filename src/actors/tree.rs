@@ -14,6 +14,7 @@ use super::media::{self, MEDIA, Port};
 use super::sessions::{Living, Session, Switchboard};
 use super::store_health::{StoreHealth, StoreUp};
 use super::supervision::{Place, Strategy, SupervisorSpec, child, nursery, supervisor};
+use super::turn::{self, TURN};
 use crate::config::Config;
 use crate::domain::accounts::Keyring;
 use crate::domain::calls;
@@ -33,6 +34,8 @@ pub struct Parts {
     pub calls: calls::Calls,
     /// What rooms of calls share.
     pub media: media::Settings,
+    /// What relays media for those whom nobody can reach, if it is to run here.
+    pub turn: Option<turn::Settings>,
     /// What was measured.
     pub metrics: PrometheusHandle,
 }
@@ -71,10 +74,13 @@ pub fn tree(parts: &Parts, config: &Config) -> (SupervisorSpec, Living, StoreUp)
         })
     };
 
-    let node = supervisor("node", Strategy::RestForOne)
-        .with(store)
-        .with(chat)
-        .with(ports(parts, config))
+    let mut node =
+        supervisor("node", Strategy::RestForOne).with(store).with(chat).with(ports(parts, config));
+    if let Some(settings) = parts.turn.clone() {
+        let turn = child("turn", move |_| turn::Server::new(settings.clone()));
+        node = node.with(turn.on(Place::Pool(TURN)));
+    }
+    let node = node
         .with(rooms)
         .with(sessions)
         .with(supervisor("jobs", Strategy::OneForOne).with(housekeeping));

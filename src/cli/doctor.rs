@@ -1,6 +1,6 @@
 //! `securevox doctor`: each finding in words, with what to do about it.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 
 use store::Store;
 
@@ -26,7 +26,9 @@ pub(super) async fn doctor(config: Config) -> Result<(), Failure> {
     tell("open files", open_files(config.http.max_connections))?;
     tell("data directory", data_directory(&config))?;
     tell("port", port(&config))?;
+    tell("media ports", media_ports(&config))?;
     tell("certificate", certificate(&config))?;
+    tell("TURN", turn(&config))?;
     tell("clock", clock())?;
     let (database, store) = database(&config).await;
     tell("database", database)?;
@@ -93,10 +95,50 @@ fn port(config: &Config) -> Result<String, String> {
     }
 }
 
+fn media_ports(config: &Config) -> Result<String, String> {
+    let media = &config.media;
+    let threads = crate::actors::tree::media_threads(config);
+    for n in 0..threads {
+        let port = if media.port == 0 { 0 } else { usize::from(media.port) + n };
+        let address = (media.bind, u16::try_from(port).unwrap_or_default());
+        match UdpSocket::bind(address) {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                return Ok(format!("{port} is taken, by a running server perhaps"));
+            }
+            Err(error) => {
+                return Err(format!(
+                    "{port} cannot be used ({error}): set media.bind or media.port"
+                ));
+            }
+            Ok(_) => {}
+        }
+    }
+    let told = crate::actors::media::addresses(config);
+    let told: Vec<_> = told.iter().map(ToString::to_string).collect();
+    Ok(format!("{threads} are free; clients are told {}", told.join(", ")))
+}
+
 fn certificate(config: &Config) -> Result<String, String> {
     match crate::http::tls::tls(&config.http)? {
         Some(_) => Ok(format!("{} can be used", config.http.tls_certificate.display())),
         None => Ok("none here: TLS is a proxy's".to_owned()),
+    }
+}
+
+fn turn(config: &Config) -> Result<String, String> {
+    if !config.turn.runs() {
+        return Ok(match config.turn.urls.first() {
+            Some(url) => format!("others do it: {url}"),
+            None => "off: people whom nobody can reach have no calls".to_owned(),
+        });
+    }
+    let (address, port) = (config.turn.bind, config.turn.port);
+    match crate::actors::turn::Sockets::bind(&config.turn, config.http.has_tls()) {
+        Ok(_) => Ok(format!("{address} port {port} is free, over UDP and TCP")),
+        Err(error) if error.contains("another program") => {
+            Ok(format!("{address} port {port} is taken, by a running server perhaps"))
+        }
+        Err(error) => Err(error),
     }
 }
 

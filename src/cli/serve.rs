@@ -57,5 +57,7 @@ fn greet(node: &Node, public: &str) -> Result<(), Failure> {
         }
         None => say("Log in with the phone number and password of an account here.")?,
     }
-    say(&format!("Try the chat at {public}/demo/chat, read the interface at {public}/api/docs."))
+    say(&format!(
+        "Try the chat at {public}/demo/chat, a call at {public}/demo/call; read the interface at {public}/api/docs."
+    ))
 }

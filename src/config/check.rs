@@ -84,6 +84,20 @@ pub(super) fn check(c: &Config) -> Result<(), String> {
         c.turn.urls.is_empty() || !c.turn.secret.expose().is_empty(),
         "turn.urls needs the turn.secret of that server",
     )?;
+    let t = &c.turn;
+    require(
+        t.relay_port_min >= 1024 && t.relay_port_min <= t.relay_port_max,
+        "turn: 1024 <= relay_port_min <= relay_port_max",
+    )?;
+    require(t.port == 0 || t.port != t.tls_port, "turn.port and turn.tls_port must be two ports")?;
+    require(
+        t.user_allocations > 0 && t.max_allocations >= t.user_allocations,
+        "turn.user_allocations must be at least 1, and at most turn.max_allocations",
+    )?;
+    require(
+        t.user_bps == 0 || t.user_bps >= 500_000,
+        "turn.user_bps must be 0 (no limit) or at least 500000",
+    )?;
     let s = &c.supervision;
     require(
         s.stuck_warn_ms < s.stuck_lost_ms && s.stuck_lost_ms < s.stuck_exit_ms,

@@ -28,7 +28,7 @@ pub use node::Node;
 pub use sessions::Sessions;
 pub use supervision::Supervision;
 pub use telemetry::{Format, Telemetry};
-pub use turn::Turn;
+pub use turn::{Embedded, Turn};
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};

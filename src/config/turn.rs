@@ -1,5 +1,6 @@
 //! Settings of what relays media.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use base::secret::Secret;
@@ -9,13 +10,44 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Turn {
+    pub embedded: Embedded,
+    pub bind: IpAddr,
+    pub port: u16,
+    pub tls_port: u16,
+    pub host: String,
+    pub relay_addresses: Vec<IpAddr>,
+    pub relay_port_min: u16,
+    pub relay_port_max: u16,
+    pub allow_private: bool,
+    pub user_allocations: usize,
+    pub max_allocations: usize,
+    pub user_bps: u64,
     pub credential_seconds: u64,
     #[serde(serialize_with = "hidden")]
     pub secret: Secret<String>,
     pub urls: Vec<String>,
 }
 
+/// Whether the embedded server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Embedded {
+    /// Unless `urls` names another.
+    Auto,
+    On,
+    Off,
+}
+
 impl Turn {
+    /// Whether the embedded server runs.
+    pub const fn runs(&self) -> bool {
+        match self.embedded {
+            Embedded::Auto => self.urls.is_empty(),
+            Embedded::On => true,
+            Embedded::Off => false,
+        }
+    }
+
     /// How long credentials work.
     pub const fn lifetime(&self) -> Duration {
         Duration::from_secs(self.credential_seconds)

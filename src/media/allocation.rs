@@ -1,6 +1,7 @@
 //! Divides what a downlink carries among the tracks that one subscriber receives.
 
 use std::cmp::Reverse;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::signal::{Layer, Limit, Source, TrackId};
@@ -9,8 +10,11 @@ const LAYERS: [Layer; 3] = [Layer::Low, Layer::Medium, Layer::High];
 /// This share of the budget may be given to what is not sent yet; and what is sent already stays
 /// until the budget is below this share of its cost. Between the two, nothing changes.
 const HEADROOM: f64 = 0.9;
-/// More is sent only if the budget was enough for it for at least this time, and up to twice of it.
-const DWELL: Duration = Duration::from_millis(2_500);
+/// More is sent only if the budget was enough for it for this time; longer, up to a limit, if what was
+/// given had to be taken back soon.
+const DWELL: Duration = Duration::from_millis(1_000);
+const LONGEST_DWELL: Duration = Duration::from_secs(16);
+const SOON: Duration = Duration::from_secs(10);
 /// The most important picture may exceed the budget by so many bits per second in its lowest layer:
 /// better a strained picture than none.
 const LAST_RESORT: u64 = 50_000;
@@ -62,12 +66,22 @@ impl Demand {
 }
 
 /// The division for one subscriber.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Allocator {
     /// The pictures, most important first.
     order: Vec<usize>,
-    /// The smallest budget of this period and of the one before, and when this one began.
-    smallest: Option<(u64, u64, Instant)>,
+    /// The smallest budgets of the last `dwell`, each with when it began to hold and smaller than
+    /// those behind it.
+    budgets: VecDeque<(Instant, u64)>,
+    dwell: Duration,
+    /// When more was given last.
+    raised: Option<Instant>,
+}
+
+impl Default for Allocator {
+    fn default() -> Self {
+        Self { order: Vec::new(), budgets: VecDeque::new(), dwell: DWELL, raised: None }
+    }
 }
 
 impl Allocator {
@@ -85,6 +99,23 @@ impl Allocator {
         into: &mut Vec<Option<Layer>>,
     ) {
         let steady = self.steady(now, budget);
+        self.divide(budget, steady, demands, into);
+        self.learn(now, demands, into);
+    }
+
+    /// Writes what [`allocate`](Self::allocate) will choose if nothing changes until it is believed
+    /// that this budget lasts: what publishers must begin to send now, so that it is there then.
+    pub fn foresee(&mut self, budget: u64, demands: &[Demand], into: &mut Vec<Option<Layer>>) {
+        self.divide(budget, budget, demands, into);
+    }
+
+    fn divide(
+        &mut self,
+        budget: u64,
+        steady: u64,
+        demands: &[Demand],
+        into: &mut Vec<Option<Layer>>,
+    ) {
         let kept_within = budget as f64 / HEADROOM;
         let raised_within = steady as f64 * HEADROOM;
         let mut division =
@@ -100,16 +131,41 @@ impl Allocator {
         }
     }
 
+    /// Becomes more careful if what was given did not fit, and less when it does.
+    fn learn(&mut self, now: Instant, demands: &[Demand], chosen: &[Option<Layer>]) {
+        let pictures = || demands.iter().zip(chosen).filter(|(demand, _)| !demand.is_audio());
+        let fell = pictures().any(|(demand, chosen)| {
+            demand.current.is_some_and(|layer| demand.may_have(layer)) && *chosen < demand.current
+        });
+        let rose =
+            pictures().any(|(demand, chosen)| demand.current.is_some() && *chosen > demand.current);
+        let since = self.raised.map(|raised| now.saturating_duration_since(raised));
+        if fell && since.is_some_and(|since| since < SOON) {
+            self.dwell = (self.dwell * 2).min(LONGEST_DWELL);
+            self.raised = None;
+        } else if since.is_some_and(|since| since >= SOON) {
+            self.dwell = DWELL;
+            self.raised = None;
+        }
+        if rose {
+            self.raised = Some(now);
+        }
+    }
+
     /// The smallest budget of late.
     fn steady(&mut self, now: Instant, budget: u64) -> u64 {
-        let (current, before, began) = self.smallest.unwrap_or((budget, budget, now));
-        let current = current.min(budget);
-        self.smallest = Some(if now.saturating_duration_since(began) >= DWELL {
-            (budget, current, now)
-        } else {
-            (current, before, began)
-        });
-        current.min(before)
+        let mut since = now;
+        while let Some((began, _)) = self.budgets.pop_back_if(|(_, before)| *before >= budget) {
+            since = began;
+        }
+        self.budgets.push_back((since, budget));
+        // The first one holds until the second one began.
+        let dwell = self.dwell;
+        let over = |at: &Instant| now.saturating_duration_since(*at) >= dwell;
+        while self.budgets.get(1).is_some_and(|(began, _)| over(began)) {
+            self.budgets.pop_front();
+        }
+        self.budgets.front().map_or(budget, |(_, smallest)| *smallest)
     }
 }
 

@@ -9,6 +9,12 @@ use crate::twcc::{Arrivals, Departures, PacketResult};
 
 /// Between two packets of a probe at least so much time passes.
 const PACE: Duration = Duration::from_millis(2);
+/// On a narrow link this share of what it carries is for retransmissions: on a full one they would only
+/// be lost again, and be asked for again.
+const REPAIRS: f64 = 0.5;
+/// What was not used of it counts for so long, but is never less than a packet or two.
+const REPAIRS_KEPT: f64 = 0.25;
+const LEAST_REPAIRS: f64 = 2_500.0;
 
 /// Both directions of one transport.
 pub(crate) struct Congestion {
@@ -27,6 +33,10 @@ pub(crate) struct Congestion {
     /// The link was found full once, or the client said how much it takes: from then on the estimate
     /// counts. Before, everything is sent: no link is known to be narrow.
     narrow: bool,
+    /// When to divide again, since more is to be sent soon.
+    pub(crate) again: Option<Instant>,
+    /// How many bytes may be sent again, less than nothing after a large packet; and as of when.
+    repairs: (f64, Instant),
     burst: Option<Burst>,
     results: Vec<PacketResult>,
 }
@@ -50,33 +60,35 @@ impl Congestion {
             budget: most_down,
             wanted: 0,
             narrow: false,
+            again: None,
+            repairs: (LEAST_REPAIRS, now),
             burst: None,
             results: Vec::new(),
         }
     }
 
-    /// Transport-wide feedback of the client. True if so much less room was found that the division
-    /// must not wait for its turn.
+    /// Transport-wide feedback of the client. True if so much less or more room was found that the
+    /// division must not wait for its turn.
     pub(crate) fn feedback(&mut self, now: Instant, body: &[u8]) -> bool {
         self.results.clear();
         self.departures.feedback(body, &mut self.results);
-        self.estimator.feedback(now, &self.results);
+        self.estimator.feedback(now, &mut self.results);
         self.narrow |= self.estimator.is_congested();
-        self.is_short(now)
+        self.is_news(now)
     }
 
     /// The client says how many bits per second it takes; as [`feedback`](Self::feedback).
     pub(crate) fn told(&mut self, now: Instant, rate: u64) -> bool {
         self.narrow = true;
         self.estimator.remb(now, rate);
-        self.is_short(now)
+        self.is_news(now)
     }
 
     /// The client says which share was lost; as [`feedback`](Self::feedback).
     pub(crate) fn lost(&mut self, now: Instant, share: f32) -> bool {
         self.estimator.loss(now, share);
         self.narrow |= self.estimator.is_congested();
-        self.is_short(now)
+        self.is_news(now)
     }
 
     /// What may be divided now, of at most so much.
@@ -84,9 +96,31 @@ impl Congestion {
         if self.narrow { self.estimator.target(now).min(most) } else { most }
     }
 
-    /// Whether there is clearly less room than was divided.
-    fn is_short(&self, now: Instant) -> bool {
-        (self.budget(now, self.budget) as f64) < 0.9 * self.budget as f64
+    /// Whether there is clearly less room than was divided, or more that is wanted.
+    fn is_news(&self, now: Instant) -> bool {
+        let (room, divided) = (self.budget(now, u64::MAX) as f64, self.budget as f64);
+        let less = room < 0.9 * divided;
+        less || self.narrow && self.wanted > self.budget && room > 1.1 * divided
+    }
+
+    /// Whether the link was found to carry less than everything.
+    pub(crate) fn is_narrow(&self) -> bool {
+        self.narrow
+    }
+
+    /// Whether something may be sent again now.
+    pub(crate) fn may_repair(&mut self, now: Instant) -> bool {
+        let share = self.budget(now, u64::MAX) as f64 / 8.0 * REPAIRS;
+        let (left, at) = self.repairs;
+        let earned = share * now.saturating_duration_since(at).as_secs_f64();
+        let most = (share * REPAIRS_KEPT).max(LEAST_REPAIRS);
+        self.repairs = ((left + earned).min(most), now);
+        self.repairs.0 >= 0.0
+    }
+
+    /// So many bytes were sent again.
+    pub(crate) fn repaired(&mut self, bytes: usize) {
+        self.repairs.0 -= bytes as f64;
     }
 
     /// How many bytes of a probe are to be sent now; begins one if it is time to.

@@ -15,6 +15,8 @@ mod connection;
 mod counters;
 mod dtls;
 mod history;
+#[doc(hidden)]
+pub mod hostile;
 mod ice;
 mod member;
 pub mod missing;

@@ -9,6 +9,11 @@ use crate::rewrite::Report;
 
 /// Without a packet for so long a layer is not being sent.
 const SILENT: Duration = Duration::from_millis(1_500);
+/// A layer without a packet for so long falls behind, if lower ones had so many pictures meanwhile.
+const BEHIND: Duration = Duration::from_millis(250);
+const BEHIND_PICTURES: u8 = 3;
+/// It has caught up when it was not behind for so long.
+const STEADY: Duration = Duration::from_secs(1);
 /// How often a key frame is asked for of a stream that is not being sent.
 const STILL: Duration = Duration::from_secs(2);
 /// Over how long a bitrate is measured.
@@ -50,6 +55,11 @@ pub(crate) struct Stream {
     pub(crate) meter: Meter,
     clock_rate: u32,
     last: Option<Instant>,
+    /// Pictures of lower layers since its last packet.
+    missed: u8,
+    /// It fell behind; and since when it has been coming again.
+    behind: bool,
+    back: Option<Instant>,
 }
 
 impl Stream {
@@ -74,6 +84,9 @@ impl Stream {
             meter: Meter::default(),
             clock_rate,
             last: None,
+            missed: 0,
+            behind: false,
+            back: None,
         }
     }
 
@@ -89,8 +102,35 @@ impl Stream {
 
     /// A packet came, of so many bytes.
     pub(crate) fn heard(&mut self, now: Instant, bytes: usize) {
+        if self.behind {
+            let gap = self.last.is_none_or(|last| now > last + BEHIND);
+            let back = self.back.filter(|_| !gap).unwrap_or(now);
+            self.back = Some(back);
+            self.behind = now < back + STEADY;
+        }
+        self.missed = 0;
         self.last = Some(now);
         self.meter.add(now, bytes);
+    }
+
+    /// A picture of a lower layer is complete. True if this one has just fallen behind.
+    pub(crate) fn overtaken(&mut self, now: Instant) -> bool {
+        self.missed = self.missed.saturating_add(1);
+        let silent = self.last.is_some_and(|last| now >= last + BEHIND);
+        let falls = !self.behind && self.missed >= BEHIND_PICTURES && silent;
+        self.behind |= falls;
+        falls
+    }
+
+    /// Its publisher is asked to send it: what was before does not count.
+    pub(crate) fn ask(&mut self, now: Instant) {
+        self.asked = Some(now);
+        self.behind = false;
+    }
+
+    /// Whether it comes as steadily as the layers below.
+    pub(crate) fn flows(&self, now: Instant) -> bool {
+        self.is_active(now) && !self.behind
     }
 
     /// The time between two requests for key frames: much longer while nothing comes. What is paused

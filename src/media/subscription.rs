@@ -11,6 +11,8 @@ use crate::track::Track;
 
 /// How many retransmissions are remembered, so that none is sent twice within a round trip.
 const RESENT: usize = 64;
+/// If this share of a layer is more than the link carries, the link is better left empty.
+const TOO_MUCH: f64 = 0.7;
 /// A picture that stands still for so long is noticed.
 const FREEZE: Duration = Duration::from_millis(500);
 
@@ -32,6 +34,8 @@ pub(crate) struct Subscription {
     pub(crate) limit: Limit,
     /// The layer that fits the downlink, whether or not it is being published; none: paused.
     pub(crate) chosen: Option<Layer>,
+    /// What will be chosen soon if nothing changes: its publisher is asked for it already.
+    pub(crate) soon: Option<Layer>,
     /// Which stream of the track is to be sent; none: paused.
     pub(crate) target: Option<usize>,
     /// Numbers and time.
@@ -78,6 +82,7 @@ impl Subscription {
             sending,
             limit: Limit::Most(Layer::High),
             chosen: None,
+            soon: None,
             target: None,
             munger: Munger::default(),
             run: 0,
@@ -106,6 +111,22 @@ impl Subscription {
             self.last = None;
         }
         self.target = target;
+    }
+
+    /// Stops what is far too much for the link, even if what is to come instead is not there yet: it
+    /// would fill the link, so that the key frame that is waited for got lost, too.
+    pub(crate) fn hold_back(&mut self, now: Instant, track: &Track, budget: u64) {
+        let current = self.current(track).filter(|current| self.target < Some(*current));
+        let stream = current.and_then(|current| track.streams.get(current));
+        if stream.is_some_and(|it| it.meter.rate(now) as f64 * TOO_MUCH > budget as f64) {
+            self.waiting = true;
+        }
+    }
+
+    /// Whether a packet of this source is of use: a picture from before a key frame that is waited
+    /// for, or was sent already, is not.
+    pub(crate) fn repairs(&self, source: u32) -> bool {
+        !self.is_video() || !self.waiting && self.rewriter.source() == Some(source)
     }
 
     /// The stream of which a key frame is needed before anything can be seen, or seen better.

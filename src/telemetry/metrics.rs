@@ -48,6 +48,14 @@ pub const CALL_SECONDS: &str = "securevox_call_duration_seconds";
 pub const CALL_CONNECTIONS: &str = "securevox_call_connections_total";
 /// From a device's first offer to its first packet at another one.
 pub const CALL_FIRST_MEDIA_SECONDS: &str = "securevox_call_first_media_seconds";
+/// Round trips between devices in calls and the server, every few seconds for each.
+pub const CALL_ROUND_TRIP_SECONDS: &str = "securevox_call_round_trip_seconds";
+/// Share of packets lost before repair, every few seconds for each device, by direction.
+pub const CALL_LOSS: &str = "securevox_call_loss_ratio";
+/// Jitter of what devices send and receive, every few seconds for each, by direction.
+pub const CALL_JITTER_SECONDS: &str = "securevox_call_jitter_seconds";
+/// Bits per second of each device, every few seconds, by direction.
+pub const CALL_BITRATE: &str = "securevox_call_bitrate_bps";
 /// Datagrams of media, by direction.
 pub const MEDIA_PACKETS: &str = "securevox_media_packets_total";
 /// Bytes of media, by direction.
@@ -56,6 +64,19 @@ pub const MEDIA_BYTES: &str = "securevox_media_bytes_total";
 pub const MEDIA_EVENTS: &str = "securevox_media_events_total";
 /// Datagrams of media that went nowhere, by reason.
 pub const MEDIA_DROPPED: &str = "securevox_media_dropped_total";
+/// Allocations of TURN that there are now.
+pub const TURN_ALLOCATIONS: &str = "securevox_turn_allocations";
+/// Allocations of TURN that were made.
+pub const TURN_CREATED: &str = "securevox_turn_allocations_created_total";
+/// Requests of TURN answered with an error, by its code (RFC 8656 §18); first requests, which
+/// know no realm yet, do not count.
+pub const TURN_REFUSED: &str = "securevox_turn_refused_total";
+/// Packets relayed, by direction.
+pub const TURN_PACKETS: &str = "securevox_turn_relayed_packets_total";
+/// Bytes relayed, without what TURN adds, by direction.
+pub const TURN_BYTES: &str = "securevox_turn_relayed_bytes_total";
+/// Packets, connections and clients of TURN that were dropped, by reason.
+pub const TURN_DROPPED: &str = "securevox_turn_dropped_total";
 /// Work waiting for the database.
 pub const STORE_QUEUED: &str = "securevox_store_queued";
 /// 1 while the database answers.
@@ -67,12 +88,16 @@ pub const STORE_UP: &str = "securevox_store_up";
 /// If collecting was started before.
 pub fn start() -> Result<PrometheusHandle, String> {
     let seconds = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+    let shares = [0.0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5];
+    let rates = [3e4, 1e5, 3e5, 6e5, 1e6, 2e6, 4e6, 8e6, 1.6e7];
     let long = [1.0, 10.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0];
     let sizes = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &seconds)
         .and_then(|b| b.set_buckets_for_metric(Matcher::Full(BATCH.to_owned()), &sizes))
         .and_then(|b| b.set_buckets_for_metric(Matcher::Full(CALL_SECONDS.to_owned()), &long))
+        .and_then(|b| b.set_buckets_for_metric(Matcher::Full(CALL_LOSS.to_owned()), &shares))
+        .and_then(|b| b.set_buckets_for_metric(Matcher::Full(CALL_BITRATE.to_owned()), &rates))
         .map_err(|e| e.to_string())?
         .install_recorder()
         .map_err(|e| e.to_string())?;
@@ -102,10 +127,20 @@ fn describe() {
     describe_histogram!(CALL_SECONDS, Unit::Seconds, "how long calls lasted");
     describe_counter!(CALL_CONNECTIONS, "connections of devices to the server, by outcome");
     describe_histogram!(CALL_FIRST_MEDIA_SECONDS, Unit::Seconds, "from the first offer to media");
+    describe_histogram!(CALL_ROUND_TRIP_SECONDS, Unit::Seconds, "between devices and the server");
+    describe_histogram!(CALL_LOSS, "share of packets lost before repair, by direction");
+    describe_histogram!(CALL_JITTER_SECONDS, Unit::Seconds, "jitter of media, by direction");
+    describe_histogram!(CALL_BITRATE, "bits per second of each device, by direction");
     describe_counter!(MEDIA_PACKETS, "datagrams of media, by direction");
     describe_counter!(MEDIA_BYTES, Unit::Bytes, "bytes of media, by direction");
     describe_counter!(MEDIA_EVENTS, "repairs, key frames, changes of layers, handshakes");
     describe_counter!(MEDIA_DROPPED, "datagrams of media that went nowhere, by reason");
+    describe_gauge!(TURN_ALLOCATIONS, "allocations of TURN now");
+    describe_counter!(TURN_CREATED, "allocations of TURN made");
+    describe_counter!(TURN_REFUSED, "requests of TURN answered with an error, by code");
+    describe_counter!(TURN_PACKETS, "packets relayed, by direction");
+    describe_counter!(TURN_BYTES, Unit::Bytes, "bytes relayed, by direction");
+    describe_counter!(TURN_DROPPED, "what TURN dropped, by reason");
     describe_gauge!(STORE_QUEUED, "work waiting for the database");
     describe_gauge!(STORE_UP, "1 while the database answers");
 }

@@ -24,6 +24,7 @@ const GENEROUS = {
   MEDIA__PORT: 0,
   MEDIA__ADDRESSES: '["127.0.0.1"]',
   TELEMETRY__FORMAT: 'json',
+  TURN__PORT: 0,
 };
 
 let added = 0;

@@ -272,7 +272,7 @@ for (const [way, transports] of Object.entries(TRANSPORTS)) {
     it('is cut off when it says too much at once, and comes back by itself', async () => {
       const person = await Person.register(server, 'Ann');
       const one = await device(person, way);
-      one.ask('send_message', { conversation_id: 'x', client_id: 'c', body: 'x'.repeat(70_000) }).catch(() => {});
+      one.ask('send_message', { conversation_id: 'x', client_id: 'c', body: 'x'.repeat(300_000) }).catch(() => {});
       await one.until('the transport closes', () => one.ends.length === 1);
 
       const [end] = one.ends;
@@ -347,8 +347,8 @@ describe('a bare WebSocket', () => {
 
   it('is closed with 1009 when a frame is too large, in one piece or in many', async () => {
     const [whole, parts] = [await raw(), await raw()];
-    whole.socket.send('x'.repeat(70_000));
-    for (let n = 0; n < 7; n += 1) parts.socket.send('x'.repeat(10_000), { fin: n === 6 });
+    whole.socket.send('x'.repeat(300_000));
+    for (let n = 0; n < 7; n += 1) parts.socket.send('x'.repeat(45_000), { fin: n === 6 });
 
     for (const one of [whole, parts]) {
       await one.until('it is closed', () => one.closed);
@@ -506,7 +506,7 @@ describe('polling', () => {
   it('refuses a body that is too large', async () => {
     const sid = await session();
 
-    assert.equal((await post(sid, `42["x","${'x'.repeat(70_000)}"]`)).status, 413);
+    assert.equal((await post(sid, `42["x","${'x'.repeat(300_000)}"]`)).status, 413);
   });
 
   it('is closed to pages of a foreign origin, and open to its own', async () => {

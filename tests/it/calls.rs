@@ -12,7 +12,7 @@ on_both_databases! {
     parallel_joins_admit_exactly_as_many_as_may_be_in,
 }
 
-fn text(value: &Value) -> &str {
+pub fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("a text, not {value}"))
 }
 
@@ -101,7 +101,8 @@ async fn a_call_rings_everywhere_is_answered_once_and_remembered_once(backend: B
     }
     let stats = alice.get("/api/call/stats").await.ok();
     assert_eq!(stats["totalActiveCalls"], 0);
-    assert_eq!(phone.unheard("call_ended") + alices.unheard("call_ended"), 1, "each once");
+    phone.hears("call_ended").await;
+    assert_eq!(phone.unheard("call_ended") + alices.unheard("call_ended"), 0, "each once");
 }
 
 async fn two_who_call_each_other_at_once_are_in_one_call(backend: Backend) {
@@ -232,57 +233,6 @@ async fn strangers_and_the_blocked_cannot_call() {
 }
 
 #[actix_web::test]
-async fn a_call_token_opens_one_call_and_nothing_else() {
-    let world = World::new(Backend::Sqlite).await;
-    let (alice, bob, conversation) = world.two_friends().await;
-    let ask = |user: &str, role: Option<&str>| json!({ "userId": user, "sessionId": "standup", "role": role });
-    let foreign = alice.post("/api/call/token", ask(&bob.id, None)).await;
-    assert_eq!(foreign.status, 403);
-    let raised = alice.post("/api/call/token", ask(&alice.id, Some("moderator"))).await;
-    assert_eq!(raised.status, 403);
-    let own = alice.post("/api/call/token", ask(&alice.id, None)).await.ok();
-    assert_eq!(own["sessionId"], "standup");
-
-    let admin = world.admin().await;
-    let service = json!({ "name": "site", "scopes": ["calls:token"] });
-    let service = admin.post("/api/admin/tokens", service).await.created();
-    let header = format!("Token {}", text(&service["secret"]));
-    let body = ask(&bob.id, Some("moderator")).to_string().into_bytes();
-    let headers = [("authorization", &*header), ("content-type", "application/json")];
-    let stranger = world.stranger();
-    let answer = stranger.sends(awc::http::Method::POST, "/api/call/token", &headers, Some(body));
-    let bobs_token = answer.await.ok();
-
-    let mut bobs = Socket::open(&world.address()).await;
-    bobs.asks("authenticate", json!({ "token": bobs_token["token"] })).await.unwrap();
-    let refused =
-        bobs.asks("typing", json!({ "conversation_id": conversation })).await.unwrap_err();
-    assert_eq!(refused["code"], "calls/call-only");
-    let other = bobs.asks("join_call", json!({ "sessionId": "another" })).await.unwrap_err();
-    assert_eq!(other["code"], "calls/call-only");
-    let start = json!({ "user_id": alice.id, "media": "audio" });
-    assert_eq!(bobs.asks("start_call", start).await.unwrap_err()["code"], "calls/call-only");
-    let joined = bobs.asks("join_call", json!({ "sessionId": "standup" })).await.unwrap();
-    assert_eq!((text(&joined["mode"]), text(&joined["sessionId"])), ("sfu", "standup"));
-
-    let mut alices = Socket::open(&world.address()).await;
-    alices.asks("authenticate", json!({ "token": own["token"] })).await.unwrap();
-    alices.asks("join_call", json!({})).await.unwrap();
-    let alices_number = bobs.hears("participant_joined").await["participant_id"].clone();
-    alice.says(&conversation, "1", "not for guests").await.created();
-    let kick = json!({ "participant_id": alices_number, "action": "kick" });
-    bobs.asks("moderate", kick).await.unwrap();
-    assert_eq!(text(&alices.hears("call_ended").await["reason"]), "kicked");
-    let back = alices.asks("join_call", json!({})).await.unwrap_err();
-    assert_eq!(back["code"], "calls/not-allowed");
-    assert_eq!(bobs.unheard("message") + alices.unheard("message"), 0);
-    let bearer = format!("Bearer {}", text(&own["token"]));
-    let headers = [("authorization", &*bearer)];
-    let as_access = stranger.sends(awc::http::Method::GET, "/api/me", &headers, None);
-    assert_eq!(as_access.await.status, 401);
-}
-
-#[actix_web::test]
 async fn a_third_who_is_invited_makes_it_a_call_through_the_server() {
     let world = World::new(Backend::Sqlite).await;
     let (alice, bob, _) = world.two_friends().await;
@@ -305,34 +255,6 @@ async fn a_third_who_is_invited_makes_it_a_call_through_the_server() {
     );
     for socket in [&mut alices, &mut bobs] {
         assert_eq!(text(&socket.hears("call_mode").await["mode"]), "sfu");
-    }
-}
-
-#[actix_web::test]
-async fn a_room_that_is_restarted_keeps_its_people_and_moves_on() {
-    let world = World::new(Backend::Sqlite).await;
-    let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
-    let operator = world.operator().await;
-    let (mut alices, mut bobs) = (alice.connects().await, bob.connects().await);
-    let join = json!({ "sessionId": "room" });
-    let first = alices.asks("join_call", join.clone()).await.unwrap();
-    bobs.asks("join_call", join).await.unwrap();
-    let calls = operator.get("/api/admin/calls").await.ok();
-    let path = text(&calls["items"][0]["path"]).to_owned();
-    assert!(path.starts_with("/node/rooms/"), "{path}");
-
-    operator.post(&format!("/api/admin/actors{path}/restart"), json!({})).await.done();
-    for socket in [&mut alices, &mut bobs] {
-        let moved = socket.hears("call_moved").await;
-        assert_eq!((&moved["call_id"], &moved["epoch"]), (&first["call_id"], &json!(2)));
-    }
-    let calls = operator.get("/api/admin/calls").await.ok();
-    assert_eq!(calls["items"][0]["participants"].as_array().unwrap().len(), 2);
-    assert_eq!(calls["items"][0]["epoch"], 2);
-
-    operator.post(&format!("/api/admin/actors{path}/stop"), json!({})).await.done();
-    for socket in [&mut alices, &mut bobs] {
-        assert_eq!(text(&socket.hears("call_ended").await["reason"]), "failed");
     }
 }
 

@@ -44,6 +44,7 @@ fn mistakes_are_named() {
     assert!(complaint("", &[("SECUREVOX__DATABASE__URL", "mysql://x")]).contains("postgres://"));
     assert!(complaint("", &[("SECUREVOX__HTTP__WORKERS", "many")]).contains("http.workers"));
     assert!(complaint("[chat]\nbody_bytes = 1000000", &[]).contains("frame_bytes"));
+    assert!(complaint("[turn]\nrelay_port_min = 80", &[]).contains("relay_port_min"));
 }
 
 #[test]

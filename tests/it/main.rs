@@ -18,6 +18,8 @@ mod operators;
 mod outages;
 mod protocol;
 mod protocol_calls;
+mod rooms;
 mod routes;
 mod sessions;
 mod supervision;
+mod turn;

@@ -218,10 +218,10 @@ async fn what_is_too_large_or_broken_ends_its_own_socket_only() {
     let too_large = End::Closed(1009, "too-large".to_owned());
 
     let mut socket = alice.connects().await;
-    socket.sends_text("x".repeat(70_000)).await;
+    socket.sends_text("x".repeat(300_000)).await;
     assert_eq!(socket.ends().await, too_large);
     let mut socket = alice.connects().await;
-    let chunk = || "x".repeat(40_000);
+    let chunk = || "x".repeat(140_000);
     socket.sends(Message::Continuation(Item::FirstText(chunk().into()))).await;
     socket.sends(Message::Continuation(Item::Last(chunk().into()))).await;
     assert_eq!(socket.ends().await, too_large);

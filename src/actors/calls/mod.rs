@@ -13,6 +13,7 @@ use base::ids::{CallId, SessionId, UserId};
 use tokio::sync::Semaphore;
 
 use self::board::{Board, Found, Key};
+use self::requests::TRIES;
 use self::room::{Ask, Lost, Seed, What};
 use super::media::MEDIA;
 use super::sessions::Switchboard;
@@ -64,37 +65,40 @@ impl Calls {
             (_, Some(conversation), _) => Key::Conversation(conversation),
             _ => return Err(Error::OneOf),
         };
-        let callee = |user: &UserId| Callee { user: *user, busy: self.is_busy(*user, None) };
-        let begin = Begin {
-            id: CallId::new(),
-            shape,
-            conversation,
-            name: None,
-            by: person(me),
-            media: start.media,
-            callees: others.iter().map(callee).collect(),
-        };
         let ring_timeout = self.deeds.config().ring_seconds;
-        let mode = if shape == Shape::Direct { Mode::P2p } else { Mode::Sfu };
-        match self.board.reserve(begin.id, key, conversation, self.deeds.config().max_calls) {
-            Ok(()) => {
+        for _ in 0..TRIES {
+            let callee = |user: &UserId| Callee { user: *user, busy: self.is_busy(*user, None) };
+            let begin = Begin {
+                id: CallId::new(),
+                shape,
+                conversation,
+                name: None,
+                by: person(me),
+                media: start.media,
+                callees: others.iter().map(callee).collect(),
+            };
+            let most = self.deeds.config().max_calls;
+            let Err(found) = self.board.reserve(begin.id, key.clone(), conversation, most) else {
                 let call_id = begin.id;
+                let mode = if shape == Shape::Direct { Mode::P2p } else { Mode::Sfu };
                 self.begin(begin).await?;
-                Ok(CallStarted { call_id, mode, ring_timeout })
-            }
-            Err(found) => {
-                let found = found?;
-                let call_id = found.id;
-                let room = found.room().await?;
-                let seat = seat(me, SessionId::new());
-                match ask(&room, seat, me, What::Accept).await {
-                    Ok(_) | Err(Error::NotRinging) => {}
-                    Err(error) => return Err(error),
+                return Ok(CallStarted { call_id, mode, ring_timeout });
+            };
+            let found = found?;
+            let call_id = found.id;
+            let room = found.room().await?;
+            match ask(&room, seat(me, SessionId::new()), me, What::Accept).await {
+                // It has just ended: another begins.
+                Err(Error::NoSuchCall) if self.board.by_id(call_id).is_none() => {}
+                // It rings for them, or they may join: a member who came later was not called.
+                Ok(_) | Err(Error::NotRinging | Error::NoSuchCall) => {
+                    let mode = room.ask(room::Mode).await.map_err(|_| Error::Unavailable)?;
+                    return Ok(CallStarted { call_id, mode, ring_timeout });
                 }
-                let mode = room.ask(room::Mode).await.map_err(|_| Error::Unavailable)?;
-                Ok(CallStarted { call_id, mode, ring_timeout })
+                Err(error) => return Err(error),
             }
         }
+        Err(Error::Unavailable)
     }
 
     /// Brings the room of a reserved call to life, after it is written down.

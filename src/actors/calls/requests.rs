@@ -2,6 +2,7 @@
 
 use base::ids::{CallId, SessionId};
 use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::board::{Found, Key};
 use super::room::What;
@@ -12,6 +13,9 @@ use crate::domain::calls::{Callee, Error, Seat, parse_name};
 use crate::protocol::calls::{CallRef, Media, Role};
 use crate::protocol::client::CallEvent;
 use crate::protocol::server::Done;
+
+/// How often a call that ends while it is looked for is looked for again.
+pub(super) const TRIES: usize = 10;
 
 impl Calls {
     /// Answers a device; the JSON of what is to be replied.
@@ -79,25 +83,28 @@ impl Calls {
 
     /// Takes part in a call: by its id, or in a session by its name.
     async fn join(&self, me: &Me, seat: Seat, call: &CallRef) -> Result<String, Error> {
-        let permit = self.places.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| Error::TooManyCalls)?;
-        let (room, role) = match (call.call_id, &call.session) {
-            (Some(id), _) => {
-                let found = self.found(id)?;
-                let role = self.role(me, &found).await?;
-                (found.room().await?, role)
+        if let Some(id) = call.call_id {
+            let found = self.found(id)?;
+            let role = self.role(me, &found).await?;
+            let room = found.room().await?;
+            return ask(&room, seat, me, What::Join(role, self.place()?)).await;
+        }
+        let own = || me.pass.as_ref().map(|pass| pass.session.as_str());
+        let name = call.session.as_deref().or_else(own).ok_or(Error::NoSuchCall)?;
+        let role = Some(self.may_enter(me, parse_name(name)?)?);
+        for _ in 0..TRIES {
+            let room = self.session_room(me, name).await?;
+            match ask(&room, seat, me, What::Join(role, self.place()?)).await {
+                Err(Error::NoSuchCall) => {} // the last one has just left: another begins
+                answer => return answer,
             }
-            (None, Some(name)) => {
-                let role = self.may_enter(me, parse_name(name)?)?;
-                (self.session_room(me, name).await?, Some(role))
-            }
-            (None, None) => {
-                let pass = me.pass.as_ref().ok_or(Error::NoSuchCall)?;
-                let role = self.may_enter(me, &pass.session)?;
-                (self.session_room(me, &pass.session).await?, Some(role))
-            }
-        };
-        ask(&room, seat, me, What::Join(role, permit)).await
+        }
+        Err(Error::Unavailable)
+    }
+
+    /// A place among all devices in calls.
+    fn place(&self) -> Result<OwnedSemaphorePermit, Error> {
+        self.places.clone().try_acquire_owned().map_err(|_| Error::TooManyCalls)
     }
 
     /// What somebody may do in a call that they name by its id; `None`: only if they were called.

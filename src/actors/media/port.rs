@@ -122,14 +122,23 @@ impl Sockets {
     }
 }
 
+/// Any port that is free for UDP may be taken for TCP: so often another one is tried.
+const TRIES: usize = 20;
+
 fn open(place: &Place) -> io::Result<(Sockets, TcpListener)> {
-    let udp = bind(place, place.port, socket2::Type::DGRAM)?;
+    let tries = if place.port == 0 { TRIES } else { 1 };
+    let mut opened = pair(place);
+    for _ in 1..tries {
+        if opened.is_ok() {
+            break;
+        }
+        opened = pair(place);
+    }
+    let (udp, tcp) = opened?;
     udp.set_recv_buffer_size(BUFFER)?;
     udp.set_send_buffer_size(BUFFER)?;
     let udp = UdpSocket::from_std(udp.into())?;
     let port = udp.local_addr()?.port();
-    let tcp = bind(place, port, socket2::Type::STREAM)?;
-    tcp.listen(128)?;
     let listener = TcpListener::from_std(tcp.into())?;
     let candidates = [Transport::Udp, Transport::Tcp].into_iter().flat_map(|transport| {
         let addresses = place.addresses.iter();
@@ -143,6 +152,16 @@ fn open(place: &Place) -> io::Result<(Sockets, TcpListener)> {
         full: counter!(MEDIA_DROPPED, "reason" => "socket-full"),
     };
     Ok((sockets, listener))
+}
+
+/// Sockets for UDP and TCP on the same port.
+fn pair(place: &Place) -> io::Result<(socket2::Socket, socket2::Socket)> {
+    let udp = bind(place, place.port, socket2::Type::DGRAM)?;
+    let address = udp.local_addr()?.as_socket();
+    let port = address.map_or(place.port, |address| address.port());
+    let tcp = bind(place, port, socket2::Type::STREAM)?;
+    tcp.listen(128)?;
+    Ok((udp, tcp))
 }
 
 fn bind(place: &Place, port: u16, kind: socket2::Type) -> io::Result<socket2::Socket> {

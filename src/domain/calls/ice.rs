@@ -87,6 +87,7 @@ mod tests {
             credential_seconds: 60,
             secret: Secret::new(secret.to_owned()),
             urls: urls.iter().map(|url| (*url).to_owned()).collect(),
+            ..config::load("", []).unwrap().turn
         };
         let own = vec!["stun:here:3478".to_owned(), "turn:here:3478?transport=udp".to_owned()];
         Ice::new(Clock::wall(), &Entropy::seeded(1), config, own)

@@ -54,8 +54,8 @@ impl Groups {
             self.current = Some(begun);
             return None;
         };
-        if packet.sent < current.first_sent {
-            // A packet of an earlier group: out of order, or found late.
+        if packet.sent < current.first_sent || current.saw_later(arrived) {
+            // A packet of an earlier group, or one that was told of late: out of order.
             return None;
         }
         if current.takes(packet.sent, arrived) {
@@ -83,6 +83,12 @@ impl Group {
         let sooner = apart < sent.saturating_duration_since(self.last_sent);
         let soon = apart <= BURST && arrived >= self.last_arrived;
         soon && sooner && arrived.saturating_sub(self.first_arrived) < LONGEST_BURST
+    }
+
+    /// Whether a packet of this group came after this time, by a clock that did not jump.
+    fn saw_later(&self, arrived: Duration) -> bool {
+        let before = millis(self.last_arrived.saturating_sub(arrived));
+        before > 0.0 && before < CLOCK_JUMP_MS
     }
 
     fn since(&self, before: &Self) -> Step {

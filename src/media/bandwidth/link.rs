@@ -9,6 +9,7 @@ use crate::twcc::{Arrivals, Departures};
 use crate::virtual_time::{ms, start};
 
 const PACKET: usize = 1_200;
+const SOUND: usize = 120;
 /// Header and SSRCs of a feedback packet.
 const BEFORE_BODY: usize = 12;
 
@@ -22,10 +23,30 @@ pub(super) struct Way {
     pub(super) queue_ms: f64,
     /// Packets come up to so much later, in order.
     pub(super) jitter_ms: u64,
+    /// This share of them comes 15 ms after its turn.
+    pub(super) reorder: f64,
+    /// They are passed on at multiples of so many ms only.
+    pub(super) grain_ms: u64,
+    /// Now and then nothing is passed on for 20 to 50 ms.
+    pub(super) stalls: bool,
+    /// There is sound as well, every 20 ms.
+    pub(super) sound: bool,
+    /// A picture comes so often.
+    pub(super) picture_ms: u64,
 }
 
-pub(super) const WAY: Way =
-    Way { bits_per_second: 10e6, loss: 0.0, delay_ms: 25, queue_ms: 300.0, jitter_ms: 0 };
+pub(super) const WAY: Way = Way {
+    bits_per_second: 10e6,
+    loss: 0.0,
+    delay_ms: 25,
+    queue_ms: 300.0,
+    jitter_ms: 0,
+    reorder: 0.0,
+    grain_ms: 1,
+    stalls: false,
+    sound: false,
+    picture_ms: 33,
+};
 
 pub(super) struct Link {
     begin: Instant,
@@ -35,6 +56,8 @@ pub(super) struct Link {
     /// When the bottleneck has sent all that it took, in ms.
     busy_until: f64,
     travelling: VecDeque<(f64, u16)>,
+    /// When the last packet comes of those that keep their order.
+    newest: f64,
     returning: VecDeque<(u64, Vec<u8>)>,
     budget: f64,
     burst: Option<(Probe, usize, f64)>,
@@ -55,6 +78,7 @@ impl Link {
             arrivals: Arrivals::new(begin),
             busy_until: 0.0,
             travelling: VecDeque::new(),
+            newest: 0.0,
             returning: VecDeque::new(),
             budget: 0.0,
             burst: None,
@@ -94,13 +118,17 @@ impl Link {
     }
 
     fn send(&mut self, now: Instant, at: u64, way: Way, wanted: u64, frames: bool) {
+        if way.sound && at.is_multiple_of(20) {
+            self.send_one(now, at, SOUND, way);
+        }
         let rate = self.estimator.target(now).min(wanted) as f64;
         self.budget += rate / 8_000.0;
-        while self.budget >= PACKET as f64 && (!frames || at.is_multiple_of(33)) {
+        while self.budget >= PACKET as f64 && (!frames || at.is_multiple_of(way.picture_ms)) {
             self.budget -= PACKET as f64;
-            self.send_one(now, at, way);
+            self.send_one(now, at, PACKET, way);
         }
-        self.budget = self.budget.min(rate / 8.0 * 0.05 + PACKET as f64);
+        let picture = way.picture_ms.max(50) as f64 / 1_000.0;
+        self.budget = self.budget.min(rate / 8.0 * picture + PACKET as f64);
         let next = self.departures.next_index();
         if self.burst.is_none()
             && let Some(probe) = self.estimator.probe(now, wanted, next)
@@ -110,7 +138,7 @@ impl Link {
         let Some((probe, mut sent, began)) = self.burst else { return };
         let due = (at as f64 - began) * probe.rate as f64 / 8_000.0;
         while sent < probe.bytes && sent as f64 <= due {
-            self.send_one(now, at, way);
+            self.send_one(now, at, PACKET, way);
             sent += PACKET;
         }
         self.burst = Some((probe, sent, began));
@@ -120,18 +148,37 @@ impl Link {
         }
     }
 
-    fn send_one(&mut self, now: Instant, at: u64, way: Way) {
-        let sequence = self.departures.sent(now, PACKET);
+    fn send_one(&mut self, now: Instant, at: u64, bytes: usize, way: Way) {
+        let sequence = self.departures.sent(now, bytes);
         let at = at as f64;
         let begins = self.busy_until.max(at);
         if begins - at > way.queue_ms || self.chance() < way.loss {
             return;
         }
-        self.busy_until = begins + PACKET as f64 * 8_000.0 / way.bits_per_second;
+        self.busy_until = begins + bytes as f64 * 8_000.0 / way.bits_per_second;
         let jitter = self.chance() * way.jitter_ms as f64;
-        let arrives = self.busy_until + way.delay_ms as f64 + jitter;
-        let last = self.travelling.back().map_or(0.0, |(at, _)| *at);
-        self.travelling.push_back((arrives.max(last), sequence));
+        let mut arrives = self.busy_until + way.delay_ms as f64 + jitter;
+        if way.stalls {
+            arrives = arrives.max(self.stalled_until(arrives));
+        }
+        let grain = way.grain_ms as f64;
+        arrives = (arrives / grain).ceil() * grain;
+        if way.reorder > 0.0 && self.chance() < way.reorder {
+            arrives += 15.0;
+        } else {
+            arrives = arrives.max(self.newest);
+            self.newest = arrives;
+        }
+        let place = self.travelling.partition_point(|(at, _)| *at <= arrives);
+        self.travelling.insert(place, (arrives, sequence));
+    }
+
+    /// The end of the stall in which a time lies: one in each 700 ms.
+    fn stalled_until(&self, at: f64) -> f64 {
+        let round = (at / 700.0).floor();
+        let lasts = 20.0 + (round * 17.0) % 31.0;
+        let begins = round * 700.0 + (round * 137.0) % 600.0;
+        if (begins..begins + lasts).contains(&at) { begins + lasts } else { at }
     }
 
     fn receive(&mut self, now: Instant, at: u64, way: Way) {
@@ -156,7 +203,7 @@ impl Link {
                 self.departures.feedback(&packet[BEFORE_BODY..], &mut results);
                 rest = behind;
             }
-            self.estimator.feedback(now, &results);
+            self.estimator.feedback(now, &mut results);
         }
     }
 

@@ -22,6 +22,8 @@ use trend::{Trend, Usage};
 
 /// Sending less than this share of what is allowed is no test of the allowed.
 const UNUSED: f64 = 0.65;
+/// So much of what arrives is what may be sent at least.
+const COMES_THROUGH: f64 = 0.85;
 /// A receiver's own estimate (REMB) is believed for so long.
 const REMB_LASTS: Duration = Duration::from_secs(10);
 const FIRST_ROUND_TRIP: Duration = Duration::from_millis(100);
@@ -67,28 +69,22 @@ impl Estimator {
         }
     }
 
-    /// What one feedback told, in the order of sending.
-    pub fn feedback(&mut self, now: Instant, packets: &[PacketResult]) {
+    /// What one feedback told, in the order of sending; afterwards they lie in the order of arrival.
+    pub fn feedback(&mut self, now: Instant, packets: &mut [PacketResult]) {
         let (mut sent, mut lost) = (0, 0);
         let mut probed = None;
-        let mut overused = false;
-        for packet in packets {
+        for packet in packets.iter() {
             sent += 1;
+            self.prober.earn(packet.bytes);
+            lost += u32::from(packet.arrived.is_none());
             self.sending.add(packet.sent.saturating_duration_since(self.begin), packet.bytes);
-            match packet.arrived {
-                None => lost += 1,
-                Some(arrived) => self.arriving.add(arrived, packet.bytes),
-            }
-            if let Some(step) = self.groups.arrived(packet) {
-                self.trend.step(step);
-                overused |= self.trend.usage() == Usage::Over;
-            }
             let found = self.prober.result(now, packet, self.delay.rate());
             probed = found.or(probed);
         }
-        let Some(last) = packets.last() else { return };
+        let Some(last_sent) = packets.last().map(|packet| packet.sent) else { return };
+        let overused = self.arrivals(packets);
         self.heard = true;
-        let round_trip = now.saturating_duration_since(last.sent);
+        let round_trip = now.saturating_duration_since(last_sent);
         self.round_trip = self.round_trip.mul_f64(0.9) + round_trip.mul_f64(0.1);
         let usage = if overused { Usage::Over } else { self.trend.usage() };
         if usage == Usage::Over {
@@ -96,18 +92,38 @@ impl Estimator {
         }
         let allowed = self.allowed(now);
         let lower = self.loss.packets(now, (sent, lost), allowed, self.round_trip);
+        // Whatever is lost, what comes through has room.
+        let came = self.arriving.rate().map_or(0.0, |arriving| arriving * COMES_THROUGH);
+        let lower = lower.map(|lower| lower.max(came).min(allowed));
         self.conclude(now, usage, probed, lower);
         self.delay.bound(self.least, self.most);
     }
 
+    /// Looks how the delay develops; true if the way filled up meanwhile. What was overtaken on the
+    /// way must be seen when it came: its delay is its own, not that of the queue.
+    fn arrivals(&mut self, packets: &mut [PacketResult]) -> bool {
+        packets.sort_unstable_by_key(|packet| (packet.arrived, packet.index));
+        let mut overused = false;
+        for packet in packets.iter() {
+            let Some(arrived) = packet.arrived else { continue };
+            self.arriving.add(arrived, packet.bytes);
+            if let Some(step) = self.groups.arrived(packet) {
+                self.trend.step(step);
+                overused |= self.trend.usage() == Usage::Over;
+            }
+        }
+        overused
+    }
+
     fn conclude(&mut self, now: Instant, usage: Usage, probed: Option<f64>, lower: Option<f64>) {
         let lossy = self.loss.is_excessive();
-        if usage == Usage::Over || lossy {
+        let tried = self.loss.bound().is_some();
+        if usage == Usage::Over || tried {
             self.prober.postpone(now);
         }
         match (usage, probed, lower) {
             (_, _, Some(lower)) => self.delay.set(now, lower),
-            (Usage::Normal | Usage::Under, Some(rate), _) if !lossy => self.delay.set(now, rate),
+            (Usage::Normal | Usage::Under, Some(rate), _) if !tried => self.delay.set(now, rate),
             (Usage::Normal, ..) if lossy => self.delay.wait(now),
             _ => {
                 let unused = self.is_unused(now);
@@ -148,7 +164,7 @@ impl Estimator {
 
     /// Whether the way was found full just now: no time to send more.
     pub fn is_congested(&self) -> bool {
-        self.trend.usage() == Usage::Over || self.loss.is_excessive()
+        self.trend.usage() == Usage::Over || self.loss.bound().is_some()
     }
 
     /// A burst to send, if more than the estimate is `wanted` and it is time to try. To be asked
@@ -156,7 +172,7 @@ impl Estimator {
     /// ([`crate::twcc::Departures::next_index`]) and consists of all that is sent until it is over,
     /// whatever the packets carry.
     pub fn probe(&mut self, now: Instant, wanted: u64, next: u64) -> Option<Probe> {
-        if !self.heard || self.trend.usage() != Usage::Normal || self.loss.is_excessive() {
+        if !self.heard || self.trend.usage() != Usage::Normal || self.loss.bound().is_some() {
             return None;
         }
         let wanted = (wanted as f64).min(self.most);

@@ -77,6 +77,30 @@ fn random_loss_does_not_make_the_estimate_collapse() {
     }
 }
 
+/// What a browser's picture looks like behind a coarse proxy: 15 pictures a second, timers of 2 ms,
+/// stalls of 20 to 50 ms, packets that overtake each other.
+#[test]
+fn a_wide_way_that_reorders_and_stalls_is_not_taken_for_a_full_one() {
+    for (loss, reorder, stalls) in [
+        (0.0, 0.01, false),
+        (0.02, 0.01, false),
+        (0.0, 0.0, true),
+        (0.02, 0.01, true),
+        (0.05, 0.05, true),
+        (0.1, 0.01, true),
+    ] {
+        for wanted in [300_000, 700_000, 1_500_000] {
+            let coarse = Way { grain_ms: 2, picture_ms: 66, sound: true, ..way(20_000.0) };
+            let way = Way { loss, reorder, stalls, ..coarse };
+            let mut link = Link::new(1_000_000);
+            link.run(60, way, wanted, true);
+            let least = *link.trace[100..].iter().min().unwrap();
+            let context = format!("{loss} {reorder} {stalls} of {wanted}: at least {least}");
+            assert!(link.mean(10, 60) > wanted / 1_000 && least > wanted / 1_600, "{context}");
+        }
+    }
+}
+
 #[test]
 fn a_way_without_a_queue_is_recognised_by_its_loss() {
     let mut link = Link::new(800_000);
@@ -149,11 +173,11 @@ proptest! {
         let mut estimator = Estimator::new(begin, 500_000, 50_000, 5_000_000);
         let mut now = begin;
         for (n, batch) in packets.chunks(size).enumerate() {
-            let results: Vec<_> = batch.iter().map(|(step, sent, arrived, bytes)| {
+            let mut results: Vec<_> = batch.iter().map(|(step, sent, arrived, bytes)| {
                 now += ms(*step);
                 PacketResult { index: n as u64, sent: begin + ms(*sent), bytes: *bytes, arrived: arrived.map(Duration::from_micros) }
             }).collect();
-            estimator.feedback(now, &results);
+            estimator.feedback(now, &mut results);
             if estimator.probe(now, 2_000_000, n as u64).is_some() {
                 estimator.probed(now, n as u64 + 3);
             }

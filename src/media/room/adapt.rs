@@ -17,6 +17,8 @@ const EXPECTED_SOUND: u64 = 40_000;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// What a publisher did not send is expected again after this time.
 const FORGIVEN: Duration = Duration::from_secs(30);
+/// Where more is to be sent soon, it is looked at again after this time.
+const RECONSIDERED: Duration = Duration::from_millis(250);
 /// A layer is given up only after nobody wanted it for so long.
 const HOLD: Duration = Duration::from_secs(2);
 
@@ -25,7 +27,7 @@ impl Room {
     pub(super) fn adapt(&mut self, now: Instant, place: usize) {
         let Self { members, tracks, speakers, settings, .. } = self;
         let Some(member) = members.get_mut(place) else { return };
-        let (mut demands, mut choices) = (Vec::new(), Vec::new());
+        let (mut demands, mut choices, mut soon) = (Vec::new(), Vec::new(), Vec::new());
         let mut changed = Vec::new();
         for subscription in member.lines.iter().filter_map(|line| line.receives.as_deref()) {
             let Some(track) = tracks.get(subscription.place) else { continue };
@@ -43,15 +45,18 @@ impl Room {
         congestion.budget = congestion.budget(now, settings.most_down);
         congestion.wanted = demands.iter().map(Demand::desired).sum();
         congestion.allocator.allocate(now, congestion.budget, &demands, &mut choices);
+        congestion.allocator.foresee(congestion.budget, &demands, &mut soon);
+        congestion.again = (soon != choices).then_some(now + RECONSIDERED);
         let subscriptions = member.lines.iter_mut().filter_map(|line| line.receives.as_deref_mut());
-        for (subscription, choice) in subscriptions.zip(choices) {
+        for (subscription, (choice, soon)) in subscriptions.zip(choices.into_iter().zip(soon)) {
             let Some(track) = tracks.get(subscription.place) else { continue };
-            if subscription.chosen != choice {
-                subscription.chosen = choice;
+            if (subscription.chosen, subscription.soon) != (choice, soon) {
+                (subscription.chosen, subscription.soon) = (choice, soon);
                 changed.push(subscription.place);
             }
             let before = subscription.target;
             subscription.aim(choice.map(|layer| track.sendable(now, layer)));
+            subscription.hold_back(now, track, member.congestion.budget);
             if subscription.target != before {
                 member.wake = now;
             }
@@ -74,7 +79,8 @@ impl Room {
             let current = subscription.current(track).filter(|_| !subscription.waiting);
             let current = current.map(|stream| track.layer(stream));
             let current = current.filter(|_| subscription.chosen.is_some());
-            for layer in [subscription.chosen, current].into_iter().flatten() {
+            let layers = [subscription.chosen, subscription.soon, current];
+            for layer in layers.into_iter().flatten().filter(|_| !track.unheard) {
                 watched[layer as usize] = true;
             }
         }
@@ -97,11 +103,11 @@ impl Room {
         let wanted: Vec<Layer> = all.filter(keep).collect();
         for (at, stream) in track.streams.iter_mut().enumerate() {
             let layer = layer(at, count);
-            stream.asked = match (wanted.contains(&layer), track.wanted.contains(&layer)) {
-                (true, true) => stream.asked,
-                (true, false) => Some(now),
-                (false, _) => None,
-            };
+            match (wanted.contains(&layer), track.wanted.contains(&layer)) {
+                (true, true) => {}
+                (true, false) => stream.ask(now),
+                (false, _) => stream.asked = None,
+            }
         }
         track.unwanted_since = None;
         track.wanted.clone_from(&wanted);
@@ -110,6 +116,7 @@ impl Room {
 
     /// Decides whose voices and cameras are forwarded at all.
     pub(super) fn choose_heard(&mut self, now: Instant) {
+        let mut changed = Vec::new();
         let Self { tracks, speakers, settings, members, .. } = self;
         for (source, most) in
             [(Source::Microphone, settings.last_n_audio), (Source::Camera, settings.last_n_video)]
@@ -128,8 +135,11 @@ impl Room {
                     chosen.push(track.owner);
                 }
             }
-            for (_, track) in tracks.iter_mut().filter(|(_, track)| track.source == source) {
+            for (at, track) in tracks.iter_mut().filter(|(_, track)| track.source == source) {
                 let unheard = count > most && !chosen.contains(&track.owner);
+                if unheard != track.unheard {
+                    changed.push(at);
+                }
                 if track.hide(track.muted, unheard)
                     && let Some(owner) = members.get_mut(track.member)
                 {
@@ -138,6 +148,7 @@ impl Room {
                 }
             }
         }
+        changed.into_iter().for_each(|track| self.review(now, track));
     }
 }
 
@@ -192,7 +203,8 @@ impl Track {
             let all = self.streams.iter().enumerate();
             all.filter(|(at, _)| self.layer(*at) <= most)
         };
-        let active = allowed().rfind(|(_, stream)| stream.is_active(now));
+        let flows = allowed().rfind(|(_, stream)| stream.flows(now));
+        let active = flows.or_else(|| allowed().rfind(|(_, stream)| stream.is_active(now)));
         active.or_else(|| allowed().next_back()).map_or(0, |(at, _)| at)
     }
 }

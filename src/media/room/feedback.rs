@@ -52,6 +52,9 @@ impl Room {
                 if let Some(member) = self.members.get_mut(place)
                     && member.congestion.feedback(now, body)
                 {
+                    // A probe that found room is followed by the next one at once.
+                    member.wake_by(now);
+                    self.wake = self.wake.min(now);
                     self.adapt(now, place);
                 }
             }

@@ -1,14 +1,21 @@
-//! Finds out whether a subscriber's downlink carries more than is sent (bursts of padding).
+//! Finds out whether a subscriber's downlink carries more than is sent: bursts of what was sent
+//! lately, which repair what was lost of it, or of padding.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Room;
 use super::forward::{Form, Moment};
+use crate::history::Entry;
+use crate::subscription::Subscription;
+use crate::track::Track;
 
 /// The padding of one packet.
 const PADDING: u8 = 255;
-/// What comes on top of it, about: headers and protection.
-const HEADERS: usize = 60;
+/// Of the last so many packets those are sent again that have so many bytes of payload, each of them
+/// once in this time: few large packets show as much as many small ones.
+const BACK: u16 = 48;
+const LARGE: usize = 600;
+const REST: Duration = Duration::from_secs(1);
 
 impl Room {
     /// Sends what of a probe is due; gives when to go on.
@@ -35,11 +42,30 @@ impl Room {
         let mut sent = 0;
         while due > 0 {
             let to = member.sending(line)?;
-            moment.send(to, 0, &Form::Padding(PADDING), &mut self.control)?;
-            let bytes = usize::from(PADDING) + HEADERS;
+            let track = self.tracks.get(to.subscription.place);
+            let again = track.and_then(|track| to.subscription.large(now, track));
+            let (source, form) = match again {
+                Some((source, entry, sequence)) => (source, Form::Again(entry, sequence)),
+                None => (0, Form::Padding(PADDING)),
+            };
+            let bytes = moment.send(to, source, &form, &mut self.control)?;
             sent += bytes;
             due = due.saturating_sub(bytes);
         }
         member.congestion.probed(now, sent)
+    }
+}
+
+impl Subscription {
+    /// A large packet that was sent lately: of which source, and under which sequence number.
+    fn large<'a>(&mut self, now: Instant, track: &'a Track) -> Option<(u32, &'a Entry, u16)> {
+        let newest = self.rewriter.newest()?.index as u16;
+        (0..BACK).find_map(|back| {
+            let sequence = newest.wrapping_sub(back);
+            let (source, index) = self.rewriter.origin(sequence)?;
+            let entry = track.of_source(source)?.history.get(index)?;
+            let usable = entry.payload.len() >= LARGE && self.may_resend(now, sequence, REST);
+            usable.then_some((source, entry, sequence))
+        })
     }
 }

@@ -88,6 +88,8 @@ impl Room {
 
     fn media(&mut self, now: Instant, bound: Bound, opened: &Opened, packet: &Packet<'_>) {
         let Some(track) = self.tracks.get_mut(bound.track) else { return };
+        let ends_picture = packet.marker() && !bound.repair && track.kind == Kind::Video;
+        let mut moved = ends_picture && track.overtakes(now, bound.stream);
         let Some(stream) = track.streams.get_mut(bound.stream) else { return };
         let mut payload = packet.payload();
         let mut index = opened.index;
@@ -118,11 +120,13 @@ impl Room {
             self.counters.dropped_malformed += 1;
             return;
         }
-        if track.kind == Kind::Video && !stream.is_active(now) {
+        let flowed = stream.flows(now);
+        stream.heard(now, payload.len());
+        moved |= track.kind == Kind::Video && !flowed && stream.flows(now);
+        if moved {
             self.stirred.push(bound.track);
             self.wake = self.wake.min(now);
         }
-        stream.heard(now, payload.len());
         let level = packet.extensions().find(|(id, _)| Some(*id) == track.ids.level);
         let level = level.and_then(|(_, value)| value.first().copied());
         let redundant = track.redundant.as_ref();
@@ -183,6 +187,12 @@ enum Certainty {
 }
 
 impl Track {
+    /// A picture of a layer is complete; true if higher ones are seen to have fallen behind.
+    fn overtakes(&mut self, now: Instant, stream: usize) -> bool {
+        let higher = self.streams.iter_mut().skip(stream + 1);
+        higher.filter_map(|stream| stream.overtaken(now).then_some(())).count() > 0 // asks all
+    }
+
     /// Whether a packet may be of this track; of which stream, and whether it is a retransmission.
     fn owns(&self, packet: &Packet<'_>) -> Option<(Certainty, usize, bool)> {
         let ssrc = Some(packet.ssrc());

@@ -25,8 +25,12 @@ impl Room {
             return;
         };
         let moment = Moment { now, epoch: self.epoch };
+        let congested = member.congestion.is_narrow();
         for sequence in nack.missing().take(MOST) {
             self.counters.nack_in += 1;
+            if !member.congestion.may_repair(now) {
+                continue;
+            }
             let Some(to) = member.sending(line) else { return };
             let Some(track) = self.tracks.get(to.subscription.place) else { return };
             let entry = to.subscription.rewriter.origin(sequence).and_then(|(source, index)| {
@@ -36,11 +40,13 @@ impl Room {
                 self.counters.rtx_missed += 1;
                 continue;
             };
-            if !to.subscription.may_resend(now, sequence, pause) {
+            let useless = congested && !to.subscription.repairs(source);
+            if useless || !to.subscription.may_resend(now, sequence, pause) {
                 continue;
             }
             let form = Form::Again(entry, sequence);
-            if moment.send(to, source, &form, &mut self.control).is_some() {
+            if let Some(bytes) = moment.send(to, source, &form, &mut self.control) {
+                member.congestion.repaired(bytes);
                 self.counters.rtx_out += 1;
             }
         }

@@ -66,8 +66,10 @@ impl Room {
         if due {
             member.report = now + report::INTERVAL;
         }
-        if due {
+        if due || member.congestion.again.is_some_and(|again| again <= now) {
             self.adapt(now, place);
+        }
+        if due {
             self.reports(now, place);
             self.review_published(now, place);
         }
@@ -145,6 +147,7 @@ impl Room {
     fn next_service(&mut self, now: Instant, place: usize) -> Instant {
         let Some(member) = self.members.get_mut(place) else { return now + report::INTERVAL };
         let mut next = member.report;
+        next = member.congestion.again.into_iter().fold(next, Instant::min);
         if let Some(again) = member.insists.filter(|at| *at > now) {
             next = next.min(again);
         }

@@ -176,7 +176,7 @@ fn an_answer_repeats_what_is_agreed_on_and_names_what_is_sent() {
     has("a=candidate:0 1 udp 2130706431 192.0.2.1 5000 typ host");
     has("a=candidate:1 1 tcp 2124414719 2001:db8::1 5000 typ host tcptype passive");
     let count = |line: &str| text.lines().filter(|it| *it == line).count();
-    assert_eq!((count("a=end-of-candidates"), count("a=inactive")), (1, 2));
+    assert_eq!((count("a=end-of-candidates"), count("a=inactive")), (4, 2));
     let mut cursor = std::io::Cursor::new(text.as_bytes());
     let read = rtc_sdp::description::session::SessionDescription::unmarshal(&mut cursor);
     assert_eq!(read.unwrap().media_descriptions.len(), 5);

@@ -50,6 +50,8 @@ impl World {
             ("AUTH__HASH_PASSES", "1"),
             ("MEDIA__PORT", "0"),
             ("MEDIA__ADDRESSES", "[\"127.0.0.1\"]"),
+            ("TURN__PORT", "0"),
+            ("TURN__TLS_PORT", "0"),
             ("TELEMETRY__LEVEL", "info"),
         ]
         .into_iter()

@@ -13,7 +13,10 @@ use crate::actors::supervision::Ctx;
 use crate::domain::calls::{Error, Seat, To, participant_name};
 use crate::protocol::calls as wire;
 use crate::protocol::server::CallNews;
-use crate::telemetry::metrics::{CALL_CONNECTIONS, CALL_FIRST_MEDIA_SECONDS};
+use crate::telemetry::metrics::{
+    CALL_BITRATE, CALL_CONNECTIONS, CALL_FIRST_MEDIA_SECONDS, CALL_JITTER_SECONDS, CALL_LOSS,
+    CALL_ROUND_TRIP_SECONDS,
+};
 
 /// A place for media; gone when it is dropped.
 pub(super) type Stage = Lease;
@@ -215,6 +218,7 @@ impl Room {
                 self.tell_one(owner.0, CallNews::TrackWanted(news));
             }
             Event::Quality(who, quality) => {
+                measure(&quality);
                 let quality = quality_of(&quality);
                 self.quality.insert(who.0, quality.clone());
                 let news = wire::CallQuality { call_id, quality };
@@ -229,6 +233,22 @@ const fn layer_word(layer: Layer) -> wire::Layer {
         Layer::Low => wire::Layer::Low,
         Layer::Medium => wire::Layer::Medium,
         Layer::High => wire::Layer::High,
+    }
+}
+
+fn measure(quality: &sfu::Quality) {
+    if !quality.round_trip.is_zero() {
+        histogram!(CALL_ROUND_TRIP_SECONDS).record(quality.round_trip.as_secs_f64());
+    }
+    let up = (quality.up_loss, quality.up_jitter, quality.up_bitrate);
+    let down = (quality.down_loss, quality.down_jitter, quality.down_bitrate);
+    for (direction, (loss, jitter, bitrate)) in [("up", up), ("down", down)] {
+        if bitrate > 0 {
+            histogram!(CALL_LOSS, "direction" => direction).record(f64::from(loss));
+            histogram!(CALL_JITTER_SECONDS, "direction" => direction).record(jitter.as_secs_f64());
+            #[expect(clippy::cast_precision_loss, reason = "no bitrate needs 53 bits")]
+            histogram!(CALL_BITRATE, "direction" => direction).record(bitrate as f64);
+        }
     }
 }
 

@@ -11,12 +11,14 @@ fn rate(trial: &Trial, at: usize) -> u64 {
 
 /// Films on three layers of 0.1, 0.5 and 1.6 Mbit/s.
 fn film(trial: &mut Trial, anna: usize, seconds: usize) {
-    for _ in 0..seconds * 25 {
-        for (rid, packets) in [("l", 1), ("m", 2), ("h", 7)] {
-            trial.clients[anna].send_large_picture("cam", rid, packets);
-        }
-        trial.run(ms(40));
+    (0..seconds * 25).for_each(|_| film_once(trial, anna));
+}
+
+fn film_once(trial: &mut Trial, anna: usize) {
+    for (rid, packets) in [("l", 1), ("m", 2), ("h", 7)] {
+        trial.clients[anna].send_large_picture("cam", rid, packets);
     }
+    trial.run(ms(40));
 }
 
 fn last_layer(trial: &Trial, at: usize) -> Option<char> {
@@ -43,6 +45,30 @@ fn a_narrow_downlink_gets_a_lower_layer_and_a_wide_one_the_highest_again() {
     film(&mut trial, anna, 20);
 
     assert_eq!(last_layer(&trial, boris), Some('h'), "{}", rate(&trial, boris));
+}
+
+#[test]
+fn a_full_link_is_not_filled_with_retransmissions() {
+    let mut trial = Trial::new(Settings::default());
+    let anna = trial.connect(&[camera().simulcast()]);
+    let track = trial.track(anna, Source::Camera);
+    let boris = trial.connect(&[screen("0", track)]);
+    film(&mut trial, anna, 5);
+    trial.step = 1;
+    trial.links.insert(boris, Link::new(300_000));
+    film(&mut trial, anna, 5);
+    let before = trial.room.counters().rtx_out;
+    for _ in 0..50 {
+        let newest = trial.clients[boris].received.iter().rev().find(|it| it.payload_type == 96);
+        let (ssrc, newest) = newest.map(|it| (it.ssrc, it.index as u16)).unwrap();
+        let all: Vec<u16> = (1..60).map(|back| newest.wrapping_sub(back)).collect();
+        trial.clients[boris].tell(|compound| compound.nack(5, ssrc, &all));
+        film_once(&mut trial, anna);
+    }
+    let again = trial.room.counters().rtx_out - before;
+
+    // In two and a quarter seconds half of what the link is thought to carry, in packets of 1,000 bytes.
+    assert!((10..50).contains(&again), "{again}");
 }
 
 #[test]

@@ -119,6 +119,55 @@ fn a_layer_that_its_publisher_stops_sending_is_replaced_by_a_lower_one() {
     let recent = trial.now - ms(1_000);
     let seen: Vec<_> = pictures(&trial, boris).into_iter().filter(|it| it.at > recent).collect();
     assert!(seen.len() > 20 && seen.iter().all(|it| rid(it) == 'm'), "{}", seen.len());
+    let times: Vec<_> = pictures(&trial, boris).iter().map(|it| it.at).collect();
+    let longest = times.windows(2).map(|pair| pair[1] - pair[0]).max();
+    assert!(longest < Some(ms(400)), "the picture stood still for {longest:?}");
+}
+
+#[test]
+fn a_layer_that_comes_back_is_shown_again_when_it_is_steady() {
+    let (mut trial, anna, track) = simulcast();
+    let boris = trial.connect(&[screen("0", track)]);
+    trial.film(anna, "cam", 10);
+    let switches = |trial: &Trial| trial.room.counters().layer_switches;
+    for n in 0..50 {
+        trial.clients[anna].send_picture_of("cam", Some("l"));
+        if n % 10 == 0 {
+            trial.clients[anna].send_picture_of("cam", Some("h"));
+        }
+        trial.run(ms(40));
+    }
+    assert_eq!(switches(&trial), 1, "it does not swing");
+    trial.film(anna, "cam", 50);
+
+    assert_eq!(rid(pictures(&trial, boris).last().unwrap()), 'h');
+    assert_eq!(switches(&trial), 2);
+}
+
+#[test]
+fn cameras_that_nobody_is_shown_need_not_be_sent() {
+    let mut trial = Trial::new(Settings { last_n_video: 1, ..Settings::default() });
+    let anna = trial.connect(&[camera(), microphone()]);
+    let boris = trial.connect(&[camera(), microphone()]);
+    let tracks = [anna, boris].map(|at| trial.track(at, Source::Camera));
+    trial.connect(&[screen("0", tracks[0]), screen("1", tracks[1])]);
+    let told = |trial: &Trial, track| {
+        trial.events.iter().rev().find_map(|event| match event {
+            Event::Wanted(_, of, layers) if *of == track => Some(layers.len()),
+            _ => None,
+        })
+    };
+    let sent = |trial: &Trial| tracks.map(|track| told(trial, track) != Some(0));
+    let talk = |trial: &mut Trial, who: usize| {
+        for _ in 0..200 {
+            trial.clients[who].send_sound("mic", 10);
+            trial.run(ms(20));
+        }
+    };
+    talk(&mut trial, anna);
+    assert_eq!(sent(&trial), [true, false]);
+    talk(&mut trial, boris);
+    assert_eq!(sent(&trial), [false, true]);
 }
 
 #[test]

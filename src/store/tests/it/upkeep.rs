@@ -71,7 +71,7 @@ async fn migrations_are_pending_until_the_store_is_opened() {
     let store = Store::open(scratch.config()).await.unwrap();
     drop(store);
 
-    assert_eq!(before, ["0001_accounts", "0002_contacts", "0003_chat"]);
+    assert_eq!(before, ["0001_accounts", "0002_contacts", "0003_chat", "0004_calls"]);
     assert!(Store::pending_migrations(scratch.config()).await.unwrap().is_empty());
     Store::open(scratch.config()).await.unwrap().ping().await.unwrap();
 }

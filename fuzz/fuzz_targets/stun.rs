@@ -1,0 +1,12 @@
+//! Any bytes from an address that nobody knows.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use media::{Path, Transport, hostile};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Instant;
+
+fuzz_target!(|bytes: &[u8]| {
+    let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+    hostile::stun(Instant::now(), Path { transport: Transport::Udp, remote }, bytes);
+});

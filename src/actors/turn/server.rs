@@ -1,0 +1,99 @@
+//! The server of TURN, supervised: `/node/turn`.
+//!
+//! It keeps allocations and nothing else. After a restart its sockets are the same, and clients
+//! learn with their next request that they have to allocate anew.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, AsyncContext, WrapFuture};
+use base::entropy::Entropy;
+
+use super::carriers::{connections, datagrams, now, ports};
+use super::clients::Clients;
+use super::ground::{Ground, Rules};
+use super::library::Library;
+use super::peers::Peers;
+use super::quotas::Limits;
+use super::sockets::Sockets;
+use crate::actors::supervision::Ctx;
+use crate::config;
+use crate::domain::calls::Ice;
+
+/// What the server calls itself in challenges (RFC 8489 §9.2).
+const REALM: &str = "securevox";
+/// How often time passes for those who say nothing.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// What a server is made of.
+#[derive(Clone)]
+pub struct Settings {
+    /// `[turn]`.
+    pub config: config::Turn,
+    /// As what peers know this machine.
+    pub addresses: Arc<[IpAddr]>,
+    /// Knows the passwords of users.
+    pub ice: Ice,
+    /// Chooses ports.
+    pub entropy: Entropy,
+    /// Where it listens.
+    pub sockets: Arc<Sockets>,
+    /// The server's certificate, if it has one.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+impl Settings {
+    fn rules(&self) -> Rules {
+        let config = &self.config;
+        Rules {
+            bind: config.bind,
+            ports: config.relay_port_min..=config.relay_port_max,
+            addresses: Arc::clone(&self.addresses),
+            peers: Peers { private: config.allow_private },
+            limits: Limits {
+                user_allocations: config.user_allocations,
+                allocations: config.max_allocations,
+                user_bps: config.user_bps,
+            },
+        }
+    }
+}
+
+/// The actor.
+pub struct Server {
+    settings: Settings,
+}
+
+crate::actors::supervision::supervised!(Server);
+
+impl Server {
+    /// A server with these settings.
+    pub const fn new(settings: Settings) -> Self {
+        Self { settings }
+    }
+}
+
+impl Actor for Server {
+    type Context = Ctx<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let settings = &self.settings;
+        let open = match settings.sockets.open() {
+            Ok(open) => open,
+            Err(error) => return ctx.fail(format!("TURN cannot listen: {error}")),
+        };
+        let most = settings.config.max_allocations;
+        let (ground, new) =
+            Ground::new(settings.rules(), settings.ice.clone(), settings.entropy.clone());
+        let make = Box::new(|client, now| Box::new(Library::new(REALM, client, now)) as Box<_>);
+        let clients = Clients::new(ground, make);
+        if let (Some(listener), Some(tls)) = (open.tls, settings.tls.clone()) {
+            ctx.spawn(connections(clients.clone(), listener, Some(tls), most).into_actor(self));
+        }
+        ctx.spawn(connections(clients.clone(), open.tcp, None, most).into_actor(self));
+        ctx.spawn(datagrams(clients.clone(), open.udp).into_actor(self));
+        ctx.spawn(ports(clients.clone(), new).into_actor(self));
+        ctx.run_interval(SWEEP, move |_, _| clients.pass(now()));
+    }
+}

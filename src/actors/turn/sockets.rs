@@ -1,0 +1,126 @@
+//! Where the server listens: bound before anything starts, so that a taken port is told at once.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+
+use crate::config::Turn;
+
+/// A burst of media of many clients must fit.
+const BUFFER: usize = 4 << 20;
+
+/// The sockets; every incarnation of the server uses duplicates of them.
+pub struct Sockets {
+    udp: UdpSocket,
+    tcp: TcpListener,
+    tls: Option<TcpListener>,
+}
+
+/// Duplicates of the sockets, registered with the runtime.
+pub(super) struct Open {
+    pub(super) udp: tokio::net::UdpSocket,
+    pub(super) tcp: tokio::net::TcpListener,
+    pub(super) tls: Option<tokio::net::TcpListener>,
+}
+
+impl Sockets {
+    /// Binds them.
+    ///
+    /// # Errors
+    /// Which address cannot be used, why, and what to do, in words.
+    pub fn bind(config: &Turn, tls: bool) -> Result<Self, String> {
+        let told = |setting: &'static str, port: u16| {
+            move |error: io::Error| {
+                let hint = match error.kind() {
+                    io::ErrorKind::AddrInUse => format!(
+                        ": another program listens there, coturn perhaps; set {setting}, or \
+                         turn.embedded = \"off\""
+                    ),
+                    io::ErrorKind::PermissionDenied => {
+                        ": ports below 1024 need a privilege".to_owned()
+                    }
+                    _ => String::new(),
+                };
+                let address = SocketAddr::new(config.bind, port);
+                format!("TURN cannot listen on {address}: {error}{hint}")
+            }
+        };
+        let (udp, tcp) = pair(config).map_err(told("turn.port", config.port))?;
+        let tls = tls
+            .then(|| listener(SocketAddr::new(config.bind, config.tls_port)))
+            .transpose()
+            .map_err(told("turn.tls_port", config.tls_port))?;
+        Ok(Self { udp, tcp, tls })
+    }
+
+    /// The port of UDP and TCP.
+    pub fn port(&self) -> u16 {
+        self.udp.local_addr().map_or(0, |address| address.port())
+    }
+
+    /// The port of TLS, if there is one.
+    pub fn tls_port(&self) -> Option<u16> {
+        Some(self.tls.as_ref()?.local_addr().ok()?.port())
+    }
+
+    /// Duplicates for one incarnation.
+    pub(super) fn open(&self) -> io::Result<Open> {
+        let tls = self.tls.as_ref().map(TcpListener::try_clone).transpose()?;
+        Ok(Open {
+            udp: tokio::net::UdpSocket::from_std(self.udp.try_clone()?)?,
+            tcp: tokio::net::TcpListener::from_std(self.tcp.try_clone()?)?,
+            tls: tls.map(tokio::net::TcpListener::from_std).transpose()?,
+        })
+    }
+}
+
+/// UDP and TCP on one port; with port 0 on the first that is free for both.
+fn pair(config: &Turn) -> io::Result<(UdpSocket, TcpListener)> {
+    let mut tries = 0;
+    loop {
+        let udp = datagrams(SocketAddr::new(config.bind, config.port))?;
+        tries += 1;
+        match listener(udp.local_addr()?) {
+            Err(error)
+                if config.port == 0 && error.kind() == io::ErrorKind::AddrInUse && tries < 64 => {}
+            tcp => return Ok((udp, tcp?)),
+        }
+    }
+}
+
+fn datagrams(address: SocketAddr) -> io::Result<UdpSocket> {
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, None)?;
+    socket.set_recv_buffer_size(BUFFER)?;
+    socket.set_send_buffer_size(BUFFER)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?; // a restart must not wait for old connections
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1024)?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_told_with_what_to_do() {
+        let mut config = crate::config::load("", []).unwrap().turn;
+        config.bind = [127, 0, 0, 1].into();
+        config.port = 0;
+        let first = Sockets::bind(&config, false).unwrap();
+        config.port = first.port();
+
+        let complaint = Sockets::bind(&config, false).err().unwrap();
+
+        assert!(complaint.contains("set turn.port") && complaint.contains("another program"));
+    }
+}

@@ -1,0 +1,164 @@
+//! Rooms of calls that are entered by name: tokens, moderation, restarts, storms.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::calls::text;
+use crate::support::{Backend, Socket, World, soon};
+
+#[actix_web::test]
+async fn a_call_token_opens_one_call_and_nothing_else() {
+    let world = World::new(Backend::Sqlite).await;
+    let (alice, bob, conversation) = world.two_friends().await;
+    let ask = |user: &str, role: Option<&str>| json!({ "userId": user, "sessionId": "standup", "role": role });
+    let foreign = alice.post("/api/call/token", ask(&bob.id, None)).await;
+    assert_eq!(foreign.status, 403);
+    let raised = alice.post("/api/call/token", ask(&alice.id, Some("moderator"))).await;
+    assert_eq!(raised.status, 403);
+    let own = alice.post("/api/call/token", ask(&alice.id, None)).await.ok();
+    assert_eq!(own["sessionId"], "standup");
+
+    let admin = world.admin().await;
+    let service = json!({ "name": "site", "scopes": ["calls:token"] });
+    let service = admin.post("/api/admin/tokens", service).await.created();
+    let header = format!("Token {}", text(&service["secret"]));
+    let body = ask(&bob.id, Some("moderator")).to_string().into_bytes();
+    let headers = [("authorization", &*header), ("content-type", "application/json")];
+    let stranger = world.stranger();
+    let answer = stranger.sends(awc::http::Method::POST, "/api/call/token", &headers, Some(body));
+    let bobs_token = answer.await.ok();
+
+    let mut bobs = Socket::open(&world.address()).await;
+    bobs.asks("authenticate", json!({ "token": bobs_token["token"] })).await.unwrap();
+    let refused =
+        bobs.asks("typing", json!({ "conversation_id": conversation })).await.unwrap_err();
+    assert_eq!(refused["code"], "calls/call-only");
+    let other = bobs.asks("join_call", json!({ "sessionId": "another" })).await.unwrap_err();
+    assert_eq!(other["code"], "calls/call-only");
+    let start = json!({ "user_id": alice.id, "media": "audio" });
+    assert_eq!(bobs.asks("start_call", start).await.unwrap_err()["code"], "calls/call-only");
+    let joined = bobs.asks("join_call", json!({ "sessionId": "standup" })).await.unwrap();
+    assert_eq!((text(&joined["mode"]), text(&joined["sessionId"])), ("sfu", "standup"));
+
+    let mut alices = Socket::open(&world.address()).await;
+    alices.asks("authenticate", json!({ "token": own["token"] })).await.unwrap();
+    alices.asks("join_call", json!({})).await.unwrap();
+    let alices_number = bobs.hears("participant_joined").await["participant_id"].clone();
+    alice.says(&conversation, "1", "not for guests").await.created();
+    let kick = json!({ "participant_id": alices_number, "action": "kick" });
+    bobs.asks("moderate", kick).await.unwrap();
+    assert_eq!(text(&alices.hears("call_ended").await["reason"]), "kicked");
+    let back = alices.asks("join_call", json!({})).await.unwrap_err();
+    assert_eq!(back["code"], "calls/not-allowed");
+    assert_eq!(bobs.unheard("message") + alices.unheard("message"), 0);
+    let bearer = format!("Bearer {}", text(&own["token"]));
+    let headers = [("authorization", &*bearer)];
+    let as_access = stranger.sends(awc::http::Method::GET, "/api/me", &headers, None);
+    assert_eq!(as_access.await.status, 401);
+}
+
+#[actix_web::test]
+async fn two_whose_way_fails_move_to_the_server() {
+    let world = World::new(Backend::Sqlite).await;
+    let (alice, bob, _) = world.two_friends().await;
+    let (mut alices, mut bobs) = (alice.connects().await, bob.connects().await);
+    let start = json!({ "user_id": bob.id, "media": "video" });
+    let started = alices.asks("start_call", start).await.unwrap();
+    let call = json!({ "call_id": started["call_id"] });
+    let outside = bobs.asks("upgrade_call", call.clone()).await.unwrap_err();
+    assert_eq!(outside["code"], "calls/not-in-call");
+    alices.asks("join_call", call.clone()).await.unwrap();
+    bobs.asks("join_call", call.clone()).await.unwrap();
+    bobs.asks("upgrade_call", call.clone()).await.unwrap();
+    bobs.asks("upgrade_call", call).await.unwrap();
+
+    for socket in [&mut alices, &mut bobs] {
+        assert_eq!(text(&socket.hears("call_mode").await["mode"]), "sfu");
+    }
+    assert_eq!(alices.unheard("call_mode") + bobs.unheard("call_mode"), 0, "once");
+}
+
+#[actix_web::test]
+async fn an_offer_that_cannot_be_answered_changes_nothing() {
+    let world = World::new(Backend::Sqlite).await;
+    let mut socket = world.person("Alice").await.connects().await;
+    socket.asks("join_call", json!({ "sessionId": "room" })).await.unwrap();
+    for (offer, code) in [
+        (json!({ "sdp": "nonsense" }), "calls/bad-offer"),
+        (json!({ "sdp": "", "receive": { "0": "t1-9" } }), "calls/bad-offer"),
+        (json!({ "sdp": "v=0", "receive": { "0": "t9-1" } }), "calls/no-such-track"),
+        (json!({ "sdp": "v=0", "to": "p9" }), "calls/no-such-participant"),
+        (json!({ "sdp": "v=0", "publish": { "0": { "source": "window" } } }), "event/invalid"),
+    ] {
+        let refused = socket.asks("offer", offer.clone()).await.unwrap_err();
+        assert_eq!(refused["code"], code, "{offer}");
+    }
+    let low = json!({ "track_id": "t1-1", "max": "low" });
+    assert_eq!(socket.asks("set_layer", low).await.unwrap_err()["code"], "calls/no-such-track");
+
+    socket.asks("mute_audio", json!({ "muted": true })).await.unwrap();
+}
+
+#[actix_web::test]
+async fn a_room_that_is_restarted_keeps_its_people_and_moves_on() {
+    let world = World::new(Backend::Sqlite).await;
+    let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
+    let operator = world.operator().await;
+    let (mut alices, mut bobs) = (alice.connects().await, bob.connects().await);
+    let join = json!({ "sessionId": "room" });
+    let first = alices.asks("join_call", join.clone()).await.unwrap();
+    bobs.asks("join_call", join).await.unwrap();
+    let calls = operator.get("/api/admin/calls").await.ok();
+    let path = text(&calls["items"][0]["path"]).to_owned();
+    assert!(path.starts_with("/node/rooms/"), "{path}");
+
+    operator.post(&format!("/api/admin/actors{path}/restart"), json!({})).await.done();
+    for socket in [&mut alices, &mut bobs] {
+        let moved = socket.hears("call_moved").await;
+        assert_eq!((&moved["call_id"], &moved["epoch"]), (&first["call_id"], &json!(2)));
+    }
+    let calls = operator.get("/api/admin/calls").await.ok();
+    assert_eq!(calls["items"][0]["participants"].as_array().unwrap().len(), 2);
+    assert_eq!(calls["items"][0]["epoch"], 2);
+
+    operator.post(&format!("/api/admin/actors{path}/stop"), json!({})).await.done();
+    for socket in [&mut alices, &mut bobs] {
+        assert_eq!(text(&socket.hears("call_ended").await["reason"]), "failed");
+    }
+}
+
+#[actix_web::test]
+async fn a_storm_of_joins_and_leaves_leaves_nothing_behind() {
+    let world = World::new(Backend::Sqlite).await;
+    let operator = world.operator().await;
+    let mut sockets = Vec::new();
+    for n in 0..20 {
+        sockets.push(world.person(&format!("Person {n}")).await.connects().await);
+    }
+    let come_and_go = |mut socket: Socket| async move {
+        for _ in 0..50 {
+            let joined = socket.asks("join_call", json!({ "sessionId": "storm" })).await.unwrap();
+            let ids: Vec<_> = joined["participants"].as_array().unwrap().iter().collect();
+            assert!(ids.len() < 20, "nobody is there twice");
+            socket.asks("leave_call", json!({ "call_id": joined["call_id"] })).await.unwrap();
+        }
+        socket
+    };
+    futures_util::future::join_all(sockets.into_iter().map(come_and_go)).await;
+
+    soon("all rooms are gone", async {
+        loop {
+            let calls = operator.get("/api/admin/calls").await.ok();
+            let tree = operator.get("/api/admin/actors").await.ok();
+            let paths = tree["items"].as_array().unwrap().iter().map(|item| text(&item["path"]));
+            let rooms = paths.filter(|path| path.matches('/').count() == 4);
+            let rooms = rooms.filter(|path| path.starts_with("/node/rooms/")).count();
+            if calls["items"] == json!([]) && rooms == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
