@@ -1,5 +1,6 @@
 //! The command line: every operator's deed, in words.
 
+mod bench;
 mod doctor;
 mod serve;
 mod show;
@@ -48,6 +49,9 @@ enum Command {
     Keys(KeysCommand),
     /// Shows the supervision tree of a running server, live.
     Tree(show::Tree),
+    /// Measures a server under load.
+    #[command(subcommand)]
+    Bench(bench::Bench),
 }
 
 #[derive(Subcommand)]
@@ -134,6 +138,7 @@ fn dispatch(command: Command, config: Config) -> Result<(), Failure> {
         Command::Doctor => block_on(doctor::doctor(config)),
         Command::Config(ConfigCommand::Check) => check(&config),
         Command::Tree(tree) => show::tree(&tree, &config),
+        Command::Bench(bench) => bench::bench(&bench, &config),
         Command::Migrate => block_on(async move {
             app::open(&config).await?;
             say("the database is up to date")

@@ -95,7 +95,7 @@ impl Drop for Server {
 }
 
 /// The release binary, which lies beside the folder of the benchmarks.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let binary = own.ancestors().nth(2).unwrap().join("securevox");
     assert!(binary.is_file(), "build the server first: cargo build --release");

@@ -8,6 +8,7 @@
 
 pub mod allocation;
 pub mod bandwidth;
+pub mod client;
 pub mod codec;
 mod congestion;
 mod connection;

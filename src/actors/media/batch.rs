@@ -16,7 +16,7 @@ use std::ptr::{from_mut, from_ref, null_mut};
 use media::path::{Datagram, Transport};
 
 /// How many datagrams one call takes.
-pub(super) const BATCH: usize = 64;
+pub(crate) const BATCH: usize = 64;
 /// No media packet is longer; what is longer is cut off by the kernel and thrown away.
 const SIZE: usize = 2048;
 /// What the kernel puts into one train of segments: 64 of them, and 64 KiB less headers.
@@ -24,7 +24,7 @@ const TRAIN: usize = 64;
 const TRAIN_BYTES: usize = 65_000;
 
 /// Buffers for one batch in each direction.
-pub(super) struct Batch {
+pub(crate) struct Batch {
     received: Box<[[u8; SIZE]]>,
     from: Box<[libc::sockaddr_storage]>,
     to: Box<[libc::sockaddr_storage]>,
@@ -39,7 +39,7 @@ pub(super) struct Sent {
 }
 
 impl Batch {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // SAFETY: all zeroes are a sockaddr_storage of no family.
         let addresses =
             || vec![unsafe { zeroed::<libc::sockaddr_storage>() }; BATCH].into_boxed_slice();
@@ -55,7 +55,7 @@ impl Batch {
     ///
     /// # Errors
     /// The system's; `WouldBlock` if nothing waits.
-    pub(super) fn receive(&mut self, socket: RawFd) -> io::Result<usize> {
+    pub(crate) fn receive(&mut self, socket: RawFd) -> io::Result<usize> {
         // SAFETY: all zeroes are valid for these plain structures; every pointer put into them
         // points to an element of `self` or of these arrays, all of which outlive the call.
         let count = unsafe {
@@ -82,7 +82,7 @@ impl Batch {
     }
 
     /// The datagram number `i` of the last batch, and who sent it; `None` if it was too long.
-    pub(super) fn datagram(&mut self, i: usize) -> Option<(SocketAddr, &mut [u8])> {
+    pub(crate) fn datagram(&mut self, i: usize) -> Option<(SocketAddr, &mut [u8])> {
         let length = *self.lengths.get(i)?;
         let from = address(self.from.get(i)?)?;
         let bytes = self.received.get_mut(i)?.get_mut(..length)?;

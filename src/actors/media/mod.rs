@@ -9,6 +9,7 @@ mod tally;
 mod tcp;
 
 pub use addresses::addresses;
+pub(crate) use batch::{BATCH, Batch};
 pub use hub::Heard;
 pub use lease::Lease;
 pub use port::{Place as PortPlace, Port};

@@ -1,59 +1,21 @@
 //! A client: ICE and DTLS in its roles, SRTP, pictures and sound made of a few bytes.
 
-use rtc_crypto::RTCCryptoProvider;
-use rtc_dtls::config::{ConfigBuilder, ExtendedMasterSecretType};
-use rtc_dtls::crypto::Certificate;
-use rtc_dtls::endpoint::{Endpoint, EndpointEvent};
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile as Wire;
-use rtc_shared::TransportProtocol;
-use rtc_stun::attributes::{ATTR_ICE_CONTROLLING, ATTR_USE_CANDIDATE, ATTR_USERNAME};
-use rtc_stun::fingerprint::FINGERPRINT;
-use rtc_stun::integrity::MessageIntegrity;
-use rtc_stun::message::{BINDING_REQUEST, Message, Setter, TransactionId};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::{Line, text};
-use crate::dtls::fingerprint;
+use crate::client::{Association, own_fingerprint};
 use crate::rtcp::{self, Compound};
 use crate::rtp::Packet;
 use crate::srtp::{OVERHEAD, Profile, Session, Window};
 use crate::twcc::Arrivals;
 use crate::{Kind, Offer, Participant, Path, Transport};
 
-const SERVER: &str = "127.0.0.1:9";
-
-pub(crate) fn provider() -> Arc<dyn RTCCryptoProvider> {
-    rtc_crypto::default_provider().unwrap()
-}
-
-fn certificate() -> Certificate {
-    static ONE: OnceLock<Certificate> = OnceLock::new();
-    let make = || Certificate::generate_self_signed(vec!["c".into()], provider().crypto()).unwrap();
-    ONE.get_or_init(make).clone()
-}
-
 /// A connectivity check of a controlling client.
 pub(crate) fn check(fragment: &str, password: &str, nominate: bool) -> Vec<u8> {
-    let mut message = Message::new();
-    message.write_header();
-    let provider = provider();
-    let key = MessageIntegrity::new_short_term_integrity_with_provider(
-        password.to_owned(),
-        provider.crypto(),
-    );
-    BINDING_REQUEST.add_to(&mut message).unwrap();
-    TransactionId::new().add_to(&mut message).unwrap();
-    message.add(ATTR_USERNAME, format!("{fragment}:client").as_bytes());
-    message.add(ATTR_ICE_CONTROLLING, &[0; 8]);
-    if nominate {
-        message.add(ATTR_USE_CANDIDATE, &[]);
-    }
-    key.add_to(&mut message).unwrap();
-    FINGERPRINT.add_to(&mut message).unwrap();
-    message.raw
+    crate::client::check(&format!("{fragment}:client"), password, nominate).unwrap()
 }
 
 /// A packet that was received and decrypted.
@@ -104,7 +66,7 @@ pub(crate) struct Client {
     pub(crate) told: Vec<(u8, u8, Vec<u8>)>,
     pub(crate) checked: usize,
     pub(crate) keys_asked: usize,
-    endpoint: Endpoint,
+    association: Option<Association>,
     pub(super) keys: Option<(Session, Session)>,
     last_check: Option<Instant>,
     windows: BTreeMap<u32, Window>,
@@ -141,7 +103,7 @@ impl Client {
             told: Vec::new(),
             checked: 0,
             keys_asked: 0,
-            endpoint: Endpoint::new(SERVER.parse().unwrap(), TransportProtocol::UDP, None),
+            association: None,
             keys: None,
             last_check: None,
             windows: BTreeMap::new(),
@@ -155,18 +117,7 @@ impl Client {
 
     /// Begins a new DTLS association.
     pub(crate) fn shake_hands(&mut self, now: Instant) {
-        let server: SocketAddr = SERVER.parse().unwrap();
-        let configuration = ConfigBuilder::default()
-            .with_crypto_provider(provider())
-            .with_certificates(vec![certificate()])
-            .with_srtp_protection_profiles(self.profiles.clone())
-            .with_extended_master_secret(ExtendedMasterSecretType::Require)
-            .with_insecure_skip_verify(true)
-            .with_flight_interval(Duration::from_millis(50))
-            .build(true, Some(server))
-            .unwrap();
-        self.endpoint = Endpoint::new(server, TransportProtocol::UDP, None);
-        self.endpoint.connect(now, server, Arc::new(configuration), None).unwrap();
+        self.association = Some(Association::new(now, &self.profiles).unwrap());
         (self.keys, self.windows) = (None, BTreeMap::new());
         self.arrivals = Arrivals::new(now);
         self.sending.clear();
@@ -174,7 +125,7 @@ impl Client {
 
     /// Says goodbye.
     pub(crate) fn close(&mut self, now: Instant) {
-        self.endpoint.close(now).unwrap();
+        self.association.as_mut().unwrap().close(now);
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -182,7 +133,7 @@ impl Client {
     }
 
     pub(crate) fn fingerprint() -> String {
-        fingerprint(&*provider(), &certificate().certificate[0])
+        own_fingerprint().unwrap().to_owned()
     }
 
     pub(crate) fn offer(&self, lines: &[Line]) -> Offer {
@@ -236,11 +187,9 @@ impl Client {
             let (fragment, password) = &self.server;
             out.push((self.path, check(fragment, password, true)));
         }
-        if self.checked > 0 {
-            let _ = self.endpoint.handle_timeout(SERVER.parse().unwrap(), now);
-            while let Some(datagram) = self.endpoint.poll_transmit() {
-                out.push((self.path, datagram.message.to_vec()));
-            }
+        if let Some(association) = self.association.as_mut().filter(|_| self.checked > 0) {
+            association.timeout(now);
+            out.extend(std::iter::from_fn(|| association.transmit()).map(|it| (self.path, it)));
         }
         if self.feeds && self.keys.is_some() && self.arrivals.next().is_some_and(|due| due <= now) {
             let mut feedback = Vec::new();
@@ -255,35 +204,14 @@ impl Client {
         match datagram[0] {
             0..=3 => self.checked += 1,
             20..=63 => {
-                let server = SERVER.parse().unwrap();
-                let events = self.endpoint.read(now, server, None, datagram.into());
-                let done =
-                    |event: &EndpointEvent| matches!(event, EndpointEvent::HandshakeComplete);
-                if events.unwrap_or_default().iter().any(done) {
-                    self.take_keys();
+                let association = self.association.as_mut();
+                if let Some(keys) = association.and_then(|it| it.receive(now, datagram)) {
+                    self.keys = Some(keys);
                 }
             }
             _ if (192..=223).contains(&datagram[1]) => self.receive_rtcp(now, datagram),
             _ => self.receive_rtp(now, path, datagram),
         }
-    }
-
-    fn take_keys(&mut self) {
-        let state = self.endpoint.get_connection_state(SERVER.parse().unwrap()).unwrap();
-        let profile = match state.srtp_protection_profile() {
-            Wire::Srtp_Aead_Aes_128_Gcm => Profile::AeadAes128Gcm,
-            _ => Profile::Aes128CmSha1_80,
-        };
-        let salt = profile.salt();
-        let material =
-            state.export_keying_material("EXTRACTOR-dtls_srtp", &[], 32 + 2 * salt).unwrap();
-        let bytes: &[u8] = material.as_ref();
-        let provider = provider();
-        let session =
-            |key: &[u8], salt: &[u8]| Session::new(profile, key, salt, provider.crypto()).unwrap();
-        let outgoing = session(&bytes[..16], &bytes[32..32 + salt]);
-        let incoming = session(&bytes[16..32], &bytes[32 + salt..]);
-        self.keys = Some((incoming, outgoing));
     }
 
     pub(crate) fn profile(&self) -> Profile {

@@ -3,12 +3,11 @@
 mod client;
 mod link;
 mod media;
-mod offers;
 mod stories;
 
+pub(crate) use crate::client::{Line, text};
 pub(crate) use client::{Client, check};
 pub(crate) use link::Link;
-pub(crate) use offers::{Line, text};
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};

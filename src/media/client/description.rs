@@ -1,12 +1,15 @@
-//! Offers as clients write them, from a few words.
+//! Session descriptions as clients write them, from a few words.
 
 use std::fmt::Write;
 
+use std::net::SocketAddr;
+
+use super::Error;
 use crate::{Kind, TrackId};
 
 /// One section of a client's offer.
 #[derive(Clone, Debug)]
-pub(crate) struct Line {
+pub struct Line {
     pub(crate) mid: String,
     pub(crate) kind: Kind,
     pub(crate) sends: bool,
@@ -18,7 +21,8 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    pub(crate) fn new(mid: &str, kind: Kind) -> Self {
+    /// A section that neither sends nor receives yet.
+    pub fn new(mid: &str, kind: Kind) -> Self {
         let formats = match kind {
             Kind::Audio => vec![111, 63],
             Kind::Video => vec![96, 97, 102, 103, 98, 99],
@@ -27,27 +31,36 @@ impl Line {
         Self { mid, kind, sends: false, receives: None, layers: vec![], stopped: false, formats }
     }
 
-    pub(crate) fn sending(mut self) -> Self {
+    /// It publishes something.
+    #[must_use]
+    pub fn sending(mut self) -> Self {
         self.sends = true;
         self
     }
 
-    pub(crate) fn receiving(mut self, track: TrackId) -> Self {
+    /// It receives this track.
+    #[must_use]
+    pub fn receiving(mut self, track: TrackId) -> Self {
         self.receives = Some(track);
         self
     }
 
+    #[cfg(test)]
     pub(crate) fn simulcast(mut self) -> Self {
         self.layers = vec!["l", "m", "h"];
         self
     }
 
+    #[cfg(test)]
     pub(crate) fn stopped(mut self) -> Self {
         self.stopped = true;
         self
     }
 
-    pub(crate) fn with_formats(mut self, formats: &[u8]) -> Self {
+    /// Its formats, by payload type, the most liked first: 96, 98 and 102 are VP8, VP9 and H.264, the
+    /// number behind each its retransmission; 111 is Opus, 63 its redundancy.
+    #[must_use]
+    pub fn with_formats(mut self, formats: &[u8]) -> Self {
         self.formats = formats.to_vec();
         self
     }
@@ -125,5 +138,69 @@ pub(crate) fn text(
         mids.join(" ")
     );
     lines.iter().for_each(|line| line.write(&mut text, &transport));
+    text
+}
+
+/// What a client must know of the server's description.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Remote {
+    /// Where to send.
+    pub(crate) address: SocketAddr,
+    /// The credentials of its ICE.
+    pub(crate) fragment: String,
+    pub(crate) password: String,
+    /// The identifier of the transport-wide sequence number.
+    pub(crate) transport: Option<u8>,
+    /// Pairs of a stream of retransmissions and what it repairs.
+    pub(crate) repairs: Vec<(u32, u32)>,
+}
+
+impl Remote {
+    /// Reads it; the first candidate over UDP is taken.
+    pub(crate) fn read(text: &str) -> Result<Self, Error> {
+        let all = |key: &'static str| text.lines().filter_map(move |it| it.strip_prefix(key));
+        let first = |key, what| all(key).next().map(str::to_owned).ok_or(Error::Description(what));
+        let candidate = all("a=candidate:").find_map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let &[_, "1", transport, _, address, port, ..] = &words[..] else { return None };
+            let address = SocketAddr::new(address.parse().ok()?, port.parse().ok()?);
+            transport.eq_ignore_ascii_case("udp").then_some(address)
+        });
+        let transport = all("a=extmap:").find(|it| it.contains("transport-wide-cc-extensions-01"));
+        let number = |line: &str| line.split(['/', ' ']).next()?.parse().ok();
+        let pair = |line: &str| {
+            let (media, repair) = line.trim().split_once(' ')?;
+            Some((repair.parse().ok()?, media.parse().ok()?))
+        };
+        Ok(Self {
+            address: candidate.ok_or(Error::Description("candidate over UDP"))?,
+            fragment: first("a=ice-ufrag:", "ICE credentials")?,
+            password: first("a=ice-pwd:", "ICE credentials")?,
+            transport: transport.and_then(number),
+            repairs: all("a=ssrc-group:FID ").filter_map(pair).collect(),
+        })
+    }
+}
+
+/// The answer that accepts all of a server's offer and sends nothing.
+pub(crate) fn accepting(offer: &str, ice: &(String, String), fingerprint: &str) -> String {
+    let mut text = String::new();
+    let theirs = ["a=candidate:", "a=end-of", "a=ssrc", "a=msid", "a=fingerprint", "a=ice-"];
+    for line in offer.lines() {
+        match line {
+            "a=sendonly" | "a=sendrecv" => text.push_str("a=recvonly"),
+            _ if theirs.iter().any(|key| line.starts_with(key)) => continue,
+            _ if line.starts_with("a=setup:") => {
+                let (fragment, password) = ice;
+                let _ = write!(
+                    text,
+                    "a=ice-ufrag:{fragment}\r\na=ice-pwd:{password}\r\n\
+                     a=fingerprint:sha-256 {fingerprint}\r\na=setup:active"
+                );
+            }
+            _ => text.push_str(line),
+        }
+        text.push_str("\r\n");
+    }
     text
 }

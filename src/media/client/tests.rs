@@ -1,0 +1,140 @@
+//! Load clients around a room, in virtual time.
+
+use super::*;
+use crate::trial::{Trial, identity};
+use crate::virtual_time::{ms, start};
+use crate::{
+    Candidate, Kind, Offer, Outbound, Participant, Path, Room, Settings, Source, Transport,
+};
+
+struct World {
+    now: Instant,
+    room: Room,
+    clients: Vec<Client>,
+    stamps: Vec<Arrival>,
+    /// Counts what goes to subscribers; this one is lost.
+    loses: Option<u32>,
+}
+
+impl World {
+    fn new() -> Self {
+        let now = start();
+        let address = "192.0.2.1:3478".parse().unwrap();
+        let candidates = vec![Candidate { transport: Transport::Udp, address }];
+        let room = Room::new(now, 7, identity(), candidates, Settings::default());
+        Self { now, room, clients: Vec::new(), stamps: Vec::new(), loses: None }
+    }
+
+    fn path(at: usize) -> Path {
+        let remote = SocketAddr::from(([203, 0, 113, 1], 1000 + at as u16));
+        Path { transport: Transport::Udp, remote }
+    }
+
+    fn join(&mut self, lines: &[Line]) -> usize {
+        let at = self.clients.len();
+        let participant = Participant(at as u32 + 1);
+        self.room.join(self.now, participant);
+        let mut client = Client::new(self.now, participant.0 * 16).unwrap();
+        let sdp = client.offer(lines).unwrap();
+        let receive =
+            lines.iter().filter_map(|line| Some((line.mid.clone(), line.receives?))).collect();
+        let offer = Offer { sdp, receive, ..Offer::default() };
+        let answer = self.room.offer(self.now, participant, &offer).unwrap();
+        client.answered(&answer).unwrap();
+        self.clients.push(client);
+        self.run(10);
+        assert!(self.clients[at].is_connected());
+        at
+    }
+
+    fn run(&mut self, moments: usize) {
+        let mut out = Outbound::default();
+        for _ in 0..moments {
+            self.now += ms(5);
+            for (at, client) in self.clients.iter_mut().enumerate() {
+                let mut up = Vec::new();
+                client.timeout(self.now, |datagram| up.push(datagram.to_vec()));
+                for mut datagram in up {
+                    self.room.receive(self.now, Self::path(at), &mut datagram);
+                }
+            }
+            self.room.timeout(self.now);
+            while self.room.transmit(self.now, &mut out) {}
+            for datagram in out.datagrams() {
+                let at = (0..self.clients.len()).find(|at| Self::path(*at) == datagram.to);
+                let mut bytes = out.bytes()[datagram.start..][..datagram.length].to_vec();
+                let media = bytes[0] >= 128 && !(192..=223).contains(&bytes[1]);
+                if let Some(left) = self.loses.as_mut().filter(|_| media) {
+                    *left = left.wrapping_sub(1);
+                    if *left == 0 {
+                        continue;
+                    }
+                }
+                self.stamps.extend(self.clients[at.unwrap()].receive(self.now, &mut bytes));
+            }
+            out.clear();
+            while self.room.event().is_some() {}
+            while self.room.route().is_some() {}
+        }
+    }
+
+    fn publish(&mut self, stamp: u64) {
+        let mut sent = Vec::new();
+        self.clients[0].publish(self.now, 0, stamp, (true, true), |it| sent = it.to_vec());
+        self.room.receive(self.now, Self::path(0), &mut sent);
+        self.run(1);
+    }
+}
+
+fn two() -> World {
+    let mut world = World::new();
+    world.join(&[Line::new("cam", Kind::Video).sending()]);
+    let track = world.room.tracks().iter().find(|it| it.source == Source::Camera).unwrap().id;
+    world.join(&[Line::new("0", Kind::Video).receiving(track)]);
+    (0..20).for_each(|_| world.publish(0));
+    world
+}
+
+#[test]
+fn what_is_published_arrives_with_its_stamp() {
+    let mut world = two();
+    let before = world.clients[1].tally();
+    world.publish(0x1234_5678_9abc);
+
+    assert_eq!(world.stamps.last(), Some(&Arrival { stamp: 0x1234_5678_9abc, again: false }));
+    assert_eq!(world.clients[1].tally().received, before.received + 1);
+    assert_eq!(world.clients[1].tally().missing, 0);
+}
+
+#[test]
+fn what_was_lost_is_asked_for_and_comes_again() {
+    let mut world = two();
+    world.loses = Some(1);
+    (1..4).for_each(|stamp| world.publish(stamp));
+    world.run(20);
+
+    let tally = world.clients[1].tally();
+    assert_eq!((tally.missing, tally.repaired), (1, 1));
+    assert!(world.stamps.contains(&Arrival { stamp: 1, again: true }));
+}
+
+#[test]
+fn an_offer_of_a_server_is_accepted_as_it_is() {
+    let mut trial = Trial::new(Settings::default());
+    let at = trial.join();
+    let offer = trial.offer(at, &[crate::trial::camera()]);
+    let offer = offer.replace("a=recvonly", "a=sendonly");
+    let mut client = Client::new(trial.now, 1).unwrap();
+    let (answer, address) = client.accept(&offer).unwrap();
+
+    assert_eq!(address, SocketAddr::from(([192, 0, 2, 1], 3478)));
+    assert!(answer.contains("a=setup:active") && answer.contains("a=recvonly"));
+    assert!(!answer.contains("a=candidate") && answer.contains("VP8/90000"));
+}
+
+#[test]
+fn a_description_without_a_way_is_refused() {
+    let mut client = Client::new(start(), 1).unwrap();
+    let wrong = client.answered("v=0\r\na=ice-ufrag:x\r\na=ice-pwd:y\r\n").unwrap_err();
+    assert_eq!(wrong, Error::Description("candidate over UDP"));
+}
