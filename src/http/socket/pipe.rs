@@ -78,7 +78,8 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Pipe {
                 match self.engine.tell(FromPipe { number, text }) {
                     Ok(()) => {}
                     Err(Undelivered::Full) => self.shut(Close::Abuse, ctx),
-                    Err(_) => self.shut(Close::Lost, ctx),
+                    // An engine that has ended has said why: that is in our mailbox, or about to be.
+                    Err(_) => {}
                 }
             }
             Ok(ws::Message::Ping(bytes)) => ctx.pong(&bytes),
