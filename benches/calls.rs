@@ -106,7 +106,7 @@ fn load_janus(load: &Load) -> Option<Value> {
         let mut file = std::fs::File::create(dir.path().join(name)).unwrap();
         file.write_all(text.as_bytes()).unwrap();
     };
-    write("janus.jcfg", "general: { debug_level = 2 }\nnat: { ice_lite = true\n ice_enforce_list = \"lo,127.0.0.1\" }\nmedia: { ipv6 = false }\nplugins: { disable = \"libjanus_sip.so,libjanus_nosip.so\" }\n".to_owned());
+    write("janus.jcfg", "general: { debug_level = 2 }\nnat: { ice_lite = true }\nmedia: { ipv6 = false }\nplugins: { disable = \"libjanus_sip.so,libjanus_nosip.so\" }\n".to_owned());
     let ws = format!(
         "general: {{ ws = true\n ws_port = {port}\n ws_ip = \"127.0.0.1\"\n wss = false }}\n"
     );

@@ -65,7 +65,9 @@ impl Door {
                 });
                 plugin.ask(create, None).await?; // whoever comes second hears that it exists
                 let asked = now();
-                let sdp = with_candidate(&client.offer(&lines)?, local);
+                // Given the choice, Janus begins the handshake; a client of ours begins always.
+                let sdp = client.offer(&lines)?.replace("a=setup:actpass", "a=setup:active");
+                let sdp = with_candidate(&sdp, local);
                 let join = json!({
                     "request": "joinandconfigure", "ptype": "publisher", "room": number,
                     "audio": true, "video": true,
@@ -166,7 +168,7 @@ async fn offer(
     Ok(client.answered(answer.ok_or_else(|| wrong(heard.to_string()))?)?)
 }
 
-/// Janus waits for a client's candidate.
+/// Janus waits for a client's candidate; the real address it learns from the checks.
 fn with_candidate(sdp: &str, local: SocketAddr) -> String {
     let candidate = format!(
         "a=candidate:1 1 udp 2130706431 {} {} typ host\r\na=mid:",

@@ -154,7 +154,7 @@ fn open() -> Result<UdpSocket, Failure> {
     udp.set_recv_buffer_size(BUFFER)?;
     udp.set_send_buffer_size(BUFFER)?;
     udp.set_nonblocking(true)?;
-    udp.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+    udp.bind(&SocketAddr::from(([0, 0, 0, 0], 0)).into())?;
     Ok(UdpSocket::from_std(udp.into())?)
 }
 
