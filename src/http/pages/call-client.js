@@ -20,6 +20,7 @@ export class Call extends EventTarget {
   #played = new Map(); // participant_id/source → { track, isForwarded }
   #forwarded = null;
   #ice = [];
+  #early = []; // what was heard before we knew that we are in
   participants = new Map(); // participant_id → { name, audio, video, speaking }
   quality = null;
   state = "new";
@@ -38,6 +39,7 @@ export class Call extends EventTarget {
     for (const participant of joined.participants) this.participants.set(participant.participant_id, { ...participant });
     for (const track of joined.tracks) this.#tracks.set(track.track_id, { ...track });
     if (this.mode === "sfu") this.#forward();
+    for (const [name, data] of this.#early.splice(0)) this.hear(name, data);
     this.#changed();
     return joined;
   }
@@ -174,6 +176,7 @@ export class Call extends EventTarget {
 
   /** An event from the server. */
   hear(name, data) {
+    if (!this.id) return void this.#early.push([name, data]);
     if (data.call_id !== this.id) return;
     const participant = data.participant_id;
     switch (name) {

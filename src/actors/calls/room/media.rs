@@ -136,10 +136,12 @@ impl Room {
         if known { Ok(()) } else { Err(Error::NoSuchTrack) }
     }
 
-    /// What can be received.
+    /// What can be received; whoever has just gone may still be on the stage.
     pub(super) fn tracks(&self) -> Vec<wire::Track> {
         let tracks = self.stage.as_ref().map(|stage| stage.with(|room, _| room.tracks()));
-        tracks.unwrap_or_default().iter().map(|info| self.track(info)).collect()
+        let present = |owner: Participant| self.call.participants().any(|(n, _)| n == owner.0);
+        let tracks = tracks.unwrap_or_default().into_iter().filter(|info| present(info.owner));
+        tracks.map(|info| self.track(&info)).collect()
     }
 
     /// A track's name tells the life of the room: those of an earlier one are unknown.
