@@ -170,12 +170,10 @@ async fn offer(
 
 /// Janus waits for a client's candidate; the real address it learns from the checks.
 fn with_candidate(sdp: &str, local: SocketAddr) -> String {
+    let port = local.port();
     let candidate = format!(
-        "a=candidate:1 1 udp 2130706431 {} {} typ host\r\na=mid:",
-        local.ip(),
-        local.port()
+        "a=candidate:1 1 udp 2130706431 127.0.0.1 {port} typ host\r\na=end-of-candidates\r\na=mid:"
     );
-    let candidate = candidate.replace("a=mid:", "a=end-of-candidates\r\na=mid:");
     sdp.replace("a=mid:", &candidate)
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_codec::Framed;
-use actix_http::ws::{Codec, Frame, Message};
+use actix_http::ws::{Codec, Frame, Item, Message};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -50,7 +50,11 @@ pub(super) async fn ask(
 }
 
 /// An open WebSocket.
-pub(super) struct Socket(Framed<TcpStream, Codec>);
+pub(super) struct Socket {
+    framed: Framed<TcpStream, Codec>,
+    /// A message of which more is to come.
+    begun: Vec<u8>,
+}
 
 impl Socket {
     /// Opens one at `path`.
@@ -76,19 +80,27 @@ impl Socket {
             let words = String::from_utf8_lossy(&head);
             return Err(wrong(format!("no WebSocket at {server}{path}: {words}")));
         }
-        Ok(Self(Framed::new(stream, Codec::new().client_mode().max_size(LONGEST))))
+        let framed = Framed::new(stream, Codec::new().client_mode().max_size(LONGEST));
+        Ok(Self { framed, begun: Vec::new() })
     }
 
     pub(super) async fn say(&mut self, message: &Value) -> Result<(), Failure> {
-        Ok(self.0.send(Message::Text(message.to_string().into())).await?)
+        Ok(self.framed.send(Message::Text(message.to_string().into())).await?)
     }
 
     /// The next message; pings are answered on the way.
     pub(super) async fn hear(&mut self) -> Result<Value, Failure> {
         loop {
-            match self.0.next().await {
+            match self.framed.next().await {
                 Some(Ok(Frame::Text(bytes))) => return Ok(serde_json::from_slice(&bytes)?),
-                Some(Ok(Frame::Ping(bytes))) => self.0.send(Message::Pong(bytes)).await?,
+                Some(Ok(Frame::Continuation(
+                    Item::FirstText(part) | Item::FirstBinary(part) | Item::Continue(part),
+                ))) => self.begun.extend(part),
+                Some(Ok(Frame::Continuation(Item::Last(part)))) => {
+                    self.begun.extend(part);
+                    return Ok(serde_json::from_slice(&std::mem::take(&mut self.begun))?);
+                }
+                Some(Ok(Frame::Ping(bytes))) => self.framed.send(Message::Pong(bytes)).await?,
                 Some(Ok(Frame::Close(reason))) => {
                     let reason = reason.and_then(|it| it.description).unwrap_or_default();
                     return Err(wrong(format!("the server ended a socket: {reason}")));
