@@ -96,6 +96,37 @@ pub(crate) fn answer(
     from: SocketAddr,
     crypto: &dyn RTCCrypto,
 ) -> Option<Answer> {
+    let (request, key) = verify(datagram, credentials, crypto)?;
+    if request.contains(ATTR_ICE_CONTROLLED) {
+        // a lite agent is always the controlled one
+        let parts: [&dyn Setter; 4] = [&BINDING_ERROR, &CODE_ROLE_CONFLICT, &key, &FINGERPRINT];
+        let reply = build(&request, &parts)?;
+        return Some(Answer { reply, usable: false, nominated: false });
+    }
+    let mapped = XorMappedAddress { ip: from.ip(), port: from.port() };
+    let reply = build(&request, &[&BINDING_SUCCESS, &mapped, &key, &FINGERPRINT])?;
+    Some(Answer { reply, usable: true, nominated: request.contains(ATTR_USE_CANDIDATE) })
+}
+
+/// The answer of a client, which is controlling, to a check of a controlled server: RFC 8445 asks a
+/// lite one to make none, but libnice does.
+pub(crate) fn confirm(
+    datagram: &[u8],
+    credentials: &Credentials,
+    from: SocketAddr,
+    crypto: &dyn RTCCrypto,
+) -> Option<Vec<u8>> {
+    let (request, key) = verify(datagram, credentials, crypto)?;
+    let mapped = XorMappedAddress { ip: from.ip(), port: from.port() };
+    build(&request, &[&BINDING_SUCCESS, &mapped, &key, &FINGERPRINT])
+}
+
+/// Reads a binding request that proves that it knows the password. Gives the key of the answer, too.
+fn verify<'a>(
+    datagram: &[u8],
+    credentials: &Credentials,
+    crypto: &'a dyn RTCCrypto,
+) -> Option<(Message, MessageIntegrity<'a>)> {
     if local_fragment(datagram)? != credentials.fragment.as_bytes() {
         return None;
     }
@@ -112,15 +143,7 @@ pub(crate) fn answer(
         return None;
     }
     let key = MessageIntegrity::new_short_term_integrity_with_provider(password.clone(), crypto);
-    if request.contains(ATTR_ICE_CONTROLLED) {
-        // a lite agent is always the controlled one
-        let parts: [&dyn Setter; 4] = [&BINDING_ERROR, &CODE_ROLE_CONFLICT, &key, &FINGERPRINT];
-        let reply = build(&request, &parts)?;
-        return Some(Answer { reply, usable: false, nominated: false });
-    }
-    let mapped = XorMappedAddress { ip: from.ip(), port: from.port() };
-    let reply = build(&request, &[&BINDING_SUCCESS, &mapped, &key, &FINGERPRINT])?;
-    Some(Answer { reply, usable: true, nominated: request.contains(ATTR_USE_CANDIDATE) })
+    Some((request, key))
 }
 
 fn build(request: &Message, parts: &[&dyn Setter]) -> Option<Vec<u8>> {

@@ -74,6 +74,15 @@ pub(crate) fn check(username: &str, password: &str, nominate: bool) -> Result<Ve
     Ok(message.raw)
 }
 
+/// The answer to a check of the server.
+pub(super) fn confirm(
+    datagram: &[u8],
+    ice: &crate::ice::Credentials,
+    from: SocketAddr,
+) -> Option<Vec<u8>> {
+    crate::ice::confirm(datagram, ice, from, own().ok()?.provider.crypto())
+}
+
 /// One association, from its `ClientHello` on.
 pub(crate) struct Association {
     endpoint: Endpoint,

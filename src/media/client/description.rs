@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 
 use super::Error;
+use crate::ice::Credentials;
 use crate::{Kind, TrackId};
 
 /// One section of a client's offer.
@@ -183,7 +184,7 @@ impl Remote {
 }
 
 /// The answer that accepts all of a server's offer and sends nothing.
-pub(crate) fn accepting(offer: &str, ice: &(String, String), fingerprint: &str) -> String {
+pub(crate) fn accepting(offer: &str, ice: &Credentials, fingerprint: &str) -> String {
     let mut text = String::new();
     let theirs = ["a=candidate:", "a=end-of", "a=ssrc", "a=msid", "a=fingerprint", "a=ice-"];
     for line in offer.lines() {
@@ -191,7 +192,7 @@ pub(crate) fn accepting(offer: &str, ice: &(String, String), fingerprint: &str) 
             "a=sendonly" | "a=sendrecv" => text.push_str("a=recvonly"),
             _ if theirs.iter().any(|key| line.starts_with(key)) => continue,
             _ if line.starts_with("a=setup:") => {
-                let (fragment, password) = ice;
+                let Credentials { fragment, password } = ice;
                 let _ = write!(
                     text,
                     "a=ice-ufrag:{fragment}\r\na=ice-pwd:{password}\r\n\

@@ -19,6 +19,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::ice::Credentials;
 use crate::rtcp::Compound;
 use crate::srtp::{OVERHEAD, Session};
 use description::Remote;
@@ -60,7 +61,7 @@ impl std::error::Error for Error {}
 /// One peer connection to an ICE-lite server that does not check from where its clients come.
 pub struct Client {
     session: u64,
-    ice: (String, String),
+    ice: Credentials,
     remote: Option<Remote>,
     association: Association,
     keys: Option<(Session, Session)>,
@@ -68,6 +69,8 @@ pub struct Client {
     check: Instant,
     checked: bool,
     report: Instant,
+    /// Answers to the server's own checks.
+    answers: Vec<Vec<u8>>,
     receiving: Receiving,
     sending: Sending,
     compound: Compound,
@@ -83,7 +86,11 @@ impl Client {
         let profiles = [Wire::Srtp_Aead_Aes_128_Gcm, Wire::Srtp_Aes128_Cm_Hmac_Sha1_80];
         Ok(Self {
             session: u64::from(ssrc),
-            ice: (format!("load{ssrc:08x}"), "no secret of a load generator".replace(' ', "+")),
+            ice: Credentials {
+                fragment: format!("load{ssrc:08x}"),
+                password: "no+secret+of+a+load+generator".to_owned(),
+            },
+            answers: Vec::new(),
             remote: None,
             association: Association::new(now, &profiles)?,
             keys: None,
@@ -103,7 +110,8 @@ impl Client {
     /// [`Error::Crypto`].
     pub fn offer(&mut self, lines: &[Line]) -> Result<String, Error> {
         self.sending.open(lines);
-        Ok(text(self.session, &self.ice, own_fingerprint()?, lines))
+        let ice = (self.ice.fragment.clone(), self.ice.password.clone());
+        Ok(text(self.session, &ice, own_fingerprint()?, lines))
     }
 
     /// Takes the server's answer; gives where to send.
@@ -152,8 +160,9 @@ impl Client {
     /// Does what is due. To be called also after datagrams came.
     pub fn timeout(&mut self, now: Instant, mut send: impl FnMut(&[u8])) {
         let Some(remote) = &self.remote else { return };
+        self.answers.drain(..).for_each(|answer| send(&answer));
         if now >= self.check {
-            let username = format!("{}:{}", remote.fragment, self.ice.0);
+            let username = format!("{}:{}", remote.fragment, self.ice.fragment);
             if let Ok(check) = check(&username, &remote.password, true) {
                 send(&check);
             }
@@ -189,7 +198,11 @@ impl Client {
     /// Takes a datagram, which is decrypted where it lies. Gives what it says if it is media.
     pub fn receive(&mut self, now: Instant, datagram: &mut [u8]) -> Option<Arrival> {
         match *datagram {
-            [0..=3, ..] if !self.checked => (self.checked, self.check) = (true, now + CONSENT),
+            [0, 1, ..] => {
+                let from = self.remote.as_ref()?.address;
+                self.answers.extend(association::confirm(datagram, &self.ice, from));
+            }
+            [1, 1, ..] if !self.checked => (self.checked, self.check) = (true, now + CONSENT),
             [0..=3, ..] => {}
             [20..=63, ..] => {
                 if let Some(keys) = self.association.receive(now, datagram) {

@@ -138,3 +138,19 @@ fn a_description_without_a_way_is_refused() {
     let wrong = client.answered("v=0\r\na=ice-ufrag:x\r\na=ice-pwd:y\r\n").unwrap_err();
     assert_eq!(wrong, Error::Description("candidate over UDP"));
 }
+
+#[test]
+fn a_check_of_the_server_is_answered_if_it_knows_the_password() {
+    let mut world = World::new();
+    world.join(&[Line::new("cam", Kind::Video).sending()]);
+    let client = &mut world.clients[0];
+    let mut answers = Vec::new();
+    for password in ["wrong", "no+secret+of+a+load+generator"] {
+        let name = format!("{}:server", client.ice.fragment);
+        let mut check = check(&name, password, false).unwrap();
+        client.receive(world.now, &mut check);
+        client.timeout(world.now, |it| answers.extend((it[..2] == [1, 1]).then_some(password)));
+    }
+
+    assert_eq!(answers, ["no+secret+of+a+load+generator"]);
+}
