@@ -36,6 +36,13 @@ pub enum Source {
     ScreenAudio,
 }
 
+impl Source {
+    /// Whether it is the person, who may be muted, and not what they share.
+    pub const fn is_person(self) -> bool {
+        matches!(self, Self::Microphone | Self::Camera)
+    }
+}
+
 /// The layers of simulcast, lowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Layer {

@@ -58,6 +58,30 @@ struct Calls {
 #[derive(Clone, Default)]
 pub(super) struct Board(Arc<Mutex<Calls>>);
 
+/// A place on the board for a call that is about to begin. Let go of before the room lives, it is
+/// free again: whoever asked for the call may go away at any time.
+pub(super) struct Reserved {
+    board: Board,
+    id: CallId,
+    begun: bool,
+}
+
+impl Reserved {
+    /// The room lives.
+    pub(super) fn begun(mut self, room: Ref<Room>) {
+        self.begun = true;
+        self.board.begun(self.id, Ok(room));
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if !self.begun {
+            self.board.begun(self.id, Err(()));
+        }
+    }
+}
+
 /// The way to a room that is there or on its way.
 pub(super) struct Found {
     /// Which call.
@@ -98,7 +122,7 @@ impl Board {
         key: Key,
         conversation: Option<ConversationId>,
         most: usize,
-    ) -> Result<(), Result<Found, Error>> {
+    ) -> Result<Reserved, Result<Found, Error>> {
         let mut calls = self.calls();
         if let Some(there) = calls.by_key.get(&key) {
             return Err(calls.found(*there).ok_or(Error::Unavailable));
@@ -115,11 +139,11 @@ impl Board {
         };
         calls.all.insert(id, entry);
         gauge!(CALLS).increment(1.0);
-        Ok(())
+        Ok(Reserved { board: self.clone(), id, begun: false })
     }
 
     /// The room of a reserved call lives, or could not be started.
-    pub(super) fn begun(&self, id: CallId, room: Result<Ref<Room>, ()>) {
+    fn begun(&self, id: CallId, room: Result<Ref<Room>, ()>) {
         let failed = room.is_err();
         if let Some(entry) = self.calls().all.get(&id) {
             entry.room.send_replace(Some(room));
@@ -245,5 +269,23 @@ fn strike<K: std::hash::Hash + Eq>(map: &mut HashMap<K, HashSet<CallId>>, key: K
         if ids.get().is_empty() {
             ids.remove();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_is_let_go_of_is_free_again() {
+        let (board, key) = (Board::default(), || Key::Name("standup".to_owned()));
+        let first = board.reserve(CallId::new(), key(), None, 1);
+        assert!(first.is_ok());
+        assert!(matches!(board.reserve(CallId::new(), key(), None, 1), Err(Ok(_))));
+        let other = board.reserve(CallId::new(), Key::Name("other".to_owned()), None, 1);
+        assert!(matches!(other, Err(Err(Error::TooManyCalls))));
+        drop(first);
+
+        assert!(board.reserve(CallId::new(), key(), None, 1).is_ok());
     }
 }

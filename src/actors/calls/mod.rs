@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use base::ids::{CallId, SessionId, UserId};
 use tokio::sync::Semaphore;
 
-use self::board::{Board, Found, Key};
+use self::board::{Board, Found, Key, Reserved};
 use self::requests::TRIES;
 use self::room::{Ask, Lost, Seed, What};
 use super::media::MEDIA;
@@ -78,13 +78,15 @@ impl Calls {
                 callees: others.iter().map(callee).collect(),
             };
             let most = self.deeds.config().max_calls;
-            let Err(found) = self.board.reserve(begin.id, key.clone(), conversation, most) else {
-                let call_id = begin.id;
-                let mode = if shape == Shape::Direct { Mode::P2p } else { Mode::Sfu };
-                self.begin(begin).await?;
-                return Ok(CallStarted { call_id, mode, ring_timeout });
+            let found = match self.board.reserve(begin.id, key.clone(), conversation, most) {
+                Ok(place) => {
+                    let call_id = begin.id;
+                    let mode = if shape == Shape::Direct { Mode::P2p } else { Mode::Sfu };
+                    self.begin(place, begin).await?;
+                    return Ok(CallStarted { call_id, mode, ring_timeout });
+                }
+                Err(found) => found?,
             };
-            let found = found?;
             let call_id = found.id;
             let room = found.room().await?;
             match ask(&room, seat(me, SessionId::new()), me, What::Accept).await {
@@ -102,12 +104,9 @@ impl Calls {
     }
 
     /// Brings the room of a reserved call to life, after it is written down.
-    async fn begin(&self, begin: Begin) -> Result<Ref<Room>, Error> {
+    async fn begin(&self, reserved: Reserved, begin: Begin) -> Result<Ref<Room>, Error> {
         let id = begin.id;
-        if let Err(error) = self.deeds.write_begin(&begin).await {
-            self.board.begun(id, Err(()));
-            return Err(error);
-        }
+        self.deeds.write_begin(&begin).await?;
         let thread = self.next_thread.fetch_add(1, Ordering::Relaxed);
         let seed = Arc::new(Seed::new(
             begin,
@@ -118,12 +117,17 @@ impl Calls {
         ));
         let place = Place::Thread(MEDIA, thread);
         let factory = move |ctx: &mut _| Room::new(seed.clone(), ctx);
-        let started = self.nursery.start_on(place, &id.to_string(), factory).await;
-        let room = started.map_err(|error| {
-            tracing::warn!(%error, "a room did not start");
-        });
-        self.board.begun(id, room.clone());
-        room.map_err(|()| Error::Unavailable)
+        match self.nursery.start_on(place, &id.to_string(), factory).await {
+            Ok(room) => {
+                reserved.begun(room.clone());
+                Ok(room)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a room did not start");
+                self.deeds.write_failed(id).await?;
+                Err(Error::Unavailable)
+            }
+        }
     }
 
     /// The room of the session of this name; a new one if there is none.
@@ -139,7 +143,7 @@ impl Calls {
         };
         let key = Key::Name(name.to_owned());
         match self.board.reserve(begin.id, key, None, self.deeds.config().max_calls) {
-            Ok(()) => self.begin(begin).await,
+            Ok(place) => self.begin(place, begin).await,
             Err(found) => found?.room().await,
         }
     }

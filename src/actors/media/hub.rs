@@ -248,6 +248,11 @@ impl Hub {
         self.rooms.borrow().values().for_each(|tenant| tenant.count());
     }
 
+    /// Whether a room has let this path in.
+    pub(super) fn knows(&self, path: Path) -> bool {
+        self.paths.borrow().contains_key(&path)
+    }
+
     /// A client's TCP connection is gone.
     pub(super) fn lost(&self, remote: SocketAddr) {
         self.paths.borrow_mut().remove(&Path { transport: Transport::Tcp, remote });
@@ -257,4 +262,49 @@ impl Hub {
 /// The time of media: that of tokio, so that simulations own it.
 pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use media::{Identity, Participant, Settings};
+
+    use super::*;
+
+    /// Which owner heard of which panic.
+    type Panics = Rc<RefCell<Vec<(u32, String)>>>;
+
+    fn two_rooms() -> (Hub, [u32; 2], Panics) {
+        let (hub, heard) = (Hub::new(), Panics::default());
+        let identity = Arc::new(Identity::generate().unwrap());
+        let numbers = [0, 1].map(|owner| {
+            let (identity, heard) = (identity.clone(), heard.clone());
+            hub.admit(
+                |number| Room::new(now(), number, identity, Vec::new(), Settings::default()),
+                move |what| {
+                    if let Heard::Failed(panic) = what {
+                        let text = panic.downcast_ref::<&str>().copied().unwrap_or_default();
+                        heard.borrow_mut().push((owner, text.to_owned()));
+                    }
+                },
+            )
+        });
+        (hub, numbers, heard)
+    }
+
+    #[test]
+    fn a_panic_among_packets_ends_its_own_room_only() {
+        let (hub, [first, second], heard) = two_rooms();
+        let tenant = hub.rooms.borrow().get(&first).cloned().unwrap();
+        let path = Path { transport: Transport::Udp, remote: "192.0.2.1:9".parse().unwrap() };
+        hub.paths.borrow_mut().insert(path, first);
+        hub.guard(first, &tenant, |_| std::panic::panic_any("a packet"));
+
+        assert_eq!(*heard.borrow(), [(0, "a packet".to_owned())]);
+        assert!(!hub.knows(path), "no packet finds the way to it");
+        assert!(hub.with(first, |_, _| ()).is_none());
+        hub.with(second, |room, now| room.join(now, Participant(1))).unwrap();
+        assert_eq!(hub.with(second, |room, _| room.participants()).unwrap(), [Participant(1)]);
+    }
 }

@@ -26,6 +26,8 @@ const QUEUE: usize = 512;
 const LONGEST: usize = 2048;
 /// A connection that says nothing for this long is over: consent expires after 30 s (RFC 7675).
 const SILENCE: Duration = Duration::from_secs(35);
+/// A connection that no room lets in by then is over, whatever it says meanwhile.
+const WELCOME: Duration = Duration::from_secs(10);
 
 /// The connections of one thread.
 #[derive(Default)]
@@ -81,8 +83,10 @@ async fn receive(mut reader: OwnedReadHalf, remote: SocketAddr) {
     let hub = Hub::here();
     let path = Path { transport: Transport::Tcp, remote };
     let mut frame = vec![0; LONGEST];
+    let stranger = tokio::time::Instant::now() + WELCOME;
     loop {
-        let packet = tokio::time::timeout(SILENCE, next(&mut reader, &mut frame)).await;
+        let until = if hub.knows(path) { tokio::time::Instant::now() + SILENCE } else { stranger };
+        let packet = tokio::time::timeout_at(until, next(&mut reader, &mut frame)).await;
         let Ok(Some(packet)) = packet else { return };
         let now = now();
         hub.receive(now, path, packet);

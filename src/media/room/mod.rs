@@ -148,7 +148,8 @@ impl Room {
         member.mute(kind, muted);
         member.wake_by(now);
         let own = self.tracks.iter_mut().filter(|(_, track)| track.owner == participant);
-        for (_, track) in own.filter(|(_, track)| track.kind == kind) {
+        let of_kind = |track: &Track| track.kind == kind && track.source.is_person();
+        for (_, track) in own.filter(|(_, track)| of_kind(track)) {
             track.hide(muted, track.unheard);
         }
         if kind == Kind::Audio && muted {

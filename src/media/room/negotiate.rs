@@ -172,6 +172,7 @@ impl Room {
         let streams = rids.into_iter().map(|rid| self.stream(call.now, rid, format)).collect();
         let kind = section.kind.unwrap_or(Kind::Audio);
         let muted = self.members.get(place).is_some_and(|member| member.is_muted(kind));
+        let muted = muted && source.is_person();
         // A client sends everything until it is told that nobody watches.
         let count = layers.len().max(1);
         let wanted = (0..count).map(|at| track::layer(at, count)).collect();

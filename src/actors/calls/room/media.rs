@@ -43,11 +43,10 @@ impl Room {
             };
         };
         let stage = Lease::new(&self.seed.media, ears);
-        let numbers = self.call.participants().map(|(number, who)| (number, who.audio));
-        for (number, audio) in numbers {
+        for (number, who) in self.call.participants() {
             stage.with(|room, now| {
                 room.join(now, Participant(number));
-                room.mute(now, Participant(number), Kind::Audio, !audio);
+                room.mute(now, Participant(number), Kind::Audio, !who.audio);
             });
         }
         self.stage = Some(stage);

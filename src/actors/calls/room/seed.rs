@@ -84,6 +84,7 @@ impl Drop for Seed {
     fn drop(&mut self) {
         let mut call = self.recall();
         if call.ended().is_none() {
+            call.take_news(); // of a call that did not come to life: nobody heard of it
             call.end(Reason::Failed);
             self.board.remove(call.id());
             for (to, news) in call.take_news() {

@@ -178,6 +178,25 @@ fn who_is_muted_is_neither_heard_nor_seen_and_comes_back_with_a_key_frame() {
 }
 
 #[test]
+fn whoever_stops_the_camera_still_shares_the_screen() {
+    let mut trial = Trial::new(Settings::default());
+    let anna = trial.join();
+    let lines = [camera(), Line::new("share", Kind::Video).sending()];
+    let mut offer = trial.clients[anna].offer(&lines);
+    offer.publish.insert("share".into(), Source::Screen);
+    let answer = trial.room.offer(trial.now, Participant(1), &offer).unwrap();
+    trial.clients[anna].answered(trial.now, &lines, &answer);
+    trial.settle();
+    let (picture, shared) = (trial.track(anna, Source::Camera), trial.track(anna, Source::Screen));
+    let boris = trial.connect(&[screen("0", picture), screen("1", shared)]);
+    trial.room.mute(trial.now, Participant(1), Kind::Video, true);
+    trial.film(anna, "cam", 5);
+    trial.film(anna, "share", 5);
+
+    assert_eq!((of(&trial, boris, "0").len(), of(&trial, boris, "1").len()), (0, 5));
+}
+
+#[test]
 fn silence_is_forwarded_six_times_and_then_in_samples() {
     let (mut trial, anna, boris) = pair();
     for level in [30, 127, 127, 127, 127, 127, 127, 127, 127, 127, 30, 30] {
