@@ -136,7 +136,7 @@ function install() {
       if (publish.length) {
         const stream = await navigator.mediaDevices.getUserMedia({ audio: publish.includes('microphone'), video: publish.includes('camera') && !noise && size });
         if (noise) stream.addTrack(story.noise(size));
-        for (const track of stream.getTracks()) call.publish(track, track.kind === 'audio' ? 'microphone' : 'camera', stream);
+        for (const track of stream.getTracks()) call.publish(track, track.kind === 'audio' ? 'microphone' : 'camera');
       }
       return joined;
     },

@@ -4,7 +4,7 @@
 import { Direct } from "./call-direct.js";
 import { Forwarded } from "./call-sfu.js";
 
-/** What a direct connection's sections carry, in the order in which both add them. */
+/** What a direct connection's sections carry. */
 const KIND_SOURCE = { audio: "microphone", video: "camera" };
 
 /**
@@ -14,7 +14,7 @@ const KIND_SOURCE = { audio: "microphone", video: "camera" };
 export class Call extends EventTarget {
   #request;
   #configuration;
-  #published = new Map(); // source → { track, stream, undo: [function] }
+  #published = new Map(); // source → { track, undo: [function] }
   #tracks = new Map(); // track_id → { track_id, participant_id, kind, source, media }
   #directs = new Map(); // participant_id → Direct
   #played = new Map(); // participant_id/source → { track, isForwarded }
@@ -39,20 +39,20 @@ export class Call extends EventTarget {
     for (const participant of joined.participants) this.participants.set(participant.participant_id, { ...participant });
     for (const track of joined.tracks) this.#tracks.set(track.track_id, { ...track });
     if (this.mode === "sfu") this.#forward();
+    else for (const other of this.participants.keys()) this.#direct(other);
     for (const [name, data] of this.#early.splice(0)) this.hear(name, data);
     this.#changed();
     return joined;
   }
 
   /** Publishes a track of ours as `microphone`, `camera`, `screen` or `screen_audio`. */
-  publish(track, source, stream = new MediaStream([track])) {
+  publish(track, source) {
     this.unpublish(source);
-    const entry = { track, stream, undo: [] };
+    const entry = { track, undo: [] };
     this.#published.set(source, entry);
     if (this.#forwarded) entry.undo.push(this.#forwarded.publish(track, source));
     if (KIND_SOURCE[track.kind] === source) {
-      for (const direct of this.#directs.values()) entry.undo.push(direct.publish(track, stream));
-      if (this.mode === "p2p") for (const other of this.participants.keys()) this.#direct(other);
+      for (const direct of this.#directs.values()) entry.undo.push(direct.publish(track));
     } else if (!this.#forwarded) {
       this.#request("upgrade_call", { call_id: this.id }); // a shared screen goes through the server
     }
@@ -157,10 +157,10 @@ export class Call extends EventTarget {
   #direct(participant) {
     let direct = this.#directs.get(participant);
     if (direct) return direct;
-    // Names are compared, so that exactly one of the two gives way.
-    direct = new Direct(this.#ice, this.me > participant, {
+    // Names are compared, so that exactly one of the two offers.
+    direct = new Direct(this.#ice, this.me < participant, {
       send: (event, data) => this.#request(event, { call_id: this.id, to: participant, ...data }).catch(() => {}),
-      track: (_, track) => {
+      track: (track) => {
         const key = `${participant}/${KIND_SOURCE[track.kind]}`;
         if (!this.#played.get(key)?.isForwarded) this.#played.set(key, { track, isForwarded: false });
         this.#changed();
@@ -169,7 +169,7 @@ export class Call extends EventTarget {
     }, this.#configuration);
     this.#directs.set(participant, direct);
     for (const [source, entry] of this.#published) {
-      if (KIND_SOURCE[entry.track.kind] === source) entry.undo.push(direct.publish(entry.track, entry.stream));
+      if (KIND_SOURCE[entry.track.kind] === source) entry.undo.push(direct.publish(entry.track));
     }
     return direct;
   }

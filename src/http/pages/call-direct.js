@@ -1,27 +1,31 @@
-// A connection straight to another participant, with offers that may cross (RFC 8829, "perfect negotiation").
+// A connection straight to another participant. One of the two offers, once, a section for sound and one
+// for pictures, both ways; what is published later only fills them. So offers never cross: a browser that
+// takes an offer back before it is connected may never look for a way again.
+
+const KINDS = ["audio", "video"];
 
 /**
- * Hooks: `send(event, data)` says something to the other one, `track(source, mediaStreamTrack)`,
- * `failed()`. The one with `polite` gives way when offers cross.
+ * Hooks: `send(event, data)` says something to the other one, `track(mediaStreamTrack)` is called once
+ * something comes, `failed()`. The one with `offers` begins.
  */
 export class Direct {
   #hooks;
   #pc;
-  #polite;
-  #making = false;
-  #ignoring = false;
+  #wanted = new Map(); // kind → what we send, or null
   #early = [];
 
-  constructor(iceServers, polite, hooks, configuration = {}) {
+  constructor(iceServers, offers, hooks, configuration = {}) {
     this.#hooks = hooks;
-    this.#polite = polite;
-    this.#pc = new RTCPeerConnection({ iceServers, ...configuration });
-    this.#pc.onnegotiationneeded = () => this.#offer();
+    this.#pc = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle", ...configuration });
     this.#pc.onicecandidate = ({ candidate }) => candidate && hooks.send("ice_candidate", { candidate: candidate.toJSON() });
-    this.#pc.ontrack = ({ track, transceiver }) => hooks.track(transceiver.mid, track);
+    this.#pc.ontrack = ({ track }) => {
+      if (track.muted) track.addEventListener("unmute", () => hooks.track(track), { once: true });
+      else hooks.track(track);
+    };
     this.#pc.onconnectionstatechange = () => {
       if (this.#pc.connectionState === "failed") hooks.failed();
     };
+    if (offers) this.#offer();
   }
 
   get connection() {
@@ -29,35 +33,43 @@ export class Direct {
   }
 
   /** Sends a track; gives a function that takes it back. */
-  publish(track, stream) {
-    const sender = this.#pc.addTrack(track, stream);
+  publish(track) {
+    this.#send(track.kind, track);
     return () => {
-      if (this.#pc.signalingState !== "closed") this.#pc.removeTrack(sender);
+      if (this.#wanted.get(track.kind) === track) this.#send(track.kind, null);
     };
   }
 
+  #send(kind, track) {
+    this.#wanted.set(kind, track);
+    const section = this.#pc.getTransceivers().find(({ receiver }) => receiver.track.kind === kind);
+    if (this.#pc.signalingState !== "closed") section?.sender.replaceTrack(track);
+  }
+
+  /** Puts what is published into the sections, which now exist. */
+  #fill() {
+    for (const [kind, track] of this.#wanted) this.#send(kind, track);
+  }
+
   async #offer() {
-    try {
-      this.#making = true;
-      await this.#pc.setLocalDescription();
-      this.#hooks.send("offer", { sdp: this.#pc.localDescription.sdp });
-    } finally {
-      this.#making = false;
-    }
+    for (const kind of KINDS) this.#pc.addTransceiver(kind, { direction: "sendrecv" });
+    this.#fill();
+    await this.#pc.setLocalDescription();
+    this.#hooks.send("offer", { sdp: this.#pc.localDescription.sdp });
   }
 
   async offer(sdp) {
-    const crossing = this.#making || this.#pc.signalingState !== "stable";
-    this.#ignoring = !this.#polite && crossing;
-    if (this.#ignoring || this.#pc.signalingState === "closed") return;
+    if (this.#pc.signalingState !== "stable") return; // it is we who offer
     await this.#pc.setRemoteDescription({ type: "offer", sdp });
-    await this.#flush();
+    for (const section of this.#pc.getTransceivers()) section.direction = "sendrecv";
+    this.#fill();
     await this.#pc.setLocalDescription();
     this.#hooks.send("answer", { sdp: this.#pc.localDescription.sdp });
+    await this.#flush();
   }
 
   async answer(sdp) {
-    if (this.#pc.signalingState !== "have-local-offer") return; // it answers an offer we took back
+    if (this.#pc.signalingState !== "have-local-offer") return;
     await this.#pc.setRemoteDescription({ type: "answer", sdp });
     await this.#flush();
   }
@@ -65,9 +77,7 @@ export class Direct {
   async candidate(candidate) {
     if (this.#pc.signalingState === "closed") return;
     if (!this.#pc.remoteDescription) return void this.#early.push(candidate);
-    await this.#pc.addIceCandidate(candidate).catch((error) => {
-      if (!this.#ignoring) console.warn("a candidate", error);
-    });
+    await this.#pc.addIceCandidate(candidate).catch((error) => console.warn("a candidate", error));
   }
 
   async #flush() {

@@ -117,7 +117,7 @@ async function enter(event) {
     call.addEventListener("ended", ({ detail }) => over(REASONS[detail] ?? "The call is over."));
     const joined = await call.join(hash.get("token") ? {} : { sessionId: session });
     say($("name"), joined.sessionId ?? "Call");
-    for (const track of own) call.publish(track, track.kind === "audio" ? "microphone" : "camera", stream);
+    for (const track of own) call.publish(track, track.kind === "audio" ? "microphone" : "camera");
     if (!stream.getVideoTracks().length) await call.mute("video", true);
     shown("call");
     draw();
@@ -214,7 +214,7 @@ async function share() {
     return void call.unpublish("screen");
   }
   const stream = await navigator.mediaDevices.getDisplayMedia({ video: true, audio: true });
-  for (const track of stream.getTracks()) call.publish(track, track.kind === "video" ? "screen" : "screen_audio", stream);
+  for (const track of stream.getTracks()) call.publish(track, track.kind === "video" ? "screen" : "screen_audio");
 }
 
 /** Shows what a deed of a button failed of. */
