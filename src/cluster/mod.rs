@@ -1,8 +1,14 @@
-//! The seam between nodes. So far its smallest part: counters and short-lived values that nodes
-//! will share, kept in this process until there is more than one.
+//! The seam between nodes: a bus that may lose, a directory of who owns what, and a cache. Each has
+//! an implementation within this process, which is the default, and one that many nodes share.
 
+pub mod bus;
 pub mod cache;
+pub mod directory;
 pub mod embedded;
+pub mod local;
 
-pub use cache::{Cache, CacheError, Limit, Refused};
+pub use bus::{Bus, BusError, BusState, Listener};
+pub use cache::{Cache, CacheError, Fut, Limit, Refused};
+pub use directory::{Claim, Directory, DirectoryError, Fence, Holding, LocalDirectory};
 pub use embedded::EmbeddedCache;
+pub use local::{LocalBus, LocalHub};

@@ -8,6 +8,7 @@ pub mod admin;
 pub mod calls;
 pub mod chat;
 pub mod client;
+pub mod cluster;
 pub mod contacts;
 pub mod health;
 pub mod problem;

@@ -2,7 +2,7 @@
 
 use base::clock::Time;
 use base::ids::{ConversationId, DeviceId, SessionId, UserId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::calls;
@@ -76,7 +76,7 @@ pub struct MemberLeft {
 }
 
 /// A person, as named to somebody whom a contact request concerns.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Person {
     /// Who.
     #[schema(value_type = String)]

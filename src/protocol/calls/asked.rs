@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use base::ids::{CallId, ConversationId, UserId};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -11,7 +11,7 @@ use super::{Layer, Media, Source};
 
 /// Which call is meant: by its id, or by the name of its session. A device that takes part in one
 /// call only may leave both out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CallRef {
     /// The id that `start_call`, `incoming_call` or `call_joined` told.
@@ -24,7 +24,7 @@ pub struct CallRef {
 }
 
 /// Calls somebody, or everybody in a conversation: one of the two.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StartCall {
     /// Whom.
@@ -38,7 +38,7 @@ pub struct StartCall {
 }
 
 /// Calls one person more into a call that is going on.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InviteCall {
     /// Which call.
@@ -50,7 +50,7 @@ pub struct InviteCall {
 }
 
 /// See [`Source`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Publish {
     /// What it publishes.
@@ -59,7 +59,7 @@ pub struct Publish {
 
 /// A session description that offers: to a participant, or without `to` to the server, which
 /// answers with the event `answer`.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Offer {
     /// As in [`CallRef`].
@@ -82,7 +82,7 @@ pub struct Offer {
 }
 
 /// A session description that answers a participant's offer.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
     /// As in [`CallRef`].
@@ -98,7 +98,7 @@ pub struct Answer {
 }
 
 /// A way to reach a device. The server needs none: without `to` it is taken and not used.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IceCandidate {
     /// As in [`CallRef`].
@@ -114,7 +114,7 @@ pub struct IceCandidate {
 }
 
 /// Switches the own microphone or camera off or on, for all to see.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mute {
     /// As in [`CallRef`].
@@ -128,7 +128,7 @@ pub struct Mute {
 }
 
 /// The most that this device wants of a track.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetLayer {
     /// As in [`CallRef`].
@@ -141,7 +141,7 @@ pub struct SetLayer {
 }
 
 /// What a moderator does to somebody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Switches their microphone off; they may switch it on again.
@@ -151,7 +151,7 @@ pub enum Action {
 }
 
 /// See [`Action`].
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Moderate {
     /// As in [`CallRef`].

@@ -42,7 +42,7 @@ pub struct CallToken {
 }
 
 /// A call that goes on.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ActiveCall {
     /// Which call.

@@ -2,7 +2,7 @@
 
 use base::clock::Time;
 use base::ids::{CallId, ConversationId, UserId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -22,7 +22,7 @@ pub struct CallStarted {
 }
 
 /// Somebody calls.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct IncomingCall {
     /// Which call.
     #[schema(value_type = String)]

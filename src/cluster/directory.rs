@@ -1,0 +1,184 @@
+//! The directory: which node owns what there may be only one owner of.
+//!
+//! Ownership hangs on the life of a node: a node says every few seconds that it lives, and what it
+//! owns is its own until it stops doing so. Each change of owner counts an epoch; whatever an owner
+//! writes carries it, and a write of an epoch that is over is refused.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base::fault::{Fault, Kind};
+use base::ids::NodeId;
+
+use super::cache::Fut;
+
+/// How long a node's word that it lives holds.
+pub const TTL: Duration = Duration::from_secs(10);
+/// How often it is given.
+pub const BEAT: Duration = Duration::from_secs(3);
+/// A node stops what it owns this long before others may take it.
+pub const MARGIN: Duration = Duration::from_secs(2);
+
+/// What somebody owns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holding {
+    /// Who.
+    pub owner: NodeId,
+    /// Which of its owners that is.
+    pub epoch: u64,
+    /// What the first owner noted beside it.
+    pub value: String,
+}
+
+/// What became of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It is ours, under this epoch.
+    Mine {
+        /// Which of its owners we are.
+        epoch: u64,
+        /// What an owner before us had noted, if there was one.
+        left: Option<String>,
+    },
+    /// Somebody who lives has it (perhaps ourselves).
+    Held(Holding),
+}
+
+/// Proof of ownership on a write: it holds only while the epoch does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// What is owned.
+    pub key: String,
+    /// By whom.
+    pub owner: NodeId,
+    /// Under which epoch.
+    pub epoch: u64,
+}
+
+/// The directory cannot be asked.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("it cannot be found out who is responsible: {0}")]
+pub struct DirectoryError(#[from] pub store::Error);
+
+impl Fault for DirectoryError {
+    fn kind(&self) -> Kind {
+        self.0.kind()
+    }
+
+    fn code(&self) -> &'static str {
+        "cluster/directory"
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        Some(1)
+    }
+}
+
+/// Who owns what.
+pub trait Directory: Send + Sync + 'static {
+    /// Takes `key` unless somebody who lives has it. `value` is noted if nobody had it before.
+    fn claim<'a>(&'a self, key: &'a str, value: &'a str) -> Fut<'a, Result<Claim, DirectoryError>>;
+
+    /// Who has `key`, alive or not.
+    fn find<'a>(&'a self, key: &'a str) -> Fut<'a, Result<Option<Holding>, DirectoryError>>;
+
+    /// The key beside which `value` is noted, and who has it.
+    fn find_value<'a>(
+        &'a self,
+        value: &'a str,
+    ) -> Fut<'a, Result<Option<(String, Holding)>, DirectoryError>>;
+
+    /// Gives `key` to another node; the new epoch, or `None` if it is not ours any more.
+    fn hand_over<'a>(
+        &'a self,
+        key: &'a str,
+        epoch: u64,
+        to: NodeId,
+    ) -> Fut<'a, Result<Option<u64>, DirectoryError>>;
+
+    /// Gives `key` up.
+    fn release<'a>(&'a self, key: &'a str, epoch: u64) -> Fut<'a, Result<(), DirectoryError>>;
+
+    /// What a write of this owner must carry; `None` where nobody else could write.
+    fn fence(&self, key: &str, epoch: u64) -> Option<Fence>;
+}
+
+/// The directory of a node that is alone.
+pub struct LocalDirectory {
+    me: NodeId,
+    all: Mutex<HashMap<String, Holding>>,
+}
+
+impl LocalDirectory {
+    /// Nothing is owned yet.
+    pub fn new(me: NodeId) -> Self {
+        Self { me, all: Mutex::default() }
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<String, Holding>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, key: &str, value: &str) -> Claim {
+        let mut all = self.all();
+        if let Some(held) = all.get(key) {
+            return Claim::Held(held.clone());
+        }
+        let holding = Holding { owner: self.me, epoch: 1, value: value.to_owned() };
+        all.insert(key.to_owned(), holding);
+        Claim::Mine { epoch: 1, left: None }
+    }
+}
+
+impl Directory for LocalDirectory {
+    fn claim<'a>(&'a self, key: &'a str, value: &'a str) -> Fut<'a, Result<Claim, DirectoryError>> {
+        Box::pin(async move { Ok(self.take(key, value)) })
+    }
+
+    fn find<'a>(&'a self, key: &'a str) -> Fut<'a, Result<Option<Holding>, DirectoryError>> {
+        Box::pin(async move { Ok(self.all().get(key).cloned()) })
+    }
+
+    fn find_value<'a>(
+        &'a self,
+        value: &'a str,
+    ) -> Fut<'a, Result<Option<(String, Holding)>, DirectoryError>> {
+        Box::pin(async move {
+            let all = self.all();
+            let found = all.iter().find(|(_, holding)| holding.value == value);
+            Ok(found.map(|(key, holding)| (key.clone(), holding.clone())))
+        })
+    }
+
+    fn hand_over<'a>(
+        &'a self,
+        key: &'a str,
+        epoch: u64,
+        to: NodeId,
+    ) -> Fut<'a, Result<Option<u64>, DirectoryError>> {
+        Box::pin(async move {
+            let mut all = self.all();
+            let held = all.get_mut(key).filter(|held| held.epoch == epoch);
+            Ok(held.map(|held| {
+                held.owner = to;
+                held.epoch += 1;
+                held.epoch
+            }))
+        })
+    }
+
+    fn release<'a>(&'a self, key: &'a str, epoch: u64) -> Fut<'a, Result<(), DirectoryError>> {
+        Box::pin(async move {
+            let mut all = self.all();
+            if all.get(key).is_some_and(|held| held.epoch == epoch) {
+                all.remove(key);
+            }
+            Ok(())
+        })
+    }
+
+    fn fence(&self, _: &str, _: u64) -> Option<Fence> {
+        None
+    }
+}

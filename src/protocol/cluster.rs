@@ -1,0 +1,328 @@
+//! What nodes say to each other over the bus.
+//!
+//! Nodes of two versions speak to each other while a cluster is upgraded one by one: here, and only
+//! here, inbound shapes take what they do not know, and an event that is unknown as a whole is
+//! counted and left alone.
+
+use base::ids::{CallId, ConversationId, DeviceId, NodeId, SessionId, UserId};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::calls::{ActiveCall, IncomingCall, Role};
+
+/// Said to one node or to all; nobody answers. It may be lost: whoever hears it can also look.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "event", content = "data", rename_all = "snake_case")]
+pub enum NodeEvent {
+    /// I live.
+    Heartbeat(Heartbeat),
+    /// Who came and went at the sender since the last time.
+    Changes(Changes),
+    /// An event for people.
+    Deliver(Deliver),
+    /// An event for one session.
+    DeliverTo(DeliverTo),
+    /// How far a conversation is.
+    Known(Known),
+    /// Something was perhaps not said: everybody is to look into the database.
+    Resync,
+    /// A device was signed out.
+    EndDevice(DeviceRef),
+    /// All devices of a person were signed out.
+    EndPerson(UserId),
+    /// A session is no more: it leaves its calls.
+    Lost(SessionId),
+    /// From somebody of another version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What is shed first when the bus cannot carry everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// Lost without harm: who is typing, who is here.
+    Low,
+    /// Found again in the database.
+    Normal,
+    /// Somebody waits: signalling of calls, revocation, life itself.
+    High,
+}
+
+impl NodeEvent {
+    /// How much its loss would hurt.
+    pub const fn urgency(&self) -> Urgency {
+        match self {
+            Self::Deliver(Deliver { urgency, .. }) => *urgency,
+            Self::Known(_) => Urgency::Normal,
+            _ => Urgency::High,
+        }
+    }
+
+    /// Its name, as a label of metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Heartbeat(_) => "heartbeat",
+            Self::Changes(_) => "changes",
+            Self::Deliver(_) => "deliver",
+            Self::DeliverTo(_) => "deliver_to",
+            Self::Known(_) => "known",
+            Self::Resync => "resync",
+            Self::EndDevice(_) => "end_device",
+            Self::EndPerson(_) => "end_person",
+            Self::Lost(_) => "lost",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl Serialize for Urgency {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u8(*self as u8)
+    }
+}
+
+impl<'de> Deserialize<'de> for Urgency {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Ok(match u8::deserialize(from)? {
+            0 => Self::Low,
+            1 => Self::Normal,
+            _ => Self::High,
+        })
+    }
+}
+
+/// A sign of life, every second.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// How far the sender's [`Changes`] have come.
+    pub version: u64,
+    /// What it carries.
+    pub load: Load,
+    /// Whether it takes new rooms.
+    pub takes_rooms: bool,
+}
+
+/// What a node carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// Calls that go on there.
+    pub calls: u64,
+    /// Devices in them.
+    pub participants: u64,
+    /// People who are connected there.
+    pub people: u64,
+}
+
+/// What became different at a node. The only one who writes it is the node itself.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Changes {
+    /// Counts these messages; the next one has the next number.
+    pub version: u64,
+    /// In order.
+    pub changes: Vec<Change>,
+}
+
+/// All that the others know of a node, whole: what its [`Changes`] add up to.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The last [`Changes`] in it.
+    pub version: u64,
+    /// Who is here.
+    pub people: Vec<UserId>,
+    /// Which calls go on here.
+    pub calls: Vec<CallStanding>,
+}
+
+/// One thing that is different.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// The first device of somebody is here.
+    Came(UserId),
+    /// The last device of somebody is gone.
+    Went(UserId),
+    /// A call goes on here, as it stands now.
+    Call(Box<CallStanding>),
+    /// A call is over, or goes on elsewhere.
+    CallOver(CallId),
+}
+
+/// What nodes know of each other's calls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallStanding {
+    /// Which.
+    pub call_id: CallId,
+    /// What there can be only one call for.
+    pub key: CallKey,
+    /// The conversation it belongs to.
+    pub conversation_id: Option<ConversationId>,
+    /// Who is in it.
+    pub seats: Vec<CallSeat>,
+    /// Whose devices ring, and what those are told that come meanwhile.
+    pub ringing: Vec<(UserId, IncomingCall)>,
+    /// For statistics.
+    pub active: Option<ActiveCall>,
+}
+
+/// What there can be only one call for at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallKey {
+    /// These two people, the lower id first.
+    Pair(UserId, UserId),
+    /// This conversation.
+    Conversation(ConversationId),
+    /// This name of a session.
+    Name(String),
+}
+
+/// Where one participant sits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct CallSeat {
+    /// Who.
+    pub user: UserId,
+    /// At which device.
+    pub device: DeviceId,
+    /// Behind which session.
+    pub session: SessionId,
+    /// On which node that session lives.
+    pub node: NodeId,
+    /// Whether it was opened with a call token: it hears only what is told to the seat.
+    pub guest: bool,
+}
+
+/// An event of the service for the people of a node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Deliver {
+    /// Those who are there.
+    pub to: Vec<UserId>,
+    /// What.
+    pub event: RawEvent,
+    /// What is shed first.
+    pub urgency: Urgency,
+}
+
+/// An event for one session.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeliverTo {
+    /// Whose.
+    pub user: UserId,
+    /// Which.
+    pub session: SessionId,
+    /// What.
+    pub event: RawEvent,
+}
+
+/// A server event as it goes to devices, serialised once where it happened.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RawEvent {
+    /// The event's name.
+    pub name: String,
+    /// Its data.
+    pub data: Box<RawValue>,
+    /// Where in the order of a conversation it stands, if it is a message.
+    pub place: Option<(ConversationId, i64)>,
+}
+
+/// How far a conversation is, without what was said.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Known {
+    /// Those who are to look.
+    pub to: Vec<UserId>,
+    /// Where.
+    pub conversation_id: ConversationId,
+    /// The newest message.
+    pub seq: i64,
+}
+
+/// One device of somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRef {
+    /// Whose.
+    pub user: UserId,
+    /// Which.
+    pub device: DeviceId,
+}
+
+/// Asked of one node; the answer is JSON whose shape each variant names.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "request", content = "data", rename_all = "snake_case")]
+pub enum NodeRequest {
+    /// Nothing but whether it answers: `null`.
+    Ping,
+    /// A [`Snapshot`] of the node.
+    Snapshot,
+    /// What a device asks of a call that goes on there: a [`CallReply`].
+    Call(Box<CallAsk>),
+    /// Which of these sessions are no more: a list of their ids.
+    Gone(Vec<SessionId>),
+    /// A room is handed over: whether it was taken, `true` or `false`.
+    TakeRoom(Box<RoomHandOver>),
+    /// The calls that go on there: a list of [`super::calls::CallView`].
+    Calls,
+    /// Its actors: [`super::admin::Actors`].
+    Actors,
+    /// An actor is to be restarted or stopped: whether there is one, `true` or `false`.
+    ActOn(ActOn),
+    /// It is to hand its rooms over and leave: `null`, at once.
+    Drain,
+    /// From somebody of another version: no answer.
+    #[serde(other)]
+    Unknown,
+}
+
+/// What a device asks of a call.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CallAsk {
+    /// Where the device sits.
+    pub seat: CallSeat,
+    /// How its person calls themselves.
+    pub name: String,
+    /// What a call token opened.
+    pub pass: Option<CallPass>,
+    /// The event's name.
+    pub event: String,
+    /// The event's data.
+    pub data: Box<RawValue>,
+}
+
+/// The one call that a call token opens.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CallPass {
+    /// The name of its session.
+    pub session: String,
+    /// What its holder may do there.
+    pub role: Role,
+}
+
+/// What became of a [`CallAsk`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallReply<E> {
+    /// The JSON of the reply.
+    Done(Box<RawValue>),
+    /// Why it was not done.
+    Refused(E),
+    /// The call does not live there.
+    Elsewhere,
+}
+
+/// A room that another node is to go on with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RoomHandOver {
+    /// Under which key its owner is written down.
+    pub key: String,
+    /// The epoch under which the new owner holds it.
+    pub epoch: u64,
+    /// The call, as its room remembers it.
+    pub call: Box<RawValue>,
+}
+
+/// What an operator does to an actor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActOn {
+    /// Where it stands in the tree.
+    pub path: String,
+    /// Restarted, or else stopped.
+    pub restart: bool,
+}
