@@ -10,15 +10,17 @@ use base::entropy::Entropy;
 use base::fault::Fault;
 use base::ids::NodeId;
 use base::secret::Secret;
-use store::Store;
+use store::{NodeLock, Store};
 
 use crate::actors::media::{MEDIA, addresses};
 use crate::actors::supervision::{
-    self, Exit, Options, Patience, Strategy, Stuck, child, launch, nursery, supervisor,
+    self, Exit, Options, Patience, Ref, Strategy, Stuck, SupervisorSpec, child, launch, nursery,
+    supervisor,
 };
-use crate::actors::tree::{Parts, media_threads, tree};
+use crate::actors::membership::{Leave, Membership};
+use crate::actors::tree::{Parts, Planted, media_threads, tree};
 use crate::actors::turn::{self, TURN};
-use crate::cluster::{Cache, EmbeddedCache};
+use crate::cluster::{Bus, Cache, Directory, EmbeddedCache, Leases, LocalDirectory};
 use crate::config::{Config, Synchronous};
 use crate::domain::accounts::{self, Accounts, Keyring, Passwords};
 use crate::domain::calls::{self, Calls, Ice};
@@ -110,6 +112,9 @@ pub struct Node {
     living: supervision::Living,
     services: Services,
     address: SocketAddr,
+    membership: Option<Ref<Membership>>,
+    /// Free once the process is gone, however it goes.
+    _lock: Option<NodeLock>,
     /// The one-time link for the first administrator, if there is none yet.
     pub setup: Option<Secret<String>>,
 }
@@ -129,10 +134,13 @@ pub async fn start(config: Config) -> Result<Node, Error> {
     let setup = deeds.accounts.setup_token().await?;
 
     let chat = Chat::new(deeds.store.clone(), deeds.clock.clone(), config.chat.clone());
-    let left = deeds.store.open_calls().await?; // by a life before
-    deeds.store.close_calls(left, deeds.clock.now()).await?;
     let identity = media::Identity::generate().map_err(|e| Error::Outside(e.to_string()))?;
     let node = NodeId::new();
+    let cluster = cluster(&config, &deeds, node).await?;
+    if cluster.leases.is_none() {
+        let left = deeds.store.open_calls().await?; // by a life before
+        deeds.store.close_calls(left, deeds.clock.now()).await?;
+    }
     let ice = ice(&config, &deeds, relays.as_deref());
     let parts = Parts {
         store: deeds.store.clone(),
@@ -154,8 +162,14 @@ pub async fn start(config: Config) -> Result<Node, Error> {
         }),
         clock: deeds.clock.clone(),
         metrics: metrics.clone(),
+        bus: cluster.bus.clone(),
+        bus_actors: cluster.actors,
+        directory: cluster.directory,
+        leases: cluster.leases.clone(),
     };
-    let (root, living, store_up) = tree(&parts, &config);
+    let grown = Arc::new(OnceLock::new());
+    let Planted { root, living, store_up, operators, membership } =
+        tree(parts, &config, grown.clone());
     let engines = nursery("socketio", 4).temporary().mailbox(config.sessions.queue_frames);
     let contacts = Contacts::new(
         deeds.store.clone(),
@@ -176,7 +190,10 @@ pub async fn start(config: Config) -> Result<Node, Error> {
         store: deeds.store.clone(),
         cache: deeds.cache.clone(),
         store_up,
-        tree: Arc::new(OnceLock::new()),
+        tree: grown,
+        operators,
+        bus: cluster.bus,
+        leases: cluster.leases,
         engines: engines.handle(),
         sockets: Sockets::default(),
         metrics,
@@ -190,7 +207,30 @@ pub async fn start(config: Config) -> Result<Node, Error> {
     let http = supervisor("http", Strategy::RestForOne).with(engines).with(listener);
     let living = launch(root.with(http), options(&config, deeds.entropy.clone())).await?;
     let _ = services.tree.set(living.tree()); // set here only, once
-    Ok(Node { living, services, address, setup })
+    Ok(Node { living, services, address, membership, _lock: cluster.lock, setup })
+}
+
+/// What there is between nodes.
+struct Cluster {
+    bus: Arc<dyn Bus>,
+    actors: Option<SupervisorSpec>,
+    directory: Arc<dyn Directory>,
+    leases: Option<Leases>,
+    lock: Option<NodeLock>,
+}
+
+async fn cluster(config: &Config, deeds: &Deeds, node: NodeId) -> Result<Cluster, Error> {
+    let (bus, actors) = bus(config, deeds, node);
+    if actors.is_none() {
+        let directory = Arc::new(LocalDirectory::new(node));
+        return Ok(Cluster { bus, actors, directory, leases: None, lock: None });
+    }
+    let (name, url) = (config.cluster.name(), config.http.public_url.clone());
+    let leases = Leases::new(deeds.store.clone(), deeds.clock.clone(), node, name, url);
+    let lock = NodeLock::take(&store_config(config).url, node)?;
+    leases.join().await.map_err(|error| Error::Outside(error.to_string()))?;
+    let directory = Arc::new(leases.clone());
+    Ok(Cluster { bus, actors, directory, leases: Some(leases), lock: Some(lock) })
 }
 
 fn turn_sockets(config: &Config, tls: bool) -> Result<Option<Arc<turn::Sockets>>, Error> {

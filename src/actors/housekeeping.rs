@@ -1,105 +1,42 @@
-//! Housekeeping: removes what is over, and reads keys that another node may have rotated.
+//! Housekeeping of this node: reads keys that another node may have rotated, counts what was measured.
 //!
 //! It keeps nothing; after a restart it begins its round anew.
 
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
-use base::clock::{Clock, Time};
-use base::ids::CallId;
-use metrics::counter;
 use metrics_exporter_prometheus::PrometheusHandle;
-use store::Store;
 
-use super::calls::Calls;
 use super::supervision::Ctx;
 use crate::domain::accounts::Keyring;
-use crate::telemetry::metrics::PURGED;
 
 const ROUND: Duration = Duration::from_secs(60);
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// The actor.
 pub struct Housekeeping {
-    store: Store,
     keys: Keyring,
-    clock: Clock,
-    outbox: Duration,
     metrics: PrometheusHandle,
-    calls: Calls,
-    /// Calls that were open in history last time and went on nowhere.
-    orphans: Vec<CallId>,
 }
 
 crate::actors::supervision::supervised!(Housekeeping);
 
 impl Housekeeping {
-    /// `outbox`: how long a notification waits to be fetched.
-    pub const fn new(
-        store: Store,
-        keys: Keyring,
-        clock: Clock,
-        outbox: Duration,
-        metrics: PrometheusHandle,
-        calls: Calls,
-    ) -> Self {
-        Self { store, keys, clock, outbox, metrics, calls, orphans: Vec::new() }
+    /// Keeps these in order.
+    pub const fn new(keys: Keyring, metrics: PrometheusHandle) -> Self {
+        Self { keys, metrics }
     }
 
     fn round(&mut self, ctx: &mut Ctx<Self>) {
-        let (store, keys) = (self.store.clone(), self.keys.clone());
-        let (now, outbox) = (self.clock.now(), self.outbox);
-        let (calls, suspects) = (self.calls.clone(), std::mem::take(&mut self.orphans));
-        let work = async move {
-            match store.purge(now, outbox).await {
-                Ok(purged) => {
-                    for (kind, rows) in [
-                        ("refresh_tokens", purged.refresh_tokens),
-                        ("setup_links", purged.setup_links),
-                        ("outbox", purged.outbox),
-                        ("keys", purged.keys),
-                    ] {
-                        counter!(PURGED, "kind" => kind).increment(rows as u64);
-                    }
-                }
-                Err(error) => tracing::warn!(%error, "nothing was purged this round"),
-            }
-            if let Err(error) = keys.reload().await {
+        let keys = self.keys.clone();
+        let read = async move { keys.reload().await };
+        ctx.spawn(read.into_actor(self).map(|read, _, ctx| {
+            if let Err(error) = read {
                 tracing::warn!(%error, "the signing keys were not read again");
             }
-            close_orphans(&store, &calls, &suspects, now).await
-        };
-        ctx.wait(work.into_actor(self).map(|orphans, housekeeping, ctx| {
-            housekeeping.orphans = orphans;
             ctx.run_later(ROUND, Self::round);
         }));
     }
-}
-
-/// Closes calls whose room failed for good. Only those that were suspect a round ago: the end of
-/// one that has just ended is perhaps being written. Gives the suspects of this round.
-async fn close_orphans(
-    store: &Store,
-    calls: &Calls,
-    suspects: &[CallId],
-    now: Time,
-) -> Vec<CallId> {
-    let open = match store.open_calls().await {
-        Ok(open) => open,
-        Err(error) => {
-            tracing::warn!(%error, "open calls were not looked at this round");
-            return Vec::new();
-        }
-    };
-    let living = calls.ids(); // asked later: who is not there now was there before
-    let orphans = open.into_iter().filter(|id| !living.contains(id));
-    let (old, new): (Vec<_>, Vec<_>) = orphans.partition(|id| suspects.contains(id));
-    if !old.is_empty()
-        && let Err(error) = store.close_calls(old, now).await
-    {
-        tracing::warn!(%error, "orphaned calls were not closed this round");
-    }
-    new
 }
 
 impl Actor for Housekeeping {

@@ -1,5 +1,6 @@
 //! Who lives, and who restarts whom: children start top to bottom and stop bottom to top.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use base::backoff::Backoff;
@@ -7,14 +8,19 @@ use base::clock::Clock;
 use metrics_exporter_prometheus::PrometheusHandle;
 use store::Store;
 
-use super::calls::{Calls, Room};
+use super::calls::{self as rooms, Calls, Room};
 use super::chat::{Lane, Lanes};
 use super::housekeeping::Housekeeping;
+use super::membership::{self, Membership};
+use super::neighbours::{Ear, Neighbours};
+use super::operators::Operators;
+use super::scheduler::{self, Scheduler};
 use super::media::{self, MEDIA, Port};
 use super::sessions::{Living, Session, Switchboard};
 use super::store_health::{StoreHealth, StoreUp};
-use super::supervision::{Place, Strategy, SupervisorSpec, child, nursery, supervisor};
+use super::supervision::{Place, Ref, Strategy, SupervisorSpec, Tree, child, nursery, supervisor};
 use super::turn::{self, TURN};
+use crate::cluster::{Bus, Directory, Leases};
 use crate::config::Config;
 use crate::domain::accounts::Keyring;
 use crate::domain::calls;
@@ -38,44 +44,98 @@ pub struct Parts {
     pub turn: Option<turn::Settings>,
     /// What was measured.
     pub metrics: PrometheusHandle,
+    /// The way to other nodes.
+    pub bus: Arc<dyn Bus>,
+    /// What keeps that way open, where it is more than a value.
+    pub bus_actors: Option<SupervisorSpec>,
+    /// Which node has what.
+    pub directory: Arc<dyn Directory>,
+    /// This node's word that it lives, where others may be.
+    pub leases: Option<Leases>,
 }
 
-/// The tree without its listeners, the way into it, and whether the database answers.
-pub fn tree(parts: &Parts, config: &Config) -> (SupervisorSpec, Living, StoreUp) {
-    let switchboard = Switchboard::default();
+/// A tree that is not launched yet, and the ways into it.
+pub struct Planted {
+    /// The tree without its listeners.
+    pub root: SupervisorSpec,
+    /// The living side of the service.
+    pub living: Living,
+    /// Whether the database answers.
+    pub store_up: StoreUp,
+    /// What operators see and do.
+    pub operators: Operators,
+    /// Who knows of the other nodes, where there may be some.
+    pub membership: Option<Ref<Membership>>,
+}
+
+/// Puts the tree together; `grown` will hold it once it is launched.
+pub fn tree(parts: Parts, config: &Config, grown: Arc<OnceLock<Tree>>) -> Planted {
+    let neighbours = Neighbours::new(parts.bus.clone());
+    let switchboard = Switchboard::new(neighbours.clone());
+    let operators = Operators::new(grown, neighbours.clone());
     let up = StoreUp::default();
 
     let store = {
         let (store, up) = (parts.store.clone(), up.clone());
         child("store", move |_| StoreHealth::new(store.clone(), up.clone()))
     };
-    let (chat, lanes) = chat(parts, config, &switchboard);
+    let (chat, lanes) = chat(&parts, config, &switchboard);
     let sessions = nursery::<Session>("sessions", SESSION_PARTITIONS)
         .temporary()
         .mailbox(config.sessions.queue_frames);
     let rooms = nursery::<Room>("rooms", ROOM_PARTITIONS).transient();
-    let calls =
-        Calls::new(rooms.handle(), switchboard.clone(), parts.calls.clone(), parts.media.clone());
+    let calls = Calls::new(rooms::Parts {
+        rooms: rooms.handle(),
+        switchboard: switchboard.clone(),
+        neighbours: neighbours.clone(),
+        directory: parts.directory.clone(),
+        deeds: parts.calls.clone(),
+        media: parts.media.clone(),
+    });
     let living = Living::new(
         sessions.handle(),
-        switchboard,
+        switchboard.clone(),
         parts.chat.clone(),
         lanes,
         calls.clone(),
         config.sessions.clone(),
     );
     let housekeeping = {
-        let (store, keys, clock) = (parts.store.clone(), parts.keys.clone(), parts.clock.clone());
-        let outbox = config.chat.outbox();
-        let metrics = parts.metrics.clone();
-        child("housekeeping", move |_| {
-            let (store, keys, clock) = (store.clone(), keys.clone(), clock.clone());
-            Housekeeping::new(store, keys, clock, outbox, metrics.clone(), calls.clone())
-        })
+        let (keys, metrics) = (parts.keys.clone(), parts.metrics.clone());
+        child("housekeeping", move |_| Housekeeping::new(keys.clone(), metrics.clone()))
     };
+    let scheduler = {
+        let parts = scheduler::Parts {
+            store: parts.store.clone(),
+            directory: parts.directory.clone(),
+            clock: parts.clock.clone(),
+            outbox: config.chat.outbox(),
+            calls: calls.clone(),
+        };
+        child("scheduler", move |_| Scheduler::new(parts.clone()))
+    };
+    let membership = parts.leases.clone().map(|leases| {
+        let parts = membership::Parts {
+            leases,
+            neighbours: neighbours.clone(),
+            calls: calls.clone(),
+            switchboard: switchboard.clone(),
+            store: parts.store.clone(),
+        };
+        child("membership", move |_| Membership::new(parts.clone()))
+    });
+    let member = membership.as_ref().map(|membership| membership.handle());
+    if let Some(membership) = member.clone() {
+        let operators = operators.clone();
+        parts.bus.listen(Arc::new(Ear { neighbours, switchboard, calls, membership, operators }));
+    }
 
-    let mut node =
-        supervisor("node", Strategy::RestForOne).with(store).with(chat).with(ports(parts, config));
+    let ports = ports(&parts, config);
+    let mut node = supervisor("node", Strategy::RestForOne).with(store);
+    if let Some(bus) = parts.bus_actors {
+        node = node.with(bus);
+    }
+    node = node.with(chat).with(ports);
     if let Some(settings) = parts.turn.clone() {
         let turn = child("turn", move |_| turn::Server::new(settings.clone()));
         node = node.with(turn.on(Place::Pool(TURN)));
@@ -83,8 +143,13 @@ pub fn tree(parts: &Parts, config: &Config) -> (SupervisorSpec, Living, StoreUp)
     let node = node
         .with(rooms)
         .with(sessions)
-        .with(supervisor("jobs", Strategy::OneForOne).with(housekeeping));
-    (node, living, up)
+        .with(supervisor("jobs", Strategy::OneForOne).with(housekeeping))
+        .with(scheduler);
+    let root = match membership {
+        Some(membership) => node.with(membership),
+        None => node,
+    };
+    Planted { root, living, store_up: up, operators, membership: member }
 }
 
 const LANES: usize = 8;

@@ -77,33 +77,44 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
-/// Tells the time: of the wall, or of a test's own making.
+/// Tells the time: of the wall, or of a test's own making. Clones tell the same.
 #[derive(Clone, Debug, Default)]
-pub struct Clock(Option<Arc<AtomicI64>>);
+pub struct Clock {
+    /// The time at which it stands, of a test's own making.
+    stands: bool,
+    /// That time, or what is added to the machine's, in microseconds.
+    micros: Arc<AtomicI64>,
+}
 
 impl Clock {
     /// The machine's clock.
-    pub const fn wall() -> Self {
-        Self(None)
+    pub fn wall() -> Self {
+        Self::default()
     }
 
     /// A clock that stands still until [`Clock::advance`].
     pub fn standing_at(time: Time) -> Self {
-        Self(Some(Arc::new(AtomicI64::new(time.0))))
+        Self { stands: true, micros: Arc::new(AtomicI64::new(time.0)) }
     }
 
     /// Now.
     pub fn now(&self) -> Time {
-        match &self.0 {
-            Some(set) => Time(set.load(Ordering::Acquire)),
-            None => wall(),
+        let micros = self.micros.load(Ordering::Acquire);
+        if self.stands { Time(micros) } else { Time(wall().0.saturating_add(micros)) }
+    }
+
+    /// Moves a standing clock; the wall's stays as it is.
+    pub fn advance(&self, by: Duration) {
+        if self.stands {
+            self.micros.store((self.now() + by).0, Ordering::Release);
         }
     }
 
-    /// Moves a standing clock; the wall's cannot be moved and stays as it is.
-    pub fn advance(&self, by: Duration) {
-        if let Some(set) = &self.0 {
-            set.store((self.now() + by).0, Ordering::Release);
+    /// Sets the machine's clock by a better one which is ahead by `micros`, give or take `doubt`;
+    /// less than the doubt is left as it is, so that time does not jitter.
+    pub fn correct(&self, micros: i64, doubt: Duration) {
+        if !self.stands && Duration::from_micros(micros.unsigned_abs()) > doubt {
+            self.micros.fetch_add(micros, Ordering::AcqRel);
         }
     }
 }
@@ -124,6 +135,16 @@ mod tests {
         let text = serde_json::to_string(&time).unwrap();
         assert_eq!(text, "\"2026-09-21T14:13:20.123456Z\"");
         assert_eq!(serde_json::from_str::<Time>(&text).unwrap(), time);
+    }
+
+    #[test]
+    fn a_clock_that_goes_wrong_is_set_right() {
+        let clock = Clock::wall();
+        let before = clock.now();
+        clock.correct(30_000_000, Duration::from_millis(1));
+        assert!(clock.now().since(before) >= Duration::from_secs(30));
+        clock.correct(500, Duration::from_millis(1));
+        assert!(clock.clone().now().since(before) < Duration::from_secs(40));
     }
 
     #[test]

@@ -15,8 +15,9 @@ use super::cache::Fut;
 
 /// How long a node's word that it lives holds.
 pub const TTL: Duration = Duration::from_secs(10);
-/// How often it is given.
-pub const BEAT: Duration = Duration::from_secs(3);
+/// How often it is given. A dead node's last word is then always young enough for an early death
+/// certificate.
+pub const BEAT: Duration = Duration::from_secs(1);
 /// A node stops what it owns this long before others may take it.
 pub const MARGIN: Duration = Duration::from_secs(2);
 
@@ -56,14 +57,20 @@ pub struct Fence {
     pub epoch: u64,
 }
 
-/// The directory cannot be asked.
+/// Why it cannot be told who owns something.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("it cannot be found out who is responsible: {0}")]
-pub struct DirectoryError(#[from] pub store::Error);
+pub enum DirectoryError {
+    /// The others take this node for dead.
+    #[error("this node is about to leave: ask another")]
+    NotAlive,
+    /// The database.
+    #[error("it cannot be found out which node is responsible: {0}")]
+    Store(#[from] store::Error),
+}
 
 impl Fault for DirectoryError {
     fn kind(&self) -> Kind {
-        self.0.kind()
+        Kind::Unavailable
     }
 
     fn code(&self) -> &'static str {
@@ -80,6 +87,14 @@ pub trait Directory: Send + Sync + 'static {
     /// Takes `key` unless somebody who lives has it. `value` is noted if nobody had it before.
     fn claim<'a>(&'a self, key: &'a str, value: &'a str) -> Fut<'a, Result<Claim, DirectoryError>>;
 
+    /// Notes something else beside what is owned; false if it is not ours any more.
+    fn note<'a>(
+        &'a self,
+        key: &'a str,
+        epoch: u64,
+        value: &'a str,
+    ) -> Fut<'a, Result<bool, DirectoryError>>;
+
     /// Who has `key`, alive or not.
     fn find<'a>(&'a self, key: &'a str) -> Fut<'a, Result<Option<Holding>, DirectoryError>>;
 
@@ -89,19 +104,29 @@ pub trait Directory: Send + Sync + 'static {
         value: &'a str,
     ) -> Fut<'a, Result<Option<(String, Holding)>, DirectoryError>>;
 
-    /// Gives `key` to another node; the new epoch, or `None` if it is not ours any more.
-    fn hand_over<'a>(
+    /// Takes `key` from an owner who gives it up; the new epoch, or `None` if it is not that
+    /// owner's any more.
+    fn take<'a>(
         &'a self,
         key: &'a str,
+        from: NodeId,
         epoch: u64,
-        to: NodeId,
     ) -> Fut<'a, Result<Option<u64>, DirectoryError>>;
 
     /// Gives `key` up.
     fn release<'a>(&'a self, key: &'a str, epoch: u64) -> Fut<'a, Result<(), DirectoryError>>;
 
+    /// Whether a node that nobody finds on the bus is dead: two proofs of different kinds.
+    fn is_dead(&self, node: NodeId) -> Fut<'_, Result<bool, DirectoryError>>;
+
     /// What a write of this owner must carry; `None` where nobody else could write.
     fn fence(&self, key: &str, epoch: u64) -> Option<Fence>;
+
+    /// Whether this is ours.
+    fn owns(&self, holding: &Holding) -> bool;
+
+    /// Whether what this node owns is surely still its own, without asking anybody.
+    fn is_sure(&self) -> bool;
 }
 
 /// The directory of a node that is alone.
@@ -125,15 +150,28 @@ impl LocalDirectory {
         if let Some(held) = all.get(key) {
             return Claim::Held(held.clone());
         }
-        let holding = Holding { owner: self.me, epoch: 1, value: value.to_owned() };
+        let holding = Holding { owner: self.me, epoch: 0, value: value.to_owned() };
         all.insert(key.to_owned(), holding);
-        Claim::Mine { epoch: 1, left: None }
+        Claim::Mine { epoch: 0, left: None }
     }
 }
 
 impl Directory for LocalDirectory {
     fn claim<'a>(&'a self, key: &'a str, value: &'a str) -> Fut<'a, Result<Claim, DirectoryError>> {
         Box::pin(async move { Ok(self.take(key, value)) })
+    }
+
+    fn note<'a>(
+        &'a self,
+        key: &'a str,
+        epoch: u64,
+        value: &'a str,
+    ) -> Fut<'a, Result<bool, DirectoryError>> {
+        Box::pin(async move {
+            let mut all = self.all();
+            let held = all.get_mut(key).filter(|held| held.epoch == epoch);
+            Ok(held.map(|held| value.clone_into(&mut held.value)).is_some())
+        })
     }
 
     fn find<'a>(&'a self, key: &'a str) -> Fut<'a, Result<Option<Holding>, DirectoryError>> {
@@ -151,21 +189,13 @@ impl Directory for LocalDirectory {
         })
     }
 
-    fn hand_over<'a>(
+    fn take<'a>(
         &'a self,
-        key: &'a str,
-        epoch: u64,
-        to: NodeId,
+        _: &'a str,
+        _: NodeId,
+        _: u64,
     ) -> Fut<'a, Result<Option<u64>, DirectoryError>> {
-        Box::pin(async move {
-            let mut all = self.all();
-            let held = all.get_mut(key).filter(|held| held.epoch == epoch);
-            Ok(held.map(|held| {
-                held.owner = to;
-                held.epoch += 1;
-                held.epoch
-            }))
-        })
+        Box::pin(async { Ok(None) }) // there is nobody else
     }
 
     fn release<'a>(&'a self, key: &'a str, epoch: u64) -> Fut<'a, Result<(), DirectoryError>> {
@@ -178,7 +208,19 @@ impl Directory for LocalDirectory {
         })
     }
 
+    fn is_dead(&self, node: NodeId) -> Fut<'_, Result<bool, DirectoryError>> {
+        Box::pin(async move { Ok(node != self.me) })
+    }
+
     fn fence(&self, _: &str, _: u64) -> Option<Fence> {
         None
+    }
+
+    fn owns(&self, holding: &Holding) -> bool {
+        holding.owner == self.me
+    }
+
+    fn is_sure(&self) -> bool {
+        true
     }
 }

@@ -5,10 +5,12 @@ pub mod bus;
 pub mod cache;
 pub mod directory;
 pub mod embedded;
+pub mod leases;
 pub mod local;
 
 pub use bus::{Bus, BusError, BusState, Listener};
 pub use cache::{Cache, CacheError, Fut, Limit, Refused};
 pub use directory::{Claim, Directory, DirectoryError, Fence, Holding, LocalDirectory};
 pub use embedded::EmbeddedCache;
+pub use leases::{Leases, Roster};
 pub use local::{LocalBus, LocalHub};

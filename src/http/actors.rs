@@ -1,31 +1,23 @@
 //! The supervision tree over HTTP: to see, to restart, to stop; what is done is audited.
 
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
 use actix_web::web::{Data, Json, Path};
-use base::fault::{Fault, Kind};
+use base::ids::NodeId;
 
 use super::Services;
 use super::extract::{From, Me, Query};
 use super::problem::Refusal;
-use crate::actors::supervision::{CommandError, Entry, Failure, Tree};
+use crate::actors::operators;
 use crate::domain::accounts::audit;
-use crate::protocol::admin::{Actor, ActorFailure, Actors, ActorsQuery};
+use crate::protocol::admin::{Actors, ActorsQuery};
+use crate::protocol::cluster::ActOn;
 
 /// `GET /api/admin/actors`
 pub(super) async fn list(
     app: Data<Services>,
     query: Query<ActorsQuery>,
 ) -> Result<Json<Actors>, Refusal> {
-    if query.0.node.as_deref().is_some_and(|node| *node != *app.node) {
-        return Err(Refusal::new(
-            StatusCode::NOT_FOUND,
-            "actors/no-such-node",
-            "there is no such node",
-        ));
-    }
-    let items = tree(&app)?.snapshot().into_iter().map(view).collect();
-    Ok(Json(Actors { node: app.node.to_string(), items }))
+    Ok(Json(app.operators.actors(node(&query.0)?).await?))
 }
 
 /// `POST /api/admin/actors/{path}/restart`
@@ -34,11 +26,9 @@ pub(super) async fn restart(
     me: Me,
     from: From,
     path: Path<String>,
+    query: Query<ActorsQuery>,
 ) -> Result<HttpResponse, Refusal> {
-    let path = absolute(&path);
-    note(&app, &me, from, "actor.restart", &path).await?;
-    tree(&app)?.restart(&path).await?;
-    Ok(HttpResponse::NoContent().finish())
+    act(&app, &me, from, &path, &query.0, true).await
 }
 
 /// `POST /api/admin/actors/{path}/stop`
@@ -47,81 +37,35 @@ pub(super) async fn stop(
     me: Me,
     from: From,
     path: Path<String>,
+    query: Query<ActorsQuery>,
 ) -> Result<HttpResponse, Refusal> {
-    let path = absolute(&path);
-    note(&app, &me, from, "actor.stop", &path).await?;
-    tree(&app)?.stop(&path).await?;
-    Ok(HttpResponse::NoContent().finish())
+    act(&app, &me, from, &path, &query.0, false).await
 }
 
-/// Written before the deed, so that an order that takes the answer down with it is on record.
-async fn note(
+async fn act(
     app: &Services,
     me: &Me,
     from: From,
-    action: &str,
     path: &str,
-) -> Result<(), Refusal> {
-    let known = tree(app)?.snapshot().iter().any(|entry| entry.path == path);
+    query: &ActorsQuery,
+    restart: bool,
+) -> Result<HttpResponse, Refusal> {
+    let node = node(query)?;
+    let path = format!("/{}", path.trim_matches('/'));
+    let known = app.operators.actors(node).await?.items.iter().any(|actor| actor.path == path);
     if known {
-        let entry = audit(Some(me.0.user), action, path.to_owned(), from.0);
+        // Written before the deed, so that an order that takes the answer down with it is on record.
+        let action = if restart { "actor.restart" } else { "actor.stop" };
+        let subject = node.map_or_else(|| path.clone(), |node| format!("{node}{path}"));
+        let entry = audit(Some(me.0.user), action, subject, from.0);
         app.store.audit(entry, app.clock.now()).await?;
     }
-    Ok(())
+    app.operators.act(node, ActOn { path, restart }).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
-fn tree(app: &Services) -> Result<&Tree, Refusal> {
-    app.tree.get().ok_or_else(|| {
-        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "node/starting", "the node is starting")
-    })
-}
-
-fn absolute(path: &str) -> String {
-    format!("/{}", path.trim_matches('/'))
-}
-
-fn view(entry: Entry) -> Actor {
-    Actor {
-        path: entry.path,
-        state: word(&entry.state),
-        kind: word(&entry.kind),
-        restart: word(&entry.restart),
-        uptime_ms: entry.uptime_ms,
-        restarts: entry.restarts,
-        mailbox: entry.mailbox,
-        handled: entry.handled,
-        longest_wait_us: entry.longest_wait_us,
-        stuck_ms: entry.stuck_ms,
-        doing: entry.doing,
-        last_failure: entry.last_failure.map(failure),
-        failures: entry.failures.into_iter().map(failure).collect(),
-    }
-}
-
-fn failure(failure: Failure) -> ActorFailure {
-    ActorFailure { at: failure.at, exit: failure.exit, message: failure.message }
-}
-
-/// The word that serde has for a plain variant.
-fn word(value: &impl serde::Serialize) -> String {
-    let value = serde_json::to_value(value).unwrap_or_default();
-    value.as_str().unwrap_or_default().to_owned()
-}
-
-impl Fault for CommandError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::NotFound => Kind::NotFound,
-            Self::Closing => Kind::Unavailable,
-            Self::Failed(_) => Kind::Conflict,
-        }
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::NotFound => "actors/not-found",
-            Self::Closing => "actors/closing",
-            Self::Failed(_) => "actors/failed",
-        }
-    }
+/// The node that is meant; `None` for this one.
+fn node(query: &ActorsQuery) -> Result<Option<NodeId>, Refusal> {
+    let named = query.node.as_deref().map(str::parse).transpose();
+    named.map_err(|_| Refusal::from(operators::Error::NoSuchNode))
 }

@@ -286,7 +286,7 @@ fn inbound() -> Vec<(&'static str, Shape)> {
         ("cancel_call", Shape::of::<calls::CallRef>()),
         ("invite_call", Shape::of::<calls::InviteCall>()),
         ("upgrade_call", Shape::of::<calls::CallRef>()),
-        ("join_call", Shape::of::<calls::CallRef>()),
+        ("join_call", Shape::of::<calls::JoinCall>()),
         ("leave_call", Shape::of::<calls::CallRef>()),
         ("offer", Shape::of::<calls::Offer>()),
         ("answer", Shape::of::<calls::Answer>()),

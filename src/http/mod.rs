@@ -63,6 +63,12 @@ pub struct Services {
     pub store_up: StoreUp,
     /// The supervision tree, once it stands.
     pub tree: Arc<std::sync::OnceLock<Tree>>,
+    /// What operators see and do, on every node.
+    pub operators: Operators,
+    /// The way to other nodes.
+    pub bus: Arc<dyn Bus>,
+    /// This node's word that it lives, where others may be.
+    pub leases: Option<Leases>,
     /// Sockets that speak Socket.IO.
     pub engines: socket::Engines,
     /// How many sockets are open.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// The supervision tree of a node.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Actors {
     /// Which node.
     pub node: String,
@@ -16,7 +16,7 @@ pub struct Actors {
 }
 
 /// One actor, as seen from outside without disturbing it.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Actor {
     /// Where it stands in the tree.
     #[schema(example = "/node/chat/0")]
@@ -48,7 +48,7 @@ pub struct Actor {
 }
 
 /// Why an actor ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ActorFailure {
     /// When.
     #[schema(value_type = String, format = DateTime)]

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use base::ids::{ConversationId, MessageId};
+use base::ids::{CallId, ConversationId, MessageId};
 use base::secret::Secret;
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use utoipa::ToSchema;
 
 use super::calls;
@@ -125,7 +125,7 @@ pub enum CallEvent {
     /// Media is to travel through the server: the direct way does not work, or is not wanted.
     UpgradeCall(calls::CallRef),
     /// Takes part in a call.
-    JoinCall(calls::CallRef),
+    JoinCall(calls::JoinCall),
     /// Hangs up.
     LeaveCall(calls::CallRef),
     /// A session description that offers.
@@ -231,6 +231,50 @@ impl CallEvent {
             "moderate" => Self::Moderate(read(data)?),
             _ => return Err(Misunderstood::Event),
         })
+    }
+
+    /// The call it names, by id and by name of its session.
+    pub fn call(&self) -> (Option<CallId>, Option<&str>) {
+        match self {
+            Self::StartCall(_) => (None, None),
+            Self::InviteCall(invite) => (Some(invite.call_id), None),
+            Self::JoinCall(join) => (join.call_id, join.session.as_deref()),
+            Self::AcceptCall(call)
+            | Self::DeclineCall(call)
+            | Self::CancelCall(call)
+            | Self::UpgradeCall(call)
+            | Self::LeaveCall(call) => (call.call_id, call.session.as_deref()),
+            Self::Offer(offer) => (offer.call_id, offer.session.as_deref()),
+            Self::Answer(answer) => (answer.call_id, answer.session.as_deref()),
+            Self::IceCandidate(ice) => (ice.call_id, ice.session.as_deref()),
+            Self::MuteAudio(mute) | Self::MuteVideo(mute) => {
+                (mute.call_id, mute.session.as_deref())
+            }
+            Self::SetLayer(layer) => (layer.call_id, None),
+            Self::Moderate(moderate) => (moderate.call_id, None),
+        }
+    }
+
+    /// The event's data, as [`ClientEvent::parse`] reads them.
+    pub fn data(&self) -> Box<RawValue> {
+        let data = match self {
+            Self::StartCall(data) => to_raw_value(data),
+            Self::InviteCall(data) => to_raw_value(data),
+            Self::JoinCall(data) => to_raw_value(data),
+            Self::AcceptCall(data)
+            | Self::DeclineCall(data)
+            | Self::CancelCall(data)
+            | Self::UpgradeCall(data)
+            | Self::LeaveCall(data) => to_raw_value(data),
+            Self::Offer(data) => to_raw_value(data),
+            Self::Answer(data) => to_raw_value(data),
+            Self::IceCandidate(data) => to_raw_value(data),
+            Self::MuteAudio(data) | Self::MuteVideo(data) => to_raw_value(data),
+            Self::SetLayer(data) => to_raw_value(data),
+            Self::Moderate(data) => to_raw_value(data),
+        };
+        #[expect(clippy::expect_used, reason = "the shapes of protocol/ have text keys only")]
+        data.expect("a protocol shape serialises")
     }
 
     /// The event's name.

@@ -254,15 +254,15 @@ pub enum NodeRequest {
     Snapshot,
     /// What a device asks of a call that goes on there: a [`CallReply`].
     Call(Box<CallAsk>),
-    /// Which of these sessions are no more: a list of their ids.
-    Gone(Vec<SessionId>),
+    /// Which of these people's sessions are no more: a list of their ids.
+    Gone(Vec<(UserId, SessionId)>),
     /// A room is handed over: whether it was taken, `true` or `false`.
     TakeRoom(Box<RoomHandOver>),
     /// The calls that go on there: a list of [`super::calls::CallView`].
     Calls,
     /// Its actors: [`super::admin::Actors`].
     Actors,
-    /// An actor is to be restarted or stopped: whether there is one, `true` or `false`.
+    /// An actor is to be restarted or stopped: why that was not done, or `null`.
     ActOn(ActOn),
     /// It is to hand its rooms over and leave: `null`, at once.
     Drain,
@@ -312,7 +312,7 @@ pub enum CallReply<E> {
 pub struct RoomHandOver {
     /// Under which key its owner is written down.
     pub key: String,
-    /// The epoch under which the new owner holds it.
+    /// The epoch under which the sender owns it.
     pub epoch: u64,
     /// The call, as its room remembers it.
     pub call: Box<RawValue>,

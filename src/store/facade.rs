@@ -4,6 +4,7 @@ mod accounts;
 mod audit;
 mod calls;
 mod chat;
+mod cluster;
 mod contacts;
 mod keys;
 mod messages;

@@ -9,6 +9,7 @@ mod config;
 mod error;
 mod executor;
 mod facade;
+mod lock;
 pub mod model;
 mod postgres;
 mod schema;
@@ -18,5 +19,6 @@ mod types;
 
 pub use config::{Config, Synchronous};
 pub use error::{Error, Result};
+pub use lock::NodeLock;
 pub use model::*;
 pub use store::Store;

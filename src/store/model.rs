@@ -4,6 +4,7 @@ mod accounts;
 mod audit;
 mod calls;
 mod chat;
+mod cluster;
 mod contacts;
 mod keys;
 mod messages;
@@ -14,12 +15,15 @@ mod word;
 pub use accounts::{Added, Device, NewDevice, NewUser, Registered, Role, User};
 pub use audit::{AuditEntry, NewAudit, Purged};
 pub use calls::{
-    Call, CallMedia, CallOutcome, CallPerson, CallReach, CallReason, CallRecord, EndedCall, NewCall,
+    Call, CallMedia, CallOutcome, CallPerson, CallReach, CallReason, CallRecord, CallWritten,
+    EndedCall, NewCall,
 };
 pub use chat::{
     Audience, Change, Conversation, ConversationView, Encryption, Kind, Member, MemberRole,
     NewConversation, OpenDirect, OpenGroup, Reach, Summary,
 };
+pub(crate) use cluster::lock_number;
+pub use cluster::{Beaten, Claimed, Fence, Lease, Node, NodeBeat, NodeState};
 pub use contacts::{Blocked, Contact, ContactRequest, ContactState};
 pub use keys::{NewKey, SigningKey};
 pub use messages::{Append, Appended, Marked, Message, NewMessage, Range, Receipt};

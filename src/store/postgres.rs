@@ -2,18 +2,24 @@
 
 use std::borrow::BorrowMut;
 
-use diesel::QueryResult;
+use base::clock::Time;
+use diesel::dsl::sql;
+use diesel::sql_types::{BigInt, Bool};
+use diesel::{QueryResult, RunQueryDsl};
 use diesel::connection::{SimpleConnection, TransactionManager};
 use diesel_async::AsyncPgConnection;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 mod connect;
+mod lock;
 mod runtime;
 mod tls;
 
 pub(crate) use self::connect::{Manager, Patience};
+pub(crate) use self::lock::Lock;
 use crate::error::{Error, Result};
+use crate::types::TimeSql;
 
 /// A synchronous connection that drives an asynchronous one on a runtime of its own.
 pub(crate) type Conn = AsyncConnectionWrapper<AsyncPgConnection, runtime::OwnRuntime>;
@@ -44,6 +50,29 @@ macro_rules! held {
     ($query:expr) => {
         $query.for_no_key_update()
     };
+}
+
+/// Holds the rows of a query against change until the end of the transaction; others may do so too.
+macro_rules! shared {
+    ($query:expr) => {
+        $query.for_share()
+    };
+}
+
+/// The server's clock, which goes on within a transaction.
+pub(crate) fn clock(conn: &mut Conn) -> QueryResult<Time> {
+    diesel::select(sql::<TimeSql>("clock_timestamp()")).get_result(conn)
+}
+
+/// When the server started: with it go all locks.
+pub(crate) fn server_life(conn: &mut Conn) -> QueryResult<Time> {
+    diesel::select(sql::<TimeSql>("pg_postmaster_start_time()")).get_result(conn)
+}
+
+/// Whether nobody holds this advisory lock.
+pub(crate) fn free_lock(conn: &mut Conn, number: i64) -> QueryResult<bool> {
+    let take = sql::<Bool>("pg_try_advisory_xact_lock(").bind::<BigInt, _>(number).sql(")");
+    diesel::select(take).get_result(conn)
 }
 
 #[path = "area/mod.rs"]

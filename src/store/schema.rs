@@ -104,13 +104,26 @@ table! {
 }
 
 table! {
-    use diesel::sql_types::{Nullable, Text};
+    use diesel::sql_types::Text;
     use crate::types::{IdSql, TimeSql};
+    nodes (id) {
+        id -> IdSql, name -> Text, url -> Text, state -> Text, started_at -> TimeSql,
+        renewed_at -> TimeSql, until -> TimeSql, server -> TimeSql,
+    }
+}
+table! {
+    use diesel::sql_types::{BigInt, Text};
+    use crate::types::IdSql;
+    leases (key) { key -> Text, owner -> IdSql, epoch -> BigInt, value -> Text }
+}
+table! {
+    use diesel::sql_types::{Nullable, Text};
+    use crate::types::{IdSql, JsonSql, TimeSql};
     calls (id) {
         id -> IdSql, conversation_id -> Nullable<IdSql>, session -> Nullable<Text>,
         created_by -> IdSql, media -> Text, node -> IdSql, started_at -> TimeSql,
         answered_at -> Nullable<TimeSql>, ended_at -> Nullable<TimeSql>,
-        reason -> Nullable<Text>,
+        reason -> Nullable<Text>, state -> Nullable<JsonSql>,
     }
 }
 table! {
@@ -144,3 +157,4 @@ allow_tables_to_appear_in_same_query!(
     calls,
     call_people,
 );
+allow_tables_to_appear_in_same_query!(nodes, leases);

@@ -1,6 +1,8 @@
 //! Everything that is SQLite only; the areas are compiled for it at the end.
 
-use diesel::QueryResult;
+use base::clock::Time;
+use diesel::dsl::sql;
+use diesel::{QueryResult, RunQueryDsl};
 use diesel::connection::{
     AnsiTransactionManager, Connection, SimpleConnection, TransactionManager,
 };
@@ -10,6 +12,7 @@ use r2d2::ManageConnection;
 
 use crate::config::Synchronous;
 use crate::error::Error;
+use crate::types::TimeSql;
 
 pub(crate) type Conn = SqliteConnection;
 
@@ -77,6 +80,31 @@ macro_rules! held {
     ($query:expr) => {
         $query
     };
+}
+
+/// Holds the rows of a query against change: here the whole database is held.
+macro_rules! shared {
+    ($query:expr) => {
+        $query
+    };
+}
+
+/// The machine's clock, as the database reads it.
+pub(crate) fn clock(conn: &mut Conn) -> QueryResult<Time> {
+    let micros = "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000";
+    diesel::select(sql::<TimeSql>(micros)).get_result(conn)
+}
+
+/// A file has one life.
+#[expect(clippy::unnecessary_wraps, reason = "as on the server")]
+pub(crate) fn server_life(_: &mut Conn) -> QueryResult<Time> {
+    Ok(Time::from_micros(0))
+}
+
+/// A file knows no locks that end with a process: nobody's death can be certified early.
+#[expect(clippy::unnecessary_wraps, reason = "as on the server")]
+pub(crate) fn free_lock(_: &mut Conn, _: i64) -> QueryResult<bool> {
+    Ok(false)
 }
 
 #[path = "area/mod.rs"]

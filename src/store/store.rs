@@ -128,6 +128,14 @@ fn place(url: &str) -> Result<Place<'_>> {
     }
 }
 
+/// The URL, if it leads to a server.
+pub(crate) fn postgres_url(url: &str) -> Result<Option<&str>> {
+    Ok(match place(url)? {
+        Place::File(_) => None,
+        Place::Server(url) => Some(url),
+    })
+}
+
 fn open(config: &Config) -> Result<Backend> {
     let shape =
         |threads, group| Shape { threads, queue: config.queue, group, deadline: config.deadline };

@@ -77,6 +77,14 @@ pub const TURN_PACKETS: &str = "securevox_turn_relayed_packets_total";
 pub const TURN_BYTES: &str = "securevox_turn_relayed_bytes_total";
 /// Packets, connections and clients of TURN that were dropped, by reason.
 pub const TURN_DROPPED: &str = "securevox_turn_dropped_total";
+/// Events told to other nodes, by name.
+pub const CLUSTER_TOLD: &str = "securevox_cluster_told_total";
+/// Other nodes that are known to live.
+pub const CLUSTER_NODES: &str = "securevox_cluster_nodes";
+/// 1 while this node does the work that one does for all.
+pub const SCHEDULER: &str = "securevox_cluster_scheduler";
+/// Rooms that changed their node, by reason: `adopted` from a dead one, `handed-over`, `fenced`.
+pub const CLUSTER_MOVES: &str = "securevox_cluster_room_moves_total";
 /// Work waiting for the database.
 pub const STORE_QUEUED: &str = "securevox_store_queued";
 /// 1 while the database answers.
@@ -148,6 +156,11 @@ fn describe() {
 /// Counts something refused.
 pub fn refused(reason: &'static str) {
     counter!(REFUSED, "reason" => reason).increment(1);
+}
+
+/// Counts an event that was told to another node.
+pub fn told(event: &'static str) {
+    counter!(CLUSTER_TOLD, "event" => event).increment(1);
 }
 
 /// Counts an event that did not reach its receiver.

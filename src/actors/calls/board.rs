@@ -1,29 +1,23 @@
-//! Which calls go on at this node, who is in them, and for whom they ring.
+//! Which calls go on, here and at other nodes, who is in them, and for whom they ring.
+
+mod elsewhere;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use base::ids::{CallId, ConversationId, SessionId, UserId};
+use base::ids::{CallId, ConversationId, NodeId, SessionId, UserId};
 use metrics::gauge;
 use tokio::sync::watch;
 
 use super::room::Room;
+use crate::actors::neighbours::Neighbours;
 use crate::actors::supervision::Ref;
 use crate::domain::calls::{Error, Seat};
 use crate::protocol::calls::{ActiveCall, IncomingCall};
+use crate::protocol::cluster::CallStanding;
+pub(super) use crate::protocol::cluster::CallKey as Key;
 use crate::telemetry::metrics::CALLS;
-
-/// What there can be only one call for at a time.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Key {
-    /// These two people, the lower id first.
-    Pair(UserId, UserId),
-    /// This conversation.
-    Conversation(ConversationId),
-    /// This name of a session.
-    Name(String),
-}
 
 /// What is known of a call outside its room.
 #[derive(Clone, Debug, Default)]
@@ -41,8 +35,20 @@ type Life = Option<Result<Ref<Room>, ()>>;
 struct Entry {
     key: Key,
     conversation: Option<ConversationId>,
-    room: watch::Sender<Life>,
+    place: Place,
     standing: Standing,
+}
+
+/// Where a call goes on.
+enum Place {
+    Here(watch::Sender<Life>),
+    There(NodeId),
+}
+
+impl Entry {
+    const fn is_here(&self) -> bool {
+        matches!(self.place, Place::Here(_))
+    }
 }
 
 #[derive(Default)]
@@ -55,8 +61,11 @@ struct Calls {
 }
 
 /// The board; cheap to clone.
-#[derive(Clone, Default)]
-pub(super) struct Board(Arc<Mutex<Calls>>);
+#[derive(Clone)]
+pub(super) struct Board {
+    calls: Arc<Mutex<Calls>>,
+    neighbours: Neighbours,
+}
 
 /// A place on the board for a call that is about to begin. Let go of before the room lives, it is
 /// free again: whoever asked for the call may go away at any time.
@@ -67,6 +76,17 @@ pub(super) struct Reserved {
 }
 
 impl Reserved {
+    /// Which call it is for.
+    pub(super) const fn id(&self) -> CallId {
+        self.id
+    }
+
+    /// It is not a new call that begins, but this one that goes on.
+    pub(super) fn rename(&mut self, id: CallId, conversation: Option<ConversationId>) {
+        self.board.rename(self.id, id, conversation);
+        self.id = id;
+    }
+
     /// The room lives.
     pub(super) fn begun(mut self, room: Ref<Room>) {
         self.begun = true;
@@ -90,16 +110,36 @@ pub(super) struct Found {
     pub(super) conversation: Option<ConversationId>,
     /// The name by which it is entered.
     pub(super) name: Option<String>,
-    room: watch::Receiver<Life>,
+    /// What there can be only one call for.
+    pub(super) key: Key,
+    way: Way,
+}
+
+#[derive(Clone)]
+enum Way {
+    Here(watch::Receiver<Life>),
+    There(NodeId),
 }
 
 /// How long a call that is about to begin may take.
 const BEGIN: Duration = Duration::from_secs(5);
 
 impl Found {
+    /// The other node at which it goes on.
+    pub(super) const fn elsewhere(&self) -> Option<NodeId> {
+        match self.way {
+            Way::Here(_) => None,
+            Way::There(node) => Some(node),
+        }
+    }
+
     /// Its room, once it lives.
-    pub(super) async fn room(mut self) -> Result<Ref<Room>, Error> {
-        let begun = tokio::time::timeout(BEGIN, self.room.wait_for(Option::is_some)).await;
+    ///
+    /// # Errors
+    /// [`Error::Moved`] if it goes on elsewhere.
+    pub(super) async fn room(self) -> Result<Ref<Room>, Error> {
+        let Way::Here(mut room) = self.way else { return Err(Error::Moved) };
+        let begun = tokio::time::timeout(BEGIN, room.wait_for(Option::is_some)).await;
         match begun {
             Ok(Ok(life)) => life.clone().unwrap_or(Err(())).map_err(|()| Error::Unavailable),
             _ => Err(Error::Unavailable),
@@ -108,8 +148,13 @@ impl Found {
 }
 
 impl Board {
+    /// No calls yet; the neighbours hear of those that go on here.
+    pub(super) fn new(neighbours: Neighbours) -> Self {
+        Self { calls: Arc::default(), neighbours }
+    }
+
     fn calls(&self) -> MutexGuard<'_, Calls> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the place of a new call, unless there is one under this key, or `most` in all.
@@ -127,16 +172,12 @@ impl Board {
         if let Some(there) = calls.by_key.get(&key) {
             return Err(calls.found(*there).ok_or(Error::Unavailable));
         }
-        if calls.all.len() >= most {
+        if calls.all.values().filter(|entry| entry.is_here()).count() >= most {
             return Err(Err(Error::TooManyCalls));
         }
         calls.by_key.insert(key.clone(), id);
-        let entry = Entry {
-            key,
-            conversation,
-            room: watch::Sender::new(None),
-            standing: Standing::default(),
-        };
+        let place = Place::Here(watch::Sender::new(None));
+        let entry = Entry { key, conversation, place, standing: Standing::default() };
         calls.all.insert(id, entry);
         gauge!(CALLS).increment(1.0);
         Ok(Reserved { board: self.clone(), id, begun: false })
@@ -145,28 +186,66 @@ impl Board {
     /// The room of a reserved call lives, or could not be started.
     fn begun(&self, id: CallId, room: Result<Ref<Room>, ()>) {
         let failed = room.is_err();
-        if let Some(entry) = self.calls().all.get(&id) {
-            entry.room.send_replace(Some(room));
+        if let Some(Entry { place: Place::Here(life), .. }) = self.calls().all.get(&id) {
+            life.send_replace(Some(room));
         }
         if failed {
             self.remove(id);
         }
     }
 
-    /// The call is over.
-    pub(super) fn remove(&self, id: CallId) {
-        self.stand(id, Standing::default());
+    fn rename(&self, old: CallId, new: CallId, conversation: Option<ConversationId>) {
         let mut calls = self.calls();
-        if let Some(entry) = calls.all.remove(&id) {
-            calls.by_key.remove(&entry.key);
-            gauge!(CALLS).decrement(1.0);
+        if let Some(mut entry) = calls.all.remove(&old) {
+            entry.conversation = conversation;
+            calls.by_key.insert(entry.key.clone(), new);
+            calls.all.insert(new, entry);
         }
     }
 
-    /// The standing of a call has changed.
+    /// The call is over, or does not go on here any more.
+    pub(super) fn remove(&self, id: CallId) {
+        let mut calls = self.calls();
+        if calls.all.get(&id).is_some_and(Entry::is_here) {
+            calls.remove(id);
+            gauge!(CALLS).decrement(1.0);
+            self.neighbours.call_over(id);
+        }
+    }
+
+    /// The standing of a call that goes on here has changed.
     pub(super) fn stand(&self, id: CallId, standing: Standing) {
-        let mut guard = self.calls();
-        let calls = &mut *guard;
+        let mut calls = self.calls();
+        let Some(entry) = calls.all.get(&id).filter(|entry| entry.is_here()) else { return };
+        self.neighbours.call_stands(CallStanding {
+            call_id: id,
+            key: entry.key.clone(),
+            conversation_id: entry.conversation,
+            seats: standing.seats.clone(),
+            ringing: standing.ringing.clone(),
+            active: standing.active.clone(),
+        });
+        calls.stand(id, standing);
+    }
+
+    /// Who is in a call and for whom it rings.
+    pub(super) fn standing(&self, id: CallId) -> Option<Standing> {
+        self.calls().all.get(&id).map(|entry| entry.standing.clone())
+    }
+}
+
+impl Calls {
+    fn remove(&mut self, id: CallId) {
+        self.stand(id, Standing::default());
+        if let Some(entry) = self.all.remove(&id)
+            && self.by_key.get(&entry.key) == Some(&id)
+        {
+            self.by_key.remove(&entry.key);
+        }
+    }
+
+    fn stand(&mut self, id: CallId, standing: Standing) {
+        let calls = self;
         let Some(entry) = calls.all.get_mut(&id) else { return };
         let old = std::mem::replace(&mut entry.standing, standing);
         for seat in &old.seats {
@@ -184,7 +263,9 @@ impl Board {
             calls.rings.entry(*user).or_default().insert(id);
         }
     }
+}
 
+impl Board {
     /// A call by its id.
     pub(super) fn by_id(&self, id: CallId) -> Option<Found> {
         self.calls().found(id)
@@ -239,19 +320,22 @@ impl Board {
         (shown.filter_map(|entry| entry.standing.active.clone()).collect(), calls.all.len())
     }
 
-    /// The rooms of all calls.
+    /// The rooms of all calls that go on here.
     pub(super) fn rooms(&self) -> Vec<(CallId, Ref<Room>)> {
         let calls = self.calls();
         let rooms = calls.all.iter().filter_map(|(id, entry)| {
-            let life = entry.room.borrow().clone();
+            let Place::Here(life) = &entry.place else { return None };
+            let life = life.borrow().clone();
             Some((*id, life?.ok()?))
         });
         rooms.collect()
     }
 
-    /// The ids of all calls.
-    pub(super) fn ids(&self) -> Vec<CallId> {
-        self.calls().all.keys().copied().collect()
+    /// The ids of all calls that go on here, or anywhere.
+    pub(super) fn ids(&self, anywhere: bool) -> Vec<CallId> {
+        let calls = self.calls();
+        let shown = calls.all.iter().filter(|(_, entry)| anywhere || entry.is_here());
+        shown.map(|(id, _)| *id).collect()
     }
 }
 
@@ -259,7 +343,12 @@ impl Calls {
     fn found(&self, id: CallId) -> Option<Found> {
         let entry = self.all.get(&id)?;
         let name = if let Key::Name(name) = &entry.key { Some(name.clone()) } else { None };
-        Some(Found { id, conversation: entry.conversation, name, room: entry.room.subscribe() })
+        let way = match &entry.place {
+            Place::Here(life) => Way::Here(life.subscribe()),
+            Place::There(node) => Way::There(*node),
+        };
+        let (conversation, key) = (entry.conversation, entry.key.clone());
+        Some(Found { id, conversation, name, key, way })
     }
 }
 
@@ -278,7 +367,8 @@ mod tests {
 
     #[test]
     fn a_place_that_is_let_go_of_is_free_again() {
-        let (board, key) = (Board::default(), || Key::Name("standup".to_owned()));
+        let bus = std::sync::Arc::new(crate::cluster::LocalHub::default().plug(NodeId::new()));
+        let (board, key) = (Board::new(Neighbours::new(bus)), || Key::Name("standup".to_owned()));
         let first = board.reserve(CallId::new(), key(), None, 1);
         assert!(first.is_ok());
         assert!(matches!(board.reserve(CallId::new(), key(), None, 1), Err(Ok(_))));

@@ -1,26 +1,30 @@
-//! Calls: the way to every room, and rooms themselves.
+//! Calls: the way to every room, here or at another node, and rooms themselves.
 
 mod board;
+mod claim;
+mod moves;
 mod requests;
 mod room;
+mod way;
 
 pub use room::Room;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use base::ids::{CallId, SessionId, UserId};
 use tokio::sync::Semaphore;
 
-use self::board::{Board, Found, Key, Reserved};
-use self::requests::TRIES;
-use self::room::{Ask, Lost, Seed, What};
-use super::media::MEDIA;
+use self::board::{Board, Found};
+use self::room::Lost;
+use super::neighbours::{Neighbours, PATIENCE};
 use super::sessions::Switchboard;
-use super::supervision::{Nursery, Place, Ref};
+use super::supervision::{Nursery, Ref};
+use crate::cluster::Directory;
 use crate::domain::accounts::Me;
-use crate::domain::calls::{Among, Begin, Callee, Calls as Deeds, Error, Seat, Shape, person};
-use crate::protocol::calls::{self as wire, CallStarted, IncomingCall, Mode};
+use crate::domain::calls::{Calls as Deeds, Seat};
+use crate::protocol::calls::{self as wire, IncomingCall};
+use crate::protocol::cluster::{CallStanding, Load, NodeEvent, NodeRequest};
 
 /// Finds, begins and asks calls; cheap to clone.
 #[derive(Clone)]
@@ -30,128 +34,57 @@ pub struct Calls {
     /// Places for devices in all calls.
     places: Arc<Semaphore>,
     switchboard: Switchboard,
+    neighbours: Neighbours,
+    directory: Arc<dyn Directory>,
     /// The deeds of calls.
     pub deeds: Deeds,
     media: super::media::Settings,
     next_thread: Arc<AtomicUsize>,
 }
 
+/// What [`Calls`] is made of.
+pub struct Parts {
+    /// Where rooms live.
+    pub rooms: Nursery<Room>,
+    /// The way to people.
+    pub switchboard: Switchboard,
+    /// The other nodes.
+    pub neighbours: Neighbours,
+    /// Which node has which call.
+    pub directory: Arc<dyn Directory>,
+    /// The deeds of calls.
+    pub deeds: Deeds,
+    /// What rooms share.
+    pub media: super::media::Settings,
+}
+
 impl Calls {
     /// Puts the parts together.
-    pub fn new(
-        nursery: Nursery<Room>,
-        switchboard: Switchboard,
-        deeds: Deeds,
-        media: super::media::Settings,
-    ) -> Self {
-        let places = Arc::new(Semaphore::new(deeds.config().max_in_calls));
+    pub fn new(parts: Parts) -> Self {
+        let Parts { rooms, switchboard, neighbours, directory, deeds, media } = parts;
         Self {
-            nursery,
-            board: Board::default(),
-            places,
+            nursery: rooms,
+            board: Board::new(neighbours.clone()),
+            places: Arc::new(Semaphore::new(deeds.config().max_in_calls)),
             switchboard,
+            neighbours,
+            directory,
             deeds,
             media,
             next_thread: Arc::default(),
         }
     }
 
-    /// Begins a call, or finds the one that goes on between the same people: whoever is called
-    /// there says yes by calling.
-    async fn start(&self, me: &Me, start: &wire::StartCall) -> Result<CallStarted, Error> {
-        let Among { shape, conversation, others } = self.deeds.among(me, start).await?;
-        let key = match (shape, conversation, &others[..]) {
-            (Shape::Direct, _, [other]) => Key::Pair(me.user.min(*other), me.user.max(*other)),
-            (_, Some(conversation), _) => Key::Conversation(conversation),
-            _ => return Err(Error::OneOf),
-        };
-        let ring_timeout = self.deeds.config().ring_seconds;
-        for _ in 0..TRIES {
-            let callee = |user: &UserId| Callee { user: *user, busy: self.is_busy(*user, None) };
-            let begin = Begin {
-                id: CallId::new(),
-                shape,
-                conversation,
-                name: None,
-                by: person(me),
-                media: start.media,
-                callees: others.iter().map(callee).collect(),
-            };
-            let most = self.deeds.config().max_calls;
-            let found = match self.board.reserve(begin.id, key.clone(), conversation, most) {
-                Ok(place) => {
-                    let call_id = begin.id;
-                    let mode = if shape == Shape::Direct { Mode::P2p } else { Mode::Sfu };
-                    self.begin(place, begin).await?;
-                    return Ok(CallStarted { call_id, mode, ring_timeout });
-                }
-                Err(found) => found?,
-            };
-            let call_id = found.id;
-            let room = found.room().await?;
-            match ask(&room, seat(me, SessionId::new()), me, What::Accept).await {
-                // It has just ended: another begins.
-                Err(Error::NoSuchCall) if self.board.by_id(call_id).is_none() => {}
-                // It rings for them, or they may join: a member who came later was not called.
-                Ok(_) | Err(Error::NotRinging | Error::NoSuchCall) => {
-                    let mode = room.ask(room::Mode).await.map_err(|_| Error::Unavailable)?;
-                    return Ok(CallStarted { call_id, mode, ring_timeout });
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Err(Error::Unavailable)
-    }
-
-    /// Brings the room of a reserved call to life, after it is written down.
-    async fn begin(&self, reserved: Reserved, begin: Begin) -> Result<Ref<Room>, Error> {
-        let id = begin.id;
-        self.deeds.write_begin(&begin).await?;
-        let thread = self.next_thread.fetch_add(1, Ordering::Relaxed);
-        let seed = Arc::new(Seed::new(
-            begin,
-            self.deeds.clone(),
-            self.switchboard.clone(),
-            self.board.clone(),
-            self.media.clone(),
-        ));
-        let place = Place::Thread(MEDIA, thread);
-        let factory = move |ctx: &mut _| Room::new(seed.clone(), ctx);
-        match self.nursery.start_on(place, &id.to_string(), factory).await {
-            Ok(room) => {
-                reserved.begun(room.clone());
-                Ok(room)
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a room did not start");
-                self.deeds.write_failed(id).await?;
-                Err(Error::Unavailable)
-            }
-        }
-    }
-
-    /// The room of the session of this name; a new one if there is none.
-    async fn session_room(&self, me: &Me, name: &str) -> Result<Ref<Room>, Error> {
-        let begin = Begin {
-            id: CallId::new(),
-            shape: Shape::Session,
-            conversation: None,
-            name: Some(name.to_owned()),
-            by: person(me),
-            media: wire::Media::Video,
-            callees: Vec::new(),
-        };
-        let key = Key::Name(name.to_owned());
-        match self.board.reserve(begin.id, key, None, self.deeds.config().max_calls) {
-            Ok(place) => self.begin(place, begin).await,
-            Err(found) => found?.room().await,
-        }
-    }
-
     /// Whether this person is in another call, with a device that is there.
     fn is_busy(&self, user: UserId, but: Option<CallId>) -> bool {
         let mut seats = self.board.seats_of(user, but).into_iter();
-        seats.any(|seat| self.switchboard.is_attached(seat.user, seat.session))
+        seats.any(|seat| {
+            if seat.node == self.neighbours.me() {
+                self.switchboard.is_attached(seat.user, seat.session)
+            } else {
+                self.neighbours.lives(seat.node)
+            }
+        })
     }
 
     /// What a device is told that comes while it rings.
@@ -159,8 +92,18 @@ impl Calls {
         self.board.ringing(user)
     }
 
-    /// A session is no more: it leaves its calls.
+    /// A session of this node is no more: it leaves its calls, wherever they go on.
     pub fn lost(&self, session: SessionId) {
+        for found in self.board.of_session(session) {
+            if let Some(node) = found.elsewhere() {
+                self.neighbours.tell(node, &NodeEvent::Lost(session));
+            }
+        }
+        self.lost_here(session);
+    }
+
+    /// The same, in calls that go on here.
+    pub fn lost_here(&self, session: SessionId) {
         for (_, room) in self.rooms_of(session) {
             let _ = room.insist(Lost(session)); // a room that is gone has nobody in it
         }
@@ -175,37 +118,68 @@ impl Calls {
     /// What goes on: all of it, or what one person is in.
     pub fn stats(&self, of: Option<UserId>) -> wire::CallStats {
         let (active_calls, total_active_calls) = self.board.active(of);
-        let connected_users = self.switchboard.connected();
+        let connected_users = self.switchboard.connected_anywhere();
         wire::CallStats { active_calls, total_active_calls, connected_users }
     }
 
-    /// All calls, as operators see them.
+    /// All calls of all nodes, as operators see them.
     pub async fn views(&self) -> Vec<wire::CallView> {
-        let mut views = Vec::new();
-        for (_, room) in self.board.rooms() {
-            if let Ok(view) = room.ask(room::View).await {
-                views.push(view);
+        let mut views = self.views_here().await;
+        for node in self.neighbours.nodes() {
+            match self.neighbours.ask(node, &NodeRequest::Calls, PATIENCE).await {
+                Ok(more) => views.extend::<Vec<_>>(more),
+                Err(error) => tracing::warn!(%error, %node, "the calls of a node are not shown"),
             }
         }
         views.sort_by_key(|view| view.call_id);
         views
     }
 
-    /// The ids of all calls that go on here.
+    /// The calls of this node.
+    pub async fn views_here(&self) -> Vec<wire::CallView> {
+        let mut views = Vec::new();
+        for (_, room) in self.board.rooms() {
+            if let Ok(view) = room.ask(room::View).await {
+                views.push(view);
+            }
+        }
+        views
+    }
+
+    /// The ids of all calls that go on, here and at other nodes.
     pub fn ids(&self) -> Vec<CallId> {
-        self.board.ids()
+        self.board.ids(true)
     }
 
-    fn found(&self, id: CallId) -> Result<Found, Error> {
-        self.board.by_id(id).ok_or(Error::NoSuchCall)
+    /// What this node carries.
+    pub fn load(&self) -> Load {
+        let here = self.board.ids(false);
+        let seats = here.iter().filter_map(|id| Some(self.board.standing(*id)?.seats.len() as u64));
+        let people = self.switchboard.connected() as u64;
+        Load { calls: here.len() as u64, participants: seats.sum(), people }
     }
-}
 
-fn seat(me: &Me, session: SessionId) -> Seat {
-    Seat { user: me.user, device: me.device, session, guest: me.pass.is_some() }
-}
+    /// How a call stands that goes on at another node.
+    pub fn stands_there(&self, node: base::ids::NodeId, call: CallStanding) {
+        self.board.stands_there(node, call);
+    }
 
-async fn ask(room: &Ref<Room>, seat: Seat, me: &Me, what: What) -> Result<String, Error> {
-    let name = me.name.clone();
-    room.ask(Ask { seat, name, what }).await.unwrap_or(Err(Error::Unavailable))
+    /// A call does not go on at that node any more.
+    pub fn over_there(&self, node: base::ids::NodeId, id: CallId) {
+        self.board.over_there(node, id);
+    }
+
+    /// All calls of another node.
+    pub fn all_there(&self, node: base::ids::NodeId, calls: Vec<CallStanding>) {
+        self.board.all_there(node, calls);
+    }
+
+    fn found(&self, id: CallId) -> Result<Found, crate::domain::calls::Error> {
+        self.board.by_id(id).ok_or(crate::domain::calls::Error::NoSuchCall)
+    }
+
+    fn seat(&self, me: &Me, session: SessionId) -> Seat {
+        let (user, device, guest) = (me.user, me.device, me.pass.is_some());
+        Seat { user, device, session, node: self.neighbours.me(), guest }
+    }
 }

@@ -1,105 +1,210 @@
 //! What a device asks of calls, and which room answers.
 
-use base::ids::{CallId, SessionId};
+use base::ids::{CallId, SessionId, UserId};
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::Calls;
 use super::board::{Found, Key};
-use super::room::What;
-use super::{Calls, ask, seat};
+use super::claim::Opened;
+use super::room::{self, Ask, Room, What};
+use super::way::Asker;
+use crate::actors::supervision::Ref;
 use crate::config::Openers;
 use crate::domain::accounts::Me;
-use crate::domain::calls::{Callee, Error, Seat, parse_name};
-use crate::protocol::calls::{CallRef, Media, Role};
+use crate::domain::calls::{
+    Among, Begin, Callee, Error, Seat, Shape, parse_name, participant_number, person,
+};
+use crate::protocol::calls::{CallStarted, JoinCall, Media, Mode, Role, StartCall};
 use crate::protocol::client::CallEvent;
 use crate::protocol::server::Done;
 
 /// How often a call that ends while it is looked for is looked for again.
-pub(super) const TRIES: usize = 10;
+const TRIES: usize = 10;
 
 impl Calls {
-    /// Answers a device; the JSON of what is to be replied.
+    /// Answers a device whose request has come to this node, or passes it on to the node that has
+    /// the call.
     ///
     /// # Errors
-    /// What is wrong with the request, or [`Error::Unavailable`].
-    pub async fn answer(
+    /// What is wrong with the request; [`Error::Moved`] if it must be asked again.
+    pub(super) async fn answer_here(
         &self,
-        me: &Me,
-        session: SessionId,
+        asker: Asker<'_>,
         event: CallEvent,
     ) -> Result<String, Error> {
-        let seat = seat(me, session);
-        let what = match event {
+        let Asker { me, seat, .. } = asker;
+        match &event {
             CallEvent::StartCall(start) => {
                 full(me)?;
-                return Ok(json(&self.start(me, &start).await?));
+                return self.start(asker, start, &event).await;
             }
+            CallEvent::JoinCall(join) => return self.join(asker, join, &event).await,
+            CallEvent::InviteCall(_) => full(me)?,
+            _ => {}
+        }
+        let (id, name) = event.call();
+        let found = self.meant(me, seat.session, id, name).await?;
+        if let Some(node) = found.elsewhere() {
+            return self.pass_on(node, found.id, asker, &event).await;
+        }
+        let what = match event {
             CallEvent::InviteCall(invite) => {
-                full(me)?;
                 self.deeds.may_invite(me, invite.user_id).await?;
                 let busy = self.is_busy(invite.user_id, Some(invite.call_id));
                 let callee = Callee { user: invite.user_id, busy };
-                let room = self.found(invite.call_id)?.room().await?;
-                let answer = ask(&room, seat, me, What::Invite(callee)).await?;
+                let answer = ask(&found.room().await?, seat, me, What::Invite(callee)).await?;
                 self.deeds.write_invite(invite.call_id, me.user, invite.user_id).await?;
                 return Ok(answer);
             }
-            CallEvent::JoinCall(call) => return self.join(me, seat, &call).await,
-            CallEvent::AcceptCall(call) => (self.meant(me, session, &call)?, What::Accept),
-            CallEvent::DeclineCall(call) => (self.meant(me, session, &call)?, What::Decline),
-            CallEvent::CancelCall(call) => (self.meant(me, session, &call)?, What::Cancel),
-            CallEvent::UpgradeCall(call) => (self.meant(me, session, &call)?, What::Upgrade),
-            CallEvent::LeaveCall(call) => (self.meant(me, session, &call)?, What::Leave),
-            CallEvent::Offer(offer) => {
-                let found = self.meant_by(me, session, offer.call_id, offer.session.as_deref())?;
-                (found, What::Offer(offer))
-            }
-            CallEvent::Answer(answer) => {
-                let name = answer.session.as_deref();
-                (self.meant_by(me, session, answer.call_id, name)?, What::Answer(answer))
-            }
-            CallEvent::IceCandidate(ice) => {
-                let found = self.meant_by(me, session, ice.call_id, ice.session.as_deref())?;
-                (found, What::IceCandidate(ice))
-            }
-            CallEvent::MuteAudio(mute) => {
-                let found = self.meant_by(me, session, mute.call_id, mute.session.as_deref())?;
-                (found, What::Mute(Media::Audio, mute.muted))
-            }
-            CallEvent::MuteVideo(mute) => {
-                let found = self.meant_by(me, session, mute.call_id, mute.session.as_deref())?;
-                (found, What::Mute(Media::Video, mute.muted))
-            }
-            CallEvent::SetLayer(layer) => {
-                (self.meant_by(me, session, layer.call_id, None)?, What::SetLayer(layer))
-            }
-            CallEvent::Moderate(moderate) => {
-                (self.meant_by(me, session, moderate.call_id, None)?, What::Moderate(moderate))
-            }
+            CallEvent::AcceptCall(_) => What::Accept,
+            CallEvent::DeclineCall(_) => What::Decline,
+            CallEvent::CancelCall(_) => What::Cancel,
+            CallEvent::UpgradeCall(_) => What::Upgrade,
+            CallEvent::LeaveCall(_) => What::Leave,
+            CallEvent::Offer(offer) => What::Offer(offer),
+            CallEvent::Answer(answer) => What::Answer(answer),
+            CallEvent::IceCandidate(ice) => What::IceCandidate(ice),
+            CallEvent::MuteAudio(mute) => What::Mute(Media::Audio, mute.muted),
+            CallEvent::MuteVideo(mute) => What::Mute(Media::Video, mute.muted),
+            CallEvent::SetLayer(layer) => What::SetLayer(layer),
+            CallEvent::Moderate(moderate) => What::Moderate(moderate),
+            CallEvent::StartCall(_) | CallEvent::JoinCall(_) => return Err(Error::Unavailable),
         };
-        let (found, what) = what;
         ask(&found.room().await?, seat, me, what).await
     }
 
-    /// Takes part in a call: by its id, or in a session by its name.
-    async fn join(&self, me: &Me, seat: Seat, call: &CallRef) -> Result<String, Error> {
-        if let Some(id) = call.call_id {
-            let found = self.found(id)?;
-            let role = self.role(me, &found).await?;
+    /// Begins a call, or finds the one that goes on between the same people: whoever is called
+    /// there says yes by calling.
+    async fn start(
+        &self,
+        asker: Asker<'_>,
+        start: &StartCall,
+        event: &CallEvent,
+    ) -> Result<String, Error> {
+        let me = asker.me;
+        let Among { shape, conversation, others } = self.deeds.among(me, start).await?;
+        let key = match (shape, conversation, &others[..]) {
+            (Shape::Direct, _, [other]) => Key::Pair(me.user.min(*other), me.user.max(*other)),
+            (_, Some(conversation), _) => Key::Conversation(conversation),
+            _ => return Err(Error::OneOf),
+        };
+        let ring_timeout = self.deeds.config().ring_seconds;
+        for _ in 0..TRIES {
+            let callee = |user: &UserId| Callee { user: *user, busy: self.is_busy(*user, None) };
+            let begin = Begin {
+                id: CallId::new(),
+                shape,
+                conversation,
+                name: None,
+                by: person(me),
+                media: start.media,
+                callees: others.iter().map(callee).collect(),
+            };
+            let (call_id, mode) = (begin.id, if shape == Shape::Direct { Mode::P2p } else { Mode::Sfu });
+            let found = match self.goes_or_begins(&key, begin, asker).await? {
+                Opened::Begun(_) => return Ok(json(&CallStarted { call_id, mode, ring_timeout })),
+                Opened::Found(found) => found,
+            };
+            if let Some(node) = found.elsewhere() {
+                return self.pass_on(node, found.id, asker, event).await;
+            }
+            let call_id = found.id;
             let room = found.room().await?;
-            return ask(&room, seat, me, What::Join(role, self.place()?)).await;
+            let seat = Seat { session: SessionId::new(), ..asker.seat };
+            match ask(&room, seat, me, What::Accept).await {
+                // It has just ended: another begins.
+                Err(Error::NoSuchCall) if self.board.by_id(call_id).is_none() => {}
+                // It rings for them, or they may join: a member who came later was not called.
+                Ok(_) | Err(Error::NotRinging | Error::NoSuchCall) => {
+                    let mode = room.ask(room::Mode).await.map_err(|_| Error::Unavailable)?;
+                    return Ok(json(&CallStarted { call_id, mode, ring_timeout }));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::Unavailable)
+    }
+
+    /// The call of this key; a new one if there is none, at the node where it belongs.
+    async fn goes_or_begins(
+        &self,
+        key: &Key,
+        begin: Begin,
+        asker: Asker<'_>,
+    ) -> Result<Opened, Error> {
+        if let Some(found) = self.board.by_key(key) {
+            return Ok(Opened::Found(found));
+        }
+        if !asker.passed_on
+            && let Some(node) = self.better()
+        {
+            self.board.is_there(node, begin.id, key.clone());
+            return self.found(begin.id).map(Opened::Found);
+        }
+        self.open(key, begin).await
+    }
+
+    /// Takes part in a call: by its id, or in a session by its name.
+    async fn join(
+        &self,
+        asker: Asker<'_>,
+        join: &JoinCall,
+        event: &CallEvent,
+    ) -> Result<String, Error> {
+        let Asker { me, seat, .. } = asker;
+        let resume = join.participant_id.as_deref().and_then(participant_number);
+        if let Some(id) = join.call_id {
+            let found = self.find(id).await?;
+            if let Some(node) = found.elsewhere() {
+                return self.pass_on(node, id, asker, event).await;
+            }
+            let role = self.role(me, &found).await?;
+            return self.enter(&found.room().await?, seat, me, role, resume).await;
         }
         let own = || me.pass.as_ref().map(|pass| pass.session.as_str());
-        let name = call.session.as_deref().or_else(own).ok_or(Error::NoSuchCall)?;
+        let name = join.session.as_deref().or_else(own).ok_or(Error::NoSuchCall)?;
         let role = Some(self.may_enter(me, parse_name(name)?)?);
         for _ in 0..TRIES {
-            let room = self.session_room(me, name).await?;
-            match ask(&room, seat, me, What::Join(role, self.place()?)).await {
+            let begin = Begin {
+                id: CallId::new(),
+                shape: Shape::Session,
+                conversation: None,
+                name: Some(name.to_owned()),
+                by: person(me),
+                media: Media::Video,
+                callees: Vec::new(),
+            };
+            let room = match self.goes_or_begins(&Key::Name(name.to_owned()), begin, asker).await? {
+                Opened::Begun(room) => room,
+                Opened::Found(found) => {
+                    if let Some(node) = found.elsewhere() {
+                        return self.pass_on(node, found.id, asker, event).await;
+                    }
+                    found.room().await?
+                }
+            };
+            match self.enter(&room, seat, me, role, resume).await {
                 Err(Error::NoSuchCall) => {} // the last one has just left: another begins
                 answer => return answer,
             }
         }
         Err(Error::Unavailable)
+    }
+
+    /// Comes into a room; answered once another node could go on with it.
+    async fn enter(
+        &self,
+        room: &Ref<Room>,
+        seat: Seat,
+        me: &Me,
+        role: Option<Role>,
+        resume: Option<u32>,
+    ) -> Result<String, Error> {
+        let what = What::Join { role, resume, permit: self.place()? };
+        let reply = ask(room, seat, me, what).await?;
+        room::kept(room).await?;
+        Ok(reply)
     }
 
     /// A place among all devices in calls.
@@ -131,12 +236,8 @@ impl Calls {
         }
     }
 
-    fn meant(&self, me: &Me, session: SessionId, call: &CallRef) -> Result<Found, Error> {
-        self.meant_by(me, session, call.call_id, call.session.as_deref())
-    }
-
     /// The call that is named; the only one in which the session is if none is.
-    fn meant_by(
+    async fn meant(
         &self,
         me: &Me,
         session: SessionId,
@@ -144,16 +245,23 @@ impl Calls {
         name: Option<&str>,
     ) -> Result<Found, Error> {
         let found = match (id, name) {
-            (Some(id), _) => self.board.by_id(id),
-            (None, Some(name)) => self.board.by_key(&Key::Name(name.to_owned())),
+            (Some(id), _) => self.find(id).await?,
+            (None, Some(name)) => {
+                let found = self.board.by_key(&Key::Name(name.to_owned()));
+                found.ok_or(Error::NoSuchCall)?
+            }
             (None, None) => return self.board.only_of(session).ok_or(Error::NotInCall),
         };
-        let found = found.ok_or(Error::NoSuchCall)?;
         match &me.pass {
             Some(pass) if found.name.as_deref() != Some(&pass.session) => Err(Error::CallOnly),
             _ => Ok(found),
         }
     }
+}
+
+async fn ask(room: &Ref<Room>, seat: Seat, me: &Me, what: What) -> Result<String, Error> {
+    let name = me.name.clone();
+    room.ask(Ask { seat, name, what }).await.unwrap_or(Err(Error::Unavailable))
 }
 
 /// A call token opens one call and begins none.

@@ -4,11 +4,13 @@
 //! where the last whole step ended: it counts one more epoch, and its clients offer again.
 
 mod inbox;
+mod keep;
 mod media;
 mod seed;
 
 pub(super) use inbox::{Ask, Lost, Mode, View, What};
-pub(super) use seed::Seed;
+pub(super) use keep::{HandOver, LetGo, kept};
+pub(super) use seed::{Hold, Seed};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, SpawnHandle, Wrap
 use base::backoff::Backoff;
 use metrics::{counter, histogram};
 
+use self::keep::Keep;
 use self::media::Stage;
 use super::board::Standing;
 use crate::actors::supervision::Ctx;
@@ -40,6 +43,8 @@ pub struct Room {
     timer: Option<SpawnHandle>,
     /// The end is being written down.
     closing: bool,
+    /// What another node could go on with.
+    keep: Keep,
 }
 
 crate::actors::supervision::supervised!(Room);
@@ -48,7 +53,15 @@ impl Room {
     /// A room that goes on where the last one ended.
     pub(super) fn new(seed: Arc<Seed>, _: &mut Ctx<Self>) -> Self {
         let call = seed.recall();
-        Self { seed, call, stage: None, quality: HashMap::new(), timer: None, closing: false }
+        Self {
+            seed,
+            call,
+            stage: None,
+            quality: HashMap::new(),
+            timer: None,
+            closing: false,
+            keep: Keep::default(),
+        }
     }
 
     /// Does what a step of the call has led to, and remembers where it stands.
@@ -64,6 +77,7 @@ impl Room {
             return self.close(reason, ctx);
         }
         self.seed.board.stand(self.call.id(), self.standing());
+        self.keep(ctx);
         if let Some(timer) = self.timer.take() {
             ctx.cancel_future(timer);
         }
@@ -81,8 +95,9 @@ impl Room {
         match change {
             Change::Answered => {
                 let (deeds, id) = (self.seed.deeds.clone(), self.call.id());
+                let fence = self.seed.hold.fence.clone();
                 // Written again with the end: if this is lost, only a crash shows it.
-                let written = async move { deeds.write_answered(id).await };
+                let written = async move { deeds.write_answered(id, fence).await };
                 ctx.spawn(written.into_actor(self).map(|written, _, _| {
                     if let Err(error) = written {
                         tracing::warn!(%error, "an answer could not be written down");
@@ -130,10 +145,13 @@ impl Room {
         histogram!(CALL_SECONDS).record(now.since(active.started_at).as_secs_f64());
         self.seed.board.remove(self.call.id());
         let (deeds, end) = (self.seed.deeds.clone(), self.call.record(reason, now));
+        let hold = &self.seed.hold;
+        let (fence, directory) = (hold.fence.clone(), hold.directory.clone());
+        let (key, epoch) = (hold.key.clone(), hold.epoch);
         let written = async move {
             for attempt in 1.. {
-                match deeds.write_end(end.clone()).await {
-                    Ok(()) => break,
+                match deeds.write_end(end.clone(), fence.clone()).await {
+                    Ok(()) | Err(Error::Moved) => break,
                     Err(error) => {
                         tracing::warn!(%error, "the end of a call could not be written down");
                         tokio::time::sleep(AGAIN.delay(attempt, 0.0)).await;
@@ -141,7 +159,12 @@ impl Room {
                 }
             }
         };
-        ctx.spawn(written.into_actor(self).map(|(), _, ctx| ctx.stop()));
+        let freed = async move {
+            written.await;
+            // Where others could have it, it was given up with the write.
+            let _ = directory.release(&key, epoch).await;
+        };
+        ctx.spawn(freed.into_actor(self).map(|(), _, ctx| ctx.stop()));
     }
 
     fn view(&self, path: &str) -> wire::CallView {

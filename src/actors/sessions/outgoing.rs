@@ -1,10 +1,13 @@
 //! An event on its way to many sockets: serialised once, framed once for each kind of socket.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use base::ids::ConversationId;
 use bytestring::ByteString;
+use serde_json::value::RawValue;
 
+use crate::protocol::cluster::{RawEvent, Urgency};
 use crate::protocol::server::ServerEvent;
 
 /// Cheap to clone; all clones share the text.
@@ -13,8 +16,9 @@ pub struct Outgoing(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    name: &'static str,
-    data: String,
+    name: Cow<'static, str>,
+    data: Box<RawValue>,
+    urgency: Urgency,
     place: Option<(ConversationId, i64)>,
     plain: OnceLock<ByteString>,
     socket_io: OnceLock<ByteString>,
@@ -28,19 +32,50 @@ impl Outgoing {
             _ => None,
         };
         #[expect(clippy::expect_used, reason = "the shapes of protocol/ have text keys only")]
-        let data = serde_json::to_string(event).expect("a protocol shape serialises");
+        let data = serde_json::value::to_raw_value(event).expect("a protocol shape serialises");
+        let urgency = match event {
+            ServerEvent::Typing(_) => Urgency::Low,
+            ServerEvent::Call(_) => Urgency::High,
+            _ => Urgency::Normal,
+        };
+        Self::made(event.name().into(), data, place, urgency)
+    }
+
+    /// An event of another node.
+    pub fn of(event: RawEvent, urgency: Urgency) -> Self {
+        Self::made(event.name.into(), event.data, event.place, urgency)
+    }
+
+    /// As it travels to another node.
+    pub fn raw(&self) -> RawEvent {
+        let Inner { name, data, place, .. } = &*self.0;
+        RawEvent { name: name.clone().into_owned(), data: data.clone(), place: *place }
+    }
+
+    /// How much its loss would hurt.
+    pub fn urgency(&self) -> Urgency {
+        self.0.urgency
+    }
+
+    fn made(
+        name: Cow<'static, str>,
+        data: Box<RawValue>,
+        place: Option<(ConversationId, i64)>,
+        urgency: Urgency,
+    ) -> Self {
         Self(Arc::new(Inner {
-            name: event.name(),
+            name,
             data,
             place,
+            urgency,
             plain: OnceLock::new(),
             socket_io: OnceLock::new(),
         }))
     }
 
     /// The event's name.
-    pub fn name(&self) -> &'static str {
-        self.0.name
+    pub fn name(&self) -> &str {
+        &self.0.name
     }
 
     /// Where in the order of a conversation it stands, if it is a message.

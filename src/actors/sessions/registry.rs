@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use base::ids::{DeviceId, SessionId, UserId};
 
 use super::session::{Missed, Session};
+use crate::actors::neighbours::Neighbours;
 use crate::actors::supervision::Ref;
 
 const SHARDS: usize = 64;
@@ -39,16 +40,33 @@ impl Entry {
 pub(super) struct Registry {
     shards: Vec<Mutex<HashMap<UserId, Vec<Entry>>>>,
     hasher: RandomState,
+    neighbours: Neighbours,
 }
 
-impl Default for Registry {
-    fn default() -> Self {
-        let shards = std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
-        Self { shards, hasher: RandomState::new() }
-    }
+/// Whether somebody has a socket.
+fn is_here(entries: &[Entry]) -> bool {
+    entries.iter().any(|entry| !entry.call_only && entry.attached.load(Ordering::Acquire))
 }
 
 impl Registry {
+    /// Nobody yet; the neighbours hear of everybody who comes and goes.
+    pub(super) fn new(neighbours: Neighbours) -> Self {
+        let shards = std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
+        Self { shards, hasher: RandomState::new(), neighbours }
+    }
+
+    /// A session of this person has a socket from now on, or none.
+    pub(super) fn attach(&self, user: UserId, flag: &AtomicBool, attached: bool) {
+        let shard = self.shard(user); // held, so that the neighbours hear it in the right order
+        let entries = shard.get(&user).map(Vec::as_slice).unwrap_or_default();
+        let before = is_here(entries);
+        flag.store(attached, Ordering::Release);
+        let after = is_here(entries);
+        if before != after {
+            self.neighbours.is_here(user, after);
+        }
+    }
+
     fn shard(&self, user: UserId) -> MutexGuard<'_, HashMap<UserId, Vec<Entry>>> {
         #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash will do")]
         let n = self.hasher.hash_one(user) as usize % SHARDS;
@@ -62,7 +80,11 @@ impl Registry {
     pub(super) fn remove(&self, user: UserId, session: SessionId) {
         let mut shard = self.shard(user);
         if let Some(entries) = shard.get_mut(&user) {
+            let before = is_here(entries);
             entries.retain(|entry| entry.session != session);
+            if before && !is_here(entries) {
+                self.neighbours.is_here(user, false);
+            }
             if entries.is_empty() {
                 shard.remove(&user);
             }
@@ -102,6 +124,11 @@ impl Registry {
                 shard.values().flatten().cloned().collect::<Vec<_>>()
             })
             .collect()
+    }
+
+    /// Whether somebody has a socket here.
+    pub(super) fn has(&self, user: UserId) -> bool {
+        self.shard(user).get(&user).is_some_and(|entries| is_here(entries))
     }
 
     /// People with an attached socket.

@@ -110,10 +110,10 @@ impl Session {
     }
 
     fn send_event(&mut self, event: Outgoing, ctx: &mut Ctx<Self>) -> bool {
-        let name = event.name();
+        let name = event.clone();
         let sent = self.send(Down::Event(event), ctx);
         if sent {
-            counter!(EVENTS_OUT, "event" => name).increment(1);
+            counter!(EVENTS_OUT, "event" => name.name().to_owned()).increment(1);
         }
         sent
     }
@@ -126,8 +126,14 @@ impl Session {
 
     fn detach(&mut self, ctx: &mut Ctx<Self>) {
         self.line = None;
-        self.attached.store(false, Ordering::Release);
+        self.is_attached(false);
         self.restart_timer(self.living().config.grace(), ctx, |_, ctx| ctx.stop());
+    }
+
+    /// Whether it has a socket, for everybody who asks.
+    fn is_attached(&self, attached: bool) {
+        let user = self.seed.me.user;
+        self.living().switchboard.registry.attach(user, &self.attached, attached);
     }
 
     fn restart_timer(

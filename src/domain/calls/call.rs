@@ -7,27 +7,17 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use base::clock::Time;
-use base::ids::{CallId, ConversationId, DeviceId, SessionId, UserId};
+use base::ids::{CallId, ConversationId, SessionId, UserId};
+use serde::{Deserialize, Serialize};
 
 use super::error::Error;
+use super::presence::first_epoch;
 use crate::protocol::calls::{self as wire, Media, Mode, Reason};
+pub use crate::protocol::cluster::CallSeat as Seat;
 use crate::protocol::server::{CallNews, Person};
 
-/// Where one participant sits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seat {
-    /// Who.
-    pub user: UserId,
-    /// At which device.
-    pub device: DeviceId,
-    /// Behind which session.
-    pub session: SessionId,
-    /// Whether it was opened with a call token: it hears only what is told to the seat.
-    pub guest: bool,
-}
-
 /// What a call is among.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Shape {
     /// Two people; others may be called in later. It is over when one is left.
     Direct,
@@ -38,7 +28,7 @@ pub enum Shape {
 }
 
 /// How a call begins.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Begin {
     /// Which.
     pub id: CallId,
@@ -57,7 +47,7 @@ pub struct Begin {
 }
 
 /// Somebody who is to be called.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Callee {
     /// Who.
     pub user: UserId,
@@ -66,7 +56,7 @@ pub struct Callee {
 }
 
 /// How long things may take, and how many may come.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Terms {
     /// How long devices ring.
     pub ring: Duration,
@@ -77,7 +67,7 @@ pub struct Terms {
 }
 
 /// What became of somebody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Answer {
     Rings(Time),
     Came,
@@ -87,7 +77,7 @@ pub(super) enum Answer {
 }
 
 /// One person's part.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Part {
     pub(super) answer: Answer,
     pub(super) joined_at: Option<Time>,
@@ -95,7 +85,7 @@ pub(super) struct Part {
 }
 
 /// One who is in it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Participant {
     /// Where they sit.
     pub seat: Seat,
@@ -133,8 +123,8 @@ pub enum Change {
     Upgraded,
 }
 
-/// The call.
-#[derive(Clone, Debug)]
+/// The call. Written down it is what another room goes on with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Call {
     pub(super) begin: Begin,
     pub(super) terms: Terms,
@@ -149,13 +139,16 @@ pub struct Call {
     /// Two were in it at the same time.
     pub(super) connected: bool,
     pub(super) ended: Option<Reason>,
+    #[serde(skip)]
     pub(super) news: Vec<(To, CallNews)>,
+    #[serde(skip)]
     pub(super) changes: Vec<Change>,
 }
 
 impl Call {
-    /// A call that begins now: devices ring, unless whoever is called is busy.
-    pub fn begin(begin: Begin, terms: Terms, now: Time) -> Self {
+    /// A call that begins now: devices ring, unless whoever is called is busy. `lease` is the epoch
+    /// under which its node owns it.
+    pub fn begin(begin: Begin, terms: Terms, lease: u64, now: Time) -> Self {
         let part = |answer| Part { answer, joined_at: None, left_at: None };
         let mut people = BTreeMap::from([(begin.by.user_id, part(Answer::Came))]);
         for callee in &begin.callees {
@@ -166,7 +159,7 @@ impl Call {
         let session = begin.shape == Shape::Session;
         let mut call = Self {
             mode: if direct { Mode::P2p } else { Mode::Sfu },
-            epoch: 1,
+            epoch: first_epoch(lease),
             people,
             participants: BTreeMap::new(),
             next: 1,

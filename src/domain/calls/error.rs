@@ -1,9 +1,14 @@
 //! Why something about a call was not done.
 
-use base::fault::{Fault, Kind};
+use std::borrow::Cow;
 
-/// The one error of this area.
-#[derive(Clone, Debug, thiserror::Error)]
+use base::fault::{Fault, Kind};
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::DirectoryError;
+
+/// The one error of this area; it travels between nodes.
+#[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum Error {
     /// Neither a person nor a conversation, or both.
     #[error("name a person by `user_id` or a conversation, not both")]
@@ -52,7 +57,7 @@ pub enum Error {
     TooManyCalls,
     /// An offer that cannot be answered; the text says why.
     #[error("this offer cannot be answered: {0}")]
-    BadOffer(&'static str),
+    BadOffer(Cow<'static, str>),
     /// The socket was opened with a call token.
     #[error("this socket is for one call only")]
     CallOnly,
@@ -62,12 +67,39 @@ pub enum Error {
     /// The room starts anew, or has too much to do.
     #[error("the call cannot answer just now: try again")]
     Unavailable,
+    /// The call goes on at another node by now.
+    #[error("the call has just moved: try again")]
+    Moved,
     /// Our own mistake.
     #[error("{0}")]
+    #[serde(skip)]
     Internal(String),
     /// The database.
     #[error(transparent)]
+    #[serde(skip)]
     Store(#[from] store::Error),
+}
+
+impl From<DirectoryError> for Error {
+    fn from(error: DirectoryError) -> Self {
+        match error {
+            DirectoryError::NotAlive => Self::Unavailable,
+            DirectoryError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl Error {
+    /// As it is told to another node: what is wrong here is none of its business.
+    pub fn travelling(self) -> Self {
+        match self {
+            Self::Internal(_) | Self::Store(_) => {
+                tracing::warn!(error = %self, "a call could not be answered for another node");
+                Self::Unavailable
+            }
+            other => other,
+        }
+    }
 }
 
 impl Fault for Error {
@@ -84,7 +116,7 @@ impl Fault for Error {
             }
             Self::NotReachable | Self::NotAllowed | Self::CallOnly => Kind::Forbidden,
             Self::InvalidToken => Kind::Unauthenticated,
-            Self::TooManyCalls | Self::Unavailable => Kind::Unavailable,
+            Self::TooManyCalls | Self::Unavailable | Self::Moved => Kind::Unavailable,
             Self::Internal(_) => Kind::Internal,
             Self::Store(e) => e.kind(),
         }
@@ -111,6 +143,7 @@ impl Fault for Error {
             Self::CallOnly => "calls/call-only",
             Self::InvalidToken => "auth/invalid-token",
             Self::Unavailable => "calls/unavailable",
+            Self::Moved => "calls/moved",
             Self::Internal(_) => "internal",
             Self::Store(e) => e.code(),
         }
@@ -119,7 +152,7 @@ impl Fault for Error {
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::TooManyCalls => Some(30),
-            Self::Unavailable => Some(1),
+            Self::Unavailable | Self::Moved => Some(1),
             Self::Store(e) => e.retry_after(),
             _ => None,
         }

@@ -21,9 +21,10 @@ use std::sync::Arc;
 use base::clock::Clock;
 use base::ids::{CallId, ConversationId, NodeId, UserId};
 use base::page::Page;
-use store::{CallReach, MemberRole, Reach, Store};
+use store::{CallReach, CallWritten, MemberRole, Reach, Store};
 
 use super::accounts::{Keyring, Me};
+use crate::cluster::Fence;
 use crate::config;
 use crate::protocol::calls::{self as wire, Reason, Role};
 use crate::protocol::server::Person;
@@ -160,8 +161,8 @@ impl Calls {
     /// Writes that a call begins, and whose sleeping devices are to be woken.
     ///
     /// # Errors
-    /// The database's.
-    pub async fn write_begin(&self, begin: &Begin) -> Result<(), Error> {
+    /// [`Error::Moved`], as all writes of an owner that is none any more, or the database's.
+    pub async fn write_begin(&self, begin: &Begin, fence: Option<Fence>) -> Result<(), Error> {
         let now = self.clock.now();
         let callees = begin.callees.iter().filter(|callee| !callee.busy);
         let new = store::NewCall {
@@ -174,7 +175,7 @@ impl Calls {
             callees: callees.map(|callee| callee.user).collect(),
             rings_until: now + self.config.ring(),
         };
-        Ok(self.store.begin_call(new, now).await?)
+        written(self.store.begin_call(new, fence.map(Into::into), now).await?)
     }
 
     /// Writes that one person more is called.
@@ -190,28 +191,58 @@ impl Calls {
     ///
     /// # Errors
     /// The database's.
-    pub async fn write_answered(&self, id: CallId) -> Result<(), Error> {
-        self.store.answer_call(id, self.clock.now()).await?;
-        Ok(())
+    pub async fn write_answered(&self, id: CallId, fence: Option<Fence>) -> Result<(), Error> {
+        let fence = fence.map(Into::into);
+        written(self.store.answer_call(id, fence, self.clock.now()).await?)
+    }
+
+    /// Keeps a call as its room remembers it, for another room to go on with.
+    ///
+    /// # Errors
+    /// As [`Calls::write_begin`].
+    pub async fn keep(&self, call: &Call, fence: Option<Fence>) -> Result<(), Error> {
+        let state = serde_json::to_value(call).map_err(|e| Error::Internal(e.to_string()))?;
+        written(self.store.keep_call(call.id(), state, fence.map(Into::into)).await?)
+    }
+
+    /// What was kept of a call that is not over.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn kept(&self, id: CallId) -> Result<Option<Call>, Error> {
+        let state = self.store.kept_call(id).await?;
+        let call = state.map(serde_json::from_value).transpose();
+        call.map_err(|e| Error::Internal(e.to_string()))
+    }
+
+    /// Closes calls that nobody goes on with.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn write_lost(&self, ids: Vec<CallId>) -> Result<usize, Error> {
+        Ok(self.store.close_calls(ids, self.clock.now()).await?)
     }
 
     /// Closes a call in history, once.
     ///
     /// # Errors
     /// The database's.
-    pub async fn write_end(&self, end: store::EndedCall) -> Result<(), Error> {
-        self.store.end_call(end, self.clock.now()).await?;
-        Ok(())
+    pub async fn write_end(
+        &self,
+        end: store::EndedCall,
+        fence: Option<Fence>,
+    ) -> Result<(), Error> {
+        written(self.store.end_call(end, fence.map(Into::into), self.clock.now()).await?)
     }
 
     /// Closes a call that never lived.
     ///
     /// # Errors
     /// The database's.
-    pub async fn write_failed(&self, id: CallId) -> Result<(), Error> {
+    pub async fn write_failed(&self, id: CallId, fence: Option<Fence>) -> Result<(), Error> {
         let reason = views::reason_row(Reason::Failed);
         let end = store::EndedCall { id, reason, answered_at: None, people: Vec::new() };
-        self.write_end(end).await
+        self.write_end(end, fence).await
     }
 
     /// The person's calls, the newest first.
@@ -226,6 +257,13 @@ impl Calls {
     ) -> Result<Page<wire::PastCall>, Error> {
         let rows = self.store.calls_of(me.user, after, limit + 1).await?;
         Ok(Page::cut(rows, limit, |row| row.call.id.to_string()).map(views::past))
+    }
+}
+
+fn written(written: CallWritten) -> Result<(), Error> {
+    match written {
+        CallWritten::Done | CallWritten::Already => Ok(()),
+        CallWritten::Fenced => Err(Error::Moved),
     }
 }
 

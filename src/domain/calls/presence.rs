@@ -1,7 +1,7 @@
 //! Coming into a call, being in it, and going out.
 
 use base::clock::Time;
-use base::ids::{CallId, SessionId, UserId};
+use base::ids::{CallId, ConversationId, SessionId, UserId};
 
 use super::call::{Answer, Call, Change, Part, Participant, Seat, Shape, To};
 use super::error::Error;
@@ -18,10 +18,21 @@ pub fn participant_number(name: &str) -> Option<u32> {
     name.strip_prefix('p')?.parse().ok()
 }
 
+/// What the room counts under the owner's `lease`: lives of an owner in the low bits, owners above,
+/// so that an older owner's epoch is always lower. JavaScript counts to 2⁵³.
+pub(super) const fn first_epoch(lease: u64) -> u64 {
+    (lease << 20) + 1
+}
+
 impl Call {
     /// Which call it is.
     pub const fn id(&self) -> CallId {
         self.begin.id
+    }
+
+    /// The conversation it belongs to.
+    pub const fn conversation(&self) -> Option<ConversationId> {
+        self.begin.conversation
     }
 
     /// How media travels.
@@ -53,6 +64,16 @@ impl Call {
     /// Whether this person was called, or began it.
     pub fn concerns(&self, user: UserId) -> bool {
         self.people.contains_key(&user)
+    }
+
+    /// A device that is in it, as participant `number`, has another session: nobody else notices.
+    /// False if it is not that participant.
+    pub fn resume(&mut self, seat: Seat, number: u32) -> bool {
+        let participant = self.participants.get_mut(&number);
+        let same = participant.filter(|who| {
+            (who.seat.user, who.seat.device) == (seat.user, seat.device) && self.ended.is_none()
+        });
+        same.map(|who| who.seat = seat).is_some()
     }
 
     /// Takes a device in; one that is in it already comes in anew. Gives its number.
@@ -264,6 +285,16 @@ impl Call {
     /// The room has begun a new life: everybody's media is to be set up again.
     pub fn restarted(&mut self) {
         self.epoch += 1;
+        self.tell_moved();
+    }
+
+    /// The call goes on at this node, which owns it under the epoch `lease`.
+    pub fn moved(&mut self, lease: u64) {
+        self.epoch = first_epoch(lease);
+        self.tell_moved();
+    }
+
+    fn tell_moved(&mut self) {
         if self.mode == Mode::Sfu {
             let moved = wire::CallMoved { call_id: self.begin.id, epoch: self.epoch };
             self.tell_others(None, &CallNews::CallMoved(moved));

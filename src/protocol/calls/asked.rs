@@ -23,6 +23,24 @@ pub struct CallRef {
     pub session: Option<String>,
 }
 
+/// Takes part in a call, which is named as in [`CallRef`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JoinCall {
+    /// As in [`CallRef`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub call_id: Option<CallId>,
+    /// As in [`CallRef`].
+    #[serde(rename = "sessionId", skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 128)]
+    pub session: Option<String>,
+    /// What this device is called in the call since before it lost its socket: it stays that
+    /// participant, and if `epoch` is the same in the reply, its media goes on as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub participant_id: Option<String>,
+}
+
 /// Calls somebody, or everybody in a conversation: one of the two.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

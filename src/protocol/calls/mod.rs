@@ -5,7 +5,7 @@ mod records;
 mod told;
 
 pub use asked::{
-    Action, Answer, CallRef, IceCandidate, InviteCall, Moderate, Mute, Offer, Publish, SetLayer,
+    Action, Answer, CallRef, IceCandidate, InviteCall, JoinCall, Moderate, Mute, Offer, Publish, SetLayer,
     StartCall,
 };
 pub use records::{
@@ -103,7 +103,7 @@ pub enum Role {
 }
 
 /// A device that takes part.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Participant {
     /// Names it within the call.
     pub participant_id: String,
@@ -147,7 +147,7 @@ pub struct IceServer {
 }
 
 /// How one participant's media travels.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Quality {
     /// Round trip, milliseconds.
     pub rtt_ms: f64,

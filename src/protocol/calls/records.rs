@@ -135,7 +135,7 @@ pub struct PastParticipant {
 }
 
 /// A call as operators see it.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CallView {
     /// Which call.
     #[schema(value_type = String)]

@@ -7,9 +7,10 @@ use base::ids::{CallId, UserId};
 use diesel::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Conn, contacts};
+use super::{Conn, cluster, contacts};
 use crate::model::{
-    Call, CallOutcome, CallPerson, CallReach, CallReason, CallRecord, EndedCall, NewCall, Reach,
+    Call, CallOutcome, CallPerson, CallReach, CallReason, CallRecord, CallWritten, EndedCall, Fence,
+    NewCall, Reach,
 };
 use crate::schema::{call_people, calls, outbox, users};
 use crate::types::Sql;
@@ -28,7 +29,20 @@ pub(crate) fn call_reach(
     Ok(if may { CallReach::Allowed } else { CallReach::NotAllowed })
 }
 
-pub(crate) fn begin_call(c: &mut Conn, new: NewCall, now: Time) -> QueryResult<()> {
+/// Whether a write that carries no proof, or one that holds, may go on.
+fn may_write(c: &mut Conn, fence: Option<&Fence>) -> QueryResult<bool> {
+    fence.map_or(Ok(true), |fence| cluster::holds(c, fence))
+}
+
+pub(crate) fn begin_call(
+    c: &mut Conn,
+    new: NewCall,
+    fence: Option<Fence>,
+    now: Time,
+) -> QueryResult<CallWritten> {
+    if !may_write(c, fence.as_ref())? {
+        return Ok(CallWritten::Fenced);
+    }
     diesel::insert_into(calls::table)
         .values((
             calls::id.eq(Sql(new.id)),
@@ -62,7 +76,7 @@ pub(crate) fn begin_call(c: &mut Conn, new: NewCall, now: Time) -> QueryResult<(
         });
         note(c, "call", news, now)?;
     }
-    Ok(())
+    Ok(CallWritten::Done)
 }
 
 pub(crate) fn ring_call(
@@ -85,23 +99,60 @@ pub(crate) fn ring_call(
     note(c, "call", news, now)
 }
 
-pub(crate) fn answer_call(c: &mut Conn, id: CallId, now: Time) -> QueryResult<bool> {
+pub(crate) fn answer_call(
+    c: &mut Conn,
+    id: CallId,
+    fence: Option<Fence>,
+    now: Time,
+) -> QueryResult<CallWritten> {
+    if !may_write(c, fence.as_ref())? {
+        return Ok(CallWritten::Fenced);
+    }
     let open = calls::table.find(Sql(id)).filter(calls::answered_at.is_null());
     let open = open.filter(calls::ended_at.is_null());
-    Ok(diesel::update(open).set(calls::answered_at.eq(Sql(now))).execute(c)? == 1)
+    let changed = diesel::update(open).set(calls::answered_at.eq(Sql(now))).execute(c)?;
+    Ok(if changed == 1 { CallWritten::Done } else { CallWritten::Already })
 }
 
-pub(crate) fn end_call(c: &mut Conn, end: EndedCall, now: Time) -> QueryResult<bool> {
+pub(crate) fn keep_call(
+    c: &mut Conn,
+    id: CallId,
+    state: Value,
+    fence: Option<Fence>,
+) -> QueryResult<CallWritten> {
+    if !may_write(c, fence.as_ref())? {
+        return Ok(CallWritten::Fenced);
+    }
+    let open = calls::table.find(Sql(id)).filter(calls::ended_at.is_null());
+    let changed = diesel::update(open).set(calls::state.eq(Sql(state))).execute(c)?;
+    Ok(if changed == 1 { CallWritten::Done } else { CallWritten::Already })
+}
+
+pub(crate) fn kept_call(c: &mut Conn, id: CallId) -> QueryResult<Option<Value>> {
+    let open = calls::table.find(Sql(id)).filter(calls::ended_at.is_null());
+    Ok(open.select(calls::state).first::<Option<Value>>(c).optional()?.flatten())
+}
+
+pub(crate) fn end_call(
+    c: &mut Conn,
+    end: EndedCall,
+    fence: Option<Fence>,
+    now: Time,
+) -> QueryResult<CallWritten> {
+    if !may_write(c, fence.as_ref())? {
+        return Ok(CallWritten::Fenced);
+    }
     let open = calls::table.find(Sql(end.id)).filter(calls::ended_at.is_null());
     let closed = diesel::update(open)
         .set((
             calls::ended_at.eq(Sql(now)),
             calls::reason.eq(end.reason),
             calls::answered_at.eq(end.answered_at.map(Sql)),
+            calls::state.eq(None::<Sql<Value>>),
         ))
         .execute(c)?;
     if closed == 0 {
-        return Ok(false);
+        return Ok(CallWritten::Already);
     }
     let mut missed = Vec::new();
     for person in &end.people {
@@ -114,7 +165,10 @@ pub(crate) fn end_call(c: &mut Conn, end: EndedCall, now: Time) -> QueryResult<b
         let news = json!({ "call_id": end.id, "to": missed, "reason": end.reason });
         note(c, "call_missed", news, now)?;
     }
-    Ok(true)
+    if let Some(fence) = fence {
+        cluster::release(c, fence)?;
+    }
+    Ok(CallWritten::Done)
 }
 
 fn put(c: &mut Conn, call: CallId, person: &CallPerson) -> QueryResult<()> {
@@ -157,7 +211,11 @@ pub(crate) fn close_calls(c: &mut Conn, ids: Vec<CallId>, now: Time) -> QueryRes
     let mut closed = 0;
     for id in ids {
         let open = calls::table.find(Sql(id)).filter(calls::ended_at.is_null());
-        let end = (calls::ended_at.eq(Sql(now)), calls::reason.eq(CallReason::Failed));
+        let end = (
+            calls::ended_at.eq(Sql(now)),
+            calls::reason.eq(CallReason::Failed),
+            calls::state.eq(None::<Sql<Value>>),
+        );
         if diesel::update(open).set(end).execute(c)? == 1 {
             closed += 1;
             let rang = call_people::table

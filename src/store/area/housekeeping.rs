@@ -5,8 +5,8 @@ use std::time::Duration;
 use base::clock::Time;
 use diesel::prelude::*;
 
-use super::Conn;
-use crate::model::Purged;
+use super::{Conn, cluster};
+use crate::model::{Fence, Purged};
 use crate::schema::{outbox, refresh_tokens, setup_links, signing_keys};
 use crate::types::Sql;
 
@@ -22,15 +22,26 @@ pub(crate) fn outbox_len(c: &mut Conn) -> QueryResult<i64> {
     outbox::table.count().get_result(c)
 }
 
-pub(crate) fn purge(c: &mut Conn, now: Time, outbox_older_than: Duration) -> QueryResult<Purged> {
+/// `None` if the bearer of the proof is not the owner any more.
+pub(crate) fn purge(
+    c: &mut Conn,
+    now: Time,
+    outbox_older_than: Duration,
+    fence: Option<Fence>,
+) -> QueryResult<Option<Purged>> {
+    if let Some(fence) = fence
+        && !cluster::holds(c, &fence)?
+    {
+        return Ok(None);
+    }
     let tokens = refresh_tokens::table.filter(refresh_tokens::expires_at.le(Sql(now)));
     let links = setup_links::table.filter(setup_links::expires_at.le(Sql(now)));
     let told = outbox::table.filter(outbox::created_at.lt(Sql(now - outbox_older_than)));
     let keys = signing_keys::table.filter(signing_keys::retired_at.lt(Sql(now - KEY_KEPT)));
-    Ok(Purged {
+    Ok(Some(Purged {
         refresh_tokens: diesel::delete(tokens).execute(c)?,
         setup_links: diesel::delete(links).execute(c)?,
         outbox: diesel::delete(told).execute(c)?,
         keys: diesel::delete(keys).execute(c)?,
-    })
+    }))
 }

@@ -6,6 +6,7 @@ pub(crate) mod accounts;
 pub(crate) mod audit;
 pub(crate) mod calls;
 pub(crate) mod chat;
+pub(crate) mod cluster;
 pub(crate) mod contacts;
 pub(crate) mod housekeeping;
 pub(crate) mod keys;

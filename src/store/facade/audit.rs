@@ -7,7 +7,7 @@ use base::ids::AuditId;
 
 use super::accounts::rows;
 use crate::error::Result;
-use crate::model::{AuditEntry, NewAudit, Purged};
+use crate::model::{AuditEntry, NewAudit, Fence, Purged};
 use crate::store::{Store, change, look};
 
 impl Store {
@@ -33,8 +33,14 @@ impl Store {
     }
 
     /// Throws away expired refresh tokens and setup links, entries of the outbox older than
-    /// `outbox_older_than`, and signing keys retired more than 30 days ago.
-    pub async fn purge(&self, now: Time, outbox_older_than: Duration) -> Result<Purged> {
-        change!(self, housekeeping::purge(now, outbox_older_than))
+    /// `outbox_older_than`, and signing keys retired more than 30 days ago. `None` if `fence` is
+    /// void.
+    pub async fn purge(
+        &self,
+        now: Time,
+        outbox_older_than: Duration,
+        fence: Option<Fence>,
+    ) -> Result<Option<Purged>> {
+        change!(self, housekeeping::purge(now, outbox_older_than, fence))
     }
 }

@@ -2,10 +2,11 @@
 
 use base::clock::Time;
 use base::ids::{CallId, UserId};
+use serde_json::Value;
 
 use super::accounts::rows;
 use crate::error::Result;
-use crate::model::{CallReach, CallRecord, EndedCall, NewCall, Reach};
+use crate::model::{CallReach, CallRecord, CallWritten, EndedCall, Fence, NewCall, Reach};
 use crate::store::{Store, change, look};
 
 impl Store {
@@ -15,9 +16,15 @@ impl Store {
     }
 
     /// Writes that a call begins, and in the same transaction an entry of topic `call` into the
-    /// outbox, for those who are to be called and may not be here.
-    pub async fn begin_call(&self, new: NewCall, now: Time) -> Result<()> {
-        change!(self, calls::begin_call(new, now))
+    /// outbox, for those who are to be called and may not be here. A void `fence` refuses this and
+    /// every other write that carries it.
+    pub async fn begin_call(
+        &self,
+        new: NewCall,
+        fence: Option<Fence>,
+        now: Time,
+    ) -> Result<CallWritten> {
+        change!(self, calls::begin_call(new, fence, now))
     }
 
     /// Writes that one person more is called, and the entry of topic `call` for them.
@@ -32,15 +39,40 @@ impl Store {
         change!(self, calls::ring_call(id, from, user, rings_until, now))
     }
 
-    /// Writes when a call was first answered; false if it was before, or is over.
-    pub async fn answer_call(&self, id: CallId, now: Time) -> Result<bool> {
-        change!(self, calls::answer_call(id, now))
+    /// Writes when a call was first answered.
+    pub async fn answer_call(
+        &self,
+        id: CallId,
+        fence: Option<Fence>,
+        now: Time,
+    ) -> Result<CallWritten> {
+        change!(self, calls::answer_call(id, fence, now))
     }
 
-    /// Closes a call, once; false if it was closed before. Those who missed it get an entry of
-    /// topic `call_missed` in the outbox.
-    pub async fn end_call(&self, end: EndedCall, now: Time) -> Result<bool> {
-        change!(self, calls::end_call(end, now))
+    /// Keeps an open call as its room remembers it.
+    pub async fn keep_call(
+        &self,
+        id: CallId,
+        state: Value,
+        fence: Option<Fence>,
+    ) -> Result<CallWritten> {
+        change!(self, calls::keep_call(id, state, fence))
+    }
+
+    /// What was kept of an open call.
+    pub async fn kept_call(&self, id: CallId) -> Result<Option<Value>> {
+        look!(self, calls::kept_call(id))
+    }
+
+    /// Closes a call, once. Those who missed it get an entry of topic `call_missed` in the outbox;
+    /// what proved ownership is given up.
+    pub async fn end_call(
+        &self,
+        end: EndedCall,
+        fence: Option<Fence>,
+        now: Time,
+    ) -> Result<CallWritten> {
+        change!(self, calls::end_call(end, fence, now))
     }
 
     /// The calls that nobody has closed.

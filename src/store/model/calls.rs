@@ -137,6 +137,17 @@ pub struct EndedCall {
     pub people: Vec<CallPerson>,
 }
 
+/// What became of a write about a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallWritten {
+    /// It is written.
+    Done,
+    /// It was written before, or the call is over.
+    Already,
+    /// Another node has the call by now.
+    Fenced,
+}
+
 /// Whether somebody may call somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallReach {

@@ -26,8 +26,14 @@ pub(in crate::actors::calls) enum What {
     Decline,
     Cancel,
     Invite(Callee),
-    /// With the role that the door gave, or `None` for those who were called.
-    Join(Option<wire::Role>, OwnedSemaphorePermit),
+    Join {
+        /// What the door gave, or `None` for those who were called.
+        role: Option<wire::Role>,
+        /// The participant that the device was, if it only lost its socket.
+        resume: Option<u32>,
+        /// Its place among all devices in calls.
+        permit: OwnedSemaphorePermit,
+    },
     Leave,
     Upgrade,
     Offer(wire::Offer),
@@ -46,6 +52,9 @@ impl Handler<Ask> for Room {
         if self.call.ended().is_some() {
             return Err(Error::NoSuchCall);
         }
+        if self.keep.is_moving() || !self.seed.is_sure() {
+            return Err(Error::Moved);
+        }
         let answer = self.answer(ask);
         self.step(ctx);
         answer
@@ -56,7 +65,7 @@ impl Room {
     fn answer(&mut self, Ask { seat, name, what }: Ask) -> Result<String, Error> {
         let now = self.seed.deeds.clock().now();
         let known = self.call.concerns(seat.user) || self.call.who(seat.session).is_some();
-        if !known && !matches!(what, What::Join(Some(_), _)) {
+        if !known && !matches!(what, What::Join { role: Some(_), .. }) {
             return Err(Error::NoSuchCall);
         }
         match what {
@@ -66,7 +75,9 @@ impl Room {
             What::Invite(callee) => {
                 self.call.invite(seat.session, &callee, now)?;
             }
-            What::Join(role, permit) => return self.join(seat, &name, role, permit),
+            What::Join { role, resume, permit } => {
+                return self.join(seat, &name, role, resume, permit);
+            }
             What::Leave => self.call.leave(seat, now)?,
             What::Upgrade => {
                 self.call.who(seat.session).ok_or(Error::NotInCall)?;
@@ -102,10 +113,14 @@ impl Room {
         seat: Seat,
         name: &str,
         role: Option<wire::Role>,
+        resume: Option<u32>,
         permit: OwnedSemaphorePermit,
     ) -> Result<String, Error> {
         let now = self.seed.deeds.clock().now();
-        let number = self.call.join(seat, name, role.unwrap_or_default(), now)?;
+        let number = match resume.filter(|number| self.call.resume(seat, *number)) {
+            Some(number) => number,
+            None => self.call.join(seat, name, role.unwrap_or_default(), now)?,
+        };
         self.seed.keep(number, permit);
         let mut joined = self.call.joined(number);
         joined.tracks = self.tracks();

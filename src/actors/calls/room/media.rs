@@ -105,10 +105,10 @@ impl Room {
         }
         let answer = stage.with(|room, now| room.offer(now, Participant(number), &offer));
         let sdp = answer.map_err(|error| match error {
-            OfferError::Unusable(why) => Error::BadOffer(why),
+            OfferError::Unusable(why) => Error::BadOffer(why.into()),
             OfferError::NoSuchParticipant => Error::NotInCall,
             OfferError::NoSuchTrack(_) => Error::NoSuchTrack,
-            OfferError::TooMuch => Error::BadOffer("it has more sections than one may have"),
+            OfferError::TooMuch => Error::BadOffer("it has more sections than one may have".into()),
         })?;
         let (call_id, epoch) = (self.call.id(), self.call.epoch());
         let answer = wire::ServerAnswer { call_id, epoch, sdp };

@@ -1,39 +1,71 @@
 //! What a room is made of, now and after any restart; when it goes, the call is over.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::super::Calls as Way;
 use super::super::board::Board;
 use crate::actors::media;
+use crate::actors::neighbours::Neighbours;
 use crate::actors::sessions::{Outgoing, Switchboard};
-use crate::domain::calls::{Begin, Call, Calls, To};
+use crate::cluster::{Directory, Fence};
+use crate::domain::calls::{Call, Calls, To};
 use crate::protocol::calls::Reason;
 use crate::protocol::server::{CallNews, ServerEvent};
-use crate::telemetry::metrics::dropped;
+
+/// That a call is this node's.
+pub(in crate::actors::calls) struct Hold {
+    /// Under which key that is written in the directory.
+    pub(in crate::actors::calls) key: String,
+    /// Which of its owners this node is.
+    pub(in crate::actors::calls) epoch: u64,
+    /// What a write must carry, where others could write as well.
+    pub(in crate::actors::calls) fence: Option<Fence>,
+    /// The directory.
+    pub(in crate::actors::calls) directory: Arc<dyn Directory>,
+}
 
 /// Shared by all lives of a room.
 pub(in crate::actors::calls) struct Seed {
     pub(super) deeds: Calls,
     pub(super) switchboard: Switchboard,
+    pub(super) neighbours: Neighbours,
     pub(super) board: Board,
     pub(super) media: media::Settings,
+    pub(super) hold: Hold,
+    /// The call goes on at another node: its end is not this room's.
+    gone: AtomicBool,
     call: Mutex<Call>,
     permits: Mutex<HashMap<u32, OwnedSemaphorePermit>>,
 }
 
 impl Seed {
-    pub(in crate::actors::calls) fn new(
-        begin: Begin,
-        deeds: Calls,
-        switchboard: Switchboard,
-        board: Board,
-        media: media::Settings,
-    ) -> Self {
-        let call = Call::begin(begin, deeds.terms(), deeds.clock().now());
-        let (call, permits) = (Mutex::new(call), Mutex::default());
-        Self { deeds, switchboard, board, media, call, permits }
+    pub(in crate::actors::calls) fn new(way: &Way, hold: Hold, call: Call) -> Self {
+        Self {
+            deeds: way.deeds.clone(),
+            switchboard: way.switchboard.clone(),
+            neighbours: way.neighbours.clone(),
+            board: way.board.clone(),
+            media: way.media.clone(),
+            hold,
+            gone: AtomicBool::new(false),
+            call: Mutex::new(call),
+            permits: Mutex::default(),
+        }
+    }
+
+    /// Whether the call is surely still this node's.
+    pub(super) fn is_sure(&self) -> bool {
+        !self.gone.load(Ordering::Acquire) && self.hold.directory.is_sure()
+    }
+
+    /// The call goes on at another node.
+    pub(super) fn let_go(&self) {
+        self.gone.store(true, Ordering::Release);
+        self.board.remove(self.recall().id());
     }
 
     fn call(&self) -> MutexGuard<'_, Call> {
@@ -70,9 +102,7 @@ impl Seed {
         match to {
             To::People(people) => self.switchboard.announce(people, &event),
             To::Seat(seat) => {
-                if !self.switchboard.tell_session(seat.user, seat.session, &event) {
-                    dropped("no-such-session");
-                }
+                self.switchboard.tell_session(seat.node, seat.user, seat.session, &event);
             }
         }
     }
@@ -83,7 +113,7 @@ impl Seed {
 impl Drop for Seed {
     fn drop(&mut self) {
         let mut call = self.recall();
-        if call.ended().is_none() {
+        if call.ended().is_none() && !self.gone.load(Ordering::Acquire) {
             call.take_news(); // of a call that did not come to life: nobody heard of it
             call.end(Reason::Failed);
             self.board.remove(call.id());

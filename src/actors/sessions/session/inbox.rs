@@ -43,7 +43,7 @@ impl Handler<Attach> for Session {
         }
         self.line = Some(attach.line);
         self.line_number += 1;
-        self.attached.store(true, Ordering::Release);
+        self.is_attached(true);
         self.reading = false;
         self.opened = false;
         self.cursors.attach();
@@ -244,7 +244,7 @@ impl Handler<End> for Session {
         if let Some(line) = self.line.take() {
             line.close(why);
         }
-        self.attached.store(false, Ordering::Release);
+        self.is_attached(false);
         ctx.stop();
     }
 }

@@ -2,7 +2,7 @@
 
 use base::ids::{CallId, NodeId, UserId};
 use store::{
-    CallMedia, CallOutcome as O, CallPerson, CallReach, CallReason, EndedCall, NewCall, Reach,
+    CallMedia, CallOutcome as O, CallPerson, CallReach, CallReason, CallWritten, EndedCall, NewCall, Reach,
     Store,
 };
 
@@ -29,16 +29,19 @@ async fn a_call_is_closed_once_and_remembered(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let new = call(ann, &[bob]);
     let id = new.id;
-    store.begin_call(new, T0).await.unwrap();
-    assert!(store.answer_call(id, at(2)).await.unwrap());
-    assert!(!store.answer_call(id, at(3)).await.unwrap());
+    store.begin_call(new, None, T0).await.unwrap();
+    assert_eq!(store.answer_call(id, None, at(2)).await.unwrap(), CallWritten::Done);
+    assert_eq!(store.answer_call(id, None, at(3)).await.unwrap(), CallWritten::Already);
     let end = EndedCall {
         id,
         reason: CallReason::Hangup,
         answered_at: Some(at(2)),
         people: vec![person(ann, O::Joined), person(bob, O::Joined)],
     };
-    let closed = tokio::join!(store.end_call(end.clone(), at(9)), store.end_call(end, at(9)));
+    let closed = tokio::join!(
+        store.end_call(end.clone(), None, at(9)),
+        store.end_call(end, None, at(9))
+    );
 
     assert_ne!(closed.0.unwrap(), closed.1.unwrap(), "one of the two closed it");
     for somebody in [ann, bob] {
@@ -57,7 +60,7 @@ async fn whoever_was_called_is_told_through_the_outbox(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let new = call(ann, &[bob]);
     let id = new.id;
-    store.begin_call(new, T0).await.unwrap();
+    store.begin_call(new, None, T0).await.unwrap();
     assert_eq!(store.outbox_len().await.unwrap(), 1);
     store.ring_call(id, ann, eve, at(50), at(1)).await.unwrap();
     assert_eq!(store.outbox_len().await.unwrap(), 2);
@@ -67,7 +70,7 @@ async fn whoever_was_called_is_told_through_the_outbox(store: Store) {
         answered_at: None,
         people: vec![person(ann, O::Joined), person(bob, O::Missed)],
     };
-    assert!(store.end_call(end, at(45)).await.unwrap());
+    assert_eq!(store.end_call(end, None, at(45)).await.unwrap(), CallWritten::Done);
 
     assert_eq!(store.outbox_len().await.unwrap(), 3, "a missed call is news");
 }
@@ -76,7 +79,7 @@ async fn what_a_failed_server_left_open_is_closed(store: Store) {
     let [ann, bob, _] = people(&store).await;
     let new = call(ann, &[bob]);
     let id = new.id;
-    store.begin_call(new, T0).await.unwrap();
+    store.begin_call(new, None, T0).await.unwrap();
     assert_eq!(store.open_calls().await.unwrap(), [id]);
     assert_eq!(store.close_calls(vec![id], at(100)).await.unwrap(), 1);
     assert_eq!(store.close_calls(vec![id], at(101)).await.unwrap(), 0);
@@ -94,7 +97,7 @@ async fn history_comes_in_pieces_the_newest_first(store: Store) {
     for n in 0..5 {
         let new = call(ann, &[bob]);
         ids.push(new.id);
-        store.begin_call(new, at(n)).await.unwrap();
+        store.begin_call(new, None, at(n)).await.unwrap();
     }
     ids.reverse();
     let first = store.calls_of(bob, None, 3).await.unwrap();

@@ -6,6 +6,7 @@
 mod accounts;
 mod calls;
 mod chat;
+mod cluster;
 mod contacts;
 mod keys;
 mod messages;

@@ -85,7 +85,7 @@ async fn a_token_shown_late_or_by_another_signs_the_device_out(store: Store) {
         assert_eq!((entry.action.as_str(), entry.actor), ("auth.refresh_reused", Some(ann.id)));
         assert_eq!(entry.subject, phone.id.to_string());
         // The next round uses the same tokens.
-        store.purge(at(999_999), Duration::ZERO).await.unwrap();
+        store.purge(at(999_999), Duration::ZERO, None).await.unwrap();
     }
 }
 

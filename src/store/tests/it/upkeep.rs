@@ -49,10 +49,10 @@ async fn only_what_is_over_is_thrown_away(store: Store) {
     let id = group(&store, &[ann, bob]).await;
     say(&store, id, words(ann, "at 1 s")).await;
     let hour = Duration::from_secs(3600);
-    assert_eq!(store.purge(at(99), hour).await.unwrap(), Purged::default());
-    let purged = store.purge(at(100), Duration::from_secs(99)).await.unwrap();
+    assert_eq!(store.purge(at(99), hour, None).await.unwrap().unwrap(), Purged::default());
+    let purged = store.purge(at(100), Duration::from_secs(99), None).await.unwrap().unwrap();
     assert_eq!(purged, Purged { refresh_tokens: 1, setup_links: 1, outbox: 0, keys: 0 });
-    let purged = store.purge(at(101), Duration::from_secs(99)).await.unwrap();
+    let purged = store.purge(at(101), Duration::from_secs(99), None).await.unwrap().unwrap();
 
     assert_eq!(purged, Purged { outbox: 1, ..Purged::default() });
     assert_eq!(store.outbox_len().await.unwrap(), 0);

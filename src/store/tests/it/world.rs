@@ -81,13 +81,18 @@ pub(crate) async fn on_sqlite<F: Future<Output = ()>>(story: impl FnOnce(Store) 
 }
 
 pub(crate) async fn on_postgres<F: Future<Output = ()>>(story: impl FnOnce(Store) -> F) {
+    on_postgres_at(|store, _| story(store)).await;
+}
+
+/// The story hears where its database is.
+pub(crate) async fn on_postgres_at<F: Future<Output = ()>>(story: impl FnOnce(Store, String) -> F) {
     let Some(admin) = setting("SECUREVOX_TEST_POSTGRES") else {
         return skip("SECUREVOX_TEST_POSTGRES names no server");
     };
     let name = format!("story_{}", UserId::new());
     sql(&admin, &format!("CREATE DATABASE {name}")).await;
-    let config = patient(Config::new(elsewhere(&admin, &name)));
-    story(Store::open(config).await.unwrap()).await;
+    let url = elsewhere(&admin, &name);
+    story(Store::open(patient(Config::new(url.clone()))).await.unwrap(), url).await;
     sql(&admin, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
 }
 

@@ -1,0 +1,3 @@
+ALTER TABLE calls DROP COLUMN state;
+DROP TABLE leases;
+DROP TABLE nodes;

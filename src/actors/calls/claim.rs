@@ -1,0 +1,246 @@
+//! Which node has a call: found, claimed, and taken over from a node that died.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use base::ids::{CallId, NodeId};
+use metrics::counter;
+
+use super::Calls;
+use super::board::{Found, Key, Reserved};
+use super::room::{Hold, Room, Seed};
+use crate::actors::media::MEDIA;
+use crate::actors::supervision::{Place, Ref};
+use crate::cluster::{Claim, Holding};
+use crate::domain::calls::{Begin, Call, Error};
+use crate::telemetry::metrics::CLUSTER_MOVES;
+
+/// What calls' keys begin with in the directory.
+pub const PREFIX: &str = "call/";
+
+/// What a wish to begin a call came to.
+pub(super) enum Opened {
+    /// It has begun.
+    Begun(Ref<Room>),
+    /// There is one under this key, here or elsewhere.
+    Found(Found),
+}
+
+/// How a call's key is written in the directory.
+fn text(key: &Key) -> String {
+    match key {
+        Key::Pair(low, high) => format!("{PREFIX}pair/{low}/{high}"),
+        Key::Conversation(id) => format!("{PREFIX}conversation/{id}"),
+        Key::Name(name) => format!("{PREFIX}name/{name}"),
+    }
+}
+
+/// The key that was written so.
+fn key(text: &str) -> Option<Key> {
+    let (kind, rest) = text.strip_prefix(PREFIX)?.split_once('/')?;
+    match kind {
+        "pair" => {
+            let (low, high) = rest.split_once('/')?;
+            Some(Key::Pair(low.parse().ok()?, high.parse().ok()?))
+        }
+        "conversation" => Some(Key::Conversation(rest.parse().ok()?)),
+        "name" => Some(Key::Name(rest.to_owned())),
+        _ => None,
+    }
+}
+
+impl Calls {
+    /// Begins a call, unless there is one under its key.
+    pub(super) async fn open(&self, key: &Key, begin: Begin) -> Result<Opened, Error> {
+        let (id, most) = (begin.id, self.deeds.config().max_calls);
+        let place = match self.board.reserve(id, key.clone(), begin.conversation, most) {
+            Ok(place) => place,
+            Err(found) => return found.map(Opened::Found),
+        };
+        let text = text(key);
+        let epoch = match self.directory.claim(&text, &id.to_string()).await? {
+            Claim::Mine { epoch, left: None } => epoch,
+            Claim::Mine { epoch, left: Some(left) } => {
+                if let Some(call) = self.left(&left).await? {
+                    let id = call.id();
+                    self.adopt(place, self.hold(text, epoch), call).await?;
+                    return self.found(id).map(Opened::Found);
+                }
+                self.note(&text, epoch, id).await?;
+                epoch
+            }
+            Claim::Held(held) if held.owner == self.neighbours.me() => {
+                // It had a room here, which failed for good.
+                let failed = held.value.parse().into_iter().collect();
+                self.deeds.write_lost(failed).await?;
+                self.note(&text, held.epoch, id).await?;
+                held.epoch
+            }
+            Claim::Held(held) => {
+                drop(place);
+                return self.place_there(key, &held).map(Opened::Found);
+            }
+        };
+        let hold = self.hold(text, epoch);
+        self.deeds.write_begin(&begin, hold.fence.clone()).await?;
+        let call = Call::begin(begin, self.deeds.terms(), epoch, self.deeds.clock().now());
+        let fence = hold.fence.clone();
+        match self.live(place, hold, call).await {
+            Ok(room) => Ok(Opened::Begun(room)),
+            Err(error) => {
+                self.deeds.write_failed(id, fence).await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn note(&self, text: &str, epoch: u64, id: CallId) -> Result<(), Error> {
+        let ours = self.directory.note(text, epoch, &id.to_string()).await?;
+        if ours { Ok(()) } else { Err(Error::Moved) }
+    }
+
+    /// The call that a dead owner left, if it was not over.
+    async fn left(&self, value: &str) -> Result<Option<Call>, Error> {
+        match value.parse() {
+            Ok(id) => self.deeds.kept(id).await,
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn hold(&self, key: String, epoch: u64) -> Hold {
+        let fence = self.directory.fence(&key, epoch);
+        Hold { key, epoch, fence, directory: self.directory.clone() }
+    }
+
+    fn place_there(&self, key: &Key, held: &Holding) -> Result<Found, Error> {
+        let id = held.value.parse().map_err(|_| Error::Unavailable)?;
+        self.board.is_there(held.owner, id, key.clone());
+        self.found(id)
+    }
+
+    /// Goes on with a call that another node had.
+    async fn adopt(&self, mut place: Reserved, hold: Hold, mut call: Call) -> Result<(), Error> {
+        place.rename(call.id(), call.conversation());
+        tracing::info!(call.id = %call.id(), call.epoch = hold.epoch, "a call goes on here");
+        counter!(CLUSTER_MOVES, "reason" => "adopted").increment(1);
+        call.moved(hold.epoch);
+        self.live(place, hold, call).await?;
+        Ok(())
+    }
+
+    /// Brings a room to life.
+    async fn live(&self, place: Reserved, hold: Hold, call: Call) -> Result<Ref<Room>, Error> {
+        let id = place.id();
+        let seed = Arc::new(Seed::new(self, hold, call));
+        let on = Place::Thread(MEDIA, self.next_thread.fetch_add(1, Ordering::Relaxed));
+        let factory = move |ctx: &mut _| Room::new(seed.clone(), ctx);
+        match self.nursery.start_on(on, &id.to_string(), factory).await {
+            Ok(room) => {
+                place.begun(room.clone());
+                Ok(room)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a room did not start");
+                Err(Error::Unavailable)
+            }
+        }
+    }
+
+    /// Looks for a call of this id wherever it may be: on the board, in the directory, and if its
+    /// node is dead it comes here.
+    pub(super) async fn find(&self, id: CallId) -> Result<Found, Error> {
+        if let Some(found) = self.board.by_id(id) {
+            return Ok(found);
+        }
+        let found = self.directory.find_value(&id.to_string()).await?;
+        let (text, held) = found.ok_or(Error::NoSuchCall)?;
+        let key = key(&text).ok_or(Error::NoSuchCall)?;
+        if held.owner == self.neighbours.me() {
+            return self.found(id); // it has just begun, or its room has failed
+        }
+        if self.neighbours.lives(held.owner) {
+            return self.place_there(&key, &held);
+        }
+        self.take_over(&key, id).await
+    }
+
+    /// Takes over a call whose node is dead, unless somebody else was faster.
+    pub(super) async fn take_over(&self, key: &Key, id: CallId) -> Result<Found, Error> {
+        let most = self.deeds.config().max_calls;
+        let place = match self.board.reserve(id, key.clone(), None, most) {
+            Ok(place) => place,
+            Err(found) => return found,
+        };
+        let text = text(key);
+        match self.directory.claim(&text, &id.to_string()).await? {
+            Claim::Held(held) if held.owner != self.neighbours.me() => {
+                drop(place);
+                self.place_there(key, &held)
+            }
+            Claim::Mine { epoch, left: Some(left) } => {
+                let Some(call) = self.left(&left).await? else {
+                    self.directory.release(&text, epoch).await?;
+                    return Err(Error::NoSuchCall); // it was over
+                };
+                let id = call.id();
+                self.adopt(place, self.hold(text, epoch), call).await?;
+                self.found(id)
+            }
+            Claim::Mine { epoch, left: None } => {
+                self.directory.release(&text, epoch).await?;
+                Err(Error::NoSuchCall) // it has just ended
+            }
+            Claim::Held(_) => Err(Error::NoSuchCall), // its room here has failed
+        }
+    }
+
+    /// Takes a room that its node hands over. True if it goes on here.
+    pub async fn take_room(&self, from: NodeId, text: &str, epoch: u64, call: Call) -> bool {
+        let taken = self.take(from, text, epoch, call).await;
+        if let Err(error) = &taken {
+            tracing::warn!(%error, "a room that was handed over was not taken");
+        }
+        taken.is_ok()
+    }
+
+    async fn take(
+        &self,
+        from: NodeId,
+        text: &str,
+        epoch: u64,
+        mut call: Call,
+    ) -> Result<(), Error> {
+        let key = key(text).ok_or(Error::NoSuchCall)?;
+        self.board.over_there(from, call.id());
+        let most = self.deeds.config().max_calls;
+        let (id, conversation) = (call.id(), call.conversation());
+        let place = self.board.reserve(id, key, conversation, most).map_err(|there| {
+            there.map_or_else(|error| error, |_| Error::Unavailable)
+        })?;
+        let me = self.neighbours.me();
+        let taken = self.directory.take(text, from, epoch).await?.ok_or(Error::Moved)?;
+        tracing::info!(call.id = %id, call.epoch = taken, node = %me, "a call was handed over");
+        counter!(CLUSTER_MOVES, "reason" => "handed-over").increment(1);
+        call.moved(taken);
+        self.live(place, self.hold(text.to_owned(), taken), call).await?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::ids::{ConversationId, UserId};
+
+    #[test]
+    fn a_key_survives_the_directory() {
+        let keys = [
+            Key::Pair(UserId::new(), UserId::new()),
+            Key::Conversation(ConversationId::new()),
+            Key::Name("stand/up: @9".to_owned()),
+        ];
+        for one in keys {
+            assert_eq!(key(&text(&one)), Some(one));
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! This node's place among the others: says that it lives, hears who else does, and acts when
+//! somebody does not.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
+use base::ids::{NodeId, SessionId};
+use metrics::gauge;
+use store::{NodeState, Store};
+use tokio::time::Instant;
+
+use super::calls::Calls;
+use super::neighbours::Neighbours;
+use super::sessions::Switchboard;
+use super::supervision::Ctx;
+use crate::cluster::directory::BEAT;
+use crate::cluster::{Directory, DirectoryError, Leases, Roster};
+use crate::telemetry::metrics::CLUSTER_NODES;
+
+/// How often the others get a sign of life over the bus, and suspects are looked at.
+const PULSE: Duration = Duration::from_millis(250);
+/// How often seats of sessions on other nodes are looked after.
+const SEATS: Duration = Duration::from_secs(5);
+/// How long somebody whose node died has to come back before their place in a call is free.
+const ADRIFT: Duration = Duration::from_secs(30);
+
+/// What a membership is made of, now and after a restart.
+#[derive(Clone)]
+pub struct Parts {
+    /// This node's word that it lives.
+    pub leases: Leases,
+    /// The others.
+    pub neighbours: Neighbours,
+    /// The calls that go on here.
+    pub calls: Calls,
+    /// The sessions that are here.
+    pub switchboard: Switchboard,
+    /// Where devices are.
+    pub store: Store,
+}
+
+/// The actor.
+pub struct Membership {
+    parts: Parts,
+    state: NodeState,
+    /// Whether what is owned was surely ours when last looked at.
+    sure: bool,
+    /// Nodes at which nobody listened.
+    suspects: HashSet<NodeId>,
+    /// Nodes that are being asked for all they know.
+    learning: HashSet<NodeId>,
+    /// Sessions in calls whose node is dead, and since when.
+    adrift: HashMap<SessionId, Instant>,
+}
+
+crate::actors::supervision::supervised!(Membership);
+
+impl Membership {
+    /// A node that is up.
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            parts,
+            state: NodeState::Up,
+            sure: true,
+            suspects: HashSet::new(),
+            learning: HashSet::new(),
+            adrift: HashMap::new(),
+        }
+    }
+
+    /// Says in the database that this node lives, and reads who else does.
+    fn beat(&mut self, ctx: &mut Ctx<Self>) {
+        let (leases, state) = (self.parts.leases.clone(), self.state);
+        let beat = async move {
+            let roster = leases.beat(state).await?;
+            if roster.alive {
+                return Ok(roster);
+            }
+            // The others took us for dead. What was ours is not; we come back with nothing.
+            tracing::warn!("this node was taken for dead and joins again");
+            let again = leases.join().await?;
+            Ok(Roster { alive: false, nodes: again.nodes })
+        };
+        ctx.spawn(beat.into_actor(self).map(|beaten: Result<_, DirectoryError>, member, ctx| {
+            match beaten {
+                Ok(roster) => member.roster(&roster, ctx),
+                Err(error) => tracing::warn!(%error, "this node could not say that it lives"),
+            }
+            ctx.run_later(BEAT, Self::beat);
+        }));
+    }
+
+    fn roster(&mut self, roster: &Roster, ctx: &mut Ctx<Self>) {
+        if !roster.alive {
+            self.parts.calls.let_go();
+            self.parts.switchboard.resync_here();
+        }
+        let living: HashSet<_> = roster.nodes.iter().map(|node| node.id).collect();
+        for dead in self.parts.neighbours.roster(&living) {
+            self.died(dead, ctx);
+        }
+        let others = u32::try_from(living.len().saturating_sub(1)).unwrap_or(u32::MAX);
+        gauge!(CLUSTER_NODES).set(f64::from(others));
+    }
+
+    fn died(&mut self, node: NodeId, ctx: &mut Ctx<Self>) {
+        tracing::warn!(%node, "a node is dead");
+        self.suspects.remove(&node);
+        let calls = self.parts.calls.clone();
+        ctx.spawn(async move { calls.node_died(node).await }.into_actor(self));
+    }
+
+    fn pulse(&mut self, ctx: &mut Ctx<Self>) {
+        let sure = self.parts.leases.is_sure();
+        if self.sure && !sure {
+            self.parts.calls.let_go();
+        }
+        self.sure = sure;
+        let load = self.parts.calls.load();
+        self.parts.neighbours.beat(load, self.state == NodeState::Up && sure);
+        for suspect in std::mem::take(&mut self.suspects) {
+            let leases = self.parts.leases.clone();
+            let asked = async move { leases.is_dead(suspect).await };
+            ctx.spawn(asked.into_actor(self).map(move |dead, member, ctx| match dead {
+                Ok(true) => {
+                    member.parts.neighbours.forget(suspect);
+                    member.died(suspect, ctx);
+                }
+                Ok(false) => {} // suspected again with the next sign of life that finds nobody
+                Err(error) => tracing::warn!(%error, "whether a node is dead is not known"),
+            }));
+        }
+    }
+
+    /// Tells what changed, and asks for what is missing.
+    fn stir(&mut self, ctx: &mut Ctx<Self>) {
+        self.parts.neighbours.tell_changes();
+        for node in self.parts.neighbours.lacking() {
+            if !self.learning.insert(node) {
+                continue;
+            }
+            let neighbours = self.parts.neighbours.clone();
+            let learn = async move { neighbours.learn(node).await };
+            ctx.spawn(learn.into_actor(self).map(move |learned, member, _| {
+                member.learning.remove(&node);
+                match learned {
+                    Ok(calls) => member.parts.calls.all_there(node, calls),
+                    Err(error) => tracing::debug!(%error, %node, "a node does not tell of itself"),
+                }
+            }));
+        }
+        let neighbours = self.parts.neighbours.clone();
+        let stirred = async move { neighbours.stirred().await };
+        ctx.spawn(stirred.into_actor(self).map(|(), member, ctx| member.stir(ctx)));
+    }
+
+    /// Frees the places of those who do not come back.
+    fn look_after_seats(&mut self, ctx: &mut Ctx<Self>) {
+        let calls = self.parts.calls.clone();
+        let look = async move { calls.look_after_seats().await };
+        ctx.spawn(look.into_actor(self).map(|adrift, member, ctx| {
+            let now = Instant::now();
+            let before = std::mem::take(&mut member.adrift);
+            for session in adrift {
+                let since = before.get(&session).copied().unwrap_or(now);
+                if now - since > ADRIFT {
+                    member.parts.calls.lost_here(session);
+                } else {
+                    member.adrift.insert(session, since);
+                }
+            }
+            if !member.parts.neighbours.is_up() {
+                member.look_at_devices(ctx); // nobody could tell us of those that were signed out
+            }
+            ctx.run_later(SEATS, Self::look_after_seats);
+        }));
+    }
+
+    /// Ends the sessions of devices that were signed out without our hearing of it.
+    fn look_at_devices(&self, ctx: &mut Ctx<Self>) {
+        let devices = self.parts.switchboard.devices();
+        let store = self.parts.store.clone();
+        let look = async move { store.signed_out(devices).await };
+        ctx.spawn(look.into_actor(self).map(|gone, member, _| match gone {
+            Ok(gone) => member.parts.switchboard.end_devices(&gone),
+            Err(error) => tracing::warn!(%error, "who was signed out is not known"),
+        }));
+    }
+}
+
+impl Actor for Membership {
+    type Context = Ctx<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.beat(ctx);
+        self.stir(ctx);
+        self.look_after_seats(ctx);
+        ctx.run_interval(PULSE, Self::pulse);
+    }
+}
+
+/// Nobody listens at this node, says the broker.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Suspect(pub NodeId);
+
+impl Handler<Suspect> for Membership {
+    type Result = ();
+
+    fn handle(&mut self, Suspect(node): Suspect, ctx: &mut Self::Context) {
+        if self.suspects.insert(node) && self.suspects.len() == 1 {
+            ctx.run_later(Duration::ZERO, Self::pulse);
+        }
+    }
+}
+
+/// The bus may have lost something that was told to this node.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Missed;
+
+impl Handler<Missed> for Membership {
+    type Result = ();
+
+    fn handle(&mut self, _: Missed, ctx: &mut Self::Context) {
+        self.parts.switchboard.resync_here();
+        self.look_at_devices(ctx);
+    }
+}
+
+/// This node takes no new rooms from now on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Leave;
+
+impl Handler<Leave> for Membership {
+    type Result = ();
+
+    fn handle(&mut self, _: Leave, ctx: &mut Self::Context) {
+        self.state = NodeState::Draining;
+        self.pulse(ctx);
+    }
+}

@@ -1,0 +1,149 @@
+//! What one node owns no other writes, whatever happens between them.
+
+use std::time::Duration;
+
+use base::ids::{CallId, NodeId};
+use serde_json::json;
+use store::{CallMedia, CallWritten, Claimed, Fence, NewCall, NodeBeat, NodeState, Store};
+
+use crate::world::{T0, at, on_both, people};
+
+const TTL: Duration = Duration::from_secs(10);
+
+fn beat(id: NodeId) -> NodeBeat {
+    NodeBeat { id, name: "node".into(), url: String::new(), state: NodeState::Up }
+}
+
+async fn node(store: &Store, ttl: Duration) -> NodeId {
+    let id = NodeId::new();
+    store.join_cluster(beat(id), ttl).await.unwrap();
+    id
+}
+
+fn fence(key: &str, owner: NodeId, epoch: i64) -> Fence {
+    Fence { key: key.into(), owner, epoch }
+}
+
+async fn claim(store: &Store, me: NodeId) -> Claimed {
+    store.claim("room".into(), "a call".into(), me).await.unwrap()
+}
+
+async fn there_is_one_owner_until_it_dies(store: Store) {
+    let (ann, bob) = (node(&store, TTL).await, node(&store, TTL).await);
+    let Claimed::New(first) = claim(&store, ann).await else { panic!("it was free") };
+    assert_eq!((first.owner, first.epoch), (ann, 1));
+    assert!(matches!(claim(&store, bob).await, Claimed::Held(held) if held.owner == ann));
+    store.leave_cluster(ann).await.unwrap();
+    assert!(!store.beat(beat(ann), TTL).await.unwrap().alive, "the dead do not come back");
+
+    let Claimed::Taken(second) = claim(&store, bob).await else { panic!("its owner is dead") };
+    assert_eq!((second.owner, second.epoch, second.value.as_str()), (bob, 2, "a call"));
+    assert_eq!(claim(&store, ann).await, Claimed::NotAlive);
+}
+
+async fn many_who_claim_at_once_find_one_owner(store: Store) {
+    let mut claims = Vec::new();
+    for _ in 0..8 {
+        let (store, me) = (store.clone(), node(&store, TTL).await);
+        claims.push(tokio::spawn(async move { claim(&store, me).await }));
+    }
+    let mut new = 0;
+    for claim in claims {
+        new += usize::from(matches!(claim.await.unwrap(), Claimed::New(_)));
+    }
+
+    assert_eq!(new, 1);
+}
+
+async fn a_write_of_an_epoch_that_is_over_is_refused(store: Store) {
+    let [by, callee, _] = people(&store).await;
+    let (ann, bob) = (node(&store, TTL).await, node(&store, TTL).await);
+    claim(&store, ann).await;
+    let old = fence("room", ann, 1);
+    let id = CallId::new();
+    let new = NewCall {
+        id,
+        conversation_id: None,
+        session: None,
+        created_by: by,
+        media: CallMedia::Audio,
+        node: ann,
+        callees: vec![callee],
+        rings_until: at(45),
+    };
+    let begun = store.begin_call(new, Some(old.clone()), T0).await.unwrap();
+    assert_eq!(begun, CallWritten::Done);
+    let state = json!({ "mode": "sfu" });
+    store.keep_call(id, state.clone(), Some(old.clone())).await.unwrap();
+    let epoch = store.hand_over(old.clone(), bob).await.unwrap();
+    assert_eq!(epoch, Some(2));
+
+    let late = store.keep_call(id, json!({}), Some(old.clone())).await.unwrap();
+    assert_eq!(late, CallWritten::Fenced);
+    assert_eq!(store.answer_call(id, Some(old.clone()), at(1)).await.unwrap(), CallWritten::Fenced);
+    assert_eq!(store.hand_over(old.clone(), ann).await.unwrap(), None);
+    assert!(!store.release(old).await.unwrap());
+    assert_eq!(store.kept_call(id).await.unwrap(), Some(state));
+}
+
+async fn a_node_that_said_nothing_for_long_owns_nothing(store: Store) {
+    let short = Duration::from_millis(300);
+    let ann = node(&store, short).await;
+    claim(&store, ann).await;
+    assert!(store.orphans("ro".into()).await.unwrap().is_empty());
+    let dead = async {
+        while store.nodes().await.unwrap().iter().any(|node| node.id == ann) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), dead).await.unwrap();
+
+    assert!(!store.beat(beat(ann), TTL).await.unwrap().alive);
+    let bob = node(&store, TTL).await;
+    assert_eq!(store.orphans("ro".into()).await.unwrap().len(), 1);
+    assert!(matches!(claim(&store, bob).await, Claimed::Taken(lease) if lease.epoch == 2));
+}
+
+on_both! {
+    there_is_one_owner_until_it_dies,
+    many_who_claim_at_once_find_one_owner,
+    a_write_of_an_epoch_that_is_over_is_refused,
+    a_node_that_said_nothing_for_long_owns_nothing,
+}
+
+mod death {
+    //! Only on PostgreSQL: a death can be certified before the node's word is over.
+
+    use store::NodeLock;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn is_certified_when_the_lock_is_free_and_not_before() {
+        crate::world::on_postgres_at(|store, url| async move {
+            let ann = node(&store, TTL).await;
+            let lock = NodeLock::take(&url, ann).unwrap();
+            until(|| async { lock.is_held() }).await;
+            store.beat(beat(ann), TTL).await.unwrap();
+            assert!(!store.certify_death(ann).await.unwrap(), "its process lives");
+            drop(lock);
+
+            until(|| async {
+                store.beat(beat(ann), TTL).await.unwrap(); // its last word is fresh
+                store.certify_death(ann).await.unwrap()
+            })
+            .await;
+            assert!(!store.beat(beat(ann), TTL).await.unwrap().alive);
+        })
+        .await;
+    }
+
+    async fn until<F: Future<Output = bool>>(mut is: impl FnMut() -> F) {
+        let wait = async {
+            while !is().await {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), wait).await.unwrap();
+    }
+}
