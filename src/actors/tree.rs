@@ -7,6 +7,7 @@ use base::clock::Clock;
 use metrics_exporter_prometheus::PrometheusHandle;
 use store::Store;
 
+use super::bus;
 use super::calls::{Calls, Room};
 use super::chat::{Lane, Lanes};
 use super::housekeeping::Housekeeping;
@@ -15,6 +16,7 @@ use super::sessions::{Living, Session, Switchboard};
 use super::store_health::{StoreHealth, StoreUp};
 use super::supervision::{Place, Strategy, SupervisorSpec, child, nursery, supervisor};
 use super::turn::{self, TURN};
+use crate::cluster::AmqpBus;
 use crate::config::Config;
 use crate::domain::accounts::Keyring;
 use crate::domain::calls;
@@ -26,6 +28,8 @@ pub struct Parts {
     pub store: Store,
     /// What signs access tokens.
     pub keys: Keyring,
+    /// The way to other nodes, if there may be any.
+    pub bus: Option<AmqpBus>,
     /// The deeds of chat.
     pub chat: Chat,
     /// The time.
@@ -74,8 +78,11 @@ pub fn tree(parts: &Parts, config: &Config) -> (SupervisorSpec, Living, StoreUp)
         })
     };
 
-    let mut node =
-        supervisor("node", Strategy::RestForOne).with(store).with(chat).with(ports(parts, config));
+    let mut node = supervisor("node", Strategy::RestForOne).with(store);
+    if let Some(bus) = &parts.bus {
+        node = node.with(bus::spec(bus));
+    }
+    node = node.with(chat).with(ports(parts, config));
     if let Some(settings) = parts.turn.clone() {
         let turn = child("turn", move |_| turn::Server::new(settings.clone()));
         node = node.with(turn.on(Place::Pool(TURN)));

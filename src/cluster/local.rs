@@ -139,6 +139,13 @@ impl Bus for LocalBus {
         })
     }
 
+    fn probe(&self, node: NodeId) -> Fut<'_, Result<bool, BusError>> {
+        Box::pin(async move {
+            self.is_up()?;
+            Ok(self.hub.sockets().contains_key(&node))
+        })
+    }
+
     fn listen(&self, listener: Arc<dyn Listener>) {
         let _ = self.socket.listener.set(listener); // set once, by the composition root
     }

@@ -29,7 +29,7 @@ use store::Store;
 use crate::actors::sessions::Living;
 use crate::actors::store_health::StoreUp;
 use crate::actors::supervision::Tree;
-use crate::cluster::Cache;
+use crate::cluster::{Bus, Cache};
 use crate::config::Config;
 use crate::domain::accounts::Accounts;
 use crate::domain::chat::Chat;
@@ -59,6 +59,8 @@ pub struct Services {
     pub store: Store,
     /// Counters.
     pub cache: Arc<dyn Cache>,
+    /// The way to other nodes.
+    pub bus: Arc<dyn Bus>,
     /// Whether the database answered lately.
     pub store_up: StoreUp,
     /// The supervision tree, once it stands.

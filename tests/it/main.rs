@@ -8,6 +8,7 @@ mod support;
 
 mod accounts;
 mod architecture;
+mod bus;
 mod calls;
 mod chat;
 mod config;
