@@ -15,8 +15,7 @@ use crate::cluster::AmqpBus;
 pub const BUS: &str = "bus";
 
 /// Short enough that a node is back seconds after its broker.
-const PAUSE: Backoff =
-    Backoff { first: Duration::from_millis(100), most: Duration::from_secs(3) };
+const PAUSE: Backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(3) };
 /// Losing the broker is no reason to restart anything else, however often it happens.
 const NEVER_TOO_OFTEN: (u32, Duration) = (u32::MAX, Duration::from_secs(60));
 

@@ -173,9 +173,9 @@ async fn bus(config: &Config) -> Result<String, String> {
     };
     match bus.reach().await {
         Ok(()) => Ok("RabbitMQ answers".to_owned()),
-        Err(error) => Err(format!(
-            "{error}: look at cluster.bus, and whether RabbitMQ runs and lets us in"
-        )),
+        Err(error) => {
+            Err(format!("{error}: look at cluster.bus, and whether RabbitMQ runs and lets us in"))
+        }
     }
 }
 
@@ -185,9 +185,9 @@ async fn cache(config: &Config) -> Result<String, String> {
     };
     match cache.reach().await {
         Ok(()) => Ok("Redis answers".to_owned()),
-        Err(error) => Err(format!(
-            "{error}: look at cluster.cache, and whether Redis runs and lets us in"
-        )),
+        Err(error) => {
+            Err(format!("{error}: look at cluster.cache, and whether Redis runs and lets us in"))
+        }
     }
 }
 

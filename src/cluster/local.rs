@@ -30,10 +30,8 @@ pub struct LocalBus {
 impl LocalHub {
     /// Plugs a node in.
     pub fn plug(&self, me: NodeId) -> LocalBus {
-        let socket = Arc::new(Socket {
-            listener: OnceLock::new(),
-            state: watch::Sender::new(BusState::Up),
-        });
+        let socket =
+            Arc::new(Socket { listener: OnceLock::new(), state: watch::Sender::new(BusState::Up) });
         self.sockets().insert(me, socket.clone());
         LocalBus { hub: self.clone(), me, socket }
     }

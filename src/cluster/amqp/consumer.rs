@@ -118,9 +118,7 @@ async fn consume(shared: &Shared, channel: &Channel) -> lapin::Result<Consumer> 
         channel.queue_bind(name, exchange.into(), key, options, FieldTable::default()).await?;
     }
     let options = BasicConsumeOptions { exclusive: true, ..Default::default() };
-    channel
-        .basic_consume(name.as_str().into(), "node".into(), options, FieldTable::default())
-        .await
+    channel.basic_consume(name.as_str().into(), "node".into(), options, FieldTable::default()).await
 }
 
 /// A question that is new.

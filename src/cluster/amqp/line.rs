@@ -88,10 +88,8 @@ impl Line {
 
     async fn connect(shared: &Shared, role: &str) -> Result<Self, Broken> {
         let cut = Cut(Handle::default());
-        let tls = OwnedTLSConfig {
-            identity: None,
-            cert_chain: shared.settings.authorities.clone(),
-        };
+        let tls =
+            OwnedTLSConfig { identity: None, cert_chain: shared.settings.authorities.clone() };
         let hold = cut.0.clone();
         let name = format!("{} {role} {}", shared.settings.name, shared.me);
         let connection = Connection::connector(
@@ -106,8 +104,7 @@ impl Line {
                 }
                 Ok(stream)
             },
-            ConnectionProperties::default()
-                .with_connection_name(name.as_str().into()),
+            ConnectionProperties::default().with_connection_name(name.as_str().into()),
         )
         .await?;
         let events = connection.events_listener().boxed();
@@ -120,9 +117,7 @@ impl Line {
             let channel = self.connection.create_channel().await?;
             for (name, kind) in [(DIRECT, ExchangeKind::Direct), (EVENTS, ExchangeKind::Fanout)] {
                 let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
-                channel
-                    .exchange_declare(name.into(), kind, durable, FieldTable::default())
-                    .await?;
+                channel.exchange_declare(name.into(), kind, durable, FieldTable::default()).await?;
             }
             Ok(channel)
         })
@@ -139,8 +134,6 @@ impl Line {
 }
 
 /// What the broker is to answer in time.
-pub(super) async fn within<T>(
-    work: impl Future<Output = lapin::Result<T>>,
-) -> Result<T, Broken> {
+pub(super) async fn within<T>(work: impl Future<Output = lapin::Result<T>>) -> Result<T, Broken> {
     Ok(timeout(DEADLINE, work).await.map_err(|_| Broken::Late)??)
 }

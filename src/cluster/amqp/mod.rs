@@ -13,8 +13,8 @@ mod outbox;
 mod publisher;
 mod questions;
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use base::ids::NodeId;

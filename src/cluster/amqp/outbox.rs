@@ -73,8 +73,7 @@ impl Owed {
 
 impl Outbox {
     pub(super) fn new(most: usize) -> Self {
-        let inner =
-            Inner { words: VecDeque::new(), state: BusState::Down, owed: Owed::default() };
+        let inner = Inner { words: VecDeque::new(), state: BusState::Down, owed: Owed::default() };
         Self { most, inner: Mutex::new(inner), more: Notify::new() }
     }
 

@@ -108,10 +108,7 @@ impl Letter {
     async fn send(self, channel: &Channel) -> lapin::Result<Confirmation> {
         let options = BasicPublishOptions { mandatory: self.mandatory, immediate: false };
         let exchange = self.exchange.into();
-        channel
-            .basic_publish(exchange, self.to, options, &self.body, self.properties)
-            .await?
-            .await
+        channel.basic_publish(exchange, self.to, options, &self.body, self.properties).await?.await
     }
 }
 
@@ -135,7 +132,13 @@ fn letter(shared: &Shared, word: &Word) -> Option<Letter> {
                 .with_correlation_id(id.to_string().into())
                 .with_reply_to(REPLIES.into())
                 .with_expiration(left.as_millis().max(1).to_string().into());
-            Letter { exchange: DIRECT, to: to.to_string().into(), mandatory: true, properties, body }
+            Letter {
+                exchange: DIRECT,
+                to: to.to_string().into(),
+                mandatory: true,
+                properties,
+                body,
+            }
         }
         Word::Reply(reply) => Letter {
             exchange: "",

@@ -67,7 +67,11 @@ impl RedisCache {
         format!("{}{key}", self.prefix)
     }
 
-    async fn run<T: FromRedisValue>(&self, name: &'static str, command: Cmd) -> Result<T, CacheError> {
+    async fn run<T: FromRedisValue>(
+        &self,
+        name: &'static str,
+        command: Cmd,
+    ) -> Result<T, CacheError> {
         match self.within(command).await {
             Ok(done) => Ok(done),
             Err(error) => {

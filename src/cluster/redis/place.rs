@@ -6,9 +6,7 @@ use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, RedisResult, TlsCertificates, TlsMode,
-};
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, RedisResult, TlsCertificates, TlsMode};
 use tokio::sync::Mutex;
 
 /// How long a connection and an answer may take.
@@ -49,7 +47,9 @@ fn parts(rest: &str, port: u16) -> Result<Parts<'_>, String> {
     let hosts = hosts
         .split(',')
         .map(|host| match host.rsplit_once(':') {
-            Some((host, port)) => Ok((host.to_owned(), port.parse().map_err(|_| "a port is wrong")?)),
+            Some((host, port)) => {
+                Ok((host.to_owned(), port.parse().map_err(|_| "a port is wrong")?))
+            }
             None if host.is_empty() => Err("a host is missing"),
             None => Ok((host.to_owned(), port)),
         })

@@ -23,7 +23,7 @@ pub enum Cable {
 /// What a node is plugged in with.
 pub enum Over {
     Local(LocalHub),
-    Rabbit(AmqpBus, Proxy, [JoinHandle<()>; 2]),
+    Rabbit(Proxy, [JoinHandle<()>; 2]),
 }
 
 /// A node.
@@ -35,7 +35,7 @@ pub struct Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        if let Over::Rabbit(_, _, drivers) = &self.over {
+        if let Over::Rabbit(_, drivers) = &self.over {
             drivers.iter().for_each(JoinHandle::abort);
         }
     }
@@ -78,7 +78,7 @@ impl Cable {
                 let bus = AmqpBus::new(me, settings).expect("an address");
                 bus.listen(ear.clone());
                 let drivers = drive(&bus);
-                Node { bus: Arc::new(bus.clone()), ear, over: Over::Rabbit(bus, proxy, drivers) }
+                Node { bus: Arc::new(bus), ear, over: Over::Rabbit(proxy, drivers) }
             }
         }
     }
@@ -87,7 +87,7 @@ impl Cable {
     pub async fn cut(&self, node: &Node) {
         match &node.over {
             Over::Local(hub) => hub.set(node.id(), BusState::Down),
-            Over::Rabbit(_, proxy, _) => {
+            Over::Rabbit(proxy, _) => {
                 proxy.cut();
                 let down = async { node.until_state(BusState::Down).await };
                 soon("the bus is down", down).await;
@@ -128,7 +128,7 @@ impl Node {
 
     pub fn proxy(&self) -> &Proxy {
         match &self.over {
-            Over::Rabbit(_, proxy, _) => proxy,
+            Over::Rabbit(proxy, _) => proxy,
             Over::Local(_) => panic!("no proxy within a process"),
         }
     }
@@ -216,9 +216,7 @@ impl Listener for Ear {
     fn answer(&self, from: NodeId, request: NodeRequest) -> Fut<'static, Option<String>> {
         self.note(|heard| heard.asked += 1);
         match request {
-            NodeRequest::Ping => {
-                Box::pin(std::future::ready(Some(format!("\"{from} asked\""))))
-            }
+            NodeRequest::Ping => Box::pin(std::future::ready(Some(format!("\"{from} asked\"")))),
             NodeRequest::Gone(_) => Box::pin(async {
                 tokio::time::sleep(Duration::from_secs(2)).await;
                 Some("[]".to_owned())

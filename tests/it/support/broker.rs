@@ -96,10 +96,6 @@ impl Broker {
         self.port
     }
 
-    pub fn url(&self) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{}", self.port)
-    }
-
     /// kill -9.
     pub fn kill(&mut self) {
         if let Some(mut server) = self.server.take() {
@@ -123,8 +119,15 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         self.kill();
-        let mut names = Command::new("epmd");
-        names.arg("-kill").envs(self.env.iter().map(|(key, value)| (key, value)));
-        let _ = names.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        // The server of names refuses to end until it has noticed that the broker is gone.
+        for _ in 0..100 {
+            let mut names = Command::new("epmd");
+            names.arg("-kill").envs(self.env.iter().map(|(key, value)| (key, value)));
+            let said = names.output();
+            if !said.is_ok_and(|said| String::from_utf8_lossy(&said.stdout).contains("living")) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 }

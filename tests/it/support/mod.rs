@@ -5,6 +5,7 @@ pub mod broker;
 pub mod person;
 pub mod postgres;
 pub mod proxy;
+pub mod redis;
 #[path = "../../../src/store/tests/it/server.rs"]
 #[allow(dead_code, clippy::allow_attributes, reason = "the store's own stories use the rest")]
 pub mod server;

@@ -12,6 +12,8 @@ enum Network {
     Fine,
     /// Everything is taken and nothing passed on.
     BlackHole,
+    /// Nobody is let in.
+    Closed,
 }
 
 /// The proxy; it ends with this.
@@ -48,6 +50,12 @@ impl Proxy {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
+    /// Ends all connections, and every new one at once.
+    pub fn close(&self) {
+        self.network.send_replace(Network::Closed);
+        self.cut();
+    }
+
     /// From now on nothing passes, and nobody is told.
     pub fn swallow(&self) {
         self.network.send_replace(Network::BlackHole);
@@ -74,6 +82,9 @@ async fn carry(
 ) {
     cuts.mark_unchanged();
     let address = SocketAddr::from(([127, 0, 0, 1], port));
+    if *network.borrow() == Network::Closed {
+        return;
+    }
     let Ok(server) = TcpStream::connect(address).await else { return };
     let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
         (client.into_split(), server.into_split());
