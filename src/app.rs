@@ -1,6 +1,10 @@
 //! The composition root: the only file that names every concrete type. A node is opened (settings
 //! become parts), launched (parts become a living tree) and, on a signal, brought down in order.
 
+mod shared;
+
+pub use self::shared::{shared_bus, shared_cache};
+
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -12,15 +16,16 @@ use base::ids::NodeId;
 use base::secret::Secret;
 use store::{NodeLock, Store};
 
+use self::shared::{cache, cluster};
+use crate::actors::bus::BUS;
 use crate::actors::media::{MEDIA, addresses};
-use crate::actors::supervision::{
-    self, Exit, Options, Patience, Ref, Strategy, Stuck, SupervisorSpec, child, launch, nursery,
-    supervisor,
-};
 use crate::actors::membership::{Leave, Membership};
+use crate::actors::supervision::{
+    self, Exit, Options, Patience, Ref, Strategy, Stuck, child, launch, nursery, supervisor,
+};
 use crate::actors::tree::{Parts, Planted, media_threads, tree};
 use crate::actors::turn::{self, TURN};
-use crate::cluster::{Bus, Cache, Directory, EmbeddedCache, Leases, LocalDirectory};
+use crate::cluster::Cache;
 use crate::config::{Config, Synchronous};
 use crate::domain::accounts::{self, Accounts, Keyring, Passwords};
 use crate::domain::calls::{self, Calls, Ice};
@@ -73,7 +78,7 @@ pub async fn open(config: &Config) -> Result<Deeds, Error> {
         Error::Outside(format!("node.data_dir {} cannot be made: {error}", data.display()))
     })?;
     let store = Store::open(store_config(config)).await?;
-    let cache: Arc<dyn Cache> = Arc::new(EmbeddedCache::new(clock.clone(), config.limits.keys));
+    let cache = cache(config, &clock)?;
     let keys = Keyring::open(store.clone(), clock.clone(), &config.http.public_url).await?;
     let accounts = Accounts::new(accounts::Parts {
         store: store.clone(),
@@ -163,7 +168,7 @@ pub async fn start(config: Config) -> Result<Node, Error> {
         clock: deeds.clock.clone(),
         metrics: metrics.clone(),
         bus: cluster.bus.clone(),
-        bus_actors: cluster.actors,
+        drivers: cluster.drivers,
         directory: cluster.directory,
         leases: cluster.leases.clone(),
     };
@@ -208,29 +213,6 @@ pub async fn start(config: Config) -> Result<Node, Error> {
     let living = launch(root.with(http), options(&config, deeds.entropy.clone())).await?;
     let _ = services.tree.set(living.tree()); // set here only, once
     Ok(Node { living, services, address, membership, _lock: cluster.lock, setup })
-}
-
-/// What there is between nodes.
-struct Cluster {
-    bus: Arc<dyn Bus>,
-    actors: Option<SupervisorSpec>,
-    directory: Arc<dyn Directory>,
-    leases: Option<Leases>,
-    lock: Option<NodeLock>,
-}
-
-async fn cluster(config: &Config, deeds: &Deeds, node: NodeId) -> Result<Cluster, Error> {
-    let (bus, actors) = bus(config, deeds, node);
-    if actors.is_none() {
-        let directory = Arc::new(LocalDirectory::new(node));
-        return Ok(Cluster { bus, actors, directory, leases: None, lock: None });
-    }
-    let (name, url) = (config.cluster.name(), config.http.public_url.clone());
-    let leases = Leases::new(deeds.store.clone(), deeds.clock.clone(), node, name, url);
-    let lock = NodeLock::take(&store_config(config).url, node)?;
-    leases.join().await.map_err(|error| Error::Outside(error.to_string()))?;
-    let directory = Arc::new(leases.clone());
-    Ok(Cluster { bus, actors, directory, leases: Some(leases), lock: Some(lock) })
 }
 
 fn turn_sockets(config: &Config, tls: bool) -> Result<Option<Arc<turn::Sockets>>, Error> {
@@ -303,6 +285,7 @@ fn options(config: &Config, entropy: Entropy) -> Options {
     Options { patience, entropy, ..Options::threads(threads) }
         .pool(MEDIA, media_threads(config))
         .pool(TURN, 1)
+        .pool(BUS, 1)
 }
 
 /// A thread never came back: whoever keeps this process starts it again.
@@ -331,10 +314,32 @@ impl Node {
         self.living.exited().await
     }
 
+    /// Waits until an operator wishes that this node leaves.
+    pub async fn wants_to_leave(&self) {
+        self.services.operators.wants_to_leave().await;
+    }
+
+    /// Hands every call over to other nodes, where there are some, and lets the old rooms play until
+    /// their devices have moved.
+    async fn hand_over(&self) {
+        let Some(membership) = &self.membership else { return };
+        let _ = membership.insist(Leave); // it ends with the node
+        let calls = &self.services.living.calls;
+        calls.hand_over_all().await;
+        let rooms = async {
+            while calls.rooms() > 0 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let patience = self.services.config.node.shutdown() / 2;
+        let _ = tokio::time::timeout(patience, rooms).await; // what nobody took ends with the node
+    }
+
     /// Goes down in order: takes nothing new, tells every device to come back, ends sockets, then
     /// the tree from the listener down to the store. Gives how the root ended.
     pub async fn stop(self) -> Exit {
         self.services.draining.begin();
+        self.hand_over().await;
         let people = self.services.living.switchboard.connected();
         tracing::info!(connected.users = people, "stopping: devices are told to come back");
         self.services.living.switchboard.leave(500);
@@ -350,7 +355,13 @@ impl Node {
             }
         };
         let _ = tokio::time::timeout(deadline / 8, settled).await; // the rest is cut off below
-        self.living.shutdown(deadline).await
+        let exit = self.living.shutdown(deadline / 2).await;
+        if let Some(leases) = &self.services.leases
+            && let Err(error) = leases.leave().await
+        {
+            tracing::warn!(%error, "the others take this node for alive for a moment");
+        }
+        exit
     }
 }
 

@@ -1,6 +1,7 @@
 //! What lives longer than a request. Each actor here is a struct, its messages and a handle with
 //! plain methods; `tree.rs` shows who is supervised by whom.
 
+pub mod bus;
 pub mod calls;
 pub mod chat;
 pub mod housekeeping;

@@ -10,7 +10,7 @@ use super::neighbours::{Neighbours, PATIENCE};
 use super::supervision::{CommandError, Entry, Failure, Tree};
 use crate::cluster::BusError;
 use crate::protocol::admin::{Actor, ActorFailure, Actors};
-use crate::protocol::cluster::{ActOn, NodeRequest};
+use crate::protocol::cluster::{ActOn, Load, NodeRequest};
 
 /// The way to every node's tree; cheap to clone.
 #[derive(Clone)]
@@ -125,8 +125,25 @@ impl Operators {
     /// [`Error`].
     pub async fn act_here(&self, act: ActOn) -> Result<(), Error> {
         let tree = self.tree()?;
-        if act.restart { tree.restart(&act.path).await? } else { tree.stop(&act.path).await? }
+        if act.restart {
+            tree.restart(&act.path).await?
+        } else {
+            tree.stop(&act.path).await?
+        }
         Ok(())
+    }
+
+    /// Whether a node is known to live.
+    pub fn knows(&self, node: NodeId) -> bool {
+        self.neighbours.lives(node)
+    }
+
+    /// What a node carries; `own` tells it of this one.
+    pub fn load(&self, node: NodeId, own: impl FnOnce() -> Load) -> Load {
+        if node == self.neighbours.me() {
+            return own();
+        }
+        self.neighbours.loads().remove(&node).map(|(load, _)| load).unwrap_or_default()
     }
 
     /// Wishes that a node hands over what it has and leaves; done when the wish has arrived.

@@ -8,19 +8,20 @@ use base::clock::Clock;
 use metrics_exporter_prometheus::PrometheusHandle;
 use store::Store;
 
+use super::bus;
 use super::calls::{self as rooms, Calls, Room};
 use super::chat::{Lane, Lanes};
 use super::housekeeping::Housekeeping;
+use super::media::{self, MEDIA, Port};
 use super::membership::{self, Membership};
 use super::neighbours::{Ear, Neighbours};
 use super::operators::Operators;
 use super::scheduler::{self, Scheduler};
-use super::media::{self, MEDIA, Port};
 use super::sessions::{Living, Session, Switchboard};
 use super::store_health::{StoreHealth, StoreUp};
 use super::supervision::{Place, Ref, Strategy, SupervisorSpec, Tree, child, nursery, supervisor};
 use super::turn::{self, TURN};
-use crate::cluster::{Bus, Directory, Leases};
+use crate::cluster::{AmqpBus, Bus, Directory, Leases};
 use crate::config::Config;
 use crate::domain::accounts::Keyring;
 use crate::domain::calls;
@@ -46,8 +47,8 @@ pub struct Parts {
     pub metrics: PrometheusHandle,
     /// The way to other nodes.
     pub bus: Arc<dyn Bus>,
-    /// What keeps that way open, where it is more than a value.
-    pub bus_actors: Option<SupervisorSpec>,
+    /// What keeps that way open, where it leads to other processes.
+    pub drivers: Option<AmqpBus>,
     /// Which node has what.
     pub directory: Arc<dyn Directory>,
     /// This node's word that it lives, where others may be.
@@ -132,8 +133,8 @@ pub fn tree(parts: Parts, config: &Config, grown: Arc<OnceLock<Tree>>) -> Plante
 
     let ports = ports(&parts, config);
     let mut node = supervisor("node", Strategy::RestForOne).with(store);
-    if let Some(bus) = parts.bus_actors {
-        node = node.with(bus);
+    if let Some(drivers) = &parts.drivers {
+        node = node.with(bus::spec(drivers));
     }
     node = node.with(chat).with(ports);
     if let Some(settings) = parts.turn.clone() {

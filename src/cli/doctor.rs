@@ -32,6 +32,8 @@ pub(super) async fn doctor(config: Config) -> Result<(), Failure> {
     tell("clock", clock())?;
     let (database, store) = database(&config).await;
     tell("database", database)?;
+    tell("bus", bus(&config).await)?;
+    tell("cache", cache(&config).await)?;
     if let Some(store) = store {
         tell("administrator", administrator(&store).await)?;
     }
@@ -161,6 +163,30 @@ async fn database(config: &Config) -> (Result<String, String>, Option<Store>) {
                 "look at database.url, and whether PostgreSQL runs and lets us in"
             };
             (Err(format!("{error}: {hint}")), None)
+        }
+    }
+}
+
+async fn bus(config: &Config) -> Result<String, String> {
+    let Some(bus) = app::shared_bus(config, base::ids::NodeId::new())? else {
+        return Ok("off: this node is alone".to_owned());
+    };
+    match bus.reach().await {
+        Ok(()) => Ok("RabbitMQ answers".to_owned()),
+        Err(error) => {
+            Err(format!("{error}: look at cluster.bus, and whether RabbitMQ runs and lets us in"))
+        }
+    }
+}
+
+async fn cache(config: &Config) -> Result<String, String> {
+    let Some(cache) = app::shared_cache(config)? else {
+        return Ok("within this node".to_owned());
+    };
+    match cache.reach().await {
+        Ok(()) => Ok("Redis answers".to_owned()),
+        Err(error) => {
+            Err(format!("{error}: look at cluster.cache, and whether Redis runs and lets us in"))
         }
     }
 }

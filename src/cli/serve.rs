@@ -27,6 +27,7 @@ pub(super) fn serve(config: Config) -> Result<(), Failure> {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = node.wants_to_leave() => {}
             exit = node.failed() => {
                 return Err(Failure(format!("the node gave up: {exit}"), 70)); // EX_SOFTWARE
             }

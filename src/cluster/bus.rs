@@ -42,6 +42,18 @@ pub enum BusError {
     Overloaded,
 }
 
+impl BusError {
+    /// One word, as a label of metrics.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::NoRoute => "no_route",
+            Self::Timeout => "timeout",
+            Self::Disconnected => "disconnected",
+            Self::Overloaded => "overloaded",
+        }
+    }
+}
+
 impl Fault for BusError {
     fn kind(&self) -> Kind {
         Kind::Unavailable
@@ -87,6 +99,12 @@ pub trait Bus: Send + Sync + 'static {
         request: &'a NodeRequest,
         patience: Duration,
     ) -> Fut<'a, Result<String, BusError>>;
+
+    /// Whether somebody listens at `node`: false is a proof that the broker has no queue of it.
+    ///
+    /// # Errors
+    /// It could not be found out.
+    fn probe(&self, node: NodeId) -> Fut<'_, Result<bool, BusError>>;
 
     /// Who hears what others tell and answers what they ask; set once, before anything is heard.
     fn listen(&self, listener: Arc<dyn Listener>);

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use base::clock::Time;
 use base::fault::{Fault, Kind};
+use metrics::counter;
+
+use crate::telemetry::metrics::UNCOUNTED;
 
 /// A boxed future, so that the trait can be an object.
 pub type Fut<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -80,6 +83,23 @@ impl Fault for Refused {
         match self {
             Self::TooMany(wait) => Some(seconds(*wait)),
             Self::Cache(_) => Some(1),
+        }
+    }
+}
+
+impl Limit {
+    /// Lets through what could not be counted because the cache cannot be reached: for limits that
+    /// guard our strength, not somebody's secrets.
+    ///
+    /// # Errors
+    /// [`Refused::TooMany`] as before.
+    pub fn or_uncounted(&self, taken: Result<(), Refused>) -> Result<(), Refused> {
+        match taken {
+            Err(Refused::Cache(CacheError)) => {
+                counter!(UNCOUNTED, "limit" => self.name).increment(1);
+                Ok(())
+            }
+            taken => taken,
         }
     }
 }

@@ -30,10 +30,8 @@ pub struct LocalBus {
 impl LocalHub {
     /// Plugs a node in.
     pub fn plug(&self, me: NodeId) -> LocalBus {
-        let socket = Arc::new(Socket {
-            listener: OnceLock::new(),
-            state: watch::Sender::new(BusState::Up),
-        });
+        let socket =
+            Arc::new(Socket { listener: OnceLock::new(), state: watch::Sender::new(BusState::Up) });
         self.sockets().insert(me, socket.clone());
         LocalBus { hub: self.clone(), me, socket }
     }
@@ -136,6 +134,13 @@ impl Bus for LocalBus {
                 Ok(Some(answer)) => Ok(answer),
                 Ok(None) | Err(_) => Err(BusError::Timeout),
             }
+        })
+    }
+
+    fn probe(&self, node: NodeId) -> Fut<'_, Result<bool, BusError>> {
+        Box::pin(async move {
+            self.is_up()?;
+            Ok(self.hub.sockets().contains_key(&node))
         })
     }
 

@@ -31,6 +31,24 @@ pub(super) fn check(c: &Config) -> Result<(), String> {
         (100..=10_000).contains(&c.database.deadline_ms),
         "database.deadline_ms must lie between 100 and 10000",
     )?;
+    let (bus, cache) = (c.cluster.bus.expose(), c.cluster.cache.expose());
+    require(
+        bus.is_empty() || bus.starts_with("amqp://") || bus.starts_with("amqps://"),
+        "cluster.bus must be empty (one node) or begin with amqp:// or amqps://",
+    )?;
+    require(
+        bus.is_empty() || !database.is_empty(),
+        "cluster.bus needs a database that all nodes share: set database.url to postgres://…",
+    )?;
+    require(
+        cache.is_empty() || cache.starts_with("redis"),
+        "cluster.cache must be empty (within each node) or begin with redis:// or rediss://, \
+         redis+sentinel:// or redis+cluster://",
+    )?;
+    require(
+        c.cluster.outbox >= 64 && c.cluster.inbox >= 64,
+        "cluster.outbox and cluster.inbox must be at least 64",
+    )?;
     require(
         c.auth.access_token_seconds >= 30 && c.auth.access_token_seconds <= 3600,
         "auth.access_token_seconds must lie between 30 and 3600: it cannot be taken back",

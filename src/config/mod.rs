@@ -7,6 +7,7 @@ mod auth;
 mod calls;
 mod chat;
 mod check;
+mod cluster;
 mod database;
 mod http;
 mod limits;
@@ -21,6 +22,7 @@ pub use self::media::Media;
 pub use auth::{Auth, Registration};
 pub use calls::{Calls, Openers};
 pub use chat::{Chat, Reach};
+pub use cluster::Cluster;
 pub use database::{Database, Synchronous};
 pub use http::{Http, Network};
 pub use limits::Limits;
@@ -54,6 +56,8 @@ pub struct Config {
     pub limits: Limits,
     /// Where things are kept.
     pub database: Database,
+    /// What nodes share.
+    pub cluster: Cluster,
     /// Sockets and what lives behind them.
     pub sessions: Sessions,
     /// Conversations.

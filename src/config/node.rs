@@ -9,12 +9,22 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Node {
+    pub name: String,
     pub data_dir: PathBuf,
     pub shutdown_seconds: u64,
     pub actor_threads: usize,
 }
 
 impl Node {
+    /// What people call this node: as configured, or the name of the machine.
+    pub fn name(&self) -> String {
+        if !self.name.is_empty() {
+            return self.name.clone();
+        }
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        if host.trim().is_empty() { "node".to_owned() } else { host.trim().to_owned() }
+    }
+
     /// How long a graceful shutdown may take.
     pub fn shutdown(&self) -> Duration {
         Duration::from_secs(self.shutdown_seconds)

@@ -139,7 +139,9 @@ async fn limit(services: &Services, request: &HttpRequest, rate: Rate) -> Result
     };
     let general = Limit::per_second("api", limits.api_per_second, limits.api_burst);
     let key = counted(source(request));
-    for limit in [Some(general), further].into_iter().flatten() {
+    let taken = general.or_uncounted(services.cache.take(general, &key).await);
+    taken.inspect_err(|_| refused(general.name))?;
+    if let Some(limit) = further {
         services.cache.take(limit, &key).await.inspect_err(|_| refused(limit.name))?;
     }
     Ok(())

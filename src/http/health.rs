@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::web::Data;
 
 use super::Services;
+use crate::cluster::BusState;
 use crate::protocol::health::{Checks, Health, Probe};
 
 /// `GET /health`
@@ -11,10 +12,10 @@ pub(super) async fn health(app: Data<Services>) -> HttpResponse {
     let checks = Checks {
         database: word(app.store.ping().await.is_ok()),
         cache: word(app.cache.ping().await.is_ok()),
-        bus: "off",
+        bus: if app.config.cluster.is_on() { word(is_heard(&app)) } else { "off" },
         telegram: "off",
     };
-    let healthy = checks.database == "ok" && checks.cache == "ok";
+    let healthy = checks.database == "ok" && checks.cache == "ok" && checks.bus != "failed";
     let health = Health {
         status: if healthy { "healthy" } else { "degraded" },
         service: "SecureVOX",
@@ -34,6 +35,11 @@ const fn word(ok: bool) -> &'static str {
     if ok { "ok" } else { "failed" }
 }
 
+/// Whether other nodes reach this one, and it them. A node that is alone always does.
+fn is_heard(app: &Services) -> bool {
+    *app.bus.state().borrow() == BusState::Up
+}
+
 /// `GET /health/live`
 pub(super) async fn live() -> HttpResponse {
     HttpResponse::Ok().json(Probe { status: "ok" })
@@ -45,7 +51,7 @@ pub(super) async fn ready(app: Data<Services>) -> HttpResponse {
         "draining"
     } else if app.tree.get().is_none() {
         "starting"
-    } else if !app.store_up.is_up() {
+    } else if !app.store_up.is_up() || !is_heard(&app) {
         "failed"
     } else {
         return HttpResponse::Ok().json(Probe { status: "ok" });

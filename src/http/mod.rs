@@ -11,6 +11,7 @@ mod entry;
 pub mod extract;
 mod health;
 pub mod listener;
+mod nodes;
 mod origin;
 mod pages;
 pub mod problem;
@@ -26,10 +27,11 @@ use base::clock::Clock;
 use metrics_exporter_prometheus::PrometheusHandle;
 use store::Store;
 
+use crate::actors::operators::Operators;
 use crate::actors::sessions::Living;
 use crate::actors::store_health::StoreUp;
 use crate::actors::supervision::Tree;
-use crate::cluster::Cache;
+use crate::cluster::{Bus, Cache, Leases};
 use crate::config::Config;
 use crate::domain::accounts::Accounts;
 use crate::domain::chat::Chat;
@@ -59,14 +61,14 @@ pub struct Services {
     pub store: Store,
     /// Counters.
     pub cache: Arc<dyn Cache>,
+    /// The way to other nodes.
+    pub bus: Arc<dyn Bus>,
     /// Whether the database answered lately.
     pub store_up: StoreUp,
     /// The supervision tree, once it stands.
     pub tree: Arc<std::sync::OnceLock<Tree>>,
     /// What operators see and do, on every node.
     pub operators: Operators,
-    /// The way to other nodes.
-    pub bus: Arc<dyn Bus>,
     /// This node's word that it lives, where others may be.
     pub leases: Option<Leases>,
     /// Sockets that speak Socket.IO.

@@ -9,7 +9,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::access::{Rate, Who};
 use super::docs::Shape;
-use super::{accounts, actors, calls, chat, contacts, docs, health, pages, socket, tokens};
+use super::{accounts, actors, calls, chat, contacts, docs, health, nodes, pages, socket, tokens};
 use crate::protocol::ListQuery;
 use crate::protocol::accounts as account;
 use crate::protocol::admin;
@@ -92,6 +92,10 @@ pub fn routes() -> Vec<Route> {
             .asks::<admin::ActorsQuery>().gives::<admin::Actors>(200),
         post("/api/admin/actors/{path:.+}/restart", actors::restart, Operator).says("Restart a branch of the tree").done(204),
         post("/api/admin/actors/{path:.+}/stop", actors::stop, Operator).says("Stop a branch of the tree").done(204),
+        get("/api/admin/nodes", nodes::list, Operator).says("The nodes of the cluster")
+            .lists::<admin::NodeView>(),
+        post("/api/admin/nodes/{id}/drain", nodes::drain, Operator)
+            .says("Have a node hand over its calls and leave").done(202),
         get("/api/admin/calls", calls::all, Operator).says("The calls that go on, with everybody in them")
             .lists::<call::CallView>(),
         get("/api/admin/tokens", tokens::list, Admin).says("API tokens")

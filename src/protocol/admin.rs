@@ -1,10 +1,33 @@
 //! What administrators and operators see.
 
 use base::clock::Time;
-use base::ids::{ApiTokenId, AuditId, UserId};
+use base::ids::{ApiTokenId, AuditId, NodeId, UserId};
 use base::secret::Secret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use super::cluster::Load;
+
+/// A node of the cluster.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct NodeView {
+    /// Made anew at every start of its process.
+    #[schema(value_type = String)]
+    pub id: NodeId,
+    /// How people call it.
+    pub name: String,
+    /// Where it is found.
+    pub url: String,
+    /// `joining`, `up` or `draining`.
+    pub state: String,
+    /// When it came up; `null` for a node that is alone.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub started_at: Option<Time>,
+    /// Whether it is the one that answers.
+    pub this: bool,
+    /// What it carries.
+    pub load: Load,
+}
 
 /// The supervision tree of a node.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]

@@ -7,6 +7,7 @@
 use base::ids::{CallId, ConversationId, DeviceId, NodeId, SessionId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::calls::{ActiveCall, IncomingCall, Role};
 
@@ -103,7 +104,7 @@ pub struct Heartbeat {
 }
 
 /// What a node carries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Load {
     /// Calls that go on there.
     pub calls: u64,

@@ -3,10 +3,10 @@
 use std::borrow::BorrowMut;
 
 use base::clock::Time;
+use diesel::connection::{SimpleConnection, TransactionManager};
 use diesel::dsl::sql;
 use diesel::sql_types::{BigInt, Bool};
 use diesel::{QueryResult, RunQueryDsl};
-use diesel::connection::{SimpleConnection, TransactionManager};
 use diesel_async::AsyncPgConnection;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};

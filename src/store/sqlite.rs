@@ -1,12 +1,12 @@
 //! Everything that is SQLite only; the areas are compiled for it at the end.
 
 use base::clock::Time;
-use diesel::dsl::sql;
-use diesel::{QueryResult, RunQueryDsl};
 use diesel::connection::{
     AnsiTransactionManager, Connection, SimpleConnection, TransactionManager,
 };
+use diesel::dsl::sql;
 use diesel::sqlite::SqliteConnection;
+use diesel::{QueryResult, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use r2d2::ManageConnection;
 

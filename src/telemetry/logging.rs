@@ -7,12 +7,16 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Format, Telemetry};
 
+/// Tells the messages that it complains of, texts included: never to be heard, whatever the level.
+const SILENT: &str = "lapin::returned_messages=off";
+
 /// Starts logging to the standard error stream, once for the process.
 ///
 /// # Errors
 /// If the level cannot be read, or logging was started before.
 pub fn start(config: &Telemetry) -> Result<(), String> {
-    let filter = EnvFilter::try_new(&config.level)
+    let level = format!("{},{SILENT}", config.level);
+    let filter = EnvFilter::try_new(level)
         .map_err(|e| format!("telemetry.level `{}` cannot be read: {e}", config.level))?;
     let json = match config.format {
         Format::Json => true,

@@ -77,8 +77,23 @@ pub const TURN_PACKETS: &str = "securevox_turn_relayed_packets_total";
 pub const TURN_BYTES: &str = "securevox_turn_relayed_bytes_total";
 /// Packets, connections and clients of TURN that were dropped, by reason.
 pub const TURN_DROPPED: &str = "securevox_turn_dropped_total";
+/// 1 while other nodes can be told and asked, both ways.
+pub const BUS_UP: &str = "securevox_bus_up";
 /// Events told to other nodes, by name.
-pub const CLUSTER_TOLD: &str = "securevox_cluster_told_total";
+pub const BUS_TOLD: &str = "securevox_bus_told_total";
+/// Events heard from other nodes, by name.
+pub const BUS_HEARD: &str = "securevox_bus_heard_total";
+/// Events that were not told, or perhaps not, by urgency and reason; unless they are of low urgency
+/// their receivers are told to look into the database.
+pub const BUS_SHED: &str = "securevox_bus_shed_total";
+/// What came from other nodes and was left alone, by reason.
+pub const BUS_IGNORED: &str = "securevox_bus_ignored_total";
+/// Questions to other nodes, by outcome.
+pub const BUS_ASKED: &str = "securevox_bus_asked_total";
+/// What was asked of the cache and failed, by operation.
+pub const CACHE_FAILED: &str = "securevox_cache_failed_total";
+/// What was let through because the cache could not count it, by limit.
+pub const UNCOUNTED: &str = "securevox_limits_uncounted_total";
 /// Other nodes that are known to live.
 pub const CLUSTER_NODES: &str = "securevox_cluster_nodes";
 /// 1 while this node does the work that one does for all.
@@ -149,6 +164,14 @@ fn describe() {
     describe_counter!(TURN_PACKETS, "packets relayed, by direction");
     describe_counter!(TURN_BYTES, Unit::Bytes, "bytes relayed, by direction");
     describe_counter!(TURN_DROPPED, "what TURN dropped, by reason");
+    describe_gauge!(BUS_UP, "1 while other nodes can be told and asked");
+    describe_counter!(BUS_TOLD, "events told to other nodes, by name");
+    describe_counter!(BUS_HEARD, "events heard from other nodes, by name");
+    describe_counter!(BUS_SHED, "events not told to other nodes, by urgency and reason");
+    describe_counter!(BUS_IGNORED, "what came from other nodes and was left alone, by reason");
+    describe_counter!(BUS_ASKED, "questions to other nodes, by outcome");
+    describe_counter!(CACHE_FAILED, "operations of the cache that failed, by name");
+    describe_counter!(UNCOUNTED, "what was let through uncounted, by limit");
     describe_gauge!(STORE_QUEUED, "work waiting for the database");
     describe_gauge!(STORE_UP, "1 while the database answers");
 }
@@ -156,11 +179,6 @@ fn describe() {
 /// Counts something refused.
 pub fn refused(reason: &'static str) {
     counter!(REFUSED, "reason" => reason).increment(1);
-}
-
-/// Counts an event that was told to another node.
-pub fn told(event: &'static str) {
-    counter!(CLUSTER_TOLD, "event" => event).increment(1);
 }
 
 /// Counts an event that did not reach its receiver.

@@ -106,29 +106,10 @@ function install() {
   const story = (globalThis.story = {
     events: [],
     async join(token, which, { publish = ['microphone', 'camera'], size = { width: 320, height: 240, frameRate: 15 }, configuration = {}, tcpOnly = false, noise = false } = {}) {
-      Object.assign(story, { tcpOnly });
+      Object.assign(story, { tcpOnly, token });
       const { Call } = await import('/assets/call-client.js');
-      const socket = new WebSocket(`${location.origin.replace(/^http/, 'ws')}/ws`);
-      await new Promise((resolve, reject) => Object.assign(socket, { onopen: resolve, onerror: reject }));
-      const answers = new Map();
-      let next = 1;
-      const request = (event, data) => new Promise((resolve, reject) => {
-        answers.set(next, { resolve, reject });
-        socket.send(JSON.stringify({ id: next++, event, data }));
-      });
-      story.request = request;
-      socket.onmessage = ({ data }) => {
-        const frame = JSON.parse(data);
-        if ('reply' in frame) {
-          const answer = answers.get(frame.reply);
-          if (frame.error) answer.reject(Object.assign(new Error(`${frame.error.code}: ${frame.error.detail}`), frame.error, { isPassing: frame.error.status >= 500 }));
-          else answer.resolve(frame.data);
-        } else {
-          story.events.push({ at: performance.now(), name: frame.event, data: frame.data });
-          story.passOn(frame.event, frame.data);
-        }
-      };
-      await request('authenticate', { token });
+      await story.connect();
+      const request = (event, data) => story.request(event, data);
       const call = (story.call = new Call(request, configuration));
       call.addEventListener('change', () => story.show());
       const joined = await call.join(which);
@@ -139,6 +120,64 @@ function install() {
         for (const track of stream.getTracks()) call.publish(track, track.kind === 'audio' ? 'microphone' : 'camera');
       }
       return joined;
+    },
+    answers: new Map(),
+    next: 1,
+    /** One request; while there is no socket it waits for the next one. */
+    async request(event, data) {
+      await story.open;
+      return story.ask(event, data);
+    },
+    ask(event, data) {
+      return new Promise((resolve, reject) => {
+        story.answers.set(story.next, { resolve, reject });
+        story.socket.send(JSON.stringify({ id: story.next++, event, data }));
+      });
+    },
+    /** Opens a socket and says who we are; when it is lost, opens another and takes part again. */
+    connect() {
+      const opening = (async () => {
+        const socket = (story.socket = new WebSocket(`${location.origin.replace(/^http/, 'ws')}/ws`));
+        await new Promise((resolve, reject) => Object.assign(socket, { onopen: resolve, onerror: reject }));
+        socket.onmessage = ({ data }) => story.frame(JSON.parse(data));
+        socket.onclose = () => story.lost();
+        await story.ask('authenticate', { token: story.token });
+      })();
+      story.open = opening;
+      story.open.catch(() => {}); // told to whoever waits for it
+      return opening;
+    },
+    async lost() {
+      story.lostAt ??= performance.now();
+      for (const { reject } of story.answers.values()) reject(Object.assign(new Error('the socket is gone'), { isPassing: true }));
+      story.answers.clear();
+      if (story.isLeaving) return;
+      let opened;
+      story.open = new Promise((resolve) => (opened = resolve));
+      for (;;) {
+        try {
+          await story.connect();
+          opened();
+          await story.call?.rejoin();
+          story.events.push({ at: performance.now(), name: 'back' });
+          return;
+        } catch (error) {
+          if (error.code === 'calls/no-such-call') return;
+          await new Promise((resolve) => setTimeout(resolve, 50));
+          if (story.socket.readyState === WebSocket.OPEN && error.isPassing) story.socket.close();
+        }
+      }
+    },
+    frame(frame) {
+      if ('reply' in frame) {
+        const answer = story.answers.get(frame.reply);
+        story.answers.delete(frame.reply);
+        if (frame.error) answer?.reject(Object.assign(new Error(`${frame.error.code}: ${frame.error.detail}`), frame.error, { isPassing: frame.error.status >= 500 }));
+        else answer?.resolve(frame.data);
+      } else {
+        story.events.push({ at: performance.now(), name: frame.event, data: frame.data });
+        story.passOn(frame.event, frame.data);
+      }
     },
     /** Where a network lies between, the server's candidates are those of the network. */
     async passOn(name, data) {

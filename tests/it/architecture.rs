@@ -10,7 +10,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("telemetry", &["config"]),
     ("outside", &["config"]),
-    ("cluster", &["config", "protocol"]),
+    ("cluster", &["config", "protocol", "telemetry"]),
     ("domain", &["config", "protocol", "cluster", "telemetry"]),
     ("actors", &["config", "protocol", "cluster", "telemetry", "domain", "outside"]),
     ("http", &["config", "protocol", "cluster", "telemetry", "domain", "outside", "actors"]),

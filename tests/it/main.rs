@@ -8,8 +8,11 @@ mod support;
 
 mod accounts;
 mod architecture;
+mod bus;
+mod cache;
 mod calls;
 mod chat;
+mod cluster;
 mod config;
 mod contacts;
 mod documents;

@@ -15,8 +15,8 @@ use crate::actors::neighbours::Neighbours;
 use crate::actors::supervision::Ref;
 use crate::domain::calls::{Error, Seat};
 use crate::protocol::calls::{ActiveCall, IncomingCall};
-use crate::protocol::cluster::CallStanding;
 pub(super) use crate::protocol::cluster::CallKey as Key;
+use crate::protocol::cluster::CallStanding;
 use crate::telemetry::metrics::CALLS;
 
 /// What is known of a call outside its room.
@@ -110,8 +110,6 @@ pub(super) struct Found {
     pub(super) conversation: Option<ConversationId>,
     /// The name by which it is entered.
     pub(super) name: Option<String>,
-    /// What there can be only one call for.
-    pub(super) key: Key,
     way: Way,
 }
 
@@ -347,8 +345,7 @@ impl Calls {
             Place::Here(life) => Way::Here(life.subscribe()),
             Place::There(node) => Way::There(*node),
         };
-        let (conversation, key) = (entry.conversation, entry.key.clone());
-        Some(Found { id, conversation, name, key, way })
+        Some(Found { id, conversation: entry.conversation, name, way })
     }
 }
 

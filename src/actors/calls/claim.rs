@@ -16,7 +16,7 @@ use crate::domain::calls::{Begin, Call, Error};
 use crate::telemetry::metrics::CLUSTER_MOVES;
 
 /// What calls' keys begin with in the directory.
-pub const PREFIX: &str = "call/";
+const PREFIX: &str = "call/";
 
 /// What a wish to begin a call came to.
 pub(super) enum Opened {
@@ -214,9 +214,10 @@ impl Calls {
         self.board.over_there(from, call.id());
         let most = self.deeds.config().max_calls;
         let (id, conversation) = (call.id(), call.conversation());
-        let place = self.board.reserve(id, key, conversation, most).map_err(|there| {
-            there.map_or_else(|error| error, |_| Error::Unavailable)
-        })?;
+        let place = self
+            .board
+            .reserve(id, key, conversation, most)
+            .map_err(|there| there.map_or_else(|error| error, |_| Error::Unavailable))?;
         let me = self.neighbours.me();
         let taken = self.directory.take(text, from, epoch).await?.ok_or(Error::Moved)?;
         tracing::info!(call.id = %id, call.epoch = taken, node = %me, "a call was handed over");

@@ -135,6 +135,11 @@ impl Calls {
         views
     }
 
+    /// How many rooms there are at this node, those that were handed over and still play included.
+    pub fn rooms(&self) -> usize {
+        self.nursery.len()
+    }
+
     /// The calls of this node.
     pub async fn views_here(&self) -> Vec<wire::CallView> {
         let mut views = Vec::new();

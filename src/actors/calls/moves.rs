@@ -140,7 +140,8 @@ impl Calls {
 
     /// Which of these sessions are not here.
     pub fn gone_sessions(&self, sessions: Vec<(UserId, SessionId)>) -> Vec<SessionId> {
-        let gone = |(user, session): &(UserId, SessionId)| !self.switchboard.is_there(*user, *session);
+        let gone =
+            |(user, session): &(UserId, SessionId)| !self.switchboard.is_there(*user, *session);
         sessions.into_iter().filter(gone).map(|(_, session)| session).collect()
     }
 }

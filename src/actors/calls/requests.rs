@@ -101,7 +101,8 @@ impl Calls {
                 media: start.media,
                 callees: others.iter().map(callee).collect(),
             };
-            let (call_id, mode) = (begin.id, if shape == Shape::Direct { Mode::P2p } else { Mode::Sfu });
+            let (call_id, mode) =
+                (begin.id, if shape == Shape::Direct { Mode::P2p } else { Mode::Sfu });
             let found = match self.goes_or_begins(&key, begin, asker).await? {
                 Opened::Begun(_) => return Ok(json(&CallStarted { call_id, mode, ring_timeout })),
                 Opened::Found(found) => found,

@@ -25,7 +25,7 @@ use crate::protocol::cluster::{
     CallStanding, Change, Changes, Deliver, DeliverTo, Heartbeat, Known, Load, NodeEvent,
     NodeRequest, Snapshot,
 };
-use crate::telemetry::metrics::{dropped, told};
+use crate::telemetry::metrics::dropped;
 
 /// The other nodes; cheap to clone.
 #[derive(Clone)]
@@ -128,7 +128,6 @@ impl Neighbours {
     /// What another node carries, from its last sign of life.
     pub fn heard_beat(&self, from: NodeId, beat: &Heartbeat) {
         if self.others().beat(from, beat) {
-            self.0.any.store(true, Ordering::Release);
             self.0.stirred.notify_one();
         }
     }
@@ -226,9 +225,8 @@ impl Neighbours {
 
     /// Tells one node. What cannot be told is counted; the bus makes the other look for it.
     pub fn tell(&self, node: NodeId, event: &NodeEvent) {
-        match self.0.bus.tell(node, event) {
-            Ok(()) => told(event.name()),
-            Err(_) => dropped("bus"),
+        if self.0.bus.tell(node, event).is_err() {
+            dropped("bus");
         }
     }
 
@@ -237,9 +235,8 @@ impl Neighbours {
         if self.is_alone() {
             return;
         }
-        match self.0.bus.publish(event) {
-            Ok(()) => told(event.name()),
-            Err(_) => dropped("bus"),
+        if self.0.bus.publish(event).is_err() {
+            dropped("bus");
         }
     }
 

@@ -41,9 +41,10 @@ impl Others {
         self.nodes.iter().filter(|(_, other)| other.version.is_none()).map(|(node, _)| *node)
     }
 
-    /// A sign of life; whether something of that node is not known.
+    /// A sign of life; whether something of that node is not known. Nodes of which the directory has
+    /// not told are left alone: others may share the broker.
     pub(super) fn beat(&mut self, from: NodeId, beat: &Heartbeat) -> bool {
-        let other = self.nodes.entry(from).or_default();
+        let Some(other) = self.nodes.get_mut(&from) else { return false };
         other.load = beat.load;
         other.takes_rooms = beat.takes_rooms;
         if other.version != Some(beat.version) {
@@ -54,7 +55,7 @@ impl Others {
 
     /// Takes the next changes of a node; `None` if a number is missing. Gives those about calls.
     pub(super) fn apply(&mut self, from: NodeId, changes: Changes) -> Option<Vec<Change>> {
-        let other = self.nodes.entry(from).or_default();
+        let Some(other) = self.nodes.get_mut(&from) else { return Some(Vec::new()) };
         match other.version {
             Some(known) if changes.version == known + 1 => other.version = Some(changes.version),
             Some(known) if changes.version <= known => return Some(Vec::new()),
@@ -77,7 +78,7 @@ impl Others {
     /// Takes the whole of a node, and gives its calls.
     pub(super) fn replace(&mut self, node: NodeId, whole: Snapshot) -> Vec<CallStanding> {
         let people: HashSet<_> = whole.people.into_iter().collect();
-        let other = self.nodes.entry(node).or_default();
+        let Some(other) = self.nodes.get_mut(&node) else { return Vec::new() };
         other.version = Some(whole.version);
         let gone: Vec<_> = other.people.difference(&people).copied().collect();
         for user in gone {
@@ -90,7 +91,7 @@ impl Others {
     }
 
     fn came(&mut self, node: NodeId, user: UserId) {
-        if self.nodes.entry(node).or_default().people.insert(user) {
+        if self.nodes.get_mut(&node).is_some_and(|other| other.people.insert(user)) {
             self.places.entry(user).or_default().push(node);
         }
     }

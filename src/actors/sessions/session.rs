@@ -9,7 +9,7 @@ pub(super) use inbox::{Attach, Deliver, Detach, End, Flushed, Known, Missed, Ope
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, SpawnHandle, WrapFuture};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base::clock::Time;
-use base::ids::{CallId, DeviceId, SessionId, UserId};
+use base::ids::{CallId, DeviceId, NodeId, SessionId, UserId};
 use proptest::prelude::*;
 
 use super::{Begin, Call, Callee, Change, Error, Seat, Shape, Terms, To};
@@ -19,7 +19,13 @@ fn at(seconds: u64) -> Time {
 }
 
 fn seat() -> Seat {
-    Seat { user: UserId::new(), device: DeviceId::new(), session: SessionId::new(), guest: false }
+    Seat {
+        user: UserId::new(),
+        device: DeviceId::new(),
+        session: SessionId::new(),
+        node: NodeId::new(),
+        guest: false,
+    }
 }
 
 fn begin(shape: Shape, by: Seat, others: &[Seat]) -> Begin {
@@ -35,7 +41,7 @@ fn begin(shape: Shape, by: Seat, others: &[Seat]) -> Begin {
 }
 
 fn call(shape: Shape, by: Seat, others: &[Seat]) -> Call {
-    Call::begin(begin(shape, by, others), TERMS, NOON)
+    Call::begin(begin(shape, by, others), TERMS, 0, NOON)
 }
 
 /// What `seat` has heard since it was last asked: as one of the people, or at the seat itself.
@@ -111,7 +117,7 @@ fn whoever_is_busy_does_not_ring() {
     let (ann, bob) = (seat(), seat());
     let mut begin = begin(Shape::Direct, ann, &[bob]);
     begin.callees[0].busy = true;
-    let mut call = Call::begin(begin, TERMS, NOON);
+    let mut call = Call::begin(begin, TERMS, 0, NOON);
 
     assert_eq!(call.ended(), Some(Reason::Busy));
     assert_eq!(hears(&call.take_news(), ann), ["call_ended"]);

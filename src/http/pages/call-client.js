@@ -19,6 +19,8 @@ export class Call extends EventTarget {
   #directs = new Map(); // participant_id → Direct
   #played = new Map(); // participant_id/source → { track, isForwarded }
   #forwarded = null;
+  #old = null; // a connection to a room that has moved; it plays until the new one does
+  #epoch = 0;
   #ice = [];
   #early = []; // what was heard before we knew that we are in
   participants = new Map(); // participant_id → { name, audio, video, speaking }
@@ -35,6 +37,7 @@ export class Call extends EventTarget {
   async join(which) {
     const joined = await this.#request("join_call", which);
     Object.assign(this, { id: joined.call_id, me: joined.participant_id, mode: joined.mode });
+    this.#epoch = joined.epoch;
     this.#ice = joined.ice_servers;
     for (const participant of joined.participants) this.participants.set(participant.participant_id, { ...participant });
     for (const track of joined.tracks) this.#tracks.set(track.track_id, { ...track });
@@ -43,6 +46,65 @@ export class Call extends EventTarget {
     for (const [name, data] of this.#early.splice(0)) this.hear(name, data);
     this.#changed();
     return joined;
+  }
+
+  /** Takes part again after the socket was lost, perhaps at another node. If the room is the same, media goes on as it is. */
+  async rejoin() {
+    const joined = await this.#request("join_call", { call_id: this.id, participant_id: this.me });
+    const isSame = joined.participant_id === this.me && joined.epoch === this.#epoch;
+    Object.assign(this, { me: joined.participant_id, mode: joined.mode });
+    this.#ice = joined.ice_servers;
+    const present = new Map(joined.participants.map((participant) => [participant.participant_id, participant]));
+    for (const id of [...this.participants.keys()]) if (!present.has(id)) this.#gone(id);
+    for (const [id, participant] of present) this.participants.set(id, { ...this.participants.get(id), ...participant });
+    if (this.mode === "sfu") {
+      if (isSame) {
+        const known = new Set(joined.tracks.map(({ track_id }) => track_id));
+        for (const id of [...this.#tracks.keys()]) if (!known.has(id)) this.#tracks.delete(id);
+        for (const track of joined.tracks) if (!this.#tracks.has(track.track_id)) this.#tracks.set(track.track_id, { ...track });
+        if (this.#forwarded) this.#forwarded.receive(this.tracks);
+        else this.#forward();
+      } else {
+        this.#move(joined.epoch, joined.tracks);
+      }
+    } else {
+      for (const other of this.participants.keys()) this.#direct(other);
+    }
+    this.#changed();
+    return joined;
+  }
+
+  /** The room is another one: what played plays on until the same comes from the new one. */
+  #move(epoch, tracks = []) {
+    this.#epoch = epoch;
+    this.#old?.close();
+    this.#old = this.#forwarded;
+    this.#forwarded = null;
+    for (const entry of this.#played.values()) entry.isForwarded = false;
+    this.#tracks = new Map(tracks.map((track) => [track.track_id, { ...track }]));
+    this.#forward();
+    const old = this.#old;
+    setTimeout(() => this.#old === old && this.#letGo(), 8_000);
+  }
+
+  /** Lets go of a room that has moved; what is silent in the new one is so for good. */
+  #letGo() {
+    if (!this.#old) return;
+    this.#old.close();
+    this.#old = null;
+    for (const { participant_id, source, media } of this.#tracks.values()) {
+      const entry = this.#played.get(`${participant_id}/${source}`);
+      if (media && entry && !entry.isForwarded) Object.assign(entry, { track: media, isForwarded: true });
+    }
+    this.#changed();
+  }
+
+  #gone(participant) {
+    this.participants.delete(participant);
+    this.#directs.get(participant)?.close();
+    this.#directs.delete(participant);
+    for (const key of this.#played.keys()) if (key.startsWith(`${participant}/`)) this.#played.delete(key);
+    for (const [id, track] of this.#tracks) if (track.participant_id === participant) this.#tracks.delete(id);
   }
 
   /** Publishes a track of ours as `microphone`, `camera`, `screen` or `screen_audio`. */
@@ -137,6 +199,7 @@ export class Call extends EventTarget {
       if (this.#tracks.get(id) !== info) return;
       this.#played.set(key, { track, isForwarded: true });
       this.#retire(info.participant_id);
+      if (this.#old && [...this.#played.values()].every(({ isForwarded }) => isForwarded)) this.#letGo();
       this.#changed();
     };
     // The old way plays until the new one does.
@@ -188,11 +251,7 @@ export class Call extends EventTarget {
         Object.assign(this.participants.get(participant) ?? {}, data);
         break;
       case "participant_left":
-        this.participants.delete(participant);
-        this.#directs.get(participant)?.close();
-        this.#directs.delete(participant);
-        for (const key of this.#played.keys()) if (key.startsWith(`${participant}/`)) this.#played.delete(key);
-        for (const [id, track] of this.#tracks) if (track.participant_id === participant) this.#tracks.delete(id);
+        this.#gone(participant);
         this.#forwarded?.receive(this.tracks);
         break;
       case "offer":
@@ -200,7 +259,7 @@ export class Call extends EventTarget {
         break;
       case "answer":
         if (data.from) this.#directs.get(data.from)?.answer(data.sdp);
-        else this.#forwarded?.answer(data.sdp);
+        else if (data.epoch >= this.#epoch) this.#forwarded?.answer(data.sdp); // not one of a room that was
         break;
       case "ice_candidate":
         this.#directs.get(data.from)?.candidate(data.candidate);
@@ -227,9 +286,7 @@ export class Call extends EventTarget {
         if (data.mode === "sfu" && !this.#forwarded) this.#forward();
         break;
       case "call_moved":
-        this.#tracks.clear();
-        for (const [key, { isForwarded }] of this.#played) if (isForwarded) this.#played.delete(key);
-        this.#forward();
+        if (data.epoch > this.#epoch) this.#move(data.epoch);
         break;
       case "call_quality":
         this.quality = data;
@@ -243,6 +300,7 @@ export class Call extends EventTarget {
   }
 
   #close() {
+    this.#letGo();
     this.#forwarded?.close();
     for (const direct of this.#directs.values()) direct.close();
     this.#directs.clear();

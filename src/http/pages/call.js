@@ -81,7 +81,10 @@ function connect() {
   return new Promise((resolve, reject) => {
     line = new Line({
       prepare: token,
-      opened: async () => resolve(),
+      opened: async () => {
+        resolve();
+        if (call?.id) await call.rejoin().catch(() => over("The call is over."));
+      },
       event: (name, data) => call?.hear(name, data),
       state: (state) => {
         if (state.kind === "halted") over(state.detail);

@@ -86,7 +86,8 @@ async fn engine(
     let limits = &app.config.limits;
     let limit = Limit::per_second("api", limits.api_per_second, limits.api_burst);
     let key = counted(source(request));
-    app.cache.take(limit, &key).await.inspect_err(|_| refused(limit.name))?;
+    let taken = limit.or_uncounted(app.cache.take(limit, &key).await);
+    taken.inspect_err(|_| refused(limit.name))?;
 
     let name = app.accounts.random_id();
     let sid = sid::issue(&name);

@@ -5,8 +5,8 @@ mod records;
 mod told;
 
 pub use asked::{
-    Action, Answer, CallRef, IceCandidate, InviteCall, JoinCall, Moderate, Mute, Offer, Publish, SetLayer,
-    StartCall,
+    Action, Answer, CallRef, IceCandidate, InviteCall, JoinCall, Moderate, Mute, Offer, Publish,
+    SetLayer, StartCall,
 };
 pub use records::{
     ActiveCall, CallStats, CallToken, CallView, NewCallToken, Outcome, PastCall, PastParticipant,

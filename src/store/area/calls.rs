@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::{Conn, cluster, contacts};
 use crate::model::{
-    Call, CallOutcome, CallPerson, CallReach, CallReason, CallRecord, CallWritten, EndedCall, Fence,
-    NewCall, Reach,
+    Call, CallOutcome, CallPerson, CallReach, CallReason, CallRecord, CallWritten, EndedCall,
+    Fence, NewCall, Reach,
 };
 use crate::schema::{call_people, calls, outbox, users};
 use crate::types::Sql;

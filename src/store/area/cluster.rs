@@ -8,9 +8,9 @@ use std::time::Duration;
 use base::ids::{DeviceId, NodeId};
 use diesel::prelude::*;
 
-use super::Conn;
 use super::super::{clock, free_lock, server_life};
-use crate::model::{lock_number, Beaten, Claimed, Fence, Lease, Node, NodeBeat, NodeState};
+use super::Conn;
+use crate::model::{Beaten, Claimed, Fence, Lease, Node, NodeBeat, NodeState, lock_number};
 use crate::schema::{devices, leases, nodes, users};
 use crate::types::Sql;
 
@@ -110,12 +110,7 @@ fn lives(c: &mut Conn, id: NodeId) -> QueryResult<bool> {
 }
 
 /// Takes `key` for `me` unless its owner lives.
-pub(crate) fn claim(
-    c: &mut Conn,
-    key: String,
-    value: String,
-    me: NodeId,
-) -> QueryResult<Claimed> {
+pub(crate) fn claim(c: &mut Conn, key: String, value: String, me: NodeId) -> QueryResult<Claimed> {
     if !lives(c, me)? {
         return Ok(Claimed::NotAlive);
     }

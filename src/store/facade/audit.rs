@@ -7,7 +7,7 @@ use base::ids::AuditId;
 
 use super::accounts::rows;
 use crate::error::Result;
-use crate::model::{AuditEntry, NewAudit, Fence, Purged};
+use crate::model::{AuditEntry, Fence, NewAudit, Purged};
 use crate::store::{Store, change, look};
 
 impl Store {

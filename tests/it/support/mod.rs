@@ -1,8 +1,11 @@
 //! The words in which stories are told: a world (a real server), people, and their sockets.
 
 pub mod answer;
+pub mod broker;
 pub mod person;
 pub mod postgres;
+pub mod proxy;
+pub mod redis;
 #[path = "../../../src/store/tests/it/server.rs"]
 #[allow(dead_code, clippy::allow_attributes, reason = "the store's own stories use the rest")]
 pub mod server;

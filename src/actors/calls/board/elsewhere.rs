@@ -56,7 +56,11 @@ impl Board {
     /// A call does not go on at that node any more.
     pub(in crate::actors::calls) fn over_there(&self, node: NodeId, id: CallId) {
         let mut calls = self.calls();
-        if calls.all.get(&id).is_some_and(|entry| matches!(entry.place, Place::There(at) if at == node)) {
+        if calls
+            .all
+            .get(&id)
+            .is_some_and(|entry| matches!(entry.place, Place::There(at) if at == node))
+        {
             calls.remove(id);
         }
     }
@@ -65,7 +69,8 @@ impl Board {
     pub(in crate::actors::calls) fn at(&self, node: NodeId) -> Vec<(CallId, Key)> {
         let calls = self.calls();
         let there = calls.all.iter();
-        let there = there.filter(|(_, entry)| matches!(entry.place, Place::There(at) if at == node));
+        let there =
+            there.filter(|(_, entry)| matches!(entry.place, Place::There(at) if at == node));
         there.map(|(id, entry)| (*id, entry.key.clone())).collect()
     }
 }

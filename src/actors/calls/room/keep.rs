@@ -1,6 +1,7 @@
 //! What another node needs to go on with a call: written down while it goes on, handed over when
 //! this node leaves, let go of when it is not this node's any more.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use actix::{
@@ -34,6 +35,8 @@ pub(super) struct Keep {
     waiting: Vec<oneshot::Sender<Result<(), Error>>>,
     /// The room is being handed over, or was: nothing changes any more.
     moving: bool,
+    /// Whose media has moved.
+    moved: HashSet<u32>,
 }
 
 impl Keep {
@@ -83,6 +86,19 @@ impl Room {
                 }
             }
         }));
+    }
+
+    /// A participant's connection to a room that was handed over has ended; with the last one the
+    /// room goes.
+    pub(super) fn farewell(&mut self, number: u32, ctx: &mut Ctx<Self>) {
+        if !self.keep.moving {
+            return;
+        }
+        self.keep.moved.insert(number);
+        if self.call.participants().all(|(number, _)| self.keep.moved.contains(&number)) {
+            self.stage = None;
+            ctx.stop();
+        }
     }
 
     /// The call is another node's: this room goes without a word.

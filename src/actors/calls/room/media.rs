@@ -178,19 +178,20 @@ impl Room {
         }
     }
 
-    fn on_stage(&mut self, event: Event) {
+    fn on_stage(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         let call_id = self.call.id();
         match event {
             Event::Connected(_) => {
                 counter!(CALL_CONNECTIONS, "outcome" => "connected").increment(1);
             }
-            Event::Gone(_, why) => {
+            Event::Gone(who, why) => {
                 let outcome = match why {
                     sfu::Gone::Closed => "closed",
                     sfu::Gone::Silent => "silent",
                     sfu::Gone::Handshake => "failed",
                 };
                 counter!(CALL_CONNECTIONS, "outcome" => outcome).increment(1);
+                self.farewell(who.0, ctx);
             }
             Event::FirstMedia(_, after) => {
                 histogram!(CALL_FIRST_MEDIA_SECONDS).record(after.as_secs_f64());
@@ -270,9 +271,9 @@ fn quality_of(quality: &sfu::Quality) -> wire::Quality {
 impl Handler<OnStage> for Room {
     type Result = ();
 
-    fn handle(&mut self, OnStage(events): OnStage, _: &mut Self::Context) {
+    fn handle(&mut self, OnStage(events): OnStage, ctx: &mut Self::Context) {
         for event in events {
-            self.on_stage(event);
+            self.on_stage(event, ctx);
         }
     }
 }

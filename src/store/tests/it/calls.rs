@@ -2,8 +2,8 @@
 
 use base::ids::{CallId, NodeId, UserId};
 use store::{
-    CallMedia, CallOutcome as O, CallPerson, CallReach, CallReason, CallWritten, EndedCall, NewCall, Reach,
-    Store,
+    CallMedia, CallOutcome as O, CallPerson, CallReach, CallReason, CallWritten, EndedCall,
+    NewCall, Reach, Store,
 };
 
 use crate::world::{T0, at, on_both, people};
@@ -38,10 +38,8 @@ async fn a_call_is_closed_once_and_remembered(store: Store) {
         answered_at: Some(at(2)),
         people: vec![person(ann, O::Joined), person(bob, O::Joined)],
     };
-    let closed = tokio::join!(
-        store.end_call(end.clone(), None, at(9)),
-        store.end_call(end, None, at(9))
-    );
+    let closed =
+        tokio::join!(store.end_call(end.clone(), None, at(9)), store.end_call(end, None, at(9)));
 
     assert_ne!(closed.0.unwrap(), closed.1.unwrap(), "one of the two closed it");
     for somebody in [ann, bob] {

@@ -44,9 +44,9 @@ async fn a_new_key_retires_the_old_one_which_goes_a_month_later(store: Store) {
 
     let day = 24 * 3600;
     let purged = |days: u64| store.purge(at(days * day), Duration::ZERO, None);
-    assert_eq!(purged(30).await.unwrap().keys, 0);
-    assert_eq!(purged(31).await.unwrap().keys, 1);
-    assert_eq!(purged(999).await.unwrap().keys, 0);
+    assert_eq!(purged(30).await.unwrap().unwrap().keys, 0);
+    assert_eq!(purged(31).await.unwrap().unwrap().keys, 1);
+    assert_eq!(purged(999).await.unwrap().unwrap().keys, 0);
     assert_eq!(store.keys().await.unwrap()[0].id, new.id);
 }
 

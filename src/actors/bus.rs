@@ -1,0 +1,63 @@
+//! The ways to the other nodes: two actors, each of whose lives is one connection to the broker.
+//!
+//! A connection that is lost is a failure like any other: the tree shows it with its reason, and
+//! the actor is started anew, after a pause that grows, for as long as it takes.
+
+use std::time::Duration;
+
+use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
+use base::backoff::Backoff;
+
+use super::supervision::{Child, Ctx, Place, Strategy, SupervisorSpec, child, supervisor};
+use crate::cluster::AmqpBus;
+
+/// The pool of the one thread on which both live: whatever blocks others does not block them.
+pub const BUS: &str = "bus";
+
+/// Short enough that a node is back seconds after its broker.
+const PAUSE: Backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(3) };
+/// Losing the broker is no reason to restart anything else, however often it happens.
+const NEVER_TOO_OFTEN: (u32, Duration) = (u32::MAX, Duration::from_secs(60));
+
+/// Both, under `bus`.
+pub fn spec(bus: &AmqpBus) -> SupervisorSpec {
+    let (out, into) = (bus.clone(), bus.clone());
+    let (most, window) = NEVER_TOO_OFTEN;
+    supervisor("bus", Strategy::OneForOne)
+        .intensity(most, window)
+        .with(terms(child("publisher", move |_| Publisher(out.clone()))))
+        .with(terms(child("consumer", move |_| Consumer(into.clone()))))
+}
+
+fn terms<A: Actor<Context = Ctx<A>>>(child: Child<A>) -> Child<A> {
+    let (most, window) = NEVER_TOO_OFTEN;
+    child.intensity(most, window).backoff(PAUSE).on(Place::Pool(BUS))
+}
+
+/// Carries to the broker what is told and asked.
+struct Publisher(AmqpBus);
+
+crate::actors::supervision::supervised!(Publisher);
+
+impl Actor for Publisher {
+    type Context = Ctx<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let life = self.0.publisher().into_actor(self);
+        ctx.spawn(life.map(|broken, _, ctx| ctx.fail(broken.to_string())));
+    }
+}
+
+/// Brings from the broker what others tell and ask.
+struct Consumer(AmqpBus);
+
+crate::actors::supervision::supervised!(Consumer);
+
+impl Actor for Consumer {
+    type Context = Ctx<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let life = self.0.consumer().into_actor(self);
+        ctx.spawn(life.map(|broken, _, ctx| ctx.fail(broken.to_string())));
+    }
+}

@@ -1,0 +1,93 @@
+//! What nodes share: the cache, the bus, the directory; each alone where there is one node.
+
+use std::sync::Arc;
+
+use base::clock::Clock;
+use base::ids::NodeId;
+use store::NodeLock;
+
+use super::{Deeds, Error, store_config};
+use crate::cluster::{
+    AmqpBus, Bus, Cache, Directory, EmbeddedCache, Leases, LocalDirectory, LocalHub, RedisCache,
+    amqp, redis,
+};
+use crate::config::Config;
+
+/// The cache: within this process, or the one that all nodes share.
+pub(super) fn cache(config: &Config, clock: &Clock) -> Result<Arc<dyn Cache>, Error> {
+    Ok(match shared_cache(config).map_err(Error::Outside)? {
+        Some(cache) => Arc::new(cache),
+        None => Arc::new(EmbeddedCache::new(clock.clone(), config.limits.keys)),
+    })
+}
+
+/// The cache that all nodes share, if one is configured.
+///
+/// # Errors
+/// What is wrong with the settings, in words.
+pub fn shared_cache(config: &Config) -> Result<Option<RedisCache>, String> {
+    let cluster = &config.cluster;
+    if cluster.cache.expose().is_empty() {
+        return Ok(None);
+    }
+    let settings = redis::Settings {
+        url: cluster.cache.clone(),
+        authorities: cluster.authorities()?,
+        prefix: cluster.cache_prefix.clone(),
+    };
+    RedisCache::new(&settings).map(Some).map_err(|e| format!("cluster.cache: {e}"))
+}
+
+/// The bus, and its drivers if it leads to other processes.
+fn bus(config: &Config, me: NodeId) -> Result<(Arc<dyn Bus>, Option<AmqpBus>), Error> {
+    Ok(match shared_bus(config, me).map_err(Error::Outside)? {
+        Some(bus) => (Arc::new(bus.clone()), Some(bus)),
+        None => (Arc::new(LocalHub::default().plug(me)), None),
+    })
+}
+
+/// The bus that all nodes share, if one is configured.
+///
+/// # Errors
+/// What is wrong with the settings, in words.
+pub fn shared_bus(config: &Config, me: NodeId) -> Result<Option<AmqpBus>, String> {
+    let cluster = &config.cluster;
+    if !cluster.is_on() {
+        return Ok(None);
+    }
+    let settings = amqp::Settings {
+        url: cluster.bus.clone(),
+        authorities: cluster.authorities()?,
+        name: config.node.name(),
+        outbox: cluster.outbox,
+        inbox: cluster.inbox,
+    };
+    AmqpBus::new(me, settings).map(Some).map_err(|e| format!("cluster.bus: {e}"))
+}
+
+/// What there is between nodes.
+pub(super) struct Cluster {
+    pub(super) bus: Arc<dyn Bus>,
+    pub(super) drivers: Option<AmqpBus>,
+    pub(super) directory: Arc<dyn Directory>,
+    pub(super) leases: Option<Leases>,
+    pub(super) lock: Option<NodeLock>,
+}
+
+pub(super) async fn cluster(
+    config: &Config,
+    deeds: &Deeds,
+    node: NodeId,
+) -> Result<Cluster, Error> {
+    let (bus, drivers) = bus(config, node)?;
+    if drivers.is_none() {
+        let directory = Arc::new(LocalDirectory::new(node));
+        return Ok(Cluster { bus, drivers, directory, leases: None, lock: None });
+    }
+    let (name, url) = (config.node.name(), config.http.public_url.clone());
+    let leases = Leases::new(deeds.store.clone(), deeds.clock.clone(), node, name, url);
+    let lock = NodeLock::take(&store_config(config).url, node)?;
+    leases.join().await.map_err(|error| Error::Outside(error.to_string()))?;
+    let directory = Arc::new(leases.clone());
+    Ok(Cluster { bus, drivers, directory, leases: Some(leases), lock: Some(lock) })
+}

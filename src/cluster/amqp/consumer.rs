@@ -1,0 +1,208 @@
+//! The way in: hands on what others tell, answers what they ask.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use base::ids::NodeId;
+use futures_util::FutureExt;
+use futures_util::stream::StreamExt;
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Consumer, Event};
+use metrics::counter;
+use tokio::time::timeout;
+
+use super::super::bus::{BusState, Listener};
+use super::super::cache::Fut;
+use super::answers::{Answer, Next};
+use super::envelope::{Kind, Label, label};
+use super::line::{Broken, DIRECT, EVENTS, Line, within};
+use super::outbox::{Reply, Word};
+use super::{Shared, Way};
+use crate::protocol::cluster::{NodeEvent, NodeRequest};
+use crate::telemetry::metrics::{BUS_HEARD, BUS_IGNORED};
+
+/// The broker sends so many messages ahead of those that were handled.
+const AHEAD: u16 = 256;
+/// So many are handled before the broker hears of it, if more are there already.
+const BATCH: usize = 64;
+/// So many questions may be under way; more are answered with "busy".
+const QUESTIONS: usize = 1024;
+/// An answer that takes longer is given up: nobody waits for it.
+const ANSWER: Duration = Duration::from_secs(30);
+/// All that may wait in this node's queue at the broker, in bytes.
+const INBOX_BYTES: i64 = 256 << 20;
+
+/// One connection's life.
+pub(super) async fn run(shared: Arc<Shared>) -> Broken {
+    match carry(shared).await {
+        Ok(never) => match never {},
+        Err(broken) => broken,
+    }
+}
+
+async fn carry(shared: Arc<Shared>) -> Result<Infallible, Broken> {
+    let mut line = Line::open(&shared, "in").await?;
+    let channel = line.channel().await?;
+    let mut deliveries = within(consume(&shared, &channel)).await?;
+    let _open = Open::new(Arc::clone(&shared));
+    if let Some(listener) = shared.listener()
+        && shared.heard.swap(true, Ordering::AcqRel)
+    {
+        listener.missed();
+    }
+    let mut making = shared.answering.making.lock().await;
+    loop {
+        tokio::select! {
+            biased;
+            event = line.event() => {
+                if let Event::Error(error) = event {
+                    return Err(error.into());
+                }
+            }
+            Some((asker, to, answer)) = making.next() => {
+                reply(&shared, shared.answering.answered(asker, to, answer));
+            }
+            delivery = deliveries.next() => {
+                let mut delivery = delivery.ok_or(Broken::Ended)??;
+                let mut left = BATCH;
+                loop {
+                    if let Some(listener) = shared.listener()
+                        && let Some(question) = hear(&shared, listener.as_ref(), &delivery)
+                    {
+                        if making.len() < QUESTIONS {
+                            making.push(question.answer(listener.as_ref()));
+                        } else {
+                            counter!(BUS_IGNORED, "reason" => "busy").increment(1);
+                            let (asker, to) = (question.asker, question.to);
+                            let busy = (Kind::Busy, Vec::new());
+                            reply(&shared, shared.answering.answered(asker, to, busy));
+                        }
+                    }
+                    left -= 1;
+                    if left == 0 {
+                        break;
+                    }
+                    match deliveries.next().now_or_never() {
+                        Some(next) => delivery = next.ok_or(Broken::Ended)??,
+                        None => break,
+                    }
+                }
+                let all = BasicAckOptions { multiple: true };
+                within(channel.basic_ack(delivery.delivery_tag, all)).await?;
+            }
+        }
+    }
+}
+
+/// Makes a queue of this connection's own, for what is said to this node and to all.
+async fn consume(shared: &Shared, channel: &Channel) -> lapin::Result<Consumer> {
+    let me = shared.me.to_string();
+    let name = format!("n.{me}.{}", shared.queues.fetch_add(1, Ordering::Relaxed));
+    let mut bounds = FieldTable::default();
+    bounds.insert("x-max-length".into(), AMQPValue::LongLongInt(shared.settings.inbox.into()));
+    bounds.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(INBOX_BYTES));
+    // The sender hears that there is no room, and owes us a word later.
+    bounds.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    let own = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+    channel.basic_qos(AHEAD, BasicQosOptions::default()).await?;
+    channel.queue_declare(name.as_str().into(), own, bounds).await?;
+    for (exchange, key) in [(DIRECT, me.as_str()), (EVENTS, "")] {
+        let (name, key) = (name.as_str().into(), key.into());
+        let options = QueueBindOptions::default();
+        channel.queue_bind(name, exchange.into(), key, options, FieldTable::default()).await?;
+    }
+    let options = BasicConsumeOptions { exclusive: true, ..Default::default() };
+    channel.basic_consume(name.as_str().into(), "node".into(), options, FieldTable::default()).await
+}
+
+/// A question that is new.
+struct Question {
+    asker: (NodeId, u64),
+    to: String,
+    request: NodeRequest,
+}
+
+impl Question {
+    fn answer(self, listener: &dyn Listener) -> Fut<'static, ((NodeId, u64), String, Answer)> {
+        let Self { asker, to, request } = self;
+        let answer = listener.answer(asker.0, request);
+        Box::pin(async move {
+            let answer = match timeout(ANSWER, answer).await {
+                Ok(Some(text)) => (Kind::Reply, text.into_bytes()),
+                Ok(None) | Err(_) => (Kind::Silence, Vec::new()),
+            };
+            (asker, to, answer)
+        })
+    }
+}
+
+/// Takes in what came; gives a question that is to be answered.
+fn hear(shared: &Shared, listener: &dyn Listener, delivery: &Delivery) -> Option<Question> {
+    let Some(Label { kind, from, id }) = label(&delivery.properties) else {
+        return ignore("unlabelled");
+    };
+    match kind {
+        Kind::Tell if from == shared.me => None, // what goes to all comes back as well
+        Kind::Tell => match serde_json::from_slice(&delivery.data) {
+            Ok(NodeEvent::Unknown) => ignore("unknown"),
+            Ok(event) => {
+                counter!(BUS_HEARD, "event" => event.name()).increment(1);
+                listener.hear(from, event);
+                None
+            }
+            Err(_) => ignore("unreadable"),
+        },
+        Kind::Ask => {
+            let to = delivery.properties.reply_to().as_ref()?.to_string();
+            let asker = (from, id?);
+            match shared.answering.asked(asker, to.clone()) {
+                Next::Wait => None,
+                Next::Repeat(answer) => {
+                    reply(shared, answer);
+                    None
+                }
+                Next::Answer => {
+                    let request = serde_json::from_slice(&delivery.data).unwrap_or_else(|_| {
+                        ignore("unreadable");
+                        NodeRequest::Unknown
+                    });
+                    Some(Question { asker, to, request })
+                }
+            }
+        }
+        Kind::Reply | Kind::Silence | Kind::Busy | Kind::Probe => None,
+    }
+}
+
+fn ignore(reason: &'static str) -> Option<Question> {
+    counter!(BUS_IGNORED, "reason" => reason).increment(1);
+    None
+}
+
+/// Answers leave the way that questions do: the broker blocks whoever publishes, and nothing may
+/// block the way in.
+fn reply(shared: &Shared, reply: Reply) {
+    let _ = shared.outbox.push(Word::Reply(reply)); // replies are never refused
+}
+
+/// The way in is open until this is dropped.
+struct Open(Arc<Shared>);
+
+impl Open {
+    fn new(shared: Arc<Shared>) -> Self {
+        shared.health.set(Way::In, BusState::Up);
+        Self(shared)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.health.set(Way::In, BusState::Down);
+    }
+}

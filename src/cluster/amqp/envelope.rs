@@ -1,0 +1,76 @@
+//! How a message looks on its way: what it is and whose stands in its properties, the rest is JSON.
+
+use base::ids::NodeId;
+use lapin::BasicProperties;
+use lapin::types::ShortString;
+
+/// What a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A [`crate::protocol::cluster::NodeEvent`].
+    Tell,
+    /// A [`crate::protocol::cluster::NodeRequest`].
+    Ask,
+    /// The answer to one.
+    Reply,
+    /// The request was not understood: there is no answer.
+    Silence,
+    /// There was no room for the request.
+    Busy,
+    /// Nothing: only whether somebody is there.
+    Probe,
+}
+
+const KINDS: [(Kind, &str); 6] = [
+    (Kind::Tell, "tell"),
+    (Kind::Ask, "ask"),
+    (Kind::Reply, "reply"),
+    (Kind::Silence, "silence"),
+    (Kind::Busy, "busy"),
+    (Kind::Probe, "probe"),
+];
+
+impl Kind {
+    fn word(self) -> &'static str {
+        KINDS.iter().find(|(kind, _)| *kind == self).map_or("", |(_, word)| word)
+    }
+}
+
+/// The properties of a message of this kind from this node.
+pub(super) fn properties(kind: Kind, from: NodeId) -> BasicProperties {
+    BasicProperties::default().with_type(kind.word().into()).with_app_id(from.to_string().into())
+}
+
+/// What the properties of a message say.
+pub(super) struct Label {
+    pub(super) kind: Kind,
+    pub(super) from: NodeId,
+    /// Which question it belongs to.
+    pub(super) id: Option<u64>,
+}
+
+/// Reads them; `None` if somebody else wrote it.
+pub(super) fn label(properties: &BasicProperties) -> Option<Label> {
+    let text = |property: &Option<ShortString>| property.as_ref().map(ToString::to_string);
+    let word = text(properties.kind())?;
+    Some(Label {
+        kind: KINDS.iter().find(|(_, known)| *known == word)?.0,
+        from: text(properties.app_id())?.parse().ok()?,
+        id: text(properties.correlation_id()).and_then(|id| id.parse().ok()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_survives_the_way_and_that_of_others_is_none() {
+        let from = NodeId::new();
+        let sent = properties(Kind::Ask, from).with_correlation_id("7".into());
+        let read = label(&sent).unwrap();
+        assert_eq!((read.kind, read.from, read.id), (Kind::Ask, from, Some(7)));
+        assert!(label(&BasicProperties::default()).is_none());
+        assert!(label(&BasicProperties::default().with_type("shout".into())).is_none());
+    }
+}

@@ -1,0 +1,224 @@
+//! What waits to go out: bounded, in order, and the least urgent is refused first.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base::ids::NodeId;
+use metrics::counter;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+use super::super::bus::{BusError, BusState};
+use super::envelope::Kind;
+use crate::protocol::cluster::{NodeEvent, Urgency};
+use crate::telemetry::metrics::BUS_SHED;
+
+/// What waited longer is not told any more: whoever should have heard it looks instead.
+const STALE: Duration = Duration::from_secs(10);
+/// More receivers than this are not remembered one by one.
+const DEBTORS: usize = 256;
+
+/// One thing to be sent.
+pub(super) enum Word {
+    /// An event, to one node or to all.
+    Event { to: Option<NodeId>, body: Vec<u8>, urgency: Urgency, name: &'static str },
+    /// A question of this number.
+    Ask(u64),
+    /// What became of a question that somebody asked.
+    Reply(Reply),
+    /// Whether somebody is there.
+    Probe(NodeId, oneshot::Sender<Result<bool, BusError>>),
+}
+
+/// What became of a question.
+#[derive(Clone)]
+pub(super) struct Reply {
+    /// The queue of the one who asked.
+    pub(super) to: String,
+    /// Their number of the question.
+    pub(super) id: u64,
+    pub(super) kind: Kind,
+    pub(super) body: Vec<u8>,
+}
+
+/// The queue.
+pub(super) struct Outbox {
+    most: usize,
+    inner: Mutex<Inner>,
+    more: Notify,
+}
+
+struct Inner {
+    words: VecDeque<(Instant, Word)>,
+    state: BusState,
+    owed: Owed,
+}
+
+/// Who did not hear everything, and must be told so.
+#[derive(Default)]
+struct Owed {
+    all: bool,
+    nodes: HashSet<NodeId>,
+}
+
+impl Owed {
+    fn add(&mut self, to: Option<NodeId>) {
+        match to {
+            Some(node) if self.nodes.len() < DEBTORS => drop(self.nodes.insert(node)),
+            _ => self.all = true,
+        }
+    }
+}
+
+impl Outbox {
+    pub(super) fn new(most: usize) -> Self {
+        let inner = Inner { words: VecDeque::new(), state: BusState::Down, owed: Owed::default() };
+        Self { most, inner: Mutex::new(inner), more: Notify::new() }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues an event. If it cannot be, whoever misses it will be told to look.
+    pub(super) fn tell(&self, to: Option<NodeId>, event: &NodeEvent) -> Result<(), BusError> {
+        let (urgency, name) = (event.urgency(), event.name());
+        let body = match serde_json::to_vec(event) {
+            Ok(body) => body,
+            Err(error) => {
+                tracing::error!(%error, event.name = name, "an event cannot travel");
+                return Err(BusError::Overloaded);
+            }
+        };
+        self.push(Word::Event { to, body, urgency, name })
+    }
+
+    /// Queues a word.
+    ///
+    /// # Errors
+    /// [`BusError::Disconnected`] without a connection, [`BusError::Overloaded`] without room.
+    pub(super) fn push(&self, word: Word) -> Result<(), BusError> {
+        let mut inner = self.inner();
+        let refused = match (inner.state, &word) {
+            (_, Word::Reply(_)) => None, // of those there are as many as questions are let in
+            (BusState::Down, _) => Some(BusError::Disconnected),
+            (BusState::Blocked, Word::Ask(_) | Word::Probe(..)) => Some(BusError::Overloaded),
+            (BusState::Blocked, Word::Event { urgency: Urgency::Low, .. }) => {
+                Some(BusError::Overloaded)
+            }
+            (_, word) => (inner.words.len() >= self.room(word)).then_some(BusError::Overloaded),
+        };
+        if let Some(error) = refused {
+            inner.missed(word, error.word());
+            return Err(error);
+        }
+        inner.words.push_back((Instant::now(), word));
+        drop(inner);
+        self.more.notify_one();
+        Ok(())
+    }
+
+    /// How much may wait before this: the last half is for what is urgent.
+    const fn room(&self, word: &Word) -> usize {
+        match word {
+            Word::Event { urgency: Urgency::Low, .. } => self.most / 2,
+            Word::Event { urgency: Urgency::Normal, .. } => self.most / 4 * 3,
+            _ => self.most,
+        }
+    }
+
+    /// The next word, when there is one.
+    pub(super) async fn next(&self) -> Word {
+        loop {
+            if let Some(word) = self.pop() {
+                return word;
+            }
+            self.more.notified().await;
+        }
+    }
+
+    fn pop(&self) -> Option<Word> {
+        let mut inner = self.inner();
+        if inner.words.len() <= self.most / 2
+            && let Some(resync) = inner.pay()
+        {
+            return Some(resync);
+        }
+        while let Some((since, word)) = inner.words.pop_front() {
+            if !matches!(word, Word::Event { .. }) || since.elapsed() < STALE {
+                return Some(word);
+            }
+            inner.missed(word, "stale");
+        }
+        inner.pay()
+    }
+
+    /// The way is open, or blocked for now.
+    pub(super) fn open(&self, state: BusState) {
+        self.inner().state = state;
+        self.more.notify_one();
+    }
+
+    /// The connection is gone, and what was `sent` over it perhaps lost. Events are given up, their
+    /// receivers will be told to look; the rest goes over the next connection.
+    pub(super) fn close(&self, sent: impl IntoIterator<Item = Word>, asked: Vec<u64>) {
+        let mut inner = self.inner();
+        inner.state = BusState::Down;
+        let now = Instant::now();
+        let waiting = std::mem::take(&mut inner.words);
+        let again = asked.into_iter().map(Word::Ask);
+        let sent = sent.into_iter().filter(|word| !matches!(word, Word::Ask(_)));
+        for word in again.chain(sent).chain(waiting.into_iter().map(|(_, word)| word)) {
+            match word {
+                Word::Ask(_) | Word::Reply(_) => inner.words.push_back((now, word)),
+                Word::Event { .. } | Word::Probe(..) => inner.missed(word, "disconnected"),
+            }
+        }
+    }
+
+    /// A word that was refused by the broker, or that nobody will hear.
+    pub(super) fn missed(&self, word: Word, reason: &'static str) {
+        self.inner().missed(word, reason);
+    }
+
+    /// Nobody is there any more who could look.
+    pub(super) fn forgive(&self, node: NodeId) {
+        self.inner().owed.nodes.remove(&node);
+    }
+}
+
+impl Inner {
+    fn missed(&mut self, word: Word, reason: &'static str) {
+        match word {
+            Word::Event { to, urgency, .. } => {
+                let label = match urgency {
+                    Urgency::Low => "low",
+                    Urgency::Normal => "normal",
+                    Urgency::High => "high",
+                };
+                counter!(BUS_SHED, "urgency" => label, "reason" => reason).increment(1);
+                if urgency > Urgency::Low {
+                    self.owed.add(to);
+                }
+            }
+            Word::Probe(_, verdict) => drop(verdict.send(Err(BusError::Disconnected))),
+            Word::Ask(_) | Word::Reply(_) => {}
+        }
+    }
+
+    /// "Look into the database", to the next who is owed it.
+    fn pay(&mut self) -> Option<Word> {
+        let to = if self.owed.all {
+            self.owed = Owed::default();
+            None
+        } else {
+            let node = *self.owed.nodes.iter().next()?;
+            self.owed.nodes.remove(&node);
+            Some(node)
+        };
+        let event = NodeEvent::Resync;
+        let body = serde_json::to_vec(&event).ok()?;
+        Some(Word::Event { to, body, urgency: event.urgency(), name: event.name() })
+    }
+}

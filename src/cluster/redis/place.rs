@@ -1,0 +1,180 @@
+//! Where Redis is, as its address says, and how to connect there.
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::cluster::ClusterClient;
+use redis::cluster_async::ClusterConnection;
+use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, RedisResult, TlsCertificates, TlsMode};
+use tokio::sync::Mutex;
+
+/// How long a connection and an answer may take.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+/// Where Redis is.
+pub(super) enum Place {
+    /// One server.
+    Single(Client),
+    /// Whichever server the Sentinels name.
+    Sentinel(Box<Mutex<SentinelClient>>),
+    /// Many servers, each with a part of the keys.
+    Cluster(ClusterClient),
+}
+
+/// A connection.
+#[derive(Clone)]
+pub(super) enum Link {
+    /// To one server.
+    One(MultiplexedConnection),
+    /// To many.
+    Many(ClusterConnection),
+}
+
+/// An address in parts: `scheme://user:password@host:port,host:port/name`.
+struct Parts<'a> {
+    login: Option<(&'a str, &'a str)>,
+    hosts: Vec<(String, u16)>,
+    name: &'a str,
+}
+
+fn parts(rest: &str, port: u16) -> Result<Parts<'_>, String> {
+    let (login, rest) = match rest.rsplit_once('@') {
+        Some((login, rest)) => (Some(login.split_once(':').unwrap_or(("", login))), rest),
+        None => (None, rest),
+    };
+    let (hosts, name) = rest.split_once('/').unwrap_or((rest, ""));
+    let hosts = hosts
+        .split(',')
+        .map(|host| match host.rsplit_once(':') {
+            Some((host, port)) => {
+                Ok((host.to_owned(), port.parse().map_err(|_| "a port is wrong")?))
+            }
+            None if host.is_empty() => Err("a host is missing"),
+            None => Ok((host.to_owned(), port)),
+        })
+        .collect::<Result<_, &str>>()?;
+    Ok(Parts { login, hosts, name })
+}
+
+impl Place {
+    /// Reads an address.
+    pub(super) fn read(url: &str, authorities: Option<&str>) -> Result<Self, String> {
+        let (scheme, rest) = url.split_once("://").ok_or("it has no scheme")?;
+        let (transport, kind) = scheme.split_once('+').unwrap_or((scheme, "single"));
+        let tls = match transport {
+            "redis" => false,
+            "rediss" => true,
+            _ => return Err(format!("it begins with {transport}, not with redis")),
+        };
+        let certificates = authorities.filter(|_| tls).map(|pem| TlsCertificates {
+            client_tls: None,
+            root_cert: Some(pem.as_bytes().to_vec()),
+        });
+        let told = |error: redis::RedisError| error.to_string();
+        match kind {
+            "single" => match certificates {
+                Some(certificates) => Client::build_with_tls(url, certificates),
+                None => Client::open(url),
+            }
+            .map(Self::Single)
+            .map_err(told),
+            "sentinel" => sentinel(&parts(rest, 26_379)?, tls, certificates).map_err(told),
+            "cluster" => cluster(&parts(rest, 6379)?, tls, certificates).map_err(told),
+            _ => Err(format!("{kind} is neither sentinel nor cluster")),
+        }
+    }
+
+    /// Connects.
+    pub(super) async fn connect(&self) -> RedisResult<Link> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(PATIENCE))
+            .set_response_timeout(Some(PATIENCE));
+        Ok(match self {
+            Self::Single(client) => {
+                Link::One(client.get_multiplexed_async_connection_with_config(&config).await?)
+            }
+            Self::Sentinel(client) => {
+                let mut client = client.lock().await;
+                Link::One(client.get_async_connection_with_config(&config).await?)
+            }
+            Self::Cluster(client) => Link::Many(client.get_async_connection().await?),
+        })
+    }
+}
+
+fn sentinel(
+    parts: &Parts<'_>,
+    tls: bool,
+    certificates: Option<TlsCertificates>,
+) -> RedisResult<Place> {
+    let address = |(host, port): &(String, u16)| ConnectionAddr::Tcp(host.clone(), *port);
+    let name = if parts.name.is_empty() { "mymaster" } else { parts.name };
+    let sentinels = parts.hosts.iter().map(address);
+    let mut builder = SentinelClientBuilder::new(sentinels, name, SentinelServerType::Master)?;
+    if let Some((user, password)) = parts.login {
+        builder = builder.set_client_to_redis_password(password);
+        if !user.is_empty() {
+            builder = builder.set_client_to_redis_username(user);
+        }
+    }
+    if tls {
+        builder = builder
+            .set_client_to_redis_tls_mode(TlsMode::Secure)
+            .set_client_to_sentinel_tls_mode(TlsMode::Secure);
+    }
+    if let Some(certificates) = certificates {
+        builder = builder
+            .set_client_to_redis_certificates(certificates.clone())
+            .set_client_to_sentinel_certificates(certificates);
+    }
+    builder.build().map(|client| Place::Sentinel(Box::new(Mutex::new(client))))
+}
+
+fn cluster(
+    parts: &Parts<'_>,
+    tls: bool,
+    certificates: Option<TlsCertificates>,
+) -> RedisResult<Place> {
+    let scheme = if tls { "rediss" } else { "redis" };
+    let url = |(host, port): &(String, u16)| format!("{scheme}://{host}:{port}");
+    let mut builder = ClusterClient::builder(parts.hosts.iter().map(url))
+        .connection_timeout(PATIENCE)
+        .response_timeout(PATIENCE)
+        .retries(2);
+    if let Some((user, password)) = parts.login {
+        builder = builder.password(password);
+        if !user.is_empty() {
+            builder = builder.username(user);
+        }
+    }
+    if let Some(certificates) = certificates {
+        builder = builder.certs(certificates);
+    }
+    builder.build().map(Place::Cluster)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_says_what_kind_of_place_it_is() {
+        let read = |url| Place::read(url, None);
+        assert!(matches!(read("redis://:secret@cache:6379/1"), Ok(Place::Single(_))));
+        assert!(matches!(read("rediss://cache"), Ok(Place::Single(_))));
+        assert!(matches!(read("redis+sentinel://a:1,b:2/main"), Ok(Place::Sentinel(_))));
+        assert!(matches!(read("rediss+cluster://user:p@ss@a,b:7001"), Ok(Place::Cluster(_))));
+        for wrong in ["", "cache:6379", "http://cache", "redis+raft://a", "redis+cluster://a:x"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_password_may_hold_what_separates_hosts() {
+        let parts = parts("user:p@s:s@a:1,b/main", 9).unwrap();
+        assert_eq!(parts.login, Some(("user", "p@s:s")));
+        assert_eq!(parts.hosts, [("a".to_owned(), 1), ("b".to_owned(), 9)]);
+        assert_eq!(parts.name, "main");
+    }
+}

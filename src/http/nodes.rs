@@ -1,0 +1,61 @@
+//! The nodes of the cluster over HTTP: to see, and to take one out of service.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Json, Path};
+use base::ids::NodeId;
+use store::NodeState;
+
+use super::Services;
+use super::extract::{From, Me};
+use super::problem::Refusal;
+use crate::actors::operators;
+use crate::domain::accounts::audit;
+use crate::protocol::List;
+use crate::protocol::admin::NodeView;
+
+/// `GET /api/admin/nodes`
+pub(super) async fn list(app: Data<Services>) -> Result<Json<List<NodeView>>, Refusal> {
+    let me = app.bus.me();
+    let Some(leases) = &app.leases else {
+        let items = vec![NodeView {
+            id: me,
+            name: app.config.node.name(),
+            url: app.config.http.public_url.clone(),
+            state: if app.draining.is_on() { NodeState::Draining } else { NodeState::Up }
+                .to_string(),
+            started_at: None,
+            this: true,
+            load: app.living.calls.load(),
+        }];
+        return Ok(Json(List { items, next: None }));
+    };
+    let nodes = leases.nodes().await?;
+    let items = nodes.into_iter().map(|node| NodeView {
+        id: node.id,
+        name: node.name,
+        url: node.url,
+        state: node.state.to_string(),
+        started_at: Some(node.started_at),
+        this: node.id == me,
+        load: app.operators.load(node.id, || app.living.calls.load()),
+    });
+    Ok(Json(List { items: items.collect(), next: None }))
+}
+
+/// `POST /api/admin/nodes/{id}/drain`
+pub(super) async fn drain(
+    app: Data<Services>,
+    me: Me,
+    from: From,
+    id: Path<String>,
+) -> Result<HttpResponse, Refusal> {
+    let node: NodeId = id.parse().map_err(|_| operators::Error::NoSuchNode)?;
+    if !app.operators.knows(node) {
+        return Err(operators::Error::NoSuchNode.into());
+    }
+    // Written before the deed, since the node may take the answer down with it.
+    let entry = audit(Some(me.0.user), "node.drain", node.to_string(), from.0);
+    app.store.audit(entry, app.clock.now()).await?;
+    app.operators.drain(node).await?;
+    Ok(HttpResponse::Accepted().finish())
+}

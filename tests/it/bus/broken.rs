@@ -1,0 +1,143 @@
+//! The bus over a RabbitMQ that is killed, frozen, out of memory or behind a silent network.
+
+use std::time::{Duration, Instant};
+
+use base::ids::{SessionId, UserId};
+use futures_util::future::join_all;
+use securevox::cluster::{BusError, BusState};
+use securevox::protocol::cluster::{Deliver, NodeEvent, NodeRequest, RawEvent, Urgency};
+
+use super::kinds::Node;
+use super::{Cable, numbered};
+use crate::support::broker::Broker;
+use crate::support::soon;
+
+const PATIENCE: Duration = Duration::from_secs(1);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_whose_connection_broke_is_answered_once() {
+    let Some(cable) = Cable::rabbit() else { return };
+    let (a, b) = (cable.node().await, cable.node().await);
+
+    let request = NodeRequest::Gone(vec![(UserId::new(), SessionId::new())]); // takes 2 s
+    let asking = a.bus.ask(b.id(), &request, Duration::from_secs(15));
+    let breaking = async {
+        b.ear.until(|ear| ear.asked() == 1).await;
+        a.proxy().cut();
+    };
+    let (answer, ()) = soon("it is answered", futures_util::future::join(asking, breaking)).await;
+
+    assert_eq!(answer, Ok("[]".to_owned()));
+    assert_eq!(b.ear.asked(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_silent_partition_nobody_is_deaf() {
+    let Some(cable) = Cable::rabbit() else { return };
+    let (a, b) = (cable.node().await, cable.node().await);
+
+    a.proxy().swallow();
+    let began = Instant::now();
+    let asked = a.bus.ask(b.id(), &NodeRequest::Ping, PATIENCE).await;
+    assert_eq!(asked, Err(BusError::Timeout));
+    soon("it is noticed", a.until_state(BusState::Down)).await;
+    soon("nothing is taken any more", nothing_is_taken(&a, &b)).await;
+    let noticed = began.elapsed();
+    a.proxy().heal();
+    let began = Instant::now();
+    soon("the bus is up", a.is_up()).await;
+
+    assert!(noticed < Duration::from_secs(13), "noticed after {noticed:?}");
+    assert!(began.elapsed() < Duration::from_secs(15), "healed after {:?}", began.elapsed());
+    println!("silence was noticed after {noticed:?}, mended after {:?}", began.elapsed());
+    soon("it is said", a.ear.until(|ear| ear.missed() > 0)).await;
+    soon("it is said", b.ear.until(|ear| ear.resync_is_after(a.id(), 0))).await;
+    for (one, other) in [(&a, &b), (&b, &a)] {
+        let asked = one.bus.ask(other.id(), &NodeRequest::Ping, PATIENCE).await;
+        assert!(asked.is_ok(), "{asked:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_was_killed_is_found_again() {
+    let Some(mut broker) = Broker::start().await else { return };
+    let cable = Cable::Rabbit(broker.port());
+    let (a, b) = (cable.node().await, cable.node().await);
+    let (_, event) = numbered();
+    a.bus.tell(b.id(), &event).unwrap();
+    soon("it is heard", b.ear.until(|ear| ear.lost(a.id()).len() == 1)).await;
+
+    broker.kill();
+    soon("it is noticed", a.until_state(BusState::Down)).await;
+    soon("nothing is taken any more", nothing_is_taken(&a, &b)).await;
+    let asked = a.bus.ask(b.id(), &NodeRequest::Ping, Duration::from_secs(60));
+    assert_eq!(soon("it is refused", asked).await, Err(BusError::Disconnected));
+    broker.begin().await;
+
+    soon("the bus is up", a.is_up()).await;
+    soon("the bus is up", b.is_up()).await;
+    soon("it is said", b.ear.until(|ear| ear.missed() > 0)).await;
+    // What it was not told is made good first.
+    soon("it is said", b.ear.until(|ear| ear.resync_is_after(a.id(), 1))).await;
+    let asked = a.bus.ask(b.id(), &NodeRequest::Ping, Duration::from_secs(5)).await;
+    assert!(asked.is_ok(), "{asked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_was_frozen_is_left_and_found_again() {
+    let Some(broker) = Broker::start().await else { return };
+    let cable = Cable::Rabbit(broker.port());
+    let (a, b) = (cable.node().await, cable.node().await);
+
+    broker.signal("STOP");
+    let asked = soon("it ends", a.bus.ask(b.id(), &NodeRequest::Ping, PATIENCE)).await;
+    assert_eq!(asked, Err(BusError::Timeout));
+    soon("it is noticed", a.until_state(BusState::Down)).await;
+    broker.signal("CONT");
+
+    soon("the bus is up", a.is_up()).await;
+    soon("the bus is up", b.is_up()).await;
+    let asked = a.bus.ask(b.id(), &NodeRequest::Ping, Duration::from_secs(5)).await;
+    assert!(asked.is_ok(), "{asked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_without_memory_lets_no_call_hang() {
+    let Some(broker) = Broker::start().await else { return };
+    let cable = Cable::Rabbit(broker.port());
+    let (a, b) = (cable.plug(16).await, cable.node().await);
+    soon("the bus is up", a.is_up()).await;
+
+    broker.control(&["set_vm_memory_high_watermark", "absolute", "1"]).await;
+    let (_, event) = numbered();
+    let _ = a.bus.tell(b.id(), &event); // the broker says so when something comes
+    soon("it is noticed", a.until_state(BusState::Blocked)).await;
+    let began = Instant::now();
+    let asks = (0..50).map(|_| a.bus.ask(b.id(), &NodeRequest::Ping, PATIENCE));
+    for answer in join_all(asks).await {
+        assert!(matches!(answer, Err(BusError::Overloaded | BusError::Timeout)), "{answer:?}");
+    }
+    assert!(began.elapsed() < 3 * PATIENCE, "{:?}", began.elapsed());
+    // The least urgent is shed first, the most urgent last.
+    let room = |urgency| (0..64).filter(|_| a.bus.tell(b.id(), &of(urgency)).is_ok()).count();
+    assert_eq!((room(Urgency::Low), room(Urgency::Normal), room(Urgency::High)), (0, 12, 4));
+
+    broker.control(&["set_vm_memory_high_watermark", "0.9"]).await;
+    soon("the bus is up", a.is_up()).await;
+    let asked = a.bus.ask(b.id(), &NodeRequest::Ping, Duration::from_secs(5)).await;
+    assert!(asked.is_ok(), "{asked:?}");
+}
+
+/// Tells until that is refused: either way may be the first to notice.
+async fn nothing_is_taken(by: &Node, to: &Node) {
+    while by.bus.tell(to.id(), &numbered().1) != Err(BusError::Disconnected) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// An event of this urgency.
+fn of(urgency: Urgency) -> NodeEvent {
+    let data = serde_json::value::RawValue::from_string("{}".to_owned()).unwrap();
+    let event = RawEvent { name: "typing".to_owned(), data, place: None };
+    NodeEvent::Deliver(Deliver { to: Vec::new(), event, urgency })
+}

@@ -1,0 +1,75 @@
+//! A node whose broker or cache is away: what goes on, what is refused, and what it says of itself.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::proxy::Proxy;
+use crate::support::redis::Redis;
+use crate::support::{Backend, Person, World, broker, postgres, soon};
+
+async fn until_ready(stranger: &Person, status: u16) {
+    soon("its readiness changes", async {
+        while stranger.get("/health/ready").await.status != status {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn a_node_that_nobody_hears_is_not_ready() {
+    let (Some(url), Some(database)) = (broker::shared(), postgres::fresh().await) else { return };
+    let port = url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    let proxy = Proxy::to(port).await;
+    let bus = format!("amqp://guest:guest@127.0.0.1:{}", proxy.port());
+    let world = World::with(database, &[("CLUSTER__BUS", &bus)]).await;
+    let (stranger, admin) = (world.stranger(), world.admin().await);
+    until_ready(&stranger, 200).await;
+    let health = stranger.get("/health").await.ok();
+    assert_eq!((&health["status"], &health["checks"]["bus"]), (&json!("healthy"), &json!("ok")));
+    let doctor = String::from_utf8(world.command().arg("doctor").output().unwrap().stdout).unwrap();
+    assert!(doctor.contains("ok    bus: RabbitMQ answers"), "{doctor}");
+
+    proxy.close();
+    until_ready(&stranger, 503).await;
+    let health = stranger.get("/health").await;
+    assert_eq!((health.status, &health.body["checks"]["bus"]), (503, &json!("failed")));
+    let tree = admin.get("/api/admin/actors").await.ok();
+    let actors = tree["items"].as_array().unwrap();
+    let publisher = actors.iter().find(|a| a["path"] == "/node/bus/publisher").unwrap();
+    assert!(publisher["restarts"].as_u64() > Some(0), "{publisher}");
+    let (alice, bob, conversation) = world.two_friends().await; // within the node all goes on
+    alice.says(&conversation, "1", "hello").await.created();
+    assert_eq!(bob.reads(&conversation).await.len(), 1);
+
+    proxy.heal();
+    until_ready(&stranger, 200).await;
+}
+
+#[actix_web::test]
+async fn without_its_cache_people_stay_and_chat_but_nobody_comes_in() {
+    let Some(mut redis) = Redis::start(&[]) else { return };
+    let cache = redis.url();
+    let world = World::with(Backend::Sqlite, &[("CLUSTER__CACHE", &cache)]).await;
+    let (alice, bob, conversation) = world.two_friends().await;
+    let stranger = world.stranger();
+    assert_eq!(stranger.get("/health").await.ok()["checks"]["cache"], "ok");
+
+    redis.kill();
+    alice.says(&conversation, "1", "hello").await.created();
+    assert_eq!(bob.reads(&conversation).await.len(), 1);
+    stranger.logs_in(&alice.phone).await.refused(503, "cache/unavailable");
+    stranger.registers(&world.number(), "Eve").await.refused(503, "cache/unavailable");
+    let health = stranger.get("/health").await;
+    assert_eq!((health.status, &health.body["checks"]["cache"]), (503, &json!("failed")));
+    assert_eq!(stranger.get("/health/ready").await.status, 200);
+
+    redis.begin();
+    soon("people come in again", async {
+        while stranger.logs_in(&alice.phone).await.status != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
