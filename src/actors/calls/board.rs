@@ -12,7 +12,7 @@ use super::room::Room;
 use crate::actors::supervision::Ref;
 use crate::domain::calls::{Error, Seat};
 use crate::protocol::calls::{ActiveCall, IncomingCall};
-use crate::telemetry::metrics::CALLS;
+use crate::telemetry::metrics::{CALLS, refused};
 
 /// What there can be only one call for at a time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +40,7 @@ type Life = Option<Result<Ref<Room>, ()>>;
 
 struct Entry {
     key: Key,
+    by: UserId,
     conversation: Option<ConversationId>,
     room: watch::Sender<Life>,
     standing: Standing,
@@ -51,7 +52,19 @@ struct Calls {
     by_key: HashMap<Key, CallId>,
     by_session: HashMap<SessionId, HashSet<CallId>>,
     by_user: HashMap<UserId, HashSet<CallId>>,
+    begun_by: HashMap<UserId, HashSet<CallId>>,
     rings: HashMap<UserId, HashSet<CallId>>,
+    /// No call begins any more.
+    closed: bool,
+}
+
+/// How many calls there may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    /// At this node.
+    pub(super) all: usize,
+    /// Of those, begun by one person.
+    pub(super) per_person: usize,
 }
 
 /// The board; cheap to clone.
@@ -112,27 +125,40 @@ impl Board {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the place of a new call, unless there is one under this key, or `most` in all.
+    /// Takes the place of a new call that `by` begins, unless there is one under this key, or as many
+    /// as there may be.
     ///
     /// # Errors
-    /// `Ok` of the call that is there in the error; [`Error::TooManyCalls`].
+    /// `Ok` of the call that is there in the error; [`Error::TooManyCalls`], [`Error::TooManyOwn`];
+    /// [`Error::Unavailable`] when the node stops.
     pub(super) fn reserve(
         &self,
         id: CallId,
         key: Key,
+        by: UserId,
         conversation: Option<ConversationId>,
-        most: usize,
+        most: Most,
     ) -> Result<Reserved, Result<Found, Error>> {
         let mut calls = self.calls();
         if let Some(there) = calls.by_key.get(&key) {
             return Err(calls.found(*there).ok_or(Error::Unavailable));
         }
-        if calls.all.len() >= most {
+        if calls.closed {
+            return Err(Err(Error::Unavailable));
+        }
+        if calls.all.len() >= most.all {
+            refused("calls");
             return Err(Err(Error::TooManyCalls));
         }
+        if calls.begun_by.get(&by).is_some_and(|own| own.len() >= most.per_person) {
+            refused("calls-of-one-person");
+            return Err(Err(Error::TooManyOwn));
+        }
         calls.by_key.insert(key.clone(), id);
+        calls.begun_by.entry(by).or_default().insert(id);
         let entry = Entry {
             key,
+            by,
             conversation,
             room: watch::Sender::new(None),
             standing: Standing::default(),
@@ -159,6 +185,7 @@ impl Board {
         let mut calls = self.calls();
         if let Some(entry) = calls.all.remove(&id) {
             calls.by_key.remove(&entry.key);
+            strike(&mut calls.begun_by, entry.by, id);
             gauge!(CALLS).decrement(1.0);
         }
     }
@@ -249,6 +276,17 @@ impl Board {
         rooms.collect()
     }
 
+    /// From now on no call begins.
+    pub(super) fn close(&self) {
+        self.calls().closed = true;
+    }
+
+    /// All calls, also those that are about to begin.
+    pub(super) fn all(&self) -> Vec<Found> {
+        let calls = self.calls();
+        calls.all.keys().filter_map(|id| calls.found(*id)).collect()
+    }
+
     /// The ids of all calls.
     pub(super) fn ids(&self) -> Vec<CallId> {
         self.calls().all.keys().copied().collect()
@@ -276,16 +314,47 @@ fn strike<K: std::hash::Hash + Eq>(map: &mut HashMap<K, HashSet<CallId>>, key: K
 mod tests {
     use super::*;
 
+    fn name(name: &str) -> Key {
+        Key::Name(name.to_owned())
+    }
+
     #[test]
     fn a_place_that_is_let_go_of_is_free_again() {
-        let (board, key) = (Board::default(), || Key::Name("standup".to_owned()));
-        let first = board.reserve(CallId::new(), key(), None, 1);
+        let (board, ann) = (Board::default(), UserId::new());
+        let most = Most { all: 1, per_person: 1 };
+        let reserve = |key| board.reserve(CallId::new(), key, ann, None, most);
+        let first = reserve(name("standup"));
         assert!(first.is_ok());
-        assert!(matches!(board.reserve(CallId::new(), key(), None, 1), Err(Ok(_))));
-        let other = board.reserve(CallId::new(), Key::Name("other".to_owned()), None, 1);
-        assert!(matches!(other, Err(Err(Error::TooManyCalls))));
+        assert!(matches!(reserve(name("standup")), Err(Ok(_))));
+        assert!(matches!(reserve(name("other")), Err(Err(Error::TooManyCalls))));
         drop(first);
 
-        assert!(board.reserve(CallId::new(), key(), None, 1).is_ok());
+        assert!(reserve(name("standup")).is_ok());
+    }
+
+    #[test]
+    fn nobody_begins_more_calls_than_one_person_may() {
+        let (board, ann, bob) = (Board::default(), UserId::new(), UserId::new());
+        let most = Most { all: 10, per_person: 2 };
+        let reserve = |key, by| board.reserve(CallId::new(), key, by, None, most);
+        let (first, second) = (reserve(name("a"), ann), reserve(name("b"), ann));
+        assert!(first.is_ok() && second.is_ok());
+        assert!(matches!(reserve(name("c"), ann), Err(Err(Error::TooManyOwn))));
+        let others = reserve(name("c"), bob);
+        assert!(others.is_ok(), "others may");
+        assert!(matches!(reserve(name("c"), ann), Err(Ok(_))), "and she finds theirs");
+        drop(first);
+
+        assert!(reserve(name("d"), ann).is_ok(), "one of hers is over");
+    }
+
+    #[test]
+    fn when_the_node_stops_no_call_begins() {
+        let (board, ann) = (Board::default(), UserId::new());
+        let most = Most { all: 10, per_person: 2 };
+        board.close();
+
+        let late = board.reserve(CallId::new(), name("late"), ann, None, most);
+        assert!(matches!(late, Err(Err(Error::Unavailable))));
     }
 }

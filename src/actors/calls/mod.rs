@@ -8,13 +8,15 @@ pub use room::Room;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use base::ids::{CallId, SessionId, UserId};
+use base::ids::{CallId, ConversationId, SessionId, UserId};
+use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
-use self::board::{Board, Found, Key, Reserved};
+use self::board::{Board, Found, Key, Most, Reserved};
 use self::requests::TRIES;
-use self::room::{Ask, Lost, Seed, What};
+use self::room::{Ask, Finish, Lost, Seed, What};
 use super::media::MEDIA;
 use super::sessions::Switchboard;
 use super::supervision::{Nursery, Place, Ref};
@@ -60,9 +62,11 @@ impl Calls {
     /// there says yes by calling.
     async fn start(&self, me: &Me, start: &wire::StartCall) -> Result<CallStarted, Error> {
         let Among { shape, conversation, others } = self.deeds.among(me, start).await?;
-        let key = match (shape, conversation, &others[..]) {
-            (Shape::Direct, _, [other]) => Key::Pair(me.user.min(*other), me.user.max(*other)),
-            (_, Some(conversation), _) => Key::Conversation(conversation),
+        let (key, whom) = match (shape, conversation, &others[..]) {
+            (Shape::Direct, _, [other]) => {
+                (Key::Pair(me.user.min(*other), me.user.max(*other)), other.to_string())
+            }
+            (_, Some(id), _) => (Key::Conversation(id), id.to_string()),
             _ => return Err(Error::OneOf),
         };
         let ring_timeout = self.deeds.config().ring_seconds;
@@ -77,9 +81,9 @@ impl Calls {
                 media: start.media,
                 callees: others.iter().map(callee).collect(),
             };
-            let most = self.deeds.config().max_calls;
-            let found = match self.board.reserve(begin.id, key.clone(), conversation, most) {
+            let found = match self.reserve(me, begin.id, key.clone(), conversation) {
                 Ok(place) => {
+                    self.deeds.ring(me.user, &whom).await?;
                     let call_id = begin.id;
                     let mode = if shape == Shape::Direct { Mode::P2p } else { Mode::Sfu };
                     self.begin(place, begin).await?;
@@ -142,10 +146,23 @@ impl Calls {
             callees: Vec::new(),
         };
         let key = Key::Name(name.to_owned());
-        match self.board.reserve(begin.id, key, None, self.deeds.config().max_calls) {
+        match self.reserve(me, begin.id, key, None) {
             Ok(place) => self.begin(place, begin).await,
             Err(found) => found?.room().await,
         }
+    }
+
+    /// The place of a new call on the board.
+    fn reserve(
+        &self,
+        me: &Me,
+        id: CallId,
+        key: Key,
+        conversation: Option<ConversationId>,
+    ) -> Result<Reserved, Result<Found, Error>> {
+        let config = self.deeds.config();
+        let most = Most { all: config.max_calls, per_person: config.max_per_person };
+        self.board.reserve(id, key, me.user, conversation, most)
     }
 
     /// Whether this person is in another call, with a device that is there.
@@ -164,6 +181,25 @@ impl Calls {
         for (_, room) in self.rooms_of(session) {
             let _ = room.insist(Lost(session)); // a room that is gone has nobody in it
         }
+    }
+
+    /// Ends all calls, and lets none begin: whoever is in them hears it, and it is in history when
+    /// this returns, unless that takes longer than `deadline`. Gives how many are not over then.
+    pub async fn finish(&self, deadline: Duration) -> usize {
+        self.board.close();
+        let finish = |call: Found| async move {
+            if let Ok(room) = call.room().await {
+                let _ = room.insist(Finish); // gone: it is over
+            }
+        };
+        let over = async {
+            join_all(self.board.all().into_iter().map(finish)).await;
+            while !self.nursery.is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let _ = tokio::time::timeout(deadline, over).await; // what is left is counted
+        self.nursery.len()
     }
 
     fn rooms_of(&self, session: SessionId) -> Vec<(CallId, Ref<Room>)> {

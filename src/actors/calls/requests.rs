@@ -1,6 +1,6 @@
 //! What a device asks of calls, and which room answers.
 
-use base::ids::{CallId, SessionId};
+use base::ids::{CallId, SessionId, UserId};
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -36,13 +36,7 @@ impl Calls {
             }
             CallEvent::InviteCall(invite) => {
                 full(me)?;
-                self.deeds.may_invite(me, invite.user_id).await?;
-                let busy = self.is_busy(invite.user_id, Some(invite.call_id));
-                let callee = Callee { user: invite.user_id, busy };
-                let room = self.found(invite.call_id)?.room().await?;
-                let answer = ask(&room, seat, me, What::Invite(callee)).await?;
-                self.deeds.write_invite(invite.call_id, me.user, invite.user_id).await?;
-                return Ok(answer);
+                return self.invite(me, seat, invite.call_id, invite.user_id).await;
             }
             CallEvent::JoinCall(call) => return self.join(me, seat, &call).await,
             CallEvent::AcceptCall(call) => (self.meant(me, session, &call)?, What::Accept),
@@ -79,6 +73,23 @@ impl Calls {
         };
         let (found, what) = what;
         ask(&found.room().await?, seat, me, what).await
+    }
+
+    /// Calls one person more: written down before anything rings, as a call is when it begins.
+    async fn invite(
+        &self,
+        me: &Me,
+        seat: Seat,
+        call: CallId,
+        user: UserId,
+    ) -> Result<String, Error> {
+        self.deeds.may_invite(me, user).await?;
+        let callee = || Callee { user, busy: self.is_busy(user, Some(call)) };
+        let room = self.found(call)?.room().await?;
+        ask(&room, seat, me, What::MayInvite(callee())).await?;
+        self.deeds.ring(me.user, &user.to_string()).await?;
+        self.deeds.write_invite(call, me.user, user).await?;
+        ask(&room, seat, me, What::Invite(callee())).await
     }
 
     /// Takes part in a call: by its id, or in a session by its name.

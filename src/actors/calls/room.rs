@@ -7,7 +7,7 @@ mod inbox;
 mod media;
 mod seed;
 
-pub(super) use inbox::{Ask, Lost, Mode, View, What};
+pub(super) use inbox::{Ask, Finish, Lost, Mode, View, What};
 pub(super) use seed::Seed;
 
 use std::collections::HashMap;

@@ -2,6 +2,8 @@
 
 use base::fault::{Fault, Kind};
 
+use crate::cluster::Refused;
+
 /// The one error of this area.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
@@ -50,6 +52,12 @@ pub enum Error {
     /// As many calls, or devices in calls, as this node carries.
     #[error("this server carries as many calls as it can: try again later")]
     TooManyCalls,
+    /// As many calls as one person may have begun.
+    #[error("you have begun as many calls as one person may: end one first")]
+    TooManyOwn,
+    /// The same person was called too often.
+    #[error(transparent)]
+    TooOften(#[from] Refused),
     /// An offer that cannot be answered; the text says why.
     #[error("this offer cannot be answered: {0}")]
     BadOffer(&'static str),
@@ -82,6 +90,8 @@ impl Fault for Error {
             Self::NotInCall | Self::NotRinging | Self::Already | Self::Busy | Self::Full => {
                 Kind::Conflict
             }
+            Self::TooManyOwn => Kind::TooMany,
+            Self::TooOften(e) => e.kind(),
             Self::NotReachable | Self::NotAllowed | Self::CallOnly => Kind::Forbidden,
             Self::InvalidToken => Kind::Unauthenticated,
             Self::TooManyCalls | Self::Unavailable => Kind::Unavailable,
@@ -107,6 +117,8 @@ impl Fault for Error {
             Self::NoSuchConversation => "calls/no-such-conversation",
             Self::Full => "calls/full",
             Self::TooManyCalls => "calls/too-many",
+            Self::TooManyOwn => "calls/too-many-of-yours",
+            Self::TooOften(e) => e.code(),
             Self::BadOffer(_) => "calls/bad-offer",
             Self::CallOnly => "calls/call-only",
             Self::InvalidToken => "auth/invalid-token",
@@ -118,7 +130,8 @@ impl Fault for Error {
 
     fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::TooManyCalls => Some(30),
+            Self::TooManyCalls | Self::TooManyOwn => Some(30),
+            Self::TooOften(e) => e.retry_after(),
             Self::Unavailable => Some(1),
             Self::Store(e) => e.retry_after(),
             _ => None,
