@@ -8,6 +8,8 @@ mod support;
 
 mod accounts;
 mod architecture;
+mod call_limits;
+mod call_records;
 mod calls;
 mod chat;
 mod config;

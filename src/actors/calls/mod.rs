@@ -3,6 +3,8 @@
 mod board;
 mod requests;
 mod room;
+#[cfg(test)]
+mod tests;
 
 pub use room::Room;
 
