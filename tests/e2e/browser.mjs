@@ -132,8 +132,8 @@ function install() {
       await request('authenticate', { token });
       const call = (story.call = new Call(request, configuration));
       call.addEventListener('change', () => story.show());
-      const joined = await call.join(which);
       story.joinedAt = performance.now();
+      const joined = await call.join(which);
       if (publish.length) {
         const stream = await navigator.mediaDevices.getUserMedia({ audio: publish.includes('microphone'), video: publish.includes('camera') && !noise && size });
         if (noise) stream.addTrack(story.noise(size));

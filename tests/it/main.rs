@@ -9,6 +9,7 @@ mod support;
 mod accounts;
 mod architecture;
 mod call_limits;
+mod call_media;
 mod call_records;
 mod calls;
 mod chat;

@@ -21,6 +21,8 @@ use crate::cli::Failure;
 const SOUNDS: u32 = 50;
 /// Pictures per second.
 const PICTURES: u32 = 30;
+/// How often a handshake is looked after: what the client itself waits counts as its time to connect.
+const HANDSHAKE: Duration = Duration::from_millis(1);
 /// A burst of packets for one client must fit.
 const BUFFER: usize = 4 << 20;
 
@@ -195,7 +197,7 @@ impl Participant<'_> {
         loop {
             let due = match self.pace.began {
                 Some(_) => self.client.next_timeout().min(now() + self.world.burst),
-                None if self.connected.is_none() => now() + Duration::from_millis(10),
+                None if self.connected.is_none() => now() + HANDSHAKE,
                 None => self.client.next_timeout(),
             };
             tokio::select! {
