@@ -146,7 +146,6 @@ fn demand() -> impl Strategy<Value = Demand> {
             current,
             rates,
             speaker,
-            ..camera()
         })
 }
 
