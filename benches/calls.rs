@@ -59,8 +59,9 @@ const LOADS: &[Load] = &[
     },
 ];
 
-const SETTINGS: [(&str, &str); 4] = [
+const SETTINGS: [(&str, &str); 5] = [
     ("CALLS__MAX_PARTICIPANTS", "1000"),
+    ("CALLS__MAX_PER_PERSON", "1000"),
     ("MEDIA__PORT", "0"),
     ("MEDIA__THREADS", "1"),
     ("MEDIA__ADDRESSES", "[\"127.0.0.1\"]"),

@@ -242,6 +242,8 @@ fn calls(config: &Config, deeds: &Deeds, ice: Ice, node: NodeId) -> Calls {
         config: config.calls.clone(),
         reach: config.chat.direct,
         node,
+        cache: deeds.cache.clone(),
+        rings_per_minute: config.limits.rings_per_minute,
     })
 }
 
@@ -335,15 +337,19 @@ impl Node {
         let _ = tokio::time::timeout(patience, rooms).await; // what nobody took ends with the node
     }
 
-    /// Goes down in order: takes nothing new, tells every device to come back, ends sockets, then
-    /// the tree from the listener down to the store. Gives how the root ended.
+    /// Goes down in order: takes nothing new, ends calls, tells every device to come back, ends sockets,
+    /// then the tree from the listener down to the store. Gives how the root ended.
     pub async fn stop(self) -> Exit {
         self.services.draining.begin();
         self.hand_over().await;
         let people = self.services.living.switchboard.connected();
         tracing::info!(connected.users = people, "stopping: devices are told to come back");
-        self.services.living.switchboard.leave(500);
         let deadline = self.services.config.node.shutdown();
+        let going_on = self.services.living.calls.finish(deadline / 4).await;
+        if going_on > 0 {
+            tracing::warn!(calls = going_on, "calls could not be ended in time");
+        }
+        self.services.living.switchboard.leave(500);
         // Those who poll fetch their last words with one more request.
         let settled = async {
             while self.services.living.switchboard.connected() > 0 {

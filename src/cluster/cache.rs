@@ -7,6 +7,7 @@ use std::time::Duration;
 use base::clock::Time;
 use base::fault::{Fault, Kind};
 use metrics::counter;
+use serde::{Deserialize, Serialize};
 
 use crate::telemetry::metrics::UNCOUNTED;
 
@@ -48,8 +49,8 @@ impl Limit {
     }
 }
 
-/// Why a counter was not taken from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a counter was not taken from; it travels between nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Refused {
     /// Too often.
     #[error("too many attempts: try again in {} s", seconds(*.0))]
@@ -105,7 +106,7 @@ impl Limit {
 }
 
 /// The cache cannot be reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("the cache cannot be reached")]
 pub struct CacheError;
 

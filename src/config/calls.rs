@@ -13,6 +13,7 @@ pub struct Calls {
     pub max_participants: usize,
     pub max_calls: usize,
     pub max_in_calls: usize,
+    pub max_per_person: usize,
     pub sessions: Openers,
     pub token_seconds: u64,
 }

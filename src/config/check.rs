@@ -71,6 +71,7 @@ pub(super) fn check(c: &Config) -> Result<(), String> {
         ("login_per_minute", c.limits.login_per_minute),
         ("registration_per_minute", c.limits.registration_per_minute),
         ("contact_requests_per_minute", c.limits.contact_requests_per_minute),
+        ("rings_per_minute", c.limits.rings_per_minute),
         ("events_per_second", c.limits.events_per_second),
         ("events_burst", c.limits.events_burst),
     ] {
@@ -88,6 +89,7 @@ pub(super) fn check(c: &Config) -> Result<(), String> {
     require(c.chat.max_members >= 2, "chat.max_members must be at least 2")?;
     require(c.calls.ring_seconds > 0, "calls.ring_seconds must be at least 1")?;
     require(c.calls.max_participants >= 2, "calls.max_participants must be at least 2")?;
+    require(c.calls.max_per_person > 0, "calls.max_per_person must be at least 1")?;
     require(
         (60..=86_400).contains(&c.calls.token_seconds),
         "calls.token_seconds must lie between 60 and 86400",

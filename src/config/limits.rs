@@ -11,6 +11,7 @@ pub struct Limits {
     pub login_per_minute: u32,
     pub registration_per_minute: u32,
     pub contact_requests_per_minute: u32,
+    pub rings_per_minute: u32,
     pub events_per_second: u32,
     pub events_burst: u32,
     pub events_breaches: u32,

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::signal::{Layer, Limit, Source, TrackId};
+use crate::signal::{Layer, Limit, Source};
 
 const LAYERS: [Layer; 3] = [Layer::Low, Layer::Medium, Layer::High];
 /// This share of the budget may be given to what is not sent yet; and what is sent already stays
@@ -21,20 +21,18 @@ const LAST_RESORT: u64 = 50_000;
 
 /// What a subscriber wants of one track, and what that costs.
 #[derive(Clone, Copy, Debug)]
-pub struct Demand {
-    /// Which track.
-    pub track: TrackId,
+pub(crate) struct Demand {
     /// What it shows or plays.
-    pub source: Source,
+    pub(crate) source: Source,
     /// The most that is wanted.
-    pub limit: Limit,
+    pub(crate) limit: Limit,
     /// What is sent at present.
-    pub current: Option<Layer>,
+    pub(crate) current: Option<Layer>,
     /// Bits per second of each layer, lowest first; 0 if there is no such layer. For one that the
     /// publisher has stopped because nobody wanted it, what it is expected to cost.
-    pub rates: [u64; 3],
+    pub(crate) rates: [u64; 3],
     /// The place of its owner among those who speak, 0 the loudest; `None` if silent.
-    pub speaker: Option<u32>,
+    pub(crate) speaker: Option<u32>,
 }
 
 impl Demand {
@@ -67,7 +65,7 @@ impl Demand {
 
 /// The division for one subscriber.
 #[derive(Debug)]
-pub struct Allocator {
+pub(crate) struct Allocator {
     /// The pictures, most important first.
     order: Vec<usize>,
     /// The smallest budgets of the last `dwell`, each with when it began to hold and smaller than
@@ -91,7 +89,7 @@ impl Allocator {
     /// - for what is sent already, while the budget is at least 90 % of it,
     /// - for sound,
     /// - by at most 50 kbit/s, for the lowest layer of the most important picture.
-    pub fn allocate(
+    pub(crate) fn allocate(
         &mut self,
         now: Instant,
         budget: u64,
@@ -105,7 +103,12 @@ impl Allocator {
 
     /// Writes what [`allocate`](Self::allocate) will choose if nothing changes until it is believed
     /// that this budget lasts: what publishers must begin to send now, so that it is there then.
-    pub fn foresee(&mut self, budget: u64, demands: &[Demand], into: &mut Vec<Option<Layer>>) {
+    pub(crate) fn foresee(
+        &mut self,
+        budget: u64,
+        demands: &[Demand],
+        into: &mut Vec<Option<Layer>>,
+    ) {
         self.divide(budget, budget, demands, into);
     }
 

@@ -6,10 +6,10 @@
 //! [`Room::event`] and [`Room::route`] until they are empty. A datagram of an unknown address is for
 //! the room that [`room_of`] reads from it, or for none. Framing of TCP is the thread's.
 
-pub mod allocation;
-pub mod bandwidth;
+mod allocation;
+mod bandwidth;
 pub mod client;
-pub mod codec;
+mod codec;
 mod congestion;
 mod connection;
 mod counters;
@@ -19,27 +19,27 @@ mod history;
 pub mod hostile;
 mod ice;
 mod member;
-pub mod missing;
+mod missing;
 pub mod path;
-pub mod reception;
+mod reception;
 mod red;
-pub mod rewrite;
+mod rewrite;
 mod room;
 mod rtcp;
-pub mod rtp;
+mod rtp;
 mod sdp;
 mod settings;
-pub mod signal;
+mod signal;
 mod slots;
 mod sources;
-pub mod speaker;
+mod speaker;
 mod srtp;
 mod stream;
 mod subscription;
 mod track;
 #[cfg(test)]
 mod trial;
-pub mod twcc;
+mod twcc;
 #[cfg(test)]
 mod virtual_time;
 

@@ -24,7 +24,7 @@ struct Absent {
 
 /// The holes in one stream. A packet is named by its extended sequence number.
 #[derive(Debug, Default)]
-pub struct Missing {
+pub(crate) struct Missing {
     highest: Option<u64>,
     /// By index, lowest first.
     absent: Vec<Absent>,
@@ -33,7 +33,7 @@ pub struct Missing {
 
 impl Missing {
     /// A packet came on the stream itself. True if it is new; false if it came before.
-    pub fn received(&mut self, now: Instant, index: u64) -> bool {
+    pub(crate) fn received(&mut self, now: Instant, index: u64) -> bool {
         let Some(highest) = self.highest else {
             self.highest = Some(index);
             return true;
@@ -57,17 +57,17 @@ impl Missing {
 
     /// A packet came as a retransmission (RFC 4588). True if it was missing; otherwise it is a
     /// repetition, or padding made of an old packet.
-    pub fn repaired(&mut self, index: u64) -> bool {
+    pub(crate) fn repaired(&mut self, index: u64) -> bool {
         self.remove(index)
     }
 
     /// A key frame begins with this packet: nobody needs what is missing before it.
-    pub fn key_frame(&mut self, index: u64) {
+    pub(crate) fn key_frame(&mut self, index: u64) {
         self.absent.retain(|absent| absent.index >= index);
     }
 
     /// Appends the sequence numbers to ask for now, lowest first.
-    pub fn due(&mut self, now: Instant, round_trip: Duration, into: &mut Vec<u16>) {
+    pub(crate) fn due(&mut self, now: Instant, round_trip: Duration, into: &mut Vec<u16>) {
         let wait = round_trip.mul_f64(1.1).clamp(SHORTEST_WAIT, LONGEST_WAIT);
         let before = self.absent.len();
         self.absent.retain_mut(|absent| {
@@ -90,13 +90,13 @@ impl Missing {
     }
 
     /// When to ask the next time.
-    pub fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         self.absent.iter().map(|absent| absent.next.min(absent.since + MOST_AGE)).min()
     }
 
     /// How many packets were given up since this was asked last: if any, the pictures need a key
     /// frame.
-    pub fn take_given_up(&mut self) -> u32 {
+    pub(crate) fn take_given_up(&mut self) -> u32 {
         std::mem::take(&mut self.given_up)
     }
 

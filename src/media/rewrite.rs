@@ -14,21 +14,21 @@ const MOST_DISAGREEMENT: f64 = 2.0;
 
 /// Where a packet goes in the subscriber's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub(crate) struct Place {
     /// Counts packets without wrapping: the low 16 bits are the sequence number, the others the
     /// rollover counter of SRTP (RFC 3711 §3.3.1).
-    pub index: u64,
+    pub(crate) index: u64,
     /// The RTP timestamp.
-    pub timestamp: u32,
+    pub(crate) timestamp: u32,
 }
 
 /// What a publisher's sender report says (RFC 3550 §6.4.1): one moment on two clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Report {
+pub(crate) struct Report {
     /// The publisher's clock, in seconds with 32 bits behind the point.
-    pub ntp: u64,
+    pub(crate) ntp: u64,
     /// The same moment in the stream's timestamps.
-    pub timestamp: u32,
+    pub(crate) timestamp: u32,
 }
 
 /// Packets of one source that are all moved by the same amount.
@@ -54,7 +54,7 @@ struct Newest {
 /// Maps the packets of changing sources to one stream. A source is any number that the caller gives
 /// to a stream of packets; a packet's index is its extended sequence number.
 #[derive(Debug)]
-pub struct Rewriter {
+pub(crate) struct Rewriter {
     clock_rate: u32,
     /// Oldest first.
     spans: VecDeque<Span>,
@@ -68,12 +68,12 @@ pub struct Rewriter {
 impl Rewriter {
     /// A stream that begins with the sequence number `start` and counts `clock_rate` ticks in a
     /// second.
-    pub fn new(clock_rate: u32, start: u16) -> Self {
+    pub(crate) fn new(clock_rate: u32, start: u16) -> Self {
         Self { clock_rate, spans: VecDeque::new(), newest: None, start, report: None }
     }
 
     /// The source that is current.
-    pub fn source(&self) -> Option<u32> {
+    pub(crate) fn source(&self) -> Option<u32> {
         self.spans.back().map(|span| span.source)
     }
 
@@ -81,7 +81,7 @@ impl Rewriter {
     /// that source; also with the same one, after a pause. The last report of the source, if any,
     /// makes the timestamps fit exactly; without, the time that has passed since the last packet
     /// does. Earlier packets of it are never forwarded.
-    pub fn switch(
+    pub(crate) fn switch(
         &mut self,
         now: Instant,
         source: u32,
@@ -101,7 +101,7 @@ impl Rewriter {
     }
 
     /// A new report of the current source; those of others are of no use.
-    pub fn reported(&mut self, source: u32, report: Report) {
+    pub(crate) fn reported(&mut self, source: u32, report: Report) {
         if self.source() == Some(source) {
             self.report = Some(report);
         }
@@ -109,7 +109,7 @@ impl Rewriter {
 
     /// Where a packet goes, also one that comes late or is sent again. `None` if it is not part of
     /// the stream: from before a switch, or left out, or too old.
-    pub fn place(
+    pub(crate) fn place(
         &mut self,
         now: Instant,
         source: u32,
@@ -129,7 +129,7 @@ impl Rewriter {
 
     /// A packet is not sent to this subscriber: the one behind it takes its number. To be told when
     /// the packet comes; if a newer one was sent already, its number stays unused.
-    pub fn leave_out(&mut self, source: u32, index: u64) {
+    pub(crate) fn leave_out(&mut self, source: u32, index: u64) {
         let Some(span) = self.spans.back_mut() else { return };
         if span.source != source || index < span.first {
             return;
@@ -147,38 +147,24 @@ impl Rewriter {
         self.remember(next);
     }
 
-    /// A number for a packet of our own (padding, a probe), behind all others of the stream.
-    pub fn insert(&mut self, now: Instant) -> Option<Place> {
-        let newest = self.newest.as_mut()?;
-        let span = self.spans.back_mut()?;
-        let index = newest.place.index + 1;
-        *newest = Newest { at: now, place: Place { index, ..newest.place } };
-        let place = newest.place;
-        let first = span.first + (index - span.begins);
-        span.until = first;
-        let next = Span { first, until: u64::MAX, begins: index + 1, ..*span };
-        self.remember(next);
-        Some(place)
-    }
-
     /// Which packet was sent under a sequence number: its source and its index there.
-    pub fn origin(&self, sequence: u16) -> Option<(u32, u64)> {
+    pub(crate) fn origin(&self, sequence: u16) -> Option<(u32, u64)> {
         let newest = self.newest?.place.index;
         let behind = (newest as u16).wrapping_sub(sequence);
         let index = newest.checked_sub(u64::from(behind))?;
         let span = self.spans.iter().rev().find(|span| span.begins <= index)?;
         let origin = span.first + (index - span.begins);
-        // Our own packets lie between spans.
+        // What was left out lies between spans.
         (origin < span.until).then_some((span.source, origin))
     }
 
     /// A timestamp of the current source as the subscriber sees it: for sender reports.
-    pub fn timestamp(&self, timestamp: u32) -> Option<u32> {
+    pub(crate) fn timestamp(&self, timestamp: u32) -> Option<u32> {
         self.spans.back().map(|span| timestamp.wrapping_add(span.timestamp_shift))
     }
 
     /// The newest place that was given away.
-    pub fn newest(&self) -> Option<Place> {
+    pub(crate) fn newest(&self) -> Option<Place> {
         self.newest.map(|newest| newest.place)
     }
 

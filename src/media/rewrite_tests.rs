@@ -95,27 +95,11 @@ fn a_source_that_comes_back_keeps_its_own_time() {
     assert_eq!(stream.place(later, 1, 1, 3_000), None, "sent while it was paused");
 }
 
-#[test]
-fn packets_of_our_own_have_a_number_of_their_own() {
-    let now = start();
-    let mut stream = Rewriter::new(RATE, 0);
-    assert_eq!(stream.insert(now), None, "before all others");
-    stream.switch(now, 1, 10, 0, None);
-    stream.place(now, 1, 10, 0);
-    assert_eq!(stream.insert(now).unwrap().index, 1);
-    stream.leave_out(1, 11);
-    assert_eq!(stream.place(now, 1, 12, 0).unwrap().index, 2);
-
-    assert_eq!(stream.origin(1), None);
-    assert_eq!(stream.place(now, 1, 11, 0), None);
-}
-
 #[derive(Clone, Debug)]
 enum Step {
     Packet { source: usize, jump: i64 },
     LeaveOut { source: usize },
     Switch { source: usize, reported: bool },
-    Insert,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -123,7 +107,6 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (0usize..3, -3i64..4).prop_map(|(source, jump)| Step::Packet { source, jump }),
         2 => (0usize..3).prop_map(|source| Step::LeaveOut { source }),
         1 => (0usize..3, any::<bool>()).prop_map(|(source, reported)| Step::Switch { source, reported }),
-        1 => Just(Step::Insert),
     ]
 }
 
@@ -169,10 +152,6 @@ proptest! {
                     heads[source] += 1;
                     left_out.push((source, heads[source]));
                     stream.leave_out(source as u32, heads[source]);
-                }
-                Step::Insert => if let Some(place) = stream.insert(now) {
-                    prop_assert!(sent.insert(place.index, None).is_none());
-                    newest = stream.newest();
                 }
             }
         }

@@ -26,7 +26,7 @@ const LONGEST_PACKET: Duration = Duration::from_millis(60);
 
 /// The voices of one room.
 #[derive(Debug, Default)]
-pub struct Speakers {
+pub(crate) struct Speakers {
     /// Those to be heard first come first.
     voices: Vec<Voice>,
     speaking: Vec<Participant>,
@@ -49,7 +49,7 @@ struct Voice {
 
 impl Speakers {
     /// A packet of somebody's microphone came, of this level: 0 is the loudest, 127 silence.
-    pub fn heard(&mut self, now: Instant, who: Participant, level: u8) {
+    pub(crate) fn heard(&mut self, now: Instant, who: Participant, level: u8) {
         match self.voices.iter_mut().find(|voice| voice.who == who) {
             Some(voice) => voice.heard(now, level),
             None => self.voices.push(Voice::new(now, who)),
@@ -57,13 +57,13 @@ impl Speakers {
     }
 
     /// Somebody is no longer there, or muted. The next tick tells.
-    pub fn leave(&mut self, who: Participant) {
+    pub(crate) fn leave(&mut self, who: Participant) {
         self.voices.retain(|voice| voice.who != who);
     }
 
     /// Decides anew, to be asked every 100 ms or so: gives those who speak, loudest first, if there
     /// are others than before or another one leads.
-    pub fn tick(&mut self, now: Instant) -> Option<&[Participant]> {
+    pub(crate) fn tick(&mut self, now: Instant) -> Option<&[Participant]> {
         let leader = self.speaking.first().copied();
         self.voices.iter_mut().for_each(|voice| voice.decide(now));
         self.voices.sort_by(|a, b| a.heard_before(b, leader));
@@ -78,12 +78,12 @@ impl Speakers {
 
     /// The `most` voices that are to be heard if not all can be, as of the last tick: those who
     /// speak, then those who begin to, then those who spoke last.
-    pub fn loudest(&self, most: usize) -> impl Iterator<Item = Participant> {
+    pub(crate) fn loudest(&self, most: usize) -> impl Iterator<Item = Participant> {
         self.voices.iter().take(most).map(|voice| voice.who)
     }
 
     /// Those who speak, loudest first, as of the last tick.
-    pub fn speaking(&self) -> &[Participant] {
+    pub(crate) fn speaking(&self) -> &[Participant] {
         &self.speaking
     }
 }
@@ -146,7 +146,7 @@ impl Voice {
 /// Stops a stream of silent packets. The first ones are forwarded, so that the receiver makes
 /// comfort noise rather than conceal a loss (as Signal's server does).
 #[derive(Clone, Copy, Debug, Default)]
-pub struct SilenceGate {
+pub(crate) struct SilenceGate {
     silent: u8,
 }
 
@@ -154,7 +154,7 @@ impl SilenceGate {
     const FORWARDED: u8 = 6;
 
     /// Whether to forward a packet of this level; one that does not tell it is always forwarded.
-    pub fn passes(&mut self, level: Option<u8>) -> bool {
+    pub(crate) fn passes(&mut self, level: Option<u8>) -> bool {
         let silent = level.is_some_and(|level| level >= SILENCE);
         self.silent = if silent { self.silent.saturating_add(1) } else { 0 };
         self.silent <= Self::FORWARDED

@@ -49,8 +49,9 @@ pub(crate) struct Stream {
     pub(crate) lost: f32,
     /// Since when its publisher is asked to send it; none: it is not.
     pub(crate) asked: Option<Instant>,
-    /// Since when it is known that its publisher does not send it though it was asked to.
-    pub(crate) refused: Option<Instant>,
+    /// Since when it is known that its publisher does not send it though it was asked to, and until
+    /// when it is not expected to.
+    pub(crate) refused: Option<(Instant, Instant)>,
     /// How much of it comes.
     pub(crate) meter: Meter,
     clock_rate: u32,

@@ -105,15 +105,16 @@ export class Peer {
 function install() {
   const story = (globalThis.story = {
     events: [],
-    async join(token, which, { publish = ['microphone', 'camera'], size = { width: 320, height: 240, frameRate: 15 }, configuration = {}, tcpOnly = false, noise = false } = {}) {
+    async join(token, which, { publish = ['microphone', 'camera'], size = { width: 320, height: 240, frameRate: 15 }, configuration = {}, tcpOnly = false, noise = false, layers } = {}) {
       Object.assign(story, { tcpOnly, token });
       const { Call } = await import('/assets/call-client.js');
+      if (layers) story.film(layers);
       await story.connect();
       const request = (event, data) => story.request(event, data);
       const call = (story.call = new Call(request, configuration));
       call.addEventListener('change', () => story.show());
-      const joined = await call.join(which);
       story.joinedAt = performance.now();
+      const joined = await call.join(which);
       if (publish.length) {
         const stream = await navigator.mediaDevices.getUserMedia({ audio: publish.includes('microphone'), video: publish.includes('camera') && !noise && size });
         if (noise) stream.addTrack(story.noise(size));
@@ -190,6 +191,8 @@ function install() {
       if (name === 'answer' && story.tcpOnly && !data.from) {
         data.sdp = data.sdp.split('\r\n').filter((line) => !/^a=candidate.* udp /i.test(line)).join('\r\n');
       }
+      // The browser need not find out slowly what its uplink carries.
+      if (name === 'answer' && story.layers) data.sdp = data.sdp.replace(/^a=rtpmap:(\d+) VP8\/.*$/m, '$&\r\na=fmtp:$1 x-google-start-bitrate=1500');
       story.call?.hear(name, data);
     },
     /** A picture that is hard to compress, so that it takes all the bits it may. */
@@ -203,6 +206,21 @@ function install() {
         }
       }, 1000 / frameRate);
       return canvas.captureStream(frameRate).getVideoTracks()[0];
+    },
+    /**
+     * From now on cameras are sent in these layers, at the price of pictures per second and not of size when the
+     * machine is busy.
+     */
+    film(layers) {
+      story.layers = layers;
+      const { addTransceiver } = RTCPeerConnection.prototype;
+      RTCPeerConnection.prototype.addTransceiver = function (track, init) {
+        if (!init?.sendEncodings) return addTransceiver.call(this, track, init);
+        const transceiver = addTransceiver.call(this, track, { ...init, sendEncodings: structuredClone(layers) });
+        const parameters = transceiver.sender.getParameters();
+        transceiver.sender.setParameters({ ...parameters, degradationPreference: 'maintain-resolution' });
+        return transceiver;
+      };
     },
     elements: new Map(),
     /** Gives each track that plays an element that plays it. */
@@ -259,7 +277,7 @@ function install() {
             if (!entry) continue;
             if (report.kind === 'audio') energy[entry[0]] = report.totalAudioEnergy;
             inbound[entry[0]] = {
-              packets: report.packetsReceived, lost: report.packetsLost, width: report.frameWidth, decoded: report.framesDecoded,
+              packets: report.packetsReceived, lost: report.packetsLost, width: report.frameWidth, height: report.frameHeight, decoded: report.framesDecoded,
               freezes: report.freezeCount, nacks: report.nackCount, plis: report.pliCount, rtx: report.retransmittedPacketsReceived,
               bytes: report.bytesReceived, jitter: report.jitter,
             };

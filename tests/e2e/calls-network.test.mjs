@@ -9,13 +9,22 @@ import { bestOf } from './wait.mjs';
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const WIDE = { width: 640, height: 360, frameRate: 15 };
+/** Three layers that a busy machine encodes; 300 kbit/s carry the lowest only. */
+const SMALL = { width: 512, height: 288, frameRate: 8 };
+const LAYERS = [
+  { rid: 'l', scaleResolutionDownBy: 4, maxBitrate: 80_000 },
+  { rid: 'm', scaleResolutionDownBy: 2, maxBitrate: 350_000 },
+  { rid: 'h', scaleResolutionDownBy: 1, maxBitrate: 800_000 },
+];
+/** Browsers send small pictures in fewer layers unless told that any number will do. */
+const ANY_LAYERS = '--force-fieldtrials=WebRTC-LegacySimulcastLayerLimit/Disabled/';
 
 describe('A call on a bad network', () => {
   let server, browser, people, networks;
 
   before(async () => {
     server = await Server.start();
-    browser = await Browser.open();
+    browser = await Browser.open([ANY_LAYERS]);
     people = await Promise.all(['Alice', 'Bob', 'Eve'].map((name) => Person.register(server, name)));
     networks = [];
   });
@@ -59,6 +68,46 @@ describe('A call on a bad network', () => {
     console.log(`less after ${dropped} ms, all again after ${back} ms`);
     assert.ok(dropped < 3_000, `it took ${dropped} ms to show less`);
     assert.ok(back < 10_000, `it took ${back} ms to show all again`);
+  }));
+
+  it('sends the lowest of three layers through a narrow, lossy way, and the highest to others all the time', () => bestOf(3, async (run) => {
+    await clear();
+    const narrow = network();
+    const which = { sessionId: `three-${run}` };
+    const a = await browser.join(server, people[0], which, { size: SMALL, noise: true, layers: LAYERS });
+    const b = await browser.join(server, people[1], which, { publish: [], network: narrow });
+    const c = await browser.join(server, people[2], which, { publish: [] });
+    const height = ({ inbound }) => inbound[`${a.id}/camera`]?.height;
+    await b.until('Bob sees the highest layer', (senses) => height(senses) === 288, 30_000);
+    await c.until('Eve sees the highest layer', (senses) => height(senses) === 288);
+    const { outbound } = await a.senses();
+    assert.deepEqual(outbound.filter(({ kind }) => kind === 'video').map(({ rid }) => rid).sort(), ['h', 'l', 'm']);
+    // What Eve sees is looked at until the end.
+    let over = false;
+    const eves = new Set();
+    const watching = (async () => {
+      for (; !over; await pause(100)) eves.add(height(await c.senses()));
+    })();
+    await c.forget();
+
+    narrow.become({ down: { rate: 300_000, loss: 0.02, delay: 10 } });
+    const began = Date.now();
+    await b.until('Bob is shown the lowest layer', (senses) => height(senses) === 72, 10_000);
+    const dropped = Date.now() - began;
+    await pause(3_000);
+    await b.perceives(a, { audio: false });
+    assert.equal(height(await b.senses()), 72, 'he stays with it while the way is narrow');
+    narrow.become({});
+    const ended = Date.now();
+    await b.until('Bob sees the highest layer again', (senses) => height(senses) === 288, 20_000);
+    const back = Date.now() - ended;
+    over = true;
+    await watching;
+
+    console.log(`lowest after ${dropped} ms, highest again after ${back} ms, Eve's longest gap ${Math.round(await c.longestGap(a))} ms`);
+    assert.ok(dropped < 3_000, `it took ${dropped} ms to come to the lowest layer`);
+    assert.ok(back < 10_000, `it took ${back} ms to come back to the highest`);
+    assert.deepEqual([...eves], [288], 'Eve sees the highest layer all the time');
   }));
 
   for (const loss of [0.02, 0.05, 0.1]) {

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+#[cfg(debug_assertions)]
+use media::Kind;
+#[cfg(debug_assertions)]
+use media::client::{Client, Line};
 use serde_json::json;
 
 use crate::calls::text;
@@ -126,6 +130,53 @@ async fn a_room_that_is_restarted_keeps_its_people_and_moves_on() {
     for socket in [&mut alices, &mut bobs] {
         assert_eq!(text(&socket.hears("call_ended").await["reason"]), "failed");
     }
+}
+
+/// Only builds with debug assertions have packets that make a room panic.
+#[cfg(debug_assertions)]
+#[actix_web::test]
+async fn a_room_that_panics_at_a_packet_starts_anew_and_others_do_not_notice() {
+    let world = World::with(Backend::Sqlite, &[("MEDIA__THREADS", "1")]).await;
+    let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
+    let eve = world.person("Eve").await;
+    let operator = world.operator().await;
+    let (mut alices, mut bobs, mut eves) =
+        (alice.connects().await, bob.connects().await, eve.connects().await);
+    let room = json!({ "sessionId": "room" });
+    let call = alices.asks("join_call", room.clone()).await.unwrap()["call_id"].clone();
+    bobs.asks("join_call", room).await.unwrap();
+    eves.asks("join_call", json!({ "sessionId": "another" })).await.unwrap();
+    let now = std::time::Instant::now();
+    let mut client = Client::new(now, 1).unwrap();
+    let lines = [Line::new("0", Kind::Audio).with_formats(&[111]).sending()];
+    let offer = json!({ "sdp": client.offer(&lines).unwrap() });
+    alices.asks("offer", offer.clone()).await.unwrap();
+    let answer = alices.hears("answer").await;
+    let port = client.answered(text(&answer["sdp"])).unwrap();
+
+    // A connectivity check finds the way to its room; this one is more than the room can bear.
+    let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.timeout(now, |check| {
+        let packet = [check, b"panic at this packet"].concat();
+        udp.send_to(&packet, port).unwrap();
+    });
+    for socket in [&mut alices, &mut bobs] {
+        let moved = socket.hears("call_moved").await;
+        assert_eq!((&moved["call_id"], &moved["epoch"]), (&call, &json!(2)));
+    }
+
+    let calls = operator.get("/api/admin/calls").await.ok();
+    let calls = calls["items"].as_array().unwrap();
+    let moved = calls.iter().find(|other| other["call_id"] == call).unwrap();
+    assert_eq!(moved["participants"].as_array().unwrap().len(), 2, "everybody is still in it");
+    let other = calls.iter().find(|other| other["call_id"] != call).unwrap();
+    assert_eq!((&other["epoch"], eves.unheard("call_moved")), (&json!(1), 0));
+    let tree = operator.get("/api/admin/actors").await.ok();
+    let room = tree["items"].as_array().unwrap().iter().find(|it| it["path"] == moved["path"]);
+    let failure = room.unwrap()["last_failure"].to_string();
+    assert!(failure.contains("a packet that asks for it"), "{}", room.unwrap());
+    alices.asks("offer", offer).await.expect("the new life answers");
+    assert_eq!(alices.hears("answer").await["epoch"], 2);
 }
 
 #[actix_web::test]

@@ -17,7 +17,7 @@ use crate::domain::calls::{Error, Seat};
 use crate::protocol::calls::{ActiveCall, IncomingCall};
 pub(super) use crate::protocol::cluster::CallKey as Key;
 use crate::protocol::cluster::CallStanding;
-use crate::telemetry::metrics::CALLS;
+use crate::telemetry::metrics::{CALLS, refused};
 
 /// What is known of a call outside its room.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +34,8 @@ type Life = Option<Result<Ref<Room>, ()>>;
 
 struct Entry {
     key: Key,
+    /// Who began it, if that was here.
+    by: Option<UserId>,
     conversation: Option<ConversationId>,
     place: Place,
     standing: Standing,
@@ -57,7 +59,19 @@ struct Calls {
     by_key: HashMap<Key, CallId>,
     by_session: HashMap<SessionId, HashSet<CallId>>,
     by_user: HashMap<UserId, HashSet<CallId>>,
+    begun_by: HashMap<UserId, HashSet<CallId>>,
     rings: HashMap<UserId, HashSet<CallId>>,
+    /// No call begins any more.
+    closed: bool,
+}
+
+/// How many calls there may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    /// At this node.
+    pub(super) all: usize,
+    /// Of those, begun by one person.
+    pub(super) per_person: usize,
 }
 
 /// The board; cheap to clone.
@@ -155,27 +169,42 @@ impl Board {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the place of a new call, unless there is one under this key, or `most` in all.
+    /// Takes the place of a new call that `by` begins, unless there is one under this key, or as many
+    /// as there may be.
     ///
     /// # Errors
-    /// `Ok` of the call that is there in the error; [`Error::TooManyCalls`].
+    /// `Ok` of the call that is there in the error; [`Error::TooManyCalls`], [`Error::TooManyOwn`];
+    /// [`Error::Unavailable`] when the node stops.
     pub(super) fn reserve(
         &self,
         id: CallId,
         key: Key,
+        by: Option<UserId>,
         conversation: Option<ConversationId>,
-        most: usize,
+        most: Most,
     ) -> Result<Reserved, Result<Found, Error>> {
         let mut calls = self.calls();
         if let Some(there) = calls.by_key.get(&key) {
             return Err(calls.found(*there).ok_or(Error::Unavailable));
         }
-        if calls.all.values().filter(|entry| entry.is_here()).count() >= most {
+        if calls.closed {
+            return Err(Err(Error::Unavailable));
+        }
+        if calls.all.values().filter(|entry| entry.is_here()).count() >= most.all {
+            refused("calls");
             return Err(Err(Error::TooManyCalls));
         }
+        let own = by.and_then(|by| calls.begun_by.get(&by));
+        if own.is_some_and(|own| own.len() >= most.per_person) {
+            refused("calls-of-one-person");
+            return Err(Err(Error::TooManyOwn));
+        }
         calls.by_key.insert(key.clone(), id);
+        if let Some(by) = by {
+            calls.begun_by.entry(by).or_default().insert(id);
+        }
         let place = Place::Here(watch::Sender::new(None));
-        let entry = Entry { key, conversation, place, standing: Standing::default() };
+        let entry = Entry { key, by, conversation, place, standing: Standing::default() };
         calls.all.insert(id, entry);
         gauge!(CALLS).increment(1.0);
         Ok(Reserved { board: self.clone(), id, begun: false })
@@ -195,6 +224,9 @@ impl Board {
     fn rename(&self, old: CallId, new: CallId, conversation: Option<ConversationId>) {
         let mut calls = self.calls();
         if let Some(mut entry) = calls.all.remove(&old) {
+            if let Some(by) = entry.by.take() {
+                strike(&mut calls.begun_by, by, old);
+            }
             entry.conversation = conversation;
             calls.by_key.insert(entry.key.clone(), new);
             calls.all.insert(new, entry);
@@ -235,10 +267,12 @@ impl Board {
 impl Calls {
     fn remove(&mut self, id: CallId) {
         self.stand(id, Standing::default());
-        if let Some(entry) = self.all.remove(&id)
-            && self.by_key.get(&entry.key) == Some(&id)
-        {
+        let Some(entry) = self.all.remove(&id) else { return };
+        if self.by_key.get(&entry.key) == Some(&id) {
             self.by_key.remove(&entry.key);
+        }
+        if let Some(by) = entry.by {
+            strike(&mut self.begun_by, by, id);
         }
     }
 
@@ -329,6 +363,18 @@ impl Board {
         rooms.collect()
     }
 
+    /// From now on no call begins.
+    pub(super) fn close(&self) {
+        self.calls().closed = true;
+    }
+
+    /// All calls of this node, also those that are about to begin.
+    pub(super) fn all(&self) -> Vec<Found> {
+        let calls = self.calls();
+        let here = calls.all.iter().filter(|(_, entry)| entry.is_here());
+        here.filter_map(|(id, _)| calls.found(*id)).collect()
+    }
+
     /// The ids of all calls that go on here, or anywhere.
     pub(super) fn ids(&self, anywhere: bool) -> Vec<CallId> {
         let calls = self.calls();
@@ -362,17 +408,52 @@ fn strike<K: std::hash::Hash + Eq>(map: &mut HashMap<K, HashSet<CallId>>, key: K
 mod tests {
     use super::*;
 
+    fn board() -> Board {
+        let bus = crate::cluster::LocalHub::default().plug(NodeId::new());
+        Board::new(Neighbours::new(Arc::new(bus)))
+    }
+
+    fn name(name: &str) -> Key {
+        Key::Name(name.to_owned())
+    }
+
     #[test]
     fn a_place_that_is_let_go_of_is_free_again() {
-        let bus = std::sync::Arc::new(crate::cluster::LocalHub::default().plug(NodeId::new()));
-        let (board, key) = (Board::new(Neighbours::new(bus)), || Key::Name("standup".to_owned()));
-        let first = board.reserve(CallId::new(), key(), None, 1);
+        let (board, ann) = (board(), UserId::new());
+        let most = Most { all: 1, per_person: 1 };
+        let reserve = |key| board.reserve(CallId::new(), key, Some(ann), None, most);
+        let first = reserve(name("standup"));
         assert!(first.is_ok());
-        assert!(matches!(board.reserve(CallId::new(), key(), None, 1), Err(Ok(_))));
-        let other = board.reserve(CallId::new(), Key::Name("other".to_owned()), None, 1);
-        assert!(matches!(other, Err(Err(Error::TooManyCalls))));
+        assert!(matches!(reserve(name("standup")), Err(Ok(_))));
+        assert!(matches!(reserve(name("other")), Err(Err(Error::TooManyCalls))));
         drop(first);
 
-        assert!(board.reserve(CallId::new(), key(), None, 1).is_ok());
+        assert!(reserve(name("standup")).is_ok());
+    }
+
+    #[test]
+    fn nobody_begins_more_calls_than_one_person_may() {
+        let (board, ann, bob) = (board(), UserId::new(), UserId::new());
+        let most = Most { all: 10, per_person: 2 };
+        let reserve = |key, by| board.reserve(CallId::new(), key, Some(by), None, most);
+        let (first, second) = (reserve(name("a"), ann), reserve(name("b"), ann));
+        assert!(first.is_ok() && second.is_ok());
+        assert!(matches!(reserve(name("c"), ann), Err(Err(Error::TooManyOwn))));
+        let others = reserve(name("c"), bob);
+        assert!(others.is_ok(), "others may");
+        assert!(matches!(reserve(name("c"), ann), Err(Ok(_))), "and she finds theirs");
+        drop(first);
+
+        assert!(reserve(name("d"), ann).is_ok(), "one of hers is over");
+    }
+
+    #[test]
+    fn when_the_node_stops_no_call_begins() {
+        let (board, ann) = (board(), UserId::new());
+        let most = Most { all: 10, per_person: 2 };
+        board.close();
+
+        let late = board.reserve(CallId::new(), name("late"), Some(ann), None, most);
+        assert!(matches!(late, Err(Err(Error::Unavailable))));
     }
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use base::ids::{CallId, NodeId};
+use base::ids::{CallId, ConversationId, NodeId, UserId};
 use metrics::counter;
 
 use super::Calls;
-use super::board::{Found, Key, Reserved};
+use super::board::{Found, Key, Most, Reserved};
 use super::room::{Hold, Room, Seed};
 use crate::actors::media::MEDIA;
 use crate::actors::supervision::{Place, Ref};
@@ -50,13 +50,34 @@ fn key(text: &str) -> Option<Key> {
 }
 
 impl Calls {
-    /// Begins a call, unless there is one under its key.
-    pub(super) async fn open(&self, key: &Key, begin: Begin) -> Result<Opened, Error> {
-        let (id, most) = (begin.id, self.deeds.config().max_calls);
-        let place = match self.board.reserve(id, key.clone(), begin.conversation, most) {
+    /// A call's place on the board, of those that this node has for all and for whoever begins it.
+    fn reserve(
+        &self,
+        id: CallId,
+        key: &Key,
+        by: Option<UserId>,
+        conversation: Option<ConversationId>,
+    ) -> Result<Reserved, Result<Found, Error>> {
+        let config = self.deeds.config();
+        let most = Most { all: config.max_calls, per_person: config.max_per_person };
+        self.board.reserve(id, key.clone(), by, conversation, most)
+    }
+
+    /// Begins a call, unless there is one under its key. `whom`: who is counted as rung.
+    pub(super) async fn open(
+        &self,
+        key: &Key,
+        begin: Begin,
+        whom: Option<&str>,
+    ) -> Result<Opened, Error> {
+        let (id, by) = (begin.id, begin.by.user_id);
+        let place = match self.reserve(id, key, Some(by), begin.conversation) {
             Ok(place) => place,
             Err(found) => return found.map(Opened::Found),
         };
+        if let Some(whom) = whom {
+            self.deeds.ring(by, whom).await?;
+        }
         let text = text(key);
         let epoch = match self.directory.claim(&text, &id.to_string()).await? {
             Claim::Mine { epoch, left: None } => epoch,
@@ -81,7 +102,7 @@ impl Calls {
                 return self.place_there(key, &held).map(Opened::Found);
             }
         };
-        let hold = self.hold(text, epoch);
+        let hold = self.hold(text.clone(), epoch);
         self.deeds.write_begin(&begin, hold.fence.clone()).await?;
         let call = Call::begin(begin, self.deeds.terms(), epoch, self.deeds.clock().now());
         let fence = hold.fence.clone();
@@ -89,6 +110,7 @@ impl Calls {
             Ok(room) => Ok(Opened::Begun(room)),
             Err(error) => {
                 self.deeds.write_failed(id, fence).await?;
+                self.directory.release(&text, epoch).await?;
                 Err(error)
             }
         }
@@ -166,8 +188,7 @@ impl Calls {
 
     /// Takes over a call whose node is dead, unless somebody else was faster.
     pub(super) async fn take_over(&self, key: &Key, id: CallId) -> Result<Found, Error> {
-        let most = self.deeds.config().max_calls;
-        let place = match self.board.reserve(id, key.clone(), None, most) {
+        let place = match self.reserve(id, key, None, None) {
             Ok(place) => place,
             Err(found) => return found,
         };
@@ -212,11 +233,9 @@ impl Calls {
     ) -> Result<(), Error> {
         let key = key(text).ok_or(Error::NoSuchCall)?;
         self.board.over_there(from, call.id());
-        let most = self.deeds.config().max_calls;
         let (id, conversation) = (call.id(), call.conversation());
         let place = self
-            .board
-            .reserve(id, key, conversation, most)
+            .reserve(id, &key, None, conversation)
             .map_err(|there| there.map_or_else(|error| error, |_| Error::Unavailable))?;
         let me = self.neighbours.me();
         let taken = self.directory.take(text, from, epoch).await?.ok_or(Error::Moved)?;

@@ -5,18 +5,22 @@ mod claim;
 mod moves;
 mod requests;
 mod room;
+#[cfg(test)]
+mod tests;
 mod way;
 
 pub use room::Room;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
-use base::ids::{CallId, SessionId, UserId};
+use base::ids::{CallId, NodeId, SessionId, UserId};
+use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
 use self::board::{Board, Found};
-use self::room::Lost;
+use self::room::{Finish, Lost};
 use super::neighbours::{Neighbours, PATIENCE};
 use super::sessions::Switchboard;
 use super::supervision::{Nursery, Ref};
@@ -109,6 +113,25 @@ impl Calls {
         }
     }
 
+    /// Ends all calls, and lets none begin: whoever is in them hears it, and it is in history when
+    /// this returns, unless that takes longer than `deadline`. Gives how many are not over then.
+    pub async fn finish(&self, deadline: Duration) -> usize {
+        self.board.close();
+        let finish = |call: Found| async move {
+            if let Ok(room) = call.room().await {
+                let _ = room.insist(Finish); // gone: it is over
+            }
+        };
+        let over = async {
+            join_all(self.board.all().into_iter().map(finish)).await;
+            while !self.nursery.is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let _ = tokio::time::timeout(deadline, over).await; // what is left is counted
+        self.nursery.len()
+    }
+
     fn rooms_of(&self, session: SessionId) -> Vec<(CallId, Ref<Room>)> {
         let ids: Vec<_> =
             self.board.of_session(session).into_iter().map(|found| found.id).collect();
@@ -165,17 +188,17 @@ impl Calls {
     }
 
     /// How a call stands that goes on at another node.
-    pub fn stands_there(&self, node: base::ids::NodeId, call: CallStanding) {
+    pub fn stands_there(&self, node: NodeId, call: CallStanding) {
         self.board.stands_there(node, call);
     }
 
     /// A call does not go on at that node any more.
-    pub fn over_there(&self, node: base::ids::NodeId, id: CallId) {
+    pub fn over_there(&self, node: NodeId, id: CallId) {
         self.board.over_there(node, id);
     }
 
     /// All calls of another node.
-    pub fn all_there(&self, node: base::ids::NodeId, calls: Vec<CallStanding>) {
+    pub fn all_there(&self, node: NodeId, calls: Vec<CallStanding>) {
         self.board.all_there(node, calls);
     }
 

@@ -50,12 +50,7 @@ impl Calls {
         }
         let what = match event {
             CallEvent::InviteCall(invite) => {
-                self.deeds.may_invite(me, invite.user_id).await?;
-                let busy = self.is_busy(invite.user_id, Some(invite.call_id));
-                let callee = Callee { user: invite.user_id, busy };
-                let answer = ask(&found.room().await?, seat, me, What::Invite(callee)).await?;
-                self.deeds.write_invite(invite.call_id, me.user, invite.user_id).await?;
-                return Ok(answer);
+                return self.invite(me, seat, found, invite.user_id).await;
             }
             CallEvent::AcceptCall(_) => What::Accept,
             CallEvent::DeclineCall(_) => What::Decline,
@@ -74,6 +69,24 @@ impl Calls {
         ask(&found.room().await?, seat, me, what).await
     }
 
+    /// Calls one person more: written down before anything rings, as a call is when it begins.
+    async fn invite(
+        &self,
+        me: &Me,
+        seat: Seat,
+        found: Found,
+        user: UserId,
+    ) -> Result<String, Error> {
+        let call = found.id;
+        self.deeds.may_invite(me, user).await?;
+        let callee = || Callee { user, busy: self.is_busy(user, Some(call)) };
+        let room = found.room().await?;
+        ask(&room, seat, me, What::MayInvite(callee())).await?;
+        self.deeds.ring(me.user, &user.to_string()).await?;
+        self.deeds.write_invite(call, me.user, user).await?;
+        ask(&room, seat, me, What::Invite(callee())).await
+    }
+
     /// Begins a call, or finds the one that goes on between the same people: whoever is called
     /// there says yes by calling.
     async fn start(
@@ -84,9 +97,11 @@ impl Calls {
     ) -> Result<String, Error> {
         let me = asker.me;
         let Among { shape, conversation, others } = self.deeds.among(me, start).await?;
-        let key = match (shape, conversation, &others[..]) {
-            (Shape::Direct, _, [other]) => Key::Pair(me.user.min(*other), me.user.max(*other)),
-            (_, Some(conversation), _) => Key::Conversation(conversation),
+        let (key, whom) = match (shape, conversation, &others[..]) {
+            (Shape::Direct, _, [other]) => {
+                (Key::Pair(me.user.min(*other), me.user.max(*other)), other.to_string())
+            }
+            (_, Some(id), _) => (Key::Conversation(id), id.to_string()),
             _ => return Err(Error::OneOf),
         };
         let ring_timeout = self.deeds.config().ring_seconds;
@@ -103,7 +118,7 @@ impl Calls {
             };
             let (call_id, mode) =
                 (begin.id, if shape == Shape::Direct { Mode::P2p } else { Mode::Sfu });
-            let found = match self.goes_or_begins(&key, begin, asker).await? {
+            let found = match self.goes_or_begins(&key, begin, Some(&whom), asker).await? {
                 Opened::Begun(_) => return Ok(json(&CallStarted { call_id, mode, ring_timeout })),
                 Opened::Found(found) => found,
             };
@@ -132,6 +147,7 @@ impl Calls {
         &self,
         key: &Key,
         begin: Begin,
+        whom: Option<&str>,
         asker: Asker<'_>,
     ) -> Result<Opened, Error> {
         if let Some(found) = self.board.by_key(key) {
@@ -143,7 +159,7 @@ impl Calls {
             self.board.is_there(node, begin.id, key.clone());
             return self.found(begin.id).map(Opened::Found);
         }
-        self.open(key, begin).await
+        self.open(key, begin, whom).await
     }
 
     /// Takes part in a call: by its id, or in a session by its name.
@@ -176,15 +192,16 @@ impl Calls {
                 media: Media::Video,
                 callees: Vec::new(),
             };
-            let room = match self.goes_or_begins(&Key::Name(name.to_owned()), begin, asker).await? {
-                Opened::Begun(room) => room,
-                Opened::Found(found) => {
-                    if let Some(node) = found.elsewhere() {
-                        return self.pass_on(node, found.id, asker, event).await;
+            let room =
+                match self.goes_or_begins(&Key::Name(name.to_owned()), begin, None, asker).await? {
+                    Opened::Begun(room) => room,
+                    Opened::Found(found) => {
+                        if let Some(node) = found.elsewhere() {
+                            return self.pass_on(node, found.id, asker, event).await;
+                        }
+                        found.room().await?
                     }
-                    found.room().await?
-                }
-            };
+                };
             match self.enter(&room, seat, me, role, resume).await {
                 Err(Error::NoSuchCall) => {} // the last one has just left: another begins
                 answer => return answer,

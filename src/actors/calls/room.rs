@@ -8,7 +8,7 @@ mod keep;
 mod media;
 mod seed;
 
-pub(super) use inbox::{Ask, Lost, Mode, View, What};
+pub(super) use inbox::{Ask, Finish, Lost, Mode, View, What};
 pub(super) use keep::{HandOver, LetGo, kept};
 pub(super) use seed::{Hold, Seed};
 

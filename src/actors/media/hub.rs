@@ -19,6 +19,11 @@ use super::port::Sockets;
 use super::tally::tally;
 use crate::telemetry::metrics::{MEDIA_DROPPED, MEDIA_PACKETS};
 
+/// What makes a room panic at a packet, as a fault in its code would: for tests, and not in what is
+/// released.
+#[cfg(debug_assertions)]
+const FAULT: &[u8] = b"panic at this packet";
+
 thread_local! {
     static HUB: Rc<Hub> = Rc::new(Hub::new());
 }
@@ -158,7 +163,11 @@ impl Hub {
         let found = number.and_then(|n| Some((n, self.rooms.borrow().get(&n).cloned()?)));
         let Some((number, tenant)) = found else { return self.homeless.increment(1) };
         self.touch(number, &tenant);
-        self.guard(number, &tenant, |room| room.receive(now, path, datagram));
+        self.guard(number, &tenant, |room| {
+            #[cfg(debug_assertions)]
+            assert!(!datagram.ends_with(FAULT), "a packet that asks for it");
+            room.receive(now, path, datagram);
+        });
     }
 
     /// When a room wants to be called next.

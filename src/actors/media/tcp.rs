@@ -109,3 +109,52 @@ async fn transmit(mut writer: OwnedWriteHalf, mut waiting: mpsc::Receiver<Vec<u8
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Connects, says this every four seconds, and gives how long it took until it was sent away.
+    async fn stranger(at: SocketAddr, says: Option<&[u8]>) -> Duration {
+        let mut stream = TcpStream::connect(at).await.unwrap();
+        let began = tokio::time::Instant::now();
+        let mut again = tokio::time::interval(Duration::from_secs(4));
+        let mut byte = [0];
+        loop {
+            tokio::select! {
+                read = stream.read(&mut byte) => {
+                    // The end, or a reset where something was said that nobody read.
+                    assert!(matches!(read, Ok(0) | Err(_)), "nobody answers a stranger");
+                    return began.elapsed();
+                }
+                _ = again.tick() => if let Some(words) = says {
+                    let _ = stream.write_all(words).await; // gone: read says so
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stranger_has_ten_seconds_to_be_let_in_whatever_it_says() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let connections = Connections::default();
+        let strangers = async {
+            tokio::join!(
+                stranger(at, None),
+                stranger(at, Some(b"\0\x05noise")),
+                stranger(at, Some(b"\xff\xfftoo long a frame")),
+            )
+        };
+        let (silent, noisy, garbled) = tokio::select! {
+            () = connections.serve(listener) => unreachable!("it takes connections for ever"),
+            ended = strangers => ended,
+        };
+
+        let welcome = WELCOME..WELCOME + Duration::from_secs(2);
+        assert!(welcome.contains(&silent), "{silent:?}");
+        assert!(welcome.contains(&noisy), "{noisy:?}");
+        assert!(garbled < Duration::from_secs(1), "{garbled:?}");
+        assert!(connections.0.borrow().is_empty(), "nothing of them is kept");
+    }
+}

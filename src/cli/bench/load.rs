@@ -1,7 +1,7 @@
 //! Participants on real sockets: one task each, many on a thread.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +21,8 @@ use crate::cli::Failure;
 const SOUNDS: u32 = 50;
 /// Pictures per second.
 const PICTURES: u32 = 30;
+/// How often a handshake is looked after: what the client itself waits counts as its time to connect.
+const HANDSHAKE: Duration = Duration::from_millis(1);
 /// A burst of packets for one client must fit.
 const BUFFER: usize = 4 << 20;
 
@@ -125,7 +127,7 @@ async fn take_part(world: &World, role: Role, batch: &RefCell<Batch>) -> Result<
         return Ok(()); // others failed
     }
     let turn = if role.publishes { None } else { Some(world.joining.acquire().await?) };
-    let udp = open()?;
+    let mut udp = open(Ipv4Addr::UNSPECIFIED.into())?;
     let mut client = Client::new(now(), role.number * 64 + 1)?;
     let local = udp.local_addr()?;
     let seat = if role.publishes {
@@ -133,6 +135,9 @@ async fn take_part(world: &World, role: Role, batch: &RefCell<Batch>) -> Result<
     } else {
         world.door.subscribe(role.room, &mut client, local).await?
     };
+    if seat.address.is_ipv6() {
+        udp = open(Ipv6Addr::UNSPECIFIED.into())?;
+    }
     udp.connect(seat.address).await?;
     let participant = Participant {
         world,
@@ -149,12 +154,14 @@ async fn take_part(world: &World, role: Role, batch: &RefCell<Batch>) -> Result<
     participant.live(seat, stage, turn).await
 }
 
-fn open() -> Result<UdpSocket, Failure> {
-    let udp = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
+fn open(any: IpAddr) -> Result<UdpSocket, Failure> {
+    let any = SocketAddr::from((any, 0));
+    let domain = socket2::Domain::for_address(any);
+    let udp = socket2::Socket::new(domain, socket2::Type::DGRAM, None)?;
     udp.set_recv_buffer_size(BUFFER)?;
     udp.set_send_buffer_size(BUFFER)?;
     udp.set_nonblocking(true)?;
-    udp.bind(&SocketAddr::from(([0, 0, 0, 0], 0)).into())?;
+    udp.bind(&any.into())?;
     Ok(UdpSocket::from_std(udp.into())?)
 }
 
@@ -190,7 +197,7 @@ impl Participant<'_> {
         loop {
             let due = match self.pace.began {
                 Some(_) => self.client.next_timeout().min(now() + self.world.burst),
-                None if self.connected.is_none() => now() + Duration::from_millis(10),
+                None if self.connected.is_none() => now() + HANDSHAKE,
                 None => self.client.next_timeout(),
             };
             tokio::select! {

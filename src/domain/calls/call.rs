@@ -201,13 +201,13 @@ impl Call {
         }
     }
 
-    /// One person more is called.
+    /// Whether one person more may be called.
     ///
     /// # Errors
     /// [`Error::NotInCall`] if whoever calls is not in it, [`Error::Already`] if they are called
     /// or in it, [`Error::NotAllowed`] if they were put out, [`Error::Busy`] if they are in
     /// another call.
-    pub fn invite(&mut self, by: SessionId, callee: &Callee, now: Time) -> Result<Time, Error> {
+    pub fn may_invite(&self, by: SessionId, callee: &Callee) -> Result<(), Error> {
         self.who(by).ok_or(Error::NotInCall)?;
         let user = callee.user;
         let present = self.participants.values().any(|other| other.seat.user == user);
@@ -217,9 +217,16 @@ impl Call {
         if self.banned.contains(&user) {
             return Err(Error::NotAllowed);
         }
-        if callee.busy {
-            return Err(Error::Busy);
-        }
+        if callee.busy { Err(Error::Busy) } else { Ok(()) }
+    }
+
+    /// One person more is called.
+    ///
+    /// # Errors
+    /// As [`Call::may_invite`].
+    pub fn invite(&mut self, by: SessionId, callee: &Callee, now: Time) -> Result<Time, Error> {
+        self.may_invite(by, callee)?;
+        let user = callee.user;
         let until = now + self.terms.ring;
         let part = Part { answer: Answer::Rings(until), joined_at: None, left_at: None };
         self.people.entry(user).or_insert(part).answer = Answer::Rings(until);

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use base::fault::{Fault, Kind};
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::DirectoryError;
+use crate::cluster::{DirectoryError, Refused};
 
 /// The one error of this area; it travels between nodes.
 #[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
@@ -55,6 +55,12 @@ pub enum Error {
     /// As many calls, or devices in calls, as this node carries.
     #[error("this server carries as many calls as it can: try again later")]
     TooManyCalls,
+    /// As many calls as one person may have begun.
+    #[error("you have begun as many calls as one person may: end one first")]
+    TooManyOwn,
+    /// The same person was called too often.
+    #[error(transparent)]
+    TooOften(Refused),
     /// An offer that cannot be answered; the text says why.
     #[error("this offer cannot be answered: {0}")]
     BadOffer(Cow<'static, str>),
@@ -78,6 +84,12 @@ pub enum Error {
     #[error(transparent)]
     #[serde(skip)]
     Store(#[from] store::Error),
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        Self::TooOften(refused)
+    }
 }
 
 impl From<DirectoryError> for Error {
@@ -114,6 +126,8 @@ impl Fault for Error {
             Self::NotInCall | Self::NotRinging | Self::Already | Self::Busy | Self::Full => {
                 Kind::Conflict
             }
+            Self::TooManyOwn => Kind::TooMany,
+            Self::TooOften(e) => e.kind(),
             Self::NotReachable | Self::NotAllowed | Self::CallOnly => Kind::Forbidden,
             Self::InvalidToken => Kind::Unauthenticated,
             Self::TooManyCalls | Self::Unavailable | Self::Moved => Kind::Unavailable,
@@ -139,6 +153,8 @@ impl Fault for Error {
             Self::NoSuchConversation => "calls/no-such-conversation",
             Self::Full => "calls/full",
             Self::TooManyCalls => "calls/too-many",
+            Self::TooManyOwn => "calls/too-many-of-yours",
+            Self::TooOften(e) => e.code(),
             Self::BadOffer(_) => "calls/bad-offer",
             Self::CallOnly => "calls/call-only",
             Self::InvalidToken => "auth/invalid-token",
@@ -151,7 +167,8 @@ impl Fault for Error {
 
     fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::TooManyCalls => Some(30),
+            Self::TooManyCalls | Self::TooManyOwn => Some(30),
+            Self::TooOften(e) => e.retry_after(),
             Self::Unavailable | Self::Moved => Some(1),
             Self::Store(e) => e.retry_after(),
             _ => None,

@@ -24,10 +24,11 @@ use base::page::Page;
 use store::{CallReach, CallWritten, MemberRole, Reach, Store};
 
 use super::accounts::{Keyring, Me};
-use crate::cluster::Fence;
+use crate::cluster::{Cache, Fence, Limit, Refused};
 use crate::config;
 use crate::protocol::calls::{self as wire, Reason, Role};
 use crate::protocol::server::Person;
+use crate::telemetry::metrics::refused;
 
 /// The deeds of this area; cheap to clone.
 #[derive(Clone)]
@@ -40,6 +41,8 @@ pub struct Calls {
     config: Arc<config::Calls>,
     reach: Reach,
     node: NodeId,
+    cache: Arc<dyn Cache>,
+    rings_per_minute: u32,
 }
 
 /// What [`Calls`] is made of.
@@ -58,6 +61,10 @@ pub struct Parts {
     pub reach: config::Reach,
     /// This node.
     pub node: NodeId,
+    /// Where it is counted who rings whom.
+    pub cache: Arc<dyn Cache>,
+    /// How often somebody may ring the same person.
+    pub rings_per_minute: u32,
 }
 
 /// Whom a call is to be among.
@@ -74,12 +81,13 @@ pub struct Among {
 impl Calls {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, clock, keys, ice, config, reach, node } = parts;
+        let Parts { store, clock, keys, ice, config, reach, node, cache, rings_per_minute } = parts;
         let reach = match reach {
             config::Reach::Contacts => Reach::ContactsOrSharedGroup,
             config::Reach::Anybody => Reach::Anybody,
         };
-        Self { store, clock, keys, ice, config: Arc::new(config), reach, node }
+        let config = Arc::new(config);
+        Self { store, clock, keys, ice, config, reach, node, cache, rings_per_minute }
     }
 
     /// The time.
@@ -132,6 +140,22 @@ impl Calls {
         self.reach(me.user, other, self.reach).await
     }
 
+    /// Counts that somebody rings a person, or all members of a conversation, whose id is `whom`.
+    /// Without a cache nobody is kept from calling.
+    ///
+    /// # Errors
+    /// [`Error::TooOften`].
+    pub async fn ring(&self, me: UserId, whom: &str) -> Result<(), Error> {
+        let limit = Limit::per_minute("ring", self.rings_per_minute);
+        match self.cache.take(limit, &format!("{me}:{whom}")).await {
+            Err(often @ Refused::TooMany(_)) => {
+                refused("rings");
+                Err(often.into())
+            }
+            Ok(()) | Err(Refused::Cache(_)) => Ok(()),
+        }
+    }
+
     async fn reach(&self, me: UserId, other: UserId, reach: Reach) -> Result<(), Error> {
         match self.store.call_reach(me, other, reach).await? {
             CallReach::Allowed => Ok(()),
@@ -181,10 +205,11 @@ impl Calls {
     /// Writes that one person more is called.
     ///
     /// # Errors
-    /// The database's.
+    /// [`Error::NoSuchCall`] if it is over, or the database's.
     pub async fn write_invite(&self, id: CallId, from: UserId, to: UserId) -> Result<(), Error> {
         let now = self.clock.now();
-        Ok(self.store.ring_call(id, from, to, now + self.config.ring(), now).await?)
+        let open = self.store.ring_call(id, from, to, now + self.config.ring(), now).await?;
+        if open { Ok(()) } else { Err(Error::NoSuchCall) }
     }
 
     /// Writes that a call was answered.

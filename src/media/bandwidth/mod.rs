@@ -8,7 +8,7 @@ mod probe;
 mod throughput;
 mod trend;
 
-pub use probe::Probe;
+pub(crate) use probe::Probe;
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ const FIRST_ROUND_TRIP: Duration = Duration::from_millis(100);
 /// Estimates one downlink, in bits per second of everything that is sent with a transport-wide
 /// sequence number.
 #[derive(Debug)]
-pub struct Estimator {
+pub(crate) struct Estimator {
     least: f64,
     most: f64,
     begin: Instant,
@@ -50,7 +50,7 @@ pub struct Estimator {
 
 impl Estimator {
     /// Begins with `start`; the estimate stays between `least` and `most` bits per second.
-    pub fn new(now: Instant, start: u64, least: u64, most: u64) -> Self {
+    pub(crate) fn new(now: Instant, start: u64, least: u64, most: u64) -> Self {
         let (least, most) = (least as f64, most.max(least) as f64);
         Self {
             least,
@@ -70,7 +70,7 @@ impl Estimator {
     }
 
     /// What one feedback told, in the order of sending; afterwards they lie in the order of arrival.
-    pub fn feedback(&mut self, now: Instant, packets: &mut [PacketResult]) {
+    pub(crate) fn feedback(&mut self, now: Instant, packets: &mut [PacketResult]) {
         let (mut sent, mut lost) = (0, 0);
         let mut probed = None;
         for packet in packets.iter() {
@@ -134,13 +134,13 @@ impl Estimator {
 
     /// The receiver's own estimate (draft-alvestrand-rmcat-remb-03), for subscribers who give no
     /// transport-wide feedback: it takes the place of ours.
-    pub fn remb(&mut self, now: Instant, rate: u64) {
+    pub(crate) fn remb(&mut self, now: Instant, rate: u64) {
         self.remb = Some((now, rate as f64));
     }
 
     /// The share of packets that a subscriber without transport-wide feedback reports as lost,
     /// 0 to 1, since its last report. Without REMB the estimate also grows by this alone.
-    pub fn loss(&mut self, now: Instant, share: f32) {
+    pub(crate) fn loss(&mut self, now: Instant, share: f32) {
         if self.heard || !share.is_finite() {
             return;
         }
@@ -158,12 +158,12 @@ impl Estimator {
     }
 
     /// What may be sent, in bits per second.
-    pub fn target(&self, now: Instant) -> u64 {
+    pub(crate) fn target(&self, now: Instant) -> u64 {
         self.allowed(now) as u64
     }
 
     /// Whether the way was found full just now: no time to send more.
-    pub fn is_congested(&self) -> bool {
+    pub(crate) fn is_congested(&self) -> bool {
         self.trend.usage() == Usage::Over || self.loss.bound().is_some()
     }
 
@@ -171,7 +171,7 @@ impl Estimator {
     /// whenever there is a chance to send one. The burst begins with the packet `next`
     /// ([`crate::twcc::Departures::next_index`]) and consists of all that is sent until it is over,
     /// whatever the packets carry.
-    pub fn probe(&mut self, now: Instant, wanted: u64, next: u64) -> Option<Probe> {
+    pub(crate) fn probe(&mut self, now: Instant, wanted: u64, next: u64) -> Option<Probe> {
         if !self.heard || self.trend.usage() != Usage::Normal || self.loss.bound().is_some() {
             return None;
         }
@@ -180,7 +180,7 @@ impl Estimator {
     }
 
     /// The burst was sent: it ended before the packet `end`.
-    pub fn probed(&mut self, now: Instant, end: u64) {
+    pub(crate) fn probed(&mut self, now: Instant, end: u64) {
         self.prober.sent(now, end);
     }
 

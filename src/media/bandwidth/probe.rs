@@ -29,11 +29,11 @@ const UTILIZED: f64 = 0.95;
 /// A burst to be sent: `bytes` in packets that count as one with what else is sent meanwhile, paced
 /// at `rate`. [`super::Estimator::probed`] is to be told where it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Probe {
+pub(crate) struct Probe {
     /// Bits per second.
-    pub rate: u64,
+    pub(crate) rate: u64,
     /// How much is to be sent, in full-sized packets.
-    pub bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 #[derive(Debug)]

@@ -2,12 +2,12 @@
 
 mod av1;
 mod h264;
-pub mod vp8;
+pub(crate) mod vp8;
 mod vp9;
 
 /// How the payload of a packet is to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Codec {
+pub(crate) enum Codec {
     /// Sound (RFC 7587).
     Opus,
     /// Sound that repeats what came before it (RFC 2198).
@@ -24,7 +24,7 @@ pub enum Codec {
 
 impl Codec {
     /// Ticks of the RTP timestamp in a second.
-    pub fn clock_rate(self) -> u32 {
+    pub(crate) fn clock_rate(self) -> u32 {
         match self {
             Self::Opus | Self::Red => 48_000,
             Self::Vp8 | Self::Vp9 | Self::H264 | Self::Av1 => 90_000,
@@ -35,7 +35,7 @@ impl Codec {
 /// Whether a decoder can begin with this packet: it is the first one of a key frame. Sound can be
 /// joined anywhere. Encrypted frames (`SFrame`, insertable streams) leave what is read here in the
 /// clear for VP8, and the payload descriptors for VP9 and AV1.
-pub fn begins_key_frame(codec: Codec, payload: &[u8]) -> bool {
+pub(crate) fn begins_key_frame(codec: Codec, payload: &[u8]) -> bool {
     match codec {
         Codec::Opus | Codec::Red => !payload.is_empty(),
         Codec::Vp8 => vp8::begins_key_frame(payload),

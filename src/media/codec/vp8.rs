@@ -13,30 +13,30 @@ const WIDE: u8 = 0x80;
 
 /// The payload descriptor of one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Descriptor {
+pub(crate) struct Descriptor {
     /// Whether this packet is the first of its partition.
-    pub begins_partition: bool,
+    pub(crate) begins_partition: bool,
     /// Which partition it belongs to; 0 holds the header of the frame.
-    pub partition: u8,
+    pub(crate) partition: u8,
     /// The number of the picture: 7 or 15 bits.
-    pub picture: Option<Picture>,
+    pub(crate) picture: Option<Picture>,
     /// The running number of pictures of the lowest temporal layer.
-    pub tl0_index: Option<u8>,
+    pub(crate) tl0_index: Option<u8>,
     /// The temporal layer, and whether it refers to the lowest layer only (a place to move up).
-    pub temporal: Option<(u8, bool)>,
+    pub(crate) temporal: Option<(u8, bool)>,
     /// How many bytes the descriptor has.
-    pub length: usize,
+    pub(crate) length: usize,
     picture_at: usize,
     tl0_at: usize,
 }
 
 /// A picture's number, and how it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Picture {
+pub(crate) struct Picture {
     /// The number.
-    pub number: u16,
+    pub(crate) number: u16,
     /// In 15 bits, rather than in 7.
-    pub wide: bool,
+    pub(crate) wide: bool,
 }
 
 impl Picture {
@@ -47,7 +47,7 @@ impl Picture {
 
 impl Descriptor {
     /// Reads a descriptor; `None` if the payload ends inside it or right behind it.
-    pub fn parse(payload: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(payload: &[u8]) -> Option<Self> {
         let flags = *payload.first()?;
         let mut descriptor = Self {
             begins_partition: flags & BEGINS_PARTITION != 0,
@@ -135,14 +135,13 @@ struct Span {
     tl0_shift: u8,
 }
 
-/// How many spans are remembered for retransmissions: seconds, even if every other picture is left
-/// out.
+/// How many spans are remembered for retransmissions: as many switches of the source.
 const SPANS: usize = 32;
 
 /// Keeps `PictureID` and TL0PICIDX of one subscriber's stream continuous, across switches of the
-/// source and across pictures that are left out. Pictures without a number are left as they are.
+/// source. Pictures without a number are left as they are.
 #[derive(Debug, Default)]
-pub struct Munger {
+pub(crate) struct Munger {
     /// Oldest first.
     spans: VecDeque<Span>,
     /// What the subscriber saw last: picture and TL0 index.
@@ -153,14 +152,14 @@ pub struct Munger {
 
 impl Munger {
     /// From the next packet of `source` on, its pictures follow those sent so far.
-    pub fn switch(&mut self, source: u32) {
+    pub(crate) fn switch(&mut self, source: u32) {
         self.pending = Some(source);
     }
 
     /// Patches a copy of a packet's payload, also of one that is sent again later. False if it
-    /// belongs to no span that is remembered, or to a picture that was left out: it must not be
+    /// belongs to no span that is remembered: it must not be
     /// sent then.
-    pub fn patch(&mut self, source: u32, payload: &mut [u8]) -> bool {
+    pub(crate) fn patch(&mut self, source: u32, payload: &mut [u8]) -> bool {
         let Some(descriptor) = Descriptor::parse(payload) else { return true };
         let Some(picture) = descriptor.picture else { return true };
         let tl0 = descriptor.tl0_index.unwrap_or(0);
@@ -188,26 +187,6 @@ impl Munger {
             span.first = span.first.wrapping_add(modulus / 8) % modulus;
             span.begins = span.begins.wrapping_add(modulus / 8) % modulus;
         }
-    }
-
-    /// The picture of this packet is not sent: the next one takes its number. To be told of every
-    /// packet that is left out, in order; a picture of the lowest temporal layer cannot be left out.
-    pub fn leave_out(&mut self, source: u32, payload: &[u8]) {
-        let Some(descriptor) = Descriptor::parse(payload) else { return };
-        let Some(picture) = descriptor.picture else { return };
-        let modulus = picture.modulus();
-        let Some(&span) = self.spans.back() else { return };
-        let Some((last, _)) = self.last else { return };
-        let number = picture.number.wrapping_add(span.picture_shift) % modulus;
-        // Not told before, and nothing newer was sent: only then its number is still free.
-        let fresh =
-            ahead(picture.number, span.first, modulus) >= 0 && ahead(number, last, modulus) > 0;
-        if span.source != source || self.pending.is_some() || !fresh {
-            return;
-        }
-        let first = picture.number.wrapping_add(1) % modulus;
-        let picture_shift = span.picture_shift.wrapping_sub(1);
-        self.remember(Span { first, begins: number, picture_shift, ..span });
     }
 
     fn begin(&mut self, source: u32, picture: Picture, tl0: u8) {

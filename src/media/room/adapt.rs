@@ -15,8 +15,11 @@ const EXPECTED_SOUND: u64 = 40_000;
 /// A publisher that was told to send a layer does so within this time, or not at all: its picture is
 /// too small, or its uplink too narrow.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// What a publisher did not send is expected again after this time.
-const FORGIVEN: Duration = Duration::from_secs(30);
+/// What a publisher did not send is expected again after this time: a browser that was short of
+/// processor or network for a moment has recovered by then. One that still does not send it is left
+/// alone for twice as long each time, up to a limit.
+const FORGIVEN: Duration = Duration::from_secs(5);
+const FORGIVEN_LATEST: Duration = Duration::from_secs(40);
 /// Where more is to be sent soon, it is looked at again after this time.
 const RECONSIDERED: Duration = Duration::from_millis(250);
 /// A layer is given up only after nobody wanted it for so long.
@@ -33,7 +36,6 @@ impl Room {
             let Some(track) = tracks.get(subscription.place) else { continue };
             let owner = speakers.speaking().iter().position(|who| *who == track.owner);
             demands.push(Demand {
-                track: track.id,
                 source: track.source,
                 limit: limit(subscription.limit, track),
                 current: subscription.chosen,
@@ -190,8 +192,10 @@ impl Track {
             let late = stream.asked.is_some_and(|asked| now > asked + PATIENCE);
             if stream.is_active(now) {
                 stream.refused = None;
-            } else if late && stream.refused.is_none_or(|at| now > at + FORGIVEN + PATIENCE) {
-                stream.refused = Some(now);
+            } else if late && stream.refused.is_none_or(|(_, until)| now > until + PATIENCE) {
+                let again = |(at, until)| (until - at) * 2;
+                let pause = stream.refused.map_or(FORGIVEN, again).min(FORGIVEN_LATEST);
+                stream.refused = Some((now, now + pause));
             }
         }
     }
@@ -215,7 +219,7 @@ impl Stream {
         if self.is_active(now) {
             return self.meter.rate(now).max(1_000);
         }
-        let refused = self.refused.is_some_and(|at| now < at + FORGIVEN);
+        let refused = self.refused.is_some_and(|(_, until)| now < until);
         if refused { 0 } else { self.meter.last().unwrap_or(guess) }
     }
 }

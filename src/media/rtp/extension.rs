@@ -7,7 +7,7 @@ const FIXED_HEADER: usize = 12;
 
 /// The elements of a header: local identifier and value.
 #[derive(Clone)]
-pub struct Extensions<'a> {
+pub(crate) struct Extensions<'a> {
     rest: &'a [u8],
     long: bool,
 }

@@ -3,13 +3,13 @@
 mod extension;
 
 pub(crate) use extension::Extending;
-pub use extension::Extensions;
+pub(crate) use extension::Extensions;
 
 use std::fmt;
 
 /// A view of one packet; made only of bytes that hold a whole, sound header.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Packet<'a> {
+pub(crate) struct Packet<'a> {
     bytes: &'a [u8],
     /// Where the payload begins, behind contributing sources and the extension.
     payload_at: usize,
@@ -19,7 +19,7 @@ pub struct Packet<'a> {
 
 /// Why bytes are not an RTP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Error {
+pub(crate) enum Error {
     /// Fewer bytes than the header says there are.
     Short,
     /// Not version 2.
@@ -47,7 +47,7 @@ const FIXED_HEADER: usize = 12;
 ///
 /// # Errors
 /// [`Error`], if the bytes hold no whole header.
-pub fn header_length(bytes: &[u8]) -> Result<usize, Error> {
+pub(crate) fn header_length(bytes: &[u8]) -> Result<usize, Error> {
     let first = *bytes.first().ok_or(Error::Short)?;
     if first >> 6 != 2 {
         return Err(Error::Version);
@@ -65,7 +65,7 @@ impl<'a> Packet<'a> {
     ///
     /// # Errors
     /// [`Error`], for any bytes that are not one whole packet.
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
         let at = header_length(bytes)?;
         let first = bytes[0];
         let padding = match bytes.last() {
@@ -80,37 +80,37 @@ impl<'a> Packet<'a> {
     }
 
     /// Marks the end of a video frame, or the start of a talk spurt.
-    pub fn marker(&self) -> bool {
+    pub(crate) fn marker(&self) -> bool {
         self.bytes[1] & 0x80 != 0
     }
 
     /// Which codec, as the session agreed: 0 to 127.
-    pub fn payload_type(&self) -> u8 {
+    pub(crate) fn payload_type(&self) -> u8 {
         self.bytes[1] & 0x7f
     }
 
     /// Counts packets, modulo 2¹⁶.
-    pub fn sequence(&self) -> u16 {
+    pub(crate) fn sequence(&self) -> u16 {
         u16::from_be_bytes([self.bytes[2], self.bytes[3]])
     }
 
     /// The moment of sampling, in the units of the codec's clock, modulo 2³².
-    pub fn timestamp(&self) -> u32 {
+    pub(crate) fn timestamp(&self) -> u32 {
         self.word(4)
     }
 
     /// The stream it belongs to.
-    pub fn ssrc(&self) -> u32 {
+    pub(crate) fn ssrc(&self) -> u32 {
         self.word(8)
     }
 
     /// The header extensions with their local identifiers, in both forms (RFC 8285 §4).
-    pub fn extensions(&self) -> Extensions<'a> {
+    pub(crate) fn extensions(&self) -> Extensions<'a> {
         Extensions::of(&self.bytes[..self.payload_at])
     }
 
     /// What the codec made, without padding.
-    pub fn payload(&self) -> &'a [u8] {
+    pub(crate) fn payload(&self) -> &'a [u8] {
         &self.bytes[self.payload_at..self.payload_end]
     }
 

@@ -17,7 +17,7 @@ const MOST_PENDING: u64 = 4096;
 
 /// When the packets came that no feedback told of yet.
 #[derive(Debug)]
-pub struct Arrivals {
+pub(crate) struct Arrivals {
     epoch: Instant,
     /// The first packet to tell of.
     base: Option<u64>,
@@ -32,7 +32,7 @@ pub struct Arrivals {
 
 impl Arrivals {
     /// Nothing has come; times are told from `epoch` on.
-    pub fn new(epoch: Instant) -> Self {
+    pub(crate) fn new(epoch: Instant) -> Self {
         Self {
             epoch,
             base: None,
@@ -46,7 +46,7 @@ impl Arrivals {
 
     /// A packet came with this transport-wide sequence number. One that was told of as missing
     /// before it came stays missing.
-    pub fn received(&mut self, now: Instant, sequence: u16) {
+    pub(crate) fn received(&mut self, now: Instant, sequence: u16) {
         let base = *self.base.get_or_insert(1 << 16 | u64::from(sequence));
         let near = base + self.pending.len() as u64;
         let Some(index) = unwrap(sequence, near) else { return };
@@ -71,13 +71,13 @@ impl Arrivals {
     }
 
     /// When feedback is due.
-    pub fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         self.oldest.map(|oldest| oldest + INTERVAL)
     }
 
     /// Appends what there is to tell, as whole RTCP packets: from `sender` about `media`, which may
     /// be any stream of the transport.
-    pub fn write(&mut self, sender: u32, media: u32, into: &mut Vec<u8>) {
+    pub(crate) fn write(&mut self, sender: u32, media: u32, into: &mut Vec<u8>) {
         self.oldest = None;
         while !self.pending.is_empty() {
             self.write_one(sender, media, into);

@@ -11,15 +11,15 @@ const MOST_PACKETS: usize = 8192;
 
 /// The fate of one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PacketResult {
+pub(crate) struct PacketResult {
     /// Counts the packets of this transport, without wrapping.
-    pub index: u64,
+    pub(crate) index: u64,
     /// When it was sent.
-    pub sent: Instant,
+    pub(crate) sent: Instant,
     /// Its size.
-    pub bytes: usize,
+    pub(crate) bytes: usize,
     /// When it came, by the receiver's clock, since some moment; `None` if it did not.
-    pub arrived: Option<Duration>,
+    pub(crate) arrived: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ struct Sent {
 
 /// The packets that were sent lately on one transport.
 #[derive(Debug)]
-pub struct Departures {
+pub(crate) struct Departures {
     /// The number of the first packet that is remembered.
     first: u64,
     sent: VecDeque<Sent>,
@@ -55,7 +55,7 @@ impl Default for Departures {
 
 impl Departures {
     /// A packet goes out; gives the transport-wide sequence number to put into it.
-    pub fn sent(&mut self, now: Instant, bytes: usize) -> u16 {
+    pub(crate) fn sent(&mut self, now: Instant, bytes: usize) -> u16 {
         let old = |sent: &Sent| now.saturating_duration_since(sent.at) > MEMORY;
         while self.sent.len() >= MOST_PACKETS || self.sent.front().is_some_and(old) {
             self.sent.pop_front();
@@ -68,14 +68,14 @@ impl Departures {
     }
 
     /// How many packets were sent.
-    pub fn next_index(&self) -> u64 {
+    pub(crate) fn next_index(&self) -> u64 {
         self.first + self.sent.len() as u64
     }
 
     /// Reads a feedback packet: what stands behind its header and its two SSRCs. Appends what is
     /// new about packets that are remembered, in the order of sending. What cannot be read ends the
     /// packet; what was told before is not told again, except that a missing packet may arrive.
-    pub fn feedback(&mut self, body: &[u8], into: &mut Vec<PacketResult>) {
+    pub(crate) fn feedback(&mut self, body: &[u8], into: &mut Vec<PacketResult>) {
         let Some((header, rest)) = body.split_first_chunk::<8>() else { return };
         let [base_high, base_low, count_high, count_low, time @ .., _] = *header;
         let count = usize::from(u16::from_be_bytes([count_high, count_low]));

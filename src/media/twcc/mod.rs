@@ -4,15 +4,15 @@
 mod arrivals;
 mod departures;
 
-pub use arrivals::Arrivals;
-pub use departures::{Departures, PacketResult};
+pub(crate) use arrivals::Arrivals;
+pub(crate) use departures::{Departures, PacketResult};
 
 use std::time::Duration;
 
 /// Payload type and format of the feedback in RTCP.
-pub const PACKET_TYPE: u8 = 205;
+pub(crate) const PACKET_TYPE: u8 = 205;
 /// The format field of such a packet.
-pub const FORMAT: u8 = 15;
+pub(crate) const FORMAT: u8 = 15;
 
 /// The unit of arrival times.
 const TICK: Duration = Duration::from_micros(250);

@@ -59,7 +59,7 @@ pub enum Reason {
     Timeout,
     /// A moderator put this device out.
     Kicked,
-    /// The server failed.
+    /// The server failed, or was stopped.
     Failed,
 }
 

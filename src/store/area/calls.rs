@@ -86,7 +86,12 @@ pub(crate) fn ring_call(
     user: UserId,
     rings_until: Time,
     now: Time,
-) -> QueryResult<()> {
+) -> QueryResult<bool> {
+    // Written to, so that its end waits until this is written, or the other way round.
+    let open = calls::table.find(Sql(id)).filter(calls::ended_at.is_null());
+    if diesel::update(open).set(calls::media.eq(calls::media)).execute(c)? == 0 {
+        return Ok(false);
+    }
     diesel::insert_into(call_people::table)
         .values((
             call_people::call_id.eq(Sql(id)),
@@ -96,7 +101,8 @@ pub(crate) fn ring_call(
         .on_conflict_do_nothing()
         .execute(c)?;
     let news = json!({ "call_id": id, "from": from, "to": [user], "expires_at": rings_until });
-    note(c, "call", news, now)
+    note(c, "call", news, now)?;
+    Ok(true)
 }
 
 pub(crate) fn answer_call(
@@ -161,6 +167,8 @@ pub(crate) fn end_call(
             missed.push(person.user_id);
         }
     }
+    // Written down as called, but never rung: nobody knows of them but history.
+    never_came(c, end.id)?;
     if !missed.is_empty() {
         let news = json!({ "call_id": end.id, "to": missed, "reason": end.reason });
         note(c, "call_missed", news, now)?;
@@ -169,6 +177,14 @@ pub(crate) fn end_call(
         cluster::release(c, fence)?;
     }
     Ok(CallWritten::Done)
+}
+
+fn never_came(c: &mut Conn, id: CallId) -> QueryResult<()> {
+    let rang = call_people::table
+        .filter(call_people::call_id.eq(Sql(id)))
+        .filter(call_people::outcome.eq(CallOutcome::Called));
+    diesel::update(rang).set(call_people::outcome.eq(CallOutcome::Missed)).execute(c)?;
+    Ok(())
 }
 
 fn put(c: &mut Conn, call: CallId, person: &CallPerson) -> QueryResult<()> {
@@ -218,10 +234,7 @@ pub(crate) fn close_calls(c: &mut Conn, ids: Vec<CallId>, now: Time) -> QueryRes
         );
         if diesel::update(open).set(end).execute(c)? == 1 {
             closed += 1;
-            let rang = call_people::table
-                .filter(call_people::call_id.eq(Sql(id)))
-                .filter(call_people::outcome.eq(CallOutcome::Called));
-            diesel::update(rang).set(call_people::outcome.eq(CallOutcome::Missed)).execute(c)?;
+            never_came(c, id)?;
         }
     }
     Ok(closed)

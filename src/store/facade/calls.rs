@@ -27,7 +27,8 @@ impl Store {
         change!(self, calls::begin_call(new, fence, now))
     }
 
-    /// Writes that one person more is called, and the entry of topic `call` for them.
+    /// Writes that one person more is called, and the entry of topic `call` for them; false if the
+    /// call is over.
     pub async fn ring_call(
         &self,
         id: CallId,
@@ -35,7 +36,7 @@ impl Store {
         user: UserId,
         rings_until: Time,
         now: Time,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         change!(self, calls::ring_call(id, from, user, rings_until, now))
     }
 

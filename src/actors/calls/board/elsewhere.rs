@@ -24,6 +24,7 @@ impl Board {
         calls.by_key.insert(key.clone(), id);
         let entry = calls.all.entry(id).or_insert_with(|| Entry {
             key,
+            by: None,
             conversation: conversation_id,
             place: Place::There(node),
             standing: Standing::default(),

@@ -25,6 +25,8 @@ pub(in crate::actors::calls) enum What {
     Accept,
     Decline,
     Cancel,
+    /// Whether [`What::Invite`] would be done: it is written down in between.
+    MayInvite(Callee),
     Invite(Callee),
     Join {
         /// What the door gave, or `None` for those who were called.
@@ -72,6 +74,7 @@ impl Room {
             What::Accept => self.call.accept(seat.user, now)?,
             What::Decline => self.call.decline(seat.user)?,
             What::Cancel => self.call.cancel(seat.user)?,
+            What::MayInvite(callee) => self.call.may_invite(seat.session, &callee)?,
             What::Invite(callee) => {
                 self.call.invite(seat.session, &callee, now)?;
             }
@@ -167,6 +170,22 @@ impl Handler<Lost> for Room {
     fn handle(&mut self, Lost(session): Lost, ctx: &mut Self::Context) {
         if self.call.ended().is_none() {
             self.call.lost(session, self.seed.deeds.clock().now());
+            self.step(ctx);
+        }
+    }
+}
+
+/// The node stops: the call ends.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::actors::calls) struct Finish;
+
+impl Handler<Finish> for Room {
+    type Result = ();
+
+    fn handle(&mut self, _: Finish, ctx: &mut Self::Context) {
+        if self.call.ended().is_none() {
+            self.call.end(wire::Reason::Failed);
             self.step(ctx);
         }
     }

@@ -60,7 +60,7 @@ async fn whoever_was_called_is_told_through_the_outbox(store: Store) {
     let id = new.id;
     store.begin_call(new, None, T0).await.unwrap();
     assert_eq!(store.outbox_len().await.unwrap(), 1);
-    store.ring_call(id, ann, eve, at(50), at(1)).await.unwrap();
+    assert!(store.ring_call(id, ann, eve, at(50), at(1)).await.unwrap());
     assert_eq!(store.outbox_len().await.unwrap(), 2);
     let end = EndedCall {
         id,
@@ -71,6 +71,11 @@ async fn whoever_was_called_is_told_through_the_outbox(store: Store) {
     assert_eq!(store.end_call(end, None, at(45)).await.unwrap(), CallWritten::Done);
 
     assert_eq!(store.outbox_len().await.unwrap(), 3, "a missed call is news");
+    assert!(!store.ring_call(id, ann, eve, at(99), at(50)).await.unwrap(), "it is over");
+    assert_eq!(store.outbox_len().await.unwrap(), 3);
+    let [record] = &store.calls_of(eve, None, 10).await.unwrap()[..] else { panic!("one record") };
+    let eves = record.people.iter().find(|(person, _)| person.user_id == eve).unwrap();
+    assert_eq!(eves.0.outcome, O::Missed, "she was called, and did not come");
 }
 
 async fn what_a_failed_server_left_open_is_closed(store: Store) {

@@ -1,0 +1,143 @@
+//! Calls whose surroundings fail them: rooms that do not start, a cache that is away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::clock::Clock;
+use base::entropy::Entropy;
+use base::ids::{DeviceId, SessionId, UserId};
+use store::{NewAudit, NewUser, Role, Store};
+
+use super::Calls;
+use crate::actors::media;
+use crate::actors::neighbours::Neighbours;
+use crate::actors::sessions::Switchboard;
+use crate::actors::supervision::nursery;
+use crate::cluster::cache::Fut;
+use crate::cluster::{Cache, CacheError, Limit, LocalDirectory, LocalHub, Refused};
+use crate::config;
+use crate::domain::accounts::{Keyring, Me};
+use crate::domain::calls::{Calls as Deeds, Error, Ice, Parts};
+use crate::protocol::calls::{JoinCall, Reason};
+use crate::protocol::client::CallEvent;
+
+/// A cache that cannot be reached.
+struct Away;
+
+impl Cache for Away {
+    fn take<'a>(&'a self, _: Limit, _: &'a str) -> Fut<'a, Result<(), Refused>> {
+        Box::pin(async { Err(CacheError.into()) })
+    }
+
+    fn put<'a>(&'a self, _: &'a str, _: Vec<u8>, _: Duration) -> Fut<'a, Result<(), CacheError>> {
+        Box::pin(async { Err(CacheError) })
+    }
+
+    fn get<'a>(&'a self, _: &'a str) -> Fut<'a, Result<Option<Vec<u8>>, CacheError>> {
+        Box::pin(async { Err(CacheError) })
+    }
+
+    fn remove<'a>(&'a self, _: &'a str) -> Fut<'a, Result<(), CacheError>> {
+        Box::pin(async { Err(CacheError) })
+    }
+
+    fn ping(&self) -> Fut<'_, Result<(), CacheError>> {
+        Box::pin(async { Err(CacheError) })
+    }
+}
+
+async fn somebody(store: &Store, clock: &Clock) -> Me {
+    let new = NewUser {
+        id: UserId::new(),
+        phone: "+4915110000001".to_owned(),
+        name: "Ann".to_owned(),
+        role: Role::User,
+        password_hash: String::new(),
+    };
+    let audit = NewAudit {
+        actor: None,
+        action: "user.added".to_owned(),
+        subject: "Ann".to_owned(),
+        detail: serde_json::Value::Null,
+        ip: None,
+    };
+    let me = Me {
+        user: new.id,
+        device: DeviceId::new(),
+        name: new.name.clone(),
+        phone: new.phone.clone(),
+        role: Role::User,
+        pass: None,
+    };
+    store.add_user(new, audit, clock.now()).await.unwrap();
+    me
+}
+
+/// Calls of a node whose tree was never launched: no room starts.
+async fn without_rooms(store: &Store, clock: &Clock) -> Calls {
+    let config = config::load("", []).unwrap();
+    let keys = Keyring::open(store.clone(), clock.clone(), "http://localhost").await.unwrap();
+    let deeds = Deeds::new(Parts {
+        store: store.clone(),
+        clock: clock.clone(),
+        keys,
+        ice: Ice::new(clock.clone(), &Entropy::system(), config.turn, Vec::new()),
+        config: config.calls,
+        reach: config.chat.direct,
+        node: base::ids::NodeId::new(),
+        cache: Arc::new(Away),
+        rings_per_minute: 1,
+    });
+    let media = media::Settings {
+        identity: Arc::new(::media::Identity::generate().unwrap()),
+        room: ::media::Settings::default(),
+        addresses: Vec::new().into(),
+    };
+    let node = base::ids::NodeId::new();
+    let neighbours = Neighbours::new(Arc::new(LocalHub::default().plug(node)));
+    Calls::new(super::Parts {
+        rooms: nursery("rooms", 1).handle(),
+        switchboard: Switchboard::new(neighbours.clone()),
+        neighbours,
+        directory: Arc::new(LocalDirectory::new(node)),
+        deeds,
+        media,
+    })
+}
+
+#[tokio::test]
+async fn a_call_whose_room_does_not_start_is_closed_in_history_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("store.db");
+    let store = Store::open(store::Config::new(format!("sqlite:{}", file.display()))).await;
+    let (store, clock) = (store.unwrap(), Clock::wall());
+    let (me, calls) = (somebody(&store, &clock).await, without_rooms(&store, &clock).await);
+    let join = || {
+        CallEvent::JoinCall(JoinCall { session: Some("room".to_owned()), ..JoinCall::default() })
+    };
+    for _ in 0..2 {
+        let answer = calls.answer(&me, SessionId::new(), join()).await;
+        assert!(
+            matches!(answer, Err(Error::Unavailable)),
+            "and its name is free again: {answer:?}"
+        );
+    }
+
+    assert!(calls.ids().is_empty());
+    assert_eq!(store.open_calls().await.unwrap(), []);
+    let past = calls.deeds.history(&me, None, 10).await.unwrap().items;
+    let reasons: Vec<_> = past.iter().map(|call| call.reason).collect();
+    assert_eq!(reasons, [Some(Reason::Failed); 2]);
+}
+
+#[tokio::test]
+async fn without_a_cache_nobody_is_kept_from_calling() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("store.db");
+    let store = Store::open(store::Config::new(format!("sqlite:{}", file.display()))).await;
+    let (store, clock) = (store.unwrap(), Clock::wall());
+    let calls = without_rooms(&store, &clock).await;
+    for _ in 0..3 {
+        calls.deeds.ring(UserId::new(), "somebody").await.unwrap();
+    }
+}
