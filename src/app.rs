@@ -24,7 +24,12 @@ use crate::domain::accounts::{self, Accounts, Keyring, Passwords};
 use crate::domain::calls::{self, Calls, Ice};
 use crate::domain::chat::Chat;
 use crate::domain::contacts::Contacts;
+use crate::domain::erasure::Erasure;
+use crate::domain::exports::Exports;
+use crate::domain::jobs::Jobs;
+use crate::domain::shelf::Shelf;
 use crate::domain::tokens::Tokens;
+use crate::domain::vault::{self, Vault};
 use crate::http::listener::Listener;
 use crate::http::{Draining, Services, Sockets, socket};
 use crate::telemetry;
@@ -41,6 +46,9 @@ pub enum Error {
     /// Accounts and keys.
     #[error("accounts cannot be used: {0}")]
     Accounts(#[from] accounts::Error),
+    /// The keys that seal secrets.
+    #[error("sealed secrets cannot be used: {0}")]
+    Vault(#[from] vault::Error),
     /// The tree did not come up.
     #[error("the node did not come up: {0}")]
     Launch(#[from] supervision::LaunchError),
@@ -54,6 +62,8 @@ pub struct Deeds {
     pub accounts: Accounts,
     /// Deeds of API tokens.
     pub tokens: Tokens,
+    /// What seals secrets.
+    pub vault: Vault,
     clock: Clock,
     entropy: Entropy,
     cache: Arc<dyn Cache>,
@@ -72,19 +82,46 @@ pub async fn open(config: &Config) -> Result<Deeds, Error> {
     })?;
     let store = Store::open(store_config(config)).await?;
     let cache: Arc<dyn Cache> = Arc::new(EmbeddedCache::new(clock.clone(), config.limits.keys));
-    let keys = Keyring::open(store.clone(), clock.clone(), &config.http.public_url).await?;
+    let vault = open_vault(config, &entropy)?;
+    let issuer = &config.http.public_url;
+    let keys = Keyring::open(store.clone(), vault.clone(), clock.clone(), issuer).await?;
     let accounts = Accounts::new(accounts::Parts {
         store: store.clone(),
         cache: cache.clone(),
         keys: keys.clone(),
+        vault: vault.clone(),
         passwords: Passwords::start(&config.auth)?,
         clock: clock.clone(),
         entropy: entropy.clone(),
         config: config.auth.clone(),
-        login_limit: config.limits.login_per_minute,
+        limits: config.limits.clone(),
     });
     let tokens = Tokens::new(store.clone(), clock.clone(), entropy.clone());
-    Ok(Deeds { store, accounts, tokens, clock, entropy, cache, keys })
+    Ok(Deeds { store, accounts, tokens, vault, clock, entropy, cache, keys })
+}
+
+/// The keys of the settings, or of their file; in the data directory one is made if need be.
+///
+/// # Errors
+/// If there is none, or one cannot be read.
+pub fn open_vault(config: &Config, entropy: &Entropy) -> Result<Vault, vault::Error> {
+    let secrets = &config.secrets;
+    let keys = match secrets.key_file(&config.node.data_dir) {
+        Some(file) => vault::read_keys(&file, secrets.file.as_os_str().is_empty(), entropy)?,
+        None => secrets.keys.clone(),
+    };
+    Vault::new(&keys, entropy.clone())
+}
+
+/// Work that must be done, and the exports that are part of it.
+fn jobs(config: &Config, deeds: &Deeds) -> (Jobs, Exports) {
+    let (store, clock) = (deeds.store.clone(), deeds.clock.clone());
+    let shelf = Shelf::new(config.node.data_dir.join("exports"));
+    let exports = Exports::new(store.clone(), clock.clone(), shelf.clone(), config.auth.export());
+    let erasure = Erasure::new(store.clone(), clock.clone(), shelf);
+    let works: Vec<Arc<dyn crate::domain::jobs::Work>> =
+        vec![Arc::new(exports.clone()), Arc::new(erasure)];
+    (Jobs::new(store, clock, deeds.entropy.clone(), works), exports)
 }
 
 /// The store's settings, from ours.
@@ -134,6 +171,7 @@ pub async fn start(config: Config) -> Result<Node, Error> {
     let identity = media::Identity::generate().map_err(|e| Error::Outside(e.to_string()))?;
     let node = NodeId::new();
     let ice = ice(&config, &deeds, relays.as_deref());
+    let (jobs, exports) = jobs(&config, &deeds);
     let parts = Parts {
         store: deeds.store.clone(),
         keys: deeds.keys.clone(),
@@ -154,6 +192,7 @@ pub async fn start(config: Config) -> Result<Node, Error> {
         }),
         clock: deeds.clock.clone(),
         metrics: metrics.clone(),
+        jobs: jobs.clone(),
     };
     let (root, living, store_up) = tree(&parts, &config);
     let engines = nursery("socketio", 4).temporary().mailbox(config.sessions.queue_frames);
@@ -170,6 +209,8 @@ pub async fn start(config: Config) -> Result<Node, Error> {
         node: node.to_string().into(),
         accounts: deeds.accounts.clone(),
         tokens: deeds.tokens.clone(),
+        exports,
+        jobs,
         contacts,
         chat,
         living,

@@ -58,6 +58,8 @@ impl Housekeeping {
                         ("setup_links", purged.setup_links),
                         ("outbox", purged.outbox),
                         ("keys", purged.keys),
+                        ("reset_links", purged.reset_links),
+                        ("jobs", purged.jobs),
                     ] {
                         counter!(PURGED, "kind" => kind).increment(rows as u64);
                     }

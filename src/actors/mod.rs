@@ -4,6 +4,7 @@
 pub mod calls;
 pub mod chat;
 pub mod housekeeping;
+pub mod jobs;
 pub mod media;
 pub mod sessions;
 pub mod store_health;

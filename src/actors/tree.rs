@@ -10,6 +10,7 @@ use store::Store;
 use super::calls::{Calls, Room};
 use super::chat::{Lane, Lanes};
 use super::housekeeping::Housekeeping;
+use super::jobs::Worker;
 use super::media::{self, MEDIA, Port};
 use super::sessions::{Living, Session, Switchboard};
 use super::store_health::{StoreHealth, StoreUp};
@@ -19,6 +20,7 @@ use crate::config::Config;
 use crate::domain::accounts::Keyring;
 use crate::domain::calls;
 use crate::domain::chat::Chat;
+use crate::domain::jobs::Jobs;
 
 /// What the actors need of the rest.
 pub struct Parts {
@@ -38,6 +40,8 @@ pub struct Parts {
     pub turn: Option<turn::Settings>,
     /// What was measured.
     pub metrics: PrometheusHandle,
+    /// Work that must be done.
+    pub jobs: Jobs,
 }
 
 /// The tree without its listeners, the way into it, and whether the database answers.
@@ -80,13 +84,21 @@ pub fn tree(parts: &Parts, config: &Config) -> (SupervisorSpec, Living, StoreUp)
         let turn = child("turn", move |_| turn::Server::new(settings.clone()));
         node = node.with(turn.on(Place::Pool(TURN)));
     }
-    let node = node
-        .with(rooms)
-        .with(sessions)
-        .with(supervisor("jobs", Strategy::OneForOne).with(housekeeping));
+    let node = node.with(rooms).with(sessions).with(jobs(parts, &living).with(housekeeping));
     (node, living, up)
 }
 
+/// Workers take one job each at a time.
+fn jobs(parts: &Parts, living: &Living) -> SupervisorSpec {
+    (0..WORKERS).fold(supervisor("jobs", Strategy::OneForOne), |spec, n| {
+        let (jobs, living) = (parts.jobs.clone(), living.clone());
+        let worker =
+            child(format!("worker-{n}"), move |_| Worker::new(jobs.clone(), living.clone()));
+        spec.with(worker.backoff(Backoff { first: Duration::ZERO, most: Duration::from_secs(5) }))
+    })
+}
+
+const WORKERS: usize = 2;
 const LANES: usize = 8;
 const SESSION_PARTITIONS: usize = 4;
 const ROOM_PARTITIONS: usize = 2;

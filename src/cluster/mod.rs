@@ -4,5 +4,5 @@
 pub mod cache;
 pub mod embedded;
 
-pub use cache::{Cache, CacheError, Limit, Refused};
+pub use cache::{Cache, CacheError, Fut, Limit, Refused};
 pub use embedded::EmbeddedCache;

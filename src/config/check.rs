@@ -42,6 +42,14 @@ pub(super) fn check(c: &Config) -> Result<(), String> {
         "auth.hash_memory_kib must be at least 8 for each of auth.hash_lanes",
     )?;
     require(c.auth.hash_passes > 0, "auth.hash_passes must be at least 1")?;
+    require(
+        c.auth.reset_link_hours > 0 && c.auth.export_hours > 0,
+        "auth.reset_link_hours and auth.export_hours must be at least 1",
+    )?;
+    require(
+        c.secrets.keys.is_empty() || c.secrets.file.as_os_str().is_empty(),
+        "secrets.keys and secrets.file exclude each other",
+    )?;
     let region = &c.auth.default_region;
     require(
         region.is_empty() || (region.len() == 2 && region.bytes().all(|b| b.is_ascii_uppercase())),
@@ -52,6 +60,7 @@ pub(super) fn check(c: &Config) -> Result<(), String> {
         ("api_burst", c.limits.api_burst),
         ("login_per_minute", c.limits.login_per_minute),
         ("registration_per_minute", c.limits.registration_per_minute),
+        ("codes_per_hour", c.limits.codes_per_hour),
         ("contact_requests_per_minute", c.limits.contact_requests_per_minute),
         ("events_per_second", c.limits.events_per_second),
         ("events_burst", c.limits.events_burst),

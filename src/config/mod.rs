@@ -12,19 +12,21 @@ mod http;
 mod limits;
 mod media;
 mod node;
+mod secrets;
 mod sessions;
 mod supervision;
 mod telemetry;
 mod turn;
 
 pub use self::media::Media;
-pub use auth::{Auth, Registration};
+pub use auth::{Auth, Leavings, Registration};
 pub use calls::{Calls, Openers};
 pub use chat::{Chat, Reach};
 pub use database::{Database, Synchronous};
 pub use http::{Http, Network};
 pub use limits::Limits;
 pub use node::Node;
+pub use secrets::Secrets;
 pub use sessions::Sessions;
 pub use supervision::Supervision;
 pub use telemetry::{Format, Telemetry};
@@ -48,6 +50,8 @@ pub struct Config {
     pub node: Node,
     /// The listener.
     pub http: Http,
+    /// What seals secrets in the database.
+    pub secrets: Secrets,
     /// Accounts and their tokens.
     pub auth: Auth,
     /// How often is too often.

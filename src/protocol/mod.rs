@@ -6,10 +6,12 @@
 pub mod accounts;
 pub mod admin;
 pub mod calls;
+pub mod care;
 pub mod chat;
 pub mod client;
 pub mod contacts;
 pub mod health;
+pub mod people;
 pub mod problem;
 pub mod server;
 
