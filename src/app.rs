@@ -121,7 +121,7 @@ fn jobs(config: &Config, deeds: &Deeds) -> (Jobs, Exports) {
     let erasure = Erasure::new(store.clone(), clock.clone(), shelf);
     let works: Vec<Arc<dyn crate::domain::jobs::Work>> =
         vec![Arc::new(exports.clone()), Arc::new(erasure)];
-    (Jobs::new(store, clock, deeds.entropy.clone(), works), exports)
+    (Jobs::new(store, clock, deeds.entropy.clone(), works, &config.jobs), exports)
 }
 
 /// The store's settings, from ours.

@@ -107,6 +107,10 @@ pub(super) fn check(c: &Config) -> Result<(), String> {
         t.user_bps == 0 || t.user_bps >= 500_000,
         "turn.user_bps must be 0 (no limit) or at least 500000",
     )?;
+    require(
+        c.jobs.lease_seconds > 0 && c.jobs.attempts > 0,
+        "jobs.lease_seconds and jobs.attempts must be at least 1",
+    )?;
     let s = &c.supervision;
     require(
         s.stuck_warn_ms < s.stuck_lost_ms && s.stuck_lost_ms < s.stuck_exit_ms,

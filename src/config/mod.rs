@@ -9,6 +9,7 @@ mod chat;
 mod check;
 mod database;
 mod http;
+mod jobs;
 mod limits;
 mod media;
 mod node;
@@ -24,6 +25,7 @@ pub use calls::{Calls, Openers};
 pub use chat::{Chat, Reach};
 pub use database::{Database, Synchronous};
 pub use http::{Http, Network};
+pub use jobs::Jobs;
 pub use limits::Limits;
 pub use node::Node;
 pub use secrets::Secrets;
@@ -68,6 +70,8 @@ pub struct Config {
     pub media: Media,
     /// What relays media for those who cannot be reached.
     pub turn: Turn,
+    /// Work that must be done.
+    pub jobs: Jobs,
     /// When an actor counts as stuck.
     pub supervision: Supervision,
     /// Logs.

@@ -17,14 +17,11 @@ use tokio::time::Instant;
 
 use super::News;
 use crate::cluster::Fut;
+use crate::config;
 use crate::telemetry::metrics::{JOB_SECONDS, JOBS};
 
-/// Whoever works has its lease this long, and asks for more three times as often.
-const LEASE: Duration = Duration::from_secs(30);
 /// How often an idle worker looks whether another node has written a job.
 const REST: Duration = Duration::from_secs(1);
-/// Attempts after which a job is dead.
-const MOST: i64 = 8;
 const BACKOFF: Backoff =
     Backoff { first: Duration::from_secs(2), most: Duration::from_secs(30 * 60) };
 
@@ -83,6 +80,8 @@ pub struct Jobs {
     entropy: Entropy,
     works: Arc<[Arc<dyn Work>]>,
     bell: Arc<Notify>,
+    lease: Duration,
+    most: i64,
 }
 
 /// What came of looking for a job.
@@ -96,8 +95,15 @@ pub enum Step {
 
 impl Jobs {
     /// A worker for these kinds of work.
-    pub fn new(store: Store, clock: Clock, entropy: Entropy, works: Vec<Arc<dyn Work>>) -> Self {
-        Self { store, clock, entropy, works: works.into(), bell: Arc::default() }
+    pub fn new(
+        store: Store,
+        clock: Clock,
+        entropy: Entropy,
+        works: Vec<Arc<dyn Work>>,
+        config: &config::Jobs,
+    ) -> Self {
+        let (lease, most) = (config.lease(), config.attempts.into());
+        Self { store, clock, entropy, works: works.into(), bell: Arc::default(), lease, most }
     }
 
     /// There is something to do: whoever rests here looks at once.
@@ -116,7 +122,7 @@ impl Jobs {
     /// The database's.
     pub async fn step(&self) -> Result<Step, store::Error> {
         let kinds = self.works.iter().map(|work| work.kind().to_owned()).collect();
-        match self.store.claim_job(kinds, LEASE, MOST, self.clock.now()).await? {
+        match self.store.claim_job(kinds, self.lease, self.most, self.clock.now()).await? {
             Claim::Nothing => Ok(Step::Idle),
             Claim::Buried(job) => {
                 tracing::error!(job.id = %job.id, job.kind = job.kind, "a job was begun too often and is given up");
@@ -162,17 +168,17 @@ impl Jobs {
         Ok(news)
     }
 
-    /// Asks for more time again and again; ends when somebody else has the job, or the database
+    /// Asks for more time three times per lease, again and again; ends when somebody else has the job, or the database
     /// has not answered for so long that somebody may have.
     async fn hold(&self, job: &Job) {
-        let mut until = Instant::now() + LEASE;
+        let mut until = Instant::now() + self.lease;
         loop {
-            tokio::time::sleep(LEASE / 3).await;
-            let end = self.clock.now() + LEASE;
+            tokio::time::sleep(self.lease / 3).await;
+            let end = self.clock.now() + self.lease;
             match self.store.extend_lease(job.id, job.attempts, end).await {
-                Ok(true) => until = Instant::now() + LEASE,
+                Ok(true) => until = Instant::now() + self.lease,
                 Ok(false) => return,
-                Err(_) if Instant::now() + LEASE / 3 > until => return,
+                Err(_) if Instant::now() + self.lease / 3 > until => return,
                 Err(_) => {}
             }
         }
@@ -180,7 +186,7 @@ impl Jobs {
 
     fn failed(&self, job: &Job, failure: Failure) -> JobEnd {
         let Failure { words, for_good } = failure;
-        if for_good || job.attempts >= MOST {
+        if for_good || job.attempts >= self.most {
             tracing::error!(job.id = %job.id, job.kind = job.kind, error = words, "a job is given up");
             return JobEnd::Dead { failure: words };
         }
