@@ -29,6 +29,7 @@ async fn everything_is_sealed_anew_while_people_go_on(backend: Backend) {
     alice.get("/api/me").await.ok();
     world.stop().await;
     world.start();
+    let alice = alice.anew();
     let (rotated, login) = {
         let rotate = actix_web::rt::task::spawn_blocking({
             let mut command = world.command();
@@ -47,6 +48,7 @@ async fn everything_is_sealed_anew_while_people_go_on(backend: Backend) {
     std::fs::write(&file, second.replace(&first, "")).unwrap();
     world.kill();
     world.start();
+    let alice = alice.anew();
     alice.get("/api/me").await.ok();
     let body = json!({ "phone": alice.phone, "password": PASSWORD, "code": app.code(1) });
     alice.post("/api/auth/login", body).await.ok();

@@ -136,6 +136,12 @@ impl Person {
         self.asks(Method::DELETE, path, Some(body)).await
     }
 
+    /// The same person with new connections, as after a restart of the server.
+    pub fn anew(&self) -> Self {
+        let Self { client, .. } = Self::stranger(self.address.clone());
+        Self { client, ..self.clone() }
+    }
+
     /// Ends the account at a server that may be gone: the status, if there was an answer.
     pub async fn tries_to_delete(&self) -> Option<u16> {
         let request = self.client.delete(format!("http://{}/api/me", self.address));
