@@ -52,7 +52,6 @@ impl Store {
     /// A person's archive: the one that there is, or the one that `job` is to make, if there is
     /// none, or its time is over, or it could not be made, or it is `lost`. `None` if there is no
     /// such person.
-    #[expect(clippy::too_many_arguments, reason = "all that one transaction must write")]
     pub async fn request_export(
         &self,
         job: NewJob,

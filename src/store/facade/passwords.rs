@@ -1,4 +1,4 @@
-//! New passwords.
+//! New passwords: chosen by their owner, or with a link that an administrator gave.
 
 use base::clock::Time;
 use base::ids::{DeviceId, UserId};

@@ -63,7 +63,6 @@ pub struct Job {
 
 /// What came of asking for work.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 pub enum Claim {
     /// It is leased to whoever asked.
     Taken(Job),

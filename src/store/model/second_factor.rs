@@ -39,7 +39,6 @@ pub struct SignIn {
 
 /// How signing in ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 pub enum Opened {
     /// The device is signed in.
     Done(Device),
