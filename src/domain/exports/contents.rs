@@ -28,7 +28,9 @@ pub(super) async fn write(
 }
 
 async fn account(store: &Store, user: UserId, archive: &mut Archive) -> Result<(), Failure> {
-    let person = store.person(user).await?.ok_or_else(|| Failure::for_good("nobody of that id"))?;
+    // Gone since the job began: next time nobody wants the archive any more.
+    let gone = || Failure::passing("the account ended meanwhile");
+    let person = store.person(user).await?.ok_or_else(gone)?;
     let devices: Vec<_> = store
         .devices(user)
         .await?
