@@ -1,22 +1,24 @@
 //! The composition root: the only file that names every concrete type. A node is opened (settings
 //! become parts), launched (parts become a living tree) and, on a signal, brought down in order.
 
+mod deeds;
 mod shared;
 
+pub use self::deeds::{Deeds, open, open_vault, store_config};
 pub use self::shared::{shared_bus, shared_cache};
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use base::clock::Clock;
 use base::entropy::Entropy;
 use base::fault::Fault;
 use base::ids::NodeId;
 use base::secret::Secret;
-use store::{NodeLock, Store};
+use store::NodeLock;
 
-use self::shared::{cache, cluster};
+use self::deeds::jobs;
+use self::shared::cluster;
 use crate::actors::bus::BUS;
 use crate::actors::media::{MEDIA, addresses};
 use crate::actors::membership::{Leave, Membership};
@@ -25,13 +27,12 @@ use crate::actors::supervision::{
 };
 use crate::actors::tree::{Parts, Planted, media_threads, tree};
 use crate::actors::turn::{self, TURN};
-use crate::cluster::Cache;
-use crate::config::{Config, Synchronous};
-use crate::domain::accounts::{self, Accounts, Keyring, Passwords};
+use crate::config::Config;
+use crate::domain::accounts;
 use crate::domain::calls::{self, Calls, Ice};
 use crate::domain::chat::Chat;
 use crate::domain::contacts::Contacts;
-use crate::domain::tokens::Tokens;
+use crate::domain::vault;
 use crate::http::listener::Listener;
 use crate::http::{Draining, Services, Sockets, socket};
 use crate::telemetry;
@@ -48,68 +49,12 @@ pub enum Error {
     /// Accounts and keys.
     #[error("accounts cannot be used: {0}")]
     Accounts(#[from] accounts::Error),
+    /// The keys that seal secrets.
+    #[error("sealed secrets cannot be used: {0}")]
+    Vault(#[from] vault::Error),
     /// The tree did not come up.
     #[error("the node did not come up: {0}")]
     Launch(#[from] supervision::LaunchError),
-}
-
-/// The deeds, without anything that lives: what the command line needs.
-pub struct Deeds {
-    /// Where things are kept.
-    pub store: Store,
-    /// Deeds of accounts.
-    pub accounts: Accounts,
-    /// Deeds of API tokens.
-    pub tokens: Tokens,
-    clock: Clock,
-    entropy: Entropy,
-    cache: Arc<dyn Cache>,
-    keys: Keyring,
-}
-
-/// Opens the database (and migrates it) and puts the deeds together.
-///
-/// # Errors
-/// [`Error`], in words.
-pub async fn open(config: &Config) -> Result<Deeds, Error> {
-    let (clock, entropy) = (Clock::wall(), Entropy::system());
-    let data = &config.node.data_dir;
-    std::fs::create_dir_all(data).map_err(|error| {
-        Error::Outside(format!("node.data_dir {} cannot be made: {error}", data.display()))
-    })?;
-    let store = Store::open(store_config(config)).await?;
-    let cache = cache(config, &clock)?;
-    let keys = Keyring::open(store.clone(), clock.clone(), &config.http.public_url).await?;
-    let accounts = Accounts::new(accounts::Parts {
-        store: store.clone(),
-        cache: cache.clone(),
-        keys: keys.clone(),
-        passwords: Passwords::start(&config.auth)?,
-        clock: clock.clone(),
-        entropy: entropy.clone(),
-        config: config.auth.clone(),
-        login_limit: config.limits.login_per_minute,
-    });
-    let tokens = Tokens::new(store.clone(), clock.clone(), entropy.clone());
-    Ok(Deeds { store, accounts, tokens, clock, entropy, cache, keys })
-}
-
-/// The store's settings, from ours.
-pub fn store_config(config: &Config) -> store::Config {
-    let location = config.database.location(&config.node.data_dir);
-    let url = if config.database.url.is_empty() { format!("sqlite:{location}") } else { location };
-    store::Config {
-        url,
-        connections: config.database.connections,
-        readers: config.database.readers,
-        queue: config.database.queue,
-        deadline: config.database.deadline(),
-        group: config.database.group,
-        synchronous: match config.database.synchronous {
-            Synchronous::Full => store::Synchronous::Full,
-            Synchronous::Normal => store::Synchronous::Normal,
-        },
-    }
 }
 
 /// A living node.
@@ -147,6 +92,7 @@ pub async fn start(config: Config) -> Result<Node, Error> {
         deeds.store.close_calls(left, deeds.clock.now()).await?;
     }
     let ice = ice(&config, &deeds, relays.as_deref());
+    let (jobs, exports) = jobs(&config, &deeds);
     let parts = Parts {
         store: deeds.store.clone(),
         keys: deeds.keys.clone(),
@@ -171,6 +117,7 @@ pub async fn start(config: Config) -> Result<Node, Error> {
         drivers: cluster.drivers,
         directory: cluster.directory,
         leases: cluster.leases.clone(),
+        jobs: jobs.clone(),
     };
     let grown = Arc::new(OnceLock::new());
     let Planted { root, living, store_up, operators, membership } =
@@ -189,6 +136,8 @@ pub async fn start(config: Config) -> Result<Node, Error> {
         node: node.to_string().into(),
         accounts: deeds.accounts.clone(),
         tokens: deeds.tokens.clone(),
+        exports,
+        jobs,
         contacts,
         chat,
         living,

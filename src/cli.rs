@@ -2,6 +2,7 @@
 
 mod bench;
 mod doctor;
+mod secrets;
 mod serve;
 mod show;
 
@@ -47,6 +48,9 @@ enum Command {
     /// The keys of access tokens.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// The keys that seal secrets in the database.
+    #[command(subcommand)]
+    Secrets(secrets::Command),
     /// Shows the supervision tree of a running server, live.
     Tree(show::Tree),
     /// Measures a server under load.
@@ -139,6 +143,7 @@ fn dispatch(command: Command, config: Config) -> Result<(), Failure> {
         Command::Config(ConfigCommand::Check) => check(&config),
         Command::Tree(tree) => show::tree(&tree, &config),
         Command::Bench(bench) => bench::bench(&bench, &config),
+        Command::Secrets(command) => secrets::secrets(&command, &config),
         Command::Migrate => block_on(async move {
             app::open(&config).await?;
             say("the database is up to date")

@@ -5,6 +5,7 @@ pub mod bus;
 pub mod calls;
 pub mod chat;
 pub mod housekeeping;
+pub mod jobs;
 pub mod media;
 pub mod membership;
 pub mod neighbours;

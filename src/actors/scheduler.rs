@@ -119,6 +119,8 @@ async fn purge(parts: &Parts, fence: Option<Fence>, now: Time) {
                 ("setup_links", purged.setup_links),
                 ("outbox", purged.outbox),
                 ("keys", purged.keys),
+                ("reset_links", purged.reset_links),
+                ("jobs", purged.jobs),
             ] {
                 counter!(PURGED, "kind" => kind).increment(rows as u64);
             }

@@ -12,6 +12,7 @@ use super::bus;
 use super::calls::{self as rooms, Calls, Room};
 use super::chat::{Lane, Lanes};
 use super::housekeeping::Housekeeping;
+use super::jobs::Worker;
 use super::media::{self, MEDIA, Port};
 use super::membership::{self, Membership};
 use super::neighbours::{Ear, Neighbours};
@@ -26,6 +27,7 @@ use crate::config::Config;
 use crate::domain::accounts::Keyring;
 use crate::domain::calls;
 use crate::domain::chat::Chat;
+use crate::domain::jobs::Jobs;
 
 /// What the actors need of the rest.
 pub struct Parts {
@@ -53,6 +55,8 @@ pub struct Parts {
     pub directory: Arc<dyn Directory>,
     /// This node's word that it lives, where others may be.
     pub leases: Option<Leases>,
+    /// Work that must be done.
+    pub jobs: Jobs,
 }
 
 /// A tree that is not launched yet, and the ways into it.
@@ -131,6 +135,7 @@ pub fn tree(parts: Parts, config: &Config, grown: Arc<OnceLock<Tree>>) -> Plante
         parts.bus.listen(Arc::new(Ear { neighbours, switchboard, calls, membership, operators }));
     }
 
+    let workers = jobs(&parts, &living);
     let ports = ports(&parts, config);
     let mut node = supervisor("node", Strategy::RestForOne).with(store);
     if let Some(drivers) = &parts.drivers {
@@ -141,11 +146,7 @@ pub fn tree(parts: Parts, config: &Config, grown: Arc<OnceLock<Tree>>) -> Plante
         let turn = child("turn", move |_| turn::Server::new(settings.clone()));
         node = node.with(turn.on(Place::Pool(TURN)));
     }
-    let node = node
-        .with(rooms)
-        .with(sessions)
-        .with(supervisor("jobs", Strategy::OneForOne).with(housekeeping))
-        .with(scheduler);
+    let node = node.with(rooms).with(sessions).with(workers.with(housekeeping)).with(scheduler);
     let root = match membership {
         Some(membership) => node.with(membership),
         None => node,
@@ -153,6 +154,17 @@ pub fn tree(parts: Parts, config: &Config, grown: Arc<OnceLock<Tree>>) -> Plante
     Planted { root, living, store_up: up, operators, membership: member }
 }
 
+/// Workers take one job each at a time.
+fn jobs(parts: &Parts, living: &Living) -> SupervisorSpec {
+    (0..WORKERS).fold(supervisor("jobs", Strategy::OneForOne), |spec, n| {
+        let (jobs, living) = (parts.jobs.clone(), living.clone());
+        let worker =
+            child(format!("worker-{n}"), move |_| Worker::new(jobs.clone(), living.clone()));
+        spec.with(worker.backoff(Backoff { first: Duration::ZERO, most: Duration::from_secs(5) }))
+    })
+}
+
+const WORKERS: usize = 2;
 const LANES: usize = 8;
 const SESSION_PARTITIONS: usize = 4;
 const ROOM_PARTITIONS: usize = 2;

@@ -108,6 +108,8 @@ ids! {
     NodeId = "nod";
     /// A call, from its first ring to its end.
     CallId = "cal";
+    /// A piece of work that must be done, and what it makes.
+    JobId = "job";
 }
 
 /// Accepts exactly one spelling, so that an id can be compared as text.

@@ -21,6 +21,9 @@ pub struct Auth {
     pub hash_threads: usize,
     pub hash_queue: usize,
     pub setup_link_hours: u64,
+    pub reset_link_hours: u64,
+    pub export_hours: u64,
+    pub deleted_messages: Leavings,
 }
 
 /// Who may make an account.
@@ -33,7 +36,27 @@ pub enum Registration {
     Closed,
 }
 
+/// What becomes of what somebody said in groups when their account ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Leavings {
+    /// It stays, as said by somebody who is gone.
+    Keep,
+    /// It is emptied.
+    Remove,
+}
+
 impl Auth {
+    /// How long an archive of one's own data waits to be fetched.
+    pub fn export(&self) -> Duration {
+        Duration::from_secs(self.export_hours * 3600)
+    }
+
+    /// How long a link to a new password works.
+    pub fn reset_link(&self) -> Duration {
+        Duration::from_secs(self.reset_link_hours * 3600)
+    }
+
     /// How long an access token works.
     pub fn access(&self) -> Duration {
         Duration::from_secs(self.access_token_seconds)

@@ -60,6 +60,14 @@ pub(super) fn check(c: &Config) -> Result<(), String> {
         "auth.hash_memory_kib must be at least 8 for each of auth.hash_lanes",
     )?;
     require(c.auth.hash_passes > 0, "auth.hash_passes must be at least 1")?;
+    require(
+        c.auth.reset_link_hours > 0 && c.auth.export_hours > 0,
+        "auth.reset_link_hours and auth.export_hours must be at least 1",
+    )?;
+    require(
+        c.secrets.keys.is_empty() || c.secrets.file.as_os_str().is_empty(),
+        "secrets.keys and secrets.file exclude each other",
+    )?;
     let region = &c.auth.default_region;
     require(
         region.is_empty() || (region.len() == 2 && region.bytes().all(|b| b.is_ascii_uppercase())),
@@ -70,6 +78,7 @@ pub(super) fn check(c: &Config) -> Result<(), String> {
         ("api_burst", c.limits.api_burst),
         ("login_per_minute", c.limits.login_per_minute),
         ("registration_per_minute", c.limits.registration_per_minute),
+        ("codes_per_hour", c.limits.codes_per_hour),
         ("contact_requests_per_minute", c.limits.contact_requests_per_minute),
         ("rings_per_minute", c.limits.rings_per_minute),
         ("events_per_second", c.limits.events_per_second),
@@ -117,6 +126,10 @@ pub(super) fn check(c: &Config) -> Result<(), String> {
     require(
         t.user_bps == 0 || t.user_bps >= 500_000,
         "turn.user_bps must be 0 (no limit) or at least 500000",
+    )?;
+    require(
+        c.jobs.lease_seconds > 0 && c.jobs.attempts > 0,
+        "jobs.lease_seconds and jobs.attempts must be at least 1",
     )?;
     let s = &c.supervision;
     require(

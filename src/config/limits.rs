@@ -10,6 +10,7 @@ pub struct Limits {
     pub api_burst: u32,
     pub login_per_minute: u32,
     pub registration_per_minute: u32,
+    pub codes_per_hour: u32,
     pub contact_requests_per_minute: u32,
     pub rings_per_minute: u32,
     pub events_per_second: u32,

@@ -10,23 +10,27 @@ mod check;
 mod cluster;
 mod database;
 mod http;
+mod jobs;
 mod limits;
 mod media;
 mod node;
+mod secrets;
 mod sessions;
 mod supervision;
 mod telemetry;
 mod turn;
 
 pub use self::media::Media;
-pub use auth::{Auth, Registration};
+pub use auth::{Auth, Leavings, Registration};
 pub use calls::{Calls, Openers};
 pub use chat::{Chat, Reach};
 pub use cluster::Cluster;
 pub use database::{Database, Synchronous};
 pub use http::{Http, Network};
+pub use jobs::Jobs;
 pub use limits::Limits;
 pub use node::Node;
+pub use secrets::Secrets;
 pub use sessions::Sessions;
 pub use supervision::Supervision;
 pub use telemetry::{Format, Telemetry};
@@ -50,6 +54,8 @@ pub struct Config {
     pub node: Node,
     /// The listener.
     pub http: Http,
+    /// What seals secrets in the database.
+    pub secrets: Secrets,
     /// Accounts and their tokens.
     pub auth: Auth,
     /// How often is too often.
@@ -68,6 +74,8 @@ pub struct Config {
     pub media: Media,
     /// What relays media for those who cannot be reached.
     pub turn: Turn,
+    /// Work that must be done.
+    pub jobs: Jobs,
     /// When an actor counts as stuck.
     pub supervision: Supervision,
     /// Logs.

@@ -5,7 +5,12 @@ pub mod accounts;
 pub mod calls;
 pub mod chat;
 pub mod contacts;
+pub mod erasure;
+pub mod exports;
+pub mod jobs;
+pub mod shelf;
 pub mod tokens;
+pub mod vault;
 
 use base::ids::UserId;
 

@@ -5,7 +5,7 @@ use actix_web::web::{Data, Json};
 use base::ids::DeviceId;
 
 use super::Services;
-use super::extract::{Body, From, Ids, Me};
+use super::extract::{Body, From, Ids, Me, Source};
 use super::problem::Refusal;
 use crate::domain::accounts::Error;
 use crate::protocol::accounts::{
@@ -15,28 +15,29 @@ use crate::protocol::accounts::{
 /// `POST /api/auth/register`
 pub(super) async fn register(
     app: Data<Services>,
-    from: From,
+    from: Source,
     body: Body<Register>,
 ) -> Result<HttpResponse, Refusal> {
-    let signed_in = app.accounts.register(body.0, from.0).await?;
+    let signed_in = app.accounts.register(body.0, &from.0).await?;
     Ok(HttpResponse::Created().json(signed_in))
 }
 
 /// `POST /api/auth/login`
 pub(super) async fn login(
     app: Data<Services>,
-    from: From,
+    from: Source,
     body: Body<Login>,
 ) -> Result<Json<SignedIn>, Refusal> {
-    Ok(Json(app.accounts.login(body.0, from.0).await?))
+    Ok(Json(app.accounts.login(body.0, &from.0).await?))
 }
 
 /// `POST /api/auth/refresh`
 pub(super) async fn refresh(
     app: Data<Services>,
+    from: Source,
     body: Body<Refresh>,
 ) -> Result<Json<SignedIn>, Refusal> {
-    let refreshed = app.accounts.refresh(&body.0.refresh_token).await;
+    let refreshed = app.accounts.refresh(&body.0.refresh_token, &from.0).await;
     if let Err(Error::RefreshReused { user, device }) = &refreshed {
         app.living.switchboard.end_device(*user, *device);
     }
@@ -46,10 +47,10 @@ pub(super) async fn refresh(
 /// `POST /api/auth/setup`
 pub(super) async fn set_up(
     app: Data<Services>,
-    from: From,
+    from: Source,
     body: Body<SetUp>,
 ) -> Result<HttpResponse, Refusal> {
-    let signed_in = app.accounts.set_up(body.0, from.0).await?;
+    let signed_in = app.accounts.set_up(body.0, &from.0).await?;
     Ok(HttpResponse::Created().json(signed_in))
 }
 

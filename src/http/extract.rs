@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
-use actix_web::http::header::CONTENT_TYPE;
+use actix_web::http::header::{CONTENT_TYPE, USER_AGENT};
 use actix_web::web::{BytesMut, Data};
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use futures_util::StreamExt;
@@ -55,6 +55,21 @@ impl FromRequest for From {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(Ok(Self(source(request))))
+    }
+}
+
+/// From where somebody signs in, and what their device says it is.
+#[derive(Clone, Debug)]
+pub struct Source(pub accounts::Source);
+
+impl FromRequest for Source {
+    type Error = Refusal;
+    type Future = Ready<Result<Self, Refusal>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let agent = agent.map(str::to_owned);
+        ready(Ok(Self(accounts::Source { ip: source(request), agent })))
     }
 }
 

@@ -4,6 +4,7 @@ pub mod access;
 mod accounts;
 mod actors;
 mod calls;
+mod care;
 mod chat;
 mod contacts;
 pub mod docs;
@@ -14,6 +15,7 @@ pub mod listener;
 mod nodes;
 mod origin;
 mod pages;
+mod people;
 pub mod problem;
 pub mod routes;
 pub mod socket;
@@ -36,6 +38,8 @@ use crate::config::Config;
 use crate::domain::accounts::Accounts;
 use crate::domain::chat::Chat;
 use crate::domain::contacts::Contacts;
+use crate::domain::exports::Exports;
+use crate::domain::jobs::Jobs;
 use crate::domain::tokens::Tokens;
 
 /// All that a handler can reach; cheap to clone.
@@ -51,6 +55,10 @@ pub struct Services {
     pub accounts: Accounts,
     /// Deeds of API tokens.
     pub tokens: Tokens,
+    /// Archives of what belongs to a person.
+    pub exports: Exports,
+    /// Where whoever wrote a job rings.
+    pub jobs: Jobs,
     /// Deeds of contacts.
     pub contacts: Contacts,
     /// Deeds of chat.

@@ -9,7 +9,10 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::access::{Rate, Who};
 use super::docs::Shape;
-use super::{accounts, actors, calls, chat, contacts, docs, health, nodes, pages, socket, tokens};
+use super::{
+    accounts, actors, calls, care, chat, contacts, docs, health, nodes, pages, people, socket,
+    tokens,
+};
 use crate::protocol::ListQuery;
 use crate::protocol::accounts as account;
 use crate::protocol::admin;
@@ -17,6 +20,7 @@ use crate::protocol::calls as call;
 use crate::protocol::chat as conversation;
 use crate::protocol::contacts as contact;
 use crate::protocol::health::{Health, Probe};
+use crate::protocol::people as person;
 
 /// Every route of the server.
 #[rustfmt::skip]
@@ -40,6 +44,24 @@ pub fn routes() -> Vec<Route> {
         get("/api/me/devices", accounts::devices, Person).says("Your devices").gives::<account::Devices>(200),
         delete("/api/me/devices/{id}", accounts::remove_device, Person)
             .says("Sign one of your devices out; its sockets close").done(204),
+        put("/api/me/password", care::change_password, Person)
+            .says("Change your password; your other devices are signed out").takes::<account::ChangePassword>().done(204),
+        post("/api/auth/reset", care::reset_password, Anyone).rate(Login)
+            .says("Choose a new password with a token that an administrator gave").takes::<account::ResetPassword>().done(204),
+        get("/api/me/totp", care::second_factor, Person).says("Your second factor").gives::<account::SecondFactor>(200),
+        post("/api/me/totp", care::begin_second_factor, Person).says("Begin to set up a second factor")
+            .takes::<account::Password>().gives::<account::TotpSetup>(201),
+        delete("/api/me/totp", care::drop_second_factor, Person).says("Switch your second factor off")
+            .takes::<account::Proof>().done(204),
+        post("/api/me/totp/confirm", care::confirm_second_factor, Person).says("Confirm your second factor with a first code")
+            .takes::<account::Code>().gives::<account::RecoveryCodes>(200),
+        post("/api/me/totp/recovery-codes", care::renew_recovery_codes, Person).says("New recovery codes in place of the old")
+            .takes::<account::Proof>().gives::<account::RecoveryCodes>(200),
+        get("/api/me/audit", care::audit, Person).says("What concerned your security, newest first")
+            .asks::<ListQuery>().lists::<admin::Audit>(),
+        get("/api/me/export", care::export, Person)
+            .says("Everything of yours as a ZIP archive; 202 until it is ready").gives::<account::ExportState>(202).done(200),
+        delete("/api/me", care::delete_me, Person).says("End your account").takes::<account::Proof>().done(204),
         get("/.well-known/jwks.json", accounts::jwks, Anyone)
             .says("The public keys of access tokens").gives::<account::Jwks>(200),
 
@@ -103,8 +125,22 @@ pub fn routes() -> Vec<Route> {
         post("/api/admin/tokens", tokens::create, Admin).says("Make an API token")
             .takes::<admin::NewToken>().gives::<admin::TokenMade>(201),
         delete("/api/admin/tokens/{id}", tokens::revoke, Admin).says("Take an API token back").done(204),
-        get("/api/admin/audit", tokens::audit, Admin).says("The audit log, newest first")
-            .asks::<ListQuery>().lists::<admin::Audit>(),
+        get("/api/admin/audit", people::audit, Admin).says("The audit log, newest first")
+            .asks::<admin::AuditQuery>().lists::<admin::Audit>(),
+        get("/api/admin/jobs", people::jobs, Operator).says("Work to be done, and done lately, newest first")
+            .asks::<ListQuery>().lists::<admin::JobView>(),
+        get("/api/admin/users", people::list, Admin).says("People").asks::<person::PeopleQuery>().lists::<person::Person>(),
+        get("/api/admin/users/{user_id}", people::get, Admin).says("One person").gives::<person::Person>(200),
+        delete("/api/admin/users/{user_id}", people::delete, Admin).says("End somebody's account").done(204),
+        put("/api/admin/users/{user_id}/suspension", people::suspend, Admin).says("Keep somebody out; their sockets close").done(204),
+        delete("/api/admin/users/{user_id}/suspension", people::unsuspend, Admin).says("Let somebody in again").done(204),
+        put("/api/admin/users/{user_id}/role", people::set_role, Admin).says("Change what somebody may do")
+            .takes::<person::PutRole>().done(204),
+        get("/api/admin/users/{user_id}/devices", people::devices, Admin).says("Somebody's devices").gives::<account::Devices>(200),
+        delete("/api/admin/users/{user_id}/devices", people::sign_out, Admin).says("Sign somebody out everywhere").done(204),
+        delete("/api/admin/users/{user_id}/devices/{id}", people::sign_out_device, Admin).says("Sign one of somebody's devices out").done(204),
+        post("/api/admin/users/{user_id}/reset", people::reset, Admin).says("A one-time token with which somebody chooses a new password")
+            .may_take::<person::NewReset>().gives::<person::ResetMade>(201),
 
         // Running it.
         get("/health", health::health, Anyone).says("How the server is").gives::<Health>(200).gives::<Health>(503),

@@ -6,6 +6,8 @@ use base::secret::Secret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use super::care::*;
+
 /// What a device calls itself.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -47,6 +49,10 @@ pub struct Login {
     pub password: Secret<String>,
     /// The device; without it one is named for the person.
     pub device: Option<NewDevice>,
+    /// If the person has a second factor: the code that the authenticator app shows, or a recovery
+    /// code. Without it the answer is then `auth/second-factor-required`.
+    #[schema(value_type = Option<String>, example = "287082")]
+    pub code: Option<Secret<String>>,
 }
 
 /// Exchanges a refresh token for new tokens.
@@ -135,6 +141,10 @@ pub struct Device {
     /// When it last asked for tokens.
     #[schema(value_type = String, format = DateTime)]
     pub last_seen_at: Time,
+    /// From which address that was.
+    pub last_ip: Option<String>,
+    /// What it said it was when it signed in.
+    pub user_agent: Option<String>,
     /// Whether it is the one that asks.
     pub current: bool,
 }

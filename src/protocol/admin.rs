@@ -1,7 +1,7 @@
 //! What administrators and operators see.
 
 use base::clock::Time;
-use base::ids::{ApiTokenId, AuditId, NodeId, UserId};
+use base::ids::{ApiTokenId, AuditId, JobId, NodeId, UserId};
 use base::secret::Secret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -138,6 +138,24 @@ pub struct TokenMade {
     pub token: Token,
 }
 
+/// Which entries of the audit log are wanted; what is left out fits everything.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuditQuery {
+    /// How many at most: 1 to 200.
+    #[schema(minimum = 1, maximum = 200)]
+    pub limit: Option<u32>,
+    /// Where the piece before ended.
+    pub after: Option<String>,
+    /// Done by this person.
+    #[schema(value_type = Option<String>)]
+    pub actor: Option<UserId>,
+    /// Done to this: an id, most often.
+    pub subject: Option<String>,
+    /// This was done, such as `user.suspended`.
+    pub action: Option<String>,
+}
+
 /// An entry of the audit log.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Audit {
@@ -159,4 +177,29 @@ pub struct Audit {
     pub detail: serde_json::Value,
     /// From where.
     pub ip: Option<String>,
+}
+
+/// Work that is to be done, or was done within the last week.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct JobView {
+    /// Stable.
+    #[schema(value_type = String)]
+    pub id: JobId,
+    /// What is to be done, such as `account.export`.
+    pub kind: String,
+    /// `waiting`, `running`, `done`, or `dead`: it failed too often.
+    pub state: String,
+    /// How often it was begun.
+    pub attempts: i64,
+    /// When it may be begun (again).
+    #[schema(value_type = String, format = DateTime)]
+    pub due_at: Time,
+    /// Why it failed last.
+    pub failure: Option<String>,
+    /// When it was written.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Time,
+    /// When it ended.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub ended_at: Option<Time>,
 }

@@ -6,11 +6,13 @@
 pub mod accounts;
 pub mod admin;
 pub mod calls;
+pub mod care;
 pub mod chat;
 pub mod client;
 pub mod cluster;
 pub mod contacts;
 pub mod health;
+pub mod people;
 pub mod problem;
 pub mod server;
 

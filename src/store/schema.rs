@@ -12,6 +12,7 @@ table! {
     users (id) {
         id -> IdSql, phone -> Text, name -> Text, role -> Text, password_hash -> Text,
         created_at -> TimeSql, suspended_at -> Nullable<TimeSql>,
+        deleted_at -> Nullable<TimeSql>,
     }
 }
 table! {
@@ -20,6 +21,7 @@ table! {
     devices (id) {
         id -> IdSql, user_id -> IdSql, name -> Text, platform -> Text,
         created_at -> TimeSql, last_seen_at -> TimeSql, revoked_at -> Nullable<TimeSql>,
+        last_ip -> Nullable<Text>, user_agent -> Nullable<Text>,
     }
 }
 table! {
@@ -134,6 +136,44 @@ table! {
         joined_at -> Nullable<TimeSql>, left_at -> Nullable<TimeSql>,
     }
 }
+table! {
+    use diesel::sql_types::{BigInt, Binary, Nullable};
+    use crate::types::{IdSql, TimeSql};
+    second_factors (user_id) {
+        user_id -> IdSql, secret -> Binary, created_at -> TimeSql,
+        confirmed_at -> Nullable<TimeSql>, last_step -> Nullable<BigInt>,
+    }
+}
+table! {
+    use diesel::sql_types::Binary;
+    use crate::types::IdSql;
+    recovery_codes (user_id, hash) { user_id -> IdSql, hash -> Binary }
+}
+table! {
+    use diesel::sql_types::{Binary, Bool};
+    use crate::types::{IdSql, TimeSql};
+    reset_links (hash) {
+        hash -> Binary, user_id -> IdSql, drops_second_factor -> Bool,
+        created_at -> TimeSql, expires_at -> TimeSql,
+    }
+}
+table! {
+    use diesel::sql_types::{BigInt, Nullable, Text};
+    use crate::types::{IdSql, JsonSql, TimeSql};
+    jobs (id) {
+        id -> IdSql, kind -> Text, user_id -> Nullable<IdSql>, payload -> JsonSql, state -> Text,
+        attempts -> BigInt, due_at -> TimeSql, failure -> Nullable<Text>,
+        created_at -> TimeSql, ended_at -> Nullable<TimeSql>,
+    }
+}
+table! {
+    use diesel::sql_types::{BigInt, Nullable};
+    use crate::types::{IdSql, TimeSql};
+    exports (id) {
+        id -> IdSql, user_id -> IdSql, size -> Nullable<BigInt>, created_at -> TimeSql,
+        ready_at -> Nullable<TimeSql>, expires_at -> Nullable<TimeSql>,
+    }
+}
 
 joinable!(devices -> users (user_id));
 joinable!(refresh_tokens -> devices (device_id));
@@ -144,6 +184,8 @@ joinable!(members -> users (user_id));
 joinable!(calls -> users (created_by));
 joinable!(call_people -> calls (call_id));
 joinable!(call_people -> users (user_id));
+joinable!(second_factors -> users (user_id));
+joinable!(exports -> jobs (id));
 
 allow_tables_to_appear_in_same_query!(
     users,
@@ -156,5 +198,8 @@ allow_tables_to_appear_in_same_query!(
     messages,
     calls,
     call_people,
+    second_factors,
+    jobs,
+    exports,
 );
 allow_tables_to_appear_in_same_query!(nodes, leases);

@@ -40,7 +40,7 @@ impl ManageConnection for Manager {
         };
         // The time-out first: the change to WAL itself can meet another process's lock. The log
         // is cut back after a long reader has made it grow. Readers keep little: there are several,
-        // and the operating system has the file's pages too.
+        // and the operating system has the file's pages too. What is deleted is overwritten.
         let (query_only, cache_kib) = if self.query_only { ("ON", 2048) } else { ("OFF", 16384) };
         conn.batch_execute(&format!(
             "PRAGMA busy_timeout = 1000;
@@ -50,6 +50,7 @@ impl ManageConnection for Manager {
              PRAGMA temp_store = MEMORY;
              PRAGMA cache_size = -{cache_kib};
              PRAGMA journal_size_limit = 67108864;
+             PRAGMA secure_delete = ON;
              PRAGMA query_only = {query_only};"
         ))?;
         Ok(conn)
@@ -73,6 +74,17 @@ pub(crate) fn begin(conn: &mut Conn) -> QueryResult<()> {
 /// One state of the database for all statements of a reader.
 pub(crate) fn begin_snapshot(conn: &mut Conn) -> QueryResult<()> {
     AnsiTransactionManager::begin_transaction_sql(conn, "BEGIN DEFERRED")
+}
+
+/// Writes all of the log to the database and empties it; false if a reader still needs it.
+pub(crate) fn truncate_log(conn: &mut Conn) -> QueryResult<bool> {
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = diesel::sql_types::Integer)]
+        busy: i32,
+    }
+    let row: Row = diesel::sql_query("PRAGMA wal_checkpoint(TRUNCATE)").get_result(conn)?;
+    Ok(row.busy == 0)
 }
 
 /// Holds the rows of a query until the end of the transaction: here the whole database is held.

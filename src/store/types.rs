@@ -4,7 +4,7 @@ use std::io::Write;
 
 use base::clock::Time;
 use base::ids::{
-    ApiTokenId, AuditId, CallId, ConversationId, DeviceId, KeyId, MessageId, NodeId, UserId,
+    ApiTokenId, AuditId, CallId, ConversationId, DeviceId, JobId, KeyId, MessageId, NodeId, UserId,
 };
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, Queryable};
@@ -101,7 +101,18 @@ macro_rules! ids {
     )+};
 }
 
-ids!(UserId, DeviceId, ConversationId, MessageId, ApiTokenId, KeyId, AuditId, CallId, NodeId);
+ids!(
+    UserId,
+    DeviceId,
+    ConversationId,
+    MessageId,
+    ApiTokenId,
+    KeyId,
+    AuditId,
+    CallId,
+    NodeId,
+    JobId
+);
 plain!(Time as TimeSql, Value as JsonSql);
 
 /// PostgreSQL counts from 2000-01-01.

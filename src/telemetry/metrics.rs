@@ -36,6 +36,12 @@ pub const COMMIT_SECONDS: &str = "securevox_chat_commit_seconds";
 pub const CATCH_UPS: &str = "securevox_session_catch_up_pages_total";
 /// Sign-ins, by outcome.
 pub const SIGN_INS: &str = "securevox_sign_ins_total";
+/// Codes of second factors that were tried, by outcome.
+pub const CODES: &str = "securevox_second_factor_codes_total";
+/// Jobs that ended or are to be tried again, by kind and outcome.
+pub const JOBS: &str = "securevox_jobs_total";
+/// How long jobs took, by kind.
+pub const JOB_SECONDS: &str = "securevox_job_run_seconds";
 /// Rows removed because their time was over, by kind.
 pub const PURGED: &str = "securevox_purged_rows_total";
 /// Calls that go on here.
@@ -144,6 +150,9 @@ fn describe() {
     describe_histogram!(COMMIT_SECONDS, Unit::Seconds, "from a message's arrival to its commit");
     describe_counter!(CATCH_UPS, "pages read because a session had a gap");
     describe_counter!(SIGN_INS, "sign-ins, by outcome");
+    describe_counter!(CODES, "codes of second factors that were tried, by outcome");
+    describe_counter!(JOBS, "jobs that ended or are to be tried again, by kind and outcome");
+    describe_histogram!(JOB_SECONDS, Unit::Seconds, "how long jobs took, by kind");
     describe_counter!(PURGED, "rows removed because their time was over, by kind");
     describe_gauge!(CALLS, "calls that go on here");
     describe_counter!(CALLS_ENDED, "calls that ended, by reason");

@@ -1,16 +1,22 @@
 //! Every message that crosses a wire, snapshotted: the manual of the wire.
 
 use base::clock::Time;
-use base::ids::{ApiTokenId, AuditId, ConversationId, DeviceId, MessageId, SessionId, UserId};
+use base::ids::{
+    ApiTokenId, AuditId, ConversationId, DeviceId, JobId, MessageId, SessionId, UserId,
+};
 use base::secret::Secret;
-use securevox::protocol::accounts::{Device, DeviceRef, Devices, Jwk, Jwks, SignedIn, User};
-use securevox::protocol::admin::{Actor, ActorFailure, Actors, Audit, Token, TokenMade};
+use securevox::protocol::accounts::{
+    Device, DeviceRef, Devices, ExportState, Jwk, Jwks, RecoveryCodes, SecondFactor, SignedIn,
+    TotpSetup, User,
+};
+use securevox::protocol::admin::{Actor, ActorFailure, Actors, Audit, JobView, Token, TokenMade};
 use securevox::protocol::chat::{
     Conversation, Encryption, Kind, Member, MemberRole, Message, Summary,
 };
 use securevox::protocol::client::ClientEvent;
 use securevox::protocol::contacts::{Contact, ContactRequested, ContactState};
 use securevox::protocol::health::{Checks, Health, Probe};
+use securevox::protocol::people::{self, ResetMade};
 use securevox::protocol::problem::{FieldError, Problem};
 use securevox::protocol::server::{
     Authenticated, Done, MemberLeft, Person, Receipt, Reconnect, ServerEvent, Synced, TypingNow,
@@ -191,6 +197,8 @@ fn answers_over_http() {
                     platform: "android".to_owned(),
                     created_at: NOON,
                     last_seen_at: NOON,
+                    last_ip: Some("203.0.113.7".to_owned()),
+                    user_agent: Some("SecureVOX/1.0 (Android)".to_owned()),
                     current: true,
                 }],
                 next: None,
@@ -287,6 +295,47 @@ fn answers_over_http() {
                 subject: "/node/chat/0".to_owned(),
                 detail: json!({}),
                 ip: Some("203.0.113.7".to_owned()),
+            },
+        ),
+    ];
+    insta::assert_json_snapshot!(shapes);
+}
+
+#[test]
+fn answers_about_the_care_of_accounts() {
+    let secret = |text: &str| Secret::new(text.to_owned());
+    let shapes = vec![
+        shape(
+            "SecondFactor",
+            SecondFactor { enabled: true, since: Some(NOON), recovery_codes_left: 10 },
+        ),
+        shape("TotpSetup", TotpSetup { secret: secret("JBSW…"), url: secret("otpauth://totp/…") }),
+        shape("RecoveryCodes", RecoveryCodes { recovery_codes: vec![secret("abcd-efgh-…")] }),
+        shape("ExportState", ExportState { state: "running", created_at: NOON }),
+        shape(
+            "Person",
+            people::Person {
+                id: id!(UserId, 1),
+                phone: "+4915112345678".to_owned(),
+                name: "Alice".to_owned(),
+                role: "user".to_owned(),
+                created_at: NOON,
+                suspended_at: Some(NOON),
+                second_factor: true,
+            },
+        ),
+        shape("ResetMade", ResetMade { reset_token: secret("93eb…"), expires_at: NOON }),
+        shape(
+            "JobView",
+            JobView {
+                id: id!(JobId, 11),
+                kind: "account.export".to_owned(),
+                state: "waiting".to_owned(),
+                attempts: 1,
+                due_at: NOON,
+                failure: Some("the disk is full".to_owned()),
+                created_at: NOON,
+                ended_at: None,
             },
         ),
     ];

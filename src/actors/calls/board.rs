@@ -1,6 +1,11 @@
 //! Which calls go on, here and at other nodes, who is in them, and for whom they ring.
 
 mod elsewhere;
+mod reserved;
+#[cfg(test)]
+mod tests;
+
+pub(super) use reserved::Reserved;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -79,41 +84,6 @@ pub(super) struct Most {
 pub(super) struct Board {
     calls: Arc<Mutex<Calls>>,
     neighbours: Neighbours,
-}
-
-/// A place on the board for a call that is about to begin. Let go of before the room lives, it is
-/// free again: whoever asked for the call may go away at any time.
-pub(super) struct Reserved {
-    board: Board,
-    id: CallId,
-    begun: bool,
-}
-
-impl Reserved {
-    /// Which call it is for.
-    pub(super) const fn id(&self) -> CallId {
-        self.id
-    }
-
-    /// It is not a new call that begins, but this one that goes on.
-    pub(super) fn rename(&mut self, id: CallId, conversation: Option<ConversationId>) {
-        self.board.rename(self.id, id, conversation);
-        self.id = id;
-    }
-
-    /// The room lives.
-    pub(super) fn begun(mut self, room: Ref<Room>) {
-        self.begun = true;
-        self.board.begun(self.id, Ok(room));
-    }
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        if !self.begun {
-            self.board.begun(self.id, Err(()));
-        }
-    }
 }
 
 /// The way to a room that is there or on its way.
@@ -207,7 +177,7 @@ impl Board {
         let entry = Entry { key, by, conversation, place, standing: Standing::default() };
         calls.all.insert(id, entry);
         gauge!(CALLS).increment(1.0);
-        Ok(Reserved { board: self.clone(), id, begun: false })
+        Ok(Reserved::new(self.clone(), id))
     }
 
     /// The room of a reserved call lives, or could not be started.
@@ -401,59 +371,5 @@ fn strike<K: std::hash::Hash + Eq>(map: &mut HashMap<K, HashSet<CallId>>, key: K
         if ids.get().is_empty() {
             ids.remove();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn board() -> Board {
-        let bus = crate::cluster::LocalHub::default().plug(NodeId::new());
-        Board::new(Neighbours::new(Arc::new(bus)))
-    }
-
-    fn name(name: &str) -> Key {
-        Key::Name(name.to_owned())
-    }
-
-    #[test]
-    fn a_place_that_is_let_go_of_is_free_again() {
-        let (board, ann) = (board(), UserId::new());
-        let most = Most { all: 1, per_person: 1 };
-        let reserve = |key| board.reserve(CallId::new(), key, Some(ann), None, most);
-        let first = reserve(name("standup"));
-        assert!(first.is_ok());
-        assert!(matches!(reserve(name("standup")), Err(Ok(_))));
-        assert!(matches!(reserve(name("other")), Err(Err(Error::TooManyCalls))));
-        drop(first);
-
-        assert!(reserve(name("standup")).is_ok());
-    }
-
-    #[test]
-    fn nobody_begins_more_calls_than_one_person_may() {
-        let (board, ann, bob) = (board(), UserId::new(), UserId::new());
-        let most = Most { all: 10, per_person: 2 };
-        let reserve = |key, by| board.reserve(CallId::new(), key, Some(by), None, most);
-        let (first, second) = (reserve(name("a"), ann), reserve(name("b"), ann));
-        assert!(first.is_ok() && second.is_ok());
-        assert!(matches!(reserve(name("c"), ann), Err(Err(Error::TooManyOwn))));
-        let others = reserve(name("c"), bob);
-        assert!(others.is_ok(), "others may");
-        assert!(matches!(reserve(name("c"), ann), Err(Ok(_))), "and she finds theirs");
-        drop(first);
-
-        assert!(reserve(name("d"), ann).is_ok(), "one of hers is over");
-    }
-
-    #[test]
-    fn when_the_node_stops_no_call_begins() {
-        let (board, ann) = (board(), UserId::new());
-        let most = Most { all: 10, per_person: 2 };
-        board.close();
-
-        let late = board.reserve(CallId::new(), name("late"), Some(ann), None, most);
-        assert!(matches!(late, Err(Err(Error::Unavailable))));
     }
 }

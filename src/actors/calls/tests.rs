@@ -18,6 +18,7 @@ use crate::cluster::{Cache, CacheError, Limit, LocalDirectory, LocalHub, Refused
 use crate::config;
 use crate::domain::accounts::{Keyring, Me};
 use crate::domain::calls::{Calls as Deeds, Error, Ice, Parts};
+use crate::domain::vault::{Vault, new_key};
 use crate::protocol::calls::{JoinCall, Reason};
 use crate::protocol::client::CallEvent;
 
@@ -76,7 +77,9 @@ async fn somebody(store: &Store, clock: &Clock) -> Me {
 /// Calls of a node whose tree was never launched: no room starts.
 async fn without_rooms(store: &Store, clock: &Clock) -> Calls {
     let config = config::load("", []).unwrap();
-    let keys = Keyring::open(store.clone(), clock.clone(), "http://localhost").await.unwrap();
+    let vault = Vault::new(&[new_key(1, &Entropy::system())], Entropy::system()).unwrap();
+    let keys =
+        Keyring::open(store.clone(), vault, clock.clone(), "http://localhost").await.unwrap();
     let deeds = Deeds::new(Parts {
         store: store.clone(),
         clock: clock.clone(),

@@ -4,6 +4,7 @@ use base::fault::{Fault, Kind};
 use base::ids::{DeviceId, UserId};
 
 use crate::cluster::Refused;
+use crate::domain::vault;
 
 /// The one error of this area.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -29,6 +30,38 @@ pub enum Error {
     /// Wrong phone number or wrong password; nobody learns which.
     #[error("phone number or password is wrong")]
     InvalidCredentials,
+    /// The password was right; a code is needed too.
+    #[error(
+        "a second factor is needed: send `code` too, from the authenticator app or a recovery code"
+    )]
+    SecondFactorRequired,
+    /// The password was right, the code was not, or was used before.
+    #[error("this code is wrong or was used before: take the next one")]
+    SecondFactorRefused,
+    /// The person's own password, asked for again, was wrong.
+    #[error("the password is wrong")]
+    WrongPassword,
+    /// The code, asked for again, was missing, wrong, or used before.
+    #[error("the code is missing, wrong, or was used before")]
+    WrongCode,
+    /// There is one.
+    #[error("there is a second factor already: switch it off first")]
+    SecondFactorOn,
+    /// There is none, or none to be confirmed.
+    #[error("there is no second factor, or none to be confirmed")]
+    NoSecondFactor,
+    /// The reset link does not work.
+    #[error("this link to a new password does not work any more")]
+    InvalidReset,
+    /// Nobody of this id.
+    #[error("there is no such person")]
+    NoSuchPerson,
+    /// The last one who may do everything.
+    #[error("this is the last administrator: make somebody else one first")]
+    LastAdmin,
+    /// Not a role.
+    #[error("a role is user, admin or operator")]
+    BadRole,
     /// No such refresh token, or its time is over.
     #[error("this refresh token does not work: sign in again")]
     InvalidRefresh,
@@ -58,6 +91,9 @@ pub enum Error {
     /// The database.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The vault.
+    #[error(transparent)]
+    Vault(#[from] vault::Error),
     /// Our own mistake.
     #[error("{0}")]
     Internal(String),
@@ -66,18 +102,24 @@ pub enum Error {
 impl Fault for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::BadPhone | Self::BadName | Self::BadPassword(_) => Kind::Invalid,
-            Self::PhoneTaken => Kind::Conflict,
-            Self::RegistrationClosed | Self::CapReached => Kind::Forbidden,
+            Self::BadPhone | Self::BadName | Self::BadPassword(_) | Self::BadRole => Kind::Invalid,
+            Self::PhoneTaken | Self::SecondFactorOn | Self::LastAdmin => Kind::Conflict,
+            Self::RegistrationClosed | Self::CapReached | Self::WrongPassword | Self::WrongCode => {
+                Kind::Forbidden
+            }
             Self::InvalidCredentials
+            | Self::SecondFactorRequired
+            | Self::SecondFactorRefused
+            | Self::InvalidReset
             | Self::InvalidRefresh
             | Self::RefreshReused { .. }
             | Self::InvalidToken
             | Self::InvalidSetUp => Kind::Unauthenticated,
-            Self::NoSuchDevice => Kind::NotFound,
+            Self::NoSuchDevice | Self::NoSecondFactor | Self::NoSuchPerson => Kind::NotFound,
             Self::Busy => Kind::Unavailable,
             Self::Refused(e) => e.kind(),
             Self::Store(e) => e.kind(),
+            Self::Vault(e) => e.kind(),
             Self::Internal(_) => Kind::Internal,
         }
     }
@@ -91,6 +133,16 @@ impl Fault for Error {
             Self::RegistrationClosed => "auth/registration-closed",
             Self::CapReached => "auth/registration-cap",
             Self::InvalidCredentials => "auth/invalid-credentials",
+            Self::SecondFactorRequired => "auth/second-factor-required",
+            Self::SecondFactorRefused => "auth/second-factor-refused",
+            Self::WrongPassword => "auth/wrong-password",
+            Self::WrongCode => "auth/wrong-code",
+            Self::SecondFactorOn => "auth/second-factor-on",
+            Self::NoSecondFactor => "auth/no-second-factor",
+            Self::InvalidReset => "auth/invalid-reset-link",
+            Self::NoSuchPerson => "users/no-such-person",
+            Self::LastAdmin => "users/last-admin",
+            Self::BadRole => "users/bad-role",
             Self::InvalidRefresh => "auth/invalid-refresh-token",
             Self::RefreshReused { .. } => "auth/refresh-token-reused",
             Self::InvalidToken => "auth/invalid-token",
@@ -99,6 +151,7 @@ impl Fault for Error {
             Self::Busy => "auth/busy",
             Self::Refused(e) => e.code(),
             Self::Store(e) => e.code(),
+            Self::Vault(e) => e.code(),
             Self::Internal(_) => "internal",
         }
     }
@@ -107,6 +160,7 @@ impl Fault for Error {
         match self {
             Self::Refused(e) => e.retry_after(),
             Self::Store(e) => e.retry_after(),
+            Self::Vault(e) => e.retry_after(),
             Self::Busy => Some(1),
             _ => None,
         }

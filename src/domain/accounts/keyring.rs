@@ -15,9 +15,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use store::Store;
+use store::{SealedColumn, Store};
 
 use super::Error;
+use crate::domain::vault::{Place, Vault};
 use crate::protocol::accounts::{Jwk, Jwks};
 
 /// Who an access token speaks for.
@@ -33,6 +34,7 @@ pub struct Bearer {
 #[derive(Clone)]
 pub struct Keyring {
     store: Store,
+    vault: Vault,
     clock: Clock,
     issuer: Arc<str>,
     ring: Arc<ArcSwap<Ring>>,
@@ -65,11 +67,17 @@ impl Keyring {
     ///
     /// # Errors
     /// If the database does not answer or a key cannot be read.
-    pub async fn open(store: Store, clock: Clock, issuer: &str) -> Result<Self, Error> {
-        store.ensure_key(new_key()?, clock.now()).await?;
-        let ring = load(&store).await?;
+    pub async fn open(
+        store: Store,
+        vault: Vault,
+        clock: Clock,
+        issuer: &str,
+    ) -> Result<Self, Error> {
+        store.ensure_key(new_key(&vault)?, clock.now()).await?;
+        let ring = load(&store, &vault).await?;
         Ok(Self {
             store,
+            vault,
             clock,
             issuer: issuer.into(),
             ring: Arc::new(ArcSwap::from_pointee(ring)),
@@ -81,7 +89,7 @@ impl Keyring {
     /// # Errors
     /// If the database does not answer.
     pub async fn reload(&self) -> Result<(), Error> {
-        self.ring.store(Arc::new(load(&self.store).await?));
+        self.ring.store(Arc::new(load(&self.store, &self.vault).await?));
         Ok(())
     }
 
@@ -174,7 +182,7 @@ impl Keyring {
     /// # Errors
     /// If the database does not answer.
     pub async fn rotate(&self) -> Result<KeyId, Error> {
-        self.store.rotate_key(new_key()?, self.clock.now()).await?;
+        self.store.rotate_key(new_key(&self.vault)?, self.clock.now()).await?;
         self.reload().await?;
         Ok(self.ring.load().active)
     }
@@ -194,30 +202,36 @@ impl Keyring {
     }
 }
 
-fn new_key() -> Result<store::NewKey, Error> {
+fn place(id: KeyId) -> Place {
+    Place { column: SealedColumn::SigningKey, row: *id.uuid().as_bytes() }
+}
+
+fn new_key(vault: &Vault) -> Result<store::NewKey, Error> {
     let failed = |_| Error::Internal("an Ed25519 key cannot be made".to_owned());
     let pair = Ed25519KeyPair::generate().map_err(failed)?;
     let private = pair.to_pkcs8().map_err(failed)?;
+    let id = KeyId::new();
     Ok(store::NewKey {
-        id: KeyId::new(),
-        private: Secret::new(private.as_ref().to_vec()),
+        id,
+        private: Secret::new(vault.seal(place(id), private.as_ref())?),
         public: pair.public_key().as_ref().to_vec(),
     })
 }
 
-async fn load(store: &Store) -> Result<Ring, Error> {
+async fn load(store: &Store, vault: &Vault) -> Result<Ring, Error> {
     let keys = store.keys().await?;
     let active = keys
         .iter()
         .filter(|key| key.retired_at.is_none())
         .max_by_key(|key| key.created_at)
         .ok_or_else(|| Error::Internal("there is no key to sign access tokens".to_owned()))?;
+    let private = vault.open(place(active.id), active.private.expose())?;
     let checking =
         keys.iter().map(|key| (key.id.to_string(), DecodingKey::from_ed_der(&key.public)));
     Ok(Ring {
         active: active.id,
-        signing: EncodingKey::from_ed_der(active.private.expose()),
-        deriving: hmac::Key::new(hmac::HMAC_SHA256, active.private.expose()),
+        signing: EncodingKey::from_ed_der(private.expose()),
+        deriving: hmac::Key::new(hmac::HMAC_SHA256, private.expose()),
         checking: checking.collect(),
         public: keys.iter().map(|key| (key.id, key.public.clone())).collect(),
     })

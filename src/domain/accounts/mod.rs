@@ -2,13 +2,18 @@
 
 mod error;
 mod keyring;
+mod new_password;
+mod parting;
 mod password;
+mod people;
 mod phone;
+mod second_factor;
 mod sign_in;
 
 pub use error::Error;
 pub use keyring::{Bearer, Keyring};
 pub use password::Passwords;
+pub use people::By;
 pub use phone::Phone;
 pub(crate) use sign_in::hash;
 
@@ -18,15 +23,18 @@ use std::time::Duration;
 
 use base::clock::Clock;
 use base::entropy::Entropy;
-use base::ids::{DeviceId, UserId};
+use base::ids::{AuditId, DeviceId, UserId};
+use base::page::Page;
 use base::secret::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use store::{NewAudit, NewDevice, NewUser, Role, Store};
+use store::{AuditFilter, NewAudit, NewDevice, NewUser, Role, Store};
 
 use crate::cluster::Cache;
-use crate::config::Auth;
+use crate::config::{Auth, Limits};
+use crate::domain::vault::Vault;
 use crate::protocol::accounts as wire;
+use crate::protocol::admin::Audit;
 
 /// Somebody who proved who they are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -55,17 +63,27 @@ pub struct Pass {
     pub moderates: bool,
 }
 
+/// From where somebody signs in.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// The address.
+    pub ip: Option<IpAddr>,
+    /// What the device says it is; never believed.
+    pub agent: Option<String>,
+}
+
 /// The deeds of this area; cheap to clone.
 #[derive(Clone)]
 pub struct Accounts {
     store: Store,
     cache: Arc<dyn Cache>,
     keys: Keyring,
+    vault: Vault,
     passwords: Passwords,
     clock: Clock,
     entropy: Entropy,
     config: Arc<Auth>,
-    login_limit: u32,
+    limits: Limits,
 }
 
 /// What [`Accounts`] is made of.
@@ -76,6 +94,8 @@ pub struct Parts {
     pub cache: Arc<dyn Cache>,
     /// What signs access tokens.
     pub keys: Keyring,
+    /// What seals the secrets of second factors.
+    pub vault: Vault,
     /// What checks passwords.
     pub passwords: Passwords,
     /// The time.
@@ -84,8 +104,8 @@ pub struct Parts {
     pub entropy: Entropy,
     /// `[auth]`.
     pub config: Auth,
-    /// Sign-ins of one account per minute.
-    pub login_limit: u32,
+    /// How often is too often.
+    pub limits: Limits,
 }
 
 /// How long a proved identity is believed without asking the database again. On this node a
@@ -95,9 +115,9 @@ const IDENTITY: Duration = Duration::from_secs(1);
 impl Accounts {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, cache, keys, passwords, clock, entropy, config, login_limit } = parts;
+        let Parts { store, cache, keys, vault, passwords, clock, entropy, config, limits } = parts;
         let config = Arc::new(config);
-        Self { store, cache, keys, passwords, clock, entropy, config, login_limit }
+        Self { store, cache, keys, vault, passwords, clock, entropy, config, limits }
     }
 
     /// 128 random bits in hexadecimal: names that nobody guesses, but no secret.
@@ -181,9 +201,44 @@ impl Accounts {
             platform: device.platform,
             created_at: device.created_at,
             last_seen_at: device.last_seen_at,
+            last_ip: device.last_ip,
+            user_agent: device.user_agent,
             current: device.id == me.device,
         });
         Ok(wire::Devices { items: items.collect(), next: None })
+    }
+
+    /// What concerns the person's security: done by them or to them, the newest first. From where
+    /// others did it is not theirs to know.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn audit(
+        &self,
+        me: &Me,
+        before: Option<AuditId>,
+        limit: usize,
+    ) -> Result<Page<Audit>, Error> {
+        let filter = AuditFilter { about: Some(me.user), ..AuditFilter::default() };
+        let rows = self.store.audit_page(filter, before, limit + 1).await?;
+        Ok(Page::cut(rows, limit, |row| row.id.to_string()).map(|mut row| {
+            row.ip = row.ip.filter(|_| row.actor == Some(me.user));
+            audit_view(row)
+        }))
+    }
+
+    /// What was done, the newest first, for those who look after the service.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn audit_log(
+        &self,
+        filter: AuditFilter,
+        before: Option<AuditId>,
+        limit: usize,
+    ) -> Result<Page<Audit>, Error> {
+        let rows = self.store.audit_page(filter, before, limit + 1).await?;
+        Ok(Page::cut(rows, limit, |row| row.id.to_string()).map(audit_view))
     }
 
     /// Signs a device out: its tokens are dead, its sockets are to be closed by the caller.
@@ -234,12 +289,7 @@ impl Accounts {
     ) -> Result<NewUser, Error> {
         let phone = Phone::parse(phone, &self.config.default_region)?;
         let name = parse_name(name)?;
-        let least = self.config.password_min_length;
-        let text = password.expose();
-        if text.chars().count() < least || text.len() > 256 {
-            return Err(Error::BadPassword(least));
-        }
-        let password_hash = self.passwords.hash(password).await?;
+        let password_hash = self.hash_new(password).await?;
         Ok(NewUser {
             id: UserId::new(),
             phone: phone.as_str().to_owned(),
@@ -247,6 +297,18 @@ impl Accounts {
             role,
             password_hash,
         })
+    }
+}
+
+fn audit_view(row: store::AuditEntry) -> Audit {
+    Audit {
+        id: row.id,
+        at: row.at,
+        actor: row.actor,
+        action: row.action,
+        subject: row.subject,
+        detail: row.detail,
+        ip: row.ip,
     }
 }
 
@@ -269,11 +331,17 @@ fn parse_name(text: &str) -> Result<String, Error> {
     if fits { Ok(name.to_owned()) } else { Err(Error::BadName) }
 }
 
-fn new_device(user: UserId, device: Option<wire::NewDevice>) -> Result<NewDevice, Error> {
+fn new_device(
+    user: UserId,
+    device: Option<wire::NewDevice>,
+    from: &Source,
+) -> Result<NewDevice, Error> {
     let (name, platform) = device
         .map_or_else(|| ("unnamed".to_owned(), "unknown".to_owned()), |d| (d.name, d.platform));
     let platform = parse_name(&platform)?;
-    Ok(NewDevice { id: DeviceId::new(), user_id: user, name: parse_name(&name)?, platform })
+    let name = parse_name(&name)?;
+    let user_agent = from.agent.as_ref().map(|agent| agent.chars().take(200).collect());
+    Ok(NewDevice { id: DeviceId::new(), user_id: user, name, platform, user_agent })
 }
 
 /// An entry of the audit log.

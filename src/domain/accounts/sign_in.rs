@@ -4,11 +4,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
+use base::ids::UserId;
 use base::secret::Secret;
 use metrics::counter;
-use store::{FirstAdmin, NewRefresh, Registered, Role, Rotation};
+use store::{FirstAdmin, NewRefresh, Opened, Registered, Role, Rotation, SignIn};
 
-use super::{Accounts, Bearer, Error, Me, Phone, audit, identity_key, new_device, user_view};
+use super::{
+    Accounts, Bearer, Error, Me, Phone, Source, audit, identity_key, new_device, user_view,
+};
 use crate::cluster::Limit;
 use crate::config::Registration;
 use crate::protocol::accounts as wire;
@@ -23,15 +26,15 @@ impl Accounts {
     pub async fn register(
         &self,
         new: wire::Register,
-        ip: Option<IpAddr>,
+        from: &Source,
     ) -> Result<wire::SignedIn, Error> {
         if self.config.registration == Registration::Closed {
             return Err(Error::RegistrationClosed);
         }
         let user = self.new_user(&new.phone, &new.name, new.password, Role::User).await?;
-        let device = new_device(user.id, Some(new.device))?;
-        let (refresh, row) = self.first_refresh();
-        let audit = audit(Some(user.id), "auth.registered", user.id.to_string(), ip);
+        let device = new_device(user.id, Some(new.device), from)?;
+        let (refresh, row) = self.first_refresh(from);
+        let audit = audit(Some(user.id), "auth.registered", user.id.to_string(), from.ip);
         let made = self
             .store
             .register(user, device, row, self.config.cap(), audit, self.clock.now())
@@ -47,33 +50,57 @@ impl Accounts {
     ///
     /// # Errors
     /// [`Error::InvalidCredentials`], too many attempts, or the database's.
-    pub async fn login(
-        &self,
-        login: wire::Login,
-        ip: Option<IpAddr>,
-    ) -> Result<wire::SignedIn, Error> {
+    pub async fn login(&self, login: wire::Login, from: &Source) -> Result<wire::SignedIn, Error> {
         let phone = Phone::parse(&login.phone, &self.config.default_region);
         let written: String = login.phone.chars().take(40).collect();
         let key = phone.as_ref().map_or(written.as_str(), Phone::as_str);
-        self.cache.take(Limit::per_minute("login-account", self.login_limit), key).await?;
+        self.cache
+            .take(Limit::per_minute("login-account", self.limits.login_per_minute), key)
+            .await?;
 
         let found = match &phone {
             Ok(phone) => self.store.user_by_phone(phone.as_str()).await?,
             Err(_) => None,
         };
         let (user, hash) = found.map_or((None, None), |(user, hash)| (Some(user), Some(hash)));
-        let fits = self.passwords.check(login.password, hash).await?;
+        let fits = self.passwords.check(login.password, hash.clone()).await?;
         let user = user.filter(|user| fits && user.suspended_at.is_none());
-        let Some(user) = user else {
+        let (Some(user), Some(password_hash)) = (user, hash) else {
             counter!(SIGN_INS, "outcome" => "refused").increment(1);
             return Err(Error::InvalidCredentials);
         };
-        let device = new_device(user.id, login.device)?;
-        let (refresh, row) = self.first_refresh();
-        let audit = audit(Some(user.id), "auth.signed_in", device.id.to_string(), ip);
-        let device = self.store.open_device(device, row, audit, self.clock.now()).await?;
-        counter!(SIGN_INS, "outcome" => "done").increment(1);
-        self.signed_in(&user, &device, refresh)
+        // Only whoever knows the password learns that there is a second factor.
+        let factor = match self.factor(user.id, login.code.as_ref()).await {
+            Err(Error::WrongCode) => return self.factor_refused(user.id, from).await,
+            factor => factor?,
+        };
+        let device = new_device(user.id, login.device, from)?;
+        let (refresh_token, refresh) = self.first_refresh(from);
+        let audit = audit(Some(user.id), "auth.signed_in", device.id.to_string(), from.ip);
+        let new = SignIn { device, refresh, password_hash, factor };
+        match self.store.sign_in(new, audit, self.clock.now()).await? {
+            Opened::Done(device) => {
+                counter!(SIGN_INS, "outcome" => "done").increment(1);
+                self.signed_in(&user, &device, refresh_token)
+            }
+            Opened::Refused => {
+                counter!(SIGN_INS, "outcome" => "refused").increment(1);
+                Err(Error::InvalidCredentials)
+            }
+            Opened::FactorMissing => {
+                counter!(SIGN_INS, "outcome" => "second-factor-required").increment(1);
+                Err(Error::SecondFactorRequired)
+            }
+            Opened::FactorRefused => self.factor_refused(user.id, from).await,
+        }
+    }
+
+    /// Somebody knows the password and not the code: its owner should see that.
+    async fn factor_refused<T>(&self, user: UserId, from: &Source) -> Result<T, Error> {
+        counter!(SIGN_INS, "outcome" => "second-factor-refused").increment(1);
+        let entry = audit(None, "auth.second_factor_refused", user.to_string(), from.ip);
+        self.store.audit(entry, self.clock.now()).await?;
+        Err(Error::SecondFactorRefused)
     }
 
     /// Exchanges a refresh token. The successor is derived from the token, so a client that lost
@@ -81,9 +108,13 @@ impl Accounts {
     ///
     /// # Errors
     /// [`Error::InvalidRefresh`]; [`Error::RefreshReused`] after which the device is signed out.
-    pub async fn refresh(&self, old: &Secret<String>) -> Result<wire::SignedIn, Error> {
+    pub async fn refresh(
+        &self,
+        old: &Secret<String>,
+        from: &Source,
+    ) -> Result<wire::SignedIn, Error> {
         let successor = self.keys.successor(old.expose());
-        let row = NewRefresh { hash: hash(&successor), expires_at: self.refresh_end() };
+        let row = self.refresh_row(&successor, from);
         let grace = self.config.grace();
         match self.store.rotate_refresh(hash(old.expose()), row, grace, self.clock.now()).await? {
             Rotation::Rotated(user, device) | Rotation::Repeated(user, device) => {
@@ -126,15 +157,11 @@ impl Accounts {
     ///
     /// # Errors
     /// [`Error::InvalidSetUp`], or as in registration.
-    pub async fn set_up(
-        &self,
-        new: wire::SetUp,
-        ip: Option<IpAddr>,
-    ) -> Result<wire::SignedIn, Error> {
+    pub async fn set_up(&self, new: wire::SetUp, from: &Source) -> Result<wire::SignedIn, Error> {
         let user = self.new_user(&new.phone, &new.name, new.password, Role::Admin).await?;
-        let device = new_device(user.id, Some(new.device))?;
-        let (refresh, row) = self.first_refresh();
-        let audit = audit(Some(user.id), "auth.first_admin", user.id.to_string(), ip);
+        let device = new_device(user.id, Some(new.device), from)?;
+        let (refresh, row) = self.first_refresh(from);
+        let audit = audit(Some(user.id), "auth.first_admin", user.id.to_string(), from.ip);
         let link = hash(new.setup_token.expose());
         let now = self.clock.now();
         match self.store.register_first_admin(link, user, device, row, audit, now).await? {
@@ -144,14 +171,15 @@ impl Accounts {
         }
     }
 
-    fn first_refresh(&self) -> (Secret<String>, NewRefresh) {
+    fn first_refresh(&self, from: &Source) -> (Secret<String>, NewRefresh) {
         let token = self.entropy.token();
-        let row = NewRefresh { hash: hash(&token), expires_at: self.refresh_end() };
+        let row = self.refresh_row(&token, from);
         (Secret::new(token), row)
     }
 
-    fn refresh_end(&self) -> base::clock::Time {
-        self.clock.now() + self.config.refresh()
+    fn refresh_row(&self, token: &str, from: &Source) -> NewRefresh {
+        let expires_at = self.clock.now() + self.config.refresh();
+        NewRefresh { hash: hash(token), expires_at, ip: from.ip.map(|ip| ip.to_string()) }
     }
 
     fn signed_in(

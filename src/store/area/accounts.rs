@@ -72,7 +72,8 @@ pub(super) fn insert(c: &mut Conn, user: &NewUser, now: Time) -> QueryResult<Use
 }
 
 pub(crate) fn user(c: &mut Conn, id: UserId) -> QueryResult<Option<User>> {
-    users::table.find(Sql(id)).select(User::as_select()).first(c).optional()
+    let person = users::table.find(Sql(id)).filter(users::deleted_at.is_null());
+    person.select(User::as_select()).first(c).optional()
 }
 
 pub(crate) fn user_by_phone(c: &mut Conn, phone: String) -> QueryResult<Option<(User, String)>> {
@@ -89,8 +90,12 @@ pub(crate) fn has_admin(c: &mut Conn) -> QueryResult<bool> {
 }
 
 pub(crate) fn users(c: &mut Conn, after: Option<UserId>, limit: i64) -> QueryResult<Vec<User>> {
-    let mut query =
-        users::table.select(User::as_select()).order(users::id).limit(limit).into_boxed();
+    let mut query = users::table
+        .filter(users::deleted_at.is_null())
+        .select(User::as_select())
+        .order(users::id)
+        .limit(limit)
+        .into_boxed();
     if let Some(after) = after {
         query = query.filter(users::id.gt(Sql(after)));
     }
@@ -99,20 +104,6 @@ pub(crate) fn users(c: &mut Conn, after: Option<UserId>, limit: i64) -> QueryRes
 
 pub(crate) fn count_users(c: &mut Conn) -> QueryResult<i64> {
     counters::table.find("users").select(counters::value).first(c)
-}
-
-pub(crate) fn set_role(
-    c: &mut Conn,
-    id: UserId,
-    role: Role,
-    entry: NewAudit,
-    now: Time,
-) -> QueryResult<bool> {
-    if diesel::update(users::table.find(Sql(id))).set(users::role.eq(role)).execute(c)? == 0 {
-        return Ok(false);
-    }
-    audit::insert(c, &entry, now)?;
-    Ok(true)
 }
 
 pub(crate) fn rename_user(c: &mut Conn, id: UserId, name: String) -> QueryResult<Option<User>> {

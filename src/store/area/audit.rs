@@ -5,7 +5,7 @@ use base::ids::AuditId;
 use diesel::prelude::*;
 
 use super::Conn;
-use crate::model::{AuditEntry, NewAudit};
+use crate::model::{AuditEntry, AuditFilter, NewAudit};
 use crate::schema::audit_entries;
 use crate::types::Sql;
 
@@ -30,6 +30,7 @@ pub(crate) fn audit(c: &mut Conn, entry: NewAudit, now: Time) -> QueryResult<()>
 
 pub(crate) fn audit_page(
     c: &mut Conn,
+    filter: AuditFilter,
     before: Option<AuditId>,
     limit: i64,
 ) -> QueryResult<Vec<AuditEntry>> {
@@ -40,6 +41,20 @@ pub(crate) fn audit_page(
         .into_boxed();
     if let Some(before) = before {
         query = query.filter(audit_entries::id.lt(Sql(before)));
+    }
+    if let Some(actor) = filter.actor {
+        query = query.filter(audit_entries::actor.eq(Sql(actor)));
+    }
+    if let Some(subject) = filter.subject {
+        query = query.filter(audit_entries::subject.eq(subject));
+    }
+    if let Some(action) = filter.action {
+        query = query.filter(audit_entries::action.eq(action));
+    }
+    if let Some(person) = filter.about {
+        let done_by = audit_entries::actor.is_not_null().and(audit_entries::actor.eq(Sql(person)));
+        let done_to = audit_entries::subject.eq(person.to_string());
+        query = query.filter(done_by.assume_not_null().or(done_to));
     }
     query.load(c)
 }

@@ -21,7 +21,8 @@ pub(crate) fn call_reach(
     other: UserId,
     reach: Reach,
 ) -> QueryResult<CallReach> {
-    let known: i64 = users::table.filter(users::id.eq(Sql(other))).count().get_result(c)?;
+    let person = users::table.find(Sql(other)).filter(users::deleted_at.is_null());
+    let known: i64 = person.count().get_result(c)?;
     if known == 0 || me == other {
         return Ok(CallReach::NoSuchUser);
     }

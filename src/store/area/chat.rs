@@ -64,7 +64,7 @@ pub(crate) fn open_group(
     others.dedup();
     let everybody =
         users::table.filter(users::id.eq_any(others.iter().copied().chain([me]).map(Sql)));
-    let known: i64 = everybody.count().get_result(c)?;
+    let known: i64 = everybody.filter(users::deleted_at.is_null()).count().get_result(c)?;
     if usize::try_from(known) != Ok(others.len() + 1) {
         return Ok(OpenGroup::NoSuchUser);
     }

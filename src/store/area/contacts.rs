@@ -13,10 +13,13 @@ use crate::types::Sql;
 
 /// Whoever changes what stands between two people holds both, the lower id first: requests that
 /// cross each other come one after the other, and never wait in a circle. False if one of the two
-/// does not exist, or both are the same.
+/// does not exist (any more), or both are the same.
 pub(super) fn hold_pair(c: &mut Conn, a: UserId, b: UserId) -> QueryResult<bool> {
-    let both =
-        users::table.filter(users::id.eq_any([Sql(a), Sql(b)])).order(users::id).select(users::id);
+    let both = users::table
+        .filter(users::id.eq_any([Sql(a), Sql(b)]))
+        .filter(users::deleted_at.is_null())
+        .order(users::id)
+        .select(users::id);
     Ok(held!(both).load::<UserId>(c)?.len() == 2)
 }
 

@@ -7,11 +7,15 @@ use diesel::prelude::*;
 
 use super::{Conn, cluster};
 use crate::model::{Fence, Purged};
-use crate::schema::{outbox, refresh_tokens, setup_links, signing_keys};
+use crate::schema::{
+    exports, jobs, outbox, refresh_tokens, reset_links, setup_links, signing_keys,
+};
 use crate::types::Sql;
 
 /// A retired key verifies this long: longer than any access token lives.
 const KEY_KEPT: Duration = Duration::from_hours(30 * 24);
+/// How long a job is remembered after its end.
+const JOB_KEPT: Duration = Duration::from_hours(7 * 24);
 
 pub(crate) fn ping(c: &mut Conn) -> QueryResult<()> {
     diesel::select(diesel::dsl::sql::<diesel::sql_types::Integer>("1")).get_result::<i32>(c)?;
@@ -38,10 +42,16 @@ pub(crate) fn purge(
     let links = setup_links::table.filter(setup_links::expires_at.le(Sql(now)));
     let told = outbox::table.filter(outbox::created_at.lt(Sql(now - outbox_older_than)));
     let keys = signing_keys::table.filter(signing_keys::retired_at.lt(Sql(now - KEY_KEPT)));
+    let resets = reset_links::table.filter(reset_links::expires_at.le(Sql(now)));
+    let ended = jobs::table
+        .filter(jobs::ended_at.lt(Sql(now - JOB_KEPT)))
+        .filter(jobs::id.ne_all(exports::table.select(exports::id)));
     Ok(Some(Purged {
         refresh_tokens: diesel::delete(tokens).execute(c)?,
         setup_links: diesel::delete(links).execute(c)?,
         outbox: diesel::delete(told).execute(c)?,
         keys: diesel::delete(keys).execute(c)?,
+        reset_links: diesel::delete(resets).execute(c)?,
+        jobs: diesel::delete(ended).execute(c)?,
     }))
 }

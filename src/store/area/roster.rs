@@ -76,7 +76,8 @@ pub(crate) fn add_member(
     if role(c, id, user)?.is_some() {
         return Ok(Change::Done(chat::view(c, conversation)?));
     }
-    if !diesel::select(diesel::dsl::exists(users::table.find(Sql(user)))).get_result(c)? {
+    let person = users::table.find(Sql(user)).filter(users::deleted_at.is_null());
+    if !diesel::select(diesel::dsl::exists(person)).get_result(c)? {
         return Ok(Change::NoSuchUser);
     }
     if !contacts::may_reach(c, by, &[user], reach)? {

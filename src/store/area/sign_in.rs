@@ -27,6 +27,8 @@ pub(super) fn insert_device(
             devices::platform.eq(&device.platform),
             devices::created_at.eq(Sql(now)),
             devices::last_seen_at.eq(Sql(now)),
+            devices::last_ip.eq(refresh.ip.as_deref()),
+            devices::user_agent.eq(device.user_agent.as_deref()),
         ))
         .returning(Device::as_returning())
         .get_result(c)?;
@@ -138,6 +140,11 @@ pub(crate) fn rotate_refresh(
             .execute(c)?;
         insert_refresh(c, device_id, &successor, now)?;
         let device = seen(c, device_id, now)?.unwrap_or(device);
+        if successor.ip.is_some() && successor.ip != device.last_ip {
+            diesel::update(devices::table.find(Sql(device_id)))
+                .set(devices::last_ip.eq(successor.ip))
+                .execute(c)?;
+        }
         return Ok(Rotation::Rotated(user, device));
     };
     let same = next.as_deref() == Some(&successor.hash[..]);
@@ -203,6 +210,22 @@ fn revoke(c: &mut Conn, id: DeviceId, now: Time) -> QueryResult<bool> {
         .set(devices::revoked_at.eq(Sql(now)))
         .execute(c)?;
     Ok(count == 1)
+}
+
+/// Signs all devices of a person out, or all but one; gives those that were signed in.
+pub(super) fn revoke_all(
+    c: &mut Conn,
+    user: UserId,
+    except: Option<DeviceId>,
+    now: Time,
+) -> QueryResult<Vec<DeviceId>> {
+    let mut ids: Vec<_> = devices(c, user)?.into_iter().map(|device| device.id).collect();
+    ids.retain(|id| Some(*id) != except);
+    diesel::update(devices::table.filter(devices::id.eq_any(ids.iter().copied().map(Sql))))
+        .filter(devices::revoked_at.is_null())
+        .set(devices::revoked_at.eq(Sql(now)))
+        .execute(c)?;
+    Ok(ids)
 }
 
 pub(crate) fn touch_device(c: &mut Conn, id: DeviceId, now: Time) -> QueryResult<()> {

@@ -4,7 +4,7 @@ use base::clock::Time;
 use base::ids::UserId;
 
 use crate::error::Result;
-use crate::model::{Added, NewAudit, NewDevice, NewRefresh, NewUser, Registered, Role, User};
+use crate::model::{Added, NewAudit, NewDevice, NewRefresh, NewUser, Registered, User};
 use crate::store::{Store, change, look};
 
 impl Store {
@@ -53,17 +53,6 @@ impl Store {
     pub async fn count_users(&self) -> Result<u64> {
         let count = look!(self, accounts::count_users())?;
         Ok(u64::try_from(count).unwrap_or(0))
-    }
-
-    /// Changes what a person may do; false if there is no such person.
-    pub async fn set_role(
-        &self,
-        id: UserId,
-        role: Role,
-        audit: NewAudit,
-        now: Time,
-    ) -> Result<bool> {
-        change!(self, accounts::set_role(id, role, audit, now))
     }
 
     /// Changes a person's name.

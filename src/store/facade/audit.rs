@@ -7,7 +7,7 @@ use base::ids::AuditId;
 
 use super::accounts::rows;
 use crate::error::Result;
-use crate::model::{AuditEntry, Fence, NewAudit, Purged};
+use crate::model::{AuditEntry, AuditFilter, Fence, NewAudit, Purged};
 use crate::store::{Store, change, look};
 
 impl Store {
@@ -19,11 +19,12 @@ impl Store {
     /// What was done, the newest first; `before` is the last one of the piece before.
     pub async fn audit_page(
         &self,
+        filter: AuditFilter,
         before: Option<AuditId>,
         limit: usize,
     ) -> Result<Vec<AuditEntry>> {
         let limit = rows(limit);
-        look!(self, audit::audit_page(before, limit))
+        look!(self, audit::audit_page(filter, before, limit))
     }
 
     /// How many entries the outbox has.
@@ -33,8 +34,8 @@ impl Store {
     }
 
     /// Throws away expired refresh tokens and setup links, entries of the outbox older than
-    /// `outbox_older_than`, and signing keys retired more than 30 days ago. `None` if `fence` is
-    /// void.
+    /// `outbox_older_than`, expired reset links, jobs that ended a week ago, and signing keys
+    /// retired more than 30 days ago. `None` if `fence` is void.
     pub async fn purge(
         &self,
         now: Time,

@@ -70,6 +70,10 @@ pub struct Device {
     pub last_seen_at: Time,
     /// Since when it is signed out.
     pub revoked_at: Option<Time>,
+    /// From where it last asked for tokens.
+    pub last_ip: Option<String>,
+    /// What it said it was when it signed in; never believed.
+    pub user_agent: Option<String>,
 }
 
 /// A device that signs in.
@@ -83,6 +87,8 @@ pub struct NewDevice {
     pub name: String,
     /// `ios`, `android`, `web`, …
     pub platform: String,
+    /// What it says it is.
+    pub user_agent: Option<String>,
 }
 
 /// How a registration ended.

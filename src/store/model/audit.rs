@@ -41,6 +41,19 @@ pub struct AuditEntry {
     pub ip: Option<String>,
 }
 
+/// Which of what is remembered; what is left out fits everything.
+#[derive(Clone, Debug, Default)]
+pub struct AuditFilter {
+    /// Done by this person.
+    pub actor: Option<UserId>,
+    /// Done to this.
+    pub subject: Option<String>,
+    /// This was done.
+    pub action: Option<String>,
+    /// Done by this person, or to them.
+    pub about: Option<UserId>,
+}
+
 /// How many rows of each kind housekeeping threw away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Purged {
@@ -52,4 +65,8 @@ pub struct Purged {
     pub outbox: usize,
     /// Signing keys retired longer ago than any token they signed lives.
     pub keys: usize,
+    /// Expired links to a new password.
+    pub reset_links: usize,
+    /// Jobs that ended a week ago.
+    pub jobs: usize,
 }

@@ -29,3 +29,26 @@ pub struct NewKey {
     /// Verifies.
     pub public: Vec<u8>,
 }
+
+/// Where the database holds values that only the holder of a key outside it can read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SealedColumn {
+    /// The private halves of keys that sign.
+    SigningKey,
+    /// The secrets of second factors.
+    SecondFactor,
+}
+
+impl SealedColumn {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::SigningKey, Self::SecondFactor];
+}
+
+/// A value that is sealed, or was written before there was a seal.
+#[derive(Clone, Debug)]
+pub struct SealedRow {
+    /// The id of its row.
+    pub row: uuid::Uuid,
+    /// As it is kept.
+    pub value: Vec<u8>,
+}

@@ -12,6 +12,8 @@ pub struct NewRefresh {
     pub hash: [u8; 32],
     /// From then on it is worth nothing.
     pub expires_at: Time,
+    /// From where it was asked for.
+    pub ip: Option<String>,
 }
 
 /// What came of showing a refresh token.

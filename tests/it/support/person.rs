@@ -131,6 +131,34 @@ impl Person {
         self.asks(Method::DELETE, path, None).await
     }
 
+    /// Deletes with a body: a proof of who asks.
+    pub async fn deletes(&self, path: &str, body: Value) -> Answer {
+        self.asks(Method::DELETE, path, Some(body)).await
+    }
+
+    /// The same person with new connections, as after a restart of the server.
+    pub fn anew(&self) -> Self {
+        let Self { client, .. } = Self::stranger(self.address.clone());
+        Self { client, ..self.clone() }
+    }
+
+    /// Ends the account at a server that may be gone: the status, if there was an answer.
+    pub async fn tries_to_delete(&self) -> Option<u16> {
+        let request = self.client.delete(format!("http://{}/api/me", self.address));
+        let request = request.insert_header(("authorization", format!("Bearer {}", self.access)));
+        let sent = request.send_json(&json!({ "password": PASSWORD })).await;
+        sent.ok().map(|response| response.status().as_u16())
+    }
+
+    /// The bytes of an answer, and its status.
+    pub async fn fetches(&self, path: &str) -> (u16, Vec<u8>) {
+        let request = self.client.get(format!("http://{}{path}", self.address));
+        let request = request.insert_header(("authorization", format!("Bearer {}", self.access)));
+        let mut response = request.send().await.expect("the server answers");
+        let bytes = response.body().limit(64 << 20).await.expect("a whole body");
+        (response.status().as_u16(), bytes.to_vec())
+    }
+
     /// Asks anything; `null` is an empty body.
     pub async fn asks(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
         let bearer = (!self.access.is_empty()).then(|| format!("Bearer {}", self.access));

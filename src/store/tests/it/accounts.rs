@@ -1,7 +1,7 @@
 //! People come, are found, and never become more than there may be.
 
 use base::ids::UserId;
-use store::{Added, NewUser, Registered, Role, Store};
+use store::{Added, AuditFilter, NewUser, PersonChange, Registered, Role, Store};
 
 use crate::world::{T0, any_hash, at, audit, device, on_both, person, refresh, somebody};
 
@@ -30,7 +30,10 @@ async fn a_person_registers_with_a_device_and_is_found(store: Store) {
     assert_eq!(store.user(UserId::new()).await.unwrap(), None);
     assert_eq!(store.user_by_phone("+1").await.unwrap(), None);
     assert_eq!(store.count_users().await.unwrap(), 1);
-    assert_eq!(store.audit_page(None, 10).await.unwrap()[0].action, "user.registered");
+    assert_eq!(
+        store.audit_page(AuditFilter::default(), None, 10).await.unwrap()[0].action,
+        "user.registered"
+    );
 }
 
 async fn a_number_belongs_to_one_person(store: Store) {
@@ -43,7 +46,7 @@ async fn a_number_belongs_to_one_person(store: Store) {
 
     assert_eq!((registered, added), (Registered::PhoneTaken, Added::PhoneTaken));
     assert_eq!(store.count_users().await.unwrap(), 1);
-    assert_eq!(store.audit_page(None, 10).await.unwrap().len(), 1);
+    assert_eq!(store.audit_page(AuditFilter::default(), None, 10).await.unwrap().len(), 1);
 }
 
 async fn five_hundred_at_once_never_pass_the_cap(store: Store) {
@@ -52,7 +55,7 @@ async fn five_hundred_at_once_never_pass_the_cap(store: Store) {
         tokio::task::spawn(async move {
             let new = person("Somebody", &format!("+{n}"));
             let (phone, token) = (device(new.id), any_hash());
-            let token = store::NewRefresh { hash: token, expires_at: at(60) };
+            let token = store::NewRefresh { hash: token, expires_at: at(60), ip: None };
             store.register(new, phone, token, Some(137), audit("user.registered"), T0).await
         })
     });
@@ -83,15 +86,22 @@ async fn people_are_listed_page_by_page(store: Store) {
 async fn roles_and_names_change(store: Store) {
     let ann = somebody(&store, "Ann").await;
     assert!(!store.has_admin().await.unwrap());
-    assert!(store.set_role(ann.id, Role::Admin, audit("user.role_changed"), at(1)).await.unwrap());
+    let raised = store.set_role(ann.id, Role::Admin, audit("user.role_changed"), at(1)).await;
+    assert_eq!(raised.unwrap(), PersonChange::Done(vec![]));
     assert!(store.has_admin().await.unwrap());
-    assert!(!store.set_role(UserId::new(), Role::Admin, audit("x"), at(1)).await.unwrap());
+    let nobody = store.set_role(UserId::new(), Role::Admin, audit("x"), at(1)).await.unwrap();
+    assert_eq!(nobody, PersonChange::NoSuchUser);
     let renamed = store.rename_user(ann.id, "Anna", at(2)).await.unwrap().unwrap();
     assert_eq!((renamed.name.as_str(), renamed.role), ("Anna", Role::Admin));
     assert_eq!(store.rename_user(UserId::new(), "Nobody", at(2)).await.unwrap(), None);
 
-    let actions: Vec<_> =
-        store.audit_page(None, 9).await.unwrap().into_iter().map(|entry| entry.action).collect();
+    let actions: Vec<_> = store
+        .audit_page(AuditFilter::default(), None, 9)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|entry| entry.action)
+        .collect();
     assert_eq!(actions, ["user.role_changed", "user.added"]);
 }
 

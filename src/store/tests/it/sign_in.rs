@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base::ids::DeviceId;
-use store::{Device, FirstAdmin, Role, Rotation, Store, User};
+use store::{AuditFilter, Device, FirstAdmin, Role, Rotation, Store, User};
 
 use crate::world::{T0, at, audit, device, hash, on_both, person, refresh, somebody};
 
@@ -81,7 +81,7 @@ async fn a_token_shown_late_or_by_another_signs_the_device_out(store: Store) {
         assert_eq!(reused, Rotation::Reused { user_id: ann.id, device_id: phone.id });
         assert_eq!(rotate(&store, 2, 3, 3).await, Rotation::Unknown);
         assert_eq!(store.identity(phone.id).await.unwrap(), None);
-        let entry = store.audit_page(None, 1).await.unwrap().remove(0);
+        let entry = store.audit_page(AuditFilter::default(), None, 1).await.unwrap().remove(0);
         assert_eq!((entry.action.as_str(), entry.actor), ("auth.refresh_reused", Some(ann.id)));
         assert_eq!(entry.subject, phone.id.to_string());
         // The next round uses the same tokens.

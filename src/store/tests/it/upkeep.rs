@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base::fault::{Fault, Kind};
 use base::ids::AuditId;
-use store::{Config, Error, Purged, Store};
+use store::{AuditFilter, Config, Error, Purged, Store};
 
 use crate::world::{
     Scratch, T0, at, audit, device, group, hash, on_both, people, refresh, say, somebody, words,
@@ -22,8 +22,8 @@ async fn deeds_are_remembered_newest_first(store: Store) {
         let entry = store::NewAudit { actor: Some(ann.id), ..audit(&format!("deed.{n}")) };
         store.audit(entry, at(n)).await.unwrap();
     }
-    let first = store.audit_page(None, 2).await.unwrap();
-    let rest = store.audit_page(Some(first[1].id), 3).await.unwrap();
+    let first = store.audit_page(AuditFilter::default(), None, 2).await.unwrap();
+    let rest = store.audit_page(AuditFilter::default(), Some(first[1].id), 3).await.unwrap();
 
     let actions: Vec<_> = first.iter().chain(&rest).map(|entry| entry.action.as_str()).collect();
     assert_eq!(actions, ["deed.4", "deed.3", "deed.2", "deed.1", "deed.0"]);
@@ -35,7 +35,11 @@ async fn deeds_are_remembered_newest_first(store: Store) {
     assert_eq!(newest.detail, audit("x").detail);
     assert_eq!(newest.ip.as_deref(), Some("192.0.2.1"));
     assert!(
-        store.audit_page(Some(AuditId::from_uuid(uuid::Uuid::nil())), 9).await.unwrap().is_empty()
+        store
+            .audit_page(AuditFilter::default(), Some(AuditId::from_uuid(uuid::Uuid::nil())), 9)
+            .await
+            .unwrap()
+            .is_empty()
     );
 }
 
@@ -51,7 +55,7 @@ async fn only_what_is_over_is_thrown_away(store: Store) {
     let hour = Duration::from_secs(3600);
     assert_eq!(store.purge(at(99), hour, None).await.unwrap().unwrap(), Purged::default());
     let purged = store.purge(at(100), Duration::from_secs(99), None).await.unwrap().unwrap();
-    assert_eq!(purged, Purged { refresh_tokens: 1, setup_links: 1, outbox: 0, keys: 0 });
+    assert_eq!(purged, Purged { refresh_tokens: 1, setup_links: 1, ..Purged::default() });
     let purged = store.purge(at(101), Duration::from_secs(99), None).await.unwrap().unwrap();
 
     assert_eq!(purged, Purged { outbox: 1, ..Purged::default() });
@@ -71,7 +75,17 @@ async fn migrations_are_pending_until_the_store_is_opened() {
     let store = Store::open(scratch.config()).await.unwrap();
     drop(store);
 
-    assert_eq!(before, ["0001_accounts", "0002_contacts", "0003_chat", "0004_calls"]);
+    assert_eq!(
+        before,
+        [
+            "0001_accounts",
+            "0002_contacts",
+            "0003_chat",
+            "0004_calls",
+            "0005_cluster",
+            "0006_account_care"
+        ]
+    );
     assert!(Store::pending_migrations(scratch.config()).await.unwrap().is_empty());
     Store::open(scratch.config()).await.unwrap().ping().await.unwrap();
 }

@@ -133,7 +133,13 @@ pub(crate) fn person(name: &str, phone: &str) -> NewUser {
 }
 
 pub(crate) fn device(user: UserId) -> NewDevice {
-    NewDevice { id: DeviceId::new(), user_id: user, name: "Phone".into(), platform: "ios".into() }
+    NewDevice {
+        id: DeviceId::new(),
+        user_id: user,
+        name: "Phone".into(),
+        platform: "ios".into(),
+        user_agent: None,
+    }
 }
 
 pub(crate) fn hash(n: u8) -> [u8; 32] {
@@ -141,7 +147,7 @@ pub(crate) fn hash(n: u8) -> [u8; 32] {
 }
 
 pub(crate) fn refresh(n: u8, expires_at: Time) -> NewRefresh {
-    NewRefresh { hash: hash(n), expires_at }
+    NewRefresh { hash: hash(n), expires_at, ip: None }
 }
 
 /// A hash like no other.

@@ -1,0 +1,13 @@
+DROP INDEX calls_conversation_id_idx;
+DROP INDEX calls_created_by_idx;
+DROP INDEX audit_entries_action_id_idx;
+DROP INDEX audit_entries_subject_id_idx;
+DROP INDEX audit_entries_actor_id_idx;
+DROP TABLE exports;
+DROP TABLE jobs;
+DROP TABLE reset_links;
+DROP TABLE recovery_codes;
+DROP TABLE second_factors;
+ALTER TABLE devices DROP COLUMN user_agent;
+ALTER TABLE devices DROP COLUMN last_ip;
+ALTER TABLE users DROP COLUMN deleted_at;

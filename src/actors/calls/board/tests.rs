@@ -1,0 +1,52 @@
+//! How many calls there may be, and by whom.
+
+use super::*;
+
+fn board() -> Board {
+    let bus = crate::cluster::LocalHub::default().plug(NodeId::new());
+    Board::new(Neighbours::new(Arc::new(bus)))
+}
+
+fn name(name: &str) -> Key {
+    Key::Name(name.to_owned())
+}
+
+#[test]
+fn a_place_that_is_let_go_of_is_free_again() {
+    let (board, ann) = (board(), UserId::new());
+    let most = Most { all: 1, per_person: 1 };
+    let reserve = |key| board.reserve(CallId::new(), key, Some(ann), None, most);
+    let first = reserve(name("standup"));
+    assert!(first.is_ok());
+    assert!(matches!(reserve(name("standup")), Err(Ok(_))));
+    assert!(matches!(reserve(name("other")), Err(Err(Error::TooManyCalls))));
+    drop(first);
+
+    assert!(reserve(name("standup")).is_ok());
+}
+
+#[test]
+fn nobody_begins_more_calls_than_one_person_may() {
+    let (board, ann, bob) = (board(), UserId::new(), UserId::new());
+    let most = Most { all: 10, per_person: 2 };
+    let reserve = |key, by| board.reserve(CallId::new(), key, Some(by), None, most);
+    let (first, second) = (reserve(name("a"), ann), reserve(name("b"), ann));
+    assert!(first.is_ok() && second.is_ok());
+    assert!(matches!(reserve(name("c"), ann), Err(Err(Error::TooManyOwn))));
+    let others = reserve(name("c"), bob);
+    assert!(others.is_ok(), "others may");
+    assert!(matches!(reserve(name("c"), ann), Err(Ok(_))), "and she finds theirs");
+    drop(first);
+
+    assert!(reserve(name("d"), ann).is_ok(), "one of hers is over");
+}
+
+#[test]
+fn when_the_node_stops_no_call_begins() {
+    let (board, ann) = (board(), UserId::new());
+    let most = Most { all: 10, per_person: 2 };
+    board.close();
+
+    let late = board.reserve(CallId::new(), name("late"), Some(ann), None, most);
+    assert!(matches!(late, Err(Err(Error::Unavailable))));
+}

@@ -1,0 +1,61 @@
+//! Workers: each takes one job after the other. They keep nothing: what they had begun when they
+//! failed is begun anew when its lease runs out.
+
+use std::time::Duration;
+
+use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
+
+use super::sessions::Living;
+use super::supervision::Ctx;
+use crate::domain::Deed;
+use crate::domain::jobs::{Jobs, Step};
+
+/// How often what is over is thrown away.
+const TIDY: Duration = Duration::from_secs(60);
+
+/// The actor.
+pub struct Worker {
+    jobs: Jobs,
+    living: Living,
+}
+
+crate::actors::supervision::supervised!(Worker);
+
+impl Worker {
+    /// Tells the news of its work to those who are here.
+    pub const fn new(jobs: Jobs, living: Living) -> Self {
+        Self { jobs, living }
+    }
+
+    fn round(&mut self, ctx: &mut Ctx<Self>) {
+        let jobs = self.jobs.clone();
+        let work = async move {
+            match jobs.step().await {
+                Ok(Step::Worked(news)) => return news,
+                Ok(Step::Idle) => {}
+                Err(error) => tracing::warn!(%error, "no job could be taken or ended"),
+            }
+            jobs.rest().await;
+            Vec::new()
+        };
+        ctx.spawn(work.into_actor(self).map(|news, worker, ctx| {
+            worker.living.tell(Deed { answer: (), news });
+            worker.round(ctx);
+        }));
+    }
+
+    fn tidy(&mut self, ctx: &mut Ctx<Self>) {
+        let jobs = self.jobs.clone();
+        ctx.spawn(async move { jobs.tidy().await }.into_actor(self));
+    }
+}
+
+impl Actor for Worker {
+    type Context = Ctx<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.tidy(ctx);
+        ctx.run_interval(TIDY, Self::tidy);
+        self.round(ctx);
+    }
+}

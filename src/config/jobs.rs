@@ -1,0 +1,20 @@
+//! Settings of work that must be done.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// `[jobs]` in `config.toml`, which explains each key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Jobs {
+    pub lease_seconds: u64,
+    pub attempts: u32,
+}
+
+impl Jobs {
+    /// How long a job belongs to whoever took it.
+    pub fn lease(&self) -> Duration {
+        Duration::from_secs(self.lease_seconds)
+    }
+}

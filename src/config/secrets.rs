@@ -1,0 +1,28 @@
+//! Settings of what seals secrets in the database.
+
+use std::path::{Path, PathBuf};
+
+use base::secret::Secret;
+use serde::{Deserialize, Serialize};
+
+/// `[secrets]` in `config.toml`, which explains each key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Secrets {
+    #[serde(skip_serializing)]
+    pub keys: Vec<Secret<String>>,
+    pub file: PathBuf,
+}
+
+impl Secrets {
+    /// The file with the keys, if they are not among the settings themselves.
+    pub fn key_file(&self, data_dir: &Path) -> Option<PathBuf> {
+        if !self.keys.is_empty() {
+            None
+        } else if self.file.as_os_str().is_empty() {
+            Some(data_dir.join("secrets.keys"))
+        } else {
+            Some(self.file.clone())
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The end of an account, by its owner or by an administrator.
+
+use base::ids::{DeviceId, JobId, UserId};
+use serde_json::json;
+use store::{NewAudit, NewJob, PersonChange};
+
+use super::{Accounts, Error, Me, audit};
+use crate::config::Leavings;
+use crate::domain::erasure::KIND;
+use crate::protocol::accounts as wire;
+
+impl Accounts {
+    /// Ends the person's account; gives their devices, whose sockets are to be closed.
+    ///
+    /// # Errors
+    /// [`Error::WrongPassword`], [`Error::WrongCode`], [`Error::LastAdmin`], or the database's.
+    pub async fn delete_me(&self, me: &Me, proof: wire::Proof) -> Result<Vec<DeviceId>, Error> {
+        if let Some(factor) = self.prove_both(me, proof).await?
+            && !self.store.spend_factor(me.user, factor).await?
+        {
+            return Err(Error::WrongCode);
+        }
+        // From where is not kept: it would be a trace of somebody who is gone.
+        let entry = audit(Some(me.user), "account.deleted", me.user.to_string(), None);
+        self.end_account(me.user, entry).await
+    }
+
+    pub(super) async fn end_account(
+        &self,
+        user: UserId,
+        entry: NewAudit,
+    ) -> Result<Vec<DeviceId>, Error> {
+        let rest = NewJob {
+            id: JobId::new(),
+            kind: KIND.to_owned(),
+            user_id: Some(user),
+            payload: json!({ "scrub": self.config.deleted_messages == Leavings::Remove }),
+        };
+        let change = self.store.delete_user(user, rest, entry, self.clock.now()).await?;
+        self.changed(change).await
+    }
+
+    /// The devices whose tokens or rights changed; what was known of them is forgotten.
+    pub(super) async fn changed(&self, change: PersonChange) -> Result<Vec<DeviceId>, Error> {
+        match change {
+            PersonChange::Done(devices) => {
+                self.forget_all(&devices).await;
+                Ok(devices)
+            }
+            PersonChange::NoSuchUser => Err(Error::NoSuchPerson),
+            PersonChange::LastAdmin => Err(Error::LastAdmin),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! The second factor: time-based codes (RFC 6238) and recovery codes, each of which works once.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use base::ids::UserId;
+use base::secret::Secret;
+use metrics::counter;
+use store::{Factor, SealedColumn};
+use totp_rs::{Builder, Totp};
+
+use super::{Accounts, Error, Me, audit, hash};
+use crate::cluster::Limit;
+use crate::domain::vault::Place;
+use crate::protocol::accounts as wire;
+use crate::telemetry::metrics::CODES;
+
+/// Codes of 80 random bits: nobody guesses one, so their hashes need no salt.
+const RECOVERY_CODES: usize = 10;
+const RECOVERY_BYTES: usize = 10;
+/// As authenticator apps show it.
+const ISSUER: &str = "SecureVOX";
+
+impl Accounts {
+    /// Whether the person has a second factor.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn second_factor(&self, me: &Me) -> Result<wire::SecondFactor, Error> {
+        let found = self.store.second_factor(me.user).await?;
+        let found = found.filter(|found| found.confirmed_at.is_some());
+        Ok(wire::SecondFactor {
+            enabled: found.is_some(),
+            since: found.as_ref().and_then(|found| found.confirmed_at),
+            recovery_codes_left: found.map_or(0, |found| found.recovery_codes),
+        })
+    }
+
+    /// Begins to set up a second factor; it counts once it is confirmed.
+    ///
+    /// # Errors
+    /// [`Error::WrongPassword`], [`Error::SecondFactorOn`], or the database's.
+    pub async fn begin_second_factor(
+        &self,
+        me: &Me,
+        asked: wire::Password,
+    ) -> Result<wire::TotpSetup, Error> {
+        self.prove(me, asked.password).await?;
+        let secret = self.entropy.bytes::<20>();
+        let sealed = self.vault.seal(place(me.user), &secret)?;
+        if !self.store.put_second_factor(me.user, sealed, self.clock.now()).await? {
+            return Err(Error::SecondFactorOn);
+        }
+        let totp = totp(&secret, &me.phone)?;
+        let url = totp.to_url().map_err(|e| Error::Internal(e.to_string()))?;
+        let secret = Secret::new(totp.secret().to_base32());
+        Ok(wire::TotpSetup { secret, url: Secret::new(url) })
+    }
+
+    /// Ends the set-up with a first code: from now on signing in needs one.
+    ///
+    /// # Errors
+    /// [`Error::WrongCode`], [`Error::NoSecondFactor`], or the database's.
+    pub async fn confirm_second_factor(
+        &self,
+        me: &Me,
+        confirm: wire::Code,
+        ip: Option<IpAddr>,
+    ) -> Result<wire::RecoveryCodes, Error> {
+        self.count_code(me.user).await?;
+        let kept = self.store.second_factor(me.user).await?.ok_or(Error::NoSecondFactor)?;
+        if kept.confirmed_at.is_some() {
+            return Err(Error::SecondFactorOn);
+        }
+        let step = self.step(me.user, &kept.secret, confirm.code.expose())?;
+        let (codes, hashes) = self.recovery_codes(me.user);
+        let audit = audit(Some(me.user), "second_factor.enabled", me.user.to_string(), ip);
+        let now = self.clock.now();
+        let done = self.store.confirm_second_factor(me.user, kept.secret, step, hashes, audit, now);
+        if done.await? { Ok(codes) } else { Err(Error::NoSecondFactor) }
+    }
+
+    /// New recovery codes in place of all earlier ones.
+    ///
+    /// # Errors
+    /// [`Error::WrongPassword`], [`Error::WrongCode`], [`Error::NoSecondFactor`], or the database's.
+    pub async fn renew_recovery_codes(
+        &self,
+        me: &Me,
+        proof: wire::Proof,
+        ip: Option<IpAddr>,
+    ) -> Result<wire::RecoveryCodes, Error> {
+        let factor = self.prove_both(me, proof).await?.ok_or(Error::NoSecondFactor)?;
+        let (codes, hashes) = self.recovery_codes(me.user);
+        let audit = audit(Some(me.user), "second_factor.codes_renewed", me.user.to_string(), ip);
+        let now = self.clock.now();
+        let done = self.store.replace_recovery_codes(me.user, factor, hashes, audit, now).await?;
+        if done { Ok(codes) } else { Err(Error::WrongCode) }
+    }
+
+    /// Switches the second factor off.
+    ///
+    /// # Errors
+    /// [`Error::WrongPassword`], [`Error::WrongCode`], [`Error::NoSecondFactor`], or the database's.
+    pub async fn drop_second_factor(
+        &self,
+        me: &Me,
+        proof: wire::Proof,
+        ip: Option<IpAddr>,
+    ) -> Result<(), Error> {
+        let factor = self.prove_both(me, proof).await?.ok_or(Error::NoSecondFactor)?;
+        let audit = audit(Some(me.user), "second_factor.disabled", me.user.to_string(), ip);
+        let dropped = self.store.drop_second_factor(me.user, factor, audit, self.clock.now());
+        if dropped.await? { Ok(()) } else { Err(Error::WrongCode) }
+    }
+
+    /// The person's own password, asked for again; gives its hash.
+    pub(super) async fn prove(&self, me: &Me, password: Secret<String>) -> Result<String, Error> {
+        let limit = Limit::per_minute("password", self.limits.login_per_minute);
+        self.cache.take(limit, &me.user.to_string()).await?;
+        let kept = self.store.password_of(me.user).await?.ok_or(Error::InvalidToken)?;
+        let fits = self.passwords.check(password, Some(kept.clone())).await?;
+        if fits { Ok(kept) } else { Err(Error::WrongPassword) }
+    }
+
+    /// The password and, if there is one, the second factor, which is still to be spent.
+    pub(super) async fn prove_both(
+        &self,
+        me: &Me,
+        proof: wire::Proof,
+    ) -> Result<Option<Factor>, Error> {
+        self.prove(me, proof.password).await?;
+        let kept = self.store.second_factor(me.user).await?;
+        if kept.is_none_or(|kept| kept.confirmed_at.is_none()) {
+            return Ok(None);
+        }
+        let factor = self.factor(me.user, proof.code.as_ref()).await?;
+        factor.ok_or(Error::WrongCode).map(Some)
+    }
+
+    /// What a code proves, if the person has a second factor; whether it was spent before only the
+    /// database knows.
+    ///
+    /// # Errors
+    /// [`Error::WrongCode`], too many attempts, or the database's.
+    pub(super) async fn factor(
+        &self,
+        user: UserId,
+        code: Option<&Secret<String>>,
+    ) -> Result<Option<Factor>, Error> {
+        let Some(code) = code else { return Ok(None) };
+        let Some(kept) = self.store.second_factor(user).await? else { return Ok(None) };
+        if kept.confirmed_at.is_none() {
+            return Ok(None);
+        }
+        self.count_code(user).await?;
+        let code: String =
+            code.expose().chars().filter(|c| !c.is_whitespace() && *c != '-').take(40).collect();
+        if code.len() > 8 {
+            return Ok(Some(Factor::Recovery(recovery_hash(user, &code))));
+        }
+        self.step(user, &kept.secret, &code).map(|step| Some(Factor::Step(step)))
+    }
+
+    /// Six digits with a window of three steps are few: what may be tried is counted per person.
+    async fn count_code(&self, user: UserId) -> Result<(), Error> {
+        let burst = self.limits.codes_per_hour;
+        let every = Duration::from_hours(1) / burst;
+        let limit = Limit { name: "second-factor", every, burst };
+        self.cache.take(limit, &user.to_string()).await.inspect_err(|_| {
+            counter!(CODES, "outcome" => "too-many").increment(1);
+        })?;
+        Ok(())
+    }
+
+    /// The time step whose code this is.
+    fn step(&self, user: UserId, sealed: &[u8], code: &str) -> Result<i64, Error> {
+        let secret = self.vault.open(place(user), sealed)?;
+        let now = u64::try_from(self.clock.now().seconds()).unwrap_or(0);
+        let step = totp(secret.expose(), "")?.check(code, now);
+        let outcome = if step.is_some() { "right" } else { "wrong" };
+        counter!(CODES, "outcome" => outcome).increment(1);
+        step.and_then(|step| i64::try_from(step).ok()).ok_or(Error::WrongCode)
+    }
+
+    fn recovery_codes(&self, user: UserId) -> (wire::RecoveryCodes, Vec<[u8; 32]>) {
+        let make = || {
+            let bytes = self.entropy.bytes::<RECOVERY_BYTES>();
+            let text = totp_rs::Secret::from(bytes.to_vec()).to_base32().to_lowercase();
+            let groups: Vec<_> = text.as_bytes().chunks(4).map(String::from_utf8_lossy).collect();
+            (recovery_hash(user, &text), Secret::new(groups.join("-")))
+        };
+        let (hashes, codes) = std::iter::repeat_with(make).take(RECOVERY_CODES).unzip();
+        (wire::RecoveryCodes { recovery_codes: codes }, hashes)
+    }
+}
+
+fn place(user: UserId) -> Place {
+    Place { column: SealedColumn::SecondFactor, row: *user.uuid().as_bytes() }
+}
+
+fn totp(secret: &[u8], account: &str) -> Result<Totp, Error> {
+    let builder = Builder::new().with_secret(secret).with_issuer(Some(ISSUER));
+    let totp = builder.with_account_name(account).build();
+    totp.map_err(|e| Error::Internal(e.to_string()))
+}
+
+/// Bound to the person, so that one code opens one account.
+fn recovery_hash(user: UserId, code: &str) -> [u8; 32] {
+    hash(&format!("recovery:{user}:{}", code.to_lowercase()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_those_of_the_rfc() {
+        // RFC 6238 appendix B, the last six of its eight digits.
+        let totp = totp(b"12345678901234567890", "").unwrap();
+        for (time, code) in [(59, "287082"), (1_111_111_109, "081804"), (20_000_000_000, "353130")]
+        {
+            assert_eq!(totp.check(code, time), Some(time / 30), "{time}");
+        }
+        assert_eq!(totp.check("287082", 59 + 30), Some(1), "the step before still counts");
+        assert_eq!(totp.check("287082", 59 + 61), None);
+        assert_eq!(totp.check("287083", 59), None);
+    }
+}

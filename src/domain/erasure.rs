@@ -1,0 +1,92 @@
+//! Erasure: what is left to remove when an account has ended, however much it is.
+
+use base::clock::Clock;
+use base::ids::UserId;
+use serde::Deserialize;
+use store::{Job, Kind, Store, Touched};
+
+use super::News;
+use super::jobs::{Failure, Work};
+use super::shelf::Shelf;
+use crate::cluster::Fut;
+use crate::protocol::server::{MemberLeft, ServerEvent};
+
+/// The kind of its jobs.
+pub const KIND: &str = "account.erase";
+
+/// Leaves groups, removes conversations of two, and has disk and database forget.
+pub struct Erasure {
+    store: Store,
+    clock: Clock,
+    shelf: Shelf,
+}
+
+#[derive(Deserialize)]
+struct Payload {
+    /// Whether what was said in groups is emptied.
+    scrub: bool,
+}
+
+impl Erasure {
+    /// Puts the parts together.
+    pub const fn new(store: Store, clock: Clock, shelf: Shelf) -> Self {
+        Self { store, clock, shelf }
+    }
+
+    async fn erase(&self, job: &Job) -> Result<Vec<News>, Failure> {
+        let user = job.user_id.ok_or_else(|| Failure::for_good("a job about nobody"))?;
+        let payload: Payload = serde_json::from_value(job.payload.clone())
+            .map_err(|error| Failure::for_good(error.to_string()))?;
+        let (mut news, mut after) = (Vec::new(), None);
+        loop {
+            let (touched, next) = self.store.left_behind(user, after).await?;
+            for conversation in touched {
+                news.extend(self.part(user, conversation, payload.scrub).await?);
+            }
+            if next.is_none() {
+                break;
+            }
+            after = next;
+        }
+        self.shelf.sweep(&self.store).await?;
+        if self.store.forget_deleted().await? {
+            Ok(news)
+        } else {
+            Err(Failure::passing("the database's log is still being read"))
+        }
+    }
+
+    async fn part(
+        &self,
+        user: UserId,
+        conversation: Touched,
+        scrub: bool,
+    ) -> Result<Option<News>, Failure> {
+        let id = conversation.id;
+        let mut others = Vec::new();
+        loop {
+            let parting = match conversation.kind {
+                Kind::Direct => self.store.remove_direct(id, user).await?,
+                Kind::Group => {
+                    self.store.part_from_group(id, user, scrub, self.clock.now()).await?
+                }
+            };
+            others.extend(parting.others);
+            if !parting.more {
+                break;
+            }
+        }
+        let event = ServerEvent::ConversationLeft(MemberLeft { id, left: user });
+        Ok((!others.is_empty()).then_some(News { to: others, event }))
+    }
+}
+
+impl Work for Erasure {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    fn run<'a>(&'a self, job: &'a Job) -> Fut<'a, Result<Vec<News>, Failure>> {
+        Box::pin(self.erase(job))
+    }
+}

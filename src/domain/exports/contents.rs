@@ -1,0 +1,195 @@
+//! What is in an archive: everything of a person, page by page, as JSON.
+
+use std::io;
+
+use base::ids::{ConversationId, UserId};
+use serde_json::{Value, json};
+use store::{AuditFilter, Range, Store};
+
+use crate::domain::jobs::Failure;
+use crate::domain::shelf::Archive;
+
+const PAGE: usize = 200;
+
+/// Writes all of it. Lists that may be long are JSON lines: one object a line.
+pub(super) async fn write(
+    store: &Store,
+    user: UserId,
+    archive: &mut Archive,
+) -> Result<(), Failure> {
+    account(store, user, archive).await?;
+    contacts(store, user, archive).await?;
+    let conversations = conversations(store, user, archive).await?;
+    for id in conversations {
+        messages(store, user, id, archive).await?;
+    }
+    calls(store, user, archive).await?;
+    audit(store, user, archive).await
+}
+
+async fn account(store: &Store, user: UserId, archive: &mut Archive) -> Result<(), Failure> {
+    // Gone since the job began: next time nobody wants the archive any more.
+    let gone = || Failure::passing("the account ended meanwhile");
+    let person = store.person(user).await?.ok_or_else(gone)?;
+    let devices: Vec<_> = store
+        .devices(user)
+        .await?
+        .into_iter()
+        .map(|device| {
+            json!({
+                "id": device.id, "name": device.name, "platform": device.platform,
+                "created_at": device.created_at, "last_seen_at": device.last_seen_at,
+                "last_ip": device.last_ip, "user_agent": device.user_agent,
+            })
+        })
+        .collect();
+    archive.file("account.json").await?;
+    let account = json!({
+        "id": person.id, "phone": person.phone, "name": person.name, "role": person.role,
+        "created_at": person.created_at, "second_factor_since": person.second_factor_since,
+        "devices": devices,
+    });
+    archive.write(pretty(&account)?).await?;
+    Ok(())
+}
+
+async fn contacts(store: &Store, user: UserId, archive: &mut Archive) -> Result<(), Failure> {
+    archive.file("contacts.jsonl").await?;
+    let mut after = None;
+    loop {
+        let page = store.contacts(user, after, PAGE).await?;
+        let rows = page.iter().map(|contact| {
+            json!({
+                "user_id": contact.user_id, "name": contact.name, "phone": contact.phone,
+                "state": contact.state, "since": contact.since,
+            })
+        });
+        archive.write(lines(rows)?).await?;
+        match page.last() {
+            Some(last) if page.len() == PAGE => after = Some(last.user_id),
+            _ => break,
+        }
+    }
+    archive.file("blocked.jsonl").await?;
+    let blocked = store.blocked(user).await?;
+    let rows = blocked.iter().map(
+        |blocked| json!({ "user_id": blocked.user_id, "name": blocked.name, "since": blocked.since }),
+    );
+    archive.write(lines(rows)?).await?;
+    Ok(())
+}
+
+async fn conversations(
+    store: &Store,
+    user: UserId,
+    archive: &mut Archive,
+) -> Result<Vec<ConversationId>, Failure> {
+    archive.file("conversations.jsonl").await?;
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.conversations_of(user, after, PAGE).await?;
+        let rows = page.iter().map(|row| {
+            json!({
+                "id": row.conversation.id, "kind": row.conversation.kind,
+                "title": row.conversation.title, "encryption": row.conversation.encryption,
+                "created_at": row.conversation.created_at, "role": row.role,
+                "delivered_seq": row.delivered_seq, "read_seq": row.read_seq,
+                "with": row.peer.as_ref().map(|(id, name)| json!({ "user_id": id, "name": name })),
+            })
+        });
+        archive.write(lines(rows)?).await?;
+        all.extend(page.iter().map(|row| row.conversation.id));
+        match page.last() {
+            Some(last) if page.len() == PAGE => after = Some(last.conversation.id),
+            _ => return Ok(all),
+        }
+    }
+}
+
+/// What the person may see of a conversation: what was said since they came.
+async fn messages(
+    store: &Store,
+    user: UserId,
+    id: ConversationId,
+    archive: &mut Archive,
+) -> Result<(), Failure> {
+    archive.file(format!("messages/{id}.jsonl")).await?;
+    let mut after = 0;
+    loop {
+        let page = store.messages(id, user, Range::After(after), PAGE).await?;
+        let page = page.unwrap_or_default(); // left meanwhile
+        let rows = page.iter().map(|message| {
+            json!({
+                "id": message.id, "seq": message.seq, "sender_id": message.sender_id,
+                "body": message.body, "reply_to": message.reply_to, "sent_at": message.sent_at,
+            })
+        });
+        archive.write(lines(rows)?).await?;
+        match page.last() {
+            Some(last) if page.len() == PAGE => after = last.seq,
+            _ => return Ok(()),
+        }
+    }
+}
+
+async fn calls(store: &Store, user: UserId, archive: &mut Archive) -> Result<(), Failure> {
+    archive.file("calls.jsonl").await?;
+    let mut before = None;
+    loop {
+        let page = store.calls_of(user, before, PAGE).await?;
+        let rows = page.iter().map(|record| {
+            let people = record.people.iter().map(|(person, name)| {
+                json!({
+                    "user_id": person.user_id, "name": name, "outcome": person.outcome,
+                    "joined_at": person.joined_at, "left_at": person.left_at,
+                })
+            });
+            json!({
+                "id": record.call.id, "conversation_id": record.call.conversation_id,
+                "caller": record.caller, "media": record.call.media,
+                "started_at": record.call.started_at, "answered_at": record.call.answered_at,
+                "ended_at": record.call.ended_at, "reason": record.call.reason,
+                "people": people.collect::<Vec<_>>(),
+            })
+        });
+        archive.write(lines(rows)?).await?;
+        match page.last() {
+            Some(last) if page.len() == PAGE => before = Some(last.call.id),
+            _ => return Ok(()),
+        }
+    }
+}
+
+async fn audit(store: &Store, user: UserId, archive: &mut Archive) -> Result<(), Failure> {
+    archive.file("audit.jsonl").await?;
+    let mut before = None;
+    loop {
+        let filter = AuditFilter { about: Some(user), ..AuditFilter::default() };
+        let page = store.audit_page(filter, before, PAGE).await?;
+        let rows = page.iter().map(|entry| {
+            let ip = entry.ip.as_ref().filter(|_| entry.actor == Some(user));
+            json!({
+                "at": entry.at, "action": entry.action, "subject": entry.subject,
+                "detail": entry.detail, "ip": ip,
+            })
+        });
+        archive.write(lines(rows)?).await?;
+        match page.last() {
+            Some(last) if page.len() == PAGE => before = Some(last.id),
+            _ => return Ok(()),
+        }
+    }
+}
+
+fn pretty(value: &Value) -> io::Result<Vec<u8>> {
+    Ok(serde_json::to_vec_pretty(value)?)
+}
+
+fn lines(values: impl Iterator<Item = Value>) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    for value in values {
+        serde_json::to_writer(&mut text, &value)?;
+        text.push(b'\n');
+    }
+    Ok(text)
+}

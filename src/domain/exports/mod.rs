@@ -1,0 +1,157 @@
+//! Exports: one archive with everything of a person, made as a job, for its owner alone.
+
+mod contents;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use base::clock::Clock;
+use base::fault::{Fault, Kind};
+use base::ids::JobId;
+use serde_json::json;
+use store::{Job, JobState, NewJob, Store};
+
+use super::News;
+use super::accounts::{Me, audit};
+use super::jobs::{Failure, Work};
+use super::shelf::{Ready, Shelf};
+use crate::cluster::Fut;
+use crate::protocol::accounts::ExportState;
+
+/// The kind of its jobs.
+pub const KIND: &str = "account.export";
+
+/// Why there is no archive.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The account ended meanwhile.
+    #[error("this account is no more")]
+    Gone,
+    /// The disk.
+    #[error("the archive cannot be read: {0}")]
+    Disk(String),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+impl Fault for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Gone => Kind::NotFound,
+            Self::Disk(_) => Kind::Internal,
+            Self::Store(e) => e.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Gone => "export/gone",
+            Self::Disk(_) => "internal",
+            Self::Store(e) => e.code(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        if let Self::Store(e) = self { e.retry_after() } else { None }
+    }
+}
+
+/// What a person is given who asks for their archive.
+#[derive(Debug)]
+pub enum Answer {
+    /// Not yet.
+    Soon(ExportState),
+    /// Here.
+    Here(Ready),
+}
+
+/// The deeds of this area, and the work behind them; cheap to clone.
+#[derive(Clone)]
+pub struct Exports {
+    store: Store,
+    clock: Clock,
+    shelf: Shelf,
+    kept: Duration,
+}
+
+impl Exports {
+    /// Puts the parts together; `kept` is how long an archive waits for its owner.
+    pub const fn new(store: Store, clock: Clock, shelf: Shelf, kept: Duration) -> Self {
+        Self { store, clock, shelf, kept }
+    }
+
+    /// The person's archive; if there is none, one is begun.
+    ///
+    /// # Errors
+    /// [`Error::Gone`], [`Error::Disk`], or the database's.
+    pub async fn get(&self, me: &Me, ip: Option<IpAddr>) -> Result<Answer, Error> {
+        let mut lost = None;
+        loop {
+            let job = NewJob {
+                id: JobId::new(),
+                kind: KIND.to_owned(),
+                user_id: Some(me.user),
+                payload: json!({}),
+            };
+            let entry = audit(Some(me.user), "account.export_requested", me.user.to_string(), ip);
+            let now = self.clock.now();
+            let export = self.store.request_export(job, me.user, lost, entry, now).await?;
+            let export = export.ok_or(Error::Gone)?;
+            if export.ready_at.is_none() {
+                let state = match export.state {
+                    JobState::Running => "running",
+                    _ => "waiting",
+                };
+                return Ok(Answer::Soon(ExportState { state, created_at: export.created_at }));
+            }
+            match self.shelf.open(export.id).await {
+                Ok(Some(ready)) => {
+                    let action = "account.export_fetched";
+                    let entry = audit(Some(me.user), action, me.user.to_string(), ip);
+                    self.store.audit(entry, self.clock.now()).await?;
+                    return Ok(Answer::Here(ready));
+                }
+                Ok(None) if lost.is_none() => lost = Some(export.id), // to be made anew
+                Ok(None) => return Err(Error::Disk("it is gone again".to_owned())),
+                Err(error) => return Err(Error::Disk(error.to_string())),
+            }
+        }
+    }
+
+    async fn make(&self, job: &Job) -> Result<Vec<News>, Failure> {
+        let user = job.user_id.ok_or_else(|| Failure::for_good("a job about nobody"))?;
+        if self.store.known_exports(vec![job.id]).await?.is_empty() {
+            return Ok(Vec::new()); // nobody wants it any more
+        }
+        let mut archive = self.shelf.begin(job.id, job.attempts);
+        contents::write(&self.store, user, &mut archive).await?;
+        let size = archive.finish().await?;
+        let now = self.clock.now();
+        if !self.store.finish_export(job.id, size, now + self.kept, now).await? {
+            self.shelf.sweep(&self.store).await?; // the account ended meanwhile
+        }
+        Ok(Vec::new())
+    }
+}
+
+impl Work for Exports {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    fn run<'a>(&'a self, job: &'a Job) -> Fut<'a, Result<Vec<News>, Failure>> {
+        Box::pin(self.make(job))
+    }
+
+    fn tidy(&self) -> Fut<'_, ()> {
+        Box::pin(async {
+            if let Err(error) = self.store.expire_exports(self.clock.now()).await {
+                tracing::warn!(%error, "exports whose time is over were not forgotten");
+            }
+            if let Err(error) = self.shelf.sweep(&self.store).await {
+                tracing::warn!(%error, "the shelf of exports was not swept");
+            }
+        })
+    }
+}

@@ -1,0 +1,70 @@
+//! People as those see them who look after the service, and the end of an account.
+
+use base::clock::Time;
+use base::ids::{ConversationId, DeviceId, UserId};
+use diesel::prelude::Queryable;
+
+use super::{Kind, Role};
+
+/// A person, as an administrator sees them.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable)]
+pub struct Person {
+    /// Who.
+    pub id: UserId,
+    /// In E.164 form.
+    pub phone: String,
+    /// As others see it.
+    pub name: String,
+    /// What they may do.
+    pub role: Role,
+    /// When they came.
+    pub created_at: Time,
+    /// Since when they may not sign in.
+    pub suspended_at: Option<Time>,
+    /// Since when a second factor must be given.
+    pub second_factor_since: Option<Time>,
+}
+
+/// Which people; what is left out fits everybody.
+#[derive(Clone, Debug, Default)]
+pub struct PeopleFilter {
+    /// The beginning of a name, in any case.
+    pub name: Option<String>,
+    /// The beginning of a number in E.164 form.
+    pub phone: Option<String>,
+    /// With this role.
+    pub role: Option<Role>,
+    /// Suspended, or not.
+    pub suspended: Option<bool>,
+    /// Who follow this one.
+    pub after: Option<UserId>,
+}
+
+/// How a change to a person ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PersonChange {
+    /// It is so; the devices whose tokens or rights changed with it.
+    Done(Vec<DeviceId>),
+    /// There is nobody with that id.
+    NoSuchUser,
+    /// Nobody would be left who may do everything.
+    LastAdmin,
+}
+
+/// A conversation in which somebody who is gone left something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Touched {
+    /// Which.
+    pub id: ConversationId,
+    /// Direct ones go as a whole.
+    pub kind: Kind,
+}
+
+/// What is left to do in a conversation that somebody leaves for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parting {
+    /// Who should hear that the person left.
+    pub others: Vec<UserId>,
+    /// Whether there may be more to remove.
+    pub more: bool,
+}

@@ -1,0 +1,134 @@
+//! Whoever goes leaves no name behind, and what is interrupted goes on where it was.
+
+use base::ids::{ConversationId, JobId, UserId};
+use store::{
+    Claim, ContactRequest, Kind, NewJob, OpenDirect, OpenGroup, PersonChange, Range, Reach, Store,
+};
+
+use crate::world::{at, audit, group, on_both, opening, people, say, words};
+
+fn rest(user: UserId) -> NewJob {
+    let payload = serde_json::json!({});
+    NewJob { id: JobId::new(), kind: "rest".into(), user_id: Some(user), payload }
+}
+
+async fn direct(store: &Store, a: UserId, b: UserId) -> ConversationId {
+    let opened = store.open_direct(opening(Kind::Direct, a), b, Reach::Anybody, at(1)).await;
+    match opened.unwrap() {
+        OpenDirect::Created(view) => view.conversation.id,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Everything that is left to do, step by step; gives the steps. `stop` is when the worker dies.
+async fn erases(store: &Store, user: UserId, scrub: bool, stop: usize) -> usize {
+    let mut steps = 0;
+    let (mut after, mut last) = (None, false);
+    while !last {
+        let (touched, next) = store.left_behind(user, after).await.unwrap();
+        for conversation in touched {
+            loop {
+                if steps == stop {
+                    return steps;
+                }
+                steps += 1;
+                let id = conversation.id;
+                let parting = match conversation.kind {
+                    Kind::Direct => store.remove_direct(id, user).await,
+                    Kind::Group => store.part_from_group(id, user, scrub, at(9)).await,
+                };
+                if !parting.unwrap().more {
+                    break;
+                }
+            }
+        }
+        last = next.is_none();
+        after = next;
+    }
+    steps
+}
+
+async fn whoever_dies_over_it_is_followed_by_one_who_ends_it(store: Store) {
+    let [ann, bob, eve] = people(&store).await;
+    let long = direct(&store, ann, bob).await;
+    for n in 0..1200 {
+        say(&store, long, words(if n % 2 == 0 { ann } else { bob }, &n.to_string())).await;
+    }
+    let shared = group(&store, &[ann, bob, eve]).await;
+    for n in 0..1100 {
+        say(&store, shared, words(if n % 2 == 0 { ann } else { bob }, &format!("g{n}"))).await;
+    }
+    let left = group(&store, &[bob, ann, eve]).await;
+    say(&store, left, words(ann, "once")).await;
+    store.remove_member(left, ann, ann, at(2)).await.unwrap();
+    let others = direct(&store, bob, eve).await;
+    say(&store, others, words(bob, "not hers")).await;
+    let gone = store.delete_user(ann, rest(ann), audit("gone"), at(3)).await.unwrap();
+    assert_eq!(gone, PersonChange::Done(vec![]));
+
+    // A worker dies after each number of steps; the next one begins anew.
+    let mut stop = 0;
+    while erases(&store, ann, true, stop).await == stop {
+        stop += 1;
+        assert!(stop < 50, "it comes to an end");
+    }
+
+    let (touched, _) = store.left_behind(ann, None).await.unwrap();
+    assert_eq!(touched, []);
+    assert_eq!(store.conversation(long, bob).await.unwrap(), None);
+    for (id, count) in [(shared, 1100), (left, 1)] {
+        let view = store.conversation(id, bob).await.unwrap().unwrap();
+        assert!(view.members.iter().all(|member| member.user_id != ann));
+        assert!(view.members.iter().any(|member| member.role == store::MemberRole::Owner));
+        let said = store.messages(id, bob, Range::After(0), 2000).await.unwrap().unwrap();
+        assert_eq!(said.len(), count, "numbers have no holes");
+        for message in said {
+            assert_eq!(message.body.is_empty(), message.sender_id == ann);
+        }
+    }
+    let kept = store.messages(others, eve, Range::After(0), 9).await.unwrap().unwrap();
+    assert_eq!(kept.len(), 1);
+}
+
+async fn what_was_said_in_groups_stays_unless_it_shall_go(store: Store) {
+    let [ann, bob] = people(&store).await;
+    let shared = group(&store, &[ann, bob]).await;
+    say(&store, shared, words(ann, "stays")).await;
+    store.delete_user(ann, rest(ann), audit("gone"), at(3)).await.unwrap();
+    erases(&store, ann, false, usize::MAX).await;
+
+    let said = store.messages(shared, bob, Range::After(0), 9).await.unwrap().unwrap();
+    assert!(said[0].body.contains("stays"));
+    let view = store.conversation(shared, bob).await.unwrap().unwrap();
+    assert_eq!(view.members.len(), 1);
+}
+
+async fn whoever_is_gone_is_nobody(store: Store) {
+    let [ann, bob] = people(&store).await;
+    let count = store.count_users().await.unwrap();
+    store.request_contact(bob, ann, at(1)).await.unwrap();
+    store.delete_user(ann, rest(ann), audit("gone"), at(3)).await.unwrap();
+
+    let job = store.claim_job(vec!["rest".into()], std::time::Duration::ZERO, 9, at(3)).await;
+    assert!(matches!(job.unwrap(), Claim::Taken(job) if job.user_id == Some(ann)));
+    assert_eq!(store.count_users().await.unwrap(), count - 1);
+    assert_eq!(store.user(ann).await.unwrap(), None);
+    assert_eq!(store.person(ann).await.unwrap(), None);
+    assert_eq!(store.contacts(bob, None, 9).await.unwrap(), []);
+    let asked = store.request_contact(bob, ann, at(4)).await.unwrap();
+    assert_eq!(asked, ContactRequest::NoSuchUser);
+    let new = opening(Kind::Direct, bob);
+    let opened = store.open_direct(new, ann, Reach::Anybody, at(4)).await.unwrap();
+    assert_eq!(opened, OpenDirect::NoSuchUser);
+    let new = opening(Kind::Group, bob);
+    let opened = store.open_group(new, vec![ann], Reach::Anybody, at(4)).await.unwrap();
+    assert_eq!(opened, OpenGroup::NoSuchUser);
+    let again = store.delete_user(ann, rest(ann), audit("gone"), at(5)).await.unwrap();
+    assert_eq!(again, PersonChange::NoSuchUser);
+}
+
+on_both!(
+    whoever_dies_over_it_is_followed_by_one_who_ends_it,
+    what_was_said_in_groups_stays_unless_it_shall_go,
+    whoever_is_gone_is_nobody,
+);

@@ -1,0 +1,136 @@
+//! What administrators do with people, and what they cannot do.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::person::PASSWORD;
+use crate::support::socket::End;
+use crate::support::{Backend, World, on_both_databases};
+
+on_both_databases! {
+    people_are_found,
+    whoever_is_suspended_is_out_at_once,
+    rights_are_given_and_taken,
+    the_last_administrator_cannot_go,
+    devices_are_signed_out_by_an_administrator,
+}
+
+fn names(list: &Value) -> Vec<&str> {
+    list["items"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect()
+}
+
+async fn people_are_found(backend: Backend) {
+    let world = World::new(backend).await;
+    let admin = world.admin().await;
+    let (anna, bob) = (world.person("Anna").await, world.person("Bob").await);
+    world.person("anton").await;
+    let users = async |query: &str| admin.get(&format!("/api/admin/users?{query}")).await.ok();
+
+    assert_eq!(names(&users("").await), ["admin", "Anna", "Bob", "anton"]);
+    assert_eq!(names(&users("q=AN").await), ["Anna", "anton"]);
+    assert_eq!(names(&users("role=admin").await), ["admin"]);
+    assert_eq!(names(&users(&format!("q=%2B{}", &bob.phone[1..])).await), ["Bob"]);
+    assert_eq!(names(&users("suspended=true").await), [""; 0]);
+    let first = users("limit=3").await;
+    assert_eq!(
+        names(&users(&format!("after={}", first["next"].as_str().unwrap())).await),
+        ["anton"]
+    );
+    admin.get("/api/admin/users?role=king").await.refused(422, "users/bad-role");
+    let one = admin.get(&format!("/api/admin/users/{}", anna.id)).await.ok();
+    assert_eq!((&one["phone"], &one["second_factor"]), (&json!(anna.phone), &json!(false)));
+    let nobody = "/api/admin/users/usr_00000000000000000000000000000000";
+    admin.get(nobody).await.refused(404, "users/no-such-person");
+    admin.get(&format!("{nobody}/devices")).await.refused(404, "users/no-such-person");
+    admin.delete(nobody).await.refused(404, "users/no-such-person");
+}
+
+async fn whoever_is_suspended_is_out_at_once(backend: Backend) {
+    let world = World::new(backend).await;
+    let (admin, alice) = (world.admin().await, world.person("Alice").await);
+    let mut socket = alice.connects().await;
+    alice.get("/api/me").await.ok();
+    let suspension = format!("/api/admin/users/{}/suspension", alice.id);
+
+    let begun = Instant::now();
+    admin.put(&suspension, json!(null)).await.done();
+    let end = socket.ends().await;
+
+    assert!(begun.elapsed() < Duration::from_secs(1), "took {:?}", begun.elapsed());
+    assert_eq!(end, End::Closed(1008, "signed-out".to_owned()));
+    for path in ["/api/me", "/api/me/export", "/api/me/audit", "/api/me/totp", "/api/me/devices"] {
+        alice.get(path).await.refused(401, "auth/invalid-token");
+    }
+    alice
+        .post("/api/auth/refresh", json!({ "refresh_token": alice.refresh }))
+        .await
+        .refused(401, "auth/invalid-refresh-token");
+    alice.logs_in(&alice.phone).await.refused(401, "auth/invalid-credentials");
+    admin.delete(&suspension).await.done();
+    alice.get("/api/me").await.ok();
+    alice.logs_in(&alice.phone).await.ok();
+}
+
+async fn rights_are_given_and_taken(backend: Backend) {
+    let world = World::new(backend).await;
+    let (admin, alice) = (world.admin().await, world.person("Alice").await);
+    let role = format!("/api/admin/users/{}/role", alice.id);
+    alice.get("/api/admin/users").await.refused(403, "auth/forbidden");
+
+    admin.put(&role, json!({ "role": "king" })).await.refused(422, "users/bad-role");
+    admin.put(&role, json!({ "role": "admin" })).await.done();
+    alice.get("/api/admin/users").await.ok();
+    admin.put(&role, json!({ "role": "operator" })).await.done();
+
+    alice.get("/api/admin/users").await.refused(403, "auth/forbidden");
+    alice.get("/api/admin/jobs").await.ok();
+    let audit = admin.get("/api/admin/audit?action=user.role_changed").await.ok();
+    assert_eq!(audit["items"][0]["detail"], json!({ "role": "operator" }));
+    assert_eq!(audit["items"][0]["subject"], json!(alice.id));
+}
+
+async fn the_last_administrator_cannot_go(backend: Backend) {
+    let world = World::new(backend).await;
+    let root = world.admin().await;
+    let me = format!("/api/admin/users/{}", root.id);
+    let last = (409, "users/last-admin");
+
+    let demoted = root.put(&format!("{me}/role"), json!({ "role": "user" })).await;
+    demoted.refused(last.0, last.1);
+    root.put(&format!("{me}/suspension"), json!(null)).await.refused(last.0, last.1);
+    root.delete(&me).await.refused(last.0, last.1);
+    root.deletes("/api/me", json!({ "password": PASSWORD })).await.refused(last.0, last.1);
+
+    let second = world.admin().await;
+    let theirs = format!("/api/admin/users/{}/role", second.id);
+    let mine = format!("{me}/role");
+    let (one, two) = tokio::join!(
+        root.put(&theirs, json!({ "role": "user" })),
+        second.put(&mine, json!({ "role": "user" })),
+    );
+    // One wins; the other is refused as the last one's taker, or has no right any more.
+    let done = u8::from(one.status == 204) + u8::from(two.status == 204);
+    assert_eq!(done, 1, "{one:?} {two:?}");
+}
+
+async fn devices_are_signed_out_by_an_administrator(backend: Backend) {
+    let world = World::new(backend).await;
+    let (admin, alice) = (world.admin().await, world.person("Alice").await);
+    let tablet = alice.second_device().await;
+    let devices = format!("/api/admin/users/{}/devices", alice.id);
+    let (mut phones, mut tablets) = (alice.connects().await, tablet.connects().await);
+
+    let listed = admin.get(&devices).await.ok();
+    assert_eq!(listed["items"].as_array().unwrap().len(), 2);
+    admin.delete(&format!("{devices}/{}", tablet.device)).await.done();
+    tablets.ends().await;
+    alice.get("/api/me").await.ok();
+    let elsewhere = format!("/api/admin/users/{}/devices/{}", admin.id, alice.device);
+    admin.delete(&elsewhere).await.refused(404, "auth/no-such-device");
+    admin.delete(&devices).await.done();
+
+    phones.ends().await;
+    alice.get("/api/me").await.refused(401, "auth/invalid-token");
+    assert_eq!(admin.get(&devices).await.ok()["items"], json!([]));
+}
