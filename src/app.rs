@@ -1,6 +1,8 @@
 //! The composition root: the only file that names every concrete type. A node is opened (settings
 //! become parts), launched (parts become a living tree) and, on a signal, brought down in order.
 
+mod shared;
+
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -19,7 +21,7 @@ use crate::actors::supervision::{
 };
 use crate::actors::tree::{Parts, media_threads, tree};
 use crate::actors::turn::{self, TURN};
-use crate::cluster::{AmqpBus, Bus, Cache, EmbeddedCache, LocalHub, RedisCache, amqp, redis};
+use crate::cluster::Cache;
 use crate::config::{Config, Synchronous};
 use crate::domain::accounts::{self, Accounts, Keyring, Passwords};
 use crate::domain::calls::{self, Calls, Ice};
@@ -29,6 +31,8 @@ use crate::domain::tokens::Tokens;
 use crate::http::listener::Listener;
 use crate::http::{Draining, Services, Sockets, socket};
 use crate::telemetry;
+
+pub use shared::{shared_bus, shared_cache};
 
 /// Why a node cannot start or go on, in words for whoever runs it.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +76,7 @@ pub async fn open(config: &Config) -> Result<Deeds, Error> {
         Error::Outside(format!("node.data_dir {} cannot be made: {error}", data.display()))
     })?;
     let store = Store::open(store_config(config)).await?;
-    let cache = cache(config, &clock)?;
+    let cache = shared::cache(config, &clock)?;
     let keys = Keyring::open(store.clone(), clock.clone(), &config.http.public_url).await?;
     let accounts = Accounts::new(accounts::Parts {
         store: store.clone(),
@@ -86,58 +90,6 @@ pub async fn open(config: &Config) -> Result<Deeds, Error> {
     });
     let tokens = Tokens::new(store.clone(), clock.clone(), entropy.clone());
     Ok(Deeds { store, accounts, tokens, clock, entropy, cache, keys })
-}
-
-/// The cache: within this process, or the one that all nodes share.
-fn cache(config: &Config, clock: &Clock) -> Result<Arc<dyn Cache>, Error> {
-    Ok(match shared_cache(config).map_err(Error::Outside)? {
-        Some(cache) => Arc::new(cache),
-        None => Arc::new(EmbeddedCache::new(clock.clone(), config.limits.keys)),
-    })
-}
-
-/// The cache that all nodes share, if one is configured.
-///
-/// # Errors
-/// What is wrong with the settings, in words.
-pub fn shared_cache(config: &Config) -> Result<Option<RedisCache>, String> {
-    let cluster = &config.cluster;
-    if cluster.cache.expose().is_empty() {
-        return Ok(None);
-    }
-    let settings = redis::Settings {
-        url: cluster.cache.clone(),
-        authorities: cluster.authorities()?,
-        prefix: cluster.cache_prefix.clone(),
-    };
-    RedisCache::new(&settings).map(Some).map_err(|e| format!("cluster.cache: {e}"))
-}
-
-/// The bus, and its drivers if it leads to other processes.
-fn bus(config: &Config, me: NodeId) -> Result<(Arc<dyn Bus>, Option<AmqpBus>), Error> {
-    Ok(match shared_bus(config, me).map_err(Error::Outside)? {
-        Some(bus) => (Arc::new(bus.clone()), Some(bus)),
-        None => (Arc::new(LocalHub::default().plug(me)), None),
-    })
-}
-
-/// The bus that all nodes share, if one is configured.
-///
-/// # Errors
-/// What is wrong with the settings, in words.
-pub fn shared_bus(config: &Config, me: NodeId) -> Result<Option<AmqpBus>, String> {
-    let cluster = &config.cluster;
-    if !cluster.is_on() {
-        return Ok(None);
-    }
-    let settings = amqp::Settings {
-        url: cluster.bus.clone(),
-        authorities: cluster.authorities()?,
-        name: config.node.name(),
-        outbox: cluster.outbox,
-        inbox: cluster.inbox,
-    };
-    AmqpBus::new(me, settings).map(Some).map_err(|e| format!("cluster.bus: {e}"))
 }
 
 /// The store's settings, from ours.
@@ -186,7 +138,7 @@ pub async fn start(config: Config) -> Result<Node, Error> {
     deeds.store.close_calls(left, deeds.clock.now()).await?;
     let identity = media::Identity::generate().map_err(|e| Error::Outside(e.to_string()))?;
     let node = NodeId::new();
-    let (bus, drivers) = bus(&config, node)?;
+    let (bus, drivers) = shared::bus(&config, node)?;
     let ice = ice(&config, &deeds, relays.as_deref());
     let parts = Parts {
         bus: drivers,

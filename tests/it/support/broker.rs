@@ -123,8 +123,9 @@ impl Drop for Broker {
         for _ in 0..100 {
             let mut names = Command::new("epmd");
             names.arg("-kill").envs(self.env.iter().map(|(key, value)| (key, value)));
-            let said = names.output();
-            if !said.is_ok_and(|said| String::from_utf8_lossy(&said.stdout).contains("living")) {
+            let Ok(said) = names.output() else { break };
+            let said = [said.stdout, said.stderr].concat();
+            if !String::from_utf8_lossy(&said).contains("living") {
                 break;
             }
             std::thread::sleep(Duration::from_millis(50));
