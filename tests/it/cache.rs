@@ -9,6 +9,8 @@ use futures_util::future::join_all;
 use securevox::cluster::redis::Settings;
 use securevox::cluster::{Cache, CacheError, EmbeddedCache, Limit, RedisCache, Refused};
 
+use crate::support::broker::free_port;
+use crate::support::certificates::Certificates;
 use crate::support::redis::{Cluster, Redis, Watched};
 use crate::support::soon;
 
@@ -145,6 +147,35 @@ async fn a_password_must_be_right() {
     fails_at_once(&at(format!("redis://:wrong@127.0.0.1:{port}"))).await;
     fails_at_once(&at(redis.url())).await;
     works_again(&at(format!("redis://:right@127.0.0.1:{port}"))).await;
+}
+
+#[tokio::test]
+async fn over_tls_a_redis_must_prove_who_it_is() {
+    let (files, port) = (Certificates::make(), free_port());
+    let (tls, root) = (port.to_string(), files.path("ca.pem"));
+    let (certificate, key) = (files.path("server.crt"), files.path("server.key"));
+    let Some(_redis) = Redis::start(&[
+        "--tls-port",
+        &tls,
+        "--tls-cert-file",
+        &certificate,
+        "--tls-key-file",
+        &key,
+        "--tls-ca-cert-file",
+        &root,
+        "--tls-auth-clients",
+        "no",
+    ]) else {
+        return;
+    };
+    let at = |authorities| -> Any {
+        let url = Secret::new(format!("rediss://localhost:{port}"));
+        let settings = Settings { url, authorities, prefix: "story:".to_owned() };
+        Arc::new(RedisCache::new(&settings).expect("an address"))
+    };
+
+    works_again(&at(Some(files.root()))).await;
+    fails_at_once(&at(None)).await;
 }
 
 #[tokio::test]

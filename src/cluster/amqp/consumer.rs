@@ -188,7 +188,9 @@ fn ignore(reason: &'static str) -> Option<Question> {
 /// Answers leave the way that questions do: the broker blocks whoever publishes, and nothing may
 /// block the way in.
 fn reply(shared: &Shared, reply: Reply) {
-    let _ = shared.outbox.push(Word::Reply(reply)); // replies are never refused
+    if let Err(error) = shared.outbox.push(Word::Reply(reply)) {
+        counter!(BUS_IGNORED, "reason" => error.word()).increment(1);
+    }
 }
 
 /// The way in is open until this is dropped.

@@ -101,7 +101,10 @@ impl Outbox {
     pub(super) fn push(&self, word: Word) -> Result<(), BusError> {
         let mut inner = self.inner();
         let refused = match (inner.state, &word) {
-            (_, Word::Reply(_)) => None, // of those there are as many as questions are let in
+            // Those who asked wait: replies have room of their own, and wait for a connection.
+            (_, Word::Reply(_)) => {
+                (inner.words.len() >= 2 * self.most).then_some(BusError::Overloaded)
+            }
             (BusState::Down, _) => Some(BusError::Disconnected),
             (BusState::Blocked, Word::Ask(_) | Word::Probe(..)) => Some(BusError::Overloaded),
             (BusState::Blocked, Word::Event { urgency: Urgency::Low, .. }) => {

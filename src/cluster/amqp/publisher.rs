@@ -79,7 +79,7 @@ async fn carry(shared: Arc<Shared>) -> Result<Infallible, Broken> {
             () = sleep_until(sent.give_up()) => return Err(Broken::Late),
             word = shared.outbox.next(), if room => match word {
                 Word::Probe(node, verdict) => probes.waiting.push_back((node, verdict)),
-                word => if let Some(letter) = letter(&shared, &word) {
+                mut word => if let Some(letter) = letter(&shared, &mut word) {
                     let key = sent.note(word);
                     let channel = channel.clone();
                     flight.push(async move { (key, letter.send(&channel).await) });
@@ -112,8 +112,9 @@ impl Letter {
     }
 }
 
-/// The message of a word; `None` if nobody waits for it any more.
-fn letter(shared: &Shared, word: &Word) -> Option<Letter> {
+/// The message of a word; `None` if nobody waits for it any more. What an event says is taken out
+/// of it: it is never sent again.
+fn letter(shared: &Shared, word: &mut Word) -> Option<Letter> {
     let of = |kind| properties(kind, shared.me);
     Some(match word {
         Word::Event { to, body, name, .. } => {
@@ -123,7 +124,7 @@ fn letter(shared: &Shared, word: &Word) -> Option<Letter> {
                 to: to.map(|node| node.to_string()).unwrap_or_default().into(),
                 mandatory: to.is_some(),
                 properties: of(Kind::Tell),
-                body: body.clone(),
+                body: std::mem::take(body),
             }
         }
         Word::Ask(id) => {

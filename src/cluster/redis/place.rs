@@ -15,11 +15,11 @@ const PATIENCE: Duration = Duration::from_millis(400);
 /// Where Redis is.
 pub(super) enum Place {
     /// One server.
-    Single(Client),
+    Single(Box<Client>),
     /// Whichever server the Sentinels name.
     Sentinel(Box<Mutex<SentinelClient>>),
     /// Many servers, each with a part of the keys.
-    Cluster(ClusterClient),
+    Cluster(Box<ClusterClient>),
 }
 
 /// A connection.
@@ -77,7 +77,7 @@ impl Place {
                 Some(certificates) => Client::build_with_tls(url, certificates),
                 None => Client::open(url),
             }
-            .map(Self::Single)
+            .map(|client| Self::Single(Box::new(client)))
             .map_err(told),
             "sentinel" => sentinel(&parts(rest, 26_379)?, tls, certificates).map_err(told),
             "cluster" => cluster(&parts(rest, 6379)?, tls, certificates).map_err(told),
@@ -151,7 +151,7 @@ fn cluster(
     if let Some(certificates) = certificates {
         builder = builder.certs(certificates);
     }
-    builder.build().map(Place::Cluster)
+    builder.build().map(|client| Place::Cluster(Box::new(client)))
 }
 
 #[cfg(test)]

@@ -2,14 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use base::ids::{SessionId, UserId};
+use base::ids::{NodeId, SessionId, UserId};
+use base::secret::Secret;
 use futures_util::future::join_all;
+use securevox::cluster::amqp::{AmqpBus, Settings};
 use securevox::cluster::{BusError, BusState};
 use securevox::protocol::cluster::{Deliver, NodeEvent, NodeRequest, RawEvent, Urgency};
 
 use super::kinds::Node;
 use super::{Cable, numbered};
-use crate::support::broker::Broker;
+use crate::support::broker::{Broker, free_port};
+use crate::support::certificates::Certificates;
 use crate::support::soon;
 
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -51,7 +54,7 @@ async fn after_a_silent_partition_nobody_is_deaf() {
     assert!(began.elapsed() < Duration::from_secs(15), "healed after {:?}", began.elapsed());
     println!("silence was noticed after {noticed:?}, mended after {:?}", began.elapsed());
     soon("it is said", a.ear.until(|ear| ear.missed() > 0)).await;
-    soon("it is said", b.ear.until(|ear| ear.resync_is_after(a.id(), 0))).await;
+    soon("it is said", b.ear.until(|ear| ear.first_is_resync(a.id()))).await;
     for (one, other) in [(&a, &b), (&b, &a)] {
         let asked = one.bus.ask(other.id(), &NodeRequest::Ping, PATIENCE).await;
         assert!(asked.is_ok(), "{asked:?}");
@@ -76,9 +79,9 @@ async fn a_broker_that_was_killed_is_found_again() {
 
     soon("the bus is up", a.is_up()).await;
     soon("the bus is up", b.is_up()).await;
-    soon("it is said", b.ear.until(|ear| ear.missed() > 0)).await;
-    // What it was not told is made good first.
-    soon("it is said", b.ear.until(|ear| ear.resync_is_after(a.id(), 1))).await;
+    for node in [&a, &b] {
+        soon("it is said", node.ear.until(|ear| ear.missed() > 0)).await;
+    }
     let asked = a.bus.ask(b.id(), &NodeRequest::Ping, Duration::from_secs(5)).await;
     assert!(asked.is_ok(), "{asked:?}");
 }
@@ -126,6 +129,38 @@ async fn a_broker_without_memory_lets_no_call_hang() {
     soon("the bus is up", a.is_up()).await;
     let asked = a.bus.ask(b.id(), &NodeRequest::Ping, Duration::from_secs(5)).await;
     assert!(asked.is_ok(), "{asked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_a_broker_must_prove_who_it_is() {
+    let (files, port) = (Certificates::make(), free_port());
+    let config = format!(
+        "listeners.ssl.default = {port}\nssl_options.cacertfile = {}\n\
+         ssl_options.certfile = {}\nssl_options.keyfile = {}\nssl_options.verify = verify_none\n",
+        files.path("ca.pem"),
+        files.path("server.crt"),
+        files.path("server.key"),
+    );
+    let Some(_broker) = Broker::with(&config).await else { return };
+    let reach = async |authorities: Option<String>| {
+        let settings = Settings {
+            url: Secret::new(format!("amqps://guest:guest@localhost:{port}")),
+            authorities,
+            name: "story".to_owned(),
+            outbox: 64,
+            inbox: 64,
+        };
+        AmqpBus::new(NodeId::new(), settings).unwrap().reach().await
+    };
+
+    // Its listeners open one after the other.
+    soon("it lets us in", async {
+        while reach(Some(files.root())).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    assert!(reach(None).await.is_err(), "nobody else knows that root");
 }
 
 /// Tells until that is refused: either way may be the first to notice.

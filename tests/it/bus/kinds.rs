@@ -186,11 +186,11 @@ impl Ear {
         heard.events.iter().filter_map(of).collect()
     }
 
-    /// What was heard of somebody behind the first `count` events is "look into the database".
-    pub fn resync_is_after(&self, by: NodeId, count: usize) -> bool {
+    /// The first that was heard of somebody is "look into the database".
+    pub fn first_is_resync(&self, by: NodeId) -> bool {
         let heard = self.heard.lock().unwrap();
-        let mut events = heard.events.iter().filter(|(from, _)| *from == by).skip(count);
-        matches!(events.next(), Some((_, NodeEvent::Resync)))
+        let first = heard.events.iter().find(|(from, _)| *from == by);
+        matches!(first, Some((_, NodeEvent::Resync)))
     }
 
     pub fn missed(&self) -> usize {

@@ -48,6 +48,11 @@ pub fn signal_group(id: u32, name: &str) {
 impl Broker {
     /// Makes and starts one, if RabbitMQ is here.
     pub async fn start() -> Option<Self> {
+        Self::with("").await
+    }
+
+    /// One with these lines in its `rabbitmq.conf`.
+    pub async fn with(config: &str) -> Option<Self> {
         if !Path::new(PROGRAMS).exists() {
             skipped("rabbitmq-server");
             return None;
@@ -65,9 +70,10 @@ impl Broker {
             ("RABBITMQ_DIST_PORT", free_port().to_string()),
             ("RABBITMQ_MNESIA_BASE", dir.clone()),
             ("RABBITMQ_LOG_BASE", dir.clone()),
-            ("RABBITMQ_CONFIG_FILE", format!("{dir}/none")),
+            ("RABBITMQ_CONFIG_FILE", format!("{dir}/rabbitmq")),
             ("RABBITMQ_ENABLED_PLUGINS_FILE", format!("{dir}/plugins")),
         ];
+        std::fs::write(format!("{dir}/rabbitmq.conf"), config).expect("it can be written");
         let mut broker = Self { scratch, port, env, server: None };
         broker.begin().await;
         Some(broker)
@@ -123,8 +129,9 @@ impl Drop for Broker {
         for _ in 0..100 {
             let mut names = Command::new("epmd");
             names.arg("-kill").envs(self.env.iter().map(|(key, value)| (key, value)));
-            let said = names.output();
-            if !said.is_ok_and(|said| String::from_utf8_lossy(&said.stdout).contains("living")) {
+            let Ok(said) = names.output() else { break };
+            let said = [said.stdout, said.stderr].concat();
+            if !String::from_utf8_lossy(&said).contains("living") {
                 break;
             }
             std::thread::sleep(Duration::from_millis(50));

@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod broker;
+pub mod certificates;
 pub mod person;
 pub mod postgres;
 pub mod proxy;
