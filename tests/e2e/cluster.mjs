@@ -33,6 +33,7 @@ export class Cluster {
       CLUSTER__CACHE: process.env.SECUREVOX_TEST_REDIS,
       CLUSTER__CACHE_PREFIX: `${cluster.database}:`,
       TURN__SECRET: 'shared between the nodes of a test',
+      SECRETS__KEYS: JSON.stringify([`1:${Buffer.alloc(32, 7).toString('base64')}`]),
       MEDIA__THREADS: 1,
       ...settings,
     };

@@ -1,0 +1,134 @@
+// Three nodes, and people who chat as if there were one.
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { Cluster, isPossible } from './cluster.mjs';
+import { BARE, open } from './devices.mjs';
+import { assertWhole, Person } from './people.mjs';
+import { within } from './wait.mjs';
+
+describe('people on three nodes', { skip: !isPossible(), timeout: 240_000 }, () => {
+  let cluster, ways;
+  before(async () => {
+    cluster = await Cluster.start(3);
+    ways = [await cluster.way(0), await cluster.way(1), await cluster.way(2)];
+  });
+  after(() => cluster?.end());
+
+  /** People whose devices are at the nodes 0, 1 and 2. */
+  async function three() {
+    const people = [];
+    for (const [n, name] of ['Alice', 'Bob', 'Eve'].entries()) people.push(await Person.register({ url: ways[n].url }, name));
+    return people;
+  }
+
+  it('hear each other in order, each message once', async () => {
+    const people = await three();
+    const group = await people[0].group('Three nodes', ...people.slice(1));
+    const devices = [];
+    for (const person of people) devices.push(await open(person, BARE));
+    await Promise.all(devices.map(async (device, n) => {
+      for (let m = 0; m < 20; m++) await device.say(group, `${n}: ${m}`);
+    }));
+
+    for (const device of devices) {
+      await device.hears(group, 60);
+      assertWhole(device.messages(group), 60, device.person.name);
+      device.close();
+    }
+  });
+
+  it('are signed out on every node at once', async () => {
+    const [alice] = await three();
+    const other = await alice.another('tablet');
+    const tablet = await open(Object.assign(other, { server: { url: ways[1].url } }), BARE);
+    await alice.call('DELETE', `/api/me/devices/${other.device}`);
+
+    const end = await tablet.until('the tablet is put out', () => tablet.ends.at(-1), 1_500);
+    assert.equal(end.code, 1008);
+    tablet.close();
+  });
+
+  it('are one person to a refresh token that is used on two nodes at once', async () => {
+    const [, path] = [null, '/api/auth/refresh'];
+    const phone = '+4915119990001';
+    const answer = await fetch(`${ways[0].url}/api/auth/register`, {
+      method: 'POST', headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ phone, password: 'a long password', name: 'Twin', device: { name: 'first', platform: 'test' } }),
+    });
+    const { refresh_token } = await answer.json();
+    const refresh = (way) => fetch(way.url + path, {
+      method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ refresh_token }),
+    });
+    const [one, two] = await Promise.all([refresh(ways[0]), refresh(ways[1])]);
+    const [first, second] = [await one.json(), await two.json()];
+
+    assert.deepEqual([one.status, two.status], [200, 200], 'an honest client that asked twice');
+    assert.equal(first.refresh_token, second.refresh_token, 'one successor, whichever node was asked');
+  });
+
+  it('are bounded by one cap, however many register at once', async () => {
+    const capped = await Cluster.start(2, { AUTH__MAX_USERS: 5 });
+    try {
+      const numbers = Array.from({ length: 12 }, (_, n) => `+49151188800${String(n).padStart(2, '0')}`);
+      const answers = await Promise.all(numbers.map((phone, n) => fetch(`${capped.nodes[n % 2].url}/api/auth/register`, {
+        method: 'POST', headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ phone, password: 'a long password', name: 'One of many', device: { name: 'first', platform: 'test' } }),
+      })));
+      assert.equal(answers.filter(({ status }) => status === 201).length, 5);
+    } finally {
+      await capped.end();
+    }
+  });
+
+  it('find their calls on whichever node they are', async () => {
+    const [alice, bob] = await three();
+    await alice.call('POST', '/api/contacts', { user_id: bob.id });
+    await bob.call('POST', `/api/contacts/${alice.id}/accept`);
+    const [phone, tablet] = [await open(alice, BARE), await open(bob, BARE)];
+    const { call_id } = await phone.ask('start_call', { user_id: bob.id, media: 'audio' });
+    await tablet.until('it rings', () => tablet.events.find(({ event, data }) => event === 'incoming_call' && data.call_id === call_id));
+    const late = await open(Object.assign(await bob.another('late'), { server: { url: ways[2].url } }), BARE);
+    await late.until('it rings there too', () => late.events.find(({ event, data }) => event === 'incoming_call' && data.call_id === call_id));
+    await tablet.ask('accept_call', { call_id });
+    await late.until('it stops ringing', () => late.events.find(({ event }) => event === 'call_answered'));
+    const joined = await phone.ask('join_call', { call_id });
+    await tablet.ask('join_call', { call_id });
+    await phone.until('he is in', () => phone.events.find(({ event }) => event === 'participant_joined'));
+    await tablet.ask('offer', { call_id, to: joined.participant_id, sdp: 'v=0' });
+    await phone.until('the offer has come', () => phone.events.find(({ event, data }) => event === 'offer' && data.sdp === 'v=0'));
+    const eve = await Person.register({ url: ways[2].url }, 'Eve');
+    await eve.call('POST', '/api/contacts', { user_id: bob.id });
+    await bob.call('POST', `/api/contacts/${eve.id}/accept`);
+    const eves = await open(eve, BARE);
+    await eves.ask('start_call', { user_id: bob.id, media: 'audio' });
+    const busy = await eves.until('he is busy', () => eves.events.find(({ event }) => event === 'call_ended'));
+    assert.equal(busy.data.reason, 'busy');
+    await phone.ask('leave_call', { call_id });
+    await tablet.until('it is over', () => tablet.events.find(({ event, data }) => event === 'call_ended' && data.call_id === call_id));
+
+    assert.equal(cluster.sql(`SELECT count(*) FROM calls WHERE ended_at IS NOT NULL AND reason = 'hangup'`), '1');
+    await within(5_000, 'nothing is left', (async () => {
+      while (cluster.sql(`SELECT count(*) FROM leases WHERE key LIKE 'call/%'`) !== '0') await new Promise((r) => setTimeout(r, 50));
+    })());
+    for (const device of [phone, tablet, late, eves]) device.close();
+  });
+
+  it('are seen and served by operators of every node', async () => {
+    const operator = await Person.operator(cluster.nodes[0]);
+    const { items } = await operator.call('GET', '/api/admin/nodes');
+    assert.deepEqual(items.map(({ name }) => name).sort(), ['node-0', 'node-1', 'node-2']);
+    const other = items.find(({ name }) => name === 'node-2');
+    const tree = () => operator.call('GET', `/api/admin/actors?node=${other.id}`);
+    assert.equal((await tree()).node, other.id);
+    await operator.call('POST', `/api/admin/actors/node/chat/3/restart?node=${other.id}`);
+    const lane = (await tree()).items.find(({ path }) => path === '/node/chat/3');
+    assert.equal(lane.restarts, 1);
+    assert.equal(cluster.sql(`SELECT count(*) FROM audit_entries WHERE action = 'actor.restart' AND subject = '${other.id}/node/chat/3'`), '1');
+    const schedulers = [];
+    for (const node of cluster.nodes) {
+      const page = await (await fetch(`${node.url}/metrics`)).text();
+      schedulers.push(Number(page.match(/securevox_cluster_scheduler (\d)/)[1]));
+    }
+    assert.equal(schedulers.reduce((sum, one) => sum + one), 1, 'one node does the work of all');
+  });
+});
