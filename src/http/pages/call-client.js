@@ -22,6 +22,7 @@ export class Call extends EventTarget {
   #old = null; // a connection to a room that has moved; it plays until the new one does
   #epoch = 0;
   #ice = [];
+  #isComing = true;
   #early = []; // what was heard before we knew that we are in
   participants = new Map(); // participant_id → { name, audio, video, speaking }
   quality = null;
@@ -43,14 +44,18 @@ export class Call extends EventTarget {
     for (const track of joined.tracks) this.#tracks.set(track.track_id, { ...track });
     if (this.mode === "sfu") this.#forward();
     else for (const other of this.participants.keys()) this.#direct(other);
-    for (const [name, data] of this.#early.splice(0)) this.hear(name, data);
+    this.#heardAgain();
     this.#changed();
     return joined;
   }
 
   /** Takes part again after the socket was lost, perhaps at another node. If the room is the same, media goes on as it is. */
   async rejoin() {
-    const joined = await this.#request("join_call", { call_id: this.id, participant_id: this.me });
+    this.#isComing = true;
+    const joined = await this.#request("join_call", { call_id: this.id, participant_id: this.me }).catch((problem) => {
+      this.#heardAgain();
+      throw problem;
+    });
     const isSame = joined.participant_id === this.me && joined.epoch === this.#epoch;
     Object.assign(this, { me: joined.participant_id, mode: joined.mode });
     this.#ice = joined.ice_servers;
@@ -70,8 +75,15 @@ export class Call extends EventTarget {
     } else {
       for (const other of this.participants.keys()) this.#direct(other);
     }
+    this.#heardAgain();
     this.#changed();
     return joined;
+  }
+
+  /** What was said while we came in is newer than what we were told of the call. */
+  #heardAgain() {
+    this.#isComing = false;
+    for (const [name, data] of this.#early.splice(0)) this.hear(name, data);
   }
 
   /** The room is another one: what played plays on until the same comes from the new one. */
@@ -203,7 +215,7 @@ export class Call extends EventTarget {
       this.#changed();
     };
     // The old way plays until the new one does.
-    if (this.#played.has(key) && !this.#played.get(key).isForwarded) track.addEventListener("unmute", play, { once: true });
+    if (track.muted && this.#played.get(key)?.isForwarded === false) track.addEventListener("unmute", play, { once: true });
     else play();
   }
 
@@ -239,7 +251,7 @@ export class Call extends EventTarget {
 
   /** An event from the server. */
   hear(name, data) {
-    if (!this.id) return void this.#early.push([name, data]);
+    if (this.#isComing) return void this.#early.push([name, data]);
     if (data.call_id !== this.id) return;
     const participant = data.participant_id;
     switch (name) {

@@ -87,8 +87,8 @@ async fn what_fails_is_tried_again_and_given_up_in_the_end(store: Store) {
     let all = store.jobs(Some(JobState::Dead), None, 10).await.unwrap();
     assert_eq!((all.len(), all[0].ended_at), (1, Some(at(70))));
     let week = 7 * 24 * 3600;
-    assert_eq!(store.purge(at(70 + week), Duration::ZERO).await.unwrap().jobs, 0);
-    assert_eq!(store.purge(at(71 + week), Duration::ZERO).await.unwrap().jobs, 1);
+    assert_eq!(store.purge(at(70 + week), Duration::ZERO, None).await.unwrap().unwrap().jobs, 0);
+    assert_eq!(store.purge(at(71 + week), Duration::ZERO, None).await.unwrap().unwrap().jobs, 1);
 }
 
 async fn a_person_has_one_export_at_a_time(store: Store) {
