@@ -90,7 +90,11 @@ impl Calls {
                 self.note(&text, epoch, id).await?;
                 epoch
             }
-            Claim::Held(held) if held.owner == self.neighbours.me() => {
+            // Its end is being written down.
+            Claim::Held(held) if self.nursery.get(&held.value).is_some() => {
+                return Err(Error::Moved);
+            }
+            Claim::Held(held) if self.directory.owns(&held) => {
                 // It had a room here, which failed for good.
                 let failed = held.value.parse().into_iter().collect();
                 self.deeds.write_lost(failed).await?;
@@ -194,7 +198,7 @@ impl Calls {
         };
         let text = text(key);
         match self.directory.claim(&text, &id.to_string()).await? {
-            Claim::Held(held) if held.owner != self.neighbours.me() => {
+            Claim::Held(held) if !self.directory.owns(&held) => {
                 drop(place);
                 self.place_there(key, &held)
             }

@@ -3,11 +3,8 @@
 //! Each node writes what is its own and tells the others what changed, counted; whoever misses a
 //! number asks for the whole. Until the whole of a node is known it is told everything.
 
-mod ear;
 mod others;
 mod own;
-
-pub use ear::Ear;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,11 +16,10 @@ use tokio::sync::Notify;
 
 use self::others::Others;
 use self::own::Own;
-use super::sessions::Outgoing;
 use crate::cluster::{Bus, BusError, BusState};
 use crate::protocol::cluster::{
     CallStanding, Change, Changes, Deliver, DeliverTo, Heartbeat, Known, Load, NodeEvent,
-    NodeRequest, Snapshot,
+    NodeRequest, RawEvent, Snapshot, Urgency,
 };
 use crate::telemetry::metrics::dropped;
 
@@ -194,15 +190,13 @@ impl Neighbours {
     }
 
     /// Tells the sessions of these people on other nodes.
-    pub fn deliver(&self, people: &[UserId], event: &Outgoing) {
+    pub fn deliver(&self, people: &[UserId], urgency: Urgency, event: impl Fn() -> RawEvent) {
         if self.is_alone() {
             return;
         }
         let by_node = self.others().split(people);
         for (node, to) in by_node {
-            let urgency = event.urgency();
-            let event = event.raw();
-            self.tell(node, &NodeEvent::Deliver(Deliver { to, event, urgency }));
+            self.tell(node, &NodeEvent::Deliver(Deliver { to, event: event(), urgency }));
         }
     }
 
@@ -218,8 +212,7 @@ impl Neighbours {
     }
 
     /// Tells one session on another node.
-    pub fn deliver_to(&self, node: NodeId, user: UserId, session: SessionId, event: &Outgoing) {
-        let event = event.raw();
+    pub fn deliver_to(&self, node: NodeId, user: UserId, session: SessionId, event: RawEvent) {
         self.tell(node, &NodeEvent::DeliverTo(DeliverTo { user, session, event }));
     }
 

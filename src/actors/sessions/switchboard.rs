@@ -31,7 +31,7 @@ impl Switchboard {
     /// Tells every session of these people, wherever it is.
     pub fn announce(&self, people: &[UserId], event: &Outgoing) {
         self.announce_here(people, event);
-        self.neighbours.deliver(people, event);
+        self.neighbours.deliver(people, event.urgency(), || event.raw());
     }
 
     /// Tells every session of these people on this node.
@@ -84,7 +84,7 @@ impl Switchboard {
     /// Tells one session, on whichever node it is.
     pub fn tell_session(&self, node: NodeId, user: UserId, session: SessionId, event: &Outgoing) {
         if node != self.neighbours.me() {
-            self.neighbours.deliver_to(node, user, session, event);
+            self.neighbours.deliver_to(node, user, session, event.raw());
         } else if !self.tell_session_here(user, session, event) {
             dropped("no-such-session");
         }

@@ -3,9 +3,9 @@
 use base::ids::NodeId;
 use serde::Serialize;
 
-use super::Neighbours;
+use super::{Membership, Missed, Suspect};
 use crate::actors::calls::Calls;
-use crate::actors::membership::{Membership, Missed, Suspect};
+use crate::actors::neighbours::Neighbours;
 use crate::actors::operators::Operators;
 use crate::actors::sessions::{Outgoing, Switchboard};
 use crate::actors::supervision::Ref;

@@ -1,6 +1,10 @@
 //! This node's place among the others: says that it lives, hears who else does, and acts when
 //! somebody does not.
 
+mod ear;
+
+pub use ear::Ear;
+
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
