@@ -32,7 +32,8 @@ fn lease((key, owner, epoch, value): Row) -> Lease {
 const LEASE: (leases::key, leases::owner, leases::epoch, leases::value) =
     (leases::key, leases::owner, leases::epoch, leases::value);
 
-/// A node comes into being.
+/// A node comes into being, or comes back after it was taken for dead. What it owned before and
+/// nobody took is its own again; it has let go of it.
 pub(crate) fn join_cluster(c: &mut Conn, beat: NodeBeat, ttl: Duration) -> QueryResult<()> {
     let (now, server) = (clock(c)?, server_life(c)?);
     diesel::insert_into(nodes::table)
@@ -42,6 +43,14 @@ pub(crate) fn join_cluster(c: &mut Conn, beat: NodeBeat, ttl: Duration) -> Query
             nodes::url.eq(beat.url),
             nodes::state.eq(beat.state),
             nodes::started_at.eq(Sql(now)),
+            nodes::renewed_at.eq(Sql(now)),
+            nodes::until.eq(Sql(now + ttl)),
+            nodes::server.eq(Sql(server)),
+        ))
+        .on_conflict(nodes::id)
+        .do_update()
+        .set((
+            nodes::state.eq(beat.state),
             nodes::renewed_at.eq(Sql(now)),
             nodes::until.eq(Sql(now + ttl)),
             nodes::server.eq(Sql(server)),

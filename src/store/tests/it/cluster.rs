@@ -39,6 +39,9 @@ async fn there_is_one_owner_until_it_dies(store: Store) {
     let Claimed::Taken(second) = claim(&store, bob).await else { panic!("its owner is dead") };
     assert_eq!((second.owner, second.epoch, second.value.as_str()), (bob, 2, "a call"));
     assert_eq!(claim(&store, ann).await, Claimed::NotAlive);
+    store.join_cluster(beat(ann), TTL).await.unwrap();
+    assert!(store.beat(beat(ann), TTL).await.unwrap().alive, "unless they join anew");
+    assert!(matches!(claim(&store, ann).await, Claimed::Held(held) if held.owner == bob));
 }
 
 async fn many_who_claim_at_once_find_one_owner(store: Store) {
