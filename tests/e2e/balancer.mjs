@@ -65,6 +65,48 @@ export class Balancer {
   }
 }
 
+/** A line to one server that can be cut: `pass`, `refuse` (all connections end, none is taken) or `hole` (they stay, nothing comes through). */
+export class Line {
+  mode = 'pass';
+  #pairs = new Set();
+
+  constructor(port) {
+    this.server = createServer((client) => {
+      if (this.mode === 'refuse') return void client.destroy();
+      const server = connect({ host: '127.0.0.1', port, noDelay: true });
+      const pair = [client, server];
+      this.#pairs.add(pair);
+      for (const [from, to] of [pair, [server, client]]) {
+        from.on('data', (bytes) => this.mode === 'pass' && !to.destroyed && to.write(bytes));
+        from.on('error', () => {}); // 'close' follows
+        from.on('close', () => {
+          if (this.mode !== 'hole') to.destroy();
+          this.#pairs.delete(pair);
+        });
+      }
+    });
+  }
+
+  async listen() {
+    this.server.listen(0, '127.0.0.1');
+    await once(this.server, 'listening');
+    this.port = this.server.address().port;
+    return this;
+  }
+
+  /** What was in a hole is lost for good, and so are its connections. */
+  set(mode) {
+    const before = this.mode;
+    this.mode = mode;
+    if (mode === 'refuse' || before === 'hole') for (const pair of this.#pairs) for (const socket of pair) socket.destroy();
+  }
+
+  close() {
+    this.set('refuse');
+    this.server.close();
+  }
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [port, ...nodes] = process.argv.slice(2);
   await Balancer.inTurn(nodes).listen(Number(port), '0.0.0.0');

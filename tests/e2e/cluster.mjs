@@ -22,7 +22,8 @@ function psql(sql, database = 'postgres') {
 export class Cluster {
   balancers = [];
 
-  static async start(count = 3, settings = {}, own = () => ({})) {
+  /** `own(n)` and `environment(n)` are further settings and the environment of one node. */
+  static async start(count = 3, settings = {}, { own = () => ({}), environment = () => ({}) } = {}) {
     const cluster = new Cluster();
     cluster.database = `e2e_${process.pid}_${++databases}`;
     psql(`CREATE DATABASE ${cluster.database}`);
@@ -39,7 +40,7 @@ export class Cluster {
     };
     cluster.nodes = [];
     for (let n = 0; n < count; n++) {
-      cluster.nodes.push(await Server.start({ ...cluster.settings, NODE__NAME: `node-${n}`, ...own(n) }));
+      cluster.nodes.push(await Server.start({ ...cluster.settings, NODE__NAME: `node-${n}`, ...own(n) }, environment(n)));
     }
     await cluster.complete(count);
     return cluster;

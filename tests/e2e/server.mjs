@@ -37,9 +37,10 @@ process.on('exit', () => alive.forEach((server) => server.drop()));
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(1));
 
 export class Server {
-  /** Starts a server; `settings` are further settings, as in `{ SESSIONS__PING_SECONDS: 1 }`. */
-  static async start(settings = {}) {
+  /** Starts a server; `settings` are further settings, as in `{ SESSIONS__PING_SECONDS: 1 }`; `environment` is its process's. */
+  static async start(settings = {}, environment = {}) {
     const server = new Server();
+    server.environment = environment;
     server.directory = mkdtempSync(join(tmpdir(), 'securevox-e2e-'));
     server.settings = { ...GENEROUS, ...settings };
     alive.add(server);
@@ -54,7 +55,7 @@ export class Server {
     const ours = Object.entries(settings).map(([name, value]) => [`SECUREVOX__${name}`, String(value)]);
     const log = openSync(this.log, 'a');
     this.process = spawn(BINARY, ['serve'], {
-      env: Object.fromEntries([...inherited, ...ours]),
+      env: { ...Object.fromEntries([...inherited, ...ours]), ...this.environment },
       stdio: ['ignore', 'pipe', log],
     });
     closeSync(log);
