@@ -117,6 +117,7 @@ pub async fn start(config: Config) -> Result<Node, Error> {
         drivers: cluster.drivers,
         directory: cluster.directory,
         leases: cluster.leases.clone(),
+        others: cluster.others,
         jobs: jobs.clone(),
     };
     let grown = Arc::new(OnceLock::new());

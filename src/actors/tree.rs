@@ -1,10 +1,12 @@
 //! Who lives, and who restarts whom: children start top to bottom and stop bottom to top.
 
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use base::backoff::Backoff;
 use base::clock::Clock;
+use base::ids::NodeId;
 use metrics_exporter_prometheus::PrometheusHandle;
 use store::Store;
 
@@ -55,6 +57,8 @@ pub struct Parts {
     pub directory: Arc<dyn Directory>,
     /// This node's word that it lives, where others may be.
     pub leases: Option<Leases>,
+    /// The nodes that live.
+    pub others: HashSet<NodeId>,
     /// Work that must be done.
     pub jobs: Jobs,
 }
@@ -76,6 +80,7 @@ pub struct Planted {
 /// Puts the tree together; `grown` will hold it once it is launched.
 pub fn tree(parts: Parts, config: &Config, grown: Arc<OnceLock<Tree>>) -> Planted {
     let neighbours = Neighbours::new(parts.bus.clone());
+    neighbours.roster(&parts.others); // before the first device comes: nobody is overlooked
     let switchboard = Switchboard::new(neighbours.clone());
     let operators = Operators::new(grown, neighbours.clone());
     let up = StoreUp::default();

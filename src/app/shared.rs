@@ -1,5 +1,6 @@
 //! What nodes share: the cache, the bus, the directory; each alone where there is one node.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use base::clock::Clock;
@@ -72,6 +73,8 @@ pub(super) struct Cluster {
     pub(super) directory: Arc<dyn Directory>,
     pub(super) leases: Option<Leases>,
     pub(super) lock: Option<NodeLock>,
+    /// The nodes that live.
+    pub(super) others: HashSet<NodeId>,
 }
 
 pub(super) async fn cluster(
@@ -82,12 +85,20 @@ pub(super) async fn cluster(
     let (bus, drivers) = bus(config, node)?;
     if drivers.is_none() {
         let directory = Arc::new(LocalDirectory::new(node));
-        return Ok(Cluster { bus, drivers, directory, leases: None, lock: None });
+        return Ok(Cluster {
+            bus,
+            drivers,
+            directory,
+            leases: None,
+            lock: None,
+            others: HashSet::new(),
+        });
     }
     let (name, url) = (config.node.name(), config.http.public_url.clone());
     let leases = Leases::new(deeds.store.clone(), deeds.clock.clone(), node, name, url);
     let lock = NodeLock::take(&store_config(config).url, node)?;
-    leases.join().await.map_err(|error| Error::Outside(error.to_string()))?;
+    let roster = leases.join().await.map_err(|error| Error::Outside(error.to_string()))?;
+    let others = roster.nodes.into_iter().map(|node| node.id).collect();
     let directory = Arc::new(leases.clone());
-    Ok(Cluster { bus, drivers, directory, leases: Some(leases), lock: Some(lock) })
+    Ok(Cluster { bus, drivers, directory, leases: Some(leases), lock: Some(lock), others })
 }

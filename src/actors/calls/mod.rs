@@ -28,7 +28,7 @@ use crate::cluster::Directory;
 use crate::domain::accounts::Me;
 use crate::domain::calls::{Calls as Deeds, Seat};
 use crate::protocol::calls::{self as wire, IncomingCall};
-use crate::protocol::cluster::{CallStanding, Load, NodeEvent, NodeRequest};
+use crate::protocol::cluster::{CallStanding, Change, Load, NodeEvent, NodeRequest};
 
 /// Finds, begins and asks calls; cheap to clone.
 #[derive(Clone)]
@@ -187,14 +187,13 @@ impl Calls {
         Load { calls: here.len() as u64, participants: seats.sum(), people }
     }
 
-    /// How a call stands that goes on at another node.
-    pub fn stands_there(&self, node: NodeId, call: CallStanding) {
-        self.board.stands_there(node, call);
-    }
-
-    /// A call does not go on at that node any more.
-    pub fn over_there(&self, node: NodeId, id: CallId) {
-        self.board.over_there(node, id);
+    /// Something about a call is different at another node.
+    pub fn changed_there(&self, node: NodeId, change: Change) {
+        match change {
+            Change::Call(standing) => self.board.stands_there(node, *standing),
+            Change::CallOver(id) => self.board.over_there(node, id),
+            Change::Came(_) | Change::Went(_) => {} // the neighbours keep that
+        }
     }
 
     /// All calls of another node.

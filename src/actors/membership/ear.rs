@@ -10,7 +10,7 @@ use crate::actors::operators::Operators;
 use crate::actors::sessions::{Outgoing, Switchboard};
 use crate::actors::supervision::Ref;
 use crate::cluster::{Fut, Listener};
-use crate::protocol::cluster::{Change, NodeEvent, NodeRequest, RoomHandOver, Urgency};
+use crate::protocol::cluster::{NodeEvent, NodeRequest, RoomHandOver, Urgency};
 use crate::telemetry::metrics::dropped;
 
 /// The listener of a node in a cluster; cheap to clone.
@@ -34,11 +34,7 @@ impl Listener for Ear {
             NodeEvent::Heartbeat(beat) => self.neighbours.heard_beat(from, &beat),
             NodeEvent::Changes(changes) => {
                 for change in self.neighbours.heard_changes(from, changes) {
-                    match change {
-                        Change::Call(standing) => self.calls.stands_there(from, *standing),
-                        Change::CallOver(id) => self.calls.over_there(from, id),
-                        Change::Came(_) | Change::Went(_) => {} // the neighbours keep that
-                    }
+                    self.calls.changed_there(from, change);
                 }
             }
             NodeEvent::Deliver(news) => {

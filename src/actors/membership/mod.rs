@@ -111,6 +111,8 @@ impl Membership {
     fn died(&mut self, node: NodeId, ctx: &mut Ctx<Self>) {
         tracing::warn!(%node, "a node is dead");
         self.suspects.remove(&node);
+        // What it committed last, it may have told nobody.
+        self.parts.switchboard.resync_here();
         let calls = self.parts.calls.clone();
         ctx.spawn(async move { calls.node_died(node).await }.into_actor(self));
     }
@@ -149,7 +151,12 @@ impl Membership {
             ctx.spawn(learn.into_actor(self).map(move |learned, member, _| {
                 member.learning.remove(&node);
                 match learned {
-                    Ok(calls) => member.parts.calls.all_there(node, calls),
+                    Ok((calls, since)) => {
+                        member.parts.calls.all_there(node, calls);
+                        for change in since {
+                            member.parts.calls.changed_there(node, change);
+                        }
+                    }
                     Err(error) => tracing::debug!(%error, %node, "a node does not tell of itself"),
                 }
             }));

@@ -62,7 +62,8 @@ impl Neighbours {
         self.0.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_alone(&self) -> bool {
+    /// Whether no other node is known.
+    pub fn is_alone(&self) -> bool {
         !self.0.any.load(Ordering::Acquire)
     }
 
@@ -170,11 +171,11 @@ impl Neighbours {
         self.others().lacking().collect()
     }
 
-    /// Asks a node for the whole; the calls that go on there.
+    /// Asks a node for the whole; the calls that go on there, and what became of them since.
     ///
     /// # Errors
     /// The bus's.
-    pub async fn learn(&self, node: NodeId) -> Result<Vec<CallStanding>, BusError> {
+    pub async fn learn(&self, node: NodeId) -> Result<(Vec<CallStanding>, Vec<Change>), BusError> {
         let whole: Snapshot = self.ask(node, &NodeRequest::Snapshot, PATIENCE).await?;
         Ok(self.others().replace(node, whole))
     }

@@ -7,6 +7,9 @@ use base::ids::{NodeId, UserId};
 
 use crate::protocol::cluster::{CallStanding, Change, Changes, Heartbeat, Load, Snapshot};
 
+/// How many messages of changes are kept while the whole is asked for; more are asked for again.
+const EARLY: usize = 1000;
+
 #[derive(Default)]
 pub(super) struct Others {
     nodes: HashMap<NodeId, Other>,
@@ -18,6 +21,8 @@ pub(super) struct Others {
 struct Other {
     /// The last of its changes that is known; `None` while the whole is not.
     version: Option<u64>,
+    /// Changes that came while the whole was asked for.
+    early: Vec<Changes>,
     people: HashSet<UserId>,
     load: Load,
     takes_rooms: bool,
@@ -61,6 +66,9 @@ impl Others {
             Some(known) if changes.version <= known => return Some(Vec::new()),
             _ => {
                 other.version = None;
+                if other.early.len() < EARLY {
+                    other.early.push(changes);
+                }
                 return None;
             }
         }
@@ -75,8 +83,20 @@ impl Others {
         Some(calls)
     }
 
-    /// Takes the whole of a node, and gives its calls.
-    pub(super) fn replace(&mut self, node: NodeId, whole: Snapshot) -> Vec<CallStanding> {
+    /// Takes the whole of a node and what it told since; gives its calls, and what became of them.
+    pub(super) fn replace(
+        &mut self,
+        node: NodeId,
+        whole: Snapshot,
+    ) -> (Vec<CallStanding>, Vec<Change>) {
+        let calls = self.take(node, whole);
+        let other = self.nodes.get_mut(&node);
+        let early = other.map(|other| std::mem::take(&mut other.early)).unwrap_or_default();
+        let since = early.into_iter().filter_map(|changes| self.apply(node, changes));
+        (calls, since.collect::<Vec<_>>().into_iter().flatten().collect())
+    }
+
+    fn take(&mut self, node: NodeId, whole: Snapshot) -> Vec<CallStanding> {
         let people: HashSet<_> = whole.people.into_iter().collect();
         let Some(other) = self.nodes.get_mut(&node) else { return Vec::new() };
         other.version = Some(whole.version);
@@ -181,7 +201,14 @@ mod tests {
                 if !lost && others.apply(node, changes).is_none() {
                     let told = others.split(&people);
                     prop_assert_eq!(told[&node].len(), people.len(), "in doubt: everybody");
-                    others.replace(node, own.snapshot());
+                    // The whole is answered now and arrives after what happens meanwhile.
+                    let whole = own.snapshot();
+                    own.note(Change::Came(user), true);
+                    here.insert(user);
+                    others.apply(node, own.changes().unwrap());
+                    others.replace(node, whole);
+                    let told = others.split(&people).remove(&node).unwrap_or_default();
+                    prop_assert!(told.contains(&user), "nobody is forgotten");
                 }
             }
             let beat = Heartbeat { version: own.version(), load: Load::default(), takes_rooms: true };

@@ -96,6 +96,11 @@ impl Switchboard {
         entry.is_some_and(|entry| entry.attached.load(Ordering::Acquire))
     }
 
+    /// Whether no other node is known.
+    pub fn is_alone(&self) -> bool {
+        self.neighbours.is_alone()
+    }
+
     /// Whether somebody has a socket on this node.
     pub fn is_here(&self, user: UserId) -> bool {
         self.registry.has(user)

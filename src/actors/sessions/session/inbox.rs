@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use actix::{ActorContext, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
 use base::fault::Fault;
@@ -20,6 +21,9 @@ use crate::domain::calls;
 use crate::protocol::client::{CallEvent, ClientEvent};
 use crate::protocol::server::{CallNews, ServerEvent};
 use crate::telemetry::metrics::EVENTS_IN;
+
+/// Within this time other nodes know that a device has come, or they know that they miss something.
+const KNOWN_EVERYWHERE: Duration = Duration::from_secs(2);
 
 /// Told once a session is ready for its socket; a handle that nobody takes lets go by itself.
 pub(super) type AttachReply =
@@ -65,6 +69,7 @@ impl Handler<Open> for Session {
         if self.line.is_some() && number == self.line_number {
             self.opened = true;
             self.ring(ctx);
+            self.look_again(ctx);
             self.restart_timer(self.living().config.hold(), ctx, Self::release);
         }
     }
@@ -138,6 +143,20 @@ impl Session {
             drop(done);
             answer.map_err(|error| -> Arc<dyn Fault + Send + Sync> { Arc::new(error) })
         }
+    }
+
+    /// Looks into the database once more when all nodes surely know that the device is here: what
+    /// one of them said before, it did not say to us.
+    fn look_again(&self, ctx: &mut Ctx<Self>) {
+        if self.living().switchboard.is_alone() {
+            return;
+        }
+        let number = self.line_number;
+        ctx.run_later(KNOWN_EVERYWHERE, move |session, ctx| {
+            if session.line.is_some() && number == session.line_number {
+                session.load(ctx, None);
+            }
+        });
     }
 
     /// Tells a device that has just come of the calls that ring for its person.
