@@ -19,19 +19,21 @@ use crate::actors::supervision::{
 use crate::actors::tree::{Parts, media_threads, tree};
 use crate::actors::turn::{self, TURN};
 use crate::cluster::{Cache, EmbeddedCache};
-use crate::config::{Config, Synchronous};
+use crate::config::{Config, StorageKind, Synchronous};
 use crate::domain::accounts::{self, Accounts, Keyring, Passwords};
 use crate::domain::calls::{self, Calls, Ice};
 use crate::domain::chat::Chat;
 use crate::domain::contacts::Contacts;
 use crate::domain::erasure::Erasure;
 use crate::domain::exports::Exports;
+use crate::domain::files::Files;
 use crate::domain::jobs::Jobs;
 use crate::domain::shelf::Shelf;
 use crate::domain::tokens::Tokens;
 use crate::domain::vault::{self, Vault};
 use crate::http::listener::Listener;
 use crate::http::{Draining, Services, Sockets, socket};
+use crate::outside::blobs::{Blobs, Bucket, Disk};
 use crate::telemetry;
 
 /// Why a node cannot start or go on, in words for whoever runs it.
@@ -114,14 +116,35 @@ pub fn open_vault(config: &Config, entropy: &Entropy) -> Result<Vault, vault::Er
 }
 
 /// Work that must be done, and the exports that are part of it.
-fn jobs(config: &Config, deeds: &Deeds) -> (Jobs, Exports) {
+fn jobs(config: &Config, deeds: &Deeds, files: &Files) -> (Jobs, Exports) {
     let (store, clock) = (deeds.store.clone(), deeds.clock.clone());
     let shelf = Shelf::new(config.node.data_dir.join("exports"));
-    let exports = Exports::new(store.clone(), clock.clone(), shelf.clone(), config.auth.export());
-    let erasure = Erasure::new(store.clone(), clock.clone(), shelf);
+    let kept = config.auth.export();
+    let exports = Exports::new(store.clone(), clock.clone(), shelf.clone(), files.clone(), kept);
+    let erasure = Erasure::new(store.clone(), clock.clone(), shelf, files.clone());
     let works: Vec<Arc<dyn crate::domain::jobs::Work>> =
         vec![Arc::new(exports.clone()), Arc::new(erasure)];
     (Jobs::new(store, clock, deeds.entropy.clone(), works, &config.jobs), exports)
+}
+
+/// What keeps the bytes of files.
+///
+/// # Errors
+/// In words.
+pub fn open_blobs(config: &Config) -> Result<Arc<dyn Blobs>, String> {
+    let storage = &config.storage;
+    if storage.kind == StorageKind::Disk {
+        return Ok(Arc::new(Disk::new(storage.place(&config.node.data_dir).join("blobs"))));
+    }
+    let file = &storage.secret_key_file;
+    let secret = if file.as_os_str().is_empty() {
+        storage.secret_key.clone()
+    } else {
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| format!("storage.secret_key_file {}: {error}", file.display()))?;
+        Secret::new(text.trim().to_owned())
+    };
+    Bucket::new(storage, &secret).map(|bucket| Arc::new(bucket) as Arc<dyn Blobs>)
 }
 
 /// The store's settings, from ours.
@@ -171,7 +194,14 @@ pub async fn start(config: Config) -> Result<Node, Error> {
     let identity = media::Identity::generate().map_err(|e| Error::Outside(e.to_string()))?;
     let node = NodeId::new();
     let ice = ice(&config, &deeds, relays.as_deref());
-    let (jobs, exports) = jobs(&config, &deeds);
+    let files = Files::new(
+        deeds.store.clone(),
+        deeds.clock.clone(),
+        open_blobs(&config).map_err(Error::Outside)?,
+        &config.storage.place(&config.node.data_dir),
+        config.files.clone(),
+    );
+    let (jobs, exports) = jobs(&config, &deeds, &files);
     let parts = Parts {
         store: deeds.store.clone(),
         keys: deeds.keys.clone(),
@@ -193,8 +223,9 @@ pub async fn start(config: Config) -> Result<Node, Error> {
         clock: deeds.clock.clone(),
         metrics: metrics.clone(),
         jobs: jobs.clone(),
+        files: files.clone(),
     };
-    let (root, living, store_up) = tree(&parts, &config);
+    let (root, ways) = tree(&parts, &config);
     let engines = nursery("socketio", 4).temporary().mailbox(config.sessions.queue_frames);
     let contacts = Contacts::new(
         deeds.store.clone(),
@@ -213,10 +244,12 @@ pub async fn start(config: Config) -> Result<Node, Error> {
         jobs,
         contacts,
         chat,
-        living,
+        files,
+        uploads: ways.uploads,
+        living: ways.living,
         store: deeds.store.clone(),
         cache: deeds.cache.clone(),
-        store_up,
+        store_up: ways.store_up,
         tree: Arc::new(OnceLock::new()),
         engines: engines.handle(),
         sockets: Sockets::default(),

@@ -14,19 +14,33 @@ use store::Store;
 use super::calls::Calls;
 use super::supervision::Ctx;
 use crate::domain::accounts::Keyring;
+use crate::domain::files::Files;
 use crate::telemetry::metrics::PURGED;
 
 const ROUND: Duration = Duration::from_secs(60);
 const UPKEEP: Duration = Duration::from_secs(5);
 
+/// What it looks after.
+pub struct Parts {
+    /// Rows whose time is over.
+    pub store: Store,
+    /// Keys that another node may have rotated.
+    pub keys: Keyring,
+    /// The time.
+    pub clock: Clock,
+    /// How long a notification waits to be fetched.
+    pub outbox: Duration,
+    /// What was measured.
+    pub metrics: PrometheusHandle,
+    /// Calls that go on here.
+    pub calls: Calls,
+    /// Files that nobody needs any more.
+    pub files: Files,
+}
+
 /// The actor.
 pub struct Housekeeping {
-    store: Store,
-    keys: Keyring,
-    clock: Clock,
-    outbox: Duration,
-    metrics: PrometheusHandle,
-    calls: Calls,
+    parts: Parts,
     /// Calls that were open in history last time and went on nowhere.
     orphans: Vec<CallId>,
 }
@@ -34,22 +48,16 @@ pub struct Housekeeping {
 crate::actors::supervision::supervised!(Housekeeping);
 
 impl Housekeeping {
-    /// `outbox`: how long a notification waits to be fetched.
-    pub const fn new(
-        store: Store,
-        keys: Keyring,
-        clock: Clock,
-        outbox: Duration,
-        metrics: PrometheusHandle,
-        calls: Calls,
-    ) -> Self {
-        Self { store, keys, clock, outbox, metrics, calls, orphans: Vec::new() }
+    /// Looks after these.
+    pub const fn new(parts: Parts) -> Self {
+        Self { parts, orphans: Vec::new() }
     }
 
     fn round(&mut self, ctx: &mut Ctx<Self>) {
-        let (store, keys) = (self.store.clone(), self.keys.clone());
-        let (now, outbox) = (self.clock.now(), self.outbox);
-        let (calls, suspects) = (self.calls.clone(), std::mem::take(&mut self.orphans));
+        let Parts { store, keys, clock, outbox, calls, files, .. } = &self.parts;
+        let (store, keys, files) = (store.clone(), keys.clone(), files.clone());
+        let (now, outbox) = (clock.now(), *outbox);
+        let (calls, suspects) = (calls.clone(), std::mem::take(&mut self.orphans));
         let work = async move {
             match store.purge(now, outbox).await {
                 Ok(purged) => {
@@ -68,6 +76,9 @@ impl Housekeeping {
             }
             if let Err(error) = keys.reload().await {
                 tracing::warn!(%error, "the signing keys were not read again");
+            }
+            if let Err(error) = files.collect().await {
+                tracing::warn!(%error, "files that nobody needs were not all removed this round");
             }
             close_orphans(&store, &calls, &suspects, now).await
         };
@@ -108,8 +119,8 @@ impl Actor for Housekeeping {
     type Context = Ctx<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_later(ROUND, Self::round);
+        self.round(ctx); // what was interrupted by the end before is looked after at once
         // What histograms have seen is kept one by one until it is counted; nobody may be scraping.
-        ctx.run_interval(UPKEEP, |housekeeping, _| housekeeping.metrics.run_upkeep());
+        ctx.run_interval(UPKEEP, |housekeeping, _| housekeeping.parts.metrics.run_upkeep());
     }
 }

@@ -9,17 +9,19 @@ use store::Store;
 
 use super::calls::{Calls, Room};
 use super::chat::{Lane, Lanes};
-use super::housekeeping::Housekeeping;
+use super::housekeeping::{self, Housekeeping};
 use super::jobs::Worker;
 use super::media::{self, MEDIA, Port};
 use super::sessions::{Living, Session, Switchboard};
 use super::store_health::{StoreHealth, StoreUp};
 use super::supervision::{Place, Strategy, SupervisorSpec, child, nursery, supervisor};
 use super::turn::{self, TURN};
+use super::uploads::{Upload, Uploads};
 use crate::config::Config;
 use crate::domain::accounts::Keyring;
 use crate::domain::calls;
 use crate::domain::chat::Chat;
+use crate::domain::files::Files;
 use crate::domain::jobs::Jobs;
 
 /// What the actors need of the rest.
@@ -42,10 +44,22 @@ pub struct Parts {
     pub metrics: PrometheusHandle,
     /// Work that must be done.
     pub jobs: Jobs,
+    /// Files that people send.
+    pub files: Files,
 }
 
-/// The tree without its listeners, the way into it, and whether the database answers.
-pub fn tree(parts: &Parts, config: &Config) -> (SupervisorSpec, Living, StoreUp) {
+/// The ways into the tree.
+pub struct Ways {
+    /// To everybody who is here.
+    pub living: Living,
+    /// To uploads that go on.
+    pub uploads: Uploads,
+    /// Whether the database answers.
+    pub store_up: StoreUp,
+}
+
+/// The tree without its listeners, and the ways into it.
+pub fn tree(parts: &Parts, config: &Config) -> (SupervisorSpec, Ways) {
     let switchboard = Switchboard::default();
     let up = StoreUp::default();
 
@@ -68,13 +82,24 @@ pub fn tree(parts: &Parts, config: &Config) -> (SupervisorSpec, Living, StoreUp)
         calls.clone(),
         config.sessions.clone(),
     );
+    let running = nursery::<Upload>("uploads", UPLOAD_PARTITIONS).temporary();
+    let uploads = Uploads::new(running.handle(), parts.files.clone());
     let housekeeping = {
         let (store, keys, clock) = (parts.store.clone(), parts.keys.clone(), parts.clock.clone());
         let outbox = config.chat.outbox();
         let metrics = parts.metrics.clone();
+        let files = parts.files.clone();
         child("housekeeping", move |_| {
             let (store, keys, clock) = (store.clone(), keys.clone(), clock.clone());
-            Housekeeping::new(store, keys, clock, outbox, metrics.clone(), calls.clone())
+            Housekeeping::new(housekeeping::Parts {
+                store,
+                keys,
+                clock,
+                outbox,
+                metrics: metrics.clone(),
+                calls: calls.clone(),
+                files: files.clone(),
+            })
         })
     };
 
@@ -84,8 +109,9 @@ pub fn tree(parts: &Parts, config: &Config) -> (SupervisorSpec, Living, StoreUp)
         let turn = child("turn", move |_| turn::Server::new(settings.clone()));
         node = node.with(turn.on(Place::Pool(TURN)));
     }
-    let node = node.with(rooms).with(sessions).with(jobs(parts, &living).with(housekeeping));
-    (node, living, up)
+    let jobs = jobs(parts, &living).with(housekeeping);
+    let node = node.with(rooms).with(sessions).with(running).with(jobs);
+    (node, Ways { living, uploads, store_up: up })
 }
 
 /// Workers take one job each at a time.
@@ -102,6 +128,7 @@ const WORKERS: usize = 2;
 const LANES: usize = 8;
 const SESSION_PARTITIONS: usize = 4;
 const ROOM_PARTITIONS: usize = 2;
+const UPLOAD_PARTITIONS: usize = 2;
 
 /// How many threads forward media.
 pub fn media_threads(config: &Config) -> usize {

@@ -10,6 +10,7 @@ mod contacts;
 pub mod docs;
 mod entry;
 pub mod extract;
+mod files;
 mod health;
 pub mod listener;
 mod origin;
@@ -20,6 +21,7 @@ pub mod routes;
 pub mod socket;
 pub mod tls;
 mod tokens;
+mod uploads;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -31,12 +33,14 @@ use store::Store;
 use crate::actors::sessions::Living;
 use crate::actors::store_health::StoreUp;
 use crate::actors::supervision::Tree;
+use crate::actors::uploads::Uploads;
 use crate::cluster::Cache;
 use crate::config::Config;
 use crate::domain::accounts::Accounts;
 use crate::domain::chat::Chat;
 use crate::domain::contacts::Contacts;
 use crate::domain::exports::Exports;
+use crate::domain::files::Files;
 use crate::domain::jobs::Jobs;
 use crate::domain::tokens::Tokens;
 
@@ -61,6 +65,10 @@ pub struct Services {
     pub contacts: Contacts,
     /// Deeds of chat.
     pub chat: Chat,
+    /// Files that people send.
+    pub files: Files,
+    /// Resumable uploads that go on here.
+    pub uploads: Uploads,
     /// Sessions and lanes.
     pub living: Living,
     /// For health and the audit log.

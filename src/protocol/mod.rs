@@ -10,6 +10,7 @@ pub mod care;
 pub mod chat;
 pub mod client;
 pub mod contacts;
+pub mod files;
 pub mod health;
 pub mod people;
 pub mod problem;

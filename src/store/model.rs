@@ -5,6 +5,7 @@ mod audit;
 mod calls;
 mod chat;
 mod contacts;
+mod files;
 mod jobs;
 mod keys;
 mod messages;
@@ -24,6 +25,9 @@ pub use chat::{
     NewConversation, OpenDirect, OpenGroup, Reach, Summary,
 };
 pub use contacts::{Blocked, Contact, ContactRequest, ContactState};
+pub use files::{
+    AddAttachment, AddUpload, Attachment, Blob, BlobPlace, NewAttachment, NewUpload, Quota, Upload,
+};
 pub use jobs::{Claim, Export, Job, JobEnd, JobState, NewJob};
 pub use keys::{NewKey, SealedColumn, SealedRow, SigningKey};
 pub use messages::{Append, Appended, Marked, Message, NewMessage, Range, Receipt};

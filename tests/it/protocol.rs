@@ -41,6 +41,15 @@ fn message() -> Message {
         client_id: "phone-42".to_owned(),
         body: "hello".to_owned(),
         reply_to: Some(id!(MessageId, 4)),
+        attachments: vec![Attachment {
+            id: id!(AttachmentId, 9),
+            name: "photo.jpg".into(),
+            size: 1234,
+            content_type: "image/jpeg".into(),
+            width: Some(800),
+            height: Some(600),
+            thumbnail: true,
+        }],
         sent_at: NOON,
     }
 }

@@ -4,11 +4,13 @@ pub(crate) use super::Conn;
 
 pub(crate) mod accounts;
 pub(crate) mod audit;
+pub(crate) mod blobs;
 pub(crate) mod calls;
 pub(crate) mod chat;
 pub(crate) mod contacts;
 pub(crate) mod deletion;
 pub(crate) mod exports;
+pub(crate) mod files;
 pub(crate) mod housekeeping;
 pub(crate) mod jobs;
 pub(crate) mod keys;
@@ -20,3 +22,4 @@ pub(crate) mod sealed;
 pub(crate) mod second_factor;
 pub(crate) mod sign_in;
 pub(crate) mod tokens;
+pub(crate) mod uploads;
