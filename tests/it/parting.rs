@@ -38,7 +38,7 @@ mod sha2_of {
 }
 
 /// Asks until the archive is there.
-async fn export(person: &Person) -> Vec<u8> {
+pub async fn export(person: &Person) -> Vec<u8> {
     soon("the archive", async {
         loop {
             match person.fetches("/api/me/export").await {
@@ -65,7 +65,7 @@ fn files(bytes: Vec<u8>) -> Vec<(String, String)> {
 }
 
 /// Waits until every job has ended well.
-async fn all_done(admin: &Person) {
+pub async fn all_done(admin: &Person) {
     soon("all jobs are done", async {
         loop {
             let jobs = admin.get("/api/admin/jobs").await.ok();

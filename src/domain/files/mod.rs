@@ -184,7 +184,7 @@ impl Files {
         for _ in 0..CLAIMS {
             let (blob, shared) = self.put(bundle.path, bundle.size, hash).await?;
             let thumbnail = match &small {
-                Some((part, hash)) => Some(self.put(part.path(), part.size, hash).await?.0),
+                Some((part, hash)) => Some(self.put(part.path(), part.size, hash).await?),
                 None => None,
             };
             let expires_at = clock.now() + config.unused();
@@ -192,7 +192,7 @@ impl Files {
                 id: AttachmentId::new(),
                 owner: bundle.owner,
                 blob,
-                thumbnail,
+                thumbnail: thumbnail.map(|(id, _)| id),
                 name: sort::display_name(bundle.called),
                 content_type: content_type.to_owned(),
                 size: i64::try_from(bundle.size).unwrap_or(i64::MAX),
@@ -204,7 +204,16 @@ impl Files {
                 AddAttachment::Added(made) | AddAttachment::Before(made) => made,
                 AddAttachment::OverQuota => return Err(Error::OverQuota(config.quota_bytes)),
                 AddAttachment::Gone => return Err(Error::NoSuchUpload),
-                AddAttachment::BlobGone => continue,
+                AddAttachment::BlobGone => {
+                    // What was put too late belongs to a row that never comes back.
+                    if !shared {
+                        self.0.blobs.remove(&Name::new(hash, blob)).await?;
+                    }
+                    if let (Some((id, false)), Some((_, hash))) = (thumbnail, &small) {
+                        self.0.blobs.remove(&Name::new(hash, id)).await?;
+                    }
+                    continue;
+                }
             };
             counter!(FILES, "outcome" => if shared { "shared" } else { "kept" }).increment(1);
             counter!(FILE_BYTES, "direction" => "in").increment(bundle.size);

@@ -94,12 +94,17 @@ pub(super) fn doom(c: &mut Conn, mut ids: Vec<BlobId>, now: Time) -> QueryResult
     Ok(())
 }
 
+/// Gives up every claim that was made before then: whoever made it is no more.
+pub(crate) fn abandon_claims(c: &mut Conn, before: Time) -> QueryResult<usize> {
+    let claimed =
+        blobs::table.filter(blobs::state.eq("coming")).filter(blobs::since.le(Sql(before)));
+    diesel::update(claimed).set(blobs::state.eq("going")).execute(c)
+}
+
 /// Some of the bytes that are to be removed from storage, those among them whose putter was never
 /// heard of again.
 pub(crate) fn doomed_blobs(c: &mut Conn, limit: i64, now: Time) -> QueryResult<Vec<Blob>> {
-    let lost =
-        blobs::table.filter(blobs::state.eq("coming")).filter(blobs::since.lt(Sql(now - COMING)));
-    diesel::update(lost).set(blobs::state.eq("going")).execute(c)?;
+    abandon_claims(c, now - COMING)?;
     blobs::table
         .filter(blobs::state.eq("going"))
         .order(blobs::since)

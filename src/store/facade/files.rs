@@ -77,6 +77,12 @@ impl Store {
         change!(self, files::expire_attachments(limit, now))
     }
 
+    /// Gives up every claim that was made before then: whoever made it is no more. By itself a
+    /// claim ends after an hour.
+    pub async fn abandon_claims(&self, before: Time) -> Result<usize> {
+        change!(self, blobs::abandon_claims(before))
+    }
+
     /// Some of the bytes that are to be removed from storage.
     pub async fn doomed_blobs(&self, limit: usize, now: Time) -> Result<Vec<Blob>> {
         let limit = rows(limit);
