@@ -207,12 +207,10 @@ impl Uploads {
                     None => continue,
                 },
             };
-            match actor.ask(Take(who)).await {
-                Ok(taken) => {
-                    let (number, offset, size) = taken?;
-                    return Ok(Pen { actor, number, offset, size });
-                }
-                Err(_) => {} // it has just ended
+            // No answer: it has just ended.
+            if let Ok(taken) = actor.ask(Take(who)).await {
+                let (number, offset, size) = taken?;
+                return Ok(Pen { actor, number, offset, size });
             }
         }
         Err(Error::Elsewhere)

@@ -130,7 +130,7 @@ async fn kill_9_leaves_no_object_without_a_file_and_no_file_without_its_object(b
             }
         });
         let sends: Vec<_> = sends.map(|send| rt::spawn(send)).collect();
-        tokio::time::sleep(Duration::from_millis(7 * round * round + 2)).await; // the moment
+        tokio::time::sleep(Duration::from_millis(20 * round * round + 2)).await; // the moment
         world.kill();
         for send in sends {
             said.extend(send.await.ok().flatten()); // whoever got no answer has ended
@@ -148,7 +148,7 @@ async fn kill_9_leaves_no_object_without_a_file_and_no_file_without_its_object(b
         world.start();
     }
 
-    println!("{} of 48 files were acknowledged", said.len());
+    assert!(!said.is_empty(), "the kills came too early to show anything");
     let (alice, bob) = (alice.anew(), bob.anew());
     for (file, bytes) in &said {
         assert!(bob.fetches(&format!("/api/attachments/{file}")).await == (200, bytes.clone()));

@@ -54,8 +54,8 @@ pub enum Error {
     #[error("{0}")]
     BadUpload(&'static str),
     /// The storage.
-    #[error("the storage of files does not answer: {0}")]
-    Storage(String),
+    #[error("the storage of files does not answer just now: try again")]
+    Storage,
     /// The database.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -63,7 +63,9 @@ pub enum Error {
 
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
-        Self::Storage(error.to_string())
+        // What a storage says of itself is for those who run it.
+        tracing::warn!(%error, "the storage of files was of no help");
+        Self::Storage
     }
 }
 
@@ -80,7 +82,7 @@ impl Fault for Error {
             Self::NoSuchFile | Self::NoSuchUpload => Kind::NotFound,
             Self::TooManyUploads => Kind::TooMany,
             Self::WrongOffset | Self::TakenOver | Self::BadChecksum => Kind::Conflict,
-            Self::Busy | Self::Elsewhere | Self::Storage(_) => Kind::Unavailable,
+            Self::Busy | Self::Elsewhere | Self::Storage => Kind::Unavailable,
             Self::Store(e) => e.kind(),
         }
     }
@@ -103,14 +105,14 @@ impl Fault for Error {
             Self::Elsewhere => "uploads/elsewhere",
             Self::BadChecksum => "uploads/bad-checksum",
             Self::BadUpload(_) => "uploads/bad-upload",
-            Self::Storage(_) => "files/storage",
+            Self::Storage => "files/storage",
             Self::Store(e) => e.code(),
         }
     }
 
     fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Busy | Self::Elsewhere | Self::Storage(_) => Some(2),
+            Self::Busy | Self::Elsewhere | Self::Storage => Some(2),
             Self::Store(e) => e.retry_after(),
             _ => None,
         }

@@ -204,7 +204,7 @@ fn webp(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// GIF89a: comments and foreign applications (XMP among them) go, repetition stays.
+/// The GIF of 1989: comments and foreign applications (XMP among them) go, repetition stays.
 fn gif(bytes: &[u8]) -> Option<Vec<u8>> {
     let table = |flags: u8| if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) };
     let mut input = Reader(bytes);

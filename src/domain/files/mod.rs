@@ -82,6 +82,11 @@ struct Bundle<'a> {
     upload: Option<UploadId>,
 }
 
+/// Width and height.
+type Pixels = (i64, i64);
+/// A small picture and its hash.
+type Small = (Part, Vec<u8>);
+
 impl Files {
     /// Files whose bytes `blobs` keeps; `folder` is where they lie until they are whole.
     pub fn new(
@@ -176,7 +181,7 @@ impl Files {
         bundle: &Bundle<'_>,
         content_type: &str,
         hash: &[u8],
-        picture: Option<((i64, i64), Option<(Part, Vec<u8>)>)>,
+        picture: Option<(Pixels, Option<Small>)>,
     ) -> Result<wire::AttachmentMade, Error> {
         let Inner { store, clock, config, .. } = &*self.0;
         let (pixels, small) = picture.unzip();

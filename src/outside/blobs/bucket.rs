@@ -45,9 +45,8 @@ impl Bucket {
             .with_region(&config.region)
             .with_access_key_id(&config.access_key)
             .with_secret_access_key(secret.expose())
-            .with_allow_http(plain)
             .with_virtual_hosted_style_request(!config.path_style)
-            .with_client_options(ClientOptions::new().with_timeout(DEADLINE))
+            .with_client_options(ClientOptions::new().with_timeout(DEADLINE).with_allow_http(plain))
             .with_retry(RetryConfig {
                 max_retries: 3,
                 retry_timeout: DEADLINE,
