@@ -19,7 +19,7 @@ use crate::actors::supervision::{
 use crate::actors::tree::{Parts, media_threads, tree};
 use crate::actors::turn::{self, TURN};
 use crate::cluster::{Cache, EmbeddedCache};
-use crate::config::{Config, StorageKind, Synchronous};
+use crate::config::{Config, Synchronous};
 use crate::domain::accounts::{self, Accounts, Keyring, Passwords};
 use crate::domain::calls::{self, Calls, Ice};
 use crate::domain::chat::Chat;
@@ -33,7 +33,7 @@ use crate::domain::tokens::Tokens;
 use crate::domain::vault::{self, Vault};
 use crate::http::listener::Listener;
 use crate::http::{Draining, Services, Sockets, socket};
-use crate::outside::blobs::{Blobs, Bucket, Disk};
+use crate::outside::blobs;
 use crate::telemetry;
 
 /// Why a node cannot start or go on, in words for whoever runs it.
@@ -127,26 +127,6 @@ fn jobs(config: &Config, deeds: &Deeds, files: &Files) -> (Jobs, Exports) {
     (Jobs::new(store, clock, deeds.entropy.clone(), works, &config.jobs), exports)
 }
 
-/// What keeps the bytes of files.
-///
-/// # Errors
-/// In words.
-pub fn open_blobs(config: &Config) -> Result<Arc<dyn Blobs>, String> {
-    let storage = &config.storage;
-    if storage.kind == StorageKind::Disk {
-        return Ok(Arc::new(Disk::new(storage.place(&config.node.data_dir).join("blobs"))));
-    }
-    let file = &storage.secret_key_file;
-    let secret = if file.as_os_str().is_empty() {
-        storage.secret_key.clone()
-    } else {
-        let text = std::fs::read_to_string(file)
-            .map_err(|error| format!("storage.secret_key_file {}: {error}", file.display()))?;
-        Secret::new(text.trim().to_owned())
-    };
-    Bucket::new(storage, &secret).map(|bucket| Arc::new(bucket) as Arc<dyn Blobs>)
-}
-
 /// The store's settings, from ours.
 pub fn store_config(config: &Config) -> store::Config {
     let location = config.database.location(&config.node.data_dir);
@@ -197,7 +177,7 @@ pub async fn start(config: Config) -> Result<Node, Error> {
     let files = Files::new(
         deeds.store.clone(),
         deeds.clock.clone(),
-        open_blobs(&config).map_err(Error::Outside)?,
+        blobs::open(&config.storage, &config.node.data_dir).map_err(Error::Outside)?,
         &config.storage.place(&config.node.data_dir),
         config.files.clone(),
     );

@@ -20,6 +20,7 @@ mod operators;
 mod outages;
 mod parting;
 mod people;
+mod pictures;
 mod protocol;
 mod protocol_calls;
 mod rooms;

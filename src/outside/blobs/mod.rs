@@ -13,10 +13,14 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 
 use base::ids::BlobId;
+use base::secret::Secret;
 use bytes::Bytes;
 use futures_util::Stream;
+
+use crate::config;
 
 /// A boxed future, so that the trait can be an object.
 pub type Fut<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -56,6 +60,25 @@ impl fmt::Display for Name {
 /// Bytes in hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What keeps the bytes of files.
+///
+/// # Errors
+/// If the settings make no sense or a file of theirs cannot be read, in words.
+pub fn open(storage: &config::Storage, data_dir: &Path) -> Result<Arc<dyn Blobs>, String> {
+    if storage.kind == config::StorageKind::Disk {
+        return Ok(Arc::new(Disk::new(storage.place(data_dir).join("blobs"))));
+    }
+    let file = &storage.secret_key_file;
+    let secret = if file.as_os_str().is_empty() {
+        storage.secret_key.clone()
+    } else {
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| format!("storage.secret_key_file {}: {error}", file.display()))?;
+        Secret::new(text.trim().to_owned())
+    };
+    Ok(Arc::new(Bucket::new(storage, &secret)?))
 }
 
 /// Keeps objects.
