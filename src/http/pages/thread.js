@@ -15,10 +15,11 @@ export class Thread {
   #isAtEnd = true;
   #newest = null;
   #oldest = null;
-  #tray = new Tray(() => ($("send").disabled = this.#isHeld()));
+  #tray = null;
 
   constructor(chats) {
     this.#chats = chats;
+    this.#tray = new Tray(() => ($("send").disabled = this.#isHeld()));
     $("messages").replaceChildren();
     $("scroll").onscroll = () => this.#scrolled();
     new ResizeObserver(() => this.#isAtEnd && this.#toEnd()).observe($("scroll")); // a keyboard opens
@@ -47,7 +48,7 @@ export class Thread {
   }
 
   #isHeld() {
-    return this.#tray?.isBusy || this.#conversation?.encryption === "mls";
+    return Boolean(this.#tray?.isBusy) || this.#conversation?.encryption === "mls";
   }
 
   render() {
