@@ -8,6 +8,7 @@ mod calls;
 mod chat;
 mod contacts;
 mod deletion;
+mod files;
 mod jobs;
 mod keys;
 mod messages;
