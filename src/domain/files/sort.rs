@@ -30,8 +30,9 @@ impl Picture {
 
 /// The type of a file that begins like this.
 pub(super) fn content_type(head: &[u8]) -> &'static str {
-    if let Some(kind) = infer::get(head) {
-        return kind.mime_type();
+    let known = infer::get(head).map(|kind| kind.mime_type());
+    if let Some(kind) = known.filter(|kind| !kind.starts_with("text/")) {
+        return kind;
     }
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,
@@ -51,7 +52,7 @@ pub(super) fn content_type(head: &[u8]) -> &'static str {
     {
         "text/html"
     } else {
-        "text/plain"
+        known.unwrap_or("text/plain")
     }
 }
 
