@@ -25,16 +25,18 @@ use crate::actors::membership::{Leave, Membership};
 use crate::actors::supervision::{
     self, Exit, Options, Patience, Ref, Strategy, Stuck, child, launch, nursery, supervisor,
 };
-use crate::actors::tree::{Parts, Planted, media_threads, tree};
+use crate::actors::tree::{Parts, media_threads, tree};
 use crate::actors::turn::{self, TURN};
 use crate::config::Config;
 use crate::domain::accounts;
 use crate::domain::calls::{self, Calls, Ice};
 use crate::domain::chat::Chat;
 use crate::domain::contacts::Contacts;
+use crate::domain::files::Files;
 use crate::domain::vault;
 use crate::http::listener::Listener;
 use crate::http::{Draining, Services, Sockets, socket};
+use crate::outside::blobs;
 use crate::telemetry;
 
 /// Why a node cannot start or go on, in words for whoever runs it.
@@ -92,7 +94,18 @@ pub async fn start(config: Config) -> Result<Node, Error> {
         deeds.store.close_calls(left, deeds.clock.now()).await?;
     }
     let ice = ice(&config, &deeds, relays.as_deref());
-    let (jobs, exports) = jobs(&config, &deeds);
+    let files = Files::new(
+        deeds.store.clone(),
+        deeds.clock.clone(),
+        blobs::open(&config.storage, &config.node.data_dir).map_err(Error::Outside)?,
+        &config.storage.place(&config.node.data_dir),
+        config.files.clone(),
+    );
+    if config.database.url.is_empty() {
+        // Nobody else uses this database: whoever was putting bytes into storage has ended.
+        deeds.store.abandon_claims(deeds.clock.now()).await?;
+    }
+    let (jobs, exports) = jobs(&config, &deeds, &files);
     let parts = Parts {
         store: deeds.store.clone(),
         keys: deeds.keys.clone(),
@@ -119,10 +132,10 @@ pub async fn start(config: Config) -> Result<Node, Error> {
         leases: cluster.leases.clone(),
         others: cluster.others,
         jobs: jobs.clone(),
+        files: files.clone(),
     };
     let grown = Arc::new(OnceLock::new());
-    let Planted { root, living, store_up, operators, membership } =
-        tree(parts, &config, grown.clone());
+    let planted = tree(parts, &config, grown.clone());
     let engines = nursery("socketio", 4).temporary().mailbox(config.sessions.queue_frames);
     let contacts = Contacts::new(
         deeds.store.clone(),
@@ -141,12 +154,14 @@ pub async fn start(config: Config) -> Result<Node, Error> {
         jobs,
         contacts,
         chat,
-        living,
+        files,
+        uploads: planted.uploads,
+        living: planted.living,
         store: deeds.store.clone(),
         cache: deeds.cache.clone(),
-        store_up,
+        store_up: planted.store_up,
         tree: grown,
-        operators,
+        operators: planted.operators,
         bus: cluster.bus,
         leases: cluster.leases,
         engines: engines.handle(),
@@ -160,9 +175,16 @@ pub async fn start(config: Config) -> Result<Node, Error> {
             .shutdown(Duration::from_secs(5))
     };
     let http = supervisor("http", Strategy::RestForOne).with(engines).with(listener);
-    let living = launch(root.with(http), options(&config, deeds.entropy.clone())).await?;
+    let living = launch(planted.root.with(http), options(&config, deeds.entropy.clone())).await?;
     let _ = services.tree.set(living.tree()); // set here only, once
-    Ok(Node { living, services, address, membership, _lock: cluster.lock, setup })
+    Ok(Node {
+        living,
+        services,
+        address,
+        membership: planted.membership,
+        _lock: cluster.lock,
+        setup,
+    })
 }
 
 fn turn_sockets(config: &Config, tls: bool) -> Result<Option<Arc<turn::Sockets>>, Error> {

@@ -10,6 +10,7 @@
 //!   domain        the rules and the deeds of each area
 //!     ↓
 //!   cluster       what nodes share
+//!   outside       other people's servers
 //!     ↓
 //!   store         where things are kept                 (crate: diesel lives here)
 //!   protocol      what crosses a wire
@@ -28,5 +29,6 @@ pub mod cluster;
 pub mod config;
 pub mod domain;
 pub mod http;
+pub mod outside;
 pub mod protocol;
 pub mod telemetry;

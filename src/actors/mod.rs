@@ -16,3 +16,4 @@ pub mod store_health;
 pub mod supervision;
 pub mod tree;
 pub mod turn;
+pub mod uploads;

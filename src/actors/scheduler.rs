@@ -15,6 +15,7 @@ use store::Store;
 use super::calls::Calls;
 use super::supervision::Ctx;
 use crate::cluster::{Claim, Directory, DirectoryError, Fence};
+use crate::domain::files::Files;
 use crate::telemetry::metrics::{PURGED, SCHEDULER};
 
 /// The lease's name in the directory.
@@ -37,6 +38,8 @@ pub struct Parts {
     pub outbox: Duration,
     /// Which calls go on.
     pub calls: Calls,
+    /// Files that nobody needs any more.
+    pub files: Files,
 }
 
 /// The actor.
@@ -101,6 +104,9 @@ impl Scheduler {
         let work = async move {
             let now = parts.clock.now();
             purge(&parts, fence, now).await;
+            if let Err(error) = parts.files.collect().await {
+                tracing::warn!(%error, "files that nobody needs were not all removed this round");
+            }
             close_orphans(&parts, &suspects).await
         };
         ctx.spawn(work.into_actor(self).map(|suspects, scheduler, ctx| {

@@ -24,11 +24,13 @@ use super::sessions::{Living, Session, Switchboard};
 use super::store_health::{StoreHealth, StoreUp};
 use super::supervision::{Place, Ref, Strategy, SupervisorSpec, Tree, child, nursery, supervisor};
 use super::turn::{self, TURN};
+use super::uploads::{Upload, Uploads};
 use crate::cluster::{AmqpBus, Bus, Directory, Leases};
 use crate::config::Config;
 use crate::domain::accounts::Keyring;
 use crate::domain::calls;
 use crate::domain::chat::Chat;
+use crate::domain::files::Files;
 use crate::domain::jobs::Jobs;
 
 /// What the actors need of the rest.
@@ -61,6 +63,8 @@ pub struct Parts {
     pub others: HashSet<NodeId>,
     /// Work that must be done.
     pub jobs: Jobs,
+    /// Files that people send.
+    pub files: Files,
 }
 
 /// A tree that is not launched yet, and the ways into it.
@@ -69,6 +73,8 @@ pub struct Planted {
     pub root: SupervisorSpec,
     /// The living side of the service.
     pub living: Living,
+    /// To uploads that go on.
+    pub uploads: Uploads,
     /// Whether the database answers.
     pub store_up: StoreUp,
     /// What operators see and do.
@@ -110,6 +116,8 @@ pub fn tree(parts: Parts, config: &Config, grown: Arc<OnceLock<Tree>>) -> Plante
         calls.clone(),
         config.sessions.clone(),
     );
+    let running = nursery::<Upload>("uploads", UPLOAD_PARTITIONS).temporary();
+    let uploads = Uploads::new(running.handle(), parts.files.clone());
     let housekeeping = {
         let (keys, metrics) = (parts.keys.clone(), parts.metrics.clone());
         child("housekeeping", move |_| Housekeeping::new(keys.clone(), metrics.clone()))
@@ -121,6 +129,7 @@ pub fn tree(parts: Parts, config: &Config, grown: Arc<OnceLock<Tree>>) -> Plante
             clock: parts.clock.clone(),
             outbox: config.chat.outbox(),
             calls: calls.clone(),
+            files: parts.files.clone(),
         };
         child("scheduler", move |_| Scheduler::new(parts.clone()))
     };
@@ -151,12 +160,17 @@ pub fn tree(parts: Parts, config: &Config, grown: Arc<OnceLock<Tree>>) -> Plante
         let turn = child("turn", move |_| turn::Server::new(settings.clone()));
         node = node.with(turn.on(Place::Pool(TURN)));
     }
-    let node = node.with(rooms).with(sessions).with(workers.with(housekeeping)).with(scheduler);
+    let node = node
+        .with(rooms)
+        .with(sessions)
+        .with(running)
+        .with(workers.with(housekeeping))
+        .with(scheduler);
     let root = match membership {
         Some(membership) => node.with(membership),
         None => node,
     };
-    Planted { root, living, store_up: up, operators, membership: member }
+    Planted { root, living, uploads, store_up: up, operators, membership: member }
 }
 
 /// Workers take one job each at a time.
@@ -173,6 +187,7 @@ const WORKERS: usize = 2;
 const LANES: usize = 8;
 const SESSION_PARTITIONS: usize = 4;
 const ROOM_PARTITIONS: usize = 2;
+const UPLOAD_PARTITIONS: usize = 2;
 
 /// How many threads forward media.
 pub fn media_threads(config: &Config) -> usize {

@@ -13,6 +13,7 @@ use crate::config::{Config, Synchronous};
 use crate::domain::accounts::{self, Accounts, Keyring, Passwords};
 use crate::domain::erasure::Erasure;
 use crate::domain::exports::Exports;
+use crate::domain::files::Files;
 use crate::domain::jobs::{Jobs, Work};
 use crate::domain::shelf::Shelf;
 use crate::domain::tokens::Tokens;
@@ -78,11 +79,12 @@ pub fn open_vault(config: &Config, entropy: &Entropy) -> Result<Vault, vault::Er
 }
 
 /// Work that must be done, and the exports that are part of it.
-pub(super) fn jobs(config: &Config, deeds: &Deeds) -> (Jobs, Exports) {
+pub(super) fn jobs(config: &Config, deeds: &Deeds, files: &Files) -> (Jobs, Exports) {
     let (store, clock) = (deeds.store.clone(), deeds.clock.clone());
     let shelf = Shelf::new(config.node.data_dir.join("exports"));
-    let exports = Exports::new(store.clone(), clock.clone(), shelf.clone(), config.auth.export());
-    let erasure = Erasure::new(store.clone(), clock.clone(), shelf);
+    let kept = config.auth.export();
+    let exports = Exports::new(store.clone(), clock.clone(), shelf.clone(), files.clone(), kept);
+    let erasure = Erasure::new(store.clone(), clock.clone(), shelf, files.clone());
     let works: Vec<Arc<dyn Work>> = vec![Arc::new(exports.clone()), Arc::new(erasure)];
     (Jobs::new(store, clock, deeds.entropy.clone(), works, &config.jobs), exports)
 }

@@ -110,6 +110,12 @@ ids! {
     CallId = "cal";
     /// A piece of work that must be done, and what it makes.
     JobId = "job";
+    /// A file that people may see.
+    AttachmentId = "att";
+    /// The bytes of files, once for the same content.
+    BlobId = "blb";
+    /// A file on its way here, piece by piece.
+    UploadId = "upl";
 }
 
 /// Accepts exactly one spelling, so that an id can be compared as text.

@@ -25,6 +25,7 @@ pub(super) async fn doctor(config: Config) -> Result<(), Failure> {
     tell("panics", panics())?;
     tell("open files", open_files(config.http.max_connections))?;
     tell("data directory", data_directory(&config))?;
+    tell("storage", storage(&config).await)?;
     tell("port", port(&config))?;
     tell("media ports", media_ports(&config))?;
     tell("certificate", certificate(&config))?;
@@ -84,6 +85,24 @@ fn data_directory(config: &Config) -> Result<String, String> {
                 path.display()
             )
         })
+}
+
+/// Writes, reads and removes a small object. Whether other nodes see the same cannot be seen from
+/// here: with PostgreSQL there may be some.
+async fn storage(config: &Config) -> Result<String, String> {
+    let blobs = crate::outside::blobs::open(&config.storage, &config.node.data_dir)?;
+    let place = config.storage.place(&config.node.data_dir);
+    blobs.probe(place.join("uploads")).await.map_err(|error| {
+        format!("files cannot be kept ({error}): look at [storage], its keys and the free space")
+    })?;
+    let shared = match (config.storage.kind, config.database.url.is_empty()) {
+        (crate::config::StorageKind::Disk, false) => {
+            "; if there are several nodes, all must share this folder"
+        }
+        _ => "",
+    };
+    let kind = config.storage.kind;
+    Ok(format!("{kind:?} keeps, gives and removes; uploads lie in {}{shared}", place.display()))
 }
 
 fn port(config: &Config) -> Result<String, String> {

@@ -12,6 +12,7 @@ pub struct Chat {
     pub groups: Reach,
     pub max_members: usize,
     pub body_bytes: usize,
+    pub attachments: usize,
     pub plaintext: bool,
     pub queue: usize,
     pub outbox_days: u64,

@@ -1,6 +1,6 @@
 //! What must hold between settings, with complaints that say what to do.
 
-use super::Config;
+use super::{Config, StorageKind};
 
 /// The first thing that does not hold, in words.
 pub(super) fn check(c: &Config) -> Result<(), String> {
@@ -96,6 +96,7 @@ pub(super) fn check(c: &Config) -> Result<(), String> {
         "chat.body_bytes must be smaller than sessions.frame_bytes and http.body_limit_bytes",
     )?;
     require(c.chat.max_members >= 2, "chat.max_members must be at least 2")?;
+    files(c)?;
     require(c.calls.ring_seconds > 0, "calls.ring_seconds must be at least 1")?;
     require(c.calls.max_participants >= 2, "calls.max_participants must be at least 2")?;
     require(c.calls.max_per_person > 0, "calls.max_per_person must be at least 1")?;
@@ -140,4 +141,32 @@ pub(super) fn check(c: &Config) -> Result<(), String> {
 
 fn require(holds: bool, complaint: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(complaint.to_owned()) }
+}
+
+fn files(c: &Config) -> Result<(), String> {
+    let (f, s) = (&c.files, &c.storage);
+    require(
+        f.max_bytes > 0 && f.max_bytes <= f.quota_bytes && i64::try_from(f.quota_bytes).is_ok(),
+        "files.max_bytes must be at least 1, and at most files.quota_bytes",
+    )?;
+    require(
+        f.at_once > 0 && f.uploads_per_person > 0 && f.picture_threads > 0,
+        "files.at_once, uploads_per_person and picture_threads must be at least 1",
+    )?;
+    require(
+        f.upload_hours > 0 && f.unused_hours > 0,
+        "files.upload_hours and files.unused_hours must be at least 1",
+    )?;
+    require(
+        (16..=4096).contains(&f.thumbnail_pixels) && f.picture_pixels > 0,
+        "files.thumbnail_pixels must lie between 16 and 4096",
+    )?;
+    require(
+        s.kind != StorageKind::S3 || !s.bucket.is_empty() && !s.access_key.is_empty(),
+        "storage.kind = \"s3\" needs storage.bucket and storage.access_key",
+    )?;
+    require(
+        s.secret_key.expose().is_empty() || s.secret_key_file.as_os_str().is_empty(),
+        "storage.secret_key and storage.secret_key_file exclude each other",
+    )
 }

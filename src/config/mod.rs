@@ -9,6 +9,7 @@ mod chat;
 mod check;
 mod cluster;
 mod database;
+mod files;
 mod http;
 mod jobs;
 mod limits;
@@ -16,6 +17,7 @@ mod media;
 mod node;
 mod secrets;
 mod sessions;
+mod storage;
 mod supervision;
 mod telemetry;
 mod turn;
@@ -26,12 +28,14 @@ pub use calls::{Calls, Openers};
 pub use chat::{Chat, Reach};
 pub use cluster::Cluster;
 pub use database::{Database, Synchronous};
+pub use files::Files;
 pub use http::{Http, Network};
 pub use jobs::Jobs;
 pub use limits::Limits;
 pub use node::Node;
 pub use secrets::Secrets;
 pub use sessions::Sessions;
+pub use storage::{Storage, StorageKind};
 pub use supervision::Supervision;
 pub use telemetry::{Format, Telemetry};
 pub use turn::{Embedded, Turn};
@@ -68,6 +72,10 @@ pub struct Config {
     pub sessions: Sessions,
     /// Conversations.
     pub chat: Chat,
+    /// Files that people send.
+    pub files: Files,
+    /// Where the bytes of files are kept.
+    pub storage: Storage,
     /// Who calls whom, and for how long.
     pub calls: Calls,
     /// What forwards media.

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use store::{Job, Kind, Store, Touched};
 
 use super::News;
+use super::files::Files;
 use super::jobs::{Failure, Work};
 use super::shelf::Shelf;
 use crate::cluster::Fut;
@@ -19,6 +20,7 @@ pub struct Erasure {
     store: Store,
     clock: Clock,
     shelf: Shelf,
+    files: Files,
 }
 
 #[derive(Deserialize)]
@@ -29,8 +31,8 @@ struct Payload {
 
 impl Erasure {
     /// Puts the parts together.
-    pub const fn new(store: Store, clock: Clock, shelf: Shelf) -> Self {
-        Self { store, clock, shelf }
+    pub const fn new(store: Store, clock: Clock, shelf: Shelf, files: Files) -> Self {
+        Self { store, clock, shelf, files }
     }
 
     async fn erase(&self, job: &Job) -> Result<Vec<News>, Failure> {
@@ -49,6 +51,7 @@ impl Erasure {
             after = next;
         }
         self.shelf.sweep(&self.store).await?;
+        self.files.collect().await.map_err(|error| Failure::passing(error.to_string()))?;
         if self.store.forget_deleted().await? {
             Ok(news)
         } else {
@@ -66,7 +69,7 @@ impl Erasure {
         let mut others = Vec::new();
         loop {
             let parting = match conversation.kind {
-                Kind::Direct => self.store.remove_direct(id, user).await?,
+                Kind::Direct => self.store.remove_direct(id, user, self.clock.now()).await?,
                 Kind::Group => {
                     self.store.part_from_group(id, user, scrub, self.clock.now()).await?
                 }

@@ -7,6 +7,7 @@ pub mod chat;
 pub mod contacts;
 pub mod erasure;
 pub mod exports;
+pub mod files;
 pub mod jobs;
 pub mod shelf;
 pub mod tokens;

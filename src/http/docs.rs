@@ -151,7 +151,7 @@ fn operation(route: &Route, path: &str, schemas: &mut Map<String, Value>) -> Val
         shape.collect(schemas);
         operation["requestBody"] = json!({
             "required": required,
-            "content": { "application/json": { "schema": shape.reference() } },
+            "content": { (route.body_type): { "schema": shape.reference() } },
         });
     }
     if route.who != Who::Anyone {

@@ -10,6 +10,7 @@ mod contacts;
 pub mod docs;
 mod entry;
 pub mod extract;
+mod files;
 mod health;
 pub mod listener;
 mod nodes;
@@ -21,6 +22,7 @@ pub mod routes;
 pub mod socket;
 pub mod tls;
 mod tokens;
+mod uploads;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -33,12 +35,14 @@ use crate::actors::operators::Operators;
 use crate::actors::sessions::Living;
 use crate::actors::store_health::StoreUp;
 use crate::actors::supervision::Tree;
+use crate::actors::uploads::Uploads;
 use crate::cluster::{Bus, Cache, Leases};
 use crate::config::Config;
 use crate::domain::accounts::Accounts;
 use crate::domain::chat::Chat;
 use crate::domain::contacts::Contacts;
 use crate::domain::exports::Exports;
+use crate::domain::files::Files;
 use crate::domain::jobs::Jobs;
 use crate::domain::tokens::Tokens;
 
@@ -63,6 +67,10 @@ pub struct Services {
     pub contacts: Contacts,
     /// Deeds of chat.
     pub chat: Chat,
+    /// Files that people send.
+    pub files: Files,
+    /// Resumable uploads that go on here.
+    pub uploads: Uploads,
     /// Sessions and lanes.
     pub living: Living,
     /// For health and the audit log.

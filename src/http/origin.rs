@@ -6,6 +6,14 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::Http;
 
+/// Headers of ours that a page of another origin may read.
+const SHOWN: &str = "retry-after, x-request-id, etag, content-range, content-disposition, location, \
+     tus-resumable, tus-version, tus-extension, tus-max-size, upload-offset, upload-length, \
+     upload-expires, upload-attachment";
+/// Headers that it may send.
+const TAKEN: &str = "authorization, content-type, range, if-none-match, if-range, tus-resumable, \
+     upload-length, upload-metadata, upload-offset, upload-checksum";
+
 /// Whether the page that sends this may talk to us; programs send no `Origin` and may.
 pub(super) fn is_allowed(request: &HttpRequest, config: &Http) -> bool {
     let Some(origin) = request.headers().get(header::ORIGIN) else { return true };
@@ -28,7 +36,7 @@ pub(super) fn answer(request: &HttpRequest, config: &Http, headers: &mut HeaderM
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         let yes = HeaderValue::from_static("true");
         headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, yes);
-        let shown = HeaderValue::from_static("retry-after, x-request-id");
+        let shown = HeaderValue::from_static(SHOWN);
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, shown);
     }
 }
@@ -45,12 +53,9 @@ pub(super) fn preflight() -> [(HeaderName, HeaderValue); 3] {
     [
         (
             header::ACCESS_CONTROL_ALLOW_METHODS,
-            HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE"),
+            HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE"),
         ),
-        (
-            header::ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static("authorization, content-type"),
-        ),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(TAKEN)),
         (header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600")),
     ]
 }

@@ -9,7 +9,7 @@ use super::extract::not_found;
 use super::problem::Refusal;
 
 /// What the pages may do: only our own scripts, styles and connections.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
      connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// `GET /`
@@ -65,6 +65,7 @@ pub(super) async fn asset(file: Path<String>) -> Result<HttpResponse, Refusal> {
         "chats.js" => (SCRIPT, include_str!("pages/chats.js")),
         "docs.js" => (SCRIPT, include_str!("pages/docs.js")),
         "dom.js" => (SCRIPT, include_str!("pages/dom.js")),
+        "files.js" => (SCRIPT, include_str!("pages/files.js")),
         "markdown.js" => (SCRIPT, include_str!("pages/markdown.js")),
         "people.js" => (SCRIPT, include_str!("pages/people.js")),
         "schema.js" => (SCRIPT, include_str!("pages/schema.js")),

@@ -10,8 +10,8 @@ use utoipa::{PartialSchema, ToSchema};
 use super::access::{Rate, Who};
 use super::docs::Shape;
 use super::{
-    accounts, actors, calls, care, chat, contacts, docs, health, nodes, pages, people, socket,
-    tokens,
+    accounts, actors, calls, care, chat, contacts, docs, files, health, nodes, pages, people,
+    socket, tokens, uploads,
 };
 use crate::protocol::ListQuery;
 use crate::protocol::accounts as account;
@@ -19,6 +19,7 @@ use crate::protocol::admin;
 use crate::protocol::calls as call;
 use crate::protocol::chat as conversation;
 use crate::protocol::contacts as contact;
+use crate::protocol::files as file;
 use crate::protocol::health::{Health, Probe};
 use crate::protocol::people as person;
 
@@ -95,6 +96,20 @@ pub fn routes() -> Vec<Route> {
         post("/api/conversations/{id}/messages", chat::send, Person).says("Say something; 200 if it was said before")
             .takes::<conversation::NewMessage>().gives::<conversation::Message>(201)
             .gives::<conversation::Message>(200),
+
+        // Files.
+        post("/api/attachments", files::upload, Person).says("Send a file; a message can carry it then")
+            .takes_form::<file::NewAttachment>().gives::<file::AttachmentMade>(201),
+        get("/api/attachments/{id}", files::download, Person).says("A file, whole or a range of it; 206, 304 and 416 as in RFC 9110")
+            .done(200).done(206),
+        get("/api/attachments/{id}/thumbnail", files::thumbnail, Person).says("A small picture of a file (JPEG)").done(200),
+        options("/api/uploads/", uploads::abilities, Anyone).says("What resumable uploads (tus 1.0) this server can").done(204),
+        post("/api/uploads/", uploads::create, Person).says("Begin a resumable upload (tus 1.0)").gives::<file::Upload>(201),
+        get("/api/uploads/{id}", uploads::get, Person).says("How far an upload is, and what became of it; HEAD as tus has it")
+            .gives::<file::Upload>(200),
+        patch("/api/uploads/{id}", uploads::append, Person)
+            .says("Go on with an upload (tus 1.0); `Upload-Attachment` names the file once it is whole").done(204),
+        delete("/api/uploads/{id}", uploads::end, Person).says("End an upload (tus 1.0)").done(204),
 
         // Calls.
         post("/api/call/token", calls::token, PersonOr("calls:token")).says("A token that opens one call")
@@ -177,6 +192,8 @@ pub struct Route {
     pub query: Option<Shape>,
     /// The shape of the body, and whether it must be there.
     pub body: Option<(Shape, bool)>,
+    /// How the body is written.
+    pub body_type: &'static str,
     /// What it answers when it is done.
     pub answers: Vec<(u16, Option<Shape>)>,
     /// Whether the description leaves it out.
@@ -200,6 +217,7 @@ impl Route {
             summary: "",
             query: None,
             body: None,
+            body_type: "application/json",
             answers: Vec::new(),
             is_hidden: false,
             serve,
@@ -219,6 +237,10 @@ impl Route {
     fn takes<T: ToSchema + PartialSchema>(mut self) -> Self {
         self.body = Some((Shape::of::<T>(), true));
         self
+    }
+
+    fn takes_form<T: ToSchema + PartialSchema>(self) -> Self {
+        Self { body_type: "multipart/form-data", ..self.takes::<T>() }
     }
 
     fn may_take<T: ToSchema + PartialSchema>(mut self) -> Self {
@@ -265,7 +287,7 @@ macro_rules! verbs {
     )+};
 }
 
-verbs!(get = GET, post = POST, put = PUT, patch = PATCH, delete = DELETE);
+verbs!(get = GET, post = POST, put = PUT, patch = PATCH, delete = DELETE, options = OPTIONS);
 
 /// Who may call what, by method and path.
 pub struct Table(HashMap<&'static str, Vec<(Method, Who, Rate)>>);

@@ -1,9 +1,11 @@
 //! Conversations and what is said in them, as they cross the wire.
 
 use base::clock::Time;
-use base::ids::{ConversationId, MessageId, UserId};
+use base::ids::{AttachmentId, ConversationId, MessageId, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use super::files::Attachment;
 
 /// Direct (two people) or group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -144,11 +146,16 @@ pub struct NewMessage {
     /// Chosen by the client; the same again returns the first message instead of a second one.
     #[schema(min_length = 1, max_length = 64)]
     pub client_id: String,
-    /// What is said; ciphertext in base64 in an encrypted conversation.
+    /// What is said; ciphertext in base64 in an encrypted conversation. May be empty where files
+    /// are sent.
     pub body: String,
     /// The message this one answers.
     #[schema(value_type = Option<String>)]
     pub reply_to: Option<MessageId>,
+    /// Files to send along: the sender's own, or any that the sender may see.
+    #[schema(value_type = Vec<String>)]
+    #[serde(default)]
+    pub attachments: Vec<AttachmentId>,
 }
 
 /// One thing said.
@@ -173,6 +180,9 @@ pub struct Message {
     #[schema(value_type = Option<String>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
+    /// The files it carries.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
     /// When it was stored.
     #[schema(value_type = String, format = DateTime)]
     pub sent_at: Time,

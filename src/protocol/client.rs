@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use base::ids::{CallId, ConversationId, MessageId};
+use base::ids::{AttachmentId, CallId, ConversationId, MessageId};
 use base::secret::Secret;
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -59,13 +59,17 @@ pub struct SendMessage {
     /// The message this one answers.
     #[schema(value_type = Option<String>)]
     pub reply_to: Option<MessageId>,
+    /// Files to send along: the sender's own, or any that the sender may see.
+    #[schema(value_type = Vec<String>)]
+    #[serde(default)]
+    pub attachments: Vec<AttachmentId>,
 }
 
 impl SendMessage {
     /// Where, and what.
     pub fn split(self) -> (ConversationId, NewMessage) {
-        let message =
-            NewMessage { client_id: self.client_id, body: self.body, reply_to: self.reply_to };
+        let Self { client_id, body, reply_to, attachments, .. } = self;
+        let message = NewMessage { client_id, body, reply_to, attachments };
         (self.conversation_id, message)
     }
 }

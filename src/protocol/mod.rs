@@ -11,6 +11,7 @@ pub mod chat;
 pub mod client;
 pub mod cluster;
 pub mod contacts;
+pub mod files;
 pub mod health;
 pub mod people;
 pub mod problem;

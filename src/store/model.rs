@@ -6,6 +6,7 @@ mod calls;
 mod chat;
 mod cluster;
 mod contacts;
+mod files;
 mod jobs;
 mod keys;
 mod messages;
@@ -28,6 +29,9 @@ pub use chat::{
 pub(crate) use cluster::lock_number;
 pub use cluster::{Beaten, Claimed, Fence, Lease, Node, NodeBeat, NodeState};
 pub use contacts::{Blocked, Contact, ContactRequest, ContactState};
+pub use files::{
+    AddAttachment, AddUpload, Attachment, Blob, BlobPlace, NewAttachment, NewUpload, Quota, Upload,
+};
 pub use jobs::{Claim, Export, Job, JobEnd, JobState, NewJob};
 pub use keys::{NewKey, SealedColumn, SealedRow, SigningKey};
 pub use messages::{Append, Appended, Marked, Message, NewMessage, Range, Receipt};

@@ -174,6 +174,35 @@ table! {
         ready_at -> Nullable<TimeSql>, expires_at -> Nullable<TimeSql>,
     }
 }
+table! {
+    use diesel::sql_types::{BigInt, Binary, Text};
+    use crate::types::{IdSql, TimeSql};
+    blobs (id) { id -> IdSql, hash -> Binary, size -> BigInt, state -> Text, since -> TimeSql }
+}
+table! {
+    use diesel::sql_types::{BigInt, Nullable, Text};
+    use crate::types::{IdSql, TimeSql};
+    attachments (id) {
+        id -> IdSql, owner_id -> IdSql, blob_id -> IdSql, thumbnail_id -> Nullable<IdSql>,
+        name -> Text, content_type -> Text, size -> BigInt, width -> Nullable<BigInt>,
+        height -> Nullable<BigInt>, created_at -> TimeSql, expires_at -> Nullable<TimeSql>,
+    }
+}
+table! {
+    use diesel::sql_types::BigInt;
+    use crate::types::IdSql;
+    message_attachments (message_id, position) {
+        message_id -> IdSql, position -> BigInt, attachment_id -> IdSql,
+    }
+}
+table! {
+    use diesel::sql_types::{BigInt, Nullable, Text};
+    use crate::types::{IdSql, TimeSql};
+    uploads (id) {
+        id -> IdSql, owner_id -> IdSql, purpose -> Text, name -> Text, size -> BigInt,
+        attachment_id -> Nullable<IdSql>, created_at -> TimeSql, expires_at -> TimeSql,
+    }
+}
 
 joinable!(devices -> users (user_id));
 joinable!(refresh_tokens -> devices (device_id));
@@ -186,6 +215,9 @@ joinable!(call_people -> calls (call_id));
 joinable!(call_people -> users (user_id));
 joinable!(second_factors -> users (user_id));
 joinable!(exports -> jobs (id));
+joinable!(attachments -> blobs (blob_id));
+joinable!(message_attachments -> messages (message_id));
+joinable!(message_attachments -> attachments (attachment_id));
 
 allow_tables_to_appear_in_same_query!(
     users,
@@ -201,5 +233,9 @@ allow_tables_to_appear_in_same_query!(
     second_factors,
     jobs,
     exports,
+    blobs,
+    attachments,
+    message_attachments,
+    uploads,
 );
 allow_tables_to_appear_in_same_query!(nodes, leases);

@@ -4,7 +4,8 @@ use std::io::Write;
 
 use base::clock::Time;
 use base::ids::{
-    ApiTokenId, AuditId, CallId, ConversationId, DeviceId, JobId, KeyId, MessageId, NodeId, UserId,
+    ApiTokenId, AttachmentId, AuditId, BlobId, CallId, ConversationId, DeviceId, JobId, KeyId,
+    MessageId, NodeId, UploadId, UserId,
 };
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, Queryable};
@@ -111,7 +112,10 @@ ids!(
     AuditId,
     CallId,
     NodeId,
-    JobId
+    JobId,
+    AttachmentId,
+    BlobId,
+    UploadId
 );
 plain!(Time as TimeSql, Value as JsonSql);
 

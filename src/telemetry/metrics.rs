@@ -44,6 +44,16 @@ pub const JOBS: &str = "securevox_jobs_total";
 pub const JOB_SECONDS: &str = "securevox_job_run_seconds";
 /// Rows removed because their time was over, by kind.
 pub const PURGED: &str = "securevox_purged_rows_total";
+/// Files taken in, by outcome: `kept`, `shared` (the same bytes were here before).
+pub const FILES: &str = "securevox_files_total";
+/// Bytes of files, by direction.
+pub const FILE_BYTES: &str = "securevox_file_bytes_total";
+/// Work on pictures, by outcome.
+pub const PICTURES: &str = "securevox_pictures_total";
+/// Objects removed from storage.
+pub const BLOBS_REMOVED: &str = "securevox_blobs_removed_total";
+/// Resumable uploads that go on here.
+pub const UPLOADS: &str = "securevox_uploads";
 /// Calls that go on here.
 pub const CALLS: &str = "securevox_calls";
 /// Calls that ended, by reason.
@@ -154,6 +164,11 @@ fn describe() {
     describe_counter!(JOBS, "jobs that ended or are to be tried again, by kind and outcome");
     describe_histogram!(JOB_SECONDS, Unit::Seconds, "how long jobs took, by kind");
     describe_counter!(PURGED, "rows removed because their time was over, by kind");
+    describe_counter!(FILES, "files taken in, by outcome");
+    describe_counter!(FILE_BYTES, Unit::Bytes, "bytes of files, by direction");
+    describe_counter!(PICTURES, "work on pictures, by outcome");
+    describe_counter!(BLOBS_REMOVED, "objects removed from storage");
+    describe_gauge!(UPLOADS, "resumable uploads that go on here");
     describe_gauge!(CALLS, "calls that go on here");
     describe_counter!(CALLS_ENDED, "calls that ended, by reason");
     describe_histogram!(CALL_SECONDS, Unit::Seconds, "how long calls lasted");

@@ -11,7 +11,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("outside", &["config"]),
     ("cluster", &["config", "protocol", "telemetry"]),
-    ("domain", &["config", "protocol", "cluster", "telemetry"]),
+    ("domain", &["config", "protocol", "cluster", "outside", "telemetry"]),
     ("actors", &["config", "protocol", "cluster", "telemetry", "domain", "outside"]),
     ("http", &["config", "protocol", "cluster", "telemetry", "domain", "outside", "actors"]),
 ];
@@ -21,6 +21,7 @@ const MUST_NOT_NAME: &[(&str, &[&str])] = &[
     ("config", &["store", "media", "actix", "actix_web", "diesel"]),
     ("protocol", &["store", "media", "actix", "actix_web", "diesel", "tokio"]),
     ("telemetry", &["store", "media", "actix", "actix_web", "diesel"]),
+    ("outside", &["store", "media", "actix", "actix_web", "diesel"]),
     ("cluster", &["media", "actix", "actix_web", "diesel"]),
     ("domain", &["media", "actix", "actix_web", "diesel"]),
     ("actors", &["actix_web", "actix_web_actors", "diesel"]),

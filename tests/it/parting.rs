@@ -8,9 +8,11 @@ use awc::http::Method;
 use serde_json::{Value, json};
 use sha2_of::sha256;
 
+use crate::files::{attaches, shows};
 use crate::second_factor::sets_up;
 use crate::support::person::PASSWORD;
 use crate::support::{Backend, Person, World, on_both_databases, soon};
+use crate::uploads::begins_an_upload;
 
 on_both_databases! {
     an_export_has_everything_and_is_for_its_owner_alone,
@@ -38,7 +40,7 @@ mod sha2_of {
 }
 
 /// Asks until the archive is there.
-async fn export(person: &Person) -> Vec<u8> {
+pub async fn export(person: &Person) -> Vec<u8> {
     soon("the archive", async {
         loop {
             match person.fetches("/api/me/export").await {
@@ -65,7 +67,7 @@ fn files(bytes: Vec<u8>) -> Vec<(String, String)> {
 }
 
 /// Waits until every job has ended well.
-async fn all_done(admin: &Person) {
+pub async fn all_done(admin: &Person) {
     soon("all jobs are done", async {
         loop {
             let jobs = admin.get("/api/admin/jobs").await.ok();
@@ -246,6 +248,15 @@ async fn whoever_goes_leaves_no_trace(backend: Backend) {
         alice.says(&group, &format!("canary-group-id-{n}"), "canary-group").await.created();
         bob.says(&group, &n.to_string(), "bob stays").await.created();
     }
+    for (n, conversation) in [direct, group.as_str()].into_iter().enumerate() {
+        let name = format!("canary-file-{n}.txt");
+        let bytes = format!("canary-bytes-{n}").into_bytes();
+        let made = attaches(&alice, &name, "text/plain", &bytes).await.created();
+        let file = made["id"].as_str().unwrap();
+        shows(&alice, conversation, &format!("canary-file-id-{n}"), &[file]).await.created();
+    }
+    attaches(&alice, "canary-file-2", "text/plain", b"canary-bytes-2").await.created();
+    begins_an_upload(&alice, b"canary-bytes-3").await;
     export(&alice).await;
     let alices = alice.connects().await;
     let mut bobs = bob.connects().await;
@@ -258,6 +269,8 @@ async fn whoever_goes_leaves_no_trace(backend: Backend) {
         ("address", b"203.0.113.77".to_vec()),
         ("direct text", b"canary-direct".to_vec()),
         ("group text", b"canary-group".to_vec()),
+        ("file name", b"canary-file".to_vec()),
+        ("file", b"canary-bytes".to_vec()),
         ("client id", b"canary-group-id-4".to_vec()),
         ("refresh hash", sha256(refresh)),
         ("first refresh hash", sha256(&alice.refresh)),

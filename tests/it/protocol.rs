@@ -2,7 +2,8 @@
 
 use base::clock::Time;
 use base::ids::{
-    ApiTokenId, AuditId, ConversationId, DeviceId, JobId, MessageId, SessionId, UserId,
+    ApiTokenId, AttachmentId, AuditId, ConversationId, DeviceId, JobId, MessageId, SessionId,
+    UploadId, UserId,
 };
 use base::secret::Secret;
 use securevox::protocol::accounts::{
@@ -15,6 +16,7 @@ use securevox::protocol::chat::{
 };
 use securevox::protocol::client::ClientEvent;
 use securevox::protocol::contacts::{Contact, ContactRequested, ContactState};
+use securevox::protocol::files::{Attachment, AttachmentMade, Upload};
 use securevox::protocol::health::{Checks, Health, Probe};
 use securevox::protocol::people::{self, ResetMade};
 use securevox::protocol::problem::{FieldError, Problem};
@@ -41,7 +43,20 @@ fn message() -> Message {
         client_id: "phone-42".to_owned(),
         body: "hello".to_owned(),
         reply_to: Some(id!(MessageId, 4)),
+        attachments: vec![attachment()],
         sent_at: NOON,
+    }
+}
+
+fn attachment() -> Attachment {
+    Attachment {
+        id: id!(AttachmentId, 9),
+        name: "photo.jpg".into(),
+        size: 1234,
+        content_type: "image/jpeg".into(),
+        width: Some(800),
+        height: Some(600),
+        thumbnail: true,
     }
 }
 
@@ -340,4 +355,19 @@ fn answers_about_the_care_of_accounts() {
         ),
     ];
     insta::assert_json_snapshot!(shapes);
+}
+
+#[test]
+fn answers_about_files() {
+    let made =
+        AttachmentMade { attachment: attachment(), sha256: "00ff".to_owned(), expires_at: NOON };
+    let upload = Upload {
+        id: id!(UploadId, 10),
+        offset: 7,
+        size: 9,
+        attachment_id: Some(id!(AttachmentId, 9)),
+        expires_at: NOON,
+    };
+
+    insta::assert_json_snapshot!([shape("AttachmentMade", made), shape("Upload", upload)]);
 }

@@ -41,6 +41,12 @@ pub enum Error {
     /// The message answered does not exist here.
     #[error("there is no such message to reply to")]
     NoSuchReply,
+    /// A file to send does not exist, as far as the sender may know.
+    #[error("there is no such file to send")]
+    NoSuchAttachment,
+    /// Too many files.
+    #[error("a message carries at most {0} files")]
+    TooManyAttachments(usize),
     /// Nobody of this id.
     #[error("there is no such person")]
     NoSuchPerson,
@@ -59,11 +65,15 @@ impl Fault for Error {
             | Self::TooManyMembers(_)
             | Self::BadTitle
             | Self::BadBody(_)
+            | Self::TooManyAttachments(_)
             | Self::BadClientId
             | Self::BadSeq
             | Self::BadRange => Kind::Invalid,
             Self::PlaintextForbidden | Self::NotReachable | Self::NotAllowed => Kind::Forbidden,
-            Self::NoSuchConversation | Self::NoSuchReply | Self::NoSuchPerson => Kind::NotFound,
+            Self::NoSuchConversation
+            | Self::NoSuchReply
+            | Self::NoSuchAttachment
+            | Self::NoSuchPerson => Kind::NotFound,
             Self::Busy => Kind::Unavailable,
             Self::Store(e) => e.kind(),
         }
@@ -83,6 +93,8 @@ impl Fault for Error {
             Self::NotAllowed => "chat/not-allowed",
             Self::NoSuchConversation => "chat/no-such-conversation",
             Self::NoSuchReply => "chat/no-such-reply",
+            Self::NoSuchAttachment => "chat/no-such-attachment",
+            Self::TooManyAttachments(_) => "chat/too-many-attachments",
             Self::NoSuchPerson => "chat/no-such-person",
             Self::Busy => "chat/busy",
             Self::Store(e) => e.code(),

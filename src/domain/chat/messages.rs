@@ -1,5 +1,7 @@
 //! What is said: drafts, their place in the order, and how far people have come in reading it.
 
+use std::collections::HashMap;
+
 use base::ids::{ConversationId, MessageId, UserId};
 use store::{Append, Marked, NewMessage, Range, Receipt};
 
@@ -44,12 +46,17 @@ impl Chat {
     /// [`Error::BadBody`], [`Error::BadClientId`].
     pub fn draft(&self, sender: UserId, new: wire::NewMessage) -> Result<Draft, Error> {
         let most = self.config.body_bytes;
-        if new.body.is_empty() || new.body.len() > most || new.body.contains('\0') {
+        let nothing = new.body.is_empty() && new.attachments.is_empty();
+        if nothing || new.body.len() > most || new.body.contains('\0') {
             return Err(Error::BadBody(most));
         }
         let id = &new.client_id;
         if !(1..=64).contains(&id.len()) || !id.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(Error::BadClientId);
+        }
+        let most = self.config.attachments;
+        if new.attachments.len() > most {
+            return Err(Error::TooManyAttachments(most));
         }
         let message = NewMessage {
             id: MessageId::new(),
@@ -57,6 +64,7 @@ impl Chat {
             client_id: new.client_id,
             body: new.body,
             reply_to: new.reply_to,
+            attachments: new.attachments,
         };
         Ok(Draft { message })
     }
@@ -74,12 +82,14 @@ impl Chat {
     ) -> Result<(i64, Vec<Result<Said, Error>>), Error> {
         let rows = drafts.into_iter().map(|draft| draft.message).collect();
         let done = self.store.append(conversation, rows, self.clock.now()).await?;
+        let mut files = done.attachments;
         let results = done.results.into_iter().map(|result| match result {
-            Append::Stored(row) => Ok(Said::New(views::message(row))),
-            Append::Repeated(row) => Ok(Said::Before(views::message(row))),
+            Append::Stored(row) => Ok(Said::New(views::carrying(row, &mut files))),
+            Append::Repeated(row) => Ok(Said::Before(views::carrying(row, &mut files))),
             Append::NotAMember => Err(Error::NoSuchConversation),
             Append::Blocked => Err(Error::NotReachable),
             Append::NoSuchReply => Err(Error::NoSuchReply),
+            Append::NoSuchAttachment => Err(Error::NoSuchAttachment),
         });
         Ok((done.roster, results.collect()))
     }
@@ -125,7 +135,13 @@ impl Chat {
             Range::Before(_) | Range::Latest => rows.first(),
         };
         let next = edge.filter(|_| more).map(|row| row.seq.to_string());
-        Ok(List { items: rows.into_iter().map(views::message).collect(), next })
+        let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+        let mut files = match ids.is_empty() {
+            true => HashMap::new(),
+            false => self.store.attachments_of(ids).await?,
+        };
+        let items = rows.into_iter().map(|row| views::carrying(row, &mut files)).collect();
+        Ok(List { items, next })
     }
 
     /// Notes how far a device has received or a person has read.

@@ -1,5 +1,10 @@
 //! From what the store keeps to what crosses the wire, and back.
 
+use std::collections::HashMap;
+
+use base::ids::MessageId;
+
+use crate::domain::files;
 use crate::protocol::chat as wire;
 
 pub(super) const fn kind_row(kind: wire::Kind) -> store::Kind {
@@ -86,7 +91,7 @@ pub(super) fn summary(row: store::Summary) -> wire::Summary {
     }
 }
 
-pub(super) fn message(row: store::Message) -> wire::Message {
+fn message(row: store::Message) -> wire::Message {
     wire::Message {
         id: row.id,
         conversation_id: row.conversation_id,
@@ -95,6 +100,17 @@ pub(super) fn message(row: store::Message) -> wire::Message {
         client_id: row.client_id,
         body: row.body,
         reply_to: row.reply_to,
+        attachments: Vec::new(),
         sent_at: row.sent_at,
     }
+}
+
+/// With the files that it carries.
+pub(super) fn carrying(
+    row: store::Message,
+    files: &mut HashMap<MessageId, Vec<store::Attachment>>,
+) -> wire::Message {
+    let carried = files.remove(&row.id).unwrap_or_default();
+    let attachments = carried.into_iter().map(files::view).collect();
+    wire::Message { attachments, ..message(row) }
 }

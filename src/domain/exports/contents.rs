@@ -118,10 +118,12 @@ async fn messages(
     loop {
         let page = store.messages(id, user, Range::After(after), PAGE).await?;
         let page = page.unwrap_or_default(); // left meanwhile
+        let files = store.attachments_of(page.iter().map(|message| message.id).collect()).await?;
         let rows = page.iter().map(|message| {
             json!({
                 "id": message.id, "seq": message.seq, "sender_id": message.sender_id,
                 "body": message.body, "reply_to": message.reply_to, "sent_at": message.sent_at,
+                "attachments": files.get(&message.id).map(|all| named(all)),
             })
         });
         archive.write(lines(rows)?).await?;
@@ -181,11 +183,17 @@ async fn audit(store: &Store, user: UserId, archive: &mut Archive) -> Result<(),
     }
 }
 
+/// The files that a message carries.
+fn named(files: &[store::Attachment]) -> Vec<Value> {
+    let one = |file: &store::Attachment| json!({ "id": file.id, "name": file.name, "content_type": file.content_type, "size": file.size });
+    files.iter().map(one).collect()
+}
+
 fn pretty(value: &Value) -> io::Result<Vec<u8>> {
     Ok(serde_json::to_vec_pretty(value)?)
 }
 
-fn lines(values: impl Iterator<Item = Value>) -> io::Result<Vec<u8>> {
+pub(super) fn lines(values: impl Iterator<Item = Value>) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     for value in values {
         serde_json::to_writer(&mut text, &value)?;

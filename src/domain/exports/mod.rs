@@ -1,5 +1,6 @@
 //! Exports: one archive with everything of a person, made as a job, for its owner alone.
 
+mod belongings;
 mod contents;
 
 use std::net::IpAddr;
@@ -13,6 +14,7 @@ use store::{Job, JobState, NewJob, Store};
 
 use super::News;
 use super::accounts::{Me, audit};
+use super::files::Files;
 use super::jobs::{Failure, Work};
 use super::shelf::{Ready, Shelf};
 use crate::cluster::Fut;
@@ -72,13 +74,20 @@ pub struct Exports {
     store: Store,
     clock: Clock,
     shelf: Shelf,
+    files: Files,
     kept: Duration,
 }
 
 impl Exports {
     /// Puts the parts together; `kept` is how long an archive waits for its owner.
-    pub const fn new(store: Store, clock: Clock, shelf: Shelf, kept: Duration) -> Self {
-        Self { store, clock, shelf, kept }
+    pub const fn new(
+        store: Store,
+        clock: Clock,
+        shelf: Shelf,
+        files: Files,
+        kept: Duration,
+    ) -> Self {
+        Self { store, clock, shelf, files, kept }
     }
 
     /// The person's archive; if there is none, one is begun.
@@ -126,6 +135,7 @@ impl Exports {
         }
         let mut archive = self.shelf.begin(job.id, job.attempts);
         contents::write(&self.store, user, &mut archive).await?;
+        belongings::write(&self.store, &self.files, user, &mut archive).await?;
         let size = archive.finish().await?;
         let now = self.clock.now();
         if !self.store.finish_export(job.id, size, now + self.kept, now).await? {

@@ -47,7 +47,8 @@ export function preview(chats, conversation) {
   if (conversation.encryption !== "none") return "Encrypted message";
   const own = newest.sender_id === chats.me.id;
   const who = own ? "You: " : conversation.kind === "group" ? `${chats.names.get(newest.sender_id) ?? "…"}: ` : "";
-  return who + newest.body.slice(0, 200);
+  const files = (newest.attachments ?? []).map((file) => file.name).join(", ");
+  return who + (newest.body.slice(0, 200) || files);
 }
 
 /** An initial on a colour that stays the same for a person or group. */

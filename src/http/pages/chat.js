@@ -170,7 +170,8 @@ function updateRow(row, conversation) {
 function said(conversation, message) {
   const name = chats.names.get(message.sender_id) ?? "Somebody";
   const place = conversation.id === chats.openId || conversation.kind === "direct" ? "" : ` in ${nameOf(chats, conversation)}`;
-  $("news").textContent = `${name}${place}: ${message.body.slice(0, 200)}`;
+  const files = (message.attachments ?? []).map((file) => file.name).join(", ");
+  $("news").textContent = `${name}${place}: ${message.body.slice(0, 200)}${files && ` (${files})`}`;
 }
 
 function trouble(words) {

@@ -275,8 +275,8 @@ export class Chats {
     this.#line.request("typing", { conversation_id: conversation.id }).catch(() => {});
   }
 
-  say(conversation, body) {
-    this.outbox.push({ client_id: randomId(), conversation_id: conversation.id, body, sent_at: new Date().toISOString(), problem: "" });
+  say(conversation, body, attachments = []) {
+    this.outbox.push({ client_id: randomId(), conversation_id: conversation.id, body, attachments, sent_at: new Date().toISOString(), problem: "" });
     conversation.wroteAt = 0;
     this.#saveOutbox();
     this.#flush();
@@ -313,8 +313,9 @@ export class Chats {
     let item;
     while (this.line.kind === "online" && (item = this.outbox.find((one) => !one.problem))) {
       const { client_id, conversation_id, body } = item;
+      const attachments = (item.attachments ?? []).map((file) => file.id);
       try {
-        this.#take(await this.#line.request("send_message", { conversation_id, client_id, body }), true);
+        this.#take(await this.#line.request("send_message", { conversation_id, client_id, body, attachments }), true);
         this.#settle(client_id);
       } catch (problem) {
         if (!problem.isPassing) {

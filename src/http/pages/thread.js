@@ -2,6 +2,7 @@
 
 import { UNREADABLE, clock, day, face, nameOf, writing } from "./chat-words.js";
 import { $, h, reconcile, say } from "./dom.js";
+import { Tray, showFiles } from "./files.js";
 
 const NEAR = 80; // pixels from an end that count as being there
 
@@ -14,9 +15,11 @@ export class Thread {
   #isAtEnd = true;
   #newest = null;
   #oldest = null;
+  #tray = null;
 
   constructor(chats) {
     this.#chats = chats;
+    this.#tray = new Tray(() => ($("send").disabled = this.#isHeld()));
     $("messages").replaceChildren();
     $("scroll").onscroll = () => this.#scrolled();
     new ResizeObserver(() => this.#isAtEnd && this.#toEnd()).observe($("scroll")); // a keyboard opens
@@ -41,6 +44,11 @@ export class Thread {
     this.#isAtEnd = true;
     this.#newest = this.#oldest = null;
     $("messages").replaceChildren();
+    this.#tray.clear();
+  }
+
+  #isHeld() {
+    return Boolean(this.#tray?.isBusy) || this.#conversation?.encryption === "mls";
   }
 
   render() {
@@ -82,7 +90,8 @@ export class Thread {
     say($("typing"), writing(this.#chats, conversation));
     const isLocked = conversation.encryption !== "none";
     $("body").disabled = isLocked;
-    $("composer").querySelector("button").disabled = isLocked;
+    $("attach").disabled = isLocked;
+    $("send").disabled = this.#isHeld();
     $("body").placeholder = isLocked ? UNREADABLE : "Message";
   }
 
@@ -131,7 +140,8 @@ export class Thread {
     const state = !isOwn ? "" : message.seq ? this.#chats.progress(conversation, message.seq) : message.problem ? "failed" : "waiting";
     const name = this.#chats.names.get(sender) ?? "Somebody";
     element.className = `message ${isOwn ? "own" : ""} ${isFirst ? "first" : ""} ${state === "failed" ? "failed" : ""}`;
-    const [who, body, foot, problem] = element.firstElementChild.children;
+    const [who, files, body, foot, problem] = element.firstElementChild.children;
+    showFiles(files, message.attachments);
     say(who, isOwn ? "You" : name);
     who.classList.toggle("unseen", isOwn || conversation.kind === "direct" || !isFirst);
     say(body, conversation.encryption === "none" ? message.body : UNREADABLE);
@@ -192,11 +202,11 @@ export class Thread {
     event.preventDefault();
     const conversation = this.#conversation;
     const body = $("body").value.trim();
-    if (!conversation || !body) return;
+    if (!conversation || this.#tray.isBusy || !(body || this.#tray.hasFiles)) return;
     $("body").value = conversation.draft = "";
     this.#fit();
     this.#isAtEnd = true;
-    this.#chats.say(conversation, body);
+    this.#chats.say(conversation, body, this.#tray.take());
     $("body").focus();
   }
 }
@@ -207,7 +217,7 @@ function makeDay({ day: name }) {
 
 function makeMessage() {
   return h("li", {}, h("div", { class: "bubble" },
-    h("strong", { class: "who" }), h("p", { class: "body", dir: "auto" }),
+    h("strong", { class: "who" }), h("ul", { class: "files", "aria-label": "Files" }), h("p", { class: "body", dir: "auto" }),
     h("span", { class: "foot" }, h("time", {}), h("span", { class: "mark" })), h("p", { class: "problem", hidden: true })));
 }
 

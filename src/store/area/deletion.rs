@@ -8,12 +8,12 @@ use diesel::sql_types::Text;
 use serde_json::json;
 
 use super::{
-    Conn, accounts, audit, jobs as work, passwords, people, roster, second_factor, sign_in,
+    Conn, accounts, audit, files, jobs as work, passwords, people, roster, second_factor, sign_in,
 };
 use crate::model::{Change, Kind, NewAudit, NewJob, Parting, PersonChange, Role, Touched};
 use crate::schema::{
     audit_entries, blocks, calls, contacts, conversations, counters, devices, exports, members,
-    messages, refresh_tokens, users,
+    message_attachments, messages, refresh_tokens, users,
 };
 use crate::types::Sql;
 
@@ -50,6 +50,7 @@ pub(crate) fn delete_user(
     second_factor::remove(c, user)?;
     passwords::drop_links(c, user)?;
     diesel::delete(exports::table.filter(exports::user_id.eq(Sql(user)))).execute(c)?;
+    files::forget_files(c, user, now)?;
     let mine = contacts::user_id.eq(Sql(user)).or(contacts::other_id.eq(Sql(user)));
     diesel::delete(contacts::table.filter(mine)).execute(c)?;
     let mine = blocks::user_id.eq(Sql(user)).or(blocks::other_id.eq(Sql(user)));
@@ -109,7 +110,7 @@ pub(crate) fn left_behind(
     let said = messages::table
         .filter(messages::conversation_id.eq(conversations::id))
         .filter(messages::sender_id.eq(Sql(user)))
-        .filter(messages::body.ne(""));
+        .filter(messages::body.ne("").or(exists(carried())));
     let pair = conversations::direct_low
         .eq(Sql(user))
         .or(conversations::direct_high.eq(Sql(user)))
@@ -123,6 +124,12 @@ pub(crate) fn left_behind(
         .select((conversations::id, conversations::kind))
         .load(c)?;
     Ok((found.into_iter().map(|(id, kind)| Touched { id, kind }).collect(), last))
+}
+
+/// Whether a message carries files.
+#[diesel::dsl::auto_type]
+fn carried() -> _ {
+    message_attachments::table.filter(message_attachments::message_id.eq(messages::id))
 }
 
 /// Leaves a group; with `scrub`, what the person said there is emptied: its numbers stay.
@@ -143,10 +150,11 @@ pub(crate) fn part_from_group(
     let some = messages::table
         .filter(messages::conversation_id.eq(Sql(id)))
         .filter(messages::sender_id.eq(Sql(user)))
-        .filter(messages::body.ne(""))
+        .filter(messages::body.ne("").or(exists(carried())))
         .limit(BATCH)
         .select(messages::id);
     let some: Vec<base::ids::MessageId> = some.load(c)?;
+    files::release(c, &some, now)?;
     let more = some.len() == usize::try_from(BATCH).unwrap_or(usize::MAX);
     diesel::update(messages::table.filter(messages::id.eq_any(some.into_iter().map(Sql))))
         .set((
@@ -163,6 +171,7 @@ pub(crate) fn remove_direct(
     c: &mut Conn,
     id: ConversationId,
     user: UserId,
+    now: Time,
 ) -> QueryResult<Parting> {
     let held_row = conversations::table.find(Sql(id)).select(conversations::id);
     if held!(held_row).first::<ConversationId>(c).optional()?.is_none() {
@@ -180,6 +189,7 @@ pub(crate) fn remove_direct(
         .select(messages::id)
         .load(c)?;
     let more = some.len() == usize::try_from(BATCH).unwrap_or(usize::MAX);
+    files::release(c, &some, now)?;
     diesel::delete(messages::table.filter(messages::id.eq_any(some.into_iter().map(Sql))))
         .execute(c)?;
     if !more {

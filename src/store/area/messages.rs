@@ -7,8 +7,8 @@ use base::ids::{ConversationId, MessageId, UserId};
 use diesel::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Conn, contacts};
-use crate::model::{Append, Appended, Marked, Message, NewMessage, Range, Receipt};
+use super::{Conn, contacts, files};
+use crate::model::{Append, Appended, Attachment, Marked, Message, NewMessage, Range, Receipt};
 use crate::schema::{conversations, members, messages, outbox};
 use crate::types::Sql;
 
@@ -32,9 +32,15 @@ pub(crate) fn append(
     // that what is found below stays true. Most often all are fresh, and this was the only write.
     let wanted = count(new.len());
     let Some(held) = take(c, id, wanted)? else {
-        return Ok(Appended { roster: 0, results: vec![Append::NotAMember; new.len()] });
+        let results = vec![Append::NotAMember; new.len()];
+        return Ok(Appended { roster: 0, results, attachments: HashMap::new() });
     };
     let first = held.last_seq - wanted + 1;
+    let files: HashMap<_, _> = new
+        .iter()
+        .filter(|new| !new.attachments.is_empty())
+        .map(|new| (new.id, new.attachments.clone()))
+        .collect();
     let (results, fresh) = judge(c, id, &held, new, first, now)?;
     let surplus = wanted - count(fresh.len());
     if surplus > 0 {
@@ -45,8 +51,26 @@ pub(crate) fn append(
             insert(c, rows, now)?;
         }
         advance_senders(c, id, &fresh)?;
+        let carried = fresh.iter().filter_map(|m| Some((m.id, files.get(&m.id)?.clone())));
+        files::carry(c, &carried.collect::<Vec<_>>())?;
     }
-    Ok(Appended { roster: held.roster, results })
+    let attachments = carried(c, &results, files.is_empty())?;
+    Ok(Appended { roster: held.roster, results, attachments })
+}
+
+/// What the messages of these results carry; most often nothing, which needs no question.
+fn carried(
+    c: &mut Conn,
+    results: &[Append],
+    no_files: bool,
+) -> QueryResult<HashMap<MessageId, Vec<Attachment>>> {
+    let ids = results.iter().filter_map(|result| match result {
+        Append::Repeated(message) => Some(message.id),
+        Append::Stored(message) if !no_files => Some(message.id),
+        _ => None,
+    });
+    let ids: Vec<_> = ids.collect();
+    if ids.is_empty() { Ok(HashMap::new()) } else { files::attachments_of(c, ids) }
 }
 
 fn count(len: usize) -> i64 {
@@ -80,6 +104,7 @@ fn judge(
 ) -> QueryResult<(Vec<Append>, Vec<Message>)> {
     let (present, mut said) = known(c, id, &new)?;
     let mut targets = answered(c, id, &new)?;
+    let sendable = files::sendable(c, &new)?;
     let blocked = match held.direct {
         Some((low, high)) => contacts::any_block(c, low, high)?,
         None => false,
@@ -103,6 +128,10 @@ fn judge(
         }
         if new.reply_to.is_some_and(|target| !targets.contains(&target)) {
             results.push(Append::NoSuchReply);
+            continue;
+        }
+        if !new.attachments.iter().all(|file| sendable.contains(&(name.0, *file))) {
+            results.push(Append::NoSuchAttachment);
             continue;
         }
         let message = Message {

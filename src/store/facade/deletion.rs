@@ -41,8 +41,13 @@ impl Store {
     }
 
     /// Removes a conversation of two, a piece at a time; the first makes it vanish for both.
-    pub async fn remove_direct(&self, id: ConversationId, user: UserId) -> Result<Parting> {
-        change!(self, deletion::remove_direct(id, user))
+    pub async fn remove_direct(
+        &self,
+        id: ConversationId,
+        user: UserId,
+        now: Time,
+    ) -> Result<Parting> {
+        change!(self, deletion::remove_direct(id, user, now))
     }
 
     /// Has the files of the database forget what was deleted from it. SQLite keeps old pages in

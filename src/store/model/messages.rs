@@ -1,9 +1,12 @@
 //! What is said, and how far it has come.
 
+use std::collections::HashMap;
+
 use base::clock::Time;
-use base::ids::{ConversationId, MessageId, UserId};
+use base::ids::{AttachmentId, ConversationId, MessageId, UserId};
 use diesel::prelude::{Queryable, Selectable};
 
+use super::files::Attachment;
 use crate::schema::messages;
 
 /// Something said in a conversation.
@@ -41,6 +44,8 @@ pub struct NewMessage {
     pub body: String,
     /// What it answers.
     pub reply_to: Option<MessageId>,
+    /// What it carries: files of its sender, or that its sender may see.
+    pub attachments: Vec<AttachmentId>,
 }
 
 /// What became of one message.
@@ -56,6 +61,8 @@ pub enum Append {
     Blocked,
     /// What it answers is not in the conversation.
     NoSuchReply,
+    /// A file that it carries does not exist, as far as its sender may know.
+    NoSuchAttachment,
 }
 
 /// What became of some messages.
@@ -65,6 +72,8 @@ pub struct Appended {
     pub roster: i64,
     /// One for each message, in the order given.
     pub results: Vec<Append>,
+    /// What those messages carry that carry something.
+    pub attachments: HashMap<MessageId, Vec<Attachment>>,
 }
 
 /// Which part of a conversation.

@@ -34,7 +34,7 @@ async fn erases(store: &Store, user: UserId, scrub: bool, stop: usize) -> usize 
                 steps += 1;
                 let id = conversation.id;
                 let parting = match conversation.kind {
-                    Kind::Direct => store.remove_direct(id, user).await,
+                    Kind::Direct => store.remove_direct(id, user, at(9)).await,
                     Kind::Group => store.part_from_group(id, user, scrub, at(9)).await,
                 };
                 if !parting.unwrap().more {

@@ -9,6 +9,7 @@ mod chat;
 mod cluster;
 mod contacts;
 mod deletion;
+mod files;
 mod jobs;
 mod keys;
 mod messages;

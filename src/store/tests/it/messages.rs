@@ -1,5 +1,7 @@
 //! What is said is numbered without holes, kept once, and followed to those who read it.
 
+use std::collections::HashMap;
+
 use base::ids::{ConversationId, MessageId};
 use store::{
     Append, Appended, Kind, Marked, Message, NewMessage, OpenDirect, Range, Reach, Receipt, Store,
@@ -107,9 +109,12 @@ async fn each_of_a_batch_is_judged_for_itself(store: Store) {
         [Ok(1), Err(Box::new(Append::NotAMember)), Ok(2), no_reply(), no_reply(), Ok(3)]
     );
     let nowhere = store.append(ConversationId::new(), vec![words(ann, "1")], T0).await.unwrap();
-    assert_eq!(nowhere, Appended { roster: 0, results: vec![Append::NotAMember] });
+    assert_eq!(
+        nowhere,
+        Appended { roster: 0, results: vec![Append::NotAMember], attachments: HashMap::new() }
+    );
     let nothing = store.append(id, vec![], T0).await.unwrap();
-    assert_eq!(nothing, Appended { roster: 1, results: vec![] });
+    assert_eq!(nothing, Appended { roster: 1, results: vec![], attachments: HashMap::new() });
 }
 
 async fn a_block_silences_a_direct_conversation(store: Store) {

@@ -79,6 +79,7 @@ async fn tell(store: &Store, story: Story) {
                 Append::NotAMember => Fate::NotAMember,
                 Append::NoSuchReply => Fate::NoSuchReply,
                 Append::Blocked => panic!("nobody blocks anybody"),
+                Append::NoSuchAttachment => panic!("nothing is sent along"),
             })
             .collect();
         assert_eq!(came, fates);

@@ -203,6 +203,7 @@ pub(crate) fn words(sender: UserId, client_id: &str) -> NewMessage {
         client_id: client_id.into(),
         body: format!("Grüße, {client_id} \"'; --"),
         reply_to: None,
+        attachments: vec![],
     }
 }
 

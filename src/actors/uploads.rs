@@ -1,0 +1,292 @@
+//! A resumable upload that goes on here: it holds the file open, and lets one request write.
+//!
+//! It keeps nothing that is not on disk: how far it is, is the length of the file. When nobody has
+//! written for a while, or it fails, it ends; the next request opens the file again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Handler, Message, SpawnHandle, WrapFuture,
+};
+use base::ids::{UploadId, UserId};
+use bytes::Bytes;
+use metrics::gauge;
+use tokio::sync::oneshot;
+
+use super::supervision::{Ctx, Nursery, Ref, StartError};
+use crate::domain::files::{Error, Files, Tape, Whole};
+use crate::telemetry::metrics::UPLOADS;
+
+/// An upload that nobody writes to is let go of after this long.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// The actor.
+pub struct Upload {
+    files: Files,
+    tape: Arc<Tape>,
+    offset: u64,
+    /// Which request may write: the newest. A connection that is half open holds nobody up.
+    pen: u64,
+    idle: Option<SpawnHandle>,
+}
+
+crate::actors::supervision::supervised!(Upload);
+
+type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+impl Upload {
+    fn new(files: Files, tape: Arc<Tape>) -> Self {
+        let offset = tape.offset;
+        Self { files, tape, offset, pen: 0, idle: None }
+    }
+
+    fn size(&self) -> u64 {
+        u64::try_from(self.tape.upload.size).unwrap_or(0)
+    }
+
+    fn touch(&mut self, ctx: &mut Ctx<Self>) {
+        if let Some(old) = self.idle.take() {
+            ctx.cancel_future(old);
+        }
+        self.idle = Some(ctx.run_later(IDLE, |_, ctx| ctx.stop()));
+    }
+
+    /// Does work with the file, before anything else is heard; whoever asked may be gone by then.
+    fn work<T: 'static>(
+        &mut self,
+        ctx: &mut Ctx<Self>,
+        work: impl Future<Output = Result<T, Error>> + 'static,
+        then: impl FnOnce(&mut Self, Result<T, Error>, &mut Ctx<Self>) + 'static,
+    ) {
+        self.touch(ctx);
+        ctx.wait(work.into_actor(self).map(then_of(then)));
+    }
+}
+
+fn then_of<T>(
+    then: impl FnOnce(&mut Upload, T, &mut Ctx<Upload>),
+) -> impl FnOnce(T, &mut Upload, &mut Ctx<Upload>) {
+    move |done, upload, ctx| then(upload, done, ctx)
+}
+
+impl Actor for Upload {
+    type Context = Ctx<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        gauge!(UPLOADS).increment(1);
+        self.touch(ctx);
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        gauge!(UPLOADS).decrement(1);
+    }
+}
+
+/// A request wants to write; those before it no longer may.
+#[derive(Message)]
+#[rtype(result = "Result<(u64, u64, u64), Error>")]
+struct Take(UserId);
+
+impl Handler<Take> for Upload {
+    type Result = Result<(u64, u64, u64), Error>;
+
+    fn handle(&mut self, Take(who): Take, ctx: &mut Self::Context) -> Self::Result {
+        if self.tape.upload.owner_id != who {
+            return Err(Error::NoSuchUpload);
+        }
+        self.touch(ctx);
+        self.pen += 1;
+        Ok((self.pen, self.offset, self.size()))
+    }
+}
+
+/// What a request may ask that has the pen.
+enum Stroke {
+    Write(Bytes, Reply<u64>),
+    Cut(u64, Reply<u64>),
+    Keep(Reply<u64>),
+    Finish(Reply<Whole>),
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Draw(u64, Stroke);
+
+impl Handler<Draw> for Upload {
+    type Result = ();
+
+    fn handle(&mut self, Draw(pen, stroke): Draw, ctx: &mut Self::Context) {
+        let taken = pen != self.pen;
+        // Whoever asked may be gone: then nobody needs the answer.
+        match stroke {
+            Stroke::Finish(reply) if taken => drop(reply.send(Err(Error::TakenOver))),
+            Stroke::Write(_, reply) | Stroke::Cut(_, reply) | Stroke::Keep(reply) if taken => {
+                drop(reply.send(Err(Error::TakenOver)));
+            }
+            Stroke::Write(piece, reply) => {
+                let end = self.offset + piece.len() as u64;
+                if end > self.size() {
+                    return drop(reply.send(Err(Error::TooLarge(self.size()))));
+                }
+                let work = self.tape.write(self.offset, piece);
+                self.work(ctx, work, move |upload, done, _| {
+                    if done.is_ok() {
+                        upload.offset = end;
+                    }
+                    drop(reply.send(done.map(|()| end)));
+                });
+            }
+            Stroke::Cut(at, reply) => {
+                let work = self.tape.cut(at);
+                self.work(ctx, work, move |upload, done, ctx| {
+                    match done {
+                        Ok(()) => upload.offset = at,
+                        Err(_) => ctx.stop(), // how far it is, is asked of the disk again
+                    }
+                    drop(reply.send(done.map(|()| at)));
+                });
+            }
+            Stroke::Keep(reply) => {
+                let work = self.tape.keep();
+                self.work(ctx, work, move |upload, done, _| {
+                    drop(reply.send(done.map(|()| upload.offset)));
+                });
+            }
+            Stroke::Finish(reply) if self.offset != self.size() => {
+                drop(reply.send(Err(Error::WrongOffset)));
+            }
+            Stroke::Finish(reply) => {
+                let (files, tape) = (self.files.clone(), self.tape.clone());
+                let work = async move { files.finish_upload(&tape.upload).await };
+                self.work(ctx, work, move |_, done, ctx| {
+                    ctx.stop();
+                    drop(reply.send(done));
+                });
+            }
+        }
+    }
+}
+
+/// Starts and finds uploads; cheap to clone.
+#[derive(Clone)]
+pub struct Uploads {
+    nursery: Nursery<Upload>,
+    files: Files,
+}
+
+/// A request's right to write to an upload, until a newer request takes it.
+pub struct Pen {
+    actor: Ref<Upload>,
+    number: u64,
+    /// How many bytes are here.
+    pub offset: u64,
+    /// How many there will be.
+    pub size: u64,
+}
+
+impl Uploads {
+    /// Uploads in this nursery.
+    pub const fn new(nursery: Nursery<Upload>, files: Files) -> Self {
+        Self { nursery, files }
+    }
+
+    /// Goes on with an upload.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchUpload`], [`Error::Elsewhere`], the disk's or the database's.
+    pub async fn take(&self, who: UserId, id: UploadId) -> Result<Pen, Error> {
+        let name = id.to_string();
+        for _ in 0..3 {
+            let actor = match self.nursery.get(&name) {
+                Some(actor) => actor,
+                None => match self.begin(who, id, &name).await? {
+                    Some(actor) => actor,
+                    None => continue,
+                },
+            };
+            // No answer: it has just ended.
+            if let Ok(taken) = actor.ask(Take(who)).await {
+                let (number, offset, size) = taken?;
+                return Ok(Pen { actor, number, offset, size });
+            }
+        }
+        Err(Error::Elsewhere)
+    }
+
+    /// Opens an upload; `None` if somebody else has just done so.
+    async fn begin(
+        &self,
+        who: UserId,
+        id: UploadId,
+        name: &str,
+    ) -> Result<Option<Ref<Upload>>, Error> {
+        let tape = match self.files.open_upload(who, id).await {
+            Err(Error::Elsewhere) if self.nursery.get(name).is_some() => return Ok(None),
+            tape => Arc::new(tape?),
+        };
+        // A temporary child is built once: the next life of an upload opens its file again.
+        let files = self.files.clone();
+        let factory = move |_: &mut Ctx<Upload>| Upload::new(files.clone(), tape.clone());
+        match self.nursery.start(name, factory).await {
+            Ok(actor) => Ok(Some(actor)),
+            Err(StartError::Taken) => Ok(None),
+            Err(_) => Err(Error::Busy),
+        }
+    }
+
+    /// Ends an upload, whoever writes to it.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchUpload`], the disk's or the database's.
+    pub async fn end(&self, who: UserId, id: UploadId) -> Result<(), Error> {
+        self.files.upload(who, id).await?;
+        let _ = self.nursery.stop(&id.to_string()).await; // not here is as good
+        self.files.end_upload(who, id).await
+    }
+}
+
+impl Pen {
+    async fn draw<T>(&self, stroke: impl FnOnce(Reply<T>) -> Stroke) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        let told = self.actor.ask(Draw(self.number, stroke(reply))).await;
+        told.map_err(|_| Error::TakenOver)?;
+        answer.await.map_err(|_| Error::TakenOver)?
+    }
+
+    /// Writes on.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], [`Error::TakenOver`], or the disk's.
+    pub async fn write(&mut self, piece: Bytes) -> Result<(), Error> {
+        self.offset = self.draw(|reply| Stroke::Write(piece, reply)).await?;
+        Ok(())
+    }
+
+    /// Takes back what was written since.
+    ///
+    /// # Errors
+    /// [`Error::TakenOver`], or the disk's.
+    pub async fn cut(&mut self, at: u64) -> Result<(), Error> {
+        self.offset = self.draw(|reply| Stroke::Cut(at, reply)).await?;
+        Ok(())
+    }
+
+    /// Has the disk keep what was written.
+    ///
+    /// # Errors
+    /// [`Error::TakenOver`], or the disk's.
+    pub async fn keep(&self) -> Result<u64, Error> {
+        self.draw(Stroke::Keep).await
+    }
+
+    /// Makes a whole upload what it is for.
+    ///
+    /// # Errors
+    /// As [`Files::keep`].
+    pub async fn finish(&self) -> Result<Whole, Error> {
+        self.draw(Stroke::Finish).await
+    }
+}

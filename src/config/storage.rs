@@ -1,0 +1,40 @@
+//! Settings of where the bytes of files are kept.
+
+use std::path::{Path, PathBuf};
+
+use base::secret::Secret;
+use serde::{Deserialize, Serialize};
+
+/// `[storage]` in `config.toml`, which explains each key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Storage {
+    pub kind: StorageKind,
+    pub folder: PathBuf,
+    pub bucket: String,
+    pub prefix: String,
+    pub endpoint: String,
+    pub region: String,
+    pub path_style: bool,
+    pub access_key: String,
+    #[serde(skip_serializing)]
+    pub secret_key: Secret<String>,
+    pub secret_key_file: PathBuf,
+}
+
+/// What keeps the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StorageKind {
+    /// A folder.
+    Disk,
+    /// A bucket.
+    S3,
+}
+
+impl Storage {
+    /// The folder of files and of uploads under way.
+    pub fn place(&self, data_dir: &Path) -> PathBuf {
+        if self.folder.as_os_str().is_empty() { data_dir.to_owned() } else { self.folder.clone() }
+    }
+}

@@ -1,0 +1,120 @@
+//! Why a file was not taken in or given out.
+
+use base::fault::{Fault, Kind};
+
+/// The one error of this area.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// Larger than `files.max_bytes`, or than a picture may be.
+    #[error("a file of this kind has at most {0} bytes")]
+    TooLarge(u64),
+    /// Nothing in it.
+    #[error("a file has at least one byte")]
+    Empty,
+    /// The request names no file.
+    #[error("send the file as the part `file` of multipart/form-data")]
+    NoFile,
+    /// The request ended too early, or is garbled.
+    #[error("the request broke off: {0}")]
+    Broken(String),
+    /// The person keeps too much.
+    #[error("your files have at most {0} bytes together: remove messages with files first")]
+    OverQuota(u64),
+    /// A picture that would fill the memory.
+    #[error("a picture has at most {0} pixels")]
+    TooManyPixels(u64),
+    /// A picture that is none.
+    #[error("this picture is damaged: its metadata cannot be removed")]
+    BadPicture,
+    /// No such file, or the asker may not see it.
+    #[error("there is no such file")]
+    NoSuchFile,
+    /// Too many files come at the same time.
+    #[error("the server takes in too many files just now: try again")]
+    Busy,
+    /// No such upload, or it is somebody else's.
+    #[error("there is no such upload")]
+    NoSuchUpload,
+    /// The person has too many uploads under way.
+    #[error("you have too many uploads under way: finish or end one first")]
+    TooManyUploads,
+    /// The upload is not where the client thinks.
+    #[error("the upload is at another offset: ask for it with HEAD")]
+    WrongOffset,
+    /// A newer request goes on with this upload.
+    #[error("another request goes on with this upload")]
+    TakenOver,
+    /// Another node has the upload.
+    #[error("another server goes on with this upload: try again")]
+    Elsewhere,
+    /// What came is not what was meant.
+    #[error("the checksum does not fit: nothing of this piece was kept")]
+    BadChecksum,
+    /// Metadata, a length or a purpose that makes no sense.
+    #[error("{0}")]
+    BadUpload(&'static str),
+    /// The storage.
+    #[error("the storage of files does not answer just now: try again")]
+    Storage,
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        // What a storage says of itself is for those who run it.
+        tracing::warn!(%error, "the storage of files was of no help");
+        Self::Storage
+    }
+}
+
+impl Fault for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::TooLarge(_) | Self::OverQuota(_) => Kind::TooLarge,
+            Self::Empty
+            | Self::NoFile
+            | Self::Broken(_)
+            | Self::TooManyPixels(_)
+            | Self::BadPicture
+            | Self::BadUpload(_) => Kind::Invalid,
+            Self::NoSuchFile | Self::NoSuchUpload => Kind::NotFound,
+            Self::TooManyUploads => Kind::TooMany,
+            Self::WrongOffset | Self::TakenOver | Self::BadChecksum => Kind::Conflict,
+            Self::Busy | Self::Elsewhere | Self::Storage => Kind::Unavailable,
+            Self::Store(e) => e.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::TooLarge(_) => "files/too-large",
+            Self::Empty => "files/empty",
+            Self::NoFile => "files/no-file",
+            Self::Broken(_) => "files/broken",
+            Self::OverQuota(_) => "files/over-quota",
+            Self::TooManyPixels(_) => "files/too-many-pixels",
+            Self::BadPicture => "files/bad-picture",
+            Self::NoSuchFile => "files/no-such-file",
+            Self::Busy => "files/busy",
+            Self::NoSuchUpload => "uploads/no-such-upload",
+            Self::TooManyUploads => "uploads/too-many",
+            Self::WrongOffset => "uploads/wrong-offset",
+            Self::TakenOver => "uploads/taken-over",
+            Self::Elsewhere => "uploads/elsewhere",
+            Self::BadChecksum => "uploads/bad-checksum",
+            Self::BadUpload(_) => "uploads/bad-upload",
+            Self::Storage => "files/storage",
+            Self::Store(e) => e.code(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Busy | Self::Elsewhere | Self::Storage => Some(2),
+            Self::Store(e) => e.retry_after(),
+            _ => None,
+        }
+    }
+}

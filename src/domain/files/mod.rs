@@ -1,0 +1,315 @@
+//! Files: taken in, judged, kept once for the same content, given to those who may see them.
+
+mod collect;
+mod error;
+mod metadata;
+mod pictures;
+mod sort;
+mod staging;
+mod uploads;
+
+pub use error::Error;
+pub use sort::may_show;
+pub use staging::PIECE;
+pub use uploads::{NewUpload, Tape, Whole};
+
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::clock::Clock;
+use base::ids::{AttachmentId, BlobId, UploadId, UserId};
+use metrics::counter;
+use store::{AddAttachment, Blob, BlobPlace, NewAttachment, Quota, Store};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use self::pictures::{Developed, Studio};
+use self::sort::Picture;
+use self::staging::{Part, Staging};
+use crate::config;
+use crate::outside::blobs::{Blobs, Name, Pieces, hex};
+use crate::protocol::files as wire;
+use crate::telemetry::metrics::{FILE_BYTES, FILES};
+
+/// Storage that takes longer for one file is given up, well before its claim ends.
+const PUT: Duration = Duration::from_secs(20 * 60);
+/// So often bytes are claimed again that went while they were put.
+const CLAIMS: usize = 5;
+
+/// The deeds of this area; cheap to clone.
+#[derive(Clone)]
+pub struct Files(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    clock: Clock,
+    blobs: Arc<dyn Blobs>,
+    staging: Staging,
+    studio: Studio,
+    config: config::Files,
+    places: Arc<Semaphore>,
+}
+
+/// A file that is being sent; dropped before it is kept, it was never here.
+#[derive(Debug)]
+pub struct Incoming {
+    part: Part,
+    most: u64,
+    _place: OwnedSemaphorePermit,
+}
+
+/// A file for somebody who may see it.
+#[derive(Debug)]
+pub struct Found {
+    /// Where its bytes are.
+    pub name: Name,
+    /// How many.
+    pub size: u64,
+    /// What it is.
+    pub content_type: String,
+    /// What it is called.
+    pub called: String,
+}
+
+/// What is to be kept.
+struct Bundle<'a> {
+    owner: UserId,
+    called: &'a str,
+    path: &'a Path,
+    size: u64,
+    upload: Option<UploadId>,
+}
+
+/// Width and height.
+type Pixels = (i64, i64);
+/// A small picture and its hash.
+type Small = (Part, Vec<u8>);
+
+impl Files {
+    /// Files whose bytes `blobs` keeps; `folder` is where they lie until they are whole.
+    pub fn new(
+        store: Store,
+        clock: Clock,
+        blobs: Arc<dyn Blobs>,
+        folder: &Path,
+        config: config::Files,
+    ) -> Self {
+        let staging = Staging::new(folder.join("uploads"));
+        let studio = Studio::new(&config);
+        let places = Arc::new(Semaphore::new(config.at_once));
+        Self(Arc::new(Inner { store, clock, blobs, staging, studio, config, places }))
+    }
+
+    fn quota(&self) -> Quota {
+        Quota {
+            bytes: i64::try_from(self.0.config.quota_bytes).unwrap_or(i64::MAX),
+            uploads: self.0.config.uploads_per_person.into(),
+        }
+    }
+
+    fn place(&self) -> Result<OwnedSemaphorePermit, Error> {
+        self.0.places.clone().try_acquire_owned().map_err(|_| Error::Busy)
+    }
+
+    /// Begins to take a file in; `announced` is how many bytes the request says it has.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], [`Error::OverQuota`], [`Error::Busy`], or the database's.
+    pub async fn begin(&self, owner: UserId, announced: Option<u64>) -> Result<Incoming, Error> {
+        let Inner { config, store, .. } = &*self.0;
+        // A request says the size of its wrapping too.
+        let announced = announced.unwrap_or(0).saturating_sub(8 * 1024);
+        if announced > config.max_bytes {
+            return Err(Error::TooLarge(config.max_bytes));
+        }
+        let kept = u64::try_from(store.kept_bytes(owner).await?).unwrap_or(0);
+        if kept.saturating_add(announced) >= config.quota_bytes {
+            return Err(Error::OverQuota(config.quota_bytes));
+        }
+        let place = self.place()?;
+        let part = self.0.staging.begin().await?;
+        Ok(Incoming { part, most: config.max_bytes, _place: place })
+    }
+
+    /// Keeps what was sent.
+    ///
+    /// # Errors
+    /// What is wrong with the file, [`Error::OverQuota`], the storage's or the database's.
+    pub async fn keep(
+        &self,
+        owner: UserId,
+        called: &str,
+        mut incoming: Incoming,
+    ) -> Result<wire::AttachmentMade, Error> {
+        incoming.part.flush().await?;
+        let (path, size) = (incoming.part.path(), incoming.part.size);
+        self.take_in(Bundle { owner, called, path, size, upload: None }).await
+    }
+
+    /// Judges a whole file, puts its bytes into storage, and keeps it.
+    async fn take_in(&self, bundle: Bundle<'_>) -> Result<wire::AttachmentMade, Error> {
+        let Inner { staging, studio, .. } = &*self.0;
+        if bundle.size == 0 {
+            return Err(Error::Empty);
+        }
+        let (head, mut hash) = staging::read_through(bundle.path, sort::HEAD).await?;
+        let content_type = sort::content_type(&head);
+        let Some(picture) = Picture::of(content_type) else {
+            return self.settle(&bundle, content_type, &hash, None).await;
+        };
+        let developed = studio.develop(picture, bundle.path.to_owned(), bundle.size).await?;
+        let Developed { pixels, clean, small } = developed;
+        let size = clean.len() as u64;
+        let clean = staging.with(clean).await?;
+        hash = staging::read_through(clean.path(), 0).await?.1;
+        let small = match small {
+            Some(small) => {
+                let part = staging.with(small).await?;
+                let hash = staging::read_through(part.path(), 0).await?.1;
+                Some((part, hash))
+            }
+            None => None,
+        };
+        let bundle = Bundle { path: clean.path(), size, ..bundle };
+        self.settle(&bundle, content_type, &hash, Some((pixels, small))).await
+    }
+
+    async fn settle(
+        &self,
+        bundle: &Bundle<'_>,
+        content_type: &str,
+        hash: &[u8],
+        picture: Option<(Pixels, Option<Small>)>,
+    ) -> Result<wire::AttachmentMade, Error> {
+        let Inner { store, clock, config, .. } = &*self.0;
+        let (pixels, small) = picture.unzip();
+        let small = small.flatten();
+        for _ in 0..CLAIMS {
+            let (blob, shared) = self.put(bundle.path, bundle.size, hash).await?;
+            let thumbnail = match &small {
+                Some((part, hash)) => Some(self.put(part.path(), part.size, hash).await?),
+                None => None,
+            };
+            let expires_at = clock.now() + config.unused();
+            let new = NewAttachment {
+                id: AttachmentId::new(),
+                owner: bundle.owner,
+                blob,
+                thumbnail: thumbnail.map(|(id, _)| id),
+                name: sort::display_name(bundle.called),
+                content_type: content_type.to_owned(),
+                size: i64::try_from(bundle.size).unwrap_or(i64::MAX),
+                pixels,
+                upload: bundle.upload,
+                expires_at,
+            };
+            let made = match store.add_attachment(new, self.quota(), clock.now()).await? {
+                AddAttachment::Added(made) | AddAttachment::Before(made) => made,
+                AddAttachment::OverQuota => return Err(Error::OverQuota(config.quota_bytes)),
+                AddAttachment::Gone => return Err(Error::NoSuchUpload),
+                AddAttachment::BlobGone => {
+                    // What was put too late belongs to a row that never comes back.
+                    if !shared {
+                        self.0.blobs.remove(&Name::new(hash, blob)).await?;
+                    }
+                    if let (Some((id, false)), Some((_, hash))) = (thumbnail, &small) {
+                        self.0.blobs.remove(&Name::new(hash, id)).await?;
+                    }
+                    continue;
+                }
+            };
+            counter!(FILES, "outcome" => if shared { "shared" } else { "kept" }).increment(1);
+            counter!(FILE_BYTES, "direction" => "in").increment(bundle.size);
+            let (attachment, sha256) = (view(made), hex(hash));
+            return Ok(wire::AttachmentMade { attachment, sha256, expires_at });
+        }
+        Err(Error::Busy)
+    }
+
+    /// Has bytes in storage; whether they were there before.
+    async fn put(&self, path: &Path, size: u64, hash: &[u8]) -> Result<(BlobId, bool), Error> {
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        let new = Blob { id: BlobId::new(), hash: hash.to_vec(), size };
+        match self.0.store.claim_blob(new, self.0.clock.now()).await? {
+            BlobPlace::Here(id) => Ok((id, true)),
+            BlobPlace::Coming(id) => {
+                let name = Name::new(hash, id);
+                let put = tokio::time::timeout(PUT, self.0.blobs.put(&name, path)).await;
+                put.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+                Ok((id, false))
+            }
+        }
+    }
+
+    /// A file, for those who may see it.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchFile`], or the database's.
+    pub async fn find(&self, viewer: UserId, id: AttachmentId) -> Result<Found, Error> {
+        let found = self.0.store.attachment(id, viewer).await?;
+        let (file, blob) = found.ok_or(Error::NoSuchFile)?;
+        Ok(Found {
+            name: Name::new(&blob.hash, blob.id),
+            size: u64::try_from(blob.size).unwrap_or(0),
+            content_type: file.content_type,
+            called: file.name,
+        })
+    }
+
+    /// The small picture of a file, for those who may see it.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchFile`], or the database's.
+    pub async fn thumbnail(&self, viewer: UserId, id: AttachmentId) -> Result<Found, Error> {
+        let blob = self.0.store.thumbnail(id, viewer).await?.ok_or(Error::NoSuchFile)?;
+        Ok(Found {
+            name: Name::new(&blob.hash, blob.id),
+            size: u64::try_from(blob.size).unwrap_or(0),
+            content_type: "image/jpeg".to_owned(),
+            called: "thumbnail.jpg".to_owned(),
+        })
+    }
+
+    /// A part of the bytes of a file that was found.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchFile`] if it went meanwhile, or the storage's.
+    pub async fn read(&self, name: &Name, part: Range<u64>) -> Result<Pieces, Error> {
+        let size = part.end.saturating_sub(part.start);
+        match self.0.blobs.read(name, part).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::NoSuchFile),
+            read => {
+                counter!(FILE_BYTES, "direction" => "out").increment(size);
+                Ok(read?)
+            }
+        }
+    }
+}
+
+impl Incoming {
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], or the disk's.
+    pub async fn write(&mut self, piece: &[u8]) -> Result<(), Error> {
+        if self.part.size + piece.len() as u64 > self.most {
+            return Err(Error::TooLarge(self.most));
+        }
+        Ok(self.part.write(piece).await?)
+    }
+}
+
+/// As others see a file.
+pub fn view(row: store::Attachment) -> wire::Attachment {
+    wire::Attachment {
+        id: row.id,
+        name: row.name,
+        size: row.size,
+        content_type: row.content_type,
+        width: row.width,
+        height: row.height,
+        thumbnail: row.thumbnail_id.is_some(),
+    }
+}

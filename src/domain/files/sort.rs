@@ -1,0 +1,100 @@
+//! What a file is, judged by its bytes and never by what its sender says; and what it is called.
+
+/// How much of a file is looked at.
+pub(super) const HEAD: usize = 8 * 1024;
+
+/// Longest name of a file, in characters.
+const NAME: usize = 200;
+
+/// Pictures whose metadata we remove and of which we make small ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Picture {
+    Jpeg,
+    Png,
+    Gif,
+    WebP,
+}
+
+impl Picture {
+    /// As in `Content-Type`.
+    pub(super) fn of(content_type: &str) -> Option<Self> {
+        match content_type {
+            "image/jpeg" => Some(Self::Jpeg),
+            "image/png" => Some(Self::Png),
+            "image/gif" => Some(Self::Gif),
+            "image/webp" => Some(Self::WebP),
+            _ => None,
+        }
+    }
+}
+
+/// The type of a file that begins like this.
+pub(super) fn content_type(head: &[u8]) -> &'static str {
+    let known = infer::get(head).map(|kind| kind.mime_type());
+    if let Some(kind) = known.filter(|kind| !kind.starts_with("text/")) {
+        return kind;
+    }
+    let text = match std::str::from_utf8(head) {
+        Ok(text) => text,
+        // The head may end in the middle of a character.
+        Err(error) if error.error_len().is_none() && head.len() == HEAD => {
+            std::str::from_utf8(&head[..error.valid_up_to()]).unwrap_or_default()
+        }
+        Err(_) => return "application/octet-stream",
+    };
+    if text.contains('\0') {
+        return "application/octet-stream";
+    }
+    let lower = text.to_ascii_lowercase();
+    if lower.contains("<svg") {
+        "image/svg+xml"
+    } else if ["<html", "<!doctype html", "<script", "<body"].iter().any(|tag| lower.contains(tag))
+    {
+        "text/html"
+    } else {
+        known.unwrap_or("text/plain")
+    }
+}
+
+/// Whether a browser may show it in its place; everything else is only ever saved.
+pub fn may_show(content_type: &str) -> bool {
+    Picture::of(content_type).is_some()
+        || matches!(
+            content_type,
+            "video/mp4" | "video/webm" | "audio/mpeg" | "audio/ogg" | "audio/m4a" | "audio/x-wav"
+        )
+}
+
+/// What a file is called, without what would mean something to a file system or turn the text
+/// around: only for showing.
+pub(super) fn display_name(given: &str) -> String {
+    let last = given.rsplit(['/', '\\']).next().unwrap_or_default();
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let name: String = last.chars().filter(|c| !c.is_control() && !turns(*c)).take(NAME).collect();
+    let name = name.trim();
+    if name.trim_matches('.').is_empty() { "file".to_owned() } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_keeps_no_path_and_no_tricks() {
+        assert_eq!(display_name("../../etc/passwd"), "passwd");
+        assert_eq!(display_name("C:\\temp\\a.txt"), "a.txt");
+        assert_eq!(display_name(".."), "file");
+        assert_eq!(display_name("a\u{202e}gpj.exe\r\n"), "agpj.exe");
+        assert_eq!(display_name(&"ä".repeat(500)).chars().count(), NAME);
+    }
+
+    #[test]
+    fn a_type_is_what_the_bytes_say() {
+        assert_eq!(content_type(b"\x89PNG\r\n\x1a\n0000"), "image/png");
+        assert_eq!(content_type(b"<?xml version='1.0'?><SVG onload='x'>"), "image/svg+xml");
+        assert_eq!(content_type(b"hello <script>alert(1)</script>"), "text/html");
+        assert_eq!(content_type("grüße".as_bytes()), "text/plain");
+        assert_eq!(content_type(b"\x00\x01\x02"), "application/octet-stream");
+        assert!(!may_show("image/svg+xml") && !may_show("text/html"));
+    }
+}

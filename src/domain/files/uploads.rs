@@ -1,0 +1,175 @@
+//! Resumable uploads: a file that comes piece by piece, over hours and restarts if need be.
+//!
+//! What it will be is a row; how far it is, the length of its file on the desk.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use base::ids::{UploadId, UserId};
+use bytes::Bytes;
+use store::AddUpload;
+
+use super::staging::apart;
+use super::{Bundle, Error, Files, sort};
+use crate::protocol::files as wire;
+
+/// What uploads may be for; builds of apps will come the same way.
+const PURPOSES: [&str; 1] = ["attachment"];
+
+/// An upload to be begun.
+#[derive(Clone, Debug)]
+pub struct NewUpload {
+    /// How many bytes it will have.
+    pub size: u64,
+    /// What the file is called.
+    pub called: String,
+    /// What for; an attachment if it is not said.
+    pub purpose: Option<String>,
+}
+
+/// An upload that is open for writing; one process holds it at a time.
+#[derive(Debug)]
+pub struct Tape {
+    /// Its row.
+    pub upload: store::Upload,
+    /// How many bytes were here when it was opened.
+    pub offset: u64,
+    file: Arc<File>,
+}
+
+/// What a whole upload has become.
+pub type Whole = wire::AttachmentMade;
+
+impl Files {
+    /// Begins an upload.
+    ///
+    /// # Errors
+    /// [`Error::BadUpload`], [`Error::TooLarge`], [`Error::OverQuota`],
+    /// [`Error::TooManyUploads`], or the database's.
+    pub async fn begin_upload(&self, owner: UserId, new: NewUpload) -> Result<wire::Upload, Error> {
+        let config = &self.0.config;
+        let purpose = new.purpose.unwrap_or_else(|| PURPOSES[0].to_owned());
+        if !PURPOSES.contains(&purpose.as_str()) {
+            return Err(Error::BadUpload("an upload has the purpose `attachment`"));
+        }
+        if new.size == 0 {
+            return Err(Error::Empty);
+        }
+        if new.size > config.max_bytes {
+            return Err(Error::TooLarge(config.max_bytes));
+        }
+        let now = self.0.clock.now();
+        let row = store::NewUpload {
+            id: UploadId::new(),
+            owner,
+            purpose,
+            name: sort::display_name(&new.called),
+            size: i64::try_from(new.size).unwrap_or(i64::MAX),
+            expires_at: now + config.upload(),
+        };
+        let (id, expires_at) = (row.id, row.expires_at);
+        match self.0.store.add_upload(row, self.quota(), now).await? {
+            AddUpload::Added => {}
+            AddUpload::OverQuota => return Err(Error::OverQuota(config.quota_bytes)),
+            AddUpload::TooMany => return Err(Error::TooManyUploads),
+            AddUpload::Gone => return Err(Error::NoSuchUpload),
+        }
+        Ok(wire::Upload { id, offset: 0, size: new.size, attachment_id: None, expires_at })
+    }
+
+    /// How far an upload is, for its owner.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchUpload`], the disk's or the database's.
+    pub async fn upload(&self, owner: UserId, id: UploadId) -> Result<wire::Upload, Error> {
+        let row = self.0.store.upload(id, owner).await?.ok_or(Error::NoSuchUpload)?;
+        let size = u64::try_from(row.size).unwrap_or(0);
+        let offset = match row.attachment_id {
+            Some(_) => size,
+            None => self.0.staging.length(id).await?,
+        };
+        let (attachment_id, expires_at) = (row.attachment_id, row.expires_at);
+        Ok(wire::Upload { id, offset, size, attachment_id, expires_at })
+    }
+
+    /// Opens an upload to go on with it.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchUpload`], [`Error::Elsewhere`], the disk's or the database's.
+    pub async fn open_upload(&self, owner: UserId, id: UploadId) -> Result<Tape, Error> {
+        let upload = self.0.store.upload(id, owner).await?.ok_or(Error::NoSuchUpload)?;
+        if upload.attachment_id.is_some() {
+            return Err(Error::WrongOffset); // it is whole
+        }
+        let opened = self.0.staging.open(id).await?;
+        let (file, offset) = opened.ok_or(Error::Elsewhere)?;
+        Ok(Tape { upload, offset, file: Arc::new(file) })
+    }
+
+    /// Ends an upload before it is whole, or forgets one that is.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchUpload`], the disk's or the database's.
+    pub async fn end_upload(&self, owner: UserId, id: UploadId) -> Result<(), Error> {
+        if !self.0.store.remove_upload(id, owner).await? {
+            return Err(Error::NoSuchUpload);
+        }
+        Ok(self.0.staging.remove(id).await?)
+    }
+
+    /// Keeps an upload that is whole. One that is refused for what it is, ends.
+    ///
+    /// # Errors
+    /// As [`Files::keep`].
+    pub async fn finish_upload(&self, upload: &store::Upload) -> Result<Whole, Error> {
+        let path = self.0.staging.place(upload.id);
+        let size = u64::try_from(upload.size).unwrap_or(0);
+        let (owner, called) = (upload.owner_id, upload.name.as_str());
+        let bundle = Bundle { owner, called, path: &path, size, upload: Some(upload.id) };
+        let made = self.take_in(bundle).await;
+        let refused = matches!(
+            made,
+            Err(Error::TooLarge(_)
+                | Error::TooManyPixels(_)
+                | Error::BadPicture
+                | Error::OverQuota(_)
+                | Error::NoSuchUpload)
+        );
+        if refused {
+            self.0.store.remove_upload(upload.id, owner).await?;
+        }
+        if refused || made.is_ok() {
+            self.0.staging.remove(upload.id).await?;
+        }
+        made
+    }
+
+    /// A place among those who send files at the same time.
+    ///
+    /// # Errors
+    /// [`Error::Busy`].
+    pub fn upload_place(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Error> {
+        self.place()
+    }
+}
+
+impl Tape {
+    /// Writes at an offset; the future lives apart from the tape.
+    pub fn write(&self, at: u64, piece: Bytes) -> impl Future<Output = Result<(), Error>> + use<> {
+        let file = self.file.clone();
+        async move { Ok(apart(move || file.write_all_at(&piece, at)).await?) }
+    }
+
+    /// Cuts it off there.
+    pub fn cut(&self, at: u64) -> impl Future<Output = Result<(), Error>> + use<> {
+        let file = self.file.clone();
+        async move { Ok(apart(move || file.set_len(at)).await?) }
+    }
+
+    /// Has the disk keep what was written.
+    pub fn keep(&self) -> impl Future<Output = Result<(), Error>> + use<> {
+        let file = self.file.clone();
+        async move { Ok(apart(move || file.sync_data()).await?) }
+    }
+}

@@ -1,0 +1,246 @@
+//! Resumable uploads over HTTP: tus 1.0 core with creation, expiration, checksum and termination.
+//!
+//! <https://tus.io/protocols/resumable-upload>
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use actix_web::web::{Bytes, BytesMut, Data, Payload};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use aws_lc_rs::digest::{Algorithm, Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
+use base::clock::Time;
+use base::ids::UploadId;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::StreamExt;
+
+use super::Services;
+use super::extract::{Ids, Me};
+use super::files::{counted, soon};
+use super::problem::Refusal;
+use crate::actors::uploads::Pen;
+use crate::domain::files::{Error, NewUpload, PIECE};
+
+const VERSION: &str = "1.0.0";
+const EXTENSIONS: &str = "creation,expiration,checksum,termination";
+/// Longest `Upload-Metadata`.
+const METADATA: usize = 4096;
+
+fn answer(status: StatusCode) -> HttpResponseBuilder {
+    let mut answer = HttpResponse::build(status);
+    answer.insert_header(("Tus-Resumable", VERSION));
+    answer
+}
+
+fn expires(at: Time) -> (HeaderName, String) {
+    let at = std::time::UNIX_EPOCH
+        + std::time::Duration::from_secs(u64::try_from(at.seconds()).unwrap_or(0));
+    let date = actix_web::http::header::HttpDate::from(at);
+    (HeaderName::from_static("upload-expires"), date.to_string())
+}
+
+/// `OPTIONS /api/uploads/`: what this server can.
+pub(super) async fn abilities(app: Data<Services>) -> HttpResponse {
+    answer(StatusCode::NO_CONTENT)
+        .insert_header(("Tus-Version", VERSION))
+        .insert_header(("Tus-Extension", EXTENSIONS))
+        .insert_header(("Tus-Checksum-Algorithm", "sha1,sha256"))
+        .insert_header(("Tus-Max-Size", app.config.files.max_bytes))
+        .finish()
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok())
+}
+
+fn number(headers: &HeaderMap, name: &'static str) -> Result<u64, Refusal> {
+    let number = text(headers, name).and_then(|text| text.parse().ok());
+    number.ok_or_else(|| {
+        Refusal::new(StatusCode::BAD_REQUEST, "uploads/bad-header", format!("{name}: a number"))
+    })
+}
+
+/// Every request says which protocol it speaks.
+fn speaks(headers: &HeaderMap) -> Result<(), Refusal> {
+    if text(headers, "Tus-Resumable") == Some(VERSION) {
+        return Ok(());
+    }
+    let status = StatusCode::PRECONDITION_FAILED;
+    Err(Refusal::new(status, "uploads/version", "send `Tus-Resumable: 1.0.0`"))
+}
+
+/// `POST /api/uploads/`
+pub(super) async fn create(
+    app: Data<Services>,
+    me: Me,
+    request: HttpRequest,
+) -> Result<HttpResponse, Refusal> {
+    let headers = request.headers();
+    speaks(headers)?;
+    let size = number(headers, "Upload-Length")?;
+    let mut new = NewUpload { size, called: String::new(), purpose: None };
+    let metadata = text(headers, "Upload-Metadata").unwrap_or_default();
+    read_metadata(metadata, &mut new).map_err(counted)?;
+    let made = app.files.begin_upload(me.0.user, new).await.map_err(counted)?;
+    let place = format!("/api/uploads/{}", made.id);
+    Ok(answer(StatusCode::CREATED)
+        .insert_header((LOCATION, place))
+        .insert_header(("Upload-Offset", 0))
+        .insert_header(expires(made.expires_at))
+        .json(made))
+}
+
+/// `filename cGhvdG8uanBn,purpose …`: keys, and values in base64.
+fn read_metadata(text: &str, new: &mut NewUpload) -> Result<(), Error> {
+    const BAD: Error = Error::BadUpload("Upload-Metadata: keys, and values in base64");
+    if text.len() > METADATA {
+        return Err(BAD);
+    }
+    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once(' ').unwrap_or((pair, ""));
+        let value = STANDARD.decode(value.trim()).map_err(|_| BAD)?;
+        let value = String::from_utf8(value).map_err(|_| BAD)?;
+        match key {
+            "filename" => new.called = value,
+            "purpose" => new.purpose = Some(value),
+            _ => {} // clients send what they like; what we need we judge ourselves
+        }
+    }
+    Ok(())
+}
+
+/// `GET` and `HEAD /api/uploads/{id}`
+pub(super) async fn get(
+    app: Data<Services>,
+    me: Me,
+    path: Ids<(UploadId,)>,
+) -> Result<HttpResponse, Refusal> {
+    let upload = app.files.upload(me.0.user, path.0.0).await?;
+    Ok(answer(StatusCode::OK)
+        .insert_header(("Upload-Offset", upload.offset))
+        .insert_header(("Upload-Length", upload.size))
+        .insert_header(expires(upload.expires_at))
+        .json(upload))
+}
+
+/// `DELETE /api/uploads/{id}`
+pub(super) async fn end(
+    app: Data<Services>,
+    me: Me,
+    path: Ids<(UploadId,)>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Refusal> {
+    speaks(request.headers())?;
+    app.uploads.end(me.0.user, path.0.0).await?;
+    Ok(answer(StatusCode::NO_CONTENT).finish())
+}
+
+/// `PATCH /api/uploads/{id}`; whoever completes an upload is told what became of it.
+pub(super) async fn append(
+    app: Data<Services>,
+    me: Me,
+    path: Ids<(UploadId,)>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Refusal> {
+    let headers = request.headers();
+    speaks(headers)?;
+    if text(headers, CONTENT_TYPE.as_str()) != Some("application/offset+octet-stream") {
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        let words = "send `Content-Type: application/offset+octet-stream`";
+        return Err(Refusal::new(status, "uploads/bad-type", words));
+    }
+    let offset = number(headers, "Upload-Offset")?;
+    let checksum = text(headers, "Upload-Checksum").map(Checksum::read).transpose()?;
+    let _place = app.files.upload_place().map_err(counted)?;
+    let mut pen = app.uploads.take(me.0.user, path.0.0).await.map_err(counted)?;
+    if pen.offset != offset {
+        return Err(counted(Error::WrongOffset));
+    }
+    let written = write(&mut pen, payload, checksum).await;
+    if matches!(written, Err(Error::BadChecksum | Error::TooLarge(_))) {
+        pen.cut(offset).await.map_err(counted)?; // a piece is taken whole or not at all
+    }
+    let kept = pen.keep().await.map_err(counted)?;
+    match written {
+        Err(Error::BadChecksum) => {
+            let status = StatusCode::from_u16(460).unwrap_or(StatusCode::CONFLICT); // as tus has it
+            let error = Error::BadChecksum;
+            return Err(Refusal::new(status, "uploads/bad-checksum", error.to_string()));
+        }
+        other => other.map_err(counted)?,
+    }
+    let mut answer = answer(StatusCode::NO_CONTENT);
+    answer.insert_header(("Upload-Offset", kept));
+    if kept == pen.size {
+        let made = pen.finish().await.map_err(counted)?;
+        answer.insert_header(("Upload-Attachment", made.attachment.id.to_string()));
+    }
+    Ok(answer.finish())
+}
+
+/// Writes what comes; what came before a failure stays, to be gone on from.
+async fn write(
+    pen: &mut Pen,
+    mut payload: Payload,
+    mut checksum: Option<Checksum>,
+) -> Result<(), Error> {
+    let mut waiting = BytesMut::new();
+    let mut outcome = Ok(());
+    loop {
+        let piece = match soon(payload.next()).await {
+            Ok(None) => break,
+            Ok(Some(Ok(piece))) => piece,
+            Ok(Some(Err(error))) => {
+                outcome = Err(Error::Broken(error.to_string()));
+                break;
+            }
+            Err(error) => {
+                outcome = Err(error);
+                break;
+            }
+        };
+        if let Some(checksum) = &mut checksum {
+            checksum.hash.update(&piece);
+        }
+        waiting.extend_from_slice(&piece);
+        if waiting.len() >= PIECE {
+            pen.write(waiting.split().freeze()).await?;
+        }
+    }
+    if !waiting.is_empty() {
+        pen.write(Bytes::from(waiting)).await?;
+    }
+    if checksum.is_some_and(|checksum| !checksum.fits()) {
+        Err(Error::BadChecksum)
+    } else {
+        outcome
+    }
+}
+
+/// What a piece must add up to.
+struct Checksum {
+    hash: Context,
+    wanted: Vec<u8>,
+}
+
+impl Checksum {
+    /// `sha256 …`, in base64.
+    fn read(header: &str) -> Result<Self, Refusal> {
+        let bad = || {
+            let words = "Upload-Checksum: sha1 or sha256, and the sum in base64";
+            Refusal::new(StatusCode::BAD_REQUEST, "uploads/bad-header", words)
+        };
+        let (name, sum) = header.split_once(' ').ok_or_else(bad)?;
+        let algorithm: &'static Algorithm = match name {
+            "sha1" => &SHA1_FOR_LEGACY_USE_ONLY,
+            "sha256" => &SHA256,
+            _ => return Err(bad()),
+        };
+        let wanted = STANDARD.decode(sum.trim()).map_err(|_| bad())?;
+        Ok(Self { hash: Context::new(algorithm), wanted })
+    }
+
+    fn fits(self) -> bool {
+        self.hash.finish().as_ref() == self.wanted
+    }
+}

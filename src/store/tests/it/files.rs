@@ -1,0 +1,150 @@
+//! Files: kept once for the same content, and until nothing carries them.
+
+use base::clock::Time;
+use base::ids::{AttachmentId, BlobId, UserId};
+use store::{
+    AddAttachment, Append, Attachment, Blob, BlobPlace, NewAttachment, NewMessage, Quota, Store,
+};
+
+use crate::world::{T0, at, group, on_both, people, say, words};
+
+const QUOTA: Quota = Quota { bytes: 1000, uploads: 2 };
+
+fn bytes(content: u8) -> Blob {
+    Blob { id: BlobId::new(), hash: vec![content; 32], size: 10 }
+}
+
+async fn claim(store: &Store, content: u8, now: Time) -> BlobPlace {
+    store.claim_blob(bytes(content), now).await.unwrap()
+}
+
+fn new(owner: UserId, blob: BlobId) -> NewAttachment {
+    NewAttachment {
+        id: AttachmentId::new(),
+        owner,
+        blob,
+        thumbnail: None,
+        name: "a.txt".into(),
+        content_type: "text/plain".into(),
+        size: 10,
+        pixels: None,
+        upload: None,
+        expires_at: at(100),
+    }
+}
+
+async fn keep(store: &Store, owner: UserId, content: u8) -> Attachment {
+    let (BlobPlace::Here(blob) | BlobPlace::Coming(blob)) = claim(store, content, T0).await;
+    match store.add_attachment(new(owner, blob), QUOTA, T0).await.unwrap() {
+        AddAttachment::Added(made) => made,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn with(sender: UserId, name: &str, files: &[AttachmentId]) -> NewMessage {
+    NewMessage { attachments: files.to_vec(), ..words(sender, name) }
+}
+
+fn stored(append: Append) -> store::Message {
+    match append {
+        Append::Stored(message) => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn bytes_go_with_the_last_file_and_never_come_back(store: Store) {
+    let [ann, bob] = people(&store).await;
+    let (here, also) = (group(&store, &[ann, bob]).await, group(&store, &[bob]).await);
+    let file = keep(&store, ann, 1).await;
+    let twin = keep(&store, bob, 1).await;
+    assert_eq!(file.blob_id, twin.blob_id);
+    let first = stored(say(&store, here, with(ann, "1", &[file.id])).await);
+    let onward = stored(say(&store, also, with(bob, "2", &[file.id])).await);
+
+    store.release_attachments(vec![first.id], at(2)).await.unwrap();
+    assert!(store.attachment(file.id, bob).await.unwrap().is_some(), "another message has it");
+    store.release_attachments(vec![onward.id], at(2)).await.unwrap();
+    assert_eq!(store.attachment(file.id, ann).await.unwrap(), None);
+    assert_eq!(store.doomed_blobs(9, at(2)).await.unwrap(), [], "the twin has the bytes");
+    assert_eq!(store.expire_attachments(9, at(99)).await.unwrap(), 0);
+    assert_eq!(store.expire_attachments(9, at(100)).await.unwrap(), 1);
+    let doomed = store.doomed_blobs(9, at(100)).await.unwrap();
+    assert_eq!(doomed.iter().map(|blob| blob.id).collect::<Vec<_>>(), [file.blob_id]);
+
+    // The same content again has another name; what was doomed cannot be referred to.
+    let BlobPlace::Coming(fresh) = claim(&store, 1, at(101)).await else { panic!("it went") };
+    assert_ne!(fresh, file.blob_id);
+    let late = store.add_attachment(new(ann, file.blob_id), QUOTA, at(101)).await.unwrap();
+    assert_eq!(late, AddAttachment::BlobGone);
+    assert_eq!(store.forget_blobs(vec![file.blob_id, fresh]).await.unwrap(), 1);
+}
+
+async fn a_claim_that_nobody_settles_ends(store: Store) {
+    let BlobPlace::Coming(one) = claim(&store, 1, T0).await else { panic!("it is new") };
+    let again = claim(&store, 1, at(1800)).await;
+    assert_eq!(again, BlobPlace::Coming(one), "whoever brings the same puts the same object");
+
+    assert_eq!(store.doomed_blobs(9, at(5399)).await.unwrap(), []);
+    assert_eq!(store.doomed_blobs(9, at(5401)).await.unwrap().len(), 1);
+}
+
+async fn only_what_a_sender_may_see_is_sent(store: Store) {
+    let [ann, bob, eve] = people(&store).await;
+    let here = group(&store, &[ann, bob]).await;
+    let eves = group(&store, &[eve, bob]).await;
+    let file = keep(&store, ann, 1).await;
+
+    assert_eq!(say(&store, eves, with(bob, "0", &[file.id])).await, Append::NoSuchAttachment);
+    stored(say(&store, here, with(ann, "1", &[file.id])).await);
+    assert_eq!(say(&store, eves, with(eve, "1", &[file.id])).await, Append::NoSuchAttachment);
+    stored(say(&store, eves, with(bob, "1", &[file.id])).await);
+    assert!(store.attachment(file.id, eve).await.unwrap().is_some());
+    store.remove_member(eves, eve, eve, at(2)).await.unwrap();
+    assert_eq!(store.attachment(file.id, eve).await.unwrap(), None);
+    let said = store.messages(eves, bob, store::Range::After(0), 9).await.unwrap().unwrap();
+    assert_eq!(
+        said.iter().map(|message| message.seq).collect::<Vec<_>>(),
+        [1],
+        "no number is lost"
+    );
+}
+
+async fn many_who_keep_and_release_the_same_bytes_lose_none(store: Store) {
+    let [ann] = people(&store).await;
+    let here = group(&store, &[ann]).await;
+    let tasks = (0..8).map(|n| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for round in 0..10 {
+                let blob = loop {
+                    let (BlobPlace::Here(blob) | BlobPlace::Coming(blob)) =
+                        claim(&store, 1, T0).await;
+                    let new = new(ann, blob);
+                    match store.add_attachment(new, QUOTA, T0).await.unwrap() {
+                        AddAttachment::Added(made) => break made,
+                        AddAttachment::BlobGone => {}
+                        other => panic!("{other:?}"),
+                    }
+                };
+                let name = format!("{n}-{round}");
+                let said = stored(say(&store, here, with(ann, &name, &[blob.id])).await);
+                let doomed = store.doomed_blobs(9, T0).await.unwrap();
+                assert!(doomed.iter().all(|doomed| doomed.id != blob.blob_id), "it is carried");
+                store.release_attachments(vec![said.id], T0).await.unwrap();
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+
+    assert_eq!(store.kept_bytes(ann).await.unwrap(), 0);
+    let BlobPlace::Coming(_) = claim(&store, 1, T0).await else { panic!("nobody has it") };
+}
+
+on_both!(
+    bytes_go_with_the_last_file_and_never_come_back,
+    a_claim_that_nobody_settles_ends,
+    only_what_a_sender_may_see_is_sent,
+    many_who_keep_and_release_the_same_bytes_lose_none,
+);
