@@ -23,7 +23,7 @@ use crate::config::{Config, Synchronous};
 use crate::domain::accounts::{self, Accounts, Keyring, Passwords};
 use crate::domain::calls::{self, Calls, Ice};
 use crate::domain::chat::Chat;
-use crate::domain::contacts::Contacts;
+use crate::domain::contacts::{Contacts, Rules};
 use crate::domain::erasure::Erasure;
 use crate::domain::exports::Exports;
 use crate::domain::jobs::Jobs;
@@ -165,7 +165,12 @@ pub async fn start(config: Config) -> Result<Node, Error> {
     let deeds = open(&config).await?;
     let setup = deeds.accounts.setup_token().await?;
 
-    let chat = Chat::new(deeds.store.clone(), deeds.clock.clone(), config.chat.clone());
+    let chat = Chat::new(
+        deeds.store.clone(),
+        deeds.clock.clone(),
+        deeds.entropy.clone(),
+        config.chat.clone(),
+    );
     let left = deeds.store.open_calls().await?; // by a life before
     deeds.store.close_calls(left, deeds.clock.now()).await?;
     let identity = media::Identity::generate().map_err(|e| Error::Outside(e.to_string()))?;
@@ -200,8 +205,12 @@ pub async fn start(config: Config) -> Result<Node, Error> {
         deeds.store.clone(),
         deeds.cache.clone(),
         deeds.clock.clone(),
-        &config.auth.default_region,
-        config.limits.contact_requests_per_minute,
+        Rules {
+            region: config.auth.default_region.as_str().into(),
+            requests_per_minute: config.limits.contact_requests_per_minute,
+            matches_per_hour: config.limits.contact_matches_per_hour,
+            find_by_phone: config.chat.find_by_phone,
+        },
     );
     let services = Services {
         config: config.clone(),

@@ -3,9 +3,11 @@
 
 pub mod calls;
 pub mod chat;
+pub mod expiry;
 pub mod housekeeping;
 pub mod jobs;
 pub mod media;
+pub mod presence;
 pub mod sessions;
 pub mod store_health;
 pub mod supervision;

@@ -9,9 +9,11 @@ use store::Store;
 
 use super::calls::{Calls, Room};
 use super::chat::{Lane, Lanes};
+use super::expiry::Expiry;
 use super::housekeeping::Housekeeping;
 use super::jobs::Worker;
 use super::media::{self, MEDIA, Port};
+use super::presence::{Presence, Teller};
 use super::sessions::{Living, Session, Switchboard};
 use super::store_health::{StoreHealth, StoreUp};
 use super::supervision::{Place, Strategy, SupervisorSpec, child, nursery, supervisor};
@@ -60,12 +62,25 @@ pub fn tree(parts: &Parts, config: &Config) -> (SupervisorSpec, Living, StoreUp)
     let rooms = nursery::<Room>("rooms", ROOM_PARTITIONS).transient();
     let calls =
         Calls::new(rooms.handle(), switchboard.clone(), parts.calls.clone(), parts.media.clone());
+    let presence = Presence::new(
+        parts.clock.clone(),
+        config.chat.presence_grace(),
+        config.chat.presence_pause(),
+    );
+    let teller = {
+        let (presence, store) = (presence.clone(), parts.store.clone());
+        let switchboard = switchboard.clone();
+        child("presence", move |_| {
+            Teller::new(presence.clone(), store.clone(), switchboard.clone())
+        })
+    };
     let living = Living::new(
         sessions.handle(),
         switchboard,
         parts.chat.clone(),
         lanes,
         calls.clone(),
+        presence,
         config.sessions.clone(),
     );
     let housekeeping = {
@@ -78,13 +93,19 @@ pub fn tree(parts: &Parts, config: &Config) -> (SupervisorSpec, Living, StoreUp)
         })
     };
 
+    let expiry = {
+        let (living, round) = (living.clone(), config.chat.expiry_round());
+        child("expiry", move |_| Expiry::new(living.clone(), round))
+    };
+
     let mut node =
         supervisor("node", Strategy::RestForOne).with(store).with(chat).with(ports(parts, config));
     if let Some(settings) = parts.turn.clone() {
         let turn = child("turn", move |_| turn::Server::new(settings.clone()));
         node = node.with(turn.on(Place::Pool(TURN)));
     }
-    let node = node.with(rooms).with(sessions).with(jobs(parts, &living).with(housekeeping));
+    let jobs = jobs(parts, &living).with(expiry).with(housekeeping);
+    let node = node.with(rooms).with(sessions).with(teller).with(jobs);
     (node, living, up)
 }
 

@@ -11,7 +11,10 @@ pub mod chat;
 pub mod client;
 pub mod contacts;
 pub mod health;
+pub mod invites;
+pub mod messages;
 pub mod people;
+pub mod presence;
 pub mod problem;
 pub mod server;
 

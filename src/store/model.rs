@@ -3,12 +3,15 @@
 mod accounts;
 mod audit;
 mod calls;
+mod changes;
 mod chat;
 mod contacts;
+mod invites;
 mod jobs;
 mod keys;
 mod messages;
 mod people;
+mod presence;
 mod second_factor;
 mod sign_in;
 mod tokens;
@@ -19,15 +22,21 @@ pub use audit::{AuditEntry, AuditFilter, NewAudit, Purged};
 pub use calls::{
     Call, CallMedia, CallOutcome, CallPerson, CallReach, CallReason, CallRecord, EndedCall, NewCall,
 };
+pub use changes::{Altered, Deed, Edit, Expired, Limits, Revised};
 pub use chat::{
-    Audience, Change, Conversation, ConversationView, Encryption, Kind, Member, MemberRole,
-    NewConversation, OpenDirect, OpenGroup, Reach, Summary,
+    Audience, Change, Circle, Conversation, ConversationView, Encryption, History, Keeping, Kept,
+    Kind, Member, MemberRole, NewConversation, OpenDirect, OpenGroup, Place, Reach, Settings,
+    Summary,
 };
 pub use contacts::{Blocked, Contact, ContactRequest, ContactState};
+pub use invites::{Invite, Joining, NewInvite};
 pub use jobs::{Claim, Export, Job, JobEnd, JobState, NewJob};
 pub use keys::{NewKey, SealedColumn, SealedRow, SigningKey};
-pub use messages::{Append, Appended, Marked, Message, NewMessage, Range, Receipt};
+pub use messages::{
+    Append, Appended, Happened, Marked, Message, NewMessage, Range, Receipt, Shown, System,
+};
 pub use people::{Parting, PeopleFilter, Person, PersonChange, Touched};
+pub use presence::{Availability, Status};
 pub use second_factor::{Factor, Opened, SecondFactor, SignIn};
 pub use sign_in::{FirstAdmin, Identity, NewRefresh, Rotation};
 pub use tokens::{ApiToken, NewApiToken};

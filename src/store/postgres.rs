@@ -11,6 +11,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 mod connect;
 mod runtime;
 mod tls;
+pub(crate) mod words;
 
 pub(crate) use self::connect::{Manager, Patience};
 use crate::error::{Error, Result};

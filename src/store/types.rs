@@ -4,7 +4,8 @@ use std::io::Write;
 
 use base::clock::Time;
 use base::ids::{
-    ApiTokenId, AuditId, CallId, ConversationId, DeviceId, JobId, KeyId, MessageId, NodeId, UserId,
+    ApiTokenId, AuditId, CallId, ConversationId, DeviceId, InviteId, JobId, KeyId, MessageId,
+    NodeId, UserId,
 };
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, Queryable};
@@ -111,7 +112,8 @@ ids!(
     AuditId,
     CallId,
     NodeId,
-    JobId
+    JobId,
+    InviteId
 );
 plain!(Time as TimeSql, Value as JsonSql);
 

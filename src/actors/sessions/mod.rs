@@ -9,7 +9,7 @@ mod session;
 mod switchboard;
 
 pub use line::{Answer, Blocked, Close, Down, Line};
-pub use outgoing::Outgoing;
+pub use outgoing::{Order, Outgoing, Place};
 pub use requests::Error as RequestError;
 pub use session::Session;
 pub use switchboard::Switchboard;
@@ -24,6 +24,7 @@ use tokio::sync::oneshot;
 use self::session::{Attach, Detach, End, Flushed, Open, Request, Seed};
 use super::calls::Calls;
 use super::chat::Lanes;
+use super::presence::Presence;
 use super::supervision::{Nursery, Ref};
 use crate::config;
 use crate::domain::accounts::Me;
@@ -43,6 +44,8 @@ pub struct Living {
     pub lanes: Lanes,
     /// Who talks to whom.
     pub calls: Calls,
+    /// Who is here, as others are told.
+    pub presence: Presence,
     config: Arc<config::Sessions>,
 }
 
@@ -95,9 +98,10 @@ impl Living {
         chat: Chat,
         lanes: Lanes,
         calls: Calls,
+        presence: Presence,
         config: config::Sessions,
     ) -> Self {
-        Self { nursery, switchboard, chat, lanes, calls, config: Arc::new(config) }
+        Self { nursery, switchboard, chat, lanes, calls, presence, config: Arc::new(config) }
     }
 
     /// Attaches a socket to the device's waiting session, or to a new one. Events flow once

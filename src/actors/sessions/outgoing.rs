@@ -7,6 +7,38 @@ use bytestring::ByteString;
 
 use crate::protocol::server::ServerEvent;
 
+/// Which of the two orders of a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// What is said, by `seq`.
+    Said,
+    /// What becomes of it, by `revision`.
+    Changed,
+}
+
+/// A number in one of the orders of a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Where.
+    pub conversation: ConversationId,
+    /// In which order.
+    pub order: Order,
+    /// The number.
+    pub number: i64,
+}
+
+impl Place {
+    /// That of a message.
+    pub const fn said(conversation: ConversationId, number: i64) -> Self {
+        Self { conversation, order: Order::Said, number }
+    }
+
+    /// That of a change.
+    pub const fn changed(conversation: ConversationId, number: i64) -> Self {
+        Self { conversation, order: Order::Changed, number }
+    }
+}
+
 /// Cheap to clone; all clones share the text.
 #[derive(Clone, Debug)]
 pub struct Outgoing(Arc<Inner>);
@@ -15,7 +47,7 @@ pub struct Outgoing(Arc<Inner>);
 struct Inner {
     name: &'static str,
     data: String,
-    place: Option<(ConversationId, i64)>,
+    place: Option<Place>,
     plain: OnceLock<ByteString>,
     socket_io: OnceLock<ByteString>,
 }
@@ -24,7 +56,10 @@ impl Outgoing {
     /// Serialises an event.
     pub fn new(event: &ServerEvent) -> Self {
         let place = match event {
-            ServerEvent::Message(message) => Some((message.conversation_id, message.seq)),
+            ServerEvent::Message(m) => Some(Place::said(m.conversation_id, m.seq)),
+            ServerEvent::MessageEdited(m) => Some(Place::changed(m.conversation_id, m.revision)),
+            ServerEvent::MessageDeleted(m) => Some(Place::changed(m.conversation_id, m.revision)),
+            ServerEvent::Reaction(r) => Some(Place::changed(r.conversation_id, r.revision)),
             _ => None,
         };
         #[expect(clippy::expect_used, reason = "the shapes of protocol/ have text keys only")]
@@ -43,8 +78,8 @@ impl Outgoing {
         self.0.name
     }
 
-    /// Where in the order of a conversation it stands, if it is a message.
-    pub fn place(&self) -> Option<(ConversationId, i64)> {
+    /// Where in an order of a conversation it stands, if it is a message or a change of one.
+    pub fn place(&self) -> Option<Place> {
         self.0.place
     }
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use base::ids::{ConversationId, DeviceId, SessionId, UserId};
+use base::ids::{DeviceId, SessionId, UserId};
 
 use super::line::Close;
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, Place};
 use super::registry::Registry;
 use super::session::{Deliver, End, Known};
 use crate::actors::supervision::Undelivered;
@@ -37,13 +37,22 @@ impl Switchboard {
 
     /// Tells every session of these people how far a conversation is, without saying what was said:
     /// whoever lacks something, and may see it, reads it.
-    pub fn tell_known(&self, people: &[UserId], conversation: ConversationId, seq: i64) {
+    pub fn tell_known(&self, people: &[UserId], place: Place) {
+        self.tell_place(people, Known { place, passed: false });
+    }
+
+    /// Tells every session of these people that a number is not for them.
+    pub fn tell_passed(&self, people: &[UserId], place: Place) {
+        self.tell_place(people, Known { place, passed: true });
+    }
+
+    fn tell_place(&self, people: &[UserId], known: Known) {
         for user in people {
             self.registry.each(*user, |entry| {
                 if entry.call_only {
                     return;
                 }
-                if entry.actor.tell(Known { conversation, seq }) == Err(Undelivered::Full) {
+                if entry.actor.tell(known) == Err(Undelivered::Full) {
                     dropped("session-full");
                     entry.missed();
                 }

@@ -5,9 +5,11 @@
 
 mod accounts;
 mod calls;
+mod changes;
 mod chat;
 mod contacts;
 mod deletion;
+mod invites;
 mod jobs;
 mod keys;
 mod messages;
@@ -15,6 +17,7 @@ mod model;
 mod outage;
 mod people;
 mod roster;
+mod search;
 mod second_factor;
 mod server;
 mod sign_in;

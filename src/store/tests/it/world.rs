@@ -198,6 +198,9 @@ pub(crate) fn words(sender: UserId, client_id: &str) -> NewMessage {
         client_id: client_id.into(),
         body: format!("Grüße, {client_id} \"'; --"),
         reply_to: None,
+        mentions: Vec::new(),
+        expires_in: None,
+        forward_of: None,
     }
 }
 
