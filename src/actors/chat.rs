@@ -7,22 +7,23 @@
 //!
 //! An announcement may be lost or come twice; it only tells sessions how far a conversation is.
 
+mod queue;
+
 use std::collections::{HashMap, VecDeque};
-use std::future::Future;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
+use actix::{Actor, ActorFutureExt, AsyncContext, Handler, WrapFuture};
 use base::backoff::Backoff;
 use base::ids::{ConversationId, UserId};
 use metrics::{counter, histogram};
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+pub use self::queue::Lanes;
+use self::queue::{Queue, Reply, Work};
 use super::sessions::{Outgoing, Place, Switchboard};
-use super::supervision::{Ctx, Ref};
-use crate::domain::chat::{Chat, Draft, Error, MessageChange, Outcome, Said, Wish};
+use super::supervision::Ctx;
+use crate::domain::chat::{Chat, Draft, Error, MessageChange, Outcome, Said};
 use crate::protocol::messages::Message as Wire;
 use crate::protocol::server::ServerEvent;
 use crate::telemetry::metrics::{
@@ -37,80 +38,6 @@ const IDLE: Duration = Duration::from_secs(300);
 const REMINDER: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(30) };
 /// A commit that was under way has ended after this time, well or not.
 const COMMITS_END: Duration = Duration::from_secs(3);
-
-/// The way to all lanes; cheap to clone.
-#[derive(Clone)]
-pub struct Lanes(Arc<[Ref<Lane>]>);
-
-impl Lanes {
-    /// The lanes of a node, in the order of their names.
-    pub fn new(lanes: Vec<Ref<Lane>>) -> Self {
-        Self(lanes.into())
-    }
-
-    /// Queues a draft at once; the future tells what became of it.
-    pub fn send(
-        &self,
-        conversation: ConversationId,
-        draft: Draft,
-    ) -> impl Future<Output = Result<Said, Error>> + Send + use<> {
-        self.queue(conversation, |reply| Work::Say { draft, reply: Reply::to(reply) })
-    }
-
-    /// Queues a change of a message, behind what was said before; the future tells what became of
-    /// it.
-    pub fn alter(
-        &self,
-        conversation: ConversationId,
-        wish: Wish,
-    ) -> impl Future<Output = Result<Outcome, Error>> + Send + use<> {
-        self.queue(conversation, |reply| Work::Alter { wish, reply })
-    }
-
-    fn queue<T, W>(
-        &self,
-        conversation: ConversationId,
-        work: W,
-    ) -> impl Future<Output = Result<T, Error>> + Send + use<T, W>
-    where
-        T: Send + 'static,
-        W: FnOnce(oneshot::Sender<Result<T, Error>>) -> Work,
-    {
-        let (reply, answer) = oneshot::channel();
-        let mut hash = DefaultHasher::new();
-        conversation.hash(&mut hash);
-        #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash will do")]
-        let lane = &self.0[hash.finish() as usize % self.0.len()];
-        let queued = lane.tell(Queue { conversation, work: work(reply) });
-        async move {
-            queued.map_err(|_| Error::Busy)?;
-            answer.await.map_err(|_| Error::Busy)?
-        }
-    }
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Queue {
-    conversation: ConversationId,
-    work: Work,
-}
-
-/// What is to be done in a conversation, in the order in which it was asked for.
-enum Work {
-    Say { draft: Draft, reply: Reply },
-    Alter { wish: Wish, reply: oneshot::Sender<Result<Outcome, Error>> },
-}
-
-impl Work {
-    fn turn_away(self) {
-        // Whoever went away is nobody to tell.
-        match self {
-            Self::Say { reply, .. } => drop(reply.to.send(Err(Error::Busy))),
-            Self::Alter { reply, .. } => drop(reply.send(Err(Error::Busy))),
-        }
-    }
-}
 
 /// The actor.
 pub struct Lane {
@@ -138,17 +65,6 @@ struct Line {
 struct Audience {
     roster: i64,
     people: Arc<[UserId]>,
-}
-
-struct Reply {
-    to: oneshot::Sender<Result<Said, Error>>,
-    since: Instant,
-}
-
-impl Reply {
-    fn to(to: oneshot::Sender<Result<Said, Error>>) -> Self {
-        Self { to, since: Instant::now() }
-    }
 }
 
 /// What a commit gave: the roster at that moment and what became of each draft, or why not.

@@ -94,8 +94,9 @@ pub fn tree(parts: &Parts, config: &Config) -> (SupervisorSpec, Living, StoreUp)
     };
 
     let expiry = {
-        let (living, round) = (living.clone(), config.chat.expiry_round());
-        child("expiry", move |_| Expiry::new(living.clone(), round))
+        let (living, store) = (living.clone(), parts.store.clone());
+        let round = config.chat.expiry_round();
+        child("expiry", move |_| Expiry::new(living.clone(), store.clone(), round))
     };
 
     let mut node =

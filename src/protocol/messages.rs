@@ -178,6 +178,7 @@ pub enum For {
 pub struct DeleteQuery {
     /// `me` where it is left out.
     #[serde(default, rename = "for")]
+    #[schema(inline)]
     pub r#for: For,
 }
 

@@ -11,12 +11,14 @@ use securevox::protocol::accounts::{
 };
 use securevox::protocol::admin::{Actor, ActorFailure, Actors, Audit, JobView, Token, TokenMade};
 use securevox::protocol::chat::{
-    Conversation, Encryption, Kind, Member, MemberRole, Message, Summary,
+    Circle, Conversation, Encryption, History, Kind, Member, MemberRole, Summary,
 };
 use securevox::protocol::client::ClientEvent;
 use securevox::protocol::contacts::{Contact, ContactRequested, ContactState};
 use securevox::protocol::health::{Checks, Health, Probe};
+use securevox::protocol::messages::Message;
 use securevox::protocol::people::{self, ResetMade};
+use securevox::protocol::presence::{Presence, State};
 use securevox::protocol::problem::{FieldError, Problem};
 use securevox::protocol::server::{
     Authenticated, Done, MemberLeft, Person, Receipt, Reconnect, ServerEvent, Synced, TypingNow,
@@ -29,10 +31,11 @@ macro_rules! id {
         $kind::from_uuid(uuid::Uuid::from_u128($n))
     };
 }
+pub(crate) use id;
 
-const NOON: Time = Time::from_micros(1_790_000_000_000_000);
+pub const NOON: Time = Time::from_micros(1_790_000_000_000_000);
 
-fn message() -> Message {
+pub fn message() -> Message {
     Message {
         id: id!(MessageId, 3),
         conversation_id: id!(ConversationId, 2),
@@ -42,6 +45,15 @@ fn message() -> Message {
         body: "hello".to_owned(),
         reply_to: Some(id!(MessageId, 4)),
         sent_at: NOON,
+        revision: 0,
+        edited_at: None,
+        deleted_at: None,
+        expires_at: None,
+        pinned_at: None,
+        forwarded_from: None,
+        mentions: Vec::new(),
+        reactions: Vec::new(),
+        system: None,
     }
 }
 
@@ -52,6 +64,11 @@ fn conversation() -> Conversation {
         title: Some("Newsroom".to_owned()),
         encryption: Encryption::None,
         last_seq: 7,
+        revision: 9,
+        expires_in: Some(3600),
+        history: History::SinceJoining,
+        who_writes: Circle::Members,
+        who_adds: Circle::Admins,
         created_at: NOON,
         members: vec![Member {
             user_id: id!(UserId, 1),
@@ -71,9 +88,16 @@ fn summary() -> Summary {
         encryption: Encryption::Mls,
         last_seq: 7,
         role: MemberRole::Member,
+        revision: 9,
         joined_seq: 0,
+        visible_seq: 0,
         delivered_seq: 7,
         read_seq: 5,
+        unread: 2,
+        unread_mentions: 1,
+        muted_until: Some(NOON),
+        archived_at: Some(NOON),
+        expires_in: None,
         peer_id: Some(id!(UserId, 9)),
     }
 }
@@ -122,6 +146,12 @@ fn events_from_a_device() {
     let frames = [
         ("authenticate", json!({ "token": "eyJ…" })),
         ("sync", json!({ "cursors": { (conversation.clone()): 7 } })),
+        (
+            "sync",
+            json!({
+                "cursors": { (conversation.clone()): 7 }, "changes": { (conversation.clone()): 9 },
+            }),
+        ),
         ("sync", json!({})),
         (
             "send_message",
@@ -150,7 +180,7 @@ fn an_unknown_field_is_refused_in_every_event() {
     assert!(ClientEvent::parse("dance", "{}").is_err());
 }
 
-fn shape<T: Serialize>(name: &str, value: T) -> Value {
+pub fn shape<T: Serialize>(name: &str, value: T) -> Value {
     json!({ "shape": name, "json": value })
 }
 
@@ -225,6 +255,12 @@ fn answers_over_http() {
                 phone: Some("+4915187654321".to_owned()),
                 state: ContactState::Accepted,
                 since: NOON,
+                presence: Some(Presence {
+                    user_id: id!(UserId, 9),
+                    state: State::Offline,
+                    text: "on a train".to_owned(),
+                    last_seen_at: Some(NOON),
+                }),
             },
         ),
         shape(
@@ -233,7 +269,6 @@ fn answers_over_http() {
         ),
         shape("Conversation", conversation()),
         shape("Summary", summary()),
-        shape("Message", message()),
         shape("Synced", Synced { conversations: vec![summary()] }),
         shape("Done", Done {}),
         shape(

@@ -77,7 +77,14 @@ async fn migrations_are_pending_until_the_store_is_opened() {
 
     assert_eq!(
         before,
-        ["0001_accounts", "0002_contacts", "0003_chat", "0004_calls", "0006_account_care"]
+        [
+            "0001_accounts",
+            "0002_contacts",
+            "0003_chat",
+            "0004_calls",
+            "0006_account_care",
+            "0008_talk"
+        ]
     );
     assert!(Store::pending_migrations(scratch.config()).await.unwrap().is_empty());
     Store::open(scratch.config()).await.unwrap().ping().await.unwrap();
