@@ -14,7 +14,7 @@ use super::housekeeping::Housekeeping;
 use super::jobs::Worker;
 use super::media::{self, MEDIA, Port};
 use super::presence::{Presence, Teller};
-use super::sessions::{Living, Session, Switchboard};
+use super::sessions::{Living, Session, Switchboard, Ways};
 use super::store_health::{StoreHealth, StoreUp};
 use super::supervision::{Place, Strategy, SupervisorSpec, child, nursery, supervisor};
 use super::turn::{self, TURN};
@@ -77,10 +77,7 @@ pub fn tree(parts: &Parts, config: &Config) -> (SupervisorSpec, Living, StoreUp)
     let living = Living::new(
         sessions.handle(),
         switchboard,
-        parts.chat.clone(),
-        lanes,
-        calls.clone(),
-        presence,
+        Ways { chat: parts.chat.clone(), lanes, calls: calls.clone(), presence },
         config.sessions.clone(),
     );
     let housekeeping = {

@@ -22,7 +22,7 @@ pub use audit::{AuditEntry, AuditFilter, NewAudit, Purged};
 pub use calls::{
     Call, CallMedia, CallOutcome, CallPerson, CallReach, CallReason, CallRecord, EndedCall, NewCall,
 };
-pub use changes::{Altered, Deed, Edit, Expired, Limits, Revised};
+pub use changes::{Altered, Deed, Doing, Edit, Expired, Limits, Revised};
 pub use chat::{
     Audience, Change, Circle, Conversation, ConversationView, Encryption, History, Keeping, Kept,
     Kind, Member, MemberRole, NewConversation, OpenDirect, OpenGroup, Place, Reach, Settings,
@@ -33,7 +33,7 @@ pub use invites::{Invite, Joining, NewInvite};
 pub use jobs::{Claim, Export, Job, JobEnd, JobState, NewJob};
 pub use keys::{NewKey, SealedColumn, SealedRow, SigningKey};
 pub use messages::{
-    Append, Appended, Happened, Marked, Message, NewMessage, Range, Receipt, Shown, System,
+    Append, Appended, Happened, Marked, Message, NewMessage, Range, Receipt, Search, Shown, System,
 };
 pub use people::{Parting, PeopleFilter, Person, PersonChange, Touched};
 pub use presence::{Availability, Status};

@@ -95,8 +95,11 @@ impl Model {
 struct Device {
     socket: Option<Socket>,
     /// By conversation: the newest `seq`, the newest change, and messages with their revisions.
-    has: BTreeMap<String, (i64, i64, BTreeMap<i64, (i64, Face)>)>,
+    has: BTreeMap<String, (i64, i64, Faces)>,
 }
+
+/// Messages by their number, each as of a revision.
+type Faces = BTreeMap<i64, (i64, Face)>;
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
@@ -184,9 +187,7 @@ impl Device {
     }
 
     fn screen(&self) -> Screen {
-        let shown = |has: &BTreeMap<i64, (i64, Face)>| {
-            has.iter().map(|(seq, (_, face))| (*seq, face.clone())).collect()
-        };
+        let shown = |has: &Faces| has.iter().map(|(seq, (_, face))| (*seq, face.clone())).collect();
         self.has.iter().map(|(id, has)| (id.clone(), shown(&has.2))).collect()
     }
 

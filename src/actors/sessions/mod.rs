@@ -49,6 +49,18 @@ pub struct Living {
     config: Arc<config::Sessions>,
 }
 
+/// What a session reaches beside other sessions.
+pub struct Ways {
+    /// The deeds of chat.
+    pub chat: Chat,
+    /// Where messages get their order.
+    pub lanes: Lanes,
+    /// Who talks to whom.
+    pub calls: Calls,
+    /// Who is here, as others are told.
+    pub presence: Presence,
+}
+
 /// Why a session cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -95,13 +107,12 @@ impl Living {
     pub fn new(
         nursery: Nursery<Session>,
         switchboard: Switchboard,
-        chat: Chat,
-        lanes: Lanes,
-        calls: Calls,
-        presence: Presence,
+        ways: Ways,
         config: config::Sessions,
     ) -> Self {
-        Self { nursery, switchboard, chat, lanes, calls, presence, config: Arc::new(config) }
+        let Ways { chat, lanes, calls, presence } = ways;
+        let config = Arc::new(config);
+        Self { nursery, switchboard, chat, lanes, calls, presence, config }
     }
 
     /// Attaches a socket to the device's waiting session, or to a new one. Events flow once

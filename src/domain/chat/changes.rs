@@ -22,11 +22,7 @@ const EXPIRED: usize = 200;
 
 /// Something to be done to a message, checked but not yet in order.
 #[derive(Clone, Debug)]
-pub struct Wish {
-    by: UserId,
-    message: MessageId,
-    deed: store::Deed,
-}
+pub struct Wish(store::Doing);
 
 /// What became of a wish.
 #[derive(Clone, Debug)]
@@ -63,7 +59,8 @@ impl Chat {
     ) -> Result<Wish, Error> {
         self.check_body(&new.body)?;
         let mentions = new.mentions.map(people).transpose()?;
-        Ok(Wish { by, message, deed: store::Deed::Edit { body: new.body, mentions } })
+        let deed = store::Deed::Edit { body: new.body, mentions };
+        Ok(Wish(store::Doing { by, message, deed }))
     }
 
     /// Wishes to react with an emoji, or to take that back.
@@ -82,13 +79,13 @@ impl Chat {
         }
         let emoji = emoji.to_owned();
         let deed = if on { store::Deed::React(emoji) } else { store::Deed::Unreact(emoji) };
-        Ok(Wish { by, message, deed })
+        Ok(Wish(store::Doing { by, message, deed }))
     }
 
     /// Wishes that a message is pinned, or no longer.
     pub fn pin(&self, by: UserId, message: MessageId, on: bool) -> Wish {
         let deed = if on { store::Deed::Pin } else { store::Deed::Unpin };
-        Wish { by, message, deed }
+        Wish(store::Doing { by, message, deed })
     }
 
     /// Wishes that a message goes.
@@ -97,7 +94,7 @@ impl Chat {
             For::Me => store::Deed::Hide,
             For::All => store::Deed::Delete,
         };
-        Wish { by, message, deed }
+        Wish(store::Doing { by, message, deed })
     }
 
     /// Does it: when it answers, it is committed.
@@ -105,7 +102,8 @@ impl Chat {
     /// # Errors
     /// What the rules say, or the database's.
     pub async fn alter(&self, conversation: ConversationId, wish: Wish) -> Result<Outcome, Error> {
-        let Wish { by, message, deed } = wish;
+        let Wish(doing) = wish;
+        let (by, deed) = (doing.by, doing.deed.clone());
         let limits = Limits {
             edit: self.config.edit(),
             delete: self.config.delete(),
@@ -115,9 +113,7 @@ impl Chat {
             edits: EDITS,
         };
         let now = self.clock.now();
-        let altered =
-            self.store.alter(conversation, by, message, deed.clone(), limits, now).await?;
-        match altered {
+        match self.store.alter(conversation, doing, limits, now).await? {
             Altered::Done { roster, revision, shown } => {
                 let except = shown.message.withheld_from;
                 let only = matches!(deed, store::Deed::Hide).then_some(by);
@@ -157,9 +153,9 @@ impl Chat {
             let revision = row.revision();
             let event = match row {
                 Revised::Message(shown) if shown.message.deleted_at.is_some() => {
-                    gone(&views::shown(shown), revision, For::All)
+                    gone(&views::shown(*shown), revision, For::All)
                 }
-                Revised::Message(shown) => ServerEvent::MessageEdited(views::shown(shown)),
+                Revised::Message(shown) => ServerEvent::MessageEdited(views::shown(*shown)),
                 Revised::Hidden { message, seq, .. } => {
                     ServerEvent::MessageDeleted(wire::MessageDeleted {
                         conversation_id: conversation,

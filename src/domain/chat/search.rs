@@ -1,7 +1,7 @@
 //! Finding what was said.
 
 use base::ids::UserId;
-use store::words;
+use store::{Search, words};
 
 use super::{Chat, Error, views};
 use crate::protocol::List;
@@ -33,7 +33,8 @@ impl Chat {
             self.store.conversation(id, me).await?.ok_or(Error::NoSuchConversation)?;
         }
         let now = self.clock.now();
-        let mut rows = self.store.search(me, words, within, before, limit + 1, now).await?;
+        let search = Search { viewer: me, words, within, before };
+        let mut rows = self.store.search(search, limit + 1, now).await?;
         let more = rows.len() > limit;
         rows.truncate(limit);
         let next = rows.last().filter(|_| more).map(|(number, _)| number.to_string());

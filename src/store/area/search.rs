@@ -7,7 +7,7 @@ use diesel::prelude::*;
 use super::super::words as index_of;
 use super::Conn;
 use super::messages::shows;
-use crate::model::{Message, Shown};
+use crate::model::{Message, Search, Shown};
 use crate::schema::{conversations, hidden_messages, members, messages, search_entries};
 use crate::types::Sql;
 use crate::words;
@@ -67,10 +67,7 @@ pub(super) fn forget(c: &mut Conn, ids: Vec<MessageId>) -> QueryResult<()> {
 /// was said last comes first. With each the number to go on from.
 pub(crate) fn search(
     c: &mut Conn,
-    viewer: UserId,
-    wanted: Vec<String>,
-    within: Option<ConversationId>,
-    before: Option<i64>,
+    Search { viewer, words: wanted, within, before }: Search,
     limit: i64,
     now: Time,
 ) -> QueryResult<Vec<(i64, Shown)>> {

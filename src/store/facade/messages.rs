@@ -6,8 +6,8 @@ use base::ids::{ConversationId, MessageId, UserId};
 use super::accounts::rows;
 use crate::error::Result;
 use crate::model::{
-    Altered, Appended, Deed, Edit, Expired, Limits, Marked, NewMessage, Range, Receipt, Revised,
-    Shown,
+    Altered, Appended, Doing, Edit, Expired, Limits, Marked, NewMessage, Range, Receipt, Revised,
+    Search, Shown,
 };
 use crate::store::{Store, change, look};
 
@@ -91,13 +91,11 @@ impl Store {
     pub async fn alter(
         &self,
         conversation: ConversationId,
-        by: UserId,
-        message: MessageId,
-        deed: Deed,
+        doing: Doing,
         limits: Limits,
         now: Time,
     ) -> Result<Altered> {
-        change!(self, messages::alter(conversation, by, message, deed, limits, now))
+        change!(self, messages::alter(conversation, doing, limits, now))
     }
 
     /// Removes messages whose time is over, at most `limit`.
@@ -106,20 +104,16 @@ impl Store {
         change!(self, messages::expire(limit, now))
     }
 
-    /// What `viewer` may see that has all these words (see [`crate::words`]), the last of which
-    /// may be the beginning of one; what was said last comes first, each with the number before
-    /// which the next page begins.
+    /// What somebody may see and looks for; what was said last comes first, each with the number
+    /// below which the next page begins.
     pub async fn search(
         &self,
-        viewer: UserId,
-        words: Vec<String>,
-        within: Option<ConversationId>,
-        before: Option<i64>,
+        search: Search,
         limit: usize,
         now: Time,
     ) -> Result<Vec<(i64, Shown)>> {
         let limit = rows(limit);
-        look!(self, search::search(viewer, words, within, before, limit, now))
+        look!(self, search::search(search, limit, now))
     }
 
     /// Moves how far a person has received or read: at most to `last_seq`, and never back.

@@ -41,6 +41,17 @@ pub enum Deed {
     Hide,
 }
 
+/// Who does what to which message.
+#[derive(Clone, Debug)]
+pub struct Doing {
+    /// Who.
+    pub by: UserId,
+    /// To which message.
+    pub message: MessageId,
+    /// What.
+    pub deed: Deed,
+}
+
 /// What limits deeds.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -93,7 +104,7 @@ pub enum Altered {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Revised {
     /// The message now.
-    Message(Shown),
+    Message(Box<Shown>),
     /// They deleted it for themselves.
     Hidden {
         /// Which.

@@ -211,3 +211,16 @@ pub enum Marked {
     /// They are not in the conversation.
     NotAMember,
 }
+
+/// What somebody looks for.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// Who.
+    pub viewer: UserId,
+    /// Words of [`crate::words`]: a message has all of them, and the last may go on.
+    pub words: Vec<String>,
+    /// Only there.
+    pub within: Option<ConversationId>,
+    /// Below the number that a page before gave.
+    pub before: Option<i64>,
+}

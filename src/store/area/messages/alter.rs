@@ -1,13 +1,13 @@
 //! What people do to messages: each change takes the next number under the conversation's row.
 
 use base::clock::Time;
-use base::ids::{ConversationId, MessageId, UserId};
+use base::ids::{ConversationId, UserId};
 use diesel::prelude::*;
 use serde_json::json;
 
 use super::super::{Conn, contacts, search};
 use super::{erase, read, shows, strangers};
-use crate::model::{Altered, Deed, Encryption, Kind, Limits, MemberRole, Message};
+use crate::model::{Altered, Deed, Doing, Encryption, Kind, Limits, MemberRole, Message};
 use crate::schema::{conversations, hidden_messages, members, message_edits, messages, reactions};
 use crate::types::Sql;
 
@@ -36,15 +36,13 @@ enum Step {
     /// There is nothing to change.
     Same,
     /// It may not be.
-    Refuse(Altered),
+    Refuse(Box<Altered>),
 }
 
 pub(crate) fn alter(
     c: &mut Conn,
     id: ConversationId,
-    by: UserId,
-    target: MessageId,
-    deed: Deed,
+    Doing { by, message: target, deed }: Doing,
     limits: Limits,
     now: Time,
 ) -> QueryResult<Altered> {
@@ -107,13 +105,13 @@ fn apply(
             if gone == 1 { Step::Change } else { Step::Same }
         }
         Deed::Pin => may_pin(c, scene, &message, limits)?,
-        Deed::Unpin if !scene.governs() => Step::Refuse(Altered::NotAllowed),
+        Deed::Unpin if !scene.governs() => refuse(Altered::NotAllowed),
         Deed::Unpin if message.pinned_at.is_none() => Step::Same,
         Deed::Unpin | Deed::Hide => Step::Change,
         Deed::Delete => may_delete(scene, &message, limits),
     };
     match step {
-        Step::Refuse(refusal) => return Ok(refusal),
+        Step::Refuse(refusal) => return Ok(*refusal),
         Step::Same => return same(c, message, scene.now),
         Step::Change => {}
     }
@@ -130,6 +128,10 @@ fn apply(
 fn same(c: &mut Conn, message: Message, now: Time) -> QueryResult<Altered> {
     let shown = read::with_reactions(c, vec![message], now)?.pop();
     Ok(shown.map_or(Altered::NotFound, Altered::Nothing))
+}
+
+fn refuse(refusal: Altered) -> Step {
+    Step::Refuse(Box::new(refusal))
 }
 
 /// The number of the newest of so many changes.
@@ -150,21 +152,21 @@ fn may_edit(
 ) -> QueryResult<Step> {
     let own = message.sender_id == scene.by && message.system.is_none();
     if !own || message.forwarded_from.is_some() {
-        return Ok(Step::Refuse(Altered::NotAllowed));
+        return Ok(refuse(Altered::NotAllowed));
     }
     if scene.now > message.sent_at + limits.edit {
-        return Ok(Step::Refuse(Altered::TooLate));
+        return Ok(refuse(Altered::TooLate));
     }
     let named = mentions.iter().flatten().copied().collect();
     if !strangers(c, scene.id, named)?.is_empty() {
-        return Ok(Step::Refuse(Altered::NoSuchMention));
+        return Ok(refuse(Altered::NoSuchMention));
     }
     if message.body == body && mentions.is_none() {
         return Ok(Step::Same);
     }
     let edits = message_edits::table.filter(message_edits::message_id.eq(Sql(message.id)));
     if edits.count().get_result::<i64>(c)? >= limits.edits {
-        return Ok(Step::Refuse(Altered::TooMany));
+        return Ok(refuse(Altered::TooMany));
     }
     Ok(Step::Change)
 }
@@ -177,7 +179,7 @@ fn react(
     limits: Limits,
 ) -> QueryResult<Step> {
     if message.system.is_some() {
-        return Ok(Step::Refuse(Altered::NotAllowed));
+        return Ok(refuse(Altered::NotAllowed));
     }
     let given: Vec<(UserId, String)> = reactions::table
         .filter(reactions::message_id.eq(Sql(message.id)))
@@ -197,7 +199,7 @@ fn react(
     let kinds = i64::try_from(kinds.len()).unwrap_or(i64::MAX);
     let many = i64::try_from(each).unwrap_or(i64::MAX) >= limits.emoji_each;
     if many || (!known && kinds >= limits.emoji) {
-        return Ok(Step::Refuse(Altered::TooMany));
+        return Ok(refuse(Altered::TooMany));
     }
     diesel::insert_into(reactions::table)
         .values((
@@ -212,7 +214,7 @@ fn react(
 
 fn may_pin(c: &mut Conn, scene: &Scene, message: &Message, limits: Limits) -> QueryResult<Step> {
     if !scene.governs() || message.system.is_some() {
-        return Ok(Step::Refuse(Altered::NotAllowed));
+        return Ok(refuse(Altered::NotAllowed));
     }
     if message.pinned_at.is_some() {
         return Ok(Step::Same);
@@ -222,7 +224,7 @@ fn may_pin(c: &mut Conn, scene: &Scene, message: &Message, limits: Limits) -> Qu
         .filter(messages::pinned_at.is_not_null())
         .count()
         .get_result(c)?;
-    Ok(if pinned >= limits.pins { Step::Refuse(Altered::TooMany) } else { Step::Change })
+    Ok(if pinned >= limits.pins { refuse(Altered::TooMany) } else { Step::Change })
 }
 
 fn may_delete(scene: &Scene, message: &Message, limits: Limits) -> Step {
@@ -231,9 +233,9 @@ fn may_delete(scene: &Scene, message: &Message, limits: Limits) -> Step {
     if message.deleted_at.is_some() {
         Step::Same
     } else if message.system.is_some() || !(own || admin) {
-        Step::Refuse(Altered::NotAllowed)
+        refuse(Altered::NotAllowed)
     } else if !admin && scene.now > message.sent_at + limits.delete {
-        Step::Refuse(Altered::TooLate)
+        refuse(Altered::TooLate)
     } else {
         Step::Change
     }

@@ -129,7 +129,7 @@ pub(crate) fn changes(
         .load(c)?;
     let hidden = hidden.into_iter();
     let hidden = hidden.map(|(message, seq, revision)| Revised::Hidden { message, seq, revision });
-    let shown = with_reactions(c, found, now)?.into_iter().map(Revised::Message);
+    let shown = with_reactions(c, found, now)?.into_iter().map(Box::new).map(Revised::Message);
     let mut all: Vec<Revised> = shown.chain(hidden).collect();
     all.sort_by_key(Revised::revision);
     all.truncate(usize::try_from(limit).unwrap_or(usize::MAX));

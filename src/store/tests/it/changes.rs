@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use base::ids::{ConversationId, MessageId, UserId};
 use store::{
-    Altered, Append, Circle, Deed, History, Keeping, Kind, Limits, Message, NewMessage, OpenDirect,
-    Range, Reach, Revised, Settings, Shown, Store,
+    Altered, Append, Circle, Deed, Doing, History, Keeping, Kind, Limits, Message, NewMessage,
+    OpenDirect, Range, Reach, Revised, Search, Settings, Shown, Store,
 };
 
 use crate::world::{T0, at, group, on_both, opening, people, say, words};
@@ -29,7 +29,7 @@ async fn said(store: &Store, id: ConversationId, new: NewMessage) -> Message {
 /// Somebody does something to a message, so many seconds after all began.
 async fn does(store: &Store, message: &Message, by: UserId, deed: Deed, seconds: u64) -> Altered {
     let id = message.conversation_id;
-    store.alter(id, by, message.id, deed, LIMITS, at(seconds)).await.unwrap()
+    store.alter(id, Doing { by, message: message.id, deed }, LIMITS, at(seconds)).await.unwrap()
 }
 
 fn done(altered: Altered) -> (i64, Shown) {
@@ -118,7 +118,14 @@ async fn what_is_deleted_leaves_its_number_only(store: Store) {
     assert_eq!(does(&store, &message, bob, edit("x"), 4).await, Altered::NotFound);
     assert_eq!(does(&store, &message, bob, Deed::React("a".into()), 4).await, Altered::NotFound);
     assert_eq!(store.message_edits(id, bob, message.id, at(301)).await.unwrap(), None);
-    let found = store.search(bob, vec!["zweite".into()], None, None, 9, at(301)).await.unwrap();
+    let found = store
+        .search(
+            Search { viewer: bob, words: vec!["zweite".into()], within: None, before: None },
+            9,
+            at(301),
+        )
+        .await
+        .unwrap();
     assert_eq!(found, []);
     assert_eq!(store.pins(id, bob, at(301)).await.unwrap(), Some(vec![]));
     let again = say(&store, id, words(bob, "1")).await;
@@ -166,7 +173,14 @@ async fn what_disappears_is_gone_at_once_and_removed_in_the_next_round(store: St
     let at_six = store.messages(id, bob, Range::After(1), 9, at(6)).await.unwrap().unwrap();
     assert_eq!((at_six[0].message.body.as_str(), at_six[0].reactions.len()), ("", 0));
     assert_eq!(at_six[0].message.deleted_at, Some(at(6)));
-    let found = store.search(bob, vec!["canary".into()], None, None, 9, at(6)).await.unwrap();
+    let found = store
+        .search(
+            Search { viewer: bob, words: vec!["canary".into()], within: None, before: None },
+            9,
+            at(6),
+        )
+        .await
+        .unwrap();
     assert_eq!(found, []);
     assert_eq!(store.message_edits(id, bob, quick.id, at(6)).await.unwrap(), None);
     assert_eq!(store.conversations_of(bob, None, 9, at(6)).await.unwrap()[0].unread, 1);
@@ -251,7 +265,14 @@ async fn who_is_blocked_changes_nothing_and_does_not_learn_it(store: Store) {
     assert_eq!(does(&store, &old, bob, Deed::React("a".into()), 2).await, Altered::Blocked);
     done(does(&store, &unheard, ann, edit("hello??"), 2).await);
     assert_eq!(changes(&store, id, bob, 0).await, []);
-    let found = store.search(bob, vec!["hello".into()], None, None, 9, T0).await.unwrap();
+    let found = store
+        .search(
+            Search { viewer: bob, words: vec!["hello".into()], within: None, before: None },
+            9,
+            T0,
+        )
+        .await
+        .unwrap();
     assert_eq!(found, []);
     done(does(&store, &old, ann, Deed::Delete, 3).await);
     assert_eq!(changes(&store, id, bob, 0).await.len(), 1, "taking back is always allowed");

@@ -1,7 +1,7 @@
 //! Words are found in five languages, the same on both databases, by those who may see them.
 
 use base::ids::{ConversationId, UserId};
-use store::{Append, Deed, Limits, NewMessage, Store, words};
+use store::{Append, Deed, Doing, Limits, NewMessage, Search, Store, words};
 
 use crate::world::{T0, at, group, on_both, people, say, words as text};
 
@@ -12,7 +12,14 @@ async fn says(store: &Store, id: ConversationId, who: UserId, name: &str, body: 
 
 /// What somebody finds, what was said last first.
 async fn finds(store: &Store, who: UserId, query: &str) -> Vec<String> {
-    let found = store.search(who, words::wanted(query), None, None, 99, at(5)).await.unwrap();
+    let found = store
+        .search(
+            Search { viewer: who, words: words::wanted(query), within: None, before: None },
+            99,
+            at(5),
+        )
+        .await
+        .unwrap();
     found.into_iter().map(|(_, shown)| shown.message.body).collect()
 }
 
@@ -70,7 +77,14 @@ async fn only_what_somebody_may_see_is_found(store: Store) {
     assert_eq!(finds(&store, bob, "canary").await, [""; 0]);
     store.add_member(both, ann, bob, store::Reach::Anybody, T0).await.unwrap();
     assert_eq!(finds(&store, bob, "canary").await, [""; 0], "said before they came back");
-    let there = store.search(ann, vec!["canary".into()], Some(both), None, 9, T0).await.unwrap();
+    let there = store
+        .search(
+            Search { viewer: ann, words: vec!["canary".into()], within: Some(both), before: None },
+            9,
+            T0,
+        )
+        .await
+        .unwrap();
     assert_eq!(there.len(), 1);
 }
 
@@ -83,7 +97,10 @@ async fn what_changes_is_found_as_it_is(store: Store) {
     let limits = Limits { edit: hour, delete: hour, emoji: 9, emoji_each: 9, pins: 9, edits: 9 };
     for (body, word) in [("after", "after"), ("👍", ""), ("third", "third")] {
         let deed = Deed::Edit { body: body.into(), mentions: None };
-        store.alter(id, ann, message[0].message.id, deed, limits, at(2)).await.unwrap();
+        store
+            .alter(id, Doing { by: ann, message: message[0].message.id, deed }, limits, at(2))
+            .await
+            .unwrap();
         assert_eq!(finds(&store, ann, "before").await, [""; 0]);
         if !word.is_empty() {
             assert_eq!(finds(&store, ann, word).await, [body]);
@@ -104,7 +121,14 @@ async fn finds_come_in_pages(store: Store) {
     }
     let (mut seen, mut before) = (Vec::new(), None);
     loop {
-        let page = store.search(ann, vec!["com".into()], None, before, 70, at(2)).await.unwrap();
+        let page = store
+            .search(
+                Search { viewer: ann, words: vec!["com".into()], within: None, before },
+                70,
+                at(2),
+            )
+            .await
+            .unwrap();
         let Some(last) = page.last() else { break };
         before = Some(last.0);
         seen.extend(page.iter().map(|(_, shown)| shown.message.seq));
