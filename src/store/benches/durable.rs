@@ -84,7 +84,16 @@ async fn people(store: &Store) -> (UserId, Arc<[ConversationId]>) {
 fn words(sender: UserId) -> NewMessage {
     let id = MessageId::new();
     let body = "a message of the usual length: a few words, a few more, and then the end of it";
-    NewMessage { id, sender, client_id: id.to_string(), body: body.into(), reply_to: None }
+    NewMessage {
+        id,
+        sender,
+        client_id: id.to_string(),
+        body: body.into(),
+        reply_to: None,
+        mentions: Vec::new(),
+        expires_in: None,
+        forward_of: None,
+    }
 }
 
 /// How long each message took, and how long all of it.
