@@ -31,7 +31,7 @@ use crate::config::Config;
 use crate::domain::accounts;
 use crate::domain::calls::{self, Calls, Ice};
 use crate::domain::chat::Chat;
-use crate::domain::contacts::Contacts;
+use crate::domain::contacts::{Contacts, Rules};
 use crate::domain::files::Files;
 use crate::domain::vault;
 use crate::http::listener::Listener;
@@ -85,7 +85,12 @@ pub async fn start(config: Config) -> Result<Node, Error> {
     let deeds = open(&config).await?;
     let setup = deeds.accounts.setup_token().await?;
 
-    let chat = Chat::new(deeds.store.clone(), deeds.clock.clone(), config.chat.clone());
+    let chat = Chat::new(
+        deeds.store.clone(),
+        deeds.clock.clone(),
+        deeds.entropy.clone(),
+        config.chat.clone(),
+    );
     let identity = media::Identity::generate().map_err(|e| Error::Outside(e.to_string()))?;
     let node = NodeId::new();
     let cluster = cluster(&config, &deeds, node).await?;
@@ -141,8 +146,12 @@ pub async fn start(config: Config) -> Result<Node, Error> {
         deeds.store.clone(),
         deeds.cache.clone(),
         deeds.clock.clone(),
-        &config.auth.default_region,
-        config.limits.contact_requests_per_minute,
+        Rules {
+            region: config.auth.default_region.as_str().into(),
+            requests_per_minute: config.limits.contact_requests_per_minute,
+            matches_per_hour: config.limits.contact_matches_per_hour,
+            find_by_phone: config.chat.find_by_phone,
+        },
     );
     let services = Services {
         config: config.clone(),

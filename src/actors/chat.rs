@@ -7,26 +7,27 @@
 //!
 //! An announcement may be lost or come twice; it only tells sessions how far a conversation is.
 
-use std::collections::HashMap;
-use std::future::Future;
-use std::hash::{DefaultHasher, Hash, Hasher};
+mod queue;
+
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
+use actix::{Actor, ActorFutureExt, AsyncContext, Handler, WrapFuture};
 use base::backoff::Backoff;
 use base::ids::{ConversationId, UserId};
 use metrics::{counter, histogram};
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::sessions::{Outgoing, Switchboard};
-use super::supervision::{Ctx, Ref};
-use crate::domain::chat::{Chat, Draft, Error, Said};
-use crate::protocol::chat::Message as Wire;
+pub use self::queue::Lanes;
+use self::queue::{Queue, Reply, Work};
+use super::sessions::{Outgoing, Place, Switchboard};
+use super::supervision::Ctx;
+use crate::domain::chat::{Chat, Draft, Error, MessageChange, Outcome, Said};
+use crate::protocol::messages::Message as Wire;
 use crate::protocol::server::ServerEvent;
 use crate::telemetry::metrics::{
-    BATCH, COMMIT_SECONDS, MESSAGES, MESSAGES_REPEATED, dropped, refused,
+    BATCH, CHANGES, COMMIT_SECONDS, MESSAGES, MESSAGES_REPEATED, dropped, refused,
 };
 
 /// How many messages one transaction stores at most.
@@ -37,43 +38,6 @@ const IDLE: Duration = Duration::from_secs(300);
 const REMINDER: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(30) };
 /// A commit that was under way has ended after this time, well or not.
 const COMMITS_END: Duration = Duration::from_secs(3);
-
-/// The way to all lanes; cheap to clone.
-#[derive(Clone)]
-pub struct Lanes(Arc<[Ref<Lane>]>);
-
-impl Lanes {
-    /// The lanes of a node, in the order of their names.
-    pub fn new(lanes: Vec<Ref<Lane>>) -> Self {
-        Self(lanes.into())
-    }
-
-    /// Queues a draft at once; the future tells what became of it.
-    pub fn send(
-        &self,
-        conversation: ConversationId,
-        draft: Draft,
-    ) -> impl Future<Output = Result<Said, Error>> + Send + use<> {
-        let (reply, answer) = oneshot::channel();
-        let mut hash = DefaultHasher::new();
-        conversation.hash(&mut hash);
-        #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash will do")]
-        let lane = &self.0[hash.finish() as usize % self.0.len()];
-        let queued = lane.tell(Say { conversation, draft, reply });
-        async move {
-            queued.map_err(|_| Error::Busy)?;
-            answer.await.map_err(|_| Error::Busy)?
-        }
-    }
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Say {
-    conversation: ConversationId,
-    draft: Draft,
-    reply: oneshot::Sender<Result<Said, Error>>,
-}
 
 /// The actor.
 pub struct Lane {
@@ -87,7 +51,7 @@ pub struct Lane {
 
 /// One conversation's queue.
 struct Line {
-    waiting: Vec<Waiting>,
+    waiting: VecDeque<Work>,
     committing: bool,
     /// Who is to be told, and the roster's number at which that was right.
     audience: Option<Audience>,
@@ -101,16 +65,6 @@ struct Line {
 struct Audience {
     roster: i64,
     people: Arc<[UserId]>,
-}
-
-struct Waiting {
-    draft: Draft,
-    reply: Reply,
-}
-
-struct Reply {
-    to: oneshot::Sender<Result<Said, Error>>,
-    since: Instant,
 }
 
 /// What a commit gave: the roster at that moment and what became of each draft, or why not.
@@ -135,21 +89,75 @@ impl Lane {
             return;
         }
         line.committing = true;
-        // Most often all of it: then the room it took goes too, since most conversations are silent.
-        let batch: Vec<_> = if line.waiting.len() <= MOST {
-            std::mem::take(&mut line.waiting)
-        } else {
-            line.waiting.drain(..MOST).collect()
-        };
-        self.waiting -= batch.len();
-        histogram!(BATCH).record(u32::try_from(batch.len()).map_or(0.0, f64::from));
-        let (drafts, replies): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|waiting| (waiting.draft, waiting.reply)).unzip();
+        let (mut drafts, mut replies) = (Vec::new(), Vec::new());
+        while drafts.len() < MOST
+            && let Some(work) = line.waiting.pop_front_if(|work| matches!(work, Work::Say { .. }))
+            && let Work::Say { draft, reply } = work
+        {
+            drafts.push(draft);
+            replies.push(reply);
+        }
+        if drafts.is_empty() {
+            return self.alter(conversation, ctx);
+        }
+        if line.waiting.is_empty() {
+            line.waiting = VecDeque::new(); // the room it took goes too: most lines are silent
+        }
+        self.waiting -= drafts.len();
+        histogram!(BATCH).record(u32::try_from(drafts.len()).map_or(0.0, f64::from));
         let work = store(self.chat.clone(), conversation, drafts, line.audience.clone());
         ctx.spawn(work.into_actor(self).map(move |committed, lane, ctx| {
             lane.committed(conversation, committed, replies, ctx);
             lane.commit(conversation, ctx);
         }));
+    }
+
+    /// Commits the change that waits first.
+    fn alter(&mut self, conversation: ConversationId, ctx: &mut Ctx<Self>) {
+        let Some(line) = self.lines.get_mut(&conversation) else { return };
+        let Some(Work::Alter { wish, reply }) = line.waiting.pop_front() else { return };
+        self.waiting -= 1;
+        let (chat, known) = (self.chat.clone(), line.audience.clone());
+        let work = async move {
+            let outcome = chat.alter(conversation, wish).await;
+            let roster = outcome.as_ref().ok().and_then(|o| o.change.as_ref().map(|c| c.roster));
+            let audience = audience(&chat, conversation, roster, known).await;
+            (outcome, audience)
+        };
+        ctx.spawn(work.into_actor(self).map(move |(outcome, audience), lane, ctx| {
+            lane.altered(conversation, &outcome, audience, ctx);
+            let _ = reply.send(outcome); // whoever went away looks again
+            lane.commit(conversation, ctx);
+        }));
+    }
+
+    fn altered(
+        &mut self,
+        conversation: ConversationId,
+        outcome: &Result<Outcome, Error>,
+        audience: Option<Audience>,
+        ctx: &mut Ctx<Self>,
+    ) {
+        match outcome {
+            Ok(Outcome { change: Some(change), .. }) => {
+                counter!(CHANGES, "event" => change.event.name()).increment(1);
+                match audience.as_ref() {
+                    Some(audience) => self.announce_change(audience, change),
+                    None => {
+                        dropped("audience-unknown");
+                        self.remind(conversation, 0, ctx);
+                    }
+                }
+            }
+            Err(Error::Store(error)) => {
+                self.turn_away(conversation);
+                if matches!(error, store::Error::Deadline) {
+                    self.remind(conversation, 0, ctx); // perhaps it was committed
+                }
+            }
+            Ok(_) | Err(_) => {}
+        }
+        self.settle(conversation, audience);
     }
 
     fn committed(
@@ -173,11 +181,11 @@ impl Lane {
         };
         let mut known = 0;
         for (reply, result) in replies.into_iter().zip(results) {
-            if let Ok(Said::New(message)) = &result {
+            if let Ok(Said::New(message, withheld)) = &result {
                 counter!(MESSAGES).increment(1);
                 histogram!(COMMIT_SECONDS).record(reply.since.elapsed().as_secs_f64());
                 match audience.as_ref().filter(|audience| audience.roster == roster) {
-                    Some(audience) => self.announce(audience, message),
+                    Some(audience) => self.announce(audience, message, *withheld),
                     None => known = known.max(message.seq),
                 }
             }
@@ -191,12 +199,19 @@ impl Lane {
         match &audience {
             _ if known == 0 => {}
             // Who may see what is asked of the database: the audience is not that of the commit.
-            Some(audience) => self.switchboard.tell_known(&audience.people, conversation, known),
+            Some(audience) => {
+                self.switchboard.tell_known(&audience.people, Place::said(conversation, known));
+            }
             None => {
                 dropped("audience-unknown");
                 self.remind(conversation, 0, ctx);
             }
         }
+        self.settle(conversation, audience);
+    }
+
+    /// Nothing is being committed any more.
+    fn settle(&mut self, conversation: ConversationId, audience: Option<Audience>) {
         if let Some(line) = self.lines.get_mut(&conversation) {
             line.committing = false;
             line.audience = audience;
@@ -208,17 +223,41 @@ impl Lane {
         }
     }
 
-    fn announce(&self, audience: &Audience, message: &Wire) {
+    fn announce(&self, audience: &Audience, message: &Wire, withheld: Option<UserId>) {
         let event = Outgoing::new(&ServerEvent::Message(message.clone()));
-        self.switchboard.announce(&audience.people, &event);
+        self.tell(audience, &event, None, withheld);
+    }
+
+    fn announce_change(&self, audience: &Audience, change: &MessageChange) {
+        self.tell(audience, &Outgoing::new(&change.event), change.only, change.except);
+    }
+
+    /// Tells one person only, or all but one; the others that this number is not for them.
+    fn tell(
+        &self,
+        audience: &Audience,
+        event: &Outgoing,
+        only: Option<UserId>,
+        except: Option<UserId>,
+    ) {
+        if only.is_none() && except.is_none() {
+            return self.switchboard.announce(&audience.people, event);
+        }
+        let hears = |user: &&UserId| only.is_none_or(|one| one == **user) && except != Some(**user);
+        let (to, others): (Vec<&UserId>, Vec<&UserId>) = audience.people.iter().partition(hears);
+        let owned = |people: Vec<&UserId>| people.into_iter().copied().collect::<Vec<_>>();
+        self.switchboard.announce(&owned(to), event);
+        if let Some(place) = event.place() {
+            self.switchboard.tell_passed(&owned(others), place);
+        }
     }
 
     /// Refuses everything that waits in a line.
     fn turn_away(&mut self, conversation: ConversationId) {
         let Some(line) = self.lines.get_mut(&conversation) else { return };
-        for waiting in line.waiting.drain(..) {
+        for work in line.waiting.drain(..) {
             self.waiting -= 1;
-            let _ = waiting.reply.to.send(Err(Error::Busy)); // gone: nobody to tell
+            work.turn_away();
         }
     }
 
@@ -238,7 +277,10 @@ impl Lane {
         };
         ctx.spawn(look.into_actor(self).map(move |found, lane, ctx| match found {
             Ok(now) => {
-                lane.switchboard.tell_known(&now.members, conversation, now.last_seq);
+                let (said, changed) = (now.last_seq, now.revision);
+                let switchboard = &lane.switchboard;
+                switchboard.tell_known(&now.members, Place::said(conversation, said));
+                switchboard.tell_known(&now.members, Place::changed(conversation, changed));
                 if let Some(line) = lane.lines.get_mut(&conversation) {
                     line.reminding = false;
                 }
@@ -259,14 +301,24 @@ async fn store(
         Ok(committed) => committed,
         Err(error) => return Committed { results: Err(error), audience: known },
     };
-    let fits = known.as_ref().is_some_and(|known| known.roster == roster);
-    let audience = if fits || results.iter().all(Result::is_err) {
-        known
-    } else {
-        let found = chat.audience(conversation).await.ok();
-        found.map(|now| Audience { roster: now.roster, people: now.members.into() })
-    };
+    let wanted = results.iter().any(Result::is_ok).then_some(roster);
+    let audience = audience(&chat, conversation, wanted, known).await;
     Committed { results: Ok((roster, results)), audience }
+}
+
+/// Who is to be told: who was known, unless the roster has changed.
+async fn audience(
+    chat: &Chat,
+    conversation: ConversationId,
+    roster: Option<i64>,
+    known: Option<Audience>,
+) -> Option<Audience> {
+    let Some(roster) = roster else { return known };
+    if known.as_ref().is_some_and(|known| known.roster == roster) {
+        return known;
+    }
+    let now = chat.audience(conversation).await.ok()?;
+    Some(Audience { roster: now.roster, people: now.members.into() })
 }
 
 impl Actor for Lane {
@@ -287,25 +339,23 @@ impl Actor for Lane {
     }
 }
 
-impl Handler<Say> for Lane {
+impl Handler<Queue> for Lane {
     type Result = ();
 
-    fn handle(&mut self, say: Say, ctx: &mut Self::Context) {
+    fn handle(&mut self, Queue { conversation, work }: Queue, ctx: &mut Self::Context) {
         if self.waiting >= self.most {
             refused("lane-full");
-            let _ = say.reply.send(Err(Error::Busy)); // gone: nobody to tell
-            return;
+            return work.turn_away();
         }
-        let line = self.lines.entry(say.conversation).or_insert_with(|| Line {
-            waiting: Vec::new(),
+        let line = self.lines.entry(conversation).or_insert_with(|| Line {
+            waiting: VecDeque::new(),
             committing: false,
             audience: None,
             reminding: false,
             used: Instant::now(),
         });
-        let reply = Reply { to: say.reply, since: Instant::now() };
-        line.waiting.push(Waiting { draft: say.draft, reply });
+        line.waiting.push_back(work);
         self.waiting += 1;
-        self.commit(say.conversation, ctx);
+        self.commit(conversation, ctx);
     }
 }

@@ -4,12 +4,14 @@
 pub mod bus;
 pub mod calls;
 pub mod chat;
+pub mod expiry;
 pub mod housekeeping;
 pub mod jobs;
 pub mod media;
 pub mod membership;
 pub mod neighbours;
 pub mod operators;
+pub mod presence;
 pub mod scheduler;
 pub mod sessions;
 pub mod store_health;

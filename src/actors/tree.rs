@@ -13,14 +13,16 @@ use store::Store;
 use super::bus;
 use super::calls::{self as rooms, Calls, Room};
 use super::chat::{Lane, Lanes};
+use super::expiry::Expiry;
 use super::housekeeping::Housekeeping;
 use super::jobs::Worker;
 use super::media::{self, MEDIA, Port};
 use super::membership::{self, Ear, Membership};
 use super::neighbours::Neighbours;
 use super::operators::Operators;
+use super::presence::{Presence, Teller};
 use super::scheduler::{self, Scheduler};
-use super::sessions::{Living, Session, Switchboard};
+use super::sessions::{Living, Session, Switchboard, Ways};
 use super::store_health::{StoreHealth, StoreUp};
 use super::supervision::{Place, Ref, Strategy, SupervisorSpec, Tree, child, nursery, supervisor};
 use super::turn::{self, TURN};
@@ -108,12 +110,26 @@ pub fn tree(parts: Parts, config: &Config, grown: Arc<OnceLock<Tree>>) -> Plante
         deeds: parts.calls.clone(),
         media: parts.media.clone(),
     });
+    let presence = Presence::new(
+        parts.clock.clone(),
+        config.chat.presence_grace(),
+        config.chat.presence_pause(),
+    );
+    neighbours.greet_with({
+        let presence = presence.clone();
+        Box::new(move |user| Box::new(presence.here(user)))
+    });
+    let teller = {
+        let (presence, store) = (presence.clone(), parts.store.clone());
+        let switchboard = switchboard.clone();
+        child("presence", move |_| {
+            Teller::new(presence.clone(), store.clone(), switchboard.clone())
+        })
+    };
     let living = Living::new(
         sessions.handle(),
         switchboard.clone(),
-        parts.chat.clone(),
-        lanes,
-        calls.clone(),
+        Ways { chat: parts.chat.clone(), lanes, calls: calls.clone(), presence: presence.clone() },
         config.sessions.clone(),
     );
     let running = nursery::<Upload>("uploads", UPLOAD_PARTITIONS).temporary();
@@ -146,8 +162,21 @@ pub fn tree(parts: Parts, config: &Config, grown: Arc<OnceLock<Tree>>) -> Plante
     let member = membership.as_ref().map(|membership| membership.handle());
     if let Some(membership) = member.clone() {
         let operators = operators.clone();
-        parts.bus.listen(Arc::new(Ear { neighbours, switchboard, calls, membership, operators }));
+        parts.bus.listen(Arc::new(Ear {
+            neighbours,
+            switchboard,
+            calls,
+            presence,
+            membership,
+            operators,
+        }));
     }
+
+    let expiry = {
+        let (living, store) = (living.clone(), parts.store.clone());
+        let round = config.chat.expiry_round();
+        child("expiry", move |_| Expiry::new(living.clone(), store.clone(), round))
+    };
 
     let workers = jobs(&parts, &living);
     let ports = ports(&parts, config);
@@ -164,7 +193,8 @@ pub fn tree(parts: Parts, config: &Config, grown: Arc<OnceLock<Tree>>) -> Plante
         .with(rooms)
         .with(sessions)
         .with(running)
-        .with(workers.with(housekeeping))
+        .with(teller)
+        .with(workers.with(expiry).with(housekeeping))
         .with(scheduler);
     let root = match membership {
         Some(membership) => node.with(membership),

@@ -96,6 +96,8 @@ ids! {
     ConversationId = "cnv";
     /// One thing said in a conversation.
     MessageId = "msg";
+    /// A link with which people join a group.
+    InviteId = "inv";
     /// A token that a machine signs in with.
     ApiTokenId = "tok";
     /// A key that signs access tokens.

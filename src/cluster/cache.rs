@@ -36,6 +36,11 @@ impl Limit {
         Self { name, every: Duration::from_micros(60_000_000 / count as u64), burst: count }
     }
 
+    /// `count` an hour, all of them at once if wanted.
+    pub const fn per_hour(name: &'static str, count: u32) -> Self {
+        Self { name, every: Duration::from_micros(3_600_000_000 / count as u64), burst: count }
+    }
+
     /// The generic cell rate algorithm (ITU-T I.371): `due` is when the counter is empty again.
     /// Gives the new `due`, or how long to wait.
     ///

@@ -68,6 +68,16 @@ pub(super) fn check(c: &Config) -> Result<(), String> {
         c.secrets.keys.is_empty() || c.secrets.file.as_os_str().is_empty(),
         "secrets.keys and secrets.file exclude each other",
     )?;
+    require(
+        (1..=36_500).contains(&c.chat.invite_days)
+            && c.chat.edit_minutes <= 52_560_000
+            && c.chat.delete_minutes <= 52_560_000,
+        "chat.invite_days must be at least 1, and times of chat at most a hundred years",
+    )?;
+    require(
+        (100..=60_000).contains(&c.chat.expiry_round_ms),
+        "chat.expiry_round_ms must lie between 100 and 60000",
+    )?;
     let region = &c.auth.default_region;
     require(
         region.is_empty() || (region.len() == 2 && region.bytes().all(|b| b.is_ascii_uppercase())),
@@ -79,6 +89,7 @@ pub(super) fn check(c: &Config) -> Result<(), String> {
         ("login_per_minute", c.limits.login_per_minute),
         ("registration_per_minute", c.limits.registration_per_minute),
         ("codes_per_hour", c.limits.codes_per_hour),
+        ("contact_matches_per_hour", c.limits.contact_matches_per_hour),
         ("contact_requests_per_minute", c.limits.contact_requests_per_minute),
         ("rings_per_minute", c.limits.rings_per_minute),
         ("events_per_second", c.limits.events_per_second),

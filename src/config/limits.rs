@@ -13,6 +13,7 @@ pub struct Limits {
     pub codes_per_hour: u32,
     pub contact_requests_per_minute: u32,
     pub rings_per_minute: u32,
+    pub contact_matches_per_hour: u32,
     pub events_per_second: u32,
     pub events_burst: u32,
     pub events_breaches: u32,

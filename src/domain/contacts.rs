@@ -1,18 +1,23 @@
 //! Contacts: who agreed to be reached by whom, and who is kept away.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use base::clock::Clock;
 use base::fault::{Fault, Kind};
 use base::ids::UserId;
 use base::page::Page;
-use store::{ContactRequest, Store};
+use store::{Availability, ContactRequest, Status, Store};
 
 use super::Deed;
 use super::accounts::{self, Me, Phone};
 use crate::cluster::{Cache, Limit, Refused};
 use crate::protocol::contacts as wire;
+use crate::protocol::presence::{PutStatus, State};
 use crate::protocol::server::{Person, ServerEvent};
+
+/// How many numbers are looked through at once.
+const BOOK: usize = 500;
 
 /// Why something about a contact was not done.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -26,6 +31,15 @@ pub enum Error {
     /// Nobody of this number or id.
     #[error("there is no such person")]
     NoSuchPerson,
+    /// `chat.find_by_phone` is off.
+    #[error("nobody is found by phone number here: use an id or an invite")]
+    NotFindable,
+    /// More numbers than are looked through at once.
+    #[error("an address book has at most {BOOK} numbers")]
+    TooLong,
+    /// A text that is too long or has control characters.
+    #[error("a status has at most 140 characters")]
+    BadStatus,
     /// Oneself.
     #[error("this is you")]
     Yourself,
@@ -49,7 +63,8 @@ pub enum Error {
 impl Fault for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::OneOf | Self::Yourself => Kind::Invalid,
+            Self::OneOf | Self::Yourself | Self::TooLong | Self::BadStatus => Kind::Invalid,
+            Self::NotFindable => Kind::Forbidden,
             Self::Phone(e) => e.kind(),
             Self::NoSuchPerson | Self::NoSuchContact => Kind::NotFound,
             Self::Already | Self::Blocking => Kind::Conflict,
@@ -63,6 +78,9 @@ impl Fault for Error {
             Self::OneOf => "contacts/one-of",
             Self::Phone(e) => e.code(),
             Self::NoSuchPerson => "contacts/no-such-person",
+            Self::NotFindable => "contacts/not-findable",
+            Self::TooLong => "contacts/too-long",
+            Self::BadStatus => "contacts/bad-status",
             Self::Yourself => "contacts/yourself",
             Self::Already => "contacts/already",
             Self::Blocking => "contacts/blocking",
@@ -87,20 +105,26 @@ pub struct Contacts {
     store: Store,
     cache: Arc<dyn Cache>,
     clock: Clock,
-    region: Arc<str>,
-    per_minute: u32,
+    rules: Rules,
+}
+
+/// What bounds finding people.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// Reads numbers without `+`.
+    pub region: Arc<str>,
+    /// How many requests a person makes in a minute.
+    pub requests_per_minute: u32,
+    /// How many address books a person has looked through in an hour.
+    pub matches_per_hour: u32,
+    /// Whether people can be found by their number.
+    pub find_by_phone: bool,
 }
 
 impl Contacts {
-    /// Puts the parts together; `region` reads numbers without `+`, `per_minute` bounds requests.
-    pub fn new(
-        store: Store,
-        cache: Arc<dyn Cache>,
-        clock: Clock,
-        region: &str,
-        per_minute: u32,
-    ) -> Self {
-        Self { store, cache, clock, region: region.into(), per_minute }
+    /// Puts the parts together.
+    pub fn new(store: Store, cache: Arc<dyn Cache>, clock: Clock, rules: Rules) -> Self {
+        Self { store, cache, clock, rules }
     }
 
     /// Asks somebody to become a contact. Somebody who blocked the asker is not told, and the
@@ -113,12 +137,15 @@ impl Contacts {
         me: &Me,
         new: wire::NewContact,
     ) -> Result<Deed<wire::ContactRequested>, Error> {
-        let limit = Limit::per_minute("contact-request", self.per_minute);
+        let limit = Limit::per_minute("contact-request", self.rules.requests_per_minute);
         self.cache.take(limit, &me.user.to_string()).await?;
         let other = match (new.user_id, new.phone) {
             (Some(id), None) => id,
             (None, Some(phone)) => {
-                let phone = Phone::parse(&phone, &self.region)?;
+                let phone = Phone::parse(&phone, &self.rules.region)?;
+                if !self.rules.find_by_phone {
+                    return Err(Error::NotFindable);
+                }
                 let found = self.store.user_by_phone(phone.as_str()).await?;
                 found.ok_or(Error::NoSuchPerson)?.0.id
             }
@@ -144,6 +171,66 @@ impl Contacts {
             ContactRequest::Blocking => Err(Error::Blocking),
             ContactRequest::NoSuchUser => Err(Error::NoSuchPerson),
         }
+    }
+
+    /// Who of an address book is here. Nothing of it is kept, and who keeps the asker away is not
+    /// among them. A number that is none is passed over.
+    ///
+    /// # Errors
+    /// [`Error::NotFindable`], [`Error::TooLong`], too often, or the database's.
+    pub async fn look_up(&self, me: &Me, book: wire::AddressBook) -> Result<wire::Matches, Error> {
+        if !self.rules.find_by_phone {
+            return Err(Error::NotFindable);
+        }
+        if book.phones.len() > BOOK {
+            return Err(Error::TooLong);
+        }
+        let limit = Limit::per_hour("contact-match", self.rules.matches_per_hour);
+        self.cache.take(limit, &me.user.to_string()).await?;
+        let mut spellings: HashMap<String, String> = HashMap::new();
+        for text in book.phones {
+            if let Ok(phone) = Phone::parse(&text, &self.rules.region) {
+                spellings.entry(phone.as_str().to_owned()).or_insert(text);
+            }
+        }
+        let phones = spellings.keys().cloned().collect();
+        let found = self.store.match_phones(me.user, phones).await?;
+        let named = |(phone, user_id, name): (String, UserId, String)| {
+            Some(wire::Match { phone: spellings.remove(&phone)?, user_id, name })
+        };
+        Ok(wire::Matches { items: found.into_iter().filter_map(named).collect() })
+    }
+
+    /// Says something of oneself; who may know is told by presence.
+    ///
+    /// # Errors
+    /// [`Error::BadStatus`], [`Error::NoSuchPerson`], or the database's.
+    pub async fn set_status(&self, me: UserId, put: PutStatus) -> Result<(), Error> {
+        let text = put.text.trim();
+        if text.chars().count() > 140 || text.chars().any(char::is_control) {
+            return Err(Error::BadStatus);
+        }
+        let state = match put.state {
+            State::Online => Availability::Online,
+            State::Away => Availability::Away,
+            State::Offline => Availability::Offline,
+        };
+        let known = self.store.set_status(me, state, text.to_owned()).await?;
+        if known { Ok(()) } else { Err(Error::NoSuchPerson) }
+    }
+
+    /// What accepted contacts say of themselves.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn statuses(
+        &self,
+        contacts: &[wire::Contact],
+    ) -> Result<HashMap<UserId, Status>, Error> {
+        let accepted = contacts.iter().filter(|c| c.state == wire::ContactState::Accepted);
+        let people = accepted.map(|contact| contact.user_id).collect();
+        let rows = self.store.statuses(people).await?;
+        Ok(rows.into_iter().map(|row| (row.user_id, row)).collect())
     }
 
     /// Agrees to a request.
@@ -230,5 +317,6 @@ fn view(row: store::Contact) -> wire::Contact {
         phone: agreed.then_some(row.phone),
         state,
         since: row.since,
+        presence: None,
     }
 }

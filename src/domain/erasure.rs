@@ -5,10 +5,10 @@ use base::ids::UserId;
 use serde::Deserialize;
 use store::{Job, Kind, Store, Touched};
 
-use super::News;
 use super::files::Files;
 use super::jobs::{Failure, Work};
 use super::shelf::Shelf;
+use super::{News, chat};
 use crate::cluster::Fut;
 use crate::protocol::server::{MemberLeft, ServerEvent};
 
@@ -64,9 +64,9 @@ impl Erasure {
         user: UserId,
         conversation: Touched,
         scrub: bool,
-    ) -> Result<Option<News>, Failure> {
+    ) -> Result<Vec<News>, Failure> {
         let id = conversation.id;
-        let mut others = Vec::new();
+        let (mut others, mut said) = (Vec::new(), Vec::new());
         loop {
             let parting = match conversation.kind {
                 Kind::Direct => self.store.remove_direct(id, user, self.clock.now()).await?,
@@ -75,12 +75,21 @@ impl Erasure {
                 }
             };
             others.extend(parting.others);
+            said.extend(parting.said);
             if !parting.more {
                 break;
             }
         }
         let event = ServerEvent::ConversationLeft(MemberLeft { id, left: user });
-        Ok((!others.is_empty()).then_some(News { to: others, event }))
+        if others.is_empty() {
+            return Ok(Vec::new());
+        }
+        let said = said
+            .into_iter()
+            .map(|row| News { to: others.clone(), event: ServerEvent::Message(chat::said(row)) });
+        let mut news: Vec<News> = said.collect();
+        news.push(News { to: others, event });
+        Ok(news)
     }
 }
 

@@ -7,10 +7,8 @@ use base::ids::{ConversationId, UserId};
 use super::Services;
 use super::extract::{Body, Ids, MayBody, Me, Query, after, limit};
 use super::problem::Refusal;
-use crate::domain::chat::Said;
 use crate::protocol::chat::{
-    Conversation, Message, MessagesQuery, NewConversation, NewMessage, PatchConversation,
-    PutMember, Summary,
+    Conversation, Keep, Kept, NewConversation, PatchConversation, PutMember, Summary,
 };
 use crate::protocol::{List, ListQuery};
 
@@ -46,13 +44,23 @@ pub(super) async fn get(
 }
 
 /// `PATCH /api/conversations/{id}`
-pub(super) async fn rename(
+pub(super) async fn change(
     app: Data<Services>,
     me: Me,
     path: Ids<(ConversationId,)>,
     body: Body<PatchConversation>,
 ) -> Result<Json<Conversation>, Refusal> {
-    Ok(Json(app.living.tell(app.chat.rename(&me.0, path.0.0, body.0).await?)))
+    Ok(Json(app.living.tell(app.chat.change(&me.0, path.0.0, body.0).await?)))
+}
+
+/// `PATCH /api/conversations/{id}/me`
+pub(super) async fn keep(
+    app: Data<Services>,
+    me: Me,
+    path: Ids<(ConversationId,)>,
+    body: Body<Keep>,
+) -> Result<Json<Kept>, Refusal> {
+    Ok(Json(app.living.tell(app.chat.keep(me.0.user, path.0.0, body.0).await?)))
 }
 
 /// `PUT /api/conversations/{id}/members/{user_id}`; the body may be left out.
@@ -75,29 +83,4 @@ pub(super) async fn remove_member(
     let (id, user) = path.0;
     app.living.tell(app.chat.remove_member(&me.0, id, user).await?);
     Ok(HttpResponse::NoContent().finish())
-}
-
-/// `GET /api/conversations/{id}/messages`
-pub(super) async fn messages(
-    app: Data<Services>,
-    me: Me,
-    path: Ids<(ConversationId,)>,
-    query: Query<MessagesQuery>,
-) -> Result<Json<List<Message>>, Refusal> {
-    limit(query.0.limit)?;
-    Ok(Json(app.chat.messages(me.0.user, path.0.0, &query.0).await?))
-}
-
-/// `POST /api/conversations/{id}/messages`
-pub(super) async fn send(
-    app: Data<Services>,
-    me: Me,
-    path: Ids<(ConversationId,)>,
-    body: Body<NewMessage>,
-) -> Result<HttpResponse, Refusal> {
-    let draft = app.chat.draft(me.0.user, body.0)?;
-    Ok(match app.living.lanes.send(path.0.0, draft).await? {
-        Said::New(message) => HttpResponse::Created().json(message),
-        Said::Before(message) => HttpResponse::Ok().json(message),
-    })
 }

@@ -10,7 +10,7 @@ use utoipa::{PartialSchema, ToSchema};
 use super::access::{Rate, Who};
 use super::routes::{Route, routes};
 use crate::protocol::problem::Problem;
-use crate::protocol::{List, calls, chat, client, server};
+use crate::protocol::{List, calls, chat, client, messages, presence, server};
 
 /// A named shape and the shapes it is made of.
 pub struct Shape {
@@ -301,7 +301,12 @@ fn inbound() -> Vec<(&'static str, Shape)> {
 fn outbound() -> Vec<(&'static str, Shape)> {
     vec![
         ("authenticated", Shape::of::<server::Authenticated>()),
-        ("message", Shape::of::<chat::Message>()),
+        ("message", Shape::of::<messages::Message>()),
+        ("message_edited", Shape::of::<messages::Message>()),
+        ("message_deleted", Shape::of::<messages::MessageDeleted>()),
+        ("reaction", Shape::of::<messages::Reaction>()),
+        ("presence", Shape::of::<presence::Presence>()),
+        ("conversation_kept", Shape::of::<chat::Kept>()),
         ("receipt", Shape::of::<server::Receipt>()),
         ("typing", Shape::of::<server::TypingNow>()),
         ("conversation", Shape::of::<chat::Conversation>()),

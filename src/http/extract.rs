@@ -248,6 +248,16 @@ impl<A: FromStr, B: FromStr> FromRequest for Ids<(A, B)> {
     }
 }
 
+impl<A: FromStr, B: FromStr, C: FromStr> FromRequest for Ids<(A, B, C)> {
+    type Error = Refusal;
+    type Future = Ready<Result<Self, Refusal>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let parts = || Ok((segment(request, 0)?, segment(request, 1)?, segment(request, 2)?));
+        ready(parts().map(Self))
+    }
+}
+
 fn segment<T: FromStr>(request: &HttpRequest, n: usize) -> Result<T, Refusal> {
     let text = request.match_info().iter().nth(n).map(|(_, text)| text);
     text.and_then(|text| text.parse().ok()).ok_or_else(not_found)

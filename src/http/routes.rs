@@ -10,8 +10,8 @@ use utoipa::{PartialSchema, ToSchema};
 use super::access::{Rate, Who};
 use super::docs::Shape;
 use super::{
-    accounts, actors, calls, care, chat, contacts, docs, files, health, nodes, pages, people,
-    socket, tokens, uploads,
+    accounts, actors, calls, care, chat, contacts, docs, files, health, invites, messages, nodes,
+    pages, people, socket, tokens, uploads,
 };
 use crate::protocol::ListQuery;
 use crate::protocol::accounts as account;
@@ -21,7 +21,10 @@ use crate::protocol::chat as conversation;
 use crate::protocol::contacts as contact;
 use crate::protocol::files as file;
 use crate::protocol::health::{Health, Probe};
+use crate::protocol::invites as invite;
+use crate::protocol::messages as message;
 use crate::protocol::people as person;
+use crate::protocol::presence;
 
 /// Every route of the server.
 #[rustfmt::skip]
@@ -63,6 +66,8 @@ pub fn routes() -> Vec<Route> {
         get("/api/me/export", care::export, Person)
             .says("Everything of yours as a ZIP archive; 202 until it is ready").gives::<account::ExportState>(202).done(200),
         delete("/api/me", care::delete_me, Person).says("End your account").takes::<account::Proof>().done(204),
+        put("/api/me/status", contacts::set_status, Person).says("What your contacts see of you")
+            .takes::<presence::PutStatus>().done(204),
         get("/.well-known/jwks.json", accounts::jwks, Anyone)
             .says("The public keys of access tokens").gives::<account::Jwks>(200),
 
@@ -71,6 +76,8 @@ pub fn routes() -> Vec<Route> {
             .asks::<ListQuery>().lists::<contact::Contact>(),
         post("/api/contacts", contacts::request, Person).says("Ask somebody to become a contact")
             .takes::<contact::NewContact>().gives::<contact::ContactRequested>(201),
+        post("/api/contacts/match", contacts::look_up, Person).says("Who of an address book is here; nothing of it is kept")
+            .takes::<contact::AddressBook>().gives::<contact::Matches>(200),
         post("/api/contacts/{user_id}/accept", contacts::accept, Person).says("Agree to a request").done(204),
         post("/api/contacts/{user_id}/refuse", contacts::refuse, Person).says("Decline a request").done(204),
         delete("/api/contacts/{user_id}", contacts::remove, Person).says("End a contact or take a request back").done(204),
@@ -84,18 +91,41 @@ pub fn routes() -> Vec<Route> {
         get("/api/conversations", chat::list, Person).says("Your conversations")
             .asks::<ListQuery>().lists::<conversation::Summary>(),
         get("/api/conversations/{id}", chat::get, Person).says("One conversation").gives::<conversation::Conversation>(200),
-        patch("/api/conversations/{id}", chat::rename, Person).says("Rename a group")
+        patch("/api/conversations/{id}", chat::change, Person).says("Change a group's title and other settings")
             .takes::<conversation::PatchConversation>().gives::<conversation::Conversation>(200),
+        patch("/api/conversations/{id}/me", chat::keep, Person).says("Mute or archive a conversation, for yourself")
+            .takes::<conversation::Keep>().gives::<conversation::Kept>(200),
         put("/api/conversations/{id}/members/{user_id}", chat::put_member, Person)
             .says("Put somebody into a group, or change their role")
             .may_take::<conversation::PutMember>().gives::<conversation::Conversation>(200),
         delete("/api/conversations/{id}/members/{user_id}", chat::remove_member, Person)
             .says("Remove somebody from a group, or leave it").done(204),
-        get("/api/conversations/{id}/messages", chat::messages, Person).says("What was said, by `seq`")
-            .asks::<conversation::MessagesQuery>().lists::<conversation::Message>(),
-        post("/api/conversations/{id}/messages", chat::send, Person).says("Say something; 200 if it was said before")
-            .takes::<conversation::NewMessage>().gives::<conversation::Message>(201)
-            .gives::<conversation::Message>(200),
+        post("/api/conversations/{id}/invites", invites::create, Person).says("Make a link with which people join a group")
+            .may_take::<invite::NewInvite>().gives::<invite::InviteMade>(201),
+        get("/api/conversations/{id}/invites", invites::list, Person).says("A group's links that are still good")
+            .lists::<invite::Invite>(),
+        delete("/api/conversations/{id}/invites/{invite_id}", invites::revoke, Person).says("Take a link back").done(204),
+        post("/api/invites/{token}", invites::join, Person).rate(Login).says("Join a group")
+            .gives::<conversation::Conversation>(200),
+
+        // Messages.
+        get("/api/conversations/{id}/messages", messages::list, Person).says("What was said, by `seq`")
+            .asks::<message::MessagesQuery>().lists::<message::Message>(),
+        post("/api/conversations/{id}/messages", messages::send, Person).says("Say something; 200 if it was said before")
+            .takes::<message::NewMessage>().gives::<message::Message>(201).gives::<message::Message>(200),
+        get("/api/conversations/{id}/messages/{message_id}", messages::get, Person).says("One message").gives::<message::Message>(200),
+        patch("/api/conversations/{id}/messages/{message_id}", messages::edit, Person).says("Have a message of yours say something else")
+            .takes::<message::PatchMessage>().gives::<message::Message>(200),
+        delete("/api/conversations/{id}/messages/{message_id}", messages::delete, Person).says("Delete a message, for yourself or for everybody")
+            .asks::<message::DeleteQuery>().done(204),
+        get("/api/conversations/{id}/messages/{message_id}/edits", messages::edits, Person).says("What a message said before").lists::<message::Edit>(),
+        put("/api/conversations/{id}/messages/{message_id}/reactions/{emoji}", messages::react, Person).says("React with an emoji").gives::<message::Message>(200),
+        delete("/api/conversations/{id}/messages/{message_id}/reactions/{emoji}", messages::unreact, Person).says("Take a reaction back").gives::<message::Message>(200),
+        put("/api/conversations/{id}/messages/{message_id}/pin", messages::pin, Person).says("Pin a message").gives::<message::Message>(200),
+        delete("/api/conversations/{id}/messages/{message_id}/pin", messages::unpin, Person).says("Pin a message no longer").gives::<message::Message>(200),
+        get("/api/conversations/{id}/pins", messages::pins, Person).says("What is pinned").lists::<message::Message>(),
+        get("/api/search", messages::search, Person).says("Messages that have these words, what was said last first")
+            .asks::<message::SearchQuery>().lists::<message::Message>(),
 
         // Files.
         post("/api/attachments", files::upload, Person).says("Send a file; a message can carry it then")

@@ -1,11 +1,9 @@
-//! Conversations and what is said in them, as they cross the wire.
+//! Conversations, as they cross the wire.
 
 use base::clock::Time;
-use base::ids::{AttachmentId, ConversationId, MessageId, UserId};
+use base::ids::{ConversationId, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-
-use super::files::Attachment;
 
 /// Direct (two people) or group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -57,13 +55,67 @@ pub struct NewConversation {
     pub encryption: Encryption,
 }
 
-/// Changes a group.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+/// How much whoever joins may see of what was said before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum History {
+    /// All of it.
+    All,
+    /// Nothing.
+    SinceJoining,
+}
+
+/// Who may do something in a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Circle {
+    /// Its owner and admins.
+    Admins,
+    /// Everybody in it.
+    Members,
+}
+
+/// Changes a group; what is left out stays. In a direct conversation only `expires_in` changes.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PatchConversation {
     /// The new name.
     #[schema(max_length = 200)]
-    pub title: String,
+    pub title: Option<String>,
+    /// After how many seconds messages disappear; 0: never.
+    #[schema(minimum = 0, maximum = 31_536_000)]
+    pub expires_in: Option<i64>,
+    /// What whoever joins from now on may see.
+    pub history: Option<History>,
+    /// Who may say something.
+    pub who_writes: Option<Circle>,
+    /// Who may add people and make invites.
+    pub who_adds: Option<Circle>,
+}
+
+/// Changes how you keep a conversation; what is left out stays.
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Keep {
+    /// No notifications for so many seconds, except of mentions; 0: not muted.
+    #[schema(minimum = 0, maximum = 315_360_000)]
+    pub mute_seconds: Option<i64>,
+    /// Whether it is put away.
+    pub archived: Option<bool>,
+}
+
+/// How you keep a conversation; also told to your other devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Kept {
+    /// Which.
+    #[schema(value_type = String)]
+    pub id: ConversationId,
+    /// No notifications until then, except of mentions.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub muted_until: Option<Time>,
+    /// Put away since then.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub archived_at: Option<Time>,
 }
 
 /// What somebody put into a group becomes.
@@ -90,12 +142,31 @@ pub struct Summary {
     pub last_seq: i64,
     /// The person's own role.
     pub role: MemberRole,
-    /// Messages at or below it were said before the person joined and are not shown.
+    /// The number of the newest change to a message; 0 if there is none.
+    pub revision: i64,
+    /// What came after it is sent to the person's devices.
     pub joined_seq: i64,
+    /// Messages at or below it are not shown to the person.
+    pub visible_seq: i64,
     /// How far the person's devices have received.
     pub delivered_seq: i64,
     /// How far the person has read.
     pub read_seq: i64,
+    /// Messages of others that the person has not read, among the newest thousand.
+    pub unread: i64,
+    /// How many of those mention the person.
+    pub unread_mentions: i64,
+    /// No notifications until then, except of mentions.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub muted_until: Option<Time>,
+    /// Put away since then.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archived_at: Option<Time>,
+    /// After how many seconds messages disappear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<i64>,
     /// The other person of a direct conversation.
     #[schema(value_type = Option<String>)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,6 +187,17 @@ pub struct Conversation {
     pub encryption: Encryption,
     /// The `seq` of the newest message; 0 if there is none.
     pub last_seq: i64,
+    /// The number of the newest change to a message; 0 if there is none.
+    pub revision: i64,
+    /// After how many seconds messages disappear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<i64>,
+    /// What whoever joins may see.
+    pub history: History,
+    /// Who may say something.
+    pub who_writes: Circle,
+    /// Who may add people and make invites.
+    pub who_adds: Circle,
     /// When it was opened.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Time,
@@ -137,66 +219,4 @@ pub struct Member {
     pub delivered_seq: i64,
     /// How far they have read.
     pub read_seq: i64,
-}
-
-/// Says something.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewMessage {
-    /// Chosen by the client; the same again returns the first message instead of a second one.
-    #[schema(min_length = 1, max_length = 64)]
-    pub client_id: String,
-    /// What is said; ciphertext in base64 in an encrypted conversation. May be empty where files
-    /// are sent.
-    pub body: String,
-    /// The message this one answers.
-    #[schema(value_type = Option<String>)]
-    pub reply_to: Option<MessageId>,
-    /// Files to send along: the sender's own, or any that the sender may see.
-    #[schema(value_type = Vec<String>)]
-    #[serde(default)]
-    pub attachments: Vec<AttachmentId>,
-}
-
-/// One thing said.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct Message {
-    /// Stable.
-    #[schema(value_type = String)]
-    pub id: MessageId,
-    /// Where it was said.
-    #[schema(value_type = String)]
-    pub conversation_id: ConversationId,
-    /// 1, 2, 3 … in each conversation, without holes.
-    pub seq: i64,
-    /// Who said it.
-    #[schema(value_type = String)]
-    pub sender_id: UserId,
-    /// As the sender chose it.
-    pub client_id: String,
-    /// What was said.
-    pub body: String,
-    /// The message it answers.
-    #[schema(value_type = Option<String>)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reply_to: Option<MessageId>,
-    /// The files it carries.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub attachments: Vec<Attachment>,
-    /// When it was stored.
-    #[schema(value_type = String, format = DateTime)]
-    pub sent_at: Time,
-}
-
-/// Which messages are wanted: after a `seq`, before one, or the newest.
-#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct MessagesQuery {
-    /// Those that follow it.
-    pub after: Option<i64>,
-    /// Those before it.
-    pub before: Option<i64>,
-    /// How many at most: 1 to 200.
-    #[schema(minimum = 1, maximum = 200)]
-    pub limit: Option<u32>,
 }

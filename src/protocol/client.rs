@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use base::ids::{AttachmentId, CallId, ConversationId, MessageId};
+use base::ids::{AttachmentId, CallId, ConversationId, MessageId, UserId};
 use base::secret::Secret;
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use utoipa::ToSchema;
 
 use super::calls;
-use super::chat::NewMessage;
+use super::messages::NewMessage;
 
 /// A frame on `/ws`; over Socket.IO the parts travel as event name, argument and acknowledgement id.
 #[derive(Debug, Deserialize)]
@@ -42,6 +42,11 @@ pub struct Sync {
     #[serde(default)]
     #[schema(value_type = HashMap<String, i64>)]
     pub cursors: HashMap<ConversationId, i64>,
+    /// The newest `revision` the device has in each conversation; of one left out only what
+    /// changes from now on is told.
+    #[serde(default)]
+    #[schema(value_type = HashMap<String, i64>)]
+    pub changes: HashMap<ConversationId, i64>,
 }
 
 /// Says something, as `POST /api/conversations/{id}/messages` does.
@@ -54,7 +59,9 @@ pub struct SendMessage {
     /// Chosen by the client; the same again returns the first message instead of a second one.
     #[schema(min_length = 1, max_length = 64)]
     pub client_id: String,
-    /// What is said; ciphertext in base64 in an encrypted conversation.
+    /// What is said; ciphertext in base64 in an encrypted conversation. Left out when a message is
+    /// passed on.
+    #[serde(default)]
     pub body: String,
     /// The message this one answers.
     #[schema(value_type = Option<String>)]
@@ -63,13 +70,30 @@ pub struct SendMessage {
     #[schema(value_type = Vec<String>)]
     #[serde(default)]
     pub attachments: Vec<AttachmentId>,
+    /// Members whom it mentions, 50 at most.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub mentions: Vec<UserId>,
+    /// After how many seconds it disappears; left out: as the conversation has it.
+    #[schema(minimum = 1, maximum = 31_536_000)]
+    pub expires_in: Option<i64>,
+    /// A message, here or elsewhere, that is passed on: this one says the same.
+    #[schema(value_type = Option<String>)]
+    pub forward_of: Option<MessageId>,
 }
 
 impl SendMessage {
     /// Where, and what.
     pub fn split(self) -> (ConversationId, NewMessage) {
-        let Self { client_id, body, reply_to, attachments, .. } = self;
-        let message = NewMessage { client_id, body, reply_to, attachments };
+        let message = NewMessage {
+            client_id: self.client_id,
+            body: self.body,
+            reply_to: self.reply_to,
+            attachments: self.attachments,
+            mentions: self.mentions,
+            expires_in: self.expires_in,
+            forward_of: self.forward_of,
+        };
         (self.conversation_id, message)
     }
 }

@@ -31,6 +31,8 @@ pub enum NodeEvent {
     EndDevice(DeviceRef),
     /// All devices of a person were signed out.
     EndPerson(UserId),
+    /// A person says something else of themselves.
+    StatusChanged(UserId),
     /// A session is no more: it leaves its calls.
     Lost(SessionId),
     /// From somebody of another version.
@@ -55,6 +57,7 @@ impl NodeEvent {
         match self {
             Self::Deliver(Deliver { urgency, .. }) => *urgency,
             Self::Known(_) => Urgency::Normal,
+            Self::StatusChanged(_) => Urgency::Low,
             _ => Urgency::High,
         }
     }
@@ -70,6 +73,7 @@ impl NodeEvent {
             Self::Resync => "resync",
             Self::EndDevice(_) => "end_device",
             Self::EndPerson(_) => "end_person",
+            Self::StatusChanged(_) => "status_changed",
             Self::Lost(_) => "lost",
             Self::Unknown => "unknown",
         }
@@ -221,8 +225,41 @@ pub struct RawEvent {
     pub name: String,
     /// Its data.
     pub data: Box<RawValue>,
-    /// Where in the order of a conversation it stands, if it is a message.
-    pub place: Option<(ConversationId, i64)>,
+    /// Where in an order of a conversation it stands, if it is in one.
+    pub place: Option<Place>,
+}
+
+/// Which of the two orders of a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// What is said, by `seq`.
+    Said,
+    /// What becomes of it, by `revision`.
+    Changed,
+}
+
+/// A number in one of the orders of a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Where.
+    pub conversation: ConversationId,
+    /// In which order.
+    pub order: Order,
+    /// The number.
+    pub number: i64,
+}
+
+impl Place {
+    /// That of a message.
+    pub const fn said(conversation: ConversationId, number: i64) -> Self {
+        Self { conversation, order: Order::Said, number }
+    }
+
+    /// That of a change.
+    pub const fn changed(conversation: ConversationId, number: i64) -> Self {
+        Self { conversation, order: Order::Changed, number }
+    }
 }
 
 /// How far a conversation is, without what was said.
@@ -230,10 +267,10 @@ pub struct RawEvent {
 pub struct Known {
     /// Those who are to look.
     pub to: Vec<UserId>,
-    /// Where.
-    pub conversation_id: ConversationId,
-    /// The newest message.
-    pub seq: i64,
+    /// The newest number of the conversation's.
+    pub place: Place,
+    /// That number is not for them.
+    pub passed: bool,
 }
 
 /// One device of somebody.

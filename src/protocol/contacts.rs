@@ -5,6 +5,8 @@ use base::ids::UserId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::presence::Presence;
+
 /// Asks somebody to become a contact: by phone number or by id, one of them.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -33,6 +35,37 @@ pub struct Contact {
     /// Since when.
     #[schema(value_type = String, format = DateTime)]
     pub since: Time,
+    /// Whether they are here; of accepted contacts only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub presence: Option<Presence>,
+}
+
+/// Phone numbers out of somebody's address book, as they are written there; nothing of it is kept.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddressBook {
+    /// 500 at most.
+    #[schema(max_items = 500)]
+    pub phones: Vec<String>,
+}
+
+/// Who of an address book is here.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Matches {
+    /// Those who are; of the others nothing is said.
+    pub items: Vec<Match>,
+}
+
+/// Somebody of an address book.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Match {
+    /// The number as it was asked for.
+    pub phone: String,
+    /// Who it is.
+    #[schema(value_type = String)]
+    pub user_id: UserId,
+    /// How that person calls themselves.
+    pub name: String,
 }
 
 /// How it stands between two people, as one of them sees it.

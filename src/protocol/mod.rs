@@ -13,7 +13,10 @@ pub mod cluster;
 pub mod contacts;
 pub mod files;
 pub mod health;
+pub mod invites;
+pub mod messages;
 pub mod people;
+pub mod presence;
 pub mod problem;
 pub mod server;
 

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::calls;
-use super::chat::{Conversation, Message, Summary};
+use super::chat::{Conversation, Kept, Summary};
+use super::messages::{Message, MessageDeleted, Reaction};
+use super::presence::Presence;
 
 /// The socket is open: the reply to `authenticate`, and an event as well.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -27,7 +29,8 @@ pub struct Authenticated {
     pub resumed: bool,
 }
 
-/// The reply to `sync`; the missing messages follow as `message` events, in order.
+/// The reply to `sync`; the missing messages follow as `message` events, in order, and what became
+/// of others as `message_edited` (whatever changed) and `message_deleted`, in the order of changes.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Synced {
     /// Every conversation of the person.
@@ -99,6 +102,16 @@ pub enum ServerEvent {
     Authenticated(Authenticated),
     /// Something was said.
     Message(Message),
+    /// A message changed; here is how it is now.
+    MessageEdited(Message),
+    /// See [`MessageDeleted`].
+    MessageDeleted(MessageDeleted),
+    /// See [`Reaction`].
+    Reaction(Reaction),
+    /// See [`Presence`].
+    Presence(Presence),
+    /// See [`Kept`]; told to the person's own devices.
+    ConversationKept(Kept),
     /// See [`Receipt`].
     Receipt(Receipt),
     /// See [`TypingNow`].
@@ -225,6 +238,11 @@ impl ServerEvent {
         match self {
             Self::Authenticated(_) => "authenticated",
             Self::Message(_) => "message",
+            Self::MessageEdited(_) => "message_edited",
+            Self::MessageDeleted(_) => "message_deleted",
+            Self::Reaction(_) => "reaction",
+            Self::Presence(_) => "presence",
+            Self::ConversationKept(_) => "conversation_kept",
             Self::Receipt(_) => "receipt",
             Self::Typing(_) => "typing",
             Self::Conversation(_) | Self::ConversationLeft(_) => "conversation",
@@ -241,7 +259,11 @@ impl Serialize for ServerEvent {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Authenticated(data) => data.serialize(to),
-            Self::Message(data) => data.serialize(to),
+            Self::Message(data) | Self::MessageEdited(data) => data.serialize(to),
+            Self::MessageDeleted(data) => data.serialize(to),
+            Self::Reaction(data) => data.serialize(to),
+            Self::Presence(data) => data.serialize(to),
+            Self::ConversationKept(data) => data.serialize(to),
             Self::Receipt(data) => data.serialize(to),
             Self::Typing(data) => data.serialize(to),
             Self::Conversation(data) => data.serialize(to),

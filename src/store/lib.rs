@@ -16,6 +16,7 @@ mod schema;
 mod sqlite;
 mod store;
 mod types;
+pub mod words;
 
 pub use config::{Config, Synchronous};
 pub use error::{Error, Result};

@@ -3,14 +3,17 @@
 mod accounts;
 mod audit;
 mod calls;
+mod changes;
 mod chat;
 mod cluster;
 mod contacts;
 mod files;
+mod invites;
 mod jobs;
 mod keys;
 mod messages;
 mod people;
+mod presence;
 mod second_factor;
 mod sign_in;
 mod tokens;
@@ -22,9 +25,11 @@ pub use calls::{
     Call, CallMedia, CallOutcome, CallPerson, CallReach, CallReason, CallRecord, CallWritten,
     EndedCall, NewCall,
 };
+pub use changes::{Altered, Deed, Doing, Edit, Expired, Limits, Revised};
 pub use chat::{
-    Audience, Change, Conversation, ConversationView, Encryption, Kind, Member, MemberRole,
-    NewConversation, OpenDirect, OpenGroup, Reach, Summary,
+    Audience, Change, Circle, Conversation, ConversationView, Encryption, History, Keeping, Kept,
+    Kind, Member, MemberRole, NewConversation, OpenDirect, OpenGroup, Place, Reach, Settings,
+    Summary,
 };
 pub(crate) use cluster::lock_number;
 pub use cluster::{Beaten, Claimed, Fence, Lease, Node, NodeBeat, NodeState};
@@ -32,10 +37,14 @@ pub use contacts::{Blocked, Contact, ContactRequest, ContactState};
 pub use files::{
     AddAttachment, AddUpload, Attachment, Blob, BlobPlace, NewAttachment, NewUpload, Quota, Upload,
 };
+pub use invites::{Invite, Joining, NewInvite};
 pub use jobs::{Claim, Export, Job, JobEnd, JobState, NewJob};
 pub use keys::{NewKey, SealedColumn, SealedRow, SigningKey};
-pub use messages::{Append, Appended, Marked, Message, NewMessage, Range, Receipt};
+pub use messages::{
+    Append, Appended, Happened, Marked, Message, NewMessage, Range, Receipt, Search, Shown, System,
+};
 pub use people::{Parting, PeopleFilter, Person, PersonChange, Touched};
+pub use presence::{Availability, Status};
 pub use second_factor::{Factor, Opened, SecondFactor, SignIn};
 pub use sign_in::{FirstAdmin, Identity, NewRefresh, Rotation};
 pub use tokens::{ApiToken, NewApiToken};

@@ -15,6 +15,7 @@ mod connect;
 mod lock;
 mod runtime;
 mod tls;
+pub(crate) mod words;
 
 pub(crate) use self::connect::{Manager, Patience};
 pub(crate) use self::lock::Lock;

@@ -72,24 +72,73 @@ table! {
         id -> IdSql, kind -> Text, title -> Nullable<Text>, encryption -> Text,
         last_seq -> BigInt, roster -> BigInt, created_by -> IdSql,
         created_at -> TimeSql, updated_at -> TimeSql,
-        direct_low -> Nullable<IdSql>, direct_high -> Nullable<IdSql>,
-    }
-}
-table! {
-    use diesel::sql_types::{BigInt, Text};
-    use crate::types::{IdSql, TimeSql};
-    members (conversation_id, user_id) {
-        conversation_id -> IdSql, user_id -> IdSql, role -> Text, joined_seq -> BigInt,
-        delivered_seq -> BigInt, read_seq -> BigInt, joined_at -> TimeSql,
+        direct_low -> Nullable<IdSql>, direct_high -> Nullable<IdSql>, revision -> BigInt,
+        expires_in -> Nullable<BigInt>, history -> Text, who_writes -> Text, who_adds -> Text,
     }
 }
 table! {
     use diesel::sql_types::{BigInt, Nullable, Text};
     use crate::types::{IdSql, TimeSql};
+    members (conversation_id, user_id) {
+        conversation_id -> IdSql, user_id -> IdSql, role -> Text, joined_seq -> BigInt,
+        delivered_seq -> BigInt, read_seq -> BigInt, joined_at -> TimeSql,
+        visible_seq -> BigInt, muted_until -> Nullable<TimeSql>,
+        archived_at -> Nullable<TimeSql>,
+    }
+}
+table! {
+    use diesel::sql_types::{BigInt, Nullable, Text};
+    use crate::types::{IdSql, JsonSql, TimeSql};
     messages (id) {
         id -> IdSql, conversation_id -> IdSql, seq -> BigInt, sender_id -> IdSql,
         client_id -> Text, body -> Text, reply_to -> Nullable<IdSql>, sent_at -> TimeSql,
+        revision -> BigInt, edited_at -> Nullable<TimeSql>, deleted_at -> Nullable<TimeSql>,
+        expires_at -> Nullable<TimeSql>, pinned_at -> Nullable<TimeSql>,
+        forwarded_from -> Nullable<IdSql>, mentions -> Nullable<JsonSql>,
+        system -> Nullable<JsonSql>, withheld_from -> Nullable<IdSql>,
     }
+}
+table! {
+    use diesel::sql_types::{BigInt, Text};
+    use crate::types::{IdSql, TimeSql};
+    message_edits (message_id, revision) {
+        message_id -> IdSql, revision -> BigInt, body -> Text, edited_at -> TimeSql,
+    }
+}
+table! {
+    use diesel::sql_types::Text;
+    use crate::types::{IdSql, TimeSql};
+    reactions (message_id, user_id, emoji) {
+        message_id -> IdSql, user_id -> IdSql, emoji -> Text, reacted_at -> TimeSql,
+    }
+}
+table! {
+    use diesel::sql_types::BigInt;
+    use crate::types::IdSql;
+    hidden_messages (user_id, message_id) {
+        user_id -> IdSql, message_id -> IdSql, conversation_id -> IdSql, revision -> BigInt,
+    }
+}
+table! {
+    use diesel::sql_types::{BigInt, Binary, Nullable};
+    use crate::types::{IdSql, TimeSql};
+    invites (id) {
+        id -> IdSql, conversation_id -> IdSql, hash -> Binary, created_by -> IdSql,
+        created_at -> TimeSql, expires_at -> TimeSql, uses_left -> Nullable<BigInt>,
+        uses -> BigInt,
+    }
+}
+table! {
+    use diesel::sql_types::{Nullable, Text};
+    use crate::types::{IdSql, TimeSql};
+    statuses (user_id) {
+        user_id -> IdSql, state -> Text, text -> Text, last_seen_at -> Nullable<TimeSql>,
+    }
+}
+table! {
+    use diesel::sql_types::BigInt;
+    use crate::types::IdSql;
+    search_entries (id) { id -> BigInt, message_id -> IdSql }
 }
 table! {
     use diesel::sql_types::{BigInt, Text};
@@ -218,6 +267,9 @@ joinable!(exports -> jobs (id));
 joinable!(attachments -> blobs (blob_id));
 joinable!(message_attachments -> messages (message_id));
 joinable!(message_attachments -> attachments (attachment_id));
+joinable!(invites -> conversations (conversation_id));
+joinable!(search_entries -> messages (message_id));
+joinable!(hidden_messages -> messages (message_id));
 
 allow_tables_to_appear_in_same_query!(
     users,
@@ -237,5 +289,11 @@ allow_tables_to_appear_in_same_query!(
     attachments,
     message_attachments,
     uploads,
+    message_edits,
+    reactions,
+    hidden_messages,
+    invites,
+    statuses,
+    search_entries,
 );
 allow_tables_to_appear_in_same_query!(nodes, leases);

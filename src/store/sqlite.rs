@@ -119,5 +119,68 @@ pub(crate) fn free_lock(_: &mut Conn, _: i64) -> QueryResult<bool> {
     Ok(false)
 }
 
+/// The index of words: FTS5 beside a table that gives the numbers.
+pub(crate) mod words {
+    use base::ids::MessageId;
+    use diesel::sql_types::{BigInt, Text};
+    use diesel::{QueryResult, RunQueryDsl, sql_query};
+
+    use super::Conn;
+    use crate::types::{IdSql, Sql};
+
+    #[derive(diesel::QueryableByName)]
+    struct Number {
+        #[diesel(sql_type = BigInt)]
+        id: i64,
+    }
+
+    pub(crate) fn put(c: &mut Conn, message: MessageId, words: &str) -> QueryResult<()> {
+        let entry: Number =
+            sql_query("INSERT INTO search_entries (message_id) VALUES (?) RETURNING id")
+                .bind::<IdSql, _>(Sql(message))
+                .get_result(c)?;
+        sql_query("INSERT INTO search_words (rowid, words) VALUES (?, ?)")
+            .bind::<BigInt, _>(entry.id)
+            .bind::<Text, _>(words)
+            .execute(c)?;
+        Ok(())
+    }
+
+    pub(crate) fn change(c: &mut Conn, entry: i64, words: &str) -> QueryResult<()> {
+        sql_query("UPDATE search_words SET words = ? WHERE rowid = ?")
+            .bind::<Text, _>(words)
+            .bind::<BigInt, _>(entry)
+            .execute(c)?;
+        Ok(())
+    }
+
+    /// The numbers below `before` of what is in one of the places and has all words, the highest
+    /// first.
+    pub(crate) fn find(
+        c: &mut Conn,
+        places: &[String],
+        words: &[String],
+        before: i64,
+        limit: i64,
+    ) -> QueryResult<Vec<i64>> {
+        let quoted = |word: &String| format!("\"{word}\"");
+        let any: Vec<_> = places.iter().map(quoted).collect();
+        let all: Vec<_> = words.iter().map(quoted).collect();
+        let mut query = format!("{}*", all.join(" AND ")); // the last may go on
+        if !any.is_empty() {
+            query = format!("({}) AND {query}", any.join(" OR "));
+        }
+        let found: Vec<Number> = sql_query(
+            "SELECT rowid AS id FROM search_words WHERE search_words MATCH ? AND rowid < ? \
+             ORDER BY rowid DESC LIMIT ?",
+        )
+        .bind::<Text, _>(query)
+        .bind::<BigInt, _>(before)
+        .bind::<BigInt, _>(limit)
+        .load(c)?;
+        Ok(found.into_iter().map(|number| number.id).collect())
+    }
+}
+
 #[path = "area/mod.rs"]
 pub(crate) mod area;

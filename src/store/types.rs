@@ -4,8 +4,8 @@ use std::io::Write;
 
 use base::clock::Time;
 use base::ids::{
-    ApiTokenId, AttachmentId, AuditId, BlobId, CallId, ConversationId, DeviceId, JobId, KeyId,
-    MessageId, NodeId, UploadId, UserId,
+    ApiTokenId, AttachmentId, AuditId, BlobId, CallId, ConversationId, DeviceId, InviteId, JobId,
+    KeyId, MessageId, NodeId, UploadId, UserId,
 };
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, Queryable};
@@ -115,6 +115,7 @@ ids!(
     JobId,
     AttachmentId,
     BlobId,
+    InviteId,
     UploadId
 );
 plain!(Time as TimeSql, Value as JsonSql);

@@ -28,6 +28,10 @@ pub const EVENTS_DROPPED: &str = "securevox_events_dropped_total";
 pub const MESSAGES: &str = "securevox_messages_stored_total";
 /// Sends that turned out to be repeats.
 pub const MESSAGES_REPEATED: &str = "securevox_messages_repeated_total";
+/// Changes of messages, by the event that tells of them.
+pub const CHANGES: &str = "securevox_message_changes_total";
+/// What contacts were told of people's presence.
+pub const PRESENCE: &str = "securevox_presence_told_total";
 /// Messages stored by one transaction.
 pub const BATCH: &str = "securevox_chat_batch_messages";
 /// From a message's arrival at its lane to its commit.
@@ -156,6 +160,8 @@ fn describe() {
     describe_counter!(EVENTS_DROPPED, "events that did not reach a session or socket, by reason");
     describe_counter!(MESSAGES, "messages stored");
     describe_counter!(MESSAGES_REPEATED, "sends that turned out to be repeats");
+    describe_counter!(CHANGES, "changes of messages, by the event that tells of them");
+    describe_counter!(PRESENCE, "what contacts were told of people's presence");
     describe_histogram!(BATCH, "messages stored by one transaction");
     describe_histogram!(COMMIT_SECONDS, Unit::Seconds, "from a message's arrival to its commit");
     describe_counter!(CATCH_UPS, "pages read because a session had a gap");

@@ -127,9 +127,11 @@ async fn a_late_joiner_sees_what_follows(backend: Backend) {
     assert_eq!(bobs.hears("conversation").await["id"], json!(conversation));
     alice.says(&conversation, "2", "after").await.created();
 
-    assert_eq!(bobs.hears("message").await["body"], "after");
+    let heard = bobs.hears_messages(2).await;
+    assert_eq!(heard[0]["system"], json!({ "what": "added", "user_id": bob.id }));
+    assert_eq!((&heard[0]["sender_id"], &heard[1]["body"]), (&json!(alice.id), &json!("after")));
     let read: Vec<_> = bob.reads(&conversation).await.iter().map(|m| m["seq"].clone()).collect();
-    assert_eq!(read, [json!(2)]);
+    assert_eq!(read, [json!(2), json!(3)]);
     alice.delete(&member).await.done();
     assert_eq!(bobs.hears("conversation").await["left"], json!(bob.id));
     bob.says(&conversation, "3", "still here?").await.refused(404, "chat/no-such-conversation");
@@ -147,7 +149,8 @@ async fn a_repeat_tells_a_late_joiner_nothing(backend: Backend) {
     alice.says(&conversation, "1", "before Bob").await.ok();
     alice.says(&conversation, "2", "to Bob").await.created();
 
-    assert_eq!(bobs.hears("message").await["body"], "to Bob");
+    let heard = bobs.hears_messages(2).await;
+    assert_eq!((&heard[0]["seq"], &heard[1]["body"]), (&json!(2), &json!("to Bob")));
     assert_eq!(bobs.unheard("message"), 0);
 }
 

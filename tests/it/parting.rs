@@ -134,6 +134,12 @@ async fn traces(world: &World, backend: &Backend, canaries: &[(&str, Vec<u8>)]) 
     found
 }
 
+/// Where these words are found.
+pub async fn traces_of(world: &World, backend: &Backend, words: &[&str]) -> Vec<String> {
+    let canaries: Vec<_> = words.iter().map(|word| (*word, word.as_bytes().to_vec())).collect();
+    traces(world, backend, &canaries).await
+}
+
 async fn an_export_has_everything_and_is_for_its_owner_alone(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, conversation) = world.two_friends().await;

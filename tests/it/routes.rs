@@ -109,10 +109,17 @@ async fn every_route_admits_exactly_whom_it_says() {
 async fn another_persons_ids_open_nothing() {
     let world = World::new(Backend::Sqlite).await;
     let (alice, bob, conversation) = world.two_friends().await;
-    alice.says(&conversation, "1", "private").await.created();
+    let said = alice.says(&conversation, "1", "private").await.created();
     let eve = world.person("Eve").await;
     let admin = world.admin().await;
-    let ids = [("id", conversation.as_str()), ("user_id", bob.id.as_str())];
+    let ids = [
+        ("id", conversation.as_str()),
+        ("user_id", bob.id.as_str()),
+        ("message_id", said["id"].as_str().unwrap()),
+        ("emoji", "%F0%9F%91%8D"),
+        ("invite_id", "inv_00000000000000000000000000000000"),
+        ("token", "0"),
+    ];
     let devices = [("id", alice.device.as_str())];
 
     for intruder in [&eve, &admin] {
@@ -123,6 +130,8 @@ async fn another_persons_ids_open_nothing() {
             let path = path(route, if devices_route { &devices } else { &ids });
             let body = match (route.method.as_str(), route.path.rsplit('/').next()) {
                 ("POST", Some("messages")) => json!({ "client_id": "x", "body": "x" }),
+                ("PATCH", Some("me")) => json!({ "archived": true }),
+                ("PATCH", _) if route.path.ends_with("{message_id}") => json!({ "body": "x" }),
                 ("PATCH", _) => json!({ "title": "x" }),
                 _ => json!({}),
             };

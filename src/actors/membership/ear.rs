@@ -7,6 +7,7 @@ use super::{Membership, Missed, Suspect};
 use crate::actors::calls::Calls;
 use crate::actors::neighbours::Neighbours;
 use crate::actors::operators::Operators;
+use crate::actors::presence::Presence;
 use crate::actors::sessions::{Outgoing, Switchboard};
 use crate::actors::supervision::Ref;
 use crate::cluster::{Fut, Listener};
@@ -22,6 +23,8 @@ pub struct Ear {
     pub switchboard: Switchboard,
     /// The calls that go on here.
     pub calls: Calls,
+    /// Who is here, as contacts see it.
+    pub presence: Presence,
     /// Who acts when a node is gone.
     pub membership: Ref<Membership>,
     /// Who sees and does what operators want.
@@ -48,11 +51,12 @@ impl Listener for Ear {
                 }
             }
             NodeEvent::Known(known) => {
-                self.switchboard.tell_known_here(&known.to, known.conversation_id, known.seq);
+                self.switchboard.tell_place_here(&known.to, known.place, known.passed);
             }
             NodeEvent::Resync => self.switchboard.resync_here(),
             NodeEvent::EndDevice(gone) => self.switchboard.end_device_here(gone.user, gone.device),
             NodeEvent::EndPerson(user) => self.switchboard.end_person_here(user),
+            NodeEvent::StatusChanged(user) => self.presence.changed(user),
             NodeEvent::Lost(session) => self.calls.lost_here(session),
             NodeEvent::Unknown => dropped("unknown-to-this-version"),
         }

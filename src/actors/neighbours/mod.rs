@@ -11,15 +11,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use base::ids::{CallId, ConversationId, NodeId, SessionId, UserId};
+use base::ids::{CallId, NodeId, SessionId, UserId};
 use tokio::sync::Notify;
 
 use self::others::Others;
+pub use self::others::{Greeting, Guest};
 use self::own::Own;
 use crate::cluster::{Bus, BusError, BusState};
 use crate::protocol::cluster::{
     CallStanding, Change, Changes, Deliver, DeliverTo, Heartbeat, Known, Load, NodeEvent,
-    NodeRequest, RawEvent, Snapshot, Urgency,
+    NodeRequest, Place, RawEvent, Snapshot, Urgency,
 };
 use crate::telemetry::metrics::dropped;
 
@@ -47,6 +48,12 @@ impl Neighbours {
             any: AtomicBool::new(false),
             stirred: Notify::new(),
         }))
+    }
+
+    /// Who wants to know of everybody who is at another node: what `greeting` makes of them is kept
+    /// until they are gone.
+    pub fn greet_with(&self, greeting: Greeting) {
+        self.others().greeting = Some(greeting);
     }
 
     /// This node.
@@ -202,13 +209,13 @@ impl Neighbours {
     }
 
     /// Tells the sessions of these people on other nodes how far a conversation is.
-    pub fn tell_known(&self, people: &[UserId], conversation_id: ConversationId, seq: i64) {
+    pub fn tell_known(&self, people: &[UserId], place: Place, passed: bool) {
         if self.is_alone() {
             return;
         }
         let by_node = self.others().split(people);
         for (node, to) in by_node {
-            self.tell(node, &NodeEvent::Known(Known { to, conversation_id, seq }));
+            self.tell(node, &NodeEvent::Known(Known { to, place, passed }));
         }
     }
 

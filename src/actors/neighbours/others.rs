@@ -1,5 +1,6 @@
 //! What the others have told of themselves.
 
+use std::any::Any;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
@@ -10,8 +11,15 @@ use crate::protocol::cluster::{CallStanding, Change, Changes, Heartbeat, Load, S
 /// How many messages of changes are kept while the whole is asked for; more are asked for again.
 const EARLY: usize = 1000;
 
+/// Kept as long as somebody is at another node.
+pub type Guest = Box<dyn Any + Send + Sync>;
+/// Makes a guest of somebody who has come to another node.
+pub type Greeting = Box<dyn Fn(UserId) -> Guest + Send + Sync>;
+
 #[derive(Default)]
 pub(super) struct Others {
+    /// Who wants to know of everybody who comes and goes.
+    pub(super) greeting: Option<Greeting>,
     nodes: HashMap<NodeId, Other>,
     /// At which of them somebody is.
     places: HashMap<UserId, Vec<NodeId>>,
@@ -23,7 +31,7 @@ struct Other {
     version: Option<u64>,
     /// Changes that came while the whole was asked for.
     early: Vec<Changes>,
-    people: HashSet<UserId>,
+    people: HashMap<UserId, Option<Guest>>,
     load: Load,
     takes_rooms: bool,
 }
@@ -100,7 +108,8 @@ impl Others {
         let people: HashSet<_> = whole.people.into_iter().collect();
         let Some(other) = self.nodes.get_mut(&node) else { return Vec::new() };
         other.version = Some(whole.version);
-        let gone: Vec<_> = other.people.difference(&people).copied().collect();
+        let gone: Vec<_> =
+            other.people.keys().filter(|user| !people.contains(user)).copied().collect();
         for user in gone {
             self.went(node, user);
         }
@@ -111,7 +120,9 @@ impl Others {
     }
 
     fn came(&mut self, node: NodeId, user: UserId) {
-        if self.nodes.get_mut(&node).is_some_and(|other| other.people.insert(user)) {
+        let Some(other) = self.nodes.get_mut(&node) else { return };
+        if let Entry::Vacant(place) = other.people.entry(user) {
+            place.insert(self.greeting.as_ref().map(|greet| greet(user)));
             self.places.entry(user).or_default().push(node);
         }
     }
@@ -129,8 +140,8 @@ impl Others {
     }
 
     pub(super) fn forget(&mut self, node: NodeId) {
-        let people = self.nodes.get(&node).map(|other| other.people.clone()).unwrap_or_default();
-        for user in people {
+        let people = self.nodes.get(&node).map(|other| other.people.keys().copied().collect());
+        for user in people.unwrap_or_else(Vec::new) {
             self.went(node, user);
         }
         self.nodes.remove(&node);

@@ -1,4 +1,5 @@
-//! What a socket has been sent of each conversation: pure, so that order can be tested by itself.
+//! What a socket has been sent of each conversation, in one of its orders (what is said, or what
+//! became of it): pure, so that order can be tested by itself.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -9,7 +9,7 @@ mod session;
 mod switchboard;
 
 pub use line::{Answer, Blocked, Close, Down, Line};
-pub use outgoing::Outgoing;
+pub use outgoing::{Order, Outgoing, Place};
 pub use requests::Error as RequestError;
 pub use session::Session;
 pub use switchboard::Switchboard;
@@ -18,12 +18,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use base::fault::{Fault, Kind};
-use base::ids::SessionId;
+use base::ids::{SessionId, UserId};
 use tokio::sync::oneshot;
 
 use self::session::{Attach, Detach, End, Flushed, Open, Request, Seed};
 use super::calls::Calls;
 use super::chat::Lanes;
+use super::presence::Presence;
 use super::supervision::{Nursery, Ref};
 use crate::config;
 use crate::domain::accounts::Me;
@@ -43,7 +44,21 @@ pub struct Living {
     pub lanes: Lanes,
     /// Who talks to whom.
     pub calls: Calls,
+    /// Who is here, as others are told.
+    pub presence: Presence,
     config: Arc<config::Sessions>,
+}
+
+/// What a session reaches beside other sessions.
+pub struct Ways {
+    /// The deeds of chat.
+    pub chat: Chat,
+    /// Where messages get their order.
+    pub lanes: Lanes,
+    /// Who talks to whom.
+    pub calls: Calls,
+    /// Who is here, as others are told.
+    pub presence: Presence,
 }
 
 /// Why a session cannot be had.
@@ -92,12 +107,12 @@ impl Living {
     pub fn new(
         nursery: Nursery<Session>,
         switchboard: Switchboard,
-        chat: Chat,
-        lanes: Lanes,
-        calls: Calls,
+        ways: Ways,
         config: config::Sessions,
     ) -> Self {
-        Self { nursery, switchboard, chat, lanes, calls, config: Arc::new(config) }
+        let Ways { chat, lanes, calls, presence } = ways;
+        let config = Arc::new(config);
+        Self { nursery, switchboard, chat, lanes, calls, presence, config }
     }
 
     /// Attaches a socket to the device's waiting session, or to a new one. Events flow once
@@ -126,6 +141,12 @@ impl Living {
             let _ = oldest.actor.insist(End(Close::TooMany)); // gone already is as good
         }
         Ok(handle)
+    }
+
+    /// A person says something else of themselves: all nodes tell those who may know.
+    pub fn status_changed(&self, user: UserId) {
+        self.presence.changed(user);
+        self.switchboard.status_changed(user);
     }
 
     /// Hands a deed's news to those who are here, and gives its answer.

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
-use base::ids::ConversationId;
 use bytestring::ByteString;
 use serde_json::value::RawValue;
 
+pub use crate::protocol::cluster::{Order, Place};
 use crate::protocol::cluster::{RawEvent, Urgency};
 use crate::protocol::server::ServerEvent;
 
@@ -19,7 +19,7 @@ struct Inner {
     name: Cow<'static, str>,
     data: Box<RawValue>,
     urgency: Urgency,
-    place: Option<(ConversationId, i64)>,
+    place: Option<Place>,
     plain: OnceLock<ByteString>,
     socket_io: OnceLock<ByteString>,
 }
@@ -28,7 +28,10 @@ impl Outgoing {
     /// Serialises an event.
     pub fn new(event: &ServerEvent) -> Self {
         let place = match event {
-            ServerEvent::Message(message) => Some((message.conversation_id, message.seq)),
+            ServerEvent::Message(m) => Some(Place::said(m.conversation_id, m.seq)),
+            ServerEvent::MessageEdited(m) => Some(Place::changed(m.conversation_id, m.revision)),
+            ServerEvent::MessageDeleted(m) => Some(Place::changed(m.conversation_id, m.revision)),
+            ServerEvent::Reaction(r) => Some(Place::changed(r.conversation_id, r.revision)),
             _ => None,
         };
         #[expect(clippy::expect_used, reason = "the shapes of protocol/ have text keys only")]
@@ -60,7 +63,7 @@ impl Outgoing {
     fn made(
         name: Cow<'static, str>,
         data: Box<RawValue>,
-        place: Option<(ConversationId, i64)>,
+        place: Option<Place>,
         urgency: Urgency,
     ) -> Self {
         Self(Arc::new(Inner {
@@ -78,8 +81,8 @@ impl Outgoing {
         &self.0.name
     }
 
-    /// Where in the order of a conversation it stands, if it is a message.
-    pub fn place(&self) -> Option<(ConversationId, i64)> {
+    /// Where in an order of a conversation it stands, if it is a message or a change of one.
+    pub fn place(&self) -> Option<Place> {
         self.0.place
     }
 

@@ -3,38 +3,33 @@
 //! It outlives its socket for a while and is found again. If it fails nothing is lost: its socket
 //! ends, the database is the truth, and a device that comes back tells what it has.
 
+mod catch_up;
 mod inbox;
 
 pub(super) use inbox::{Attach, Deliver, Detach, End, Flushed, Known, Missed, Open, Request};
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, SpawnHandle, WrapFuture};
-use base::ids::{ConversationId, SessionId};
+use base::ids::SessionId;
 use metrics::counter;
 use tokio::sync::oneshot;
 
 use self::inbox::AttachReply;
-use super::cursors::{Cursors, Gap};
+use super::cursors::Cursors;
 use super::line::{Answer, Blocked, Close, Down, Line};
-use super::outgoing::Outgoing;
+use super::outgoing::{Order, Outgoing};
 use super::registry::Entry;
-use super::{Living, SessionHandle, requests};
+use super::{Living, SessionHandle};
+use crate::actors::presence::Here;
 use crate::actors::supervision::Ctx;
 use crate::domain::accounts::Me;
-use crate::protocol::List;
-use crate::protocol::chat as wire;
-use crate::protocol::client::Sync;
-use crate::protocol::server::{ServerEvent, Synced};
-use crate::telemetry::metrics::{CATCH_UPS, EVENTS_OUT, Present, SESSIONS, dropped};
+use crate::telemetry::metrics::{EVENTS_OUT, Present, SESSIONS, dropped};
 
 /// How long a session waits before it asks a database again that did not answer.
 const RETRY: Duration = Duration::from_millis(500);
-/// Messages read at once when a device is behind.
-const PAGE: u32 = 100;
 
 /// What a session is made of, now and after any restart.
 pub(super) struct Seed {
@@ -50,7 +45,11 @@ pub struct Session {
     line: Option<Line>,
     /// Counts sockets, so that the farewell of an old one does not detach a new one.
     line_number: u64,
-    cursors: Cursors,
+    /// How far what is said has come on this socket, and how far what became of it.
+    said: Cursors,
+    changed: Cursors,
+    /// Others are told that the person is here.
+    here: Option<Here>,
     loaded: bool,
     /// A page is being read, or the socket has not passed on the last one.
     reading: bool,
@@ -76,7 +75,9 @@ impl Session {
             attached: Arc::default(),
             line: None,
             line_number: 0,
-            cursors: Cursors::default(),
+            said: Cursors::default(),
+            changed: Cursors::default(),
+            here: None,
             loaded: false,
             reading: false,
             opened: false,
@@ -86,6 +87,13 @@ impl Session {
             timer: None,
             last_call: None,
             _present: Present::new(SESSIONS, "any"),
+        }
+    }
+
+    fn cursors(&mut self, order: Order) -> &mut Cursors {
+        match order {
+            Order::Said => &mut self.said,
+            Order::Changed => &mut self.changed,
         }
     }
 
@@ -126,6 +134,7 @@ impl Session {
 
     fn detach(&mut self, ctx: &mut Ctx<Self>) {
         self.line = None;
+        self.here = None;
         self.is_attached(false);
         self.restart_timer(self.living().config.grace(), ctx, |_, ctx| ctx.stop());
     }
@@ -163,9 +172,14 @@ impl Session {
         let done = positions.into_actor(self).map(move |positions, session, ctx| {
             let current = number == session.line_number && session.line.is_some();
             let loaded = positions.map(|positions| {
-                session.cursors.load(&positions, !session.loaded);
+                let fresh = !session.loaded;
+                let said = positions.iter().map(|p| (p.conversation, p.last_seq, p.joined_seq));
+                session.said.load(&said.collect::<Vec<_>>(), fresh);
+                let changed = positions.iter().map(|p| (p.conversation, p.revision, 0));
+                session.changed.load(&changed.collect::<Vec<_>>(), fresh);
                 session.loaded = true;
-                session.cursors.seek_gaps();
+                session.said.seek_gaps();
+                session.changed.seek_gaps();
                 session.pump(ctx);
             });
             match (reply, loaded) {
@@ -205,115 +219,9 @@ impl Session {
 
     /// Messages flow from now on.
     fn release(&mut self, ctx: &mut Ctx<Self>) {
-        self.cursors.release();
+        self.said.release();
+        self.changed.release();
         self.pump(ctx);
-    }
-
-    /// Reads the next missing piece, one at a time, at the pace of the socket.
-    fn pump(&mut self, ctx: &mut Ctx<Self>) {
-        if self.reading || self.line.is_none() || !self.loaded {
-            return;
-        }
-        let Some(gap) = self.cursors.next_gap() else { return };
-        self.reading = true;
-        counter!(CATCH_UPS).increment(1);
-        let chat = self.living().chat.clone();
-        let user = self.seed.me.user;
-        let number = self.line_number;
-        let page = async move {
-            let query =
-                wire::MessagesQuery { after: Some(gap.after), before: None, limit: Some(PAGE) };
-            chat.messages(user, gap.conversation, &query).await
-        };
-        let done = page.into_actor(self).map(move |page, session, ctx| {
-            if number == session.line_number {
-                session.take_page(gap, page, ctx);
-            }
-        });
-        ctx.spawn(done);
-    }
-
-    fn take_page(
-        &mut self,
-        gap: Gap,
-        page: Result<List<wire::Message>, crate::domain::chat::Error>,
-        ctx: &mut Ctx<Self>,
-    ) {
-        let page = match page {
-            Ok(page) => page,
-            Err(crate::domain::chat::Error::NoSuchConversation) => {
-                self.cursors.forget(gap.conversation); // left meanwhile
-                self.reading = false;
-                return self.pump(ctx);
-            }
-            Err(error) => {
-                tracing::debug!(%error, "a session cannot read what it missed yet");
-                let number = self.line_number;
-                ctx.run_later(self.pause(), move |session, ctx| {
-                    if number == session.line_number {
-                        session.reading = false;
-                        session.pump(ctx);
-                    }
-                });
-                return;
-            }
-        };
-        let last = page.items.last().map(|message| message.seq);
-        let wanted = page.items.into_iter().filter(|message| Cursors::wants(gap, message.seq));
-        let mut sent = false;
-        for message in wanted {
-            sent = true;
-            if !self.send_event(Outgoing::new(&ServerEvent::Message(message)), ctx) {
-                return;
-            }
-        }
-        self.cursors.fill(gap, last, page.next.is_some());
-        if sent {
-            self.send(Down::Fence, ctx); // reading goes on when the socket has passed it on
-        } else {
-            self.reading = false;
-            self.pump(ctx);
-        }
-    }
-
-    fn sync(&mut self, id: Option<u64>, sync: Sync, ctx: &mut Ctx<Self>) {
-        self.syncing = true;
-        self.stop_timer(ctx); // what waits for the first `sync` waits for its answer
-        let chat = self.living().chat.clone();
-        let user = self.seed.me.user;
-        let number = self.line_number;
-        let all = async move { requests::all_conversations(&chat, user).await };
-        let done = all.into_actor(self).map(move |all, session, ctx| {
-            session.in_flight -= 1;
-            session.syncing = false;
-            if number != session.line_number || session.line.is_none() {
-                return;
-            }
-            match all {
-                Ok(conversations) => session.synced(id, &sync.cursors, conversations, ctx),
-                Err(error) => {
-                    session.reply(id, Err(Arc::new(error)), ctx);
-                    session.restart_timer(session.living().config.hold(), ctx, Self::release);
-                }
-            }
-        });
-        ctx.spawn(done);
-    }
-
-    fn synced(
-        &mut self,
-        id: Option<u64>,
-        has: &HashMap<ConversationId, i64>,
-        conversations: Vec<wire::Summary>,
-        ctx: &mut Ctx<Self>,
-    ) {
-        for c in &conversations {
-            let has = has.get(&c.id).copied().unwrap_or(0);
-            self.cursors.sync(c.id, has, c.last_seq, c.joined_seq);
-        }
-        let answer = requests::json(&Synced { conversations });
-        self.reply(id, answer, ctx);
-        self.release(ctx);
     }
 }
 

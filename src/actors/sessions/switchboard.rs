@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use base::ids::{ConversationId, DeviceId, NodeId, SessionId, UserId};
+use base::ids::{DeviceId, NodeId, SessionId, UserId};
 
 use super::line::Close;
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, Place};
 use super::registry::Registry;
 use super::session::{Deliver, End, Known};
 use crate::actors::neighbours::Neighbours;
@@ -51,19 +51,29 @@ impl Switchboard {
 
     /// Tells every session of these people how far a conversation is, without saying what was said:
     /// whoever lacks something, and may see it, reads it.
-    pub fn tell_known(&self, people: &[UserId], conversation: ConversationId, seq: i64) {
-        self.tell_known_here(people, conversation, seq);
-        self.neighbours.tell_known(people, conversation, seq);
+    pub fn tell_known(&self, people: &[UserId], place: Place) {
+        self.tell_place(people, place, false);
+    }
+
+    /// Tells every session of these people that a number is not for them.
+    pub fn tell_passed(&self, people: &[UserId], place: Place) {
+        self.tell_place(people, place, true);
+    }
+
+    fn tell_place(&self, people: &[UserId], place: Place, passed: bool) {
+        self.tell_place_here(people, place, passed);
+        self.neighbours.tell_known(people, place, passed);
     }
 
     /// The same, on this node only.
-    pub fn tell_known_here(&self, people: &[UserId], conversation: ConversationId, seq: i64) {
+    pub fn tell_place_here(&self, people: &[UserId], place: Place, passed: bool) {
+        let known = Known { place, passed };
         for user in people {
             self.registry.each(*user, |entry| {
                 if entry.call_only {
                     return;
                 }
-                if entry.actor.tell(Known { conversation, seq }) == Err(Undelivered::Full) {
+                if entry.actor.tell(known) == Err(Undelivered::Full) {
                     dropped("session-full");
                     entry.missed();
                 }
@@ -128,6 +138,11 @@ impl Switchboard {
     pub fn end_device(&self, user: UserId, device: DeviceId) {
         self.end_device_here(user, device);
         self.neighbours.publish(&NodeEvent::EndDevice(DeviceRef { user, device }));
+    }
+
+    /// Tells the other nodes that a person says something else of themselves.
+    pub(super) fn status_changed(&self, user: UserId) {
+        self.neighbours.publish(&NodeEvent::StatusChanged(user));
     }
 
     /// Ends the sessions of a device on this node.

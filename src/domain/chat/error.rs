@@ -50,6 +50,50 @@ pub enum Error {
     /// Nobody of this id.
     #[error("there is no such person")]
     NoSuchPerson,
+    /// Not one emoji.
+    #[error("a reaction is one emoji")]
+    BadReaction,
+    /// Too many people.
+    #[error("a message mentions at most 50 people")]
+    BadMentions,
+    /// Too short or too long.
+    #[error("messages disappear after 1 second to a year, or (0, for a conversation) never")]
+    BadExpiry,
+    /// A body beside `forward_of`.
+    #[error("a message that is passed on has no body of its own")]
+    BadForward,
+    /// Nothing to look for.
+    #[error("a search has 1 to 200 characters with at least one letter or digit")]
+    BadSearch,
+    /// Too short, too long, or no uses.
+    #[error(
+        "an invite is good for a minute or longer, as long as the server allows, and for 1 to 100000 uses"
+    )]
+    BadInvite,
+    /// Too long, or below zero.
+    #[error("a conversation is muted for 0 seconds to ten years")]
+    BadKeeping,
+    /// An empty change.
+    #[error("say what is to change")]
+    NothingToChange,
+    /// The time for an edit or a deletion is over.
+    #[error("it is too late for that")]
+    TooLate,
+    /// Reactions, pins, edits or invites.
+    #[error("there are as many as there may be")]
+    TooMany,
+    /// No such message for whoever asks.
+    #[error("there is no such message")]
+    NoSuchMessage,
+    /// Somebody who is not a member.
+    #[error("somebody mentioned is not in this conversation")]
+    NoSuchMention,
+    /// Not there for its sender, or encrypted.
+    #[error("there is no such message to pass on")]
+    NoSuchForward,
+    /// Unknown, used up, over or taken back.
+    #[error("there is no such invite, or it is over")]
+    NoSuchInvite,
     /// Too much is being said, or the lane starts anew.
     #[error("the server cannot take the message just now: send it again with the same client_id")]
     Busy,
@@ -68,12 +112,25 @@ impl Fault for Error {
             | Self::TooManyAttachments(_)
             | Self::BadClientId
             | Self::BadSeq
-            | Self::BadRange => Kind::Invalid,
+            | Self::BadRange
+            | Self::BadReaction
+            | Self::BadMentions
+            | Self::BadExpiry
+            | Self::BadForward
+            | Self::BadSearch
+            | Self::BadInvite
+            | Self::BadKeeping
+            | Self::NothingToChange => Kind::Invalid,
             Self::PlaintextForbidden | Self::NotReachable | Self::NotAllowed => Kind::Forbidden,
+            Self::TooLate | Self::TooMany => Kind::Conflict,
             Self::NoSuchConversation
             | Self::NoSuchReply
             | Self::NoSuchAttachment
-            | Self::NoSuchPerson => Kind::NotFound,
+            | Self::NoSuchPerson
+            | Self::NoSuchMessage
+            | Self::NoSuchMention
+            | Self::NoSuchForward
+            | Self::NoSuchInvite => Kind::NotFound,
             Self::Busy => Kind::Unavailable,
             Self::Store(e) => e.kind(),
         }
@@ -96,6 +153,20 @@ impl Fault for Error {
             Self::NoSuchAttachment => "chat/no-such-attachment",
             Self::TooManyAttachments(_) => "chat/too-many-attachments",
             Self::NoSuchPerson => "chat/no-such-person",
+            Self::BadReaction => "chat/bad-reaction",
+            Self::BadMentions => "chat/bad-mentions",
+            Self::BadExpiry => "chat/bad-expiry",
+            Self::BadForward => "chat/bad-forward",
+            Self::BadSearch => "chat/bad-search",
+            Self::BadInvite => "chat/bad-invite",
+            Self::BadKeeping => "chat/bad-keeping",
+            Self::NothingToChange => "chat/nothing-to-change",
+            Self::TooLate => "chat/too-late",
+            Self::TooMany => "chat/too-many",
+            Self::NoSuchMessage => "chat/no-such-message",
+            Self::NoSuchMention => "chat/no-such-mention",
+            Self::NoSuchForward => "chat/no-such-forward",
+            Self::NoSuchInvite => "chat/no-such-invite",
             Self::Busy => "chat/busy",
             Self::Store(e) => e.code(),
         }

@@ -8,12 +8,24 @@ use store::{Append, Marked, NewMessage, Range, Receipt};
 use super::{Chat, Error, views};
 use crate::domain::Deed;
 use crate::protocol::List;
-use crate::protocol::chat as wire;
+use crate::protocol::messages as wire;
 use crate::protocol::server::{self, ServerEvent};
 
 /// In larger conversations receipts are kept and shown on request, not announced: what everybody
 /// tells everybody grows with the square of their number.
 const ANNOUNCED_RECEIPTS: usize = 64;
+
+/// The longest time after which a message disappears: a year, in seconds.
+pub(super) const LONGEST: i64 = 31_536_000;
+/// How many people one message mentions at most.
+const MENTIONED: usize = 50;
+
+/// Who is mentioned, each once.
+pub(super) fn people(mut mentions: Vec<UserId>) -> Result<Vec<UserId>, Error> {
+    mentions.sort_unstable();
+    mentions.dedup();
+    if mentions.len() > MENTIONED { Err(Error::BadMentions) } else { Ok(mentions) }
+}
 
 /// Something to be said, checked but not yet in order.
 #[derive(Clone, Debug)]
@@ -24,8 +36,8 @@ pub struct Draft {
 /// What became of a draft.
 #[derive(Clone, Debug)]
 pub enum Said {
-    /// It has its place in the order now.
-    New(wire::Message),
+    /// It has its place in the order now; one of two may block its sender, and never sees it.
+    New(wire::Message, Option<UserId>),
     /// It had it already.
     Before(wire::Message),
 }
@@ -34,7 +46,7 @@ impl Said {
     /// The message, new or not.
     pub fn into_message(self) -> wire::Message {
         match self {
-            Self::New(message) | Self::Before(message) => message,
+            Self::New(message, _) | Self::Before(message) => message,
         }
     }
 }
@@ -43,12 +55,19 @@ impl Chat {
     /// Checks what can be checked without the database.
     ///
     /// # Errors
-    /// [`Error::BadBody`], [`Error::BadClientId`].
+    /// [`Error::BadBody`], [`Error::BadClientId`] and other errors of what was sent.
     pub fn draft(&self, sender: UserId, new: wire::NewMessage) -> Result<Draft, Error> {
-        let most = self.config.body_bytes;
-        let nothing = new.body.is_empty() && new.attachments.is_empty();
-        if nothing || new.body.len() > most || new.body.contains('\0') {
-            return Err(Error::BadBody(most));
+        match new.forward_of {
+            Some(_) if !new.body.is_empty() || !new.attachments.is_empty() => {
+                return Err(Error::BadForward);
+            }
+            Some(_) => {}
+            None if new.body.is_empty() && !new.attachments.is_empty() => {}
+            None => self.check_body(&new.body)?,
+        }
+        let mentions = people(new.mentions)?;
+        if new.expires_in.is_some_and(|seconds| !(1..=LONGEST).contains(&seconds)) {
+            return Err(Error::BadExpiry);
         }
         let id = &new.client_id;
         if !(1..=64).contains(&id.len()) || !id.bytes().all(|b| b.is_ascii_graphic()) {
@@ -65,8 +84,18 @@ impl Chat {
             body: new.body,
             reply_to: new.reply_to,
             attachments: new.attachments,
+            mentions,
+            expires_in: new.expires_in,
+            forward_of: new.forward_of,
         };
         Ok(Draft { message })
+    }
+
+    /// Whether a text can be said.
+    pub(super) fn check_body(&self, body: &str) -> Result<(), Error> {
+        let most = self.config.body_bytes;
+        let fits = (1..=most).contains(&body.len()) && !body.contains('\0');
+        if fits { Ok(()) } else { Err(Error::BadBody(most)) }
     }
 
     /// Stores drafts of one conversation in the order given, in one transaction: when it answers,
@@ -84,12 +113,18 @@ impl Chat {
         let done = self.store.append(conversation, rows, self.clock.now()).await?;
         let mut files = done.attachments;
         let results = done.results.into_iter().map(|result| match result {
-            Append::Stored(row) => Ok(Said::New(views::carrying(row, &mut files))),
+            Append::Stored(row) => {
+                let withheld = row.withheld_from;
+                Ok(Said::New(views::carrying(row, &mut files), withheld))
+            }
             Append::Repeated(row) => Ok(Said::Before(views::carrying(row, &mut files))),
             Append::NotAMember => Err(Error::NoSuchConversation),
             Append::Blocked => Err(Error::NotReachable),
+            Append::NotAllowed => Err(Error::NotAllowed),
             Append::NoSuchReply => Err(Error::NoSuchReply),
             Append::NoSuchAttachment => Err(Error::NoSuchAttachment),
+            Append::NoSuchMention => Err(Error::NoSuchMention),
+            Append::NoSuchForward => Err(Error::NoSuchForward),
         });
         Ok((done.roster, results.collect()))
     }
@@ -119,28 +154,53 @@ impl Chat {
             (None, Some(seq)) => Range::Before(seq),
             (None, None) => Range::Latest,
         };
-        let found = self.store.messages(conversation, viewer, range, limit + 1).await?;
+        self.page(viewer, conversation, range, limit).await
+    }
+
+    /// A page of what is brought to a person's devices, after a number.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchConversation`], or the database's.
+    pub async fn missed(
+        &self,
+        viewer: UserId,
+        conversation: ConversationId,
+        after: i64,
+        limit: usize,
+    ) -> Result<List<wire::Message>, Error> {
+        self.page(viewer, conversation, Range::Since(after), limit).await
+    }
+
+    async fn page(
+        &self,
+        viewer: UserId,
+        conversation: ConversationId,
+        range: Range,
+        limit: usize,
+    ) -> Result<List<wire::Message>, Error> {
+        let now = self.clock.now();
+        let found = self.store.messages(conversation, viewer, range, limit + 1, now).await?;
         let mut rows = found.ok_or(Error::NoSuchConversation)?;
         let more = rows.len() > limit;
         // The surplus row only says that there is more; it lies on the far side of the page.
         let surplus = match range {
-            Range::After(_) => rows.len().saturating_sub(1),
+            Range::After(_) | Range::Since(_) => rows.len().saturating_sub(1),
             Range::Before(_) | Range::Latest => 0,
         };
         if more {
             rows.remove(surplus);
         }
         let edge = match range {
-            Range::After(_) => rows.last(),
+            Range::After(_) | Range::Since(_) => rows.last(),
             Range::Before(_) | Range::Latest => rows.first(),
         };
-        let next = edge.filter(|_| more).map(|row| row.seq.to_string());
-        let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+        let next = edge.filter(|_| more).map(|row| row.message.seq.to_string());
+        let ids: Vec<_> = rows.iter().map(|row| row.message.id).collect();
         let mut files = match ids.is_empty() {
             true => HashMap::new(),
             false => self.store.attachments_of(ids).await?,
         };
-        let items = rows.into_iter().map(|row| views::carrying(row, &mut files)).collect();
+        let items = rows.into_iter().map(|row| views::shown_carrying(row, &mut files)).collect();
         Ok(List { items, next })
     }
 

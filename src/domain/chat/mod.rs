@@ -1,18 +1,27 @@
 //! Conversations: who may speak, what was said, in which order.
 
+mod changes;
 mod error;
+mod invites;
 mod messages;
+mod search;
 mod views;
 
+pub use changes::{Change as MessageChange, Outcome, Wish};
 pub use error::Error;
 pub use messages::{Draft, Said};
+pub(super) use views::message as said;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use base::clock::Clock;
+use base::entropy::Entropy;
 use base::ids::{ConversationId, UserId};
 use base::page::Page;
-use store::{Change, NewConversation, OpenDirect, OpenGroup, Reach, Store};
+use store::{
+    Change, Keeping, NewConversation, OpenDirect, OpenGroup, Place, Reach, Settings, Store,
+};
 
 use super::accounts::Me;
 use super::{Deed, News};
@@ -25,6 +34,7 @@ use crate::protocol::server::{MemberLeft, ServerEvent};
 pub struct Chat {
     store: Store,
     clock: Clock,
+    entropy: Entropy,
     config: Arc<config::Chat>,
 }
 
@@ -39,8 +49,8 @@ pub struct Opened {
 
 impl Chat {
     /// Puts the parts together.
-    pub fn new(store: Store, clock: Clock, config: config::Chat) -> Self {
-        Self { store, clock, config: Arc::new(config) }
+    pub fn new(store: Store, clock: Clock, entropy: Entropy, config: config::Chat) -> Self {
+        Self { store, clock, entropy, config: Arc::new(config) }
     }
 
     /// Opens a conversation; a direct one that exists is given back.
@@ -116,7 +126,7 @@ impl Chat {
         after: Option<ConversationId>,
         limit: usize,
     ) -> Result<Page<wire::Summary>, Error> {
-        let rows = self.store.conversations_of(me, after, limit + 1).await?;
+        let rows = self.store.conversations_of(me, after, limit + 1, self.clock.now()).await?;
         Ok(Page::cut(rows, limit, |row| row.conversation.id.to_string()).map(views::summary))
     }
 
@@ -129,20 +139,64 @@ impl Chat {
         found.map(views::conversation).ok_or(Error::NoSuchConversation)
     }
 
-    /// Renames a group.
+    /// Changes a group's title and other settings.
     ///
     /// # Errors
-    /// [`Error::BadTitle`], [`Error::NotAllowed`], or the database's.
-    pub async fn rename(
+    /// What is wrong with the change, [`Error::NotAllowed`], or the database's.
+    pub async fn change(
         &self,
         me: &Me,
         id: ConversationId,
         change: wire::PatchConversation,
     ) -> Result<Deed<wire::Conversation>, Error> {
-        let title = parse_title(&change.title)?;
-        let change =
-            self.store.rename_conversation(id, me.user, Some(title), self.clock.now()).await?;
-        told(change)
+        let expires_in = match change.expires_in {
+            None => None,
+            Some(0) => Some(None),
+            Some(seconds) if (1..=messages::LONGEST).contains(&seconds) => Some(Some(seconds)),
+            Some(_) => return Err(Error::BadExpiry),
+        };
+        let settings = Settings {
+            title: change.title.as_deref().map(parse_title).transpose()?,
+            expires_in,
+            history: change.history.map(views::history_row),
+            who_writes: change.who_writes.map(views::circle_row),
+            who_adds: change.who_adds.map(views::circle_row),
+        };
+        if settings == Settings::default() {
+            return Err(Error::NothingToChange);
+        }
+        let now = self.clock.now();
+        let (view, said) = done(self.store.set_up_conversation(id, me.user, settings, now).await?)?;
+        Ok(told(view, said))
+    }
+
+    /// Mutes or archives a conversation, for oneself.
+    ///
+    /// # Errors
+    /// [`Error::BadKeeping`], [`Error::NoSuchConversation`], or the database's.
+    pub async fn keep(
+        &self,
+        me: UserId,
+        id: ConversationId,
+        keep: wire::Keep,
+    ) -> Result<Deed<wire::Kept>, Error> {
+        let now = self.clock.now();
+        let muted_until = match keep.mute_seconds {
+            None => None,
+            Some(0) => Some(None),
+            Some(seconds @ 1..=315_360_000) => {
+                Some(Some(now + Duration::from_secs(seconds.unsigned_abs())))
+            }
+            Some(_) => return Err(Error::BadKeeping),
+        };
+        if muted_until.is_none() && keep.archived.is_none() {
+            return Err(Error::NothingToChange);
+        }
+        let keeping = Keeping { muted_until, archived: keep.archived };
+        let kept = self.store.keep_conversation(id, me, keeping, now).await?;
+        let kept = kept.ok_or(Error::NoSuchConversation)?;
+        let kept = wire::Kept { id, muted_until: kept.muted_until, archived_at: kept.archived_at };
+        Ok(Deed::told(kept, vec![me], ServerEvent::ConversationKept(kept)))
     }
 
     /// Puts somebody into a group, or gives a member another role.
@@ -172,14 +226,17 @@ impl Chat {
             }
             let reach = reach(self.config.groups);
             let added = self.store.add_member(id, me.user, user, reach, now).await?;
-            let added = told(added)?;
-            return match role {
-                Some(role) => told(self.set_role(me, id, user, role).await?),
-                None => Ok(added),
-            };
+            let (view, mut said) = done(added)?;
+            let Some(role) = role else { return Ok(told(view, said)) };
+            let (view, more) = done(self.set_role(me, id, user, role).await?)?;
+            said.extend(more);
+            return Ok(told(view, said));
         }
         match put.role {
-            Some(role) => told(self.set_role(me, id, user, role).await?),
+            Some(role) => {
+                let (view, said) = done(self.set_role(me, id, user, role).await?)?;
+                Ok(told(view, said))
+            }
             None => Ok(Deed::quiet(views::conversation(view))),
         }
     }
@@ -206,27 +263,36 @@ impl Chat {
         user: UserId,
     ) -> Result<Deed<()>, Error> {
         let change = self.store.remove_member(id, me.user, user, self.clock.now()).await?;
-        let view = views::conversation(done(change)?);
+        let (view, said) = done(change)?;
         let mut to: Vec<_> = view.members.iter().map(|member| member.user_id).collect();
+        let said = said
+            .into_iter()
+            .map(|row| News { to: to.clone(), event: ServerEvent::Message(views::message(row)) });
+        let said: Vec<News> = said.collect();
         to.push(user);
-        let left = ServerEvent::ConversationLeft(MemberLeft { id, left: user });
-        Ok(Deed::told((), to, left))
+        let event = ServerEvent::ConversationLeft(MemberLeft { id, left: user });
+        Ok(Deed { answer: (), news: std::iter::once(News { to, event }).chain(said).collect() })
     }
 
-    /// The person's conversations with their newest and first visible `seq`.
+    /// How far the person's conversations have come.
     ///
     /// # Errors
     /// The database's.
-    pub async fn positions(&self, user: UserId) -> Result<Vec<(ConversationId, i64, i64)>, Error> {
+    pub async fn positions(&self, user: UserId) -> Result<Vec<Place>, Error> {
         Ok(self.store.positions(user).await?)
     }
 }
 
-/// Everybody hears of it, the person's own other devices too.
-fn told(change: Change) -> Result<Deed<wire::Conversation>, Error> {
-    let conversation = views::conversation(done(change)?);
-    let news = changed(&conversation);
-    Ok(Deed { answer: conversation, news })
+/// Everybody hears of it, the person's own other devices too, and what was said of it.
+fn told(view: store::ConversationView, said: Vec<store::Message>) -> Deed<wire::Conversation> {
+    let conversation = views::conversation(view);
+    let mut news = changed(&conversation);
+    let to: Vec<_> = conversation.members.iter().map(|member| member.user_id).collect();
+    news.extend(
+        said.into_iter()
+            .map(|row| News { to: to.clone(), event: ServerEvent::Message(views::message(row)) }),
+    );
+    Deed { answer: conversation, news }
 }
 
 fn changed(conversation: &wire::Conversation) -> Vec<News> {
@@ -234,9 +300,9 @@ fn changed(conversation: &wire::Conversation) -> Vec<News> {
     vec![News { to, event: ServerEvent::Conversation(conversation.clone()) }]
 }
 
-fn done(change: Change) -> Result<store::ConversationView, Error> {
+fn done(change: Change) -> Result<(store::ConversationView, Vec<store::Message>), Error> {
     match change {
-        Change::Done(view) => Ok(view),
+        Change::Done(view, said) => Ok((view, said)),
         Change::NotAllowed => Err(Error::NotAllowed),
         Change::NotFound => Err(Error::NoSuchConversation),
         Change::NoSuchUser => Err(Error::NoSuchPerson),

@@ -2,10 +2,39 @@
 
 use std::collections::HashMap;
 
-use base::ids::MessageId;
+use base::ids::{MessageId, UserId};
 
 use crate::domain::files;
 use crate::protocol::chat as wire;
+use crate::protocol::messages as said;
+
+pub(super) const fn history_row(history: wire::History) -> store::History {
+    match history {
+        wire::History::All => store::History::All,
+        wire::History::SinceJoining => store::History::SinceJoining,
+    }
+}
+
+pub(super) const fn circle_row(circle: wire::Circle) -> store::Circle {
+    match circle {
+        wire::Circle::Admins => store::Circle::Admins,
+        wire::Circle::Members => store::Circle::Members,
+    }
+}
+
+const fn history(history: store::History) -> wire::History {
+    match history {
+        store::History::All => wire::History::All,
+        store::History::SinceJoining => wire::History::SinceJoining,
+    }
+}
+
+const fn circle(circle: store::Circle) -> wire::Circle {
+    match circle {
+        store::Circle::Admins => wire::Circle::Admins,
+        store::Circle::Members => wire::Circle::Members,
+    }
+}
 
 pub(super) const fn kind_row(kind: wire::Kind) -> store::Kind {
     match kind {
@@ -59,6 +88,11 @@ pub(super) fn conversation(view: store::ConversationView) -> wire::Conversation 
         title: c.title,
         encryption: encryption(c.encryption),
         last_seq: c.last_seq,
+        revision: c.revision,
+        expires_in: c.expires_in,
+        history: history(c.history),
+        who_writes: circle(c.who_writes),
+        who_adds: circle(c.who_adds),
         created_at: c.created_at,
         members: view.members.into_iter().map(member).collect(),
     }
@@ -84,33 +118,104 @@ pub(super) fn summary(row: store::Summary) -> wire::Summary {
         encryption: encryption(c.encryption),
         last_seq: c.last_seq,
         role: role(row.role),
+        revision: c.revision,
         joined_seq: row.joined_seq,
+        visible_seq: row.visible_seq,
         delivered_seq: row.delivered_seq,
         read_seq: row.read_seq,
+        unread: row.unread,
+        unread_mentions: row.unread_mentions,
+        muted_until: row.kept.muted_until,
+        archived_at: row.kept.archived_at,
+        expires_in: c.expires_in,
         peer_id,
     }
 }
 
-fn message(row: store::Message) -> wire::Message {
-    wire::Message {
+/// A message that nobody has reacted to.
+pub(in crate::domain) fn message(row: store::Message) -> said::Message {
+    shown(store::Shown { message: row, reactions: Vec::new() })
+}
+
+/// A message as somebody sees it.
+pub(super) fn shown(row: store::Shown) -> said::Message {
+    let store::Shown { message: row, reactions } = row;
+    let own_name = row.system.is_none();
+    said::Message {
         id: row.id,
         conversation_id: row.conversation_id,
         seq: row.seq,
         sender_id: row.sender_id,
-        client_id: row.client_id,
+        client_id: if own_name { row.client_id } else { String::new() },
         body: row.body,
         reply_to: row.reply_to,
         attachments: Vec::new(),
         sent_at: row.sent_at,
+        revision: row.revision,
+        edited_at: row.edited_at,
+        deleted_at: row.deleted_at,
+        expires_at: row.expires_at,
+        pinned_at: row.pinned_at,
+        forwarded_from: row.forwarded_from,
+        mentions: row
+            .mentions
+            .and_then(|list| serde_json::from_value(list).ok())
+            .unwrap_or_default(),
+        reactions: grouped(reactions),
+        system: row.system.and_then(|what| serde_json::from_value(what).ok()).map(system),
     }
 }
 
-/// With the files that it carries.
+/// By emoji, the one given first comes first.
+fn grouped(reactions: Vec<(UserId, String)>) -> Vec<said::Reactions> {
+    let mut all: Vec<said::Reactions> = Vec::new();
+    for (user, emoji) in reactions {
+        match all.iter_mut().find(|known| known.emoji == emoji) {
+            Some(known) => known.user_ids.push(user),
+            None => all.push(said::Reactions { emoji, user_ids: vec![user] }),
+        }
+    }
+    all
+}
+
+fn system(row: store::System) -> said::System {
+    let what = match row.what {
+        store::Happened::Joined => said::Happened::Joined,
+        store::Happened::Added => said::Happened::Added,
+        store::Happened::Left => said::Happened::Left,
+        store::Happened::Removed => said::Happened::Removed,
+        store::Happened::Renamed => said::Happened::Renamed,
+        store::Happened::Role => said::Happened::Role,
+        store::Happened::Settings => said::Happened::Settings,
+    };
+    said::System { what, user_id: row.user_id, title: row.title, role: row.role.map(role) }
+}
+
+pub(super) fn invite(row: store::Invite) -> crate::protocol::invites::Invite {
+    crate::protocol::invites::Invite {
+        id: row.id,
+        created_by: row.created_by,
+        created_at: row.created_at,
+        expires_at: row.expires_at,
+        uses_left: row.uses_left,
+        uses: row.uses,
+    }
+}
+
+/// A message that nobody has reacted to, with the files that it carries.
 pub(super) fn carrying(
     row: store::Message,
     files: &mut HashMap<MessageId, Vec<store::Attachment>>,
-) -> wire::Message {
-    let carried = files.remove(&row.id).unwrap_or_default();
+) -> said::Message {
+    shown_carrying(store::Shown { message: row, reactions: Vec::new() }, files)
+}
+
+/// A message as somebody sees it, with the files that it carries.
+pub(super) fn shown_carrying(
+    row: store::Shown,
+    files: &mut HashMap<MessageId, Vec<store::Attachment>>,
+) -> said::Message {
+    let carried = files.remove(&row.message.id).unwrap_or_default();
     let attachments = carried.into_iter().map(files::view).collect();
-    wire::Message { attachments, ..message(row) }
+    said::Message { attachments, ..shown(row) }
 }

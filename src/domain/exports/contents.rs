@@ -2,6 +2,7 @@
 
 use std::io;
 
+use base::clock::Time;
 use base::ids::{ConversationId, UserId};
 use serde_json::{Value, json};
 use store::{AuditFilter, Range, Store};
@@ -15,13 +16,14 @@ const PAGE: usize = 200;
 pub(super) async fn write(
     store: &Store,
     user: UserId,
+    now: Time,
     archive: &mut Archive,
 ) -> Result<(), Failure> {
     account(store, user, archive).await?;
     contacts(store, user, archive).await?;
-    let conversations = conversations(store, user, archive).await?;
+    let conversations = conversations(store, user, now, archive).await?;
     for id in conversations {
-        messages(store, user, id, archive).await?;
+        messages(store, (user, now), id, archive).await?;
     }
     calls(store, user, archive).await?;
     audit(store, user, archive).await
@@ -43,11 +45,16 @@ async fn account(store: &Store, user: UserId, archive: &mut Archive) -> Result<(
             })
         })
         .collect();
+    let status = store.statuses(vec![user]).await?.pop().map(|status| {
+        json!({
+            "state": status.state, "text": status.text, "last_seen_at": status.last_seen_at,
+        })
+    });
     archive.file("account.json").await?;
     let account = json!({
         "id": person.id, "phone": person.phone, "name": person.name, "role": person.role,
         "created_at": person.created_at, "second_factor_since": person.second_factor_since,
-        "devices": devices,
+        "status": status, "devices": devices,
     });
     archive.write(pretty(&account)?).await?;
     Ok(())
@@ -82,18 +89,20 @@ async fn contacts(store: &Store, user: UserId, archive: &mut Archive) -> Result<
 async fn conversations(
     store: &Store,
     user: UserId,
+    now: Time,
     archive: &mut Archive,
 ) -> Result<Vec<ConversationId>, Failure> {
     archive.file("conversations.jsonl").await?;
     let (mut all, mut after) = (Vec::new(), None);
     loop {
-        let page = store.conversations_of(user, after, PAGE).await?;
+        let page = store.conversations_of(user, after, PAGE, now).await?;
         let rows = page.iter().map(|row| {
             json!({
                 "id": row.conversation.id, "kind": row.conversation.kind,
                 "title": row.conversation.title, "encryption": row.conversation.encryption,
                 "created_at": row.conversation.created_at, "role": row.role,
                 "delivered_seq": row.delivered_seq, "read_seq": row.read_seq,
+                "muted_until": row.kept.muted_until, "archived_at": row.kept.archived_at,
                 "with": row.peer.as_ref().map(|(id, name)| json!({ "user_id": id, "name": name })),
             })
         });
@@ -109,26 +118,39 @@ async fn conversations(
 /// What the person may see of a conversation: what was said since they came.
 async fn messages(
     store: &Store,
-    user: UserId,
+    (user, now): (UserId, Time),
     id: ConversationId,
     archive: &mut Archive,
 ) -> Result<(), Failure> {
     archive.file(format!("messages/{id}.jsonl")).await?;
     let mut after = 0;
     loop {
-        let page = store.messages(id, user, Range::After(after), PAGE).await?;
+        let page = store.messages(id, user, Range::After(after), PAGE, now).await?;
         let page = page.unwrap_or_default(); // left meanwhile
-        let files = store.attachments_of(page.iter().map(|message| message.id).collect()).await?;
-        let rows = page.iter().map(|message| {
-            json!({
+        let files =
+            store.attachments_of(page.iter().map(|shown| shown.message.id).collect()).await?;
+        let mut rows = Vec::with_capacity(page.len());
+        for shown in &page {
+            let message = &shown.message;
+            let mut edits = Vec::new();
+            if message.edited_at.is_some() {
+                let found = store.message_edits(id, user, message.id, now).await?;
+                let found = found.unwrap_or_default().into_iter();
+                edits.extend(found.map(|e| json!({ "body": e.body, "until": e.edited_at })));
+            }
+            rows.push(json!({
                 "id": message.id, "seq": message.seq, "sender_id": message.sender_id,
                 "body": message.body, "reply_to": message.reply_to, "sent_at": message.sent_at,
+                "edited_at": message.edited_at, "deleted_at": message.deleted_at,
+                "expires_at": message.expires_at, "pinned_at": message.pinned_at,
+                "forwarded_from": message.forwarded_from, "mentions": message.mentions,
                 "attachments": files.get(&message.id).map(|all| named(all)),
-            })
-        });
-        archive.write(lines(rows)?).await?;
+                "system": message.system, "reactions": shown.reactions, "edits": edits,
+            }));
+        }
+        archive.write(lines(rows.into_iter())?).await?;
         match page.last() {
-            Some(last) if page.len() == PAGE => after = last.seq,
+            Some(last) if page.len() == PAGE => after = last.message.seq,
             _ => return Ok(()),
         }
     }

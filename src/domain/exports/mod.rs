@@ -134,7 +134,7 @@ impl Exports {
             return Ok(Vec::new()); // nobody wants it any more
         }
         let mut archive = self.shelf.begin(job.id, job.attempts);
-        contents::write(&self.store, user, &mut archive).await?;
+        contents::write(&self.store, user, self.clock.now(), &mut archive).await?;
         belongings::write(&self.store, &self.files, user, &mut archive).await?;
         let size = archive.finish().await?;
         let now = self.clock.now();

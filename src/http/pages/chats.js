@@ -1,6 +1,7 @@
 // What the chat knows: conversations, messages, contacts, and what waits to be sent.
 
 import { all, call, kept, renew, token, untilRenewal } from "./api.js";
+import { changed } from "./chat-words.js";
 import { Line } from "./socket.js";
 
 const OUTBOX = "securevox.outbox";
@@ -93,7 +94,8 @@ export class Chats {
 
   async #sync() {
     const cursors = Object.fromEntries([...this.conversations.values()].map((c) => [c.id, c.cursor]));
-    const { conversations } = await this.#line.request("sync", { cursors });
+    const changes = Object.fromEntries([...this.conversations.values()].filter((c) => c.changes >= 0).map((c) => [c.id, c.changes]));
+    const { conversations } = await this.#line.request("sync", { cursors, changes });
     const stay = new Set(conversations.map((summary) => summary.id));
     for (const id of this.conversations.keys()) if (!stay.has(id)) this.conversations.delete(id);
     for (const summary of conversations) {
@@ -121,6 +123,7 @@ export class Chats {
       known_seq: summary.last_seq,
     });
     // Of a conversation seen first only the newest message is wanted; older ones are paged.
+    conversation.changes ??= summary.revision;
     conversation.cursor ??= Math.max(summary.joined_seq, summary.last_seq - 1);
     if (summary.peer_id && summary.title) this.names.set(summary.peer_id, summary.title);
     this.conversations.set(summary.id, conversation);
@@ -131,11 +134,19 @@ export class Chats {
 
   #hear(name, data) {
     if (name === "message") this.#take(data, true);
+    else if (["message_edited", "message_deleted", "reaction"].includes(name)) this.#change(name, data);
     else if (name === "receipt") this.#receipt(data);
     else if (name === "typing") this.#typing(data);
     else if (name === "conversation") this.#conversation(data);
     else if (name === "contact_request" || name === "contact_accepted") this.loadContacts().catch(() => {});
     this.changed();
+  }
+
+  #change(name, data) {
+    const conversation = this.conversations.get(data.conversation_id);
+    if (!conversation) return;
+    conversation.changes = Math.max(conversation.changes ?? 0, data.revision);
+    conversation.messages = conversation.messages.map((m) => (m.id === (data.message_id ?? data.id) ? changed(m, name, data) : m)).filter(Boolean);
   }
 
   /** Puts a message into its place; the same one again changes nothing. */

@@ -1,6 +1,6 @@
 // One conversation of the demo chat: its messages, who is writing, and the field to write in.
 
-import { UNREADABLE, clock, day, face, nameOf, writing } from "./chat-words.js";
+import { UNREADABLE, clock, day, face, marks, nameOf, words, writing } from "./chat-words.js";
 import { $, h, reconcile, say } from "./dom.js";
 import { Tray, showFiles } from "./files.js";
 
@@ -128,7 +128,7 @@ export class Thread {
         lastSender = null;
       }
       const sender = message.sender_id ?? this.#chats.me.id;
-      const isOwn = sender === this.#chats.me.id;
+      const isOwn = sender === this.#chats.me.id && !message.system;
       // One's own are known by client_id, so that they do not blink when they are acknowledged.
       items.push({ key: isOwn ? message.client_id : message.id, message, conversation, sender, isOwn, isFirst: sender !== lastSender });
       [lastDay, lastSender] = [key, sender];
@@ -140,12 +140,17 @@ export class Thread {
     const state = !isOwn ? "" : message.seq ? this.#chats.progress(conversation, message.seq) : message.problem ? "failed" : "waiting";
     const name = this.#chats.names.get(sender) ?? "Somebody";
     element.className = `message ${isOwn ? "own" : ""} ${isFirst ? "first" : ""} ${state === "failed" ? "failed" : ""}`;
-    const [who, files, body, foot, problem] = element.firstElementChild.children;
+    const [who, answers, files, body, foot, problem] = element.firstElementChild.children;
     showFiles(files, message.attachments);
     say(who, isOwn ? "You" : name);
     who.classList.toggle("unseen", isOwn || conversation.kind === "direct" || !isFirst);
-    say(body, conversation.encryption === "none" ? message.body : UNREADABLE);
-    const [time, mark] = foot.children;
+    say(body, conversation.encryption === "none" || message.system || message.deleted_at ? words(this.#chats, message) : UNREADABLE);
+    const parent = message.reply_to && conversation.messages.find((m) => m.id === message.reply_to);
+    say(answers, parent ? `Answers: ${words(this.#chats, parent).slice(0, 80)}` : "");
+    answers.hidden = !parent;
+    body.classList.toggle("faint", Boolean(message.system || message.deleted_at));
+    const [extra, time, mark] = foot.children;
+    say(extra, marks(message));
     say(time, clock(message.sent_at));
     time.dateTime = message.sent_at;
     if (mark.dataset.state !== state) {
@@ -217,8 +222,9 @@ function makeDay({ day: name }) {
 
 function makeMessage() {
   return h("li", {}, h("div", { class: "bubble" },
-    h("strong", { class: "who" }), h("ul", { class: "files", "aria-label": "Files" }), h("p", { class: "body", dir: "auto" }),
-    h("span", { class: "foot" }, h("time", {}), h("span", { class: "mark" })), h("p", { class: "problem", hidden: true })));
+    h("strong", { class: "who" }), h("p", { class: "faint", dir: "auto", hidden: true }), h("ul", { class: "files", "aria-label": "Files" }),
+    h("p", { class: "body", dir: "auto" }),
+    h("span", { class: "foot" }, h("span", {}), h("time", {}), h("span", { class: "mark" })), h("p", { class: "problem", hidden: true })));
 }
 
 const SHAPES = {

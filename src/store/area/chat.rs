@@ -6,12 +6,15 @@ use base::clock::Time;
 use base::ids::{ConversationId, UserId};
 use diesel::prelude::*;
 
+use serde_json::Value;
+
+use super::messages::shows;
 use super::{Conn, contacts};
 use crate::model::{
-    Audience, Conversation, ConversationView, Kind, Member, MemberRole, NewConversation,
-    OpenDirect, OpenGroup, Reach, Summary,
+    Audience, Conversation, ConversationView, History, Keeping, Kept, Kind, Member, MemberRole,
+    NewConversation, OpenDirect, OpenGroup, Place, Reach, Summary,
 };
-use crate::schema::{conversations, members, users};
+use crate::schema::{conversations, hidden_messages, members, messages, users};
 use crate::types::Sql;
 
 pub(crate) fn open_direct(
@@ -102,7 +105,7 @@ fn insert(
         .get_result(c)
 }
 
-/// Makes somebody a member, who sees what comes from now on.
+/// Makes somebody a member, whose devices are told of what comes from now on.
 pub(super) fn enter(
     c: &mut Conn,
     conversation: &Conversation,
@@ -110,12 +113,17 @@ pub(super) fn enter(
     role: MemberRole,
     now: Time,
 ) -> QueryResult<()> {
+    let visible = match conversation.history {
+        History::All => 0,
+        History::SinceJoining => conversation.last_seq,
+    };
     let row = |user: &UserId| {
         (
             members::conversation_id.eq(Sql(conversation.id)),
             members::user_id.eq(Sql(*user)),
             members::role.eq(role),
             members::joined_seq.eq(conversation.last_seq),
+            members::visible_seq.eq(visible),
             members::delivered_seq.eq(conversation.last_seq),
             members::read_seq.eq(conversation.last_seq),
             members::joined_at.eq(Sql(now)),
@@ -169,14 +177,24 @@ pub(crate) fn conversations_of(
     me: UserId,
     after: Option<ConversationId>,
     limit: i64,
+    now: Time,
 ) -> QueryResult<Vec<Summary>> {
-    type Row = (Conversation, (MemberRole, i64, i64, i64), (Option<UserId>, Option<UserId>));
+    type Mine = (MemberRole, i64, i64, i64, i64, Option<Time>, Option<Time>);
+    type Row = (Conversation, Mine, (Option<UserId>, Option<UserId>));
     let mut query = members::table
         .inner_join(conversations::table)
         .filter(members::user_id.eq(Sql(me)))
         .select((
             Conversation::as_select(),
-            (members::role, members::joined_seq, members::delivered_seq, members::read_seq),
+            (
+                members::role,
+                members::joined_seq,
+                members::visible_seq,
+                members::delivered_seq,
+                members::read_seq,
+                members::muted_until,
+                members::archived_at,
+            ),
             (conversations::direct_low, conversations::direct_high),
         ))
         .order(members::conversation_id.desc())
@@ -196,34 +214,128 @@ pub(crate) fn conversations_of(
         .load(c)?
         .into_iter()
         .collect();
-    let summary = |(conversation, (role, joined_seq, delivered_seq, read_seq), pair): Row| {
+    let behind = rows.iter().filter(|row| row.1.4 < row.0.last_seq);
+    let unread = unread(c, me, behind.map(|row| row.0.id).collect(), now)?;
+    let summary = |(conversation, mine, pair): Row| {
         let peer = peer_of(&pair).and_then(|id| Some((id, names.get(&id)?.clone())));
-        Summary { conversation, role, joined_seq, delivered_seq, read_seq, peer }
+        let (role, joined_seq, visible_seq, delivered_seq, read_seq, muted_until, archived_at) =
+            mine;
+        let (unread, unread_mentions) = unread.get(&conversation.id).copied().unwrap_or_default();
+        Summary {
+            conversation,
+            role,
+            joined_seq,
+            visible_seq,
+            delivered_seq,
+            read_seq,
+            kept: Kept { muted_until, archived_at },
+            unread,
+            unread_mentions,
+            peer,
+        }
     };
     Ok(rows.into_iter().map(summary).collect())
 }
 
-pub(crate) fn positions(c: &mut Conn, me: UserId) -> QueryResult<Vec<(ConversationId, i64, i64)>> {
+/// Beyond this many messages nobody counts.
+const COUNTED: i64 = 1000;
+
+/// How many messages of others somebody has not read, and how many of those mention them.
+fn unread(
+    c: &mut Conn,
+    me: UserId,
+    which: Vec<ConversationId>,
+    now: Time,
+) -> QueryResult<HashMap<ConversationId, (i64, i64)>> {
+    let mut all: HashMap<ConversationId, (i64, i64)> = HashMap::new();
+    if which.is_empty() {
+        return Ok(all);
+    }
+    let waiting = || {
+        let lasts = messages::expires_at.gt(Sql(now)).assume_not_null();
+        members::table
+            .inner_join(conversations::table)
+            .inner_join(messages::table.on(messages::conversation_id.eq(members::conversation_id)))
+            .filter(members::user_id.eq(Sql(me)))
+            .filter(members::conversation_id.eq_any(which.iter().copied().map(Sql)))
+            .filter(messages::seq.gt(members::read_seq))
+            .filter(messages::seq.gt(conversations::last_seq - COUNTED))
+            .filter(messages::sender_id.ne(Sql(me)))
+            .filter(messages::system.is_null())
+            .filter(messages::deleted_at.is_null())
+            .filter(messages::expires_at.is_null().or(lasts))
+            .filter(shows!(me))
+    };
+    let counted: Vec<(ConversationId, i64)> = waiting()
+        .group_by(members::conversation_id)
+        .select((members::conversation_id, diesel::dsl::count(messages::id)))
+        .load(c)?;
+    let mentions: Vec<(ConversationId, Value)> = waiting()
+        .filter(messages::mentions.is_not_null())
+        .select((members::conversation_id, messages::mentions.assume_not_null()))
+        .load(c)?;
+    all.extend(counted.into_iter().map(|(id, count)| (id, (count, 0))));
+    let mine = Value::String(me.to_string());
+    for (id, people) in mentions {
+        if people.as_array().is_some_and(|people| people.contains(&mine)) {
+            all.entry(id).or_default().1 += 1;
+        }
+    }
+    Ok(all)
+}
+
+pub(crate) fn positions(c: &mut Conn, me: UserId) -> QueryResult<Vec<Place>> {
     members::table
         .inner_join(conversations::table)
         .filter(members::user_id.eq(Sql(me)))
-        .select((conversations::id, conversations::last_seq, members::joined_seq))
+        .select((
+            conversations::id,
+            conversations::last_seq,
+            conversations::revision,
+            members::joined_seq,
+        ))
         .order(members::conversation_id)
         .load(c)
 }
 
+/// Changes how one member keeps a conversation; `None` if they are not in it.
+pub(crate) fn keep(
+    c: &mut Conn,
+    id: ConversationId,
+    me: UserId,
+    keeping: Keeping,
+    now: Time,
+) -> QueryResult<Option<Kept>> {
+    let row = || members::table.find((Sql(id), Sql(me)));
+    let columns = row().select((members::muted_until, members::archived_at));
+    let Some(mut kept) = held!(columns).first::<Kept>(c).optional()? else { return Ok(None) };
+    if let Some(until) = keeping.muted_until {
+        kept.muted_until = until;
+    }
+    if let Some(archived) = keeping.archived {
+        kept.archived_at = archived.then_some(kept.archived_at.unwrap_or(now));
+    }
+    diesel::update(row())
+        .set((
+            members::muted_until.eq(kept.muted_until.map(Sql)),
+            members::archived_at.eq(kept.archived_at.map(Sql)),
+        ))
+        .execute(c)?;
+    Ok(Some(kept))
+}
+
 pub(crate) fn members_of(c: &mut Conn, id: ConversationId) -> QueryResult<Audience> {
     // The roster first: see `view`.
-    let row: Option<(i64, i64)> = conversations::table
+    let row: Option<(i64, i64, i64)> = conversations::table
         .find(Sql(id))
-        .select((conversations::roster, conversations::last_seq))
+        .select((conversations::roster, conversations::last_seq, conversations::revision))
         .first(c)
         .optional()?;
-    let (roster, last_seq) = row.unwrap_or_default();
+    let (roster, last_seq, revision) = row.unwrap_or_default();
     let members = members::table
         .filter(members::conversation_id.eq(Sql(id)))
         .order(members::user_id)
         .select(members::user_id)
         .load(c)?;
-    Ok(Audience { roster, last_seq, members })
+    Ok(Audience { roster, last_seq, revision, members })
 }

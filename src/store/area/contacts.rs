@@ -137,6 +137,17 @@ pub(super) fn any_block(c: &mut Conn, a: UserId, b: UserId) -> QueryResult<bool>
     diesel::select(diesel::dsl::exists(either)).get_result(c)
 }
 
+/// Those of the two who block the other.
+pub(super) fn blockers(c: &mut Conn, (a, b): (UserId, UserId)) -> QueryResult<Vec<UserId>> {
+    blocks::table
+        .filter(
+            (blocks::user_id.eq(Sql(a)).and(blocks::other_id.eq(Sql(b))))
+                .or(blocks::user_id.eq(Sql(b)).and(blocks::other_id.eq(Sql(a)))),
+        )
+        .select(blocks::user_id)
+        .load(c)
+}
+
 fn state(c: &mut Conn, me: UserId, other: UserId) -> QueryResult<Option<ContactState>> {
     contacts::table.find((Sql(me), Sql(other))).select(contacts::state).first(c).optional()
 }

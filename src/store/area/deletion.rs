@@ -8,12 +8,14 @@ use diesel::sql_types::Text;
 use serde_json::json;
 
 use super::{
-    Conn, accounts, audit, files, jobs as work, passwords, people, roster, second_factor, sign_in,
+    Conn, accounts, audit, files, jobs as work, messages as said_and_done, passwords, people,
+    roster, second_factor, sign_in,
 };
 use crate::model::{Change, Kind, NewAudit, NewJob, Parting, PersonChange, Role, Touched};
 use crate::schema::{
-    audit_entries, blocks, calls, contacts, conversations, counters, devices, exports, members,
-    message_attachments, messages, refresh_tokens, users,
+    audit_entries, blocks, calls, contacts, conversations, counters, devices, exports,
+    hidden_messages, invites, members, message_attachments, messages, reactions, refresh_tokens,
+    statuses, users,
 };
 use crate::types::Sql;
 
@@ -55,6 +57,11 @@ pub(crate) fn delete_user(
     diesel::delete(contacts::table.filter(mine)).execute(c)?;
     let mine = blocks::user_id.eq(Sql(user)).or(blocks::other_id.eq(Sql(user)));
     diesel::delete(blocks::table.filter(mine)).execute(c)?;
+    diesel::delete(statuses::table.find(Sql(user))).execute(c)?;
+    diesel::delete(reactions::table.filter(reactions::user_id.eq(Sql(user)))).execute(c)?;
+    let mine = hidden_messages::user_id.eq(Sql(user));
+    diesel::delete(hidden_messages::table.filter(mine)).execute(c)?;
+    diesel::delete(invites::table.filter(invites::created_by.eq(Sql(user)))).execute(c)?;
     let own = calls::table.filter(calls::created_by.eq(Sql(user)));
     diesel::update(own).set(calls::session.eq(None::<String>)).execute(c)?;
 
@@ -140,12 +147,16 @@ pub(crate) fn part_from_group(
     scrub: bool,
     now: Time,
 ) -> QueryResult<Parting> {
+    let mut said = Vec::new();
     let others = match roster::remove_member(c, id, user, user, now)? {
-        Change::Done(view) => view.members.iter().map(|member| member.user_id).collect(),
+        Change::Done(view, left) => {
+            said = left;
+            view.members.iter().map(|member| member.user_id).collect()
+        }
         _ => Vec::new(), // left before
     };
     if !scrub {
-        return Ok(Parting { others, more: false });
+        return Ok(Parting { others, said, more: false });
     }
     let some = messages::table
         .filter(messages::conversation_id.eq(Sql(id)))
@@ -156,14 +167,17 @@ pub(crate) fn part_from_group(
     let some: Vec<base::ids::MessageId> = some.load(c)?;
     files::release(c, &some, now)?;
     let more = some.len() == usize::try_from(BATCH).unwrap_or(usize::MAX);
+    if !some.is_empty() {
+        let many = i64::try_from(some.len()).unwrap_or(i64::MAX);
+        let first = said_and_done::next(c, id, many)? - many + 1;
+        let which: Vec<_> = some.iter().copied().zip(first..).collect();
+        said_and_done::erase(c, &which, now)?;
+    }
     diesel::update(messages::table.filter(messages::id.eq_any(some.into_iter().map(Sql))))
-        .set((
-            messages::body.eq(""),
-            // Its sender made it up; the number is as unique, and of a form no sender may choose.
-            messages::client_id.eq(sql::<Text>("' ' || CAST(seq AS TEXT)")),
-        ))
+        // Its sender made it up; the number is as unique, and of a form no sender may choose.
+        .set(messages::client_id.eq(sql::<Text>("' ' || CAST(seq AS TEXT)")))
         .execute(c)?;
-    Ok(Parting { others, more })
+    Ok(Parting { others, said, more })
 }
 
 /// Removes a conversation of two: first from both lists, then what was said, then itself.
@@ -175,7 +189,7 @@ pub(crate) fn remove_direct(
 ) -> QueryResult<Parting> {
     let held_row = conversations::table.find(Sql(id)).select(conversations::id);
     if held!(held_row).first::<ConversationId>(c).optional()?.is_none() {
-        return Ok(Parting { others: Vec::new(), more: false });
+        return Ok(Parting { others: Vec::new(), said: Vec::new(), more: false });
     }
     let mut others: Vec<UserId> = members::table
         .filter(members::conversation_id.eq(Sql(id)))
@@ -199,5 +213,5 @@ pub(crate) fn remove_direct(
             .execute(c)?;
         diesel::delete(conversations::table.find(Sql(id))).execute(c)?;
     }
-    Ok(Parting { others, more })
+    Ok(Parting { others, said: Vec::new(), more })
 }

@@ -8,9 +8,12 @@ use diesel::dsl::{exists, not, sql};
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
+use super::messages::shows;
 use super::{Conn, blobs as bytes, people, uploads as running};
 use crate::model::{AddAttachment, Attachment, Blob, NewAttachment, NewMessage, Quota};
-use crate::schema::{attachments, blobs, members, message_attachments, messages, uploads};
+use crate::schema::{
+    attachments, blobs, hidden_messages, members, message_attachments, messages, uploads,
+};
 use crate::types::Sql;
 
 /// Keeps a file whose bytes are in storage; whoever is over the quota does not.
@@ -99,7 +102,8 @@ fn shown(c: &mut Conn, id: AttachmentId, viewer: UserId) -> QueryResult<bool> {
         .inner_join(members::table.on(members::conversation_id.eq(messages::conversation_id)))
         .filter(message_attachments::attachment_id.eq(Sql(id)))
         .filter(members::user_id.eq(Sql(viewer)))
-        .filter(messages::seq.gt(members::joined_seq));
+        .filter(messages::seq.gt(members::visible_seq))
+        .filter(shows!(viewer));
     diesel::select(exists(carried)).get_result(c)
 }
 

@@ -4,8 +4,8 @@ use base::clock::Time;
 use base::ids::{ConversationId, UserId};
 use diesel::prelude::*;
 
-use super::{Conn, chat, contacts};
-use crate::model::{Change, Conversation, Kind, MemberRole, Reach};
+use super::{Conn, chat, contacts, messages};
+use crate::model::{Change, Conversation, Happened, Kind, MemberRole, Reach, Settings, System};
 use crate::schema::{conversations, members, users};
 use crate::types::Sql;
 
@@ -31,8 +31,27 @@ fn set_role(c: &mut Conn, id: ConversationId, user: UserId, role: MemberRole) ->
     Ok(())
 }
 
-/// The conversation after a change of who is in it or what they may do.
-fn changed(c: &mut Conn, id: ConversationId, now: Time) -> QueryResult<Change> {
+/// The conversation after a change of who is in it or what they may do, and what is said of it.
+fn changed(
+    c: &mut Conn,
+    id: ConversationId,
+    by: UserId,
+    what: Vec<System>,
+    now: Time,
+) -> QueryResult<Change> {
+    let mut said = Vec::with_capacity(what.len());
+    for what in what {
+        said.extend(messages::happened(c, id, by, &what, now)?);
+    }
+    Ok(Change::Done(touch(c, id, now)?, said))
+}
+
+/// The conversation, whose roster has changed.
+pub(super) fn touch(
+    c: &mut Conn,
+    id: ConversationId,
+    now: Time,
+) -> QueryResult<crate::model::ConversationView> {
     let conversation = diesel::update(conversations::table.find(Sql(id)))
         .set((
             conversations::roster.eq(conversations::roster + 1),
@@ -40,25 +59,56 @@ fn changed(c: &mut Conn, id: ConversationId, now: Time) -> QueryResult<Change> {
         ))
         .returning(Conversation::as_returning())
         .get_result(c)?;
-    Ok(Change::Done(chat::view(c, conversation)?))
+    chat::view(c, conversation)
 }
 
-pub(crate) fn rename_conversation(
+pub(crate) fn set_up_conversation(
     c: &mut Conn,
     id: ConversationId,
     by: UserId,
-    title: Option<String>,
+    new: Settings,
     now: Time,
 ) -> QueryResult<Change> {
-    let Some((conversation, role)) = hold(c, id, by)? else { return Ok(Change::NotFound) };
-    if conversation.kind == Kind::Direct || role == MemberRole::Member {
+    let Some((old, role)) = hold(c, id, by)? else { return Ok(Change::NotFound) };
+    let only_expiry = Settings { expires_in: new.expires_in, ..Settings::default() } == new;
+    let allowed = match old.kind {
+        Kind::Direct => only_expiry, // of two, both decide how long words last
+        Kind::Group => role != MemberRole::Member,
+    };
+    if !allowed {
         return Ok(Change::NotAllowed);
     }
+    let title = new.title.or_else(|| old.title.clone());
+    let mut what = Vec::new();
+    if title != old.title {
+        what.push(System { title: title.clone(), ..System::new(Happened::Renamed) });
+    }
+    let expires_in = new.expires_in.unwrap_or(old.expires_in);
+    let settings = (
+        expires_in,
+        new.history.unwrap_or(old.history),
+        new.who_writes.unwrap_or(old.who_writes),
+        new.who_adds.unwrap_or(old.who_adds),
+    );
+    if settings != (old.expires_in, old.history, old.who_writes, old.who_adds) {
+        what.push(System::new(Happened::Settings));
+    }
+    let mut said = Vec::new();
+    for what in what {
+        said.extend(messages::happened(c, id, by, &what, now)?);
+    }
     let conversation = diesel::update(conversations::table.find(Sql(id)))
-        .set((conversations::title.eq(title), conversations::updated_at.eq(Sql(now))))
+        .set((
+            conversations::title.eq(title),
+            conversations::expires_in.eq(settings.0),
+            conversations::history.eq(settings.1),
+            conversations::who_writes.eq(settings.2),
+            conversations::who_adds.eq(settings.3),
+            conversations::updated_at.eq(Sql(now)),
+        ))
         .returning(Conversation::as_returning())
         .get_result(c)?;
-    Ok(Change::Done(chat::view(c, conversation)?))
+    Ok(Change::Done(chat::view(c, conversation)?, said))
 }
 
 pub(crate) fn add_member(
@@ -70,11 +120,11 @@ pub(crate) fn add_member(
     now: Time,
 ) -> QueryResult<Change> {
     let Some((conversation, rights)) = hold(c, id, by)? else { return Ok(Change::NotFound) };
-    if conversation.kind == Kind::Direct || rights == MemberRole::Member {
+    if conversation.kind == Kind::Direct || !conversation.who_adds.admits(rights) {
         return Ok(Change::NotAllowed);
     }
     if role(c, id, user)?.is_some() {
-        return Ok(Change::Done(chat::view(c, conversation)?));
+        return Ok(Change::Done(chat::view(c, conversation)?, Vec::new()));
     }
     let person = users::table.find(Sql(user)).filter(users::deleted_at.is_null());
     if !diesel::select(diesel::dsl::exists(person)).get_result(c)? {
@@ -84,7 +134,7 @@ pub(crate) fn add_member(
         return Ok(Change::NotReachable);
     }
     chat::enter(c, &conversation, &[user], MemberRole::Member, now)?;
-    changed(c, id, now)
+    changed(c, id, by, vec![System::to(Happened::Added, user)], now)
 }
 
 pub(crate) fn remove_member(
@@ -108,12 +158,22 @@ pub(crate) fn remove_member(
         return Ok(Change::NotAllowed);
     }
     diesel::delete(members::table.find((Sql(id), Sql(user)))).execute(c)?;
+    let mut what = vec![if by == user {
+        System::new(Happened::Left)
+    } else {
+        System::to(Happened::Removed, user)
+    }];
     if theirs == MemberRole::Owner
         && let Some(heir) = heir(c, id)?
     {
         set_role(c, id, heir, MemberRole::Owner)?;
+        what.push(promoted(heir, MemberRole::Owner));
     }
-    changed(c, id, now)
+    changed(c, id, by, what, now)
+}
+
+fn promoted(user: UserId, role: MemberRole) -> System {
+    System { role: Some(role), ..System::to(Happened::Role, user) }
 }
 
 /// Who owns a group after its owner left: the admin who came first, or else the member who did.
@@ -141,7 +201,7 @@ pub(crate) fn set_member_role(
     }
     let Some(old) = role(c, id, user)? else { return Ok(Change::NotFound) };
     if old == new {
-        return Ok(Change::Done(chat::view(c, conversation)?));
+        return Ok(Change::Done(chat::view(c, conversation)?, Vec::new()));
     }
     if by == user {
         // An owner stops being one by making somebody else the owner, or by leaving.
@@ -151,5 +211,5 @@ pub(crate) fn set_member_role(
         set_role(c, id, by, MemberRole::Admin)?;
     }
     set_role(c, id, user, new)?;
-    changed(c, id, now)
+    changed(c, id, by, vec![promoted(user, new)], now)
 }

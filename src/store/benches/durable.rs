@@ -84,8 +84,17 @@ async fn people(store: &Store) -> (UserId, Arc<[ConversationId]>) {
 fn words(sender: UserId) -> NewMessage {
     let id = MessageId::new();
     let body = "a message of the usual length: a few words, a few more, and then the end of it";
-    let (client_id, body) = (id.to_string(), body.into());
-    NewMessage { id, sender, client_id, body, reply_to: None, attachments: vec![] }
+    NewMessage {
+        id,
+        sender,
+        client_id: id.to_string(),
+        body: body.into(),
+        reply_to: None,
+        attachments: Vec::new(),
+        mentions: Vec::new(),
+        expires_in: None,
+        forward_of: None,
+    }
 }
 
 /// How long each message took, and how long all of it.

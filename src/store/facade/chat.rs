@@ -6,8 +6,8 @@ use base::ids::{ConversationId, UserId};
 use super::accounts::rows;
 use crate::error::Result;
 use crate::model::{
-    Audience, Change, ConversationView, MemberRole, NewConversation, OpenDirect, OpenGroup, Reach,
-    Summary,
+    Audience, Change, ConversationView, Keeping, Kept, MemberRole, NewConversation, OpenDirect,
+    OpenGroup, Place, Reach, Settings, Summary,
 };
 use crate::store::{Store, change, look};
 
@@ -50,13 +50,14 @@ impl Store {
         me: UserId,
         after: Option<ConversationId>,
         limit: usize,
+        now: Time,
     ) -> Result<Vec<Summary>> {
         let limit = rows(limit);
-        look!(self, chat::conversations_of(me, after, limit))
+        look!(self, chat::conversations_of(me, after, limit, now))
     }
 
-    /// Of each conversation of a person: which, its `last_seq`, and their `joined_seq`.
-    pub async fn positions(&self, me: UserId) -> Result<Vec<(ConversationId, i64, i64)>> {
+    /// How far each conversation of a person has come.
+    pub async fn positions(&self, me: UserId) -> Result<Vec<Place>> {
         look!(self, chat::positions(me))
     }
 
@@ -66,19 +67,31 @@ impl Store {
         look!(self, chat::members_of(id))
     }
 
-    /// Changes the title of a group; its owner and admins may.
-    pub async fn rename_conversation(
+    /// Changes the title and other settings of a group; its owner and admins may. In a direct
+    /// conversation both may change how long messages last.
+    pub async fn set_up_conversation(
         &self,
         id: ConversationId,
         by: UserId,
-        title: Option<String>,
+        new: Settings,
         now: Time,
     ) -> Result<Change> {
-        change!(self, roster::rename_conversation(id, by, title, now))
+        change!(self, roster::set_up_conversation(id, by, new, now))
     }
 
-    /// Adds somebody within `reach` of `by` to a group; its owner and admins may. Who is in it
-    /// already stays as they are. Who comes back sees what comes from now on.
+    /// Changes how one member keeps a conversation; `None` if they are not in it.
+    pub async fn keep_conversation(
+        &self,
+        id: ConversationId,
+        me: UserId,
+        keeping: Keeping,
+        now: Time,
+    ) -> Result<Option<Kept>> {
+        change!(self, chat::keep(id, me, keeping, now))
+    }
+
+    /// Adds somebody within `reach` of `by` to a group; its owner and admins may, or all
+    /// members, as it is set up. Who is in it already stays as they are.
     pub async fn add_member(
         &self,
         id: ConversationId,

@@ -1,11 +1,14 @@
 //! What is said in conversations, and how far it has come.
 
 use base::clock::Time;
-use base::ids::{ConversationId, UserId};
+use base::ids::{ConversationId, MessageId, UserId};
 
 use super::accounts::rows;
 use crate::error::Result;
-use crate::model::{Appended, Marked, Message, NewMessage, Range, Receipt};
+use crate::model::{
+    Altered, Appended, Doing, Edit, Expired, Limits, Marked, NewMessage, Range, Receipt, Revised,
+    Search, Shown,
+};
 use crate::store::{Store, change, look};
 
 impl Store {
@@ -31,9 +34,86 @@ impl Store {
         viewer: UserId,
         range: Range,
         limit: usize,
-    ) -> Result<Option<Vec<Message>>> {
+        now: Time,
+    ) -> Result<Option<Vec<Shown>>> {
         let limit = rows(limit);
-        look!(self, messages::messages(conversation, viewer, range, limit))
+        look!(self, messages::messages(conversation, viewer, range, limit, now))
+    }
+
+    /// One message, if `viewer` may see it; perhaps nothing but its number is left.
+    pub async fn message(
+        &self,
+        conversation: ConversationId,
+        viewer: UserId,
+        message: MessageId,
+        now: Time,
+    ) -> Result<Option<Shown>> {
+        look!(self, messages::shown(conversation, viewer, message, now))
+    }
+
+    /// Changes of messages by their number upwards, from the one after `after`: of each message
+    /// only its newest, and not those that `viewer` may not see; `None` if they are not in it.
+    pub async fn changes(
+        &self,
+        conversation: ConversationId,
+        viewer: UserId,
+        after: i64,
+        limit: usize,
+        now: Time,
+    ) -> Result<Option<Vec<Revised>>> {
+        let limit = rows(limit);
+        look!(self, messages::changes(conversation, viewer, after, limit, now))
+    }
+
+    /// What a message said before, the oldest first; `None` if it is not there for `viewer`.
+    pub async fn message_edits(
+        &self,
+        conversation: ConversationId,
+        viewer: UserId,
+        message: MessageId,
+        now: Time,
+    ) -> Result<Option<Vec<Edit>>> {
+        look!(self, messages::edits(conversation, viewer, message, now))
+    }
+
+    /// What is pinned in a conversation, the newest first; `None` if `viewer` is not in it.
+    pub async fn pins(
+        &self,
+        conversation: ConversationId,
+        viewer: UserId,
+        now: Time,
+    ) -> Result<Option<Vec<Shown>>> {
+        look!(self, messages::pins(conversation, viewer, now))
+    }
+
+    /// Does something to a message. A change takes the next number under the conversation's row,
+    /// and is in the search index and in what is kept of edits in the same transaction.
+    pub async fn alter(
+        &self,
+        conversation: ConversationId,
+        doing: Doing,
+        limits: Limits,
+        now: Time,
+    ) -> Result<Altered> {
+        change!(self, messages::alter(conversation, doing, limits, now))
+    }
+
+    /// Removes messages whose time is over, at most `limit`.
+    pub async fn expire_messages(&self, limit: usize, now: Time) -> Result<Vec<Expired>> {
+        let limit = rows(limit);
+        change!(self, messages::expire(limit, now))
+    }
+
+    /// What somebody may see and looks for; what was said last comes first, each with the number
+    /// below which the next page begins.
+    pub async fn search(
+        &self,
+        search: Search,
+        limit: usize,
+        now: Time,
+    ) -> Result<Vec<(i64, Shown)>> {
+        let limit = rows(limit);
+        look!(self, search::search(search, limit, now))
     }
 
     /// Moves how far a person has received or read: at most to `last_seq`, and never back.

@@ -4,6 +4,7 @@ use base::clock::Time;
 use base::ids::{ConversationId, UserId};
 use diesel::prelude::{Queryable, Selectable};
 
+use super::Message;
 use super::word::word;
 use crate::schema::conversations;
 
@@ -39,6 +40,33 @@ word! {
     }
 }
 
+word! {
+    /// How much whoever joins may see of what was said before.
+    History: "kind of history" {
+        /// All of it.
+        All = "all",
+        /// Nothing.
+        SinceJoining = "since_joining",
+    }
+}
+
+word! {
+    /// Who may do something in a group.
+    Circle: "circle of members" {
+        /// Its owner and admins.
+        Admins = "admins",
+        /// All its members.
+        Members = "members",
+    }
+}
+
+impl Circle {
+    /// Whether a member of this role is in it.
+    pub fn admits(self, role: MemberRole) -> bool {
+        self == Self::Members || role != MemberRole::Member
+    }
+}
+
 /// A conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = conversations)]
@@ -61,6 +89,62 @@ pub struct Conversation {
     pub created_at: Time,
     /// When its title or roster last changed.
     pub updated_at: Time,
+    /// The number of the newest change to one of its messages; 0 before the first.
+    pub revision: i64,
+    /// After so many seconds messages disappear, unless they say otherwise.
+    pub expires_in: Option<i64>,
+    /// What whoever joins may see.
+    pub history: History,
+    /// Who may say something.
+    pub who_writes: Circle,
+    /// Who may add people.
+    pub who_adds: Circle,
+}
+
+/// Changes to how a group is governed; what is `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// What it is called.
+    pub title: Option<String>,
+    /// After how many seconds messages disappear; `Some(None)`: never.
+    pub expires_in: Option<Option<i64>>,
+    /// What whoever joins may see.
+    pub history: Option<History>,
+    /// Who may say something.
+    pub who_writes: Option<Circle>,
+    /// Who may add people.
+    pub who_adds: Option<Circle>,
+}
+
+/// Changes to how one member keeps a conversation; what is `None` stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keeping {
+    /// No notifications until then; `Some(None)`: not muted.
+    pub muted_until: Option<Option<Time>>,
+    /// Whether it is put away.
+    pub archived: Option<bool>,
+}
+
+/// How one member keeps a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Queryable)]
+pub struct Kept {
+    /// No notifications until then, except of mentions.
+    pub muted_until: Option<Time>,
+    /// Put away since then.
+    pub archived_at: Option<Time>,
+}
+
+/// How far a conversation has come, for somebody in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Queryable)]
+pub struct Place {
+    /// Which.
+    pub conversation: ConversationId,
+    /// The newest message.
+    pub last_seq: i64,
+    /// The newest change.
+    pub revision: i64,
+    /// What came after this is brought to their devices.
+    pub joined_seq: i64,
 }
 
 /// Somebody in a conversation.
@@ -72,7 +156,7 @@ pub struct Member {
     pub name: String,
     /// What they may do.
     pub role: MemberRole,
-    /// They see what came after this.
+    /// What came after this is brought to their devices.
     pub joined_seq: i64,
     /// Up to here one of their devices has it; 0 or `joined_seq` at first.
     pub delivered_seq: i64,
@@ -98,12 +182,20 @@ pub struct Summary {
     pub conversation: Conversation,
     /// What they may do in it.
     pub role: MemberRole,
-    /// They see what came after this.
+    /// What came after this is brought to their devices.
     pub joined_seq: i64,
+    /// They may see what came after this.
+    pub visible_seq: i64,
     /// Up to here one of their devices has it.
     pub delivered_seq: i64,
     /// Up to here they have read.
     pub read_seq: i64,
+    /// Mute and archive.
+    pub kept: Kept,
+    /// How many messages of others they have not read, of the newest thousand.
+    pub unread: i64,
+    /// How many of those mention them.
+    pub unread_mentions: i64,
     /// In a direct conversation, the other one and their name.
     pub peer: Option<(UserId, String)>,
 }
@@ -163,6 +255,8 @@ pub struct Audience {
     pub roster: i64,
     /// The newest `seq`.
     pub last_seq: i64,
+    /// The newest change.
+    pub revision: i64,
     /// Everybody in it.
     pub members: Vec<UserId>,
 }
@@ -170,8 +264,8 @@ pub struct Audience {
 /// How a change to a conversation ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It is so; here is how it looks now.
-    Done(ConversationView),
+    /// It is so; here is how it looks now, and what was said of it.
+    Done(ConversationView, Vec<Message>),
     /// Whoever asked may not, or the conversation is direct.
     NotAllowed,
     /// Whoever asked is in no such conversation, or whoever is meant is not in it.

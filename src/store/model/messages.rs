@@ -5,8 +5,12 @@ use std::collections::HashMap;
 use base::clock::Time;
 use base::ids::{AttachmentId, ConversationId, MessageId, UserId};
 use diesel::prelude::{Queryable, Selectable};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::MemberRole;
 use super::files::Attachment;
+use super::word::word;
 use crate::schema::messages;
 
 /// Something said in a conversation.
@@ -29,6 +33,97 @@ pub struct Message {
     pub reply_to: Option<MessageId>,
     /// When it was stored.
     pub sent_at: Time,
+    /// The number of its newest change; 0: it is as it was said.
+    pub revision: i64,
+    /// When its text last changed.
+    pub edited_at: Option<Time>,
+    /// When it was deleted or its time was over: nothing but its number is left.
+    pub deleted_at: Option<Time>,
+    /// When it disappears.
+    pub expires_at: Option<Time>,
+    /// When it was pinned.
+    pub pinned_at: Option<Time>,
+    /// Who said it first, if it is passed on.
+    pub forwarded_from: Option<UserId>,
+    /// Whom it mentions: a list of ids.
+    pub mentions: Option<Value>,
+    /// What happened, if nobody said it: a [`System`].
+    pub system: Option<Value>,
+    /// Who blocks its sender and never sees it.
+    pub withheld_from: Option<UserId>,
+}
+
+impl Message {
+    /// As it is at `now`: of what has disappeared nothing but its number is left, removed or not.
+    pub fn at(mut self, now: Time) -> Self {
+        if self.deleted_at.is_none() && self.expires_at.is_some_and(|end| end <= now) {
+            self.deleted_at = self.expires_at;
+            self.body.clear();
+            self.reply_to = None;
+            self.edited_at = None;
+            self.pinned_at = None;
+            self.forwarded_from = None;
+            self.mentions = None;
+        }
+        self
+    }
+}
+
+word! {
+    /// What happened in a conversation.
+    Happened: "kind of happening" {
+        /// Came by an invite.
+        Joined = "joined",
+        /// Was put in.
+        Added = "added",
+        /// Went.
+        Left = "left",
+        /// Was put out.
+        Removed = "removed",
+        /// The title changed.
+        Renamed = "renamed",
+        /// A role changed.
+        Role = "role",
+        /// Another setting changed.
+        Settings = "settings",
+    }
+}
+
+/// What happened in a conversation, said by nobody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct System {
+    /// What.
+    pub what: Happened,
+    /// To whom, if not to whoever did it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<UserId>,
+    /// The new title.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The new role.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<MemberRole>,
+}
+
+impl System {
+    /// Something that happened to whoever did it.
+    pub const fn new(what: Happened) -> Self {
+        Self { what, user_id: None, title: None, role: None }
+    }
+
+    /// Something that happened to somebody.
+    pub const fn to(what: Happened, user: UserId) -> Self {
+        Self { what, user_id: Some(user), title: None, role: None }
+    }
+}
+
+/// A message as somebody sees it, with who reacted and how, in the order of persons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The message.
+    pub message: Message,
+    /// Who reacted with what.
+    pub reactions: Vec<(UserId, String)>,
 }
 
 /// Something to be said.
@@ -46,6 +141,12 @@ pub struct NewMessage {
     pub reply_to: Option<MessageId>,
     /// What it carries: files of its sender, or that its sender may see.
     pub attachments: Vec<AttachmentId>,
+    /// Whom it mentions.
+    pub mentions: Vec<UserId>,
+    /// After how many seconds it disappears; `None`: as the conversation has it.
+    pub expires_in: Option<i64>,
+    /// The message it passes on; its text is that one's, unless it is encrypted.
+    pub forward_of: Option<MessageId>,
 }
 
 /// What became of one message.
@@ -57,8 +158,14 @@ pub enum Append {
     Repeated(Message),
     /// Its sender is not in the conversation, or there is none.
     NotAMember,
-    /// One of the two in a direct conversation blocks the other.
+    /// Whoever says it blocks the other one of a direct conversation.
     Blocked,
+    /// Only admins may say something here.
+    NotAllowed,
+    /// Somebody mentioned is not in the conversation.
+    NoSuchMention,
+    /// What it passes on is not there for its sender, or is encrypted.
+    NoSuchForward,
     /// What it answers is not in the conversation.
     NoSuchReply,
     /// A file that it carries does not exist, as far as its sender may know.
@@ -81,6 +188,8 @@ pub struct Appended {
 pub enum Range {
     /// The first ones after this number.
     After(i64),
+    /// The same, of what is brought to the viewer's devices.
+    Since(i64),
     /// The last ones before this number.
     Before(i64),
     /// The last ones.
@@ -110,4 +219,17 @@ pub enum Marked {
     Unchanged,
     /// They are not in the conversation.
     NotAMember,
+}
+
+/// What somebody looks for.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// Who.
+    pub viewer: UserId,
+    /// Words of [`crate::words`]: a message has all of them, and the last may go on.
+    pub words: Vec<String>,
+    /// Only there.
+    pub within: Option<ConversationId>,
+    /// Below the number that a page before gave.
+    pub before: Option<i64>,
 }

@@ -65,6 +65,8 @@ pub struct Touched {
 pub struct Parting {
     /// Who should hear that the person left.
     pub others: Vec<UserId>,
+    /// What was said of it.
+    pub said: Vec<super::Message>,
     /// Whether there may be more to remove.
     pub more: bool,
 }

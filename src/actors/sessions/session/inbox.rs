@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use actix::{ActorContext, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
 use base::fault::Fault;
-use base::ids::ConversationId;
 use futures_util::FutureExt;
 use metrics::counter;
 use tokio::sync::oneshot;
 
 use super::super::SessionHandle;
 use super::super::line::{Answer, Close, Line};
-use super::super::outgoing::Outgoing;
+use super::super::outgoing::{Outgoing, Place};
 use super::super::requests;
 use super::Session;
 use crate::actors::supervision::Ctx;
@@ -50,7 +49,11 @@ impl Handler<Attach> for Session {
         self.is_attached(true);
         self.reading = false;
         self.opened = false;
-        self.cursors.attach();
+        self.said.attach();
+        self.changed.attach();
+        if self.seed.me.pass.is_none() {
+            self.here = Some(self.living().presence.here(self.seed.me.user));
+        }
         self.stop_timer(ctx);
         self.load(ctx, Some(attach.ready));
         true
@@ -186,11 +189,11 @@ impl Handler<Deliver> for Session {
                     self.send_event(event, ctx);
                 }
             }
-            Some((conversation, seq)) => {
+            Some(place) => {
                 if self.line.is_none() {
                     return; // the device asks, or the next attachment looks, for what it missed
                 }
-                if self.cursors.hear(conversation, seq) {
+                if self.cursors(place.order).hear(place.conversation, place.number) {
                     self.send_event(event, ctx);
                 } else {
                     self.pump(ctx);
@@ -201,21 +204,28 @@ impl Handler<Deliver> for Session {
 }
 
 /// How far a conversation is.
-#[derive(Message)]
+#[derive(Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub(in crate::actors::sessions) struct Known {
-    pub(in crate::actors::sessions) conversation: ConversationId,
-    pub(in crate::actors::sessions) seq: i64,
+    pub(in crate::actors::sessions) place: Place,
+    /// Whether this number is known not to be for the person.
+    pub(in crate::actors::sessions) passed: bool,
 }
 
 impl Handler<Known> for Session {
     type Result = ();
 
-    fn handle(&mut self, known: Known, ctx: &mut Self::Context) {
-        if self.line.is_some() {
-            self.cursors.note(known.conversation, known.seq);
-            self.pump(ctx);
+    fn handle(&mut self, Known { place, passed }: Known, ctx: &mut Self::Context) {
+        if self.line.is_none() {
+            return;
         }
+        let cursors = self.cursors(place.order);
+        if passed {
+            let _ = cursors.hear(place.conversation, place.number); // the next one: taken as sent
+        } else {
+            cursors.note(place.conversation, place.number);
+        }
+        self.pump(ctx);
     }
 }
 
@@ -263,6 +273,7 @@ impl Handler<End> for Session {
         if let Some(line) = self.line.take() {
             line.close(why);
         }
+        self.here = None;
         self.is_attached(false);
         ctx.stop();
     }

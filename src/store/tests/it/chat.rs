@@ -1,7 +1,9 @@
 //! Conversations are opened, looked at and listed.
 
 use base::ids::{ConversationId, UserId};
-use store::{Encryption, Kind, MemberRole, NewConversation, OpenDirect, OpenGroup, Reach, Store};
+use store::{
+    Encryption, Kind, MemberRole, NewConversation, OpenDirect, OpenGroup, Place, Reach, Store,
+};
 
 use crate::world::{T0, at, group, on_both, opening, people, say, words};
 
@@ -108,8 +110,8 @@ async fn a_person_lists_their_conversations(store: Store) {
     group(&store, &[bob, eve]).await;
     say(&store, ids[2], words(bob, "1")).await;
 
-    let first = store.conversations_of(ann, None, 2).await.unwrap();
-    let rest = store.conversations_of(ann, Some(first[1].conversation.id), 2).await.unwrap();
+    let first = store.conversations_of(ann, None, 2, T0).await.unwrap();
+    let rest = store.conversations_of(ann, Some(first[1].conversation.id), 2, T0).await.unwrap();
     let listed: Vec<_> = first.iter().chain(&rest).collect();
     let seen: Vec<_> = listed.iter().map(|summary| summary.conversation.id).collect();
     assert_eq!(seen, [ids[2], ids[1], ids[0]]);
@@ -117,8 +119,10 @@ async fn a_person_lists_their_conversations(store: Store) {
     assert_eq!(peers, [None, Some((eve, "Person 2".into())), Some((bob, "Person 1".into()))]);
     assert_eq!((listed[0].conversation.last_seq, listed[0].role), (1, MemberRole::Owner));
     assert_eq!((listed[0].delivered_seq, listed[0].read_seq, listed[0].joined_seq), (0, 0, 0));
-    let expected = [(ids[0], 0, 0), (ids[1], 0, 0), (ids[2], 1, 0)];
-    assert_eq!(store.positions(ann).await.unwrap(), expected);
+    assert_eq!((listed[0].unread, listed[1].unread), (1, 0));
+    let place =
+        |n: usize, last_seq| Place { conversation: ids[n], last_seq, revision: 0, joined_seq: 0 };
+    assert_eq!(store.positions(ann).await.unwrap(), [place(0, 0), place(1, 0), place(2, 1)]);
 }
 
 on_both!(

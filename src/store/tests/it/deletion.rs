@@ -5,7 +5,7 @@ use store::{
     Claim, ContactRequest, Kind, NewJob, OpenDirect, OpenGroup, PersonChange, Range, Reach, Store,
 };
 
-use crate::world::{at, audit, group, on_both, opening, people, say, words};
+use crate::world::{T0, at, audit, group, on_both, opening, people, say, words};
 
 fn rest(user: UserId) -> NewJob {
     let payload = serde_json::json!({});
@@ -76,17 +76,17 @@ async fn whoever_dies_over_it_is_followed_by_one_who_ends_it(store: Store) {
     let (touched, _) = store.left_behind(ann, None).await.unwrap();
     assert_eq!(touched, []);
     assert_eq!(store.conversation(long, bob).await.unwrap(), None);
-    for (id, count) in [(shared, 1100), (left, 1)] {
+    for (id, count) in [(shared, 1102), (left, 2)] {
         let view = store.conversation(id, bob).await.unwrap().unwrap();
         assert!(view.members.iter().all(|member| member.user_id != ann));
         assert!(view.members.iter().any(|member| member.role == store::MemberRole::Owner));
-        let said = store.messages(id, bob, Range::After(0), 2000).await.unwrap().unwrap();
+        let said = store.messages(id, bob, Range::After(0), 2000, T0).await.unwrap().unwrap();
         assert_eq!(said.len(), count, "numbers have no holes");
-        for message in said {
+        for message in said.into_iter().map(|shown| shown.message) {
             assert_eq!(message.body.is_empty(), message.sender_id == ann);
         }
     }
-    let kept = store.messages(others, eve, Range::After(0), 9).await.unwrap().unwrap();
+    let kept = store.messages(others, eve, Range::After(0), 9, T0).await.unwrap().unwrap();
     assert_eq!(kept.len(), 1);
 }
 
@@ -97,8 +97,8 @@ async fn what_was_said_in_groups_stays_unless_it_shall_go(store: Store) {
     store.delete_user(ann, rest(ann), audit("gone"), at(3)).await.unwrap();
     erases(&store, ann, false, usize::MAX).await;
 
-    let said = store.messages(shared, bob, Range::After(0), 9).await.unwrap().unwrap();
-    assert!(said[0].body.contains("stays"));
+    let said = store.messages(shared, bob, Range::After(0), 9, T0).await.unwrap().unwrap();
+    assert!(said[0].message.body.contains("stays"));
     let view = store.conversation(shared, bob).await.unwrap().unwrap();
     assert_eq!(view.members.len(), 1);
 }

@@ -101,9 +101,9 @@ async fn only_what_a_sender_may_see_is_sent(store: Store) {
     assert!(store.attachment(file.id, eve).await.unwrap().is_some());
     store.remove_member(eves, eve, eve, at(2)).await.unwrap();
     assert_eq!(store.attachment(file.id, eve).await.unwrap(), None);
-    let said = store.messages(eves, bob, store::Range::After(0), 9).await.unwrap().unwrap();
+    let said = store.messages(eves, bob, store::Range::After(0), 9, at(9)).await.unwrap().unwrap();
     assert_eq!(
-        said.iter().map(|message| message.seq).collect::<Vec<_>>(),
+        said.iter().map(|shown| shown.message.seq).collect::<Vec<_>>(),
         [1],
         "no number is lost"
     );

@@ -5,11 +5,13 @@
 
 mod accounts;
 mod calls;
+mod changes;
 mod chat;
 mod cluster;
 mod contacts;
 mod deletion;
 mod files;
+mod invites;
 mod jobs;
 mod keys;
 mod messages;
@@ -17,6 +19,7 @@ mod model;
 mod outage;
 mod people;
 mod roster;
+mod search;
 mod second_factor;
 mod server;
 mod sign_in;

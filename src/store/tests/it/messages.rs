@@ -27,8 +27,9 @@ async fn what_is_said_is_kept_as_it_was_said(store: Store) {
     assert_eq!((said.id, said.seq, said.sender_id), (new.id, 1, ann));
     assert_eq!((said.body.as_str(), said.sent_at, said.reply_to), (new.body.as_str(), at(1), None));
     assert_eq!((answer.seq, answer.reply_to), (2, Some(said.id)));
-    let seen = store.messages(id, bob, Range::Latest, 9).await.unwrap();
-    assert_eq!(seen, Some(vec![said, answer]));
+    let seen = store.messages(id, bob, Range::Latest, 9, T0).await.unwrap();
+    let seen = seen.unwrap().into_iter().map(|shown| shown.message).collect::<Vec<_>>();
+    assert_eq!(seen, [said, answer]);
     assert_eq!(store.outbox_len().await.unwrap(), 2);
 }
 
@@ -56,8 +57,8 @@ async fn two_hundred_at_once_are_numbered_without_holes(store: Store) {
     numbers.sort_unstable();
 
     assert_eq!(numbers, (1..=180 + 160).collect::<Vec<_>>());
-    let seen = store.messages(id, ann, Range::After(0), 1000).await.unwrap().unwrap();
-    assert_eq!(seen.iter().map(|message| message.seq).collect::<Vec<_>>(), numbers);
+    let seen = store.messages(id, ann, Range::After(0), 1000, T0).await.unwrap().unwrap();
+    assert_eq!(seen.iter().map(|shown| shown.message.seq).collect::<Vec<_>>(), numbers);
     assert_eq!(store.outbox_len().await.unwrap(), 340);
 }
 
@@ -117,7 +118,7 @@ async fn each_of_a_batch_is_judged_for_itself(store: Store) {
     assert_eq!(nothing, Appended { roster: 1, results: vec![], attachments: HashMap::new() });
 }
 
-async fn a_block_silences_a_direct_conversation(store: Store) {
+async fn who_is_blocked_speaks_unheard_and_does_not_learn_it(store: Store) {
     let [ann, bob] = people(&store).await;
     let opened = store.open_direct(opening(Kind::Direct, ann), bob, Reach::Anybody, T0).await;
     let OpenDirect::Created(view) = opened.unwrap() else { panic!("it is new") };
@@ -125,11 +126,22 @@ async fn a_block_silences_a_direct_conversation(store: Store) {
     let said = stored(say(&store, id, words(ann, "1")).await);
     store.block(bob, ann, T0).await.unwrap();
 
-    assert_eq!(say(&store, id, words(ann, "2")).await, Append::Blocked);
+    let unheard = stored(say(&store, id, words(ann, "2")).await);
+    assert_eq!(unheard.withheld_from, Some(bob), "who is blocked does not learn it");
     assert_eq!(say(&store, id, words(bob, "2")).await, Append::Blocked);
     assert_eq!(say(&store, id, words(ann, "1")).await, Append::Repeated(said));
     store.unblock(bob, ann).await.unwrap();
-    assert_eq!(stored(say(&store, id, words(ann, "2")).await).seq, 2);
+    assert_eq!(stored(say(&store, id, words(ann, "3")).await).seq, 3);
+    let seen = |who| {
+        let store = store.clone();
+        async move {
+            let seen = store.messages(id, who, Range::After(0), 9, T0).await.unwrap().unwrap();
+            seen.iter().map(|shown| shown.message.seq).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!((seen(ann).await, seen(bob).await), (vec![1, 2, 3], vec![1, 3]));
+    let bobs = store.conversations_of(bob, None, 9, T0).await.unwrap();
+    assert_eq!(bobs[0].unread, 2);
 }
 
 async fn a_conversation_is_read_page_by_page(store: Store) {
@@ -140,8 +152,8 @@ async fn a_conversation_is_read_page_by_page(store: Store) {
     let page = |range, limit| {
         let store = store.clone();
         async move {
-            let seen = store.messages(id, bob, range, limit).await.unwrap().unwrap();
-            seen.iter().map(|message| message.seq).collect::<Vec<_>>()
+            let seen = store.messages(id, bob, range, limit, T0).await.unwrap().unwrap();
+            seen.iter().map(|shown| shown.message.seq).collect::<Vec<_>>()
         }
     };
 
@@ -149,7 +161,7 @@ async fn a_conversation_is_read_page_by_page(store: Store) {
     assert_eq!(page(Range::Before(4), 2).await, [2, 3]);
     assert_eq!(page(Range::After(2498), 9).await, [2499, 2500]);
     assert_eq!(page(Range::After(0), 9999).await, (1..=2500).collect::<Vec<_>>());
-    assert_eq!(store.messages(id, eve, Range::Latest, 9).await.unwrap(), None);
+    assert_eq!(store.messages(id, eve, Range::Latest, 9, T0).await.unwrap(), None);
 }
 
 async fn receipts_move_forwards_only(store: Store) {
@@ -180,7 +192,7 @@ on_both!(
     two_hundred_at_once_are_numbered_without_holes,
     to_say_it_again_changes_nothing,
     each_of_a_batch_is_judged_for_itself,
-    a_block_silences_a_direct_conversation,
+    who_is_blocked_speaks_unheard_and_does_not_learn_it,
     a_conversation_is_read_page_by_page,
     receipts_move_forwards_only,
 );

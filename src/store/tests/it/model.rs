@@ -78,13 +78,13 @@ async fn tell(store: &Store, story: Story) {
                 Append::Repeated(message) => Fate::Repeated(message.seq),
                 Append::NotAMember => Fate::NotAMember,
                 Append::NoSuchReply => Fate::NoSuchReply,
-                Append::Blocked => panic!("nobody blocks anybody"),
-                Append::NoSuchAttachment => panic!("nothing is sent along"),
+                other => panic!("{other:?}"),
             })
             .collect();
         assert_eq!(came, fates);
     }
-    let seen = store.messages(id, people[0], Range::After(0), 1000).await.unwrap().unwrap();
+    let seen = store.messages(id, people[0], Range::After(0), 1000, T0).await.unwrap().unwrap();
+    let seen: Vec<_> = seen.into_iter().map(|shown| shown.message).collect();
     assert_eq!(seen.iter().map(|message| message.id).collect::<Vec<_>>(), stored);
     let view = store.conversation(id, people[1]).await.unwrap().unwrap();
     assert_eq!(view.conversation.last_seq, i64::try_from(stored.len()).unwrap());

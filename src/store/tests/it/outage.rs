@@ -6,7 +6,7 @@ use base::ids::{ConversationId, UserId};
 use store::{Append, Config, Error, Range, Store};
 
 use crate::server::{Server, timed};
-use crate::world::{group, people, say, words};
+use crate::world::{T0, group, people, say, words};
 
 /// No answer may take longer.
 const SOON: Duration = Duration::from_secs(2);
@@ -73,8 +73,9 @@ impl Chat {
 
     /// The numbers have no holes, whatever was lost.
     async fn is_whole(&self) {
-        let seen = self.store.messages(self.id, self.ann, Range::After(0), 10_000).await.unwrap();
-        let numbers: Vec<_> = seen.unwrap().iter().map(|message| message.seq).collect();
+        let seen =
+            self.store.messages(self.id, self.ann, Range::After(0), 10_000, T0).await.unwrap();
+        let numbers: Vec<_> = seen.unwrap().iter().map(|message| message.message.seq).collect();
         assert_eq!(numbers, (1..=i64::try_from(numbers.len()).unwrap()).collect::<Vec<_>>());
     }
 }

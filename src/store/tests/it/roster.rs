@@ -1,15 +1,17 @@
 //! Groups change: their title, who is in them, who may do what.
 
 use base::ids::{ConversationId, UserId};
+use serde_json::json;
 use store::{
-    Append, Change, ConversationView, Kind, MemberRole as M, OpenDirect, Range, Reach, Store,
+    Append, Change, ConversationView, Kind, MemberRole as M, OpenDirect, Range, Reach, Settings,
+    Store,
 };
 
 use crate::world::{T0, at, group, on_both, opening, people, say, words};
 
 fn done(change: Change) -> ConversationView {
     match change {
-        Change::Done(view) => view,
+        Change::Done(view, _) => view,
         other => panic!("{other:?}"),
     }
 }
@@ -34,14 +36,19 @@ async fn those_who_may_rename_a_group(store: Store) {
     let [ann, bob, eve, dan] = people(&store).await;
     let id = group(&store, &[ann, bob, eve]).await;
     done(role(&store, id, ann, bob, M::Admin).await);
-    let rename = |by, title: &str| store.rename_conversation(id, by, Some(title.into()), at(4));
+    let rename = |by, title: &str| {
+        let new = Settings { title: Some(title.into()), ..Settings::default() };
+        store.set_up_conversation(id, by, new, at(4))
+    };
 
     assert_eq!(rename(eve, "x").await.unwrap(), Change::NotAllowed);
     assert_eq!(rename(dan, "x").await.unwrap(), Change::NotFound);
     let view = done(rename(bob, "Family").await.unwrap()).conversation;
     assert_eq!((view.title.as_deref(), view.roster, view.updated_at), (Some("Family"), 2, at(4)));
-    let view = done(store.rename_conversation(id, ann, None, at(5)).await.unwrap());
-    assert_eq!(view.conversation.title, None);
+    let said = store.messages(id, eve, Range::Latest, 1, T0).await.unwrap().unwrap();
+    let renamed = json!({ "what": "renamed", "title": "Family" });
+    assert_eq!(said[0].message.system, Some(renamed), "it is said, by whoever did it");
+    assert_eq!(said[0].message.sender_id, bob);
 }
 
 async fn people_are_added_and_removed_by_those_who_may(store: Store) {
@@ -104,7 +111,8 @@ async fn a_direct_conversation_does_not_change(store: Store) {
     assert_eq!(remove(&store, id, ann, ann).await, Change::NotAllowed);
     assert_eq!(add(&store, id, ann, eve).await, Change::NotAllowed);
     assert_eq!(role(&store, id, ann, bob, M::Admin).await, Change::NotAllowed);
-    let renamed = store.rename_conversation(id, ann, Some("x".into()), T0).await.unwrap();
+    let new = Settings { title: Some("x".into()), ..Settings::default() };
+    let renamed = store.set_up_conversation(id, ann, new, T0).await.unwrap();
     assert_eq!(renamed, Change::NotAllowed);
     assert_eq!(store.conversation(id, ann).await.unwrap(), Some(view));
 }
@@ -115,16 +123,16 @@ async fn who_comes_back_sees_what_comes_from_then_on(store: Store) {
     say(&store, id, words(ann, "1")).await;
     done(remove(&store, id, bob, bob).await);
     assert_eq!(say(&store, id, words(bob, "x")).await, Append::NotAMember);
-    assert_eq!(store.messages(id, bob, Range::Latest, 9).await.unwrap(), None);
+    assert_eq!(store.messages(id, bob, Range::Latest, 9, T0).await.unwrap(), None);
     say(&store, id, words(ann, "2")).await;
     let view = done(add(&store, id, ann, bob).await);
     say(&store, id, words(ann, "3")).await;
 
     let bobs = view.members.iter().find(|member| member.user_id == bob).unwrap();
-    assert_eq!((bobs.joined_seq, bobs.delivered_seq, bobs.read_seq), (2, 2, 2));
+    assert_eq!((bobs.joined_seq, bobs.delivered_seq, bobs.read_seq), (3, 3, 3));
     for range in [Range::Latest, Range::After(0), Range::Before(100)] {
-        let seen = store.messages(id, bob, range, 9).await.unwrap().unwrap();
-        assert_eq!(seen.iter().map(|message| message.seq).collect::<Vec<_>>(), [3]);
+        let seen = store.messages(id, bob, range, 9, T0).await.unwrap().unwrap();
+        assert_eq!(seen.iter().map(|message| message.message.seq).collect::<Vec<_>>(), [4, 5]);
     }
 }
 

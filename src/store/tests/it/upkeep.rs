@@ -83,7 +83,9 @@ async fn migrations_are_pending_until_the_store_is_opened() {
             "0003_chat",
             "0004_calls",
             "0005_cluster",
-            "0006_account_care"
+            "0006_account_care",
+            "0007_attachments",
+            "0008_talk"
         ]
     );
     assert!(Store::pending_migrations(scratch.config()).await.unwrap().is_empty());

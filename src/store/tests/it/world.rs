@@ -204,6 +204,9 @@ pub(crate) fn words(sender: UserId, client_id: &str) -> NewMessage {
         body: format!("Grüße, {client_id} \"'; --"),
         reply_to: None,
         attachments: vec![],
+        mentions: Vec::new(),
+        expires_in: None,
+        forward_of: None,
     }
 }
 

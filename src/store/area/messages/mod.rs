@@ -1,18 +1,33 @@
-//! What is said: numbered without holes, once each, and how far it has come.
+//! What is said: numbered without holes, once each.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use base::clock::Time;
 use base::ids::{ConversationId, MessageId, UserId};
 use diesel::prelude::*;
 use serde_json::{Value, json};
 
-use super::{Conn, contacts, files};
-use crate::model::{Append, Appended, Attachment, Marked, Message, NewMessage, Range, Receipt};
-use crate::schema::{conversations, members, messages, outbox};
+use super::{Conn, contacts, files, search};
+use crate::model::{Append, Appended, Circle, Encryption, MemberRole, Message, NewMessage, System};
+use crate::schema::{conversations, hidden_messages, members, messages, outbox};
 use crate::types::Sql;
 
-/// SQLite takes 32,766 values in a statement, PostgreSQL 65,535: a message has eight.
+mod alter;
+mod carry;
+mod erase;
+mod read;
+mod shows;
+
+pub(crate) use self::alter::alter;
+pub(super) use self::alter::next;
+pub(super) use self::erase::erase;
+pub(crate) use self::erase::expire;
+pub(super) use self::read::with_reactions;
+pub(crate) use self::read::{changes, edits, mark, messages, pins, shown};
+pub(super) use self::shows::shows;
+
+/// SQLite takes 32,766 values in a statement, PostgreSQL 65,535: a message has thirteen.
 const ROWS: usize = 1000;
 
 /// What is known of a conversation while it is held.
@@ -20,6 +35,9 @@ struct Held {
     last_seq: i64,
     roster: i64,
     direct: Option<(UserId, UserId)>,
+    expires_in: Option<i64>,
+    who_writes: Circle,
+    encryption: Encryption,
 }
 
 pub(crate) fn append(
@@ -36,11 +54,7 @@ pub(crate) fn append(
         return Ok(Appended { roster: 0, results, attachments: HashMap::new() });
     };
     let first = held.last_seq - wanted + 1;
-    let files: HashMap<_, _> = new
-        .iter()
-        .filter(|new| !new.attachments.is_empty())
-        .map(|new| (new.id, new.attachments.clone()))
-        .collect();
+    let files = carry::files_of(c, &new)?;
     let (results, fresh) = judge(c, id, &held, new, first, now)?;
     let surplus = wanted - count(fresh.len());
     if surplus > 0 {
@@ -49,28 +63,16 @@ pub(crate) fn append(
     if !fresh.is_empty() {
         for rows in fresh.chunks(ROWS) {
             insert(c, rows, now)?;
+            if held.encryption == Encryption::None {
+                search::index(c, rows)?;
+            }
         }
         advance_senders(c, id, &fresh)?;
         let carried = fresh.iter().filter_map(|m| Some((m.id, files.get(&m.id)?.clone())));
         files::carry(c, &carried.collect::<Vec<_>>())?;
     }
-    let attachments = carried(c, &results, files.is_empty())?;
+    let attachments = carry::carried(c, &results, files.is_empty())?;
     Ok(Appended { roster: held.roster, results, attachments })
-}
-
-/// What the messages of these results carry; most often nothing, which needs no question.
-fn carried(
-    c: &mut Conn,
-    results: &[Append],
-    no_files: bool,
-) -> QueryResult<HashMap<MessageId, Vec<Attachment>>> {
-    let ids = results.iter().filter_map(|result| match result {
-        Append::Repeated(message) => Some(message.id),
-        Append::Stored(message) if !no_files => Some(message.id),
-        _ => None,
-    });
-    let ids: Vec<_> = ids.collect();
-    if ids.is_empty() { Ok(HashMap::new()) } else { files::attachments_of(c, ids) }
 }
 
 fn count(len: usize) -> i64 {
@@ -79,7 +81,7 @@ fn count(len: usize) -> i64 {
 
 /// Moves the last number of a conversation, and holds it.
 fn take(c: &mut Conn, id: ConversationId, by: i64) -> QueryResult<Option<Held>> {
-    type Row = (i64, i64, Option<UserId>, Option<UserId>);
+    type Row = (i64, i64, Option<UserId>, Option<UserId>, Option<i64>, Circle, Encryption);
     let row: Option<Row> = diesel::update(conversations::table.find(Sql(id)))
         .set(conversations::last_seq.eq(conversations::last_seq + by))
         .returning((
@@ -87,10 +89,16 @@ fn take(c: &mut Conn, id: ConversationId, by: i64) -> QueryResult<Option<Held>> 
             conversations::roster,
             conversations::direct_low,
             conversations::direct_high,
+            conversations::expires_in,
+            conversations::who_writes,
+            conversations::encryption,
         ))
         .get_result(c)
         .optional()?;
-    Ok(row.map(|(last_seq, roster, low, high)| Held { last_seq, roster, direct: low.zip(high) }))
+    Ok(row.map(|(last_seq, roster, low, high, expires_in, who_writes, encryption)| {
+        let direct = low.zip(high);
+        Held { last_seq, roster, direct, expires_in, who_writes, encryption }
+    }))
 }
 
 /// Decides about each message, in the order given; the fresh ones are numbered from `first`.
@@ -105,44 +113,73 @@ fn judge(
     let (present, mut said) = known(c, id, &new)?;
     let mut targets = answered(c, id, &new)?;
     let sendable = files::sendable(c, &new)?;
-    let blocked = match held.direct {
-        Some((low, high)) => contacts::any_block(c, low, high)?,
-        None => false,
+    let strangers = not_members(c, id, &new)?;
+    let blockers = match held.direct {
+        Some(pair) => contacts::blockers(c, pair)?,
+        None => Vec::new(),
     };
     let mut seq = first;
     let mut fresh = Vec::with_capacity(new.len());
     let mut results = Vec::with_capacity(new.len());
     for new in new {
-        if !present.contains(&new.sender) {
+        let Some(role) = present.get(&new.sender) else {
             results.push(Append::NotAMember);
             continue;
-        }
-        let name = (new.sender, new.client_id);
+        };
+        let name = (new.sender, new.client_id.clone());
         if let Some(message) = said.get(&name) {
-            results.push(Append::Repeated(message.clone()));
+            results.push(Append::Repeated(message.clone().at(now)));
             continue;
         }
-        if blocked {
-            results.push(Append::Blocked);
-            continue;
-        }
-        if new.reply_to.is_some_and(|target| !targets.contains(&target)) {
-            results.push(Append::NoSuchReply);
+        let refusal = if blockers.contains(&new.sender) {
+            Some(Append::Blocked)
+        } else if !held.who_writes.admits(*role) {
+            Some(Append::NotAllowed)
+        } else if new.reply_to.is_some_and(|target| !targets.contains(&target)) {
+            Some(Append::NoSuchReply)
+        } else if new.mentions.iter().any(|user| strangers.contains(user)) {
+            Some(Append::NoSuchMention)
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            results.push(refusal);
             continue;
         }
         if !new.attachments.iter().all(|file| sendable.contains(&(name.0, *file))) {
             results.push(Append::NoSuchAttachment);
             continue;
         }
+        let (body, forwarded_from) = match new.forward_of {
+            None => (new.body, None),
+            Some(target) => match passed_on(c, new.sender, target, now)? {
+                Some((body, origin)) => (body, Some(origin)),
+                None => {
+                    results.push(Append::NoSuchForward);
+                    continue;
+                }
+            },
+        };
+        let expires_in = new.expires_in.or(held.expires_in);
+        let mentions = (!new.mentions.is_empty()).then(|| json!(new.mentions));
         let message = Message {
             id: new.id,
             conversation_id: id,
             seq,
             sender_id: name.0,
             client_id: name.1.clone(),
-            body: new.body,
+            body,
             reply_to: new.reply_to,
             sent_at: now,
+            revision: 0,
+            edited_at: None,
+            deleted_at: None,
+            expires_at: expires_in.map(|s| now + Duration::from_secs(s.unsigned_abs())),
+            pinned_at: None,
+            forwarded_from,
+            mentions,
+            system: None,
+            withheld_from: blockers.first().copied(),
         };
         seq += 1;
         said.insert(name, message.clone());
@@ -157,7 +194,7 @@ fn judge(
 // prepared once, which halves the time of the most frequent case.
 
 /// The members among the senders, and what was said before under a sender and a name.
-type Known = (HashSet<UserId>, HashMap<(UserId, String), Message>);
+type Known = (HashMap<UserId, MemberRole>, HashMap<(UserId, String), Message>);
 
 /// One question for both: who is a member, and what they said before under the same names.
 fn known(c: &mut Conn, id: ConversationId, new: &[NewMessage]) -> QueryResult<Known> {
@@ -166,8 +203,8 @@ fn known(c: &mut Conn, id: ConversationId, new: &[NewMessage]) -> QueryResult<Kn
             .eq(members::conversation_id)
             .and(messages::sender_id.eq(members::user_id))
     };
-    let columns = || (members::user_id, Option::<Message>::as_select());
-    let mut rows: Vec<(UserId, Option<Message>)> = Vec::new();
+    let columns = || (members::user_id, members::role, Option::<Message>::as_select());
+    let mut rows: Vec<(UserId, MemberRole, Option<Message>)> = Vec::new();
     if let [one] = new {
         rows = members::table
             .left_join(messages::table.on(theirs().and(messages::client_id.eq(&one.client_id))))
@@ -185,12 +222,12 @@ fn known(c: &mut Conn, id: ConversationId, new: &[NewMessage]) -> QueryResult<Kn
                     .filter(members::conversation_id.eq(Sql(id)))
                     .filter(members::user_id.eq_any(senders.into_iter().map(Sql)))
                     .select(columns())
-                    .load::<(UserId, Option<Message>)>(c)?,
+                    .load::<(UserId, MemberRole, Option<Message>)>(c)?,
             );
         }
     }
-    let present = rows.iter().map(|row| row.0).collect();
-    let said = rows.into_iter().filter_map(|row| row.1);
+    let present = rows.iter().map(|row| (row.0, row.1)).collect();
+    let said = rows.into_iter().filter_map(|row| row.2);
     Ok((present, said.map(|m| ((m.sender_id, m.client_id.clone()), m)).collect()))
 }
 
@@ -207,9 +244,61 @@ fn answered(
     let found: Vec<MessageId> = messages::table
         .filter(messages::id.eq_any(targets.into_iter().map(Sql)))
         .filter(messages::conversation_id.eq(Sql(id)))
+        .filter(messages::deleted_at.is_null())
         .select(messages::id)
         .load(c)?;
     Ok(found.into_iter().collect())
+}
+
+/// Who is mentioned but not in the conversation.
+fn not_members(
+    c: &mut Conn,
+    id: ConversationId,
+    new: &[NewMessage],
+) -> QueryResult<HashSet<UserId>> {
+    strangers(c, id, new.iter().flat_map(|new| new.mentions.iter().copied()).collect())
+}
+
+/// Those who are not in a conversation.
+fn strangers(
+    c: &mut Conn,
+    id: ConversationId,
+    mut people: HashSet<UserId>,
+) -> QueryResult<HashSet<UserId>> {
+    if people.is_empty() {
+        return Ok(people);
+    }
+    let found: Vec<UserId> = members::table
+        .filter(members::conversation_id.eq(Sql(id)))
+        .filter(members::user_id.eq_any(people.iter().copied().map(Sql)))
+        .select(members::user_id)
+        .load(c)?;
+    people.retain(|user| !found.contains(user));
+    Ok(people)
+}
+
+/// What a message says that `by` may see and pass on, and who said it first.
+fn passed_on(
+    c: &mut Conn,
+    by: UserId,
+    target: MessageId,
+    now: Time,
+) -> QueryResult<Option<(String, UserId)>> {
+    let found: Option<Message> = messages::table
+        .inner_join(members::table.on(members::conversation_id.eq(messages::conversation_id)))
+        .inner_join(conversations::table.on(conversations::id.eq(messages::conversation_id)))
+        .filter(messages::id.eq(Sql(target)))
+        .filter(members::user_id.eq(Sql(by)))
+        .filter(messages::seq.gt(members::visible_seq))
+        .filter(conversations::encryption.eq(Encryption::None))
+        .filter(shows!(by))
+        .select(Message::as_select())
+        .first(c)
+        .optional()?;
+    Ok(found.map(|message| message.at(now)).and_then(|message| {
+        let there = message.deleted_at.is_none() && message.system.is_none();
+        there.then(|| (message.body, message.forwarded_from.unwrap_or(message.sender_id)))
+    }))
 }
 
 /// Stores messages, and with each that somebody is still to be told of it.
@@ -224,6 +313,10 @@ fn insert<'a>(c: &mut Conn, fresh: &'a [Message], now: Time) -> QueryResult<()> 
             messages::body.eq(&message.body),
             messages::reply_to.eq(message.reply_to.map(Sql)),
             messages::sent_at.eq(Sql(message.sent_at)),
+            messages::expires_at.eq(message.expires_at.map(Sql)),
+            messages::forwarded_from.eq(message.forwarded_from.map(Sql)),
+            messages::mentions.eq(message.mentions.clone().map(Sql)),
+            messages::withheld_from.eq(message.withheld_from.map(Sql)),
         )
     };
     let note = |message: &Message| {
@@ -251,6 +344,8 @@ fn news(message: &Message) -> Value {
         "message_id": message.id,
         "seq": message.seq,
         "sender_id": message.sender_id,
+        "mentions": message.mentions,
+        "withheld_from": message.withheld_from,
     })
 }
 
@@ -265,60 +360,30 @@ fn advance_senders(c: &mut Conn, id: ConversationId, fresh: &[Message]) -> Query
     Ok(())
 }
 
-pub(crate) fn messages(
+/// Writes down that something happened, which nobody is notified of.
+pub(super) fn happened(
     c: &mut Conn,
     id: ConversationId,
-    viewer: UserId,
-    range: Range,
-    limit: i64,
-) -> QueryResult<Option<Vec<Message>>> {
-    let joined: Option<i64> = members::table
-        .find((Sql(id), Sql(viewer)))
-        .select(members::joined_seq)
-        .first(c)
-        .optional()?;
-    let Some(joined) = joined else { return Ok(None) };
-    let (after, before) = match range {
-        Range::After(seq) => (seq.max(joined), i64::MAX),
-        Range::Before(seq) => (joined, seq),
-        Range::Latest => (joined, i64::MAX),
-    };
-    let part = messages::table
-        .filter(messages::conversation_id.eq(Sql(id)))
-        .filter(messages::seq.gt(after))
-        .filter(messages::seq.lt(before))
-        .select(Message::as_select())
-        .limit(limit);
-    if matches!(range, Range::After(_)) {
-        return part.order(messages::seq.asc()).load(c).map(Some);
-    }
-    let mut found: Vec<Message> = part.order(messages::seq.desc()).load(c)?;
-    found.reverse();
-    Ok(Some(found))
-}
-
-pub(crate) fn mark(
-    c: &mut Conn,
-    id: ConversationId,
-    user: UserId,
-    receipt: Receipt,
-    seq: i64,
-) -> QueryResult<Marked> {
-    let last: Option<i64> =
-        conversations::table.find(Sql(id)).select(conversations::last_seq).first(c).optional()?;
-    let query = members::table
-        .find((Sql(id), Sql(user)))
-        .select((members::delivered_seq, members::read_seq));
-    let old: Option<(i64, i64)> = held!(query).first(c).optional()?;
-    let (Some(last), Some(old)) = (last, old) else { return Ok(Marked::NotAMember) };
-    let seq = seq.min(last);
-    let delivered_seq = old.0.max(seq);
-    let read_seq = if receipt == Receipt::Read { old.1.max(seq) } else { old.1 };
-    if (delivered_seq, read_seq) == old {
-        return Ok(Marked::Unchanged);
-    }
-    diesel::update(members::table.find((Sql(id), Sql(user))))
-        .set((members::delivered_seq.eq(delivered_seq), members::read_seq.eq(read_seq)))
-        .execute(c)?;
-    Ok(Marked::Moved { delivered_seq, read_seq })
+    by: UserId,
+    what: &System,
+    now: Time,
+) -> QueryResult<Option<Message>> {
+    let Some(held) = take(c, id, 1)? else { return Ok(None) };
+    let what = serde_json::to_value(what)
+        .map_err(|error| diesel::result::Error::SerializationError(Box::new(error)))?;
+    diesel::insert_into(messages::table)
+        .values((
+            messages::id.eq(Sql(MessageId::new())),
+            messages::conversation_id.eq(Sql(id)),
+            messages::seq.eq(held.last_seq),
+            messages::sender_id.eq(Sql(by)),
+            // Of a form that no sender may choose, and unique as the number is.
+            messages::client_id.eq(format!(" {}", held.last_seq)),
+            messages::body.eq(""),
+            messages::sent_at.eq(Sql(now)),
+            messages::system.eq(Some(Sql(what))),
+        ))
+        .returning(Message::as_returning())
+        .get_result(c)
+        .map(Some)
 }

@@ -1,0 +1,71 @@
+//! Expiry: removes messages whose time is over, in short rounds.
+//!
+//! It keeps nothing: a message that has disappeared is not shown from that moment on, removed or
+//! not, and after a restart the next round finds it.
+
+use std::time::Duration;
+
+use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
+use metrics::counter;
+use store::Store;
+
+use super::sessions::Living;
+use super::supervision::Ctx;
+use crate::domain::Deed;
+use crate::domain::chat::Chat;
+use crate::telemetry::metrics::PURGED;
+
+/// The actor.
+pub struct Expiry {
+    living: Living,
+    store: Store,
+    round: Duration,
+    /// Something was removed that the files of the database may still remember.
+    remembered: bool,
+}
+
+crate::actors::supervision::supervised!(Expiry);
+
+impl Expiry {
+    /// Looks once in a `round`.
+    pub const fn new(living: Living, store: Store, round: Duration) -> Self {
+        Self { living, store, round, remembered: false }
+    }
+
+    fn look(&mut self, ctx: &mut Ctx<Self>) {
+        let (living, store, mut remembered) =
+            (self.living.clone(), self.store.clone(), self.remembered);
+        let work = async move {
+            let more = match living.chat.expire().await {
+                Ok((count, news)) => {
+                    living.tell(Deed { answer: (), news });
+                    counter!(PURGED, "kind" => "messages").increment(count as u64);
+                    remembered |= count > 0;
+                    count == Chat::expired_at_once()
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "disappearing messages were not removed this round");
+                    false
+                }
+            };
+            if remembered && !more {
+                // Somebody reads just now, or the database is away: tried again next time.
+                remembered = !store.forget_deleted().await.unwrap_or(false);
+            }
+            (more, remembered)
+        };
+        ctx.wait(work.into_actor(self).map(|(more, remembered), expiry, ctx| {
+            expiry.remembered = remembered;
+            let pause = if more { Duration::ZERO } else { expiry.round };
+            ctx.run_later(pause, Self::look);
+        }));
+    }
+}
+
+impl Actor for Expiry {
+    type Context = Ctx<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_later(self.round, Self::look);
+    }
+}

@@ -1,0 +1,168 @@
+//! Presence: telling accepted contacts who is here, little and late enough to cost nothing.
+//!
+//! What counts is kept beside the actor, since sessions count themselves in and out; after a
+//! restart it goes on from there. Whatever feeds it (the sessions of this node, other nodes) says
+//! only that a device of somebody came or went.
+
+mod attendance;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
+use base::clock::Clock;
+use base::ids::UserId;
+use metrics::counter;
+use store::{Availability, Status, Store};
+
+use self::attendance::{Attendance, News};
+use super::sessions::{Outgoing, Switchboard};
+use super::supervision::Ctx;
+use crate::protocol::presence::{self as wire, State};
+use crate::protocol::server::ServerEvent;
+use crate::telemetry::metrics::PRESENCE;
+
+/// How often it is looked whether something is to be told: all that happens in between is told with
+/// one question to the database.
+const ROUND: Duration = Duration::from_millis(250);
+/// Of how many people something is told with one question.
+const BATCH: usize = 500;
+
+/// The way to presence; cheap to clone.
+#[derive(Clone)]
+pub struct Presence {
+    attendance: Arc<Mutex<Attendance>>,
+    clock: Clock,
+}
+
+impl Presence {
+    /// Nobody is here yet.
+    pub fn new(clock: Clock, grace: Duration, pause: Duration) -> Self {
+        Self { attendance: Arc::new(Mutex::new(Attendance::new(grace, pause))), clock }
+    }
+
+    /// A device of the person is here until what is given is dropped.
+    pub fn here(&self, user: UserId) -> Here {
+        self.lock().came(user);
+        Here { presence: self.clone(), user }
+    }
+
+    /// The person says something else of themselves.
+    pub fn changed(&self, user: UserId) {
+        self.lock().changed(user);
+    }
+
+    /// Somebody's presence, as their contacts see it.
+    pub fn seen(&self, user: UserId, status: Option<&Status>) -> wire::Presence {
+        view(user, self.lock().is_here(user), status)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Attendance> {
+        self.attendance.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A device that is here.
+pub struct Here {
+    presence: Presence,
+    user: UserId,
+}
+
+impl Drop for Here {
+    fn drop(&mut self) {
+        let now = self.presence.clock.now();
+        self.presence.lock().went(self.user, now);
+    }
+}
+
+fn view(user: UserId, here: bool, status: Option<&Status>) -> wire::Presence {
+    let chosen = status.map_or(Availability::Online, |status| status.state);
+    let state = match chosen {
+        Availability::Online if here => State::Online,
+        Availability::Away if here => State::Away,
+        _ => State::Offline,
+    };
+    let hides = chosen == Availability::Offline;
+    wire::Presence {
+        user_id: user,
+        state,
+        text: status.map(|status| status.text.clone()).unwrap_or_default(),
+        last_seen_at: status.filter(|_| !hides && !here).and_then(|status| status.last_seen_at),
+    }
+}
+
+/// The actor.
+pub struct Teller {
+    presence: Presence,
+    store: Store,
+    switchboard: Switchboard,
+}
+
+crate::actors::supervision::supervised!(Teller);
+
+impl Teller {
+    /// Tells through `switchboard` what `presence` finds.
+    pub const fn new(presence: Presence, store: Store, switchboard: Switchboard) -> Self {
+        Self { presence, store, switchboard }
+    }
+
+    fn round(&mut self, ctx: &mut Ctx<Self>) {
+        let waits = self.presence.lock().is_waiting();
+        let due = if waits {
+            let now = self.presence.clock.now();
+            self.presence.lock().due(now)
+        } else {
+            Vec::new()
+        };
+        if due.is_empty() {
+            ctx.run_later(ROUND, Self::round);
+            return;
+        }
+        let (presence, store, switchboard) =
+            (self.presence.clone(), self.store.clone(), self.switchboard.clone());
+        let work = async move {
+            for some in due.chunks(BATCH) {
+                if let Err(error) = tell(&store, &switchboard, some).await {
+                    tracing::debug!(%error, "contacts cannot be told of presence yet");
+                    presence.lock().again(some);
+                }
+            }
+        };
+        ctx.wait(work.into_actor(self).map(|(), _, ctx| {
+            ctx.run_later(ROUND, Self::round);
+        }));
+    }
+}
+
+/// Writes down who went, and tells those who may know.
+async fn tell(store: &Store, switchboard: &Switchboard, news: &[News]) -> Result<(), store::Error> {
+    let gone: Vec<_> = news.iter().filter_map(|news| Some((news.user, news.gone?))).collect();
+    if !gone.is_empty() {
+        store.last_seen(gone).await?;
+    }
+    let people: Vec<UserId> = news.iter().map(|news| news.user).collect();
+    let statuses = store.statuses(people.clone()).await?;
+    let statuses: HashMap<UserId, &Status> = statuses.iter().map(|s| (s.user_id, s)).collect();
+    let mut watchers: HashMap<UserId, Vec<UserId>> = HashMap::new();
+    for (user, watcher) in store.watchers(people).await? {
+        watchers.entry(user).or_default().push(watcher);
+    }
+    for news in news {
+        let mut to = watchers.remove(&news.user).unwrap_or_default();
+        to.push(news.user); // their own other devices too
+        let seen = view(news.user, news.here, statuses.get(&news.user).copied());
+        // Every node knows who is anywhere, and tells those who are with it.
+        switchboard.announce_here(&to, &Outgoing::new(&ServerEvent::Presence(seen)));
+        counter!(PRESENCE).increment(1);
+    }
+    Ok(())
+}
+
+impl Actor for Teller {
+    type Context = Ctx<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_later(ROUND, Self::round);
+    }
+}

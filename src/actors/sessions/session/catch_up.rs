@@ -1,0 +1,144 @@
+//! Reading what a device has missed: messages, and what became of messages it has.
+
+use std::sync::Arc;
+
+use actix::{ActorFutureExt, AsyncContext, WrapFuture};
+use metrics::counter;
+
+use super::super::cursors::{Cursors, Gap};
+use super::super::line::Down;
+use super::super::outgoing::{Order, Outgoing};
+use super::super::requests;
+use super::Session;
+use crate::actors::supervision::Ctx;
+use crate::domain::chat::Error;
+use crate::protocol::chat as wire;
+use crate::protocol::client::Sync;
+use crate::protocol::server::{ServerEvent, Synced};
+use crate::telemetry::metrics::CATCH_UPS;
+
+/// Messages or changes read at once when a device is behind.
+const PAGE: usize = 100;
+
+/// What was read: each with its number, and whether there may be more.
+type Page = (Vec<(i64, ServerEvent)>, bool);
+
+impl Session {
+    /// Reads the next missing piece, one at a time, at the pace of the socket: what was said comes
+    /// before what became of it.
+    pub(super) fn pump(&mut self, ctx: &mut Ctx<Self>) {
+        if self.reading || self.line.is_none() || !self.loaded {
+            return;
+        }
+        let said = self.said.next_gap().map(|gap| (gap, Order::Said));
+        let next = said.or_else(|| self.changed.next_gap().map(|gap| (gap, Order::Changed)));
+        let Some((gap, order)) = next else { return };
+        self.reading = true;
+        counter!(CATCH_UPS).increment(1);
+        let chat = self.living().chat.clone();
+        let user = self.seed.me.user;
+        let number = self.line_number;
+        let page = async move {
+            let (id, after) = (gap.conversation, gap.after);
+            if order == Order::Changed {
+                return chat.changes(user, id, after, PAGE).await;
+            }
+            let page = chat.missed(user, id, after, PAGE).await?;
+            let events = page.items.into_iter().map(|m| (m.seq, ServerEvent::Message(m)));
+            Ok((events.collect(), page.next.is_some()))
+        };
+        let done = page.into_actor(self).map(move |page, session, ctx| {
+            if number == session.line_number {
+                session.take_page(gap, order, page, ctx);
+            }
+        });
+        ctx.spawn(done);
+    }
+
+    fn take_page(
+        &mut self,
+        gap: Gap,
+        order: Order,
+        page: Result<Page, Error>,
+        ctx: &mut Ctx<Self>,
+    ) {
+        let (events, more) = match page {
+            Ok(page) => page,
+            Err(Error::NoSuchConversation) => {
+                self.said.forget(gap.conversation); // left meanwhile
+                self.changed.forget(gap.conversation);
+                self.reading = false;
+                return self.pump(ctx);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a session cannot read what it missed yet");
+                let number = self.line_number;
+                ctx.run_later(self.pause(), move |session, ctx| {
+                    if number == session.line_number {
+                        session.reading = false;
+                        session.pump(ctx);
+                    }
+                });
+                return;
+            }
+        };
+        let last = events.last().map(|(number, _)| *number);
+        let wanted = events.into_iter().filter(|(number, _)| Cursors::wants(gap, *number));
+        let mut sent = false;
+        for (_, event) in wanted {
+            sent = true;
+            if !self.send_event(Outgoing::new(&event), ctx) {
+                return;
+            }
+        }
+        self.cursors(order).fill(gap, last, more);
+        if sent {
+            self.send(Down::Fence, ctx); // reading goes on when the socket has passed it on
+        } else {
+            self.reading = false;
+            self.pump(ctx);
+        }
+    }
+
+    pub(super) fn sync(&mut self, id: Option<u64>, sync: Sync, ctx: &mut Ctx<Self>) {
+        self.syncing = true;
+        self.stop_timer(ctx); // what waits for the first `sync` waits for its answer
+        let chat = self.living().chat.clone();
+        let user = self.seed.me.user;
+        let number = self.line_number;
+        let all = async move { requests::all_conversations(&chat, user).await };
+        let done = all.into_actor(self).map(move |all, session, ctx| {
+            session.in_flight -= 1;
+            session.syncing = false;
+            if number != session.line_number || session.line.is_none() {
+                return;
+            }
+            match all {
+                Ok(conversations) => session.synced(id, &sync, conversations, ctx),
+                Err(error) => {
+                    session.reply(id, Err(Arc::new(error)), ctx);
+                    session.restart_timer(session.living().config.hold(), ctx, Self::release);
+                }
+            }
+        });
+        ctx.spawn(done);
+    }
+
+    fn synced(
+        &mut self,
+        id: Option<u64>,
+        has: &Sync,
+        conversations: Vec<wire::Summary>,
+        ctx: &mut Ctx<Self>,
+    ) {
+        for c in &conversations {
+            let said = has.cursors.get(&c.id).copied().unwrap_or(0);
+            self.said.sync(c.id, said, c.last_seq, c.joined_seq);
+            let changed = has.changes.get(&c.id).copied().unwrap_or(c.revision);
+            self.changed.sync(c.id, changed, c.revision, 0);
+        }
+        let answer = requests::json(&Synced { conversations });
+        self.reply(id, answer, ctx);
+        self.release(ctx);
+    }
+}

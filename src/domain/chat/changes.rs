@@ -1,0 +1,299 @@
+//! What becomes of messages: edits, reactions, pins, deletions, and the end of their time.
+
+use base::ids::{ConversationId, MessageId, UserId};
+use store::{Altered, Limits, Revised};
+use unicode_segmentation::UnicodeSegmentation;
+
+use super::messages::people;
+use super::{Chat, Error, views};
+use crate::domain::News;
+use crate::protocol::List;
+use crate::protocol::messages::{self as wire, For};
+use crate::protocol::server::ServerEvent;
+
+/// How many different emoji a message may have, and how many of them one person may give.
+const EMOJI: (i64, i64) = (20, 5);
+/// How many messages of a conversation may be pinned.
+const PINS: i64 = 50;
+/// How often a message may be edited.
+const EDITS: i64 = 100;
+/// How many messages are removed by one transaction when their time is over.
+const EXPIRED: usize = 200;
+
+/// Something to be done to a message, checked but not yet in order.
+#[derive(Clone, Debug)]
+pub struct Wish(store::Doing);
+
+/// What became of a wish.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The message now.
+    pub message: wire::Message,
+    /// What others should hear, if anything changed.
+    pub change: Option<Change>,
+}
+
+/// A change of a message, with its place in the order of changes.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The conversation's roster at that moment.
+    pub roster: i64,
+    /// What happened; it has its number in it.
+    pub event: ServerEvent,
+    /// The only one who hears of it; the others only that this number is not for them.
+    pub only: Option<UserId>,
+    /// The only one who does not hear of it.
+    pub except: Option<UserId>,
+}
+
+impl Chat {
+    /// Wishes that a message of one's own says something else.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn edit(
+        &self,
+        by: UserId,
+        message: MessageId,
+        new: wire::PatchMessage,
+    ) -> Result<Wish, Error> {
+        self.check_body(&new.body)?;
+        let mentions = new.mentions.map(people).transpose()?;
+        let deed = store::Deed::Edit { body: new.body, mentions };
+        Ok(Wish(store::Doing { by, message, deed }))
+    }
+
+    /// Wishes to react with an emoji, or to take that back.
+    ///
+    /// # Errors
+    /// [`Error::BadReaction`].
+    pub fn react(
+        &self,
+        by: UserId,
+        message: MessageId,
+        emoji: &str,
+        on: bool,
+    ) -> Result<Wish, Error> {
+        if !is_emoji(emoji) {
+            return Err(Error::BadReaction);
+        }
+        let emoji = emoji.to_owned();
+        let deed = if on { store::Deed::React(emoji) } else { store::Deed::Unreact(emoji) };
+        Ok(Wish(store::Doing { by, message, deed }))
+    }
+
+    /// Wishes that a message is pinned, or no longer.
+    pub fn pin(&self, by: UserId, message: MessageId, on: bool) -> Wish {
+        let deed = if on { store::Deed::Pin } else { store::Deed::Unpin };
+        Wish(store::Doing { by, message, deed })
+    }
+
+    /// Wishes that a message goes.
+    pub fn delete(&self, by: UserId, message: MessageId, whose: For) -> Wish {
+        let deed = match whose {
+            For::Me => store::Deed::Hide,
+            For::All => store::Deed::Delete,
+        };
+        Wish(store::Doing { by, message, deed })
+    }
+
+    /// Does it: when it answers, it is committed.
+    ///
+    /// # Errors
+    /// What the rules say, or the database's.
+    pub async fn alter(&self, conversation: ConversationId, wish: Wish) -> Result<Outcome, Error> {
+        let Wish(doing) = wish;
+        let (by, deed) = (doing.by, doing.deed.clone());
+        let limits = Limits {
+            edit: self.config.edit(),
+            delete: self.config.delete(),
+            emoji: EMOJI.0,
+            emoji_each: EMOJI.1,
+            pins: PINS,
+            edits: EDITS,
+        };
+        let now = self.clock.now();
+        match self.store.alter(conversation, doing, limits, now).await? {
+            Altered::Done { roster, revision, shown } => {
+                let except = shown.message.withheld_from;
+                let only = matches!(deed, store::Deed::Hide).then_some(by);
+                let message = views::shown(shown);
+                let event = news(&message, by, deed, revision);
+                let change = Some(Change { roster, event, only, except });
+                Ok(Outcome { message, change })
+            }
+            Altered::Nothing(shown) => Ok(Outcome { message: views::shown(shown), change: None }),
+            Altered::NotAMember => Err(Error::NoSuchConversation),
+            Altered::NotFound => Err(Error::NoSuchMessage),
+            Altered::NotAllowed => Err(Error::NotAllowed),
+            Altered::Blocked => Err(Error::NotReachable),
+            Altered::TooLate => Err(Error::TooLate),
+            Altered::TooMany => Err(Error::TooMany),
+            Altered::NoSuchMention => Err(Error::NoSuchMention),
+        }
+    }
+
+    /// A page of changes that a person has missed, as events with their numbers, and whether there
+    /// may be more.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchConversation`], or the database's.
+    pub async fn changes(
+        &self,
+        viewer: UserId,
+        conversation: ConversationId,
+        after: i64,
+        limit: usize,
+    ) -> Result<(Vec<(i64, ServerEvent)>, bool), Error> {
+        let now = self.clock.now();
+        let found = self.store.changes(conversation, viewer, after, limit, now).await?;
+        let rows = found.ok_or(Error::NoSuchConversation)?;
+        let more = rows.len() == limit;
+        let event = |row: Revised| {
+            let revision = row.revision();
+            let event = match row {
+                Revised::Message(shown) if shown.message.deleted_at.is_some() => {
+                    gone(&views::shown(*shown), revision, For::All)
+                }
+                Revised::Message(shown) => ServerEvent::MessageEdited(views::shown(*shown)),
+                Revised::Hidden { message, seq, .. } => {
+                    ServerEvent::MessageDeleted(wire::MessageDeleted {
+                        conversation_id: conversation,
+                        message_id: message,
+                        seq,
+                        revision,
+                        r#for: For::Me,
+                    })
+                }
+            };
+            (revision, event)
+        };
+        Ok((rows.into_iter().map(event).collect(), more))
+    }
+
+    /// One message, if the person may see it.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchMessage`], or the database's.
+    pub async fn message(
+        &self,
+        viewer: UserId,
+        conversation: ConversationId,
+        message: MessageId,
+    ) -> Result<wire::Message, Error> {
+        let found = self.store.message(conversation, viewer, message, self.clock.now()).await?;
+        found.map(views::shown).ok_or(Error::NoSuchMessage)
+    }
+
+    /// What a message said before, the oldest first.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchMessage`], or the database's.
+    pub async fn edits(
+        &self,
+        viewer: UserId,
+        conversation: ConversationId,
+        message: MessageId,
+    ) -> Result<List<wire::Edit>, Error> {
+        let now = self.clock.now();
+        let found = self.store.message_edits(conversation, viewer, message, now).await?;
+        let rows = found.ok_or(Error::NoSuchMessage)?;
+        let edit = |row: store::Edit| wire::Edit { body: row.body, edited_at: row.edited_at };
+        Ok(List { items: rows.into_iter().map(edit).collect(), next: None })
+    }
+
+    /// What is pinned, the newest first.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchConversation`], or the database's.
+    pub async fn pins(
+        &self,
+        viewer: UserId,
+        conversation: ConversationId,
+    ) -> Result<List<wire::Message>, Error> {
+        let found = self.store.pins(conversation, viewer, self.clock.now()).await?;
+        let rows = found.ok_or(Error::NoSuchConversation)?;
+        Ok(List { items: rows.into_iter().map(views::shown).collect(), next: None })
+    }
+
+    /// Removes messages whose time is over, and tells how many there were; others should hear the
+    /// news. There may be more if it is [`Chat::expired_at_once`].
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn expire(&self) -> Result<(usize, Vec<News>), Error> {
+        let expired = self.store.expire_messages(EXPIRED, self.clock.now()).await?;
+        let (mut count, mut all) = (0, Vec::new());
+        for expired in expired {
+            count += expired.messages.len();
+            for row in expired.messages {
+                let revision = row.revision;
+                let event = gone(&views::message(row), revision, For::All);
+                all.push(News { to: expired.members.clone(), event });
+            }
+        }
+        Ok((count, all))
+    }
+
+    /// How many messages one round of [`Chat::expire`] removes at most.
+    pub const fn expired_at_once() -> usize {
+        EXPIRED
+    }
+}
+
+/// What is told of a change.
+fn news(message: &wire::Message, by: UserId, deed: store::Deed, revision: i64) -> ServerEvent {
+    match deed {
+        store::Deed::Edit { .. } | store::Deed::Pin | store::Deed::Unpin => {
+            ServerEvent::MessageEdited(message.clone())
+        }
+        store::Deed::React(ref emoji) | store::Deed::Unreact(ref emoji) => {
+            ServerEvent::Reaction(wire::Reaction {
+                conversation_id: message.conversation_id,
+                message_id: message.id,
+                seq: message.seq,
+                revision,
+                user_id: by,
+                emoji: emoji.clone(),
+                added: matches!(deed, store::Deed::React(_)),
+            })
+        }
+        store::Deed::Delete => gone(message, revision, For::All),
+        store::Deed::Hide => gone(message, revision, For::Me),
+    }
+}
+
+fn gone(message: &wire::Message, revision: i64, r#for: For) -> ServerEvent {
+    ServerEvent::MessageDeleted(wire::MessageDeleted {
+        conversation_id: message.conversation_id,
+        message_id: message.id,
+        seq: message.seq,
+        revision,
+        r#for,
+    })
+}
+
+/// Whether a text is one emoji: one grapheme cluster (UAX #29) that looks like a picture (UTS #51):
+/// from the blocks of symbols, or made one by the selector U+FE0F or the keycap U+20E3.
+fn is_emoji(text: &str) -> bool {
+    let one = text.graphemes(true).take(2).count() == 1 && text.len() <= 64;
+    let picture = |letter: char| matches!(letter, '\u{fe0f}' | '\u{20e3}' | '\u{2190}'..='\u{2bff}' | '\u{1f000}'..='\u{1faff}');
+    one && text.chars().any(picture) && !text.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_emoji;
+
+    #[test]
+    fn one_picture_is_a_reaction_and_nothing_else_is() {
+        for emoji in ["👍", "👍🏽", "❤️", "👨‍👩‍👧‍👦", "🇩🇪", "1️⃣", "☃", "👩🏽‍❤️‍💋‍👨🏿", "ℹ️"]
+        {
+            assert!(is_emoji(emoji), "{emoji}");
+        }
+        for text in ["", "a", "👍👍", "👍 ", "1", "ab", "\u{fe0f}\n", "é", "中", "\u{202e}"]
+        {
+            assert!(!is_emoji(text), "{text:?}");
+        }
+    }
+}

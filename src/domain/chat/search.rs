@@ -1,0 +1,43 @@
+//! Finding what was said.
+
+use base::ids::UserId;
+use store::{Search, words};
+
+use super::{Chat, Error, views};
+use crate::protocol::List;
+use crate::protocol::messages as wire;
+
+impl Chat {
+    /// A page of what the person may see and what has all the words, what was said last first.
+    ///
+    /// # Errors
+    /// [`Error::BadSearch`], [`Error::NoSuchConversation`], or the database's.
+    pub async fn search(
+        &self,
+        me: UserId,
+        query: &wire::SearchQuery,
+    ) -> Result<List<wire::Message>, Error> {
+        let limit = query.limit.map_or(50, |n| n.clamp(1, 200)) as usize;
+        let words = words::wanted(&query.q);
+        if words.is_empty() || query.q.chars().count() > 200 {
+            return Err(Error::BadSearch);
+        }
+        let before = match query.after.as_deref().map(str::parse::<i64>) {
+            None => None,
+            Some(Ok(number)) => Some(number),
+            Some(Err(_)) => return Err(Error::BadSearch),
+        };
+        let within = query.conversation_id;
+        if let Some(id) = within {
+            // As if it did not exist, not as if nothing was found.
+            self.store.conversation(id, me).await?.ok_or(Error::NoSuchConversation)?;
+        }
+        let now = self.clock.now();
+        let search = Search { viewer: me, words, within, before };
+        let mut rows = self.store.search(search, limit + 1, now).await?;
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = rows.last().filter(|_| more).map(|(number, _)| number.to_string());
+        Ok(List { items: rows.into_iter().map(|(_, row)| views::shown(row)).collect(), next })
+    }
+}

@@ -1,0 +1,136 @@
+//! What happens to a message after it was said.
+
+use std::time::Duration;
+
+use base::clock::Time;
+use base::ids::{MessageId, UserId};
+use diesel::prelude::Queryable;
+
+use super::{Message, Shown};
+
+/// What a message said before.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable)]
+pub struct Edit {
+    /// What it said.
+    pub body: String,
+    /// Until when.
+    pub edited_at: Time,
+}
+
+/// Something done to a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// It says something else; mentions stay if they are not given.
+    Edit {
+        /// What it says.
+        body: String,
+        /// Whom it mentions.
+        mentions: Option<Vec<UserId>>,
+    },
+    /// Somebody reacts.
+    React(String),
+    /// Somebody takes a reaction back.
+    Unreact(String),
+    /// It is pinned.
+    Pin,
+    /// It is pinned no longer.
+    Unpin,
+    /// It goes, for everybody.
+    Delete,
+    /// It goes, for whoever does it.
+    Hide,
+}
+
+/// Who does what to which message.
+#[derive(Clone, Debug)]
+pub struct Doing {
+    /// Who.
+    pub by: UserId,
+    /// To which message.
+    pub message: MessageId,
+    /// What.
+    pub deed: Deed,
+}
+
+/// What limits deeds.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long after it was said a message may be edited.
+    pub edit: Duration,
+    /// How long after it was said its sender may delete it for everybody.
+    pub delete: Duration,
+    /// How many different emoji a message may have.
+    pub emoji: i64,
+    /// How many of them one person may give.
+    pub emoji_each: i64,
+    /// How many messages of a conversation may be pinned.
+    pub pins: i64,
+    /// How often a message may be edited.
+    pub edits: i64,
+}
+
+/// What became of a deed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Altered {
+    /// It is done.
+    Done {
+        /// The conversation's roster.
+        roster: i64,
+        /// The number of the change.
+        revision: i64,
+        /// The message now.
+        shown: Shown,
+    },
+    /// It was so already, or the other one of a direct conversation blocks whoever asks and is not
+    /// to notice, nor to be noticed.
+    Nothing(Shown),
+    /// Whoever asks is in no such conversation.
+    NotAMember,
+    /// There is no such message for whoever asks.
+    NotFound,
+    /// Whoever asks may not.
+    NotAllowed,
+    /// Whoever asks blocks the other one of a direct conversation.
+    Blocked,
+    /// The time for it is over.
+    TooLate,
+    /// There are as many as there may be.
+    TooMany,
+    /// Somebody mentioned is not in the conversation.
+    NoSuchMention,
+}
+
+/// A change to a message, for somebody who has missed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Revised {
+    /// The message now.
+    Message(Box<Shown>),
+    /// They deleted it for themselves.
+    Hidden {
+        /// Which.
+        message: MessageId,
+        /// Its number.
+        seq: i64,
+        /// The number of the change.
+        revision: i64,
+    },
+}
+
+impl Revised {
+    /// The number of the change.
+    pub const fn revision(&self) -> i64 {
+        match self {
+            Self::Message(shown) => shown.message.revision,
+            Self::Hidden { revision, .. } => *revision,
+        }
+    }
+}
+
+/// Messages of one conversation whose time was over and that are gone now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expired {
+    /// Whom it concerns.
+    pub members: Vec<UserId>,
+    /// What is left of them.
+    pub messages: Vec<Message>,
+}

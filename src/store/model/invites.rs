@@ -1,0 +1,55 @@
+//! Links with which people join a group.
+
+use base::clock::Time;
+use base::ids::{ConversationId, InviteId, UserId};
+use diesel::prelude::{Queryable, Selectable};
+
+use super::{ConversationView, Message};
+use crate::schema::invites;
+
+/// An invite, without its token: only a hash of that is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
+#[diesel(table_name = invites)]
+pub struct Invite {
+    /// Which.
+    pub id: InviteId,
+    /// Where it leads.
+    pub conversation_id: ConversationId,
+    /// Who made it.
+    pub created_by: UserId,
+    /// When.
+    pub created_at: Time,
+    /// Until when it is good.
+    pub expires_at: Time,
+    /// How often it may still be used; any number without.
+    pub uses_left: Option<i64>,
+    /// How often it was used.
+    pub uses: i64,
+}
+
+/// An invite to be made.
+#[derive(Clone, Debug)]
+pub struct NewInvite {
+    /// Made by the caller.
+    pub id: InviteId,
+    /// The hash of its token.
+    pub hash: [u8; 32],
+    /// Until when it is good.
+    pub expires_at: Time,
+    /// How often it may be used; any number without.
+    pub uses: Option<i64>,
+}
+
+/// How using an invite ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Joining {
+    /// They are in; here is how it looks now, and what was said of it.
+    Joined(ConversationView, Vec<Message>),
+    /// They were in before; the invite was not used.
+    Already(ConversationView),
+    /// The group has as many members as it may have.
+    Full,
+    /// There is no such invite, it is over, or one of those who govern the group and the person
+    /// block each other.
+    NotFound,
+}

@@ -1,0 +1,63 @@
+//! The index of words: lexemes that are ours, no dictionary's, in one column.
+
+use base::ids::MessageId;
+use diesel::sql_types::{BigInt, Text};
+use diesel::{QueryResult, RunQueryDsl, sql_query};
+
+use super::Conn;
+use crate::types::{IdSql, Sql};
+
+#[derive(diesel::QueryableByName)]
+struct Number {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
+}
+
+pub(crate) fn put(c: &mut Conn, message: MessageId, words: &str) -> QueryResult<()> {
+    sql_query(
+        "INSERT INTO search_entries (message_id, words) \
+         VALUES ($1, array_to_tsvector(string_to_array($2, ' ')))",
+    )
+    .bind::<IdSql, _>(Sql(message))
+    .bind::<Text, _>(words)
+    .execute(c)?;
+    Ok(())
+}
+
+pub(crate) fn change(c: &mut Conn, entry: i64, words: &str) -> QueryResult<()> {
+    sql_query(
+        "UPDATE search_entries SET words = array_to_tsvector(string_to_array($1, ' ')) \
+         WHERE id = $2",
+    )
+    .bind::<Text, _>(words)
+    .bind::<BigInt, _>(entry)
+    .execute(c)?;
+    Ok(())
+}
+
+/// The numbers below `before` of what is in one of the places and has all words, the highest
+/// first.
+pub(crate) fn find(
+    c: &mut Conn,
+    places: &[String],
+    words: &[String],
+    before: i64,
+    limit: i64,
+) -> QueryResult<Vec<i64>> {
+    let quoted = |word: &String| format!("'{word}'");
+    let any: Vec<_> = places.iter().map(quoted).collect();
+    let all: Vec<_> = words.iter().map(quoted).collect();
+    let mut query = format!("{}:*", all.join(" & ")); // the last may go on
+    if !any.is_empty() {
+        query = format!("({}) & {query}", any.join(" | "));
+    }
+    let found: Vec<Number> = sql_query(
+        "SELECT id FROM search_entries WHERE words @@ $1::tsquery AND id < $2 \
+         ORDER BY id DESC LIMIT $3",
+    )
+    .bind::<Text, _>(query)
+    .bind::<BigInt, _>(before)
+    .bind::<BigInt, _>(limit)
+    .load(c)?;
+    Ok(found.into_iter().map(|number| number.id).collect())
+}

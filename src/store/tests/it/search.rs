@@ -1,0 +1,144 @@
+//! Words are found in five languages, the same on both databases, by those who may see them.
+
+use base::ids::{ConversationId, UserId};
+use store::{Append, Deed, Doing, Limits, NewMessage, Search, Store, words};
+
+use crate::world::{T0, at, group, on_both, people, say, words as text};
+
+async fn says(store: &Store, id: ConversationId, who: UserId, name: &str, body: &str) {
+    let new = NewMessage { body: body.into(), ..text(who, name) };
+    assert!(matches!(say(store, id, new).await, Append::Stored(_)));
+}
+
+/// What somebody finds, what was said last first.
+async fn finds(store: &Store, who: UserId, query: &str) -> Vec<String> {
+    let found = store
+        .search(
+            Search { viewer: who, words: words::wanted(query), within: None, before: None },
+            99,
+            at(5),
+        )
+        .await
+        .unwrap();
+    found.into_iter().map(|(_, shown)| shown.message.body).collect()
+}
+
+async fn five_languages_are_found(store: Store) {
+    let [ann] = people(&store).await;
+    let id = group(&store, &[ann]).await;
+    let all = [
+        "Die Straße war groß und schön",
+        "Un café crème, s'il vous plaît — déjà vu",
+        "Привет, ёжик! Как дела?",
+        "明日は東京へ行きます",
+        "The quick brown fox doesn't jump over foo_bar at 10.30",
+        "Καλημέρα σας, ὁ λόγος",
+        "👍 …",
+    ];
+    for (n, body) in all.iter().enumerate() {
+        says(&store, id, ann, &n.to_string(), body).await;
+    }
+    for (query, n) in [
+        ("STRASSE", 0),
+        ("straße groß", 0),
+        ("schon", 0),
+        ("cafe creme", 1),
+        ("DÉJÀ", 1),
+        ("ежик", 2),
+        ("дел", 2),
+        ("東京", 3),
+        ("京", 3),
+        ("quick fox", 4),
+        ("fox qui", 4),
+        ("doesn't", 4),
+        ("10.30", 4),
+        ("λογοσ", 5),
+        ("ΛΌΓΟΣ", 5),
+    ] {
+        assert_eq!(finds(&store, ann, query).await, [all[n]], "{query}");
+    }
+    for query in ["strassen", "brow fox", "qui fox", "大阪", "'; --", "* OR", "NEAR(a b)"] {
+        assert_eq!(finds(&store, ann, query).await, [""; 0], "{query}");
+    }
+}
+
+async fn only_what_somebody_may_see_is_found(store: Store) {
+    let [ann, bob, eve] = people(&store).await;
+    let (both, own) = (group(&store, &[ann, bob]).await, group(&store, &[ann]).await);
+    says(&store, both, ann, "1", "canary together").await;
+    says(&store, own, ann, "2", "canary alone").await;
+
+    assert_eq!(finds(&store, ann, "canary").await, ["canary alone", "canary together"]);
+    assert_eq!(finds(&store, bob, "canary").await, ["canary together"]);
+    assert_eq!(finds(&store, eve, "canary").await, [""; 0]);
+    let place = format!("\u{e000}{}", own.uuid().simple());
+    assert_eq!(finds(&store, bob, &place).await, [""; 0]);
+    store.remove_member(both, ann, bob, T0).await.unwrap();
+    assert_eq!(finds(&store, bob, "canary").await, [""; 0]);
+    store.add_member(both, ann, bob, store::Reach::Anybody, T0).await.unwrap();
+    assert_eq!(finds(&store, bob, "canary").await, [""; 0], "said before they came back");
+    let there = store
+        .search(
+            Search { viewer: ann, words: vec!["canary".into()], within: Some(both), before: None },
+            9,
+            T0,
+        )
+        .await
+        .unwrap();
+    assert_eq!(there.len(), 1);
+}
+
+async fn what_changes_is_found_as_it_is(store: Store) {
+    let [ann] = people(&store).await;
+    let id = group(&store, &[ann]).await;
+    says(&store, id, ann, "1", "before").await;
+    let message = store.messages(id, ann, store::Range::Latest, 1, T0).await.unwrap().unwrap();
+    let hour = std::time::Duration::from_secs(3600);
+    let limits = Limits { edit: hour, delete: hour, emoji: 9, emoji_each: 9, pins: 9, edits: 9 };
+    for (body, word) in [("after", "after"), ("👍", ""), ("third", "third")] {
+        let deed = Deed::Edit { body: body.into(), mentions: None };
+        store
+            .alter(id, Doing { by: ann, message: message[0].message.id, deed }, limits, at(2))
+            .await
+            .unwrap();
+        assert_eq!(finds(&store, ann, "before").await, [""; 0]);
+        if !word.is_empty() {
+            assert_eq!(finds(&store, ann, word).await, [body]);
+        }
+    }
+}
+
+async fn finds_come_in_pages(store: Store) {
+    let [ann, bob] = people(&store).await;
+    let (id, elsewhere) = (group(&store, &[ann]).await, group(&store, &[bob]).await);
+    let batch = |who, n: usize| -> Vec<NewMessage> {
+        let new = |k: usize| NewMessage { body: "common".into(), ..text(who, &k.to_string()) };
+        (n..n + 400).map(new).collect()
+    };
+    for n in 0..3 {
+        store.append(id, batch(ann, 400 * n), at(1)).await.unwrap();
+        store.append(elsewhere, batch(bob, 400 * n), at(1)).await.unwrap();
+    }
+    let (mut seen, mut before) = (Vec::new(), None);
+    loop {
+        let page = store
+            .search(
+                Search { viewer: ann, words: vec!["com".into()], within: None, before },
+                70,
+                at(2),
+            )
+            .await
+            .unwrap();
+        let Some(last) = page.last() else { break };
+        before = Some(last.0);
+        seen.extend(page.iter().map(|(_, shown)| shown.message.seq));
+    }
+    assert_eq!(seen, (1..=1200).rev().collect::<Vec<_>>());
+}
+
+on_both!(
+    five_languages_are_found,
+    only_what_somebody_may_see_is_found,
+    what_changes_is_found_as_it_is,
+    finds_come_in_pages,
+);

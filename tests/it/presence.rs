@@ -1,0 +1,129 @@
+//! Who is here, who may know, and who is found.
+
+use serde_json::json;
+
+use crate::support::{Backend, World, on_both_databases};
+
+on_both_databases! {
+    contacts_see_who_is_here,
+    a_phone_that_comes_and_goes_is_told_of_once,
+    strangers_and_the_blocked_see_nothing,
+    an_address_book_finds_people_and_is_bounded,
+    an_invite_brings_people_in,
+}
+
+const QUICK: [(&str, &str); 2] =
+    [("CHAT__PRESENCE_GRACE_SECONDS", "0"), ("CHAT__PRESENCE_PAUSE_SECONDS", "0")];
+
+async fn contacts_see_who_is_here(backend: Backend) {
+    let world = World::with(backend, &QUICK).await;
+    let (alice, bob, _) = world.two_friends().await;
+    let mut alices = alice.connects().await;
+    assert_eq!(alices.hears("presence").await["user_id"], json!(alice.id));
+
+    let bobs = bob.connects().await;
+    let came = alices.hears("presence").await;
+    bob.put("/api/me/status", json!({ "state": "away", "text": " on a train " })).await.done();
+    let away = alices.hears("presence").await;
+    let listed = alice.get("/api/contacts").await.ok();
+    bobs.vanishes();
+    let went = alices.hears("presence").await;
+    bob.put("/api/me/status", json!({ "state": "offline", "text": "" })).await.done();
+    let hidden = alices.hears("presence").await;
+
+    assert_eq!((&came["user_id"], &came["state"]), (&json!(bob.id), &json!("online")));
+    assert_eq!((&away["state"], &away["text"]), (&json!("away"), &json!("on a train")));
+    assert_eq!(listed["items"][0]["presence"], away);
+    assert_eq!(went["state"], "offline");
+    assert!(went["last_seen_at"].is_string());
+    assert!(hidden["last_seen_at"].is_null(), "nobody's business");
+    let long = json!({ "state": "online", "text": "x".repeat(141) });
+    bob.put("/api/me/status", long).await.refused(422, "contacts/bad-status");
+}
+
+async fn a_phone_that_comes_and_goes_is_told_of_once(backend: Backend) {
+    let world = World::new(backend).await;
+    let (alice, bob, conversation) = world.two_friends().await;
+    let mut alices = alice.connects().await;
+    assert_eq!(alices.hears("presence").await["user_id"], json!(alice.id));
+    let first = bob.connects().await;
+    assert_eq!(alices.hears("presence").await["state"], "online");
+    first.vanishes();
+    for n in 0..20 {
+        bob.connects().await.vanishes();
+        bob.says(&conversation, &n.to_string(), "x").await.created();
+    }
+
+    alices.hears_messages(20).await;
+    assert_eq!(alices.unheard("presence"), 0);
+}
+
+async fn strangers_and_the_blocked_see_nothing(backend: Backend) {
+    let world = World::with(backend, &QUICK).await;
+    let (alice, bob, conversation) = world.two_friends().await;
+    let eve = world.person("Eve").await;
+    bob.put(&format!("/api/contacts/{}/block", alice.id), json!(null)).await.done();
+    let (mut alices, mut eves) = (alice.connects().await, eve.connects().await);
+    alices.hears("presence").await; // her own
+    eves.hears("presence").await;
+    let mut bobs = bob.connects().await;
+    bobs.hears("presence").await; // told to whoever may know by now
+
+    let said = alice.says(&conversation, "1", "are you there?").await.created();
+    alices.hears("message").await;
+    eve.get("/api/me").await.ok();
+    assert_eq!((alices.unheard("presence"), eves.unheard("presence")), (0, 0));
+    assert_eq!(said["seq"], 1, "who is blocked does not learn it");
+    bob.says(&conversation, "2", "x").await.refused(403, "chat/not-reachable");
+    assert!(bob.reads(&conversation).await.is_empty());
+    assert_eq!(bobs.unheard("message"), 0);
+    let book = json!({ "phones": [bob.phone] });
+    let found = alice.post("/api/contacts/match", book.clone()).await.ok();
+    assert_eq!(found["items"], json!([]));
+    assert_eq!(eve.post("/api/contacts/match", book).await.ok()["items"][0]["name"], "Bob");
+}
+
+async fn an_address_book_finds_people_and_is_bounded(backend: Backend) {
+    let settings = [("LIMITS__CONTACT_MATCHES_PER_HOUR", "2")];
+    let world = World::with(backend.clone(), &settings).await;
+    let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
+    let spelled = format!("{} {}", &bob.phone[..5], &bob.phone[5..]);
+    let book = json!({ "phones": [spelled, "nonsense", "+4915100000000", alice.phone] });
+
+    let found = alice.post("/api/contacts/match", book.clone()).await.ok();
+    let expected = json!([{ "phone": spelled, "user_id": bob.id, "name": "Bob" }]);
+    assert_eq!(found["items"], expected);
+    let long = json!({ "phones": vec!["+4915100000000"; 501] });
+    alice.post("/api/contacts/match", long).await.refused(422, "contacts/too-long");
+    alice.post("/api/contacts/match", book.clone()).await.ok();
+    alice.post("/api/contacts/match", book).await.refused(429, "limits/too-many");
+}
+
+async fn an_invite_brings_people_in(backend: Backend) {
+    let world = World::new(backend).await;
+    let (alice, bob, eve) =
+        (world.person("Alice").await, world.person("Bob").await, world.person("Eve").await);
+    let group = world.group(&[&alice]).await;
+    let mut alices = alice.connects().await;
+    let invites = format!("/api/conversations/{group}/invites");
+
+    let made = alice.post(&invites, json!({ "uses": 1, "seconds": 3600 })).await.created();
+    let link = format!("/api/invites/{}", made["token"].as_str().unwrap());
+    let joined = bob.post(&link, json!(null)).await.ok();
+
+    assert_eq!(joined["id"], json!(group));
+    assert_eq!(alices.hears("message").await["system"], json!({ "what": "joined" }));
+    bob.post(&link, json!(null)).await.refused(404, "chat/no-such-invite");
+    eve.post(&link, json!(null)).await.refused(404, "chat/no-such-invite");
+    bob.get(&invites).await.refused(403, "chat/not-allowed");
+    let listed = alice.get(&invites).await.ok();
+    assert_eq!(
+        (&listed["items"][0]["uses"], &listed["items"][0]["token"]),
+        (&json!(1), &json!(null))
+    );
+    let id = made["id"].as_str().unwrap();
+    alice.delete(&format!("{invites}/{id}")).await.done();
+    assert_eq!(alice.get(&invites).await.ok()["items"], json!([]));
+    alice.post(&invites, json!({ "seconds": 1 })).await.refused(422, "chat/bad-invite");
+    alice.post(&invites, json!({ "uses": 0 })).await.refused(422, "chat/bad-invite");
+}

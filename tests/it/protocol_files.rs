@@ -1,0 +1,21 @@
+//! Files, as they cross the wire: snapshots, as in `protocol`.
+
+use base::ids::{AttachmentId, UploadId};
+use securevox::protocol::files::{AttachmentMade, Upload};
+
+use crate::protocol::{NOON, attachment, id, shape};
+
+#[test]
+fn answers_about_files() {
+    let made =
+        AttachmentMade { attachment: attachment(), sha256: "00ff".to_owned(), expires_at: NOON };
+    let upload = Upload {
+        id: id!(UploadId, 10),
+        offset: 7,
+        size: 9,
+        attachment_id: Some(id!(AttachmentId, 9)),
+        expires_at: NOON,
+    };
+
+    insta::assert_json_snapshot!([shape("AttachmentMade", made), shape("Upload", upload)]);
+}
