@@ -37,6 +37,28 @@ describe('people on three nodes', { skip: !isPossible(), timeout: 240_000 }, () 
     }
   });
 
+  it('see who is here, and what becomes of messages, on whichever node they are', async () => {
+    const [alice, bob] = await three();
+    await alice.call('POST', '/api/contacts', { user_id: bob.id });
+    await bob.call('POST', `/api/contacts/${alice.id}/accept`);
+    const phone = await open(alice, BARE);
+    const tablet = await open(bob, BARE);
+    const presence = (of) => phone.events.filter(({ event, data }) => event === 'presence' && data.user_id === of.id).at(-1)?.data;
+    await phone.until('Bob is here', () => presence(bob)?.state === 'online');
+    await bob.call('PUT', '/api/me/status', { state: 'away', text: 'Lunch' });
+    await phone.until('Bob is away', () => presence(bob)?.state === 'away' && presence(bob).text === 'Lunch', 30_000);
+    const conversation = await alice.direct(bob);
+    const { id } = await phone.say(conversation, 'helo');
+    await tablet.hears(conversation, 1);
+    await alice.call('PATCH', `/api/conversations/${conversation}/messages/${id}`, { body: 'hello' });
+    await tablet.until('it is mended', () => tablet.events.find(({ event, data }) => event === 'message_edited' && data.body === 'hello'));
+    await bob.call('PUT', `/api/conversations/${conversation}/messages/${id}/reactions/${encodeURIComponent('👍')}`);
+    await phone.until('he likes it', () => phone.events.find(({ event }) => event === 'reaction'));
+    tablet.close();
+    await phone.until('Bob is gone', () => presence(bob)?.state === 'offline', 60_000);
+    phone.close();
+  });
+
   it('are signed out on every node at once', async () => {
     const [alice] = await three();
     const other = await alice.another('tablet');

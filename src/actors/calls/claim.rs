@@ -75,9 +75,6 @@ impl Calls {
             Ok(place) => place,
             Err(found) => return found.map(Opened::Found),
         };
-        if let Some(whom) = whom {
-            self.deeds.ring(by, whom).await?;
-        }
         let text = text(key);
         let epoch = match self.directory.claim(&text, &id.to_string()).await? {
             Claim::Mine { epoch, left: None } => epoch,
@@ -106,6 +103,12 @@ impl Calls {
                 return self.place_there(key, &held).map(Opened::Found);
             }
         };
+        if let Some(whom) = whom
+            && let Err(often) = self.deeds.ring(by, whom).await
+        {
+            self.directory.release(&text, epoch).await?;
+            return Err(often);
+        }
         let hold = self.hold(text.clone(), epoch);
         self.deeds.write_begin(&begin, hold.fence.clone()).await?;
         let call = Call::begin(begin, self.deeds.terms(), epoch, self.deeds.clock().now());
