@@ -139,11 +139,11 @@ export class Thread {
   #update(element, { message, conversation, sender, isOwn, isFirst }) {
     const state = !isOwn ? "" : message.seq ? this.#chats.progress(conversation, message.seq) : message.problem ? "failed" : "waiting";
     const name = this.#chats.names.get(sender) ?? "Somebody";
-    element.className = `message ${isOwn ? "own" : ""} ${isFirst ? "first" : ""} ${state === "failed" ? "failed" : ""}`;
+    element.className = `message ${message.system ? "system" : ""} ${isOwn ? "own" : ""} ${isFirst ? "first" : ""} ${state === "failed" ? "failed" : ""}`;
     const [who, answers, files, body, foot, problem] = element.firstElementChild.children;
     showFiles(files, message.attachments);
     say(who, isOwn ? "You" : name);
-    who.classList.toggle("unseen", isOwn || conversation.kind === "direct" || !isFirst);
+    who.classList.toggle("unseen", isOwn || Boolean(message.system) || conversation.kind === "direct" || !isFirst);
     say(body, conversation.encryption === "none" || message.system || message.deleted_at ? words(this.#chats, message) : UNREADABLE);
     const parent = message.reply_to && conversation.messages.find((m) => m.id === message.reply_to);
     say(answers, parent ? `Answers: ${words(this.#chats, parent).slice(0, 80)}` : "");
