@@ -85,7 +85,7 @@ pub(super) async fn cluster(
         return Ok(Cluster { bus, drivers, directory, leases: None, lock: None });
     }
     let (name, url) = (config.node.name(), config.http.public_url.clone());
-    let leases = Leases::new(deeds.store.clone(), deeds.clock.clone(), node, name, url);
+    let leases = Leases::new(Arc::new(deeds.store.clone()), deeds.clock.clone(), node, name, url);
     let lock = NodeLock::take(&store_config(config).url, node)?;
     leases.join().await.map_err(|error| Error::Outside(error.to_string()))?;
     let directory = Arc::new(leases.clone());

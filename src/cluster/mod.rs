@@ -9,6 +9,7 @@ pub mod embedded;
 pub mod leases;
 pub mod local;
 pub mod redis;
+pub mod registry;
 
 pub use amqp::AmqpBus;
 pub use bus::{Bus, BusError, BusState, Listener};
@@ -18,3 +19,4 @@ pub use embedded::EmbeddedCache;
 pub use leases::{Leases, Roster};
 pub use local::{LocalBus, LocalHub};
 pub use redis::RedisCache;
+pub use registry::Registry;
