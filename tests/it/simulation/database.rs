@@ -28,6 +28,8 @@ pub struct Written {
     pub owner: NodeId,
     pub epoch: i64,
     pub word: u64,
+    /// It was there already: it counts for nothing but its epoch.
+    pub again: bool,
 }
 
 pub struct Database {
@@ -75,16 +77,17 @@ impl Database {
     /// An owner's write: `false` if its epoch is over. The same word twice is as good as once.
     pub fn write(&mut self, fence: &Fence, word: u64) -> bool {
         let holds = self.book.holds(fence);
-        let known = self.ledger.iter().any(|there| there.key == fence.key && there.word == word);
-        if holds && !known {
+        let again = self.ledger.iter().any(|there| there.key == fence.key && there.word == word);
+        if holds {
             let Fence { key, owner, epoch } = fence.clone();
-            self.ledger.push(Written { key, owner, epoch, word });
+            self.ledger.push(Written { key, owner, epoch, word, again });
         }
         holds
     }
 
     pub fn words(&self, key: &str) -> Vec<u64> {
-        self.ledger.iter().filter(|there| there.key == key).map(|there| there.word).collect()
+        let first = self.ledger.iter().filter(|there| there.key == key && !there.again);
+        first.map(|there| there.word).collect()
     }
 }
 

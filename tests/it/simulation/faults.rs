@@ -13,7 +13,7 @@ use super::{Broken, Command, DEVICES, KEYS, NODES, Shared, broker, database, nod
 const FAULTS: u64 = 30_000;
 /// Everything is well again so long after it: a word of a clock that jumped back ends late.
 const HEALED: u64 = FAULTS + 30_000;
-const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(20);
 
 /// What can go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +69,10 @@ fn plan(chance: &Entropy, jumps: bool) -> Vec<Plan> {
     let mut plans: Vec<_> = (0..5 + draw(6))
         .map(|_| {
             let from = 2000 + draw(FAULTS - 4000);
-            let until = (from + 200 + draw(14_000)).min(FAULTS);
             let fault = kinds[usize::try_from(draw(kinds.len() as u64)).unwrap_or(0)];
+            // A short hang is nothing.
+            let least = if fault == Hang { 8000 } else { 200 };
+            let until = (from + least + draw(12_000)).min(FAULTS);
             Plan { from, until, host: usize::try_from(draw(NODES as u64)).unwrap_or(0), fault }
         })
         .collect();
@@ -96,7 +98,7 @@ impl World<'_> {
             .tick_duration(TICK)
             .rng_seed(seed)
             .min_message_latency(Duration::from_millis(1))
-            .max_message_latency(Duration::from_millis(40))
+            .max_message_latency(Duration::from_millis(100))
             .simulation_duration(Duration::from_hours(1))
             .udp_capacity(100_000)
             .build();
@@ -299,7 +301,7 @@ fn judge(shared: &Shared) {
     if witness.done.len() < DEVICES {
         wrong.push(format!("only the devices {:?} were answered in the end", witness.done));
     }
-    if witness.acknowledged.len() < 100 {
+    if witness.acknowledged.len() < 50 {
         wrong.push(format!("only {} words were said", witness.acknowledged.len()));
     }
     drop(witness);

@@ -26,7 +26,7 @@ use self::database::{Database, View};
 use self::post::Post;
 
 const NODES: usize = 3;
-const DEVICES: usize = 2;
+const DEVICES: usize = 3;
 const KEYS: [&str; 3] = ["call/a", "call/b", "call/c"];
 
 /// A rule that is not kept, to see that it would be noticed.
@@ -204,7 +204,7 @@ fn a_rule_that_is_not_kept_is_noticed() {
         (Broken::NoWayBack, "is not sure"),
     ];
     for (broken, words) in rules {
-        let found = (0..100).find(|seed| {
+        let found = (0..200).find(|seed| {
             let told = faults::story(*seed, Some(broken));
             told.wrong.iter().any(|wrong| wrong.contains(words))
         });
