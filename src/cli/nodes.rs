@@ -116,7 +116,8 @@ mod tests {
 
     #[test]
     fn a_node_is_found_by_its_id_or_name_and_never_by_chance() {
-        let all = || vec![node("nod_1", "a", false), node("nod_2", "b", true), node("nod_3", "a", false)];
+        let all =
+            || vec![node("nod_1", "a", false), node("nod_2", "b", true), node("nod_3", "a", false)];
         let found = |meant| find(all(), meant).map(|node| node.id).map_err(|failure| failure.1);
 
         assert_eq!(found(None).ok().as_deref(), Some("nod_2"));

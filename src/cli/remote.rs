@@ -120,8 +120,9 @@ fn ask(
 }
 
 fn connect(server: &str) -> Result<TcpStream, Failure> {
-    let stream = TcpStream::connect(server)
-        .map_err(|error| Failure(format!("no server answers at {server}: {error}"), EX_UNAVAILABLE))?;
+    let stream = TcpStream::connect(server).map_err(|error| {
+        Failure(format!("no server answers at {server}: {error}"), EX_UNAVAILABLE)
+    })?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     Ok(stream)
 }

@@ -53,11 +53,8 @@ pub(super) fn tree(tree: &Tree, config: &Config) -> Result<(), Failure> {
     let remote = Remote::open(&tree.at, config)?;
     let live = !tree.once && std::io::stdout().is_terminal();
     loop {
-        let picture = if tree.all {
-            forest(&remote)?
-        } else {
-            draw(&remote.get("/api/admin/actors")?)
-        };
+        let picture =
+            if tree.all { forest(&remote)? } else { draw(&remote.get("/api/admin/actors")?) };
         if live {
             // Home, draw, clear what is below: no flicker.
             write!(std::io::stdout(), "\x1b[H{}\x1b[J", picture.replace('\n', "\x1b[K\n"))?;

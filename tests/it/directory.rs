@@ -79,7 +79,7 @@ impl Place {
 macro_rules! on {
     ($place:ident: $($story:ident),+ $(,)?) => {
         mod $place {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            $(#[actix_web::test]
             async fn $story() {
                 if let Some(place) = super::Place::$place().await {
                     super::$story(place).await;

@@ -23,19 +23,43 @@ pub enum ToBroker {
     Sign,
     Tell(NodeId, NodeEvent),
     Publish(NodeEvent),
-    Ask { to: NodeId, ask: u64, request: NodeRequest },
-    Answer { to: NodeId, ask: u64, answer: Option<String> },
-    Probe { ask: u64, node: NodeId },
+    Ask {
+        to: NodeId,
+        ask: u64,
+        request: NodeRequest,
+    },
+    Answer {
+        to: NodeId,
+        ask: u64,
+        answer: Option<String>,
+    },
+    Probe {
+        ask: u64,
+        node: NodeId,
+    },
 }
 
 pub enum FromBroker {
     /// I am here, and so is your queue.
     Sign,
     Told(NodeId, NodeEvent),
-    Asked { from: NodeId, ask: u64, request: NodeRequest },
-    Answered { ask: u64, answer: Option<String> },
-    Probed { ask: u64, there: bool },
-    NoRoute { node: NodeId, ask: Option<u64> },
+    Asked {
+        from: NodeId,
+        ask: u64,
+        request: NodeRequest,
+    },
+    Answered {
+        ask: u64,
+        answer: Option<String>,
+    },
+    Probed {
+        ask: u64,
+        there: bool,
+    },
+    NoRoute {
+        node: NodeId,
+        ask: Option<u64>,
+    },
     /// Something that was told to somebody is lost.
     Missed,
 }
@@ -110,7 +134,7 @@ impl Broker {
         let Some(queue) = self.queues.get_mut(&to) else { return false };
         let (number, seq) = (queue.number, queue.sent);
         queue.sent += 1;
-        wire.send(&queue.host, Letter::FromBroker { queue: number, seq, frame });
+        wire.send(&queue.host, Letter::FromBroker { to, queue: number, seq, frame });
         true
     }
 

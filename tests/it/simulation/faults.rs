@@ -57,11 +57,22 @@ pub struct Told {
 
 fn plan(chance: &Entropy, jumps: bool) -> Vec<Plan> {
     use Fault::{
-        BrokerEnds, Clock, Crash, DatabaseClock, Deaf, FromAll, FromBroker, FromDatabase, Hang, Leave,
+        BrokerEnds, Clock, Crash, DatabaseClock, Deaf, FromAll, FromBroker, FromDatabase, Hang,
+        Leave,
     };
     let draw = |below: u64| u64::from_le_bytes(chance.bytes()) % below;
     let mut kinds = vec![
-        FromBroker, FromDatabase, FromAll, Deaf, Hang, Hang, Crash, Crash, Leave, BrokerEnds, Clock,
+        FromBroker,
+        FromDatabase,
+        FromAll,
+        Deaf,
+        Hang,
+        Hang,
+        Crash,
+        Crash,
+        Leave,
+        BrokerEnds,
+        Clock,
     ];
     if jumps {
         kinds.push(DatabaseClock);
@@ -160,7 +171,9 @@ impl World<'_> {
 
     /// The process is gone; where the network is whole its connections are too.
     fn hang_up(&self, host: usize) {
-        let Some(node) = self.shared.witness.lock().unwrap().nodes.get(&host).copied() else { return };
+        let Some(node) = self.shared.witness.lock().unwrap().nodes.get(&host).copied() else {
+            return;
+        };
         let whole = |other| self.cut.get(&(host, other)).is_none_or(|cut| *cut == 0);
         if whole("broker") {
             self.shared.broker.lock().unwrap().close(node);
@@ -286,7 +299,10 @@ fn judge(shared: &Shared) {
                     wrong.push(format!("{written:?} came after epoch {}", last.epoch));
                 }
                 if written.epoch == last.epoch && written.owner != last.owner {
-                    wrong.push(format!("epoch {} had two owners: {last:?}, {written:?}", last.epoch));
+                    wrong.push(format!(
+                        "epoch {} had two owners: {last:?}, {written:?}",
+                        last.epoch
+                    ));
                 }
             }
             last = Some(written);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use base::clock::Time;
 use base::ids::NodeId;
 use proptest::prelude::*;
 use securevox::cluster::Registry;
@@ -19,9 +20,22 @@ enum Step {
     Leave(usize),
     Certify(usize),
     Claim(usize, usize),
-    HandOver { key: usize, from: usize, back: i64, to: usize },
-    Note { key: usize, from: usize, back: i64 },
-    Release { key: usize, from: usize, back: i64 },
+    HandOver {
+        key: usize,
+        from: usize,
+        back: i64,
+        to: usize,
+    },
+    Note {
+        key: usize,
+        from: usize,
+        back: i64,
+    },
+    Release {
+        key: usize,
+        from: usize,
+        back: i64,
+    },
     Orphans,
     /// Only where SQL can be spoken: the last word of a node becomes older than fresh.
     Age(usize),
@@ -83,6 +97,10 @@ async fn differs(real: &Real, steps: &[Step], locked: [bool; 3], url: &str) -> O
     }
     let real_of = &real.store as &dyn Registry;
     for (at, step) in steps.iter().enumerate() {
+        if let Some(sql) = &real.sql {
+            let micros = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+            book.now = Time::from_micros(sql.query_one(micros, &[]).await.unwrap().get(0));
+        }
         let fence = |book: &Book, key: usize, from: usize, back: i64| {
             let epoch = book.lease(&keys[key]).map_or(1, |lease| lease.epoch);
             Fence { key: keys[key].clone(), owner: nodes[from], epoch: epoch - back }
@@ -118,7 +136,8 @@ async fn differs(real: &Real, steps: &[Step], locked: [bool; 3], url: &str) -> O
                 (theirs.to_string(), book.certify_death(nodes[n]).to_string())
             }
             Step::Claim(n, k) => {
-                let theirs = real_of.claim(keys[k].clone(), format!("{k}"), nodes[n]).await.unwrap();
+                let theirs =
+                    real_of.claim(keys[k].clone(), format!("{k}"), nodes[n]).await.unwrap();
                 let own = book.claim(&keys[k], &format!("{k}"), nodes[n]);
                 (format!("{theirs:?}"), format!("{own:?}"))
             }
@@ -155,14 +174,19 @@ async fn differs(real: &Real, steps: &[Step], locked: [bool; 3], url: &str) -> O
                     "server = server - interval '1 s'"
                 };
                 let id = nodes[n].uuid();
-                sql.batch_execute(&format!("UPDATE nodes SET {set} WHERE id = '{id}'")).await.unwrap();
+                sql.batch_execute(&format!("UPDATE nodes SET {set} WHERE id = '{id}'"))
+                    .await
+                    .unwrap();
                 (String::new(), String::new())
             }
         };
         for key in &keys {
             let there = real_of.lease(key.clone()).await.unwrap();
             if there != book.lease(key) {
-                return Some(format!("step {at}, {step:?}: {there:?}, the book {:?}", book.lease(key)));
+                return Some(format!(
+                    "step {at}, {step:?}: {there:?}, the book {:?}",
+                    book.lease(key)
+                ));
             }
         }
         if theirs != own {
@@ -204,7 +228,8 @@ fn the_book_answers_as_sqlite_does() {
 #[test]
 fn the_book_answers_as_postgresql_does() {
     let on = runtime();
-    let Some(Backend::Postgres(url)) = on.block_on(postgres::fresh()) else { return };
+    let fresh = tokio::task::LocalSet::new().block_on(&on, postgres::fresh());
+    let Some(Backend::Postgres(url)) = fresh else { return };
     let store = on.block_on(Store::open(store::Config::new(url.clone()))).unwrap();
     let sql = on.block_on(async {
         let (sql, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();

@@ -251,5 +251,7 @@ impl Listener for Ear {
 
 /// The names of the rooms that `paths` show.
 pub fn rooms_of(paths: impl Iterator<Item = String>) -> BTreeSet<String> {
-    paths.filter(|path| path.starts_with("/node/rooms/") && path.matches('/').count() == 4).collect()
+    paths
+        .filter(|path| path.starts_with("/node/rooms/") && path.matches('/').count() == 4)
+        .collect()
 }

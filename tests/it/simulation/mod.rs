@@ -146,7 +146,8 @@ impl Shared {
     /// Somebody is answered by an owner that asked nobody: no other may own it.
     fn answered(&self, key: &str, owner: NodeId, epoch: u64) {
         let lease = self.database.lock().unwrap().book.lease(key);
-        let is = lease.is_some_and(|held| held.owner == owner && held.epoch.unsigned_abs() == epoch);
+        let is =
+            lease.is_some_and(|held| held.owner == owner && held.epoch.unsigned_abs() == epoch);
         if !is && !self.jumps {
             self.wrong(format!("{owner} answered for {key} under epoch {epoch}, which was over"));
         }

@@ -35,7 +35,9 @@ impl Reader {
             let (host, letter) = self.wire.next().await;
             match letter {
                 Letter::Transacted { ask, answer } => self.wire.answered(ask, answer),
-                Letter::FromBroker { queue, seq, frame } => self.line.hear(queue, seq, frame),
+                Letter::FromBroker { to, queue, seq, frame } if to == self.house.me() => {
+                    self.line.hear(queue, seq, frame);
+                }
                 Letter::Say { ask, say } => {
                     let (house, wire) = (self.house.clone(), self.wire.clone());
                     tokio::task::spawn_local(async move {
@@ -55,9 +57,15 @@ pub async fn live(host: usize, shared: Shared) -> turmoil::Result {
     let (wire, _socket) = Wire::bind(shared.post.clone()).await?;
     let client = Client(wire.clone());
     let chance = Entropy::seeded(shared.seed ^ me.uuid().as_u64_pair().1);
-    let clock = Clock::standing_at(Time::from_micros(i64::try_from(host).unwrap_or(0) * 30_000_000));
-    let leases =
-        Leases::new(Arc::new(client.clone()), clock.clone(), me, format!("node-{host}"), String::new());
+    let clock =
+        Clock::standing_at(Time::from_micros(i64::try_from(host).unwrap_or(0) * 30_000_000));
+    let leases = Leases::new(
+        Arc::new(client.clone()),
+        clock.clone(),
+        me,
+        format!("node-{host}"),
+        String::new(),
+    );
     let line = Line::new(me, wire.clone());
     let neighbours = Neighbours::new(Arc::new(line.clone()));
     let rooms = nursery::<Room>("rooms", 2).transient();

@@ -35,14 +35,36 @@ pub enum Said {
 }
 
 pub enum Letter {
-    Transact { ask: u64, deed: Deed },
-    Transacted { ask: u64, answer: Box<dyn Any + Send> },
+    Transact {
+        ask: u64,
+        deed: Deed,
+    },
+    Transacted {
+        ask: u64,
+        answer: Box<dyn Any + Send>,
+    },
     /// A node's lock is a connection: it is free when it is not heard of.
     Lock(NodeId),
-    ToBroker { from: NodeId, seq: u64, frame: ToBroker },
-    FromBroker { queue: u64, seq: u64, frame: FromBroker },
-    Say { ask: u64, say: Say },
-    Said { ask: u64, said: Said },
+    ToBroker {
+        from: NodeId,
+        seq: u64,
+        frame: ToBroker,
+    },
+    FromBroker {
+        /// Whose queue it is: another life of that host may be meant.
+        to: NodeId,
+        queue: u64,
+        seq: u64,
+        frame: FromBroker,
+    },
+    Say {
+        ask: u64,
+        say: Say,
+    },
+    Said {
+        ask: u64,
+        said: Said,
+    },
 }
 
 /// All letters that are under way; cheap to clone.
@@ -57,6 +79,9 @@ impl Post {
     }
 }
 
+/// Who waits for which answer.
+type Asks = HashMap<u64, oneshot::Sender<Box<dyn Any + Send>>>;
+
 /// One host's box.
 #[derive(Clone)]
 pub struct Wire {
@@ -64,7 +89,7 @@ pub struct Wire {
     /// The host's software has it: when its process is killed, whoever else is left does not keep
     /// the port.
     socket: Weak<UdpSocket>,
-    asks: Arc<Mutex<HashMap<u64, oneshot::Sender<Box<dyn Any + Send>>>>>,
+    asks: Arc<Mutex<Asks>>,
 }
 
 impl Wire {

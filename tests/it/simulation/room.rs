@@ -97,9 +97,8 @@ impl Handler<Speak> for Room {
         let early = self.seed.shared.broken == Some(Broken::AnswersFirst);
         let write = async move {
             let Some(fence) = fence else { return Ok(true) };
-            let written = async move {
-                client.transact(move |database| database.write(&fence, word)).await
-            };
+            let written =
+                async move { client.transact(move |database| database.write(&fence, word)).await };
             if early {
                 tokio::task::spawn_local(async move { drop(written.await) });
                 return Ok(true);
