@@ -33,12 +33,15 @@ const LEASE: (leases::key, leases::owner, leases::epoch, leases::value) =
     (leases::key, leases::owner, leases::epoch, leases::value);
 
 /// A node comes into being. One that was taken for dead comes back under its id, and its proofs of
-/// ownership do not: each of its leases gets a new epoch.
+/// ownership do not: each of its leases gets a new epoch. One that lives already only says it again:
+/// its question was asked twice, or came late.
 pub(crate) fn join_cluster(c: &mut Conn, beat: NodeBeat, ttl: Duration) -> QueryResult<()> {
     let (now, server) = (clock(c)?, server_life(c)?);
-    diesel::update(leases::table.filter(leases::owner.eq(Sql(beat.id))))
-        .set(leases::epoch.eq(leases::epoch + 1))
-        .execute(c)?;
+    if !lives(c, beat.id)? {
+        diesel::update(leases::table.filter(leases::owner.eq(Sql(beat.id))))
+            .set(leases::epoch.eq(leases::epoch + 1))
+            .execute(c)?;
+    }
     diesel::delete(nodes::table.find(Sql(beat.id))).execute(c)?;
     diesel::insert_into(nodes::table)
         .values((

@@ -45,8 +45,9 @@ impl Book {
         }
         let (now, until) = (self.now, self.now + ttl);
         let node = Node { id, name, url, state, started_at: now, renewed_at: now, until };
+        let lives = self.lives(id);
         self.nodes.insert(id, (node, self.server));
-        for lease in self.leases.values_mut().filter(|lease| lease.owner == id) {
+        for lease in self.leases.values_mut().filter(|lease| lease.owner == id && !lives) {
             lease.epoch += 1;
         }
     }
