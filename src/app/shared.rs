@@ -71,7 +71,7 @@ pub(super) struct Cluster {
     pub(super) drivers: Option<AmqpBus>,
     pub(super) directory: Arc<dyn Directory>,
     pub(super) leases: Option<Leases>,
-    pub(super) lock: Option<NodeLock>,
+    pub(super) lock: Option<Arc<NodeLock>>,
 }
 
 pub(super) async fn cluster(
@@ -85,8 +85,11 @@ pub(super) async fn cluster(
         return Ok(Cluster { bus, drivers, directory, leases: None, lock: None });
     }
     let (name, url) = (config.node.name(), config.http.public_url.clone());
-    let leases = Leases::new(Arc::new(deeds.store.clone()), deeds.clock.clone(), node, name, url);
-    let lock = NodeLock::take(&store_config(config).url, node)?;
+    let lock = Arc::new(NodeLock::take(&store_config(config).url, node)?);
+    let locked = Arc::clone(&lock);
+    let locked = Arc::new(move || locked.is_held());
+    let registry = Arc::new(deeds.store.clone());
+    let leases = Leases::new(registry, deeds.clock.clone(), locked, node, name, url);
     leases.join().await.map_err(|error| Error::Outside(error.to_string()))?;
     let directory = Arc::new(leases.clone());
     Ok(Cluster { bus, drivers, directory, leases: Some(leases), lock: Some(lock) })

@@ -12,11 +12,15 @@ use super::cache::Fut;
 use super::directory::{Claim, Directory, DirectoryError, Fence, Holding, MARGIN, TTL};
 use super::registry::Registry;
 
+/// Says whether this node's lock is known to be held.
+pub type Locked = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// Leases of one node; cheap to clone.
 #[derive(Clone)]
 pub struct Leases {
     registry: Arc<dyn Registry>,
     clock: Clock,
+    locked: Locked,
     me: Arc<About>,
     /// Until when this node's word surely holds, by its own monotonic clock.
     sure: Arc<Mutex<Instant>>,
@@ -42,17 +46,19 @@ impl Leases {
     pub fn new(
         registry: Arc<dyn Registry>,
         clock: Clock,
+        locked: Locked,
         id: NodeId,
         name: String,
         url: String,
     ) -> Self {
         let sure = Arc::new(Mutex::new(Instant::now()));
-        Self { registry, clock, me: Arc::new(About { id, name, url }), sure }
+        Self { registry, clock, locked, me: Arc::new(About { id, name, url }), sure }
     }
 
     fn word(&self, state: NodeState) -> NodeBeat {
         let About { id, name, url } = &*self.me;
-        NodeBeat { id: *id, name: name.clone(), url: url.clone(), state }
+        let locked = (self.locked)();
+        NodeBeat { id: *id, name: name.clone(), url: url.clone(), state, locked }
     }
 
     fn surely_until(&self, until: Instant) {

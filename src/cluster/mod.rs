@@ -16,7 +16,7 @@ pub use bus::{Bus, BusError, BusState, Listener};
 pub use cache::{Cache, CacheError, Fut, Limit, Refused};
 pub use directory::{Claim, Directory, DirectoryError, Fence, Holding, LocalDirectory};
 pub use embedded::EmbeddedCache;
-pub use leases::{Leases, Roster};
+pub use leases::{Leases, Locked, Roster};
 pub use local::{LocalBus, LocalHub};
 pub use redis::RedisCache;
 pub use registry::Registry;

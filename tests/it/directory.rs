@@ -20,7 +20,7 @@ struct Member {
     id: NodeId,
     directory: Arc<dyn Directory>,
     leases: Option<Leases>,
-    lock: Option<NodeLock>,
+    lock: Option<Arc<NodeLock>>,
 }
 
 impl Place {
@@ -54,9 +54,17 @@ impl Place {
                 Member { id, directory, leases: None, lock: None }
             }
             Self::Shared { store, url, .. } => {
-                let (name, lock) = (id.to_string(), NodeLock::take(url, id).unwrap());
+                let lock = Arc::new(NodeLock::take(url, id).unwrap());
+                let (name, held) = (id.to_string(), Arc::clone(&lock));
                 let of = Arc::new(store.clone());
-                let leases = Leases::new(of, Clock::wall(), id, name, String::new());
+                let leases = Leases::new(
+                    of,
+                    Clock::wall(),
+                    Arc::new(move || held.is_held()),
+                    id,
+                    name,
+                    String::new(),
+                );
                 let directory = Arc::new(leases.clone());
                 Member { id, directory, leases: Some(leases), lock: Some(lock) }
             }

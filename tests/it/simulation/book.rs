@@ -30,7 +30,7 @@ impl Book {
     pub fn new(now: Time) -> Self {
         Self {
             now,
-            server: Time::from_micros(0),
+            server: now,
             locked: BTreeSet::new(),
             broken: None,
             nodes: BTreeMap::new(),
@@ -39,24 +39,29 @@ impl Book {
     }
 
     pub fn join(&mut self, beat: NodeBeat, ttl: Duration) {
-        let NodeBeat { id, name, url, state } = beat;
+        let server = self.life(&beat);
+        let NodeBeat { id, name, url, state, .. } = beat;
         if self.broken == Some(Broken::NoWayBack) && self.nodes.contains_key(&id) {
             return;
         }
         let (now, until) = (self.now, self.now + ttl);
         let node = Node { id, name, url, state, started_at: now, renewed_at: now, until };
         let lives = self.lives(id);
-        self.nodes.insert(id, (node, self.server));
+        self.nodes.insert(id, (node, server));
         for lease in self.leases.values_mut().filter(|lease| lease.owner == id && !lives) {
             lease.epoch += 1;
         }
     }
 
+    fn life(&self, beat: &NodeBeat) -> Time {
+        if beat.locked { self.server } else { Time::from_micros(0) }
+    }
+
     pub fn beat(&mut self, beat: NodeBeat, ttl: Duration) -> Beaten {
-        let alive = self.lives(beat.id);
+        let (alive, life) = (self.lives(beat.id), self.life(&beat));
         if alive && let Some((node, server)) = self.nodes.get_mut(&beat.id) {
             (node.state, node.renewed_at, node.until) = (beat.state, self.now, self.now + ttl);
-            *server = self.server;
+            *server = life;
         }
         Beaten { alive, now: self.now, nodes: self.living() }
     }

@@ -18,6 +18,8 @@ use super::post::{Deed, Letter, Wire};
 
 /// As the store's own deadline.
 const DEADLINE: Duration = Duration::from_millis(1500);
+/// A node notices after this that its lock is perhaps not held.
+pub const NOTICED: Duration = Duration::from_secs(3);
 /// A cut frees a lock after this, by keepalive: later than the last word is fresh.
 const KEEPALIVE: Duration = Duration::from_millis(5500);
 
@@ -46,7 +48,7 @@ pub struct Database {
 impl Database {
     pub fn new() -> Self {
         Self {
-            book: Book::new(Time::from_micros(0)),
+            book: Book::new(Time::from_micros(1)), // a life of 0 is none
             ledger: Vec::new(),
             off: 0,
             locks: BTreeMap::new(),
@@ -103,7 +105,10 @@ pub async fn serve(shared: Shared) -> turmoil::Result {
                 drop(database);
                 wire.send(&from, Letter::Transacted { ask, answer });
             }
-            (_, Letter::Lock(node)) => shared.database.lock().unwrap().lock(node),
+            (from, Letter::Lock(node)) => {
+                shared.database.lock().unwrap().lock(node);
+                wire.send(&from, Letter::Locked(node));
+            }
             _ => {}
         }
     }

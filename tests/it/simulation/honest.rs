@@ -14,9 +14,9 @@ use crate::support::{Backend, postgres};
 /// What happens to three nodes and two keys.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// A node comes; its word holds for long or not at all.
-    Join(usize, bool),
-    Beat(usize, bool),
+    /// A node comes; its word holds for long or not at all, and it knows that it is locked or not.
+    Join(usize, bool, bool),
+    Beat(usize, bool, bool),
     Leave(usize),
     Certify(usize),
     Claim(usize, usize),
@@ -45,10 +45,11 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let (node, key) = (0usize..3, 0usize..2);
+    let word = || (0usize..3, prop::bool::weighted(0.8), prop::bool::weighted(0.8));
     let fence = || (0usize..2, 0usize..3, 0i64..2);
     prop_oneof![
-        2 => (node.clone(), prop::bool::weighted(0.8)).prop_map(|(n, long)| Step::Join(n, long)),
-        2 => (node.clone(), prop::bool::weighted(0.8)).prop_map(|(n, long)| Step::Beat(n, long)),
+        2 => word().prop_map(|(n, long, locked)| Step::Join(n, long, locked)),
+        2 => word().prop_map(|(n, long, locked)| Step::Beat(n, long, locked)),
         1 => node.clone().prop_map(Step::Leave),
         2 => node.clone().prop_map(Step::Certify),
         5 => (node.clone(), key).prop_map(|(n, k)| Step::Claim(n, k)),
@@ -73,11 +74,12 @@ async fn differs(real: &Real, steps: &[Step], locked: [bool; 3], url: &str) -> O
     let nodes: [NodeId; 3] = std::array::from_fn(|_| NodeId::new());
     let about = NodeId::new();
     let keys = [format!("{about}/a"), format!("{about}/b")];
-    let beat = |n: usize| NodeBeat {
+    let beat = |n: usize, locked| NodeBeat {
         id: nodes[n],
         name: format!("node-{n}"),
         url: String::new(),
         state: NodeState::Up,
+        locked,
     };
     let ttl = |long| if long { Duration::from_hours(1) } else { Duration::ZERO };
     let mut book = Book::new(base::clock::Clock::wall().now());
@@ -109,15 +111,15 @@ async fn differs(real: &Real, steps: &[Step], locked: [bool; 3], url: &str) -> O
             all.into_iter().map(|n| (n.id, n.state)).filter(|n| nodes.contains(&n.0)).collect()
         };
         let (theirs, own): (String, String) = match *step {
-            Step::Join(n, long) => {
-                book.join(beat(n), ttl(long));
-                let theirs = real_of.join(beat(n), ttl(long)).await;
+            Step::Join(n, long, locked) => {
+                book.join(beat(n, locked), ttl(long));
+                let theirs = real_of.join(beat(n, locked), ttl(long)).await;
                 (format!("{theirs:?}"), format!("{:?}", Ok::<_, store::Error>(())))
             }
-            Step::Beat(n, long) => {
+            Step::Beat(n, long, locked) => {
                 let (own, theirs) = (
-                    book.beat(beat(n), ttl(long)),
-                    real_of.beat(beat(n), ttl(long)).await.unwrap(),
+                    book.beat(beat(n, locked), ttl(long)),
+                    real_of.beat(beat(n, locked), ttl(long)).await.unwrap(),
                 );
                 let of = |beaten: store::Beaten| {
                     let mut all: Vec<_> = ours(beaten.nodes);

@@ -1,7 +1,7 @@
 //! The lives of a simulated node, and the devices that speak to it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base::clock::{Clock, Time};
@@ -13,9 +13,10 @@ use securevox::actors::supervision::{
     Living, Options, Strategy, child, launch, nursery, supervisor,
 };
 use securevox::cluster::{Bus, Leases};
+use tokio::time::Instant;
 
 use super::broker::SIGN;
-use super::database::Client;
+use super::database::{Client, NOTICED};
 use super::house::{Ear, House, Parts, rooms_of};
 use super::line::Line;
 use super::post::{Letter, Said, Say, Wire};
@@ -24,6 +25,8 @@ use super::{Command, KEYS, NODES, Shared};
 
 /// Carries what comes to whom it concerns.
 struct Reader {
+    /// When it was last heard that the lock is held.
+    locked: Arc<Mutex<Option<Instant>>>,
     house: House,
     line: Line,
     wire: Wire,
@@ -34,6 +37,9 @@ impl Reader {
         loop {
             let (host, letter) = self.wire.next().await;
             match letter {
+                Letter::Locked(node) if node == self.house.me() => {
+                    *self.locked.lock().unwrap() = Some(Instant::now());
+                }
                 Letter::Transacted { ask, answer } => self.wire.answered(ask, answer),
                 Letter::FromBroker { to, queue, seq, frame } if to == self.house.me() => {
                     self.line.hear(queue, seq, frame);
@@ -59,9 +65,13 @@ pub async fn live(host: usize, shared: Shared) -> turmoil::Result {
     let chance = Entropy::seeded(shared.seed ^ me.uuid().as_u64_pair().1);
     let clock =
         Clock::standing_at(Time::from_micros(i64::try_from(host).unwrap_or(0) * 30_000_000));
+    let locked: Arc<Mutex<Option<Instant>>> = Arc::default();
+    let heard = locked.clone();
+    let is_locked = move || heard.lock().unwrap().is_some_and(|at| at.elapsed() < NOTICED);
     let leases = Leases::new(
         Arc::new(client.clone()),
         clock.clone(),
+        Arc::new(is_locked),
         me,
         format!("node-{host}"),
         String::new(),
@@ -84,7 +94,7 @@ pub async fn live(host: usize, shared: Shared) -> turmoil::Result {
     let membership = child("membership", move |_| Membership::new(parts.clone()));
     let member = membership.handle();
     line.listen(Arc::new(Ear { house: house.clone(), membership: member.clone() }));
-    let reader = Reader { house: house.clone(), line: line.clone(), wire: wire.clone() };
+    let reader = Reader { locked, house: house.clone(), line: line.clone(), wire: wire.clone() };
     let reading = tokio::task::spawn_local(reader.read());
     let signing = tokio::task::spawn_local(async move {
         let mut sign = tokio::time::interval(SIGN);

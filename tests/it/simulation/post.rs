@@ -45,6 +45,7 @@ pub enum Letter {
     },
     /// A node's lock is a connection: it is free when it is not heard of.
     Lock(NodeId),
+    Locked(NodeId),
     ToBroker {
         from: NodeId,
         seq: u64,

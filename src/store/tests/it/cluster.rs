@@ -11,7 +11,7 @@ use crate::world::{T0, at, on_both, people};
 const TTL: Duration = Duration::from_secs(10);
 
 fn beat(id: NodeId) -> NodeBeat {
-    NodeBeat { id, name: "node".into(), url: String::new(), state: NodeState::Up }
+    NodeBeat { id, name: "node".into(), url: String::new(), state: NodeState::Up, locked: true }
 }
 
 async fn node(store: &Store, ttl: Duration) -> NodeId {
