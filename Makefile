@@ -1,5 +1,5 @@
 # The only commands anybody needs; `make` alone lists them.
-.PHONY: help run test check one bench fmt
+.PHONY: help run cluster test check one bench fmt
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -8,6 +8,9 @@ help: ## this list
 run: ## the server, with everything embedded, on http://localhost:8080; keeps its data in data/
 	cargo build
 	@exec "$${CARGO_TARGET_DIR:-target}/debug/securevox" serve
+
+cluster: ## three nodes with private services behind http://localhost:8080, to play with; ends with Ctrl-C
+	@tests/cluster
 
 test: ## every test, with private services, real clients and the release profile
 	@tests/run

@@ -66,7 +66,7 @@ pub struct Node {
     address: SocketAddr,
     membership: Option<Ref<Membership>>,
     /// Free once the process is gone, however it goes.
-    _lock: Option<NodeLock>,
+    _lock: Option<Arc<NodeLock>>,
     /// The one-time link for the first administrator, if there is none yet.
     pub setup: Option<Secret<String>>,
 }

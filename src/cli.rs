@@ -2,6 +2,8 @@
 
 mod bench;
 mod doctor;
+mod nodes;
+mod remote;
 mod secrets;
 mod serve;
 mod show;
@@ -53,6 +55,10 @@ enum Command {
     Secrets(secrets::Command),
     /// Shows the supervision tree of a running server, live.
     Tree(show::Tree),
+    /// Lists the nodes of the cluster.
+    Nodes(nodes::Nodes),
+    /// Has a node hand over what it has and leave, and waits until it has.
+    Drain(nodes::Drain),
     /// Measures a server under load.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -142,6 +148,8 @@ fn dispatch(command: Command, config: Config) -> Result<(), Failure> {
         Command::Doctor => block_on(doctor::doctor(config)),
         Command::Config(ConfigCommand::Check) => check(&config),
         Command::Tree(tree) => show::tree(&tree, &config),
+        Command::Nodes(which) => nodes::nodes(&which, &config),
+        Command::Drain(which) => nodes::drain(&which, &config),
         Command::Bench(bench) => bench::bench(&bench, &config),
         Command::Secrets(command) => secrets::secrets(&command, &config),
         Command::Migrate => block_on(async move {

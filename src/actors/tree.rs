@@ -17,7 +17,7 @@ use super::expiry::Expiry;
 use super::housekeeping::Housekeeping;
 use super::jobs::Worker;
 use super::media::{self, MEDIA, Port};
-use super::membership::{self, Ear, Membership};
+use super::membership::{self, Ear, Household, Membership};
 use super::neighbours::Neighbours;
 use super::operators::Operators;
 use super::presence::{Presence, Teller};
@@ -150,13 +150,12 @@ pub fn tree(parts: Parts, config: &Config, grown: Arc<OnceLock<Tree>>) -> Plante
         child("scheduler", move |_| Scheduler::new(parts.clone()))
     };
     let membership = parts.leases.clone().map(|leases| {
-        let parts = membership::Parts {
-            leases,
-            neighbours: neighbours.clone(),
+        let residents = Arc::new(Household {
             calls: calls.clone(),
             switchboard: switchboard.clone(),
             store: parts.store.clone(),
-        };
+        });
+        let parts = membership::Parts { leases, neighbours: neighbours.clone(), residents };
         child("membership", move |_| Membership::new(parts.clone()))
     });
     let member = membership.as_ref().map(|membership| membership.handle());

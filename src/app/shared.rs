@@ -72,7 +72,7 @@ pub(super) struct Cluster {
     pub(super) drivers: Option<AmqpBus>,
     pub(super) directory: Arc<dyn Directory>,
     pub(super) leases: Option<Leases>,
-    pub(super) lock: Option<NodeLock>,
+    pub(super) lock: Option<Arc<NodeLock>>,
     /// The nodes that live.
     pub(super) others: HashSet<NodeId>,
 }
@@ -95,8 +95,11 @@ pub(super) async fn cluster(
         });
     }
     let (name, url) = (config.node.name(), config.http.public_url.clone());
-    let leases = Leases::new(deeds.store.clone(), deeds.clock.clone(), node, name, url);
-    let lock = NodeLock::take(&store_config(config).url, node)?;
+    let lock = Arc::new(NodeLock::take(&store_config(config).url, node)?);
+    let locked = Arc::clone(&lock);
+    let locked = Arc::new(move || locked.is_held());
+    let registry = Arc::new(deeds.store.clone());
+    let leases = Leases::new(registry, deeds.clock.clone(), locked, node, name, url);
     let roster = leases.join().await.map_err(|error| Error::Outside(error.to_string()))?;
     let others = roster.nodes.into_iter().map(|node| node.id).collect();
     let directory = Arc::new(leases.clone());

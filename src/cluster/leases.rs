@@ -5,17 +5,22 @@ use std::time::Duration;
 
 use base::clock::{Clock, Time};
 use base::ids::NodeId;
-use store::{Beaten, Claimed, Node, NodeBeat, NodeState, Store};
+use store::{Beaten, Claimed, Node, NodeBeat, NodeState};
 use tokio::time::Instant;
 
 use super::cache::Fut;
 use super::directory::{Claim, Directory, DirectoryError, Fence, Holding, MARGIN, TTL};
+use super::registry::Registry;
+
+/// Says whether this node's lock is known to be held.
+pub type Locked = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Leases of one node; cheap to clone.
 #[derive(Clone)]
 pub struct Leases {
-    store: Store,
+    registry: Arc<dyn Registry>,
     clock: Clock,
+    locked: Locked,
     me: Arc<About>,
     /// Until when this node's word surely holds, by its own monotonic clock.
     sure: Arc<Mutex<Instant>>,
@@ -38,14 +43,22 @@ pub struct Roster {
 
 impl Leases {
     /// A node that is not known to live yet.
-    pub fn new(store: Store, clock: Clock, id: NodeId, name: String, url: String) -> Self {
+    pub fn new(
+        registry: Arc<dyn Registry>,
+        clock: Clock,
+        locked: Locked,
+        id: NodeId,
+        name: String,
+        url: String,
+    ) -> Self {
         let sure = Arc::new(Mutex::new(Instant::now()));
-        Self { store, clock, me: Arc::new(About { id, name, url }), sure }
+        Self { registry, clock, locked, me: Arc::new(About { id, name, url }), sure }
     }
 
     fn word(&self, state: NodeState) -> NodeBeat {
         let About { id, name, url } = &*self.me;
-        NodeBeat { id: *id, name: name.clone(), url: url.clone(), state }
+        let locked = (self.locked)();
+        NodeBeat { id: *id, name: name.clone(), url: url.clone(), state, locked }
     }
 
     fn surely_until(&self, until: Instant) {
@@ -57,7 +70,7 @@ impl Leases {
     /// # Errors
     /// The database's.
     pub async fn join(&self) -> Result<Roster, DirectoryError> {
-        self.store.join_cluster(self.word(NodeState::Joining), TTL).await?;
+        self.registry.join(self.word(NodeState::Joining), TTL).await?;
         self.beat(NodeState::Up).await
     }
 
@@ -67,7 +80,7 @@ impl Leases {
     /// The database's; the word given before may still hold.
     pub async fn beat(&self, state: NodeState) -> Result<Roster, DirectoryError> {
         let (sent, wall) = (Instant::now(), self.clock.now());
-        let Beaten { alive, now, nodes } = self.store.beat(self.word(state), TTL).await?;
+        let Beaten { alive, now, nodes } = self.registry.beat(self.word(state), TTL).await?;
         if alive {
             self.surely_until(sent + TTL.saturating_sub(MARGIN));
         } else {
@@ -89,7 +102,7 @@ impl Leases {
     /// The database's.
     pub async fn leave(&self) -> Result<(), DirectoryError> {
         self.surely_until(Instant::now());
-        Ok(self.store.leave_cluster(self.me.id).await?)
+        Ok(self.registry.leave(self.me.id).await?)
     }
 
     /// All nodes that live.
@@ -97,7 +110,7 @@ impl Leases {
     /// # Errors
     /// The database's.
     pub async fn nodes(&self) -> Result<Vec<Node>, DirectoryError> {
-        Ok(self.store.nodes().await?)
+        Ok(self.registry.nodes().await?)
     }
 
     /// What dead nodes own under keys that begin like this.
@@ -105,7 +118,7 @@ impl Leases {
     /// # Errors
     /// The database's.
     pub async fn orphans(&self, prefix: &str) -> Result<Vec<(String, Holding)>, DirectoryError> {
-        let found = self.store.orphans(prefix.to_owned()).await?;
+        let found = self.registry.orphans(prefix.to_owned()).await?;
         Ok(found.into_iter().map(|lease| (lease.key.clone(), holding(lease))).collect())
     }
 }
@@ -117,7 +130,7 @@ fn holding(lease: store::Lease) -> Holding {
 impl Directory for Leases {
     fn claim<'a>(&'a self, key: &'a str, value: &'a str) -> Fut<'a, Result<Claim, DirectoryError>> {
         Box::pin(async move {
-            let claimed = self.store.claim(key.to_owned(), value.to_owned(), self.me.id).await?;
+            let claimed = self.registry.claim(key.to_owned(), value.to_owned(), self.me.id).await?;
             Ok(match claimed {
                 Claimed::New(lease) => Claim::Mine { epoch: holding(lease).epoch, left: None },
                 Claimed::Taken(lease) => {
@@ -138,12 +151,12 @@ impl Directory for Leases {
     ) -> Fut<'a, Result<bool, DirectoryError>> {
         Box::pin(async move {
             let Some(fence) = self.fence(key, epoch) else { return Ok(true) };
-            Ok(self.store.note_lease(fence.into(), value.to_owned()).await?)
+            Ok(self.registry.note(fence.into(), value.to_owned()).await?)
         })
     }
 
     fn find<'a>(&'a self, key: &'a str) -> Fut<'a, Result<Option<Holding>, DirectoryError>> {
-        Box::pin(async move { Ok(self.store.lease(key.to_owned()).await?.map(holding)) })
+        Box::pin(async move { Ok(self.registry.lease(key.to_owned()).await?.map(holding)) })
     }
 
     fn find_value<'a>(
@@ -151,7 +164,7 @@ impl Directory for Leases {
         value: &'a str,
     ) -> Fut<'a, Result<Option<(String, Holding)>, DirectoryError>> {
         Box::pin(async move {
-            let found = self.store.lease_of(value.to_owned()).await?;
+            let found = self.registry.lease_of(value.to_owned()).await?;
             Ok(found.map(|lease| (lease.key.clone(), holding(lease))))
         })
     }
@@ -164,19 +177,19 @@ impl Directory for Leases {
     ) -> Fut<'a, Result<Option<u64>, DirectoryError>> {
         Box::pin(async move {
             let theirs = Fence { key: key.to_owned(), owner: from, epoch };
-            let taken = self.store.hand_over(theirs.into(), self.me.id).await?;
+            let taken = self.registry.hand_over(theirs.into(), self.me.id).await?;
             Ok(taken.map(i64::unsigned_abs))
         })
     }
 
     fn is_dead(&self, node: NodeId) -> Fut<'_, Result<bool, DirectoryError>> {
-        Box::pin(async move { Ok(self.store.certify_death(node).await?) })
+        Box::pin(async move { Ok(self.registry.certify_death(node).await?) })
     }
 
     fn release<'a>(&'a self, key: &'a str, epoch: u64) -> Fut<'a, Result<(), DirectoryError>> {
         Box::pin(async move {
             if let Some(fence) = self.fence(key, epoch) {
-                self.store.release(fence.into()).await?;
+                self.registry.release(fence.into()).await?;
             }
             Ok(())
         })

@@ -9,12 +9,14 @@ pub mod embedded;
 pub mod leases;
 pub mod local;
 pub mod redis;
+pub mod registry;
 
 pub use amqp::AmqpBus;
 pub use bus::{Bus, BusError, BusState, Listener};
 pub use cache::{Cache, CacheError, Fut, Limit, Refused};
 pub use directory::{Claim, Directory, DirectoryError, Fence, Holding, LocalDirectory};
 pub use embedded::EmbeddedCache;
-pub use leases::{Leases, Roster};
+pub use leases::{Leases, Locked, Roster};
 pub use local::{LocalBus, LocalHub};
 pub use redis::RedisCache;
+pub use registry::Registry;

@@ -52,6 +52,23 @@ pub enum Urgency {
 }
 
 impl NodeEvent {
+    /// What another node said; [`NodeEvent::Unknown`] is what a newer version says, whatever its
+    /// data.
+    ///
+    /// # Errors
+    /// It is no event at all, or one whose data is not as it should be.
+    pub fn read(json: &[u8]) -> serde_json::Result<Self> {
+        #[derive(Deserialize)]
+        struct Name {
+            event: String,
+        }
+        // An unknown name is taken by itself only where there is no data (`#[serde(other)]`).
+        serde_json::from_slice(json).or_else(|error| {
+            let Name { event } = serde_json::from_slice(json)?;
+            serde_json::from_value(serde_json::json!({ "event": event })).map_err(|_| error)
+        })
+    }
+
     /// How much its loss would hurt.
     pub const fn urgency(&self) -> Urgency {
         match self {
@@ -307,6 +324,23 @@ pub enum NodeRequest {
     /// From somebody of another version: no answer.
     #[serde(other)]
     Unknown,
+}
+
+impl NodeRequest {
+    /// What another node asks; as [`NodeEvent::read`].
+    ///
+    /// # Errors
+    /// It is no request at all, or one whose data is not as it should be.
+    pub fn read(json: &[u8]) -> serde_json::Result<Self> {
+        #[derive(Deserialize)]
+        struct Name {
+            request: String,
+        }
+        serde_json::from_slice(json).or_else(|error| {
+            let Name { request } = serde_json::from_slice(json)?;
+            serde_json::from_value(serde_json::json!({ "request": request })).map_err(|_| error)
+        })
+    }
 }
 
 /// What a device asks of a call.

@@ -1,9 +1,12 @@
 // Three nodes, and people who chat as if there were one.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { after, before, describe, it } from 'node:test';
 import { Cluster, isPossible } from './cluster.mjs';
 import { BARE, open } from './devices.mjs';
 import { assertWhole, Person } from './people.mjs';
+import { BINARY } from './server.mjs';
 import { within } from './wait.mjs';
 
 describe('people on three nodes', { skip: !isPossible(), timeout: 240_000 }, () => {
@@ -152,5 +155,31 @@ describe('people on three nodes', { skip: !isPossible(), timeout: 240_000 }, () 
       schedulers.push(Number(page.match(/securevox_cluster_scheduler (\d)/)[1]));
     }
     assert.equal(schedulers.reduce((sum, one) => sum + one), 1, 'one node does the work of all');
+  });
+
+  it('are served on after a node was drained from the command line', async () => {
+    const operator = await Person.operator(cluster.nodes[0]);
+    const run = async (...words) => {
+      const server = new URL(cluster.nodes[0].url).host;
+      const child = spawn(BINARY, [...words, '--server', server, '--token', operator.token], { env: { PATH: process.env.PATH } });
+      let said = '';
+      for (const out of [child.stdout, child.stderr]) out.on('data', (bytes) => (said += bytes));
+      const [code] = await within(60_000, 'the command ends', once(child, 'close'));
+      return { code, said };
+    };
+    const trees = await run('tree', '--all', '--once');
+    assert.equal(trees.code, 0, trees.said);
+    for (const node of ['node-0', 'node-1', 'node-2']) assert.match(trees.said, new RegExp(`^${node} \\(up\\) node nod_`, 'm'));
+    assert.equal(trees.said.match(/^ +membership /gm).length, 3);
+
+    const { code, said } = await run('drain', 'node-2');
+
+    assert.equal(code, 0, said);
+    assert.match(said, /node-2 has left/);
+    assert.deepEqual(await within(10_000, 'its process ends', cluster.nodes[2].exited), { code: 0, signal: null });
+    const nodes = await run('nodes');
+    assert.match(nodes.said, /^\* node-0 /m);
+    assert.match(nodes.said, /^ {2}node-1 /m);
+    assert.doesNotMatch(nodes.said, /node-2/);
   });
 });

@@ -118,6 +118,34 @@ async fn the_command_line_draws_the_tree() {
 }
 
 #[actix_web::test]
+async fn the_nodes_are_listed_and_one_is_drained_on_the_command_line() {
+    let world = World::with(Backend::Sqlite, &[("NODE__NAME", "hermit")]).await;
+    let operator = world.operator().await;
+    let run = async |words: &[&str]| {
+        let mut command = world.command();
+        command.args(words).args(["--token", &operator.access]);
+        let output = actix_web::rt::task::spawn_blocking(move || command.output().unwrap()).await;
+        let output = output.unwrap();
+        let words = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        (output.status.code(), words.concat())
+    };
+
+    let (listed, nodes) = run(&["nodes"]).await;
+    let (drawn, trees) = run(&["tree", "--all", "--once"]).await;
+    let (unknown, why) = run(&["drain", "nobody"]).await;
+    let (drained, last) = run(&["drain", "hermit"]).await;
+    let (nobody, there) = run(&["nodes"]).await;
+
+    assert_eq!((listed, nodes.lines().count()), (Some(0), 2), "{nodes}");
+    assert!(nodes.contains("* hermit") && nodes.contains(" up "), "{nodes}");
+    assert!(drawn == Some(0) && trees.starts_with("hermit (up) node nod_"), "{trees}");
+    assert!(trees.contains("  housekeeping"), "{trees}");
+    assert!(unknown == Some(68) && why.contains("no such node: nobody"), "{why}");
+    assert_eq!((drained, last.trim()), (Some(0), "hermit has left"));
+    assert_eq!(nobody, Some(69), "{there}");
+}
+
+#[actix_web::test]
 async fn the_doctor_finds_what_is_wrong() {
     let world = World::new(Backend::Sqlite).await;
 

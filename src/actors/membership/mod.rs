@@ -2,21 +2,22 @@
 //! somebody does not.
 
 mod ear;
+mod residents;
 
 pub use ear::Ear;
+pub use residents::{Household, Residents};
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
 use base::ids::{NodeId, SessionId};
 use metrics::gauge;
-use store::{NodeState, Store};
+use store::NodeState;
 use tokio::time::Instant;
 
-use super::calls::Calls;
 use super::neighbours::Neighbours;
-use super::sessions::Switchboard;
 use super::supervision::Ctx;
 use crate::cluster::directory::BEAT;
 use crate::cluster::{Directory, DirectoryError, Leases, Roster};
@@ -36,12 +37,8 @@ pub struct Parts {
     pub leases: Leases,
     /// The others.
     pub neighbours: Neighbours,
-    /// The calls that go on here.
-    pub calls: Calls,
-    /// The sessions that are here.
-    pub switchboard: Switchboard,
-    /// Where devices are.
-    pub store: Store,
+    /// Calls and sessions.
+    pub residents: Arc<dyn Residents>,
 }
 
 /// The actor.
@@ -51,7 +48,7 @@ pub struct Membership {
     /// Whether what is owned was surely ours when last looked at.
     sure: bool,
     /// Nodes at which nobody listened.
-    suspects: HashSet<NodeId>,
+    suspects: BTreeSet<NodeId>,
     /// Nodes that are being asked for all they know.
     learning: HashSet<NodeId>,
     /// Sessions in calls whose node is dead, and since when.
@@ -67,7 +64,7 @@ impl Membership {
             parts,
             state: NodeState::Up,
             sure: true,
-            suspects: HashSet::new(),
+            suspects: BTreeSet::new(),
             learning: HashSet::new(),
             adrift: HashMap::new(),
         }
@@ -97,8 +94,8 @@ impl Membership {
 
     fn roster(&mut self, roster: &Roster, ctx: &mut Ctx<Self>) {
         if !roster.alive {
-            self.parts.calls.let_go();
-            self.parts.switchboard.resync_here();
+            self.parts.residents.let_go();
+            self.parts.residents.resync();
         }
         let living: HashSet<_> = roster.nodes.iter().map(|node| node.id).collect();
         for dead in self.parts.neighbours.roster(&living) {
@@ -112,18 +109,18 @@ impl Membership {
         tracing::warn!(%node, "a node is dead");
         self.suspects.remove(&node);
         // What it committed last, it may have told nobody.
-        self.parts.switchboard.resync_here();
-        let calls = self.parts.calls.clone();
-        ctx.spawn(async move { calls.node_died(node).await }.into_actor(self));
+        self.parts.residents.resync();
+        let residents = self.parts.residents.clone();
+        ctx.spawn(async move { residents.node_died(node).await }.into_actor(self));
     }
 
     fn pulse(&mut self, ctx: &mut Ctx<Self>) {
         let sure = self.parts.leases.is_sure();
         if self.sure && !sure {
-            self.parts.calls.let_go();
+            self.parts.residents.let_go();
         }
         self.sure = sure;
-        let load = self.parts.calls.load();
+        let load = self.parts.residents.load();
         self.parts.neighbours.beat(load, self.state == NodeState::Up && sure);
         for suspect in std::mem::take(&mut self.suspects) {
             let leases = self.parts.leases.clone();
@@ -152,9 +149,9 @@ impl Membership {
                 member.learning.remove(&node);
                 match learned {
                     Ok((calls, since)) => {
-                        member.parts.calls.all_there(node, calls);
+                        member.parts.residents.all_there(node, calls);
                         for change in since {
-                            member.parts.calls.changed_there(node, change);
+                            member.parts.residents.changed_there(node, change);
                         }
                     }
                     Err(error) => tracing::debug!(%error, %node, "a node does not tell of itself"),
@@ -168,15 +165,15 @@ impl Membership {
 
     /// Frees the places of those who do not come back.
     fn look_after_seats(&mut self, ctx: &mut Ctx<Self>) {
-        let calls = self.parts.calls.clone();
-        let look = async move { calls.look_after_seats().await };
+        let residents = self.parts.residents.clone();
+        let look = async move { residents.look_after_seats().await };
         ctx.spawn(look.into_actor(self).map(|adrift, member, ctx| {
             let now = Instant::now();
             let before = std::mem::take(&mut member.adrift);
             for session in adrift {
                 let since = before.get(&session).copied().unwrap_or(now);
                 if now - since > ADRIFT {
-                    member.parts.calls.lost_here(session);
+                    member.parts.residents.lost(session);
                 } else {
                     member.adrift.insert(session, since);
                 }
@@ -190,13 +187,8 @@ impl Membership {
 
     /// Ends the sessions of devices that were signed out without our hearing of it.
     fn look_at_devices(&self, ctx: &mut Ctx<Self>) {
-        let devices = self.parts.switchboard.devices();
-        let store = self.parts.store.clone();
-        let look = async move { store.signed_out(devices).await };
-        ctx.spawn(look.into_actor(self).map(|gone, member, _| match gone {
-            Ok(gone) => member.parts.switchboard.end_devices(&gone),
-            Err(error) => tracing::warn!(%error, "who was signed out is not known"),
-        }));
+        let residents = self.parts.residents.clone();
+        ctx.spawn(async move { residents.look_at_devices().await }.into_actor(self));
     }
 }
 
@@ -235,7 +227,7 @@ impl Handler<Missed> for Membership {
     type Result = ();
 
     fn handle(&mut self, _: Missed, ctx: &mut Self::Context) {
-        self.parts.switchboard.resync_here();
+        self.parts.residents.resync();
         self.look_at_devices(ctx);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use base::ids::{NodeId, UserId};
 
@@ -20,7 +20,7 @@ pub type Greeting = Box<dyn Fn(UserId) -> Guest + Send + Sync>;
 pub(super) struct Others {
     /// Who wants to know of everybody who comes and goes.
     pub(super) greeting: Option<Greeting>,
-    nodes: HashMap<NodeId, Other>,
+    nodes: BTreeMap<NodeId, Other>,
     /// At which of them somebody is.
     places: HashMap<UserId, Vec<NodeId>>,
 }
@@ -171,8 +171,8 @@ impl Others {
 
     /// Which of these people are at which node. A node of which not everything is known may have
     /// any of them.
-    pub(super) fn split(&self, people: &[UserId]) -> HashMap<NodeId, Vec<UserId>> {
-        let mut by_node: HashMap<NodeId, Vec<UserId>> = HashMap::new();
+    pub(super) fn split(&self, people: &[UserId]) -> BTreeMap<NodeId, Vec<UserId>> {
+        let mut by_node: BTreeMap<NodeId, Vec<UserId>> = BTreeMap::new();
         let lacking: HashSet<_> = self.lacking().collect();
         for user in people {
             for node in self.places.get(user).into_iter().flatten() {

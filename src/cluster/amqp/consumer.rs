@@ -149,7 +149,7 @@ fn hear(shared: &Shared, listener: &dyn Listener, delivery: &Delivery) -> Option
     };
     match kind {
         Kind::Tell if from == shared.me => None, // what goes to all comes back as well
-        Kind::Tell => match serde_json::from_slice(&delivery.data) {
+        Kind::Tell => match NodeEvent::read(&delivery.data) {
             Ok(NodeEvent::Unknown) => ignore("unknown"),
             Ok(event) => {
                 counter!(BUS_HEARD, "event" => event.name()).increment(1);
@@ -168,7 +168,7 @@ fn hear(shared: &Shared, listener: &dyn Listener, delivery: &Delivery) -> Option
                     None
                 }
                 Next::Answer => {
-                    let request = serde_json::from_slice(&delivery.data).unwrap_or_else(|_| {
+                    let request = NodeRequest::read(&delivery.data).unwrap_or_else(|_| {
                         ignore("unreadable");
                         NodeRequest::Unknown
                     });

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use base::clock::Time;
 use base::ids::{DeviceId, NodeId};
 use diesel::prelude::*;
 
@@ -32,10 +33,22 @@ fn lease((key, owner, epoch, value): Row) -> Lease {
 const LEASE: (leases::key, leases::owner, leases::epoch, leases::value) =
     (leases::key, leases::owner, leases::epoch, leases::value);
 
-/// A node comes into being, or comes back after it was taken for dead. What it owned before and
-/// nobody took is its own again; it has let go of it.
+/// In which life of the database a node holds its lock; in none if it is not known to hold it.
+fn life(c: &mut Conn, beat: &NodeBeat) -> QueryResult<Time> {
+    if beat.locked { server_life(c) } else { Ok(Time::from_micros(0)) }
+}
+
+/// A node comes into being. One that was taken for dead comes back under its id, and its proofs of
+/// ownership do not: each of its leases gets a new epoch. One that lives already only says it again:
+/// its question was asked twice, or came late.
 pub(crate) fn join_cluster(c: &mut Conn, beat: NodeBeat, ttl: Duration) -> QueryResult<()> {
-    let (now, server) = (clock(c)?, server_life(c)?);
+    let (now, server) = (clock(c)?, life(c, &beat)?);
+    if !lives(c, beat.id)? {
+        diesel::update(leases::table.filter(leases::owner.eq(Sql(beat.id))))
+            .set(leases::epoch.eq(leases::epoch + 1))
+            .execute(c)?;
+    }
+    diesel::delete(nodes::table.find(Sql(beat.id))).execute(c)?;
     diesel::insert_into(nodes::table)
         .values((
             nodes::id.eq(Sql(beat.id)),
@@ -47,21 +60,13 @@ pub(crate) fn join_cluster(c: &mut Conn, beat: NodeBeat, ttl: Duration) -> Query
             nodes::until.eq(Sql(now + ttl)),
             nodes::server.eq(Sql(server)),
         ))
-        .on_conflict(nodes::id)
-        .do_update()
-        .set((
-            nodes::state.eq(beat.state),
-            nodes::renewed_at.eq(Sql(now)),
-            nodes::until.eq(Sql(now + ttl)),
-            nodes::server.eq(Sql(server)),
-        ))
         .execute(c)?;
     Ok(())
 }
 
 /// A node says that it lives.
 pub(crate) fn beat(c: &mut Conn, beat: NodeBeat, ttl: Duration) -> QueryResult<Beaten> {
-    let (now, server) = (clock(c)?, server_life(c)?);
+    let (now, server) = (clock(c)?, life(c, &beat)?);
     let mine = nodes::table.find(Sql(beat.id)).filter(nodes::until.gt(Sql(now)));
     let renewed = diesel::update(mine)
         .set((
@@ -99,8 +104,7 @@ pub(crate) fn leave_cluster(c: &mut Conn, id: NodeId) -> QueryResult<()> {
 pub(crate) fn certify_death(c: &mut Conn, id: NodeId) -> QueryResult<bool> {
     let (now, server) = (clock(c)?, server_life(c)?);
     let row = nodes::table.find(Sql(id)).select((nodes::renewed_at, nodes::until, nodes::server));
-    let found: Option<(base::clock::Time, base::clock::Time, base::clock::Time)> =
-        held!(row).first(c).optional()?;
+    let found: Option<(Time, Time, Time)> = held!(row).first(c).optional()?;
     let Some((renewed, until, life)) = found else { return Ok(true) };
     if until <= now {
         return Ok(true);

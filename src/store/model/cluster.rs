@@ -52,6 +52,8 @@ pub struct NodeBeat {
     pub url: String,
     /// What it is doing.
     pub state: NodeState,
+    /// Whether it knows that it holds its lock: else that the lock is free proves nothing.
+    pub locked: bool,
 }
 
 /// What the database answered to a node's word.

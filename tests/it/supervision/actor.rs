@@ -198,7 +198,7 @@ impl Handler<Forever> for Puppet {
 }
 
 /// Panics on purpose say nothing; all others say what they always say.
-pub(super) fn quiet_panics() {
+pub(crate) fn quiet_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let usual = std::panic::take_hook();

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a story that fails may stop")]
 
-mod actor;
+pub(crate) mod actor;
 mod messages;
 mod nursery;
 mod operator;

@@ -11,7 +11,7 @@ use crate::world::{T0, at, on_both, people};
 const TTL: Duration = Duration::from_secs(10);
 
 fn beat(id: NodeId) -> NodeBeat {
-    NodeBeat { id, name: "node".into(), url: String::new(), state: NodeState::Up }
+    NodeBeat { id, name: "node".into(), url: String::new(), state: NodeState::Up, locked: true }
 }
 
 async fn node(store: &Store, ttl: Duration) -> NodeId {
@@ -107,7 +107,21 @@ async fn a_node_that_said_nothing_for_long_owns_nothing(store: Store) {
     assert!(matches!(claim(&store, bob).await, Claimed::Taken(lease) if lease.epoch == 2));
 }
 
+async fn a_node_that_was_taken_for_dead_comes_back_without_its_proofs(store: Store) {
+    let ann = node(&store, TTL).await;
+    claim(&store, ann).await;
+    store.leave_cluster(ann).await.unwrap();
+    assert!(!store.beat(beat(ann), TTL).await.unwrap().alive);
+
+    store.join_cluster(beat(ann), TTL).await.unwrap();
+
+    assert!(store.beat(beat(ann), TTL).await.unwrap().alive);
+    assert!(!store.note_lease(fence("room", ann, 1), String::new()).await.unwrap());
+    assert!(matches!(claim(&store, ann).await, Claimed::Held(held) if held.epoch == 2));
+}
+
 on_both! {
+    a_node_that_was_taken_for_dead_comes_back_without_its_proofs,
     there_is_one_owner_until_it_dies,
     many_who_claim_at_once_find_one_owner,
     a_write_of_an_epoch_that_is_over_is_refused,

@@ -1,0 +1,86 @@
+//! Who lives on a node and depends on its membership: calls and sessions; others in simulations.
+
+use base::ids::{NodeId, SessionId};
+use store::Store;
+
+use crate::actors::calls::Calls;
+use crate::actors::sessions::Switchboard;
+use crate::cluster::Fut;
+use crate::protocol::cluster::{CallStanding, Change, Load};
+
+/// What a membership tells those who live on its node.
+pub trait Residents: Send + Sync + 'static {
+    /// What the node carries.
+    fn load(&self) -> Load;
+    /// The node is not sure any more that what it owns is its own.
+    fn let_go(&self);
+    /// Something was perhaps not heard: everybody is to look into the database.
+    fn resync(&self);
+    /// A node is dead.
+    fn node_died(&self, node: NodeId) -> Fut<'_, ()>;
+    /// All calls that go on at another node.
+    fn all_there(&self, node: NodeId, calls: Vec<CallStanding>);
+    /// Something is different about a call at another node.
+    fn changed_there(&self, node: NodeId, change: Change);
+    /// Asks for the sessions of other nodes that are in calls of this one; gives those whose node
+    /// is dead.
+    fn look_after_seats(&self) -> Fut<'_, Vec<SessionId>>;
+    /// A session is no more.
+    fn lost(&self, session: SessionId);
+    /// Ends the sessions of devices that were signed out without this node's hearing of it.
+    fn look_at_devices(&self) -> Fut<'_, ()>;
+}
+
+/// Those of a real node.
+pub struct Household {
+    /// The calls that go on here.
+    pub calls: Calls,
+    /// The sessions that are here.
+    pub switchboard: Switchboard,
+    /// Where devices are.
+    pub store: Store,
+}
+
+impl Residents for Household {
+    fn changed_there(&self, node: NodeId, change: Change) {
+        self.calls.changed_there(node, change);
+    }
+
+    fn load(&self) -> Load {
+        self.calls.load()
+    }
+
+    fn let_go(&self) {
+        self.calls.let_go();
+    }
+
+    fn resync(&self) {
+        self.switchboard.resync_here();
+    }
+
+    fn node_died(&self, node: NodeId) -> Fut<'_, ()> {
+        Box::pin(self.calls.node_died(node))
+    }
+
+    fn all_there(&self, node: NodeId, calls: Vec<CallStanding>) {
+        self.calls.all_there(node, calls);
+    }
+
+    fn look_after_seats(&self) -> Fut<'_, Vec<SessionId>> {
+        Box::pin(self.calls.look_after_seats())
+    }
+
+    fn lost(&self, session: SessionId) {
+        self.calls.lost_here(session);
+    }
+
+    fn look_at_devices(&self) -> Fut<'_, ()> {
+        let devices = self.switchboard.devices();
+        Box::pin(async move {
+            match self.store.signed_out(devices).await {
+                Ok(gone) => self.switchboard.end_devices(&gone),
+                Err(error) => tracing::warn!(%error, "who was signed out is not known"),
+            }
+        })
+    }
+}

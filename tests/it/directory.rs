@@ -1,0 +1,223 @@
+//! The directory: the same stories for a node that is alone and for nodes that share a database.
+
+use std::sync::Arc;
+
+use base::clock::Clock;
+use base::ids::NodeId;
+use securevox::cluster::{Claim, Directory, DirectoryError, Holding, Leases, LocalDirectory};
+use store::{NodeLock, NodeState, Store};
+use tempfile::TempDir;
+
+use crate::support::{self, Backend};
+
+/// Where nodes are.
+enum Place {
+    Alone,
+    Shared { store: Store, url: String, _files: TempDir },
+}
+
+struct Member {
+    id: NodeId,
+    directory: Arc<dyn Directory>,
+    leases: Option<Leases>,
+    lock: Option<Arc<NodeLock>>,
+}
+
+impl Place {
+    #[expect(clippy::unused_async, reason = "as for the others")]
+    async fn alone() -> Option<Self> {
+        Some(Self::Alone)
+    }
+
+    async fn on(url: String, files: TempDir) -> Self {
+        let store = Store::open(store::Config::new(url.clone())).await.unwrap();
+        Self::Shared { store, url, _files: files }
+    }
+
+    async fn sqlite() -> Option<Self> {
+        let files = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", files.path().join("db").display());
+        Some(Self::on(url, files).await)
+    }
+
+    async fn postgres() -> Option<Self> {
+        let Backend::Postgres(url) = support::postgres::fresh().await? else { return None };
+        Some(Self::on(url, tempfile::tempdir().unwrap()).await)
+    }
+
+    /// One that nobody has heard of yet.
+    fn stranger(&self) -> Member {
+        let id = NodeId::new();
+        match self {
+            Self::Alone => {
+                let directory = Arc::new(LocalDirectory::new(id));
+                Member { id, directory, leases: None, lock: None }
+            }
+            Self::Shared { store, url, .. } => {
+                let lock = Arc::new(NodeLock::take(url, id).unwrap());
+                let (name, held) = (id.to_string(), Arc::clone(&lock));
+                let of = Arc::new(store.clone());
+                let leases = Leases::new(
+                    of,
+                    Clock::wall(),
+                    Arc::new(move || held.is_held()),
+                    id,
+                    name,
+                    String::new(),
+                );
+                let directory = Arc::new(leases.clone());
+                Member { id, directory, leases: Some(leases), lock: Some(lock) }
+            }
+        }
+    }
+
+    /// One that lives.
+    async fn node(&self) -> Member {
+        let member = self.stranger();
+        if let (Some(leases), Some(lock)) = (&member.leases, &member.lock) {
+            while !lock.is_held() {
+                tokio::task::yield_now().await;
+            }
+            leases.join().await.unwrap();
+        }
+        member
+    }
+}
+
+macro_rules! on {
+    ($place:ident: $($story:ident),+ $(,)?) => {
+        mod $place {
+            $(#[actix_web::test]
+            async fn $story() {
+                if let Some(place) = super::Place::$place().await {
+                    super::$story(place).await;
+                }
+            })+
+        }
+    };
+}
+
+on!(alone: what_is_claimed_is_found_until_it_is_released, of_nobody_nothing_is_known);
+
+macro_rules! on_shared {
+    ($($place:ident),+) => {
+        $(on!($place:
+            what_is_claimed_is_found_until_it_is_released,
+            of_nobody_nothing_is_known,
+            what_somebody_has_who_lives_nobody_else_gets,
+            what_is_handed_over_has_a_new_epoch_and_the_old_proof_is_void,
+            what_a_node_leaves_behind_the_next_one_finds,
+            a_node_that_does_not_live_owns_nothing_and_knows_it,
+        );)+
+    };
+}
+
+on_shared!(sqlite, postgres);
+
+async fn what_is_claimed_is_found_until_it_is_released(place: Place) {
+    let ann = place.node().await;
+    let directory = &ann.directory;
+    assert!(directory.is_sure());
+    let Claim::Mine { epoch, left: None } = directory.claim("k", "v").await.unwrap() else {
+        panic!("nobody had it")
+    };
+    let mine = Holding { owner: ann.id, epoch, value: "v".to_owned() };
+    assert!(directory.owns(&mine));
+    assert_eq!(directory.claim("k", "other").await.unwrap(), Claim::Held(mine.clone()));
+    assert_eq!(directory.find("k").await.unwrap(), Some(mine.clone()));
+    assert_eq!(directory.find_value("v").await.unwrap(), Some(("k".to_owned(), mine)));
+    assert_eq!(directory.find_value("other").await.unwrap(), None);
+
+    assert!(!directory.note("k", epoch + 1, "wrong").await.unwrap());
+    assert!(directory.note("k", epoch, "w").await.unwrap());
+    assert_eq!(directory.find("k").await.unwrap().unwrap().value, "w");
+    assert_eq!(directory.find_value("w").await.unwrap().unwrap().0, "k");
+    directory.release("k", epoch + 1).await.unwrap();
+    assert!(directory.find("k").await.unwrap().is_some());
+
+    directory.release("k", epoch).await.unwrap();
+    assert_eq!(directory.find("k").await.unwrap(), None);
+    assert!(!directory.note("k", epoch, "late").await.unwrap());
+    let again = directory.claim("k", "x").await.unwrap();
+    assert!(matches!(again, Claim::Mine { left: None, .. }), "{again:?}");
+}
+
+async fn of_nobody_nothing_is_known(place: Place) {
+    let (ann, nobody) = (place.node().await, NodeId::new());
+    let directory = &ann.directory;
+
+    assert_eq!(directory.find("k").await.unwrap(), None);
+    assert_eq!(directory.find_value("v").await.unwrap(), None);
+    assert_eq!(directory.take("k", nobody, 1).await.unwrap(), None);
+    assert!(!directory.note("k", 1, "v").await.unwrap());
+    directory.release("k", 1).await.unwrap();
+    assert!(!directory.owns(&Holding { owner: nobody, epoch: 1, value: String::new() }));
+    assert!(directory.is_dead(nobody).await.unwrap());
+    assert!(!directory.is_dead(ann.id).await.unwrap());
+    let fence = directory.fence("k", 7).map(|fence| (fence.key, fence.owner, fence.epoch));
+    let expected = ann.leases.is_some().then(|| ("k".to_owned(), ann.id, 7));
+    assert_eq!(fence, expected, "only where others write");
+}
+
+async fn what_somebody_has_who_lives_nobody_else_gets(place: Place) {
+    let (ann, bob) = (place.node().await, place.node().await);
+    ann.directory.claim("k", "v").await.unwrap();
+
+    let claimed = bob.directory.claim("k", "w").await.unwrap();
+
+    let held = Holding { owner: ann.id, epoch: 1, value: "v".to_owned() };
+    assert!(!bob.directory.owns(&held) && ann.directory.owns(&held));
+    assert_eq!(claimed, Claim::Held(held));
+    assert!(!bob.directory.note("k", 1, "w").await.unwrap());
+    bob.directory.release("k", 1).await.unwrap();
+    assert!(ann.directory.note("k", 1, "still").await.unwrap());
+    assert!(!bob.directory.is_dead(ann.id).await.unwrap());
+}
+
+async fn what_is_handed_over_has_a_new_epoch_and_the_old_proof_is_void(place: Place) {
+    let (ann, bob) = (place.node().await, place.node().await);
+    ann.directory.claim("k", "v").await.unwrap();
+    assert_eq!(bob.directory.take("k", ann.id, 2).await.unwrap(), None);
+
+    assert_eq!(bob.directory.take("k", ann.id, 1).await.unwrap(), Some(2));
+
+    assert_eq!(bob.directory.take("k", ann.id, 1).await.unwrap(), None);
+    assert!(!ann.directory.note("k", 1, "late").await.unwrap());
+    ann.directory.release("k", 1).await.unwrap();
+    let held = Holding { owner: bob.id, epoch: 2, value: "v".to_owned() };
+    assert_eq!(ann.directory.find("k").await.unwrap(), Some(held));
+}
+
+async fn what_a_node_leaves_behind_the_next_one_finds(place: Place) {
+    let (ann, bob) = (place.node().await, place.node().await);
+    ann.directory.claim("k", "v").await.unwrap();
+    let leases = ann.leases.unwrap();
+    assert!(bob.leases.as_ref().unwrap().orphans("k").await.unwrap().is_empty());
+
+    leases.leave().await.unwrap();
+
+    assert!(!leases.is_sure());
+    assert!(bob.directory.is_dead(ann.id).await.unwrap());
+    let orphans = bob.leases.as_ref().unwrap().orphans("k").await.unwrap();
+    assert_eq!(orphans.len(), 1);
+    let taken = bob.directory.claim("k", "w").await.unwrap();
+    assert_eq!(taken, Claim::Mine { epoch: 2, left: Some("v".to_owned()) });
+    let nodes = bob.leases.as_ref().unwrap().nodes().await.unwrap();
+    assert_eq!(nodes.into_iter().map(|node| node.id).collect::<Vec<_>>(), [bob.id]);
+}
+
+async fn a_node_that_does_not_live_owns_nothing_and_knows_it(place: Place) {
+    let ann = place.stranger();
+    let claimed = ann.directory.claim("k", "v").await;
+    assert!(matches!(claimed, Err(DirectoryError::NotAlive)), "{claimed:?}");
+    assert!(!ann.directory.is_sure());
+    let leases = ann.leases.unwrap();
+    assert!(!leases.beat(NodeState::Up).await.unwrap().alive);
+    assert!(!leases.is_sure());
+
+    assert!(leases.join().await.unwrap().alive);
+
+    assert!(leases.is_sure());
+    let claimed = leases.claim("k", "v").await.unwrap();
+    assert!(matches!(claimed, Claim::Mine { epoch: 1, left: None }), "{claimed:?}");
+}

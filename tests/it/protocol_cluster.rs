@@ -1,0 +1,256 @@
+//! Every message between nodes, snapshotted: nodes of two versions must understand each other.
+
+use base::clock::Time;
+use base::ids::{CallId, ConversationId, DeviceId, NodeId, SessionId, UserId};
+use securevox::protocol::calls::{ActiveCall, IncomingCall, Media, Mode, Role};
+use securevox::protocol::cluster::{
+    ActOn, CallAsk, CallKey, CallPass, CallReply, CallSeat, CallStanding, Change, Changes, Deliver,
+    DeliverTo, DeviceRef, Heartbeat, Known, Load, NodeEvent, NodeRequest, Place, RawEvent,
+    RoomHandOver, Snapshot, Urgency,
+};
+use securevox::protocol::server::Person;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
+
+fn number(n: u128) -> uuid::Uuid {
+    uuid::Uuid::from_u128(n)
+}
+
+fn user(n: u128) -> UserId {
+    UserId::from_uuid(number(n))
+}
+
+fn session() -> SessionId {
+    SessionId::from_uuid(number(4))
+}
+
+fn call_id() -> CallId {
+    CallId::from_uuid(number(11))
+}
+
+fn conversation_id() -> ConversationId {
+    ConversationId::from_uuid(number(2))
+}
+
+fn raw(value: &Value) -> Box<RawValue> {
+    to_raw_value(value).unwrap()
+}
+
+fn seat() -> CallSeat {
+    CallSeat {
+        user: user(1),
+        device: DeviceId::from_uuid(number(3)),
+        session: session(),
+        node: NodeId::from_uuid(number(5)),
+        guest: false,
+    }
+}
+
+fn standing() -> CallStanding {
+    let noon = Time::from_micros(1_790_000_000_000_000);
+    CallStanding {
+        call_id: call_id(),
+        key: CallKey::Conversation(conversation_id()),
+        conversation_id: Some(conversation_id()),
+        seats: vec![seat()],
+        ringing: vec![(
+            user(9),
+            IncomingCall {
+                call_id: call_id(),
+                from: Person { user_id: user(1), name: "Alice".to_owned() },
+                media: Media::Video,
+                conversation_id: Some(conversation_id()),
+                expires_at: noon,
+            },
+        )],
+        active: Some(ActiveCall {
+            call_id: call_id(),
+            session_id: Some("standup".to_owned()),
+            mode: Mode::Sfu,
+            participants: 1,
+            started_at: noon,
+        }),
+    }
+}
+
+fn message() -> RawEvent {
+    RawEvent {
+        name: "message".to_owned(),
+        data: raw(&json!({ "text": "hello" })),
+        place: Some(Place::said(conversation_id(), 7)),
+    }
+}
+
+fn events() -> Vec<NodeEvent> {
+    let load = Load { calls: 1, participants: 3, people: 9 };
+    let changes = vec![
+        Change::Came(user(1)),
+        Change::Went(user(9)),
+        Change::Call(Box::new(standing())),
+        Change::CallOver(call_id()),
+    ];
+    let mut all = vec![
+        NodeEvent::Heartbeat(Heartbeat { version: 8, load, takes_rooms: true }),
+        NodeEvent::Changes(Changes { version: 8, changes }),
+        NodeEvent::DeliverTo(DeliverTo {
+            user: user(1),
+            session: session(),
+            event: RawEvent { place: None, ..message() },
+        }),
+        NodeEvent::Known(Known {
+            to: vec![user(1)],
+            place: Place::changed(conversation_id(), 7),
+            passed: false,
+        }),
+        NodeEvent::StatusChanged(user(1)),
+        NodeEvent::Resync,
+        NodeEvent::EndDevice(DeviceRef { user: user(1), device: seat().device }),
+        NodeEvent::EndPerson(user(1)),
+        NodeEvent::Lost(session()),
+        NodeEvent::Unknown,
+    ];
+    for urgency in [Urgency::Low, Urgency::Normal, Urgency::High] {
+        all.push(NodeEvent::Deliver(Deliver { to: vec![user(1)], event: message(), urgency }));
+    }
+    all
+}
+
+fn requests() -> Vec<NodeRequest> {
+    let ask = |pass| CallAsk {
+        seat: seat(),
+        name: "Alice".to_owned(),
+        pass,
+        event: "join_call".to_owned(),
+        data: raw(&json!({ "call_id": call_id() })),
+    };
+    let pass = CallPass { session: "standup".to_owned(), role: Role::Moderator };
+    vec![
+        NodeRequest::Ping,
+        NodeRequest::Snapshot,
+        NodeRequest::Call(Box::new(ask(None))),
+        NodeRequest::Call(Box::new(ask(Some(pass)))),
+        NodeRequest::Gone(vec![(user(1), session())]),
+        NodeRequest::TakeRoom(Box::new(RoomHandOver {
+            key: "call/name/standup".to_owned(),
+            epoch: 3,
+            call: raw(&json!({ "mode": "sfu" })),
+        })),
+        NodeRequest::Calls,
+        NodeRequest::Actors,
+        NodeRequest::ActOn(ActOn { path: "/node/store".to_owned(), restart: true }),
+        NodeRequest::Drain,
+        NodeRequest::Unknown,
+    ]
+}
+
+/// What `told` is when it was told and understood; it must be the same.
+fn travelled<T: Serialize + DeserializeOwned>(told: &T) -> Value {
+    let text = serde_json::to_string(told).unwrap();
+    let heard: T = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+    assert_eq!(serde_json::to_string(&heard).unwrap(), text);
+    serde_json::from_str(&text).unwrap()
+}
+
+#[test]
+fn events_between_nodes() {
+    let frame = |event: &NodeEvent| {
+        let urgency = format!("{:?}", event.urgency());
+        let event_name = event.name();
+        json!({ "json": travelled(event), "urgency": urgency, "in_metrics": event_name })
+    };
+    insta::assert_json_snapshot!(events().iter().map(frame).collect::<Vec<_>>());
+}
+
+#[test]
+fn questions_between_nodes() {
+    insta::assert_json_snapshot!(requests().iter().map(travelled).collect::<Vec<_>>());
+}
+
+#[test]
+fn answers_between_nodes() {
+    let snapshot = Snapshot { version: 8, people: vec![user(1)], calls: vec![standing()] };
+    let keys = [
+        CallKey::Pair(user(1), user(9)),
+        CallKey::Conversation(conversation_id()),
+        CallKey::Name("standup".to_owned()),
+    ];
+    let replies = [
+        CallReply::Done(raw(&json!({ "call_id": call_id() }))),
+        CallReply::Refused("calls/not-in-call".to_owned()),
+        CallReply::Elsewhere,
+    ];
+    insta::assert_json_snapshot!([
+        json!({ "shape": "Snapshot", "json": travelled(&snapshot) }),
+        json!({ "shape": "CallKey", "json": keys.iter().map(travelled).collect::<Vec<_>>() }),
+        json!({ "shape": "CallReply", "json": replies.iter().map(travelled).collect::<Vec<_>>() }),
+    ]);
+}
+
+#[test]
+fn what_a_newer_version_says_is_unknown_and_not_an_error() {
+    for data in ["null", "7", "[1]", r#"{ "x": { "y": 1 } }"#] {
+        let event = format!(r#"{{ "event": "of_tomorrow", "data": {data} }}"#);
+        let request = format!(r#"{{ "request": "of_tomorrow", "data": {data} }}"#);
+        let event = NodeEvent::read(event.as_bytes());
+        let request = NodeRequest::read(request.as_bytes());
+
+        assert!(matches!(event, Ok(NodeEvent::Unknown)), "{data}: {event:?}");
+        assert!(matches!(request, Ok(NodeRequest::Unknown)), "{data}: {request:?}");
+    }
+    let bare = NodeEvent::read(br#"{ "event": "of_tomorrow" }"#);
+    assert!(matches!(bare, Ok(NodeEvent::Unknown)), "{bare:?}");
+}
+
+#[test]
+fn what_is_known_but_broken_is_an_error() {
+    for json in ["", "7", "{}", r#"{ "event": 7 }"#, r#"{ "event": "lost", "data": "nobody" }"#] {
+        assert!(NodeEvent::read(json.as_bytes()).is_err(), "{json}");
+        let asked = json.replace("event", "request").replace("lost", "gone");
+        assert!(NodeRequest::read(asked.as_bytes()).is_err(), "{asked}");
+    }
+}
+
+/// Puts a field of tomorrow into every object of several fields; one of a single field may be a
+/// variant of an enum.
+fn with_more(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.values_mut().for_each(with_more);
+            if fields.len() > 1 {
+                fields.insert("of_tomorrow".to_owned(), json!({ "x": 1 }));
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(with_more),
+        _ => {}
+    }
+}
+
+/// The JSON of tomorrow; what says which variant it is comes first, as nodes write it.
+fn of_tomorrow(told: &impl Serialize) -> (Value, String) {
+    let plain = serde_json::to_value(told).unwrap();
+    let mut more = plain.clone();
+    with_more(&mut more);
+    let mut text = String::from("{");
+    for name in ["event", "request", "data", "of_tomorrow"] {
+        if let Some(field) = more.get(name) {
+            text.push_str(&format!("{}\"{name}\":{field}", if text.len() > 1 { "," } else { "" }));
+        }
+    }
+    (plain, text + "}")
+}
+
+#[test]
+fn a_field_of_a_newer_version_is_left_alone() {
+    for event in events() {
+        let (plain, text) = of_tomorrow(&event);
+        let heard = NodeEvent::read(text.as_bytes()).unwrap_or_else(|e| panic!("{text}: {e}"));
+        assert_eq!(serde_json::to_value(&heard).unwrap(), plain);
+    }
+    for request in requests() {
+        let (plain, text) = of_tomorrow(&request);
+        let asked = NodeRequest::read(text.as_bytes()).unwrap_or_else(|e| panic!("{text}: {e}"));
+        assert_eq!(serde_json::to_value(&asked).unwrap(), plain);
+    }
+}

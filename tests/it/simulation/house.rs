@@ -1,0 +1,259 @@
+//! What a simulated node does with what is asked of it, as `actors/calls` does it: finds the owner,
+//! passes on, claims, takes over, lets go.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use base::ids::{DeviceId, NodeId, SessionId, UserId};
+use securevox::actors::membership::{Membership, Missed, Residents, Suspect};
+use securevox::actors::neighbours::{Neighbours, PATIENCE};
+use securevox::actors::supervision::{Nursery, Ref};
+use securevox::cluster::{BusError, Claim, Directory, Fut, Leases, Listener};
+use securevox::protocol::cluster::{
+    CallAsk, CallSeat, CallStanding, Change, Load, NodeEvent, NodeRequest, RoomHandOver,
+};
+use serde_json::value::to_raw_value;
+
+use super::Shared;
+use super::database::Client;
+use super::post::{Said, Say};
+use super::room::{HandOver, LetGo, Room, Seed, Speak};
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct House(pub Arc<Parts>);
+
+pub struct Parts {
+    pub leases: Leases,
+    pub client: Client,
+    pub neighbours: Neighbours,
+    pub rooms: Nursery<Room>,
+    pub shared: Shared,
+}
+
+/// A key as a name in the tree.
+fn name(key: &str) -> String {
+    key.replace('/', "-")
+}
+
+impl House {
+    pub fn me(&self) -> NodeId {
+        self.0.neighbours.me()
+    }
+
+    /// Writes a word down where the call lives.
+    pub async fn say(&self, say: Say, passed_on: bool) -> Said {
+        if let Some(room) = self.0.rooms.get(&name(&say.key)) {
+            return room.ask(Speak(say)).await.unwrap_or(Said::Moved);
+        }
+        let Ok(held) = self.0.leases.find(&say.key).await else { return Said::Moved };
+        if let Some(held) = held
+            && held.owner != self.me()
+            && self.0.neighbours.lives(held.owner)
+        {
+            return self.pass_on(held.owner, &say, passed_on).await;
+        }
+        match self.take_over(&say.key).await {
+            Some(owner) if owner != self.me() => self.pass_on(owner, &say, passed_on).await,
+            _ => match self.0.rooms.get(&name(&say.key)) {
+                Some(room) => room.ask(Speak(say)).await.unwrap_or(Said::Moved),
+                None => Said::Moved,
+            },
+        }
+    }
+
+    async fn pass_on(&self, owner: NodeId, say: &Say, passed_on: bool) -> Said {
+        if passed_on {
+            return Said::Moved;
+        }
+        let nobody = uuid::Uuid::nil();
+        let seat = CallSeat {
+            user: UserId::from_uuid(nobody),
+            device: DeviceId::from_uuid(nobody),
+            session: SessionId::from_uuid(nobody),
+            node: self.me(),
+            guest: false,
+        };
+        let ask = NodeRequest::Call(Box::new(CallAsk {
+            seat,
+            name: String::new(),
+            pass: None,
+            event: "say".to_owned(),
+            data: to_raw_value(say).unwrap(),
+        }));
+        match self.0.neighbours.ask(owner, &ask, PATIENCE).await {
+            Ok(said) => said,
+            Err(BusError::NoRoute) => {
+                if let Ok(true) = self.0.leases.is_dead(owner).await {
+                    self.died(owner).await;
+                }
+                Said::Moved
+            }
+            Err(_) => Said::Moved,
+        }
+    }
+
+    /// Claims a call, and gives its owner if that can be told.
+    async fn take_over(&self, key: &str) -> Option<NodeId> {
+        match self.0.leases.claim(key, key).await.ok()? {
+            Claim::Mine { epoch, .. } => self.live(key, epoch).await,
+            Claim::Held(held) if self.0.leases.owns(&held) => self.live(key, held.epoch).await,
+            Claim::Held(held) => return Some(held.owner),
+        }
+        Some(self.me())
+    }
+
+    async fn live(&self, key: &str, epoch: u64) {
+        let seed = Seed {
+            house: self.clone(),
+            leases: self.0.leases.clone(),
+            client: self.0.client.clone(),
+            shared: self.0.shared.clone(),
+            key: key.to_owned(),
+            epoch,
+        };
+        // If its name is taken, the one before is about to go: whoever asks will ask again.
+        let _ = self.0.rooms.start(&name(key), move |_| Room::new(seed.clone())).await;
+    }
+
+    async fn died(&self, node: NodeId) {
+        self.0.neighbours.forget(node);
+        let Ok(orphans) = self.0.leases.orphans("call/").await else { return };
+        for (key, _) in orphans.into_iter().filter(|(_, held)| held.owner == node) {
+            self.take_over(&key).await;
+        }
+    }
+
+    /// In the order of their paths, so that a seed repeats.
+    pub fn rooms(&self) -> Vec<Ref<Room>> {
+        let mut rooms = self.0.rooms.refs();
+        rooms.sort_by(|a, b| a.path().cmp(b.path()));
+        rooms
+    }
+
+    /// Gives every room to somebody else.
+    pub async fn hand_over_all(&self) {
+        for room in self.rooms() {
+            let mut loads: Vec<_> = self.0.neighbours.loads().into_iter().collect();
+            loads.retain(|(_, (_, takes))| *takes);
+            loads.sort_by_key(|(node, _)| *node);
+            if let Some((to, _)) = loads.first() {
+                let _ = room.ask(HandOver(*to)).await; // else it is claimed when this node is gone
+            }
+        }
+    }
+
+    pub async fn hand(&self, to: NodeId, request: &NodeRequest) -> bool {
+        self.0.neighbours.ask(to, request, PATIENCE).await.unwrap_or(false)
+    }
+
+    async fn take(&self, from: NodeId, room: RoomHandOver) -> bool {
+        match self.0.leases.take(&room.key, from, room.epoch).await {
+            Ok(Some(epoch)) => {
+                self.live(&room.key, epoch).await;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// What is not as it should be when all faults are over.
+    pub fn complaints(&self, others: usize, people: usize) -> Vec<String> {
+        let Parts { leases, neighbours, .. } = &*self.0;
+        let mut wrong = Vec::new();
+        let mut check = |is: bool, what: String| {
+            if !is {
+                wrong.push(format!("{}: {what}", self.me()));
+            }
+        };
+        check(leases.is_sure(), "is not sure of what it owns".to_owned());
+        check(neighbours.is_up(), "is deaf".to_owned());
+        check(neighbours.lacking().is_empty(), "does not know all of the others".to_owned());
+        let known = neighbours.nodes().len();
+        check(known == others, format!("knows {known} of {others} others"));
+        let met = neighbours.people_elsewhere(|_| false);
+        check(met == people, format!("knows of {met} people elsewhere, there are {people}"));
+        wrong
+    }
+}
+
+impl Residents for House {
+    fn load(&self) -> Load {
+        Load::default()
+    }
+
+    fn let_go(&self) {
+        for room in self.rooms() {
+            let _ = room.insist(LetGo); // gone already is as good
+        }
+    }
+
+    fn resync(&self) {}
+
+    fn node_died(&self, node: NodeId) -> Fut<'_, ()> {
+        Box::pin(self.died(node))
+    }
+
+    fn all_there(&self, _: NodeId, _: Vec<CallStanding>) {}
+
+    fn changed_there(&self, _: NodeId, _: Change) {}
+
+    fn look_after_seats(&self) -> Fut<'_, Vec<SessionId>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
+    fn lost(&self, _: SessionId) {}
+
+    fn look_at_devices(&self) -> Fut<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// What of a node's ear concerns what is simulated.
+pub struct Ear {
+    pub house: House,
+    pub membership: Ref<Membership>,
+}
+
+impl Listener for Ear {
+    fn hear(&self, from: NodeId, event: NodeEvent) {
+        let neighbours = &self.house.0.neighbours;
+        match event {
+            NodeEvent::Heartbeat(beat) => neighbours.heard_beat(from, &beat),
+            NodeEvent::Changes(changes) => drop(neighbours.heard_changes(from, changes)),
+            _ => {}
+        }
+    }
+
+    fn answer(&self, from: NodeId, request: NodeRequest) -> Fut<'static, Option<String>> {
+        let house = self.house.clone();
+        Box::pin(async move {
+            match request {
+                NodeRequest::Snapshot => serde_json::to_string(&house.0.neighbours.snapshot()).ok(),
+                NodeRequest::Call(ask) => {
+                    let say = serde_json::from_str(ask.data.get()).ok()?;
+                    serde_json::to_string(&house.say(say, true).await).ok()
+                }
+                NodeRequest::TakeRoom(room) => {
+                    serde_json::to_string(&house.take(from, *room).await).ok()
+                }
+                _ => None,
+            }
+        })
+    }
+
+    fn missed(&self) {
+        let _ = self.membership.insist(Missed);
+    }
+
+    fn unreachable(&self, node: NodeId) {
+        let _ = self.membership.insist(Suspect(node));
+    }
+}
+
+/// The names of the rooms that `paths` show.
+pub fn rooms_of(paths: impl Iterator<Item = String>) -> BTreeSet<String> {
+    paths
+        .filter(|path| path.starts_with("/node/rooms/") && path.matches('/').count() == 4)
+        .collect()
+}
