@@ -140,8 +140,9 @@ impl Others {
     }
 
     pub(super) fn forget(&mut self, node: NodeId) {
-        let people = self.nodes.get(&node).map(|other| other.people.keys().copied().collect());
-        for user in people.unwrap_or_else(Vec::new) {
+        let people: Option<Vec<_>> =
+            self.nodes.get(&node).map(|other| other.people.keys().copied().collect());
+        for user in people.unwrap_or_default() {
             self.went(node, user);
         }
         self.nodes.remove(&node);
