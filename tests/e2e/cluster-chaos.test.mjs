@@ -43,6 +43,14 @@ async function insist({ device, group }, body) {
 
 /** Everybody talks while `trouble()` goes on; then everybody has everything, once and in order. */
 async function talk(members, trouble) {
+  try {
+    return await converse(members, trouble);
+  } finally {
+    for (const { device } of members) device.close();
+  }
+}
+
+async function converse(members, trouble) {
   let isOver = false;
   const said = new Map();
   const talking = members.map(async (member, n) => {
@@ -65,7 +73,6 @@ async function talk(members, trouble) {
       const [place, body] = key.split('/');
       if (place === group) assert.equal(bodies.get(body), seq, `acknowledged and lost: ${body}`);
     }
-    device.close();
   }
   return said.size;
 }
