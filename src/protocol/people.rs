@@ -25,6 +25,7 @@ pub struct PeopleQuery {
 
 /// A person, to administrators.
 #[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Account)]
 pub struct Person {
     /// Stable.
     #[schema(value_type = String)]
