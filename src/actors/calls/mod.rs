@@ -98,6 +98,9 @@ impl Calls {
 
     /// A session of this node is no more: it leaves its calls, wherever they go on.
     pub fn lost(&self, session: SessionId) {
+        if self.switchboard.is_leaving() && !self.neighbours.is_alone() {
+            return; // its device joins again at another node, as the participant it is
+        }
         for found in self.board.of_session(session) {
             if let Some(node) = found.elsewhere() {
                 self.neighbours.tell(node, &NodeEvent::Lost(session));

@@ -1,7 +1,7 @@
 //! The way to everybody who is here, and through the neighbours to everybody else.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base::ids::{DeviceId, NodeId, SessionId, UserId};
 
@@ -20,12 +20,15 @@ use crate::telemetry::metrics::dropped;
 pub struct Switchboard {
     pub(super) registry: Arc<Registry>,
     neighbours: Neighbours,
+    /// This node goes, and its devices come back elsewhere.
+    leaving: Arc<AtomicBool>,
 }
 
 impl Switchboard {
     /// Nobody is here yet.
     pub fn new(neighbours: Neighbours) -> Self {
-        Self { registry: Arc::new(Registry::new(neighbours.clone())), neighbours }
+        let registry = Arc::new(Registry::new(neighbours.clone()));
+        Self { registry, neighbours, leaving: Arc::default() }
     }
 
     /// Tells every session of these people, wherever it is.
@@ -182,11 +185,17 @@ impl Switchboard {
 
     /// Tells every device of this node to come back after a moment, then ends every session.
     pub fn leave(&self, after_ms: u64) {
+        self.leaving.store(true, Ordering::Release);
         let event = Outgoing::new(&ServerEvent::Reconnect(Reconnect { after_ms }));
         for entry in self.registry.all() {
             let _ = entry.actor.insist(Deliver(event.clone())); // gone: nobody to tell
             let _ = entry.actor.insist(End(Close::Leaving));
         }
+    }
+
+    /// Whether the devices of this node have been told to come back elsewhere.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
     }
 
     /// People with an open socket on this node.
