@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base::ids::{CallId, NodeId, SessionId, UserId};
+use futures_util::{StreamExt, stream};
 use metrics::counter;
 
 use super::Calls;
-use super::room::{HandOver, LetGo};
+use super::board::Key;
+use super::room::{HandOver, LetGo, Room};
+use crate::actors::supervision::Ref;
 use crate::cluster::Claim;
 use crate::domain::calls::Error;
 use crate::protocol::cluster::NodeRequest;
@@ -15,6 +18,8 @@ use crate::telemetry::metrics::CLUSTER_MOVES;
 
 /// How long one room may take to be handed over.
 const HAND_OVER: Duration = Duration::from_secs(5);
+/// How many calls change their node at the same time.
+const AT_ONCE: usize = 16;
 
 impl Calls {
     /// Nobody listens at that node: if it is dead, its calls are looked after.
@@ -29,9 +34,9 @@ impl Calls {
     /// A node is dead: its calls in which devices of this node take part, or for which they ring,
     /// go on here unless another node is faster. Nobody looks after the others until somebody asks.
     pub async fn node_died(&self, node: NodeId) {
-        self.neighbours.forget(node);
         let me = self.neighbours.me();
-        for (id, key) in self.board.at(node) {
+        let calls = stream::iter(self.board.at(node));
+        let look_after = |(id, key): (CallId, Key)| async move {
             let standing = self.board.standing(id).unwrap_or_default();
             self.board.over_there(node, id);
             let concerned = standing.seats.iter().any(|seat| seat.node == me)
@@ -39,7 +44,8 @@ impl Calls {
             if concerned && let Err(error) = self.take_over(&key, id).await {
                 tracing::warn!(%error, call.id = %id, "a dead node's call does not go on here");
             }
-        }
+        };
+        calls.for_each_concurrent(AT_ONCE, look_after).await;
     }
 
     /// This node is not sure any more that its calls are its own: it lets go of them without a
@@ -54,16 +60,17 @@ impl Calls {
 
     /// Hands every room over to the node that carries least. Those that nobody takes stay.
     pub async fn hand_over_all(&self) {
-        for (id, room) in self.board.rooms() {
+        let hand_over = |(id, room): (CallId, Ref<Room>)| async move {
             let Some(to) = self.lightest() else {
-                tracing::warn!("no other node takes rooms: the calls of this one end with it");
+                tracing::warn!(call.id = %id, "no other node takes rooms: this call ends here");
                 return;
             };
             let handed = tokio::time::timeout(HAND_OVER, room.ask(HandOver { to })).await;
             if !matches!(handed, Ok(Ok(true))) {
                 tracing::warn!(call.id = %id, node = %to, "a call was not handed over");
             }
-        }
+        };
+        stream::iter(self.board.rooms()).for_each_concurrent(AT_ONCE, hand_over).await;
     }
 
     /// The other node that carries least of those that take rooms.

@@ -106,8 +106,11 @@ impl Membership {
     }
 
     fn died(&mut self, node: NodeId, ctx: &mut Ctx<Self>) {
-        tracing::warn!(%node, "a node is dead");
         self.suspects.remove(&node);
+        if !self.parts.neighbours.forget(node) {
+            return; // found by its word and by its silence
+        }
+        tracing::warn!(%node, "a node is dead");
         // What it committed last, it may have told nobody.
         self.parts.residents.resync();
         let residents = self.parts.residents.clone();
@@ -122,14 +125,16 @@ impl Membership {
         self.sure = sure;
         let load = self.parts.residents.load();
         self.parts.neighbours.beat(load, self.state == NodeState::Up && sure);
+        self.look_at_suspects(ctx);
+    }
+
+    /// Asks the database whether those are dead whom nobody finds.
+    fn look_at_suspects(&mut self, ctx: &mut Ctx<Self>) {
         for suspect in std::mem::take(&mut self.suspects) {
             let leases = self.parts.leases.clone();
             let asked = async move { leases.is_dead(suspect).await };
             ctx.spawn(asked.into_actor(self).map(move |dead, member, ctx| match dead {
-                Ok(true) => {
-                    member.parts.neighbours.forget(suspect);
-                    member.died(suspect, ctx);
-                }
+                Ok(true) => member.died(suspect, ctx),
                 Ok(false) => {} // suspected again with the next sign of life that finds nobody
                 Err(error) => tracing::warn!(%error, "whether a node is dead is not known"),
             }));
@@ -212,8 +217,9 @@ impl Handler<Suspect> for Membership {
     type Result = ();
 
     fn handle(&mut self, Suspect(node): Suspect, ctx: &mut Self::Context) {
+        // No sign of life is sent for it: that would find nobody again, and at once.
         if self.suspects.insert(node) && self.suspects.len() == 1 {
-            ctx.run_later(Duration::ZERO, Self::pulse);
+            ctx.run_later(Duration::ZERO, Self::look_at_suspects);
         }
     }
 }

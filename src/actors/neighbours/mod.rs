@@ -145,7 +145,7 @@ impl Neighbours {
         changes
     }
 
-    /// Takes the nodes that live, and gives those that do not any more.
+    /// Takes the nodes that live, and gives those that do not any more; they are to be forgotten.
     pub fn roster(&self, living: &HashSet<NodeId>) -> Vec<NodeId> {
         let mut others = self.others();
         let gone = others.roster(self.me(), living);
@@ -156,11 +156,12 @@ impl Neighbours {
         gone
     }
 
-    /// A node is dead.
-    pub fn forget(&self, node: NodeId) {
+    /// A node is dead; false if that was known.
+    pub fn forget(&self, node: NodeId) -> bool {
         let mut others = self.others();
-        others.forget(node);
+        let known = others.forget(node);
         self.0.any.store(!others.is_empty(), Ordering::Release);
+        known
     }
 
     /// Whether this node is known to live.

@@ -139,21 +139,19 @@ impl Others {
         }
     }
 
-    pub(super) fn forget(&mut self, node: NodeId) {
+    /// False if the node was not known.
+    pub(super) fn forget(&mut self, node: NodeId) -> bool {
         let people: Option<Vec<_>> =
             self.nodes.get(&node).map(|other| other.people.keys().copied().collect());
         for user in people.unwrap_or_default() {
             self.went(node, user);
         }
-        self.nodes.remove(&node);
+        self.nodes.remove(&node).is_some()
     }
 
-    /// Takes the nodes that live, and gives those that do not any more.
+    /// Takes the nodes that live, and gives those that do not any more; they are to be forgotten.
     pub(super) fn roster(&mut self, me: NodeId, living: &HashSet<NodeId>) -> Vec<NodeId> {
-        let gone: Vec<_> = self.nodes().filter(|node| !living.contains(node)).collect();
-        for node in &gone {
-            self.forget(*node);
-        }
+        let gone = self.nodes().filter(|node| !living.contains(node)).collect();
         for node in living.iter().filter(|node| **node != me) {
             self.nodes.entry(*node).or_default();
         }
