@@ -85,8 +85,10 @@ impl Room {
             let wait = due.since(self.seed.deeds.clock().now());
             self.timer = Some(ctx.run_later(wait, |room, ctx| {
                 room.timer = None;
-                room.call.timeout(room.seed.deeds.clock().now());
-                room.step(ctx);
+                if !room.seed.is_gone() {
+                    room.call.timeout(room.seed.deeds.clock().now());
+                    room.step(ctx);
+                }
             }));
         }
     }
@@ -191,6 +193,9 @@ impl Actor for Room {
     type Context = Ctx<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        if self.seed.is_gone() {
+            return ctx.stop(); // it failed while its old connections played on
+        }
         if ctx.is_restart() {
             self.call.restarted();
         }

@@ -73,6 +73,8 @@ impl Room {
                         room.keep(ctx);
                     }
                 }
+                // It was handed over meanwhile, and what plays plays on.
+                Err(Error::Moved) if room.keep.moving => {}
                 Err(Error::Moved) => room.let_go(ctx),
                 Err(error) => {
                     tracing::warn!(%error, "a call could not be written down");
@@ -91,9 +93,6 @@ impl Room {
     /// A participant's connection to a room that was handed over has ended; with the last one the
     /// room goes.
     pub(super) fn farewell(&mut self, number: u32, ctx: &mut Ctx<Self>) {
-        if !self.keep.moving {
-            return;
-        }
         self.keep.moved.insert(number);
         if self.call.participants().all(|(number, _)| self.keep.moved.contains(&number)) {
             self.stage = None;

@@ -180,18 +180,24 @@ impl Room {
 
     fn on_stage(&mut self, event: Event, ctx: &mut Ctx<Self>) {
         let call_id = self.call.id();
+        if self.keep.is_moving() {
+            // The new room tells of itself; what is wanted of a connection that goes is no news.
+            if let Event::Gone(who, _) = event {
+                self.farewell(who.0, ctx);
+            }
+            return;
+        }
         match event {
             Event::Connected(_) => {
                 counter!(CALL_CONNECTIONS, "outcome" => "connected").increment(1);
             }
-            Event::Gone(who, why) => {
+            Event::Gone(_, why) => {
                 let outcome = match why {
                     sfu::Gone::Closed => "closed",
                     sfu::Gone::Silent => "silent",
                     sfu::Gone::Handshake => "failed",
                 };
                 counter!(CALL_CONNECTIONS, "outcome" => outcome).increment(1);
-                self.farewell(who.0, ctx);
             }
             Event::FirstMedia(_, after) => {
                 histogram!(CALL_FIRST_MEDIA_SECONDS).record(after.as_secs_f64());

@@ -57,9 +57,14 @@ impl Seed {
         }
     }
 
+    /// Whether the call goes on at another node.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
     /// Whether the call is surely still this node's.
     pub(super) fn is_sure(&self) -> bool {
-        !self.gone.load(Ordering::Acquire) && self.hold.directory.is_sure()
+        !self.is_gone() && self.hold.directory.is_sure()
     }
 
     /// The call goes on at another node.
@@ -113,7 +118,7 @@ impl Seed {
 impl Drop for Seed {
     fn drop(&mut self) {
         let mut call = self.recall();
-        if call.ended().is_none() && !self.gone.load(Ordering::Acquire) {
+        if call.ended().is_none() && !self.is_gone() {
             call.take_news(); // of a call that did not come to life: nobody heard of it
             call.end(Reason::Failed);
             self.board.remove(call.id());
