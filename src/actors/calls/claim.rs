@@ -87,11 +87,10 @@ impl Calls {
                 self.note(&text, epoch, id).await?;
                 epoch
             }
-            // Its end is being written down.
-            Claim::Held(held) if self.nursery.get(&held.value).is_some() => {
-                return Err(Error::Moved);
-            }
             Claim::Held(held) if self.directory.owns(&held) => {
+                if self.nursery.get(&held.value).is_some() {
+                    return Err(Error::Moved); // its end is being written down
+                }
                 // It had a room here, which failed for good.
                 let failed = held.value.parse().into_iter().collect();
                 self.deeds.write_lost(failed).await?;
