@@ -308,14 +308,14 @@ impl Node {
         let Some(membership) = &self.membership else { return };
         let _ = membership.insist(Leave); // it ends with the node
         let calls = &self.services.living.calls;
-        calls.hand_over_all().await;
-        let rooms = async {
-            while calls.rooms() > 0 {
+        let handed = async {
+            calls.hand_over_all().await;
+            while calls.departing() > 0 {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        let patience = self.services.config.node.shutdown() / 2;
-        let _ = tokio::time::timeout(patience, rooms).await; // what nobody took ends with the node
+        let patience = self.services.config.node.shutdown() / 4;
+        let _ = tokio::time::timeout(patience, handed).await; // what nobody took ends with the node
     }
 
     /// Goes down in order: takes nothing new, ends calls, tells every device to come back, ends sockets,

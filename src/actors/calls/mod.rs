@@ -161,9 +161,9 @@ impl Calls {
         views
     }
 
-    /// How many rooms there are at this node, those that were handed over and still play included.
-    pub fn rooms(&self) -> usize {
-        self.nursery.len()
+    /// How many rooms of this node were handed over and still play.
+    pub fn departing(&self) -> usize {
+        self.nursery.len().saturating_sub(self.board.ids(false).len())
     }
 
     /// The calls of this node.
