@@ -228,6 +228,13 @@ impl Board {
         calls.stand(id, standing);
     }
 
+    /// How many calls go on here, and how many devices are in them.
+    pub(super) fn load(&self) -> (usize, usize) {
+        let calls = self.calls();
+        let here = calls.all.values().filter(|entry| entry.is_here());
+        here.fold((0, 0), |(n, seats), entry| (n + 1, seats + entry.standing.seats.len()))
+    }
+
     /// Who is in a call and for whom it rings.
     pub(super) fn standing(&self, id: CallId) -> Option<Standing> {
         self.calls().all.get(&id).map(|entry| entry.standing.clone())

@@ -184,10 +184,9 @@ impl Calls {
 
     /// What this node carries.
     pub fn load(&self) -> Load {
-        let here = self.board.ids(false);
-        let seats = here.iter().filter_map(|id| Some(self.board.standing(*id)?.seats.len() as u64));
+        let (calls, participants) = self.board.load();
         let people = self.switchboard.connected() as u64;
-        Load { calls: here.len() as u64, participants: seats.sum(), people }
+        Load { calls: calls as u64, participants: participants as u64, people }
     }
 
     /// Something about a call is different at another node.
