@@ -142,7 +142,15 @@ impl Lane {
             Ok(Outcome { change: Some(change), .. }) => {
                 counter!(CHANGES, "event" => change.event.name()).increment(1);
                 match audience.as_ref() {
-                    Some(audience) => self.announce_change(audience, change),
+                    Some(audience) if audience.roster == change.roster => {
+                        self.announce_change(audience, change);
+                    }
+                    // Whoever came meanwhile may not see it: the database knows.
+                    Some(audience) => {
+                        if let Some(place) = Outgoing::new(&change.event).place() {
+                            self.switchboard.tell_known(&audience.people, place);
+                        }
+                    }
                     None => {
                         dropped("audience-unknown");
                         self.remind(conversation, 0, ctx);
@@ -225,25 +233,22 @@ impl Lane {
 
     fn announce(&self, audience: &Audience, message: &Wire, withheld: Option<UserId>) {
         let event = Outgoing::new(&ServerEvent::Message(message.clone()));
-        self.tell(audience, &event, None, withheld);
+        self.tell(audience, &event, None, withheld.as_slice());
     }
 
     fn announce_change(&self, audience: &Audience, change: &MessageChange) {
-        self.tell(audience, &Outgoing::new(&change.event), change.only, change.except);
+        self.tell(audience, &Outgoing::new(&change.event), change.only, &change.except);
     }
 
-    /// Tells one person only, or all but one; the others that this number is not for them.
-    fn tell(
-        &self,
-        audience: &Audience,
-        event: &Outgoing,
-        only: Option<UserId>,
-        except: Option<UserId>,
-    ) {
-        if only.is_none() && except.is_none() {
+    /// Tells one person only, or all but some; the others that this number is not for them.
+    fn tell(&self, audience: &Audience, event: &Outgoing, only: Option<UserId>, except: &[UserId]) {
+        if only.is_none() && except.is_empty() {
             return self.switchboard.announce(&audience.people, event);
         }
-        let hears = |user: &&UserId| only.is_none_or(|one| one == **user) && except != Some(**user);
+        let hears = |user: &&UserId| match only {
+            Some(one) => one == **user,
+            None => !except.contains(*user),
+        };
         let (to, others): (Vec<&UserId>, Vec<&UserId>) = audience.people.iter().partition(hears);
         let owned = |people: Vec<&UserId>| people.into_iter().copied().collect::<Vec<_>>();
         self.switchboard.announce(&owned(to), event);

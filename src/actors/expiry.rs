@@ -12,7 +12,6 @@ use store::Store;
 use super::sessions::Living;
 use super::supervision::Ctx;
 use crate::domain::Deed;
-use crate::domain::chat::Chat;
 use crate::telemetry::metrics::PURGED;
 
 /// The actor.
@@ -41,7 +40,7 @@ impl Expiry {
                     living.tell(Deed { answer: (), news });
                     counter!(PURGED, "kind" => "messages").increment(count as u64);
                     remembered |= count > 0;
-                    count == Chat::expired_at_once()
+                    count > 0
                 }
                 Err(error) => {
                     tracing::warn!(%error, "disappearing messages were not removed this round");

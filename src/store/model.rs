@@ -25,7 +25,7 @@ pub use calls::{
     Call, CallMedia, CallOutcome, CallPerson, CallReach, CallReason, CallRecord, CallWritten,
     EndedCall, NewCall,
 };
-pub use changes::{Altered, Deed, Doing, Edit, Expired, Limits, Revised};
+pub use changes::{Altered, Deed, Doing, Edit, Limits, Revised};
 pub use chat::{
     Audience, Change, Circle, Conversation, ConversationView, Encryption, History, Keeping, Kept,
     Kind, Member, MemberRole, NewConversation, OpenDirect, OpenGroup, Place, Reach, Settings,

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::files::{attaches, shows};
 use crate::support::{Backend, Person, World, on_both_databases, soon};
 
 on_both_databases! {
@@ -9,6 +10,8 @@ on_both_databases! {
     whoever_was_away_learns_what_changed,
     each_person_has_their_own_deletions,
     nobody_else_learns_anything,
+    what_was_said_before_somebody_came_stays_unheard,
+    a_change_keeps_what_a_message_carries,
     what_disappears_leaves_no_trace,
     unread_counts_are_right_on_every_device,
 }
@@ -160,6 +163,47 @@ async fn nobody_else_learns_anything(backend: Backend) {
     let unknown = format!("/api/invites/{}", "0".repeat(64));
     stranger.post(&unknown, json!(null)).await.refused(404, "chat/no-such-invite");
     assert_eq!(alice.get(&path(&said)).await.ok(), said, "nothing was changed");
+}
+
+async fn what_was_said_before_somebody_came_stays_unheard(backend: Backend) {
+    let world = World::new(backend).await;
+    let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
+    let group = world.group(&[&alice]).await;
+    let before = alice.says(&group, "1", "canary").await.created();
+    let mut bobs = bob.connects_and_syncs(json!({})).await;
+    alice.put(&format!("/api/conversations/{group}/members/{}", bob.id), json!(null)).await.ok();
+
+    alice.patch(&path(&before), json!({ "body": "canary, edited" })).await.ok();
+    alice.put(&format!("{}/pin", path(&before)), json!(null)).await.ok();
+    alice.put(&format!("{}/reactions/%F0%9F%91%8D", path(&before)), json!(null)).await.ok();
+    alice.delete(&format!("{}?for=all", path(&before))).await.done();
+    let after = alice.says(&group, "2", "to Bob").await.created();
+    alice.patch(&path(&after), json!({ "body": "to Bob and all" })).await.ok();
+
+    assert_eq!(bobs.hears("message_edited").await["body"], "to Bob and all");
+    for event in ["message_edited", "reaction", "message_deleted"] {
+        assert_eq!(bobs.unheard(event), 0, "{event} of what he may not see");
+    }
+}
+
+async fn a_change_keeps_what_a_message_carries(backend: Backend) {
+    let world = World::new(backend).await;
+    let (alice, bob, conversation) = world.two_friends().await;
+    let file = attaches(&alice, "plan.txt", "text/plain", b"the plan").await.created();
+    let file = file["id"].as_str().unwrap();
+    let said = shows(&alice, &conversation, "1", &[file]).await.created();
+    let mut bobs = bob.connects_and_syncs(json!({ (conversation.clone()): 1 })).await;
+
+    let edited = alice.patch(&path(&said), json!({ "body": "as promised" })).await.ok();
+    assert_eq!(edited["attachments"], said["attachments"]);
+    assert_eq!(bobs.hears("message_edited").await, edited);
+    let pinned = bob.put(&format!("{}/pin", path(&said)), json!(null)).await.ok();
+    assert_eq!(pinned["attachments"], said["attachments"]);
+    let pins = bob.get(&format!("/api/conversations/{conversation}/pins")).await.ok();
+    assert_eq!(pins["items"][0]["attachments"], said["attachments"]);
+    assert_eq!(bob.get(&path(&said)).await.ok(), pinned);
+    let found = bob.get("/api/search?q=promised").await.ok();
+    assert_eq!(found["items"][0]["attachments"], said["attachments"]);
 }
 
 async fn what_disappears_leaves_no_trace(backend: Backend) {

@@ -42,8 +42,8 @@ pub struct Change {
     pub event: ServerEvent,
     /// The only one who hears of it; the others only that this number is not for them.
     pub only: Option<UserId>,
-    /// The only one who does not hear of it.
-    pub except: Option<UserId>,
+    /// Those who may not hear of it.
+    pub except: Vec<UserId>,
 }
 
 impl Chat {
@@ -114,8 +114,7 @@ impl Chat {
         };
         let now = self.clock.now();
         match self.store.alter(conversation, doing, limits, now).await? {
-            Altered::Done { roster, revision, shown } => {
-                let except = shown.message.withheld_from;
+            Altered::Done { roster, revision, shown, unseen: except } => {
                 let only = matches!(deed, store::Deed::Hide).then_some(by);
                 let message = views::shown(shown);
                 let event = news(&message, by, deed, revision);
@@ -217,27 +216,17 @@ impl Chat {
     }
 
     /// Removes messages whose time is over, and tells how many there were; others should hear the
-    /// news. There may be more if it is [`Chat::expired_at_once`].
+    /// news. There may be more until it is none.
     ///
     /// # Errors
     /// The database's.
     pub async fn expire(&self) -> Result<(usize, Vec<News>), Error> {
         let expired = self.store.expire_messages(EXPIRED, self.clock.now()).await?;
-        let (mut count, mut all) = (0, Vec::new());
-        for expired in expired {
-            count += expired.messages.len();
-            for row in expired.messages {
-                let revision = row.revision;
-                let event = gone(&views::message(row), revision, For::All);
-                all.push(News { to: expired.members.clone(), event });
-            }
-        }
-        Ok((count, all))
-    }
-
-    /// How many messages one round of [`Chat::expire`] removes at most.
-    pub const fn expired_at_once() -> usize {
-        EXPIRED
+        let news = |(row, to): (store::Message, Vec<UserId>)| {
+            let revision = row.revision;
+            News { to, event: gone(&views::message(row), revision, For::All) }
+        };
+        Ok((expired.len(), expired.into_iter().map(news).collect()))
     }
 }
 

@@ -1,7 +1,5 @@
 //! What is said: drafts, their place in the order, and how far people have come in reading it.
 
-use std::collections::HashMap;
-
 use base::ids::{ConversationId, MessageId, UserId};
 use store::{Append, Marked, NewMessage, Range, Receipt};
 
@@ -195,13 +193,7 @@ impl Chat {
             Range::Before(_) | Range::Latest => rows.first(),
         };
         let next = edge.filter(|_| more).map(|row| row.message.seq.to_string());
-        let ids: Vec<_> = rows.iter().map(|row| row.message.id).collect();
-        let mut files = match ids.is_empty() {
-            true => HashMap::new(),
-            false => self.store.attachments_of(ids).await?,
-        };
-        let items = rows.into_iter().map(|row| views::shown_carrying(row, &mut files)).collect();
-        Ok(List { items, next })
+        Ok(List { items: rows.into_iter().map(views::shown).collect(), next })
     }
 
     /// Notes how far a device has received or a person has read.

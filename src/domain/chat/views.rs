@@ -132,14 +132,14 @@ pub(super) fn summary(row: store::Summary) -> wire::Summary {
     }
 }
 
-/// A message that nobody has reacted to.
+/// A message that carries nothing and that nobody has reacted to.
 pub(in crate::domain) fn message(row: store::Message) -> said::Message {
-    shown(store::Shown { message: row, reactions: Vec::new() })
+    shown(store::Shown { message: row, reactions: Vec::new(), attachments: Vec::new() })
 }
 
 /// A message as somebody sees it.
 pub(super) fn shown(row: store::Shown) -> said::Message {
-    let store::Shown { message: row, reactions } = row;
+    let store::Shown { message: row, reactions, attachments } = row;
     let own_name = row.system.is_none();
     said::Message {
         id: row.id,
@@ -149,7 +149,7 @@ pub(super) fn shown(row: store::Shown) -> said::Message {
         client_id: if own_name { row.client_id } else { String::new() },
         body: row.body,
         reply_to: row.reply_to,
-        attachments: Vec::new(),
+        attachments: attachments.into_iter().map(files::view).collect(),
         sent_at: row.sent_at,
         revision: row.revision,
         edited_at: row.edited_at,
@@ -207,15 +207,6 @@ pub(super) fn carrying(
     row: store::Message,
     files: &mut HashMap<MessageId, Vec<store::Attachment>>,
 ) -> said::Message {
-    shown_carrying(store::Shown { message: row, reactions: Vec::new() }, files)
-}
-
-/// A message as somebody sees it, with the files that it carries.
-pub(super) fn shown_carrying(
-    row: store::Shown,
-    files: &mut HashMap<MessageId, Vec<store::Attachment>>,
-) -> said::Message {
-    let carried = files.remove(&row.message.id).unwrap_or_default();
-    let attachments = carried.into_iter().map(files::view).collect();
-    said::Message { attachments, ..shown(row) }
+    let attachments = files.remove(&row.id).unwrap_or_default();
+    shown(store::Shown { message: row, reactions: Vec::new(), attachments })
 }

@@ -127,8 +127,6 @@ async fn messages(
     loop {
         let page = store.messages(id, user, Range::After(after), PAGE, now).await?;
         let page = page.unwrap_or_default(); // left meanwhile
-        let files =
-            store.attachments_of(page.iter().map(|shown| shown.message.id).collect()).await?;
         let mut rows = Vec::with_capacity(page.len());
         for shown in &page {
             let message = &shown.message;
@@ -144,7 +142,7 @@ async fn messages(
                 "edited_at": message.edited_at, "deleted_at": message.deleted_at,
                 "expires_at": message.expires_at, "pinned_at": message.pinned_at,
                 "forwarded_from": message.forwarded_from, "mentions": message.mentions,
-                "attachments": files.get(&message.id).map(|all| named(all)),
+                "attachments": (!shown.attachments.is_empty()).then(|| named(&shown.attachments)),
                 "system": message.system, "reactions": shown.reactions, "edits": edits,
             }));
         }

@@ -124,6 +124,6 @@ fn visible(
         .select((search_entries::id, Message::as_select()))
         .load(c)?;
     let (numbers, found): (Vec<i64>, Vec<Message>) = found.into_iter().unzip();
-    let shown = super::messages::with_reactions(c, found, now)?;
+    let shown = super::messages::complete(c, found, now)?;
     Ok(numbers.into_iter().zip(shown).collect())
 }

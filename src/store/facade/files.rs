@@ -1,7 +1,5 @@
 //! Files and their bytes.
 
-use std::collections::HashMap;
-
 use base::clock::Time;
 use base::ids::{AttachmentId, BlobId, MessageId, UserId};
 
@@ -40,14 +38,6 @@ impl Store {
     /// The small picture of a file, for the same people.
     pub async fn thumbnail(&self, id: AttachmentId, viewer: UserId) -> Result<Option<Blob>> {
         look!(self, files::thumbnail(id, viewer))
-    }
-
-    /// What these messages carry, in order; those that carry nothing are left out.
-    pub async fn attachments_of(
-        &self,
-        messages: Vec<MessageId>,
-    ) -> Result<HashMap<MessageId, Vec<Attachment>>> {
-        look!(self, files::attachments_of(messages))
     }
 
     /// A person's own files.

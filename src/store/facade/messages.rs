@@ -6,7 +6,7 @@ use base::ids::{ConversationId, MessageId, UserId};
 use super::accounts::rows;
 use crate::error::Result;
 use crate::model::{
-    Altered, Appended, Doing, Edit, Expired, Limits, Marked, NewMessage, Range, Receipt, Revised,
+    Altered, Appended, Doing, Edit, Limits, Marked, Message, NewMessage, Range, Receipt, Revised,
     Search, Shown,
 };
 use crate::store::{Store, change, look};
@@ -99,7 +99,11 @@ impl Store {
     }
 
     /// Removes messages whose time is over, at most `limit`.
-    pub async fn expire_messages(&self, limit: usize, now: Time) -> Result<Vec<Expired>> {
+    pub async fn expire_messages(
+        &self,
+        limit: usize,
+        now: Time,
+    ) -> Result<Vec<(Message, Vec<UserId>)>> {
         let limit = rows(limit);
         change!(self, messages::expire(limit, now))
     }

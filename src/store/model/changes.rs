@@ -6,7 +6,7 @@ use base::clock::Time;
 use base::ids::{MessageId, UserId};
 use diesel::prelude::Queryable;
 
-use super::{Message, Shown};
+use super::Shown;
 
 /// What a message said before.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]
@@ -80,6 +80,9 @@ pub enum Altered {
         revision: i64,
         /// The message now.
         shown: Shown,
+        /// Members who may not see it: it was said before they came, they hid it, or it is kept
+        /// from them.
+        unseen: Vec<UserId>,
     },
     /// It was so already, or the other one of a direct conversation blocks whoever asks and is not
     /// to notice, nor to be noticed.
@@ -124,13 +127,4 @@ impl Revised {
             Self::Hidden { revision, .. } => *revision,
         }
     }
-}
-
-/// Messages of one conversation whose time was over and that are gone now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expired {
-    /// Whom it concerns.
-    pub members: Vec<UserId>,
-    /// What is left of them.
-    pub messages: Vec<Message>,
 }

@@ -117,13 +117,15 @@ impl System {
     }
 }
 
-/// A message as somebody sees it, with who reacted and how, in the order of persons.
+/// A message as somebody sees it, with what it carries and who reacted and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
     /// The message.
     pub message: Message,
     /// Who reacted with what.
     pub reactions: Vec<(UserId, String)>,
+    /// The files it carries.
+    pub attachments: Vec<Attachment>,
 }
 
 /// Something to be said.

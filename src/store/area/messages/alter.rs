@@ -117,16 +117,18 @@ fn apply(
     }
     let revision = next(c, scene.id, 1)?;
     let message = write(c, scene, message, deed, revision)?;
-    let shown = read::with_reactions(c, vec![message], scene.now)?.pop();
+    let unseen = read::unseen(c, &message)?;
+    let shown = read::complete(c, vec![message], scene.now)?.pop();
     Ok(shown.map_or(Altered::NotFound, |shown| Altered::Done {
         roster: scene.roster,
         revision,
         shown,
+        unseen,
     }))
 }
 
 fn same(c: &mut Conn, message: Message, now: Time) -> QueryResult<Altered> {
-    let shown = read::with_reactions(c, vec![message], now)?.pop();
+    let shown = read::complete(c, vec![message], now)?.pop();
     Ok(shown.map_or(Altered::NotFound, Altered::Nothing))
 }
 

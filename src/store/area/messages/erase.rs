@@ -1,7 +1,5 @@
 //! The end of a message: its number stays, so that devices learn of it; nothing else does.
 
-use std::collections::BTreeMap;
-
 use base::clock::Time;
 use base::ids::{ConversationId, MessageId, UserId};
 use diesel::prelude::*;
@@ -9,7 +7,8 @@ use serde_json::Value;
 
 use super::super::{Conn, files, search};
 use super::alter::next;
-use crate::model::{Expired, Message};
+use super::read::unseen;
+use crate::model::Message;
 use crate::schema::{members, message_edits, messages, reactions};
 use crate::types::Sql;
 
@@ -47,38 +46,42 @@ pub(in super::super) fn erase(
     Ok(left)
 }
 
-/// Removes messages whose time is over: those that have waited longest.
-pub(crate) fn expire(c: &mut Conn, limit: i64, now: Time) -> QueryResult<Vec<Expired>> {
-    let over: Vec<(ConversationId, MessageId)> = messages::table
+/// Removes messages of one conversation whose time is over, of that which has waited longest; and
+/// of each the members who could see it.
+pub(crate) fn expire(
+    c: &mut Conn,
+    limit: i64,
+    now: Time,
+) -> QueryResult<Vec<(Message, Vec<UserId>)>> {
+    let mut over: Vec<(ConversationId, MessageId)> = messages::table
         .filter(messages::expires_at.le(Sql(now)))
         .filter(messages::deleted_at.is_null())
         .order(messages::expires_at)
         .limit(limit)
         .select((messages::conversation_id, messages::id))
         .load(c)?;
-    // Held in the order of their ids: two nodes that do the same do not wait in a circle.
-    let mut by_conversation: BTreeMap<ConversationId, Vec<MessageId>> = BTreeMap::new();
-    for (conversation, message) in over {
-        by_conversation.entry(conversation).or_default().push(message);
-    }
-    let mut all = Vec::new();
-    for (id, suspects) in by_conversation {
-        let newest = next(c, id, i64::try_from(suspects.len()).unwrap_or(i64::MAX))?;
-        // Another node may have been here while this one waited for the row.
-        let ids: Vec<MessageId> = messages::table
-            .filter(messages::id.eq_any(suspects.iter().copied().map(Sql)))
-            .filter(messages::deleted_at.is_null())
-            .order(messages::seq)
-            .select(messages::id)
-            .load(c)?;
-        let first = newest - i64::try_from(suspects.len()).unwrap_or(i64::MAX) + 1;
-        let which: Vec<_> = ids.into_iter().zip(first..).collect();
-        let messages = erase(c, &which, now)?;
-        let members: Vec<UserId> = members::table
-            .filter(members::conversation_id.eq(Sql(id)))
-            .select(members::user_id)
-            .load(c)?;
-        all.push(Expired { members, messages });
+    // Of one conversation only: whoever holds two at once waits in a circle with somebody else.
+    let Some(id) = over.first().map(|(id, _)| *id) else { return Ok(Vec::new()) };
+    over.retain(|(other, _)| *other == id);
+    let many = i64::try_from(over.len()).unwrap_or(i64::MAX);
+    let newest = next(c, id, many)?;
+    // Another node may have been here while this one waited for the row.
+    let ids: Vec<MessageId> = messages::table
+        .filter(messages::id.eq_any(over.into_iter().map(|(_, message)| Sql(message))))
+        .filter(messages::deleted_at.is_null())
+        .order(messages::seq)
+        .select(messages::id)
+        .load(c)?;
+    let which: Vec<_> = ids.into_iter().zip(newest - many + 1..).collect();
+    let members: Vec<UserId> = members::table
+        .filter(members::conversation_id.eq(Sql(id)))
+        .select(members::user_id)
+        .load(c)?;
+    let mut all = Vec::with_capacity(which.len());
+    for message in erase(c, &which, now)? {
+        let unseen = unseen(c, &message)?;
+        let saw = members.iter().filter(|user| !unseen.contains(user)).copied().collect();
+        all.push((message, saw));
     }
     Ok(all)
 }

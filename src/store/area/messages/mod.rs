@@ -23,7 +23,7 @@ pub(crate) use self::alter::alter;
 pub(super) use self::alter::next;
 pub(super) use self::erase::erase;
 pub(crate) use self::erase::expire;
-pub(super) use self::read::with_reactions;
+pub(super) use self::read::complete;
 pub(crate) use self::read::{changes, edits, mark, messages, pins, shown};
 pub(super) use self::shows::shows;
 

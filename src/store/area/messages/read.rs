@@ -6,7 +6,7 @@ use base::clock::Time;
 use base::ids::{ConversationId, MessageId, UserId};
 use diesel::prelude::*;
 
-use super::super::Conn;
+use super::super::{Conn, files};
 use super::shows;
 use crate::model::{Edit, Marked, Message, Range, Receipt, Revised, Shown};
 use crate::schema::{conversations, hidden_messages, members, message_edits, messages, reactions};
@@ -50,11 +50,11 @@ pub(crate) fn messages(
         found.reverse();
         found
     };
-    with_reactions(c, found, now).map(Some)
+    complete(c, found, now).map(Some)
 }
 
-/// Adds to messages who reacted; only to what was changed somebody has.
-pub(in super::super) fn with_reactions(
+/// Adds to messages what they carry and who reacted; only to what was changed somebody has.
+pub(in super::super) fn complete(
     c: &mut Conn,
     found: Vec<Message>,
     now: Time,
@@ -73,11 +73,30 @@ pub(in super::super) fn with_reactions(
             all.entry(message).or_default().push((user, emoji));
         }
     }
+    let there = found.iter().filter(|message| message.deleted_at.is_none());
+    let there: Vec<_> = there.map(|message| message.id).collect();
+    let mut files =
+        if there.is_empty() { HashMap::new() } else { files::attachments_of(c, there)? };
     let shown = |message: Message| {
         let reactions = all.remove(&message.id).unwrap_or_default();
-        Shown { message, reactions }
+        let attachments = files.remove(&message.id).unwrap_or_default();
+        Shown { message, reactions, attachments }
     };
     Ok(found.into_iter().map(shown).collect())
+}
+
+/// The members who may not see a message: those who came later and have no history, those who hid
+/// it, and whoever it is withheld from.
+pub(super) fn unseen(c: &mut Conn, message: &Message) -> QueryResult<Vec<UserId>> {
+    let mut all: Vec<UserId> = members::table
+        .filter(members::conversation_id.eq(Sql(message.conversation_id)))
+        .filter(members::visible_seq.ge(message.seq))
+        .select(members::user_id)
+        .load(c)?;
+    let hid = hidden_messages::table.filter(hidden_messages::message_id.eq(Sql(message.id)));
+    all.extend(hid.select(hidden_messages::user_id).load::<UserId>(c)?);
+    all.extend(message.withheld_from);
+    Ok(all)
 }
 
 /// The message, if `viewer` may see it; perhaps only its number is left.
@@ -96,7 +115,7 @@ pub(crate) fn shown(
         .filter(shows!(viewer))
         .select(Message::as_select())
         .load(c)?;
-    Ok(with_reactions(c, found, now)?.pop())
+    Ok(complete(c, found, now)?.pop())
 }
 
 /// What changed after a number, by the number of the change: of each message its newest one.
@@ -129,7 +148,7 @@ pub(crate) fn changes(
         .load(c)?;
     let hidden = hidden.into_iter();
     let hidden = hidden.map(|(message, seq, revision)| Revised::Hidden { message, seq, revision });
-    let shown = with_reactions(c, found, now)?.into_iter().map(Box::new).map(Revised::Message);
+    let shown = complete(c, found, now)?.into_iter().map(Box::new).map(Revised::Message);
     let mut all: Vec<Revised> = shown.chain(hidden).collect();
     all.sort_by_key(Revised::revision);
     all.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
@@ -172,7 +191,7 @@ pub(crate) fn pins(
         .order(messages::seq.desc())
         .select(Message::as_select())
         .load(c)?;
-    let mut shown = with_reactions(c, found, now)?;
+    let mut shown = complete(c, found, now)?;
     shown.retain(|shown| shown.message.deleted_at.is_none());
     Ok(Some(shown))
 }
