@@ -12,7 +12,7 @@ run: ## the server, with everything embedded, on http://localhost:8080; keeps it
 cluster: ## three nodes with private services behind http://localhost:8080, to play with; ends with Ctrl-C
 	@tests/cluster
 
-test: ## every test, with private services, real clients and the release profile
+test: ## every test, with private services and real clients
 	@tests/run
 
 check: ## formatting, lints and the fast tests, in a minute; needs no services

@@ -22,6 +22,9 @@
 //!   media         packets in, packets out               (crate: no clock, no socket)
 //! ```
 
+#[cfg(not(panic = "unwind"))]
+compile_error!("supervision is catching panics: build with panic = \"unwind\"");
+
 pub mod actors;
 pub mod app;
 pub mod cli;

@@ -63,6 +63,7 @@ pub(super) async fn asset(file: Path<String>) -> Result<HttpResponse, Refusal> {
         "chat-words.js" => (SCRIPT, include_str!("pages/chat-words.js")),
         "chat.js" => (SCRIPT, include_str!("pages/chat.js")),
         "chats.js" => (SCRIPT, include_str!("pages/chats.js")),
+        "deeds.js" => (SCRIPT, include_str!("pages/deeds.js")),
         "docs.js" => (SCRIPT, include_str!("pages/docs.js")),
         "dom.js" => (SCRIPT, include_str!("pages/dom.js")),
         "files.js" => (SCRIPT, include_str!("pages/files.js")),

@@ -7,12 +7,12 @@ import { Cluster, isPossible } from './cluster.mjs';
 import { BARE, open } from './devices.mjs';
 import { assertWhole, Person } from './people.mjs';
 import { BINARY } from './server.mjs';
-import { within } from './wait.mjs';
+import { eventually, within } from './wait.mjs';
 
 describe('people on three nodes', { skip: !isPossible(), timeout: 240_000 }, () => {
   let cluster, ways;
   before(async () => {
-    cluster = await Cluster.start(3);
+    cluster = await Cluster.start(3, { SESSIONS__GRACE_SECONDS: 3 });
     ways = [await cluster.way(0), await cluster.way(1), await cluster.way(2)];
   });
   after(() => cluster?.end());
@@ -132,9 +132,8 @@ describe('people on three nodes', { skip: !isPossible(), timeout: 240_000 }, () 
     await tablet.until('it is over', () => tablet.events.find(({ event, data }) => event === 'call_ended' && data.call_id === call_id));
 
     assert.equal(cluster.sql(`SELECT count(*) FROM calls WHERE ended_at IS NOT NULL AND reason = 'hangup'`), '1');
-    await within(5_000, 'nothing is left', (async () => {
-      while (cluster.sql(`SELECT count(*) FROM leases WHERE key LIKE 'call/%'`) !== '0') await new Promise((r) => setTimeout(r, 50));
-    })());
+    const left = async () => cluster.sql(`SELECT count(*) FROM leases WHERE key LIKE 'call/%'`);
+    await eventually(5_000, 'nothing is left', async () => (await left()) === '0');
     for (const device of [phone, tablet, late, eves]) device.close();
   });
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { Balancer } from './balancer.mjs';
 import { Server } from './server.mjs';
-import { within } from './wait.mjs';
+import { eventually } from './wait.mjs';
 
 let databases = 0;
 
@@ -49,9 +49,7 @@ export class Cluster {
   /** Waits until every living node knows all others. */
   async complete(count) {
     for (const node of this.living) {
-      await within(20_000, 'the nodes know each other', (async () => {
-        while (!(await this.#knows(node, count - 1))) await new Promise((resolve) => setTimeout(resolve, 50));
-      })());
+      await eventually(20_000, 'the nodes know each other', () => this.#knows(node, count - 1));
     }
   }
 

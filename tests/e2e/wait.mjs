@@ -14,6 +14,16 @@ export async function within(ms, what, promise) {
   }
 }
 
+/** Looks every now and then until `look` gives something truthy, and gives that; not for ever. */
+export async function eventually(ms, what, look) {
+  for (const end = Date.now() + ms; ;) {
+    const found = await within(ms, what, look());
+    if (found) return found;
+    if (Date.now() > end) throw new Error(`not within ${ms} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
 /**
  * Judges the best of a few runs: a figure measured against a clock on a machine that others use too may be
  * bad through no fault of ours. Only figures get a second run; what does not happen at all fails at once.

@@ -54,6 +54,12 @@ export function words(chats, message) {
   return sentence[0].toUpperCase() + sentence.slice(1) + ".";
 }
 
+/** The same on one line. */
+export function inShort(chats, message) {
+  const text = words(chats, message) || (message.attachments ?? []).map((file) => file.name).join(", ");
+  return text.length > 80 ? `${text.slice(0, 79)}…` : text;
+}
+
 /** What is said beside its time: that it was edited, is pinned, and who reacted. */
 export function marks(message) {
   const reactions = (message.reactions ?? []).map((r) => (r.user_ids.length > 1 ? `${r.emoji} ${r.user_ids.length}` : r.emoji));

@@ -30,10 +30,17 @@ function mode(register) {
   chooseTab(register ? "tab-register" : "tab-login");
   $("entry-panel").setAttribute("aria-labelledby", register ? "tab-register" : "tab-login");
   $("name-field").hidden = !register;
+  askCode(false);
   form.elements.password.autocomplete = register ? "new-password" : "current-password";
   $("enter").textContent = register ? "Register" : "Sign in";
   complain("");
   markFields(form, {});
+}
+
+/** The code of an authenticator app is asked for when the server wants one. */
+function askCode(isWanted) {
+  $("code-field").hidden = !isWanted;
+  form.elements.code.value = "";
 }
 
 function complain(words) {
@@ -43,22 +50,26 @@ function complain(words) {
 
 async function enter(event) {
   event.preventDefault();
-  const { phone, name, password } = form.elements;
+  const { phone, name, password, code } = form.elements;
   const missing = {};
   if (!phone.value.trim()) missing.phone = "Write your phone number.";
   if (isNew && !name.value.trim()) missing.name = "Write your name.";
   if (!password.value) missing.password = "Write your password.";
   complain("");
   if (markFields(form, missing)) return;
-  const body = { phone: phone.value, password: password.value, device, ...(isNew && { name: name.value.trim() }) };
+  const body = { phone: phone.value, password: password.value, device, ...(isNew && { name: name.value.trim() }), ...(code.value.trim() && { code: code.value.trim() }) };
   $("enter").disabled = true;
   try {
     keep(await ask("POST", isNew ? "/api/auth/register" : "/api/auth/login", body));
     form.reset();
+    askCode(false);
     form.elements.password.type = "password";
     begin();
   } catch (problem) {
-    if (!markFields(form, fieldsOf(problem, form))) {
+    if (problem.code === "auth/second-factor-required") {
+      askCode(true);
+      code.focus();
+    } else if (!markFields(form, fieldsOf(problem, form))) {
       complain(problem.detail);
       $("entry-problem").focus();
     }

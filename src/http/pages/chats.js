@@ -286,8 +286,8 @@ export class Chats {
     this.#line.request("typing", { conversation_id: conversation.id }).catch(() => {});
   }
 
-  say(conversation, body, attachments = []) {
-    this.outbox.push({ client_id: randomId(), conversation_id: conversation.id, body, attachments, sent_at: new Date().toISOString(), problem: "" });
+  say(conversation, body, attachments = [], reply_to) {
+    this.outbox.push({ client_id: randomId(), conversation_id: conversation.id, body, attachments, reply_to, sent_at: new Date().toISOString(), problem: "" });
     conversation.wroteAt = 0;
     this.#saveOutbox();
     this.#flush();
@@ -323,10 +323,10 @@ export class Chats {
     this.#isSending = true;
     let item;
     while (this.line.kind === "online" && (item = this.outbox.find((one) => !one.problem))) {
-      const { client_id, conversation_id, body } = item;
+      const { client_id, conversation_id, body, reply_to } = item;
       const attachments = (item.attachments ?? []).map((file) => file.id);
       try {
-        this.#take(await this.#line.request("send_message", { conversation_id, client_id, body, attachments }), true);
+        this.#take(await this.#line.request("send_message", { conversation_id, client_id, body, attachments, reply_to }), true);
         this.#settle(client_id);
       } catch (problem) {
         if (!problem.isPassing) {

@@ -53,6 +53,7 @@ const FIELD_OF_CODE = {
   "auth/phone-taken": "phone",
   "auth/bad-name": "name",
   "auth/bad-password": "password",
+  "auth/second-factor-refused": "code",
 };
 
 /** Writes errors beside the fields of a form, and focuses the first. `errors`: { field: text }. */

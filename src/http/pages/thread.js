@@ -1,6 +1,8 @@
 // One conversation of the demo chat: its messages, who is writing, and the field to write in.
 
-import { UNREADABLE, clock, day, face, marks, nameOf, words, writing } from "./chat-words.js";
+import { call } from "./api.js";
+import { UNREADABLE, clock, day, face, inShort, marks, nameOf, words, writing } from "./chat-words.js";
+import { Deeds } from "./deeds.js";
 import { $, h, reconcile, say } from "./dom.js";
 import { Tray, showFiles } from "./files.js";
 
@@ -16,10 +18,14 @@ export class Thread {
   #newest = null;
   #oldest = null;
   #tray = null;
+  #deeds = null;
+  #about = null; // the message that is answered or edited: { message, isEdit }
 
   constructor(chats) {
     this.#chats = chats;
     this.#tray = new Tray(() => ($("send").disabled = this.#isHeld()));
+    this.#deeds = new Deeds(chats, { answer: (message) => this.#turnTo(message, false), edit: (message) => this.#turnTo(message, true) });
+    $("about-drop").onclick = () => this.#turnTo(null);
     $("messages").replaceChildren();
     $("scroll").onscroll = () => this.#scrolled();
     new ResizeObserver(() => this.#isAtEnd && this.#toEnd()).observe($("scroll")); // a keyboard opens
@@ -28,6 +34,7 @@ export class Thread {
     $("composer").onsubmit = (event) => this.#send(event);
     $("body").onkeydown = (event) => {
       if (event.key === "Enter" && !event.shiftKey && !event.isComposing) this.#send(event);
+      else if (event.key === "Escape" && this.#about) this.#turnTo(null);
     };
     $("body").oninput = () => this.#written();
   }
@@ -45,6 +52,7 @@ export class Thread {
     this.#newest = this.#oldest = null;
     $("messages").replaceChildren();
     this.#tray.clear();
+    this.#tellAbout(null);
   }
 
   #isHeld() {
@@ -105,7 +113,7 @@ export class Thread {
     say($("older"), conversation.isLoading ? "Loading…" : "Earlier messages");
     say($("older-problem"), conversation.error);
     const items = this.#items(conversation);
-    reconcile($("messages"), items, (item) => item.key, (item) => (item.day ? makeDay(item) : makeMessage()), (element, item) => item.day || this.#update(element, item));
+    reconcile($("messages"), items, (item) => item.key, (item) => (item.day ? makeDay(item) : this.#makeMessage()), (element, item) => item.day || this.#update(element, item));
     $("quiet").hidden = items.length > 0;
     say($("quiet"), conversation.isLoading ? "Loading…" : "Nothing has been said yet.");
     const isNew = messages.at(-1)?.seq !== this.#newest;
@@ -140,13 +148,15 @@ export class Thread {
     const state = !isOwn ? "" : message.seq ? this.#chats.progress(conversation, message.seq) : message.problem ? "failed" : "waiting";
     const name = this.#chats.names.get(sender) ?? "Somebody";
     element.className = `message ${message.system ? "system" : ""} ${isOwn ? "own" : ""} ${isFirst ? "first" : ""} ${state === "failed" ? "failed" : ""}`;
+    element.told = { message, conversation };
+    element.lastElementChild.hidden = !message.seq || Boolean(message.system || message.deleted_at) || conversation.encryption !== "none";
     const [who, answers, files, body, foot, problem] = element.firstElementChild.children;
     showFiles(files, message.attachments);
     say(who, isOwn ? "You" : name);
     who.classList.toggle("unseen", isOwn || Boolean(message.system) || conversation.kind === "direct" || !isFirst);
     say(body, conversation.encryption === "none" || message.system || message.deleted_at ? words(this.#chats, message) : UNREADABLE);
     const parent = message.reply_to && conversation.messages.find((m) => m.id === message.reply_to);
-    say(answers, parent ? `Answers: ${words(this.#chats, parent).slice(0, 80)}` : "");
+    say(answers, parent ? `Answers: ${inShort(this.#chats, parent)}` : "");
     answers.hidden = !parent;
     body.classList.toggle("faint", Boolean(message.system || message.deleted_at));
     const [extra, time, mark] = foot.children;
@@ -191,8 +201,8 @@ export class Thread {
 
   #written() {
     const conversation = this.#conversation;
-    conversation.draft = $("body").value;
-    if (conversation.draft.trim()) this.#chats.writes(conversation);
+    if (!this.#about?.isEdit) conversation.draft = $("body").value;
+    if ($("body").value.trim()) this.#chats.writes(conversation);
     this.#fit();
   }
 
@@ -208,11 +218,43 @@ export class Thread {
     const conversation = this.#conversation;
     const body = $("body").value.trim();
     if (!conversation || this.#tray.isBusy || !(body || this.#tray.hasFiles)) return;
+    if (this.#about?.isEdit) return this.#edit(conversation, this.#about.message, body);
     $("body").value = conversation.draft = "";
-    this.#fit();
     this.#isAtEnd = true;
-    this.#chats.say(conversation, body, this.#tray.take());
+    this.#chats.say(conversation, body, this.#tray.take(), this.#about?.message.id);
+    this.#turnTo(null);
+  }
+
+  /** What is written next answers or mends this message; `null`: it stands for itself. */
+  #turnTo(message, isEdit = false) {
+    this.#tellAbout(message && { message, isEdit });
+    $("body").value = isEdit ? message.body : this.#conversation.draft;
+    this.#fit();
     $("body").focus();
+  }
+
+  #tellAbout(about) {
+    this.#about = about;
+    $("about").hidden = !about;
+    say($("about-words"), about ? `${about.isEdit ? "Editing" : "Answering"}: ${inShort(this.#chats, about.message)}` : "");
+  }
+
+  async #edit(conversation, message, body) {
+    if (!body) return;
+    $("send").disabled = true;
+    try {
+      await call("PATCH", `/api/conversations/${conversation.id}/messages/${message.id}`, { body });
+      if (this.#about?.message === message) this.#turnTo(null);
+    } catch (problem) {
+      say($("about-words"), problem.detail ?? String(problem));
+    }
+    $("send").disabled = this.#isHeld();
+  }
+
+  #makeMessage() {
+    const element = makeMessage();
+    element.lastElementChild.onclick = () => this.#deeds.open(element.told.conversation, element.told.message);
+    return element;
   }
 }
 
@@ -222,9 +264,10 @@ function makeDay({ day: name }) {
 
 function makeMessage() {
   return h("li", {}, h("div", { class: "bubble" },
-    h("strong", { class: "who" }), h("p", { class: "faint", dir: "auto", hidden: true }), h("ul", { class: "files", "aria-label": "Files" }),
+    h("strong", { class: "who" }), h("p", { class: "answers faint", dir: "auto", hidden: true }), h("ul", { class: "files", "aria-label": "Files" }),
     h("p", { class: "body", dir: "auto" }),
-    h("span", { class: "foot" }, h("span", {}), h("time", {}), h("span", { class: "mark" })), h("p", { class: "problem", hidden: true })));
+    h("span", { class: "foot" }, h("span", {}), h("time", {}), h("span", { class: "mark" })), h("p", { class: "problem", hidden: true })),
+    h("button", { type: "button", class: "more", "aria-label": "What to do with this message", "aria-haspopup": "dialog" }, "⋯"));
 }
 
 const SHAPES = {
