@@ -12,10 +12,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use bench::figures::{figure, times};
+use bench::figures::{figure, rational, times};
 use bench::process::cpu;
 use bench::server::Server;
-use bench::wire::{Http, Inbox, Socket};
+use bench::wire::{Http, Inbox, Socket, number};
 
 const PEOPLE: usize = 40;
 const CONVERSATIONS: usize = 20;
@@ -101,24 +101,11 @@ impl Group {
         let board = Arc::new(Mutex::new(board));
         let (mut people, mut sockets, mut listening) = (vec![], vec![], JoinSet::new());
         for n in 0..PEOPLE {
-            let body = json!({
-                "phone": format!("+4915110{n:06}"), "password": "a long enough password",
-                "name": "Ann", "device": { "name": "phone", "platform": "bench" },
-            });
-            let me = http.ask("POST", "/api/auth/register", "", body).await;
-            let text = |at: &str| me.pointer(at).unwrap().as_str().unwrap().to_owned();
-            people.push((text("/user/id"), text("/access_token")));
+            people.push(http.register(n).await);
         }
         let conversations = conversations(&mut http, &people).await;
         for (_, token) in &people {
-            let (socket, mut inbox) = Socket::open(&server.address, "/ws").await.unwrap();
-            let frame = json!({ "id": 0, "event": "authenticate", "data": { "token": token } });
-            socket.say(&frame.to_string()).await;
-            socket.say(r#"{"id":0,"event":"sync","data":{}}"#).await;
-            for _ in 0..3 {
-                let frame = socket.hear(&mut inbox).await.unwrap();
-                assert!(!frame.contains("\"error\""), "{frame}");
-            }
+            let (socket, inbox) = Socket::enter(&server.address, token).await.unwrap();
             let socket = Arc::new(socket);
             sockets.push(Arc::clone(&socket));
             listening.spawn(listen(socket, inbox, Arc::clone(&board)));
@@ -257,12 +244,6 @@ async fn listen(socket: Arc<Socket>, mut inbox: Inbox, board: Arc<Mutex<Board>>)
     }
 }
 
-/// The number behind `mark`, without reading the whole frame as JSON.
-fn number(frame: &str, mark: &str) -> Option<u64> {
-    let rest = frame.split_once(mark)?.1;
-    rest[..rest.find(|c: char| !c.is_ascii_digit())?].parse().ok()
-}
-
 /// Beats at a steady rate; a thread of its own, since the runtime's timer knows whole
 /// milliseconds only.
 fn pace(rate: u32, count: u32) -> UnboundedReceiver<Instant> {
@@ -276,9 +257,4 @@ fn pace(rate: u32, count: u32) -> UnboundedReceiver<Instant> {
         }
     });
     beats
-}
-
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
-const fn rational(count: usize) -> f64 {
-    count as f64
 }

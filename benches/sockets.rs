@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use bench::figures::figure;
+use bench::figures::{figure, rational};
 use bench::process::{cpu, memory};
 use bench::server::Server;
 use bench::wire::{Http, Inbox, Socket};
@@ -39,7 +39,9 @@ fn main() {
             people = Arc::new(settle_in(dir.path(), count).await);
             let server = Server::start(dir.path(), &[]).await;
             let aim = Some(("settled", AIM));
-            measure(&format!("SecureVOX {}", speech.path()), &server, speech, &people, aim).await;
+            let name = format!("SecureVOX {}", speech.path());
+            measure(&name, &server, speech, &people, aim).await;
+            storm(&name, &server, speech, &people).await;
         }
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peer/socketio.mjs");
         if script.with_file_name("node_modules").is_dir() {
@@ -68,8 +70,8 @@ async fn settle_in(dir: &Path, count: usize) -> Vec<Person> {
             let mut http = Http::open(&address).await.unwrap();
             let mut people = Vec::new();
             for n in (part * 2..count).step_by(AT_ONCE * 2) {
-                let (_, first) = register(&mut http, n).await;
-                let (other, second) = register(&mut http, n + 1).await;
+                let (_, first) = http.register(n).await;
+                let (other, second) = http.register(n + 1).await;
                 let body = json!({ "kind": "direct", "members": [other] });
                 let made = http.ask("POST", "/api/conversations", &first, body).await;
                 let conversation = made["id"].as_str().unwrap().to_owned();
@@ -80,16 +82,6 @@ async fn settle_in(dir: &Path, count: usize) -> Vec<Person> {
         });
     }
     tasks.join_all().await.into_iter().flatten().collect()
-}
-
-async fn register(http: &mut Http, n: usize) -> (String, String) {
-    let body = json!({
-        "phone": format!("+4915110{n:06}"), "password": "a long enough password",
-        "name": "Ann", "device": { "name": "phone", "platform": "bench" },
-    });
-    let me = http.ask("POST", "/api/auth/register", "", body).await;
-    let text = |at: &str| me.pointer(at).unwrap().as_str().unwrap().to_owned();
-    (text("/user/id"), text("/access_token"))
 }
 
 /// How a client speaks to its server.
@@ -131,8 +123,15 @@ struct Client {
 }
 
 impl Client {
-    /// Connects and says who it is.
+    /// Connects, says who it is, and hears what it has missed so far.
     async fn enter(address: &str, speech: Speech, token: &str) -> Self {
+        let mut client = Self::open(address, speech, token).await;
+        client.ask(1, "sync", &json!({ "cursors": {} })).await;
+        client
+    }
+
+    /// Connects and says who it is.
+    async fn open(address: &str, speech: Speech, token: &str) -> Self {
         let (socket, inbox) = Socket::open(address, speech.path()).await.unwrap();
         let mut client = Self { speech, socket, inbox };
         if matches!(speech, Speech::SocketIo) {
@@ -140,7 +139,6 @@ impl Client {
             client.hear(|frame| frame.starts_with("40")).await;
         }
         client.ask(0, "authenticate", &json!({ "token": token })).await;
-        client.ask(1, "sync", &json!({ "cursors": {} })).await;
         client
     }
 
@@ -218,7 +216,46 @@ async fn measure(
     figure("sockets", &format!("{name}: CPU per idle socket"), "µs/s", &[("", micros)], None);
     let megabytes = before.resident / 1024.0 / 1024.0;
     figure("sockets", &format!("{name}: memory before"), "MiB", &[("", megabytes)], None);
-    assert_eq!(clients.len(), all, "no socket ended");
+    assert!(clients.try_join_next().is_none(), "no socket ended");
+}
+
+/// All sockets are gone at once, something is said in every conversation, and all come back at
+/// once: each has to hear what it missed, once.
+async fn storm(name: &str, server: &Server, speech: Speech, people: &Arc<Vec<Person>>) {
+    let mut http = Http::open(&server.address).await.unwrap();
+    for person in people.iter().step_by(2) {
+        let body = json!({ "client_id": "missed", "body": "come back" });
+        let path = format!("/api/conversations/{}/messages", person.conversation);
+        http.ask("POST", &path, &person.token, body).await;
+    }
+    let (back, began, used) = (Arc::new(AtomicUsize::new(0)), Instant::now(), cpu(server.pid()));
+    let mut clients = JoinSet::new();
+    for n in 0..people.len() {
+        let (address, people) = (server.address.clone(), Arc::clone(people));
+        let back = Arc::clone(&back);
+        clients.spawn(async move {
+            let mut client = Client::open(&address, speech, &people[n].token).await;
+            let cursors = json!({ &people[n].conversation: 2 });
+            client.socket.say(&speech.request(1, "sync", &json!({ "cursors": cursors }))).await;
+            client.hear(|frame| frame.contains("\"missed\"")).await;
+            back.fetch_add(1, Ordering::Relaxed);
+            client
+                .hear(|frame| {
+                    assert!(!frame.contains("\"missed\""), "heard twice: {frame}");
+                    false
+                })
+                .await;
+        });
+    }
+    until(&back, people.len()).await;
+    let values = [
+        ("", began.elapsed().as_secs_f64()),
+        ("of the processor", (cpu(server.pid()) - used).as_secs_f64()),
+    ];
+    let what = format!("{name}: {} come back at once, each with a missed message", people.len());
+    figure("sockets", &what, "s", &values, Some(("", 30.0)));
+    tokio::time::sleep(Duration::from_secs(2)).await; // for what should not come at all
+    assert!(clients.try_join_next().is_none(), "nobody was lost, nobody heard it twice");
 }
 
 /// Says one thing, then answers pings for ever.
@@ -240,9 +277,4 @@ async fn until(count: &AtomicUsize, all: usize) {
     while count.load(Ordering::Relaxed) < all {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
-const fn rational(count: usize) -> f64 {
-    count as f64
 }

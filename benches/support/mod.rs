@@ -8,3 +8,4 @@ pub mod figures;
 pub mod process;
 pub mod server;
 pub mod wire;
+pub mod xmpp;

@@ -8,11 +8,12 @@ use std::time::Duration;
 use super::wire::Http;
 
 /// Limits out of the way, and passwords cheap: neither is what is measured.
-const SETTINGS: [(&str, &str); 12] = [
+const SETTINGS: [(&str, &str); 13] = [
     ("LIMITS__API_PER_SECOND", "1000000"),
     ("LIMITS__API_BURST", "1000000"),
     ("LIMITS__LOGIN_PER_MINUTE", "1000000"),
     ("LIMITS__REGISTRATION_PER_MINUTE", "1000000"),
+    ("LIMITS__CONTACT_REQUESTS_PER_MINUTE", "1000000"),
     ("LIMITS__EVENTS_PER_SECOND", "1000000"),
     ("LIMITS__EVENTS_BURST", "1000000"),
     ("AUTH__HASH_MEMORY_KIB", "64"),
@@ -60,6 +61,21 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         peer
+    }
+
+    /// Starts a peer that is told its port and a directory of its own; `None` if it ends at once.
+    pub async fn peer_in(script: &Path, dir: &Path) -> Option<Self> {
+        let address = free_address();
+        let mut command = Command::new(script);
+        command.arg(address.rsplit(':').next().unwrap()).arg(dir);
+        let mut peer = Self::run(command, address);
+        while tokio::net::TcpStream::connect(&peer.address).await.is_err() {
+            if peer.child.try_wait().unwrap().is_some() {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Some(peer)
     }
 
     fn run(mut command: Command, address: String) -> Self {

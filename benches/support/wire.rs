@@ -2,7 +2,7 @@
 
 use std::io;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
@@ -21,6 +21,50 @@ impl Http {
         let (status, answer) = self.try_ask(method, path, token, Some(body)).await.unwrap();
         assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
         answer
+    }
+
+    /// Makes the account of the `n`th person; gives their id and their token.
+    pub async fn register(&mut self, n: usize) -> (String, String) {
+        let body = json!({
+            "phone": format!("+4915110{n:06}"), "password": "a long enough password",
+            "name": "Ann", "device": { "name": "phone", "platform": "bench" },
+        });
+        let me = self.ask("POST", "/api/auth/register", "", body).await;
+        let text = |at: &str| me.pointer(at).unwrap().as_str().unwrap().to_owned();
+        (text("/user/id"), text("/access_token"))
+    }
+
+    /// Sends a file as a form does; gives the answer, which must be a success.
+    pub async fn upload(&mut self, path: &str, token: &str, bytes: &[u8]) -> Value {
+        let before = "--edge\r\ncontent-disposition: form-data; name=\"file\"; filename=\"f\"\r\n\
+                      content-type: application/octet-stream\r\n\r\n";
+        let after = "\r\n--edge--\r\n";
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {token}\r\n\
+             content-type: multipart/form-data; boundary=edge\r\ncontent-length: {}\r\n\r\n{before}",
+            before.len() + bytes.len() + after.len(),
+        );
+        let stream = self.0.get_mut();
+        for part in [request.as_bytes(), bytes, after.as_bytes()] {
+            stream.write_all(part).await.unwrap();
+        }
+        let (status, length) = head(&mut self.0).await.unwrap();
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).await.unwrap();
+        assert_eq!(status, 201, "{}", String::from_utf8_lossy(&body));
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    /// Fetches a file; gives how long it is.
+    pub async fn download(&mut self, path: &str, token: &str) -> usize {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {token}\r\n\r\n");
+        self.0.get_mut().write_all(request.as_bytes()).await.unwrap();
+        let (status, length) = head(&mut self.0).await.unwrap();
+        assert_eq!(status, 200);
+        let mut body = (&mut self.0).take(length as u64);
+        let copied = tokio::io::copy(&mut body, &mut tokio::io::sink()).await.unwrap();
+        usize::try_from(copied).unwrap()
     }
 
     pub async fn try_ask(
@@ -99,6 +143,19 @@ impl Socket {
         Ok((Self(stream.into_inner()), early))
     }
 
+    /// Opens one, says who it is, and hears what it has missed so far.
+    pub async fn enter(address: &str, token: &str) -> io::Result<(Self, Inbox)> {
+        let (socket, mut inbox) = Self::open(address, "/ws").await?;
+        let frame = json!({ "id": 0, "event": "authenticate", "data": { "token": token } });
+        socket.say(&frame.to_string()).await;
+        socket.say(r#"{"id":0,"event":"sync","data":{}}"#).await;
+        for _ in 0..3 {
+            let frame = socket.hear(&mut inbox).await.unwrap();
+            assert!(!frame.contains("\"error\""), "{frame}");
+        }
+        Ok((socket, inbox))
+    }
+
     pub async fn say(&self, text: &str) {
         self.frame(TEXT, text.as_bytes()).await;
     }
@@ -166,4 +223,10 @@ impl Inbox {
         self.0.drain(..begin + length);
         Some((first & 0x0f, payload))
     }
+}
+
+/// The number behind `mark`, without reading the whole frame as JSON.
+pub fn number(frame: &str, mark: &str) -> Option<u64> {
+    let rest = frame.split_once(mark)?.1;
+    rest[..rest.find(|c: char| !c.is_ascii_digit())?].parse().ok()
 }
