@@ -44,5 +44,6 @@ mod sessions;
 mod simulation;
 mod storage;
 mod supervision;
+mod torn;
 mod turn;
 mod uploads;

@@ -100,15 +100,18 @@ impl Person {
     /// Says something to a server that may be gone: the message, or `None` if it is unknown what
     /// became of it.
     pub async fn tries_to_say(&self, conversation: &str, client_id: &str) -> Option<(u16, Value)> {
-        let url = format!("http://{}/api/conversations/{conversation}/messages", self.address);
-        let request = self
-            .client
-            .post(url)
-            .insert_header(("authorization", format!("Bearer {}", self.access)));
-        let body = json!({ "client_id": client_id, "body": client_id });
+        let path = format!("/api/conversations/{conversation}/messages");
+        self.tries(Method::POST, &path, json!({ "client_id": client_id, "body": client_id })).await
+    }
+
+    /// Asks a server that may be gone: status and body, or `None` if it is unknown what became of it.
+    pub async fn tries(&self, method: Method, path: &str, body: Value) -> Option<(u16, Value)> {
+        let request = self.client.request(method, format!("http://{}{path}", self.address));
+        let request = request.insert_header(("authorization", format!("Bearer {}", self.access)));
         let mut response = request.send_json(&body).await.ok()?;
-        let body = response.json::<Value>().await.ok()?;
-        Some((response.status().as_u16(), body))
+        let status = response.status().as_u16();
+        let bytes = response.body().await.ok()?;
+        Some((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -140,14 +143,6 @@ impl Person {
     pub fn anew(&self) -> Self {
         let Self { client, .. } = Self::stranger(self.address.clone());
         Self { client, ..self.clone() }
-    }
-
-    /// Ends the account at a server that may be gone: the status, if there was an answer.
-    pub async fn tries_to_delete(&self) -> Option<u16> {
-        let request = self.client.delete(format!("http://{}/api/me", self.address));
-        let request = request.insert_header(("authorization", format!("Bearer {}", self.access)));
-        let sent = request.send_json(&json!({ "password": PASSWORD })).await;
-        sent.ok().map(|response| response.status().as_u16())
     }
 
     /// The bytes of an answer, and its status.
