@@ -53,7 +53,7 @@ async fn ours() -> f64 {
     let each = room.measure("SecureVOX", &server).await;
     let mut all = room.paced().await;
     times("fanout", "everybody reads: sent to delivered", &mut all, None);
-    drop(room);
+    drop((room, server));
 
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path(), &[("SESSIONS__QUEUE_FRAMES", "64")]).await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::wire::Http;
 
 /// Limits out of the way, and passwords cheap: neither is what is measured.
-const SETTINGS: [(&str, &str); 13] = [
+const SETTINGS: [(&str, &str); 14] = [
     ("LIMITS__API_PER_SECOND", "1000000"),
     ("LIMITS__API_BURST", "1000000"),
     ("LIMITS__LOGIN_PER_MINUTE", "1000000"),
@@ -21,6 +21,7 @@ const SETTINGS: [(&str, &str); 13] = [
     ("AUTH__ACCESS_TOKEN_SECONDS", "3600"),
     ("CHAT__DIRECT", "anybody"),
     ("TELEMETRY__LEVEL", "warn"),
+    ("MEDIA__PORT", "0"),
     ("TURN__PORT", "0"),
 ];
 
