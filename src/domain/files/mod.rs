@@ -209,13 +209,14 @@ impl Files {
                 AddAttachment::Added(made) | AddAttachment::Before(made) => made,
                 AddAttachment::OverQuota => return Err(Error::OverQuota(config.quota_bytes)),
                 AddAttachment::Gone => return Err(Error::NoSuchUpload),
-                AddAttachment::BlobGone => {
+                AddAttachment::BlobGone(lost) => {
                     // What was put too late belongs to a row that never comes back.
-                    if !shared {
-                        self.0.blobs.remove(&Name::new(hash, blob)).await?;
-                    }
-                    if let (Some((id, false)), Some((_, hash))) = (thumbnail, &small) {
-                        self.0.blobs.remove(&Name::new(hash, id)).await?;
+                    let small = small.as_ref().map(|(_, hash)| hash.as_slice());
+                    let put = [Some((blob, hash)), thumbnail.map(|(id, _)| id).zip(small)];
+                    for (id, hash) in put.into_iter().flatten() {
+                        if lost.contains(&id) {
+                            self.0.blobs.remove(&Name::new(hash, id)).await?;
+                        }
                     }
                     continue;
                 }

@@ -41,8 +41,7 @@ pub(crate) fn add_attachment(
             }
         }
     }
-    let mut all: Vec<BlobId> = [Some(new.blob), new.thumbnail].into_iter().flatten().collect();
-    all.sort_unstable();
+    let all: Vec<BlobId> = [Some(new.blob), new.thumbnail].into_iter().flatten().collect();
     if kept(c, new.owner)?.saturating_add(new.size) > quota.bytes {
         if let Some(upload) = new.upload {
             running::remove_upload(c, upload, new.owner)?;
@@ -50,16 +49,18 @@ pub(crate) fn add_attachment(
         bytes::abandon(c, all, now)?;
         return Ok(AddAttachment::OverQuota);
     }
-    for blob in all {
-        if !bytes::settle(c, blob, now)? {
-            if let Some(upload) = new.upload {
-                diesel::update(uploads::table.find(Sql(upload)))
-                    .set(uploads::attachment_id.eq(None::<Sql<AttachmentId>>))
-                    .execute(c)?;
-            }
-            return Ok(AddAttachment::BlobGone);
+    // All of them are asked for before any is settled: whoever shares the others still puts them.
+    let claimed = bytes::claimed(c, &all)?;
+    let lost: Vec<BlobId> = all.iter().copied().filter(|id| !claimed.contains(id)).collect();
+    if !lost.is_empty() {
+        if let Some(upload) = new.upload {
+            diesel::update(uploads::table.find(Sql(upload)))
+                .set(uploads::attachment_id.eq(None::<Sql<AttachmentId>>))
+                .execute(c)?;
         }
+        return Ok(AddAttachment::BlobGone(lost));
     }
+    bytes::settle(c, &all, now)?;
     let (width, height) = new.pixels.unzip();
     diesel::insert_into(attachments::table)
         .values((

@@ -96,8 +96,9 @@ pub enum AddAttachment {
     Before(Attachment),
     /// The person keeps too much already.
     OverQuota,
-    /// Its bytes are no longer claimed: claim them again.
-    BlobGone,
+    /// These of its bytes are no longer claimed: claim all again. Nobody refers to objects that were
+    /// put under these names, nor ever will.
+    BlobGone(Vec<BlobId>),
     /// The person, or the upload, is gone.
     Gone,
 }

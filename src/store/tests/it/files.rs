@@ -75,7 +75,7 @@ async fn bytes_go_with_the_last_file_and_never_come_back(store: Store) {
     let BlobPlace::Coming(fresh) = claim(&store, 1, at(101)).await else { panic!("it went") };
     assert_ne!(fresh, file.blob_id);
     let late = store.add_attachment(new(ann, file.blob_id), QUOTA, at(101)).await.unwrap();
-    assert_eq!(late, AddAttachment::BlobGone);
+    assert_eq!(late, AddAttachment::BlobGone(vec![file.blob_id]));
     assert_eq!(store.forget_blobs(vec![file.blob_id, fresh]).await.unwrap(), 1);
 }
 
@@ -122,7 +122,7 @@ async fn many_who_keep_and_release_the_same_bytes_lose_none(store: Store) {
                     let new = new(ann, blob);
                     match store.add_attachment(new, QUOTA, T0).await.unwrap() {
                         AddAttachment::Added(made) => break made,
-                        AddAttachment::BlobGone => {}
+                        AddAttachment::BlobGone(_) => {}
                         other => panic!("{other:?}"),
                     }
                 };
