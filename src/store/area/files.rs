@@ -153,8 +153,25 @@ pub(crate) fn attachments_of(
     Ok(found)
 }
 
-/// Which files these senders may send: their own, and those they may see. They are held, so that
-/// none goes before it is carried.
+/// Holds files, and those that these messages carry, so that none goes before it is carried on. To
+/// be asked once in a transaction: whoever holds some and then others waits in a circle.
+pub(super) fn hold(c: &mut Conn, mut ids: Vec<AttachmentId>, of: &[MessageId]) -> QueryResult<()> {
+    if !of.is_empty() {
+        let theirs = message_attachments::message_id.eq_any(of.iter().copied().map(Sql));
+        let carried = message_attachments::table.filter(theirs);
+        ids.extend(carried.select(message_attachments::attachment_id).load::<AttachmentId>(c)?);
+    }
+    if !ids.is_empty() {
+        let rows = attachments::table
+            .filter(attachments::id.eq_any(ids.into_iter().map(Sql)))
+            .order(attachments::id)
+            .select(attachments::id);
+        held!(rows).load::<AttachmentId>(c)?;
+    }
+    Ok(())
+}
+
+/// Which files these senders may send: their own, and those they may see.
 pub(super) fn sendable(
     c: &mut Conn,
     new: &[NewMessage],
@@ -166,12 +183,12 @@ pub(super) fn sendable(
     if asked.is_empty() {
         return Ok(HashSet::new());
     }
-    let rows = attachments::table
+    let owners: HashMap<AttachmentId, UserId> = attachments::table
         .filter(attachments::id.eq_any(asked.iter().map(|(_, id)| Sql(*id))))
-        .order(attachments::id)
-        .select((attachments::id, attachments::owner_id));
-    let owners: HashMap<AttachmentId, UserId> =
-        held!(rows).load::<(AttachmentId, UserId)>(c)?.into_iter().collect();
+        .select((attachments::id, attachments::owner_id))
+        .load::<(AttachmentId, UserId)>(c)?
+        .into_iter()
+        .collect();
     let mut may = HashSet::new();
     for (sender, id) in asked {
         let Some(owner) = owners.get(&id) else { continue };
@@ -224,11 +241,7 @@ pub(crate) fn release(c: &mut Conn, of: &[MessageId], now: Time) -> QueryResult<
 fn drop_loose(c: &mut Conn, ids: Vec<AttachmentId>, now: Time) -> QueryResult<()> {
     let all = || ids.iter().copied().map(Sql);
     // Held first, so that what is asked next is asked after whoever sends them on just now.
-    let rows = attachments::table
-        .filter(attachments::id.eq_any(all()))
-        .order(attachments::id)
-        .select(attachments::id);
-    held!(rows).load::<AttachmentId>(c)?;
+    hold(c, ids.clone(), &[])?;
     let carried =
         message_attachments::table.filter(message_attachments::attachment_id.eq(attachments::id));
     let loose: Vec<(AttachmentId, BlobId, Option<BlobId>)> = attachments::table
