@@ -249,7 +249,7 @@ impl Files {
     /// # Errors
     /// [`Error::NoSuchFile`], or the database's.
     pub async fn find(&self, viewer: UserId, id: AttachmentId) -> Result<Found, Error> {
-        let found = self.0.store.attachment(id, viewer).await?;
+        let found = self.0.store.attachment(id, viewer, self.0.clock.now()).await?;
         let (file, blob) = found.ok_or(Error::NoSuchFile)?;
         Ok(Found {
             name: Name::new(&blob.hash, blob.id),
@@ -264,7 +264,8 @@ impl Files {
     /// # Errors
     /// [`Error::NoSuchFile`], or the database's.
     pub async fn thumbnail(&self, viewer: UserId, id: AttachmentId) -> Result<Found, Error> {
-        let blob = self.0.store.thumbnail(id, viewer).await?.ok_or(Error::NoSuchFile)?;
+        let blob = self.0.store.thumbnail(id, viewer, self.0.clock.now()).await?;
+        let blob = blob.ok_or(Error::NoSuchFile)?;
         Ok(Found {
             name: Name::new(&blob.hash, blob.id),
             size: u64::try_from(blob.size).unwrap_or(0),

@@ -97,13 +97,16 @@ pub(crate) fn kept(c: &mut Conn, user: UserId) -> QueryResult<i64> {
 }
 
 /// Whether a message carries the file that the person may read: as history does.
-fn shown(c: &mut Conn, id: AttachmentId, viewer: UserId) -> QueryResult<bool> {
+fn shown(c: &mut Conn, id: AttachmentId, viewer: UserId, now: Time) -> QueryResult<bool> {
     let carried = message_attachments::table
         .inner_join(messages::table)
         .inner_join(members::table.on(members::conversation_id.eq(messages::conversation_id)))
         .filter(message_attachments::attachment_id.eq(Sql(id)))
         .filter(members::user_id.eq(Sql(viewer)))
         .filter(messages::seq.gt(members::visible_seq))
+        .filter(
+            messages::expires_at.is_null().or(messages::expires_at.gt(Sql(now)).assume_not_null()),
+        )
         .filter(shows!(viewer));
     diesel::select(exists(carried)).get_result(c)
 }
@@ -113,6 +116,7 @@ pub(crate) fn attachment(
     c: &mut Conn,
     id: AttachmentId,
     viewer: UserId,
+    now: Time,
 ) -> QueryResult<Option<(Attachment, Blob)>> {
     let found: Option<(Attachment, Blob)> = attachments::table
         .inner_join(blobs::table)
@@ -121,7 +125,7 @@ pub(crate) fn attachment(
         .first(c)
         .optional()?;
     let Some(found) = found else { return Ok(None) };
-    Ok((found.0.owner_id == viewer || shown(c, id, viewer)?).then_some(found))
+    Ok((found.0.owner_id == viewer || shown(c, id, viewer, now)?).then_some(found))
 }
 
 /// The small picture of a file, for the same people.
@@ -129,8 +133,9 @@ pub(crate) fn thumbnail(
     c: &mut Conn,
     id: AttachmentId,
     viewer: UserId,
+    now: Time,
 ) -> QueryResult<Option<Blob>> {
-    let Some((file, _)) = attachment(c, id, viewer)? else { return Ok(None) };
+    let Some((file, _)) = attachment(c, id, viewer, now)? else { return Ok(None) };
     let Some(small) = file.thumbnail_id else { return Ok(None) };
     blobs::table.find(Sql(small)).select(Blob::as_select()).first(c).optional()
 }
@@ -175,6 +180,7 @@ pub(super) fn hold(c: &mut Conn, mut ids: Vec<AttachmentId>, of: &[MessageId]) -
 pub(super) fn sendable(
     c: &mut Conn,
     new: &[NewMessage],
+    now: Time,
 ) -> QueryResult<HashSet<(UserId, AttachmentId)>> {
     let mut asked: Vec<(UserId, AttachmentId)> = Vec::new();
     for new in new {
@@ -192,7 +198,7 @@ pub(super) fn sendable(
     let mut may = HashSet::new();
     for (sender, id) in asked {
         let Some(owner) = owners.get(&id) else { continue };
-        if *owner == sender || shown(c, id, sender)? {
+        if *owner == sender || shown(c, id, sender, now)? {
             may.insert((sender, id));
         }
     }
