@@ -30,6 +30,7 @@ mod outages;
 mod parting;
 mod people;
 mod pictures;
+mod places;
 mod presence;
 mod protocol;
 mod protocol_calls;

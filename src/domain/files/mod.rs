@@ -4,11 +4,13 @@ mod collect;
 mod error;
 mod metadata;
 mod pictures;
+mod places;
 mod sort;
 mod staging;
 mod uploads;
 
 pub use error::Error;
+pub use places::Place;
 pub use sort::may_show;
 pub use staging::PIECE;
 pub use uploads::{NewUpload, Tape, Whole};
@@ -23,9 +25,9 @@ use base::clock::Clock;
 use base::ids::{AttachmentId, BlobId, UploadId, UserId};
 use metrics::counter;
 use store::{AddAttachment, Blob, BlobPlace, NewAttachment, Quota, Store};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::pictures::{Developed, Studio};
+use self::places::Places;
 use self::sort::Picture;
 use self::staging::{Part, Staging};
 use crate::config;
@@ -49,7 +51,7 @@ struct Inner {
     staging: Staging,
     studio: Studio,
     config: config::Files,
-    places: Arc<Semaphore>,
+    places: Places,
 }
 
 /// A file that is being sent; dropped before it is kept, it was never here.
@@ -57,7 +59,7 @@ struct Inner {
 pub struct Incoming {
     part: Part,
     most: u64,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// A file for somebody who may see it.
@@ -98,7 +100,7 @@ impl Files {
     ) -> Self {
         let staging = Staging::new(folder.join("uploads"));
         let studio = Studio::new(&config);
-        let places = Arc::new(Semaphore::new(config.at_once));
+        let places = Places::new(config.at_once);
         Self(Arc::new(Inner { store, clock, blobs, staging, studio, config, places }))
     }
 
@@ -109,8 +111,12 @@ impl Files {
         }
     }
 
-    fn place(&self) -> Result<OwnedSemaphorePermit, Error> {
-        self.0.places.clone().try_acquire_owned().map_err(|_| Error::Busy)
+    /// A place among those who send files at the same time.
+    ///
+    /// # Errors
+    /// [`Error::Busy`].
+    pub fn place(&self, who: UserId) -> Result<Place, Error> {
+        self.0.places.take(who)
     }
 
     /// Begins to take a file in; `announced` is how many bytes the request says it has.
@@ -128,7 +134,7 @@ impl Files {
         if kept.saturating_add(announced) >= config.quota_bytes {
             return Err(Error::OverQuota(config.quota_bytes));
         }
-        let place = self.place()?;
+        let place = self.place(owner)?;
         let part = self.0.staging.begin().await?;
         Ok(Incoming { part, most: config.max_bytes, _place: place })
     }
