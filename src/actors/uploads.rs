@@ -132,9 +132,10 @@ impl Handler<Draw> for Upload {
                     return drop(reply.send(Err(Error::TooLarge(self.size()))));
                 }
                 let work = self.tape.write(self.offset, piece);
-                self.work(ctx, work, move |upload, done, _| {
-                    if done.is_ok() {
-                        upload.offset = end;
+                self.work(ctx, work, move |upload, done, ctx| {
+                    match done {
+                        Ok(()) => upload.offset = end,
+                        Err(_) => ctx.stop(), // how far it is, is asked of the disk again
                     }
                     drop(reply.send(done.map(|()| end)));
                 });
@@ -144,7 +145,7 @@ impl Handler<Draw> for Upload {
                 self.work(ctx, work, move |upload, done, ctx| {
                     match done {
                         Ok(()) => upload.offset = at,
-                        Err(_) => ctx.stop(), // how far it is, is asked of the disk again
+                        Err(_) => ctx.stop(), // as above
                     }
                     drop(reply.send(done.map(|()| at)));
                 });

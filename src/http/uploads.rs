@@ -156,7 +156,11 @@ pub(super) async fn append(
     if pen.offset != offset {
         return Err(counted(Error::WrongOffset));
     }
-    let written = write(&mut pen, payload, checksum).await;
+    let written = match write(&mut pen, payload, checksum).await {
+        // The upload has ended: the next request opens it again.
+        Err(Error::Storage) => return Err(counted(Error::Storage)),
+        written => written,
+    };
     if matches!(written, Err(Error::BadChecksum | Error::TooLarge(_))) {
         pen.cut(offset).await.map_err(counted)?; // a piece is taken whole or not at all
     }
