@@ -32,6 +32,7 @@ mod people;
 mod pictures;
 mod places;
 mod presence;
+mod probes;
 mod protocol;
 mod protocol_calls;
 mod protocol_cluster;

@@ -5,6 +5,7 @@ mod error;
 mod metadata;
 mod pictures;
 mod places;
+mod probe;
 mod sort;
 mod staging;
 mod uploads;
@@ -28,6 +29,7 @@ use store::{AddAttachment, Blob, BlobPlace, NewAttachment, Quota, Store};
 
 use self::pictures::{Developed, Studio};
 use self::places::Places;
+use self::probe::Shape;
 use self::sort::Picture;
 use self::staging::{Part, Staging};
 use crate::config;
@@ -88,6 +90,12 @@ struct Bundle<'a> {
 type Pixels = (i64, i64);
 /// A small picture and its hash.
 type Small = (Part, Vec<u8>);
+
+/// What was found in a file.
+struct Contents {
+    shape: Shape,
+    small: Option<Small>,
+}
 
 impl Files {
     /// Files whose bytes `blobs` keeps; `folder` is where they lie until they are whole.
@@ -163,7 +171,9 @@ impl Files {
         let (head, mut hash) = staging::read_through(bundle.path, sort::HEAD).await?;
         let content_type = sort::content_type(&head);
         let Some(picture) = Picture::of(content_type) else {
-            return self.settle(&bundle, content_type, &hash, None).await;
+            let shape = probe::look(studio, content_type, bundle.path).await;
+            let contents = Contents { shape, small: None };
+            return self.settle(&bundle, content_type, &hash, contents).await;
         };
         let developed = studio.develop(picture, bundle.path.to_owned(), bundle.size).await?;
         let Developed { pixels, clean, small } = developed;
@@ -179,7 +189,8 @@ impl Files {
             None => None,
         };
         let bundle = Bundle { path: clean.path(), size, ..bundle };
-        self.settle(&bundle, content_type, &hash, Some((pixels, small))).await
+        let shape = Shape { pixels: Some(pixels), lasts: None };
+        self.settle(&bundle, content_type, &hash, Contents { shape, small }).await
     }
 
     async fn settle(
@@ -187,11 +198,9 @@ impl Files {
         bundle: &Bundle<'_>,
         content_type: &str,
         hash: &[u8],
-        picture: Option<(Pixels, Option<Small>)>,
+        Contents { shape, small }: Contents,
     ) -> Result<wire::AttachmentMade, Error> {
         let Inner { store, clock, config, .. } = &*self.0;
-        let (pixels, small) = picture.unzip();
-        let small = small.flatten();
         for _ in 0..CLAIMS {
             let (blob, shared) = self.put(bundle.path, bundle.size, hash).await?;
             let thumbnail = match &small {
@@ -207,7 +216,8 @@ impl Files {
                 name: sort::display_name(bundle.called),
                 content_type: content_type.to_owned(),
                 size: i64::try_from(bundle.size).unwrap_or(i64::MAX),
-                pixels,
+                pixels: shape.pixels,
+                duration_ms: shape.lasts,
                 upload: bundle.upload,
                 expires_at,
             };
@@ -318,6 +328,7 @@ pub fn view(row: store::Attachment) -> wire::Attachment {
         content_type: row.content_type,
         width: row.width,
         height: row.height,
+        duration_ms: row.duration_ms,
         thumbnail: row.thumbnail_id.is_some(),
     }
 }

@@ -73,6 +73,7 @@ pub(crate) fn add_attachment(
             attachments::size.eq(new.size),
             attachments::width.eq(width),
             attachments::height.eq(height),
+            attachments::duration_ms.eq(new.duration_ms),
             attachments::created_at.eq(Sql(now)),
             attachments::expires_at.eq(Sql(new.expires_at)),
         ))

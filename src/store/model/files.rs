@@ -45,10 +45,12 @@ pub struct Attachment {
     pub content_type: String,
     /// How many bytes.
     pub size: i64,
-    /// Of a picture, in pixels.
+    /// Of a picture or video, in pixels.
     pub width: Option<i64>,
-    /// Of a picture, in pixels.
+    /// Of a picture or video, in pixels.
     pub height: Option<i64>,
+    /// Of sound and video.
+    pub duration_ms: Option<i64>,
     /// When it came.
     pub created_at: Time,
 }
@@ -70,8 +72,10 @@ pub struct NewAttachment {
     pub content_type: String,
     /// How many bytes.
     pub size: i64,
-    /// Width and height of a picture, in pixels.
+    /// Width and height of a picture or video, in pixels.
     pub pixels: Option<(i64, i64)>,
+    /// Of sound and video.
+    pub duration_ms: Option<i64>,
     /// The upload it comes from, which ends with it.
     pub upload: Option<UploadId>,
     /// Until when it waits for a message.

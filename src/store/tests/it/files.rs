@@ -31,6 +31,7 @@ fn new(owner: UserId, blob: BlobId) -> NewAttachment {
         content_type: "text/plain".into(),
         size: 10,
         pixels: None,
+        duration_ms: None,
         upload: None,
         expires_at: at(100),
     }
