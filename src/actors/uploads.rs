@@ -9,6 +9,7 @@ use std::time::Duration;
 use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Handler, Message, SpawnHandle, WrapFuture,
 };
+use base::clock::Time;
 use base::ids::{UploadId, UserId};
 use bytes::Bytes;
 use metrics::gauge;
@@ -87,11 +88,19 @@ impl Drop for Upload {
 
 /// A request wants to write; those before it no longer may.
 #[derive(Message)]
-#[rtype(result = "Result<(u64, u64, u64), Error>")]
+#[rtype(result = "Result<Turn, Error>")]
 struct Take(UserId);
 
+/// The number of a request, and the upload as it finds it.
+struct Turn {
+    number: u64,
+    offset: u64,
+    size: u64,
+    expires_at: Time,
+}
+
 impl Handler<Take> for Upload {
-    type Result = Result<(u64, u64, u64), Error>;
+    type Result = Result<Turn, Error>;
 
     fn handle(&mut self, Take(who): Take, ctx: &mut Self::Context) -> Self::Result {
         if self.tape.upload.owner_id != who {
@@ -99,7 +108,8 @@ impl Handler<Take> for Upload {
         }
         self.touch(ctx);
         self.pen += 1;
-        Ok((self.pen, self.offset, self.size()))
+        let (offset, size, expires_at) = (self.offset, self.size(), self.tape.upload.expires_at);
+        Ok(Turn { number: self.pen, offset, size, expires_at })
     }
 }
 
@@ -132,9 +142,10 @@ impl Handler<Draw> for Upload {
                     return drop(reply.send(Err(Error::TooLarge(self.size()))));
                 }
                 let work = self.tape.write(self.offset, piece);
-                self.work(ctx, work, move |upload, done, _| {
-                    if done.is_ok() {
-                        upload.offset = end;
+                self.work(ctx, work, move |upload, done, ctx| {
+                    match done {
+                        Ok(()) => upload.offset = end,
+                        Err(_) => ctx.stop(), // how far it is, is asked of the disk again
                     }
                     drop(reply.send(done.map(|()| end)));
                 });
@@ -144,7 +155,7 @@ impl Handler<Draw> for Upload {
                 self.work(ctx, work, move |upload, done, ctx| {
                     match done {
                         Ok(()) => upload.offset = at,
-                        Err(_) => ctx.stop(), // how far it is, is asked of the disk again
+                        Err(_) => ctx.stop(), // as above
                     }
                     drop(reply.send(done.map(|()| at)));
                 });
@@ -185,6 +196,8 @@ pub struct Pen {
     pub offset: u64,
     /// How many there will be.
     pub size: u64,
+    /// Until when it may go on.
+    pub expires_at: Time,
 }
 
 impl Uploads {
@@ -209,8 +222,8 @@ impl Uploads {
             };
             // No answer: it has just ended.
             if let Ok(taken) = actor.ask(Take(who)).await {
-                let (number, offset, size) = taken?;
-                return Ok(Pen { actor, number, offset, size });
+                let Turn { number, offset, size, expires_at } = taken?;
+                return Ok(Pen { actor, number, offset, size, expires_at });
             }
         }
         Err(Error::Elsewhere)

@@ -21,7 +21,7 @@ pub struct Files {
 }
 
 impl Files {
-    /// How long an upload may pause before it is given up.
+    /// How long an upload may take before it is given up.
     pub fn upload(&self) -> Duration {
         Duration::from_secs(self.upload_hours * 3600)
     }

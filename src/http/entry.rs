@@ -18,7 +18,7 @@ use super::access::{self, admit, is_reading};
 use super::extract::not_found;
 use super::problem::Refusal;
 use super::routes::Table;
-use super::{Services, origin};
+use super::{Services, origin, uploads};
 use crate::telemetry::metrics;
 
 /// Wraps everything else.
@@ -54,6 +54,7 @@ pub(super) async fn entry(
     let status = response_head.status().as_u16();
     let took = begun.elapsed();
     let route = pattern.as_deref().unwrap_or("none");
+    uploads::dress(route, response_head.status(), response_head.headers_mut());
     metrics::request(method_name(&method), route, status, took.as_secs_f64());
     tracing::debug!(
         request.id = id,

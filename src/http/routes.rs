@@ -130,9 +130,10 @@ pub fn routes() -> Vec<Route> {
         // Files.
         post("/api/attachments", files::upload, Person).says("Send a file; a message can carry it then")
             .takes_form::<file::NewAttachment>().gives::<file::AttachmentMade>(201),
-        get("/api/attachments/{id}", files::download, Person).says("A file, whole or a range of it; 206, 304 and 416 as in RFC 9110")
-            .done(200).done(206),
-        get("/api/attachments/{id}/thumbnail", files::thumbnail, Person).says("A small picture of a file (JPEG)").done(200),
+        get("/api/attachments/{id}", files::download, Person).says("A file, whole or one range of it; 206, 304 and 416 as in RFC 9110")
+            .done(200).done(206).done(304).done(416),
+        get("/api/attachments/{id}/thumbnail", files::thumbnail, Person).says("A small picture of a file (JPEG), given like the file")
+            .done(200).done(206).done(304).done(416),
         options("/api/uploads/", uploads::abilities, Anyone).says("What resumable uploads (tus 1.0) this server can").done(204),
         post("/api/uploads/", uploads::create, Person).says("Begin a resumable upload (tus 1.0)").gives::<file::Upload>(201),
         get("/api/uploads/{id}", uploads::get, Person).says("How far an upload is, and what became of it; HEAD as tus has it")

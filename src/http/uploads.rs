@@ -5,7 +5,7 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use actix_web::web::{Bytes, BytesMut, Data, Payload};
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use actix_web::{HttpRequest, HttpResponse};
 use aws_lc_rs::digest::{Algorithm, Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 use base::clock::Time;
 use base::ids::UploadId;
@@ -25,10 +25,15 @@ const EXTENSIONS: &str = "creation,expiration,checksum,termination";
 /// Longest `Upload-Metadata`.
 const METADATA: usize = 4096;
 
-fn answer(status: StatusCode) -> HttpResponseBuilder {
-    let mut answer = HttpResponse::build(status);
-    answer.insert_header(("Tus-Resumable", VERSION));
-    answer
+/// What every answer at `/api/uploads/` says of the protocol, refusals too.
+pub(super) fn dress(route: &str, status: StatusCode, headers: &mut HeaderMap) {
+    if route.starts_with("/api/uploads/") {
+        let version = HeaderValue::from_static(VERSION);
+        headers.insert(HeaderName::from_static("tus-resumable"), version.clone());
+        if status == StatusCode::PRECONDITION_FAILED {
+            headers.insert(HeaderName::from_static("tus-version"), version);
+        }
+    }
 }
 
 fn expires(at: Time) -> (HeaderName, String) {
@@ -40,7 +45,7 @@ fn expires(at: Time) -> (HeaderName, String) {
 
 /// `OPTIONS /api/uploads/`: what this server can.
 pub(super) async fn abilities(app: Data<Services>) -> HttpResponse {
-    answer(StatusCode::NO_CONTENT)
+    HttpResponse::NoContent()
         .insert_header(("Tus-Version", VERSION))
         .insert_header(("Tus-Extension", EXTENSIONS))
         .insert_header(("Tus-Checksum-Algorithm", "sha1,sha256"))
@@ -82,7 +87,7 @@ pub(super) async fn create(
     read_metadata(metadata, &mut new).map_err(counted)?;
     let made = app.files.begin_upload(me.0.user, new).await.map_err(counted)?;
     let place = format!("/api/uploads/{}", made.id);
-    Ok(answer(StatusCode::CREATED)
+    Ok(HttpResponse::Created()
         .insert_header((LOCATION, place))
         .insert_header(("Upload-Offset", 0))
         .insert_header(expires(made.expires_at))
@@ -115,7 +120,7 @@ pub(super) async fn get(
     path: Ids<(UploadId,)>,
 ) -> Result<HttpResponse, Refusal> {
     let upload = app.files.upload(me.0.user, path.0.0).await?;
-    Ok(answer(StatusCode::OK)
+    Ok(HttpResponse::Ok()
         .insert_header(("Upload-Offset", upload.offset))
         .insert_header(("Upload-Length", upload.size))
         .insert_header(expires(upload.expires_at))
@@ -131,7 +136,7 @@ pub(super) async fn end(
 ) -> Result<HttpResponse, Refusal> {
     speaks(request.headers())?;
     app.uploads.end(me.0.user, path.0.0).await?;
-    Ok(answer(StatusCode::NO_CONTENT).finish())
+    Ok(HttpResponse::NoContent().finish())
 }
 
 /// `PATCH /api/uploads/{id}`; whoever completes an upload is told what became of it.
@@ -151,12 +156,17 @@ pub(super) async fn append(
     }
     let offset = number(headers, "Upload-Offset")?;
     let checksum = text(headers, "Upload-Checksum").map(Checksum::read).transpose()?;
-    let _place = app.files.upload_place().map_err(counted)?;
+    // The pen first: an older request of theirs ends without it, and leaves its place.
     let mut pen = app.uploads.take(me.0.user, path.0.0).await.map_err(counted)?;
+    let _place = app.files.place(me.0.user).map_err(counted)?;
     if pen.offset != offset {
         return Err(counted(Error::WrongOffset));
     }
-    let written = write(&mut pen, payload, checksum).await;
+    let written = match write(&mut pen, payload, checksum).await {
+        // The upload has ended: the next request opens it again.
+        Err(Error::Storage) => return Err(counted(Error::Storage)),
+        written => written,
+    };
     if matches!(written, Err(Error::BadChecksum | Error::TooLarge(_))) {
         pen.cut(offset).await.map_err(counted)?; // a piece is taken whole or not at all
     }
@@ -169,8 +179,8 @@ pub(super) async fn append(
         }
         other => other.map_err(counted)?,
     }
-    let mut answer = answer(StatusCode::NO_CONTENT);
-    answer.insert_header(("Upload-Offset", kept));
+    let mut answer = HttpResponse::NoContent();
+    answer.insert_header(("Upload-Offset", kept)).insert_header(expires(pen.expires_at));
     if kept == pen.size {
         let made = pen.finish().await.map_err(counted)?;
         answer.insert_header(("Upload-Attachment", made.attachment.id.to_string()));

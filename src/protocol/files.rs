@@ -17,12 +17,15 @@ pub struct Attachment {
     pub size: i64,
     /// What it is, judged by its bytes.
     pub content_type: String,
-    /// Of a picture, in pixels.
+    /// Of a picture or video as it is shown, in pixels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub width: Option<i64>,
-    /// Of a picture, in pixels.
+    /// Of a picture or video as it is shown, in pixels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub height: Option<i64>,
+    /// How long sound or video lasts, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<i64>,
     /// Whether there is a small picture at `/api/attachments/{id}/thumbnail`.
     pub thumbnail: bool,
 }

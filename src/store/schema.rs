@@ -235,6 +235,7 @@ table! {
         id -> IdSql, owner_id -> IdSql, blob_id -> IdSql, thumbnail_id -> Nullable<IdSql>,
         name -> Text, content_type -> Text, size -> BigInt, width -> Nullable<BigInt>,
         height -> Nullable<BigInt>, created_at -> TimeSql, expires_at -> Nullable<TimeSql>,
+        duration_ms -> Nullable<BigInt>,
     }
 }
 table! {

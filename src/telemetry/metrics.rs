@@ -54,6 +54,8 @@ pub const FILES: &str = "securevox_files_total";
 pub const FILE_BYTES: &str = "securevox_file_bytes_total";
 /// Work on pictures, by outcome.
 pub const PICTURES: &str = "securevox_pictures_total";
+/// Looks at sound and video, by outcome.
+pub const PROBES: &str = "securevox_probes_total";
 /// Objects removed from storage.
 pub const BLOBS_REMOVED: &str = "securevox_blobs_removed_total";
 /// Resumable uploads that go on here.
@@ -173,6 +175,7 @@ fn describe() {
     describe_counter!(FILES, "files taken in, by outcome");
     describe_counter!(FILE_BYTES, Unit::Bytes, "bytes of files, by direction");
     describe_counter!(PICTURES, "work on pictures, by outcome");
+    describe_counter!(PROBES, "looks at sound and video, by outcome");
     describe_counter!(BLOBS_REMOVED, "objects removed from storage");
     describe_gauge!(UPLOADS, "resumable uploads that go on here");
     describe_gauge!(CALLS, "calls that go on here");

@@ -161,4 +161,18 @@ describe('On the page of the chat', { timeout: 120_000 }, () => {
     await page.locator('#enter').click();
     await page.locator('#me', { hasText: 'Eve' }).waitFor();
   });
+
+  it('files are sent some at a time, one that was given up is not, and pictures are shown small', async () => {
+    const [alice, bob] = await two();
+    const dot = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==', 'base64');
+    const texts = [...'abcdefg'].map((name) => ({ name: `${name}.txt`, mimeType: 'text/plain', buffer: Buffer.from(`text ${name}`) }));
+    await alice.locator('#files').setInputFiles([{ name: 'dot.png', mimeType: 'image/png', buffer: dot }, ...texts]);
+    await alice.getByRole('button', { name: 'Remove g.txt' }).click();
+    await alice.waitForFunction(() => document.querySelectorAll('#tray progress[hidden]').length === 7);
+    await alice.locator('#send').click();
+
+    await bob.waitForFunction(() => document.querySelectorAll('.message .file').length === 7);
+    assert.deepEqual(await bob.locator('.message .file-name').allTextContents(), ['dot.png', ...[...'abcdef'].map((name) => `${name}.txt`)]);
+    await bob.waitForFunction(() => document.querySelector('.message .file img')?.naturalWidth === 1);
+  });
 });

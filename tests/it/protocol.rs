@@ -68,6 +68,7 @@ pub fn attachment() -> Attachment {
         content_type: "image/jpeg".into(),
         width: Some(800),
         height: Some(600),
+        duration_ms: Some(1500),
         thumbnail: true,
     }
 }

@@ -111,6 +111,16 @@ async fn a_bucket_that_is_not_there_is_said_so_and_costs_nothing() {
     answer.refused(503, "files/storage");
     assert_eq!(on_the_desk(&world), 0);
     assert!(!world.log().contains("secret"));
+    // What was to be removed from it waits; what lies on the desk does not.
+    std::fs::write(world.dir.path().join("uploads/x.part"), "stray").unwrap();
+    world.kill();
+    world.start();
+    soon("strays go", async {
+        while on_the_desk(&world) > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
 }
 
 async fn kill_9_leaves_no_object_without_a_file_and_no_file_without_its_object(backend: Backend) {

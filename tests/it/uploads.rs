@@ -40,7 +40,7 @@ async fn begins(person: &Person, size: usize) -> String {
     place
 }
 
-async fn appends(person: &Person, place: &str, offset: usize, piece: &[u8]) -> Answer {
+pub async fn appends(person: &Person, place: &str, offset: usize, piece: &[u8]) -> Answer {
     with(person, place, offset, piece, &[]).await
 }
 
@@ -121,15 +121,22 @@ async fn only_what_fits_is_appended() {
     assert_eq!(offset(&alice, &place).await, 400);
     let wrong = format!("sha256 {}", STANDARD.encode([0; 32]));
     let answer = with(&alice, &place, 400, &bytes(10), &[("upload-checksum", &wrong)]).await;
+    assert_eq!(answer.header("tus-resumable"), Some("1.0.0"));
     answer.refused(460, "uploads/bad-checksum");
     assert_eq!(offset(&alice, &place).await, 400);
     let sum = "sha1 qvTGHdzF6KLavt4PO0gs2a6pQ00="; // of "hello"
-    with(&alice, &place, 400, b"hello", &[("upload-checksum", sum)]).await.done();
+    let answer = with(&alice, &place, 400, b"hello", &[("upload-checksum", sum)]).await;
+    let begun = tus(&alice, Method::HEAD, &place, &[], None).await;
+    assert!(answer.header("upload-expires").is_some());
+    assert_eq!(answer.header("upload-expires"), begun.header("upload-expires"));
+    answer.done();
     assert_eq!(offset(&alice, &place).await, 405);
 
     let no_version = [("authorization", format!("Bearer {}", alice.access))];
     let headers = [("authorization", no_version[0].1.as_str()), ("upload-length", "5")];
     let answer = alice.sends(Method::POST, "/api/uploads/", &headers, None).await;
+    assert_eq!(answer.header("tus-resumable"), Some("1.0.0"));
+    assert_eq!(answer.header("tus-version"), Some("1.0.0"));
     answer.refused(412, "uploads/version");
     for (length, status, code) in [
         ("x", 400, "uploads/bad-header"),
@@ -158,14 +165,15 @@ async fn of_two_who_append_at_the_same_place_one_wins() {
     for _ in 0..10 {
         let place = begins(&alice, 2_000_000).await;
         let (one, two) = (alice.anew(), alice.anew());
-        let piece = bytes(1_000_000);
+        // Another byte at each place.
+        let pieces = [bytes(1_000_000), bytes(1_000_001)[1..].to_vec()];
         let both = futures_util::future::join(
-            appends(&one, &place, 0, &piece),
-            appends(&two, &place, 0, &piece),
+            appends(&one, &place, 0, &pieces[0]),
+            appends(&two, &place, 0, &pieces[1]),
         );
         let (one, two) = both.await;
-        let won = [&one, &two].iter().filter(|answer| answer.status == 204).count();
-        assert!(won <= 1, "{} {}", one.status, two.status);
+        let won = [one.status == 204, two.status == 204];
+        assert_ne!(won, [true, true]);
         for answer in [one, two].into_iter().filter(|answer| answer.status != 204) {
             let code = answer.body["code"].as_str().unwrap_or_default().to_owned();
             assert!(
@@ -182,11 +190,46 @@ async fn of_two_who_append_at_the_same_place_one_wins() {
         }
         let at = offset(&alice, &place).await;
         let all = bytes(2_000_000);
-        // Whoever goes on from there ends with what was meant, if the pieces were of one file.
         appends(&alice, &place, at, &all[at..]).await.done();
         let upload = alice.get(&place).await.ok();
         assert_eq!(upload["offset"], json!(2_000_000), "{upload}");
+        let file = upload["attachment_id"].as_str().expect("it is whole");
+        let kept = alice.fetches(&format!("/api/attachments/{file}")).await.1;
+        // Of two who race, all that is kept is of one, and of the one who was told so.
+        let of = |piece: &Vec<u8>| kept[..at] == piece[..at];
+        for (piece, won) in pieces.iter().zip(won) {
+            assert!(!won || (at == piece.len() && of(piece)));
+        }
+        assert!(pieces.iter().any(of));
+        assert!(kept[at..] == all[at..]);
     }
+}
+
+#[actix_web::test]
+async fn an_upload_whose_disk_was_full_goes_on_where_it_is_not() {
+    let world = World::new(Backend::Sqlite).await;
+    let alice = world.person("Alice").await;
+    let place = begins(&alice, 1000).await;
+    let desk = world.dir.path().join("uploads");
+    std::fs::create_dir_all(&desk).unwrap();
+    let lies = desk.join(place.rsplit('/').next().unwrap());
+    std::os::unix::fs::symlink("/dev/full", &lies).unwrap();
+    appends(&alice, &place, 0, &bytes(1000)).await.refused(503, "files/storage");
+
+    std::fs::remove_file(&lies).unwrap();
+    soon("it is opened again", async {
+        loop {
+            let answer = appends(&alice, &place, 0, &bytes(1000)).await;
+            if answer.status == 204 {
+                break;
+            }
+            answer.refused(503, "uploads/elsewhere"); // the one before is just ending
+        }
+    })
+    .await;
+    let upload = alice.get(&place).await.ok();
+    let file = upload["attachment_id"].as_str().expect("it is whole");
+    assert!(alice.fetches(&format!("/api/attachments/{file}")).await == (200, bytes(1000)));
 }
 
 async fn an_upload_is_its_owners_alone(backend: Backend) {

@@ -28,9 +28,9 @@ impl Files {
                 break;
             }
         }
-        self.remove_bytes().await?;
+        // The desk first: a storage that does not answer is no reason to keep what lies there.
         self.0.staging.sweep(store).await?;
-        Ok(())
+        self.remove_bytes().await
     }
 
     /// Removes objects first, then the rows that name them: a row never goes before its object.

@@ -4,11 +4,14 @@ mod collect;
 mod error;
 mod metadata;
 mod pictures;
+mod places;
+mod probe;
 mod sort;
 mod staging;
 mod uploads;
 
 pub use error::Error;
+pub use places::Place;
 pub use sort::may_show;
 pub use staging::PIECE;
 pub use uploads::{NewUpload, Tape, Whole};
@@ -23,9 +26,10 @@ use base::clock::Clock;
 use base::ids::{AttachmentId, BlobId, UploadId, UserId};
 use metrics::counter;
 use store::{AddAttachment, Blob, BlobPlace, NewAttachment, Quota, Store};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::pictures::{Developed, Studio};
+use self::places::Places;
+use self::probe::Shape;
 use self::sort::Picture;
 use self::staging::{Part, Staging};
 use crate::config;
@@ -49,7 +53,7 @@ struct Inner {
     staging: Staging,
     studio: Studio,
     config: config::Files,
-    places: Arc<Semaphore>,
+    places: Places,
 }
 
 /// A file that is being sent; dropped before it is kept, it was never here.
@@ -57,7 +61,7 @@ struct Inner {
 pub struct Incoming {
     part: Part,
     most: u64,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// A file for somebody who may see it.
@@ -87,6 +91,12 @@ type Pixels = (i64, i64);
 /// A small picture and its hash.
 type Small = (Part, Vec<u8>);
 
+/// What was found in a file.
+struct Contents {
+    shape: Shape,
+    small: Option<Small>,
+}
+
 impl Files {
     /// Files whose bytes `blobs` keeps; `folder` is where they lie until they are whole.
     pub fn new(
@@ -98,7 +108,7 @@ impl Files {
     ) -> Self {
         let staging = Staging::new(folder.join("uploads"));
         let studio = Studio::new(&config);
-        let places = Arc::new(Semaphore::new(config.at_once));
+        let places = Places::new(config.at_once);
         Self(Arc::new(Inner { store, clock, blobs, staging, studio, config, places }))
     }
 
@@ -109,8 +119,12 @@ impl Files {
         }
     }
 
-    fn place(&self) -> Result<OwnedSemaphorePermit, Error> {
-        self.0.places.clone().try_acquire_owned().map_err(|_| Error::Busy)
+    /// A place among those who send files at the same time.
+    ///
+    /// # Errors
+    /// [`Error::Busy`].
+    pub fn place(&self, who: UserId) -> Result<Place, Error> {
+        self.0.places.take(who)
     }
 
     /// Begins to take a file in; `announced` is how many bytes the request says it has.
@@ -128,7 +142,7 @@ impl Files {
         if kept.saturating_add(announced) >= config.quota_bytes {
             return Err(Error::OverQuota(config.quota_bytes));
         }
-        let place = self.place()?;
+        let place = self.place(owner)?;
         let part = self.0.staging.begin().await?;
         Ok(Incoming { part, most: config.max_bytes, _place: place })
     }
@@ -157,7 +171,9 @@ impl Files {
         let (head, mut hash) = staging::read_through(bundle.path, sort::HEAD).await?;
         let content_type = sort::content_type(&head);
         let Some(picture) = Picture::of(content_type) else {
-            return self.settle(&bundle, content_type, &hash, None).await;
+            let shape = probe::look(studio, content_type, bundle.path).await;
+            let contents = Contents { shape, small: None };
+            return self.settle(&bundle, content_type, &hash, contents).await;
         };
         let developed = studio.develop(picture, bundle.path.to_owned(), bundle.size).await?;
         let Developed { pixels, clean, small } = developed;
@@ -173,7 +189,8 @@ impl Files {
             None => None,
         };
         let bundle = Bundle { path: clean.path(), size, ..bundle };
-        self.settle(&bundle, content_type, &hash, Some((pixels, small))).await
+        let shape = Shape { pixels: Some(pixels), lasts: None };
+        self.settle(&bundle, content_type, &hash, Contents { shape, small }).await
     }
 
     async fn settle(
@@ -181,11 +198,9 @@ impl Files {
         bundle: &Bundle<'_>,
         content_type: &str,
         hash: &[u8],
-        picture: Option<(Pixels, Option<Small>)>,
+        Contents { shape, small }: Contents,
     ) -> Result<wire::AttachmentMade, Error> {
         let Inner { store, clock, config, .. } = &*self.0;
-        let (pixels, small) = picture.unzip();
-        let small = small.flatten();
         for _ in 0..CLAIMS {
             let (blob, shared) = self.put(bundle.path, bundle.size, hash).await?;
             let thumbnail = match &small {
@@ -201,7 +216,8 @@ impl Files {
                 name: sort::display_name(bundle.called),
                 content_type: content_type.to_owned(),
                 size: i64::try_from(bundle.size).unwrap_or(i64::MAX),
-                pixels,
+                pixels: shape.pixels,
+                duration_ms: shape.lasts,
                 upload: bundle.upload,
                 expires_at,
             };
@@ -209,13 +225,14 @@ impl Files {
                 AddAttachment::Added(made) | AddAttachment::Before(made) => made,
                 AddAttachment::OverQuota => return Err(Error::OverQuota(config.quota_bytes)),
                 AddAttachment::Gone => return Err(Error::NoSuchUpload),
-                AddAttachment::BlobGone => {
+                AddAttachment::BlobGone(lost) => {
                     // What was put too late belongs to a row that never comes back.
-                    if !shared {
-                        self.0.blobs.remove(&Name::new(hash, blob)).await?;
-                    }
-                    if let (Some((id, false)), Some((_, hash))) = (thumbnail, &small) {
-                        self.0.blobs.remove(&Name::new(hash, id)).await?;
+                    let small = small.as_ref().map(|(_, hash)| hash.as_slice());
+                    let put = [Some((blob, hash)), thumbnail.map(|(id, _)| id).zip(small)];
+                    for (id, hash) in put.into_iter().flatten() {
+                        if lost.contains(&id) {
+                            self.0.blobs.remove(&Name::new(hash, id)).await?;
+                        }
                     }
                     continue;
                 }
@@ -248,7 +265,7 @@ impl Files {
     /// # Errors
     /// [`Error::NoSuchFile`], or the database's.
     pub async fn find(&self, viewer: UserId, id: AttachmentId) -> Result<Found, Error> {
-        let found = self.0.store.attachment(id, viewer).await?;
+        let found = self.0.store.attachment(id, viewer, self.0.clock.now()).await?;
         let (file, blob) = found.ok_or(Error::NoSuchFile)?;
         Ok(Found {
             name: Name::new(&blob.hash, blob.id),
@@ -263,7 +280,8 @@ impl Files {
     /// # Errors
     /// [`Error::NoSuchFile`], or the database's.
     pub async fn thumbnail(&self, viewer: UserId, id: AttachmentId) -> Result<Found, Error> {
-        let blob = self.0.store.thumbnail(id, viewer).await?.ok_or(Error::NoSuchFile)?;
+        let blob = self.0.store.thumbnail(id, viewer, self.0.clock.now()).await?;
+        let blob = blob.ok_or(Error::NoSuchFile)?;
         Ok(Found {
             name: Name::new(&blob.hash, blob.id),
             size: u64::try_from(blob.size).unwrap_or(0),
@@ -310,6 +328,7 @@ pub fn view(row: store::Attachment) -> wire::Attachment {
         content_type: row.content_type,
         width: row.width,
         height: row.height,
+        duration_ms: row.duration_ms,
         thumbnail: row.thumbnail_id.is_some(),
     }
 }

@@ -18,7 +18,7 @@ use super::sort::Picture;
 use crate::config;
 use crate::telemetry::metrics::PICTURES;
 
-/// How long a picture waits for its turn.
+/// How long a file waits for its turn.
 const TURN: Duration = Duration::from_secs(20);
 /// How long a small picture may take; the large one is kept without it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -53,6 +53,12 @@ impl Studio {
         }
     }
 
+    /// A place to work at, if one is free in time.
+    pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        let place = tokio::time::timeout(TURN, self.places.clone().acquire_owned()).await;
+        place.ok()?.ok()
+    }
+
     pub(super) async fn develop(
         &self,
         picture: Picture,
@@ -62,8 +68,7 @@ impl Studio {
         if size > self.bytes {
             return Err(Error::TooLarge(self.bytes));
         }
-        let place = tokio::time::timeout(TURN, self.places.clone().acquire_owned()).await;
-        let Ok(Ok(place)) = place else { return Err(Error::Busy) };
+        let place = self.turn().await.ok_or(Error::Busy)?;
         let most = self.pixels;
         let work = spawn_blocking(move || clean(picture, &file, most).map(|clean| (clean, place)));
         let ((mut pixels, clean), place) = work.await.map_err(|_| Error::BadPicture)??;

@@ -30,7 +30,10 @@ impl Picture {
 
 /// The type of a file that begins like this.
 pub(super) fn content_type(head: &[u8]) -> &'static str {
-    let known = infer::get(head).map(|kind| kind.mime_type());
+    let known = infer::get(head).map(|kind| match kind.mime_type() {
+        "audio/opus" => "audio/ogg", // the wrapping has the name (RFC 7845 §9)
+        kind => kind,
+    });
     if let Some(kind) = known.filter(|kind| !kind.starts_with("text/")) {
         return kind;
     }
@@ -94,6 +97,8 @@ mod tests {
         assert_eq!(content_type(b"<?xml version='1.0'?><SVG onload='x'>"), "image/svg+xml");
         assert_eq!(content_type(b"hello <script>alert(1)</script>"), "text/html");
         assert_eq!(content_type("grüße".as_bytes()), "text/plain");
+        let voice = include_bytes!("../../../tests/it/samples/voice.ogg");
+        assert!(may_show(content_type(voice)));
         assert_eq!(content_type(b"\x00\x01\x02"), "application/octet-stream");
         assert!(!may_show("image/svg+xml") && !may_show("text/html"));
     }

@@ -144,14 +144,6 @@ impl Files {
         }
         made
     }
-
-    /// A place among those who send files at the same time.
-    ///
-    /// # Errors
-    /// [`Error::Busy`].
-    pub fn upload_place(&self) -> Result<tokio::sync::OwnedSemaphorePermit, Error> {
-        self.place()
-    }
 }
 
 impl Tape {

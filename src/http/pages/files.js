@@ -1,9 +1,12 @@
 // Files of the demo chat: sent with their progress, shown small, saved whole.
 
-import { Problem, call, token } from "./api.js";
+import { Problem, token } from "./api.js";
 import { $, h, reconcile, say } from "./dom.js";
 
 const UNITS = ["B", "kB", "MB", "GB"];
+/** Files sent at the same time: a person has few places at the server. */
+const AT_ONCE = 4;
+const GIVEN_UP = { status: 0, detail: "This file is not sent." };
 
 /** 1234567 as "1.2 MB". */
 export function amount(bytes) {
@@ -12,9 +15,26 @@ export function amount(bytes) {
   return `${value >= 10 || power === 0 ? Math.round(value) : value.toFixed(1)} ${UNITS[power]}`;
 }
 
+let sending = 0;
+const waiting = [];
+
+/** Does `work` when it is its turn. */
+async function inTurn(work) {
+  if (sending < AT_ONCE) sending++;
+  else await new Promise((resolve) => waiting.push(resolve));
+  try {
+    return await work();
+  } finally {
+    const next = waiting.shift();
+    if (next) next();
+    else sending--;
+  }
+}
+
 /** Sends one file; `progress` hears the share that is sent. XMLHttpRequest, since fetch tells none. */
 async function upload(file, progress, signal) {
   const access = await token();
+  if (signal.aborted) throw new Problem(GIVEN_UP);
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     const body = new FormData();
@@ -26,6 +46,7 @@ async function upload(file, progress, signal) {
     request.onload = () => request.status === 201 ? resolve(request.response)
       : reject(new Problem(request.response ?? { status: request.status, detail: `The server answered ${request.status}.` }));
     request.onerror = () => reject(new Problem({ status: 0, detail: "The server cannot be reached." }));
+    request.onabort = () => reject(new Problem(GIVEN_UP));
     signal.addEventListener("abort", () => request.abort());
     request.send(body);
   });
@@ -79,7 +100,7 @@ export class Tray {
     this.#items.push(item);
     this.render();
     try {
-      item.made = await upload(file, (share) => { item.share = share; this.render(); }, item.stop.signal);
+      item.made = await inTurn(() => upload(file, (share) => { item.share = share; this.render(); }, item.stop.signal));
       say($("tray-news"), `${item.name} is ready to be sent.`);
     } catch (problem) {
       item.problem = problem.detail;
@@ -114,7 +135,6 @@ export class Tray {
 }
 
 async function bytes(path) {
-  await call("GET", "/api/me"); // renews the token if it has to be
   const response = await fetch(path, { headers: { Authorization: `Bearer ${await token()}` } });
   if (!response.ok) throw new Problem({ status: response.status, detail: response.status === 404 ? "This file is no longer there." : `The server answered ${response.status}.` });
   return response.blob();
@@ -142,6 +162,7 @@ export function showFiles(place, files = []) {
     if (file.thumbnail) {
       const shape = file.width && file.height ? { width: file.width, height: file.height } : {};
       const image = h("img", { alt: "", ...shape });
+      image.onload = image.onerror = () => URL.revokeObjectURL(image.src);
       bytes(`/api/attachments/${file.id}/thumbnail`).then((blob) => (image.src = URL.createObjectURL(blob)), () => image.remove());
       button.append(image);
     }

@@ -23,7 +23,7 @@ use crate::config;
 const PART: usize = 8 * 1024 * 1024;
 /// Parts on their way at once.
 const PARTS: usize = 2;
-/// An answer that takes longer is none.
+/// An answer that takes longer is none, and one that pauses for longer has ended.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A bucket.
@@ -39,17 +39,30 @@ impl Bucket {
     /// # Errors
     /// If the settings make no sense, in words.
     pub fn new(config: &config::Storage, secret: &Secret<String>) -> Result<Self, String> {
+        Self::with(config, secret, DEADLINE)
+    }
+
+    fn with(
+        config: &config::Storage,
+        secret: &Secret<String>,
+        deadline: Duration,
+    ) -> Result<Self, String> {
         let plain = config.endpoint.starts_with("http://");
+        // A large object takes as long as whoever reads it needs.
+        let options = ClientOptions::new()
+            .with_timeout_disabled()
+            .with_read_timeout(deadline)
+            .with_allow_http(plain);
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(&config.bucket)
             .with_region(&config.region)
             .with_access_key_id(&config.access_key)
             .with_secret_access_key(secret.expose())
             .with_virtual_hosted_style_request(!config.path_style)
-            .with_client_options(ClientOptions::new().with_timeout(DEADLINE).with_allow_http(plain))
+            .with_client_options(options)
             .with_retry(RetryConfig {
                 max_retries: 3,
-                retry_timeout: DEADLINE,
+                retry_timeout: deadline,
                 ..RetryConfig::default()
             });
         if !config.endpoint.is_empty() {
@@ -66,7 +79,7 @@ impl Bucket {
     async fn send(&self, name: &Name, file: &Path) -> io::Result<()> {
         let mut file = tokio::fs::File::open(file).await?;
         let key = self.key(name);
-        let mut piece = piece_of(&mut file).await?;
+        let piece = piece_of(&mut file).await?;
         if piece.len() < PART {
             let payload = PutPayload::from_bytes(piece.freeze());
             self.store.put(&key, payload).await.map_err(told)?;
@@ -74,23 +87,28 @@ impl Bucket {
         }
         let upload = self.store.put_multipart(&key).await.map_err(told)?;
         let mut upload = WriteMultipart::new_with_chunk_size(upload, PART);
-        loop {
-            upload.wait_for_capacity(PARTS).await.map_err(told)?;
-            let last = piece.len() < PART;
-            upload.put(piece.freeze());
-            if last {
-                break;
-            }
-            piece = match piece_of(&mut file).await {
-                Ok(piece) => piece,
-                Err(error) => {
-                    let _ = upload.abort().await; // the reading has failed, which is what is told
-                    return Err(error);
-                }
-            };
+        if let Err(error) = in_parts(&mut upload, piece, &mut file).await {
+            let _ = upload.abort().await; // why it failed is what is told
+            return Err(error);
         }
         upload.finish().await.map_err(told)?;
         Ok(())
+    }
+}
+
+async fn in_parts(
+    upload: &mut WriteMultipart,
+    mut piece: BytesMut,
+    file: &mut tokio::fs::File,
+) -> io::Result<()> {
+    loop {
+        upload.wait_for_capacity(PARTS).await.map_err(told)?;
+        let last = piece.len() < PART;
+        upload.put(piece.freeze());
+        if last {
+            return Ok(());
+        }
+        piece = piece_of(file).await?;
     }
 }
 
@@ -127,5 +145,61 @@ impl Blobs for Bucket {
                 Err(error) => Err(told(error)),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    const HEAD: &str = "HTTP/1.1 206 Partial Content\r\ncontent-length: 8\r\n\
+         content-range: bytes 0-7/8\r\netag: \"1\"\r\n\
+         last-modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\n";
+
+    /// Gives an object of eight bytes, a byte at a time.
+    async fn gives_slowly(mut wire: TcpStream, pause: Duration) {
+        let mut asked = BytesMut::new();
+        while !asked.ends_with(b"\r\n\r\n") {
+            assert_ne!(wire.read_buf(&mut asked).await.unwrap(), 0);
+        }
+        wire.write_all(HEAD.as_bytes()).await.unwrap();
+        for byte in b"a canary" {
+            tokio::time::sleep(pause).await;
+            wire.write_all(&[*byte]).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn an_object_may_take_longer_than_an_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = config::Storage {
+            kind: config::StorageKind::S3,
+            folder: "".into(),
+            bucket: "files".to_owned(),
+            prefix: String::new(),
+            endpoint: format!("http://{}", listener.local_addr().unwrap()),
+            region: "us-east-1".to_owned(),
+            path_style: true,
+            access_key: "key".to_owned(),
+            secret_key: Secret::default(),
+            secret_key_file: "".into(),
+        };
+        let deadline = Duration::from_secs(1);
+        let bucket = Bucket::with(&config, &Secret::new("secret".to_owned()), deadline).unwrap();
+        let name = Name::new(&[0; 32], base::ids::BlobId::new());
+        let serves = async {
+            let (wire, _) = listener.accept().await.unwrap();
+            gives_slowly(wire, deadline / 4).await;
+        };
+        let reads = async {
+            let pieces = bucket.read(&name, 0..8).await.unwrap();
+            pieces.try_collect::<Vec<_>>().await.map(|pieces| pieces.concat())
+        };
+        let ((), read) = tokio::join!(serves, reads);
+
+        assert_eq!(read.unwrap(), b"a canary");
     }
 }

@@ -22,21 +22,26 @@ const COMING: Duration = Duration::from_hours(1);
 
 /// Where bytes are, or under which name they are to be put.
 pub(crate) fn claim_blob(c: &mut Conn, new: Blob, now: Time) -> QueryResult<BlobPlace> {
-    diesel::insert_into(blobs::table)
-        .values((
-            blobs::id.eq(Sql(new.id)),
-            blobs::hash.eq(&new.hash),
-            blobs::size.eq(new.size),
-            blobs::state.eq("coming"),
-            blobs::since.eq(Sql(now)),
-        ))
-        .on_conflict_do_nothing()
-        .execute(c)?;
-    let known = blobs::table
-        .filter(blobs::hash.eq(&new.hash))
-        .filter(blobs::state.ne("going"))
-        .select((blobs::id, blobs::state));
-    let (id, state): (BlobId, String) = held!(known).first(c)?;
+    let (id, state): (BlobId, String) = loop {
+        diesel::insert_into(blobs::table)
+            .values((
+                blobs::id.eq(Sql(new.id)),
+                blobs::hash.eq(&new.hash),
+                blobs::size.eq(new.size),
+                blobs::state.eq("coming"),
+                blobs::since.eq(Sql(now)),
+            ))
+            .on_conflict_do_nothing()
+            .execute(c)?;
+        let known = blobs::table
+            .filter(blobs::hash.eq(&new.hash))
+            .filter(blobs::state.ne("going"))
+            .select((blobs::id, blobs::state));
+        // What stood in the way may have been doomed before it could be held: then nothing does.
+        if let Some(found) = held!(known).first(c).optional()? {
+            break found;
+        }
+    };
     if state == "here" {
         return Ok(BlobPlace::Here(id));
     }
@@ -44,19 +49,23 @@ pub(crate) fn claim_blob(c: &mut Conn, new: Blob, now: Time) -> QueryResult<Blob
     Ok(BlobPlace::Coming(id))
 }
 
-/// Bytes are in storage and about to be referred to; false if the claim is lost.
-pub(super) fn settle(c: &mut Conn, id: BlobId, now: Time) -> QueryResult<bool> {
-    let row = blobs::table.find(Sql(id)).select(blobs::state);
-    match held!(row).first::<String>(c).optional()?.as_deref() {
-        Some("here") => Ok(true),
-        Some("coming") => {
-            diesel::update(blobs::table.find(Sql(id)))
-                .set((blobs::state.eq("here"), blobs::since.eq(Sql(now))))
-                .execute(c)?;
-            Ok(true)
-        }
-        _ => Ok(false),
-    }
+/// Those of these bytes that are claimed or in storage, which they stay until the transaction ends.
+pub(super) fn claimed(c: &mut Conn, ids: &[BlobId]) -> QueryResult<Vec<BlobId>> {
+    let rows = blobs::table
+        .filter(blobs::id.eq_any(ids.iter().copied().map(Sql)))
+        .filter(blobs::state.ne("going"))
+        .order(blobs::id)
+        .select(blobs::id);
+    held!(rows).load(c)
+}
+
+/// Bytes that are claimed are in storage, and about to be referred to.
+pub(super) fn settle(c: &mut Conn, ids: &[BlobId], now: Time) -> QueryResult<()> {
+    let coming = blobs::table
+        .filter(blobs::id.eq_any(ids.iter().copied().map(Sql)))
+        .filter(blobs::state.eq("coming"));
+    diesel::update(coming).set((blobs::state.eq("here"), blobs::since.eq(Sql(now)))).execute(c)?;
+    Ok(())
 }
 
 /// Gives claims up; whoever claimed the same bytes meanwhile claims them again.

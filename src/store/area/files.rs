@@ -41,8 +41,7 @@ pub(crate) fn add_attachment(
             }
         }
     }
-    let mut all: Vec<BlobId> = [Some(new.blob), new.thumbnail].into_iter().flatten().collect();
-    all.sort_unstable();
+    let all: Vec<BlobId> = [Some(new.blob), new.thumbnail].into_iter().flatten().collect();
     if kept(c, new.owner)?.saturating_add(new.size) > quota.bytes {
         if let Some(upload) = new.upload {
             running::remove_upload(c, upload, new.owner)?;
@@ -50,16 +49,18 @@ pub(crate) fn add_attachment(
         bytes::abandon(c, all, now)?;
         return Ok(AddAttachment::OverQuota);
     }
-    for blob in all {
-        if !bytes::settle(c, blob, now)? {
-            if let Some(upload) = new.upload {
-                diesel::update(uploads::table.find(Sql(upload)))
-                    .set(uploads::attachment_id.eq(None::<Sql<AttachmentId>>))
-                    .execute(c)?;
-            }
-            return Ok(AddAttachment::BlobGone);
+    // All of them are asked for before any is settled: whoever shares the others still puts them.
+    let claimed = bytes::claimed(c, &all)?;
+    let lost: Vec<BlobId> = all.iter().copied().filter(|id| !claimed.contains(id)).collect();
+    if !lost.is_empty() {
+        if let Some(upload) = new.upload {
+            diesel::update(uploads::table.find(Sql(upload)))
+                .set(uploads::attachment_id.eq(None::<Sql<AttachmentId>>))
+                .execute(c)?;
         }
+        return Ok(AddAttachment::BlobGone(lost));
     }
+    bytes::settle(c, &all, now)?;
     let (width, height) = new.pixels.unzip();
     diesel::insert_into(attachments::table)
         .values((
@@ -72,6 +73,7 @@ pub(crate) fn add_attachment(
             attachments::size.eq(new.size),
             attachments::width.eq(width),
             attachments::height.eq(height),
+            attachments::duration_ms.eq(new.duration_ms),
             attachments::created_at.eq(Sql(now)),
             attachments::expires_at.eq(Sql(new.expires_at)),
         ))
@@ -96,13 +98,16 @@ pub(crate) fn kept(c: &mut Conn, user: UserId) -> QueryResult<i64> {
 }
 
 /// Whether a message carries the file that the person may read: as history does.
-fn shown(c: &mut Conn, id: AttachmentId, viewer: UserId) -> QueryResult<bool> {
+fn shown(c: &mut Conn, id: AttachmentId, viewer: UserId, now: Time) -> QueryResult<bool> {
     let carried = message_attachments::table
         .inner_join(messages::table)
         .inner_join(members::table.on(members::conversation_id.eq(messages::conversation_id)))
         .filter(message_attachments::attachment_id.eq(Sql(id)))
         .filter(members::user_id.eq(Sql(viewer)))
         .filter(messages::seq.gt(members::visible_seq))
+        .filter(
+            messages::expires_at.is_null().or(messages::expires_at.gt(Sql(now)).assume_not_null()),
+        )
         .filter(shows!(viewer));
     diesel::select(exists(carried)).get_result(c)
 }
@@ -112,6 +117,7 @@ pub(crate) fn attachment(
     c: &mut Conn,
     id: AttachmentId,
     viewer: UserId,
+    now: Time,
 ) -> QueryResult<Option<(Attachment, Blob)>> {
     let found: Option<(Attachment, Blob)> = attachments::table
         .inner_join(blobs::table)
@@ -120,7 +126,7 @@ pub(crate) fn attachment(
         .first(c)
         .optional()?;
     let Some(found) = found else { return Ok(None) };
-    Ok((found.0.owner_id == viewer || shown(c, id, viewer)?).then_some(found))
+    Ok((found.0.owner_id == viewer || shown(c, id, viewer, now)?).then_some(found))
 }
 
 /// The small picture of a file, for the same people.
@@ -128,8 +134,9 @@ pub(crate) fn thumbnail(
     c: &mut Conn,
     id: AttachmentId,
     viewer: UserId,
+    now: Time,
 ) -> QueryResult<Option<Blob>> {
-    let Some((file, _)) = attachment(c, id, viewer)? else { return Ok(None) };
+    let Some((file, _)) = attachment(c, id, viewer, now)? else { return Ok(None) };
     let Some(small) = file.thumbnail_id else { return Ok(None) };
     blobs::table.find(Sql(small)).select(Blob::as_select()).first(c).optional()
 }
@@ -152,11 +159,29 @@ pub(crate) fn attachments_of(
     Ok(found)
 }
 
-/// Which files these senders may send: their own, and those they may see. They are held, so that
-/// none goes before it is carried.
+/// Holds files, and those that these messages carry, so that none goes before it is carried on. To
+/// be asked once in a transaction: whoever holds some and then others waits in a circle.
+pub(super) fn hold(c: &mut Conn, mut ids: Vec<AttachmentId>, of: &[MessageId]) -> QueryResult<()> {
+    if !of.is_empty() {
+        let theirs = message_attachments::message_id.eq_any(of.iter().copied().map(Sql));
+        let carried = message_attachments::table.filter(theirs);
+        ids.extend(carried.select(message_attachments::attachment_id).load::<AttachmentId>(c)?);
+    }
+    if !ids.is_empty() {
+        let rows = attachments::table
+            .filter(attachments::id.eq_any(ids.into_iter().map(Sql)))
+            .order(attachments::id)
+            .select(attachments::id);
+        held!(rows).load::<AttachmentId>(c)?;
+    }
+    Ok(())
+}
+
+/// Which files these senders may send: their own, and those they may see.
 pub(super) fn sendable(
     c: &mut Conn,
     new: &[NewMessage],
+    now: Time,
 ) -> QueryResult<HashSet<(UserId, AttachmentId)>> {
     let mut asked: Vec<(UserId, AttachmentId)> = Vec::new();
     for new in new {
@@ -165,16 +190,16 @@ pub(super) fn sendable(
     if asked.is_empty() {
         return Ok(HashSet::new());
     }
-    let rows = attachments::table
+    let owners: HashMap<AttachmentId, UserId> = attachments::table
         .filter(attachments::id.eq_any(asked.iter().map(|(_, id)| Sql(*id))))
-        .order(attachments::id)
-        .select((attachments::id, attachments::owner_id));
-    let owners: HashMap<AttachmentId, UserId> =
-        held!(rows).load::<(AttachmentId, UserId)>(c)?.into_iter().collect();
+        .select((attachments::id, attachments::owner_id))
+        .load::<(AttachmentId, UserId)>(c)?
+        .into_iter()
+        .collect();
     let mut may = HashSet::new();
     for (sender, id) in asked {
         let Some(owner) = owners.get(&id) else { continue };
-        if *owner == sender || shown(c, id, sender)? {
+        if *owner == sender || shown(c, id, sender, now)? {
             may.insert((sender, id));
         }
     }
@@ -223,11 +248,7 @@ pub(crate) fn release(c: &mut Conn, of: &[MessageId], now: Time) -> QueryResult<
 fn drop_loose(c: &mut Conn, ids: Vec<AttachmentId>, now: Time) -> QueryResult<()> {
     let all = || ids.iter().copied().map(Sql);
     // Held first, so that what is asked next is asked after whoever sends them on just now.
-    let rows = attachments::table
-        .filter(attachments::id.eq_any(all()))
-        .order(attachments::id)
-        .select(attachments::id);
-    held!(rows).load::<AttachmentId>(c)?;
+    hold(c, ids.clone(), &[])?;
     let carried =
         message_attachments::table.filter(message_attachments::attachment_id.eq(attachments::id));
     let loose: Vec<(AttachmentId, BlobId, Option<BlobId>)> = attachments::table

@@ -31,13 +31,19 @@ impl Store {
         &self,
         id: AttachmentId,
         viewer: UserId,
+        now: Time,
     ) -> Result<Option<(Attachment, Blob)>> {
-        look!(self, files::attachment(id, viewer))
+        look!(self, files::attachment(id, viewer, now))
     }
 
     /// The small picture of a file, for the same people.
-    pub async fn thumbnail(&self, id: AttachmentId, viewer: UserId) -> Result<Option<Blob>> {
-        look!(self, files::thumbnail(id, viewer))
+    pub async fn thumbnail(
+        &self,
+        id: AttachmentId,
+        viewer: UserId,
+        now: Time,
+    ) -> Result<Option<Blob>> {
+        look!(self, files::thumbnail(id, viewer, now))
     }
 
     /// A person's own files.

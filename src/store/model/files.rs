@@ -45,10 +45,12 @@ pub struct Attachment {
     pub content_type: String,
     /// How many bytes.
     pub size: i64,
-    /// Of a picture, in pixels.
+    /// Of a picture or video, in pixels.
     pub width: Option<i64>,
-    /// Of a picture, in pixels.
+    /// Of a picture or video, in pixels.
     pub height: Option<i64>,
+    /// Of sound and video.
+    pub duration_ms: Option<i64>,
     /// When it came.
     pub created_at: Time,
 }
@@ -70,8 +72,10 @@ pub struct NewAttachment {
     pub content_type: String,
     /// How many bytes.
     pub size: i64,
-    /// Width and height of a picture, in pixels.
+    /// Width and height of a picture or video, in pixels.
     pub pixels: Option<(i64, i64)>,
+    /// Of sound and video.
+    pub duration_ms: Option<i64>,
     /// The upload it comes from, which ends with it.
     pub upload: Option<UploadId>,
     /// Until when it waits for a message.
@@ -96,8 +100,9 @@ pub enum AddAttachment {
     Before(Attachment),
     /// The person keeps too much already.
     OverQuota,
-    /// Its bytes are no longer claimed: claim them again.
-    BlobGone,
+    /// These of its bytes are no longer claimed: claim all again. Nobody refers to objects that were
+    /// put under these names, nor ever will.
+    BlobGone(Vec<BlobId>),
     /// The person, or the upload, is gone.
     Gone,
 }

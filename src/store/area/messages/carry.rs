@@ -8,12 +8,15 @@ use diesel::QueryResult;
 use super::super::{Conn, files};
 use crate::model::{Append, Attachment, NewMessage};
 
-/// The files that each message is to carry: its own, and those of the message that it passes on.
+/// The files that each message is to carry: its own, and those of the message that it passes on. All
+/// are held.
 pub(super) fn files_of(
     c: &mut Conn,
     new: &[NewMessage],
 ) -> QueryResult<HashMap<MessageId, Vec<AttachmentId>>> {
     let targets: Vec<_> = new.iter().filter_map(|new| new.forward_of).collect();
+    let own = new.iter().flat_map(|new| new.attachments.iter().copied()).collect();
+    files::hold(c, own, &targets)?;
     let passed =
         if targets.is_empty() { HashMap::new() } else { files::attachments_of(c, targets)? };
     let all = new.iter().filter_map(|new| {

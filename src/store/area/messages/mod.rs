@@ -112,7 +112,7 @@ fn judge(
 ) -> QueryResult<(Vec<Append>, Vec<Message>)> {
     let (present, mut said) = known(c, id, &new)?;
     let mut targets = answered(c, id, &new)?;
-    let sendable = files::sendable(c, &new)?;
+    let sendable = files::sendable(c, &new, now)?;
     let strangers = not_members(c, id, &new)?;
     let blockers = match held.direct {
         Some(pair) => contacts::blockers(c, pair)?,

@@ -1,9 +1,12 @@
 //! Files: kept once for the same content, and until nothing carries them.
 
+use std::time::Duration;
+
 use base::clock::Time;
 use base::ids::{AttachmentId, BlobId, UserId};
 use store::{
-    AddAttachment, Append, Attachment, Blob, BlobPlace, NewAttachment, NewMessage, Quota, Store,
+    AddAttachment, Altered, Append, Attachment, Blob, BlobPlace, Deed, Doing, Limits,
+    NewAttachment, NewMessage, Quota, Store,
 };
 
 use crate::world::{T0, at, group, on_both, people, say, words};
@@ -28,6 +31,7 @@ fn new(owner: UserId, blob: BlobId) -> NewAttachment {
         content_type: "text/plain".into(),
         size: 10,
         pixels: None,
+        duration_ms: None,
         upload: None,
         expires_at: at(100),
     }
@@ -62,9 +66,12 @@ async fn bytes_go_with_the_last_file_and_never_come_back(store: Store) {
     let onward = stored(say(&store, also, with(bob, "2", &[file.id])).await);
 
     store.release_attachments(vec![first.id], at(2)).await.unwrap();
-    assert!(store.attachment(file.id, bob).await.unwrap().is_some(), "another message has it");
+    assert!(
+        store.attachment(file.id, bob, at(2)).await.unwrap().is_some(),
+        "another message has it"
+    );
     store.release_attachments(vec![onward.id], at(2)).await.unwrap();
-    assert_eq!(store.attachment(file.id, ann).await.unwrap(), None);
+    assert_eq!(store.attachment(file.id, ann, at(2)).await.unwrap(), None);
     assert_eq!(store.doomed_blobs(9, at(2)).await.unwrap(), [], "the twin has the bytes");
     assert_eq!(store.expire_attachments(9, at(99)).await.unwrap(), 0);
     assert_eq!(store.expire_attachments(9, at(100)).await.unwrap(), 1);
@@ -75,7 +82,7 @@ async fn bytes_go_with_the_last_file_and_never_come_back(store: Store) {
     let BlobPlace::Coming(fresh) = claim(&store, 1, at(101)).await else { panic!("it went") };
     assert_ne!(fresh, file.blob_id);
     let late = store.add_attachment(new(ann, file.blob_id), QUOTA, at(101)).await.unwrap();
-    assert_eq!(late, AddAttachment::BlobGone);
+    assert_eq!(late, AddAttachment::BlobGone(vec![file.blob_id]));
     assert_eq!(store.forget_blobs(vec![file.blob_id, fresh]).await.unwrap(), 1);
 }
 
@@ -88,6 +95,82 @@ async fn a_claim_that_nobody_settles_ends(store: Store) {
     assert_eq!(store.doomed_blobs(9, at(5401)).await.unwrap().len(), 1);
 }
 
+async fn whoever_loses_a_small_picture_settles_nothing(store: Store) {
+    let [ann] = people(&store).await;
+    let BlobPlace::Coming(large) = claim(&store, 1, at(10)).await else { panic!("it is new") };
+    let BlobPlace::Coming(small) = claim(&store, 2, T0).await else { panic!("it is new") };
+    store.abandon_claims(T0).await.unwrap();
+    let new = NewAttachment { thumbnail: Some(small), ..new(ann, large) };
+    let late = store.add_attachment(new, QUOTA, at(11)).await.unwrap();
+
+    assert_eq!(late, AddAttachment::BlobGone(vec![small]));
+    let again = claim(&store, 1, at(12)).await;
+    assert_eq!(again, BlobPlace::Coming(large), "whoever brings the same puts it");
+}
+
+async fn bytes_are_claimed_while_claims_are_given_up(store: Store) {
+    let claims = (0..4).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for _ in 0..50 {
+                claim(&store, 1, T0).await;
+                store.abandon_claims(T0).await.unwrap();
+            }
+        })
+    });
+    for claims in claims.collect::<Vec<_>>() {
+        claims.await.unwrap();
+    }
+
+    let BlobPlace::Coming(_) = claim(&store, 1, T0).await else { panic!("nobody has it") };
+}
+
+async fn a_message_whose_time_is_over_shows_no_file(store: Store) {
+    let [ann, bob] = people(&store).await;
+    let here = group(&store, &[ann, bob]).await;
+    let file = keep(&store, ann, 1).await;
+    let quick = NewMessage { expires_in: Some(5), ..with(ann, "1", &[file.id]) };
+    assert_eq!(stored(say(&store, here, quick).await).expires_at, Some(at(6)));
+    assert!(store.attachment(file.id, bob, at(5)).await.unwrap().is_some());
+
+    assert_eq!(store.attachment(file.id, bob, at(6)).await.unwrap(), None);
+    assert!(store.attachment(file.id, ann, at(6)).await.unwrap().is_some(), "it is her own");
+    let onward = store.append(here, vec![with(bob, "1", &[file.id])], at(6)).await.unwrap();
+    assert_eq!(onward.results, [Append::NoSuchAttachment]);
+}
+
+async fn what_is_passed_on_while_it_is_deleted_goes_whole_or_not_at_all(store: Store) {
+    const LIMITS: Limits = Limits {
+        edit: Duration::ZERO,
+        delete: Duration::from_secs(100),
+        emoji: 1,
+        emoji_each: 1,
+        pins: 1,
+        edits: 1,
+    };
+    let [ann, bob] = people(&store).await;
+    let (here, there) = (group(&store, &[ann, bob]).await, group(&store, &[bob]).await);
+    for round in 0..30 {
+        let files = [keep(&store, ann, 1).await.id, keep(&store, ann, 2).await.id];
+        let said = stored(say(&store, here, with(ann, &round.to_string(), &files)).await);
+        let deletion = Doing { by: ann, message: said.id, deed: Deed::Delete };
+        let onward = words(bob, &round.to_string());
+        let onward = NewMessage { forward_of: Some(said.id), ..onward };
+        let both = (store.clone(), store.clone());
+        let gone =
+            tokio::spawn(async move { both.0.alter(here, deletion, LIMITS, at(2)).await.unwrap() });
+        let passed =
+            tokio::spawn(async move { both.1.append(there, vec![onward], at(2)).await.unwrap() });
+
+        assert!(matches!(gone.await.unwrap(), Altered::Done { .. }));
+        let passed = passed.await.unwrap();
+        match &passed.results[0] {
+            Append::Stored(message) => assert_eq!(passed.attachments[&message.id].len(), 2),
+            other => assert_eq!(other, &Append::NoSuchForward),
+        }
+    }
+}
+
 async fn only_what_a_sender_may_see_is_sent(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let here = group(&store, &[ann, bob]).await;
@@ -98,9 +181,9 @@ async fn only_what_a_sender_may_see_is_sent(store: Store) {
     stored(say(&store, here, with(ann, "1", &[file.id])).await);
     assert_eq!(say(&store, eves, with(eve, "1", &[file.id])).await, Append::NoSuchAttachment);
     stored(say(&store, eves, with(bob, "1", &[file.id])).await);
-    assert!(store.attachment(file.id, eve).await.unwrap().is_some());
+    assert!(store.attachment(file.id, eve, at(2)).await.unwrap().is_some());
     store.remove_member(eves, eve, eve, at(2)).await.unwrap();
-    assert_eq!(store.attachment(file.id, eve).await.unwrap(), None);
+    assert_eq!(store.attachment(file.id, eve, at(2)).await.unwrap(), None);
     let said = store.messages(eves, bob, store::Range::After(0), 9, at(9)).await.unwrap().unwrap();
     assert_eq!(
         said.iter().map(|shown| shown.message.seq).collect::<Vec<_>>(),
@@ -122,7 +205,7 @@ async fn many_who_keep_and_release_the_same_bytes_lose_none(store: Store) {
                     let new = new(ann, blob);
                     match store.add_attachment(new, QUOTA, T0).await.unwrap() {
                         AddAttachment::Added(made) => break made,
-                        AddAttachment::BlobGone => {}
+                        AddAttachment::BlobGone(_) => {}
                         other => panic!("{other:?}"),
                     }
                 };
@@ -145,6 +228,10 @@ async fn many_who_keep_and_release_the_same_bytes_lose_none(store: Store) {
 on_both!(
     bytes_go_with_the_last_file_and_never_come_back,
     a_claim_that_nobody_settles_ends,
+    whoever_loses_a_small_picture_settles_nothing,
+    bytes_are_claimed_while_claims_are_given_up,
+    a_message_whose_time_is_over_shows_no_file,
+    what_is_passed_on_while_it_is_deleted_goes_whole_or_not_at_all,
     only_what_a_sender_may_see_is_sent,
     many_who_keep_and_release_the_same_bytes_lose_none,
 );

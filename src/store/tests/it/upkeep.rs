@@ -85,7 +85,8 @@ async fn migrations_are_pending_until_the_store_is_opened() {
             "0005_cluster",
             "0006_account_care",
             "0007_attachments",
-            "0008_talk"
+            "0008_talk",
+            "0009_durations"
         ]
     );
     assert!(Store::pending_migrations(scratch.config()).await.unwrap().is_empty());

@@ -1,0 +1,3 @@
+-- How long sound and video last.
+
+ALTER TABLE attachments ADD COLUMN duration_ms BIGINT;

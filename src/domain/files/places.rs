@@ -1,0 +1,97 @@
+//! Places of those who send files at the same time: bounded in all, and for each person, so that
+//! one who sends slowly takes nobody else's.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use base::ids::UserId;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Error;
+
+/// One person has at most this part of all places.
+const SHARE: usize = 8;
+
+/// All places; cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    all: Arc<Semaphore>,
+    each: usize,
+    taken: Arc<Mutex<HashMap<UserId, usize>>>,
+}
+
+/// A place that is taken, until it is dropped.
+#[derive(Debug)]
+pub struct Place {
+    who: UserId,
+    places: Places,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Places {
+    pub(super) fn new(all: usize) -> Self {
+        let each = (all / SHARE).max(1);
+        Self { all: Arc::new(Semaphore::new(all)), each, taken: Arc::default() }
+    }
+
+    /// # Errors
+    /// [`Error::Busy`] if all places are taken, or all that one person may take.
+    pub(super) fn take(&self, who: UserId) -> Result<Place, Error> {
+        let permit = self.all.clone().try_acquire_owned().map_err(|_| Error::Busy)?;
+        let mut taken = self.taken();
+        let theirs = taken.entry(who).or_default();
+        if *theirs >= self.each {
+            return Err(Error::Busy);
+        }
+        *theirs += 1;
+        Ok(Place { who, places: self.clone(), _permit: permit })
+    }
+
+    fn taken(&self) -> MutexGuard<'_, HashMap<UserId, usize>> {
+        // Nothing that is done under the lock can panic.
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.taken();
+        if let Some(theirs) = taken.get_mut(&self.who) {
+            *theirs -= 1;
+            if *theirs == 0 {
+                taken.remove(&self.who);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_person_takes_no_more_than_their_share() {
+        let places = Places::new(16);
+        let (ann, bob) = (UserId::new(), UserId::new());
+        let first = places.take(ann).unwrap();
+        let _second = places.take(ann).unwrap();
+        assert!(matches!(places.take(ann), Err(Error::Busy)));
+        let _other = places.take(bob).unwrap();
+        drop(first);
+
+        let _third = places.take(ann).unwrap();
+        assert!(matches!(places.take(ann), Err(Error::Busy)));
+        assert_eq!(places.all.available_permits(), 13);
+    }
+
+    #[test]
+    fn whoever_has_no_place_is_not_remembered() {
+        let places = Places::new(1);
+        let place = places.take(UserId::new()).unwrap();
+        assert!(matches!(places.take(UserId::new()), Err(Error::Busy)));
+        drop(place);
+
+        assert!(places.taken().is_empty());
+        assert_eq!(places.all.available_permits(), 1);
+    }
+}

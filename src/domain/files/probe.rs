@@ -1,0 +1,244 @@
+//! Sound and video: how long they last and how large their picture is, read from what wraps them
+//! and never unpacked. Whatever a file says of itself, only so much of it is read.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+use std::panic::catch_unwind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use metrics::counter;
+use symphonia::core::codecs::CodecParameters;
+use symphonia::core::common::Limit;
+use symphonia::core::formats::probe::Hint;
+use symphonia::core::formats::{FormatOptions, Track};
+use symphonia::core::io::{MediaSource, MediaSourceStream};
+use symphonia::core::meta::MetadataOptions;
+use symphonia::core::units::{Duration as Ticks, TimeBase};
+use tokio::task::spawn_blocking;
+
+use super::Pixels;
+use super::pictures::Studio;
+use crate::telemetry::metrics::PROBES;
+
+/// Most bytes of a file that are read: the tables of a film of many hours fit.
+const READ: u64 = 16 * 1024 * 1024;
+/// Most reads and jumps: the boxes of a film that comes in many fragments fit.
+const STEPS: u32 = 20_000;
+/// How long it may take; the file is kept without an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What claims to last longer knows nothing of its time.
+const LONGEST: i64 = 1000 * 60 * 60 * 1000;
+/// Most boxes that are looked at for which way a video is turned.
+const BOXES: usize = 1000;
+
+/// What is known of sound or video.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// As it is shown.
+    pub(super) pixels: Option<Pixels>,
+    /// In milliseconds.
+    pub(super) lasts: Option<i64>,
+}
+
+/// Looks at sound and video; whatever cannot be known is left open.
+pub(super) async fn look(studio: &Studio, content_type: &str, file: &Path) -> Shape {
+    if !content_type.starts_with("video/") && !content_type.starts_with("audio/") {
+        return Shape::default();
+    }
+    let Some(place) = studio.turn().await else {
+        counter!(PROBES, "outcome" => "busy").increment(1);
+        return Shape::default();
+    };
+    let file: PathBuf = file.to_owned();
+    // Whoever gives up waiting does not end the work: it keeps its place until it is done.
+    let work = spawn_blocking(move || {
+        let _place = place;
+        catch_unwind(|| shape(&file).ok()).ok().flatten()
+    });
+    let (outcome, shape) = match tokio::time::timeout(PATIENCE, work).await {
+        Ok(Ok(Some(shape))) => ("known", shape),
+        Ok(_) => ("unclear", Shape::default()),
+        Err(_) => ("slow", Shape::default()),
+    };
+    counter!(PROBES, "outcome" => outcome).increment(1);
+    shape
+}
+
+fn shape(path: &Path) -> io::Result<Shape> {
+    let source = Frugal::open(path)?;
+    let stream = MediaSourceStream::new(Box::new(source), Default::default());
+    // What a file says in words, and its pictures, nobody asks for.
+    let words = MetadataOptions::default()
+        .limit_tag_bytes(Limit::Maximum(0))
+        .limit_visual_bytes(Limit::Maximum(0));
+    let found = symphonia::default::get_probe()
+        .probe(&Hint::new(), stream, FormatOptions::default(), words)
+        .map_err(io::Error::other)?;
+    let whole = found.media_info();
+    let parts = found.tracks().iter().filter_map(|track| lasts(track.time_base, track.duration));
+    let lasts = parts.chain(lasts(whole.time_base, whole.duration)).max();
+    let mut pixels = found.tracks().iter().find_map(picture);
+    if pixels.is_some() && is_turned(&File::open(path)?).unwrap_or(false) {
+        pixels = pixels.map(|(width, height)| (height, width));
+    }
+    Ok(Shape { pixels, lasts })
+}
+
+fn lasts(base: Option<TimeBase>, ticks: Option<Ticks>) -> Option<i64> {
+    let time = base?.calc_duration(ticks?)?;
+    i64::try_from(time.as_millis()).ok().filter(|ms| (1..=LONGEST).contains(ms))
+}
+
+fn picture(track: &Track) -> Option<Pixels> {
+    let Some(CodecParameters::Video(video)) = &track.codec_params else { return None };
+    let (width, height) = (video.width?, video.height?);
+    (width > 0 && height > 0).then(|| (width.into(), height.into()))
+}
+
+/// Whether an MP4 says that its picture lies on its side, as phones do. The first picture counts.
+fn is_turned(file: &File) -> io::Result<bool> {
+    let end = file.metadata()?.len();
+    let mut open = vec![(0, end)];
+    for _ in 0..BOXES {
+        let Some((at, end)) = open.pop() else { break };
+        if end.saturating_sub(at) < 8 {
+            continue;
+        }
+        let mut head = [0; 16];
+        let count = file.read_at(&mut head, at)?;
+        let size = u64::from(u32::from_be_bytes([head[0], head[1], head[2], head[3]]));
+        let (size, skip) = match size {
+            0 => (end - at, 8),
+            1 if count == 16 => {
+                let mut long = [0; 8];
+                long.copy_from_slice(&head[8..]);
+                (u64::from_be_bytes(long), 16)
+            }
+            size => (size, 8),
+        };
+        if size < skip || size > end - at {
+            continue;
+        }
+        open.push((at + size, end));
+        match &head[4..8] {
+            b"moov" | b"trak" => open.push((at + skip, at + size)),
+            b"tkhd" => {
+                if let Some(turned) = turn(file, at + skip)? {
+                    return Ok(turned);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a track lies on its side; `None` if it is no picture.
+fn turn(file: &File, at: u64) -> io::Result<Option<bool>> {
+    let mut head = [0; 96];
+    let count = file.read_at(&mut head, at)?;
+    let matrix = if head[0] == 1 { 52 } else { 40 };
+    let word = |n: usize| head.get(matrix + 4 * n..matrix + 4 * n + 4);
+    let is_nothing = |n| word(n).is_some_and(|word| word == [0; 4]);
+    if count < matrix + 44 || is_nothing(9) || is_nothing(10) {
+        return Ok(None);
+    }
+    Ok(Some(is_nothing(0) && is_nothing(4) && !is_nothing(1) && !is_nothing(3)))
+}
+
+/// A file of which only so much is read.
+struct Frugal {
+    file: File,
+    size: u64,
+    bytes: u64,
+    steps: u32,
+}
+
+impl Frugal {
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let size = file.metadata()?.len();
+        Ok(Self { file, size, bytes: READ, steps: STEPS })
+    }
+
+    fn step(&mut self) -> io::Result<()> {
+        self.steps = self.steps.checked_sub(1).ok_or_else(spent)?;
+        Ok(())
+    }
+}
+
+fn spent() -> io::Error {
+    io::Error::other("enough of this file was read")
+}
+
+impl Read for Frugal {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.step()?;
+        let count = self.file.read(into)?;
+        self.bytes = self.bytes.checked_sub(count as u64).ok_or_else(spent)?;
+        Ok(count)
+    }
+}
+
+impl Seek for Frugal {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.step()?;
+        self.file.seek(to)
+    }
+}
+
+impl MediaSource for Frugal {
+    fn is_seekable(&self) -> bool {
+        true
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        Some(self.size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(content: &[u8]) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, content).unwrap();
+        (folder, path)
+    }
+
+    #[test]
+    fn only_so_much_of_a_file_is_read() {
+        let (_folder, path) = file(b"");
+        File::options().write(true).open(&path).unwrap().set_len(READ + 1).unwrap();
+        let mut source = Frugal::open(&path).unwrap();
+        assert!(io::copy(&mut source, &mut io::sink()).is_err());
+        let mut source = Frugal::open(&path).unwrap();
+
+        let jumps = (0..=STEPS).take_while(|_| source.seek(SeekFrom::Start(0)).is_ok()).count();
+        assert_eq!(jumps, 20_000);
+    }
+
+    #[test]
+    fn boxes_without_an_end_are_not_followed_for_ever() {
+        let mut nest = Vec::new();
+        for _ in 0..BOXES * 2 {
+            nest.extend(b"\0\0\0\0moov");
+        }
+        let (_folder, path) = file(&nest);
+        assert!(!is_turned(&File::open(path).unwrap()).unwrap());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_file_says_is_heard(content in proptest::collection::vec(0u8..=255, 0..200)) {
+            let mut boxes = b"\0\0\0\0moov\0\0\0\0trak\0\0\0\0tkhd".to_vec();
+            boxes.extend(content);
+            let (_folder, path) = file(&boxes);
+            is_turned(&File::open(path).unwrap()).unwrap();
+        }
+    }
+}

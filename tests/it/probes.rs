@@ -1,0 +1,73 @@
+//! Sound and video: what is known of them, and that nothing they say does harm.
+
+use serde_json::{Value, json};
+
+use crate::files::{attaches, id, shows};
+use crate::support::{Backend, World, on_both_databases};
+
+on_both_databases! {
+    a_film_and_a_song_say_how_long_they_last,
+}
+
+const TURNED: &[u8] = include_bytes!("samples/turned.mp4");
+
+async fn a_film_and_a_song_say_how_long_they_last(backend: Backend) {
+    let world = World::new(backend).await;
+    let (alice, bob, conversation) = world.two_friends().await;
+    for (name, bytes, kind, pixels) in [
+        ("turned.mp4", TURNED, "video/mp4", Some((48, 64))), // 64 by 48, held upright
+        ("film.webm", include_bytes!("samples/film.webm"), "video/webm", Some((64, 48))),
+        ("voice.m4a", include_bytes!("samples/voice.m4a"), "audio/m4a", None),
+        ("voice.ogg", include_bytes!("samples/voice.ogg"), "audio/ogg", None),
+        ("song.mp3", include_bytes!("samples/song.mp3"), "audio/mpeg", None),
+    ] {
+        let made = attaches(&alice, name, "x/y", bytes).await.created();
+        let said = shows(&alice, &conversation, name, &[&id(&made)]).await.created();
+        let heard = &bob.reads(&conversation).await.pop().expect("a message")["attachments"][0];
+
+        assert_eq!(made["content_type"], kind);
+        let lasts = made["duration_ms"].as_i64().expect("a time");
+        assert!((1500..1640).contains(&lasts), "{name}: {lasts}"); // some begin with silence
+        let (width, height) =
+            pixels.map_or((Value::Null, Value::Null), |(w, h)| (json!(w), json!(h)));
+        assert_eq!((&made["width"], &made["height"]), (&width, &height), "{name}");
+        assert_eq!(made["thumbnail"], false);
+        assert_eq!(said["attachments"][0], *heard);
+        for field in ["duration_ms", "width", "height"] {
+            assert_eq!(heard[field], made[field], "{name}");
+        }
+    }
+}
+
+/// A wave of so many channels that each of its samples would fill a room.
+fn boast() -> Vec<u8> {
+    let mut wave = b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0\x01\0\xff\xff".to_vec();
+    wave.extend(b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x10\0data\xff\xff\xff\xff");
+    wave
+}
+
+#[actix_web::test]
+async fn what_says_nothing_sensible_is_kept_without() {
+    let world = World::new(Backend::Sqlite).await;
+    let alice = world.person("Alice").await;
+    let film = TURNED;
+    let moov = film.windows(4).position(|window| window == b"moov").expect("its tables");
+    let mut endless = film.to_vec();
+    endless[moov - 4..moov].fill(0xff);
+    let stts = film.windows(4).position(|window| window == b"stts").expect("its times");
+    let mut many = film.to_vec();
+    many[stts + 8..stts + 12].fill(0xff);
+
+    for (name, bytes) in [
+        ("cut", film[..moov + 40].to_vec()),
+        ("endless", endless),
+        ("many", many),
+        ("boast", boast()),
+        ("head", film[..32].to_vec()),
+    ] {
+        let made = attaches(&alice, name, "x/y", &bytes).await.created();
+        assert_eq!((&made["duration_ms"], &made["width"]), (&Value::Null, &Value::Null), "{name}");
+        let kept = alice.fetches(&format!("/api/attachments/{}", id(&made))).await;
+        assert!(kept == (200, bytes), "{name}");
+    }
+}
