@@ -12,8 +12,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use bench::figures::{figure, rational, times};
+use bench::figures::{figure, times};
 use bench::process::cpu;
+use bench::rational;
 use bench::server::Server;
 use bench::wire::{Http, Inbox, Socket, number};
 

@@ -13,8 +13,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use bench::figures::{figure, rational, times};
+use bench::figures::{figure, times};
 use bench::process::cpu;
+use bench::rational;
 use bench::server::Server;
 use bench::wire::{Http, Inbox, Socket, number};
 use bench::xmpp::Xmpp;
@@ -139,6 +140,12 @@ impl Room {
         Self::new(members, String::new(), None)
     }
 
+    /// Waits until one more message has reached all; a bench that waits for ever tells nothing.
+    async fn arrives(&mut self) {
+        let next = self.arrived.recv();
+        tokio::time::timeout(Duration::from_secs(60), next).await.unwrap().unwrap();
+    }
+
     async fn say(&mut self) {
         let n = self.next;
         self.next += 1;
@@ -164,11 +171,11 @@ impl Room {
             self.say().await;
         }
         while began.elapsed() < Duration::from_secs(SECONDS) {
-            self.arrived.recv().await.unwrap();
+            self.arrives().await;
             self.say().await;
         }
         for _ in 0..IN_FLIGHT {
-            self.arrived.recv().await.unwrap();
+            self.arrives().await;
         }
         let (took, used) = (began.elapsed().as_secs_f64(), cpu(server.pid()) - used);
         let mut delays = std::mem::take(&mut self.board.lock().unwrap().delays);
@@ -189,7 +196,7 @@ impl Room {
             self.say().await;
         }
         for _ in 0..PACED {
-            self.arrived.recv().await.unwrap();
+            self.arrives().await;
         }
         std::mem::take(&mut self.board.lock().unwrap().delays)
     }

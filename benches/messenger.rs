@@ -9,8 +9,9 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use bench::figures::{figure, rational, times};
+use bench::figures::{figure, times};
 use bench::process::{cpu, memory};
+use bench::rational;
 use bench::server::Server;
 use bench::wire::{Http, Inbox, Socket, number};
 

@@ -13,8 +13,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use bench::figures::{figure, rational};
+use bench::figures::figure;
 use bench::process::{cpu, memory};
+use bench::rational;
 use bench::server::Server;
 use bench::wire::{Http, Inbox, Socket};
 

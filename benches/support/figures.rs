@@ -69,9 +69,3 @@ fn append(rows: &str, ending: &str, line: &str) {
     let file = std::fs::File::options().create(true).append(true).open(format!("{rows}.{ending}"));
     writeln!(file.unwrap(), "{line}").unwrap();
 }
-
-/// A count as a figure.
-#[expect(clippy::cast_precision_loss, reason = "figures for people")]
-pub const fn rational(count: usize) -> f64 {
-    count as f64
-}

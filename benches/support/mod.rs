@@ -9,3 +9,9 @@ pub mod process;
 pub mod server;
 pub mod wire;
 pub mod xmpp;
+
+/// A count as a figure.
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+pub const fn rational(count: usize) -> f64 {
+    count as f64
+}
