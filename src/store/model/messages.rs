@@ -235,3 +235,12 @@ pub struct Search {
     /// Below the number that a page before gave.
     pub before: Option<i64>,
 }
+
+/// A page of what somebody looks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finds {
+    /// What was said last comes first.
+    pub shown: Vec<Shown>,
+    /// Below this number there may be more; a page may be short or empty and yet not the last.
+    pub next: Option<i64>,
+}

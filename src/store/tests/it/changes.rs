@@ -126,7 +126,7 @@ async fn what_is_deleted_leaves_its_number_only(store: Store) {
         )
         .await
         .unwrap();
-    assert_eq!(found, []);
+    assert_eq!(found.shown, []);
     assert_eq!(store.pins(id, bob, at(301)).await.unwrap(), Some(vec![]));
     let again = say(&store, id, words(bob, "1")).await;
     assert!(matches!(again, Append::Repeated(message) if message.body.is_empty()));
@@ -181,7 +181,7 @@ async fn what_disappears_is_gone_at_once_and_removed_in_the_next_round(store: St
         )
         .await
         .unwrap();
-    assert_eq!(found, []);
+    assert_eq!(found.shown, []);
     assert_eq!(store.message_edits(id, bob, quick.id, at(6)).await.unwrap(), None);
     assert_eq!(store.conversations_of(bob, None, 9, at(6)).await.unwrap()[0].unread, 1);
     assert_eq!(store.expire_messages(9, at(5)).await.unwrap(), []);
@@ -273,7 +273,7 @@ async fn who_is_blocked_changes_nothing_and_does_not_learn_it(store: Store) {
         )
         .await
         .unwrap();
-    assert_eq!(found, []);
+    assert_eq!(found.shown, []);
     done(does(&store, &old, ann, Deed::Delete, 3).await);
     assert_eq!(changes(&store, id, bob, 0).await.len(), 1, "taking back is always allowed");
 }
