@@ -9,7 +9,7 @@ use diesel::prelude::*;
 use serde_json::Value;
 
 use super::messages::shows;
-use super::{Conn, contacts};
+use super::{Conn, contacts, people};
 use crate::model::{
     Audience, Conversation, ConversationView, History, Keeping, Kept, Kind, Member, MemberRole,
     NewConversation, OpenDirect, OpenGroup, Place, Reach, Summary,
@@ -65,10 +65,8 @@ pub(crate) fn open_group(
     others.retain(|other| *other != me);
     others.sort_unstable();
     others.dedup();
-    let everybody =
-        users::table.filter(users::id.eq_any(others.iter().copied().chain([me]).map(Sql)));
-    let known: i64 = everybody.filter(users::deleted_at.is_null()).count().get_result(c)?;
-    if usize::try_from(known) != Ok(others.len() + 1) {
+    let all: Vec<UserId> = others.iter().copied().chain([me]).collect();
+    if people::hold_all(c, &all)?.len() != all.len() {
         return Ok(OpenGroup::NoSuchUser);
     }
     if !contacts::may_reach(c, me, &others, reach)? {

@@ -6,7 +6,7 @@ use base::clock::Time;
 use base::ids::UserId;
 use diesel::prelude::*;
 
-use super::Conn;
+use super::{Conn, people};
 use crate::model::{Blocked, Contact, ContactRequest, ContactState, Kind, Reach};
 use crate::schema::{blocks, contacts, conversations, members, users};
 use crate::types::Sql;
@@ -15,12 +15,7 @@ use crate::types::Sql;
 /// cross each other come one after the other, and never wait in a circle. False if one of the two
 /// does not exist (any more), or both are the same.
 pub(super) fn hold_pair(c: &mut Conn, a: UserId, b: UserId) -> QueryResult<bool> {
-    let both = users::table
-        .filter(users::id.eq_any([Sql(a), Sql(b)]))
-        .filter(users::deleted_at.is_null())
-        .order(users::id)
-        .select(users::id);
-    Ok(held!(both).load::<UserId>(c)?.len() == 2)
+    Ok(people::hold_all(c, &[a, b])?.len() == 2)
 }
 
 pub(crate) fn request_contact(

@@ -4,9 +4,9 @@ use base::clock::Time;
 use base::ids::{ConversationId, InviteId, UserId};
 use diesel::prelude::*;
 
-use super::{Conn, chat, contacts, messages, roster};
+use super::{Conn, chat, contacts, messages, people, roster};
 use crate::model::{Conversation, Happened, Invite, Joining, Kind, MemberRole, NewInvite, System};
-use crate::schema::{conversations, invites, members, users};
+use crate::schema::{conversations, invites, members};
 use crate::types::Sql;
 
 /// How many invites a group has at most.
@@ -122,8 +122,7 @@ pub(crate) fn join(
     if view.members.iter().any(|member| member.user_id == user) {
         return Ok(Joining::Already(view));
     }
-    let person = users::table.find(Sql(user)).filter(users::deleted_at.is_null());
-    let there: bool = diesel::select(diesel::dsl::exists(person)).get_result(c)?;
+    let there = people::hold(c, user)?;
     // Whoever made it must still be there, and neither may block the other.
     let host = view.members.iter().any(|member| member.user_id == invite.created_by);
     if !there || !host || contacts::any_block(c, user, invite.created_by)? {

@@ -4,9 +4,9 @@ use base::clock::Time;
 use base::ids::{ConversationId, UserId};
 use diesel::prelude::*;
 
-use super::{Conn, chat, contacts, messages};
+use super::{Conn, chat, contacts, messages, people};
 use crate::model::{Change, Conversation, Happened, Kind, MemberRole, Reach, Settings, System};
-use crate::schema::{conversations, members, users};
+use crate::schema::{conversations, members};
 use crate::types::Sql;
 
 /// A conversation that is held until the transaction ends, and what the asker is in it.
@@ -126,8 +126,7 @@ pub(crate) fn add_member(
     if role(c, id, user)?.is_some() {
         return Ok(Change::Done(chat::view(c, conversation)?, Vec::new()));
     }
-    let person = users::table.find(Sql(user)).filter(users::deleted_at.is_null());
-    if !diesel::select(diesel::dsl::exists(person)).get_result(c)? {
+    if !people::hold(c, user)? {
         return Ok(Change::NoSuchUser);
     }
     if !contacts::may_reach(c, by, &[user], reach)? {
