@@ -9,7 +9,7 @@ use crate::model::{Conversation, Happened, Invite, Joining, Kind, MemberRole, Ne
 use crate::schema::{conversations, invites, members};
 use crate::types::Sql;
 
-/// How many invites a group has at most.
+/// How many invites that are still good a group has at most.
 const MOST: i64 = 100;
 
 /// What a member may do with the invites of a group: `None` if they are not in it, false if
@@ -37,7 +37,8 @@ pub(crate) fn create_invite(
     }
     let there = invites::table
         .filter(invites::conversation_id.eq(Sql(id)))
-        .filter(invites::expires_at.gt(Sql(now)));
+        .filter(invites::expires_at.gt(Sql(now)))
+        .filter(invites::uses_left.is_null().or(invites::uses_left.gt(0).assume_not_null()));
     if there.count().get_result::<i64>(c)? >= MOST {
         return Ok(Some(None));
     }
