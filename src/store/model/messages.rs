@@ -166,7 +166,7 @@ pub enum Append {
     NotAllowed,
     /// Somebody mentioned is not in the conversation.
     NoSuchMention,
-    /// What it passes on is not there for its sender, or is encrypted.
+    /// What it passes on is not there for its sender, or is encrypted, or would be.
     NoSuchForward,
     /// What it answers is not in the conversation.
     NoSuchReply,
