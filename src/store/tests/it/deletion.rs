@@ -126,10 +126,17 @@ async fn what_happens_while_somebody_goes_leaves_nothing(store: Store) {
             NewInvite { id: InviteId::new(), hash: any_hash(), expires_at: at(100), uses: Some(1) };
         let hash = new.hash;
         store.create_invite(shared, bob, new, T0).await.unwrap();
-        let status = store.set_status(ann, Availability::Away, "here".into());
+        let speaks = async {
+            while store.set_status(ann, Availability::Away, "here".into()).await.unwrap() {}
+        };
+        let comes_and_goes = async {
+            for n in 0..20 {
+                store.last_seen(vec![(ann, at(n)), (bob, at(n))]).await.unwrap();
+            }
+        };
         let (_, _, gone, ..) = tokio::join!(
-            status,
-            store.last_seen(vec![(ann, at(1)), (bob, at(1))]),
+            speaks,
+            comes_and_goes,
             async {
                 store.delete_user(ann, rest(ann), audit("gone"), at(3)).await.unwrap();
                 erases(&store, ann, true, usize::MAX).await
