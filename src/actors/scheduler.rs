@@ -126,6 +126,7 @@ async fn purge(parts: &Parts, fence: Option<Fence>, now: Time) {
                 ("outbox", purged.outbox),
                 ("keys", purged.keys),
                 ("reset_links", purged.reset_links),
+                ("invites", purged.invites),
                 ("jobs", purged.jobs),
             ] {
                 counter!(PURGED, "kind" => kind).increment(rows as u64);

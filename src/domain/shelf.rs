@@ -1,5 +1,6 @@
 //! The shelf: where archives wait for their owners. A folder for now; whoever uses it does not know.
 
+use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -80,7 +81,8 @@ impl Shelf {
         .await
     }
 
-    /// Removes every file that belongs to no archive of the store (any more).
+    /// Removes every file that belongs to no archive of the store (any more), and what attempts
+    /// that are over have left of one.
     ///
     /// # Errors
     /// The disk's, or the database's.
@@ -92,9 +94,16 @@ impl Shelf {
         }
         let ids = found.iter().map(|(id, _)| *id).collect();
         let known = store.known_exports(ids).await.map_err(io::Error::other)?;
+        let known: HashMap<JobId, Option<i64>> = known.into_iter().collect();
         apart(move || {
-            for (_, path) in found.iter().filter(|(id, _)| !known.contains(id)) {
-                fs::remove_file(path)?;
+            for (id, path) in &found {
+                let kept = known.get(id).is_some_and(|running| match attempt(path) {
+                    Some(attempt) => *running == Some(attempt),
+                    None => true,
+                });
+                if !kept {
+                    gone(fs::remove_file(path))?;
+                }
             }
             Ok(())
         })
@@ -164,6 +173,19 @@ fn write(part: &std::path::Path, mut inbox: mpsc::Receiver<Piece>) -> io::Result
         }
     }
     Err(io::Error::other("given up before its end"))
+}
+
+/// Which attempt at an archive writes this file; `None` if it is a whole one.
+fn attempt(path: &std::path::Path) -> Option<i64> {
+    path.extension()?.to_str()?.strip_prefix("part")?.parse().ok()
+}
+
+/// That a file is not there any more is as good: its writer gave it up, or another sweep was sooner.
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 /// The files on the shelf and whose they are; others are left alone.

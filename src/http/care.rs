@@ -45,8 +45,8 @@ pub(super) async fn reset_password(
     from: From,
     body: Body<ResetPassword>,
 ) -> Result<HttpResponse, Refusal> {
-    let (user, ended) = app.accounts.reset_password(body.0, from.0).await?;
-    end(&app, user, &ended);
+    let user = app.accounts.reset_password(body.0, from.0).await?;
+    app.living.switchboard.end_person(user);
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -115,8 +115,8 @@ pub(super) async fn delete_me(
     me: Me,
     body: Body<Proof>,
 ) -> Result<HttpResponse, Refusal> {
-    let ended = app.accounts.delete_me(&me.0, body.0).await?;
-    end(&app, me.0.user, &ended);
+    app.accounts.delete_me(&me.0, body.0).await?;
+    app.living.switchboard.end_person(me.0.user);
     app.jobs.ring();
     Ok(HttpResponse::NoContent().finish())
 }

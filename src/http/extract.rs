@@ -217,6 +217,10 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
     type Future = Ready<Result<Self, Refusal>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        // No text of ours has it, and PostgreSQL takes none that has.
+        if request.query_string().contains("%00") {
+            return ready(Err(invalid("query".to_owned(), "a text has no NUL")));
+        }
         let query = actix_web::web::Query::<T>::from_query(request.query_string());
         ready(
             query

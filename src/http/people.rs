@@ -50,8 +50,8 @@ pub(super) async fn sign_out(
     from: From,
     path: Ids<(UserId,)>,
 ) -> Result<HttpResponse, Refusal> {
-    let ended = app.accounts.sign_out(By { me: &me.0, ip: from.0 }, path.0.0).await?;
-    end(&app, path.0.0, &ended);
+    app.accounts.sign_out(By { me: &me.0, ip: from.0 }, path.0.0).await?;
+    app.living.switchboard.end_person(path.0.0);
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -75,8 +75,8 @@ pub(super) async fn suspend(
     from: From,
     path: Ids<(UserId,)>,
 ) -> Result<HttpResponse, Refusal> {
-    let ended = app.accounts.suspend(By { me: &me.0, ip: from.0 }, path.0.0).await?;
-    end(&app, path.0.0, &ended);
+    app.accounts.suspend(By { me: &me.0, ip: from.0 }, path.0.0).await?;
+    app.living.switchboard.end_person(path.0.0);
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -123,8 +123,8 @@ pub(super) async fn delete(
     from: From,
     path: Ids<(UserId,)>,
 ) -> Result<HttpResponse, Refusal> {
-    let ended = app.accounts.delete_person(By { me: &me.0, ip: from.0 }, path.0.0).await?;
-    end(&app, path.0.0, &ended);
+    app.accounts.delete_person(By { me: &me.0, ip: from.0 }, path.0.0).await?;
+    app.living.switchboard.end_person(path.0.0);
     app.jobs.ring();
     Ok(HttpResponse::NoContent().finish())
 }

@@ -240,7 +240,7 @@ pub struct SearchQuery {
     /// Only there.
     #[schema(value_type = Option<String>)]
     pub conversation_id: Option<ConversationId>,
-    /// `next` of the page before.
+    /// `next` of the page before: a page may be short, or empty, and yet not be the last one.
     pub after: Option<String>,
     /// How many at most: 1 to 200.
     #[schema(minimum = 1, maximum = 200)]

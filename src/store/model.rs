@@ -41,7 +41,8 @@ pub use invites::{Invite, Joining, NewInvite};
 pub use jobs::{Claim, Export, Job, JobEnd, JobState, NewJob};
 pub use keys::{NewKey, SealedColumn, SealedRow, SigningKey};
 pub use messages::{
-    Append, Appended, Happened, Marked, Message, NewMessage, Range, Receipt, Search, Shown, System,
+    Append, Appended, Finds, Happened, Marked, Message, NewMessage, Range, Receipt, Search, Shown,
+    System,
 };
 pub use people::{Parting, PeopleFilter, Person, PersonChange, Touched};
 pub use presence::{Availability, Status};

@@ -16,6 +16,7 @@ on_both_databases! {
     roles_decide_who_may_change_a_group,
     typing_is_heard_by_the_others,
     what_does_not_fit_changes_nothing,
+    a_text_with_a_nul_is_refused_alike_wherever_it_comes,
 }
 
 async fn what_is_said_reaches_members_and_nobody_else(backend: Backend) {
@@ -240,4 +241,43 @@ async fn what_does_not_fit_changes_nothing(backend: Backend) {
     assert!(alice.reads(&conversation).await.is_empty());
     let view = alice.get(&format!("/api/conversations/{conversation}")).await.ok();
     assert_eq!(view["last_seq"], 0);
+}
+
+/// PostgreSQL has no text with a NUL in it: whatever asks for one must not come so far.
+async fn a_text_with_a_nul_is_refused_alike_wherever_it_comes(backend: Backend) {
+    let world = World::new(backend).await;
+    let (admin, alice) = (world.admin().await, world.person("Alice").await);
+    let nul = "a\0b";
+
+    for path in [
+        "/api/search?q=a%00b",
+        "/api/contacts?after=%00",
+        "/api/admin/users?q=a%00b",
+        "/api/admin/users?q=%2B49%00",
+        "/api/admin/audit?action=%00",
+        "/api/admin/audit?subject=a%00",
+        "/api/admin/actors?node=%00",
+    ] {
+        admin.get(path).await.refused(422, "http/invalid");
+    }
+    admin.get("/api/admin/users?q=100%2500").await.ok();
+    let group = world.group(&[&alice]).await;
+    let me = format!("/api/conversations/{group}");
+    let register = json!({
+        "phone": world.number(), "password": "a long enough password", "name": "x",
+        "device": { "name": nul, "platform": nul },
+    });
+    for answer in [
+        alice.patch("/api/me", json!({ "name": nul })).await,
+        alice.patch(&me, json!({ "title": nul })).await,
+        alice.put("/api/me/status", json!({ "state": "away", "text": nul })).await,
+        alice.says(&group, "1", nul).await,
+        alice.says(&group, nul, "x").await,
+        alice.post("/api/contacts", json!({ "phone": nul })).await,
+        world.stranger().post("/api/auth/register", register).await,
+        admin.post("/api/admin/tokens", json!({ "name": nul, "scopes": [] })).await,
+        alice.post(&format!("/api/invites/{}", "a%00b"), json!(null)).await,
+    ] {
+        assert!((400..500).contains(&answer.status), "{} {}", answer.status, answer.text);
+    }
 }

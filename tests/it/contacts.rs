@@ -11,6 +11,8 @@ on_both_databases! {
     a_request_does_not_show_who_was_asked,
     somebody_blocked_is_kept_away_and_does_not_learn_it,
     strangers_cannot_open_a_direct_conversation,
+    whoever_is_blocked_finds_all_as_it_was,
+    neither_of_two_hears_through_a_block,
 }
 
 async fn a_request_is_heard_accepted_and_heard_again(backend: Backend) {
@@ -107,4 +109,94 @@ async fn strangers_cannot_open_a_direct_conversation(backend: Backend) {
 
     alice.post("/api/conversations", direct()).await.created();
     alice.post("/api/conversations", direct()).await.ok();
+}
+
+async fn whoever_is_blocked_finds_all_as_it_was(backend: Backend) {
+    let world = World::new(backend).await;
+    let (alice, bob, conversation) = world.two_friends().await;
+    let (carol, dan) = (world.person("Carol").await, world.person("Dan").await);
+    let said = alice.says(&conversation, "1", "before").await.created();
+    let message =
+        format!("/api/conversations/{conversation}/messages/{}", said["id"].as_str().unwrap());
+    for other in [&alice, &carol] {
+        bob.put(&format!("/api/contacts/{}/block", other.id), json!(null)).await.done();
+    }
+    let mut bobs = bob.connects_and_syncs(json!({ (conversation.clone()): 1 })).await;
+    let mut alices = alice.connects_and_syncs(json!({ (conversation.clone()): 1 })).await;
+
+    let direct = json!({ "kind": "direct", "members": [bob.id] });
+    let opened = alice.post("/api/conversations", direct.clone()).await.ok();
+    assert_eq!(opened["id"], json!(conversation));
+    let edited = alice.patch(&message, json!({ "body": "after" })).await.ok();
+    assert_eq!((&edited["body"], edited["edited_at"].is_string()), (&json!("after"), true));
+    let reaction = format!("{message}/reactions/%F0%9F%91%8D");
+    let reacted = alice.put(&reaction, json!(null)).await.ok();
+    assert_eq!(reacted["reactions"][0]["user_ids"], json!([alice.id]));
+    let set_up = format!("/api/conversations/{conversation}");
+    let changed = alice.patch(&set_up, json!({ "expires_in": 60 })).await.ok();
+    assert_eq!(changed["expires_in"], 60);
+
+    // A stranger whom nobody blocks is told the same.
+    let by_id = json!({ "user_id": bob.id });
+    for (who, heard) in [(&carol, 0), (&dan, 1)] {
+        let opened = who.post("/api/conversations", direct.clone()).await;
+        opened.refused(403, "chat/not-reachable");
+        let asked = who.post("/api/contacts", by_id.clone()).await.created();
+        assert_eq!(asked["state"], "pending_out");
+        who.post("/api/contacts", by_id.clone()).await.refused(409, "contacts/already");
+        let list = who.get("/api/contacts").await.ok();
+        assert_eq!(list["items"][0]["state"], "pending_out", "{}", who.name);
+        let bobs_list = bob.get("/api/contacts").await.ok();
+        assert_eq!(bobs_list["items"].as_array().unwrap().len(), heard);
+    }
+    // To an address book, too, the number is nobody's.
+    let by_phone = json!({ "phone": bob.phone });
+    carol.post("/api/contacts", by_phone.clone()).await.refused(404, "contacts/no-such-person");
+    dan.post("/api/contacts", by_phone).await.refused(409, "contacts/already");
+
+    bob.patch(&set_up, json!({ "expires_in": 60 })).await.refused(403, "chat/not-reachable");
+    bob.delete(&format!("/api/contacts/{}/block", alice.id)).await.done();
+    alice.says(&conversation, "2", "the end").await.created();
+    for socket in [&mut bobs, &mut alices] {
+        let heard = socket.hears("message").await;
+        assert_eq!((&heard["body"], heard["expires_at"].is_null()), (&json!("the end"), true));
+        for event in ["message_edited", "reaction", "conversation"] {
+            assert_eq!(socket.unheard(event), 0, "{event}");
+        }
+    }
+    assert_eq!(bob.reads(&conversation).await[0]["body"], "before");
+}
+
+async fn neither_of_two_hears_through_a_block(backend: Backend) {
+    let world = World::new(backend).await;
+    let (alice, bob, conversation) = world.two_friends().await;
+    alice.says(&conversation, "1", "x").await.created();
+    bob.says(&conversation, "1", "y").await.created();
+    let (mut alices, mut bobs) = (alice.connects().await, bob.connects().await);
+    let mut tablets = bob.second_device().await.connects().await;
+    let at = |seq: i64| json!({ "conversation_id": conversation, "seq": seq });
+    let here = json!({ "conversation_id": conversation });
+    let block = format!("/api/contacts/{}/block", alice.id);
+    bob.put(&block, json!(null)).await.done();
+
+    alices.asks("typing", here.clone()).await.unwrap();
+    alices.asks("ack", at(2)).await.unwrap();
+    alices.asks("read", at(2)).await.unwrap();
+    alice.says(&conversation, "2", "unheard").await.created();
+    bobs.asks("typing", here.clone()).await.unwrap();
+    bobs.asks("read", at(3)).await.unwrap();
+    assert_eq!(tablets.hears("receipt").await["read_seq"], 3, "his own devices know");
+
+    // What surely comes later comes first.
+    bob.delete(&block).await.done();
+    alices.asks("typing", here.clone()).await.unwrap();
+    bobs.hears("typing").await;
+    bobs.asks("typing", here).await.unwrap();
+    alices.hears("typing").await;
+    assert_eq!((alices.unheard("typing"), bobs.unheard("typing")), (0, 0));
+    for (socket, me) in [(&mut alices, &alice), (&mut bobs, &bob)] {
+        for _ in 0..socket.unheard("receipt") {
+            assert_eq!(socket.hears("receipt").await["user_id"], json!(me.id));
+        }
+    }
 }

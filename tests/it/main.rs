@@ -38,6 +38,7 @@ mod protocol_calls;
 mod protocol_cluster;
 mod protocol_files;
 mod protocol_messages;
+mod refusals;
 mod rooms;
 mod routes;
 mod second_factor;

@@ -1,13 +1,17 @@
 //! Random histories on three devices, held against a model that fits on a page: what each device
 //! shows after `sync` is what the model says.
 
+mod device;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use actix_web::rt::{System, SystemRunner};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
-use crate::support::{Backend, Person, Socket, World, soon};
+use self::device::{Device, Face, Screen, face, text};
+use crate::support::{Backend, Person, World, postgres, soon};
 
 /// What one of three people does; numbers pick what exists by then.
 #[derive(Clone, Debug)]
@@ -40,11 +44,6 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..40)
 }
 
-/// What a device shows of a message: its text, whether it went, and who reacted with what.
-type Face = (String, bool, BTreeSet<(String, String)>);
-/// What a device shows: by conversation, by number.
-type Screen = BTreeMap<String, BTreeMap<i64, Face>>;
-
 const EMOJI: [&str; 3] = ["👍", "🦄", "☃"];
 
 /// A message as the model knows it.
@@ -75,6 +74,12 @@ struct Model {
 }
 
 impl Model {
+    /// Whether what is done to a message only looks done: one of two blocks the other.
+    fn is_for_show(&self, n: usize, direct: &str) -> bool {
+        let said = &self.said[n];
+        self.blocks.contains(&true) && said.conversation == direct && said.withheld.is_none()
+    }
+
     fn screen(&self, who: usize) -> Screen {
         let mut screen = Screen::new();
         for (conversation, since) in &self.since {
@@ -87,126 +92,6 @@ impl Model {
             );
         }
         screen
-    }
-}
-
-/// A device: what it has, and how it takes in what it is told.
-#[derive(Default)]
-struct Device {
-    socket: Option<Socket>,
-    /// By conversation: the newest `seq`, the newest change, and messages with their revisions.
-    has: BTreeMap<String, (i64, i64, Faces)>,
-}
-
-/// Messages by their number, each as of a revision.
-type Faces = BTreeMap<i64, (i64, Face)>;
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
-}
-
-fn face(message: &Value) -> Face {
-    let mut reactions = BTreeSet::new();
-    for group in message["reactions"].as_array().into_iter().flatten() {
-        for user in group["user_ids"].as_array().into_iter().flatten() {
-            reactions.insert((text(&group["emoji"]), text(user)));
-        }
-    }
-    (text(&message["body"]), message["deleted_at"].is_string(), reactions)
-}
-
-impl Device {
-    async fn comes(&mut self, person: &Person) {
-        if self.socket.is_some() {
-            return;
-        }
-        let mut socket = person.connects().await;
-        let cursors: BTreeMap<_, _> = self.has.iter().map(|(id, has)| (id, has.0)).collect();
-        let changes: BTreeMap<_, _> = self.has.iter().map(|(id, has)| (id, has.1)).collect();
-        let asked = json!({ "cursors": cursors, "changes": changes });
-        let synced = socket.asks("sync", asked).await.unwrap();
-        let mut listed = BTreeSet::new();
-        for summary in synced["conversations"].as_array().unwrap() {
-            let id = text(&summary["id"]);
-            let revision = summary["revision"].as_i64().unwrap();
-            let has = self.has.entry(id.clone()).or_insert((0, revision, BTreeMap::new()));
-            let since = summary["visible_seq"].as_i64().unwrap();
-            has.2.retain(|seq, _| *seq > since);
-            listed.insert(id);
-        }
-        self.has.retain(|id, _| listed.contains(id));
-        self.socket = Some(socket);
-    }
-
-    fn takes(&mut self, event: &str, data: &Value) {
-        let id = text(&data["conversation_id"]);
-        let (seq, revision) = (data["seq"].as_i64(), data["revision"].as_i64());
-        if event == "conversation" {
-            let id = text(&data["id"]);
-            if data["left"].is_string() {
-                return; // told apart below, by who it is
-            }
-            let revision = data["revision"].as_i64().unwrap();
-            self.has.entry(id).or_insert((0, revision, BTreeMap::new()));
-            return;
-        }
-        let (Some(seq), Some(revision)) = (seq, revision) else { return };
-        let has = self.has.entry(id).or_insert((0, 0, BTreeMap::new()));
-        let known = has.2.get(&seq).map_or(-1, |(known, _)| *known);
-        match event {
-            "message" => {
-                has.0 = has.0.max(seq);
-                if revision >= known {
-                    has.2.insert(seq, (revision, face(data)));
-                }
-                return;
-            }
-            _ if known < 0 || revision <= known => {}
-            "message_edited" => {
-                has.2.insert(seq, (revision, face(data)));
-            }
-            "message_deleted" if data["for"] == "me" => {
-                has.2.remove(&seq);
-            }
-            "message_deleted" => {
-                has.2.insert(seq, (revision, (String::new(), true, BTreeSet::new())));
-            }
-            "reaction" => {
-                let reaction = (text(&data["emoji"]), text(&data["user_id"]));
-                let entry = has.2.get_mut(&seq).unwrap();
-                entry.0 = revision;
-                if data["added"] == true {
-                    entry.1.2.insert(reaction);
-                } else {
-                    entry.1.2.remove(&reaction);
-                }
-            }
-            _ => return,
-        }
-        has.1 = has.1.max(revision);
-    }
-
-    fn screen(&self) -> Screen {
-        let shown = |has: &Faces| has.iter().map(|(seq, (_, face))| (*seq, face.clone())).collect();
-        self.has.iter().map(|(id, has)| (id.clone(), shown(&has.2))).collect()
-    }
-
-    /// Takes in what it is told until it shows what it should.
-    async fn shows(&mut self, me: &Person, expected: &Screen) {
-        let told = async {
-            while self.screen() != *expected {
-                let frame = self.socket.as_mut().unwrap().next().await.unwrap();
-                let (event, data) = (text(&frame["event"]), &frame["data"]);
-                if event == "conversation" && data["left"] == json!(me.id) {
-                    self.has.remove(&text(&data["id"]));
-                }
-                self.takes(&event, data);
-            }
-        };
-        let patience = std::time::Duration::from_secs(5);
-        if tokio::time::timeout(patience, told).await.is_err() {
-            panic!("{} shows {:#?}\nand not {expected:#?}", me.name, self.screen());
-        }
     }
 }
 
@@ -279,7 +164,7 @@ impl<'a> Scene<'a> {
                 let Some((n, path)) = self.pick(who, which) else { return };
                 let body = format!("edit {}", self.count);
                 let answer = self.people[who].patch(&path, json!({ "body": body })).await;
-                if answer.status == 200 {
+                if answer.status == 200 && !self.model.is_for_show(n, &self.direct) {
                     self.model.said[n].face = face(&answer.body);
                 }
             }
@@ -295,12 +180,10 @@ impl<'a> Scene<'a> {
                 };
                 if answer.status == 200 {
                     let reaction = (EMOJI[emoji].to_owned(), person.id.clone());
-                    let blocked = self.model.blocks.contains(&true)
-                        && self.model.said[n].conversation == self.direct
-                        && self.model.said[n].withheld.is_none();
+                    let for_show = self.model.is_for_show(n, &self.direct);
                     let reactions = &mut self.model.said[n].face.2;
-                    match (blocked, on) {
-                        (true, _) => false, // done for show
+                    match (for_show, on) {
+                        (true, _) => false,
                         (false, true) => reactions.insert(reaction),
                         (false, false) => reactions.remove(&reaction),
                     };
@@ -375,11 +258,9 @@ impl<'a> Scene<'a> {
     }
 }
 
-#[test]
-fn what_each_device_shows_is_what_the_model_says() {
-    let system = actix_web::rt::System::new();
-    let world = system.block_on(World::new(Backend::Sqlite));
-    let config = ProptestConfig { cases: 32, max_shrink_iters: 60, ..ProptestConfig::default() };
+fn shows_what_the_model_says(system: &SystemRunner, backend: Backend, cases: u32) {
+    let world = system.block_on(World::new(backend));
+    let config = ProptestConfig { cases, max_shrink_iters: 60, ..ProptestConfig::default() };
     let mut runner = TestRunner::new(config);
     let outcome = runner.run(&steps(), |story| {
         system.block_on(async {
@@ -392,4 +273,17 @@ fn what_each_device_shows_is_what_the_model_says() {
         Ok(())
     });
     outcome.unwrap();
+}
+
+#[test]
+fn what_each_device_shows_is_what_the_model_says() {
+    shows_what_the_model_says(&System::new(), Backend::Sqlite, 32);
+}
+
+#[test]
+fn what_each_device_shows_is_what_the_model_says_on_postgresql() {
+    let system = System::new();
+    if let Some(backend) = system.block_on(postgres::fresh()) {
+        shows_what_the_model_says(&system, backend, 12);
+    }
 }

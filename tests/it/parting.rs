@@ -191,13 +191,16 @@ async fn an_export_ends_and_is_made_anew(backend: Backend) {
     export(&alice).await;
     assert_eq!(archives(), 1);
 
-    // What belongs to nobody is swept when a worker starts.
+    // What belongs to nobody is swept when a worker starts, and what an attempt has left.
     let stray = shelf.join("job_00000000000000000000000000000000.part1");
+    let whole = std::fs::read_dir(&shelf).unwrap().next().unwrap().unwrap().path();
+    let left = whole.with_extension("part7");
     std::fs::write(&stray, "half").unwrap();
+    std::fs::write(&left, "half").unwrap();
     world.kill();
     world.start();
-    soon("the stray goes", async {
-        while stray.exists() {
+    soon("the strays go", async {
+        while stray.exists() || left.exists() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })

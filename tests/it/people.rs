@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::person::PASSWORD;
 use crate::support::socket::End;
-use crate::support::{Backend, World, on_both_databases};
+use crate::support::{Backend, Person, Socket, World, on_both_databases, soon};
 
 on_both_databases! {
     people_are_found,
@@ -14,6 +14,7 @@ on_both_databases! {
     rights_are_given_and_taken,
     the_last_administrator_cannot_go,
     devices_are_signed_out_by_an_administrator,
+    whoever_is_put_out_is_out_of_calls_too,
 }
 
 fn names(list: &Value) -> Vec<&str> {
@@ -133,4 +134,46 @@ async fn devices_are_signed_out_by_an_administrator(backend: Backend) {
     phones.ends().await;
     alice.get("/api/me").await.refused(401, "auth/invalid-token");
     assert_eq!(admin.get(&devices).await.ok()["items"], json!([]));
+}
+
+/// A socket that is opened with a call token, in its call.
+async fn visits(person: &Person) -> (Value, Socket) {
+    let ask = json!({ "userId": person.id, "sessionId": "standup" });
+    let token = person.post("/api/call/token", ask).await.ok()["token"].clone();
+    let mut socket = Socket::open(&person.address).await;
+    socket.asks("authenticate", json!({ "token": token })).await.unwrap();
+    socket.asks("join_call", json!({})).await.unwrap();
+    (token, socket)
+}
+
+async fn whoever_is_put_out_is_out_of_calls_too(backend: Backend) {
+    let world = World::new(backend).await;
+    let admin = world.admin().await;
+    let mut all = Vec::new();
+    for way in ["suspended", "signed out", "deleted", "given a new password", "gone"] {
+        let person = world.person(way).await;
+        let (token, socket) = visits(&person).await;
+        all.push((person, token, socket));
+    }
+    let (_, mut stays) = visits(&world.person("Bob").await).await;
+    let users = |n: usize, what: &str| format!("/api/admin/users/{}{what}", all[n].0.id);
+
+    admin.put(&users(0, "/suspension"), json!(null)).await.done();
+    admin.delete(&users(1, "/devices")).await.done();
+    admin.delete(&users(2, "")).await.done();
+    let reset = admin.post(&users(3, "/reset"), json!(null)).await.created();
+    let new = json!({ "reset_token": reset["reset_token"], "password": "quite another password" });
+    world.stranger().post("/api/auth/reset", new).await.done();
+    all[4].0.deletes("/api/me", json!({ "password": PASSWORD })).await.done();
+
+    for (person, _, socket) in &mut all {
+        let end = soon(&person.name, socket.ends()).await;
+        assert_eq!(end, End::Closed(1008, "signed-out".to_owned()), "{}", person.name);
+    }
+    for (person, token, _) in [&all[0], &all[2], &all[4]] {
+        let mut socket = Socket::open(&person.address).await;
+        let refused = socket.asks("authenticate", json!({ "token": token })).await.unwrap_err();
+        assert_eq!(refused["code"], "auth/invalid-token", "{}", person.name);
+    }
+    stays.asks("mute_audio", json!({ "muted": true })).await.unwrap();
 }

@@ -36,7 +36,9 @@ pub async fn sets_up(person: &Person) -> (App, Vec<String>) {
     assert!(url.starts_with("otpauth://totp/SecureVOX:") && url.contains(secret), "{url}");
     let app =
         App(Builder::new().with_secret(Secret::try_from_base32(secret).unwrap()).build().unwrap());
-    let codes = person.post("/api/me/totp/confirm", json!({ "code": app.code(0) })).await.ok();
+    let code = app.code(0);
+    let typed = format!(" {} {}", &code[..3], &code[3..]); // as apps show it, and people type it
+    let codes = person.post("/api/me/totp/confirm", json!({ "code": typed })).await.ok();
     let codes = codes["recovery_codes"].as_array().unwrap().iter();
     (app, codes.map(|code| code.as_str().unwrap().to_owned()).collect())
 }

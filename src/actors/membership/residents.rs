@@ -27,7 +27,8 @@ pub trait Residents: Send + Sync + 'static {
     fn look_after_seats(&self) -> Fut<'_, Vec<SessionId>>;
     /// A session is no more.
     fn lost(&self, session: SessionId);
-    /// Ends the sessions of devices that were signed out without this node's hearing of it.
+    /// Ends the sessions of devices that were signed out, and of people who were put out, without
+    /// this node's hearing of it.
     fn look_at_devices(&self) -> Fut<'_, ()>;
 }
 
@@ -75,11 +76,17 @@ impl Residents for Household {
     }
 
     fn look_at_devices(&self) -> Fut<'_, ()> {
-        let devices = self.switchboard.devices();
+        let (devices, guests) = (self.switchboard.devices(), self.switchboard.guests());
         Box::pin(async move {
             match self.store.signed_out(devices).await {
                 Ok(gone) => self.switchboard.end_devices(&gone),
                 Err(error) => tracing::warn!(%error, "who was signed out is not known"),
+            }
+            match self.store.kept_out(guests).await {
+                Ok(gone) => {
+                    gone.into_iter().for_each(|user| self.switchboard.end_person_here(user))
+                }
+                Err(error) => tracing::warn!(%error, "who is kept out is not known"),
             }
         })
     }

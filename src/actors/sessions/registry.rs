@@ -126,6 +126,17 @@ impl Registry {
             .collect()
     }
 
+    /// Those who have a session that was opened with a call token.
+    pub(super) fn guests(&self) -> Vec<UserId> {
+        let mut found = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let visits = shard.iter().filter(|(_, entries)| entries.iter().any(|e| e.call_only));
+            found.extend(visits.map(|(user, _)| *user));
+        }
+        found
+    }
+
     /// Whether somebody has a socket here.
     pub(super) fn has(&self, user: UserId) -> bool {
         self.shard(user).get(&user).is_some_and(|entries| is_here(entries))

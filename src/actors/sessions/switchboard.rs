@@ -174,6 +174,11 @@ impl Switchboard {
         self.registry.all().into_iter().filter(own).map(|entry| entry.device).collect()
     }
 
+    /// Those who are here with a call token, whose device is only made for it.
+    pub fn guests(&self) -> Vec<UserId> {
+        self.registry.guests()
+    }
+
     /// Ends the sessions of these devices on this node: that they were signed out was missed.
     pub fn end_devices(&self, devices: &[DeviceId]) {
         for entry in self.registry.all() {

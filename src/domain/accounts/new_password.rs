@@ -29,7 +29,7 @@ impl Accounts {
         Ok(ended)
     }
 
-    /// Sets a new password with a link; gives whose it is and their devices, which are signed out.
+    /// Sets a new password with a link; gives whose it is, who is signed out everywhere.
     ///
     /// # Errors
     /// [`Error::InvalidReset`], [`Error::BadPassword`], or the database's.
@@ -37,7 +37,7 @@ impl Accounts {
         &self,
         reset: wire::ResetPassword,
         ip: Option<IpAddr>,
-    ) -> Result<(UserId, Vec<DeviceId>), Error> {
+    ) -> Result<UserId, Error> {
         let link = hash(reset.reset_token.expose());
         // Asked before anything is hashed: guesses should cost us little.
         let user = self.store.reset_link(link, self.clock.now()).await?;
@@ -47,7 +47,7 @@ impl Accounts {
         let ended = self.store.reset_password(link, new, audit, self.clock.now()).await?;
         let ended = ended.ok_or(Error::InvalidReset)?;
         self.forget_all(&ended).await;
-        Ok((user, ended))
+        Ok(user)
     }
 
     /// The hash of a password that somebody chose.

@@ -1,6 +1,6 @@
 //! The end of an account, by its owner or by an administrator.
 
-use base::ids::{DeviceId, JobId, UserId};
+use base::ids::{JobId, UserId};
 use serde_json::json;
 use store::{NewAudit, NewJob, PersonChange};
 
@@ -10,11 +10,11 @@ use crate::domain::erasure::KIND;
 use crate::protocol::accounts as wire;
 
 impl Accounts {
-    /// Ends the person's account; gives their devices, whose sockets are to be closed.
+    /// Ends the person's account; their sockets are to be closed.
     ///
     /// # Errors
     /// [`Error::WrongPassword`], [`Error::WrongCode`], [`Error::LastAdmin`], or the database's.
-    pub async fn delete_me(&self, me: &Me, proof: wire::Proof) -> Result<Vec<DeviceId>, Error> {
+    pub async fn delete_me(&self, me: &Me, proof: wire::Proof) -> Result<(), Error> {
         if let Some(factor) = self.prove_both(me, proof).await?
             && !self.store.spend_factor(me.user, factor).await?
         {
@@ -25,11 +25,7 @@ impl Accounts {
         self.end_account(me.user, entry).await
     }
 
-    pub(super) async fn end_account(
-        &self,
-        user: UserId,
-        entry: NewAudit,
-    ) -> Result<Vec<DeviceId>, Error> {
+    pub(super) async fn end_account(&self, user: UserId, entry: NewAudit) -> Result<(), Error> {
         let rest = NewJob {
             id: JobId::new(),
             kind: KIND.to_owned(),
@@ -40,12 +36,12 @@ impl Accounts {
         self.changed(change).await
     }
 
-    /// The devices whose tokens or rights changed; what was known of them is forgotten.
-    pub(super) async fn changed(&self, change: PersonChange) -> Result<Vec<DeviceId>, Error> {
+    /// What was known of devices whose tokens or rights changed is forgotten.
+    pub(super) async fn changed(&self, change: PersonChange) -> Result<(), Error> {
         match change {
             PersonChange::Done(devices) => {
                 self.forget_all(&devices).await;
-                Ok(devices)
+                Ok(())
             }
             PersonChange::NoSuchUser => Err(Error::NoSuchPerson),
             PersonChange::LastAdmin => Err(Error::LastAdmin),

@@ -66,11 +66,11 @@ impl Accounts {
         self.devices(&Me { user: id, ..by.me.clone() }).await
     }
 
-    /// Keeps a person out; gives their devices, whose sockets are to be closed.
+    /// Keeps a person out; their sockets are to be closed.
     ///
     /// # Errors
     /// [`Error::NoSuchPerson`], [`Error::LastAdmin`], or the database's.
-    pub async fn suspend(&self, by: By<'_>, id: UserId) -> Result<Vec<DeviceId>, Error> {
+    pub async fn suspend(&self, by: By<'_>, id: UserId) -> Result<(), Error> {
         let change = self.store.suspend(id, by.did("user.suspended", id), self.clock.now()).await?;
         self.changed(change).await
     }
@@ -82,7 +82,7 @@ impl Accounts {
     pub async fn unsuspend(&self, by: By<'_>, id: UserId) -> Result<(), Error> {
         let entry = by.did("user.unsuspended", id);
         let change = self.store.unsuspend(id, entry, self.clock.now()).await?;
-        self.changed(change).await.map(drop)
+        self.changed(change).await
     }
 
     /// Changes what a person may do.
@@ -93,14 +93,14 @@ impl Accounts {
         let role = parse_role(&put.role)?;
         let entry = NewAudit { detail: json!({ "role": role }), ..by.did("user.role_changed", id) };
         let change = self.store.set_role(id, role, entry, self.clock.now()).await?;
-        self.changed(change).await.map(drop)
+        self.changed(change).await
     }
 
-    /// Signs all devices of a person out; gives them, whose sockets are to be closed.
+    /// Signs all devices of a person out; all their sockets are to be closed.
     ///
     /// # Errors
     /// [`Error::NoSuchPerson`], or the database's.
-    pub async fn sign_out(&self, by: By<'_>, id: UserId) -> Result<Vec<DeviceId>, Error> {
+    pub async fn sign_out(&self, by: By<'_>, id: UserId) -> Result<(), Error> {
         let entry = by.did("user.signed_out", id);
         let change = self.store.sign_out_everywhere(id, entry, self.clock.now()).await?;
         self.changed(change).await
@@ -151,11 +151,11 @@ impl Accounts {
         }
     }
 
-    /// Ends a person's account; gives their devices, whose sockets are to be closed.
+    /// Ends a person's account; their sockets are to be closed.
     ///
     /// # Errors
     /// [`Error::NoSuchPerson`], [`Error::LastAdmin`], or the database's.
-    pub async fn delete_person(&self, by: By<'_>, id: UserId) -> Result<Vec<DeviceId>, Error> {
+    pub async fn delete_person(&self, by: By<'_>, id: UserId) -> Result<(), Error> {
         self.end_account(id, by.did("user.deleted", id)).await
     }
 }

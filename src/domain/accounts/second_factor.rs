@@ -72,7 +72,7 @@ impl Accounts {
         if kept.confirmed_at.is_some() {
             return Err(Error::SecondFactorOn);
         }
-        let step = self.step(me.user, &kept.secret, confirm.code.expose())?;
+        let step = self.step(me.user, &kept.secret, &plain(&confirm.code))?;
         let (codes, hashes) = self.recovery_codes(me.user);
         let audit = audit(Some(me.user), "second_factor.enabled", me.user.to_string(), ip);
         let now = self.clock.now();
@@ -154,8 +154,7 @@ impl Accounts {
             return Ok(None);
         }
         self.count_code(user).await?;
-        let code: String =
-            code.expose().chars().filter(|c| !c.is_whitespace() && *c != '-').take(40).collect();
+        let code = plain(code);
         if code.len() > 8 {
             return Ok(Some(Factor::Recovery(recovery_hash(user, &code))));
         }
@@ -193,6 +192,11 @@ impl Accounts {
         let (hashes, codes) = std::iter::repeat_with(make).take(RECOVERY_CODES).unzip();
         (wire::RecoveryCodes { recovery_codes: codes }, hashes)
     }
+}
+
+/// A code without what people put between its digits or letters.
+fn plain(code: &Secret<String>) -> String {
+    code.expose().chars().filter(|c| !c.is_whitespace() && *c != '-').take(40).collect()
 }
 
 fn place(user: UserId) -> Place {

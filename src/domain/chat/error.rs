@@ -88,7 +88,7 @@ pub enum Error {
     /// Somebody who is not a member.
     #[error("somebody mentioned is not in this conversation")]
     NoSuchMention,
-    /// Not there for its sender, or encrypted.
+    /// Not there for its sender, or encrypted, here or there.
     #[error("there is no such message to pass on")]
     NoSuchForward,
     /// Unknown, used up, over or taken back.

@@ -214,8 +214,12 @@ impl Chat {
             Marked::NotAMember => Err(Error::NoSuchConversation),
             Marked::Unchanged => Ok(Deed::quiet(server::Done {})),
             Marked::Moved { delivered_seq, read_seq } => {
-                let audience = self.audience(conversation).await?.members;
-                let to = if audience.len() > ANNOUNCED_RECEIPTS { vec![user] } else { audience };
+                let hearers = self.store.hearers(conversation, user).await?;
+                let mut to = hearers.unwrap_or_default(); // left meanwhile: nobody
+                if to.len() >= ANNOUNCED_RECEIPTS {
+                    to.clear();
+                }
+                to.push(user); // their own other devices
                 let receipt = server::Receipt {
                     conversation_id: conversation,
                     user_id: user,
@@ -227,7 +231,7 @@ impl Chat {
         }
     }
 
-    /// Tells the others that somebody is writing.
+    /// Tells the others that somebody is writing; not whoever keeps them away, or is kept away.
     ///
     /// # Errors
     /// [`Error::NoSuchConversation`], or the database's.
@@ -236,11 +240,8 @@ impl Chat {
         user: UserId,
         conversation: ConversationId,
     ) -> Result<Deed<server::Done>, Error> {
-        let audience = self.audience(conversation).await?.members;
-        if !audience.contains(&user) {
-            return Err(Error::NoSuchConversation);
-        }
-        let to = audience.into_iter().filter(|id| *id != user).collect();
+        let to = self.store.hearers(conversation, user).await?;
+        let to = to.ok_or(Error::NoSuchConversation)?;
         let typing = server::TypingNow { conversation_id: conversation, user_id: user };
         Ok(Deed::told(server::Done {}, to, ServerEvent::Typing(typing)))
     }

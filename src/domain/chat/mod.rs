@@ -166,8 +166,10 @@ impl Chat {
             return Err(Error::NothingToChange);
         }
         let now = self.clock.now();
-        let (view, said) = done(self.store.set_up_conversation(id, me.user, settings, now).await?)?;
-        Ok(told(view, said))
+        match self.store.set_up_conversation(id, me.user, settings, now).await? {
+            Change::Unheard(view) => Ok(Deed::quiet(views::conversation(view))),
+            change => done(change).map(|(view, said)| told(view, said)),
+        }
     }
 
     /// Mutes or archives a conversation, for oneself.
@@ -303,6 +305,7 @@ fn changed(conversation: &wire::Conversation) -> Vec<News> {
 fn done(change: Change) -> Result<(store::ConversationView, Vec<store::Message>), Error> {
     match change {
         Change::Done(view, said) => Ok((view, said)),
+        Change::Unheard(view) => Ok((view, Vec::new())),
         Change::NotAllowed => Err(Error::NotAllowed),
         Change::NotFound => Err(Error::NoSuchConversation),
         Change::NoSuchUser => Err(Error::NoSuchPerson),

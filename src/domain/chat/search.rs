@@ -8,7 +8,8 @@ use crate::protocol::List;
 use crate::protocol::messages as wire;
 
 impl Chat {
-    /// A page of what the person may see and what has all the words, what was said last first.
+    /// A page of what the person may see and what has all the words, what was said last first. A
+    /// page may be short, or empty, and yet have a next one.
     ///
     /// # Errors
     /// [`Error::BadSearch`], [`Error::NoSuchConversation`], or the database's.
@@ -34,10 +35,8 @@ impl Chat {
         }
         let now = self.clock.now();
         let search = Search { viewer: me, words, within, before };
-        let mut rows = self.store.search(search, limit + 1, now).await?;
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        let next = rows.last().filter(|_| more).map(|(number, _)| number.to_string());
-        Ok(List { items: rows.into_iter().map(|(_, row)| views::shown(row)).collect(), next })
+        let found = self.store.search(search, limit, now).await?;
+        let next = found.next.map(|number| number.to_string());
+        Ok(List { items: found.shown.into_iter().map(views::shown).collect(), next })
     }
 }

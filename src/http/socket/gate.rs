@@ -11,7 +11,7 @@ use base::fault::{Fault, Kind};
 
 use crate::actors::sessions::{Answer, Close, Line, RequestError, SessionHandle};
 use crate::cluster::{Limit, Refused};
-use crate::domain::accounts;
+use crate::domain::{accounts, calls};
 use crate::http::{Counted, Services};
 use crate::protocol::client::ClientEvent;
 use crate::protocol::server::{Authenticated, ServerEvent};
@@ -173,8 +173,9 @@ impl Gate {
         let services = self.services.clone();
         async move {
             let shared = |e| -> Arc<dyn Fault + Send + Sync> { Arc::new(e) };
-            let called = services.living.calls.deeds.identify(&token).await;
-            let called = called.map_err(|e| -> Arc<dyn Fault + Send + Sync> { Arc::new(e) })?;
+            let of_call = |e: calls::Error| -> Arc<dyn Fault + Send + Sync> { Arc::new(e) };
+            let deeds = &services.living.calls.deeds;
+            let called = deeds.identify(&token).await.map_err(of_call)?;
             let me = match called {
                 Some(me) => me,
                 None => services.accounts.identify(&token).await.map_err(shared)?,
@@ -185,8 +186,15 @@ impl Gate {
                 .attach(me, line)
                 .await
                 .map_err(|e| -> Arc<dyn Fault + Send + Sync> { Arc::new(e) })?;
-            // A device signed out a moment ago either finds this session or is found here.
-            if !guest && let Err(error) = services.accounts.confirm(user_id, device_id).await {
+            // Whoever was put out a moment ago either finds this session or is found here.
+            if guest {
+                if let Err(error) = deeds.identify(&token).await {
+                    if matches!(error, calls::Error::InvalidToken) {
+                        session.end();
+                    }
+                    return Err(of_call(error));
+                }
+            } else if let Err(error) = services.accounts.confirm(user_id, device_id).await {
                 if matches!(error, accounts::Error::InvalidToken) {
                     session.end();
                 }

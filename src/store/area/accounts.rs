@@ -108,6 +108,7 @@ pub(crate) fn count_users(c: &mut Conn) -> QueryResult<i64> {
 
 pub(crate) fn rename_user(c: &mut Conn, id: UserId, name: String) -> QueryResult<Option<User>> {
     diesel::update(users::table.find(Sql(id)))
+        .filter(users::deleted_at.is_null())
         .set(users::name.eq(name))
         .returning(User::as_returning())
         .get_result(c)

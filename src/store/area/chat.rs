@@ -9,7 +9,7 @@ use diesel::prelude::*;
 use serde_json::Value;
 
 use super::messages::shows;
-use super::{Conn, contacts};
+use super::{Conn, contacts, people};
 use crate::model::{
     Audience, Conversation, ConversationView, History, Keeping, Kept, Kind, Member, MemberRole,
     NewConversation, OpenDirect, OpenGroup, Place, Reach, Summary,
@@ -31,9 +31,6 @@ pub(crate) fn open_direct(
     if !contacts::hold_pair(c, me, other)? {
         return Ok(OpenDirect::NoSuchUser);
     }
-    if contacts::any_block(c, me, other)? {
-        return Ok(OpenDirect::NotAllowed);
-    }
     let pair = (me.min(other), me.max(other));
     let existing = conversations::table
         .filter(conversations::direct_low.eq(Sql(pair.0)))
@@ -41,6 +38,7 @@ pub(crate) fn open_direct(
         .select(Conversation::as_select())
         .first(c)
         .optional()?;
+    // Whoever is blocked finds it as it was, and is a stranger only where there is none.
     if let Some(conversation) = existing {
         return Ok(OpenDirect::Existing(view(c, conversation)?));
     }
@@ -65,10 +63,8 @@ pub(crate) fn open_group(
     others.retain(|other| *other != me);
     others.sort_unstable();
     others.dedup();
-    let everybody =
-        users::table.filter(users::id.eq_any(others.iter().copied().chain([me]).map(Sql)));
-    let known: i64 = everybody.filter(users::deleted_at.is_null()).count().get_result(c)?;
-    if usize::try_from(known) != Ok(others.len() + 1) {
+    let all: Vec<UserId> = others.iter().copied().chain([me]).collect();
+    if people::hold_all(c, &all)?.len() != all.len() {
         return Ok(OpenGroup::NoSuchUser);
     }
     if !contacts::may_reach(c, me, &others, reach)? {
@@ -322,6 +318,28 @@ pub(crate) fn keep(
         ))
         .execute(c)?;
     Ok(Some(kept))
+}
+
+/// Who hears what somebody does in a conversation beside speaking, such as typing and reading: the
+/// others, and nobody where one of two blocks the other. `None` if they are not in it.
+pub(crate) fn hearers(
+    c: &mut Conn,
+    id: ConversationId,
+    user: UserId,
+) -> QueryResult<Option<Vec<UserId>>> {
+    let mut all: Vec<UserId> = members::table
+        .filter(members::conversation_id.eq(Sql(id)))
+        .order(members::user_id)
+        .select(members::user_id)
+        .load(c)?;
+    if !all.contains(&user) {
+        return Ok(None);
+    }
+    if !contacts::blockers_in(c, id)?.is_empty() {
+        return Ok(Some(Vec::new()));
+    }
+    all.retain(|other| *other != user);
+    Ok(Some(all))
 }
 
 pub(crate) fn members_of(c: &mut Conn, id: ConversationId) -> QueryResult<Audience> {

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use base::clock::Time;
-use base::ids::{DeviceId, NodeId};
+use base::ids::{DeviceId, NodeId, UserId};
 use diesel::prelude::*;
 
 use super::super::{clock, free_lock, server_life};
@@ -220,6 +220,20 @@ pub(crate) fn signed_out(c: &mut Conn, ids: Vec<DeviceId>) -> QueryResult<Vec<De
             .filter(devices::revoked_at.is_null())
             .filter(users::suspended_at.is_null())
             .select(devices::id)
+            .load(c)?;
+        gone.extend(ids.iter().filter(|id| !here.contains(id)));
+    }
+    Ok(gone)
+}
+
+/// Which of these people may not be here any more.
+pub(crate) fn kept_out(c: &mut Conn, ids: Vec<UserId>) -> QueryResult<Vec<UserId>> {
+    let mut gone = Vec::new();
+    for ids in ids.chunks(AT_ONCE) {
+        let here: Vec<UserId> = users::table
+            .filter(users::id.eq_any(ids.iter().copied().map(Sql)))
+            .filter(users::suspended_at.is_null())
+            .select(users::id)
             .load(c)?;
         gone.extend(ids.iter().filter(|id| !here.contains(id)));
     }

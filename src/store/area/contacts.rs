@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 
 use base::clock::Time;
-use base::ids::UserId;
+use base::ids::{ConversationId, UserId};
 use diesel::prelude::*;
+use diesel::result::Error;
 
-use super::Conn;
+use super::{Conn, people};
 use crate::model::{Blocked, Contact, ContactRequest, ContactState, Kind, Reach};
 use crate::schema::{blocks, contacts, conversations, members, users};
 use crate::types::Sql;
@@ -15,12 +16,7 @@ use crate::types::Sql;
 /// cross each other come one after the other, and never wait in a circle. False if one of the two
 /// does not exist (any more), or both are the same.
 pub(super) fn hold_pair(c: &mut Conn, a: UserId, b: UserId) -> QueryResult<bool> {
-    let both = users::table
-        .filter(users::id.eq_any([Sql(a), Sql(b)]))
-        .filter(users::deleted_at.is_null())
-        .order(users::id)
-        .select(users::id);
-    Ok(held!(both).load::<UserId>(c)?.len() == 2)
+    Ok(people::hold_all(c, &[a, b])?.len() == 2)
 }
 
 pub(crate) fn request_contact(
@@ -35,16 +31,23 @@ pub(crate) fn request_contact(
     if is_blocked(c, from, to)? {
         return Ok(ContactRequest::Blocking);
     }
-    if is_blocked(c, to, from)? {
-        return Ok(ContactRequest::Ignored);
-    }
-    match state(c, from, to)? {
-        Some(ContactState::PendingIn) => {
+    let ignored = is_blocked(c, to, from)?;
+    match (state(c, from, to)?, state(c, to, from)?) {
+        (Some(ContactState::PendingIn), _) => {
             befriend(c, from, to, now)?;
             Ok(ContactRequest::Accepted)
         }
-        Some(_) => Ok(ContactRequest::Already),
-        None => {
+        // To whoever asked it looks as if it waited; whoever was asked never hears of it.
+        (None, _) if ignored => {
+            put(c, from, to, ContactState::PendingOut, now)?;
+            Ok(ContactRequest::Ignored)
+        }
+        (Some(ContactState::PendingOut), None) if !ignored => {
+            put(c, to, from, ContactState::PendingIn, now)?;
+            Ok(ContactRequest::Requested)
+        }
+        (Some(_), _) => Ok(ContactRequest::Already),
+        (None, _) => {
             put(c, from, to, ContactState::PendingOut, now)?;
             put(c, to, from, ContactState::PendingIn, now)?;
             Ok(ContactRequest::Requested)
@@ -146,6 +149,37 @@ pub(super) fn blockers(c: &mut Conn, (a, b): (UserId, UserId)) -> QueryResult<Ve
         )
         .select(blocks::user_id)
         .load(c)
+}
+
+/// Those of the two of a direct conversation who block the other; nobody in a group.
+pub(super) fn blockers_in(c: &mut Conn, id: ConversationId) -> QueryResult<Vec<UserId>> {
+    let pair: Option<(Option<UserId>, Option<UserId>)> = conversations::table
+        .find(Sql(id))
+        .select((conversations::direct_low, conversations::direct_high))
+        .first(c)
+        .optional()?;
+    match pair.and_then(|(low, high)| low.zip(high)) {
+        Some(pair) => blockers(c, pair),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// What something would come to, which is taken back: whoever is blocked is told this, and nothing
+/// has happened.
+pub(super) fn for_show<T>(
+    c: &mut Conn,
+    deed: impl FnOnce(&mut Conn) -> QueryResult<T>,
+) -> QueryResult<T> {
+    let mut outcome = None;
+    let undone = c.transaction::<(), Error, _>(|c| {
+        outcome = Some(deed(c)?);
+        Err(Error::RollbackTransaction)
+    });
+    match (undone, outcome) {
+        (Err(Error::RollbackTransaction), Some(outcome)) => Ok(outcome),
+        (Err(error), _) => Err(error),
+        (Ok(()), _) => Err(Error::RollbackTransaction), // it never ends so
+    }
 }
 
 fn state(c: &mut Conn, me: UserId, other: UserId) -> QueryResult<Option<ContactState>> {

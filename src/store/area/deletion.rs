@@ -117,7 +117,7 @@ pub(crate) fn left_behind(
     let said = messages::table
         .filter(messages::conversation_id.eq(conversations::id))
         .filter(messages::sender_id.eq(Sql(user)))
-        .filter(messages::body.ne("").or(exists(carried())));
+        .filter(left_in_messages());
     let pair = conversations::direct_low
         .eq(Sql(user))
         .or(conversations::direct_high.eq(Sql(user)))
@@ -133,10 +133,13 @@ pub(crate) fn left_behind(
     Ok((found.into_iter().map(|(id, kind)| Touched { id, kind }).collect(), last))
 }
 
-/// Whether a message carries files.
+/// Whether a message still has something of its sender's: a text, files, or the name that they gave
+/// it, which stays with a message that was deleted or has disappeared.
 #[diesel::dsl::auto_type]
-fn carried() -> _ {
-    message_attachments::table.filter(message_attachments::message_id.eq(messages::id))
+fn left_in_messages() -> _ {
+    let carried =
+        message_attachments::table.filter(message_attachments::message_id.eq(messages::id));
+    messages::body.ne("").or(exists(carried)).or(messages::client_id.not_like(" %"))
 }
 
 /// Leaves a group; with `scrub`, what the person said there is emptied: its numbers stay.
@@ -161,11 +164,10 @@ pub(crate) fn part_from_group(
     let some = messages::table
         .filter(messages::conversation_id.eq(Sql(id)))
         .filter(messages::sender_id.eq(Sql(user)))
-        .filter(messages::body.ne("").or(exists(carried())))
+        .filter(left_in_messages())
         .limit(BATCH)
         .select(messages::id);
     let some: Vec<base::ids::MessageId> = some.load(c)?;
-    files::release(c, &some, now)?;
     let more = some.len() == usize::try_from(BATCH).unwrap_or(usize::MAX);
     if !some.is_empty() {
         let many = i64::try_from(some.len()).unwrap_or(i64::MAX);

@@ -75,10 +75,23 @@ pub(crate) fn finish_export(
 }
 
 pub(crate) fn expire_exports(c: &mut Conn, now: Time) -> QueryResult<usize> {
-    diesel::delete(exports::table.filter(exports::expires_at.le(Sql(now)))).execute(c)
+    let given_up = jobs::table.filter(jobs::state.eq(JobState::Dead)).select(jobs::id);
+    let over = exports::expires_at.le(Sql(now)).assume_not_null();
+    let lost = exports::ready_at.is_null().and(exports::id.eq_any(given_up));
+    diesel::delete(exports::table.filter(over.or(lost))).execute(c)
 }
 
-pub(crate) fn known_exports(c: &mut Conn, ids: Vec<JobId>) -> QueryResult<Vec<JobId>> {
+/// Of these archives those that there are, and the attempt that is making each just now.
+pub(crate) fn known_exports(
+    c: &mut Conn,
+    ids: Vec<JobId>,
+) -> QueryResult<Vec<(JobId, Option<i64>)>> {
     let ids = ids.into_iter().map(Sql);
-    exports::table.filter(exports::id.eq_any(ids)).select(exports::id).load(c)
+    let found: Vec<(JobId, JobState, i64)> = exports::table
+        .inner_join(jobs::table)
+        .filter(exports::id.eq_any(ids))
+        .select((exports::id, jobs::state, jobs::attempts))
+        .load(c)?;
+    let running = |(id, state, attempts)| (id, (state == JobState::Running).then_some(attempts));
+    Ok(found.into_iter().map(running).collect())
 }

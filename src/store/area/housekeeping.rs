@@ -8,7 +8,7 @@ use diesel::prelude::*;
 use super::{Conn, cluster};
 use crate::model::{Fence, Purged};
 use crate::schema::{
-    exports, jobs, outbox, refresh_tokens, reset_links, setup_links, signing_keys,
+    exports, invites, jobs, outbox, refresh_tokens, reset_links, setup_links, signing_keys,
 };
 use crate::types::Sql;
 
@@ -43,6 +43,7 @@ pub(crate) fn purge(
     let told = outbox::table.filter(outbox::created_at.lt(Sql(now - outbox_older_than)));
     let keys = signing_keys::table.filter(signing_keys::retired_at.lt(Sql(now - KEY_KEPT)));
     let resets = reset_links::table.filter(reset_links::expires_at.le(Sql(now)));
+    let unused = invites::table.filter(invites::expires_at.le(Sql(now)));
     let ended = jobs::table
         .filter(jobs::ended_at.lt(Sql(now - JOB_KEPT)))
         .filter(jobs::id.ne_all(exports::table.select(exports::id)));
@@ -52,6 +53,7 @@ pub(crate) fn purge(
         outbox: diesel::delete(told).execute(c)?,
         keys: diesel::delete(keys).execute(c)?,
         reset_links: diesel::delete(resets).execute(c)?,
+        invites: diesel::delete(unused).execute(c)?,
         jobs: diesel::delete(ended).execute(c)?,
     }))
 }

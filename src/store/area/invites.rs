@@ -4,12 +4,12 @@ use base::clock::Time;
 use base::ids::{ConversationId, InviteId, UserId};
 use diesel::prelude::*;
 
-use super::{Conn, chat, contacts, messages, roster};
+use super::{Conn, chat, contacts, messages, people, roster};
 use crate::model::{Conversation, Happened, Invite, Joining, Kind, MemberRole, NewInvite, System};
-use crate::schema::{conversations, invites, members, users};
+use crate::schema::{conversations, invites, members};
 use crate::types::Sql;
 
-/// How many invites a group has at most.
+/// How many invites that are still good a group has at most.
 const MOST: i64 = 100;
 
 /// What a member may do with the invites of a group: `None` if they are not in it, false if
@@ -37,7 +37,8 @@ pub(crate) fn create_invite(
     }
     let there = invites::table
         .filter(invites::conversation_id.eq(Sql(id)))
-        .filter(invites::expires_at.gt(Sql(now)));
+        .filter(invites::expires_at.gt(Sql(now)))
+        .filter(invites::uses_left.is_null().or(invites::uses_left.gt(0).assume_not_null()));
     if there.count().get_result::<i64>(c)? >= MOST {
         return Ok(Some(None));
     }
@@ -122,8 +123,7 @@ pub(crate) fn join(
     if view.members.iter().any(|member| member.user_id == user) {
         return Ok(Joining::Already(view));
     }
-    let person = users::table.find(Sql(user)).filter(users::deleted_at.is_null());
-    let there: bool = diesel::select(diesel::dsl::exists(person)).get_result(c)?;
+    let there = people::hold(c, user)?;
     // Whoever made it must still be there, and neither may block the other.
     let host = view.members.iter().any(|member| member.user_id == invite.created_by);
     if !there || !host || contacts::any_block(c, user, invite.created_by)? {

@@ -79,6 +79,11 @@ pub(crate) fn reset_password(
     entry: NewAudit,
     now: Time,
 ) -> QueryResult<Option<Vec<DeviceId>>> {
+    // The person first, as everybody does who changes their links.
+    let Some(owner) = reset_link(c, hash, now)? else { return Ok(None) };
+    if !people::hold(c, owner)? {
+        return Ok(None);
+    }
     // Whoever deletes it has it: the link works once.
     let spent: Option<(UserId, bool)> = diesel::delete(reset_links::table.find(hash.to_vec()))
         .filter(reset_links::expires_at.gt(Sql(now)))

@@ -18,6 +18,17 @@ pub(super) fn hold(c: &mut Conn, user: UserId) -> QueryResult<bool> {
     Ok(held!(person).first::<UserId>(c).optional()?.is_some())
 }
 
+/// Holds those of these people who are there until the transaction ends, the lowest id first, so
+/// that nobody waits in a circle.
+pub(super) fn hold_all(c: &mut Conn, all: &[UserId]) -> QueryResult<Vec<UserId>> {
+    let there = users::table
+        .filter(users::id.eq_any(all.iter().copied().map(Sql)))
+        .filter(users::deleted_at.is_null())
+        .order(users::id)
+        .select(users::id);
+    held!(there).load(c)
+}
+
 /// The columns of a [`Person`].
 macro_rules! person {
     () => {

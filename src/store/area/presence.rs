@@ -1,10 +1,12 @@
 //! What people say of themselves, when they were here last, and who may know.
 
+use std::collections::HashMap;
+
 use base::clock::Time;
 use base::ids::UserId;
 use diesel::prelude::*;
 
-use super::Conn;
+use super::{Conn, people};
 use crate::model::{Availability, ContactState, Status};
 use crate::schema::{contacts, statuses, users};
 use crate::types::Sql;
@@ -26,8 +28,7 @@ pub(crate) fn set_status(
     state: Availability,
     text: String,
 ) -> QueryResult<bool> {
-    let person = users::table.find(Sql(user)).filter(users::deleted_at.is_null());
-    if !diesel::select(diesel::dsl::exists(person)).get_result(c)? {
+    if !people::hold(c, user)? {
         return Ok(false);
     }
     diesel::insert_into(statuses::table)
@@ -43,11 +44,27 @@ pub(crate) fn set_status(
     Ok(true)
 }
 
-/// Notes when people were here last.
-pub(crate) fn last_seen(c: &mut Conn, people: Vec<(UserId, Time)>) -> QueryResult<()> {
-    for (user, at) in people {
-        let person = users::table.find(Sql(user)).filter(users::deleted_at.is_null());
-        if !diesel::select(diesel::dsl::exists(person)).get_result(c)? {
+/// Notes when people were here last; what is known and later stays.
+pub(crate) fn last_seen(c: &mut Conn, gone: Vec<(UserId, Time)>) -> QueryResult<()> {
+    let mut last: HashMap<UserId, Time> = HashMap::new();
+    for (user, at) in gone {
+        let known = last.entry(user).or_insert(at);
+        *known = at.max(*known);
+    }
+    let all: Vec<UserId> = last.keys().copied().collect();
+    let there = people::hold_all(c, &all)?;
+    let known: HashMap<UserId, Option<Time>> = statuses::table
+        .filter(statuses::user_id.eq_any(all.into_iter().map(Sql)))
+        .select((statuses::user_id, statuses::last_seen_at))
+        .load(c)?
+        .into_iter()
+        .collect();
+    for user in there {
+        let (before, Some(at)) = (known.get(&user).copied().flatten(), last.get(&user).copied())
+        else {
+            continue;
+        };
+        if before.is_some_and(|before| before >= at) {
             continue;
         }
         diesel::insert_into(statuses::table)

@@ -4,9 +4,12 @@ use base::clock::Time;
 use base::ids::{ConversationId, UserId};
 use diesel::prelude::*;
 
-use super::{Conn, chat, contacts, messages};
-use crate::model::{Change, Conversation, Happened, Kind, MemberRole, Reach, Settings, System};
-use crate::schema::{conversations, members, users};
+use super::{Conn, chat, contacts, messages, people};
+use crate::model::{
+    Change, Conversation, ConversationView, Happened, Kind, MemberRole, Message, Reach, Settings,
+    System,
+};
+use crate::schema::{conversations, members};
 use crate::types::Sql;
 
 /// A conversation that is held until the transaction ends, and what the asker is in it.
@@ -47,11 +50,7 @@ fn changed(
 }
 
 /// The conversation, whose roster has changed.
-pub(super) fn touch(
-    c: &mut Conn,
-    id: ConversationId,
-    now: Time,
-) -> QueryResult<crate::model::ConversationView> {
+pub(super) fn touch(c: &mut Conn, id: ConversationId, now: Time) -> QueryResult<ConversationView> {
     let conversation = diesel::update(conversations::table.find(Sql(id)))
         .set((
             conversations::roster.eq(conversations::roster + 1),
@@ -78,6 +77,29 @@ pub(crate) fn set_up_conversation(
     if !allowed {
         return Ok(Change::NotAllowed);
     }
+    let blockers = contacts::blockers_in(c, id)?;
+    if blockers.contains(&by) {
+        return Ok(Change::NotReachable);
+    }
+    if blockers.is_empty() {
+        let (view, said) = set_up(c, old, by, new, now)?;
+        return Ok(Change::Done(view, said));
+    }
+    let last_seq = old.last_seq;
+    let (mut view, _) = contacts::for_show(c, |c| set_up(c, old, by, new, now))?;
+    view.conversation.last_seq = last_seq;
+    Ok(Change::Unheard(view))
+}
+
+/// Writes settings down; gives the conversation then, and what was said of it.
+fn set_up(
+    c: &mut Conn,
+    old: Conversation,
+    by: UserId,
+    new: Settings,
+    now: Time,
+) -> QueryResult<(ConversationView, Vec<Message>)> {
+    let id = old.id;
     let title = new.title.or_else(|| old.title.clone());
     let mut what = Vec::new();
     if title != old.title {
@@ -108,7 +130,7 @@ pub(crate) fn set_up_conversation(
         ))
         .returning(Conversation::as_returning())
         .get_result(c)?;
-    Ok(Change::Done(chat::view(c, conversation)?, said))
+    Ok((chat::view(c, conversation)?, said))
 }
 
 pub(crate) fn add_member(
@@ -126,8 +148,7 @@ pub(crate) fn add_member(
     if role(c, id, user)?.is_some() {
         return Ok(Change::Done(chat::view(c, conversation)?, Vec::new()));
     }
-    let person = users::table.find(Sql(user)).filter(users::deleted_at.is_null());
-    if !diesel::select(diesel::dsl::exists(person)).get_result(c)? {
+    if !people::hold(c, user)? {
         return Ok(Change::NoSuchUser);
     }
     if !contacts::may_reach(c, by, &[user], reach)? {

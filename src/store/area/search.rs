@@ -7,13 +7,16 @@ use diesel::prelude::*;
 use super::super::words as index_of;
 use super::Conn;
 use super::messages::shows;
-use crate::model::{Message, Search, Shown};
+use crate::model::{Finds, Message, Search, Shown};
 use crate::schema::{conversations, hidden_messages, members, messages, search_entries};
 use crate::types::Sql;
 use crate::words;
 
 /// How many finds are looked at at once.
-const WINDOW: i64 = 500;
+const WINDOW: usize = 500;
+/// How often that is done for one page: whoever may see little of what is found gets shorter pages,
+/// and nobody keeps the database for long.
+const WINDOWS: usize = 20;
 /// How many conversations are named to the index at most.
 const PLACES: usize = 300;
 
@@ -64,13 +67,13 @@ pub(super) fn forget(c: &mut Conn, ids: Vec<MessageId>) -> QueryResult<()> {
 }
 
 /// What `viewer` may see that has all words, the last of which may be the beginning of one; what
-/// was said last comes first. With each the number to go on from.
+/// was said last comes first.
 pub(crate) fn search(
     c: &mut Conn,
     Search { viewer, words: wanted, within, before }: Search,
-    limit: i64,
+    limit: usize,
     now: Time,
-) -> QueryResult<Vec<(i64, Shown)>> {
+) -> QueryResult<Finds> {
     let mut mine = members::table
         .inner_join(conversations::table)
         .filter(members::user_id.eq(Sql(viewer)))
@@ -82,23 +85,29 @@ pub(crate) fn search(
     }
     let mine: Vec<ConversationId> = mine.load(c)?;
     if mine.is_empty() || wanted.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Finds { shown: Vec::new(), next: None });
     }
     let places: Vec<String> = mine.into_iter().map(place).collect();
     // Somebody with very many is asked of what is found, not of the index.
     let places = if places.len() > PLACES { Vec::new() } else { places };
-    let (mut all, mut before) = (Vec::new(), before.unwrap_or(i64::MAX));
-    loop {
-        let candidates = index_of::find(c, &places, &wanted, before, WINDOW)?;
-        let Some(last) = candidates.last().copied() else { return Ok(all) };
-        let more = i64::try_from(candidates.len()) == Ok(WINDOW);
-        let rest = limit - i64::try_from(all.len()).unwrap_or(limit);
-        all.extend(visible(c, viewer, candidates, rest, now)?);
-        if !more || i64::try_from(all.len()).unwrap_or(limit) >= limit {
-            return Ok(all);
+    let (mut found, mut next) = (Vec::new(), Some(before.unwrap_or(i64::MAX)));
+    for _ in 0..WINDOWS {
+        let Some(below) = next else { break };
+        let candidates = index_of::find(c, &places, &wanted, below, rows(WINDOW))?;
+        next = candidates.last().copied().filter(|_| candidates.len() == WINDOW);
+        let one_more = limit + 1 - found.len(); // which says that there is more
+        found.extend(visible(c, viewer, candidates, rows(one_more), now)?);
+        if found.len() > limit {
+            found.truncate(limit);
+            next = found.last().map(|(number, _)| *number);
+            break;
         }
-        before = last;
     }
+    Ok(Finds { shown: found.into_iter().map(|(_, shown)| shown).collect(), next })
+}
+
+fn rows(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// Those of what was found that `viewer` may see.

@@ -109,6 +109,9 @@ pub(crate) fn confirm_second_factor(
     entry: NewAudit,
     now: Time,
 ) -> QueryResult<bool> {
+    if !people::hold(c, user)? {
+        return Ok(false);
+    }
     let confirmed = diesel::update(second_factors::table.find(Sql(user)))
         .filter(second_factors::confirmed_at.is_null())
         .filter(second_factors::secret.eq(secret))

@@ -34,8 +34,8 @@ impl Store {
     }
 
     /// Throws away expired refresh tokens and setup links, entries of the outbox older than
-    /// `outbox_older_than`, expired reset links, jobs that ended a week ago, and signing keys
-    /// retired more than 30 days ago. `None` if `fence` is void.
+    /// `outbox_older_than`, expired reset links and invites, jobs that ended a week ago, and
+    /// signing keys retired more than 30 days ago. `None` if `fence` is void.
     pub async fn purge(
         &self,
         now: Time,

@@ -67,6 +67,11 @@ impl Store {
         look!(self, chat::members_of(id))
     }
 
+    /// Who is to hear that somebody types or reads in a conversation; `None` if they are not in it.
+    pub async fn hearers(&self, id: ConversationId, user: UserId) -> Result<Option<Vec<UserId>>> {
+        look!(self, chat::hearers(id, user))
+    }
+
     /// Changes the title and other settings of a group; its owner and admins may. In a direct
     /// conversation both may change how long messages last.
     pub async fn set_up_conversation(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use base::ids::{DeviceId, NodeId};
+use base::ids::{DeviceId, NodeId, UserId};
 
 use crate::error::Result;
 use crate::model::{Beaten, Claimed, Fence, Lease, Node, NodeBeat};
@@ -38,6 +38,11 @@ impl Store {
     /// Which of these devices are signed out, or belong to somebody who may not be here.
     pub async fn signed_out(&self, devices: Vec<DeviceId>) -> Result<Vec<DeviceId>> {
         look!(self, cluster::signed_out(devices))
+    }
+
+    /// Which of these people are suspended, or are no more.
+    pub async fn kept_out(&self, people: Vec<UserId>) -> Result<Vec<UserId>> {
+        look!(self, cluster::kept_out(people))
     }
 
     /// Takes `key` for `me` unless its owner lives.

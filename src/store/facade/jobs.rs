@@ -75,13 +75,14 @@ impl Store {
         change!(self, exports::finish_export(id, size, expires_at, now))
     }
 
-    /// Forgets archives whose time is over; gives how many.
+    /// Forgets archives whose time is over, and those whose job was given up; gives how many.
     pub async fn expire_exports(&self, now: Time) -> Result<usize> {
         change!(self, exports::expire_exports(now))
     }
 
-    /// Which of these archives there are, ready or not.
-    pub async fn known_exports(&self, ids: Vec<JobId>) -> Result<Vec<JobId>> {
+    /// Which of these archives there are, ready or not; with each the attempt that is making it
+    /// just now, if one is.
+    pub async fn known_exports(&self, ids: Vec<JobId>) -> Result<Vec<(JobId, Option<i64>)>> {
         look!(self, exports::known_exports(ids))
     }
 }

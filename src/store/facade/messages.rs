@@ -6,8 +6,8 @@ use base::ids::{ConversationId, MessageId, UserId};
 use super::accounts::rows;
 use crate::error::Result;
 use crate::model::{
-    Altered, Appended, Doing, Edit, Limits, Marked, Message, NewMessage, Range, Receipt, Revised,
-    Search, Shown,
+    Altered, Appended, Doing, Edit, Finds, Limits, Marked, Message, NewMessage, Range, Receipt,
+    Revised, Search, Shown,
 };
 use crate::store::{Store, change, look};
 
@@ -108,15 +108,9 @@ impl Store {
         change!(self, messages::expire(limit, now))
     }
 
-    /// What somebody may see and looks for; what was said last comes first, each with the number
-    /// below which the next page begins.
-    pub async fn search(
-        &self,
-        search: Search,
-        limit: usize,
-        now: Time,
-    ) -> Result<Vec<(i64, Shown)>> {
-        let limit = rows(limit);
+    /// What somebody may see and looks for; what was said last comes first. Only so much is looked
+    /// through for one page.
+    pub async fn search(&self, search: Search, limit: usize, now: Time) -> Result<Finds> {
         look!(self, search::search(search, limit, now))
     }
 

@@ -67,6 +67,8 @@ pub struct Purged {
     pub keys: usize,
     /// Expired links to a new password.
     pub reset_links: usize,
+    /// Expired invites into groups.
+    pub invites: usize,
     /// Jobs that ended a week ago.
     pub jobs: usize,
 }

@@ -81,11 +81,10 @@ pub enum Altered {
         /// The message now.
         shown: Shown,
         /// Members who may not see it: it was said before they came, they hid it, or it is kept
-        /// from them.
+        /// from them. If one of two blocks whoever asks, both: it only looks done.
         unseen: Vec<UserId>,
     },
-    /// It was so already, or the other one of a direct conversation blocks whoever asks and is not
-    /// to notice, nor to be noticed.
+    /// It was so already.
     Nothing(Shown),
     /// Whoever asks is in no such conversation.
     NotAMember,

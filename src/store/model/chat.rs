@@ -231,7 +231,7 @@ pub enum OpenDirect {
     Created(ConversationView),
     /// It was there, with the id it had.
     Existing(ConversationView),
-    /// A block, no reach, or oneself.
+    /// No reach, a block, or oneself.
     NotAllowed,
     /// The other one does not exist.
     NoSuchUser,
@@ -266,12 +266,16 @@ pub struct Audience {
 pub enum Change {
     /// It is so; here is how it looks now, and what was said of it.
     Done(ConversationView, Vec<Message>),
+    /// It only looks so to whoever asked, whom the other one of a direct conversation blocks:
+    /// nobody is to hear of it.
+    Unheard(ConversationView),
     /// Whoever asked may not, or the conversation is direct.
     NotAllowed,
     /// Whoever asked is in no such conversation, or whoever is meant is not in it.
     NotFound,
     /// Whoever is to come in does not exist.
     NoSuchUser,
-    /// Whoever is to come in may not be reached by whoever asked.
+    /// Whoever is to come in may not be reached by whoever asked, or the other one of a direct
+    /// conversation is blocked by them.
     NotReachable,
 }

@@ -53,7 +53,7 @@ pub enum ContactRequest {
     Already,
     /// They had asked us: both are contacts now.
     Accepted,
-    /// They block us; nothing happened, and we must not learn why.
+    /// They block us: only our own list has it, so that we do not learn it.
     Ignored,
     /// We block them.
     Blocking,

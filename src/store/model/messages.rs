@@ -166,7 +166,7 @@ pub enum Append {
     NotAllowed,
     /// Somebody mentioned is not in the conversation.
     NoSuchMention,
-    /// What it passes on is not there for its sender, or is encrypted.
+    /// What it passes on is not there for its sender, or is encrypted, or would be.
     NoSuchForward,
     /// What it answers is not in the conversation.
     NoSuchReply,
@@ -234,4 +234,13 @@ pub struct Search {
     pub within: Option<ConversationId>,
     /// Below the number that a page before gave.
     pub before: Option<i64>,
+}
+
+/// A page of what somebody looks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finds {
+    /// What was said last comes first.
+    pub shown: Vec<Shown>,
+    /// Below this number there may be more; a page may be short or empty and yet not the last.
+    pub next: Option<i64>,
 }

@@ -1,6 +1,6 @@
 //! A fresh PostgreSQL database for each story that wants one.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use base::ids::UserId;
 
 use super::Backend;
 
@@ -8,7 +8,6 @@ use super::Backend;
 /// the story is not told, unless `SECUREVOX_TEST_ALL` insists: then it fails.
 #[expect(clippy::print_stdout, reason = "a story that is not told must not look as if it were")]
 pub async fn fresh() -> Option<Backend> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
     let Ok(admin) = std::env::var("SECUREVOX_TEST_POSTGRES") else {
         assert!(
             std::env::var_os("SECUREVOX_TEST_ALL").is_none(),
@@ -17,7 +16,7 @@ pub async fn fresh() -> Option<Backend> {
         println!("not told on PostgreSQL: SECUREVOX_TEST_POSTGRES is not set");
         return None;
     };
-    let name = format!("it_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let name = format!("it_{}", UserId::new()); // numbers of processes come again
     let (client, connection) =
         tokio_postgres::connect(&admin, tokio_postgres::NoTls).await.expect("PostgreSQL answers");
     let connection = actix_web::rt::spawn(connection);

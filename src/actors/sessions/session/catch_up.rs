@@ -109,8 +109,11 @@ impl Session {
         let all = async move { requests::all_conversations(&chat, user).await };
         let done = all.into_actor(self).map(move |all, session, ctx| {
             session.in_flight -= 1;
+            if number != session.line_number {
+                return; // another socket asks for itself
+            }
             session.syncing = false;
-            if number != session.line_number || session.line.is_none() {
+            if session.line.is_none() {
                 return;
             }
             match all {

@@ -49,6 +49,7 @@ impl Handler<Attach> for Session {
         self.is_attached(true);
         self.reading = false;
         self.opened = false;
+        self.syncing = false;
         self.said.attach();
         self.changed.attach();
         if self.seed.me.pass.is_none() {

@@ -76,17 +76,31 @@ pub(crate) fn alter(
     if message.deleted_at.is_some() && !taking {
         return Ok(Altered::NotFound);
     }
+    let scene = Scene { id, roster, kind, encryption, by, role, now };
     if let (Some(pair), false) = (low.zip(high), taking) {
         let blockers = contacts::blockers(c, pair)?;
         if blockers.contains(&by) {
             return Ok(Altered::Blocked);
         }
         if !blockers.is_empty() && message.withheld_from.is_none() {
-            return same(c, message, now); // not to notice, nor to be noticed
+            return pretend(c, &scene, pair, |c| apply(c, &scene, message, deed, limits));
         }
     }
-    let scene = Scene { id, roster, kind, encryption, by, role, now };
     apply(c, &scene, message, deed, limits)
+}
+
+/// Whoever is blocked is not to notice, nor to be noticed: it looks done to whoever asks, and all
+/// that happens is that the number of a change passes.
+fn pretend(
+    c: &mut Conn,
+    scene: &Scene,
+    pair: (UserId, UserId),
+    deed: impl FnOnce(&mut Conn) -> QueryResult<Altered>,
+) -> QueryResult<Altered> {
+    let altered = contacts::for_show(c, deed)?;
+    let Altered::Done { roster, shown, .. } = altered else { return Ok(altered) };
+    let revision = next(c, scene.id, 1)?;
+    Ok(Altered::Done { roster, revision, shown, unseen: vec![pair.0, pair.1] })
 }
 
 fn apply(

@@ -152,7 +152,7 @@ fn judge(
         }
         let (body, forwarded_from) = match new.forward_of {
             None => (new.body, None),
-            Some(target) => match passed_on(c, new.sender, target, now)? {
+            Some(target) => match passed_on(c, held, new.sender, target, now)? {
                 Some((body, origin)) => (body, Some(origin)),
                 None => {
                     results.push(Append::NoSuchForward);
@@ -277,13 +277,18 @@ fn strangers(
     Ok(people)
 }
 
-/// What a message says that `by` may see and pass on, and who said it first.
+/// What a message says that `by` may see and pass on, and who said it first. Into a conversation
+/// that is encrypted nothing is: the server would put plain text there.
 fn passed_on(
     c: &mut Conn,
+    into: &Held,
     by: UserId,
     target: MessageId,
     now: Time,
 ) -> QueryResult<Option<(String, UserId)>> {
+    if into.encryption != Encryption::None {
+        return Ok(None);
+    }
     let found: Option<Message> = messages::table
         .inner_join(members::table.on(members::conversation_id.eq(messages::conversation_id)))
         .inner_join(conversations::table.on(conversations::id.eq(messages::conversation_id)))

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use base::ids::{ConversationId, MessageId, UserId};
 use store::{
-    Altered, Append, Circle, Deed, Doing, History, Keeping, Kind, Limits, Message, NewMessage,
-    OpenDirect, Range, Reach, Revised, Search, Settings, Shown, Store,
+    Altered, Append, Change, Circle, Deed, Doing, Encryption, History, Keeping, Kind, Limits,
+    Message, NewConversation, NewMessage, OpenDirect, Range, Reach, Revised, Search, Settings,
+    Shown, Store,
 };
 
 use crate::world::{T0, at, group, on_both, opening, people, say, words};
@@ -126,7 +127,7 @@ async fn what_is_deleted_leaves_its_number_only(store: Store) {
         )
         .await
         .unwrap();
-    assert_eq!(found, []);
+    assert_eq!(found.shown, []);
     assert_eq!(store.pins(id, bob, at(301)).await.unwrap(), Some(vec![]));
     let again = say(&store, id, words(bob, "1")).await;
     assert!(matches!(again, Append::Repeated(message) if message.body.is_empty()));
@@ -181,7 +182,7 @@ async fn what_disappears_is_gone_at_once_and_removed_in_the_next_round(store: St
         )
         .await
         .unwrap();
-    assert_eq!(found, []);
+    assert_eq!(found.shown, []);
     assert_eq!(store.message_edits(id, bob, quick.id, at(6)).await.unwrap(), None);
     assert_eq!(store.conversations_of(bob, None, 9, at(6)).await.unwrap()[0].unread, 1);
     assert_eq!(store.expire_messages(9, at(5)).await.unwrap(), []);
@@ -261,7 +262,19 @@ async fn who_is_blocked_changes_nothing_and_does_not_learn_it(store: Store) {
     store.block(bob, ann, T0).await.unwrap();
     let unheard = said(&store, id, words(ann, "2")).await;
 
-    assert!(matches!(does(&store, &old, ann, edit("hello?"), 2).await, Altered::Nothing(_)));
+    let Altered::Done { shown, unseen, revision, .. } =
+        does(&store, &old, ann, edit("hello?"), 2).await
+    else {
+        panic!("it looks done");
+    };
+    assert_eq!((shown.message.body.as_str(), shown.message.revision), ("hello?", 1));
+    assert_eq!((unseen, revision), (vec![ann.min(bob), ann.max(bob)], 1), "nobody hears of it");
+    let (_, shown) = done(does(&store, &old, ann, Deed::React("b".into()), 2).await);
+    assert_eq!(shown.reactions, [(ann, "b".to_owned())]);
+    assert_eq!(shown.message.body, old.body, "it only looked so");
+    assert_eq!(does(&store, &old, ann, edit("x"), 102).await, Altered::TooLate, "as ever");
+    let there = store.message(id, ann, old.id, at(2)).await.unwrap().unwrap();
+    assert_eq!((there.message, there.reactions), (old.clone(), vec![]));
     assert_eq!(does(&store, &old, bob, Deed::React("a".into()), 2).await, Altered::Blocked);
     done(does(&store, &unheard, ann, edit("hello??"), 2).await);
     assert_eq!(changes(&store, id, bob, 0).await, []);
@@ -273,9 +286,47 @@ async fn who_is_blocked_changes_nothing_and_does_not_learn_it(store: Store) {
         )
         .await
         .unwrap();
-    assert_eq!(found, []);
+    assert_eq!(found.shown, []);
     done(does(&store, &old, ann, Deed::Delete, 3).await);
     assert_eq!(changes(&store, id, bob, 0).await.len(), 1, "taking back is always allowed");
+}
+
+async fn what_of_a_block_is_not_to_be_learnt(store: Store) {
+    let [ann, bob] = people(&store).await;
+    let open = |by, other| store.open_direct(opening(Kind::Direct, by), other, Reach::Anybody, T0);
+    let OpenDirect::Created(view) = open(ann, bob).await.unwrap() else { panic!("it is new") };
+    let id = view.conversation.id;
+    let lasts = |by, seconds| {
+        let new = Settings { expires_in: Some(Some(seconds)), ..Settings::default() };
+        store.set_up_conversation(id, by, new, at(2))
+    };
+    store.block(bob, ann, T0).await.unwrap();
+
+    assert_eq!(open(ann, bob).await.unwrap(), OpenDirect::Existing(view.clone()));
+    let Change::Unheard(shown) = lasts(ann, 5).await.unwrap() else { panic!("it looks done") };
+    assert_eq!((shown.conversation.expires_in, shown.conversation.last_seq), (Some(5), 0));
+    assert_eq!(lasts(bob, 5).await.unwrap(), Change::NotReachable, "who blocks knows it");
+    assert_eq!(store.conversation(id, ann).await.unwrap(), Some(view));
+    for (who, stranger) in [(ann, UserId::new()), (bob, UserId::new())] {
+        assert_eq!(store.hearers(id, who).await.unwrap(), Some(vec![]));
+        assert_eq!(store.hearers(id, stranger).await.unwrap(), None);
+    }
+    store.unblock(bob, ann).await.unwrap();
+    assert_eq!(store.hearers(id, ann).await.unwrap(), Some(vec![bob]));
+    assert!(matches!(lasts(ann, 5).await.unwrap(), Change::Done(..)));
+}
+
+async fn plain_text_is_not_passed_on_into_an_encrypted_conversation(store: Store) {
+    let [ann, bob] = people(&store).await;
+    let here = group(&store, &[ann, bob]).await;
+    let origin = said(&store, here, words(ann, "1")).await;
+    let new = NewConversation { encryption: Encryption::Mls, ..opening(Kind::Group, ann) };
+    let there = new.id;
+    store.open_group(new, vec![bob], Reach::Anybody, T0).await.unwrap();
+
+    let pass = NewMessage { body: String::new(), forward_of: Some(origin.id), ..words(ann, "2") };
+    assert_eq!(say(&store, there, pass).await, Append::NoSuchForward);
+    assert_eq!(store.messages(there, ann, Range::Latest, 9, T0).await.unwrap(), Some(vec![]));
 }
 
 async fn a_group_decides_who_writes_and_what_late_joiners_see(store: Store) {
@@ -331,6 +382,8 @@ on_both!(
     mentions_are_of_members_and_counted,
     pins_are_few_and_set_by_those_who_govern,
     who_is_blocked_changes_nothing_and_does_not_learn_it,
+    what_of_a_block_is_not_to_be_learnt,
+    plain_text_is_not_passed_on_into_an_encrypted_conversation,
     a_group_decides_who_writes_and_what_late_joiners_see,
     everybody_keeps_a_conversation_their_own_way,
 );

@@ -59,15 +59,20 @@ async fn a_direct_conversation_opened_fifty_times_at_once_is_one(store: Store) {
 }
 
 async fn strangers_and_the_blocked_are_out_of_reach(store: Store) {
-    let [ann, bob, eve, dan] = people(&store).await;
+    let [ann, bob, eve, dan, fay] = people(&store).await;
     assert_eq!(direct(&store, ann, bob, NEAR).await, OpenDirect::NotAllowed);
     assert_eq!(direct(&store, ann, ann, Reach::Anybody).await, OpenDirect::NotAllowed);
     assert_eq!(direct(&store, ann, UserId::new(), NEAR).await, OpenDirect::NoSuchUser);
     group(&store, &[dan, ann, eve]).await;
     assert!(matches!(direct(&store, ann, eve, NEAR).await, OpenDirect::Created(_)));
     store.block(eve, ann, T0).await.unwrap();
-    assert_eq!(direct(&store, ann, eve, Reach::Anybody).await, OpenDirect::NotAllowed);
-    assert_eq!(direct(&store, eve, ann, Reach::Anybody).await, OpenDirect::NotAllowed);
+    store.block(fay, ann, T0).await.unwrap();
+    for (by, other) in [(ann, eve), (eve, ann)] {
+        let opened = direct(&store, by, other, NEAR).await;
+        assert!(matches!(opened, OpenDirect::Existing(_)), "what is there does not go by a block");
+    }
+    assert_eq!(direct(&store, ann, fay, Reach::Anybody).await, OpenDirect::NotAllowed);
+    assert_eq!(direct(&store, fay, ann, Reach::Anybody).await, OpenDirect::NotAllowed);
 
     let open =
         |others: Vec<UserId>, reach| store.open_group(opening(Kind::Group, ann), others, reach, T0);

@@ -74,12 +74,20 @@ async fn a_block_ends_a_contact_and_keeps_the_other_away(store: Store) {
         (ask(&store, ann, bob).await, ask(&store, bob, ann).await),
         (R::Ignored, R::Blocking)
     );
+    assert_eq!(ask(&store, ann, bob).await, R::Already, "as whoever waits is told");
+    assert_eq!(
+        (states(&store, ann).await, states(&store, bob).await),
+        (vec![S::PendingOut], vec![])
+    );
+    assert!(store.remove_contact(ann, bob).await.unwrap(), "it can be taken back");
+    assert_eq!(ask(&store, ann, bob).await, R::Ignored);
     let blocked = store.blocked(bob).await.unwrap();
     assert_eq!((blocked.len(), blocked[0].user_id, blocked[0].since), (1, ann, at(5)));
     assert!(store.blocked(ann).await.unwrap().is_empty());
     assert!(store.unblock(bob, ann).await.unwrap());
     assert!(!store.unblock(bob, ann).await.unwrap());
     assert_eq!(ask(&store, ann, bob).await, R::Requested);
+    assert_eq!(states(&store, bob).await, [S::PendingIn]);
 }
 
 async fn nobody_is_asked_who_is_not_there(store: Store) {

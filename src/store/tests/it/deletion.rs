@@ -1,11 +1,18 @@
 //! Whoever goes leaves no name behind, and what is interrupted goes on where it was.
 
-use base::ids::{ConversationId, JobId, UserId};
+use std::time::Duration;
+
+use base::ids::{ConversationId, InviteId, JobId, UserId};
 use store::{
-    Claim, ContactRequest, Kind, NewJob, OpenDirect, OpenGroup, PersonChange, Range, Reach, Store,
+    Availability, Claim, ContactRequest, Deed, Doing, Kind, Limits, NewInvite, NewJob, NewMessage,
+    OpenDirect, OpenGroup, PersonChange, Range, Reach, Store,
 };
 
-use crate::world::{T0, at, audit, group, on_both, opening, people, say, words};
+use crate::world::{T0, any_hash, at, audit, group, on_both, opening, people, say, words};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const LIMITS: Limits =
+    Limits { edit: HOUR, delete: HOUR, emoji: 9, emoji_each: 9, pins: 9, edits: 9 };
 
 fn rest(user: UserId) -> NewJob {
     let payload = serde_json::json!({});
@@ -90,6 +97,62 @@ async fn whoever_dies_over_it_is_followed_by_one_who_ends_it(store: Store) {
     assert_eq!(kept.len(), 1);
 }
 
+async fn the_names_of_messages_that_went_before_go_too(store: Store) {
+    let [ann, bob] = people(&store).await;
+    let shared = group(&store, &[ann, bob]).await;
+    say(&store, shared, words(ann, "deleted-by-its-sender")).await;
+    let disappearing = NewMessage { expires_in: Some(1), ..words(ann, "disappeared") };
+    say(&store, shared, disappearing).await;
+    let said = store.messages(shared, ann, Range::After(0), 9, T0).await.unwrap().unwrap();
+    let doing = Doing { by: ann, message: said[0].message.id, deed: Deed::Delete };
+    store.alter(shared, doing, LIMITS, at(2)).await.unwrap();
+    assert_eq!(store.expire_messages(9, at(8)).await.unwrap().len(), 1);
+    store.delete_user(ann, rest(ann), audit("gone"), at(9)).await.unwrap();
+    erases(&store, ann, true, usize::MAX).await;
+
+    assert_eq!(store.left_behind(ann, None).await.unwrap().0, [], "found once, not for ever");
+    let left = store.messages(shared, bob, Range::After(0), 9, T0).await.unwrap().unwrap();
+    let names: Vec<_> = left.iter().map(|shown| shown.message.client_id.as_str()).collect();
+    assert_eq!(names, [" 1", " 2", " 3", " 4"], "two of hers, and two of what happened");
+}
+
+/// Deeds that meet the end of an account leave nothing behind, whichever comes first.
+async fn what_happens_while_somebody_goes_leaves_nothing(store: Store) {
+    let [bob] = people(&store).await;
+    let shared = group(&store, &[bob]).await;
+    for round in 0..20 {
+        let [ann] = people(&store).await;
+        let new =
+            NewInvite { id: InviteId::new(), hash: any_hash(), expires_at: at(100), uses: Some(1) };
+        let hash = new.hash;
+        store.create_invite(shared, bob, new, T0).await.unwrap();
+        let speaks = async {
+            while store.set_status(ann, Availability::Away, "here".into()).await.unwrap() {}
+        };
+        let comes_and_goes = async {
+            for n in 0..20 {
+                store.last_seen(vec![(ann, at(n)), (bob, at(n))]).await.unwrap();
+            }
+        };
+        let (_, _, gone, ..) = tokio::join!(
+            speaks,
+            comes_and_goes,
+            async {
+                store.delete_user(ann, rest(ann), audit("gone"), at(3)).await.unwrap();
+                erases(&store, ann, true, usize::MAX).await
+            },
+            store.add_member(shared, bob, ann, Reach::Anybody, at(1)),
+            store.open_group(opening(Kind::Group, bob), vec![ann], Reach::Anybody, at(1)),
+            store.open_group(opening(Kind::Group, ann), vec![bob], Reach::Anybody, at(1)),
+            store.join(hash, ann, 999, at(1)),
+        );
+
+        assert!(gone < 99);
+        assert_eq!(store.statuses(vec![ann]).await.unwrap(), [], "round {round}");
+        assert_eq!(store.left_behind(ann, None).await.unwrap().0, [], "round {round}");
+    }
+}
+
 async fn what_was_said_in_groups_stays_unless_it_shall_go(store: Store) {
     let [ann, bob] = people(&store).await;
     let shared = group(&store, &[ann, bob]).await;
@@ -113,7 +176,9 @@ async fn whoever_is_gone_is_nobody(store: Store) {
     assert!(matches!(job.unwrap(), Claim::Taken(job) if job.user_id == Some(ann)));
     assert_eq!(store.count_users().await.unwrap(), count - 1);
     assert_eq!(store.user(ann).await.unwrap(), None);
+    assert_eq!(store.rename_user(ann, "a ghost", at(4)).await.unwrap(), None);
     assert_eq!(store.person(ann).await.unwrap(), None);
+    assert_eq!(store.kept_out(vec![ann, bob]).await.unwrap(), [ann]);
     assert_eq!(store.contacts(bob, None, 9).await.unwrap(), []);
     let asked = store.request_contact(bob, ann, at(4)).await.unwrap();
     assert_eq!(asked, ContactRequest::NoSuchUser);
@@ -129,6 +194,8 @@ async fn whoever_is_gone_is_nobody(store: Store) {
 
 on_both!(
     whoever_dies_over_it_is_followed_by_one_who_ends_it,
+    the_names_of_messages_that_went_before_go_too,
+    what_happens_while_somebody_goes_leaves_nothing,
     what_was_said_in_groups_stays_unless_it_shall_go,
     whoever_is_gone_is_nobody,
 );

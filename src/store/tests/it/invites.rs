@@ -51,6 +51,25 @@ async fn an_invite_ends(store: Store) {
     assert_eq!(joins(&store, hashes[2], dan, 1).await, Joining::NotFound, "its maker has gone");
 }
 
+async fn what_is_used_up_makes_room(store: Store) {
+    let [ann, bob] = people(&store).await;
+    let id = group(&store, &[ann]).await;
+    let make = async |new| store.create_invite(id, ann, new, T0).await.unwrap().unwrap();
+    let once = invite(Some(1));
+    let hash = once.hash;
+    make(once).await.unwrap();
+    for _ in 1..100 {
+        make(invite(None)).await.unwrap();
+    }
+    assert_eq!(make(invite(None)).await, None, "there are as many as there may be");
+    assert!(matches!(joins(&store, hash, bob, 1).await, Joining::Joined(..)));
+
+    assert!(make(invite(None)).await.is_some());
+    let hour = std::time::Duration::from_secs(3600);
+    assert_eq!(store.purge(at(99), hour, None).await.unwrap().unwrap().invites, 0);
+    assert_eq!(store.purge(at(100), hour, None).await.unwrap().unwrap().invites, 101);
+}
+
 async fn those_who_may_invite(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let id = group(&store, &[ann, bob]).await;
@@ -63,4 +82,9 @@ async fn those_who_may_invite(store: Store) {
     assert!(made.unwrap().is_some());
 }
 
-on_both!(an_invite_is_used_as_often_as_it_may_be, an_invite_ends, those_who_may_invite);
+on_both!(
+    an_invite_is_used_as_often_as_it_may_be,
+    an_invite_ends,
+    what_is_used_up_makes_room,
+    those_who_may_invite,
+);

@@ -115,9 +115,30 @@ async fn a_person_has_one_export_at_a_time(store: Store) {
     assert_eq!(store.known_exports(vec![first.id]).await.unwrap(), []);
 }
 
+async fn an_export_that_is_given_up_is_forgotten(store: Store) {
+    let ann = somebody(&store, "Ann").await.id;
+    let asked = store.request_export(job("a"), ann, None, audit("export"), T0).await;
+    let id = asked.unwrap().unwrap().id;
+    let known = || store.known_exports(vec![id]);
+    assert_eq!(known().await.unwrap(), [(id, None)]);
+    claims(&store, 1).await.unwrap();
+    assert_eq!(known().await.unwrap(), [(id, Some(1))], "the first attempt is making it");
+    let again = JobEnd::Retry { at: at(9), failure: "the disk is full".into() };
+    store.end_job(id, 1, again, at(2)).await.unwrap();
+    assert_eq!(known().await.unwrap(), [(id, None)]);
+    claims(&store, 9).await.unwrap();
+    assert_eq!(store.expire_exports(at(9)).await.unwrap(), 0);
+    let dead = JobEnd::Dead { failure: "the disk is full".into() };
+    store.end_job(id, 2, dead, at(10)).await.unwrap();
+
+    assert_eq!(store.expire_exports(at(10)).await.unwrap(), 1);
+    assert_eq!(known().await.unwrap(), []);
+}
+
 on_both!(
     of_many_who_want_a_job_one_has_it,
     a_lease_runs_out_and_the_one_before_is_too_late,
     what_fails_is_tried_again_and_given_up_in_the_end,
     a_person_has_one_export_at_a_time,
+    an_export_that_is_given_up_is_forgotten,
 );

@@ -18,6 +18,7 @@ mod messages;
 mod model;
 mod outage;
 mod people;
+mod presence;
 mod roster;
 mod search;
 mod second_factor;

@@ -20,7 +20,7 @@ async fn finds(store: &Store, who: UserId, query: &str) -> Vec<String> {
         )
         .await
         .unwrap();
-    found.into_iter().map(|(_, shown)| shown.message.body).collect()
+    found.shown.into_iter().map(|shown| shown.message.body).collect()
 }
 
 async fn five_languages_are_found(store: Store) {
@@ -85,7 +85,7 @@ async fn only_what_somebody_may_see_is_found(store: Store) {
         )
         .await
         .unwrap();
-    assert_eq!(there.len(), 1);
+    assert_eq!((there.shown.len(), there.next), (1, None));
 }
 
 async fn what_changes_is_found_as_it_is(store: Store) {
@@ -129,11 +129,42 @@ async fn finds_come_in_pages(store: Store) {
             )
             .await
             .unwrap();
-        let Some(last) = page.last() else { break };
-        before = Some(last.0);
-        seen.extend(page.iter().map(|(_, shown)| shown.message.seq));
+        seen.extend(page.shown.iter().map(|shown| shown.message.seq));
+        assert!(page.shown.len() == 70 || page.next.is_none());
+        before = page.next;
+        if before.is_none() {
+            break;
+        }
     }
     assert_eq!(seen, (1..=1200).rev().collect::<Vec<_>>());
+}
+
+async fn one_page_looks_through_so_much_and_no_more(store: Store) {
+    let [ann, bob] = people(&store).await;
+    let id = group(&store, &[ann]).await;
+    for n in 0..11 {
+        let new = |k: usize| NewMessage {
+            body: if n + k == 0 { "common first".into() } else { "common".into() },
+            ..text(ann, &(1000 * n + k).to_string())
+        };
+        store.append(id, (0..1000).map(new).collect(), at(1)).await.unwrap();
+    }
+    store.add_member(id, ann, bob, store::Reach::Anybody, at(2)).await.unwrap();
+    let own = group(&store, &[bob]).await;
+    let look = |before| {
+        let words = vec!["common".into()];
+        store.search(Search { viewer: bob, words, within: None, before }, 9, at(3))
+    };
+    let none = look(None).await.unwrap();
+    assert_eq!(none.shown, [], "all was said before he came");
+
+    let rest = look(none.next).await.unwrap();
+    assert!(none.next.is_some(), "eleven thousand are too many at once");
+    assert_eq!((rest.shown, rest.next), (vec![], None), "the rest is not");
+    says(&store, own, bob, "1", "common too").await;
+    let found = look(None).await.unwrap();
+    assert_eq!(found.shown.len(), 1, "what is found is kept though the page is short");
+    assert!(found.next.is_some());
 }
 
 on_both!(
@@ -141,4 +172,5 @@ on_both!(
     only_what_somebody_may_see_is_found,
     what_changes_is_found_as_it_is,
     finds_come_in_pages,
+    one_page_looks_through_so_much_and_no_more,
 );

@@ -1,0 +1,50 @@
+//! When people were here last: the newest word stays, and words that cross each other do not collide.
+
+use base::clock::Time;
+use base::ids::UserId;
+use store::{Availability, Store};
+
+use crate::world::{at, on_both, people};
+
+async fn last_seen(store: &Store, user: UserId) -> Option<Time> {
+    let statuses = store.statuses(vec![user]).await.unwrap();
+    statuses.first().and_then(|status| status.last_seen_at)
+}
+
+async fn only_what_is_later_is_noted(store: Store) {
+    let [ann, bob] = people(&store).await;
+    store.set_status(ann, Availability::Away, "at lunch".into()).await.unwrap();
+    assert_eq!(last_seen(&store, ann).await, None);
+    store.last_seen(vec![(ann, at(9)), (bob, at(9)), (UserId::new(), at(9))]).await.unwrap();
+    store.last_seen(vec![(bob, at(12)), (ann, at(3)), (ann, at(5))]).await.unwrap();
+
+    assert_eq!(
+        (last_seen(&store, ann).await, last_seen(&store, bob).await),
+        (Some(at(9)), Some(at(12)))
+    );
+    let statuses = store.statuses(vec![ann]).await.unwrap();
+    assert_eq!((statuses[0].state, statuses[0].text.as_str()), (Availability::Away, "at lunch"));
+}
+
+async fn nodes_that_note_the_same_people_do_not_wait_in_a_circle(store: Store) {
+    let all: [UserId; 20] = people(&store).await;
+    let notes: Vec<_> = (0..8)
+        .map(|node| {
+            let mut gone: Vec<_> = all.iter().map(|user| (*user, at(node))).collect();
+            if node % 2 == 0 {
+                gone.reverse();
+            }
+            let store = store.clone();
+            tokio::spawn(async move { store.last_seen(gone).await })
+        })
+        .collect();
+    for note in notes {
+        note.await.unwrap().unwrap();
+    }
+
+    for user in all {
+        assert_eq!(last_seen(&store, user).await, Some(at(7)));
+    }
+}
+
+on_both!(only_what_is_later_is_noted, nodes_that_note_the_same_people_do_not_wait_in_a_circle,);
