@@ -1,11 +1,14 @@
 //! A client of XMPP as thin as the WebSocket beside it, for rooms of a peer (RFC 6120, XEP-0045).
 
 use std::io;
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 
 const OPEN: &str = "<?xml version='1.0'?><stream:stream to='localhost' xmlns='jabber:client' \
                     xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>";
+/// How long the server may think about one step of coming in.
+const PATIENCE: Duration = Duration::from_secs(20);
 const ROOM: &str = "room@conference.localhost";
 
 /// A connection of somebody without a name of their own; it may be used from several tasks.
@@ -59,7 +62,8 @@ impl Xmpp {
         self.write(stanza).await?;
         let mut heard = Vec::new();
         while !String::from_utf8_lossy(&heard).contains(answer) {
-            if self.read(&mut heard).await? == 0 {
+            let read = tokio::time::timeout(PATIENCE, self.read(&mut heard)).await;
+            if read?? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
