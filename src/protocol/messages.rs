@@ -233,7 +233,8 @@ pub struct Reaction {
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SearchQuery {
-    /// Words that a message has, all of them; the last may be the beginning of one.
+    /// Words that a message has, all of them; the last may be the beginning of one, from two
+    /// letters on.
     #[serde(default)]
     #[schema(max_length = 200)]
     pub q: String,

@@ -127,6 +127,7 @@ pub(crate) mod words {
 
     use super::Conn;
     use crate::types::{IdSql, Sql};
+    use crate::words::may_go_on;
 
     #[derive(diesel::QueryableByName)]
     struct Number {
@@ -166,7 +167,8 @@ pub(crate) mod words {
         let quoted = |word: &String| format!("\"{word}\"");
         let any: Vec<_> = places.iter().map(quoted).collect();
         let all: Vec<_> = words.iter().map(quoted).collect();
-        let mut query = format!("{}*", all.join(" AND ")); // the last may go on
+        let on = if words.last().is_some_and(|last| may_go_on(last)) { "*" } else { "" };
+        let mut query = format!("{}{on}", all.join(" AND "));
         if !any.is_empty() {
             query = format!("({}) AND {query}", any.join(" OR "));
         }

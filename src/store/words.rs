@@ -23,6 +23,13 @@ pub fn wanted(text: &str) -> Vec<String> {
     split(text)
 }
 
+/// Whether a word that is looked for may be the beginning of one: a single letter is not, since the
+/// index would go through a good part of all there is.
+pub fn may_go_on(word: &str) -> bool {
+    let mut letters = word.chars();
+    letters.next().is_some_and(|first| is_unspaced(first) || letters.next().is_some())
+}
+
 fn split(text: &str) -> Vec<String> {
     let folded = fold(text);
     let mut all = Vec::new();

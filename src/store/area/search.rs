@@ -1,5 +1,7 @@
 //! Finding what was said by its words, within what somebody may see.
 
+use std::collections::{HashMap, HashSet};
+
 use base::clock::Time;
 use base::ids::{ConversationId, MessageId, UserId};
 use diesel::prelude::*;
@@ -7,8 +9,8 @@ use diesel::prelude::*;
 use super::super::words as index_of;
 use super::Conn;
 use super::messages::shows;
-use crate::model::{Finds, Message, Search, Shown};
-use crate::schema::{conversations, hidden_messages, members, messages, search_entries};
+use crate::model::{Finds, Message, Search};
+use crate::schema::{hidden_messages, members, messages, search_entries};
 use crate::types::Sql;
 use crate::words;
 
@@ -75,19 +77,18 @@ pub(crate) fn search(
     now: Time,
 ) -> QueryResult<Finds> {
     let mut mine = members::table
-        .inner_join(conversations::table)
         .filter(members::user_id.eq(Sql(viewer)))
-        .order(conversations::updated_at.desc())
-        .select(members::conversation_id)
+        .select((members::conversation_id, members::visible_seq))
         .into_boxed();
     if let Some(id) = within {
         mine = mine.filter(members::conversation_id.eq(Sql(id)));
     }
-    let mine: Vec<ConversationId> = mine.load(c)?;
+    let mine: HashMap<ConversationId, i64> =
+        mine.load::<(ConversationId, i64)>(c)?.into_iter().collect();
     if mine.is_empty() || wanted.is_empty() {
         return Ok(Finds { shown: Vec::new(), next: None });
     }
-    let places: Vec<String> = mine.into_iter().map(place).collect();
+    let places: Vec<String> = mine.keys().map(|id| place(*id)).collect();
     // Somebody with very many is asked of what is found, not of the index.
     let places = if places.len() > PLACES { Vec::new() } else { places };
     let (mut found, mut next) = (Vec::new(), Some(before.unwrap_or(i64::MAX)));
@@ -96,43 +97,54 @@ pub(crate) fn search(
         let candidates = index_of::find(c, &places, &wanted, below, rows(WINDOW))?;
         next = candidates.last().copied().filter(|_| candidates.len() == WINDOW);
         let one_more = limit + 1 - found.len(); // which says that there is more
-        found.extend(visible(c, viewer, candidates, rows(one_more), now)?);
+        found.extend(visible(c, viewer, &mine, candidates, now)?.into_iter().take(one_more));
         if found.len() > limit {
             found.truncate(limit);
             next = found.last().map(|(number, _)| *number);
             break;
         }
     }
-    Ok(Finds { shown: found.into_iter().map(|(_, shown)| shown).collect(), next })
+    let found: Vec<MessageId> = found.into_iter().map(|(_, message)| message).collect();
+    let told: Vec<Message> = messages::table
+        .filter(messages::id.eq_any(found.iter().copied().map(Sql)))
+        .select(Message::as_select())
+        .load(c)?;
+    let mut told: HashMap<_, _> = told.into_iter().map(|message| (message.id, message)).collect();
+    let told = found.iter().filter_map(|id| told.remove(id)).collect();
+    Ok(Finds { shown: super::messages::complete(c, told, now)?, next })
 }
 
 fn rows(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// Those of what was found that `viewer` may see.
+/// Those of what was found that `viewer` may see, the highest number first. `mine` says of each of
+/// their conversations behind which message they see something.
+///
+/// One table after the other: asked for all at once, SQLite begins with the person's conversations
+/// and reads every message there is in them.
 fn visible(
     c: &mut Conn,
     viewer: UserId,
+    mine: &HashMap<ConversationId, i64>,
     candidates: Vec<i64>,
-    limit: i64,
     now: Time,
-) -> QueryResult<Vec<(i64, Shown)>> {
-    let lasts = messages::expires_at.gt(Sql(now)).assume_not_null();
-    let found: Vec<(i64, Message)> = search_entries::table
-        .inner_join(messages::table)
-        .inner_join(members::table.on(members::conversation_id.eq(messages::conversation_id)))
+) -> QueryResult<Vec<(i64, MessageId)>> {
+    let entries: Vec<(i64, MessageId)> = search_entries::table
         .filter(search_entries::id.eq_any(candidates))
-        .filter(members::user_id.eq(Sql(viewer)))
-        .filter(messages::seq.gt(members::visible_seq))
+        .order(search_entries::id.desc())
+        .select((search_entries::id, search_entries::message_id))
+        .load(c)?;
+    let lasts = messages::expires_at.gt(Sql(now)).assume_not_null();
+    let there: Vec<(MessageId, ConversationId, i64)> = messages::table
+        .filter(messages::id.eq_any(entries.iter().map(|(_, id)| Sql(*id))))
         .filter(messages::deleted_at.is_null())
         .filter(messages::expires_at.is_null().or(lasts))
         .filter(shows!(viewer))
-        .order(search_entries::id.desc())
-        .limit(limit)
-        .select((search_entries::id, Message::as_select()))
+        .select((messages::id, messages::conversation_id, messages::seq))
         .load(c)?;
-    let (numbers, found): (Vec<i64>, Vec<Message>) = found.into_iter().unzip();
-    let shown = super::messages::complete(c, found, now)?;
-    Ok(numbers.into_iter().zip(shown).collect())
+    let is_seen = |place, seq| mine.get(&place).is_some_and(|first| seq > *first);
+    let seen = there.into_iter().filter(|(_, place, seq)| is_seen(*place, *seq));
+    let seen: HashSet<MessageId> = seen.map(|(id, ..)| id).collect();
+    Ok(entries.into_iter().filter(|(_, id)| seen.contains(id)).collect())
 }

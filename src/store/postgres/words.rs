@@ -6,6 +6,7 @@ use diesel::{QueryResult, RunQueryDsl, sql_query};
 
 use super::Conn;
 use crate::types::{IdSql, Sql};
+use crate::words::may_go_on;
 
 #[derive(diesel::QueryableByName)]
 struct Number {
@@ -47,7 +48,8 @@ pub(crate) fn find(
     let quoted = |word: &String| format!("'{word}'");
     let any: Vec<_> = places.iter().map(quoted).collect();
     let all: Vec<_> = words.iter().map(quoted).collect();
-    let mut query = format!("{}:*", all.join(" & ")); // the last may go on
+    let on = if words.last().is_some_and(|last| may_go_on(last)) { ":*" } else { "" };
+    let mut query = format!("{}{on}", all.join(" & "));
     if !any.is_empty() {
         query = format!("({}) & {query}", any.join(" | "));
     }

@@ -28,7 +28,7 @@ async fn five_languages_are_found(store: Store) {
     let id = group(&store, &[ann]).await;
     let all = [
         "Die Straße war groß und schön",
-        "Un café crème, s'il vous plaît — déjà vu",
+        "Un café crème, s'il vous plaît — déjà vu à Paris",
         "Привет, ёжик! Как дела?",
         "明日は東京へ行きます",
         "The quick brown fox doesn't jump over foo_bar at 10.30",
@@ -50,6 +50,8 @@ async fn five_languages_are_found(store: Store) {
         ("京", 3),
         ("quick fox", 4),
         ("fox qui", 4),
+        ("fox qu", 4),
+        ("à", 1),
         ("doesn't", 4),
         ("10.30", 4),
         ("λογοσ", 5),
@@ -57,7 +59,8 @@ async fn five_languages_are_found(store: Store) {
     ] {
         assert_eq!(finds(&store, ann, query).await, [all[n]], "{query}");
     }
-    for query in ["strassen", "brow fox", "qui fox", "大阪", "'; --", "* OR", "NEAR(a b)"] {
+    for query in ["strassen", "brow fox", "qui fox", "fox q", "大阪", "'; --", "* OR", "NEAR(a b)"]
+    {
         assert_eq!(finds(&store, ann, query).await, [""; 0], "{query}");
     }
 }
