@@ -174,7 +174,7 @@ pub async fn start(config: Config) -> Result<Node, Error> {
         bus: cluster.bus,
         leases: cluster.leases,
         engines: engines.handle(),
-        sockets: Sockets::default(),
+        sockets: Sockets::new(config.database.queue),
         metrics,
         draining: Draining::default(),
     };

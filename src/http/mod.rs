@@ -32,6 +32,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use base::clock::Clock;
 use metrics_exporter_prometheus::PrometheusHandle;
 use store::Store;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::actors::operators::Operators;
 use crate::actors::sessions::Living;
@@ -99,20 +100,35 @@ pub struct Services {
     pub draining: Draining,
 }
 
-/// Counts the sockets that are open on this node; cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct Sockets(Arc<AtomicUsize>);
+/// Counts the sockets that are open on this node, and lets them in; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Sockets {
+    open: Arc<AtomicUsize>,
+    entering: Arc<Semaphore>,
+}
 
 impl Sockets {
+    /// Those of a node whose database has a queue this long: a part of it is theirs.
+    pub fn new(queue: usize) -> Self {
+        let entering = (queue / 8).max(1);
+        Self { open: Arc::default(), entering: Arc::new(Semaphore::new(entering)) }
+    }
+
     /// One more, until what is given is dropped.
     pub fn count(&self) -> Counted {
-        self.0.fetch_add(1, Ordering::AcqRel);
-        Counted(self.0.clone())
+        self.open.fetch_add(1, Ordering::AcqRel);
+        Counted(self.open.clone())
+    }
+
+    /// Waits until it is a socket's turn to be let in, until what is given is dropped. When all come
+    /// back at once they would fill the queue of the database, and be refused.
+    pub(crate) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        self.entering.clone().acquire_owned().await.ok() // it is never closed
     }
 
     /// How many there are.
     pub fn open(&self) -> usize {
-        self.0.load(Ordering::Acquire)
+        self.open.load(Ordering::Acquire)
     }
 }
 

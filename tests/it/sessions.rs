@@ -155,6 +155,34 @@ async fn a_socket_that_does_not_say_who_it_is_is_closed() {
     assert_eq!(socket.ends().await, End::Closed(1008, "not-authenticated".to_owned()));
 }
 
+fn signal(world: &World, name: &str) {
+    let told = std::process::Command::new("kill").args([name, &world.pid().to_string()]).status();
+    assert!(told.unwrap().success());
+}
+
+#[actix_web::test]
+async fn all_may_come_back_at_once() {
+    let world = World::with(Backend::Sqlite, &[("DATABASE__QUEUE", "64")]).await;
+    let alice = world.person("Alice").await;
+    let mut devices = Vec::new();
+    for _ in 0..400 {
+        let device = alice.second_device().await;
+        devices.push((Socket::open(&world.address()).await, device.access));
+    }
+
+    // The server finds all of them at the same moment.
+    signal(&world, "-STOP");
+    for (socket, token) in &mut devices {
+        socket.says("authenticate", json!({ "token": token })).await;
+    }
+    signal(&world, "-CONT");
+
+    for (socket, _) in &mut devices {
+        let who = socket.reply(json!(1)).await.expect("it waits for its turn");
+        assert_eq!(who["user_id"], json!(alice.id));
+    }
+}
+
 #[actix_web::test]
 async fn a_bad_frame_is_answered_and_the_socket_stays() {
     let world = World::new(Backend::Sqlite).await;
