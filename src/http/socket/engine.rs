@@ -358,8 +358,8 @@ impl Actor for Engine {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let config = self.gate.services().config.clone();
-        ctx.run_later(config.sessions.authenticate(), |engine, ctx| {
-            if !engine.gate.is_open() {
+        ctx.run_interval(config.sessions.authenticate(), |engine, ctx| {
+            if engine.gate.is_nameless() {
                 engine.end(Close::Nameless, ctx);
             }
         });

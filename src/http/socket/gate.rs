@@ -97,9 +97,9 @@ impl Gate {
         &self.services
     }
 
-    /// Whether the socket has said who it is.
-    pub(super) const fn is_open(&self) -> bool {
-        matches!(self.stage, Stage::Open(_))
+    /// Whether the socket has not said who it is, or not truly. One that waits for its turn has.
+    pub(super) const fn is_nameless(&self) -> bool {
+        matches!(self.stage, Stage::Nameless)
     }
 
     /// Takes an event; `data` is its JSON.

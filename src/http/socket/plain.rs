@@ -152,8 +152,8 @@ impl Actor for PlainSocket {
     fn started(&mut self, ctx: &mut Context) {
         let config = &self.gate.services().config.sessions;
         ctx.set_mailbox_capacity(config.queue_frames);
-        ctx.run_later(config.authenticate(), |socket, ctx| {
-            if !socket.gate.is_open() {
+        ctx.run_interval(config.authenticate(), |socket, ctx| {
+            if socket.gate.is_nameless() {
                 socket.shut(Close::Nameless, ctx);
             }
         });
