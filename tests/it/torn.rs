@@ -46,9 +46,12 @@ async fn edits_and_deletions_survive_kill_9(backend: Backend) {
     let dice = Entropy::seeded(9);
     for kill in 0..KILLS {
         let due = (kill + 1) * MESSAGES / (KILLS + 2);
-        while done.get() < due {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        let enough = async {
+            while done.get() < due {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        soon("some are changed", enough).await;
         tokio::time::sleep(Duration::from_secs_f64(0.02 * dice.fraction())).await; // the moment is chance
         world.kill();
         world.start();
