@@ -118,12 +118,13 @@ impl Found {
     /// Its room, once it lives.
     ///
     /// # Errors
-    /// [`Error::Moved`] if it goes on elsewhere.
+    /// [`Error::Moved`] if it goes on elsewhere, or whoever was to begin it let go of its place: to
+    /// be asked again.
     pub(super) async fn room(self) -> Result<Ref<Room>, Error> {
         let Way::Here(mut room) = self.way else { return Err(Error::Moved) };
         let begun = tokio::time::timeout(BEGIN, room.wait_for(Option::is_some)).await;
         match begun {
-            Ok(Ok(life)) => life.clone().unwrap_or(Err(())).map_err(|()| Error::Unavailable),
+            Ok(Ok(life)) => life.clone().unwrap_or(Err(())).map_err(|()| Error::Moved),
             _ => Err(Error::Unavailable),
         }
     }

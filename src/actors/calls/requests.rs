@@ -9,7 +9,7 @@ use super::board::{Found, Key};
 use super::claim::Opened;
 use super::room::{self, Ask, Room, What};
 use super::way::Asker;
-use crate::actors::supervision::Ref;
+use crate::actors::supervision::{Ref, Undelivered};
 use crate::config::Openers;
 use crate::domain::accounts::Me;
 use crate::domain::calls::{
@@ -279,7 +279,12 @@ impl Calls {
 
 async fn ask(room: &Ref<Room>, seat: Seat, me: &Me, what: What) -> Result<String, Error> {
     let name = me.name.clone();
-    room.ask(Ask { seat, name, what }).await.unwrap_or(Err(Error::Unavailable))
+    match room.ask(Ask { seat, name, what }).await {
+        Ok(answer) => answer,
+        // It ended or left before it read the question: whoever asks again hears what is so now.
+        Err(Undelivered::Gone) => Err(Error::Moved),
+        Err(Undelivered::Full | Undelivered::Failed) => Err(Error::Unavailable),
+    }
 }
 
 /// A call token opens one call and begins none.

@@ -25,6 +25,17 @@ fn a_place_that_is_let_go_of_is_free_again() {
     assert!(reserve(name("standup")).is_ok());
 }
 
+#[tokio::test]
+async fn whoever_waited_for_a_place_that_is_let_go_of_asks_again() {
+    let board = board();
+    let most = Most { all: 1, per_person: 1 };
+    let place = board.reserve(CallId::new(), name("standup"), None, None, most);
+    let found = board.by_key(&name("standup")).expect("it is about to begin");
+    drop(place);
+
+    assert!(matches!(found.room().await, Err(Error::Moved)));
+}
+
 #[test]
 fn nobody_begins_more_calls_than_one_person_may() {
     let (board, ann, bob) = (board(), UserId::new(), UserId::new());

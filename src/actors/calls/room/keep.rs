@@ -12,7 +12,7 @@ use serde_json::value::to_raw_value;
 use tokio::sync::oneshot;
 
 use super::{AGAIN, Room};
-use crate::actors::supervision::{Ctx, Ref};
+use crate::actors::supervision::{Ctx, Ref, Undelivered};
 use crate::domain::calls::{Call, Error};
 use crate::protocol::cluster::{NodeRequest, RoomHandOver};
 
@@ -131,11 +131,14 @@ impl Handler<Kept> for Room {
 /// Waits until another node could go on with what the room has come to.
 ///
 /// # Errors
-/// Why it could not be written down.
+/// Why it could not be written down; [`Error::Moved`] if the room is gone before it was.
 pub(in crate::actors::calls) async fn kept(room: &Ref<Room>) -> Result<(), Error> {
     let (waiter, written) = oneshot::channel();
-    room.tell(Kept(waiter)).map_err(|_| Error::Unavailable)?;
-    written.await.unwrap_or(Err(Error::Unavailable))
+    room.tell(Kept(waiter)).map_err(|why| match why {
+        Undelivered::Gone => Error::Moved,
+        Undelivered::Full | Undelivered::Failed => Error::Unavailable,
+    })?;
+    written.await.unwrap_or(Err(Error::Moved))
 }
 
 /// The node is not sure any more that the call is its own.
