@@ -178,11 +178,11 @@ table! {
     }
 }
 table! {
-    use diesel::sql_types::{Nullable, Text};
+    use diesel::sql_types::{Bool, Nullable, Text};
     use crate::types::{IdSql, TimeSql};
     call_people (call_id, user_id) {
         call_id -> IdSql, user_id -> IdSql, outcome -> Text,
-        joined_at -> Nullable<TimeSql>, left_at -> Nullable<TimeSql>,
+        joined_at -> Nullable<TimeSql>, left_at -> Nullable<TimeSql>, withheld -> Bool,
     }
 }
 table! {

@@ -9,6 +9,7 @@ use crate::support::{Backend, Person, Socket, World, on_both_databases, soon};
 on_both_databases! {
     a_call_rings_everywhere_is_answered_once_and_remembered_once,
     two_who_call_each_other_at_once_are_in_one_call,
+    whoever_is_blocked_calls_unheard_and_does_not_learn_it,
     parallel_joins_admit_exactly_as_many_as_may_be_in,
 }
 
@@ -210,7 +211,7 @@ async fn whoever_is_in_another_call_is_busy() {
 }
 
 #[actix_web::test]
-async fn strangers_and_the_blocked_cannot_call() {
+async fn strangers_cannot_call() {
     let world = World::new(Backend::Sqlite).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let eve = world.person("Eve").await;
@@ -225,11 +226,63 @@ async fn strangers_and_the_blocked_cannot_call() {
     let both = json!({ "user_id": bob.id, "conversation_id": conversation, "media": "audio" });
     let refused = alices.asks("start_call", both).await.unwrap_err();
     assert_eq!(refused["code"], "calls/one-of");
-    bob.put(&format!("/api/contacts/{}/block", alice.id), json!({})).await.done();
-    let in_chat = json!({ "conversation_id": conversation, "media": "audio" });
-    let refused = alices.asks("start_call", in_chat).await.unwrap_err();
-    assert_eq!(refused["code"], "calls/not-reachable");
     assert!(history(&bob).await.is_empty());
+}
+
+/// What the caller hears and remembers of a call that nobody takes, without what differs from one
+/// call to the next.
+async fn rings_in_vain(caller: &mut Socket, person: &Person, conversation: &str) -> Value {
+    let start = json!({ "conversation_id": conversation, "media": "audio" });
+    let mut started = caller.asks("start_call", start).await.expect("it rings");
+    let call = text(&started["call_id"]).to_owned();
+    let mut joined = joins(caller, &call).await;
+    caller.asks("cancel_call", json!({ "call_id": call })).await.expect("it rang");
+    let mut ended = caller.hears("call_ended").await;
+    let mut past = soon("the call is in history", async {
+        loop {
+            match history(person).await.into_iter().find(|past| past["call_id"] == call) {
+                Some(past) if past["ended_at"] != Value::Null => break past,
+                _ => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    })
+    .await;
+    for value in [&mut started, &mut joined, &mut ended, &mut past] {
+        for own in ["call_id", "started_at", "ended_at", "epoch", "ice_servers"] {
+            value.as_object_mut().unwrap().remove(own);
+        }
+    }
+    for one in past["people"].as_array_mut().unwrap() {
+        for own in ["joined_at", "left_at"] {
+            one.as_object_mut().unwrap().remove(own);
+        }
+    }
+    json!([started, joined, ended, past])
+}
+
+async fn whoever_is_blocked_calls_unheard_and_does_not_learn_it(backend: Backend) {
+    let world = World::new(backend).await;
+    let (alice, bob, conversation) = world.two_friends().await;
+    let (mut alices, mut bobs) = (alice.connects().await, bob.connects().await);
+    let before = rings_in_vain(&mut alices, &alice, &conversation).await;
+    let heard = text(&bobs.hears("incoming_call").await["call_id"]).to_owned();
+    bobs.hears("call_ended").await;
+    bob.put(&format!("/api/contacts/{}/block", alice.id), json!({})).await.done();
+
+    assert_eq!(rings_in_vain(&mut alices, &alice, &conversation).await, before);
+    let start = json!({ "conversation_id": conversation, "media": "audio" });
+    let rings = alices.asks("start_call", start.clone()).await.unwrap()["call_id"].clone();
+    let mut bob2 = bob.connects().await;
+    for device in [&mut bobs, &mut bob2] {
+        let refused = device.asks("start_call", start.clone()).await.unwrap_err();
+        assert_eq!(refused["code"], "calls/not-reachable", "who blocks knows it");
+        let heard = ["incoming_call", "call_ended", "call_answered", "call_declined"];
+        assert_eq!(heard.map(|news| device.unheard(news)), [0; 4]);
+    }
+    alices.asks("cancel_call", json!({ "call_id": rings })).await.unwrap();
+    let past = history(&bob).await;
+    assert_eq!(past.len(), 1, "{past:?}");
+    assert_eq!(text(&past[0]["call_id"]), heard);
 }
 
 #[actix_web::test]

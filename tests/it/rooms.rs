@@ -63,6 +63,23 @@ async fn a_call_token_opens_one_call_and_nothing_else() {
 }
 
 #[actix_web::test]
+async fn a_call_token_that_was_made_on_a_device_ends_with_it() {
+    let world = World::new(Backend::Sqlite).await;
+    let alice = world.person("Alice").await;
+    let tablet = alice.second_device().await;
+    let new = json!({ "userId": alice.id, "sessionId": "standup" });
+    let token = tablet.post("/api/call/token", new).await.ok()["token"].clone();
+    let enters = async || {
+        let mut socket = Socket::open(&world.address()).await;
+        socket.asks("authenticate", json!({ "token": token })).await
+    };
+    assert!(enters().await.is_ok());
+    tablet.post("/api/auth/logout", json!(null)).await.done();
+
+    assert_eq!(enters().await.unwrap_err()["code"], "auth/invalid-token");
+}
+
+#[actix_web::test]
 async fn two_whose_way_fails_move_to_the_server() {
     let world = World::new(Backend::Sqlite).await;
     let (alice, bob, _) = world.two_friends().await;

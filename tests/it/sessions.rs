@@ -184,6 +184,32 @@ async fn all_may_come_back_at_once() {
 }
 
 #[actix_web::test]
+async fn all_tabs_of_a_device_may_come_back_at_once() {
+    let world = World::new(Backend::Sqlite).await;
+    let alice = world.person("Alice").await;
+    let mut tabs = Vec::new();
+    for _ in 0..20 {
+        let device = alice.second_device().await;
+        for _ in 0..6 {
+            tabs.push((Socket::open(&world.address()).await, device.access.clone()));
+        }
+    }
+
+    signal(&world, "-STOP");
+    for (socket, token) in &mut tabs {
+        socket.says("authenticate", json!({ "token": token })).await;
+    }
+    signal(&world, "-CONT");
+
+    let mut sessions = std::collections::HashSet::new();
+    for (socket, _) in &mut tabs {
+        let who = socket.reply(json!(1)).await.expect("each has a session of its own");
+        sessions.insert(who["session_id"].to_string());
+    }
+    assert_eq!(sessions.len(), tabs.len());
+}
+
+#[actix_web::test]
 async fn a_bad_frame_is_answered_and_the_socket_stays() {
     let world = World::new(Backend::Sqlite).await;
     let (alice, _, conversation) = world.two_friends().await;

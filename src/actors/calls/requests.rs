@@ -78,13 +78,18 @@ impl Calls {
         user: UserId,
     ) -> Result<String, Error> {
         let call = found.id;
-        self.deeds.may_invite(me, user).await?;
-        let callee = || Callee { user, busy: self.is_busy(user, Some(call)) };
+        let unheard = !self.deeds.may_invite(me, user).await?;
+        let callee = || self.callee(user, unheard, Some(call));
         let room = found.room().await?;
         ask(&room, seat, me, What::MayInvite(callee())).await?;
         self.deeds.ring(me.user, &user.to_string()).await?;
-        self.deeds.write_invite(call, me.user, user).await?;
+        self.deeds.write_invite(call, me.user, &callee()).await?;
         ask(&room, seat, me, What::Invite(callee())).await
+    }
+
+    /// Somebody who is called; whether those who do not hear of it are busy is nobody's business.
+    fn callee(&self, user: UserId, unheard: bool, call: Option<CallId>) -> Callee {
+        Callee { user, busy: !unheard && self.is_busy(user, call), unheard }
     }
 
     /// Begins a call, or finds the one that goes on between the same people: whoever is called
@@ -96,7 +101,7 @@ impl Calls {
         event: &CallEvent,
     ) -> Result<String, Error> {
         let me = asker.me;
-        let Among { shape, conversation, others } = self.deeds.among(me, start).await?;
+        let Among { shape, conversation, others, unheard } = self.deeds.among(me, start).await?;
         let (key, whom) = match (shape, conversation, &others[..]) {
             (Shape::Direct, _, [other]) => {
                 (Key::Pair(me.user.min(*other), me.user.max(*other)), other.to_string())
@@ -106,7 +111,7 @@ impl Calls {
         };
         let ring_timeout = self.deeds.config().ring_seconds;
         for _ in 0..TRIES {
-            let callee = |user: &UserId| Callee { user: *user, busy: self.is_busy(*user, None) };
+            let callee = |user: &UserId| self.callee(*user, unheard, None);
             let begin = Begin {
                 id: CallId::new(),
                 shape,

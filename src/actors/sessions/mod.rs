@@ -121,20 +121,32 @@ impl Living {
     /// # Errors
     /// [`Error`] if no session can be had.
     pub async fn attach(&self, me: Me, line: Line) -> Result<SessionHandle, Error> {
-        for entry in self.switchboard.registry.of_device(me.user, me.device) {
-            if !entry.attached.load(Ordering::Acquire)
-                && let Some(handle) = offer(&entry.actor, line.clone()).await?
-            {
+        // Other tabs of the device may be faster and take the session that was begun for this one,
+        // but each of them takes one only.
+        for _ in 0..=self.config.per_device {
+            for entry in self.switchboard.registry.of_device(me.user, me.device) {
+                if !entry.attached.load(Ordering::Acquire)
+                    && let Some(handle) = offer(&entry.actor, line.clone()).await?
+                {
+                    return Ok(handle);
+                }
+            }
+            if let Some(handle) = self.begin(&me, line.clone()).await? {
                 return Ok(handle);
             }
         }
+        Err(Error::NotStarted)
+    }
+
+    /// Begins a session for a socket; `None` if another socket took it, or it ended at once.
+    async fn begin(&self, me: &Me, line: Line) -> Result<Option<SessionHandle>, Error> {
         let (user, device) = (me.user, me.device);
         let id = SessionId::new();
-        let seed = Arc::new(Seed { me, id, living: self.clone() });
+        let seed = Arc::new(Seed { me: me.clone(), id, living: self.clone() });
         let factory = move |_: &mut _| Session::new(seed.clone());
         let started = self.nursery.start(&id.to_string(), factory).await;
         let actor = started.map_err(|_| Error::NotStarted)?;
-        let handle = offer(&actor, line).await?.ok_or(Error::NotStarted)?;
+        let handle = offer(&actor, line).await?;
         // Looked at when the new one is among them, so that many at once do not all pass.
         let mine = self.switchboard.registry.of_device(user, device);
         for oldest in mine.iter().take(mine.len().saturating_sub(self.config.per_device)) {

@@ -3,7 +3,7 @@
 //! It is told what happens and when; what others should hear and what it means for media is kept
 //! in order until it is fetched.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use base::clock::Time;
@@ -53,6 +53,9 @@ pub struct Callee {
     pub user: UserId,
     /// Whether they are in another call.
     pub busy: bool,
+    /// They block whoever calls them, and are not to hear of it.
+    #[serde(default)]
+    pub unheard: bool,
 }
 
 /// How long things may take, and how many may come.
@@ -131,6 +134,9 @@ pub struct Call {
     pub(super) mode: Mode,
     pub(super) epoch: u64,
     pub(super) people: BTreeMap<UserId, Part>,
+    /// Those of them for whom it rings in vain: they do not hear of it.
+    #[serde(default)]
+    pub(super) unheard: BTreeSet<UserId>,
     pub(super) participants: BTreeMap<u32, Participant>,
     pub(super) next: u32,
     pub(super) banned: HashSet<UserId>,
@@ -155,12 +161,15 @@ impl Call {
             let rings = Answer::Rings(now + terms.ring);
             people.insert(callee.user, part(if callee.busy { Answer::Busy } else { rings }));
         }
+        let unheard = begin.callees.iter().filter(|callee| callee.unheard);
+        let unheard = unheard.map(|callee| callee.user).collect();
         let direct = begin.shape == Shape::Direct;
         let session = begin.shape == Shape::Session;
         let mut call = Self {
             mode: if direct { Mode::P2p } else { Mode::Sfu },
             epoch: first_epoch(lease),
             people,
+            unheard,
             participants: BTreeMap::new(),
             next: 1,
             banned: HashSet::new(),
@@ -211,7 +220,8 @@ impl Call {
         self.who(by).ok_or(Error::NotInCall)?;
         let user = callee.user;
         let present = self.participants.values().any(|other| other.seat.user == user);
-        if present || self.rings(user).is_some() {
+        let in_vain = !callee.unheard && self.unheard.contains(&user);
+        if present || (self.rings(user).is_some() && !in_vain) {
             return Err(Error::Already);
         }
         if self.banned.contains(&user) {
@@ -230,8 +240,13 @@ impl Call {
         let until = now + self.terms.ring;
         let part = Part { answer: Answer::Rings(until), joined_at: None, left_at: None };
         self.people.entry(user).or_insert(part).answer = Answer::Rings(until);
-        let incoming = self.incoming(until);
-        self.tell(To::People(vec![user]), CallNews::IncomingCall(incoming));
+        if callee.unheard {
+            self.unheard.insert(user);
+        } else {
+            self.unheard.remove(&user);
+            let incoming = self.incoming(until);
+            self.tell(To::People(vec![user]), CallNews::IncomingCall(incoming));
+        }
         Ok(until)
     }
 
@@ -250,6 +265,7 @@ impl Call {
         if let Some(part) = self.people.get_mut(&user) {
             part.answer = Answer::Came;
         }
+        self.unheard.remove(&user);
         if self.answered_at.is_none() {
             self.answered_at = Some(now);
             self.changes.push(Change::Answered);
@@ -287,18 +303,18 @@ impl Call {
     }
 
     /// Everybody whose devices know of the call.
-    fn concerned(&self) -> Vec<UserId> {
-        self.people.keys().copied().collect()
+    pub(super) fn concerned(&self) -> Vec<UserId> {
+        self.people.keys().copied().filter(|user| !self.unheard.contains(user)).collect()
     }
 
     /// Whose devices ring, and what those are told that come meanwhile.
     pub fn ringing_calls(&self) -> Vec<(UserId, wire::IncomingCall)> {
-        let rings = self.people.keys().filter_map(|user| Some((*user, self.rings(*user)?)));
+        let rings = self.ringing().into_iter().filter_map(|user| Some((user, self.rings(user)?)));
         rings.map(|(user, until)| (user, self.incoming(until))).collect()
     }
 
     fn ringing(&self) -> Vec<UserId> {
-        self.people.keys().copied().filter(|user| self.rings(*user).is_some()).collect()
+        self.concerned().into_iter().filter(|user| self.rings(*user).is_some()).collect()
     }
 
     /// Until when the last device rings.

@@ -46,7 +46,9 @@ impl Call {
             }
             self.settle(None);
         }
-        if self.ended.is_none() && !missed.is_empty() {
+        if self.ended.is_none() {
+            let heard = |user: &UserId| !self.unheard.contains(user);
+            let missed = missed.into_iter().filter(heard).collect();
             let over = wire::CallEnded { call_id: self.begin.id, reason: Reason::Missed };
             self.tell(To::People(missed), CallNews::CallEnded(over));
         }
@@ -93,7 +95,7 @@ impl Call {
         }
         self.ended = Some(reason);
         let over = wire::CallEnded { call_id: self.begin.id, reason };
-        self.tell(To::People(self.people.keys().copied().collect()), CallNews::CallEnded(over));
+        self.tell(To::People(self.concerned()), CallNews::CallEnded(over));
         let guests = self.participants.values().filter(|p| p.seat.guest).map(|p| To::Seat(p.seat));
         for guest in guests.collect::<Vec<_>>() {
             self.tell(guest, CallNews::CallEnded(over));

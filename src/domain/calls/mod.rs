@@ -76,6 +76,8 @@ pub struct Among {
     pub conversation: Option<ConversationId>,
     /// Everybody but the caller.
     pub others: Vec<UserId>,
+    /// The other one blocks the caller, and is not to hear of it.
+    pub unheard: bool,
 }
 
 impl Calls {
@@ -113,8 +115,9 @@ impl Calls {
     pub async fn among(&self, me: &Me, start: &wire::StartCall) -> Result<Among, Error> {
         match (start.user_id, start.conversation_id) {
             (Some(other), None) => {
-                self.reach(me.user, other, self.reach).await?;
-                Ok(Among { shape: Shape::Direct, conversation: None, others: vec![other] })
+                let unheard = !self.reach(me.user, other, self.reach).await?;
+                let others = vec![other];
+                Ok(Among { shape: Shape::Direct, conversation: None, others, unheard })
             }
             (None, Some(id)) => {
                 let found = self.store.conversation(id, me.user).await?;
@@ -122,21 +125,22 @@ impl Calls {
                 let others = view.members.iter().map(|member| member.user_id);
                 let others: Vec<_> = others.filter(|user| *user != me.user).collect();
                 let direct = view.conversation.kind == store::Kind::Direct;
-                if let (true, [other]) = (direct, &others[..]) {
-                    self.reach(me.user, *other, Reach::Anybody).await?; // a block ends it
-                }
+                let unheard = match (direct, &others[..]) {
+                    (true, [other]) => !self.reach(me.user, *other, Reach::Anybody).await?,
+                    _ => false, // in groups members hear each other
+                };
                 let shape = if direct { Shape::Direct } else { Shape::Group };
-                Ok(Among { shape, conversation: Some(id), others })
+                Ok(Among { shape, conversation: Some(id), others, unheard })
             }
             _ => Err(Error::OneOf),
         }
     }
 
-    /// Whether somebody may be called into a call.
+    /// Somebody is to be called into a call: whether they hear of it.
     ///
     /// # Errors
     /// [`Error::NotReachable`], [`Error::NoSuchPerson`], or the database's.
-    pub async fn may_invite(&self, me: &Me, other: UserId) -> Result<(), Error> {
+    pub async fn may_invite(&self, me: &Me, other: UserId) -> Result<bool, Error> {
         self.reach(me.user, other, self.reach).await
     }
 
@@ -156,9 +160,11 @@ impl Calls {
         }
     }
 
-    async fn reach(&self, me: UserId, other: UserId, reach: Reach) -> Result<(), Error> {
+    /// Whether somebody who may be called hears of it.
+    async fn reach(&self, me: UserId, other: UserId, reach: Reach) -> Result<bool, Error> {
         match self.store.call_reach(me, other, reach).await? {
-            CallReach::Allowed => Ok(()),
+            CallReach::Allowed => Ok(true),
+            CallReach::Unheard => Ok(false),
             CallReach::NotAllowed => Err(Error::NotReachable),
             CallReach::NoSuchUser => Err(Error::NoSuchPerson),
         }
@@ -188,7 +194,9 @@ impl Calls {
     /// [`Error::Moved`], as all writes of an owner that is none any more, or the database's.
     pub async fn write_begin(&self, begin: &Begin, fence: Option<Fence>) -> Result<(), Error> {
         let now = self.clock.now();
-        let callees = begin.callees.iter().filter(|callee| !callee.busy);
+        let called = begin.callees.iter().filter(|callee| !callee.busy);
+        let (unheard, callees): (Vec<_>, Vec<_>) = called.partition(|callee| callee.unheard);
+        let users = |of: Vec<&Callee>| of.into_iter().map(|callee| callee.user).collect();
         let new = store::NewCall {
             id: begin.id,
             conversation_id: begin.conversation,
@@ -196,7 +204,8 @@ impl Calls {
             created_by: begin.by.user_id,
             media: views::media_row(begin.media),
             node: self.node,
-            callees: callees.map(|callee| callee.user).collect(),
+            callees: users(callees),
+            unheard: users(unheard),
             rings_until: now + self.config.ring(),
         };
         written(self.store.begin_call(new, fence.map(Into::into), now).await?)
@@ -206,8 +215,14 @@ impl Calls {
     ///
     /// # Errors
     /// [`Error::NoSuchCall`] if it is over, or the database's.
-    pub async fn write_invite(&self, id: CallId, from: UserId, to: UserId) -> Result<(), Error> {
+    pub async fn write_invite(
+        &self,
+        id: CallId,
+        from: UserId,
+        callee: &Callee,
+    ) -> Result<(), Error> {
         let now = self.clock.now();
+        let to = (callee.user, !callee.unheard);
         let open = self.store.ring_call(id, from, to, now + self.config.ring(), now).await?;
         if open { Ok(()) } else { Err(Error::NoSuchCall) }
     }

@@ -20,6 +20,9 @@ struct Claims {
     sub: UserId,
     /// Made for the token: a call knows its holder's device by it.
     device: DeviceId,
+    /// The device on which somebody made it for themselves: with it the token is void.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from: Option<DeviceId>,
     session: String,
     role: Role,
     iat: i64,
@@ -53,6 +56,7 @@ impl Calls {
             aud: AUDIENCE.to_owned(),
             sub: new.user_id,
             device: DeviceId::new(),
+            from: me.map(|me| me.device),
             session: name.to_owned(),
             role,
             iat: now.seconds(),
@@ -66,7 +70,8 @@ impl Calls {
     /// Who holds a call token, and what it opens; `None` if it is a token of another kind.
     ///
     /// # Errors
-    /// [`Error::InvalidToken`] if its time is over or its holder is no more, or the database's.
+    /// [`Error::InvalidToken`] if its time is over, its holder is no more, or the device on which it
+    /// was made is signed out, or the database's.
     pub async fn identify(&self, token: &str) -> Result<Option<Me>, Error> {
         let claims: Claims = match self.keys.decode(KIND, AUDIENCE, token) {
             Ok(claims) => claims,
@@ -78,6 +83,10 @@ impl Calls {
         }
         let user = self.store.user(claims.sub).await?.ok_or(Error::InvalidToken)?;
         if user.suspended_at.is_some() {
+            return Err(Error::InvalidToken);
+        }
+        let from = claims.from.into_iter().collect();
+        if !self.store.signed_out(from).await?.is_empty() {
             return Err(Error::InvalidToken);
         }
         let pass = Pass { session: claims.session, moderates: claims.role == Role::Moderator };

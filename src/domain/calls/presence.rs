@@ -114,6 +114,7 @@ impl Call {
         self.participants.insert(number, participant);
         self.changes.push(Change::In(number));
         let part = Part { answer: Answer::Came, joined_at: Some(now), left_at: None };
+        self.unheard.remove(&seat.user);
         let part = self.people.entry(seat.user).or_insert(part);
         part.answer = Answer::Came;
         part.joined_at.get_or_insert(now);

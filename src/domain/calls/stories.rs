@@ -28,6 +28,10 @@ fn seat() -> Seat {
     }
 }
 
+const fn callee(user: UserId) -> Callee {
+    Callee { user, busy: false, unheard: false }
+}
+
 fn begin(shape: Shape, by: Seat, others: &[Seat]) -> Begin {
     Begin {
         id: CallId::new(),
@@ -36,7 +40,7 @@ fn begin(shape: Shape, by: Seat, others: &[Seat]) -> Begin {
         name: (shape == Shape::Session).then(|| "room".to_owned()),
         by: Person { user_id: by.user, name: "Ann".to_owned() },
         media: Media::Video,
-        callees: others.iter().map(|seat| Callee { user: seat.user, busy: false }).collect(),
+        callees: others.iter().map(|seat| callee(seat.user)).collect(),
     }
 }
 
@@ -124,6 +128,44 @@ fn whoever_is_busy_does_not_ring() {
 }
 
 #[test]
+fn whoever_blocks_the_caller_hears_nothing_and_the_caller_hears_it_ring() {
+    let (ann, bob) = (seat(), seat());
+    let mut begin = begin(Shape::Direct, ann, &[bob]);
+    begin.callees[0].unheard = true;
+    let mut unheard = Call::begin(begin, TERMS, 0, NOON);
+    let mut heard = call(Shape::Direct, ann, &[bob]);
+    for call in [&mut unheard, &mut heard] {
+        call.join(ann, "Ann", Role::Participant, at(1)).unwrap();
+        assert_eq!((call.due(), call.ended()), (Some(at(45)), None));
+        call.timeout(at(45));
+        assert_eq!(call.ended(), Some(Reason::Missed));
+    }
+
+    let (news, as_ever) = (unheard.take_news(), heard.take_news());
+    assert_eq!(hears(&news, ann), hears(&as_ever, ann));
+    assert_eq!(hears(&news, bob), [""; 0]);
+    assert_eq!(unheard.ringing_calls().len(), 0);
+}
+
+#[test]
+fn whoever_is_called_in_vain_by_one_is_called_by_another() {
+    let (ann, bob, eve) = (seat(), seat(), seat());
+    let mut call = talking(ann, bob);
+    let in_vain = Callee { unheard: true, ..callee(eve.user) };
+    call.invite(ann.session, &in_vain, at(10)).unwrap();
+    assert!(matches!(call.invite(ann.session, &in_vain, at(11)), Err(Error::Already)));
+    assert_eq!(hears(&call.take_news(), eve), [""; 0]);
+    call.invite(bob.session, &callee(eve.user), at(12)).unwrap();
+    assert_eq!(hears(&call.take_news(), eve), ["incoming_call"]);
+    call.timeout(at(57));
+
+    assert_eq!(hears(&call.take_news(), eve), ["call_ended"]);
+    call.invite(ann.session, &in_vain, at(60)).unwrap();
+    assert_eq!(hears(&call.take_news(), eve), [""; 0]);
+    assert_eq!(call.ringing_calls().len(), 0);
+}
+
+#[test]
 fn those_who_agree_and_never_come_do_not_hold_the_line() {
     let (ann, bob) = (seat(), seat());
     let mut call = call(Shape::Direct, ann, &[bob]);
@@ -138,7 +180,7 @@ fn those_who_agree_and_never_come_do_not_hold_the_line() {
 fn a_third_makes_it_a_call_through_the_server() {
     let (ann, bob, eve) = (seat(), seat(), seat());
     let mut call = talking(ann, bob);
-    let callee = Callee { user: eve.user, busy: false };
+    let callee = callee(eve.user);
     assert!(matches!(call.invite(eve.session, &callee, at(9)), Err(Error::NotInCall)));
     call.invite(ann.session, &callee, at(10)).unwrap();
     assert!(matches!(call.invite(bob.session, &callee, at(10)), Err(Error::Already)));

@@ -26,8 +26,11 @@ pub(crate) fn call_reach(
     if known == 0 || me == other {
         return Ok(CallReach::NoSuchUser);
     }
-    let may = contacts::may_reach(c, me, &[other], reach)?;
-    Ok(if may { CallReach::Allowed } else { CallReach::NotAllowed })
+    if contacts::is_blocked(c, me, other)? || !contacts::knows(c, me, &[other], reach)? {
+        return Ok(CallReach::NotAllowed);
+    }
+    let unheard = contacts::is_blocked(c, other, me)?;
+    Ok(if unheard { CallReach::Unheard } else { CallReach::Allowed })
 }
 
 /// Whether a write that carries no proof, or one that holds, may go on.
@@ -55,14 +58,16 @@ pub(crate) fn begin_call(
             calls::started_at.eq(Sql(now)),
         ))
         .execute(c)?;
-    let caller = (new.created_by, CallOutcome::Joined);
-    let called = new.callees.iter().map(|user| (*user, CallOutcome::Called));
-    for (user, outcome) in std::iter::once(caller).chain(called) {
+    let caller = (new.created_by, CallOutcome::Joined, false);
+    let called = new.callees.iter().map(|user| (*user, CallOutcome::Called, false));
+    let unheard = new.unheard.iter().map(|user| (*user, CallOutcome::Called, true));
+    for (user, outcome, withheld) in std::iter::once(caller).chain(called).chain(unheard) {
         diesel::insert_into(call_people::table)
             .values((
                 call_people::call_id.eq(Sql(new.id)),
                 call_people::user_id.eq(Sql(user)),
                 call_people::outcome.eq(outcome),
+                call_people::withheld.eq(withheld),
             ))
             .execute(c)?;
     }
@@ -84,7 +89,7 @@ pub(crate) fn ring_call(
     c: &mut Conn,
     id: CallId,
     from: UserId,
-    user: UserId,
+    (user, heard): (UserId, bool),
     rings_until: Time,
     now: Time,
 ) -> QueryResult<bool> {
@@ -98,9 +103,15 @@ pub(crate) fn ring_call(
             call_people::call_id.eq(Sql(id)),
             call_people::user_id.eq(Sql(user)),
             call_people::outcome.eq(CallOutcome::Called),
+            call_people::withheld.eq(!heard),
         ))
         .on_conflict_do_nothing()
         .execute(c)?;
+    if !heard {
+        return Ok(true);
+    }
+    let row = call_people::table.find((Sql(id), Sql(user)));
+    diesel::update(row).set(call_people::withheld.eq(false)).execute(c)?;
     let news = json!({ "call_id": id, "from": from, "to": [user], "expires_at": rings_until });
     note(c, "call", news, now)?;
     Ok(true)
@@ -161,13 +172,21 @@ pub(crate) fn end_call(
     if closed == 0 {
         return Ok(CallWritten::Already);
     }
-    let mut missed = Vec::new();
     for person in &end.people {
         put(c, end.id, person)?;
-        if person.outcome == CallOutcome::Missed {
-            missed.push(person.user_id);
-        }
     }
+    let with = |outcome| {
+        let people = call_people::table.filter(call_people::call_id.eq(Sql(end.id)));
+        people.filter(call_people::outcome.eq(outcome))
+    };
+    // Whoever came in after all knows of it.
+    let came = diesel::update(with(CallOutcome::Joined));
+    came.set(call_people::withheld.eq(false)).execute(c)?;
+    let missed: Vec<UserId> = with(CallOutcome::Missed)
+        .filter(call_people::withheld.eq(false))
+        .order(call_people::user_id)
+        .select(call_people::user_id)
+        .load(c)?;
     // Written down as called, but never rung: nobody knows of them but history.
     never_came(c, end.id)?;
     if !missed.is_empty() {
@@ -250,6 +269,7 @@ pub(crate) fn calls_of(
     let mut query = call_people::table
         .inner_join(calls::table.inner_join(users::table))
         .filter(call_people::user_id.eq(Sql(me)))
+        .filter(call_people::withheld.eq(false))
         .select((Call::as_select(), users::name))
         .order(call_people::call_id.desc())
         .limit(limit)

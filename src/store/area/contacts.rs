@@ -127,7 +127,7 @@ pub(crate) fn blocked(c: &mut Conn, me: UserId) -> QueryResult<Vec<Blocked>> {
         .load(c)
 }
 
-fn is_blocked(c: &mut Conn, by: UserId, whom: UserId) -> QueryResult<bool> {
+pub(super) fn is_blocked(c: &mut Conn, by: UserId, whom: UserId) -> QueryResult<bool> {
     diesel::select(diesel::dsl::exists(blocks::table.find((Sql(by), Sql(whom))))).get_result(c)
 }
 
@@ -228,6 +228,16 @@ pub(super) fn may_reach(
     if diesel::select(diesel::dsl::exists(blocked)).get_result(c)? {
         return Ok(false);
     }
+    knows(c, me, others, reach)
+}
+
+/// Whether all of `others` are within reach of `me`, whatever anybody blocks.
+pub(super) fn knows(
+    c: &mut Conn,
+    me: UserId,
+    others: &[UserId],
+    reach: Reach,
+) -> QueryResult<bool> {
     if reach == Reach::Anybody {
         return Ok(true);
     }

@@ -27,17 +27,17 @@ impl Store {
         change!(self, calls::begin_call(new, fence, now))
     }
 
-    /// Writes that one person more is called, and the entry of topic `call` for them; false if the
-    /// call is over.
+    /// Writes that one person more is called, and if they hear of it the entry of topic `call` for
+    /// them; false if the call is over.
     pub async fn ring_call(
         &self,
         id: CallId,
         from: UserId,
-        user: UserId,
+        (user, heard): (UserId, bool),
         rings_until: Time,
         now: Time,
     ) -> Result<bool> {
-        change!(self, calls::ring_call(id, from, user, rings_until, now))
+        change!(self, calls::ring_call(id, from, (user, heard), rings_until, now))
     }
 
     /// Writes when a call was first answered.

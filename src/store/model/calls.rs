@@ -120,6 +120,8 @@ pub struct NewCall {
     pub node: NodeId,
     /// Whose devices ring.
     pub callees: Vec<UserId>,
+    /// Who is called and does not hear of it, neither now nor later: they block the caller.
+    pub unheard: Vec<UserId>,
     /// Until when they ring.
     pub rings_until: Time,
 }
@@ -153,7 +155,9 @@ pub enum CallWritten {
 pub enum CallReach {
     /// They may.
     Allowed,
-    /// A block, or no reach.
+    /// They may, as far as they know: the other one blocks them and hears nothing of it.
+    Unheard,
+    /// No reach, or a block of their own.
     NotAllowed,
     /// Nobody of this id, or oneself.
     NoSuchUser,

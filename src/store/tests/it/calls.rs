@@ -17,6 +17,7 @@ fn call(by: UserId, callees: &[UserId]) -> NewCall {
         media: CallMedia::Video,
         node: NodeId::new(),
         callees: callees.to_vec(),
+        unheard: Vec::new(),
         rings_until: at(45),
     }
 }
@@ -60,7 +61,7 @@ async fn whoever_was_called_is_told_through_the_outbox(store: Store) {
     let id = new.id;
     store.begin_call(new, None, T0).await.unwrap();
     assert_eq!(store.outbox_len().await.unwrap(), 1);
-    assert!(store.ring_call(id, ann, eve, at(50), at(1)).await.unwrap());
+    assert!(store.ring_call(id, ann, (eve, true), at(50), at(1)).await.unwrap());
     assert_eq!(store.outbox_len().await.unwrap(), 2);
     let end = EndedCall {
         id,
@@ -71,7 +72,7 @@ async fn whoever_was_called_is_told_through_the_outbox(store: Store) {
     assert_eq!(store.end_call(end, None, at(45)).await.unwrap(), CallWritten::Done);
 
     assert_eq!(store.outbox_len().await.unwrap(), 3, "a missed call is news");
-    assert!(!store.ring_call(id, ann, eve, at(99), at(50)).await.unwrap(), "it is over");
+    assert!(!store.ring_call(id, ann, (eve, true), at(99), at(50)).await.unwrap(), "it is over");
     assert_eq!(store.outbox_len().await.unwrap(), 3);
     let [record] = &store.calls_of(eve, None, 10).await.unwrap()[..] else { panic!("one record") };
     let eves = record.people.iter().find(|(person, _)| person.user_id == eve).unwrap();
@@ -110,7 +111,7 @@ async fn history_comes_in_pieces_the_newest_first(store: Store) {
     assert_eq!(seen, ids);
 }
 
-async fn strangers_and_the_blocked_may_not_call(store: Store) {
+async fn strangers_may_not_call_and_the_blocked_call_unheard(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     store.request_contact(ann, bob, T0).await.unwrap();
     store.accept_contact(bob, ann, T0).await.unwrap();
@@ -126,7 +127,28 @@ async fn strangers_and_the_blocked_may_not_call(store: Store) {
     assert_eq!(reach(ann, UserId::new(), near).await, CallReach::NoSuchUser);
     store.block(bob, ann, T0).await.unwrap();
 
-    assert_eq!(reach(ann, bob, Reach::Anybody).await, CallReach::NotAllowed);
+    assert_eq!(reach(ann, bob, Reach::Anybody).await, CallReach::Unheard);
+    assert_eq!(reach(bob, ann, Reach::Anybody).await, CallReach::NotAllowed);
+    assert_eq!(reach(ann, bob, near).await, CallReach::NotAllowed, "the contact is over");
+}
+
+async fn whoever_does_not_hear_of_a_call_finds_it_nowhere(store: Store) {
+    let [ann, bob, eve] = people(&store).await;
+    let new = NewCall { unheard: vec![bob], ..call(ann, &[]) };
+    let id = new.id;
+    store.begin_call(new, None, T0).await.unwrap();
+    assert!(store.ring_call(id, ann, (eve, false), at(50), at(1)).await.unwrap());
+    let people = vec![person(ann, O::Joined), person(bob, O::Missed)];
+    let end = EndedCall { id, reason: CallReason::Missed, answered_at: None, people };
+    store.end_call(end, None, at(46)).await.unwrap();
+
+    assert_eq!(store.outbox_len().await.unwrap(), 0, "no phone is woken");
+    for somebody in [bob, eve] {
+        assert!(store.calls_of(somebody, None, 10).await.unwrap().is_empty());
+    }
+    let [record] = &store.calls_of(ann, None, 10).await.unwrap()[..] else { panic!("one record") };
+    let outcomes: Vec<_> = record.people.iter().map(|(person, _)| person.outcome).collect();
+    assert_eq!(outcomes, [O::Joined, O::Missed, O::Missed]);
 }
 
 on_both! {
@@ -134,5 +156,6 @@ on_both! {
     whoever_was_called_is_told_through_the_outbox,
     what_a_failed_server_left_open_is_closed,
     history_comes_in_pieces_the_newest_first,
-    strangers_and_the_blocked_may_not_call,
+    strangers_may_not_call_and_the_blocked_call_unheard,
+    whoever_does_not_hear_of_a_call_finds_it_nowhere,
 }

@@ -72,6 +72,7 @@ async fn a_write_of_an_epoch_that_is_over_is_refused(store: Store) {
         media: CallMedia::Audio,
         node: ann,
         callees: vec![callee],
+        unheard: Vec::new(),
         rings_until: at(45),
     };
     let begun = store.begin_call(new, Some(old.clone()), T0).await.unwrap();

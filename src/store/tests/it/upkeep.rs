@@ -86,7 +86,8 @@ async fn migrations_are_pending_until_the_store_is_opened() {
             "0006_account_care",
             "0007_attachments",
             "0008_talk",
-            "0009_durations"
+            "0009_durations",
+            "0010_unheard_calls"
         ]
     );
     assert!(Store::pending_migrations(scratch.config()).await.unwrap().is_empty());

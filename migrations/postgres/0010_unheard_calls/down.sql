@@ -1,0 +1,1 @@
+ALTER TABLE call_people DROP COLUMN withheld;
