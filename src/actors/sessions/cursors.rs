@@ -28,6 +28,18 @@ pub(super) struct Gap {
     seen: i64,
 }
 
+/// What is to be done with what was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// It is the very next one: sent now, as is taken for granted.
+    Next,
+    /// Some before it are missing, and nobody reads them yet: it may wait for them. If it does not,
+    /// they are to be read ([`Cursors::seek_gap`]).
+    Early,
+    /// It was sent, or will be read.
+    Known,
+}
+
 /// All conversations of one session.
 #[derive(Debug, Default)]
 pub(super) struct Cursors {
@@ -71,28 +83,26 @@ impl Cursors {
         self.seek_gap(conversation);
     }
 
-    /// Notes a message; true if it is the very next one and may be sent now.
-    pub(super) fn hear(&mut self, conversation: ConversationId, seq: i64) -> bool {
+    /// Notes a message.
+    pub(super) fn hear(&mut self, conversation: ConversationId, seq: i64) -> Heard {
         let Some(cursor) = self.all.get_mut(&conversation) else {
             self.note(conversation, seq);
-            return false;
+            return Heard::Known;
         };
         cursor.known = cursor.known.max(seq);
         if self.holding || seq <= cursor.sent {
-            return false;
+            return Heard::Known;
         }
         let catching_up =
             self.gaps.iter().any(|gap| gap.conversation == conversation && gap.until.is_none());
         if catching_up {
-            return false;
+            return Heard::Known;
         }
         if seq == cursor.sent + 1 {
             cursor.sent = seq;
-            return true;
+            return Heard::Next;
         }
-        let after = cursor.sent;
-        self.gaps.push_back(Gap { conversation, after, until: None, seen: 0 });
-        false
+        Heard::Early
     }
 
     /// The device told what it has.
@@ -131,7 +141,8 @@ impl Cursors {
         }
     }
 
-    fn seek_gap(&mut self, conversation: ConversationId) {
+    /// Looks whether a conversation is behind what is known, once messages flow.
+    pub(super) fn seek_gap(&mut self, conversation: ConversationId) {
         let Some(cursor) = self.all.get(&conversation).filter(|_| !self.holding) else { return };
         let open = |gap: &Gap| gap.conversation == conversation && gap.until.is_none();
         if cursor.known > cursor.sent && !self.gaps.iter().any(open) {
@@ -186,6 +197,7 @@ impl Cursors {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     fn opened(last: i64) -> (Cursors, ConversationId) {
         let mut cursors = Cursors::default();
@@ -209,31 +221,32 @@ mod tests {
     #[test]
     fn without_a_sync_a_socket_hears_what_follows() {
         let (mut cursors, c) = opened(7);
-        assert!(!cursors.hear(c, 8), "held until the first sync");
+        assert_eq!(cursors.hear(c, 8), Heard::Known, "held until the first sync");
         cursors.release();
         assert_eq!(settle(&mut cursors, 8, 10), [8]);
-        assert!(cursors.hear(c, 9));
+        assert_eq!(cursors.hear(c, 9), Heard::Next);
     }
 
     #[test]
     fn a_gap_is_read_and_not_jumped() {
         let (mut cursors, c) = opened(0);
         cursors.release();
-        assert!(cursors.hear(c, 1));
-        assert!(!cursors.hear(c, 4));
-        assert!(!cursors.hear(c, 5));
+        assert_eq!(cursors.hear(c, 1), Heard::Next);
+        assert_eq!(cursors.hear(c, 4), Heard::Early);
+        cursors.seek_gap(c);
+        assert_eq!(cursors.hear(c, 5), Heard::Known, "it is being read");
         assert_eq!(settle(&mut cursors, 5, 2), [2, 3, 4, 5]);
-        assert!(!cursors.hear(c, 5), "sent already");
+        assert_eq!(cursors.hear(c, 5), Heard::Known, "sent already");
     }
 
     #[test]
     fn a_late_sync_fetches_only_what_was_before() {
         let (mut cursors, c) = opened(5);
         cursors.release();
-        assert!(cursors.hear(c, 6));
+        assert_eq!(cursors.hear(c, 6), Heard::Next);
         cursors.sync(c, 2, 6, 0);
         assert_eq!(settle(&mut cursors, 6, 2), [3, 4, 5]);
-        assert!(cursors.hear(c, 7));
+        assert_eq!(cursors.hear(c, 7), Heard::Next);
     }
 
     proptest! {
@@ -242,22 +255,39 @@ mod tests {
         fn every_message_once_in_order(
             before in 0i64..20,
             has in 0i64..20,
-            steps in prop::collection::vec((0u8..4, 1i64..4), 0..60),
+            steps in prop::collection::vec((0u8..6, 1i64..4), 0..60),
         ) {
             let (mut cursors, c) = opened(before);
             let has = has.min(before);
             let mut last = before;
             let mut got: Vec<i64> = Vec::new();
             let mut reading: Option<(Gap, Vec<i64>, bool)> = None;
+            let mut early = BTreeSet::new();
             cursors.load(&[(c, last, 0)], false);
             cursors.seek_gaps();
             cursors.sync(c, has, last, 0);
             cursors.release();
             for (what, n) in steps {
                 match what {
-                    0 => {                                   // said and heard
-                        last += 1;
-                        if cursors.hear(c, last) { got.push(last) }
+                    0 => {                                   // said, and heard backwards
+                        for seq in (last + 1..=last + n).rev() {
+                            match cursors.hear(c, seq) {
+                                Heard::Next => got.push(seq),
+                                Heard::Early => drop(early.insert(seq)),
+                                Heard::Known => continue,
+                            }
+                            while let Some(next) = got.last().map(|seq| seq + 1)
+                                && early.remove(&next)
+                                && cursors.hear(c, next) == Heard::Next
+                            {
+                                got.push(next);
+                            }
+                        }
+                        last += n;
+                    }
+                    4 => {                                   // what is missing does not come
+                        early.clear();
+                        cursors.seek_gap(c);
                     }
                     1 => last += n,                          // said, not heard
                     2 => match reading.take() {              // a page is read, then it arrives

@@ -1,6 +1,7 @@
 //! Sessions: what a device's socket is attached to, and the way to everybody who is here.
 
 mod cursors;
+mod early;
 mod line;
 mod outgoing;
 mod registry;

@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 
 use self::inbox::AttachReply;
 use super::cursors::Cursors;
+use super::early::Early;
 use super::line::{Answer, Blocked, Close, Down, Line};
 use super::outgoing::{Order, Outgoing};
 use super::registry::Entry;
@@ -48,6 +49,9 @@ pub struct Session {
     /// How far what is said has come on this socket, and how far what became of it.
     said: Cursors,
     changed: Cursors,
+    /// What came before that which it follows, and whether it is to be given up in a moment.
+    early: Early,
+    impatient: bool,
     /// Others are told that the person is here.
     here: Option<Here>,
     loaded: bool,
@@ -77,6 +81,8 @@ impl Session {
             line_number: 0,
             said: Cursors::default(),
             changed: Cursors::default(),
+            early: Early::default(),
+            impatient: false,
             here: None,
             loaded: false,
             reading: false,

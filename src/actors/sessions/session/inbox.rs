@@ -10,10 +10,11 @@ use futures_util::FutureExt;
 use metrics::counter;
 use tokio::sync::oneshot;
 
-use super::super::SessionHandle;
+use super::super::cursors::Heard;
 use super::super::line::{Answer, Close, Line};
 use super::super::outgoing::{Outgoing, Place};
 use super::super::requests;
+use super::super::{SessionHandle, early};
 use super::Session;
 use crate::actors::supervision::Ctx;
 use crate::domain::calls;
@@ -52,6 +53,7 @@ impl Handler<Attach> for Session {
         self.syncing = false;
         self.said.attach();
         self.changed.attach();
+        self.early.give_up(); // read, or asked for, as all that was missed
         if self.seed.me.pass.is_none() {
             self.here = Some(self.living().presence.here(self.seed.me.user));
         }
@@ -194,13 +196,51 @@ impl Handler<Deliver> for Session {
                 if self.line.is_none() {
                     return; // the device asks, or the next attachment looks, for what it missed
                 }
-                if self.cursors(place.order).hear(place.conversation, place.number) {
-                    self.send_event(event, ctx);
-                } else {
-                    self.pump(ctx);
-                }
+                self.hear(place, event, ctx);
             }
         }
+    }
+}
+
+impl Session {
+    /// Sends an event in its order, at once or when that which it follows has come.
+    fn hear(&mut self, place: Place, event: Outgoing, ctx: &mut Ctx<Self>) {
+        match self.cursors(place.order).hear(place.conversation, place.number) {
+            Heard::Next => {
+                self.send_event(event, ctx);
+                self.send_early(place, ctx);
+            }
+            Heard::Early if self.early.keep(place, event) => self.lose_patience(ctx),
+            Heard::Early => {
+                self.cursors(place.order).seek_gap(place.conversation);
+                self.pump(ctx);
+            }
+            Heard::Known => self.pump(ctx),
+        }
+    }
+
+    /// Sends what has waited for the event at `place`.
+    fn send_early(&mut self, mut place: Place, ctx: &mut Ctx<Self>) {
+        while let Some((next, event)) = self.early.after(place)
+            && self.cursors(next.order).hear(next.conversation, next.number) == Heard::Next
+        {
+            self.send_event(event, ctx);
+            place = next;
+        }
+    }
+
+    /// In a moment, what still waits is read from the database.
+    fn lose_patience(&mut self, ctx: &mut Ctx<Self>) {
+        if std::mem::replace(&mut self.impatient, true) {
+            return;
+        }
+        ctx.run_later(early::PATIENCE, |session, ctx| {
+            session.impatient = false;
+            for place in session.early.give_up() {
+                session.cursors(place.order).seek_gap(place.conversation);
+            }
+            session.pump(ctx);
+        });
     }
 }
 
@@ -221,10 +261,12 @@ impl Handler<Known> for Session {
             return;
         }
         let cursors = self.cursors(place.order);
-        if passed {
-            let _ = cursors.hear(place.conversation, place.number); // the next one: taken as sent
-        } else {
+        if !passed {
             cursors.note(place.conversation, place.number);
+        } else if cursors.hear(place.conversation, place.number) == Heard::Next {
+            self.send_early(place, ctx);
+        } else {
+            cursors.seek_gap(place.conversation);
         }
         self.pump(ctx);
     }
