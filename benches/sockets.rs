@@ -153,7 +153,8 @@ impl Client {
     /// Waits for a certain frame.
     async fn hear(&mut self, is_it: impl Fn(&str) -> bool) -> String {
         loop {
-            let frame = self.socket.hear(&mut self.inbox).await.unwrap(); // the socket stays
+            let frame = self.socket.hear(&mut self.inbox).await;
+            let frame = frame.unwrap_or_else(|| panic!("a socket ended: {}", self.inbox.end));
             if is_it(&frame) {
                 return frame;
             }
@@ -190,13 +191,13 @@ async fn measure(
         });
     }
     let all = people.len();
-    until(&here, all).await;
+    until(&here, all, &mut clients).await;
     let rate = rational(all) / began.elapsed().as_secs_f64();
     figure("sockets", &format!("{name}: connected and authenticated"), "/s", &[("", rate)], None);
     let opened = memory(pid);
 
     talk.add_permits(AT_ONCE);
-    until(&spoke, all).await;
+    until(&spoke, all, &mut clients).await;
     let said = memory(pid);
 
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -248,7 +249,7 @@ async fn storm(name: &str, server: &Server, speech: Speech, people: &Arc<Vec<Per
                 .await;
         });
     }
-    until(&back, people.len()).await;
+    until(&back, people.len(), &mut clients).await;
     let values = [
         ("", began.elapsed().as_secs_f64()),
         ("of the processor", (cpu(server.pid()) - used).as_secs_f64()),
@@ -274,8 +275,10 @@ async fn live(
     client.hear(|_| false).await;
 }
 
-async fn until(count: &AtomicUsize, all: usize) {
+/// Waits until all clients are so far; none of them may end.
+async fn until(count: &AtomicUsize, all: usize, clients: &mut JoinSet<()>) {
     while count.load(Ordering::Relaxed) < all {
+        assert!(clients.try_join_next().is_none(), "a client failed");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -117,7 +117,11 @@ pub struct Socket(TcpStream);
 
 /// What has come and was not looked at yet.
 #[derive(Default)]
-pub struct Inbox(Vec<u8>);
+pub struct Inbox {
+    bytes: Vec<u8>,
+    /// How the socket ended, if it did.
+    pub end: String,
+}
 
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
@@ -139,7 +143,7 @@ impl Socket {
         if status != 101 {
             return Err(io::Error::other(format!("no upgrade: {status}")));
         }
-        let early = Inbox(stream.buffer().to_vec());
+        let early = Inbox { bytes: stream.buffer().to_vec(), end: String::new() };
         Ok((Self(stream.into_inner()), early))
     }
 
@@ -190,17 +194,26 @@ impl Socket {
                     TEXT if payload == b"2" => self.frame(TEXT, b"3").await,
                     TEXT => return Some(String::from_utf8(payload).unwrap()),
                     PING => self.frame(PONG, &payload).await,
-                    CLOSE => return None,
+                    CLOSE => {
+                        inbox.end = format!("closed: {}", payload.escape_ascii());
+                        return None;
+                    }
                     _ => {}
                 }
             }
             self.0.readable().await.unwrap();
             let mut buffer = [0; 16384];
             match self.0.try_read(&mut buffer) {
-                Ok(0) => return None,
-                Ok(count) => inbox.0.extend(&buffer[..count]),
+                Ok(0) => {
+                    inbox.end = "ended without a word".to_owned();
+                    return None;
+                }
+                Ok(count) => inbox.bytes.extend(&buffer[..count]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return None,
+                Err(error) => {
+                    inbox.end = error.to_string();
+                    return None;
+                }
             }
         }
     }
@@ -209,18 +222,18 @@ impl Socket {
 impl Inbox {
     /// The oldest whole frame.
     fn take(&mut self) -> Option<(u8, Vec<u8>)> {
-        let [first, second, ..] = self.0[..] else { return None };
+        let [first, second, ..] = self.bytes[..] else { return None };
         let (begin, length) = match second {
-            126 => (4, usize::from(u16::from_be_bytes(self.0.get(2..4)?.try_into().unwrap()))),
+            126 => (4, usize::from(u16::from_be_bytes(self.bytes.get(2..4)?.try_into().unwrap()))),
             127 => (
                 10,
-                usize::try_from(u64::from_be_bytes(self.0.get(2..10)?.try_into().unwrap()))
+                usize::try_from(u64::from_be_bytes(self.bytes.get(2..10)?.try_into().unwrap()))
                     .unwrap(),
             ),
             short => (2, usize::from(short)),
         };
-        let payload = self.0.get(begin..begin + length)?.to_vec();
-        self.0.drain(..begin + length);
+        let payload = self.bytes.get(begin..begin + length)?.to_vec();
+        self.bytes.drain(..begin + length);
         Some((first & 0x0f, payload))
     }
 }

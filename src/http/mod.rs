@@ -28,6 +28,7 @@ mod uploads;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use base::clock::Clock;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -35,7 +36,7 @@ use store::Store;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::actors::operators::Operators;
-use crate::actors::sessions::Living;
+use crate::actors::sessions::{self, Living};
 use crate::actors::store_health::StoreUp;
 use crate::actors::supervision::Tree;
 use crate::actors::uploads::Uploads;
@@ -48,6 +49,7 @@ use crate::domain::exports::Exports;
 use crate::domain::files::Files;
 use crate::domain::jobs::Jobs;
 use crate::domain::tokens::Tokens;
+use crate::telemetry::metrics::refused;
 
 /// All that a handler can reach; cheap to clone.
 #[derive(Clone)]
@@ -100,6 +102,9 @@ pub struct Services {
     pub draining: Draining,
 }
 
+/// How long a socket may wait for its turn; ten thousand that come back at once take 5 to 15 s.
+const TURN: Duration = Duration::from_secs(30);
+
 /// Counts the sockets that are open on this node, and lets them in; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Sockets {
@@ -122,8 +127,17 @@ impl Sockets {
 
     /// Waits until it is a socket's turn to be let in, until what is given is dropped. When all come
     /// back at once they would fill the queue of the database, and be refused.
-    pub(crate) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        self.entering.clone().acquire_owned().await.ok() // it is never closed
+    ///
+    /// # Errors
+    /// [`sessions::Error::NotStarted`] if that takes too long: the database is away.
+    pub(crate) async fn turn(&self) -> Result<OwnedSemaphorePermit, sessions::Error> {
+        match tokio::time::timeout(TURN, self.entering.clone().acquire_owned()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(_)) | Err(_) => {
+                refused("turns");
+                Err(sessions::Error::NotStarted)
+            }
+        }
     }
 
     /// How many there are.
@@ -155,5 +169,20 @@ impl Draining {
     /// Whether it takes nothing new.
     pub fn is_on(&self) -> bool {
         self.0.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_socket_waits_for_its_turn_and_not_for_ever() {
+        let sockets = Sockets::new(8);
+        let turn = sockets.turn().await.unwrap();
+        let (second, ()) = tokio::join!(sockets.turn(), async { drop(turn) });
+        let _second = second.expect("its turn comes");
+
+        assert!(matches!(sockets.turn().await, Err(sessions::Error::NotStarted)));
     }
 }

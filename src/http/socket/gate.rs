@@ -175,7 +175,8 @@ impl Gate {
             let shared = |e| -> Arc<dyn Fault + Send + Sync> { Arc::new(e) };
             let of_call = |e: calls::Error| -> Arc<dyn Fault + Send + Sync> { Arc::new(e) };
             let deeds = &services.living.calls.deeds;
-            let _turn = services.sockets.turn().await;
+            let turn = services.sockets.turn().await;
+            let _turn = turn.map_err(|e| -> Arc<dyn Fault + Send + Sync> { Arc::new(e) })?;
             let called = deeds.identify(&token).await.map_err(of_call)?;
             let me = match called {
                 Some(me) => me,
