@@ -131,6 +131,7 @@ pub fn tree(parts: Parts, config: &Config, grown: Arc<OnceLock<Tree>>) -> Plante
         switchboard.clone(),
         Ways { chat: parts.chat.clone(), lanes, calls: calls.clone(), presence: presence.clone() },
         config.sessions.clone(),
+        config.database.queue,
     );
     let running = nursery::<Upload>("uploads", UPLOAD_PARTITIONS).temporary();
     let uploads = Uploads::new(running.handle(), parts.files.clone());

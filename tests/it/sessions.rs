@@ -181,6 +181,17 @@ async fn all_may_come_back_at_once() {
         let who = socket.reply(json!(1)).await.expect("it waits for its turn");
         assert_eq!(who["user_id"], json!(alice.id));
     }
+
+    // And then what they ask: how far everything is.
+    signal(&world, "-STOP");
+    for (socket, _) in &mut devices {
+        socket.says("sync", json!({ "cursors": {} })).await;
+    }
+    signal(&world, "-CONT");
+
+    for (socket, _) in &mut devices {
+        socket.reply(json!(2)).await.expect("it waits for its turn");
+    }
 }
 
 #[actix_web::test]

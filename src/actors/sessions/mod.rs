@@ -20,7 +20,7 @@ use std::sync::atomic::Ordering;
 
 use base::fault::{Fault, Kind};
 use base::ids::{SessionId, UserId};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use self::session::{Attach, Detach, End, Flushed, Open, Request, Seed};
 use super::calls::Calls;
@@ -48,6 +48,8 @@ pub struct Living {
     /// Who is here, as others are told.
     pub presence: Presence,
     config: Arc<config::Sessions>,
+    /// For those who read what their device has missed.
+    reading: Arc<Semaphore>,
 }
 
 /// What a session reaches beside other sessions.
@@ -104,16 +106,24 @@ pub struct SessionHandle {
 }
 
 impl Living {
-    /// Puts the parts together.
+    /// Puts the parts together; `queue` is how long that of the database is.
     pub fn new(
         nursery: Nursery<Session>,
         switchboard: Switchboard,
         ways: Ways,
         config: config::Sessions,
+        queue: usize,
     ) -> Self {
         let Ways { chat, lanes, calls, presence } = ways;
         let config = Arc::new(config);
-        Self { nursery, switchboard, chat, lanes, calls, presence, config }
+        let reading = Arc::new(Semaphore::new((queue / 8).max(1)));
+        Self { nursery, switchboard, chat, lanes, calls, presence, config, reading }
+    }
+
+    /// Waits until it is a session's turn to read what its device has missed, until what is given is
+    /// dropped: those who come back all at once would fill the queue of the database.
+    async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        self.reading.clone().acquire_owned().await.ok() // it is never closed
     }
 
     /// Attaches a socket to the device's waiting session, or to a new one. Events flow once

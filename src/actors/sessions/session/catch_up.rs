@@ -35,10 +35,11 @@ impl Session {
         let Some((gap, order)) = next else { return };
         self.reading = true;
         counter!(CATCH_UPS).increment(1);
-        let chat = self.living().chat.clone();
+        let living = self.living().clone();
         let user = self.seed.me.user;
         let number = self.line_number;
         let page = async move {
+            let (_turn, chat) = (living.turn().await, &living.chat);
             let (id, after) = (gap.conversation, gap.after);
             if order == Order::Changed {
                 return chat.changes(user, id, after, PAGE).await;
@@ -103,10 +104,13 @@ impl Session {
     pub(super) fn sync(&mut self, id: Option<u64>, sync: Sync, ctx: &mut Ctx<Self>) {
         self.syncing = true;
         self.stop_timer(ctx); // what waits for the first `sync` waits for its answer
-        let chat = self.living().chat.clone();
+        let living = self.living().clone();
         let user = self.seed.me.user;
         let number = self.line_number;
-        let all = async move { requests::all_conversations(&chat, user).await };
+        let all = async move {
+            let _turn = living.turn().await;
+            requests::all_conversations(&living.chat, user).await
+        };
         let done = all.into_actor(self).map(move |all, session, ctx| {
             session.in_flight -= 1;
             if number != session.line_number {
