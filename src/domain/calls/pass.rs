@@ -85,8 +85,9 @@ impl Calls {
         if user.suspended_at.is_some() {
             return Err(Error::InvalidToken);
         }
-        let from = claims.from.into_iter().collect();
-        if !self.store.signed_out(from).await?.is_empty() {
+        if let Some(from) = claims.from
+            && !self.store.signed_out(vec![from]).await?.is_empty()
+        {
             return Err(Error::InvalidToken);
         }
         let pass = Pass { session: claims.session, moderates: claims.role == Role::Moderator };

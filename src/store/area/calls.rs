@@ -98,20 +98,21 @@ pub(crate) fn ring_call(
     if diesel::update(open).set(calls::media.eq(calls::media)).execute(c)? == 0 {
         return Ok(false);
     }
-    diesel::insert_into(call_people::table)
-        .values((
-            call_people::call_id.eq(Sql(id)),
-            call_people::user_id.eq(Sql(user)),
-            call_people::outcome.eq(CallOutcome::Called),
-            call_people::withheld.eq(!heard),
-        ))
-        .on_conflict_do_nothing()
-        .execute(c)?;
+    let called = diesel::insert_into(call_people::table).values((
+        call_people::call_id.eq(Sql(id)),
+        call_people::user_id.eq(Sql(user)),
+        call_people::outcome.eq(CallOutcome::Called),
+        call_people::withheld.eq(!heard),
+    ));
     if !heard {
+        called.on_conflict_do_nothing().execute(c)?;
         return Ok(true);
     }
-    let row = call_people::table.find((Sql(id), Sql(user)));
-    diesel::update(row).set(call_people::withheld.eq(false)).execute(c)?;
+    called
+        .on_conflict((call_people::call_id, call_people::user_id))
+        .do_update()
+        .set(call_people::withheld.eq(false)) // somebody else may have called in vain
+        .execute(c)?;
     let news = json!({ "call_id": id, "from": from, "to": [user], "expires_at": rings_until });
     note(c, "call", news, now)?;
     Ok(true)
@@ -180,8 +181,8 @@ pub(crate) fn end_call(
         people.filter(call_people::outcome.eq(outcome))
     };
     // Whoever came in after all knows of it.
-    let came = diesel::update(with(CallOutcome::Joined));
-    came.set(call_people::withheld.eq(false)).execute(c)?;
+    let came = with(CallOutcome::Joined).filter(call_people::withheld.eq(true));
+    diesel::update(came).set(call_people::withheld.eq(false)).execute(c)?;
     let missed: Vec<UserId> = with(CallOutcome::Missed)
         .filter(call_people::withheld.eq(false))
         .order(call_people::user_id)

@@ -151,6 +151,32 @@ async fn whoever_does_not_hear_of_a_call_finds_it_nowhere(store: Store) {
     assert_eq!(outcomes, [O::Joined, O::Missed, O::Missed]);
 }
 
+async fn whoever_is_called_in_vain_and_then_heard_finds_the_call(store: Store) {
+    let [ann, bob, eve] = people(&store).await;
+    let new = call(ann, &[bob]);
+    let id = new.id;
+    store.begin_call(new, None, T0).await.unwrap();
+    assert!(store.ring_call(id, ann, (eve, false), at(50), at(1)).await.unwrap());
+    assert!(store.calls_of(eve, None, 10).await.unwrap().is_empty());
+    assert!(store.ring_call(id, bob, (eve, true), at(50), at(2)).await.unwrap());
+    assert!(store.ring_call(id, ann, (eve, false), at(50), at(3)).await.unwrap());
+
+    assert_eq!(store.calls_of(eve, None, 10).await.unwrap().len(), 1);
+    assert_eq!(store.outbox_len().await.unwrap(), 2, "bob's phone, and eve's once");
+}
+
+async fn whoever_does_not_hear_of_a_call_and_comes_in_finds_it(store: Store) {
+    let [ann, bob, _] = people(&store).await;
+    let new = NewCall { unheard: vec![bob], ..call(ann, &[]) };
+    let id = new.id;
+    store.begin_call(new, None, T0).await.unwrap();
+    let people = vec![person(ann, O::Joined), person(bob, O::Joined)];
+    let end = EndedCall { id, reason: CallReason::Hangup, answered_at: Some(at(2)), people };
+    store.end_call(end, None, at(9)).await.unwrap();
+
+    assert_eq!(store.calls_of(bob, None, 10).await.unwrap().len(), 1);
+}
+
 on_both! {
     a_call_is_closed_once_and_remembered,
     whoever_was_called_is_told_through_the_outbox,
@@ -158,4 +184,6 @@ on_both! {
     history_comes_in_pieces_the_newest_first,
     strangers_may_not_call_and_the_blocked_call_unheard,
     whoever_does_not_hear_of_a_call_finds_it_nowhere,
+    whoever_is_called_in_vain_and_then_heard_finds_the_call,
+    whoever_does_not_hear_of_a_call_and_comes_in_finds_it,
 }
