@@ -17,6 +17,9 @@ function codeOf(secret) {
   return String((hash.readUInt32BE(at) & 0x7fffffff) % 1_000_000).padStart(6, '0');
 }
 
+// ms. On a quick line a story may come through that acts before its words were acknowledged; on this none does.
+const LINE_DELAY = 150;
+
 describe('On the page of the chat', { timeout: 120_000 }, () => {
   let server, browser;
   before(async () => {
@@ -32,6 +35,10 @@ describe('On the page of the chat', { timeout: 120_000 }, () => {
   async function visit(viewport) {
     const context = await browser.chromium.newContext({ viewport: viewport ?? { width: 1100, height: 800 } });
     context.setDefaultTimeout(10_000);
+    await context.routeWebSocket(/\/ws/, (socket) => {
+      const far = socket.connectToServer();
+      far.onMessage((message) => setTimeout(() => socket.send(message), LINE_DELAY));
+    });
     const page = await context.newPage();
     page.on('pageerror', (error) => console.error('in the browser:', error));
     await page.goto(`${server.url}/demo/chat`);
@@ -142,11 +149,13 @@ describe('On the page of the chat', { timeout: 120_000 }, () => {
     await write(alice, 'A message that is long enough to be wider than the narrow screen of a small phone');
     await message(alice, 'A message').waitFor();
     assert.equal(await alice.evaluate(() => document.documentElement.scrollWidth - innerWidth), 0, 'nothing hangs over');
-    await message(alice, 'A message').locator('.more').focus();
+    const more = message(alice, 'A message').locator('.more');
+    await more.waitFor(); // nothing is to be done with a message that has not been sent
+    await more.focus();
     await alice.keyboard.press('Enter');
     await alice.locator('#deeds[open]').waitFor();
     await alice.keyboard.press('Escape');
-    assert.ok(await alice.locator('#deeds').isHidden());
+    await alice.locator('#deeds').waitFor({ state: 'hidden' });
   });
 
   it('who has a second factor is asked for a code', async () => {
