@@ -1,5 +1,7 @@
 //! Who is here, who may know, and who is found.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::support::{Backend, World, on_both_databases};
@@ -56,6 +58,30 @@ async fn a_phone_that_comes_and_goes_is_told_of_once(backend: Backend) {
 
     alices.hears_messages(20).await;
     assert_eq!(alices.unheard("presence"), 0);
+}
+
+#[actix_web::test]
+async fn whoever_takes_long_to_be_let_in_hears_of_themselves_all_the_same() {
+    let Some(backend) = crate::support::postgres::fresh().await else { return };
+    let Backend::Postgres(database) = backend.clone() else { unreachable!("it is PostgreSQL") };
+    let world = World::new(backend).await;
+    let alice = world.person("Alice").await;
+    let (mut client, connection) =
+        tokio_postgres::connect(&database, tokio_postgres::NoTls).await.unwrap();
+    let connection = actix_web::rt::spawn(connection);
+    let hold = client.transaction().await.unwrap();
+    hold.batch_execute("LOCK TABLE members IN ACCESS EXCLUSIVE MODE").await.unwrap();
+
+    // More than two rounds of the teller, less than the database's patience.
+    let let_go = async {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        hold.commit().await.unwrap();
+    };
+    let (mut alices, ()) = tokio::join!(alice.connects(), let_go);
+
+    assert_eq!(alices.hears("presence").await["user_id"], json!(alice.id));
+    drop(client);
+    connection.await.unwrap().unwrap();
 }
 
 async fn strangers_and_the_blocked_see_nothing(backend: Backend) {

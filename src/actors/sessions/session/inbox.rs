@@ -54,9 +54,6 @@ impl Handler<Attach> for Session {
         self.said.attach();
         self.changed.attach();
         self.early.give_up(); // read, or asked for, as all that was missed
-        if self.seed.me.pass.is_none() {
-            self.here = Some(self.living().presence.here(self.seed.me.user));
-        }
         self.stop_timer(ctx);
         self.load(ctx, Some(attach.ready));
         true
@@ -74,6 +71,10 @@ impl Handler<Open> for Session {
     fn handle(&mut self, Open(number): Open, ctx: &mut Self::Context) {
         if self.line.is_some() && number == self.line_number {
             self.opened = true;
+            if self.seed.me.pass.is_none() {
+                // Not before: the device hears of itself, too.
+                self.here = Some(self.living().presence.here(self.seed.me.user));
+            }
             self.ring(ctx);
             self.look_again(ctx);
             self.restart_timer(self.living().config.hold(), ctx, Self::release);
