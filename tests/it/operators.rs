@@ -62,7 +62,8 @@ async fn every_branch_can_be_restarted_while_people_chat(backend: Backend) {
 
     for (n, path) in branches.iter().enumerate() {
         operator.post(&format!("/api/admin/actors{path}/restart"), json!(null)).await.done();
-        let mut bobs = bob.connects().await;
+        // Without a `sync` it would go on where the session that it meets was left.
+        let mut bobs = bob.connects_and_syncs(json!({ &conversation: n })).await;
         alice.says(&conversation, &n.to_string(), "still there?").await.created();
         assert_eq!(bobs.hears("message").await["client_id"], json!(n.to_string()), "{path}");
     }
