@@ -106,6 +106,16 @@ impl Departures {
             };
             into.extend(self.settle(base + position as u64, arrived));
         }
+        self.forget_arrived();
+    }
+
+    /// Of a packet that came there is nothing more to be told. What is under way is much less than
+    /// what [`MEMORY`] holds, and every subscriber has one of these.
+    fn forget_arrived(&mut self) {
+        while self.sent.front().is_some_and(|sent| sent.fate == Fate::Arrived) {
+            self.sent.pop_front();
+            self.first += 1;
+        }
     }
 
     fn settle(&mut self, index: u64, ticks: Option<i64>) -> Option<PacketResult> {
@@ -190,5 +200,36 @@ impl Iterator for Symbols {
         let symbol = self.bits >> (16 - self.width);
         self.bits <<= self.width;
         Some(symbol as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Arrivals;
+    use super::*;
+    use crate::virtual_time::{ms, start};
+
+    #[test]
+    fn only_what_is_under_way_is_remembered() {
+        let begin = start();
+        let (mut departures, mut arrivals) = (Departures::default(), Arrivals::new(begin));
+        let mut results = Vec::new();
+        for n in 0..1_000 {
+            let at = begin + ms(n);
+            let sequence = departures.sent(at, 1000);
+            if n != 900 {
+                arrivals.received(at, sequence);
+            }
+            if arrivals.next().is_some_and(|due| due <= at) {
+                let mut packet = Vec::new();
+                arrivals.write(1, 2, &mut packet);
+                departures.feedback(&packet[12..], &mut results);
+            }
+            assert!(n >= 900 || departures.sent.len() <= 51, "between two feedbacks");
+        }
+
+        assert!(departures.sent.len() >= 100, "what is missing may come yet");
+        let untold = departures.sent.iter().filter(|sent| sent.fate == Fate::Unknown).count();
+        assert_eq!(results.len() + untold, 1_000);
     }
 }
