@@ -117,6 +117,7 @@ fn load_janus(load: &Load) -> Option<Value> {
     let mut janus = Command::new("/usr/bin/janus")
         .arg("--configs-folder")
         .arg(dir.path())
+        .current_dir(dir.path()) // Debian's ends in a crash now and then, and leaves its core there
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()

@@ -86,9 +86,14 @@ impl Room {
                 watched[layer as usize] = true;
             }
         }
-        let is_watched = |layer: &Layer| watched[*layer as usize];
         let count = track.streams.len();
         let all = (0..count).map(|at| layer(at, count));
+        // Whose way narrows is shown the lowest at once: a publisher that had stopped it may take
+        // seconds to begin again.
+        if let Some(lowest) = all.clone().next().filter(|_| watched.contains(&true)) {
+            watched[lowest as usize] = true;
+        }
+        let is_watched = |layer: &Layer| watched[*layer as usize];
         let more = all.clone().any(|layer| is_watched(&layer) && !track.wanted.contains(&layer));
         let fewer = track.wanted.iter().any(|layer| !is_watched(layer));
         if !fewer {
