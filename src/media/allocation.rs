@@ -120,9 +120,17 @@ impl Allocator {
         into: &mut Vec<Option<Layer>>,
     ) {
         let kept_within = budget as f64 / HEADROOM;
+        let fallen_within = budget as f64 * HEADROOM;
         let raised_within = steady as f64 * HEADROOM;
-        let mut division =
-            Division { demands, chosen: into, spent: 0, budget, kept_within, raised_within };
+        let mut division = Division {
+            demands,
+            chosen: into,
+            spent: 0,
+            budget,
+            kept_within,
+            fallen_within,
+            raised_within,
+        };
         division.keep_sound();
         self.order.clear();
         self.order
@@ -178,6 +186,7 @@ struct Division<'a> {
     spent: u64,
     budget: u64,
     kept_within: f64,
+    fallen_within: f64,
     raised_within: f64,
 }
 
@@ -221,8 +230,14 @@ impl Division<'_> {
         let chosen = self.chosen.get(track).copied().flatten();
         let instead = chosen.map_or(0, |chosen| demand.rate(chosen));
         let spent = self.spent - instead + demand.rate(layer);
-        let kept = demand.current.is_some_and(|current| current >= layer);
-        let within = if kept { self.kept_within } else { self.raised_within };
+        let within = match demand.current {
+            Some(current) if current == layer => self.kept_within,
+            // Rather strained than paused.
+            Some(current) if current > layer && demand.lowest() == Some(layer) => self.kept_within,
+            // Whoever falls is not to fall again in a moment.
+            Some(current) if current > layer => self.fallen_within,
+            _ => self.raised_within,
+        };
         // Less than before always fits.
         let fits = spent as f64 <= within || spent < self.spent;
         if fits {

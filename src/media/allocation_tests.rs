@@ -82,6 +82,14 @@ fn a_layer_is_kept_longer_than_it_takes_to_get_it() {
 }
 
 #[test]
+fn whoever_falls_lands_where_there_is_room() {
+    let falling = Demand { current: HIGH, ..camera() };
+    assert_eq!(divided(310_000, &[falling]), [LOW], "medium would have to be taken back soon");
+    assert_eq!(divided(340_000, &[falling]), [MEDIUM]);
+    assert_eq!(divided(95_000, &[falling]), [LOW], "rather strained than paused");
+}
+
+#[test]
 fn more_is_sent_only_when_the_budget_has_lasted() {
     let (begin, mut allocator, mut into) = (start(), Allocator::default(), Vec::new());
     let mut choose = |at: u64, budget, current| {
