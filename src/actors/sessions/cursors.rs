@@ -150,6 +150,11 @@ impl Cursors {
         }
     }
 
+    /// Whether something of a conversation is being read, or is about to be.
+    pub(super) fn is_reading(&self, conversation: ConversationId) -> bool {
+        self.gaps.iter().any(|gap| gap.conversation == conversation)
+    }
+
     /// The next piece to read, if messages flow and any is missing.
     pub(super) fn next_gap(&mut self) -> Option<Gap> {
         let gap = self.gaps.front_mut().filter(|_| !self.holding)?;
@@ -237,6 +242,17 @@ mod tests {
         assert_eq!(cursors.hear(c, 5), Heard::Known, "it is being read");
         assert_eq!(settle(&mut cursors, 5, 2), [2, 3, 4, 5]);
         assert_eq!(cursors.hear(c, 5), Heard::Known, "sent already");
+    }
+
+    #[test]
+    fn what_is_missing_is_being_read_until_it_is_there() {
+        let (mut cursors, c) = opened(0);
+        cursors.release();
+        assert!(!cursors.is_reading(c));
+        cursors.note(c, 3);
+        assert!(cursors.is_reading(c));
+        assert_eq!(settle(&mut cursors, 3, 2), [1, 2, 3]);
+        assert!(!cursors.is_reading(c));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::super::cursors::Heard;
 use super::super::line::{Answer, Close, Line};
-use super::super::outgoing::{Outgoing, Place};
+use super::super::outgoing::{Order, Outgoing, Place};
 use super::super::requests;
 use super::super::{SessionHandle, early};
 use super::Session;
@@ -206,6 +206,14 @@ impl Handler<Deliver> for Session {
 impl Session {
     /// Sends an event in its order, at once or when that which it follows has come.
     fn hear(&mut self, place: Place, event: Outgoing, ctx: &mut Ctx<Self>) {
+        if place.order == Order::Changed {
+            self.said.seek_gap(place.conversation);
+            if self.said.is_reading(place.conversation) {
+                // A message that is being read may come as it was before: the change comes after it.
+                self.changed.note(place.conversation, place.number);
+                return self.pump(ctx);
+            }
+        }
         match self.cursors(place.order).hear(place.conversation, place.number) {
             Heard::Next => {
                 self.send_event(event, ctx);
