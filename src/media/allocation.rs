@@ -86,7 +86,7 @@ impl Allocator {
     /// Writes what to send of each track, in the order of `demands`; `None` is a pause. Sound is
     /// always sent. Then each picture gets its lowest layer, and only then any of them more, as far
     /// as the budget goes; what does not fit is paused. The sum is above the budget only
-    /// - for what is sent already, while the budget is at least 90 % of it,
+    /// - for what is sent already, or its lowest layer, while the budget is at least 90 % of it,
     /// - for sound,
     /// - by at most 50 kbit/s, for the lowest layer of the most important picture.
     pub(crate) fn allocate(
@@ -224,18 +224,18 @@ impl Division<'_> {
         }
     }
 
-    /// Chooses a layer if it fits: easily for what is sent already, with headroom for more.
+    /// Chooses a layer if it fits: easily for what is sent already, with headroom for anything else.
     fn choose(&mut self, track: usize, layer: Layer) -> bool {
         let Some(demand) = self.demands.get(track) else { return false };
         let chosen = self.chosen.get(track).copied().flatten();
         let instead = chosen.map_or(0, |chosen| demand.rate(chosen));
         let spent = self.spent - instead + demand.rate(layer);
         let within = match demand.current {
-            Some(current) if current == layer => self.kept_within,
-            // Rather strained than paused.
-            Some(current) if current > layer && demand.lowest() == Some(layer) => self.kept_within,
-            // Whoever falls is not to fall again in a moment.
-            Some(current) if current > layer => self.fallen_within,
+            // Whoever falls is not to fall again in a moment, but rather strained than paused.
+            Some(current) if current > layer && demand.lowest() != Some(layer) => {
+                self.fallen_within
+            }
+            Some(current) if current >= layer => self.kept_within,
             _ => self.raised_within,
         };
         // Less than before always fits.

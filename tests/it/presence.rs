@@ -1,7 +1,5 @@
 //! Who is here, who may know, and who is found.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use crate::support::{Backend, World, on_both_databases};
@@ -64,17 +62,22 @@ async fn a_phone_that_comes_and_goes_is_told_of_once(backend: Backend) {
 async fn whoever_takes_long_to_be_let_in_hears_of_themselves_all_the_same() {
     let Some(backend) = crate::support::postgres::fresh().await else { return };
     let Backend::Postgres(database) = backend.clone() else { unreachable!("it is PostgreSQL") };
-    let world = World::new(backend).await;
-    let alice = world.person("Alice").await;
+    let world = World::with(backend, &QUICK).await;
+    let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
+    let mut bobs = bob.connects().await;
+    bobs.hears("presence").await;
     let (mut client, connection) =
         tokio_postgres::connect(&database, tokio_postgres::NoTls).await.unwrap();
     let connection = actix_web::rt::spawn(connection);
     let hold = client.transaction().await.unwrap();
     hold.batch_execute("LOCK TABLE members IN ACCESS EXCLUSIVE MODE").await.unwrap();
 
-    // More than two rounds of the teller, less than the database's patience.
+    // She waits to be let in, and news of others are told meanwhile.
     let let_go = async {
-        tokio::time::sleep(Duration::from_millis(600)).await;
+        let waiting = "SELECT 1 FROM pg_locks WHERE relation = 'members'::regclass AND NOT granted";
+        while hold.query(waiting, &[]).await.unwrap().is_empty() {}
+        bob.put("/api/me/status", json!({ "state": "away", "text": "" })).await.done();
+        assert_eq!(bobs.hears("presence").await["state"], "away");
         hold.commit().await.unwrap();
     };
     let (mut alices, ()) = tokio::join!(alice.connects(), let_go);

@@ -72,7 +72,7 @@ impl Handler<Open> for Session {
         if self.line.is_some() && number == self.line_number {
             self.opened = true;
             if self.seed.me.pass.is_none() {
-                // Not before: the device hears of itself, too.
+                // Not before it hears anything: it is told of itself, too.
                 self.here = Some(self.living().presence.here(self.seed.me.user));
             }
             self.ring(ctx);
