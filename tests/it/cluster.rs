@@ -75,3 +75,32 @@ async fn without_its_cache_people_stay_and_chat_but_nobody_comes_in() {
     })
     .await;
 }
+
+#[actix_web::test]
+async fn a_call_that_is_found_to_be_another_nodes_is_let_go_of_and_counted() {
+    let (Some(bus), Some(backend)) = (broker::shared(), postgres::fresh().await) else { return };
+    let Backend::Postgres(database) = backend.clone() else { unreachable!("it is PostgreSQL") };
+    let world = World::with(backend, &[("CLUSTER__BUS", &bus)]).await;
+    let (alice, bob, _) = world.two_friends().await;
+    let mut alices = alice.connects().await;
+    let start = json!({ "user_id": bob.id, "media": "audio" });
+    let call = alices.asks("start_call", start).await.unwrap()["call_id"].clone();
+    let (client, connection) =
+        tokio_postgres::connect(&database, tokio_postgres::NoTls).await.unwrap();
+    let connection = actix_web::rt::spawn(connection);
+
+    // Another node claimed it, and this one finds out only when it writes.
+    client
+        .batch_execute("UPDATE leases SET epoch = epoch + 1 WHERE key LIKE 'call/%'")
+        .await
+        .unwrap();
+    let _ = alices.asks("join_call", json!({ "call_id": call })).await; // as luck will have it
+    let stranger = world.stranger();
+    soon("it is counted", async {
+        let counted = "securevox_cluster_room_moves_total{reason=\"fenced\"} 1";
+        while !stranger.get("/metrics").await.text.contains(counted) {}
+    })
+    .await;
+    drop(client);
+    connection.await.unwrap().unwrap();
+}

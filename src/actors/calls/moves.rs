@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use base::ids::{CallId, NodeId, SessionId, UserId};
 use futures_util::{StreamExt, stream};
-use metrics::counter;
 
 use super::Calls;
 use super::board::Key;
@@ -14,7 +13,6 @@ use crate::actors::supervision::Ref;
 use crate::cluster::Claim;
 use crate::domain::calls::Error;
 use crate::protocol::cluster::NodeRequest;
-use crate::telemetry::metrics::CLUSTER_MOVES;
 
 /// How long one room may take to be handed over.
 const HAND_OVER: Duration = Duration::from_secs(5);
@@ -51,9 +49,7 @@ impl Calls {
     /// This node is not sure any more that its calls are its own: it lets go of them without a
     /// word. Whoever claims them tells their devices.
     pub fn let_go(&self) {
-        for (id, room) in self.board.rooms() {
-            counter!(CLUSTER_MOVES, "reason" => "fenced").increment(1);
-            tracing::warn!(call.id = %id, "this node lets go of a call: it is not sure to own it");
+        for (_, room) in self.board.rooms() {
             let _ = room.insist(LetGo); // gone already is as good
         }
     }
@@ -145,8 +141,12 @@ impl Calls {
         Ok(())
     }
 
-    /// Which of these sessions are not here.
+    /// Which of these sessions are not here. Those of a node that leaves are not gone: their devices
+    /// join again at another node, as the participants they are.
     pub fn gone_sessions(&self, sessions: Vec<(UserId, SessionId)>) -> Vec<SessionId> {
+        if self.switchboard.is_leaving() {
+            return Vec::new();
+        }
         let gone =
             |(user, session): &(UserId, SessionId)| !self.switchboard.is_there(*user, *session);
         sessions.into_iter().filter(gone).map(|(_, session)| session).collect()

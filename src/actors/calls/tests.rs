@@ -134,6 +134,21 @@ async fn a_call_whose_room_does_not_start_is_closed_in_history_at_once() {
 }
 
 #[tokio::test]
+async fn whose_node_leaves_is_not_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("store.db");
+    let store = Store::open(store::Config::new(format!("sqlite:{}", file.display()))).await;
+    let (store, clock) = (store.unwrap(), Clock::wall());
+    let (me, calls) = (somebody(&store, &clock).await, without_rooms(&store, &clock).await);
+    let session = SessionId::new();
+    let is_gone = || calls.gone_sessions(vec![(me.user, session)]);
+
+    assert_eq!(is_gone(), [session], "nobody knows it");
+    calls.switchboard.leave(0);
+    assert_eq!(is_gone(), [], "it may have been there, and its device comes back elsewhere");
+}
+
+#[tokio::test]
 async fn without_a_cache_nobody_is_kept_from_calling() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("store.db");

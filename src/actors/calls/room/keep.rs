@@ -8,6 +8,7 @@ use actix::{
     ActorContext, ActorFutureExt, AsyncContext, Handler, Message, ResponseActFuture, WrapFuture,
 };
 use base::ids::NodeId;
+use metrics::counter;
 use serde_json::value::to_raw_value;
 use tokio::sync::oneshot;
 
@@ -15,6 +16,7 @@ use super::{AGAIN, Room};
 use crate::actors::supervision::{Ctx, Ref, Undelivered};
 use crate::domain::calls::{Call, Error};
 use crate::protocol::cluster::{NodeRequest, RoomHandOver};
+use crate::telemetry::metrics::CLUSTER_MOVES;
 
 /// How long a stage plays on after its room was handed over: until the last slow device has offered
 /// to the new one.
@@ -100,8 +102,10 @@ impl Room {
         }
     }
 
-    /// The call is another node's: this room goes without a word.
+    /// The call is another node's, or may be: this room goes without a word.
     fn let_go(&mut self, ctx: &mut Ctx<Self>) {
+        counter!(CLUSTER_MOVES, "reason" => "fenced").increment(1);
+        tracing::warn!(call.id = %self.call.id(), "this node lets go of a call");
         self.keep.moving = true;
         self.stage = None;
         self.seed.let_go();
