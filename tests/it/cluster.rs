@@ -8,6 +8,9 @@ use crate::support::proxy::Proxy;
 use crate::support::redis::Redis;
 use crate::support::{Backend, Person, World, broker, postgres, soon};
 
+/// A key that two nodes have in common.
+const KEYS: &str = r#"["1:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="]"#;
+
 async fn until_ready(stranger: &Person, status: u16) {
     soon("its readiness changes", async {
         while stranger.get("/health/ready").await.status != status {
@@ -103,4 +106,44 @@ async fn a_call_that_is_found_to_be_another_nodes_is_let_go_of_and_counted() {
     .await;
     drop(client);
     connection.await.unwrap().unwrap();
+}
+
+#[actix_web::test]
+async fn a_message_that_comes_late_by_one_node_is_there_before_its_change_by_another() {
+    let (Some(bus), Some(backend)) = (broker::shared(), postgres::fresh().await) else { return };
+    let proxy = Proxy::to(bus.rsplit(':').next().unwrap().parse().unwrap()).await;
+    let slow = format!("amqp://guest:guest@127.0.0.1:{}", proxy.port());
+    let settings = |bus| [("CLUSTER__BUS", bus), ("SECRETS__KEYS", KEYS)];
+    let near = World::with(backend.clone(), &settings(&bus)).await;
+    let far = World::with(backend, &settings(&slow)).await;
+    let (alice, bob, conversation) = far.two_friends().await;
+    let mut bobs = bob.at(near.address()).connects_and_syncs(json!({})).await;
+    let messages = format!("/api/conversations/{conversation}/messages");
+    alice.says(&conversation, "0", "first").await.created();
+    bobs.hears("message").await; // the nodes know each other
+
+    proxy.hold();
+    let edited = alice.says(&conversation, "1", "mistken").await.created();
+    let deleted = alice.says(&conversation, "2", "wrong room").await.created();
+    let path = |said: &serde_json::Value| format!("{messages}/{}", said["id"].as_str().unwrap());
+    let alice = alice.at(near.address());
+    alice.patch(&path(&edited), json!({ "body": "mistaken" })).await.ok();
+    alice.delete(&format!("{}?for=all", path(&deleted))).await.done();
+
+    let mut heard = Vec::new();
+    while heard.last().is_none_or(|(event, _)| event != "message_deleted") {
+        let frame = bobs.next().await.unwrap();
+        let event = frame["event"].as_str().unwrap_or_default().to_owned();
+        if event.starts_with("message") {
+            heard.push((event, frame["data"]["seq"].as_i64().unwrap()));
+        }
+    }
+    let about =
+        |number| heard.iter().filter(move |(_, seq)| *seq == number).map(|(e, _)| e.as_str());
+    assert_eq!(about(2).collect::<Vec<_>>(), ["message", "message_edited"]);
+    assert_eq!(about(3).collect::<Vec<_>>(), ["message", "message_deleted"]);
+    proxy.heal();
+    alice.at(far.address()).says(&conversation, "3", "last").await.created();
+    let last = bobs.hears("message").await;
+    assert_eq!(last["seq"], 4, "what was late is not told again");
 }

@@ -80,6 +80,7 @@ fn message() -> RawEvent {
         name: "message".to_owned(),
         data: raw(&json!({ "text": "hello" })),
         place: Some(Place::said(conversation_id(), 7)),
+        about: None,
     }
 }
 
@@ -97,7 +98,11 @@ fn events() -> Vec<NodeEvent> {
         NodeEvent::DeliverTo(DeliverTo {
             user: user(1),
             session: session(),
-            event: RawEvent { place: None, ..message() },
+            event: RawEvent {
+                place: Some(Place::changed(conversation_id(), 3)),
+                about: Some(7),
+                ..message()
+            },
         }),
         NodeEvent::Known(Known {
             to: vec![user(1)],

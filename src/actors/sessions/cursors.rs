@@ -83,6 +83,14 @@ impl Cursors {
         self.seek_gap(conversation);
     }
 
+    /// Notes that a message exists, in a conversation that was seen before: if it was not heard yet
+    /// it is read, and what it follows.
+    pub(super) fn expect(&mut self, conversation: ConversationId, seq: i64) {
+        if self.all.contains_key(&conversation) {
+            self.note(conversation, seq);
+        }
+    }
+
     /// Notes a message.
     pub(super) fn hear(&mut self, conversation: ConversationId, seq: i64) -> Heard {
         let Some(cursor) = self.all.get_mut(&conversation) else {
@@ -253,6 +261,20 @@ mod tests {
         assert!(cursors.is_reading(c));
         assert_eq!(settle(&mut cursors, 3, 2), [1, 2, 3]);
         assert!(!cursors.is_reading(c));
+    }
+
+    #[test]
+    fn a_message_that_is_known_to_exist_is_read() {
+        let (mut cursors, c) = opened(1);
+        cursors.release();
+        cursors.expect(c, 1);
+        assert!(!cursors.is_reading(c), "it is there");
+        cursors.expect(c, 2);
+        assert_eq!(settle(&mut cursors, 2, 10), [2]);
+        assert_eq!(cursors.hear(c, 2), Heard::Known, "read already");
+        let stranger = ConversationId::new();
+        cursors.expect(stranger, 2);
+        assert!(!cursors.is_reading(stranger));
     }
 
     #[test]

@@ -20,6 +20,7 @@ struct Inner {
     data: Box<RawValue>,
     urgency: Urgency,
     place: Option<Place>,
+    about: Option<i64>,
     plain: OnceLock<ByteString>,
     socket_io: OnceLock<ByteString>,
 }
@@ -27,12 +28,15 @@ struct Inner {
 impl Outgoing {
     /// Serialises an event.
     pub fn new(event: &ServerEvent) -> Self {
-        let place = match event {
-            ServerEvent::Message(m) => Some(Place::said(m.conversation_id, m.seq)),
-            ServerEvent::MessageEdited(m) => Some(Place::changed(m.conversation_id, m.revision)),
-            ServerEvent::MessageDeleted(m) => Some(Place::changed(m.conversation_id, m.revision)),
-            ServerEvent::Reaction(r) => Some(Place::changed(r.conversation_id, r.revision)),
+        let change = match event {
+            ServerEvent::MessageEdited(m) => Some((m.conversation_id, m.revision, m.seq)),
+            ServerEvent::MessageDeleted(m) => Some((m.conversation_id, m.revision, m.seq)),
+            ServerEvent::Reaction(r) => Some((r.conversation_id, r.revision, r.seq)),
             _ => None,
+        };
+        let place = match (event, change) {
+            (ServerEvent::Message(m), _) => Some(Place::said(m.conversation_id, m.seq)),
+            (_, change) => change.map(|(id, revision, _)| Place::changed(id, revision)),
         };
         #[expect(clippy::expect_used, reason = "the shapes of protocol/ have text keys only")]
         let data = serde_json::value::to_raw_value(event).expect("a protocol shape serialises");
@@ -41,18 +45,24 @@ impl Outgoing {
             ServerEvent::Call(_) => Urgency::High,
             _ => Urgency::Normal,
         };
-        Self::made(event.name().into(), data, place, urgency)
+        let about = change.map(|(_, _, seq)| seq);
+        Self::made(event.name().into(), data, (place, about), urgency)
     }
 
     /// An event of another node.
     pub fn of(event: RawEvent, urgency: Urgency) -> Self {
-        Self::made(event.name.into(), event.data, event.place, urgency)
+        Self::made(event.name.into(), event.data, (event.place, event.about), urgency)
     }
 
     /// As it travels to another node.
     pub fn raw(&self) -> RawEvent {
-        let Inner { name, data, place, .. } = &*self.0;
-        RawEvent { name: name.clone().into_owned(), data: data.clone(), place: *place }
+        let Inner { name, data, place, about, .. } = &*self.0;
+        RawEvent {
+            name: name.clone().into_owned(),
+            data: data.clone(),
+            place: *place,
+            about: *about,
+        }
     }
 
     /// How much its loss would hurt.
@@ -63,13 +73,14 @@ impl Outgoing {
     fn made(
         name: Cow<'static, str>,
         data: Box<RawValue>,
-        place: Option<Place>,
+        (place, about): (Option<Place>, Option<i64>),
         urgency: Urgency,
     ) -> Self {
         Self(Arc::new(Inner {
             name,
             data,
             place,
+            about,
             urgency,
             plain: OnceLock::new(),
             socket_io: OnceLock::new(),
@@ -84,6 +95,11 @@ impl Outgoing {
     /// Where in an order of a conversation it stands, if it is a message or a change of one.
     pub fn place(&self) -> Option<Place> {
         self.0.place
+    }
+
+    /// The number of the message that it changes, if it changes one.
+    pub fn about(&self) -> Option<i64> {
+        self.0.about
     }
 
     /// As a frame on `/ws`.

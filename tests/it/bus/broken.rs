@@ -173,6 +173,6 @@ async fn nothing_is_taken(by: &Node, to: &Node) {
 /// An event of this urgency.
 fn of(urgency: Urgency) -> NodeEvent {
     let data = serde_json::value::RawValue::from_string("{}".to_owned()).unwrap();
-    let event = RawEvent { name: "typing".to_owned(), data, place: None };
+    let event = RawEvent { name: "typing".to_owned(), data, place: None, about: None };
     NodeEvent::Deliver(Deliver { to: Vec::new(), event, urgency })
 }

@@ -139,6 +139,11 @@ impl Person {
         self.asks(Method::DELETE, path, Some(body)).await
     }
 
+    /// The same person, by another node.
+    pub fn at(&self, address: String) -> Self {
+        Self { address, ..self.anew() }
+    }
+
     /// The same person with new connections, as after a restart of the server.
     pub fn anew(&self) -> Self {
         let Self { client, .. } = Self::stranger(self.address.clone());

@@ -10,6 +10,8 @@ use tokio::sync::watch;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Network {
     Fine,
+    /// What comes from the client waits.
+    Slow,
     /// Everything is taken and nothing passed on.
     BlackHole,
     /// Nobody is let in.
@@ -61,6 +63,11 @@ impl Proxy {
         self.network.send_replace(Network::BlackHole);
     }
 
+    /// From now on what comes from the client waits until the network is fine.
+    pub fn hold(&self) {
+        self.network.send_replace(Network::Slow);
+    }
+
     /// The network is back. What was swallowed stays so: connections of then are of no use.
     pub fn heal(&self) {
         self.network.send_replace(Network::Fine);
@@ -88,8 +95,8 @@ async fn carry(
     let Ok(server) = TcpStream::connect(address).await else { return };
     let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
         (client.into_split(), server.into_split());
-    let there = pass(&mut from_client, &mut to_server, network.clone());
-    let back = pass(&mut from_server, &mut to_client, network);
+    let there = pass(&mut from_client, &mut to_server, network.clone(), true);
+    let back = pass(&mut from_server, &mut to_client, network, false);
     tokio::select! {
         () = there => {}
         () = back => {}
@@ -100,11 +107,15 @@ async fn carry(
 async fn pass(
     from: &mut (impl AsyncReadExt + Unpin),
     to: &mut (impl AsyncWriteExt + Unpin),
-    network: watch::Receiver<Network>,
+    mut network: watch::Receiver<Network>,
+    waits: bool,
 ) {
     let mut bytes = vec![0; 16 * 1024];
     let mut swallowed = false;
     while let Ok(count) = from.read(&mut bytes).await {
+        if waits && network.wait_for(|now| *now != Network::Slow).await.is_err() {
+            return;
+        }
         swallowed |= *network.borrow() == Network::BlackHole;
         match (swallowed, count) {
             (true, 0) => std::future::pending().await, // the end is swallowed as well
