@@ -25,8 +25,10 @@ pub struct Person {
 
 impl Person {
     pub fn stranger(address: String) -> Self {
-        let client =
-            awc::Client::builder().timeout(Duration::from_secs(30)).disable_redirects().finish();
+        // The server ends idle connections after 5 s: whoever uses one then may find it gone.
+        let connector = awc::Connector::new().conn_keep_alive(Duration::from_secs(1));
+        let builder = awc::Client::builder().connector(connector);
+        let client = builder.timeout(Duration::from_secs(30)).disable_redirects().finish();
         let none = String::new;
         Self {
             address,
