@@ -2,9 +2,12 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { Line } from './balancer.mjs';
 import { Cluster, isPossible } from './cluster.mjs';
 import { BARE, open } from './devices.mjs';
@@ -12,6 +15,7 @@ import { assertWhole, Person } from './people.mjs';
 import { eventually } from './wait.mjs';
 
 const FAKETIME = ['x86_64', 'aarch64'].map((machine) => `/usr/lib/${machine}-linux-gnu/faketime/libfaketime.so.1`).find(existsSync);
+const SERVICES = fileURLToPath(new URL('../services', import.meta.url));
 const passes = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** A cluster whose nodes reach the broker over a line each. */
@@ -94,6 +98,52 @@ describe('when something between nodes is away', { skip: !isPossible(), timeout:
     } finally {
       await cluster.end();
       for (const line of lines) line.close();
+    }
+  });
+
+  it('a broker that takes nothing more, for lack of memory, makes nobody wait', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'securevox-broker-'));
+    const services = async (command, ...more) => {
+      const [code] = await once(spawn(SERVICES, [command, directory, ...more], { stdio: 'ignore' }), 'exit');
+      assert.equal(code, 0, `${command} ${more}`);
+    };
+    let cluster;
+    try {
+      await services('broker');
+      const [bus] = readFileSync(join(directory, 'env'), 'utf8').match(/amqp:[^']*/);
+      cluster = await Cluster.start(3, { CLUSTER__BUS: bus });
+      const { group, devices: [alice, bob, eve] } = await gather(cluster);
+      const { call_id } = await alice.ask('join_call', { sessionId: 'full' });
+      await bob.ask('join_call', { call_id });
+      const refused = () => bob.ask('mute_audio', { call_id, muted: true }).then(() => null, ({ code }) => code);
+      assert.equal(await refused(), null, 'across the nodes');
+
+      await services('control', 'set_vm_memory_high_watermark', 'absolute', '1');
+      // The broker says that it takes nothing more when a node tells it something.
+      await eventually(10_000, 'it is noticed', async () => (await refused()) === 'calls/unavailable');
+      const asked = Date.now();
+      assert.equal((await eve.ask('join_call', { call_id })).call_id, call_id, 'in the node of the call');
+      const own = await bob.ask('join_call', { sessionId: 'another' });
+      assert.notEqual(own.call_id, call_id, 'one that begins at the other node');
+      await alice.ask('mute_audio', { call_id, muted: true });
+      await alice.say(group, 'in between');
+      await eve.hears(group, 1, 1_000);
+      assert.equal(await refused(), 'calls/unavailable');
+      console.log(`five that need no broker, and one that is refused for want of it: ${Date.now() - asked} ms`);
+      assert.ok(Date.now() - asked < 5_000, `${Date.now() - asked} ms`);
+
+      await services('control', 'set_vm_memory_high_watermark', '0.9');
+      const over = Date.now();
+      await bob.hears(group, 1, 10_000);
+      await eventually(10_000, 'his call goes on', async () => (await refused()) === null);
+      console.log(`all as before ${Date.now() - over} ms later`);
+      for (const device of [alice, bob, eve]) {
+        assertWhole(device.messages(group), 1, device.person.name);
+        device.close();
+      }
+    } finally {
+      await cluster?.end();
+      await services('stop');
     }
   });
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Backend, World, on_both_databases};
+use crate::support::{Backend, Person, World, on_both_databases};
 
 on_both_databases! {
     a_request_is_heard_accepted_and_heard_again,
@@ -12,6 +12,7 @@ on_both_databases! {
     somebody_blocked_is_kept_away_and_does_not_learn_it,
     strangers_cannot_open_a_direct_conversation,
     whoever_is_blocked_finds_all_as_it_was,
+    whoever_is_blocked_opens_a_conversation_that_the_other_does_not_hear_of,
     neither_of_two_hears_through_a_block,
 }
 
@@ -165,6 +166,34 @@ async fn whoever_is_blocked_finds_all_as_it_was(backend: Backend) {
         }
     }
     assert_eq!(bob.reads(&conversation).await[0]["body"], "before");
+}
+
+async fn whoever_is_blocked_opens_a_conversation_that_the_other_does_not_hear_of(backend: Backend) {
+    let world = World::new(backend).await;
+    let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
+    let group = world.group(&[&alice, &bob]).await;
+    bob.put(&format!("/api/contacts/{}/block", alice.id), json!(null)).await.done();
+    let mut bobs = bob.connects_and_syncs(json!({})).await;
+
+    let with = |other: &Person| json!({ "kind": "direct", "members": [other.id] });
+    bob.post("/api/conversations", with(&alice)).await.refused(403, "chat/not-reachable");
+    let opened = alice.post("/api/conversations", with(&bob)).await.created();
+    let conversation = opened["id"].as_str().unwrap();
+    assert_eq!(opened["members"].as_array().unwrap().len(), 2);
+    assert_eq!(alice.post("/api/conversations", with(&bob)).await.ok()["id"], opened["id"]);
+    alice.says(conversation, "1", "hello?").await.created();
+    alice.says(&group, "1", "in the group").await.created();
+    assert_eq!(bobs.hears("message").await["body"], "in the group");
+    assert_eq!((bobs.unheard("conversation"), bobs.unheard("message")), (0, 0));
+    let list = bob.get("/api/conversations").await.ok();
+    let empty = list["items"].as_array().unwrap().iter().find(|c| c["id"] == opened["id"]).unwrap();
+    assert!(empty["archived_at"].is_string(), "out of the way: {empty}");
+    assert_eq!((&empty["unread"], &empty["last_message"]), (&json!(0), &json!(null)));
+
+    bob.delete(&format!("/api/contacts/{}/block", alice.id)).await.done();
+    alice.says(conversation, "2", "and now?").await.created();
+    assert_eq!(bobs.hears("message").await["body"], "and now?");
+    assert_eq!(bob.reads(conversation).await.len(), 1);
 }
 
 async fn neither_of_two_hears_through_a_block(backend: Backend) {

@@ -68,13 +68,12 @@ impl Chat {
             encryption: views::encryption_row(new.encryption),
             created_by: me.user,
         };
-        let (view, created) = match new.kind {
-            wire::Kind::Direct => self.open_direct(me, row, &new.members).await?,
-            wire::Kind::Group => (self.open_group(me, row, new.members).await?, true),
-        };
-        let conversation = views::conversation(view);
-        let news = if created { changed(&conversation) } else { Vec::new() };
-        Ok(Deed { answer: Opened { conversation, created }, news })
+        if new.kind == wire::Kind::Direct {
+            return self.open_direct(me, row, &new.members).await;
+        }
+        let conversation = views::conversation(self.open_group(me, row, new.members).await?);
+        let news = changed(&conversation);
+        Ok(Deed { answer: Opened { conversation, created: true }, news })
     }
 
     async fn open_direct(
@@ -82,18 +81,24 @@ impl Chat {
         me: &Me,
         row: NewConversation,
         members: &[UserId],
-    ) -> Result<(store::ConversationView, bool), Error> {
+    ) -> Result<Deed<Opened>, Error> {
         let mut others = members.iter().filter(|id| **id != me.user);
         let (Some(other), None, None) = (others.next(), others.next(), &row.title) else {
             return Err(Error::BadDirect);
         };
         let reach = reach(self.config.direct);
-        match self.store.open_direct(row, *other, reach, self.clock.now()).await? {
-            OpenDirect::Created(view) => Ok((view, true)),
-            OpenDirect::Existing(view) => Ok((view, false)),
-            OpenDirect::NotAllowed => Err(Error::NotReachable),
-            OpenDirect::NoSuchUser => Err(Error::NoSuchPerson),
-        }
+        let (view, hear) =
+            match self.store.open_direct(row, *other, reach, self.clock.now()).await? {
+                OpenDirect::Created(view) => (view, vec![me.user, *other]),
+                OpenDirect::Unheard(view) => (view, vec![me.user]),
+                OpenDirect::Existing(view) => (view, Vec::new()),
+                OpenDirect::NotAllowed => return Err(Error::NotReachable),
+                OpenDirect::NoSuchUser => return Err(Error::NoSuchPerson),
+            };
+        let (conversation, created) = (views::conversation(view), !hear.is_empty());
+        let event = ServerEvent::Conversation(conversation.clone());
+        let news = if created { vec![News { to: hear, event }] } else { Vec::new() };
+        Ok(Deed { answer: Opened { conversation, created }, news })
     }
 
     async fn open_group(

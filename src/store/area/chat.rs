@@ -38,16 +38,21 @@ pub(crate) fn open_direct(
         .select(Conversation::as_select())
         .first(c)
         .optional()?;
-    // Whoever is blocked finds it as it was, and is a stranger only where there is none.
+    // Whoever is blocked finds it as it was, or makes one as with anybody within their reach.
     if let Some(conversation) = existing {
         return Ok(OpenDirect::Existing(view(c, conversation)?));
     }
-    if !contacts::may_reach(c, me, &[other], reach)? {
+    if contacts::is_blocked(c, me, other)? || !contacts::knows(c, me, &[other], reach)? {
         return Ok(OpenDirect::NotAllowed);
     }
     let conversation = insert(c, &new, Kind::Direct, Some(pair), now)?;
     for user in [me, other] {
         enter(c, &conversation, &[user], MemberRole::Member, now)?;
+    }
+    if contacts::is_blocked(c, other, me)? {
+        let away = Keeping { archived: Some(true), ..Keeping::default() };
+        keep(c, conversation.id, other, away, now)?;
+        return Ok(OpenDirect::Unheard(view(c, conversation)?));
     }
     Ok(OpenDirect::Created(view(c, conversation)?))
 }

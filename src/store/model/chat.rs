@@ -229,9 +229,11 @@ pub enum Reach {
 pub enum OpenDirect {
     /// It is there now.
     Created(ConversationView),
+    /// It is there now, and the other one, who blocks whoever opened it, is not to hear of it.
+    Unheard(ConversationView),
     /// It was there, with the id it had.
     Existing(ConversationView),
-    /// No reach, a block, or oneself.
+    /// No reach, somebody whom one blocks, or oneself.
     NotAllowed,
     /// The other one does not exist.
     NoSuchUser,

@@ -71,8 +71,12 @@ async fn strangers_and_the_blocked_are_out_of_reach(store: Store) {
         let opened = direct(&store, by, other, NEAR).await;
         assert!(matches!(opened, OpenDirect::Existing(_)), "what is there does not go by a block");
     }
-    assert_eq!(direct(&store, ann, fay, Reach::Anybody).await, OpenDirect::NotAllowed);
+    assert_eq!(direct(&store, ann, fay, NEAR).await, OpenDirect::NotAllowed, "as any stranger");
     assert_eq!(direct(&store, fay, ann, Reach::Anybody).await, OpenDirect::NotAllowed);
+    let opened = direct(&store, ann, fay, Reach::Anybody).await;
+    let OpenDirect::Unheard(view) = opened else { panic!("{opened:?}") };
+    assert_eq!(view.members.len(), 2, "to whom opened it, it is as any other");
+    assert!(matches!(direct(&store, fay, ann, NEAR).await, OpenDirect::Existing(_)));
 
     let open =
         |others: Vec<UserId>, reach| store.open_group(opening(Kind::Group, ann), others, reach, T0);
