@@ -195,12 +195,15 @@ function install() {
       if (name === 'answer' && story.layers) data.sdp = data.sdp.replace(/^a=rtpmap:(\d+) VP8\/.*$/m, '$&\r\na=fmtp:$1 x-google-start-bitrate=1500');
       story.call?.hear(name, data);
     },
-    /** A picture that is hard to compress, so that it takes all the bits it may. */
+    /**
+     * A picture that is hard to compress, so that it takes all the bits it may, and yet not so hard that the
+     * encoder leaves out frames of the smaller layers.
+     */
     noise({ width, height, frameRate }) {
       const canvas = Object.assign(document.createElement('canvas'), { width, height });
       const brush = canvas.getContext('2d');
       setInterval(() => {
-        for (let n = 0; n < 30; n++) {
+        for (let n = 0; n < 6; n++) {
           brush.fillStyle = `hsl(${Math.random() * 360} 80% ${Math.random() * 100}%)`;
           brush.fillRect(Math.random() * width, Math.random() * height, 40, 40);
         }
