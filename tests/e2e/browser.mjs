@@ -286,7 +286,7 @@ function install() {
             };
           }
           if (report.type === 'outbound-rtp') {
-            outbound.push({ kind: report.kind, rid: report.rid, packets: report.packetsSent, rtx: report.retransmittedPacketsSent, frames: report.framesSent, width: report.frameWidth, active: report.active, nacks: report.nackCount });
+            outbound.push({ kind: report.kind, rid: report.rid, packets: report.packetsSent, rtx: report.retransmittedPacketsSent, frames: report.framesSent, width: report.frameWidth, active: report.active, target: report.targetBitrate, nacks: report.nackCount });
           }
         }
       }
