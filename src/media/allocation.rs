@@ -52,6 +52,10 @@ impl Demand {
         self.limit >= Limit::Most(layer) && self.rate(layer) > 0
     }
 
+    fn highest(&self) -> Option<Layer> {
+        LAYERS.into_iter().rfind(|layer| self.may_have(*layer))
+    }
+
     fn lowest(&self) -> Option<Layer> {
         LAYERS.into_iter().find(|layer| self.may_have(*layer))
     }
@@ -61,6 +65,21 @@ impl Demand {
         let camera = self.source != Source::Screen;
         (camera, self.speaker.unwrap_or(u32::MAX), Reverse(self.limit))
     }
+}
+
+/// With which budget everything is sent that is wanted: what it costs, if that is chosen already, and
+/// else as much as it takes to choose it.
+pub(crate) fn needed(demands: &[Demand], chosen: &[Option<Layer>]) -> u64 {
+    let cost = |demand: &Demand| {
+        let had = LAYERS.into_iter().filter(|layer| demand.may_have(*layer));
+        had.map(|layer| demand.rate(layer)).max().unwrap_or(0)
+    };
+    let costs: u64 = demands.iter().map(cost).sum();
+    let is_whole = |(demand, chosen): (&Demand, &Option<Layer>)| {
+        demand.is_audio() || *chosen == demand.highest()
+    };
+    let whole = demands.iter().zip(chosen).all(is_whole);
+    if whole { costs } else { (costs as f64 / HEADROOM).ceil() as u64 }
 }
 
 /// The division for one subscriber.

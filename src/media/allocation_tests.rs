@@ -167,6 +167,21 @@ fn decisions(demands: &[Demand], chosen: &[Option<Layer>]) -> Vec<bool> {
 }
 
 proptest! {
+    /// Whoever finds room for what is needed is given everything.
+    #[test]
+    fn what_is_needed_is_enough(rates in prop::collection::vec((0u64..200, 0u64..500, 1u64..2_000), 1..6)) {
+        let picture = |(low, medium, high): &(u64, u64, u64)| {
+            Demand { rates: [low * 1_000, medium * 1_000, high * 1_000], current: LOW, ..camera() }
+        };
+        let demands: Vec<_> = rates.iter().map(picture).collect();
+        let lacking = vec![LOW; demands.len()];
+        let everything = vec![HIGH; demands.len()];
+        let budget = needed(&demands, &lacking);
+        let given = divided(budget, &demands);
+        prop_assert_eq!(&given, &everything);
+        prop_assert!(needed(&demands, &given) < budget, "nothing is looked for in vain");
+    }
+
     #[test]
     fn what_is_chosen_is_wanted_and_within_the_budget(
         demands in prop::collection::vec(demand(), 0..12),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Room;
-use crate::allocation::Demand;
+use crate::allocation::{Demand, needed};
 use crate::signal::{Event, Kind, Layer, Limit, Participant, Source};
 use crate::stream::Stream;
 use crate::track::{Track, layer};
@@ -45,8 +45,8 @@ impl Room {
         }
         let congestion = &mut member.congestion;
         congestion.budget = congestion.budget(now, settings.most_down);
-        congestion.wanted = demands.iter().map(Demand::desired).sum();
         congestion.allocator.allocate(now, congestion.budget, &demands, &mut choices);
+        congestion.wanted = needed(&demands, &choices);
         congestion.allocator.foresee(congestion.budget, &demands, &mut soon);
         congestion.again = (soon != choices).then_some(now + RECONSIDERED);
         let subscriptions = member.lines.iter_mut().filter_map(|line| line.receives.as_deref_mut());
@@ -164,15 +164,6 @@ fn limit(limit: Limit, track: &Track) -> Limit {
     match limit {
         Limit::Most(_) if track.streams.len() == 1 => Limit::Most(Layer::High),
         other => other,
-    }
-}
-
-impl Demand {
-    /// What it would cost if there were room for everything.
-    fn desired(&self) -> u64 {
-        let allowed = [Layer::Low, Layer::Medium, Layer::High].into_iter().zip(self.rates);
-        let allowed = allowed.filter(|(layer, _)| Limit::Most(*layer) <= self.limit);
-        allowed.map(|(_, rate)| rate).max().unwrap_or(0)
     }
 }
 
