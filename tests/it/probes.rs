@@ -7,6 +7,7 @@ use crate::support::{Backend, World, on_both_databases};
 
 on_both_databases! {
     a_film_and_a_song_say_how_long_they_last,
+    what_a_browser_recorded_says_how_long_it_lasts,
 }
 
 const TURNED: &[u8] = include_bytes!("samples/turned.mp4");
@@ -36,6 +37,27 @@ async fn a_film_and_a_song_say_how_long_they_last(backend: Backend) {
         for field in ["duration_ms", "width", "height"] {
             assert_eq!(heard[field], made[field], "{name}");
         }
+    }
+}
+
+/// As browsers record it: the beginning does not know when the end will be.
+async fn what_a_browser_recorded_says_how_long_it_lasts(backend: Backend) {
+    let world = World::new(backend).await;
+    let alice = world.person("Alice").await;
+    let (sound, film) = (include_bytes!("samples/recorded.webm"), Some((320, 240)));
+    for (kind, bytes, pixels) in [
+        ("audio/webm", &sound[..], None),
+        ("video/webm", include_bytes!("samples/recorded-video.webm"), film),
+        ("audio/mp4", include_bytes!("samples/recorded.m4a"), None),
+        ("video/mp4", include_bytes!("samples/recorded-vp9.mp4"), film),
+    ] {
+        let made = attaches(&alice, "recorded", "x/y", bytes).await.created();
+        let lasts = made["duration_ms"].as_i64().unwrap_or_default();
+        assert!((1200..1700).contains(&lasts), "{kind}: {made}");
+        assert_eq!(made["content_type"], kind);
+        let (width, height) =
+            pixels.map_or((Value::Null, Value::Null), |(w, h)| (json!(w), json!(h)));
+        assert_eq!((&made["width"], &made["height"]), (&width, &height), "{kind}");
     }
 }
 

@@ -172,6 +172,8 @@ impl Files {
         let content_type = sort::content_type(&head);
         let Some(picture) = Picture::of(content_type) else {
             let shape = probe::look(studio, content_type, bundle.path).await;
+            let content_type =
+                if shape.is_sound { sort::sound(content_type) } else { content_type };
             let contents = Contents { shape, small: None };
             return self.settle(&bundle, content_type, &hash, contents).await;
         };
@@ -189,7 +191,7 @@ impl Files {
             None => None,
         };
         let bundle = Bundle { path: clean.path(), size, ..bundle };
-        let shape = Shape { pixels: Some(pixels), lasts: None };
+        let shape = Shape { pixels: Some(pixels), ..Shape::default() };
         self.settle(&bundle, content_type, &hash, Contents { shape, small }).await
     }
 

@@ -2,7 +2,7 @@
 //! and never unpacked. Whatever a file says of itself, only so much of it is read.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,10 @@ use std::time::Duration;
 use metrics::counter;
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::common::Limit;
+use symphonia::core::errors::Error;
 use symphonia::core::formats::probe::Hint;
-use symphonia::core::formats::{FormatOptions, Track};
+use symphonia::core::formats::well_known::FORMAT_ID_ISOMP4;
+use symphonia::core::formats::{FormatOptions, FormatReader, Track};
 use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::units::{Duration as Ticks, TimeBase};
@@ -30,6 +32,8 @@ const STEPS: u32 = 20_000;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What claims to last longer knows nothing of its time.
 const LONGEST: i64 = 1000 * 60 * 60 * 1000;
+/// Most packets that are counted where nothing says how long all of it lasts: hours of sound.
+const PACKETS: u32 = 1_000_000;
 /// Most boxes that are looked at for which way a video is turned.
 const BOXES: usize = 1000;
 
@@ -40,6 +44,8 @@ pub(super) struct Shape {
     pub(super) pixels: Option<Pixels>,
     /// In milliseconds.
     pub(super) lasts: Option<i64>,
+    /// There is sound, and nothing else, whatever the wrapping is commonly for.
+    pub(super) is_sound: bool,
 }
 
 /// Looks at sound and video; whatever cannot be known is left open.
@@ -73,17 +79,50 @@ fn shape(path: &Path) -> io::Result<Shape> {
     let words = MetadataOptions::default()
         .limit_tag_bytes(Limit::Maximum(0))
         .limit_visual_bytes(Limit::Maximum(0));
-    let found = symphonia::default::get_probe()
+    let mut found = symphonia::default::get_probe()
         .probe(&Hint::new(), stream, FormatOptions::default(), words)
         .map_err(io::Error::other)?;
     let whole = found.media_info();
     let parts = found.tracks().iter().filter_map(|track| lasts(track.time_base, track.duration));
-    let lasts = parts.chain(lasts(whole.time_base, whole.duration)).max();
+    let said = parts.chain(lasts(whole.time_base, whole.duration)).max();
+    let sounds = |track: &Track| matches!(track.codec_params, Some(CodecParameters::Audio(_)));
+    let is_sound = !found.tracks().is_empty() && found.tracks().iter().all(sounds);
     let mut pixels = found.tracks().iter().find_map(picture);
+    // What comes in fragments may say how long the first one lasts.
+    let unsure = said.is_none() || found.format_info().format == FORMAT_ID_ISOMP4;
+    let lasts = if unsure { said.max(walked(&mut *found)) } else { said };
     if pixels.is_some() && is_turned(&File::open(path)?).unwrap_or(false) {
         pixels = pixels.map(|(width, height)| (height, width));
     }
-    Ok(Shape { pixels, lasts })
+    Ok(Shape { pixels, lasts, is_sound })
+}
+
+/// How long what was recorded lasts: whoever records does not know it when the file begins, so browsers
+/// leave it out. From the first packet to the end of the last one; `None` if they are too many.
+fn walked(file: &mut dyn FormatReader) -> Option<i64> {
+    let tracks = file.tracks().iter().filter_map(|track| Some((track.id, track.time_base?)));
+    let bases: Vec<_> = tracks.collect();
+    let (mut begins, mut ends) = (None::<i64>, None::<i64>);
+    let mut packets = 0..PACKETS;
+    loop {
+        let packet = match file.next_packet() {
+            Ok(Some(packet)) => packet,
+            Ok(None) => break,
+            // The last part of what was recorded ends where the file ends.
+            Err(Error::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => break,
+            Err(_) => return None,
+        };
+        packets.next()?;
+        let Some((_, base)) = bases.iter().find(|(id, _)| *id == packet.track_id) else { continue };
+        let at = |time| i64::try_from(base.calc_time(time)?.as_millis()).ok();
+        let (Some(begin), Some(end)) = (at(packet.pts), at(packet.pts.saturating_add(packet.dur)))
+        else {
+            continue;
+        };
+        begins = Some(begins.map_or(begin, |before| before.min(begin)));
+        ends = Some(ends.map_or(end, |before| before.max(end)));
+    }
+    ends?.checked_sub(begins?).filter(|ms| (1..=LONGEST).contains(ms))
 }
 
 fn lasts(base: Option<TimeBase>, ticks: Option<Ticks>) -> Option<i64> {

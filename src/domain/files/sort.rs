@@ -59,12 +59,28 @@ pub(super) fn content_type(head: &[u8]) -> &'static str {
     }
 }
 
+/// The type of a video that has no picture, as browsers wrap what somebody says.
+pub(super) fn sound(content_type: &'static str) -> &'static str {
+    match content_type {
+        "video/webm" => "audio/webm",
+        "video/mp4" => "audio/mp4",
+        other => other,
+    }
+}
+
 /// Whether a browser may show it in its place; everything else is only ever saved.
 pub fn may_show(content_type: &str) -> bool {
     Picture::of(content_type).is_some()
         || matches!(
             content_type,
-            "video/mp4" | "video/webm" | "audio/mpeg" | "audio/ogg" | "audio/m4a" | "audio/x-wav"
+            "video/mp4"
+                | "video/webm"
+                | "audio/mp4"
+                | "audio/webm"
+                | "audio/mpeg"
+                | "audio/ogg"
+                | "audio/m4a"
+                | "audio/x-wav"
         )
 }
 
