@@ -80,7 +80,13 @@ async fn what_says_nothing_sensible_is_kept_without() {
     let mut many = film.to_vec();
     many[stts + 8..stts + 12].fill(0xff);
 
+    // A fragment of 4,278,190,085 samples, none of which says how large it is.
+    let mut recorded = include_bytes!("samples/recorded.m4a").to_vec();
+    let last = recorded.windows(4).rposition(|window| window == b"trun").expect("a fragment");
+    recorded[last + 6..last + 9].copy_from_slice(&[0, 0xff, 0xff]);
+
     for (name, bytes) in [
+        ("samples", recorded),
         ("cut", film[..moov + 40].to_vec()),
         ("endless", endless),
         ("many", many),

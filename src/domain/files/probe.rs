@@ -19,6 +19,7 @@ use symphonia::core::io::{MediaSource, MediaSourceStream};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::units::{Duration as Ticks, TimeBase};
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 
 use super::Pixels;
 use super::pictures::Studio;
@@ -32,11 +33,12 @@ const STEPS: u32 = 20_000;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// What claims to last longer knows nothing of its time.
 const LONGEST: i64 = 1000 * 60 * 60 * 1000;
-/// Most packets that are counted where nothing says how long all of it lasts: an hour of speech. A file may
-/// claim any number of empty ones; so many take half a second.
+/// Most packets that are counted where nothing says how long all of it lasts, an hour of speech; and how
+/// long that may take: a file may claim any number of empty ones, each of them found more slowly.
 const PACKETS: u32 = 100_000;
-/// Most boxes that are looked at for which way a video is turned.
-const BOXES: usize = 1000;
+const WALK: Duration = Duration::from_secs(1);
+/// Most boxes of an MP4 that are looked at: those of a recording of twenty minutes.
+const BOXES: usize = 10_000;
 
 /// What is known of sound or video.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,10 +91,15 @@ fn shape(path: &Path) -> io::Result<Shape> {
     let sounds = |track: &Track| matches!(track.codec_params, Some(CodecParameters::Audio(_)));
     let is_sound = !found.tracks().is_empty() && found.tracks().iter().all(sounds);
     let mut pixels = found.tracks().iter().find_map(picture);
-    // What comes in fragments may say how long the first one lasts.
-    let unsure = said.is_none() || found.format_info().format == FORMAT_ID_ISOMP4;
-    let lasts = if unsure { said.max(walked(&mut *found)) } else { said };
-    if pixels.is_some() && is_turned(&File::open(path)?).unwrap_or(false) {
+    let boxes = match found.format_info().format {
+        FORMAT_ID_ISOMP4 => Boxes::of(&File::open(path)?)?,
+        _ => Boxes::default(),
+    };
+    // What comes in fragments says how long the first one lasts, if anything.
+    let said = said.filter(|_| !boxes.in_fragments);
+    let may_walk = boxes.samples <= u64::from(PACKETS);
+    let lasts = said.or_else(|| may_walk.then(|| walked(&mut *found)).flatten());
+    if pixels.is_some() && boxes.is_turned {
         pixels = pixels.map(|(width, height)| (height, width));
     }
     Ok(Shape { pixels, lasts, is_sound })
@@ -104,7 +111,7 @@ fn walked(file: &mut dyn FormatReader) -> Option<i64> {
     let tracks = file.tracks().iter().filter_map(|track| Some((track.id, track.time_base?)));
     let bases: Vec<_> = tracks.collect();
     let (mut begins, mut ends) = (None::<i64>, None::<i64>);
-    let mut packets = 0..PACKETS;
+    let (mut packets, began) = (0..PACKETS, Instant::now());
     loop {
         let packet = match file.next_packet() {
             Ok(Some(packet)) => packet,
@@ -113,7 +120,7 @@ fn walked(file: &mut dyn FormatReader) -> Option<i64> {
             Err(Error::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => break,
             Err(_) => return None,
         };
-        packets.next()?;
+        packets.next().filter(|_| began.elapsed() < WALK)?;
         let Some((_, base)) = bases.iter().find(|(id, _)| *id == packet.track_id) else { continue };
         let at = |time| i64::try_from(base.calc_time(time)?.as_millis()).ok();
         let (Some(begin), Some(end)) = (at(packet.pts), at(packet.pts.saturating_add(packet.dur)))
@@ -137,42 +144,64 @@ fn picture(track: &Track) -> Option<Pixels> {
     (width > 0 && height > 0).then(|| (width.into(), height.into()))
 }
 
-/// Whether an MP4 says that its picture lies on its side, as phones do. The first picture counts.
-fn is_turned(file: &File) -> io::Result<bool> {
-    let end = file.metadata()?.len();
-    let mut open = vec![(0, end)];
-    for _ in 0..BOXES {
-        let Some((at, end)) = open.pop() else { break };
-        if end.saturating_sub(at) < 8 {
-            continue;
-        }
-        let mut head = [0; 16];
-        let count = file.read_at(&mut head, at)?;
-        let size = u64::from(u32::from_be_bytes([head[0], head[1], head[2], head[3]]));
-        let (size, skip) = match size {
-            0 => (end - at, 8),
-            1 if count == 16 => {
-                let mut long = [0; 8];
-                long.copy_from_slice(&head[8..]);
-                (u64::from_be_bytes(long), 16)
+/// What the boxes of an MP4 say (ISO/IEC 14496-12).
+#[derive(Default)]
+struct Boxes {
+    /// Its picture lies on its side, as phones take it. The first picture counts.
+    is_turned: bool,
+    /// It comes in fragments, as browsers record it.
+    in_fragments: bool,
+    /// How many samples its fragments claim to have; that many are gone through whether they are there
+    /// or not. [`u64::MAX`] if they are not known.
+    samples: u64,
+}
+
+impl Boxes {
+    fn of(file: &File) -> io::Result<Self> {
+        let end = file.metadata()?.len();
+        let mut open = vec![(0, end)];
+        let (mut turned, mut boxes) = (None, Self::default());
+        for _ in 0..BOXES {
+            let Some((at, end)) = open.pop() else { break };
+            if end.saturating_sub(at) < 8 {
+                continue;
             }
-            size => (size, 8),
-        };
-        if size < skip || size > end - at {
-            continue;
-        }
-        open.push((at + size, end));
-        match &head[4..8] {
-            b"moov" | b"trak" => open.push((at + skip, at + size)),
-            b"tkhd" => {
-                if let Some(turned) = turn(file, at + skip)? {
-                    return Ok(turned);
+            let mut head = [0; 16];
+            let count = file.read_at(&mut head, at)?;
+            let size = u64::from(u32::from_be_bytes([head[0], head[1], head[2], head[3]]));
+            let (size, skip) = match size {
+                0 => (end - at, 8),
+                1 if count == 16 => {
+                    let mut long = [0; 8];
+                    long.copy_from_slice(&head[8..]);
+                    (u64::from_be_bytes(long), 16)
                 }
+                size => (size, 8),
+            };
+            if size < skip || size > end - at {
+                boxes.samples = u64::MAX; // others may read it in another way
+                continue;
             }
-            _ => {}
+            open.push((at + size, end));
+            match &head[4..8] {
+                b"moov" | b"trak" | b"moof" | b"traf" => open.push((at + skip, at + size)),
+                b"mvex" => boxes.in_fragments = true,
+                b"trun" => {
+                    let mut count = [0; 4];
+                    file.read_exact_at(&mut count, at + skip + 4)?;
+                    let count = u64::from(u32::from_be_bytes(count));
+                    boxes.samples = boxes.samples.saturating_add(count);
+                }
+                b"tkhd" if turned.is_none() => turned = turn(file, at + skip)?,
+                _ => {}
+            }
         }
+        boxes.is_turned = turned.unwrap_or(false);
+        if !open.is_empty() {
+            boxes.samples = u64::MAX; // there are more boxes than are looked at
+        }
+        Ok(boxes)
     }
-    Ok(false)
 }
 
 /// Whether a track lies on its side; `None` if it is no picture.
@@ -269,7 +298,7 @@ mod tests {
             nest.extend(b"\0\0\0\0moov");
         }
         let (_folder, path) = file(&nest);
-        assert!(!is_turned(&File::open(path).unwrap()).unwrap());
+        assert!(!Boxes::of(&File::open(path).unwrap()).unwrap().is_turned);
     }
 
     proptest::proptest! {
@@ -278,7 +307,7 @@ mod tests {
             let mut boxes = b"\0\0\0\0moov\0\0\0\0trak\0\0\0\0tkhd".to_vec();
             boxes.extend(content);
             let (_folder, path) = file(&boxes);
-            is_turned(&File::open(path).unwrap()).unwrap();
+            Boxes::of(&File::open(path).unwrap()).unwrap();
         }
     }
 }
