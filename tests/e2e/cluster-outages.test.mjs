@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -205,6 +205,7 @@ describe('when something between nodes is away', { skip: !isPossible(), timeout:
       for (const device of [alice, bob, eve]) device.close();
     } finally {
       await cluster.end();
+      for (const kind of ['faketime_shm', 'sem.faketime_sem']) rmSync(`/dev/shm/${kind}_${cluster.nodes[1].process.pid}`, { force: true });
     }
   });
 });

@@ -50,6 +50,8 @@ impl Server {
         let mut command = self.program("postgres");
         command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string(), "-k"]);
         command.arg(self.scratch.path()).args(["-c", "listen_addresses=127.0.0.1"]);
+        // Else what is shared would stay behind when it is killed.
+        command.args(["-c", "dynamic_shared_memory_type=mmap"]);
         for option in &self.options {
             command.args(["-c", option]);
         }
