@@ -74,6 +74,11 @@ async fn somebody(store: &Store, clock: &Clock) -> Me {
     me
 }
 
+async fn store_in(dir: &tempfile::TempDir) -> Store {
+    let file = dir.path().join("store.db");
+    Store::open(store::Config::new(format!("sqlite:{}", file.display()))).await.unwrap()
+}
+
 /// Calls of a node whose tree was never launched: no room starts.
 async fn without_rooms(store: &Store, clock: &Clock) -> Calls {
     let config = config::load("", []).unwrap();
@@ -111,9 +116,7 @@ async fn without_rooms(store: &Store, clock: &Clock) -> Calls {
 #[tokio::test]
 async fn a_call_whose_room_does_not_start_is_closed_in_history_at_once() {
     let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("store.db");
-    let store = Store::open(store::Config::new(format!("sqlite:{}", file.display()))).await;
-    let (store, clock) = (store.unwrap(), Clock::wall());
+    let (store, clock) = (store_in(&dir).await, Clock::wall());
     let (me, calls) = (somebody(&store, &clock).await, without_rooms(&store, &clock).await);
     let join = || {
         CallEvent::JoinCall(JoinCall { session: Some("room".to_owned()), ..JoinCall::default() })
@@ -136,9 +139,7 @@ async fn a_call_whose_room_does_not_start_is_closed_in_history_at_once() {
 #[tokio::test]
 async fn whose_node_leaves_is_not_gone() {
     let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("store.db");
-    let store = Store::open(store::Config::new(format!("sqlite:{}", file.display()))).await;
-    let (store, clock) = (store.unwrap(), Clock::wall());
+    let (store, clock) = (store_in(&dir).await, Clock::wall());
     let (me, calls) = (somebody(&store, &clock).await, without_rooms(&store, &clock).await);
     let session = SessionId::new();
     let is_gone = || calls.gone_sessions(vec![(me.user, session)]);
@@ -151,9 +152,7 @@ async fn whose_node_leaves_is_not_gone() {
 #[tokio::test]
 async fn without_a_cache_nobody_is_kept_from_calling() {
     let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("store.db");
-    let store = Store::open(store::Config::new(format!("sqlite:{}", file.display()))).await;
-    let (store, clock) = (store.unwrap(), Clock::wall());
+    let (store, clock) = (store_in(&dir).await, Clock::wall());
     let calls = without_rooms(&store, &clock).await;
     for _ in 0..3 {
         calls.deeds.ring(UserId::new(), "somebody").await.unwrap();

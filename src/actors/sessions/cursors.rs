@@ -85,7 +85,7 @@ impl Cursors {
 
     /// Notes that a message exists, in a conversation that was seen before: if it was not heard yet
     /// it is read, and what it follows.
-    pub(super) fn expect(&mut self, conversation: ConversationId, seq: i64) {
+    pub(super) fn learn_of(&mut self, conversation: ConversationId, seq: i64) {
         if self.all.contains_key(&conversation) {
             self.note(conversation, seq);
         }
@@ -267,13 +267,13 @@ mod tests {
     fn a_message_that_is_known_to_exist_is_read() {
         let (mut cursors, c) = opened(1);
         cursors.release();
-        cursors.expect(c, 1);
+        cursors.learn_of(c, 1);
         assert!(!cursors.is_reading(c), "it is there");
-        cursors.expect(c, 2);
+        cursors.learn_of(c, 2);
         assert_eq!(settle(&mut cursors, 2, 10), [2]);
         assert_eq!(cursors.hear(c, 2), Heard::Known, "read already");
         let stranger = ConversationId::new();
-        cursors.expect(stranger, 2);
+        cursors.learn_of(stranger, 2);
         assert!(!cursors.is_reading(stranger));
     }
 

@@ -28,15 +28,13 @@ struct Inner {
 impl Outgoing {
     /// Serialises an event.
     pub fn new(event: &ServerEvent) -> Self {
-        let change = match event {
-            ServerEvent::MessageEdited(m) => Some((m.conversation_id, m.revision, m.seq)),
-            ServerEvent::MessageDeleted(m) => Some((m.conversation_id, m.revision, m.seq)),
-            ServerEvent::Reaction(r) => Some((r.conversation_id, r.revision, r.seq)),
-            _ => None,
-        };
-        let place = match (event, change) {
-            (ServerEvent::Message(m), _) => Some(Place::said(m.conversation_id, m.seq)),
-            (_, change) => change.map(|(id, revision, _)| Place::changed(id, revision)),
+        let change = |id, revision, seq| (Some(Place::changed(id, revision)), Some(seq));
+        let stands = match event {
+            ServerEvent::Message(m) => (Some(Place::said(m.conversation_id, m.seq)), None),
+            ServerEvent::MessageEdited(m) => change(m.conversation_id, m.revision, m.seq),
+            ServerEvent::MessageDeleted(m) => change(m.conversation_id, m.revision, m.seq),
+            ServerEvent::Reaction(r) => change(r.conversation_id, r.revision, r.seq),
+            _ => (None, None),
         };
         #[expect(clippy::expect_used, reason = "the shapes of protocol/ have text keys only")]
         let data = serde_json::value::to_raw_value(event).expect("a protocol shape serialises");
@@ -45,8 +43,7 @@ impl Outgoing {
             ServerEvent::Call(_) => Urgency::High,
             _ => Urgency::Normal,
         };
-        let about = change.map(|(_, _, seq)| seq);
-        Self::made(event.name().into(), data, (place, about), urgency)
+        Self::made(event.name().into(), data, stands, urgency)
     }
 
     /// An event of another node.

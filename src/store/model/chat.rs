@@ -215,7 +215,8 @@ pub struct NewConversation {
     pub created_by: UserId,
 }
 
-/// Whom one may draw into a conversation; somebody blocked either way never.
+/// Whom one may draw into a conversation: never somebody whom one blocks, and whoever blocks one into a
+/// direct one only, of which they do not hear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// Accepted contacts, and people who are in a group with one.
