@@ -2,7 +2,7 @@
 // a message and for somebody who joins a call. Uses the cluster of tests/e2e; run it by `tests/services with node benches/cluster.mjs`.
 import { appendFileSync, readFileSync } from 'node:fs';
 import { Cluster } from '../tests/e2e/cluster.mjs';
-import { BARE, open } from '../tests/e2e/devices.mjs';
+import { openDevice, PLAIN_WEBSOCKET } from '../tests/e2e/devices.mjs';
 import { Person } from '../tests/e2e/people.mjs';
 
 const MESSAGES = Number(process.env.BENCH_MESSAGES ?? 500);
@@ -30,7 +30,7 @@ async function latency(sender, receiver, group, count) {
   for (let n = 0; n < count; n++) {
     const seen = receiver.messages(group).length;
     const start = performance.now();
-    sender.say(group, `${n}`).catch(() => {});
+    sender.sendMessage(group, `${n}`).catch(() => {});
     await receiver.until('it arrives', () => receiver.messages(group).length > seen);
     times.push(performance.now() - start);
   }
@@ -53,11 +53,11 @@ async function toldBy(nodes, but = ['heartbeat']) {
 
 {
   const cluster = await Cluster.start(3);
-  const ways = [await cluster.way(0), await cluster.way(1), await cluster.way(0)];
+  const ways = [await cluster.addBalancer(0), await cluster.addBalancer(1), await cluster.addBalancer(0)];
   const people = [];
   for (const [n, name] of ['Alice', 'Bob', 'Eve'].entries()) people.push(await Person.register({ url: ways[n].url }, name));
   const group = await people[0].group('Three', ...people.slice(1));
-  const [alice, bob, eve] = await Promise.all(people.map((person) => open(person, BARE)));
+  const [alice, bob, eve] = await Promise.all(people.map((person) => openDevice(person, PLAIN_WEBSOCKET)));
   await latency(alice, bob, group, 50); // warm
   const before = await toldBy(cluster.nodes);
   const across = spread(await latency(alice, bob, group, MESSAGES));
@@ -66,11 +66,11 @@ async function toldBy(nodes, but = ['heartbeat']) {
   tell('a message within a node', within, 'ms');
   tell('a message between two nodes', across, 'ms');
   tell('the same as a ratio', { p50: across.p50 / within.p50, p99: across.p99 / within.p99 }, '');
-  await alice.ask('join_call', { sessionId: 'bench' });
+  await alice.request('join_call', { sessionId: 'bench' });
   const joins = await toldBy(cluster.nodes);
   for (let n = 0; n < 20; n++) {
-    await bob.ask('join_call', { sessionId: 'bench' });
-    await bob.ask('leave_call', { sessionId: 'bench' });
+    await bob.request('join_call', { sessionId: 'bench' });
+    await bob.request('leave_call', { sessionId: 'bench' });
   }
   tell('RabbitMQ: for a join and a leave at another node', { messages: (await toldBy(cluster.nodes) - joins) / 20 }, '');
   for (const device of [alice, bob, eve]) device.close();
@@ -82,13 +82,13 @@ for (const count of [1, 2, 3]) {
   const people = [];
   for (let n = 0; n < MEMBERS; n++) people.push(await Person.register({ url: cluster.nodes[n % count].url }, `Person ${n}`));
   const group = await people[0].group('All', ...people.slice(1));
-  const devices = await Promise.all(people.map((person) => open(person, BARE)));
-  await devices[0].say(group, 'warm');
+  const devices = await Promise.all(people.map((person) => openDevice(person, PLAIN_WEBSOCKET)));
+  await devices[0].sendMessage(group, 'warm');
   const used = () => cluster.nodes.reduce((sum, node) => sum + cpu(node), 0);
   const [start, before] = [performance.now(), used()];
   const rounds = Math.ceil(MESSAGES / 20);
-  for (let n = 0; n < rounds; n++) await Promise.all(devices.slice(0, 20).map((device, m) => device.say(group, `${n} ${m}`)));
-  await Promise.all(devices.map((device) => device.hears(group, rounds * 20 + 1, 60_000)));
+  for (let n = 0; n < rounds; n++) await Promise.all(devices.slice(0, 20).map((device, m) => device.sendMessage(group, `${n} ${m}`)));
+  await Promise.all(devices.map((device) => device.waitForSeq(group, rounds * 20 + 1, 60_000)));
   const deliveries = rounds * 20 * MEMBERS;
   tell(`deliveries in a group of ${MEMBERS} at ${count} node(s)`, {
     'a second': deliveries / ((performance.now() - start) / 1000), 'a second of CPU': deliveries / (used() - before),

@@ -1,4 +1,4 @@
-// A Socket.IO server on Node.js with the shape of ours and nothing behind it: no database, no tokens.
+// Baseline for benchmarks: a Socket.IO server on Node.js with the same events as SecureVOX, without a database or token checks.
 import { createServer } from "node:http";
 import { Server } from "socket.io";
 
@@ -15,9 +15,9 @@ io.on("connection", (socket) => {
   socket.on("sync", (_, reply) => reply({ data: { conversations: [] } }));
   socket.on("send_message", async (message, reply) => {
     await socket.join(message.conversation_id);
-    const said = { ...message, seq: 1, sent_at: new Date().toISOString() };
-    io.to(message.conversation_id).emit("message", said);
-    reply({ data: said });
+    const stored = { ...message, seq: 1, sent_at: new Date().toISOString() };
+    io.to(message.conversation_id).emit("message", stored);
+    reply({ data: stored });
   });
 });
 

@@ -1,7 +1,7 @@
-"""A participant on aiortc: joins a session, publishes a moving picture and a tone, receives everybody else.
+"""An aiortc participant: joins a named session, publishes video and a tone, and receives all other tracks.
 
 usage: aiortc_peer.py WS_URL TOKEN SESSION
-Says one JSON line a second about what it has received, until its standard input ends.
+Prints one JSON line a second with what it has received, until its standard input is closed.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ from aiortc.contrib.media import MediaBlackhole
 from aiortc.mediastreams import AudioStreamTrack
 
 
-class Picture(VideoStreamTrack):
-    """A square that wanders."""
+class MovingSquare(VideoStreamTrack):
+    """Video of a moving square."""
 
     count = 0
 
@@ -42,22 +42,22 @@ class Picture(VideoStreamTrack):
 
 
 class Tone(AudioStreamTrack):
-    """440 Hz; the timing is the library's own."""
+    """A 440 Hz tone with the timing of the base class."""
 
-    at = 0
+    position = 0
 
     async def recv(self):
         silent = await super().recv()
         n = silent.samples
-        wave = [int(8000 * math.sin(2 * math.pi * 440 * (self.at + i) / silent.sample_rate)) for i in range(n)]
-        self.at += n
+        wave = [int(8000 * math.sin(2 * math.pi * 440 * (self.position + i) / silent.sample_rate)) for i in range(n)]
+        self.position += n
         frame = av.AudioFrame.from_ndarray(numpy.array([wave], numpy.int16), format="s16", layout="mono")
         frame.pts, frame.sample_rate, frame.time_base = silent.pts, silent.sample_rate, fractions.Fraction(1, silent.sample_rate)
         return frame
 
 
-class Counted(MediaStreamTrack):
-    """Passes a track on and remembers what came."""
+class CountingTrack(MediaStreamTrack):
+    """Forwards a track and counts what it receives."""
 
     def __init__(self, track):
         super().__init__()
@@ -73,23 +73,23 @@ class Counted(MediaStreamTrack):
 
 class Peer:
     def __init__(self, socket):
-        self.socket, self.next, self.answers = socket, 1, {}
+        self.socket, self.next_id, self.pending = socket, 1, {}
         configuration = RTCConfiguration(bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
         self.pc, self.sink = RTCPeerConnection(configuration), MediaBlackhole()
-        self.received, self.wanted, self.bound = {}, [], {}
+        self.received, self.remote_tracks, self.transceivers = {}, [], {}
         self.changed, self.answer = asyncio.Event(), None
 
     async def request(self, event, data):
-        number, self.next = self.next, self.next + 1
-        future = self.answers[number] = asyncio.get_running_loop().create_future()
+        number, self.next_id = self.next_id, self.next_id + 1
+        future = self.pending[number] = asyncio.get_running_loop().create_future()
         await self.socket.send(json.dumps({"id": number, "event": event, "data": data}))
         return await future
 
-    async def listen(self):
+    async def read_frames(self):
         async for text in self.socket:
             frame = json.loads(text)
             if "reply" in frame:
-                future = self.answers.pop(frame["reply"])
+                future = self.pending.pop(frame["reply"])
                 if "error" in frame:
                     future.set_exception(RuntimeError(frame["error"]))
                 else:
@@ -97,36 +97,36 @@ class Peer:
             elif frame["event"] == "answer":
                 self.answer.set_result(frame["data"]["sdp"])
             elif frame["event"] == "track_published":
-                self.wanted.append(frame["data"])
+                self.remote_tracks.append(frame["data"])
                 self.changed.set()
 
     async def negotiate(self, publish):
-        """Offers; every wanted track that has no section yet gets one."""
-        for track in self.wanted:
-            if track["track_id"] not in self.bound:
-                self.bound[track["track_id"]] = self.pc.addTransceiver(track["kind"], direction="recvonly")
+        """Sends an offer; each remote track without a transceiver gets one."""
+        for track in self.remote_tracks:
+            if track["track_id"] not in self.transceivers:
+                self.transceivers[track["track_id"]] = self.pc.addTransceiver(track["kind"], direction="recvonly")
         await self.pc.setLocalDescription(await self.pc.createOffer())
-        receive = {section.mid: track for track, section in self.bound.items()}
-        named = {section.mid: {"source": source} for section, source in publish}
+        receive = {transceiver.mid: track for track, transceiver in self.transceivers.items()}
+        published = {transceiver.mid: {"source": source} for transceiver, source in publish}
         self.answer = asyncio.get_running_loop().create_future()
-        await self.request("offer", {"sdp": self.pc.localDescription.sdp, "publish": named, "receive": receive})
+        await self.request("offer", {"sdp": self.pc.localDescription.sdp, "publish": published, "receive": receive})
         await self.pc.setRemoteDescription(RTCSessionDescription(await self.answer, "answer"))
-        for track, section in self.bound.items():
+        for track, transceiver in self.transceivers.items():
             if track not in self.received:
-                self.received[track] = Counted(section.receiver.track)
+                self.received[track] = CountingTrack(transceiver.receiver.track)
                 self.sink.addTrack(self.received[track])
         await self.sink.start()
 
     async def run(self, token, session):
-        listening = asyncio.create_task(self.listen())
+        reading = asyncio.create_task(self.read_frames())
         await self.request("authenticate", {"token": token})
         joined = await self.request("join_call", {"sessionId": session})
-        self.wanted = joined["tracks"]
+        self.remote_tracks = joined["tracks"]
         audio = self.pc.addTransceiver(Tone(), direction="sendonly")
-        video = self.pc.addTransceiver(Picture(), direction="sendonly")
+        video = self.pc.addTransceiver(MovingSquare(), direction="sendonly")
         publish = [(audio, "microphone"), (video, "camera")]
         await self.negotiate(publish)
-        telling = asyncio.create_task(self.tell(joined["participant_id"]))
+        reporting = asyncio.create_task(self.report_stats(joined["participant_id"]))
         ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
         while not ended.done():
             change = asyncio.create_task(self.changed.wait())
@@ -134,11 +134,11 @@ class Peer:
             if self.changed.is_set():
                 self.changed.clear()
                 await self.negotiate(publish)
-        telling.cancel()
-        listening.cancel()
+        reporting.cancel()
+        reading.cancel()
         await self.pc.close()
 
-    async def tell(self, me):
+    async def report_stats(self, me):
         while True:
             video = sum(t.frames for t in self.received.values() if t.kind == "video")
             energy = sum(t.energy for t in self.received.values() if t.kind == "audio")

@@ -1,5 +1,5 @@
-// A small load balancer: passes TCP connections on to the first node of its list that takes them, or to all in turn.
-// usage: node balancer.mjs PORT HOST:PORT…     in turn, on all addresses of this machine
+// A small TCP load balancer: connects each client to the first node of a list that accepts, or to all nodes round-robin.
+// usage: node balancer.mjs PORT HOST:PORT…     round-robin, listens on all addresses of this machine
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
@@ -8,14 +8,14 @@ export class Balancer {
   #sockets = new Set();
   #next = 0;
 
-  /** `nodes()` gives the ports (or host:port) to try, the best first. */
+  /** `nodes()` returns the ports (or host:port) to try, in order of preference. */
   constructor(nodes) {
     this.nodes = nodes;
-    this.server = createServer((client) => this.#pass(client));
+    this.server = createServer((client) => this.#forward(client));
   }
 
-  /** To all nodes in turn, whichever lives. */
-  static inTurn(nodes) {
+  /** Starts each connection at the next node; skips nodes that refuse. */
+  static roundRobin(nodes) {
     const balancer = new Balancer(() => {
       balancer.#next += 1;
       const first = balancer.#next % nodes.length;
@@ -32,17 +32,17 @@ export class Balancer {
     return this;
   }
 
-  async #pass(client) {
-    this.#keep(client);
+  async #forward(client) {
+    this.#track(client);
     for (const node of this.nodes()) {
       const [host, port] = String(node).includes(':') ? node.split(':') : ['127.0.0.1', node];
       const server = connect({ host, port: Number(port), noDelay: true });
       try {
         await once(server, 'connect');
       } catch {
-        continue; // the next one
+        continue; // try the next node
       }
-      this.#keep(server);
+      this.#track(server);
       client.pipe(server).pipe(client);
       client.on('close', () => server.destroy());
       server.on('close', () => client.destroy());
@@ -52,7 +52,7 @@ export class Balancer {
     client.destroy();
   }
 
-  #keep(socket) {
+  #track(socket) {
     socket.on('error', () => {}); // 'close' follows
     socket.setNoDelay(true);
     this.#sockets.add(socket);
@@ -65,9 +65,9 @@ export class Balancer {
   }
 }
 
-/** A line to one server that can be cut: `pass`, `refuse` (all connections end, none is taken) or `hole` (they stay, nothing comes through). */
-export class Line {
-  mode = 'pass';
+/** A TCP proxy to one server with a mode: `forward`, `refuse` (closes all connections, accepts none) or `blackhole` (keeps connections, forwards nothing). */
+export class TcpProxy {
+  mode = 'forward';
   #pairs = new Set();
 
   constructor(port) {
@@ -77,10 +77,10 @@ export class Line {
       const pair = [client, server];
       this.#pairs.add(pair);
       for (const [from, to] of [pair, [server, client]]) {
-        from.on('data', (bytes) => this.mode === 'pass' && !to.destroyed && to.write(bytes));
+        from.on('data', (bytes) => this.mode === 'forward' && !to.destroyed && to.write(bytes));
         from.on('error', () => {}); // 'close' follows
         from.on('close', () => {
-          if (this.mode !== 'hole') to.destroy();
+          if (this.mode !== 'blackhole') to.destroy();
           this.#pairs.delete(pair);
         });
       }
@@ -94,20 +94,20 @@ export class Line {
     return this;
   }
 
-  /** What was in a hole is lost for good, and so are its connections. */
-  set(mode) {
+  /** Leaving `blackhole` closes its connections too, since bytes were lost on them. */
+  setMode(mode) {
     const before = this.mode;
     this.mode = mode;
-    if (mode === 'refuse' || before === 'hole') for (const pair of this.#pairs) for (const socket of pair) socket.destroy();
+    if (mode === 'refuse' || before === 'blackhole') for (const pair of this.#pairs) for (const socket of pair) socket.destroy();
   }
 
   close() {
-    this.set('refuse');
+    this.setMode('refuse');
     this.server.close();
   }
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [port, ...nodes] = process.argv.slice(2);
-  await Balancer.inTurn(nodes).listen(Number(port), '0.0.0.0');
+  await Balancer.roundRobin(nodes).listen(Number(port), '0.0.0.0');
 }

@@ -1,6 +1,6 @@
-// Real browsers with fake cameras, and what one of them sees and hears of a call.
+// Chromium with fake cameras and microphones, and statistics of the media that a call delivers to a page.
 import { chromium } from 'playwright-core';
-import { within } from './wait.mjs';
+import { withTimeout } from './wait.mjs';
 
 const FLAGS = [
   '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
@@ -18,28 +18,28 @@ export class Browser {
     return browser;
   }
 
-  /** A page of the server's own, from which its scripts can be used. */
+  /** Opens a page of the server's origin, so that its scripts can be imported. */
   async page(server) {
-    // A window of its own: what is covered by another is drawn once a second only.
+    // One window per page: a covered window is drawn only once a second.
     const context = await this.chromium.newContext();
     const page = await context.newPage();
-    page.on('pageerror', (error) => console.error('in the browser:', error));
+    page.on('pageerror', (error) => console.error('page error:', error));
     if (process.env.E2E_CONSOLE) page.on('console', (message) => console.log('browser:', message.text()));
     await page.goto(`${server.url}/demo/call`);
     await page.evaluate(install);
     return page;
   }
 
-  /** Somebody's page that has joined a call. `which` is as in `join_call`. */
-  async join(server, person, which, { network, ...options } = {}) {
+  /** Opens a page and joins a call. `target` is the data of `join_call`. */
+  async join(server, person, target, { network, ...options } = {}) {
     const peer = new Peer(await this.page(server));
-    if (network) await peer.page.exposeFunction('throughNetwork', (port) => network.through(port));
-    await peer.join(person.token, which, options);
+    if (network) await peer.page.exposeFunction('networkProxyPort', (port) => network.proxyPort(port));
+    await peer.join(person.token, target, options);
     return peer;
   }
 
   /** Closes all pages. */
-  async clear() {
+  async closePages() {
     await Promise.all(this.chromium.contexts().map((context) => context.close()));
   }
 
@@ -53,169 +53,169 @@ export class Peer {
     this.page = page;
   }
 
-  async join(token, which, options = {}) {
-    const joined = await within(20_000, 'a browser joins', this.page.evaluate(
-      ([token, which, options]) => globalThis.story.join(token, which, options), [token, which, options],
+  async join(token, target, options = {}) {
+    const joined = await withTimeout(20_000, 'a browser joins the call', this.page.evaluate(
+      ([token, target, options]) => globalThis.harness.join(token, target, options), [token, target, options],
     ));
     this.id = joined.participant_id;
     this.call = joined.call_id;
     return joined;
   }
 
-  /** What is seen and heard of others, as `install` tells. */
-  senses() {
-    return this.page.evaluate(() => globalThis.story.senses());
+  /** Statistics of received and sent media, see `install`. */
+  stats() {
+    return this.page.evaluate(() => globalThis.harness.stats());
   }
 
-  /** Waits until `look(senses)` is truthy, and gives that. */
-  async until(what, look, ms = 15_000) {
+  /** Waits until `condition(stats)` returns something truthy, and returns that. */
+  async until(description, condition, ms = 15_000) {
     const start = Date.now();
-    let senses;
+    let stats;
     for (;;) {
-      senses = await this.senses();
-      const found = look(senses);
-      if (found) return found;
-      if (Date.now() - start > ms) throw new Error(`not within ${ms} ms: ${what}; ${JSON.stringify(senses)}`);
+      stats = await this.stats();
+      const result = condition(stats);
+      if (result) return result;
+      if (Date.now() - start > ms) throw new Error(`timed out after ${ms} ms: ${description}; ${JSON.stringify(stats)}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
 
-  /** Waits until the other's picture moves and their voice is heard. */
-  async perceives(other, { video = true, audio = true } = {}, ms = 15_000) {
-    const before = await this.senses();
+  /** Waits until new video frames and audio of the other participant arrive. */
+  async waitForMedia(other, { video = true, audio = true } = {}, ms = 15_000) {
+    const before = await this.stats();
     const frames = before.frames[`${other.id}/camera`]?.count ?? 0;
-    await this.until(`${this.id} perceives ${other.id}`, ({ frames: now, energy }) => {
-      const sees = !video || (now[`${other.id}/camera`]?.count ?? 0) > frames + 5;
-      const hears = !audio || (energy[`${other.id}/microphone`] ?? 0) > 0;
-      return sees && hears;
+    await this.until(`${this.id} receives media of ${other.id}`, ({ frames: now, energy }) => {
+      const videoArrives = !video || (now[`${other.id}/camera`]?.count ?? 0) > frames + 5;
+      const audioArrives = !audio || (energy[`${other.id}/microphone`] ?? 0) > 0;
+      return videoArrives && audioArrives;
     }, ms);
   }
 
-  /** The longest time in which the picture stood still since `forget`, in ms. */
+  /** The longest time without a new video frame since `resetGaps`, in ms. */
   async longestGap(other, source = 'camera') {
-    return (await this.senses()).frames[`${other.id}/${source}`]?.longest;
+    return (await this.stats()).frames[`${other.id}/${source}`]?.longest;
   }
 
-  forget() {
-    return this.page.evaluate(() => globalThis.story.forget());
+  resetGaps() {
+    return this.page.evaluate(() => globalThis.harness.resetGaps());
   }
 }
 
-/** Runs in the page. Frames are counted when they are shown, energy is what the decoder made. */
+/** Runs in the page. Frames are counted when they are displayed; energy is that of the decoded audio. */
 function install() {
-  const story = (globalThis.story = {
+  const harness = (globalThis.harness = {
     events: [],
-    async join(token, which, { publish = ['microphone', 'camera'], size = { width: 320, height: 240, frameRate: 15 }, configuration = {}, tcpOnly = false, noise = false, layers } = {}) {
-      Object.assign(story, { tcpOnly, token });
+    async join(token, target, { publish = ['microphone', 'camera'], size = { width: 320, height: 240, frameRate: 15 }, configuration = {}, tcpOnly = false, noise = false, layers } = {}) {
+      Object.assign(harness, { tcpOnly, token });
       const { Call } = await import('/assets/call-client.js');
-      if (layers) story.film(layers);
-      await story.connect();
-      const request = (event, data) => story.request(event, data);
-      const call = (story.call = new Call(request, configuration));
-      call.addEventListener('change', () => story.show());
-      story.joinedAt = performance.now();
-      const joined = await call.join(which);
+      if (layers) harness.setCameraLayers(layers);
+      await harness.connect();
+      const request = (event, data) => harness.request(event, data);
+      const call = (harness.call = new Call(request, configuration));
+      call.addEventListener('change', () => harness.attachTracks());
+      harness.joinedAt = performance.now();
+      const joined = await call.join(target);
       if (publish.length) {
         const stream = await navigator.mediaDevices.getUserMedia({ audio: publish.includes('microphone'), video: publish.includes('camera') && !noise && size });
-        if (noise) stream.addTrack(story.noise(size));
+        if (noise) stream.addTrack(harness.noiseTrack(size));
         for (const track of stream.getTracks()) call.publish(track, track.kind === 'audio' ? 'microphone' : 'camera');
       }
       return joined;
     },
-    answers: new Map(),
+    pending: new Map(),
     next: 1,
-    /** One request; while there is no socket it waits for the next one. */
+    /** Sends one request; while there is no socket it waits for the next one. */
     async request(event, data) {
-      await story.open;
-      return story.ask(event, data);
+      await harness.ready;
+      return harness.sendRequest(event, data);
     },
-    ask(event, data) {
+    sendRequest(event, data) {
       return new Promise((resolve, reject) => {
-        story.answers.set(story.next, { resolve, reject });
-        story.socket.send(JSON.stringify({ id: story.next++, event, data }));
+        harness.pending.set(harness.next, { resolve, reject });
+        harness.socket.send(JSON.stringify({ id: harness.next++, event, data }));
       });
     },
-    /** Opens a socket and says who we are; when it is lost, opens another and takes part again. */
+    /** Opens a socket and authenticates; when the socket closes, opens another and rejoins the call. */
     connect() {
-      const opening = (async () => {
-        const socket = (story.socket = new WebSocket(`${location.origin.replace(/^http/, 'ws')}/ws`));
+      const connecting = (async () => {
+        const socket = (harness.socket = new WebSocket(`${location.origin.replace(/^http/, 'ws')}/ws`));
         await new Promise((resolve, reject) => Object.assign(socket, { onopen: resolve, onerror: reject }));
-        socket.onmessage = ({ data }) => story.frame(JSON.parse(data));
-        socket.onclose = () => story.lost();
-        await story.ask('authenticate', { token: story.token });
+        socket.onmessage = ({ data }) => harness.handleFrame(JSON.parse(data));
+        socket.onclose = () => harness.handleClose();
+        await harness.sendRequest('authenticate', { token: harness.token });
       })();
-      story.open = opening;
-      story.open.catch(() => {}); // told to whoever waits for it
-      return opening;
+      harness.ready = connecting;
+      harness.ready.catch(() => {}); // reported to those who await it
+      return connecting;
     },
-    async lost() {
-      story.lostAt ??= performance.now();
-      for (const { reject } of story.answers.values()) reject(Object.assign(new Error('the socket is gone'), { isPassing: true }));
-      story.answers.clear();
-      if (story.isLeaving) return;
-      let opened;
-      story.open = new Promise((resolve) => (opened = resolve));
+    async handleClose() {
+      harness.closedAt ??= performance.now();
+      for (const { reject } of harness.pending.values()) reject(Object.assign(new Error('the socket closed'), { isPassing: true }));
+      harness.pending.clear();
+      if (harness.isLeaving) return;
+      let markReady;
+      harness.ready = new Promise((resolve) => (markReady = resolve));
       for (;;) {
         try {
-          await story.connect();
-          opened();
-          await story.call?.rejoin();
-          story.events.push({ at: performance.now(), name: 'back' });
+          await harness.connect();
+          markReady();
+          await harness.call?.rejoin();
+          harness.events.push({ at: performance.now(), name: 'reconnected' });
           return;
         } catch (error) {
           if (error.code === 'calls/no-such-call') return;
           await new Promise((resolve) => setTimeout(resolve, 50));
-          if (story.socket.readyState === WebSocket.OPEN && error.isPassing) story.socket.close();
+          if (harness.socket.readyState === WebSocket.OPEN && error.isPassing) harness.socket.close();
         }
       }
     },
-    frame(frame) {
+    handleFrame(frame) {
       if ('reply' in frame) {
-        const answer = story.answers.get(frame.reply);
-        story.answers.delete(frame.reply);
-        if (frame.error) answer?.reject(Object.assign(new Error(`${frame.error.code}: ${frame.error.detail}`), frame.error, { isPassing: frame.error.status >= 500 }));
-        else answer?.resolve(frame.data);
+        const request = harness.pending.get(frame.reply);
+        harness.pending.delete(frame.reply);
+        if (frame.error) request?.reject(Object.assign(new Error(`${frame.error.code}: ${frame.error.detail}`), frame.error, { isPassing: frame.error.status >= 500 }));
+        else request?.resolve(frame.data);
       } else {
-        story.events.push({ at: performance.now(), name: frame.event, data: frame.data });
-        story.passOn(frame.event, frame.data);
+        harness.events.push({ at: performance.now(), name: frame.event, data: frame.data });
+        harness.dispatch(frame.event, frame.data);
       }
     },
-    /** Where a network lies between, the server's candidates are those of the network. */
-    async passOn(name, data) {
-      if (name === 'answer' && globalThis.throughNetwork && !data.from) {
+    /** Behind an emulated network the candidates of the server are replaced by those of its proxy. */
+    async dispatch(name, data) {
+      if (name === 'answer' && globalThis.networkProxyPort && !data.from) {
         const [, port] = data.sdp.match(/127\.0\.0\.1 (\d+) typ host/) ?? [];
-        const proxy = await globalThis.throughNetwork(Number(port));
+        const proxy = await globalThis.networkProxyPort(Number(port));
         const lines = data.sdp.split('\r\n').filter((line) => !/^a=candidate.* tcp /i.test(line));
         data.sdp = lines.join('\r\n').replaceAll(`127.0.0.1 ${port} typ`, `127.0.0.1 ${proxy} typ`);
       }
-      if (name === 'answer' && story.tcpOnly && !data.from) {
+      if (name === 'answer' && harness.tcpOnly && !data.from) {
         data.sdp = data.sdp.split('\r\n').filter((line) => !/^a=candidate.* udp /i.test(line)).join('\r\n');
       }
-      // The browser need not find out slowly what its uplink carries.
-      if (name === 'answer' && story.layers) data.sdp = data.sdp.replace(/^a=rtpmap:(\d+) VP8\/.*$/m, '$&\r\na=fmtp:$1 x-google-start-bitrate=1500');
-      story.call?.hear(name, data);
+      // Skips the slow start of the browser's bandwidth estimation.
+      if (name === 'answer' && harness.layers) data.sdp = data.sdp.replace(/^a=rtpmap:(\d+) VP8\/.*$/m, '$&\r\na=fmtp:$1 x-google-start-bitrate=1500');
+      harness.call?.hear(name, data);
     },
     /**
-     * A picture that is hard to compress, so that it takes all the bits it may, and yet not so hard that the
-     * encoder leaves out frames of the smaller layers.
+     * Video that is hard to compress, so that it uses the full bitrate, but not so hard that the encoder drops
+     * frames of the smaller layers.
      */
-    noise({ width, height, frameRate }) {
+    noiseTrack({ width, height, frameRate }) {
       const canvas = Object.assign(document.createElement('canvas'), { width, height });
-      const brush = canvas.getContext('2d');
+      const context2d = canvas.getContext('2d');
       setInterval(() => {
         for (let n = 0; n < 6; n++) {
-          brush.fillStyle = `hsl(${Math.random() * 360} 80% ${Math.random() * 100}%)`;
-          brush.fillRect(Math.random() * width, Math.random() * height, 40, 40);
+          context2d.fillStyle = `hsl(${Math.random() * 360} 80% ${Math.random() * 100}%)`;
+          context2d.fillRect(Math.random() * width, Math.random() * height, 40, 40);
         }
       }, 1000 / frameRate);
       return canvas.captureStream(frameRate).getVideoTracks()[0];
     },
     /**
-     * From now on cameras are sent in these layers, at the price of pictures per second and not of size when the
-     * machine is busy.
+     * From now on cameras are sent in these simulcast layers; a busy machine lowers their frame rate, not their
+     * resolution.
      */
-    film(layers) {
-      story.layers = layers;
+    setCameraLayers(layers) {
+      harness.layers = layers;
       const { addTransceiver } = RTCPeerConnection.prototype;
       RTCPeerConnection.prototype.addTransceiver = function (track, init) {
         if (!init?.sendEncodings) return addTransceiver.call(this, track, init);
@@ -226,35 +226,35 @@ function install() {
       };
     },
     elements: new Map(),
-    /** Gives each track that plays an element that plays it. */
-    show() {
-      const playing = story.call.playing;
+    /** Attaches each playing track to a media element. */
+    attachTracks() {
+      const playing = harness.call.playing;
       const keys = new Set(playing.map(({ participant_id, source }) => `${participant_id}/${source}`));
-      for (const [key, { element }] of story.elements) {
+      for (const [key, { element }] of harness.elements) {
         if (keys.has(key)) continue;
         element.remove();
-        story.elements.delete(key);
+        harness.elements.delete(key);
       }
       for (const { participant_id, source, track } of playing) {
         const key = `${participant_id}/${source}`;
-        let entry = story.elements.get(key);
+        let entry = harness.elements.get(key);
         if (!entry) {
           const element = document.createElement(track.kind);
           Object.assign(element, { autoplay: true, muted: track.kind === 'video' });
           if (track.kind === 'video') Object.assign(element, { width: 160, height: 120 });
           document.body.append(element);
           entry = { element, track: null, count: 0, last: null, first: null, longest: 0 };
-          story.elements.set(key, entry);
+          harness.elements.set(key, entry);
           if (track.kind === 'video') {
-            const seen = () => {
+            const countFrame = () => {
               const now = performance.now();
               if (entry.last !== null) entry.longest = Math.max(entry.longest, now - entry.last);
               entry.first ??= now;
               entry.last = now;
               entry.count += 1;
-              element.requestVideoFrameCallback(seen);
+              element.requestVideoFrameCallback(countFrame);
             };
-            element.requestVideoFrameCallback(seen);
+            element.requestVideoFrameCallback(countFrame);
           }
         }
         if (entry.track === track) continue;
@@ -263,20 +263,20 @@ function install() {
         entry.element.play().catch(() => {});
       }
     },
-    async senses() {
+    async stats() {
       const frames = {}, energy = {}, inbound = {}, outbound = [];
-      for (const [key, { track, count, last, first, longest }] of story.elements) {
+      for (const [key, { track, count, last, first, longest }] of harness.elements) {
         if (track.kind === 'video') {
-          const still = last === null ? 0 : performance.now() - last;
-          frames[key] = { count, first: first && first - story.joinedAt, longest: Math.max(longest, still) };
+          const sinceLast = last === null ? 0 : performance.now() - last;
+          frames[key] = { count, first: first && first - harness.joinedAt, longest: Math.max(longest, sinceLast) };
         }
       }
       let state = [];
-      for (const connection of story.call?.connections ?? []) {
+      for (const connection of harness.call?.connections ?? []) {
         state.push(connection.connectionState);
         for (const report of (await connection.getStats()).values()) {
           if (report.type === 'inbound-rtp') {
-            const entry = [...story.elements].find(([, { track }]) => track.id === report.trackIdentifier);
+            const entry = [...harness.elements].find(([, { track }]) => track.id === report.trackIdentifier);
             if (!entry) continue;
             if (report.kind === 'audio') energy[entry[0]] = report.totalAudioEnergy;
             inbound[entry[0]] = {
@@ -290,10 +290,10 @@ function install() {
           }
         }
       }
-      return { frames, energy, inbound, outbound, state, mode: story.call?.mode, participants: story.call ? [...story.call.participants.keys()] : [] };
+      return { frames, energy, inbound, outbound, state, mode: harness.call?.mode, participants: harness.call ? [...harness.call.participants.keys()] : [] };
     },
-    forget() {
-      for (const entry of story.elements.values()) Object.assign(entry, { longest: 0, last: entry.last === null ? null : performance.now() });
+    resetGaps() {
+      for (const entry of harness.elements.values()) Object.assign(entry, { longest: 0, last: entry.last === null ? null : performance.now() });
     },
   });
 }

@@ -1,4 +1,4 @@
-// Three nodes of the real binary over one database, one broker and one cache, for stories across nodes.
+// Runs several nodes of the real binary on one database, one broker and one cache.
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { Balancer } from './balancer.mjs';
@@ -7,11 +7,11 @@ import { eventually } from './wait.mjs';
 
 let databases = 0;
 
-/** Whether the services are there; without them the stories are not told, unless all must be. */
-export function isPossible() {
-  const there = process.env.SECUREVOX_TEST_POSTGRES && process.env.SECUREVOX_TEST_AMQP && process.env.SECUREVOX_TEST_REDIS;
-  if (!there && process.env.SECUREVOX_TEST_ALL) assert.fail('the services of the tests are not there: run `make test`');
-  return Boolean(there);
+/** Whether the services are configured; without them the tests are skipped, unless all tests are required. */
+export function servicesAvailable() {
+  const configured = process.env.SECUREVOX_TEST_POSTGRES && process.env.SECUREVOX_TEST_AMQP && process.env.SECUREVOX_TEST_REDIS;
+  if (!configured && process.env.SECUREVOX_TEST_ALL) assert.fail('the test services are not running: use `make test`');
+  return Boolean(configured);
 }
 
 function psql(sql, database = 'postgres') {
@@ -22,8 +22,8 @@ function psql(sql, database = 'postgres') {
 export class Cluster {
   balancers = [];
 
-  /** `own(n)` and `environment(n)` are further settings and the environment of one node. */
-  static async start(count = 3, settings = {}, { own = () => ({}), environment = () => ({}) } = {}) {
+  /** `nodeSettings(n)` and `environment(n)` give extra settings and environment variables of one node. */
+  static async start(count = 3, settings = {}, { nodeSettings = () => ({}), environment = () => ({}) } = {}) {
     const cluster = new Cluster();
     cluster.database = `e2e_${process.pid}_${++databases}`;
     psql(`CREATE DATABASE ${cluster.database}`);
@@ -40,38 +40,38 @@ export class Cluster {
     };
     cluster.nodes = [];
     for (let n = 0; n < count; n++) {
-      cluster.nodes.push(await Server.start({ ...cluster.settings, NODE__NAME: `node-${n}`, ...own(n) }, environment(n)));
+      cluster.nodes.push(await Server.start({ ...cluster.settings, NODE__NAME: `node-${n}`, ...nodeSettings(n) }, environment(n)));
     }
-    await cluster.complete(count);
+    await cluster.waitForMembership(count);
     return cluster;
   }
 
-  /** Waits until every living node knows all others. */
-  async complete(count) {
-    for (const node of this.living) {
-      await eventually(20_000, 'the nodes know each other', () => this.#knows(node, count - 1));
+  /** Waits until every running node is ready and sees all others. */
+  async waitForMembership(count) {
+    for (const node of this.runningNodes) {
+      await eventually(20_000, 'all nodes see each other', () => this.#seesPeers(node, count - 1));
     }
   }
 
-  async #knows(node, others) {
+  async #seesPeers(node, others) {
     const page = await (await fetch(`${node.url}/metrics`)).text();
     const ready = (await fetch(`${node.url}/health/ready`)).ok;
     return ready && page.includes(`securevox_cluster_nodes ${others}\n`);
   }
 
-  get living() {
+  get runningNodes() {
     return this.nodes.filter((node) => node.process.exitCode === null && node.process.signalCode === null);
   }
 
-  /** A way in that leads to these nodes, the first that lives. */
-  async way(...order) {
+  /** Starts a load balancer that connects to the first of these nodes that accepts. */
+  async addBalancer(...order) {
     const nodes = order.map((n) => this.nodes[n]);
     const balancer = await new Balancer(() => nodes.map((node) => node.port)).listen();
     this.balancers.push(balancer);
     return balancer;
   }
 
-  /** What the database has. */
+  /** Runs a query on the database of the cluster; returns the output of psql. */
   sql(text) {
     return psql(text, this.database);
   }

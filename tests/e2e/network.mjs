@@ -1,30 +1,30 @@
-// A network between a browser and the server: loses, delays, reorders and limits datagrams as told.
+// A UDP proxy between a browser and the server that drops, delays, reorders and rate-limits datagrams.
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 
 /**
- * Each way: `loss` and `reorder` 0 to 1, `delay` in ms, `rate` in bits per second, `queue` in ms. What is
- * reordered comes 15 ms later than its turn.
+ * Per direction: `loss` and `reorder` 0 to 1, `delay` in ms, `rate` in bits per second, `queue` in ms. A
+ * reordered datagram is sent 15 ms late.
  */
-const CLEAR = { loss: 0, reorder: 0, delay: 0, rate: Infinity, queue: 200 };
-const LATE = 15;
+const UNIMPAIRED = { loss: 0, reorder: 0, delay: 0, rate: Infinity, queue: 200 };
+const REORDER_DELAY_MS = 15;
 
 export class Network {
   #random = 0x2545f491;
   #proxies = new Map();
   #timers = new Set();
-  up = { ...CLEAR };
-  down = { ...CLEAR };
+  up = { ...UNIMPAIRED };
+  down = { ...UNIMPAIRED };
   counts = { up: 0, down: 0, lostUp: 0, lostDown: 0 };
 
-  /** Sets both ways, or one of them, as in `{ down: { rate: 300_000 } }`. */
-  become({ up = {}, down = {} }) {
-    this.up = { ...CLEAR, ...up };
-    this.down = { ...CLEAR, ...down };
+  /** Sets the impairment of both directions; one that is left out, as in `{ down: { rate: 300_000 } }`, gets none. */
+  configure({ up = {}, down = {} }) {
+    this.up = { ...UNIMPAIRED, ...up };
+    this.down = { ...UNIMPAIRED, ...down };
   }
 
-  /** The port through which `port` of the server is reached. */
-  async through(port) {
+  /** The port of the proxy for `port` of the server. */
+  async proxyPort(port) {
     if (!this.#proxies.has(port)) {
       const front = createSocket('udp4');
       const backs = new Map();
@@ -34,10 +34,10 @@ export class Network {
         if (!back) {
           back = createSocket('udp4');
           back.bind(0, '127.0.0.1');
-          back.on('message', (data) => this.#pass('down', data, () => front.send(data, from.port, from.address)));
+          back.on('message', (data) => this.#forward('down', data, () => front.send(data, from.port, from.address)));
           backs.set(key, back);
         }
-        this.#pass('up', data, () => back.send(data, port, '127.0.0.1'));
+        this.#forward('up', data, () => back.send(data, port, '127.0.0.1'));
       });
       front.bind(0, '127.0.0.1');
       await once(front, 'listening');
@@ -46,28 +46,28 @@ export class Network {
     return this.#proxies.get(port).front.address().port;
   }
 
-  /** xorshift32: the same losses in every run. */
-  #dice() {
+  /** 0 to 1 by xorshift32, with a fixed seed: every run drops the same datagrams. */
+  #randomFraction() {
     this.#random ^= this.#random << 13;
     this.#random ^= this.#random >>> 17;
     this.#random ^= this.#random << 5;
     return (this.#random >>> 0) / 2 ** 32;
   }
 
-  #free = { up: 0, down: 0 };
+  #linkFreeAt = { up: 0, down: 0 };
 
-  #pass(way, data, send) {
-    const { loss, reorder, delay, rate, queue } = this[way];
-    this.counts[way] += 1;
-    const lose = () => (this.counts[way === 'up' ? 'lostUp' : 'lostDown'] += 1);
-    if (this.#dice() < loss) return lose();
+  #forward(direction, data, send) {
+    const { loss, reorder, delay, rate, queue } = this[direction];
+    this.counts[direction] += 1;
+    const drop = () => (this.counts[direction === 'up' ? 'lostUp' : 'lostDown'] += 1);
+    if (this.#randomFraction() < loss) return drop();
     const now = performance.now();
-    let wait = delay + (this.#dice() < reorder ? LATE : 0);
+    let wait = delay + (this.#randomFraction() < reorder ? REORDER_DELAY_MS : 0);
     if (rate !== Infinity) {
-      const begins = Math.max(now, this.#free[way]);
-      if (begins - now > queue) return lose();
-      this.#free[way] = begins + (data.length + 28) * 8_000 / rate;
-      wait += this.#free[way] - now;
+      const startsAt = Math.max(now, this.#linkFreeAt[direction]);
+      if (startsAt - now > queue) return drop();
+      this.#linkFreeAt[direction] = startsAt + (data.length + 28) * 8_000 / rate;
+      wait += this.#linkFreeAt[direction] - now;
     }
     if (wait < 1) return send();
     const timer = setTimeout(() => {

@@ -1,11 +1,11 @@
-// People with accounts, as the HTTP interface knows them.
+// Users and their HTTP requests.
 import assert from 'node:assert/strict';
 import { PASSWORD } from './server.mjs';
 
-let numbers = 0;
+let registered = 0;
 
-/** A refusal: a problem with its stable code. */
-export class Refused extends Error {
+/** A rejected request, with its problem details and stable problem code. */
+export class ProblemError extends Error {
   constructor(problem) {
     super(`${problem?.code}: ${problem?.detail ?? problem?.title}`);
     this.code = problem?.code;
@@ -14,62 +14,62 @@ export class Refused extends Error {
 }
 
 export class Person {
-  /** Makes an account; its first device is signed in. */
+  /** Registers a user, logged in on a first device. */
   static async register(server, name) {
     const person = new Person();
-    Object.assign(person, { server, name, phone: `+491511${String(++numbers).padStart(7, '0')}`, password: `${name} opens the door` });
+    Object.assign(person, { server, name, phone: `+491511${String(++registered).padStart(7, '0')}`, password: `${name} opens the door` });
     const { phone, password } = person;
-    const signed = await person.call('POST', '/api/auth/register', { phone, password, name, device: { name: 'first', platform: 'test' } });
-    person.id = signed.user.id;
-    person.token = signed.access_token;
-    person.device = signed.device.id;
+    const session = await person.call('POST', '/api/auth/register', { phone, password, name, device: { name: 'first', platform: 'test' } });
+    person.id = session.user.id;
+    person.token = session.access_token;
+    person.device = session.device.id;
     return person;
   }
 
-  /** An operator, made on the command line. */
+  /** Adds an operator on the command line and logs in. */
   static async operator(server) {
-    const person = Object.assign(new Person(), { server, name: 'operator', phone: await server.add('operator'), password: PASSWORD });
-    return person.another('first');
+    const person = Object.assign(new Person(), { server, name: 'operator', phone: await server.addUser('operator'), password: PASSWORD });
+    return person.loginDevice('first');
   }
 
-  /** Signs another device in, and gives it a face of the same person. */
-  async another(device) {
+  /** Logs in from a new device; returns the same user with that device's token. */
+  async loginDevice(device) {
     const { phone, password } = this;
-    const signed = await this.call('POST', '/api/auth/login', { phone, password, device: { name: device, platform: 'test' } });
+    const session = await this.call('POST', '/api/auth/login', { phone, password, device: { name: device, platform: 'test' } });
     const other = Object.assign(new Person(), this);
-    other.token = signed.access_token;
-    other.device = signed.device.id;
+    other.token = session.access_token;
+    other.device = session.device.id;
     return other;
   }
 
-  /** One request; gives the JSON of the answer, throws {@link Refused}. */
+  /** Sends one request; returns the JSON of the response or throws {@link ProblemError}. */
   async call(method, path, body) {
     const headers = { 'content-type': 'application/json' };
     if (this.token) headers.authorization = `Bearer ${this.token}`;
-    const answer = await fetch(this.server.url + path, {
+    const response = await fetch(this.server.url + path, {
       method,
       headers,
       body: body && JSON.stringify(body),
       signal: AbortSignal.timeout(15_000),
     });
-    const text = await answer.text();
+    const text = await response.text();
     const json = text ? JSON.parse(text) : undefined;
-    if (!answer.ok) throw new Refused(json);
+    if (!response.ok) throw new ProblemError(json);
     return json;
   }
 
-  /** Opens a group with others; gives its id. */
+  /** Creates a group with others; returns its id. */
   async group(title, ...others) {
     const members = others.map((other) => other.id);
     return (await this.call('POST', '/api/conversations', { kind: 'group', title, members })).id;
   }
 
-  /** Opens the direct conversation with somebody; gives its id. */
+  /** Creates the direct conversation with another user; returns its id. */
   async direct(other) {
     return (await this.call('POST', '/api/conversations', { kind: 'direct', members: [other.id] })).id;
   }
 
-  /** What was said in a conversation, as the database has it. */
+  /** All stored messages of a conversation. */
   async history(conversation) {
     const all = [];
     for (;;) {
@@ -81,7 +81,7 @@ export class Person {
   }
 }
 
-/** Holds if these are the messages 1 to `count` of a conversation, each once and in order. */
-export function assertWhole(messages, count, whose = '') {
-  assert.deepEqual(messages.map((message) => message.seq), Array.from({ length: count }, (_, n) => n + 1), whose);
+/** Asserts that these are the messages 1 to `count` of a conversation, each once and in order. */
+export function assertCompleteSequence(messages, count, label = '') {
+  assert.deepEqual(messages.map((message) => message.seq), Array.from({ length: count }, (_, n) => n + 1), label);
 }

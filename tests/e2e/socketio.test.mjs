@@ -1,45 +1,45 @@
-// Chat over Socket.IO with the unmodified client in all its ways, next to a bare WebSocket.
+// Chat over Socket.IO with the unmodified client on every transport, and over a plain WebSocket.
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { io } from 'socket.io-client';
 import WebSocket from 'ws';
-import { BARE, TRANSPORTS, open } from './devices.mjs';
-import { Person, assertWhole } from './people.mjs';
+import { PLAIN_WEBSOCKET, TRANSPORTS, openDevice } from './devices.mjs';
+import { Person, assertCompleteSequence } from './people.mjs';
 import { Server } from './server.mjs';
-import { Watched, within } from './wait.mjs';
+import { ChangeNotifier, withTimeout } from './wait.mjs';
 
-const WAYS = [...Object.keys(TRANSPORTS), BARE];
+const CLIENT_TYPES = [...Object.keys(TRANSPORTS), PLAIN_WEBSOCKET];
 
 let server;
 let opened = [];
 
-/** A device that is closed when the story ends. */
-async function device(person, way) {
-  const one = await open(person, way);
-  opened.push(one);
-  return one;
+/** Opens a device that is closed when the test ends. */
+async function connectDevice(person, clientType) {
+  const device = await openDevice(person, clientType);
+  opened.push(device);
+  return device;
 }
 
-/** A bare client of the library, without what an app does; closed when the story ends. */
-function client(options) {
+/** Opens a client of the library without the behaviour of an app; closed when the test ends. */
+function openClient(options) {
   const socket = io(server.url, { forceNew: true, ...options });
   opened.push({ close: () => socket.disconnect() });
   return socket;
 }
 
-const heard = (socket, event, ms = 5000) => within(ms, event, new Promise((resolve) => socket.once(event, (...all) => resolve(all))));
+const nextEvent = (socket, event, ms = 5000) => withTimeout(ms, event, new Promise((resolve) => socket.once(event, (...args) => resolve(args))));
 
-async function connected(options) {
-  const socket = client(options);
-  await heard(socket, 'connect');
+async function connectedClient(options) {
+  const socket = openClient(options);
+  await nextEvent(socket, 'connect');
   return socket;
 }
 
-/** People, each with one device on one of the ways, all in one group. */
-async function company(ways = WAYS) {
-  const people = await Promise.all(ways.map((way, n) => Person.register(server, `P${n} on ${way}`)));
+/** Registers one user per client type, connects a device of each, and puts all in one group. */
+async function connectGroup(clientTypes = CLIENT_TYPES) {
+  const people = await Promise.all(clientTypes.map((clientType, n) => Person.register(server, `P${n} on ${clientType}`)));
   const group = await people[0].group('Together', ...people.slice(1));
-  const devices = await Promise.all(ways.map((way, n) => device(people[n], way)));
+  const devices = await Promise.all(clientTypes.map((clientType, n) => connectDevice(people[n], clientType)));
   return { people, devices, group };
 }
 
@@ -47,83 +47,83 @@ before(async () => {
   server = await Server.start();
 });
 afterEach(() => {
-  for (const one of opened.splice(0)) one.close();
+  for (const resource of opened.splice(0)) resource.close();
 });
 after(() => server.end());
 
-describe('people on all transports', () => {
-  it('talk in a group, and each message comes once and in order', async () => {
-    const { devices, group } = await company();
-    assert.deepEqual(devices.map((one) => one.transport), ['websocket', 'websocket', 'polling', 'websocket']);
+describe('chat across client types', () => {
+  it('group messages across client types arrive in order, each once', async () => {
+    const { devices, group } = await connectGroup();
+    assert.deepEqual(devices.map((device) => device.transport), ['websocket', 'websocket', 'polling', 'websocket']);
     for (const round of [1, 2, 3]) {
-      for (const one of devices) {
-        const message = await one.say(group, `round ${round}`);
-        assert.equal(message.sender_id, one.person.id);
+      for (const device of devices) {
+        const message = await device.sendMessage(group, `round ${round}`);
+        assert.equal(message.sender_id, device.person.id);
       }
     }
-    await Promise.all(devices.map((one) => one.hears(group, 12)));
+    await Promise.all(devices.map((device) => device.waitForSeq(group, 12)));
 
-    for (const one of devices) {
-      assertWhole(one.messages(group), 12, one.person.name);
-      assert.deepEqual(one.messages(group), devices[0].messages(group));
+    for (const device of devices) {
+      assertCompleteSequence(device.messages(group), 12, device.person.name);
+      assert.deepEqual(device.messages(group), devices[0].messages(group));
     }
   });
 
-  it('talk both ways in direct conversations', async () => {
-    const { people, devices } = await company();
+  it('direct messages arrive at both members and nobody else', async () => {
+    const { people, devices } = await connectGroup();
     for (const [a, b] of [[0, 3], [1, 2], [3, 2]]) {
       const direct = await people[a].direct(people[b]);
       for (const n of [1, 2, 3]) {
-        await devices[a].say(direct, `there ${n}`);
-        await devices[b].say(direct, `back ${n}`);
+        await devices[a].sendMessage(direct, `there ${n}`);
+        await devices[b].sendMessage(direct, `back ${n}`);
       }
-      await Promise.all([devices[a].hears(direct, 6), devices[b].hears(direct, 6)]);
+      await Promise.all([devices[a].waitForSeq(direct, 6), devices[b].waitForSeq(direct, 6)]);
 
-      assertWhole(devices[a].messages(direct), 6);
+      assertCompleteSequence(devices[a].messages(direct), 6);
       assert.deepEqual(devices[a].messages(direct), devices[b].messages(direct));
       const others = devices.filter((_, n) => n !== a && n !== b);
-      assert.ok(others.every((one) => one.messages(direct).length === 0), 'nobody else hears it');
+      assert.ok(others.every((device) => device.messages(direct).length === 0), 'nobody else receives it');
     }
   });
 
-  it('say a hundred things each, all at once, and nothing is lost, doubled or swapped', async () => {
-    const { people, devices, group } = await company();
+  it('three hundred concurrent messages are stored and delivered in order, each once', async () => {
+    const { people, devices, group } = await connectGroup();
     const senders = devices.slice(0, 3);
-    const all = senders.flatMap((one) => Array.from({ length: 100 }, (_, n) => one.say(group, `${n}`)));
-    const stored = await Promise.all(all);
-    await Promise.all(devices.map((one) => one.hears(group, 300, 20_000)));
+    const sends = senders.flatMap((device) => Array.from({ length: 100 }, (_, n) => device.sendMessage(group, `${n}`)));
+    const stored = await Promise.all(sends);
+    await Promise.all(devices.map((device) => device.waitForSeq(group, 300, 20_000)));
 
     assert.equal(new Set(stored.map((message) => message.seq)).size, 300);
-    for (const one of devices) assertWhole(one.messages(group), 300, one.person.name);
-    for (const one of senders) {
-      const own = devices[3].messages(group).filter((message) => message.sender_id === one.person.id);
+    for (const device of devices) assertCompleteSequence(device.messages(group), 300, device.person.name);
+    for (const device of senders) {
+      const own = devices[3].messages(group).filter((message) => message.sender_id === device.person.id);
       assert.deepEqual(own.map((message) => Number(message.body)), Array.from({ length: 100 }, (_, n) => n));
     }
-    assertWhole(await people[3].history(group), 300);
+    assertCompleteSequence(await people[3].history(group), 300);
   });
 
-  it('see each other write, receive and read', async () => {
-    const { people, devices, group } = await company();
-    await devices[0].say(group, 'who reads this?');
-    for (const one of devices.slice(1)) {
-      await one.hears(group, 1);
-      await one.ask('typing', { conversation_id: group });
-      await one.ask('ack', { conversation_id: group, seq: 1 });
-      await one.ask('read', { conversation_id: group, seq: 1 });
+  it('typing events and receipts reach the sender', async () => {
+    const { people, devices, group } = await connectGroup();
+    await devices[0].sendMessage(group, 'who reads this?');
+    for (const device of devices.slice(1)) {
+      await device.waitForSeq(group, 1);
+      await device.request('typing', { conversation_id: group });
+      await device.request('ack', { conversation_id: group, seq: 1 });
+      await device.request('read', { conversation_id: group, seq: 1 });
     }
 
     for (const person of people.slice(1)) {
-      const of = (event) => devices[0].events.filter((one) => one.event === event && one.data.user_id === person.id);
-      await devices[0].until(`${person.name} writes`, () => of('typing').length > 0);
+      const of = (event) => devices[0].events.filter((entry) => entry.event === event && entry.data.user_id === person.id);
+      await devices[0].until(`${person.name} is typing`, () => of('typing').length > 0);
       await devices[0].until(`${person.name} has read`, () => of('receipt').some(({ data }) => data.read_seq === 1));
     }
   });
 
-  it('get the first message back when they say it twice', async () => {
-    const { devices, group } = await company();
-    for (const [n, one] of devices.entries()) {
-      const first = await one.say(group, 'once', 'the-same-id');
-      const second = await one.say(group, 'once', 'the-same-id');
+  it('message sent twice with one client_id is stored once', async () => {
+    const { devices, group } = await connectGroup();
+    for (const [n, device] of devices.entries()) {
+      const first = await device.sendMessage(group, 'once', 'the-same-id');
+      const second = await device.sendMessage(group, 'once', 'the-same-id');
 
       assert.deepEqual(second, first);
       assert.equal(first.seq, n + 1);
@@ -131,21 +131,21 @@ describe('people on all transports', () => {
   });
 });
 
-for (const way of WAYS) {
-  describe(`a device with ${way}`, () => {
-    it('is greeted with an acknowledgement and an event that say the same', async () => {
+for (const clientType of CLIENT_TYPES) {
+  describe(`device on ${clientType}`, () => {
+    it('authentication is confirmed with user, device, session and server time', async () => {
       const person = await Person.register(server, 'Ann');
-      const one = await device(person, way);
-      const [greeting] = one.greetings;
+      const device = await connectDevice(person, clientType);
+      const [greeting] = device.authenticatedEvents;
 
       assert.equal(greeting.user_id, person.id);
       assert.equal(greeting.device_id, person.device);
       assert.ok(greeting.session_id && !Number.isNaN(Date.parse(greeting.server_time)));
     });
 
-    it('is told why its data are refused, and stays', async () => {
+    it('invalid request is rejected with a problem code and the connection stays open', async () => {
       const person = await Person.register(server, 'Ann');
-      const one = await device(person, way);
+      const device = await connectDevice(person, clientType);
       const group = await person.group('Alone');
       const wrong = [
         ['no_such_event', {}, 'event/unknown'],
@@ -155,84 +155,84 @@ for (const way of WAYS) {
         ['authenticate', { token: person.token }, 'event/already-authenticated'],
       ];
       for (const [event, data, code] of wrong) {
-        const refusal = await one.ask(event, data).then(assert.fail, (error) => error);
+        const refusal = await device.request(event, data).then(assert.fail, (error) => error);
         assert.equal(refusal.code, code, event);
         assert.ok(refusal.problem.title && refusal.problem.status >= 400);
       }
-      await one.say(group, 'still here');
-      assert.deepEqual(one.ends, []);
+      await device.sendMessage(group, 'still here');
+      assert.deepEqual(device.disconnects, []);
     });
 
-    it('comes back by itself after the server was killed, and has every message once', async () => {
+    it('device reconnects after the server is killed and has every message once', async () => {
       const own = await Server.start();
       try {
         const [ann, ben] = await Promise.all(['Ann', 'Ben'].map((name) => Person.register(own, name)));
         const group = await ann.group('Through the storm', ben);
-        const [there, here] = [await device(ann, way), await device(ben, BARE)];
-        const said = Array.from({ length: 20 }, (_, n) => [`thing ${n}`, `id-${n}`]);
-        for (const [body, id] of said.slice(0, 8)) await there.say(group, body, id);
-        const unsure = said.slice(8).map(([body, id]) => there.say(group, body, id).catch(() => 'unknown'));
+        const [sender, receiver] = [await connectDevice(ann, clientType), await connectDevice(ben, PLAIN_WEBSOCKET)];
+        const messages = Array.from({ length: 20 }, (_, n) => [`thing ${n}`, `id-${n}`]);
+        for (const [body, id] of messages.slice(0, 8)) await sender.sendMessage(group, body, id);
+        const unconfirmed = messages.slice(8).map(([body, id]) => sender.sendMessage(group, body, id).catch(() => 'unknown'));
         await own.kill();
-        await own.again();
-        await there.until('the device is back', () => there.greetings.length === 2 && there.isReady, 20_000);
-        for (const [body, id] of said.slice(8)) await there.say(group, body, id);
-        await Promise.all([there, here].map((one) => one.hears(group, 20, 20_000)));
-        await Promise.all(unsure);
+        await own.relaunch();
+        await sender.until('device has reconnected', () => sender.authenticatedEvents.length === 2 && sender.isReady, 20_000);
+        for (const [body, id] of messages.slice(8)) await sender.sendMessage(group, body, id);
+        await Promise.all([sender, receiver].map((device) => device.waitForSeq(group, 20, 20_000)));
+        await Promise.all(unconfirmed);
 
-        for (const one of [there, here]) {
-          assertWhole(one.messages(group), 20, one.person.name);
-          assert.equal(one.ends.length, 1);
-          assert.equal(one.failure, undefined);
+        for (const device of [sender, receiver]) {
+          assertCompleteSequence(device.messages(group), 20, device.person.name);
+          assert.equal(device.disconnects.length, 1);
+          assert.equal(device.failure, undefined);
         }
       } finally {
-        for (const one of opened.splice(0)) one.close();
+        for (const resource of opened.splice(0)) resource.close();
         await own.end();
       }
     });
 
-    it('is put out within a second when it is removed, and does not come back', async () => {
+    it('removed device is disconnected within 1 s and does not reconnect', async () => {
       const ann = await Person.register(server, 'Ann');
-      const phone = await ann.another('lost phone');
-      const [kept, lost] = [await device(ann, way), await device(phone, way)];
+      const phone = await ann.loginDevice('lost phone');
+      const [kept, lost] = [await connectDevice(ann, clientType), await connectDevice(phone, clientType)];
       const group = await ann.group('Alone');
       await ann.call('DELETE', `/api/me/devices/${phone.device}`);
-      await lost.until('the lost phone is out', () => lost.ends.length === 1, 1000);
+      await lost.until('removed phone is disconnected', () => lost.disconnects.length === 1, 1000);
 
-      const [end] = lost.ends;
-      assert.equal(end.comesBack, false, JSON.stringify(end));
-      if (way === BARE) assert.deepEqual([end.code, end.reason], [1008, 'signed-out']);
+      const [end] = lost.disconnects;
+      assert.equal(end.willReconnect, false, JSON.stringify(end));
+      if (clientType === PLAIN_WEBSOCKET) assert.deepEqual([end.code, end.reason], [1008, 'signed-out']);
       else assert.equal(end.reason, 'io server disconnect');
-      await kept.say(group, 'the other device stays');
-      assert.deepEqual(kept.ends, []);
+      await kept.sendMessage(group, 'the other device stays');
+      assert.deepEqual(kept.disconnects, []);
     });
 
-    it('hears `reconnect` when the server stops, and the process ends well', async () => {
+    it('server shutdown sends reconnect and the process exits cleanly', async () => {
       const own = await Server.start();
       try {
-        const one = await device(await Person.register(own, 'Ann'), way);
+        const device = await connectDevice(await Person.register(own, 'Ann'), clientType);
         const { code, signal } = await own.stop();
 
         assert.deepEqual([code, signal], [0, null]);
-        await one.until('the socket closes', () => one.ends.length === 1, 2000);
-        const told = one.events.find(({ event }) => event === 'reconnect');
-        assert.ok(told.data.after_ms > 0);
-        assert.ok(one.ends[0].comesBack, JSON.stringify(one.ends[0]));
-        if (way === BARE) assert.deepEqual([one.ends[0].code, one.ends[0].reason], [1012, 'leaving']);
+        await device.until('socket is closed', () => device.disconnects.length === 1, 2000);
+        const notification = device.events.find(({ event }) => event === 'reconnect');
+        assert.ok(notification.data.after_ms > 0);
+        assert.ok(device.disconnects[0].willReconnect, JSON.stringify(device.disconnects[0]));
+        if (clientType === PLAIN_WEBSOCKET) assert.deepEqual([device.disconnects[0].code, device.disconnects[0].reason], [1012, 'leaving']);
       } finally {
-        for (const one of opened.splice(0)) one.close();
+        for (const resource of opened.splice(0)) resource.close();
         await own.end();
       }
     });
   });
 }
 
-for (const [way, transports] of Object.entries(TRANSPORTS)) {
+for (const [clientType, transports] of Object.entries(TRANSPORTS)) {
   const options = transports && { transports };
 
-  describe(`the client with ${way}`, () => {
-    it('is refused with a wrong token, and may try again on the same socket', async () => {
+  describe(`unmodified client, ${clientType}`, () => {
+    it('invalid token is rejected and a valid one is accepted on the same socket', async () => {
       const person = await Person.register(server, 'Ann');
-      const socket = await connected(options);
+      const socket = await connectedClient(options);
       const wrong = await socket.timeout(5000).emitWithAck('authenticate', { token: 'nonsense' });
       const right = await socket.timeout(5000).emitWithAck('authenticate', { token: person.token });
 
@@ -241,93 +241,93 @@ for (const [way, transports] of Object.entries(TRANSPORTS)) {
       assert.equal(right.data.user_id, person.id);
     });
 
-    it('is refused anything before it says who it is', async () => {
-      const socket = await connected(options);
+    it('request before authentication is rejected', async () => {
+      const socket = await connectedClient(options);
       const early = await socket.timeout(5000).emitWithAck('sync', { cursors: {} });
 
       assert.equal(early.error.code, 'event/not-authenticated');
       assert.ok(socket.connected);
     });
 
-    it('is told of a refusal by the event `error` when it wants no acknowledgement', async () => {
-      const socket = await connected(options);
-      const told = heard(socket, 'error');
+    it('rejection of a request without acknowledgement arrives as error event', async () => {
+      const socket = await connectedClient(options);
+      const errorEvent = nextEvent(socket, 'error');
       socket.emit('typing', { conversation_id: 'x' });
-      const [problem] = await told;
+      const [problem] = await errorEvent;
 
       assert.equal(problem.code, 'event/invalid');
     });
 
-    it('gets an answer to what it asked right behind `authenticate`, in the same breath', async () => {
+    it('request sent right after authenticate without waiting is answered', async () => {
       const person = await Person.register(server, 'Ann');
       const group = await person.group('Alone');
-      const socket = client(options);
-      const who = socket.timeout(5000).emitWithAck('authenticate', { token: person.token });
-      const said = socket.timeout(5000).emitWithAck('send_message', { conversation_id: group, client_id: 'c', body: 'early' });
+      const socket = openClient(options);
+      const authenticated = socket.timeout(5000).emitWithAck('authenticate', { token: person.token });
+      const sent = socket.timeout(5000).emitWithAck('send_message', { conversation_id: group, client_id: 'c', body: 'early' });
 
-      assert.equal((await who).data.user_id, person.id);
-      assert.equal((await said).data.seq, 1);
+      assert.equal((await authenticated).data.user_id, person.id);
+      assert.equal((await sent).data.seq, 1);
     });
 
-    it('is cut off when it says too much at once, and comes back by itself', async () => {
+    it('oversized packet closes the transport and the client reconnects', async () => {
       const person = await Person.register(server, 'Ann');
-      const one = await device(person, way);
-      one.ask('send_message', { conversation_id: 'x', client_id: 'c', body: 'x'.repeat(300_000) }).catch(() => {});
-      await one.until('the transport closes', () => one.ends.length === 1);
+      const device = await connectDevice(person, clientType);
+      device.request('send_message', { conversation_id: 'x', client_id: 'c', body: 'x'.repeat(300_000) }).catch(() => {});
+      await device.until('transport is closed', () => device.disconnects.length === 1);
 
-      const [end] = one.ends;
-      assert.ok(end.comesBack);
+      const [end] = device.disconnects;
+      assert.ok(end.willReconnect);
       if (transports?.[0] === 'polling') {
         assert.deepEqual([end.reason, end.details.description], ['transport error', 413]);
       } else {
         assert.equal(end.reason, 'transport close');
         assert.equal(end.details.context.code, 1009);
       }
-      await one.until('it is back', () => one.greetings.length === 2 && one.isReady);
+      await device.until('device has reconnected', () => device.authenticatedEvents.length === 2 && device.isReady);
     });
 
-    it('is cut off when it sends binary, which has no meaning here', async () => {
-      const one = await device(await Person.register(server, 'Ann'), way);
-      one.socket.emit('send_message', Buffer.from([1, 2, 3]));
-      await one.until('the transport closes', () => one.ends.length === 1);
+    it('binary packet closes the transport and the client reconnects', async () => {
+      const device = await connectDevice(await Person.register(server, 'Ann'), clientType);
+      device.socket.emit('send_message', Buffer.from([1, 2, 3]));
+      await device.until('transport is closed', () => device.disconnects.length === 1);
 
-      assert.notEqual(one.ends[0].reason, 'io server disconnect');
-      await one.until('it is back', () => one.greetings.length === 2 && one.isReady);
+      assert.notEqual(device.disconnects[0].reason, 'io server disconnect');
+      await device.until('device has reconnected', () => device.authenticatedEvents.length === 2 && device.isReady);
     });
 
-    it('cannot open a namespace that does not exist', async () => {
+    it('unknown namespace is rejected', async () => {
       const socket = io(`${server.url}/nope`, { forceNew: true, ...options });
       opened.push({ close: () => socket.disconnect() });
-      const [error] = await heard(socket, 'connect_error');
+      const [error] = await nextEvent(socket, 'connect_error');
 
       assert.equal(error.message, 'Invalid namespace');
       assert.equal(socket.active, false);
     });
 
-    it('is refused under a foreign origin', async () => {
-      const socket = client({ ...options, reconnection: false, extraHeaders: { Origin: 'https://evil.example' } });
-      await heard(socket, 'connect_error');
+    it('foreign origin is rejected', async () => {
+      const socket = openClient({ ...options, reconnection: false, extraHeaders: { Origin: 'https://evil.example' } });
+      await nextEvent(socket, 'connect_error');
 
       assert.equal(socket.connected, false);
     });
   });
 }
 
-describe('a bare WebSocket', () => {
-  const raw = async (path = '/ws', options = {}) => {
+describe('plain WebSocket', () => {
+  const openSocket = async (path = '/ws', options = {}) => {
     const socket = new WebSocket(server.url.replace('http', 'ws') + path, options);
-    const watched = Object.assign(new Watched(), { frames: [], closed: undefined, refused: undefined, socket });
+    const connection = Object.assign(new ChangeNotifier(), { frames: [], closed: undefined, refused: undefined, socket });
     opened.push({ close: () => socket.terminate() });
-    socket.on('message', (bytes) => watched.frames.push(bytes.toString()) && watched.changed());
-    socket.on('close', (code, reason) => Object.assign(watched, { closed: [code, reason.toString()] }).changed());
-    socket.on('unexpected-response', (_, answer) => Object.assign(watched, { refused: answer.statusCode }).changed());
-    socket.on('error', () => {}); // told by the others
-    await watched.until('an answer to the upgrade', () => socket.readyState === WebSocket.OPEN || watched.refused || (socket.once('open', () => watched.changed()), false));
-    return watched;
+    socket.on('message', (bytes) => connection.frames.push(bytes.toString()) && connection.changed());
+    socket.on('close', (code, reason) => Object.assign(connection, { closed: [code, reason.toString()] }).changed());
+    socket.on('unexpected-response', (_, response) => Object.assign(connection, { refused: response.statusCode }).changed());
+    socket.on('error', () => {}); // reported by 'close' or 'unexpected-response'
+    await connection.until('response to the upgrade', () => socket.readyState === WebSocket.OPEN || connection.refused || (socket.once('open', () => connection.changed()), false));
+    return connection;
   };
 
-  it('is told what is wrong with a frame, and stays', async () => {
-    const one = await raw();
+  it('invalid frame is answered with an error and the socket stays open', async () => {
+    const connection = await openSocket();
     const wrong = [
       ['{', null, 'event/bad-frame'],
       ['{"id":1,"event":"sync","data":{},"more":1}', null, 'event/bad-frame'],
@@ -337,67 +337,67 @@ describe('a bare WebSocket', () => {
       [Buffer.from([1, 2, 3]), null, 'event/bad-frame'],
     ];
     for (const [n, [frame, reply, code]] of wrong.entries()) {
-      one.socket.send(frame);
-      await one.until(`an answer to ${frame}`, () => one.frames.length === n + 1);
-      const answer = JSON.parse(one.frames[n]);
-      assert.deepEqual([answer.reply, answer.error.code], [reply, code], String(frame));
+      connection.socket.send(frame);
+      await connection.until(`reply to ${frame}`, () => connection.frames.length === n + 1);
+      const response = JSON.parse(connection.frames[n]);
+      assert.deepEqual([response.reply, response.error.code], [reply, code], String(frame));
     }
-    assert.equal(one.closed, undefined);
+    assert.equal(connection.closed, undefined);
   });
 
-  it('is closed with 1009 when a frame is too large, in one piece or in many', async () => {
-    const [whole, parts] = [await raw(), await raw()];
+  it('oversized message is closed with 1009, fragmented or not', async () => {
+    const [whole, parts] = [await openSocket(), await openSocket()];
     whole.socket.send('x'.repeat(300_000));
     for (let n = 0; n < 7; n += 1) parts.socket.send('x'.repeat(45_000), { fin: n === 6 });
 
-    for (const one of [whole, parts]) {
-      await one.until('it is closed', () => one.closed);
-      assert.deepEqual(one.closed, [1009, 'too-large']);
+    for (const connection of [whole, parts]) {
+      await connection.until('socket is closed', () => connection.closed);
+      assert.deepEqual(connection.closed, [1009, 'too-large']);
     }
   });
 
-  it('is understood in fragments', async () => {
+  it('fragmented message is accepted', async () => {
     const person = await Person.register(server, 'Ann');
-    const one = await raw();
+    const connection = await openSocket();
     const frame = JSON.stringify({ id: 1, event: 'authenticate', data: { token: person.token } });
-    for (let n = 0; n < frame.length; n += 100) one.socket.send(frame.slice(n, n + 100), { fin: n + 100 >= frame.length });
-    await one.until('it is in', () => one.frames.length === 2);
+    for (let n = 0; n < frame.length; n += 100) connection.socket.send(frame.slice(n, n + 100), { fin: n + 100 >= frame.length });
+    await connection.until('authenticated', () => connection.frames.length === 2);
 
-    const [reply, event] = one.frames.map((text) => JSON.parse(text));
+    const [reply, event] = connection.frames.map((text) => JSON.parse(text));
     assert.equal(reply.reply, 1);
     assert.deepEqual(reply.data, event.data);
   });
 
-  it('is refused to pages of a foreign origin, on both paths', async () => {
+  it('foreign origin is rejected on both WebSocket paths', async () => {
     for (const path of ['/ws', '/socket.io/?EIO=4&transport=websocket']) {
-      const foreign = await raw(path, { origin: 'https://evil.example' });
-      const own = await raw(path, { origin: server.url });
+      const foreign = await openSocket(path, { origin: 'https://evil.example' });
+      const own = await openSocket(path, { origin: server.url });
 
       assert.equal(foreign.refused, 403, path);
       assert.equal(own.refused, undefined, path);
     }
   });
 
-  it('is taken at its deed when it says `transport=polling`, as some clients do', async () => {
-    const one = await raw('/socket.io/?EIO=4&transport=polling');
-    await one.until('the handshake', () => one.frames.length === 1);
+  it('WebSocket upgrade with transport=polling is accepted, as some clients send it', async () => {
+    const connection = await openSocket('/socket.io/?EIO=4&transport=polling');
+    await connection.until('handshake packet', () => connection.frames.length === 1);
 
-    assert.deepEqual(JSON.parse(one.frames[0].slice(1)).upgrades, []);
+    assert.deepEqual(JSON.parse(connection.frames[0].slice(1)).upgrades, []);
   });
 
-  it('is closed without a word on wrong first packets of Engine.IO', async () => {
+  it('invalid first Engine.IO packet closes the socket without a response', async () => {
     for (const packet of ['42["x"]', '40{bad', '45', '49', '4', 'zzz', Buffer.from([1])]) {
-      const one = await raw('/socket.io/?EIO=4&transport=websocket');
-      await one.until('the handshake', () => one.frames.length === 1);
-      one.socket.send(packet);
-      await one.until(`${packet} closes it`, () => one.closed);
+      const connection = await openSocket('/socket.io/?EIO=4&transport=websocket');
+      await connection.until('handshake packet', () => connection.frames.length === 1);
+      connection.socket.send(packet);
+      await connection.until(`socket is closed after ${packet}`, () => connection.closed);
 
-      assert.equal(one.frames.length, 1, `only the handshake before ${packet}`);
+      assert.equal(connection.frames.length, 1, `no response to ${packet}`);
     }
   });
 });
 
-describe('polling', () => {
+describe('HTTP polling', () => {
   const at = (query) => `${server.url}/socket.io/?${query}`;
   const get = (query, init) => fetch(at(query), { signal: AbortSignal.timeout(10_000), ...init });
   const post = (sid, body) => get(`EIO=4&transport=polling&sid=${sid}`, { method: 'POST', body, headers: { 'content-type': 'text/plain;charset=UTF-8' } });
@@ -410,7 +410,7 @@ describe('polling', () => {
     return JSON.parse(text.slice(1));
   };
 
-  /** A polling session with an open namespace. */
+  /** Opens a polling session and its namespace; returns the session id. */
   const session = async () => {
     const { sid } = await handshake();
     assert.equal(await (await post(sid, '40')).text(), 'ok');
@@ -418,14 +418,14 @@ describe('polling', () => {
     return sid;
   };
 
-  it('begins with a handshake that offers the upgrade', async () => {
-    const open = await handshake();
+  it('handshake offers the WebSocket upgrade', async () => {
+    const offer = await handshake();
 
-    assert.deepEqual(open.upgrades, ['websocket']);
-    assert.ok(open.sid && open.pingInterval > 0 && open.pingTimeout > 0 && open.maxPayload > 0);
+    assert.deepEqual(offer.upgrades, ['websocket']);
+    assert.ok(offer.sid && offer.pingInterval > 0 && offer.pingTimeout > 0 && offer.maxPayload > 0);
   });
 
-  it('refuses what it does not speak, as Engine.IO does', async () => {
+  it('unsupported request is rejected with an Engine.IO error code', async () => {
     const wrong = [
       ['GET', 'EIO=4&transport=polling&sid=nosuch', 1],
       ['POST', 'EIO=4&transport=polling&sid=nosuch', 1],
@@ -435,67 +435,67 @@ describe('polling', () => {
       ['POST', 'EIO=4&transport=polling', 2],
     ];
     for (const [method, query, code] of wrong) {
-      const answer = await get(query, { method });
-      const body = await answer.json();
+      const response = await get(query, { method });
+      const body = await response.json();
 
-      assert.deepEqual([answer.status, body.code], [400, code], `${method} ${query}`);
+      assert.deepEqual([response.status, body.code], [400, code], `${method} ${query}`);
       assert.equal(typeof body.message, 'string');
     }
   });
 
-  it('refuses a second poll while one waits', async () => {
+  it('second concurrent poll is rejected', async () => {
     const sid = await session();
     const polls = [get(`EIO=4&transport=polling&sid=${sid}`), get(`EIO=4&transport=polling&sid=${sid}`)];
-    const answers = await within(5000, 'both polls end', Promise.all(polls));
+    const responses = await withTimeout(5000, 'both polls are answered', Promise.all(polls));
 
-    assert.ok(answers.some((answer) => answer.status === 400));
+    assert.ok(responses.some((response) => response.status === 400));
   });
 
-  it('answers several packets in one body, in order', async () => {
+  it('several packets in one body are answered in order', async () => {
     const sid = await session();
     const events = ['420["sync",{}]', '421["nothing"]', '422["typing",{}]'];
     assert.equal(await (await post(sid, events.join('\x1e'))).text(), 'ok');
-    const answers = [];
-    while (answers.length < 3) answers.push(...packetsOf(await poll(sid)));
+    const responses = [];
+    while (responses.length < 3) responses.push(...packetsOf(await poll(sid)));
 
-    assert.deepEqual(answers.map((text) => text.slice(0, 3)), ['430', '431', '432']);
+    assert.deepEqual(responses.map((text) => text.slice(0, 3)), ['430', '431', '432']);
   });
 
-  it('ends when a packet is none, and says so to the next poll', async () => {
-    for (const bad of ['zzz', '45', '4', '40{bad', 'bAQID']) {
+  it('invalid packet closes the session and the next poll reports it', async () => {
+    for (const packet of ['zzz', '45', '4', '40{bad', 'bAQID']) {
       const sid = await session();
-      assert.equal(await (await post(sid, bad)).text(), 'ok', bad);
+      assert.equal(await (await post(sid, packet)).text(), 'ok', packet);
       const last = await get(`EIO=4&transport=polling&sid=${sid}`);
       const text = await last.text();
 
-      assert.equal(last.status, 200, `${bad}: ${text}`);
-      assert.ok(packetsOf(text).includes('1'), `${bad}: ${text}`);
+      assert.equal(last.status, 200, `${packet}: ${text}`);
+      assert.ok(packetsOf(text).includes('1'), `${packet}: ${text}`);
       assert.equal((await get(`EIO=4&transport=polling&sid=${sid}`)).status, 400);
     }
   });
 
-  it('ends while a poll waits when a packet is none', async () => {
+  it('invalid packet closes the session while a poll is waiting', async () => {
     const sid = await session();
-    const waiting = poll(sid);
+    const pendingPoll = poll(sid);
     assert.equal(await (await post(sid, 'zzz')).text(), 'ok');
 
-    assert.ok(packetsOf(await within(5000, 'the poll ends', waiting)).includes('1'));
+    assert.ok(packetsOf(await withTimeout(5000, 'poll is answered', pendingPoll)).includes('1'));
   });
 
-  it('tells a removed device between two polls that it must not come back', async () => {
+  it('removed device gets a disconnect packet at its next poll', async () => {
     const ann = await Person.register(server, 'Ann');
-    const phone = await ann.another('lost phone');
+    const phone = await ann.loginDevice('lost phone');
     const sid = await session();
     await post(sid, `420["authenticate",${JSON.stringify({ token: phone.token })}]`);
     const greeting = [];
     while (!greeting.some((text) => text.startsWith('42["authenticated"'))) greeting.push(...packetsOf(await poll(sid)));
     await ann.call('DELETE', `/api/me/devices/${phone.device}`);
     const last = [];
-    await within(3000, 'the farewell', (async () => {
+    await withTimeout(3000, 'disconnect and close packets', (async () => {
       while (!last.includes('1')) {
-        const answer = await get(`EIO=4&transport=polling&sid=${sid}`);
-        const text = await answer.text();
-        assert.equal(answer.status, 200, text);
+        const response = await get(`EIO=4&transport=polling&sid=${sid}`);
+        const text = await response.text();
+        assert.equal(response.status, 200, text);
         last.push(...packetsOf(text));
       }
     })());
@@ -503,13 +503,13 @@ describe('polling', () => {
     assert.ok(last.includes('41'), last.join(' '));
   });
 
-  it('refuses a body that is too large', async () => {
+  it('oversized body is rejected with 413', async () => {
     const sid = await session();
 
     assert.equal((await post(sid, `42["x","${'x'.repeat(300_000)}"]`)).status, 413);
   });
 
-  it('is closed to pages of a foreign origin, and open to its own', async () => {
+  it('foreign origin is rejected and own origin is accepted for polling', async () => {
     const foreign = await get('EIO=4&transport=polling', { headers: { origin: 'https://evil.example' } });
     const own = await get('EIO=4&transport=polling', { headers: { origin: server.url } });
 
@@ -519,21 +519,21 @@ describe('polling', () => {
     assert.equal(own.headers.get('access-control-allow-origin'), server.url);
   });
 
-  it('hands over to a WebSocket without losing a packet', async () => {
+  it('upgrade to WebSocket loses no packet', async () => {
     const sid = await session();
-    const waiting = poll(sid);
+    const pendingPoll = poll(sid);
     const socket = new WebSocket(`${server.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket&sid=${sid}`);
     opened.push({ close: () => socket.terminate() });
     const frames = [];
-    const watched = new Watched();
-    socket.on('message', (bytes) => frames.push(bytes.toString()) && watched.changed());
-    await within(5000, 'the WebSocket opens', new Promise((resolve) => socket.once('open', resolve)));
+    const notifier = new ChangeNotifier();
+    socket.on('message', (bytes) => frames.push(bytes.toString()) && notifier.changed());
+    await withTimeout(5000, 'the WebSocket opens', new Promise((resolve) => socket.once('open', resolve)));
     socket.send('2probe');
-    await watched.until('the probe is answered', () => frames.includes('3probe'));
-    assert.deepEqual(packetsOf(await within(5000, 'the poll is released', waiting)), ['6']);
+    await notifier.until('the probe is answered', () => frames.includes('3probe'));
+    assert.deepEqual(packetsOf(await withTimeout(5000, 'the poll is released', pendingPoll)), ['6']);
     assert.equal(await (await post(sid, '420["nothing"]')).text(), 'ok');
     socket.send('5');
-    await watched.until('the answer', () => frames.some((frame) => frame.startsWith('430[')));
+    await notifier.until('reply after the upgrade', () => frames.some((frame) => frame.startsWith('430[')));
 
     assert.equal((await get(`EIO=4&transport=polling&sid=${sid}`)).status, 400);
   });

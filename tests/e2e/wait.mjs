@@ -1,72 +1,72 @@
-// Waiting for what must happen, never longer than it may take.
+// Helpers that wait for a result with a deadline.
 import { AssertionError } from 'node:assert';
 
-/** The outcome of a promise, or a failure that says what did not happen in time. */
-export async function within(ms, what, promise) {
+/** Settles as `promise` does, or rejects after `ms` with an error that contains the description. */
+export async function withTimeout(ms, description, promise) {
   let timer;
-  const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`not within ${ms} ms: ${what}`)), ms);
+  const timeout = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`timed out after ${ms} ms: ${description}`)), ms);
   });
   try {
-    return await Promise.race([promise, late]);
+    return await Promise.race([promise, timeout]);
   } finally {
     clearTimeout(timer);
   }
 }
 
-/** Looks every now and then until `look` gives something truthy, and gives that; not for ever. */
-export async function eventually(ms, what, look) {
+/** Polls `condition` every 50 ms until it returns something truthy, and returns that. */
+export async function eventually(ms, description, condition) {
   for (const end = Date.now() + ms; ;) {
-    const found = await within(ms, what, look());
-    if (found) return found;
-    if (Date.now() > end) throw new Error(`not within ${ms} ms: ${what}`);
+    const result = await withTimeout(ms, description, condition());
+    if (result) return result;
+    if (Date.now() > end) throw new Error(`timed out after ${ms} ms: ${description}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
 
 /**
- * Judges the best of a few runs: a figure measured against a clock on a machine that others use too may be
- * bad through no fault of ours. Only figures get a second run; what does not happen at all fails at once.
+ * Retries a test whose assertions compare measured times: on a shared machine a single measurement may be bad
+ * by chance. Only assertion errors are retried; anything else, such as a timeout, fails at once.
  */
-export async function bestOf(times, story) {
-  for (let run = 1; ; run += 1) {
+export async function retryAssertions(attempts, test) {
+  for (let attempt = 1; ; attempt += 1) {
     try {
-      return await story(run);
+      return await test(attempt);
     } catch (error) {
-      if (run === times || !(error instanceof AssertionError)) throw error;
-      console.log(`run ${run} of at most ${times}: ${error.message.slice(0, 300)}`);
+      if (attempt === attempts || !(error instanceof AssertionError)) throw error;
+      console.log(`attempt ${attempt} of ${attempts} failed: ${error.message.slice(0, 300)}`);
     }
   }
 }
 
-/** Something that changes, and those who wait until it is as they want. */
-export class Watched {
-  #waiting = new Set();
+/** State that others wait on: `changed()` makes every waiter check its condition again. */
+export class ChangeNotifier {
+  #waiters = new Set();
 
-  /** Looks again, for all who wait. */
+  /** Checks the conditions of all waiters again. */
   changed() {
-    for (const look of [...this.#waiting]) look();
+    for (const check of [...this.#waiters]) check();
   }
 
-  /** Waits until `look` gives something truthy, and gives that. */
-  async until(what, look, ms = 10_000) {
+  /** Waits until `condition` returns something truthy, and returns that. */
+  async until(description, condition, ms = 10_000) {
     let check;
-    const seen = new Promise((resolve, reject) => {
+    const satisfied = new Promise((resolve, reject) => {
       check = () => {
         try {
-          const found = look();
-          if (found) resolve(found);
+          const result = condition();
+          if (result) resolve(result);
         } catch (error) {
           reject(error);
         }
       };
     });
-    this.#waiting.add(check);
+    this.#waiters.add(check);
     check();
     try {
-      return await within(ms, what, seen);
+      return await withTimeout(ms, description, satisfied);
     } finally {
-      this.#waiting.delete(check);
+      this.#waiters.delete(check);
     }
   }
 }
