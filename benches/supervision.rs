@@ -62,7 +62,7 @@ fn main() {
         const ACTORS: u32 = 100_000;
         let worker = child("worker", |_: &mut Ctx<Worker>| Worker(0)).backoff(Backoff::NONE);
         let worker = worker.intensity(u32::MAX, Duration::from_secs(1)).mailbox(usize::MAX);
-        let idle = nursery::<Worker>("idle", 4);
+        let idle = dynamic_supervisor::<Worker>("idle", 4);
         let (to_worker, to_idle) = (worker.handle(), idle.handle());
         let spec =
             supervisor("node", Strategy::OneForOne).intensity(u32::MAX, Duration::from_secs(1));

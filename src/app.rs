@@ -1,29 +1,30 @@
 //! The composition root: the only file that names every concrete type. A node is opened (settings
 //! become parts), launched (parts become a living tree) and, on a signal, brought down in order.
 
-mod deeds;
-mod shared;
+mod cluster_services;
+mod domain_services;
 
-pub use self::deeds::{Deeds, open, open_vault, store_config};
-pub use self::shared::{shared_bus, shared_cache};
+pub use self::cluster_services::{shared_bus, shared_cache};
+pub use self::domain_services::{Deeds, open, open_vault, store_config};
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use base::entropy::Entropy;
-use base::fault::Fault;
+use base::error::Fault;
 use base::ids::NodeId;
+use base::random::Entropy;
 use base::secret::Secret;
 use store::NodeLock;
 
-use self::deeds::jobs;
-use self::shared::cluster;
+use self::cluster_services::cluster;
+use self::domain_services::jobs;
 use crate::actors::bus::BUS;
 use crate::actors::media::{MEDIA, addresses};
 use crate::actors::membership::{Leave, Membership};
 use crate::actors::supervision::{
-    self, Exit, Options, Patience, Ref, Strategy, Stuck, child, launch, nursery, supervisor,
+    self, Exit, Options, Patience, Ref, Strategy, Stuck, child, dynamic_supervisor, launch,
+    supervisor,
 };
 use crate::actors::tree::{Parts, media_threads, tree};
 use crate::actors::turn::{self, TURN};
@@ -36,7 +37,7 @@ use crate::domain::files::Files;
 use crate::domain::vault;
 use crate::http::listener::Listener;
 use crate::http::{Draining, Services, Sockets, socket};
-use crate::outside::blobs;
+use crate::integrations::blob_store;
 use crate::telemetry;
 
 /// Why a node cannot start or go on, in words for whoever runs it.
@@ -102,7 +103,7 @@ pub async fn start(config: Config) -> Result<Node, Error> {
     let files = Files::new(
         deeds.store.clone(),
         deeds.clock.clone(),
-        blobs::open(&config.storage, &config.node.data_dir).map_err(Error::Outside)?,
+        blob_store::open(&config.storage, &config.node.data_dir).map_err(Error::Outside)?,
         &config.storage.place(&config.node.data_dir),
         config.files.clone(),
     );
@@ -141,7 +142,8 @@ pub async fn start(config: Config) -> Result<Node, Error> {
     };
     let grown = Arc::new(OnceLock::new());
     let planted = tree(parts, &config, grown.clone());
-    let engines = nursery("socketio", 4).temporary().mailbox(config.sessions.queue_frames);
+    let engines =
+        dynamic_supervisor("socketio", 4).temporary().mailbox(config.sessions.queue_frames);
     let contacts = Contacts::new(
         deeds.store.clone(),
         deeds.cache.clone(),

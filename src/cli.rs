@@ -6,7 +6,7 @@ mod nodes;
 mod remote;
 mod secrets;
 mod serve;
-mod show;
+mod tree;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -54,7 +54,7 @@ enum Command {
     #[command(subcommand)]
     Secrets(secrets::Command),
     /// Shows the supervision tree of a running server, live.
-    Tree(show::Tree),
+    Tree(tree::Tree),
     /// Lists the nodes of the cluster.
     Nodes(nodes::Nodes),
     /// Has a node hand over what it has and leave, and waits until it has.
@@ -147,7 +147,7 @@ fn dispatch(command: Command, config: Config) -> Result<(), Failure> {
         Command::Serve => serve::serve(config),
         Command::Doctor => block_on(doctor::doctor(config)),
         Command::Config(ConfigCommand::Check) => check(&config),
-        Command::Tree(tree) => show::tree(&tree, &config),
+        Command::Tree(tree) => tree::tree(&tree, &config),
         Command::Nodes(which) => nodes::nodes(&which, &config),
         Command::Drain(which) => nodes::drain(&which, &config),
         Command::Bench(bench) => bench::bench(&bench, &config),

@@ -32,6 +32,6 @@ pub mod cluster;
 pub mod config;
 pub mod domain;
 pub mod http;
-pub mod outside;
+pub mod integrations;
 pub mod protocol;
 pub mod telemetry;

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use media::hostile;
+use media::fuzz_targets;
 use std::time::Instant;
 
-fuzz_target!(|bytes: &[u8]| hostile::rtcp(Instant::now(), bytes));
+fuzz_target!(|bytes: &[u8]| fuzz_targets::rtcp(Instant::now(), bytes));

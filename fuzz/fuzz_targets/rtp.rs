@@ -2,6 +2,6 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use media::hostile;
+use media::fuzz_targets;
 
-fuzz_target!(|bytes: &[u8]| hostile::rtp(bytes));
+fuzz_target!(|bytes: &[u8]| fuzz_targets::rtp(bytes));

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use media::hostile;
+use media::fuzz_targets;
 use std::time::Instant;
 
-fuzz_target!(|text: &str| hostile::sdp(Instant::now(), text));
+fuzz_target!(|text: &str| fuzz_targets::sdp(Instant::now(), text));

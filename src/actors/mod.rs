@@ -1,6 +1,7 @@
 //! What lives longer than a request. Each actor here is a struct, its messages and a handle with
 //! plain methods; `tree.rs` shows who is supervised by whom.
 
+pub mod admin;
 pub mod bus;
 pub mod calls;
 pub mod chat;
@@ -9,8 +10,7 @@ pub mod housekeeping;
 pub mod jobs;
 pub mod media;
 pub mod membership;
-pub mod neighbours;
-pub mod operators;
+pub mod peer_nodes;
 pub mod presence;
 pub mod scheduler;
 pub mod sessions;

@@ -10,6 +10,7 @@ use base::ids::NodeId;
 use metrics_exporter_prometheus::PrometheusHandle;
 use store::Store;
 
+use super::admin::Operators;
 use super::bus;
 use super::calls::{self as rooms, Calls, Room};
 use super::chat::{Lane, Lanes};
@@ -18,13 +19,14 @@ use super::housekeeping::Housekeeping;
 use super::jobs::Worker;
 use super::media::{self, MEDIA, Port};
 use super::membership::{self, Ear, Household, Membership};
-use super::neighbours::Neighbours;
-use super::operators::Operators;
+use super::peer_nodes::Neighbours;
 use super::presence::{Presence, Teller};
 use super::scheduler::{self, Scheduler};
 use super::sessions::{Living, Session, Switchboard, Ways};
 use super::store_health::{StoreHealth, StoreUp};
-use super::supervision::{Place, Ref, Strategy, SupervisorSpec, Tree, child, nursery, supervisor};
+use super::supervision::{
+    Place, Ref, Strategy, SupervisorSpec, Tree, child, dynamic_supervisor, supervisor,
+};
 use super::turn::{self, TURN};
 use super::uploads::{Upload, Uploads};
 use crate::cluster::{AmqpBus, Bus, Directory, Leases};
@@ -98,10 +100,10 @@ pub fn tree(parts: Parts, config: &Config, grown: Arc<OnceLock<Tree>>) -> Plante
         child("store", move |_| StoreHealth::new(store.clone(), up.clone()))
     };
     let (chat, lanes) = chat(&parts, config, &switchboard);
-    let sessions = nursery::<Session>("sessions", SESSION_PARTITIONS)
+    let sessions = dynamic_supervisor::<Session>("sessions", SESSION_PARTITIONS)
         .temporary()
         .mailbox(config.sessions.queue_frames);
-    let rooms = nursery::<Room>("rooms", ROOM_PARTITIONS).transient();
+    let rooms = dynamic_supervisor::<Room>("rooms", ROOM_PARTITIONS).transient();
     let calls = Calls::new(rooms::Parts {
         rooms: rooms.handle(),
         switchboard: switchboard.clone(),
@@ -133,7 +135,7 @@ pub fn tree(parts: Parts, config: &Config, grown: Arc<OnceLock<Tree>>) -> Plante
         config.sessions.clone(),
         config.database.queue,
     );
-    let running = nursery::<Upload>("uploads", UPLOAD_PARTITIONS).temporary();
+    let running = dynamic_supervisor::<Upload>("uploads", UPLOAD_PARTITIONS).temporary();
     let uploads = Uploads::new(running.handle(), parts.files.clone());
     let housekeeping = {
         let (keys, metrics) = (parts.keys.clone(), parts.metrics.clone());

@@ -2,8 +2,8 @@
 
 pub mod backoff;
 pub mod clock;
-pub mod entropy;
-pub mod fault;
+pub mod error;
 pub mod ids;
 pub mod page;
+pub mod random;
 pub mod secret;

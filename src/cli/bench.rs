@@ -1,8 +1,8 @@
 //! `securevox bench calls`: loads a server with calls and tells what they cost it.
 
-mod door;
 mod load;
 mod process;
+mod target;
 mod wire;
 
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::{Failure, say};
 use crate::config::Config;
-use door::Door;
 use load::{Delays, Role, Said, Stage, World};
 use media::client::Tally;
 use process::Cpu;
+use target::Door;
 
 /// What is measured.
 #[derive(clap::Subcommand)]
@@ -171,7 +171,7 @@ impl Calls {
         let all = self.rooms * self.subscribers;
         let world = Arc::new(World {
             door,
-            zero: door::now(),
+            zero: target::now(),
             pps: self.pps,
             burst: Duration::from_millis(self.burst_ms.max(1)),
             stage: watched,
@@ -223,7 +223,7 @@ impl Calls {
         }
         tokio::time::sleep(SETTLE).await;
 
-        let (before, memory, began) = (cpu(), resident(), door::now());
+        let (before, memory, began) = (cpu(), resident(), target::now());
         stage.send(Stage::Join)?;
         let (mut connects, mut firsts) = (Vec::new(), Vec::new());
         while connects.len() < all {
@@ -232,14 +232,14 @@ impl Calls {
                 firsts.push(first.as_secs_f64() * 1e3);
             }
         }
-        let (joined, joins) = (door::now() - began, cpu().since(before));
+        let (joined, joins) = (target::now() - began, cpu().since(before));
         tokio::time::sleep(SETTLE).await;
 
-        let (before, own, began) = (cpu(), Cpu::of(std::process::id()), door::now());
+        let (before, own, began) = (cpu(), Cpu::of(std::process::id()), target::now());
         stage.send(Stage::Measure)?;
         tokio::time::sleep(Duration::from_secs(self.seconds)).await;
         let (used, own) = (cpu().since(before), Cpu::of(std::process::id()).since(own));
-        let (took, grown) = ((door::now() - began).as_secs_f64(), resident() - memory);
+        let (took, grown) = ((target::now() - began).as_secs_f64(), resident() - memory);
         stage.send(Stage::End)?;
         let (mut sent, mut tally) = (0, Tally::default());
         for _ in 0..publishers + all {

@@ -90,7 +90,7 @@ fn data_directory(config: &Config) -> Result<String, String> {
 /// Writes, reads and removes a small object. Whether other nodes see the same cannot be seen from
 /// here: with PostgreSQL there may be some.
 async fn storage(config: &Config) -> Result<String, String> {
-    let blobs = crate::outside::blobs::open(&config.storage, &config.node.data_dir)?;
+    let blobs = crate::integrations::blob_store::open(&config.storage, &config.node.data_dir)?;
     let place = config.storage.place(&config.node.data_dir);
     blobs.probe(place.join("uploads")).await.map_err(|error| {
         format!("files cannot be kept ({error}): look at [storage], its keys and the free space")

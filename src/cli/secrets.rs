@@ -1,6 +1,6 @@
 //! `securevox secrets`: a new key for the vault, and everything sealed anew with it.
 
-use base::entropy::Entropy;
+use base::random::Entropy;
 use clap::Subcommand;
 
 use super::{Failure, block_on, say};

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::fault::{Fault, Kind};
+use base::error::{Fault, Kind};
 use base::ids::NodeId;
 use tokio::sync::watch;
 

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use base::clock::Time;
-use base::fault::{Fault, Kind};
+use base::error::{Fault, Kind};
 use metrics::counter;
 use serde::{Deserialize, Serialize};
 

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use base::fault::{Fault, Kind};
+use base::error::{Fault, Kind};
 use base::ids::NodeId;
 
 use super::cache::Fut;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::cache::Fut;
 use super::directory::{Claim, Directory, DirectoryError, Fence, Holding, MARGIN, TTL};
-use super::registry::Registry;
+use super::lease_store::Registry;
 
 /// Says whether this node's lock is known to be held.
 pub type Locked = Arc<dyn Fn() -> bool + Send + Sync>;

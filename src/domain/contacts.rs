@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use base::clock::Clock;
-use base::fault::{Fault, Kind};
+use base::error::{Fault, Kind};
 use base::ids::UserId;
 use base::page::Page;
 use store::{Availability, ContactRequest, Status, Store};

@@ -5,9 +5,9 @@ use base::ids::UserId;
 use serde::Deserialize;
 use store::{Job, Kind, Store, Touched};
 
+use super::export_store::Shelf;
 use super::files::Files;
 use super::jobs::{Failure, Work};
-use super::shelf::Shelf;
 use super::{News, chat};
 use crate::cluster::Fut;
 use crate::protocol::server::{MemberLeft, ServerEvent};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use base::backoff::Backoff;
 use base::clock::Clock;
-use base::entropy::Entropy;
+use base::random::Entropy;
 use metrics::{counter, histogram};
 use store::{Claim, Job, JobEnd, Store};
 use tokio::sync::Notify;

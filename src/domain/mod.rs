@@ -2,15 +2,15 @@
 //! sockets; what others should hear of a deed is part of its answer.
 
 pub mod accounts;
+pub mod api_tokens;
 pub mod calls;
 pub mod chat;
 pub mod contacts;
 pub mod erasure;
+pub mod export_store;
 pub mod exports;
 pub mod files;
 pub mod jobs;
-pub mod shelf;
-pub mod tokens;
 pub mod vault;
 
 use base::ids::UserId;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use actix_web::dev::ServiceRequest;
 use actix_web::http::{Method, header};
 use actix_web::{HttpMessage, HttpRequest};
-use base::fault::{Fault, Kind};
+use base::error::{Fault, Kind};
 use store::Role;
 
 use super::Services;

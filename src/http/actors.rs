@@ -7,7 +7,7 @@ use base::ids::NodeId;
 use super::Services;
 use super::extract::{From, Me, Query};
 use super::problem::Refusal;
-use crate::actors::operators;
+use crate::actors::admin;
 use crate::domain::accounts::audit;
 use crate::protocol::admin::{Actors, ActorsQuery};
 use crate::protocol::cluster::ActOn;
@@ -67,5 +67,5 @@ async fn act(
 /// The node that is meant; `None` for this one.
 fn node(query: &ActorsQuery) -> Result<Option<NodeId>, Refusal> {
     let named = query.node.as_deref().map(str::parse).transpose();
-    named.map_err(|_| Refusal::from(operators::Error::NoSuchNode))
+    named.map_err(|_| Refusal::from(admin::Error::NoSuchNode))
 }

@@ -9,7 +9,7 @@ use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 
-use super::entry::entry;
+use super::middleware::entry;
 use super::routes::{self, Table};
 use super::tls::tls;
 use super::{Services, socket};

@@ -1,30 +1,30 @@
 //! HTTP and WebSockets in; deeds and actors asked; answers out. A handler reads, asks, answers.
 
 pub mod access;
+mod account_security;
 mod accounts;
 mod actors;
+mod api_tokens;
 mod calls;
-mod care;
 mod chat;
 mod contacts;
-pub mod docs;
-mod entry;
 pub mod extract;
 mod files;
 mod health;
 mod invites;
 pub mod listener;
 mod messages;
+mod middleware;
 mod nodes;
+pub mod openapi;
 mod origin;
 mod pages;
-mod people;
 pub mod problem;
 pub mod routes;
 pub mod socket;
 pub mod tls;
-mod tokens;
 mod uploads;
+mod user_admin;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -35,7 +35,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use store::Store;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::actors::operators::Operators;
+use crate::actors::admin::Operators;
 use crate::actors::sessions::{self, Living};
 use crate::actors::store_health::StoreUp;
 use crate::actors::supervision::Tree;
@@ -43,12 +43,12 @@ use crate::actors::uploads::Uploads;
 use crate::cluster::{Bus, Cache, Leases};
 use crate::config::Config;
 use crate::domain::accounts::Accounts;
+use crate::domain::api_tokens::Tokens;
 use crate::domain::chat::Chat;
 use crate::domain::contacts::Contacts;
 use crate::domain::exports::Exports;
 use crate::domain::files::Files;
 use crate::domain::jobs::Jobs;
-use crate::domain::tokens::Tokens;
 use crate::telemetry::metrics::refused;
 
 /// All that a handler can reach; cheap to clone.

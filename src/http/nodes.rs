@@ -8,7 +8,7 @@ use store::NodeState;
 use super::Services;
 use super::extract::{From, Me};
 use super::problem::Refusal;
-use crate::actors::operators;
+use crate::actors::admin;
 use crate::domain::accounts::audit;
 use crate::protocol::List;
 use crate::protocol::admin::NodeView;
@@ -49,9 +49,9 @@ pub(super) async fn drain(
     from: From,
     id: Path<String>,
 ) -> Result<HttpResponse, Refusal> {
-    let node: NodeId = id.parse().map_err(|_| operators::Error::NoSuchNode)?;
+    let node: NodeId = id.parse().map_err(|_| admin::Error::NoSuchNode)?;
     if !app.operators.knows(node) {
-        return Err(operators::Error::NoSuchNode.into());
+        return Err(admin::Error::NoSuchNode.into());
     }
     // Written before the deed, since the node may take the answer down with it.
     let entry = audit(Some(me.0.user), "node.drain", node.to_string(), from.0);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
-use base::fault::{Fault, Kind};
+use base::error::{Fault, Kind};
 
 use crate::protocol::problem::{FieldError, Problem};
 
@@ -164,7 +164,7 @@ impl ResponseError for Refusal {
         self.0.status
     }
 
-    /// Usually only a draft: [`super::entry`] builds the response again with the request's id.
+    /// Usually only a draft: [`super::middleware`] builds the response again with the request's id.
     fn error_response(&self) -> HttpResponse {
         self.response(self.0.request_id.as_deref())
     }

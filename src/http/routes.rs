@@ -8,10 +8,10 @@ use actix_web::{FromRequest, Handler, Responder};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::access::{Rate, Who};
-use super::docs::Shape;
+use super::openapi::Shape;
 use super::{
-    accounts, actors, calls, care, chat, contacts, docs, files, health, invites, messages, nodes,
-    pages, people, socket, tokens, uploads,
+    account_security, accounts, actors, api_tokens, calls, chat, contacts, files, health, invites,
+    messages, nodes, openapi, pages, socket, uploads, user_admin,
 };
 use crate::protocol::ListQuery;
 use crate::protocol::accounts as account;
@@ -23,8 +23,8 @@ use crate::protocol::files as file;
 use crate::protocol::health::{Health, Probe};
 use crate::protocol::invites as invite;
 use crate::protocol::messages as message;
-use crate::protocol::people as person;
 use crate::protocol::presence;
+use crate::protocol::user_admin as person;
 
 /// Every route of the server.
 #[rustfmt::skip]
@@ -48,24 +48,24 @@ pub fn routes() -> Vec<Route> {
         get("/api/me/devices", accounts::devices, Person).says("Your devices").gives::<account::Devices>(200),
         delete("/api/me/devices/{id}", accounts::remove_device, Person)
             .says("Sign one of your devices out; its sockets close").done(204),
-        put("/api/me/password", care::change_password, Person)
+        put("/api/me/password", account_security::change_password, Person)
             .says("Change your password; your other devices are signed out").takes::<account::ChangePassword>().done(204),
-        post("/api/auth/reset", care::reset_password, Anyone).rate(Login)
+        post("/api/auth/reset", account_security::reset_password, Anyone).rate(Login)
             .says("Choose a new password with a token that an administrator gave").takes::<account::ResetPassword>().done(204),
-        get("/api/me/totp", care::second_factor, Person).says("Your second factor").gives::<account::SecondFactor>(200),
-        post("/api/me/totp", care::begin_second_factor, Person).says("Begin to set up a second factor")
+        get("/api/me/totp", account_security::second_factor, Person).says("Your second factor").gives::<account::SecondFactor>(200),
+        post("/api/me/totp", account_security::begin_second_factor, Person).says("Begin to set up a second factor")
             .takes::<account::Password>().gives::<account::TotpSetup>(201),
-        delete("/api/me/totp", care::drop_second_factor, Person).says("Switch your second factor off")
+        delete("/api/me/totp", account_security::drop_second_factor, Person).says("Switch your second factor off")
             .takes::<account::Proof>().done(204),
-        post("/api/me/totp/confirm", care::confirm_second_factor, Person).says("Confirm your second factor with a first code")
+        post("/api/me/totp/confirm", account_security::confirm_second_factor, Person).says("Confirm your second factor with a first code")
             .takes::<account::Code>().gives::<account::RecoveryCodes>(200),
-        post("/api/me/totp/recovery-codes", care::renew_recovery_codes, Person).says("New recovery codes in place of the old")
+        post("/api/me/totp/recovery-codes", account_security::renew_recovery_codes, Person).says("New recovery codes in place of the old")
             .takes::<account::Proof>().gives::<account::RecoveryCodes>(200),
-        get("/api/me/audit", care::audit, Person).says("What concerned your security, newest first")
+        get("/api/me/audit", account_security::audit, Person).says("What concerned your security, newest first")
             .asks::<ListQuery>().lists::<admin::Audit>(),
-        get("/api/me/export", care::export, Person)
+        get("/api/me/export", account_security::export, Person)
             .says("Everything of yours as a ZIP archive; 202 until it is ready").gives::<account::ExportState>(202).done(200),
-        delete("/api/me", care::delete_me, Person).says("End your account").takes::<account::Proof>().done(204),
+        delete("/api/me", account_security::delete_me, Person).says("End your account").takes::<account::Proof>().done(204),
         put("/api/me/status", contacts::set_status, Person).says("What your contacts see of you")
             .takes::<presence::PutStatus>().done(204),
         get("/.well-known/jwks.json", accounts::jwks, Anyone)
@@ -151,7 +151,7 @@ pub fn routes() -> Vec<Route> {
             .asks::<ListQuery>().lists::<call::PastCall>(),
 
         // Sockets.
-        get("/ws", socket::plain, Anyone).says("WebSocket; see the description of events").done(101),
+        get("/ws", socket::connect_websocket, Anyone).says("WebSocket; see the description of events").done(101),
         get("/socket.io/", socket::poll, Anyone).rate(Unlimited).says("Socket.IO: handshake, polling, upgrade").hidden(),
         post("/socket.io/", socket::push, Anyone).rate(Unlimited).says("Socket.IO: polling").hidden(),
 
@@ -166,26 +166,26 @@ pub fn routes() -> Vec<Route> {
             .says("Have a node hand over its calls and leave").done(202),
         get("/api/admin/calls", calls::all, Operator).says("The calls that go on, with everybody in them")
             .lists::<call::CallView>(),
-        get("/api/admin/tokens", tokens::list, Admin).says("API tokens")
+        get("/api/admin/tokens", api_tokens::list, Admin).says("API tokens")
             .asks::<ListQuery>().lists::<admin::Token>(),
-        post("/api/admin/tokens", tokens::create, Admin).says("Make an API token")
+        post("/api/admin/tokens", api_tokens::create, Admin).says("Make an API token")
             .takes::<admin::NewToken>().gives::<admin::TokenMade>(201),
-        delete("/api/admin/tokens/{id}", tokens::revoke, Admin).says("Take an API token back").done(204),
-        get("/api/admin/audit", people::audit, Admin).says("The audit log, newest first")
+        delete("/api/admin/tokens/{id}", api_tokens::revoke, Admin).says("Take an API token back").done(204),
+        get("/api/admin/audit", user_admin::audit, Admin).says("The audit log, newest first")
             .asks::<admin::AuditQuery>().lists::<admin::Audit>(),
-        get("/api/admin/jobs", people::jobs, Operator).says("Work to be done, and done lately, newest first")
+        get("/api/admin/jobs", user_admin::jobs, Operator).says("Work to be done, and done lately, newest first")
             .asks::<ListQuery>().lists::<admin::JobView>(),
-        get("/api/admin/users", people::list, Admin).says("People").asks::<person::PeopleQuery>().lists::<person::Person>(),
-        get("/api/admin/users/{user_id}", people::get, Admin).says("One person").gives::<person::Person>(200),
-        delete("/api/admin/users/{user_id}", people::delete, Admin).says("End somebody's account").done(204),
-        put("/api/admin/users/{user_id}/suspension", people::suspend, Admin).says("Keep somebody out; their sockets close").done(204),
-        delete("/api/admin/users/{user_id}/suspension", people::unsuspend, Admin).says("Let somebody in again").done(204),
-        put("/api/admin/users/{user_id}/role", people::set_role, Admin).says("Change what somebody may do")
+        get("/api/admin/users", user_admin::list, Admin).says("People").asks::<person::PeopleQuery>().lists::<person::Person>(),
+        get("/api/admin/users/{user_id}", user_admin::get, Admin).says("One person").gives::<person::Person>(200),
+        delete("/api/admin/users/{user_id}", user_admin::delete, Admin).says("End somebody's account").done(204),
+        put("/api/admin/users/{user_id}/suspension", user_admin::suspend, Admin).says("Keep somebody out; their sockets close").done(204),
+        delete("/api/admin/users/{user_id}/suspension", user_admin::unsuspend, Admin).says("Let somebody in again").done(204),
+        put("/api/admin/users/{user_id}/role", user_admin::set_role, Admin).says("Change what somebody may do")
             .takes::<person::PutRole>().done(204),
-        get("/api/admin/users/{user_id}/devices", people::devices, Admin).says("Somebody's devices").gives::<account::Devices>(200),
-        delete("/api/admin/users/{user_id}/devices", people::sign_out, Admin).says("Sign somebody out everywhere").done(204),
-        delete("/api/admin/users/{user_id}/devices/{id}", people::sign_out_device, Admin).says("Sign one of somebody's devices out").done(204),
-        post("/api/admin/users/{user_id}/reset", people::reset, Admin).says("A one-time token with which somebody chooses a new password")
+        get("/api/admin/users/{user_id}/devices", user_admin::devices, Admin).says("Somebody's devices").gives::<account::Devices>(200),
+        delete("/api/admin/users/{user_id}/devices", user_admin::sign_out, Admin).says("Sign somebody out everywhere").done(204),
+        delete("/api/admin/users/{user_id}/devices/{id}", user_admin::sign_out_device, Admin).says("Sign one of somebody's devices out").done(204),
+        post("/api/admin/users/{user_id}/reset", user_admin::reset, Admin).says("A one-time token with which somebody chooses a new password")
             .may_take::<person::NewReset>().gives::<person::ResetMade>(201),
 
         // Running it.
@@ -196,8 +196,8 @@ pub fn routes() -> Vec<Route> {
         get("/metrics", health::metrics, LocalOr("metrics:read")).says("Prometheus metrics").hidden(),
 
         // Documents and pages.
-        get("/api/openapi.json", docs::openapi, Anyone).says("This description").hidden(),
-        get("/api/asyncapi.json", docs::asyncapi, Anyone).says("The description of events").hidden(),
+        get("/api/openapi.json", openapi::openapi, Anyone).says("This description").hidden(),
+        get("/api/asyncapi.json", openapi::asyncapi, Anyone).says("The description of events").hidden(),
         get("/api/docs", pages::docs, Anyone).rate(Unlimited).says("Both descriptions, to read").hidden(),
         get("/", pages::home, Anyone).rate(Unlimited).says("Where to go from here").hidden(),
         get("/setup", pages::setup, Anyone).rate(Unlimited).says("Make the first administrator").hidden(),

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::signal::{Layer, Limit, Source};
+use crate::api::{Layer, Limit, Source};
 
 const LAYERS: [Layer; 3] = [Layer::Low, Layer::Medium, Layer::High];
 /// This share of the budget may be given to what is not sent yet; and what is sent already stays

@@ -7,8 +7,8 @@ use crate::dtls::{Association, Identity};
 use crate::ice::{self, Credentials};
 use crate::path::{Outbound, Path};
 use crate::rtp;
-use crate::sources::Sources;
 use crate::srtp::{OVERHEAD, Session, Window};
+use crate::ssrc_table::Sources;
 
 /// The most paths of one client that are known at a time.
 const MOST_PATHS: usize = 16;

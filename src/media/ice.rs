@@ -159,7 +159,7 @@ fn build(request: &Message, parts: &[&dyn Setter]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trial::check;
+    use crate::sim::check;
     use proptest::prelude::*;
 
     const FROM: &str = "192.0.2.1:5000";

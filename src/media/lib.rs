@@ -7,6 +7,7 @@
 //! the room that [`room_of`] reads from it, or for none. Framing of TCP is the thread's.
 
 mod allocation;
+mod api;
 mod bandwidth;
 pub mod client;
 mod codec;
@@ -14,42 +15,41 @@ mod congestion;
 mod connection;
 mod counters;
 mod dtls;
-mod history;
 #[doc(hidden)]
-pub mod hostile;
+pub mod fuzz_targets;
 mod ice;
 mod member;
-mod missing;
+mod nack;
+mod packet_cache;
 pub mod path;
 mod reception;
 mod red;
-mod rewrite;
 mod room;
 mod rtcp;
 mod rtp;
+mod rtp_munger;
 mod sdp;
 mod settings;
-mod signal;
+#[cfg(test)]
+mod sim;
 mod slots;
-mod sources;
 mod speaker;
 mod srtp;
+mod ssrc_table;
 mod stream;
 mod subscription;
 mod track;
-#[cfg(test)]
-mod trial;
 mod twcc;
 #[cfg(test)]
 mod virtual_time;
 
+pub use api::{
+    Candidate, Event, Gone, Kind, Layer, Limit, Offer, OfferError, Participant, Quality, Source,
+    TrackId, TrackInfo,
+};
 pub use counters::Counters;
 pub use dtls::{Identity, IdentityError};
 pub use ice::room_of;
 pub use path::{Datagram, Outbound, Path, Transport};
 pub use room::{Room, Route};
 pub use settings::Settings;
-pub use signal::{
-    Candidate, Event, Gone, Kind, Layer, Limit, Offer, OfferError, Participant, Quality, Source,
-    TrackId, TrackInfo,
-};

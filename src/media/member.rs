@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::api::{Kind, Limit, Participant, TrackId};
 use crate::congestion::Congestion;
 use crate::connection::Connection;
 use crate::settings::Settings;
-use crate::signal::{Kind, Limit, Participant, TrackId};
 use crate::stream::Meter;
 use crate::subscription::Subscription;
 use crate::twcc::Departures;

@@ -5,7 +5,7 @@
 use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::signal::Participant;
+use crate::api::Participant;
 
 /// A level of at most this is speech, in -dBov: 0 is the loudest, 127 silence.
 const SPEECH: u8 = 45;

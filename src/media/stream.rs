@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::history::History;
-use crate::missing::Missing;
+use crate::nack::Missing;
+use crate::packet_cache::History;
 use crate::reception::Reception;
-use crate::rewrite::Report;
+use crate::rtp_munger::Report;
 
 /// Without a packet for so long a layer is not being sent.
 const SILENT: Duration = Duration::from_millis(1_500);

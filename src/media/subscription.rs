@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use crate::api::{Layer, Limit, TrackId};
 use crate::codec::Codec;
 use crate::codec::vp8::Munger;
-use crate::rewrite::Rewriter;
+use crate::rtp_munger::Rewriter;
 use crate::sdp::{Format, HeaderIds, Sending};
-use crate::signal::{Layer, Limit, TrackId};
 use crate::track::Track;
 
 /// How many retransmissions are remembered, so that none is sent twice within a round trip.

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
+use crate::api::{Kind, Layer, Participant, Source, TrackId, TrackInfo};
 use crate::sdp::{Format, HeaderIds};
-use crate::signal::{Kind, Layer, Participant, Source, TrackId, TrackInfo};
 use crate::speaker::SilenceGate;
 use crate::stream::Stream;
 

@@ -6,7 +6,7 @@ use base::secret::Secret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use super::care::*;
+pub use super::account_security::*;
 
 /// What a device calls itself.
 #[derive(Clone, Debug, Deserialize, ToSchema)]

@@ -183,9 +183,9 @@ pub enum Misunderstood {
     Data(String),
 }
 
-impl base::fault::Fault for Misunderstood {
-    fn kind(&self) -> base::fault::Kind {
-        base::fault::Kind::Invalid
+impl base::error::Fault for Misunderstood {
+    fn kind(&self) -> base::error::Kind {
+        base::error::Kind::Invalid
     }
 
     fn code(&self) -> &'static str {

@@ -3,10 +3,10 @@
 //! Add here first: the snapshots in `tests/it/snapshots` are the manual of the wire. Changes are
 //! additive only. Inbound shapes refuse unknown fields; outbound ones may grow.
 
+pub mod account_security;
 pub mod accounts;
 pub mod admin;
 pub mod calls;
-pub mod care;
 pub mod chat;
 pub mod client;
 pub mod cluster;
@@ -15,10 +15,10 @@ pub mod files;
 pub mod health;
 pub mod invites;
 pub mod messages;
-pub mod people;
 pub mod presence;
 pub mod problem;
 pub mod server;
+pub mod user_admin;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

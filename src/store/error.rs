@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 
-use base::fault::{Fault, Kind};
+use base::error::{Fault, Kind};
 use diesel::result::{DatabaseErrorKind, Error as Diesel};
 
 /// A failure of the machinery. Business outcomes are values of the method's own enum.

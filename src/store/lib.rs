@@ -8,18 +8,18 @@
 mod config;
 mod error;
 mod executor;
-mod facade;
 mod lock;
-pub mod model;
+mod methods;
 mod postgres;
+pub mod rows;
 mod schema;
 mod sqlite;
 mod store;
+pub mod tokenizer;
 mod types;
-pub mod words;
 
 pub use config::{Config, Synchronous};
 pub use error::{Error, Result};
 pub use lock::NodeLock;
-pub use model::*;
+pub use rows::*;
 pub use store::Store;

@@ -3,8 +3,8 @@
 use base::ids::NodeId;
 
 use crate::error::Result;
-use crate::model::lock_number;
 use crate::postgres::Lock;
+use crate::rows::lock_number;
 use crate::store::postgres_url;
 
 /// Held as long as this lives; the database frees it when the process dies.

@@ -76,5 +76,5 @@ pub(crate) fn free_lock(conn: &mut Conn, number: i64) -> QueryResult<bool> {
     diesel::select(take).get_result(conn)
 }
 
-#[path = "area/mod.rs"]
-pub(crate) mod area;
+#[path = "queries/mod.rs"]
+pub(crate) mod queries;

@@ -126,8 +126,8 @@ pub(crate) mod words {
     use diesel::{QueryResult, RunQueryDsl, sql_query};
 
     use super::Conn;
+    use crate::tokenizer::may_go_on;
     use crate::types::{IdSql, Sql};
-    use crate::words::may_go_on;
 
     #[derive(diesel::QueryableByName)]
     struct Number {
@@ -184,5 +184,5 @@ pub(crate) mod words {
     }
 }
 
-#[path = "area/mod.rs"]
-pub(crate) mod area;
+#[path = "queries/mod.rs"]
+pub(crate) mod queries;

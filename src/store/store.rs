@@ -37,10 +37,10 @@ macro_rules! change {
     ($store:expr, $area:ident :: $deed:ident ( $($arg:expr),* $(,)? )) => {
         match &*$store.backend {
             $crate::store::Backend::Sqlite { writer, .. } => {
-                writer.change(move |c| $crate::sqlite::area::$area::$deed(c, $($arg),*)).await
+                writer.change(move |c| $crate::sqlite::queries::$area::$deed(c, $($arg),*)).await
             }
             $crate::store::Backend::Postgres(lane) => {
-                lane.change(move |c| $crate::postgres::area::$area::$deed(c, $($arg),*)).await
+                lane.change(move |c| $crate::postgres::queries::$area::$deed(c, $($arg),*)).await
             }
         }
     };
@@ -51,11 +51,11 @@ macro_rules! look {
     ($store:expr, $area:ident :: $deed:ident ( $($arg:expr),* $(,)? )) => {
         match &*$store.backend {
             $crate::store::Backend::Sqlite { readers, .. } => {
-                readers.change(move |c| $crate::sqlite::area::$area::$deed(c, $($arg),*)).await
+                readers.change(move |c| $crate::sqlite::queries::$area::$deed(c, $($arg),*)).await
             }
             // Autocommit shows what a READ COMMITTED transaction would, two round trips sooner.
             $crate::store::Backend::Postgres(lane) => {
-                lane.look(move |c| $crate::postgres::area::$area::$deed(c, $($arg),*)).await
+                lane.look(move |c| $crate::postgres::queries::$area::$deed(c, $($arg),*)).await
             }
         }
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use securevox::http::docs::{asyncapi_document, openapi_document};
+use securevox::http::openapi::{asyncapi_document, openapi_document};
 use securevox::http::routes::routes;
 use serde_json::Value;
 

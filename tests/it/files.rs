@@ -312,7 +312,7 @@ async fn a_file_goes_when_nothing_carries_it(backend: Backend) {
     // Alice goes, and with her their conversation; Bob's copy of the same bytes stays.
     let proof = json!({ "password": crate::support::person::PASSWORD });
     alice.deletes("/api/me", proof.clone()).await.done();
-    crate::parting::all_done(&admin).await;
+    crate::erasure::all_done(&admin).await;
     asks(&bob, &id(&one), &[]).await.refused(404, "files/no-such-file");
     asks(&bob, &id(&hers), &[]).await.refused(404, "files/no-such-file");
     asks(&bob, &id(&two), &[]).await.status(200);

@@ -225,7 +225,7 @@ async fn what_disappears_leaves_no_trace(backend: Backend) {
     let canaries = ["canaryfirst", "canarysecond", "🦄"];
     // SQLite's log, a copy of what was written, is emptied in the next round.
     let forgotten = async {
-        while !crate::parting::traces_of(&world, &backend, &canaries).await.is_empty() {
+        while !crate::erasure::traces_of(&world, &backend, &canaries).await.is_empty() {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     };

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use base::entropy::Entropy;
+use base::random::Entropy;
 use serde_json::{Value, json};
 
 use crate::support::server::Server;

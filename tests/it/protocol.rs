@@ -19,12 +19,12 @@ use securevox::protocol::contacts::{Contact, ContactRequested, ContactState};
 use securevox::protocol::files::Attachment;
 use securevox::protocol::health::{Checks, Health, Probe};
 use securevox::protocol::messages::Message;
-use securevox::protocol::people::{self, ResetMade};
 use securevox::protocol::presence::{Presence, State};
 use securevox::protocol::problem::{FieldError, Problem};
 use securevox::protocol::server::{
     Authenticated, Done, MemberLeft, Person, Receipt, Reconnect, ServerEvent, Synced, TypingNow,
 };
+use securevox::protocol::user_admin::{self, ResetMade};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -365,7 +365,7 @@ fn answers_about_the_care_of_accounts() {
         shape("ExportState", ExportState { state: "running", created_at: NOON }),
         shape(
             "Person",
-            people::Person {
+            user_admin::Person {
                 id: id!(UserId, 1),
                 phone: "+4915112345678".to_owned(),
                 name: "Alice".to_owned(),

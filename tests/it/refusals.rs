@@ -227,7 +227,7 @@ async fn nothing_is_there_for_whoever_may_not_see_it(backend: Backend) {
         alike(&person.name, &over_a_socket(person, &real).await, &made_up);
         let found = person.get("/api/search?q=canary").await.ok();
         assert_eq!(found["items"], json!([]), "{}", person.name);
-        let exported = crate::parting::export(person).await;
+        let exported = crate::erasure::export(person).await;
         assert!(!String::from_utf8_lossy(&exported).contains(&real.message), "{}", person.name);
     }
     // The link itself is for whoever has it, but not for one whom its maker blocks.

@@ -85,7 +85,7 @@ async fn a_bucket_keeps_what_a_folder_would(backend: Backend) {
 
     let proof = json!({ "password": crate::support::person::PASSWORD });
     alice.deletes("/api/me", proof).await.done();
-    crate::parting::all_done(&admin).await;
+    crate::erasure::all_done(&admin).await;
     assert_eq!(in_bucket(), 0);
     let mut doctor = world.command();
     doctor.arg("doctor");
@@ -166,7 +166,7 @@ async fn kill_9_leaves_no_object_without_a_file_and_no_file_without_its_object(b
         assert!(bob.fetches(&format!("/api/attachments/{file}")).await == (200, bytes.clone()));
     }
     // Whatever else is kept belongs to somebody: it is in her archive, byte by byte.
-    let archive = crate::parting::export(&alice).await;
+    let archive = crate::erasure::export(&alice).await;
     let kept = zip::ZipArchive::new(std::io::Cursor::new(archive)).unwrap();
     let kept = kept
         .file_names()

@@ -7,7 +7,7 @@ use base::ids::{CallId, ConversationId, NodeId, UserId};
 use metrics::counter;
 
 use super::Calls;
-use super::board::{Found, Key, Most, Reserved};
+use super::call_index::{Found, Key, Most, Reserved};
 use super::room::{Hold, Room, Seed};
 use crate::actors::media::MEDIA;
 use crate::actors::supervision::{Place, Ref};

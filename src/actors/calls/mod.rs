@@ -1,13 +1,13 @@
 //! Calls: the way to every room, here or at another node, and rooms themselves.
 
-mod board;
+mod call_index;
 mod claim;
-mod moves;
+mod forwarding;
+mod migration;
 mod requests;
 mod room;
 #[cfg(test)]
 mod tests;
-mod way;
 
 pub use room::Room;
 
@@ -19,9 +19,9 @@ use base::ids::{CallId, NodeId, SessionId, UserId};
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
-use self::board::{Board, Found};
+use self::call_index::{Board, Found};
 use self::room::{Finish, Lost};
-use super::neighbours::{Neighbours, PATIENCE};
+use super::peer_nodes::{Neighbours, PATIENCE};
 use super::sessions::Switchboard;
 use super::supervision::{Nursery, Ref};
 use crate::cluster::Directory;

@@ -5,10 +5,10 @@ use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Calls;
-use super::board::{Found, Key};
+use super::call_index::{Found, Key};
 use super::claim::Opened;
+use super::forwarding::Asker;
 use super::room::{self, Ask, Room, What};
-use super::way::Asker;
 use crate::actors::supervision::{Ref, Undelivered};
 use crate::config::Openers;
 use crate::domain::accounts::Me;

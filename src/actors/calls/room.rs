@@ -3,14 +3,14 @@
 //! What the call has come to is kept beside the actor after every step, so that a new life goes on
 //! where the last whole step ended: it counts one more epoch, and its clients offer again.
 
-mod inbox;
-mod keep;
+mod context;
 mod media;
-mod seed;
+mod messages;
+mod persistence;
 
-pub(super) use inbox::{Ask, Finish, Lost, Mode, View, What};
-pub(super) use keep::{HandOver, LetGo, kept};
-pub(super) use seed::{Hold, Seed};
+pub(super) use context::{Hold, Seed};
+pub(super) use messages::{Ask, Finish, Lost, Mode, View, What};
+pub(super) use persistence::{HandOver, LetGo, kept};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,9 +20,9 @@ use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, SpawnHandle, Wrap
 use base::backoff::Backoff;
 use metrics::{counter, histogram};
 
-use self::keep::Keep;
 use self::media::Stage;
-use super::board::Standing;
+use self::persistence::Keep;
+use super::call_index::Standing;
 use crate::actors::supervision::Ctx;
 use crate::domain::calls::{Call, Change, Error, To, participant_name, view};
 use crate::protocol::calls as wire;

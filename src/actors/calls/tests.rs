@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::clock::Clock;
-use base::entropy::Entropy;
 use base::ids::{DeviceId, SessionId, UserId};
+use base::random::Entropy;
 use store::{NewAudit, NewUser, Role, Store};
 
 use super::Calls;
 use crate::actors::media;
-use crate::actors::neighbours::Neighbours;
+use crate::actors::peer_nodes::Neighbours;
 use crate::actors::sessions::Switchboard;
-use crate::actors::supervision::nursery;
+use crate::actors::supervision::dynamic_supervisor;
 use crate::cluster::cache::Fut;
 use crate::cluster::{Cache, CacheError, Limit, LocalDirectory, LocalHub, Refused};
 use crate::config;
@@ -104,7 +104,7 @@ async fn without_rooms(store: &Store, clock: &Clock) -> Calls {
     let node = base::ids::NodeId::new();
     let neighbours = Neighbours::new(Arc::new(LocalHub::default().plug(node)));
     Calls::new(super::Parts {
-        rooms: nursery("rooms", 1).handle(),
+        rooms: dynamic_supervisor("rooms", 1).handle(),
         switchboard: Switchboard::new(neighbours.clone()),
         neighbours,
         directory: Arc::new(LocalDirectory::new(node)),

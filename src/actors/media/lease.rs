@@ -6,7 +6,7 @@ use std::time::Instant;
 use media::Room;
 
 use super::Settings;
-use super::hub::{Heard, Hub, now};
+use super::dispatcher::{Heard, Hub, now};
 
 /// Holds a room on the thread on which it was made; the room goes when this is dropped.
 pub struct Lease {

@@ -2,17 +2,17 @@
 
 mod addresses;
 mod batch;
-mod hub;
+mod dispatcher;
+mod ice_mux;
 mod lease;
-mod port;
-mod tally;
+mod metrics_export;
 mod tcp;
 
 pub use addresses::addresses;
 pub(crate) use batch::{BATCH, Batch};
-pub use hub::Heard;
+pub use dispatcher::Heard;
+pub use ice_mux::{Place as PortPlace, Port};
 pub use lease::Lease;
-pub use port::{Place as PortPlace, Port};
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use super::hub::{Hub, now};
+use super::dispatcher::{Hub, now};
 use crate::telemetry::metrics::{MEDIA_DROPPED, refused};
 
 /// Connections of one thread; more are refused.

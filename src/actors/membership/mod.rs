@@ -1,11 +1,11 @@
 //! This node's place among the others: says that it lives, hears who else does, and acts when
 //! somebody does not.
 
-mod ear;
-mod residents;
+mod event_handler;
+mod node_services;
 
-pub use ear::Ear;
-pub use residents::{Household, Residents};
+pub use event_handler::Ear;
+pub use node_services::{Household, Residents};
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use metrics::gauge;
 use store::NodeState;
 use tokio::time::Instant;
 
-use super::neighbours::Neighbours;
+use super::peer_nodes::Neighbours;
 use super::supervision::Ctx;
 use crate::cluster::directory::BEAT;
 use crate::cluster::{Directory, DirectoryError, Leases, Roster};

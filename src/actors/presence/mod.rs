@@ -4,7 +4,7 @@
 //! restart it goes on from there. Whatever feeds it (the sessions of this node, other nodes) says
 //! only that a device of somebody came or went.
 
-mod attendance;
+mod tracker;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use base::ids::UserId;
 use metrics::counter;
 use store::{Availability, Status, Store};
 
-use self::attendance::{Attendance, News};
+use self::tracker::{Attendance, News};
 use super::sessions::{Outgoing, Switchboard};
 use super::supervision::Ctx;
 use crate::protocol::presence::{self as wire, State};

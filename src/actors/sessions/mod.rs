@@ -1,24 +1,24 @@
 //! Sessions: what a device's socket is attached to, and the way to everybody who is here.
 
 mod cursors;
-mod early;
-mod line;
-mod outgoing;
+mod event_router;
+mod outbound_event;
 mod registry;
+mod reorder_buffer;
 mod requests;
 mod session;
-mod switchboard;
+mod socket_handle;
 
-pub use line::{Answer, Blocked, Close, Down, Line};
-pub use outgoing::{Order, Outgoing, Place};
+pub use event_router::Switchboard;
+pub use outbound_event::{Order, Outgoing, Place};
 pub use requests::Error as RequestError;
 pub use session::Session;
-pub use switchboard::Switchboard;
+pub use socket_handle::{Answer, Blocked, Close, Down, Line};
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use base::fault::{Fault, Kind};
+use base::error::{Fault, Kind};
 use base::ids::{SessionId, UserId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 

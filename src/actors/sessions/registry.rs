@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use base::ids::{DeviceId, SessionId, UserId};
 
 use super::session::{Missed, Session};
-use crate::actors::neighbours::Neighbours;
+use crate::actors::peer_nodes::Neighbours;
 use crate::actors::supervision::Ref;
 
 const SHARDS: usize = 64;

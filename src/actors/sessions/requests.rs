@@ -3,14 +3,14 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use base::fault::{Fault, Kind};
+use base::error::{Fault, Kind};
 use base::ids::UserId;
 use metrics::counter;
 use serde::Serialize;
 use store::Receipt;
 
 use super::Living;
-use super::line::Answer;
+use super::socket_handle::Answer;
 use crate::domain::Deed;
 use crate::domain::chat::{self, Chat};
 use crate::protocol::chat::Summary;

@@ -4,9 +4,9 @@
 //! ends, the database is the truth, and a device that comes back tells what it has.
 
 mod catch_up;
-mod inbox;
+mod messages;
 
-pub(super) use inbox::{Attach, Deliver, Detach, End, Flushed, Known, Missed, Open, Request};
+pub(super) use messages::{Attach, Deliver, Detach, End, Flushed, Known, Missed, Open, Request};
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -17,12 +17,12 @@ use base::ids::SessionId;
 use metrics::counter;
 use tokio::sync::oneshot;
 
-use self::inbox::AttachReply;
+use self::messages::AttachReply;
 use super::cursors::Cursors;
-use super::early::Early;
-use super::line::{Answer, Blocked, Close, Down, Line};
-use super::outgoing::{Order, Outgoing};
+use super::outbound_event::{Order, Outgoing};
 use super::registry::Entry;
+use super::reorder_buffer::Early;
+use super::socket_handle::{Answer, Blocked, Close, Down, Line};
 use super::{Living, SessionHandle};
 use crate::actors::presence::Here;
 use crate::actors::supervision::Ctx;

@@ -13,10 +13,10 @@ use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, ActorState, Addr, AsyncContext, SpawnHandle};
 use tokio::time::Instant;
 
-use super::desk::Desk;
+use super::actor_ref::Ref;
 use super::exit::Exit;
 use super::mailbox::{Letter, Mailbox};
-use super::reference::Ref;
+use super::thread_activity::Desk;
 
 /// So many letters, as many messages to `ctx.address()` and as many completed futures are dealt
 /// with before others on the same thread get their turn. Each has its own budget: none starves

@@ -11,11 +11,11 @@ use actix::{Actor, ActorContext, dev};
 use base::clock::Clock;
 
 use super::context::{Ctx, Factory};
-use super::desk::Desk;
 use super::exit::{Exit, Failure, caught};
-use super::line::{Line, Seat, Witness};
 use super::mailbox::{Mailbox, Order, Owner};
-use super::place::{Place, Places};
+use super::parent_link::{Line, Seat, Witness};
+use super::thread_activity::Desk;
+use super::threads::{Place, Places};
 
 /// Told that a place is given up.
 pub(super) type Farewell<A> = Box<dyn Fn(&Arc<Mailbox<A>>) + Send>;

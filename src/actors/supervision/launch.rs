@@ -4,18 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::clock::Clock;
-use base::entropy::Entropy;
+use base::random::Entropy;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use super::exit::Exit;
-use super::family::Family;
 use super::incarnation::spawn_local;
-use super::keeper::{KeeperSeat, Site};
-use super::line::{Event, Line, Seat};
-use super::place::{ACTORS, Place, Places};
+use super::parent_link::{Event, Line, Seat};
 use super::policy::{Intensity, Policy, Restart, Strategy};
 use super::spec::{self, Plan, SupervisorSpec};
+use super::supervisor_state::Family;
+use super::supervisor_task::{KeeperSeat, Site};
+use super::threads::{ACTORS, Place, Places};
 use super::tree::{Forest, Tree};
 use super::watchdog::{Patience, Watchdog};
 

@@ -9,10 +9,10 @@ use actix::Actor;
 use actix::dev::{EnvelopeProxy, Handler, Message, MessageResponse, OneshotSender};
 use tokio::time::Instant;
 
+use super::actor_ref::Undelivered;
 use super::cell::{Cell, Kind, locked};
 use super::context::Ctx;
 use super::exit::caught;
-use super::reference::Undelivered;
 
 /// A message of any type in the mailbox of an `A`.
 pub(super) type Envelope<A> = Box<dyn EnvelopeProxy<A> + Send>;

@@ -17,37 +17,37 @@
 //! to_clerk.tell(Sign(paper))?;
 //! ```
 
+mod actor_ref;
 mod cell;
 mod context;
-mod desk;
+mod dynamic_supervisor;
 mod exit;
-mod family;
-#[cfg(test)]
-mod family_proof;
 mod incarnation;
-mod keeper;
 mod launch;
-mod line;
 mod mailbox;
-mod nursery;
+mod parent_link;
 mod partition;
-mod place;
 mod policy;
-mod reference;
 mod spec;
 mod supervisor;
+mod supervisor_state;
+#[cfg(test)]
+mod supervisor_state_model_test;
+mod supervisor_task;
+mod thread_activity;
+mod threads;
 mod tree;
 mod watchdog;
 
+pub use actor_ref::{Ask, Listener, Ref, Undelivered};
 pub use cell::{Kind, State};
 pub use context::Ctx;
+pub use dynamic_supervisor::{Nursery, NurserySpec, StartError, dynamic_supervisor};
 pub use exit::{Exit, Failure};
 pub use launch::{LaunchError, Living, Options, launch};
-pub use nursery::{Nursery, NurserySpec, StartError, nursery};
-pub use place::{ACTORS, Place};
 pub use policy::{Intensity, Policy, Restart, Strategy};
-pub use reference::{Ask, Listener, Ref, Undelivered};
 pub use spec::{Child, Spec, SupervisorSpec, child, supervisor};
+pub use threads::{ACTORS, Place};
 pub use tree::{CommandError, Entry, Tree};
 pub use watchdog::{Patience, Stuck};
 

@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use super::cell::State;
 use super::exit::Exit;
-use super::keeper::{Appointments, Site, Steward};
-use super::line::{Command, Event, FromAbove, Line, Seat, Witness};
+use super::parent_link::{Command, Event, FromAbove, Line, Seat, Witness};
 use super::policy::{Policy, Record, Verdict};
+use super::supervisor_task::{Appointments, Site, Steward};
 use super::tree::CommandError;
 
 pub(super) struct Partition {

@@ -7,17 +7,17 @@ use std::time::Duration;
 use actix::Actor;
 use base::backoff::Backoff;
 
+use super::actor_ref::Ref;
 use super::cell::{Cell, Kind};
 use super::context::{Ctx, Factory};
-use super::family::Family;
 use super::incarnation::ActorSeat;
-use super::keeper::{KeeperSeat, Site};
-use super::line::Seat;
 use super::mailbox::{Mailbox, Owner};
-use super::place::Place;
+use super::parent_link::Seat;
 use super::policy::{Intensity, Policy, Restart, Strategy};
-use super::reference::Ref;
 use super::supervisor::Supervisor;
+use super::supervisor_state::Family;
+use super::supervisor_task::{KeeperSeat, Site};
+use super::threads::Place;
 
 /// A mailbox holds so many messages unless told otherwise.
 pub(super) const MAILBOX: usize = 1024;

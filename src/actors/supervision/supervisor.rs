@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use super::cell::State;
 use super::exit::Exit;
-use super::family::{Deed, Event as Happening, Family};
-use super::keeper::{Appointments, Site, Steward};
-use super::line::{Command, Event, FromAbove, Line, Seat, Witness};
+use super::parent_link::{Command, Event, FromAbove, Line, Seat, Witness};
+use super::supervisor_state::{Deed, Event as Happening, Family};
+use super::supervisor_task::{Appointments, Site, Steward};
 use super::tree::CommandError;
 
 type Reply = oneshot::Sender<Result<(), CommandError>>;

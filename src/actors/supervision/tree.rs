@@ -10,9 +10,9 @@ use tokio::time::Instant;
 
 use super::cell::{Cell, Kind, State, locked};
 use super::exit::Failure;
-use super::line::{Command, Line};
-use super::place::Places;
+use super::parent_link::{Command, Line};
 use super::policy::Restart;
+use super::threads::Places;
 
 /// One line of the tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::desk::Doing;
 use super::exit::Exit;
-use super::place::Places;
+use super::thread_activity::Doing;
+use super::threads::Places;
 use super::tree::Forest;
 
 /// How long an actor may hold its thread.

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use base::ids::UserId;
 use turn_server_proto::types::stun::message::TransactionId;
 
-use super::ground::{Ground, refused};
+use super::context::{Ground, refused};
+use super::five_tuple::{Line, Way};
 use super::message::{Deed, Outcome, Request, is_control, outcome};
 use super::port::{self, Port};
 use super::quotas::Ticket;
 use super::relay::{Family, Hop, Refusal, Relay, Step};
-use super::way::{Line, Way};
 
 /// How long a client may be here without an allocation.
 pub(super) const WELCOME: Duration = Duration::from_secs(30);

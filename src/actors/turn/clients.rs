@@ -8,10 +8,10 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::client::Client;
-use super::ground::{Ground, refused};
+use super::context::{Ground, refused};
+use super::five_tuple::{Line, Way};
 use super::message::{Deed, Request};
 use super::relay::Relay;
-use super::way::{Line, Way};
 
 /// Clients without an allocation that are remembered at once; beyond that, whoever came first is
 /// forgotten. Anybody can become one with a single datagram under a false address.

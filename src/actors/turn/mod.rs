@@ -13,20 +13,20 @@
 //! | `peers`, `quotas` | whom they may reach, and how much they may have |
 //! | `relay`, `library` | what a relay is to us, and the library that is one |
 
-mod carriers;
 mod client;
 mod clients;
-mod ground;
-mod library;
+mod context;
+mod five_tuple;
+mod listeners;
 mod message;
 mod peers;
 mod port;
+mod proto_relay;
 mod quotas;
 mod relay;
 mod server;
 mod sockets;
 mod urls;
-mod way;
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 
-use base::entropy::Entropy;
+use base::random::Entropy;
 use futures_util::future::AbortHandle;
 use tokio::net::UdpSocket;
 

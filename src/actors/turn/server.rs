@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, WrapFuture};
-use base::entropy::Entropy;
+use base::random::Entropy;
 
-use super::carriers::{connections, datagrams, now, ports};
 use super::clients::Clients;
-use super::ground::{Ground, Rules};
-use super::library::Library;
+use super::context::{Ground, Rules};
+use super::listeners::{connections, datagrams, now, ports};
 use super::peers::Peers;
+use super::proto_relay::Library;
 use super::quotas::Limits;
 use super::sockets::Sockets;
 use crate::actors::supervision::Ctx;

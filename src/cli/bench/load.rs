@@ -12,7 +12,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::door::{Door, Seat, now};
+use super::target::{Door, Seat, now};
 use super::wire::{PATIENCE, wrong};
 use crate::actors::media::{BATCH, Batch};
 use crate::cli::Failure;

@@ -19,10 +19,10 @@ use tokio::time::timeout;
 
 use super::super::bus::{BusState, Listener};
 use super::super::cache::Fut;
-use super::answers::{Answer, Next};
+use super::connection::{Broken, DIRECT, EVENTS, Line, within};
 use super::envelope::{Kind, Label, label};
-use super::line::{Broken, DIRECT, EVENTS, Line, within};
 use super::outbox::{Reply, Word};
+use super::reply_cache::{Answer, Next};
 use super::{Shared, Way};
 use crate::protocol::cluster::{NodeEvent, NodeRequest};
 use crate::telemetry::metrics::{BUS_HEARD, BUS_IGNORED};

@@ -5,13 +5,13 @@
 //! and is never named twice, so that a connection that the broker still believes in is in nobody's
 //! way. Whoever runs the drivers runs them anew when they end, after a pause of its choosing.
 
-mod answers;
+mod connection;
 mod consumer;
 mod envelope;
-mod line;
 mod outbox;
+mod pending_requests;
 mod publisher;
-mod questions;
+mod reply_cache;
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
@@ -23,15 +23,15 @@ use lapin::uri::AMQPUri;
 use metrics::{counter, gauge};
 use tokio::sync::{oneshot, watch};
 
-use self::answers::Answering;
 use self::outbox::{Outbox, Word};
-use self::questions::Questions;
+use self::pending_requests::Questions;
+use self::reply_cache::Answering;
 use super::bus::{Bus, BusError, BusState, Listener};
 use super::cache::Fut;
 use crate::protocol::cluster::{NodeEvent, NodeRequest};
 use crate::telemetry::metrics::{BUS_ASKED, BUS_UP};
 
-pub use self::line::Broken;
+pub use self::connection::Broken;
 
 /// What the bus is to know.
 #[derive(Clone, Debug)]
@@ -74,7 +74,7 @@ impl AmqpBus {
     /// # Errors
     /// An address that cannot be read, in words.
     pub fn new(me: NodeId, settings: Settings) -> Result<Self, String> {
-        let uri = line::address(&settings)?;
+        let uri = connection::address(&settings)?;
         Ok(Self(Arc::new(Shared {
             me,
             uri,
@@ -104,7 +104,7 @@ impl AmqpBus {
     /// # Errors
     /// Why it does not.
     pub async fn reach(&self) -> Result<(), Broken> {
-        line::Line::open(&self.0, "look").await.map(drop)
+        connection::Line::open(&self.0, "look").await.map(drop)
     }
 }
 

@@ -16,8 +16,8 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::super::bus::{BusError, BusState};
+use super::connection::{Broken, DIRECT, EVENTS, Line, within};
 use super::envelope::{Kind, label, properties};
-use super::line::{Broken, DIRECT, EVENTS, Line, within};
 use super::outbox::Word;
 use super::{Shared, Way};
 use crate::telemetry::metrics::BUS_TOLD;

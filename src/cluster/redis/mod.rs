@@ -3,8 +3,8 @@
 //! It connects when it is first needed and again after any failure; what fails is not tried again
 //! but answered at once, within half a second at worst.
 
-mod line;
-mod place;
+mod connection;
+mod endpoint;
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use metrics::counter;
 use redis::{Cmd, FromRedisValue, RedisError};
 use tokio::time::timeout;
 
-use self::line::Lines;
-use self::place::Place;
+use self::connection::Lines;
+use self::endpoint::Place;
 use super::cache::{Cache, CacheError, Fut, Limit, Refused};
 use crate::telemetry::metrics::CACHE_FAILED;
 

@@ -1,6 +1,6 @@
 //! Why something about an account was not done.
 
-use base::fault::{Fault, Kind};
+use base::error::{Fault, Kind};
 use base::ids::{DeviceId, UserId};
 
 use crate::cluster::Refused;

@@ -1,30 +1,30 @@
 //! Accounts: who somebody is, on which device, and for how long that is believed.
 
+mod erasure;
 mod error;
 mod keyring;
 mod new_password;
-mod parting;
 mod password;
-mod people;
 mod phone;
 mod second_factor;
 mod sign_in;
+mod user_admin;
 
 pub use error::Error;
 pub use keyring::{Bearer, Keyring};
 pub use password::Passwords;
-pub use people::By;
 pub use phone::Phone;
 pub(crate) use sign_in::hash;
+pub use user_admin::By;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base::clock::Clock;
-use base::entropy::Entropy;
 use base::ids::{AuditId, DeviceId, UserId};
 use base::page::Page;
+use base::random::Entropy;
 use base::secret::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::json;

@@ -11,7 +11,7 @@ use base::ids::{CallId, ConversationId, SessionId, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::error::Error;
-use super::presence::first_epoch;
+use super::participants::first_epoch;
 use crate::protocol::calls::{self as wire, Media, Mode, Reason};
 pub use crate::protocol::cluster::CallSeat as Seat;
 use crate::protocol::server::{CallNews, Person};

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use base::fault::{Fault, Kind};
+use base::error::{Fault, Kind};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{DirectoryError, Refused};

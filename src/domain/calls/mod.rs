@@ -1,20 +1,20 @@
 //! Calls: who may call whom, what a call is, and what is remembered of it.
 
 mod call;
-mod ending;
+mod call_token;
 mod error;
-mod ice;
-mod pass;
-mod presence;
+mod participants;
+mod termination;
 #[cfg(test)]
-mod stories;
+mod tests;
+mod turn_credentials;
 mod views;
 
 pub use call::{Begin, Call, Callee, Change, Participant, Seat, Shape, Terms, To};
+pub use call_token::parse_name;
 pub use error::Error;
-pub use ice::Ice;
-pub use pass::parse_name;
-pub use presence::{participant_name, participant_number, view};
+pub use participants::{participant_name, participant_number, view};
+pub use turn_credentials::Ice;
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Why something in a conversation was not done.
 
-use base::fault::{Fault, Kind};
+use base::error::{Fault, Kind};
 
 /// The one error of this area.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -16,9 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::clock::Clock;
-use base::entropy::Entropy;
 use base::ids::{ConversationId, UserId};
 use base::page::Page;
+use base::random::Entropy;
 use store::{
     Change, Keeping, NewConversation, OpenDirect, OpenGroup, Place, Reach, Settings, Store,
 };

@@ -1,7 +1,7 @@
 //! Finding what was said.
 
 use base::ids::UserId;
-use store::{Search, words};
+use store::{Search, tokenizer};
 
 use super::{Chat, Error, views};
 use crate::protocol::List;
@@ -19,7 +19,7 @@ impl Chat {
         query: &wire::SearchQuery,
     ) -> Result<List<wire::Message>, Error> {
         let limit = query.limit.map_or(50, |n| n.clamp(1, 200)) as usize;
-        let words = words::wanted(&query.q);
+        let words = tokenizer::wanted(&query.q);
         if words.is_empty() || query.q.chars().count() > 200 {
             return Err(Error::BadSearch);
         }

@@ -7,8 +7,8 @@ use base::ids::{ConversationId, UserId};
 use serde_json::{Value, json};
 use store::{AuditFilter, Range, Store};
 
+use crate::domain::export_store::Archive;
 use crate::domain::jobs::Failure;
-use crate::domain::shelf::Archive;
 
 const PAGE: usize = 200;
 

@@ -1,22 +1,22 @@
 //! Exports: one archive with everything of a person, made as a job, for its owner alone.
 
-mod belongings;
+mod attachments;
 mod contents;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use base::clock::Clock;
-use base::fault::{Fault, Kind};
+use base::error::{Fault, Kind};
 use base::ids::JobId;
 use serde_json::json;
 use store::{Job, JobState, NewJob, Store};
 
 use super::News;
 use super::accounts::{Me, audit};
+use super::export_store::{Ready, Shelf};
 use super::files::Files;
 use super::jobs::{Failure, Work};
-use super::shelf::{Ready, Shelf};
 use crate::cluster::Fut;
 use crate::protocol::accounts::ExportState;
 
@@ -135,7 +135,7 @@ impl Exports {
         }
         let mut archive = self.shelf.begin(job.id, job.attempts);
         contents::write(&self.store, user, self.clock.now(), &mut archive).await?;
-        belongings::write(&self.store, &self.files, user, &mut archive).await?;
+        attachments::write(&self.store, &self.files, user, &mut archive).await?;
         let size = archive.finish().await?;
         let now = self.clock.now();
         if !self.store.finish_export(job.id, size, now + self.kept, now).await? {

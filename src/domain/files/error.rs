@@ -1,6 +1,6 @@
 //! Why a file was not taken in or given out.
 
-use base::fault::{Fault, Kind};
+use base::error::{Fault, Kind};
 
 /// The one error of this area.
 #[derive(Clone, Debug, thiserror::Error)]

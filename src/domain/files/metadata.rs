@@ -5,7 +5,7 @@
 
 use image::metadata::Orientation;
 
-use super::sort::Picture;
+use super::content_type::Picture;
 
 /// The same picture without its metadata; how it is to be turned stays. `None` if its structure is
 /// broken.

@@ -1,18 +1,18 @@
 //! Files: taken in, judged, kept once for the same content, given to those who may see them.
 
-mod collect;
+mod content_type;
 mod error;
+mod garbage_collection;
+mod image;
+mod intake;
 mod metadata;
-mod pictures;
-mod places;
 mod probe;
-mod sort;
 mod staging;
 mod uploads;
 
+pub use content_type::may_show;
 pub use error::Error;
-pub use places::Place;
-pub use sort::may_show;
+pub use intake::Place;
 pub use staging::PIECE;
 pub use uploads::{NewUpload, Tape, Whole};
 
@@ -27,13 +27,13 @@ use base::ids::{AttachmentId, BlobId, UploadId, UserId};
 use metrics::counter;
 use store::{AddAttachment, Blob, BlobPlace, NewAttachment, Quota, Store};
 
-use self::pictures::{Developed, Studio};
-use self::places::Places;
+use self::content_type::Picture;
+use self::image::{Developed, Studio};
+use self::intake::Places;
 use self::probe::Shape;
-use self::sort::Picture;
 use self::staging::{Part, Staging};
 use crate::config;
-use crate::outside::blobs::{Blobs, Name, Pieces, hex};
+use crate::integrations::blob_store::{Blobs, Name, Pieces, hex};
 use crate::protocol::files as wire;
 use crate::telemetry::metrics::{FILE_BYTES, FILES};
 
@@ -168,12 +168,12 @@ impl Files {
         if bundle.size == 0 {
             return Err(Error::Empty);
         }
-        let (head, mut hash) = staging::read_through(bundle.path, sort::HEAD).await?;
-        let content_type = sort::content_type(&head);
+        let (head, mut hash) = staging::read_through(bundle.path, content_type::HEAD).await?;
+        let content_type = content_type::content_type(&head);
         let Some(picture) = Picture::of(content_type) else {
             let shape = probe::look(studio, content_type, bundle.path).await;
             let content_type =
-                if shape.is_sound { sort::sound(content_type) } else { content_type };
+                if shape.is_sound { content_type::sound(content_type) } else { content_type };
             let contents = Contents { shape, small: None };
             return self.settle(&bundle, content_type, &hash, contents).await;
         };
@@ -215,7 +215,7 @@ impl Files {
                 owner: bundle.owner,
                 blob,
                 thumbnail: thumbnail.map(|(id, _)| id),
-                name: sort::display_name(bundle.called),
+                name: content_type::display_name(bundle.called),
                 content_type: content_type.to_owned(),
                 size: i64::try_from(bundle.size).unwrap_or(i64::MAX),
                 pixels: shape.pixels,

@@ -22,7 +22,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::Pixels;
-use super::pictures::Studio;
+use super::image::Studio;
 use crate::telemetry::metrics::PROBES;
 
 /// Most bytes of a file that are read: the tables of a film of many hours fit.

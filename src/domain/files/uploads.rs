@@ -11,7 +11,7 @@ use bytes::Bytes;
 use store::AddUpload;
 
 use super::staging::apart;
-use super::{Bundle, Error, Files, sort};
+use super::{Bundle, Error, Files, content_type};
 use crate::protocol::files as wire;
 
 /// What uploads may be for; builds of apps will come the same way.
@@ -64,7 +64,7 @@ impl Files {
             id: UploadId::new(),
             owner,
             purpose,
-            name: sort::display_name(&new.called),
+            name: content_type::display_name(&new.called),
             size: i64::try_from(new.size).unwrap_or(i64::MAX),
             expires_at: now + config.upload(),
         };

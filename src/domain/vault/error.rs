@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use base::fault::{Fault, Kind};
+use base::error::{Fault, Kind};
 
 /// The one error of this area: mistakes of the installation, not of whoever asks.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use base::entropy::Entropy;
+use base::random::Entropy;
 use base::secret::Secret;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

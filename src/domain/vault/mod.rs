@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use base::entropy::Entropy;
+use base::random::Entropy;
 use base::secret::Secret;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use actix_web::web::Data;
 use base::clock::Time;
-use base::fault::{Fault, Kind};
+use base::error::{Fault, Kind};
 
 use crate::actors::sessions::{Answer, Close, Line, RequestError, SessionHandle};
 use crate::cluster::{Limit, Refused};

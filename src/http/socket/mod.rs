@@ -2,14 +2,14 @@
 //! cannot be supervised, so it only carries; what it carries to, is. The deprecated crate
 //! `actix-web-actors` is named in this file only.
 
-mod engine;
+mod engine_io;
+mod engine_io_socket;
 mod gate;
 mod packet;
-mod pipe;
-mod plain;
 mod polling;
+mod websocket;
 
-pub use engine::Engine;
+pub use engine_io::Engine;
 pub(super) use polling::{poll, push};
 
 use std::any::Any;
@@ -22,7 +22,7 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use actix_web_actors::ws;
 
-use self::plain::PlainSocket;
+use self::websocket::PlainSocket;
 use super::problem::Refusal;
 use super::{Services, origin};
 use crate::actors::supervision::Nursery;
@@ -34,12 +34,12 @@ pub type Engines = Nursery<Engine>;
 /// Ends every socket that speaks Socket.IO, since the node goes away.
 pub fn leave(engines: &Engines) {
     for engine in engines.refs() {
-        let _ = engine.insist(engine::Leave); // gone already is as good
+        let _ = engine.insist(engine_io::Leave); // gone already is as good
     }
 }
 
 /// `GET /ws`
-pub(super) async fn plain(
+pub(super) async fn connect_websocket(
     app: Data<Services>,
     request: HttpRequest,
     payload: Payload,

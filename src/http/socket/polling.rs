@@ -12,9 +12,9 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::engine::{Engine, FIRST_PIPE, Poll, PollError, Posted};
+use super::engine_io::{Engine, FIRST_PIPE, Poll, PollError, Posted};
+use super::engine_io_socket::Pipe;
 use super::packet::SEPARATOR;
-use super::pipe::Pipe;
 use super::upgrade;
 use crate::actors::supervision::Ref;
 use crate::cluster::Limit;

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::trend::Usage;
+use super::trendline::Usage;
 
 /// What remains of the measured rate when the way fills up.
 const KEEP: f64 = 0.85;

@@ -1,24 +1,24 @@
 //! What a subscriber's downlink carries: Google congestion control (draft-ietf-rmcat-gcc-02) on
 //! transport-wide feedback; REMB and reported loss for those who give none.
 
+mod acked_bitrate;
 mod aimd;
-mod groups;
+mod inter_arrival;
 mod loss;
 mod probe;
-mod throughput;
-mod trend;
+mod trendline;
 
 pub(crate) use probe::Probe;
 
 use std::time::{Duration, Instant};
 
 use crate::twcc::PacketResult;
+use acked_bitrate::Throughput;
 use aimd::Aimd;
-use groups::Groups;
+use inter_arrival::Groups;
 use loss::Loss;
 use probe::Prober;
-use throughput::Throughput;
-use trend::{Trend, Usage};
+use trendline::{Trend, Usage};
 
 /// Sending less than this share of what is allowed is no test of the allowed.
 const UNUSED: f64 = 0.65;

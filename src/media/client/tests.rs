@@ -1,7 +1,7 @@
 //! Load clients around a room, in virtual time.
 
 use super::*;
-use crate::trial::{Trial, identity};
+use crate::sim::{Trial, identity};
 use crate::virtual_time::{ms, start};
 use crate::{
     Candidate, Kind, Offer, Outbound, Participant, Path, Room, Settings, Source, Transport,
@@ -122,7 +122,7 @@ fn what_was_lost_is_asked_for_and_comes_again() {
 fn an_offer_of_a_server_is_accepted_as_it_is() {
     let mut trial = Trial::new(Settings::default());
     let at = trial.join();
-    let offer = trial.offer(at, &[crate::trial::camera()]);
+    let offer = trial.offer(at, &[crate::sim::camera()]);
     let offer = offer.replace("a=recvonly", "a=sendonly");
     let mut client = Client::new(trial.now, 1).unwrap();
     let (answer, address) = client.accept(&offer).unwrap();

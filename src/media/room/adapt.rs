@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Room;
 use crate::allocation::{Demand, needed};
-use crate::signal::{Event, Kind, Layer, Limit, Participant, Source};
+use crate::api::{Event, Kind, Layer, Limit, Participant, Source};
 use crate::stream::Stream;
 use crate::track::{Track, layer};
 

@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use super::forward::{Form, Moment};
 use super::{Pending, Room};
+use crate::api::Event;
 use crate::counters::Counters;
-use crate::history::Entry;
 use crate::member::Member;
+use crate::packet_cache::Entry;
 use crate::path::Outbound;
-use crate::signal::Event;
 use crate::slots::Slots;
 use crate::subscription::Subscription;
 use crate::track::Track;

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::Room;
 use crate::member::Member;
-use crate::rewrite::Report;
 use crate::rtcp::{self, Block, Part, SenderReport};
+use crate::rtp_munger::Report;
 
 impl Room {
     /// A compound of a member.

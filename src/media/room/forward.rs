@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use crate::codec::Codec;
 use crate::connection::{Connection, LONGEST};
-use crate::history::Entry;
 use crate::member::Recipient;
+use crate::packet_cache::Entry;
 use crate::path::Outbound;
 use crate::red;
 use crate::rtp::Extending;

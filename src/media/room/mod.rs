@@ -12,19 +12,19 @@ mod quality;
 mod receive;
 mod repair;
 mod report;
-mod service;
+mod timers;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::api::{Candidate, Event, Kind, Limit, Participant, TrackId, TrackInfo};
 use crate::counters::Counters;
 use crate::dtls::Identity;
 use crate::member::Member;
 use crate::path::{Outbound, Path};
 use crate::rtcp::Compound;
 use crate::settings::Settings;
-use crate::signal::{Candidate, Event, Kind, Limit, Participant, TrackId, TrackInfo};
 use crate::slots::Slots;
 use crate::speaker::Speakers;
 use crate::track::Track;

@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use super::plan::Plan;
 use super::{Room, Route};
+use crate::api::{Event, Kind, Offer, OfferError, Participant, Source, TrackId};
 use crate::congestion::Congestion;
 use crate::connection::Connection;
 use crate::ice::Credentials;
 use crate::member::Line;
 use crate::sdp::{Answer, Format, Reply, Section, Sending, Session};
-use crate::signal::{Event, Kind, Offer, OfferError, Participant, Source, TrackId};
 use crate::speaker::SilenceGate;
 use crate::stream::Stream;
 use crate::subscription::Subscription;

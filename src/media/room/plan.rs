@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::Room;
+use crate::api::{Kind, Offer, OfferError, Source, TrackId};
 use crate::sdp::{Section, Session};
-use crate::signal::{Kind, Offer, OfferError, Source, TrackId};
 
 /// What one section is for.
 pub(super) struct Plan {

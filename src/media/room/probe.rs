@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Room;
 use super::forward::{Form, Moment};
-use crate::history::Entry;
+use crate::packet_cache::Entry;
 use crate::subscription::Subscription;
 use crate::track::Track;
 

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::{Pending, Room};
+use crate::api::{Kind, Source};
 use crate::codec::{Codec, begins_key_frame};
 use crate::connection::{LONGEST, Opened};
 use crate::rtp::Packet;
-use crate::signal::{Kind, Source};
-use crate::sources::Bound;
 use crate::srtp::{self, OVERHEAD};
+use crate::ssrc_table::Bound;
 use crate::track::Track;
 
 /// What a forwarded packet may have before its payload: header, extensions, original sequence number.

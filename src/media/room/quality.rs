@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Room;
-use crate::signal::{Event, Quality};
+use crate::api::{Event, Quality};
 
 impl Room {
     /// Tells the quality of a member if it is time to.

@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use super::{Room, Route};
+use crate::api::{Event, Gone, Participant};
 use crate::connection::{Dropped, Keys};
 use crate::dtls::Outcome;
 use crate::ice::participant_of;
 use crate::path::Path;
-use crate::signal::{Event, Gone, Participant};
 
 impl Room {
     /// Takes a datagram; media are decrypted where they lie.

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::Room;
+use crate::api::Kind;
 use crate::connection::Connection;
 use crate::rtcp::{Block, SenderReport};
-use crate::signal::Kind;
 use crate::slots::Slots;
 use crate::stream::Stream;
 use crate::subscription::Subscription;

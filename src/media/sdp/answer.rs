@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use super::format::Format;
 use super::offer::{Section, Session};
+use crate::api::Candidate;
 use crate::codec::Codec;
 use crate::ice::Credentials;
 use crate::path::Transport;
-use crate::signal::Candidate;
 
 /// What the server sends in a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! What a payload type stands for, and which formats of two clients are the same.
 
+use crate::api::Kind;
 use crate::codec::Codec;
-use crate::signal::Kind;
 
 /// One payload type of a section, with the one that repairs it.
 #[derive(Clone, Debug, PartialEq, Eq)]

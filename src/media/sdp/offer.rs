@@ -6,8 +6,8 @@ use rtc_sdp::description::session::SessionDescription;
 use std::io::Cursor;
 
 use super::format::{FEEDBACK, Format, HeaderIds};
+use crate::api::{Kind, OfferError};
 use crate::codec::Codec;
-use crate::signal::{Kind, OfferError};
 use crate::track::MOST_LAYERS;
 
 /// The longest offer that is looked at; one with a hundred sections of Chromium has about 400 KiB.

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::Transport;
+use crate::api::{Candidate, Kind, OfferError};
 use crate::codec::Codec;
 use crate::ice::Credentials;
-use crate::signal::{Candidate, Kind, OfferError};
 
 const SIMULCAST: &str = include_str!("../tests/offers/chromium-simulcast.sdp");
 const BOTH_WAYS: &str = include_str!("../tests/offers/chromium-sendrecv.sdp");

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path as Folder;
 use std::time::Instant;
 
-use media::{Path, Transport, hostile};
+use media::{Path, Transport, fuzz_targets};
 
 /// How often each seed is damaged.
 const TIMES: usize = 300;
@@ -58,26 +58,26 @@ fn now() -> Instant {
 fn stun_never_panics() {
     let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
     replay("stun", |bytes| {
-        hostile::stun(now(), Path { transport: Transport::Udp, remote }, bytes);
+        fuzz_targets::stun(now(), Path { transport: Transport::Udp, remote }, bytes);
     });
 }
 
 #[test]
 fn dtls_never_panics() {
-    replay("dtls", |bytes| hostile::dtls(now(), bytes));
+    replay("dtls", |bytes| fuzz_targets::dtls(now(), bytes));
 }
 
 #[test]
 fn rtp_never_panics() {
-    replay("rtp", hostile::rtp);
+    replay("rtp", fuzz_targets::rtp);
 }
 
 #[test]
 fn rtcp_never_panics() {
-    replay("rtcp", |bytes| hostile::rtcp(now(), bytes));
+    replay("rtcp", |bytes| fuzz_targets::rtcp(now(), bytes));
 }
 
 #[test]
 fn session_descriptions_never_panic() {
-    replay("sdp", |bytes| hostile::sdp(now(), &String::from_utf8_lossy(bytes)));
+    replay("sdp", |bytes| fuzz_targets::sdp(now(), &String::from_utf8_lossy(bytes)));
 }

@@ -1,11 +1,11 @@
 //! Transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01): what came when, told
 //! to a publisher, and heard from a subscriber.
 
-mod arrivals;
-mod departures;
+mod receiver;
+mod sender;
 
-pub(crate) use arrivals::Arrivals;
-pub(crate) use departures::{Departures, PacketResult};
+pub(crate) use receiver::Arrivals;
+pub(crate) use sender::{Departures, PacketResult};
 
 use std::time::Duration;
 

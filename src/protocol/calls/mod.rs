@@ -1,20 +1,20 @@
 //! Calls, as they cross the wire: the words that are asked, told and looked up.
 
-mod asked;
+mod events;
 mod records;
-mod told;
+mod requests;
 
-pub use asked::{
-    Action, Answer, CallRef, IceCandidate, InviteCall, JoinCall, Moderate, Mute, Offer, Publish,
-    SetLayer, StartCall,
+pub use events::{
+    ActiveSpeaker, CallEnded, CallJoined, CallMode, CallMoved, CallQuality, CallStarted, CallTaken,
+    IncomingCall, ParticipantLeft, ParticipantNews, Relayed, RelayedCandidate, ServerAnswer,
+    TrackPublished, TrackUnpublished, TrackWanted,
 };
 pub use records::{
     ActiveCall, CallStats, CallToken, CallView, NewCallToken, Outcome, PastCall, PastParticipant,
 };
-pub use told::{
-    ActiveSpeaker, CallEnded, CallJoined, CallMode, CallMoved, CallQuality, CallStarted, CallTaken,
-    IncomingCall, ParticipantLeft, ParticipantNews, Relayed, RelayedCandidate, ServerAnswer,
-    TrackPublished, TrackUnpublished, TrackWanted,
+pub use requests::{
+    Action, Answer, CallRef, IceCandidate, InviteCall, JoinCall, Moderate, Mute, Offer, Publish,
+    SetLayer, StartCall,
 };
 
 use base::ids::UserId;

@@ -5,8 +5,8 @@ use diesel::sql_types::{BigInt, Text};
 use diesel::{QueryResult, RunQueryDsl, sql_query};
 
 use super::Conn;
+use crate::tokenizer::may_go_on;
 use crate::types::{IdSql, Sql};
-use crate::words::may_go_on;
 
 #[derive(diesel::QueryableByName)]
 struct Number {

@@ -1,4 +1,4 @@
-//! The rules of `store/area/cluster.rs` as a value: who lives and who owns what. `honest.rs` shows
+//! The rules of `store/queries/cluster.rs` as a value: who lives and who owns what. `honest.rs` shows
 //! that the databases follow the same rules.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use store::{Beaten, Claimed, Fence, Lease, Node, NodeBeat, NodeState};
 
 use super::Broken;
 
-/// As in `store/area/cluster.rs`.
+/// As in `store/queries/cluster.rs`.
 pub const FRESH: Duration = Duration::from_millis(3500);
 
 pub struct Book {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use base::entropy::Entropy;
+use base::random::Entropy;
 use turmoil::Sim;
 
 use super::database::Written;

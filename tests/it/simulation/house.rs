@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use base::ids::{DeviceId, NodeId, SessionId, UserId};
 use securevox::actors::membership::{Membership, Missed, Residents, Suspect};
-use securevox::actors::neighbours::{Neighbours, PATIENCE};
+use securevox::actors::peer_nodes::{Neighbours, PATIENCE};
 use securevox::actors::supervision::{Nursery, Ref};
 use securevox::cluster::{BusError, Claim, Directory, Fut, Leases, Listener};
 use securevox::protocol::cluster::{

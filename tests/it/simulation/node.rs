@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base::clock::{Clock, Time};
-use base::entropy::Entropy;
 use base::ids::UserId;
+use base::random::Entropy;
 use securevox::actors::membership::{self, Leave, Membership};
-use securevox::actors::neighbours::Neighbours;
+use securevox::actors::peer_nodes::Neighbours;
 use securevox::actors::supervision::{
-    Living, Options, Strategy, child, launch, nursery, supervisor,
+    Living, Options, Strategy, child, dynamic_supervisor, launch, supervisor,
 };
 use securevox::cluster::{Bus, Leases};
 use tokio::time::Instant;
@@ -78,7 +78,7 @@ pub async fn live(host: usize, shared: Shared) -> turmoil::Result {
     );
     let line = Line::new(me, wire.clone());
     let neighbours = Neighbours::new(Arc::new(line.clone()));
-    let rooms = nursery::<Room>("rooms", 2).transient();
+    let rooms = dynamic_supervisor::<Room>("rooms", 2).transient();
     let house = House(Arc::new(Parts {
         leases: leases.clone(),
         client,

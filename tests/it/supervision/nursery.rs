@@ -19,7 +19,7 @@ fn make(script: &Script) -> impl Fn(&mut Ctx<Puppet>) -> Puppet + Send + Sync + 
 fn children_are_found_by_name_until_they_are_stopped() {
     simulate(async {
         let script = Script::default();
-        let (living, sessions) = one(nursery("sessions", 4)).await;
+        let (living, sessions) = one(dynamic_supervisor("sessions", 4)).await;
         let anna = sessions.start("anna", make(&script)).await.unwrap();
         assert_eq!(sessions.start("anna", make(&script)).await.err(), Some(StartError::Taken));
         assert_eq!(sessions.start("a/b", make(&script)).await.err(), Some(StartError::BadName));
@@ -43,7 +43,8 @@ fn children_are_found_by_name_until_they_are_stopped() {
 fn one_bad_child_takes_nobody_down() {
     simulate(async {
         let script = Script::default();
-        let (living, rooms) = one(nursery("rooms", 1).transient().intensity(3, MINUTE)).await;
+        let (living, rooms) =
+            one(dynamic_supervisor("rooms", 1).transient().intensity(3, MINUTE)).await;
         let bad = rooms.start("bad", make(&script)).await.unwrap();
         let good = rooms.start("good", make(&script)).await.unwrap();
         let booms: Vec<_> = (0..4).map(|_| bad.ask(Boom)).collect();
@@ -65,7 +66,7 @@ fn one_bad_child_takes_nobody_down() {
 fn a_temporary_child_that_fails_is_gone_and_its_name_is_free() {
     simulate(async {
         let script = Script::default();
-        let (living, sessions) = one(nursery("sessions", 2).temporary()).await;
+        let (living, sessions) = one(dynamic_supervisor("sessions", 2).temporary()).await;
         for _ in 0..100 {
             let anna = sessions.start("anna", make(&script)).await.unwrap();
             assert_eq!(anna.ask(Boom).await, Err(Undelivered::Failed));
@@ -81,7 +82,7 @@ fn a_temporary_child_that_fails_is_gone_and_its_name_is_free() {
 fn a_namesake_that_follows_at_once_is_not_erased_with_the_one_before() {
     simulate(async {
         let script = Script::default();
-        let (living, sessions) = one(nursery("sessions", 1)).await;
+        let (living, sessions) = one(dynamic_supervisor("sessions", 1)).await;
         for _ in 0..100 {
             let old = sessions.start("anna", make(&script)).await.unwrap();
             sessions.stop("anna").await.unwrap();
@@ -100,7 +101,7 @@ fn a_namesake_that_follows_at_once_is_not_erased_with_the_one_before() {
 fn a_child_that_cannot_start_is_reported_to_whoever_starts_it() {
     simulate(async {
         let script = Script::default();
-        let (living, sessions) = one(nursery("sessions", 1).temporary()).await;
+        let (living, sessions) = one(dynamic_supervisor("sessions", 1).temporary()).await;
         script.panic_at("factory");
         let failed = sessions.start("anna", make(&script)).await.err();
         let because = Exit::Panic("on purpose in factory".into());
@@ -115,7 +116,7 @@ fn a_child_that_cannot_start_is_reported_to_whoever_starts_it() {
 fn an_operator_restarts_and_stops_a_child_of_a_nursery_by_its_path() {
     simulate(async {
         let script = Script::default();
-        let (living, sessions) = one(nursery("sessions", 1)).await;
+        let (living, sessions) = one(dynamic_supervisor("sessions", 1)).await;
         let anna = sessions.start("anna", make(&script)).await.unwrap();
         let tree = living.tree();
         anna.ask(Count).await.unwrap();
@@ -134,7 +135,8 @@ fn an_operator_restarts_and_stops_a_child_of_a_nursery_by_its_path() {
 fn many_children_stop_side_by_side() {
     simulate(async {
         let script = Script::default();
-        let (living, sessions) = one(nursery("sessions", 3).shutdown(Duration::from_secs(1))).await;
+        let (living, sessions) =
+            one(dynamic_supervisor("sessions", 3).shutdown(Duration::from_secs(1))).await;
         let names: Vec<_> = (0..300).map(|n| n.to_string()).collect();
         let started = join_all(names.iter().map(|name| sessions.start(name, make(&script)))).await;
         assert!(started.iter().all(Result::is_ok));

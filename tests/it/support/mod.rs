@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod broker;
 pub mod certificates;
+pub mod harness;
 pub mod person;
 pub mod postgres;
 pub mod proxy;
@@ -11,12 +12,11 @@ pub mod redis;
 #[allow(dead_code, clippy::allow_attributes, reason = "the store's own stories use the rest")]
 pub mod server;
 pub mod socket;
-pub mod world;
 
 pub use answer::Answer;
+pub use harness::{Backend, World};
 pub use person::Person;
 pub use socket::Socket;
-pub use world::{Backend, World};
 
 use std::future::Future;
 use std::time::Duration;

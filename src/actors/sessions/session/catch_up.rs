@@ -6,9 +6,9 @@ use actix::{ActorFutureExt, AsyncContext, WrapFuture};
 use metrics::counter;
 
 use super::super::cursors::{Cursors, Gap};
-use super::super::line::Down;
-use super::super::outgoing::{Order, Outgoing};
+use super::super::outbound_event::{Order, Outgoing};
 use super::super::requests;
+use super::super::socket_handle::Down;
 use super::Session;
 use crate::actors::supervision::Ctx;
 use crate::domain::chat::Error;

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use base::clock::{Clock, Time};
-use base::entropy::Entropy;
 use base::ids::UserId;
+use base::random::Entropy;
 use tokio::sync::mpsc;
 use turn_server_proto::types::attribute::{
     ChannelNumber, Lifetime, RequestedTransport, XorPeerAddress, XorRelayedAddress,
@@ -19,11 +19,11 @@ use turn_server_proto::types::stun::message::{
 use turn_server_proto::types::stun::prelude::AttributeWrite;
 
 use crate::actors::turn::clients::{Clients, MakeRelay};
-use crate::actors::turn::ground::{Ground, Reading, Rules};
-use crate::actors::turn::library::Library;
+use crate::actors::turn::context::{Ground, Reading, Rules};
+use crate::actors::turn::five_tuple::{Carrier, Line, Way};
 use crate::actors::turn::peers::Peers;
+use crate::actors::turn::proto_relay::Library;
 use crate::actors::turn::quotas::Limits;
-use crate::actors::turn::way::{Carrier, Line, Way};
 use crate::config;
 use crate::domain::calls::Ice;
 

@@ -12,8 +12,8 @@ use proptest::prelude::*;
 use self::device::{Bench, Came};
 use super::client::WELCOME;
 use super::clients::STRANGERS;
-use super::library::Library;
 use super::message::{LONGEST, Request, length};
+use super::proto_relay::Library;
 use super::relay::{Family, Refusal, Relay, Send, Step};
 
 const GRANTED: u32 = 600;

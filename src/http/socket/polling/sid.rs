@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
-use base::entropy::Entropy;
+use base::random::Entropy;
 
 /// Engines do not outlive the process, and neither does what proves them.
 static KEY: LazyLock<hmac::Key> =

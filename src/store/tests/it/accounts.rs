@@ -3,7 +3,7 @@
 use base::ids::UserId;
 use store::{Added, AuditFilter, NewUser, PersonChange, Registered, Role, Store};
 
-use crate::world::{T0, any_hash, at, audit, device, on_both, person, refresh, somebody};
+use crate::harness::{T0, any_hash, at, audit, device, on_both, person, refresh, somebody};
 
 async fn a_person_registers_with_a_device_and_is_found(store: Store) {
     let ann = person("Ann", "+4912345");

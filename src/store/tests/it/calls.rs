@@ -6,7 +6,7 @@ use store::{
     NewCall, Reach, Store,
 };
 
-use crate::world::{T0, at, on_both, people};
+use crate::harness::{T0, at, on_both, people};
 
 fn call(by: UserId, callees: &[UserId]) -> NewCall {
     NewCall {

@@ -9,7 +9,7 @@ use store::{
     Shown, Store,
 };
 
-use crate::world::{T0, at, group, on_both, opening, people, say, words};
+use crate::harness::{T0, at, group, on_both, opening, people, say, words};
 
 const LIMITS: Limits = Limits {
     edit: Duration::from_secs(100),

@@ -5,7 +5,7 @@ use store::{
     Encryption, Kind, MemberRole, NewConversation, OpenDirect, OpenGroup, Place, Reach, Store,
 };
 
-use crate::world::{T0, at, group, on_both, opening, people, say, words};
+use crate::harness::{T0, at, group, on_both, opening, people, say, words};
 
 const NEAR: Reach = Reach::ContactsOrSharedGroup;
 

@@ -6,7 +6,7 @@ use base::ids::{CallId, NodeId};
 use serde_json::json;
 use store::{CallMedia, CallWritten, Claimed, Fence, NewCall, NodeBeat, NodeState, Store};
 
-use crate::world::{T0, at, on_both, people};
+use crate::harness::{T0, at, on_both, people};
 
 const TTL: Duration = Duration::from_secs(10);
 
@@ -138,7 +138,7 @@ mod death {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn is_certified_when_the_lock_is_free_and_not_before() {
-        crate::world::on_postgres_at(|store, url| async move {
+        crate::harness::on_postgres_at(|store, url| async move {
             let ann = node(&store, TTL).await;
             let lock = NodeLock::take(&url, ann).unwrap();
             until(|| async { lock.is_held() }).await;

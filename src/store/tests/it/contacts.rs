@@ -3,7 +3,7 @@
 use base::ids::UserId;
 use store::{ContactRequest as R, ContactState as S, Store};
 
-use crate::world::{T0, at, on_both, people};
+use crate::harness::{T0, at, on_both, people};
 
 async fn ask(store: &Store, from: UserId, to: UserId) -> R {
     store.request_contact(from, to, T0).await.unwrap()

@@ -9,7 +9,7 @@ use store::{
     NewAttachment, NewMessage, Quota, Store,
 };
 
-use crate::world::{T0, at, group, on_both, people, say, words};
+use crate::harness::{T0, at, group, on_both, people, say, words};
 
 const QUOTA: Quota = Quota { bytes: 1000, uploads: 2 };
 

@@ -3,7 +3,7 @@
 use base::ids::{InviteId, UserId};
 use store::{Circle, Joining, NewInvite, Settings, Store};
 
-use crate::world::{T0, any_hash, at, group, on_both, people};
+use crate::harness::{T0, any_hash, at, group, on_both, people};
 
 fn invite(uses: Option<i64>) -> NewInvite {
     NewInvite { id: InviteId::new(), hash: any_hash(), expires_at: at(100), uses }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use base::ids::JobId;
 use store::{Claim, Job, JobEnd, JobState, NewJob, Store};
 
-use crate::world::{T0, at, audit, on_both, somebody};
+use crate::harness::{T0, at, audit, on_both, somebody};
 
 const LEASE: Duration = Duration::from_secs(30);
 const MOST: i64 = 3;

@@ -6,7 +6,7 @@ use base::ids::KeyId;
 use base::secret::Secret;
 use store::{NewKey, Store};
 
-use crate::world::{T0, at, on_both};
+use crate::harness::{T0, at, on_both};
 
 fn pair(n: u8) -> NewKey {
     NewKey { id: KeyId::new(), private: Secret::new(vec![n, 0, 255]), public: vec![n] }

@@ -4,27 +4,27 @@
 #![expect(clippy::disallowed_methods, reason = "people act at the same time: each is a task")]
 
 mod accounts;
+mod api_tokens;
 mod calls;
 mod changes;
 mod chat;
 mod cluster;
 mod contacts;
-mod deletion;
+mod erasure;
 mod files;
+mod group_members;
+mod harness;
 mod invites;
 mod jobs;
 mod keys;
 mod messages;
 mod model;
 mod outage;
-mod people;
 mod presence;
-mod roster;
 mod search;
 mod second_factor;
 mod server;
 mod sign_in;
 mod tls;
-mod tokens;
 mod upkeep;
-mod world;
+mod user_admin;

@@ -7,7 +7,7 @@ use store::{
     Append, Appended, Kind, Marked, Message, NewMessage, OpenDirect, Range, Reach, Receipt, Store,
 };
 
-use crate::world::{T0, at, group, on_both, opening, people, say, words};
+use crate::harness::{T0, at, group, on_both, opening, people, say, words};
 
 fn stored(append: Append) -> Message {
     match append {

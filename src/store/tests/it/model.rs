@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use store::{Append, Config, NewMessage, Range, Store};
 
-use crate::world::{Scratch, T0, elsewhere, group, people, setting, skip, sql, words};
+use crate::harness::{Scratch, T0, elsewhere, group, people, setting, skip, sql, words};
 
 /// Batches of (who, under which name, answering which earlier message); who 2 is no member.
 type Story = Vec<Vec<(usize, u8, Option<usize>)>>;

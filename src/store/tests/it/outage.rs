@@ -5,8 +5,8 @@ use std::time::Duration;
 use base::ids::{ConversationId, UserId};
 use store::{Append, Config, Error, Range, Store};
 
+use crate::harness::{T0, group, people, say, words};
 use crate::server::{Server, timed};
-use crate::world::{T0, group, people, say, words};
 
 /// No answer may take longer.
 const SOON: Duration = Duration::from_secs(2);
@@ -38,7 +38,7 @@ impl Chat {
                 let (store, id) = (self.store.clone(), self.id);
                 let new = words(self.ann, &format!("{}", self.said + n));
                 tokio::task::spawn(async move {
-                    timed(store.append(id, vec![new], crate::world::T0)).await
+                    timed(store.append(id, vec![new], crate::harness::T0)).await
                 })
             })
             .collect();

@@ -4,7 +4,7 @@ use base::clock::Time;
 use base::ids::UserId;
 use store::{Availability, Store};
 
-use crate::world::{at, on_both, people};
+use crate::harness::{at, on_both, people};
 
 async fn last_seen(store: &Store, user: UserId) -> Option<Time> {
     let statuses = store.statuses(vec![user]).await.unwrap();

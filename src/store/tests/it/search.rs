@@ -1,9 +1,9 @@
 //! Words are found in five languages, the same on both databases, by those who may see them.
 
 use base::ids::{ConversationId, UserId};
-use store::{Append, Deed, Doing, Limits, NewMessage, Search, Store, words};
+use store::{Append, Deed, Doing, Limits, NewMessage, Search, Store, tokenizer};
 
-use crate::world::{T0, at, group, on_both, people, say, words as text};
+use crate::harness::{T0, at, group, on_both, people, say, words as text};
 
 async fn says(store: &Store, id: ConversationId, who: UserId, name: &str, body: &str) {
     let new = NewMessage { body: body.into(), ..text(who, name) };
@@ -14,7 +14,7 @@ async fn says(store: &Store, id: ConversationId, who: UserId, name: &str, body: 
 async fn finds(store: &Store, who: UserId, query: &str) -> Vec<String> {
     let found = store
         .search(
-            Search { viewer: who, words: words::wanted(query), within: None, before: None },
+            Search { viewer: who, words: tokenizer::wanted(query), within: None, before: None },
             99,
             at(5),
         )

@@ -3,7 +3,7 @@
 use base::ids::UserId;
 use store::{Factor, NewDevice, Opened, SealedColumn, SignIn, Store};
 
-use crate::world::{T0, any_hash, at, audit, device, hash, on_both, refresh, somebody};
+use crate::harness::{T0, any_hash, at, audit, device, hash, on_both, refresh, somebody};
 
 const PASSWORD: &str = "$argon2id$…"; // of everybody in these stories
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use base::ids::DeviceId;
 use store::{AuditFilter, Device, FirstAdmin, Role, Rotation, Store, User};
 
-use crate::world::{T0, at, audit, device, hash, on_both, person, refresh, somebody};
+use crate::harness::{T0, at, audit, device, hash, on_both, person, refresh, somebody};
 
 const GRACE: Duration = Duration::from_secs(10);
 

@@ -4,8 +4,8 @@ use std::process::Command;
 
 use store::{Config, Error, Store};
 
+use crate::harness::{Scratch, skip};
 use crate::server::{Server, run};
-use crate::world::{Scratch, skip};
 
 /// A root, and a certificate of `localhost` (not of 127.0.0.1) that leads to it.
 fn certificates() -> Option<Scratch> {

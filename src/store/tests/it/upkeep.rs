@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use base::fault::{Fault, Kind};
+use base::error::{Fault, Kind};
 use base::ids::AuditId;
 use store::{AuditFilter, Config, Error, Purged, Store};
 
-use crate::world::{
+use crate::harness::{
     Scratch, T0, at, audit, device, group, hash, on_both, people, refresh, say, somebody, words,
 };
 

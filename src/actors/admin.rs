@@ -1,0 +1,218 @@
+//! What operators see and do, on this node and on every other.
+
+use std::sync::{Arc, OnceLock};
+
+use base::error::{Fault, Kind};
+use base::ids::NodeId;
+use tokio::sync::Notify;
+
+use super::peer_nodes::{Neighbours, PATIENCE};
+use super::supervision::{CommandError, Entry, Failure, Tree};
+use crate::cluster::BusError;
+use crate::protocol::admin::{Actor, ActorFailure, Actors};
+use crate::protocol::cluster::{ActOn, Load, NodeRequest};
+
+/// The way to every node's tree; cheap to clone.
+#[derive(Clone)]
+pub struct Operators {
+    tree: Arc<OnceLock<Tree>>,
+    neighbours: Neighbours,
+    /// Somebody wants this node to leave.
+    leave: Arc<Notify>,
+}
+
+/// Why an operator's wish was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The tree is not there yet.
+    #[error("the node is starting")]
+    Starting,
+    /// Nobody of this id.
+    #[error("there is no such node")]
+    NoSuchNode,
+    /// The other node said no.
+    #[error("{0}")]
+    Refused(String),
+    /// This node's tree said no.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// The other node cannot be asked.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+}
+
+impl Fault for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Starting => Kind::Unavailable,
+            Self::NoSuchNode => Kind::NotFound,
+            Self::Refused(_) => Kind::Conflict,
+            Self::Command(e) => e.kind(),
+            Self::Bus(e) => e.kind(),
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Starting => "node/starting",
+            Self::NoSuchNode => "actors/no-such-node",
+            Self::Refused(_) => "actors/failed",
+            Self::Command(e) => e.code(),
+            Self::Bus(e) => e.code(),
+        }
+    }
+}
+
+impl Operators {
+    /// The tree may come later.
+    pub fn new(tree: Arc<OnceLock<Tree>>, neighbours: Neighbours) -> Self {
+        Self { tree, neighbours, leave: Arc::default() }
+    }
+
+    fn tree(&self) -> Result<&Tree, Error> {
+        self.tree.get().ok_or(Error::Starting)
+    }
+
+    /// `None` if the node is this one.
+    fn other(&self, node: Option<NodeId>) -> Result<Option<NodeId>, Error> {
+        match node {
+            Some(node) if node == self.neighbours.me() => Ok(None),
+            Some(node) if !self.neighbours.lives(node) => Err(Error::NoSuchNode),
+            other => Ok(other),
+        }
+    }
+
+    /// The actors of a node.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn actors(&self, node: Option<NodeId>) -> Result<Actors, Error> {
+        match self.other(node)? {
+            Some(node) => Ok(self.neighbours.ask(node, &NodeRequest::Actors, PATIENCE).await?),
+            None => self.actors_here(),
+        }
+    }
+
+    /// The actors of this node.
+    ///
+    /// # Errors
+    /// [`Error::Starting`].
+    pub fn actors_here(&self) -> Result<Actors, Error> {
+        let items = self.tree()?.snapshot().into_iter().map(view).collect();
+        Ok(Actors { node: self.neighbours.me().to_string(), items })
+    }
+
+    /// Restarts or stops an actor of a node.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn act(&self, node: Option<NodeId>, act: ActOn) -> Result<(), Error> {
+        match self.other(node)? {
+            Some(node) => {
+                let asked = NodeRequest::ActOn(act);
+                match self.neighbours.ask(node, &asked, PATIENCE).await? {
+                    None => Ok(()),
+                    Some(refused) => Err(Error::Refused(refused)),
+                }
+            }
+            None => self.act_here(act).await,
+        }
+    }
+
+    /// Restarts or stops an actor of this node.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn act_here(&self, act: ActOn) -> Result<(), Error> {
+        let tree = self.tree()?;
+        if act.restart {
+            tree.restart(&act.path).await?
+        } else {
+            tree.stop(&act.path).await?
+        }
+        Ok(())
+    }
+
+    /// Whether a node is known to live.
+    pub fn knows(&self, node: NodeId) -> bool {
+        self.neighbours.lives(node)
+    }
+
+    /// What a node carries; `own` tells it of this one.
+    pub fn load(&self, node: NodeId, own: impl FnOnce() -> Load) -> Load {
+        if node == self.neighbours.me() {
+            return own();
+        }
+        self.neighbours.loads().remove(&node).map(|(load, _)| load).unwrap_or_default()
+    }
+
+    /// Wishes that a node hands over what it has and leaves; done when the wish has arrived.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn drain(&self, node: NodeId) -> Result<(), Error> {
+        match self.other(Some(node))? {
+            Some(node) => Ok(self.neighbours.ask(node, &NodeRequest::Drain, PATIENCE).await?),
+            None => {
+                self.drain_here();
+                Ok(())
+            }
+        }
+    }
+
+    /// Wishes the same of this node.
+    pub fn drain_here(&self) {
+        self.leave.notify_one();
+    }
+
+    /// Waits until somebody wishes that this node leaves.
+    pub async fn wants_to_leave(&self) {
+        self.leave.notified().await;
+    }
+}
+
+fn view(entry: Entry) -> Actor {
+    Actor {
+        path: entry.path,
+        state: word(&entry.state),
+        kind: word(&entry.kind),
+        restart: word(&entry.restart),
+        uptime_ms: entry.uptime_ms,
+        restarts: entry.restarts,
+        mailbox: entry.mailbox,
+        handled: entry.handled,
+        longest_wait_us: entry.longest_wait_us,
+        stuck_ms: entry.stuck_ms,
+        doing: entry.doing,
+        last_failure: entry.last_failure.map(failure),
+        failures: entry.failures.into_iter().map(failure).collect(),
+    }
+}
+
+fn failure(failure: Failure) -> ActorFailure {
+    ActorFailure { at: failure.at, exit: failure.exit, message: failure.message }
+}
+
+/// The word that serde has for a plain variant.
+fn word(value: &impl serde::Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+impl Fault for CommandError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NotFound => Kind::NotFound,
+            Self::Closing => Kind::Unavailable,
+            Self::Failed(_) => Kind::Conflict,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound => "actors/not-found",
+            Self::Closing => "actors/closing",
+            Self::Failed(_) => "actors/failed",
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! Which calls go on, here and at other nodes, who is in them, and for whom they ring.
+
+mod remote;
+mod reserved;
+#[cfg(test)]
+mod tests;
+
+pub(super) use reserved::Reserved;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base::ids::{CallId, ConversationId, NodeId, SessionId, UserId};
+use metrics::gauge;
+use tokio::sync::watch;
+
+use super::room::Room;
+use crate::actors::peer_nodes::Neighbours;
+use crate::actors::supervision::Ref;
+use crate::domain::calls::{Error, Seat};
+use crate::protocol::calls::{ActiveCall, IncomingCall};
+pub(super) use crate::protocol::cluster::CallKey as Key;
+use crate::protocol::cluster::CallStanding;
+use crate::telemetry::metrics::{CALLS, refused};
+
+/// What is known of a call outside its room.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Standing {
+    /// Who is in it.
+    pub(super) seats: Vec<Seat>,
+    /// Whose devices ring, and what those are told that come meanwhile.
+    pub(super) ringing: Vec<(UserId, IncomingCall)>,
+    /// For statistics.
+    pub(super) active: Option<ActiveCall>,
+}
+
+type Life = Option<Result<Ref<Room>, ()>>;
+
+struct Entry {
+    key: Key,
+    /// Who began it, if that was here.
+    by: Option<UserId>,
+    conversation: Option<ConversationId>,
+    place: Place,
+    standing: Standing,
+}
+
+/// Where a call goes on.
+enum Place {
+    Here(watch::Sender<Life>),
+    There(NodeId),
+}
+
+impl Entry {
+    const fn is_here(&self) -> bool {
+        matches!(self.place, Place::Here(_))
+    }
+}
+
+#[derive(Default)]
+struct Calls {
+    all: HashMap<CallId, Entry>,
+    by_key: HashMap<Key, CallId>,
+    by_session: HashMap<SessionId, HashSet<CallId>>,
+    by_user: HashMap<UserId, HashSet<CallId>>,
+    begun_by: HashMap<UserId, HashSet<CallId>>,
+    rings: HashMap<UserId, HashSet<CallId>>,
+    /// No call begins any more.
+    closed: bool,
+}
+
+/// How many calls there may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    /// At this node.
+    pub(super) all: usize,
+    /// Of those, begun by one person.
+    pub(super) per_person: usize,
+}
+
+/// The board; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Board {
+    calls: Arc<Mutex<Calls>>,
+    neighbours: Neighbours,
+}
+
+/// The way to a room that is there or on its way.
+pub(super) struct Found {
+    /// Which call.
+    pub(super) id: CallId,
+    /// The conversation it belongs to.
+    pub(super) conversation: Option<ConversationId>,
+    /// The name by which it is entered.
+    pub(super) name: Option<String>,
+    way: Way,
+}
+
+#[derive(Clone)]
+enum Way {
+    Here(watch::Receiver<Life>),
+    There(NodeId),
+}
+
+/// How long a call that is about to begin may take.
+const BEGIN: Duration = Duration::from_secs(5);
+
+impl Found {
+    /// The other node at which it goes on.
+    pub(super) const fn elsewhere(&self) -> Option<NodeId> {
+        match self.way {
+            Way::Here(_) => None,
+            Way::There(node) => Some(node),
+        }
+    }
+
+    /// Its room, once it lives.
+    ///
+    /// # Errors
+    /// [`Error::Moved`] if it goes on elsewhere, or whoever was to begin it let go of its place: to
+    /// be asked again.
+    pub(super) async fn room(self) -> Result<Ref<Room>, Error> {
+        let Way::Here(mut room) = self.way else { return Err(Error::Moved) };
+        let begun = tokio::time::timeout(BEGIN, room.wait_for(Option::is_some)).await;
+        match begun {
+            Ok(Ok(life)) => life.clone().unwrap_or(Err(())).map_err(|()| Error::Moved),
+            _ => Err(Error::Unavailable),
+        }
+    }
+}
+
+impl Board {
+    /// No calls yet; the neighbours hear of those that go on here.
+    pub(super) fn new(neighbours: Neighbours) -> Self {
+        Self { calls: Arc::default(), neighbours }
+    }
+
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the place of a new call that `by` begins, unless there is one under this key, or as many
+    /// as there may be.
+    ///
+    /// # Errors
+    /// `Ok` of the call that is there in the error; [`Error::TooManyCalls`], [`Error::TooManyOwn`];
+    /// [`Error::Unavailable`] when the node stops.
+    pub(super) fn reserve(
+        &self,
+        id: CallId,
+        key: Key,
+        by: Option<UserId>,
+        conversation: Option<ConversationId>,
+        most: Most,
+    ) -> Result<Reserved, Result<Found, Error>> {
+        let mut calls = self.calls();
+        if let Some(there) = calls.by_key.get(&key) {
+            return Err(calls.found(*there).ok_or(Error::Unavailable));
+        }
+        if calls.closed {
+            return Err(Err(Error::Unavailable));
+        }
+        if calls.all.values().filter(|entry| entry.is_here()).count() >= most.all {
+            refused("calls");
+            return Err(Err(Error::TooManyCalls));
+        }
+        let own = by.and_then(|by| calls.begun_by.get(&by));
+        if own.is_some_and(|own| own.len() >= most.per_person) {
+            refused("calls-of-one-person");
+            return Err(Err(Error::TooManyOwn));
+        }
+        calls.by_key.insert(key.clone(), id);
+        if let Some(by) = by {
+            calls.begun_by.entry(by).or_default().insert(id);
+        }
+        let place = Place::Here(watch::Sender::new(None));
+        let entry = Entry { key, by, conversation, place, standing: Standing::default() };
+        calls.all.insert(id, entry);
+        gauge!(CALLS).increment(1.0);
+        Ok(Reserved::new(self.clone(), id))
+    }
+
+    /// The room of a reserved call lives, or could not be started.
+    fn begun(&self, id: CallId, room: Result<Ref<Room>, ()>) {
+        let failed = room.is_err();
+        if let Some(Entry { place: Place::Here(life), .. }) = self.calls().all.get(&id) {
+            life.send_replace(Some(room));
+        }
+        if failed {
+            self.remove(id);
+        }
+    }
+
+    fn rename(&self, old: CallId, new: CallId, conversation: Option<ConversationId>) {
+        let mut calls = self.calls();
+        if let Some(mut entry) = calls.all.remove(&old) {
+            if let Some(by) = entry.by.take() {
+                strike(&mut calls.begun_by, by, old);
+            }
+            entry.conversation = conversation;
+            calls.by_key.insert(entry.key.clone(), new);
+            calls.all.insert(new, entry);
+        }
+    }
+
+    /// The call is over, or does not go on here any more.
+    pub(super) fn remove(&self, id: CallId) {
+        let mut calls = self.calls();
+        if calls.all.get(&id).is_some_and(Entry::is_here) {
+            calls.remove(id);
+            gauge!(CALLS).decrement(1.0);
+            self.neighbours.call_over(id);
+        }
+    }
+
+    /// The standing of a call that goes on here has changed.
+    pub(super) fn stand(&self, id: CallId, standing: Standing) {
+        let mut calls = self.calls();
+        let Some(entry) = calls.all.get(&id).filter(|entry| entry.is_here()) else { return };
+        self.neighbours.call_stands(CallStanding {
+            call_id: id,
+            key: entry.key.clone(),
+            conversation_id: entry.conversation,
+            seats: standing.seats.clone(),
+            ringing: standing.ringing.clone(),
+            active: standing.active.clone(),
+        });
+        calls.stand(id, standing);
+    }
+
+    /// How many calls go on here, and how many devices are in them.
+    pub(super) fn load(&self) -> (usize, usize) {
+        let calls = self.calls();
+        let here = calls.all.values().filter(|entry| entry.is_here());
+        here.fold((0, 0), |(n, seats), entry| (n + 1, seats + entry.standing.seats.len()))
+    }
+
+    /// Who is in a call and for whom it rings.
+    pub(super) fn standing(&self, id: CallId) -> Option<Standing> {
+        self.calls().all.get(&id).map(|entry| entry.standing.clone())
+    }
+}
+
+impl Calls {
+    fn remove(&mut self, id: CallId) {
+        self.stand(id, Standing::default());
+        let Some(entry) = self.all.remove(&id) else { return };
+        if self.by_key.get(&entry.key) == Some(&id) {
+            self.by_key.remove(&entry.key);
+        }
+        if let Some(by) = entry.by {
+            strike(&mut self.begun_by, by, id);
+        }
+    }
+
+    fn stand(&mut self, id: CallId, standing: Standing) {
+        let calls = self;
+        let Some(entry) = calls.all.get_mut(&id) else { return };
+        let old = std::mem::replace(&mut entry.standing, standing);
+        for seat in &old.seats {
+            strike(&mut calls.by_session, seat.session, id);
+            strike(&mut calls.by_user, seat.user, id);
+        }
+        for (user, _) in &old.ringing {
+            strike(&mut calls.rings, *user, id);
+        }
+        for seat in &entry.standing.seats {
+            calls.by_session.entry(seat.session).or_default().insert(id);
+            calls.by_user.entry(seat.user).or_default().insert(id);
+        }
+        for (user, _) in &entry.standing.ringing {
+            calls.rings.entry(*user).or_default().insert(id);
+        }
+    }
+}
+
+impl Board {
+    /// A call by its id.
+    pub(super) fn by_id(&self, id: CallId) -> Option<Found> {
+        self.calls().found(id)
+    }
+
+    /// A call by its key.
+    pub(super) fn by_key(&self, key: &Key) -> Option<Found> {
+        let calls = self.calls();
+        calls.by_key.get(key).and_then(|id| calls.found(*id))
+    }
+
+    /// The only call in which this session takes part.
+    pub(super) fn only_of(&self, session: SessionId) -> Option<Found> {
+        let calls = self.calls();
+        let mut ids = calls.by_session.get(&session)?.iter();
+        let (id, more) = (ids.next()?, ids.next());
+        if more.is_some() { None } else { calls.found(*id) }
+    }
+
+    /// The calls in which this session takes part.
+    pub(super) fn of_session(&self, session: SessionId) -> Vec<Found> {
+        let calls = self.calls();
+        let ids = calls.by_session.get(&session).into_iter().flatten();
+        ids.filter_map(|id| calls.found(*id)).collect()
+    }
+
+    /// The seats of this person in calls other than this one.
+    pub(super) fn seats_of(&self, user: UserId, but: Option<CallId>) -> Vec<Seat> {
+        let calls = self.calls();
+        let ids = calls.by_user.get(&user).into_iter().flatten().filter(|id| Some(**id) != but);
+        let entries = ids.filter_map(|id| calls.all.get(id));
+        let seats = entries.flat_map(|entry| &entry.standing.seats);
+        seats.filter(|seat| seat.user == user).copied().collect()
+    }
+
+    /// The calls that ring for this person.
+    pub(super) fn ringing(&self, user: UserId) -> Vec<IncomingCall> {
+        let calls = self.calls();
+        let ids = calls.rings.get(&user).into_iter().flatten();
+        let entries = ids.filter_map(|id| calls.all.get(id));
+        let rings = entries.flat_map(|entry| &entry.standing.ringing);
+        rings.filter(|(whom, _)| *whom == user).map(|(_, call)| call.clone()).collect()
+    }
+
+    /// The calls that go on: all, or those of one person.
+    pub(super) fn active(&self, of: Option<UserId>) -> (Vec<ActiveCall>, usize) {
+        let calls = self.calls();
+        let mine = |entry: &&Entry| {
+            of.is_none_or(|user| entry.standing.seats.iter().any(|seat| seat.user == user))
+        };
+        let shown = calls.all.values().filter(mine);
+        (shown.filter_map(|entry| entry.standing.active.clone()).collect(), calls.all.len())
+    }
+
+    /// The rooms of all calls that go on here.
+    pub(super) fn rooms(&self) -> Vec<(CallId, Ref<Room>)> {
+        let calls = self.calls();
+        let rooms = calls.all.iter().filter_map(|(id, entry)| {
+            let Place::Here(life) = &entry.place else { return None };
+            let life = life.borrow().clone();
+            Some((*id, life?.ok()?))
+        });
+        rooms.collect()
+    }
+
+    /// From now on no call begins.
+    pub(super) fn close(&self) {
+        self.calls().closed = true;
+    }
+
+    /// All calls of this node, also those that are about to begin.
+    pub(super) fn all(&self) -> Vec<Found> {
+        let calls = self.calls();
+        let here = calls.all.iter().filter(|(_, entry)| entry.is_here());
+        here.filter_map(|(id, _)| calls.found(*id)).collect()
+    }
+
+    /// The ids of all calls that go on here, or anywhere.
+    pub(super) fn ids(&self, anywhere: bool) -> Vec<CallId> {
+        let calls = self.calls();
+        let shown = calls.all.iter().filter(|(_, entry)| anywhere || entry.is_here());
+        shown.map(|(id, _)| *id).collect()
+    }
+}
+
+impl Calls {
+    fn found(&self, id: CallId) -> Option<Found> {
+        let entry = self.all.get(&id)?;
+        let name = if let Key::Name(name) = &entry.key { Some(name.clone()) } else { None };
+        let way = match &entry.place {
+            Place::Here(life) => Way::Here(life.subscribe()),
+            Place::There(node) => Way::There(*node),
+        };
+        Some(Found { id, conversation: entry.conversation, name, way })
+    }
+}
+
+fn strike<K: std::hash::Hash + Eq>(map: &mut HashMap<K, HashSet<CallId>>, key: K, id: CallId) {
+    if let std::collections::hash_map::Entry::Occupied(mut ids) = map.entry(key) {
+        ids.get_mut().remove(&id);
+        if ids.get().is_empty() {
+            ids.remove();
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Calls that change their node: because it died, because it leaves, because it is not sure of itself.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use base::ids::{CallId, NodeId, SessionId, UserId};
+use futures_util::{StreamExt, stream};
+
+use super::Calls;
+use super::call_index::Key;
+use super::room::{HandOver, LetGo, Room};
+use crate::actors::supervision::Ref;
+use crate::cluster::Claim;
+use crate::domain::calls::Error;
+use crate::protocol::cluster::NodeRequest;
+
+/// How long one room may take to be handed over.
+const HAND_OVER: Duration = Duration::from_secs(5);
+/// How many calls change their node at the same time.
+const AT_ONCE: usize = 16;
+
+impl Calls {
+    /// Nobody listens at that node: if it is dead, its calls are looked after.
+    pub(super) async fn gone(&self, node: NodeId) {
+        match self.directory.is_dead(node).await {
+            Ok(true) => self.node_died(node).await,
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%error, %node, "whether a node is dead is not known"),
+        }
+    }
+
+    /// A node is dead: its calls in which devices of this node take part, or for which they ring,
+    /// go on here unless another node is faster. Nobody looks after the others until somebody asks.
+    pub async fn node_died(&self, node: NodeId) {
+        let me = self.neighbours.me();
+        let calls = stream::iter(self.board.at(node));
+        let look_after = |(id, key): (CallId, Key)| async move {
+            let standing = self.board.standing(id).unwrap_or_default();
+            self.board.over_there(node, id);
+            let concerned = standing.seats.iter().any(|seat| seat.node == me)
+                || standing.ringing.iter().any(|(user, _)| self.switchboard.is_here(*user));
+            if concerned && let Err(error) = self.take_over(&key, id).await {
+                tracing::warn!(%error, call.id = %id, "a dead node's call does not go on here");
+            }
+        };
+        calls.for_each_concurrent(AT_ONCE, look_after).await;
+    }
+
+    /// This node is not sure any more that its calls are its own: it lets go of them without a
+    /// word. Whoever claims them tells their devices.
+    pub fn let_go(&self) {
+        for (_, room) in self.board.rooms() {
+            let _ = room.insist(LetGo); // gone already is as good
+        }
+    }
+
+    /// Hands every room over to the node that carries least. Those that nobody takes stay.
+    pub async fn hand_over_all(&self) {
+        let hand_over = |(id, room): (CallId, Ref<Room>)| async move {
+            let Some(to) = self.lightest() else {
+                tracing::warn!(call.id = %id, "no other node takes rooms: this call ends here");
+                return;
+            };
+            let handed = tokio::time::timeout(HAND_OVER, room.ask(HandOver { to })).await;
+            if !matches!(handed, Ok(Ok(true))) {
+                tracing::warn!(call.id = %id, node = %to, "a call was not handed over");
+            }
+        };
+        stream::iter(self.board.rooms()).for_each_concurrent(AT_ONCE, hand_over).await;
+    }
+
+    /// The other node that carries least of those that take rooms.
+    pub(super) fn lightest(&self) -> Option<NodeId> {
+        let loads = self.neighbours.loads().into_iter().filter(|(_, (_, takes))| *takes);
+        loads.min_by_key(|(node, (load, _))| (load.participants, load.calls, *node)).map(|(n, _)| n)
+    }
+
+    /// The node where a new room belongs, if that is not this one: another carries much less.
+    pub(super) fn better(&self) -> Option<NodeId> {
+        let to = self.lightest()?;
+        let (load, _) = self.neighbours.loads().remove(&to)?;
+        let own = self.load().participants;
+        (own > SLACK && load.participants < own / 2).then_some(to)
+    }
+
+    /// Sessions of other nodes that are in calls of this one, by node.
+    fn far_seats(&self) -> BTreeMap<NodeId, Vec<(UserId, SessionId)>> {
+        let mut by_node: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for id in self.board.ids(false) {
+            for seat in self.board.standing(id).unwrap_or_default().seats {
+                if seat.node != self.neighbours.me() {
+                    by_node.entry(seat.node).or_default().push((seat.user, seat.session));
+                }
+            }
+        }
+        by_node
+    }
+
+    /// Asks the other nodes which sessions in calls of this one are no more, since a word of it may
+    /// be lost; gives those whose node is dead.
+    pub async fn look_after_seats(&self) -> Vec<SessionId> {
+        let mut adrift = Vec::new();
+        for (node, seats) in self.far_seats() {
+            if !self.neighbours.lives(node) {
+                adrift.extend(seats.into_iter().map(|(_, session)| session));
+                continue;
+            }
+            let asked = NodeRequest::Gone(seats);
+            let gone = self.neighbours.ask(node, &asked, super::PATIENCE).await;
+            for session in gone.unwrap_or_else(|_| Vec::<SessionId>::new()) {
+                self.lost_here(session);
+            }
+        }
+        adrift
+    }
+
+    /// The ids of all calls that go on anywhere; `None` while not every node's are known.
+    pub fn all_ids(&self) -> Option<Vec<CallId>> {
+        self.neighbours.lacking().is_empty().then(|| self.board.ids(true))
+    }
+
+    /// Closes a call in history that goes on nowhere, and frees its key.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn close_orphan(&self, id: CallId) -> Result<(), Error> {
+        let lease = self.directory.find_value(&id.to_string()).await?;
+        if let Some((key, held)) = lease {
+            if held.owner != self.neighbours.me() && self.neighbours.lives(held.owner) {
+                return Ok(()); // it has just begun there
+            }
+            match self.directory.claim(&key, "").await? {
+                Claim::Mine { epoch, .. } => self.directory.release(&key, epoch).await?,
+                Claim::Held(held) if self.directory.owns(&held) => {
+                    self.directory.release(&key, held.epoch).await?;
+                }
+                Claim::Held(_) => return Ok(()), // somebody goes on with it
+            }
+        }
+        self.deeds.write_lost(vec![id]).await?;
+        Ok(())
+    }
+
+    /// Which of these sessions are not here. Those of a node that leaves are not gone: their devices
+    /// join again at another node, as the participants they are.
+    pub fn gone_sessions(&self, sessions: Vec<(UserId, SessionId)>) -> Vec<SessionId> {
+        if self.switchboard.is_leaving() {
+            return Vec::new();
+        }
+        let gone =
+            |(user, session): &(UserId, SessionId)| !self.switchboard.is_there(*user, *session);
+        sessions.into_iter().filter(gone).map(|(_, session)| session).collect()
+    }
+}
+
+/// Below this many devices in calls a node keeps what begins at it.
+const SLACK: u64 = 20;

@@ -1,0 +1,130 @@
+//! What a room is made of, now and after any restart; when it goes, the call is over.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::super::Calls as Way;
+use super::super::call_index::Board;
+use crate::actors::media;
+use crate::actors::peer_nodes::Neighbours;
+use crate::actors::sessions::{Outgoing, Switchboard};
+use crate::cluster::{Directory, Fence};
+use crate::domain::calls::{Call, Calls, To};
+use crate::protocol::calls::Reason;
+use crate::protocol::server::{CallNews, ServerEvent};
+
+/// That a call is this node's.
+pub(in crate::actors::calls) struct Hold {
+    /// Under which key that is written in the directory.
+    pub(in crate::actors::calls) key: String,
+    /// Which of its owners this node is.
+    pub(in crate::actors::calls) epoch: u64,
+    /// What a write must carry, where others could write as well.
+    pub(in crate::actors::calls) fence: Option<Fence>,
+    /// The directory.
+    pub(in crate::actors::calls) directory: Arc<dyn Directory>,
+}
+
+/// Shared by all lives of a room.
+pub(in crate::actors::calls) struct Seed {
+    pub(super) deeds: Calls,
+    pub(super) switchboard: Switchboard,
+    pub(super) neighbours: Neighbours,
+    pub(super) board: Board,
+    pub(super) media: media::Settings,
+    pub(super) hold: Hold,
+    /// The call goes on at another node: its end is not this room's.
+    gone: AtomicBool,
+    call: Mutex<Call>,
+    permits: Mutex<HashMap<u32, OwnedSemaphorePermit>>,
+}
+
+impl Seed {
+    pub(in crate::actors::calls) fn new(way: &Way, hold: Hold, call: Call) -> Self {
+        Self {
+            deeds: way.deeds.clone(),
+            switchboard: way.switchboard.clone(),
+            neighbours: way.neighbours.clone(),
+            board: way.board.clone(),
+            media: way.media.clone(),
+            hold,
+            gone: AtomicBool::new(false),
+            call: Mutex::new(call),
+            permits: Mutex::default(),
+        }
+    }
+
+    /// Whether the call goes on at another node.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    /// Whether the call is surely still this node's.
+    pub(super) fn is_sure(&self) -> bool {
+        !self.is_gone() && self.hold.directory.is_sure()
+    }
+
+    /// The call goes on at another node.
+    pub(super) fn let_go(&self) {
+        self.gone.store(true, Ordering::Release);
+        self.board.remove(self.recall().id());
+    }
+
+    fn call(&self) -> MutexGuard<'_, Call> {
+        self.call.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn permits(&self) -> MutexGuard<'_, HashMap<u32, OwnedSemaphorePermit>> {
+        self.permits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The call after its last whole step.
+    pub(super) fn recall(&self) -> Call {
+        self.call().clone()
+    }
+
+    /// The call after another whole step.
+    pub(super) fn remember(&self, call: &Call) {
+        *self.call() = call.clone();
+    }
+
+    /// A participant's place among all devices in calls.
+    pub(super) fn keep(&self, number: u32, permit: OwnedSemaphorePermit) {
+        self.permits().insert(number, permit);
+    }
+
+    /// The participant is out.
+    pub(super) fn free(&self, number: u32) {
+        self.permits().remove(&number);
+    }
+
+    /// Tells whoever is to hear it.
+    pub(super) fn tell(&self, to: &To, news: CallNews) {
+        let event = Outgoing::new(&ServerEvent::Call(news));
+        match to {
+            To::People(people) => self.switchboard.announce(people, &event),
+            To::Seat(seat) => {
+                self.switchboard.tell_session(seat.node, seat.user, seat.session, &event);
+            }
+        }
+    }
+}
+
+/// The room was stopped, or failed too often: nobody must wait for it. History is closed by
+/// housekeeping, which sees that the call is not on the board.
+impl Drop for Seed {
+    fn drop(&mut self) {
+        let mut call = self.recall();
+        if call.ended().is_none() && !self.is_gone() {
+            call.take_news(); // of a call that did not come to life: nobody heard of it
+            call.end(Reason::Failed);
+            self.board.remove(call.id());
+            for (to, news) in call.take_news() {
+                self.tell(&to, news);
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Hears what other nodes tell, and answers what they ask.
+
+use base::ids::NodeId;
+use serde::Serialize;
+
+use super::{Membership, Missed, Suspect};
+use crate::actors::admin::Operators;
+use crate::actors::calls::Calls;
+use crate::actors::peer_nodes::Neighbours;
+use crate::actors::presence::Presence;
+use crate::actors::sessions::{Outgoing, Switchboard};
+use crate::actors::supervision::Ref;
+use crate::cluster::{Fut, Listener};
+use crate::protocol::cluster::{NodeEvent, NodeRequest, RoomHandOver, Urgency};
+use crate::telemetry::metrics::dropped;
+
+/// The listener of a node in a cluster; cheap to clone.
+#[derive(Clone)]
+pub struct Ear {
+    /// What is known of the others.
+    pub neighbours: Neighbours,
+    /// The sessions that are here.
+    pub switchboard: Switchboard,
+    /// The calls that go on here.
+    pub calls: Calls,
+    /// Who is here, as contacts see it.
+    pub presence: Presence,
+    /// Who acts when a node is gone.
+    pub membership: Ref<Membership>,
+    /// Who sees and does what operators want.
+    pub operators: Operators,
+}
+
+impl Listener for Ear {
+    fn hear(&self, from: NodeId, event: NodeEvent) {
+        match event {
+            NodeEvent::Heartbeat(beat) => self.neighbours.heard_beat(from, &beat),
+            NodeEvent::Changes(changes) => {
+                for change in self.neighbours.heard_changes(from, changes) {
+                    self.calls.changed_there(from, change);
+                }
+            }
+            NodeEvent::Deliver(news) => {
+                let event = Outgoing::of(news.event, news.urgency);
+                self.switchboard.announce_here(&news.to, &event);
+            }
+            NodeEvent::DeliverTo(news) => {
+                let event = Outgoing::of(news.event, Urgency::High);
+                if !self.switchboard.tell_session_here(news.user, news.session, &event) {
+                    dropped("no-such-session");
+                }
+            }
+            NodeEvent::Known(known) => {
+                self.switchboard.tell_place_here(&known.to, known.place, known.passed);
+            }
+            NodeEvent::Resync => self.switchboard.resync_here(),
+            NodeEvent::EndDevice(gone) => self.switchboard.end_device_here(gone.user, gone.device),
+            NodeEvent::EndPerson(user) => self.switchboard.end_person_here(user),
+            NodeEvent::StatusChanged(user) => self.presence.changed(user),
+            NodeEvent::Lost(session) => self.calls.lost_here(session),
+            NodeEvent::Unknown => dropped("unknown-to-this-version"),
+        }
+    }
+
+    fn answer(&self, from: NodeId, request: NodeRequest) -> Fut<'static, Option<String>> {
+        let ear = self.clone();
+        Box::pin(async move {
+            match request {
+                NodeRequest::Ping => json(&()),
+                NodeRequest::Snapshot => json(&ear.neighbours.snapshot()),
+                NodeRequest::Call(ask) => json(&ear.calls.answer_for(*ask).await),
+                NodeRequest::Gone(sessions) => json(&ear.calls.gone_sessions(sessions)),
+                NodeRequest::TakeRoom(room) => {
+                    let RoomHandOver { key, epoch, call } = *room;
+                    let Ok(call) = serde_json::from_str(call.get()) else { return json(&false) };
+                    json(&ear.calls.take_room(from, &key, epoch, call).await)
+                }
+                NodeRequest::Calls => json(&ear.calls.views_here().await),
+                NodeRequest::Actors => json(&ear.operators.actors_here().ok()?),
+                NodeRequest::ActOn(act) => {
+                    let refused = ear.operators.act_here(act).await.err();
+                    json(&refused.map(|error| error.to_string()))
+                }
+                NodeRequest::Drain => {
+                    ear.operators.drain_here();
+                    json(&())
+                }
+                NodeRequest::Unknown => None,
+            }
+        })
+    }
+
+    fn missed(&self) {
+        let _ = self.membership.insist(Missed); // it ends: so does the node
+    }
+
+    fn unreachable(&self, node: NodeId) {
+        let _ = self.membership.insist(Suspect(node)); // it ends: so does the node
+    }
+}
+
+fn json<T: Serialize>(answer: &T) -> Option<String> {
+    serde_json::to_string(answer).ok()
+}

@@ -1,0 +1,264 @@
+//! The other nodes: who is where, which calls go on where, and the way there.
+//!
+//! Each node writes what is its own and tells the others what changed, counted; whoever misses a
+//! number asks for the whole. Until the whole of a node is known it is told everything.
+
+mod local_state;
+mod peer_table;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base::ids::{CallId, NodeId, SessionId, UserId};
+use tokio::sync::Notify;
+
+use self::local_state::Own;
+use self::peer_table::Others;
+pub use self::peer_table::{Greeting, Guest};
+use crate::cluster::{Bus, BusError, BusState};
+use crate::protocol::cluster::{
+    CallStanding, Change, Changes, Deliver, DeliverTo, Heartbeat, Known, Load, NodeEvent,
+    NodeRequest, Place, RawEvent, Snapshot, Urgency,
+};
+use crate::telemetry::metrics::dropped;
+
+/// The other nodes; cheap to clone.
+#[derive(Clone)]
+pub struct Neighbours(Arc<Inner>);
+
+struct Inner {
+    bus: Arc<dyn Bus>,
+    own: Mutex<Own>,
+    others: Mutex<Others>,
+    /// Whether there are any: most servers are alone, and then nothing here costs anything.
+    any: AtomicBool,
+    /// There is something to tell the others, or to ask them.
+    stirred: Notify,
+}
+
+impl Neighbours {
+    /// Nobody is known yet.
+    pub fn new(bus: Arc<dyn Bus>) -> Self {
+        Self(Arc::new(Inner {
+            bus,
+            own: Mutex::default(),
+            others: Mutex::default(),
+            any: AtomicBool::new(false),
+            stirred: Notify::new(),
+        }))
+    }
+
+    /// Who wants to know of everybody who is at another node: what `greeting` makes of them is kept
+    /// until they are gone.
+    pub fn greet_with(&self, greeting: Greeting) {
+        self.others().greeting = Some(greeting);
+    }
+
+    /// This node.
+    pub fn me(&self) -> NodeId {
+        self.0.bus.me()
+    }
+
+    fn own(&self) -> MutexGuard<'_, Own> {
+        self.0.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn others(&self) -> MutexGuard<'_, Others> {
+        self.0.others.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether no other node is known.
+    pub fn is_alone(&self) -> bool {
+        !self.0.any.load(Ordering::Acquire)
+    }
+
+    /// Whether the way to the others is open, both ways.
+    pub fn is_up(&self) -> bool {
+        *self.0.bus.state().borrow() == BusState::Up
+    }
+
+    /// Waits until there is something to tell or to ask.
+    pub async fn stirred(&self) {
+        self.0.stirred.notified().await;
+    }
+
+    fn note(&self, change: Change) {
+        let listeners = !self.is_alone();
+        self.own().note(change, listeners);
+        if listeners {
+            self.0.stirred.notify_one();
+        }
+    }
+
+    /// The first device of somebody is here, or the last one is gone.
+    pub fn is_here(&self, user: UserId, here: bool) {
+        self.note(if here { Change::Came(user) } else { Change::Went(user) });
+    }
+
+    /// How a call that goes on here stands.
+    pub fn call_stands(&self, standing: CallStanding) {
+        self.note(Change::Call(Box::new(standing)));
+    }
+
+    /// A call does not go on here any more.
+    pub fn call_over(&self, id: CallId) {
+        self.note(Change::CallOver(id));
+    }
+
+    /// All that the others are to know of this node.
+    pub fn snapshot(&self) -> Snapshot {
+        self.own().snapshot()
+    }
+
+    /// Tells the others what changed since the last time.
+    pub fn tell_changes(&self) {
+        let mut own = self.own(); // held, so that numbers go out in order
+        if let Some(changes) = own.changes() {
+            self.publish(&NodeEvent::Changes(changes));
+        }
+    }
+
+    /// Gives every other node a sign of life.
+    pub fn beat(&self, load: Load, takes_rooms: bool) {
+        let version = self.own().version();
+        let beat = NodeEvent::Heartbeat(Heartbeat { version, load, takes_rooms });
+        for node in self.nodes() {
+            self.tell(node, &beat);
+        }
+    }
+
+    /// What another node carries, from its last sign of life.
+    pub fn heard_beat(&self, from: NodeId, beat: &Heartbeat) {
+        if self.others().beat(from, beat) {
+            self.0.stirred.notify_one();
+        }
+    }
+
+    /// What changed at another node; the part that concerns calls.
+    pub fn heard_changes(&self, from: NodeId, changes: Changes) -> Vec<Change> {
+        let Some(changes) = self.others().apply(from, changes) else {
+            self.0.stirred.notify_one(); // a number is missing
+            return Vec::new();
+        };
+        changes
+    }
+
+    /// Takes the nodes that live, and gives those that do not any more; they are to be forgotten.
+    pub fn roster(&self, living: &HashSet<NodeId>) -> Vec<NodeId> {
+        let mut others = self.others();
+        let gone = others.roster(self.me(), living);
+        self.0.any.store(!others.is_empty(), Ordering::Release);
+        if others.lacking().next().is_some() {
+            self.0.stirred.notify_one();
+        }
+        gone
+    }
+
+    /// A node is dead; false if that was known.
+    pub fn forget(&self, node: NodeId) -> bool {
+        let mut others = self.others();
+        let known = others.forget(node);
+        self.0.any.store(!others.is_empty(), Ordering::Release);
+        known
+    }
+
+    /// Whether this node is known to live.
+    pub fn lives(&self, node: NodeId) -> bool {
+        node == self.me() || self.others().knows(node)
+    }
+
+    /// All other nodes.
+    pub fn nodes(&self) -> Vec<NodeId> {
+        self.others().nodes().collect()
+    }
+
+    /// The nodes of which not everything is known.
+    pub fn lacking(&self) -> Vec<NodeId> {
+        self.others().lacking().collect()
+    }
+
+    /// Asks a node for the whole; the calls that go on there, and what became of them since.
+    ///
+    /// # Errors
+    /// The bus's.
+    pub async fn learn(&self, node: NodeId) -> Result<(Vec<CallStanding>, Vec<Change>), BusError> {
+        let whole: Snapshot = self.ask(node, &NodeRequest::Snapshot, PATIENCE).await?;
+        Ok(self.others().replace(node, whole))
+    }
+
+    /// What the nodes carry, and which take new rooms: the others.
+    pub fn loads(&self) -> HashMap<NodeId, (Load, bool)> {
+        self.others().loads()
+    }
+
+    /// People who are connected elsewhere and not here.
+    pub fn people_elsewhere(&self, is_here: impl Fn(UserId) -> bool) -> usize {
+        self.others().people().filter(|user| !is_here(**user)).count()
+    }
+
+    /// Tells the sessions of these people on other nodes.
+    pub fn deliver(&self, people: &[UserId], urgency: Urgency, event: impl Fn() -> RawEvent) {
+        if self.is_alone() {
+            return;
+        }
+        let by_node = self.others().split(people);
+        for (node, to) in by_node {
+            self.tell(node, &NodeEvent::Deliver(Deliver { to, event: event(), urgency }));
+        }
+    }
+
+    /// Tells the sessions of these people on other nodes how far a conversation is.
+    pub fn tell_known(&self, people: &[UserId], place: Place, passed: bool) {
+        if self.is_alone() {
+            return;
+        }
+        let by_node = self.others().split(people);
+        for (node, to) in by_node {
+            self.tell(node, &NodeEvent::Known(Known { to, place, passed }));
+        }
+    }
+
+    /// Tells one session on another node.
+    pub fn deliver_to(&self, node: NodeId, user: UserId, session: SessionId, event: RawEvent) {
+        self.tell(node, &NodeEvent::DeliverTo(DeliverTo { user, session, event }));
+    }
+
+    /// Tells one node. What cannot be told is counted; the bus makes the other look for it.
+    pub fn tell(&self, node: NodeId, event: &NodeEvent) {
+        if self.0.bus.tell(node, event).is_err() {
+            dropped("bus");
+        }
+    }
+
+    /// Tells all other nodes, as [`Neighbours::tell`].
+    pub fn publish(&self, event: &NodeEvent) {
+        if self.is_alone() {
+            return;
+        }
+        if self.0.bus.publish(event).is_err() {
+            dropped("bus");
+        }
+    }
+
+    /// Asks a node; the answer has the shape that the request names.
+    ///
+    /// # Errors
+    /// The bus's; an answer of another shape counts as none.
+    pub async fn ask<T: serde::de::DeserializeOwned>(
+        &self,
+        node: NodeId,
+        request: &NodeRequest,
+        patience: Duration,
+    ) -> Result<T, BusError> {
+        let answer = self.0.bus.ask(node, request, patience).await?;
+        serde_json::from_str(&answer).map_err(|error| {
+            tracing::warn!(%error, "an answer of another node cannot be read");
+            BusError::Timeout
+        })
+    }
+}
+
+/// How long another node may take to answer.
+pub const PATIENCE: Duration = Duration::from_secs(3);

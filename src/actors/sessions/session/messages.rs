@@ -1,0 +1,333 @@
+//! What a session may be told: by its socket, by its device, by what happens elsewhere.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix::{ActorContext, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
+use base::error::Fault;
+use futures_util::FutureExt;
+use metrics::counter;
+use tokio::sync::oneshot;
+
+use super::super::cursors::Heard;
+use super::super::outbound_event::{Order, Outgoing, Place};
+use super::super::requests;
+use super::super::socket_handle::{Answer, Close, Line};
+use super::super::{SessionHandle, reorder_buffer};
+use super::Session;
+use crate::actors::supervision::Ctx;
+use crate::domain::calls;
+use crate::protocol::client::{CallEvent, ClientEvent};
+use crate::protocol::server::{CallNews, ServerEvent};
+use crate::telemetry::metrics::EVENTS_IN;
+
+/// Within this time other nodes know that a device has come, or they know that they miss something.
+const KNOWN_EVERYWHERE: Duration = Duration::from_secs(2);
+
+/// Told once a session is ready for its socket; a handle that nobody takes lets go by itself.
+pub(super) type AttachReply =
+    tokio::sync::oneshot::Sender<Result<SessionHandle, crate::domain::chat::Error>>;
+
+/// A socket for the session; refused (`false` at once) if it has one.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub(in crate::actors::sessions) struct Attach {
+    pub(in crate::actors::sessions) line: Line,
+    /// Told once everything is ready.
+    pub(in crate::actors::sessions) ready: AttachReply,
+}
+
+impl Handler<Attach> for Session {
+    type Result = bool;
+
+    fn handle(&mut self, attach: Attach, ctx: &mut Self::Context) -> bool {
+        if self.line.is_some() {
+            return false;
+        }
+        self.line = Some(attach.line);
+        self.line_number += 1;
+        self.is_attached(true);
+        self.reading = false;
+        self.opened = false;
+        self.syncing = false;
+        self.said.attach();
+        self.changed.attach();
+        self.early.give_up(); // read, or asked for, as all that was missed
+        self.stop_timer(ctx);
+        self.load(ctx, Some(attach.ready));
+        true
+    }
+}
+
+/// The device of this socket has been told that it is in: events may flow.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::actors::sessions) struct Open(pub(in crate::actors::sessions) u64);
+
+impl Handler<Open> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Open(number): Open, ctx: &mut Self::Context) {
+        if self.line.is_some() && number == self.line_number {
+            self.opened = true;
+            if self.seed.me.pass.is_none() {
+                // Not before it hears anything: it is told of itself, too.
+                self.here = Some(self.living().presence.here(self.seed.me.user));
+            }
+            self.ring(ctx);
+            self.look_again(ctx);
+            self.restart_timer(self.living().config.hold(), ctx, Self::release);
+        }
+    }
+}
+
+/// The socket of this number is gone.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::actors::sessions) struct Detach(pub(in crate::actors::sessions) u64);
+
+impl Handler<Detach> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Detach(number): Detach, ctx: &mut Self::Context) {
+        if self.line.is_some() && number == self.line_number {
+            self.detach(ctx);
+        }
+    }
+}
+
+/// A request of the device.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::actors::sessions) struct Request {
+    pub(in crate::actors::sessions) id: Option<u64>,
+    pub(in crate::actors::sessions) event: ClientEvent,
+}
+
+impl Handler<Request> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Request { id, event }: Request, ctx: &mut Self::Context) {
+        let again = self.syncing && matches!(event, ClientEvent::Sync(_));
+        if again || self.in_flight >= self.living().config.in_flight {
+            return self.reply(id, Err(Arc::new(requests::Error::TooManyInFlight)), ctx);
+        }
+        self.in_flight += 1;
+        if let ClientEvent::Sync(sync) = event {
+            return self.sync(id, sync, ctx);
+        }
+        let number = self.line_number;
+        let answer = match event {
+            ClientEvent::Call(event) => self.ask_calls(event).boxed_local(),
+            _ if self.seed.me.pass.is_some() => {
+                let refused = Arc::new(calls::Error::CallOnly);
+                std::future::ready(Err(refused as _)).boxed_local()
+            }
+            event => requests::answer(self.living(), self.seed.me.user, event).boxed_local(),
+        };
+        ctx.spawn(answer.into_actor(self).map(move |answer, session, ctx| {
+            session.in_flight -= 1;
+            if number == session.line_number {
+                session.reply(id, answer, ctx);
+            }
+        }));
+    }
+}
+
+impl Session {
+    /// Asks calls, after what was asked before.
+    fn ask_calls(&mut self, event: CallEvent) -> impl Future<Output = Answer> + use<> {
+        counter!(EVENTS_IN, "event" => event.name()).increment(1);
+        let (done, next) = oneshot::channel::<()>();
+        let before = self.last_call.replace(next);
+        let (calls, seed) = (self.living().calls.clone(), self.seed.clone());
+        async move {
+            if let Some(before) = before {
+                let _ = before.await; // it ends when the one before is answered or given up
+            }
+            let answer = calls.answer(&seed.me, seed.id, event).await;
+            drop(done);
+            answer.map_err(|error| -> Arc<dyn Fault + Send + Sync> { Arc::new(error) })
+        }
+    }
+
+    /// Looks into the database once more when all nodes surely know that the device is here: what
+    /// one of them said before, it did not say to us.
+    fn look_again(&self, ctx: &mut Ctx<Self>) {
+        if self.living().switchboard.is_alone() {
+            return;
+        }
+        let number = self.line_number;
+        ctx.run_later(KNOWN_EVERYWHERE, move |session, ctx| {
+            if session.line.is_some() && number == session.line_number {
+                session.load(ctx, None);
+            }
+        });
+    }
+
+    /// Tells a device that has just come of the calls that ring for its person.
+    fn ring(&mut self, ctx: &mut Ctx<Self>) {
+        if self.seed.me.pass.is_some() {
+            return;
+        }
+        for call in self.living().calls.ringing(self.seed.me.user) {
+            let news = ServerEvent::Call(CallNews::IncomingCall(call));
+            self.send_event(Outgoing::new(&news), ctx);
+        }
+    }
+}
+
+/// Something happened that concerns the person.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::actors::sessions) struct Deliver(pub(in crate::actors::sessions) Outgoing);
+
+impl Handler<Deliver> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Deliver(event): Deliver, ctx: &mut Self::Context) {
+        match event.place() {
+            None => {
+                if self.opened {
+                    self.send_event(event, ctx);
+                }
+            }
+            Some(place) => {
+                if self.line.is_none() {
+                    return; // the device asks, or the next attachment looks, for what it missed
+                }
+                self.hear(place, event, ctx);
+            }
+        }
+    }
+}
+
+impl Session {
+    /// Sends an event in its order, at once or when that which it follows has come.
+    fn hear(&mut self, place: Place, event: Outgoing, ctx: &mut Ctx<Self>) {
+        if place.order == Order::Changed {
+            // Of two nodes, the one that tells of the change may be heard first.
+            self.said.learn_of(place.conversation, event.about().unwrap_or(0));
+            if self.said.is_reading(place.conversation) {
+                // A message that is being read may come as it was before: the change comes after it.
+                self.changed.note(place.conversation, place.number);
+                return self.pump(ctx);
+            }
+        }
+        match self.cursors(place.order).hear(place.conversation, place.number) {
+            Heard::Next => {
+                self.send_event(event, ctx);
+                self.send_early(place, ctx);
+            }
+            Heard::Early if self.early.keep(place, event) => self.lose_patience(ctx),
+            Heard::Early => {
+                self.cursors(place.order).seek_gap(place.conversation);
+                self.pump(ctx);
+            }
+            Heard::Known => self.pump(ctx),
+        }
+    }
+
+    /// Sends what has waited for the event at `place`.
+    fn send_early(&mut self, mut place: Place, ctx: &mut Ctx<Self>) {
+        while let Some((next, event)) = self.early.after(place)
+            && self.cursors(next.order).hear(next.conversation, next.number) == Heard::Next
+        {
+            self.send_event(event, ctx);
+            place = next;
+        }
+    }
+
+    /// In a moment, what still waits is read from the database.
+    fn lose_patience(&mut self, ctx: &mut Ctx<Self>) {
+        if std::mem::replace(&mut self.impatient, true) {
+            return;
+        }
+        ctx.run_later(reorder_buffer::PATIENCE, |session, ctx| {
+            session.impatient = false;
+            for place in session.early.give_up() {
+                session.cursors(place.order).seek_gap(place.conversation);
+            }
+            session.pump(ctx);
+        });
+    }
+}
+
+/// How far a conversation is.
+#[derive(Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(in crate::actors::sessions) struct Known {
+    pub(in crate::actors::sessions) place: Place,
+    /// Whether this number is known not to be for the person.
+    pub(in crate::actors::sessions) passed: bool,
+}
+
+impl Handler<Known> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Known { place, passed }: Known, ctx: &mut Self::Context) {
+        if self.line.is_none() {
+            return;
+        }
+        let cursors = self.cursors(place.order);
+        if !passed {
+            cursors.note(place.conversation, place.number);
+        } else if cursors.hear(place.conversation, place.number) == Heard::Next {
+            self.send_early(place, ctx);
+        } else {
+            cursors.seek_gap(place.conversation);
+        }
+        self.pump(ctx);
+    }
+}
+
+/// Something may not have reached the session: look into the database.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::actors::sessions) struct Missed;
+
+impl Handler<Missed> for Session {
+    type Result = ();
+
+    fn handle(&mut self, _: Missed, ctx: &mut Self::Context) {
+        self.told.store(false, Ordering::Release);
+        if self.line.is_some() {
+            self.load(ctx, None);
+        }
+    }
+}
+
+/// The socket has passed on everything before the fence.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::actors::sessions) struct Flushed(pub(in crate::actors::sessions) u64);
+
+impl Handler<Flushed> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Flushed(number): Flushed, ctx: &mut Self::Context) {
+        if number == self.line_number {
+            self.reading = false;
+            self.pump(ctx);
+        }
+    }
+}
+
+/// The end of the session and its socket.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::actors::sessions) struct End(pub(in crate::actors::sessions) Close);
+
+impl Handler<End> for Session {
+    type Result = ();
+
+    fn handle(&mut self, End(why): End, ctx: &mut Self::Context) {
+        if let Some(line) = self.line.take() {
+            line.close(why);
+        }
+        self.here = None;
+        self.is_attached(false);
+        ctx.stop();
+    }
+}

@@ -1,0 +1,159 @@
+//! The task of a supervisor: hears, lets its steward decide, keeps its appointments.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use base::clock::Clock;
+use base::random::Entropy;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use super::cell::Cell;
+use super::exit::{Exit, Failure, caught};
+use super::incarnation::spawn_local;
+use super::parent_link::{Event, FromAbove, Line, Seat};
+use super::threads::Places;
+use super::tree::Forest;
+
+/// What all supervisors of a tree share.
+#[derive(Clone)]
+pub(super) struct Site {
+    pub(super) forest: Arc<Forest>,
+    pub(super) places: Arc<Places>,
+    pub(super) entropy: Entropy,
+    pub(super) clock: Clock,
+}
+
+impl Site {
+    /// Writes down how a child ended; true if it failed.
+    pub(super) fn record(&self, cell: &Cell, exit: &Exit, at: &str) {
+        if !exit.is_failure() {
+            return;
+        }
+        let (text, word) = (exit.to_string(), exit.word());
+        tracing::warn!(
+            actor.path = cell.path(),
+            actor.exit = text,
+            actor.message = at,
+            "an actor failed"
+        );
+        metrics::counter!("actor_failures_total", "exit" => word).increment(1);
+        cell.record(Failure { at: self.clock.now(), exit: text, message: at.to_owned() });
+    }
+}
+
+/// A supervisor's mind.
+pub(super) trait Steward {
+    /// Decides on `event`; false ends the supervisor.
+    fn hear(&mut self, event: Event, now: Instant, appointments: &mut Appointments) -> bool;
+    /// A moment it asked for has come.
+    fn due(&mut self, kid: u64, at: Instant, appointments: &mut Appointments);
+    /// It panicked: everything below goes down at once.
+    fn collapse(&mut self, text: String);
+}
+
+/// The moments a steward asked for.
+#[derive(Default)]
+pub(super) struct Appointments(BinaryHeap<Reverse<(Instant, u64)>>);
+
+impl Appointments {
+    pub(super) fn make(&mut self, at: Instant, kid: u64) {
+        self.0.push(Reverse((at, kid)));
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.0.peek().map(|Reverse((at, _))| *at)
+    }
+
+    fn kept(&mut self, now: Instant) -> Option<(Instant, u64)> {
+        if self.next().is_some_and(|at| at <= now) {
+            self.0.pop().map(|Reverse(due)| due)
+        } else {
+            None
+        }
+    }
+}
+
+/// Runs a steward until the tree ends.
+pub(super) async fn keep(mut inbox: mpsc::UnboundedReceiver<Event>, mut steward: impl Steward) {
+    let mut appointments = Appointments::default();
+    loop {
+        let event = match appointments.next() {
+            Some(at) => timeout_at(at, inbox.recv()).await.ok(),
+            None => Some(inbox.recv().await),
+        };
+        let result = caught(|| {
+            let now = Instant::now();
+            while let Some((at, kid)) = appointments.kept(now) {
+                steward.due(kid, at, &mut appointments);
+            }
+            match event {
+                Some(Some(event)) => steward.hear(event, now, &mut appointments),
+                Some(None) => false, // nobody is left to speak to it
+                None => true,
+            }
+        });
+        match result {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(text) => steward.collapse(text),
+        }
+    }
+}
+
+/// A supervisor as the child of another.
+pub(super) struct KeeperSeat {
+    cell: Arc<Cell>,
+    below: mpsc::UnboundedSender<Event>,
+}
+
+impl KeeperSeat {
+    /// Starts the task of a supervisor, whose steward `make` builds from the line to itself.
+    pub(super) fn hire<S: Steward + Send + 'static>(
+        site: &Site,
+        cell: Arc<Cell>,
+        make: impl FnOnce(mpsc::UnboundedSender<Event>) -> S,
+    ) -> Self {
+        let (below, inbox) = mpsc::unbounded_channel();
+        let steward = make(below.clone());
+        site.places.spawn_control(move || spawn_local(keep(inbox, steward)));
+        Self { cell, below }
+    }
+
+    fn order(&self, order: FromAbove) {
+        let _ = self.below.send(Event::Order(order)); // a supervisor that is gone obeys nothing
+    }
+}
+
+impl Seat for KeeperSeat {
+    fn cell(&self) -> &Arc<Cell> {
+        &self.cell
+    }
+
+    fn start(&self, line: Line, turn: u32, _: bool) {
+        let _ = self.below.send(Event::Start { line, turn });
+    }
+
+    fn stop(&self) {
+        self.order(FromAbove::Stop);
+    }
+
+    fn kill(&self) {
+        self.order(FromAbove::Kill);
+    }
+
+    fn abandon(&self, _: u32) {
+        self.order(FromAbove::Kill);
+    }
+
+    fn close(&self) {
+        self.order(FromAbove::Close);
+    }
+}
+
+impl Drop for KeeperSeat {
+    fn drop(&mut self) {
+        self.order(FromAbove::End);
+    }
+}

@@ -1,0 +1,137 @@
+//! What all clients of one incarnation of the server stand on.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use base::random::Entropy;
+use futures_util::future::{AbortHandle, AbortRegistration};
+use metrics::{Counter, counter};
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+
+use super::five_tuple::Line;
+use super::peers::Peers;
+use super::quotas::{Limits, Quotas};
+use super::relay::Family;
+use crate::domain::calls::Ice;
+use crate::telemetry::metrics::{TURN_BYTES, TURN_DROPPED, TURN_PACKETS, TURN_REFUSED};
+
+/// What relaying is bound to, from `[turn]`.
+#[derive(Clone)]
+pub(super) struct Rules {
+    /// Where sockets for peers are bound.
+    pub(super) bind: IpAddr,
+    /// Which ports they have.
+    pub(super) ports: RangeInclusive<u16>,
+    /// As what peers know this machine.
+    pub(super) addresses: Arc<[IpAddr]>,
+    /// Whom clients may reach.
+    pub(super) peers: Peers,
+    /// How much.
+    pub(super) limits: Limits,
+}
+
+impl Rules {
+    /// The relayed address of a family, and where its sockets are bound; `None` if there is none.
+    pub(super) fn relayed(&self, family: Family) -> Option<(IpAddr, IpAddr)> {
+        let fits = |address: &IpAddr| address.is_ipv4() == (family == Family::V4);
+        let address = *self.addresses.iter().find(|address| fits(address))?;
+        let any = match family {
+            Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let bind = if self.bind.is_unspecified() { any } else { self.bind };
+        fits(&bind).then_some((address, bind))
+    }
+}
+
+/// A socket that somebody has to read, for this client, until it is told to stop.
+pub(super) struct Reading {
+    pub(super) line: Line,
+    pub(super) relayed: SocketAddr,
+    pub(super) socket: Rc<UdpSocket>,
+    pub(super) until: AbortRegistration,
+}
+
+/// What clients share.
+pub(super) struct Ground {
+    pub(super) rules: Rules,
+    pub(super) ice: Ice,
+    pub(super) entropy: Entropy,
+    pub(super) quotas: Rc<Quotas>,
+    pub(super) meters: Meters,
+    /// As many wait here as allocations are allowed, at most.
+    readings: mpsc::UnboundedSender<Reading>,
+}
+
+impl Ground {
+    pub(super) fn new(
+        rules: Rules,
+        ice: Ice,
+        entropy: Entropy,
+    ) -> (Rc<Self>, mpsc::UnboundedReceiver<Reading>) {
+        let (readings, waiting) = mpsc::unbounded_channel();
+        let quotas = Quotas::new(rules.limits);
+        let meters = Meters::default();
+        (Rc::new(Self { rules, ice, entropy, quotas, meters, readings }), waiting)
+    }
+
+    /// Has a socket read until the handle is aborted.
+    pub(super) fn read(
+        &self,
+        line: Line,
+        relayed: SocketAddr,
+        socket: Rc<UdpSocket>,
+    ) -> AbortHandle {
+        let (handle, until) = AbortHandle::new_pair();
+        let _ = self.readings.send(Reading { line, relayed, socket, until }); // else: all is ending
+        handle
+    }
+}
+
+/// What is measured of clients.
+pub(super) struct Meters {
+    pub(super) to_peer: Flow,
+    pub(super) to_client: Flow,
+    pub(super) too_fast: Counter,
+    pub(super) failed: Counter,
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        Self {
+            to_peer: Flow::new("to-peer"),
+            to_client: Flow::new("to-client"),
+            too_fast: counter!(TURN_DROPPED, "reason" => "too-fast"),
+            failed: counter!(TURN_DROPPED, "reason" => "panic"),
+        }
+    }
+}
+
+/// What flows in one direction.
+pub(super) struct Flow {
+    packets: Counter,
+    bytes: Counter,
+}
+
+impl Flow {
+    fn new(direction: &'static str) -> Self {
+        Self {
+            packets: counter!(TURN_PACKETS, "direction" => direction),
+            bytes: counter!(TURN_BYTES, "direction" => direction),
+        }
+    }
+
+    /// One more packet.
+    pub(super) fn count(&self, bytes: usize) {
+        self.packets.increment(1);
+        self.bytes.increment(bytes as u64);
+    }
+}
+
+/// Counts a request that was answered with an error.
+pub(super) fn refused(code: u16) {
+    counter!(TURN_REFUSED, "code" => code.to_string()).increment(1);
+}

@@ -1,0 +1,108 @@
+//! The deeds: what the command line needs of the service, and what the living side is built on.
+
+use std::sync::Arc;
+
+use base::clock::Clock;
+use base::random::Entropy;
+use store::Store;
+
+use super::Error;
+use super::cluster_services::cache;
+use crate::cluster::Cache;
+use crate::config::{Config, Synchronous};
+use crate::domain::accounts::{self, Accounts, Keyring, Passwords};
+use crate::domain::api_tokens::Tokens;
+use crate::domain::erasure::Erasure;
+use crate::domain::export_store::Shelf;
+use crate::domain::exports::Exports;
+use crate::domain::files::Files;
+use crate::domain::jobs::{Jobs, Work};
+use crate::domain::vault::{self, Vault};
+
+/// The deeds, without anything that lives: what the command line needs.
+pub struct Deeds {
+    /// Where things are kept.
+    pub store: Store,
+    /// Deeds of accounts.
+    pub accounts: Accounts,
+    /// Deeds of API tokens.
+    pub tokens: Tokens,
+    /// What seals secrets.
+    pub vault: Vault,
+    pub(super) clock: Clock,
+    pub(super) entropy: Entropy,
+    pub(super) cache: Arc<dyn Cache>,
+    pub(super) keys: Keyring,
+}
+
+/// Opens the database (and migrates it) and puts the deeds together.
+///
+/// # Errors
+/// [`Error`], in words.
+pub async fn open(config: &Config) -> Result<Deeds, Error> {
+    let (clock, entropy) = (Clock::wall(), Entropy::system());
+    let data = &config.node.data_dir;
+    std::fs::create_dir_all(data).map_err(|error| {
+        Error::Outside(format!("node.data_dir {} cannot be made: {error}", data.display()))
+    })?;
+    let store = Store::open(store_config(config)).await?;
+    let cache = cache(config, &clock)?;
+    let vault = open_vault(config, &entropy)?;
+    let issuer = &config.http.public_url;
+    let keys = Keyring::open(store.clone(), vault.clone(), clock.clone(), issuer).await?;
+    let accounts = Accounts::new(accounts::Parts {
+        store: store.clone(),
+        cache: cache.clone(),
+        keys: keys.clone(),
+        vault: vault.clone(),
+        passwords: Passwords::start(&config.auth)?,
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+        config: config.auth.clone(),
+        limits: config.limits.clone(),
+    });
+    let tokens = Tokens::new(store.clone(), clock.clone(), entropy.clone());
+    Ok(Deeds { store, accounts, tokens, vault, clock, entropy, cache, keys })
+}
+
+/// The keys of the settings, or of their file; in the data directory one is made if need be.
+///
+/// # Errors
+/// If there is none, or one cannot be read.
+pub fn open_vault(config: &Config, entropy: &Entropy) -> Result<Vault, vault::Error> {
+    let secrets = &config.secrets;
+    let keys = match secrets.key_file(&config.node.data_dir) {
+        Some(file) => vault::read_keys(&file, secrets.file.as_os_str().is_empty(), entropy)?,
+        None => secrets.keys.clone(),
+    };
+    Vault::new(&keys, entropy.clone())
+}
+
+/// Work that must be done, and the exports that are part of it.
+pub(super) fn jobs(config: &Config, deeds: &Deeds, files: &Files) -> (Jobs, Exports) {
+    let (store, clock) = (deeds.store.clone(), deeds.clock.clone());
+    let shelf = Shelf::new(config.node.data_dir.join("exports"));
+    let kept = config.auth.export();
+    let exports = Exports::new(store.clone(), clock.clone(), shelf.clone(), files.clone(), kept);
+    let erasure = Erasure::new(store.clone(), clock.clone(), shelf, files.clone());
+    let works: Vec<Arc<dyn Work>> = vec![Arc::new(exports.clone()), Arc::new(erasure)];
+    (Jobs::new(store, clock, deeds.entropy.clone(), works, &config.jobs), exports)
+}
+
+/// The store's settings, from ours.
+pub fn store_config(config: &Config) -> store::Config {
+    let location = config.database.location(&config.node.data_dir);
+    let url = if config.database.url.is_empty() { format!("sqlite:{location}") } else { location };
+    store::Config {
+        url,
+        connections: config.database.connections,
+        readers: config.database.readers,
+        queue: config.database.queue,
+        deadline: config.database.deadline(),
+        group: config.database.group,
+        synchronous: match config.database.synchronous {
+            Synchronous::Full => store::Synchronous::Full,
+            Synchronous::Normal => store::Synchronous::Normal,
+        },
+    }
+}

@@ -1,0 +1,182 @@
+//! What administrators do with accounts; each deed is on record with who, whom and from where.
+
+use std::net::IpAddr;
+
+use base::ids::{DeviceId, UserId};
+use base::page::Page;
+use base::secret::Secret;
+use serde_json::json;
+use store::{NewAudit, PeopleFilter, Role};
+
+use super::{Accounts, Error, Me, audit, hash};
+use crate::protocol::accounts::Devices;
+use crate::protocol::user_admin as wire;
+
+/// Who asks, and from where.
+#[derive(Clone, Copy, Debug)]
+pub struct By<'a> {
+    /// The administrator.
+    pub me: &'a Me,
+    /// The address.
+    pub ip: Option<IpAddr>,
+}
+
+impl By<'_> {
+    fn did(&self, action: &str, whom: UserId) -> NewAudit {
+        audit(Some(self.me.user), action, whom.to_string(), self.ip)
+    }
+}
+
+impl Accounts {
+    /// People, who came first comes first.
+    ///
+    /// # Errors
+    /// [`Error::BadRole`], or the database's.
+    pub async fn people(
+        &self,
+        query: &wire::PeopleQuery,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Page<wire::Person>, Error> {
+        let role = query.role.as_deref().map(parse_role).transpose()?;
+        let wanted = query.q.as_deref().map(str::trim).filter(|wanted| !wanted.is_empty());
+        let (phone, name) = match wanted {
+            Some(number) if number.starts_with('+') => (Some(digits(number)), None),
+            other => (None, other.map(str::to_owned)),
+        };
+        let filter = PeopleFilter { name, phone, role, suspended: query.suspended, after };
+        let rows = self.store.people(filter, limit + 1).await?;
+        Ok(Page::cut(rows, limit, |row| row.id.to_string()).map(view))
+    }
+
+    /// One person.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPerson`], or the database's.
+    pub async fn person(&self, id: UserId) -> Result<wire::Person, Error> {
+        self.store.person(id).await?.map(view).ok_or(Error::NoSuchPerson)
+    }
+
+    /// A person's signed-in devices.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPerson`], or the database's.
+    pub async fn devices_of(&self, by: By<'_>, id: UserId) -> Result<Devices, Error> {
+        self.person(id).await?;
+        self.devices(&Me { user: id, ..by.me.clone() }).await
+    }
+
+    /// Keeps a person out; their sockets are to be closed.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPerson`], [`Error::LastAdmin`], or the database's.
+    pub async fn suspend(&self, by: By<'_>, id: UserId) -> Result<(), Error> {
+        let change = self.store.suspend(id, by.did("user.suspended", id), self.clock.now()).await?;
+        self.changed(change).await
+    }
+
+    /// Lets a person in again.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPerson`], or the database's.
+    pub async fn unsuspend(&self, by: By<'_>, id: UserId) -> Result<(), Error> {
+        let entry = by.did("user.unsuspended", id);
+        let change = self.store.unsuspend(id, entry, self.clock.now()).await?;
+        self.changed(change).await
+    }
+
+    /// Changes what a person may do.
+    ///
+    /// # Errors
+    /// [`Error::BadRole`], [`Error::NoSuchPerson`], [`Error::LastAdmin`], or the database's.
+    pub async fn set_role(&self, by: By<'_>, id: UserId, put: &wire::PutRole) -> Result<(), Error> {
+        let role = parse_role(&put.role)?;
+        let entry = NewAudit { detail: json!({ "role": role }), ..by.did("user.role_changed", id) };
+        let change = self.store.set_role(id, role, entry, self.clock.now()).await?;
+        self.changed(change).await
+    }
+
+    /// Signs all devices of a person out; all their sockets are to be closed.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPerson`], or the database's.
+    pub async fn sign_out(&self, by: By<'_>, id: UserId) -> Result<(), Error> {
+        let entry = by.did("user.signed_out", id);
+        let change = self.store.sign_out_everywhere(id, entry, self.clock.now()).await?;
+        self.changed(change).await
+    }
+
+    /// Signs one device of a person out.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchDevice`], or the database's.
+    pub async fn sign_out_device(
+        &self,
+        by: By<'_>,
+        id: UserId,
+        device: DeviceId,
+    ) -> Result<(), Error> {
+        let entry = NewAudit {
+            detail: json!({ "device_id": device }),
+            ..by.did("user.device_signed_out", id)
+        };
+        let found = self.store.revoke_device(id, device, entry, self.clock.now()).await?;
+        self.forget(device).await;
+        if found { Ok(()) } else { Err(Error::NoSuchDevice) }
+    }
+
+    /// A one-time token with which a person chooses a new password.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPerson`], or the database's.
+    pub async fn offer_reset(
+        &self,
+        by: By<'_>,
+        id: UserId,
+        new: &wire::NewReset,
+    ) -> Result<wire::ResetMade, Error> {
+        let token = self.entropy.token();
+        let now = self.clock.now();
+        let expires_at = now + self.config.reset_link();
+        let drops = new.drop_second_factor;
+        let entry = NewAudit {
+            detail: json!({ "drop_second_factor": drops }),
+            ..by.did("user.reset_offered", id)
+        };
+        let kept = self.store.put_reset_link(id, hash(&token), drops, expires_at, entry, now);
+        if kept.await? {
+            Ok(wire::ResetMade { reset_token: Secret::new(token), expires_at })
+        } else {
+            Err(Error::NoSuchPerson)
+        }
+    }
+
+    /// Ends a person's account; their sockets are to be closed.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPerson`], [`Error::LastAdmin`], or the database's.
+    pub async fn delete_person(&self, by: By<'_>, id: UserId) -> Result<(), Error> {
+        self.end_account(id, by.did("user.deleted", id)).await
+    }
+}
+
+fn parse_role(text: &str) -> Result<Role, Error> {
+    text.parse().map_err(|_| Error::BadRole)
+}
+
+/// A beginning of a number as it is kept.
+fn digits(number: &str) -> String {
+    number.chars().filter(|c| c.is_ascii_digit() || *c == '+').collect()
+}
+
+fn view(row: store::Person) -> wire::Person {
+    wire::Person {
+        id: row.id,
+        phone: row.phone,
+        name: row.name,
+        role: row.role.to_string(),
+        created_at: row.created_at,
+        suspended_at: row.suspended_at,
+        second_factor: row.second_factor_since.is_some(),
+    }
+}

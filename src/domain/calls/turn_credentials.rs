@@ -1,0 +1,127 @@
+//! Which servers help devices to connect, with credentials that end by themselves.
+
+use std::sync::Arc;
+
+use aws_lc_rs::hmac;
+use base::clock::{Clock, Time};
+use base::ids::UserId;
+use base::random::Entropy;
+use base::secret::Secret;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::config;
+use crate::protocol::calls::IceServer;
+
+/// Hands out credentials for TURN; cheap to clone.
+///
+/// They are those of "A REST API For Access To TURN Services" (draft-uberti-behave-turn-rest-00),
+/// which coturn knows as `use-auth-secret`: the username is `expiry:user`, the password the
+/// HMAC-SHA1 of the username under the shared secret, in base64.
+#[derive(Clone)]
+pub struct Ice {
+    clock: Clock,
+    config: Arc<config::Turn>,
+    secret: Arc<Secret<String>>,
+    embedded: Arc<[String]>,
+}
+
+impl Ice {
+    /// `embedded` are the addresses of this node's own server, told unless others are configured.
+    pub fn new(
+        clock: Clock,
+        entropy: &Entropy,
+        config: config::Turn,
+        embedded: Vec<String>,
+    ) -> Self {
+        let own = config.secret.expose();
+        let secret = if own.is_empty() { entropy.token() } else { own.clone() };
+        Self {
+            clock,
+            config: Arc::new(config),
+            secret: Arc::new(Secret::new(secret)),
+            embedded: embedded.into(),
+        }
+    }
+
+    /// What a device of this person is told.
+    pub fn servers(&self, user: UserId) -> Vec<IceServer> {
+        let own = &self.config.urls;
+        let urls = if own.is_empty() { self.embedded.to_vec() } else { own.clone() };
+        let (stun, turn): (Vec<_>, Vec<_>) =
+            urls.into_iter().partition(|url| url.starts_with("stun"));
+        let mut servers = Vec::new();
+        if !stun.is_empty() {
+            servers.push(IceServer { urls: stun, username: None, credential: None });
+        }
+        if !turn.is_empty() {
+            let ends = self.clock.now() + self.config.lifetime();
+            let username = format!("{}:{user}", ends.seconds());
+            let credential = Some(password(&self.secret, &username));
+            servers.push(IceServer { urls: turn, username: Some(username), credential });
+        }
+        servers
+    }
+
+    /// The password of a username that is still good, and whose it is; `None` if its time is over
+    /// or it is none of ours.
+    pub fn password(&self, username: &str) -> Option<(String, UserId)> {
+        let (ends, user) = username.split_once(':')?;
+        let ends = Time::from_micros(ends.parse::<i64>().ok()?.checked_mul(1_000_000)?);
+        let user = user.parse().ok()?;
+        (ends > self.clock.now()).then(|| (password(&self.secret, username), user))
+    }
+}
+
+fn password(secret: &Secret<String>, username: &str) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.expose().as_bytes());
+    STANDARD.encode(hmac::sign(&key, username.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ice(secret: &str, urls: &[&str]) -> Ice {
+        let config = config::Turn {
+            credential_seconds: 60,
+            secret: Secret::new(secret.to_owned()),
+            urls: urls.iter().map(|url| (*url).to_owned()).collect(),
+            ..config::load("", []).unwrap().turn
+        };
+        let own = vec!["stun:here:3478".to_owned(), "turn:here:3478?transport=udp".to_owned()];
+        Ice::new(Clock::wall(), &Entropy::seeded(1), config, own)
+    }
+
+    #[test]
+    fn credentials_are_those_coturn_expects() {
+        // printf 1800000000:alice | openssl dgst -sha1 -hmac secret -binary | base64
+        let password = password(&Secret::new("secret".to_owned()), "1800000000:alice");
+
+        assert_eq!(password, "F9Z9KM7gUFmGwhyNrUvr6nr+06I=");
+    }
+
+    #[test]
+    fn a_username_is_good_until_its_time() {
+        let (ice, user) = (ice("", &[]), UserId::new());
+        let servers = ice.servers(user);
+        let [stun, turn] = &servers[..] else { panic!("two kinds of servers") };
+        assert_eq!((stun.urls.len(), stun.username.is_some()), (1, false));
+        let name = turn.username.as_deref().unwrap();
+
+        assert_eq!(
+            ice.password(name).map(|(p, u)| (Some(p), u)),
+            Some((turn.credential.clone(), user))
+        );
+        assert_eq!(ice.password(&format!("1000:{user}")), None);
+        assert_eq!(ice.password("nonsense"), None);
+    }
+
+    #[test]
+    fn configured_servers_stand_in_place_of_our_own() {
+        let servers = ice("s", &["turn:elsewhere:3478"]).servers(UserId::new());
+
+        assert_eq!(servers.len(), 1);
+        assert_eq!(servers[0].urls, ["turn:elsewhere:3478"]);
+    }
+}

@@ -1,0 +1,53 @@
+//! The files that a person brought, in an archive: a list of them, and their bytes.
+
+use base::ids::UserId;
+use futures_util::StreamExt;
+use serde_json::json;
+use store::Store;
+
+use super::contents::lines;
+use crate::domain::export_store::Archive;
+use crate::domain::files::{Error, Files};
+use crate::domain::jobs::Failure;
+use crate::integrations::blob_store::{Name, hex};
+
+const PAGE: usize = 200;
+
+/// Writes all of them. A file that goes meanwhile is left out.
+pub(super) async fn write(
+    store: &Store,
+    files: &Files,
+    user: UserId,
+    archive: &mut Archive,
+) -> Result<(), Failure> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.attachments_by(user, after, PAGE).await?;
+        after = page.last().map(|(file, _)| file.id).filter(|_| page.len() == PAGE);
+        all.extend(page);
+        if after.is_none() {
+            break;
+        }
+    }
+    archive.file("files.jsonl").await?;
+    let rows = all.iter().map(|(file, blob)| {
+        json!({
+            "id": file.id, "name": file.name, "content_type": file.content_type,
+            "size": file.size, "sha256": hex(&blob.hash), "created_at": file.created_at,
+        })
+    });
+    archive.write(lines(rows)?).await?;
+    for (file, blob) in &all {
+        let size = u64::try_from(blob.size).unwrap_or(0);
+        let mut pieces = match files.read(&Name::new(&blob.hash, blob.id), 0..size).await {
+            Err(Error::NoSuchFile) => continue,
+            read => read.map_err(|error| Failure::passing(error.to_string()))?,
+        };
+        // What somebody calls it may be no name for a file: the list says it.
+        archive.file(format!("files/{}", file.id)).await?;
+        while let Some(piece) = pieces.next().await {
+            archive.write(piece?.to_vec()).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! The care of one's own account over HTTP: passwords, second factor, export, audit, its end.
+
+use std::io::Read;
+
+use actix_web::HttpResponse;
+use actix_web::body::SizedStream;
+use actix_web::http::header::{CONTENT_DISPOSITION, RETRY_AFTER};
+use actix_web::web::{Bytes, Data, Json, block};
+use base::ids::DeviceId;
+use futures_util::stream;
+
+use super::Services;
+use super::extract::{Body, From, Me, Query, after, limit};
+use super::problem::Refusal;
+use crate::domain::export_store::Ready;
+use crate::domain::exports::Answer;
+use crate::protocol::accounts::{
+    ChangePassword, Code, Password, Proof, RecoveryCodes, ResetPassword, SecondFactor,
+};
+use crate::protocol::admin::Audit;
+use crate::protocol::{List, ListQuery};
+
+/// Closes the sockets of devices that were signed out.
+pub(super) fn end(app: &Services, user: base::ids::UserId, devices: &[DeviceId]) {
+    for device in devices {
+        app.living.switchboard.end_device(user, *device);
+    }
+}
+
+/// `PUT /api/me/password`
+pub(super) async fn change_password(
+    app: Data<Services>,
+    me: Me,
+    from: From,
+    body: Body<ChangePassword>,
+) -> Result<HttpResponse, Refusal> {
+    let ended = app.accounts.change_password(&me.0, body.0, from.0).await?;
+    end(&app, me.0.user, &ended);
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// `POST /api/auth/reset`
+pub(super) async fn reset_password(
+    app: Data<Services>,
+    from: From,
+    body: Body<ResetPassword>,
+) -> Result<HttpResponse, Refusal> {
+    let user = app.accounts.reset_password(body.0, from.0).await?;
+    app.living.switchboard.end_person(user);
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// `GET /api/me/totp`
+pub(super) async fn second_factor(
+    app: Data<Services>,
+    me: Me,
+) -> Result<Json<SecondFactor>, Refusal> {
+    Ok(Json(app.accounts.second_factor(&me.0).await?))
+}
+
+/// `POST /api/me/totp`
+pub(super) async fn begin_second_factor(
+    app: Data<Services>,
+    me: Me,
+    body: Body<Password>,
+) -> Result<HttpResponse, Refusal> {
+    let setup = app.accounts.begin_second_factor(&me.0, body.0).await?;
+    Ok(HttpResponse::Created().json(setup))
+}
+
+/// `POST /api/me/totp/confirm`
+pub(super) async fn confirm_second_factor(
+    app: Data<Services>,
+    me: Me,
+    from: From,
+    body: Body<Code>,
+) -> Result<Json<RecoveryCodes>, Refusal> {
+    Ok(Json(app.accounts.confirm_second_factor(&me.0, body.0, from.0).await?))
+}
+
+/// `POST /api/me/totp/recovery-codes`
+pub(super) async fn renew_recovery_codes(
+    app: Data<Services>,
+    me: Me,
+    from: From,
+    body: Body<Proof>,
+) -> Result<Json<RecoveryCodes>, Refusal> {
+    Ok(Json(app.accounts.renew_recovery_codes(&me.0, body.0, from.0).await?))
+}
+
+/// `DELETE /api/me/totp`
+pub(super) async fn drop_second_factor(
+    app: Data<Services>,
+    me: Me,
+    from: From,
+    body: Body<Proof>,
+) -> Result<HttpResponse, Refusal> {
+    app.accounts.drop_second_factor(&me.0, body.0, from.0).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// `GET /api/me/audit`
+pub(super) async fn audit(
+    app: Data<Services>,
+    me: Me,
+    query: Query<ListQuery>,
+) -> Result<Json<List<Audit>>, Refusal> {
+    let (before, limit) = (after(query.0.after.as_deref())?, limit(query.0.limit)?);
+    Ok(Json(app.accounts.audit(&me.0, before, limit).await?.into()))
+}
+
+/// `DELETE /api/me`
+pub(super) async fn delete_me(
+    app: Data<Services>,
+    me: Me,
+    body: Body<Proof>,
+) -> Result<HttpResponse, Refusal> {
+    app.accounts.delete_me(&me.0, body.0).await?;
+    app.living.switchboard.end_person(me.0.user);
+    app.jobs.ring();
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// `GET /api/me/export`
+pub(super) async fn export(
+    app: Data<Services>,
+    me: Me,
+    from: From,
+) -> Result<HttpResponse, Refusal> {
+    match app.exports.get(&me.0, from.0).await? {
+        Answer::Soon(state) => {
+            app.jobs.ring();
+            Ok(HttpResponse::Accepted().insert_header((RETRY_AFTER, 1)).json(state))
+        }
+        Answer::Here(ready) => Ok(HttpResponse::Ok()
+            .content_type("application/zip")
+            .insert_header((CONTENT_DISPOSITION, "attachment; filename=\"securevox-export.zip\""))
+            .body(SizedStream::new(ready.size, chunks(ready)))),
+    }
+}
+
+/// An archive in pieces, each read where waiting for the disk holds nobody up.
+fn chunks(ready: Ready) -> impl stream::Stream<Item = Result<Bytes, actix_web::Error>> {
+    stream::try_unfold(ready.file, |mut file| async move {
+        let read = block(move || {
+            let mut piece = vec![0; 64 * 1024];
+            let count = file.read(&mut piece)?;
+            piece.truncate(count);
+            std::io::Result::Ok((piece, file))
+        });
+        let (piece, file) = read.await??;
+        Ok(if piece.is_empty() { None } else { Some((Bytes::from(piece), file)) })
+    })
+}

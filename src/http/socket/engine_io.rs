@@ -1,0 +1,374 @@
+//! An Engine.IO 4 session: one client, first on polling and then on a WebSocket, or on a WebSocket
+//! from the start. It forgets everything when it ends; the client connects again.
+
+mod messages;
+mod upgrade;
+
+pub(super) use messages::{
+    FIRST_PIPE, FromPipe, Leave, PipeClosed, PipeFlushed, PipeOpened, Poll, Posted,
+};
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, WrapFuture};
+use actix_web::web::Data;
+use bytestring::ByteString;
+use metrics::counter;
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use self::upgrade::Candidate;
+use super::engine_io_socket::{PipeLine, Push};
+use super::gate::{Checked, Gate, Step};
+use super::packet::{Packet, SEPARATOR, SocketPacket};
+use crate::actors::sessions::{Answer, Blocked, Close, Outgoing};
+use crate::actors::supervision::Ctx;
+use crate::http::Services;
+use crate::http::problem::Refusal;
+use crate::protocol::server::ServerEvent;
+use crate::telemetry::metrics::SOCKETS_CLOSED;
+
+/// Bytes handed to one poll at most, so that an answer stays bounded.
+const POLL_BYTES: usize = 256 * 1024;
+
+/// Leaves the main namespace: a client does not come back after it by itself.
+const DISCONNECT: &str = "41";
+/// Ends the transport (Engine.IO).
+const CLOSE: &str = "1";
+/// So many pings in a row without an answer end the transport.
+const PINGS: u32 = 2;
+/// How long last words wait for a poll.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// The actor.
+pub struct Engine {
+    gate: Gate,
+    /// A credential: it never enters the log.
+    sid: String,
+    way: Way,
+    candidate: Option<Candidate>,
+    waiting: VecDeque<Out>,
+    /// The namespace is open.
+    connected: bool,
+    /// Pings that wait for an answer.
+    unanswered: u32,
+    ended: bool,
+}
+
+/// How packets reach the client.
+enum Way {
+    /// When it asks; the one request that waits for something to be said.
+    Polling(Option<oneshot::Sender<Polled>>),
+    /// On a WebSocket.
+    Pipe(u64, PipeLine),
+}
+
+enum Out {
+    Text(ByteString),
+    Fence,
+}
+
+/// What a poll is answered with.
+pub(super) type Polled = Result<String, PollError>;
+
+/// Why a poll is not answered with packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PollError {
+    /// There is no such session, or it ended.
+    Unknown,
+    /// Two polls at once, or one after the upgrade.
+    Bad,
+}
+
+crate::actors::supervision::supervised!(Engine);
+
+impl Engine {
+    pub(super) fn new(services: &Data<Services>, sid: String) -> Self {
+        Self {
+            gate: Gate::new(services, "socket.io"),
+            sid,
+            way: Way::Polling(None),
+            candidate: None,
+            waiting: VecDeque::new(),
+            connected: false,
+            unanswered: 0,
+            ended: false,
+        }
+    }
+
+    /// The handshake packet; `upgrades` names what the client may move to.
+    pub(super) fn handshake(services: &Services, sid: &str, upgrades: &[&str]) -> String {
+        let config = &services.config.sessions;
+        let open = json!({
+            "sid": sid,
+            "upgrades": upgrades,
+            "pingInterval": config.ping_seconds * 1000,
+            "pingTimeout": config.ping_seconds * 1000,
+            "maxPayload": config.frame_bytes,
+        });
+        format!("0{open}")
+    }
+
+    /// Queues a packet for the client.
+    fn say(&mut self, text: impl Into<ByteString>, ctx: &mut Ctx<Self>) {
+        self.out(Out::Text(text.into()), ctx);
+    }
+
+    fn out(&mut self, out: Out, ctx: &mut Ctx<Self>) {
+        if self.ended {
+            return;
+        }
+        match &self.way {
+            Way::Pipe(_, pipe) => {
+                let push = match out {
+                    Out::Text(text) => Push::Text(text),
+                    Out::Fence => Push::Fence,
+                };
+                match pipe.send(push) {
+                    Ok(()) => {}
+                    Err(Blocked::Slow) => self.end(Close::Slow, ctx),
+                    Err(Blocked::Gone) => self.end(Close::Lost, ctx),
+                }
+            }
+            Way::Polling(_) => {
+                if self.waiting.len() >= self.gate.services().config.sessions.queue_frames {
+                    return self.end(Close::Slow, ctx);
+                }
+                self.waiting.push_back(out);
+                self.flush(ctx);
+            }
+        }
+    }
+
+    /// Answers the waiting poll, if there is one and something to say. A client that gave its poll
+    /// up may have missed packets: it has to connect again.
+    fn flush(&mut self, ctx: &mut Ctx<Self>) {
+        let Way::Polling(poll) = &mut self.way else { return };
+        if self.waiting.is_empty() {
+            return;
+        }
+        let Some(reply) = poll.take() else { return };
+        if reply.is_closed() {
+            return self.end(Close::Lost, ctx);
+        }
+        let mut body = String::new();
+        let mut fenced = false;
+        while let Some(out) = self.waiting.pop_front() {
+            match out {
+                Out::Fence => fenced = true,
+                // A client takes a close at once and what stands before it in the same body a tick
+                // later, when it is too late: a close travels alone.
+                Out::Text(text) if &*text == CLOSE && !body.is_empty() => {
+                    self.waiting.push_front(Out::Text(text));
+                    break;
+                }
+                Out::Text(text) => {
+                    if !body.is_empty() {
+                        body.push(SEPARATOR);
+                    }
+                    body.push_str(&text);
+                    if body.len() >= POLL_BYTES {
+                        break;
+                    }
+                }
+            }
+        }
+        if body.is_empty() {
+            // Only a fence: nothing to carry, so the poll waits on.
+            *poll = Some(reply);
+        } else if reply.send(Ok(body)).is_err() {
+            return self.end(Close::Lost, ctx);
+        }
+        if fenced {
+            self.gate.flushed();
+        }
+    }
+
+    fn packet(&mut self, text: &str, ctx: &mut Ctx<Self>) {
+        match Packet::parse(text) {
+            Some(Packet::Message(text)) => self.message(text, ctx),
+            Some(Packet::Pong) if self.unanswered > 0 => self.unanswered = 0,
+            Some(Packet::Close) => self.left(ctx),
+            Some(Packet::Ping(_) | Packet::Pong | Packet::Noop | Packet::Upgrade) => {
+                self.counts(ctx);
+            }
+            None => self.end(Close::Garbled, ctx),
+        }
+    }
+
+    fn message(&mut self, text: &str, ctx: &mut Ctx<Self>) {
+        match SocketPacket::parse(text) {
+            Some(SocketPacket::Event { ack, name, data }) if self.connected => {
+                let step = self.gate.take(ack, &name, data);
+                self.step(step, ctx);
+            }
+            // The only namespace is left: nothing remains to be said on this transport.
+            Some(SocketPacket::Disconnect("/")) => self.left(ctx),
+            Some(SocketPacket::Connect(namespace)) => {
+                if self.counts(ctx) {
+                    self.connect(namespace, ctx);
+                }
+            }
+            Some(SocketPacket::Disconnect(_)) => {
+                self.counts(ctx);
+            }
+            Some(SocketPacket::Ack) if self.connected => {
+                self.counts(ctx);
+            }
+            _ => self.end(Close::Garbled, ctx),
+        }
+    }
+
+    fn connect(&mut self, namespace: &str, ctx: &mut Ctx<Self>) {
+        if namespace == "/" {
+            self.connected = true;
+            let sid = self.gate.services().accounts.random_id();
+            self.say(format!("40{}", json!({ "sid": sid })), ctx);
+        } else {
+            let why = json!({ "message": "Invalid namespace" });
+            self.say(format!("44{namespace},{why}"), ctx);
+        }
+    }
+
+    /// Counts a packet that is no event, since it costs as much; whether it is to be looked at.
+    fn counts(&mut self, ctx: &mut Ctx<Self>) -> bool {
+        match self.gate.noise() {
+            None => true,
+            Some(step) => {
+                self.step(step, ctx);
+                false
+            }
+        }
+    }
+
+    fn step(&mut self, step: Step, ctx: &mut Ctx<Self>) {
+        match step {
+            Step::Wait => {}
+            Step::Reply(ack, answer) => self.reply(ack, &answer, ctx),
+            Step::Shut(why) => self.end(why, ctx),
+            Step::Check(ack, token) => {
+                let check = self.gate.check(token, messages::line(ctx));
+                ctx.spawn(check.into_actor(self).map(move |outcome, engine, ctx| {
+                    engine.checked(ack, outcome, ctx);
+                }));
+            }
+        }
+    }
+
+    fn checked(&mut self, ack: Option<u64>, outcome: Checked, ctx: &mut Ctx<Self>) {
+        match self.gate.checked(outcome) {
+            Ok(event) => {
+                if let (Some(ack), ServerEvent::Authenticated(data)) = (ack, &event) {
+                    self.say(format!("43{ack}{}", json!([{ "data": data }])), ctx);
+                }
+                self.say(Outgoing::new(&event).socket_io(), ctx);
+            }
+            Err(error) => self.reply(ack, &Err(error), ctx),
+        }
+    }
+
+    /// The acknowledgement; a failure nobody asked to be told of becomes the event `error`.
+    fn reply(&mut self, ack: Option<u64>, answer: &Answer, ctx: &mut Ctx<Self>) {
+        let text = match (ack, answer) {
+            (Some(ack), Ok(data)) => format!(r#"43{ack}[{{"data":{data}}}]"#),
+            (Some(ack), Err(error)) => {
+                let problem = Refusal::of(Arc::clone(error)).problem(None);
+                format!("43{ack}{}", json!([{ "error": problem }]))
+            }
+            // An event means nothing to a client that has not opened the namespace.
+            (None, Err(_)) if !self.connected => return,
+            (None, Err(error)) => {
+                let problem = Refusal::of(Arc::clone(error)).problem(None);
+                format!("42{}", json!(["error", problem]))
+            }
+            (None, Ok(_)) => return,
+        };
+        self.say(text, ctx);
+    }
+
+    /// Ends the transport. A client that may come back sees the transport close; one that may not
+    /// is disconnected from the namespace first, which ends its attempts.
+    fn end(&mut self, why: Close, ctx: &mut Ctx<Self>) {
+        if self.ended {
+            return;
+        }
+        counter!(SOCKETS_CLOSED, "reason" => why.reason()).increment(1);
+        let final_word =
+            matches!(why, Close::SignedOut | Close::TooMany | Close::Nameless | Close::Abuse);
+        match &self.way {
+            Way::Pipe(_, pipe) => {
+                if final_word && self.connected {
+                    let _ = pipe.send(Push::Text(DISCONNECT.into())); // it is closed at once anyway
+                }
+                pipe.close(why);
+            }
+            Way::Polling(_) => {
+                if why == Close::Slow {
+                    self.waiting.clear();
+                }
+                if final_word && self.connected {
+                    self.waiting.push_back(Out::Text(DISCONNECT.into()));
+                }
+            }
+        }
+        if let Some(candidate) = self.candidate.take() {
+            candidate.pipe.close(why);
+        }
+        self.over(ctx);
+    }
+
+    /// The client says that it goes.
+    fn left(&mut self, ctx: &mut Ctx<Self>) {
+        if self.ended {
+            return;
+        }
+        if let Way::Pipe(_, pipe) = &self.way {
+            pipe.bye();
+        }
+        self.over(ctx);
+    }
+
+    /// Nothing more is taken or said, but for the last words, which wait for the poll that fetches
+    /// them for a while.
+    fn over(&mut self, ctx: &mut Ctx<Self>) {
+        if matches!(self.way, Way::Polling(_)) {
+            self.waiting.push_back(Out::Text(CLOSE.into()));
+        }
+        self.candidate = None;
+        self.ended = true;
+        self.gate.leave();
+        self.finish(ctx);
+    }
+
+    /// Stops once the last words are fetched.
+    fn finish(&mut self, ctx: &mut Ctx<Self>) {
+        self.flush(ctx);
+        if matches!(self.way, Way::Pipe(..)) || self.waiting.is_empty() {
+            ctx.stop();
+        } else {
+            ctx.run_later(LINGER, |_, ctx| ctx.stop());
+        }
+    }
+}
+
+impl Actor for Engine {
+    type Context = Ctx<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let config = self.gate.services().config.clone();
+        ctx.run_interval(config.sessions.authenticate(), |engine, ctx| {
+            if engine.gate.is_nameless() {
+                engine.end(Close::Nameless, ctx);
+            }
+        });
+        ctx.run_interval(config.sessions.ping(), |engine, ctx| {
+            if engine.unanswered >= PINGS {
+                return engine.end(Close::Silent, ctx);
+            }
+            engine.unanswered += 1;
+            engine.say("2", ctx);
+        });
+    }
+}

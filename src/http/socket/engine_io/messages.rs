@@ -1,0 +1,190 @@
+//! What an engine may be told: by polls, by pipes, by its session.
+
+use actix::{ActorContext, Handler, Message};
+use bytestring::ByteString;
+use tokio::sync::oneshot;
+
+use super::super::engine_io_socket::PipeLine;
+use super::super::packet::SEPARATOR;
+use super::{Engine, Out, PollError, Polled, Way};
+use crate::actors::sessions::{Blocked, Close, Down, Line};
+use crate::actors::supervision::{Ctx, Undelivered};
+
+/// A poll: answered when there is something to say.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::http::socket) struct Poll(pub(in crate::http::socket) oneshot::Sender<Polled>);
+
+impl Handler<Poll> for Engine {
+    type Result = ();
+
+    fn handle(&mut self, Poll(reply): Poll, ctx: &mut Self::Context) {
+        match &mut self.way {
+            Way::Polling(poll) if poll.as_ref().is_none_or(oneshot::Sender::is_closed) => {
+                *poll = Some(reply);
+                if self.ended {
+                    return self.finish(ctx);
+                }
+                self.flush(ctx);
+                self.release_soon(ctx);
+            }
+            Way::Polling(_) => {
+                let _ = reply.send(Err(PollError::Bad)); // gone: nobody to tell
+                self.end(Close::Garbled, ctx);
+            }
+            Way::Pipe(..) => {
+                let _ = reply.send(Err(PollError::Bad));
+            }
+        }
+    }
+}
+
+/// Packets posted by a polling client.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub(in crate::http::socket) struct Posted(pub(in crate::http::socket) String);
+
+impl Handler<Posted> for Engine {
+    type Result = bool;
+
+    fn handle(&mut self, Posted(body): Posted, ctx: &mut Self::Context) -> bool {
+        if !matches!(self.way, Way::Polling(_)) {
+            return false;
+        }
+        for packet in body.split(SEPARATOR) {
+            if self.ended {
+                break;
+            }
+            self.packet(packet, ctx);
+        }
+        true
+    }
+}
+
+/// A WebSocket of this client is open.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::http::socket) struct PipeOpened {
+    pub(in crate::http::socket) number: u64,
+    pub(in crate::http::socket) down: PipeLine,
+}
+
+impl Handler<PipeOpened> for Engine {
+    type Result = ();
+
+    fn handle(&mut self, opened: PipeOpened, ctx: &mut Self::Context) {
+        let PipeOpened { number, down } = opened;
+        if self.ended {
+            down.close(Close::Lost);
+        } else if number == FIRST_PIPE {
+            self.way = Way::Pipe(number, down);
+            let open = Self::handshake(self.gate.services(), &self.sid, &[]);
+            self.say(open, ctx);
+        } else if self.candidate.is_some() || matches!(self.way, Way::Pipe(..)) {
+            down.close(Close::Garbled);
+        } else {
+            self.try_out(number, down, ctx);
+        }
+    }
+}
+
+/// The number of a pipe that is there from the start; those of upgrades are higher.
+pub(in crate::http::socket) const FIRST_PIPE: u64 = 0;
+
+/// A packet from a WebSocket.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::http::socket) struct FromPipe {
+    pub(in crate::http::socket) number: u64,
+    pub(in crate::http::socket) text: ByteString,
+}
+
+impl Handler<FromPipe> for Engine {
+    type Result = ();
+
+    fn handle(&mut self, from: FromPipe, ctx: &mut Self::Context) {
+        let current = matches!(&self.way, Way::Pipe(number, _) if *number == from.number);
+        if current {
+            self.packet(&from.text, ctx);
+        } else if self.candidate.as_ref().is_some_and(|c| c.number == from.number) {
+            self.candidate_says(from.number, &from.text, ctx);
+        }
+    }
+}
+
+/// A WebSocket is gone.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::http::socket) struct PipeClosed(pub(in crate::http::socket) u64);
+
+impl Handler<PipeClosed> for Engine {
+    type Result = ();
+
+    fn handle(&mut self, PipeClosed(number): PipeClosed, ctx: &mut Self::Context) {
+        self.candidate.take_if(|candidate| candidate.number == number);
+        if matches!(&self.way, Way::Pipe(current, _) if *current == number) {
+            self.ended = true;
+            ctx.stop();
+        }
+    }
+}
+
+/// A WebSocket has passed on everything before the fence.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::http::socket) struct PipeFlushed(pub(in crate::http::socket) u64);
+
+impl Handler<PipeFlushed> for Engine {
+    type Result = ();
+
+    fn handle(&mut self, PipeFlushed(number): PipeFlushed, _: &mut Self::Context) {
+        if matches!(&self.way, Way::Pipe(current, _) if *current == number) {
+            self.gate.flushed();
+        }
+    }
+}
+
+/// The node goes away.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::http::socket) struct Leave;
+
+impl Handler<Leave> for Engine {
+    type Result = ();
+
+    fn handle(&mut self, _: Leave, ctx: &mut Self::Context) {
+        self.end(Close::Leaving, ctx);
+    }
+}
+
+/// From the session.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct FromSession(Down);
+
+impl Handler<FromSession> for Engine {
+    type Result = ();
+
+    fn handle(&mut self, FromSession(down): FromSession, ctx: &mut Self::Context) {
+        match down {
+            Down::Event(event) => self.say(event.socket_io(), ctx),
+            Down::Reply { id, answer } => self.reply(id, &answer, ctx),
+            Down::Fence => self.out(Out::Fence, ctx),
+            Down::Close(why) => self.end(why, ctx),
+        }
+    }
+}
+
+/// The session's way down.
+pub(super) fn line(ctx: &Ctx<Engine>) -> Line {
+    let (engine, farewell) = (ctx.myself(), ctx.myself());
+    let send = move |down| {
+        engine.tell(FromSession(down)).map_err(|undelivered| match undelivered {
+            Undelivered::Full => Blocked::Slow,
+            _ => Blocked::Gone,
+        })
+    };
+    Line::new(send, move |why| {
+        let _ = farewell.insist(FromSession(Down::Close(why))); // gone already is as good
+    })
+}

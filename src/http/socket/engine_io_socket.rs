@@ -1,0 +1,165 @@
+//! A WebSocket that carries Engine.IO packets between a client and its engine, and thinks nothing.
+
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, AsyncContext, Handler, Message, StreamHandler};
+use bytestring::ByteString;
+
+use super::engine_io::{Engine, FromPipe, PipeClosed, PipeFlushed, PipeOpened};
+use super::ws;
+use crate::actors::sessions::{Blocked, Close};
+use crate::actors::supervision::{Ref, Undelivered};
+
+type Context = ws::WebsocketContext<Pipe>;
+
+/// An engine says something to a pipe that it has taken within this time.
+const TAKEN_WITHIN: Duration = Duration::from_secs(10);
+
+/// The actor under one socket.
+pub(super) struct Pipe {
+    engine: Ref<Engine>,
+    number: u64,
+    capacity: usize,
+    /// The engine has said something.
+    taken: bool,
+    closed: bool,
+}
+
+impl Pipe {
+    /// `number` tells the pipes of one engine apart; `capacity` is how many packets may wait.
+    pub(super) const fn new(engine: Ref<Engine>, number: u64, capacity: usize) -> Self {
+        Self { engine, number, capacity, taken: false, closed: false }
+    }
+
+    fn shut(&mut self, why: Close, ctx: &mut Context) {
+        self.close((ws::CloseCode::from(why.code()), why.reason()).into(), ctx);
+    }
+
+    fn close(&mut self, reason: ws::CloseReason, ctx: &mut Context) {
+        if !self.closed {
+            self.closed = true;
+            ctx.close(Some(reason));
+            ctx.stop();
+        }
+    }
+}
+
+impl Actor for Pipe {
+    type Context = Context;
+
+    fn started(&mut self, ctx: &mut Context) {
+        ctx.set_mailbox_capacity(self.capacity);
+        let down = PipeLine { address: ctx.address() };
+        let opened = PipeOpened { number: self.number, down };
+        if self.engine.insist(opened).is_err() {
+            self.shut(Close::Lost, ctx);
+        }
+        // Pings and time-outs are the engine's: without one nothing else would end this socket.
+        ctx.run_later(TAKEN_WITHIN, |pipe, ctx| {
+            if !pipe.taken {
+                pipe.shut(Close::Lost, ctx);
+            }
+        });
+    }
+}
+
+/// However the socket ends, its engine learns of it.
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        let _ = self.engine.insist(PipeClosed(self.number)); // gone already is as good
+    }
+}
+
+impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Pipe {
+    fn handle(&mut self, frame: Result<ws::Message, ws::ProtocolError>, ctx: &mut Context) {
+        match frame {
+            Ok(ws::Message::Text(text)) => {
+                let number = self.number;
+                match self.engine.tell(FromPipe { number, text }) {
+                    Ok(()) => {}
+                    Err(Undelivered::Full) => self.shut(Close::Abuse, ctx),
+                    // An engine that has ended has said why: that is in our mailbox, or about to be.
+                    Err(_) => {}
+                }
+            }
+            Ok(ws::Message::Ping(bytes)) => ctx.pong(&bytes),
+            Ok(ws::Message::Pong(_) | ws::Message::Nop) => {}
+            Ok(ws::Message::Close(reason)) => {
+                self.closed = true;
+                ctx.close(reason);
+                ctx.stop();
+            }
+            Ok(ws::Message::Binary(_) | ws::Message::Continuation(_)) => {
+                self.shut(Close::Garbled, ctx);
+            }
+            Err(ws::ProtocolError::Overflow) => self.shut(Close::TooLarge, ctx),
+            Err(_) => self.shut(Close::Garbled, ctx),
+        }
+    }
+
+    fn finished(&mut self, ctx: &mut Context) {
+        ctx.stop();
+    }
+}
+
+/// What an engine tells its pipe.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) enum Push {
+    /// A packet.
+    Text(ByteString),
+    /// To be answered once all before it is on its way.
+    Fence,
+    /// The end.
+    Close(Close),
+    /// The end that the client asked for.
+    Bye,
+}
+
+impl Handler<Push> for Pipe {
+    type Result = ();
+
+    fn handle(&mut self, push: Push, ctx: &mut Context) {
+        self.taken = true;
+        match push {
+            Push::Text(text) if !self.closed => ctx.text(text),
+            Push::Text(_) => {}
+            Push::Fence => {
+                let _ = self.engine.insist(PipeFlushed(self.number)); // gone: nobody waits
+            }
+            Push::Close(why) => self.shut(why, ctx),
+            Push::Bye => self.close(ws::CloseCode::Normal.into(), ctx),
+        }
+    }
+}
+
+/// An engine's way down to its pipe: one bounded sender. The socket does not outlive it.
+pub(super) struct PipeLine {
+    address: actix::Addr<Pipe>,
+}
+
+impl PipeLine {
+    /// Sends down without waiting.
+    pub(super) fn send(&self, push: Push) -> Result<(), Blocked> {
+        self.address.try_send(push).map_err(|error| match error {
+            actix::prelude::SendError::Full(_) => Blocked::Slow,
+            actix::prelude::SendError::Closed(_) => Blocked::Gone,
+        })
+    }
+
+    /// Ends the socket, even if nothing else gets through.
+    pub(super) fn close(&self, why: Close) {
+        self.address.do_send(Push::Close(why));
+    }
+    /// Ends the socket as the client wants it.
+    pub(super) fn bye(&self) {
+        self.address.do_send(Push::Bye);
+    }
+}
+
+/// Whoever holds this may be gone without a word, or may never have got it.
+impl Drop for PipeLine {
+    fn drop(&mut self) {
+        self.close(Close::Lost);
+    }
+}

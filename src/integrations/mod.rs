@@ -1,0 +1,3 @@
+//! Other people's servers, and what stands in for them on this machine.
+
+pub mod blob_store;

@@ -1,3 +1,0 @@
-//! Other people's servers, and what stands in for them on this machine.
-
-pub mod blobs;

@@ -1,0 +1,116 @@
+//! People: they come, are found, and are counted exactly.
+
+use base::clock::Time;
+use base::ids::UserId;
+use diesel::prelude::*;
+
+use super::{Conn, audit, sign_in};
+use crate::rows::{Added, NewAudit, NewDevice, NewRefresh, NewUser, Registered, Role, User};
+use crate::schema::{counters, users};
+use crate::types::Sql;
+
+#[expect(clippy::too_many_arguments, reason = "all that one transaction must write")]
+pub(crate) fn register(
+    c: &mut Conn,
+    user: NewUser,
+    device: NewDevice,
+    refresh: NewRefresh,
+    cap: Option<u64>,
+    entry: NewAudit,
+    now: Time,
+) -> QueryResult<Registered> {
+    let count = hold_count(c)?;
+    if phone_taken(c, &user.phone)? {
+        return Ok(Registered::PhoneTaken);
+    }
+    if cap.is_some_and(|cap| u64::try_from(count).is_ok_and(|count| count >= cap)) {
+        return Ok(Registered::CapReached);
+    }
+    let user = insert(c, &user, now)?;
+    let device = sign_in::insert_device(c, &device, &refresh, now)?;
+    audit::insert(c, &entry, now)?;
+    Ok(Registered::Done(user, device))
+}
+
+pub(crate) fn add(c: &mut Conn, user: NewUser, entry: NewAudit, now: Time) -> QueryResult<Added> {
+    hold_count(c)?;
+    if phone_taken(c, &user.phone)? {
+        return Ok(Added::PhoneTaken);
+    }
+    let user = insert(c, &user, now)?;
+    audit::insert(c, &entry, now)?;
+    Ok(Added::Done(user))
+}
+
+/// How many people there are. Everybody who adds one holds this row: what they find while they
+/// do stays true until they are done.
+pub(super) fn hold_count(c: &mut Conn) -> QueryResult<i64> {
+    held!(counters::table.find("users").select(counters::value)).first(c)
+}
+
+/// Only under [`hold_count`].
+pub(super) fn phone_taken(c: &mut Conn, phone: &str) -> QueryResult<bool> {
+    diesel::select(diesel::dsl::exists(users::table.filter(users::phone.eq(phone)))).get_result(c)
+}
+
+/// Only under [`hold_count`].
+pub(super) fn insert(c: &mut Conn, user: &NewUser, now: Time) -> QueryResult<User> {
+    diesel::update(counters::table.find("users"))
+        .set(counters::value.eq(counters::value + 1))
+        .execute(c)?;
+    diesel::insert_into(users::table)
+        .values((
+            users::id.eq(Sql(user.id)),
+            users::phone.eq(&user.phone),
+            users::name.eq(&user.name),
+            users::role.eq(user.role),
+            users::password_hash.eq(&user.password_hash),
+            users::created_at.eq(Sql(now)),
+        ))
+        .returning(User::as_returning())
+        .get_result(c)
+}
+
+pub(crate) fn user(c: &mut Conn, id: UserId) -> QueryResult<Option<User>> {
+    let person = users::table.find(Sql(id)).filter(users::deleted_at.is_null());
+    person.select(User::as_select()).first(c).optional()
+}
+
+pub(crate) fn user_by_phone(c: &mut Conn, phone: String) -> QueryResult<Option<(User, String)>> {
+    users::table
+        .filter(users::phone.eq(phone))
+        .select((User::as_select(), users::password_hash))
+        .first(c)
+        .optional()
+}
+
+pub(crate) fn has_admin(c: &mut Conn) -> QueryResult<bool> {
+    let admins = users::table.filter(users::role.eq(Role::Admin));
+    diesel::select(diesel::dsl::exists(admins)).get_result(c)
+}
+
+pub(crate) fn users(c: &mut Conn, after: Option<UserId>, limit: i64) -> QueryResult<Vec<User>> {
+    let mut query = users::table
+        .filter(users::deleted_at.is_null())
+        .select(User::as_select())
+        .order(users::id)
+        .limit(limit)
+        .into_boxed();
+    if let Some(after) = after {
+        query = query.filter(users::id.gt(Sql(after)));
+    }
+    query.load(c)
+}
+
+pub(crate) fn count_users(c: &mut Conn) -> QueryResult<i64> {
+    counters::table.find("users").select(counters::value).first(c)
+}
+
+pub(crate) fn rename_user(c: &mut Conn, id: UserId, name: String) -> QueryResult<Option<User>> {
+    diesel::update(users::table.find(Sql(id)))
+        .filter(users::deleted_at.is_null())
+        .set(users::name.eq(name))
+        .returning(User::as_returning())
+        .get_result(c)
+        .optional()
+}

@@ -1,0 +1,307 @@
+//! Calls: begun, answered, closed exactly once, and remembered.
+
+use std::collections::HashMap;
+
+use base::clock::Time;
+use base::ids::{CallId, UserId};
+use diesel::prelude::*;
+use serde_json::{Value, json};
+
+use super::{Conn, cluster, contacts};
+use crate::rows::{
+    Call, CallOutcome, CallPerson, CallReach, CallReason, CallRecord, CallWritten, EndedCall,
+    Fence, NewCall, Reach,
+};
+use crate::schema::{call_people, calls, outbox, users};
+use crate::types::Sql;
+
+pub(crate) fn call_reach(
+    c: &mut Conn,
+    me: UserId,
+    other: UserId,
+    reach: Reach,
+) -> QueryResult<CallReach> {
+    let person = users::table.find(Sql(other)).filter(users::deleted_at.is_null());
+    let known: i64 = person.count().get_result(c)?;
+    if known == 0 || me == other {
+        return Ok(CallReach::NoSuchUser);
+    }
+    if contacts::is_blocked(c, me, other)? || !contacts::knows(c, me, &[other], reach)? {
+        return Ok(CallReach::NotAllowed);
+    }
+    let unheard = contacts::is_blocked(c, other, me)?;
+    Ok(if unheard { CallReach::Unheard } else { CallReach::Allowed })
+}
+
+/// Whether a write that carries no proof, or one that holds, may go on.
+fn may_write(c: &mut Conn, fence: Option<&Fence>) -> QueryResult<bool> {
+    fence.map_or(Ok(true), |fence| cluster::holds(c, fence))
+}
+
+pub(crate) fn begin_call(
+    c: &mut Conn,
+    new: NewCall,
+    fence: Option<Fence>,
+    now: Time,
+) -> QueryResult<CallWritten> {
+    if !may_write(c, fence.as_ref())? {
+        return Ok(CallWritten::Fenced);
+    }
+    diesel::insert_into(calls::table)
+        .values((
+            calls::id.eq(Sql(new.id)),
+            calls::conversation_id.eq(new.conversation_id.map(Sql)),
+            calls::session.eq(new.session.as_deref()),
+            calls::created_by.eq(Sql(new.created_by)),
+            calls::media.eq(new.media),
+            calls::node.eq(Sql(new.node)),
+            calls::started_at.eq(Sql(now)),
+        ))
+        .execute(c)?;
+    let caller = (new.created_by, CallOutcome::Joined, false);
+    let called = new.callees.iter().map(|user| (*user, CallOutcome::Called, false));
+    let unheard = new.unheard.iter().map(|user| (*user, CallOutcome::Called, true));
+    for (user, outcome, withheld) in std::iter::once(caller).chain(called).chain(unheard) {
+        diesel::insert_into(call_people::table)
+            .values((
+                call_people::call_id.eq(Sql(new.id)),
+                call_people::user_id.eq(Sql(user)),
+                call_people::outcome.eq(outcome),
+                call_people::withheld.eq(withheld),
+            ))
+            .execute(c)?;
+    }
+    if !new.callees.is_empty() {
+        let news = json!({
+            "call_id": new.id,
+            "from": new.created_by,
+            "to": new.callees,
+            "media": new.media,
+            "conversation_id": new.conversation_id,
+            "expires_at": new.rings_until,
+        });
+        note(c, "call", news, now)?;
+    }
+    Ok(CallWritten::Done)
+}
+
+pub(crate) fn ring_call(
+    c: &mut Conn,
+    id: CallId,
+    from: UserId,
+    (user, heard): (UserId, bool),
+    rings_until: Time,
+    now: Time,
+) -> QueryResult<bool> {
+    // Written to, so that its end waits until this is written, or the other way round.
+    let open = calls::table.find(Sql(id)).filter(calls::ended_at.is_null());
+    if diesel::update(open).set(calls::media.eq(calls::media)).execute(c)? == 0 {
+        return Ok(false);
+    }
+    let called = diesel::insert_into(call_people::table).values((
+        call_people::call_id.eq(Sql(id)),
+        call_people::user_id.eq(Sql(user)),
+        call_people::outcome.eq(CallOutcome::Called),
+        call_people::withheld.eq(!heard),
+    ));
+    if !heard {
+        called.on_conflict_do_nothing().execute(c)?;
+        return Ok(true);
+    }
+    called
+        .on_conflict((call_people::call_id, call_people::user_id))
+        .do_update()
+        .set(call_people::withheld.eq(false)) // somebody else may have called in vain
+        .execute(c)?;
+    let news = json!({ "call_id": id, "from": from, "to": [user], "expires_at": rings_until });
+    note(c, "call", news, now)?;
+    Ok(true)
+}
+
+pub(crate) fn answer_call(
+    c: &mut Conn,
+    id: CallId,
+    fence: Option<Fence>,
+    now: Time,
+) -> QueryResult<CallWritten> {
+    if !may_write(c, fence.as_ref())? {
+        return Ok(CallWritten::Fenced);
+    }
+    let open = calls::table.find(Sql(id)).filter(calls::answered_at.is_null());
+    let open = open.filter(calls::ended_at.is_null());
+    let changed = diesel::update(open).set(calls::answered_at.eq(Sql(now))).execute(c)?;
+    Ok(if changed == 1 { CallWritten::Done } else { CallWritten::Already })
+}
+
+pub(crate) fn keep_call(
+    c: &mut Conn,
+    id: CallId,
+    state: Value,
+    fence: Option<Fence>,
+) -> QueryResult<CallWritten> {
+    if !may_write(c, fence.as_ref())? {
+        return Ok(CallWritten::Fenced);
+    }
+    let open = calls::table.find(Sql(id)).filter(calls::ended_at.is_null());
+    let changed = diesel::update(open).set(calls::state.eq(Sql(state))).execute(c)?;
+    Ok(if changed == 1 { CallWritten::Done } else { CallWritten::Already })
+}
+
+pub(crate) fn kept_call(c: &mut Conn, id: CallId) -> QueryResult<Option<Value>> {
+    let open = calls::table.find(Sql(id)).filter(calls::ended_at.is_null());
+    Ok(open.select(calls::state).first::<Option<Value>>(c).optional()?.flatten())
+}
+
+pub(crate) fn end_call(
+    c: &mut Conn,
+    end: EndedCall,
+    fence: Option<Fence>,
+    now: Time,
+) -> QueryResult<CallWritten> {
+    if !may_write(c, fence.as_ref())? {
+        return Ok(CallWritten::Fenced);
+    }
+    let open = calls::table.find(Sql(end.id)).filter(calls::ended_at.is_null());
+    let closed = diesel::update(open)
+        .set((
+            calls::ended_at.eq(Sql(now)),
+            calls::reason.eq(end.reason),
+            calls::answered_at.eq(end.answered_at.map(Sql)),
+            calls::state.eq(None::<Sql<Value>>),
+        ))
+        .execute(c)?;
+    if closed == 0 {
+        return Ok(CallWritten::Already);
+    }
+    for person in &end.people {
+        put(c, end.id, person)?;
+    }
+    let with = |outcome| {
+        let people = call_people::table.filter(call_people::call_id.eq(Sql(end.id)));
+        people.filter(call_people::outcome.eq(outcome))
+    };
+    // Whoever came in after all knows of it.
+    let came = with(CallOutcome::Joined).filter(call_people::withheld.eq(true));
+    diesel::update(came).set(call_people::withheld.eq(false)).execute(c)?;
+    let missed: Vec<UserId> = with(CallOutcome::Missed)
+        .filter(call_people::withheld.eq(false))
+        .order(call_people::user_id)
+        .select(call_people::user_id)
+        .load(c)?;
+    // Written down as called, but never rung: nobody knows of them but history.
+    never_came(c, end.id)?;
+    if !missed.is_empty() {
+        let news = json!({ "call_id": end.id, "to": missed, "reason": end.reason });
+        note(c, "call_missed", news, now)?;
+    }
+    if let Some(fence) = fence {
+        cluster::release(c, fence)?;
+    }
+    Ok(CallWritten::Done)
+}
+
+fn never_came(c: &mut Conn, id: CallId) -> QueryResult<()> {
+    let rang = call_people::table
+        .filter(call_people::call_id.eq(Sql(id)))
+        .filter(call_people::outcome.eq(CallOutcome::Called));
+    diesel::update(rang).set(call_people::outcome.eq(CallOutcome::Missed)).execute(c)?;
+    Ok(())
+}
+
+fn put(c: &mut Conn, call: CallId, person: &CallPerson) -> QueryResult<()> {
+    let outcome = || {
+        (
+            call_people::outcome.eq(person.outcome),
+            call_people::joined_at.eq(person.joined_at.map(Sql)),
+            call_people::left_at.eq(person.left_at.map(Sql)),
+        )
+    };
+    diesel::insert_into(call_people::table)
+        .values((
+            call_people::call_id.eq(Sql(call)),
+            call_people::user_id.eq(Sql(person.user_id)),
+            outcome(),
+        ))
+        .on_conflict((call_people::call_id, call_people::user_id))
+        .do_update()
+        .set(outcome())
+        .execute(c)?;
+    Ok(())
+}
+
+fn note(c: &mut Conn, topic: &str, news: Value, now: Time) -> QueryResult<()> {
+    diesel::insert_into(outbox::table)
+        .values((
+            outbox::topic.eq(topic),
+            outbox::payload.eq(Sql(news)),
+            outbox::created_at.eq(Sql(now)),
+        ))
+        .execute(c)?;
+    Ok(())
+}
+
+pub(crate) fn open_calls(c: &mut Conn) -> QueryResult<Vec<CallId>> {
+    calls::table.filter(calls::ended_at.is_null()).order(calls::id).select(calls::id).load(c)
+}
+
+pub(crate) fn close_calls(c: &mut Conn, ids: Vec<CallId>, now: Time) -> QueryResult<usize> {
+    let mut closed = 0;
+    for id in ids {
+        let open = calls::table.find(Sql(id)).filter(calls::ended_at.is_null());
+        let end = (
+            calls::ended_at.eq(Sql(now)),
+            calls::reason.eq(CallReason::Failed),
+            calls::state.eq(None::<Sql<Value>>),
+        );
+        if diesel::update(open).set(end).execute(c)? == 1 {
+            closed += 1;
+            never_came(c, id)?;
+        }
+    }
+    Ok(closed)
+}
+
+pub(crate) fn calls_of(
+    c: &mut Conn,
+    me: UserId,
+    before: Option<CallId>,
+    limit: i64,
+) -> QueryResult<Vec<CallRecord>> {
+    let mut query = call_people::table
+        .inner_join(calls::table.inner_join(users::table))
+        .filter(call_people::user_id.eq(Sql(me)))
+        .filter(call_people::withheld.eq(false))
+        .select((Call::as_select(), users::name))
+        .order(call_people::call_id.desc())
+        .limit(limit)
+        .into_boxed();
+    if let Some(before) = before {
+        query = query.filter(call_people::call_id.lt(Sql(before)));
+    }
+    let found: Vec<(Call, String)> = query.load(c)?;
+    let ids = found.iter().map(|(call, _)| Sql(call.id));
+    let rows: Vec<(CallId, CallPerson, String)> = call_people::table
+        .inner_join(users::table)
+        .filter(call_people::call_id.eq_any(ids))
+        .select((
+            call_people::call_id,
+            (
+                call_people::user_id,
+                call_people::outcome,
+                call_people::joined_at,
+                call_people::left_at,
+            ),
+            users::name,
+        ))
+        .order((call_people::call_id, call_people::user_id))
+        .load(c)?;
+    let mut people: HashMap<CallId, Vec<(CallPerson, String)>> = HashMap::new();
+    for (id, person, name) in rows {
+        people.entry(id).or_default().push((person, name));
+    }
+    let record = |(call, caller): (Call, String)| {
+        let people = people.remove(&call.id).unwrap_or_default();
+        CallRecord { call, caller, people }
+    };
+    Ok(found.into_iter().map(record).collect())
+}

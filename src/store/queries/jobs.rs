@@ -1,0 +1,147 @@
+//! Work that must be done: leased to one at a time, tried again, given up in the end.
+
+use std::time::Duration;
+
+use base::clock::Time;
+use base::ids::JobId;
+use diesel::prelude::*;
+
+use super::Conn;
+use crate::rows::{Claim, Job, JobEnd, JobState, NewJob};
+use crate::schema::jobs;
+use crate::types::Sql;
+
+/// How many that are due are looked at: others may be taking the first ones just now.
+const LOOKED_AT: i64 = 8;
+
+pub(super) fn insert(c: &mut Conn, new: &NewJob, now: Time) -> QueryResult<()> {
+    diesel::insert_into(jobs::table)
+        .values((
+            jobs::id.eq(Sql(new.id)),
+            jobs::kind.eq(&new.kind),
+            jobs::user_id.eq(new.user_id.map(Sql)),
+            jobs::payload.eq(Sql(new.payload.clone())),
+            jobs::state.eq(JobState::Waiting),
+            jobs::attempts.eq(0),
+            jobs::due_at.eq(Sql(now)),
+            jobs::created_at.eq(Sql(now)),
+        ))
+        .execute(c)?;
+    Ok(())
+}
+
+pub(crate) fn enqueue(c: &mut Conn, new: NewJob, now: Time) -> QueryResult<()> {
+    insert(c, &new, now)
+}
+
+pub(crate) fn claim_job(
+    c: &mut Conn,
+    kinds: Vec<String>,
+    lease: Duration,
+    most: i64,
+    now: Time,
+) -> QueryResult<Claim> {
+    let due: Vec<(JobId, i64)> = jobs::table
+        .filter(jobs::ended_at.is_null())
+        .filter(jobs::due_at.le(Sql(now)))
+        .filter(jobs::kind.eq_any(kinds))
+        .order(jobs::due_at)
+        .limit(LOOKED_AT)
+        .select((jobs::id, jobs::attempts))
+        .load(c)?;
+    for (id, attempts) in due {
+        // Whoever raises the count first has it; for the others it is not as it was.
+        let still = jobs::table
+            .find(Sql(id))
+            .filter(jobs::attempts.eq(attempts))
+            .filter(jobs::due_at.le(Sql(now)))
+            .filter(jobs::ended_at.is_null());
+        if attempts >= most {
+            let buried = diesel::update(still)
+                .set((jobs::state.eq(JobState::Dead), jobs::ended_at.eq(Sql(now))))
+                .returning(Job::as_returning())
+                .get_result(c)
+                .optional()?;
+            if let Some(job) = buried {
+                return Ok(Claim::Buried(job));
+            }
+            continue;
+        }
+        let taken = diesel::update(still)
+            .set((
+                jobs::state.eq(JobState::Running),
+                jobs::attempts.eq(attempts + 1),
+                jobs::due_at.eq(Sql(now + lease)),
+            ))
+            .returning(Job::as_returning())
+            .get_result(c)
+            .optional()?;
+        if let Some(job) = taken {
+            return Ok(Claim::Taken(job));
+        }
+    }
+    Ok(Claim::Nothing)
+}
+
+pub(crate) fn extend_lease(
+    c: &mut Conn,
+    id: JobId,
+    attempt: i64,
+    until: Time,
+) -> QueryResult<bool> {
+    let mine = jobs::table
+        .find(Sql(id))
+        .filter(jobs::attempts.eq(attempt))
+        .filter(jobs::state.eq(JobState::Running));
+    Ok(diesel::update(mine).set(jobs::due_at.eq(Sql(until))).execute(c)? == 1)
+}
+
+pub(crate) fn end_job(
+    c: &mut Conn,
+    id: JobId,
+    attempt: i64,
+    end: JobEnd,
+    now: Time,
+) -> QueryResult<bool> {
+    let mine = jobs::table
+        .find(Sql(id))
+        .filter(jobs::attempts.eq(attempt))
+        .filter(jobs::state.eq(JobState::Running));
+    let changed = match end {
+        JobEnd::Done => diesel::update(mine)
+            .set((jobs::state.eq(JobState::Done), jobs::ended_at.eq(Sql(now))))
+            .execute(c)?,
+        JobEnd::Retry { at, failure } => diesel::update(mine)
+            .set((
+                jobs::state.eq(JobState::Waiting),
+                jobs::due_at.eq(Sql(at)),
+                jobs::failure.eq(failure),
+            ))
+            .execute(c)?,
+        JobEnd::Dead { failure } => diesel::update(mine)
+            .set((
+                jobs::state.eq(JobState::Dead),
+                jobs::ended_at.eq(Sql(now)),
+                jobs::failure.eq(failure),
+            ))
+            .execute(c)?,
+    };
+    Ok(changed == 1)
+}
+
+pub(crate) fn jobs(
+    c: &mut Conn,
+    state: Option<JobState>,
+    before: Option<JobId>,
+    limit: i64,
+) -> QueryResult<Vec<Job>> {
+    let mut query =
+        jobs::table.select(Job::as_select()).order(jobs::id.desc()).limit(limit).into_boxed();
+    if let Some(state) = state {
+        query = query.filter(jobs::state.eq(state));
+    }
+    if let Some(before) = before {
+        query = query.filter(jobs::id.lt(Sql(before)));
+    }
+    query.load(c)
+}

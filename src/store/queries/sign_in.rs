@@ -1,0 +1,243 @@
+//! Devices and their refresh tokens, and the link that makes the first admin.
+
+use std::time::Duration;
+
+use base::clock::Time;
+use base::ids::{DeviceId, UserId};
+use diesel::prelude::*;
+
+use super::{Conn, accounts, audit};
+use crate::rows::{
+    Device, FirstAdmin, Identity, NewAudit, NewDevice, NewRefresh, NewUser, Role, Rotation, User,
+};
+use crate::schema::{devices, refresh_tokens, setup_links, users};
+use crate::types::Sql;
+
+pub(super) fn insert_device(
+    c: &mut Conn,
+    device: &NewDevice,
+    refresh: &NewRefresh,
+    now: Time,
+) -> QueryResult<Device> {
+    let device = diesel::insert_into(devices::table)
+        .values((
+            devices::id.eq(Sql(device.id)),
+            devices::user_id.eq(Sql(device.user_id)),
+            devices::name.eq(&device.name),
+            devices::platform.eq(&device.platform),
+            devices::created_at.eq(Sql(now)),
+            devices::last_seen_at.eq(Sql(now)),
+            devices::last_ip.eq(refresh.ip.as_deref()),
+            devices::user_agent.eq(device.user_agent.as_deref()),
+        ))
+        .returning(Device::as_returning())
+        .get_result(c)?;
+    insert_refresh(c, device.id, refresh, now)?;
+    Ok(device)
+}
+
+fn insert_refresh(c: &mut Conn, id: DeviceId, refresh: &NewRefresh, now: Time) -> QueryResult<()> {
+    diesel::insert_into(refresh_tokens::table)
+        .values((
+            refresh_tokens::hash.eq(&refresh.hash[..]),
+            refresh_tokens::device_id.eq(Sql(id)),
+            refresh_tokens::created_at.eq(Sql(now)),
+            refresh_tokens::expires_at.eq(Sql(refresh.expires_at)),
+        ))
+        .execute(c)?;
+    Ok(())
+}
+
+pub(crate) fn open_device(
+    c: &mut Conn,
+    device: NewDevice,
+    refresh: NewRefresh,
+    entry: NewAudit,
+    now: Time,
+) -> QueryResult<Device> {
+    let device = insert_device(c, &device, &refresh, now)?;
+    audit::insert(c, &entry, now)?;
+    Ok(device)
+}
+
+pub(crate) fn put_setup_link(
+    c: &mut Conn,
+    hash: [u8; 32],
+    expires_at: Time,
+    now: Time,
+) -> QueryResult<()> {
+    accounts::hold_count(c)?; // two at once would leave two links
+    diesel::delete(setup_links::table).execute(c)?;
+    diesel::insert_into(setup_links::table)
+        .values((
+            setup_links::hash.eq(&hash[..]),
+            setup_links::created_at.eq(Sql(now)),
+            setup_links::expires_at.eq(Sql(expires_at)),
+        ))
+        .execute(c)?;
+    Ok(())
+}
+
+#[expect(clippy::too_many_arguments, reason = "all that one transaction must write")]
+pub(crate) fn register_first_admin(
+    c: &mut Conn,
+    setup: [u8; 32],
+    user: NewUser,
+    device: NewDevice,
+    refresh: NewRefresh,
+    entry: NewAudit,
+    now: Time,
+) -> QueryResult<FirstAdmin> {
+    accounts::hold_count(c)?; // also lets only one come through the link
+    if accounts::has_admin(c)? {
+        return Ok(FirstAdmin::LinkUnknown); // made on the command line meanwhile
+    }
+    let good = setup_links::table.find(&setup[..]).filter(setup_links::expires_at.gt(Sql(now)));
+    if !diesel::select(diesel::dsl::exists(good)).get_result(c)? {
+        return Ok(FirstAdmin::LinkUnknown);
+    }
+    if accounts::phone_taken(c, &user.phone)? {
+        return Ok(FirstAdmin::PhoneTaken);
+    }
+    diesel::delete(setup_links::table.find(&setup[..])).execute(c)?;
+    let user = accounts::insert(c, &NewUser { role: Role::Admin, ..user }, now)?;
+    let device = insert_device(c, &device, &refresh, now)?;
+    audit::insert(c, &entry, now)?;
+    Ok(FirstAdmin::Done(user, device))
+}
+
+pub(crate) fn rotate_refresh(
+    c: &mut Conn,
+    old: [u8; 32],
+    successor: NewRefresh,
+    grace: Duration,
+    now: Time,
+) -> QueryResult<Rotation> {
+    // Holding the row makes two who show the same token come one after the other.
+    let shown = refresh_tokens::table.find(&old[..]).select((
+        refresh_tokens::device_id,
+        refresh_tokens::expires_at,
+        refresh_tokens::used_at,
+        refresh_tokens::successor,
+    ));
+    type Shown = (DeviceId, Time, Option<Time>, Option<Vec<u8>>);
+    let Some((device_id, expires_at, used_at, next)) = held!(shown).first::<Shown>(c).optional()?
+    else {
+        return Ok(Rotation::Unknown);
+    };
+    let Some(Identity { user, device }) = identity(c, device_id)? else {
+        return Ok(Rotation::Unknown);
+    };
+    if expires_at <= now {
+        return Ok(Rotation::Unknown);
+    }
+    let Some(used_at) = used_at else {
+        diesel::update(refresh_tokens::table.find(&old[..]))
+            .set((
+                refresh_tokens::used_at.eq(Sql(now)),
+                refresh_tokens::successor.eq(&successor.hash[..]),
+            ))
+            .execute(c)?;
+        insert_refresh(c, device_id, &successor, now)?;
+        let device = seen(c, device_id, now)?.unwrap_or(device);
+        if successor.ip.is_some() && successor.ip != device.last_ip {
+            diesel::update(devices::table.find(Sql(device_id)))
+                .set(devices::last_ip.eq(successor.ip))
+                .execute(c)?;
+        }
+        return Ok(Rotation::Rotated(user, device));
+    };
+    let same = next.as_deref() == Some(&successor.hash[..]);
+    if same && now.since(used_at) <= grace && is_unused(c, &successor.hash)? {
+        return Ok(Rotation::Repeated(user, device));
+    }
+    revoke(c, device_id, now)?;
+    let entry = NewAudit {
+        actor: Some(user.id),
+        action: "auth.refresh_reused".into(),
+        subject: device_id.to_string(),
+        detail: serde_json::json!({}),
+        ip: None,
+    };
+    audit::insert(c, &entry, now)?;
+    Ok(Rotation::Reused { user_id: user.id, device_id })
+}
+
+fn is_unused(c: &mut Conn, hash: &[u8]) -> QueryResult<bool> {
+    let unused = refresh_tokens::table.find(hash).filter(refresh_tokens::used_at.is_null());
+    diesel::select(diesel::dsl::exists(unused)).get_result(c)
+}
+
+pub(crate) fn identity(c: &mut Conn, id: DeviceId) -> QueryResult<Option<Identity>> {
+    let found = devices::table
+        .inner_join(users::table)
+        .filter(devices::id.eq(Sql(id)))
+        .filter(devices::revoked_at.is_null())
+        .filter(users::suspended_at.is_null())
+        .select((User::as_select(), Device::as_select()))
+        .first(c)
+        .optional()?;
+    Ok(found.map(|(user, device)| Identity { user, device }))
+}
+
+pub(crate) fn devices(c: &mut Conn, user: UserId) -> QueryResult<Vec<Device>> {
+    devices::table
+        .filter(devices::user_id.eq(Sql(user)))
+        .filter(devices::revoked_at.is_null())
+        .order(devices::id)
+        .select(Device::as_select())
+        .load(c)
+}
+
+pub(crate) fn revoke_device(
+    c: &mut Conn,
+    user: UserId,
+    id: DeviceId,
+    entry: NewAudit,
+    now: Time,
+) -> QueryResult<bool> {
+    let own = devices::table.find(Sql(id)).filter(devices::user_id.eq(Sql(user)));
+    if !diesel::select(diesel::dsl::exists(own)).get_result(c)? || !revoke(c, id, now)? {
+        return Ok(false);
+    }
+    audit::insert(c, &entry, now)?;
+    Ok(true)
+}
+
+fn revoke(c: &mut Conn, id: DeviceId, now: Time) -> QueryResult<bool> {
+    let count = diesel::update(devices::table.find(Sql(id)))
+        .filter(devices::revoked_at.is_null())
+        .set(devices::revoked_at.eq(Sql(now)))
+        .execute(c)?;
+    Ok(count == 1)
+}
+
+/// Signs all devices of a person out, or all but one; gives those that were signed in.
+pub(super) fn revoke_all(
+    c: &mut Conn,
+    user: UserId,
+    except: Option<DeviceId>,
+    now: Time,
+) -> QueryResult<Vec<DeviceId>> {
+    let mut ids: Vec<_> = devices(c, user)?.into_iter().map(|device| device.id).collect();
+    ids.retain(|id| Some(*id) != except);
+    diesel::update(devices::table.filter(devices::id.eq_any(ids.iter().copied().map(Sql))))
+        .filter(devices::revoked_at.is_null())
+        .set(devices::revoked_at.eq(Sql(now)))
+        .execute(c)?;
+    Ok(ids)
+}
+
+pub(crate) fn touch_device(c: &mut Conn, id: DeviceId, now: Time) -> QueryResult<()> {
+    seen(c, id, now).map(drop)
+}
+
+/// Remembers that a device was there; never moves back.
+fn seen(c: &mut Conn, id: DeviceId, now: Time) -> QueryResult<Option<Device>> {
+    diesel::update(devices::table.find(Sql(id)))
+        .filter(devices::last_seen_at.lt(Sql(now)))
+        .set(devices::last_seen_at.eq(Sql(now)))
+        .returning(Device::as_returning())
+        .get_result(c)
+        .optional()
+}
