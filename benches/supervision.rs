@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 struct Worker(u64);
 impl Actor for Worker {
-    type Context = Ctx<Self>;
+    type Context = SupervisedContext<Self>;
 }
 
 struct Count;
@@ -21,7 +21,7 @@ impl Message for Count {
 }
 impl Handler<Count> for Worker {
     type Result = u64;
-    fn handle(&mut self, _: Count, _: &mut Ctx<Self>) -> u64 {
+    fn handle(&mut self, _: Count, _: &mut SupervisedContext<Self>) -> u64 {
         self.0 += 1;
         self.0
     }
@@ -33,7 +33,7 @@ impl Message for Boom {
 }
 impl Handler<Boom> for Worker {
     type Result = ();
-    fn handle(&mut self, _: Boom, _: &mut Ctx<Self>) {
+    fn handle(&mut self, _: Boom, _: &mut SupervisedContext<Self>) {
         panic!("on purpose");
     }
 }
@@ -60,13 +60,14 @@ fn main() {
         const ASKS: u32 = 100_000;
         const TELLS: u32 = 1_000_000;
         const ACTORS: u32 = 100_000;
-        let worker = child("worker", |_: &mut Ctx<Worker>| Worker(0)).backoff(Backoff::NONE);
+        let worker =
+            child("worker", |_: &mut SupervisedContext<Worker>| Worker(0)).backoff(Backoff::NONE);
         let worker = worker.intensity(u32::MAX, Duration::from_secs(1)).mailbox(usize::MAX);
         let idle = dynamic_supervisor::<Worker>("idle", 4);
         let (to_worker, to_idle) = (worker.handle(), idle.handle());
         let spec =
             supervisor("node", Strategy::OneForOne).intensity(u32::MAX, Duration::from_secs(1));
-        let living = launch(spec.with(worker).with(idle), Options::threads(1)).await.unwrap();
+        let living = launch(spec.with(worker).with(idle), LaunchOptions::threads(1)).await.unwrap();
 
         let mut micros = vec![];
         for _ in 0..RESTARTS {

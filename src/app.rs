@@ -23,8 +23,8 @@ use crate::actors::bus::BUS;
 use crate::actors::media::{MEDIA, addresses};
 use crate::actors::membership::{Leave, Membership};
 use crate::actors::supervision::{
-    self, Exit, Options, Patience, Ref, Strategy, Stuck, child, dynamic_supervisor, launch,
-    supervisor,
+    self, ActorRef, ExitReason, LaunchOptions, Strategy, StuckActor, WatchdogThresholds, child,
+    dynamic_supervisor, launch, supervisor,
 };
 use crate::actors::tree::{Parts, media_threads, tree};
 use crate::actors::turn::{self, TURN};
@@ -62,10 +62,10 @@ pub enum Error {
 
 /// A living node.
 pub struct Node {
-    living: supervision::Living,
+    living: supervision::RunningTree,
     services: Services,
     address: SocketAddr,
-    membership: Option<Ref<Membership>>,
+    membership: Option<ActorRef<Membership>>,
     /// Free once the process is gone, however it goes.
     _lock: Option<Arc<NodeLock>>,
     /// The one-time link for the first administrator, if there is none yet.
@@ -257,24 +257,24 @@ fn listen(bind: SocketAddr) -> Result<TcpListener, Error> {
     Ok(socket.into())
 }
 
-fn options(config: &Config, entropy: Entropy) -> Options {
+fn options(config: &Config, entropy: Entropy) -> LaunchOptions {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let threads = if config.node.actor_threads == 0 { cores } else { config.node.actor_threads };
     let s = &config.supervision;
-    let patience = Patience {
+    let patience = WatchdogThresholds {
         warn: s.warn(),
         give_up: s.lost(),
         despair: s.exit(),
         last_resort: Arc::new(despair),
     };
-    Options { patience, entropy, ..Options::threads(threads) }
+    LaunchOptions { patience, entropy, ..LaunchOptions::threads(threads) }
         .pool(MEDIA, media_threads(config))
         .pool(TURN, 1)
         .pool(BUS, 1)
 }
 
 /// A thread never came back: whoever keeps this process starts it again.
-fn despair(stuck: Stuck) {
+fn despair(stuck: StuckActor) {
     tracing::error!(
         actor.path = stuck.path,
         actor.message = stuck.message,
@@ -295,7 +295,7 @@ impl Node {
     }
 
     /// Waits until the tree ends by itself, which it does only when restarting did not help.
-    pub async fn failed(&self) -> Exit {
+    pub async fn failed(&self) -> ExitReason {
         self.living.exited().await
     }
 
@@ -322,7 +322,7 @@ impl Node {
 
     /// Goes down in order: takes nothing new, ends calls, tells every device to come back, ends sockets,
     /// then the tree from the listener down to the store. Gives how the root ended.
-    pub async fn stop(self) -> Exit {
+    pub async fn stop(self) -> ExitReason {
         self.services.draining.begin();
         self.hand_over().await;
         let people = self.services.living.switchboard.connected();

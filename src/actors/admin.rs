@@ -7,7 +7,7 @@ use base::ids::NodeId;
 use tokio::sync::Notify;
 
 use super::peer_nodes::{Neighbours, PATIENCE};
-use super::supervision::{CommandError, Entry, Failure, Tree};
+use super::supervision::{CommandError, FailureRecord, SupervisionTree, TreeNodeView};
 use crate::cluster::BusError;
 use crate::protocol::admin::{Actor, ActorFailure, Actors};
 use crate::protocol::cluster::{ActOn, Load, NodeRequest};
@@ -15,7 +15,7 @@ use crate::protocol::cluster::{ActOn, Load, NodeRequest};
 /// The way to every node's tree; cheap to clone.
 #[derive(Clone)]
 pub struct Operators {
-    tree: Arc<OnceLock<Tree>>,
+    tree: Arc<OnceLock<SupervisionTree>>,
     neighbours: Neighbours,
     /// Somebody wants this node to leave.
     leave: Arc<Notify>,
@@ -65,11 +65,11 @@ impl Fault for Error {
 
 impl Operators {
     /// The tree may come later.
-    pub fn new(tree: Arc<OnceLock<Tree>>, neighbours: Neighbours) -> Self {
+    pub fn new(tree: Arc<OnceLock<SupervisionTree>>, neighbours: Neighbours) -> Self {
         Self { tree, neighbours, leave: Arc::default() }
     }
 
-    fn tree(&self) -> Result<&Tree, Error> {
+    fn tree(&self) -> Result<&SupervisionTree, Error> {
         self.tree.get().ok_or(Error::Starting)
     }
 
@@ -171,7 +171,7 @@ impl Operators {
     }
 }
 
-fn view(entry: Entry) -> Actor {
+fn view(entry: TreeNodeView) -> Actor {
     Actor {
         path: entry.path,
         state: word(&entry.state),
@@ -189,7 +189,7 @@ fn view(entry: Entry) -> Actor {
     }
 }
 
-fn failure(failure: Failure) -> ActorFailure {
+fn failure(failure: FailureRecord) -> ActorFailure {
     ActorFailure { at: failure.at, exit: failure.exit, message: failure.message }
 }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
 use base::backoff::Backoff;
 
-use super::supervision::{Child, Ctx, Place, Strategy, SupervisorSpec, child, supervisor};
+use super::supervision::{
+    ActorSpec, Strategy, SupervisedContext, SupervisorSpec, ThreadAffinity, child, supervisor,
+};
 use crate::cluster::AmqpBus;
 
 /// The pool of the one thread on which both live: whatever blocks others does not block them.
@@ -29,9 +31,9 @@ pub fn spec(bus: &AmqpBus) -> SupervisorSpec {
         .with(terms(child("consumer", move |_| Consumer(into.clone()))))
 }
 
-fn terms<A: Actor<Context = Ctx<A>>>(child: Child<A>) -> Child<A> {
+fn terms<A: Actor<Context = SupervisedContext<A>>>(child: ActorSpec<A>) -> ActorSpec<A> {
     let (most, window) = NEVER_TOO_OFTEN;
-    child.intensity(most, window).backoff(PAUSE).on(Place::Pool(BUS))
+    child.intensity(most, window).backoff(PAUSE).on(ThreadAffinity::Pool(BUS))
 }
 
 /// Carries to the broker what is told and asked.
@@ -40,7 +42,7 @@ struct Publisher(AmqpBus);
 crate::actors::supervision::supervised!(Publisher);
 
 impl Actor for Publisher {
-    type Context = Ctx<Self>;
+    type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let life = self.0.publisher().into_actor(self);
@@ -54,7 +56,7 @@ struct Consumer(AmqpBus);
 crate::actors::supervision::supervised!(Consumer);
 
 impl Actor for Consumer {
-    type Context = Ctx<Self>;
+    type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let life = self.0.consumer().into_actor(self);

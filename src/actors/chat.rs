@@ -22,7 +22,7 @@ use tokio::time::Instant;
 pub use self::queue::Lanes;
 use self::queue::{Queue, Reply, Work};
 use super::sessions::{Outgoing, Place, Switchboard};
-use super::supervision::Ctx;
+use super::supervision::SupervisedContext;
 use crate::domain::chat::{Chat, Draft, Error, MessageChange, Outcome, Said};
 use crate::protocol::messages::Message as Wire;
 use crate::protocol::server::ServerEvent;
@@ -83,7 +83,7 @@ impl Lane {
     }
 
     /// Commits what waits, if nothing is being committed.
-    fn commit(&mut self, conversation: ConversationId, ctx: &mut Ctx<Self>) {
+    fn commit(&mut self, conversation: ConversationId, ctx: &mut SupervisedContext<Self>) {
         let Some(line) = self.lines.get_mut(&conversation) else { return };
         if line.committing || line.waiting.is_empty() {
             return;
@@ -113,7 +113,7 @@ impl Lane {
     }
 
     /// Commits the change that waits first.
-    fn alter(&mut self, conversation: ConversationId, ctx: &mut Ctx<Self>) {
+    fn alter(&mut self, conversation: ConversationId, ctx: &mut SupervisedContext<Self>) {
         let Some(line) = self.lines.get_mut(&conversation) else { return };
         let Some(Work::Alter { wish, reply }) = line.waiting.pop_front() else { return };
         self.waiting -= 1;
@@ -136,7 +136,7 @@ impl Lane {
         conversation: ConversationId,
         outcome: &Result<Outcome, Error>,
         audience: Option<Audience>,
-        ctx: &mut Ctx<Self>,
+        ctx: &mut SupervisedContext<Self>,
     ) {
         match outcome {
             Ok(Outcome { change: Some(change), .. }) => {
@@ -173,7 +173,7 @@ impl Lane {
         conversation: ConversationId,
         committed: Committed,
         replies: Vec<Reply>,
-        ctx: &mut Ctx<Self>,
+        ctx: &mut SupervisedContext<Self>,
     ) {
         let Committed { results, audience } = committed;
         let (roster, results) = match results {
@@ -268,7 +268,12 @@ impl Lane {
 
     /// A little later tells everybody how far the conversation is; whoever lacks something reads
     /// it. Tried again, ever more slowly, until the database answers.
-    fn remind(&mut self, conversation: ConversationId, attempt: u32, ctx: &mut Ctx<Self>) {
+    fn remind(
+        &mut self,
+        conversation: ConversationId,
+        attempt: u32,
+        ctx: &mut SupervisedContext<Self>,
+    ) {
         let Some(line) = self.lines.get_mut(&conversation) else { return };
         if line.reminding && attempt == 0 {
             return;
@@ -327,7 +332,7 @@ async fn audience(
 }
 
 impl Actor for Lane {
-    type Context = Ctx<Self>;
+    type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if ctx.is_restart() {

@@ -10,7 +10,7 @@ use metrics::counter;
 use store::Store;
 
 use super::sessions::Living;
-use super::supervision::Ctx;
+use super::supervision::SupervisedContext;
 use crate::domain::Deed;
 use crate::telemetry::metrics::PURGED;
 
@@ -31,7 +31,7 @@ impl Expiry {
         Self { living, store, round, remembered: false }
     }
 
-    fn look(&mut self, ctx: &mut Ctx<Self>) {
+    fn look(&mut self, ctx: &mut SupervisedContext<Self>) {
         let (living, store, mut remembered) =
             (self.living.clone(), self.store.clone(), self.remembered);
         let work = async move {
@@ -62,7 +62,7 @@ impl Expiry {
 }
 
 impl Actor for Expiry {
-    type Context = Ctx<Self>;
+    type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_later(self.round, Self::look);

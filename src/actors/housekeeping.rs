@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
 use metrics_exporter_prometheus::PrometheusHandle;
 
-use super::supervision::Ctx;
+use super::supervision::SupervisedContext;
 use crate::domain::accounts::Keyring;
 
 const ROUND: Duration = Duration::from_secs(60);
@@ -27,7 +27,7 @@ impl Housekeeping {
         Self { keys, metrics }
     }
 
-    fn round(&mut self, ctx: &mut Ctx<Self>) {
+    fn round(&mut self, ctx: &mut SupervisedContext<Self>) {
         let keys = self.keys.clone();
         let read = async move { keys.reload().await };
         ctx.spawn(read.into_actor(self).map(|read, _, ctx| {
@@ -40,7 +40,7 @@ impl Housekeeping {
 }
 
 impl Actor for Housekeeping {
-    type Context = Ctx<Self>;
+    type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_later(ROUND, Self::round);

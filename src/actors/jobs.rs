@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
 
 use super::sessions::Living;
-use super::supervision::Ctx;
+use super::supervision::SupervisedContext;
 use crate::domain::Deed;
 use crate::domain::jobs::{Jobs, Step};
 
@@ -27,7 +27,7 @@ impl Worker {
         Self { jobs, living }
     }
 
-    fn round(&mut self, ctx: &mut Ctx<Self>) {
+    fn round(&mut self, ctx: &mut SupervisedContext<Self>) {
         let jobs = self.jobs.clone();
         let work = async move {
             match jobs.step().await {
@@ -44,14 +44,14 @@ impl Worker {
         }));
     }
 
-    fn tidy(&mut self, ctx: &mut Ctx<Self>) {
+    fn tidy(&mut self, ctx: &mut SupervisedContext<Self>) {
         let jobs = self.jobs.clone();
         ctx.spawn(async move { jobs.tidy().await }.into_actor(self));
     }
 }
 
 impl Actor for Worker {
-    type Context = Ctx<Self>;
+    type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.tidy(ctx);

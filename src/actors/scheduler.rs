@@ -13,7 +13,7 @@ use metrics::{counter, gauge};
 use store::Store;
 
 use super::calls::Calls;
-use super::supervision::Ctx;
+use super::supervision::SupervisedContext;
 use crate::cluster::{Claim, Directory, DirectoryError, Fence};
 use crate::domain::files::Files;
 use crate::telemetry::metrics::{PURGED, SCHEDULER};
@@ -61,7 +61,7 @@ impl Scheduler {
         Self { parts, epoch: None, due: ROUND, suspects: Vec::new() }
     }
 
-    fn look(&mut self, ctx: &mut Ctx<Self>) {
+    fn look(&mut self, ctx: &mut SupervisedContext<Self>) {
         let directory = self.parts.directory.clone();
         let me = self.epoch;
         let claim = async move {
@@ -97,7 +97,7 @@ impl Scheduler {
         }));
     }
 
-    fn round(&mut self, epoch: u64, ctx: &mut Ctx<Self>) {
+    fn round(&mut self, epoch: u64, ctx: &mut SupervisedContext<Self>) {
         let parts = self.parts.clone();
         let suspects = std::mem::take(&mut self.suspects);
         let fence = parts.directory.fence(LEASE, epoch);
@@ -160,7 +160,7 @@ async fn close_orphans(parts: &Parts, suspects: &[CallId]) -> Vec<CallId> {
 }
 
 impl Actor for Scheduler {
-    type Context = Ctx<Self>;
+    type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.look(ctx);

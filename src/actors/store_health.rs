@@ -8,7 +8,7 @@ use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
 use metrics::gauge;
 use store::Store;
 
-use super::supervision::Ctx;
+use super::supervision::SupervisedContext;
 use crate::telemetry::metrics::{STORE_QUEUED, STORE_UP};
 
 const ROUND: Duration = Duration::from_secs(2);
@@ -38,7 +38,7 @@ impl StoreHealth {
         Self { store, up }
     }
 
-    fn round(&mut self, ctx: &mut Ctx<Self>) {
+    fn round(&mut self, ctx: &mut SupervisedContext<Self>) {
         let store = self.store.clone();
         let ping = async move { (store.ping().await, store.queued()) };
         ctx.spawn(ping.into_actor(self).map(|(pong, queued), health, ctx| {
@@ -57,7 +57,7 @@ impl StoreHealth {
 }
 
 impl Actor for StoreHealth {
-    type Context = Ctx<Self>;
+    type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.round(ctx);

@@ -25,7 +25,8 @@ use super::scheduler::{self, Scheduler};
 use super::sessions::{Living, Session, Switchboard, Ways};
 use super::store_health::{StoreHealth, StoreUp};
 use super::supervision::{
-    Place, Ref, Strategy, SupervisorSpec, Tree, child, dynamic_supervisor, supervisor,
+    ActorRef, Strategy, SupervisionTree, SupervisorSpec, ThreadAffinity, child, dynamic_supervisor,
+    supervisor,
 };
 use super::turn::{self, TURN};
 use super::uploads::{Upload, Uploads};
@@ -84,11 +85,11 @@ pub struct Planted {
     /// What operators see and do.
     pub operators: Operators,
     /// Who knows of the other nodes, where there may be some.
-    pub membership: Option<Ref<Membership>>,
+    pub membership: Option<ActorRef<Membership>>,
 }
 
 /// Puts the tree together; `grown` will hold it once it is launched.
-pub fn tree(parts: Parts, config: &Config, grown: Arc<OnceLock<Tree>>) -> Planted {
+pub fn tree(parts: Parts, config: &Config, grown: Arc<OnceLock<SupervisionTree>>) -> Planted {
     let neighbours = Neighbours::new(parts.bus.clone());
     neighbours.roster(&parts.others); // before the first device comes: nobody is overlooked
     let switchboard = Switchboard::new(neighbours.clone());
@@ -189,7 +190,7 @@ pub fn tree(parts: Parts, config: &Config, grown: Arc<OnceLock<Tree>>) -> Plante
     node = node.with(chat).with(ports);
     if let Some(settings) = parts.turn.clone() {
         let turn = child("turn", move |_| turn::Server::new(settings.clone()));
-        node = node.with(turn.on(Place::Pool(TURN)));
+        node = node.with(turn.on(ThreadAffinity::Pool(TURN)));
     }
     let node = node
         .with(rooms)
@@ -236,7 +237,7 @@ fn ports(parts: &Parts, config: &Config) -> SupervisorSpec {
         let addresses = parts.media.addresses.clone();
         let place = media::PortPlace { bind: config.media.bind, port, addresses };
         let port = child(n.to_string(), move |_| Port::new(place.clone()));
-        spec = spec.with(port.on(Place::Thread(MEDIA, n)));
+        spec = spec.with(port.on(ThreadAffinity::Thread(MEDIA, n)));
     }
     spec
 }

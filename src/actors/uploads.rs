@@ -15,7 +15,7 @@ use bytes::Bytes;
 use metrics::gauge;
 use tokio::sync::oneshot;
 
-use super::supervision::{Ctx, Nursery, Ref, StartError};
+use super::supervision::{ActorRef, DynamicSupervisor, StartChildError, SupervisedContext};
 use crate::domain::files::{Error, Files, Tape, Whole};
 use crate::telemetry::metrics::UPLOADS;
 
@@ -46,7 +46,7 @@ impl Upload {
         u64::try_from(self.tape.upload.size).unwrap_or(0)
     }
 
-    fn touch(&mut self, ctx: &mut Ctx<Self>) {
+    fn touch(&mut self, ctx: &mut SupervisedContext<Self>) {
         if let Some(old) = self.idle.take() {
             ctx.cancel_future(old);
         }
@@ -56,9 +56,9 @@ impl Upload {
     /// Does work with the file, before anything else is heard; whoever asked may be gone by then.
     fn work<T: 'static>(
         &mut self,
-        ctx: &mut Ctx<Self>,
+        ctx: &mut SupervisedContext<Self>,
         work: impl Future<Output = Result<T, Error>> + 'static,
-        then: impl FnOnce(&mut Self, Result<T, Error>, &mut Ctx<Self>) + 'static,
+        then: impl FnOnce(&mut Self, Result<T, Error>, &mut SupervisedContext<Self>) + 'static,
     ) {
         self.touch(ctx);
         ctx.wait(work.into_actor(self).map(then_of(then)));
@@ -66,13 +66,13 @@ impl Upload {
 }
 
 fn then_of<T>(
-    then: impl FnOnce(&mut Upload, T, &mut Ctx<Upload>),
-) -> impl FnOnce(T, &mut Upload, &mut Ctx<Upload>) {
+    then: impl FnOnce(&mut Upload, T, &mut SupervisedContext<Upload>),
+) -> impl FnOnce(T, &mut Upload, &mut SupervisedContext<Upload>) {
     move |done, upload, ctx| then(upload, done, ctx)
 }
 
 impl Actor for Upload {
-    type Context = Ctx<Self>;
+    type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         gauge!(UPLOADS).increment(1);
@@ -184,13 +184,13 @@ impl Handler<Draw> for Upload {
 /// Starts and finds uploads; cheap to clone.
 #[derive(Clone)]
 pub struct Uploads {
-    nursery: Nursery<Upload>,
+    nursery: DynamicSupervisor<Upload>,
     files: Files,
 }
 
 /// A request's right to write to an upload, until a newer request takes it.
 pub struct Pen {
-    actor: Ref<Upload>,
+    actor: ActorRef<Upload>,
     number: u64,
     /// How many bytes are here.
     pub offset: u64,
@@ -202,7 +202,7 @@ pub struct Pen {
 
 impl Uploads {
     /// Uploads in this nursery.
-    pub const fn new(nursery: Nursery<Upload>, files: Files) -> Self {
+    pub const fn new(nursery: DynamicSupervisor<Upload>, files: Files) -> Self {
         Self { nursery, files }
     }
 
@@ -235,17 +235,18 @@ impl Uploads {
         who: UserId,
         id: UploadId,
         name: &str,
-    ) -> Result<Option<Ref<Upload>>, Error> {
+    ) -> Result<Option<ActorRef<Upload>>, Error> {
         let tape = match self.files.open_upload(who, id).await {
             Err(Error::Elsewhere) if self.nursery.get(name).is_some() => return Ok(None),
             tape => Arc::new(tape?),
         };
         // A temporary child is built once: the next life of an upload opens its file again.
         let files = self.files.clone();
-        let factory = move |_: &mut Ctx<Upload>| Upload::new(files.clone(), tape.clone());
+        let factory =
+            move |_: &mut SupervisedContext<Upload>| Upload::new(files.clone(), tape.clone());
         match self.nursery.start(name, factory).await {
             Ok(actor) => Ok(Some(actor)),
-            Err(StartError::Taken) => Ok(None),
+            Err(StartChildError::Taken) => Ok(None),
             Err(_) => Err(Error::Busy),
         }
     }

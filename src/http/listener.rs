@@ -13,7 +13,7 @@ use super::middleware::entry;
 use super::routes::{self, Table};
 use super::tls::tls;
 use super::{Services, socket};
-use crate::actors::supervision::Ctx;
+use crate::actors::supervision::SupervisedContext;
 
 /// The actor.
 pub struct Listener {
@@ -66,7 +66,7 @@ impl Listener {
 }
 
 impl Actor for Listener {
-    type Context = Ctx<Self>;
+    type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         match self.listen() {

@@ -38,7 +38,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::actors::admin::Operators;
 use crate::actors::sessions::{self, Living};
 use crate::actors::store_health::StoreUp;
-use crate::actors::supervision::Tree;
+use crate::actors::supervision::SupervisionTree;
 use crate::actors::uploads::Uploads;
 use crate::cluster::{Bus, Cache, Leases};
 use crate::config::Config;
@@ -87,7 +87,7 @@ pub struct Services {
     /// Whether the database answered lately.
     pub store_up: StoreUp,
     /// The supervision tree, once it stands.
-    pub tree: Arc<std::sync::OnceLock<Tree>>,
+    pub tree: Arc<std::sync::OnceLock<SupervisionTree>>,
     /// What operators see and do, on every node.
     pub operators: Operators,
     /// This node's word that it lives, where others may be.

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::room::Room;
 use crate::actors::peer_nodes::Neighbours;
-use crate::actors::supervision::Ref;
+use crate::actors::supervision::ActorRef;
 use crate::domain::calls::{Error, Seat};
 use crate::protocol::calls::{ActiveCall, IncomingCall};
 pub(super) use crate::protocol::cluster::CallKey as Key;
@@ -35,7 +35,7 @@ pub(super) struct Standing {
     pub(super) active: Option<ActiveCall>,
 }
 
-type Life = Option<Result<Ref<Room>, ()>>;
+type Life = Option<Result<ActorRef<Room>, ()>>;
 
 struct Entry {
     key: Key,
@@ -120,7 +120,7 @@ impl Found {
     /// # Errors
     /// [`Error::Moved`] if it goes on elsewhere, or whoever was to begin it let go of its place: to
     /// be asked again.
-    pub(super) async fn room(self) -> Result<Ref<Room>, Error> {
+    pub(super) async fn room(self) -> Result<ActorRef<Room>, Error> {
         let Way::Here(mut room) = self.way else { return Err(Error::Moved) };
         let begun = tokio::time::timeout(BEGIN, room.wait_for(Option::is_some)).await;
         match begun {
@@ -182,7 +182,7 @@ impl Board {
     }
 
     /// The room of a reserved call lives, or could not be started.
-    fn begun(&self, id: CallId, room: Result<Ref<Room>, ()>) {
+    fn begun(&self, id: CallId, room: Result<ActorRef<Room>, ()>) {
         let failed = room.is_err();
         if let Some(Entry { place: Place::Here(life), .. }) = self.calls().all.get(&id) {
             life.send_replace(Some(room));
@@ -331,7 +331,7 @@ impl Board {
     }
 
     /// The rooms of all calls that go on here.
-    pub(super) fn rooms(&self) -> Vec<(CallId, Ref<Room>)> {
+    pub(super) fn rooms(&self) -> Vec<(CallId, ActorRef<Room>)> {
         let calls = self.calls();
         let rooms = calls.all.iter().filter_map(|(id, entry)| {
             let Place::Here(life) = &entry.place else { return None };

@@ -10,7 +10,7 @@ use super::Calls;
 use super::call_index::{Found, Key, Most, Reserved};
 use super::room::{Hold, Room, Seed};
 use crate::actors::media::MEDIA;
-use crate::actors::supervision::{Place, Ref};
+use crate::actors::supervision::{ActorRef, ThreadAffinity};
 use crate::cluster::{Claim, Holding};
 use crate::domain::calls::{Begin, Call, Error};
 use crate::telemetry::metrics::CLUSTER_MOVES;
@@ -21,7 +21,7 @@ const PREFIX: &str = "call/";
 /// What a wish to begin a call came to.
 pub(super) enum Opened {
     /// It has begun.
-    Begun(Ref<Room>),
+    Begun(ActorRef<Room>),
     /// There is one under this key, here or elsewhere.
     Found(Found),
 }
@@ -157,10 +157,10 @@ impl Calls {
     }
 
     /// Brings a room to life.
-    async fn live(&self, place: Reserved, hold: Hold, call: Call) -> Result<Ref<Room>, Error> {
+    async fn live(&self, place: Reserved, hold: Hold, call: Call) -> Result<ActorRef<Room>, Error> {
         let id = place.id();
         let seed = Arc::new(Seed::new(self, hold, call));
-        let on = Place::Thread(MEDIA, self.next_thread.fetch_add(1, Ordering::Relaxed));
+        let on = ThreadAffinity::Thread(MEDIA, self.next_thread.fetch_add(1, Ordering::Relaxed));
         let factory = move |ctx: &mut _| Room::new(seed.clone(), ctx);
         match self.nursery.start_on(on, &id.to_string(), factory).await {
             Ok(room) => {

@@ -9,7 +9,7 @@ use futures_util::{StreamExt, stream};
 use super::Calls;
 use super::call_index::Key;
 use super::room::{HandOver, LetGo, Room};
-use crate::actors::supervision::Ref;
+use crate::actors::supervision::ActorRef;
 use crate::cluster::Claim;
 use crate::domain::calls::Error;
 use crate::protocol::cluster::NodeRequest;
@@ -56,7 +56,7 @@ impl Calls {
 
     /// Hands every room over to the node that carries least. Those that nobody takes stay.
     pub async fn hand_over_all(&self) {
-        let hand_over = |(id, room): (CallId, Ref<Room>)| async move {
+        let hand_over = |(id, room): (CallId, ActorRef<Room>)| async move {
             let Some(to) = self.lightest() else {
                 tracing::warn!(call.id = %id, "no other node takes rooms: this call ends here");
                 return;

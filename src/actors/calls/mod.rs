@@ -23,7 +23,7 @@ use self::call_index::{Board, Found};
 use self::room::{Finish, Lost};
 use super::peer_nodes::{Neighbours, PATIENCE};
 use super::sessions::Switchboard;
-use super::supervision::{Nursery, Ref};
+use super::supervision::{ActorRef, DynamicSupervisor};
 use crate::cluster::Directory;
 use crate::domain::accounts::Me;
 use crate::domain::calls::{Calls as Deeds, Seat};
@@ -33,7 +33,7 @@ use crate::protocol::cluster::{CallStanding, Change, Load, NodeEvent, NodeReques
 /// Finds, begins and asks calls; cheap to clone.
 #[derive(Clone)]
 pub struct Calls {
-    nursery: Nursery<Room>,
+    nursery: DynamicSupervisor<Room>,
     board: Board,
     /// Places for devices in all calls.
     places: Arc<Semaphore>,
@@ -49,7 +49,7 @@ pub struct Calls {
 /// What [`Calls`] is made of.
 pub struct Parts {
     /// Where rooms live.
-    pub rooms: Nursery<Room>,
+    pub rooms: DynamicSupervisor<Room>,
     /// The way to people.
     pub switchboard: Switchboard,
     /// The other nodes.
@@ -135,7 +135,7 @@ impl Calls {
         self.nursery.len()
     }
 
-    fn rooms_of(&self, session: SessionId) -> Vec<(CallId, Ref<Room>)> {
+    fn rooms_of(&self, session: SessionId) -> Vec<(CallId, ActorRef<Room>)> {
         let ids: Vec<_> =
             self.board.of_session(session).into_iter().map(|found| found.id).collect();
         self.board.rooms().into_iter().filter(|(id, _)| ids.contains(id)).collect()

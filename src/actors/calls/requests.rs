@@ -9,7 +9,7 @@ use super::call_index::{Found, Key};
 use super::claim::Opened;
 use super::forwarding::Asker;
 use super::room::{self, Ask, Room, What};
-use crate::actors::supervision::{Ref, Undelivered};
+use crate::actors::supervision::{ActorRef, SendError};
 use crate::config::Openers;
 use crate::domain::accounts::Me;
 use crate::domain::calls::{
@@ -218,7 +218,7 @@ impl Calls {
     /// Comes into a room; answered once another node could go on with it.
     async fn enter(
         &self,
-        room: &Ref<Room>,
+        room: &ActorRef<Room>,
         seat: Seat,
         me: &Me,
         role: Option<Role>,
@@ -282,13 +282,13 @@ impl Calls {
     }
 }
 
-async fn ask(room: &Ref<Room>, seat: Seat, me: &Me, what: What) -> Result<String, Error> {
+async fn ask(room: &ActorRef<Room>, seat: Seat, me: &Me, what: What) -> Result<String, Error> {
     let name = me.name.clone();
     match room.ask(Ask { seat, name, what }).await {
         Ok(answer) => answer,
         // It ended or left before it read the question: whoever asks again hears what is so now.
-        Err(Undelivered::Gone) => Err(Error::Moved),
-        Err(Undelivered::Full | Undelivered::Failed) => Err(Error::Unavailable),
+        Err(SendError::Gone) => Err(Error::Moved),
+        Err(SendError::Full | SendError::Failed) => Err(Error::Unavailable),
     }
 }
 

@@ -23,7 +23,7 @@ use metrics::{counter, histogram};
 use self::media::Stage;
 use self::persistence::Keep;
 use super::call_index::Standing;
-use crate::actors::supervision::Ctx;
+use crate::actors::supervision::SupervisedContext;
 use crate::domain::calls::{Call, Change, Error, To, participant_name, view};
 use crate::protocol::calls as wire;
 use crate::protocol::server::CallNews;
@@ -51,7 +51,7 @@ crate::actors::supervision::supervised!(Room);
 
 impl Room {
     /// A room that goes on where the last one ended.
-    pub(super) fn new(seed: Arc<Seed>, _: &mut Ctx<Self>) -> Self {
+    pub(super) fn new(seed: Arc<Seed>, _: &mut SupervisedContext<Self>) -> Self {
         let call = seed.recall();
         Self {
             seed,
@@ -65,7 +65,7 @@ impl Room {
     }
 
     /// Does what a step of the call has led to, and remembers where it stands.
-    fn step(&mut self, ctx: &mut Ctx<Self>) {
+    fn step(&mut self, ctx: &mut SupervisedContext<Self>) {
         for change in self.call.take_changes() {
             self.follow(change, ctx);
         }
@@ -93,7 +93,7 @@ impl Room {
         }
     }
 
-    fn follow(&mut self, change: Change, ctx: &mut Ctx<Self>) {
+    fn follow(&mut self, change: Change, ctx: &mut SupervisedContext<Self>) {
         match change {
             Change::Answered => {
                 let (deeds, id) = (self.seed.deeds.clone(), self.call.id());
@@ -136,7 +136,7 @@ impl Room {
     }
 
     /// Writes the end down, again and again until it is, then goes.
-    fn close(&mut self, reason: wire::Reason, ctx: &mut Ctx<Self>) {
+    fn close(&mut self, reason: wire::Reason, ctx: &mut SupervisedContext<Self>) {
         self.stage = None;
         if std::mem::replace(&mut self.closing, true) {
             return;
@@ -190,7 +190,7 @@ impl Room {
 }
 
 impl Actor for Room {
-    type Context = Ctx<Self>;
+    type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if self.seed.is_gone() {

@@ -10,16 +10,16 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Lane;
-use crate::actors::supervision::Ref;
+use crate::actors::supervision::ActorRef;
 use crate::domain::chat::{Draft, Error, Outcome, Said, Wish};
 
 /// The way to all lanes; cheap to clone.
 #[derive(Clone)]
-pub struct Lanes(Arc<[Ref<Lane>]>);
+pub struct Lanes(Arc<[ActorRef<Lane>]>);
 
 impl Lanes {
     /// The lanes of a node, in the order of their names.
-    pub fn new(lanes: Vec<Ref<Lane>>) -> Self {
+    pub fn new(lanes: Vec<ActorRef<Lane>>) -> Self {
         Self(lanes.into())
     }
 

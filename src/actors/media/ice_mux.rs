@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use super::batch::{BATCH, Batch, is_udp};
 use super::dispatcher::{Hub, now};
 use super::tcp::Connections;
-use crate::actors::supervision::Ctx;
+use crate::actors::supervision::SupervisedContext;
 use crate::telemetry::metrics::MEDIA_DROPPED;
 
 /// A burst of key frames to many must fit: the default of some 200 KiB lost a fifth of it.
@@ -58,7 +58,7 @@ impl Port {
 }
 
 impl Actor for Port {
-    type Context = Ctx<Self>;
+    type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let hub = Hub::here();

@@ -9,7 +9,7 @@ use crate::actors::calls::Calls;
 use crate::actors::peer_nodes::Neighbours;
 use crate::actors::presence::Presence;
 use crate::actors::sessions::{Outgoing, Switchboard};
-use crate::actors::supervision::Ref;
+use crate::actors::supervision::ActorRef;
 use crate::cluster::{Fut, Listener};
 use crate::protocol::cluster::{NodeEvent, NodeRequest, RoomHandOver, Urgency};
 use crate::telemetry::metrics::dropped;
@@ -26,7 +26,7 @@ pub struct Ear {
     /// Who is here, as contacts see it.
     pub presence: Presence,
     /// Who acts when a node is gone.
-    pub membership: Ref<Membership>,
+    pub membership: ActorRef<Membership>,
     /// Who sees and does what operators want.
     pub operators: Operators,
 }

@@ -18,7 +18,7 @@ use store::NodeState;
 use tokio::time::Instant;
 
 use super::peer_nodes::Neighbours;
-use super::supervision::Ctx;
+use super::supervision::SupervisedContext;
 use crate::cluster::directory::BEAT;
 use crate::cluster::{Directory, DirectoryError, Leases, Roster};
 use crate::telemetry::metrics::CLUSTER_NODES;
@@ -71,7 +71,7 @@ impl Membership {
     }
 
     /// Says in the database that this node lives, and reads who else does.
-    fn beat(&mut self, ctx: &mut Ctx<Self>) {
+    fn beat(&mut self, ctx: &mut SupervisedContext<Self>) {
         let (leases, state) = (self.parts.leases.clone(), self.state);
         let beat = async move {
             let roster = leases.beat(state).await?;
@@ -92,7 +92,7 @@ impl Membership {
         }));
     }
 
-    fn roster(&mut self, roster: &Roster, ctx: &mut Ctx<Self>) {
+    fn roster(&mut self, roster: &Roster, ctx: &mut SupervisedContext<Self>) {
         if !roster.alive {
             self.parts.residents.let_go();
             self.parts.residents.resync();
@@ -105,7 +105,7 @@ impl Membership {
         gauge!(CLUSTER_NODES).set(f64::from(others));
     }
 
-    fn died(&mut self, node: NodeId, ctx: &mut Ctx<Self>) {
+    fn died(&mut self, node: NodeId, ctx: &mut SupervisedContext<Self>) {
         self.suspects.remove(&node);
         if !self.parts.neighbours.forget(node) {
             return; // found by its word and by its silence
@@ -117,7 +117,7 @@ impl Membership {
         ctx.spawn(async move { residents.node_died(node).await }.into_actor(self));
     }
 
-    fn pulse(&mut self, ctx: &mut Ctx<Self>) {
+    fn pulse(&mut self, ctx: &mut SupervisedContext<Self>) {
         let sure = self.parts.leases.is_sure();
         if self.sure && !sure {
             self.parts.residents.let_go();
@@ -129,7 +129,7 @@ impl Membership {
     }
 
     /// Asks the database whether those are dead whom nobody finds.
-    fn look_at_suspects(&mut self, ctx: &mut Ctx<Self>) {
+    fn look_at_suspects(&mut self, ctx: &mut SupervisedContext<Self>) {
         for suspect in std::mem::take(&mut self.suspects) {
             let leases = self.parts.leases.clone();
             let asked = async move { leases.is_dead(suspect).await };
@@ -142,7 +142,7 @@ impl Membership {
     }
 
     /// Tells what changed, and asks for what is missing.
-    fn stir(&mut self, ctx: &mut Ctx<Self>) {
+    fn stir(&mut self, ctx: &mut SupervisedContext<Self>) {
         self.parts.neighbours.tell_changes();
         for node in self.parts.neighbours.lacking() {
             if !self.learning.insert(node) {
@@ -169,7 +169,7 @@ impl Membership {
     }
 
     /// Frees the places of those who do not come back.
-    fn look_after_seats(&mut self, ctx: &mut Ctx<Self>) {
+    fn look_after_seats(&mut self, ctx: &mut SupervisedContext<Self>) {
         let residents = self.parts.residents.clone();
         let look = async move { residents.look_after_seats().await };
         ctx.spawn(look.into_actor(self).map(|adrift, member, ctx| {
@@ -191,14 +191,14 @@ impl Membership {
     }
 
     /// Ends the sessions of devices that were signed out without our hearing of it.
-    fn look_at_devices(&self, ctx: &mut Ctx<Self>) {
+    fn look_at_devices(&self, ctx: &mut SupervisedContext<Self>) {
         let residents = self.parts.residents.clone();
         ctx.spawn(async move { residents.look_at_devices().await }.into_actor(self));
     }
 }
 
 impl Actor for Membership {
-    type Context = Ctx<Self>;
+    type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.beat(ctx);

@@ -18,7 +18,7 @@ use store::{Availability, Status, Store};
 
 use self::tracker::{Attendance, News};
 use super::sessions::{Outgoing, Switchboard};
-use super::supervision::Ctx;
+use super::supervision::SupervisedContext;
 use crate::protocol::presence::{self as wire, State};
 use crate::protocol::server::ServerEvent;
 use crate::telemetry::metrics::PRESENCE;
@@ -107,7 +107,7 @@ impl Teller {
         Self { presence, store, switchboard }
     }
 
-    fn round(&mut self, ctx: &mut Ctx<Self>) {
+    fn round(&mut self, ctx: &mut SupervisedContext<Self>) {
         let waits = self.presence.lock().is_waiting();
         let due = if waits {
             let now = self.presence.clock.now();
@@ -160,7 +160,7 @@ async fn tell(store: &Store, switchboard: &Switchboard, news: &[News]) -> Result
 }
 
 impl Actor for Teller {
-    type Context = Ctx<Self>;
+    type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_later(ROUND, Self::round);

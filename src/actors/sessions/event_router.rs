@@ -10,7 +10,7 @@ use super::registry::Registry;
 use super::session::{Deliver, End, Known};
 use super::socket_handle::Close;
 use crate::actors::peer_nodes::Neighbours;
-use crate::actors::supervision::Undelivered;
+use crate::actors::supervision::SendError;
 use crate::protocol::cluster::{DeviceRef, NodeEvent};
 use crate::protocol::server::{Reconnect, ServerEvent};
 use crate::telemetry::metrics::dropped;
@@ -44,7 +44,7 @@ impl Switchboard {
                 if entry.call_only {
                     return;
                 }
-                if entry.actor.tell(Deliver(event.clone())) == Err(Undelivered::Full) {
+                if entry.actor.tell(Deliver(event.clone())) == Err(SendError::Full) {
                     dropped("session-full");
                     entry.missed();
                 }
@@ -76,7 +76,7 @@ impl Switchboard {
                 if entry.call_only {
                     return;
                 }
-                if entry.actor.tell(known) == Err(Undelivered::Full) {
+                if entry.actor.tell(known) == Err(SendError::Full) {
                     dropped("session-full");
                     entry.missed();
                 }
@@ -88,7 +88,7 @@ impl Switchboard {
     /// lost to it and counted: a device that is so far behind is about to be ended.
     pub fn tell_session_here(&self, user: UserId, session: SessionId, event: &Outgoing) -> bool {
         let Some(entry) = self.registry.one(user, session) else { return false };
-        if entry.actor.tell(Deliver(event.clone())) == Err(Undelivered::Full) {
+        if entry.actor.tell(Deliver(event.clone())) == Err(SendError::Full) {
             dropped("session-full");
         }
         true

@@ -26,7 +26,7 @@ use self::session::{Attach, Detach, End, Flushed, Open, Request, Seed};
 use super::calls::Calls;
 use super::chat::Lanes;
 use super::presence::Presence;
-use super::supervision::{Nursery, Ref};
+use super::supervision::{ActorRef, DynamicSupervisor};
 use crate::config;
 use crate::domain::accounts::Me;
 use crate::domain::chat::{self, Chat};
@@ -36,7 +36,7 @@ use crate::protocol::client::ClientEvent;
 /// The living side of the service: sessions, and the lanes they send through; cheap to clone.
 #[derive(Clone)]
 pub struct Living {
-    nursery: Nursery<Session>,
+    nursery: DynamicSupervisor<Session>,
     /// Who is here.
     pub switchboard: Switchboard,
     /// The deeds of chat.
@@ -97,7 +97,7 @@ impl Fault for Error {
 
 /// A socket's hold on its session; letting go of it tells the session that the socket is gone.
 pub struct SessionHandle {
-    actor: Ref<Session>,
+    actor: ActorRef<Session>,
     number: u64,
     /// Names the session.
     pub id: SessionId,
@@ -108,7 +108,7 @@ pub struct SessionHandle {
 impl Living {
     /// Puts the parts together; `queue` is how long that of the database is.
     pub fn new(
-        nursery: Nursery<Session>,
+        nursery: DynamicSupervisor<Session>,
         switchboard: Switchboard,
         ways: Ways,
         config: config::Sessions,
@@ -182,7 +182,7 @@ impl Living {
 }
 
 /// Offers a socket; `None` if the session has one by now or is gone.
-async fn offer(actor: &Ref<Session>, line: Line) -> Result<Option<SessionHandle>, Error> {
+async fn offer(actor: &ActorRef<Session>, line: Line) -> Result<Option<SessionHandle>, Error> {
     let (ready, answer) = oneshot::channel();
     if actor.ask(Attach { line, ready }).await != Ok(true) {
         return Ok(None);

@@ -9,7 +9,7 @@ use base::ids::{DeviceId, SessionId, UserId};
 
 use super::session::{Missed, Session};
 use crate::actors::peer_nodes::Neighbours;
-use crate::actors::supervision::Ref;
+use crate::actors::supervision::ActorRef;
 
 const SHARDS: usize = 64;
 
@@ -24,7 +24,7 @@ pub(super) struct Entry {
     pub(super) attached: Arc<AtomicBool>,
     /// The session was told to look into the database and has not begun to.
     pub(super) told: Arc<AtomicBool>,
-    pub(super) actor: Ref<Session>,
+    pub(super) actor: ActorRef<Session>,
 }
 
 impl Entry {

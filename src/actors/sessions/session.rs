@@ -25,7 +25,7 @@ use super::reorder_buffer::Early;
 use super::socket_handle::{Answer, Blocked, Close, Down, Line};
 use super::{Living, SessionHandle};
 use crate::actors::presence::Here;
-use crate::actors::supervision::Ctx;
+use crate::actors::supervision::SupervisedContext;
 use crate::domain::accounts::Me;
 use crate::telemetry::metrics::{EVENTS_OUT, Present, SESSIONS, dropped};
 
@@ -108,7 +108,7 @@ impl Session {
     }
 
     /// Sends down; a socket that does not keep up is ended, the session waits for its return.
-    fn send(&mut self, down: Down, ctx: &mut Ctx<Self>) -> bool {
+    fn send(&mut self, down: Down, ctx: &mut SupervisedContext<Self>) -> bool {
         let Some(line) = &self.line else { return false };
         match line.send(down) {
             Ok(()) => true,
@@ -123,7 +123,7 @@ impl Session {
         }
     }
 
-    fn send_event(&mut self, event: Outgoing, ctx: &mut Ctx<Self>) -> bool {
+    fn send_event(&mut self, event: Outgoing, ctx: &mut SupervisedContext<Self>) -> bool {
         let name = event.clone();
         let sent = self.send(Down::Event(event), ctx);
         if sent {
@@ -132,13 +132,13 @@ impl Session {
         sent
     }
 
-    fn reply(&mut self, id: Option<u64>, answer: Answer, ctx: &mut Ctx<Self>) {
+    fn reply(&mut self, id: Option<u64>, answer: Answer, ctx: &mut SupervisedContext<Self>) {
         if id.is_some() || answer.is_err() {
             self.send(Down::Reply { id, answer }, ctx);
         }
     }
 
-    fn detach(&mut self, ctx: &mut Ctx<Self>) {
+    fn detach(&mut self, ctx: &mut SupervisedContext<Self>) {
         self.line = None;
         self.here = None;
         self.is_attached(false);
@@ -154,21 +154,21 @@ impl Session {
     fn restart_timer(
         &mut self,
         after: Duration,
-        ctx: &mut Ctx<Self>,
-        then: impl FnOnce(&mut Self, &mut Ctx<Self>) + 'static,
+        ctx: &mut SupervisedContext<Self>,
+        then: impl FnOnce(&mut Self, &mut SupervisedContext<Self>) + 'static,
     ) {
         self.stop_timer(ctx);
         self.timer = Some(ctx.run_later(after, then));
     }
 
-    fn stop_timer(&mut self, ctx: &mut Ctx<Self>) {
+    fn stop_timer(&mut self, ctx: &mut SupervisedContext<Self>) {
         if let Some(old) = self.timer.take() {
             ctx.cancel_future(old);
         }
     }
 
     /// Asks the database how far every conversation is.
-    fn load(&mut self, ctx: &mut Ctx<Self>, reply: Option<AttachReply>) {
+    fn load(&mut self, ctx: &mut SupervisedContext<Self>, reply: Option<AttachReply>) {
         let chat = self.living().chat.clone();
         let user = self.seed.me.user;
         let number = self.line_number;
@@ -212,7 +212,7 @@ impl Session {
         ctx.spawn(done);
     }
 
-    fn handle(&self, number: u64, ctx: &Ctx<Self>) -> SessionHandle {
+    fn handle(&self, number: u64, ctx: &SupervisedContext<Self>) -> SessionHandle {
         SessionHandle { actor: ctx.myself(), number, id: self.seed.id, resumed: number > 1 }
     }
 
@@ -224,7 +224,7 @@ impl Session {
     }
 
     /// Messages flow from now on.
-    fn release(&mut self, ctx: &mut Ctx<Self>) {
+    fn release(&mut self, ctx: &mut SupervisedContext<Self>) {
         self.said.release();
         self.changed.release();
         self.pump(ctx);
@@ -232,7 +232,7 @@ impl Session {
 }
 
 impl Actor for Session {
-    type Context = Ctx<Self>;
+    type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let entry = Entry {

@@ -1,4 +1,4 @@
-//! `Ref`: how everybody else speaks to a supervised actor.
+//! `ActorRef`: how everybody else speaks to a supervised actor.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,12 +10,12 @@ use actix::Actor;
 use actix::dev::{Handler, Message};
 use tokio::sync::oneshot;
 
-use super::context::Ctx;
-use super::mailbox::{Letter, Mailbox};
+use super::context::SupervisedContext;
+use super::mailbox::{Envelope, Mailbox};
 
 /// Why a message had no effect, or no known one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Undelivered {
+pub enum SendError {
     /// The mailbox is full: the message was not accepted.
     #[error("the mailbox is full")]
     Full,
@@ -29,62 +29,62 @@ pub enum Undelivered {
 
 /// Speaks to one place in the tree. It may exist before the actor has started, and stays valid
 /// over restarts and over a replaced thread; what is in the mailbox survives both.
-pub struct Ref<A: Actor>(pub(super) Arc<Mailbox<A>>);
+pub struct ActorRef<A: Actor>(pub(super) Arc<Mailbox<A>>);
 
-impl<A: Actor> Clone for Ref<A> {
+impl<A: Actor> Clone for ActorRef<A> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<A: Actor> std::fmt::Debug for Ref<A> {
+impl<A: Actor> std::fmt::Debug for ActorRef<A> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Ref").field(&self.path()).finish()
     }
 }
 
 /// Two references are equal if they speak to the same place.
-impl<A: Actor> PartialEq for Ref<A> {
+impl<A: Actor> PartialEq for ActorRef<A> {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-impl<A: Actor> Eq for Ref<A> {}
+impl<A: Actor> Eq for ActorRef<A> {}
 
-impl<A: Actor<Context = Ctx<A>>> Ref<A> {
+impl<A: Actor<Context = SupervisedContext<A>>> ActorRef<A> {
     /// Sends `message` if the mailbox has room.
     ///
     /// # Errors
-    /// [`Undelivered::Full`] or [`Undelivered::Gone`].
-    pub fn tell<M>(&self, message: M) -> Result<(), Undelivered>
+    /// [`SendError::Full`] or [`SendError::Gone`].
+    pub fn tell<M>(&self, message: M) -> Result<(), SendError>
     where
         A: Handler<M>,
         M: Message + Send + 'static,
         M::Result: Send,
     {
-        self.0.put(Box::new(Letter::new(message, None, None)), true)
+        self.0.put(Box::new(Envelope::new(message, None, None)), true)
     }
 
     /// Sends a control message, which no full mailbox refuses. Only for what is few by nature.
     ///
     /// # Errors
-    /// [`Undelivered::Gone`].
-    pub fn insist<M>(&self, message: M) -> Result<(), Undelivered>
+    /// [`SendError::Gone`].
+    pub fn insist<M>(&self, message: M) -> Result<(), SendError>
     where
         A: Handler<M>,
         M: Message + Send + 'static,
         M::Result: Send,
     {
-        self.0.put(Box::new(Letter::new(message, None, None)), false)
+        self.0.put(Box::new(Envelope::new(message, None, None)), false)
     }
 
     /// Sends a question now and returns its answer to be awaited. If the answer is dropped before
     /// the question's turn comes, the question is skipped.
     ///
     /// # Errors
-    /// The answer is an [`Undelivered`] if there is none.
-    pub fn ask<M>(&self, message: M) -> Ask<M::Result>
+    /// The answer is an [`SendError`] if there is none.
+    pub fn ask<M>(&self, message: M) -> AskFuture<M::Result>
     where
         A: Handler<M>,
         M: Message + Send + 'static,
@@ -92,22 +92,22 @@ impl<A: Actor<Context = Ctx<A>>> Ref<A> {
     {
         let (reply, answer) = oneshot::channel();
         let begun = Arc::new(AtomicBool::new(false));
-        let letter = Letter::new(message, Some(reply), Some(Arc::clone(&begun)));
-        Ask(self.0.put(Box::new(letter), true).map(|()| Waiting { answer, begun }))
+        let letter = Envelope::new(message, Some(reply), Some(Arc::clone(&begun)));
+        AskFuture(self.0.put(Box::new(letter), true).map(|()| PendingReply { answer, begun }))
     }
 
     /// The same place, for those who know only one of its messages.
-    pub fn recipient<M>(&self) -> Listener<M>
+    pub fn recipient<M>(&self) -> Recipient<M>
     where
         A: Handler<M>,
         M: Message + Send + 'static,
         M::Result: Send,
     {
-        Listener(Arc::clone(&self.0) as Arc<dyn Accepts<M>>)
+        Recipient(Arc::clone(&self.0) as Arc<dyn MessageSink<M>>)
     }
 }
 
-impl<A: Actor> Ref<A> {
+impl<A: Actor> ActorRef<A> {
     /// Where it stands in the tree, as in `/node/rooms/0/blue`; empty before the launch.
     pub fn path(&self) -> &str {
         self.0.cell.path()
@@ -121,65 +121,65 @@ impl<A: Actor> Ref<A> {
 
 /// The answer to a question, once it is awaited.
 #[must_use = "a question whose answer is dropped may be skipped"]
-pub struct Ask<R>(Result<Waiting<R>, Undelivered>);
+pub struct AskFuture<R>(Result<PendingReply<R>, SendError>);
 
-struct Waiting<R> {
+struct PendingReply<R> {
     answer: oneshot::Receiver<R>,
     begun: Arc<AtomicBool>,
 }
 
-impl<R> Future for Ask<R> {
-    type Output = Result<R, Undelivered>;
+impl<R> Future for AskFuture<R> {
+    type Output = Result<R, SendError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             Err(why) => Poll::Ready(Err(*why)),
             Ok(waiting) => Pin::new(&mut waiting.answer).poll(cx).map(|answer| {
                 let began = waiting.begun.load(Ordering::Acquire);
-                answer.map_err(|_| if began { Undelivered::Failed } else { Undelivered::Gone })
+                answer.map_err(|_| if began { SendError::Failed } else { SendError::Gone })
             }),
         }
     }
 }
 
-/// A [`Ref`] narrowed to one message.
-pub struct Listener<M: Message>(Arc<dyn Accepts<M>>);
+/// A [`ActorRef`] narrowed to one message.
+pub struct Recipient<M: Message>(Arc<dyn MessageSink<M>>);
 
-impl<M: Message> Clone for Listener<M> {
+impl<M: Message> Clone for Recipient<M> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<M: Message> Listener<M> {
-    /// As [`Ref::tell`].
+impl<M: Message> Recipient<M> {
+    /// As [`ActorRef::tell`].
     ///
     /// # Errors
-    /// [`Undelivered::Full`] or [`Undelivered::Gone`].
-    pub fn tell(&self, message: M) -> Result<(), Undelivered> {
+    /// [`SendError::Full`] or [`SendError::Gone`].
+    pub fn tell(&self, message: M) -> Result<(), SendError> {
         self.0.accept(message, true)
     }
 
-    /// As [`Ref::insist`].
+    /// As [`ActorRef::insist`].
     ///
     /// # Errors
-    /// [`Undelivered::Gone`].
-    pub fn insist(&self, message: M) -> Result<(), Undelivered> {
+    /// [`SendError::Gone`].
+    pub fn insist(&self, message: M) -> Result<(), SendError> {
         self.0.accept(message, false)
     }
 }
 
-trait Accepts<M: Message>: Send + Sync {
-    fn accept(&self, message: M, bounded: bool) -> Result<(), Undelivered>;
+trait MessageSink<M: Message>: Send + Sync {
+    fn accept(&self, message: M, bounded: bool) -> Result<(), SendError>;
 }
 
-impl<A, M> Accepts<M> for Mailbox<A>
+impl<A, M> MessageSink<M> for Mailbox<A>
 where
-    A: Actor<Context = Ctx<A>> + Handler<M>,
+    A: Actor<Context = SupervisedContext<A>> + Handler<M>,
     M: Message + Send + 'static,
     M::Result: Send,
 {
-    fn accept(&self, message: M, bounded: bool) -> Result<(), Undelivered> {
-        self.put(Box::new(Letter::new(message, None, None)), bounded)
+    fn accept(&self, message: M, bounded: bool) -> Result<(), SendError> {
+        self.put(Box::new(Envelope::new(message, None, None)), bounded)
     }
 }

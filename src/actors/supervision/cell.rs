@@ -6,16 +6,16 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde::Serialize;
 
-use super::exit::Failure;
+use super::exit::FailureRecord;
 use super::policy::Restart;
 
 /// This many failures of an actor are remembered.
-pub(super) const REMEMBERED: usize = 10;
+pub(super) const MAX_FAILURE_RECORDS: usize = 10;
 
 /// What stands at a path of the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum TreeNodeKind {
     /// Children known from the start, in order.
     Supervisor,
     /// A part of a nursery: children that come and go.
@@ -27,7 +27,7 @@ pub enum Kind {
 /// Where in its life an actor or a supervisor is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum ActorState {
     /// Not started yet, or waiting for its turn while its siblings come down.
     Down,
     /// Failed; waiting for its back-off to pass.
@@ -44,7 +44,7 @@ pub enum State {
     Stopped,
 }
 
-impl State {
+impl ActorState {
     const ALL: [Self; 7] = [
         Self::Down,
         Self::Waiting,
@@ -62,9 +62,9 @@ impl State {
 }
 
 /// The counters of one path. The supervisor writes the state, the actor its figures, all read.
-pub(super) struct Cell {
+pub(super) struct ActorStats {
     path: OnceLock<Box<str>>,
-    pub(super) kind: Kind,
+    pub(super) kind: TreeNodeKind,
     restart: OnceLock<Restart>,
     state: AtomicU8,
     pub(super) restarts: AtomicU32,
@@ -75,11 +75,11 @@ pub(super) struct Cell {
     pub(super) longest_wait_us: AtomicU64,
     /// The desk (thread) the last incarnation was sent to; 0 before the first.
     pub(super) desk: AtomicU64,
-    failures: Mutex<VecDeque<Failure>>,
+    failures: Mutex<VecDeque<FailureRecord>>,
 }
 
-impl Cell {
-    pub(super) fn new(kind: Kind) -> Self {
+impl ActorStats {
+    pub(super) fn new(kind: TreeNodeKind) -> Self {
         Self {
             path: OnceLock::new(),
             kind,
@@ -110,24 +110,24 @@ impl Cell {
         self.restart.get().copied().unwrap_or(Restart::Permanent)
     }
 
-    pub(super) fn state(&self) -> State {
-        State::ALL[usize::from(self.state.load(Relaxed)) % State::ALL.len()]
+    pub(super) fn state(&self) -> ActorState {
+        ActorState::ALL[usize::from(self.state.load(Relaxed)) % ActorState::ALL.len()]
     }
 
-    pub(super) fn set_state(&self, state: State) {
+    pub(super) fn set_state(&self, state: ActorState) {
         self.state.store(state as u8, Relaxed);
     }
 
-    pub(super) fn record(&self, failure: Failure) {
+    pub(super) fn record(&self, failure: FailureRecord) {
         let mut ring = locked(&self.failures);
-        if ring.len() == REMEMBERED {
+        if ring.len() == MAX_FAILURE_RECORDS {
             ring.pop_front();
         }
         ring.push_back(failure);
     }
 
     /// Oldest first.
-    pub(super) fn failures(&self) -> Vec<Failure> {
+    pub(super) fn failures(&self) -> Vec<FailureRecord> {
         locked(&self.failures).iter().cloned().collect()
     }
 }

@@ -1,4 +1,4 @@
-//! `Ctx`: the actix context of every supervised actor.
+//! `SupervisedContext`: the actix context of every supervised actor.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -6,37 +6,37 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
 use actix::dev::{
-    AsyncContextParts, ContextParts, Envelope, EnvelopeProxy, Handler, Message, OneshotSender,
-    ToEnvelope,
+    AsyncContextParts, ContextParts, Envelope as ActixEnvelope, EnvelopeProxy, Handler, Message,
+    OneshotSender, ToEnvelope,
 };
 use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, ActorState, Addr, AsyncContext, SpawnHandle};
 use tokio::time::Instant;
 
-use super::actor_ref::Ref;
-use super::exit::Exit;
-use super::mailbox::{Letter, Mailbox};
-use super::thread_activity::Desk;
+use super::actor_ref::ActorRef;
+use super::exit::ExitReason;
+use super::mailbox::{Envelope, Mailbox};
+use super::thread_activity::ThreadActivity;
 
 /// So many letters, as many messages to `ctx.address()` and as many completed futures are dealt
 /// with before others on the same thread get their turn. Each has its own budget: none starves
 /// the other two.
-const BUDGET: u32 = 128;
+const POLL_BUDGET: u32 = 128;
 
 /// Builds an actor, at its start and at every restart.
-pub(super) type Factory<A> = Arc<dyn Fn(&mut Ctx<A>) -> A + Send + Sync>;
+pub(super) type ActorFactory<A> = Arc<dyn Fn(&mut SupervisedContext<A>) -> A + Send + Sync>;
 
 /// The context of a supervised actor. `Actor::start` does not exist for it: such an actor can
 /// live in the tree only.
-pub struct Ctx<A: Actor<Context = Self>> {
+pub struct SupervisedContext<A: Actor<Context = Self>> {
     parts: ContextParts<A>,
     mailbox: Arc<Mailbox<A>>,
-    factory: Factory<A>,
-    desk: Arc<Desk>,
+    factory: ActorFactory<A>,
+    desk: Arc<ThreadActivity>,
     turn: u32,
     restarted: bool,
     /// Why it is stopping, if not of its own will.
-    pub(super) reason: Option<Exit>,
+    pub(super) reason: Option<ExitReason>,
     /// It has begun to take messages.
     pub(super) ready: bool,
     letters: u32,
@@ -46,12 +46,12 @@ pub struct Ctx<A: Actor<Context = Self>> {
     doing: Option<&'static str>,
 }
 
-impl<A: Actor<Context = Self>> Ctx<A> {
+impl<A: Actor<Context = Self>> SupervisedContext<A> {
     pub(super) fn new(
         parts: ContextParts<A>,
         mailbox: Arc<Mailbox<A>>,
-        factory: Factory<A>,
-        desk: Arc<Desk>,
+        factory: ActorFactory<A>,
+        desk: Arc<ThreadActivity>,
         (turn, restarted): (u32, bool),
     ) -> Self {
         let mut ctx = Self {
@@ -63,18 +63,18 @@ impl<A: Actor<Context = Self>> Ctx<A> {
             restarted,
             reason: None,
             ready: false,
-            letters: BUDGET,
-            addressed: BUDGET,
-            futures: BUDGET,
+            letters: POLL_BUDGET,
+            addressed: POLL_BUDGET,
+            futures: POLL_BUDGET,
             doing: None,
         };
-        ctx.parts.spawn(Postman);
+        ctx.parts.spawn(MailboxPump);
         ctx
     }
 
     /// Ends this incarnation as a failure, without a panic: the policy of the child decides on.
     pub fn fail(&mut self, reason: impl Into<String>) {
-        self.reason.get_or_insert(Exit::Failed(reason.into()));
+        self.reason.get_or_insert(ExitReason::Failed(reason.into()));
         self.parts.stop();
     }
 
@@ -84,8 +84,8 @@ impl<A: Actor<Context = Self>> Ctx<A> {
     }
 
     /// The reference others use; valid longer than this incarnation.
-    pub fn myself(&self) -> Ref<A> {
-        Ref(Arc::clone(&self.mailbox))
+    pub fn myself(&self) -> ActorRef<A> {
+        ActorRef(Arc::clone(&self.mailbox))
     }
 
     /// A fresh actor from the factory of this child.
@@ -100,7 +100,7 @@ impl<A: Actor<Context = Self>> Ctx<A> {
     }
 
     pub(super) fn refill(&mut self) {
-        (self.letters, self.addressed, self.futures) = (BUDGET, BUDGET, BUDGET);
+        (self.letters, self.addressed, self.futures) = (POLL_BUDGET, POLL_BUDGET, POLL_BUDGET);
     }
 
     /// Whether something was put off until the next turn.
@@ -138,7 +138,7 @@ impl<A: Actor<Context = Self>> Ctx<A> {
     }
 }
 
-impl<A: Actor<Context = Self>> ActorContext for Ctx<A> {
+impl<A: Actor<Context = Self>> ActorContext for SupervisedContext<A> {
     fn stop(&mut self) {
         self.parts.stop();
     }
@@ -152,13 +152,13 @@ impl<A: Actor<Context = Self>> ActorContext for Ctx<A> {
     }
 }
 
-impl<A: Actor<Context = Self>> AsyncContext<A> for Ctx<A> {
+impl<A: Actor<Context = Self>> AsyncContext<A> for SupervisedContext<A> {
     fn spawn<F: ActorFuture<A, Output = ()> + 'static>(&mut self, future: F) -> SpawnHandle {
-        self.parts.spawn(Errand(Some(Box::pin(future))))
+        self.parts.spawn(TrackedFuture(Some(Box::pin(future))))
     }
 
     fn wait<F: ActorFuture<A, Output = ()> + 'static>(&mut self, future: F) {
-        self.parts.wait(Errand(Some(Box::pin(future))));
+        self.parts.wait(TrackedFuture(Some(Box::pin(future))));
     }
 
     /// Actix stops reading its own mailbox while this is true: that keeps `ctx.address()` fair.
@@ -170,38 +170,38 @@ impl<A: Actor<Context = Self>> AsyncContext<A> for Ctx<A> {
         self.parts.cancel_future(handle)
     }
 
-    /// Actix' own address. It dies with this incarnation: give others [`Ctx::myself`].
+    /// Actix' own address. It dies with this incarnation: give others [`SupervisedContext::myself`].
     fn address(&self) -> Addr<A> {
         self.parts.address()
     }
 }
 
-impl<A: Actor<Context = Self>> AsyncContextParts<A> for Ctx<A> {
+impl<A: Actor<Context = Self>> AsyncContextParts<A> for SupervisedContext<A> {
     fn parts(&mut self) -> &mut ContextParts<A> {
         &mut self.parts
     }
 }
 
-impl<A, M> ToEnvelope<A, M> for Ctx<A>
+impl<A, M> ToEnvelope<A, M> for SupervisedContext<A>
 where
     A: Actor<Context = Self> + Handler<M>,
     M: Message + Send + 'static,
     M::Result: Send,
 {
-    fn pack(message: M, reply: Option<OneshotSender<M::Result>>) -> Envelope<A> {
-        Envelope::with_proxy(Box::new(Addressed(Letter::new(message, reply, None))))
+    fn pack(message: M, reply: Option<OneshotSender<M::Result>>) -> ActixEnvelope<A> {
+        ActixEnvelope::with_proxy(Box::new(SelfMessage(Envelope::new(message, reply, None))))
     }
 }
 
 /// A message to `ctx.address()`.
-struct Addressed<M: Message>(Letter<M>);
+struct SelfMessage<M: Message>(Envelope<M>);
 
-impl<A, M> EnvelopeProxy<A> for Addressed<M>
+impl<A, M> EnvelopeProxy<A> for SelfMessage<M>
 where
-    A: Actor<Context = Ctx<A>> + Handler<M>,
+    A: Actor<Context = SupervisedContext<A>> + Handler<M>,
     M: Message,
 {
-    fn handle(&mut self, actor: &mut A, ctx: &mut Ctx<A>) {
+    fn handle(&mut self, actor: &mut A, ctx: &mut SupervisedContext<A>) {
         ctx.addressed = ctx.addressed.saturating_sub(1);
         self.0.handle(actor, ctx);
     }
@@ -210,15 +210,15 @@ where
 /// Carries letters from the mailbox of the place to the actor. It is the first future of every
 /// incarnation, and actix polls no future while the actor waits: so it is ready when
 /// `started` and everything that `started` waits for is done.
-struct Postman;
+struct MailboxPump;
 
-impl<A: Actor<Context = Ctx<A>>> ActorFuture<A> for Postman {
+impl<A: Actor<Context = SupervisedContext<A>>> ActorFuture<A> for MailboxPump {
     type Output = ();
 
     fn poll(
         self: Pin<&mut Self>,
         actor: &mut A,
-        ctx: &mut Ctx<A>,
+        ctx: &mut SupervisedContext<A>,
         _: &mut Context<'_>,
     ) -> Poll<()> {
         ctx.ready = true;
@@ -234,15 +234,17 @@ impl<A: Actor<Context = Ctx<A>>> ActorFuture<A> for Postman {
 
 /// A future of the actor, known by its type when it panics or blocks, and kept from starving
 /// others by completing again and again.
-struct Errand<F>(Option<Pin<Box<F>>>);
+struct TrackedFuture<F>(Option<Pin<Box<F>>>);
 
-impl<A: Actor<Context = Ctx<A>>, F: ActorFuture<A, Output = ()>> ActorFuture<A> for Errand<F> {
+impl<A: Actor<Context = SupervisedContext<A>>, F: ActorFuture<A, Output = ()>> ActorFuture<A>
+    for TrackedFuture<F>
+{
     type Output = ();
 
     fn poll(
         mut self: Pin<&mut Self>,
         actor: &mut A,
-        ctx: &mut Ctx<A>,
+        ctx: &mut SupervisedContext<A>,
         task: &mut Context<'_>,
     ) -> Poll<()> {
         let Some(future) = self.0.as_mut() else { return Poll::Ready(()) };
@@ -259,7 +261,7 @@ impl<A: Actor<Context = Ctx<A>>, F: ActorFuture<A, Output = ()>> ActorFuture<A> 
     }
 }
 
-impl<F> Drop for Errand<F> {
+impl<F> Drop for TrackedFuture<F> {
     fn drop(&mut self) {
         // A second panic that leaves a destructor during an unwind would abort the process.
         if std::thread::panicking() {

@@ -8,49 +8,49 @@ use actix::Actor;
 use base::backoff::Backoff;
 use tokio::sync::{mpsc, oneshot};
 
-use super::actor_ref::Ref;
-use super::cell::{Cell, Kind, locked};
-use super::context::Ctx;
-use super::exit::Exit;
-use super::incarnation::ActorSeat;
-use super::mailbox::{Mailbox, Owner};
-use super::parent_link::{Command, Event, Seat};
-use super::partition::Partition;
-use super::policy::{Intensity, Policy, Restart, Strategy};
-use super::spec::{self, MAILBOX, Plan, Spec, terms};
-use super::supervisor_state::Family;
-use super::supervisor_task::{KeeperSeat, Site};
-use super::threads::Place;
+use super::actor_ref::ActorRef;
+use super::cell::{ActorStats, TreeNodeKind, locked};
+use super::context::SupervisedContext;
+use super::exit::ExitReason;
+use super::incarnation::ActorChild;
+use super::mailbox::{Mailbox, MailboxOwner};
+use super::parent_link::{ChildHandle, OperatorCommand, SupervisorEvent};
+use super::partition::PartitionSupervisor;
+use super::policy::{Intensity, Restart, RestartPolicy, Strategy};
+use super::spec::{self, BuildChild, ChildSpec, DEFAULT_MAILBOX_CAPACITY, terms};
+use super::supervisor_state::SupervisorState;
+use super::supervisor_task::{SupervisorChild, TreeContext};
+use super::threads::ThreadAffinity;
 use super::tree::CommandError;
 
 /// A supervisor `name` of children of type `A` that come and go, in `partitions` parts (1 or
 /// more) that work side by side.
-pub fn dynamic_supervisor<A: Actor<Context = Ctx<A>>>(
+pub fn dynamic_supervisor<A: Actor<Context = SupervisedContext<A>>>(
     name: impl Into<String>,
     partitions: usize,
-) -> NurserySpec<A> {
-    let parts = (0..partitions.max(1)).map(|_| Part::new()).collect();
-    NurserySpec {
+) -> DynamicSupervisorSpec<A> {
+    let parts = (0..partitions.max(1)).map(|_| NurseryPartition::new()).collect();
+    DynamicSupervisorSpec {
         name: name.into(),
-        policy: Policy::CHILD,
-        place: Place::default(),
-        capacity: MAILBOX,
-        shared: Arc::new(Shared { parts, terms: OnceLock::new() }),
+        policy: RestartPolicy::CHILD,
+        place: ThreadAffinity::default(),
+        capacity: DEFAULT_MAILBOX_CAPACITY,
+        shared: Arc::new(DynamicSupervisorInner { parts, terms: OnceLock::new() }),
     }
 }
 
 /// The plan of a nursery; its terms are those of every child. One that fails too often ends, and
 /// concerns no other.
 #[must_use = "a nursery lives only below a supervisor"]
-pub struct NurserySpec<A: Actor<Context = Ctx<A>>> {
+pub struct DynamicSupervisorSpec<A: Actor<Context = SupervisedContext<A>>> {
     name: String,
-    policy: Policy,
-    place: Place,
+    policy: RestartPolicy,
+    place: ThreadAffinity,
     capacity: usize,
-    shared: Arc<Shared<A>>,
+    shared: Arc<DynamicSupervisorInner<A>>,
 }
 
-impl<A: Actor<Context = Ctx<A>>> NurserySpec<A> {
+impl<A: Actor<Context = SupervisedContext<A>>> DynamicSupervisorSpec<A> {
     terms!();
 
     /// A mailbox refuses `tell` and `ask` beyond this many messages.
@@ -60,35 +60,35 @@ impl<A: Actor<Context = Ctx<A>>> NurserySpec<A> {
     }
 
     /// For those who will start children; nothing can be started before the launch.
-    pub fn handle(&self) -> Nursery<A> {
-        Nursery(Arc::clone(&self.shared))
+    pub fn handle(&self) -> DynamicSupervisor<A> {
+        DynamicSupervisor(Arc::clone(&self.shared))
     }
 }
 
-impl<A: Actor<Context = Ctx<A>>> From<NurserySpec<A>> for Spec {
-    fn from(spec: NurserySpec<A>) -> Self {
+impl<A: Actor<Context = SupervisedContext<A>>> From<DynamicSupervisorSpec<A>> for ChildSpec {
+    fn from(spec: DynamicSupervisorSpec<A>) -> Self {
         Self(Box::new(spec))
     }
 }
 
-struct Shared<A: Actor> {
-    parts: Vec<Part<A>>,
-    terms: OnceLock<Terms>,
+struct DynamicSupervisorInner<A: Actor> {
+    parts: Vec<NurseryPartition<A>>,
+    terms: OnceLock<ChildDefaults>,
 }
 
-struct Part<A: Actor> {
-    names: Mutex<HashMap<Box<str>, Ref<A>>>,
-    keeper: OnceLock<(mpsc::UnboundedSender<Event>, String)>,
+struct NurseryPartition<A: Actor> {
+    names: Mutex<HashMap<Box<str>, ActorRef<A>>>,
+    keeper: OnceLock<(mpsc::UnboundedSender<SupervisorEvent>, String)>,
 }
 
-struct Terms {
-    policy: Arc<Policy>,
-    place: Place,
+struct ChildDefaults {
+    policy: Arc<RestartPolicy>,
+    place: ThreadAffinity,
     capacity: usize,
-    site: Site,
+    site: TreeContext,
 }
 
-impl<A: Actor> Part<A> {
+impl<A: Actor> NurseryPartition<A> {
     fn new() -> Self {
         Self { names: Mutex::new(HashMap::new()), keeper: OnceLock::new() }
     }
@@ -96,7 +96,7 @@ impl<A: Actor> Part<A> {
 
 /// Why a child was not started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StartError {
+pub enum StartChildError {
     /// A child of this name is there.
     #[error("the name is taken")]
     Taken,
@@ -111,64 +111,66 @@ pub enum StartError {
     Closed,
     /// It failed, and for good.
     #[error("it failed to start: {0}")]
-    Failed(Exit),
+    Failed(ExitReason),
 }
 
 /// Starts and finds the children of a nursery.
-pub struct Nursery<A: Actor<Context = Ctx<A>>>(Arc<Shared<A>>);
+pub struct DynamicSupervisor<A: Actor<Context = SupervisedContext<A>>>(
+    Arc<DynamicSupervisorInner<A>>,
+);
 
-impl<A: Actor<Context = Ctx<A>>> Clone for Nursery<A> {
+impl<A: Actor<Context = SupervisedContext<A>>> Clone for DynamicSupervisor<A> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<A: Actor<Context = Ctx<A>>> Nursery<A> {
+impl<A: Actor<Context = SupervisedContext<A>>> DynamicSupervisor<A> {
     /// Starts a child, which `factory` builds at every start; returns when it is up.
     ///
     /// # Errors
-    /// [`StartError`].
-    pub async fn start<F>(&self, name: &str, factory: F) -> Result<Ref<A>, StartError>
+    /// [`StartChildError`].
+    pub async fn start<F>(&self, name: &str, factory: F) -> Result<ActorRef<A>, StartChildError>
     where
-        F: Fn(&mut Ctx<A>) -> A + Send + Sync + 'static,
+        F: Fn(&mut SupervisedContext<A>) -> A + Send + Sync + 'static,
     {
-        let place = self.0.terms.get().ok_or(StartError::Closed)?.place;
+        let place = self.0.terms.get().ok_or(StartChildError::Closed)?.place;
         self.start_on(place, name, factory).await
     }
 
-    /// As [`Nursery::start`], at a place of its own.
+    /// As [`DynamicSupervisor::start`], at a place of its own.
     ///
     /// # Errors
-    /// [`StartError`].
+    /// [`StartChildError`].
     pub async fn start_on<F>(
         &self,
-        place: Place,
+        place: ThreadAffinity,
         name: &str,
         factory: F,
-    ) -> Result<Ref<A>, StartError>
+    ) -> Result<ActorRef<A>, StartChildError>
     where
-        F: Fn(&mut Ctx<A>) -> A + Send + Sync + 'static,
+        F: Fn(&mut SupervisedContext<A>) -> A + Send + Sync + 'static,
     {
-        let terms = self.0.terms.get().ok_or(StartError::Closed)?;
+        let terms = self.0.terms.get().ok_or(StartChildError::Closed)?;
         if name.is_empty() || name.contains('/') {
-            return Err(StartError::BadName);
+            return Err(StartChildError::BadName);
         }
         if !terms.site.places.has(place) {
-            return Err(StartError::NoSuchPlace);
+            return Err(StartChildError::NoSuchPlace);
         }
         let number = self.number(name);
         let part = &self.0.parts[number];
-        let (keeper, path) = part.keeper.get().ok_or(StartError::Closed)?;
+        let (keeper, path) = part.keeper.get().ok_or(StartChildError::Closed)?;
         let mailbox = Arc::new(Mailbox::new(terms.capacity));
         mailbox.cell.place(format!("{path}/{name}"), terms.policy.restart);
-        let child = Ref(Arc::clone(&mailbox));
+        let child = ActorRef(Arc::clone(&mailbox));
         match locked(&part.names).entry(name.into()) {
-            std::collections::hash_map::Entry::Occupied(_) => return Err(StartError::Taken),
+            std::collections::hash_map::Entry::Occupied(_) => return Err(StartChildError::Taken),
             std::collections::hash_map::Entry::Vacant(free) => free.insert(child.clone()),
         };
         let shared = Arc::downgrade(&self.0);
-        let seat = ActorSeat {
-            mailbox: Owner(mailbox),
+        let seat = ActorChild {
+            mailbox: MailboxOwner(mailbox),
             factory: Arc::new(factory),
             place,
             places: Arc::clone(&terms.site.places),
@@ -182,16 +184,16 @@ impl<A: Actor<Context = Ctx<A>>> Nursery<A> {
         let (reply, up) = oneshot::channel();
         let policy = Arc::clone(&terms.policy);
         // If the keeper is gone the event is dropped, with it the seat, which frees the name.
-        let _ = keeper.send(Event::Adopt { seat: Box::new(seat), policy, reply });
+        let _ = keeper.send(SupervisorEvent::Adopt { seat: Box::new(seat), policy, reply });
         match up.await {
             Ok(Ok(())) => Ok(child),
-            Ok(Err(Exit::Shutdown)) | Err(_) => Err(StartError::Closed),
-            Ok(Err(exit)) => Err(StartError::Failed(exit)),
+            Ok(Err(ExitReason::Shutdown)) | Err(_) => Err(StartChildError::Closed),
+            Ok(Err(exit)) => Err(StartChildError::Failed(exit)),
         }
     }
 
     /// The child of this name, if there is one.
-    pub fn get(&self, name: &str) -> Option<Ref<A>> {
+    pub fn get(&self, name: &str) -> Option<ActorRef<A>> {
         locked(&self.0.parts[self.number(name)].names).get(name).cloned()
     }
 
@@ -204,7 +206,7 @@ impl<A: Actor<Context = Ctx<A>>> Nursery<A> {
         let child = self.get(name).ok_or(CommandError::NotFound)?;
         let line = terms.site.forest.line(child.path()).ok_or(CommandError::NotFound)?;
         let (reply, done) = oneshot::channel();
-        line.command(Command::Stop, reply);
+        line.command(OperatorCommand::Stop, reply);
         done.await.unwrap_or(Err(CommandError::Closing))
     }
 
@@ -219,8 +221,9 @@ impl<A: Actor<Context = Ctx<A>>> Nursery<A> {
     }
 
     /// All children, in no order.
-    pub fn refs(&self) -> Vec<Ref<A>> {
-        let of = |part: &Part<A>| locked(&part.names).values().cloned().collect::<Vec<_>>();
+    pub fn refs(&self) -> Vec<ActorRef<A>> {
+        let of =
+            |part: &NurseryPartition<A>| locked(&part.names).values().cloned().collect::<Vec<_>>();
         self.0.parts.iter().flat_map(of).collect()
     }
 
@@ -232,7 +235,7 @@ impl<A: Actor<Context = Ctx<A>>> Nursery<A> {
     }
 }
 
-impl<A: Actor> Part<A> {
+impl<A: Actor> NurseryPartition<A> {
     /// Frees the name of `mailbox`, unless a younger namesake has it.
     fn forget(&self, mailbox: &Arc<Mailbox<A>>) {
         let name = mailbox.cell.path().rsplit('/').next().unwrap_or_default();
@@ -243,32 +246,40 @@ impl<A: Actor> Part<A> {
     }
 }
 
-impl<A: Actor<Context = Ctx<A>>> Plan for NurserySpec<A> {
+impl<A: Actor<Context = SupervisedContext<A>>> BuildChild for DynamicSupervisorSpec<A> {
     fn name(&self) -> &str {
         &self.name
     }
 
-    fn policy(&self) -> Policy {
+    fn policy(&self) -> RestartPolicy {
         // Children stop side by side, partitions one after the other.
         let part = self.part_policy();
         let parts = u32::try_from(self.shared.parts.len()).unwrap_or(u32::MAX);
         let shutdown = part.shutdown.saturating_add(part.grace).saturating_mul(parts);
-        Policy { shutdown, grace: part.grace.saturating_add(Policy::CHILD.grace), ..Policy::CHILD }
+        RestartPolicy {
+            shutdown,
+            grace: part.grace.saturating_add(RestartPolicy::CHILD.grace),
+            ..RestartPolicy::CHILD
+        }
     }
 
-    fn places(&self) -> Vec<Place> {
+    fn places(&self) -> Vec<ThreadAffinity> {
         vec![self.place]
     }
 
-    fn build(self: Box<Self>, site: &Site, path: String) -> Box<dyn Seat> {
+    fn build(self: Box<Self>, site: &TreeContext, path: String) -> Box<dyn ChildHandle> {
         let (policy, part_policy) = (Arc::new(self.policy), self.part_policy());
-        let terms =
-            Terms { policy, place: self.place, capacity: self.capacity, site: site.clone() };
+        let terms = ChildDefaults {
+            policy,
+            place: self.place,
+            capacity: self.capacity,
+            site: site.clone(),
+        };
         let _ = self.shared.terms.set(terms); // a plan is built once
         let numbers = 0..self.shared.parts.len();
         let part = |number: usize| {
             let shared = Arc::clone(&self.shared);
-            Spec(Box::new(PartSpec {
+            ChildSpec(Box::new(PartitionSpec {
                 name: number.to_string(),
                 policy: part_policy,
                 shared,
@@ -278,49 +289,49 @@ impl<A: Actor<Context = Ctx<A>>> Plan for NurserySpec<A> {
         let parts: Vec<_> = numbers.map(part).collect();
         let policies = vec![part_policy; parts.len()];
         let intensity = Intensity { most: 10, window: Duration::from_secs(60) };
-        let family = Family::new(Strategy::OneForOne, intensity, policies);
+        let family = SupervisorState::new(Strategy::OneForOne, intensity, policies);
         Box::new(spec::build(site, path, family, parts))
     }
 }
 
-impl<A: Actor<Context = Ctx<A>>> NurserySpec<A> {
-    fn part_policy(&self) -> Policy {
-        let own = Policy::CHILD.grace;
-        Policy {
+impl<A: Actor<Context = SupervisedContext<A>>> DynamicSupervisorSpec<A> {
+    fn part_policy(&self) -> RestartPolicy {
+        let own = RestartPolicy::CHILD.grace;
+        RestartPolicy {
             shutdown: self.policy.shutdown.saturating_add(self.policy.grace).saturating_add(own),
             grace: self.policy.grace.saturating_add(own),
-            ..Policy::CHILD
+            ..RestartPolicy::CHILD
         }
     }
 }
 
-struct PartSpec<A: Actor> {
+struct PartitionSpec<A: Actor> {
     name: String,
-    policy: Policy,
-    shared: Arc<Shared<A>>,
+    policy: RestartPolicy,
+    shared: Arc<DynamicSupervisorInner<A>>,
     number: usize,
 }
 
-impl<A: Actor<Context = Ctx<A>>> Plan for PartSpec<A> {
+impl<A: Actor<Context = SupervisedContext<A>>> BuildChild for PartitionSpec<A> {
     fn name(&self) -> &str {
         &self.name
     }
 
-    fn policy(&self) -> Policy {
+    fn policy(&self) -> RestartPolicy {
         self.policy
     }
 
-    fn places(&self) -> Vec<Place> {
+    fn places(&self) -> Vec<ThreadAffinity> {
         vec![]
     }
 
-    fn build(self: Box<Self>, site: &Site, path: String) -> Box<dyn Seat> {
-        let cell = Arc::new(Cell::new(Kind::Partition));
+    fn build(self: Box<Self>, site: &TreeContext, path: String) -> Box<dyn ChildHandle> {
+        let cell = Arc::new(ActorStats::new(TreeNodeKind::Partition));
         cell.place(path.clone(), Restart::Permanent);
         let here = site.clone();
-        let seat = KeeperSeat::hire(site, cell, |to_self| {
+        let seat = SupervisorChild::hire(site, cell, |to_self| {
             let _ = self.shared.parts[self.number].keeper.set((to_self.clone(), path)); // once
-            Partition::new(here, to_self)
+            PartitionSupervisor::new(here, to_self)
         });
         Box::new(seat)
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 /// How the life of an actor or of a supervisor ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub enum ExitReason {
     /// It stopped itself: its work is done.
     Normal,
     /// It was asked to stop and did.
@@ -28,7 +28,7 @@ pub enum Exit {
     Lost,
 }
 
-impl Exit {
+impl ExitReason {
     /// Whether a transient child comes back after this.
     pub const fn is_failure(&self) -> bool {
         !matches!(self, Self::Normal | Self::Shutdown)
@@ -49,7 +49,7 @@ impl Exit {
     }
 }
 
-impl fmt::Display for Exit {
+impl fmt::Display for ExitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Panic(text) | Self::Failed(text) | Self::Escalated(text) => {
@@ -62,7 +62,7 @@ impl fmt::Display for Exit {
 
 /// One failure, as the tree remembers it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Failure {
+pub struct FailureRecord {
     /// When it happened.
     pub at: Time,
     /// What happened: `panic: …`, `failed: …`, `killed`, `lost` …

@@ -10,40 +10,40 @@ use actix::dev::{ContextFut, ContextParts};
 use actix::{Actor, ActorContext, dev};
 use base::clock::Clock;
 
-use super::context::{Ctx, Factory};
-use super::exit::{Exit, Failure, caught};
-use super::mailbox::{Mailbox, Order, Owner};
-use super::parent_link::{Line, Seat, Witness};
-use super::thread_activity::Desk;
-use super::threads::{Place, Places};
+use super::context::{ActorFactory, SupervisedContext};
+use super::exit::{ExitReason, FailureRecord, caught};
+use super::mailbox::{ControlSignal, Mailbox, MailboxOwner};
+use super::parent_link::{ChildHandle, ExitNotifier, ParentLink};
+use super::thread_activity::ThreadActivity;
+use super::threads::{ThreadAffinity, ThreadPools};
 
 /// Told that a place is given up.
-pub(super) type Farewell<A> = Box<dyn Fn(&Arc<Mailbox<A>>) + Send>;
+pub(super) type OnRemoved<A> = Box<dyn Fn(&Arc<Mailbox<A>>) + Send>;
 
 /// A leaf of the tree: a mailbox, how to build who reads it, and where.
-pub(super) struct ActorSeat<A: Actor<Context = Ctx<A>>> {
-    pub(super) mailbox: Owner<A>,
-    pub(super) factory: Factory<A>,
-    pub(super) place: Place,
-    pub(super) places: Arc<Places>,
+pub(super) struct ActorChild<A: Actor<Context = SupervisedContext<A>>> {
+    pub(super) mailbox: MailboxOwner<A>,
+    pub(super) factory: ActorFactory<A>,
+    pub(super) place: ThreadAffinity,
+    pub(super) places: Arc<ThreadPools>,
     pub(super) clock: Clock,
     /// Told when the place is given up.
-    pub(super) on_leave: Option<Farewell<A>>,
+    pub(super) on_leave: Option<OnRemoved<A>>,
 }
 
-impl<A: Actor<Context = Ctx<A>>> Seat for ActorSeat<A> {
-    fn cell(&self) -> &Arc<super::cell::Cell> {
+impl<A: Actor<Context = SupervisedContext<A>>> ChildHandle for ActorChild<A> {
+    fn cell(&self) -> &Arc<super::cell::ActorStats> {
         &self.mailbox.0.cell
     }
 
-    fn start(&self, line: Line, turn: u32, again: bool) {
+    fn start(&self, line: ParentLink, turn: u32, again: bool) {
         self.mailbox.0.hand_to(turn);
-        let witness = Witness::new(line, turn);
+        let witness = ExitNotifier::new(line, turn);
         let (mailbox, factory) = (Arc::clone(&self.mailbox.0), Arc::clone(&self.factory));
         let clock = self.clock.clone();
         let desk = self.places.spawn(self.place, move |desk| {
             let life = Incarnation {
-                body: Body::Unborn(factory),
+                body: ActorSlot::Unborn(factory),
                 mailbox,
                 desk,
                 witness: Some(witness),
@@ -58,11 +58,11 @@ impl<A: Actor<Context = Ctx<A>>> Seat for ActorSeat<A> {
     }
 
     fn stop(&self) {
-        self.mailbox.0.order(Order::Stop);
+        self.mailbox.0.order(ControlSignal::Stop);
     }
 
     fn kill(&self) {
-        self.mailbox.0.order(Order::Kill);
+        self.mailbox.0.order(ControlSignal::Kill);
     }
 
     fn abandon(&self, turn: u32) {
@@ -74,7 +74,7 @@ impl<A: Actor<Context = Ctx<A>>> Seat for ActorSeat<A> {
     }
 }
 
-impl<A: Actor<Context = Ctx<A>>> Drop for ActorSeat<A> {
+impl<A: Actor<Context = SupervisedContext<A>>> Drop for ActorChild<A> {
     fn drop(&mut self) {
         if let Some(tell) = &self.on_leave {
             tell(&self.mailbox.0);
@@ -87,17 +87,17 @@ pub(super) fn spawn_local(task: impl Future<Output = ()> + 'static) {
     drop(tokio::task::spawn_local(task)); // the handle only: the task reports its own end
 }
 
-enum Body<A: Actor<Context = Ctx<A>>> {
-    Unborn(Factory<A>),
-    Alive(Box<ContextFut<A, Ctx<A>>>),
+enum ActorSlot<A: Actor<Context = SupervisedContext<A>>> {
+    Unborn(ActorFactory<A>),
+    Alive(Box<ContextFut<A, SupervisedContext<A>>>),
     Dead,
 }
 
-struct Incarnation<A: Actor<Context = Ctx<A>>> {
-    body: Body<A>,
+struct Incarnation<A: Actor<Context = SupervisedContext<A>>> {
+    body: ActorSlot<A>,
     mailbox: Arc<Mailbox<A>>,
-    desk: Arc<Desk>,
-    witness: Option<Witness>,
+    desk: Arc<ThreadActivity>,
+    witness: Option<ExitNotifier>,
     again: bool,
     up: bool,
     /// The order to stop was passed on.
@@ -105,34 +105,34 @@ struct Incarnation<A: Actor<Context = Ctx<A>>> {
     clock: Clock,
 }
 
-impl<A: Actor<Context = Ctx<A>>> Future for Incarnation<A> {
+impl<A: Actor<Context = SupervisedContext<A>>> Future for Incarnation<A> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let me = self.get_mut();
         let Some(turn) = me.witness.as_ref().map(|w| w.turn) else { return Poll::Ready(()) };
         match me.mailbox.attend(turn, cx.waker()) {
-            Order::Vanish => return me.vanish(),
-            Order::Kill => return me.end(Exit::Killed, "kill"),
-            Order::Stop if matches!(me.body, Body::Unborn(_)) => {
-                return me.end(Exit::Shutdown, "factory");
+            ControlSignal::Vanish => return me.vanish(),
+            ControlSignal::Kill => return me.end(ExitReason::Killed, "kill"),
+            ControlSignal::Stop if matches!(me.body, ActorSlot::Unborn(_)) => {
+                return me.end(ExitReason::Shutdown, "factory");
             }
-            Order::Stop if !me.stopped => {
+            ControlSignal::Stop if !me.stopped => {
                 me.stopped = true;
-                if let Body::Alive(life) = &mut me.body {
-                    life.ctx().reason.get_or_insert(Exit::Shutdown);
+                if let ActorSlot::Alive(life) = &mut me.body {
+                    life.ctx().reason.get_or_insert(ExitReason::Shutdown);
                     life.ctx().stop();
                 }
             }
-            Order::Stop | Order::Live => {}
+            ControlSignal::Stop | ControlSignal::Live => {}
         }
         me.desk.enter(&me.mailbox.cell, "factory");
-        if let Body::Unborn(_) = me.body
+        if let ActorSlot::Unborn(_) = me.body
             && let Err(text) = caught(|| me.birth(turn))
         {
-            return me.end(Exit::Panic(text), "factory");
+            return me.end(ExitReason::Panic(text), "factory");
         }
-        let Body::Alive(life) = &mut me.body else { return Poll::Ready(()) };
+        let ActorSlot::Alive(life) = &mut me.body else { return Poll::Ready(()) };
         life.ctx().refill();
         let poll = caught(|| Pin::new(&mut **life).poll(cx));
         let ctx = life.ctx();
@@ -151,31 +151,31 @@ impl<A: Actor<Context = Ctx<A>>> Future for Incarnation<A> {
                 Poll::Pending
             }
             Ok(Poll::Ready(())) => {
-                let exit = ctx.reason.take().unwrap_or(Exit::Normal);
+                let exit = ctx.reason.take().unwrap_or(ExitReason::Normal);
                 me.end(exit, "stopped")
             }
             Err(text) => {
                 let (at, reason) = (ctx.blame(), ctx.reason.take());
                 match reason {
                     // The first failure is the cause; what broke on the way out is noted only.
-                    Some(cause @ Exit::Failed(_)) => {
-                        me.note(Exit::Panic(text), at);
+                    Some(cause @ ExitReason::Failed(_)) => {
+                        me.note(ExitReason::Panic(text), at);
                         me.end(cause, "fail")
                     }
-                    _ => me.end(Exit::Panic(text), at),
+                    _ => me.end(ExitReason::Panic(text), at),
                 }
             }
         }
     }
 }
 
-impl<A: Actor<Context = Ctx<A>>> Incarnation<A> {
+impl<A: Actor<Context = SupervisedContext<A>>> Incarnation<A> {
     fn birth(&mut self, turn: u32) {
-        let Body::Unborn(factory) = &self.body else { return };
+        let ActorSlot::Unborn(factory) = &self.body else { return };
         // Actix' own mailbox serves `ctx.address()` alone; 0: its size is not bounded.
         let (_, inlet) = dev::channel::channel(0);
         let inlet = dev::Mailbox::new(inlet);
-        let mut ctx = Ctx::new(
+        let mut ctx = SupervisedContext::new(
             ContextParts::new(inlet.sender_producer()),
             Arc::clone(&self.mailbox),
             Arc::clone(factory),
@@ -184,26 +184,26 @@ impl<A: Actor<Context = Ctx<A>>> Incarnation<A> {
         );
         let actor = ctx.rebuild();
         ctx.begin("started");
-        self.body = Body::Alive(Box::new(ContextFut::new(ctx, actor, inlet)));
+        self.body = ActorSlot::Alive(Box::new(ContextFut::new(ctx, actor, inlet)));
     }
 
     /// Drops the actor, and says what a panic in its `Drop` said.
     fn bury(&mut self) -> Option<String> {
         self.desk.note("drop", tokio::time::Instant::now());
-        let mut body = std::mem::replace(&mut self.body, Body::Dead);
-        if let Body::Alive(life) = &mut body {
+        let mut body = std::mem::replace(&mut self.body, ActorSlot::Dead);
+        if let ActorSlot::Alive(life) = &mut body {
             life.ctx().terminate(); // or its drop would poll the actor again
         }
         caught(|| drop(body)).err()
     }
 
-    fn end(&mut self, mut exit: Exit, mut at: &'static str) -> Poll<()> {
+    fn end(&mut self, mut exit: ExitReason, mut at: &'static str) -> Poll<()> {
         self.desk.enter(&self.mailbox.cell, "drop");
         if let Some(text) = self.bury() {
             if exit.is_failure() {
-                self.note(Exit::Panic(text), "drop");
+                self.note(ExitReason::Panic(text), "drop");
             } else {
-                (exit, at) = (Exit::Panic(text), "drop");
+                (exit, at) = (ExitReason::Panic(text), "drop");
             }
         }
         self.desk.leave();
@@ -221,16 +221,17 @@ impl<A: Actor<Context = Ctx<A>>> Incarnation<A> {
         Poll::Ready(())
     }
 
-    fn note(&self, exit: Exit, at: &'static str) {
-        let failure = Failure { at: self.clock.now(), exit: exit.to_string(), message: at.into() };
+    fn note(&self, exit: ExitReason, at: &'static str) {
+        let failure =
+            FailureRecord { at: self.clock.now(), exit: exit.to_string(), message: at.into() };
         self.mailbox.cell.record(failure);
     }
 }
 
-impl<A: Actor<Context = Ctx<A>>> Drop for Incarnation<A> {
+impl<A: Actor<Context = SupervisedContext<A>>> Drop for Incarnation<A> {
     /// The thread ends under us: the actor is dropped without being polled again.
     fn drop(&mut self) {
-        if matches!(self.body, Body::Alive(_)) {
+        if matches!(self.body, ActorSlot::Alive(_)) {
             let _ = self.bury();
         }
     }

@@ -8,37 +8,37 @@ use base::random::Entropy;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use super::exit::Exit;
+use super::exit::ExitReason;
 use super::incarnation::spawn_local;
-use super::parent_link::{Event, Line, Seat};
-use super::policy::{Intensity, Policy, Restart, Strategy};
-use super::spec::{self, Plan, SupervisorSpec};
-use super::supervisor_state::Family;
-use super::supervisor_task::{KeeperSeat, Site};
-use super::threads::{ACTORS, Place, Places};
-use super::tree::{Forest, Tree};
-use super::watchdog::{Patience, Watchdog};
+use super::parent_link::{ChildHandle, ParentLink, SupervisorEvent};
+use super::policy::{Intensity, Restart, RestartPolicy, Strategy};
+use super::spec::{self, BuildChild, SupervisorSpec};
+use super::supervisor_state::SupervisorState;
+use super::supervisor_task::{SupervisorChild, TreeContext};
+use super::threads::{ACTORS, ThreadAffinity, ThreadPools};
+use super::tree::{SupervisionTree, TreeIndex};
+use super::watchdog::{Watchdog, WatchdogThresholds};
 
 /// What a tree runs on.
 #[derive(Clone)]
-pub struct Options {
+pub struct LaunchOptions {
     /// The pools of threads, by name and size; `None`: everything on the current thread, without
     /// arbiters and without a watchdog, as simulations need it.
     pub pools: Option<Vec<(&'static str, usize)>>,
     /// When the watchdog acts.
-    pub patience: Patience,
+    pub patience: WatchdogThresholds,
     /// The jitter of back-offs.
     pub entropy: Entropy,
     /// The time of failures.
     pub clock: Clock,
 }
 
-impl Options {
+impl LaunchOptions {
     /// Everything on the current thread.
     pub fn one_thread() -> Self {
         Self {
             pools: None,
-            patience: Patience::default(),
+            patience: WatchdogThresholds::default(),
             entropy: Entropy::system(),
             clock: Clock::wall(),
         }
@@ -64,24 +64,27 @@ pub enum LaunchError {
     NoSystem,
     /// A child wants to live in a pool that there is not.
     #[error("there is no such place: {0:?}")]
-    NoSuchPlace(Place),
+    NoSuchPlace(ThreadAffinity),
     /// A name is empty, has a slash, or is its sibling's too.
     #[error("two children share this name, or it is none: {0}")]
     BadName(String),
     /// A child did not come up, however often it was tried.
     #[error("it did not come up: {0}")]
-    Failed(Exit),
+    Failed(ExitReason),
 }
 
 /// Brings up the tree below `spec`; returns when all its children are up, in order. To be called
-/// inside an actix system, or for [`Options::one_thread`] inside a `LocalSet`.
+/// inside an actix system, or for [`LaunchOptions::one_thread`] inside a `LocalSet`.
 ///
 /// # Errors
 /// [`LaunchError`]; whatever was up has come down again.
-pub async fn launch(spec: SupervisorSpec, options: Options) -> Result<Living, LaunchError> {
+pub async fn launch(
+    spec: SupervisorSpec,
+    options: LaunchOptions,
+) -> Result<RunningTree, LaunchError> {
     let places = match &options.pools {
-        None => Places::one_thread(),
-        Some(sizes) => Places::pools(sizes).ok_or(LaunchError::NoSystem)?,
+        None => ThreadPools::one_thread(),
+        Some(sizes) => ThreadPools::pools(sizes).ok_or(LaunchError::NoSystem)?,
     };
     if let Some(place) = spec.places().into_iter().find(|place| !places.has(*place)) {
         return Err(LaunchError::NoSuchPlace(place));
@@ -89,31 +92,32 @@ pub async fn launch(spec: SupervisorSpec, options: Options) -> Result<Living, La
     if let Some(name) = spec.bad_name() {
         return Err(LaunchError::BadName(name));
     }
-    let (forest, places) = (Arc::new(Forest::new()), Arc::new(places));
-    let tree = Tree { forest: Arc::clone(&forest), places: Arc::clone(&places) };
+    let (forest, places) = (Arc::new(TreeIndex::new()), Arc::new(places));
+    let tree = SupervisionTree { forest: Arc::clone(&forest), places: Arc::clone(&places) };
     let watchdog = options.pools.is_some().then_some(options.patience);
     let watchdog = watchdog
         .and_then(|patience| Watchdog::start(Arc::clone(&forest), Arc::clone(&places), patience));
-    let site = Site { forest, places, entropy: options.entropy, clock: options.clock };
+    let site = TreeContext { forest, places, entropy: options.entropy, clock: options.clock };
 
     // The root is the only child of a supervisor that nobody sees, and that ends with it.
-    let policy = Policy { restart: Restart::Temporary, ..spec.policy() };
-    let grace = policy.grace.saturating_add(Policy::CHILD.grace);
+    let policy = RestartPolicy { restart: Restart::Temporary, ..spec.policy() };
+    let grace = policy.grace.saturating_add(RestartPolicy::CHILD.grace);
     let intensity = Intensity { most: 0, window: Duration::ZERO };
-    let family = Family::new(Strategy::OneForOne, intensity, vec![policy]).ending_with_child();
+    let family =
+        SupervisorState::new(Strategy::OneForOne, intensity, vec![policy]).ending_with_child();
     let seat = spec::build(&site, String::new(), family, vec![spec.into()]);
     let (above, mut news) = mpsc::unbounded_channel();
-    seat.start(Line { above, kid: 0 }, 1, false);
+    seat.start(ParentLink { above, kid: 0 }, 1, false);
     let exit = loop {
         match news.recv().await {
-            Some(Event::Up { .. }) => break None,
-            Some(Event::Down { exit, .. }) => break Some(exit),
+            Some(SupervisorEvent::Up { .. }) => break None,
+            Some(SupervisorEvent::Down { exit, .. }) => break Some(exit),
             Some(_) => {}
-            None => break Some(Exit::Lost),
+            None => break Some(ExitReason::Lost),
         }
     };
     let (tell, exited) = watch::channel(exit.clone());
-    let living = Living { seat: Some(seat), tree, exited, grace, watchdog };
+    let living = RunningTree { seat: Some(seat), tree, exited, grace, watchdog };
     if let Some(exit) = exit {
         living.shutdown(grace).await;
         return Err(LaunchError::Failed(exit));
@@ -121,7 +125,7 @@ pub async fn launch(spec: SupervisorSpec, options: Options) -> Result<Living, La
     living.tree.places.spawn_control(move || {
         spawn_local(async move {
             while let Some(event) = news.recv().await {
-                if let Event::Down { exit, .. } = event {
+                if let SupervisorEvent::Down { exit, .. } = event {
                     tell.send_replace(Some(exit));
                 }
             }
@@ -130,33 +134,33 @@ pub async fn launch(spec: SupervisorSpec, options: Options) -> Result<Living, La
     Ok(living)
 }
 
-/// A living tree. If it is dropped without [`Living::shutdown`], all in it is killed.
-pub struct Living {
-    seat: Option<KeeperSeat>,
-    tree: Tree,
-    exited: watch::Receiver<Option<Exit>>,
+/// A living tree. If it is dropped without [`RunningTree::shutdown`], all in it is killed.
+pub struct RunningTree {
+    seat: Option<SupervisorChild>,
+    tree: SupervisionTree,
+    exited: watch::Receiver<Option<ExitReason>>,
     grace: Duration,
     watchdog: Option<Watchdog>,
 }
 
-impl Living {
+impl RunningTree {
     /// The view for operators.
-    pub fn tree(&self) -> Tree {
+    pub fn tree(&self) -> SupervisionTree {
         self.tree.clone()
     }
 
-    /// Waits until the tree has ended: by its own failure, or by [`Living::shutdown`].
-    pub async fn exited(&self) -> Exit {
+    /// Waits until the tree has ended: by its own failure, or by [`RunningTree::shutdown`].
+    pub async fn exited(&self) -> ExitReason {
         let mut exited = self.exited.clone();
         let exit = exited.wait_for(Option::is_some).await.ok().and_then(|exit| exit.clone());
-        exit.unwrap_or(Exit::Lost)
+        exit.unwrap_or(ExitReason::Lost)
     }
 
     /// Stops all in reverse order, each with its own deadline; what lives after `deadline` is
     /// killed. Returns how the root ended; then nothing of the tree is left but actors that hold
     /// a thread and do not return.
-    pub async fn shutdown(mut self, deadline: Duration) -> Exit {
-        let Some(seat) = self.seat.take() else { return Exit::Shutdown };
+    pub async fn shutdown(mut self, deadline: Duration) -> ExitReason {
+        let Some(seat) = self.seat.take() else { return ExitReason::Shutdown };
         seat.stop();
         let mut exit = timeout(deadline, self.exited()).await;
         if exit.is_err() {
@@ -167,11 +171,11 @@ impl Living {
         let _ = timeout(self.grace, self.tree.forest.emptied()).await; // an empty tree shows it
         drop(self.watchdog.take());
         self.tree.places.close();
-        exit.unwrap_or(Exit::Killed)
+        exit.unwrap_or(ExitReason::Killed)
     }
 }
 
-impl Drop for Living {
+impl Drop for RunningTree {
     fn drop(&mut self) {
         if let Some(seat) = self.seat.take() {
             seat.kill();

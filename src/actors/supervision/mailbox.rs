@@ -9,17 +9,17 @@ use actix::Actor;
 use actix::dev::{EnvelopeProxy, Handler, Message, MessageResponse, OneshotSender};
 use tokio::time::Instant;
 
-use super::actor_ref::Undelivered;
-use super::cell::{Cell, Kind, locked};
-use super::context::Ctx;
+use super::actor_ref::SendError;
+use super::cell::{ActorStats, TreeNodeKind, locked};
+use super::context::SupervisedContext;
 use super::exit::caught;
 
 /// A message of any type in the mailbox of an `A`.
-pub(super) type Envelope<A> = Box<dyn EnvelopeProxy<A> + Send>;
+pub(super) type BoxedEnvelope<A> = Box<dyn EnvelopeProxy<A> + Send>;
 
 /// What the supervisor wants of the incarnation that holds the mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Order {
+pub(super) enum ControlSignal {
     Live,
     Stop,
     Kill,
@@ -29,46 +29,46 @@ pub(super) enum Order {
 
 /// One place in the tree: its counters and its mailbox, which survives every incarnation.
 pub(super) struct Mailbox<A: Actor> {
-    pub(super) cell: Arc<Cell>,
-    inner: Mutex<Inner<A>>,
+    pub(super) cell: Arc<ActorStats>,
+    inner: Mutex<MailboxInner<A>>,
 }
 
-struct Inner<A: Actor> {
-    letters: VecDeque<Envelope<A>>,
+struct MailboxInner<A: Actor> {
+    letters: VecDeque<BoxedEnvelope<A>>,
     capacity: usize,
     open: bool,
     /// Which incarnation may read; all others are orphans on a lost thread.
     turn: u32,
-    order: Order,
+    order: ControlSignal,
     waker: Option<Waker>,
 }
 
 impl<A: Actor> Mailbox<A> {
     pub(super) fn new(capacity: usize) -> Self {
-        let inner = Inner {
+        let inner = MailboxInner {
             letters: VecDeque::new(),
             capacity,
             open: true,
             turn: 0,
-            order: Order::Live,
+            order: ControlSignal::Live,
             waker: None,
         };
-        Self { cell: Arc::new(Cell::new(Kind::Actor)), inner: Mutex::new(inner) }
+        Self { cell: Arc::new(ActorStats::new(TreeNodeKind::Actor)), inner: Mutex::new(inner) }
     }
 
     pub(super) fn set_capacity(&self, capacity: usize) {
         locked(&self.inner).capacity = capacity;
     }
 
-    pub(super) fn put(&self, letter: Envelope<A>, bounded: bool) -> Result<(), Undelivered> {
+    pub(super) fn put(&self, letter: BoxedEnvelope<A>, bounded: bool) -> Result<(), SendError> {
         let mut inner = locked(&self.inner);
         if !inner.open {
             drop(inner); // the letter is dropped after the lock
-            return Err(Undelivered::Gone);
+            return Err(SendError::Gone);
         }
         if bounded && inner.letters.len() >= inner.capacity {
             drop(inner);
-            return Err(Undelivered::Full);
+            return Err(SendError::Full);
         }
         inner.letters.push_back(letter);
         self.count(&inner);
@@ -81,7 +81,7 @@ impl<A: Actor> Mailbox<A> {
     }
 
     /// The oldest letter, if the incarnation `turn` may still read.
-    pub(super) fn take(&self, turn: u32) -> Option<Envelope<A>> {
+    pub(super) fn take(&self, turn: u32) -> Option<BoxedEnvelope<A>> {
         let mut inner = locked(&self.inner);
         if inner.turn != turn {
             return None;
@@ -92,10 +92,10 @@ impl<A: Actor> Mailbox<A> {
     }
 
     /// What the incarnation `turn` is to do; `waker` hears of the next letter or order.
-    pub(super) fn attend(&self, turn: u32, waker: &Waker) -> Order {
+    pub(super) fn attend(&self, turn: u32, waker: &Waker) -> ControlSignal {
         let mut inner = locked(&self.inner);
         if inner.turn != turn {
-            return Order::Vanish;
+            return ControlSignal::Vanish;
         }
         if !inner.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             inner.waker = Some(waker.clone());
@@ -108,7 +108,7 @@ impl<A: Actor> Mailbox<A> {
         let mut inner = locked(&self.inner);
         inner.turn = turn;
         inner.open = true;
-        inner.order = Order::Live;
+        inner.order = ControlSignal::Live;
         let orphan = inner.waker.take();
         drop(inner);
         if let Some(orphan) = orphan {
@@ -130,7 +130,7 @@ impl<A: Actor> Mailbox<A> {
     }
 
     /// Raises the order to at least `order`.
-    pub(super) fn order(&self, order: Order) {
+    pub(super) fn order(&self, order: ControlSignal) {
         let mut inner = locked(&self.inner);
         inner.order = inner.order.max(order);
         let waker = inner.waker.take();
@@ -158,22 +158,22 @@ impl<A: Actor> Mailbox<A> {
         }
     }
 
-    fn count(&self, inner: &Inner<A>) {
+    fn count(&self, inner: &MailboxInner<A>) {
         self.cell.depth.store(inner.letters.len() as u64, Ordering::Relaxed);
     }
 }
 
 /// Whoever will let the mailbox be read. When it goes, the mailbox is closed.
-pub(super) struct Owner<A: Actor>(pub(super) Arc<Mailbox<A>>);
+pub(super) struct MailboxOwner<A: Actor>(pub(super) Arc<Mailbox<A>>);
 
-impl<A: Actor> Drop for Owner<A> {
+impl<A: Actor> Drop for MailboxOwner<A> {
     fn drop(&mut self) {
         self.0.close();
     }
 }
 
 /// One message on its way, and where its answer goes.
-pub(super) struct Letter<M: Message> {
+pub(super) struct Envelope<M: Message> {
     message: Option<M>,
     reply: Option<OneshotSender<M::Result>>,
     /// Set when handling begins: an asker must know whether its question may have had effect.
@@ -181,7 +181,7 @@ pub(super) struct Letter<M: Message> {
     sent: Instant,
 }
 
-impl<M: Message> Letter<M> {
+impl<M: Message> Envelope<M> {
     pub(super) fn new(
         message: M,
         reply: Option<OneshotSender<M::Result>>,
@@ -191,12 +191,12 @@ impl<M: Message> Letter<M> {
     }
 }
 
-impl<A, M> EnvelopeProxy<A> for Letter<M>
+impl<A, M> EnvelopeProxy<A> for Envelope<M>
 where
-    A: Actor<Context = Ctx<A>> + Handler<M>,
+    A: Actor<Context = SupervisedContext<A>> + Handler<M>,
     M: Message,
 {
-    fn handle(&mut self, actor: &mut A, ctx: &mut Ctx<A>) {
+    fn handle(&mut self, actor: &mut A, ctx: &mut SupervisedContext<A>) {
         let Some(message) = self.message.take() else { return };
         ctx.begin_message(std::any::type_name::<M>(), self.sent);
         if !self.reply.as_ref().is_some_and(OneshotSender::is_closed) {

@@ -1,7 +1,7 @@
 //! Supervision as OTP knows it, on stock actix: a tree of actors that survive their own panics.
 //!
-//! A [`Child`] says how to build an actor, a [`SupervisorSpec`] who stands together, [`launch`]
-//! brings them up. Others speak to an actor through its [`Ref`], which stays valid whatever
+//! A [`ActorSpec`] says how to build an actor, a [`SupervisorSpec`] who stands together, [`launch`]
+//! brings them up. Others speak to an actor through its [`ActorRef`], which stays valid whatever
 //! happens to the actor behind it. Each life of an actor is one task; when it ends, by whatever,
 //! the supervisor hears of it and its policy decides what follows.
 //!
@@ -39,24 +39,29 @@ mod threads;
 mod tree;
 mod watchdog;
 
-pub use actor_ref::{Ask, Listener, Ref, Undelivered};
-pub use cell::{Kind, State};
-pub use context::Ctx;
-pub use dynamic_supervisor::{Nursery, NurserySpec, StartError, dynamic_supervisor};
-pub use exit::{Exit, Failure};
-pub use launch::{LaunchError, Living, Options, launch};
-pub use policy::{Intensity, Policy, Restart, Strategy};
-pub use spec::{Child, Spec, SupervisorSpec, child, supervisor};
-pub use threads::{ACTORS, Place};
-pub use tree::{CommandError, Entry, Tree};
-pub use watchdog::{Patience, Stuck};
+pub use actor_ref::{ActorRef, AskFuture, Recipient, SendError};
+pub use cell::{ActorState, TreeNodeKind};
+pub use context::SupervisedContext;
+pub use dynamic_supervisor::{
+    DynamicSupervisor, DynamicSupervisorSpec, StartChildError, dynamic_supervisor,
+};
+pub use exit::{ExitReason, FailureRecord};
+pub use launch::{LaunchError, LaunchOptions, RunningTree, launch};
+pub use policy::{Intensity, Restart, RestartPolicy, Strategy};
+pub use spec::{ActorSpec, ChildSpec, SupervisorSpec, child, supervisor};
+pub use threads::{ACTORS, ThreadAffinity};
+pub use tree::{CommandError, SupervisionTree, TreeNodeView};
+pub use watchdog::{StuckActor, WatchdogThresholds};
 
 /// Says that an actor may also be restarted in place by actix: it is then built anew.
 #[macro_export]
 macro_rules! supervised {
     ($actor:ty) => {
         impl ::actix::Supervised for $actor {
-            fn restarting(&mut self, ctx: &mut $crate::actors::supervision::Ctx<Self>) {
+            fn restarting(
+                &mut self,
+                ctx: &mut $crate::actors::supervision::SupervisedContext<Self>,
+            ) {
                 *self = ctx.rebuild();
             }
         }

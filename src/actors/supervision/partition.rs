@@ -7,38 +7,40 @@ use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::cell::State;
-use super::exit::Exit;
-use super::parent_link::{Command, Event, FromAbove, Line, Seat, Witness};
-use super::policy::{Policy, Record, Verdict};
-use super::supervisor_task::{Appointments, Site, Steward};
+use super::cell::ActorState;
+use super::exit::ExitReason;
+use super::parent_link::{
+    ChildHandle, ExitNotifier, OperatorCommand, ParentCommand, ParentLink, SupervisorEvent,
+};
+use super::policy::{RestartDecision, RestartHistory, RestartPolicy};
+use super::supervisor_task::{SupervisorLogic, TimerQueue, TreeContext};
 use super::tree::CommandError;
 
-pub(super) struct Partition {
-    site: Site,
-    kids: HashMap<u64, Kid>,
+pub(super) struct PartitionSupervisor {
+    site: TreeContext,
+    kids: HashMap<u64, PartitionChild>,
     next: u64,
-    to_self: mpsc::UnboundedSender<Event>,
-    above: Option<Witness>,
+    to_self: mpsc::UnboundedSender<SupervisorEvent>,
+    above: Option<ExitNotifier>,
     closing: bool,
 }
 
-struct Kid {
-    seat: Box<dyn Seat>,
-    policy: Arc<Policy>,
-    record: Record,
+struct PartitionChild {
+    seat: Box<dyn ChildHandle>,
+    policy: Arc<RestartPolicy>,
+    record: RestartHistory,
     turn: u32,
-    state: State,
+    state: ActorState,
     until: Option<Instant>,
     killed: bool,
     /// What an operator wants once it is down.
-    wanted: Option<Command>,
-    starter: Option<oneshot::Sender<Result<(), Exit>>>,
+    wanted: Option<OperatorCommand>,
+    starter: Option<oneshot::Sender<Result<(), ExitReason>>>,
     operators: Vec<oneshot::Sender<Result<(), CommandError>>>,
 }
 
-impl Kid {
-    fn set(&mut self, state: State) {
+impl PartitionChild {
+    fn set(&mut self, state: ActorState) {
         self.state = state;
         self.seat.cell().set_state(state);
     }
@@ -49,12 +51,12 @@ impl Kid {
         }
     }
 
-    fn wake(&mut self, id: u64, at: Instant, appointments: &mut Appointments) {
+    fn wake(&mut self, id: u64, at: Instant, appointments: &mut TimerQueue) {
         self.until = Some(at);
         appointments.make(at, id);
     }
 
-    fn start(&mut self, id: u64, to_self: &mpsc::UnboundedSender<Event>) {
+    fn start(&mut self, id: u64, to_self: &mpsc::UnboundedSender<SupervisorEvent>) {
         let again = self.turn > 0;
         if again {
             self.seat.cell().restarts.fetch_add(1, Relaxed);
@@ -62,28 +64,28 @@ impl Kid {
         }
         self.turn = self.turn.wrapping_add(1);
         (self.until, self.killed) = (None, false);
-        self.set(State::Starting);
-        self.seat.start(Line { above: to_self.clone(), kid: id }, self.turn, again);
+        self.set(ActorState::Starting);
+        self.seat.start(ParentLink { above: to_self.clone(), kid: id }, self.turn, again);
     }
 
-    fn stop(&mut self, id: u64, now: Instant, appointments: &mut Appointments) {
-        if self.state != State::Stopping {
-            self.set(State::Stopping);
+    fn stop(&mut self, id: u64, now: Instant, appointments: &mut TimerQueue) {
+        if self.state != ActorState::Stopping {
+            self.set(ActorState::Stopping);
             self.seat.stop();
             self.wake(id, now + self.policy.shutdown, appointments);
         }
     }
 
-    fn kill(&mut self, id: u64, now: Instant, appointments: &mut Appointments) {
+    fn kill(&mut self, id: u64, now: Instant, appointments: &mut TimerQueue) {
         self.killed = true;
-        self.set(State::Stopping);
+        self.set(ActorState::Stopping);
         self.seat.kill();
         self.wake(id, now + self.policy.grace, appointments);
     }
 }
 
-impl Partition {
-    pub(super) fn new(site: Site, to_self: mpsc::UnboundedSender<Event>) -> Self {
+impl PartitionSupervisor {
+    pub(super) fn new(site: TreeContext, to_self: mpsc::UnboundedSender<SupervisorEvent>) -> Self {
         Self { site, kids: HashMap::new(), next: 0, to_self, above: None, closing: false }
     }
 
@@ -93,24 +95,24 @@ impl Partition {
 
     fn adopt(
         &mut self,
-        seat: Box<dyn Seat>,
-        policy: Arc<Policy>,
-        reply: oneshot::Sender<Result<(), Exit>>,
+        seat: Box<dyn ChildHandle>,
+        policy: Arc<RestartPolicy>,
+        reply: oneshot::Sender<Result<(), ExitReason>>,
     ) {
         if !self.is_open() {
             drop(seat); // before the answer: the name is free again
-            let _ = reply.send(Err(Exit::Shutdown));
+            let _ = reply.send(Err(ExitReason::Shutdown));
             return;
         }
         self.next += 1;
         let id = self.next;
-        self.site.forest.plant(seat.cell(), Line { above: self.to_self.clone(), kid: id });
-        let mut kid = Kid {
+        self.site.forest.plant(seat.cell(), ParentLink { above: self.to_self.clone(), kid: id });
+        let mut kid = PartitionChild {
             seat,
             policy,
-            record: Record::default(),
+            record: RestartHistory::default(),
             turn: 0,
-            state: State::Down,
+            state: ActorState::Down,
             until: None,
             killed: false,
             wanted: None,
@@ -122,9 +124,9 @@ impl Partition {
     }
 
     /// The child is no more: its path, its name and its mailbox are given up.
-    fn remove(&mut self, id: u64, exit: Exit, result: &Result<(), CommandError>) {
+    fn remove(&mut self, id: u64, exit: ExitReason, result: &Result<(), CommandError>) {
         let Some(mut kid) = self.kids.remove(&id) else { return };
-        kid.set(State::Ended);
+        kid.set(ActorState::Ended);
         self.site.forest.fell(kid.seat.cell());
         let (starter, operators) = (kid.starter.take(), std::mem::take(&mut kid.operators));
         drop(kid); // before the answers: its name is free again
@@ -141,7 +143,7 @@ impl Partition {
         if self.closing && self.kids.is_empty() {
             self.closing = false;
             if let Some(above) = self.above.take() {
-                above.down(Exit::Shutdown, "supervision");
+                above.down(ExitReason::Shutdown, "supervision");
             }
         }
     }
@@ -149,17 +151,17 @@ impl Partition {
     fn ended(
         &mut self,
         id: u64,
-        exit: Exit,
+        exit: ExitReason,
         at: &str,
         now: Instant,
-        appointments: &mut Appointments,
+        appointments: &mut TimerQueue,
     ) {
         let Some(kid) = self.kids.get_mut(&id).filter(|kid| kid.state.is_alive()) else { return };
         self.site.record(kid.seat.cell(), &exit, at);
         (kid.until, kid.killed) = (None, false);
-        kid.set(State::Down);
-        if self.closing || kid.wanted == Some(Command::Stop) {
-            let closing = self.closing && kid.wanted == Some(Command::Restart);
+        kid.set(ActorState::Down);
+        if self.closing || kid.wanted == Some(OperatorCommand::Stop) {
+            let closing = self.closing && kid.wanted == Some(OperatorCommand::Restart);
             return self.remove(
                 id,
                 exit,
@@ -170,25 +172,25 @@ impl Partition {
             return kid.start(id, &self.to_self);
         }
         match kid.record.ended(&kid.policy, &exit, now, self.site.entropy.fraction()) {
-            Verdict::Again(wait) if wait.is_zero() => kid.start(id, &self.to_self),
-            Verdict::Again(wait) => {
-                kid.set(State::Waiting);
+            RestartDecision::Again(wait) if wait.is_zero() => kid.start(id, &self.to_self),
+            RestartDecision::Again(wait) => {
+                kid.set(ActorState::Waiting);
                 kid.answer(&Err(CommandError::Failed(exit.to_string())));
                 kid.wake(id, now + wait, appointments);
             }
-            Verdict::End | Verdict::TooMany => {
+            RestartDecision::End | RestartDecision::TooMany => {
                 let result = Err(CommandError::Failed(exit.to_string()));
                 self.remove(id, exit, &result);
             }
         }
     }
 
-    fn close(&mut self, kill: bool, now: Instant, appointments: &mut Appointments) {
+    fn close(&mut self, kill: bool, now: Instant, appointments: &mut TimerQueue) {
         self.closing = true;
         let idle: Vec<u64> =
             self.kids.iter().filter(|(_, kid)| !kid.state.is_alive()).map(|(&id, _)| id).collect();
         for id in idle {
-            self.remove(id, Exit::Shutdown, &Err(CommandError::Closing));
+            self.remove(id, ExitReason::Shutdown, &Err(CommandError::Closing));
         }
         for (&id, kid) in &mut self.kids {
             if kill {
@@ -203,10 +205,10 @@ impl Partition {
     fn command(
         &mut self,
         id: u64,
-        command: Command,
+        command: OperatorCommand,
         reply: oneshot::Sender<Result<(), CommandError>>,
         now: Instant,
-        appointments: &mut Appointments,
+        appointments: &mut TimerQueue,
     ) {
         let is_open = self.is_open();
         let Some(kid) = self.kids.get_mut(&id).filter(|_| is_open) else {
@@ -215,11 +217,11 @@ impl Partition {
         };
         kid.operators.push(reply);
         kid.wanted = Some(command);
-        kid.record = Record::default();
+        kid.record = RestartHistory::default();
         match (kid.state.is_alive(), command) {
             (true, _) => kid.stop(id, now, appointments),
-            (false, Command::Stop) => self.remove(id, Exit::Shutdown, &Ok(())),
-            (false, Command::Restart) => {
+            (false, OperatorCommand::Stop) => self.remove(id, ExitReason::Shutdown, &Ok(())),
+            (false, OperatorCommand::Restart) => {
                 kid.wanted = None;
                 kid.start(id, &self.to_self);
             }
@@ -227,14 +229,19 @@ impl Partition {
     }
 }
 
-impl Steward for Partition {
-    fn hear(&mut self, event: Event, now: Instant, appointments: &mut Appointments) -> bool {
+impl SupervisorLogic for PartitionSupervisor {
+    fn hear(
+        &mut self,
+        event: SupervisorEvent,
+        now: Instant,
+        appointments: &mut TimerQueue,
+    ) -> bool {
         match event {
-            Event::Up { kid, turn } => {
+            SupervisorEvent::Up { kid, turn } => {
                 let kid = self.kids.get_mut(&kid).filter(|kid| kid.turn == turn);
-                if let Some(kid) = kid.filter(|kid| kid.state == State::Starting) {
+                if let Some(kid) = kid.filter(|kid| kid.state == ActorState::Starting) {
                     kid.seat.cell().up_since.store(self.site.forest.millis(), Relaxed);
-                    kid.set(State::Running);
+                    kid.set(ActorState::Running);
                     kid.record.up(now);
                     kid.answer(&Ok(()));
                     if let Some(starter) = kid.starter.take() {
@@ -242,45 +249,45 @@ impl Steward for Partition {
                     }
                 }
             }
-            Event::Down { kid: id, turn, exit, at } => {
+            SupervisorEvent::Down { kid: id, turn, exit, at } => {
                 if self.kids.get(&id).is_some_and(|kid| kid.turn == turn) {
                     self.ended(id, exit, &at, now, appointments);
                 }
             }
-            Event::Lost { kid: id, desk, exit, at } => {
+            SupervisorEvent::Lost { kid: id, desk, exit, at } => {
                 let kid = self.kids.get(&id);
                 if let Some(kid) = kid.filter(|kid| kid.seat.cell().desk.load(Relaxed) == desk) {
                     kid.seat.abandon(kid.turn);
                     self.ended(id, exit, at, now, appointments);
                 }
             }
-            Event::Start { line, turn } => {
-                let above = Witness::new(line, turn);
+            SupervisorEvent::Start { line, turn } => {
+                let above = ExitNotifier::new(line, turn);
                 above.up();
                 self.above = Some(above);
                 self.closing = false;
             }
-            Event::Order(FromAbove::Stop) => self.close(false, now, appointments),
-            Event::Order(FromAbove::Kill) => self.close(true, now, appointments),
-            Event::Order(FromAbove::Close) => {}
-            Event::Order(FromAbove::End) => return false,
-            Event::Command { kid, command, reply } => {
+            SupervisorEvent::Order(ParentCommand::Stop) => self.close(false, now, appointments),
+            SupervisorEvent::Order(ParentCommand::Kill) => self.close(true, now, appointments),
+            SupervisorEvent::Order(ParentCommand::Close) => {}
+            SupervisorEvent::Order(ParentCommand::End) => return false,
+            SupervisorEvent::Command { kid, command, reply } => {
                 self.command(kid, command, reply, now, appointments);
             }
-            Event::Adopt { seat, policy, reply } => self.adopt(seat, policy, reply),
+            SupervisorEvent::Adopt { seat, policy, reply } => self.adopt(seat, policy, reply),
         }
         true
     }
 
-    fn due(&mut self, id: u64, at: Instant, appointments: &mut Appointments) {
+    fn due(&mut self, id: u64, at: Instant, appointments: &mut TimerQueue) {
         let now = Instant::now();
         let Some(kid) = self.kids.get_mut(&id).filter(|kid| kid.until == Some(at)) else { return };
         match (kid.state, kid.killed) {
-            (State::Waiting, _) => kid.start(id, &self.to_self),
-            (State::Stopping, false) => kid.kill(id, now, appointments),
-            (State::Stopping, true) => {
+            (ActorState::Waiting, _) => kid.start(id, &self.to_self),
+            (ActorState::Stopping, false) => kid.kill(id, now, appointments),
+            (ActorState::Stopping, true) => {
                 kid.seat.abandon(kid.turn);
-                self.ended(id, Exit::Killed, "it held its thread", now, appointments);
+                self.ended(id, ExitReason::Killed, "it held its thread", now, appointments);
             }
             _ => {}
         }
@@ -294,12 +301,12 @@ impl Steward for Partition {
         }
         self.closing = false;
         if let Some(above) = self.above.take() {
-            above.down(Exit::Panic(text), "supervision");
+            above.down(ExitReason::Panic(text), "supervision");
         }
     }
 }
 
-impl Drop for Partition {
+impl Drop for PartitionSupervisor {
     fn drop(&mut self) {
         for kid in self.kids.values() {
             kid.seat.kill();

@@ -7,7 +7,7 @@ use base::backoff::Backoff;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::exit::Exit;
+use super::exit::ExitReason;
 
 /// When a child that ended is started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -43,9 +43,9 @@ pub struct Intensity {
 
 /// The failures that still count.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Window(VecDeque<Instant>);
+pub(super) struct RestartWindow(VecDeque<Instant>);
 
-impl Window {
+impl RestartWindow {
     /// Counts a failure at `now`; false if it is one too many.
     pub(super) fn admits(&mut self, intensity: Intensity, now: Instant) -> bool {
         while self.0.front().is_some_and(|&at| now.duration_since(at) > intensity.window) {
@@ -61,7 +61,7 @@ impl Window {
 
 /// The terms of one child.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Policy {
+pub struct RestartPolicy {
     /// When it comes back.
     pub restart: Restart,
     /// How many failures of its own it may have.
@@ -76,7 +76,7 @@ pub struct Policy {
     pub grace: Duration,
 }
 
-impl Policy {
+impl RestartPolicy {
     /// What a child gets unless told otherwise: permanent, 5 failures in 30 s, back-off from 10 ms
     /// to 5 s forgotten after 10 s, 5 s to stop.
     pub const CHILD: Self = Self {
@@ -91,7 +91,7 @@ impl Policy {
 
 /// What happens to a child that ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum RestartDecision {
     /// Nothing: it stays down.
     End,
     /// It is started again after this wait.
@@ -102,13 +102,13 @@ pub(super) enum Verdict {
 
 /// What is remembered of one child from failure to failure.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Record {
-    window: Window,
+pub(super) struct RestartHistory {
+    window: RestartWindow,
     streak: u32,
     up_since: Option<Instant>,
 }
 
-impl Record {
+impl RestartHistory {
     /// The child takes messages since `now`.
     pub(super) fn up(&mut self, now: Instant) {
         self.up_since = Some(now);
@@ -117,25 +117,25 @@ impl Record {
     /// The child ended at `now`; `chance` (0 to 1) is the jitter of the wait.
     pub(super) fn ended(
         &mut self,
-        policy: &Policy,
-        exit: &Exit,
+        policy: &RestartPolicy,
+        exit: &ExitReason,
         now: Instant,
         chance: f64,
-    ) -> Verdict {
+    ) -> RestartDecision {
         let up = self.up_since.take();
         if up.is_some_and(|since| now.duration_since(since) >= policy.stable_after) {
             self.streak = 0;
         }
         match (policy.restart, exit.is_failure()) {
-            (Restart::Temporary, _) | (Restart::Transient, false) => return Verdict::End,
+            (Restart::Temporary, _) | (Restart::Transient, false) => return RestartDecision::End,
             (Restart::Permanent, _) | (Restart::Transient, true) => {}
         }
         // A lost thread is nobody's failure: twenty children on it must not look like a storm.
-        if *exit != Exit::Lost && !self.window.admits(policy.intensity, now) {
-            return Verdict::TooMany;
+        if *exit != ExitReason::Lost && !self.window.admits(policy.intensity, now) {
+            return RestartDecision::TooMany;
         }
         self.streak = self.streak.saturating_add(1);
-        Verdict::Again(policy.backoff.delay(self.streak, chance))
+        RestartDecision::Again(policy.backoff.delay(self.streak, chance))
     }
 }
 
@@ -144,56 +144,62 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn policy(restart: Restart) -> Policy {
-        Policy { restart, ..Policy::CHILD }
+    fn policy(restart: Restart) -> RestartPolicy {
+        RestartPolicy { restart, ..RestartPolicy::CHILD }
     }
 
-    fn boom() -> Exit {
-        Exit::Panic("boom".into())
+    fn boom() -> ExitReason {
+        ExitReason::Panic("boom".into())
     }
 
     #[test]
     fn a_transient_child_comes_back_only_after_a_failure() {
         let now = Instant::now();
         let p = policy(Restart::Transient);
-        assert_eq!(Record::default().ended(&p, &Exit::Normal, now, 0.0), Verdict::End);
-        assert_ne!(Record::default().ended(&p, &boom(), now, 0.0), Verdict::End);
+        assert_eq!(
+            RestartHistory::default().ended(&p, &ExitReason::Normal, now, 0.0),
+            RestartDecision::End
+        );
+        assert_ne!(RestartHistory::default().ended(&p, &boom(), now, 0.0), RestartDecision::End);
     }
 
     #[test]
     fn a_temporary_child_never_comes_back_and_a_permanent_one_always() {
         let now = Instant::now();
-        for exit in [Exit::Normal, Exit::Lost, boom()] {
-            let mut record = Record::default();
-            assert_eq!(record.ended(&policy(Restart::Temporary), &exit, now, 0.0), Verdict::End);
+        for exit in [ExitReason::Normal, ExitReason::Lost, boom()] {
+            let mut record = RestartHistory::default();
+            assert_eq!(
+                record.ended(&policy(Restart::Temporary), &exit, now, 0.0),
+                RestartDecision::End
+            );
             let again = record.ended(&policy(Restart::Permanent), &exit, now, 0.0);
-            assert!(matches!(again, Verdict::Again(_)));
+            assert!(matches!(again, RestartDecision::Again(_)));
         }
     }
 
     #[test]
     fn waits_grow_until_the_child_was_stable() {
-        let (mut record, mut now) = (Record::default(), Instant::now());
-        let p = Policy {
-            intensity: Intensity { most: 99, ..Policy::CHILD.intensity },
-            ..Policy::CHILD
+        let (mut record, mut now) = (RestartHistory::default(), Instant::now());
+        let p = RestartPolicy {
+            intensity: Intensity { most: 99, ..RestartPolicy::CHILD.intensity },
+            ..RestartPolicy::CHILD
         };
         for wait in [10, 20, 40] {
             let verdict = record.ended(&p, &boom(), now, 0.0);
-            assert_eq!(verdict, Verdict::Again(Duration::from_millis(wait)));
+            assert_eq!(verdict, RestartDecision::Again(Duration::from_millis(wait)));
         }
         record.up(now);
         now += p.stable_after;
         let verdict = record.ended(&p, &boom(), now, 0.0);
-        assert_eq!(verdict, Verdict::Again(Duration::from_millis(10)));
+        assert_eq!(verdict, RestartDecision::Again(Duration::from_millis(10)));
     }
 
     #[test]
     fn a_lost_thread_counts_against_nobody() {
-        let (mut record, now) = (Record::default(), Instant::now());
+        let (mut record, now) = (RestartHistory::default(), Instant::now());
         for _ in 0..100 {
-            let verdict = record.ended(&Policy::CHILD, &Exit::Lost, now, 0.0);
-            assert!(matches!(verdict, Verdict::Again(_)));
+            let verdict = record.ended(&RestartPolicy::CHILD, &ExitReason::Lost, now, 0.0);
+            assert!(matches!(verdict, RestartDecision::Again(_)));
         }
     }
 
@@ -205,17 +211,17 @@ mod tests {
             gaps in proptest::collection::vec(0u64..200, 1..80),
         ) {
             let intensity = Intensity { most, window: Duration::from_millis(window) };
-            let p = Policy { intensity, ..Policy::CHILD };
-            let (mut record, mut now, mut restarts) = (Record::default(), Instant::now(), vec![]);
+            let p = RestartPolicy { intensity, ..RestartPolicy::CHILD };
+            let (mut record, mut now, mut restarts) = (RestartHistory::default(), Instant::now(), vec![]);
             for gap in gaps {
                 now += Duration::from_millis(gap);
                 match record.ended(&p, &boom(), now, 0.5) {
-                    Verdict::Again(wait) => {
+                    RestartDecision::Again(wait) => {
                         prop_assert!(wait <= p.backoff.most);
                         restarts.push(now);
                     }
-                    Verdict::TooMany => {}
-                    Verdict::End => prop_assert!(false, "a permanent child ended"),
+                    RestartDecision::TooMany => {}
+                    RestartDecision::End => prop_assert!(false, "a permanent child ended"),
                 }
                 let recent = restarts.iter().filter(|&&at| now - at <= intensity.window).count();
                 prop_assert!(recent <= most as usize);
@@ -225,11 +231,11 @@ mod tests {
         #[test]
         fn a_quiet_child_is_always_restarted(most in 1u32..6, gaps in proptest::collection::vec(101u64..300, 1..40)) {
             let intensity = Intensity { most, window: Duration::from_millis(100) };
-            let p = Policy { intensity, ..Policy::CHILD };
-            let (mut record, mut now) = (Record::default(), Instant::now());
+            let p = RestartPolicy { intensity, ..RestartPolicy::CHILD };
+            let (mut record, mut now) = (RestartHistory::default(), Instant::now());
             for gap in gaps {
                 now += Duration::from_millis(gap);
-                prop_assert!(matches!(record.ended(&p, &boom(), now, 0.5), Verdict::Again(_)));
+                prop_assert!(matches!(record.ended(&p, &boom(), now, 0.5), RestartDecision::Again(_)));
             }
         }
     }

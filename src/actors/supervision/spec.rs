@@ -7,64 +7,64 @@ use std::time::Duration;
 use actix::Actor;
 use base::backoff::Backoff;
 
-use super::actor_ref::Ref;
-use super::cell::{Cell, Kind};
-use super::context::{Ctx, Factory};
-use super::incarnation::ActorSeat;
-use super::mailbox::{Mailbox, Owner};
-use super::parent_link::Seat;
-use super::policy::{Intensity, Policy, Restart, Strategy};
-use super::supervisor::Supervisor;
-use super::supervisor_state::Family;
-use super::supervisor_task::{KeeperSeat, Site};
-use super::threads::Place;
+use super::actor_ref::ActorRef;
+use super::cell::{ActorStats, TreeNodeKind};
+use super::context::{ActorFactory, SupervisedContext};
+use super::incarnation::ActorChild;
+use super::mailbox::{Mailbox, MailboxOwner};
+use super::parent_link::ChildHandle;
+use super::policy::{Intensity, Restart, RestartPolicy, Strategy};
+use super::supervisor::OrderedSupervisor;
+use super::supervisor_state::SupervisorState;
+use super::supervisor_task::{SupervisorChild, TreeContext};
+use super::threads::ThreadAffinity;
 
 /// A mailbox holds so many messages unless told otherwise.
-pub(super) const MAILBOX: usize = 1024;
+pub(super) const DEFAULT_MAILBOX_CAPACITY: usize = 1024;
 
-/// Anything that can stand below a supervisor: a [`Child`], a [`SupervisorSpec`], a
+/// Anything that can stand below a supervisor: a [`ActorSpec`], a [`SupervisorSpec`], a
 /// [`NurserySpec`](super::NurserySpec).
-pub struct Spec(pub(super) Box<dyn Plan>);
+pub struct ChildSpec(pub(super) Box<dyn BuildChild>);
 
 /// A place of the tree before it lives.
-pub(super) trait Plan: Send {
+pub(super) trait BuildChild: Send {
     fn name(&self) -> &str;
-    fn policy(&self) -> Policy;
+    fn policy(&self) -> RestartPolicy;
     /// The first name below it that is none, or that two siblings share.
     fn bad_name(&self) -> Option<String> {
         None
     }
     /// Every place it needs.
-    fn places(&self) -> Vec<Place>;
+    fn places(&self) -> Vec<ThreadAffinity>;
     /// Makes it stand at `path`, down for now.
-    fn build(self: Box<Self>, site: &Site, path: String) -> Box<dyn Seat>;
+    fn build(self: Box<Self>, site: &TreeContext, path: String) -> Box<dyn ChildHandle>;
 }
 
 /// A child of a supervisor: an actor of type `A`, built by `factory` at every start.
 pub fn child<A>(
     name: impl Into<String>,
-    factory: impl Fn(&mut Ctx<A>) -> A + Send + Sync + 'static,
-) -> Child<A>
+    factory: impl Fn(&mut SupervisedContext<A>) -> A + Send + Sync + 'static,
+) -> ActorSpec<A>
 where
-    A: Actor<Context = Ctx<A>>,
+    A: Actor<Context = SupervisedContext<A>>,
 {
-    Child {
+    ActorSpec {
         name: name.into(),
         factory: Arc::new(factory),
-        policy: Policy::CHILD,
-        place: Place::default(),
-        mailbox: Owner(Arc::new(Mailbox::new(MAILBOX))),
+        policy: RestartPolicy::CHILD,
+        place: ThreadAffinity::default(),
+        mailbox: MailboxOwner(Arc::new(Mailbox::new(DEFAULT_MAILBOX_CAPACITY))),
     }
 }
 
-/// The plan of one actor. Permanent unless told otherwise, with the terms of [`Policy::CHILD`].
+/// The plan of one actor. Permanent unless told otherwise, with the terms of [`RestartPolicy::CHILD`].
 #[must_use = "a child lives only below a supervisor"]
-pub struct Child<A: Actor<Context = Ctx<A>>> {
+pub struct ActorSpec<A: Actor<Context = SupervisedContext<A>>> {
     name: String,
-    factory: Factory<A>,
-    policy: Policy,
-    place: Place,
-    mailbox: Owner<A>,
+    factory: ActorFactory<A>,
+    policy: RestartPolicy,
+    place: ThreadAffinity,
+    mailbox: MailboxOwner<A>,
 }
 
 /// The builder methods that children of supervisors and of nurseries share.
@@ -113,7 +113,7 @@ macro_rules! terms {
         }
 
         /// Where it lives.
-        pub const fn on(mut self, place: Place) -> Self {
+        pub const fn on(mut self, place: ThreadAffinity) -> Self {
             self.place = place;
             self
         }
@@ -121,7 +121,7 @@ macro_rules! terms {
 }
 pub(super) use terms;
 
-impl<A: Actor<Context = Ctx<A>>> Child<A> {
+impl<A: Actor<Context = SupervisedContext<A>>> ActorSpec<A> {
     terms!();
 
     /// Its mailbox refuses `tell` and `ask` beyond this many messages.
@@ -131,33 +131,33 @@ impl<A: Actor<Context = Ctx<A>>> Child<A> {
     }
 
     /// A reference for others, before the start: messages wait in the mailbox.
-    pub fn handle(&self) -> Ref<A> {
-        Ref(Arc::clone(&self.mailbox.0))
+    pub fn handle(&self) -> ActorRef<A> {
+        ActorRef(Arc::clone(&self.mailbox.0))
     }
 }
 
-impl<A: Actor<Context = Ctx<A>>> From<Child<A>> for Spec {
-    fn from(child: Child<A>) -> Self {
+impl<A: Actor<Context = SupervisedContext<A>>> From<ActorSpec<A>> for ChildSpec {
+    fn from(child: ActorSpec<A>) -> Self {
         Self(Box::new(child))
     }
 }
 
-impl<A: Actor<Context = Ctx<A>>> Plan for Child<A> {
+impl<A: Actor<Context = SupervisedContext<A>>> BuildChild for ActorSpec<A> {
     fn name(&self) -> &str {
         &self.name
     }
 
-    fn policy(&self) -> Policy {
+    fn policy(&self) -> RestartPolicy {
         self.policy
     }
 
-    fn places(&self) -> Vec<Place> {
+    fn places(&self) -> Vec<ThreadAffinity> {
         vec![self.place]
     }
 
-    fn build(self: Box<Self>, site: &Site, path: String) -> Box<dyn Seat> {
+    fn build(self: Box<Self>, site: &TreeContext, path: String) -> Box<dyn ChildHandle> {
         self.mailbox.0.cell.place(path, self.policy.restart);
-        Box::new(ActorSeat {
+        Box::new(ActorChild {
             mailbox: self.mailbox,
             factory: self.factory,
             place: self.place,
@@ -187,7 +187,7 @@ pub struct SupervisorSpec {
     strategy: Strategy,
     intensity: Intensity,
     shutdown: Option<Duration>,
-    kids: Vec<Spec>,
+    kids: Vec<ChildSpec>,
 }
 
 impl SupervisorSpec {
@@ -205,32 +205,32 @@ impl SupervisorSpec {
     }
 
     /// One child more: started after those before it, stopped before them.
-    pub fn with(mut self, child: impl Into<Spec>) -> Self {
+    pub fn with(mut self, child: impl Into<ChildSpec>) -> Self {
         self.kids.push(child.into());
         self
     }
 }
 
-impl From<SupervisorSpec> for Spec {
+impl From<SupervisorSpec> for ChildSpec {
     fn from(spec: SupervisorSpec) -> Self {
         Self(Box::new(spec))
     }
 }
 
-impl Plan for SupervisorSpec {
+impl BuildChild for SupervisorSpec {
     fn name(&self) -> &str {
         &self.name
     }
 
-    fn policy(&self) -> Policy {
+    fn policy(&self) -> RestartPolicy {
         let kids = || self.kids.iter().map(|kid| kid.0.policy());
-        let time = |kid: Policy| kid.shutdown.saturating_add(kid.grace);
-        let all = kids().fold(Policy::CHILD.grace, |sum, kid| sum.saturating_add(time(kid)));
+        let time = |kid: RestartPolicy| kid.shutdown.saturating_add(kid.grace);
+        let all = kids().fold(RestartPolicy::CHILD.grace, |sum, kid| sum.saturating_add(time(kid)));
         let grace = kids().map(|kid| kid.grace).max().unwrap_or_default();
-        Policy {
+        RestartPolicy {
             shutdown: self.shutdown.unwrap_or(all),
-            grace: grace.saturating_add(Policy::CHILD.grace),
-            ..Policy::CHILD
+            grace: grace.saturating_add(RestartPolicy::CHILD.grace),
+            ..RestartPolicy::CHILD
         }
     }
 
@@ -242,26 +242,33 @@ impl Plan for SupervisorSpec {
         own.or_else(|| self.kids.iter().find_map(|kid| kid.0.bad_name()))
     }
 
-    fn places(&self) -> Vec<Place> {
+    fn places(&self) -> Vec<ThreadAffinity> {
         self.kids.iter().flat_map(|kid| kid.0.places()).collect()
     }
 
-    fn build(self: Box<Self>, site: &Site, path: String) -> Box<dyn Seat> {
+    fn build(self: Box<Self>, site: &TreeContext, path: String) -> Box<dyn ChildHandle> {
         let policies = self.kids.iter().map(|kid| kid.0.policy()).collect();
-        let family = Family::new(self.strategy, self.intensity, policies);
+        let family = SupervisorState::new(self.strategy, self.intensity, policies);
         Box::new(build(site, path, family, self.kids))
     }
 }
 
 /// A supervisor at `path` and everything below it.
-pub(super) fn build(site: &Site, path: String, family: Family, kids: Vec<Spec>) -> KeeperSeat {
-    let seat = |kid: Spec| {
+pub(super) fn build(
+    site: &TreeContext,
+    path: String,
+    family: SupervisorState,
+    kids: Vec<ChildSpec>,
+) -> SupervisorChild {
+    let seat = |kid: ChildSpec| {
         let path = format!("{path}/{}", kid.0.name());
         kid.0.build(site, path)
     };
     let seats = kids.into_iter().map(seat).collect();
-    let cell = Arc::new(Cell::new(Kind::Supervisor));
+    let cell = Arc::new(ActorStats::new(TreeNodeKind::Supervisor));
     cell.place(path.clone(), Restart::Permanent);
     let here = site.clone();
-    KeeperSeat::hire(site, cell, |to_self| Supervisor::new(here, path, family, seats, to_self))
+    SupervisorChild::hire(site, cell, |to_self| {
+        OrderedSupervisor::new(here, path, family, seats, to_self)
+    })
 }

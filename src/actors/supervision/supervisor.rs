@@ -5,46 +5,48 @@ use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::cell::State;
-use super::exit::Exit;
-use super::parent_link::{Command, Event, FromAbove, Line, Seat, Witness};
-use super::supervisor_state::{Deed, Event as Happening, Family};
-use super::supervisor_task::{Appointments, Site, Steward};
+use super::cell::ActorState;
+use super::exit::ExitReason;
+use super::parent_link::{
+    ChildHandle, ExitNotifier, OperatorCommand, ParentCommand, ParentLink, SupervisorEvent,
+};
+use super::supervisor_state::{ChildEvent as Happening, SupervisorAction, SupervisorState};
+use super::supervisor_task::{SupervisorLogic, TimerQueue, TreeContext};
 use super::tree::CommandError;
 
-type Reply = oneshot::Sender<Result<(), CommandError>>;
+type CommandReply = oneshot::Sender<Result<(), CommandError>>;
 
-pub(super) struct Supervisor {
-    site: Site,
+pub(super) struct OrderedSupervisor {
+    site: TreeContext,
     path: String,
-    family: Family,
-    kids: Vec<Kid>,
-    to_self: mpsc::UnboundedSender<Event>,
-    above: Option<Witness>,
-    pending: Vec<(usize, Command, Reply)>,
+    family: SupervisorState,
+    kids: Vec<SupervisedChild>,
+    to_self: mpsc::UnboundedSender<SupervisorEvent>,
+    above: Option<ExitNotifier>,
+    pending: Vec<(usize, OperatorCommand, CommandReply)>,
 }
 
-struct Kid {
-    seat: Box<dyn Seat>,
+struct SupervisedChild {
+    seat: Box<dyn ChildHandle>,
     turn: u32,
 }
 
-impl Supervisor {
+impl OrderedSupervisor {
     pub(super) fn new(
-        site: Site,
+        site: TreeContext,
         path: String,
-        family: Family,
-        seats: Vec<Box<dyn Seat>>,
-        to_self: mpsc::UnboundedSender<Event>,
+        family: SupervisorState,
+        seats: Vec<Box<dyn ChildHandle>>,
+        to_self: mpsc::UnboundedSender<SupervisorEvent>,
     ) -> Self {
         for (kid, seat) in (0..).zip(&seats) {
-            site.forest.plant(seat.cell(), Line { above: to_self.clone(), kid });
+            site.forest.plant(seat.cell(), ParentLink { above: to_self.clone(), kid });
         }
-        let kids = seats.into_iter().map(|seat| Kid { seat, turn: 0 }).collect();
+        let kids = seats.into_iter().map(|seat| SupervisedChild { seat, turn: 0 }).collect();
         Self { site, path, family, kids, to_self, above: None, pending: vec![] }
     }
 
-    fn happen(&mut self, event: Happening, now: Instant, appointments: &mut Appointments) {
+    fn happen(&mut self, event: Happening, now: Instant, appointments: &mut TimerQueue) {
         let deeds = self.family.handle(event, now, self.site.entropy.fraction());
         for deed in deeds {
             self.act(deed, appointments);
@@ -55,10 +57,10 @@ impl Supervisor {
         self.answer();
     }
 
-    fn act(&mut self, deed: Deed, appointments: &mut Appointments) {
+    fn act(&mut self, deed: SupervisorAction, appointments: &mut TimerQueue) {
         match deed {
-            Deed::Start(i) => {
-                let line = Line { above: self.to_self.clone(), kid: i as u64 };
+            SupervisorAction::Start(i) => {
+                let line = ParentLink { above: self.to_self.clone(), kid: i as u64 };
                 let kid = &mut self.kids[i];
                 let again = kid.turn > 0;
                 if again {
@@ -68,21 +70,21 @@ impl Supervisor {
                 kid.turn = kid.turn.wrapping_add(1);
                 kid.seat.start(line, kid.turn, again);
             }
-            Deed::Stop(i) => self.kids[i].seat.stop(),
-            Deed::Kill(i) => self.kids[i].seat.kill(),
-            Deed::Abandon(i) => {
+            SupervisorAction::Stop(i) => self.kids[i].seat.stop(),
+            SupervisorAction::Kill(i) => self.kids[i].seat.kill(),
+            SupervisorAction::Abandon(i) => {
                 let kid = &self.kids[i];
-                self.site.record(kid.seat.cell(), &Exit::Killed, "it held its thread");
+                self.site.record(kid.seat.cell(), &ExitReason::Killed, "it held its thread");
                 kid.seat.abandon(kid.turn);
             }
-            Deed::Close(i) => self.kids[i].seat.close(),
-            Deed::Wake(i, at) => appointments.make(at, i as u64),
-            Deed::Opened => {
+            SupervisorAction::Close(i) => self.kids[i].seat.close(),
+            SupervisorAction::Wake(i, at) => appointments.make(at, i as u64),
+            SupervisorAction::Opened => {
                 if let Some(above) = &self.above {
                     above.up();
                 }
             }
-            Deed::Over(exit) => {
+            SupervisorAction::Over(exit) => {
                 if let Some(above) = self.above.take() {
                     above.down(exit, "supervision");
                 }
@@ -94,8 +96,9 @@ impl Supervisor {
     fn answer(&mut self) {
         let is_open = self.family.is_open();
         let done = |i: usize, command| match (command, self.family.state(i)) {
-            (Command::Restart, State::Running) | (Command::Stop, State::Stopped) => Some(Ok(())),
-            (Command::Restart, State::Waiting | State::Ended) => {
+            (OperatorCommand::Restart, ActorState::Running)
+            | (OperatorCommand::Stop, ActorState::Stopped) => Some(Ok(())),
+            (OperatorCommand::Restart, ActorState::Waiting | ActorState::Ended) => {
                 let last = self.kids[i].seat.cell().failures().pop();
                 let why = last.map_or_else(|| "it ended".to_owned(), |failure| failure.exit);
                 Some(Err(CommandError::Failed(why)))
@@ -119,7 +122,7 @@ impl Supervisor {
         self.kids.get(i).filter(|kid| kid.turn == turn).map(|_| i)
     }
 
-    fn ended(&mut self, i: usize, exit: Exit, at: &str, now: Instant, due: &mut Appointments) {
+    fn ended(&mut self, i: usize, exit: ExitReason, at: &str, now: Instant, due: &mut TimerQueue) {
         if !self.family.state(i).is_alive() {
             return; // news of one who was given up
         }
@@ -128,22 +131,27 @@ impl Supervisor {
     }
 }
 
-impl Steward for Supervisor {
-    fn hear(&mut self, event: Event, now: Instant, appointments: &mut Appointments) -> bool {
+impl SupervisorLogic for OrderedSupervisor {
+    fn hear(
+        &mut self,
+        event: SupervisorEvent,
+        now: Instant,
+        appointments: &mut TimerQueue,
+    ) -> bool {
         match event {
-            Event::Up { kid, turn } => {
+            SupervisorEvent::Up { kid, turn } => {
                 if let Some(i) = self.current(kid, turn) {
                     let millis = self.site.forest.millis();
                     self.kids[i].seat.cell().up_since.store(millis, Relaxed);
                     self.happen(Happening::Up(i), now, appointments);
                 }
             }
-            Event::Down { kid, turn, exit, at } => {
+            SupervisorEvent::Down { kid, turn, exit, at } => {
                 if let Some(i) = self.current(kid, turn) {
                     self.ended(i, exit, &at, now, appointments);
                 }
             }
-            Event::Lost { kid, desk, exit, at } => {
+            SupervisorEvent::Lost { kid, desk, exit, at } => {
                 let there = usize::try_from(kid).ok().filter(|&i| i < self.kids.len());
                 let there = there.filter(|&i| self.kids[i].seat.cell().desk.load(Relaxed) == desk);
                 if let Some(i) = there {
@@ -151,36 +159,42 @@ impl Steward for Supervisor {
                     self.ended(i, exit, at, now, appointments);
                 }
             }
-            Event::Start { line, turn } => {
-                self.above = Some(Witness::new(line, turn));
+            SupervisorEvent::Start { line, turn } => {
+                self.above = Some(ExitNotifier::new(line, turn));
                 self.happen(Happening::Start, now, appointments);
             }
-            Event::Order(FromAbove::Stop) => self.happen(Happening::Stop, now, appointments),
-            Event::Order(FromAbove::Kill) => self.happen(Happening::Kill, now, appointments),
-            Event::Order(FromAbove::Close) => self.kids.iter().for_each(|kid| kid.seat.close()),
-            Event::Order(FromAbove::End) => return false,
-            Event::Command { kid, command, reply } => {
+            SupervisorEvent::Order(ParentCommand::Stop) => {
+                self.happen(Happening::Stop, now, appointments)
+            }
+            SupervisorEvent::Order(ParentCommand::Kill) => {
+                self.happen(Happening::Kill, now, appointments)
+            }
+            SupervisorEvent::Order(ParentCommand::Close) => {
+                self.kids.iter().for_each(|kid| kid.seat.close())
+            }
+            SupervisorEvent::Order(ParentCommand::End) => return false,
+            SupervisorEvent::Command { kid, command, reply } => {
                 let there = usize::try_from(kid).ok().filter(|_| self.family.is_open());
                 match (there, command) {
                     (None, _) => drop(reply.send(Err(CommandError::Closing))),
-                    (Some(i), Command::Restart) => {
+                    (Some(i), OperatorCommand::Restart) => {
                         self.pending.push((i, command, reply));
                         self.happen(Happening::Renew(i), now, appointments);
                     }
-                    (Some(i), Command::Stop) => {
+                    (Some(i), OperatorCommand::Stop) => {
                         self.pending.push((i, command, reply));
                         self.happen(Happening::Hold(i), now, appointments);
                     }
                 }
             }
-            Event::Adopt { reply, .. } => {
-                drop(reply.send(Err(Exit::Failed("not a nursery".into()))))
+            SupervisorEvent::Adopt { reply, .. } => {
+                drop(reply.send(Err(ExitReason::Failed("not a nursery".into()))))
             }
         }
         true
     }
 
-    fn due(&mut self, kid: u64, at: Instant, appointments: &mut Appointments) {
+    fn due(&mut self, kid: u64, at: Instant, appointments: &mut TimerQueue) {
         if let Ok(i) = usize::try_from(kid) {
             self.happen(Happening::Due(i, at), Instant::now(), appointments);
         }
@@ -192,17 +206,17 @@ impl Steward for Supervisor {
             kid.seat.abandon(kid.turn);
             kid.seat.kill();
             kid.turn = kid.turn.wrapping_add(1); // their reports no longer matter
-            kid.seat.cell().set_state(State::Down);
+            kid.seat.cell().set_state(ActorState::Down);
         }
         self.pending.clear();
         self.family.reset();
         if let Some(above) = self.above.take() {
-            above.down(Exit::Panic(text), "supervision");
+            above.down(ExitReason::Panic(text), "supervision");
         }
     }
 }
 
-impl Drop for Supervisor {
+impl Drop for OrderedSupervisor {
     fn drop(&mut self) {
         for kid in &self.kids {
             kid.seat.kill();

@@ -6,15 +6,15 @@ use base::backoff::Backoff;
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use super::exit::Exit;
-use super::policy::{Intensity, Policy, Restart, Strategy as Plan};
-use super::supervisor_state::{Deed, Event, Family};
+use super::exit::ExitReason;
+use super::policy::{Intensity, Restart, RestartPolicy, Strategy as Plan};
+use super::supervisor_state::{ChildEvent, SupervisorAction, SupervisorState};
 
 const KIDS: usize = 4;
 
 /// The world of a family: children that live, stop or refuse as the dice fall.
 struct World {
-    family: Family,
+    family: SupervisorState,
     now: Instant,
     alive: [bool; KIDS],
     up: [bool; KIDS],
@@ -22,7 +22,7 @@ struct World {
     killed: [bool; KIDS],
     wakes: Vec<(Instant, usize)>,
     opened: u32,
-    over: Option<Exit>,
+    over: Option<ExitReason>,
     failures: u32,
 }
 
@@ -30,9 +30,9 @@ impl World {
     fn new(strategy: Plan, intensity: Intensity, restart: Restart) -> Self {
         let backoff = Backoff { first: Duration::from_millis(3), most: Duration::from_millis(50) };
         let own = Intensity { most: 1000, ..intensity };
-        let policy = Policy { restart, backoff, intensity: own, ..Policy::CHILD };
+        let policy = RestartPolicy { restart, backoff, intensity: own, ..RestartPolicy::CHILD };
         Self {
-            family: Family::new(strategy, intensity, vec![policy; KIDS]),
+            family: SupervisorState::new(strategy, intensity, vec![policy; KIDS]),
             now: Instant::now(),
             alive: [false; KIDS],
             up: [false; KIDS],
@@ -45,35 +45,35 @@ impl World {
         }
     }
 
-    fn tell(&mut self, event: Event) {
+    fn tell(&mut self, event: ChildEvent) {
         for deed in self.family.handle(event, self.now, 0.5) {
             match deed {
-                Deed::Start(i) => {
+                SupervisorAction::Start(i) => {
                     assert!(!self.alive[i], "{i} was started while it lives");
                     assert_eq!(self.over, None, "{i} was started after the end");
                     (self.alive[i], self.up[i], self.asked[i], self.killed[i]) =
                         (true, false, false, false);
                 }
-                Deed::Stop(i) => {
+                SupervisorAction::Stop(i) => {
                     assert!(self.alive[i] && !self.asked[i], "{i} was asked to stop for nothing");
                     self.asked[i] = true;
                 }
-                Deed::Kill(i) => {
+                SupervisorAction::Kill(i) => {
                     assert!(self.alive[i], "{i} was killed when dead");
                     self.killed[i] = true;
                 }
-                Deed::Abandon(i) => {
+                SupervisorAction::Abandon(i) => {
                     assert!(self.alive[i] && self.killed[i], "{i} was abandoned without a kill");
                     self.alive[i] = false;
                 }
-                Deed::Close(i) => {
+                SupervisorAction::Close(i) => {
                     assert!(!self.alive[i], "the mailbox of {i} was closed while it lives")
                 }
-                Deed::Wake(i, at) => self.wakes.push((at, i)),
-                Deed::Opened => {
+                SupervisorAction::Wake(i, at) => self.wakes.push((at, i)),
+                SupervisorAction::Opened => {
                     self.opened += 1;
                 }
-                Deed::Over(exit) => {
+                SupervisorAction::Over(exit) => {
                     assert_eq!(self.alive, [false; KIDS], "over while children live");
                     assert_eq!(self.over.replace(exit), None, "over twice");
                 }
@@ -81,13 +81,13 @@ impl World {
         }
     }
 
-    fn die(&mut self, i: usize, exit: Exit) {
+    fn die(&mut self, i: usize, exit: ExitReason) {
         if self.alive[i] {
             self.alive[i] = false;
             // Who fails while the family goes down for a sibling is not judged a second time.
             let leaving = (0..KIDS).any(|j| (self.alive[j] || j == i) && self.asked[j]);
             self.failures += u32::from(exit.is_failure() && !leaving);
-            self.tell(Event::Down(i, exit));
+            self.tell(ChildEvent::Down(i, exit));
         }
     }
 
@@ -96,21 +96,21 @@ impl World {
         let Some(at) = (0..self.wakes.len()).min_by_key(|&n| self.wakes[n].0) else { return };
         let (moment, i) = self.wakes.remove(at);
         self.now = self.now.max(moment);
-        self.tell(Event::Due(i, moment));
+        self.tell(ChildEvent::Due(i, moment));
     }
 
     fn play(&mut self, (what, i): (u8, usize)) {
         match what {
             0 | 1 if self.alive[i] && !self.up[i] => {
                 self.up[i] = true;
-                self.tell(Event::Up(i));
+                self.tell(ChildEvent::Up(i));
             }
-            2 => self.die(i, Exit::Panic("boom".into())),
-            3 => self.die(i, Exit::Normal),
-            4 => self.die(i, Exit::Lost),
-            5 | 6 if self.asked[i] || self.killed[i] => self.die(i, Exit::Shutdown),
-            7 if self.family.is_open() => self.tell(Event::Hold(i)),
-            8 if self.family.is_open() => self.tell(Event::Renew(i)),
+            2 => self.die(i, ExitReason::Panic("boom".into())),
+            3 => self.die(i, ExitReason::Normal),
+            4 => self.die(i, ExitReason::Lost),
+            5 | 6 if self.asked[i] || self.killed[i] => self.die(i, ExitReason::Shutdown),
+            7 if self.family.is_open() => self.tell(ChildEvent::Hold(i)),
+            8 if self.family.is_open() => self.tell(ChildEvent::Renew(i)),
             9 | 10 => self.pass_time(),
             _ => {}
         }
@@ -148,10 +148,10 @@ proptest! {
         strategy in strategies(), restart in restarts(), turns in turns(), kill in any::<bool>(),
     ) {
         let mut world = World::new(strategy, PATIENT, restart);
-        world.tell(Event::Start);
+        world.tell(ChildEvent::Start);
         turns.into_iter().for_each(|turn| world.play(turn));
         if world.over.is_none() {
-            world.tell(if kill { Event::Kill } else { Event::Stop });
+            world.tell(if kill { ChildEvent::Kill } else { ChildEvent::Stop });
             // Children that refuse everything: time alone brings them down.
             for _ in 0..1000 {
                 world.pass_time();
@@ -163,7 +163,7 @@ proptest! {
     #[test]
     fn a_family_that_is_left_in_peace_comes_up_whole(strategy in strategies(), turns in turns()) {
         let mut world = World::new(strategy, PATIENT, Restart::Permanent);
-        world.tell(Event::Start);
+        world.tell(ChildEvent::Start);
         let calm = turns.into_iter().filter(|(what, _)| *what != 7);
         calm.for_each(|turn| world.play(turn));
         world.settle();
@@ -177,7 +177,7 @@ proptest! {
         strategy in strategies(), most in 0u32..5, turns in turns(),
     ) {
         let mut world = World::new(strategy, Intensity { most, ..PATIENT }, Restart::Permanent);
-        world.tell(Event::Start);
+        world.tell(ChildEvent::Start);
         let failing = turns.into_iter().filter(|(what, _)| ![3, 4, 7, 8].contains(what));
         for turn in failing {
             world.play(turn);
@@ -188,14 +188,14 @@ proptest! {
     #[test]
     fn children_go_down_one_by_one_from_the_last(strategy in strategies()) {
         let mut world = World::new(strategy, PATIENT, Restart::Permanent);
-        world.tell(Event::Start);
+        world.tell(ChildEvent::Start);
         world.settle();
-        world.tell(Event::Stop);
+        world.tell(ChildEvent::Stop);
         for i in (0..KIDS).rev() {
             let asked: Vec<_> = (0..KIDS).filter(|&i| world.alive[i] && world.asked[i]).collect();
             prop_assert_eq!(asked, vec![i]);
-            world.die(i, Exit::Shutdown);
+            world.die(i, ExitReason::Shutdown);
         }
-        prop_assert_eq!(world.over, Some(Exit::Shutdown));
+        prop_assert_eq!(world.over, Some(ExitReason::Shutdown));
     }
 }

@@ -9,25 +9,25 @@ use base::random::Entropy;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use super::cell::Cell;
-use super::exit::{Exit, Failure, caught};
+use super::cell::ActorStats;
+use super::exit::{ExitReason, FailureRecord, caught};
 use super::incarnation::spawn_local;
-use super::parent_link::{Event, FromAbove, Line, Seat};
-use super::threads::Places;
-use super::tree::Forest;
+use super::parent_link::{ChildHandle, ParentCommand, ParentLink, SupervisorEvent};
+use super::threads::ThreadPools;
+use super::tree::TreeIndex;
 
 /// What all supervisors of a tree share.
 #[derive(Clone)]
-pub(super) struct Site {
-    pub(super) forest: Arc<Forest>,
-    pub(super) places: Arc<Places>,
+pub(super) struct TreeContext {
+    pub(super) forest: Arc<TreeIndex>,
+    pub(super) places: Arc<ThreadPools>,
     pub(super) entropy: Entropy,
     pub(super) clock: Clock,
 }
 
-impl Site {
+impl TreeContext {
     /// Writes down how a child ended; true if it failed.
-    pub(super) fn record(&self, cell: &Cell, exit: &Exit, at: &str) {
+    pub(super) fn record(&self, cell: &ActorStats, exit: &ExitReason, at: &str) {
         if !exit.is_failure() {
             return;
         }
@@ -39,25 +39,26 @@ impl Site {
             "an actor failed"
         );
         metrics::counter!("actor_failures_total", "exit" => word).increment(1);
-        cell.record(Failure { at: self.clock.now(), exit: text, message: at.to_owned() });
+        cell.record(FailureRecord { at: self.clock.now(), exit: text, message: at.to_owned() });
     }
 }
 
 /// A supervisor's mind.
-pub(super) trait Steward {
+pub(super) trait SupervisorLogic {
     /// Decides on `event`; false ends the supervisor.
-    fn hear(&mut self, event: Event, now: Instant, appointments: &mut Appointments) -> bool;
+    fn hear(&mut self, event: SupervisorEvent, now: Instant, appointments: &mut TimerQueue)
+    -> bool;
     /// A moment it asked for has come.
-    fn due(&mut self, kid: u64, at: Instant, appointments: &mut Appointments);
+    fn due(&mut self, kid: u64, at: Instant, appointments: &mut TimerQueue);
     /// It panicked: everything below goes down at once.
     fn collapse(&mut self, text: String);
 }
 
 /// The moments a steward asked for.
 #[derive(Default)]
-pub(super) struct Appointments(BinaryHeap<Reverse<(Instant, u64)>>);
+pub(super) struct TimerQueue(BinaryHeap<Reverse<(Instant, u64)>>);
 
-impl Appointments {
+impl TimerQueue {
     pub(super) fn make(&mut self, at: Instant, kid: u64) {
         self.0.push(Reverse((at, kid)));
     }
@@ -76,8 +77,11 @@ impl Appointments {
 }
 
 /// Runs a steward until the tree ends.
-pub(super) async fn keep(mut inbox: mpsc::UnboundedReceiver<Event>, mut steward: impl Steward) {
-    let mut appointments = Appointments::default();
+pub(super) async fn keep(
+    mut inbox: mpsc::UnboundedReceiver<SupervisorEvent>,
+    mut steward: impl SupervisorLogic,
+) {
+    let mut appointments = TimerQueue::default();
     loop {
         let event = match appointments.next() {
             Some(at) => timeout_at(at, inbox.recv()).await.ok(),
@@ -103,17 +107,17 @@ pub(super) async fn keep(mut inbox: mpsc::UnboundedReceiver<Event>, mut steward:
 }
 
 /// A supervisor as the child of another.
-pub(super) struct KeeperSeat {
-    cell: Arc<Cell>,
-    below: mpsc::UnboundedSender<Event>,
+pub(super) struct SupervisorChild {
+    cell: Arc<ActorStats>,
+    below: mpsc::UnboundedSender<SupervisorEvent>,
 }
 
-impl KeeperSeat {
+impl SupervisorChild {
     /// Starts the task of a supervisor, whose steward `make` builds from the line to itself.
-    pub(super) fn hire<S: Steward + Send + 'static>(
-        site: &Site,
-        cell: Arc<Cell>,
-        make: impl FnOnce(mpsc::UnboundedSender<Event>) -> S,
+    pub(super) fn hire<S: SupervisorLogic + Send + 'static>(
+        site: &TreeContext,
+        cell: Arc<ActorStats>,
+        make: impl FnOnce(mpsc::UnboundedSender<SupervisorEvent>) -> S,
     ) -> Self {
         let (below, inbox) = mpsc::unbounded_channel();
         let steward = make(below.clone());
@@ -121,39 +125,39 @@ impl KeeperSeat {
         Self { cell, below }
     }
 
-    fn order(&self, order: FromAbove) {
-        let _ = self.below.send(Event::Order(order)); // a supervisor that is gone obeys nothing
+    fn order(&self, order: ParentCommand) {
+        let _ = self.below.send(SupervisorEvent::Order(order)); // a supervisor that is gone obeys nothing
     }
 }
 
-impl Seat for KeeperSeat {
-    fn cell(&self) -> &Arc<Cell> {
+impl ChildHandle for SupervisorChild {
+    fn cell(&self) -> &Arc<ActorStats> {
         &self.cell
     }
 
-    fn start(&self, line: Line, turn: u32, _: bool) {
-        let _ = self.below.send(Event::Start { line, turn });
+    fn start(&self, line: ParentLink, turn: u32, _: bool) {
+        let _ = self.below.send(SupervisorEvent::Start { line, turn });
     }
 
     fn stop(&self) {
-        self.order(FromAbove::Stop);
+        self.order(ParentCommand::Stop);
     }
 
     fn kill(&self) {
-        self.order(FromAbove::Kill);
+        self.order(ParentCommand::Kill);
     }
 
     fn abandon(&self, _: u32) {
-        self.order(FromAbove::Kill);
+        self.order(ParentCommand::Kill);
     }
 
     fn close(&self) {
-        self.order(FromAbove::Close);
+        self.order(ParentCommand::Close);
     }
 }
 
-impl Drop for KeeperSeat {
+impl Drop for SupervisorChild {
     fn drop(&mut self) {
-        self.order(FromAbove::End);
+        self.order(ParentCommand::End);
     }
 }

@@ -6,37 +6,37 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::cell::{Cell, locked};
+use super::cell::{ActorStats, locked};
 
 /// One thread's sign on the door. A thread that replaces a lost one gets a new desk.
-pub(super) struct Desk {
+pub(super) struct ThreadActivity {
     /// Unlike any other; never 0.
     pub(super) id: u64,
-    now: Mutex<Option<Doing>>,
+    now: Mutex<Option<RunningHandler>>,
 }
 
 /// An actor at work.
 #[derive(Clone)]
-pub(super) struct Doing {
-    pub(super) cell: Arc<Cell>,
+pub(super) struct RunningHandler {
+    pub(super) cell: Arc<ActorStats>,
     pub(super) what: &'static str,
     pub(super) since: Instant,
 }
 
-impl Doing {
+impl RunningHandler {
     pub(super) fn lasts(&self) -> Duration {
         Instant::now().saturating_duration_since(self.since)
     }
 }
 
-impl Desk {
+impl ThreadActivity {
     pub(super) fn new() -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Arc::new(Self { id: NEXT.fetch_add(1, Ordering::Relaxed), now: Mutex::new(None) })
     }
 
-    pub(super) fn enter(&self, cell: &Arc<Cell>, what: &'static str) {
-        let doing = Doing { cell: Arc::clone(cell), what, since: Instant::now() };
+    pub(super) fn enter(&self, cell: &Arc<ActorStats>, what: &'static str) {
+        let doing = RunningHandler { cell: Arc::clone(cell), what, since: Instant::now() };
         *locked(&self.now) = Some(doing);
     }
 
@@ -50,7 +50,7 @@ impl Desk {
         *locked(&self.now) = None;
     }
 
-    pub(super) fn now(&self) -> Option<Doing> {
+    pub(super) fn now(&self) -> Option<RunningHandler> {
         locked(&self.now).clone()
     }
 }

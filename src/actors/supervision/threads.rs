@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex};
 use actix_rt::{Arbiter, ArbiterHandle, System};
 
 use super::cell::locked;
-use super::thread_activity::Desk;
+use super::thread_activity::ThreadActivity;
 
 /// Where a child lives. In a simulation every place is the one thread there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum ThreadAffinity {
     /// The thread that launched the tree.
     Here,
     /// Any thread of the pool of that name; the threads take turns.
@@ -20,7 +20,7 @@ pub enum Place {
     Thread(&'static str, usize),
 }
 
-impl Default for Place {
+impl Default for ThreadAffinity {
     fn default() -> Self {
         Self::Pool(ACTORS)
     }
@@ -30,26 +30,26 @@ impl Default for Place {
 pub const ACTORS: &str = "actors";
 
 /// The threads of one tree.
-pub(super) struct Places {
-    here: Worker,
+pub(super) struct ThreadPools {
+    here: ArbiterThread,
     /// Supervisors, apart from those they watch.
-    control: Worker,
-    pools: HashMap<&'static str, Pool>,
+    control: ArbiterThread,
+    pools: HashMap<&'static str, ThreadPool>,
     /// All desks that may be busy, those of lost threads too.
-    desks: Mutex<Vec<Arc<Desk>>>,
+    desks: Mutex<Vec<Arc<ThreadActivity>>>,
 }
 
-struct Pool {
-    workers: Vec<Worker>,
+struct ThreadPool {
+    workers: Vec<ArbiterThread>,
     next: AtomicUsize,
 }
 
-struct Worker {
-    desk: Mutex<Arc<Desk>>,
-    thread: Thread,
+struct ArbiterThread {
+    desk: Mutex<Arc<ThreadActivity>>,
+    thread: ThreadSlot,
 }
 
-enum Thread {
+enum ThreadSlot {
     /// The current thread's `LocalSet`.
     Local,
     /// The arbiter of the actix system.
@@ -58,52 +58,59 @@ enum Thread {
     Own(Mutex<Option<ArbiterHandle>>),
 }
 
-impl Worker {
-    fn new(thread: Thread) -> Self {
-        Self { desk: Mutex::new(Desk::new()), thread }
+impl ArbiterThread {
+    fn new(thread: ThreadSlot) -> Self {
+        Self { desk: Mutex::new(ThreadActivity::new()), thread }
     }
 
     fn own() -> Self {
-        Self::new(Thread::Own(Mutex::new(None)))
+        Self::new(ThreadSlot::Own(Mutex::new(None)))
     }
 }
 
-impl Places {
+impl ThreadPools {
     /// Everything on the current thread, in its `LocalSet`.
     pub(super) fn one_thread() -> Self {
-        let (here, control) = (Worker::new(Thread::Local), Worker::new(Thread::Local));
+        let (here, control) =
+            (ArbiterThread::new(ThreadSlot::Local), ArbiterThread::new(ThreadSlot::Local));
         let desks = Mutex::new(vec![Arc::clone(&locked(&here.desk))]);
         Self { here, control, pools: HashMap::new(), desks }
     }
 
     /// Pools of so many threads each; `None` outside an actix system.
     pub(super) fn pools(sizes: &[(&'static str, usize)]) -> Option<Self> {
-        let here = Worker::new(Thread::System(System::try_current()?.arbiter().clone()));
-        let pool = |size: usize| Pool {
-            workers: (0..size.max(1)).map(|_| Worker::own()).collect(),
+        let here = ArbiterThread::new(ThreadSlot::System(System::try_current()?.arbiter().clone()));
+        let pool = |size: usize| ThreadPool {
+            workers: (0..size.max(1)).map(|_| ArbiterThread::own()).collect(),
             next: AtomicUsize::new(0),
         };
         let pools = sizes.iter().map(|&(name, size)| (name, pool(size))).collect();
         let desks = Mutex::new(vec![Arc::clone(&locked(&here.desk))]);
-        Some(Self { here, control: Worker::own(), pools, desks })
+        Some(Self { here, control: ArbiterThread::own(), pools, desks })
     }
 
     /// Whether that place exists.
-    pub(super) fn has(&self, place: Place) -> bool {
+    pub(super) fn has(&self, place: ThreadAffinity) -> bool {
         match place {
             _ if self.is_one_thread() => true,
-            Place::Here => true,
-            Place::Pool(name) | Place::Thread(name, _) => self.pools.contains_key(name),
+            ThreadAffinity::Here => true,
+            ThreadAffinity::Pool(name) | ThreadAffinity::Thread(name, _) => {
+                self.pools.contains_key(name)
+            }
         }
     }
 
     fn is_one_thread(&self) -> bool {
-        matches!(self.here.thread, Thread::Local)
+        matches!(self.here.thread, ThreadSlot::Local)
     }
 
     /// Runs `work` there and says at which desk. If the thread is gone `work` is dropped, and the
     /// next call finds a new one.
-    pub(super) fn spawn(&self, place: Place, work: impl FnOnce(Arc<Desk>) + Send + 'static) -> u64 {
+    pub(super) fn spawn(
+        &self,
+        place: ThreadAffinity,
+        work: impl FnOnce(Arc<ThreadActivity>) + Send + 'static,
+    ) -> u64 {
         self.spawn_at(self.worker(place), work)
     }
 
@@ -112,13 +119,13 @@ impl Places {
         let _ = self.spawn_at(&self.control, move |_| work());
     }
 
-    fn worker(&self, place: Place) -> &Worker {
+    fn worker(&self, place: ThreadAffinity) -> &ArbiterThread {
         let pool = |name| self.pools.get(name).filter(|_| !self.is_one_thread());
-        let nth = |pool: &Pool, n: usize| n % pool.workers.len();
+        let nth = |pool: &ThreadPool, n: usize| n % pool.workers.len();
         let found = match place {
-            Place::Here => None,
-            Place::Thread(name, n) => pool(name).map(|pool| &pool.workers[nth(pool, n)]),
-            Place::Pool(name) => pool(name).map(|pool| {
+            ThreadAffinity::Here => None,
+            ThreadAffinity::Thread(name, n) => pool(name).map(|pool| &pool.workers[nth(pool, n)]),
+            ThreadAffinity::Pool(name) => pool(name).map(|pool| {
                 let n = pool.next.fetch_add(1, Ordering::Relaxed);
                 &pool.workers[nth(pool, n)]
             }),
@@ -126,24 +133,28 @@ impl Places {
         found.unwrap_or(&self.here)
     }
 
-    fn spawn_at(&self, worker: &Worker, work: impl FnOnce(Arc<Desk>) + Send + 'static) -> u64 {
+    fn spawn_at(
+        &self,
+        worker: &ArbiterThread,
+        work: impl FnOnce(Arc<ThreadActivity>) + Send + 'static,
+    ) -> u64 {
         match &worker.thread {
-            Thread::Local => {
+            ThreadSlot::Local => {
                 let desk = Arc::clone(&locked(&worker.desk));
                 let id = desk.id;
                 work(desk);
                 id
             }
-            Thread::System(arbiter) => {
+            ThreadSlot::System(arbiter) => {
                 let desk = Arc::clone(&locked(&worker.desk));
                 let id = desk.id;
                 arbiter.spawn_fn(move || work(desk));
                 id
             }
-            Thread::Own(arbiter) => {
+            ThreadSlot::Own(arbiter) => {
                 let mut arbiter = locked(arbiter);
                 let handle = arbiter.get_or_insert_with(|| {
-                    let desk = Desk::new();
+                    let desk = ThreadActivity::new();
                     locked(&self.desks).push(Arc::clone(&desk));
                     *locked(&worker.desk) = desk;
                     Arbiter::new().handle()
@@ -159,7 +170,7 @@ impl Places {
     }
 
     /// Every desk at which somebody may be stuck.
-    pub(super) fn desks(&self) -> Vec<Arc<Desk>> {
+    pub(super) fn desks(&self) -> Vec<Arc<ThreadActivity>> {
         locked(&self.desks).clone()
     }
 
@@ -167,7 +178,7 @@ impl Places {
     /// not one of ours or was given up before.
     pub(super) fn give_up(&self, desk: u64) -> bool {
         for worker in self.pools.values().flat_map(|pool| &pool.workers) {
-            let Thread::Own(arbiter) = &worker.thread else { continue };
+            let ThreadSlot::Own(arbiter) = &worker.thread else { continue };
             let mut arbiter = locked(arbiter);
             if locked(&worker.desk).id == desk {
                 return arbiter.take().is_some_and(|handle| handle.stop());
@@ -180,7 +191,7 @@ impl Places {
     pub(super) fn close(&self) {
         let workers = self.pools.values().flat_map(|pool| &pool.workers).chain([&self.control]);
         for worker in workers {
-            if let Thread::Own(arbiter) = &worker.thread
+            if let ThreadSlot::Own(arbiter) = &worker.thread
                 && let Some(handle) = locked(arbiter).take()
             {
                 handle.stop();

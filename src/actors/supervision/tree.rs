@@ -8,21 +8,21 @@ use serde::Serialize;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-use super::cell::{Cell, Kind, State, locked};
-use super::exit::Failure;
-use super::parent_link::{Command, Line};
+use super::cell::{ActorState, ActorStats, TreeNodeKind, locked};
+use super::exit::FailureRecord;
+use super::parent_link::{OperatorCommand, ParentLink};
 use super::policy::Restart;
-use super::threads::Places;
+use super::threads::ThreadPools;
 
 /// One line of the tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Entry {
+pub struct TreeNodeView {
     /// As in `/node/rooms/0/blue`.
     pub path: String,
     /// A supervisor, a part of a nursery, or an actor.
-    pub kind: Kind,
+    pub kind: TreeNodeKind,
     /// Where in its life it is.
-    pub state: State,
+    pub state: ActorState,
     /// When it comes back after it ended.
     pub restart: Restart,
     /// How long it has been taking messages, in milliseconds; 0 if it does not.
@@ -40,9 +40,9 @@ pub struct Entry {
     /// What it holds its thread with: the type of a message or future, or a hook; empty if nothing.
     pub doing: String,
     /// The youngest failure.
-    pub last_failure: Option<Failure>,
+    pub last_failure: Option<FailureRecord>,
     /// The last ten failures, the oldest first.
-    pub failures: Vec<Failure>,
+    pub failures: Vec<FailureRecord>,
 }
 
 /// Why a command had no success.
@@ -61,30 +61,30 @@ pub enum CommandError {
 
 /// A view of the living tree, and a hand on it.
 #[derive(Clone)]
-pub struct Tree {
-    pub(super) forest: Arc<Forest>,
-    pub(super) places: Arc<Places>,
+pub struct SupervisionTree {
+    pub(super) forest: Arc<TreeIndex>,
+    pub(super) places: Arc<ThreadPools>,
 }
 
-impl Tree {
+impl SupervisionTree {
     /// Every supervisor and actor, sorted by path. Sends no message: it answers while all are stuck.
-    pub fn snapshot(&self) -> Vec<Entry> {
+    pub fn snapshot(&self) -> Vec<TreeNodeView> {
         let busy = self.places.desks().into_iter().filter_map(|desk| Some((desk.id, desk.now()?)));
         let busy: HashMap<_, _> = busy.collect();
         let now = self.forest.millis();
         let cells = self.forest.cells();
-        let entry = |cell: Arc<Cell>| {
+        let entry = |cell: Arc<ActorStats>| {
             let doing = busy.get(&cell.desk.load(Relaxed));
             let doing = doing.filter(|doing| Arc::ptr_eq(&doing.cell, &cell));
             let state = cell.state();
             let failures = cell.failures();
-            Entry {
+            TreeNodeView {
                 path: cell.path().to_owned(),
                 kind: cell.kind,
                 state,
                 restart: cell.restart(),
                 uptime_ms: match state {
-                    State::Running => now.saturating_sub(cell.up_since.load(Relaxed)),
+                    ActorState::Running => now.saturating_sub(cell.up_since.load(Relaxed)),
                     _ => 0,
                 },
                 restarts: cell.restarts.load(Relaxed),
@@ -108,19 +108,19 @@ impl Tree {
     /// # Errors
     /// [`CommandError`].
     pub async fn restart(&self, path: &str) -> Result<(), CommandError> {
-        self.command(path, Command::Restart).await
+        self.command(path, OperatorCommand::Restart).await
     }
 
     /// Stops what stands at `path`, whatever its policy; it stays listed as stopped until
-    /// [`Tree::restart`]. A child of a nursery is removed. Returns when it is down.
+    /// [`SupervisionTree::restart`]. A child of a nursery is removed. Returns when it is down.
     ///
     /// # Errors
     /// [`CommandError`].
     pub async fn stop(&self, path: &str) -> Result<(), CommandError> {
-        self.command(path, Command::Stop).await
+        self.command(path, OperatorCommand::Stop).await
     }
 
-    async fn command(&self, path: &str, command: Command) -> Result<(), CommandError> {
+    async fn command(&self, path: &str, command: OperatorCommand) -> Result<(), CommandError> {
         let line = self.forest.line(path).ok_or(CommandError::NotFound)?;
         let (reply, done) = oneshot::channel();
         line.command(command, reply);
@@ -129,16 +129,16 @@ impl Tree {
 }
 
 /// A cell, and the line to the supervisor of what stands there.
-type Post = (Arc<Cell>, Line);
+type TreeSlot = (Arc<ActorStats>, ParentLink);
 
 /// All cells of a tree by path.
-pub(super) struct Forest {
+pub(super) struct TreeIndex {
     born: Instant,
-    posts: Mutex<BTreeMap<Box<str>, Post>>,
+    posts: Mutex<BTreeMap<Box<str>, TreeSlot>>,
     bare: Notify,
 }
 
-impl Forest {
+impl TreeIndex {
     pub(super) fn new() -> Self {
         Self { born: Instant::now(), posts: Mutex::new(BTreeMap::new()), bare: Notify::new() }
     }
@@ -149,12 +149,12 @@ impl Forest {
         u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
     }
 
-    pub(super) fn plant(&self, cell: &Arc<Cell>, line: Line) {
+    pub(super) fn plant(&self, cell: &Arc<ActorStats>, line: ParentLink) {
         locked(&self.posts).insert(cell.path().into(), (Arc::clone(cell), line));
     }
 
     /// Forgets `cell`, but not a younger namesake.
-    pub(super) fn fell(&self, cell: &Arc<Cell>) {
+    pub(super) fn fell(&self, cell: &Arc<ActorStats>) {
         let mut posts = locked(&self.posts);
         if posts.get(cell.path()).is_some_and(|(there, _)| Arc::ptr_eq(there, cell)) {
             posts.remove(cell.path());
@@ -173,16 +173,16 @@ impl Forest {
         }
     }
 
-    fn cells(&self) -> Vec<Arc<Cell>> {
+    fn cells(&self) -> Vec<Arc<ActorStats>> {
         locked(&self.posts).values().map(|(cell, _)| Arc::clone(cell)).collect()
     }
 
-    pub(super) fn line(&self, path: &str) -> Option<Line> {
+    pub(super) fn line(&self, path: &str) -> Option<ParentLink> {
         locked(&self.posts).get(path).map(|(_, line)| line.clone())
     }
 
     /// Everyone who was sent to that desk.
-    pub(super) fn at(&self, desk: u64) -> Vec<Post> {
+    pub(super) fn at(&self, desk: u64) -> Vec<TreeSlot> {
         let posts = locked(&self.posts);
         posts.values().filter(|(cell, _)| cell.desk.load(Relaxed) == desk).cloned().collect()
     }

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::exit::Exit;
-use super::thread_activity::Doing;
-use super::threads::Places;
-use super::tree::Forest;
+use super::exit::ExitReason;
+use super::thread_activity::RunningHandler;
+use super::threads::ThreadPools;
+use super::tree::TreeIndex;
 
 /// How long an actor may hold its thread.
 #[derive(Clone)]
-pub struct Patience {
+pub struct WatchdogThresholds {
     /// After this a warning names the actor and its message.
     pub warn: Duration,
     /// After this the thread is given up: all who live on it are started on a new one.
@@ -23,10 +23,10 @@ pub struct Patience {
     /// After this `last_resort` is called, once.
     pub despair: Duration,
     /// What to do when a thread never came back, as ending the process; gets what is stuck.
-    pub last_resort: Arc<dyn Fn(Stuck) + Send + Sync>,
+    pub last_resort: Arc<dyn Fn(StuckActor) + Send + Sync>,
 }
 
-impl Default for Patience {
+impl Default for WatchdogThresholds {
     /// 1 s, 5 s, 30 s, and nothing as the last resort.
     fn default() -> Self {
         Self {
@@ -40,7 +40,7 @@ impl Default for Patience {
 
 /// An actor that holds its thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stuck {
+pub struct StuckActor {
     /// Its place in the tree.
     pub path: String,
     /// The type of the message or future, or the hook, that it is at.
@@ -49,8 +49,8 @@ pub struct Stuck {
     pub lasts: Duration,
 }
 
-impl From<&Doing> for Stuck {
-    fn from(doing: &Doing) -> Self {
+impl From<&RunningHandler> for StuckActor {
+    fn from(doing: &RunningHandler) -> Self {
         let path = doing.cell.path().to_owned();
         Self { path, message: doing.what.to_owned(), lasts: doing.lasts() }
     }
@@ -58,21 +58,21 @@ impl From<&Doing> for Stuck {
 
 /// How far it has come with a desk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+enum StuckStage {
     Warned,
     GivenUp,
     Despaired,
 }
 
-impl Patience {
+impl WatchdogThresholds {
     /// What is due after `done`: one step at most, so that between two of them there is always a
     /// nap in which the thread may come back.
-    fn due(&self, done: Option<Step>, lasts: Duration) -> Option<Step> {
+    fn due(&self, done: Option<StuckStage>, lasts: Duration) -> Option<StuckStage> {
         let (step, after) = match done {
-            None => (Step::Warned, self.warn),
-            Some(Step::Warned) => (Step::GivenUp, self.give_up),
-            Some(Step::GivenUp) => (Step::Despaired, self.despair),
-            Some(Step::Despaired) => return None,
+            None => (StuckStage::Warned, self.warn),
+            Some(StuckStage::Warned) => (StuckStage::GivenUp, self.give_up),
+            Some(StuckStage::GivenUp) => (StuckStage::Despaired, self.despair),
+            Some(StuckStage::Despaired) => return None,
         };
         (lasts >= after).then_some(step)
     }
@@ -98,14 +98,14 @@ pub(super) struct Watchdog {
 impl Watchdog {
     /// Watches over `places`; none if no thread can be had for it.
     pub(super) fn start(
-        forest: Arc<Forest>,
-        places: Arc<Places>,
-        patience: Patience,
+        forest: Arc<TreeIndex>,
+        places: Arc<ThreadPools>,
+        patience: WatchdogThresholds,
     ) -> Option<Self> {
         let off = Arc::new(AtomicBool::new(false));
         let seen_off = Arc::clone(&off);
         let nap = patience.nap();
-        let mut watch = Watch::new(forest, places, patience);
+        let mut watch = WatchedThread::new(forest, places, patience);
         let watching = move || {
             while !seen_off.load(Ordering::Acquire) {
                 watch.look(Instant::now());
@@ -126,20 +126,20 @@ impl Drop for Watchdog {
     }
 }
 
-struct Watch {
-    forest: Arc<Forest>,
-    places: Arc<Places>,
-    patience: Patience,
+struct WatchedThread {
+    forest: Arc<TreeIndex>,
+    places: Arc<ThreadPools>,
+    patience: WatchdogThresholds,
     /// What was done about a desk whose sign says so since then.
-    steps: HashMap<u64, (Instant, Step)>,
+    steps: HashMap<u64, (Instant, StuckStage)>,
     /// When it looked last.
     looked: Instant,
     /// Since when it has looked without a gap.
     awake: Instant,
 }
 
-impl Watch {
-    fn new(forest: Arc<Forest>, places: Arc<Places>, patience: Patience) -> Self {
+impl WatchedThread {
+    fn new(forest: Arc<TreeIndex>, places: Arc<ThreadPools>, patience: WatchdogThresholds) -> Self {
         let now = Instant::now();
         Self { forest, places, patience, steps: HashMap::new(), looked: now, awake: now }
     }
@@ -160,15 +160,15 @@ impl Watch {
             let lasts = now.saturating_duration_since(doing.since.max(self.awake));
             let Some(step) = self.patience.due(done, lasts) else { continue };
             match step {
-                Step::Warned => self.warn(&doing),
-                Step::GivenUp => self.give_up(desk.id, &doing),
-                Step::Despaired => (self.patience.last_resort)(Stuck::from(&doing)),
+                StuckStage::Warned => self.warn(&doing),
+                StuckStage::GivenUp => self.give_up(desk.id, &doing),
+                StuckStage::Despaired => (self.patience.last_resort)(StuckActor::from(&doing)),
             }
             self.steps.insert(desk.id, (doing.since, step));
         }
     }
 
-    fn warn(&self, doing: &Doing) {
+    fn warn(&self, doing: &RunningHandler) {
         metrics::counter!("actor_stuck_total").increment(1);
         tracing::warn!(
             actor.path = doing.cell.path(),
@@ -179,14 +179,15 @@ impl Watch {
     }
 
     /// All who live on the thread are reported lost; the culprit as stuck, which counts against it.
-    fn give_up(&self, desk: u64, doing: &Doing) {
+    fn give_up(&self, desk: u64, doing: &RunningHandler) {
         if !self.places.give_up(desk) {
             return;
         }
         metrics::counter!("actor_threads_lost_total").increment(1);
         tracing::error!(actor.path = doing.cell.path(), "a thread is given up");
         for (cell, line) in self.forest.at(desk) {
-            let exit = if Arc::ptr_eq(&cell, &doing.cell) { Exit::Stuck } else { Exit::Lost };
+            let exit =
+                if Arc::ptr_eq(&cell, &doing.cell) { ExitReason::Stuck } else { ExitReason::Lost };
             line.lost(desk, exit, doing.what);
         }
     }
@@ -196,42 +197,42 @@ impl Watch {
 mod tests {
     use std::sync::atomic::AtomicU32;
 
-    use super::super::cell::{Cell, Kind};
+    use super::super::cell::{ActorStats, TreeNodeKind};
     use super::*;
 
     const S: fn(u64) -> Duration = Duration::from_secs;
 
     #[test]
     fn a_look_takes_one_step_however_long_it_lasts() {
-        let patience = Patience::default();
+        let patience = WatchdogThresholds::default();
         assert_eq!(patience.due(None, S(0)), None);
-        assert_eq!(patience.due(None, S(1000)), Some(Step::Warned));
-        assert_eq!(patience.due(Some(Step::Warned), S(4)), None);
-        assert_eq!(patience.due(Some(Step::Warned), S(1000)), Some(Step::GivenUp));
-        assert_eq!(patience.due(Some(Step::GivenUp), S(29)), None);
-        assert_eq!(patience.due(Some(Step::GivenUp), S(1000)), Some(Step::Despaired));
-        assert_eq!(patience.due(Some(Step::Despaired), S(1000)), None);
+        assert_eq!(patience.due(None, S(1000)), Some(StuckStage::Warned));
+        assert_eq!(patience.due(Some(StuckStage::Warned), S(4)), None);
+        assert_eq!(patience.due(Some(StuckStage::Warned), S(1000)), Some(StuckStage::GivenUp));
+        assert_eq!(patience.due(Some(StuckStage::GivenUp), S(29)), None);
+        assert_eq!(patience.due(Some(StuckStage::GivenUp), S(1000)), Some(StuckStage::Despaired));
+        assert_eq!(patience.due(Some(StuckStage::Despaired), S(1000)), None);
     }
 
     #[test]
     fn a_nap_that_is_a_little_late_is_no_pause() {
-        let patience = Patience::default();
+        let patience = WatchdogThresholds::default();
         assert!(!patience.overslept(patience.nap()));
         assert!(!patience.overslept(patience.nap() + patience.warn));
         assert!(patience.overslept(S(30)));
     }
 
     /// A watch over one actor at work, the calls of its last resort, and when it began.
-    fn watch() -> (Watch, Arc<AtomicU32>, Instant) {
+    fn watch() -> (WatchedThread, Arc<AtomicU32>, Instant) {
         let calls = Arc::new(AtomicU32::new(0));
         let called = Arc::clone(&calls);
         let last_resort = Arc::new(move |_| {
             called.fetch_add(1, Ordering::Relaxed);
         });
-        let patience = Patience { last_resort, ..Patience::default() };
-        let places = Arc::new(Places::one_thread());
-        places.desks()[0].enter(&Arc::new(Cell::new(Kind::Actor)), "Work");
-        let watch = Watch::new(Arc::new(Forest::new()), places, patience);
+        let patience = WatchdogThresholds { last_resort, ..WatchdogThresholds::default() };
+        let places = Arc::new(ThreadPools::one_thread());
+        places.desks()[0].enter(&Arc::new(ActorStats::new(TreeNodeKind::Actor)), "Work");
+        let watch = WatchedThread::new(Arc::new(TreeIndex::new()), places, patience);
         let began = watch.looked;
         (watch, calls, began)
     }
@@ -250,7 +251,7 @@ mod tests {
             }
         }
         assert_eq!(calls.load(Ordering::Relaxed), 0);
-        assert!(watch.steps.values().all(|(_, step)| *step == Step::Warned));
+        assert!(watch.steps.values().all(|(_, step)| *step == StuckStage::Warned));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::peers::Peers;
 use super::proto_relay::Library;
 use super::quotas::Limits;
 use super::sockets::Sockets;
-use crate::actors::supervision::Ctx;
+use crate::actors::supervision::SupervisedContext;
 use crate::config;
 use crate::domain::calls::Ice;
 
@@ -75,7 +75,7 @@ impl Server {
 }
 
 impl Actor for Server {
-    type Context = Ctx<Self>;
+    type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let settings = &self.settings;

@@ -24,7 +24,7 @@ use super::engine_io_socket::{PipeLine, Push};
 use super::gate::{Checked, Gate, Step};
 use super::packet::{Packet, SEPARATOR, SocketPacket};
 use crate::actors::sessions::{Answer, Blocked, Close, Outgoing};
-use crate::actors::supervision::Ctx;
+use crate::actors::supervision::SupervisedContext;
 use crate::http::Services;
 use crate::http::problem::Refusal;
 use crate::protocol::server::ServerEvent;
@@ -112,11 +112,11 @@ impl Engine {
     }
 
     /// Queues a packet for the client.
-    fn say(&mut self, text: impl Into<ByteString>, ctx: &mut Ctx<Self>) {
+    fn say(&mut self, text: impl Into<ByteString>, ctx: &mut SupervisedContext<Self>) {
         self.out(Out::Text(text.into()), ctx);
     }
 
-    fn out(&mut self, out: Out, ctx: &mut Ctx<Self>) {
+    fn out(&mut self, out: Out, ctx: &mut SupervisedContext<Self>) {
         if self.ended {
             return;
         }
@@ -144,7 +144,7 @@ impl Engine {
 
     /// Answers the waiting poll, if there is one and something to say. A client that gave its poll
     /// up may have missed packets: it has to connect again.
-    fn flush(&mut self, ctx: &mut Ctx<Self>) {
+    fn flush(&mut self, ctx: &mut SupervisedContext<Self>) {
         let Way::Polling(poll) = &mut self.way else { return };
         if self.waiting.is_empty() {
             return;
@@ -186,7 +186,7 @@ impl Engine {
         }
     }
 
-    fn packet(&mut self, text: &str, ctx: &mut Ctx<Self>) {
+    fn packet(&mut self, text: &str, ctx: &mut SupervisedContext<Self>) {
         match Packet::parse(text) {
             Some(Packet::Message(text)) => self.message(text, ctx),
             Some(Packet::Pong) if self.unanswered > 0 => self.unanswered = 0,
@@ -198,7 +198,7 @@ impl Engine {
         }
     }
 
-    fn message(&mut self, text: &str, ctx: &mut Ctx<Self>) {
+    fn message(&mut self, text: &str, ctx: &mut SupervisedContext<Self>) {
         match SocketPacket::parse(text) {
             Some(SocketPacket::Event { ack, name, data }) if self.connected => {
                 let step = self.gate.take(ack, &name, data);
@@ -221,7 +221,7 @@ impl Engine {
         }
     }
 
-    fn connect(&mut self, namespace: &str, ctx: &mut Ctx<Self>) {
+    fn connect(&mut self, namespace: &str, ctx: &mut SupervisedContext<Self>) {
         if namespace == "/" {
             self.connected = true;
             let sid = self.gate.services().accounts.random_id();
@@ -233,7 +233,7 @@ impl Engine {
     }
 
     /// Counts a packet that is no event, since it costs as much; whether it is to be looked at.
-    fn counts(&mut self, ctx: &mut Ctx<Self>) -> bool {
+    fn counts(&mut self, ctx: &mut SupervisedContext<Self>) -> bool {
         match self.gate.noise() {
             None => true,
             Some(step) => {
@@ -243,7 +243,7 @@ impl Engine {
         }
     }
 
-    fn step(&mut self, step: Step, ctx: &mut Ctx<Self>) {
+    fn step(&mut self, step: Step, ctx: &mut SupervisedContext<Self>) {
         match step {
             Step::Wait => {}
             Step::Reply(ack, answer) => self.reply(ack, &answer, ctx),
@@ -257,7 +257,7 @@ impl Engine {
         }
     }
 
-    fn checked(&mut self, ack: Option<u64>, outcome: Checked, ctx: &mut Ctx<Self>) {
+    fn checked(&mut self, ack: Option<u64>, outcome: Checked, ctx: &mut SupervisedContext<Self>) {
         match self.gate.checked(outcome) {
             Ok(event) => {
                 if let (Some(ack), ServerEvent::Authenticated(data)) = (ack, &event) {
@@ -270,7 +270,7 @@ impl Engine {
     }
 
     /// The acknowledgement; a failure nobody asked to be told of becomes the event `error`.
-    fn reply(&mut self, ack: Option<u64>, answer: &Answer, ctx: &mut Ctx<Self>) {
+    fn reply(&mut self, ack: Option<u64>, answer: &Answer, ctx: &mut SupervisedContext<Self>) {
         let text = match (ack, answer) {
             (Some(ack), Ok(data)) => format!(r#"43{ack}[{{"data":{data}}}]"#),
             (Some(ack), Err(error)) => {
@@ -290,7 +290,7 @@ impl Engine {
 
     /// Ends the transport. A client that may come back sees the transport close; one that may not
     /// is disconnected from the namespace first, which ends its attempts.
-    fn end(&mut self, why: Close, ctx: &mut Ctx<Self>) {
+    fn end(&mut self, why: Close, ctx: &mut SupervisedContext<Self>) {
         if self.ended {
             return;
         }
@@ -320,7 +320,7 @@ impl Engine {
     }
 
     /// The client says that it goes.
-    fn left(&mut self, ctx: &mut Ctx<Self>) {
+    fn left(&mut self, ctx: &mut SupervisedContext<Self>) {
         if self.ended {
             return;
         }
@@ -332,7 +332,7 @@ impl Engine {
 
     /// Nothing more is taken or said, but for the last words, which wait for the poll that fetches
     /// them for a while.
-    fn over(&mut self, ctx: &mut Ctx<Self>) {
+    fn over(&mut self, ctx: &mut SupervisedContext<Self>) {
         if matches!(self.way, Way::Polling(_)) {
             self.waiting.push_back(Out::Text(CLOSE.into()));
         }
@@ -343,7 +343,7 @@ impl Engine {
     }
 
     /// Stops once the last words are fetched.
-    fn finish(&mut self, ctx: &mut Ctx<Self>) {
+    fn finish(&mut self, ctx: &mut SupervisedContext<Self>) {
         self.flush(ctx);
         if matches!(self.way, Way::Pipe(..)) || self.waiting.is_empty() {
             ctx.stop();
@@ -354,7 +354,7 @@ impl Engine {
 }
 
 impl Actor for Engine {
-    type Context = Ctx<Self>;
+    type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let config = self.gate.services().config.clone();

@@ -8,7 +8,7 @@ use bytestring::ByteString;
 use super::engine_io::{Engine, FromPipe, PipeClosed, PipeFlushed, PipeOpened};
 use super::ws;
 use crate::actors::sessions::{Blocked, Close};
-use crate::actors::supervision::{Ref, Undelivered};
+use crate::actors::supervision::{ActorRef, SendError};
 
 type Context = ws::WebsocketContext<Pipe>;
 
@@ -17,7 +17,7 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// The actor under one socket.
 pub(super) struct Pipe {
-    engine: Ref<Engine>,
+    engine: ActorRef<Engine>,
     number: u64,
     capacity: usize,
     /// The engine has said something.
@@ -27,7 +27,7 @@ pub(super) struct Pipe {
 
 impl Pipe {
     /// `number` tells the pipes of one engine apart; `capacity` is how many packets may wait.
-    pub(super) const fn new(engine: Ref<Engine>, number: u64, capacity: usize) -> Self {
+    pub(super) const fn new(engine: ActorRef<Engine>, number: u64, capacity: usize) -> Self {
         Self { engine, number, capacity, taken: false, closed: false }
     }
 
@@ -77,7 +77,7 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Pipe {
                 let number = self.number;
                 match self.engine.tell(FromPipe { number, text }) {
                     Ok(()) => {}
-                    Err(Undelivered::Full) => self.shut(Close::Abuse, ctx),
+                    Err(SendError::Full) => self.shut(Close::Abuse, ctx),
                     // An engine that has ended has said why: that is in our mailbox, or about to be.
                     Err(_) => {}
                 }

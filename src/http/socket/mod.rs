@@ -25,11 +25,11 @@ use actix_web_actors::ws;
 use self::websocket::PlainSocket;
 use super::problem::Refusal;
 use super::{Services, origin};
-use crate::actors::supervision::Nursery;
+use crate::actors::supervision::DynamicSupervisor;
 use crate::telemetry::metrics::refused;
 
 /// Sockets that speak Socket.IO, by their Engine.IO session id.
-pub type Engines = Nursery<Engine>;
+pub type Engines = DynamicSupervisor<Engine>;
 
 /// Ends every socket that speaks Socket.IO, since the node goes away.
 pub fn leave(engines: &Engines) {

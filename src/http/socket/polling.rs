@@ -16,7 +16,7 @@ use super::engine_io::{Engine, FIRST_PIPE, Poll, PollError, Posted};
 use super::engine_io_socket::Pipe;
 use super::packet::SEPARATOR;
 use super::upgrade;
-use crate::actors::supervision::Ref;
+use crate::actors::supervision::ActorRef;
 use crate::cluster::Limit;
 use crate::http::access::{self, counted};
 use crate::http::extract::{Query, source};
@@ -72,7 +72,7 @@ async fn handshake(app: &Data<Services>, request: &HttpRequest) -> Result<HttpRe
 async fn engine(
     app: &Data<Services>,
     request: &HttpRequest,
-) -> Result<(Ref<Engine>, String), Refusal> {
+) -> Result<(ActorRef<Engine>, String), Refusal> {
     if app.draining.is_on() {
         return Err(access::Error::Leaving.into());
     }
@@ -99,7 +99,7 @@ async fn engine(
 }
 
 /// The engine of a session id, if it was issued here and the engine lives.
-fn find(app: &Data<Services>, sid: &str) -> Option<Ref<Engine>> {
+fn find(app: &Data<Services>, sid: &str) -> Option<ActorRef<Engine>> {
     app.engines.get(sid::name(sid)?)
 }
 
@@ -122,7 +122,7 @@ async fn websocket(
 }
 
 /// Holds the request until there is something to say.
-async fn wait(engine: &Ref<Engine>) -> HttpResponse {
+async fn wait(engine: &ActorRef<Engine>) -> HttpResponse {
     let (reply, answer) = oneshot::channel();
     if engine.tell(Poll(reply)).is_err() {
         return refuse(1, "Session ID unknown");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use base::ids::{DeviceId, NodeId, SessionId, UserId};
 use securevox::actors::membership::{Membership, Missed, Residents, Suspect};
 use securevox::actors::peer_nodes::{Neighbours, PATIENCE};
-use securevox::actors::supervision::{Nursery, Ref};
+use securevox::actors::supervision::{ActorRef, DynamicSupervisor};
 use securevox::cluster::{BusError, Claim, Directory, Fut, Leases, Listener};
 use securevox::protocol::cluster::{
     CallAsk, CallSeat, CallStanding, Change, Load, NodeEvent, NodeRequest, RoomHandOver,
@@ -27,7 +27,7 @@ pub struct Parts {
     pub leases: Leases,
     pub client: Client,
     pub neighbours: Neighbours,
-    pub rooms: Nursery<Room>,
+    pub rooms: DynamicSupervisor<Room>,
     pub shared: Shared,
 }
 
@@ -125,7 +125,7 @@ impl House {
     }
 
     /// In the order of their paths, so that a seed repeats.
-    pub fn rooms(&self) -> Vec<Ref<Room>> {
+    pub fn rooms(&self) -> Vec<ActorRef<Room>> {
         let mut rooms = self.0.rooms.refs();
         rooms.sort_by(|a, b| a.path().cmp(b.path()));
         rooms
@@ -212,7 +212,7 @@ impl Residents for House {
 /// What of a node's ear concerns what is simulated.
 pub struct Ear {
     pub house: House,
-    pub membership: Ref<Membership>,
+    pub membership: ActorRef<Membership>,
 }
 
 impl Listener for Ear {

@@ -10,7 +10,7 @@ use base::random::Entropy;
 use securevox::actors::membership::{self, Leave, Membership};
 use securevox::actors::peer_nodes::Neighbours;
 use securevox::actors::supervision::{
-    Living, Options, Strategy, child, dynamic_supervisor, launch, supervisor,
+    LaunchOptions, RunningTree, Strategy, child, dynamic_supervisor, launch, supervisor,
 };
 use securevox::cluster::{Bus, Leases};
 use tokio::time::Instant;
@@ -107,7 +107,8 @@ pub async fn live(host: usize, shared: Shared) -> turmoil::Result {
     while leases.join().await.is_err() {
         tokio::time::sleep(SIGN).await;
     }
-    let options = Options { entropy: chance, clock: clock.clone(), ..Options::one_thread() };
+    let options =
+        LaunchOptions { entropy: chance, clock: clock.clone(), ..LaunchOptions::one_thread() };
     let root = supervisor("node", Strategy::RestForOne).with(rooms).with(membership);
     let living = launch(root, options).await?;
     let mut people = BTreeSet::new();
@@ -148,7 +149,7 @@ pub async fn live(host: usize, shared: Shared) -> turmoil::Result {
 }
 
 /// Stops the tree; nothing may be left of it.
-async fn leave(house: &House, living: Living, shared: &Shared) {
+async fn leave(house: &House, living: RunningTree, shared: &Shared) {
     let tree = living.tree();
     living.shutdown(Duration::from_secs(10)).await;
     for entry in tree.snapshot() {

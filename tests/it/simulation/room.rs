@@ -6,7 +6,7 @@ use actix::{
     WrapFuture,
 };
 use base::ids::NodeId;
-use securevox::actors::supervision::{Ctx, supervised};
+use securevox::actors::supervision::{SupervisedContext, supervised};
 use securevox::cluster::{Directory, Leases};
 use securevox::protocol::cluster::{NodeRequest, RoomHandOver};
 
@@ -58,7 +58,7 @@ impl Room {
 }
 
 impl Actor for Room {
-    type Context = Ctx<Self>;
+    type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let (client, key) = (self.seed.client.clone(), self.seed.key.clone());

@@ -61,20 +61,20 @@ impl Puppet {
 }
 
 /// A child that logs to `script` under its name.
-pub(super) fn puppet(name: &'static str, script: &Script) -> Child<Puppet> {
+pub(super) fn puppet(name: &'static str, script: &Script) -> ActorSpec<Puppet> {
     let script = script.clone();
     child(name, move |_| Puppet::new(name, &script)).backoff(super::AT_ONCE)
 }
 
 impl Actor for Puppet {
-    type Context = Ctx<Self>;
+    type Context = SupervisedContext<Self>;
 
-    fn started(&mut self, ctx: &mut Ctx<Self>) {
+    fn started(&mut self, ctx: &mut SupervisedContext<Self>) {
         self.script.log(format!("{}{}", if ctx.is_restart() { "+" } else { "" }, self.name));
         self.script.pass("started");
     }
 
-    fn stopping(&mut self, _: &mut Ctx<Self>) -> Running {
+    fn stopping(&mut self, _: &mut SupervisedContext<Self>) -> Running {
         self.script.pass("stopping");
         if self.refuses_to_stop > 0 {
             self.refuses_to_stop -= 1;
@@ -83,7 +83,7 @@ impl Actor for Puppet {
         Running::Stop
     }
 
-    fn stopped(&mut self, _: &mut Ctx<Self>) {
+    fn stopped(&mut self, _: &mut SupervisedContext<Self>) {
         self.script.log(format!("-{}", self.name));
         self.script.pass("stopped");
     }
@@ -130,7 +130,7 @@ message!(Count => u32, Boom => (), BoomLater => (), Fail => (), Quit => (), Refu
 
 impl Handler<Count> for Puppet {
     type Result = u32;
-    fn handle(&mut self, _: Count, _: &mut Ctx<Self>) -> u32 {
+    fn handle(&mut self, _: Count, _: &mut SupervisedContext<Self>) -> u32 {
         self.counted += 1;
         self.counted
     }
@@ -138,42 +138,42 @@ impl Handler<Count> for Puppet {
 
 impl Handler<Boom> for Puppet {
     type Result = ();
-    fn handle(&mut self, _: Boom, _: &mut Ctx<Self>) {
+    fn handle(&mut self, _: Boom, _: &mut SupervisedContext<Self>) {
         panic!("on purpose");
     }
 }
 
 impl Handler<BoomLater> for Puppet {
     type Result = ();
-    fn handle(&mut self, _: BoomLater, ctx: &mut Ctx<Self>) {
+    fn handle(&mut self, _: BoomLater, ctx: &mut SupervisedContext<Self>) {
         ctx.spawn(async { panic!("on purpose, later") }.into_actor(self));
     }
 }
 
 impl Handler<Fail> for Puppet {
     type Result = ();
-    fn handle(&mut self, message: Fail, ctx: &mut Ctx<Self>) {
+    fn handle(&mut self, message: Fail, ctx: &mut SupervisedContext<Self>) {
         ctx.fail(message.0);
     }
 }
 
 impl Handler<Quit> for Puppet {
     type Result = ();
-    fn handle(&mut self, _: Quit, ctx: &mut Ctx<Self>) {
+    fn handle(&mut self, _: Quit, ctx: &mut SupervisedContext<Self>) {
         ctx.stop();
     }
 }
 
 impl Handler<Refuse> for Puppet {
     type Result = ();
-    fn handle(&mut self, message: Refuse, _: &mut Ctx<Self>) {
+    fn handle(&mut self, message: Refuse, _: &mut SupervisedContext<Self>) {
         self.refuses_to_stop = message.0;
     }
 }
 
 impl Handler<Hold> for Puppet {
     type Result = ();
-    fn handle(&mut self, message: Hold, _: &mut Ctx<Self>) {
+    fn handle(&mut self, message: Hold, _: &mut SupervisedContext<Self>) {
         self.script.log(format!("{} holds", self.name));
         let _ = message.0.recv();
     }
@@ -181,14 +181,14 @@ impl Handler<Hold> for Puppet {
 
 impl Handler<Slow> for Puppet {
     type Result = ResponseActFuture<Self, u32>;
-    fn handle(&mut self, message: Slow, _: &mut Ctx<Self>) -> Self::Result {
+    fn handle(&mut self, message: Slow, _: &mut SupervisedContext<Self>) -> Self::Result {
         Box::pin(tokio::time::sleep(message.0).into_actor(self).map(|(), _, _| 7))
     }
 }
 
 impl Handler<Forever> for Puppet {
     type Result = ();
-    fn handle(&mut self, message: Forever, ctx: &mut Ctx<Self>) {
+    fn handle(&mut self, message: Forever, ctx: &mut SupervisedContext<Self>) {
         match message {
             Forever::Tell => drop(ctx.myself().tell(message)),
             Forever::Notify => ctx.notify(message),

@@ -3,8 +3,9 @@
 use super::actor::*;
 use super::*;
 use actix::prelude::*;
+use securevox::actors::supervision::{Recipient, SendError};
 
-async fn one(mailbox: usize) -> (Living, Ref<Puppet>) {
+async fn one(mailbox: usize) -> (RunningTree, ActorRef<Puppet>) {
     let a = puppet("a", &Script::default()).mailbox(mailbox);
     let to_a = a.handle();
     (live(supervisor("node", Strategy::OneForOne).with(a)).await, to_a)
@@ -16,8 +17,8 @@ fn a_full_mailbox_refuses_all_but_what_is_insisted_on() {
         let (living, to_a) = one(2).await;
         let clones = [to_a.clone(), to_a.clone(), to_a.clone()];
         let told: Vec<_> = clones.iter().map(|a| a.tell(Count)).collect();
-        assert_eq!(told, [Ok(()), Ok(()), Err(Undelivered::Full)], "the bound is the mailbox's");
-        assert_eq!(to_a.ask(Count).await, Err(Undelivered::Full));
+        assert_eq!(told, [Ok(()), Ok(()), Err(SendError::Full)], "the bound is the mailbox's");
+        assert_eq!(to_a.ask(Count).await, Err(SendError::Full));
         assert_eq!(to_a.insist(Count), Ok(()));
         assert_eq!(to_a.depth(), 3);
         until("all is handled", || to_a.depth() == 0).await;
@@ -55,7 +56,7 @@ fn an_answer_may_come_from_a_future_and_others_are_served_meanwhile() {
 fn a_listener_knows_only_its_message() {
     simulate(async {
         let (living, to_a) = one(8).await;
-        let listener: Listener<Count> = to_a.recipient();
+        let listener: Recipient<Count> = to_a.recipient();
         listener.tell(Count).unwrap();
         listener.clone().insist(Count).unwrap();
 
@@ -98,8 +99,8 @@ struct Clockwork {
 }
 
 impl Actor for Clockwork {
-    type Context = Ctx<Self>;
-    fn started(&mut self, ctx: &mut Ctx<Self>) {
+    type Context = SupervisedContext<Self>;
+    fn started(&mut self, ctx: &mut SupervisedContext<Self>) {
         ctx.run_interval(Duration::from_secs(60), |this, _| this.ticks += 1);
         let other = ctx.run_interval(Duration::from_secs(1), |this, _| this.ticks += 1000);
         self.cancelled = Some(other);
@@ -112,7 +113,7 @@ impl Message for Ticks {
 }
 impl Handler<Ticks> for Clockwork {
     type Result = AtomicResponse<Self, u32>;
-    fn handle(&mut self, _: Ticks, ctx: &mut Ctx<Self>) -> Self::Result {
+    fn handle(&mut self, _: Ticks, ctx: &mut SupervisedContext<Self>) -> Self::Result {
         if let Some(other) = self.cancelled.take() {
             assert!(ctx.cancel_future(other));
         }
@@ -124,7 +125,7 @@ impl Handler<Ticks> for Clockwork {
 #[test]
 fn timers_and_waits_work_as_in_any_actix_actor() {
     simulate(async {
-        let clock = child("clock", |_: &mut Ctx<Clockwork>| Clockwork::default());
+        let clock = child("clock", |_: &mut SupervisedContext<Clockwork>| Clockwork::default());
         let to_clock = clock.handle();
         let living = live(supervisor("node", Strategy::OneForOne).with(clock)).await;
         assert_eq!(to_clock.ask(Ticks).await, Ok(0));

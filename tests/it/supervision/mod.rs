@@ -51,7 +51,7 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// The line of `path` in the tree.
-fn entry(tree: &Tree, path: &str) -> Entry {
+fn entry(tree: &SupervisionTree, path: &str) -> TreeNodeView {
     let found = tree.snapshot().into_iter().find(|entry| entry.path == path);
     found.unwrap_or_else(|| panic!("nothing stands at {path}"))
 }
@@ -59,12 +59,12 @@ fn entry(tree: &Tree, path: &str) -> Entry {
 /// Restarts without waiting.
 const AT_ONCE: Backoff = Backoff::NONE;
 
-async fn live(spec: SupervisorSpec) -> Living {
-    launch(spec, Options::one_thread()).await.unwrap()
+async fn live(spec: SupervisorSpec) -> RunningTree {
+    launch(spec, LaunchOptions::one_thread()).await.unwrap()
 }
 
 /// Ends a tree and looks that nothing is left of it.
-async fn end(living: Living) -> Exit {
+async fn end(living: RunningTree) -> ExitReason {
     let tree = living.tree();
     let exit = living.shutdown(MINUTE).await;
     assert_eq!(tree.snapshot(), vec![], "something was left behind");

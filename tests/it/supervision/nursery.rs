@@ -4,13 +4,15 @@ use super::actor::*;
 use super::*;
 use futures_util::future::join_all;
 
-async fn one(spec: NurserySpec<Puppet>) -> (Living, Nursery<Puppet>) {
+async fn one(spec: DynamicSupervisorSpec<Puppet>) -> (RunningTree, DynamicSupervisor<Puppet>) {
     let spec = spec.backoff(AT_ONCE);
     let sessions = spec.handle();
     (live(supervisor("node", Strategy::OneForOne).with(spec)).await, sessions)
 }
 
-fn make(script: &Script) -> impl Fn(&mut Ctx<Puppet>) -> Puppet + Send + Sync + 'static {
+fn make(
+    script: &Script,
+) -> impl Fn(&mut SupervisedContext<Puppet>) -> Puppet + Send + Sync + 'static {
     let script = script.clone();
     move |_| Puppet::new("child", &script)
 }
@@ -21,8 +23,11 @@ fn children_are_found_by_name_until_they_are_stopped() {
         let script = Script::default();
         let (living, sessions) = one(dynamic_supervisor("sessions", 4)).await;
         let anna = sessions.start("anna", make(&script)).await.unwrap();
-        assert_eq!(sessions.start("anna", make(&script)).await.err(), Some(StartError::Taken));
-        assert_eq!(sessions.start("a/b", make(&script)).await.err(), Some(StartError::BadName));
+        assert_eq!(sessions.start("anna", make(&script)).await.err(), Some(StartChildError::Taken));
+        assert_eq!(
+            sessions.start("a/b", make(&script)).await.err(),
+            Some(StartChildError::BadName)
+        );
         sessions.start("ben", make(&script)).await.unwrap();
         assert_eq!(sessions.get("anna"), Some(anna.clone()));
         assert_eq!((sessions.len(), sessions.refs().len()), (2, 2));
@@ -30,12 +35,15 @@ fn children_are_found_by_name_until_they_are_stopped() {
         sessions.stop("anna").await.unwrap();
 
         assert_eq!((sessions.get("anna"), sessions.len()), (None, 1));
-        assert_eq!(anna.tell(Count), Err(Undelivered::Gone));
+        assert_eq!(anna.tell(Count), Err(SendError::Gone));
         assert_eq!(sessions.stop("anna").await, Err(CommandError::NotFound));
         assert_eq!(script.lines(), ["child", "child", "-child"]);
         end(living).await;
         assert!(sessions.is_empty());
-        assert_eq!(sessions.start("carl", make(&script)).await.err(), Some(StartError::Closed));
+        assert_eq!(
+            sessions.start("carl", make(&script)).await.err(),
+            Some(StartChildError::Closed)
+        );
     });
 }
 
@@ -50,9 +58,9 @@ fn one_bad_child_takes_nobody_down() {
         let booms: Vec<_> = (0..4).map(|_| bad.ask(Boom)).collect();
         let behind = bad.ask(Count);
         for boom in booms {
-            assert_eq!(boom.await, Err(Undelivered::Failed));
+            assert_eq!(boom.await, Err(SendError::Failed));
         }
-        assert_eq!(behind.await, Err(Undelivered::Gone));
+        assert_eq!(behind.await, Err(SendError::Gone));
 
         until("it is gone", || rooms.get("bad").is_none()).await;
         assert_eq!(good.ask(Count).await, Ok(1));
@@ -69,7 +77,7 @@ fn a_temporary_child_that_fails_is_gone_and_its_name_is_free() {
         let (living, sessions) = one(dynamic_supervisor("sessions", 2).temporary()).await;
         for _ in 0..100 {
             let anna = sessions.start("anna", make(&script)).await.unwrap();
-            assert_eq!(anna.ask(Boom).await, Err(Undelivered::Failed));
+            assert_eq!(anna.ask(Boom).await, Err(SendError::Failed));
             until("it is gone", || sessions.is_empty()).await;
         }
 
@@ -90,7 +98,7 @@ fn a_namesake_that_follows_at_once_is_not_erased_with_the_one_before() {
             drop(old);
             assert_eq!(sessions.get("anna"), Some(new.clone()));
             assert_eq!(new.ask(Count).await, Ok(1));
-            assert_eq!(entry(&living.tree(), new.path()).state, State::Running);
+            assert_eq!(entry(&living.tree(), new.path()).state, ActorState::Running);
             sessions.stop("anna").await.unwrap();
         }
         end(living).await;
@@ -104,9 +112,9 @@ fn a_child_that_cannot_start_is_reported_to_whoever_starts_it() {
         let (living, sessions) = one(dynamic_supervisor("sessions", 1).temporary()).await;
         script.panic_at("factory");
         let failed = sessions.start("anna", make(&script)).await.err();
-        let because = Exit::Panic("on purpose in factory".into());
+        let because = ExitReason::Panic("on purpose in factory".into());
 
-        assert_eq!(failed, Some(StartError::Failed(because)));
+        assert_eq!(failed, Some(StartChildError::Failed(because)));
         assert!(sessions.start("anna", make(&script)).await.is_ok(), "the name is free");
         end(living).await;
     });
@@ -144,7 +152,7 @@ fn many_children_stop_side_by_side() {
             child.ask(Refuse(1000)).await.unwrap();
         }
         let began = tokio::time::Instant::now();
-        assert_eq!(end(living).await, Exit::Shutdown);
+        assert_eq!(end(living).await, ExitReason::Shutdown);
 
         assert_eq!(began.elapsed().as_secs(), 3, "a second for each partition, not for each child");
         assert!(sessions.is_empty());

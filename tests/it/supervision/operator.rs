@@ -3,7 +3,7 @@
 use super::actor::*;
 use super::*;
 
-fn tree_of_four(script: &Script) -> (SupervisorSpec, Ref<Puppet>) {
+fn tree_of_four(script: &Script) -> (SupervisorSpec, ActorRef<Puppet>) {
     let b = puppet("b", script);
     let to_b = b.handle();
     let inner = supervisor("inner", Strategy::OneForAll).with(b).with(puppet("c", script));
@@ -19,11 +19,11 @@ fn a_stopped_permanent_child_stays_listed_as_stopped_until_it_is_restarted() {
         let tree = living.tree();
         let waiting = to_b.ask(Slow(MINUTE));
         tree.stop("/node/inner/b").await.unwrap();
-        assert_eq!(entry(&tree, "/node/inner/b").state, State::Stopped);
-        assert_eq!(waiting.await, Err(Undelivered::Failed));
-        assert_eq!(to_b.ask(Count).await, Err(Undelivered::Gone));
+        assert_eq!(entry(&tree, "/node/inner/b").state, ActorState::Stopped);
+        assert_eq!(waiting.await, Err(SendError::Failed));
+        assert_eq!(to_b.ask(Count).await, Err(SendError::Gone));
         tokio::time::sleep(MINUTE).await;
-        assert_eq!(entry(&tree, "/node/inner/b").state, State::Stopped);
+        assert_eq!(entry(&tree, "/node/inner/b").state, ActorState::Stopped);
         assert_eq!(script.lines(), ["a", "b", "c", "-b"]);
 
         tree.restart("/node/inner/b").await.unwrap();
@@ -46,7 +46,7 @@ fn a_restart_by_an_operator_concerns_nobody_else_and_counts_as_no_failure() {
         }
 
         let b = entry(&tree, "/node/inner/b");
-        assert_eq!((b.restarts, b.state, b.failures), (50, State::Running, vec![]));
+        assert_eq!((b.restarts, b.state, b.failures), (50, ActorState::Running, vec![]));
         assert_eq!((script.count("+c"), script.count("+a")), (0, 0));
         end(living).await;
     });
@@ -62,7 +62,7 @@ fn a_supervisor_is_stopped_and_restarted_with_all_below_it() {
         script.lines();
         tree.stop("/node/inner").await.unwrap();
         assert_eq!(script.lines(), ["-c", "-b"]);
-        assert_eq!(to_b.tell(Count), Err(Undelivered::Gone));
+        assert_eq!(to_b.tell(Count), Err(SendError::Gone));
         tree.restart("/node/inner").await.unwrap();
 
         assert_eq!(script.lines(), ["+b", "+c"]);
@@ -84,7 +84,7 @@ fn a_stopped_child_is_left_alone_when_its_siblings_are_restarted() {
         to_b.tell(Boom).unwrap();
 
         assert_eq!(to_b.ask(Count).await, Ok(1));
-        assert_eq!(entry(&tree, "/node/inner/c").state, State::Stopped);
+        assert_eq!(entry(&tree, "/node/inner/c").state, ActorState::Stopped);
         end(living).await;
     });
 }
@@ -119,7 +119,7 @@ fn an_ended_child_can_be_restarted() {
         let living = live(supervisor("node", Strategy::OneForOne).with(once)).await;
         let tree = living.tree();
         to_once.tell(Quit).unwrap();
-        until("it ended", || entry(&tree, "/node/once").state == State::Ended).await;
+        until("it ended", || entry(&tree, "/node/once").state == ActorState::Ended).await;
         tree.restart("/node/once").await.unwrap();
 
         assert_eq!(to_once.ask(Count).await, Ok(1));
@@ -142,7 +142,10 @@ fn a_snapshot_counts_and_is_sorted_and_is_json() {
         tokio::time::sleep(Duration::from_secs(3)).await;
         let b = entry(&living.tree(), "/node/inner/b");
 
-        assert_eq!((b.kind, b.state, b.restart), (Kind::Actor, State::Running, Restart::Permanent));
+        assert_eq!(
+            (b.kind, b.state, b.restart),
+            (TreeNodeKind::Actor, ActorState::Running, Restart::Permanent)
+        );
         assert_eq!((b.handled, b.mailbox, b.restarts, b.stuck_ms), (7, 0, 1, 0));
         assert_eq!(b.uptime_ms / 100, 30, "it counts from the restart");
         let json = serde_json::to_value(&b).unwrap();

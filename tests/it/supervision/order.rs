@@ -24,9 +24,9 @@ fn a_tree_comes_up_in_order_and_goes_down_in_reverse() {
             paths,
             ["/node", "/node/a", "/node/d", "/node/inner", "/node/inner/b", "/node/inner/c"]
         );
-        assert!(living.tree().snapshot().iter().all(|e| e.state == State::Running));
+        assert!(living.tree().snapshot().iter().all(|e| e.state == ActorState::Running));
 
-        assert_eq!(end(living).await, Exit::Shutdown);
+        assert_eq!(end(living).await, ExitReason::Shutdown);
         assert_eq!(script.lines(), ["-d", "-c", "-b", "-a"]);
     });
 }
@@ -36,8 +36,8 @@ fn a_child_starts_when_the_one_before_has_finished_what_its_start_waits_for() {
     /// Waits a second in `started`, as for a connection.
     struct Slowly(Script);
     impl actix::Actor for Slowly {
-        type Context = Ctx<Self>;
-        fn started(&mut self, ctx: &mut Ctx<Self>) {
+        type Context = SupervisedContext<Self>;
+        fn started(&mut self, ctx: &mut SupervisedContext<Self>) {
             use actix::prelude::*;
             let wait = tokio::time::sleep(Duration::from_secs(1)).into_actor(self);
             ctx.wait(wait.map(|(), this: &mut Self, _| this.0.log("connected")));
@@ -46,7 +46,7 @@ fn a_child_starts_when_the_one_before_has_finished_what_its_start_waits_for() {
     simulate(async {
         let script = Script::default();
         let log = script.clone();
-        let slow = child("slow", move |_: &mut Ctx<Slowly>| Slowly(log.clone()));
+        let slow = child("slow", move |_: &mut SupervisedContext<Slowly>| Slowly(log.clone()));
         let spec = supervisor("node", Strategy::OneForOne).with(slow).with(puppet("next", &script));
         let living = live(spec).await;
 
@@ -76,7 +76,7 @@ fn a_child_that_does_not_stop_in_time_is_killed_and_the_others_stop_in_order() {
         assert_eq!(to_stubborn.ask(Count).await, Ok(1), "killed, and yet restartable");
         to_stubborn.ask(Refuse(1000)).await.unwrap();
         script.lines();
-        assert_eq!(end(living).await, Exit::Shutdown);
+        assert_eq!(end(living).await, ExitReason::Shutdown);
         assert_eq!(script.lines(), ["-z", "-a"]);
     });
 }
@@ -87,7 +87,7 @@ fn a_supervisor_has_the_time_of_all_its_children() {
         let script = Script::default();
         let second = Duration::from_secs(1);
         let kids = ["a", "b", "c"].map(|name| puppet(name, &script).shutdown(second));
-        let refs = kids.each_ref().map(Child::handle);
+        let refs = kids.each_ref().map(ActorSpec::handle);
         let inner =
             kids.into_iter().fold(supervisor("inner", Strategy::OneForOne), SupervisorSpec::with);
         let living = live(supervisor("node", Strategy::OneForOne).with(inner)).await;
@@ -95,7 +95,7 @@ fn a_supervisor_has_the_time_of_all_its_children() {
         refs[1].ask(Refuse(1000)).await.unwrap();
         let began = Instant::now();
 
-        assert_eq!(end(living).await, Exit::Shutdown, "the supervisor itself was not killed");
+        assert_eq!(end(living).await, ExitReason::Shutdown, "the supervisor itself was not killed");
         assert_eq!(began.elapsed().as_secs(), 2, "one second for each that refused");
     });
 }
@@ -132,7 +132,7 @@ fn a_shutdown_of_the_tree_keeps_its_deadline_whatever_the_children_want() {
 
         assert_eq!(began.elapsed().as_millis() / 10, 30);
         assert_eq!(tree.snapshot(), vec![]);
-        assert_eq!(to_a.tell(Count), Err(Undelivered::Gone));
+        assert_eq!(to_a.tell(Count), Err(SendError::Gone));
     });
 }
 
@@ -146,10 +146,10 @@ fn a_tree_that_cannot_come_up_goes_down_again() {
         let to_bad = bad.handle();
         let spec = supervisor("node", Strategy::OneForOne).with(puppet("good", &calm)).with(bad);
 
-        let error = launch(spec, Options::one_thread()).await.err().unwrap();
+        let error = launch(spec, LaunchOptions::one_thread()).await.err().unwrap();
         assert!(error.to_string().contains("on purpose in factory"), "{error}");
         assert_eq!(calm.lines(), ["good", "-good"]);
-        assert_eq!(to_bad.ask(Count).await, Err(Undelivered::Gone));
+        assert_eq!(to_bad.ask(Count).await, Err(SendError::Gone));
     });
 }
 
@@ -161,14 +161,14 @@ fn a_plan_with_a_bad_name_or_an_unknown_place_is_refused() {
             .with(puppet("a", &script))
             .with(puppet("a", &script));
         let spec = supervisor("node", Strategy::OneForOne).with(twins);
-        let error = launch(spec, Options::one_thread()).await.err();
+        let error = launch(spec, LaunchOptions::one_thread()).await.err();
         assert_eq!(error, Some(LaunchError::BadName("a".into())));
     });
     with_threads(async {
-        let lost = puppet("lost", &Script::default()).on(Place::Pool("nowhere"));
+        let lost = puppet("lost", &Script::default()).on(ThreadAffinity::Pool("nowhere"));
         let spec = supervisor("node", Strategy::OneForOne).with(lost);
-        let error = launch(spec, Options::threads(1)).await.err();
-        assert_eq!(error, Some(LaunchError::NoSuchPlace(Place::Pool("nowhere"))));
+        let error = launch(spec, LaunchOptions::threads(1)).await.err();
+        assert_eq!(error, Some(LaunchError::NoSuchPlace(ThreadAffinity::Pool("nowhere"))));
     });
 }
 
@@ -180,7 +180,7 @@ fn a_reference_to_a_tree_that_never_lived_says_so() {
         let answer = to_a.ask(Count);
         drop(a);
 
-        assert_eq!(answer.await, Err(Undelivered::Gone));
-        assert_eq!(to_a.tell(Count), Err(Undelivered::Gone));
+        assert_eq!(answer.await, Err(SendError::Gone));
+        assert_eq!(to_a.tell(Count), Err(SendError::Gone));
     });
 }

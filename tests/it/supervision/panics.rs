@@ -6,7 +6,7 @@ use super::*;
 const TIMES: u32 = 1000;
 
 /// A tree of a victim and its sibling; the story makes the victim fail `TIMES` times in one way.
-async fn a_thousand_times(provoke: impl Fn(&Script, &Ref<Puppet>), blamed: &str) {
+async fn a_thousand_times(provoke: impl Fn(&Script, &ActorRef<Puppet>), blamed: &str) {
     let (script, calm) = (Script::default(), Script::default());
     let victim = puppet("victim", &script).intensity(TIMES, MINUTE);
     let to_victim = victim.handle();
@@ -24,13 +24,16 @@ async fn a_thousand_times(provoke: impl Fn(&Script, &Ref<Puppet>), blamed: &str)
     }
 
     let victim = entry(&tree, "/node/victim");
-    assert_eq!((victim.restarts, victim.state, victim.failures.len()), (TIMES, State::Running, 10));
+    assert_eq!(
+        (victim.restarts, victim.state, victim.failures.len()),
+        (TIMES, ActorState::Running, 10)
+    );
     for failure in &victim.failures {
         assert!(failure.exit.starts_with("panic: on purpose"), "{failure:?}");
         assert!(failure.message.contains(blamed), "{failure:?}");
     }
     assert_eq!(calm.lines(), ["sibling"]);
-    assert_eq!(end(living).await, Exit::Shutdown);
+    assert_eq!(end(living).await, ExitReason::Shutdown);
 }
 
 #[test]
@@ -46,7 +49,7 @@ fn a_future_of_an_actor_may_panic_a_thousand_times() {
 #[test]
 fn started_may_panic_a_thousand_times() {
     // Every other restart: the one that was provoked by `Quit` panics in `started`.
-    let provoke = |script: &Script, victim: &Ref<Puppet>| {
+    let provoke = |script: &Script, victim: &ActorRef<Puppet>| {
         script.panic_at("started");
         victim.tell(Quit).unwrap();
     };
@@ -55,7 +58,7 @@ fn started_may_panic_a_thousand_times() {
 
 #[test]
 fn a_factory_may_panic_a_thousand_times() {
-    let provoke = |script: &Script, victim: &Ref<Puppet>| {
+    let provoke = |script: &Script, victim: &ActorRef<Puppet>| {
         script.panic_at("factory");
         victim.tell(Quit).unwrap();
     };
@@ -63,7 +66,7 @@ fn a_factory_may_panic_a_thousand_times() {
 }
 
 /// As `a_thousand_times`, for failures that follow a restart: each round restarts twice.
-async fn twice_each(provoke: impl Fn(&Script, &Ref<Puppet>), blamed: &str) {
+async fn twice_each(provoke: impl Fn(&Script, &ActorRef<Puppet>), blamed: &str) {
     let script = Script::default();
     let victim = puppet("victim", &script).intensity(2 * TIMES, MINUTE);
     let to_victim = victim.handle();
@@ -80,12 +83,12 @@ async fn twice_each(provoke: impl Fn(&Script, &Ref<Puppet>), blamed: &str) {
     let failures = entry(&tree, "/node/victim").failures;
     assert_eq!(failures.len(), 10);
     assert!(failures.iter().all(|failure| failure.message == blamed), "{failures:?}");
-    assert_eq!(end(living).await, Exit::Shutdown);
+    assert_eq!(end(living).await, ExitReason::Shutdown);
 }
 
 #[test]
 fn stopped_may_panic_a_thousand_times() {
-    let provoke = |script: &Script, victim: &Ref<Puppet>| {
+    let provoke = |script: &Script, victim: &ActorRef<Puppet>| {
         script.panic_at("stopped");
         victim.tell(Quit).unwrap();
     };
@@ -94,7 +97,7 @@ fn stopped_may_panic_a_thousand_times() {
 
 #[test]
 fn stopping_may_panic_a_thousand_times() {
-    let provoke = |script: &Script, victim: &Ref<Puppet>| {
+    let provoke = |script: &Script, victim: &ActorRef<Puppet>| {
         script.panic_at("stopping");
         victim.tell(Quit).unwrap();
     };
@@ -103,7 +106,7 @@ fn stopping_may_panic_a_thousand_times() {
 
 #[test]
 fn drop_may_panic_a_thousand_times() {
-    let provoke = |script: &Script, victim: &Ref<Puppet>| {
+    let provoke = |script: &Script, victim: &ActorRef<Puppet>| {
         script.panic_at("drop");
         victim.tell(Quit).unwrap();
     };
@@ -120,7 +123,7 @@ fn a_panic_in_stopped_and_in_drop_after_a_panic_does_not_end_the_process() {
         script.panic_at("stopped");
         script.panic_at("stopping");
         script.panic_at("drop");
-        assert_eq!(to_a.ask(Boom).await, Err(Undelivered::Failed));
+        assert_eq!(to_a.ask(Boom).await, Err(SendError::Failed));
 
         assert_eq!(to_a.ask(Count).await, Ok(1));
         let failures = entry(&living.tree(), "/node/a").failures;
@@ -142,7 +145,7 @@ fn an_actor_that_refuses_to_stop_with_two_bad_messages_queued_does_not_end_the_p
         let booms = [to_a.ask(Boom), to_a.ask(Boom)];
         let behind = to_a.ask(Count);
         for boom in booms {
-            assert_eq!(boom.await, Err(Undelivered::Failed));
+            assert_eq!(boom.await, Err(SendError::Failed));
         }
 
         assert_eq!(behind.await, Ok(1));
@@ -164,8 +167,8 @@ impl Drop for Grenade {
 struct Arsenal(#[expect(dead_code, reason = "it is there to be dropped")] Option<Grenade>);
 
 impl actix::Actor for Arsenal {
-    type Context = Ctx<Self>;
-    fn started(&mut self, ctx: &mut Ctx<Self>) {
+    type Context = SupervisedContext<Self>;
+    fn started(&mut self, ctx: &mut SupervisedContext<Self>) {
         use actix::prelude::*;
         for _ in 0..3 {
             let grenade = Grenade;
@@ -180,7 +183,7 @@ impl actix::Actor for Arsenal {
 
 impl actix::Handler<Boom> for Arsenal {
     type Result = ();
-    fn handle(&mut self, _: Boom, _: &mut Ctx<Self>) {
+    fn handle(&mut self, _: Boom, _: &mut SupervisedContext<Self>) {
         std::panic::panic_any(Grenade);
     }
 }
@@ -188,7 +191,8 @@ impl actix::Handler<Boom> for Arsenal {
 #[test]
 fn panics_while_everything_is_dropped_after_a_panic_do_not_end_the_process() {
     simulate(async {
-        let a = child("a", |_: &mut Ctx<Arsenal>| Arsenal(Some(Grenade))).backoff(AT_ONCE);
+        let a = child("a", |_: &mut SupervisedContext<Arsenal>| Arsenal(Some(Grenade)))
+            .backoff(AT_ONCE);
         let to_a = a.handle();
         let living = live(supervisor("node", Strategy::OneForOne).with(a)).await;
         let tree = living.tree();

@@ -4,7 +4,7 @@ use super::actor::*;
 use super::*;
 use tokio::time::Instant;
 
-fn three(strategy: Strategy, script: &Script) -> (SupervisorSpec, [Ref<Puppet>; 3]) {
+fn three(strategy: Strategy, script: &Script) -> (SupervisorSpec, [ActorRef<Puppet>; 3]) {
     let kids = ["a", "b", "c"].map(|name| puppet(name, script));
     let refs = [kids[0].handle(), kids[1].handle(), kids[2].handle()];
     (kids.into_iter().fold(supervisor("node", strategy), SupervisorSpec::with), refs)
@@ -21,7 +21,7 @@ fn only_the_poison_message_is_lost() {
         assert_eq!(to_a.ask(Count).await, Ok(2));
         let (boom, behind) = (to_a.ask(Boom), to_a.ask(Count));
 
-        assert_eq!(boom.await, Err(Undelivered::Failed));
+        assert_eq!(boom.await, Err(SendError::Failed));
         assert_eq!(behind.await, Ok(1), "the same mailbox, a fresh state");
         assert_eq!(script.lines(), ["a", "+a"]);
         end(living).await;
@@ -34,7 +34,7 @@ fn one_for_one_restarts_the_one_that_failed() {
         let script = Script::default();
         let (spec, [_, b, _]) = three(Strategy::OneForOne, &script);
         let living = live(spec).await;
-        assert_eq!(b.ask(Boom).await, Err(Undelivered::Failed));
+        assert_eq!(b.ask(Boom).await, Err(SendError::Failed));
         assert_eq!(b.ask(Count).await, Ok(1));
 
         assert_eq!(script.lines(), ["a", "b", "c", "+b"]);
@@ -108,17 +108,21 @@ fn transient_children_come_back_after_failures_only_and_temporary_ones_never() {
         let living = live(spec).await;
         let tree = living.tree();
         refs.iter().for_each(|r| r.tell(Boom).unwrap());
-        until("the temporary one ended", || entry(&tree, "/node/temporary").state == State::Ended)
-            .await;
+        until("the temporary one ended", || {
+            entry(&tree, "/node/temporary").state == ActorState::Ended
+        })
+        .await;
         assert_eq!(refs[0].ask(Count).await, Ok(1));
         assert_eq!(refs[1].ask(Count).await, Ok(1));
-        assert_eq!(refs[2].ask(Count).await, Err(Undelivered::Gone));
+        assert_eq!(refs[2].ask(Count).await, Err(SendError::Gone));
         refs[..2].iter().for_each(|r| r.tell(Quit).unwrap());
-        until("the transient one ended", || entry(&tree, "/node/transient").state == State::Ended)
-            .await;
+        until("the transient one ended", || {
+            entry(&tree, "/node/transient").state == ActorState::Ended
+        })
+        .await;
 
         assert_eq!(refs[0].ask(Count).await, Ok(1));
-        assert_eq!(refs[1].tell(Count), Err(Undelivered::Gone));
+        assert_eq!(refs[1].tell(Count), Err(SendError::Gone));
         end(living).await;
     });
 }
@@ -136,7 +140,7 @@ fn a_child_that_fails_too_often_makes_its_supervisor_give_up_and_the_next_one_re
         let tree = living.tree();
         (0..3).for_each(|_| to_bad.tell(Boom).unwrap());
         until("rooms is rebuilt", || entry(&tree, "/node/rooms").restarts == 1).await;
-        until("rooms is up", || entry(&tree, "/node/rooms").state == State::Running).await;
+        until("rooms is up", || entry(&tree, "/node/rooms").state == ActorState::Running).await;
 
         assert_eq!(to_bad.ask(Count).await, Ok(1), "the same reference after an escalation");
         assert_eq!(script.count("top"), 1, "the sibling of the supervisor saw nothing");
@@ -156,9 +160,12 @@ fn a_supervisor_bears_only_so_many_restarts_of_all_its_children() {
         refs.iter().for_each(|r| r.tell(Boom).unwrap());
 
         let exit = living.exited().await;
-        assert!(matches!(exit, Exit::Escalated(_)), "{exit}");
-        assert_eq!(refs[0].tell(Count), Err(Undelivered::Gone));
-        assert!(matches!(end(living).await, Exit::Escalated(_)), "the end does not hide the cause");
+        assert!(matches!(exit, ExitReason::Escalated(_)), "{exit}");
+        assert_eq!(refs[0].tell(Count), Err(SendError::Gone));
+        assert!(
+            matches!(end(living).await, ExitReason::Escalated(_)),
+            "the end does not hide the cause"
+        );
     });
 }
 
@@ -171,7 +178,7 @@ fn a_window_forgets_old_failures() {
         let living =
             live(supervisor("node", Strategy::OneForOne).with(a).intensity(99, MINUTE)).await;
         for _ in 0..20 {
-            assert_eq!(to_a.ask(Boom).await, Err(Undelivered::Failed));
+            assert_eq!(to_a.ask(Boom).await, Err(SendError::Failed));
             tokio::time::sleep(Duration::from_millis(1001)).await;
         }
 
@@ -214,16 +221,18 @@ fn a_child_that_stops_itself_when_it_starts_does_not_turn_for_ever() {
     simulate(async {
         struct Restless;
         impl actix::Actor for Restless {
-            type Context = Ctx<Self>;
-            fn started(&mut self, ctx: &mut Ctx<Self>) {
+            type Context = SupervisedContext<Self>;
+            fn started(&mut self, ctx: &mut SupervisedContext<Self>) {
                 actix::ActorContext::stop(ctx);
             }
         }
         let spec = supervisor("node", Strategy::OneForOne);
-        let spec = spec.with(child("restless", |_: &mut Ctx<Restless>| Restless).backoff(AT_ONCE));
+        let spec = spec.with(
+            child("restless", |_: &mut SupervisedContext<Restless>| Restless).backoff(AT_ONCE),
+        );
 
-        let error = launch(spec, Options::one_thread()).await.err().unwrap();
-        assert!(matches!(error, LaunchError::Failed(Exit::Escalated(_))), "{error}");
+        let error = launch(spec, LaunchOptions::one_thread()).await.err().unwrap();
+        assert!(matches!(error, LaunchError::Failed(ExitReason::Escalated(_))), "{error}");
     });
 }
 

@@ -5,17 +5,17 @@ use std::sync::{Arc, Mutex, mpsc};
 use super::actor::*;
 use super::*;
 
-fn quick() -> Options {
-    let patience = Patience {
+fn quick() -> LaunchOptions {
+    let patience = WatchdogThresholds {
         warn: Duration::from_millis(30),
         give_up: Duration::from_secs(600),
         despair: Duration::from_secs(600),
-        ..Patience::default()
+        ..WatchdogThresholds::default()
     };
-    Options { patience, ..Options::threads(1) }
+    LaunchOptions { patience, ..LaunchOptions::threads(1) }
 }
 
-fn two(script: &Script) -> (SupervisorSpec, Ref<Puppet>, Ref<Puppet>) {
+fn two(script: &Script) -> (SupervisorSpec, ActorRef<Puppet>, ActorRef<Puppet>) {
     let (a, b) = (puppet("a", script), puppet("b", script));
     let (to_a, to_b) = (a.handle(), b.handle());
     (supervisor("node", Strategy::OneForOne).with(a).with(b), to_a, to_b)
@@ -25,15 +25,15 @@ fn two(script: &Script) -> (SupervisorSpec, Ref<Puppet>, Ref<Puppet>) {
 fn a_tree_lives_on_threads_of_its_own() {
     with_threads(async {
         let script = Script::default();
-        let here = puppet("here", &script).on(Place::Here);
-        let media = puppet("media", &script).on(Place::Thread("media", 3));
+        let here = puppet("here", &script).on(ThreadAffinity::Here);
+        let media = puppet("media", &script).on(ThreadAffinity::Thread("media", 3));
         let (to_here, to_media) = (here.handle(), media.handle());
         let spec = supervisor("node", Strategy::OneForOne).with(here).with(media);
-        let living = launch(spec, Options::threads(2).pool("media", 2)).await.unwrap();
+        let living = launch(spec, LaunchOptions::threads(2).pool("media", 2)).await.unwrap();
 
         assert_eq!(to_here.ask(Count).await, Ok(1));
         assert_eq!(to_media.ask(Count).await, Ok(1));
-        assert_eq!(end(living).await, Exit::Shutdown);
+        assert_eq!(end(living).await, ExitReason::Shutdown);
     });
 }
 
@@ -43,7 +43,7 @@ impl actix::Message for Suicide {
 }
 impl actix::Handler<Suicide> for Puppet {
     type Result = ();
-    fn handle(&mut self, _: Suicide, _: &mut Ctx<Self>) {
+    fn handle(&mut self, _: Suicide, _: &mut SupervisedContext<Self>) {
         actix_rt::Arbiter::current().stop();
     }
 }
@@ -60,7 +60,7 @@ fn those_whose_thread_ends_live_on_another_with_the_same_reference() {
             until("both are back", || {
                 ["/node/a", "/node/b"].iter().all(|path| {
                     let entry = entry(&tree, path);
-                    entry.restarts >= times && entry.state == State::Running
+                    entry.restarts >= times && entry.state == ActorState::Running
                 })
             })
             .await;
@@ -69,7 +69,7 @@ fn those_whose_thread_ends_live_on_another_with_the_same_reference() {
         }
 
         assert_eq!(entry(&tree, "/node/b").last_failure.unwrap().exit, "lost");
-        assert_eq!(end(living).await, Exit::Shutdown);
+        assert_eq!(end(living).await, ExitReason::Shutdown);
     });
 }
 
@@ -93,7 +93,7 @@ fn an_actor_that_holds_its_thread_is_seen_with_its_message() {
         drop(release);
         assert_eq!(behind.await, Ok(1));
         until("it is free", || entry(&tree, "/node/a").stuck_ms == 0).await;
-        assert_eq!(end(living).await, Exit::Shutdown);
+        assert_eq!(end(living).await, ExitReason::Shutdown);
     });
 }
 
@@ -102,15 +102,15 @@ fn a_thread_that_is_stuck_too_long_is_replaced_and_mailboxes_survive() {
     with_threads(async {
         let script = Script::default();
         let (spec, to_a, to_b) = two(&script);
-        let called: Arc<Mutex<Vec<Stuck>>> = Arc::default();
+        let called: Arc<Mutex<Vec<StuckActor>>> = Arc::default();
         let calls = Arc::clone(&called);
-        let patience = Patience {
+        let patience = WatchdogThresholds {
             warn: Duration::from_millis(30),
             give_up: Duration::from_millis(100),
             despair: Duration::from_millis(300),
             last_resort: Arc::new(move |stuck| calls.lock().unwrap().push(stuck)),
         };
-        let options = Options { patience, ..Options::threads(1) };
+        let options = LaunchOptions { patience, ..LaunchOptions::threads(1) };
         let living = launch(spec, options).await.unwrap();
         let tree = living.tree();
         let (release, hold) = mpsc::channel();
@@ -134,7 +134,7 @@ fn a_thread_that_is_stuck_too_long_is_replaced_and_mailboxes_survive() {
         }
         assert_eq!(entry(&tree, "/node/a").restarts, 1);
         assert_eq!(called.lock().unwrap().len(), 1);
-        assert_eq!(end(living).await, Exit::Shutdown);
+        assert_eq!(end(living).await, ExitReason::Shutdown);
     });
 }
 
@@ -143,7 +143,7 @@ fn a_shutdown_does_not_wait_for_a_thread_that_never_returns() {
     with_threads(async {
         let script = Script::default();
         let (a, b) = (puppet("a", &script), puppet("b", &script));
-        let a = a.shutdown(Duration::from_millis(100)).on(Place::Thread("other", 0));
+        let a = a.shutdown(Duration::from_millis(100)).on(ThreadAffinity::Thread("other", 0));
         let (to_a, _to_b) = (a.handle(), b.handle());
         let spec = supervisor("node", Strategy::OneForOne).with(b).with(a);
         let living = launch(spec, quick().pool("other", 1)).await.unwrap();
@@ -152,7 +152,7 @@ fn a_shutdown_does_not_wait_for_a_thread_that_never_returns() {
         until("it holds", || script.has("a holds")).await;
         script.lines();
 
-        assert_eq!(end(living).await, Exit::Shutdown);
+        assert_eq!(end(living).await, ExitReason::Shutdown);
         assert_eq!(script.lines(), ["-b"], "the others stopped properly");
         drop(release);
     });
@@ -165,7 +165,7 @@ fn panics_on_other_threads_are_survived_under_load() {
         let a = puppet("a", &script).intensity(10_000, MINUTE).mailbox(100_000);
         let to_a = a.handle();
         let spec = supervisor("node", Strategy::OneForOne).intensity(10_000, MINUTE).with(a);
-        let living = launch(spec, Options::threads(2)).await.unwrap();
+        let living = launch(spec, LaunchOptions::threads(2)).await.unwrap();
         let senders: Vec<_> = (0..4)
             .map(|_| {
                 let to_a = to_a.clone();
@@ -184,7 +184,7 @@ fn panics_on_other_threads_are_survived_under_load() {
 
         let a = entry(&living.tree(), "/node/a");
         assert_eq!((a.restarts, a.handled), (400, 4401), "no message was lost but the poison");
-        assert_eq!(end(living).await, Exit::Shutdown);
+        assert_eq!(end(living).await, ExitReason::Shutdown);
     });
 }
 
@@ -192,7 +192,7 @@ fn panics_on_other_threads_are_survived_under_load() {
 fn a_tree_with_threads_needs_a_system() {
     simulate(async {
         let spec = supervisor("node", Strategy::OneForOne);
-        let error = launch(spec, Options::threads(1)).await.err();
+        let error = launch(spec, LaunchOptions::threads(1)).await.err();
         assert_eq!(error, Some(LaunchError::NoSystem));
     });
 }

@@ -4,7 +4,7 @@ use base::ids::{CallId, ConversationId};
 
 use super::super::room::Room;
 use super::Board;
-use crate::actors::supervision::Ref;
+use crate::actors::supervision::ActorRef;
 
 /// A place on the board for a call that is about to begin. Let go of before the room lives, it is
 /// free again: whoever asked for the call may go away at any time.
@@ -35,7 +35,7 @@ impl Reserved {
     }
 
     /// The room lives.
-    pub(in crate::actors::calls) fn begun(mut self, room: Ref<Room>) {
+    pub(in crate::actors::calls) fn begun(mut self, room: ActorRef<Room>) {
         self.begun = true;
         self.board.begun(self.id, Ok(room));
     }

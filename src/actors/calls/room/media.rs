@@ -9,7 +9,7 @@ use metrics::{counter, histogram};
 
 use super::Room;
 use crate::actors::media::{Heard, Lease};
-use crate::actors::supervision::Ctx;
+use crate::actors::supervision::SupervisedContext;
 use crate::domain::calls::{Error, Seat, To, participant_name};
 use crate::protocol::calls as wire;
 use crate::protocol::server::CallNews;
@@ -33,7 +33,7 @@ pub(super) struct StageFailed(Box<dyn Any + Send>);
 
 impl Room {
     /// Builds a stage and takes everybody onto it.
-    pub(super) fn raise(&mut self, ctx: &mut Ctx<Self>) {
+    pub(super) fn raise(&mut self, ctx: &mut SupervisedContext<Self>) {
         let myself = ctx.myself();
         let ears = move |heard| {
             // A room that is gone has no ears, and its stage goes with it.
@@ -178,7 +178,7 @@ impl Room {
         }
     }
 
-    fn on_stage(&mut self, event: Event, ctx: &mut Ctx<Self>) {
+    fn on_stage(&mut self, event: Event, ctx: &mut SupervisedContext<Self>) {
         let call_id = self.call.id();
         if self.keep.is_moving() {
             // The new room tells of itself; what is wanted of a connection that goes is no news.

@@ -13,7 +13,7 @@ use serde_json::value::to_raw_value;
 use tokio::sync::oneshot;
 
 use super::{AGAIN, Room};
-use crate::actors::supervision::{Ctx, Ref, Undelivered};
+use crate::actors::supervision::{ActorRef, SendError, SupervisedContext};
 use crate::domain::calls::{Call, Error};
 use crate::protocol::cluster::{NodeRequest, RoomHandOver};
 use crate::telemetry::metrics::CLUSTER_MOVES;
@@ -49,7 +49,7 @@ impl Keep {
 
 impl Room {
     /// Writes the call down, if another node could go on with it.
-    pub(super) fn keep(&mut self, ctx: &mut Ctx<Self>) {
+    pub(super) fn keep(&mut self, ctx: &mut SupervisedContext<Self>) {
         if self.seed.hold.fence.is_none() {
             return;
         }
@@ -94,7 +94,7 @@ impl Room {
 
     /// A participant's connection to a room that was handed over has ended; with the last one the
     /// room goes.
-    pub(super) fn farewell(&mut self, number: u32, ctx: &mut Ctx<Self>) {
+    pub(super) fn farewell(&mut self, number: u32, ctx: &mut SupervisedContext<Self>) {
         self.keep.moved.insert(number);
         if self.call.participants().all(|(number, _)| self.keep.moved.contains(&number)) {
             self.stage = None;
@@ -103,7 +103,7 @@ impl Room {
     }
 
     /// The call is another node's, or may be: this room goes without a word.
-    fn let_go(&mut self, ctx: &mut Ctx<Self>) {
+    fn let_go(&mut self, ctx: &mut SupervisedContext<Self>) {
         counter!(CLUSTER_MOVES, "reason" => "fenced").increment(1);
         tracing::warn!(call.id = %self.call.id(), "this node lets go of a call");
         self.keep.moving = true;
@@ -136,11 +136,11 @@ impl Handler<Kept> for Room {
 ///
 /// # Errors
 /// Why it could not be written down; [`Error::Moved`] if the room is gone before it was.
-pub(in crate::actors::calls) async fn kept(room: &Ref<Room>) -> Result<(), Error> {
+pub(in crate::actors::calls) async fn kept(room: &ActorRef<Room>) -> Result<(), Error> {
     let (waiter, written) = oneshot::channel();
     room.tell(Kept(waiter)).map_err(|why| match why {
-        Undelivered::Gone => Error::Moved,
-        Undelivered::Full | Undelivered::Failed => Error::Unavailable,
+        SendError::Gone => Error::Moved,
+        SendError::Full | SendError::Failed => Error::Unavailable,
     })?;
     written.await.unwrap_or(Err(Error::Moved))
 }

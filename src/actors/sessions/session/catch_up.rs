@@ -10,7 +10,7 @@ use super::super::outbound_event::{Order, Outgoing};
 use super::super::requests;
 use super::super::socket_handle::Down;
 use super::Session;
-use crate::actors::supervision::Ctx;
+use crate::actors::supervision::SupervisedContext;
 use crate::domain::chat::Error;
 use crate::protocol::chat as wire;
 use crate::protocol::client::Sync;
@@ -26,7 +26,7 @@ type Page = (Vec<(i64, ServerEvent)>, bool);
 impl Session {
     /// Reads the next missing piece, one at a time, at the pace of the socket: what was said comes
     /// before what became of it.
-    pub(super) fn pump(&mut self, ctx: &mut Ctx<Self>) {
+    pub(super) fn pump(&mut self, ctx: &mut SupervisedContext<Self>) {
         if self.reading || self.line.is_none() || !self.loaded {
             return;
         }
@@ -61,7 +61,7 @@ impl Session {
         gap: Gap,
         order: Order,
         page: Result<Page, Error>,
-        ctx: &mut Ctx<Self>,
+        ctx: &mut SupervisedContext<Self>,
     ) {
         let (events, more) = match page {
             Ok(page) => page,
@@ -101,7 +101,7 @@ impl Session {
         }
     }
 
-    pub(super) fn sync(&mut self, id: Option<u64>, sync: Sync, ctx: &mut Ctx<Self>) {
+    pub(super) fn sync(&mut self, id: Option<u64>, sync: Sync, ctx: &mut SupervisedContext<Self>) {
         self.syncing = true;
         self.stop_timer(ctx); // what waits for the first `sync` waits for its answer
         let living = self.living().clone();
@@ -136,7 +136,7 @@ impl Session {
         id: Option<u64>,
         has: &Sync,
         conversations: Vec<wire::Summary>,
-        ctx: &mut Ctx<Self>,
+        ctx: &mut SupervisedContext<Self>,
     ) {
         for c in &conversations {
             let said = has.cursors.get(&c.id).copied().unwrap_or(0);

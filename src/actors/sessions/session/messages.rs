@@ -16,7 +16,7 @@ use super::super::requests;
 use super::super::socket_handle::{Answer, Close, Line};
 use super::super::{SessionHandle, reorder_buffer};
 use super::Session;
-use crate::actors::supervision::Ctx;
+use crate::actors::supervision::SupervisedContext;
 use crate::domain::calls;
 use crate::protocol::client::{CallEvent, ClientEvent};
 use crate::protocol::server::{CallNews, ServerEvent};
@@ -154,7 +154,7 @@ impl Session {
 
     /// Looks into the database once more when all nodes surely know that the device is here: what
     /// one of them said before, it did not say to us.
-    fn look_again(&self, ctx: &mut Ctx<Self>) {
+    fn look_again(&self, ctx: &mut SupervisedContext<Self>) {
         if self.living().switchboard.is_alone() {
             return;
         }
@@ -167,7 +167,7 @@ impl Session {
     }
 
     /// Tells a device that has just come of the calls that ring for its person.
-    fn ring(&mut self, ctx: &mut Ctx<Self>) {
+    fn ring(&mut self, ctx: &mut SupervisedContext<Self>) {
         if self.seed.me.pass.is_some() {
             return;
         }
@@ -205,7 +205,7 @@ impl Handler<Deliver> for Session {
 
 impl Session {
     /// Sends an event in its order, at once or when that which it follows has come.
-    fn hear(&mut self, place: Place, event: Outgoing, ctx: &mut Ctx<Self>) {
+    fn hear(&mut self, place: Place, event: Outgoing, ctx: &mut SupervisedContext<Self>) {
         if place.order == Order::Changed {
             // Of two nodes, the one that tells of the change may be heard first.
             self.said.learn_of(place.conversation, event.about().unwrap_or(0));
@@ -230,7 +230,7 @@ impl Session {
     }
 
     /// Sends what has waited for the event at `place`.
-    fn send_early(&mut self, mut place: Place, ctx: &mut Ctx<Self>) {
+    fn send_early(&mut self, mut place: Place, ctx: &mut SupervisedContext<Self>) {
         while let Some((next, event)) = self.early.after(place)
             && self.cursors(next.order).hear(next.conversation, next.number) == Heard::Next
         {
@@ -240,7 +240,7 @@ impl Session {
     }
 
     /// In a moment, what still waits is read from the database.
-    fn lose_patience(&mut self, ctx: &mut Ctx<Self>) {
+    fn lose_patience(&mut self, ctx: &mut SupervisedContext<Self>) {
         if std::mem::replace(&mut self.impatient, true) {
             return;
         }

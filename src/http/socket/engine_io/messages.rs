@@ -8,7 +8,7 @@ use super::super::engine_io_socket::PipeLine;
 use super::super::packet::SEPARATOR;
 use super::{Engine, Out, PollError, Polled, Way};
 use crate::actors::sessions::{Blocked, Close, Down, Line};
-use crate::actors::supervision::{Ctx, Undelivered};
+use crate::actors::supervision::{SendError, SupervisedContext};
 
 /// A poll: answered when there is something to say.
 #[derive(Message)]
@@ -176,11 +176,11 @@ impl Handler<FromSession> for Engine {
 }
 
 /// The session's way down.
-pub(super) fn line(ctx: &Ctx<Engine>) -> Line {
+pub(super) fn line(ctx: &SupervisedContext<Engine>) -> Line {
     let (engine, farewell) = (ctx.myself(), ctx.myself());
     let send = move |down| {
         engine.tell(FromSession(down)).map_err(|undelivered| match undelivered {
-            Undelivered::Full => Blocked::Slow,
+            SendError::Full => Blocked::Slow,
             _ => Blocked::Gone,
         })
     };

@@ -8,7 +8,7 @@ use super::super::engine_io_socket::{PipeLine, Push};
 use super::super::packet::Packet;
 use super::{Engine, Out, Way};
 use crate::actors::sessions::Close;
-use crate::actors::supervision::Ctx;
+use crate::actors::supervision::SupervisedContext;
 
 /// A candidate that has not taken over by then is closed, and polling goes on.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -25,7 +25,12 @@ pub(super) struct Candidate {
 
 impl Engine {
     /// Lets a WebSocket try to take over.
-    pub(super) fn try_out(&mut self, number: u64, pipe: PipeLine, ctx: &mut Ctx<Self>) {
+    pub(super) fn try_out(
+        &mut self,
+        number: u64,
+        pipe: PipeLine,
+        ctx: &mut SupervisedContext<Self>,
+    ) {
         self.candidate = Some(Candidate { number, pipe, probed: false });
         ctx.run_later(DEADLINE, move |engine, _| {
             if let Some(late) = engine.candidate.take_if(|candidate| candidate.number == number) {
@@ -34,7 +39,12 @@ impl Engine {
         });
     }
 
-    pub(super) fn candidate_says(&mut self, number: u64, text: &str, ctx: &mut Ctx<Self>) {
+    pub(super) fn candidate_says(
+        &mut self,
+        number: u64,
+        text: &str,
+        ctx: &mut SupervisedContext<Self>,
+    ) {
         match Packet::parse(text) {
             Some(Packet::Ping("probe")) => {
                 if !self.counts(ctx) {
@@ -66,7 +76,7 @@ impl Engine {
     }
 
     /// A poll has come; if it is one of a client that is about to move, it must not wait for long.
-    pub(super) fn release_soon(&self, ctx: &mut Ctx<Self>) {
+    pub(super) fn release_soon(&self, ctx: &mut SupervisedContext<Self>) {
         if self.is_moving() {
             ctx.run_later(PAUSE, |engine, ctx| {
                 if engine.is_moving() {
@@ -81,7 +91,7 @@ impl Engine {
     }
 
     /// Ends the poll that waits, if one does: the client does not move over before.
-    fn release(&mut self, ctx: &mut Ctx<Self>) {
+    fn release(&mut self, ctx: &mut SupervisedContext<Self>) {
         if matches!(self.way, Way::Polling(Some(_))) {
             if !self.waiting.iter().any(|out| matches!(out, Out::Text(_))) {
                 self.waiting.push_back(Out::Text("6".into()));
