@@ -11,9 +11,9 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use base::error::Fault;
+use base::error::CodedError;
 use base::ids::NodeId;
-use base::random::Entropy;
+use base::random::RandomSource;
 use base::secret::Secret;
 use store::NodeLock;
 
@@ -257,7 +257,7 @@ fn listen(bind: SocketAddr) -> Result<TcpListener, Error> {
     Ok(socket.into())
 }
 
-fn options(config: &Config, entropy: Entropy) -> LaunchOptions {
+fn options(config: &Config, entropy: RandomSource) -> LaunchOptions {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let threads = if config.node.actor_threads == 0 { cores } else { config.node.actor_threads };
     let s = &config.supervision;
@@ -355,6 +355,6 @@ impl Node {
 }
 
 /// How an error is told on the command line: its words, and for faults its stable code.
-pub fn told(error: &(dyn Fault + Send + Sync)) -> String {
+pub fn told(error: &(dyn CodedError + Send + Sync)) -> String {
     format!("{error} ({})", error.code())
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use base::error::{Fault, Kind};
+use base::error::{CodedError, ErrorKind};
 use base::ids::NodeId;
 use tokio::sync::Notify;
 
@@ -41,12 +41,12 @@ pub enum Error {
     Bus(#[from] BusError),
 }
 
-impl Fault for Error {
-    fn kind(&self) -> Kind {
+impl CodedError for Error {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::Starting => Kind::Unavailable,
-            Self::NoSuchNode => Kind::NotFound,
-            Self::Refused(_) => Kind::Conflict,
+            Self::Starting => ErrorKind::Unavailable,
+            Self::NoSuchNode => ErrorKind::NotFound,
+            Self::Refused(_) => ErrorKind::Conflict,
             Self::Command(e) => e.kind(),
             Self::Bus(e) => e.kind(),
         }
@@ -199,12 +199,12 @@ fn word(value: &impl serde::Serialize) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-impl Fault for CommandError {
-    fn kind(&self) -> Kind {
+impl CodedError for CommandError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotFound => Kind::NotFound,
-            Self::Closing => Kind::Unavailable,
-            Self::Failed(_) => Kind::Conflict,
+            Self::NotFound => ErrorKind::NotFound,
+            Self::Closing => ErrorKind::Unavailable,
+            Self::Failed(_) => ErrorKind::Conflict,
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
-use base::clock::{Clock, Time};
+use base::clock::{Clock, Timestamp};
 use base::ids::CallId;
 use metrics::{counter, gauge};
 use store::Store;
@@ -117,7 +117,7 @@ impl Scheduler {
     }
 }
 
-async fn purge(parts: &Parts, fence: Option<Fence>, now: Time) {
+async fn purge(parts: &Parts, fence: Option<Fence>, now: Timestamp) {
     match parts.store.purge(now, parts.outbox, fence.map(Into::into)).await {
         Ok(Some(purged)) => {
             for (kind, rows) in [

@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Handler, Message, SpawnHandle, WrapFuture,
 };
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{UploadId, UserId};
 use bytes::Bytes;
 use metrics::gauge;
@@ -96,7 +96,7 @@ struct Turn {
     number: u64,
     offset: u64,
     size: u64,
-    expires_at: Time,
+    expires_at: Timestamp,
 }
 
 impl Handler<Take> for Upload {
@@ -197,7 +197,7 @@ pub struct Pen {
     /// How many there will be.
     pub size: u64,
     /// Until when it may go on.
-    pub expires_at: Time,
+    pub expires_at: Timestamp,
 }
 
 impl Uploads {

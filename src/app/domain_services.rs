@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use base::clock::Clock;
-use base::random::Entropy;
+use base::random::RandomSource;
 use store::Store;
 
 use super::Error;
@@ -30,7 +30,7 @@ pub struct Deeds {
     /// What seals secrets.
     pub vault: Vault,
     pub(super) clock: Clock,
-    pub(super) entropy: Entropy,
+    pub(super) entropy: RandomSource,
     pub(super) cache: Arc<dyn Cache>,
     pub(super) keys: Keyring,
 }
@@ -40,7 +40,7 @@ pub struct Deeds {
 /// # Errors
 /// [`Error`], in words.
 pub async fn open(config: &Config) -> Result<Deeds, Error> {
-    let (clock, entropy) = (Clock::wall(), Entropy::system());
+    let (clock, entropy) = (Clock::wall(), RandomSource::system());
     let data = &config.node.data_dir;
     std::fs::create_dir_all(data).map_err(|error| {
         Error::Outside(format!("node.data_dir {} cannot be made: {error}", data.display()))
@@ -69,7 +69,7 @@ pub async fn open(config: &Config) -> Result<Deeds, Error> {
 ///
 /// # Errors
 /// If there is none, or one cannot be read.
-pub fn open_vault(config: &Config, entropy: &Entropy) -> Result<Vault, vault::Error> {
+pub fn open_vault(config: &Config, entropy: &RandomSource) -> Result<Vault, vault::Error> {
     let secrets = &config.secrets;
     let keys = match secrets.key_file(&config.node.data_dir) {
         Some(file) => vault::read_keys(&file, secrets.file.as_os_str().is_empty(), entropy)?,

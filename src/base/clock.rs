@@ -10,9 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A moment: microseconds since 1970-01-01T00:00:00Z. On the wire RFC 3339 in UTC.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Time(i64);
+pub struct Timestamp(i64);
 
-impl Time {
+impl Timestamp {
     /// From microseconds since the Unix epoch.
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
@@ -34,21 +34,21 @@ impl Time {
     }
 }
 
-impl Add<Duration> for Time {
+impl Add<Duration> for Timestamp {
     type Output = Self;
     fn add(self, by: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
     }
 }
 
-impl Sub<Duration> for Time {
+impl Sub<Duration> for Timestamp {
     type Output = Self;
     fn sub(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
     }
 }
 
-impl fmt::Display for Time {
+impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_microsecond(self.0) {
             Ok(stamp) => write!(f, "{stamp}"),
@@ -57,19 +57,19 @@ impl fmt::Display for Time {
     }
 }
 
-impl fmt::Debug for Time {
+impl fmt::Debug for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl Serialize for Time {
+impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Time {
+impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(from)?;
         let stamp: jiff::Timestamp = text.parse().map_err(serde::de::Error::custom)?;
@@ -93,14 +93,14 @@ impl Clock {
     }
 
     /// A clock that stands still until [`Clock::advance`].
-    pub fn standing_at(time: Time) -> Self {
+    pub fn standing_at(time: Timestamp) -> Self {
         Self { stands: true, micros: Arc::new(AtomicI64::new(time.0)) }
     }
 
     /// Now.
-    pub fn now(&self) -> Time {
+    pub fn now(&self) -> Timestamp {
         let micros = self.micros.load(Ordering::Acquire);
-        if self.stands { Time(micros) } else { Time(wall().0.saturating_add(micros)) }
+        if self.stands { Timestamp(micros) } else { Timestamp(wall().0.saturating_add(micros)) }
     }
 
     /// Moves a standing clock; the wall's stays as it is.
@@ -120,9 +120,9 @@ impl Clock {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one door through which wall time enters")]
-fn wall() -> Time {
+fn wall() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    Time(since.map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX)))
+    Timestamp(since.map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX)))
 }
 
 #[cfg(test)]
@@ -131,10 +131,10 @@ mod tests {
 
     #[test]
     fn a_time_survives_the_wire() {
-        let time = Time::from_micros(1_790_000_000_123_456);
+        let time = Timestamp::from_micros(1_790_000_000_123_456);
         let text = serde_json::to_string(&time).unwrap();
         assert_eq!(text, "\"2026-09-21T14:13:20.123456Z\"");
-        assert_eq!(serde_json::from_str::<Time>(&text).unwrap(), time);
+        assert_eq!(serde_json::from_str::<Timestamp>(&text).unwrap(), time);
     }
 
     #[test]
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_standing_clock_moves_only_when_told() {
-        let clock = Clock::standing_at(Time::from_micros(5));
+        let clock = Clock::standing_at(Timestamp::from_micros(5));
         clock.advance(Duration::from_micros(7));
         assert_eq!(clock.now().micros(), 12);
     }

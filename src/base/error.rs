@@ -4,7 +4,7 @@ use std::error::Error;
 
 /// How a failure presents itself to whoever asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ErrorKind {
     /// The request itself is wrong and stays wrong.
     Invalid,
     /// Nobody is signed in, or the credentials are wrong.
@@ -26,9 +26,9 @@ pub enum Kind {
 }
 
 /// What every error enum of an area implements.
-pub trait Fault: Error {
+pub trait CodedError: Error {
     /// How it presents itself.
-    fn kind(&self) -> Kind;
+    fn kind(&self) -> ErrorKind;
 
     /// `area/reason`; never changes, since clients switch on it.
     fn code(&self) -> &'static str;

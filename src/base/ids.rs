@@ -8,18 +8,18 @@ use uuid::Uuid;
 
 /// Text that is not an id of the wanted kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BadId {
+pub struct ParseIdError {
     /// The prefix that was expected.
     pub wanted: &'static str,
 }
 
-impl fmt::Display for BadId {
+impl fmt::Display for ParseIdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "not an id that begins with `{}_`", self.wanted)
     }
 }
 
-impl std::error::Error for BadId {}
+impl std::error::Error for ParseIdError {}
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident = $prefix:literal;)+) => {$(
@@ -63,9 +63,9 @@ macro_rules! ids {
         }
 
         impl FromStr for $name {
-            type Err = BadId;
+            type Err = ParseIdError;
 
-            fn from_str(text: &str) -> Result<Self, BadId> {
+            fn from_str(text: &str) -> Result<Self, ParseIdError> {
                 parse(text, $prefix).map(Self)
             }
         }
@@ -121,8 +121,8 @@ ids! {
 }
 
 /// Accepts exactly one spelling, so that an id can be compared as text.
-fn parse(text: &str, prefix: &'static str) -> Result<Uuid, BadId> {
-    let bad = BadId { wanted: prefix };
+fn parse(text: &str, prefix: &'static str) -> Result<Uuid, ParseIdError> {
+    let bad = ParseIdError { wanted: prefix };
     let digits = text.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('_')).ok_or(bad)?;
     let lower =
         digits.len() == 32 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
@@ -137,7 +137,7 @@ mod tests {
     fn an_id_survives_the_wire_and_refuses_another_kind() {
         let id = UserId::new();
         assert_eq!(id.to_string().parse(), Ok(id));
-        assert_eq!(id.to_string().parse::<DeviceId>(), Err(BadId { wanted: "dev" }));
+        assert_eq!(id.to_string().parse::<DeviceId>(), Err(ParseIdError { wanted: "dev" }));
         assert!(id.to_string().to_uppercase().parse::<UserId>().is_err());
         assert!("usr_12".parse::<UserId>().is_err());
     }

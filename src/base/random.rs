@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A source of random bytes.
 #[derive(Clone, Debug, Default)]
-pub struct Entropy(Option<Arc<AtomicU64>>);
+pub struct RandomSource(Option<Arc<AtomicU64>>);
 
-impl Entropy {
+impl RandomSource {
     /// The operating system's source.
     pub const fn system() -> Self {
         Self(None)
@@ -68,13 +68,13 @@ mod tests {
 
     #[test]
     fn a_seed_repeats_and_the_system_does_not() {
-        assert_eq!(Entropy::seeded(1).token(), Entropy::seeded(1).token());
-        assert_ne!(Entropy::system().token(), Entropy::system().token());
+        assert_eq!(RandomSource::seeded(1).token(), RandomSource::seeded(1).token());
+        assert_ne!(RandomSource::system().token(), RandomSource::system().token());
     }
 
     #[test]
     fn a_fraction_stays_below_one() {
-        let dice = Entropy::seeded(7);
+        let dice = RandomSource::seeded(7);
         assert!((0..10_000).map(|_| dice.fraction()).all(|f| (0.0..1.0).contains(&f)));
     }
 }

@@ -1,6 +1,6 @@
 //! `securevox secrets`: a new key for the vault, and everything sealed anew with it.
 
-use base::random::Entropy;
+use base::random::RandomSource;
 use clap::Subcommand;
 
 use super::{Failure, block_on, say};
@@ -32,7 +32,7 @@ pub(super) fn secrets(command: &Command, config: &Config) -> Result<(), Failure>
 }
 
 fn add(config: &Config) -> Result<(), Failure> {
-    let chance = Entropy::system();
+    let chance = RandomSource::system();
     let vault = app::open_vault(config, &chance)?;
     if let Some(file) = config.secrets.key_file(&config.node.data_dir) {
         let version = vault::add_key(&file, &chance)?;

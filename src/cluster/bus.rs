@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::error::{Fault, Kind};
+use base::error::{CodedError, ErrorKind};
 use base::ids::NodeId;
 use tokio::sync::watch;
 
@@ -54,9 +54,9 @@ impl BusError {
     }
 }
 
-impl Fault for BusError {
-    fn kind(&self) -> Kind {
-        Kind::Unavailable
+impl CodedError for BusError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Unavailable
     }
 
     fn code(&self) -> &'static str {

@@ -4,8 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use base::clock::Time;
-use base::error::{Fault, Kind};
+use base::clock::Timestamp;
+use base::error::{CodedError, ErrorKind};
 use metrics::counter;
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +46,7 @@ impl Limit {
     ///
     /// # Errors
     /// The time until it would be allowed.
-    pub fn take(&self, due: Option<Time>, now: Time) -> Result<Time, Duration> {
+    pub fn take(&self, due: Option<Timestamp>, now: Timestamp) -> Result<Timestamp, Duration> {
         let due = due.map_or(now, |due| due.max(now)) + self.every;
         let ahead = due.since(now);
         let most = self.every * self.burst;
@@ -70,10 +70,10 @@ pub const fn seconds(wait: Duration) -> u64 {
     wait.as_secs() + (wait.subsec_nanos() > 0) as u64
 }
 
-impl Fault for Refused {
-    fn kind(&self) -> Kind {
+impl CodedError for Refused {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::TooMany(_) => Kind::TooMany,
+            Self::TooMany(_) => ErrorKind::TooMany,
             Self::Cache(error) => error.kind(),
         }
     }
@@ -115,9 +115,9 @@ impl Limit {
 #[error("the cache cannot be reached")]
 pub struct CacheError;
 
-impl Fault for CacheError {
-    fn kind(&self) -> Kind {
-        Kind::Unavailable
+impl CodedError for CacheError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Unavailable
     }
 
     fn code(&self) -> &'static str {
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn a_burst_is_allowed_and_then_one_at_a_time() {
         let limit = Limit::per_minute("t", 5);
-        let mut now = Time::from_micros(0);
+        let mut now = Timestamp::from_micros(0);
         let mut due = None;
         for _ in 0..5 {
             due = Some(limit.take(due, now).unwrap());
@@ -173,7 +173,7 @@ mod tests {
             count in 1u32..20,
         ) {
             let limit = Limit::per_minute("t", count);
-            let (mut now, mut due, mut taken) = (Time::from_micros(0), None, 0u64);
+            let (mut now, mut due, mut taken) = (Timestamp::from_micros(0), None, 0u64);
             for wait in waits {
                 now = now + Duration::from_micros(wait);
                 if let Ok(next) = limit.take(due, now) {

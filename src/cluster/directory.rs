@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use base::error::{Fault, Kind};
+use base::error::{CodedError, ErrorKind};
 use base::ids::NodeId;
 
 use super::cache::Fut;
@@ -68,9 +68,9 @@ pub enum DirectoryError {
     Store(#[from] store::Error),
 }
 
-impl Fault for DirectoryError {
-    fn kind(&self) -> Kind {
-        Kind::Unavailable
+impl CodedError for DirectoryError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Unavailable
     }
 
     fn code(&self) -> &'static str {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use base::clock::{Clock, Time};
+use base::clock::{Clock, Timestamp};
 use base::ids::NodeId;
 use store::{Beaten, Claimed, Node, NodeBeat, NodeState};
 use tokio::time::Instant;
@@ -91,7 +91,7 @@ impl Leases {
     }
 
     /// The database read its clock somewhere between question and answer.
-    fn set_clock(&self, theirs: Time, asked: Time, took: Duration) {
+    fn set_clock(&self, theirs: Timestamp, asked: Timestamp, took: Duration) {
         let ours = asked + took / 2;
         self.clock.correct(theirs.micros().saturating_sub(ours.micros()), took / 2);
     }

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use base::clock::{Clock, Time};
+use base::clock::{Clock, Timestamp};
 
 use super::cache::{Cache, CacheError, Fut, Limit, Refused};
 
@@ -21,7 +21,7 @@ pub struct EmbeddedCache {
 
 struct Entry {
     value: Vec<u8>,
-    until: Time,
+    until: Timestamp,
 }
 
 impl EmbeddedCache {
@@ -51,7 +51,7 @@ impl EmbeddedCache {
 
 /// Forgets what is over; if nothing is, the entry of a few that ends first, so that a flood of
 /// keys costs neither memory nor the counters that matter longest.
-fn make_room(shard: &mut HashMap<String, Entry>, now: Time) {
+fn make_room(shard: &mut HashMap<String, Entry>, now: Timestamp) {
     let before = shard.len();
     shard.retain(|_, entry| entry.until > now);
     if shard.len() == before {
@@ -110,7 +110,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_value_ends_with_its_time() {
-        let clock = Clock::standing_at(Time::from_micros(0));
+        let clock = Clock::standing_at(Timestamp::from_micros(0));
         let cache = EmbeddedCache::new(clock.clone(), 100);
         cache.put("k", vec![1], Duration::from_secs(5)).await.unwrap();
         assert_eq!(cache.get("k").await.unwrap(), Some(vec![1]));

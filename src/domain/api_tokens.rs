@@ -4,10 +4,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use base::clock::Clock;
-use base::error::{Fault, Kind};
+use base::error::{CodedError, ErrorKind};
 use base::ids::ApiTokenId;
 use base::page::Page;
-use base::random::Entropy;
+use base::random::RandomSource;
 use base::secret::Secret;
 use store::{ApiToken, NewApiToken, Store};
 
@@ -44,12 +44,12 @@ pub enum Error {
     Store(#[from] store::Error),
 }
 
-impl Fault for Error {
-    fn kind(&self) -> Kind {
+impl CodedError for Error {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::BadName | Self::BadScope(_) | Self::BadEnd => Kind::Invalid,
-            Self::InvalidToken => Kind::Unauthenticated,
-            Self::NoSuchToken => Kind::NotFound,
+            Self::BadName | Self::BadScope(_) | Self::BadEnd => ErrorKind::Invalid,
+            Self::InvalidToken => ErrorKind::Unauthenticated,
+            Self::NoSuchToken => ErrorKind::NotFound,
             Self::Store(e) => e.kind(),
         }
     }
@@ -75,12 +75,12 @@ impl Fault for Error {
 pub struct Tokens {
     store: Store,
     clock: Clock,
-    entropy: Entropy,
+    entropy: RandomSource,
 }
 
 impl Tokens {
     /// Puts the parts together.
-    pub const fn new(store: Store, clock: Clock, entropy: Entropy) -> Self {
+    pub const fn new(store: Store, clock: Clock, entropy: RandomSource) -> Self {
         Self { store, clock, entropy }
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use base::clock::Clock;
-use base::error::{Fault, Kind};
+use base::error::{CodedError, ErrorKind};
 use base::ids::UserId;
 use base::page::Page;
 use store::{Availability, ContactRequest, Status, Store};
@@ -60,14 +60,14 @@ pub enum Error {
     Store(#[from] store::Error),
 }
 
-impl Fault for Error {
-    fn kind(&self) -> Kind {
+impl CodedError for Error {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::OneOf | Self::Yourself | Self::TooLong | Self::BadStatus => Kind::Invalid,
-            Self::NotFindable => Kind::Forbidden,
+            Self::OneOf | Self::Yourself | Self::TooLong | Self::BadStatus => ErrorKind::Invalid,
+            Self::NotFindable => ErrorKind::Forbidden,
             Self::Phone(e) => e.kind(),
-            Self::NoSuchPerson | Self::NoSuchContact => Kind::NotFound,
-            Self::Already | Self::Blocking => Kind::Conflict,
+            Self::NoSuchPerson | Self::NoSuchContact => ErrorKind::NotFound,
+            Self::Already | Self::Blocking => ErrorKind::Conflict,
             Self::Refused(e) => e.kind(),
             Self::Store(e) => e.kind(),
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use base::backoff::Backoff;
 use base::clock::Clock;
-use base::random::Entropy;
+use base::random::RandomSource;
 use metrics::{counter, histogram};
 use store::{Claim, Job, JobEnd, Store};
 use tokio::sync::Notify;
@@ -77,7 +77,7 @@ impl From<std::io::Error> for Failure {
 pub struct Jobs {
     store: Store,
     clock: Clock,
-    entropy: Entropy,
+    entropy: RandomSource,
     works: Arc<[Arc<dyn Work>]>,
     bell: Arc<Notify>,
     lease: Duration,
@@ -98,7 +98,7 @@ impl Jobs {
     pub fn new(
         store: Store,
         clock: Clock,
-        entropy: Entropy,
+        entropy: RandomSource,
         works: Vec<Arc<dyn Work>>,
         config: &config::Jobs,
     ) -> Self {

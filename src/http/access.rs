@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use actix_web::dev::ServiceRequest;
 use actix_web::http::{Method, header};
 use actix_web::{HttpMessage, HttpRequest};
-use base::error::{Fault, Kind};
+use base::error::{CodedError, ErrorKind};
 use store::Role;
 
 use super::Services;
@@ -62,12 +62,12 @@ pub enum Error {
     Leaving,
 }
 
-impl Fault for Error {
-    fn kind(&self) -> Kind {
+impl CodedError for Error {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::Nobody => Kind::Unauthenticated,
-            Self::WrongKind | Self::Role => Kind::Forbidden,
-            Self::Leaving => Kind::Unavailable,
+            Self::Nobody => ErrorKind::Unauthenticated,
+            Self::WrongKind | Self::Role => ErrorKind::Forbidden,
+            Self::Leaving => ErrorKind::Unavailable,
         }
     }
 

@@ -134,9 +134,9 @@ fn wrong_method(allowed: &[Method]) -> Refusal {
 #[error("a handler panicked")]
 struct Panicked;
 
-impl base::error::Fault for Panicked {
-    fn kind(&self) -> base::error::Kind {
-        base::error::Kind::Internal
+impl base::error::CodedError for Panicked {
+    fn kind(&self) -> base::error::ErrorKind {
+        base::error::ErrorKind::Internal
     }
 
     fn code(&self) -> &'static str {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpResponse, ResponseError};
-use base::error::{Fault, Kind};
+use base::error::{CodedError, ErrorKind};
 
 use crate::protocol::problem::{FieldError, Problem};
 
@@ -24,7 +24,7 @@ struct Inner {
     allow: Option<String>,
     request_id: Option<String>,
     /// Our own mistake, for the log only.
-    cause: Option<Arc<dyn Fault + Send + Sync>>,
+    cause: Option<Arc<dyn CodedError + Send + Sync>>,
 }
 
 impl Refusal {
@@ -64,9 +64,9 @@ impl Refusal {
     }
 
     /// From an error that is shared.
-    pub fn of(fault: Arc<dyn Fault + Send + Sync>) -> Self {
+    pub fn of(fault: Arc<dyn CodedError + Send + Sync>) -> Self {
         let status = status(fault.kind());
-        let internal = fault.kind() == Kind::Internal;
+        let internal = fault.kind() == ErrorKind::Internal;
         let code = fault.code();
         let detail = if internal {
             "something broke on our side".to_owned()
@@ -127,23 +127,23 @@ impl Refusal {
     }
 }
 
-impl<E: Fault + Send + Sync + 'static> From<E> for Refusal {
+impl<E: CodedError + Send + Sync + 'static> From<E> for Refusal {
     fn from(error: E) -> Self {
         Self::of(Arc::new(error))
     }
 }
 
-const fn status(kind: Kind) -> StatusCode {
+const fn status(kind: ErrorKind) -> StatusCode {
     match kind {
-        Kind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
-        Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
-        Kind::Forbidden => StatusCode::FORBIDDEN,
-        Kind::NotFound => StatusCode::NOT_FOUND,
-        Kind::Conflict => StatusCode::CONFLICT,
-        Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        Kind::TooMany => StatusCode::TOO_MANY_REQUESTS,
-        Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorKind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
+        ErrorKind::Forbidden => StatusCode::FORBIDDEN,
+        ErrorKind::NotFound => StatusCode::NOT_FOUND,
+        ErrorKind::Conflict => StatusCode::CONFLICT,
+        ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorKind::TooMany => StatusCode::TOO_MANY_REQUESTS,
+        ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

@@ -7,7 +7,7 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, 
 use actix_web::web::{Bytes, BytesMut, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use aws_lc_rs::digest::{Algorithm, Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::UploadId;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -36,7 +36,7 @@ pub(super) fn dress(route: &str, status: StatusCode, headers: &mut HeaderMap) {
     }
 }
 
-fn expires(at: Time) -> (HeaderName, String) {
+fn expires(at: Timestamp) -> (HeaderName, String) {
     let at = std::time::UNIX_EPOCH
         + std::time::Duration::from_secs(u64::try_from(at.seconds()).unwrap_or(0));
     let date = actix_web::http::header::HttpDate::from(at);

@@ -1,6 +1,6 @@
 //! The care of an account, as it crosses the wire: passwords, second factors, exports, its end.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::secret::Secret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -66,7 +66,7 @@ pub struct SecondFactor {
     pub enabled: bool,
     /// Since when.
     #[schema(value_type = Option<String>, format = DateTime)]
-    pub since: Option<Time>,
+    pub since: Option<Timestamp>,
     /// How many recovery codes are left.
     pub recovery_codes_left: u64,
 }
@@ -97,5 +97,5 @@ pub struct ExportState {
     pub state: &'static str,
     /// When it was asked for.
     #[schema(value_type = String, format = DateTime)]
-    pub created_at: Time,
+    pub created_at: Timestamp,
 }

@@ -1,6 +1,6 @@
 //! Accounts, devices and tokens, as they cross the wire.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{DeviceId, UserId};
 use base::secret::Secret;
 use serde::{Deserialize, Serialize};
@@ -137,10 +137,10 @@ pub struct Device {
     pub platform: String,
     /// When it signed in.
     #[schema(value_type = String, format = DateTime)]
-    pub created_at: Time,
+    pub created_at: Timestamp,
     /// When it last asked for tokens.
     #[schema(value_type = String, format = DateTime)]
-    pub last_seen_at: Time,
+    pub last_seen_at: Timestamp,
     /// From which address that was.
     pub last_ip: Option<String>,
     /// What it said it was when it signed in.

@@ -1,6 +1,6 @@
 //! What administrators and operators see.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{ApiTokenId, AuditId, JobId, NodeId, UserId};
 use base::secret::Secret;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ pub struct NodeView {
     pub state: String,
     /// When it came up; `null` for a node that is alone.
     #[schema(value_type = Option<String>, format = DateTime)]
-    pub started_at: Option<Time>,
+    pub started_at: Option<Timestamp>,
     /// Whether it is the one that answers.
     pub this: bool,
     /// What it carries.
@@ -75,7 +75,7 @@ pub struct Actor {
 pub struct ActorFailure {
     /// When.
     #[schema(value_type = String, format = DateTime)]
-    pub at: Time,
+    pub at: Timestamp,
     /// What happened, such as a panic's text.
     pub exit: String,
     /// The type of the message it was handling, or the hook it was in.
@@ -116,16 +116,16 @@ pub struct Token {
     pub scopes: Vec<String>,
     /// When it was made.
     #[schema(value_type = String, format = DateTime)]
-    pub created_at: Time,
+    pub created_at: Timestamp,
     /// When it ends.
     #[schema(value_type = Option<String>, format = DateTime)]
-    pub expires_at: Option<Time>,
+    pub expires_at: Option<Timestamp>,
     /// When it was last used, to the minute.
     #[schema(value_type = Option<String>, format = DateTime)]
-    pub last_used_at: Option<Time>,
+    pub last_used_at: Option<Timestamp>,
     /// When it was taken back.
     #[schema(value_type = Option<String>, format = DateTime)]
-    pub revoked_at: Option<Time>,
+    pub revoked_at: Option<Timestamp>,
 }
 
 /// A new API token; the secret is shown this once.
@@ -164,7 +164,7 @@ pub struct Audit {
     pub id: AuditId,
     /// When.
     #[schema(value_type = String, format = DateTime)]
-    pub at: Time,
+    pub at: Timestamp,
     /// Who; `null` for the server itself.
     #[schema(value_type = Option<String>)]
     pub actor: Option<UserId>,
@@ -193,13 +193,13 @@ pub struct JobView {
     pub attempts: i64,
     /// When it may be begun (again).
     #[schema(value_type = String, format = DateTime)]
-    pub due_at: Time,
+    pub due_at: Timestamp,
     /// Why it failed last.
     pub failure: Option<String>,
     /// When it was written.
     #[schema(value_type = String, format = DateTime)]
-    pub created_at: Time,
+    pub created_at: Timestamp,
     /// When it ended.
     #[schema(value_type = Option<String>, format = DateTime)]
-    pub ended_at: Option<Time>,
+    pub ended_at: Option<Timestamp>,
 }

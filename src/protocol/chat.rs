@@ -1,6 +1,6 @@
 //! Conversations, as they cross the wire.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{ConversationId, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -112,10 +112,10 @@ pub struct Kept {
     pub id: ConversationId,
     /// No notifications until then, except of mentions.
     #[schema(value_type = Option<String>, format = DateTime)]
-    pub muted_until: Option<Time>,
+    pub muted_until: Option<Timestamp>,
     /// Put away since then.
     #[schema(value_type = Option<String>, format = DateTime)]
-    pub archived_at: Option<Time>,
+    pub archived_at: Option<Timestamp>,
 }
 
 /// What somebody put into a group becomes.
@@ -159,11 +159,11 @@ pub struct Summary {
     /// No notifications until then, except of mentions.
     #[schema(value_type = Option<String>, format = DateTime)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub muted_until: Option<Time>,
+    pub muted_until: Option<Timestamp>,
     /// Put away since then.
     #[schema(value_type = Option<String>, format = DateTime)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub archived_at: Option<Time>,
+    pub archived_at: Option<Timestamp>,
     /// After how many seconds messages disappear.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<i64>,
@@ -200,7 +200,7 @@ pub struct Conversation {
     pub who_adds: Circle,
     /// When it was opened.
     #[schema(value_type = String, format = DateTime)]
-    pub created_at: Time,
+    pub created_at: Timestamp,
     /// Everybody in it, longest-standing first.
     pub members: Vec<Member>,
 }

@@ -183,9 +183,9 @@ pub enum Misunderstood {
     Data(String),
 }
 
-impl base::error::Fault for Misunderstood {
-    fn kind(&self) -> base::error::Kind {
-        base::error::Kind::Invalid
+impl base::error::CodedError for Misunderstood {
+    fn kind(&self) -> base::error::ErrorKind {
+        base::error::ErrorKind::Invalid
     }
 
     fn code(&self) -> &'static str {

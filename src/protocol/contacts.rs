@@ -1,6 +1,6 @@
 //! Contacts, as they cross the wire.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::UserId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -34,7 +34,7 @@ pub struct Contact {
     pub state: ContactState,
     /// Since when.
     #[schema(value_type = String, format = DateTime)]
-    pub since: Time,
+    pub since: Timestamp,
     /// Whether they are here; of accepted contacts only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub presence: Option<Presence>,

@@ -1,6 +1,6 @@
 //! Files, as they cross the wire.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{AttachmentId, UploadId};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -41,7 +41,7 @@ pub struct AttachmentMade {
     pub sha256: String,
     /// A message must carry it by then, or it is removed.
     #[schema(value_type = String, format = DateTime)]
-    pub expires_at: Time,
+    pub expires_at: Timestamp,
 }
 
 /// Sends a file in one request, as `multipart/form-data` (RFC 7578).
@@ -67,5 +67,5 @@ pub struct Upload {
     pub attachment_id: Option<AttachmentId>,
     /// Until when it may go on.
     #[schema(value_type = String, format = DateTime)]
-    pub expires_at: Time,
+    pub expires_at: Timestamp,
 }

@@ -1,6 +1,6 @@
 //! Links with which people join a group, as they cross the wire.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{InviteId, UserId};
 use base::secret::Secret;
 use serde::{Deserialize, Serialize};
@@ -29,10 +29,10 @@ pub struct Invite {
     pub created_by: UserId,
     /// When.
     #[schema(value_type = String, format = DateTime)]
-    pub created_at: Time,
+    pub created_at: Timestamp,
     /// Until when it is good.
     #[schema(value_type = String, format = DateTime)]
-    pub expires_at: Time,
+    pub expires_at: Timestamp,
     /// How often it may still be used; any number where it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uses_left: Option<i64>,

@@ -1,6 +1,6 @@
 //! What is said in conversations and what becomes of it, as it crosses the wire.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{AttachmentId, ConversationId, MessageId, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -65,26 +65,26 @@ pub struct Message {
     pub attachments: Vec<Attachment>,
     /// When it was stored.
     #[schema(value_type = String, format = DateTime)]
-    pub sent_at: Time,
+    pub sent_at: Timestamp,
     /// The number of its newest change, 0 if there was none. Of two states of a message the one
     /// with the higher number counts, whichever came first.
     pub revision: i64,
     /// When its text last changed.
     #[schema(value_type = Option<String>, format = DateTime)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub edited_at: Option<Time>,
+    pub edited_at: Option<Timestamp>,
     /// When it was deleted for everybody or disappeared: its text is empty.
     #[schema(value_type = Option<String>, format = DateTime)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub deleted_at: Option<Time>,
+    pub deleted_at: Option<Timestamp>,
     /// When it disappears.
     #[schema(value_type = Option<String>, format = DateTime)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<Time>,
+    pub expires_at: Option<Timestamp>,
     /// When it was pinned.
     #[schema(value_type = Option<String>, format = DateTime)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub pinned_at: Option<Time>,
+    pub pinned_at: Option<Timestamp>,
     /// Who said it first, if it was passed on.
     #[schema(value_type = Option<String>)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -166,7 +166,7 @@ pub struct Edit {
     pub body: String,
     /// Until when.
     #[schema(value_type = String, format = DateTime)]
-    pub edited_at: Time,
+    pub edited_at: Timestamp,
 }
 
 /// For whom a message is deleted.

@@ -1,6 +1,6 @@
 //! Who is here, as it crosses the wire.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::UserId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -43,5 +43,5 @@ pub struct Presence {
     /// When they were here last, if they are not.
     #[schema(value_type = Option<String>, format = DateTime)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_seen_at: Option<Time>,
+    pub last_seen_at: Option<Timestamp>,
 }

@@ -1,6 +1,6 @@
 //! Events from the server to a device.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{ConversationId, DeviceId, SessionId, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -24,7 +24,7 @@ pub struct Authenticated {
     pub session_id: SessionId,
     /// The server's clock.
     #[schema(value_type = String, format = DateTime)]
-    pub server_time: Time,
+    pub server_time: Timestamp,
     /// Whether the session was waiting for the device to come back.
     pub resumed: bool,
 }

@@ -1,6 +1,6 @@
 //! People, as administrators see and change them.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::UserId;
 use base::secret::Secret;
 use serde::{Deserialize, Serialize};
@@ -39,10 +39,10 @@ pub struct Person {
     pub role: String,
     /// When they came.
     #[schema(value_type = String, format = DateTime)]
-    pub created_at: Time,
+    pub created_at: Timestamp,
     /// Since when they are kept out.
     #[schema(value_type = Option<String>, format = DateTime)]
-    pub suspended_at: Option<Time>,
+    pub suspended_at: Option<Timestamp>,
     /// Whether signing in needs a code.
     pub second_factor: bool,
 }
@@ -74,5 +74,5 @@ pub struct ResetMade {
     pub reset_token: Secret<String>,
     /// When it ends.
     #[schema(value_type = String, format = DateTime)]
-    pub expires_at: Time,
+    pub expires_at: Timestamp,
 }

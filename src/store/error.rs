@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 
-use base::error::{Fault, Kind};
+use base::error::{CodedError, ErrorKind};
 use diesel::result::{DatabaseErrorKind, Error as Diesel};
 
 /// A failure of the machinery. Business outcomes are values of the method's own enum.
@@ -25,11 +25,11 @@ pub enum Error {
 /// What every method of the store answers.
 pub type Result<T> = std::result::Result<T, Error>;
 
-impl Fault for Error {
-    fn kind(&self) -> Kind {
+impl CodedError for Error {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::Overloaded | Self::Deadline | Self::Unavailable(_) => Kind::Unavailable,
-            Self::Internal(_) => Kind::Internal,
+            Self::Overloaded | Self::Deadline | Self::Unavailable(_) => ErrorKind::Unavailable,
+            Self::Internal(_) => ErrorKind::Internal,
         }
     }
 
@@ -43,7 +43,7 @@ impl Fault for Error {
     }
 
     fn retry_after(&self) -> Option<u64> {
-        (self.kind() == Kind::Unavailable).then_some(1)
+        (self.kind() == ErrorKind::Unavailable).then_some(1)
     }
 }
 

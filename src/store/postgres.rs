@@ -2,7 +2,7 @@
 
 use std::borrow::BorrowMut;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use diesel::connection::{SimpleConnection, TransactionManager};
 use diesel::dsl::sql;
 use diesel::sql_types::{BigInt, Bool};
@@ -61,12 +61,12 @@ macro_rules! shared {
 }
 
 /// The server's clock, which goes on within a transaction.
-pub(crate) fn clock(conn: &mut Conn) -> QueryResult<Time> {
+pub(crate) fn clock(conn: &mut Conn) -> QueryResult<Timestamp> {
     diesel::select(sql::<TimeSql>("clock_timestamp()")).get_result(conn)
 }
 
 /// When the server started: with it go all locks.
-pub(crate) fn server_life(conn: &mut Conn) -> QueryResult<Time> {
+pub(crate) fn server_life(conn: &mut Conn) -> QueryResult<Timestamp> {
     diesel::select(sql::<TimeSql>("pg_postmaster_start_time()")).get_result(conn)
 }
 

@@ -1,6 +1,6 @@
 //! Everything that is SQLite only; the areas are compiled for it at the end.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use diesel::connection::{
     AnsiTransactionManager, Connection, SimpleConnection, TransactionManager,
 };
@@ -102,15 +102,15 @@ macro_rules! shared {
 }
 
 /// The machine's clock, as the database reads it.
-pub(crate) fn clock(conn: &mut Conn) -> QueryResult<Time> {
+pub(crate) fn clock(conn: &mut Conn) -> QueryResult<Timestamp> {
     let micros = "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000";
     diesel::select(sql::<TimeSql>(micros)).get_result(conn)
 }
 
 /// A file has one life.
 #[expect(clippy::unnecessary_wraps, reason = "as on the server")]
-pub(crate) fn server_life(_: &mut Conn) -> QueryResult<Time> {
-    Ok(Time::from_micros(0))
+pub(crate) fn server_life(_: &mut Conn) -> QueryResult<Timestamp> {
+    Ok(Timestamp::from_micros(0))
 }
 
 /// A file knows no locks that end with a process: nobody's death can be certified early.

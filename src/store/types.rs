@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{
     ApiTokenId, AttachmentId, AuditId, BlobId, CallId, ConversationId, DeviceId, InviteId, JobId,
     KeyId, MessageId, NodeId, UploadId, UserId,
@@ -118,33 +118,33 @@ ids!(
     InviteId,
     UploadId
 );
-plain!(Time as TimeSql, Value as JsonSql);
+plain!(Timestamp as TimeSql, Value as JsonSql);
 
 /// PostgreSQL counts from 2000-01-01.
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 
-impl ToSql<TimeSql, Pg> for Sql<Time> {
+impl ToSql<TimeSql, Pg> for Sql<Timestamp> {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
         out.write_all(&self.0.micros().saturating_sub(POSTGRES_EPOCH).to_be_bytes())?;
         Ok(IsNull::No)
     }
 }
 
-impl FromSql<TimeSql, Pg> for Time {
+impl FromSql<TimeSql, Pg> for Timestamp {
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
         let micros = i64::from_be_bytes(value.as_bytes().try_into()?);
         Ok(Self::from_micros(micros.saturating_add(POSTGRES_EPOCH)))
     }
 }
 
-impl ToSql<TimeSql, Sqlite> for Sql<Time> {
+impl ToSql<TimeSql, Sqlite> for Sql<Timestamp> {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Sqlite>) -> serialize::Result {
         out.set_value(self.0.micros());
         Ok(IsNull::No)
     }
 }
 
-impl FromSql<TimeSql, Sqlite> for Time {
+impl FromSql<TimeSql, Sqlite> for Timestamp {
     fn from_sql(value: Raw<'_, Sqlite>) -> deserialize::Result<Self> {
         <i64 as FromSql<BigInt, Sqlite>>::from_sql(value).map(Self::from_micros)
     }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix_web::http::Method;
-use base::random::Entropy;
+use base::random::RandomSource;
 use serde_json::{Value, json};
 
 use crate::files::{attaches, id, objects, shows};
@@ -43,7 +43,7 @@ async fn edits_and_deletions_survive_kill_9(backend: Backend) {
         })
     });
     let work: Vec<_> = work.collect();
-    let dice = Entropy::seeded(9);
+    let dice = RandomSource::seeded(9);
     for kill in 0..KILLS {
         let due = (kill + 1) * MESSAGES / (KILLS + 2);
         let enough = async {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use base::random::Entropy;
+use base::random::RandomSource;
 use serde_json::{Value, json};
 
 use crate::support::server::Server;
@@ -44,7 +44,7 @@ async fn fifty_kills_under_load_lose_nothing_that_was_acknowledged(backend: Back
         .collect();
     let heard: Rc<RefCell<Vec<i64>>> = Rc::default();
     let reading = actix_web::rt::spawn(reads(reader.clone(), conversation.clone(), heard.clone()));
-    let dice = Entropy::seeded(50);
+    let dice = RandomSource::seeded(50);
     for _ in 0..KILLS {
         // The moment of the kill is chance; that something was acknowledged since the last is not.
         let before = acknowledged.borrow().len();

@@ -1,6 +1,6 @@
 //! Every message that crosses a wire, snapshotted: the manual of the wire.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{
     ApiTokenId, AttachmentId, AuditId, ConversationId, DeviceId, JobId, MessageId, SessionId,
     UserId,
@@ -35,7 +35,7 @@ macro_rules! id {
 }
 pub(crate) use id;
 
-pub const NOON: Time = Time::from_micros(1_790_000_000_000_000);
+pub const NOON: Timestamp = Timestamp::from_micros(1_790_000_000_000_000);
 
 pub fn message() -> Message {
     Message {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{CallId, ConversationId, UserId};
 use base::secret::Secret;
 use securevox::protocol::calls::{
@@ -17,7 +17,7 @@ use securevox::protocol::server::{CallNews, Person, ServerEvent};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-const NOON: Time = Time::from_micros(1_790_000_000_000_000);
+const NOON: Timestamp = Timestamp::from_micros(1_790_000_000_000_000);
 
 fn call_id() -> CallId {
     CallId::from_uuid(uuid::Uuid::from_u128(11))

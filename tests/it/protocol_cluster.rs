@@ -1,6 +1,6 @@
 //! Every message between nodes, snapshotted: nodes of two versions must understand each other.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{CallId, ConversationId, DeviceId, NodeId, SessionId, UserId};
 use securevox::protocol::calls::{ActiveCall, IncomingCall, Media, Mode, Role};
 use securevox::protocol::cluster::{
@@ -49,7 +49,7 @@ fn seat() -> CallSeat {
 }
 
 fn standing() -> CallStanding {
-    let noon = Time::from_micros(1_790_000_000_000_000);
+    let noon = Timestamp::from_micros(1_790_000_000_000_000);
     CallStanding {
         call_id: call_id(),
         key: CallKey::Conversation(conversation_id()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base::clock::Clock;
 use base::ids::{DeviceId, SessionId, UserId};
-use base::random::Entropy;
+use base::random::RandomSource;
 use store::{NewAudit, NewUser, Role, Store};
 
 use super::Calls;
@@ -82,14 +82,14 @@ async fn store_in(dir: &tempfile::TempDir) -> Store {
 /// Calls of a node whose tree was never launched: no room starts.
 async fn without_rooms(store: &Store, clock: &Clock) -> Calls {
     let config = config::load("", []).unwrap();
-    let vault = Vault::new(&[new_key(1, &Entropy::system())], Entropy::system()).unwrap();
+    let vault = Vault::new(&[new_key(1, &RandomSource::system())], RandomSource::system()).unwrap();
     let keys =
         Keyring::open(store.clone(), vault, clock.clone(), "http://localhost").await.unwrap();
     let deeds = Deeds::new(Parts {
         store: store.clone(),
         clock: clock.clone(),
         keys,
-        ice: Ice::new(clock.clone(), &Entropy::system(), config.turn, Vec::new()),
+        ice: Ice::new(clock.clone(), &RandomSource::system(), config.turn, Vec::new()),
         config: config.calls,
         reach: config.chat.direct,
         node: base::ids::NodeId::new(),

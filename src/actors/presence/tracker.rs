@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::UserId;
 
 /// Everybody of whom others were told that they are here, or soon will be.
@@ -22,10 +22,10 @@ struct Person {
     /// Sockets of their devices, on whichever node.
     sockets: usize,
     /// When the last one went.
-    gone: Option<Time>,
+    gone: Option<Timestamp>,
     /// Whether others were told that they are here, and when something was told.
     here: bool,
-    told: Option<Time>,
+    told: Option<Timestamp>,
     /// What they say of themselves changed.
     changed: bool,
 }
@@ -38,7 +38,7 @@ pub(super) struct News {
     /// Whether they are here.
     pub(super) here: bool,
     /// When they were here last, if they went.
-    pub(super) gone: Option<Time>,
+    pub(super) gone: Option<Timestamp>,
 }
 
 impl Attendance {
@@ -56,7 +56,7 @@ impl Attendance {
     }
 
     /// A device of the person went.
-    pub(super) fn went(&mut self, user: UserId, now: Time) {
+    pub(super) fn went(&mut self, user: UserId, now: Timestamp) {
         let Some(person) = self.people.get_mut(&user) else { return };
         person.sockets = person.sockets.saturating_sub(1);
         if person.sockets == 0 {
@@ -77,7 +77,7 @@ impl Attendance {
     }
 
     /// What is to be told now; it counts as told.
-    pub(super) fn due(&mut self, now: Time) -> Vec<News> {
+    pub(super) fn due(&mut self, now: Timestamp) -> Vec<News> {
         let (grace, pause, people) = (self.grace, self.pause, &mut self.people);
         let mut news = Vec::new();
         self.pending.retain(|user| {
@@ -128,8 +128,8 @@ mod tests {
     const GRACE: Duration = Duration::from_secs(20);
     const PAUSE: Duration = Duration::from_secs(10);
 
-    fn at(seconds: u64) -> Time {
-        Time::from_micros(0) + Duration::from_secs(seconds)
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_micros(0) + Duration::from_secs(seconds)
     }
 
     fn told(all: &mut Attendance, seconds: u64) -> Vec<bool> {

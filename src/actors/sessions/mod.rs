@@ -18,7 +18,7 @@ pub use socket_handle::{Answer, Blocked, Close, Down, Line};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use base::error::{Fault, Kind};
+use base::error::{CodedError, ErrorKind};
 use base::ids::{SessionId, UserId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -75,10 +75,10 @@ pub enum Error {
     Chat(#[from] chat::Error),
 }
 
-impl Fault for Error {
-    fn kind(&self) -> Kind {
+impl CodedError for Error {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotStarted => Kind::Unavailable,
+            Self::NotStarted => ErrorKind::Unavailable,
             Self::Chat(e) => e.kind(),
         }
     }

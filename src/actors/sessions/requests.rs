@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use base::error::{Fault, Kind};
+use base::error::{CodedError, ErrorKind};
 use base::ids::UserId;
 use metrics::counter;
 use serde::Serialize;
@@ -28,11 +28,11 @@ pub enum Error {
     Again,
 }
 
-impl Fault for Error {
-    fn kind(&self) -> Kind {
+impl CodedError for Error {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::TooManyInFlight => Kind::TooMany,
-            Self::Again => Kind::Conflict,
+            Self::TooManyInFlight => ErrorKind::TooMany,
+            Self::Again => ErrorKind::Conflict,
         }
     }
 

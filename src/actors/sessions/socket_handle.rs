@@ -3,12 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use base::error::Fault;
+use base::error::CodedError;
 
 use super::outbound_event::Outgoing;
 
 /// What was answered to a request: JSON, or why not.
-pub type Answer = Result<String, Arc<dyn Fault + Send + Sync>>;
+pub type Answer = Result<String, Arc<dyn CodedError + Send + Sync>>;
 
 /// What a session tells its socket.
 #[derive(Clone, Debug)]

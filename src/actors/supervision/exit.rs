@@ -4,7 +4,7 @@ use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use serde::Serialize;
 
 /// How the life of an actor or of a supervisor ended.
@@ -64,7 +64,7 @@ impl fmt::Display for ExitReason {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FailureRecord {
     /// When it happened.
-    pub at: Time,
+    pub at: Timestamp,
     /// What happened: `panic: …`, `failed: …`, `killed`, `lost` …
     pub exit: String,
     /// What the actor was at: the type of the message or of the future, or the name of the hook

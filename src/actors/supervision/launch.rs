@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::clock::Clock;
-use base::random::Entropy;
+use base::random::RandomSource;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -28,7 +28,7 @@ pub struct LaunchOptions {
     /// When the watchdog acts.
     pub patience: WatchdogThresholds,
     /// The jitter of back-offs.
-    pub entropy: Entropy,
+    pub entropy: RandomSource,
     /// The time of failures.
     pub clock: Clock,
 }
@@ -39,7 +39,7 @@ impl LaunchOptions {
         Self {
             pools: None,
             patience: WatchdogThresholds::default(),
-            entropy: Entropy::system(),
+            entropy: RandomSource::system(),
             clock: Clock::wall(),
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use base::clock::Clock;
-use base::random::Entropy;
+use base::random::RandomSource;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
@@ -21,7 +21,7 @@ use super::tree::TreeIndex;
 pub(super) struct TreeContext {
     pub(super) forest: Arc<TreeIndex>,
     pub(super) places: Arc<ThreadPools>,
-    pub(super) entropy: Entropy,
+    pub(super) entropy: RandomSource,
     pub(super) clock: Clock,
 }
 

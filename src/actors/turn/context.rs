@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use base::random::Entropy;
+use base::random::RandomSource;
 use futures_util::future::{AbortHandle, AbortRegistration};
 use metrics::{Counter, counter};
 use tokio::net::UdpSocket;
@@ -59,7 +59,7 @@ pub(super) struct Reading {
 pub(super) struct Ground {
     pub(super) rules: Rules,
     pub(super) ice: Ice,
-    pub(super) entropy: Entropy,
+    pub(super) entropy: RandomSource,
     pub(super) quotas: Rc<Quotas>,
     pub(super) meters: Meters,
     /// As many wait here as allocations are allowed, at most.
@@ -70,7 +70,7 @@ impl Ground {
     pub(super) fn new(
         rules: Rules,
         ice: Ice,
-        entropy: Entropy,
+        entropy: RandomSource,
     ) -> (Rc<Self>, mpsc::UnboundedReceiver<Reading>) {
         let (readings, waiting) = mpsc::unbounded_channel();
         let quotas = Quotas::new(rules.limits);

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 
-use base::random::Entropy;
+use base::random::RandomSource;
 use futures_util::future::AbortHandle;
 use tokio::net::UdpSocket;
 
@@ -40,7 +40,7 @@ impl Drop for Port {
 pub(super) fn open(
     bind: IpAddr,
     ports: &RangeInclusive<u16>,
-    entropy: &Entropy,
+    entropy: &RandomSource,
 ) -> Option<(UdpSocket, u16)> {
     (0..TRIES).find_map(|_| {
         let port = any(ports, entropy);
@@ -48,7 +48,7 @@ pub(super) fn open(
     })
 }
 
-fn any(ports: &RangeInclusive<u16>, entropy: &Entropy) -> u16 {
+fn any(ports: &RangeInclusive<u16>, entropy: &RandomSource) -> u16 {
     let count = u32::from(ports.end().saturating_sub(*ports.start())) + 1;
     let chosen = u32::from_le_bytes(entropy.bytes()) % count;
     u16::try_from(u32::from(*ports.start()) + chosen).unwrap_or(*ports.end())
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn ports_come_from_the_whole_range_and_from_nowhere_else() {
-        let entropy = Entropy::seeded(1);
+        let entropy = RandomSource::seeded(1);
         let drawn: std::collections::BTreeSet<_> =
             (0..1000).map(|_| any(&(65_530..=65_535), &entropy)).collect();
 
@@ -86,6 +86,6 @@ mod tests {
         let taken = std::net::UdpSocket::bind((here, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
 
-        assert!(open(here, &(port..=port), &Entropy::seeded(1)).is_none());
+        assert!(open(here, &(port..=port), &RandomSource::seeded(1)).is_none());
     }
 }

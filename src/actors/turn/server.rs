@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, WrapFuture};
-use base::random::Entropy;
+use base::random::RandomSource;
 
 use super::clients::Clients;
 use super::context::{Ground, Rules};
@@ -36,7 +36,7 @@ pub struct Settings {
     /// Knows the passwords of users.
     pub ice: Ice,
     /// Chooses ports.
-    pub entropy: Entropy,
+    pub entropy: RandomSource,
     /// Where it listens.
     pub sockets: Arc<Sockets>,
     /// The server's certificate, if it has one.

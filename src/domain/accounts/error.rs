@@ -1,6 +1,6 @@
 //! Why something about an account was not done.
 
-use base::error::{Fault, Kind};
+use base::error::{CodedError, ErrorKind};
 use base::ids::{DeviceId, UserId};
 
 use crate::cluster::Refused;
@@ -99,13 +99,15 @@ pub enum Error {
     Internal(String),
 }
 
-impl Fault for Error {
-    fn kind(&self) -> Kind {
+impl CodedError for Error {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::BadPhone | Self::BadName | Self::BadPassword(_) | Self::BadRole => Kind::Invalid,
-            Self::PhoneTaken | Self::SecondFactorOn | Self::LastAdmin => Kind::Conflict,
+            Self::BadPhone | Self::BadName | Self::BadPassword(_) | Self::BadRole => {
+                ErrorKind::Invalid
+            }
+            Self::PhoneTaken | Self::SecondFactorOn | Self::LastAdmin => ErrorKind::Conflict,
             Self::RegistrationClosed | Self::CapReached | Self::WrongPassword | Self::WrongCode => {
-                Kind::Forbidden
+                ErrorKind::Forbidden
             }
             Self::InvalidCredentials
             | Self::SecondFactorRequired
@@ -114,13 +116,13 @@ impl Fault for Error {
             | Self::InvalidRefresh
             | Self::RefreshReused { .. }
             | Self::InvalidToken
-            | Self::InvalidSetUp => Kind::Unauthenticated,
-            Self::NoSuchDevice | Self::NoSecondFactor | Self::NoSuchPerson => Kind::NotFound,
-            Self::Busy => Kind::Unavailable,
+            | Self::InvalidSetUp => ErrorKind::Unauthenticated,
+            Self::NoSuchDevice | Self::NoSecondFactor | Self::NoSuchPerson => ErrorKind::NotFound,
+            Self::Busy => ErrorKind::Unavailable,
             Self::Refused(e) => e.kind(),
             Self::Store(e) => e.kind(),
             Self::Vault(e) => e.kind(),
-            Self::Internal(_) => Kind::Internal,
+            Self::Internal(_) => ErrorKind::Internal,
         }
     }
 

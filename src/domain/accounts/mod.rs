@@ -24,7 +24,7 @@ use std::time::Duration;
 use base::clock::Clock;
 use base::ids::{AuditId, DeviceId, UserId};
 use base::page::Page;
-use base::random::Entropy;
+use base::random::RandomSource;
 use base::secret::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -81,7 +81,7 @@ pub struct Accounts {
     vault: Vault,
     passwords: Passwords,
     clock: Clock,
-    entropy: Entropy,
+    entropy: RandomSource,
     config: Arc<Auth>,
     limits: Limits,
 }
@@ -101,7 +101,7 @@ pub struct Parts {
     /// The time.
     pub clock: Clock,
     /// Where tokens come from.
-    pub entropy: Entropy,
+    pub entropy: RandomSource,
     /// `[auth]`.
     pub config: Auth,
     /// How often is too often.

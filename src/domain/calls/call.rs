@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{CallId, ConversationId, SessionId, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +72,7 @@ pub struct Terms {
 /// What became of somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Answer {
-    Rings(Time),
+    Rings(Timestamp),
     Came,
     Declined,
     Busy,
@@ -83,8 +83,8 @@ pub(super) enum Answer {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Part {
     pub(super) answer: Answer,
-    pub(super) joined_at: Option<Time>,
-    pub(super) left_at: Option<Time>,
+    pub(super) joined_at: Option<Timestamp>,
+    pub(super) left_at: Option<Timestamp>,
 }
 
 /// One who is in it.
@@ -140,8 +140,8 @@ pub struct Call {
     pub(super) participants: BTreeMap<u32, Participant>,
     pub(super) next: u32,
     pub(super) banned: HashSet<UserId>,
-    pub(super) started_at: Time,
-    pub(super) answered_at: Option<Time>,
+    pub(super) started_at: Timestamp,
+    pub(super) answered_at: Option<Timestamp>,
     /// Two were in it at the same time.
     pub(super) connected: bool,
     pub(super) ended: Option<Reason>,
@@ -154,7 +154,7 @@ pub struct Call {
 impl Call {
     /// A call that begins now: devices ring, unless whoever is called is busy. `lease` is the epoch
     /// under which its node owns it.
-    pub fn begin(begin: Begin, terms: Terms, lease: u64, now: Time) -> Self {
+    pub fn begin(begin: Begin, terms: Terms, lease: u64, now: Timestamp) -> Self {
         let part = |answer| Part { answer, joined_at: None, left_at: None };
         let mut people = BTreeMap::from([(begin.by.user_id, part(Answer::Came))]);
         for callee in &begin.callees {
@@ -192,7 +192,7 @@ impl Call {
     }
 
     /// What a device of somebody who is called is told.
-    pub fn incoming(&self, until: Time) -> wire::IncomingCall {
+    pub fn incoming(&self, until: Timestamp) -> wire::IncomingCall {
         wire::IncomingCall {
             call_id: self.begin.id,
             from: self.begin.by.clone(),
@@ -203,7 +203,7 @@ impl Call {
     }
 
     /// Until when this person's devices ring.
-    pub fn rings(&self, user: UserId) -> Option<Time> {
+    pub fn rings(&self, user: UserId) -> Option<Timestamp> {
         match self.people.get(&user)?.answer {
             Answer::Rings(until) if self.ended.is_none() => Some(until),
             _ => None,
@@ -234,7 +234,12 @@ impl Call {
     ///
     /// # Errors
     /// As [`Call::may_invite`].
-    pub fn invite(&mut self, by: SessionId, callee: &Callee, now: Time) -> Result<Time, Error> {
+    pub fn invite(
+        &mut self,
+        by: SessionId,
+        callee: &Callee,
+        now: Timestamp,
+    ) -> Result<Timestamp, Error> {
         self.may_invite(by, callee)?;
         let user = callee.user;
         let until = now + self.terms.ring;
@@ -254,14 +259,14 @@ impl Call {
     ///
     /// # Errors
     /// [`Error::NotRinging`].
-    pub fn accept(&mut self, user: UserId, now: Time) -> Result<(), Error> {
+    pub fn accept(&mut self, user: UserId, now: Timestamp) -> Result<(), Error> {
         self.rings(user).ok_or(Error::NotRinging)?;
         self.came(user, now);
         Ok(())
     }
 
     /// Their devices stop ringing, and the others hear of it.
-    fn came(&mut self, user: UserId, now: Time) {
+    fn came(&mut self, user: UserId, now: Timestamp) {
         if let Some(part) = self.people.get_mut(&user) {
             part.answer = Answer::Came;
         }
@@ -318,7 +323,7 @@ impl Call {
     }
 
     /// Until when the last device rings.
-    pub(super) fn rings_until(&self) -> Option<Time> {
+    pub(super) fn rings_until(&self) -> Option<Timestamp> {
         self.people.keys().filter_map(|user| self.rings(*user)).max()
     }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use base::error::{Fault, Kind};
+use base::error::{CodedError, ErrorKind};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{DirectoryError, Refused};
@@ -114,24 +114,24 @@ impl Error {
     }
 }
 
-impl Fault for Error {
-    fn kind(&self) -> Kind {
+impl CodedError for Error {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::OneOf | Self::BadSession | Self::BadOffer(_) => Kind::Invalid,
+            Self::OneOf | Self::BadSession | Self::BadOffer(_) => ErrorKind::Invalid,
             Self::NoSuchCall
             | Self::NoSuchParticipant
             | Self::NoSuchTrack
             | Self::NoSuchPerson
-            | Self::NoSuchConversation => Kind::NotFound,
+            | Self::NoSuchConversation => ErrorKind::NotFound,
             Self::NotInCall | Self::NotRinging | Self::Already | Self::Busy | Self::Full => {
-                Kind::Conflict
+                ErrorKind::Conflict
             }
-            Self::TooManyOwn => Kind::TooMany,
+            Self::TooManyOwn => ErrorKind::TooMany,
             Self::TooOften(e) => e.kind(),
-            Self::NotReachable | Self::NotAllowed | Self::CallOnly => Kind::Forbidden,
-            Self::InvalidToken => Kind::Unauthenticated,
-            Self::TooManyCalls | Self::Unavailable | Self::Moved => Kind::Unavailable,
-            Self::Internal(_) => Kind::Internal,
+            Self::NotReachable | Self::NotAllowed | Self::CallOnly => ErrorKind::Forbidden,
+            Self::InvalidToken => ErrorKind::Unauthenticated,
+            Self::TooManyCalls | Self::Unavailable | Self::Moved => ErrorKind::Unavailable,
+            Self::Internal(_) => ErrorKind::Internal,
             Self::Store(e) => e.kind(),
         }
     }

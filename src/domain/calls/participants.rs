@@ -1,6 +1,6 @@
 //! Coming into a call, being in it, and going out.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{CallId, ConversationId, SessionId, UserId};
 
 use super::call::{Answer, Call, Change, Part, Participant, Seat, Shape, To};
@@ -81,7 +81,13 @@ impl Call {
     /// # Errors
     /// [`Error::NotAllowed`] to those who were put out, [`Error::Full`], [`Error::NoSuchCall`]
     /// when it is over.
-    pub fn join(&mut self, seat: Seat, name: &str, role: Role, now: Time) -> Result<u32, Error> {
+    pub fn join(
+        &mut self,
+        seat: Seat,
+        name: &str,
+        role: Role,
+        now: Timestamp,
+    ) -> Result<u32, Error> {
         if self.ended.is_some() {
             return Err(Error::NoSuchCall);
         }
@@ -147,7 +153,7 @@ impl Call {
     ///
     /// # Errors
     /// [`Error::NotInCall`].
-    pub fn leave(&mut self, seat: Seat, now: Time) -> Result<(), Error> {
+    pub fn leave(&mut self, seat: Seat, now: Timestamp) -> Result<(), Error> {
         let Some(number) = self.who(seat.session) else {
             return self.give_up(seat.user);
         };
@@ -174,7 +180,7 @@ impl Call {
     }
 
     /// A session is no more, and its device did not come back in time.
-    pub fn lost(&mut self, session: SessionId, now: Time) {
+    pub fn lost(&mut self, session: SessionId, now: Timestamp) {
         if let Some(number) = self.who(session)
             && let Some(seat) = self.participants.get(&number).map(|p| p.seat)
         {
@@ -182,7 +188,7 @@ impl Call {
         }
     }
 
-    fn go(&mut self, number: u32, now: Time) {
+    fn go(&mut self, number: u32, now: Timestamp) {
         let Some(participant) = self.participants.remove(&number) else { return };
         let user = participant.seat.user;
         let elsewhere = self.participants.values().any(|other| other.seat.user == user);
@@ -236,7 +242,7 @@ impl Call {
         session: SessionId,
         whom: &str,
         action: Action,
-        now: Time,
+        now: Timestamp,
     ) -> Result<(), Error> {
         let me = self.who(session).ok_or(Error::NotInCall)?;
         if !self.participants.get(&me).is_some_and(|me| me.moderates) {
@@ -317,7 +323,7 @@ impl Call {
     }
 
     /// How it is written into history.
-    pub fn record(&self, reason: Reason, now: Time) -> store::EndedCall {
+    pub fn record(&self, reason: Reason, now: Timestamp) -> store::EndedCall {
         let people = self.people.iter().map(|(user, part)| {
             let outcome = match part.answer {
                 Answer::Rings(_) | Answer::Missed => store::CallOutcome::Missed,

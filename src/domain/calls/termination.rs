@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::UserId;
 
 use super::call::{Answer, Call, Part, Shape, To};
@@ -14,7 +14,7 @@ const SETTLE: Duration = Duration::from_secs(30);
 
 impl Call {
     /// When [`Call::timeout`] is due.
-    pub fn due(&self) -> Option<Time> {
+    pub fn due(&self) -> Option<Timestamp> {
         let rings = self.people.values().filter_map(|part| match part.answer {
             Answer::Rings(until) => Some(until),
             _ => None,
@@ -25,7 +25,7 @@ impl Call {
     }
 
     /// Time has passed.
-    pub fn timeout(&mut self, now: Time) {
+    pub fn timeout(&mut self, now: Timestamp) {
         let late = |part: &Part| matches!(part.answer, Answer::Rings(until) if until <= now);
         let missed: Vec<UserId> =
             self.people.iter().filter(|(_, part)| late(part)).map(|(user, _)| *user).collect();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{CallId, DeviceId, NodeId, SessionId, UserId};
 use proptest::prelude::*;
 
@@ -10,11 +10,11 @@ use super::{Begin, Call, Callee, Change, Error, Seat, Shape, Terms, To};
 use crate::protocol::calls::{Action, Media, Mode, Reason, Role};
 use crate::protocol::server::{CallNews, Person};
 
-const NOON: Time = Time::from_micros(1_790_000_000_000_000);
+const NOON: Timestamp = Timestamp::from_micros(1_790_000_000_000_000);
 const TERMS: Terms =
     Terms { ring: Duration::from_secs(45), longest: Some(Duration::from_secs(3600)), most: 4 };
 
-fn at(seconds: u64) -> Time {
+fn at(seconds: u64) -> Timestamp {
     NOON + Duration::from_secs(seconds)
 }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
-use base::clock::{Clock, Time};
+use base::clock::{Clock, Timestamp};
 use base::ids::UserId;
-use base::random::Entropy;
+use base::random::RandomSource;
 use base::secret::Secret;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -30,7 +30,7 @@ impl Ice {
     /// `embedded` are the addresses of this node's own server, told unless others are configured.
     pub fn new(
         clock: Clock,
-        entropy: &Entropy,
+        entropy: &RandomSource,
         config: config::Turn,
         embedded: Vec<String>,
     ) -> Self {
@@ -67,7 +67,7 @@ impl Ice {
     /// or it is none of ours.
     pub fn password(&self, username: &str) -> Option<(String, UserId)> {
         let (ends, user) = username.split_once(':')?;
-        let ends = Time::from_micros(ends.parse::<i64>().ok()?.checked_mul(1_000_000)?);
+        let ends = Timestamp::from_micros(ends.parse::<i64>().ok()?.checked_mul(1_000_000)?);
         let user = user.parse().ok()?;
         (ends > self.clock.now()).then(|| (password(&self.secret, username), user))
     }
@@ -90,7 +90,7 @@ mod tests {
             ..config::load("", []).unwrap().turn
         };
         let own = vec!["stun:here:3478".to_owned(), "turn:here:3478?transport=udp".to_owned()];
-        Ice::new(Clock::wall(), &Entropy::seeded(1), config, own)
+        Ice::new(Clock::wall(), &RandomSource::seeded(1), config, own)
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Why something in a conversation was not done.
 
-use base::error::{Fault, Kind};
+use base::error::{CodedError, ErrorKind};
 
 /// The one error of this area.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -102,8 +102,8 @@ pub enum Error {
     Store(#[from] store::Error),
 }
 
-impl Fault for Error {
-    fn kind(&self) -> Kind {
+impl CodedError for Error {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::BadDirect
             | Self::TooManyMembers(_)
@@ -120,9 +120,11 @@ impl Fault for Error {
             | Self::BadSearch
             | Self::BadInvite
             | Self::BadKeeping
-            | Self::NothingToChange => Kind::Invalid,
-            Self::PlaintextForbidden | Self::NotReachable | Self::NotAllowed => Kind::Forbidden,
-            Self::TooLate | Self::TooMany => Kind::Conflict,
+            | Self::NothingToChange => ErrorKind::Invalid,
+            Self::PlaintextForbidden | Self::NotReachable | Self::NotAllowed => {
+                ErrorKind::Forbidden
+            }
+            Self::TooLate | Self::TooMany => ErrorKind::Conflict,
             Self::NoSuchConversation
             | Self::NoSuchReply
             | Self::NoSuchAttachment
@@ -130,8 +132,8 @@ impl Fault for Error {
             | Self::NoSuchMessage
             | Self::NoSuchMention
             | Self::NoSuchForward
-            | Self::NoSuchInvite => Kind::NotFound,
-            Self::Busy => Kind::Unavailable,
+            | Self::NoSuchInvite => ErrorKind::NotFound,
+            Self::Busy => ErrorKind::Unavailable,
             Self::Store(e) => e.kind(),
         }
     }

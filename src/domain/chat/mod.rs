@@ -18,7 +18,7 @@ use std::time::Duration;
 use base::clock::Clock;
 use base::ids::{ConversationId, UserId};
 use base::page::Page;
-use base::random::Entropy;
+use base::random::RandomSource;
 use store::{
     Change, Keeping, NewConversation, OpenDirect, OpenGroup, Place, Reach, Settings, Store,
 };
@@ -34,7 +34,7 @@ use crate::protocol::server::{MemberLeft, ServerEvent};
 pub struct Chat {
     store: Store,
     clock: Clock,
-    entropy: Entropy,
+    entropy: RandomSource,
     config: Arc<config::Chat>,
 }
 
@@ -49,7 +49,7 @@ pub struct Opened {
 
 impl Chat {
     /// Puts the parts together.
-    pub fn new(store: Store, clock: Clock, entropy: Entropy, config: config::Chat) -> Self {
+    pub fn new(store: Store, clock: Clock, entropy: RandomSource, config: config::Chat) -> Self {
         Self { store, clock, entropy, config: Arc::new(config) }
     }
 

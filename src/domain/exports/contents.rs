@@ -2,7 +2,7 @@
 
 use std::io;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{ConversationId, UserId};
 use serde_json::{Value, json};
 use store::{AuditFilter, Range, Store};
@@ -16,7 +16,7 @@ const PAGE: usize = 200;
 pub(super) async fn write(
     store: &Store,
     user: UserId,
-    now: Time,
+    now: Timestamp,
     archive: &mut Archive,
 ) -> Result<(), Failure> {
     account(store, user, archive).await?;
@@ -89,7 +89,7 @@ async fn contacts(store: &Store, user: UserId, archive: &mut Archive) -> Result<
 async fn conversations(
     store: &Store,
     user: UserId,
-    now: Time,
+    now: Timestamp,
     archive: &mut Archive,
 ) -> Result<Vec<ConversationId>, Failure> {
     archive.file("conversations.jsonl").await?;
@@ -118,7 +118,7 @@ async fn conversations(
 /// What the person may see of a conversation: what was said since they came.
 async fn messages(
     store: &Store,
-    (user, now): (UserId, Time),
+    (user, now): (UserId, Timestamp),
     id: ConversationId,
     archive: &mut Archive,
 ) -> Result<(), Failure> {

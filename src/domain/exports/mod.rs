@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use base::clock::Clock;
-use base::error::{Fault, Kind};
+use base::error::{CodedError, ErrorKind};
 use base::ids::JobId;
 use serde_json::json;
 use store::{Job, JobState, NewJob, Store};
@@ -37,11 +37,11 @@ pub enum Error {
     Store(#[from] store::Error),
 }
 
-impl Fault for Error {
-    fn kind(&self) -> Kind {
+impl CodedError for Error {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::Gone => Kind::NotFound,
-            Self::Disk(_) => Kind::Internal,
+            Self::Gone => ErrorKind::NotFound,
+            Self::Disk(_) => ErrorKind::Internal,
             Self::Store(e) => e.kind(),
         }
     }

@@ -1,6 +1,6 @@
 //! Why a file was not taken in or given out.
 
-use base::error::{Fault, Kind};
+use base::error::{CodedError, ErrorKind};
 
 /// The one error of this area.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -69,20 +69,20 @@ impl From<std::io::Error> for Error {
     }
 }
 
-impl Fault for Error {
-    fn kind(&self) -> Kind {
+impl CodedError for Error {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::TooLarge(_) | Self::OverQuota(_) => Kind::TooLarge,
+            Self::TooLarge(_) | Self::OverQuota(_) => ErrorKind::TooLarge,
             Self::Empty
             | Self::NoFile
             | Self::Broken(_)
             | Self::TooManyPixels(_)
             | Self::BadPicture
-            | Self::BadUpload(_) => Kind::Invalid,
-            Self::NoSuchFile | Self::NoSuchUpload => Kind::NotFound,
-            Self::TooManyUploads => Kind::TooMany,
-            Self::WrongOffset | Self::TakenOver | Self::BadChecksum => Kind::Conflict,
-            Self::Busy | Self::Elsewhere | Self::Storage => Kind::Unavailable,
+            | Self::BadUpload(_) => ErrorKind::Invalid,
+            Self::NoSuchFile | Self::NoSuchUpload => ErrorKind::NotFound,
+            Self::TooManyUploads => ErrorKind::TooMany,
+            Self::WrongOffset | Self::TakenOver | Self::BadChecksum => ErrorKind::Conflict,
+            Self::Busy | Self::Elsewhere | Self::Storage => ErrorKind::Unavailable,
             Self::Store(e) => e.kind(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use base::error::{Fault, Kind};
+use base::error::{CodedError, ErrorKind};
 
 /// The one error of this area: mistakes of the installation, not of whoever asks.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -36,11 +36,11 @@ pub enum Error {
     Store(#[from] store::Error),
 }
 
-impl Fault for Error {
-    fn kind(&self) -> Kind {
+impl CodedError for Error {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::Store(e) => e.kind(),
-            _ => Kind::Internal,
+            _ => ErrorKind::Internal,
         }
     }
 

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use base::random::Entropy;
+use base::random::RandomSource;
 use base::secret::Secret;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +17,11 @@ use super::{Error, parse};
 ///
 /// # Errors
 /// [`Error::File`].
-pub fn read_keys(path: &Path, make: bool, chance: &Entropy) -> Result<Vec<Secret<String>>, Error> {
+pub fn read_keys(
+    path: &Path,
+    make: bool,
+    chance: &RandomSource,
+) -> Result<Vec<Secret<String>>, Error> {
     let text = match fs::read_to_string(path) {
         Err(error) if make && error.kind() == ErrorKind::NotFound => {
             let first = line(&new_key(1, chance));
@@ -41,7 +45,7 @@ pub fn read_keys(path: &Path, make: bool, chance: &Entropy) -> Result<Vec<Secret
 ///
 /// # Errors
 /// [`Error::File`], [`Error::BadKey`].
-pub fn add_key(path: &Path, chance: &Entropy) -> Result<u32, Error> {
+pub fn add_key(path: &Path, chance: &RandomSource) -> Result<u32, Error> {
     let keys = read_keys(path, false, chance)?;
     let next = next_version(&keys)?;
     let lines: String = keys.iter().chain([&new_key(next, chance)]).map(line).collect();
@@ -58,7 +62,7 @@ fn next_version(keys: &[Secret<String>]) -> Result<u32, Error> {
 }
 
 /// A fresh key, as it is written in settings and files.
-pub fn new_key(version: u32, chance: &Entropy) -> Secret<String> {
+pub fn new_key(version: u32, chance: &RandomSource) -> Secret<String> {
     Secret::new(format!("{version}:{}", STANDARD.encode(chance.bytes::<32>())))
 }
 
@@ -70,7 +74,7 @@ fn line(key: &Secret<String>) -> String {
 fn write(
     path: &Path,
     text: &str,
-    chance: &Entropy,
+    chance: &RandomSource,
     place: impl FnOnce(&Path, &Path) -> std::io::Result<()>,
 ) -> std::io::Result<()> {
     let whole = path.with_extension(format!("new-{}", &chance.token()[..16]));
@@ -98,7 +102,7 @@ mod tests {
     fn a_file_is_made_once_for_its_owner_only_and_keys_are_added_to_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secrets.keys");
-        let chance = Entropy::system();
+        let chance = RandomSource::system();
 
         assert!(read_keys(&path, false, &chance).is_err());
         let first = read_keys(&path, true, &chance).unwrap();
@@ -116,7 +120,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secrets.keys");
 
-        let read = || read_keys(&path, true, &Entropy::system()).unwrap()[0].expose().clone();
+        let read = || read_keys(&path, true, &RandomSource::system()).unwrap()[0].expose().clone();
         let mut keys: Vec<_> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(read)).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use base::random::Entropy;
+use base::random::RandomSource;
 use base::secret::Secret;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -30,7 +30,7 @@ const HEAD: usize = 1 + 4 + NONCE_LEN;
 #[derive(Clone)]
 pub struct Vault {
     keys: Arc<BTreeMap<u32, LessSafeKey>>,
-    entropy: Entropy,
+    entropy: RandomSource,
 }
 
 /// Where a value is kept.
@@ -57,7 +57,7 @@ impl Vault {
     ///
     /// # Errors
     /// [`Error::NoKey`], [`Error::BadKey`], [`Error::TwoKeys`].
-    pub fn new(keys: &[Secret<String>], entropy: Entropy) -> Result<Self, Error> {
+    pub fn new(keys: &[Secret<String>], entropy: RandomSource) -> Result<Self, Error> {
         let mut ring = BTreeMap::new();
         for text in keys {
             let (version, bytes) = parse(text.expose())?;
@@ -147,11 +147,11 @@ mod tests {
     const PLACE: Place = Place { column: SealedColumn::SigningKey, row: [7; 16] };
 
     fn key(version: u32, seed: u64) -> Secret<String> {
-        new_key(version, &Entropy::seeded(seed))
+        new_key(version, &RandomSource::seeded(seed))
     }
 
     fn vault(keys: &[Secret<String>]) -> Vault {
-        Vault::new(keys, Entropy::system()).unwrap()
+        Vault::new(keys, RandomSource::system()).unwrap()
     }
 
     #[test]
@@ -196,11 +196,14 @@ mod tests {
     fn what_is_no_key_is_refused() {
         for text in ["", "1", "1:", "x:AAAA", "0:AAAA", "1:AAAA", "1:***"] {
             let keys = [Secret::new(text.to_owned())];
-            assert!(matches!(Vault::new(&keys, Entropy::system()), Err(Error::BadKey)), "{text}");
+            assert!(
+                matches!(Vault::new(&keys, RandomSource::system()), Err(Error::BadKey)),
+                "{text}"
+            );
         }
-        let twice = Vault::new(&[key(1, 1), key(1, 2)], Entropy::system());
+        let twice = Vault::new(&[key(1, 1), key(1, 2)], RandomSource::system());
         assert!(matches!(twice, Err(Error::TwoKeys(1))));
-        assert!(matches!(Vault::new(&[], Entropy::system()), Err(Error::NoKey)));
+        assert!(matches!(Vault::new(&[], RandomSource::system()), Err(Error::NoKey)));
     }
 
     proptest! {

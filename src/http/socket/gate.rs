@@ -6,8 +6,8 @@ use std::future::Future;
 use std::sync::Arc;
 
 use actix_web::web::Data;
-use base::clock::Time;
-use base::error::{Fault, Kind};
+use base::clock::Timestamp;
+use base::error::{CodedError, ErrorKind};
 
 use crate::actors::sessions::{Answer, Close, Line, RequestError, SessionHandle};
 use crate::cluster::{Limit, Refused};
@@ -26,7 +26,7 @@ pub(super) struct Gate {
     services: Data<Services>,
     stage: Stage,
     /// When the counter of frames is empty again.
-    due: Option<Time>,
+    due: Option<Timestamp>,
     breaches: u32,
     _present: Present,
     _counted: Counted,
@@ -62,11 +62,11 @@ pub(super) enum Error {
     Garbled,
 }
 
-impl Fault for Error {
-    fn kind(&self) -> Kind {
+impl CodedError for Error {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::Nameless => Kind::Unauthenticated,
-            Self::Garbled => Kind::Invalid,
+            Self::Nameless => ErrorKind::Unauthenticated,
+            Self::Garbled => ErrorKind::Invalid,
         }
     }
 
@@ -79,7 +79,7 @@ impl Fault for Error {
 }
 
 /// The outcome of a check: the session and the event that says so, or why not.
-pub(super) type Checked = Result<(SessionHandle, Authenticated), Arc<dyn Fault + Send + Sync>>;
+pub(super) type Checked = Result<(SessionHandle, Authenticated), Arc<dyn CodedError + Send + Sync>>;
 
 impl Gate {
     pub(super) fn new(services: &Data<Services>, transport: &'static str) -> Self {
@@ -160,7 +160,7 @@ impl Gate {
     }
 
     /// Answers with the error; a socket that errs again and again is ended.
-    fn blame(&mut self, id: Option<u64>, error: Arc<dyn Fault + Send + Sync>) -> Step {
+    fn blame(&mut self, id: Option<u64>, error: Arc<dyn CodedError + Send + Sync>) -> Step {
         self.breaches += 1;
         if self.breaches > self.services.config.limits.events_breaches {
             return Step::Shut(Close::Abuse);
@@ -172,11 +172,11 @@ impl Gate {
     pub(super) fn check(&self, token: String, line: Line) -> impl Future<Output = Checked> + use<> {
         let services = self.services.clone();
         async move {
-            let shared = |e| -> Arc<dyn Fault + Send + Sync> { Arc::new(e) };
-            let of_call = |e: calls::Error| -> Arc<dyn Fault + Send + Sync> { Arc::new(e) };
+            let shared = |e| -> Arc<dyn CodedError + Send + Sync> { Arc::new(e) };
+            let of_call = |e: calls::Error| -> Arc<dyn CodedError + Send + Sync> { Arc::new(e) };
             let deeds = &services.living.calls.deeds;
             let turn = services.sockets.turn().await;
-            let _turn = turn.map_err(|e| -> Arc<dyn Fault + Send + Sync> { Arc::new(e) })?;
+            let _turn = turn.map_err(|e| -> Arc<dyn CodedError + Send + Sync> { Arc::new(e) })?;
             let called = deeds.identify(&token).await.map_err(of_call)?;
             let me = match called {
                 Some(me) => me,
@@ -187,7 +187,7 @@ impl Gate {
                 .living
                 .attach(me, line)
                 .await
-                .map_err(|e| -> Arc<dyn Fault + Send + Sync> { Arc::new(e) })?;
+                .map_err(|e| -> Arc<dyn CodedError + Send + Sync> { Arc::new(e) })?;
             // Whoever was put out a moment ago either finds this session or is found here.
             if guest {
                 if let Err(error) = deeds.identify(&token).await {
@@ -218,7 +218,7 @@ impl Gate {
     pub(super) fn checked(
         &mut self,
         outcome: Checked,
-    ) -> Result<ServerEvent, Arc<dyn Fault + Send + Sync>> {
+    ) -> Result<ServerEvent, Arc<dyn CodedError + Send + Sync>> {
         match outcome {
             Ok((session, authenticated)) => {
                 let Stage::Checking(early) = &mut self.stage else {

@@ -1,6 +1,6 @@
 //! What devices are told of calls.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{CallId, ConversationId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -37,7 +37,7 @@ pub struct IncomingCall {
     pub conversation_id: Option<ConversationId>,
     /// Until when it rings.
     #[schema(value_type = String, format = DateTime)]
-    pub expires_at: Time,
+    pub expires_at: Timestamp,
 }
 
 /// Somebody answered (`call_answered`) or said no (`call_declined`): other devices stop ringing.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{CallId, ConversationId, UserId};
 use base::secret::Secret;
 use serde::{Deserialize, Serialize};
@@ -36,7 +36,7 @@ pub struct CallToken {
     pub session_id: String,
     /// Until when a socket may be opened with it.
     #[schema(value_type = String, format = DateTime)]
-    pub expires_at: Time,
+    pub expires_at: Timestamp,
     /// Servers that help to connect.
     pub ice_servers: Vec<IceServer>,
 }
@@ -57,7 +57,7 @@ pub struct ActiveCall {
     pub participants: usize,
     /// When it began.
     #[schema(value_type = String, format = DateTime)]
-    pub started_at: Time,
+    pub started_at: Timestamp,
 }
 
 /// What goes on here.
@@ -89,13 +89,13 @@ pub struct PastCall {
     pub media: Media,
     /// When it began.
     #[schema(value_type = String, format = DateTime)]
-    pub started_at: Time,
+    pub started_at: Timestamp,
     /// When somebody answered.
     #[schema(value_type = Option<String>, format = DateTime)]
-    pub answered_at: Option<Time>,
+    pub answered_at: Option<Timestamp>,
     /// When it ended; `null` while it goes on.
     #[schema(value_type = Option<String>, format = DateTime)]
-    pub ended_at: Option<Time>,
+    pub ended_at: Option<Timestamp>,
     /// Why it ended.
     pub reason: Option<Reason>,
     /// Everybody it concerned.
@@ -128,10 +128,10 @@ pub struct PastParticipant {
     pub outcome: Outcome,
     /// When they first came in.
     #[schema(value_type = Option<String>, format = DateTime)]
-    pub joined_at: Option<Time>,
+    pub joined_at: Option<Timestamp>,
     /// When they last went out.
     #[schema(value_type = Option<String>, format = DateTime)]
-    pub left_at: Option<Time>,
+    pub left_at: Option<Timestamp>,
 }
 
 /// A call as operators see it.
@@ -148,7 +148,7 @@ pub struct CallView {
     pub epoch: u64,
     /// When it began.
     #[schema(value_type = String, format = DateTime)]
-    pub started_at: Time,
+    pub started_at: Timestamp,
     /// Where it stands in the supervision tree.
     pub path: String,
     /// Everybody in it.

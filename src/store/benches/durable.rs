@@ -11,7 +11,7 @@ mod figures;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{ConversationId, MessageId, UserId};
 use store::{
     Config, Encryption, Kind, NewAudit, NewConversation, NewMessage, NewUser, Reach, Role, Store,
@@ -19,7 +19,7 @@ use store::{
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-const NOW: Time = Time::from_micros(1_800_000_000_000_000);
+const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 const CONVERSATIONS: usize = 20;
 const SECONDS: Duration = Duration::from_secs(5);
 /// How many wait for an answer at any time in the closed loop.

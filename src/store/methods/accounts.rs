@@ -1,6 +1,6 @@
 //! People: registration, the list of them, their roles and names.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::UserId;
 
 use crate::error::Result;
@@ -17,13 +17,13 @@ impl Store {
         refresh: NewRefresh,
         cap: Option<u64>,
         audit: NewAudit,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Registered> {
         change!(self, accounts::register(user, device, refresh, cap, audit, now))
     }
 
     /// Adds a person by hand: no device, and no cap.
-    pub async fn add_user(&self, user: NewUser, audit: NewAudit, now: Time) -> Result<Added> {
+    pub async fn add_user(&self, user: NewUser, audit: NewAudit, now: Timestamp) -> Result<Added> {
         change!(self, accounts::add(user, audit, now))
     }
 
@@ -56,7 +56,12 @@ impl Store {
     }
 
     /// Changes a person's name.
-    pub async fn rename_user(&self, id: UserId, name: &str, _now: Time) -> Result<Option<User>> {
+    pub async fn rename_user(
+        &self,
+        id: UserId,
+        name: &str,
+        _now: Timestamp,
+    ) -> Result<Option<User>> {
         let name = name.to_owned();
         change!(self, accounts::rename_user(id, name))
     }

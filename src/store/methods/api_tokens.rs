@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::ApiTokenId;
 
 use super::accounts::rows;
@@ -16,17 +16,17 @@ impl Store {
         &self,
         token: NewApiToken,
         audit: NewAudit,
-        now: Time,
+        now: Timestamp,
     ) -> Result<ApiToken> {
         change!(self, api_tokens::create_token(token, audit, now))
     }
 
     /// The token with that hash, if it is worth anything; its use is remembered to the minute.
-    pub async fn token_by_hash(&self, hash: [u8; 32], now: Time) -> Result<Option<ApiToken>> {
+    pub async fn token_by_hash(&self, hash: [u8; 32], now: Timestamp) -> Result<Option<ApiToken>> {
         let Some(token) = look!(self, api_tokens::token_by_hash(hash, now))? else {
             return Ok(None);
         };
-        let fresh = |used: Time| now.since(used) < Duration::from_mins(1);
+        let fresh = |used: Timestamp| now.since(used) < Duration::from_mins(1);
         if !token.last_used_at.is_some_and(fresh) {
             let id = token.id;
             // The token is good whether or not this works.
@@ -44,7 +44,12 @@ impl Store {
     }
 
     /// Makes a token worthless; false if it is not there or was worthless before.
-    pub async fn revoke_token(&self, id: ApiTokenId, audit: NewAudit, now: Time) -> Result<bool> {
+    pub async fn revoke_token(
+        &self,
+        id: ApiTokenId,
+        audit: NewAudit,
+        now: Timestamp,
+    ) -> Result<bool> {
         change!(self, api_tokens::revoke_token(id, audit, now))
     }
 }

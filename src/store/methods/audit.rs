@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::AuditId;
 
 use super::accounts::rows;
@@ -12,7 +12,7 @@ use crate::store::{Store, change, look};
 
 impl Store {
     /// Remembers a deed that changed nothing in the store.
-    pub async fn audit(&self, entry: NewAudit, now: Time) -> Result<()> {
+    pub async fn audit(&self, entry: NewAudit, now: Timestamp) -> Result<()> {
         change!(self, audit::audit(entry, now))
     }
 
@@ -38,7 +38,7 @@ impl Store {
     /// signing keys retired more than 30 days ago. `None` if `fence` is void.
     pub async fn purge(
         &self,
-        now: Time,
+        now: Timestamp,
         outbox_older_than: Duration,
         fence: Option<Fence>,
     ) -> Result<Option<Purged>> {

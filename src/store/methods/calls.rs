@@ -1,6 +1,6 @@
 //! Calls that are made, and the memory of them.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{CallId, UserId};
 use serde_json::Value;
 
@@ -22,7 +22,7 @@ impl Store {
         &self,
         new: NewCall,
         fence: Option<Fence>,
-        now: Time,
+        now: Timestamp,
     ) -> Result<CallWritten> {
         change!(self, calls::begin_call(new, fence, now))
     }
@@ -34,8 +34,8 @@ impl Store {
         id: CallId,
         from: UserId,
         (user, heard): (UserId, bool),
-        rings_until: Time,
-        now: Time,
+        rings_until: Timestamp,
+        now: Timestamp,
     ) -> Result<bool> {
         change!(self, calls::ring_call(id, from, (user, heard), rings_until, now))
     }
@@ -45,7 +45,7 @@ impl Store {
         &self,
         id: CallId,
         fence: Option<Fence>,
-        now: Time,
+        now: Timestamp,
     ) -> Result<CallWritten> {
         change!(self, calls::answer_call(id, fence, now))
     }
@@ -71,7 +71,7 @@ impl Store {
         &self,
         end: EndedCall,
         fence: Option<Fence>,
-        now: Time,
+        now: Timestamp,
     ) -> Result<CallWritten> {
         change!(self, calls::end_call(end, fence, now))
     }
@@ -82,7 +82,7 @@ impl Store {
     }
 
     /// Closes calls that a server or a room left open when it failed; how many of them were open.
-    pub async fn close_calls(&self, ids: Vec<CallId>, now: Time) -> Result<usize> {
+    pub async fn close_calls(&self, ids: Vec<CallId>, now: Timestamp) -> Result<usize> {
         change!(self, calls::close_calls(ids, now))
     }
 

@@ -1,6 +1,6 @@
 //! Conversations and those who are in them.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{ConversationId, UserId};
 
 use super::accounts::rows;
@@ -18,7 +18,7 @@ impl Store {
         new: NewConversation,
         other: UserId,
         reach: Reach,
-        now: Time,
+        now: Timestamp,
     ) -> Result<OpenDirect> {
         change!(self, chat::open_direct(new, other, reach, now))
     }
@@ -29,7 +29,7 @@ impl Store {
         new: NewConversation,
         members: Vec<UserId>,
         reach: Reach,
-        now: Time,
+        now: Timestamp,
     ) -> Result<OpenGroup> {
         change!(self, chat::open_group(new, members, reach, now))
     }
@@ -50,7 +50,7 @@ impl Store {
         me: UserId,
         after: Option<ConversationId>,
         limit: usize,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Vec<Summary>> {
         let limit = rows(limit);
         look!(self, chat::conversations_of(me, after, limit, now))
@@ -79,7 +79,7 @@ impl Store {
         id: ConversationId,
         by: UserId,
         new: Settings,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Change> {
         change!(self, group_members::set_up_conversation(id, by, new, now))
     }
@@ -90,7 +90,7 @@ impl Store {
         id: ConversationId,
         me: UserId,
         keeping: Keeping,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Option<Kept>> {
         change!(self, chat::keep(id, me, keeping, now))
     }
@@ -103,7 +103,7 @@ impl Store {
         by: UserId,
         user: UserId,
         reach: Reach,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Change> {
         change!(self, group_members::add_member(id, by, user, reach, now))
     }
@@ -116,7 +116,7 @@ impl Store {
         id: ConversationId,
         by: UserId,
         user: UserId,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Change> {
         change!(self, group_members::remove_member(id, by, user, now))
     }
@@ -129,7 +129,7 @@ impl Store {
         by: UserId,
         user: UserId,
         role: MemberRole,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Change> {
         change!(self, group_members::set_member_role(id, by, user, role, now))
     }

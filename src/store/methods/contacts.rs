@@ -1,6 +1,6 @@
 //! Who knows whom, and who wants to hear nothing of whom.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::UserId;
 
 use super::accounts::rows;
@@ -14,13 +14,13 @@ impl Store {
         &self,
         from: UserId,
         to: UserId,
-        now: Time,
+        now: Timestamp,
     ) -> Result<ContactRequest> {
         change!(self, contacts::request_contact(from, to, now))
     }
 
     /// Says yes to `other`; false if they did not ask.
-    pub async fn accept_contact(&self, me: UserId, other: UserId, now: Time) -> Result<bool> {
+    pub async fn accept_contact(&self, me: UserId, other: UserId, now: Timestamp) -> Result<bool> {
         change!(self, contacts::accept_contact(me, other, now))
     }
 
@@ -35,7 +35,7 @@ impl Store {
     }
 
     /// Blocks `other`, which ends a contact for both; false if there is no such person.
-    pub async fn block(&self, me: UserId, other: UserId, now: Time) -> Result<bool> {
+    pub async fn block(&self, me: UserId, other: UserId, now: Timestamp) -> Result<bool> {
         change!(self, contacts::block(me, other, now))
     }
 

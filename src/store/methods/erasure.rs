@@ -1,6 +1,6 @@
 //! The end of an account.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{ConversationId, UserId};
 
 use crate::error::Result;
@@ -15,7 +15,7 @@ impl Store {
         user: UserId,
         rest: NewJob,
         audit: NewAudit,
-        now: Time,
+        now: Timestamp,
     ) -> Result<PersonChange> {
         change!(self, erasure::delete_user(user, rest, audit, now))
     }
@@ -35,7 +35,7 @@ impl Store {
         id: ConversationId,
         user: UserId,
         scrub: bool,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Parting> {
         change!(self, erasure::part_from_group(id, user, scrub, now))
     }
@@ -45,7 +45,7 @@ impl Store {
         &self,
         id: ConversationId,
         user: UserId,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Parting> {
         change!(self, erasure::remove_direct(id, user, now))
     }

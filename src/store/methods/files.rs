@@ -1,6 +1,6 @@
 //! Files and their bytes.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{AttachmentId, BlobId, MessageId, UserId};
 
 use super::accounts::rows;
@@ -11,7 +11,7 @@ use crate::store::{Store, change, look};
 impl Store {
     /// Where the bytes of this hash are; if nowhere, they are to be put into storage under the
     /// name given back, within the hour.
-    pub async fn claim_blob(&self, new: Blob, now: Time) -> Result<BlobPlace> {
+    pub async fn claim_blob(&self, new: Blob, now: Timestamp) -> Result<BlobPlace> {
         change!(self, blobs::claim_blob(new, now))
     }
 
@@ -20,7 +20,7 @@ impl Store {
         &self,
         new: NewAttachment,
         quota: Quota,
-        now: Time,
+        now: Timestamp,
     ) -> Result<AddAttachment> {
         change!(self, files::add_attachment(new, quota, now))
     }
@@ -31,7 +31,7 @@ impl Store {
         &self,
         id: AttachmentId,
         viewer: UserId,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Option<(Attachment, Blob)>> {
         look!(self, files::attachment(id, viewer, now))
     }
@@ -41,7 +41,7 @@ impl Store {
         &self,
         id: AttachmentId,
         viewer: UserId,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Option<Blob>> {
         look!(self, files::thumbnail(id, viewer, now))
     }
@@ -63,24 +63,28 @@ impl Store {
     }
 
     /// Messages no longer carry their files; those that none carries any more are removed.
-    pub async fn release_attachments(&self, messages: Vec<MessageId>, now: Time) -> Result<()> {
+    pub async fn release_attachments(
+        &self,
+        messages: Vec<MessageId>,
+        now: Timestamp,
+    ) -> Result<()> {
         change!(self, files::release(&messages, now))
     }
 
     /// Removes some of the files that no message took in time; gives how many.
-    pub async fn expire_attachments(&self, limit: usize, now: Time) -> Result<usize> {
+    pub async fn expire_attachments(&self, limit: usize, now: Timestamp) -> Result<usize> {
         let limit = rows(limit);
         change!(self, files::expire_attachments(limit, now))
     }
 
     /// Gives up every claim that was made before then: whoever made it is no more. By itself a
     /// claim ends after an hour.
-    pub async fn abandon_claims(&self, before: Time) -> Result<usize> {
+    pub async fn abandon_claims(&self, before: Timestamp) -> Result<usize> {
         change!(self, blobs::abandon_claims(before))
     }
 
     /// Some of the bytes that are to be removed from storage.
-    pub async fn doomed_blobs(&self, limit: usize, now: Time) -> Result<Vec<Blob>> {
+    pub async fn doomed_blobs(&self, limit: usize, now: Timestamp) -> Result<Vec<Blob>> {
         let limit = rows(limit);
         change!(self, blobs::doomed_blobs(limit, now))
     }

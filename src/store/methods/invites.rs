@@ -1,6 +1,6 @@
 //! Links with which people join a group.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{ConversationId, InviteId, UserId};
 
 use crate::error::Result;
@@ -15,7 +15,7 @@ impl Store {
         group: ConversationId,
         by: UserId,
         new: NewInvite,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Option<Option<Invite>>> {
         change!(self, invites::create_invite(group, by, new, now))
     }
@@ -26,7 +26,7 @@ impl Store {
         &self,
         group: ConversationId,
         by: UserId,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Option<Option<Vec<Invite>>>> {
         change!(self, invites::invites(group, by, now))
     }
@@ -48,7 +48,7 @@ impl Store {
         hash: [u8; 32],
         user: UserId,
         most: usize,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Joining> {
         let most = super::accounts::rows(most);
         change!(self, invites::join(hash, user, most, now))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{JobId, UserId};
 
 use super::accounts::rows;
@@ -12,7 +12,7 @@ use crate::store::{Store, change, look};
 
 impl Store {
     /// Writes a job that nothing else depends on.
-    pub async fn enqueue(&self, job: NewJob, now: Time) -> Result<()> {
+    pub async fn enqueue(&self, job: NewJob, now: Timestamp) -> Result<()> {
         change!(self, jobs::enqueue(job, now))
     }
 
@@ -23,18 +23,24 @@ impl Store {
         kinds: Vec<String>,
         lease: Duration,
         most: i64,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Claim> {
         change!(self, jobs::claim_job(kinds, lease, most, now))
     }
 
     /// Keeps a lease, named by its number, until then; false if somebody else has it by now.
-    pub async fn extend_lease(&self, id: JobId, attempt: i64, until: Time) -> Result<bool> {
+    pub async fn extend_lease(&self, id: JobId, attempt: i64, until: Timestamp) -> Result<bool> {
         change!(self, jobs::extend_lease(id, attempt, until))
     }
 
     /// Ends a lease; false if somebody else has it by now.
-    pub async fn end_job(&self, id: JobId, attempt: i64, end: JobEnd, now: Time) -> Result<bool> {
+    pub async fn end_job(
+        &self,
+        id: JobId,
+        attempt: i64,
+        end: JobEnd,
+        now: Timestamp,
+    ) -> Result<bool> {
         change!(self, jobs::end_job(id, attempt, end, now))
     }
 
@@ -58,7 +64,7 @@ impl Store {
         user: UserId,
         lost: Option<JobId>,
         audit: NewAudit,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Option<Export>> {
         change!(self, exports::request_export(job, user, lost, audit, now))
     }
@@ -68,15 +74,15 @@ impl Store {
         &self,
         id: JobId,
         size: u64,
-        expires_at: Time,
-        now: Time,
+        expires_at: Timestamp,
+        now: Timestamp,
     ) -> Result<bool> {
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         change!(self, exports::finish_export(id, size, expires_at, now))
     }
 
     /// Forgets archives whose time is over, and those whose job was given up; gives how many.
-    pub async fn expire_exports(&self, now: Time) -> Result<usize> {
+    pub async fn expire_exports(&self, now: Timestamp) -> Result<usize> {
         change!(self, exports::expire_exports(now))
     }
 

@@ -1,6 +1,6 @@
 //! Keys that sign access tokens, and values that others seal.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use uuid::Uuid;
 
 use super::accounts::rows;
@@ -15,12 +15,12 @@ impl Store {
     }
 
     /// The key that signs: `new`, if there was none. Nodes that start together get the same one.
-    pub async fn ensure_key(&self, new: NewKey, now: Time) -> Result<SigningKey> {
+    pub async fn ensure_key(&self, new: NewKey, now: Timestamp) -> Result<SigningKey> {
         change!(self, keys::ensure_key(new, now))
     }
 
     /// Retires the key that signs, and makes `new` the one that does.
-    pub async fn rotate_key(&self, new: NewKey, now: Time) -> Result<SigningKey> {
+    pub async fn rotate_key(&self, new: NewKey, now: Timestamp) -> Result<SigningKey> {
         change!(self, keys::rotate_key(new, now))
     }
 

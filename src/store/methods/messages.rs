@@ -1,6 +1,6 @@
 //! What is said in conversations, and how far it has come.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{ConversationId, MessageId, UserId};
 
 use super::accounts::rows;
@@ -21,7 +21,7 @@ impl Store {
         &self,
         conversation: ConversationId,
         messages: Vec<NewMessage>,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Appended> {
         change!(self, messages::append(conversation, messages, now))
     }
@@ -34,7 +34,7 @@ impl Store {
         viewer: UserId,
         range: Range,
         limit: usize,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Option<Vec<Shown>>> {
         let limit = rows(limit);
         look!(self, messages::messages(conversation, viewer, range, limit, now))
@@ -46,7 +46,7 @@ impl Store {
         conversation: ConversationId,
         viewer: UserId,
         message: MessageId,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Option<Shown>> {
         look!(self, messages::shown(conversation, viewer, message, now))
     }
@@ -59,7 +59,7 @@ impl Store {
         viewer: UserId,
         after: i64,
         limit: usize,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Option<Vec<Revised>>> {
         let limit = rows(limit);
         look!(self, messages::changes(conversation, viewer, after, limit, now))
@@ -71,7 +71,7 @@ impl Store {
         conversation: ConversationId,
         viewer: UserId,
         message: MessageId,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Option<Vec<Edit>>> {
         look!(self, messages::edits(conversation, viewer, message, now))
     }
@@ -81,7 +81,7 @@ impl Store {
         &self,
         conversation: ConversationId,
         viewer: UserId,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Option<Vec<Shown>>> {
         look!(self, messages::pins(conversation, viewer, now))
     }
@@ -93,7 +93,7 @@ impl Store {
         conversation: ConversationId,
         doing: Doing,
         limits: Limits,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Altered> {
         change!(self, messages::alter(conversation, doing, limits, now))
     }
@@ -102,7 +102,7 @@ impl Store {
     pub async fn expire_messages(
         &self,
         limit: usize,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Vec<(Message, Vec<UserId>)>> {
         let limit = rows(limit);
         change!(self, messages::expire(limit, now))
@@ -110,7 +110,7 @@ impl Store {
 
     /// What somebody may see and looks for; what was said last comes first. Only so much is looked
     /// through for one page.
-    pub async fn search(&self, search: Search, limit: usize, now: Time) -> Result<Finds> {
+    pub async fn search(&self, search: Search, limit: usize, now: Timestamp) -> Result<Finds> {
         look!(self, search::search(search, limit, now))
     }
 
@@ -121,7 +121,7 @@ impl Store {
         user: UserId,
         receipt: Receipt,
         seq: i64,
-        _now: Time,
+        _now: Timestamp,
     ) -> Result<Marked> {
         change!(self, messages::mark(conversation, user, receipt, seq))
     }

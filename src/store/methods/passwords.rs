@@ -1,6 +1,6 @@
 //! New passwords: chosen by their owner, or with a link that an administrator gave.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{DeviceId, UserId};
 
 use crate::error::Result;
@@ -23,7 +23,7 @@ impl Store {
         new: String,
         keep: DeviceId,
         audit: NewAudit,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Option<Vec<DeviceId>>> {
         change!(self, passwords::change_password(user, old, new, keep, audit, now))
     }
@@ -36,9 +36,9 @@ impl Store {
         user: UserId,
         hash: [u8; 32],
         drops_second_factor: bool,
-        expires_at: Time,
+        expires_at: Timestamp,
         audit: NewAudit,
-        now: Time,
+        now: Timestamp,
     ) -> Result<bool> {
         change!(
             self,
@@ -47,7 +47,7 @@ impl Store {
     }
 
     /// Whose password a link changes, if it works.
-    pub async fn reset_link(&self, hash: [u8; 32], now: Time) -> Result<Option<UserId>> {
+    pub async fn reset_link(&self, hash: [u8; 32], now: Timestamp) -> Result<Option<UserId>> {
         look!(self, passwords::reset_link(hash, now))
     }
 
@@ -58,7 +58,7 @@ impl Store {
         hash: [u8; 32],
         new: String,
         audit: NewAudit,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Option<Vec<DeviceId>>> {
         change!(self, passwords::reset_password(hash, new, audit, now))
     }

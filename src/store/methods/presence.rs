@@ -1,6 +1,6 @@
 //! What people say of themselves, and when they were here last.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::UserId;
 
 use crate::error::Result;
@@ -24,7 +24,7 @@ impl Store {
     }
 
     /// Notes when people were here last.
-    pub async fn last_seen(&self, people: Vec<(UserId, Time)>) -> Result<()> {
+    pub async fn last_seen(&self, people: Vec<(UserId, Timestamp)>) -> Result<()> {
         change!(self, presence::last_seen(people))
     }
 

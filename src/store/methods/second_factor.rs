@@ -1,6 +1,6 @@
 //! Second factors, and signing in with them.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::UserId;
 
 use crate::error::Result;
@@ -9,7 +9,7 @@ use crate::store::{Store, change, look};
 
 impl Store {
     /// Signs a device in whose person showed the right password, and spends the second factor.
-    pub async fn sign_in(&self, new: SignIn, audit: NewAudit, now: Time) -> Result<Opened> {
+    pub async fn sign_in(&self, new: SignIn, audit: NewAudit, now: Timestamp) -> Result<Opened> {
         change!(self, second_factor::sign_in(new, audit, now))
     }
 
@@ -23,7 +23,7 @@ impl Store {
         &self,
         user: UserId,
         sealed: Vec<u8>,
-        now: Time,
+        now: Timestamp,
     ) -> Result<bool> {
         change!(self, second_factor::put_second_factor(user, sealed, now))
     }
@@ -38,7 +38,7 @@ impl Store {
         step: i64,
         codes: Vec<[u8; 32]>,
         audit: NewAudit,
-        now: Time,
+        now: Timestamp,
     ) -> Result<bool> {
         change!(self, second_factor::confirm_second_factor(user, sealed, step, codes, audit, now))
     }
@@ -51,7 +51,7 @@ impl Store {
         factor: Factor,
         codes: Vec<[u8; 32]>,
         audit: NewAudit,
-        now: Time,
+        now: Timestamp,
     ) -> Result<bool> {
         change!(self, second_factor::replace_recovery_codes(user, factor, codes, audit, now))
     }
@@ -62,7 +62,7 @@ impl Store {
         user: UserId,
         factor: Factor,
         audit: NewAudit,
-        now: Time,
+        now: Timestamp,
     ) -> Result<bool> {
         change!(self, second_factor::drop_second_factor(user, factor, audit, now))
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{DeviceId, UserId};
 
 use crate::error::Result;
@@ -13,7 +13,12 @@ use crate::store::{Store, change, look};
 
 impl Store {
     /// Remembers the hash of a setup link, instead of all earlier ones.
-    pub async fn put_setup_link(&self, hash: [u8; 32], expires_at: Time, now: Time) -> Result<()> {
+    pub async fn put_setup_link(
+        &self,
+        hash: [u8; 32],
+        expires_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<()> {
         change!(self, sign_in::put_setup_link(hash, expires_at, now))
     }
 
@@ -26,7 +31,7 @@ impl Store {
         device: NewDevice,
         refresh: NewRefresh,
         audit: NewAudit,
-        now: Time,
+        now: Timestamp,
     ) -> Result<FirstAdmin> {
         change!(self, sign_in::register_first_admin(setup_hash, user, device, refresh, audit, now))
     }
@@ -37,7 +42,7 @@ impl Store {
         device: NewDevice,
         refresh: NewRefresh,
         audit: NewAudit,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Device> {
         change!(self, sign_in::open_device(device, refresh, audit, now))
     }
@@ -53,7 +58,7 @@ impl Store {
         old_hash: [u8; 32],
         successor: NewRefresh,
         grace: Duration,
-        now: Time,
+        now: Timestamp,
     ) -> Result<Rotation> {
         change!(self, sign_in::rotate_refresh(old_hash, successor, grace, now))
     }
@@ -74,13 +79,13 @@ impl Store {
         user: UserId,
         device: DeviceId,
         audit: NewAudit,
-        now: Time,
+        now: Timestamp,
     ) -> Result<bool> {
         change!(self, sign_in::revoke_device(user, device, audit, now))
     }
 
     /// Remembers that a device is there.
-    pub async fn touch_device(&self, id: DeviceId, now: Time) -> Result<()> {
+    pub async fn touch_device(&self, id: DeviceId, now: Timestamp) -> Result<()> {
         change!(self, sign_in::touch_device(id, now))
     }
 }

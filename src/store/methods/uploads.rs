@@ -1,6 +1,6 @@
 //! Uploads under way.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{UploadId, UserId};
 
 use crate::error::Result;
@@ -9,7 +9,12 @@ use crate::store::{Store, change, look};
 
 impl Store {
     /// Begins an upload, whose size counts as kept from now on.
-    pub async fn add_upload(&self, new: NewUpload, quota: Quota, now: Time) -> Result<AddUpload> {
+    pub async fn add_upload(
+        &self,
+        new: NewUpload,
+        quota: Quota,
+        now: Timestamp,
+    ) -> Result<AddUpload> {
         change!(self, uploads::add_upload(new, quota, now))
     }
 
@@ -24,7 +29,7 @@ impl Store {
     }
 
     /// Forgets uploads whose time is over; gives how many.
-    pub async fn expire_uploads(&self, now: Time) -> Result<usize> {
+    pub async fn expire_uploads(&self, now: Timestamp) -> Result<usize> {
         change!(self, uploads::expire_uploads(now))
     }
 

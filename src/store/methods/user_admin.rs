@@ -1,6 +1,6 @@
 //! People, for those who look after the service.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::UserId;
 
 use super::accounts::rows;
@@ -26,19 +26,29 @@ impl Store {
         id: UserId,
         role: Role,
         audit: NewAudit,
-        now: Time,
+        now: Timestamp,
     ) -> Result<PersonChange> {
         change!(self, user_admin::set_role(id, role, audit, now))
     }
 
     /// Keeps a person out; their devices stay signed in, and are worth nothing until
     /// [`Store::unsuspend`].
-    pub async fn suspend(&self, id: UserId, audit: NewAudit, now: Time) -> Result<PersonChange> {
+    pub async fn suspend(
+        &self,
+        id: UserId,
+        audit: NewAudit,
+        now: Timestamp,
+    ) -> Result<PersonChange> {
         change!(self, user_admin::suspend(id, audit, now))
     }
 
     /// Lets a person in again.
-    pub async fn unsuspend(&self, id: UserId, audit: NewAudit, now: Time) -> Result<PersonChange> {
+    pub async fn unsuspend(
+        &self,
+        id: UserId,
+        audit: NewAudit,
+        now: Timestamp,
+    ) -> Result<PersonChange> {
         change!(self, user_admin::unsuspend(id, audit, now))
     }
 
@@ -47,7 +57,7 @@ impl Store {
         &self,
         id: UserId,
         audit: NewAudit,
-        now: Time,
+        now: Timestamp,
     ) -> Result<PersonChange> {
         change!(self, user_admin::sign_out_everywhere(id, audit, now))
     }

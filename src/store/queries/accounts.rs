@@ -1,6 +1,6 @@
 //! People: they come, are found, and are counted exactly.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::UserId;
 use diesel::prelude::*;
 
@@ -17,7 +17,7 @@ pub(crate) fn register(
     refresh: NewRefresh,
     cap: Option<u64>,
     entry: NewAudit,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Registered> {
     let count = hold_count(c)?;
     if phone_taken(c, &user.phone)? {
@@ -32,7 +32,12 @@ pub(crate) fn register(
     Ok(Registered::Done(user, device))
 }
 
-pub(crate) fn add(c: &mut Conn, user: NewUser, entry: NewAudit, now: Time) -> QueryResult<Added> {
+pub(crate) fn add(
+    c: &mut Conn,
+    user: NewUser,
+    entry: NewAudit,
+    now: Timestamp,
+) -> QueryResult<Added> {
     hold_count(c)?;
     if phone_taken(c, &user.phone)? {
         return Ok(Added::PhoneTaken);
@@ -54,7 +59,7 @@ pub(super) fn phone_taken(c: &mut Conn, phone: &str) -> QueryResult<bool> {
 }
 
 /// Only under [`hold_count`].
-pub(super) fn insert(c: &mut Conn, user: &NewUser, now: Time) -> QueryResult<User> {
+pub(super) fn insert(c: &mut Conn, user: &NewUser, now: Timestamp) -> QueryResult<User> {
     diesel::update(counters::table.find("users"))
         .set(counters::value.eq(counters::value + 1))
         .execute(c)?;

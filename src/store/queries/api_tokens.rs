@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{ApiTokenId, UserId};
 use diesel::prelude::*;
 use serde_json::Value;
@@ -12,8 +12,16 @@ use crate::rows::{ApiToken, NewApiToken, NewAudit};
 use crate::schema::api_tokens;
 use crate::types::Sql;
 
-type Row =
-    (ApiTokenId, String, Value, Option<UserId>, Time, Option<Time>, Option<Time>, Option<Time>);
+type Row = (
+    ApiTokenId,
+    String,
+    Value,
+    Option<UserId>,
+    Timestamp,
+    Option<Timestamp>,
+    Option<Timestamp>,
+    Option<Timestamp>,
+);
 
 const COLUMNS: (
     api_tokens::id,
@@ -46,7 +54,7 @@ pub(crate) fn create_token(
     c: &mut Conn,
     new: NewApiToken,
     entry: NewAudit,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<ApiToken> {
     let row: Row = diesel::insert_into(api_tokens::table)
         .values((
@@ -67,7 +75,7 @@ pub(crate) fn create_token(
 pub(crate) fn token_by_hash(
     c: &mut Conn,
     hash: [u8; 32],
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Option<ApiToken>> {
     let row: Option<Row> = api_tokens::table
         .filter(api_tokens::hash.eq(&hash[..]))
@@ -80,7 +88,7 @@ pub(crate) fn token_by_hash(
 }
 
 /// Remembers a use, unless one within the last minute is remembered.
-pub(crate) fn touch_token(c: &mut Conn, id: ApiTokenId, now: Time) -> QueryResult<()> {
+pub(crate) fn touch_token(c: &mut Conn, id: ApiTokenId, now: Timestamp) -> QueryResult<()> {
     let stale = now - Duration::from_mins(1);
     diesel::update(api_tokens::table.find(Sql(id)))
         .filter(api_tokens::last_used_at.is_null().or(api_tokens::last_used_at.le(Sql(stale))))
@@ -106,7 +114,7 @@ pub(crate) fn revoke_token(
     c: &mut Conn,
     id: ApiTokenId,
     entry: NewAudit,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<bool> {
     let count = diesel::update(api_tokens::table.find(Sql(id)))
         .filter(api_tokens::revoked_at.is_null())

@@ -1,6 +1,6 @@
 //! Who did what: written with the deed, read from the newest back.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::AuditId;
 use diesel::prelude::*;
 
@@ -9,7 +9,7 @@ use crate::rows::{AuditEntry, AuditFilter, NewAudit};
 use crate::schema::audit_entries;
 use crate::types::Sql;
 
-pub(super) fn insert(c: &mut Conn, entry: &NewAudit, now: Time) -> QueryResult<()> {
+pub(super) fn insert(c: &mut Conn, entry: &NewAudit, now: Timestamp) -> QueryResult<()> {
     diesel::insert_into(audit_entries::table)
         .values((
             audit_entries::id.eq(Sql(AuditId::new())),
@@ -24,7 +24,7 @@ pub(super) fn insert(c: &mut Conn, entry: &NewAudit, now: Time) -> QueryResult<(
     Ok(())
 }
 
-pub(crate) fn audit(c: &mut Conn, entry: NewAudit, now: Time) -> QueryResult<()> {
+pub(crate) fn audit(c: &mut Conn, entry: NewAudit, now: Timestamp) -> QueryResult<()> {
     insert(c, &entry, now)
 }
 

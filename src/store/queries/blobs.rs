@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::BlobId;
 use diesel::dsl::exists;
 use diesel::prelude::*;
@@ -21,7 +21,7 @@ use crate::types::Sql;
 const COMING: Duration = Duration::from_hours(1);
 
 /// Where bytes are, or under which name they are to be put.
-pub(crate) fn claim_blob(c: &mut Conn, new: Blob, now: Time) -> QueryResult<BlobPlace> {
+pub(crate) fn claim_blob(c: &mut Conn, new: Blob, now: Timestamp) -> QueryResult<BlobPlace> {
     let (id, state): (BlobId, String) = loop {
         diesel::insert_into(blobs::table)
             .values((
@@ -60,7 +60,7 @@ pub(super) fn claimed(c: &mut Conn, ids: &[BlobId]) -> QueryResult<Vec<BlobId>> 
 }
 
 /// Bytes that are claimed are in storage, and about to be referred to.
-pub(super) fn settle(c: &mut Conn, ids: &[BlobId], now: Time) -> QueryResult<()> {
+pub(super) fn settle(c: &mut Conn, ids: &[BlobId], now: Timestamp) -> QueryResult<()> {
     let coming = blobs::table
         .filter(blobs::id.eq_any(ids.iter().copied().map(Sql)))
         .filter(blobs::state.eq("coming"));
@@ -69,7 +69,7 @@ pub(super) fn settle(c: &mut Conn, ids: &[BlobId], now: Time) -> QueryResult<()>
 }
 
 /// Gives claims up; whoever claimed the same bytes meanwhile claims them again.
-pub(super) fn abandon(c: &mut Conn, ids: Vec<BlobId>, now: Time) -> QueryResult<()> {
+pub(super) fn abandon(c: &mut Conn, ids: Vec<BlobId>, now: Timestamp) -> QueryResult<()> {
     let claimed = blobs::table
         .filter(blobs::id.eq_any(ids.into_iter().map(Sql)))
         .filter(blobs::state.eq("coming"));
@@ -80,7 +80,7 @@ pub(super) fn abandon(c: &mut Conn, ids: Vec<BlobId>, now: Time) -> QueryResult<
 }
 
 /// Dooms those of these bytes to which no file refers any more.
-pub(super) fn doom(c: &mut Conn, mut ids: Vec<BlobId>, now: Time) -> QueryResult<()> {
+pub(super) fn doom(c: &mut Conn, mut ids: Vec<BlobId>, now: Timestamp) -> QueryResult<()> {
     ids.sort_unstable();
     ids.dedup();
     let all = || ids.iter().copied().map(Sql);
@@ -104,7 +104,7 @@ pub(super) fn doom(c: &mut Conn, mut ids: Vec<BlobId>, now: Time) -> QueryResult
 }
 
 /// Gives up every claim that was made before then: whoever made it is no more.
-pub(crate) fn abandon_claims(c: &mut Conn, before: Time) -> QueryResult<usize> {
+pub(crate) fn abandon_claims(c: &mut Conn, before: Timestamp) -> QueryResult<usize> {
     let claimed =
         blobs::table.filter(blobs::state.eq("coming")).filter(blobs::since.le(Sql(before)));
     diesel::update(claimed).set(blobs::state.eq("going")).execute(c)
@@ -112,7 +112,7 @@ pub(crate) fn abandon_claims(c: &mut Conn, before: Time) -> QueryResult<usize> {
 
 /// Some of the bytes that are to be removed from storage, those among them whose putter was never
 /// heard of again.
-pub(crate) fn doomed_blobs(c: &mut Conn, limit: i64, now: Time) -> QueryResult<Vec<Blob>> {
+pub(crate) fn doomed_blobs(c: &mut Conn, limit: i64, now: Timestamp) -> QueryResult<Vec<Blob>> {
     abandon_claims(c, now - COMING)?;
     blobs::table
         .filter(blobs::state.eq("going"))

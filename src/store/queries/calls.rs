@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{CallId, UserId};
 use diesel::prelude::*;
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ pub(crate) fn begin_call(
     c: &mut Conn,
     new: NewCall,
     fence: Option<Fence>,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<CallWritten> {
     if !may_write(c, fence.as_ref())? {
         return Ok(CallWritten::Fenced);
@@ -90,8 +90,8 @@ pub(crate) fn ring_call(
     id: CallId,
     from: UserId,
     (user, heard): (UserId, bool),
-    rings_until: Time,
-    now: Time,
+    rings_until: Timestamp,
+    now: Timestamp,
 ) -> QueryResult<bool> {
     // Written to, so that its end waits until this is written, or the other way round.
     let open = calls::table.find(Sql(id)).filter(calls::ended_at.is_null());
@@ -122,7 +122,7 @@ pub(crate) fn answer_call(
     c: &mut Conn,
     id: CallId,
     fence: Option<Fence>,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<CallWritten> {
     if !may_write(c, fence.as_ref())? {
         return Ok(CallWritten::Fenced);
@@ -156,7 +156,7 @@ pub(crate) fn end_call(
     c: &mut Conn,
     end: EndedCall,
     fence: Option<Fence>,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<CallWritten> {
     if !may_write(c, fence.as_ref())? {
         return Ok(CallWritten::Fenced);
@@ -229,7 +229,7 @@ fn put(c: &mut Conn, call: CallId, person: &CallPerson) -> QueryResult<()> {
     Ok(())
 }
 
-fn note(c: &mut Conn, topic: &str, news: Value, now: Time) -> QueryResult<()> {
+fn note(c: &mut Conn, topic: &str, news: Value, now: Timestamp) -> QueryResult<()> {
     diesel::insert_into(outbox::table)
         .values((
             outbox::topic.eq(topic),
@@ -244,7 +244,7 @@ pub(crate) fn open_calls(c: &mut Conn) -> QueryResult<Vec<CallId>> {
     calls::table.filter(calls::ended_at.is_null()).order(calls::id).select(calls::id).load(c)
 }
 
-pub(crate) fn close_calls(c: &mut Conn, ids: Vec<CallId>, now: Time) -> QueryResult<usize> {
+pub(crate) fn close_calls(c: &mut Conn, ids: Vec<CallId>, now: Timestamp) -> QueryResult<usize> {
     let mut closed = 0;
     for id in ids {
         let open = calls::table.find(Sql(id)).filter(calls::ended_at.is_null());

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{ConversationId, UserId};
 use diesel::prelude::*;
 
@@ -22,7 +22,7 @@ pub(crate) fn open_direct(
     new: NewConversation,
     other: UserId,
     reach: Reach,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<OpenDirect> {
     let me = new.created_by;
     if me == other {
@@ -62,7 +62,7 @@ pub(crate) fn open_group(
     new: NewConversation,
     mut others: Vec<UserId>,
     reach: Reach,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<OpenGroup> {
     let me = new.created_by;
     others.retain(|other| *other != me);
@@ -86,7 +86,7 @@ fn insert(
     new: &NewConversation,
     kind: Kind,
     pair: Option<(UserId, UserId)>,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Conversation> {
     diesel::insert_into(conversations::table)
         .values((
@@ -112,7 +112,7 @@ pub(super) fn enter(
     conversation: &Conversation,
     users: &[UserId],
     role: MemberRole,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<()> {
     let visible = match conversation.history {
         History::All => 0,
@@ -178,9 +178,9 @@ pub(crate) fn conversations_of(
     me: UserId,
     after: Option<ConversationId>,
     limit: i64,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Vec<Summary>> {
-    type Mine = (MemberRole, i64, i64, i64, i64, Option<Time>, Option<Time>);
+    type Mine = (MemberRole, i64, i64, i64, i64, Option<Timestamp>, Option<Timestamp>);
     type Row = (Conversation, Mine, (Option<UserId>, Option<UserId>));
     let mut query = members::table
         .inner_join(conversations::table)
@@ -246,7 +246,7 @@ fn unread(
     c: &mut Conn,
     me: UserId,
     which: Vec<ConversationId>,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<HashMap<ConversationId, (i64, i64)>> {
     let mut all: HashMap<ConversationId, (i64, i64)> = HashMap::new();
     if which.is_empty() {
@@ -305,7 +305,7 @@ pub(crate) fn keep(
     id: ConversationId,
     me: UserId,
     keeping: Keeping,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Option<Kept>> {
     let row = || members::table.find((Sql(id), Sql(me)));
     let columns = row().select((members::muted_until, members::archived_at));

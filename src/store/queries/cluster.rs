@@ -1,11 +1,11 @@
-//! Nodes and what they own: research of this design is in `docs/decisions/0009-leases.md`.
+//! Nodes and what they own: research of this design is in `docs/decisions/0009-per-node-leases-with-fencing-epochs.md`.
 //!
 //! An owner's write first locks its lease and its node's row for sharing; a claim and a death
 //! certificate update those rows. So each write is either before the change of owner or refused.
 
 use std::time::Duration;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{DeviceId, NodeId, UserId};
 use diesel::prelude::*;
 
@@ -34,8 +34,8 @@ const LEASE: (leases::key, leases::owner, leases::epoch, leases::value) =
     (leases::key, leases::owner, leases::epoch, leases::value);
 
 /// In which life of the database a node holds its lock; in none if it is not known to hold it.
-fn life(c: &mut Conn, beat: &NodeBeat) -> QueryResult<Time> {
-    if beat.locked { server_life(c) } else { Ok(Time::from_micros(0)) }
+fn life(c: &mut Conn, beat: &NodeBeat) -> QueryResult<Timestamp> {
+    if beat.locked { server_life(c) } else { Ok(Timestamp::from_micros(0)) }
 }
 
 /// A node comes into being. One that was taken for dead comes back under its id, and its proofs of
@@ -104,7 +104,7 @@ pub(crate) fn leave_cluster(c: &mut Conn, id: NodeId) -> QueryResult<()> {
 pub(crate) fn certify_death(c: &mut Conn, id: NodeId) -> QueryResult<bool> {
     let (now, server) = (clock(c)?, server_life(c)?);
     let row = nodes::table.find(Sql(id)).select((nodes::renewed_at, nodes::until, nodes::server));
-    let found: Option<(Time, Time, Time)> = held!(row).first(c).optional()?;
+    let found: Option<(Timestamp, Timestamp, Timestamp)> = held!(row).first(c).optional()?;
     let Some((renewed, until, life)) = found else { return Ok(true) };
     if until <= now {
         return Ok(true);

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{ConversationId, UserId};
 use diesel::prelude::*;
 use diesel::result::Error;
@@ -23,7 +23,7 @@ pub(crate) fn request_contact(
     c: &mut Conn,
     from: UserId,
     to: UserId,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<ContactRequest> {
     if !hold_pair(c, from, to)? {
         return Ok(ContactRequest::NoSuchUser);
@@ -59,7 +59,7 @@ pub(crate) fn accept_contact(
     c: &mut Conn,
     me: UserId,
     other: UserId,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<bool> {
     if !hold_pair(c, me, other)? || state(c, me, other)? != Some(ContactState::PendingIn) {
         return Ok(false);
@@ -79,7 +79,7 @@ pub(crate) fn remove_contact(c: &mut Conn, me: UserId, other: UserId) -> QueryRe
     Ok(hold_pair(c, me, other)? && part(c, me, other)?)
 }
 
-pub(crate) fn block(c: &mut Conn, me: UserId, other: UserId, now: Time) -> QueryResult<bool> {
+pub(crate) fn block(c: &mut Conn, me: UserId, other: UserId, now: Timestamp) -> QueryResult<bool> {
     if !hold_pair(c, me, other)? {
         return Ok(false);
     }
@@ -186,12 +186,12 @@ fn state(c: &mut Conn, me: UserId, other: UserId) -> QueryResult<Option<ContactS
     contacts::table.find((Sql(me), Sql(other))).select(contacts::state).first(c).optional()
 }
 
-fn befriend(c: &mut Conn, a: UserId, b: UserId, now: Time) -> QueryResult<()> {
+fn befriend(c: &mut Conn, a: UserId, b: UserId, now: Timestamp) -> QueryResult<()> {
     put(c, a, b, ContactState::Accepted, now)?;
     put(c, b, a, ContactState::Accepted, now)
 }
 
-fn put(c: &mut Conn, a: UserId, b: UserId, state: ContactState, now: Time) -> QueryResult<()> {
+fn put(c: &mut Conn, a: UserId, b: UserId, state: ContactState, now: Timestamp) -> QueryResult<()> {
     diesel::insert_into(contacts::table)
         .values((
             contacts::user_id.eq(Sql(a)),

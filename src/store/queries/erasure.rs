@@ -1,6 +1,6 @@
 //! The end of an account: the person at once, what they left in conversations step by step.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{ConversationId, UserId};
 use diesel::dsl::{exists, sql};
 use diesel::prelude::*;
@@ -33,7 +33,7 @@ pub(crate) fn delete_user(
     user: UserId,
     rest: NewJob,
     entry: NewAudit,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<PersonChange> {
     accounts::hold_count(c)?;
     if !user_admin::hold(c, user)? {
@@ -148,7 +148,7 @@ pub(crate) fn part_from_group(
     id: ConversationId,
     user: UserId,
     scrub: bool,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Parting> {
     let mut said = Vec::new();
     let others = match group_members::remove_member(c, id, user, user, now)? {
@@ -187,7 +187,7 @@ pub(crate) fn remove_direct(
     c: &mut Conn,
     id: ConversationId,
     user: UserId,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Parting> {
     let held_row = conversations::table.find(Sql(id)).select(conversations::id);
     if held!(held_row).first::<ConversationId>(c).optional()?.is_none() {

@@ -1,6 +1,6 @@
 //! Archives of what belongs to a person: one at a time, and not for ever.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{JobId, UserId};
 use diesel::prelude::*;
 
@@ -33,7 +33,7 @@ pub(crate) fn request_export(
     user: UserId,
     lost: Option<JobId>,
     entry: NewAudit,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Option<Export>> {
     if !user_admin::hold(c, user)? {
         return Ok(None);
@@ -61,8 +61,8 @@ pub(crate) fn finish_export(
     c: &mut Conn,
     id: JobId,
     size: i64,
-    expires_at: Time,
-    now: Time,
+    expires_at: Timestamp,
+    now: Timestamp,
 ) -> QueryResult<bool> {
     let finished = diesel::update(exports::table.find(Sql(id)))
         .set((
@@ -74,7 +74,7 @@ pub(crate) fn finish_export(
     Ok(finished == 1)
 }
 
-pub(crate) fn expire_exports(c: &mut Conn, now: Time) -> QueryResult<usize> {
+pub(crate) fn expire_exports(c: &mut Conn, now: Timestamp) -> QueryResult<usize> {
     let given_up = jobs::table.filter(jobs::state.eq(JobState::Dead)).select(jobs::id);
     let over = exports::expires_at.le(Sql(now)).assume_not_null();
     let lost = exports::ready_at.is_null().and(exports::id.eq_any(given_up));

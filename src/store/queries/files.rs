@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{AttachmentId, BlobId, MessageId, UserId};
 use diesel::dsl::{exists, not, sql};
 use diesel::prelude::*;
@@ -21,7 +21,7 @@ pub(crate) fn add_attachment(
     c: &mut Conn,
     new: NewAttachment,
     quota: Quota,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<AddAttachment> {
     if !user_admin::hold(c, new.owner)? {
         return Ok(AddAttachment::Gone);
@@ -98,7 +98,7 @@ pub(crate) fn kept(c: &mut Conn, user: UserId) -> QueryResult<i64> {
 }
 
 /// Whether a message carries the file that the person may read: as history does.
-fn shown(c: &mut Conn, id: AttachmentId, viewer: UserId, now: Time) -> QueryResult<bool> {
+fn shown(c: &mut Conn, id: AttachmentId, viewer: UserId, now: Timestamp) -> QueryResult<bool> {
     let carried = message_attachments::table
         .inner_join(messages::table)
         .inner_join(members::table.on(members::conversation_id.eq(messages::conversation_id)))
@@ -117,7 +117,7 @@ pub(crate) fn attachment(
     c: &mut Conn,
     id: AttachmentId,
     viewer: UserId,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Option<(Attachment, Blob)>> {
     let found: Option<(Attachment, Blob)> = attachments::table
         .inner_join(blobs::table)
@@ -134,7 +134,7 @@ pub(crate) fn thumbnail(
     c: &mut Conn,
     id: AttachmentId,
     viewer: UserId,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Option<Blob>> {
     let Some((file, _)) = attachment(c, id, viewer, now)? else { return Ok(None) };
     let Some(small) = file.thumbnail_id else { return Ok(None) };
@@ -181,7 +181,7 @@ pub(super) fn hold(c: &mut Conn, mut ids: Vec<AttachmentId>, of: &[MessageId]) -
 pub(super) fn sendable(
     c: &mut Conn,
     new: &[NewMessage],
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<HashSet<(UserId, AttachmentId)>> {
     let mut asked: Vec<(UserId, AttachmentId)> = Vec::new();
     for new in new {
@@ -222,7 +222,7 @@ pub(super) fn carry(c: &mut Conn, what: &[(MessageId, Vec<AttachmentId>)]) -> Qu
         diesel::insert_into(message_attachments::table).values(rows).execute(c)?;
         let files = files.iter().copied().map(Sql);
         diesel::update(attachments::table.filter(attachments::id.eq_any(files)))
-            .set(attachments::expires_at.eq(None::<Sql<Time>>))
+            .set(attachments::expires_at.eq(None::<Sql<Timestamp>>))
             .execute(c)?;
     }
     Ok(())
@@ -230,7 +230,7 @@ pub(super) fn carry(c: &mut Conn, what: &[(MessageId, Vec<AttachmentId>)]) -> Qu
 
 /// Messages no longer carry their files; those that none carries any more are removed. To be
 /// called before messages are deleted or emptied, in the same transaction.
-pub(crate) fn release(c: &mut Conn, of: &[MessageId], now: Time) -> QueryResult<()> {
+pub(crate) fn release(c: &mut Conn, of: &[MessageId], now: Timestamp) -> QueryResult<()> {
     let theirs = message_attachments::message_id.eq_any(of.iter().copied().map(Sql));
     let carried: Vec<AttachmentId> = message_attachments::table
         .filter(theirs)
@@ -245,7 +245,7 @@ pub(crate) fn release(c: &mut Conn, of: &[MessageId], now: Time) -> QueryResult<
 }
 
 /// Removes those of these files that no message carries, and dooms their bytes.
-fn drop_loose(c: &mut Conn, ids: Vec<AttachmentId>, now: Time) -> QueryResult<()> {
+fn drop_loose(c: &mut Conn, ids: Vec<AttachmentId>, now: Timestamp) -> QueryResult<()> {
     let all = || ids.iter().copied().map(Sql);
     // Held first, so that what is asked next is asked after whoever sends them on just now.
     hold(c, ids.clone(), &[])?;
@@ -263,7 +263,7 @@ fn drop_loose(c: &mut Conn, ids: Vec<AttachmentId>, now: Time) -> QueryResult<()
 }
 
 /// Removes some of the files that no message took in time; gives how many.
-pub(crate) fn expire_attachments(c: &mut Conn, limit: i64, now: Time) -> QueryResult<usize> {
+pub(crate) fn expire_attachments(c: &mut Conn, limit: i64, now: Timestamp) -> QueryResult<usize> {
     let over: Vec<AttachmentId> = attachments::table
         .filter(attachments::expires_at.le(Sql(now)))
         .limit(limit)
@@ -277,7 +277,7 @@ pub(crate) fn expire_attachments(c: &mut Conn, limit: i64, now: Time) -> QueryRe
 }
 
 /// Removes a person's files that no message carries, and their uploads.
-pub(super) fn forget_files(c: &mut Conn, user: UserId, now: Time) -> QueryResult<()> {
+pub(super) fn forget_files(c: &mut Conn, user: UserId, now: Timestamp) -> QueryResult<()> {
     diesel::delete(uploads::table.filter(uploads::owner_id.eq(Sql(user)))).execute(c)?;
     let theirs: Vec<AttachmentId> = attachments::table
         .filter(attachments::owner_id.eq(Sql(user)))

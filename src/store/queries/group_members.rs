@@ -1,6 +1,6 @@
 //! Changes to a conversation: its title, who is in it, and what they may do.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{ConversationId, UserId};
 use diesel::prelude::*;
 
@@ -40,7 +40,7 @@ fn changed(
     id: ConversationId,
     by: UserId,
     what: Vec<System>,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Change> {
     let mut said = Vec::with_capacity(what.len());
     for what in what {
@@ -50,7 +50,11 @@ fn changed(
 }
 
 /// The conversation, whose roster has changed.
-pub(super) fn touch(c: &mut Conn, id: ConversationId, now: Time) -> QueryResult<ConversationView> {
+pub(super) fn touch(
+    c: &mut Conn,
+    id: ConversationId,
+    now: Timestamp,
+) -> QueryResult<ConversationView> {
     let conversation = diesel::update(conversations::table.find(Sql(id)))
         .set((
             conversations::roster.eq(conversations::roster + 1),
@@ -66,7 +70,7 @@ pub(crate) fn set_up_conversation(
     id: ConversationId,
     by: UserId,
     new: Settings,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Change> {
     let Some((old, role)) = hold(c, id, by)? else { return Ok(Change::NotFound) };
     let only_expiry = Settings { expires_in: new.expires_in, ..Settings::default() } == new;
@@ -97,7 +101,7 @@ fn set_up(
     old: Conversation,
     by: UserId,
     new: Settings,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<(ConversationView, Vec<Message>)> {
     let id = old.id;
     let title = new.title.or_else(|| old.title.clone());
@@ -139,7 +143,7 @@ pub(crate) fn add_member(
     by: UserId,
     user: UserId,
     reach: Reach,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Change> {
     let Some((conversation, rights)) = hold(c, id, by)? else { return Ok(Change::NotFound) };
     if conversation.kind == Kind::Direct || !conversation.who_adds.admits(rights) {
@@ -163,7 +167,7 @@ pub(crate) fn remove_member(
     id: ConversationId,
     by: UserId,
     user: UserId,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Change> {
     let Some((conversation, rights)) = hold(c, id, by)? else { return Ok(Change::NotFound) };
     if conversation.kind == Kind::Direct {
@@ -214,7 +218,7 @@ pub(crate) fn set_member_role(
     by: UserId,
     user: UserId,
     new: MemberRole,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Change> {
     let Some((conversation, rights)) = hold(c, id, by)? else { return Ok(Change::NotFound) };
     if conversation.kind == Kind::Direct || rights != MemberRole::Owner {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use diesel::prelude::*;
 
 use super::{Conn, cluster};
@@ -29,7 +29,7 @@ pub(crate) fn outbox_len(c: &mut Conn) -> QueryResult<i64> {
 /// `None` if the bearer of the proof is not the owner any more.
 pub(crate) fn purge(
     c: &mut Conn,
-    now: Time,
+    now: Timestamp,
     outbox_older_than: Duration,
     fence: Option<Fence>,
 ) -> QueryResult<Option<Purged>> {

@@ -1,6 +1,6 @@
 //! Links with which people join a group: made and taken back by those who may add people.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{ConversationId, InviteId, UserId};
 use diesel::prelude::*;
 
@@ -28,7 +28,7 @@ pub(crate) fn create_invite(
     id: ConversationId,
     by: UserId,
     new: NewInvite,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Option<Option<Invite>>> {
     match may_invite(c, id, by)? {
         None => return Ok(None),
@@ -63,7 +63,7 @@ pub(crate) fn invites(
     c: &mut Conn,
     id: ConversationId,
     by: UserId,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Option<Option<Vec<Invite>>>> {
     match may_invite(c, id, by)? {
         None => Ok(None),
@@ -100,7 +100,7 @@ pub(crate) fn join(
     hash: [u8; 32],
     user: UserId,
     most: i64,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Joining> {
     let found = |c: &mut Conn| {
         invites::table

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::JobId;
 use diesel::prelude::*;
 
@@ -14,7 +14,7 @@ use crate::types::Sql;
 /// How many that are due are looked at: others may be taking the first ones just now.
 const LOOKED_AT: i64 = 8;
 
-pub(super) fn insert(c: &mut Conn, new: &NewJob, now: Time) -> QueryResult<()> {
+pub(super) fn insert(c: &mut Conn, new: &NewJob, now: Timestamp) -> QueryResult<()> {
     diesel::insert_into(jobs::table)
         .values((
             jobs::id.eq(Sql(new.id)),
@@ -30,7 +30,7 @@ pub(super) fn insert(c: &mut Conn, new: &NewJob, now: Time) -> QueryResult<()> {
     Ok(())
 }
 
-pub(crate) fn enqueue(c: &mut Conn, new: NewJob, now: Time) -> QueryResult<()> {
+pub(crate) fn enqueue(c: &mut Conn, new: NewJob, now: Timestamp) -> QueryResult<()> {
     insert(c, &new, now)
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn claim_job(
     kinds: Vec<String>,
     lease: Duration,
     most: i64,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Claim> {
     let due: Vec<(JobId, i64)> = jobs::table
         .filter(jobs::ended_at.is_null())
@@ -87,7 +87,7 @@ pub(crate) fn extend_lease(
     c: &mut Conn,
     id: JobId,
     attempt: i64,
-    until: Time,
+    until: Timestamp,
 ) -> QueryResult<bool> {
     let mine = jobs::table
         .find(Sql(id))
@@ -101,7 +101,7 @@ pub(crate) fn end_job(
     id: JobId,
     attempt: i64,
     end: JobEnd,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<bool> {
     let mine = jobs::table
         .find(Sql(id))

@@ -1,6 +1,6 @@
 //! Keys that sign access tokens: one active, the others kept to verify what they signed.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::KeyId;
 use base::secret::Secret;
 use diesel::prelude::*;
@@ -10,7 +10,7 @@ use crate::rows::{NewKey, SigningKey};
 use crate::schema::{counters, signing_keys};
 use crate::types::Sql;
 
-type Row = (KeyId, Vec<u8>, Vec<u8>, Time, Option<Time>);
+type Row = (KeyId, Vec<u8>, Vec<u8>, Timestamp, Option<Timestamp>);
 
 fn key((id, private, public, created_at, retired_at): Row) -> SigningKey {
     SigningKey { id, private: Secret::new(private), public, created_at, retired_at }
@@ -21,7 +21,7 @@ pub(crate) fn keys(c: &mut Conn) -> QueryResult<Vec<SigningKey>> {
     Ok(rows.into_iter().map(key).collect())
 }
 
-pub(crate) fn ensure_key(c: &mut Conn, new: NewKey, now: Time) -> QueryResult<SigningKey> {
+pub(crate) fn ensure_key(c: &mut Conn, new: NewKey, now: Timestamp) -> QueryResult<SigningKey> {
     hold(c)?;
     let active: Option<Row> =
         signing_keys::table.filter(signing_keys::retired_at.is_null()).first(c).optional()?;
@@ -31,7 +31,7 @@ pub(crate) fn ensure_key(c: &mut Conn, new: NewKey, now: Time) -> QueryResult<Si
     }
 }
 
-pub(crate) fn rotate_key(c: &mut Conn, new: NewKey, now: Time) -> QueryResult<SigningKey> {
+pub(crate) fn rotate_key(c: &mut Conn, new: NewKey, now: Timestamp) -> QueryResult<SigningKey> {
     hold(c)?;
     diesel::update(signing_keys::table.filter(signing_keys::retired_at.is_null()))
         .set(signing_keys::retired_at.eq(Sql(now)))
@@ -44,7 +44,7 @@ fn hold(c: &mut Conn) -> QueryResult<i64> {
     held!(counters::table.find("keys").select(counters::value)).first(c)
 }
 
-fn insert(c: &mut Conn, new: &NewKey, now: Time) -> QueryResult<SigningKey> {
+fn insert(c: &mut Conn, new: &NewKey, now: Timestamp) -> QueryResult<SigningKey> {
     diesel::update(counters::table.find("keys"))
         .set(counters::value.eq(counters::value + 1))
         .execute(c)?;

@@ -1,6 +1,6 @@
 //! New passwords: by whoever knows the old one, or by a link that an administrator gave.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{DeviceId, UserId};
 use diesel::prelude::*;
 
@@ -21,7 +21,7 @@ pub(crate) fn change_password(
     new: String,
     keep: DeviceId,
     entry: NewAudit,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Option<Vec<DeviceId>>> {
     let changed = diesel::update(users::table.find(Sql(user)))
         .filter(users::password_hash.eq(old))
@@ -42,9 +42,9 @@ pub(crate) fn put_reset_link(
     user: UserId,
     hash: [u8; 32],
     drops_second_factor: bool,
-    expires_at: Time,
+    expires_at: Timestamp,
     entry: NewAudit,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<bool> {
     if !user_admin::hold(c, user)? {
         return Ok(false);
@@ -63,7 +63,11 @@ pub(crate) fn put_reset_link(
     Ok(true)
 }
 
-pub(crate) fn reset_link(c: &mut Conn, hash: [u8; 32], now: Time) -> QueryResult<Option<UserId>> {
+pub(crate) fn reset_link(
+    c: &mut Conn,
+    hash: [u8; 32],
+    now: Timestamp,
+) -> QueryResult<Option<UserId>> {
     reset_links::table
         .find(hash.to_vec())
         .filter(reset_links::expires_at.gt(Sql(now)))
@@ -77,7 +81,7 @@ pub(crate) fn reset_password(
     hash: [u8; 32],
     new: String,
     entry: NewAudit,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Option<Vec<DeviceId>>> {
     // The person first, as everybody does who changes their links.
     let Some(owner) = reset_link(c, hash, now)? else { return Ok(None) };

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::UserId;
 use diesel::prelude::*;
 
@@ -45,15 +45,15 @@ pub(crate) fn set_status(
 }
 
 /// Notes when people were here last; what is known and later stays.
-pub(crate) fn last_seen(c: &mut Conn, gone: Vec<(UserId, Time)>) -> QueryResult<()> {
-    let mut last: HashMap<UserId, Time> = HashMap::new();
+pub(crate) fn last_seen(c: &mut Conn, gone: Vec<(UserId, Timestamp)>) -> QueryResult<()> {
+    let mut last: HashMap<UserId, Timestamp> = HashMap::new();
     for (user, at) in gone {
         let known = last.entry(user).or_insert(at);
         *known = at.max(*known);
     }
     let all: Vec<UserId> = last.keys().copied().collect();
     let there = user_admin::hold_all(c, &all)?;
-    let known: HashMap<UserId, Option<Time>> = statuses::table
+    let known: HashMap<UserId, Option<Timestamp>> = statuses::table
         .filter(statuses::user_id.eq_any(all.into_iter().map(Sql)))
         .select((statuses::user_id, statuses::last_seen_at))
         .load(c)?

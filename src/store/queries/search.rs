@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{ConversationId, MessageId, UserId};
 use diesel::prelude::*;
 
@@ -74,7 +74,7 @@ pub(crate) fn search(
     c: &mut Conn,
     Search { viewer, words: wanted, within, before }: Search,
     limit: usize,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Finds> {
     let mut mine = members::table
         .filter(members::user_id.eq(Sql(viewer)))
@@ -128,7 +128,7 @@ fn visible(
     viewer: UserId,
     mine: &HashMap<ConversationId, i64>,
     candidates: Vec<i64>,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Vec<(i64, MessageId)>> {
     let entries: Vec<(i64, MessageId)> = search_entries::table
         .filter(search_entries::id.eq_any(candidates))

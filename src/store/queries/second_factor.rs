@@ -1,6 +1,6 @@
 //! Second factors: set up, confirmed, spent once for each code, dropped.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::UserId;
 use diesel::prelude::*;
 
@@ -13,7 +13,7 @@ pub(crate) fn sign_in(
     c: &mut Conn,
     new: SignIn,
     entry: NewAudit,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Opened> {
     let user = new.device.user_id;
     // Held: a new password, a suspension or the end of the account comes before or after this.
@@ -37,7 +37,7 @@ pub(crate) fn sign_in(
 }
 
 pub(crate) fn second_factor(c: &mut Conn, user: UserId) -> QueryResult<Option<SecondFactor>> {
-    let found: Option<(Vec<u8>, Option<Time>)> = second_factors::table
+    let found: Option<(Vec<u8>, Option<Timestamp>)> = second_factors::table
         .find(Sql(user))
         .select((second_factors::secret, second_factors::confirmed_at))
         .first(c)
@@ -83,7 +83,7 @@ pub(crate) fn put_second_factor(
     c: &mut Conn,
     user: UserId,
     secret: Vec<u8>,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<bool> {
     if !user_admin::hold(c, user)? || is_on(c, user)? {
         return Ok(false);
@@ -107,7 +107,7 @@ pub(crate) fn confirm_second_factor(
     step: i64,
     codes: Vec<[u8; 32]>,
     entry: NewAudit,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<bool> {
     if !user_admin::hold(c, user)? {
         return Ok(false);
@@ -131,7 +131,7 @@ pub(crate) fn replace_recovery_codes(
     factor: Factor,
     codes: Vec<[u8; 32]>,
     entry: NewAudit,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<bool> {
     if !user_admin::hold(c, user)? || !spend(c, user, factor)? {
         return Ok(false);
@@ -146,7 +146,7 @@ pub(crate) fn drop_second_factor(
     user: UserId,
     factor: Factor,
     entry: NewAudit,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<bool> {
     if !user_admin::hold(c, user)? || !spend(c, user, factor)? {
         return Ok(false);

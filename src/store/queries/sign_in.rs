@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{DeviceId, UserId};
 use diesel::prelude::*;
 
@@ -17,7 +17,7 @@ pub(super) fn insert_device(
     c: &mut Conn,
     device: &NewDevice,
     refresh: &NewRefresh,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Device> {
     let device = diesel::insert_into(devices::table)
         .values((
@@ -36,7 +36,12 @@ pub(super) fn insert_device(
     Ok(device)
 }
 
-fn insert_refresh(c: &mut Conn, id: DeviceId, refresh: &NewRefresh, now: Time) -> QueryResult<()> {
+fn insert_refresh(
+    c: &mut Conn,
+    id: DeviceId,
+    refresh: &NewRefresh,
+    now: Timestamp,
+) -> QueryResult<()> {
     diesel::insert_into(refresh_tokens::table)
         .values((
             refresh_tokens::hash.eq(&refresh.hash[..]),
@@ -53,7 +58,7 @@ pub(crate) fn open_device(
     device: NewDevice,
     refresh: NewRefresh,
     entry: NewAudit,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Device> {
     let device = insert_device(c, &device, &refresh, now)?;
     audit::insert(c, &entry, now)?;
@@ -63,8 +68,8 @@ pub(crate) fn open_device(
 pub(crate) fn put_setup_link(
     c: &mut Conn,
     hash: [u8; 32],
-    expires_at: Time,
-    now: Time,
+    expires_at: Timestamp,
+    now: Timestamp,
 ) -> QueryResult<()> {
     accounts::hold_count(c)?; // two at once would leave two links
     diesel::delete(setup_links::table).execute(c)?;
@@ -86,7 +91,7 @@ pub(crate) fn register_first_admin(
     device: NewDevice,
     refresh: NewRefresh,
     entry: NewAudit,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<FirstAdmin> {
     accounts::hold_count(c)?; // also lets only one come through the link
     if accounts::has_admin(c)? {
@@ -111,7 +116,7 @@ pub(crate) fn rotate_refresh(
     old: [u8; 32],
     successor: NewRefresh,
     grace: Duration,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Rotation> {
     // Holding the row makes two who show the same token come one after the other.
     let shown = refresh_tokens::table.find(&old[..]).select((
@@ -120,7 +125,7 @@ pub(crate) fn rotate_refresh(
         refresh_tokens::used_at,
         refresh_tokens::successor,
     ));
-    type Shown = (DeviceId, Time, Option<Time>, Option<Vec<u8>>);
+    type Shown = (DeviceId, Timestamp, Option<Timestamp>, Option<Vec<u8>>);
     let Some((device_id, expires_at, used_at, next)) = held!(shown).first::<Shown>(c).optional()?
     else {
         return Ok(Rotation::Unknown);
@@ -194,7 +199,7 @@ pub(crate) fn revoke_device(
     user: UserId,
     id: DeviceId,
     entry: NewAudit,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<bool> {
     let own = devices::table.find(Sql(id)).filter(devices::user_id.eq(Sql(user)));
     if !diesel::select(diesel::dsl::exists(own)).get_result(c)? || !revoke(c, id, now)? {
@@ -204,7 +209,7 @@ pub(crate) fn revoke_device(
     Ok(true)
 }
 
-fn revoke(c: &mut Conn, id: DeviceId, now: Time) -> QueryResult<bool> {
+fn revoke(c: &mut Conn, id: DeviceId, now: Timestamp) -> QueryResult<bool> {
     let count = diesel::update(devices::table.find(Sql(id)))
         .filter(devices::revoked_at.is_null())
         .set(devices::revoked_at.eq(Sql(now)))
@@ -217,7 +222,7 @@ pub(super) fn revoke_all(
     c: &mut Conn,
     user: UserId,
     except: Option<DeviceId>,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Vec<DeviceId>> {
     let mut ids: Vec<_> = devices(c, user)?.into_iter().map(|device| device.id).collect();
     ids.retain(|id| Some(*id) != except);
@@ -228,12 +233,12 @@ pub(super) fn revoke_all(
     Ok(ids)
 }
 
-pub(crate) fn touch_device(c: &mut Conn, id: DeviceId, now: Time) -> QueryResult<()> {
+pub(crate) fn touch_device(c: &mut Conn, id: DeviceId, now: Timestamp) -> QueryResult<()> {
     seen(c, id, now).map(drop)
 }
 
 /// Remembers that a device was there; never moves back.
-fn seen(c: &mut Conn, id: DeviceId, now: Time) -> QueryResult<Option<Device>> {
+fn seen(c: &mut Conn, id: DeviceId, now: Timestamp) -> QueryResult<Option<Device>> {
     diesel::update(devices::table.find(Sql(id)))
         .filter(devices::last_seen_at.lt(Sql(now)))
         .set(devices::last_seen_at.eq(Sql(now)))

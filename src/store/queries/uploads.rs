@@ -1,6 +1,6 @@
 //! Uploads under way: what they will be; how far they are stands on disk.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{UploadId, UserId};
 use diesel::prelude::*;
 
@@ -14,7 +14,7 @@ pub(crate) fn add_upload(
     c: &mut Conn,
     new: NewUpload,
     quota: Quota,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<AddUpload> {
     if !user_admin::hold(c, new.owner)? {
         return Ok(AddUpload::Gone);
@@ -61,7 +61,7 @@ pub(crate) fn remove_upload(c: &mut Conn, id: UploadId, owner: UserId) -> QueryR
 }
 
 /// Forgets uploads whose time is over; gives how many.
-pub(crate) fn expire_uploads(c: &mut Conn, now: Time) -> QueryResult<usize> {
+pub(crate) fn expire_uploads(c: &mut Conn, now: Timestamp) -> QueryResult<usize> {
     diesel::delete(uploads::table.filter(uploads::expires_at.le(Sql(now)))).execute(c)
 }
 

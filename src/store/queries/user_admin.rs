@@ -1,6 +1,6 @@
 //! People as administrators see and change them; somebody who may do everything always stays.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{DeviceId, UserId};
 use diesel::prelude::*;
 use diesel::sql_types::Text;
@@ -107,7 +107,7 @@ pub(crate) fn set_role(
     id: UserId,
     role: Role,
     entry: NewAudit,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<PersonChange> {
     accounts::hold_count(c)?;
     match dispensable(c, id)? {
@@ -124,7 +124,7 @@ pub(crate) fn suspend(
     c: &mut Conn,
     id: UserId,
     entry: NewAudit,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<PersonChange> {
     accounts::hold_count(c)?;
     if let Err(refused) = dispensable(c, id)? {
@@ -144,14 +144,14 @@ pub(crate) fn unsuspend(
     c: &mut Conn,
     id: UserId,
     entry: NewAudit,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<PersonChange> {
     if !hold(c, id)? {
         return Ok(PersonChange::NoSuchUser);
     }
     let fresh = diesel::update(users::table.find(Sql(id)))
         .filter(users::suspended_at.is_not_null())
-        .set(users::suspended_at.eq(None::<Sql<Time>>))
+        .set(users::suspended_at.eq(None::<Sql<Timestamp>>))
         .execute(c)?;
     if fresh == 1 {
         audit::insert(c, &entry, now)?;
@@ -163,7 +163,7 @@ pub(crate) fn sign_out_everywhere(
     c: &mut Conn,
     id: UserId,
     entry: NewAudit,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<PersonChange> {
     if !hold(c, id)? {
         return Ok(PersonChange::NoSuchUser);

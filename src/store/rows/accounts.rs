@@ -1,6 +1,6 @@
 //! People and the devices they are signed in on.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{DeviceId, UserId};
 use diesel::prelude::{Queryable, Selectable};
 
@@ -32,9 +32,9 @@ pub struct User {
     /// What they may do.
     pub role: Role,
     /// When they came.
-    pub created_at: Time,
+    pub created_at: Timestamp,
     /// Since when they may not sign in.
-    pub suspended_at: Option<Time>,
+    pub suspended_at: Option<Timestamp>,
 }
 
 /// A person who comes.
@@ -65,11 +65,11 @@ pub struct Device {
     /// `ios`, `android`, `web`, …; the store does not care.
     pub platform: String,
     /// When it signed in.
-    pub created_at: Time,
+    pub created_at: Timestamp,
     /// When it was last there.
-    pub last_seen_at: Time,
+    pub last_seen_at: Timestamp,
     /// Since when it is signed out.
-    pub revoked_at: Option<Time>,
+    pub revoked_at: Option<Timestamp>,
     /// From where it last asked for tokens.
     pub last_ip: Option<String>,
     /// What it said it was when it signed in; never believed.

@@ -1,6 +1,6 @@
 //! Tokens that machines sign in with.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{ApiTokenId, UserId};
 
 /// A token that was given to a machine.
@@ -15,13 +15,13 @@ pub struct ApiToken {
     /// Who made it; nobody if the command line did.
     pub created_by: Option<UserId>,
     /// When.
-    pub created_at: Time,
+    pub created_at: Timestamp,
     /// From then on it is worth nothing; `None` is never.
-    pub expires_at: Option<Time>,
+    pub expires_at: Option<Timestamp>,
     /// Since when it is worth nothing.
-    pub revoked_at: Option<Time>,
+    pub revoked_at: Option<Timestamp>,
     /// When it was last shown, to the minute.
-    pub last_used_at: Option<Time>,
+    pub last_used_at: Option<Timestamp>,
 }
 
 /// A token to be given to a machine.
@@ -38,5 +38,5 @@ pub struct NewApiToken {
     /// Who makes it; nobody if the command line does.
     pub created_by: Option<UserId>,
     /// From then on it is worth nothing; `None` is never.
-    pub expires_at: Option<Time>,
+    pub expires_at: Option<Timestamp>,
 }

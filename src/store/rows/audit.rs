@@ -1,6 +1,6 @@
 //! Who did what, and what housekeeping threw away.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{AuditId, UserId};
 use diesel::prelude::{Queryable, Selectable};
 
@@ -28,7 +28,7 @@ pub struct AuditEntry {
     /// Which; later ones sort later.
     pub id: AuditId,
     /// When.
-    pub at: Time,
+    pub at: Timestamp,
     /// Who did it.
     pub actor: Option<UserId>,
     /// What.

@@ -1,6 +1,6 @@
 //! Calls that were made, and who was in them.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{CallId, ConversationId, NodeId, UserId};
 use diesel::prelude::{Queryable, Selectable};
 
@@ -70,11 +70,11 @@ pub struct Call {
     /// What it began as.
     pub media: CallMedia,
     /// When it began.
-    pub started_at: Time,
+    pub started_at: Timestamp,
     /// When somebody answered.
-    pub answered_at: Option<Time>,
+    pub answered_at: Option<Timestamp>,
     /// When it ended.
-    pub ended_at: Option<Time>,
+    pub ended_at: Option<Timestamp>,
     /// Why it ended.
     pub reason: Option<CallReason>,
 }
@@ -87,9 +87,9 @@ pub struct CallPerson {
     /// What became of them.
     pub outcome: CallOutcome,
     /// When they first came in.
-    pub joined_at: Option<Time>,
+    pub joined_at: Option<Timestamp>,
     /// When they last went out.
-    pub left_at: Option<Time>,
+    pub left_at: Option<Timestamp>,
 }
 
 /// A call in somebody's history: the call, its caller's name, and everybody with their names.
@@ -123,7 +123,7 @@ pub struct NewCall {
     /// Who is called and does not hear of it, neither now nor later: they block the caller.
     pub unheard: Vec<UserId>,
     /// Until when they ring.
-    pub rings_until: Time,
+    pub rings_until: Timestamp,
 }
 
 /// A call that is over.
@@ -134,7 +134,7 @@ pub struct EndedCall {
     /// Why.
     pub reason: CallReason,
     /// When it was answered.
-    pub answered_at: Option<Time>,
+    pub answered_at: Option<Timestamp>,
     /// Everybody it concerned.
     pub people: Vec<CallPerson>,
 }

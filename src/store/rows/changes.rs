@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{MessageId, UserId};
 use diesel::prelude::Queryable;
 
@@ -14,7 +14,7 @@ pub struct Edit {
     /// What it said.
     pub body: String,
     /// Until when.
-    pub edited_at: Time,
+    pub edited_at: Timestamp,
 }
 
 /// Something done to a message.

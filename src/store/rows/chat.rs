@@ -1,6 +1,6 @@
 //! Conversations and those who are in them.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{ConversationId, UserId};
 use diesel::prelude::{Queryable, Selectable};
 
@@ -86,9 +86,9 @@ pub struct Conversation {
     /// Who opened it.
     pub created_by: UserId,
     /// When.
-    pub created_at: Time,
+    pub created_at: Timestamp,
     /// When its title or roster last changed.
-    pub updated_at: Time,
+    pub updated_at: Timestamp,
     /// The number of the newest change to one of its messages; 0 before the first.
     pub revision: i64,
     /// After so many seconds messages disappear, unless they say otherwise.
@@ -120,7 +120,7 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Keeping {
     /// No notifications until then; `Some(None)`: not muted.
-    pub muted_until: Option<Option<Time>>,
+    pub muted_until: Option<Option<Timestamp>>,
     /// Whether it is put away.
     pub archived: Option<bool>,
 }
@@ -129,9 +129,9 @@ pub struct Keeping {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Queryable)]
 pub struct Kept {
     /// No notifications until then, except of mentions.
-    pub muted_until: Option<Time>,
+    pub muted_until: Option<Timestamp>,
     /// Put away since then.
-    pub archived_at: Option<Time>,
+    pub archived_at: Option<Timestamp>,
 }
 
 /// How far a conversation has come, for somebody in it.
@@ -163,7 +163,7 @@ pub struct Member {
     /// Up to here they have read; never beyond `delivered_seq`.
     pub read_seq: i64,
     /// When they came.
-    pub joined_at: Time,
+    pub joined_at: Timestamp,
 }
 
 /// A conversation and all its members, in the order in which they came.

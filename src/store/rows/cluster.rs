@@ -1,6 +1,6 @@
 //! Nodes and what they own.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::NodeId;
 use diesel::prelude::{Queryable, Selectable};
 
@@ -34,11 +34,11 @@ pub struct Node {
     /// What it is doing.
     pub state: NodeState,
     /// When it came up.
-    pub started_at: Time,
+    pub started_at: Timestamp,
     /// When it last said that it lives.
-    pub renewed_at: Time,
+    pub renewed_at: Timestamp,
     /// Until when that holds.
-    pub until: Time,
+    pub until: Timestamp,
 }
 
 /// A node's word that it lives.
@@ -62,7 +62,7 @@ pub struct Beaten {
     /// Whether the word was taken; else the node was taken for dead, and owns nothing any more.
     pub alive: bool,
     /// The database's clock.
-    pub now: Time,
+    pub now: Timestamp,
     /// All nodes whose word holds.
     pub nodes: Vec<Node>,
 }

@@ -1,6 +1,6 @@
 //! Who knows whom, and who wants to hear nothing of whom.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::UserId;
 use diesel::prelude::Queryable;
 
@@ -30,7 +30,7 @@ pub struct Contact {
     /// How far we have come.
     pub state: ContactState,
     /// Since when it is so.
-    pub since: Time,
+    pub since: Timestamp,
 }
 
 /// Somebody a person blocks.
@@ -41,7 +41,7 @@ pub struct Blocked {
     /// Their name.
     pub name: String,
     /// Since when.
-    pub since: Time,
+    pub since: Timestamp,
 }
 
 /// What came of asking somebody to be a contact.

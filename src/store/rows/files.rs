@@ -1,6 +1,6 @@
 //! Files: their bytes, what they are to people, and uploads under way.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{AttachmentId, BlobId, UploadId, UserId};
 use diesel::prelude::{Queryable, Selectable};
 
@@ -52,7 +52,7 @@ pub struct Attachment {
     /// Of sound and video.
     pub duration_ms: Option<i64>,
     /// When it came.
-    pub created_at: Time,
+    pub created_at: Timestamp,
 }
 
 /// A file to be kept, whose bytes are in storage.
@@ -79,7 +79,7 @@ pub struct NewAttachment {
     /// The upload it comes from, which ends with it.
     pub upload: Option<UploadId>,
     /// Until when it waits for a message.
-    pub expires_at: Time,
+    pub expires_at: Timestamp,
 }
 
 /// How much one person may keep, in bytes.
@@ -124,7 +124,7 @@ pub struct Upload {
     /// What became of it.
     pub attachment_id: Option<AttachmentId>,
     /// Until when it may go on.
-    pub expires_at: Time,
+    pub expires_at: Timestamp,
 }
 
 /// An upload to be begun.
@@ -141,7 +141,7 @@ pub struct NewUpload {
     /// How many bytes it will have.
     pub size: i64,
     /// Until when it may go on.
-    pub expires_at: Time,
+    pub expires_at: Timestamp,
 }
 
 /// What became of an upload that was to begin.

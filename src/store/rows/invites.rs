@@ -1,6 +1,6 @@
 //! Links with which people join a group.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{ConversationId, InviteId, UserId};
 use diesel::prelude::{Queryable, Selectable};
 
@@ -18,9 +18,9 @@ pub struct Invite {
     /// Who made it.
     pub created_by: UserId,
     /// When.
-    pub created_at: Time,
+    pub created_at: Timestamp,
     /// Until when it is good.
-    pub expires_at: Time,
+    pub expires_at: Timestamp,
     /// How often it may still be used; any number without.
     pub uses_left: Option<i64>,
     /// How often it was used.
@@ -35,7 +35,7 @@ pub struct NewInvite {
     /// The hash of its token.
     pub hash: [u8; 32],
     /// Until when it is good.
-    pub expires_at: Time,
+    pub expires_at: Timestamp,
     /// How often it may be used; any number without.
     pub uses: Option<i64>,
 }

@@ -1,6 +1,6 @@
 //! Work that must be done once, whatever happens to whoever does it; and what it makes.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{JobId, UserId};
 use diesel::prelude::{Queryable, Selectable};
 use serde_json::Value;
@@ -52,13 +52,13 @@ pub struct Job {
     /// How often it was taken; whoever took it last knows the same number.
     pub attempts: i64,
     /// When it may be taken (again).
-    pub due_at: Time,
+    pub due_at: Timestamp,
     /// Why it failed last.
     pub failure: Option<String>,
     /// When it was written.
-    pub created_at: Time,
+    pub created_at: Timestamp,
     /// When it ended.
-    pub ended_at: Option<Time>,
+    pub ended_at: Option<Timestamp>,
 }
 
 /// What came of asking for work.
@@ -80,7 +80,7 @@ pub enum JobEnd {
     /// It is to be tried again.
     Retry {
         /// When.
-        at: Time,
+        at: Timestamp,
         /// Why.
         failure: String,
     },
@@ -97,13 +97,13 @@ pub struct Export {
     /// Which; that of the job that makes it.
     pub id: JobId,
     /// When it was asked for.
-    pub created_at: Time,
+    pub created_at: Timestamp,
     /// How far the job has come.
     pub state: JobState,
     /// When it was ready.
-    pub ready_at: Option<Time>,
+    pub ready_at: Option<Timestamp>,
     /// From then on it is gone.
-    pub expires_at: Option<Time>,
+    pub expires_at: Option<Timestamp>,
     /// In bytes.
     pub size: Option<i64>,
 }

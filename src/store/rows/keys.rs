@@ -1,6 +1,6 @@
 //! Keys that sign access tokens.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::KeyId;
 use base::secret::Secret;
 
@@ -14,9 +14,9 @@ pub struct SigningKey {
     /// Verifies; in the form the caller gave.
     pub public: Vec<u8>,
     /// When it was made.
-    pub created_at: Time,
+    pub created_at: Timestamp,
     /// Since when it only verifies; `None` for the one that signs.
-    pub retired_at: Option<Time>,
+    pub retired_at: Option<Timestamp>,
 }
 
 /// A key pair to be kept.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{AttachmentId, ConversationId, MessageId, UserId};
 use diesel::prelude::{Queryable, Selectable};
 use serde::{Deserialize, Serialize};
@@ -32,17 +32,17 @@ pub struct Message {
     /// What it answers, in the same conversation.
     pub reply_to: Option<MessageId>,
     /// When it was stored.
-    pub sent_at: Time,
+    pub sent_at: Timestamp,
     /// The number of its newest change; 0: it is as it was said.
     pub revision: i64,
     /// When its text last changed.
-    pub edited_at: Option<Time>,
+    pub edited_at: Option<Timestamp>,
     /// When it was deleted or its time was over: nothing but its number is left.
-    pub deleted_at: Option<Time>,
+    pub deleted_at: Option<Timestamp>,
     /// When it disappears.
-    pub expires_at: Option<Time>,
+    pub expires_at: Option<Timestamp>,
     /// When it was pinned.
-    pub pinned_at: Option<Time>,
+    pub pinned_at: Option<Timestamp>,
     /// Who said it first, if it is passed on.
     pub forwarded_from: Option<UserId>,
     /// Whom it mentions: a list of ids.
@@ -55,7 +55,7 @@ pub struct Message {
 
 impl Message {
     /// As it is at `now`: of what has disappeared nothing but its number is left, removed or not.
-    pub fn at(mut self, now: Time) -> Self {
+    pub fn at(mut self, now: Timestamp) -> Self {
         if self.deleted_at.is_none() && self.expires_at.is_some_and(|end| end <= now) {
             self.deleted_at = self.expires_at;
             self.body.clear();

@@ -1,6 +1,6 @@
 //! What people say of themselves, and when they were here last.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::UserId;
 use diesel::prelude::Queryable;
 
@@ -28,5 +28,5 @@ pub struct Status {
     /// In their own words; empty if they say nothing.
     pub text: String,
     /// When they were here last.
-    pub last_seen_at: Option<Time>,
+    pub last_seen_at: Option<Timestamp>,
 }

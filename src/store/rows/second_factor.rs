@@ -1,6 +1,6 @@
 //! What proves a person beside the password, and signing in with both.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 
 use super::{Device, NewDevice, NewRefresh};
 
@@ -10,7 +10,7 @@ pub struct SecondFactor {
     /// As the caller sealed it.
     pub secret: Vec<u8>,
     /// Since when it must be given; `None` while it is being set up.
-    pub confirmed_at: Option<Time>,
+    pub confirmed_at: Option<Timestamp>,
     /// How many recovery codes are left.
     pub recovery_codes: u64,
 }

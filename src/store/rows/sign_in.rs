@@ -1,6 +1,6 @@
 //! Refresh tokens, the first admin, and who a device is.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{DeviceId, UserId};
 
 use super::{Device, User};
@@ -11,7 +11,7 @@ pub struct NewRefresh {
     /// SHA-256 of the token.
     pub hash: [u8; 32],
     /// From then on it is worth nothing.
-    pub expires_at: Time,
+    pub expires_at: Timestamp,
     /// From where it was asked for.
     pub ip: Option<String>,
 }

@@ -1,6 +1,6 @@
 //! People as those see them who look after the service, and the end of an account.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{ConversationId, DeviceId, UserId};
 use diesel::prelude::Queryable;
 
@@ -18,11 +18,11 @@ pub struct Person {
     /// What they may do.
     pub role: Role,
     /// When they came.
-    pub created_at: Time,
+    pub created_at: Timestamp,
     /// Since when they may not sign in.
-    pub suspended_at: Option<Time>,
+    pub suspended_at: Option<Timestamp>,
     /// Since when a second factor must be given.
-    pub second_factor_since: Option<Time>,
+    pub second_factor_since: Option<Timestamp>,
 }
 
 /// Which people; what is left out fits everybody.

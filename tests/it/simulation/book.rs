@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::NodeId;
 use store::{Beaten, Claimed, Fence, Lease, Node, NodeBeat, NodeState};
 
@@ -15,19 +15,19 @@ pub const FRESH: Duration = Duration::from_millis(3500);
 
 pub struct Book {
     /// The database's clock; set before each transaction.
-    pub now: Time,
+    pub now: Timestamp,
     /// The life of the database.
-    pub server: Time,
+    pub server: Timestamp,
     /// Whose locks are held.
     pub locked: BTreeSet<NodeId>,
     /// The rule that is not kept.
     pub broken: Option<Broken>,
-    nodes: BTreeMap<NodeId, (Node, Time)>,
+    nodes: BTreeMap<NodeId, (Node, Timestamp)>,
     leases: BTreeMap<String, Lease>,
 }
 
 impl Book {
-    pub fn new(now: Time) -> Self {
+    pub fn new(now: Timestamp) -> Self {
         Self {
             now,
             server: now,
@@ -53,8 +53,8 @@ impl Book {
         }
     }
 
-    fn life(&self, beat: &NodeBeat) -> Time {
-        if beat.locked { self.server } else { Time::from_micros(0) }
+    fn life(&self, beat: &NodeBeat) -> Timestamp {
+        if beat.locked { self.server } else { Timestamp::from_micros(0) }
     }
 
     pub fn beat(&mut self, beat: NodeBeat, ttl: Duration) -> Beaten {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::NodeId;
 use securevox::cluster::{Fut, Registry};
 use store::{Beaten, Claimed, Error, Fence, Lease, Node, NodeBeat, Result};
@@ -48,7 +48,7 @@ pub struct Database {
 impl Database {
     pub fn new() -> Self {
         Self {
-            book: Book::new(Time::from_micros(1)), // a life of 0 is none
+            book: Book::new(Timestamp::from_micros(1)), // a life of 0 is none
             ledger: Vec::new(),
             off: 0,
             locks: BTreeMap::new(),
@@ -71,7 +71,7 @@ impl Database {
     fn tick(&mut self) {
         let now = turmoil::sim_elapsed().unwrap_or_default();
         let now = i64::try_from(now.as_micros()).unwrap() + self.off + 1_790_000_000_000_000;
-        self.book.now = Time::from_micros(now);
+        self.book.now = Timestamp::from_micros(now);
         self.locks.retain(|_, heard| heard.elapsed() < KEEPALIVE);
         self.book.locked = self.locks.keys().copied().collect();
     }

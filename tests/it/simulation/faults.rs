@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use base::random::Entropy;
+use base::random::RandomSource;
 use turmoil::Sim;
 
 use super::database::Written;
@@ -55,7 +55,7 @@ pub struct Told {
     pub ledger: Vec<Written>,
 }
 
-fn plan(chance: &Entropy, jumps: bool) -> Vec<Plan> {
+fn plan(chance: &RandomSource, jumps: bool) -> Vec<Plan> {
     use Fault::{
         BrokerEnds, Clock, Crash, DatabaseClock, Deaf, FromAll, FromBroker, FromDatabase, Hang,
         Leave,
@@ -252,7 +252,7 @@ impl World<'_> {
 /// Tells the story of a seed.
 pub fn story(seed: u64, broken: Option<Broken>) -> Told {
     crate::supervision::actor::quiet_panics();
-    let chance = Entropy::seeded(seed);
+    let chance = RandomSource::seeded(seed);
     let jumps = seed % 4 == 3;
     let faults = plan(&chance, jumps);
     let shared = Shared::new(seed, broken, jumps);

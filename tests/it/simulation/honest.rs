@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::NodeId;
 use proptest::prelude::*;
 use securevox::cluster::Registry;
@@ -101,7 +101,7 @@ async fn differs(real: &Real, steps: &[Step], locked: [bool; 3], url: &str) -> O
     for (at, step) in steps.iter().enumerate() {
         if let Some(sql) = &real.sql {
             let micros = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
-            book.now = Time::from_micros(sql.query_one(micros, &[]).await.unwrap().get(0));
+            book.now = Timestamp::from_micros(sql.query_one(micros, &[]).await.unwrap().get(0));
         }
         let fence = |book: &Book, key: usize, from: usize, back: i64| {
             let epoch = book.lease(&keys[key]).map_or(1, |lease| lease.epoch);

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use base::clock::{Clock, Time};
+use base::clock::{Clock, Timestamp};
 use base::ids::UserId;
-use base::random::Entropy;
+use base::random::RandomSource;
 use securevox::actors::membership::{self, Leave, Membership};
 use securevox::actors::peer_nodes::Neighbours;
 use securevox::actors::supervision::{
@@ -62,9 +62,9 @@ pub async fn live(host: usize, shared: Shared) -> turmoil::Result {
     let me = shared.begin(host);
     let (wire, _socket) = Wire::bind(shared.post.clone()).await?;
     let client = Client(wire.clone());
-    let chance = Entropy::seeded(shared.seed ^ me.uuid().as_u64_pair().1);
+    let chance = RandomSource::seeded(shared.seed ^ me.uuid().as_u64_pair().1);
     let clock =
-        Clock::standing_at(Time::from_micros(i64::try_from(host).unwrap_or(0) * 30_000_000));
+        Clock::standing_at(Timestamp::from_micros(i64::try_from(host).unwrap_or(0) * 30_000_000));
     let locked: Arc<Mutex<Option<Instant>>> = Arc::default();
     let heard = locked.clone();
     let is_locked = move || heard.lock().unwrap().is_some_and(|at| at.elapsed() < NOTICED);
@@ -163,7 +163,7 @@ async fn leave(house: &House, living: RunningTree, shared: &Shared) {
 /// A device: it says words until all is quiet, each until it is acknowledged.
 pub async fn device(number: usize, shared: Shared) -> turmoil::Result {
     let (wire, _socket) = Wire::bind(shared.post.clone()).await?;
-    let chance = Entropy::seeded(shared.seed.wrapping_mul(31).wrapping_add(number as u64));
+    let chance = RandomSource::seeded(shared.seed.wrapping_mul(31).wrapping_add(number as u64));
     let draw = |below: u64| u64::from_le_bytes(chance.bytes()) % below;
     let mut word = number as u64;
     let reading = wire.clone();

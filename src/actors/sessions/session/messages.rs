@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::{ActorContext, ActorFutureExt, AsyncContext, Handler, Message, WrapFuture};
-use base::error::Fault;
+use base::error::CodedError;
 use futures_util::FutureExt;
 use metrics::counter;
 use tokio::sync::oneshot;
@@ -148,7 +148,7 @@ impl Session {
             }
             let answer = calls.answer(&seed.me, seed.id, event).await;
             drop(done);
-            answer.map_err(|error| -> Arc<dyn Fault + Send + Sync> { Arc::new(error) })
+            answer.map_err(|error| -> Arc<dyn CodedError + Send + Sync> { Arc::new(error) })
         }
     }
 

@@ -4,9 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use base::clock::{Clock, Time};
+use base::clock::{Clock, Timestamp};
 use base::ids::UserId;
-use base::random::Entropy;
+use base::random::RandomSource;
 use tokio::sync::mpsc;
 use turn_server_proto::types::attribute::{
     ChannelNumber, Lifetime, RequestedTransport, XorPeerAddress, XorRelayedAddress,
@@ -42,10 +42,10 @@ impl Bench {
     }
 
     pub(super) fn with(make: MakeRelay) -> Self {
-        let clock = Clock::standing_at(Time::from_micros(1_800_000_000_000_000));
+        let clock = Clock::standing_at(Timestamp::from_micros(1_800_000_000_000_000));
         let config = config::load("", []).unwrap().turn;
         let urls = vec!["turn:here:3478".to_owned()];
-        let ice = Ice::new(clock.clone(), &Entropy::seeded(1), config, urls);
+        let ice = Ice::new(clock.clone(), &RandomSource::seeded(1), config, urls);
         let rules = Rules {
             bind: [127, 0, 0, 1].into(),
             ports: 20_000..=60_000,
@@ -53,7 +53,7 @@ impl Bench {
             peers: Peers { private: false },
             limits: Limits { user_allocations: 2, allocations: 3, user_bps: 0 },
         };
-        let (ground, new) = Ground::new(rules, ice.clone(), Entropy::system());
+        let (ground, new) = Ground::new(rules, ice.clone(), RandomSource::system());
         let now = tokio::time::Instant::now().into_std();
         Self { clients: Clients::new(ground, make), clock, ice, now, new }
     }

@@ -5,11 +5,11 @@ use std::sync::LazyLock;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
-use base::random::Entropy;
+use base::random::RandomSource;
 
 /// Engines do not outlive the process, and neither does what proves them.
 static KEY: LazyLock<hmac::Key> =
-    LazyLock::new(|| hmac::Key::new(hmac::HMAC_SHA256, &Entropy::system().bytes::<32>()));
+    LazyLock::new(|| hmac::Key::new(hmac::HMAC_SHA256, &RandomSource::system().bytes::<32>()));
 
 /// The session id of the engine `name`: a credential.
 pub(super) fn issue(name: &str) -> String {

@@ -1,6 +1,6 @@
 //! The end of a message: its number stays, so that devices learn of it; nothing else does.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{ConversationId, MessageId, UserId};
 use diesel::prelude::*;
 use serde_json::Value;
@@ -16,7 +16,7 @@ use crate::types::Sql;
 pub(in super::super) fn erase(
     c: &mut Conn,
     which: &[(MessageId, i64)],
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Vec<Message>> {
     files::release(c, &which.iter().map(|(id, _)| *id).collect::<Vec<_>>(), now)?;
     let ids = || which.iter().map(|(id, _)| Sql(*id));
@@ -33,9 +33,9 @@ pub(in super::super) fn erase(
                     messages::body.eq(""),
                     messages::deleted_at.eq(Sql(now)),
                     messages::reply_to.eq(None::<Sql<MessageId>>),
-                    messages::edited_at.eq(None::<Sql<Time>>),
-                    messages::expires_at.eq(None::<Sql<Time>>),
-                    messages::pinned_at.eq(None::<Sql<Time>>),
+                    messages::edited_at.eq(None::<Sql<Timestamp>>),
+                    messages::expires_at.eq(None::<Sql<Timestamp>>),
+                    messages::pinned_at.eq(None::<Sql<Timestamp>>),
                     messages::forwarded_from.eq(None::<Sql<UserId>>),
                     messages::mentions.eq(None::<Sql<Value>>),
                 ))
@@ -51,7 +51,7 @@ pub(in super::super) fn erase(
 pub(crate) fn expire(
     c: &mut Conn,
     limit: i64,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Vec<(Message, Vec<UserId>)>> {
     let mut over: Vec<(ConversationId, MessageId)> = messages::table
         .filter(messages::expires_at.le(Sql(now)))

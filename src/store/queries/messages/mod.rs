@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{ConversationId, MessageId, UserId};
 use diesel::prelude::*;
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ pub(crate) fn append(
     c: &mut Conn,
     id: ConversationId,
     new: Vec<NewMessage>,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Appended> {
     // Numbers are taken for all of them first, which also holds the row: others wait here, so
     // that what is found below stays true. Most often all are fresh, and this was the only write.
@@ -108,7 +108,7 @@ fn judge(
     held: &Held,
     new: Vec<NewMessage>,
     first: i64,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<(Vec<Append>, Vec<Message>)> {
     let (present, mut said) = known(c, id, &new)?;
     let mut targets = answered(c, id, &new)?;
@@ -284,7 +284,7 @@ fn passed_on(
     into: &Held,
     by: UserId,
     target: MessageId,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Option<(String, UserId)>> {
     if into.encryption != Encryption::None {
         return Ok(None);
@@ -307,7 +307,7 @@ fn passed_on(
 }
 
 /// Stores messages, and with each that somebody is still to be told of it.
-fn insert<'a>(c: &mut Conn, fresh: &'a [Message], now: Time) -> QueryResult<()> {
+fn insert<'a>(c: &mut Conn, fresh: &'a [Message], now: Timestamp) -> QueryResult<()> {
     let row = |message: &'a Message| {
         (
             messages::id.eq(Sql(message.id)),
@@ -371,7 +371,7 @@ pub(super) fn happened(
     id: ConversationId,
     by: UserId,
     what: &System,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Option<Message>> {
     let Some(held) = take(c, id, 1)? else { return Ok(None) };
     let what = serde_json::to_value(what)

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{ConversationId, MessageId, UserId};
 use diesel::prelude::*;
 
@@ -27,7 +27,7 @@ pub(crate) fn messages(
     viewer: UserId,
     range: Range,
     limit: i64,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Option<Vec<Shown>>> {
     let Some((joined, visible)) = begin(c, id, viewer)? else { return Ok(None) };
     let (after, before) = match range {
@@ -57,7 +57,7 @@ pub(crate) fn messages(
 pub(in super::super) fn complete(
     c: &mut Conn,
     found: Vec<Message>,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Vec<Shown>> {
     let found: Vec<Message> = found.into_iter().map(|message| message.at(now)).collect();
     let changed = found.iter().filter(|m| m.revision > 0 && m.deleted_at.is_none());
@@ -105,7 +105,7 @@ pub(crate) fn shown(
     id: ConversationId,
     viewer: UserId,
     target: MessageId,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Option<Shown>> {
     let Some((_, visible)) = begin(c, id, viewer)? else { return Ok(None) };
     let found: Vec<Message> = messages::table
@@ -125,7 +125,7 @@ pub(crate) fn changes(
     viewer: UserId,
     after: i64,
     limit: i64,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Option<Vec<Revised>>> {
     let Some((_, visible)) = begin(c, id, viewer)? else { return Ok(None) };
     let found: Vec<Message> = messages::table
@@ -161,7 +161,7 @@ pub(crate) fn edits(
     id: ConversationId,
     viewer: UserId,
     target: MessageId,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Option<Vec<Edit>>> {
     let found = shown(c, id, viewer, target, now)?;
     if found.is_none_or(|shown| shown.message.deleted_at.is_some()) {
@@ -180,7 +180,7 @@ pub(crate) fn pins(
     c: &mut Conn,
     id: ConversationId,
     viewer: UserId,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Option<Vec<Shown>>> {
     let Some((_, visible)) = begin(c, id, viewer)? else { return Ok(None) };
     let found: Vec<Message> = messages::table

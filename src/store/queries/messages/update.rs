@@ -1,6 +1,6 @@
 //! What people do to messages: each change takes the next number under the conversation's row.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{ConversationId, UserId};
 use diesel::prelude::*;
 use serde_json::json;
@@ -19,7 +19,7 @@ struct Scene {
     encryption: Encryption,
     by: UserId,
     role: MemberRole,
-    now: Time,
+    now: Timestamp,
 }
 
 impl Scene {
@@ -44,7 +44,7 @@ pub(crate) fn alter(
     id: ConversationId,
     Doing { by, message: target, deed }: Doing,
     limits: Limits,
-    now: Time,
+    now: Timestamp,
 ) -> QueryResult<Altered> {
     type Row = (i64, Kind, Encryption, Option<UserId>, Option<UserId>);
     let row = conversations::table.find(Sql(id)).select((
@@ -141,7 +141,7 @@ fn apply(
     }))
 }
 
-fn same(c: &mut Conn, message: Message, now: Time) -> QueryResult<Altered> {
+fn same(c: &mut Conn, message: Message, now: Timestamp) -> QueryResult<Altered> {
     let shown = read::complete(c, vec![message], now)?.pop();
     Ok(shown.map_or(Altered::NotFound, Altered::Nothing))
 }

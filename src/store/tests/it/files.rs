@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{AttachmentId, BlobId, UserId};
 use store::{
     AddAttachment, Altered, Append, Attachment, Blob, BlobPlace, Deed, Doing, Limits,
@@ -17,7 +17,7 @@ fn bytes(content: u8) -> Blob {
     Blob { id: BlobId::new(), hash: vec![content; 32], size: 10 }
 }
 
-async fn claim(store: &Store, content: u8, now: Time) -> BlobPlace {
+async fn claim(store: &Store, content: u8, now: Timestamp) -> BlobPlace {
     store.claim_blob(bytes(content), now).await.unwrap()
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::{ConversationId, DeviceId, MessageId, UserId};
 use store::{
     Added, Append, Config, Encryption, Kind, NewAudit, NewConversation, NewDevice, NewMessage,
@@ -30,10 +30,10 @@ macro_rules! on_both {
 pub(crate) use on_both;
 
 /// When all stories begin.
-pub(crate) const T0: Time = Time::from_micros(1_800_000_000_000_000);
+pub(crate) const T0: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 
 /// So many seconds later.
-pub(crate) fn at(seconds: u64) -> Time {
+pub(crate) fn at(seconds: u64) -> Timestamp {
     T0 + Duration::from_secs(seconds)
 }
 
@@ -146,7 +146,7 @@ pub(crate) fn hash(n: u8) -> [u8; 32] {
     [n; 32]
 }
 
-pub(crate) fn refresh(n: u8, expires_at: Time) -> NewRefresh {
+pub(crate) fn refresh(n: u8, expires_at: Timestamp) -> NewRefresh {
     NewRefresh { hash: hash(n), expires_at, ip: None }
 }
 

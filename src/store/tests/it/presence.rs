@@ -1,12 +1,12 @@
 //! When people were here last: the newest word stays, and words that cross each other do not collide.
 
-use base::clock::Time;
+use base::clock::Timestamp;
 use base::ids::UserId;
 use store::{Availability, Store};
 
 use crate::harness::{at, on_both, people};
 
-async fn last_seen(store: &Store, user: UserId) -> Option<Time> {
+async fn last_seen(store: &Store, user: UserId) -> Option<Timestamp> {
     let statuses = store.statuses(vec![user]).await.unwrap();
     statuses.first().and_then(|status| status.last_seen_at)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use base::error::{Fault, Kind};
+use base::error::{CodedError, ErrorKind};
 use base::ids::AuditId;
 use store::{AuditFilter, Config, Error, Purged, Store};
 
@@ -120,10 +120,10 @@ async fn a_url_that_leads_nowhere_is_refused() {
 #[test]
 fn a_failure_has_a_code_and_says_whether_to_try_again() {
     let failures = [
-        (Error::Overloaded, "store/overloaded", Kind::Unavailable, Some(1)),
-        (Error::Deadline, "store/timeout", Kind::Unavailable, Some(1)),
-        (Error::Unavailable("x".into()), "store/unavailable", Kind::Unavailable, Some(1)),
-        (Error::Internal("x".into()), "store/internal", Kind::Internal, None),
+        (Error::Overloaded, "store/overloaded", ErrorKind::Unavailable, Some(1)),
+        (Error::Deadline, "store/timeout", ErrorKind::Unavailable, Some(1)),
+        (Error::Unavailable("x".into()), "store/unavailable", ErrorKind::Unavailable, Some(1)),
+        (Error::Internal("x".into()), "store/internal", ErrorKind::Internal, None),
     ];
     for (error, code, kind, retry) in failures {
         assert_eq!((error.code(), error.kind(), error.retry_after()), (code, kind, retry));
