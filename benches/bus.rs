@@ -9,8 +9,8 @@ use std::time::Duration;
 use base::ids::{NodeId, SessionId};
 use base::secret::Secret;
 use bench::figures::{figure, times};
-use securevox::cluster::amqp::{AmqpBus, Settings};
-use securevox::cluster::{Bus, BusState, Fut, Listener};
+use securevox::cluster::amqp::{AmqpBus, AmqpConfig};
+use securevox::cluster::{BoxFuture, Bus, BusHandler, BusState};
 use securevox::protocol::cluster::{NodeEvent, NodeRequest};
 use tokio::time::Instant;
 
@@ -22,12 +22,12 @@ const TELLS: usize = 100_000;
 #[derive(Default)]
 struct Ear(AtomicUsize);
 
-impl Listener for Ear {
+impl BusHandler for Ear {
     fn hear(&self, _: NodeId, _: NodeEvent) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn answer(&self, _: NodeId, _: NodeRequest) -> Fut<'static, Option<String>> {
+    fn answer(&self, _: NodeId, _: NodeRequest) -> BoxFuture<'static, Option<String>> {
         Box::pin(std::future::ready(Some("null".to_owned())))
     }
 
@@ -37,7 +37,7 @@ impl Listener for Ear {
 }
 
 async fn node(url: &str) -> (AmqpBus, Arc<Ear>) {
-    let settings = Settings {
+    let settings = AmqpConfig {
         url: Secret::new(url.to_owned()),
         authorities: None,
         name: "bench".to_owned(),

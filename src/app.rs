@@ -5,7 +5,7 @@ mod cluster_services;
 mod domain_services;
 
 pub use self::cluster_services::{shared_bus, shared_cache};
-pub use self::domain_services::{Deeds, open, open_vault, store_config};
+pub use self::domain_services::{DomainServices, open, open_vault, store_config};
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
@@ -42,7 +42,7 @@ use crate::telemetry;
 
 /// Why a node cannot start or go on, in words for whoever runs it.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum StartupError {
     /// Something on disk or on the network is in the way.
     #[error("{0}")]
     Outside(String),
@@ -61,7 +61,7 @@ pub enum Error {
 }
 
 /// A living node.
-pub struct Node {
+pub struct NodeRuntime {
     living: supervision::RunningTree,
     services: Services,
     address: SocketAddr,
@@ -75,13 +75,13 @@ pub struct Node {
 /// Brings a node up; when it answers, it takes requests.
 ///
 /// # Errors
-/// [`Error`], in words.
-pub async fn start(config: Config) -> Result<Node, Error> {
+/// [`StartupError`], in words.
+pub async fn start(config: Config) -> Result<NodeRuntime, StartupError> {
     let config = Arc::new(config);
-    let tls = crate::http::tls::tls(&config.http).map_err(Error::Outside)?; // said before anything starts
-    let metrics = telemetry::metrics::start().map_err(Error::Outside)?;
+    let tls = crate::http::tls::tls(&config.http).map_err(StartupError::Outside)?; // said before anything starts
+    let metrics = telemetry::metrics::start().map_err(StartupError::Outside)?;
     let socket = listen(config.http.bind)?;
-    let address = socket.local_addr().map_err(|error| Error::Outside(error.to_string()))?;
+    let address = socket.local_addr().map_err(|error| StartupError::Outside(error.to_string()))?;
     let relays = turn_sockets(&config, tls.is_some())?;
     let deeds = open(&config).await?;
     let setup = deeds.accounts.setup_token().await?;
@@ -92,7 +92,7 @@ pub async fn start(config: Config) -> Result<Node, Error> {
         deeds.entropy.clone(),
         config.chat.clone(),
     );
-    let identity = media::Identity::generate().map_err(|e| Error::Outside(e.to_string()))?;
+    let identity = media::Identity::generate().map_err(|e| StartupError::Outside(e.to_string()))?;
     let node = NodeId::new();
     let cluster = cluster(&config, &deeds, node).await?;
     if cluster.leases.is_none() {
@@ -103,7 +103,7 @@ pub async fn start(config: Config) -> Result<Node, Error> {
     let files = Files::new(
         deeds.store.clone(),
         deeds.clock.clone(),
-        blob_store::open(&config.storage, &config.node.data_dir).map_err(Error::Outside)?,
+        blob_store::open(&config.storage, &config.node.data_dir).map_err(StartupError::Outside)?,
         &config.storage.place(&config.node.data_dir),
         config.files.clone(),
     );
@@ -188,7 +188,7 @@ pub async fn start(config: Config) -> Result<Node, Error> {
     let http = supervisor("http", Strategy::RestForOne).with(engines).with(listener);
     let living = launch(planted.root.with(http), options(&config, deeds.entropy.clone())).await?;
     let _ = services.tree.set(living.tree()); // set here only, once
-    Ok(Node {
+    Ok(NodeRuntime {
         living,
         services,
         address,
@@ -198,11 +198,11 @@ pub async fn start(config: Config) -> Result<Node, Error> {
     })
 }
 
-fn turn_sockets(config: &Config, tls: bool) -> Result<Option<Arc<turn::Sockets>>, Error> {
+fn turn_sockets(config: &Config, tls: bool) -> Result<Option<Arc<turn::Sockets>>, StartupError> {
     if !config.turn.runs() {
         return Ok(None);
     }
-    turn::Sockets::bind(&config.turn, tls).map(|s| Some(Arc::new(s))).map_err(Error::Outside)
+    turn::Sockets::bind(&config.turn, tls).map(|s| Some(Arc::new(s))).map_err(StartupError::Outside)
 }
 
 fn relay_addresses(config: &Config) -> Vec<IpAddr> {
@@ -210,13 +210,13 @@ fn relay_addresses(config: &Config) -> Vec<IpAddr> {
     if own.is_empty() { addresses(config) } else { own.clone() }
 }
 
-fn ice(config: &Config, deeds: &Deeds, relays: Option<&turn::Sockets>) -> Ice {
+fn ice(config: &Config, deeds: &DomainServices, relays: Option<&turn::Sockets>) -> Ice {
     let urls = |sockets| turn::urls(config, &relay_addresses(config), sockets);
     let embedded = relays.map(urls).unwrap_or_default();
     Ice::new(deeds.clock.clone(), &deeds.entropy, config.turn.clone(), embedded)
 }
 
-fn calls(config: &Config, deeds: &Deeds, ice: Ice, node: NodeId) -> Calls {
+fn calls(config: &Config, deeds: &DomainServices, ice: Ice, node: NodeId) -> Calls {
     Calls::new(calls::Parts {
         store: deeds.store.clone(),
         clock: deeds.clock.clone(),
@@ -240,14 +240,14 @@ fn room_settings(config: &Config) -> media::Settings {
     }
 }
 
-fn listen(bind: SocketAddr) -> Result<TcpListener, Error> {
+fn listen(bind: SocketAddr) -> Result<TcpListener, StartupError> {
     let failed = |error: std::io::Error| {
         let hint = match error.kind() {
             std::io::ErrorKind::AddrInUse => ": another program listens there; set http.bind",
             std::io::ErrorKind::PermissionDenied => ": ports below 1024 need a privilege",
             _ => "",
         };
-        Error::Outside(format!("cannot listen on {bind}: {error}{hint}"))
+        StartupError::Outside(format!("cannot listen on {bind}: {error}{hint}"))
     };
     let domain = socket2::Domain::for_address(bind);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).map_err(failed)?;
@@ -283,7 +283,7 @@ fn despair(stuck: StuckActor) {
     std::process::exit(70); // EX_SOFTWARE of sysexits.h
 }
 
-impl Node {
+impl NodeRuntime {
     /// Where it listens.
     pub const fn address(&self) -> SocketAddr {
         self.address

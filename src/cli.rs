@@ -27,11 +27,11 @@ struct Arguments {
     #[arg(long, global = true, env = "SECUREVOX_CONFIG")]
     config: Option<PathBuf>,
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum CliCommand {
     /// Runs the server until it is told to stop.
     Serve,
     /// Brings the database up to date, and ends.
@@ -52,16 +52,16 @@ enum Command {
     Keys(KeysCommand),
     /// The keys that seal secrets in the database.
     #[command(subcommand)]
-    Secrets(secrets::Command),
+    Secrets(secrets::SecretsCommand),
     /// Shows the supervision tree of a running server, live.
-    Tree(tree::Tree),
+    Tree(tree::TreeArgs),
     /// Lists the nodes of the cluster.
-    Nodes(nodes::Nodes),
+    Nodes(nodes::NodesArgs),
     /// Has a node hand over what it has and leave, and waits until it has.
-    Drain(nodes::Drain),
+    Drain(nodes::DrainArgs),
     /// Measures a server under load.
     #[command(subcommand)]
-    Bench(bench::Bench),
+    Bench(bench::BenchCommand),
 }
 
 #[derive(Subcommand)]
@@ -106,9 +106,9 @@ enum KeysCommand {
 }
 
 /// Why a command did not do its work: the words, and the exit code.
-struct Failure(String, u8);
+struct CliError(String, u8);
 
-impl<E: std::error::Error> From<E> for Failure {
+impl<E: std::error::Error> From<E> for CliError {
     fn from(error: E) -> Self {
         Self(error.to_string(), 1)
     }
@@ -124,7 +124,7 @@ pub fn run() -> ExitCode {
         .and_then(|config| dispatch(arguments.command, config));
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure(words, code)) => {
+        Err(CliError(words, code)) => {
             let _ = writeln!(std::io::stderr(), "securevox: {words}"); // nobody left to tell
             ExitCode::from(code)
         }
@@ -132,31 +132,31 @@ pub fn run() -> ExitCode {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one door through which the environment enters")]
-fn settings(file: Option<&std::path::Path>) -> Result<Config, Failure> {
+fn settings(file: Option<&std::path::Path>) -> Result<Config, CliError> {
     let text = match file {
         None => String::new(),
         Some(path) => std::fs::read_to_string(path).map_err(|error| {
-            Failure(format!("{} cannot be read: {error}", path.display()), EX_CONFIG)
+            CliError(format!("{} cannot be read: {error}", path.display()), EX_CONFIG)
         })?,
     };
-    config::load(&text, std::env::vars()).map_err(|error| Failure(error.to_string(), EX_CONFIG))
+    config::load(&text, std::env::vars()).map_err(|error| CliError(error.to_string(), EX_CONFIG))
 }
 
-fn dispatch(command: Command, config: Config) -> Result<(), Failure> {
+fn dispatch(command: CliCommand, config: Config) -> Result<(), CliError> {
     match command {
-        Command::Serve => serve::serve(config),
-        Command::Doctor => block_on(doctor::doctor(config)),
-        Command::Config(ConfigCommand::Check) => check(&config),
-        Command::Tree(tree) => tree::tree(&tree, &config),
-        Command::Nodes(which) => nodes::nodes(&which, &config),
-        Command::Drain(which) => nodes::drain(&which, &config),
-        Command::Bench(bench) => bench::bench(&bench, &config),
-        Command::Secrets(command) => secrets::secrets(&command, &config),
-        Command::Migrate => block_on(async move {
+        CliCommand::Serve => serve::serve(config),
+        CliCommand::Doctor => block_on(doctor::doctor(config)),
+        CliCommand::Config(ConfigCommand::Check) => check(&config),
+        CliCommand::Tree(tree) => tree::tree(&tree, &config),
+        CliCommand::Nodes(which) => nodes::nodes(&which, &config),
+        CliCommand::Drain(which) => nodes::drain(&which, &config),
+        CliCommand::Bench(bench) => bench::bench(&bench, &config),
+        CliCommand::Secrets(command) => secrets::secrets(&command, &config),
+        CliCommand::Migrate => block_on(async move {
             app::open(&config).await?;
             say("the database is up to date")
         }),
-        Command::User(UserCommand::Add { phone, name, role }) => {
+        CliCommand::User(UserCommand::Add { phone, name, role }) => {
             let password = password()?;
             block_on(async move {
                 let deeds = app::open(&config).await?;
@@ -167,13 +167,13 @@ fn dispatch(command: Command, config: Config) -> Result<(), Failure> {
                 ))
             })
         }
-        Command::Token(TokenCommand::Add { name, scopes, days }) => block_on(async move {
+        CliCommand::Token(TokenCommand::Add { name, scopes, days }) => block_on(async move {
             let deeds = app::open(&config).await?;
             let new = NewToken { name, scopes, expires_in_days: days };
             let made = deeds.tokens.create(None, new, None).await?;
             say(made.secret.expose())
         }),
-        Command::Keys(KeysCommand::Rotate) => block_on(async move {
+        CliCommand::Keys(KeysCommand::Rotate) => block_on(async move {
             let deeds = app::open(&config).await?;
             let id = deeds.accounts.keys().rotate().await?;
             say(&format!("{id} signs from now on"))
@@ -181,22 +181,22 @@ fn dispatch(command: Command, config: Config) -> Result<(), Failure> {
     }
 }
 
-fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+fn block_on(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
     actix_web::rt::System::new().block_on(work)
 }
 
-fn check(config: &Config) -> Result<(), Failure> {
+fn check(config: &Config) -> Result<(), CliError> {
     let text = toml::to_string(config)?;
     say(text.trim_end())?;
     say("# these settings can be used")
 }
 
 /// Prints a line for whoever called us.
-fn say(line: &str) -> Result<(), Failure> {
+fn say(line: &str) -> Result<(), CliError> {
     Ok(writeln!(std::io::stdout(), "{line}")?)
 }
 
-fn password() -> Result<Secret<String>, Failure> {
+fn password() -> Result<Secret<String>, CliError> {
     use std::io::IsTerminal;
     if std::io::stdin().is_terminal() {
         return Ok(Secret::new(rpassword::prompt_password("password: ")?));

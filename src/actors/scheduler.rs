@@ -14,7 +14,7 @@ use store::Store;
 
 use super::calls::Calls;
 use super::supervision::SupervisedContext;
-use crate::cluster::{Claim, Directory, DirectoryError, Fence};
+use crate::cluster::{ClaimOutcome, DirectoryError, FencingToken, OwnershipDirectory};
 use crate::domain::files::Files;
 use crate::telemetry::metrics::{PURGED, SCHEDULER};
 
@@ -31,7 +31,7 @@ pub struct Parts {
     /// Where things are kept.
     pub store: Store,
     /// Who holds the lease.
-    pub directory: Arc<dyn Directory>,
+    pub directory: Arc<dyn OwnershipDirectory>,
     /// The time.
     pub clock: Clock,
     /// How long a notification waits to be fetched.
@@ -66,9 +66,9 @@ impl Scheduler {
         let me = self.epoch;
         let claim = async move {
             match directory.claim(LEASE, "").await? {
-                Claim::Mine { epoch, .. } => Ok::<_, DirectoryError>(Some(epoch)),
+                ClaimOutcome::Mine { epoch, .. } => Ok::<_, DirectoryError>(Some(epoch)),
                 // Ours from before: a restart of this actor, or simply still.
-                Claim::Held(held) => Ok(directory.owns(&held).then_some(held.epoch)),
+                ClaimOutcome::Held(held) => Ok(directory.owns(&held).then_some(held.epoch)),
             }
             .map(|epoch| (epoch, me))
         };
@@ -117,7 +117,7 @@ impl Scheduler {
     }
 }
 
-async fn purge(parts: &Parts, fence: Option<Fence>, now: Timestamp) {
+async fn purge(parts: &Parts, fence: Option<FencingToken>, now: Timestamp) {
     match parts.store.purge(now, parts.outbox, fence.map(Into::into)).await {
         Ok(Some(purged)) => {
             for (kind, rows) in [

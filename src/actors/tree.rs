@@ -30,7 +30,7 @@ use super::supervision::{
 };
 use super::turn::{self, TURN};
 use super::uploads::{Upload, Uploads};
-use crate::cluster::{AmqpBus, Bus, Directory, Leases};
+use crate::cluster::{AmqpBus, Bus, NodeLeases, OwnershipDirectory};
 use crate::config::Config;
 use crate::domain::accounts::Keyring;
 use crate::domain::calls;
@@ -61,9 +61,9 @@ pub struct Parts {
     /// What keeps that way open, where it leads to other processes.
     pub drivers: Option<AmqpBus>,
     /// Which node has what.
-    pub directory: Arc<dyn Directory>,
+    pub directory: Arc<dyn OwnershipDirectory>,
     /// This node's word that it lives, where others may be.
-    pub leases: Option<Leases>,
+    pub leases: Option<NodeLeases>,
     /// The nodes that live.
     pub others: HashSet<NodeId>,
     /// Work that must be done.

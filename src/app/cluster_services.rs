@@ -7,18 +7,18 @@ use base::clock::Clock;
 use base::ids::NodeId;
 use store::NodeLock;
 
-use super::{Deeds, Error, store_config};
+use super::{DomainServices, StartupError, store_config};
 use crate::cluster::{
-    AmqpBus, Bus, Cache, Directory, EmbeddedCache, Leases, LocalDirectory, LocalHub, RedisCache,
-    amqp, redis,
+    AmqpBus, Bus, Cache, InMemoryCache, InProcessBus, LocalDirectory, NodeLeases,
+    OwnershipDirectory, RedisCache, amqp, redis,
 };
 use crate::config::Config;
 
 /// The cache: within this process, or the one that all nodes share.
-pub(super) fn cache(config: &Config, clock: &Clock) -> Result<Arc<dyn Cache>, Error> {
-    Ok(match shared_cache(config).map_err(Error::Outside)? {
+pub(super) fn cache(config: &Config, clock: &Clock) -> Result<Arc<dyn Cache>, StartupError> {
+    Ok(match shared_cache(config).map_err(StartupError::Outside)? {
         Some(cache) => Arc::new(cache),
-        None => Arc::new(EmbeddedCache::new(clock.clone(), config.limits.keys)),
+        None => Arc::new(InMemoryCache::new(clock.clone(), config.limits.keys)),
     })
 }
 
@@ -31,7 +31,7 @@ pub fn shared_cache(config: &Config) -> Result<Option<RedisCache>, String> {
     if cluster.cache.expose().is_empty() {
         return Ok(None);
     }
-    let settings = redis::Settings {
+    let settings = redis::RedisConfig {
         url: cluster.cache.clone(),
         authorities: cluster.authorities()?,
         prefix: cluster.cache_prefix.clone(),
@@ -40,10 +40,10 @@ pub fn shared_cache(config: &Config) -> Result<Option<RedisCache>, String> {
 }
 
 /// The bus, and its drivers if it leads to other processes.
-fn bus(config: &Config, me: NodeId) -> Result<(Arc<dyn Bus>, Option<AmqpBus>), Error> {
-    Ok(match shared_bus(config, me).map_err(Error::Outside)? {
+fn bus(config: &Config, me: NodeId) -> Result<(Arc<dyn Bus>, Option<AmqpBus>), StartupError> {
+    Ok(match shared_bus(config, me).map_err(StartupError::Outside)? {
         Some(bus) => (Arc::new(bus.clone()), Some(bus)),
-        None => (Arc::new(LocalHub::default().plug(me)), None),
+        None => (Arc::new(InProcessBus::default().plug(me)), None),
     })
 }
 
@@ -56,7 +56,7 @@ pub fn shared_bus(config: &Config, me: NodeId) -> Result<Option<AmqpBus>, String
     if !cluster.is_on() {
         return Ok(None);
     }
-    let settings = amqp::Settings {
+    let settings = amqp::AmqpConfig {
         url: cluster.bus.clone(),
         authorities: cluster.authorities()?,
         name: config.node.name(),
@@ -67,11 +67,11 @@ pub fn shared_bus(config: &Config, me: NodeId) -> Result<Option<AmqpBus>, String
 }
 
 /// What there is between nodes.
-pub(super) struct Cluster {
+pub(super) struct ClusterServices {
     pub(super) bus: Arc<dyn Bus>,
     pub(super) drivers: Option<AmqpBus>,
-    pub(super) directory: Arc<dyn Directory>,
-    pub(super) leases: Option<Leases>,
+    pub(super) directory: Arc<dyn OwnershipDirectory>,
+    pub(super) leases: Option<NodeLeases>,
     pub(super) lock: Option<Arc<NodeLock>>,
     /// The nodes that live.
     pub(super) others: HashSet<NodeId>,
@@ -79,13 +79,13 @@ pub(super) struct Cluster {
 
 pub(super) async fn cluster(
     config: &Config,
-    deeds: &Deeds,
+    deeds: &DomainServices,
     node: NodeId,
-) -> Result<Cluster, Error> {
+) -> Result<ClusterServices, StartupError> {
     let (bus, drivers) = bus(config, node)?;
     if drivers.is_none() {
         let directory = Arc::new(LocalDirectory::new(node));
-        return Ok(Cluster {
+        return Ok(ClusterServices {
             bus,
             drivers,
             directory,
@@ -99,9 +99,9 @@ pub(super) async fn cluster(
     let locked = Arc::clone(&lock);
     let locked = Arc::new(move || locked.is_held());
     let registry = Arc::new(deeds.store.clone());
-    let leases = Leases::new(registry, deeds.clock.clone(), locked, node, name, url);
-    let roster = leases.join().await.map_err(|error| Error::Outside(error.to_string()))?;
+    let leases = NodeLeases::new(registry, deeds.clock.clone(), locked, node, name, url);
+    let roster = leases.join().await.map_err(|error| StartupError::Outside(error.to_string()))?;
     let others = roster.nodes.into_iter().map(|node| node.id).collect();
     let directory = Arc::new(leases.clone());
-    Ok(Cluster { bus, drivers, directory, leases: Some(leases), lock: Some(lock), others })
+    Ok(ClusterServices { bus, drivers, directory, leases: Some(leases), lock: Some(lock), others })
 }

@@ -6,7 +6,7 @@ use base::clock::Clock;
 use base::random::RandomSource;
 use store::Store;
 
-use super::Error;
+use super::StartupError;
 use super::cluster_services::cache;
 use crate::cluster::Cache;
 use crate::config::{Config, Synchronous};
@@ -20,7 +20,7 @@ use crate::domain::jobs::{Jobs, Work};
 use crate::domain::vault::{self, Vault};
 
 /// The deeds, without anything that lives: what the command line needs.
-pub struct Deeds {
+pub struct DomainServices {
     /// Where things are kept.
     pub store: Store,
     /// Deeds of accounts.
@@ -38,12 +38,12 @@ pub struct Deeds {
 /// Opens the database (and migrates it) and puts the deeds together.
 ///
 /// # Errors
-/// [`Error`], in words.
-pub async fn open(config: &Config) -> Result<Deeds, Error> {
+/// [`StartupError`], in words.
+pub async fn open(config: &Config) -> Result<DomainServices, StartupError> {
     let (clock, entropy) = (Clock::wall(), RandomSource::system());
     let data = &config.node.data_dir;
     std::fs::create_dir_all(data).map_err(|error| {
-        Error::Outside(format!("node.data_dir {} cannot be made: {error}", data.display()))
+        StartupError::Outside(format!("node.data_dir {} cannot be made: {error}", data.display()))
     })?;
     let store = Store::open(store_config(config)).await?;
     let cache = cache(config, &clock)?;
@@ -62,7 +62,7 @@ pub async fn open(config: &Config) -> Result<Deeds, Error> {
         limits: config.limits.clone(),
     });
     let tokens = Tokens::new(store.clone(), clock.clone(), entropy.clone());
-    Ok(Deeds { store, accounts, tokens, vault, clock, entropy, cache, keys })
+    Ok(DomainServices { store, accounts, tokens, vault, clock, entropy, cache, keys })
 }
 
 /// The keys of the settings, or of their file; in the data directory one is made if need be.
@@ -79,7 +79,7 @@ pub fn open_vault(config: &Config, entropy: &RandomSource) -> Result<Vault, vaul
 }
 
 /// Work that must be done, and the exports that are part of it.
-pub(super) fn jobs(config: &Config, deeds: &Deeds, files: &Files) -> (Jobs, Exports) {
+pub(super) fn jobs(config: &Config, deeds: &DomainServices, files: &Files) -> (Jobs, Exports) {
     let (store, clock) = (deeds.store.clone(), deeds.clock.clone());
     let shelf = Shelf::new(config.node.data_dir.join("exports"));
     let kept = config.auth.export();

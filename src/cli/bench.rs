@@ -12,23 +12,23 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::{Failure, say};
+use super::{CliError, say};
 use crate::config::Config;
-use load::{Delays, Role, Said, Stage, World};
+use load::{DelayHistogram, LoadContext, LoadPhase, LoadRole, ParticipantReport};
 use media::client::Tally;
 use process::Cpu;
-use target::Door;
+use target::TargetServer;
 
 /// What is measured.
 #[derive(clap::Subcommand)]
-pub(super) enum Bench {
+pub(super) enum BenchCommand {
     /// Calls: publishers and subscribers of synthetic VP8 and Opus.
-    Calls(Calls),
+    Calls(CallBenchArgs),
 }
 
 /// Where the server is, and how it is loaded.
 #[derive(clap::Args)]
-pub(super) struct Calls {
+pub(super) struct CallBenchArgs {
     /// The server's host and port, where it speaks plain HTTP; http.bind where it is left out.
     #[arg(long)]
     server: Option<String>,
@@ -82,7 +82,7 @@ pub(super) struct Calls {
 
 /// What came of it. Times in milliseconds, memory in KiB, time of the processor in microseconds.
 #[derive(Default, Serialize)]
-struct Figures {
+struct BenchReport {
     rooms: usize,
     publishers: usize,
     subscribers: usize,
@@ -100,12 +100,12 @@ struct Figures {
     joined_in: f64,
     client_percent: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    server: Option<Cost>,
+    server: Option<ProcessUsage>,
 }
 
 /// What it cost the server's process.
 #[derive(Serialize)]
-struct Cost {
+struct ProcessUsage {
     cpu_per_packet: f64,
     cpu_per_packet_user: f64,
     cpu_percent: f64,
@@ -116,8 +116,8 @@ struct Cost {
 /// How long after the last join media settles before it is measured.
 const SETTLE: Duration = Duration::from_millis(1500);
 
-pub(super) fn bench(bench: &Bench, config: &Config) -> Result<(), Failure> {
-    let Bench::Calls(calls) = bench;
+pub(super) fn bench(bench: &BenchCommand, config: &Config) -> Result<(), CliError> {
+    let BenchCommand::Calls(calls) = bench;
     let password = match (&calls.phone, &calls.token, &calls.api_token, &calls.janus) {
         (Some(_), None, None, None) => Some(super::password()?),
         _ => None,
@@ -135,12 +135,12 @@ pub(super) fn bench(bench: &Bench, config: &Config) -> Result<(), Failure> {
     })
 }
 
-impl Calls {
-    async fn door(&self, server: &str, password: &str) -> Result<Door, Failure> {
+impl CallBenchArgs {
+    async fn door(&self, server: &str, password: &str) -> Result<TargetServer, CliError> {
         // Rooms of an earlier run are not entered again.
         let run = u64::from(std::process::id()) * 1000;
         if let Some(janus) = &self.janus {
-            return Ok(Door::Janus {
+            return Ok(TargetServer::Janus {
                 server: janus.clone(),
                 feeds: std::sync::Mutex::default(),
                 run,
@@ -159,30 +159,30 @@ impl Calls {
                 let body = ask(server, "POST", "/api/auth/login", "", &body).await?;
                 (format!("Bearer {}", text(&body["access_token"])), text(&body["user"]["id"]))
             }
-            _ => return Err(Failure("give --phone, --token, --api-token or --janus".into(), 64)),
+            _ => return Err(CliError("give --phone, --token, --api-token or --janus".into(), 64)),
         };
         let run = format!("bench-{run}");
-        Ok(Door::SecureVox { server: server.to_owned(), authorization, user, run })
+        Ok(TargetServer::SecureVox { server: server.to_owned(), authorization, user, run })
     }
 
-    async fn measure(&self, door: Door, pid: Option<u32>) -> Result<Figures, Failure> {
-        let (stage, watched) = watch::channel(Stage::Publish);
+    async fn measure(&self, door: TargetServer, pid: Option<u32>) -> Result<BenchReport, CliError> {
+        let (stage, watched) = watch::channel(LoadPhase::Publish);
         let (said, mut heard) = mpsc::unbounded_channel();
         let all = self.rooms * self.subscribers;
-        let world = Arc::new(World {
+        let world = Arc::new(LoadContext {
             door,
             zero: target::now(),
             pps: self.pps,
             burst: Duration::from_millis(self.burst_ms.max(1)),
             stage: watched,
             said,
-            delays: Delays::new(),
+            delays: DelayHistogram::new(),
             joining: Semaphore::new(if self.join_storm { all.max(1) } else { 1 }),
         });
         let mut roles = vec![Vec::new(); self.threads.max(1)];
         for (number, role) in (0u32..).zip(self.roles()) {
             let threads = roles.len();
-            roles[number as usize % threads].push(Role { number, ..role });
+            roles[number as usize % threads].push(LoadRole { number, ..role });
         }
         let threads: Vec<_> = roles
             .into_iter()
@@ -192,7 +192,7 @@ impl Calls {
             })
             .collect();
         let figures = self.conduct(&stage, &mut heard, &world.delays, pid).await;
-        let _ = stage.send(Stage::End); // also when something went wrong
+        let _ = stage.send(LoadPhase::End); // also when something went wrong
         for thread in threads {
             let ended = thread.join().map_err(|_| wire::wrong("a thread of clients panicked"))?;
             ended.map_err(wire::wrong)?;
@@ -200,21 +200,21 @@ impl Calls {
         figures
     }
 
-    fn roles(&self) -> impl Iterator<Item = Role> {
+    fn roles(&self) -> impl Iterator<Item = LoadRole> {
         let people = self.publishers + self.subscribers;
         (0..self.rooms).flat_map(move |room| {
-            (0..people).map(move |n| Role { number: 0, room, publishes: n < self.publishers })
+            (0..people).map(move |n| LoadRole { number: 0, room, publishes: n < self.publishers })
         })
     }
 
     /// Leads everybody through the stages.
     async fn conduct(
         &self,
-        stage: &watch::Sender<Stage>,
-        heard: &mut mpsc::UnboundedReceiver<Said>,
-        delays: &Delays,
+        stage: &watch::Sender<LoadPhase>,
+        heard: &mut mpsc::UnboundedReceiver<ParticipantReport>,
+        delays: &DelayHistogram,
         pid: Option<u32>,
-    ) -> Result<Figures, Failure> {
+    ) -> Result<BenchReport, CliError> {
         let cpu = || pid.map(Cpu::of).unwrap_or_default();
         let resident = || pid.map(process::resident).unwrap_or_default() as f64;
         let (publishers, all) = (self.rooms * self.publishers, self.rooms * self.subscribers);
@@ -224,10 +224,10 @@ impl Calls {
         tokio::time::sleep(SETTLE).await;
 
         let (before, memory, began) = (cpu(), resident(), target::now());
-        stage.send(Stage::Join)?;
+        stage.send(LoadPhase::Join)?;
         let (mut connects, mut firsts) = (Vec::new(), Vec::new());
         while connects.len() < all {
-            if let Said::Receives(connect, first) = next(heard).await? {
+            if let ParticipantReport::Receives(connect, first) = next(heard).await? {
                 connects.push(connect.as_secs_f64() * 1e3);
                 firsts.push(first.as_secs_f64() * 1e3);
             }
@@ -236,14 +236,14 @@ impl Calls {
         tokio::time::sleep(SETTLE).await;
 
         let (before, own, began) = (cpu(), Cpu::of(std::process::id()), target::now());
-        stage.send(Stage::Measure)?;
+        stage.send(LoadPhase::Measure)?;
         tokio::time::sleep(Duration::from_secs(self.seconds)).await;
         let (used, own) = (cpu().since(before), Cpu::of(std::process::id()).since(own));
         let (took, grown) = ((target::now() - began).as_secs_f64(), resident() - memory);
-        stage.send(Stage::End)?;
+        stage.send(LoadPhase::End)?;
         let (mut sent, mut tally) = (0, Tally::default());
         for _ in 0..publishers + all {
-            if let Said::Counted(more, counts) = next(heard).await? {
+            if let ParticipantReport::Counted(more, counts) = next(heard).await? {
                 sent += more;
                 tally.received += counts.received;
                 tally.missing += counts.missing;
@@ -256,7 +256,7 @@ impl Calls {
         let forwarded = tally.received as f64;
         let micros = |time: Duration| time.as_secs_f64() * 1e6;
         let lost = tally.missing.saturating_sub(tally.repaired) as f64;
-        Ok(Figures {
+        Ok(BenchReport {
             rooms: self.rooms,
             publishers: self.publishers,
             subscribers: self.subscribers,
@@ -273,7 +273,7 @@ impl Calls {
             first_packet_p99: at(&firsts, 99),
             joined_in: joined.as_secs_f64() * 1e3,
             client_percent: own.total().as_secs_f64() * 100.0 / took,
-            server: pid.map(|_| Cost {
+            server: pid.map(|_| ProcessUsage {
                 cpu_per_packet: micros(used.total()) / forwarded,
                 cpu_per_packet_user: micros(used.user) / forwarded,
                 cpu_percent: used.total().as_secs_f64() * 100.0 / took,
@@ -284,9 +284,11 @@ impl Calls {
     }
 }
 
-async fn next(heard: &mut mpsc::UnboundedReceiver<Said>) -> Result<Said, Failure> {
+async fn next(
+    heard: &mut mpsc::UnboundedReceiver<ParticipantReport>,
+) -> Result<ParticipantReport, CliError> {
     match tokio::time::timeout(wire::PATIENCE * 2, heard.recv()).await? {
-        Some(Said::Failed(words)) => Err(wire::wrong(words)),
+        Some(ParticipantReport::Failed(words)) => Err(wire::wrong(words)),
         Some(said) => Ok(said),
         None => Err(wire::wrong("everybody is gone")),
     }
@@ -302,7 +304,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-fn table(it: &Figures) -> String {
+fn table(it: &BenchReport) -> String {
     let mut rows = vec![
         ("sent", format!("{:.0} packets/s", it.sent_per_second)),
         ("forwarded", format!("{:.0} packets/s", it.forwarded_per_second)),

@@ -4,12 +4,12 @@ use std::net::{TcpListener, UdpSocket};
 
 use store::Store;
 
-use super::{Failure, say};
+use super::{CliError, say};
 use crate::app;
 use crate::config::Config;
 
 /// Looks at everything a server needs; fails if any of it is missing.
-pub(super) async fn doctor(config: Config) -> Result<(), Failure> {
+pub(super) async fn doctor(config: Config) -> Result<(), CliError> {
     let mut wrong = 0;
     let mut tell = |what: &str, finding: Result<String, String>| {
         let line = match finding {
@@ -41,8 +41,8 @@ pub(super) async fn doctor(config: Config) -> Result<(), Failure> {
     tell("public address", public_address(&config))?;
     match wrong {
         0 => say("everything a server needs is here"),
-        1 => Err(Failure("one thing is wrong".to_owned(), 1)),
-        n => Err(Failure(format!("{n} things are wrong"), 1)),
+        1 => Err(CliError("one thing is wrong".to_owned(), 1)),
+        n => Err(CliError(format!("{n} things are wrong"), 1)),
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::remote::{At, Remote};
-use super::{Failure, say};
+use super::remote::{AdminClient, RemoteArgs};
+use super::{CliError, say};
 use crate::config::Config;
 use crate::protocol::List;
 use crate::protocol::cluster::Load;
@@ -16,18 +16,18 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// Whose nodes are shown.
 #[derive(clap::Args)]
-pub(super) struct Nodes {
+pub(super) struct NodesArgs {
     #[command(flatten)]
-    at: At,
+    at: RemoteArgs,
 }
 
 /// Which node is to leave.
 #[derive(clap::Args)]
-pub(super) struct Drain {
+pub(super) struct DrainArgs {
     /// Its name or id; the node that answers where it is left out.
     node: Option<String>,
     #[command(flatten)]
-    at: At,
+    at: RemoteArgs,
     /// How many seconds it may take.
     #[arg(long, default_value_t = 60)]
     wait: u64,
@@ -35,7 +35,7 @@ pub(super) struct Drain {
 
 /// A node, as the server shows it.
 #[derive(Deserialize)]
-pub(super) struct Node {
+pub(super) struct NodeListRow {
     pub(super) id: String,
     pub(super) name: String,
     pub(super) state: String,
@@ -44,13 +44,13 @@ pub(super) struct Node {
     load: Load,
 }
 
-fn list(remote: &Remote) -> Result<Vec<Node>, Failure> {
-    Ok(remote.get::<List<Node>>("/api/admin/nodes")?.items)
+fn list(remote: &AdminClient) -> Result<Vec<NodeListRow>, CliError> {
+    Ok(remote.get::<List<NodeListRow>>("/api/admin/nodes")?.items)
 }
 
 /// Lists the nodes that live; a star is at the one that answers.
-pub(super) fn nodes(nodes: &Nodes, config: &Config) -> Result<(), Failure> {
-    let remote = Remote::open(&nodes.at, config)?;
+pub(super) fn nodes(nodes: &NodesArgs, config: &Config) -> Result<(), CliError> {
+    let remote = AdminClient::open(&nodes.at, config)?;
     say(&format!(
         "  {:<16} {:<31} {:<9} {:>6} {:>8} {:>7}  URL",
         "NAME", "ID", "STATE", "CALLS", "IN CALLS", "PEOPLE"
@@ -67,15 +67,15 @@ pub(super) fn nodes(nodes: &Nodes, config: &Config) -> Result<(), Failure> {
 }
 
 /// Tells a node to hand over what it has and to leave, and waits until it has.
-pub(super) fn drain(drain: &Drain, config: &Config) -> Result<(), Failure> {
-    let remote = Remote::open(&drain.at, config)?;
+pub(super) fn drain(drain: &DrainArgs, config: &Config) -> Result<(), CliError> {
+    let remote = AdminClient::open(&drain.at, config)?;
     let node = find(list(&remote)?, drain.node.as_deref())?;
     remote.post(&format!("/api/admin/nodes/{}/drain", node.id))?;
     let end = Instant::now() + Duration::from_secs(drain.wait);
     while !is_gone(&remote, &node) {
         if Instant::now() > end {
             let words = format!("{} has not left after {} s", node.name, drain.wait);
-            return Err(Failure(format!("{words}; it still tries"), 75)); // EX_TEMPFAIL
+            return Err(CliError(format!("{words}; it still tries"), 75)); // EX_TEMPFAIL
         }
         std::thread::sleep(LOOK);
     }
@@ -83,22 +83,24 @@ pub(super) fn drain(drain: &Drain, config: &Config) -> Result<(), Failure> {
 }
 
 /// The node that is meant.
-fn find(nodes: Vec<Node>, meant: Option<&str>) -> Result<Node, Failure> {
-    let is = |node: &Node| meant.map_or(node.this, |meant| node.id == meant || node.name == meant);
+fn find(nodes: Vec<NodeListRow>, meant: Option<&str>) -> Result<NodeListRow, CliError> {
+    let is = |node: &NodeListRow| {
+        meant.map_or(node.this, |meant| node.id == meant || node.name == meant)
+    };
     let mut found = nodes.into_iter().filter(is);
     let what = meant.unwrap_or("the one that answers");
     let Some(node) = found.next() else {
-        return Err(Failure(format!("there is no such node: {what}"), 68)); // EX_NOHOST
+        return Err(CliError(format!("there is no such node: {what}"), 68)); // EX_NOHOST
     };
     if found.next().is_some() {
         let words = "several nodes are called that: give the id, as `securevox nodes` shows it";
-        return Err(Failure(words.to_owned(), 64)); // EX_USAGE
+        return Err(CliError(words.to_owned(), 64)); // EX_USAGE
     }
     Ok(node)
 }
 
 /// Whether it is in no list any more; if it was the one that answers, whether nobody does.
-fn is_gone(remote: &Remote, node: &Node) -> bool {
+fn is_gone(remote: &AdminClient, node: &NodeListRow) -> bool {
     match list(remote) {
         Ok(nodes) => nodes.iter().all(|there| there.id != node.id),
         Err(_) => node.this && !remote.is_there(),
@@ -109,9 +111,9 @@ fn is_gone(remote: &Remote, node: &Node) -> bool {
 mod tests {
     use super::*;
 
-    fn node(id: &str, name: &str, this: bool) -> Node {
+    fn node(id: &str, name: &str, this: bool) -> NodeListRow {
         let (id, name, load) = (id.to_owned(), name.to_owned(), Load::default());
-        Node { id, name, state: "up".to_owned(), url: String::new(), this, load }
+        NodeListRow { id, name, state: "up".to_owned(), url: String::new(), this, load }
     }
 
     #[test]

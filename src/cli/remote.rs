@@ -7,12 +7,12 @@ use std::time::Duration;
 use base::secret::Secret;
 use serde::Deserialize;
 
-use super::Failure;
+use super::CliError;
 use crate::config::Config;
 
 /// Where the server is and who asks.
 #[derive(clap::Args)]
-pub(super) struct At {
+pub(super) struct RemoteArgs {
     /// The server's host and port, where it speaks plain HTTP; http.bind of the settings where it
     /// is left out.
     #[arg(long)]
@@ -26,7 +26,7 @@ pub(super) struct At {
 }
 
 #[derive(Deserialize)]
-struct SignedIn {
+struct LoginReply {
     access_token: Secret<String>,
 }
 
@@ -38,19 +38,19 @@ const PLAIN: &str = "give with --server the host and port of a listener for plai
 pub(super) const EX_UNAVAILABLE: u8 = 69;
 
 /// A server that was signed in to.
-pub(super) struct Remote {
+pub(super) struct AdminClient {
     server: String,
     token: Secret<String>,
 }
 
-impl Remote {
+impl AdminClient {
     /// Finds the server and signs in.
-    pub(super) fn open(at: &At, config: &Config) -> Result<Self, Failure> {
+    pub(super) fn open(at: &RemoteArgs, config: &Config) -> Result<Self, CliError> {
         let server = match &at.server {
             Some(server) => server.clone(),
             None if config.http.has_tls() => {
                 let words = "the server of these settings speaks TLS, which this command does not";
-                return Err(Failure(format!("{words}: {PLAIN}"), 64)); // EX_USAGE
+                return Err(CliError(format!("{words}: {PLAIN}"), 64)); // EX_USAGE
             }
             None => config.http.bind.to_string(),
         };
@@ -58,19 +58,19 @@ impl Remote {
         let token = match (&at.token, &at.phone) {
             (Some(token), _) => Secret::new(token.clone()),
             (None, Some(phone)) => sign_in(&server, phone, &super::password()?)?,
-            (None, None) => return Err(Failure("give --phone or --token".to_owned(), 64)), // EX_USAGE
+            (None, None) => return Err(CliError("give --phone or --token".to_owned(), 64)), // EX_USAGE
         };
         Ok(Self { server, token })
     }
 
     /// What the server shows at `path`.
-    pub(super) fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+    pub(super) fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
         let body = ask(&self.server, "GET", path, Some(&self.token), "")?;
         Ok(serde_json::from_str(&body)?)
     }
 
     /// Has the server do something.
-    pub(super) fn post(&self, path: &str) -> Result<(), Failure> {
+    pub(super) fn post(&self, path: &str) -> Result<(), CliError> {
         ask(&self.server, "POST", path, Some(&self.token), "").map(drop)
     }
 
@@ -84,24 +84,24 @@ fn sign_in(
     server: &str,
     phone: &str,
     password: &Secret<String>,
-) -> Result<Secret<String>, Failure> {
+) -> Result<Secret<String>, CliError> {
     let device = serde_json::json!({ "name": "securevox", "platform": "cli" });
     let login =
         serde_json::json!({ "phone": phone, "password": password.expose(), "device": device });
     let body = ask(server, "POST", "/api/auth/login", None, &login.to_string())?;
-    let signed_in: SignedIn = serde_json::from_str(&body)?;
+    let signed_in: LoginReply = serde_json::from_str(&body)?;
     Ok(signed_in.access_token)
 }
 
 /// Learns whether it is plain HTTP that is spoken there, before anything secret is sent.
-fn probe(server: &str) -> Result<(), Failure> {
+fn probe(server: &str) -> Result<(), CliError> {
     let answer = exchange(connect(server)?, server, "GET", "/health/live", None, "");
     let wrong = match answer {
         Ok((status, _)) if status.starts_with('2') => return Ok(()),
         Ok((status, _)) => format!("answered {status} when it was asked whether it lives"),
         Err(_) => "does not speak plain HTTP".to_owned(),
     };
-    Err(Failure(format!("{server} {wrong}; nothing secret was sent to it: {PLAIN}"), 76)) // EX_PROTOCOL
+    Err(CliError(format!("{server} {wrong}; nothing secret was sent to it: {PLAIN}"), 76)) // EX_PROTOCOL
 }
 
 fn ask(
@@ -110,18 +110,18 @@ fn ask(
     path: &str,
     token: Option<&Secret<String>>,
     body: &str,
-) -> Result<String, Failure> {
+) -> Result<String, CliError> {
     let (status, body) = exchange(connect(server)?, server, method, path, token, body)?;
     if status.starts_with('2') {
         Ok(body)
     } else {
-        Err(Failure(format!("{server} answered {status}: {body}"), 1))
+        Err(CliError(format!("{server} answered {status}: {body}"), 1))
     }
 }
 
-fn connect(server: &str) -> Result<TcpStream, Failure> {
+fn connect(server: &str) -> Result<TcpStream, CliError> {
     let stream = TcpStream::connect(server).map_err(|error| {
-        Failure(format!("no server answers at {server}: {error}"), EX_UNAVAILABLE)
+        CliError(format!("no server answers at {server}: {error}"), EX_UNAVAILABLE)
     })?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     Ok(stream)
@@ -136,7 +136,7 @@ fn exchange(
     path: &str,
     token: Option<&Secret<String>>,
     body: &str,
-) -> Result<(String, String), Failure> {
+) -> Result<(String, String), CliError> {
     let token =
         token.map_or_else(String::new, |t| format!("Authorization: Bearer {}\r\n", t.expose()));
     let length = body.len();
@@ -150,7 +150,7 @@ fn exchange(
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     if !head.starts_with("HTTP/1.") {
-        return Err(Failure(format!("{server} does not answer in HTTP"), 76)); // EX_PROTOCOL
+        return Err(CliError(format!("{server} does not answer in HTTP"), 76)); // EX_PROTOCOL
     }
     let status = head.split(' ').nth(1).unwrap_or_default().to_owned();
     let body = if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {

@@ -3,14 +3,14 @@
 use base::random::RandomSource;
 use clap::Subcommand;
 
-use super::{Failure, block_on, say};
+use super::{CliError, block_on, say};
 use crate::app;
 use crate::config::Config;
 use crate::domain::vault;
 
 /// What can be done with the keys.
 #[derive(Subcommand)]
-pub(super) enum Command {
+pub(super) enum SecretsCommand {
     /// Makes a key of the next version: adds it to the file with the keys, or prints it where they
     /// are settings. Running servers know it once they are started again.
     Add,
@@ -20,10 +20,10 @@ pub(super) enum Command {
 }
 
 /// Does it.
-pub(super) fn secrets(command: &Command, config: &Config) -> Result<(), Failure> {
+pub(super) fn secrets(command: &SecretsCommand, config: &Config) -> Result<(), CliError> {
     match command {
-        Command::Add => add(config),
-        Command::Rotate => block_on(async {
+        SecretsCommand::Add => add(config),
+        SecretsCommand::Rotate => block_on(async {
             let deeds = app::open(config).await?;
             let count = deeds.vault.rotate(&deeds.store).await?;
             say(&format!("{count} values were sealed anew with key {}", deeds.vault.newest()))
@@ -31,7 +31,7 @@ pub(super) fn secrets(command: &Command, config: &Config) -> Result<(), Failure>
     }
 }
 
-fn add(config: &Config) -> Result<(), Failure> {
+fn add(config: &Config) -> Result<(), CliError> {
     let chance = RandomSource::system();
     let vault = app::open_vault(config, &chance)?;
     if let Some(file) = config.secrets.key_file(&config.node.data_dir) {

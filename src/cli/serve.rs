@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, say};
-use crate::app::{self, Node};
+use super::{CliError, say};
+use crate::app::{self, NodeRuntime};
 use crate::config::Config;
 use crate::telemetry::logging;
 
 /// Runs the server.
-pub(super) fn serve(config: Config) -> Result<(), Failure> {
-    logging::start(&config.telemetry).map_err(|words| Failure(words, super::EX_CONFIG))?;
+pub(super) fn serve(config: Config) -> Result<(), CliError> {
+    logging::start(&config.telemetry).map_err(|words| CliError(words, super::EX_CONFIG))?;
     std::panic::set_hook(Box::new(|panic| {
         // The supervisor says whose it was; this says where.
         let place = panic.location().map(ToString::to_string);
@@ -29,7 +29,7 @@ pub(super) fn serve(config: Config) -> Result<(), Failure> {
             _ = interrupt.recv() => {}
             () = node.wants_to_leave() => {}
             exit = node.failed() => {
-                return Err(Failure(format!("the node gave up: {exit}"), 70)); // EX_SOFTWARE
+                return Err(CliError(format!("the node gave up: {exit}"), 70)); // EX_SOFTWARE
             }
         }
         // A second deadline above the tree's own, so that the process ends in any case.
@@ -37,13 +37,13 @@ pub(super) fn serve(config: Config) -> Result<(), Failure> {
         tracing::info!(clean = stopped.is_ok(), "stopped");
         match stopped {
             Ok(_) => Ok(()),
-            Err(_) => Err(Failure("the node did not stop in time and was cut off".to_owned(), 1)),
+            Err(_) => Err(CliError("the node did not stop in time and was cut off".to_owned(), 1)),
         }
     })
 }
 
 /// Where to open it and how to log in.
-fn greet(node: &Node, public: &str) -> Result<(), Failure> {
+fn greet(node: &NodeRuntime, public: &str) -> Result<(), CliError> {
     let public = public.trim_end_matches('/');
     tracing::info!(http.address = %node.address(), "ready");
     say(&format!(

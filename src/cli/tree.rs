@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::nodes::Node;
-use super::remote::{At, Remote};
-use super::{Failure, say};
+use super::nodes::NodeListRow;
+use super::remote::{AdminClient, RemoteArgs};
+use super::{CliError, say};
 use crate::config::Config;
 use crate::protocol::List;
 
 /// What is to be drawn.
 #[derive(clap::Args)]
-pub(super) struct Tree {
+pub(super) struct TreeArgs {
     #[command(flatten)]
-    at: At,
+    at: RemoteArgs,
     /// Draws it once and ends.
     #[arg(long)]
     once: bool,
@@ -27,30 +27,30 @@ pub(super) struct Tree {
 }
 
 #[derive(Deserialize)]
-struct Actors {
+struct ActorsReply {
     node: String,
-    items: Vec<Actor>,
+    items: Vec<ActorRow>,
 }
 
 #[derive(Deserialize)]
-struct Actor {
+struct ActorRow {
     path: String,
     state: String,
     uptime_ms: u64,
     restarts: u64,
     mailbox: u64,
-    last_failure: Option<LastFailure>,
+    last_failure: Option<LastFailureRow>,
 }
 
 #[derive(Deserialize)]
-struct LastFailure {
+struct LastFailureRow {
     exit: String,
     message: String,
 }
 
 /// Signs in and draws.
-pub(super) fn tree(tree: &Tree, config: &Config) -> Result<(), Failure> {
-    let remote = Remote::open(&tree.at, config)?;
+pub(super) fn tree(tree: &TreeArgs, config: &Config) -> Result<(), CliError> {
+    let remote = AdminClient::open(&tree.at, config)?;
     let live = !tree.once && std::io::stdout().is_terminal();
     loop {
         let picture =
@@ -67,14 +67,14 @@ pub(super) fn tree(tree: &Tree, config: &Config) -> Result<(), Failure> {
 }
 
 /// The trees of all nodes; of one that does not answer, why.
-fn forest(remote: &Remote) -> Result<String, Failure> {
-    let nodes: List<Node> = remote.get("/api/admin/nodes")?;
+fn forest(remote: &AdminClient) -> Result<String, CliError> {
+    let nodes: List<NodeListRow> = remote.get("/api/admin/nodes")?;
     let mut text = String::new();
     for node in nodes.items {
         let _ = write!(text, "{} ({}) ", node.name, node.state); // a String takes it
         match remote.get(&format!("/api/admin/actors?node={}", node.id)) {
             Ok(actors) => text.push_str(&draw(&actors)),
-            Err(Failure(words, _)) => {
+            Err(CliError(words, _)) => {
                 let _ = writeln!(text, "node {}: {words}", node.id);
             }
         }
@@ -82,7 +82,7 @@ fn forest(remote: &Remote) -> Result<String, Failure> {
     Ok(text)
 }
 
-fn draw(actors: &Actors) -> String {
+fn draw(actors: &ActorsReply) -> String {
     let mut text = format!("node {}\n", actors.node);
     for actor in &actors.items {
         let depth = actor.path.matches('/').count().saturating_sub(1);

@@ -1,7 +1,7 @@
 //! The bus: how a node tells and asks others.
 //!
 //! It may lose. What is told is told at most once, in the order in which one node tells another;
-//! whoever may have missed something is told so ([`Listener::missed`]) and looks into the database.
+//! whoever may have missed something is told so ([`BusHandler::missed`]) and looks into the database.
 //! What is asked and not answered in time has perhaps been done.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use base::error::{CodedError, ErrorKind};
 use base::ids::NodeId;
 use tokio::sync::watch;
 
-use super::cache::Fut;
+use super::cache::BoxFuture;
 use crate::protocol::cluster::{NodeEvent, NodeRequest};
 
 /// Whether the other nodes can be reached.
@@ -98,28 +98,28 @@ pub trait Bus: Send + Sync + 'static {
         to: NodeId,
         request: &'a NodeRequest,
         patience: Duration,
-    ) -> Fut<'a, Result<String, BusError>>;
+    ) -> BoxFuture<'a, Result<String, BusError>>;
 
     /// Whether somebody listens at `node`: false is a proof that the broker has no queue of it.
     ///
     /// # Errors
     /// It could not be found out.
-    fn probe(&self, node: NodeId) -> Fut<'_, Result<bool, BusError>>;
+    fn probe(&self, node: NodeId) -> BoxFuture<'_, Result<bool, BusError>>;
 
     /// Who hears what others tell and answers what they ask; set once, before anything is heard.
-    fn listen(&self, listener: Arc<dyn Listener>);
+    fn listen(&self, listener: Arc<dyn BusHandler>);
 
     /// How it is, and every change of that.
     fn state(&self) -> watch::Receiver<BusState>;
 }
 
 /// Hears what other nodes tell. None of its methods may block.
-pub trait Listener: Send + Sync + 'static {
+pub trait BusHandler: Send + Sync + 'static {
     /// Another node tells something.
     fn hear(&self, from: NodeId, event: NodeEvent);
 
     /// Another node asks; `None` to a question that is not understood.
-    fn answer(&self, from: NodeId, request: NodeRequest) -> Fut<'static, Option<String>>;
+    fn answer(&self, from: NodeId, request: NodeRequest) -> BoxFuture<'static, Option<String>>;
 
     /// Something that was told to this node is perhaps lost: the way in was closed for a while.
     fn missed(&self);

@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use crate::telemetry::metrics::UNCOUNTED;
 
 /// A boxed future, so that the trait can be an object.
-pub type Fut<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// How often something may happen: `burst` at once, and one more every `every`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit {
+pub struct RateLimit {
     /// Keeps counters of different things apart.
     pub name: &'static str,
     /// The time in which one more is earned.
@@ -25,7 +25,7 @@ pub struct Limit {
     pub burst: u32,
 }
 
-impl Limit {
+impl RateLimit {
     /// `count` a second, `burst` at once.
     pub const fn per_second(name: &'static str, count: u32, burst: u32) -> Self {
         Self { name, every: Duration::from_micros(1_000_000 / count as u64), burst }
@@ -56,7 +56,7 @@ impl Limit {
 
 /// Why a counter was not taken from; it travels between nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-pub enum Refused {
+pub enum RateLimitError {
     /// Too often.
     #[error("too many attempts: try again in {} s", seconds(*.0))]
     TooMany(Duration),
@@ -70,7 +70,7 @@ pub const fn seconds(wait: Duration) -> u64 {
     wait.as_secs() + (wait.subsec_nanos() > 0) as u64
 }
 
-impl CodedError for Refused {
+impl CodedError for RateLimitError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::TooMany(_) => ErrorKind::TooMany,
@@ -93,15 +93,15 @@ impl CodedError for Refused {
     }
 }
 
-impl Limit {
+impl RateLimit {
     /// Lets through what could not be counted because the cache cannot be reached: for limits that
     /// guard our strength, not somebody's secrets.
     ///
     /// # Errors
-    /// [`Refused::TooMany`] as before.
-    pub fn or_uncounted(&self, taken: Result<(), Refused>) -> Result<(), Refused> {
+    /// [`RateLimitError::TooMany`] as before.
+    pub fn or_uncounted(&self, taken: Result<(), RateLimitError>) -> Result<(), RateLimitError> {
         match taken {
-            Err(Refused::Cache(CacheError)) => {
+            Err(RateLimitError::Cache(CacheError)) => {
                 counter!(UNCOUNTED, "limit" => self.name).increment(1);
                 Ok(())
             }
@@ -128,7 +128,11 @@ impl CodedError for CacheError {
 /// Counters and short-lived values. Losing all of it costs a little work and no truth.
 pub trait Cache: Send + Sync + 'static {
     /// Takes one from the counter `limit.name` of `key`.
-    fn take<'a>(&'a self, limit: Limit, key: &'a str) -> Fut<'a, Result<(), Refused>>;
+    fn take<'a>(
+        &'a self,
+        limit: RateLimit,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<(), RateLimitError>>;
 
     /// Keeps a value for `ttl` at most.
     fn put<'a>(
@@ -136,16 +140,16 @@ pub trait Cache: Send + Sync + 'static {
         key: &'a str,
         value: Vec<u8>,
         ttl: Duration,
-    ) -> Fut<'a, Result<(), CacheError>>;
+    ) -> BoxFuture<'a, Result<(), CacheError>>;
 
     /// The value, if its time is not over.
-    fn get<'a>(&'a self, key: &'a str) -> Fut<'a, Result<Option<Vec<u8>>, CacheError>>;
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, CacheError>>;
 
     /// Forgets a value.
-    fn remove<'a>(&'a self, key: &'a str) -> Fut<'a, Result<(), CacheError>>;
+    fn remove<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), CacheError>>;
 
     /// Whether it answers.
-    fn ping(&self) -> Fut<'_, Result<(), CacheError>>;
+    fn ping(&self) -> BoxFuture<'_, Result<(), CacheError>>;
 }
 
 #[cfg(test)]
@@ -155,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_burst_is_allowed_and_then_one_at_a_time() {
-        let limit = Limit::per_minute("t", 5);
+        let limit = RateLimit::per_minute("t", 5);
         let mut now = Timestamp::from_micros(0);
         let mut due = None;
         for _ in 0..5 {
@@ -172,7 +176,7 @@ mod tests {
             waits in prop::collection::vec(0u64..5_000_000, 1..200),
             count in 1u32..20,
         ) {
-            let limit = Limit::per_minute("t", count);
+            let limit = RateLimit::per_minute("t", count);
             let (mut now, mut due, mut taken) = (Timestamp::from_micros(0), None, 0u64);
             for wait in waits {
                 now = now + Duration::from_micros(wait);

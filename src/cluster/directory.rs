@@ -11,19 +11,19 @@ use std::time::Duration;
 use base::error::{CodedError, ErrorKind};
 use base::ids::NodeId;
 
-use super::cache::Fut;
+use super::cache::BoxFuture;
 
 /// How long a node's word that it lives holds.
-pub const TTL: Duration = Duration::from_secs(10);
+pub const LEASE_TTL: Duration = Duration::from_secs(10);
 /// How often it is given. A dead node's last word is then always young enough for an early death
 /// certificate.
-pub const BEAT: Duration = Duration::from_secs(1);
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// A node stops what it owns this long before others may take it.
-pub const MARGIN: Duration = Duration::from_secs(2);
+pub const LEASE_SAFETY_MARGIN: Duration = Duration::from_secs(2);
 
 /// What somebody owns.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holding {
+pub struct Ownership {
     /// Who.
     pub owner: NodeId,
     /// Which of its owners that is.
@@ -34,7 +34,7 @@ pub struct Holding {
 
 /// What became of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Claim {
+pub enum ClaimOutcome {
     /// It is ours, under this epoch.
     Mine {
         /// Which of its owners we are.
@@ -43,12 +43,12 @@ pub enum Claim {
         left: Option<String>,
     },
     /// Somebody who lives has it (perhaps ourselves).
-    Held(Holding),
+    Held(Ownership),
 }
 
 /// Proof of ownership on a write: it holds only while the epoch does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fence {
+pub struct FencingToken {
     /// What is owned.
     pub key: String,
     /// By whom.
@@ -83,9 +83,13 @@ impl CodedError for DirectoryError {
 }
 
 /// Who owns what.
-pub trait Directory: Send + Sync + 'static {
+pub trait OwnershipDirectory: Send + Sync + 'static {
     /// Takes `key` unless somebody who lives has it. `value` is noted if nobody had it before.
-    fn claim<'a>(&'a self, key: &'a str, value: &'a str) -> Fut<'a, Result<Claim, DirectoryError>>;
+    fn claim<'a>(
+        &'a self,
+        key: &'a str,
+        value: &'a str,
+    ) -> BoxFuture<'a, Result<ClaimOutcome, DirectoryError>>;
 
     /// Notes something else beside what is owned; false if it is not ours any more.
     fn note<'a>(
@@ -93,16 +97,17 @@ pub trait Directory: Send + Sync + 'static {
         key: &'a str,
         epoch: u64,
         value: &'a str,
-    ) -> Fut<'a, Result<bool, DirectoryError>>;
+    ) -> BoxFuture<'a, Result<bool, DirectoryError>>;
 
     /// Who has `key`, alive or not.
-    fn find<'a>(&'a self, key: &'a str) -> Fut<'a, Result<Option<Holding>, DirectoryError>>;
+    fn find<'a>(&'a self, key: &'a str)
+    -> BoxFuture<'a, Result<Option<Ownership>, DirectoryError>>;
 
     /// The key beside which `value` is noted, and who has it.
     fn find_value<'a>(
         &'a self,
         value: &'a str,
-    ) -> Fut<'a, Result<Option<(String, Holding)>, DirectoryError>>;
+    ) -> BoxFuture<'a, Result<Option<(String, Ownership)>, DirectoryError>>;
 
     /// Takes `key` from an owner who gives it up; the new epoch, or `None` if it is not that
     /// owner's any more.
@@ -111,19 +116,20 @@ pub trait Directory: Send + Sync + 'static {
         key: &'a str,
         from: NodeId,
         epoch: u64,
-    ) -> Fut<'a, Result<Option<u64>, DirectoryError>>;
+    ) -> BoxFuture<'a, Result<Option<u64>, DirectoryError>>;
 
     /// Gives `key` up.
-    fn release<'a>(&'a self, key: &'a str, epoch: u64) -> Fut<'a, Result<(), DirectoryError>>;
+    fn release<'a>(&'a self, key: &'a str, epoch: u64)
+    -> BoxFuture<'a, Result<(), DirectoryError>>;
 
     /// Whether a node that nobody finds on the bus is dead: two proofs of different kinds.
-    fn is_dead(&self, node: NodeId) -> Fut<'_, Result<bool, DirectoryError>>;
+    fn is_dead(&self, node: NodeId) -> BoxFuture<'_, Result<bool, DirectoryError>>;
 
     /// What a write of this owner must carry; `None` where nobody else could write.
-    fn fence(&self, key: &str, epoch: u64) -> Option<Fence>;
+    fn fence(&self, key: &str, epoch: u64) -> Option<FencingToken>;
 
     /// Whether this is ours.
-    fn owns(&self, holding: &Holding) -> bool;
+    fn owns(&self, holding: &Ownership) -> bool;
 
     /// Whether what this node owns is surely still its own, without asking anybody.
     fn is_sure(&self) -> bool;
@@ -132,7 +138,7 @@ pub trait Directory: Send + Sync + 'static {
 /// The directory of a node that is alone.
 pub struct LocalDirectory {
     me: NodeId,
-    all: Mutex<HashMap<String, Holding>>,
+    all: Mutex<HashMap<String, Ownership>>,
 }
 
 impl LocalDirectory {
@@ -141,23 +147,27 @@ impl LocalDirectory {
         Self { me, all: Mutex::default() }
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<String, Holding>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<String, Ownership>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, key: &str, value: &str) -> Claim {
+    fn take(&self, key: &str, value: &str) -> ClaimOutcome {
         let mut all = self.all();
         if let Some(held) = all.get(key) {
-            return Claim::Held(held.clone());
+            return ClaimOutcome::Held(held.clone());
         }
-        let holding = Holding { owner: self.me, epoch: 0, value: value.to_owned() };
+        let holding = Ownership { owner: self.me, epoch: 0, value: value.to_owned() };
         all.insert(key.to_owned(), holding);
-        Claim::Mine { epoch: 0, left: None }
+        ClaimOutcome::Mine { epoch: 0, left: None }
     }
 }
 
-impl Directory for LocalDirectory {
-    fn claim<'a>(&'a self, key: &'a str, value: &'a str) -> Fut<'a, Result<Claim, DirectoryError>> {
+impl OwnershipDirectory for LocalDirectory {
+    fn claim<'a>(
+        &'a self,
+        key: &'a str,
+        value: &'a str,
+    ) -> BoxFuture<'a, Result<ClaimOutcome, DirectoryError>> {
         Box::pin(async move { Ok(self.take(key, value)) })
     }
 
@@ -166,7 +176,7 @@ impl Directory for LocalDirectory {
         key: &'a str,
         epoch: u64,
         value: &'a str,
-    ) -> Fut<'a, Result<bool, DirectoryError>> {
+    ) -> BoxFuture<'a, Result<bool, DirectoryError>> {
         Box::pin(async move {
             let mut all = self.all();
             let held = all.get_mut(key).filter(|held| held.epoch == epoch);
@@ -174,14 +184,17 @@ impl Directory for LocalDirectory {
         })
     }
 
-    fn find<'a>(&'a self, key: &'a str) -> Fut<'a, Result<Option<Holding>, DirectoryError>> {
+    fn find<'a>(
+        &'a self,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Ownership>, DirectoryError>> {
         Box::pin(async move { Ok(self.all().get(key).cloned()) })
     }
 
     fn find_value<'a>(
         &'a self,
         value: &'a str,
-    ) -> Fut<'a, Result<Option<(String, Holding)>, DirectoryError>> {
+    ) -> BoxFuture<'a, Result<Option<(String, Ownership)>, DirectoryError>> {
         Box::pin(async move {
             let all = self.all();
             let found = all.iter().find(|(_, holding)| holding.value == value);
@@ -194,11 +207,15 @@ impl Directory for LocalDirectory {
         _: &'a str,
         _: NodeId,
         _: u64,
-    ) -> Fut<'a, Result<Option<u64>, DirectoryError>> {
+    ) -> BoxFuture<'a, Result<Option<u64>, DirectoryError>> {
         Box::pin(async { Ok(None) }) // there is nobody else
     }
 
-    fn release<'a>(&'a self, key: &'a str, epoch: u64) -> Fut<'a, Result<(), DirectoryError>> {
+    fn release<'a>(
+        &'a self,
+        key: &'a str,
+        epoch: u64,
+    ) -> BoxFuture<'a, Result<(), DirectoryError>> {
         Box::pin(async move {
             let mut all = self.all();
             if all.get(key).is_some_and(|held| held.epoch == epoch) {
@@ -208,15 +225,15 @@ impl Directory for LocalDirectory {
         })
     }
 
-    fn is_dead(&self, node: NodeId) -> Fut<'_, Result<bool, DirectoryError>> {
+    fn is_dead(&self, node: NodeId) -> BoxFuture<'_, Result<bool, DirectoryError>> {
         Box::pin(async move { Ok(node != self.me) })
     }
 
-    fn fence(&self, _: &str, _: u64) -> Option<Fence> {
+    fn fence(&self, _: &str, _: u64) -> Option<FencingToken> {
         None
     }
 
-    fn owns(&self, holding: &Holding) -> bool {
+    fn owns(&self, holding: &Ownership) -> bool {
         holding.owner == self.me
     }
 

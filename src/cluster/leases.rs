@@ -8,25 +8,28 @@ use base::ids::NodeId;
 use store::{Beaten, Claimed, Node, NodeBeat, NodeState};
 use tokio::time::Instant;
 
-use super::cache::Fut;
-use super::directory::{Claim, Directory, DirectoryError, Fence, Holding, MARGIN, TTL};
-use super::lease_store::Registry;
+use super::cache::BoxFuture;
+use super::directory::{
+    ClaimOutcome, DirectoryError, FencingToken, LEASE_SAFETY_MARGIN, LEASE_TTL, Ownership,
+    OwnershipDirectory,
+};
+use super::lease_store::LeaseStore;
 
 /// Says whether this node's lock is known to be held.
-pub type Locked = Arc<dyn Fn() -> bool + Send + Sync>;
+pub type LockCheck = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Leases of one node; cheap to clone.
 #[derive(Clone)]
-pub struct Leases {
-    registry: Arc<dyn Registry>,
+pub struct NodeLeases {
+    registry: Arc<dyn LeaseStore>,
     clock: Clock,
-    locked: Locked,
-    me: Arc<About>,
+    locked: LockCheck,
+    me: Arc<NodeInfo>,
     /// Until when this node's word surely holds, by its own monotonic clock.
     sure: Arc<Mutex<Instant>>,
 }
 
-struct About {
+struct NodeInfo {
     id: NodeId,
     name: String,
     url: String,
@@ -34,29 +37,29 @@ struct About {
 
 /// What a beat gave.
 #[derive(Clone, Debug)]
-pub struct Roster {
+pub struct LiveNodes {
     /// Whether this node is still taken for alive.
     pub alive: bool,
     /// All nodes that are.
     pub nodes: Vec<Node>,
 }
 
-impl Leases {
+impl NodeLeases {
     /// A node that is not known to live yet.
     pub fn new(
-        registry: Arc<dyn Registry>,
+        registry: Arc<dyn LeaseStore>,
         clock: Clock,
-        locked: Locked,
+        locked: LockCheck,
         id: NodeId,
         name: String,
         url: String,
     ) -> Self {
         let sure = Arc::new(Mutex::new(Instant::now()));
-        Self { registry, clock, locked, me: Arc::new(About { id, name, url }), sure }
+        Self { registry, clock, locked, me: Arc::new(NodeInfo { id, name, url }), sure }
     }
 
     fn word(&self, state: NodeState) -> NodeBeat {
-        let About { id, name, url } = &*self.me;
+        let NodeInfo { id, name, url } = &*self.me;
         let locked = (self.locked)();
         NodeBeat { id: *id, name: name.clone(), url: url.clone(), state, locked }
     }
@@ -69,8 +72,8 @@ impl Leases {
     ///
     /// # Errors
     /// The database's.
-    pub async fn join(&self) -> Result<Roster, DirectoryError> {
-        self.registry.join(self.word(NodeState::Joining), TTL).await?;
+    pub async fn join(&self) -> Result<LiveNodes, DirectoryError> {
+        self.registry.join(self.word(NodeState::Joining), LEASE_TTL).await?;
         self.beat(NodeState::Up).await
     }
 
@@ -78,16 +81,16 @@ impl Leases {
     ///
     /// # Errors
     /// The database's; the word given before may still hold.
-    pub async fn beat(&self, state: NodeState) -> Result<Roster, DirectoryError> {
+    pub async fn beat(&self, state: NodeState) -> Result<LiveNodes, DirectoryError> {
         let (sent, wall) = (Instant::now(), self.clock.now());
-        let Beaten { alive, now, nodes } = self.registry.beat(self.word(state), TTL).await?;
+        let Beaten { alive, now, nodes } = self.registry.beat(self.word(state), LEASE_TTL).await?;
         if alive {
-            self.surely_until(sent + TTL.saturating_sub(MARGIN));
+            self.surely_until(sent + LEASE_TTL.saturating_sub(LEASE_SAFETY_MARGIN));
         } else {
             self.surely_until(sent);
         }
         self.set_clock(now, wall, sent.elapsed());
-        Ok(Roster { alive, nodes })
+        Ok(LiveNodes { alive, nodes })
     }
 
     /// The database read its clock somewhere between question and answer.
@@ -117,27 +120,33 @@ impl Leases {
     ///
     /// # Errors
     /// The database's.
-    pub async fn orphans(&self, prefix: &str) -> Result<Vec<(String, Holding)>, DirectoryError> {
+    pub async fn orphans(&self, prefix: &str) -> Result<Vec<(String, Ownership)>, DirectoryError> {
         let found = self.registry.orphans(prefix.to_owned()).await?;
         Ok(found.into_iter().map(|lease| (lease.key.clone(), holding(lease))).collect())
     }
 }
 
-fn holding(lease: store::Lease) -> Holding {
-    Holding { owner: lease.owner, epoch: lease.epoch.unsigned_abs(), value: lease.value }
+fn holding(lease: store::Lease) -> Ownership {
+    Ownership { owner: lease.owner, epoch: lease.epoch.unsigned_abs(), value: lease.value }
 }
 
-impl Directory for Leases {
-    fn claim<'a>(&'a self, key: &'a str, value: &'a str) -> Fut<'a, Result<Claim, DirectoryError>> {
+impl OwnershipDirectory for NodeLeases {
+    fn claim<'a>(
+        &'a self,
+        key: &'a str,
+        value: &'a str,
+    ) -> BoxFuture<'a, Result<ClaimOutcome, DirectoryError>> {
         Box::pin(async move {
             let claimed = self.registry.claim(key.to_owned(), value.to_owned(), self.me.id).await?;
             Ok(match claimed {
-                Claimed::New(lease) => Claim::Mine { epoch: holding(lease).epoch, left: None },
-                Claimed::Taken(lease) => {
-                    let Holding { epoch, value, .. } = holding(lease);
-                    Claim::Mine { epoch, left: Some(value) }
+                Claimed::New(lease) => {
+                    ClaimOutcome::Mine { epoch: holding(lease).epoch, left: None }
                 }
-                Claimed::Held(lease) => Claim::Held(holding(lease)),
+                Claimed::Taken(lease) => {
+                    let Ownership { epoch, value, .. } = holding(lease);
+                    ClaimOutcome::Mine { epoch, left: Some(value) }
+                }
+                Claimed::Held(lease) => ClaimOutcome::Held(holding(lease)),
                 Claimed::NotAlive => return Err(DirectoryError::NotAlive),
             })
         })
@@ -148,21 +157,24 @@ impl Directory for Leases {
         key: &'a str,
         epoch: u64,
         value: &'a str,
-    ) -> Fut<'a, Result<bool, DirectoryError>> {
+    ) -> BoxFuture<'a, Result<bool, DirectoryError>> {
         Box::pin(async move {
             let Some(fence) = self.fence(key, epoch) else { return Ok(true) };
             Ok(self.registry.note(fence.into(), value.to_owned()).await?)
         })
     }
 
-    fn find<'a>(&'a self, key: &'a str) -> Fut<'a, Result<Option<Holding>, DirectoryError>> {
+    fn find<'a>(
+        &'a self,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Ownership>, DirectoryError>> {
         Box::pin(async move { Ok(self.registry.lease(key.to_owned()).await?.map(holding)) })
     }
 
     fn find_value<'a>(
         &'a self,
         value: &'a str,
-    ) -> Fut<'a, Result<Option<(String, Holding)>, DirectoryError>> {
+    ) -> BoxFuture<'a, Result<Option<(String, Ownership)>, DirectoryError>> {
         Box::pin(async move {
             let found = self.registry.lease_of(value.to_owned()).await?;
             Ok(found.map(|lease| (lease.key.clone(), holding(lease))))
@@ -174,19 +186,23 @@ impl Directory for Leases {
         key: &'a str,
         from: NodeId,
         epoch: u64,
-    ) -> Fut<'a, Result<Option<u64>, DirectoryError>> {
+    ) -> BoxFuture<'a, Result<Option<u64>, DirectoryError>> {
         Box::pin(async move {
-            let theirs = Fence { key: key.to_owned(), owner: from, epoch };
+            let theirs = FencingToken { key: key.to_owned(), owner: from, epoch };
             let taken = self.registry.hand_over(theirs.into(), self.me.id).await?;
             Ok(taken.map(i64::unsigned_abs))
         })
     }
 
-    fn is_dead(&self, node: NodeId) -> Fut<'_, Result<bool, DirectoryError>> {
+    fn is_dead(&self, node: NodeId) -> BoxFuture<'_, Result<bool, DirectoryError>> {
         Box::pin(async move { Ok(self.registry.certify_death(node).await?) })
     }
 
-    fn release<'a>(&'a self, key: &'a str, epoch: u64) -> Fut<'a, Result<(), DirectoryError>> {
+    fn release<'a>(
+        &'a self,
+        key: &'a str,
+        epoch: u64,
+    ) -> BoxFuture<'a, Result<(), DirectoryError>> {
         Box::pin(async move {
             if let Some(fence) = self.fence(key, epoch) {
                 self.registry.release(fence.into()).await?;
@@ -195,11 +211,11 @@ impl Directory for Leases {
         })
     }
 
-    fn fence(&self, key: &str, epoch: u64) -> Option<Fence> {
-        Some(Fence { key: key.to_owned(), owner: self.me.id, epoch })
+    fn fence(&self, key: &str, epoch: u64) -> Option<FencingToken> {
+        Some(FencingToken { key: key.to_owned(), owner: self.me.id, epoch })
     }
 
-    fn owns(&self, holding: &Holding) -> bool {
+    fn owns(&self, holding: &Ownership) -> bool {
         holding.owner == self.me.id
     }
 
@@ -208,8 +224,8 @@ impl Directory for Leases {
     }
 }
 
-impl From<Fence> for store::Fence {
-    fn from(fence: Fence) -> Self {
+impl From<FencingToken> for store::Fence {
+    fn from(fence: FencingToken) -> Self {
         let epoch = i64::try_from(fence.epoch).unwrap_or(i64::MAX);
         Self { key: fence.key, owner: fence.owner, epoch }
     }

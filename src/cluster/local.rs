@@ -7,33 +7,35 @@ use std::time::Duration;
 use base::ids::NodeId;
 use tokio::sync::watch;
 
-use super::bus::{Bus, BusError, BusState, Listener};
-use super::cache::Fut;
+use super::bus::{Bus, BusError, BusHandler, BusState};
+use super::cache::BoxFuture;
 use crate::protocol::cluster::{NodeEvent, NodeRequest};
 
 /// What the nodes of one process are plugged into; cheap to clone.
 #[derive(Clone, Default)]
-pub struct LocalHub(Arc<Mutex<HashMap<NodeId, Arc<Socket>>>>);
+pub struct InProcessBus(Arc<Mutex<HashMap<NodeId, Arc<InProcessEndpoint>>>>);
 
-struct Socket {
-    listener: OnceLock<Arc<dyn Listener>>,
+struct InProcessEndpoint {
+    listener: OnceLock<Arc<dyn BusHandler>>,
     state: watch::Sender<BusState>,
 }
 
 /// One node's end.
-pub struct LocalBus {
-    hub: LocalHub,
+pub struct InProcessNodeBus {
+    hub: InProcessBus,
     me: NodeId,
-    socket: Arc<Socket>,
+    socket: Arc<InProcessEndpoint>,
 }
 
-impl LocalHub {
+impl InProcessBus {
     /// Plugs a node in.
-    pub fn plug(&self, me: NodeId) -> LocalBus {
-        let socket =
-            Arc::new(Socket { listener: OnceLock::new(), state: watch::Sender::new(BusState::Up) });
+    pub fn plug(&self, me: NodeId) -> InProcessNodeBus {
+        let socket = Arc::new(InProcessEndpoint {
+            listener: OnceLock::new(),
+            state: watch::Sender::new(BusState::Up),
+        });
         self.sockets().insert(me, socket.clone());
-        LocalBus { hub: self.clone(), me, socket }
+        InProcessNodeBus { hub: self.clone(), me, socket }
     }
 
     /// Cuts a node off, or lets it in again: then it is told that it may have missed something,
@@ -52,12 +54,12 @@ impl LocalHub {
         }
     }
 
-    fn sockets(&self) -> MutexGuard<'_, HashMap<NodeId, Arc<Socket>>> {
+    fn sockets(&self) -> MutexGuard<'_, HashMap<NodeId, Arc<InProcessEndpoint>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The listener of a node that can be reached.
-    fn listener(&self, to: NodeId) -> Result<Arc<dyn Listener>, BusError> {
+    fn listener(&self, to: NodeId) -> Result<Arc<dyn BusHandler>, BusError> {
         let socket = self.sockets().get(&to).cloned().ok_or(BusError::NoRoute)?;
         if *socket.state.borrow() != BusState::Up {
             return Err(BusError::Timeout); // the broker keeps it for somebody who does not fetch it
@@ -66,13 +68,13 @@ impl LocalHub {
     }
 }
 
-impl Drop for LocalBus {
+impl Drop for InProcessNodeBus {
     fn drop(&mut self) {
         self.hub.sockets().remove(&self.me);
     }
 }
 
-impl LocalBus {
+impl InProcessNodeBus {
     fn is_up(&self) -> Result<(), BusError> {
         let up = *self.socket.state.borrow() == BusState::Up;
         if up { Ok(()) } else { Err(BusError::Disconnected) }
@@ -93,7 +95,7 @@ fn travel<T: Clone>(what: &T) -> T {
     what.clone()
 }
 
-impl Bus for LocalBus {
+impl Bus for InProcessNodeBus {
     fn me(&self) -> NodeId {
         self.me
     }
@@ -126,7 +128,7 @@ impl Bus for LocalBus {
         to: NodeId,
         request: &'a NodeRequest,
         patience: Duration,
-    ) -> Fut<'a, Result<String, BusError>> {
+    ) -> BoxFuture<'a, Result<String, BusError>> {
         Box::pin(async move {
             self.is_up()?;
             let answer = self.hub.listener(to)?.answer(self.me, travel(request));
@@ -137,14 +139,14 @@ impl Bus for LocalBus {
         })
     }
 
-    fn probe(&self, node: NodeId) -> Fut<'_, Result<bool, BusError>> {
+    fn probe(&self, node: NodeId) -> BoxFuture<'_, Result<bool, BusError>> {
         Box::pin(async move {
             self.is_up()?;
             Ok(self.hub.sockets().contains_key(&node))
         })
     }
 
-    fn listen(&self, listener: Arc<dyn Listener>) {
+    fn listen(&self, listener: Arc<dyn BusHandler>) {
         let _ = self.socket.listener.set(listener); // set once, by the composition root
     }
 

@@ -7,24 +7,24 @@ use std::time::Duration;
 
 use base::clock::{Clock, Timestamp};
 
-use super::cache::{Cache, CacheError, Fut, Limit, Refused};
+use super::cache::{BoxFuture, Cache, CacheError, RateLimit, RateLimitError};
 
 const SHARDS: usize = 16;
 
 /// Everything is gone when the process ends, and nobody else sees it.
-pub struct EmbeddedCache {
+pub struct InMemoryCache {
     clock: Clock,
-    shards: Vec<Mutex<HashMap<String, Entry>>>,
+    shards: Vec<Mutex<HashMap<String, CacheEntry>>>,
     hasher: RandomState,
     most: usize,
 }
 
-struct Entry {
+struct CacheEntry {
     value: Vec<u8>,
     until: Timestamp,
 }
 
-impl EmbeddedCache {
+impl InMemoryCache {
     /// A cache of at most about `keys` entries.
     pub fn new(clock: Clock, keys: usize) -> Self {
         Self {
@@ -35,13 +35,13 @@ impl EmbeddedCache {
         }
     }
 
-    fn shard(&self, key: &str) -> MutexGuard<'_, HashMap<String, Entry>> {
+    fn shard(&self, key: &str) -> MutexGuard<'_, HashMap<String, CacheEntry>> {
         #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash will do")]
         let n = self.hasher.hash_one(key) as usize % SHARDS;
         self.shards[n].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keep(&self, shard: &mut HashMap<String, Entry>, key: &str, entry: Entry) {
+    fn keep(&self, shard: &mut HashMap<String, CacheEntry>, key: &str, entry: CacheEntry) {
         if shard.len() >= self.most && !shard.contains_key(key) {
             make_room(shard, self.clock.now());
         }
@@ -51,7 +51,7 @@ impl EmbeddedCache {
 
 /// Forgets what is over; if nothing is, the entry of a few that ends first, so that a flood of
 /// keys costs neither memory nor the counters that matter longest.
-fn make_room(shard: &mut HashMap<String, Entry>, now: Timestamp) {
+fn make_room(shard: &mut HashMap<String, CacheEntry>, now: Timestamp) {
     let before = shard.len();
     shard.retain(|_, entry| entry.until > now);
     if shard.len() == before {
@@ -62,17 +62,21 @@ fn make_room(shard: &mut HashMap<String, Entry>, now: Timestamp) {
     }
 }
 
-impl Cache for EmbeddedCache {
-    fn take<'a>(&'a self, limit: Limit, key: &'a str) -> Fut<'a, Result<(), Refused>> {
+impl Cache for InMemoryCache {
+    fn take<'a>(
+        &'a self,
+        limit: RateLimit,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<(), RateLimitError>> {
         let now = self.clock.now();
         let key = format!("limit:{}:{key}", limit.name);
         let mut shard = self.shard(&key);
         let taken = limit.take(shard.get(&key).map(|entry| entry.until), now);
         if let Ok(due) = taken {
-            self.keep(&mut shard, &key, Entry { value: Vec::new(), until: due });
+            self.keep(&mut shard, &key, CacheEntry { value: Vec::new(), until: due });
         }
         drop(shard);
-        Box::pin(std::future::ready(taken.map(drop).map_err(Refused::TooMany)))
+        Box::pin(std::future::ready(taken.map(drop).map_err(RateLimitError::TooMany)))
     }
 
     fn put<'a>(
@@ -80,13 +84,13 @@ impl Cache for EmbeddedCache {
         key: &'a str,
         value: Vec<u8>,
         ttl: Duration,
-    ) -> Fut<'a, Result<(), CacheError>> {
+    ) -> BoxFuture<'a, Result<(), CacheError>> {
         let until = self.clock.now() + ttl;
-        self.keep(&mut self.shard(key), key, Entry { value, until });
+        self.keep(&mut self.shard(key), key, CacheEntry { value, until });
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn get<'a>(&'a self, key: &'a str) -> Fut<'a, Result<Option<Vec<u8>>, CacheError>> {
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, CacheError>> {
         let now = self.clock.now();
         let shard = self.shard(key);
         let value = shard.get(key).filter(|entry| entry.until > now).map(|e| e.value.clone());
@@ -94,12 +98,12 @@ impl Cache for EmbeddedCache {
         Box::pin(std::future::ready(Ok(value)))
     }
 
-    fn remove<'a>(&'a self, key: &'a str) -> Fut<'a, Result<(), CacheError>> {
+    fn remove<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), CacheError>> {
         self.shard(key).remove(key);
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn ping(&self) -> Fut<'_, Result<(), CacheError>> {
+    fn ping(&self) -> BoxFuture<'_, Result<(), CacheError>> {
         Box::pin(std::future::ready(Ok(())))
     }
 }
@@ -111,7 +115,7 @@ mod tests {
     #[tokio::test]
     async fn a_value_ends_with_its_time() {
         let clock = Clock::standing_at(Timestamp::from_micros(0));
-        let cache = EmbeddedCache::new(clock.clone(), 100);
+        let cache = InMemoryCache::new(clock.clone(), 100);
         cache.put("k", vec![1], Duration::from_secs(5)).await.unwrap();
         assert_eq!(cache.get("k").await.unwrap(), Some(vec![1]));
 
@@ -122,8 +126,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_flood_of_keys_stays_bounded() {
-        let cache = EmbeddedCache::new(Clock::wall(), 160);
-        let limit = Limit::per_minute("t", 5);
+        let cache = InMemoryCache::new(Clock::wall(), 160);
+        let limit = RateLimit::per_minute("t", 5);
         for n in 0..10_000 {
             cache.take(limit, &n.to_string()).await.unwrap();
         }

@@ -12,11 +12,13 @@ pub mod memory_cache;
 pub mod redis;
 
 pub use amqp::AmqpBus;
-pub use bus::{Bus, BusError, BusState, Listener};
-pub use cache::{Cache, CacheError, Fut, Limit, Refused};
-pub use directory::{Claim, Directory, DirectoryError, Fence, Holding, LocalDirectory};
-pub use lease_store::Registry;
-pub use leases::{Leases, Locked, Roster};
-pub use local::{LocalBus, LocalHub};
-pub use memory_cache::EmbeddedCache;
+pub use bus::{Bus, BusError, BusHandler, BusState};
+pub use cache::{BoxFuture, Cache, CacheError, RateLimit, RateLimitError};
+pub use directory::{
+    ClaimOutcome, DirectoryError, FencingToken, LocalDirectory, Ownership, OwnershipDirectory,
+};
+pub use lease_store::LeaseStore;
+pub use leases::{LiveNodes, LockCheck, NodeLeases};
+pub use local::{InProcessBus, InProcessNodeBus};
+pub use memory_cache::InMemoryCache;
 pub use redis::RedisCache;

@@ -11,7 +11,7 @@ use store::{Availability, ContactRequest, Status, Store};
 
 use super::Deed;
 use super::accounts::{self, Me, Phone};
-use crate::cluster::{Cache, Limit, Refused};
+use crate::cluster::{Cache, RateLimit, RateLimitError};
 use crate::protocol::contacts as wire;
 use crate::protocol::presence::{PutStatus, State};
 use crate::protocol::server::{Person, ServerEvent};
@@ -54,7 +54,7 @@ pub enum Error {
     NoSuchContact,
     /// Too often.
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Refused(#[from] RateLimitError),
     /// The database.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -137,7 +137,7 @@ impl Contacts {
         me: &Me,
         new: wire::NewContact,
     ) -> Result<Deed<wire::ContactRequested>, Error> {
-        let limit = Limit::per_minute("contact-request", self.rules.requests_per_minute);
+        let limit = RateLimit::per_minute("contact-request", self.rules.requests_per_minute);
         self.cache.take(limit, &me.user.to_string()).await?;
         let other = match (new.user_id, new.phone) {
             (Some(id), None) => id,
@@ -190,7 +190,7 @@ impl Contacts {
         if book.phones.len() > BOOK {
             return Err(Error::TooLong);
         }
-        let limit = Limit::per_hour("contact-match", self.rules.matches_per_hour);
+        let limit = RateLimit::per_hour("contact-match", self.rules.matches_per_hour);
         self.cache.take(limit, &me.user.to_string()).await?;
         let mut spellings: HashMap<String, String> = HashMap::new();
         for text in book.phones {

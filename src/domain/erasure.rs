@@ -9,7 +9,7 @@ use super::export_store::Shelf;
 use super::files::Files;
 use super::jobs::{Failure, Work};
 use super::{News, chat};
-use crate::cluster::Fut;
+use crate::cluster::BoxFuture;
 use crate::protocol::server::{MemberLeft, ServerEvent};
 
 /// The kind of its jobs.
@@ -98,7 +98,7 @@ impl Work for Erasure {
         KIND
     }
 
-    fn run<'a>(&'a self, job: &'a Job) -> Fut<'a, Result<Vec<News>, Failure>> {
+    fn run<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Result<Vec<News>, Failure>> {
         Box::pin(self.erase(job))
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::News;
-use crate::cluster::Fut;
+use crate::cluster::BoxFuture;
 use crate::config;
 use crate::telemetry::metrics::{JOB_SECONDS, JOBS};
 
@@ -31,10 +31,10 @@ pub trait Work: Send + Sync + 'static {
     fn kind(&self) -> &'static str;
 
     /// Does it, perhaps not for the first time; gives what others should hear.
-    fn run<'a>(&'a self, job: &'a Job) -> Fut<'a, Result<Vec<News>, Failure>>;
+    fn run<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Result<Vec<News>, Failure>>;
 
     /// Throws away what is over; asked now and then.
-    fn tidy(&self) -> Fut<'_, ()> {
+    fn tidy(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }
 }

@@ -11,7 +11,7 @@ use store::Role;
 use super::Services;
 use super::extract::{Me, source};
 use super::problem::Refusal;
-use crate::cluster::Limit;
+use crate::cluster::RateLimit;
 use crate::domain::accounts;
 use crate::telemetry::metrics::refused;
 
@@ -132,12 +132,12 @@ async fn limit(services: &Services, request: &HttpRequest, rate: Rate) -> Result
     let further = match rate {
         Rate::Probe => return Ok(()),
         Rate::Api => None,
-        Rate::Login => Some(Limit::per_minute("login", limits.login_per_minute)),
+        Rate::Login => Some(RateLimit::per_minute("login", limits.login_per_minute)),
         Rate::Registration => {
-            Some(Limit::per_minute("registration", limits.registration_per_minute))
+            Some(RateLimit::per_minute("registration", limits.registration_per_minute))
         }
     };
-    let general = Limit::per_second("api", limits.api_per_second, limits.api_burst);
+    let general = RateLimit::per_second("api", limits.api_per_second, limits.api_burst);
     let key = counted(source(request));
     let taken = general.or_uncounted(services.cache.take(general, &key).await);
     taken.inspect_err(|_| refused(general.name))?;

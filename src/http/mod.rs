@@ -40,7 +40,7 @@ use crate::actors::sessions::{self, Living};
 use crate::actors::store_health::StoreUp;
 use crate::actors::supervision::SupervisionTree;
 use crate::actors::uploads::Uploads;
-use crate::cluster::{Bus, Cache, Leases};
+use crate::cluster::{Bus, Cache, NodeLeases};
 use crate::config::Config;
 use crate::domain::accounts::Accounts;
 use crate::domain::api_tokens::Tokens;
@@ -91,7 +91,7 @@ pub struct Services {
     /// What operators see and do, on every node.
     pub operators: Operators,
     /// This node's word that it lives, where others may be.
-    pub leases: Option<Leases>,
+    pub leases: Option<NodeLeases>,
     /// Sockets that speak Socket.IO.
     pub engines: socket::Engines,
     /// How many sockets are open.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use base::clock::Clock;
 use base::secret::Secret;
 use futures_util::future::join_all;
-use securevox::cluster::redis::Settings;
-use securevox::cluster::{Cache, CacheError, EmbeddedCache, Limit, RedisCache, Refused};
+use securevox::cluster::redis::RedisConfig;
+use securevox::cluster::{Cache, CacheError, InMemoryCache, RateLimit, RateLimitError, RedisCache};
 
 use crate::support::broker::free_port;
 use crate::support::certificates::Certificates;
@@ -17,12 +17,12 @@ use crate::support::soon;
 type Any = Arc<dyn Cache>;
 
 fn embedded() -> Any {
-    Arc::new(EmbeddedCache::new(Clock::wall(), 1000))
+    Arc::new(InMemoryCache::new(Clock::wall(), 1000))
 }
 
 fn at(url: String) -> Any {
     let prefix = "story:".to_owned();
-    let settings = Settings { url: Secret::new(url), authorities: None, prefix };
+    let settings = RedisConfig { url: Secret::new(url), authorities: None, prefix };
     Arc::new(RedisCache::new(&settings).expect("an address"))
 }
 
@@ -80,15 +80,19 @@ async fn a_value_is_kept_until_its_time_is_over(cache: Any) {
 
 async fn a_burst_is_allowed_and_then_one_at_a_time(cache: Any) {
     let every = Duration::from_secs(2);
-    let limit = Limit { name: "burst", every, burst: 3 };
+    let limit = RateLimit { name: "burst", every, burst: 3 };
     for _ in 0..3 {
         assert_eq!(cache.take(limit, "alice").await, Ok(()));
     }
     let refused = cache.take(limit, "alice").await;
-    let Err(Refused::TooMany(wait)) = refused else { panic!("{refused:?}") };
+    let Err(RateLimitError::TooMany(wait)) = refused else { panic!("{refused:?}") };
     assert!(wait > Duration::ZERO && wait <= every, "{wait:?}");
     assert_eq!(cache.take(limit, "bob").await, Ok(()), "another key");
-    assert_eq!(cache.take(Limit { name: "other", ..limit }, "alice").await, Ok(()), "another name");
+    assert_eq!(
+        cache.take(RateLimit { name: "other", ..limit }, "alice").await,
+        Ok(()),
+        "another name"
+    );
 
     tokio::time::sleep(wait).await; // what the cache itself said
 
@@ -97,7 +101,7 @@ async fn a_burst_is_allowed_and_then_one_at_a_time(cache: Any) {
 }
 
 async fn those_who_take_at_once_get_no_more(cache: Any) {
-    let limit = Limit::per_minute("at-once", 5);
+    let limit = RateLimit::per_minute("at-once", 5);
     let taken = join_all((0..50).map(|_| cache.take(limit, "alice"))).await;
     assert_eq!(taken.iter().filter(|taken| taken.is_ok()).count(), 5, "{taken:?}");
 }
@@ -107,7 +111,10 @@ const AT_ONCE: Duration = Duration::from_millis(900);
 
 async fn fails_at_once(cache: &Any) {
     let began = Instant::now();
-    assert_eq!(cache.take(Limit::per_minute("t", 5), "k").await, Err(Refused::Cache(CacheError)));
+    assert_eq!(
+        cache.take(RateLimit::per_minute("t", 5), "k").await,
+        Err(RateLimitError::Cache(CacheError))
+    );
     assert_eq!(cache.get("k").await, Err(CacheError));
     assert!(began.elapsed() < 2 * AT_ONCE, "{:?}", began.elapsed());
 }
@@ -170,7 +177,7 @@ async fn over_tls_a_redis_must_prove_who_it_is() {
     };
     let at = |authorities| -> Any {
         let url = Secret::new(format!("rediss://localhost:{port}"));
-        let settings = Settings { url, authorities, prefix: "story:".to_owned() };
+        let settings = RedisConfig { url, authorities, prefix: "story:".to_owned() };
         Arc::new(RedisCache::new(&settings).expect("an address"))
     };
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use base::clock::Clock;
 use base::ids::NodeId;
-use securevox::cluster::{Claim, Directory, DirectoryError, Holding, Leases, LocalDirectory};
+use securevox::cluster::{
+    ClaimOutcome, DirectoryError, LocalDirectory, NodeLeases, Ownership, OwnershipDirectory,
+};
 use store::{NodeLock, NodeState, Store};
 use tempfile::TempDir;
 
@@ -18,8 +20,8 @@ enum Place {
 
 struct Member {
     id: NodeId,
-    directory: Arc<dyn Directory>,
-    leases: Option<Leases>,
+    directory: Arc<dyn OwnershipDirectory>,
+    leases: Option<NodeLeases>,
     lock: Option<Arc<NodeLock>>,
 }
 
@@ -57,7 +59,7 @@ impl Place {
                 let lock = Arc::new(NodeLock::take(url, id).unwrap());
                 let (name, held) = (id.to_string(), Arc::clone(&lock));
                 let of = Arc::new(store.clone());
-                let leases = Leases::new(
+                let leases = NodeLeases::new(
                     of,
                     Clock::wall(),
                     Arc::new(move || held.is_held()),
@@ -118,12 +120,12 @@ async fn what_is_claimed_is_found_until_it_is_released(place: Place) {
     let ann = place.node().await;
     let directory = &ann.directory;
     assert!(directory.is_sure());
-    let Claim::Mine { epoch, left: None } = directory.claim("k", "v").await.unwrap() else {
+    let ClaimOutcome::Mine { epoch, left: None } = directory.claim("k", "v").await.unwrap() else {
         panic!("nobody had it")
     };
-    let mine = Holding { owner: ann.id, epoch, value: "v".to_owned() };
+    let mine = Ownership { owner: ann.id, epoch, value: "v".to_owned() };
     assert!(directory.owns(&mine));
-    assert_eq!(directory.claim("k", "other").await.unwrap(), Claim::Held(mine.clone()));
+    assert_eq!(directory.claim("k", "other").await.unwrap(), ClaimOutcome::Held(mine.clone()));
     assert_eq!(directory.find("k").await.unwrap(), Some(mine.clone()));
     assert_eq!(directory.find_value("v").await.unwrap(), Some(("k".to_owned(), mine)));
     assert_eq!(directory.find_value("other").await.unwrap(), None);
@@ -139,7 +141,7 @@ async fn what_is_claimed_is_found_until_it_is_released(place: Place) {
     assert_eq!(directory.find("k").await.unwrap(), None);
     assert!(!directory.note("k", epoch, "late").await.unwrap());
     let again = directory.claim("k", "x").await.unwrap();
-    assert!(matches!(again, Claim::Mine { left: None, .. }), "{again:?}");
+    assert!(matches!(again, ClaimOutcome::Mine { left: None, .. }), "{again:?}");
 }
 
 async fn of_nobody_nothing_is_known(place: Place) {
@@ -151,7 +153,7 @@ async fn of_nobody_nothing_is_known(place: Place) {
     assert_eq!(directory.take("k", nobody, 1).await.unwrap(), None);
     assert!(!directory.note("k", 1, "v").await.unwrap());
     directory.release("k", 1).await.unwrap();
-    assert!(!directory.owns(&Holding { owner: nobody, epoch: 1, value: String::new() }));
+    assert!(!directory.owns(&Ownership { owner: nobody, epoch: 1, value: String::new() }));
     assert!(directory.is_dead(nobody).await.unwrap());
     assert!(!directory.is_dead(ann.id).await.unwrap());
     let fence = directory.fence("k", 7).map(|fence| (fence.key, fence.owner, fence.epoch));
@@ -165,9 +167,9 @@ async fn what_somebody_has_who_lives_nobody_else_gets(place: Place) {
 
     let claimed = bob.directory.claim("k", "w").await.unwrap();
 
-    let held = Holding { owner: ann.id, epoch: 1, value: "v".to_owned() };
+    let held = Ownership { owner: ann.id, epoch: 1, value: "v".to_owned() };
     assert!(!bob.directory.owns(&held) && ann.directory.owns(&held));
-    assert_eq!(claimed, Claim::Held(held));
+    assert_eq!(claimed, ClaimOutcome::Held(held));
     assert!(!bob.directory.note("k", 1, "w").await.unwrap());
     bob.directory.release("k", 1).await.unwrap();
     assert!(ann.directory.note("k", 1, "still").await.unwrap());
@@ -184,7 +186,7 @@ async fn what_is_handed_over_has_a_new_epoch_and_the_old_proof_is_void(place: Pl
     assert_eq!(bob.directory.take("k", ann.id, 1).await.unwrap(), None);
     assert!(!ann.directory.note("k", 1, "late").await.unwrap());
     ann.directory.release("k", 1).await.unwrap();
-    let held = Holding { owner: bob.id, epoch: 2, value: "v".to_owned() };
+    let held = Ownership { owner: bob.id, epoch: 2, value: "v".to_owned() };
     assert_eq!(ann.directory.find("k").await.unwrap(), Some(held));
 }
 
@@ -201,7 +203,7 @@ async fn what_a_node_leaves_behind_the_next_one_finds(place: Place) {
     let orphans = bob.leases.as_ref().unwrap().orphans("k").await.unwrap();
     assert_eq!(orphans.len(), 1);
     let taken = bob.directory.claim("k", "w").await.unwrap();
-    assert_eq!(taken, Claim::Mine { epoch: 2, left: Some("v".to_owned()) });
+    assert_eq!(taken, ClaimOutcome::Mine { epoch: 2, left: Some("v".to_owned()) });
     let nodes = bob.leases.as_ref().unwrap().nodes().await.unwrap();
     assert_eq!(nodes.into_iter().map(|node| node.id).collect::<Vec<_>>(), [bob.id]);
 }
@@ -219,5 +221,5 @@ async fn a_node_that_does_not_live_owns_nothing_and_knows_it(place: Place) {
 
     assert!(leases.is_sure());
     let claimed = leases.claim("k", "v").await.unwrap();
-    assert!(matches!(claimed, Claim::Mine { epoch: 1, left: None }), "{claimed:?}");
+    assert!(matches!(claimed, ClaimOutcome::Mine { epoch: 1, left: None }), "{claimed:?}");
 }

@@ -11,7 +11,7 @@ use super::call_index::{Found, Key, Most, Reserved};
 use super::room::{Hold, Room, Seed};
 use crate::actors::media::MEDIA;
 use crate::actors::supervision::{ActorRef, ThreadAffinity};
-use crate::cluster::{Claim, Holding};
+use crate::cluster::{ClaimOutcome, Ownership};
 use crate::domain::calls::{Begin, Call, Error};
 use crate::telemetry::metrics::CLUSTER_MOVES;
 
@@ -77,8 +77,8 @@ impl Calls {
         };
         let text = text(key);
         let epoch = match self.directory.claim(&text, &id.to_string()).await? {
-            Claim::Mine { epoch, left: None } => epoch,
-            Claim::Mine { epoch, left: Some(left) } => {
+            ClaimOutcome::Mine { epoch, left: None } => epoch,
+            ClaimOutcome::Mine { epoch, left: Some(left) } => {
                 if let Some(call) = self.left(&left).await? {
                     let id = call.id();
                     self.adopt(place, self.hold(text, epoch), call).await?;
@@ -87,7 +87,7 @@ impl Calls {
                 self.note(&text, epoch, id).await?;
                 epoch
             }
-            Claim::Held(held) if self.directory.owns(&held) => {
+            ClaimOutcome::Held(held) if self.directory.owns(&held) => {
                 if self.nursery.get(&held.value).is_some() {
                     return Err(Error::Moved); // its end is being written down
                 }
@@ -97,7 +97,7 @@ impl Calls {
                 self.note(&text, held.epoch, id).await?;
                 held.epoch
             }
-            Claim::Held(held) => {
+            ClaimOutcome::Held(held) => {
                 drop(place);
                 return self.place_there(key, &held).map(Opened::Found);
             }
@@ -140,7 +140,7 @@ impl Calls {
         Hold { key, epoch, fence, directory: self.directory.clone() }
     }
 
-    fn place_there(&self, key: &Key, held: &Holding) -> Result<Found, Error> {
+    fn place_there(&self, key: &Key, held: &Ownership) -> Result<Found, Error> {
         let id = held.value.parse().map_err(|_| Error::Unavailable)?;
         self.board.is_there(held.owner, id, key.clone());
         self.found(id)
@@ -200,11 +200,11 @@ impl Calls {
         };
         let text = text(key);
         match self.directory.claim(&text, &id.to_string()).await? {
-            Claim::Held(held) if !self.directory.owns(&held) => {
+            ClaimOutcome::Held(held) if !self.directory.owns(&held) => {
                 drop(place);
                 self.place_there(key, &held)
             }
-            Claim::Mine { epoch, left: Some(left) } => {
+            ClaimOutcome::Mine { epoch, left: Some(left) } => {
                 let Some(call) = self.left(&left).await? else {
                     self.directory.release(&text, epoch).await?;
                     return Err(Error::NoSuchCall); // it was over
@@ -213,11 +213,11 @@ impl Calls {
                 self.adopt(place, self.hold(text, epoch), call).await?;
                 self.found(id)
             }
-            Claim::Mine { epoch, left: None } => {
+            ClaimOutcome::Mine { epoch, left: None } => {
                 self.directory.release(&text, epoch).await?;
                 Err(Error::NoSuchCall) // it has just ended
             }
-            Claim::Held(_) => Err(Error::NoSuchCall), // its room here has failed
+            ClaimOutcome::Held(_) => Err(Error::NoSuchCall), // its room here has failed
         }
     }
 

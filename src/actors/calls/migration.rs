@@ -10,7 +10,7 @@ use super::Calls;
 use super::call_index::Key;
 use super::room::{HandOver, LetGo, Room};
 use crate::actors::supervision::ActorRef;
-use crate::cluster::Claim;
+use crate::cluster::ClaimOutcome;
 use crate::domain::calls::Error;
 use crate::protocol::cluster::NodeRequest;
 
@@ -130,11 +130,11 @@ impl Calls {
                 return Ok(()); // it has just begun there
             }
             match self.directory.claim(&key, "").await? {
-                Claim::Mine { epoch, .. } => self.directory.release(&key, epoch).await?,
-                Claim::Held(held) if self.directory.owns(&held) => {
+                ClaimOutcome::Mine { epoch, .. } => self.directory.release(&key, epoch).await?,
+                ClaimOutcome::Held(held) if self.directory.owns(&held) => {
                     self.directory.release(&key, held.epoch).await?;
                 }
-                Claim::Held(_) => return Ok(()), // somebody goes on with it
+                ClaimOutcome::Held(_) => return Ok(()), // somebody goes on with it
             }
         }
         self.deeds.write_lost(vec![id]).await?;

@@ -24,7 +24,7 @@ use self::room::{Finish, Lost};
 use super::peer_nodes::{Neighbours, PATIENCE};
 use super::sessions::Switchboard;
 use super::supervision::{ActorRef, DynamicSupervisor};
-use crate::cluster::Directory;
+use crate::cluster::OwnershipDirectory;
 use crate::domain::accounts::Me;
 use crate::domain::calls::{Calls as Deeds, Seat};
 use crate::protocol::calls::{self as wire, IncomingCall};
@@ -39,7 +39,7 @@ pub struct Calls {
     places: Arc<Semaphore>,
     switchboard: Switchboard,
     neighbours: Neighbours,
-    directory: Arc<dyn Directory>,
+    directory: Arc<dyn OwnershipDirectory>,
     /// The deeds of calls.
     pub deeds: Deeds,
     media: super::media::Settings,
@@ -55,7 +55,7 @@ pub struct Parts {
     /// The other nodes.
     pub neighbours: Neighbours,
     /// Which node has which call.
-    pub directory: Arc<dyn Directory>,
+    pub directory: Arc<dyn OwnershipDirectory>,
     /// The deeds of calls.
     pub deeds: Deeds,
     /// What rooms share.

@@ -13,8 +13,8 @@ use crate::actors::media;
 use crate::actors::peer_nodes::Neighbours;
 use crate::actors::sessions::Switchboard;
 use crate::actors::supervision::dynamic_supervisor;
-use crate::cluster::cache::Fut;
-use crate::cluster::{Cache, CacheError, Limit, LocalDirectory, LocalHub, Refused};
+use crate::cluster::cache::BoxFuture;
+use crate::cluster::{Cache, CacheError, InProcessBus, LocalDirectory, RateLimit, RateLimitError};
 use crate::config;
 use crate::domain::accounts::{Keyring, Me};
 use crate::domain::calls::{Calls as Deeds, Error, Ice, Parts};
@@ -26,23 +26,28 @@ use crate::protocol::client::CallEvent;
 struct Away;
 
 impl Cache for Away {
-    fn take<'a>(&'a self, _: Limit, _: &'a str) -> Fut<'a, Result<(), Refused>> {
+    fn take<'a>(&'a self, _: RateLimit, _: &'a str) -> BoxFuture<'a, Result<(), RateLimitError>> {
         Box::pin(async { Err(CacheError.into()) })
     }
 
-    fn put<'a>(&'a self, _: &'a str, _: Vec<u8>, _: Duration) -> Fut<'a, Result<(), CacheError>> {
+    fn put<'a>(
+        &'a self,
+        _: &'a str,
+        _: Vec<u8>,
+        _: Duration,
+    ) -> BoxFuture<'a, Result<(), CacheError>> {
         Box::pin(async { Err(CacheError) })
     }
 
-    fn get<'a>(&'a self, _: &'a str) -> Fut<'a, Result<Option<Vec<u8>>, CacheError>> {
+    fn get<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, CacheError>> {
         Box::pin(async { Err(CacheError) })
     }
 
-    fn remove<'a>(&'a self, _: &'a str) -> Fut<'a, Result<(), CacheError>> {
+    fn remove<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), CacheError>> {
         Box::pin(async { Err(CacheError) })
     }
 
-    fn ping(&self) -> Fut<'_, Result<(), CacheError>> {
+    fn ping(&self) -> BoxFuture<'_, Result<(), CacheError>> {
         Box::pin(async { Err(CacheError) })
     }
 }
@@ -102,7 +107,7 @@ async fn without_rooms(store: &Store, clock: &Clock) -> Calls {
         addresses: Vec::new().into(),
     };
     let node = base::ids::NodeId::new();
-    let neighbours = Neighbours::new(Arc::new(LocalHub::default().plug(node)));
+    let neighbours = Neighbours::new(Arc::new(InProcessBus::default().plug(node)));
     Calls::new(super::Parts {
         rooms: dynamic_supervisor("rooms", 1).handle(),
         switchboard: Switchboard::new(neighbours.clone()),

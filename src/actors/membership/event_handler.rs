@@ -10,7 +10,7 @@ use crate::actors::peer_nodes::Neighbours;
 use crate::actors::presence::Presence;
 use crate::actors::sessions::{Outgoing, Switchboard};
 use crate::actors::supervision::ActorRef;
-use crate::cluster::{Fut, Listener};
+use crate::cluster::{BoxFuture, BusHandler};
 use crate::protocol::cluster::{NodeEvent, NodeRequest, RoomHandOver, Urgency};
 use crate::telemetry::metrics::dropped;
 
@@ -31,7 +31,7 @@ pub struct Ear {
     pub operators: Operators,
 }
 
-impl Listener for Ear {
+impl BusHandler for Ear {
     fn hear(&self, from: NodeId, event: NodeEvent) {
         match event {
             NodeEvent::Heartbeat(beat) => self.neighbours.heard_beat(from, &beat),
@@ -62,7 +62,7 @@ impl Listener for Ear {
         }
     }
 
-    fn answer(&self, from: NodeId, request: NodeRequest) -> Fut<'static, Option<String>> {
+    fn answer(&self, from: NodeId, request: NodeRequest) -> BoxFuture<'static, Option<String>> {
         let ear = self.clone();
         Box::pin(async move {
             match request {

@@ -19,8 +19,8 @@ use tokio::time::Instant;
 
 use super::peer_nodes::Neighbours;
 use super::supervision::SupervisedContext;
-use crate::cluster::directory::BEAT;
-use crate::cluster::{Directory, DirectoryError, Leases, Roster};
+use crate::cluster::directory::HEARTBEAT_INTERVAL;
+use crate::cluster::{DirectoryError, LiveNodes, NodeLeases, OwnershipDirectory};
 use crate::telemetry::metrics::CLUSTER_NODES;
 
 /// How often the others get a sign of life over the bus, and suspects are looked at.
@@ -34,7 +34,7 @@ const ADRIFT: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Parts {
     /// This node's word that it lives.
-    pub leases: Leases,
+    pub leases: NodeLeases,
     /// The others.
     pub neighbours: Neighbours,
     /// Calls and sessions.
@@ -81,18 +81,18 @@ impl Membership {
             // The others took us for dead. What was ours is not; we come back with nothing.
             tracing::warn!("this node was taken for dead and joins again");
             let again = leases.join().await?;
-            Ok(Roster { alive: false, nodes: again.nodes })
+            Ok(LiveNodes { alive: false, nodes: again.nodes })
         };
         ctx.spawn(beat.into_actor(self).map(|beaten: Result<_, DirectoryError>, member, ctx| {
             match beaten {
                 Ok(roster) => member.roster(&roster, ctx),
                 Err(error) => tracing::warn!(%error, "this node could not say that it lives"),
             }
-            ctx.run_later(BEAT, Self::beat);
+            ctx.run_later(HEARTBEAT_INTERVAL, Self::beat);
         }));
     }
 
-    fn roster(&mut self, roster: &Roster, ctx: &mut SupervisedContext<Self>) {
+    fn roster(&mut self, roster: &LiveNodes, ctx: &mut SupervisedContext<Self>) {
         if !roster.alive {
             self.parts.residents.let_go();
             self.parts.residents.resync();

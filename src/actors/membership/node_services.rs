@@ -5,7 +5,7 @@ use store::Store;
 
 use crate::actors::calls::Calls;
 use crate::actors::sessions::Switchboard;
-use crate::cluster::Fut;
+use crate::cluster::BoxFuture;
 use crate::protocol::cluster::{CallStanding, Change, Load};
 
 /// What a membership tells those who live on its node.
@@ -17,19 +17,19 @@ pub trait Residents: Send + Sync + 'static {
     /// Something was perhaps not heard: everybody is to look into the database.
     fn resync(&self);
     /// A node is dead.
-    fn node_died(&self, node: NodeId) -> Fut<'_, ()>;
+    fn node_died(&self, node: NodeId) -> BoxFuture<'_, ()>;
     /// All calls that go on at another node.
     fn all_there(&self, node: NodeId, calls: Vec<CallStanding>);
     /// Something is different about a call at another node.
     fn changed_there(&self, node: NodeId, change: Change);
     /// Asks for the sessions of other nodes that are in calls of this one; gives those whose node
     /// is dead.
-    fn look_after_seats(&self) -> Fut<'_, Vec<SessionId>>;
+    fn look_after_seats(&self) -> BoxFuture<'_, Vec<SessionId>>;
     /// A session is no more.
     fn lost(&self, session: SessionId);
     /// Ends the sessions of devices that were signed out, and of people who were put out, without
     /// this node's hearing of it.
-    fn look_at_devices(&self) -> Fut<'_, ()>;
+    fn look_at_devices(&self) -> BoxFuture<'_, ()>;
 }
 
 /// Those of a real node.
@@ -59,7 +59,7 @@ impl Residents for Household {
         self.switchboard.resync_here();
     }
 
-    fn node_died(&self, node: NodeId) -> Fut<'_, ()> {
+    fn node_died(&self, node: NodeId) -> BoxFuture<'_, ()> {
         Box::pin(self.calls.node_died(node))
     }
 
@@ -67,7 +67,7 @@ impl Residents for Household {
         self.calls.all_there(node, calls);
     }
 
-    fn look_after_seats(&self) -> Fut<'_, Vec<SessionId>> {
+    fn look_after_seats(&self) -> BoxFuture<'_, Vec<SessionId>> {
         Box::pin(self.calls.look_after_seats())
     }
 
@@ -75,7 +75,7 @@ impl Residents for Household {
         self.calls.lost_here(session);
     }
 
-    fn look_at_devices(&self) -> Fut<'_, ()> {
+    fn look_at_devices(&self) -> BoxFuture<'_, ()> {
         let (devices, guests) = (self.switchboard.devices(), self.switchboard.guests());
         Box::pin(async move {
             match self.store.signed_out(devices).await {

@@ -12,10 +12,10 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::target::{Door, Seat, now};
+use super::target::{JoinedParticipant, TargetServer, now};
 use super::wire::{PATIENCE, wrong};
 use crate::actors::media::{BATCH, Batch};
-use crate::cli::Failure;
+use crate::cli::CliError;
 
 /// Sounds per second.
 const SOUNDS: u32 = 50;
@@ -28,7 +28,7 @@ const BUFFER: usize = 4 << 20;
 
 /// What all participants are doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Stage {
+pub(super) enum LoadPhase {
     /// Publishers come.
     Publish,
     /// Subscribers come.
@@ -40,7 +40,7 @@ pub(super) enum Stage {
 }
 
 /// What participants tell.
-pub(super) enum Said {
+pub(super) enum ParticipantReport {
     /// A publisher is connected.
     Publishes,
     /// A subscriber receives: how long after it asked for the room it was connected, and the first
@@ -53,12 +53,12 @@ pub(super) enum Said {
 }
 
 /// How long packets took, in steps of ten microseconds.
-pub(super) struct Delays(Box<[AtomicU64]>);
+pub(super) struct DelayHistogram(Box<[AtomicU64]>);
 
 const STEP: u64 = 10_000;
 const STEPS: usize = 50_000;
 
-impl Delays {
+impl DelayHistogram {
     pub(super) fn new() -> Self {
         Self((0..STEPS).map(|_| AtomicU64::new(0)).collect())
     }
@@ -84,46 +84,50 @@ impl Delays {
 }
 
 /// What all participants share.
-pub(super) struct World {
-    pub(super) door: Door,
+pub(super) struct LoadContext {
+    pub(super) door: TargetServer,
     /// Since when stamps are counted, in nanoseconds.
     pub(super) zero: Instant,
     /// Packets of pictures per second and publisher.
     pub(super) pps: u32,
     /// Publishers send together what falls into this time.
     pub(super) burst: Duration,
-    pub(super) stage: watch::Receiver<Stage>,
-    pub(super) said: mpsc::UnboundedSender<Said>,
-    pub(super) delays: Delays,
+    pub(super) stage: watch::Receiver<LoadPhase>,
+    pub(super) said: mpsc::UnboundedSender<ParticipantReport>,
+    pub(super) delays: DelayHistogram,
     /// How many may be joining.
     pub(super) joining: Semaphore,
 }
 
 /// Who somebody is.
 #[derive(Clone, Copy)]
-pub(super) struct Role {
+pub(super) struct LoadRole {
     pub(super) number: u32,
     pub(super) room: usize,
     pub(super) publishes: bool,
 }
 
 /// Runs participants on this thread until the end.
-pub(super) fn run(world: &Arc<World>, roles: &[Role]) -> Result<(), Failure> {
+pub(super) fn run(world: &Arc<LoadContext>, roles: &[LoadRole]) -> Result<(), CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let batch = RefCell::new(Batch::new());
     let all = roles.iter().map(|role| async {
-        if let Err(Failure(words, _)) = take_part(world, *role, &batch).await {
-            let _ = world.said.send(Said::Failed(words)); // whoever waits for it may have given up
+        if let Err(CliError(words, _)) = take_part(world, *role, &batch).await {
+            let _ = world.said.send(ParticipantReport::Failed(words)); // whoever waits for it may have given up
         }
     });
     runtime.block_on(futures_util::future::join_all(all));
     Ok(())
 }
 
-async fn take_part(world: &World, role: Role, batch: &RefCell<Batch>) -> Result<(), Failure> {
+async fn take_part(
+    world: &LoadContext,
+    role: LoadRole,
+    batch: &RefCell<Batch>,
+) -> Result<(), CliError> {
     let mut stage = world.stage.clone();
-    let first = if role.publishes { Stage::Publish } else { Stage::Join };
-    if *stage.wait_for(|stage| *stage >= first).await? == Stage::End {
+    let first = if role.publishes { LoadPhase::Publish } else { LoadPhase::Join };
+    if *stage.wait_for(|stage| *stage >= first).await? == LoadPhase::End {
         return Ok(()); // others failed
     }
     let turn = if role.publishes { None } else { Some(world.joining.acquire().await?) };
@@ -139,7 +143,7 @@ async fn take_part(world: &World, role: Role, batch: &RefCell<Batch>) -> Result<
         udp = open(Ipv6Addr::UNSPECIFIED.into())?;
     }
     udp.connect(seat.address).await?;
-    let participant = Participant {
+    let participant = LoadParticipant {
         world,
         role,
         client,
@@ -148,13 +152,13 @@ async fn take_part(world: &World, role: Role, batch: &RefCell<Batch>) -> Result<
         asked: seat.asked,
         connected: None,
         seen: false,
-        pace: Pace::default(),
+        pace: PacingState::default(),
         counted: None,
     };
     participant.live(seat, stage, turn).await
 }
 
-fn open(any: IpAddr) -> Result<UdpSocket, Failure> {
+fn open(any: IpAddr) -> Result<UdpSocket, CliError> {
     let any = SocketAddr::from((any, 0));
     let domain = socket2::Domain::for_address(any);
     let udp = socket2::Socket::new(domain, socket2::Type::DGRAM, None)?;
@@ -167,33 +171,33 @@ fn open(any: IpAddr) -> Result<UdpSocket, Failure> {
 
 /// What a publisher has sent.
 #[derive(Default)]
-struct Pace {
+struct PacingState {
     began: Option<Instant>,
     video: u64,
     audio: u64,
 }
 
-struct Participant<'a> {
-    world: &'a World,
-    role: Role,
+struct LoadParticipant<'a> {
+    world: &'a LoadContext,
+    role: LoadRole,
     client: Client,
     udp: UdpSocket,
     batch: &'a RefCell<Batch>,
     asked: Instant,
     connected: Option<Duration>,
     seen: bool,
-    pace: Pace,
+    pace: PacingState,
     /// Packets sent and received when the measurement began.
     counted: Option<(u64, Tally)>,
 }
 
-impl Participant<'_> {
+impl LoadParticipant<'_> {
     async fn live(
         mut self,
-        Seat { mut socket, asked, .. }: Seat,
-        mut stage: watch::Receiver<Stage>,
+        JoinedParticipant { mut socket, asked, .. }: JoinedParticipant,
+        mut stage: watch::Receiver<LoadPhase>,
         mut turn: Option<tokio::sync::SemaphorePermit<'_>>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CliError> {
         loop {
             let due = match self.pace.began {
                 Some(_) => self.client.next_timeout().min(now() + self.world.burst),
@@ -209,7 +213,7 @@ impl Participant<'_> {
             }
             let now = now();
             let stage = *stage.borrow();
-            let measured = stage == Stage::Measure;
+            let measured = stage == LoadPhase::Measure;
             if measured && self.counted.is_none() {
                 self.counted = Some((self.pace.video + self.pace.audio, self.client.tally()));
             }
@@ -223,7 +227,7 @@ impl Participant<'_> {
             if self.role.publishes && self.connected.is_some() {
                 self.publish(now);
             }
-            if stage == Stage::End {
+            if stage == LoadPhase::End {
                 self.tell_counts();
                 return Ok(());
             }
@@ -247,7 +251,7 @@ impl Participant<'_> {
                 if !std::mem::replace(&mut self.seen, true) {
                     let first = now.saturating_duration_since(self.asked);
                     let connected = *self.connected.get_or_insert(first);
-                    let _ = self.world.said.send(Said::Receives(connected, first));
+                    let _ = self.world.said.send(ParticipantReport::Receives(connected, first));
                 }
                 if measured && !arrival.again {
                     self.world.delays.add(since.saturating_sub(arrival.stamp));
@@ -263,7 +267,7 @@ impl Participant<'_> {
         if self.connected.is_none() && self.client.is_connected() {
             self.connected = Some(now.saturating_duration_since(self.asked));
             if self.role.publishes {
-                let _ = self.world.said.send(Said::Publishes);
+                let _ = self.world.said.send(ParticipantReport::Publishes);
             }
         }
     }
@@ -276,7 +280,7 @@ impl Participant<'_> {
             repaired: after.repaired - before.repaired,
             missing: after.missing.saturating_sub(before.missing),
         };
-        let _ = self.world.said.send(Said::Counted(sent, tally));
+        let _ = self.world.said.send(ParticipantReport::Counted(sent, tally));
     }
 
     /// Sends what is due.

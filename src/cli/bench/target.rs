@@ -8,13 +8,13 @@ use media::client::{Client, Line};
 use media::{Kind, TrackId};
 use serde_json::{Value, json};
 
-use super::wire::{Socket, ask, wrong};
-use crate::cli::Failure;
+use super::wire::{WebSocketClient, ask, wrong};
+use crate::cli::CliError;
 
 /// Somebody who is let in.
-pub(super) struct Seat {
+pub(super) struct JoinedParticipant {
     /// Where signals come.
-    pub(super) socket: Socket,
+    pub(super) socket: WebSocketClient,
     /// Where to send media.
     pub(super) address: SocketAddr,
     /// When the room was asked for.
@@ -22,7 +22,7 @@ pub(super) struct Seat {
 }
 
 /// Which server, and with what right.
-pub(super) enum Door {
+pub(super) enum TargetServer {
     /// Call tokens are made for one person, with this header; each is a device of its own.
     SecureVox { server: String, authorization: String, user: String, run: String },
     /// Over its WebSockets. The feeds of its rooms, as room and id.
@@ -36,14 +36,14 @@ pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-impl Door {
+impl TargetServer {
     /// Opens a room's door for a publisher of a camera and a microphone.
     pub(super) async fn publish(
         &self,
         room: usize,
         client: &mut Client,
         local: SocketAddr,
-    ) -> Result<Seat, Failure> {
+    ) -> Result<JoinedParticipant, CliError> {
         let lines = [
             Line::new("0", Kind::Video).with_formats(&[96, 97]).sending(),
             Line::new("1", Kind::Audio).with_formats(&[111]).sending(),
@@ -53,10 +53,10 @@ impl Door {
                 let (mut socket, asked, _) = self.join(room).await?;
                 let data = json!({ "sdp": client.offer(&lines)? });
                 let address = offer(&mut socket, &data, client).await?;
-                Ok(Seat { socket, address, asked })
+                Ok(JoinedParticipant { socket, address, asked })
             }
             Self::Janus { server, feeds, run } => {
-                let mut plugin = Plugin::attach(server).await?;
+                let mut plugin = JanusHandle::attach(server).await?;
                 let number = run + room as u64;
                 let create = json!({
                     "request": "create", "room": number, "publishers": 100, "videocodec": "vp8",
@@ -77,7 +77,7 @@ impl Door {
                 let address = client.answered(&answer.ok_or_else(|| wrong(data.to_string()))?)?;
                 let feed = data["id"].as_u64().ok_or_else(|| wrong("Janus names no feed"))?;
                 feeds.lock().map_err(|_| wrong("a client failed"))?.push((room, feed));
-                Ok(Seat { socket: plugin.socket, address, asked })
+                Ok(JoinedParticipant { socket: plugin.socket, address, asked })
             }
         }
     }
@@ -88,7 +88,7 @@ impl Door {
         room: usize,
         client: &mut Client,
         local: SocketAddr,
-    ) -> Result<Seat, Failure> {
+    ) -> Result<JoinedParticipant, CliError> {
         match self {
             Self::SecureVox { .. } => {
                 let (mut socket, asked, joined) = self.join(room).await?;
@@ -105,7 +105,7 @@ impl Door {
                 }
                 let data = json!({ "sdp": client.offer(&lines)?, "receive": receive });
                 let address = offer(&mut socket, &data, client).await?;
-                Ok(Seat { socket, address, asked })
+                Ok(JoinedParticipant { socket, address, asked })
             }
             Self::Janus { server, feeds, run } => {
                 let streams: Vec<Value> = {
@@ -113,7 +113,7 @@ impl Door {
                     let here = feeds.iter().filter(|(of, _)| *of == room);
                     here.map(|(_, feed)| json!({ "feed": feed })).collect()
                 };
-                let mut plugin = Plugin::attach(server).await?;
+                let mut plugin = JanusHandle::attach(server).await?;
                 let asked = now();
                 let join = json!({
                     "request": "join", "ptype": "subscriber", "room": run + room as u64,
@@ -124,20 +124,20 @@ impl Door {
                     client.accept(&offer.ok_or_else(|| wrong(data.to_string()))?)?;
                 let answer = json!({ "type": "answer", "sdp": with_candidate(&answer, local) });
                 plugin.ask(json!({ "request": "start" }), Some(answer)).await?;
-                Ok(Seat { socket: plugin.socket, address, asked })
+                Ok(JoinedParticipant { socket: plugin.socket, address, asked })
             }
         }
     }
 
     /// A new device joins; gives when it asked, and the reply.
-    async fn join(&self, room: usize) -> Result<(Socket, Instant, Value), Failure> {
+    async fn join(&self, room: usize) -> Result<(WebSocketClient, Instant, Value), CliError> {
         let Self::SecureVox { server, authorization, user, run } = self else {
             return Err(wrong("not a door of SecureVOX"));
         };
         let session = format!("{run}-{room}");
         let new = json!({ "userId": user, "sessionId": session });
         let token = ask(server, "POST", "/api/call/token", authorization, &new).await?;
-        let mut socket = Socket::open(server, "/ws", None).await?;
+        let mut socket = WebSocketClient::open(server, "/ws", None).await?;
         request(&mut socket, "authenticate", &json!({ "token": token["token"] })).await?;
         let asked = now();
         let joined = request(&mut socket, "join_call", &json!({ "sessionId": session })).await?;
@@ -145,7 +145,11 @@ impl Door {
     }
 }
 
-async fn request(socket: &mut Socket, event: &str, data: &Value) -> Result<Value, Failure> {
+async fn request(
+    socket: &mut WebSocketClient,
+    event: &str,
+    data: &Value,
+) -> Result<Value, CliError> {
     let id = TRANSACTION.fetch_add(1, Ordering::Relaxed);
     socket.say(&json!({ "id": id, "event": event, "data": data })).await?;
     let reply = socket.wait(|frame| frame["reply"] == id).await?;
@@ -157,10 +161,10 @@ async fn request(socket: &mut Socket, event: &str, data: &Value) -> Result<Value
 
 /// Offers to a server of SecureVOX, which may answer before it replies.
 async fn offer(
-    socket: &mut Socket,
+    socket: &mut WebSocketClient,
     data: &Value,
     client: &mut Client,
-) -> Result<SocketAddr, Failure> {
+) -> Result<SocketAddr, CliError> {
     socket.say(&json!({ "event": "offer", "data": data })).await?;
     let heard =
         socket.wait(|frame| frame["event"] == "answer" || frame.get("error").is_some()).await?;
@@ -178,15 +182,15 @@ fn with_candidate(sdp: &str, local: SocketAddr) -> String {
 }
 
 /// One handle of Janus' videoroom, with a session of its own.
-struct Plugin {
-    socket: Socket,
+struct JanusHandle {
+    socket: WebSocketClient,
     session: Value,
     handle: Value,
 }
 
-impl Plugin {
-    async fn attach(server: &str) -> Result<Self, Failure> {
-        let socket = Socket::open(server, "/", Some("janus-protocol")).await?;
+impl JanusHandle {
+    async fn attach(server: &str) -> Result<Self, CliError> {
+        let socket = WebSocketClient::open(server, "/", Some("janus-protocol")).await?;
         let mut plugin = Self { socket, session: Value::Null, handle: Value::Null };
         plugin.session = plugin.tell(json!({ "janus": "create" })).await?["data"]["id"].clone();
         let attach = json!({ "janus": "attach", "plugin": "janus.plugin.videoroom" });
@@ -199,7 +203,7 @@ impl Plugin {
         &mut self,
         body: Value,
         jsep: Option<Value>,
-    ) -> Result<(Value, Option<String>), Failure> {
+    ) -> Result<(Value, Option<String>), CliError> {
         let mut message = json!({ "janus": "message", "body": body });
         if let Some(jsep) = jsep {
             message["jsep"] = jsep;
@@ -209,7 +213,7 @@ impl Plugin {
         Ok((answer["plugindata"]["data"].clone(), sdp))
     }
 
-    async fn tell(&mut self, mut message: Value) -> Result<Value, Failure> {
+    async fn tell(&mut self, mut message: Value) -> Result<Value, CliError> {
         let transaction = TRANSACTION.fetch_add(1, Ordering::Relaxed).to_string();
         message["transaction"] = json!(transaction);
         for (name, id) in [("session_id", &self.session), ("handle_id", &self.handle)] {

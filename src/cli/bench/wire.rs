@@ -9,15 +9,15 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::cli::Failure;
+use crate::cli::CliError;
 
 /// Longer frames are no answers.
 const LONGEST: usize = 4 << 20;
 /// How long any answer may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(super) fn wrong(words: impl Into<String>) -> Failure {
-    Failure(words.into(), 1)
+pub(super) fn wrong(words: impl Into<String>) -> CliError {
+    CliError(words.into(), 1)
 }
 
 /// Asks once and gives the answer, which must be a success. `authorization` is the whole header.
@@ -27,7 +27,7 @@ pub(super) async fn ask(
     path: &str,
     authorization: &str,
     body: &Value,
-) -> Result<Value, Failure> {
+) -> Result<Value, CliError> {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let authorization = match authorization {
         "" => String::new(),
@@ -50,19 +50,19 @@ pub(super) async fn ask(
 }
 
 /// An open WebSocket.
-pub(super) struct Socket {
+pub(super) struct WebSocketClient {
     framed: Framed<TcpStream, Codec>,
     /// A message of which more is to come.
     begun: Vec<u8>,
 }
 
-impl Socket {
+impl WebSocketClient {
     /// Opens one at `path`.
     pub(super) async fn open(
         server: &str,
         path: &str,
         protocol: Option<&str>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, CliError> {
         let mut stream = TcpStream::connect(server).await?;
         stream.set_nodelay(true)?;
         let protocol = protocol.map(|it| format!("sec-websocket-protocol: {it}\r\n"));
@@ -84,12 +84,12 @@ impl Socket {
         Ok(Self { framed, begun: Vec::new() })
     }
 
-    pub(super) async fn say(&mut self, message: &Value) -> Result<(), Failure> {
+    pub(super) async fn say(&mut self, message: &Value) -> Result<(), CliError> {
         Ok(self.framed.send(Message::Text(message.to_string().into())).await?)
     }
 
     /// The next message; pings are answered on the way.
-    pub(super) async fn hear(&mut self) -> Result<Value, Failure> {
+    pub(super) async fn hear(&mut self) -> Result<Value, CliError> {
         loop {
             match self.framed.next().await {
                 Some(Ok(Frame::Text(bytes))) => return Ok(serde_json::from_slice(&bytes)?),
@@ -113,7 +113,7 @@ impl Socket {
     }
 
     /// The next message that is looked for.
-    pub(super) async fn wait(&mut self, is_it: impl Fn(&Value) -> bool) -> Result<Value, Failure> {
+    pub(super) async fn wait(&mut self, is_it: impl Fn(&Value) -> bool) -> Result<Value, CliError> {
         let search = async {
             loop {
                 let message = self.hear().await?;

@@ -12,7 +12,7 @@ use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties, Event, Ex
 use socket2::{SockRef, Socket};
 use tokio::time::timeout;
 
-use super::{Settings, Shared};
+use super::{AmqpConfig, AmqpShared};
 
 /// Routes by the id of a node.
 pub(super) const DIRECT: &str = "cluster.direct";
@@ -20,15 +20,15 @@ pub(super) const DIRECT: &str = "cluster.direct";
 pub(super) const EVENTS: &str = "cluster.events";
 
 /// The broker is asked for a sign of life this often, in seconds; two missed ones end a connection.
-const HEARTBEAT: u16 = 5;
+const HEARTBEAT_SECONDS: u16 = 5;
 /// How long opening a connection may take, and everything else that is asked of the broker.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Bytes that nobody acknowledges end a connection after this time.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a driver ended.
 #[derive(Debug, thiserror::Error)]
-pub enum Broken {
+pub enum AmqpConnectionError {
     /// The broker or the network said so.
     #[error("{0}")]
     Amqp(#[from] lapin::Error),
@@ -41,28 +41,28 @@ pub enum Broken {
 }
 
 /// The address, with our heartbeat.
-pub(super) fn address(settings: &Settings) -> Result<AMQPUri, String> {
+pub(super) fn address(settings: &AmqpConfig) -> Result<AMQPUri, String> {
     let mut uri: AMQPUri = settings.url.expose().parse()?;
-    uri.query.heartbeat = Some(HEARTBEAT);
+    uri.query.heartbeat = Some(HEARTBEAT_SECONDS);
     Ok(uri)
 }
 
 /// A connection.
-pub(super) struct Line {
+pub(super) struct AmqpConnection {
     connection: Connection,
     events: BoxStream<'static, Event>,
-    _cut: Cut,
+    _cut: CloseOnDrop,
 }
 
 /// A second handle of a connection's socket.
 #[derive(Clone, Default)]
-struct Handle(Arc<Mutex<Option<Socket>>>);
+struct SocketDuplicate(Arc<Mutex<Option<Socket>>>);
 
-impl Handle {
+impl SocketDuplicate {
     fn hold(&self, stream: &tokio::net::TcpStream) -> std::io::Result<()> {
         let socket = SockRef::from(stream);
         socket.set_tcp_nodelay(true)?;
-        socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+        socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))?;
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket.try_clone()?);
         Ok(())
     }
@@ -70,9 +70,9 @@ impl Handle {
 
 /// Ends a connection for good when it is dropped. Without it, one whose other side is silent would
 /// be kept by the library, with its thread.
-struct Cut(Handle);
+struct CloseOnDrop(SocketDuplicate);
 
-impl Drop for Cut {
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         if let Some(socket) = self.0.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let _ = socket.shutdown(std::net::Shutdown::Both); // it is perhaps gone already
@@ -80,14 +80,16 @@ impl Drop for Cut {
     }
 }
 
-impl Line {
+impl AmqpConnection {
     /// Opens a connection that names itself after the node and `role`.
-    pub(super) async fn open(shared: &Shared, role: &str) -> Result<Self, Broken> {
-        timeout(DEADLINE, Self::connect(shared, role)).await.map_err(|_| Broken::Late)?
+    pub(super) async fn open(shared: &AmqpShared, role: &str) -> Result<Self, AmqpConnectionError> {
+        timeout(DEADLINE, Self::connect(shared, role))
+            .await
+            .map_err(|_| AmqpConnectionError::Late)?
     }
 
-    async fn connect(shared: &Shared, role: &str) -> Result<Self, Broken> {
-        let cut = Cut(Handle::default());
+    async fn connect(shared: &AmqpShared, role: &str) -> Result<Self, AmqpConnectionError> {
+        let cut = CloseOnDrop(SocketDuplicate::default());
         let tls =
             OwnedTLSConfig { identity: None, cert_chain: shared.settings.authorities.clone() };
         let hold = cut.0.clone();
@@ -112,7 +114,7 @@ impl Line {
     }
 
     /// A channel on which both exchanges exist.
-    pub(super) async fn channel(&mut self) -> Result<Channel, Broken> {
+    pub(super) async fn channel(&mut self) -> Result<Channel, AmqpConnectionError> {
         within(async {
             let channel = self.connection.create_channel().await?;
             for (name, kind) in [(DIRECT, ExchangeKind::Direct), (EVENTS, ExchangeKind::Fanout)] {
@@ -134,6 +136,8 @@ impl Line {
 }
 
 /// What the broker is to answer in time.
-pub(super) async fn within<T>(work: impl Future<Output = lapin::Result<T>>) -> Result<T, Broken> {
-    Ok(timeout(DEADLINE, work).await.map_err(|_| Broken::Late)??)
+pub(super) async fn within<T>(
+    work: impl Future<Output = lapin::Result<T>>,
+) -> Result<T, AmqpConnectionError> {
+    Ok(timeout(DEADLINE, work).await.map_err(|_| AmqpConnectionError::Late)??)
 }

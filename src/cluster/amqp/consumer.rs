@@ -17,40 +17,40 @@ use lapin::{Channel, Consumer, Event};
 use metrics::counter;
 use tokio::time::timeout;
 
-use super::super::bus::{BusState, Listener};
-use super::super::cache::Fut;
-use super::connection::{Broken, DIRECT, EVENTS, Line, within};
-use super::envelope::{Kind, Label, label};
-use super::outbox::{Reply, Word};
-use super::reply_cache::{Answer, Next};
-use super::{Shared, Way};
+use super::super::bus::{BusHandler, BusState};
+use super::super::cache::BoxFuture;
+use super::connection::{AmqpConnection, AmqpConnectionError, DIRECT, EVENTS, within};
+use super::envelope::{BusMessageHeader, BusMessageKind, label};
+use super::outbox::{OutboundMessage, RequestReply};
+use super::reply_cache::{DedupDecision, EncodedReply};
+use super::{AmqpDirection, AmqpShared};
 use crate::protocol::cluster::{NodeEvent, NodeRequest};
 use crate::telemetry::metrics::{BUS_HEARD, BUS_IGNORED};
 
 /// The broker sends so many messages ahead of those that were handled.
-const AHEAD: u16 = 256;
+const PREFETCH_COUNT: u16 = 256;
 /// So many are handled before the broker hears of it, if more are there already.
 const BATCH: usize = 64;
 /// So many questions may be under way; more are answered with "busy".
-const QUESTIONS: usize = 1024;
+const MAX_CONCURRENT_REQUESTS: usize = 1024;
 /// An answer that takes longer is given up: nobody waits for it.
-const ANSWER: Duration = Duration::from_secs(30);
+const REQUEST_HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
 /// All that may wait in this node's queue at the broker, in bytes.
 const INBOX_BYTES: i64 = 256 << 20;
 
 /// One connection's life.
-pub(super) async fn run(shared: Arc<Shared>) -> Broken {
+pub(super) async fn run(shared: Arc<AmqpShared>) -> AmqpConnectionError {
     match carry(shared).await {
         Ok(never) => match never {},
         Err(broken) => broken,
     }
 }
 
-async fn carry(shared: Arc<Shared>) -> Result<Infallible, Broken> {
-    let mut line = Line::open(&shared, "in").await?;
+async fn carry(shared: Arc<AmqpShared>) -> Result<Infallible, AmqpConnectionError> {
+    let mut line = AmqpConnection::open(&shared, "in").await?;
     let channel = line.channel().await?;
     let mut deliveries = within(consume(&shared, &channel)).await?;
-    let _open = Open::new(Arc::clone(&shared));
+    let _open = ConsumerOpenGuard::new(Arc::clone(&shared));
     if let Some(listener) = shared.listener()
         && shared.heard.swap(true, Ordering::AcqRel)
     {
@@ -69,18 +69,18 @@ async fn carry(shared: Arc<Shared>) -> Result<Infallible, Broken> {
                 reply(&shared, shared.answering.answered(asker, to, answer));
             }
             delivery = deliveries.next() => {
-                let mut delivery = delivery.ok_or(Broken::Ended)??;
+                let mut delivery = delivery.ok_or(AmqpConnectionError::Ended)??;
                 let mut left = BATCH;
                 loop {
                     if let Some(listener) = shared.listener()
                         && let Some(question) = hear(&shared, listener.as_ref(), &delivery)
                     {
-                        if making.len() < QUESTIONS {
+                        if making.len() < MAX_CONCURRENT_REQUESTS {
                             making.push(question.answer(listener.as_ref()));
                         } else {
                             counter!(BUS_IGNORED, "reason" => "busy").increment(1);
                             let (asker, to) = (question.asker, question.to);
-                            let busy = (Kind::Busy, Vec::new());
+                            let busy = (BusMessageKind::Busy, Vec::new());
                             reply(&shared, shared.answering.answered(asker, to, busy));
                         }
                     }
@@ -89,7 +89,7 @@ async fn carry(shared: Arc<Shared>) -> Result<Infallible, Broken> {
                         break;
                     }
                     match deliveries.next().now_or_never() {
-                        Some(next) => delivery = next.ok_or(Broken::Ended)??,
+                        Some(next) => delivery = next.ok_or(AmqpConnectionError::Ended)??,
                         None => break,
                     }
                 }
@@ -101,7 +101,7 @@ async fn carry(shared: Arc<Shared>) -> Result<Infallible, Broken> {
 }
 
 /// Makes a queue of this connection's own, for what is said to this node and to all.
-async fn consume(shared: &Shared, channel: &Channel) -> lapin::Result<Consumer> {
+async fn consume(shared: &AmqpShared, channel: &Channel) -> lapin::Result<Consumer> {
     let me = shared.me.to_string();
     let name = format!("n.{me}.{}", shared.queues.fetch_add(1, Ordering::Relaxed));
     let mut bounds = FieldTable::default();
@@ -110,7 +110,7 @@ async fn consume(shared: &Shared, channel: &Channel) -> lapin::Result<Consumer> 
     // The sender hears that there is no room, and owes us a word later.
     bounds.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
     let own = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
-    channel.basic_qos(AHEAD, BasicQosOptions::default()).await?;
+    channel.basic_qos(PREFETCH_COUNT, BasicQosOptions::default()).await?;
     channel.queue_declare(name.as_str().into(), own, bounds).await?;
     for (exchange, key) in [(DIRECT, me.as_str()), (EVENTS, "")] {
         let (name, key) = (name.as_str().into(), key.into());
@@ -122,20 +122,23 @@ async fn consume(shared: &Shared, channel: &Channel) -> lapin::Result<Consumer> 
 }
 
 /// A question that is new.
-struct Question {
+struct IncomingRequest {
     asker: (NodeId, u64),
     to: String,
     request: NodeRequest,
 }
 
-impl Question {
-    fn answer(self, listener: &dyn Listener) -> Fut<'static, ((NodeId, u64), String, Answer)> {
+impl IncomingRequest {
+    fn answer(
+        self,
+        listener: &dyn BusHandler,
+    ) -> BoxFuture<'static, ((NodeId, u64), String, EncodedReply)> {
         let Self { asker, to, request } = self;
         let answer = listener.answer(asker.0, request);
         Box::pin(async move {
-            let answer = match timeout(ANSWER, answer).await {
-                Ok(Some(text)) => (Kind::Reply, text.into_bytes()),
-                Ok(None) | Err(_) => (Kind::Silence, Vec::new()),
+            let answer = match timeout(REQUEST_HANDLER_TIMEOUT, answer).await {
+                Ok(Some(text)) => (BusMessageKind::Reply, text.into_bytes()),
+                Ok(None) | Err(_) => (BusMessageKind::Silence, Vec::new()),
             };
             (asker, to, answer)
         })
@@ -143,13 +146,17 @@ impl Question {
 }
 
 /// Takes in what came; gives a question that is to be answered.
-fn hear(shared: &Shared, listener: &dyn Listener, delivery: &Delivery) -> Option<Question> {
-    let Some(Label { kind, from, id }) = label(&delivery.properties) else {
+fn hear(
+    shared: &AmqpShared,
+    listener: &dyn BusHandler,
+    delivery: &Delivery,
+) -> Option<IncomingRequest> {
+    let Some(BusMessageHeader { kind, from, id }) = label(&delivery.properties) else {
         return ignore("unlabelled");
     };
     match kind {
-        Kind::Tell if from == shared.me => None, // what goes to all comes back as well
-        Kind::Tell => match NodeEvent::read(&delivery.data) {
+        BusMessageKind::Tell if from == shared.me => None, // what goes to all comes back as well
+        BusMessageKind::Tell => match NodeEvent::read(&delivery.data) {
             Ok(NodeEvent::Unknown) => ignore("unknown"),
             Ok(event) => {
                 counter!(BUS_HEARD, "event" => event.name()).increment(1);
@@ -158,53 +165,56 @@ fn hear(shared: &Shared, listener: &dyn Listener, delivery: &Delivery) -> Option
             }
             Err(_) => ignore("unreadable"),
         },
-        Kind::Ask => {
+        BusMessageKind::Ask => {
             let to = delivery.properties.reply_to().as_ref()?.to_string();
             let asker = (from, id?);
             match shared.answering.asked(asker, to.clone()) {
-                Next::Wait => None,
-                Next::Repeat(answer) => {
+                DedupDecision::Wait => None,
+                DedupDecision::Repeat(answer) => {
                     reply(shared, answer);
                     None
                 }
-                Next::Answer => {
+                DedupDecision::Answer => {
                     let request = NodeRequest::read(&delivery.data).unwrap_or_else(|_| {
                         ignore("unreadable");
                         NodeRequest::Unknown
                     });
-                    Some(Question { asker, to, request })
+                    Some(IncomingRequest { asker, to, request })
                 }
             }
         }
-        Kind::Reply | Kind::Silence | Kind::Busy | Kind::Probe => None,
+        BusMessageKind::Reply
+        | BusMessageKind::Silence
+        | BusMessageKind::Busy
+        | BusMessageKind::Probe => None,
     }
 }
 
-fn ignore(reason: &'static str) -> Option<Question> {
+fn ignore(reason: &'static str) -> Option<IncomingRequest> {
     counter!(BUS_IGNORED, "reason" => reason).increment(1);
     None
 }
 
 /// Answers leave the way that questions do: the broker blocks whoever publishes, and nothing may
 /// block the way in.
-fn reply(shared: &Shared, reply: Reply) {
-    if let Err(error) = shared.outbox.push(Word::Reply(reply)) {
+fn reply(shared: &AmqpShared, reply: RequestReply) {
+    if let Err(error) = shared.outbox.push(OutboundMessage::Reply(reply)) {
         counter!(BUS_IGNORED, "reason" => error.word()).increment(1);
     }
 }
 
 /// The way in is open until this is dropped.
-struct Open(Arc<Shared>);
+struct ConsumerOpenGuard(Arc<AmqpShared>);
 
-impl Open {
-    fn new(shared: Arc<Shared>) -> Self {
-        shared.health.set(Way::In, BusState::Up);
+impl ConsumerOpenGuard {
+    fn new(shared: Arc<AmqpShared>) -> Self {
+        shared.health.set(AmqpDirection::In, BusState::Up);
         Self(shared)
     }
 }
 
-impl Drop for Open {
+impl Drop for ConsumerOpenGuard {
     fn drop(&mut self) {
-        self.0.health.set(Way::In, BusState::Down);
+        self.0.health.set(AmqpDirection::In, BusState::Down);
     }
 }

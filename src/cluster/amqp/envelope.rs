@@ -6,7 +6,7 @@ use lapin::types::ShortString;
 
 /// What a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum BusMessageKind {
     /// A [`crate::protocol::cluster::NodeEvent`].
     Tell,
     /// A [`crate::protocol::cluster::NodeRequest`].
@@ -21,39 +21,39 @@ pub(super) enum Kind {
     Probe,
 }
 
-const KINDS: [(Kind, &str); 6] = [
-    (Kind::Tell, "tell"),
-    (Kind::Ask, "ask"),
-    (Kind::Reply, "reply"),
-    (Kind::Silence, "silence"),
-    (Kind::Busy, "busy"),
-    (Kind::Probe, "probe"),
+const KINDS: [(BusMessageKind, &str); 6] = [
+    (BusMessageKind::Tell, "tell"),
+    (BusMessageKind::Ask, "ask"),
+    (BusMessageKind::Reply, "reply"),
+    (BusMessageKind::Silence, "silence"),
+    (BusMessageKind::Busy, "busy"),
+    (BusMessageKind::Probe, "probe"),
 ];
 
-impl Kind {
+impl BusMessageKind {
     fn word(self) -> &'static str {
         KINDS.iter().find(|(kind, _)| *kind == self).map_or("", |(_, word)| word)
     }
 }
 
 /// The properties of a message of this kind from this node.
-pub(super) fn properties(kind: Kind, from: NodeId) -> BasicProperties {
+pub(super) fn properties(kind: BusMessageKind, from: NodeId) -> BasicProperties {
     BasicProperties::default().with_type(kind.word().into()).with_app_id(from.to_string().into())
 }
 
 /// What the properties of a message say.
-pub(super) struct Label {
-    pub(super) kind: Kind,
+pub(super) struct BusMessageHeader {
+    pub(super) kind: BusMessageKind,
     pub(super) from: NodeId,
     /// Which question it belongs to.
     pub(super) id: Option<u64>,
 }
 
 /// Reads them; `None` if somebody else wrote it.
-pub(super) fn label(properties: &BasicProperties) -> Option<Label> {
+pub(super) fn label(properties: &BasicProperties) -> Option<BusMessageHeader> {
     let text = |property: &Option<ShortString>| property.as_ref().map(ToString::to_string);
     let word = text(properties.kind())?;
-    Some(Label {
+    Some(BusMessageHeader {
         kind: KINDS.iter().find(|(_, known)| *known == word)?.0,
         from: text(properties.app_id())?.parse().ok()?,
         id: text(properties.correlation_id()).and_then(|id| id.parse().ok()),
@@ -67,9 +67,9 @@ mod tests {
     #[test]
     fn a_label_survives_the_way_and_that_of_others_is_none() {
         let from = NodeId::new();
-        let sent = properties(Kind::Ask, from).with_correlation_id("7".into());
+        let sent = properties(BusMessageKind::Ask, from).with_correlation_id("7".into());
         let read = label(&sent).unwrap();
-        assert_eq!((read.kind, read.from, read.id), (Kind::Ask, from, Some(7)));
+        assert_eq!((read.kind, read.from, read.id), (BusMessageKind::Ask, from, Some(7)));
         assert!(label(&BasicProperties::default()).is_none());
         assert!(label(&BasicProperties::default().with_type("shout".into())).is_none());
     }

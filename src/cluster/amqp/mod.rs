@@ -23,19 +23,19 @@ use lapin::uri::AMQPUri;
 use metrics::{counter, gauge};
 use tokio::sync::{oneshot, watch};
 
-use self::outbox::{Outbox, Word};
-use self::pending_requests::Questions;
-use self::reply_cache::Answering;
-use super::bus::{Bus, BusError, BusState, Listener};
-use super::cache::Fut;
+use self::outbox::{BusOutbox, OutboundMessage};
+use self::pending_requests::PendingRequests;
+use self::reply_cache::ReplyCache;
+use super::bus::{Bus, BusError, BusHandler, BusState};
+use super::cache::BoxFuture;
 use crate::protocol::cluster::{NodeEvent, NodeRequest};
 use crate::telemetry::metrics::{BUS_ASKED, BUS_UP};
 
-pub use self::connection::Broken;
+pub use self::connection::AmqpConnectionError;
 
 /// What the bus is to know.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct AmqpConfig {
     /// Where the broker is: `amqp://` or `amqps://`.
     pub url: Secret<String>,
     /// Certificates of authorities in PEM, besides those of the system.
@@ -50,18 +50,18 @@ pub struct Settings {
 
 /// The bus; cheap to clone.
 #[derive(Clone)]
-pub struct AmqpBus(Arc<Shared>);
+pub struct AmqpBus(Arc<AmqpShared>);
 
 /// What both drivers and all who tell and ask share.
-struct Shared {
+struct AmqpShared {
     me: NodeId,
     uri: AMQPUri,
-    settings: Settings,
-    outbox: Outbox,
-    questions: Questions,
-    answering: Answering,
-    listener: OnceLock<Arc<dyn Listener>>,
-    health: Health,
+    settings: AmqpConfig,
+    outbox: BusOutbox,
+    questions: PendingRequests,
+    answering: ReplyCache,
+    listener: OnceLock<Arc<dyn BusHandler>>,
+    health: AmqpHealth,
     /// Counts the queues of this node.
     queues: AtomicU64,
     /// The way in was open before.
@@ -73,29 +73,29 @@ impl AmqpBus {
     ///
     /// # Errors
     /// An address that cannot be read, in words.
-    pub fn new(me: NodeId, settings: Settings) -> Result<Self, String> {
+    pub fn new(me: NodeId, settings: AmqpConfig) -> Result<Self, String> {
         let uri = connection::address(&settings)?;
-        Ok(Self(Arc::new(Shared {
+        Ok(Self(Arc::new(AmqpShared {
             me,
             uri,
-            outbox: Outbox::new(settings.outbox),
+            outbox: BusOutbox::new(settings.outbox),
             settings,
-            questions: Questions::default(),
-            answering: Answering::default(),
+            questions: PendingRequests::default(),
+            answering: ReplyCache::default(),
             listener: OnceLock::new(),
-            health: Health::default(),
+            health: AmqpHealth::default(),
             queues: AtomicU64::new(0),
             heard: AtomicBool::new(false),
         })))
     }
 
     /// Carries what is told and asked to the broker, over one connection; ends with it.
-    pub fn publisher(&self) -> impl Future<Output = Broken> + Send + 'static + use<> {
+    pub fn publisher(&self) -> impl Future<Output = AmqpConnectionError> + Send + 'static + use<> {
         publisher::run(Arc::clone(&self.0))
     }
 
     /// Brings what others tell and ask, over one connection; ends with it.
-    pub fn consumer(&self) -> impl Future<Output = Broken> + Send + 'static + use<> {
+    pub fn consumer(&self) -> impl Future<Output = AmqpConnectionError> + Send + 'static + use<> {
         consumer::run(Arc::clone(&self.0))
     }
 
@@ -103,8 +103,8 @@ impl AmqpBus {
     ///
     /// # Errors
     /// Why it does not.
-    pub async fn reach(&self) -> Result<(), Broken> {
-        connection::Line::open(&self.0, "look").await.map(drop)
+    pub async fn reach(&self) -> Result<(), AmqpConnectionError> {
+        connection::AmqpConnection::open(&self.0, "look").await.map(drop)
     }
 }
 
@@ -126,7 +126,7 @@ impl Bus for AmqpBus {
         to: NodeId,
         request: &'a NodeRequest,
         patience: Duration,
-    ) -> Fut<'a, Result<String, BusError>> {
+    ) -> BoxFuture<'a, Result<String, BusError>> {
         Box::pin(async move {
             let answer = self.0.ask(to, request, patience).await;
             let outcome = answer.as_ref().map_or_else(BusError::word, |_| "answered");
@@ -135,10 +135,10 @@ impl Bus for AmqpBus {
         })
     }
 
-    fn probe(&self, node: NodeId) -> Fut<'_, Result<bool, BusError>> {
+    fn probe(&self, node: NodeId) -> BoxFuture<'_, Result<bool, BusError>> {
         Box::pin(async move {
             let (verdict, answer) = oneshot::channel();
-            self.0.outbox.push(Word::Probe(node, verdict))?;
+            self.0.outbox.push(OutboundMessage::Probe(node, verdict))?;
             match tokio::time::timeout(PROBE, answer).await {
                 Ok(verdict) => verdict.unwrap_or(Err(BusError::Disconnected)),
                 Err(_) => Err(BusError::Timeout),
@@ -146,7 +146,7 @@ impl Bus for AmqpBus {
         })
     }
 
-    fn listen(&self, listener: Arc<dyn Listener>) {
+    fn listen(&self, listener: Arc<dyn BusHandler>) {
         let _ = self.0.listener.set(listener); // set once, by the composition root
     }
 
@@ -158,7 +158,7 @@ impl Bus for AmqpBus {
 /// How long a probe may take.
 const PROBE: Duration = Duration::from_secs(2);
 
-impl Shared {
+impl AmqpShared {
     async fn ask(
         &self,
         to: NodeId,
@@ -166,45 +166,45 @@ impl Shared {
         patience: Duration,
     ) -> Result<String, BusError> {
         let (question, answer) = self.questions.open(to, request, patience);
-        self.outbox.push(Word::Ask(question.id))?;
+        self.outbox.push(OutboundMessage::Ask(question.id))?;
         match tokio::time::timeout(patience, answer).await {
             Ok(answer) => answer.unwrap_or(Err(BusError::Disconnected)),
             Err(_) => Err(BusError::Timeout),
         }
     }
 
-    fn listener(&self) -> Option<&Arc<dyn Listener>> {
+    fn listener(&self) -> Option<&Arc<dyn BusHandler>> {
         self.listener.get()
     }
 }
 
 /// One way: out or in.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum AmqpDirection {
     Out,
     In,
 }
 
 /// How both ways are.
-struct Health {
+struct AmqpHealth {
     state: watch::Sender<BusState>,
     ways: std::sync::Mutex<(BusState, BusState)>,
 }
 
-impl Default for Health {
+impl Default for AmqpHealth {
     fn default() -> Self {
         let ways = std::sync::Mutex::new((BusState::Down, BusState::Down));
         Self { state: watch::Sender::new(BusState::Down), ways }
     }
 }
 
-impl Health {
+impl AmqpHealth {
     /// One way is so now; the bus is as well as the worse of them.
-    fn set(&self, way: Way, state: BusState) {
+    fn set(&self, way: AmqpDirection, state: BusState) {
         let mut ways = self.ways.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match way {
-            Way::Out => ways.0 = state,
-            Way::In => ways.1 = state,
+            AmqpDirection::Out => ways.0 = state,
+            AmqpDirection::In => ways.1 = state,
         }
         let state = match *ways {
             (BusState::Up, BusState::Up) => BusState::Up,

@@ -10,74 +10,78 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::super::bus::{BusError, BusState};
-use super::envelope::Kind;
+use super::envelope::BusMessageKind;
 use crate::protocol::cluster::{NodeEvent, Urgency};
 use crate::telemetry::metrics::BUS_SHED;
 
 /// What waited longer is not told any more: whoever should have heard it looks instead.
-const STALE: Duration = Duration::from_secs(10);
+const MAX_MESSAGE_AGE: Duration = Duration::from_secs(10);
 /// More receivers than this are not remembered one by one.
-const DEBTORS: usize = 256;
+const MAX_RESYNC_DEBTS: usize = 256;
 
 /// One thing to be sent.
-pub(super) enum Word {
+pub(super) enum OutboundMessage {
     /// An event, to one node or to all.
     Event { to: Option<NodeId>, body: Vec<u8>, urgency: Urgency, name: &'static str },
     /// A question of this number.
     Ask(u64),
     /// What became of a question that somebody asked.
-    Reply(Reply),
+    Reply(RequestReply),
     /// Whether somebody is there.
     Probe(NodeId, oneshot::Sender<Result<bool, BusError>>),
 }
 
 /// What became of a question.
 #[derive(Clone)]
-pub(super) struct Reply {
+pub(super) struct RequestReply {
     /// The queue of the one who asked.
     pub(super) to: String,
     /// Their number of the question.
     pub(super) id: u64,
-    pub(super) kind: Kind,
+    pub(super) kind: BusMessageKind,
     pub(super) body: Vec<u8>,
 }
 
 /// The queue.
-pub(super) struct Outbox {
+pub(super) struct BusOutbox {
     most: usize,
-    inner: Mutex<Inner>,
+    inner: Mutex<BusOutboxInner>,
     more: Notify,
 }
 
-struct Inner {
-    words: VecDeque<(Instant, Word)>,
+struct BusOutboxInner {
+    words: VecDeque<(Instant, OutboundMessage)>,
     state: BusState,
-    owed: Owed,
+    owed: ResyncDebt,
 }
 
 /// Who did not hear everything, and must be told so.
 #[derive(Default)]
-struct Owed {
+struct ResyncDebt {
     all: bool,
     nodes: HashSet<NodeId>,
 }
 
-impl Owed {
+impl ResyncDebt {
     fn add(&mut self, to: Option<NodeId>) {
         match to {
-            Some(node) if self.nodes.len() < DEBTORS => drop(self.nodes.insert(node)),
+            Some(node) if self.nodes.len() < MAX_RESYNC_DEBTS => drop(self.nodes.insert(node)),
             _ => self.all = true,
         }
     }
 }
 
-impl Outbox {
+impl BusOutbox {
     pub(super) fn new(most: usize) -> Self {
-        let inner = Inner { words: VecDeque::new(), state: BusState::Down, owed: Owed::default() };
+        let inner = BusOutboxInner {
+            words: VecDeque::new(),
+            state: BusState::Down,
+            owed: ResyncDebt::default(),
+        };
         Self { most, inner: Mutex::new(inner), more: Notify::new() }
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    fn inner(&self) -> MutexGuard<'_, BusOutboxInner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -91,23 +95,25 @@ impl Outbox {
                 return Err(BusError::Overloaded);
             }
         };
-        self.push(Word::Event { to, body, urgency, name })
+        self.push(OutboundMessage::Event { to, body, urgency, name })
     }
 
     /// Queues a word.
     ///
     /// # Errors
     /// [`BusError::Disconnected`] without a connection, [`BusError::Overloaded`] without room.
-    pub(super) fn push(&self, word: Word) -> Result<(), BusError> {
+    pub(super) fn push(&self, word: OutboundMessage) -> Result<(), BusError> {
         let mut inner = self.inner();
         let refused = match (inner.state, &word) {
             // Those who asked wait: replies have room of their own, and wait for a connection.
-            (_, Word::Reply(_)) => {
+            (_, OutboundMessage::Reply(_)) => {
                 (inner.words.len() >= 2 * self.most).then_some(BusError::Overloaded)
             }
             (BusState::Down, _) => Some(BusError::Disconnected),
-            (BusState::Blocked, Word::Ask(_) | Word::Probe(..)) => Some(BusError::Overloaded),
-            (BusState::Blocked, Word::Event { urgency: Urgency::Low, .. }) => {
+            (BusState::Blocked, OutboundMessage::Ask(_) | OutboundMessage::Probe(..)) => {
+                Some(BusError::Overloaded)
+            }
+            (BusState::Blocked, OutboundMessage::Event { urgency: Urgency::Low, .. }) => {
                 Some(BusError::Overloaded)
             }
             (_, word) => (inner.words.len() >= self.room(word)).then_some(BusError::Overloaded),
@@ -123,16 +129,16 @@ impl Outbox {
     }
 
     /// How much may wait before this: the last half is for what is urgent.
-    const fn room(&self, word: &Word) -> usize {
+    const fn room(&self, word: &OutboundMessage) -> usize {
         match word {
-            Word::Event { urgency: Urgency::Low, .. } => self.most / 2,
-            Word::Event { urgency: Urgency::Normal, .. } => self.most / 4 * 3,
+            OutboundMessage::Event { urgency: Urgency::Low, .. } => self.most / 2,
+            OutboundMessage::Event { urgency: Urgency::Normal, .. } => self.most / 4 * 3,
             _ => self.most,
         }
     }
 
     /// The next word, when there is one.
-    pub(super) async fn next(&self) -> Word {
+    pub(super) async fn next(&self) -> OutboundMessage {
         loop {
             if let Some(word) = self.pop() {
                 return word;
@@ -141,7 +147,7 @@ impl Outbox {
         }
     }
 
-    fn pop(&self) -> Option<Word> {
+    fn pop(&self) -> Option<OutboundMessage> {
         let mut inner = self.inner();
         if inner.words.len() <= self.most / 2
             && let Some(resync) = inner.pay()
@@ -149,7 +155,7 @@ impl Outbox {
             return Some(resync);
         }
         while let Some((since, word)) = inner.words.pop_front() {
-            if !matches!(word, Word::Event { .. }) || since.elapsed() < STALE {
+            if !matches!(word, OutboundMessage::Event { .. }) || since.elapsed() < MAX_MESSAGE_AGE {
                 return Some(word);
             }
             inner.missed(word, "stale");
@@ -165,23 +171,27 @@ impl Outbox {
 
     /// The connection is gone, and what was `sent` over it perhaps lost. Events are given up, their
     /// receivers will be told to look; the rest goes over the next connection.
-    pub(super) fn close(&self, sent: impl IntoIterator<Item = Word>, asked: Vec<u64>) {
+    pub(super) fn close(&self, sent: impl IntoIterator<Item = OutboundMessage>, asked: Vec<u64>) {
         let mut inner = self.inner();
         inner.state = BusState::Down;
         let now = Instant::now();
         let waiting = std::mem::take(&mut inner.words);
-        let again = asked.into_iter().map(Word::Ask);
-        let sent = sent.into_iter().filter(|word| !matches!(word, Word::Ask(_)));
+        let again = asked.into_iter().map(OutboundMessage::Ask);
+        let sent = sent.into_iter().filter(|word| !matches!(word, OutboundMessage::Ask(_)));
         for word in again.chain(sent).chain(waiting.into_iter().map(|(_, word)| word)) {
             match word {
-                Word::Ask(_) | Word::Reply(_) => inner.words.push_back((now, word)),
-                Word::Event { .. } | Word::Probe(..) => inner.missed(word, "disconnected"),
+                OutboundMessage::Ask(_) | OutboundMessage::Reply(_) => {
+                    inner.words.push_back((now, word))
+                }
+                OutboundMessage::Event { .. } | OutboundMessage::Probe(..) => {
+                    inner.missed(word, "disconnected")
+                }
             }
         }
     }
 
     /// A word that was refused by the broker, or that nobody will hear.
-    pub(super) fn missed(&self, word: Word, reason: &'static str) {
+    pub(super) fn missed(&self, word: OutboundMessage, reason: &'static str) {
         self.inner().missed(word, reason);
     }
 
@@ -191,10 +201,10 @@ impl Outbox {
     }
 }
 
-impl Inner {
-    fn missed(&mut self, word: Word, reason: &'static str) {
+impl BusOutboxInner {
+    fn missed(&mut self, word: OutboundMessage, reason: &'static str) {
         match word {
-            Word::Event { to, urgency, .. } => {
+            OutboundMessage::Event { to, urgency, .. } => {
                 let label = match urgency {
                     Urgency::Low => "low",
                     Urgency::Normal => "normal",
@@ -205,15 +215,15 @@ impl Inner {
                     self.owed.add(to);
                 }
             }
-            Word::Probe(_, verdict) => drop(verdict.send(Err(BusError::Disconnected))),
-            Word::Ask(_) | Word::Reply(_) => {}
+            OutboundMessage::Probe(_, verdict) => drop(verdict.send(Err(BusError::Disconnected))),
+            OutboundMessage::Ask(_) | OutboundMessage::Reply(_) => {}
         }
     }
 
     /// "Look into the database", to the next who is owed it.
-    fn pay(&mut self) -> Option<Word> {
+    fn pay(&mut self) -> Option<OutboundMessage> {
         let to = if self.owed.all {
-            self.owed = Owed::default();
+            self.owed = ResyncDebt::default();
             None
         } else {
             let node = *self.owed.nodes.iter().next()?;
@@ -222,6 +232,6 @@ impl Inner {
         };
         let event = NodeEvent::Resync;
         let body = serde_json::to_vec(&event).ok()?;
-        Some(Word::Event { to, body, urgency: event.urgency(), name: event.name() })
+        Some(OutboundMessage::Event { to, body, urgency: event.urgency(), name: event.name() })
     }
 }

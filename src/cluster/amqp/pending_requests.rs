@@ -13,40 +13,40 @@ use super::super::bus::BusError;
 use crate::protocol::cluster::NodeRequest;
 
 /// A question is sent so often at most: once more if the connection broke under it.
-const TRIES: u8 = 2;
+const MAX_SEND_ATTEMPTS: u8 = 2;
 
-type Answer = Result<String, BusError>;
+type ReplyReceiver = Result<String, BusError>;
 
 /// The open questions; cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct Questions {
+pub(super) struct PendingRequests {
     next: Arc<AtomicU64>,
-    open: Arc<Mutex<HashMap<u64, Question>>>,
+    open: Arc<Mutex<HashMap<u64, PendingRequest>>>,
 }
 
-struct Question {
+struct PendingRequest {
     to: NodeId,
     body: Vec<u8>,
     until: Instant,
     sent: u8,
-    answer: oneshot::Sender<Answer>,
+    answer: oneshot::Sender<ReplyReceiver>,
 }
 
 /// An open question; it is closed when this is dropped.
-pub(super) struct Asked {
+pub(super) struct PendingRequestGuard {
     /// Its number.
     pub(super) id: u64,
-    questions: Questions,
+    questions: PendingRequests,
 }
 
-impl Drop for Asked {
+impl Drop for PendingRequestGuard {
     fn drop(&mut self) {
         self.questions.all().remove(&self.id);
     }
 }
 
-impl Questions {
-    fn all(&self) -> MutexGuard<'_, HashMap<u64, Question>> {
+impl PendingRequests {
+    fn all(&self) -> MutexGuard<'_, HashMap<u64, PendingRequest>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -56,14 +56,15 @@ impl Questions {
         to: NodeId,
         request: &NodeRequest,
         patience: Duration,
-    ) -> (Asked, oneshot::Receiver<Answer>) {
+    ) -> (PendingRequestGuard, oneshot::Receiver<ReplyReceiver>) {
         let (answer, receiver) = oneshot::channel();
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         // Written by derived code into memory, this fails for nothing that compiles.
         let body = serde_json::to_vec(request).unwrap_or_default();
-        let question = Question { to, body, until: Instant::now() + patience, sent: 0, answer };
+        let question =
+            PendingRequest { to, body, until: Instant::now() + patience, sent: 0, answer };
         self.all().insert(id, question);
-        (Asked { id, questions: self.clone() }, receiver)
+        (PendingRequestGuard { id, questions: self.clone() }, receiver)
     }
 
     /// What is to be sent, and how long its asker still waits; `None` if nobody does.
@@ -76,7 +77,7 @@ impl Questions {
     }
 
     /// A question found its end.
-    pub(super) fn close(&self, id: u64, answer: Answer) {
+    pub(super) fn close(&self, id: u64, answer: ReplyReceiver) {
         if let Some(question) = self.all().remove(&id) {
             let _ = question.answer.send(answer); // nobody waits any more
         }
@@ -87,7 +88,7 @@ impl Questions {
     pub(super) fn lost(&self) -> Vec<u64> {
         let mut all = self.all();
         let spent: Vec<_> =
-            all.iter().filter(|(_, q)| q.sent >= TRIES).map(|(id, _)| *id).collect();
+            all.iter().filter(|(_, q)| q.sent >= MAX_SEND_ATTEMPTS).map(|(id, _)| *id).collect();
         for id in spent {
             if let Some(question) = all.remove(&id) {
                 let _ = question.answer.send(Err(BusError::Timeout)); // nobody waits any more

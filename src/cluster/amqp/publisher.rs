@@ -16,37 +16,38 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::super::bus::{BusError, BusState};
-use super::connection::{Broken, DIRECT, EVENTS, Line, within};
-use super::envelope::{Kind, label, properties};
-use super::outbox::Word;
-use super::{Shared, Way};
+use super::connection::{AmqpConnection, AmqpConnectionError, DIRECT, EVENTS, within};
+use super::envelope::{BusMessageKind, label, properties};
+use super::outbox::OutboundMessage;
+use super::{AmqpDirection, AmqpShared};
 use crate::telemetry::metrics::BUS_TOLD;
 
 /// So many messages may be under way to the broker.
-const WINDOW: usize = 512;
+const MAX_UNCONFIRMED: usize = 512;
 /// A confirmation that takes longer, though the broker blocks nothing, will not come.
-const UNCONFIRMED: Duration = Duration::from_secs(15);
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(15);
 /// Answers come to this name on the channel on which was asked: RabbitMQ's direct reply-to.
 const REPLIES: &str = "amq.rabbitmq.reply-to";
 
 /// One connection's life.
-pub(super) async fn run(shared: Arc<Shared>) -> Broken {
+pub(super) async fn run(shared: Arc<AmqpShared>) -> AmqpConnectionError {
     match carry(shared).await {
         Ok(never) => match never {},
         Err(broken) => broken,
     }
 }
 
-async fn carry(shared: Arc<Shared>) -> Result<Infallible, Broken> {
-    let mut line = Line::open(&shared, "out").await?;
+async fn carry(shared: Arc<AmqpShared>) -> Result<Infallible, AmqpConnectionError> {
+    let mut line = AmqpConnection::open(&shared, "out").await?;
     let channel = confirming(&mut line).await?;
-    let mut probes = Probes { channel: confirming(&mut line).await?, waiting: VecDeque::new() };
+    let mut probes =
+        ReachabilityProbes { channel: confirming(&mut line).await?, waiting: VecDeque::new() };
     let reading = BasicConsumeOptions { no_ack: true, ..Default::default() };
     let consume =
         channel.basic_consume(REPLIES.into(), "replies".into(), reading, FieldTable::default());
     let mut replies = within(consume).await?;
 
-    let mut sent = Sent::open(shared);
+    let mut sent = UnconfirmedMessages::open(shared);
     let shared = Arc::clone(&sent.shared);
     // New futures are polled in the order in which they are pushed, and each queues its message at
     // its first poll: so messages leave in order.
@@ -58,7 +59,7 @@ async fn carry(shared: Arc<Shared>) -> Result<Infallible, Broken> {
         {
             probing.push(probe);
         }
-        let room = !sent.blocked && flight.len() < WINDOW;
+        let room = !sent.blocked && flight.len() < MAX_UNCONFIRMED;
         tokio::select! {
             biased;
             event = line.event() => match event {
@@ -72,13 +73,13 @@ async fn carry(shared: Arc<Shared>) -> Result<Infallible, Broken> {
             },
             reply = replies.next() => match reply {
                 Some(reply) => hear(&shared, &reply?),
-                None => return Err(Broken::Ended),
+                None => return Err(AmqpConnectionError::Ended),
             },
             Some((key, outcome)) = flight.next() => sent.settle(key, outcome)?,
             Some(outcome) = probing.next() => { outcome?; }
-            () = sleep_until(sent.give_up()) => return Err(Broken::Late),
+            () = sleep_until(sent.give_up()) => return Err(AmqpConnectionError::Late),
             word = shared.outbox.next(), if room => match word {
-                Word::Probe(node, verdict) => probes.waiting.push_back((node, verdict)),
+                OutboundMessage::Probe(node, verdict) => probes.waiting.push_back((node, verdict)),
                 mut word => if let Some(letter) = letter(&shared, &mut word) {
                     let key = sent.note(word);
                     let channel = channel.clone();
@@ -89,14 +90,14 @@ async fn carry(shared: Arc<Shared>) -> Result<Infallible, Broken> {
     }
 }
 
-async fn confirming(line: &mut Line) -> Result<Channel, Broken> {
+async fn confirming(line: &mut AmqpConnection) -> Result<Channel, AmqpConnectionError> {
     let channel = line.channel().await?;
     within(channel.confirm_select(ConfirmSelectOptions::default())).await?;
     Ok(channel)
 }
 
 /// A message as it goes to the broker.
-struct Letter {
+struct AmqpMessage {
     exchange: &'static str,
     to: ShortString,
     mandatory: bool,
@@ -104,7 +105,7 @@ struct Letter {
     body: Vec<u8>,
 }
 
-impl Letter {
+impl AmqpMessage {
     async fn send(self, channel: &Channel) -> lapin::Result<Confirmation> {
         let options = BasicPublishOptions { mandatory: self.mandatory, immediate: false };
         let exchange = self.exchange.into();
@@ -114,26 +115,26 @@ impl Letter {
 
 /// The message of a word; `None` if nobody waits for it any more. What an event says is taken out
 /// of it: it is never sent again.
-fn letter(shared: &Shared, word: &mut Word) -> Option<Letter> {
+fn letter(shared: &AmqpShared, word: &mut OutboundMessage) -> Option<AmqpMessage> {
     let of = |kind| properties(kind, shared.me);
     Some(match word {
-        Word::Event { to, body, name, .. } => {
+        OutboundMessage::Event { to, body, name, .. } => {
             counter!(BUS_TOLD, "event" => *name).increment(1);
-            Letter {
+            AmqpMessage {
                 exchange: if to.is_some() { DIRECT } else { EVENTS },
                 to: to.map(|node| node.to_string()).unwrap_or_default().into(),
                 mandatory: to.is_some(),
-                properties: of(Kind::Tell),
+                properties: of(BusMessageKind::Tell),
                 body: std::mem::take(body),
             }
         }
-        Word::Ask(id) => {
+        OutboundMessage::Ask(id) => {
             let (to, body, left) = shared.questions.send(*id)?;
-            let properties = of(Kind::Ask)
+            let properties = of(BusMessageKind::Ask)
                 .with_correlation_id(id.to_string().into())
                 .with_reply_to(REPLIES.into())
                 .with_expiration(left.as_millis().max(1).to_string().into());
-            Letter {
+            AmqpMessage {
                 exchange: DIRECT,
                 to: to.to_string().into(),
                 mandatory: true,
@@ -141,25 +142,27 @@ fn letter(shared: &Shared, word: &mut Word) -> Option<Letter> {
                 body,
             }
         }
-        Word::Reply(reply) => Letter {
+        OutboundMessage::Reply(reply) => AmqpMessage {
             exchange: "",
             to: reply.to.as_str().into(),
             mandatory: false, // whoever does not wait any more needs none
             properties: of(reply.kind).with_correlation_id(reply.id.to_string().into()),
             body: reply.body.clone(),
         },
-        Word::Probe(..) => return None,
+        OutboundMessage::Probe(..) => return None,
     })
 }
 
 /// An answer came.
-fn hear(shared: &Shared, reply: &Delivery) {
+fn hear(shared: &AmqpShared, reply: &Delivery) {
     let Some((kind, id)) = label(&reply.properties).and_then(|l| Some((l.kind, l.id?))) else {
         return;
     };
     let answer = match kind {
-        Kind::Reply => String::from_utf8(reply.data.clone()).map_err(|_| BusError::Timeout),
-        Kind::Busy => Err(BusError::Overloaded),
+        BusMessageKind::Reply => {
+            String::from_utf8(reply.data.clone()).map_err(|_| BusError::Timeout)
+        }
+        BusMessageKind::Busy => Err(BusError::Overloaded),
         _ => Err(BusError::Timeout),
     };
     shared.questions.close(id, answer);
@@ -167,9 +170,9 @@ fn hear(shared: &Shared, reply: &Delivery) {
 
 /// Nobody listens at the node that a message was for. What was returned says itself which it was:
 /// the library hands it to whichever confirmation comes next, which need not be its own.
-fn returned(shared: &Shared, message: &BasicReturnMessage) {
+fn returned(shared: &AmqpShared, message: &BasicReturnMessage) {
     match label(&message.delivery.properties).map(|label| (label.kind, label.id)) {
-        Some((Kind::Tell, _)) => {
+        Some((BusMessageKind::Tell, _)) => {
             if let Ok(node) = message.delivery.routing_key.to_string().parse() {
                 shared.outbox.forgive(node);
                 if let Some(listener) = shared.listener() {
@@ -177,30 +180,30 @@ fn returned(shared: &Shared, message: &BasicReturnMessage) {
                 }
             }
         }
-        Some((Kind::Ask, Some(id))) => shared.questions.close(id, Err(BusError::NoRoute)),
+        Some((BusMessageKind::Ask, Some(id))) => shared.questions.close(id, Err(BusError::NoRoute)),
         _ => {}
     }
 }
 
 /// Probes go one after the other over a channel of their own, so that what comes back belongs to
 /// the one that was sent.
-struct Probes {
+struct ReachabilityProbes {
     channel: Channel,
     waiting: VecDeque<(NodeId, oneshot::Sender<Result<bool, BusError>>)>,
 }
 
-impl Probes {
+impl ReachabilityProbes {
     fn next(
         &mut self,
         me: NodeId,
-    ) -> Option<impl Future<Output = Result<(), Broken>> + Send + use<>> {
+    ) -> Option<impl Future<Output = Result<(), AmqpConnectionError>> + Send + use<>> {
         let (node, verdict) = self.waiting.pop_front()?;
         let channel = self.channel.clone();
-        let letter = Letter {
+        let letter = AmqpMessage {
             exchange: DIRECT,
             to: node.to_string().into(),
             mandatory: true,
-            properties: properties(Kind::Probe, me),
+            properties: properties(BusMessageKind::Probe, me),
             body: Vec::new(),
         };
         Some(async move {
@@ -212,23 +215,23 @@ impl Probes {
 }
 
 /// What is under way and not confirmed. When it is dropped, by whatever, it is perhaps lost.
-struct Sent {
-    shared: Arc<Shared>,
-    words: BTreeMap<u64, (Instant, Word)>,
+struct UnconfirmedMessages {
+    shared: Arc<AmqpShared>,
+    words: BTreeMap<u64, (Instant, OutboundMessage)>,
     next: u64,
     blocked: bool,
     /// Since when the broker takes something.
     free: Instant,
 }
 
-impl Sent {
-    fn open(shared: Arc<Shared>) -> Self {
+impl UnconfirmedMessages {
+    fn open(shared: Arc<AmqpShared>) -> Self {
         shared.outbox.open(BusState::Up);
-        shared.health.set(Way::Out, BusState::Up);
+        shared.health.set(AmqpDirection::Out, BusState::Up);
         Self { shared, words: BTreeMap::new(), next: 0, blocked: false, free: Instant::now() }
     }
 
-    fn note(&mut self, word: Word) -> u64 {
+    fn note(&mut self, word: OutboundMessage) -> u64 {
         self.next += 1;
         self.words.insert(self.next, (Instant::now(), word));
         self.next
@@ -239,19 +242,23 @@ impl Sent {
         self.blocked = blocked;
         self.free = Instant::now();
         self.shared.outbox.open(state);
-        self.shared.health.set(Way::Out, state);
+        self.shared.health.set(AmqpDirection::Out, state);
     }
 
     /// When there is no hope left for the oldest message under way.
     fn give_up(&self) -> Instant {
-        let far = Instant::now() + 2 * UNCONFIRMED;
+        let far = Instant::now() + 2 * CONFIRM_TIMEOUT;
         match self.words.first_key_value() {
-            Some((_, (since, _))) if !self.blocked => (*since).max(self.free) + UNCONFIRMED,
+            Some((_, (since, _))) if !self.blocked => (*since).max(self.free) + CONFIRM_TIMEOUT,
             _ => far,
         }
     }
 
-    fn settle(&mut self, key: u64, outcome: lapin::Result<Confirmation>) -> Result<(), Broken> {
+    fn settle(
+        &mut self,
+        key: u64,
+        outcome: lapin::Result<Confirmation>,
+    ) -> Result<(), AmqpConnectionError> {
         let confirmation = outcome?;
         let refused = confirmation.is_nack();
         let word = self.words.remove(&key).map(|(_, word)| word);
@@ -260,7 +267,7 @@ impl Sent {
         }
         match word {
             // The receiver's queue is full.
-            Some(Word::Ask(id)) if refused => {
+            Some(OutboundMessage::Ask(id)) if refused => {
                 self.shared.questions.close(id, Err(BusError::Overloaded));
             }
             Some(word) if refused => self.shared.outbox.missed(word, "refused"),
@@ -270,9 +277,9 @@ impl Sent {
     }
 }
 
-impl Drop for Sent {
+impl Drop for UnconfirmedMessages {
     fn drop(&mut self) {
-        self.shared.health.set(Way::Out, BusState::Down);
+        self.shared.health.set(AmqpDirection::Out, BusState::Down);
         let words = std::mem::take(&mut self.words).into_values().map(|(_, word)| word);
         self.shared.outbox.close(words, self.shared.questions.lost());
     }

@@ -8,38 +8,38 @@ use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Valu
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::endpoint::{Link, Place};
+use super::endpoint::{RedisEndpoint, RedisLink};
 
 /// After a failure nobody tries to connect for so long; whoever comes is refused at once.
-const PAUSE: Duration = Duration::from_millis(250);
+const RECONNECT_DELAY: Duration = Duration::from_millis(250);
 
 /// The connection, if there is one.
-pub(super) struct Lines {
-    place: Place,
-    now: Mutex<Now>,
+pub(super) struct RedisConnectionManager {
+    place: RedisEndpoint,
+    now: Mutex<ConnectionSlot>,
     /// The number of the connection that failed last.
     failed: AtomicU64,
     /// The last attempt to connect failed.
     down: AtomicBool,
 }
 
-struct Now {
+struct ConnectionSlot {
     /// Connections and attempts are counted.
     number: u64,
-    link: Option<Link>,
+    link: Option<RedisLink>,
     /// Nobody connects before.
     not_before: Instant,
 }
 
-impl Lines {
-    pub(super) fn new(place: Place) -> Self {
-        let now = Now { number: 1, link: None, not_before: Instant::now() };
+impl RedisConnectionManager {
+    pub(super) fn new(place: RedisEndpoint) -> Self {
+        let now = ConnectionSlot { number: 1, link: None, not_before: Instant::now() };
         let (failed, down) = (AtomicU64::new(0), AtomicBool::new(false));
         Self { place, now: Mutex::new(now), failed, down }
     }
 
     /// The connection and its number; makes one if there is none.
-    pub(super) async fn get(&self) -> RedisResult<(u64, Link)> {
+    pub(super) async fn get(&self) -> RedisResult<(u64, RedisLink)> {
         let mut now = match self.now.try_lock() {
             Ok(now) => now,
             // Somebody connects. Whether that helps is not worth waiting for if it just did not.
@@ -56,8 +56,8 @@ impl Lines {
             return Err(away());
         }
         now.number += 1;
-        now.not_before = Instant::now() + PAUSE;
-        let attempt = Attempt { down: &self.down, succeeded: false };
+        now.not_before = Instant::now() + RECONNECT_DELAY;
+        let attempt = ConnectAttempt { down: &self.down, succeeded: false };
         let link = self.place.connect().await?;
         attempt.succeeds();
         now.link = Some(link.clone());
@@ -73,18 +73,18 @@ impl Lines {
 }
 
 /// An attempt to connect: failed when it is dropped, be it by a deadline, unless it succeeded.
-struct Attempt<'a> {
+struct ConnectAttempt<'a> {
     down: &'a AtomicBool,
     succeeded: bool,
 }
 
-impl Attempt<'_> {
+impl ConnectAttempt<'_> {
     fn succeeds(mut self) {
         self.succeeded = true;
     }
 }
 
-impl Drop for Attempt<'_> {
+impl Drop for ConnectAttempt<'_> {
     fn drop(&mut self) {
         match (self.down.swap(!self.succeeded, Ordering::AcqRel), self.succeeded) {
             (false, false) => tracing::warn!("the cache cannot be reached"),
@@ -98,7 +98,7 @@ fn away() -> RedisError {
     RedisError::from((ErrorKind::Io, "there is no connection"))
 }
 
-impl ConnectionLike for Link {
+impl ConnectionLike for RedisLink {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         match self {
             Self::One(link) => link.req_packed_command(command),

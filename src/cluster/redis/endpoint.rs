@@ -10,10 +10,10 @@ use redis::{AsyncConnectionConfig, Client, ConnectionAddr, RedisResult, TlsCerti
 use tokio::sync::Mutex;
 
 /// How long a connection and an answer may take.
-const PATIENCE: Duration = Duration::from_millis(400);
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(400);
 
 /// Where Redis is.
-pub(super) enum Place {
+pub(super) enum RedisEndpoint {
     /// One server.
     Single(Box<Client>),
     /// Whichever server the Sentinels name.
@@ -24,7 +24,7 @@ pub(super) enum Place {
 
 /// A connection.
 #[derive(Clone)]
-pub(super) enum Link {
+pub(super) enum RedisLink {
     /// To one server.
     One(MultiplexedConnection),
     /// To many.
@@ -32,13 +32,13 @@ pub(super) enum Link {
 }
 
 /// An address in parts: `scheme://user:password@host:port,host:port/name`.
-struct Parts<'a> {
+struct RedisUrl<'a> {
     login: Option<(&'a str, &'a str)>,
     hosts: Vec<(String, u16)>,
     name: &'a str,
 }
 
-fn parts(rest: &str, port: u16) -> Result<Parts<'_>, String> {
+fn parts(rest: &str, port: u16) -> Result<RedisUrl<'_>, String> {
     let (login, rest) = match rest.rsplit_once('@') {
         Some((login, rest)) => (Some(login.split_once(':').unwrap_or(("", login))), rest),
         None => (None, rest),
@@ -54,10 +54,10 @@ fn parts(rest: &str, port: u16) -> Result<Parts<'_>, String> {
             None => Ok((host.to_owned(), port)),
         })
         .collect::<Result<_, &str>>()?;
-    Ok(Parts { login, hosts, name })
+    Ok(RedisUrl { login, hosts, name })
 }
 
-impl Place {
+impl RedisEndpoint {
     /// Reads an address.
     pub(super) fn read(url: &str, authorities: Option<&str>) -> Result<Self, String> {
         let (scheme, rest) = url.split_once("://").ok_or("it has no scheme")?;
@@ -86,28 +86,28 @@ impl Place {
     }
 
     /// Connects.
-    pub(super) async fn connect(&self) -> RedisResult<Link> {
+    pub(super) async fn connect(&self) -> RedisResult<RedisLink> {
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PATIENCE))
-            .set_response_timeout(Some(PATIENCE));
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(CONNECT_TIMEOUT));
         Ok(match self {
             Self::Single(client) => {
-                Link::One(client.get_multiplexed_async_connection_with_config(&config).await?)
+                RedisLink::One(client.get_multiplexed_async_connection_with_config(&config).await?)
             }
             Self::Sentinel(client) => {
                 let mut client = client.lock().await;
-                Link::One(client.get_async_connection_with_config(&config).await?)
+                RedisLink::One(client.get_async_connection_with_config(&config).await?)
             }
-            Self::Cluster(client) => Link::Many(client.get_async_connection().await?),
+            Self::Cluster(client) => RedisLink::Many(client.get_async_connection().await?),
         })
     }
 }
 
 fn sentinel(
-    parts: &Parts<'_>,
+    parts: &RedisUrl<'_>,
     tls: bool,
     certificates: Option<TlsCertificates>,
-) -> RedisResult<Place> {
+) -> RedisResult<RedisEndpoint> {
     let address = |(host, port): &(String, u16)| ConnectionAddr::Tcp(host.clone(), *port);
     let name = if parts.name.is_empty() { "mymaster" } else { parts.name };
     let sentinels = parts.hosts.iter().map(address);
@@ -128,19 +128,19 @@ fn sentinel(
             .set_client_to_redis_certificates(certificates.clone())
             .set_client_to_sentinel_certificates(certificates);
     }
-    builder.build().map(|client| Place::Sentinel(Box::new(Mutex::new(client))))
+    builder.build().map(|client| RedisEndpoint::Sentinel(Box::new(Mutex::new(client))))
 }
 
 fn cluster(
-    parts: &Parts<'_>,
+    parts: &RedisUrl<'_>,
     tls: bool,
     certificates: Option<TlsCertificates>,
-) -> RedisResult<Place> {
+) -> RedisResult<RedisEndpoint> {
     let scheme = if tls { "rediss" } else { "redis" };
     let url = |(host, port): &(String, u16)| format!("{scheme}://{host}:{port}");
     let mut builder = ClusterClient::builder(parts.hosts.iter().map(url))
-        .connection_timeout(PATIENCE)
-        .response_timeout(PATIENCE)
+        .connection_timeout(CONNECT_TIMEOUT)
+        .response_timeout(CONNECT_TIMEOUT)
         .retries(2);
     if let Some((user, password)) = parts.login {
         builder = builder.password(password);
@@ -151,7 +151,7 @@ fn cluster(
     if let Some(certificates) = certificates {
         builder = builder.certs(certificates);
     }
-    builder.build().map(|client| Place::Cluster(Box::new(client)))
+    builder.build().map(|client| RedisEndpoint::Cluster(Box::new(client)))
 }
 
 #[cfg(test)]
@@ -160,11 +160,14 @@ mod tests {
 
     #[test]
     fn an_address_says_what_kind_of_place_it_is() {
-        let read = |url| Place::read(url, None);
-        assert!(matches!(read("redis://:secret@cache:6379/1"), Ok(Place::Single(_))));
-        assert!(matches!(read("rediss://cache"), Ok(Place::Single(_))));
-        assert!(matches!(read("redis+sentinel://a:1,b:2/main"), Ok(Place::Sentinel(_))));
-        assert!(matches!(read("rediss+cluster://user:p@ss@a,b:7001"), Ok(Place::Cluster(_))));
+        let read = |url| RedisEndpoint::read(url, None);
+        assert!(matches!(read("redis://:secret@cache:6379/1"), Ok(RedisEndpoint::Single(_))));
+        assert!(matches!(read("rediss://cache"), Ok(RedisEndpoint::Single(_))));
+        assert!(matches!(read("redis+sentinel://a:1,b:2/main"), Ok(RedisEndpoint::Sentinel(_))));
+        assert!(matches!(
+            read("rediss+cluster://user:p@ss@a,b:7001"),
+            Ok(RedisEndpoint::Cluster(_))
+        ));
         for wrong in ["", "cache:6379", "http://cache", "redis+raft://a", "redis+cluster://a:x"] {
             assert!(read(wrong).is_err(), "{wrong}");
         }

@@ -13,15 +13,15 @@ use metrics::counter;
 use redis::{Cmd, FromRedisValue, RedisError};
 use tokio::time::timeout;
 
-use self::connection::Lines;
-use self::endpoint::Place;
-use super::cache::{Cache, CacheError, Fut, Limit, Refused};
+use self::connection::RedisConnectionManager;
+use self::endpoint::RedisEndpoint;
+use super::cache::{BoxFuture, Cache, CacheError, RateLimit, RateLimitError};
 use crate::telemetry::metrics::CACHE_FAILED;
 
 /// No operation takes longer, connecting included.
-const DEADLINE: Duration = Duration::from_millis(500);
+const OPERATION_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The generic cell rate algorithm, as [`Limit::take`] has it, by the server's clock: those of the
+/// The generic cell rate algorithm, as [`RateLimit::take`] has it, by the server's clock: those of the
 /// nodes may differ. Gives how long to wait in microseconds, 0 if it was taken.
 const TAKE: &str = r"
 local time = redis.call('TIME')
@@ -37,7 +37,7 @@ return 0
 
 /// What the cache is to know.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct RedisConfig {
     /// Where it is: `redis://`, `rediss://`, `redis+sentinel://`, `rediss+sentinel://`,
     /// `redis+cluster://` or `rediss+cluster://`.
     pub url: Secret<String>,
@@ -49,7 +49,7 @@ pub struct Settings {
 
 /// The cache.
 pub struct RedisCache {
-    lines: Lines,
+    lines: RedisConnectionManager,
     prefix: String,
 }
 
@@ -58,9 +58,9 @@ impl RedisCache {
     ///
     /// # Errors
     /// An address that cannot be read, in words.
-    pub fn new(settings: &Settings) -> Result<Self, String> {
-        let place = Place::read(settings.url.expose(), settings.authorities.as_deref())?;
-        Ok(Self { lines: Lines::new(place), prefix: settings.prefix.clone() })
+    pub fn new(settings: &RedisConfig) -> Result<Self, String> {
+        let place = RedisEndpoint::read(settings.url.expose(), settings.authorities.as_deref())?;
+        Ok(Self { lines: RedisConnectionManager::new(place), prefix: settings.prefix.clone() })
     }
 
     fn key(&self, key: &str) -> String {
@@ -91,7 +91,7 @@ impl RedisCache {
             used = Some(number);
             command.query_async::<T>(&mut line).await
         };
-        let outcome = timeout(DEADLINE, work).await;
+        let outcome = timeout(OPERATION_TIMEOUT, work).await;
         let words = match outcome {
             Ok(Ok(done)) => return Ok(done),
             Ok(Err(error)) => reason(&error),
@@ -116,7 +116,11 @@ fn reason(error: &RedisError) -> String {
 }
 
 impl Cache for RedisCache {
-    fn take<'a>(&'a self, limit: Limit, key: &'a str) -> Fut<'a, Result<(), Refused>> {
+    fn take<'a>(
+        &'a self,
+        limit: RateLimit,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<(), RateLimitError>> {
         Box::pin(async move {
             let every = u64::try_from(limit.every.as_micros()).unwrap_or(u64::MAX);
             let key = self.key(&format!("limit:{}:{key}", limit.name));
@@ -124,7 +128,7 @@ impl Cache for RedisCache {
             take.arg(TAKE).arg(1).arg(key).arg(every).arg(limit.burst);
             match self.run("take", take).await? {
                 0 => Ok(()),
-                wait => Err(Refused::TooMany(Duration::from_micros(wait))),
+                wait => Err(RateLimitError::TooMany(Duration::from_micros(wait))),
             }
         })
     }
@@ -134,7 +138,7 @@ impl Cache for RedisCache {
         key: &'a str,
         value: Vec<u8>,
         ttl: Duration,
-    ) -> Fut<'a, Result<(), CacheError>> {
+    ) -> BoxFuture<'a, Result<(), CacheError>> {
         Box::pin(async move {
             let millis = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1);
             let mut put = redis::cmd("SET");
@@ -143,7 +147,7 @@ impl Cache for RedisCache {
         })
     }
 
-    fn get<'a>(&'a self, key: &'a str) -> Fut<'a, Result<Option<Vec<u8>>, CacheError>> {
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, CacheError>> {
         Box::pin(async move {
             let mut get = redis::cmd("GET");
             get.arg(self.key(key));
@@ -151,7 +155,7 @@ impl Cache for RedisCache {
         })
     }
 
-    fn remove<'a>(&'a self, key: &'a str) -> Fut<'a, Result<(), CacheError>> {
+    fn remove<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), CacheError>> {
         Box::pin(async move {
             let mut remove = redis::cmd("DEL");
             remove.arg(self.key(key));
@@ -159,7 +163,7 @@ impl Cache for RedisCache {
         })
     }
 
-    fn ping(&self) -> Fut<'_, Result<(), CacheError>> {
+    fn ping(&self) -> BoxFuture<'_, Result<(), CacheError>> {
         // A key is asked for, so that in a Redis Cluster whoever has it must answer.
         Box::pin(async move {
             let mut ping = redis::cmd("EXISTS");

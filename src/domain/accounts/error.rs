@@ -3,7 +3,7 @@
 use base::error::{CodedError, ErrorKind};
 use base::ids::{DeviceId, UserId};
 
-use crate::cluster::Refused;
+use crate::cluster::RateLimitError;
 use crate::domain::vault;
 
 /// The one error of this area.
@@ -87,7 +87,7 @@ pub enum Error {
     Busy,
     /// Too often.
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Refused(#[from] RateLimitError),
     /// The database.
     #[error(transparent)]
     Store(#[from] store::Error),

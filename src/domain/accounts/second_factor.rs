@@ -10,7 +10,7 @@ use store::{Factor, SealedColumn};
 use totp_rs::{Builder, Totp};
 
 use super::{Accounts, Error, Me, audit, hash};
-use crate::cluster::Limit;
+use crate::cluster::RateLimit;
 use crate::domain::vault::Place;
 use crate::protocol::accounts as wire;
 use crate::telemetry::metrics::CODES;
@@ -116,7 +116,7 @@ impl Accounts {
 
     /// The person's own password, asked for again; gives its hash.
     pub(super) async fn prove(&self, me: &Me, password: Secret<String>) -> Result<String, Error> {
-        let limit = Limit::per_minute("password", self.limits.login_per_minute);
+        let limit = RateLimit::per_minute("password", self.limits.login_per_minute);
         self.cache.take(limit, &me.user.to_string()).await?;
         let kept = self.store.password_of(me.user).await?.ok_or(Error::InvalidToken)?;
         let fits = self.passwords.check(password, Some(kept.clone())).await?;
@@ -165,7 +165,7 @@ impl Accounts {
     async fn count_code(&self, user: UserId) -> Result<(), Error> {
         let burst = self.limits.codes_per_hour;
         let every = Duration::from_hours(1) / burst;
-        let limit = Limit { name: "second-factor", every, burst };
+        let limit = RateLimit { name: "second-factor", every, burst };
         self.cache.take(limit, &user.to_string()).await.inspect_err(|_| {
             counter!(CODES, "outcome" => "too-many").increment(1);
         })?;

@@ -12,7 +12,7 @@ use store::{FirstAdmin, NewRefresh, Opened, Registered, Role, Rotation, SignIn};
 use super::{
     Accounts, Bearer, Error, Me, Phone, Source, audit, identity_key, new_device, user_view,
 };
-use crate::cluster::Limit;
+use crate::cluster::RateLimit;
 use crate::config::Registration;
 use crate::protocol::accounts as wire;
 use crate::telemetry::metrics::SIGN_INS;
@@ -55,7 +55,7 @@ impl Accounts {
         let written: String = login.phone.chars().take(40).collect();
         let key = phone.as_ref().map_or(written.as_str(), Phone::as_str);
         self.cache
-            .take(Limit::per_minute("login-account", self.limits.login_per_minute), key)
+            .take(RateLimit::per_minute("login-account", self.limits.login_per_minute), key)
             .await?;
 
         let found = match &phone {

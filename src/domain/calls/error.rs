@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use base::error::{CodedError, ErrorKind};
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{DirectoryError, Refused};
+use crate::cluster::{DirectoryError, RateLimitError};
 
 /// The one error of this area; it travels between nodes.
 #[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
@@ -60,7 +60,7 @@ pub enum Error {
     TooManyOwn,
     /// The same person was called too often.
     #[error(transparent)]
-    TooOften(Refused),
+    TooOften(RateLimitError),
     /// An offer that cannot be answered; the text says why.
     #[error("this offer cannot be answered: {0}")]
     BadOffer(Cow<'static, str>),
@@ -86,8 +86,8 @@ pub enum Error {
     Store(#[from] store::Error),
 }
 
-impl From<Refused> for Error {
-    fn from(refused: Refused) -> Self {
+impl From<RateLimitError> for Error {
+    fn from(refused: RateLimitError) -> Self {
         Self::TooOften(refused)
     }
 }

@@ -24,7 +24,7 @@ use base::page::Page;
 use store::{CallReach, CallWritten, MemberRole, Reach, Store};
 
 use super::accounts::{Keyring, Me};
-use crate::cluster::{Cache, Fence, Limit, Refused};
+use crate::cluster::{Cache, FencingToken, RateLimit, RateLimitError};
 use crate::config;
 use crate::protocol::calls::{self as wire, Reason, Role};
 use crate::protocol::server::Person;
@@ -150,13 +150,13 @@ impl Calls {
     /// # Errors
     /// [`Error::TooOften`].
     pub async fn ring(&self, me: UserId, whom: &str) -> Result<(), Error> {
-        let limit = Limit::per_minute("ring", self.rings_per_minute);
+        let limit = RateLimit::per_minute("ring", self.rings_per_minute);
         match self.cache.take(limit, &format!("{me}:{whom}")).await {
-            Err(often @ Refused::TooMany(_)) => {
+            Err(often @ RateLimitError::TooMany(_)) => {
                 refused("rings");
                 Err(often.into())
             }
-            Ok(()) | Err(Refused::Cache(_)) => Ok(()),
+            Ok(()) | Err(RateLimitError::Cache(_)) => Ok(()),
         }
     }
 
@@ -192,7 +192,11 @@ impl Calls {
     ///
     /// # Errors
     /// [`Error::Moved`], as all writes of an owner that is none any more, or the database's.
-    pub async fn write_begin(&self, begin: &Begin, fence: Option<Fence>) -> Result<(), Error> {
+    pub async fn write_begin(
+        &self,
+        begin: &Begin,
+        fence: Option<FencingToken>,
+    ) -> Result<(), Error> {
         let now = self.clock.now();
         let called = begin.callees.iter().filter(|callee| !callee.busy);
         let (unheard, callees): (Vec<_>, Vec<_>) = called.partition(|callee| callee.unheard);
@@ -231,7 +235,11 @@ impl Calls {
     ///
     /// # Errors
     /// The database's.
-    pub async fn write_answered(&self, id: CallId, fence: Option<Fence>) -> Result<(), Error> {
+    pub async fn write_answered(
+        &self,
+        id: CallId,
+        fence: Option<FencingToken>,
+    ) -> Result<(), Error> {
         let fence = fence.map(Into::into);
         written(self.store.answer_call(id, fence, self.clock.now()).await?)
     }
@@ -240,7 +248,7 @@ impl Calls {
     ///
     /// # Errors
     /// As [`Calls::write_begin`].
-    pub async fn keep(&self, call: &Call, fence: Option<Fence>) -> Result<(), Error> {
+    pub async fn keep(&self, call: &Call, fence: Option<FencingToken>) -> Result<(), Error> {
         let state = serde_json::to_value(call).map_err(|e| Error::Internal(e.to_string()))?;
         written(self.store.keep_call(call.id(), state, fence.map(Into::into)).await?)
     }
@@ -270,7 +278,7 @@ impl Calls {
     pub async fn write_end(
         &self,
         end: store::EndedCall,
-        fence: Option<Fence>,
+        fence: Option<FencingToken>,
     ) -> Result<(), Error> {
         written(self.store.end_call(end, fence.map(Into::into), self.clock.now()).await?)
     }
@@ -279,7 +287,7 @@ impl Calls {
     ///
     /// # Errors
     /// The database's.
-    pub async fn write_failed(&self, id: CallId, fence: Option<Fence>) -> Result<(), Error> {
+    pub async fn write_failed(&self, id: CallId, fence: Option<FencingToken>) -> Result<(), Error> {
         let reason = views::reason_row(Reason::Failed);
         let end = store::EndedCall { id, reason, answered_at: None, people: Vec::new() };
         self.write_end(end, fence).await

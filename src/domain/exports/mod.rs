@@ -17,7 +17,7 @@ use super::accounts::{Me, audit};
 use super::export_store::{Ready, Shelf};
 use super::files::Files;
 use super::jobs::{Failure, Work};
-use crate::cluster::Fut;
+use crate::cluster::BoxFuture;
 use crate::protocol::accounts::ExportState;
 
 /// The kind of its jobs.
@@ -150,11 +150,11 @@ impl Work for Exports {
         KIND
     }
 
-    fn run<'a>(&'a self, job: &'a Job) -> Fut<'a, Result<Vec<News>, Failure>> {
+    fn run<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Result<Vec<News>, Failure>> {
         Box::pin(self.make(job))
     }
 
-    fn tidy(&self) -> Fut<'_, ()> {
+    fn tidy(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             if let Err(error) = self.store.expire_exports(self.clock.now()).await {
                 tracing::warn!(%error, "exports whose time is over were not forgotten");

@@ -10,7 +10,7 @@ use base::clock::Timestamp;
 use base::error::{CodedError, ErrorKind};
 
 use crate::actors::sessions::{Answer, Close, Line, RequestError, SessionHandle};
-use crate::cluster::{Limit, Refused};
+use crate::cluster::{RateLimit, RateLimitError};
 use crate::domain::{accounts, calls};
 use crate::http::{Counted, Services};
 use crate::protocol::client::ClientEvent;
@@ -146,7 +146,7 @@ impl Gate {
     /// Counts a frame; `Some` if there were too many.
     fn count(&mut self, id: Option<u64>) -> Option<Step> {
         let limits = &self.services.config.limits;
-        let limit = Limit::per_second("events", limits.events_per_second, limits.events_burst);
+        let limit = RateLimit::per_second("events", limits.events_per_second, limits.events_burst);
         match limit.take(self.due, self.services.clock.now()) {
             Ok(due) => {
                 self.due = Some(due);
@@ -154,7 +154,7 @@ impl Gate {
             }
             Err(wait) => {
                 refused("events");
-                Some(self.blame(id, Arc::new(Refused::TooMany(wait))))
+                Some(self.blame(id, Arc::new(RateLimitError::TooMany(wait))))
             }
         }
     }

@@ -17,7 +17,7 @@ use super::engine_io_socket::Pipe;
 use super::packet::SEPARATOR;
 use super::upgrade;
 use crate::actors::supervision::ActorRef;
-use crate::cluster::Limit;
+use crate::cluster::RateLimit;
 use crate::http::access::{self, counted};
 use crate::http::extract::{Query, source};
 use crate::http::problem::Refusal;
@@ -84,7 +84,7 @@ async fn engine(
         ));
     }
     let limits = &app.config.limits;
-    let limit = Limit::per_second("api", limits.api_per_second, limits.api_burst);
+    let limit = RateLimit::per_second("api", limits.api_per_second, limits.api_burst);
     let key = counted(source(request));
     let taken = limit.or_uncounted(app.cache.take(limit, &key).await);
     taken.inspect_err(|_| refused(limit.name))?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use base::ids::{NodeId, SessionId, UserId};
 use base::secret::Secret;
 use futures_util::future::join_all;
-use securevox::cluster::amqp::{AmqpBus, Settings};
+use securevox::cluster::amqp::{AmqpBus, AmqpConfig};
 use securevox::cluster::{BusError, BusState};
 use securevox::protocol::cluster::{Deliver, NodeEvent, NodeRequest, RawEvent, Urgency};
 
@@ -143,7 +143,7 @@ async fn over_tls_a_broker_must_prove_who_it_is() {
     );
     let Some(_broker) = Broker::with(&config).await else { return };
     let reach = async |authorities: Option<String>| {
-        let settings = Settings {
+        let settings = AmqpConfig {
             url: Secret::new(format!("amqps://guest:guest@localhost:{port}")),
             authorities,
             name: "story".to_owned(),

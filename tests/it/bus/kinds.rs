@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use base::ids::{NodeId, SessionId};
 use base::secret::Secret;
-use securevox::cluster::amqp::{AmqpBus, Settings};
-use securevox::cluster::{Bus, BusState, Fut, Listener, LocalHub};
+use securevox::cluster::amqp::{AmqpBus, AmqpConfig};
+use securevox::cluster::{BoxFuture, Bus, BusHandler, BusState, InProcessBus};
 use securevox::protocol::cluster::{NodeEvent, NodeRequest};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -16,13 +16,13 @@ use crate::support::{broker, soon};
 
 /// What nodes are plugged into.
 pub enum Cable {
-    Local(LocalHub),
+    Local(InProcessBus),
     Rabbit(u16),
 }
 
 /// What a node is plugged in with.
 pub enum Over {
-    Local(LocalHub),
+    Local(InProcessBus),
     Rabbit(Proxy, [JoinHandle<()>; 2]),
 }
 
@@ -43,7 +43,7 @@ impl Drop for Node {
 
 impl Cable {
     pub fn local() -> Self {
-        Self::Local(LocalHub::default())
+        Self::Local(InProcessBus::default())
     }
 
     pub fn rabbit() -> Option<Self> {
@@ -74,7 +74,7 @@ impl Cable {
                 let url = format!("amqp://guest:guest@127.0.0.1:{}", proxy.port());
                 let url = Secret::new(url);
                 let name = "story".to_owned();
-                let settings = Settings { url, authorities: None, name, outbox, inbox: 10_000 };
+                let settings = AmqpConfig { url, authorities: None, name, outbox, inbox: 10_000 };
                 let bus = AmqpBus::new(me, settings).expect("an address");
                 bus.listen(ear.clone());
                 let drivers = drive(&bus);
@@ -208,12 +208,12 @@ impl Ear {
 
 /// What every node does: it answers pings at once, what is gone after two seconds, snapshots never,
 /// and does not understand the rest.
-impl Listener for Ear {
+impl BusHandler for Ear {
     fn hear(&self, from: NodeId, event: NodeEvent) {
         self.note(|heard| heard.events.push((from, event)));
     }
 
-    fn answer(&self, from: NodeId, request: NodeRequest) -> Fut<'static, Option<String>> {
+    fn answer(&self, from: NodeId, request: NodeRequest) -> BoxFuture<'static, Option<String>> {
         self.note(|heard| heard.asked += 1);
         match request {
             NodeRequest::Ping => Box::pin(std::future::ready(Some(format!("\"{from} asked\"")))),

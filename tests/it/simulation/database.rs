@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base::clock::Timestamp;
 use base::ids::NodeId;
-use securevox::cluster::{Fut, Registry};
+use securevox::cluster::{BoxFuture, LeaseStore};
 use store::{Beaten, Claimed, Error, Fence, Lease, Node, NodeBeat, Result};
 use tokio::time::{Instant, timeout};
 
@@ -135,57 +135,57 @@ impl Client {
     fn book<T: Send + 'static>(
         &self,
         deed: impl FnOnce(&mut Book) -> T + Send + 'static,
-    ) -> Fut<'_, Result<T>> {
+    ) -> BoxFuture<'_, Result<T>> {
         Box::pin(self.transact(move |database| deed(&mut database.book)))
     }
 }
 
-impl Registry for Client {
-    fn join(&self, beat: NodeBeat, ttl: Duration) -> Fut<'_, Result<()>> {
+impl LeaseStore for Client {
+    fn join(&self, beat: NodeBeat, ttl: Duration) -> BoxFuture<'_, Result<()>> {
         self.book(move |book| book.join(beat, ttl))
     }
 
-    fn beat(&self, beat: NodeBeat, ttl: Duration) -> Fut<'_, Result<Beaten>> {
+    fn beat(&self, beat: NodeBeat, ttl: Duration) -> BoxFuture<'_, Result<Beaten>> {
         self.book(move |book| book.beat(beat, ttl))
     }
 
-    fn leave(&self, id: NodeId) -> Fut<'_, Result<()>> {
+    fn leave(&self, id: NodeId) -> BoxFuture<'_, Result<()>> {
         self.book(move |book| book.leave(id))
     }
 
-    fn nodes(&self) -> Fut<'_, Result<Vec<Node>>> {
+    fn nodes(&self) -> BoxFuture<'_, Result<Vec<Node>>> {
         self.book(|book| book.living())
     }
 
-    fn certify_death(&self, id: NodeId) -> Fut<'_, Result<bool>> {
+    fn certify_death(&self, id: NodeId) -> BoxFuture<'_, Result<bool>> {
         self.book(move |book| book.certify_death(id))
     }
 
-    fn claim(&self, key: String, value: String, me: NodeId) -> Fut<'_, Result<Claimed>> {
+    fn claim(&self, key: String, value: String, me: NodeId) -> BoxFuture<'_, Result<Claimed>> {
         self.book(move |book| book.claim(&key, &value, me))
     }
 
-    fn lease(&self, key: String) -> Fut<'_, Result<Option<Lease>>> {
+    fn lease(&self, key: String) -> BoxFuture<'_, Result<Option<Lease>>> {
         self.book(move |book| book.lease(&key))
     }
 
-    fn lease_of(&self, value: String) -> Fut<'_, Result<Option<Lease>>> {
+    fn lease_of(&self, value: String) -> BoxFuture<'_, Result<Option<Lease>>> {
         self.book(move |book| book.leases_of(&value).into_iter().next())
     }
 
-    fn orphans(&self, prefix: String) -> Fut<'_, Result<Vec<Lease>>> {
+    fn orphans(&self, prefix: String) -> BoxFuture<'_, Result<Vec<Lease>>> {
         self.book(move |book| book.orphans(&prefix))
     }
 
-    fn hand_over(&self, fence: Fence, to: NodeId) -> Fut<'_, Result<Option<i64>>> {
+    fn hand_over(&self, fence: Fence, to: NodeId) -> BoxFuture<'_, Result<Option<i64>>> {
         self.book(move |book| book.hand_over(&fence, to))
     }
 
-    fn note(&self, fence: Fence, value: String) -> Fut<'_, Result<bool>> {
+    fn note(&self, fence: Fence, value: String) -> BoxFuture<'_, Result<bool>> {
         self.book(move |book| book.note(&fence, &value))
     }
 
-    fn release(&self, fence: Fence) -> Fut<'_, Result<bool>> {
+    fn release(&self, fence: Fence) -> BoxFuture<'_, Result<bool>> {
         self.book(move |book| book.release(&fence))
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use base::clock::Timestamp;
 use base::ids::NodeId;
 use proptest::prelude::*;
-use securevox::cluster::Registry;
+use securevox::cluster::LeaseStore;
 use store::{Fence, NodeBeat, NodeLock, NodeState, Store};
 
 use super::book::{Book, FRESH};
@@ -97,7 +97,7 @@ async fn differs(real: &Real, steps: &[Step], locked: [bool; 3], url: &str) -> O
             locks.push(lock);
         }
     }
-    let real_of = &real.store as &dyn Registry;
+    let real_of = &real.store as &dyn LeaseStore;
     for (at, step) in steps.iter().enumerate() {
         if let Some(sql) = &real.sql {
             let micros = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";

@@ -8,7 +8,9 @@ use base::ids::{DeviceId, NodeId, SessionId, UserId};
 use securevox::actors::membership::{Membership, Missed, Residents, Suspect};
 use securevox::actors::peer_nodes::{Neighbours, PATIENCE};
 use securevox::actors::supervision::{ActorRef, DynamicSupervisor};
-use securevox::cluster::{BusError, Claim, Directory, Fut, Leases, Listener};
+use securevox::cluster::{
+    BoxFuture, BusError, BusHandler, ClaimOutcome, NodeLeases, OwnershipDirectory,
+};
 use securevox::protocol::cluster::{
     CallAsk, CallSeat, CallStanding, Change, Load, NodeEvent, NodeRequest, RoomHandOver,
 };
@@ -24,7 +26,7 @@ use super::room::{HandOver, LetGo, Room, Seed, Speak};
 pub struct House(pub Arc<Parts>);
 
 pub struct Parts {
-    pub leases: Leases,
+    pub leases: NodeLeases,
     pub client: Client,
     pub neighbours: Neighbours,
     pub rooms: DynamicSupervisor<Room>,
@@ -96,9 +98,11 @@ impl House {
     /// Claims a call, and gives its owner if that can be told.
     async fn take_over(&self, key: &str) -> Option<NodeId> {
         match self.0.leases.claim(key, key).await.ok()? {
-            Claim::Mine { epoch, .. } => self.live(key, epoch).await,
-            Claim::Held(held) if self.0.leases.owns(&held) => self.live(key, held.epoch).await,
-            Claim::Held(held) => return Some(held.owner),
+            ClaimOutcome::Mine { epoch, .. } => self.live(key, epoch).await,
+            ClaimOutcome::Held(held) if self.0.leases.owns(&held) => {
+                self.live(key, held.epoch).await
+            }
+            ClaimOutcome::Held(held) => return Some(held.owner),
         }
         Some(self.me())
     }
@@ -190,7 +194,7 @@ impl Residents for House {
 
     fn resync(&self) {}
 
-    fn node_died(&self, node: NodeId) -> Fut<'_, ()> {
+    fn node_died(&self, node: NodeId) -> BoxFuture<'_, ()> {
         Box::pin(self.died(node))
     }
 
@@ -198,13 +202,13 @@ impl Residents for House {
 
     fn changed_there(&self, _: NodeId, _: Change) {}
 
-    fn look_after_seats(&self) -> Fut<'_, Vec<SessionId>> {
+    fn look_after_seats(&self) -> BoxFuture<'_, Vec<SessionId>> {
         Box::pin(std::future::ready(Vec::new()))
     }
 
     fn lost(&self, _: SessionId) {}
 
-    fn look_at_devices(&self) -> Fut<'_, ()> {
+    fn look_at_devices(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }
 }
@@ -215,7 +219,7 @@ pub struct Ear {
     pub membership: ActorRef<Membership>,
 }
 
-impl Listener for Ear {
+impl BusHandler for Ear {
     fn hear(&self, from: NodeId, event: NodeEvent) {
         let neighbours = &self.house.0.neighbours;
         match event {
@@ -225,7 +229,7 @@ impl Listener for Ear {
         }
     }
 
-    fn answer(&self, from: NodeId, request: NodeRequest) -> Fut<'static, Option<String>> {
+    fn answer(&self, from: NodeId, request: NodeRequest) -> BoxFuture<'static, Option<String>> {
         let house = self.house.clone();
         Box::pin(async move {
             match request {

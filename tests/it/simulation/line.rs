@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use base::ids::NodeId;
-use securevox::cluster::{Bus, BusError, BusState, Fut, Listener};
+use securevox::cluster::{BoxFuture, Bus, BusError, BusHandler, BusState};
 use securevox::protocol::cluster::{NodeEvent, NodeRequest};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -20,7 +20,7 @@ pub struct Line(Arc<Inner>);
 struct Inner {
     me: NodeId,
     wire: Wire,
-    listener: OnceLock<Arc<dyn Listener>>,
+    listener: OnceLock<Arc<dyn BusHandler>>,
     state: watch::Sender<BusState>,
     sent: Mutex<u64>,
     inlet: Mutex<Option<(u64, Inlet<FromBroker>)>>,
@@ -153,7 +153,7 @@ impl Bus for Line {
         to: NodeId,
         request: &'a NodeRequest,
         patience: Duration,
-    ) -> Fut<'a, Result<String, BusError>> {
+    ) -> BoxFuture<'a, Result<String, BusError>> {
         let request = request.clone();
         Box::pin(async move {
             let frame = |ask| ToBroker::Ask { to, ask, request };
@@ -161,11 +161,11 @@ impl Bus for Line {
         })
     }
 
-    fn probe(&self, node: NodeId) -> Fut<'_, Result<bool, BusError>> {
+    fn probe(&self, node: NodeId) -> BoxFuture<'_, Result<bool, BusError>> {
         Box::pin(Line::ask(self, HEARTBEAT, move |ask| ToBroker::Probe { ask, node }))
     }
 
-    fn listen(&self, listener: Arc<dyn Listener>) {
+    fn listen(&self, listener: Arc<dyn BusHandler>) {
         let _ = self.0.listener.set(listener); // once
     }
 

@@ -12,7 +12,7 @@ use securevox::actors::peer_nodes::Neighbours;
 use securevox::actors::supervision::{
     LaunchOptions, RunningTree, Strategy, child, dynamic_supervisor, launch, supervisor,
 };
-use securevox::cluster::{Bus, Leases};
+use securevox::cluster::{Bus, NodeLeases};
 use tokio::time::Instant;
 
 use super::broker::SIGN;
@@ -68,7 +68,7 @@ pub async fn live(host: usize, shared: Shared) -> turmoil::Result {
     let locked: Arc<Mutex<Option<Instant>>> = Arc::default();
     let heard = locked.clone();
     let is_locked = move || heard.lock().unwrap().is_some_and(|at| at.elapsed() < NOTICED);
-    let leases = Leases::new(
+    let leases = NodeLeases::new(
         Arc::new(client.clone()),
         clock.clone(),
         Arc::new(is_locked),

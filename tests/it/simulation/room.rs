@@ -7,7 +7,7 @@ use actix::{
 };
 use base::ids::NodeId;
 use securevox::actors::supervision::{SupervisedContext, supervised};
-use securevox::cluster::{Directory, Leases};
+use securevox::cluster::{NodeLeases, OwnershipDirectory};
 use securevox::protocol::cluster::{NodeRequest, RoomHandOver};
 
 use super::database::Client;
@@ -19,7 +19,7 @@ use super::{Broken, Shared};
 #[derive(Clone)]
 pub struct Seed {
     pub house: House,
-    pub leases: Leases,
+    pub leases: NodeLeases,
     pub client: Client,
     pub shared: Shared,
     pub key: String,

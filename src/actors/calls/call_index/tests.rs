@@ -3,7 +3,7 @@
 use super::*;
 
 fn board() -> Board {
-    let bus = crate::cluster::LocalHub::default().plug(NodeId::new());
+    let bus = crate::cluster::InProcessBus::default().plug(NodeId::new());
     Board::new(Neighbours::new(Arc::new(bus)))
 }
 

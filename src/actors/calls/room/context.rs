@@ -11,7 +11,7 @@ use super::super::call_index::Board;
 use crate::actors::media;
 use crate::actors::peer_nodes::Neighbours;
 use crate::actors::sessions::{Outgoing, Switchboard};
-use crate::cluster::{Directory, Fence};
+use crate::cluster::{FencingToken, OwnershipDirectory};
 use crate::domain::calls::{Call, Calls, To};
 use crate::protocol::calls::Reason;
 use crate::protocol::server::{CallNews, ServerEvent};
@@ -23,9 +23,9 @@ pub(in crate::actors::calls) struct Hold {
     /// Which of its owners this node is.
     pub(in crate::actors::calls) epoch: u64,
     /// What a write must carry, where others could write as well.
-    pub(in crate::actors::calls) fence: Option<Fence>,
+    pub(in crate::actors::calls) fence: Option<FencingToken>,
     /// The directory.
-    pub(in crate::actors::calls) directory: Arc<dyn Directory>,
+    pub(in crate::actors::calls) directory: Arc<dyn OwnershipDirectory>,
 }
 
 /// Shared by all lives of a room.
