@@ -9,7 +9,7 @@ use store::Store;
 use super::StartupError;
 use super::cluster_services::cache;
 use crate::cluster::Cache;
-use crate::config::{Config, Synchronous};
+use crate::config::{Config, SynchronousMode};
 use crate::domain::accounts::{self, Accounts, Keyring, Passwords};
 use crate::domain::api_tokens::Tokens;
 use crate::domain::erasure::Erasure;
@@ -101,8 +101,8 @@ pub fn store_config(config: &Config) -> store::Config {
         deadline: config.database.deadline(),
         group: config.database.group,
         synchronous: match config.database.synchronous {
-            Synchronous::Full => store::Synchronous::Full,
-            Synchronous::Normal => store::Synchronous::Normal,
+            SynchronousMode::Full => store::Synchronous::Full,
+            SynchronousMode::Normal => store::Synchronous::Normal,
         },
     }
 }

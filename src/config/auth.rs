@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 /// `[auth]` in `config.toml`, which explains each key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Auth {
-    pub registration: Registration,
+pub struct AuthConfig {
+    pub registration: RegistrationPolicy,
     pub max_users: u64,
     pub default_region: String,
     pub access_token_seconds: u64,
@@ -23,13 +23,13 @@ pub struct Auth {
     pub setup_link_hours: u64,
     pub reset_link_hours: u64,
     pub export_hours: u64,
-    pub deleted_messages: Leavings,
+    pub deleted_messages: DeletedMessagePolicy,
 }
 
 /// Who may make an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Registration {
+pub enum RegistrationPolicy {
     /// Anybody.
     Open,
     /// Nobody by themselves.
@@ -39,14 +39,14 @@ pub enum Registration {
 /// What becomes of what somebody said in groups when their account ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Leavings {
+pub enum DeletedMessagePolicy {
     /// It stays, as said by somebody who is gone.
     Keep,
     /// It is emptied.
     Remove,
 }
 
-impl Auth {
+impl AuthConfig {
     /// How long an archive of one's own data waits to be fetched.
     pub fn export(&self) -> Duration {
         Duration::from_secs(self.export_hours * 3600)

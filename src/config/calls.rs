@@ -7,28 +7,28 @@ use serde::{Deserialize, Serialize};
 /// `[calls]` in `config.toml`, which explains each key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Calls {
+pub struct CallsConfig {
     pub ring_seconds: u64,
     pub max_seconds: u64,
     pub max_participants: usize,
     pub max_calls: usize,
     pub max_in_calls: usize,
     pub max_per_person: usize,
-    pub sessions: Openers,
+    pub sessions: SessionCreationPolicy,
     pub token_seconds: u64,
 }
 
 /// Who may open a session by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Openers {
+pub enum SessionCreationPolicy {
     /// Everybody who is signed in and knows the name.
     Anybody,
     /// Services only, which hand out call tokens.
     Services,
 }
 
-impl Calls {
+impl CallsConfig {
     /// How long devices ring.
     pub const fn ring(&self) -> Duration {
         Duration::from_secs(self.ring_seconds)

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 /// `[chat]` in `config.toml`, which explains each key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Chat {
-    pub direct: Reach,
-    pub groups: Reach,
+pub struct ChatConfig {
+    pub direct: ContactRequirement,
+    pub groups: ContactRequirement,
     pub max_members: usize,
     pub body_bytes: usize,
     pub attachments: usize,
@@ -28,14 +28,14 @@ pub struct Chat {
 /// Whom a person may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Reach {
+pub enum ContactRequirement {
     /// Contacts and people in a shared group.
     Contacts,
     /// Everybody who has not blocked them.
     Anybody,
 }
 
-impl Chat {
+impl ChatConfig {
     /// How long after it was said a message may be edited.
     pub const fn edit(&self) -> Duration {
         Duration::from_secs(self.edit_minutes * 60)

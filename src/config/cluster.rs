@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// `[cluster]` in `config.toml`, which explains each key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Cluster {
+pub struct ClusterConfig {
     #[serde(skip_serializing)] // it may hold a password
     pub bus: Secret<String>,
     #[serde(skip_serializing)] // it may hold a password
@@ -19,7 +19,7 @@ pub struct Cluster {
     pub inbox: u32,
 }
 
-impl Cluster {
+impl ClusterConfig {
     /// Whether there may be other nodes.
     pub fn is_on(&self) -> bool {
         !self.bus.expose().is_empty()

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// `[database]` in `config.toml`, which explains each key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Database {
+pub struct DatabaseConfig {
     #[serde(skip_serializing)] // it may hold a password
     pub url: String,
     pub connections: u32,
@@ -16,20 +16,20 @@ pub struct Database {
     pub queue: usize,
     pub deadline_ms: u64,
     pub group: usize,
-    pub synchronous: Synchronous,
+    pub synchronous: SynchronousMode,
 }
 
 /// What SQLite does before a commit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Synchronous {
+pub enum SynchronousMode {
     /// fsync: survives a power cut.
     Full,
     /// Hand it to the operating system: survives a crash of this program.
     Normal,
 }
 
-impl Database {
+impl DatabaseConfig {
     /// The database's address: as configured, or the embedded file in `data_dir`.
     pub fn location(&self, data_dir: &Path) -> String {
         if self.url.is_empty() {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// `[files]` in `config.toml`, which explains each key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Files {
+pub struct FilesConfig {
     pub max_bytes: u64,
     pub quota_bytes: u64,
     pub at_once: usize,
@@ -20,7 +20,7 @@ pub struct Files {
     pub thumbnail_pixels: u32,
 }
 
-impl Files {
+impl FilesConfig {
     /// How long an upload may take before it is given up.
     pub fn upload(&self) -> Duration {
         Duration::from_secs(self.upload_hours * 3600)

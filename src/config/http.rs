@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// `[http]` in `config.toml`, which explains each key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Http {
+pub struct HttpConfig {
     pub bind: SocketAddr,
     pub public_url: String,
     pub workers: usize,
@@ -22,7 +22,7 @@ pub struct Http {
     pub hsts: bool,
 }
 
-impl Http {
+impl HttpConfig {
     /// Whether this server itself speaks TLS.
     pub fn has_tls(&self) -> bool {
         !self.tls_certificate.as_os_str().is_empty()

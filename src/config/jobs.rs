@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 /// `[jobs]` in `config.toml`, which explains each key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Jobs {
+pub struct JobsConfig {
     pub lease_seconds: u64,
     pub attempts: u32,
 }
 
-impl Jobs {
+impl JobsConfig {
     /// How long a job belongs to whoever took it.
     pub fn lease(&self) -> Duration {
         Duration::from_secs(self.lease_seconds)

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// `[limits]` in `config.toml`, which explains each key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Limits {
+pub struct RateLimitsConfig {
     pub api_per_second: u32,
     pub api_burst: u32,
     pub login_per_minute: u32,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// `[media]` in `config.toml`, which explains each key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Media {
+pub struct MediaConfig {
     pub threads: usize,
     pub bind: IpAddr,
     pub port: u16,

@@ -22,23 +22,23 @@ mod supervision;
 mod telemetry;
 mod turn;
 
-pub use self::media::Media;
-pub use auth::{Auth, Leavings, Registration};
-pub use calls::{Calls, Openers};
-pub use chat::{Chat, Reach};
-pub use cluster::Cluster;
-pub use database::{Database, Synchronous};
-pub use files::Files;
-pub use http::{Http, Network};
-pub use jobs::Jobs;
-pub use limits::Limits;
-pub use node::Node;
-pub use secrets::Secrets;
-pub use sessions::Sessions;
-pub use storage::{Storage, StorageKind};
-pub use supervision::Supervision;
-pub use telemetry::{Format, Telemetry};
-pub use turn::{Embedded, Turn};
+pub use self::media::MediaConfig;
+pub use auth::{AuthConfig, DeletedMessagePolicy, RegistrationPolicy};
+pub use calls::{CallsConfig, SessionCreationPolicy};
+pub use chat::{ChatConfig, ContactRequirement};
+pub use cluster::ClusterConfig;
+pub use database::{DatabaseConfig, SynchronousMode};
+pub use files::FilesConfig;
+pub use http::{HttpConfig, Network};
+pub use jobs::JobsConfig;
+pub use limits::RateLimitsConfig;
+pub use node::NodeConfig;
+pub use secrets::SecretsConfig;
+pub use sessions::SessionsConfig;
+pub use storage::{StorageConfig, StorageKind};
+pub use supervision::SupervisionConfig;
+pub use telemetry::{LogFormat, TelemetryConfig};
+pub use turn::{EmbeddedTurnMode, TurnConfig};
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
@@ -55,44 +55,44 @@ pub struct Config {
     /// Which profile was laid over the defaults.
     pub profile: String,
     /// The process itself.
-    pub node: Node,
+    pub node: NodeConfig,
     /// The listener.
-    pub http: Http,
+    pub http: HttpConfig,
     /// What seals secrets in the database.
-    pub secrets: Secrets,
+    pub secrets: SecretsConfig,
     /// Accounts and their tokens.
-    pub auth: Auth,
+    pub auth: AuthConfig,
     /// How often is too often.
-    pub limits: Limits,
+    pub limits: RateLimitsConfig,
     /// Where things are kept.
-    pub database: Database,
+    pub database: DatabaseConfig,
     /// What nodes share.
-    pub cluster: Cluster,
+    pub cluster: ClusterConfig,
     /// Sockets and what lives behind them.
-    pub sessions: Sessions,
+    pub sessions: SessionsConfig,
     /// Conversations.
-    pub chat: Chat,
+    pub chat: ChatConfig,
     /// Files that people send.
-    pub files: Files,
+    pub files: FilesConfig,
     /// Where the bytes of files are kept.
-    pub storage: Storage,
+    pub storage: StorageConfig,
     /// Who calls whom, and for how long.
-    pub calls: Calls,
+    pub calls: CallsConfig,
     /// What forwards media.
-    pub media: Media,
+    pub media: MediaConfig,
     /// What relays media for those who cannot be reached.
-    pub turn: Turn,
+    pub turn: TurnConfig,
     /// Work that must be done.
-    pub jobs: Jobs,
+    pub jobs: JobsConfig,
     /// When an actor counts as stuck.
-    pub supervision: Supervision,
+    pub supervision: SupervisionConfig,
     /// Logs.
-    pub telemetry: Telemetry,
+    pub telemetry: TelemetryConfig,
 }
 
 /// Why the settings cannot be used, in words for whoever wrote them.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ConfigError {
     /// A layer is not TOML.
     #[error("{layer} is not valid TOML: {reason}")]
     Syntax {
@@ -116,8 +116,11 @@ pub enum Error {
 /// environment of the process.
 ///
 /// # Errors
-/// [`Error`] says which layer and which key.
-pub fn load(file: &str, env: impl IntoIterator<Item = (String, String)>) -> Result<Config, Error> {
+/// [`ConfigError`] says which layer and which key.
+pub fn load(
+    file: &str,
+    env: impl IntoIterator<Item = (String, String)>,
+) -> Result<Config, ConfigError> {
     let mut settings = parse(DEFAULTS, "the built-in config.toml")?;
     let own = parse(file, "your file")?;
     let env: Vec<_> = env
@@ -134,10 +137,10 @@ pub fn load(file: &str, env: impl IntoIterator<Item = (String, String)>) -> Resu
         .unwrap_or_default()
         .to_owned();
     let Some(Value::Table(mut profiles)) = settings.remove("profiles") else {
-        return Err(Error::Profile(profile));
+        return Err(ConfigError::Profile(profile));
     };
     let Some(Value::Table(overlay)) = profiles.remove(&profile) else {
-        return Err(Error::Profile(profile));
+        return Err(ConfigError::Profile(profile));
     };
     lay_over(&mut settings, overlay);
     lay_over(&mut settings, own);
@@ -145,13 +148,13 @@ pub fn load(file: &str, env: impl IntoIterator<Item = (String, String)>) -> Resu
         lay_over(&mut settings, branch(&path, &text));
     }
     let config: Config = serde_path_to_error::deserialize(settings)
-        .map_err(|e| Error::Shape(format!("{}: {}", e.path(), e.inner().message())))?;
-    check::check(&config).map_err(Error::Check)?;
+        .map_err(|e| ConfigError::Shape(format!("{}: {}", e.path(), e.inner().message())))?;
+    check::check(&config).map_err(ConfigError::Check)?;
     Ok(config)
 }
 
-fn parse(text: &str, layer: &'static str) -> Result<Table, Error> {
-    text.parse().map_err(|e: toml::de::Error| Error::Syntax { layer, reason: e.to_string() })
+fn parse(text: &str, layer: &'static str) -> Result<Table, ConfigError> {
+    text.parse().map_err(|e: toml::de::Error| ConfigError::Syntax { layer, reason: e.to_string() })
 }
 
 /// `top` wins, key by key; tables merge.

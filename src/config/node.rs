@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 /// `[node]` in `config.toml`, which explains each key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Node {
+pub struct NodeConfig {
     pub name: String,
     pub data_dir: PathBuf,
     pub shutdown_seconds: u64,
     pub actor_threads: usize,
 }
 
-impl Node {
+impl NodeConfig {
     /// What people call this node: as configured, or the name of the machine.
     pub fn name(&self) -> String {
         if !self.name.is_empty() {

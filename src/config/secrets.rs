@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 /// `[secrets]` in `config.toml`, which explains each key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Secrets {
+pub struct SecretsConfig {
     #[serde(skip_serializing)]
     pub keys: Vec<Secret<String>>,
     pub file: PathBuf,
 }
 
-impl Secrets {
+impl SecretsConfig {
     /// The file with the keys, if they are not among the settings themselves.
     pub fn key_file(&self, data_dir: &Path) -> Option<PathBuf> {
         if !self.keys.is_empty() {

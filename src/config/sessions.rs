@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// `[sessions]` in `config.toml`, which explains each key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Sessions {
+pub struct SessionsConfig {
     pub authenticate_seconds: u64,
     pub ping_seconds: u64,
     pub grace_seconds: u64,
@@ -18,7 +18,7 @@ pub struct Sessions {
     pub in_flight: usize,
 }
 
-impl Sessions {
+impl SessionsConfig {
     /// How long a socket may stay nameless.
     pub fn authenticate(&self) -> Duration {
         Duration::from_secs(self.authenticate_seconds)

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// `[storage]` in `config.toml`, which explains each key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Storage {
+pub struct StorageConfig {
     pub kind: StorageKind,
     pub folder: PathBuf,
     pub bucket: String,
@@ -32,7 +32,7 @@ pub enum StorageKind {
     S3,
 }
 
-impl Storage {
+impl StorageConfig {
     /// The folder of files and of uploads under way.
     pub fn place(&self, data_dir: &Path) -> PathBuf {
         if self.folder.as_os_str().is_empty() { data_dir.to_owned() } else { self.folder.clone() }

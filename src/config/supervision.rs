@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 /// `[supervision]` in `config.toml`, which explains each key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Supervision {
+pub struct SupervisionConfig {
     pub stuck_warn_ms: u64,
     pub stuck_lost_ms: u64,
     pub stuck_exit_ms: u64,
 }
 
-impl Supervision {
+impl SupervisionConfig {
     /// When a blocked handler is reported.
     pub fn warn(&self) -> Duration {
         Duration::from_millis(self.stuck_warn_ms)

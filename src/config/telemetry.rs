@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 /// `[telemetry]` in `config.toml`, which explains each key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Telemetry {
-    pub format: Format,
+pub struct TelemetryConfig {
+    pub format: LogFormat,
     pub level: String,
     pub metrics_local: bool,
 }
@@ -14,7 +14,7 @@ pub struct Telemetry {
 /// How a log line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Format {
+pub enum LogFormat {
     /// Text in a terminal, JSON elsewhere.
     Auto,
     /// For people.

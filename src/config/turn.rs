@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 /// `[turn]` in `config.toml`, which explains each key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Turn {
-    pub embedded: Embedded,
+pub struct TurnConfig {
+    pub embedded: EmbeddedTurnMode,
     pub bind: IpAddr,
     pub port: u16,
     pub tls_port: u16,
@@ -31,20 +31,20 @@ pub struct Turn {
 /// Whether the embedded server runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Embedded {
+pub enum EmbeddedTurnMode {
     /// Unless `urls` names another.
     Auto,
     On,
     Off,
 }
 
-impl Turn {
+impl TurnConfig {
     /// Whether the embedded server runs.
     pub const fn runs(&self) -> bool {
         match self.embedded {
-            Embedded::Auto => self.urls.is_empty(),
-            Embedded::On => true,
-            Embedded::Off => false,
+            EmbeddedTurnMode::Auto => self.urls.is_empty(),
+            EmbeddedTurnMode::On => true,
+            EmbeddedTurnMode::Off => false,
         }
     }
 

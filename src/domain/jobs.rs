@@ -100,7 +100,7 @@ impl Jobs {
         clock: Clock,
         entropy: RandomSource,
         works: Vec<Arc<dyn Work>>,
-        config: &config::Jobs,
+        config: &config::JobsConfig,
     ) -> Self {
         let (lease, most) = (config.lease(), config.attempts.into());
         Self { store, clock, entropy, works: works.into(), bell: Arc::default(), lease, most }

@@ -4,7 +4,7 @@
 use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::config::Http;
+use crate::config::HttpConfig;
 
 /// Headers of ours that a page of another origin may read.
 const SHOWN: &str = "retry-after, x-request-id, etag, content-range, content-disposition, location, \
@@ -15,7 +15,7 @@ const TAKEN: &str = "authorization, content-type, range, if-none-match, if-range
      upload-length, upload-metadata, upload-offset, upload-checksum";
 
 /// Whether the page that sends this may talk to us; programs send no `Origin` and may.
-pub(super) fn is_allowed(request: &HttpRequest, config: &Http) -> bool {
+pub(super) fn is_allowed(request: &HttpRequest, config: &HttpConfig) -> bool {
     let Some(origin) = request.headers().get(header::ORIGIN) else { return true };
     let Ok(origin) = origin.to_str() else { return false };
     config.allows_origin(origin) || is_own(origin, request)
@@ -29,7 +29,7 @@ fn is_own(origin: &str, request: &HttpRequest) -> bool {
 }
 
 /// Adds what a browser wants to see before it shows our answer to an allowed page.
-pub(super) fn answer(request: &HttpRequest, config: &Http, headers: &mut HeaderMap) {
+pub(super) fn answer(request: &HttpRequest, config: &HttpConfig, headers: &mut HeaderMap) {
     headers.append(header::VARY, HeaderValue::from_static("Origin"));
     let Some(origin) = request.headers().get(header::ORIGIN) else { return };
     if is_allowed(request, config) {

@@ -7,13 +7,13 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::config::Http;
+use crate::config::HttpConfig;
 
 /// The TLS settings, if there are any.
 ///
 /// # Errors
 /// Which file cannot be used, and why, in words.
-pub fn tls(config: &Http) -> Result<Option<ServerConfig>, String> {
+pub fn tls(config: &HttpConfig) -> Result<Option<ServerConfig>, String> {
     if !config.has_tls() {
         return Ok(None);
     }

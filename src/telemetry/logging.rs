@@ -5,23 +5,23 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Format, Telemetry};
+use crate::config::{LogFormat, TelemetryConfig};
 
 /// Tells the messages that it complains of, texts included: never to be heard, whatever the level.
-const SILENT: &str = "lapin::returned_messages=off";
+const FORCED_DIRECTIVE: &str = "lapin::returned_messages=off";
 
 /// Starts logging to the standard error stream, once for the process.
 ///
 /// # Errors
 /// If the level cannot be read, or logging was started before.
-pub fn start(config: &Telemetry) -> Result<(), String> {
+pub fn start(config: &TelemetryConfig) -> Result<(), String> {
     let level = format!("{},{SILENT}", config.level);
     let filter = EnvFilter::try_new(level)
         .map_err(|e| format!("telemetry.level `{}` cannot be read: {e}", config.level))?;
     let json = match config.format {
-        Format::Json => true,
-        Format::Text => false,
-        Format::Auto => !std::io::stderr().is_terminal(),
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto => !std::io::stderr().is_terminal(),
     };
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = if json {

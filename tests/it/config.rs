@@ -1,6 +1,6 @@
 //! Settings: three layers and a profile, and a typo is an error.
 
-use securevox::config::{Format, load};
+use securevox::config::{LogFormat, load};
 
 fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -26,7 +26,7 @@ fn a_file_lies_over_the_defaults_and_the_environment_over_both() {
 fn a_profile_lies_between() {
     let config = load("", env(&[("SECUREVOX__PROFILE", "production")])).unwrap();
     assert!(config.http.hsts);
-    assert_eq!(config.telemetry.format, Format::Json);
+    assert_eq!(config.telemetry.format, LogFormat::Json);
 
     let file = "profile = \"production\"\n[http]\nhsts = false\n";
     assert!(!load(file, env(&[])).unwrap().http.hsts, "your file has the last word");

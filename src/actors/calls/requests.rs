@@ -10,7 +10,7 @@ use super::claim::Opened;
 use super::forwarding::Asker;
 use super::room::{self, Ask, Room, What};
 use crate::actors::supervision::{ActorRef, SendError};
-use crate::config::Openers;
+use crate::config::SessionCreationPolicy;
 use crate::domain::accounts::Me;
 use crate::domain::calls::{
     Among, Begin, Callee, Error, Seat, Shape, parse_name, participant_number, person,
@@ -254,7 +254,9 @@ impl Calls {
             Some(pass) if pass.session == name && pass.moderates => Ok(Role::Moderator),
             Some(pass) if pass.session == name => Ok(Role::Participant),
             Some(_) => Err(Error::CallOnly),
-            None if self.deeds.config().sessions == Openers::Anybody => Ok(Role::Participant),
+            None if self.deeds.config().sessions == SessionCreationPolicy::Anybody => {
+                Ok(Role::Participant)
+            }
             None => Err(Error::NotAllowed),
         }
     }

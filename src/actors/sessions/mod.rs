@@ -47,7 +47,7 @@ pub struct Living {
     pub calls: Calls,
     /// Who is here, as others are told.
     pub presence: Presence,
-    config: Arc<config::Sessions>,
+    config: Arc<config::SessionsConfig>,
     /// For those who read what their device has missed.
     reading: Arc<Semaphore>,
 }
@@ -111,7 +111,7 @@ impl Living {
         nursery: DynamicSupervisor<Session>,
         switchboard: Switchboard,
         ways: Ways,
-        config: config::Sessions,
+        config: config::SessionsConfig,
         queue: usize,
     ) -> Self {
         let Ways { chat, lanes, calls, presence } = ways;

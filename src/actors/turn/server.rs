@@ -30,7 +30,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Settings {
     /// `[turn]`.
-    pub config: config::Turn,
+    pub config: config::TurnConfig,
     /// As what peers know this machine.
     pub addresses: Arc<[IpAddr]>,
     /// Knows the passwords of users.

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
-use crate::config::Turn;
+use crate::config::TurnConfig;
 
 /// A burst of media of many clients must fit.
 const BUFFER: usize = 4 << 20;
@@ -27,7 +27,7 @@ impl Sockets {
     ///
     /// # Errors
     /// Which address cannot be used, why, and what to do, in words.
-    pub fn bind(config: &Turn, tls: bool) -> Result<Self, String> {
+    pub fn bind(config: &TurnConfig, tls: bool) -> Result<Self, String> {
         let told = |setting: &'static str, port: u16| {
             move |error: io::Error| {
                 let hint = match error.kind() {
@@ -74,7 +74,7 @@ impl Sockets {
 }
 
 /// UDP and TCP on one port; with port 0 on the first that is free for both.
-fn pair(config: &Turn) -> io::Result<(UdpSocket, TcpListener)> {
+fn pair(config: &TurnConfig) -> io::Result<(UdpSocket, TcpListener)> {
     let mut tries = 0;
     loop {
         let udp = datagrams(SocketAddr::new(config.bind, config.port))?;

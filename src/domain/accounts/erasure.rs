@@ -5,7 +5,7 @@ use serde_json::json;
 use store::{NewAudit, NewJob, PersonChange};
 
 use super::{Accounts, Error, Me, audit};
-use crate::config::Leavings;
+use crate::config::DeletedMessagePolicy;
 use crate::domain::erasure::KIND;
 use crate::protocol::accounts as wire;
 
@@ -30,7 +30,7 @@ impl Accounts {
             id: JobId::new(),
             kind: KIND.to_owned(),
             user_id: Some(user),
-            payload: json!({ "scrub": self.config.deleted_messages == Leavings::Remove }),
+            payload: json!({ "scrub": self.config.deleted_messages == DeletedMessagePolicy::Remove }),
         };
         let change = self.store.delete_user(user, rest, entry, self.clock.now()).await?;
         self.changed(change).await

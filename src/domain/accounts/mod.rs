@@ -31,7 +31,7 @@ use serde_json::json;
 use store::{AuditFilter, NewAudit, NewDevice, NewUser, Role, Store};
 
 use crate::cluster::Cache;
-use crate::config::{Auth, Limits};
+use crate::config::{AuthConfig, RateLimitsConfig};
 use crate::domain::vault::Vault;
 use crate::protocol::accounts as wire;
 use crate::protocol::admin::Audit;
@@ -82,8 +82,8 @@ pub struct Accounts {
     passwords: Passwords,
     clock: Clock,
     entropy: RandomSource,
-    config: Arc<Auth>,
-    limits: Limits,
+    config: Arc<AuthConfig>,
+    limits: RateLimitsConfig,
 }
 
 /// What [`Accounts`] is made of.
@@ -103,9 +103,9 @@ pub struct Parts {
     /// Where tokens come from.
     pub entropy: RandomSource,
     /// `[auth]`.
-    pub config: Auth,
+    pub config: AuthConfig,
     /// How often is too often.
-    pub limits: Limits,
+    pub limits: RateLimitsConfig,
 }
 
 /// How long a proved identity is believed without asking the database again. On this node a

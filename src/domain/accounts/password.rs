@@ -11,7 +11,7 @@ use base::secret::Secret;
 use tokio::sync::oneshot;
 
 use super::Error;
-use crate::config::Auth;
+use crate::config::AuthConfig;
 
 type Job = Box<dyn FnOnce(&Argon2<'static>) + Send>;
 
@@ -28,7 +28,7 @@ impl Passwords {
     ///
     /// # Errors
     /// If the parameters do not fit argon2 or a thread cannot be started.
-    pub fn start(config: &Auth) -> Result<Self, Error> {
+    pub fn start(config: &AuthConfig) -> Result<Self, Error> {
         let internal = |e: String| Error::Internal(format!("password hashing cannot start: {e}"));
         let params =
             Params::new(config.hash_memory_kib, config.hash_passes, config.hash_lanes, None)

@@ -13,7 +13,7 @@ use super::{
     Accounts, Bearer, Error, Me, Phone, Source, audit, identity_key, new_device, user_view,
 };
 use crate::cluster::RateLimit;
-use crate::config::Registration;
+use crate::config::RegistrationPolicy;
 use crate::protocol::accounts as wire;
 use crate::telemetry::metrics::SIGN_INS;
 
@@ -28,7 +28,7 @@ impl Accounts {
         new: wire::Register,
         from: &Source,
     ) -> Result<wire::SignedIn, Error> {
-        if self.config.registration == Registration::Closed {
+        if self.config.registration == RegistrationPolicy::Closed {
             return Err(Error::RegistrationClosed);
         }
         let user = self.new_user(&new.phone, &new.name, new.password, Role::User).await?;

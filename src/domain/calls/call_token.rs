@@ -4,7 +4,7 @@ use base::ids::{DeviceId, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::{Calls, Error};
-use crate::config::Openers;
+use crate::config::SessionCreationPolicy;
 use crate::domain::accounts::{self, Me, Pass};
 use crate::protocol::calls::{self as wire, Role};
 
@@ -43,7 +43,7 @@ impl Calls {
         let role = new.role.unwrap_or_default();
         if let Some(me) = me {
             let own = me.user == new.user_id && role == Role::Participant;
-            if !own || self.config.sessions == Openers::Services {
+            if !own || self.config.sessions == SessionCreationPolicy::Services {
                 return Err(Error::NotAllowed);
             }
         } else if self.store.user(new.user_id).await?.is_none() {

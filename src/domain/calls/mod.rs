@@ -38,7 +38,7 @@ pub struct Calls {
     keys: Keyring,
     /// Servers that help devices to connect.
     pub ice: Ice,
-    config: Arc<config::Calls>,
+    config: Arc<config::CallsConfig>,
     reach: Reach,
     node: NodeId,
     cache: Arc<dyn Cache>,
@@ -56,9 +56,9 @@ pub struct Parts {
     /// Servers that help devices to connect.
     pub ice: Ice,
     /// `[calls]`.
-    pub config: config::Calls,
+    pub config: config::CallsConfig,
     /// Whom a person may call.
-    pub reach: config::Reach,
+    pub reach: config::ContactRequirement,
     /// This node.
     pub node: NodeId,
     /// Where it is counted who rings whom.
@@ -85,8 +85,8 @@ impl Calls {
     pub fn new(parts: Parts) -> Self {
         let Parts { store, clock, keys, ice, config, reach, node, cache, rings_per_minute } = parts;
         let reach = match reach {
-            config::Reach::Contacts => Reach::ContactsOrSharedGroup,
-            config::Reach::Anybody => Reach::Anybody,
+            config::ContactRequirement::Contacts => Reach::ContactsOrSharedGroup,
+            config::ContactRequirement::Anybody => Reach::Anybody,
         };
         let config = Arc::new(config);
         Self { store, clock, keys, ice, config, reach, node, cache, rings_per_minute }
@@ -98,7 +98,7 @@ impl Calls {
     }
 
     /// `[calls]`.
-    pub fn config(&self) -> &config::Calls {
+    pub fn config(&self) -> &config::CallsConfig {
         &self.config
     }
 

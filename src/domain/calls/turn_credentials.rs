@@ -21,7 +21,7 @@ use crate::protocol::calls::IceServer;
 #[derive(Clone)]
 pub struct Ice {
     clock: Clock,
-    config: Arc<config::Turn>,
+    config: Arc<config::TurnConfig>,
     secret: Arc<Secret<String>>,
     embedded: Arc<[String]>,
 }
@@ -31,7 +31,7 @@ impl Ice {
     pub fn new(
         clock: Clock,
         entropy: &RandomSource,
-        config: config::Turn,
+        config: config::TurnConfig,
         embedded: Vec<String>,
     ) -> Self {
         let own = config.secret.expose();
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     fn ice(secret: &str, urls: &[&str]) -> Ice {
-        let config = config::Turn {
+        let config = config::TurnConfig {
             credential_seconds: 60,
             secret: Secret::new(secret.to_owned()),
             urls: urls.iter().map(|url| (*url).to_owned()).collect(),

@@ -35,7 +35,7 @@ pub struct Chat {
     store: Store,
     clock: Clock,
     entropy: RandomSource,
-    config: Arc<config::Chat>,
+    config: Arc<config::ChatConfig>,
 }
 
 /// A conversation that was opened, or was there.
@@ -49,7 +49,12 @@ pub struct Opened {
 
 impl Chat {
     /// Puts the parts together.
-    pub fn new(store: Store, clock: Clock, entropy: RandomSource, config: config::Chat) -> Self {
+    pub fn new(
+        store: Store,
+        clock: Clock,
+        entropy: RandomSource,
+        config: config::ChatConfig,
+    ) -> Self {
         Self { store, clock, entropy, config: Arc::new(config) }
     }
 
@@ -318,10 +323,10 @@ fn done(change: Change) -> Result<(store::ConversationView, Vec<store::Message>)
     }
 }
 
-const fn reach(config: config::Reach) -> Reach {
+const fn reach(config: config::ContactRequirement) -> Reach {
     match config {
-        config::Reach::Contacts => Reach::ContactsOrSharedGroup,
-        config::Reach::Anybody => Reach::Anybody,
+        config::ContactRequirement::Contacts => Reach::ContactsOrSharedGroup,
+        config::ContactRequirement::Anybody => Reach::Anybody,
     }
 }
 

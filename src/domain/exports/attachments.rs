@@ -9,7 +9,7 @@ use super::contents::lines;
 use crate::domain::export_store::Archive;
 use crate::domain::files::{Error, Files};
 use crate::domain::jobs::Failure;
-use crate::integrations::blob_store::{Name, hex};
+use crate::integrations::blob_store::{BlobKey, hex};
 
 const PAGE: usize = 200;
 
@@ -39,7 +39,7 @@ pub(super) async fn write(
     archive.write(lines(rows)?).await?;
     for (file, blob) in &all {
         let size = u64::try_from(blob.size).unwrap_or(0);
-        let mut pieces = match files.read(&Name::new(&blob.hash, blob.id), 0..size).await {
+        let mut pieces = match files.read(&BlobKey::new(&blob.hash, blob.id), 0..size).await {
             Err(Error::NoSuchFile) => continue,
             read => read.map_err(|error| Failure::passing(error.to_string()))?,
         };

@@ -6,7 +6,7 @@ use std::io;
 use metrics::counter;
 
 use super::{Error, Files};
-use crate::integrations::blob_store::Name;
+use crate::integrations::blob_store::BlobKey;
 use crate::telemetry::metrics::{BLOBS_REMOVED, PURGED};
 
 /// Rows looked at in one transaction.
@@ -40,7 +40,7 @@ impl Files {
             let count = doomed.len();
             let (mut removed, mut failed) = (Vec::new(), None::<io::Error>);
             for blob in doomed {
-                match self.0.blobs.remove(&Name::new(&blob.hash, blob.id)).await {
+                match self.0.blobs.remove(&BlobKey::new(&blob.hash, blob.id)).await {
                     Ok(()) => removed.push(blob.id),
                     Err(error) => {
                         failed = Some(error);

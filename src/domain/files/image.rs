@@ -44,7 +44,7 @@ pub(super) struct Developed {
 }
 
 impl Studio {
-    pub(super) fn new(config: &config::Files) -> Self {
+    pub(super) fn new(config: &config::FilesConfig) -> Self {
         Self {
             places: Arc::new(Semaphore::new(config.picture_threads)),
             bytes: config.picture_bytes,

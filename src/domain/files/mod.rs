@@ -33,7 +33,7 @@ use self::intake::Places;
 use self::probe::Shape;
 use self::staging::{Part, Staging};
 use crate::config;
-use crate::integrations::blob_store::{Blobs, Name, Pieces, hex};
+use crate::integrations::blob_store::{BlobKey, BlobStore, ByteStream, hex};
 use crate::protocol::files as wire;
 use crate::telemetry::metrics::{FILE_BYTES, FILES};
 
@@ -49,10 +49,10 @@ pub struct Files(Arc<Inner>);
 struct Inner {
     store: Store,
     clock: Clock,
-    blobs: Arc<dyn Blobs>,
+    blobs: Arc<dyn BlobStore>,
     staging: Staging,
     studio: Studio,
-    config: config::Files,
+    config: config::FilesConfig,
     places: Places,
 }
 
@@ -68,7 +68,7 @@ pub struct Incoming {
 #[derive(Debug)]
 pub struct Found {
     /// Where its bytes are.
-    pub name: Name,
+    pub name: BlobKey,
     /// How many.
     pub size: u64,
     /// What it is.
@@ -102,9 +102,9 @@ impl Files {
     pub fn new(
         store: Store,
         clock: Clock,
-        blobs: Arc<dyn Blobs>,
+        blobs: Arc<dyn BlobStore>,
         folder: &Path,
-        config: config::Files,
+        config: config::FilesConfig,
     ) -> Self {
         let staging = Staging::new(folder.join("uploads"));
         let studio = Studio::new(&config);
@@ -233,7 +233,7 @@ impl Files {
                     let put = [Some((blob, hash)), thumbnail.map(|(id, _)| id).zip(small)];
                     for (id, hash) in put.into_iter().flatten() {
                         if lost.contains(&id) {
-                            self.0.blobs.remove(&Name::new(hash, id)).await?;
+                            self.0.blobs.remove(&BlobKey::new(hash, id)).await?;
                         }
                     }
                     continue;
@@ -254,7 +254,7 @@ impl Files {
         match self.0.store.claim_blob(new, self.0.clock.now()).await? {
             BlobPlace::Here(id) => Ok((id, true)),
             BlobPlace::Coming(id) => {
-                let name = Name::new(hash, id);
+                let name = BlobKey::new(hash, id);
                 let put = tokio::time::timeout(PUT, self.0.blobs.put(&name, path)).await;
                 put.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
                 Ok((id, false))
@@ -270,7 +270,7 @@ impl Files {
         let found = self.0.store.attachment(id, viewer, self.0.clock.now()).await?;
         let (file, blob) = found.ok_or(Error::NoSuchFile)?;
         Ok(Found {
-            name: Name::new(&blob.hash, blob.id),
+            name: BlobKey::new(&blob.hash, blob.id),
             size: u64::try_from(blob.size).unwrap_or(0),
             content_type: file.content_type,
             called: file.name,
@@ -285,7 +285,7 @@ impl Files {
         let blob = self.0.store.thumbnail(id, viewer, self.0.clock.now()).await?;
         let blob = blob.ok_or(Error::NoSuchFile)?;
         Ok(Found {
-            name: Name::new(&blob.hash, blob.id),
+            name: BlobKey::new(&blob.hash, blob.id),
             size: u64::try_from(blob.size).unwrap_or(0),
             content_type: "image/jpeg".to_owned(),
             called: "thumbnail.jpg".to_owned(),
@@ -296,7 +296,7 @@ impl Files {
     ///
     /// # Errors
     /// [`Error::NoSuchFile`] if it went meanwhile, or the storage's.
-    pub async fn read(&self, name: &Name, part: Range<u64>) -> Result<Pieces, Error> {
+    pub async fn read(&self, name: &BlobKey, part: Range<u64>) -> Result<ByteStream, Error> {
         let size = part.end.saturating_sub(part.start);
         match self.0.blobs.read(name, part).await {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::NoSuchFile),

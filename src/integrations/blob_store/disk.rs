@@ -11,30 +11,30 @@ use bytes::Bytes;
 use futures_util::stream;
 use tokio::task::spawn_blocking;
 
-use super::{Blobs, Fut, Name, Pieces};
+use super::{BlobKey, BlobStore, BoxFuture, ByteStream};
 
 /// Bytes read at once.
-const PIECE: usize = 256 * 1024;
+const CHUNK_BYTES: usize = 256 * 1024;
 
 /// A folder; files are put into it from the same file system.
 #[derive(Clone, Debug)]
-pub struct Disk {
+pub struct DiskBlobStore {
     folder: Arc<PathBuf>,
 }
 
-impl Disk {
+impl DiskBlobStore {
     /// Objects in this folder, which is made when it is needed.
     pub fn new(folder: PathBuf) -> Self {
         Self { folder: Arc::new(folder) }
     }
 
-    fn place(&self, name: &Name) -> PathBuf {
+    fn place(&self, name: &BlobKey) -> PathBuf {
         self.folder.join(name.path())
     }
 }
 
-impl Blobs for Disk {
-    fn put<'a>(&'a self, name: &'a Name, file: &'a Path) -> Fut<'a, io::Result<()>> {
+impl BlobStore for DiskBlobStore {
+    fn put<'a>(&'a self, name: &'a BlobKey, file: &'a Path) -> BoxFuture<'a, io::Result<()>> {
         let (place, file, root) = (self.place(name), file.to_owned(), self.folder.clone());
         apart(move || {
             let folder = place.parent().unwrap_or(&root);
@@ -53,7 +53,11 @@ impl Blobs for Disk {
         })
     }
 
-    fn read<'a>(&'a self, name: &'a Name, part: Range<u64>) -> Fut<'a, io::Result<Pieces>> {
+    fn read<'a>(
+        &'a self,
+        name: &'a BlobKey,
+        part: Range<u64>,
+    ) -> BoxFuture<'a, io::Result<ByteStream>> {
         let place = self.place(name);
         Box::pin(async move {
             let file = Arc::new(apart(move || File::open(place)).await?);
@@ -62,7 +66,7 @@ impl Blobs for Disk {
                     return Ok(None);
                 }
                 let wanted = part.end.saturating_sub(part.start);
-                let wanted = usize::try_from(wanted).unwrap_or(PIECE).min(PIECE);
+                let wanted = usize::try_from(wanted).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
                 let source = file.clone();
                 let piece = apart(move || {
                     let mut piece = vec![0; wanted];
@@ -73,11 +77,11 @@ impl Blobs for Disk {
                 let next = part.start + piece.len() as u64..part.end;
                 Ok(Some((piece, (file, next))))
             });
-            Ok(Box::pin(pieces) as Pieces)
+            Ok(Box::pin(pieces) as ByteStream)
         })
     }
 
-    fn remove<'a>(&'a self, name: &'a Name) -> Fut<'a, io::Result<()>> {
+    fn remove<'a>(&'a self, name: &'a BlobKey) -> BoxFuture<'a, io::Result<()>> {
         let place = self.place(name);
         apart(move || match fs::remove_file(place) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -89,6 +93,6 @@ impl Blobs for Disk {
 /// Waits for the disk where that holds nobody up.
 fn apart<'a, T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Fut<'a, io::Result<T>> {
+) -> BoxFuture<'a, io::Result<T>> {
     Box::pin(async move { spawn_blocking(work).await.map_err(io::Error::other)? })
 }

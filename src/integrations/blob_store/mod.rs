@@ -5,8 +5,8 @@
 mod disk;
 mod s3;
 
-pub use disk::Disk;
-pub use s3::Bucket;
+pub use disk::DiskBlobStore;
+pub use s3::S3BlobStore;
 
 use std::fmt;
 use std::io;
@@ -23,18 +23,18 @@ use futures_util::Stream;
 use crate::config;
 
 /// A boxed future, so that the trait can be an object.
-pub type Fut<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// The bytes of an object, piece by piece.
-pub type Pieces = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+pub type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
 /// The name of an object: what is in it, and the row that stands for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Name {
+pub struct BlobKey {
     hash: String,
     id: BlobId,
 }
 
-impl Name {
+impl BlobKey {
     /// Of these bytes (their SHA-256) in this row.
     pub fn new(hash: &[u8], id: BlobId) -> Self {
         Self { hash: hex(hash), id }
@@ -51,7 +51,7 @@ impl Name {
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for BlobKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.hash, self.id)
     }
@@ -66,9 +66,12 @@ pub fn hex(bytes: &[u8]) -> String {
 ///
 /// # Errors
 /// If the settings make no sense or a file of theirs cannot be read, in words.
-pub fn open(storage: &config::Storage, data_dir: &Path) -> Result<Arc<dyn Blobs>, String> {
+pub fn open(
+    storage: &config::StorageConfig,
+    data_dir: &Path,
+) -> Result<Arc<dyn BlobStore>, String> {
     if storage.kind == config::StorageKind::Disk {
-        return Ok(Arc::new(Disk::new(storage.place(data_dir).join("blobs"))));
+        return Ok(Arc::new(DiskBlobStore::new(storage.place(data_dir).join("blobs"))));
     }
     let file = &storage.secret_key_file;
     let secret = if file.as_os_str().is_empty() {
@@ -78,25 +81,29 @@ pub fn open(storage: &config::Storage, data_dir: &Path) -> Result<Arc<dyn Blobs>
             .map_err(|error| format!("storage.secret_key_file {}: {error}", file.display()))?;
         Secret::new(text.trim().to_owned())
     };
-    Ok(Arc::new(Bucket::new(storage, &secret)?))
+    Ok(Arc::new(S3BlobStore::new(storage, &secret)?))
 }
 
 /// Keeps objects.
-pub trait Blobs: Send + Sync + 'static {
+pub trait BlobStore: Send + Sync + 'static {
     /// Puts a file's content there, durable when it answers; twice is as good as once. The file
     /// itself may be moved or left.
-    fn put<'a>(&'a self, name: &'a Name, file: &'a Path) -> Fut<'a, io::Result<()>>;
+    fn put<'a>(&'a self, name: &'a BlobKey, file: &'a Path) -> BoxFuture<'a, io::Result<()>>;
 
     /// Reads a part; `NotFound` if the object is not there.
-    fn read<'a>(&'a self, name: &'a Name, part: Range<u64>) -> Fut<'a, io::Result<Pieces>>;
+    fn read<'a>(
+        &'a self,
+        name: &'a BlobKey,
+        part: Range<u64>,
+    ) -> BoxFuture<'a, io::Result<ByteStream>>;
 
     /// Removes an object; one that is not there is as good.
-    fn remove<'a>(&'a self, name: &'a Name) -> Fut<'a, io::Result<()>>;
+    fn remove<'a>(&'a self, name: &'a BlobKey) -> BoxFuture<'a, io::Result<()>>;
 
     /// Writes, reads and removes a small object: whether all of it works.
-    fn probe<'a>(&'a self, scratch: PathBuf) -> Fut<'a, io::Result<()>> {
+    fn probe<'a>(&'a self, scratch: PathBuf) -> BoxFuture<'a, io::Result<()>> {
         Box::pin(async move {
-            let name = Name { hash: "00probe".to_owned(), id: BlobId::new() };
+            let name = BlobKey { hash: "00probe".to_owned(), id: BlobId::new() };
             let file = scratch.join(format!(".{}", name.id));
             std::fs::create_dir_all(&scratch)?;
             std::fs::write(&file, b"probe")?;

@@ -16,34 +16,34 @@ use object_store::{
 };
 use tokio::io::AsyncReadExt;
 
-use super::{Blobs, Fut, Name, Pieces};
+use super::{BlobKey, BlobStore, BoxFuture, ByteStream};
 use crate::config;
 
 /// Larger files go in parts of this size, which is what is held in memory of them.
-const PART: usize = 8 * 1024 * 1024;
+const MULTIPART_PART_BYTES: usize = 8 * 1024 * 1024;
 /// Parts on their way at once.
-const PARTS: usize = 2;
+const MAX_CONCURRENT_PARTS: usize = 2;
 /// An answer that takes longer is none, and one that pauses for longer has ended.
-const DEADLINE: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A bucket.
 #[derive(Clone, Debug)]
-pub struct Bucket {
+pub struct S3BlobStore {
     store: Arc<AmazonS3>,
     prefix: String,
 }
 
-impl Bucket {
+impl S3BlobStore {
     /// The bucket of the settings.
     ///
     /// # Errors
     /// If the settings make no sense, in words.
-    pub fn new(config: &config::Storage, secret: &Secret<String>) -> Result<Self, String> {
-        Self::with(config, secret, DEADLINE)
+    pub fn new(config: &config::StorageConfig, secret: &Secret<String>) -> Result<Self, String> {
+        Self::with(config, secret, REQUEST_TIMEOUT)
     }
 
     fn with(
-        config: &config::Storage,
+        config: &config::StorageConfig,
         secret: &Secret<String>,
         deadline: Duration,
     ) -> Result<Self, String> {
@@ -72,21 +72,21 @@ impl Bucket {
         Ok(Self { store: Arc::new(store), prefix: config.prefix.clone() })
     }
 
-    fn key(&self, name: &Name) -> Key {
+    fn key(&self, name: &BlobKey) -> Key {
         Key::from(format!("{}{}", self.prefix, name.path()))
     }
 
-    async fn send(&self, name: &Name, file: &Path) -> io::Result<()> {
+    async fn send(&self, name: &BlobKey, file: &Path) -> io::Result<()> {
         let mut file = tokio::fs::File::open(file).await?;
         let key = self.key(name);
         let piece = piece_of(&mut file).await?;
-        if piece.len() < PART {
+        if piece.len() < MULTIPART_PART_BYTES {
             let payload = PutPayload::from_bytes(piece.freeze());
             self.store.put(&key, payload).await.map_err(told)?;
             return Ok(());
         }
         let upload = self.store.put_multipart(&key).await.map_err(told)?;
-        let mut upload = WriteMultipart::new_with_chunk_size(upload, PART);
+        let mut upload = WriteMultipart::new_with_chunk_size(upload, MULTIPART_PART_BYTES);
         if let Err(error) = in_parts(&mut upload, piece, &mut file).await {
             let _ = upload.abort().await; // why it failed is what is told
             return Err(error);
@@ -102,8 +102,8 @@ async fn in_parts(
     file: &mut tokio::fs::File,
 ) -> io::Result<()> {
     loop {
-        upload.wait_for_capacity(PARTS).await.map_err(told)?;
-        let last = piece.len() < PART;
+        upload.wait_for_capacity(MAX_CONCURRENT_PARTS).await.map_err(told)?;
+        let last = piece.len() < MULTIPART_PART_BYTES;
         upload.put(piece.freeze());
         if last {
             return Ok(());
@@ -113,8 +113,8 @@ async fn in_parts(
 }
 
 async fn piece_of(file: &mut tokio::fs::File) -> io::Result<BytesMut> {
-    let mut piece = BytesMut::with_capacity(PART);
-    while piece.len() < PART && file.read_buf(&mut piece).await? > 0 {}
+    let mut piece = BytesMut::with_capacity(MULTIPART_PART_BYTES);
+    while piece.len() < MULTIPART_PART_BYTES && file.read_buf(&mut piece).await? > 0 {}
     Ok(piece)
 }
 
@@ -125,20 +125,24 @@ fn told(error: object_store::Error) -> io::Error {
     }
 }
 
-impl Blobs for Bucket {
-    fn put<'a>(&'a self, name: &'a Name, file: &'a Path) -> Fut<'a, io::Result<()>> {
+impl BlobStore for S3BlobStore {
+    fn put<'a>(&'a self, name: &'a BlobKey, file: &'a Path) -> BoxFuture<'a, io::Result<()>> {
         Box::pin(self.send(name, file))
     }
 
-    fn read<'a>(&'a self, name: &'a Name, part: Range<u64>) -> Fut<'a, io::Result<Pieces>> {
+    fn read<'a>(
+        &'a self,
+        name: &'a BlobKey,
+        part: Range<u64>,
+    ) -> BoxFuture<'a, io::Result<ByteStream>> {
         Box::pin(async move {
             let wanted = GetOptions::new().with_range(Some(part));
             let found = self.store.get_opts(&self.key(name), wanted).await.map_err(told)?;
-            Ok(Box::pin(found.into_stream().map_err(told)) as Pieces)
+            Ok(Box::pin(found.into_stream().map_err(told)) as ByteStream)
         })
     }
 
-    fn remove<'a>(&'a self, name: &'a Name) -> Fut<'a, io::Result<()>> {
+    fn remove<'a>(&'a self, name: &'a BlobKey) -> BoxFuture<'a, io::Result<()>> {
         Box::pin(async move {
             match self.store.delete(&self.key(name)).await {
                 Err(object_store::Error::NotFound { .. }) | Ok(()) => Ok(()),
@@ -175,7 +179,7 @@ mod tests {
     #[tokio::test]
     async fn an_object_may_take_longer_than_an_answer() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let config = config::Storage {
+        let config = config::StorageConfig {
             kind: config::StorageKind::S3,
             folder: "".into(),
             bucket: "files".to_owned(),
@@ -188,8 +192,9 @@ mod tests {
             secret_key_file: "".into(),
         };
         let deadline = Duration::from_secs(1);
-        let bucket = Bucket::with(&config, &Secret::new("secret".to_owned()), deadline).unwrap();
-        let name = Name::new(&[0; 32], base::ids::BlobId::new());
+        let bucket =
+            S3BlobStore::with(&config, &Secret::new("secret".to_owned()), deadline).unwrap();
+        let name = BlobKey::new(&[0; 32], base::ids::BlobId::new());
         let serves = async {
             let (wire, _) = listener.accept().await.unwrap();
             gives_slowly(wire, deadline / 4).await;
