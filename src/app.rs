@@ -30,10 +30,10 @@ use crate::actors::tree::{Parts, media_threads, tree};
 use crate::actors::turn::{self, TURN};
 use crate::config::Config;
 use crate::domain::accounts;
-use crate::domain::calls::{self, Calls, Ice};
-use crate::domain::chat::Chat;
-use crate::domain::contacts::{Contacts, Rules};
-use crate::domain::files::Files;
+use crate::domain::calls::{self, CallDomain, TurnCredentials};
+use crate::domain::chat::ChatService;
+use crate::domain::contacts::{ContactService, DiscoveryLimits};
+use crate::domain::files::FileService;
 use crate::domain::vault;
 use crate::http::listener::Listener;
 use crate::http::{Draining, Services, Sockets, socket};
@@ -51,10 +51,10 @@ pub enum StartupError {
     Store(#[from] store::Error),
     /// Accounts and keys.
     #[error("accounts cannot be used: {0}")]
-    Accounts(#[from] accounts::Error),
+    Accounts(#[from] accounts::AccountError),
     /// The keys that seal secrets.
     #[error("sealed secrets cannot be used: {0}")]
-    Vault(#[from] vault::Error),
+    Vault(#[from] vault::VaultError),
     /// The tree did not come up.
     #[error("the node did not come up: {0}")]
     Launch(#[from] supervision::LaunchError),
@@ -86,7 +86,7 @@ pub async fn start(config: Config) -> Result<NodeRuntime, StartupError> {
     let deeds = open(&config).await?;
     let setup = deeds.accounts.setup_token().await?;
 
-    let chat = Chat::new(
+    let chat = ChatService::new(
         deeds.store.clone(),
         deeds.clock.clone(),
         deeds.entropy.clone(),
@@ -100,7 +100,7 @@ pub async fn start(config: Config) -> Result<NodeRuntime, StartupError> {
         deeds.store.close_calls(left, deeds.clock.now()).await?;
     }
     let ice = ice(&config, &deeds, relays.as_deref());
-    let files = Files::new(
+    let files = FileService::new(
         deeds.store.clone(),
         deeds.clock.clone(),
         blob_store::open(&config.storage, &config.node.data_dir).map_err(StartupError::Outside)?,
@@ -144,11 +144,11 @@ pub async fn start(config: Config) -> Result<NodeRuntime, StartupError> {
     let planted = tree(parts, &config, grown.clone());
     let engines =
         dynamic_supervisor("socketio", 4).temporary().mailbox(config.sessions.queue_frames);
-    let contacts = Contacts::new(
+    let contacts = ContactService::new(
         deeds.store.clone(),
         deeds.cache.clone(),
         deeds.clock.clone(),
-        Rules {
+        DiscoveryLimits {
             region: config.auth.default_region.as_str().into(),
             requests_per_minute: config.limits.contact_requests_per_minute,
             matches_per_hour: config.limits.contact_matches_per_hour,
@@ -210,14 +210,19 @@ fn relay_addresses(config: &Config) -> Vec<IpAddr> {
     if own.is_empty() { addresses(config) } else { own.clone() }
 }
 
-fn ice(config: &Config, deeds: &DomainServices, relays: Option<&turn::Sockets>) -> Ice {
+fn ice(config: &Config, deeds: &DomainServices, relays: Option<&turn::Sockets>) -> TurnCredentials {
     let urls = |sockets| turn::urls(config, &relay_addresses(config), sockets);
     let embedded = relays.map(urls).unwrap_or_default();
-    Ice::new(deeds.clock.clone(), &deeds.entropy, config.turn.clone(), embedded)
+    TurnCredentials::new(deeds.clock.clone(), &deeds.entropy, config.turn.clone(), embedded)
 }
 
-fn calls(config: &Config, deeds: &DomainServices, ice: Ice, node: NodeId) -> Calls {
-    Calls::new(calls::Parts {
+fn calls(
+    config: &Config,
+    deeds: &DomainServices,
+    ice: TurnCredentials,
+    node: NodeId,
+) -> CallDomain {
+    CallDomain::new(calls::CallDomainDeps {
         store: deeds.store.clone(),
         clock: deeds.clock.clone(),
         keys: deeds.keys.clone(),

@@ -23,7 +23,9 @@ pub use self::queue::Lanes;
 use self::queue::{Queue, Reply, Work};
 use super::sessions::{Outgoing, Place, Switchboard};
 use super::supervision::SupervisedContext;
-use crate::domain::chat::{Chat, Draft, Error, MessageChange, Outcome, Said};
+use crate::domain::chat::{
+    ChangeMessageOutcome, ChatError, ChatService, MessageChange, MessageDraft, SendMessageOutcome,
+};
 use crate::protocol::messages::Message as Wire;
 use crate::protocol::server::ServerEvent;
 use crate::telemetry::metrics::{
@@ -41,7 +43,7 @@ const COMMITS_END: Duration = Duration::from_secs(3);
 
 /// The actor.
 pub struct Lane {
-    chat: Chat,
+    chat: ChatService,
     switchboard: Switchboard,
     lines: HashMap<ConversationId, Line>,
     /// How many drafts wait in all lines, and how many may.
@@ -69,7 +71,7 @@ struct Audience {
 
 /// What a commit gave: the roster at that moment and what became of each draft, or why not.
 struct Committed {
-    results: Result<(i64, Vec<Result<Said, Error>>), Error>,
+    results: Result<(i64, Vec<Result<SendMessageOutcome, ChatError>>), ChatError>,
     audience: Option<Audience>,
 }
 
@@ -78,7 +80,7 @@ crate::actors::supervision::supervised!(Lane);
 impl Lane {
     /// A lane that stores through `chat` and announces through `switchboard`; beyond `most`
     /// waiting drafts it refuses.
-    pub fn new(chat: Chat, switchboard: Switchboard, most: usize) -> Self {
+    pub fn new(chat: ChatService, switchboard: Switchboard, most: usize) -> Self {
         Self { chat, switchboard, lines: HashMap::new(), waiting: 0, most }
     }
 
@@ -134,12 +136,12 @@ impl Lane {
     fn altered(
         &mut self,
         conversation: ConversationId,
-        outcome: &Result<Outcome, Error>,
+        outcome: &Result<ChangeMessageOutcome, ChatError>,
         audience: Option<Audience>,
         ctx: &mut SupervisedContext<Self>,
     ) {
         match outcome {
-            Ok(Outcome { change: Some(change), .. }) => {
+            Ok(ChangeMessageOutcome { change: Some(change), .. }) => {
                 counter!(CHANGES, "event" => change.event.name()).increment(1);
                 match audience.as_ref() {
                     Some(audience) if audience.roster == change.roster => {
@@ -157,7 +159,7 @@ impl Lane {
                     }
                 }
             }
-            Err(Error::Store(error)) => {
+            Err(ChatError::Store(error)) => {
                 self.turn_away(conversation);
                 if matches!(error, store::Error::Deadline) {
                     self.remind(conversation, 0, ctx); // perhaps it was committed
@@ -181,7 +183,7 @@ impl Lane {
             Err(error) => {
                 // Whoever waits behind it would only wait for the same: a database that is away.
                 self.turn_away(conversation);
-                if matches!(error, Error::Store(store::Error::Deadline)) {
+                if matches!(error, ChatError::Store(store::Error::Deadline)) {
                     self.remind(conversation, 0, ctx); // perhaps it was committed
                 }
                 (0, replies.iter().map(|_| Err(error.clone())).collect())
@@ -189,7 +191,7 @@ impl Lane {
         };
         let mut known = 0;
         for (reply, result) in replies.into_iter().zip(results) {
-            if let Ok(Said::New(message, withheld)) = &result {
+            if let Ok(SendMessageOutcome::New(message, withheld)) = &result {
                 counter!(MESSAGES).increment(1);
                 histogram!(COMMIT_SECONDS).record(reply.since.elapsed().as_secs_f64());
                 match audience.as_ref().filter(|audience| audience.roster == roster) {
@@ -198,7 +200,7 @@ impl Lane {
                 }
             }
             // The first commit may have been one whose answer was lost: perhaps never announced.
-            if let Ok(Said::Before(message)) = &result {
+            if let Ok(SendMessageOutcome::Before(message)) = &result {
                 counter!(MESSAGES_REPEATED).increment(1);
                 known = known.max(message.seq);
             }
@@ -302,9 +304,9 @@ impl Lane {
 
 /// Commits a batch; asks who is to be told only if membership changed since the last time.
 async fn store(
-    chat: Chat,
+    chat: ChatService,
     conversation: ConversationId,
-    drafts: Vec<Draft>,
+    drafts: Vec<MessageDraft>,
     known: Option<Audience>,
 ) -> Committed {
     let (roster, results) = match chat.append(conversation, drafts).await {
@@ -318,7 +320,7 @@ async fn store(
 
 /// Who is to be told: who was known, unless the roster has changed.
 async fn audience(
-    chat: &Chat,
+    chat: &ChatService,
     conversation: ConversationId,
     roster: Option<i64>,
     known: Option<Audience>,

@@ -11,7 +11,7 @@ use store::Store;
 
 use super::sessions::Living;
 use super::supervision::SupervisedContext;
-use crate::domain::Deed;
+use crate::domain::WithEvents;
 use crate::telemetry::metrics::PURGED;
 
 /// The actor.
@@ -37,7 +37,7 @@ impl Expiry {
         let work = async move {
             let more = match living.chat.expire().await {
                 Ok((count, news)) => {
-                    living.tell(Deed { answer: (), news });
+                    living.tell(WithEvents { answer: (), news });
                     counter!(PURGED, "kind" => "messages").increment(count as u64);
                     remembered |= count > 0;
                     count > 0

@@ -8,14 +8,14 @@ use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::supervision::SupervisedContext;
-use crate::domain::accounts::Keyring;
+use crate::domain::accounts::TokenSigner;
 
 const ROUND: Duration = Duration::from_secs(60);
 const UPKEEP: Duration = Duration::from_secs(5);
 
 /// The actor.
 pub struct Housekeeping {
-    keys: Keyring,
+    keys: TokenSigner,
     metrics: PrometheusHandle,
 }
 
@@ -23,7 +23,7 @@ crate::actors::supervision::supervised!(Housekeeping);
 
 impl Housekeeping {
     /// Keeps these in order.
-    pub const fn new(keys: Keyring, metrics: PrometheusHandle) -> Self {
+    pub const fn new(keys: TokenSigner, metrics: PrometheusHandle) -> Self {
         Self { keys, metrics }
     }
 

@@ -7,15 +7,15 @@ use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
 
 use super::sessions::Living;
 use super::supervision::SupervisedContext;
-use crate::domain::Deed;
-use crate::domain::jobs::{Jobs, Step};
+use crate::domain::WithEvents;
+use crate::domain::jobs::{JobRunner, PollOutcome};
 
 /// How often what is over is thrown away.
 const TIDY: Duration = Duration::from_secs(60);
 
 /// The actor.
 pub struct Worker {
-    jobs: Jobs,
+    jobs: JobRunner,
     living: Living,
 }
 
@@ -23,7 +23,7 @@ crate::actors::supervision::supervised!(Worker);
 
 impl Worker {
     /// Tells the news of its work to those who are here.
-    pub const fn new(jobs: Jobs, living: Living) -> Self {
+    pub const fn new(jobs: JobRunner, living: Living) -> Self {
         Self { jobs, living }
     }
 
@@ -31,15 +31,15 @@ impl Worker {
         let jobs = self.jobs.clone();
         let work = async move {
             match jobs.step().await {
-                Ok(Step::Worked(news)) => return news,
-                Ok(Step::Idle) => {}
+                Ok(PollOutcome::Worked(news)) => return news,
+                Ok(PollOutcome::Idle) => {}
                 Err(error) => tracing::warn!(%error, "no job could be taken or ended"),
             }
             jobs.rest().await;
             Vec::new()
         };
         ctx.spawn(work.into_actor(self).map(|news, worker, ctx| {
-            worker.living.tell(Deed { answer: (), news });
+            worker.living.tell(WithEvents { answer: (), news });
             worker.round(ctx);
         }));
     }

@@ -15,7 +15,7 @@ use store::Store;
 use super::calls::Calls;
 use super::supervision::SupervisedContext;
 use crate::cluster::{ClaimOutcome, DirectoryError, FencingToken, OwnershipDirectory};
-use crate::domain::files::Files;
+use crate::domain::files::FileService;
 use crate::telemetry::metrics::{PURGED, SCHEDULER};
 
 /// The lease's name in the directory.
@@ -39,7 +39,7 @@ pub struct Parts {
     /// Which calls go on.
     pub calls: Calls,
     /// Files that nobody needs any more.
-    pub files: Files,
+    pub files: FileService,
 }
 
 /// The actor.

@@ -32,24 +32,24 @@ use super::turn::{self, TURN};
 use super::uploads::{Upload, Uploads};
 use crate::cluster::{AmqpBus, Bus, NodeLeases, OwnershipDirectory};
 use crate::config::Config;
-use crate::domain::accounts::Keyring;
+use crate::domain::accounts::TokenSigner;
 use crate::domain::calls;
-use crate::domain::chat::Chat;
-use crate::domain::files::Files;
-use crate::domain::jobs::Jobs;
+use crate::domain::chat::ChatService;
+use crate::domain::files::FileService;
+use crate::domain::jobs::JobRunner;
 
 /// What the actors need of the rest.
 pub struct Parts {
     /// Where things are kept.
     pub store: Store,
     /// What signs access tokens.
-    pub keys: Keyring,
+    pub keys: TokenSigner,
     /// The deeds of chat.
-    pub chat: Chat,
+    pub chat: ChatService,
     /// The time.
     pub clock: Clock,
     /// The deeds of calls.
-    pub calls: calls::Calls,
+    pub calls: calls::CallDomain,
     /// What rooms of calls share.
     pub media: media::Settings,
     /// What relays media for those whom nobody can reach, if it is to run here.
@@ -67,9 +67,9 @@ pub struct Parts {
     /// The nodes that live.
     pub others: HashSet<NodeId>,
     /// Work that must be done.
-    pub jobs: Jobs,
+    pub jobs: JobRunner,
     /// Files that people send.
-    pub files: Files,
+    pub files: FileService,
 }
 
 /// A tree that is not launched yet, and the ways into it.

@@ -16,7 +16,7 @@ use metrics::gauge;
 use tokio::sync::oneshot;
 
 use super::supervision::{ActorRef, DynamicSupervisor, StartChildError, SupervisedContext};
-use crate::domain::files::{Error, Files, Tape, Whole};
+use crate::domain::files::{CompletedUpload, FileError, FileService, UploadFile};
 use crate::telemetry::metrics::UPLOADS;
 
 /// An upload that nobody writes to is let go of after this long.
@@ -24,8 +24,8 @@ const IDLE: Duration = Duration::from_secs(60);
 
 /// The actor.
 pub struct Upload {
-    files: Files,
-    tape: Arc<Tape>,
+    files: FileService,
+    tape: Arc<UploadFile>,
     offset: u64,
     /// Which request may write: the newest. A connection that is half open holds nobody up.
     pen: u64,
@@ -34,10 +34,10 @@ pub struct Upload {
 
 crate::actors::supervision::supervised!(Upload);
 
-type Reply<T> = oneshot::Sender<Result<T, Error>>;
+type Reply<T> = oneshot::Sender<Result<T, FileError>>;
 
 impl Upload {
-    fn new(files: Files, tape: Arc<Tape>) -> Self {
+    fn new(files: FileService, tape: Arc<UploadFile>) -> Self {
         let offset = tape.offset;
         Self { files, tape, offset, pen: 0, idle: None }
     }
@@ -57,8 +57,8 @@ impl Upload {
     fn work<T: 'static>(
         &mut self,
         ctx: &mut SupervisedContext<Self>,
-        work: impl Future<Output = Result<T, Error>> + 'static,
-        then: impl FnOnce(&mut Self, Result<T, Error>, &mut SupervisedContext<Self>) + 'static,
+        work: impl Future<Output = Result<T, FileError>> + 'static,
+        then: impl FnOnce(&mut Self, Result<T, FileError>, &mut SupervisedContext<Self>) + 'static,
     ) {
         self.touch(ctx);
         ctx.wait(work.into_actor(self).map(then_of(then)));
@@ -88,7 +88,7 @@ impl Drop for Upload {
 
 /// A request wants to write; those before it no longer may.
 #[derive(Message)]
-#[rtype(result = "Result<Turn, Error>")]
+#[rtype(result = "Result<Turn, FileError>")]
 struct Take(UserId);
 
 /// The number of a request, and the upload as it finds it.
@@ -100,11 +100,11 @@ struct Turn {
 }
 
 impl Handler<Take> for Upload {
-    type Result = Result<Turn, Error>;
+    type Result = Result<Turn, FileError>;
 
     fn handle(&mut self, Take(who): Take, ctx: &mut Self::Context) -> Self::Result {
         if self.tape.upload.owner_id != who {
-            return Err(Error::NoSuchUpload);
+            return Err(FileError::NoSuchUpload);
         }
         self.touch(ctx);
         self.pen += 1;
@@ -118,7 +118,7 @@ enum Stroke {
     Write(Bytes, Reply<u64>),
     Cut(u64, Reply<u64>),
     Keep(Reply<u64>),
-    Finish(Reply<Whole>),
+    Finish(Reply<CompletedUpload>),
 }
 
 #[derive(Message)]
@@ -132,14 +132,14 @@ impl Handler<Draw> for Upload {
         let taken = pen != self.pen;
         // Whoever asked may be gone: then nobody needs the answer.
         match stroke {
-            Stroke::Finish(reply) if taken => drop(reply.send(Err(Error::TakenOver))),
+            Stroke::Finish(reply) if taken => drop(reply.send(Err(FileError::TakenOver))),
             Stroke::Write(_, reply) | Stroke::Cut(_, reply) | Stroke::Keep(reply) if taken => {
-                drop(reply.send(Err(Error::TakenOver)));
+                drop(reply.send(Err(FileError::TakenOver)));
             }
             Stroke::Write(piece, reply) => {
                 let end = self.offset + piece.len() as u64;
                 if end > self.size() {
-                    return drop(reply.send(Err(Error::TooLarge(self.size()))));
+                    return drop(reply.send(Err(FileError::TooLarge(self.size()))));
                 }
                 let work = self.tape.write(self.offset, piece);
                 self.work(ctx, work, move |upload, done, ctx| {
@@ -167,7 +167,7 @@ impl Handler<Draw> for Upload {
                 });
             }
             Stroke::Finish(reply) if self.offset != self.size() => {
-                drop(reply.send(Err(Error::WrongOffset)));
+                drop(reply.send(Err(FileError::WrongOffset)));
             }
             Stroke::Finish(reply) => {
                 let (files, tape) = (self.files.clone(), self.tape.clone());
@@ -185,7 +185,7 @@ impl Handler<Draw> for Upload {
 #[derive(Clone)]
 pub struct Uploads {
     nursery: DynamicSupervisor<Upload>,
-    files: Files,
+    files: FileService,
 }
 
 /// A request's right to write to an upload, until a newer request takes it.
@@ -202,15 +202,15 @@ pub struct Pen {
 
 impl Uploads {
     /// Uploads in this nursery.
-    pub const fn new(nursery: DynamicSupervisor<Upload>, files: Files) -> Self {
+    pub const fn new(nursery: DynamicSupervisor<Upload>, files: FileService) -> Self {
         Self { nursery, files }
     }
 
     /// Goes on with an upload.
     ///
     /// # Errors
-    /// [`Error::NoSuchUpload`], [`Error::Elsewhere`], the disk's or the database's.
-    pub async fn take(&self, who: UserId, id: UploadId) -> Result<Pen, Error> {
+    /// [`FileError::NoSuchUpload`], [`FileError::Elsewhere`], the disk's or the database's.
+    pub async fn take(&self, who: UserId, id: UploadId) -> Result<Pen, FileError> {
         let name = id.to_string();
         for _ in 0..3 {
             let actor = match self.nursery.get(&name) {
@@ -226,7 +226,7 @@ impl Uploads {
                 return Ok(Pen { actor, number, offset, size, expires_at });
             }
         }
-        Err(Error::Elsewhere)
+        Err(FileError::Elsewhere)
     }
 
     /// Opens an upload; `None` if somebody else has just done so.
@@ -235,9 +235,9 @@ impl Uploads {
         who: UserId,
         id: UploadId,
         name: &str,
-    ) -> Result<Option<ActorRef<Upload>>, Error> {
+    ) -> Result<Option<ActorRef<Upload>>, FileError> {
         let tape = match self.files.open_upload(who, id).await {
-            Err(Error::Elsewhere) if self.nursery.get(name).is_some() => return Ok(None),
+            Err(FileError::Elsewhere) if self.nursery.get(name).is_some() => return Ok(None),
             tape => Arc::new(tape?),
         };
         // A temporary child is built once: the next life of an upload opens its file again.
@@ -247,15 +247,15 @@ impl Uploads {
         match self.nursery.start(name, factory).await {
             Ok(actor) => Ok(Some(actor)),
             Err(StartChildError::Taken) => Ok(None),
-            Err(_) => Err(Error::Busy),
+            Err(_) => Err(FileError::Busy),
         }
     }
 
     /// Ends an upload, whoever writes to it.
     ///
     /// # Errors
-    /// [`Error::NoSuchUpload`], the disk's or the database's.
-    pub async fn end(&self, who: UserId, id: UploadId) -> Result<(), Error> {
+    /// [`FileError::NoSuchUpload`], the disk's or the database's.
+    pub async fn end(&self, who: UserId, id: UploadId) -> Result<(), FileError> {
         self.files.upload(who, id).await?;
         let _ = self.nursery.stop(&id.to_string()).await; // not here is as good
         self.files.end_upload(who, id).await
@@ -263,18 +263,18 @@ impl Uploads {
 }
 
 impl Pen {
-    async fn draw<T>(&self, stroke: impl FnOnce(Reply<T>) -> Stroke) -> Result<T, Error> {
+    async fn draw<T>(&self, stroke: impl FnOnce(Reply<T>) -> Stroke) -> Result<T, FileError> {
         let (reply, answer) = oneshot::channel();
         let told = self.actor.ask(Draw(self.number, stroke(reply))).await;
-        told.map_err(|_| Error::TakenOver)?;
-        answer.await.map_err(|_| Error::TakenOver)?
+        told.map_err(|_| FileError::TakenOver)?;
+        answer.await.map_err(|_| FileError::TakenOver)?
     }
 
     /// Writes on.
     ///
     /// # Errors
-    /// [`Error::TooLarge`], [`Error::TakenOver`], or the disk's.
-    pub async fn write(&mut self, piece: Bytes) -> Result<(), Error> {
+    /// [`FileError::TooLarge`], [`FileError::TakenOver`], or the disk's.
+    pub async fn write(&mut self, piece: Bytes) -> Result<(), FileError> {
         self.offset = self.draw(|reply| Stroke::Write(piece, reply)).await?;
         Ok(())
     }
@@ -282,8 +282,8 @@ impl Pen {
     /// Takes back what was written since.
     ///
     /// # Errors
-    /// [`Error::TakenOver`], or the disk's.
-    pub async fn cut(&mut self, at: u64) -> Result<(), Error> {
+    /// [`FileError::TakenOver`], or the disk's.
+    pub async fn cut(&mut self, at: u64) -> Result<(), FileError> {
         self.offset = self.draw(|reply| Stroke::Cut(at, reply)).await?;
         Ok(())
     }
@@ -291,16 +291,16 @@ impl Pen {
     /// Has the disk keep what was written.
     ///
     /// # Errors
-    /// [`Error::TakenOver`], or the disk's.
-    pub async fn keep(&self) -> Result<u64, Error> {
+    /// [`FileError::TakenOver`], or the disk's.
+    pub async fn keep(&self) -> Result<u64, FileError> {
         self.draw(Stroke::Keep).await
     }
 
     /// Makes a whole upload what it is for.
     ///
     /// # Errors
-    /// As [`Files::keep`].
-    pub async fn finish(&self) -> Result<Whole, Error> {
+    /// As [`FileService::keep`].
+    pub async fn finish(&self) -> Result<CompletedUpload, FileError> {
         self.draw(Stroke::Finish).await
     }
 }

@@ -10,13 +10,13 @@ use super::StartupError;
 use super::cluster_services::cache;
 use crate::cluster::Cache;
 use crate::config::{Config, SynchronousMode};
-use crate::domain::accounts::{self, Accounts, Keyring, Passwords};
-use crate::domain::api_tokens::Tokens;
-use crate::domain::erasure::Erasure;
-use crate::domain::export_store::Shelf;
-use crate::domain::exports::Exports;
-use crate::domain::files::Files;
-use crate::domain::jobs::{Jobs, Work};
+use crate::domain::accounts::{self, AccountService, PasswordHasher, TokenSigner};
+use crate::domain::api_tokens::ApiTokenService;
+use crate::domain::erasure::EraseAccountJob;
+use crate::domain::export_store::ExportStore;
+use crate::domain::exports::ExportService;
+use crate::domain::files::FileService;
+use crate::domain::jobs::{JobHandler, JobRunner};
 use crate::domain::vault::{self, Vault};
 
 /// The deeds, without anything that lives: what the command line needs.
@@ -24,15 +24,15 @@ pub struct DomainServices {
     /// Where things are kept.
     pub store: Store,
     /// Deeds of accounts.
-    pub accounts: Accounts,
+    pub accounts: AccountService,
     /// Deeds of API tokens.
-    pub tokens: Tokens,
+    pub tokens: ApiTokenService,
     /// What seals secrets.
     pub vault: Vault,
     pub(super) clock: Clock,
     pub(super) entropy: RandomSource,
     pub(super) cache: Arc<dyn Cache>,
-    pub(super) keys: Keyring,
+    pub(super) keys: TokenSigner,
 }
 
 /// Opens the database (and migrates it) and puts the deeds together.
@@ -49,19 +49,19 @@ pub async fn open(config: &Config) -> Result<DomainServices, StartupError> {
     let cache = cache(config, &clock)?;
     let vault = open_vault(config, &entropy)?;
     let issuer = &config.http.public_url;
-    let keys = Keyring::open(store.clone(), vault.clone(), clock.clone(), issuer).await?;
-    let accounts = Accounts::new(accounts::Parts {
+    let keys = TokenSigner::open(store.clone(), vault.clone(), clock.clone(), issuer).await?;
+    let accounts = AccountService::new(accounts::AccountServiceDeps {
         store: store.clone(),
         cache: cache.clone(),
         keys: keys.clone(),
         vault: vault.clone(),
-        passwords: Passwords::start(&config.auth)?,
+        passwords: PasswordHasher::start(&config.auth)?,
         clock: clock.clone(),
         entropy: entropy.clone(),
         config: config.auth.clone(),
         limits: config.limits.clone(),
     });
-    let tokens = Tokens::new(store.clone(), clock.clone(), entropy.clone());
+    let tokens = ApiTokenService::new(store.clone(), clock.clone(), entropy.clone());
     Ok(DomainServices { store, accounts, tokens, vault, clock, entropy, cache, keys })
 }
 
@@ -69,7 +69,7 @@ pub async fn open(config: &Config) -> Result<DomainServices, StartupError> {
 ///
 /// # Errors
 /// If there is none, or one cannot be read.
-pub fn open_vault(config: &Config, entropy: &RandomSource) -> Result<Vault, vault::Error> {
+pub fn open_vault(config: &Config, entropy: &RandomSource) -> Result<Vault, vault::VaultError> {
     let secrets = &config.secrets;
     let keys = match secrets.key_file(&config.node.data_dir) {
         Some(file) => vault::read_keys(&file, secrets.file.as_os_str().is_empty(), entropy)?,
@@ -79,14 +79,19 @@ pub fn open_vault(config: &Config, entropy: &RandomSource) -> Result<Vault, vaul
 }
 
 /// Work that must be done, and the exports that are part of it.
-pub(super) fn jobs(config: &Config, deeds: &DomainServices, files: &Files) -> (Jobs, Exports) {
+pub(super) fn jobs(
+    config: &Config,
+    deeds: &DomainServices,
+    files: &FileService,
+) -> (JobRunner, ExportService) {
     let (store, clock) = (deeds.store.clone(), deeds.clock.clone());
-    let shelf = Shelf::new(config.node.data_dir.join("exports"));
+    let shelf = ExportStore::new(config.node.data_dir.join("exports"));
     let kept = config.auth.export();
-    let exports = Exports::new(store.clone(), clock.clone(), shelf.clone(), files.clone(), kept);
-    let erasure = Erasure::new(store.clone(), clock.clone(), shelf, files.clone());
-    let works: Vec<Arc<dyn Work>> = vec![Arc::new(exports.clone()), Arc::new(erasure)];
-    (Jobs::new(store, clock, deeds.entropy.clone(), works, &config.jobs), exports)
+    let exports =
+        ExportService::new(store.clone(), clock.clone(), shelf.clone(), files.clone(), kept);
+    let erasure = EraseAccountJob::new(store.clone(), clock.clone(), shelf, files.clone());
+    let works: Vec<Arc<dyn JobHandler>> = vec![Arc::new(exports.clone()), Arc::new(erasure)];
+    (JobRunner::new(store, clock, deeds.entropy.clone(), works, &config.jobs), exports)
 }
 
 /// The store's settings, from ours.

@@ -11,7 +11,7 @@ use base::random::RandomSource;
 use base::secret::Secret;
 use store::{ApiToken, NewApiToken, Store};
 
-use super::accounts::{Me, audit, hash};
+use super::accounts::{Principal, audit, hash};
 use crate::protocol::admin as wire;
 
 /// What a token may be allowed to do.
@@ -21,7 +21,7 @@ pub const PREFIX: &str = "svx_";
 
 /// Why something about an API token was not done.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum Error {
+pub enum ApiTokenError {
     /// A name that is empty or too long.
     #[error("a token's name has 1 to 100 characters")]
     BadName,
@@ -44,7 +44,7 @@ pub enum Error {
     Store(#[from] store::Error),
 }
 
-impl CodedError for Error {
+impl CodedError for ApiTokenError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::BadName | Self::BadScope(_) | Self::BadEnd => ErrorKind::Invalid,
@@ -72,13 +72,13 @@ impl CodedError for Error {
 
 /// The deeds of this area; cheap to clone.
 #[derive(Clone)]
-pub struct Tokens {
+pub struct ApiTokenService {
     store: Store,
     clock: Clock,
     entropy: RandomSource,
 }
 
-impl Tokens {
+impl ApiTokenService {
     /// Puts the parts together.
     pub const fn new(store: Store, clock: Clock, entropy: RandomSource) -> Self {
         Self { store, clock, entropy }
@@ -90,20 +90,20 @@ impl Tokens {
     /// What is wrong with the request, or the database's.
     pub async fn create(
         &self,
-        by: Option<&Me>,
+        by: Option<&Principal>,
         new: wire::NewToken,
         ip: Option<IpAddr>,
-    ) -> Result<wire::TokenMade, Error> {
+    ) -> Result<wire::TokenMade, ApiTokenError> {
         let name = new.name.trim().to_owned();
         if !(1..=100).contains(&name.chars().count()) || name.chars().any(char::is_control) {
-            return Err(Error::BadName);
+            return Err(ApiTokenError::BadName);
         }
         if let Some(scope) = new.scopes.iter().find(|scope| !SCOPES.contains(&scope.as_str())) {
-            return Err(Error::BadScope(scope.chars().take(40).collect()));
+            return Err(ApiTokenError::BadScope(scope.chars().take(40).collect()));
         }
         let days = new.expires_in_days.unwrap_or(1);
         if !(1..=3650).contains(&days) {
-            return Err(Error::BadEnd);
+            return Err(ApiTokenError::BadEnd);
         }
         let now = self.clock.now();
         let end = new.expires_in_days.map(|d| now + Duration::from_secs(u64::from(d) * 86_400));
@@ -134,10 +134,10 @@ impl Tokens {
     /// The token of this secret, if it works.
     ///
     /// # Errors
-    /// [`Error::InvalidToken`], or the database's.
-    pub async fn identify(&self, secret: &str) -> Result<ApiToken, Error> {
+    /// [`ApiTokenError::InvalidToken`], or the database's.
+    pub async fn identify(&self, secret: &str) -> Result<ApiToken, ApiTokenError> {
         let found = self.store.token_by_hash(hash(secret), self.clock.now()).await?;
-        found.ok_or(Error::InvalidToken)
+        found.ok_or(ApiTokenError::InvalidToken)
     }
 
     /// All tokens, without their secrets.
@@ -148,7 +148,7 @@ impl Tokens {
         &self,
         after: Option<ApiTokenId>,
         limit: usize,
-    ) -> Result<Page<wire::Token>, Error> {
+    ) -> Result<Page<wire::Token>, ApiTokenError> {
         let rows = self.store.tokens(after, limit + 1).await?;
         Ok(Page::cut(rows, limit, |row| row.id.to_string()).map(view))
     }
@@ -156,11 +156,16 @@ impl Tokens {
     /// Takes a token back.
     ///
     /// # Errors
-    /// [`Error::NoSuchToken`], or the database's.
-    pub async fn revoke(&self, me: &Me, id: ApiTokenId, ip: Option<IpAddr>) -> Result<(), Error> {
+    /// [`ApiTokenError::NoSuchToken`], or the database's.
+    pub async fn revoke(
+        &self,
+        me: &Principal,
+        id: ApiTokenId,
+        ip: Option<IpAddr>,
+    ) -> Result<(), ApiTokenError> {
         let audit = audit(Some(me.user), "token.revoked", id.to_string(), ip);
         let found = self.store.revoke_token(id, audit, self.clock.now()).await?;
-        if found { Ok(()) } else { Err(Error::NoSuchToken) }
+        if found { Ok(()) } else { Err(ApiTokenError::NoSuchToken) }
     }
 }
 

@@ -9,25 +9,25 @@ use base::ids::UserId;
 use base::page::Page;
 use store::{Availability, ContactRequest, Status, Store};
 
-use super::Deed;
-use super::accounts::{self, Me, Phone};
+use super::WithEvents;
+use super::accounts::{self, Phone, Principal};
 use crate::cluster::{Cache, RateLimit, RateLimitError};
 use crate::protocol::contacts as wire;
 use crate::protocol::presence::{PutStatus, State};
 use crate::protocol::server::{Person, ServerEvent};
 
 /// How many numbers are looked through at once.
-const BOOK: usize = 500;
+const MAX_ADDRESS_BOOK_NUMBERS: usize = 500;
 
 /// Why something about a contact was not done.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum Error {
+pub enum ContactError {
     /// Neither a phone number nor an id, or both.
     #[error("name the person by `phone` or by `user_id`, not both")]
     OneOf,
     /// Not a phone number.
     #[error(transparent)]
-    Phone(#[from] accounts::Error),
+    Phone(#[from] accounts::AccountError),
     /// Nobody of this number or id.
     #[error("there is no such person")]
     NoSuchPerson,
@@ -35,7 +35,7 @@ pub enum Error {
     #[error("nobody is found by phone number here: use an id or an invite")]
     NotFindable,
     /// More numbers than are looked through at once.
-    #[error("an address book has at most {BOOK} numbers")]
+    #[error("an address book has at most {MAX_ADDRESS_BOOK_NUMBERS} numbers")]
     TooLong,
     /// A text that is too long or has control characters.
     #[error("a status has at most 140 characters")]
@@ -60,7 +60,7 @@ pub enum Error {
     Store(#[from] store::Error),
 }
 
-impl CodedError for Error {
+impl CodedError for ContactError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::OneOf | Self::Yourself | Self::TooLong | Self::BadStatus => ErrorKind::Invalid,
@@ -101,16 +101,16 @@ impl CodedError for Error {
 
 /// The deeds of this area; cheap to clone.
 #[derive(Clone)]
-pub struct Contacts {
+pub struct ContactService {
     store: Store,
     cache: Arc<dyn Cache>,
     clock: Clock,
-    rules: Rules,
+    rules: DiscoveryLimits,
 }
 
 /// What bounds finding people.
 #[derive(Clone, Debug)]
-pub struct Rules {
+pub struct DiscoveryLimits {
     /// Reads numbers without `+`.
     pub region: Arc<str>,
     /// How many requests a person makes in a minute.
@@ -121,9 +121,9 @@ pub struct Rules {
     pub find_by_phone: bool,
 }
 
-impl Contacts {
+impl ContactService {
     /// Puts the parts together.
-    pub fn new(store: Store, cache: Arc<dyn Cache>, clock: Clock, rules: Rules) -> Self {
+    pub fn new(store: Store, cache: Arc<dyn Cache>, clock: Clock, rules: DiscoveryLimits) -> Self {
         Self { store, cache, clock, rules }
     }
 
@@ -134,9 +134,9 @@ impl Contacts {
     /// What is wrong with the request, or the database's.
     pub async fn request(
         &self,
-        me: &Me,
+        me: &Principal,
         new: wire::NewContact,
-    ) -> Result<Deed<wire::ContactRequested>, Error> {
+    ) -> Result<WithEvents<wire::ContactRequested>, ContactError> {
         let limit = RateLimit::per_minute("contact-request", self.rules.requests_per_minute);
         self.cache.take(limit, &me.user.to_string()).await?;
         let other = match (new.user_id, new.phone) {
@@ -144,37 +144,37 @@ impl Contacts {
             (None, Some(phone)) => {
                 let phone = Phone::parse(&phone, &self.rules.region)?;
                 if !self.rules.find_by_phone {
-                    return Err(Error::NotFindable);
+                    return Err(ContactError::NotFindable);
                 }
                 if phone.as_str() == me.phone {
-                    return Err(Error::Yourself);
+                    return Err(ContactError::Yourself);
                 }
                 // As an address book finds people: whoever keeps the asker away has no number.
                 let number = vec![phone.as_str().to_owned()];
                 let found = self.store.match_phones(me.user, number).await?;
-                found.first().ok_or(Error::NoSuchPerson)?.1
+                found.first().ok_or(ContactError::NoSuchPerson)?.1
             }
-            _ => return Err(Error::OneOf),
+            _ => return Err(ContactError::OneOf),
         };
         if other == me.user {
-            return Err(Error::Yourself);
+            return Err(ContactError::Yourself);
         }
         let asked = |state| wire::ContactRequested { user_id: other, state };
         match self.store.request_contact(me.user, other, self.clock.now()).await? {
-            ContactRequest::Requested => Ok(Deed::told(
+            ContactRequest::Requested => Ok(WithEvents::told(
                 asked(wire::ContactState::PendingOut),
                 vec![other],
                 ServerEvent::ContactRequest(person(me)),
             )),
-            ContactRequest::Accepted => Ok(Deed::told(
+            ContactRequest::Accepted => Ok(WithEvents::told(
                 asked(wire::ContactState::Accepted),
                 vec![other],
                 ServerEvent::ContactAccepted(person(me)),
             )),
-            ContactRequest::Ignored => Ok(Deed::quiet(asked(wire::ContactState::PendingOut))),
-            ContactRequest::Already => Err(Error::Already),
-            ContactRequest::Blocking => Err(Error::Blocking),
-            ContactRequest::NoSuchUser => Err(Error::NoSuchPerson),
+            ContactRequest::Ignored => Ok(WithEvents::quiet(asked(wire::ContactState::PendingOut))),
+            ContactRequest::Already => Err(ContactError::Already),
+            ContactRequest::Blocking => Err(ContactError::Blocking),
+            ContactRequest::NoSuchUser => Err(ContactError::NoSuchPerson),
         }
     }
 
@@ -182,13 +182,17 @@ impl Contacts {
     /// among them. A number that is none is passed over.
     ///
     /// # Errors
-    /// [`Error::NotFindable`], [`Error::TooLong`], too often, or the database's.
-    pub async fn look_up(&self, me: &Me, book: wire::AddressBook) -> Result<wire::Matches, Error> {
+    /// [`ContactError::NotFindable`], [`ContactError::TooLong`], too often, or the database's.
+    pub async fn look_up(
+        &self,
+        me: &Principal,
+        book: wire::AddressBook,
+    ) -> Result<wire::Matches, ContactError> {
         if !self.rules.find_by_phone {
-            return Err(Error::NotFindable);
+            return Err(ContactError::NotFindable);
         }
-        if book.phones.len() > BOOK {
-            return Err(Error::TooLong);
+        if book.phones.len() > MAX_ADDRESS_BOOK_NUMBERS {
+            return Err(ContactError::TooLong);
         }
         let limit = RateLimit::per_hour("contact-match", self.rules.matches_per_hour);
         self.cache.take(limit, &me.user.to_string()).await?;
@@ -209,11 +213,11 @@ impl Contacts {
     /// Says something of oneself; who may know is told by presence.
     ///
     /// # Errors
-    /// [`Error::BadStatus`], [`Error::NoSuchPerson`], or the database's.
-    pub async fn set_status(&self, me: UserId, put: PutStatus) -> Result<(), Error> {
+    /// [`ContactError::BadStatus`], [`ContactError::NoSuchPerson`], or the database's.
+    pub async fn set_status(&self, me: UserId, put: PutStatus) -> Result<(), ContactError> {
         let text = put.text.trim();
         if text.chars().count() > 140 || text.chars().any(char::is_control) {
-            return Err(Error::BadStatus);
+            return Err(ContactError::BadStatus);
         }
         let state = match put.state {
             State::Online => Availability::Online,
@@ -221,7 +225,7 @@ impl Contacts {
             State::Offline => Availability::Offline,
         };
         let known = self.store.set_status(me, state, text.to_owned()).await?;
-        if known { Ok(()) } else { Err(Error::NoSuchPerson) }
+        if known { Ok(()) } else { Err(ContactError::NoSuchPerson) }
     }
 
     /// What accepted contacts say of themselves.
@@ -231,7 +235,7 @@ impl Contacts {
     pub async fn statuses(
         &self,
         contacts: &[wire::Contact],
-    ) -> Result<HashMap<UserId, Status>, Error> {
+    ) -> Result<HashMap<UserId, Status>, ContactError> {
         let accepted = contacts.iter().filter(|c| c.state == wire::ContactState::Accepted);
         let people = accepted.map(|contact| contact.user_id).collect();
         let rows = self.store.statuses(people).await?;
@@ -241,45 +245,49 @@ impl Contacts {
     /// Agrees to a request.
     ///
     /// # Errors
-    /// [`Error::NoSuchContact`], or the database's.
-    pub async fn accept(&self, me: &Me, other: UserId) -> Result<Deed<()>, Error> {
+    /// [`ContactError::NoSuchContact`], or the database's.
+    pub async fn accept(
+        &self,
+        me: &Principal,
+        other: UserId,
+    ) -> Result<WithEvents<()>, ContactError> {
         found(self.store.accept_contact(me.user, other, self.clock.now()).await?)?;
-        Ok(Deed::told((), vec![other], ServerEvent::ContactAccepted(person(me))))
+        Ok(WithEvents::told((), vec![other], ServerEvent::ContactAccepted(person(me))))
     }
 
     /// Declines a request; the asker is not told.
     ///
     /// # Errors
-    /// [`Error::NoSuchContact`], or the database's.
-    pub async fn refuse(&self, me: &Me, other: UserId) -> Result<(), Error> {
+    /// [`ContactError::NoSuchContact`], or the database's.
+    pub async fn refuse(&self, me: &Principal, other: UserId) -> Result<(), ContactError> {
         found(self.store.refuse_contact(me.user, other).await?)
     }
 
     /// Ends a contact, or takes one's own request back.
     ///
     /// # Errors
-    /// [`Error::NoSuchContact`], or the database's.
-    pub async fn remove(&self, me: &Me, other: UserId) -> Result<(), Error> {
+    /// [`ContactError::NoSuchContact`], or the database's.
+    pub async fn remove(&self, me: &Principal, other: UserId) -> Result<(), ContactError> {
         found(self.store.remove_contact(me.user, other).await?)
     }
 
     /// Keeps somebody away; the contact ends, and they are not told.
     ///
     /// # Errors
-    /// [`Error::NoSuchPerson`], [`Error::Yourself`], or the database's.
-    pub async fn block(&self, me: &Me, other: UserId) -> Result<(), Error> {
+    /// [`ContactError::NoSuchPerson`], [`ContactError::Yourself`], or the database's.
+    pub async fn block(&self, me: &Principal, other: UserId) -> Result<(), ContactError> {
         if other == me.user {
-            return Err(Error::Yourself);
+            return Err(ContactError::Yourself);
         }
         let known = self.store.block(me.user, other, self.clock.now()).await?;
-        if known { Ok(()) } else { Err(Error::NoSuchPerson) }
+        if known { Ok(()) } else { Err(ContactError::NoSuchPerson) }
     }
 
     /// Lets somebody come near again.
     ///
     /// # Errors
-    /// [`Error::NoSuchContact`], or the database's.
-    pub async fn unblock(&self, me: &Me, other: UserId) -> Result<(), Error> {
+    /// [`ContactError::NoSuchContact`], or the database's.
+    pub async fn unblock(&self, me: &Principal, other: UserId) -> Result<(), ContactError> {
         found(self.store.unblock(me.user, other).await?)
     }
 
@@ -289,20 +297,20 @@ impl Contacts {
     /// The database's.
     pub async fn list(
         &self,
-        me: &Me,
+        me: &Principal,
         after: Option<UserId>,
         limit: usize,
-    ) -> Result<Page<wire::Contact>, Error> {
+    ) -> Result<Page<wire::Contact>, ContactError> {
         let rows = self.store.contacts(me.user, after, limit + 1).await?;
         Ok(Page::cut(rows, limit, |row| row.user_id.to_string()).map(view))
     }
 }
 
-fn found(found: bool) -> Result<(), Error> {
-    if found { Ok(()) } else { Err(Error::NoSuchContact) }
+fn found(found: bool) -> Result<(), ContactError> {
+    if found { Ok(()) } else { Err(ContactError::NoSuchContact) }
 }
 
-fn person(me: &Me) -> Person {
+fn person(me: &Principal) -> Person {
     Person { user_id: me.user, name: me.name.clone() }
 }
 

@@ -5,10 +5,10 @@ use base::ids::UserId;
 use serde::Deserialize;
 use store::{Job, Kind, Store, Touched};
 
-use super::export_store::Shelf;
-use super::files::Files;
-use super::jobs::{Failure, Work};
-use super::{News, chat};
+use super::export_store::ExportStore;
+use super::files::FileService;
+use super::jobs::{JobError, JobHandler};
+use super::{DirectedEvent, chat};
 use crate::cluster::BoxFuture;
 use crate::protocol::server::{MemberLeft, ServerEvent};
 
@@ -16,29 +16,29 @@ use crate::protocol::server::{MemberLeft, ServerEvent};
 pub const KIND: &str = "account.erase";
 
 /// Leaves groups, removes conversations of two, and has disk and database forget.
-pub struct Erasure {
+pub struct EraseAccountJob {
     store: Store,
     clock: Clock,
-    shelf: Shelf,
-    files: Files,
+    shelf: ExportStore,
+    files: FileService,
 }
 
 #[derive(Deserialize)]
-struct Payload {
+struct EraseAccountPayload {
     /// Whether what was said in groups is emptied.
     scrub: bool,
 }
 
-impl Erasure {
+impl EraseAccountJob {
     /// Puts the parts together.
-    pub const fn new(store: Store, clock: Clock, shelf: Shelf, files: Files) -> Self {
+    pub const fn new(store: Store, clock: Clock, shelf: ExportStore, files: FileService) -> Self {
         Self { store, clock, shelf, files }
     }
 
-    async fn erase(&self, job: &Job) -> Result<Vec<News>, Failure> {
-        let user = job.user_id.ok_or_else(|| Failure::for_good("a job about nobody"))?;
-        let payload: Payload = serde_json::from_value(job.payload.clone())
-            .map_err(|error| Failure::for_good(error.to_string()))?;
+    async fn erase(&self, job: &Job) -> Result<Vec<DirectedEvent>, JobError> {
+        let user = job.user_id.ok_or_else(|| JobError::for_good("a job about nobody"))?;
+        let payload: EraseAccountPayload = serde_json::from_value(job.payload.clone())
+            .map_err(|error| JobError::for_good(error.to_string()))?;
         let (mut news, mut after) = (Vec::new(), None);
         loop {
             let (touched, next) = self.store.left_behind(user, after).await?;
@@ -51,11 +51,11 @@ impl Erasure {
             after = next;
         }
         self.shelf.sweep(&self.store).await?;
-        self.files.collect().await.map_err(|error| Failure::passing(error.to_string()))?;
+        self.files.collect().await.map_err(|error| JobError::passing(error.to_string()))?;
         if self.store.forget_deleted().await? {
             Ok(news)
         } else {
-            Err(Failure::passing("the database's log is still being read"))
+            Err(JobError::passing("the database's log is still being read"))
         }
     }
 
@@ -64,7 +64,7 @@ impl Erasure {
         user: UserId,
         conversation: Touched,
         scrub: bool,
-    ) -> Result<Vec<News>, Failure> {
+    ) -> Result<Vec<DirectedEvent>, JobError> {
         let id = conversation.id;
         let (mut others, mut said) = (Vec::new(), Vec::new());
         loop {
@@ -84,21 +84,22 @@ impl Erasure {
         if others.is_empty() {
             return Ok(Vec::new());
         }
-        let said = said
-            .into_iter()
-            .map(|row| News { to: others.clone(), event: ServerEvent::Message(chat::said(row)) });
-        let mut news: Vec<News> = said.collect();
-        news.push(News { to: others, event });
+        let said = said.into_iter().map(|row| DirectedEvent {
+            to: others.clone(),
+            event: ServerEvent::Message(chat::said(row)),
+        });
+        let mut news: Vec<DirectedEvent> = said.collect();
+        news.push(DirectedEvent { to: others, event });
         Ok(news)
     }
 }
 
-impl Work for Erasure {
+impl JobHandler for EraseAccountJob {
     fn kind(&self) -> &'static str {
         KIND
     }
 
-    fn run<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Result<Vec<News>, Failure>> {
+    fn run<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Result<Vec<DirectedEvent>, JobError>> {
         Box::pin(self.erase(job))
     }
 }

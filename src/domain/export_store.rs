@@ -16,18 +16,18 @@ use zip::write::SimpleFileOptions;
 
 /// Archives by the jobs that make them; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Shelf {
+pub struct ExportStore {
     folder: Arc<PathBuf>,
 }
 
 /// An archive that is being written, on a thread that may wait for the disk. Dropped before it is
 /// finished, it was never there.
-pub struct Archive {
-    pieces: mpsc::Sender<Piece>,
+pub struct ArchiveWriter {
+    pieces: mpsc::Sender<ArchiveChunk>,
     writer: JoinHandle<io::Result<u64>>,
 }
 
-enum Piece {
+enum ArchiveChunk {
     File(String),
     Bytes(Vec<u8>),
     End,
@@ -35,21 +35,21 @@ enum Piece {
 
 /// An archive that is ready.
 #[derive(Debug)]
-pub struct Ready {
+pub struct ArchiveFile {
     /// To be read from its beginning.
     pub file: File,
     /// In bytes.
     pub size: u64,
 }
 
-impl Shelf {
+impl ExportStore {
     /// A shelf in this folder, which is made when it is needed.
     pub fn new(folder: PathBuf) -> Self {
         Self { folder: Arc::new(folder) }
     }
 
     /// Begins an archive; `attempt` keeps those apart who do not know of each other.
-    pub fn begin(&self, id: JobId, attempt: i64) -> Archive {
+    pub fn begin(&self, id: JobId, attempt: i64) -> ArchiveWriter {
         let (pieces, inbox) = mpsc::channel(16);
         let part = self.folder.join(format!("{id}.part{attempt}"));
         let whole = self.place(id);
@@ -64,17 +64,17 @@ impl Shelf {
             }
             written
         });
-        Archive { pieces, writer }
+        ArchiveWriter { pieces, writer }
     }
 
     /// An archive that was finished; `None` if it is not here.
     ///
     /// # Errors
     /// If the disk does not give it.
-    pub async fn open(&self, id: JobId) -> io::Result<Option<Ready>> {
+    pub async fn open(&self, id: JobId) -> io::Result<Option<ArchiveFile>> {
         let place = self.place(id);
         apart(move || match File::open(place) {
-            Ok(file) => Ok(Some(Ready { size: file.metadata()?.len(), file })),
+            Ok(file) => Ok(Some(ArchiveFile { size: file.metadata()?.len(), file })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         })
@@ -115,13 +115,13 @@ impl Shelf {
     }
 }
 
-impl Archive {
+impl ArchiveWriter {
     /// Begins a file of the archive.
     ///
     /// # Errors
     /// If the disk refused something before.
     pub async fn file(&mut self, path: impl Into<String>) -> io::Result<()> {
-        self.put(Piece::File(path.into())).await
+        self.put(ArchiveChunk::File(path.into())).await
     }
 
     /// Writes to the file that was begun last.
@@ -129,7 +129,7 @@ impl Archive {
     /// # Errors
     /// If the disk refused something before.
     pub async fn write(&mut self, bytes: Vec<u8>) -> io::Result<()> {
-        self.put(Piece::Bytes(bytes)).await
+        self.put(ArchiveChunk::Bytes(bytes)).await
     }
 
     /// Puts the archive on the shelf; gives its size in bytes.
@@ -137,11 +137,11 @@ impl Archive {
     /// # Errors
     /// If the disk refused something.
     pub async fn finish(mut self) -> io::Result<u64> {
-        self.put(Piece::End).await?;
+        self.put(ArchiveChunk::End).await?;
         self.writer.await.map_err(io::Error::other)?
     }
 
-    async fn put(&mut self, piece: Piece) -> io::Result<()> {
+    async fn put(&mut self, piece: ArchiveChunk) -> io::Result<()> {
         if self.pieces.send(piece).await.is_ok() {
             return Ok(());
         }
@@ -152,7 +152,7 @@ impl Archive {
     }
 }
 
-fn write(part: &std::path::Path, mut inbox: mpsc::Receiver<Piece>) -> io::Result<u64> {
+fn write(part: &std::path::Path, mut inbox: mpsc::Receiver<ArchiveChunk>) -> io::Result<u64> {
     if let Some(folder) = part.parent() {
         fs::create_dir_all(folder)?;
     }
@@ -162,9 +162,9 @@ fn write(part: &std::path::Path, mut inbox: mpsc::Receiver<Piece>) -> io::Result
     let options = SimpleFileOptions::default().large_file(true).unix_permissions(0o600);
     while let Some(piece) = inbox.blocking_recv() {
         match piece {
-            Piece::File(path) => zip.start_file(path, options).map_err(io::Error::other)?,
-            Piece::Bytes(bytes) => zip.write_all(&bytes)?,
-            Piece::End => {
+            ArchiveChunk::File(path) => zip.start_file(path, options).map_err(io::Error::other)?,
+            ArchiveChunk::Bytes(bytes) => zip.write_all(&bytes)?,
+            ArchiveChunk::End => {
                 let mut file = zip.finish().map_err(io::Error::other)?;
                 file.flush()?;
                 file.get_ref().sync_all()?;

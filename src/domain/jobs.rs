@@ -15,23 +15,23 @@ use store::{Claim, Job, JobEnd, Store};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::News;
+use super::DirectedEvent;
 use crate::cluster::BoxFuture;
 use crate::config;
 use crate::telemetry::metrics::{JOB_SECONDS, JOBS};
 
 /// How often an idle worker looks whether another node has written a job.
-const REST: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 const BACKOFF: Backoff =
     Backoff { first: Duration::from_secs(2), most: Duration::from_secs(30 * 60) };
 
 /// One kind of work.
-pub trait Work: Send + Sync + 'static {
+pub trait JobHandler: Send + Sync + 'static {
     /// As its jobs call it.
     fn kind(&self) -> &'static str;
 
     /// Does it, perhaps not for the first time; gives what others should hear.
-    fn run<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Result<Vec<News>, Failure>>;
+    fn run<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Result<Vec<DirectedEvent>, JobError>>;
 
     /// Throws away what is over; asked now and then.
     fn tidy(&self) -> BoxFuture<'_, ()> {
@@ -41,14 +41,14 @@ pub trait Work: Send + Sync + 'static {
 
 /// Why a job was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct JobError {
     /// For operators; never what is private.
     pub words: String,
     /// Whether trying again is of no use.
     pub for_good: bool,
 }
 
-impl Failure {
+impl JobError {
     /// It may be tried again.
     pub fn passing(words: impl Into<String>) -> Self {
         Self { words: words.into(), for_good: false }
@@ -60,13 +60,13 @@ impl Failure {
     }
 }
 
-impl From<store::Error> for Failure {
+impl From<store::Error> for JobError {
     fn from(error: store::Error) -> Self {
         Self::passing(error.to_string())
     }
 }
 
-impl From<std::io::Error> for Failure {
+impl From<std::io::Error> for JobError {
     fn from(error: std::io::Error) -> Self {
         Self::passing(error.to_string())
     }
@@ -74,11 +74,11 @@ impl From<std::io::Error> for Failure {
 
 /// Takes jobs and does them; cheap to clone.
 #[derive(Clone)]
-pub struct Jobs {
+pub struct JobRunner {
     store: Store,
     clock: Clock,
     entropy: RandomSource,
-    works: Arc<[Arc<dyn Work>]>,
+    works: Arc<[Arc<dyn JobHandler>]>,
     bell: Arc<Notify>,
     lease: Duration,
     most: i64,
@@ -86,20 +86,20 @@ pub struct Jobs {
 
 /// What came of looking for a job.
 #[derive(Debug)]
-pub enum Step {
+pub enum PollOutcome {
     /// One was looked after; there may be more. Others should hear this.
-    Worked(Vec<News>),
+    Worked(Vec<DirectedEvent>),
     /// Nothing is due.
     Idle,
 }
 
-impl Jobs {
+impl JobRunner {
     /// A worker for these kinds of work.
     pub fn new(
         store: Store,
         clock: Clock,
         entropy: RandomSource,
-        works: Vec<Arc<dyn Work>>,
+        works: Vec<Arc<dyn JobHandler>>,
         config: &config::JobsConfig,
     ) -> Self {
         let (lease, most) = (config.lease(), config.attempts.into());
@@ -113,23 +113,23 @@ impl Jobs {
 
     /// Waits for the bell, or for as long as work that others wrote may wait.
     pub async fn rest(&self) {
-        let _ = tokio::time::timeout(REST, self.bell.notified()).await; // either is a reason to look
+        let _ = tokio::time::timeout(POLL_INTERVAL, self.bell.notified()).await; // either is a reason to look
     }
 
     /// Takes one job and does it.
     ///
     /// # Errors
     /// The database's.
-    pub async fn step(&self) -> Result<Step, store::Error> {
+    pub async fn step(&self) -> Result<PollOutcome, store::Error> {
         let kinds = self.works.iter().map(|work| work.kind().to_owned()).collect();
         match self.store.claim_job(kinds, self.lease, self.most, self.clock.now()).await? {
-            Claim::Nothing => Ok(Step::Idle),
+            Claim::Nothing => Ok(PollOutcome::Idle),
             Claim::Buried(job) => {
                 tracing::error!(job.id = %job.id, job.kind = job.kind, "a job was begun too often and is given up");
                 self.count(&job, "dead");
-                Ok(Step::Worked(Vec::new()))
+                Ok(PollOutcome::Worked(Vec::new()))
             }
-            Claim::Taken(job) => self.work(&job).await.map(Step::Worked),
+            Claim::Taken(job) => self.work(&job).await.map(PollOutcome::Worked),
         }
     }
 
@@ -140,7 +140,7 @@ impl Jobs {
         }
     }
 
-    async fn work(&self, job: &Job) -> Result<Vec<News>, store::Error> {
+    async fn work(&self, job: &Job) -> Result<Vec<DirectedEvent>, store::Error> {
         let Some(work) = self.works.iter().find(|work| work.kind() == job.kind) else {
             return Ok(Vec::new()); // not claimed by us
         };
@@ -184,8 +184,8 @@ impl Jobs {
         }
     }
 
-    fn failed(&self, job: &Job, failure: Failure) -> JobEnd {
-        let Failure { words, for_good } = failure;
+    fn failed(&self, job: &Job, failure: JobError) -> JobEnd {
+        let JobError { words, for_good } = failure;
         if for_good || job.attempts >= self.most {
             tracing::error!(job.id = %job.id, job.kind = job.kind, error = words, "a job is given up");
             return JobEnd::Dead { failure: words };

@@ -19,7 +19,7 @@ use crate::protocol::server::ServerEvent;
 
 /// What somebody should hear, if they are here.
 #[derive(Clone, Debug)]
-pub struct News {
+pub struct DirectedEvent {
     /// Who.
     pub to: Vec<UserId>,
     /// What.
@@ -29,14 +29,14 @@ pub struct News {
 /// The answer of a deed, and what others should hear of it.
 #[derive(Clone, Debug)]
 #[must_use = "others should hear the news"]
-pub struct Deed<T> {
+pub struct WithEvents<T> {
     /// For whoever asked.
     pub answer: T,
     /// For the others.
-    pub news: Vec<News>,
+    pub news: Vec<DirectedEvent>,
 }
 
-impl<T> Deed<T> {
+impl<T> WithEvents<T> {
     /// A deed that concerns nobody else.
     pub const fn quiet(answer: T) -> Self {
         Self { answer, news: Vec::new() }
@@ -44,6 +44,6 @@ impl<T> Deed<T> {
 
     /// A deed that others hear of.
     pub fn told(answer: T, to: Vec<UserId>, event: ServerEvent) -> Self {
-        Self { answer, news: vec![News { to, event }] }
+        Self { answer, news: vec![DirectedEvent { to, event }] }
     }
 }

@@ -101,7 +101,7 @@ pub(super) async fn admit(
             Ok(())
         }
         (_, None) => Err(Error::Nobody.into()),
-        (_, Some(Credentials::Unreadable)) => Err(accounts::Error::InvalidToken.into()),
+        (_, Some(Credentials::Unreadable)) => Err(accounts::AccountError::InvalidToken.into()),
         (Who::LocalOr(scope) | Who::PersonOr(scope), Some(Credentials::Token(secret))) => {
             let token = services.tokens.identify(secret).await?;
             let holds = token.scopes.iter().any(|s| s == scope);

@@ -12,8 +12,8 @@ use futures_util::stream;
 use super::Services;
 use super::extract::{Body, From, Me, Query, after, limit};
 use super::problem::Refusal;
-use crate::domain::export_store::Ready;
-use crate::domain::exports::Answer;
+use crate::domain::export_store::ArchiveFile;
+use crate::domain::exports::ExportStatus;
 use crate::protocol::accounts::{
     ChangePassword, Code, Password, Proof, RecoveryCodes, ResetPassword, SecondFactor,
 };
@@ -128,11 +128,11 @@ pub(super) async fn export(
     from: From,
 ) -> Result<HttpResponse, Refusal> {
     match app.exports.get(&me.0, from.0).await? {
-        Answer::Soon(state) => {
+        ExportStatus::Soon(state) => {
             app.jobs.ring();
             Ok(HttpResponse::Accepted().insert_header((RETRY_AFTER, 1)).json(state))
         }
-        Answer::Here(ready) => Ok(HttpResponse::Ok()
+        ExportStatus::Here(ready) => Ok(HttpResponse::Ok()
             .content_type("application/zip")
             .insert_header((CONTENT_DISPOSITION, "attachment; filename=\"securevox-export.zip\""))
             .body(SizedStream::new(ready.size, chunks(ready)))),
@@ -140,7 +140,7 @@ pub(super) async fn export(
 }
 
 /// An archive in pieces, each read where waiting for the disk holds nobody up.
-fn chunks(ready: Ready) -> impl stream::Stream<Item = Result<Bytes, actix_web::Error>> {
+fn chunks(ready: ArchiveFile) -> impl stream::Stream<Item = Result<Bytes, actix_web::Error>> {
     stream::try_unfold(ready.file, |mut file| async move {
         let read = block(move || {
             let mut piece = vec![0; 64 * 1024];

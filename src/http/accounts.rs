@@ -7,7 +7,7 @@ use base::ids::DeviceId;
 use super::Services;
 use super::extract::{Body, From, Ids, Me, Source};
 use super::problem::Refusal;
-use crate::domain::accounts::Error;
+use crate::domain::accounts::AccountError;
 use crate::protocol::accounts::{
     Devices, Jwks, Login, PatchMe, Refresh, Register, SetUp, SignedIn, User,
 };
@@ -38,7 +38,7 @@ pub(super) async fn refresh(
     body: Body<Refresh>,
 ) -> Result<Json<SignedIn>, Refusal> {
     let refreshed = app.accounts.refresh(&body.0.refresh_token, &from.0).await;
-    if let Err(Error::RefreshReused { user, device }) = &refreshed {
+    if let Err(AccountError::RefreshReused { user, device }) = &refreshed {
         app.living.switchboard.end_device(*user, *device);
     }
     Ok(Json(refreshed?))

@@ -20,7 +20,7 @@ use crate::domain::accounts;
 
 /// Whoever is asking; [`super::access`] has proved it.
 #[derive(Clone, Debug)]
-pub struct Me(pub accounts::Me);
+pub struct Me(pub accounts::Principal);
 
 impl FromRequest for Me {
     type Error = Refusal;
@@ -28,13 +28,13 @@ impl FromRequest for Me {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let me = request.extensions().get::<Self>().cloned();
-        ready(me.ok_or_else(|| accounts::Error::InvalidToken.into()))
+        ready(me.ok_or_else(|| accounts::AccountError::InvalidToken.into()))
     }
 }
 
 /// Whoever is asking, or a service with an API token.
 #[derive(Clone, Debug)]
-pub struct MayMe(pub Option<accounts::Me>);
+pub struct MayMe(pub Option<accounts::Principal>);
 
 impl FromRequest for MayMe {
     type Error = Refusal;
@@ -60,7 +60,7 @@ impl FromRequest for From {
 
 /// From where somebody signs in, and what their device says it is.
 #[derive(Clone, Debug)]
-pub struct Source(pub accounts::Source);
+pub struct Source(pub accounts::ClientInfo);
 
 impl FromRequest for Source {
     type Error = Refusal;
@@ -69,7 +69,7 @@ impl FromRequest for Source {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
         let agent = agent.map(str::to_owned);
-        ready(Ok(Self(accounts::Source { ip: source(request), agent })))
+        ready(Ok(Self(accounts::ClientInfo { ip: source(request), agent })))
     }
 }
 

@@ -18,7 +18,7 @@ use futures_util::StreamExt;
 use super::Services;
 use super::extract::{Ids, Me};
 use super::problem::Refusal;
-use crate::domain::files::{Error, Found, may_show};
+use crate::domain::files::{FileDownload, FileError, may_show};
 use crate::telemetry::metrics::refused;
 
 /// Whoever sends nothing for this long is gone.
@@ -27,7 +27,7 @@ pub(super) const SILENCE: Duration = Duration::from_secs(30);
 const POLICY: &str = "default-src 'none'; sandbox";
 
 /// Counts a file that was refused.
-pub(super) fn counted(error: Error) -> Refusal {
+pub(super) fn counted(error: FileError) -> Refusal {
     let refusal = Refusal::from(error);
     refused(refusal.code());
     refusal
@@ -43,7 +43,7 @@ pub(super) async fn upload(
     let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if !kind.is_some_and(|kind| kind.starts_with("multipart/form-data")) {
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        return Err(Refusal::new(status, "files/not-multipart", Error::NoFile.to_string()));
+        return Err(Refusal::new(status, "files/not-multipart", FileError::NoFile.to_string()));
     }
     let announced = request.headers().get(CONTENT_LENGTH);
     let announced = announced.and_then(|value| value.to_str().ok()?.parse().ok());
@@ -57,12 +57,12 @@ async fn take(
     me: &Me,
     announced: Option<u64>,
     mut parts: Multipart,
-) -> Result<crate::protocol::files::AttachmentMade, Error> {
+) -> Result<crate::protocol::files::AttachmentMade, FileError> {
     let mut incoming = app.files.begin(me.0.user, announced).await?;
-    let broken = |error: actix_multipart::MultipartError| Error::Broken(error.to_string());
+    let broken = |error: actix_multipart::MultipartError| FileError::Broken(error.to_string());
     let mut part = loop {
         match soon(parts.next()).await? {
-            None => return Err(Error::NoFile),
+            None => return Err(FileError::NoFile),
             Some(part) => {
                 let part = part.map_err(broken)?;
                 if part.name() == Some("file") {
@@ -80,8 +80,8 @@ async fn take(
 }
 
 /// What comes before the sender counts as gone.
-pub(super) async fn soon<T>(next: impl Future<Output = T>) -> Result<T, Error> {
-    let gone = |_| Error::Broken("nothing came for too long".to_owned());
+pub(super) async fn soon<T>(next: impl Future<Output = T>) -> Result<T, FileError> {
+    let gone = |_| FileError::Broken("nothing came for too long".to_owned());
     tokio::time::timeout(SILENCE, next).await.map_err(gone)
 }
 
@@ -108,7 +108,11 @@ pub(super) async fn thumbnail(
 }
 
 /// A file as RFC 9110 §13 and §14 want it.
-async fn give(app: &Services, found: Found, asked: &HeaderMap) -> Result<HttpResponse, Refusal> {
+async fn give(
+    app: &Services,
+    found: FileDownload,
+    asked: &HeaderMap,
+) -> Result<HttpResponse, Refusal> {
     let etag = format!("\"{}\"", found.name.hash());
     let text = |name| asked.get(name).and_then(|value| value.to_str().ok());
     let matches = |tag: &str| tag.trim() == "*" || tag.trim().trim_start_matches("W/") == etag;
@@ -138,7 +142,11 @@ async fn give(app: &Services, found: Found, asked: &HeaderMap) -> Result<HttpRes
     Ok(answer.body(SizedStream::new(length, pieces)))
 }
 
-fn dressed(mut answer: HttpResponseBuilder, found: &Found, etag: &str) -> HttpResponseBuilder {
+fn dressed(
+    mut answer: HttpResponseBuilder,
+    found: &FileDownload,
+    etag: &str,
+) -> HttpResponseBuilder {
     let shown = may_show(&found.content_type);
     let kind = match found.content_type.as_str() {
         "text/plain" => "text/plain; charset=utf-8",

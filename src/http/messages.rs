@@ -7,7 +7,7 @@ use base::ids::{ConversationId, MessageId};
 use super::Services;
 use super::extract::{Body, Ids, Me, Query, limit};
 use super::problem::Refusal;
-use crate::domain::chat::{Error, Said, Wish};
+use crate::domain::chat::{ChangeMessageRequest, ChatError, SendMessageOutcome};
 use crate::protocol::List;
 use crate::protocol::messages::{
     DeleteQuery, Edit, Message, MessagesQuery, NewMessage, PatchMessage, SearchQuery,
@@ -35,8 +35,8 @@ pub(super) async fn send(
 ) -> Result<HttpResponse, Refusal> {
     let draft = app.chat.draft(me.0.user, body.0)?;
     Ok(match app.living.lanes.send(path.0.0, draft).await? {
-        Said::New(message, _) => HttpResponse::Created().json(message),
-        Said::Before(message) => HttpResponse::Ok().json(message),
+        SendMessageOutcome::New(message, _) => HttpResponse::Created().json(message),
+        SendMessageOutcome::Before(message) => HttpResponse::Ok().json(message),
     })
 }
 
@@ -138,7 +138,7 @@ pub(super) async fn search(
 async fn alter(
     app: &Services,
     id: ConversationId,
-    wish: Result<Wish, Error>,
+    wish: Result<ChangeMessageRequest, ChatError>,
 ) -> Result<Json<Message>, Refusal> {
     Ok(Json(app.living.lanes.alter(id, wish?).await?.message))
 }

@@ -42,13 +42,13 @@ use crate::actors::supervision::SupervisionTree;
 use crate::actors::uploads::Uploads;
 use crate::cluster::{Bus, Cache, NodeLeases};
 use crate::config::Config;
-use crate::domain::accounts::Accounts;
-use crate::domain::api_tokens::Tokens;
-use crate::domain::chat::Chat;
-use crate::domain::contacts::Contacts;
-use crate::domain::exports::Exports;
-use crate::domain::files::Files;
-use crate::domain::jobs::Jobs;
+use crate::domain::accounts::AccountService;
+use crate::domain::api_tokens::ApiTokenService;
+use crate::domain::chat::ChatService;
+use crate::domain::contacts::ContactService;
+use crate::domain::exports::ExportService;
+use crate::domain::files::FileService;
+use crate::domain::jobs::JobRunner;
 use crate::telemetry::metrics::refused;
 
 /// All that a handler can reach; cheap to clone.
@@ -61,19 +61,19 @@ pub struct Services {
     /// The name of this node.
     pub node: Arc<str>,
     /// Deeds of accounts.
-    pub accounts: Accounts,
+    pub accounts: AccountService,
     /// Deeds of API tokens.
-    pub tokens: Tokens,
+    pub tokens: ApiTokenService,
     /// Archives of what belongs to a person.
-    pub exports: Exports,
+    pub exports: ExportService,
     /// Where whoever wrote a job rings.
-    pub jobs: Jobs,
+    pub jobs: JobRunner,
     /// Deeds of contacts.
-    pub contacts: Contacts,
+    pub contacts: ContactService,
     /// Deeds of chat.
-    pub chat: Chat,
+    pub chat: ChatService,
     /// Files that people send.
-    pub files: Files,
+    pub files: FileService,
     /// Resumable uploads that go on here.
     pub uploads: Uploads,
     /// Sessions and lanes.

@@ -18,7 +18,7 @@ use super::extract::{Ids, Me};
 use super::files::{counted, soon};
 use super::problem::Refusal;
 use crate::actors::uploads::Pen;
-use crate::domain::files::{Error, NewUpload, PIECE};
+use crate::domain::files::{CreateUpload, FileError, PIECE};
 
 const VERSION: &str = "1.0.0";
 const EXTENSIONS: &str = "creation,expiration,checksum,termination";
@@ -82,7 +82,7 @@ pub(super) async fn create(
     let headers = request.headers();
     speaks(headers)?;
     let size = number(headers, "Upload-Length")?;
-    let mut new = NewUpload { size, called: String::new(), purpose: None };
+    let mut new = CreateUpload { size, called: String::new(), purpose: None };
     let metadata = text(headers, "Upload-Metadata").unwrap_or_default();
     read_metadata(metadata, &mut new).map_err(counted)?;
     let made = app.files.begin_upload(me.0.user, new).await.map_err(counted)?;
@@ -95,8 +95,8 @@ pub(super) async fn create(
 }
 
 /// `filename cGhvdG8uanBn,purpose …`: keys, and values in base64.
-fn read_metadata(text: &str, new: &mut NewUpload) -> Result<(), Error> {
-    const BAD: Error = Error::BadUpload("Upload-Metadata: keys, and values in base64");
+fn read_metadata(text: &str, new: &mut CreateUpload) -> Result<(), FileError> {
+    const BAD: FileError = FileError::BadUpload("Upload-Metadata: keys, and values in base64");
     if text.len() > METADATA {
         return Err(BAD);
     }
@@ -160,21 +160,21 @@ pub(super) async fn append(
     let mut pen = app.uploads.take(me.0.user, path.0.0).await.map_err(counted)?;
     let _place = app.files.place(me.0.user).map_err(counted)?;
     if pen.offset != offset {
-        return Err(counted(Error::WrongOffset));
+        return Err(counted(FileError::WrongOffset));
     }
     let written = match write(&mut pen, payload, checksum).await {
         // The upload has ended: the next request opens it again.
-        Err(Error::Storage) => return Err(counted(Error::Storage)),
+        Err(FileError::Storage) => return Err(counted(FileError::Storage)),
         written => written,
     };
-    if matches!(written, Err(Error::BadChecksum | Error::TooLarge(_))) {
+    if matches!(written, Err(FileError::BadChecksum | FileError::TooLarge(_))) {
         pen.cut(offset).await.map_err(counted)?; // a piece is taken whole or not at all
     }
     let kept = pen.keep().await.map_err(counted)?;
     match written {
-        Err(Error::BadChecksum) => {
+        Err(FileError::BadChecksum) => {
             let status = StatusCode::from_u16(460).unwrap_or(StatusCode::CONFLICT); // as tus has it
-            let error = Error::BadChecksum;
+            let error = FileError::BadChecksum;
             return Err(Refusal::new(status, "uploads/bad-checksum", error.to_string()));
         }
         other => other.map_err(counted)?,
@@ -193,7 +193,7 @@ async fn write(
     pen: &mut Pen,
     mut payload: Payload,
     mut checksum: Option<Checksum>,
-) -> Result<(), Error> {
+) -> Result<(), FileError> {
     let mut waiting = BytesMut::new();
     let mut outcome = Ok(());
     loop {
@@ -201,7 +201,7 @@ async fn write(
             Ok(None) => break,
             Ok(Some(Ok(piece))) => piece,
             Ok(Some(Err(error))) => {
-                outcome = Err(Error::Broken(error.to_string()));
+                outcome = Err(FileError::Broken(error.to_string()));
                 break;
             }
             Err(error) => {
@@ -221,7 +221,7 @@ async fn write(
         pen.write(Bytes::from(waiting)).await?;
     }
     if checksum.is_some_and(|checksum| !checksum.fits()) {
-        Err(Error::BadChecksum)
+        Err(FileError::BadChecksum)
     } else {
         outcome
     }

@@ -9,7 +9,7 @@ use super::Services;
 use super::account_security::end;
 use super::extract::{Body, From, Ids, MayBody, Me, Query, after, limit};
 use super::problem::Refusal;
-use crate::domain::accounts::By;
+use crate::domain::accounts::AuditActor;
 use crate::protocol::accounts::Devices;
 use crate::protocol::admin::{Audit, AuditQuery, JobView};
 use crate::protocol::user_admin::{NewReset, PeopleQuery, Person, PutRole};
@@ -39,7 +39,7 @@ pub(super) async fn devices(
     from: From,
     path: Ids<(UserId,)>,
 ) -> Result<Json<Devices>, Refusal> {
-    let by = By { me: &me.0, ip: from.0 };
+    let by = AuditActor { me: &me.0, ip: from.0 };
     Ok(Json(app.accounts.devices_of(by, path.0.0).await?))
 }
 
@@ -50,7 +50,7 @@ pub(super) async fn sign_out(
     from: From,
     path: Ids<(UserId,)>,
 ) -> Result<HttpResponse, Refusal> {
-    app.accounts.sign_out(By { me: &me.0, ip: from.0 }, path.0.0).await?;
+    app.accounts.sign_out(AuditActor { me: &me.0, ip: from.0 }, path.0.0).await?;
     app.living.switchboard.end_person(path.0.0);
     Ok(HttpResponse::NoContent().finish())
 }
@@ -63,7 +63,7 @@ pub(super) async fn sign_out_device(
     path: Ids<(UserId, DeviceId)>,
 ) -> Result<HttpResponse, Refusal> {
     let (user, device) = path.0;
-    app.accounts.sign_out_device(By { me: &me.0, ip: from.0 }, user, device).await?;
+    app.accounts.sign_out_device(AuditActor { me: &me.0, ip: from.0 }, user, device).await?;
     end(&app, user, &[device]);
     Ok(HttpResponse::NoContent().finish())
 }
@@ -75,7 +75,7 @@ pub(super) async fn suspend(
     from: From,
     path: Ids<(UserId,)>,
 ) -> Result<HttpResponse, Refusal> {
-    app.accounts.suspend(By { me: &me.0, ip: from.0 }, path.0.0).await?;
+    app.accounts.suspend(AuditActor { me: &me.0, ip: from.0 }, path.0.0).await?;
     app.living.switchboard.end_person(path.0.0);
     Ok(HttpResponse::NoContent().finish())
 }
@@ -87,7 +87,7 @@ pub(super) async fn unsuspend(
     from: From,
     path: Ids<(UserId,)>,
 ) -> Result<HttpResponse, Refusal> {
-    app.accounts.unsuspend(By { me: &me.0, ip: from.0 }, path.0.0).await?;
+    app.accounts.unsuspend(AuditActor { me: &me.0, ip: from.0 }, path.0.0).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -99,7 +99,7 @@ pub(super) async fn set_role(
     path: Ids<(UserId,)>,
     body: Body<PutRole>,
 ) -> Result<HttpResponse, Refusal> {
-    app.accounts.set_role(By { me: &me.0, ip: from.0 }, path.0.0, &body.0).await?;
+    app.accounts.set_role(AuditActor { me: &me.0, ip: from.0 }, path.0.0, &body.0).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -111,7 +111,7 @@ pub(super) async fn reset(
     path: Ids<(UserId,)>,
     body: MayBody<NewReset>,
 ) -> Result<HttpResponse, Refusal> {
-    let by = By { me: &me.0, ip: from.0 };
+    let by = AuditActor { me: &me.0, ip: from.0 };
     let made = app.accounts.offer_reset(by, path.0.0, &body.0).await?;
     Ok(HttpResponse::Created().json(made))
 }
@@ -123,7 +123,7 @@ pub(super) async fn delete(
     from: From,
     path: Ids<(UserId,)>,
 ) -> Result<HttpResponse, Refusal> {
-    app.accounts.delete_person(By { me: &me.0, ip: from.0 }, path.0.0).await?;
+    app.accounts.delete_person(AuditActor { me: &me.0, ip: from.0 }, path.0.0).await?;
     app.living.switchboard.end_person(path.0.0);
     app.jobs.ring();
     Ok(HttpResponse::NoContent().finish())

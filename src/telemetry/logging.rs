@@ -15,7 +15,7 @@ const FORCED_DIRECTIVE: &str = "lapin::returned_messages=off";
 /// # Errors
 /// If the level cannot be read, or logging was started before.
 pub fn start(config: &TelemetryConfig) -> Result<(), String> {
-    let level = format!("{},{SILENT}", config.level);
+    let level = format!("{},{FORCED_DIRECTIVE}", config.level);
     let filter = EnvFilter::try_new(level)
         .map_err(|e| format!("telemetry.level `{}` cannot be read: {e}", config.level))?;
     let json = match config.format {

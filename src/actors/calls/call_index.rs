@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use super::room::Room;
 use crate::actors::peer_nodes::Neighbours;
 use crate::actors::supervision::ActorRef;
-use crate::domain::calls::{Error, Seat};
+use crate::domain::calls::{CallError, Seat};
 use crate::protocol::calls::{ActiveCall, IncomingCall};
 pub(super) use crate::protocol::cluster::CallKey as Key;
 use crate::protocol::cluster::CallStanding;
@@ -118,14 +118,14 @@ impl Found {
     /// Its room, once it lives.
     ///
     /// # Errors
-    /// [`Error::Moved`] if it goes on elsewhere, or whoever was to begin it let go of its place: to
+    /// [`CallError::Moved`] if it goes on elsewhere, or whoever was to begin it let go of its place: to
     /// be asked again.
-    pub(super) async fn room(self) -> Result<ActorRef<Room>, Error> {
-        let Way::Here(mut room) = self.way else { return Err(Error::Moved) };
+    pub(super) async fn room(self) -> Result<ActorRef<Room>, CallError> {
+        let Way::Here(mut room) = self.way else { return Err(CallError::Moved) };
         let begun = tokio::time::timeout(BEGIN, room.wait_for(Option::is_some)).await;
         match begun {
-            Ok(Ok(life)) => life.clone().unwrap_or(Err(())).map_err(|()| Error::Moved),
-            _ => Err(Error::Unavailable),
+            Ok(Ok(life)) => life.clone().unwrap_or(Err(())).map_err(|()| CallError::Moved),
+            _ => Err(CallError::Unavailable),
         }
     }
 }
@@ -144,8 +144,8 @@ impl Board {
     /// as there may be.
     ///
     /// # Errors
-    /// `Ok` of the call that is there in the error; [`Error::TooManyCalls`], [`Error::TooManyOwn`];
-    /// [`Error::Unavailable`] when the node stops.
+    /// `Ok` of the call that is there in the error; [`CallError::TooManyCalls`], [`CallError::TooManyOwn`];
+    /// [`CallError::Unavailable`] when the node stops.
     pub(super) fn reserve(
         &self,
         id: CallId,
@@ -153,22 +153,22 @@ impl Board {
         by: Option<UserId>,
         conversation: Option<ConversationId>,
         most: Most,
-    ) -> Result<Reserved, Result<Found, Error>> {
+    ) -> Result<Reserved, Result<Found, CallError>> {
         let mut calls = self.calls();
         if let Some(there) = calls.by_key.get(&key) {
-            return Err(calls.found(*there).ok_or(Error::Unavailable));
+            return Err(calls.found(*there).ok_or(CallError::Unavailable));
         }
         if calls.closed {
-            return Err(Err(Error::Unavailable));
+            return Err(Err(CallError::Unavailable));
         }
         if calls.all.values().filter(|entry| entry.is_here()).count() >= most.all {
             refused("calls");
-            return Err(Err(Error::TooManyCalls));
+            return Err(Err(CallError::TooManyCalls));
         }
         let own = by.and_then(|by| calls.begun_by.get(&by));
         if own.is_some_and(|own| own.len() >= most.per_person) {
             refused("calls-of-one-person");
-            return Err(Err(Error::TooManyOwn));
+            return Err(Err(CallError::TooManyOwn));
         }
         calls.by_key.insert(key.clone(), id);
         if let Some(by) = by {

@@ -12,7 +12,7 @@ use super::room::{Hold, Room, Seed};
 use crate::actors::media::MEDIA;
 use crate::actors::supervision::{ActorRef, ThreadAffinity};
 use crate::cluster::{ClaimOutcome, Ownership};
-use crate::domain::calls::{Begin, Call, Error};
+use crate::domain::calls::{CallError, CallState, StartCallParams};
 use crate::telemetry::metrics::CLUSTER_MOVES;
 
 /// What calls' keys begin with in the directory.
@@ -57,7 +57,7 @@ impl Calls {
         key: &Key,
         by: Option<UserId>,
         conversation: Option<ConversationId>,
-    ) -> Result<Reserved, Result<Found, Error>> {
+    ) -> Result<Reserved, Result<Found, CallError>> {
         let config = self.deeds.config();
         let most = Most { all: config.max_calls, per_person: config.max_per_person };
         self.board.reserve(id, key.clone(), by, conversation, most)
@@ -67,9 +67,9 @@ impl Calls {
     pub(super) async fn open(
         &self,
         key: &Key,
-        begin: Begin,
+        begin: StartCallParams,
         whom: Option<&str>,
-    ) -> Result<Opened, Error> {
+    ) -> Result<Opened, CallError> {
         let (id, by) = (begin.id, begin.by.user_id);
         let place = match self.reserve(id, key, Some(by), begin.conversation) {
             Ok(place) => place,
@@ -89,7 +89,7 @@ impl Calls {
             }
             ClaimOutcome::Held(held) if self.directory.owns(&held) => {
                 if self.nursery.get(&held.value).is_some() {
-                    return Err(Error::Moved); // its end is being written down
+                    return Err(CallError::Moved); // its end is being written down
                 }
                 // It had a room here, which failed for good.
                 let failed = held.value.parse().into_iter().collect();
@@ -110,7 +110,7 @@ impl Calls {
         }
         let hold = self.hold(text.clone(), epoch);
         self.deeds.write_begin(&begin, hold.fence.clone()).await?;
-        let call = Call::begin(begin, self.deeds.terms(), epoch, self.deeds.clock().now());
+        let call = CallState::begin(begin, self.deeds.terms(), epoch, self.deeds.clock().now());
         let fence = hold.fence.clone();
         match self.live(place, hold, call).await {
             Ok(room) => Ok(Opened::Begun(room)),
@@ -122,13 +122,13 @@ impl Calls {
         }
     }
 
-    async fn note(&self, text: &str, epoch: u64, id: CallId) -> Result<(), Error> {
+    async fn note(&self, text: &str, epoch: u64, id: CallId) -> Result<(), CallError> {
         let ours = self.directory.note(text, epoch, &id.to_string()).await?;
-        if ours { Ok(()) } else { Err(Error::Moved) }
+        if ours { Ok(()) } else { Err(CallError::Moved) }
     }
 
     /// The call that a dead owner left, if it was not over.
-    async fn left(&self, value: &str) -> Result<Option<Call>, Error> {
+    async fn left(&self, value: &str) -> Result<Option<CallState>, CallError> {
         match value.parse() {
             Ok(id) => self.deeds.kept(id).await,
             Err(_) => Ok(None),
@@ -140,14 +140,19 @@ impl Calls {
         Hold { key, epoch, fence, directory: self.directory.clone() }
     }
 
-    fn place_there(&self, key: &Key, held: &Ownership) -> Result<Found, Error> {
-        let id = held.value.parse().map_err(|_| Error::Unavailable)?;
+    fn place_there(&self, key: &Key, held: &Ownership) -> Result<Found, CallError> {
+        let id = held.value.parse().map_err(|_| CallError::Unavailable)?;
         self.board.is_there(held.owner, id, key.clone());
         self.found(id)
     }
 
     /// Goes on with a call that another node had.
-    async fn adopt(&self, mut place: Reserved, hold: Hold, mut call: Call) -> Result<(), Error> {
+    async fn adopt(
+        &self,
+        mut place: Reserved,
+        hold: Hold,
+        mut call: CallState,
+    ) -> Result<(), CallError> {
         place.rename(call.id(), call.conversation());
         tracing::info!(call.id = %call.id(), call.epoch = hold.epoch, "a call goes on here");
         counter!(CLUSTER_MOVES, "reason" => "adopted").increment(1);
@@ -157,7 +162,12 @@ impl Calls {
     }
 
     /// Brings a room to life.
-    async fn live(&self, place: Reserved, hold: Hold, call: Call) -> Result<ActorRef<Room>, Error> {
+    async fn live(
+        &self,
+        place: Reserved,
+        hold: Hold,
+        call: CallState,
+    ) -> Result<ActorRef<Room>, CallError> {
         let id = place.id();
         let seed = Arc::new(Seed::new(self, hold, call));
         let on = ThreadAffinity::Thread(MEDIA, self.next_thread.fetch_add(1, Ordering::Relaxed));
@@ -169,20 +179,20 @@ impl Calls {
             }
             Err(error) => {
                 tracing::warn!(%error, "a room did not start");
-                Err(Error::Unavailable)
+                Err(CallError::Unavailable)
             }
         }
     }
 
     /// Looks for a call of this id wherever it may be: on the board, in the directory, and if its
     /// node is dead it comes here.
-    pub(super) async fn find(&self, id: CallId) -> Result<Found, Error> {
+    pub(super) async fn find(&self, id: CallId) -> Result<Found, CallError> {
         if let Some(found) = self.board.by_id(id) {
             return Ok(found);
         }
         let found = self.directory.find_value(&id.to_string()).await?;
-        let (text, held) = found.ok_or(Error::NoSuchCall)?;
-        let key = key(&text).ok_or(Error::NoSuchCall)?;
+        let (text, held) = found.ok_or(CallError::NoSuchCall)?;
+        let key = key(&text).ok_or(CallError::NoSuchCall)?;
         if held.owner == self.neighbours.me() {
             return self.found(id); // it has just begun, or its room has failed
         }
@@ -193,7 +203,7 @@ impl Calls {
     }
 
     /// Takes over a call whose node is dead, unless somebody else was faster.
-    pub(super) async fn take_over(&self, key: &Key, id: CallId) -> Result<Found, Error> {
+    pub(super) async fn take_over(&self, key: &Key, id: CallId) -> Result<Found, CallError> {
         let place = match self.reserve(id, key, None, None) {
             Ok(place) => place,
             Err(found) => return found,
@@ -207,7 +217,7 @@ impl Calls {
             ClaimOutcome::Mine { epoch, left: Some(left) } => {
                 let Some(call) = self.left(&left).await? else {
                     self.directory.release(&text, epoch).await?;
-                    return Err(Error::NoSuchCall); // it was over
+                    return Err(CallError::NoSuchCall); // it was over
                 };
                 let id = call.id();
                 self.adopt(place, self.hold(text, epoch), call).await?;
@@ -215,14 +225,14 @@ impl Calls {
             }
             ClaimOutcome::Mine { epoch, left: None } => {
                 self.directory.release(&text, epoch).await?;
-                Err(Error::NoSuchCall) // it has just ended
+                Err(CallError::NoSuchCall) // it has just ended
             }
-            ClaimOutcome::Held(_) => Err(Error::NoSuchCall), // its room here has failed
+            ClaimOutcome::Held(_) => Err(CallError::NoSuchCall), // its room here has failed
         }
     }
 
     /// Takes a room that its node hands over. True if it goes on here.
-    pub async fn take_room(&self, from: NodeId, text: &str, epoch: u64, call: Call) -> bool {
+    pub async fn take_room(&self, from: NodeId, text: &str, epoch: u64, call: CallState) -> bool {
         let taken = self.take(from, text, epoch, call).await;
         if let Err(error) = &taken {
             tracing::warn!(%error, "a room that was handed over was not taken");
@@ -235,16 +245,16 @@ impl Calls {
         from: NodeId,
         text: &str,
         epoch: u64,
-        mut call: Call,
-    ) -> Result<(), Error> {
-        let key = key(text).ok_or(Error::NoSuchCall)?;
+        mut call: CallState,
+    ) -> Result<(), CallError> {
+        let key = key(text).ok_or(CallError::NoSuchCall)?;
         self.board.over_there(from, call.id());
         let (id, conversation) = (call.id(), call.conversation());
         let place = self
             .reserve(id, &key, None, conversation)
-            .map_err(|there| there.map_or_else(|error| error, |_| Error::Unavailable))?;
+            .map_err(|there| there.map_or_else(|error| error, |_| CallError::Unavailable))?;
         let me = self.neighbours.me();
-        let taken = self.directory.take(text, from, epoch).await?.ok_or(Error::Moved)?;
+        let taken = self.directory.take(text, from, epoch).await?.ok_or(CallError::Moved)?;
         tracing::info!(call.id = %id, call.epoch = taken, node = %me, "a call was handed over");
         counter!(CLUSTER_MOVES, "reason" => "handed-over").increment(1);
         call.moved(taken);

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use super::Calls;
 use crate::actors::peer_nodes::PATIENCE;
 use crate::cluster::BusError;
-use crate::domain::accounts::{Me, Pass};
-use crate::domain::calls::{Error, Seat};
+use crate::domain::accounts::{CallGrant, Principal};
+use crate::domain::calls::{CallError, Seat};
 use crate::protocol::calls::Role;
 use crate::protocol::client::{CallEvent, ClientEvent};
 use crate::protocol::cluster::{CallAsk, CallPass, CallReply, NodeRequest};
@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Who asks, and how far the question has come.
 #[derive(Clone, Copy)]
 pub(super) struct Asker<'a> {
-    pub(super) me: &'a Me,
+    pub(super) me: &'a Principal,
     pub(super) seat: Seat,
     /// Another node passed it on: it is not passed on again.
     pub(super) passed_on: bool,
@@ -32,21 +32,21 @@ impl Calls {
     /// Answers a device; the JSON of what is to be replied.
     ///
     /// # Errors
-    /// What is wrong with the request, or [`Error::Unavailable`].
+    /// What is wrong with the request, or [`CallError::Unavailable`].
     pub async fn answer(
         &self,
-        me: &Me,
+        me: &Principal,
         session: SessionId,
         event: CallEvent,
-    ) -> Result<String, Error> {
+    ) -> Result<String, CallError> {
         let asker = Asker { me, seat: self.seat(me, session), passed_on: false };
         for attempt in 0..TRIES {
             match self.answer_here(asker, event.clone()).await {
-                Err(Error::Moved) => tokio::time::sleep(PAUSE * attempt.min(4)).await,
+                Err(CallError::Moved) => tokio::time::sleep(PAUSE * attempt.min(4)).await,
                 answer => return answer,
             }
         }
-        Err(Error::Unavailable)
+        Err(CallError::Unavailable)
     }
 
     /// Passes a request on to the node that has the call.
@@ -56,9 +56,9 @@ impl Calls {
         call: CallId,
         asker: Asker<'_>,
         event: &CallEvent,
-    ) -> Result<String, Error> {
+    ) -> Result<String, CallError> {
         if asker.passed_on {
-            return Err(Error::Moved);
+            return Err(CallError::Moved);
         }
         let pass = asker.me.pass.as_ref().map(|pass| CallPass {
             session: pass.session.clone(),
@@ -76,31 +76,31 @@ impl Calls {
             Ok(CallReply::Refused(error)) => Err(error),
             Ok(CallReply::Elsewhere) => {
                 self.board.over_there(node, call); // the directory knows
-                Err(Error::Moved)
+                Err(CallError::Moved)
             }
             Err(BusError::NoRoute) => {
                 self.gone(node).await;
-                Err(Error::Moved)
+                Err(CallError::Moved)
             }
             Err(BusError::Timeout | BusError::Disconnected | BusError::Overloaded) => {
-                Err(Error::Unavailable)
+                Err(CallError::Unavailable)
             }
         }
     }
 
     /// Answers what another node passed on.
-    pub async fn answer_for(&self, ask: CallAsk) -> CallReply<Error> {
+    pub async fn answer_for(&self, ask: CallAsk) -> CallReply<CallError> {
         let CallAsk { seat, name, pass, event, data } = ask;
         let Ok(ClientEvent::Call(event)) = ClientEvent::parse(&event, data.get()) else {
-            return CallReply::Refused(Error::Unavailable); // a newer version's
+            return CallReply::Refused(CallError::Unavailable); // a newer version's
         };
-        let me = Me {
+        let me = Principal {
             user: seat.user,
             device: seat.device,
             name,
             phone: String::new(), // what calls do not ask for stays where it is
             role: store::Role::User,
-            pass: pass.map(|pass| Pass {
+            pass: pass.map(|pass| CallGrant {
                 session: pass.session,
                 moderates: pass.role == Role::Moderator,
             }),
@@ -109,9 +109,9 @@ impl Calls {
         match self.answer_here(asker, event).await {
             Ok(reply) => match RawValue::from_string(reply) {
                 Ok(reply) => CallReply::Done(reply),
-                Err(_) => CallReply::Refused(Error::Unavailable),
+                Err(_) => CallReply::Refused(CallError::Unavailable),
             },
-            Err(Error::Moved) => CallReply::Elsewhere,
+            Err(CallError::Moved) => CallReply::Elsewhere,
             Err(error) => CallReply::Refused(error.travelling()),
         }
     }

@@ -11,7 +11,7 @@ use super::call_index::Key;
 use super::room::{HandOver, LetGo, Room};
 use crate::actors::supervision::ActorRef;
 use crate::cluster::ClaimOutcome;
-use crate::domain::calls::Error;
+use crate::domain::calls::CallError;
 use crate::protocol::cluster::NodeRequest;
 
 /// How long one room may take to be handed over.
@@ -123,7 +123,7 @@ impl Calls {
     ///
     /// # Errors
     /// The database's.
-    pub async fn close_orphan(&self, id: CallId) -> Result<(), Error> {
+    pub async fn close_orphan(&self, id: CallId) -> Result<(), CallError> {
         let lease = self.directory.find_value(&id.to_string()).await?;
         if let Some((key, held)) = lease {
             if held.owner != self.neighbours.me() && self.neighbours.lives(held.owner) {

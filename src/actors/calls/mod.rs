@@ -25,8 +25,8 @@ use super::peer_nodes::{Neighbours, PATIENCE};
 use super::sessions::Switchboard;
 use super::supervision::{ActorRef, DynamicSupervisor};
 use crate::cluster::OwnershipDirectory;
-use crate::domain::accounts::Me;
-use crate::domain::calls::{Calls as Deeds, Seat};
+use crate::domain::accounts::Principal;
+use crate::domain::calls::{CallDomain as Deeds, Seat};
 use crate::protocol::calls::{self as wire, IncomingCall};
 use crate::protocol::cluster::{CallStanding, Change, Load, NodeEvent, NodeRequest};
 
@@ -203,11 +203,11 @@ impl Calls {
         self.board.all_there(node, calls);
     }
 
-    fn found(&self, id: CallId) -> Result<Found, crate::domain::calls::Error> {
-        self.board.by_id(id).ok_or(crate::domain::calls::Error::NoSuchCall)
+    fn found(&self, id: CallId) -> Result<Found, crate::domain::calls::CallError> {
+        self.board.by_id(id).ok_or(crate::domain::calls::CallError::NoSuchCall)
     }
 
-    fn seat(&self, me: &Me, session: SessionId) -> Seat {
+    fn seat(&self, me: &Principal, session: SessionId) -> Seat {
         let (user, device, guest) = (me.user, me.device, me.pass.is_some());
         Seat { user, device, session, node: self.neighbours.me(), guest }
     }

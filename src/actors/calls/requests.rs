@@ -11,9 +11,10 @@ use super::forwarding::Asker;
 use super::room::{self, Ask, Room, What};
 use crate::actors::supervision::{ActorRef, SendError};
 use crate::config::SessionCreationPolicy;
-use crate::domain::accounts::Me;
+use crate::domain::accounts::Principal;
 use crate::domain::calls::{
-    Among, Begin, Callee, Error, Seat, Shape, parse_name, participant_number, person,
+    CallError, CallKind, CallTargets, Callee, Seat, StartCallParams, parse_name,
+    participant_number, person,
 };
 use crate::protocol::calls::{CallStarted, JoinCall, Media, Mode, Role, StartCall};
 use crate::protocol::client::CallEvent;
@@ -27,12 +28,12 @@ impl Calls {
     /// the call.
     ///
     /// # Errors
-    /// What is wrong with the request; [`Error::Moved`] if it must be asked again.
+    /// What is wrong with the request; [`CallError::Moved`] if it must be asked again.
     pub(super) async fn answer_here(
         &self,
         asker: Asker<'_>,
         event: CallEvent,
-    ) -> Result<String, Error> {
+    ) -> Result<String, CallError> {
         let Asker { me, seat, .. } = asker;
         match &event {
             CallEvent::StartCall(start) => {
@@ -64,7 +65,7 @@ impl Calls {
             CallEvent::MuteVideo(mute) => What::Mute(Media::Video, mute.muted),
             CallEvent::SetLayer(layer) => What::SetLayer(layer),
             CallEvent::Moderate(moderate) => What::Moderate(moderate),
-            CallEvent::StartCall(_) | CallEvent::JoinCall(_) => return Err(Error::Unavailable),
+            CallEvent::StartCall(_) | CallEvent::JoinCall(_) => return Err(CallError::Unavailable),
         };
         ask(&found.room().await?, seat, me, what).await
     }
@@ -72,11 +73,11 @@ impl Calls {
     /// Calls one person more: written down before anything rings, as a call is when it begins.
     async fn invite(
         &self,
-        me: &Me,
+        me: &Principal,
         seat: Seat,
         found: Found,
         user: UserId,
-    ) -> Result<String, Error> {
+    ) -> Result<String, CallError> {
         let call = found.id;
         let unheard = !self.deeds.may_invite(me, user).await?;
         let callee = || self.callee(user, unheard, Some(call));
@@ -99,20 +100,21 @@ impl Calls {
         asker: Asker<'_>,
         start: &StartCall,
         event: &CallEvent,
-    ) -> Result<String, Error> {
+    ) -> Result<String, CallError> {
         let me = asker.me;
-        let Among { shape, conversation, others, unheard } = self.deeds.among(me, start).await?;
+        let CallTargets { shape, conversation, others, unheard } =
+            self.deeds.among(me, start).await?;
         let (key, whom) = match (shape, conversation, &others[..]) {
-            (Shape::Direct, _, [other]) => {
+            (CallKind::Direct, _, [other]) => {
                 (Key::Pair(me.user.min(*other), me.user.max(*other)), other.to_string())
             }
             (_, Some(id), _) => (Key::Conversation(id), id.to_string()),
-            _ => return Err(Error::OneOf),
+            _ => return Err(CallError::OneOf),
         };
         let ring_timeout = self.deeds.config().ring_seconds;
         for _ in 0..TRIES {
             let callee = |user: &UserId| self.callee(*user, unheard, None);
-            let begin = Begin {
+            let begin = StartCallParams {
                 id: CallId::new(),
                 shape,
                 conversation,
@@ -122,7 +124,7 @@ impl Calls {
                 callees: others.iter().map(callee).collect(),
             };
             let (call_id, mode) =
-                (begin.id, if shape == Shape::Direct { Mode::P2p } else { Mode::Sfu });
+                (begin.id, if shape == CallKind::Direct { Mode::P2p } else { Mode::Sfu });
             let found = match self.goes_or_begins(&key, begin, Some(&whom), asker).await? {
                 Opened::Begun(_) => return Ok(json(&CallStarted { call_id, mode, ring_timeout })),
                 Opened::Found(found) => found,
@@ -135,26 +137,26 @@ impl Calls {
             let seat = Seat { session: SessionId::new(), ..asker.seat };
             match ask(&room, seat, me, What::Accept).await {
                 // It has just ended: another begins.
-                Err(Error::NoSuchCall) if self.board.by_id(call_id).is_none() => {}
+                Err(CallError::NoSuchCall) if self.board.by_id(call_id).is_none() => {}
                 // It rings for them, or they may join: a member who came later was not called.
-                Ok(_) | Err(Error::NotRinging | Error::NoSuchCall) => {
-                    let mode = room.ask(room::Mode).await.map_err(|_| Error::Unavailable)?;
+                Ok(_) | Err(CallError::NotRinging | CallError::NoSuchCall) => {
+                    let mode = room.ask(room::Mode).await.map_err(|_| CallError::Unavailable)?;
                     return Ok(json(&CallStarted { call_id, mode, ring_timeout }));
                 }
                 Err(error) => return Err(error),
             }
         }
-        Err(Error::Unavailable)
+        Err(CallError::Unavailable)
     }
 
     /// The call of this key; a new one if there is none, at the node where it belongs.
     async fn goes_or_begins(
         &self,
         key: &Key,
-        begin: Begin,
+        begin: StartCallParams,
         whom: Option<&str>,
         asker: Asker<'_>,
-    ) -> Result<Opened, Error> {
+    ) -> Result<Opened, CallError> {
         if let Some(found) = self.board.by_key(key) {
             return Ok(Opened::Found(found));
         }
@@ -173,7 +175,7 @@ impl Calls {
         asker: Asker<'_>,
         join: &JoinCall,
         event: &CallEvent,
-    ) -> Result<String, Error> {
+    ) -> Result<String, CallError> {
         let Asker { me, seat, .. } = asker;
         let resume = join.participant_id.as_deref().and_then(participant_number);
         if let Some(id) = join.call_id {
@@ -185,12 +187,12 @@ impl Calls {
             return self.enter(&found.room().await?, seat, me, role, resume).await;
         }
         let own = || me.pass.as_ref().map(|pass| pass.session.as_str());
-        let name = join.session.as_deref().or_else(own).ok_or(Error::NoSuchCall)?;
+        let name = join.session.as_deref().or_else(own).ok_or(CallError::NoSuchCall)?;
         let role = Some(self.may_enter(me, parse_name(name)?)?);
         for _ in 0..TRIES {
-            let begin = Begin {
+            let begin = StartCallParams {
                 id: CallId::new(),
-                shape: Shape::Session,
+                shape: CallKind::Session,
                 conversation: None,
                 name: Some(name.to_owned()),
                 by: person(me),
@@ -208,11 +210,11 @@ impl Calls {
                     }
                 };
             match self.enter(&room, seat, me, role, resume).await {
-                Err(Error::NoSuchCall) => {} // the last one has just left: another begins
+                Err(CallError::NoSuchCall) => {} // the last one has just left: another begins
                 answer => return answer,
             }
         }
-        Err(Error::Unavailable)
+        Err(CallError::Unavailable)
     }
 
     /// Comes into a room; answered once another node could go on with it.
@@ -220,10 +222,10 @@ impl Calls {
         &self,
         room: &ActorRef<Room>,
         seat: Seat,
-        me: &Me,
+        me: &Principal,
         role: Option<Role>,
         resume: Option<u32>,
-    ) -> Result<String, Error> {
+    ) -> Result<String, CallError> {
         let what = What::Join { role, resume, permit: self.place()? };
         let reply = ask(room, seat, me, what).await?;
         room::kept(room).await?;
@@ -231,72 +233,77 @@ impl Calls {
     }
 
     /// A place among all devices in calls.
-    fn place(&self) -> Result<OwnedSemaphorePermit, Error> {
-        self.places.clone().try_acquire_owned().map_err(|_| Error::TooManyCalls)
+    fn place(&self) -> Result<OwnedSemaphorePermit, CallError> {
+        self.places.clone().try_acquire_owned().map_err(|_| CallError::TooManyCalls)
     }
 
     /// What somebody may do in a call that they name by its id; `None`: only if they were called.
-    async fn role(&self, me: &Me, found: &Found) -> Result<Option<Role>, Error> {
+    async fn role(&self, me: &Principal, found: &Found) -> Result<Option<Role>, CallError> {
         match (&found.name, found.conversation) {
             (Some(name), _) => self.may_enter(me, name).map(Some),
-            (None, _) if me.pass.is_some() => Err(Error::CallOnly),
+            (None, _) if me.pass.is_some() => Err(CallError::CallOnly),
             (None, Some(conversation)) => {
                 let role = self.deeds.role_in(conversation, me.user).await?;
-                role.map(Some).ok_or(Error::NoSuchCall)
+                role.map(Some).ok_or(CallError::NoSuchCall)
             }
             (None, None) => Ok(None),
         }
     }
 
     /// What somebody may do in the session of this name.
-    fn may_enter(&self, me: &Me, name: &str) -> Result<Role, Error> {
+    fn may_enter(&self, me: &Principal, name: &str) -> Result<Role, CallError> {
         match &me.pass {
             Some(pass) if pass.session == name && pass.moderates => Ok(Role::Moderator),
             Some(pass) if pass.session == name => Ok(Role::Participant),
-            Some(_) => Err(Error::CallOnly),
+            Some(_) => Err(CallError::CallOnly),
             None if self.deeds.config().sessions == SessionCreationPolicy::Anybody => {
                 Ok(Role::Participant)
             }
-            None => Err(Error::NotAllowed),
+            None => Err(CallError::NotAllowed),
         }
     }
 
     /// The call that is named; the only one in which the session is if none is.
     async fn meant(
         &self,
-        me: &Me,
+        me: &Principal,
         session: SessionId,
         id: Option<CallId>,
         name: Option<&str>,
-    ) -> Result<Found, Error> {
+    ) -> Result<Found, CallError> {
         let found = match (id, name) {
             (Some(id), _) => self.find(id).await?,
             (None, Some(name)) => {
                 let found = self.board.by_key(&Key::Name(name.to_owned()));
-                found.ok_or(Error::NoSuchCall)?
+                found.ok_or(CallError::NoSuchCall)?
             }
-            (None, None) => return self.board.only_of(session).ok_or(Error::NotInCall),
+            (None, None) => return self.board.only_of(session).ok_or(CallError::NotInCall),
         };
         match &me.pass {
-            Some(pass) if found.name.as_deref() != Some(&pass.session) => Err(Error::CallOnly),
+            Some(pass) if found.name.as_deref() != Some(&pass.session) => Err(CallError::CallOnly),
             _ => Ok(found),
         }
     }
 }
 
-async fn ask(room: &ActorRef<Room>, seat: Seat, me: &Me, what: What) -> Result<String, Error> {
+async fn ask(
+    room: &ActorRef<Room>,
+    seat: Seat,
+    me: &Principal,
+    what: What,
+) -> Result<String, CallError> {
     let name = me.name.clone();
     match room.ask(Ask { seat, name, what }).await {
         Ok(answer) => answer,
         // It ended or left before it read the question: whoever asks again hears what is so now.
-        Err(SendError::Gone) => Err(Error::Moved),
-        Err(SendError::Full | SendError::Failed) => Err(Error::Unavailable),
+        Err(SendError::Gone) => Err(CallError::Moved),
+        Err(SendError::Full | SendError::Failed) => Err(CallError::Unavailable),
     }
 }
 
 /// A call token opens one call and begins none.
-const fn full(me: &Me) -> Result<(), Error> {
-    if me.pass.is_some() { Err(Error::CallOnly) } else { Ok(()) }
+const fn full(me: &Principal) -> Result<(), CallError> {
+    if me.pass.is_some() { Err(CallError::CallOnly) } else { Ok(()) }
 }
 
 /// The JSON of a reply.

@@ -24,7 +24,7 @@ use self::media::Stage;
 use self::persistence::Keep;
 use super::call_index::Standing;
 use crate::actors::supervision::SupervisedContext;
-use crate::domain::calls::{Call, Change, Error, To, participant_name, view};
+use crate::domain::calls::{CallChange, CallError, CallState, EventTarget, participant_name, view};
 use crate::protocol::calls as wire;
 use crate::protocol::server::CallNews;
 use crate::telemetry::metrics::{CALL_SECONDS, CALLS_ENDED};
@@ -35,7 +35,7 @@ const AGAIN: Backoff = Backoff { first: Duration::from_millis(200), most: Durati
 /// The actor.
 pub struct Room {
     seed: Arc<Seed>,
-    call: Call,
+    call: CallState,
     /// Where media is forwarded; there once it travels through the server.
     stage: Option<Stage>,
     /// How each participant's media travelled lately.
@@ -93,9 +93,9 @@ impl Room {
         }
     }
 
-    fn follow(&mut self, change: Change, ctx: &mut SupervisedContext<Self>) {
+    fn follow(&mut self, change: CallChange, ctx: &mut SupervisedContext<Self>) {
         match change {
-            Change::Answered => {
+            CallChange::Answered => {
                 let (deeds, id) = (self.seed.deeds.clone(), self.call.id());
                 let fence = self.seed.hold.fence.clone();
                 // Written again with the end: if this is lost, only a crash shows it.
@@ -106,14 +106,14 @@ impl Room {
                     }
                 }));
             }
-            Change::Upgraded => self.raise(ctx),
-            Change::In(number) => self.enter(number),
-            Change::Out(number, _) => {
+            CallChange::Upgraded => self.raise(ctx),
+            CallChange::In(number) => self.enter(number),
+            CallChange::Out(number, _) => {
                 self.quality.remove(&number);
                 self.seed.free(number);
                 self.exit(number);
             }
-            Change::Switched(number, what, on) => self.switch(number, what, on),
+            CallChange::Switched(number, what, on) => self.switch(number, what, on),
         }
     }
 
@@ -121,7 +121,7 @@ impl Room {
     fn tell_participants(&self, but: Option<u32>, news: &CallNews) {
         for (number, participant) in self.call.participants() {
             if Some(number) != but {
-                self.seed.tell(&To::Seat(participant.seat), news.clone());
+                self.seed.tell(&EventTarget::Seat(participant.seat), news.clone());
             }
         }
     }
@@ -153,7 +153,7 @@ impl Room {
         let written = async move {
             for attempt in 1.. {
                 match deeds.write_end(end.clone(), fence.clone()).await {
-                    Ok(()) | Err(Error::Moved) => break,
+                    Ok(()) | Err(CallError::Moved) => break,
                     Err(error) => {
                         tracing::warn!(%error, "the end of a call could not be written down");
                         tokio::time::sleep(AGAIN.delay(attempt, 0.0)).await;
@@ -184,8 +184,8 @@ impl Room {
         }
     }
 
-    fn stage(&self) -> Result<&Stage, Error> {
-        self.stage.as_ref().ok_or(Error::Unavailable)
+    fn stage(&self) -> Result<&Stage, CallError> {
+        self.stage.as_ref().ok_or(CallError::Unavailable)
     }
 }
 

@@ -16,8 +16,8 @@ use crate::actors::supervision::dynamic_supervisor;
 use crate::cluster::cache::BoxFuture;
 use crate::cluster::{Cache, CacheError, InProcessBus, LocalDirectory, RateLimit, RateLimitError};
 use crate::config;
-use crate::domain::accounts::{Keyring, Me};
-use crate::domain::calls::{Calls as Deeds, Error, Ice, Parts};
+use crate::domain::accounts::{Principal, TokenSigner};
+use crate::domain::calls::{CallDomain as Deeds, CallDomainDeps, CallError, TurnCredentials};
 use crate::domain::vault::{Vault, new_key};
 use crate::protocol::calls::{JoinCall, Reason};
 use crate::protocol::client::CallEvent;
@@ -52,7 +52,7 @@ impl Cache for Away {
     }
 }
 
-async fn somebody(store: &Store, clock: &Clock) -> Me {
+async fn somebody(store: &Store, clock: &Clock) -> Principal {
     let new = NewUser {
         id: UserId::new(),
         phone: "+4915110000001".to_owned(),
@@ -67,7 +67,7 @@ async fn somebody(store: &Store, clock: &Clock) -> Me {
         detail: serde_json::Value::Null,
         ip: None,
     };
-    let me = Me {
+    let me = Principal {
         user: new.id,
         device: DeviceId::new(),
         name: new.name.clone(),
@@ -89,12 +89,12 @@ async fn without_rooms(store: &Store, clock: &Clock) -> Calls {
     let config = config::load("", []).unwrap();
     let vault = Vault::new(&[new_key(1, &RandomSource::system())], RandomSource::system()).unwrap();
     let keys =
-        Keyring::open(store.clone(), vault, clock.clone(), "http://localhost").await.unwrap();
-    let deeds = Deeds::new(Parts {
+        TokenSigner::open(store.clone(), vault, clock.clone(), "http://localhost").await.unwrap();
+    let deeds = Deeds::new(CallDomainDeps {
         store: store.clone(),
         clock: clock.clone(),
         keys,
-        ice: Ice::new(clock.clone(), &RandomSource::system(), config.turn, Vec::new()),
+        ice: TurnCredentials::new(clock.clone(), &RandomSource::system(), config.turn, Vec::new()),
         config: config.calls,
         reach: config.chat.direct,
         node: base::ids::NodeId::new(),
@@ -129,7 +129,7 @@ async fn a_call_whose_room_does_not_start_is_closed_in_history_at_once() {
     for _ in 0..2 {
         let answer = calls.answer(&me, SessionId::new(), join()).await;
         assert!(
-            matches!(answer, Err(Error::Unavailable)),
+            matches!(answer, Err(CallError::Unavailable)),
             "and its name is free again: {answer:?}"
         );
     }

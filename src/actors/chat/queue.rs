@@ -11,7 +11,9 @@ use tokio::time::Instant;
 
 use super::Lane;
 use crate::actors::supervision::ActorRef;
-use crate::domain::chat::{Draft, Error, Outcome, Said, Wish};
+use crate::domain::chat::{
+    ChangeMessageOutcome, ChangeMessageRequest, ChatError, MessageDraft, SendMessageOutcome,
+};
 
 /// The way to all lanes; cheap to clone.
 #[derive(Clone)]
@@ -27,8 +29,8 @@ impl Lanes {
     pub fn send(
         &self,
         conversation: ConversationId,
-        draft: Draft,
-    ) -> impl Future<Output = Result<Said, Error>> + Send + use<> {
+        draft: MessageDraft,
+    ) -> impl Future<Output = Result<SendMessageOutcome, ChatError>> + Send + use<> {
         self.queue(conversation, |reply| Work::Say { draft, reply: Reply::to(reply) })
     }
 
@@ -37,8 +39,8 @@ impl Lanes {
     pub fn alter(
         &self,
         conversation: ConversationId,
-        wish: Wish,
-    ) -> impl Future<Output = Result<Outcome, Error>> + Send + use<> {
+        wish: ChangeMessageRequest,
+    ) -> impl Future<Output = Result<ChangeMessageOutcome, ChatError>> + Send + use<> {
         self.queue(conversation, |reply| Work::Alter { wish, reply })
     }
 
@@ -46,10 +48,10 @@ impl Lanes {
         &self,
         conversation: ConversationId,
         work: W,
-    ) -> impl Future<Output = Result<T, Error>> + Send + use<T, W>
+    ) -> impl Future<Output = Result<T, ChatError>> + Send + use<T, W>
     where
         T: Send + 'static,
-        W: FnOnce(oneshot::Sender<Result<T, Error>>) -> Work,
+        W: FnOnce(oneshot::Sender<Result<T, ChatError>>) -> Work,
     {
         let (reply, answer) = oneshot::channel();
         let mut hash = DefaultHasher::new();
@@ -58,8 +60,8 @@ impl Lanes {
         let lane = &self.0[hash.finish() as usize % self.0.len()];
         let queued = lane.tell(Queue { conversation, work: work(reply) });
         async move {
-            queued.map_err(|_| Error::Busy)?;
-            answer.await.map_err(|_| Error::Busy)?
+            queued.map_err(|_| ChatError::Busy)?;
+            answer.await.map_err(|_| ChatError::Busy)?
         }
     }
 }
@@ -73,27 +75,33 @@ pub(super) struct Queue {
 
 /// What is to be done in a conversation, in the order in which it was asked for.
 pub(super) enum Work {
-    Say { draft: Draft, reply: Reply },
-    Alter { wish: Wish, reply: oneshot::Sender<Result<Outcome, Error>> },
+    Say {
+        draft: MessageDraft,
+        reply: Reply,
+    },
+    Alter {
+        wish: ChangeMessageRequest,
+        reply: oneshot::Sender<Result<ChangeMessageOutcome, ChatError>>,
+    },
 }
 
 impl Work {
     pub(super) fn turn_away(self) {
         // Whoever went away is nobody to tell.
         match self {
-            Self::Say { reply, .. } => drop(reply.to.send(Err(Error::Busy))),
-            Self::Alter { reply, .. } => drop(reply.send(Err(Error::Busy))),
+            Self::Say { reply, .. } => drop(reply.to.send(Err(ChatError::Busy))),
+            Self::Alter { reply, .. } => drop(reply.send(Err(ChatError::Busy))),
         }
     }
 }
 
 pub(super) struct Reply {
-    pub(super) to: oneshot::Sender<Result<Said, Error>>,
+    pub(super) to: oneshot::Sender<Result<SendMessageOutcome, ChatError>>,
     pub(super) since: Instant,
 }
 
 impl Reply {
-    fn to(to: oneshot::Sender<Result<Said, Error>>) -> Self {
+    fn to(to: oneshot::Sender<Result<SendMessageOutcome, ChatError>>) -> Self {
         Self { to, since: Instant::now() }
     }
 }

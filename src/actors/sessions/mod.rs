@@ -28,9 +28,9 @@ use super::chat::Lanes;
 use super::presence::Presence;
 use super::supervision::{ActorRef, DynamicSupervisor};
 use crate::config;
-use crate::domain::accounts::Me;
-use crate::domain::chat::{self, Chat};
-use crate::domain::{Deed, News};
+use crate::domain::accounts::Principal;
+use crate::domain::chat::{self, ChatService};
+use crate::domain::{DirectedEvent, WithEvents};
 use crate::protocol::client::ClientEvent;
 
 /// The living side of the service: sessions, and the lanes they send through; cheap to clone.
@@ -40,7 +40,7 @@ pub struct Living {
     /// Who is here.
     pub switchboard: Switchboard,
     /// The deeds of chat.
-    pub chat: Chat,
+    pub chat: ChatService,
     /// Where messages get their order.
     pub lanes: Lanes,
     /// Who talks to whom.
@@ -55,7 +55,7 @@ pub struct Living {
 /// What a session reaches beside other sessions.
 pub struct Ways {
     /// The deeds of chat.
-    pub chat: Chat,
+    pub chat: ChatService,
     /// Where messages get their order.
     pub lanes: Lanes,
     /// Who talks to whom.
@@ -72,7 +72,7 @@ pub enum Error {
     NotStarted,
     /// The database.
     #[error(transparent)]
-    Chat(#[from] chat::Error),
+    Chat(#[from] chat::ChatError),
 }
 
 impl CodedError for Error {
@@ -131,7 +131,7 @@ impl Living {
     ///
     /// # Errors
     /// [`Error`] if no session can be had.
-    pub async fn attach(&self, me: Me, line: Line) -> Result<SessionHandle, Error> {
+    pub async fn attach(&self, me: Principal, line: Line) -> Result<SessionHandle, Error> {
         // Other tabs of the device may be faster and take the session that was begun for this one,
         // but each of them takes one only.
         for _ in 0..=self.config.per_device {
@@ -150,7 +150,7 @@ impl Living {
     }
 
     /// Begins a session for a socket; `None` if another socket took it, or it ended at once.
-    async fn begin(&self, me: &Me, line: Line) -> Result<Option<SessionHandle>, Error> {
+    async fn begin(&self, me: &Principal, line: Line) -> Result<Option<SessionHandle>, Error> {
         let (user, device) = (me.user, me.device);
         let id = SessionId::new();
         let seed = Arc::new(Seed { me: me.clone(), id, living: self.clone() });
@@ -173,8 +173,8 @@ impl Living {
     }
 
     /// Hands a deed's news to those who are here, and gives its answer.
-    pub fn tell<T>(&self, deed: Deed<T>) -> T {
-        for News { to, event } in &deed.news {
+    pub fn tell<T>(&self, deed: WithEvents<T>) -> T {
+        for DirectedEvent { to, event } in &deed.news {
             self.switchboard.announce(to, &Outgoing::new(event));
         }
         deed.answer

@@ -11,8 +11,8 @@ use store::Receipt;
 
 use super::Living;
 use super::socket_handle::Answer;
-use crate::domain::Deed;
-use crate::domain::chat::{self, Chat};
+use crate::domain::WithEvents;
+use crate::domain::chat::{self, ChatService};
 use crate::protocol::chat::Summary;
 use crate::protocol::client::{ClientEvent, Position};
 use crate::telemetry::metrics::EVENTS_IN;
@@ -71,7 +71,7 @@ pub(super) fn answer(
                     Ok(sending) => sending.await,
                     Err(error) => Err(error),
                 };
-                json_or(said.map(chat::Said::into_message))
+                json_or(said.map(chat::SendMessageOutcome::into_message))
             }
             (ClientEvent::Ack(at), _) => mark(&living, user, at, Receipt::Delivered, "ack").await,
             (ClientEvent::Read(at), _) => mark(&living, user, at, Receipt::Read, "read").await,
@@ -102,11 +102,11 @@ async fn mark(
     tell(living, living.chat.mark(user, at.conversation_id, receipt, at.seq).await)
 }
 
-fn tell<T: Serialize>(living: &Living, deed: Result<Deed<T>, chat::Error>) -> Answer {
+fn tell<T: Serialize>(living: &Living, deed: Result<WithEvents<T>, chat::ChatError>) -> Answer {
     json_or(deed.map(|deed| living.tell(deed)))
 }
 
-fn json_or<T: Serialize>(answer: Result<T, chat::Error>) -> Answer {
+fn json_or<T: Serialize>(answer: Result<T, chat::ChatError>) -> Answer {
     match answer {
         Ok(answer) => json(&answer),
         Err(error) => Err(Arc::new(error)),
@@ -121,9 +121,9 @@ pub(super) fn json<T: Serialize>(answer: &T) -> Answer {
 
 /// Every conversation of a person, page by page.
 pub(super) async fn all_conversations(
-    chat: &Chat,
+    chat: &ChatService,
     user: UserId,
-) -> Result<Vec<Summary>, chat::Error> {
+) -> Result<Vec<Summary>, chat::ChatError> {
     counter!(EVENTS_IN, "event" => "sync").increment(1);
     let mut all = Vec::new();
     let mut after = None;

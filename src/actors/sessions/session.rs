@@ -26,7 +26,7 @@ use super::socket_handle::{Answer, Blocked, Close, Down, Line};
 use super::{Living, SessionHandle};
 use crate::actors::presence::Here;
 use crate::actors::supervision::SupervisedContext;
-use crate::domain::accounts::Me;
+use crate::domain::accounts::Principal;
 use crate::telemetry::metrics::{EVENTS_OUT, Present, SESSIONS, dropped};
 
 /// How long a session waits before it asks a database again that did not answer.
@@ -34,7 +34,7 @@ const RETRY: Duration = Duration::from_millis(500);
 
 /// What a session is made of, now and after any restart.
 pub(super) struct Seed {
-    pub(super) me: Me,
+    pub(super) me: Principal,
     pub(super) id: SessionId,
     pub(super) living: Living,
 }

@@ -15,7 +15,7 @@ use super::five_tuple::Line;
 use super::peers::Peers;
 use super::quotas::{Limits, Quotas};
 use super::relay::Family;
-use crate::domain::calls::Ice;
+use crate::domain::calls::TurnCredentials;
 use crate::telemetry::metrics::{TURN_BYTES, TURN_DROPPED, TURN_PACKETS, TURN_REFUSED};
 
 /// What relaying is bound to, from `[turn]`.
@@ -58,7 +58,7 @@ pub(super) struct Reading {
 /// What clients share.
 pub(super) struct Ground {
     pub(super) rules: Rules,
-    pub(super) ice: Ice,
+    pub(super) ice: TurnCredentials,
     pub(super) entropy: RandomSource,
     pub(super) quotas: Rc<Quotas>,
     pub(super) meters: Meters,
@@ -69,7 +69,7 @@ pub(super) struct Ground {
 impl Ground {
     pub(super) fn new(
         rules: Rules,
-        ice: Ice,
+        ice: TurnCredentials,
         entropy: RandomSource,
     ) -> (Rc<Self>, mpsc::UnboundedReceiver<Reading>) {
         let (readings, waiting) = mpsc::unbounded_channel();

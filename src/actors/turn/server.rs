@@ -19,7 +19,7 @@ use super::quotas::Limits;
 use super::sockets::Sockets;
 use crate::actors::supervision::SupervisedContext;
 use crate::config;
-use crate::domain::calls::Ice;
+use crate::domain::calls::TurnCredentials;
 
 /// What the server calls itself in challenges (RFC 8489 §9.2).
 const REALM: &str = "securevox";
@@ -34,7 +34,7 @@ pub struct Settings {
     /// As what peers know this machine.
     pub addresses: Arc<[IpAddr]>,
     /// Knows the passwords of users.
-    pub ice: Ice,
+    pub ice: TurnCredentials,
     /// Chooses ports.
     pub entropy: RandomSource,
     /// Where it listens.

@@ -4,28 +4,32 @@ use base::ids::{JobId, UserId};
 use serde_json::json;
 use store::{NewAudit, NewJob, PersonChange};
 
-use super::{Accounts, Error, Me, audit};
+use super::{AccountError, AccountService, Principal, audit};
 use crate::config::DeletedMessagePolicy;
 use crate::domain::erasure::KIND;
 use crate::protocol::accounts as wire;
 
-impl Accounts {
+impl AccountService {
     /// Ends the person's account; their sockets are to be closed.
     ///
     /// # Errors
-    /// [`Error::WrongPassword`], [`Error::WrongCode`], [`Error::LastAdmin`], or the database's.
-    pub async fn delete_me(&self, me: &Me, proof: wire::Proof) -> Result<(), Error> {
+    /// [`AccountError::WrongPassword`], [`AccountError::WrongCode`], [`AccountError::LastAdmin`], or the database's.
+    pub async fn delete_me(&self, me: &Principal, proof: wire::Proof) -> Result<(), AccountError> {
         if let Some(factor) = self.prove_both(me, proof).await?
             && !self.store.spend_factor(me.user, factor).await?
         {
-            return Err(Error::WrongCode);
+            return Err(AccountError::WrongCode);
         }
         // From where is not kept: it would be a trace of somebody who is gone.
         let entry = audit(Some(me.user), "account.deleted", me.user.to_string(), None);
         self.end_account(me.user, entry).await
     }
 
-    pub(super) async fn end_account(&self, user: UserId, entry: NewAudit) -> Result<(), Error> {
+    pub(super) async fn end_account(
+        &self,
+        user: UserId,
+        entry: NewAudit,
+    ) -> Result<(), AccountError> {
         let rest = NewJob {
             id: JobId::new(),
             kind: KIND.to_owned(),
@@ -37,14 +41,14 @@ impl Accounts {
     }
 
     /// What was known of devices whose tokens or rights changed is forgotten.
-    pub(super) async fn changed(&self, change: PersonChange) -> Result<(), Error> {
+    pub(super) async fn changed(&self, change: PersonChange) -> Result<(), AccountError> {
         match change {
             PersonChange::Done(devices) => {
                 self.forget_all(&devices).await;
                 Ok(())
             }
-            PersonChange::NoSuchUser => Err(Error::NoSuchPerson),
-            PersonChange::LastAdmin => Err(Error::LastAdmin),
+            PersonChange::NoSuchUser => Err(AccountError::NoSuchPerson),
+            PersonChange::LastAdmin => Err(AccountError::LastAdmin),
         }
     }
 }

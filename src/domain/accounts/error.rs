@@ -8,7 +8,7 @@ use crate::domain::vault;
 
 /// The one error of this area.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum Error {
+pub enum AccountError {
     /// Not a phone number.
     #[error("this is not a phone number: write it with + and the country's code")]
     BadPhone,
@@ -93,13 +93,13 @@ pub enum Error {
     Store(#[from] store::Error),
     /// The vault.
     #[error(transparent)]
-    Vault(#[from] vault::Error),
+    Vault(#[from] vault::VaultError),
     /// Our own mistake.
     #[error("{0}")]
     Internal(String),
 }
 
-impl CodedError for Error {
+impl CodedError for AccountError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::BadPhone | Self::BadName | Self::BadPassword(_) | Self::BadRole => {

@@ -17,13 +17,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use store::{SealedColumn, Store};
 
-use super::Error;
-use crate::domain::vault::{Place, Vault};
+use super::AccountError;
+use crate::domain::vault::{SealContext, Vault};
 use crate::protocol::accounts::{Jwk, Jwks};
 
 /// Who an access token speaks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bearer {
+pub struct AccessTokenClaims {
     /// The person.
     pub user: UserId,
     /// The device.
@@ -32,15 +32,15 @@ pub struct Bearer {
 
 /// Signs and checks access tokens; cheap to clone.
 #[derive(Clone)]
-pub struct Keyring {
+pub struct TokenSigner {
     store: Store,
     vault: Vault,
     clock: Clock,
     issuer: Arc<str>,
-    ring: Arc<ArcSwap<Ring>>,
+    ring: Arc<ArcSwap<SigningKeySet>>,
 }
 
-struct Ring {
+struct SigningKeySet {
     active: KeyId,
     signing: EncodingKey,
     deriving: hmac::Key,
@@ -49,7 +49,7 @@ struct Ring {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Claims {
+struct JwtClaims {
     iss: String,
     aud: String,
     sub: UserId,
@@ -62,7 +62,7 @@ const AUDIENCE: &str = "securevox";
 /// The type of access tokens (RFC 9068).
 const ACCESS: &str = "at+jwt";
 
-impl Keyring {
+impl TokenSigner {
     /// Loads the keys; makes the first one where there is none.
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl Keyring {
         vault: Vault,
         clock: Clock,
         issuer: &str,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, AccountError> {
         store.ensure_key(new_key(&vault)?, clock.now()).await?;
         let ring = load(&store, &vault).await?;
         Ok(Self {
@@ -88,7 +88,7 @@ impl Keyring {
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn reload(&self) -> Result<(), Error> {
+    pub async fn reload(&self) -> Result<(), AccountError> {
         self.ring.store(Arc::new(load(&self.store, &self.vault).await?));
         Ok(())
     }
@@ -96,14 +96,14 @@ impl Keyring {
     /// A token that ends after `lifetime`.
     ///
     /// # Errors
-    /// [`Error::Internal`] if the key cannot sign.
+    /// [`AccountError::Internal`] if the key cannot sign.
     pub fn sign(
         &self,
-        bearer: Bearer,
+        bearer: AccessTokenClaims,
         lifetime: std::time::Duration,
-    ) -> Result<Secret<String>, Error> {
+    ) -> Result<Secret<String>, AccountError> {
         let now = self.clock.now();
-        let claims = Claims {
+        let claims = JwtClaims {
             iss: self.issuer.to_string(),
             aud: AUDIENCE.to_owned(),
             sub: bearer.user,
@@ -117,13 +117,13 @@ impl Keyring {
     /// Who a token speaks for; whether that device is still signed in is another question.
     ///
     /// # Errors
-    /// [`Error::InvalidToken`].
-    pub fn check(&self, token: &str) -> Result<Bearer, Error> {
-        let claims: Claims = self.decode(ACCESS, AUDIENCE, token)?;
+    /// [`AccountError::InvalidToken`].
+    pub fn check(&self, token: &str) -> Result<AccessTokenClaims, AccountError> {
+        let claims: JwtClaims = self.decode(ACCESS, AUDIENCE, token)?;
         if claims.exp <= self.clock.now().seconds() {
-            return Err(Error::InvalidToken);
+            return Err(AccountError::InvalidToken);
         }
-        Ok(Bearer { user: claims.sub, device: claims.device })
+        Ok(AccessTokenClaims { user: claims.sub, device: claims.device })
     }
 
     /// Who issues our tokens.
@@ -134,40 +134,45 @@ impl Keyring {
     /// A signed token of this type that makes these claims.
     ///
     /// # Errors
-    /// [`Error::Internal`] if the key cannot sign.
-    pub fn encode(&self, kind: &str, claims: &impl Serialize) -> Result<Secret<String>, Error> {
+    /// [`AccountError::Internal`] if the key cannot sign.
+    pub fn encode(
+        &self,
+        kind: &str,
+        claims: &impl Serialize,
+    ) -> Result<Secret<String>, AccountError> {
         let ring = self.ring.load();
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(kind.to_owned());
         header.kid = Some(ring.active.to_string());
         jsonwebtoken::encode(&header, claims, &ring.signing)
             .map(Secret::new)
-            .map_err(|e| Error::Internal(format!("a token cannot be signed: {e}")))
+            .map_err(|e| AccountError::Internal(format!("a token cannot be signed: {e}")))
     }
 
     /// The claims of a token of this type that we signed for `audience`. Whether its time is over
     /// is for the caller to see.
     ///
     /// # Errors
-    /// [`Error::InvalidToken`].
+    /// [`AccountError::InvalidToken`].
     pub fn decode<C: DeserializeOwned>(
         &self,
         kind: &str,
         audience: &str,
         token: &str,
-    ) -> Result<C, Error> {
-        let header = jsonwebtoken::decode_header(token).map_err(|_| Error::InvalidToken)?;
+    ) -> Result<C, AccountError> {
+        let header = jsonwebtoken::decode_header(token).map_err(|_| AccountError::InvalidToken)?;
         if header.alg != Algorithm::EdDSA || header.typ.as_deref() != Some(kind) {
-            return Err(Error::InvalidToken);
+            return Err(AccountError::InvalidToken);
         }
         let ring = self.ring.load();
-        let key = header.kid.and_then(|kid| ring.checking.get(&kid)).ok_or(Error::InvalidToken)?;
+        let key =
+            header.kid.and_then(|kid| ring.checking.get(&kid)).ok_or(AccountError::InvalidToken)?;
         let mut rules = Validation::new(Algorithm::EdDSA);
         rules.set_audience(&[audience]);
         rules.set_issuer(&[&*self.issuer]);
         rules.validate_exp = false; // by our clock
         let token = jsonwebtoken::decode::<C>(token, key, &rules);
-        Ok(token.map_err(|_| Error::InvalidToken)?.claims)
+        Ok(token.map_err(|_| AccountError::InvalidToken)?.claims)
     }
 
     /// The refresh token that follows `token`: only who has the key can tell, and always the same
@@ -181,7 +186,7 @@ impl Keyring {
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn rotate(&self) -> Result<KeyId, Error> {
+    pub async fn rotate(&self) -> Result<KeyId, AccountError> {
         self.store.rotate_key(new_key(&self.vault)?, self.clock.now()).await?;
         self.reload().await?;
         Ok(self.ring.load().active)
@@ -202,12 +207,12 @@ impl Keyring {
     }
 }
 
-fn place(id: KeyId) -> Place {
-    Place { column: SealedColumn::SigningKey, row: *id.uuid().as_bytes() }
+fn place(id: KeyId) -> SealContext {
+    SealContext { column: SealedColumn::SigningKey, row: *id.uuid().as_bytes() }
 }
 
-fn new_key(vault: &Vault) -> Result<store::NewKey, Error> {
-    let failed = |_| Error::Internal("an Ed25519 key cannot be made".to_owned());
+fn new_key(vault: &Vault) -> Result<store::NewKey, AccountError> {
+    let failed = |_| AccountError::Internal("an Ed25519 key cannot be made".to_owned());
     let pair = Ed25519KeyPair::generate().map_err(failed)?;
     let private = pair.to_pkcs8().map_err(failed)?;
     let id = KeyId::new();
@@ -218,17 +223,19 @@ fn new_key(vault: &Vault) -> Result<store::NewKey, Error> {
     })
 }
 
-async fn load(store: &Store, vault: &Vault) -> Result<Ring, Error> {
+async fn load(store: &Store, vault: &Vault) -> Result<SigningKeySet, AccountError> {
     let keys = store.keys().await?;
     let active = keys
         .iter()
         .filter(|key| key.retired_at.is_none())
         .max_by_key(|key| key.created_at)
-        .ok_or_else(|| Error::Internal("there is no key to sign access tokens".to_owned()))?;
+        .ok_or_else(|| {
+            AccountError::Internal("there is no key to sign access tokens".to_owned())
+        })?;
     let private = vault.open(place(active.id), active.private.expose())?;
     let checking =
         keys.iter().map(|key| (key.id.to_string(), DecodingKey::from_ed_der(&key.public)));
-    Ok(Ring {
+    Ok(SigningKeySet {
         active: active.id,
         signing: EncodingKey::from_ed_der(private.expose()),
         deriving: hmac::Key::new(hmac::HMAC_SHA256, private.expose()),

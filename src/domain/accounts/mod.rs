@@ -10,12 +10,12 @@ mod second_factor;
 mod sign_in;
 mod user_admin;
 
-pub use error::Error;
-pub use keyring::{Bearer, Keyring};
-pub use password::Passwords;
+pub use error::AccountError;
+pub use keyring::{AccessTokenClaims, TokenSigner};
+pub use password::PasswordHasher;
 pub use phone::Phone;
 pub(crate) use sign_in::hash;
-pub use user_admin::By;
+pub use user_admin::AuditActor;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ use crate::protocol::admin::Audit;
 
 /// Somebody who proved who they are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Me {
+pub struct Principal {
     /// The person.
     pub user: UserId,
     /// The device the person sits at.
@@ -51,12 +51,12 @@ pub struct Me {
     pub role: Role,
     /// The one call that a call token opens, and nothing else.
     #[serde(skip)]
-    pub pass: Option<Pass>,
+    pub pass: Option<CallGrant>,
 }
 
 /// What a call token opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pass {
+pub struct CallGrant {
     /// The name of the session.
     pub session: String,
     /// Whether its holder may mute and put out others.
@@ -65,7 +65,7 @@ pub struct Pass {
 
 /// From where somebody signs in.
 #[derive(Clone, Debug, Default)]
-pub struct Source {
+pub struct ClientInfo {
     /// The address.
     pub ip: Option<IpAddr>,
     /// What the device says it is; never believed.
@@ -74,30 +74,30 @@ pub struct Source {
 
 /// The deeds of this area; cheap to clone.
 #[derive(Clone)]
-pub struct Accounts {
+pub struct AccountService {
     store: Store,
     cache: Arc<dyn Cache>,
-    keys: Keyring,
+    keys: TokenSigner,
     vault: Vault,
-    passwords: Passwords,
+    passwords: PasswordHasher,
     clock: Clock,
     entropy: RandomSource,
     config: Arc<AuthConfig>,
     limits: RateLimitsConfig,
 }
 
-/// What [`Accounts`] is made of.
-pub struct Parts {
+/// What [`AccountService`] is made of.
+pub struct AccountServiceDeps {
     /// Where accounts are kept.
     pub store: Store,
     /// Where attempts are counted.
     pub cache: Arc<dyn Cache>,
     /// What signs access tokens.
-    pub keys: Keyring,
+    pub keys: TokenSigner,
     /// What seals the secrets of second factors.
     pub vault: Vault,
     /// What checks passwords.
-    pub passwords: Passwords,
+    pub passwords: PasswordHasher,
     /// The time.
     pub clock: Clock,
     /// Where tokens come from.
@@ -110,12 +110,22 @@ pub struct Parts {
 
 /// How long a proved identity is believed without asking the database again. On this node a
 /// revocation forgets it at once.
-const IDENTITY: Duration = Duration::from_secs(1);
+const IDENTITY_CACHE_TTL: Duration = Duration::from_secs(1);
 
-impl Accounts {
+impl AccountService {
     /// Puts the parts together.
-    pub fn new(parts: Parts) -> Self {
-        let Parts { store, cache, keys, vault, passwords, clock, entropy, config, limits } = parts;
+    pub fn new(parts: AccountServiceDeps) -> Self {
+        let AccountServiceDeps {
+            store,
+            cache,
+            keys,
+            vault,
+            passwords,
+            clock,
+            entropy,
+            config,
+            limits,
+        } = parts;
         let config = Arc::new(config);
         Self { store, cache, keys, vault, passwords, clock, entropy, config, limits }
     }
@@ -126,15 +136,15 @@ impl Accounts {
     }
 
     /// The keys of access tokens.
-    pub const fn keys(&self) -> &Keyring {
+    pub const fn keys(&self) -> &TokenSigner {
         &self.keys
     }
 
     /// Who holds this access token, if their device is still signed in.
     ///
     /// # Errors
-    /// [`Error::InvalidToken`], or the database's.
-    pub async fn identify(&self, token: &str) -> Result<Me, Error> {
+    /// [`AccountError::InvalidToken`], or the database's.
+    pub async fn identify(&self, token: &str) -> Result<Principal, AccountError> {
         let bearer = self.keys.check(token)?;
         let key = identity_key(bearer.device);
         if let Ok(Some(kept)) = self.cache.get(&key).await
@@ -144,7 +154,7 @@ impl Accounts {
         }
         let me = self.confirm(bearer.user, bearer.device).await?;
         if let Ok(kept) = serde_json::to_vec(&me) {
-            let _ = self.cache.put(&key, kept, IDENTITY).await; // only costs another look-up
+            let _ = self.cache.put(&key, kept, IDENTITY_CACHE_TTL).await; // only costs another look-up
         }
         Ok(me)
     }
@@ -152,13 +162,13 @@ impl Accounts {
     /// Who sits at this device, if it is still signed in: asks the database, whatever was known.
     ///
     /// # Errors
-    /// [`Error::InvalidToken`], or the database's.
-    pub async fn confirm(&self, user: UserId, device: DeviceId) -> Result<Me, Error> {
-        let found = self.store.identity(device).await?.ok_or(Error::InvalidToken)?;
+    /// [`AccountError::InvalidToken`], or the database's.
+    pub async fn confirm(&self, user: UserId, device: DeviceId) -> Result<Principal, AccountError> {
+        let found = self.store.identity(device).await?.ok_or(AccountError::InvalidToken)?;
         if found.user.id != user {
-            return Err(Error::InvalidToken);
+            return Err(AccountError::InvalidToken);
         }
-        Ok(Me {
+        Ok(Principal {
             user: found.user.id,
             device: found.device.id,
             name: found.user.name,
@@ -172,28 +182,32 @@ impl Accounts {
     ///
     /// # Errors
     /// The database's.
-    pub async fn me(&self, me: &Me) -> Result<wire::User, Error> {
-        let user = self.store.user(me.user).await?.ok_or(Error::InvalidToken)?;
+    pub async fn me(&self, me: &Principal) -> Result<wire::User, AccountError> {
+        let user = self.store.user(me.user).await?.ok_or(AccountError::InvalidToken)?;
         Ok(user_view(&user))
     }
 
     /// Changes the person's own account.
     ///
     /// # Errors
-    /// [`Error::BadName`], or the database's.
-    pub async fn change_me(&self, me: &Me, change: wire::PatchMe) -> Result<wire::User, Error> {
+    /// [`AccountError::BadName`], or the database's.
+    pub async fn change_me(
+        &self,
+        me: &Principal,
+        change: wire::PatchMe,
+    ) -> Result<wire::User, AccountError> {
         let Some(name) = change.name else { return self.me(me).await };
         let name = parse_name(&name)?;
         let user = self.store.rename_user(me.user, &name, self.clock.now()).await?;
         self.forget(me.device).await;
-        Ok(user_view(&user.ok_or(Error::InvalidToken)?))
+        Ok(user_view(&user.ok_or(AccountError::InvalidToken)?))
     }
 
     /// The person's signed-in devices.
     ///
     /// # Errors
     /// The database's.
-    pub async fn devices(&self, me: &Me) -> Result<wire::Devices, Error> {
+    pub async fn devices(&self, me: &Principal) -> Result<wire::Devices, AccountError> {
         let devices = self.store.devices(me.user).await?;
         let items = devices.into_iter().map(|device| wire::Device {
             id: device.id,
@@ -215,10 +229,10 @@ impl Accounts {
     /// The database's.
     pub async fn audit(
         &self,
-        me: &Me,
+        me: &Principal,
         before: Option<AuditId>,
         limit: usize,
-    ) -> Result<Page<Audit>, Error> {
+    ) -> Result<Page<Audit>, AccountError> {
         let filter = AuditFilter { about: Some(me.user), ..AuditFilter::default() };
         let rows = self.store.audit_page(filter, before, limit + 1).await?;
         Ok(Page::cut(rows, limit, |row| row.id.to_string()).map(|mut row| {
@@ -236,7 +250,7 @@ impl Accounts {
         filter: AuditFilter,
         before: Option<AuditId>,
         limit: usize,
-    ) -> Result<Page<Audit>, Error> {
+    ) -> Result<Page<Audit>, AccountError> {
         let rows = self.store.audit_page(filter, before, limit + 1).await?;
         Ok(Page::cut(rows, limit, |row| row.id.to_string()).map(audit_view))
     }
@@ -244,17 +258,17 @@ impl Accounts {
     /// Signs a device out: its tokens are dead, its sockets are to be closed by the caller.
     ///
     /// # Errors
-    /// [`Error::NoSuchDevice`], or the database's.
+    /// [`AccountError::NoSuchDevice`], or the database's.
     pub async fn remove_device(
         &self,
-        me: &Me,
+        me: &Principal,
         device: DeviceId,
         ip: Option<IpAddr>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), AccountError> {
         let audit = audit(Some(me.user), "device.removed", device.to_string(), ip);
         let found = self.store.revoke_device(me.user, device, audit, self.clock.now()).await?;
         self.forget(device).await;
-        if found { Ok(()) } else { Err(Error::NoSuchDevice) }
+        if found { Ok(()) } else { Err(AccountError::NoSuchDevice) }
     }
 
     /// Makes an account without signing anybody in, for the command line.
@@ -267,12 +281,12 @@ impl Accounts {
         name: &str,
         password: Secret<String>,
         role: Role,
-    ) -> Result<wire::User, Error> {
+    ) -> Result<wire::User, AccountError> {
         let user = self.new_user(phone, name, password, role).await?;
         let audit = audit(None, "user.added", user.id.to_string(), None);
         match self.store.add_user(user, audit, self.clock.now()).await? {
             store::Added::Done(user) => Ok(user_view(&user)),
-            store::Added::PhoneTaken => Err(Error::PhoneTaken),
+            store::Added::PhoneTaken => Err(AccountError::PhoneTaken),
         }
     }
 
@@ -286,7 +300,7 @@ impl Accounts {
         name: &str,
         password: Secret<String>,
         role: Role,
-    ) -> Result<NewUser, Error> {
+    ) -> Result<NewUser, AccountError> {
         let phone = Phone::parse(phone, &self.config.default_region)?;
         let name = parse_name(name)?;
         let password_hash = self.hash_new(password).await?;
@@ -325,17 +339,17 @@ fn user_view(user: &store::User) -> wire::User {
     }
 }
 
-fn parse_name(text: &str) -> Result<String, Error> {
+fn parse_name(text: &str) -> Result<String, AccountError> {
     let name = text.trim();
     let fits = (1..=100).contains(&name.chars().count()) && !name.chars().any(char::is_control);
-    if fits { Ok(name.to_owned()) } else { Err(Error::BadName) }
+    if fits { Ok(name.to_owned()) } else { Err(AccountError::BadName) }
 }
 
 fn new_device(
     user: UserId,
     device: Option<wire::NewDevice>,
-    from: &Source,
-) -> Result<NewDevice, Error> {
+    from: &ClientInfo,
+) -> Result<NewDevice, AccountError> {
     let (name, platform) = device
         .map_or_else(|| ("unnamed".to_owned(), "unknown".to_owned()), |d| (d.name, d.platform));
     let platform = parse_name(&platform)?;

@@ -5,26 +5,26 @@ use std::net::IpAddr;
 use base::ids::{DeviceId, UserId};
 use base::secret::Secret;
 
-use super::{Accounts, Error, Me, audit, hash};
+use super::{AccountError, AccountService, Principal, audit, hash};
 use crate::protocol::accounts as wire;
 
-impl Accounts {
+impl AccountService {
     /// Changes the person's password; gives the other devices, which are signed out.
     ///
     /// # Errors
-    /// [`Error::WrongPassword`], [`Error::BadPassword`], or the database's.
+    /// [`AccountError::WrongPassword`], [`AccountError::BadPassword`], or the database's.
     pub async fn change_password(
         &self,
-        me: &Me,
+        me: &Principal,
         change: wire::ChangePassword,
         ip: Option<IpAddr>,
-    ) -> Result<Vec<DeviceId>, Error> {
+    ) -> Result<Vec<DeviceId>, AccountError> {
         let old = self.prove(me, change.old_password).await?;
         let new = self.hash_new(change.new_password).await?;
         let audit = audit(Some(me.user), "password.changed", me.user.to_string(), ip);
         let now = self.clock.now();
         let ended = self.store.change_password(me.user, old, new, me.device, audit, now).await?;
-        let ended = ended.ok_or(Error::WrongPassword)?; // another one won
+        let ended = ended.ok_or(AccountError::WrongPassword)?; // another one won
         self.forget_all(&ended).await;
         Ok(ended)
     }
@@ -32,30 +32,30 @@ impl Accounts {
     /// Sets a new password with a link; gives whose it is, who is signed out everywhere.
     ///
     /// # Errors
-    /// [`Error::InvalidReset`], [`Error::BadPassword`], or the database's.
+    /// [`AccountError::InvalidReset`], [`AccountError::BadPassword`], or the database's.
     pub async fn reset_password(
         &self,
         reset: wire::ResetPassword,
         ip: Option<IpAddr>,
-    ) -> Result<UserId, Error> {
+    ) -> Result<UserId, AccountError> {
         let link = hash(reset.reset_token.expose());
         // Asked before anything is hashed: guesses should cost us little.
         let user = self.store.reset_link(link, self.clock.now()).await?;
-        let user = user.ok_or(Error::InvalidReset)?;
+        let user = user.ok_or(AccountError::InvalidReset)?;
         let new = self.hash_new(reset.password).await?;
         let audit = audit(Some(user), "password.reset", user.to_string(), ip);
         let ended = self.store.reset_password(link, new, audit, self.clock.now()).await?;
-        let ended = ended.ok_or(Error::InvalidReset)?;
+        let ended = ended.ok_or(AccountError::InvalidReset)?;
         self.forget_all(&ended).await;
         Ok(user)
     }
 
     /// The hash of a password that somebody chose.
-    pub(super) async fn hash_new(&self, password: Secret<String>) -> Result<String, Error> {
+    pub(super) async fn hash_new(&self, password: Secret<String>) -> Result<String, AccountError> {
         let least = self.config.password_min_length;
         let text = password.expose();
         if text.chars().count() < least || text.len() > 256 {
-            return Err(Error::BadPassword(least));
+            return Err(AccountError::BadPassword(least));
         }
         self.passwords.hash(password).await
     }

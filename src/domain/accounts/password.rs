@@ -5,31 +5,32 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::password_hash::{PasswordHasher as _, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use base::secret::Secret;
 use tokio::sync::oneshot;
 
-use super::Error;
+use super::AccountError;
 use crate::config::AuthConfig;
 
-type Job = Box<dyn FnOnce(&Argon2<'static>) + Send>;
+type HashJob = Box<dyn FnOnce(&Argon2<'static>) + Send>;
 
 /// Hashes and checks passwords; cheap to clone.
 #[derive(Clone)]
-pub struct Passwords {
-    queue: SyncSender<Job>,
+pub struct PasswordHasher {
+    queue: SyncSender<HashJob>,
     /// Checked where there is no account, so that the answer takes as long.
     decoy: Arc<str>,
 }
 
-impl Passwords {
+impl PasswordHasher {
     /// Starts the threads; they end when the last clone is dropped.
     ///
     /// # Errors
     /// If the parameters do not fit argon2 or a thread cannot be started.
-    pub fn start(config: &AuthConfig) -> Result<Self, Error> {
-        let internal = |e: String| Error::Internal(format!("password hashing cannot start: {e}"));
+    pub fn start(config: &AuthConfig) -> Result<Self, AccountError> {
+        let internal =
+            |e: String| AccountError::Internal(format!("password hashing cannot start: {e}"));
         let params =
             Params::new(config.hash_memory_kib, config.hash_passes, config.hash_lanes, None)
                 .map_err(|e| internal(e.to_string()))?;
@@ -51,8 +52,8 @@ impl Passwords {
     /// The PHC string of a password, with a salt of its own.
     ///
     /// # Errors
-    /// [`Error::Busy`] if too many wait.
-    pub async fn hash(&self, password: Secret<String>) -> Result<String, Error> {
+    /// [`AccountError::Busy`] if too many wait.
+    pub async fn hash(&self, password: Secret<String>) -> Result<String, AccountError> {
         self.run(move |argon| hash(argon, password.expose().as_bytes())).await?
     }
 
@@ -60,12 +61,12 @@ impl Passwords {
     /// work.
     ///
     /// # Errors
-    /// [`Error::Busy`] if too many wait.
+    /// [`AccountError::Busy`] if too many wait.
     pub async fn check(
         &self,
         password: Secret<String>,
         kept: Option<String>,
-    ) -> Result<bool, Error> {
+    ) -> Result<bool, AccountError> {
         let exists = kept.is_some();
         let kept = kept.unwrap_or_else(|| self.decoy.to_string());
         let fits = self
@@ -81,21 +82,21 @@ impl Passwords {
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Argon2<'static>) -> T + Send + 'static,
-    ) -> Result<T, Error> {
+    ) -> Result<T, AccountError> {
         let (reply, answer) = oneshot::channel();
-        let job: Job = Box::new(move |argon| drop(reply.send(work(argon))));
-        self.queue.try_send(job).map_err(|_| Error::Busy)?;
-        answer.await.map_err(|_| Error::Busy)
+        let job: HashJob = Box::new(move |argon| drop(reply.send(work(argon))));
+        self.queue.try_send(job).map_err(|_| AccountError::Busy)?;
+        answer.await.map_err(|_| AccountError::Busy)
     }
 }
 
-fn hash(argon: &Argon2<'_>, password: &[u8]) -> Result<String, Error> {
+fn hash(argon: &Argon2<'_>, password: &[u8]) -> Result<String, AccountError> {
     let made = argon.hash_password(password);
-    made.map(|hash| hash.to_string()).map_err(|e| Error::Internal(e.to_string()))
+    made.map(|hash| hash.to_string()).map_err(|e| AccountError::Internal(e.to_string()))
 }
 
-/// A panic in a job must not cost the thread; whoever asked gets [`Error::Busy`].
-fn work(jobs: &Mutex<Receiver<Job>>, argon: &Argon2<'static>) {
+/// A panic in a job must not cost the thread; whoever asked gets [`AccountError::Busy`].
+fn work(jobs: &Mutex<Receiver<HashJob>>, argon: &Argon2<'static>) {
     loop {
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };

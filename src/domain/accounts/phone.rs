@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat, Region};
 
-use super::Error;
+use super::AccountError;
 
 /// A phone number as `+4915112345678`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -15,16 +15,17 @@ impl Phone {
     /// range is known to be in use: numbering plans change faster than metadata.
     ///
     /// # Errors
-    /// [`Error::BadPhone`]; `region` (ISO 3166) helps numbers without `+`.
-    pub fn parse(text: &str, region: &str) -> Result<Self, Error> {
+    /// [`AccountError::BadPhone`]; `region` (ISO 3166) helps numbers without `+`.
+    pub fn parse(text: &str, region: &str) -> Result<Self, AccountError> {
         let plain = text.len() <= 40 && !text.chars().any(char::is_control);
         if !plain || (region.is_empty() && !text.trim_start().starts_with('+')) {
-            return Err(Error::BadPhone);
+            return Err(AccountError::BadPhone);
         }
         let region = Region::from_str(region).ok();
-        let number = PHONE_NUMBER_UTIL.parse(text.trim(), region).map_err(|_| Error::BadPhone)?;
+        let number =
+            PHONE_NUMBER_UTIL.parse(text.trim(), region).map_err(|_| AccountError::BadPhone)?;
         if !PHONE_NUMBER_UTIL.is_possible_number(&number) {
-            return Err(Error::BadPhone);
+            return Err(AccountError::BadPhone);
         }
         Ok(Self(PHONE_NUMBER_UTIL.format(&number, PhoneNumberFormat::E164).into_owned()))
     }

@@ -9,9 +9,9 @@ use metrics::counter;
 use store::{Factor, SealedColumn};
 use totp_rs::{Builder, Totp};
 
-use super::{Accounts, Error, Me, audit, hash};
+use super::{AccountError, AccountService, Principal, audit, hash};
 use crate::cluster::RateLimit;
-use crate::domain::vault::Place;
+use crate::domain::vault::SealContext;
 use crate::protocol::accounts as wire;
 use crate::telemetry::metrics::CODES;
 
@@ -21,12 +21,12 @@ const RECOVERY_BYTES: usize = 10;
 /// As authenticator apps show it.
 const ISSUER: &str = "SecureVOX";
 
-impl Accounts {
+impl AccountService {
     /// Whether the person has a second factor.
     ///
     /// # Errors
     /// The database's.
-    pub async fn second_factor(&self, me: &Me) -> Result<wire::SecondFactor, Error> {
+    pub async fn second_factor(&self, me: &Principal) -> Result<wire::SecondFactor, AccountError> {
         let found = self.store.second_factor(me.user).await?;
         let found = found.filter(|found| found.confirmed_at.is_some());
         Ok(wire::SecondFactor {
@@ -39,20 +39,20 @@ impl Accounts {
     /// Begins to set up a second factor; it counts once it is confirmed.
     ///
     /// # Errors
-    /// [`Error::WrongPassword`], [`Error::SecondFactorOn`], or the database's.
+    /// [`AccountError::WrongPassword`], [`AccountError::SecondFactorOn`], or the database's.
     pub async fn begin_second_factor(
         &self,
-        me: &Me,
+        me: &Principal,
         asked: wire::Password,
-    ) -> Result<wire::TotpSetup, Error> {
+    ) -> Result<wire::TotpSetup, AccountError> {
         self.prove(me, asked.password).await?;
         let secret = self.entropy.bytes::<20>();
         let sealed = self.vault.seal(place(me.user), &secret)?;
         if !self.store.put_second_factor(me.user, sealed, self.clock.now()).await? {
-            return Err(Error::SecondFactorOn);
+            return Err(AccountError::SecondFactorOn);
         }
         let totp = totp(&secret, &me.phone)?;
-        let url = totp.to_url().map_err(|e| Error::Internal(e.to_string()))?;
+        let url = totp.to_url().map_err(|e| AccountError::Internal(e.to_string()))?;
         let secret = Secret::new(totp.secret().to_base32());
         Ok(wire::TotpSetup { secret, url: Secret::new(url) })
     }
@@ -60,94 +60,98 @@ impl Accounts {
     /// Ends the set-up with a first code: from now on signing in needs one.
     ///
     /// # Errors
-    /// [`Error::WrongCode`], [`Error::NoSecondFactor`], or the database's.
+    /// [`AccountError::WrongCode`], [`AccountError::NoSecondFactor`], or the database's.
     pub async fn confirm_second_factor(
         &self,
-        me: &Me,
+        me: &Principal,
         confirm: wire::Code,
         ip: Option<IpAddr>,
-    ) -> Result<wire::RecoveryCodes, Error> {
+    ) -> Result<wire::RecoveryCodes, AccountError> {
         self.count_code(me.user).await?;
-        let kept = self.store.second_factor(me.user).await?.ok_or(Error::NoSecondFactor)?;
+        let kept = self.store.second_factor(me.user).await?.ok_or(AccountError::NoSecondFactor)?;
         if kept.confirmed_at.is_some() {
-            return Err(Error::SecondFactorOn);
+            return Err(AccountError::SecondFactorOn);
         }
         let step = self.step(me.user, &kept.secret, &plain(&confirm.code))?;
         let (codes, hashes) = self.recovery_codes(me.user);
         let audit = audit(Some(me.user), "second_factor.enabled", me.user.to_string(), ip);
         let now = self.clock.now();
         let done = self.store.confirm_second_factor(me.user, kept.secret, step, hashes, audit, now);
-        if done.await? { Ok(codes) } else { Err(Error::NoSecondFactor) }
+        if done.await? { Ok(codes) } else { Err(AccountError::NoSecondFactor) }
     }
 
     /// New recovery codes in place of all earlier ones.
     ///
     /// # Errors
-    /// [`Error::WrongPassword`], [`Error::WrongCode`], [`Error::NoSecondFactor`], or the database's.
+    /// [`AccountError::WrongPassword`], [`AccountError::WrongCode`], [`AccountError::NoSecondFactor`], or the database's.
     pub async fn renew_recovery_codes(
         &self,
-        me: &Me,
+        me: &Principal,
         proof: wire::Proof,
         ip: Option<IpAddr>,
-    ) -> Result<wire::RecoveryCodes, Error> {
-        let factor = self.prove_both(me, proof).await?.ok_or(Error::NoSecondFactor)?;
+    ) -> Result<wire::RecoveryCodes, AccountError> {
+        let factor = self.prove_both(me, proof).await?.ok_or(AccountError::NoSecondFactor)?;
         let (codes, hashes) = self.recovery_codes(me.user);
         let audit = audit(Some(me.user), "second_factor.codes_renewed", me.user.to_string(), ip);
         let now = self.clock.now();
         let done = self.store.replace_recovery_codes(me.user, factor, hashes, audit, now).await?;
-        if done { Ok(codes) } else { Err(Error::WrongCode) }
+        if done { Ok(codes) } else { Err(AccountError::WrongCode) }
     }
 
     /// Switches the second factor off.
     ///
     /// # Errors
-    /// [`Error::WrongPassword`], [`Error::WrongCode`], [`Error::NoSecondFactor`], or the database's.
+    /// [`AccountError::WrongPassword`], [`AccountError::WrongCode`], [`AccountError::NoSecondFactor`], or the database's.
     pub async fn drop_second_factor(
         &self,
-        me: &Me,
+        me: &Principal,
         proof: wire::Proof,
         ip: Option<IpAddr>,
-    ) -> Result<(), Error> {
-        let factor = self.prove_both(me, proof).await?.ok_or(Error::NoSecondFactor)?;
+    ) -> Result<(), AccountError> {
+        let factor = self.prove_both(me, proof).await?.ok_or(AccountError::NoSecondFactor)?;
         let audit = audit(Some(me.user), "second_factor.disabled", me.user.to_string(), ip);
         let dropped = self.store.drop_second_factor(me.user, factor, audit, self.clock.now());
-        if dropped.await? { Ok(()) } else { Err(Error::WrongCode) }
+        if dropped.await? { Ok(()) } else { Err(AccountError::WrongCode) }
     }
 
     /// The person's own password, asked for again; gives its hash.
-    pub(super) async fn prove(&self, me: &Me, password: Secret<String>) -> Result<String, Error> {
+    pub(super) async fn prove(
+        &self,
+        me: &Principal,
+        password: Secret<String>,
+    ) -> Result<String, AccountError> {
         let limit = RateLimit::per_minute("password", self.limits.login_per_minute);
         self.cache.take(limit, &me.user.to_string()).await?;
-        let kept = self.store.password_of(me.user).await?.ok_or(Error::InvalidToken)?;
+        let kept = self.store.password_of(me.user).await?.ok_or(AccountError::InvalidToken)?;
         let fits = self.passwords.check(password, Some(kept.clone())).await?;
-        if fits { Ok(kept) } else { Err(Error::WrongPassword) }
+        if fits { Ok(kept) } else { Err(AccountError::WrongPassword) }
     }
 
     /// The password and, if there is one, the second factor, which is still to be spent.
     pub(super) async fn prove_both(
         &self,
-        me: &Me,
+        me: &Principal,
         proof: wire::Proof,
-    ) -> Result<Option<Factor>, Error> {
+    ) -> Result<Option<Factor>, AccountError> {
         self.prove(me, proof.password).await?;
         let kept = self.store.second_factor(me.user).await?;
         if kept.is_none_or(|kept| kept.confirmed_at.is_none()) {
             return Ok(None);
         }
         let factor = self.factor(me.user, proof.code.as_ref()).await?;
-        factor.ok_or(Error::WrongCode).map(Some)
+        factor.ok_or(AccountError::WrongCode).map(Some)
     }
 
     /// What a code proves, if the person has a second factor; whether it was spent before only the
     /// database knows.
     ///
     /// # Errors
-    /// [`Error::WrongCode`], too many attempts, or the database's.
+    /// [`AccountError::WrongCode`], too many attempts, or the database's.
     pub(super) async fn factor(
         &self,
         user: UserId,
         code: Option<&Secret<String>>,
-    ) -> Result<Option<Factor>, Error> {
+    ) -> Result<Option<Factor>, AccountError> {
         let Some(code) = code else { return Ok(None) };
         let Some(kept) = self.store.second_factor(user).await? else { return Ok(None) };
         if kept.confirmed_at.is_none() {
@@ -162,7 +166,7 @@ impl Accounts {
     }
 
     /// Six digits with a window of three steps are few: what may be tried is counted per person.
-    async fn count_code(&self, user: UserId) -> Result<(), Error> {
+    async fn count_code(&self, user: UserId) -> Result<(), AccountError> {
         let burst = self.limits.codes_per_hour;
         let every = Duration::from_hours(1) / burst;
         let limit = RateLimit { name: "second-factor", every, burst };
@@ -173,13 +177,13 @@ impl Accounts {
     }
 
     /// The time step whose code this is.
-    fn step(&self, user: UserId, sealed: &[u8], code: &str) -> Result<i64, Error> {
+    fn step(&self, user: UserId, sealed: &[u8], code: &str) -> Result<i64, AccountError> {
         let secret = self.vault.open(place(user), sealed)?;
         let now = u64::try_from(self.clock.now().seconds()).unwrap_or(0);
         let step = totp(secret.expose(), "")?.check(code, now);
         let outcome = if step.is_some() { "right" } else { "wrong" };
         counter!(CODES, "outcome" => outcome).increment(1);
-        step.and_then(|step| i64::try_from(step).ok()).ok_or(Error::WrongCode)
+        step.and_then(|step| i64::try_from(step).ok()).ok_or(AccountError::WrongCode)
     }
 
     fn recovery_codes(&self, user: UserId) -> (wire::RecoveryCodes, Vec<[u8; 32]>) {
@@ -199,14 +203,14 @@ fn plain(code: &Secret<String>) -> String {
     code.expose().chars().filter(|c| !c.is_whitespace() && *c != '-').take(40).collect()
 }
 
-fn place(user: UserId) -> Place {
-    Place { column: SealedColumn::SecondFactor, row: *user.uuid().as_bytes() }
+fn place(user: UserId) -> SealContext {
+    SealContext { column: SealedColumn::SecondFactor, row: *user.uuid().as_bytes() }
 }
 
-fn totp(secret: &[u8], account: &str) -> Result<Totp, Error> {
+fn totp(secret: &[u8], account: &str) -> Result<Totp, AccountError> {
     let builder = Builder::new().with_secret(secret).with_issuer(Some(ISSUER));
     let totp = builder.with_account_name(account).build();
-    totp.map_err(|e| Error::Internal(e.to_string()))
+    totp.map_err(|e| AccountError::Internal(e.to_string()))
 }
 
 /// Bound to the person, so that one code opens one account.

@@ -10,26 +10,27 @@ use metrics::counter;
 use store::{FirstAdmin, NewRefresh, Opened, Registered, Role, Rotation, SignIn};
 
 use super::{
-    Accounts, Bearer, Error, Me, Phone, Source, audit, identity_key, new_device, user_view,
+    AccessTokenClaims, AccountError, AccountService, ClientInfo, Phone, Principal, audit,
+    identity_key, new_device, user_view,
 };
 use crate::cluster::RateLimit;
 use crate::config::RegistrationPolicy;
 use crate::protocol::accounts as wire;
 use crate::telemetry::metrics::SIGN_INS;
 
-impl Accounts {
+impl AccountService {
     /// Makes an account and signs its first device in.
     ///
     /// # Errors
-    /// What is wrong with the request, [`Error::PhoneTaken`], [`Error::CapReached`], or the
+    /// What is wrong with the request, [`AccountError::PhoneTaken`], [`AccountError::CapReached`], or the
     /// database's.
     pub async fn register(
         &self,
         new: wire::Register,
-        from: &Source,
-    ) -> Result<wire::SignedIn, Error> {
+        from: &ClientInfo,
+    ) -> Result<wire::SignedIn, AccountError> {
         if self.config.registration == RegistrationPolicy::Closed {
-            return Err(Error::RegistrationClosed);
+            return Err(AccountError::RegistrationClosed);
         }
         let user = self.new_user(&new.phone, &new.name, new.password, Role::User).await?;
         let device = new_device(user.id, Some(new.device), from)?;
@@ -41,16 +42,20 @@ impl Accounts {
             .await?;
         match made {
             Registered::Done(user, device) => self.signed_in(&user, &device, refresh),
-            Registered::PhoneTaken => Err(Error::PhoneTaken),
-            Registered::CapReached => Err(Error::CapReached),
+            Registered::PhoneTaken => Err(AccountError::PhoneTaken),
+            Registered::CapReached => Err(AccountError::CapReached),
         }
     }
 
     /// Signs a device in. Wrong phone number and wrong password look and take the same.
     ///
     /// # Errors
-    /// [`Error::InvalidCredentials`], too many attempts, or the database's.
-    pub async fn login(&self, login: wire::Login, from: &Source) -> Result<wire::SignedIn, Error> {
+    /// [`AccountError::InvalidCredentials`], too many attempts, or the database's.
+    pub async fn login(
+        &self,
+        login: wire::Login,
+        from: &ClientInfo,
+    ) -> Result<wire::SignedIn, AccountError> {
         let phone = Phone::parse(&login.phone, &self.config.default_region);
         let written: String = login.phone.chars().take(40).collect();
         let key = phone.as_ref().map_or(written.as_str(), Phone::as_str);
@@ -67,11 +72,11 @@ impl Accounts {
         let user = user.filter(|user| fits && user.suspended_at.is_none());
         let (Some(user), Some(password_hash)) = (user, hash) else {
             counter!(SIGN_INS, "outcome" => "refused").increment(1);
-            return Err(Error::InvalidCredentials);
+            return Err(AccountError::InvalidCredentials);
         };
         // Only whoever knows the password learns that there is a second factor.
         let factor = match self.factor(user.id, login.code.as_ref()).await {
-            Err(Error::WrongCode) => return self.factor_refused(user.id, from).await,
+            Err(AccountError::WrongCode) => return self.factor_refused(user.id, from).await,
             factor => factor?,
         };
         let device = new_device(user.id, login.device, from)?;
@@ -85,34 +90,34 @@ impl Accounts {
             }
             Opened::Refused => {
                 counter!(SIGN_INS, "outcome" => "refused").increment(1);
-                Err(Error::InvalidCredentials)
+                Err(AccountError::InvalidCredentials)
             }
             Opened::FactorMissing => {
                 counter!(SIGN_INS, "outcome" => "second-factor-required").increment(1);
-                Err(Error::SecondFactorRequired)
+                Err(AccountError::SecondFactorRequired)
             }
             Opened::FactorRefused => self.factor_refused(user.id, from).await,
         }
     }
 
     /// Somebody knows the password and not the code: its owner should see that.
-    async fn factor_refused<T>(&self, user: UserId, from: &Source) -> Result<T, Error> {
+    async fn factor_refused<T>(&self, user: UserId, from: &ClientInfo) -> Result<T, AccountError> {
         counter!(SIGN_INS, "outcome" => "second-factor-refused").increment(1);
         let entry = audit(None, "auth.second_factor_refused", user.to_string(), from.ip);
         self.store.audit(entry, self.clock.now()).await?;
-        Err(Error::SecondFactorRefused)
+        Err(AccountError::SecondFactorRefused)
     }
 
     /// Exchanges a refresh token. The successor is derived from the token, so a client that lost
     /// our answer, or asked twice at once, is given the same one again for a short while.
     ///
     /// # Errors
-    /// [`Error::InvalidRefresh`]; [`Error::RefreshReused`] after which the device is signed out.
+    /// [`AccountError::InvalidRefresh`]; [`AccountError::RefreshReused`] after which the device is signed out.
     pub async fn refresh(
         &self,
         old: &Secret<String>,
-        from: &Source,
-    ) -> Result<wire::SignedIn, Error> {
+        from: &ClientInfo,
+    ) -> Result<wire::SignedIn, AccountError> {
         let successor = self.keys.successor(old.expose());
         let row = self.refresh_row(&successor, from);
         let grace = self.config.grace();
@@ -124,9 +129,9 @@ impl Accounts {
                 tracing::warn!(user.id = %user_id, device.id = %device_id, "refresh token reused");
                 counter!(SIGN_INS, "outcome" => "reused").increment(1);
                 let _ = self.cache.remove(&identity_key(device_id)).await; // ends by itself
-                Err(Error::RefreshReused { user: user_id, device: device_id })
+                Err(AccountError::RefreshReused { user: user_id, device: device_id })
             }
-            Rotation::Unknown => Err(Error::InvalidRefresh),
+            Rotation::Unknown => Err(AccountError::InvalidRefresh),
         }
     }
 
@@ -134,7 +139,7 @@ impl Accounts {
     ///
     /// # Errors
     /// The database's.
-    pub async fn logout(&self, me: &Me, ip: Option<IpAddr>) -> Result<(), Error> {
+    pub async fn logout(&self, me: &Principal, ip: Option<IpAddr>) -> Result<(), AccountError> {
         self.remove_device(me, me.device, ip).await
     }
 
@@ -142,7 +147,7 @@ impl Accounts {
     ///
     /// # Errors
     /// The database's.
-    pub async fn setup_token(&self) -> Result<Option<Secret<String>>, Error> {
+    pub async fn setup_token(&self) -> Result<Option<Secret<String>>, AccountError> {
         if self.store.has_admin().await? {
             return Ok(None);
         }
@@ -156,8 +161,12 @@ impl Accounts {
     /// Makes the first administrator; the link works once.
     ///
     /// # Errors
-    /// [`Error::InvalidSetUp`], or as in registration.
-    pub async fn set_up(&self, new: wire::SetUp, from: &Source) -> Result<wire::SignedIn, Error> {
+    /// [`AccountError::InvalidSetUp`], or as in registration.
+    pub async fn set_up(
+        &self,
+        new: wire::SetUp,
+        from: &ClientInfo,
+    ) -> Result<wire::SignedIn, AccountError> {
         let user = self.new_user(&new.phone, &new.name, new.password, Role::Admin).await?;
         let device = new_device(user.id, Some(new.device), from)?;
         let (refresh, row) = self.first_refresh(from);
@@ -166,18 +175,18 @@ impl Accounts {
         let now = self.clock.now();
         match self.store.register_first_admin(link, user, device, row, audit, now).await? {
             FirstAdmin::Done(user, device) => self.signed_in(&user, &device, refresh),
-            FirstAdmin::LinkUnknown => Err(Error::InvalidSetUp),
-            FirstAdmin::PhoneTaken => Err(Error::PhoneTaken),
+            FirstAdmin::LinkUnknown => Err(AccountError::InvalidSetUp),
+            FirstAdmin::PhoneTaken => Err(AccountError::PhoneTaken),
         }
     }
 
-    fn first_refresh(&self, from: &Source) -> (Secret<String>, NewRefresh) {
+    fn first_refresh(&self, from: &ClientInfo) -> (Secret<String>, NewRefresh) {
         let token = self.entropy.token();
         let row = self.refresh_row(&token, from);
         (Secret::new(token), row)
     }
 
-    fn refresh_row(&self, token: &str, from: &Source) -> NewRefresh {
+    fn refresh_row(&self, token: &str, from: &ClientInfo) -> NewRefresh {
         let expires_at = self.clock.now() + self.config.refresh();
         NewRefresh { hash: hash(token), expires_at, ip: from.ip.map(|ip| ip.to_string()) }
     }
@@ -187,8 +196,8 @@ impl Accounts {
         user: &store::User,
         device: &store::Device,
         refresh_token: Secret<String>,
-    ) -> Result<wire::SignedIn, Error> {
-        let bearer = Bearer { user: user.id, device: device.id };
+    ) -> Result<wire::SignedIn, AccountError> {
+        let bearer = AccessTokenClaims { user: user.id, device: device.id };
         Ok(wire::SignedIn {
             user: user_view(user),
             device: wire::DeviceRef { id: device.id },

@@ -8,36 +8,36 @@ use base::secret::Secret;
 use serde_json::json;
 use store::{NewAudit, PeopleFilter, Role};
 
-use super::{Accounts, Error, Me, audit, hash};
+use super::{AccountError, AccountService, Principal, audit, hash};
 use crate::protocol::accounts::Devices;
 use crate::protocol::user_admin as wire;
 
 /// Who asks, and from where.
 #[derive(Clone, Copy, Debug)]
-pub struct By<'a> {
+pub struct AuditActor<'a> {
     /// The administrator.
-    pub me: &'a Me,
+    pub me: &'a Principal,
     /// The address.
     pub ip: Option<IpAddr>,
 }
 
-impl By<'_> {
+impl AuditActor<'_> {
     fn did(&self, action: &str, whom: UserId) -> NewAudit {
         audit(Some(self.me.user), action, whom.to_string(), self.ip)
     }
 }
 
-impl Accounts {
+impl AccountService {
     /// People, who came first comes first.
     ///
     /// # Errors
-    /// [`Error::BadRole`], or the database's.
+    /// [`AccountError::BadRole`], or the database's.
     pub async fn people(
         &self,
         query: &wire::PeopleQuery,
         after: Option<UserId>,
         limit: usize,
-    ) -> Result<Page<wire::Person>, Error> {
+    ) -> Result<Page<wire::Person>, AccountError> {
         let role = query.role.as_deref().map(parse_role).transpose()?;
         let wanted = query.q.as_deref().map(str::trim).filter(|wanted| !wanted.is_empty());
         let (phone, name) = match wanted {
@@ -52,25 +52,29 @@ impl Accounts {
     /// One person.
     ///
     /// # Errors
-    /// [`Error::NoSuchPerson`], or the database's.
-    pub async fn person(&self, id: UserId) -> Result<wire::Person, Error> {
-        self.store.person(id).await?.map(view).ok_or(Error::NoSuchPerson)
+    /// [`AccountError::NoSuchPerson`], or the database's.
+    pub async fn person(&self, id: UserId) -> Result<wire::Person, AccountError> {
+        self.store.person(id).await?.map(view).ok_or(AccountError::NoSuchPerson)
     }
 
     /// A person's signed-in devices.
     ///
     /// # Errors
-    /// [`Error::NoSuchPerson`], or the database's.
-    pub async fn devices_of(&self, by: By<'_>, id: UserId) -> Result<Devices, Error> {
+    /// [`AccountError::NoSuchPerson`], or the database's.
+    pub async fn devices_of(
+        &self,
+        by: AuditActor<'_>,
+        id: UserId,
+    ) -> Result<Devices, AccountError> {
         self.person(id).await?;
-        self.devices(&Me { user: id, ..by.me.clone() }).await
+        self.devices(&Principal { user: id, ..by.me.clone() }).await
     }
 
     /// Keeps a person out; their sockets are to be closed.
     ///
     /// # Errors
-    /// [`Error::NoSuchPerson`], [`Error::LastAdmin`], or the database's.
-    pub async fn suspend(&self, by: By<'_>, id: UserId) -> Result<(), Error> {
+    /// [`AccountError::NoSuchPerson`], [`AccountError::LastAdmin`], or the database's.
+    pub async fn suspend(&self, by: AuditActor<'_>, id: UserId) -> Result<(), AccountError> {
         let change = self.store.suspend(id, by.did("user.suspended", id), self.clock.now()).await?;
         self.changed(change).await
     }
@@ -78,8 +82,8 @@ impl Accounts {
     /// Lets a person in again.
     ///
     /// # Errors
-    /// [`Error::NoSuchPerson`], or the database's.
-    pub async fn unsuspend(&self, by: By<'_>, id: UserId) -> Result<(), Error> {
+    /// [`AccountError::NoSuchPerson`], or the database's.
+    pub async fn unsuspend(&self, by: AuditActor<'_>, id: UserId) -> Result<(), AccountError> {
         let entry = by.did("user.unsuspended", id);
         let change = self.store.unsuspend(id, entry, self.clock.now()).await?;
         self.changed(change).await
@@ -88,8 +92,13 @@ impl Accounts {
     /// Changes what a person may do.
     ///
     /// # Errors
-    /// [`Error::BadRole`], [`Error::NoSuchPerson`], [`Error::LastAdmin`], or the database's.
-    pub async fn set_role(&self, by: By<'_>, id: UserId, put: &wire::PutRole) -> Result<(), Error> {
+    /// [`AccountError::BadRole`], [`AccountError::NoSuchPerson`], [`AccountError::LastAdmin`], or the database's.
+    pub async fn set_role(
+        &self,
+        by: AuditActor<'_>,
+        id: UserId,
+        put: &wire::PutRole,
+    ) -> Result<(), AccountError> {
         let role = parse_role(&put.role)?;
         let entry = NewAudit { detail: json!({ "role": role }), ..by.did("user.role_changed", id) };
         let change = self.store.set_role(id, role, entry, self.clock.now()).await?;
@@ -99,8 +108,8 @@ impl Accounts {
     /// Signs all devices of a person out; all their sockets are to be closed.
     ///
     /// # Errors
-    /// [`Error::NoSuchPerson`], or the database's.
-    pub async fn sign_out(&self, by: By<'_>, id: UserId) -> Result<(), Error> {
+    /// [`AccountError::NoSuchPerson`], or the database's.
+    pub async fn sign_out(&self, by: AuditActor<'_>, id: UserId) -> Result<(), AccountError> {
         let entry = by.did("user.signed_out", id);
         let change = self.store.sign_out_everywhere(id, entry, self.clock.now()).await?;
         self.changed(change).await
@@ -109,32 +118,32 @@ impl Accounts {
     /// Signs one device of a person out.
     ///
     /// # Errors
-    /// [`Error::NoSuchDevice`], or the database's.
+    /// [`AccountError::NoSuchDevice`], or the database's.
     pub async fn sign_out_device(
         &self,
-        by: By<'_>,
+        by: AuditActor<'_>,
         id: UserId,
         device: DeviceId,
-    ) -> Result<(), Error> {
+    ) -> Result<(), AccountError> {
         let entry = NewAudit {
             detail: json!({ "device_id": device }),
             ..by.did("user.device_signed_out", id)
         };
         let found = self.store.revoke_device(id, device, entry, self.clock.now()).await?;
         self.forget(device).await;
-        if found { Ok(()) } else { Err(Error::NoSuchDevice) }
+        if found { Ok(()) } else { Err(AccountError::NoSuchDevice) }
     }
 
     /// A one-time token with which a person chooses a new password.
     ///
     /// # Errors
-    /// [`Error::NoSuchPerson`], or the database's.
+    /// [`AccountError::NoSuchPerson`], or the database's.
     pub async fn offer_reset(
         &self,
-        by: By<'_>,
+        by: AuditActor<'_>,
         id: UserId,
         new: &wire::NewReset,
-    ) -> Result<wire::ResetMade, Error> {
+    ) -> Result<wire::ResetMade, AccountError> {
         let token = self.entropy.token();
         let now = self.clock.now();
         let expires_at = now + self.config.reset_link();
@@ -147,21 +156,21 @@ impl Accounts {
         if kept.await? {
             Ok(wire::ResetMade { reset_token: Secret::new(token), expires_at })
         } else {
-            Err(Error::NoSuchPerson)
+            Err(AccountError::NoSuchPerson)
         }
     }
 
     /// Ends a person's account; their sockets are to be closed.
     ///
     /// # Errors
-    /// [`Error::NoSuchPerson`], [`Error::LastAdmin`], or the database's.
-    pub async fn delete_person(&self, by: By<'_>, id: UserId) -> Result<(), Error> {
+    /// [`AccountError::NoSuchPerson`], [`AccountError::LastAdmin`], or the database's.
+    pub async fn delete_person(&self, by: AuditActor<'_>, id: UserId) -> Result<(), AccountError> {
         self.end_account(id, by.did("user.deleted", id)).await
     }
 }
 
-fn parse_role(text: &str) -> Result<Role, Error> {
-    text.parse().map_err(|_| Error::BadRole)
+fn parse_role(text: &str) -> Result<Role, AccountError> {
+    text.parse().map_err(|_| AccountError::BadRole)
 }
 
 /// A beginning of a number as it is kept.

@@ -10,7 +10,7 @@ use base::clock::Timestamp;
 use base::ids::{CallId, ConversationId, SessionId, UserId};
 use serde::{Deserialize, Serialize};
 
-use super::error::Error;
+use super::error::CallError;
 use super::participants::first_epoch;
 use crate::protocol::calls::{self as wire, Media, Mode, Reason};
 pub use crate::protocol::cluster::CallSeat as Seat;
@@ -18,7 +18,7 @@ use crate::protocol::server::{CallNews, Person};
 
 /// What a call is among.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Shape {
+pub enum CallKind {
     /// Two people; others may be called in later. It is over when one is left.
     Direct,
     /// The members of a conversation. It is over when nobody is left.
@@ -29,11 +29,11 @@ pub enum Shape {
 
 /// How a call begins.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Begin {
+pub struct StartCallParams {
     /// Which.
     pub id: CallId,
     /// Among whom.
-    pub shape: Shape,
+    pub shape: CallKind,
     /// The conversation it belongs to.
     pub conversation: Option<ConversationId>,
     /// The name by which it is entered.
@@ -60,7 +60,7 @@ pub struct Callee {
 
 /// How long things may take, and how many may come.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Terms {
+pub struct CallTerms {
     /// How long devices ring.
     pub ring: Duration,
     /// How long it may last.
@@ -71,7 +71,7 @@ pub struct Terms {
 
 /// What became of somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Answer {
+pub(super) enum InviteStatus {
     Rings(Timestamp),
     Came,
     Declined,
@@ -81,15 +81,15 @@ pub(super) enum Answer {
 
 /// One person's part.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) struct Part {
-    pub(super) answer: Answer,
+pub(super) struct InviteeState {
+    pub(super) answer: InviteStatus,
     pub(super) joined_at: Option<Timestamp>,
     pub(super) left_at: Option<Timestamp>,
 }
 
 /// One who is in it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Participant {
+pub struct CallParticipant {
     /// Where they sit.
     pub seat: Seat,
     /// How they call themselves.
@@ -104,7 +104,7 @@ pub struct Participant {
 
 /// Who hears something.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum To {
+pub enum EventTarget {
     /// All devices of these people.
     People(Vec<UserId>),
     /// One participant's session.
@@ -113,7 +113,7 @@ pub enum To {
 
 /// What happened that concerns more than news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum CallChange {
     /// It was answered for the first time.
     Answered,
     /// Somebody came in.
@@ -128,16 +128,16 @@ pub enum Change {
 
 /// The call. Written down it is what another room goes on with.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Call {
-    pub(super) begin: Begin,
-    pub(super) terms: Terms,
+pub struct CallState {
+    pub(super) begin: StartCallParams,
+    pub(super) terms: CallTerms,
     pub(super) mode: Mode,
     pub(super) epoch: u64,
-    pub(super) people: BTreeMap<UserId, Part>,
+    pub(super) people: BTreeMap<UserId, InviteeState>,
     /// Those of them for whom it rings in vain: they do not hear of it.
     #[serde(default)]
     pub(super) unheard: BTreeSet<UserId>,
-    pub(super) participants: BTreeMap<u32, Participant>,
+    pub(super) participants: BTreeMap<u32, CallParticipant>,
     pub(super) next: u32,
     pub(super) banned: HashSet<UserId>,
     pub(super) started_at: Timestamp,
@@ -146,25 +146,25 @@ pub struct Call {
     pub(super) connected: bool,
     pub(super) ended: Option<Reason>,
     #[serde(skip)]
-    pub(super) news: Vec<(To, CallNews)>,
+    pub(super) news: Vec<(EventTarget, CallNews)>,
     #[serde(skip)]
-    pub(super) changes: Vec<Change>,
+    pub(super) changes: Vec<CallChange>,
 }
 
-impl Call {
+impl CallState {
     /// A call that begins now: devices ring, unless whoever is called is busy. `lease` is the epoch
     /// under which its node owns it.
-    pub fn begin(begin: Begin, terms: Terms, lease: u64, now: Timestamp) -> Self {
-        let part = |answer| Part { answer, joined_at: None, left_at: None };
-        let mut people = BTreeMap::from([(begin.by.user_id, part(Answer::Came))]);
+    pub fn begin(begin: StartCallParams, terms: CallTerms, lease: u64, now: Timestamp) -> Self {
+        let part = |answer| InviteeState { answer, joined_at: None, left_at: None };
+        let mut people = BTreeMap::from([(begin.by.user_id, part(InviteStatus::Came))]);
         for callee in &begin.callees {
-            let rings = Answer::Rings(now + terms.ring);
-            people.insert(callee.user, part(if callee.busy { Answer::Busy } else { rings }));
+            let rings = InviteStatus::Rings(now + terms.ring);
+            people.insert(callee.user, part(if callee.busy { InviteStatus::Busy } else { rings }));
         }
         let unheard = begin.callees.iter().filter(|callee| callee.unheard);
         let unheard = unheard.map(|callee| callee.user).collect();
-        let direct = begin.shape == Shape::Direct;
-        let session = begin.shape == Shape::Session;
+        let direct = begin.shape == CallKind::Direct;
+        let session = begin.shape == CallKind::Session;
         let mut call = Self {
             mode: if direct { Mode::P2p } else { Mode::Sfu },
             epoch: first_epoch(lease),
@@ -185,7 +185,7 @@ impl Call {
         let ringing = call.ringing();
         if let Some(until) = call.rings_until() {
             let incoming = call.incoming(until);
-            call.tell(To::People(ringing), CallNews::IncomingCall(incoming));
+            call.tell(EventTarget::People(ringing), CallNews::IncomingCall(incoming));
         }
         call.settle(None);
         call
@@ -205,7 +205,7 @@ impl Call {
     /// Until when this person's devices ring.
     pub fn rings(&self, user: UserId) -> Option<Timestamp> {
         match self.people.get(&user)?.answer {
-            Answer::Rings(until) if self.ended.is_none() => Some(until),
+            InviteStatus::Rings(until) if self.ended.is_none() => Some(until),
             _ => None,
         }
     }
@@ -213,44 +213,45 @@ impl Call {
     /// Whether one person more may be called.
     ///
     /// # Errors
-    /// [`Error::NotInCall`] if whoever calls is not in it, [`Error::Already`] if they are called
-    /// or in it, [`Error::NotAllowed`] if they were put out, [`Error::Busy`] if they are in
+    /// [`CallError::NotInCall`] if whoever calls is not in it, [`CallError::Already`] if they are called
+    /// or in it, [`CallError::NotAllowed`] if they were put out, [`CallError::Busy`] if they are in
     /// another call.
-    pub fn may_invite(&self, by: SessionId, callee: &Callee) -> Result<(), Error> {
-        self.who(by).ok_or(Error::NotInCall)?;
+    pub fn may_invite(&self, by: SessionId, callee: &Callee) -> Result<(), CallError> {
+        self.who(by).ok_or(CallError::NotInCall)?;
         let user = callee.user;
         let present = self.participants.values().any(|other| other.seat.user == user);
         let in_vain = !callee.unheard && self.unheard.contains(&user);
         if present || (self.rings(user).is_some() && !in_vain) {
-            return Err(Error::Already);
+            return Err(CallError::Already);
         }
         if self.banned.contains(&user) {
-            return Err(Error::NotAllowed);
+            return Err(CallError::NotAllowed);
         }
-        if callee.busy { Err(Error::Busy) } else { Ok(()) }
+        if callee.busy { Err(CallError::Busy) } else { Ok(()) }
     }
 
     /// One person more is called.
     ///
     /// # Errors
-    /// As [`Call::may_invite`].
+    /// As [`CallState::may_invite`].
     pub fn invite(
         &mut self,
         by: SessionId,
         callee: &Callee,
         now: Timestamp,
-    ) -> Result<Timestamp, Error> {
+    ) -> Result<Timestamp, CallError> {
         self.may_invite(by, callee)?;
         let user = callee.user;
         let until = now + self.terms.ring;
-        let part = Part { answer: Answer::Rings(until), joined_at: None, left_at: None };
-        self.people.entry(user).or_insert(part).answer = Answer::Rings(until);
+        let part =
+            InviteeState { answer: InviteStatus::Rings(until), joined_at: None, left_at: None };
+        self.people.entry(user).or_insert(part).answer = InviteStatus::Rings(until);
         if callee.unheard {
             self.unheard.insert(user);
         } else {
             self.unheard.remove(&user);
             let incoming = self.incoming(until);
-            self.tell(To::People(vec![user]), CallNews::IncomingCall(incoming));
+            self.tell(EventTarget::People(vec![user]), CallNews::IncomingCall(incoming));
         }
         Ok(until)
     }
@@ -258,9 +259,9 @@ impl Call {
     /// Somebody who is called says yes; they are in it once they join.
     ///
     /// # Errors
-    /// [`Error::NotRinging`].
-    pub fn accept(&mut self, user: UserId, now: Timestamp) -> Result<(), Error> {
-        self.rings(user).ok_or(Error::NotRinging)?;
+    /// [`CallError::NotRinging`].
+    pub fn accept(&mut self, user: UserId, now: Timestamp) -> Result<(), CallError> {
+        self.rings(user).ok_or(CallError::NotRinging)?;
         self.came(user, now);
         Ok(())
     }
@@ -268,12 +269,12 @@ impl Call {
     /// Their devices stop ringing, and the others hear of it.
     fn came(&mut self, user: UserId, now: Timestamp) {
         if let Some(part) = self.people.get_mut(&user) {
-            part.answer = Answer::Came;
+            part.answer = InviteStatus::Came;
         }
         self.unheard.remove(&user);
         if self.answered_at.is_none() {
             self.answered_at = Some(now);
-            self.changes.push(Change::Answered);
+            self.changes.push(CallChange::Answered);
         }
         self.tell_all(user, CallNews::CallAnswered);
     }
@@ -281,11 +282,11 @@ impl Call {
     /// Somebody who is called says no.
     ///
     /// # Errors
-    /// [`Error::NotRinging`].
-    pub fn decline(&mut self, user: UserId) -> Result<(), Error> {
-        self.rings(user).ok_or(Error::NotRinging)?;
+    /// [`CallError::NotRinging`].
+    pub fn decline(&mut self, user: UserId) -> Result<(), CallError> {
+        self.rings(user).ok_or(CallError::NotRinging)?;
         if let Some(part) = self.people.get_mut(&user) {
-            part.answer = Answer::Declined;
+            part.answer = InviteStatus::Declined;
         }
         self.tell_all(user, CallNews::CallDeclined);
         self.settle(None);
@@ -295,13 +296,13 @@ impl Call {
     /// Whoever began it gives up before anybody answered.
     ///
     /// # Errors
-    /// [`Error::NotAllowed`] to others, [`Error::NotRinging`] when it was answered.
-    pub fn cancel(&mut self, user: UserId) -> Result<(), Error> {
+    /// [`CallError::NotAllowed`] to others, [`CallError::NotRinging`] when it was answered.
+    pub fn cancel(&mut self, user: UserId) -> Result<(), CallError> {
         if user != self.begin.by.user_id {
-            return Err(Error::NotAllowed);
+            return Err(CallError::NotAllowed);
         }
         if self.answered_at.is_some() {
-            return Err(Error::NotRinging);
+            return Err(CallError::NotRinging);
         }
         self.end(Reason::Cancelled);
         Ok(())
@@ -329,11 +330,11 @@ impl Call {
 
     fn tell_all(&mut self, user: UserId, news: impl Fn(wire::CallTaken) -> CallNews) {
         let taken = news(wire::CallTaken { call_id: self.begin.id, user_id: user });
-        self.tell(To::People(self.concerned()), taken);
+        self.tell(EventTarget::People(self.concerned()), taken);
     }
 
-    pub(super) fn tell(&mut self, to: To, news: CallNews) {
-        if to != To::People(Vec::new()) {
+    pub(super) fn tell(&mut self, to: EventTarget, news: CallNews) {
+        if to != EventTarget::People(Vec::new()) {
             self.news.push((to, news));
         }
     }
@@ -341,7 +342,7 @@ impl Call {
     /// Tells every participant but one.
     pub(super) fn tell_others(&mut self, but: Option<u32>, news: &CallNews) {
         let others = self.participants.iter().filter(|(n, _)| Some(**n) != but);
-        let told: Vec<_> = others.map(|(_, p)| (To::Seat(p.seat), news.clone())).collect();
+        let told: Vec<_> = others.map(|(_, p)| (EventTarget::Seat(p.seat), news.clone())).collect();
         self.news.extend(told);
     }
 }

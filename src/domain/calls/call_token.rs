@@ -3,9 +3,9 @@
 use base::ids::{DeviceId, UserId};
 use serde::{Deserialize, Serialize};
 
-use super::{Calls, Error};
+use super::{CallDomain, CallError};
 use crate::config::SessionCreationPolicy;
-use crate::domain::accounts::{self, Me, Pass};
+use crate::domain::accounts::{self, CallGrant, Principal};
 use crate::protocol::calls::{self as wire, Role};
 
 /// The type of call tokens, so that no other token is taken for one.
@@ -14,7 +14,7 @@ const AUDIENCE: &str = "securevox-call";
 const MOST_NAME: usize = 128;
 
 #[derive(Serialize, Deserialize)]
-struct Claims {
+struct CallTokenClaims {
     iss: String,
     aud: String,
     sub: UserId,
@@ -29,29 +29,29 @@ struct Claims {
     exp: i64,
 }
 
-impl Calls {
+impl CallDomain {
     /// Makes a call token: `me` for oneself, `None` is a service, which may speak for anybody.
     ///
     /// # Errors
-    /// [`Error::NotAllowed`], [`Error::BadSession`], [`Error::NoSuchPerson`], or the database's.
+    /// [`CallError::NotAllowed`], [`CallError::BadSession`], [`CallError::NoSuchPerson`], or the database's.
     pub async fn token(
         &self,
-        me: Option<&Me>,
+        me: Option<&Principal>,
         new: wire::NewCallToken,
-    ) -> Result<wire::CallToken, Error> {
+    ) -> Result<wire::CallToken, CallError> {
         let name = parse_name(&new.session_id)?;
         let role = new.role.unwrap_or_default();
         if let Some(me) = me {
             let own = me.user == new.user_id && role == Role::Participant;
             if !own || self.config.sessions == SessionCreationPolicy::Services {
-                return Err(Error::NotAllowed);
+                return Err(CallError::NotAllowed);
             }
         } else if self.store.user(new.user_id).await?.is_none() {
-            return Err(Error::NoSuchPerson);
+            return Err(CallError::NoSuchPerson);
         }
         let now = self.clock.now();
         let expires_at = now + std::time::Duration::from_secs(self.config.token_seconds);
-        let claims = Claims {
+        let claims = CallTokenClaims {
             iss: self.keys.issuer().to_owned(),
             aud: AUDIENCE.to_owned(),
             sub: new.user_id,
@@ -62,7 +62,8 @@ impl Calls {
             iat: now.seconds(),
             exp: expires_at.seconds(),
         };
-        let token = self.keys.encode(KIND, &claims).map_err(|e| Error::Internal(e.to_string()))?;
+        let token =
+            self.keys.encode(KIND, &claims).map_err(|e| CallError::Internal(e.to_string()))?;
         let ice_servers = self.ice.servers(new.user_id);
         Ok(wire::CallToken { token, session_id: new.session_id, expires_at, ice_servers })
     }
@@ -70,28 +71,28 @@ impl Calls {
     /// Who holds a call token, and what it opens; `None` if it is a token of another kind.
     ///
     /// # Errors
-    /// [`Error::InvalidToken`] if its time is over, its holder is no more, or the device on which it
+    /// [`CallError::InvalidToken`] if its time is over, its holder is no more, or the device on which it
     /// was made is signed out, or the database's.
-    pub async fn identify(&self, token: &str) -> Result<Option<Me>, Error> {
-        let claims: Claims = match self.keys.decode(KIND, AUDIENCE, token) {
+    pub async fn identify(&self, token: &str) -> Result<Option<Principal>, CallError> {
+        let claims: CallTokenClaims = match self.keys.decode(KIND, AUDIENCE, token) {
             Ok(claims) => claims,
-            Err(accounts::Error::InvalidToken) => return Ok(None),
-            Err(error) => return Err(Error::Internal(error.to_string())),
+            Err(accounts::AccountError::InvalidToken) => return Ok(None),
+            Err(error) => return Err(CallError::Internal(error.to_string())),
         };
         if claims.exp <= self.clock.now().seconds() {
-            return Err(Error::InvalidToken);
+            return Err(CallError::InvalidToken);
         }
-        let user = self.store.user(claims.sub).await?.ok_or(Error::InvalidToken)?;
+        let user = self.store.user(claims.sub).await?.ok_or(CallError::InvalidToken)?;
         if user.suspended_at.is_some() {
-            return Err(Error::InvalidToken);
+            return Err(CallError::InvalidToken);
         }
         if let Some(from) = claims.from
             && !self.store.signed_out(vec![from]).await?.is_empty()
         {
-            return Err(Error::InvalidToken);
+            return Err(CallError::InvalidToken);
         }
-        let pass = Pass { session: claims.session, moderates: claims.role == Role::Moderator };
-        Ok(Some(Me {
+        let pass = CallGrant { session: claims.session, moderates: claims.role == Role::Moderator };
+        Ok(Some(Principal {
             user: user.id,
             device: claims.device,
             name: user.name,
@@ -103,8 +104,8 @@ impl Calls {
 }
 
 /// A name of a session: one that reads the same in a log, a path and a URL.
-pub fn parse_name(name: &str) -> Result<&str, Error> {
+pub fn parse_name(name: &str) -> Result<&str, CallError> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:@".contains(&b);
     let fits = (1..=MOST_NAME).contains(&name.len()) && name.bytes().all(plain);
-    if fits { Ok(name) } else { Err(Error::BadSession) }
+    if fits { Ok(name) } else { Err(CallError::BadSession) }
 }

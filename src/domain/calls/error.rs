@@ -9,7 +9,7 @@ use crate::cluster::{DirectoryError, RateLimitError};
 
 /// The one error of this area; it travels between nodes.
 #[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
-pub enum Error {
+pub enum CallError {
     /// Neither a person nor a conversation, or both.
     #[error("name a person by `user_id` or a conversation, not both")]
     OneOf,
@@ -86,13 +86,13 @@ pub enum Error {
     Store(#[from] store::Error),
 }
 
-impl From<RateLimitError> for Error {
+impl From<RateLimitError> for CallError {
     fn from(refused: RateLimitError) -> Self {
         Self::TooOften(refused)
     }
 }
 
-impl From<DirectoryError> for Error {
+impl From<DirectoryError> for CallError {
     fn from(error: DirectoryError) -> Self {
         match error {
             DirectoryError::NotAlive => Self::Unavailable,
@@ -101,7 +101,7 @@ impl From<DirectoryError> for Error {
     }
 }
 
-impl Error {
+impl CallError {
     /// As it is told to another node: what is wrong here is none of its business.
     pub fn travelling(self) -> Self {
         match self {
@@ -114,7 +114,7 @@ impl Error {
     }
 }
 
-impl CodedError for Error {
+impl CodedError for CallError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::OneOf | Self::BadSession | Self::BadOffer(_) => ErrorKind::Invalid,

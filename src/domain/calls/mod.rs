@@ -10,11 +10,14 @@ mod tests;
 mod turn_credentials;
 mod views;
 
-pub use call::{Begin, Call, Callee, Change, Participant, Seat, Shape, Terms, To};
+pub use call::{
+    CallChange, CallKind, CallParticipant, CallState, CallTerms, Callee, EventTarget, Seat,
+    StartCallParams,
+};
 pub use call_token::parse_name;
-pub use error::Error;
+pub use error::CallError;
 pub use participants::{participant_name, participant_number, view};
-pub use turn_credentials::Ice;
+pub use turn_credentials::TurnCredentials;
 
 use std::sync::Arc;
 
@@ -23,7 +26,7 @@ use base::ids::{CallId, ConversationId, NodeId, UserId};
 use base::page::Page;
 use store::{CallReach, CallWritten, MemberRole, Reach, Store};
 
-use super::accounts::{Keyring, Me};
+use super::accounts::{Principal, TokenSigner};
 use crate::cluster::{Cache, FencingToken, RateLimit, RateLimitError};
 use crate::config;
 use crate::protocol::calls::{self as wire, Reason, Role};
@@ -32,12 +35,12 @@ use crate::telemetry::metrics::refused;
 
 /// The deeds of this area; cheap to clone.
 #[derive(Clone)]
-pub struct Calls {
+pub struct CallDomain {
     store: Store,
     clock: Clock,
-    keys: Keyring,
+    keys: TokenSigner,
     /// Servers that help devices to connect.
-    pub ice: Ice,
+    pub ice: TurnCredentials,
     config: Arc<config::CallsConfig>,
     reach: Reach,
     node: NodeId,
@@ -45,16 +48,16 @@ pub struct Calls {
     rings_per_minute: u32,
 }
 
-/// What [`Calls`] is made of.
-pub struct Parts {
+/// What [`CallDomain`] is made of.
+pub struct CallDomainDeps {
     /// Where history is kept.
     pub store: Store,
     /// The time.
     pub clock: Clock,
     /// What signs call tokens.
-    pub keys: Keyring,
+    pub keys: TokenSigner,
     /// Servers that help devices to connect.
-    pub ice: Ice,
+    pub ice: TurnCredentials,
     /// `[calls]`.
     pub config: config::CallsConfig,
     /// Whom a person may call.
@@ -69,9 +72,9 @@ pub struct Parts {
 
 /// Whom a call is to be among.
 #[derive(Clone, Debug)]
-pub struct Among {
+pub struct CallTargets {
     /// Two people or a group.
-    pub shape: Shape,
+    pub shape: CallKind,
     /// The conversation.
     pub conversation: Option<ConversationId>,
     /// Everybody but the caller.
@@ -80,10 +83,20 @@ pub struct Among {
     pub unheard: bool,
 }
 
-impl Calls {
+impl CallDomain {
     /// Puts the parts together.
-    pub fn new(parts: Parts) -> Self {
-        let Parts { store, clock, keys, ice, config, reach, node, cache, rings_per_minute } = parts;
+    pub fn new(parts: CallDomainDeps) -> Self {
+        let CallDomainDeps {
+            store,
+            clock,
+            keys,
+            ice,
+            config,
+            reach,
+            node,
+            cache,
+            rings_per_minute,
+        } = parts;
         let reach = match reach {
             config::ContactRequirement::Contacts => Reach::ContactsOrSharedGroup,
             config::ContactRequirement::Anybody => Reach::Anybody,
@@ -103,25 +116,29 @@ impl Calls {
     }
 
     /// How long things may take, and how many may come.
-    pub fn terms(&self) -> Terms {
+    pub fn terms(&self) -> CallTerms {
         let config = &self.config;
-        Terms { ring: config.ring(), longest: config.longest(), most: config.max_participants }
+        CallTerms { ring: config.ring(), longest: config.longest(), most: config.max_participants }
     }
 
     /// Whom a new call is among, if the rules allow it.
     ///
     /// # Errors
-    /// What is wrong with the request, [`Error::NotReachable`], or the database's.
-    pub async fn among(&self, me: &Me, start: &wire::StartCall) -> Result<Among, Error> {
+    /// What is wrong with the request, [`CallError::NotReachable`], or the database's.
+    pub async fn among(
+        &self,
+        me: &Principal,
+        start: &wire::StartCall,
+    ) -> Result<CallTargets, CallError> {
         match (start.user_id, start.conversation_id) {
             (Some(other), None) => {
                 let unheard = !self.reach(me.user, other, self.reach).await?;
                 let others = vec![other];
-                Ok(Among { shape: Shape::Direct, conversation: None, others, unheard })
+                Ok(CallTargets { shape: CallKind::Direct, conversation: None, others, unheard })
             }
             (None, Some(id)) => {
                 let found = self.store.conversation(id, me.user).await?;
-                let view = found.ok_or(Error::NoSuchConversation)?;
+                let view = found.ok_or(CallError::NoSuchConversation)?;
                 let others = view.members.iter().map(|member| member.user_id);
                 let others: Vec<_> = others.filter(|user| *user != me.user).collect();
                 let direct = view.conversation.kind == store::Kind::Direct;
@@ -129,18 +146,18 @@ impl Calls {
                     (true, [other]) => !self.reach(me.user, *other, Reach::Anybody).await?,
                     _ => false, // in groups members hear each other
                 };
-                let shape = if direct { Shape::Direct } else { Shape::Group };
-                Ok(Among { shape, conversation: Some(id), others, unheard })
+                let shape = if direct { CallKind::Direct } else { CallKind::Group };
+                Ok(CallTargets { shape, conversation: Some(id), others, unheard })
             }
-            _ => Err(Error::OneOf),
+            _ => Err(CallError::OneOf),
         }
     }
 
     /// Somebody is to be called into a call: whether they hear of it.
     ///
     /// # Errors
-    /// [`Error::NotReachable`], [`Error::NoSuchPerson`], or the database's.
-    pub async fn may_invite(&self, me: &Me, other: UserId) -> Result<bool, Error> {
+    /// [`CallError::NotReachable`], [`CallError::NoSuchPerson`], or the database's.
+    pub async fn may_invite(&self, me: &Principal, other: UserId) -> Result<bool, CallError> {
         self.reach(me.user, other, self.reach).await
     }
 
@@ -148,8 +165,8 @@ impl Calls {
     /// Without a cache nobody is kept from calling.
     ///
     /// # Errors
-    /// [`Error::TooOften`].
-    pub async fn ring(&self, me: UserId, whom: &str) -> Result<(), Error> {
+    /// [`CallError::TooOften`].
+    pub async fn ring(&self, me: UserId, whom: &str) -> Result<(), CallError> {
         let limit = RateLimit::per_minute("ring", self.rings_per_minute);
         match self.cache.take(limit, &format!("{me}:{whom}")).await {
             Err(often @ RateLimitError::TooMany(_)) => {
@@ -161,12 +178,12 @@ impl Calls {
     }
 
     /// Whether somebody who may be called hears of it.
-    async fn reach(&self, me: UserId, other: UserId, reach: Reach) -> Result<bool, Error> {
+    async fn reach(&self, me: UserId, other: UserId, reach: Reach) -> Result<bool, CallError> {
         match self.store.call_reach(me, other, reach).await? {
             CallReach::Allowed => Ok(true),
             CallReach::Unheard => Ok(false),
-            CallReach::NotAllowed => Err(Error::NotReachable),
-            CallReach::NoSuchUser => Err(Error::NoSuchPerson),
+            CallReach::NotAllowed => Err(CallError::NotReachable),
+            CallReach::NoSuchUser => Err(CallError::NoSuchPerson),
         }
     }
 
@@ -178,7 +195,7 @@ impl Calls {
         &self,
         conversation: ConversationId,
         user: UserId,
-    ) -> Result<Option<Role>, Error> {
+    ) -> Result<Option<Role>, CallError> {
         let view = self.store.conversation(conversation, user).await?;
         let member =
             view.and_then(|view| view.members.into_iter().find(|member| member.user_id == user));
@@ -191,12 +208,12 @@ impl Calls {
     /// Writes that a call begins, and whose sleeping devices are to be woken.
     ///
     /// # Errors
-    /// [`Error::Moved`], as all writes of an owner that is none any more, or the database's.
+    /// [`CallError::Moved`], as all writes of an owner that is none any more, or the database's.
     pub async fn write_begin(
         &self,
-        begin: &Begin,
+        begin: &StartCallParams,
         fence: Option<FencingToken>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), CallError> {
         let now = self.clock.now();
         let called = begin.callees.iter().filter(|callee| !callee.busy);
         let (unheard, callees): (Vec<_>, Vec<_>) = called.partition(|callee| callee.unheard);
@@ -218,17 +235,17 @@ impl Calls {
     /// Writes that one person more is called.
     ///
     /// # Errors
-    /// [`Error::NoSuchCall`] if it is over, or the database's.
+    /// [`CallError::NoSuchCall`] if it is over, or the database's.
     pub async fn write_invite(
         &self,
         id: CallId,
         from: UserId,
         callee: &Callee,
-    ) -> Result<(), Error> {
+    ) -> Result<(), CallError> {
         let now = self.clock.now();
         let to = (callee.user, !callee.unheard);
         let open = self.store.ring_call(id, from, to, now + self.config.ring(), now).await?;
-        if open { Ok(()) } else { Err(Error::NoSuchCall) }
+        if open { Ok(()) } else { Err(CallError::NoSuchCall) }
     }
 
     /// Writes that a call was answered.
@@ -239,7 +256,7 @@ impl Calls {
         &self,
         id: CallId,
         fence: Option<FencingToken>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), CallError> {
         let fence = fence.map(Into::into);
         written(self.store.answer_call(id, fence, self.clock.now()).await?)
     }
@@ -247,9 +264,13 @@ impl Calls {
     /// Keeps a call as its room remembers it, for another room to go on with.
     ///
     /// # Errors
-    /// As [`Calls::write_begin`].
-    pub async fn keep(&self, call: &Call, fence: Option<FencingToken>) -> Result<(), Error> {
-        let state = serde_json::to_value(call).map_err(|e| Error::Internal(e.to_string()))?;
+    /// As [`CallDomain::write_begin`].
+    pub async fn keep(
+        &self,
+        call: &CallState,
+        fence: Option<FencingToken>,
+    ) -> Result<(), CallError> {
+        let state = serde_json::to_value(call).map_err(|e| CallError::Internal(e.to_string()))?;
         written(self.store.keep_call(call.id(), state, fence.map(Into::into)).await?)
     }
 
@@ -257,17 +278,17 @@ impl Calls {
     ///
     /// # Errors
     /// The database's.
-    pub async fn kept(&self, id: CallId) -> Result<Option<Call>, Error> {
+    pub async fn kept(&self, id: CallId) -> Result<Option<CallState>, CallError> {
         let state = self.store.kept_call(id).await?;
         let call = state.map(serde_json::from_value).transpose();
-        call.map_err(|e| Error::Internal(e.to_string()))
+        call.map_err(|e| CallError::Internal(e.to_string()))
     }
 
     /// Closes calls that nobody goes on with.
     ///
     /// # Errors
     /// The database's.
-    pub async fn write_lost(&self, ids: Vec<CallId>) -> Result<usize, Error> {
+    pub async fn write_lost(&self, ids: Vec<CallId>) -> Result<usize, CallError> {
         Ok(self.store.close_calls(ids, self.clock.now()).await?)
     }
 
@@ -279,7 +300,7 @@ impl Calls {
         &self,
         end: store::EndedCall,
         fence: Option<FencingToken>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), CallError> {
         written(self.store.end_call(end, fence.map(Into::into), self.clock.now()).await?)
     }
 
@@ -287,7 +308,11 @@ impl Calls {
     ///
     /// # Errors
     /// The database's.
-    pub async fn write_failed(&self, id: CallId, fence: Option<FencingToken>) -> Result<(), Error> {
+    pub async fn write_failed(
+        &self,
+        id: CallId,
+        fence: Option<FencingToken>,
+    ) -> Result<(), CallError> {
         let reason = views::reason_row(Reason::Failed);
         let end = store::EndedCall { id, reason, answered_at: None, people: Vec::new() };
         self.write_end(end, fence).await
@@ -299,23 +324,23 @@ impl Calls {
     /// The database's.
     pub async fn history(
         &self,
-        me: &Me,
+        me: &Principal,
         after: Option<CallId>,
         limit: usize,
-    ) -> Result<Page<wire::PastCall>, Error> {
+    ) -> Result<Page<wire::PastCall>, CallError> {
         let rows = self.store.calls_of(me.user, after, limit + 1).await?;
         Ok(Page::cut(rows, limit, |row| row.call.id.to_string()).map(views::past))
     }
 }
 
-fn written(written: CallWritten) -> Result<(), Error> {
+fn written(written: CallWritten) -> Result<(), CallError> {
     match written {
         CallWritten::Done | CallWritten::Already => Ok(()),
-        CallWritten::Fenced => Err(Error::Moved),
+        CallWritten::Fenced => Err(CallError::Moved),
     }
 }
 
 /// Somebody, as they are named to others.
-pub fn person(me: &Me) -> Person {
+pub fn person(me: &Principal) -> Person {
     Person { user_id: me.user, name: me.name.clone() }
 }

@@ -3,8 +3,10 @@
 use base::clock::Timestamp;
 use base::ids::{CallId, ConversationId, SessionId, UserId};
 
-use super::call::{Answer, Call, Change, Part, Participant, Seat, Shape, To};
-use super::error::Error;
+use super::call::{
+    CallChange, CallKind, CallParticipant, CallState, EventTarget, InviteStatus, InviteeState, Seat,
+};
+use super::error::CallError;
 use crate::protocol::calls::{self as wire, Action, Media, Mode, Reason, Role};
 use crate::protocol::server::CallNews;
 
@@ -24,7 +26,7 @@ pub(super) const fn first_epoch(lease: u64) -> u64 {
     (lease << 20) + 1
 }
 
-impl Call {
+impl CallState {
     /// Which call it is.
     pub const fn id(&self) -> CallId {
         self.begin.id
@@ -51,7 +53,7 @@ impl Call {
     }
 
     /// Those who are in it.
-    pub fn participants(&self) -> impl Iterator<Item = (u32, &Participant)> {
+    pub fn participants(&self) -> impl Iterator<Item = (u32, &CallParticipant)> {
         self.participants.iter().map(|(n, participant)| (*n, participant))
     }
 
@@ -79,7 +81,7 @@ impl Call {
     /// Takes a device in; one that is in it already comes in anew. Gives its number.
     ///
     /// # Errors
-    /// [`Error::NotAllowed`] to those who were put out, [`Error::Full`], [`Error::NoSuchCall`]
+    /// [`CallError::NotAllowed`] to those who were put out, [`CallError::Full`], [`CallError::NoSuchCall`]
     /// when it is over.
     pub fn join(
         &mut self,
@@ -87,17 +89,17 @@ impl Call {
         name: &str,
         role: Role,
         now: Timestamp,
-    ) -> Result<u32, Error> {
+    ) -> Result<u32, CallError> {
         if self.ended.is_some() {
-            return Err(Error::NoSuchCall);
+            return Err(CallError::NoSuchCall);
         }
         if self.banned.contains(&seat.user) {
-            return Err(Error::NotAllowed);
+            return Err(CallError::NotAllowed);
         }
         let before = self.participants.iter().find(|(_, p)| p.seat.device == seat.device);
         let before = before.map(|(n, _)| *n);
         if self.participants.len() - usize::from(before.is_some()) >= self.terms.most {
-            return Err(Error::Full);
+            return Err(CallError::Full);
         }
         if let Some(before) = before {
             self.go(before, now);
@@ -105,10 +107,10 @@ impl Call {
         if self.rings(seat.user).is_some() {
             self.accept(seat.user, now)?;
         }
-        let started = self.begin.by.user_id == seat.user && self.begin.shape != Shape::Direct;
+        let started = self.begin.by.user_id == seat.user && self.begin.shape != CallKind::Direct;
         let number = self.next;
         self.next += 1;
-        let participant = Participant {
+        let participant = CallParticipant {
             seat,
             name: name.to_owned(),
             audio: true,
@@ -118,14 +120,14 @@ impl Call {
         let news = self.news_of(number, &participant);
         self.tell_others(None, &CallNews::ParticipantJoined(news));
         self.participants.insert(number, participant);
-        self.changes.push(Change::In(number));
-        let part = Part { answer: Answer::Came, joined_at: Some(now), left_at: None };
+        self.changes.push(CallChange::In(number));
+        let part = InviteeState { answer: InviteStatus::Came, joined_at: Some(now), left_at: None };
         self.unheard.remove(&seat.user);
         let part = self.people.entry(seat.user).or_insert(part);
-        part.answer = Answer::Came;
+        part.answer = InviteStatus::Came;
         part.joined_at.get_or_insert(now);
         part.left_at = None;
-        if self.participants.len() > 1 || self.begin.shape == Shape::Session {
+        if self.participants.len() > 1 || self.begin.shape == CallKind::Session {
             self.connected = true;
         }
         if self.participants.len() > 2 {
@@ -152,8 +154,8 @@ impl Call {
     /// A session hangs up. Whoever began the call and is not in it yet gives it up.
     ///
     /// # Errors
-    /// [`Error::NotInCall`].
-    pub fn leave(&mut self, seat: Seat, now: Timestamp) -> Result<(), Error> {
+    /// [`CallError::NotInCall`].
+    pub fn leave(&mut self, seat: Seat, now: Timestamp) -> Result<(), CallError> {
         let Some(number) = self.who(seat.session) else {
             return self.give_up(seat.user);
         };
@@ -167,16 +169,16 @@ impl Call {
     }
 
     /// Somebody who is not in it (yet) does not want to be.
-    fn give_up(&mut self, user: UserId) -> Result<(), Error> {
-        let agreed = self.people.get(&user).is_some_and(|part| part.answer == Answer::Came);
+    fn give_up(&mut self, user: UserId) -> Result<(), CallError> {
+        let agreed = self.people.get(&user).is_some_and(|part| part.answer == InviteStatus::Came);
         if self.ended.is_some() {
-            return Err(Error::NotInCall);
+            return Err(CallError::NotInCall);
         }
-        if self.begin.shape == Shape::Direct && self.answered_at.is_some() && agreed {
+        if self.begin.shape == CallKind::Direct && self.answered_at.is_some() && agreed {
             self.end(Reason::Hangup);
             return Ok(());
         }
-        self.cancel(user).or_else(|_| self.decline(user)).map_err(|_| Error::NotInCall)
+        self.cancel(user).or_else(|_| self.decline(user)).map_err(|_| CallError::NotInCall)
     }
 
     /// A session is no more, and its device did not come back in time.
@@ -197,7 +199,7 @@ impl Call {
         {
             part.left_at = Some(now);
         }
-        self.changes.push(Change::Out(number, participant.seat));
+        self.changes.push(CallChange::Out(number, participant.seat));
         let left = wire::ParticipantLeft {
             call_id: self.begin.id,
             participant_id: participant_name(number),
@@ -209,9 +211,9 @@ impl Call {
     /// A participant switches the own microphone (or camera).
     ///
     /// # Errors
-    /// [`Error::NotInCall`].
-    pub fn mute(&mut self, session: SessionId, what: Media, muted: bool) -> Result<(), Error> {
-        let number = self.who(session).ok_or(Error::NotInCall)?;
+    /// [`CallError::NotInCall`].
+    pub fn mute(&mut self, session: SessionId, what: Media, muted: bool) -> Result<(), CallError> {
+        let number = self.who(session).ok_or(CallError::NotInCall)?;
         self.switch(number, what, !muted);
         Ok(())
     }
@@ -229,27 +231,27 @@ impl Call {
         let participant = participant.clone();
         let news = self.news_of(number, &participant);
         self.tell_others(None, &CallNews::ParticipantUpdated(news));
-        self.changes.push(Change::Switched(number, what, on));
+        self.changes.push(CallChange::Switched(number, what, on));
     }
 
     /// A moderator mutes somebody or puts them out.
     ///
     /// # Errors
-    /// [`Error::NotInCall`], [`Error::NotAllowed`] to those who are no moderators,
-    /// [`Error::NoSuchParticipant`].
+    /// [`CallError::NotInCall`], [`CallError::NotAllowed`] to those who are no moderators,
+    /// [`CallError::NoSuchParticipant`].
     pub fn moderate(
         &mut self,
         session: SessionId,
         whom: &str,
         action: Action,
         now: Timestamp,
-    ) -> Result<(), Error> {
-        let me = self.who(session).ok_or(Error::NotInCall)?;
+    ) -> Result<(), CallError> {
+        let me = self.who(session).ok_or(CallError::NotInCall)?;
         if !self.participants.get(&me).is_some_and(|me| me.moderates) {
-            return Err(Error::NotAllowed);
+            return Err(CallError::NotAllowed);
         }
-        let number = participant_number(whom).ok_or(Error::NoSuchParticipant)?;
-        let target = self.participants.get(&number).ok_or(Error::NoSuchParticipant)?;
+        let number = participant_number(whom).ok_or(CallError::NoSuchParticipant)?;
+        let target = self.participants.get(&number).ok_or(CallError::NoSuchParticipant)?;
         let user = target.seat.user;
         match action {
             Action::Mute => self.switch(number, Media::Audio, false),
@@ -259,7 +261,7 @@ impl Call {
                 let all: Vec<_> = of_user.map(|(n, p)| (*n, p.seat)).collect();
                 for (number, seat) in all {
                     let over = wire::CallEnded { call_id: self.begin.id, reason: Reason::Kicked };
-                    self.tell(To::Seat(seat), CallNews::CallEnded(over));
+                    self.tell(EventTarget::Seat(seat), CallNews::CallEnded(over));
                     self.go(number, now);
                 }
                 self.settle(Some(Reason::Kicked));
@@ -274,7 +276,7 @@ impl Call {
             return;
         }
         self.mode = Mode::Sfu;
-        self.changes.push(Change::Upgraded);
+        self.changes.push(CallChange::Upgraded);
         let mode = wire::CallMode { call_id: self.begin.id, mode: Mode::Sfu };
         self.tell_others(None, &CallNews::CallMode(mode));
     }
@@ -282,11 +284,11 @@ impl Call {
     /// The seat of a participant, and the number of whoever speaks to them from `session`.
     ///
     /// # Errors
-    /// [`Error::NotInCall`], [`Error::NoSuchParticipant`].
-    pub fn passage(&self, session: SessionId, to: &str) -> Result<(u32, Seat), Error> {
-        let from = self.who(session).ok_or(Error::NotInCall)?;
+    /// [`CallError::NotInCall`], [`CallError::NoSuchParticipant`].
+    pub fn passage(&self, session: SessionId, to: &str) -> Result<(u32, Seat), CallError> {
+        let from = self.who(session).ok_or(CallError::NotInCall)?;
         let to = participant_number(to).and_then(|n| self.participants.get(&n));
-        Ok((from, to.ok_or(Error::NoSuchParticipant)?.seat))
+        Ok((from, to.ok_or(CallError::NoSuchParticipant)?.seat))
     }
 
     /// The room has begun a new life: everybody's media is to be set up again.
@@ -309,16 +311,16 @@ impl Call {
     }
 
     /// What there is to tell, in order.
-    pub fn take_news(&mut self) -> Vec<(To, CallNews)> {
+    pub fn take_news(&mut self) -> Vec<(EventTarget, CallNews)> {
         std::mem::take(&mut self.news)
     }
 
     /// What else happened, in order.
-    pub fn take_changes(&mut self) -> Vec<Change> {
+    pub fn take_changes(&mut self) -> Vec<CallChange> {
         std::mem::take(&mut self.changes)
     }
 
-    fn news_of(&self, number: u32, participant: &Participant) -> wire::ParticipantNews {
+    fn news_of(&self, number: u32, participant: &CallParticipant) -> wire::ParticipantNews {
         wire::ParticipantNews { call_id: self.begin.id, participant: view(number, participant) }
     }
 
@@ -326,10 +328,10 @@ impl Call {
     pub fn record(&self, reason: Reason, now: Timestamp) -> store::EndedCall {
         let people = self.people.iter().map(|(user, part)| {
             let outcome = match part.answer {
-                Answer::Rings(_) | Answer::Missed => store::CallOutcome::Missed,
-                Answer::Came => store::CallOutcome::Joined,
-                Answer::Declined => store::CallOutcome::Declined,
-                Answer::Busy => store::CallOutcome::Busy,
+                InviteStatus::Rings(_) | InviteStatus::Missed => store::CallOutcome::Missed,
+                InviteStatus::Came => store::CallOutcome::Joined,
+                InviteStatus::Declined => store::CallOutcome::Declined,
+                InviteStatus::Busy => store::CallOutcome::Busy,
             };
             let left_at = part.left_at.or(part.joined_at.map(|_| now));
             store::CallPerson { user_id: *user, outcome, joined_at: part.joined_at, left_at }
@@ -355,7 +357,7 @@ impl Call {
 }
 
 /// A participant, as others see them.
-pub fn view(number: u32, participant: &Participant) -> wire::Participant {
+pub fn view(number: u32, participant: &CallParticipant) -> wire::Participant {
     wire::Participant {
         participant_id: participant_name(number),
         user_id: participant.seat.user,

@@ -5,18 +5,18 @@ use std::time::Duration;
 use base::clock::Timestamp;
 use base::ids::UserId;
 
-use super::call::{Answer, Call, Part, Shape, To};
+use super::call::{CallKind, CallState, EventTarget, InviteStatus, InviteeState};
 use crate::protocol::calls::{self as wire, Reason};
 use crate::protocol::server::CallNews;
 
 /// How long those who agreed to talk may take until they are there.
 const SETTLE: Duration = Duration::from_secs(30);
 
-impl Call {
-    /// When [`Call::timeout`] is due.
+impl CallState {
+    /// When [`CallState::timeout`] is due.
     pub fn due(&self) -> Option<Timestamp> {
         let rings = self.people.values().filter_map(|part| match part.answer {
-            Answer::Rings(until) => Some(until),
+            InviteStatus::Rings(until) => Some(until),
             _ => None,
         });
         let longest = self.terms.longest.map(|longest| self.started_at + longest);
@@ -26,19 +26,20 @@ impl Call {
 
     /// Time has passed.
     pub fn timeout(&mut self, now: Timestamp) {
-        let late = |part: &Part| matches!(part.answer, Answer::Rings(until) if until <= now);
+        let late =
+            |part: &InviteeState| matches!(part.answer, InviteStatus::Rings(until) if until <= now);
         let missed: Vec<UserId> =
             self.people.iter().filter(|(_, part)| late(part)).map(|(user, _)| *user).collect();
         for user in &missed {
             if let Some(part) = self.people.get_mut(user) {
-                part.answer = Answer::Missed;
+                part.answer = InviteStatus::Missed;
             }
         }
         let longest = self.terms.longest.is_some_and(|longest| self.started_at + longest <= now);
         let unsettled = !self.connected && self.answered_at.is_some_and(|at| at + SETTLE <= now);
         if longest {
             self.end(Reason::Timeout);
-        } else if unsettled && self.begin.shape != Shape::Group {
+        } else if unsettled && self.begin.shape != CallKind::Group {
             self.end(Reason::Failed);
         } else {
             if unsettled {
@@ -50,7 +51,7 @@ impl Call {
             let heard = |user: &UserId| !self.unheard.contains(user);
             let missed = missed.into_iter().filter(heard).collect();
             let over = wire::CallEnded { call_id: self.begin.id, reason: Reason::Missed };
-            self.tell(To::People(missed), CallNews::CallEnded(over));
+            self.tell(EventTarget::People(missed), CallNews::CallEnded(over));
         }
     }
 
@@ -63,11 +64,11 @@ impl Call {
         let any = |answer| self.people.values().any(|part| part.answer == answer);
         let answered = self.answered_at.is_some();
         let over = match self.begin.shape {
-            Shape::Direct if answered => self.connected && present < 2,
-            Shape::Direct => true,
-            Shape::Group if answered => self.connected && present == 0,
-            Shape::Group => present == 0,
-            Shape::Session => self.connected && present == 0,
+            CallKind::Direct if answered => self.connected && present < 2,
+            CallKind::Direct => true,
+            CallKind::Group if answered => self.connected && present == 0,
+            CallKind::Group => present == 0,
+            CallKind::Session => self.connected && present == 0,
         };
         if !over {
             return;
@@ -75,9 +76,9 @@ impl Call {
         let reason = match last {
             Some(reason) => reason,
             None if answered => Reason::Hangup,
-            None if any(Answer::Busy) => Reason::Busy,
-            None if any(Answer::Missed) => Reason::Missed,
-            None if any(Answer::Declined) => Reason::Declined,
+            None if any(InviteStatus::Busy) => Reason::Busy,
+            None if any(InviteStatus::Missed) => Reason::Missed,
+            None if any(InviteStatus::Declined) => Reason::Declined,
             None => Reason::Cancelled,
         };
         self.end(reason);
@@ -89,14 +90,15 @@ impl Call {
             return;
         }
         for part in self.people.values_mut() {
-            if matches!(part.answer, Answer::Rings(_)) {
-                part.answer = Answer::Missed;
+            if matches!(part.answer, InviteStatus::Rings(_)) {
+                part.answer = InviteStatus::Missed;
             }
         }
         self.ended = Some(reason);
         let over = wire::CallEnded { call_id: self.begin.id, reason };
-        self.tell(To::People(self.concerned()), CallNews::CallEnded(over));
-        let guests = self.participants.values().filter(|p| p.seat.guest).map(|p| To::Seat(p.seat));
+        self.tell(EventTarget::People(self.concerned()), CallNews::CallEnded(over));
+        let guests =
+            self.participants.values().filter(|p| p.seat.guest).map(|p| EventTarget::Seat(p.seat));
         for guest in guests.collect::<Vec<_>>() {
             self.tell(guest, CallNews::CallEnded(over));
         }

@@ -6,13 +6,16 @@ use base::clock::Timestamp;
 use base::ids::{CallId, DeviceId, NodeId, SessionId, UserId};
 use proptest::prelude::*;
 
-use super::{Begin, Call, Callee, Change, Error, Seat, Shape, Terms, To};
+use super::{
+    CallChange, CallError, CallKind, CallState, CallTerms, Callee, EventTarget, Seat,
+    StartCallParams,
+};
 use crate::protocol::calls::{Action, Media, Mode, Reason, Role};
 use crate::protocol::server::{CallNews, Person};
 
 const NOON: Timestamp = Timestamp::from_micros(1_790_000_000_000_000);
-const TERMS: Terms =
-    Terms { ring: Duration::from_secs(45), longest: Some(Duration::from_secs(3600)), most: 4 };
+const TERMS: CallTerms =
+    CallTerms { ring: Duration::from_secs(45), longest: Some(Duration::from_secs(3600)), most: 4 };
 
 fn at(seconds: u64) -> Timestamp {
     NOON + Duration::from_secs(seconds)
@@ -32,34 +35,34 @@ const fn callee(user: UserId) -> Callee {
     Callee { user, busy: false, unheard: false }
 }
 
-fn begin(shape: Shape, by: Seat, others: &[Seat]) -> Begin {
-    Begin {
+fn begin(shape: CallKind, by: Seat, others: &[Seat]) -> StartCallParams {
+    StartCallParams {
         id: CallId::new(),
         shape,
         conversation: None,
-        name: (shape == Shape::Session).then(|| "room".to_owned()),
+        name: (shape == CallKind::Session).then(|| "room".to_owned()),
         by: Person { user_id: by.user, name: "Ann".to_owned() },
         media: Media::Video,
         callees: others.iter().map(|seat| callee(seat.user)).collect(),
     }
 }
 
-fn call(shape: Shape, by: Seat, others: &[Seat]) -> Call {
-    Call::begin(begin(shape, by, others), TERMS, 0, NOON)
+fn call(shape: CallKind, by: Seat, others: &[Seat]) -> CallState {
+    CallState::begin(begin(shape, by, others), TERMS, 0, NOON)
 }
 
 /// What `seat` has heard since it was last asked: as one of the people, or at the seat itself.
-fn hears(news: &[(To, CallNews)], seat: Seat) -> Vec<&'static str> {
-    let for_it = |to: &To| match to {
-        To::People(people) => people.contains(&seat.user),
-        To::Seat(other) => *other == seat,
+fn hears(news: &[(EventTarget, CallNews)], seat: Seat) -> Vec<&'static str> {
+    let for_it = |to: &EventTarget| match to {
+        EventTarget::People(people) => people.contains(&seat.user),
+        EventTarget::Seat(other) => *other == seat,
     };
     news.iter().filter(|(to, _)| for_it(to)).map(|(_, news)| news.name()).collect()
 }
 
 /// Ann and Bob talk to each other.
-fn talking(ann: Seat, bob: Seat) -> Call {
-    let mut call = call(Shape::Direct, ann, &[bob]);
+fn talking(ann: Seat, bob: Seat) -> CallState {
+    let mut call = call(CallKind::Direct, ann, &[bob]);
     call.join(ann, "Ann", Role::Participant, at(1)).unwrap();
     call.accept(bob.user, at(2)).unwrap();
     call.join(bob, "Bob", Role::Participant, at(3)).unwrap();
@@ -71,7 +74,7 @@ fn talking(ann: Seat, bob: Seat) -> Call {
 #[test]
 fn a_call_rings_is_answered_and_hung_up() {
     let (ann, bob) = (seat(), seat());
-    let mut call = call(Shape::Direct, ann, &[bob]);
+    let mut call = call(CallKind::Direct, ann, &[bob]);
     assert_eq!(hears(&call.take_news(), bob), ["incoming_call"]);
     call.join(ann, "Ann", Role::Participant, at(1)).unwrap();
     call.accept(bob.user, at(2)).unwrap();
@@ -96,17 +99,17 @@ fn a_call_rings_is_answered_and_hung_up() {
 #[test]
 fn a_call_may_be_declined_cancelled_or_missed() {
     let (ann, bob) = (seat(), seat());
-    let mut declined = call(Shape::Direct, ann, &[bob]);
+    let mut declined = call(CallKind::Direct, ann, &[bob]);
     declined.decline(bob.user).unwrap();
     assert_eq!(declined.ended(), Some(Reason::Declined));
     assert_eq!(hears(&declined.take_news(), ann), ["call_declined", "call_ended"]);
 
-    let mut cancelled = call(Shape::Direct, ann, &[bob]);
-    assert!(matches!(cancelled.cancel(bob.user), Err(Error::NotAllowed)));
+    let mut cancelled = call(CallKind::Direct, ann, &[bob]);
+    assert!(matches!(cancelled.cancel(bob.user), Err(CallError::NotAllowed)));
     cancelled.cancel(ann.user).unwrap();
     assert_eq!(cancelled.ended(), Some(Reason::Cancelled));
 
-    let mut missed = call(Shape::Direct, ann, &[bob]);
+    let mut missed = call(CallKind::Direct, ann, &[bob]);
     assert_eq!(missed.due(), Some(at(45)));
     missed.timeout(at(44));
     assert_eq!(missed.ended(), None);
@@ -119,9 +122,9 @@ fn a_call_may_be_declined_cancelled_or_missed() {
 #[test]
 fn whoever_is_busy_does_not_ring() {
     let (ann, bob) = (seat(), seat());
-    let mut begin = begin(Shape::Direct, ann, &[bob]);
+    let mut begin = begin(CallKind::Direct, ann, &[bob]);
     begin.callees[0].busy = true;
-    let mut call = Call::begin(begin, TERMS, 0, NOON);
+    let mut call = CallState::begin(begin, TERMS, 0, NOON);
 
     assert_eq!(call.ended(), Some(Reason::Busy));
     assert_eq!(hears(&call.take_news(), ann), ["call_ended"]);
@@ -130,10 +133,10 @@ fn whoever_is_busy_does_not_ring() {
 #[test]
 fn whoever_blocks_the_caller_hears_nothing_and_the_caller_hears_it_ring() {
     let (ann, bob) = (seat(), seat());
-    let mut begin = begin(Shape::Direct, ann, &[bob]);
+    let mut begin = begin(CallKind::Direct, ann, &[bob]);
     begin.callees[0].unheard = true;
-    let mut unheard = Call::begin(begin, TERMS, 0, NOON);
-    let mut heard = call(Shape::Direct, ann, &[bob]);
+    let mut unheard = CallState::begin(begin, TERMS, 0, NOON);
+    let mut heard = call(CallKind::Direct, ann, &[bob]);
     for call in [&mut unheard, &mut heard] {
         call.join(ann, "Ann", Role::Participant, at(1)).unwrap();
         assert_eq!((call.due(), call.ended()), (Some(at(45)), None));
@@ -153,7 +156,7 @@ fn whoever_is_called_in_vain_by_one_is_called_by_another() {
     let mut call = talking(ann, bob);
     let in_vain = Callee { unheard: true, ..callee(eve.user) };
     call.invite(ann.session, &in_vain, at(10)).unwrap();
-    assert!(matches!(call.invite(ann.session, &in_vain, at(11)), Err(Error::Already)));
+    assert!(matches!(call.invite(ann.session, &in_vain, at(11)), Err(CallError::Already)));
     assert_eq!(hears(&call.take_news(), eve), [""; 0]);
     call.invite(bob.session, &callee(eve.user), at(12)).unwrap();
     assert_eq!(hears(&call.take_news(), eve), ["incoming_call"]);
@@ -168,7 +171,7 @@ fn whoever_is_called_in_vain_by_one_is_called_by_another() {
 #[test]
 fn those_who_agree_and_never_come_do_not_hold_the_line() {
     let (ann, bob) = (seat(), seat());
-    let mut call = call(Shape::Direct, ann, &[bob]);
+    let mut call = call(CallKind::Direct, ann, &[bob]);
     call.accept(bob.user, at(5)).unwrap();
     assert_eq!(call.due(), Some(at(35)));
     call.timeout(at(35));
@@ -181,14 +184,14 @@ fn a_third_makes_it_a_call_through_the_server() {
     let (ann, bob, eve) = (seat(), seat(), seat());
     let mut call = talking(ann, bob);
     let callee = callee(eve.user);
-    assert!(matches!(call.invite(eve.session, &callee, at(9)), Err(Error::NotInCall)));
+    assert!(matches!(call.invite(eve.session, &callee, at(9)), Err(CallError::NotInCall)));
     call.invite(ann.session, &callee, at(10)).unwrap();
-    assert!(matches!(call.invite(bob.session, &callee, at(10)), Err(Error::Already)));
+    assert!(matches!(call.invite(bob.session, &callee, at(10)), Err(CallError::Already)));
     assert_eq!(hears(&call.take_news(), eve), ["incoming_call"]);
     call.join(eve, "Eve", Role::Participant, at(12)).unwrap();
 
     assert_eq!(call.mode(), Mode::Sfu);
-    assert!(call.take_changes().contains(&Change::Upgraded));
+    assert!(call.take_changes().contains(&CallChange::Upgraded));
     let news = call.take_news();
     assert_eq!(hears(&news, ann), ["call_answered", "participant_joined", "call_mode"]);
     call.leave(ann, at(20)).unwrap();
@@ -216,11 +219,11 @@ fn a_reloaded_page_takes_the_place_of_the_old_one() {
 #[test]
 fn a_call_holds_as_many_as_it_may() {
     let seats: Vec<_> = (0..6).map(|_| seat()).collect();
-    let mut call = call(Shape::Session, seats[0], &[]);
+    let mut call = call(CallKind::Session, seats[0], &[]);
     for seat in &seats[..4] {
         call.join(*seat, "x", Role::Participant, at(1)).unwrap();
     }
-    assert!(matches!(call.join(seats[4], "x", Role::Participant, at(1)), Err(Error::Full)));
+    assert!(matches!(call.join(seats[4], "x", Role::Participant, at(1)), Err(CallError::Full)));
     let again = Seat { session: SessionId::new(), ..seats[0] };
     call.join(again, "x", Role::Participant, at(2)).unwrap();
 
@@ -230,31 +233,31 @@ fn a_call_holds_as_many_as_it_may() {
 #[test]
 fn a_moderator_mutes_and_puts_out() {
     let (ann, bob, eve) = (seat(), seat(), seat());
-    let mut call = call(Shape::Group, ann, &[bob, eve]);
+    let mut call = call(CallKind::Group, ann, &[bob, eve]);
     for somebody in [ann, bob, eve] {
         call.join(somebody, "x", Role::Participant, at(1)).unwrap();
     }
     call.take_news();
     let done = call.moderate(bob.session, "p1", Action::Mute, at(2));
-    assert!(matches!(done, Err(Error::NotAllowed)), "Bob did not begin it");
+    assert!(matches!(done, Err(CallError::NotAllowed)), "Bob did not begin it");
     call.moderate(ann.session, "p2", Action::Mute, at(2)).unwrap();
     assert_eq!(hears(&call.take_news(), eve), ["participant_updated"]);
     call.moderate(ann.session, "p2", Action::Kick, at(3)).unwrap();
 
     assert_eq!(hears(&call.take_news(), bob), ["call_ended"]);
     let back = call.join(bob, "x", Role::Participant, at(4));
-    assert!(matches!(back, Err(Error::NotAllowed)));
+    assert!(matches!(back, Err(CallError::NotAllowed)));
     assert_eq!(call.participants().count(), 2);
     assert!(matches!(
         call.moderate(ann.session, "p9", Action::Kick, at(5)),
-        Err(Error::NoSuchParticipant)
+        Err(CallError::NoSuchParticipant)
     ));
 }
 
 #[test]
 fn a_group_goes_on_until_the_last_one_leaves() {
     let (ann, bob, eve) = (seat(), seat(), seat());
-    let mut call = call(Shape::Group, ann, &[bob, eve]);
+    let mut call = call(CallKind::Group, ann, &[bob, eve]);
     call.join(ann, "Ann", Role::Participant, at(1)).unwrap();
     call.join(bob, "Bob", Role::Participant, at(2)).unwrap();
     call.leave(ann, at(3)).unwrap();
@@ -273,12 +276,12 @@ fn a_group_goes_on_until_the_last_one_leaves() {
 #[test]
 fn a_group_that_nobody_answers_is_missed_or_given_up() {
     let (ann, bob) = (seat(), seat());
-    let mut given_up = call(Shape::Group, ann, &[bob]);
+    let mut given_up = call(CallKind::Group, ann, &[bob]);
     given_up.join(ann, "Ann", Role::Participant, at(1)).unwrap();
     given_up.leave(ann, at(2)).unwrap();
     assert_eq!(given_up.ended(), Some(Reason::Cancelled));
 
-    let mut missed = call(Shape::Group, ann, &[bob]);
+    let mut missed = call(CallKind::Group, ann, &[bob]);
     missed.timeout(at(45));
     assert_eq!(missed.ended(), Some(Reason::Missed));
 }
@@ -343,12 +346,12 @@ proptest! {
     /// who is in it hears of everybody who comes and goes.
     #[test]
     fn a_call_keeps_its_word(
-        shape in prop_oneof![Just(Shape::Direct), Just(Shape::Group), Just(Shape::Session)],
+        shape in prop_oneof![Just(CallKind::Direct), Just(CallKind::Group), Just(CallKind::Session)],
         steps in steps(),
     ) {
         let seats: Vec<_> = (0..4).map(|_| seat()).collect();
-        let callees = if shape == Shape::Direct { &seats[1..2] } else { &seats[1..] };
-        let mut call = call(shape, seats[0], if shape == Shape::Session { &[] } else { callees });
+        let callees = if shape == CallKind::Direct { &seats[1..2] } else { &seats[1..] };
+        let mut call = call(shape, seats[0], if shape == CallKind::Session { &[] } else { callees });
         let (mut now, mut ends) = (1, 0);
         for step in steps {
             match step {
@@ -368,8 +371,8 @@ proptest! {
             }
             call.timeout(at(now));
             let reason = call.ended();
-            let over = |told: &(To, CallNews)| match told {
-                (To::People(_), CallNews::CallEnded(end)) => reason == Some(end.reason),
+            let over = |told: &(EventTarget, CallNews)| match told {
+                (EventTarget::People(_), CallNews::CallEnded(end)) => reason == Some(end.reason),
                 _ => false,
             };
             ends += call.take_news().into_iter().filter(over).count();

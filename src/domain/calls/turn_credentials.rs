@@ -19,14 +19,14 @@ use crate::protocol::calls::IceServer;
 /// which coturn knows as `use-auth-secret`: the username is `expiry:user`, the password the
 /// HMAC-SHA1 of the username under the shared secret, in base64.
 #[derive(Clone)]
-pub struct Ice {
+pub struct TurnCredentials {
     clock: Clock,
     config: Arc<config::TurnConfig>,
     secret: Arc<Secret<String>>,
     embedded: Arc<[String]>,
 }
 
-impl Ice {
+impl TurnCredentials {
     /// `embedded` are the addresses of this node's own server, told unless others are configured.
     pub fn new(
         clock: Clock,
@@ -82,7 +82,7 @@ fn password(secret: &Secret<String>, username: &str) -> String {
 mod tests {
     use super::*;
 
-    fn ice(secret: &str, urls: &[&str]) -> Ice {
+    fn ice(secret: &str, urls: &[&str]) -> TurnCredentials {
         let config = config::TurnConfig {
             credential_seconds: 60,
             secret: Secret::new(secret.to_owned()),
@@ -90,7 +90,7 @@ mod tests {
             ..config::load("", []).unwrap().turn
         };
         let own = vec!["stun:here:3478".to_owned(), "turn:here:3478?transport=udp".to_owned()];
-        Ice::new(Clock::wall(), &RandomSource::seeded(1), config, own)
+        TurnCredentials::new(Clock::wall(), &RandomSource::seeded(1), config, own)
     }
 
     #[test]

@@ -5,37 +5,37 @@ use store::{Altered, Limits, Revised};
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::messages::people;
-use super::{Chat, Error, views};
-use crate::domain::News;
+use super::{ChatError, ChatService, views};
+use crate::domain::DirectedEvent;
 use crate::protocol::List;
 use crate::protocol::messages::{self as wire, For};
 use crate::protocol::server::ServerEvent;
 
 /// How many different emoji a message may have, and how many of them one person may give.
-const EMOJI: (i64, i64) = (20, 5);
+const MAX_REACTIONS: (i64, i64) = (20, 5);
 /// How many messages of a conversation may be pinned.
-const PINS: i64 = 50;
+const MAX_PINS: i64 = 50;
 /// How often a message may be edited.
-const EDITS: i64 = 100;
+const MAX_EDITS: i64 = 100;
 /// How many messages are removed by one transaction when their time is over.
 const EXPIRED: usize = 200;
 
 /// Something to be done to a message, checked but not yet in order.
 #[derive(Clone, Debug)]
-pub struct Wish(store::Doing);
+pub struct ChangeMessageRequest(store::Doing);
 
 /// What became of a wish.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct ChangeMessageOutcome {
     /// The message now.
     pub message: wire::Message,
     /// What others should hear, if anything changed.
-    pub change: Option<Change>,
+    pub change: Option<MessageChange>,
 }
 
 /// A change of a message, with its place in the order of changes.
 #[derive(Clone, Debug)]
-pub struct Change {
+pub struct MessageChange {
     /// The conversation's roster at that moment.
     pub roster: i64,
     /// What happened; it has its number in it.
@@ -46,7 +46,7 @@ pub struct Change {
     pub except: Vec<UserId>,
 }
 
-impl Chat {
+impl ChatService {
     /// Wishes that a message of one's own says something else.
     ///
     /// # Errors
@@ -56,61 +56,65 @@ impl Chat {
         by: UserId,
         message: MessageId,
         new: wire::PatchMessage,
-    ) -> Result<Wish, Error> {
+    ) -> Result<ChangeMessageRequest, ChatError> {
         self.check_body(&new.body)?;
         let mentions = new.mentions.map(people).transpose()?;
         let deed = store::Deed::Edit { body: new.body, mentions };
-        Ok(Wish(store::Doing { by, message, deed }))
+        Ok(ChangeMessageRequest(store::Doing { by, message, deed }))
     }
 
     /// Wishes to react with an emoji, or to take that back.
     ///
     /// # Errors
-    /// [`Error::BadReaction`].
+    /// [`ChatError::BadReaction`].
     pub fn react(
         &self,
         by: UserId,
         message: MessageId,
         emoji: &str,
         on: bool,
-    ) -> Result<Wish, Error> {
+    ) -> Result<ChangeMessageRequest, ChatError> {
         if !is_emoji(emoji) {
-            return Err(Error::BadReaction);
+            return Err(ChatError::BadReaction);
         }
         let emoji = emoji.to_owned();
         let deed = if on { store::Deed::React(emoji) } else { store::Deed::Unreact(emoji) };
-        Ok(Wish(store::Doing { by, message, deed }))
+        Ok(ChangeMessageRequest(store::Doing { by, message, deed }))
     }
 
     /// Wishes that a message is pinned, or no longer.
-    pub fn pin(&self, by: UserId, message: MessageId, on: bool) -> Wish {
+    pub fn pin(&self, by: UserId, message: MessageId, on: bool) -> ChangeMessageRequest {
         let deed = if on { store::Deed::Pin } else { store::Deed::Unpin };
-        Wish(store::Doing { by, message, deed })
+        ChangeMessageRequest(store::Doing { by, message, deed })
     }
 
     /// Wishes that a message goes.
-    pub fn delete(&self, by: UserId, message: MessageId, whose: For) -> Wish {
+    pub fn delete(&self, by: UserId, message: MessageId, whose: For) -> ChangeMessageRequest {
         let deed = match whose {
             For::Me => store::Deed::Hide,
             For::All => store::Deed::Delete,
         };
-        Wish(store::Doing { by, message, deed })
+        ChangeMessageRequest(store::Doing { by, message, deed })
     }
 
     /// Does it: when it answers, it is committed.
     ///
     /// # Errors
     /// What the rules say, or the database's.
-    pub async fn alter(&self, conversation: ConversationId, wish: Wish) -> Result<Outcome, Error> {
-        let Wish(doing) = wish;
+    pub async fn alter(
+        &self,
+        conversation: ConversationId,
+        wish: ChangeMessageRequest,
+    ) -> Result<ChangeMessageOutcome, ChatError> {
+        let ChangeMessageRequest(doing) = wish;
         let (by, deed) = (doing.by, doing.deed.clone());
         let limits = Limits {
             edit: self.config.edit(),
             delete: self.config.delete(),
-            emoji: EMOJI.0,
-            emoji_each: EMOJI.1,
-            pins: PINS,
-            edits: EDITS,
+            emoji: MAX_REACTIONS.0,
+            emoji_each: MAX_REACTIONS.1,
+            pins: MAX_PINS,
+            edits: MAX_EDITS,
         };
         let now = self.clock.now();
         match self.store.alter(conversation, doing, limits, now).await? {
@@ -118,17 +122,19 @@ impl Chat {
                 let only = matches!(deed, store::Deed::Hide).then_some(by);
                 let message = views::shown(shown);
                 let event = news(&message, by, deed, revision);
-                let change = Some(Change { roster, event, only, except });
-                Ok(Outcome { message, change })
+                let change = Some(MessageChange { roster, event, only, except });
+                Ok(ChangeMessageOutcome { message, change })
             }
-            Altered::Nothing(shown) => Ok(Outcome { message: views::shown(shown), change: None }),
-            Altered::NotAMember => Err(Error::NoSuchConversation),
-            Altered::NotFound => Err(Error::NoSuchMessage),
-            Altered::NotAllowed => Err(Error::NotAllowed),
-            Altered::Blocked => Err(Error::NotReachable),
-            Altered::TooLate => Err(Error::TooLate),
-            Altered::TooMany => Err(Error::TooMany),
-            Altered::NoSuchMention => Err(Error::NoSuchMention),
+            Altered::Nothing(shown) => {
+                Ok(ChangeMessageOutcome { message: views::shown(shown), change: None })
+            }
+            Altered::NotAMember => Err(ChatError::NoSuchConversation),
+            Altered::NotFound => Err(ChatError::NoSuchMessage),
+            Altered::NotAllowed => Err(ChatError::NotAllowed),
+            Altered::Blocked => Err(ChatError::NotReachable),
+            Altered::TooLate => Err(ChatError::TooLate),
+            Altered::TooMany => Err(ChatError::TooMany),
+            Altered::NoSuchMention => Err(ChatError::NoSuchMention),
         }
     }
 
@@ -136,17 +142,17 @@ impl Chat {
     /// may be more.
     ///
     /// # Errors
-    /// [`Error::NoSuchConversation`], or the database's.
+    /// [`ChatError::NoSuchConversation`], or the database's.
     pub async fn changes(
         &self,
         viewer: UserId,
         conversation: ConversationId,
         after: i64,
         limit: usize,
-    ) -> Result<(Vec<(i64, ServerEvent)>, bool), Error> {
+    ) -> Result<(Vec<(i64, ServerEvent)>, bool), ChatError> {
         let now = self.clock.now();
         let found = self.store.changes(conversation, viewer, after, limit, now).await?;
-        let rows = found.ok_or(Error::NoSuchConversation)?;
+        let rows = found.ok_or(ChatError::NoSuchConversation)?;
         let more = rows.len() == limit;
         let event = |row: Revised| {
             let revision = row.revision();
@@ -173,30 +179,30 @@ impl Chat {
     /// One message, if the person may see it.
     ///
     /// # Errors
-    /// [`Error::NoSuchMessage`], or the database's.
+    /// [`ChatError::NoSuchMessage`], or the database's.
     pub async fn message(
         &self,
         viewer: UserId,
         conversation: ConversationId,
         message: MessageId,
-    ) -> Result<wire::Message, Error> {
+    ) -> Result<wire::Message, ChatError> {
         let found = self.store.message(conversation, viewer, message, self.clock.now()).await?;
-        found.map(views::shown).ok_or(Error::NoSuchMessage)
+        found.map(views::shown).ok_or(ChatError::NoSuchMessage)
     }
 
     /// What a message said before, the oldest first.
     ///
     /// # Errors
-    /// [`Error::NoSuchMessage`], or the database's.
+    /// [`ChatError::NoSuchMessage`], or the database's.
     pub async fn edits(
         &self,
         viewer: UserId,
         conversation: ConversationId,
         message: MessageId,
-    ) -> Result<List<wire::Edit>, Error> {
+    ) -> Result<List<wire::Edit>, ChatError> {
         let now = self.clock.now();
         let found = self.store.message_edits(conversation, viewer, message, now).await?;
-        let rows = found.ok_or(Error::NoSuchMessage)?;
+        let rows = found.ok_or(ChatError::NoSuchMessage)?;
         let edit = |row: store::Edit| wire::Edit { body: row.body, edited_at: row.edited_at };
         Ok(List { items: rows.into_iter().map(edit).collect(), next: None })
     }
@@ -204,14 +210,14 @@ impl Chat {
     /// What is pinned, the newest first.
     ///
     /// # Errors
-    /// [`Error::NoSuchConversation`], or the database's.
+    /// [`ChatError::NoSuchConversation`], or the database's.
     pub async fn pins(
         &self,
         viewer: UserId,
         conversation: ConversationId,
-    ) -> Result<List<wire::Message>, Error> {
+    ) -> Result<List<wire::Message>, ChatError> {
         let found = self.store.pins(conversation, viewer, self.clock.now()).await?;
-        let rows = found.ok_or(Error::NoSuchConversation)?;
+        let rows = found.ok_or(ChatError::NoSuchConversation)?;
         Ok(List { items: rows.into_iter().map(views::shown).collect(), next: None })
     }
 
@@ -220,11 +226,11 @@ impl Chat {
     ///
     /// # Errors
     /// The database's.
-    pub async fn expire(&self) -> Result<(usize, Vec<News>), Error> {
+    pub async fn expire(&self) -> Result<(usize, Vec<DirectedEvent>), ChatError> {
         let expired = self.store.expire_messages(EXPIRED, self.clock.now()).await?;
         let news = |(row, to): (store::Message, Vec<UserId>)| {
             let revision = row.revision;
-            News { to, event: gone(&views::message(row), revision, For::All) }
+            DirectedEvent { to, event: gone(&views::message(row), revision, For::All) }
         };
         Ok((expired.len(), expired.into_iter().map(news).collect()))
     }

@@ -4,7 +4,7 @@ use base::error::{CodedError, ErrorKind};
 
 /// The one error of this area.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum Error {
+pub enum ChatError {
     /// A direct conversation has exactly one other person.
     #[error("a direct conversation has exactly one other member and no title")]
     BadDirect,
@@ -102,7 +102,7 @@ pub enum Error {
     Store(#[from] store::Error),
 }
 
-impl CodedError for Error {
+impl CodedError for ChatError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::BadDirect

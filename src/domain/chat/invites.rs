@@ -6,9 +6,9 @@ use base::ids::{ConversationId, InviteId, UserId};
 use base::secret::Secret;
 use store::Joining;
 
-use super::{Chat, Error, told, views};
-use crate::domain::Deed;
-use crate::domain::accounts::{Me, hash};
+use super::{ChatError, ChatService, told, views};
+use crate::domain::WithEvents;
+use crate::domain::accounts::{Principal, hash};
 use crate::protocol::List;
 use crate::protocol::chat::Conversation;
 use crate::protocol::invites as wire;
@@ -16,25 +16,25 @@ use crate::protocol::invites as wire;
 /// How long an invite is good if nothing is said, in seconds.
 const WEEK: i64 = 7 * 86_400;
 
-impl Chat {
+impl ChatService {
     /// Makes an invite into a group; its token is shown this once.
     ///
     /// # Errors
-    /// [`Error::BadInvite`], [`Error::NotAllowed`], [`Error::NoSuchConversation`], or the
+    /// [`ChatError::BadInvite`], [`ChatError::NotAllowed`], [`ChatError::NoSuchConversation`], or the
     /// database's.
     pub async fn invite(
         &self,
         me: UserId,
         group: ConversationId,
         new: wire::NewInvite,
-    ) -> Result<wire::InviteMade, Error> {
+    ) -> Result<wire::InviteMade, ChatError> {
         let most = self.config.invite();
         let seconds = new.seconds.map_or(Ok(WEEK.unsigned_abs()), u64::try_from);
-        let lasts = Duration::from_secs(seconds.map_err(|_| Error::BadInvite)?);
+        let lasts = Duration::from_secs(seconds.map_err(|_| ChatError::BadInvite)?);
         let lasts = if new.seconds.is_none() { lasts.min(most) } else { lasts };
         let uses_fit = new.uses.is_none_or(|uses| (1..=100_000).contains(&uses));
         if lasts < Duration::from_secs(60) || lasts > most || !uses_fit {
-            return Err(Error::BadInvite);
+            return Err(ChatError::BadInvite);
         }
         let (now, token) = (self.clock.now(), self.entropy.token());
         let row = store::NewInvite {
@@ -50,12 +50,12 @@ impl Chat {
     /// The invites of a group that are still good, without their tokens.
     ///
     /// # Errors
-    /// [`Error::NotAllowed`], [`Error::NoSuchConversation`], or the database's.
+    /// [`ChatError::NotAllowed`], [`ChatError::NoSuchConversation`], or the database's.
     pub async fn invites(
         &self,
         me: UserId,
         group: ConversationId,
-    ) -> Result<List<wire::Invite>, Error> {
+    ) -> Result<List<wire::Invite>, ChatError> {
         let rows = allowed(self.store.invites(group, me, self.clock.now()).await?)?;
         Ok(List { items: rows.into_iter().map(views::invite).collect(), next: None })
     }
@@ -63,33 +63,37 @@ impl Chat {
     /// Takes an invite back.
     ///
     /// # Errors
-    /// [`Error::NoSuchInvite`], [`Error::NotAllowed`], [`Error::NoSuchConversation`], or the
+    /// [`ChatError::NoSuchInvite`], [`ChatError::NotAllowed`], [`ChatError::NoSuchConversation`], or the
     /// database's.
     pub async fn revoke_invite(
         &self,
         me: UserId,
         group: ConversationId,
         invite: InviteId,
-    ) -> Result<(), Error> {
+    ) -> Result<(), ChatError> {
         let found = allowed(self.store.revoke_invite(group, me, invite).await?)?;
-        if found { Ok(()) } else { Err(Error::NoSuchInvite) }
+        if found { Ok(()) } else { Err(ChatError::NoSuchInvite) }
     }
 
     /// Joins a group with the token of an invite.
     ///
     /// # Errors
-    /// [`Error::NoSuchInvite`], [`Error::TooManyMembers`], or the database's.
-    pub async fn join(&self, me: &Me, token: &str) -> Result<Deed<Conversation>, Error> {
+    /// [`ChatError::NoSuchInvite`], [`ChatError::TooManyMembers`], or the database's.
+    pub async fn join(
+        &self,
+        me: &Principal,
+        token: &str,
+    ) -> Result<WithEvents<Conversation>, ChatError> {
         let most = self.config.max_members;
         match self.store.join(hash(token), me.user, most, self.clock.now()).await? {
             Joining::Joined(view, said) => Ok(told(view, said)),
-            Joining::Already(view) => Ok(Deed::quiet(views::conversation(view))),
-            Joining::Full => Err(Error::TooManyMembers(most)),
-            Joining::NotFound => Err(Error::NoSuchInvite),
+            Joining::Already(view) => Ok(WithEvents::quiet(views::conversation(view))),
+            Joining::Full => Err(ChatError::TooManyMembers(most)),
+            Joining::NotFound => Err(ChatError::NoSuchInvite),
         }
     }
 }
 
-fn allowed<T>(answer: Option<Option<T>>) -> Result<T, Error> {
-    answer.ok_or(Error::NoSuchConversation)?.ok_or(Error::NotAllowed)
+fn allowed<T>(answer: Option<Option<T>>) -> Result<T, ChatError> {
+    answer.ok_or(ChatError::NoSuchConversation)?.ok_or(ChatError::NotAllowed)
 }

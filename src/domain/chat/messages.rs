@@ -3,44 +3,44 @@
 use base::ids::{ConversationId, MessageId, UserId};
 use store::{Append, Marked, NewMessage, Range, Receipt};
 
-use super::{Chat, Error, views};
-use crate::domain::Deed;
+use super::{ChatError, ChatService, views};
+use crate::domain::WithEvents;
 use crate::protocol::List;
 use crate::protocol::messages as wire;
 use crate::protocol::server::{self, ServerEvent};
 
 /// In larger conversations receipts are kept and shown on request, not announced: what everybody
 /// tells everybody grows with the square of their number.
-const ANNOUNCED_RECEIPTS: usize = 64;
+const MAX_MEMBERS_FOR_RECEIPT_EVENTS: usize = 64;
 
 /// The longest time after which a message disappears: a year, in seconds.
-pub(super) const LONGEST: i64 = 31_536_000;
+pub(super) const MAX_EXPIRY_SECONDS: i64 = 31_536_000;
 /// How many people one message mentions at most.
-const MENTIONED: usize = 50;
+const MAX_MENTIONS: usize = 50;
 
 /// Who is mentioned, each once.
-pub(super) fn people(mut mentions: Vec<UserId>) -> Result<Vec<UserId>, Error> {
+pub(super) fn people(mut mentions: Vec<UserId>) -> Result<Vec<UserId>, ChatError> {
     mentions.sort_unstable();
     mentions.dedup();
-    if mentions.len() > MENTIONED { Err(Error::BadMentions) } else { Ok(mentions) }
+    if mentions.len() > MAX_MENTIONS { Err(ChatError::BadMentions) } else { Ok(mentions) }
 }
 
 /// Something to be said, checked but not yet in order.
 #[derive(Clone, Debug)]
-pub struct Draft {
+pub struct MessageDraft {
     message: NewMessage,
 }
 
 /// What became of a draft.
 #[derive(Clone, Debug)]
-pub enum Said {
+pub enum SendMessageOutcome {
     /// It has its place in the order now; one of two may block its sender, and never sees it.
     New(wire::Message, Option<UserId>),
     /// It had it already.
     Before(wire::Message),
 }
 
-impl Said {
+impl SendMessageOutcome {
     /// The message, new or not.
     pub fn into_message(self) -> wire::Message {
         match self {
@@ -49,31 +49,31 @@ impl Said {
     }
 }
 
-impl Chat {
+impl ChatService {
     /// Checks what can be checked without the database.
     ///
     /// # Errors
-    /// [`Error::BadBody`], [`Error::BadClientId`] and other errors of what was sent.
-    pub fn draft(&self, sender: UserId, new: wire::NewMessage) -> Result<Draft, Error> {
+    /// [`ChatError::BadBody`], [`ChatError::BadClientId`] and other errors of what was sent.
+    pub fn draft(&self, sender: UserId, new: wire::NewMessage) -> Result<MessageDraft, ChatError> {
         match new.forward_of {
             Some(_) if !new.body.is_empty() || !new.attachments.is_empty() => {
-                return Err(Error::BadForward);
+                return Err(ChatError::BadForward);
             }
             Some(_) => {}
             None if new.body.is_empty() && !new.attachments.is_empty() => {}
             None => self.check_body(&new.body)?,
         }
         let mentions = people(new.mentions)?;
-        if new.expires_in.is_some_and(|seconds| !(1..=LONGEST).contains(&seconds)) {
-            return Err(Error::BadExpiry);
+        if new.expires_in.is_some_and(|seconds| !(1..=MAX_EXPIRY_SECONDS).contains(&seconds)) {
+            return Err(ChatError::BadExpiry);
         }
         let id = &new.client_id;
         if !(1..=64).contains(&id.len()) || !id.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(Error::BadClientId);
+            return Err(ChatError::BadClientId);
         }
         let most = self.config.attachments;
         if new.attachments.len() > most {
-            return Err(Error::TooManyAttachments(most));
+            return Err(ChatError::TooManyAttachments(most));
         }
         let message = NewMessage {
             id: MessageId::new(),
@@ -86,14 +86,14 @@ impl Chat {
             expires_in: new.expires_in,
             forward_of: new.forward_of,
         };
-        Ok(Draft { message })
+        Ok(MessageDraft { message })
     }
 
     /// Whether a text can be said.
-    pub(super) fn check_body(&self, body: &str) -> Result<(), Error> {
+    pub(super) fn check_body(&self, body: &str) -> Result<(), ChatError> {
         let most = self.config.body_bytes;
         let fits = (1..=most).contains(&body.len()) && !body.contains('\0');
-        if fits { Ok(()) } else { Err(Error::BadBody(most)) }
+        if fits { Ok(()) } else { Err(ChatError::BadBody(most)) }
     }
 
     /// Stores drafts of one conversation in the order given, in one transaction: when it answers,
@@ -105,24 +105,26 @@ impl Chat {
     pub async fn append(
         &self,
         conversation: ConversationId,
-        drafts: Vec<Draft>,
-    ) -> Result<(i64, Vec<Result<Said, Error>>), Error> {
+        drafts: Vec<MessageDraft>,
+    ) -> Result<(i64, Vec<Result<SendMessageOutcome, ChatError>>), ChatError> {
         let rows = drafts.into_iter().map(|draft| draft.message).collect();
         let done = self.store.append(conversation, rows, self.clock.now()).await?;
         let mut files = done.attachments;
         let results = done.results.into_iter().map(|result| match result {
             Append::Stored(row) => {
                 let withheld = row.withheld_from;
-                Ok(Said::New(views::carrying(row, &mut files), withheld))
+                Ok(SendMessageOutcome::New(views::carrying(row, &mut files), withheld))
             }
-            Append::Repeated(row) => Ok(Said::Before(views::carrying(row, &mut files))),
-            Append::NotAMember => Err(Error::NoSuchConversation),
-            Append::Blocked => Err(Error::NotReachable),
-            Append::NotAllowed => Err(Error::NotAllowed),
-            Append::NoSuchReply => Err(Error::NoSuchReply),
-            Append::NoSuchAttachment => Err(Error::NoSuchAttachment),
-            Append::NoSuchMention => Err(Error::NoSuchMention),
-            Append::NoSuchForward => Err(Error::NoSuchForward),
+            Append::Repeated(row) => {
+                Ok(SendMessageOutcome::Before(views::carrying(row, &mut files)))
+            }
+            Append::NotAMember => Err(ChatError::NoSuchConversation),
+            Append::Blocked => Err(ChatError::NotReachable),
+            Append::NotAllowed => Err(ChatError::NotAllowed),
+            Append::NoSuchReply => Err(ChatError::NoSuchReply),
+            Append::NoSuchAttachment => Err(ChatError::NoSuchAttachment),
+            Append::NoSuchMention => Err(ChatError::NoSuchMention),
+            Append::NoSuchForward => Err(ChatError::NoSuchForward),
         });
         Ok((done.roster, results.collect()))
     }
@@ -131,23 +133,26 @@ impl Chat {
     ///
     /// # Errors
     /// The database's.
-    pub async fn audience(&self, conversation: ConversationId) -> Result<store::Audience, Error> {
+    pub async fn audience(
+        &self,
+        conversation: ConversationId,
+    ) -> Result<store::Audience, ChatError> {
         Ok(self.store.members_of(conversation).await?)
     }
 
     /// A page of messages, ascending by `seq`, of what the person may see.
     ///
     /// # Errors
-    /// [`Error::BadRange`], [`Error::NoSuchConversation`], or the database's.
+    /// [`ChatError::BadRange`], [`ChatError::NoSuchConversation`], or the database's.
     pub async fn messages(
         &self,
         viewer: UserId,
         conversation: ConversationId,
         query: &wire::MessagesQuery,
-    ) -> Result<List<wire::Message>, Error> {
+    ) -> Result<List<wire::Message>, ChatError> {
         let limit = query.limit.map_or(50, |n| n.clamp(1, 200)) as usize;
         let range = match (query.after, query.before) {
-            (Some(_), Some(_)) => return Err(Error::BadRange),
+            (Some(_), Some(_)) => return Err(ChatError::BadRange),
             (Some(seq), None) => Range::After(seq),
             (None, Some(seq)) => Range::Before(seq),
             (None, None) => Range::Latest,
@@ -158,14 +163,14 @@ impl Chat {
     /// A page of what is brought to a person's devices, after a number.
     ///
     /// # Errors
-    /// [`Error::NoSuchConversation`], or the database's.
+    /// [`ChatError::NoSuchConversation`], or the database's.
     pub async fn missed(
         &self,
         viewer: UserId,
         conversation: ConversationId,
         after: i64,
         limit: usize,
-    ) -> Result<List<wire::Message>, Error> {
+    ) -> Result<List<wire::Message>, ChatError> {
         self.page(viewer, conversation, Range::Since(after), limit).await
     }
 
@@ -175,10 +180,10 @@ impl Chat {
         conversation: ConversationId,
         range: Range,
         limit: usize,
-    ) -> Result<List<wire::Message>, Error> {
+    ) -> Result<List<wire::Message>, ChatError> {
         let now = self.clock.now();
         let found = self.store.messages(conversation, viewer, range, limit + 1, now).await?;
-        let mut rows = found.ok_or(Error::NoSuchConversation)?;
+        let mut rows = found.ok_or(ChatError::NoSuchConversation)?;
         let more = rows.len() > limit;
         // The surplus row only says that there is more; it lies on the far side of the page.
         let surplus = match range {
@@ -199,24 +204,24 @@ impl Chat {
     /// Notes how far a device has received or a person has read.
     ///
     /// # Errors
-    /// [`Error::BadSeq`], [`Error::NoSuchConversation`], or the database's.
+    /// [`ChatError::BadSeq`], [`ChatError::NoSuchConversation`], or the database's.
     pub async fn mark(
         &self,
         user: UserId,
         conversation: ConversationId,
         receipt: Receipt,
         seq: i64,
-    ) -> Result<Deed<server::Done>, Error> {
+    ) -> Result<WithEvents<server::Done>, ChatError> {
         if seq < 0 {
-            return Err(Error::BadSeq);
+            return Err(ChatError::BadSeq);
         }
         match self.store.mark(conversation, user, receipt, seq, self.clock.now()).await? {
-            Marked::NotAMember => Err(Error::NoSuchConversation),
-            Marked::Unchanged => Ok(Deed::quiet(server::Done {})),
+            Marked::NotAMember => Err(ChatError::NoSuchConversation),
+            Marked::Unchanged => Ok(WithEvents::quiet(server::Done {})),
             Marked::Moved { delivered_seq, read_seq } => {
                 let hearers = self.store.hearers(conversation, user).await?;
                 let mut to = hearers.unwrap_or_default(); // left meanwhile: nobody
-                if to.len() >= ANNOUNCED_RECEIPTS {
+                if to.len() >= MAX_MEMBERS_FOR_RECEIPT_EVENTS {
                     to.clear();
                 }
                 to.push(user); // their own other devices
@@ -226,7 +231,7 @@ impl Chat {
                     delivered_seq,
                     read_seq,
                 };
-                Ok(Deed::told(server::Done {}, to, ServerEvent::Receipt(receipt)))
+                Ok(WithEvents::told(server::Done {}, to, ServerEvent::Receipt(receipt)))
             }
         }
     }
@@ -234,15 +239,15 @@ impl Chat {
     /// Tells the others that somebody is writing; not whoever keeps them away, or is kept away.
     ///
     /// # Errors
-    /// [`Error::NoSuchConversation`], or the database's.
+    /// [`ChatError::NoSuchConversation`], or the database's.
     pub async fn typing(
         &self,
         user: UserId,
         conversation: ConversationId,
-    ) -> Result<Deed<server::Done>, Error> {
+    ) -> Result<WithEvents<server::Done>, ChatError> {
         let to = self.store.hearers(conversation, user).await?;
-        let to = to.ok_or(Error::NoSuchConversation)?;
+        let to = to.ok_or(ChatError::NoSuchConversation)?;
         let typing = server::TypingNow { conversation_id: conversation, user_id: user };
-        Ok(Deed::told(server::Done {}, to, ServerEvent::Typing(typing)))
+        Ok(WithEvents::told(server::Done {}, to, ServerEvent::Typing(typing)))
     }
 }

@@ -7,9 +7,9 @@ mod messages;
 mod search;
 mod views;
 
-pub use changes::{Change as MessageChange, Outcome, Wish};
-pub use error::Error;
-pub use messages::{Draft, Said};
+pub use changes::{ChangeMessageOutcome, ChangeMessageRequest, MessageChange};
+pub use error::ChatError;
+pub use messages::{MessageDraft, SendMessageOutcome};
 pub(super) use views::message as said;
 
 use std::sync::Arc;
@@ -23,15 +23,15 @@ use store::{
     Change, Keeping, NewConversation, OpenDirect, OpenGroup, Place, Reach, Settings, Store,
 };
 
-use super::accounts::Me;
-use super::{Deed, News};
+use super::accounts::Principal;
+use super::{DirectedEvent, WithEvents};
 use crate::config;
 use crate::protocol::chat as wire;
 use crate::protocol::server::{MemberLeft, ServerEvent};
 
 /// The deeds of this area; cheap to clone.
 #[derive(Clone)]
-pub struct Chat {
+pub struct ChatService {
     store: Store,
     clock: Clock,
     entropy: RandomSource,
@@ -40,14 +40,14 @@ pub struct Chat {
 
 /// A conversation that was opened, or was there.
 #[derive(Debug)]
-pub struct Opened {
+pub struct OpenConversationOutcome {
     /// The conversation.
     pub conversation: wire::Conversation,
     /// Whether it is new.
     pub created: bool,
 }
 
-impl Chat {
+impl ChatService {
     /// Puts the parts together.
     pub fn new(
         store: Store,
@@ -61,10 +61,14 @@ impl Chat {
     /// Opens a conversation; a direct one that exists is given back.
     ///
     /// # Errors
-    /// What is wrong with the request, [`Error::NotReachable`], or the database's.
-    pub async fn open(&self, me: &Me, new: wire::NewConversation) -> Result<Deed<Opened>, Error> {
+    /// What is wrong with the request, [`ChatError::NotReachable`], or the database's.
+    pub async fn open(
+        &self,
+        me: &Principal,
+        new: wire::NewConversation,
+    ) -> Result<WithEvents<OpenConversationOutcome>, ChatError> {
         if new.encryption == wire::Encryption::None && !self.config.plaintext {
-            return Err(Error::PlaintextForbidden);
+            return Err(ChatError::PlaintextForbidden);
         }
         let row = NewConversation {
             id: ConversationId::new(),
@@ -78,18 +82,18 @@ impl Chat {
         }
         let conversation = views::conversation(self.open_group(me, row, new.members).await?);
         let news = changed(&conversation);
-        Ok(Deed { answer: Opened { conversation, created: true }, news })
+        Ok(WithEvents { answer: OpenConversationOutcome { conversation, created: true }, news })
     }
 
     async fn open_direct(
         &self,
-        me: &Me,
+        me: &Principal,
         row: NewConversation,
         members: &[UserId],
-    ) -> Result<Deed<Opened>, Error> {
+    ) -> Result<WithEvents<OpenConversationOutcome>, ChatError> {
         let mut others = members.iter().filter(|id| **id != me.user);
         let (Some(other), None, None) = (others.next(), others.next(), &row.title) else {
-            return Err(Error::BadDirect);
+            return Err(ChatError::BadDirect);
         };
         let reach = reach(self.config.direct);
         let (view, hear) =
@@ -97,32 +101,32 @@ impl Chat {
                 OpenDirect::Created(view) => (view, vec![me.user, *other]),
                 OpenDirect::Unheard(view) => (view, vec![me.user]),
                 OpenDirect::Existing(view) => (view, Vec::new()),
-                OpenDirect::NotAllowed => return Err(Error::NotReachable),
-                OpenDirect::NoSuchUser => return Err(Error::NoSuchPerson),
+                OpenDirect::NotAllowed => return Err(ChatError::NotReachable),
+                OpenDirect::NoSuchUser => return Err(ChatError::NoSuchPerson),
             };
         let (conversation, created) = (views::conversation(view), !hear.is_empty());
         let event = ServerEvent::Conversation(conversation.clone());
-        let news = if created { vec![News { to: hear, event }] } else { Vec::new() };
-        Ok(Deed { answer: Opened { conversation, created }, news })
+        let news = if created { vec![DirectedEvent { to: hear, event }] } else { Vec::new() };
+        Ok(WithEvents { answer: OpenConversationOutcome { conversation, created }, news })
     }
 
     async fn open_group(
         &self,
-        me: &Me,
+        me: &Principal,
         row: NewConversation,
         mut members: Vec<UserId>,
-    ) -> Result<store::ConversationView, Error> {
+    ) -> Result<store::ConversationView, ChatError> {
         members.retain(|id| *id != me.user);
         members.sort_unstable();
         members.dedup();
         if members.len() >= self.config.max_members {
-            return Err(Error::TooManyMembers(self.config.max_members));
+            return Err(ChatError::TooManyMembers(self.config.max_members));
         }
         let reach = reach(self.config.groups);
         match self.store.open_group(row, members, reach, self.clock.now()).await? {
             OpenGroup::Created(view) => Ok(view),
-            OpenGroup::NotAllowed => Err(Error::NotReachable),
-            OpenGroup::NoSuchUser => Err(Error::NoSuchPerson),
+            OpenGroup::NotAllowed => Err(ChatError::NotReachable),
+            OpenGroup::NoSuchUser => Err(ChatError::NoSuchPerson),
         }
     }
 
@@ -135,7 +139,7 @@ impl Chat {
         me: UserId,
         after: Option<ConversationId>,
         limit: usize,
-    ) -> Result<Page<wire::Summary>, Error> {
+    ) -> Result<Page<wire::Summary>, ChatError> {
         let rows = self.store.conversations_of(me, after, limit + 1, self.clock.now()).await?;
         Ok(Page::cut(rows, limit, |row| row.conversation.id.to_string()).map(views::summary))
     }
@@ -143,27 +147,33 @@ impl Chat {
     /// One conversation, to its members.
     ///
     /// # Errors
-    /// [`Error::NoSuchConversation`], or the database's.
-    pub async fn get(&self, me: &Me, id: ConversationId) -> Result<wire::Conversation, Error> {
+    /// [`ChatError::NoSuchConversation`], or the database's.
+    pub async fn get(
+        &self,
+        me: &Principal,
+        id: ConversationId,
+    ) -> Result<wire::Conversation, ChatError> {
         let found = self.store.conversation(id, me.user).await?;
-        found.map(views::conversation).ok_or(Error::NoSuchConversation)
+        found.map(views::conversation).ok_or(ChatError::NoSuchConversation)
     }
 
     /// Changes a group's title and other settings.
     ///
     /// # Errors
-    /// What is wrong with the change, [`Error::NotAllowed`], or the database's.
+    /// What is wrong with the change, [`ChatError::NotAllowed`], or the database's.
     pub async fn change(
         &self,
-        me: &Me,
+        me: &Principal,
         id: ConversationId,
         change: wire::PatchConversation,
-    ) -> Result<Deed<wire::Conversation>, Error> {
+    ) -> Result<WithEvents<wire::Conversation>, ChatError> {
         let expires_in = match change.expires_in {
             None => None,
             Some(0) => Some(None),
-            Some(seconds) if (1..=messages::LONGEST).contains(&seconds) => Some(Some(seconds)),
-            Some(_) => return Err(Error::BadExpiry),
+            Some(seconds) if (1..=messages::MAX_EXPIRY_SECONDS).contains(&seconds) => {
+                Some(Some(seconds))
+            }
+            Some(_) => return Err(ChatError::BadExpiry),
         };
         let settings = Settings {
             title: change.title.as_deref().map(parse_title).transpose()?,
@@ -173,11 +183,11 @@ impl Chat {
             who_adds: change.who_adds.map(views::circle_row),
         };
         if settings == Settings::default() {
-            return Err(Error::NothingToChange);
+            return Err(ChatError::NothingToChange);
         }
         let now = self.clock.now();
         match self.store.set_up_conversation(id, me.user, settings, now).await? {
-            Change::Unheard(view) => Ok(Deed::quiet(views::conversation(view))),
+            Change::Unheard(view) => Ok(WithEvents::quiet(views::conversation(view))),
             change => done(change).map(|(view, said)| told(view, said)),
         }
     }
@@ -185,13 +195,13 @@ impl Chat {
     /// Mutes or archives a conversation, for oneself.
     ///
     /// # Errors
-    /// [`Error::BadKeeping`], [`Error::NoSuchConversation`], or the database's.
+    /// [`ChatError::BadKeeping`], [`ChatError::NoSuchConversation`], or the database's.
     pub async fn keep(
         &self,
         me: UserId,
         id: ConversationId,
         keep: wire::Keep,
-    ) -> Result<Deed<wire::Kept>, Error> {
+    ) -> Result<WithEvents<wire::Kept>, ChatError> {
         let now = self.clock.now();
         let muted_until = match keep.mute_seconds {
             None => None,
@@ -199,42 +209,43 @@ impl Chat {
             Some(seconds @ 1..=315_360_000) => {
                 Some(Some(now + Duration::from_secs(seconds.unsigned_abs())))
             }
-            Some(_) => return Err(Error::BadKeeping),
+            Some(_) => return Err(ChatError::BadKeeping),
         };
         if muted_until.is_none() && keep.archived.is_none() {
-            return Err(Error::NothingToChange);
+            return Err(ChatError::NothingToChange);
         }
         let keeping = Keeping { muted_until, archived: keep.archived };
         let kept = self.store.keep_conversation(id, me, keeping, now).await?;
-        let kept = kept.ok_or(Error::NoSuchConversation)?;
+        let kept = kept.ok_or(ChatError::NoSuchConversation)?;
         let kept = wire::Kept { id, muted_until: kept.muted_until, archived_at: kept.archived_at };
-        Ok(Deed::told(kept, vec![me], ServerEvent::ConversationKept(kept)))
+        Ok(WithEvents::told(kept, vec![me], ServerEvent::ConversationKept(kept)))
     }
 
     /// Puts somebody into a group, or gives a member another role.
     ///
     /// # Errors
-    /// [`Error::NotAllowed`], [`Error::NotReachable`], or the database's.
+    /// [`ChatError::NotAllowed`], [`ChatError::NotReachable`], or the database's.
     pub async fn put_member(
         &self,
-        me: &Me,
+        me: &Principal,
         id: ConversationId,
         user: UserId,
         put: wire::PutMember,
-    ) -> Result<Deed<wire::Conversation>, Error> {
+    ) -> Result<WithEvents<wire::Conversation>, ChatError> {
         let now = self.clock.now();
-        let view = self.store.conversation(id, me.user).await?.ok_or(Error::NoSuchConversation)?;
+        let view =
+            self.store.conversation(id, me.user).await?.ok_or(ChatError::NoSuchConversation)?;
         let is_member = view.members.iter().any(|member| member.user_id == user);
         if !is_member {
             if view.members.len() >= self.config.max_members {
-                return Err(Error::TooManyMembers(self.config.max_members));
+                return Err(ChatError::TooManyMembers(self.config.max_members));
             }
             // Only the owner gives roles; said before anybody is let in.
             let mine = view.members.iter().find(|member| member.user_id == me.user);
             let owner = mine.is_some_and(|member| member.role == store::MemberRole::Owner);
             let role = put.role.filter(|role| *role != wire::MemberRole::Member);
             if role.is_some() && !owner {
-                return Err(Error::NotAllowed);
+                return Err(ChatError::NotAllowed);
             }
             let reach = reach(self.config.groups);
             let added = self.store.add_member(id, me.user, user, reach, now).await?;
@@ -249,17 +260,17 @@ impl Chat {
                 let (view, said) = done(self.set_role(me, id, user, role).await?)?;
                 Ok(told(view, said))
             }
-            None => Ok(Deed::quiet(views::conversation(view))),
+            None => Ok(WithEvents::quiet(views::conversation(view))),
         }
     }
 
     async fn set_role(
         &self,
-        me: &Me,
+        me: &Principal,
         id: ConversationId,
         user: UserId,
         role: wire::MemberRole,
-    ) -> Result<Change, Error> {
+    ) -> Result<Change, ChatError> {
         let role = views::role_row(role);
         Ok(self.store.set_member_role(id, me.user, user, role, self.clock.now()).await?)
     }
@@ -267,59 +278,66 @@ impl Chat {
     /// Removes somebody from a group; oneself leaves it.
     ///
     /// # Errors
-    /// [`Error::NotAllowed`], [`Error::NoSuchConversation`], or the database's.
+    /// [`ChatError::NotAllowed`], [`ChatError::NoSuchConversation`], or the database's.
     pub async fn remove_member(
         &self,
-        me: &Me,
+        me: &Principal,
         id: ConversationId,
         user: UserId,
-    ) -> Result<Deed<()>, Error> {
+    ) -> Result<WithEvents<()>, ChatError> {
         let change = self.store.remove_member(id, me.user, user, self.clock.now()).await?;
         let (view, said) = done(change)?;
         let mut to: Vec<_> = view.members.iter().map(|member| member.user_id).collect();
-        let said = said
-            .into_iter()
-            .map(|row| News { to: to.clone(), event: ServerEvent::Message(views::message(row)) });
-        let said: Vec<News> = said.collect();
+        let said = said.into_iter().map(|row| DirectedEvent {
+            to: to.clone(),
+            event: ServerEvent::Message(views::message(row)),
+        });
+        let said: Vec<DirectedEvent> = said.collect();
         to.push(user);
         let event = ServerEvent::ConversationLeft(MemberLeft { id, left: user });
-        Ok(Deed { answer: (), news: std::iter::once(News { to, event }).chain(said).collect() })
+        Ok(WithEvents {
+            answer: (),
+            news: std::iter::once(DirectedEvent { to, event }).chain(said).collect(),
+        })
     }
 
     /// How far the person's conversations have come.
     ///
     /// # Errors
     /// The database's.
-    pub async fn positions(&self, user: UserId) -> Result<Vec<Place>, Error> {
+    pub async fn positions(&self, user: UserId) -> Result<Vec<Place>, ChatError> {
         Ok(self.store.positions(user).await?)
     }
 }
 
 /// Everybody hears of it, the person's own other devices too, and what was said of it.
-fn told(view: store::ConversationView, said: Vec<store::Message>) -> Deed<wire::Conversation> {
+fn told(
+    view: store::ConversationView,
+    said: Vec<store::Message>,
+) -> WithEvents<wire::Conversation> {
     let conversation = views::conversation(view);
     let mut news = changed(&conversation);
     let to: Vec<_> = conversation.members.iter().map(|member| member.user_id).collect();
-    news.extend(
-        said.into_iter()
-            .map(|row| News { to: to.clone(), event: ServerEvent::Message(views::message(row)) }),
-    );
-    Deed { answer: conversation, news }
+    news.extend(said.into_iter().map(|row| DirectedEvent {
+        to: to.clone(),
+        event: ServerEvent::Message(views::message(row)),
+    }));
+    WithEvents { answer: conversation, news }
 }
 
-fn changed(conversation: &wire::Conversation) -> Vec<News> {
+fn changed(conversation: &wire::Conversation) -> Vec<DirectedEvent> {
     let to = conversation.members.iter().map(|member| member.user_id).collect();
-    vec![News { to, event: ServerEvent::Conversation(conversation.clone()) }]
+    vec![DirectedEvent { to, event: ServerEvent::Conversation(conversation.clone()) }]
 }
 
-fn done(change: Change) -> Result<(store::ConversationView, Vec<store::Message>), Error> {
+fn done(change: Change) -> Result<(store::ConversationView, Vec<store::Message>), ChatError> {
     match change {
         Change::Done(view, said) => Ok((view, said)),
         Change::Unheard(view) => Ok((view, Vec::new())),
-        Change::NotAllowed => Err(Error::NotAllowed),
-        Change::NotFound => Err(Error::NoSuchConversation),
-        Change::NoSuchUser => Err(Error::NoSuchPerson),
-        Change::NotReachable => Err(Error::NotReachable),
+        Change::NotAllowed => Err(ChatError::NotAllowed),
+        Change::NotFound => Err(ChatError::NoSuchConversation),
+        Change::NoSuchUser => Err(ChatError::NoSuchPerson),
+        Change::NotReachable => Err(ChatError::NotReachable),
     }
 }
 
@@ -330,8 +348,8 @@ const fn reach(config: config::ContactRequirement) -> Reach {
     }
 }
 
-fn parse_title(text: &str) -> Result<String, Error> {
+fn parse_title(text: &str) -> Result<String, ChatError> {
     let title = text.trim();
     let fits = (1..=200).contains(&title.chars().count()) && !title.chars().any(char::is_control);
-    if fits { Ok(title.to_owned()) } else { Err(Error::BadTitle) }
+    if fits { Ok(title.to_owned()) } else { Err(ChatError::BadTitle) }
 }

@@ -3,35 +3,35 @@
 use base::ids::UserId;
 use store::{Search, tokenizer};
 
-use super::{Chat, Error, views};
+use super::{ChatError, ChatService, views};
 use crate::protocol::List;
 use crate::protocol::messages as wire;
 
-impl Chat {
+impl ChatService {
     /// A page of what the person may see and what has all the words, what was said last first. A
     /// page may be short, or empty, and yet have a next one.
     ///
     /// # Errors
-    /// [`Error::BadSearch`], [`Error::NoSuchConversation`], or the database's.
+    /// [`ChatError::BadSearch`], [`ChatError::NoSuchConversation`], or the database's.
     pub async fn search(
         &self,
         me: UserId,
         query: &wire::SearchQuery,
-    ) -> Result<List<wire::Message>, Error> {
+    ) -> Result<List<wire::Message>, ChatError> {
         let limit = query.limit.map_or(50, |n| n.clamp(1, 200)) as usize;
         let words = tokenizer::wanted(&query.q);
         if words.is_empty() || query.q.chars().count() > 200 {
-            return Err(Error::BadSearch);
+            return Err(ChatError::BadSearch);
         }
         let before = match query.after.as_deref().map(str::parse::<i64>) {
             None => None,
             Some(Ok(number)) => Some(number),
-            Some(Err(_)) => return Err(Error::BadSearch),
+            Some(Err(_)) => return Err(ChatError::BadSearch),
         };
         let within = query.conversation_id;
         if let Some(id) = within {
             // As if it did not exist, not as if nothing was found.
-            self.store.conversation(id, me).await?.ok_or(Error::NoSuchConversation)?;
+            self.store.conversation(id, me).await?.ok_or(ChatError::NoSuchConversation)?;
         }
         let now = self.clock.now();
         let search = Search { viewer: me, words, within, before };

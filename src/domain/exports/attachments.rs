@@ -6,9 +6,9 @@ use serde_json::json;
 use store::Store;
 
 use super::contents::lines;
-use crate::domain::export_store::Archive;
-use crate::domain::files::{Error, Files};
-use crate::domain::jobs::Failure;
+use crate::domain::export_store::ArchiveWriter;
+use crate::domain::files::{FileError, FileService};
+use crate::domain::jobs::JobError;
 use crate::integrations::blob_store::{BlobKey, hex};
 
 const PAGE: usize = 200;
@@ -16,10 +16,10 @@ const PAGE: usize = 200;
 /// Writes all of them. A file that goes meanwhile is left out.
 pub(super) async fn write(
     store: &Store,
-    files: &Files,
+    files: &FileService,
     user: UserId,
-    archive: &mut Archive,
-) -> Result<(), Failure> {
+    archive: &mut ArchiveWriter,
+) -> Result<(), JobError> {
     let (mut all, mut after) = (Vec::new(), None);
     loop {
         let page = store.attachments_by(user, after, PAGE).await?;
@@ -40,8 +40,8 @@ pub(super) async fn write(
     for (file, blob) in &all {
         let size = u64::try_from(blob.size).unwrap_or(0);
         let mut pieces = match files.read(&BlobKey::new(&blob.hash, blob.id), 0..size).await {
-            Err(Error::NoSuchFile) => continue,
-            read => read.map_err(|error| Failure::passing(error.to_string()))?,
+            Err(FileError::NoSuchFile) => continue,
+            read => read.map_err(|error| JobError::passing(error.to_string()))?,
         };
         // What somebody calls it may be no name for a file: the list says it.
         archive.file(format!("files/{}", file.id)).await?;

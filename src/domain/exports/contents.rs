@@ -7,8 +7,8 @@ use base::ids::{ConversationId, UserId};
 use serde_json::{Value, json};
 use store::{AuditFilter, Range, Store};
 
-use crate::domain::export_store::Archive;
-use crate::domain::jobs::Failure;
+use crate::domain::export_store::ArchiveWriter;
+use crate::domain::jobs::JobError;
 
 const PAGE: usize = 200;
 
@@ -17,8 +17,8 @@ pub(super) async fn write(
     store: &Store,
     user: UserId,
     now: Timestamp,
-    archive: &mut Archive,
-) -> Result<(), Failure> {
+    archive: &mut ArchiveWriter,
+) -> Result<(), JobError> {
     account(store, user, archive).await?;
     contacts(store, user, archive).await?;
     let conversations = conversations(store, user, now, archive).await?;
@@ -29,9 +29,9 @@ pub(super) async fn write(
     audit(store, user, archive).await
 }
 
-async fn account(store: &Store, user: UserId, archive: &mut Archive) -> Result<(), Failure> {
+async fn account(store: &Store, user: UserId, archive: &mut ArchiveWriter) -> Result<(), JobError> {
     // Gone since the job began: next time nobody wants the archive any more.
-    let gone = || Failure::passing("the account ended meanwhile");
+    let gone = || JobError::passing("the account ended meanwhile");
     let person = store.person(user).await?.ok_or_else(gone)?;
     let devices: Vec<_> = store
         .devices(user)
@@ -60,7 +60,11 @@ async fn account(store: &Store, user: UserId, archive: &mut Archive) -> Result<(
     Ok(())
 }
 
-async fn contacts(store: &Store, user: UserId, archive: &mut Archive) -> Result<(), Failure> {
+async fn contacts(
+    store: &Store,
+    user: UserId,
+    archive: &mut ArchiveWriter,
+) -> Result<(), JobError> {
     archive.file("contacts.jsonl").await?;
     let mut after = None;
     loop {
@@ -90,8 +94,8 @@ async fn conversations(
     store: &Store,
     user: UserId,
     now: Timestamp,
-    archive: &mut Archive,
-) -> Result<Vec<ConversationId>, Failure> {
+    archive: &mut ArchiveWriter,
+) -> Result<Vec<ConversationId>, JobError> {
     archive.file("conversations.jsonl").await?;
     let (mut all, mut after) = (Vec::new(), None);
     loop {
@@ -120,8 +124,8 @@ async fn messages(
     store: &Store,
     (user, now): (UserId, Timestamp),
     id: ConversationId,
-    archive: &mut Archive,
-) -> Result<(), Failure> {
+    archive: &mut ArchiveWriter,
+) -> Result<(), JobError> {
     archive.file(format!("messages/{id}.jsonl")).await?;
     let mut after = 0;
     loop {
@@ -154,7 +158,7 @@ async fn messages(
     }
 }
 
-async fn calls(store: &Store, user: UserId, archive: &mut Archive) -> Result<(), Failure> {
+async fn calls(store: &Store, user: UserId, archive: &mut ArchiveWriter) -> Result<(), JobError> {
     archive.file("calls.jsonl").await?;
     let mut before = None;
     loop {
@@ -182,7 +186,7 @@ async fn calls(store: &Store, user: UserId, archive: &mut Archive) -> Result<(),
     }
 }
 
-async fn audit(store: &Store, user: UserId, archive: &mut Archive) -> Result<(), Failure> {
+async fn audit(store: &Store, user: UserId, archive: &mut ArchiveWriter) -> Result<(), JobError> {
     archive.file("audit.jsonl").await?;
     let mut before = None;
     loop {

@@ -12,11 +12,11 @@ use base::ids::JobId;
 use serde_json::json;
 use store::{Job, JobState, NewJob, Store};
 
-use super::News;
-use super::accounts::{Me, audit};
-use super::export_store::{Ready, Shelf};
-use super::files::Files;
-use super::jobs::{Failure, Work};
+use super::DirectedEvent;
+use super::accounts::{Principal, audit};
+use super::export_store::{ArchiveFile, ExportStore};
+use super::files::FileService;
+use super::jobs::{JobError, JobHandler};
 use crate::cluster::BoxFuture;
 use crate::protocol::accounts::ExportState;
 
@@ -25,7 +25,7 @@ pub const KIND: &str = "account.export";
 
 /// Why there is no archive.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum Error {
+pub enum ExportError {
     /// The account ended meanwhile.
     #[error("this account is no more")]
     Gone,
@@ -37,7 +37,7 @@ pub enum Error {
     Store(#[from] store::Error),
 }
 
-impl CodedError for Error {
+impl CodedError for ExportError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Gone => ErrorKind::NotFound,
@@ -61,30 +61,30 @@ impl CodedError for Error {
 
 /// What a person is given who asks for their archive.
 #[derive(Debug)]
-pub enum Answer {
+pub enum ExportStatus {
     /// Not yet.
     Soon(ExportState),
     /// Here.
-    Here(Ready),
+    Here(ArchiveFile),
 }
 
 /// The deeds of this area, and the work behind them; cheap to clone.
 #[derive(Clone)]
-pub struct Exports {
+pub struct ExportService {
     store: Store,
     clock: Clock,
-    shelf: Shelf,
-    files: Files,
+    shelf: ExportStore,
+    files: FileService,
     kept: Duration,
 }
 
-impl Exports {
+impl ExportService {
     /// Puts the parts together; `kept` is how long an archive waits for its owner.
     pub const fn new(
         store: Store,
         clock: Clock,
-        shelf: Shelf,
-        files: Files,
+        shelf: ExportStore,
+        files: FileService,
         kept: Duration,
     ) -> Self {
         Self { store, clock, shelf, files, kept }
@@ -93,8 +93,12 @@ impl Exports {
     /// The person's archive; if there is none, one is begun.
     ///
     /// # Errors
-    /// [`Error::Gone`], [`Error::Disk`], or the database's.
-    pub async fn get(&self, me: &Me, ip: Option<IpAddr>) -> Result<Answer, Error> {
+    /// [`ExportError::Gone`], [`ExportError::Disk`], or the database's.
+    pub async fn get(
+        &self,
+        me: &Principal,
+        ip: Option<IpAddr>,
+    ) -> Result<ExportStatus, ExportError> {
         let mut lost = None;
         loop {
             let job = NewJob {
@@ -106,30 +110,33 @@ impl Exports {
             let entry = audit(Some(me.user), "account.export_requested", me.user.to_string(), ip);
             let now = self.clock.now();
             let export = self.store.request_export(job, me.user, lost, entry, now).await?;
-            let export = export.ok_or(Error::Gone)?;
+            let export = export.ok_or(ExportError::Gone)?;
             if export.ready_at.is_none() {
                 let state = match export.state {
                     JobState::Running => "running",
                     _ => "waiting",
                 };
-                return Ok(Answer::Soon(ExportState { state, created_at: export.created_at }));
+                return Ok(ExportStatus::Soon(ExportState {
+                    state,
+                    created_at: export.created_at,
+                }));
             }
             match self.shelf.open(export.id).await {
                 Ok(Some(ready)) => {
                     let action = "account.export_fetched";
                     let entry = audit(Some(me.user), action, me.user.to_string(), ip);
                     self.store.audit(entry, self.clock.now()).await?;
-                    return Ok(Answer::Here(ready));
+                    return Ok(ExportStatus::Here(ready));
                 }
                 Ok(None) if lost.is_none() => lost = Some(export.id), // to be made anew
-                Ok(None) => return Err(Error::Disk("it is gone again".to_owned())),
-                Err(error) => return Err(Error::Disk(error.to_string())),
+                Ok(None) => return Err(ExportError::Disk("it is gone again".to_owned())),
+                Err(error) => return Err(ExportError::Disk(error.to_string())),
             }
         }
     }
 
-    async fn make(&self, job: &Job) -> Result<Vec<News>, Failure> {
-        let user = job.user_id.ok_or_else(|| Failure::for_good("a job about nobody"))?;
+    async fn make(&self, job: &Job) -> Result<Vec<DirectedEvent>, JobError> {
+        let user = job.user_id.ok_or_else(|| JobError::for_good("a job about nobody"))?;
         if self.store.known_exports(vec![job.id]).await?.is_empty() {
             return Ok(Vec::new()); // nobody wants it any more
         }
@@ -145,12 +152,12 @@ impl Exports {
     }
 }
 
-impl Work for Exports {
+impl JobHandler for ExportService {
     fn kind(&self) -> &'static str {
         KIND
     }
 
-    fn run<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Result<Vec<News>, Failure>> {
+    fn run<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Result<Vec<DirectedEvent>, JobError>> {
         Box::pin(self.make(job))
     }
 

@@ -8,14 +8,14 @@ const NAME: usize = 200;
 
 /// Pictures whose metadata we remove and of which we make small ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Picture {
+pub(super) enum ImageFormat {
     Jpeg,
     Png,
     Gif,
     WebP,
 }
 
-impl Picture {
+impl ImageFormat {
     /// As in `Content-Type`.
     pub(super) fn of(content_type: &str) -> Option<Self> {
         match content_type {
@@ -70,7 +70,7 @@ pub(super) fn sound(content_type: &'static str) -> &'static str {
 
 /// Whether a browser may show it in its place; everything else is only ever saved.
 pub fn may_show(content_type: &str) -> bool {
-    Picture::of(content_type).is_some()
+    ImageFormat::of(content_type).is_some()
         || matches!(
             content_type,
             "video/mp4"

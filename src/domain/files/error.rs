@@ -4,7 +4,7 @@ use base::error::{CodedError, ErrorKind};
 
 /// The one error of this area.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum Error {
+pub enum FileError {
     /// Larger than `files.max_bytes`, or than a picture may be.
     #[error("a file of this kind has at most {0} bytes")]
     TooLarge(u64),
@@ -61,7 +61,7 @@ pub enum Error {
     Store(#[from] store::Error),
 }
 
-impl From<std::io::Error> for Error {
+impl From<std::io::Error> for FileError {
     fn from(error: std::io::Error) -> Self {
         // What a storage says of itself is for those who run it.
         tracing::warn!(%error, "the storage of files was of no help");
@@ -69,7 +69,7 @@ impl From<std::io::Error> for Error {
     }
 }
 
-impl CodedError for Error {
+impl CodedError for FileError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::TooLarge(_) | Self::OverQuota(_) => ErrorKind::TooLarge,

@@ -5,19 +5,19 @@ use std::io;
 
 use metrics::counter;
 
-use super::{Error, Files};
+use super::{FileError, FileService};
 use crate::integrations::blob_store::BlobKey;
 use crate::telemetry::metrics::{BLOBS_REMOVED, PURGED};
 
 /// Rows looked at in one transaction.
 const BATCH: usize = 200;
 
-impl Files {
+impl FileService {
     /// Throws away all that is over. What is interrupted is found again next time.
     ///
     /// # Errors
     /// The database's, or the storage's.
-    pub async fn collect(&self) -> Result<(), Error> {
+    pub async fn collect(&self) -> Result<(), FileError> {
         let (store, clock) = (&self.0.store, &self.0.clock);
         let gone = store.expire_uploads(clock.now()).await?;
         counter!(PURGED, "kind" => "uploads").increment(gone as u64);
@@ -34,7 +34,7 @@ impl Files {
     }
 
     /// Removes objects first, then the rows that name them: a row never goes before its object.
-    async fn remove_bytes(&self) -> Result<(), Error> {
+    async fn remove_bytes(&self) -> Result<(), FileError> {
         loop {
             let doomed = self.0.store.doomed_blobs(BATCH, self.0.clock.now()).await?;
             let count = doomed.len();

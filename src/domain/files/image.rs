@@ -7,26 +7,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use image::codecs::jpeg::JpegEncoder;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits};
 use metrics::counter;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 
-use super::Error;
-use super::content_type::Picture;
+use super::FileError;
+use super::content_type::ImageFormat;
 use super::metadata;
 use crate::config;
 use crate::telemetry::metrics::PICTURES;
 
 /// How long a file waits for its turn.
-const TURN: Duration = Duration::from_secs(20);
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long a small picture may take; the large one is kept without it.
-const PATIENCE: Duration = Duration::from_secs(10);
+const IMAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Of small pictures, from 1 to 100.
 const QUALITY: u8 = 80;
 
 /// Where pictures are worked on.
-pub(super) struct Studio {
+pub(super) struct ImageProcessor {
     places: Arc<Semaphore>,
     bytes: u64,
     pixels: u64,
@@ -34,7 +34,7 @@ pub(super) struct Studio {
 }
 
 /// What came of a picture.
-pub(super) struct Developed {
+pub(super) struct ProcessedImage {
     /// As it is shown.
     pub(super) pixels: (i64, i64),
     /// Without its metadata.
@@ -43,7 +43,7 @@ pub(super) struct Developed {
     pub(super) small: Option<Vec<u8>>,
 }
 
-impl Studio {
+impl ImageProcessor {
     pub(super) fn new(config: &config::FilesConfig) -> Self {
         Self {
             places: Arc::new(Semaphore::new(config.picture_threads)),
@@ -55,28 +55,28 @@ impl Studio {
 
     /// A place to work at, if one is free in time.
     pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        let place = tokio::time::timeout(TURN, self.places.clone().acquire_owned()).await;
+        let place = tokio::time::timeout(QUEUE_TIMEOUT, self.places.clone().acquire_owned()).await;
         place.ok()?.ok()
     }
 
     pub(super) async fn develop(
         &self,
-        picture: Picture,
+        picture: ImageFormat,
         file: PathBuf,
         size: u64,
-    ) -> Result<Developed, Error> {
+    ) -> Result<ProcessedImage, FileError> {
         if size > self.bytes {
-            return Err(Error::TooLarge(self.bytes));
+            return Err(FileError::TooLarge(self.bytes));
         }
-        let place = self.turn().await.ok_or(Error::Busy)?;
+        let place = self.turn().await.ok_or(FileError::Busy)?;
         let most = self.pixels;
         let work = spawn_blocking(move || clean(picture, &file, most).map(|clean| (clean, place)));
-        let ((mut pixels, clean), place) = work.await.map_err(|_| Error::BadPicture)??;
+        let ((mut pixels, clean), place) = work.await.map_err(|_| FileError::BadPicture)??;
 
         let (bytes, side) = (clean.clone(), self.side);
         // Whoever gives up waiting does not end the work: it keeps its place until it is done.
         let work = spawn_blocking(move || small(picture, &bytes, (most, side), place));
-        let (outcome, small) = match tokio::time::timeout(PATIENCE, work).await {
+        let (outcome, small) = match tokio::time::timeout(IMAGE_TIMEOUT, work).await {
             Ok(Ok(Some((turned, small)))) => {
                 if turned {
                     pixels = (pixels.1, pixels.0);
@@ -87,35 +87,39 @@ impl Studio {
             Err(_) => ("slow", None),
         };
         counter!(PICTURES, "outcome" => outcome).increment(1);
-        Ok(Developed { pixels, clean: clean.to_vec(), small })
+        Ok(ProcessedImage { pixels, clean: clean.to_vec(), small })
     }
 }
 
-fn format(picture: Picture) -> ImageFormat {
+fn format(picture: ImageFormat) -> image::ImageFormat {
     match picture {
-        Picture::Jpeg => ImageFormat::Jpeg,
-        Picture::Png => ImageFormat::Png,
-        Picture::Gif => ImageFormat::Gif,
-        Picture::WebP => ImageFormat::WebP,
+        ImageFormat::Jpeg => image::ImageFormat::Jpeg,
+        ImageFormat::Png => image::ImageFormat::Png,
+        ImageFormat::Gif => image::ImageFormat::Gif,
+        ImageFormat::WebP => image::ImageFormat::WebP,
     }
 }
 
-type Clean = ((i64, i64), bytes::Bytes);
+type StrippedImage = ((i64, i64), bytes::Bytes);
 
-fn clean(picture: Picture, file: &std::path::Path, most: u64) -> Result<Clean, Error> {
+fn clean(
+    picture: ImageFormat,
+    file: &std::path::Path,
+    most: u64,
+) -> Result<StrippedImage, FileError> {
     let bytes = std::fs::read(file)?;
     let reader = ImageReader::with_format(Cursor::new(&bytes), format(picture));
-    let (width, height) = reader.into_dimensions().map_err(|_| Error::BadPicture)?;
+    let (width, height) = reader.into_dimensions().map_err(|_| FileError::BadPicture)?;
     if u64::from(width) * u64::from(height) > most {
-        return Err(Error::TooManyPixels(most));
+        return Err(FileError::TooManyPixels(most));
     }
-    let clean = metadata::without(picture, &bytes).ok_or(Error::BadPicture)?;
+    let clean = metadata::without(picture, &bytes).ok_or(FileError::BadPicture)?;
     Ok(((width.into(), height.into()), clean.into()))
 }
 
 /// The small picture, and whether it lies on another side than its bytes say.
 fn small(
-    picture: Picture,
+    picture: ImageFormat,
     bytes: &[u8],
     (most, side): (u64, u32),
     _place: OwnedSemaphorePermit,

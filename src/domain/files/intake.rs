@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use base::ids::UserId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Error;
+use super::FileError;
 
 /// One person has at most this part of all places.
-const SHARE: usize = 8;
+const PER_USER_DIVISOR: usize = 8;
 
 /// All places; cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Places {
+pub(super) struct IntakeLimiter {
     all: Arc<Semaphore>,
     each: usize,
     taken: Arc<Mutex<HashMap<UserId, usize>>>,
@@ -22,29 +22,29 @@ pub(super) struct Places {
 
 /// A place that is taken, until it is dropped.
 #[derive(Debug)]
-pub struct Place {
+pub struct IntakePermit {
     who: UserId,
-    places: Places,
+    places: IntakeLimiter,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Places {
+impl IntakeLimiter {
     pub(super) fn new(all: usize) -> Self {
-        let each = (all / SHARE).max(1);
+        let each = (all / PER_USER_DIVISOR).max(1);
         Self { all: Arc::new(Semaphore::new(all)), each, taken: Arc::default() }
     }
 
     /// # Errors
-    /// [`Error::Busy`] if all places are taken, or all that one person may take.
-    pub(super) fn take(&self, who: UserId) -> Result<Place, Error> {
-        let permit = self.all.clone().try_acquire_owned().map_err(|_| Error::Busy)?;
+    /// [`FileError::Busy`] if all places are taken, or all that one person may take.
+    pub(super) fn take(&self, who: UserId) -> Result<IntakePermit, FileError> {
+        let permit = self.all.clone().try_acquire_owned().map_err(|_| FileError::Busy)?;
         let mut taken = self.taken();
         let theirs = taken.entry(who).or_default();
         if *theirs >= self.each {
-            return Err(Error::Busy);
+            return Err(FileError::Busy);
         }
         *theirs += 1;
-        Ok(Place { who, places: self.clone(), _permit: permit })
+        Ok(IntakePermit { who, places: self.clone(), _permit: permit })
     }
 
     fn taken(&self) -> MutexGuard<'_, HashMap<UserId, usize>> {
@@ -53,7 +53,7 @@ impl Places {
     }
 }
 
-impl Drop for Place {
+impl Drop for IntakePermit {
     fn drop(&mut self) {
         let mut taken = self.places.taken();
         if let Some(theirs) = taken.get_mut(&self.who) {
@@ -71,24 +71,24 @@ mod tests {
 
     #[test]
     fn one_person_takes_no_more_than_their_share() {
-        let places = Places::new(16);
+        let places = IntakeLimiter::new(16);
         let (ann, bob) = (UserId::new(), UserId::new());
         let first = places.take(ann).unwrap();
         let _second = places.take(ann).unwrap();
-        assert!(matches!(places.take(ann), Err(Error::Busy)));
+        assert!(matches!(places.take(ann), Err(FileError::Busy)));
         let _other = places.take(bob).unwrap();
         drop(first);
 
         let _third = places.take(ann).unwrap();
-        assert!(matches!(places.take(ann), Err(Error::Busy)));
+        assert!(matches!(places.take(ann), Err(FileError::Busy)));
         assert_eq!(places.all.available_permits(), 13);
     }
 
     #[test]
     fn whoever_has_no_place_is_not_remembered() {
-        let places = Places::new(1);
+        let places = IntakeLimiter::new(1);
         let place = places.take(UserId::new()).unwrap();
-        assert!(matches!(places.take(UserId::new()), Err(Error::Busy)));
+        assert!(matches!(places.take(UserId::new()), Err(FileError::Busy)));
         drop(place);
 
         assert!(places.taken().is_empty());

@@ -5,23 +5,23 @@
 
 use image::metadata::Orientation;
 
-use super::content_type::Picture;
+use super::content_type::ImageFormat;
 
 /// The same picture without its metadata; how it is to be turned stays. `None` if its structure is
 /// broken.
-pub(super) fn without(picture: Picture, bytes: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn without(picture: ImageFormat, bytes: &[u8]) -> Option<Vec<u8>> {
     match picture {
-        Picture::Jpeg => jpeg(bytes),
-        Picture::Png => png(bytes),
-        Picture::WebP => webp(bytes),
-        Picture::Gif => gif(bytes),
+        ImageFormat::Jpeg => jpeg(bytes),
+        ImageFormat::Png => png(bytes),
+        ImageFormat::WebP => webp(bytes),
+        ImageFormat::Gif => gif(bytes),
     }
 }
 
 /// Reads on and on; `None` once there is less than wanted.
-struct Reader<'a>(&'a [u8]);
+struct ChunkReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> ChunkReader<'a> {
     fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (head, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
@@ -47,7 +47,7 @@ fn only_turned(exif: &[u8]) -> Option<Vec<u8>> {
 
 /// ISO/IEC 10918-1, annex B.
 fn jpeg(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut input = Reader(bytes);
+    let mut input = ChunkReader(bytes);
     let mut out = Vec::with_capacity(bytes.len());
     out.extend(input.take(2)?);
     let mut turned = false;
@@ -115,7 +115,7 @@ fn scan(data: &[u8]) -> Option<usize> {
 
 /// W3C PNG, third edition.
 fn png(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut input = Reader(bytes);
+    let mut input = ChunkReader(bytes);
     let mut out = Vec::with_capacity(bytes.len());
     out.extend(input.take(8)?);
     loop {
@@ -162,7 +162,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 
 /// RFC 9649.
 fn webp(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut input = Reader(bytes);
+    let mut input = ChunkReader(bytes);
     let header = input.take(12)?;
     let length = u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize;
     input.0 = input.0.get(..length.checked_sub(4)?)?; // what follows is not of it
@@ -207,7 +207,7 @@ fn webp(bytes: &[u8]) -> Option<Vec<u8>> {
 /// The GIF of 1989: comments and foreign applications (XMP among them) go, repetition stays.
 fn gif(bytes: &[u8]) -> Option<Vec<u8>> {
     let table = |flags: u8| if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) };
-    let mut input = Reader(bytes);
+    let mut input = ChunkReader(bytes);
     let screen = input.take(13)?;
     let mut out = screen.to_vec();
     out.extend(input.take(table(screen[10]))?);
@@ -239,7 +239,7 @@ fn gif(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Blocks up to the empty one, with their lengths.
-fn blocks<'a>(input: &mut Reader<'a>) -> Option<&'a [u8]> {
+fn blocks<'a>(input: &mut ChunkReader<'a>) -> Option<&'a [u8]> {
     let all = input.0;
     let mut length = 0;
     loop {

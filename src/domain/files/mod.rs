@@ -11,10 +11,10 @@ mod staging;
 mod uploads;
 
 pub use content_type::may_show;
-pub use error::Error;
-pub use intake::Place;
+pub use error::FileError;
+pub use intake::IntakePermit;
 pub use staging::PIECE;
-pub use uploads::{NewUpload, Tape, Whole};
+pub use uploads::{CompletedUpload, CreateUpload, UploadFile};
 
 use std::io;
 use std::ops::Range;
@@ -27,46 +27,46 @@ use base::ids::{AttachmentId, BlobId, UploadId, UserId};
 use metrics::counter;
 use store::{AddAttachment, Blob, BlobPlace, NewAttachment, Quota, Store};
 
-use self::content_type::Picture;
-use self::image::{Developed, Studio};
-use self::intake::Places;
-use self::probe::Shape;
-use self::staging::{Part, Staging};
+use self::content_type::ImageFormat;
+use self::image::{ImageProcessor, ProcessedImage};
+use self::intake::IntakeLimiter;
+use self::probe::AvInfo;
+use self::staging::{StagedFile, StagingDir};
 use crate::config;
 use crate::integrations::blob_store::{BlobKey, BlobStore, ByteStream, hex};
 use crate::protocol::files as wire;
 use crate::telemetry::metrics::{FILE_BYTES, FILES};
 
 /// Storage that takes longer for one file is given up, well before its claim ends.
-const PUT: Duration = Duration::from_secs(20 * 60);
+const STORAGE_PUT_TIMEOUT: Duration = Duration::from_secs(20 * 60);
 /// So often bytes are claimed again that went while they were put.
-const CLAIMS: usize = 5;
+const MAX_CLAIM_ATTEMPTS: usize = 5;
 
 /// The deeds of this area; cheap to clone.
 #[derive(Clone)]
-pub struct Files(Arc<Inner>);
+pub struct FileService(Arc<FileServiceInner>);
 
-struct Inner {
+struct FileServiceInner {
     store: Store,
     clock: Clock,
     blobs: Arc<dyn BlobStore>,
-    staging: Staging,
-    studio: Studio,
+    staging: StagingDir,
+    studio: ImageProcessor,
     config: config::FilesConfig,
-    places: Places,
+    places: IntakeLimiter,
 }
 
 /// A file that is being sent; dropped before it is kept, it was never here.
 #[derive(Debug)]
-pub struct Incoming {
-    part: Part,
+pub struct IncomingFile {
+    part: StagedFile,
     most: u64,
-    _place: Place,
+    _place: IntakePermit,
 }
 
 /// A file for somebody who may see it.
 #[derive(Debug)]
-pub struct Found {
+pub struct FileDownload {
     /// Where its bytes are.
     pub name: BlobKey,
     /// How many.
@@ -78,7 +78,7 @@ pub struct Found {
 }
 
 /// What is to be kept.
-struct Bundle<'a> {
+struct StoredFileParts<'a> {
     owner: UserId,
     called: &'a str,
     path: &'a Path,
@@ -87,17 +87,17 @@ struct Bundle<'a> {
 }
 
 /// Width and height.
-type Pixels = (i64, i64);
+type Dimensions = (i64, i64);
 /// A small picture and its hash.
-type Small = (Part, Vec<u8>);
+type Thumbnail = (StagedFile, Vec<u8>);
 
 /// What was found in a file.
-struct Contents {
-    shape: Shape,
-    small: Option<Small>,
+struct ContentInfo {
+    shape: AvInfo,
+    small: Option<Thumbnail>,
 }
 
-impl Files {
+impl FileService {
     /// Files whose bytes `blobs` keeps; `folder` is where they lie until they are whole.
     pub fn new(
         store: Store,
@@ -106,10 +106,10 @@ impl Files {
         folder: &Path,
         config: config::FilesConfig,
     ) -> Self {
-        let staging = Staging::new(folder.join("uploads"));
-        let studio = Studio::new(&config);
-        let places = Places::new(config.at_once);
-        Self(Arc::new(Inner { store, clock, blobs, staging, studio, config, places }))
+        let staging = StagingDir::new(folder.join("uploads"));
+        let studio = ImageProcessor::new(&config);
+        let places = IntakeLimiter::new(config.at_once);
+        Self(Arc::new(FileServiceInner { store, clock, blobs, staging, studio, config, places }))
     }
 
     fn quota(&self) -> Quota {
@@ -122,63 +122,70 @@ impl Files {
     /// A place among those who send files at the same time.
     ///
     /// # Errors
-    /// [`Error::Busy`].
-    pub fn place(&self, who: UserId) -> Result<Place, Error> {
+    /// [`FileError::Busy`].
+    pub fn place(&self, who: UserId) -> Result<IntakePermit, FileError> {
         self.0.places.take(who)
     }
 
     /// Begins to take a file in; `announced` is how many bytes the request says it has.
     ///
     /// # Errors
-    /// [`Error::TooLarge`], [`Error::OverQuota`], [`Error::Busy`], or the database's.
-    pub async fn begin(&self, owner: UserId, announced: Option<u64>) -> Result<Incoming, Error> {
-        let Inner { config, store, .. } = &*self.0;
+    /// [`FileError::TooLarge`], [`FileError::OverQuota`], [`FileError::Busy`], or the database's.
+    pub async fn begin(
+        &self,
+        owner: UserId,
+        announced: Option<u64>,
+    ) -> Result<IncomingFile, FileError> {
+        let FileServiceInner { config, store, .. } = &*self.0;
         // A request says the size of its wrapping too.
         let announced = announced.unwrap_or(0).saturating_sub(8 * 1024);
         if announced > config.max_bytes {
-            return Err(Error::TooLarge(config.max_bytes));
+            return Err(FileError::TooLarge(config.max_bytes));
         }
         let kept = u64::try_from(store.kept_bytes(owner).await?).unwrap_or(0);
         if kept.saturating_add(announced) >= config.quota_bytes {
-            return Err(Error::OverQuota(config.quota_bytes));
+            return Err(FileError::OverQuota(config.quota_bytes));
         }
         let place = self.place(owner)?;
         let part = self.0.staging.begin().await?;
-        Ok(Incoming { part, most: config.max_bytes, _place: place })
+        Ok(IncomingFile { part, most: config.max_bytes, _place: place })
     }
 
     /// Keeps what was sent.
     ///
     /// # Errors
-    /// What is wrong with the file, [`Error::OverQuota`], the storage's or the database's.
+    /// What is wrong with the file, [`FileError::OverQuota`], the storage's or the database's.
     pub async fn keep(
         &self,
         owner: UserId,
         called: &str,
-        mut incoming: Incoming,
-    ) -> Result<wire::AttachmentMade, Error> {
+        mut incoming: IncomingFile,
+    ) -> Result<wire::AttachmentMade, FileError> {
         incoming.part.flush().await?;
         let (path, size) = (incoming.part.path(), incoming.part.size);
-        self.take_in(Bundle { owner, called, path, size, upload: None }).await
+        self.take_in(StoredFileParts { owner, called, path, size, upload: None }).await
     }
 
     /// Judges a whole file, puts its bytes into storage, and keeps it.
-    async fn take_in(&self, bundle: Bundle<'_>) -> Result<wire::AttachmentMade, Error> {
-        let Inner { staging, studio, .. } = &*self.0;
+    async fn take_in(
+        &self,
+        bundle: StoredFileParts<'_>,
+    ) -> Result<wire::AttachmentMade, FileError> {
+        let FileServiceInner { staging, studio, .. } = &*self.0;
         if bundle.size == 0 {
-            return Err(Error::Empty);
+            return Err(FileError::Empty);
         }
         let (head, mut hash) = staging::read_through(bundle.path, content_type::HEAD).await?;
         let content_type = content_type::content_type(&head);
-        let Some(picture) = Picture::of(content_type) else {
+        let Some(picture) = ImageFormat::of(content_type) else {
             let shape = probe::look(studio, content_type, bundle.path).await;
             let content_type =
                 if shape.is_sound { content_type::sound(content_type) } else { content_type };
-            let contents = Contents { shape, small: None };
+            let contents = ContentInfo { shape, small: None };
             return self.settle(&bundle, content_type, &hash, contents).await;
         };
         let developed = studio.develop(picture, bundle.path.to_owned(), bundle.size).await?;
-        let Developed { pixels, clean, small } = developed;
+        let ProcessedImage { pixels, clean, small } = developed;
         let size = clean.len() as u64;
         let clean = staging.with(clean).await?;
         hash = staging::read_through(clean.path(), 0).await?.1;
@@ -190,20 +197,20 @@ impl Files {
             }
             None => None,
         };
-        let bundle = Bundle { path: clean.path(), size, ..bundle };
-        let shape = Shape { pixels: Some(pixels), ..Shape::default() };
-        self.settle(&bundle, content_type, &hash, Contents { shape, small }).await
+        let bundle = StoredFileParts { path: clean.path(), size, ..bundle };
+        let shape = AvInfo { pixels: Some(pixels), ..AvInfo::default() };
+        self.settle(&bundle, content_type, &hash, ContentInfo { shape, small }).await
     }
 
     async fn settle(
         &self,
-        bundle: &Bundle<'_>,
+        bundle: &StoredFileParts<'_>,
         content_type: &str,
         hash: &[u8],
-        Contents { shape, small }: Contents,
-    ) -> Result<wire::AttachmentMade, Error> {
-        let Inner { store, clock, config, .. } = &*self.0;
-        for _ in 0..CLAIMS {
+        ContentInfo { shape, small }: ContentInfo,
+    ) -> Result<wire::AttachmentMade, FileError> {
+        let FileServiceInner { store, clock, config, .. } = &*self.0;
+        for _ in 0..MAX_CLAIM_ATTEMPTS {
             let (blob, shared) = self.put(bundle.path, bundle.size, hash).await?;
             let thumbnail = match &small {
                 Some((part, hash)) => Some(self.put(part.path(), part.size, hash).await?),
@@ -225,8 +232,8 @@ impl Files {
             };
             let made = match store.add_attachment(new, self.quota(), clock.now()).await? {
                 AddAttachment::Added(made) | AddAttachment::Before(made) => made,
-                AddAttachment::OverQuota => return Err(Error::OverQuota(config.quota_bytes)),
-                AddAttachment::Gone => return Err(Error::NoSuchUpload),
+                AddAttachment::OverQuota => return Err(FileError::OverQuota(config.quota_bytes)),
+                AddAttachment::Gone => return Err(FileError::NoSuchUpload),
                 AddAttachment::BlobGone(lost) => {
                     // What was put too late belongs to a row that never comes back.
                     let small = small.as_ref().map(|(_, hash)| hash.as_slice());
@@ -244,18 +251,19 @@ impl Files {
             let (attachment, sha256) = (view(made), hex(hash));
             return Ok(wire::AttachmentMade { attachment, sha256, expires_at });
         }
-        Err(Error::Busy)
+        Err(FileError::Busy)
     }
 
     /// Has bytes in storage; whether they were there before.
-    async fn put(&self, path: &Path, size: u64, hash: &[u8]) -> Result<(BlobId, bool), Error> {
+    async fn put(&self, path: &Path, size: u64, hash: &[u8]) -> Result<(BlobId, bool), FileError> {
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         let new = Blob { id: BlobId::new(), hash: hash.to_vec(), size };
         match self.0.store.claim_blob(new, self.0.clock.now()).await? {
             BlobPlace::Here(id) => Ok((id, true)),
             BlobPlace::Coming(id) => {
                 let name = BlobKey::new(hash, id);
-                let put = tokio::time::timeout(PUT, self.0.blobs.put(&name, path)).await;
+                let put =
+                    tokio::time::timeout(STORAGE_PUT_TIMEOUT, self.0.blobs.put(&name, path)).await;
                 put.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
                 Ok((id, false))
             }
@@ -265,11 +273,11 @@ impl Files {
     /// A file, for those who may see it.
     ///
     /// # Errors
-    /// [`Error::NoSuchFile`], or the database's.
-    pub async fn find(&self, viewer: UserId, id: AttachmentId) -> Result<Found, Error> {
+    /// [`FileError::NoSuchFile`], or the database's.
+    pub async fn find(&self, viewer: UserId, id: AttachmentId) -> Result<FileDownload, FileError> {
         let found = self.0.store.attachment(id, viewer, self.0.clock.now()).await?;
-        let (file, blob) = found.ok_or(Error::NoSuchFile)?;
-        Ok(Found {
+        let (file, blob) = found.ok_or(FileError::NoSuchFile)?;
+        Ok(FileDownload {
             name: BlobKey::new(&blob.hash, blob.id),
             size: u64::try_from(blob.size).unwrap_or(0),
             content_type: file.content_type,
@@ -280,11 +288,15 @@ impl Files {
     /// The small picture of a file, for those who may see it.
     ///
     /// # Errors
-    /// [`Error::NoSuchFile`], or the database's.
-    pub async fn thumbnail(&self, viewer: UserId, id: AttachmentId) -> Result<Found, Error> {
+    /// [`FileError::NoSuchFile`], or the database's.
+    pub async fn thumbnail(
+        &self,
+        viewer: UserId,
+        id: AttachmentId,
+    ) -> Result<FileDownload, FileError> {
         let blob = self.0.store.thumbnail(id, viewer, self.0.clock.now()).await?;
-        let blob = blob.ok_or(Error::NoSuchFile)?;
-        Ok(Found {
+        let blob = blob.ok_or(FileError::NoSuchFile)?;
+        Ok(FileDownload {
             name: BlobKey::new(&blob.hash, blob.id),
             size: u64::try_from(blob.size).unwrap_or(0),
             content_type: "image/jpeg".to_owned(),
@@ -295,11 +307,11 @@ impl Files {
     /// A part of the bytes of a file that was found.
     ///
     /// # Errors
-    /// [`Error::NoSuchFile`] if it went meanwhile, or the storage's.
-    pub async fn read(&self, name: &BlobKey, part: Range<u64>) -> Result<ByteStream, Error> {
+    /// [`FileError::NoSuchFile`] if it went meanwhile, or the storage's.
+    pub async fn read(&self, name: &BlobKey, part: Range<u64>) -> Result<ByteStream, FileError> {
         let size = part.end.saturating_sub(part.start);
         match self.0.blobs.read(name, part).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::NoSuchFile),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(FileError::NoSuchFile),
             read => {
                 counter!(FILE_BYTES, "direction" => "out").increment(size);
                 Ok(read?)
@@ -308,14 +320,14 @@ impl Files {
     }
 }
 
-impl Incoming {
+impl IncomingFile {
     /// Takes the next bytes.
     ///
     /// # Errors
-    /// [`Error::TooLarge`], or the disk's.
-    pub async fn write(&mut self, piece: &[u8]) -> Result<(), Error> {
+    /// [`FileError::TooLarge`], or the disk's.
+    pub async fn write(&mut self, piece: &[u8]) -> Result<(), FileError> {
         if self.part.size + piece.len() as u64 > self.most {
-            return Err(Error::TooLarge(self.most));
+            return Err(FileError::TooLarge(self.most));
         }
         Ok(self.part.write(piece).await?)
     }

@@ -21,30 +21,30 @@ use symphonia::core::units::{Duration as Ticks, TimeBase};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::Pixels;
-use super::image::Studio;
+use super::Dimensions;
+use super::image::ImageProcessor;
 use crate::telemetry::metrics::PROBES;
 
 /// Most bytes of a file that are read: the tables of a film of many hours fit.
-const READ: u64 = 16 * 1024 * 1024;
+const MAX_PROBE_BYTES: u64 = 16 * 1024 * 1024;
 /// Most reads and jumps: the boxes of a film that comes in many fragments fit.
-const STEPS: u32 = 20_000;
+const MAX_PROBE_READS: u32 = 20_000;
 /// How long it may take; the file is kept without an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What claims to last longer knows nothing of its time.
-const LONGEST: i64 = 1000 * 60 * 60 * 1000;
+const MAX_DURATION_MS: i64 = 1000 * 60 * 60 * 1000;
 /// Most packets that are counted where nothing says how long all of it lasts, an hour of speech; and how
 /// long that may take: a file may claim any number of empty ones, each of them found more slowly.
-const PACKETS: u32 = 100_000;
+const MAX_PROBE_PACKETS: u32 = 100_000;
 const WALK: Duration = Duration::from_secs(1);
 /// Most boxes of an MP4 that are looked at: those of a recording of twenty minutes.
 const BOXES: usize = 10_000;
 
 /// What is known of sound or video.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Shape {
+pub(super) struct AvInfo {
     /// As it is shown.
-    pub(super) pixels: Option<Pixels>,
+    pub(super) pixels: Option<Dimensions>,
     /// In milliseconds.
     pub(super) lasts: Option<i64>,
     /// There is sound, and nothing else, whatever the wrapping is commonly for.
@@ -52,13 +52,13 @@ pub(super) struct Shape {
 }
 
 /// Looks at sound and video; whatever cannot be known is left open.
-pub(super) async fn look(studio: &Studio, content_type: &str, file: &Path) -> Shape {
+pub(super) async fn look(studio: &ImageProcessor, content_type: &str, file: &Path) -> AvInfo {
     if !content_type.starts_with("video/") && !content_type.starts_with("audio/") {
-        return Shape::default();
+        return AvInfo::default();
     }
     let Some(place) = studio.turn().await else {
         counter!(PROBES, "outcome" => "busy").increment(1);
-        return Shape::default();
+        return AvInfo::default();
     };
     let file: PathBuf = file.to_owned();
     // Whoever gives up waiting does not end the work: it keeps its place until it is done.
@@ -66,17 +66,17 @@ pub(super) async fn look(studio: &Studio, content_type: &str, file: &Path) -> Sh
         let _place = place;
         catch_unwind(|| shape(&file).ok()).ok().flatten()
     });
-    let (outcome, shape) = match tokio::time::timeout(PATIENCE, work).await {
+    let (outcome, shape) = match tokio::time::timeout(PROBE_TIMEOUT, work).await {
         Ok(Ok(Some(shape))) => ("known", shape),
-        Ok(_) => ("unclear", Shape::default()),
-        Err(_) => ("slow", Shape::default()),
+        Ok(_) => ("unclear", AvInfo::default()),
+        Err(_) => ("slow", AvInfo::default()),
     };
     counter!(PROBES, "outcome" => outcome).increment(1);
     shape
 }
 
-fn shape(path: &Path) -> io::Result<Shape> {
-    let source = Frugal::open(path)?;
+fn shape(path: &Path) -> io::Result<AvInfo> {
+    let source = BoundedReader::open(path)?;
     let stream = MediaSourceStream::new(Box::new(source), Default::default());
     // What a file says in words, and its pictures, nobody asks for.
     let words = MetadataOptions::default()
@@ -92,17 +92,17 @@ fn shape(path: &Path) -> io::Result<Shape> {
     let is_sound = !found.tracks().is_empty() && found.tracks().iter().all(sounds);
     let mut pixels = found.tracks().iter().find_map(picture);
     let boxes = match found.format_info().format {
-        FORMAT_ID_ISOMP4 => Boxes::of(&File::open(path)?)?,
-        _ => Boxes::default(),
+        FORMAT_ID_ISOMP4 => Mp4Boxes::of(&File::open(path)?)?,
+        _ => Mp4Boxes::default(),
     };
     // What comes in fragments says how long the first one lasts, if anything.
     let said = said.filter(|_| !boxes.in_fragments);
-    let may_walk = boxes.samples <= u64::from(PACKETS);
+    let may_walk = boxes.samples <= u64::from(MAX_PROBE_PACKETS);
     let lasts = said.or_else(|| may_walk.then(|| walked(&mut *found)).flatten());
     if pixels.is_some() && boxes.is_turned {
         pixels = pixels.map(|(width, height)| (height, width));
     }
-    Ok(Shape { pixels, lasts, is_sound })
+    Ok(AvInfo { pixels, lasts, is_sound })
 }
 
 /// How long what was recorded lasts: whoever records does not know it when the file begins, so browsers
@@ -111,7 +111,7 @@ fn walked(file: &mut dyn FormatReader) -> Option<i64> {
     let tracks = file.tracks().iter().filter_map(|track| Some((track.id, track.time_base?)));
     let bases: Vec<_> = tracks.collect();
     let (mut begins, mut ends) = (None::<i64>, None::<i64>);
-    let (mut packets, began) = (0..PACKETS, Instant::now());
+    let (mut packets, began) = (0..MAX_PROBE_PACKETS, Instant::now());
     loop {
         let packet = match file.next_packet() {
             Ok(Some(packet)) => packet,
@@ -130,15 +130,15 @@ fn walked(file: &mut dyn FormatReader) -> Option<i64> {
         begins = Some(begins.map_or(begin, |before| before.min(begin)));
         ends = Some(ends.map_or(end, |before| before.max(end)));
     }
-    ends?.checked_sub(begins?).filter(|ms| (1..=LONGEST).contains(ms))
+    ends?.checked_sub(begins?).filter(|ms| (1..=MAX_DURATION_MS).contains(ms))
 }
 
 fn lasts(base: Option<TimeBase>, ticks: Option<Ticks>) -> Option<i64> {
     let time = base?.calc_duration(ticks?)?;
-    i64::try_from(time.as_millis()).ok().filter(|ms| (1..=LONGEST).contains(ms))
+    i64::try_from(time.as_millis()).ok().filter(|ms| (1..=MAX_DURATION_MS).contains(ms))
 }
 
-fn picture(track: &Track) -> Option<Pixels> {
+fn picture(track: &Track) -> Option<Dimensions> {
     let Some(CodecParameters::Video(video)) = &track.codec_params else { return None };
     let (width, height) = (video.width?, video.height?);
     (width > 0 && height > 0).then(|| (width.into(), height.into()))
@@ -146,7 +146,7 @@ fn picture(track: &Track) -> Option<Pixels> {
 
 /// What the boxes of an MP4 say (ISO/IEC 14496-12).
 #[derive(Default)]
-struct Boxes {
+struct Mp4Boxes {
     /// Its picture lies on its side, as phones take it. The first picture counts.
     is_turned: bool,
     /// It comes in fragments, as browsers record it.
@@ -156,7 +156,7 @@ struct Boxes {
     samples: u64,
 }
 
-impl Boxes {
+impl Mp4Boxes {
     fn of(file: &File) -> io::Result<Self> {
         let end = file.metadata()?.len();
         let mut open = vec![(0, end)];
@@ -218,18 +218,18 @@ fn turn(file: &File, at: u64) -> io::Result<Option<bool>> {
 }
 
 /// A file of which only so much is read.
-struct Frugal {
+struct BoundedReader {
     file: File,
     size: u64,
     bytes: u64,
     steps: u32,
 }
 
-impl Frugal {
+impl BoundedReader {
     fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let size = file.metadata()?.len();
-        Ok(Self { file, size, bytes: READ, steps: STEPS })
+        Ok(Self { file, size, bytes: MAX_PROBE_BYTES, steps: MAX_PROBE_READS })
     }
 
     fn step(&mut self) -> io::Result<()> {
@@ -242,7 +242,7 @@ fn spent() -> io::Error {
     io::Error::other("enough of this file was read")
 }
 
-impl Read for Frugal {
+impl Read for BoundedReader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         self.step()?;
         let count = self.file.read(into)?;
@@ -251,14 +251,14 @@ impl Read for Frugal {
     }
 }
 
-impl Seek for Frugal {
+impl Seek for BoundedReader {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         self.step()?;
         self.file.seek(to)
     }
 }
 
-impl MediaSource for Frugal {
+impl MediaSource for BoundedReader {
     fn is_seekable(&self) -> bool {
         true
     }
@@ -282,12 +282,13 @@ mod tests {
     #[test]
     fn only_so_much_of_a_file_is_read() {
         let (_folder, path) = file(b"");
-        File::options().write(true).open(&path).unwrap().set_len(READ + 1).unwrap();
-        let mut source = Frugal::open(&path).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(MAX_PROBE_BYTES + 1).unwrap();
+        let mut source = BoundedReader::open(&path).unwrap();
         assert!(io::copy(&mut source, &mut io::sink()).is_err());
-        let mut source = Frugal::open(&path).unwrap();
+        let mut source = BoundedReader::open(&path).unwrap();
 
-        let jumps = (0..=STEPS).take_while(|_| source.seek(SeekFrom::Start(0)).is_ok()).count();
+        let jumps =
+            (0..=MAX_PROBE_READS).take_while(|_| source.seek(SeekFrom::Start(0)).is_ok()).count();
         assert_eq!(jumps, 20_000);
     }
 
@@ -298,7 +299,7 @@ mod tests {
             nest.extend(b"\0\0\0\0moov");
         }
         let (_folder, path) = file(&nest);
-        assert!(!Boxes::of(&File::open(path).unwrap()).unwrap().is_turned);
+        assert!(!Mp4Boxes::of(&File::open(path).unwrap()).unwrap().is_turned);
     }
 
     proptest::proptest! {
@@ -307,7 +308,7 @@ mod tests {
             let mut boxes = b"\0\0\0\0moov\0\0\0\0trak\0\0\0\0tkhd".to_vec();
             boxes.extend(content);
             let (_folder, path) = file(&boxes);
-            Boxes::of(&File::open(path).unwrap()).unwrap();
+            Mp4Boxes::of(&File::open(path).unwrap()).unwrap();
         }
     }
 }

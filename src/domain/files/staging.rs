@@ -15,33 +15,33 @@ use bytes::BytesMut;
 use store::Store;
 use tokio::task::spawn_blocking;
 
-use super::Error;
+use super::FileError;
 
 /// Bytes that are written and read at once.
 pub const PIECE: usize = 256 * 1024;
 
 /// The folder; cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Staging {
+pub(super) struct StagingDir {
     folder: Arc<PathBuf>,
 }
 
 /// A file that is being written; dropped, it is gone.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct StagedFile {
     file: Arc<File>,
     path: PathBuf,
     waiting: BytesMut,
     pub(super) size: u64,
 }
 
-impl Staging {
+impl StagingDir {
     pub(super) fn new(folder: PathBuf) -> Self {
         Self { folder: Arc::new(folder) }
     }
 
     /// Begins a file of one request.
-    pub(super) async fn begin(&self) -> io::Result<Part> {
+    pub(super) async fn begin(&self) -> io::Result<StagedFile> {
         let path = self.folder.join(format!("{}.part", UploadId::new()));
         let folder = self.folder.clone();
         let place = path.clone();
@@ -50,11 +50,11 @@ impl Staging {
             held(&place)?.ok_or_else(|| io::Error::other("a new file is held by somebody"))
         })
         .await?;
-        Ok(Part { file: Arc::new(file), path, waiting: BytesMut::new(), size: 0 })
+        Ok(StagedFile { file: Arc::new(file), path, waiting: BytesMut::new(), size: 0 })
     }
 
     /// A file with this content.
-    pub(super) async fn with(&self, content: Vec<u8>) -> io::Result<Part> {
+    pub(super) async fn with(&self, content: Vec<u8>) -> io::Result<StagedFile> {
         let mut part = self.begin().await?;
         part.size = content.len() as u64;
         let file = part.file.clone();
@@ -124,7 +124,7 @@ impl Staging {
     }
 }
 
-impl Part {
+impl StagedFile {
     /// Writes on, at the disk's pace.
     pub(super) async fn write(&mut self, piece: &[u8]) -> io::Result<()> {
         self.waiting.extend_from_slice(piece);
@@ -145,7 +145,7 @@ impl Part {
     }
 }
 
-impl Drop for Part {
+impl Drop for StagedFile {
     fn drop(&mut self) {
         let _ = remove(&self.path); // what stays is swept
     }
@@ -182,7 +182,10 @@ fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 /// The first bytes of a file and the hash (SHA-256) of all of it.
-pub(super) async fn read_through(path: &Path, head: usize) -> Result<(Vec<u8>, Vec<u8>), Error> {
+pub(super) async fn read_through(
+    path: &Path,
+    head: usize,
+) -> Result<(Vec<u8>, Vec<u8>), FileError> {
     let path = path.to_owned();
     let read = apart(move || {
         let file = File::open(path)?;

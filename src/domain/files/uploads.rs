@@ -11,7 +11,7 @@ use bytes::Bytes;
 use store::AddUpload;
 
 use super::staging::apart;
-use super::{Bundle, Error, Files, content_type};
+use super::{FileError, FileService, StoredFileParts, content_type};
 use crate::protocol::files as wire;
 
 /// What uploads may be for; builds of apps will come the same way.
@@ -19,7 +19,7 @@ const PURPOSES: [&str; 1] = ["attachment"];
 
 /// An upload to be begun.
 #[derive(Clone, Debug)]
-pub struct NewUpload {
+pub struct CreateUpload {
     /// How many bytes it will have.
     pub size: u64,
     /// What the file is called.
@@ -30,7 +30,7 @@ pub struct NewUpload {
 
 /// An upload that is open for writing; one process holds it at a time.
 #[derive(Debug)]
-pub struct Tape {
+pub struct UploadFile {
     /// Its row.
     pub upload: store::Upload,
     /// How many bytes were here when it was opened.
@@ -39,25 +39,29 @@ pub struct Tape {
 }
 
 /// What a whole upload has become.
-pub type Whole = wire::AttachmentMade;
+pub type CompletedUpload = wire::AttachmentMade;
 
-impl Files {
+impl FileService {
     /// Begins an upload.
     ///
     /// # Errors
-    /// [`Error::BadUpload`], [`Error::TooLarge`], [`Error::OverQuota`],
-    /// [`Error::TooManyUploads`], or the database's.
-    pub async fn begin_upload(&self, owner: UserId, new: NewUpload) -> Result<wire::Upload, Error> {
+    /// [`FileError::BadUpload`], [`FileError::TooLarge`], [`FileError::OverQuota`],
+    /// [`FileError::TooManyUploads`], or the database's.
+    pub async fn begin_upload(
+        &self,
+        owner: UserId,
+        new: CreateUpload,
+    ) -> Result<wire::Upload, FileError> {
         let config = &self.0.config;
         let purpose = new.purpose.unwrap_or_else(|| PURPOSES[0].to_owned());
         if !PURPOSES.contains(&purpose.as_str()) {
-            return Err(Error::BadUpload("an upload has the purpose `attachment`"));
+            return Err(FileError::BadUpload("an upload has the purpose `attachment`"));
         }
         if new.size == 0 {
-            return Err(Error::Empty);
+            return Err(FileError::Empty);
         }
         if new.size > config.max_bytes {
-            return Err(Error::TooLarge(config.max_bytes));
+            return Err(FileError::TooLarge(config.max_bytes));
         }
         let now = self.0.clock.now();
         let row = store::NewUpload {
@@ -71,9 +75,9 @@ impl Files {
         let (id, expires_at) = (row.id, row.expires_at);
         match self.0.store.add_upload(row, self.quota(), now).await? {
             AddUpload::Added => {}
-            AddUpload::OverQuota => return Err(Error::OverQuota(config.quota_bytes)),
-            AddUpload::TooMany => return Err(Error::TooManyUploads),
-            AddUpload::Gone => return Err(Error::NoSuchUpload),
+            AddUpload::OverQuota => return Err(FileError::OverQuota(config.quota_bytes)),
+            AddUpload::TooMany => return Err(FileError::TooManyUploads),
+            AddUpload::Gone => return Err(FileError::NoSuchUpload),
         }
         Ok(wire::Upload { id, offset: 0, size: new.size, attachment_id: None, expires_at })
     }
@@ -81,9 +85,9 @@ impl Files {
     /// How far an upload is, for its owner.
     ///
     /// # Errors
-    /// [`Error::NoSuchUpload`], the disk's or the database's.
-    pub async fn upload(&self, owner: UserId, id: UploadId) -> Result<wire::Upload, Error> {
-        let row = self.0.store.upload(id, owner).await?.ok_or(Error::NoSuchUpload)?;
+    /// [`FileError::NoSuchUpload`], the disk's or the database's.
+    pub async fn upload(&self, owner: UserId, id: UploadId) -> Result<wire::Upload, FileError> {
+        let row = self.0.store.upload(id, owner).await?.ok_or(FileError::NoSuchUpload)?;
         let size = u64::try_from(row.size).unwrap_or(0);
         let offset = match row.attachment_id {
             Some(_) => size,
@@ -96,24 +100,24 @@ impl Files {
     /// Opens an upload to go on with it.
     ///
     /// # Errors
-    /// [`Error::NoSuchUpload`], [`Error::Elsewhere`], the disk's or the database's.
-    pub async fn open_upload(&self, owner: UserId, id: UploadId) -> Result<Tape, Error> {
-        let upload = self.0.store.upload(id, owner).await?.ok_or(Error::NoSuchUpload)?;
+    /// [`FileError::NoSuchUpload`], [`FileError::Elsewhere`], the disk's or the database's.
+    pub async fn open_upload(&self, owner: UserId, id: UploadId) -> Result<UploadFile, FileError> {
+        let upload = self.0.store.upload(id, owner).await?.ok_or(FileError::NoSuchUpload)?;
         if upload.attachment_id.is_some() {
-            return Err(Error::WrongOffset); // it is whole
+            return Err(FileError::WrongOffset); // it is whole
         }
         let opened = self.0.staging.open(id).await?;
-        let (file, offset) = opened.ok_or(Error::Elsewhere)?;
-        Ok(Tape { upload, offset, file: Arc::new(file) })
+        let (file, offset) = opened.ok_or(FileError::Elsewhere)?;
+        Ok(UploadFile { upload, offset, file: Arc::new(file) })
     }
 
     /// Ends an upload before it is whole, or forgets one that is.
     ///
     /// # Errors
-    /// [`Error::NoSuchUpload`], the disk's or the database's.
-    pub async fn end_upload(&self, owner: UserId, id: UploadId) -> Result<(), Error> {
+    /// [`FileError::NoSuchUpload`], the disk's or the database's.
+    pub async fn end_upload(&self, owner: UserId, id: UploadId) -> Result<(), FileError> {
         if !self.0.store.remove_upload(id, owner).await? {
-            return Err(Error::NoSuchUpload);
+            return Err(FileError::NoSuchUpload);
         }
         Ok(self.0.staging.remove(id).await?)
     }
@@ -121,20 +125,23 @@ impl Files {
     /// Keeps an upload that is whole. One that is refused for what it is, ends.
     ///
     /// # Errors
-    /// As [`Files::keep`].
-    pub async fn finish_upload(&self, upload: &store::Upload) -> Result<Whole, Error> {
+    /// As [`FileService::keep`].
+    pub async fn finish_upload(
+        &self,
+        upload: &store::Upload,
+    ) -> Result<CompletedUpload, FileError> {
         let path = self.0.staging.place(upload.id);
         let size = u64::try_from(upload.size).unwrap_or(0);
         let (owner, called) = (upload.owner_id, upload.name.as_str());
-        let bundle = Bundle { owner, called, path: &path, size, upload: Some(upload.id) };
+        let bundle = StoredFileParts { owner, called, path: &path, size, upload: Some(upload.id) };
         let made = self.take_in(bundle).await;
         let refused = matches!(
             made,
-            Err(Error::TooLarge(_)
-                | Error::TooManyPixels(_)
-                | Error::BadPicture
-                | Error::OverQuota(_)
-                | Error::NoSuchUpload)
+            Err(FileError::TooLarge(_)
+                | FileError::TooManyPixels(_)
+                | FileError::BadPicture
+                | FileError::OverQuota(_)
+                | FileError::NoSuchUpload)
         );
         if refused {
             self.0.store.remove_upload(upload.id, owner).await?;
@@ -146,21 +153,25 @@ impl Files {
     }
 }
 
-impl Tape {
+impl UploadFile {
     /// Writes at an offset; the future lives apart from the tape.
-    pub fn write(&self, at: u64, piece: Bytes) -> impl Future<Output = Result<(), Error>> + use<> {
+    pub fn write(
+        &self,
+        at: u64,
+        piece: Bytes,
+    ) -> impl Future<Output = Result<(), FileError>> + use<> {
         let file = self.file.clone();
         async move { Ok(apart(move || file.write_all_at(&piece, at)).await?) }
     }
 
     /// Cuts it off there.
-    pub fn cut(&self, at: u64) -> impl Future<Output = Result<(), Error>> + use<> {
+    pub fn cut(&self, at: u64) -> impl Future<Output = Result<(), FileError>> + use<> {
         let file = self.file.clone();
         async move { Ok(apart(move || file.set_len(at)).await?) }
     }
 
     /// Has the disk keep what was written.
-    pub fn keep(&self) -> impl Future<Output = Result<(), Error>> + use<> {
+    pub fn keep(&self) -> impl Future<Output = Result<(), FileError>> + use<> {
         let file = self.file.clone();
         async move { Ok(apart(move || file.sync_data()).await?) }
     }

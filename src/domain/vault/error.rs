@@ -6,7 +6,7 @@ use base::error::{CodedError, ErrorKind};
 
 /// The one error of this area: mistakes of the installation, not of whoever asks.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum Error {
+pub enum VaultError {
     /// None is configured.
     #[error("there is no key to seal secrets with: see [secrets] in config.toml")]
     NoKey,
@@ -36,7 +36,7 @@ pub enum Error {
     Store(#[from] store::Error),
 }
 
-impl CodedError for Error {
+impl CodedError for VaultError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Store(e) => e.kind(),

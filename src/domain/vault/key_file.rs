@@ -10,18 +10,18 @@ use base::secret::Secret;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Error, parse};
+use super::{VaultError, parse};
 
 /// The keys in a file, one a line, `#` begins a remark. With `make`, a file that is not there is
 /// made with a first key.
 ///
 /// # Errors
-/// [`Error::File`].
+/// [`VaultError::File`].
 pub fn read_keys(
     path: &Path,
     make: bool,
     chance: &RandomSource,
-) -> Result<Vec<Secret<String>>, Error> {
+) -> Result<Vec<Secret<String>>, VaultError> {
     let text = match fs::read_to_string(path) {
         Err(error) if make && error.kind() == ErrorKind::NotFound => {
             let first = line(&new_key(1, chance));
@@ -44,8 +44,8 @@ pub fn read_keys(
 /// Adds a new key to a file, of the version after the highest, which it gives.
 ///
 /// # Errors
-/// [`Error::File`], [`Error::BadKey`].
-pub fn add_key(path: &Path, chance: &RandomSource) -> Result<u32, Error> {
+/// [`VaultError::File`], [`VaultError::BadKey`].
+pub fn add_key(path: &Path, chance: &RandomSource) -> Result<u32, VaultError> {
     let keys = read_keys(path, false, chance)?;
     let next = next_version(&keys)?;
     let lines: String = keys.iter().chain([&new_key(next, chance)]).map(line).collect();
@@ -55,10 +55,10 @@ pub fn add_key(path: &Path, chance: &RandomSource) -> Result<u32, Error> {
 }
 
 /// The version after the highest of these keys.
-fn next_version(keys: &[Secret<String>]) -> Result<u32, Error> {
+fn next_version(keys: &[Secret<String>]) -> Result<u32, VaultError> {
     let versions = keys.iter().map(|key| parse(key.expose()).map(|(version, _)| version));
     let highest = versions.collect::<Result<Vec<_>, _>>()?.into_iter().max().unwrap_or(0);
-    highest.checked_add(1).ok_or(Error::BadKey)
+    highest.checked_add(1).ok_or(VaultError::BadKey)
 }
 
 /// A fresh key, as it is written in settings and files.
@@ -88,8 +88,8 @@ fn write(
     fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-fn failed(path: &Path, error: &std::io::Error) -> Error {
-    Error::File(path.to_owned(), error.to_string())
+fn failed(path: &Path, error: &std::io::Error) -> VaultError {
+    VaultError::File(path.to_owned(), error.to_string())
 }
 
 #[cfg(test)]

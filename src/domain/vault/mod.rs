@@ -8,7 +8,7 @@ mod error;
 mod key_file;
 mod rotation;
 
-pub use error::Error;
+pub use error::VaultError;
 pub use key_file::{add_key, new_key, read_keys};
 
 use std::collections::BTreeMap;
@@ -35,14 +35,14 @@ pub struct Vault {
 
 /// Where a value is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SealContext {
     /// In which column.
     pub column: SealedColumn,
     /// In which row: the bytes of its id.
     pub row: [u8; 16],
 }
 
-impl Place {
+impl SealContext {
     fn authenticated(self) -> Vec<u8> {
         let column: &[u8] = match self.column {
             SealedColumn::SigningKey => b"signing_keys.private",
@@ -56,18 +56,19 @@ impl Vault {
     /// A vault with these keys, each as `VERSION:BASE64`.
     ///
     /// # Errors
-    /// [`Error::NoKey`], [`Error::BadKey`], [`Error::TwoKeys`].
-    pub fn new(keys: &[Secret<String>], entropy: RandomSource) -> Result<Self, Error> {
+    /// [`VaultError::NoKey`], [`VaultError::BadKey`], [`VaultError::TwoKeys`].
+    pub fn new(keys: &[Secret<String>], entropy: RandomSource) -> Result<Self, VaultError> {
         let mut ring = BTreeMap::new();
         for text in keys {
             let (version, bytes) = parse(text.expose())?;
-            let key = UnboundKey::new(&AES_256_GCM, bytes.expose()).map_err(|_| Error::BadKey)?;
+            let key =
+                UnboundKey::new(&AES_256_GCM, bytes.expose()).map_err(|_| VaultError::BadKey)?;
             if ring.insert(version, LessSafeKey::new(key)).is_some() {
-                return Err(Error::TwoKeys(version));
+                return Err(VaultError::TwoKeys(version));
             }
         }
         if ring.is_empty() {
-            return Err(Error::NoKey);
+            return Err(VaultError::NoKey);
         }
         Ok(Self { keys: Arc::new(ring), entropy })
     }
@@ -80,15 +81,15 @@ impl Vault {
     /// Seals a value for its place, with the newest key.
     ///
     /// # Errors
-    /// [`Error::Failed`] if it is larger than the cipher allows.
-    pub fn seal(&self, place: Place, plain: &[u8]) -> Result<Vec<u8>, Error> {
-        let (version, key) = self.keys.last_key_value().ok_or(Error::NoKey)?;
+    /// [`VaultError::Failed`] if it is larger than the cipher allows.
+    pub fn seal(&self, place: SealContext, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let (version, key) = self.keys.last_key_value().ok_or(VaultError::NoKey)?;
         // Random nonces of 96 bits: safe for 2^32 values under one key (SP 800-38D §8.3).
         let nonce = self.entropy.bytes::<NONCE_LEN>();
         let mut body = plain.to_vec();
         let aad = Aad::from(place.authenticated());
         let used = Nonce::assume_unique_for_key(nonce);
-        key.seal_in_place_append_tag(used, aad, &mut body).map_err(|_| Error::Failed)?;
+        key.seal_in_place_append_tag(used, aad, &mut body).map_err(|_| VaultError::Failed)?;
         let mut sealed = Vec::with_capacity(HEAD + body.len());
         sealed.push(SEALED);
         sealed.extend_from_slice(&version.to_be_bytes());
@@ -100,20 +101,22 @@ impl Vault {
     /// Opens a value; one from before there was a vault is given as it is.
     ///
     /// # Errors
-    /// [`Error::UnknownKey`], [`Error::Forged`].
-    pub fn open(&self, place: Place, value: &[u8]) -> Result<Secret<Vec<u8>>, Error> {
+    /// [`VaultError::UnknownKey`], [`VaultError::Forged`].
+    pub fn open(&self, place: SealContext, value: &[u8]) -> Result<Secret<Vec<u8>>, VaultError> {
         let Some(version) = version(value) else {
             return if value.first() == Some(&SEALED) {
-                Err(Error::Forged)
+                Err(VaultError::Forged)
             } else {
                 Ok(Secret::new(value.to_vec()))
             };
         };
-        let key = self.keys.get(&version).ok_or(Error::UnknownKey(version))?;
-        let nonce = Nonce::try_assume_unique_for_key(&value[5..HEAD]).map_err(|_| Error::Forged)?;
+        let key = self.keys.get(&version).ok_or(VaultError::UnknownKey(version))?;
+        let nonce =
+            Nonce::try_assume_unique_for_key(&value[5..HEAD]).map_err(|_| VaultError::Forged)?;
         let mut body = value[HEAD..].to_vec();
         let aad = Aad::from(place.authenticated());
-        let length = key.open_in_place(nonce, aad, &mut body).map_err(|_| Error::Forged)?.len();
+        let length =
+            key.open_in_place(nonce, aad, &mut body).map_err(|_| VaultError::Forged)?.len();
         body.truncate(length);
         Ok(Secret::new(body))
     }
@@ -132,11 +135,11 @@ fn version(value: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes([value[1], value[2], value[3], value[4]]))
 }
 
-fn parse(text: &str) -> Result<(u32, Secret<Vec<u8>>), Error> {
-    let (version, key) = text.trim().split_once(':').ok_or(Error::BadKey)?;
-    let version = version.parse().ok().filter(|version| *version > 0).ok_or(Error::BadKey)?;
-    let bytes = STANDARD.decode(key).map_err(|_| Error::BadKey)?;
-    if bytes.len() == 32 { Ok((version, Secret::new(bytes))) } else { Err(Error::BadKey) }
+fn parse(text: &str) -> Result<(u32, Secret<Vec<u8>>), VaultError> {
+    let (version, key) = text.trim().split_once(':').ok_or(VaultError::BadKey)?;
+    let version = version.parse().ok().filter(|version| *version > 0).ok_or(VaultError::BadKey)?;
+    let bytes = STANDARD.decode(key).map_err(|_| VaultError::BadKey)?;
+    if bytes.len() == 32 { Ok((version, Secret::new(bytes))) } else { Err(VaultError::BadKey) }
 }
 
 #[cfg(test)]
@@ -144,7 +147,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const PLACE: Place = Place { column: SealedColumn::SigningKey, row: [7; 16] };
+    const PLACE: SealContext = SealContext { column: SealedColumn::SigningKey, row: [7; 16] };
 
     fn key(version: u32, seed: u64) -> Secret<String> {
         new_key(version, &RandomSource::seeded(seed))
@@ -161,11 +164,11 @@ mod tests {
 
         assert_eq!(vault.open(PLACE, &sealed).unwrap().expose(), b"canary");
         let elsewhere = [
-            Place { row: [8; 16], ..PLACE },
-            Place { column: SealedColumn::SecondFactor, ..PLACE },
+            SealContext { row: [8; 16], ..PLACE },
+            SealContext { column: SealedColumn::SecondFactor, ..PLACE },
         ];
         for place in elsewhere {
-            assert!(matches!(vault.open(place, &sealed), Err(Error::Forged)));
+            assert!(matches!(vault.open(place, &sealed), Err(VaultError::Forged)));
         }
         assert!(!sealed.windows(6).any(|window| window == b"canary"));
         assert_ne!(vault.seal(PLACE, b"canary").unwrap(), sealed, "no nonce twice");
@@ -182,9 +185,9 @@ mod tests {
         assert_eq!(both.open(PLACE, &sealed).unwrap().expose(), b"x");
         let anew = both.seal(PLACE, b"x").unwrap();
         assert!(both.is_current(&anew));
-        assert!(matches!(old.open(PLACE, &anew), Err(Error::UnknownKey(2))));
+        assert!(matches!(old.open(PLACE, &anew), Err(VaultError::UnknownKey(2))));
         let other = vault(&[key(1, 9)]);
-        assert!(matches!(other.open(PLACE, &sealed), Err(Error::Forged)));
+        assert!(matches!(other.open(PLACE, &sealed), Err(VaultError::Forged)));
     }
 
     #[test]
@@ -197,13 +200,13 @@ mod tests {
         for text in ["", "1", "1:", "x:AAAA", "0:AAAA", "1:AAAA", "1:***"] {
             let keys = [Secret::new(text.to_owned())];
             assert!(
-                matches!(Vault::new(&keys, RandomSource::system()), Err(Error::BadKey)),
+                matches!(Vault::new(&keys, RandomSource::system()), Err(VaultError::BadKey)),
                 "{text}"
             );
         }
         let twice = Vault::new(&[key(1, 1), key(1, 2)], RandomSource::system());
-        assert!(matches!(twice, Err(Error::TwoKeys(1))));
-        assert!(matches!(Vault::new(&[], RandomSource::system()), Err(Error::NoKey)));
+        assert!(matches!(twice, Err(VaultError::TwoKeys(1))));
+        assert!(matches!(Vault::new(&[], RandomSource::system()), Err(VaultError::NoKey)));
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 
 use store::{SealedColumn, Store};
 
-use super::{Error, Place, Vault};
+use super::{SealContext, Vault, VaultError};
 
 /// Values that are read at once.
 const BATCH: usize = 100;
@@ -13,8 +13,8 @@ impl Vault {
     /// interrupted begins again and finds less to do.
     ///
     /// # Errors
-    /// [`Error::UnknownKey`], [`Error::Forged`], or the database's; what was done stays done.
-    pub async fn rotate(&self, store: &Store) -> Result<usize, Error> {
+    /// [`VaultError::UnknownKey`], [`VaultError::Forged`], or the database's; what was done stays done.
+    pub async fn rotate(&self, store: &Store) -> Result<usize, VaultError> {
         let mut done = 0;
         for column in SealedColumn::ALL {
             while self.round(store, column, &mut done).await? {}
@@ -28,14 +28,14 @@ impl Vault {
         store: &Store,
         column: SealedColumn,
         done: &mut usize,
-    ) -> Result<bool, Error> {
+    ) -> Result<bool, VaultError> {
         let (mut after, mut again) = (None, false);
         loop {
             let rows = store.sealed_values(column, after, BATCH).await?;
             let Some(last) = rows.last() else { return Ok(again) };
             after = Some(last.row);
             for row in rows.into_iter().filter(|row| !self.is_current(&row.value)) {
-                let place = Place { column, row: *row.row.as_bytes() };
+                let place = SealContext { column, row: *row.row.as_bytes() };
                 let plain = self.open(place, &row.value)?;
                 let sealed = self.seal(place, plain.expose())?;
                 if store.reseal(column, row.row, row.value, sealed).await? {

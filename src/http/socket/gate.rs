@@ -173,7 +173,8 @@ impl Gate {
         let services = self.services.clone();
         async move {
             let shared = |e| -> Arc<dyn CodedError + Send + Sync> { Arc::new(e) };
-            let of_call = |e: calls::Error| -> Arc<dyn CodedError + Send + Sync> { Arc::new(e) };
+            let of_call =
+                |e: calls::CallError| -> Arc<dyn CodedError + Send + Sync> { Arc::new(e) };
             let deeds = &services.living.calls.deeds;
             let turn = services.sockets.turn().await;
             let _turn = turn.map_err(|e| -> Arc<dyn CodedError + Send + Sync> { Arc::new(e) })?;
@@ -191,13 +192,13 @@ impl Gate {
             // Whoever was put out a moment ago either finds this session or is found here.
             if guest {
                 if let Err(error) = deeds.identify(&token).await {
-                    if matches!(error, calls::Error::InvalidToken) {
+                    if matches!(error, calls::CallError::InvalidToken) {
                         session.end();
                     }
                     return Err(of_call(error));
                 }
             } else if let Err(error) = services.accounts.confirm(user_id, device_id).await {
-                if matches!(error, accounts::Error::InvalidToken) {
+                if matches!(error, accounts::AccountError::InvalidToken) {
                     session.end();
                 }
                 return Err(shared(error));

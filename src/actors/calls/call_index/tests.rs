@@ -19,7 +19,7 @@ fn a_place_that_is_let_go_of_is_free_again() {
     let first = reserve(name("standup"));
     assert!(first.is_ok());
     assert!(matches!(reserve(name("standup")), Err(Ok(_))));
-    assert!(matches!(reserve(name("other")), Err(Err(Error::TooManyCalls))));
+    assert!(matches!(reserve(name("other")), Err(Err(CallError::TooManyCalls))));
     drop(first);
 
     assert!(reserve(name("standup")).is_ok());
@@ -33,7 +33,7 @@ async fn whoever_waited_for_a_place_that_is_let_go_of_asks_again() {
     let found = board.by_key(&name("standup")).expect("it is about to begin");
     drop(place);
 
-    assert!(matches!(found.room().await, Err(Error::Moved)));
+    assert!(matches!(found.room().await, Err(CallError::Moved)));
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn nobody_begins_more_calls_than_one_person_may() {
     let reserve = |key, by| board.reserve(CallId::new(), key, Some(by), None, most);
     let (first, second) = (reserve(name("a"), ann), reserve(name("b"), ann));
     assert!(first.is_ok() && second.is_ok());
-    assert!(matches!(reserve(name("c"), ann), Err(Err(Error::TooManyOwn))));
+    assert!(matches!(reserve(name("c"), ann), Err(Err(CallError::TooManyOwn))));
     let others = reserve(name("c"), bob);
     assert!(others.is_ok(), "others may");
     assert!(matches!(reserve(name("c"), ann), Err(Ok(_))), "and she finds theirs");
@@ -59,5 +59,5 @@ fn when_the_node_stops_no_call_begins() {
     board.close();
 
     let late = board.reserve(CallId::new(), name("late"), Some(ann), None, most);
-    assert!(matches!(late, Err(Err(Error::Unavailable))));
+    assert!(matches!(late, Err(Err(CallError::Unavailable))));
 }

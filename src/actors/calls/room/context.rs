@@ -12,7 +12,7 @@ use crate::actors::media;
 use crate::actors::peer_nodes::Neighbours;
 use crate::actors::sessions::{Outgoing, Switchboard};
 use crate::cluster::{FencingToken, OwnershipDirectory};
-use crate::domain::calls::{Call, Calls, To};
+use crate::domain::calls::{CallDomain, CallState, EventTarget};
 use crate::protocol::calls::Reason;
 use crate::protocol::server::{CallNews, ServerEvent};
 
@@ -30,7 +30,7 @@ pub(in crate::actors::calls) struct Hold {
 
 /// Shared by all lives of a room.
 pub(in crate::actors::calls) struct Seed {
-    pub(super) deeds: Calls,
+    pub(super) deeds: CallDomain,
     pub(super) switchboard: Switchboard,
     pub(super) neighbours: Neighbours,
     pub(super) board: Board,
@@ -38,12 +38,12 @@ pub(in crate::actors::calls) struct Seed {
     pub(super) hold: Hold,
     /// The call goes on at another node: its end is not this room's.
     gone: AtomicBool,
-    call: Mutex<Call>,
+    call: Mutex<CallState>,
     permits: Mutex<HashMap<u32, OwnedSemaphorePermit>>,
 }
 
 impl Seed {
-    pub(in crate::actors::calls) fn new(way: &Way, hold: Hold, call: Call) -> Self {
+    pub(in crate::actors::calls) fn new(way: &Way, hold: Hold, call: CallState) -> Self {
         Self {
             deeds: way.deeds.clone(),
             switchboard: way.switchboard.clone(),
@@ -73,7 +73,7 @@ impl Seed {
         self.board.remove(self.recall().id());
     }
 
-    fn call(&self) -> MutexGuard<'_, Call> {
+    fn call(&self) -> MutexGuard<'_, CallState> {
         self.call.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -82,12 +82,12 @@ impl Seed {
     }
 
     /// The call after its last whole step.
-    pub(super) fn recall(&self) -> Call {
+    pub(super) fn recall(&self) -> CallState {
         self.call().clone()
     }
 
     /// The call after another whole step.
-    pub(super) fn remember(&self, call: &Call) {
+    pub(super) fn remember(&self, call: &CallState) {
         *self.call() = call.clone();
     }
 
@@ -102,11 +102,11 @@ impl Seed {
     }
 
     /// Tells whoever is to hear it.
-    pub(super) fn tell(&self, to: &To, news: CallNews) {
+    pub(super) fn tell(&self, to: &EventTarget, news: CallNews) {
         let event = Outgoing::new(&ServerEvent::Call(news));
         match to {
-            To::People(people) => self.switchboard.announce(people, &event),
-            To::Seat(seat) => {
+            EventTarget::People(people) => self.switchboard.announce(people, &event),
+            EventTarget::Seat(seat) => {
                 self.switchboard.tell_session(seat.node, seat.user, seat.session, &event);
             }
         }

@@ -10,7 +10,7 @@ use metrics::{counter, histogram};
 use super::Room;
 use crate::actors::media::{Heard, Lease};
 use crate::actors::supervision::SupervisedContext;
-use crate::domain::calls::{Error, Seat, To, participant_name};
+use crate::domain::calls::{CallError, EventTarget, Seat, participant_name};
 use crate::protocol::calls as wire;
 use crate::protocol::server::CallNews;
 use crate::telemetry::metrics::{
@@ -80,11 +80,10 @@ impl Room {
         number: u32,
         seat: Seat,
         offer: wire::Offer,
-    ) -> Result<(), Error> {
-        let receive = offer
-            .receive
-            .into_iter()
-            .map(|(mid, track)| Ok((mid, self.track_number(&track).ok_or(Error::NoSuchTrack)?)));
+    ) -> Result<(), CallError> {
+        let receive = offer.receive.into_iter().map(|(mid, track)| {
+            Ok((mid, self.track_number(&track).ok_or(CallError::NoSuchTrack)?))
+        });
         let publish = offer.publish.into_iter().map(|(mid, publish)| {
             let source = match publish.source {
                 wire::Source::Microphone => sfu::Source::Microphone,
@@ -97,29 +96,31 @@ impl Room {
         let offer = sfu::Offer {
             sdp: offer.sdp,
             publish: publish.collect(),
-            receive: receive.collect::<Result<_, Error>>()?,
+            receive: receive.collect::<Result<_, CallError>>()?,
         };
         let stage = self.stage()?;
         if !stage.is_reachable() {
-            return Err(Error::Unavailable);
+            return Err(CallError::Unavailable);
         }
         let answer = stage.with(|room, now| room.offer(now, Participant(number), &offer));
         let sdp = answer.map_err(|error| match error {
-            OfferError::Unusable(why) => Error::BadOffer(why.into()),
-            OfferError::NoSuchParticipant => Error::NotInCall,
-            OfferError::NoSuchTrack(_) => Error::NoSuchTrack,
-            OfferError::TooMuch => Error::BadOffer("it has more sections than one may have".into()),
+            OfferError::Unusable(why) => CallError::BadOffer(why.into()),
+            OfferError::NoSuchParticipant => CallError::NotInCall,
+            OfferError::NoSuchTrack(_) => CallError::NoSuchTrack,
+            OfferError::TooMuch => {
+                CallError::BadOffer("it has more sections than one may have".into())
+            }
         })?;
         let (call_id, epoch) = (self.call.id(), self.call.epoch());
         let answer = wire::ServerAnswer { call_id, epoch, sdp };
-        self.seed.tell(&To::Seat(seat), CallNews::ServerAnswer(answer));
+        self.seed.tell(&EventTarget::Seat(seat), CallNews::ServerAnswer(answer));
         Ok(())
     }
 
     /// The most that a participant wants of a track.
-    pub(super) fn limit(&self, session: SessionId, set: &wire::SetLayer) -> Result<(), Error> {
-        let number = self.call.who(session).ok_or(Error::NotInCall)?;
-        let track = self.track_number(&set.track_id).ok_or(Error::NoSuchTrack)?;
+    pub(super) fn limit(&self, session: SessionId, set: &wire::SetLayer) -> Result<(), CallError> {
+        let number = self.call.who(session).ok_or(CallError::NotInCall)?;
+        let track = self.track_number(&set.track_id).ok_or(CallError::NoSuchTrack)?;
         let limit = match set.max {
             wire::Layer::High => Limit::Most(Layer::High),
             wire::Layer::Medium => Limit::Most(Layer::Medium),
@@ -132,7 +133,7 @@ impl Room {
             room.limit(now, Participant(number), track, limit);
             known
         });
-        if known { Ok(()) } else { Err(Error::NoSuchTrack) }
+        if known { Ok(()) } else { Err(CallError::NoSuchTrack) }
     }
 
     /// What can be received; whoever has just gone may still be on the stage.
@@ -174,7 +175,7 @@ impl Room {
     fn tell_one(&self, number: u32, news: CallNews) {
         let seat = self.call.participants().find(|(n, _)| *n == number).map(|(_, who)| who.seat);
         if let Some(seat) = seat {
-            self.seed.tell(&To::Seat(seat), news);
+            self.seed.tell(&EventTarget::Seat(seat), news);
         }
     }
 

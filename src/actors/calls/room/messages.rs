@@ -6,13 +6,13 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Room;
 use crate::actors::calls::requests::{done, json};
-use crate::domain::calls::{Callee, Error, Seat, To, participant_name};
+use crate::domain::calls::{CallError, Callee, EventTarget, Seat, participant_name};
 use crate::protocol::calls as wire;
 use crate::protocol::server::CallNews;
 
 /// A device asks something; the answer is the JSON of its reply.
 #[derive(Message)]
-#[rtype(result = "Result<String, Error>")]
+#[rtype(result = "Result<String, CallError>")]
 pub(in crate::actors::calls) struct Ask {
     pub(in crate::actors::calls) seat: Seat,
     /// How the person calls themselves.
@@ -48,14 +48,14 @@ pub(in crate::actors::calls) enum What {
 }
 
 impl Handler<Ask> for Room {
-    type Result = Result<String, Error>;
+    type Result = Result<String, CallError>;
 
     fn handle(&mut self, ask: Ask, ctx: &mut Self::Context) -> Self::Result {
         if self.call.ended().is_some() {
-            return Err(Error::NoSuchCall);
+            return Err(CallError::NoSuchCall);
         }
         if self.keep.is_moving() || !self.seed.is_sure() {
-            return Err(Error::Moved);
+            return Err(CallError::Moved);
         }
         let answer = self.answer(ask);
         self.step(ctx);
@@ -64,11 +64,11 @@ impl Handler<Ask> for Room {
 }
 
 impl Room {
-    fn answer(&mut self, Ask { seat, name, what }: Ask) -> Result<String, Error> {
+    fn answer(&mut self, Ask { seat, name, what }: Ask) -> Result<String, CallError> {
         let now = self.seed.deeds.clock().now();
         let known = self.call.concerns(seat.user) || self.call.who(seat.session).is_some();
         if !known && !matches!(what, What::Join { role: Some(_), .. }) {
-            return Err(Error::NoSuchCall);
+            return Err(CallError::NoSuchCall);
         }
         match what {
             What::Accept => self.call.accept(seat.user, now)?,
@@ -83,7 +83,7 @@ impl Room {
             }
             What::Leave => self.call.leave(seat, now)?,
             What::Upgrade => {
-                self.call.who(seat.session).ok_or(Error::NotInCall)?;
+                self.call.who(seat.session).ok_or(CallError::NotInCall)?;
                 self.call.upgrade();
             }
             What::Offer(offer) => return self.offer(seat, offer),
@@ -99,7 +99,7 @@ impl Room {
             }
             // The server finds the way to a device by its checks (RFC 8445 §7.3.1.3).
             What::IceCandidate(_) => {
-                self.call.who(seat.session).ok_or(Error::NotInCall)?;
+                self.call.who(seat.session).ok_or(CallError::NotInCall)?;
             }
             What::Mute(media, muted) => self.call.mute(seat.session, media, muted)?,
             What::SetLayer(layer) => self.limit(seat.session, &layer)?,
@@ -118,7 +118,7 @@ impl Room {
         role: Option<wire::Role>,
         resume: Option<u32>,
         permit: OwnedSemaphorePermit,
-    ) -> Result<String, Error> {
+    ) -> Result<String, CallError> {
         let now = self.seed.deeds.clock().now();
         let number = match resume.filter(|number| self.call.resume(seat, *number)) {
             Some(number) => number,
@@ -129,18 +129,18 @@ impl Room {
         joined.tracks = self.tracks();
         joined.ice_servers = self.seed.deeds.ice.servers(seat.user);
         let reply = json(&joined);
-        self.seed.tell(&To::Seat(seat), CallNews::CallJoined(joined));
+        self.seed.tell(&EventTarget::Seat(seat), CallNews::CallJoined(joined));
         Ok(reply)
     }
 
-    fn offer(&mut self, seat: Seat, offer: wire::Offer) -> Result<String, Error> {
+    fn offer(&mut self, seat: Seat, offer: wire::Offer) -> Result<String, CallError> {
         if let Some(to) = &offer.to {
             let sdp = offer.sdp;
             self.relay(seat.session, to, |call_id, from| {
                 CallNews::Offer(wire::Relayed { call_id, from, sdp })
             })?;
         } else {
-            let number = self.call.who(seat.session).ok_or(Error::NotInCall)?;
+            let number = self.call.who(seat.session).ok_or(CallError::NotInCall)?;
             self.answer_offer(number, seat, offer)?;
         }
         Ok(done())
@@ -152,9 +152,9 @@ impl Room {
         from: SessionId,
         to: &str,
         news: impl FnOnce(CallId, String) -> CallNews,
-    ) -> Result<(), Error> {
+    ) -> Result<(), CallError> {
         let (from, to) = self.call.passage(from, to)?;
-        self.seed.tell(&To::Seat(to), news(self.call.id(), participant_name(from)));
+        self.seed.tell(&EventTarget::Seat(to), news(self.call.id(), participant_name(from)));
         Ok(())
     }
 }

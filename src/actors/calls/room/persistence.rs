@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::{AGAIN, Room};
 use crate::actors::supervision::{ActorRef, SendError, SupervisedContext};
-use crate::domain::calls::{Call, Error};
+use crate::domain::calls::{CallError, CallState};
 use crate::protocol::cluster::{NodeRequest, RoomHandOver};
 use crate::telemetry::metrics::CLUSTER_MOVES;
 
@@ -34,7 +34,7 @@ pub(super) struct Keep {
     /// How often it was tried in vain.
     attempt: u32,
     /// Who waits for the next write.
-    waiting: Vec<oneshot::Sender<Result<(), Error>>>,
+    waiting: Vec<oneshot::Sender<Result<(), CallError>>>,
     /// The room is being handed over, or was: nothing changes any more.
     moving: bool,
     /// Whose media has moved.
@@ -76,8 +76,8 @@ impl Room {
                     }
                 }
                 // It was handed over meanwhile, and what plays plays on.
-                Err(Error::Moved) if room.keep.moving => {}
-                Err(Error::Moved) => room.let_go(ctx),
+                Err(CallError::Moved) if room.keep.moving => {}
+                Err(CallError::Moved) => room.let_go(ctx),
                 Err(error) => {
                     tracing::warn!(%error, "a call could not be written down");
                     room.keep.attempt += 1;
@@ -116,7 +116,7 @@ impl Room {
 /// What the room has come to is to be written down before the answer.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Kept(oneshot::Sender<Result<(), Error>>);
+struct Kept(oneshot::Sender<Result<(), CallError>>);
 
 impl Handler<Kept> for Room {
     type Result = ();
@@ -135,14 +135,14 @@ impl Handler<Kept> for Room {
 /// Waits until another node could go on with what the room has come to.
 ///
 /// # Errors
-/// Why it could not be written down; [`Error::Moved`] if the room is gone before it was.
-pub(in crate::actors::calls) async fn kept(room: &ActorRef<Room>) -> Result<(), Error> {
+/// Why it could not be written down; [`CallError::Moved`] if the room is gone before it was.
+pub(in crate::actors::calls) async fn kept(room: &ActorRef<Room>) -> Result<(), CallError> {
     let (waiter, written) = oneshot::channel();
     room.tell(Kept(waiter)).map_err(|why| match why {
-        SendError::Gone => Error::Moved,
-        SendError::Full | SendError::Failed => Error::Unavailable,
+        SendError::Gone => CallError::Moved,
+        SendError::Full | SendError::Failed => CallError::Unavailable,
     })?;
-    written.await.unwrap_or(Err(Error::Moved))
+    written.await.unwrap_or(Err(CallError::Moved))
 }
 
 /// The node is not sure any more that the call is its own.
@@ -205,7 +205,7 @@ impl Handler<HandOver> for Room {
     }
 }
 
-fn hand(call: &Call, key: &str, epoch: u64) -> Option<NodeRequest> {
+fn hand(call: &CallState, key: &str, epoch: u64) -> Option<NodeRequest> {
     let call = to_raw_value(call).ok()?;
     Some(NodeRequest::TakeRoom(Box::new(RoomHandOver { key: key.to_owned(), epoch, call })))
 }

@@ -11,7 +11,7 @@ use super::super::requests;
 use super::super::socket_handle::Down;
 use super::Session;
 use crate::actors::supervision::SupervisedContext;
-use crate::domain::chat::Error;
+use crate::domain::chat::ChatError;
 use crate::protocol::chat as wire;
 use crate::protocol::client::Sync;
 use crate::protocol::server::{ServerEvent, Synced};
@@ -60,12 +60,12 @@ impl Session {
         &mut self,
         gap: Gap,
         order: Order,
-        page: Result<Page, Error>,
+        page: Result<Page, ChatError>,
         ctx: &mut SupervisedContext<Self>,
     ) {
         let (events, more) = match page {
             Ok(page) => page,
-            Err(Error::NoSuchConversation) => {
+            Err(ChatError::NoSuchConversation) => {
                 self.said.forget(gap.conversation); // left meanwhile
                 self.changed.forget(gap.conversation);
                 self.reading = false;

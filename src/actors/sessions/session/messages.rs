@@ -27,7 +27,7 @@ const KNOWN_EVERYWHERE: Duration = Duration::from_secs(2);
 
 /// Told once a session is ready for its socket; a handle that nobody takes lets go by itself.
 pub(super) type AttachReply =
-    tokio::sync::oneshot::Sender<Result<SessionHandle, crate::domain::chat::Error>>;
+    tokio::sync::oneshot::Sender<Result<SessionHandle, crate::domain::chat::ChatError>>;
 
 /// A socket for the session; refused (`false` at once) if it has one.
 #[derive(Message)]
@@ -121,7 +121,7 @@ impl Handler<Request> for Session {
         let answer = match event {
             ClientEvent::Call(event) => self.ask_calls(event).boxed_local(),
             _ if self.seed.me.pass.is_some() => {
-                let refused = Arc::new(calls::Error::CallOnly);
+                let refused = Arc::new(calls::CallError::CallOnly);
                 std::future::ready(Err(refused as _)).boxed_local()
             }
             event => requests::answer(self.living(), self.seed.me.user, event).boxed_local(),

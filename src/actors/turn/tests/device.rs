@@ -25,13 +25,13 @@ use crate::actors::turn::peers::Peers;
 use crate::actors::turn::proto_relay::Library;
 use crate::actors::turn::quotas::Limits;
 use crate::config;
-use crate::domain::calls::Ice;
+use crate::domain::calls::TurnCredentials;
 
 /// A server in memory: real sockets for peers, none for clients, and a clock that stands.
 pub(super) struct Bench {
     pub(super) clients: Rc<Clients>,
     pub(super) clock: Clock,
-    pub(super) ice: Ice,
+    pub(super) ice: TurnCredentials,
     pub(super) now: Instant,
     pub(super) new: mpsc::UnboundedReceiver<Reading>,
 }
@@ -45,7 +45,7 @@ impl Bench {
         let clock = Clock::standing_at(Timestamp::from_micros(1_800_000_000_000_000));
         let config = config::load("", []).unwrap().turn;
         let urls = vec!["turn:here:3478".to_owned()];
-        let ice = Ice::new(clock.clone(), &RandomSource::seeded(1), config, urls);
+        let ice = TurnCredentials::new(clock.clone(), &RandomSource::seeded(1), config, urls);
         let rules = Rules {
             bind: [127, 0, 0, 1].into(),
             ports: 20_000..=60_000,
