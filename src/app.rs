@@ -35,8 +35,8 @@ use crate::domain::chat::ChatService;
 use crate::domain::contacts::{ContactService, DiscoveryLimits};
 use crate::domain::files::FileService;
 use crate::domain::vault;
-use crate::http::listener::Listener;
-use crate::http::{Draining, Services, Sockets, socket};
+use crate::http::listener::HttpListener;
+use crate::http::{AppState, DrainFlag, SocketLimiter, socket};
 use crate::integrations::blob_store;
 use crate::telemetry;
 
@@ -63,7 +63,7 @@ pub enum StartupError {
 /// A living node.
 pub struct NodeRuntime {
     living: supervision::RunningTree,
-    services: Services,
+    services: AppState,
     address: SocketAddr,
     membership: Option<ActorRef<Membership>>,
     /// Free once the process is gone, however it goes.
@@ -155,7 +155,7 @@ pub async fn start(config: Config) -> Result<NodeRuntime, StartupError> {
             find_by_phone: config.chat.find_by_phone,
         },
     );
-    let services = Services {
+    let services = AppState {
         config: config.clone(),
         clock: deeds.clock.clone(),
         node: node.to_string().into(),
@@ -176,13 +176,13 @@ pub async fn start(config: Config) -> Result<NodeRuntime, StartupError> {
         bus: cluster.bus,
         leases: cluster.leases,
         engines: engines.handle(),
-        sockets: Sockets::new(config.database.queue),
+        sockets: SocketLimiter::new(config.database.queue),
         metrics,
-        draining: Draining::default(),
+        draining: DrainFlag::default(),
     };
     let listener = {
         let services = services.clone();
-        child("listener", move |_| Listener::new(services.clone(), &socket))
+        child("listener", move |_| HttpListener::new(services.clone(), &socket))
             .shutdown(Duration::from_secs(5))
     };
     let http = supervisor("http", Strategy::RestForOne).with(engines).with(listener);
@@ -295,7 +295,7 @@ impl NodeRuntime {
     }
 
     /// What it was put together of.
-    pub const fn services(&self) -> &Services {
+    pub const fn services(&self) -> &AppState {
         &self.services
     }
 

@@ -8,16 +8,16 @@ use actix_web::{HttpMessage, HttpRequest};
 use base::error::{CodedError, ErrorKind};
 use store::Role;
 
-use super::Services;
-use super::extract::{Me, source};
-use super::problem::Refusal;
+use super::AppState;
+use super::extract::{CurrentUser, source};
+use super::problem::ApiError;
 use crate::cluster::RateLimit;
 use crate::domain::accounts;
 use crate::telemetry::metrics::refused;
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
+pub enum AccessRule {
     /// Everybody, signed in or not.
     Anyone,
     /// People who are signed in.
@@ -34,7 +34,7 @@ pub enum Who {
 
 /// Which further limit a route has, per address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rate {
+pub enum RateClass {
     /// The general one only.
     Api,
     /// No limit at all: probes of those who keep the server running.
@@ -47,7 +47,7 @@ pub enum Rate {
 
 /// Why a request may not reach its route.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-pub enum Error {
+pub enum AccessError {
     /// No credentials.
     #[error("sign in: send `Authorization: Bearer …`")]
     Nobody,
@@ -62,7 +62,7 @@ pub enum Error {
     Leaving,
 }
 
-impl CodedError for Error {
+impl CodedError for AccessError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Nobody => ErrorKind::Unauthenticated,
@@ -87,53 +87,62 @@ impl CodedError for Error {
 
 /// Lets a request through to a route of `who` and `rate`, or says why not.
 pub(super) async fn admit(
-    services: &Services,
+    services: &AppState,
     request: &ServiceRequest,
-    who: Who,
-    rate: Rate,
-) -> Result<(), Refusal> {
+    who: AccessRule,
+    rate: RateClass,
+) -> Result<(), ApiError> {
     limit(services, request.request(), rate).await?;
     match (who, credentials(request.request())) {
-        (Who::Anyone, _) => Ok(()),
-        (Who::LocalOr(_), None)
+        (AccessRule::Anyone, _) => Ok(()),
+        (AccessRule::LocalOr(_), None)
             if services.config.telemetry.metrics_local && is_local(request.request()) =>
         {
             Ok(())
         }
-        (_, None) => Err(Error::Nobody.into()),
+        (_, None) => Err(AccessError::Nobody.into()),
         (_, Some(Credentials::Unreadable)) => Err(accounts::AccountError::InvalidToken.into()),
-        (Who::LocalOr(scope) | Who::PersonOr(scope), Some(Credentials::Token(secret))) => {
+        (
+            AccessRule::LocalOr(scope) | AccessRule::PersonOr(scope),
+            Some(Credentials::Token(secret)),
+        ) => {
             let token = services.tokens.identify(secret).await?;
             let holds = token.scopes.iter().any(|s| s == scope);
-            if holds { Ok(()) } else { Err(Error::WrongKind.into()) }
+            if holds { Ok(()) } else { Err(AccessError::WrongKind.into()) }
         }
         (_, Some(Credentials::Token(secret))) => {
             services.tokens.identify(secret).await?;
-            Err(Error::WrongKind.into())
+            Err(AccessError::WrongKind.into())
         }
         (_, Some(Credentials::Bearer(token))) => {
             let me = services.accounts.identify(token).await?;
             let may = match who {
-                Who::Anyone | Who::Person | Who::PersonOr(_) => true,
-                Who::Operator | Who::LocalOr(_) => matches!(me.role, Role::Operator | Role::Admin),
-                Who::Admin => me.role == Role::Admin,
+                AccessRule::Anyone | AccessRule::Person | AccessRule::PersonOr(_) => true,
+                AccessRule::Operator | AccessRule::LocalOr(_) => {
+                    matches!(me.role, Role::Operator | Role::Admin)
+                }
+                AccessRule::Admin => me.role == Role::Admin,
             };
             if !may {
-                return Err(Error::Role.into());
+                return Err(AccessError::Role.into());
             }
-            request.extensions_mut().insert(Me(me));
+            request.extensions_mut().insert(CurrentUser(me));
             Ok(())
         }
     }
 }
 
-async fn limit(services: &Services, request: &HttpRequest, rate: Rate) -> Result<(), Refusal> {
+async fn limit(
+    services: &AppState,
+    request: &HttpRequest,
+    rate: RateClass,
+) -> Result<(), ApiError> {
     let limits = &services.config.limits;
     let further = match rate {
-        Rate::Probe => return Ok(()),
-        Rate::Api => None,
-        Rate::Login => Some(RateLimit::per_minute("login", limits.login_per_minute)),
-        Rate::Registration => {
+        RateClass::Probe => return Ok(()),
+        RateClass::Api => None,
+        RateClass::Login => Some(RateLimit::per_minute("login", limits.login_per_minute)),
+        RateClass::Registration => {
             Some(RateLimit::per_minute("registration", limits.registration_per_minute))
         }
     };

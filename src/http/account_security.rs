@@ -9,9 +9,9 @@ use actix_web::web::{Bytes, Data, Json, block};
 use base::ids::DeviceId;
 use futures_util::stream;
 
-use super::Services;
-use super::extract::{Body, From, Me, Query, after, limit};
-use super::problem::Refusal;
+use super::AppState;
+use super::extract::{ClientAddr, CurrentUser, JsonBody, QueryParams, after, limit};
+use super::problem::ApiError;
 use crate::domain::export_store::ArchiveFile;
 use crate::domain::exports::ExportStatus;
 use crate::protocol::accounts::{
@@ -21,7 +21,7 @@ use crate::protocol::admin::Audit;
 use crate::protocol::{List, ListQuery};
 
 /// Closes the sockets of devices that were signed out.
-pub(super) fn end(app: &Services, user: base::ids::UserId, devices: &[DeviceId]) {
+pub(super) fn end(app: &AppState, user: base::ids::UserId, devices: &[DeviceId]) {
     for device in devices {
         app.living.switchboard.end_device(user, *device);
     }
@@ -29,11 +29,11 @@ pub(super) fn end(app: &Services, user: base::ids::UserId, devices: &[DeviceId])
 
 /// `PUT /api/me/password`
 pub(super) async fn change_password(
-    app: Data<Services>,
-    me: Me,
-    from: From,
-    body: Body<ChangePassword>,
-) -> Result<HttpResponse, Refusal> {
+    app: Data<AppState>,
+    me: CurrentUser,
+    from: ClientAddr,
+    body: JsonBody<ChangePassword>,
+) -> Result<HttpResponse, ApiError> {
     let ended = app.accounts.change_password(&me.0, body.0, from.0).await?;
     end(&app, me.0.user, &ended);
     Ok(HttpResponse::NoContent().finish())
@@ -41,10 +41,10 @@ pub(super) async fn change_password(
 
 /// `POST /api/auth/reset`
 pub(super) async fn reset_password(
-    app: Data<Services>,
-    from: From,
-    body: Body<ResetPassword>,
-) -> Result<HttpResponse, Refusal> {
+    app: Data<AppState>,
+    from: ClientAddr,
+    body: JsonBody<ResetPassword>,
+) -> Result<HttpResponse, ApiError> {
     let user = app.accounts.reset_password(body.0, from.0).await?;
     app.living.switchboard.end_person(user);
     Ok(HttpResponse::NoContent().finish())
@@ -52,69 +52,69 @@ pub(super) async fn reset_password(
 
 /// `GET /api/me/totp`
 pub(super) async fn second_factor(
-    app: Data<Services>,
-    me: Me,
-) -> Result<Json<SecondFactor>, Refusal> {
+    app: Data<AppState>,
+    me: CurrentUser,
+) -> Result<Json<SecondFactor>, ApiError> {
     Ok(Json(app.accounts.second_factor(&me.0).await?))
 }
 
 /// `POST /api/me/totp`
 pub(super) async fn begin_second_factor(
-    app: Data<Services>,
-    me: Me,
-    body: Body<Password>,
-) -> Result<HttpResponse, Refusal> {
+    app: Data<AppState>,
+    me: CurrentUser,
+    body: JsonBody<Password>,
+) -> Result<HttpResponse, ApiError> {
     let setup = app.accounts.begin_second_factor(&me.0, body.0).await?;
     Ok(HttpResponse::Created().json(setup))
 }
 
 /// `POST /api/me/totp/confirm`
 pub(super) async fn confirm_second_factor(
-    app: Data<Services>,
-    me: Me,
-    from: From,
-    body: Body<Code>,
-) -> Result<Json<RecoveryCodes>, Refusal> {
+    app: Data<AppState>,
+    me: CurrentUser,
+    from: ClientAddr,
+    body: JsonBody<Code>,
+) -> Result<Json<RecoveryCodes>, ApiError> {
     Ok(Json(app.accounts.confirm_second_factor(&me.0, body.0, from.0).await?))
 }
 
 /// `POST /api/me/totp/recovery-codes`
 pub(super) async fn renew_recovery_codes(
-    app: Data<Services>,
-    me: Me,
-    from: From,
-    body: Body<Proof>,
-) -> Result<Json<RecoveryCodes>, Refusal> {
+    app: Data<AppState>,
+    me: CurrentUser,
+    from: ClientAddr,
+    body: JsonBody<Proof>,
+) -> Result<Json<RecoveryCodes>, ApiError> {
     Ok(Json(app.accounts.renew_recovery_codes(&me.0, body.0, from.0).await?))
 }
 
 /// `DELETE /api/me/totp`
 pub(super) async fn drop_second_factor(
-    app: Data<Services>,
-    me: Me,
-    from: From,
-    body: Body<Proof>,
-) -> Result<HttpResponse, Refusal> {
+    app: Data<AppState>,
+    me: CurrentUser,
+    from: ClientAddr,
+    body: JsonBody<Proof>,
+) -> Result<HttpResponse, ApiError> {
     app.accounts.drop_second_factor(&me.0, body.0, from.0).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// `GET /api/me/audit`
 pub(super) async fn audit(
-    app: Data<Services>,
-    me: Me,
-    query: Query<ListQuery>,
-) -> Result<Json<List<Audit>>, Refusal> {
+    app: Data<AppState>,
+    me: CurrentUser,
+    query: QueryParams<ListQuery>,
+) -> Result<Json<List<Audit>>, ApiError> {
     let (before, limit) = (after(query.0.after.as_deref())?, limit(query.0.limit)?);
     Ok(Json(app.accounts.audit(&me.0, before, limit).await?.into()))
 }
 
 /// `DELETE /api/me`
 pub(super) async fn delete_me(
-    app: Data<Services>,
-    me: Me,
-    body: Body<Proof>,
-) -> Result<HttpResponse, Refusal> {
+    app: Data<AppState>,
+    me: CurrentUser,
+    body: JsonBody<Proof>,
+) -> Result<HttpResponse, ApiError> {
     app.accounts.delete_me(&me.0, body.0).await?;
     app.living.switchboard.end_person(me.0.user);
     app.jobs.ring();
@@ -123,10 +123,10 @@ pub(super) async fn delete_me(
 
 /// `GET /api/me/export`
 pub(super) async fn export(
-    app: Data<Services>,
-    me: Me,
-    from: From,
-) -> Result<HttpResponse, Refusal> {
+    app: Data<AppState>,
+    me: CurrentUser,
+    from: ClientAddr,
+) -> Result<HttpResponse, ApiError> {
     match app.exports.get(&me.0, from.0).await? {
         ExportStatus::Soon(state) => {
             app.jobs.ring();

@@ -4,9 +4,9 @@ use actix_web::HttpResponse;
 use actix_web::web::{Data, Json, Path};
 use base::ids::NodeId;
 
-use super::Services;
-use super::extract::{From, Me, Query};
-use super::problem::Refusal;
+use super::AppState;
+use super::extract::{ClientAddr, CurrentUser, QueryParams};
+use super::problem::ApiError;
 use crate::actors::admin;
 use crate::domain::accounts::audit;
 use crate::protocol::admin::{Actors, ActorsQuery};
@@ -14,42 +14,42 @@ use crate::protocol::cluster::ActOn;
 
 /// `GET /api/admin/actors`
 pub(super) async fn list(
-    app: Data<Services>,
-    query: Query<ActorsQuery>,
-) -> Result<Json<Actors>, Refusal> {
+    app: Data<AppState>,
+    query: QueryParams<ActorsQuery>,
+) -> Result<Json<Actors>, ApiError> {
     Ok(Json(app.operators.actors(node(&query.0)?).await?))
 }
 
 /// `POST /api/admin/actors/{path}/restart`
 pub(super) async fn restart(
-    app: Data<Services>,
-    me: Me,
-    from: From,
+    app: Data<AppState>,
+    me: CurrentUser,
+    from: ClientAddr,
     path: Path<String>,
-    query: Query<ActorsQuery>,
-) -> Result<HttpResponse, Refusal> {
+    query: QueryParams<ActorsQuery>,
+) -> Result<HttpResponse, ApiError> {
     act(&app, &me, from, &path, &query.0, true).await
 }
 
 /// `POST /api/admin/actors/{path}/stop`
 pub(super) async fn stop(
-    app: Data<Services>,
-    me: Me,
-    from: From,
+    app: Data<AppState>,
+    me: CurrentUser,
+    from: ClientAddr,
     path: Path<String>,
-    query: Query<ActorsQuery>,
-) -> Result<HttpResponse, Refusal> {
+    query: QueryParams<ActorsQuery>,
+) -> Result<HttpResponse, ApiError> {
     act(&app, &me, from, &path, &query.0, false).await
 }
 
 async fn act(
-    app: &Services,
-    me: &Me,
-    from: From,
+    app: &AppState,
+    me: &CurrentUser,
+    from: ClientAddr,
     path: &str,
     query: &ActorsQuery,
     restart: bool,
-) -> Result<HttpResponse, Refusal> {
+) -> Result<HttpResponse, ApiError> {
     let node = node(query)?;
     let path = format!("/{}", path.trim_matches('/'));
     let known = app.operators.actors(node).await?.items.iter().any(|actor| actor.path == path);
@@ -65,7 +65,7 @@ async fn act(
 }
 
 /// The node that is meant; `None` for this one.
-fn node(query: &ActorsQuery) -> Result<Option<NodeId>, Refusal> {
+fn node(query: &ActorsQuery) -> Result<Option<NodeId>, ApiError> {
     let named = query.node.as_deref().map(str::parse).transpose();
-    named.map_err(|_| Refusal::from(admin::Error::NoSuchNode))
+    named.map_err(|_| ApiError::from(admin::Error::NoSuchNode))
 }

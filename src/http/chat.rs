@@ -4,9 +4,9 @@ use actix_web::HttpResponse;
 use actix_web::web::{Data, Json};
 use base::ids::{ConversationId, UserId};
 
-use super::Services;
-use super::extract::{Body, Ids, MayBody, Me, Query, after, limit};
-use super::problem::Refusal;
+use super::AppState;
+use super::extract::{CurrentUser, JsonBody, OptionalJsonBody, PathIds, QueryParams, after, limit};
+use super::problem::ApiError;
 use crate::protocol::chat::{
     Conversation, Keep, Kept, NewConversation, PatchConversation, PutMember, Summary,
 };
@@ -14,10 +14,10 @@ use crate::protocol::{List, ListQuery};
 
 /// `POST /api/conversations`
 pub(super) async fn open(
-    app: Data<Services>,
-    me: Me,
-    body: Body<NewConversation>,
-) -> Result<HttpResponse, Refusal> {
+    app: Data<AppState>,
+    me: CurrentUser,
+    body: JsonBody<NewConversation>,
+) -> Result<HttpResponse, ApiError> {
     let opened = app.living.tell(app.chat.open(&me.0, body.0).await?);
     let mut answer = if opened.created { HttpResponse::Created() } else { HttpResponse::Ok() };
     Ok(answer.json(opened.conversation))
@@ -25,10 +25,10 @@ pub(super) async fn open(
 
 /// `GET /api/conversations`
 pub(super) async fn list(
-    app: Data<Services>,
-    me: Me,
-    query: Query<ListQuery>,
-) -> Result<Json<List<Summary>>, Refusal> {
+    app: Data<AppState>,
+    me: CurrentUser,
+    query: QueryParams<ListQuery>,
+) -> Result<Json<List<Summary>>, ApiError> {
     let after = after(query.0.after.as_deref())?;
     let page = app.chat.list(me.0.user, after, limit(query.0.limit)?).await?;
     Ok(Json(page.into()))
@@ -36,50 +36,50 @@ pub(super) async fn list(
 
 /// `GET /api/conversations/{id}`
 pub(super) async fn get(
-    app: Data<Services>,
-    me: Me,
-    path: Ids<(ConversationId,)>,
-) -> Result<Json<Conversation>, Refusal> {
+    app: Data<AppState>,
+    me: CurrentUser,
+    path: PathIds<(ConversationId,)>,
+) -> Result<Json<Conversation>, ApiError> {
     Ok(Json(app.chat.get(&me.0, path.0.0).await?))
 }
 
 /// `PATCH /api/conversations/{id}`
 pub(super) async fn change(
-    app: Data<Services>,
-    me: Me,
-    path: Ids<(ConversationId,)>,
-    body: Body<PatchConversation>,
-) -> Result<Json<Conversation>, Refusal> {
+    app: Data<AppState>,
+    me: CurrentUser,
+    path: PathIds<(ConversationId,)>,
+    body: JsonBody<PatchConversation>,
+) -> Result<Json<Conversation>, ApiError> {
     Ok(Json(app.living.tell(app.chat.change(&me.0, path.0.0, body.0).await?)))
 }
 
 /// `PATCH /api/conversations/{id}/me`
 pub(super) async fn keep(
-    app: Data<Services>,
-    me: Me,
-    path: Ids<(ConversationId,)>,
-    body: Body<Keep>,
-) -> Result<Json<Kept>, Refusal> {
+    app: Data<AppState>,
+    me: CurrentUser,
+    path: PathIds<(ConversationId,)>,
+    body: JsonBody<Keep>,
+) -> Result<Json<Kept>, ApiError> {
     Ok(Json(app.living.tell(app.chat.keep(me.0.user, path.0.0, body.0).await?)))
 }
 
 /// `PUT /api/conversations/{id}/members/{user_id}`; the body may be left out.
 pub(super) async fn put_member(
-    app: Data<Services>,
-    me: Me,
-    path: Ids<(ConversationId, UserId)>,
-    body: MayBody<PutMember>,
-) -> Result<Json<Conversation>, Refusal> {
+    app: Data<AppState>,
+    me: CurrentUser,
+    path: PathIds<(ConversationId, UserId)>,
+    body: OptionalJsonBody<PutMember>,
+) -> Result<Json<Conversation>, ApiError> {
     let (id, user) = path.0;
     Ok(Json(app.living.tell(app.chat.put_member(&me.0, id, user, body.0).await?)))
 }
 
 /// `DELETE /api/conversations/{id}/members/{user_id}`
 pub(super) async fn remove_member(
-    app: Data<Services>,
-    me: Me,
-    path: Ids<(ConversationId, UserId)>,
-) -> Result<HttpResponse, Refusal> {
+    app: Data<AppState>,
+    me: CurrentUser,
+    path: PathIds<(ConversationId, UserId)>,
+) -> Result<HttpResponse, ApiError> {
     let (id, user) = path.0;
     app.living.tell(app.chat.remove_member(&me.0, id, user).await?);
     Ok(HttpResponse::NoContent().finish())

@@ -14,17 +14,17 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 
-use super::Services;
-use super::problem::Refusal;
+use super::AppState;
+use super::problem::ApiError;
 use crate::domain::accounts;
 
 /// Whoever is asking; [`super::access`] has proved it.
 #[derive(Clone, Debug)]
-pub struct Me(pub accounts::Principal);
+pub struct CurrentUser(pub accounts::Principal);
 
-impl FromRequest for Me {
-    type Error = Refusal;
-    type Future = Ready<Result<Self, Refusal>>;
+impl FromRequest for CurrentUser {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let me = request.extensions().get::<Self>().cloned();
@@ -34,24 +34,24 @@ impl FromRequest for Me {
 
 /// Whoever is asking, or a service with an API token.
 #[derive(Clone, Debug)]
-pub struct MayMe(pub Option<accounts::Principal>);
+pub struct OptionalUser(pub Option<accounts::Principal>);
 
-impl FromRequest for MayMe {
-    type Error = Refusal;
-    type Future = Ready<Result<Self, Refusal>>;
+impl FromRequest for OptionalUser {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Ok(Self(request.extensions().get::<Me>().map(|me| me.0.clone()))))
+        ready(Ok(Self(request.extensions().get::<CurrentUser>().map(|me| me.0.clone()))))
     }
 }
 
 /// Where the request comes from, seen through trusted proxies.
 #[derive(Clone, Copy, Debug)]
-pub struct From(pub Option<IpAddr>);
+pub struct ClientAddr(pub Option<IpAddr>);
 
-impl FromRequest for From {
-    type Error = Refusal;
-    type Future = Ready<Result<Self, Refusal>>;
+impl FromRequest for ClientAddr {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(Ok(Self(source(request))))
@@ -60,11 +60,11 @@ impl FromRequest for From {
 
 /// From where somebody signs in, and what their device says it is.
 #[derive(Clone, Debug)]
-pub struct Source(pub accounts::ClientInfo);
+pub struct SignInSource(pub accounts::ClientInfo);
 
-impl FromRequest for Source {
-    type Error = Refusal;
-    type Future = Ready<Result<Self, Refusal>>;
+impl FromRequest for SignInSource {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
@@ -76,7 +76,7 @@ impl FromRequest for Source {
 /// The address of whoever asks: the peer's, or what a trusted proxy says it is.
 pub fn source(request: &HttpRequest) -> Option<IpAddr> {
     let peer = request.peer_addr()?.ip().to_canonical();
-    let services = request.app_data::<Data<Services>>()?;
+    let services = request.app_data::<Data<AppState>>()?;
     let mut address = peer;
     let forwarded = request.headers().get_all("x-forwarded-for");
     let hops: Vec<_> = forwarded.filter_map(|value| value.to_str().ok()).collect();
@@ -92,11 +92,11 @@ pub fn source(request: &HttpRequest) -> Option<IpAddr> {
 
 /// A JSON body.
 #[derive(Debug)]
-pub struct Body<T>(pub T);
+pub struct JsonBody<T>(pub T);
 
-impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
-    type Error = Refusal;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, Refusal>>>>;
+impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let json = is_json(request);
@@ -110,11 +110,11 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
 
 /// A JSON body that may be left out.
 #[derive(Debug)]
-pub struct MayBody<T>(pub T);
+pub struct OptionalJsonBody<T>(pub T);
 
-impl<T: DeserializeOwned + Default + 'static> FromRequest for MayBody<T> {
-    type Error = Refusal;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, Refusal>>>>;
+impl<T: DeserializeOwned + Default + 'static> FromRequest for OptionalJsonBody<T> {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let json = is_json(request);
@@ -133,16 +133,16 @@ impl<T: DeserializeOwned + Default + 'static> FromRequest for MayBody<T> {
 fn read(
     request: &HttpRequest,
     mut payload: Payload,
-) -> impl Future<Output = Result<BytesMut, Refusal>> + use<> {
+) -> impl Future<Output = Result<BytesMut, ApiError>> + use<> {
     let most = request
-        .app_data::<Data<Services>>()
+        .app_data::<Data<AppState>>()
         .map_or(65_536, |services| services.config.http.body_limit_bytes);
     let whole = async move {
         let mut bytes = BytesMut::new();
         while let Some(chunk) = payload.next().await {
             let chunk = chunk.map_err(|e| bad_json(&e.to_string()))?;
             if bytes.len() + chunk.len() > most {
-                return Err(Refusal::new(
+                return Err(ApiError::new(
                     StatusCode::PAYLOAD_TOO_LARGE,
                     "http/body-too-large",
                     format!("a body has at most {most} bytes"),
@@ -154,7 +154,7 @@ fn read(
     };
     async move {
         tokio::time::timeout(BODY_DEADLINE, whole).await.unwrap_or_else(|_| {
-            Err(Refusal::new(
+            Err(ApiError::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "http/body-timeout",
                 "the body did not come in time",
@@ -166,8 +166,8 @@ fn read(
 /// A body that trickles in for longer holds a connection for nothing.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
-fn not_json() -> Refusal {
-    Refusal::new(
+fn not_json() -> ApiError {
+    ApiError::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "http/not-json",
         "send `Content-Type: application/json`",
@@ -180,11 +180,11 @@ fn is_json(request: &HttpRequest) -> bool {
     kind.eq_ignore_ascii_case("application/json") || kind.to_ascii_lowercase().ends_with("+json")
 }
 
-fn bad_json(reason: &str) -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, "http/bad-json", reason)
+fn bad_json(reason: &str) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, "http/bad-json", reason)
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|e| {
         let field = e.path().to_string();
@@ -199,8 +199,8 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     Ok(value)
 }
 
-fn invalid(field: String, detail: &str) -> Refusal {
-    let refusal = Refusal::new(
+fn invalid(field: String, detail: &str) -> ApiError {
+    let refusal = ApiError::new(
         StatusCode::UNPROCESSABLE_ENTITY,
         "http/invalid",
         "the request does not have the shape it should",
@@ -210,11 +210,11 @@ fn invalid(field: String, detail: &str) -> Refusal {
 
 /// The query string.
 #[derive(Debug)]
-pub struct Query<T>(pub T);
+pub struct QueryParams<T>(pub T);
 
-impl<T: DeserializeOwned> FromRequest for Query<T> {
-    type Error = Refusal;
-    type Future = Ready<Result<Self, Refusal>>;
+impl<T: DeserializeOwned> FromRequest for QueryParams<T> {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         // No text of ours has it, and PostgreSQL takes none that has.
@@ -232,29 +232,29 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
 
 /// Typed ids from the path. What is not an id cannot be found.
 #[derive(Debug)]
-pub struct Ids<T>(pub T);
+pub struct PathIds<T>(pub T);
 
-impl<A: FromStr> FromRequest for Ids<(A,)> {
-    type Error = Refusal;
-    type Future = Ready<Result<Self, Refusal>>;
+impl<A: FromStr> FromRequest for PathIds<(A,)> {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(segment(request, 0).map(|a| Self((a,))))
     }
 }
 
-impl<A: FromStr, B: FromStr> FromRequest for Ids<(A, B)> {
-    type Error = Refusal;
-    type Future = Ready<Result<Self, Refusal>>;
+impl<A: FromStr, B: FromStr> FromRequest for PathIds<(A, B)> {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(segment(request, 0).and_then(|a| Ok(Self((a, segment(request, 1)?)))))
     }
 }
 
-impl<A: FromStr, B: FromStr, C: FromStr> FromRequest for Ids<(A, B, C)> {
-    type Error = Refusal;
-    type Future = Ready<Result<Self, Refusal>>;
+impl<A: FromStr, B: FromStr, C: FromStr> FromRequest for PathIds<(A, B, C)> {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let parts = || Ok((segment(request, 0)?, segment(request, 1)?, segment(request, 2)?));
@@ -262,21 +262,21 @@ impl<A: FromStr, B: FromStr, C: FromStr> FromRequest for Ids<(A, B, C)> {
     }
 }
 
-fn segment<T: FromStr>(request: &HttpRequest, n: usize) -> Result<T, Refusal> {
+fn segment<T: FromStr>(request: &HttpRequest, n: usize) -> Result<T, ApiError> {
     let text = request.match_info().iter().nth(n).map(|(_, text)| text);
     text.and_then(|text| text.parse().ok()).ok_or_else(not_found)
 }
 
 /// There is nothing here.
-pub fn not_found() -> Refusal {
-    Refusal::new(StatusCode::NOT_FOUND, "http/not-found", "there is nothing here")
+pub fn not_found() -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "http/not-found", "there is nothing here")
 }
 
 /// How many items of a list are wanted: 1 to 200, 50 if not said.
 ///
 /// # Errors
 /// A 422 for any other number.
-pub fn limit(wanted: Option<u32>) -> Result<usize, Refusal> {
+pub fn limit(wanted: Option<u32>) -> Result<usize, ApiError> {
     match wanted.unwrap_or(50) {
         n @ 1..=200 => Ok(n as usize),
         _ => Err(invalid("limit".to_owned(), "a list gives 1 to 200 items")),
@@ -287,7 +287,7 @@ pub fn limit(wanted: Option<u32>) -> Result<usize, Refusal> {
 ///
 /// # Errors
 /// A 422 if it is not what a list gave as `next`.
-pub fn after<T: FromStr>(text: Option<&str>) -> Result<Option<T>, Refusal> {
+pub fn after<T: FromStr>(text: Option<&str>) -> Result<Option<T>, ApiError> {
     text.map(str::parse)
         .transpose()
         .map_err(|_| invalid("after".to_owned(), "give what the list before gave as `next`"))

@@ -15,35 +15,35 @@ use actix_web::{HttpRequest, HttpResponseBuilder};
 use base::ids::AttachmentId;
 use futures_util::StreamExt;
 
-use super::Services;
-use super::extract::{Ids, Me};
-use super::problem::Refusal;
+use super::AppState;
+use super::extract::{CurrentUser, PathIds};
+use super::problem::ApiError;
 use crate::domain::files::{FileDownload, FileError, may_show};
 use crate::telemetry::metrics::refused;
 
 /// Whoever sends nothing for this long is gone.
-pub(super) const SILENCE: Duration = Duration::from_secs(30);
+pub(super) const READ_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a page made of a file may do: nothing.
 const POLICY: &str = "default-src 'none'; sandbox";
 
 /// Counts a file that was refused.
-pub(super) fn counted(error: FileError) -> Refusal {
-    let refusal = Refusal::from(error);
+pub(super) fn counted(error: FileError) -> ApiError {
+    let refusal = ApiError::from(error);
     refused(refusal.code());
     refusal
 }
 
 /// `POST /api/attachments`
 pub(super) async fn upload(
-    app: Data<Services>,
-    me: Me,
+    app: Data<AppState>,
+    me: CurrentUser,
     request: HttpRequest,
     payload: Payload,
-) -> Result<HttpResponse, Refusal> {
+) -> Result<HttpResponse, ApiError> {
     let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if !kind.is_some_and(|kind| kind.starts_with("multipart/form-data")) {
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        return Err(Refusal::new(status, "files/not-multipart", FileError::NoFile.to_string()));
+        return Err(ApiError::new(status, "files/not-multipart", FileError::NoFile.to_string()));
     }
     let announced = request.headers().get(CONTENT_LENGTH);
     let announced = announced.and_then(|value| value.to_str().ok()?.parse().ok());
@@ -53,8 +53,8 @@ pub(super) async fn upload(
 }
 
 async fn take(
-    app: &Services,
-    me: &Me,
+    app: &AppState,
+    me: &CurrentUser,
     announced: Option<u64>,
     mut parts: Multipart,
 ) -> Result<crate::protocol::files::AttachmentMade, FileError> {
@@ -82,37 +82,37 @@ async fn take(
 /// What comes before the sender counts as gone.
 pub(super) async fn soon<T>(next: impl Future<Output = T>) -> Result<T, FileError> {
     let gone = |_| FileError::Broken("nothing came for too long".to_owned());
-    tokio::time::timeout(SILENCE, next).await.map_err(gone)
+    tokio::time::timeout(READ_IDLE_TIMEOUT, next).await.map_err(gone)
 }
 
 /// `GET /api/attachments/{id}`
 pub(super) async fn download(
-    app: Data<Services>,
-    me: Me,
-    path: Ids<(AttachmentId,)>,
+    app: Data<AppState>,
+    me: CurrentUser,
+    path: PathIds<(AttachmentId,)>,
     request: HttpRequest,
-) -> Result<HttpResponse, Refusal> {
+) -> Result<HttpResponse, ApiError> {
     let found = app.files.find(me.0.user, path.0.0).await?;
     give(&app, found, request.headers()).await
 }
 
 /// `GET /api/attachments/{id}/thumbnail`
 pub(super) async fn thumbnail(
-    app: Data<Services>,
-    me: Me,
-    path: Ids<(AttachmentId,)>,
+    app: Data<AppState>,
+    me: CurrentUser,
+    path: PathIds<(AttachmentId,)>,
     request: HttpRequest,
-) -> Result<HttpResponse, Refusal> {
+) -> Result<HttpResponse, ApiError> {
     let found = app.files.thumbnail(me.0.user, path.0.0).await?;
     give(&app, found, request.headers()).await
 }
 
 /// A file as RFC 9110 §13 and §14 want it.
 async fn give(
-    app: &Services,
+    app: &AppState,
     found: FileDownload,
     asked: &HeaderMap,
-) -> Result<HttpResponse, Refusal> {
+) -> Result<HttpResponse, ApiError> {
     let etag = format!("\"{}\"", found.name.hash());
     let text = |name| asked.get(name).and_then(|value| value.to_str().ok());
     let matches = |tag: &str| tag.trim() == "*" || tag.trim().trim_start_matches("W/") == etag;
@@ -121,20 +121,21 @@ async fn give(
     }
     let unchanged = text(IF_RANGE).is_none_or(|tag| tag == etag);
     let range = text(RANGE).filter(|_| unchanged);
-    let (mut answer, part) = match range.map_or(Wanted::All, |range| wanted(range, found.size)) {
-        Wanted::All => (HttpResponse::Ok(), 0..found.size),
-        Wanted::Part(from, to) => {
-            let mut answer = HttpResponse::PartialContent();
-            let range = format!("bytes {from}-{}/{}", to - 1, found.size);
-            answer.insert_header((CONTENT_RANGE, range));
-            (answer, from..to)
-        }
-        Wanted::Nothing => {
-            return Ok(HttpResponse::RangeNotSatisfiable()
-                .insert_header((CONTENT_RANGE, format!("bytes */{}", found.size)))
-                .finish());
-        }
-    };
+    let (mut answer, part) =
+        match range.map_or(RangeRequest::All, |range| wanted(range, found.size)) {
+            RangeRequest::All => (HttpResponse::Ok(), 0..found.size),
+            RangeRequest::Part(from, to) => {
+                let mut answer = HttpResponse::PartialContent();
+                let range = format!("bytes {from}-{}/{}", to - 1, found.size);
+                answer.insert_header((CONTENT_RANGE, range));
+                (answer, from..to)
+            }
+            RangeRequest::Nothing => {
+                return Ok(HttpResponse::RangeNotSatisfiable()
+                    .insert_header((CONTENT_RANGE, format!("bytes */{}", found.size)))
+                    .finish());
+            }
+        };
     let length = part.end - part.start;
     let pieces = app.files.read(&found.name, part).await?;
     let pieces = pieces.map(|piece| piece.map_err(actix_web::Error::from));
@@ -181,32 +182,32 @@ fn disposition(shown: bool, name: &str) -> String {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Wanted {
+enum RangeRequest {
     All,
     Part(u64, u64),
     Nothing,
 }
 
 /// The part of `Range: bytes=…`; several parts at once are more than we give.
-fn wanted(range: &str, size: u64) -> Wanted {
-    let Some(range) = range.trim().strip_prefix("bytes=") else { return Wanted::All };
+fn wanted(range: &str, size: u64) -> RangeRequest {
+    let Some(range) = range.trim().strip_prefix("bytes=") else { return RangeRequest::All };
     if range.contains(',') {
-        return Wanted::Nothing;
+        return RangeRequest::Nothing;
     }
-    let Some((from, to)) = range.split_once('-') else { return Wanted::All };
+    let Some((from, to)) = range.split_once('-') else { return RangeRequest::All };
     let number = |text: &str| text.trim().parse::<u64>().ok();
     match (from.trim(), to.trim()) {
-        ("", "") => Wanted::All,
+        ("", "") => RangeRequest::All,
         ("", last) => match number(last) {
-            None => Wanted::All,
-            Some(0) => Wanted::Nothing,
-            Some(last) => Wanted::Part(size.saturating_sub(last), size),
+            None => RangeRequest::All,
+            Some(0) => RangeRequest::Nothing,
+            Some(last) => RangeRequest::Part(size.saturating_sub(last), size),
         },
         (from, to) => match (number(from), if to.is_empty() { Some(size) } else { number(to) }) {
-            (Some(from), Some(_)) if from >= size => Wanted::Nothing,
-            (Some(from), Some(_)) if to.is_empty() => Wanted::Part(from, size),
-            (Some(from), Some(to)) if from <= to => Wanted::Part(from, to.min(size - 1) + 1),
-            _ => Wanted::All,
+            (Some(from), Some(_)) if from >= size => RangeRequest::Nothing,
+            (Some(from), Some(_)) if to.is_empty() => RangeRequest::Part(from, size),
+            (Some(from), Some(to)) if from <= to => RangeRequest::Part(from, to.min(size - 1) + 1),
+            _ => RangeRequest::All,
         },
     }
 }
@@ -217,17 +218,17 @@ mod tests {
 
     #[test]
     fn a_range_is_what_rfc_9110_says() {
-        assert_eq!(wanted("bytes=0-9", 100), Wanted::Part(0, 10));
-        assert_eq!(wanted("bytes=90-", 100), Wanted::Part(90, 100));
-        assert_eq!(wanted("bytes=-10", 100), Wanted::Part(90, 100));
-        assert_eq!(wanted("bytes=-1000", 100), Wanted::Part(0, 100));
-        assert_eq!(wanted("bytes=90-1000", 100), Wanted::Part(90, 100));
-        assert_eq!(wanted("bytes=100-", 100), Wanted::Nothing);
-        assert_eq!(wanted("bytes=-0", 100), Wanted::Nothing);
-        assert_eq!(wanted("bytes=0-1,5-6", 100), Wanted::Nothing);
-        assert_eq!(wanted("bytes=9-0", 100), Wanted::All);
-        assert_eq!(wanted("bytes=a-", 100), Wanted::All);
-        assert_eq!(wanted("lines=1-2", 100), Wanted::All);
+        assert_eq!(wanted("bytes=0-9", 100), RangeRequest::Part(0, 10));
+        assert_eq!(wanted("bytes=90-", 100), RangeRequest::Part(90, 100));
+        assert_eq!(wanted("bytes=-10", 100), RangeRequest::Part(90, 100));
+        assert_eq!(wanted("bytes=-1000", 100), RangeRequest::Part(0, 100));
+        assert_eq!(wanted("bytes=90-1000", 100), RangeRequest::Part(90, 100));
+        assert_eq!(wanted("bytes=100-", 100), RangeRequest::Nothing);
+        assert_eq!(wanted("bytes=-0", 100), RangeRequest::Nothing);
+        assert_eq!(wanted("bytes=0-1,5-6", 100), RangeRequest::Nothing);
+        assert_eq!(wanted("bytes=9-0", 100), RangeRequest::All);
+        assert_eq!(wanted("bytes=a-", 100), RangeRequest::All);
+        assert_eq!(wanted("lines=1-2", 100), RangeRequest::All);
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 
-use super::Services;
+use super::AppState;
 use crate::cluster::BusState;
 use crate::protocol::health::{Checks, Health, Probe};
 
 /// `GET /health`
-pub(super) async fn health(app: Data<Services>) -> HttpResponse {
+pub(super) async fn health(app: Data<AppState>) -> HttpResponse {
     let checks = Checks {
         database: word(app.store.ping().await.is_ok()),
         cache: word(app.cache.ping().await.is_ok()),
@@ -36,7 +36,7 @@ const fn word(ok: bool) -> &'static str {
 }
 
 /// Whether other nodes reach this one, and it them. A node that is alone always does.
-fn is_heard(app: &Services) -> bool {
+fn is_heard(app: &AppState) -> bool {
     *app.bus.state().borrow() == BusState::Up
 }
 
@@ -46,7 +46,7 @@ pub(super) async fn live() -> HttpResponse {
 }
 
 /// `GET /health/ready`
-pub(super) async fn ready(app: Data<Services>) -> HttpResponse {
+pub(super) async fn ready(app: Data<AppState>) -> HttpResponse {
     let status = if app.draining.is_on() {
         "draining"
     } else if app.tree.get().is_none() {
@@ -60,7 +60,7 @@ pub(super) async fn ready(app: Data<Services>) -> HttpResponse {
 }
 
 /// `GET /metrics`
-pub(super) async fn metrics(app: Data<Services>) -> HttpResponse {
+pub(super) async fn metrics(app: Data<AppState>) -> HttpResponse {
     let page = app.metrics.render();
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(page)
 }

@@ -10,26 +10,26 @@ use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 
 use super::middleware::entry;
-use super::routes::{self, Table};
+use super::routes::{self, AccessTable};
 use super::tls::tls;
-use super::{Services, socket};
+use super::{AppState, socket};
 use crate::actors::supervision::SupervisedContext;
 
 /// The actor.
-pub struct Listener {
-    services: Services,
+pub struct HttpListener {
+    services: AppState,
     socket: TcpListener,
     server: Option<ServerHandle>,
 }
 
-crate::actors::supervision::supervised!(Listener);
+crate::actors::supervision::supervised!(HttpListener);
 
-impl Listener {
+impl HttpListener {
     /// Answers on an open socket, of which each incarnation uses a duplicate.
     ///
     /// # Panics
     /// If the operating system does not duplicate the socket; the supervisor tries again.
-    pub fn new(services: Services, socket: &TcpListener) -> Self {
+    pub fn new(services: AppState, socket: &TcpListener) -> Self {
         #[expect(clippy::expect_used, reason = "the supervisor is told, and tries again")]
         let socket = socket.try_clone().expect("a listening socket can be duplicated");
         Self { services, socket, server: None }
@@ -37,7 +37,7 @@ impl Listener {
 
     fn listen(&self) -> std::io::Result<actix_web::dev::Server> {
         let services = Data::new(self.services.clone());
-        let table = Data::new(Table::new(&routes::routes()));
+        let table = Data::new(AccessTable::new(&routes::routes()));
         let http = &self.services.config.http;
         let server = HttpServer::new(move || {
             App::new()
@@ -65,7 +65,7 @@ impl Listener {
     }
 }
 
-impl Actor for Listener {
+impl Actor for HttpListener {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
@@ -92,7 +92,7 @@ impl Actor for Listener {
     }
 }
 
-impl Drop for Listener {
+impl Drop for HttpListener {
     fn drop(&mut self) {
         if let Some(server) = self.server.take() {
             drop(server.stop(false)); // the order is given here; its future only tells the end

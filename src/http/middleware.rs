@@ -16,9 +16,9 @@ use tokio::time::Instant;
 
 use super::access::{self, admit, is_reading};
 use super::extract::not_found;
-use super::problem::Refusal;
-use super::routes::Table;
-use super::{Services, origin, uploads};
+use super::problem::ApiError;
+use super::routes::AccessTable;
+use super::{AppState, origin, uploads};
 use crate::telemetry::metrics;
 
 /// Wraps everything else.
@@ -28,8 +28,8 @@ pub(super) async fn entry(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let begun = Instant::now();
     let id = RequestId::new().to_string();
-    let services = request.app_data::<Data<Services>>().cloned();
-    let table = request.app_data::<Data<Table>>().cloned();
+    let services = request.app_data::<Data<AppState>>().cloned();
+    let table = request.app_data::<Data<AccessTable>>().cloned();
     let (Some(services), Some(table)) = (services, table) else {
         return Err(actix_web::error::ErrorInternalServerError("the app has no services"));
     };
@@ -72,8 +72,8 @@ pub(super) async fn entry(
 async fn inside(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-    services: &Services,
-    table: &Table,
+    services: &AppState,
+    table: &AccessTable,
     pattern: Option<&str>,
     id: &str,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
@@ -86,18 +86,18 @@ async fn inside(
             None => response.map_into_boxed_body(),
         }),
         Ok(Err(error)) => Err(error),
-        Err(_) => Err(Refusal::from(Panicked).named(id).into()),
+        Err(_) => Err(ApiError::from(HandlerPanicked).named(id).into()),
     }
 }
 
 async fn may_enter(
     request: &ServiceRequest,
-    services: &Services,
-    table: &Table,
+    services: &AppState,
+    table: &AccessTable,
     pattern: Option<&str>,
-) -> Result<(), Refusal> {
+) -> Result<(), ApiError> {
     if services.draining.is_on() && !is_reading(request.method()) {
-        return Err(access::Error::Leaving.into());
+        return Err(access::AccessError::Leaving.into());
     }
     let pattern = pattern.ok_or_else(not_found)?;
     let access = table.access(request.method(), pattern);
@@ -105,23 +105,23 @@ async fn may_enter(
     admit(services, request, who, rate).await
 }
 
-fn own_error<B>(response: &HttpResponse<B>) -> Option<Refusal> {
+fn own_error<B>(response: &HttpResponse<B>) -> Option<ApiError> {
     let error = response.error()?;
     Some(
-        error.as_error::<Refusal>().cloned().unwrap_or_else(|| {
+        error.as_error::<ApiError>().cloned().unwrap_or_else(|| {
             foreign(error.as_response_error().status_code(), &error.to_string())
         }),
     )
 }
 
 /// An error of the HTTP library itself, such as a body cut off.
-fn foreign(status: StatusCode, detail: &str) -> Refusal {
-    Refusal::new(status, "http/bad-request", detail)
+fn foreign(status: StatusCode, detail: &str) -> ApiError {
+    ApiError::new(status, "http/bad-request", detail)
 }
 
-fn wrong_method(allowed: &[Method]) -> Refusal {
+fn wrong_method(allowed: &[Method]) -> ApiError {
     let names: Vec<_> = allowed.iter().map(Method::as_str).collect();
-    Refusal::new(
+    ApiError::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "http/method-not-allowed",
         "this address does not take this method",
@@ -132,9 +132,9 @@ fn wrong_method(allowed: &[Method]) -> Refusal {
 /// A handler panicked; the panic hook has logged where.
 #[derive(Debug, thiserror::Error)]
 #[error("a handler panicked")]
-struct Panicked;
+struct HandlerPanicked;
 
-impl base::error::CodedError for Panicked {
+impl base::error::CodedError for HandlerPanicked {
     fn kind(&self) -> base::error::ErrorKind {
         base::error::ErrorKind::Internal
     }
@@ -144,7 +144,7 @@ impl base::error::CodedError for Panicked {
     }
 }
 
-fn preflight(request: &ServiceRequest, services: &Services) -> HttpResponse {
+fn preflight(request: &ServiceRequest, services: &AppState) -> HttpResponse {
     let mut response = HttpResponse::NoContent();
     if origin::is_allowed(request.request(), &services.config.http) {
         for header in origin::preflight() {
@@ -155,7 +155,7 @@ fn preflight(request: &ServiceRequest, services: &Services) -> HttpResponse {
 }
 
 /// Headers that every answer has unless its handler chose otherwise (OWASP Secure Headers).
-fn dress(headers: &mut HeaderMap, services: &Services, id: &str) {
+fn dress(headers: &mut HeaderMap, services: &AppState, id: &str) {
     let mut put = |name: HeaderName, value: &'static str| {
         if !headers.contains_key(&name) {
             headers.insert(name, HeaderValue::from_static(value));

@@ -53,7 +53,7 @@ use crate::telemetry::metrics::refused;
 
 /// All that a handler can reach; cheap to clone.
 #[derive(Clone)]
-pub struct Services {
+pub struct AppState {
     /// The settings.
     pub config: Arc<Config>,
     /// The time.
@@ -95,24 +95,24 @@ pub struct Services {
     /// Sockets that speak Socket.IO.
     pub engines: socket::Engines,
     /// How many sockets are open.
-    pub sockets: Sockets,
+    pub sockets: SocketLimiter,
     /// Renders the metrics page.
     pub metrics: PrometheusHandle,
     /// Whether the node is on its way out.
-    pub draining: Draining,
+    pub draining: DrainFlag,
 }
 
 /// How long a socket may wait for its turn; ten thousand that come back at once take 5 to 15 s.
-const TURN: Duration = Duration::from_secs(30);
+const ADMISSION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Counts the sockets that are open on this node, and lets them in; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Sockets {
+pub struct SocketLimiter {
     open: Arc<AtomicUsize>,
     entering: Arc<Semaphore>,
 }
 
-impl Sockets {
+impl SocketLimiter {
     /// Those of a node whose database has a queue this long: a part of it is theirs.
     pub fn new(queue: usize) -> Self {
         let entering = (queue / 8).max(1);
@@ -120,9 +120,9 @@ impl Sockets {
     }
 
     /// One more, until what is given is dropped.
-    pub fn count(&self) -> Counted {
+    pub fn count(&self) -> SocketGuard {
         self.open.fetch_add(1, Ordering::AcqRel);
-        Counted(self.open.clone())
+        SocketGuard(self.open.clone())
     }
 
     /// Waits until it is a socket's turn to be let in, until what is given is dropped. When all come
@@ -131,7 +131,7 @@ impl Sockets {
     /// # Errors
     /// [`sessions::Error::NotStarted`] if that takes too long: the database is away.
     pub(crate) async fn turn(&self) -> Result<OwnedSemaphorePermit, sessions::Error> {
-        match tokio::time::timeout(TURN, self.entering.clone().acquire_owned()).await {
+        match tokio::time::timeout(ADMISSION_TIMEOUT, self.entering.clone().acquire_owned()).await {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) | Err(_) => {
                 refused("turns");
@@ -148,9 +148,9 @@ impl Sockets {
 
 /// One open socket.
 #[derive(Debug)]
-pub struct Counted(Arc<AtomicUsize>);
+pub struct SocketGuard(Arc<AtomicUsize>);
 
-impl Drop for Counted {
+impl Drop for SocketGuard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
@@ -158,9 +158,9 @@ impl Drop for Counted {
 
 /// Whether the node is on its way out; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Draining(Arc<AtomicBool>);
+pub struct DrainFlag(Arc<AtomicBool>);
 
-impl Draining {
+impl DrainFlag {
     /// From now on the node takes nothing new.
     pub fn begin(&self) {
         self.0.store(true, Ordering::Release);
@@ -178,7 +178,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_socket_waits_for_its_turn_and_not_for_ever() {
-        let sockets = Sockets::new(8);
+        let sockets = SocketLimiter::new(8);
         let turn = sockets.turn().await.unwrap();
         let (second, ()) = tokio::join!(sockets.turn(), async { drop(turn) });
         let _second = second.expect("its turn comes");

@@ -5,16 +5,16 @@ use actix_web::web::{Data, Json, Path};
 use base::ids::NodeId;
 use store::NodeState;
 
-use super::Services;
-use super::extract::{From, Me};
-use super::problem::Refusal;
+use super::AppState;
+use super::extract::{ClientAddr, CurrentUser};
+use super::problem::ApiError;
 use crate::actors::admin;
 use crate::domain::accounts::audit;
 use crate::protocol::List;
 use crate::protocol::admin::NodeView;
 
 /// `GET /api/admin/nodes`
-pub(super) async fn list(app: Data<Services>) -> Result<Json<List<NodeView>>, Refusal> {
+pub(super) async fn list(app: Data<AppState>) -> Result<Json<List<NodeView>>, ApiError> {
     let me = app.bus.me();
     let Some(leases) = &app.leases else {
         let items = vec![NodeView {
@@ -44,11 +44,11 @@ pub(super) async fn list(app: Data<Services>) -> Result<Json<List<NodeView>>, Re
 
 /// `POST /api/admin/nodes/{id}/drain`
 pub(super) async fn drain(
-    app: Data<Services>,
-    me: Me,
-    from: From,
+    app: Data<AppState>,
+    me: CurrentUser,
+    from: ClientAddr,
     id: Path<String>,
-) -> Result<HttpResponse, Refusal> {
+) -> Result<HttpResponse, ApiError> {
     let node: NodeId = id.parse().map_err(|_| admin::Error::NoSuchNode)?;
     if !app.operators.knows(node) {
         return Err(admin::Error::NoSuchNode.into());

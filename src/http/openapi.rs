@@ -7,18 +7,18 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::access::{Rate, Who};
+use super::access::{AccessRule, RateClass};
 use super::routes::{Route, routes};
 use crate::protocol::problem::Problem;
 use crate::protocol::{List, calls, chat, client, messages, presence, server};
 
 /// A named shape and the shapes it is made of.
-pub struct Shape {
+pub struct SchemaRef {
     name: String,
     schemas: Vec<(String, RefOr<Schema>)>,
 }
 
-impl Shape {
+impl SchemaRef {
     /// The shape of a type.
     pub fn of<T: ToSchema + PartialSchema>() -> Self {
         let name = T::name().into_owned();
@@ -77,7 +77,7 @@ fn json_page(text: &'static str) -> HttpResponse {
 /// The description of all routes.
 pub fn openapi_document() -> Value {
     let mut schemas = Map::new();
-    Shape::of::<Problem>().collect(&mut schemas);
+    SchemaRef::of::<Problem>().collect(&mut schemas);
     let mut paths = Map::new();
     for route in routes().iter().filter(|route| !route.is_hidden) {
         let path = route.path.replace(":.+}", "}");
@@ -154,10 +154,10 @@ fn operation(route: &Route, path: &str, schemas: &mut Map<String, Value>) -> Val
             "content": { (route.body_type): { "schema": shape.reference() } },
         });
     }
-    if route.who != Who::Anyone {
+    if route.who != AccessRule::Anyone {
         operation["security"] = json!([{ "person": [] }]);
     }
-    if route.rate == Rate::Login || route.rate == Rate::Registration {
+    if route.rate == RateClass::Login || route.rate == RateClass::Registration {
         operation["description"] =
             json!("Limited more strictly per address; 429 says when to try again.");
     }
@@ -174,14 +174,14 @@ fn tag(path: &str) -> &str {
     path.trim_start_matches("/api").split('/').nth(1).unwrap_or("server")
 }
 
-fn who(who: Who) -> Value {
+fn who(who: AccessRule) -> Value {
     match who {
-        Who::Anyone => json!("anyone"),
-        Who::Person => json!("person"),
-        Who::PersonOr(scope) => json!(format!("person, or scope {scope}")),
-        Who::Operator => json!("operator"),
-        Who::Admin => json!("admin"),
-        Who::LocalOr(scope) => json!(format!("this machine, an operator, or scope {scope}")),
+        AccessRule::Anyone => json!("anyone"),
+        AccessRule::Person => json!("person"),
+        AccessRule::PersonOr(scope) => json!(format!("person, or scope {scope}")),
+        AccessRule::Operator => json!("operator"),
+        AccessRule::Admin => json!("admin"),
+        AccessRule::LocalOr(scope) => json!(format!("this machine, an operator, or scope {scope}")),
     }
 }
 
@@ -231,7 +231,7 @@ pub fn asyncapi_document() -> Value {
         messages.insert(format!("server.{name}"), message(name, &shape));
         sent.push(json!({ "$ref": format!("#/channels/ws/messages/server.{name}") }));
     }
-    Shape::of::<Problem>().collect(&mut schemas);
+    SchemaRef::of::<Problem>().collect(&mut schemas);
     json!({
         "asyncapi": "3.0.0",
         "info": {
@@ -256,7 +256,7 @@ pub fn asyncapi_document() -> Value {
     })
 }
 
-fn message(name: &str, shape: &Shape) -> Value {
+fn message(name: &str, shape: &SchemaRef) -> Value {
     json!({
         "name": name,
         "summary": shape.schema()["description"],
@@ -272,68 +272,68 @@ fn message(name: &str, shape: &Shape) -> Value {
     })
 }
 
-fn inbound() -> Vec<(&'static str, Shape)> {
+fn inbound() -> Vec<(&'static str, SchemaRef)> {
     vec![
-        ("authenticate", Shape::of::<client::Authenticate>()),
-        ("sync", Shape::of::<client::Sync>()),
-        ("send_message", Shape::of::<client::SendMessage>()),
-        ("ack", Shape::of::<client::Position>()),
-        ("read", Shape::of::<client::Position>()),
-        ("typing", Shape::of::<client::Typing>()),
-        ("start_call", Shape::of::<calls::StartCall>()),
-        ("accept_call", Shape::of::<calls::CallRef>()),
-        ("decline_call", Shape::of::<calls::CallRef>()),
-        ("cancel_call", Shape::of::<calls::CallRef>()),
-        ("invite_call", Shape::of::<calls::InviteCall>()),
-        ("upgrade_call", Shape::of::<calls::CallRef>()),
-        ("join_call", Shape::of::<calls::JoinCall>()),
-        ("leave_call", Shape::of::<calls::CallRef>()),
-        ("offer", Shape::of::<calls::Offer>()),
-        ("answer", Shape::of::<calls::Answer>()),
-        ("ice_candidate", Shape::of::<calls::IceCandidate>()),
-        ("mute_audio", Shape::of::<calls::Mute>()),
-        ("mute_video", Shape::of::<calls::Mute>()),
-        ("set_layer", Shape::of::<calls::SetLayer>()),
-        ("moderate", Shape::of::<calls::Moderate>()),
+        ("authenticate", SchemaRef::of::<client::Authenticate>()),
+        ("sync", SchemaRef::of::<client::Sync>()),
+        ("send_message", SchemaRef::of::<client::SendMessage>()),
+        ("ack", SchemaRef::of::<client::Position>()),
+        ("read", SchemaRef::of::<client::Position>()),
+        ("typing", SchemaRef::of::<client::Typing>()),
+        ("start_call", SchemaRef::of::<calls::StartCall>()),
+        ("accept_call", SchemaRef::of::<calls::CallRef>()),
+        ("decline_call", SchemaRef::of::<calls::CallRef>()),
+        ("cancel_call", SchemaRef::of::<calls::CallRef>()),
+        ("invite_call", SchemaRef::of::<calls::InviteCall>()),
+        ("upgrade_call", SchemaRef::of::<calls::CallRef>()),
+        ("join_call", SchemaRef::of::<calls::JoinCall>()),
+        ("leave_call", SchemaRef::of::<calls::CallRef>()),
+        ("offer", SchemaRef::of::<calls::Offer>()),
+        ("answer", SchemaRef::of::<calls::Answer>()),
+        ("ice_candidate", SchemaRef::of::<calls::IceCandidate>()),
+        ("mute_audio", SchemaRef::of::<calls::Mute>()),
+        ("mute_video", SchemaRef::of::<calls::Mute>()),
+        ("set_layer", SchemaRef::of::<calls::SetLayer>()),
+        ("moderate", SchemaRef::of::<calls::Moderate>()),
     ]
 }
 
-fn outbound() -> Vec<(&'static str, Shape)> {
+fn outbound() -> Vec<(&'static str, SchemaRef)> {
     vec![
-        ("authenticated", Shape::of::<server::Authenticated>()),
-        ("message", Shape::of::<messages::Message>()),
-        ("message_edited", Shape::of::<messages::Message>()),
-        ("message_deleted", Shape::of::<messages::MessageDeleted>()),
-        ("reaction", Shape::of::<messages::Reaction>()),
-        ("presence", Shape::of::<presence::Presence>()),
-        ("conversation_kept", Shape::of::<chat::Kept>()),
-        ("receipt", Shape::of::<server::Receipt>()),
-        ("typing", Shape::of::<server::TypingNow>()),
-        ("conversation", Shape::of::<chat::Conversation>()),
-        ("contact_request", Shape::of::<server::Person>()),
-        ("contact_accepted", Shape::of::<server::Person>()),
-        ("reconnect", Shape::of::<server::Reconnect>()),
-        ("incoming_call", Shape::of::<calls::IncomingCall>()),
-        ("call_answered", Shape::of::<calls::CallTaken>()),
-        ("call_declined", Shape::of::<calls::CallTaken>()),
-        ("call_ended", Shape::of::<calls::CallEnded>()),
-        ("call_joined", Shape::of::<calls::CallJoined>()),
-        ("participant_joined", Shape::of::<calls::ParticipantNews>()),
-        ("participant_updated", Shape::of::<calls::ParticipantNews>()),
-        ("participant_left", Shape::of::<calls::ParticipantLeft>()),
-        ("offer", Shape::of::<calls::Relayed>()),
-        ("answer", Shape::of::<calls::Relayed>()),
-        ("answer.server", Shape::of::<calls::ServerAnswer>()),
-        ("ice_candidate", Shape::of::<calls::RelayedCandidate>()),
-        ("track_published", Shape::of::<calls::TrackPublished>()),
-        ("track_unpublished", Shape::of::<calls::TrackUnpublished>()),
-        ("track_wanted", Shape::of::<calls::TrackWanted>()),
-        ("active_speaker", Shape::of::<calls::ActiveSpeaker>()),
-        ("call_mode", Shape::of::<calls::CallMode>()),
-        ("call_moved", Shape::of::<calls::CallMoved>()),
-        ("call_quality", Shape::of::<calls::CallQuality>()),
-        ("sync.reply", Shape::of::<server::Synced>()),
-        ("start_call.reply", Shape::of::<calls::CallStarted>()),
-        ("join_call.reply", Shape::of::<calls::CallJoined>()),
+        ("authenticated", SchemaRef::of::<server::Authenticated>()),
+        ("message", SchemaRef::of::<messages::Message>()),
+        ("message_edited", SchemaRef::of::<messages::Message>()),
+        ("message_deleted", SchemaRef::of::<messages::MessageDeleted>()),
+        ("reaction", SchemaRef::of::<messages::Reaction>()),
+        ("presence", SchemaRef::of::<presence::Presence>()),
+        ("conversation_kept", SchemaRef::of::<chat::Kept>()),
+        ("receipt", SchemaRef::of::<server::Receipt>()),
+        ("typing", SchemaRef::of::<server::TypingNow>()),
+        ("conversation", SchemaRef::of::<chat::Conversation>()),
+        ("contact_request", SchemaRef::of::<server::Person>()),
+        ("contact_accepted", SchemaRef::of::<server::Person>()),
+        ("reconnect", SchemaRef::of::<server::Reconnect>()),
+        ("incoming_call", SchemaRef::of::<calls::IncomingCall>()),
+        ("call_answered", SchemaRef::of::<calls::CallTaken>()),
+        ("call_declined", SchemaRef::of::<calls::CallTaken>()),
+        ("call_ended", SchemaRef::of::<calls::CallEnded>()),
+        ("call_joined", SchemaRef::of::<calls::CallJoined>()),
+        ("participant_joined", SchemaRef::of::<calls::ParticipantNews>()),
+        ("participant_updated", SchemaRef::of::<calls::ParticipantNews>()),
+        ("participant_left", SchemaRef::of::<calls::ParticipantLeft>()),
+        ("offer", SchemaRef::of::<calls::Relayed>()),
+        ("answer", SchemaRef::of::<calls::Relayed>()),
+        ("answer.server", SchemaRef::of::<calls::ServerAnswer>()),
+        ("ice_candidate", SchemaRef::of::<calls::RelayedCandidate>()),
+        ("track_published", SchemaRef::of::<calls::TrackPublished>()),
+        ("track_unpublished", SchemaRef::of::<calls::TrackUnpublished>()),
+        ("track_wanted", SchemaRef::of::<calls::TrackWanted>()),
+        ("active_speaker", SchemaRef::of::<calls::ActiveSpeaker>()),
+        ("call_mode", SchemaRef::of::<calls::CallMode>()),
+        ("call_moved", SchemaRef::of::<calls::CallMoved>()),
+        ("call_quality", SchemaRef::of::<calls::CallQuality>()),
+        ("sync.reply", SchemaRef::of::<server::Synced>()),
+        ("start_call.reply", SchemaRef::of::<calls::CallStarted>()),
+        ("join_call.reply", SchemaRef::of::<calls::CallJoined>()),
     ]
 }

@@ -6,7 +6,7 @@ use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
 use actix_web::web::Path;
 
 use super::extract::not_found;
-use super::problem::Refusal;
+use super::problem::ApiError;
 
 /// What the pages may do: only our own scripts, styles and connections.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
@@ -46,7 +46,7 @@ fn page(html: &'static str) -> HttpResponse {
 }
 
 /// `GET /assets/{file}`
-pub(super) async fn asset(file: Path<String>) -> Result<HttpResponse, Refusal> {
+pub(super) async fn asset(file: Path<String>) -> Result<HttpResponse, ApiError> {
     const SCRIPT: &str = "text/javascript; charset=utf-8";
     const STYLE: &str = "text/css; charset=utf-8";
     let (kind, body) = match file.as_str() {

@@ -12,10 +12,10 @@ use crate::protocol::problem::{FieldError, Problem};
 
 /// Why a request is not done: a problem on its way out. Boxed, since it is the rare outcome.
 #[derive(Clone)]
-pub struct Refusal(Box<Inner>);
+pub struct ApiError(Box<ApiErrorInner>);
 
 #[derive(Clone)]
-struct Inner {
+struct ApiErrorInner {
     status: StatusCode,
     code: &'static str,
     detail: String,
@@ -27,12 +27,12 @@ struct Inner {
     cause: Option<Arc<dyn CodedError + Send + Sync>>,
 }
 
-impl Refusal {
+impl ApiError {
     /// A refusal that comes from HTTP itself.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         let errors = Vec::new();
-        let inner = Inner {
+        let inner = ApiErrorInner {
             status,
             code,
             detail,
@@ -77,7 +77,7 @@ impl Refusal {
         } else {
             fault.to_string()
         };
-        Self(Box::new(Inner {
+        Self(Box::new(ApiErrorInner {
             status,
             code,
             detail,
@@ -127,7 +127,7 @@ impl Refusal {
     }
 }
 
-impl<E: CodedError + Send + Sync + 'static> From<E> for Refusal {
+impl<E: CodedError + Send + Sync + 'static> From<E> for ApiError {
     fn from(error: E) -> Self {
         Self::of(Arc::new(error))
     }
@@ -147,19 +147,19 @@ const fn status(kind: ErrorKind) -> StatusCode {
     }
 }
 
-impl fmt::Debug for Refusal {
+impl fmt::Debug for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.0.status.as_u16(), self.0.code)
     }
 }
 
-impl ResponseError for Refusal {
+impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         self.0.status
     }

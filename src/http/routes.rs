@@ -7,8 +7,8 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, Responder};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::access::{Rate, Who};
-use super::openapi::Shape;
+use super::access::{AccessRule, RateClass};
+use super::openapi::SchemaRef;
 use super::{
     account_security, accounts, actors, api_tokens, calls, chat, contacts, files, health, invites,
     messages, nodes, openapi, pages, socket, uploads, user_admin,
@@ -29,8 +29,8 @@ use crate::protocol::user_admin as person;
 /// Every route of the server.
 #[rustfmt::skip]
 pub fn routes() -> Vec<Route> {
-    use Rate::{Login, Probe as Unlimited, Registration};
-    use Who::{Admin, Anyone, LocalOr, Operator, Person, PersonOr};
+    use RateClass::{Login, Probe as Unlimited, Registration};
+    use AccessRule::{Admin, Anyone, LocalOr, Operator, Person, PersonOr};
     vec![
         // Accounts.
         post("/api/auth/register", accounts::register, Anyone).rate(Registration)
@@ -214,26 +214,26 @@ pub struct Route {
     /// The path, with names for its variable parts.
     pub path: &'static str,
     /// Who may call it.
-    pub who: Who,
+    pub who: AccessRule,
     /// How often.
-    pub rate: Rate,
+    pub rate: RateClass,
     /// What it does, in a sentence without a full stop.
     pub summary: &'static str,
     /// The shape of the query string.
-    pub query: Option<Shape>,
+    pub query: Option<SchemaRef>,
     /// The shape of the body, and whether it must be there.
-    pub body: Option<(Shape, bool)>,
+    pub body: Option<(SchemaRef, bool)>,
     /// How the body is written.
     pub body_type: &'static str,
     /// What it answers when it is done.
-    pub answers: Vec<(u16, Option<Shape>)>,
+    pub answers: Vec<(u16, Option<SchemaRef>)>,
     /// Whether the description leaves it out.
     pub is_hidden: bool,
     serve: Box<dyn Fn(Method) -> actix_web::Route>,
 }
 
 impl Route {
-    fn new<H, A>(method: Method, path: &'static str, handler: H, who: Who) -> Self
+    fn new<H, A>(method: Method, path: &'static str, handler: H, who: AccessRule) -> Self
     where
         H: Handler<A>,
         A: FromRequest + 'static,
@@ -244,7 +244,7 @@ impl Route {
             method,
             path,
             who,
-            rate: Rate::Api,
+            rate: RateClass::Api,
             summary: "",
             query: None,
             body: None,
@@ -255,7 +255,7 @@ impl Route {
         }
     }
 
-    fn rate(mut self, rate: Rate) -> Self {
+    fn rate(mut self, rate: RateClass) -> Self {
         self.rate = rate;
         self
     }
@@ -266,7 +266,7 @@ impl Route {
     }
 
     fn takes<T: ToSchema + PartialSchema>(mut self) -> Self {
-        self.body = Some((Shape::of::<T>(), true));
+        self.body = Some((SchemaRef::of::<T>(), true));
         self
     }
 
@@ -275,22 +275,22 @@ impl Route {
     }
 
     fn may_take<T: ToSchema + PartialSchema>(mut self) -> Self {
-        self.body = Some((Shape::of::<T>(), false));
+        self.body = Some((SchemaRef::of::<T>(), false));
         self
     }
 
     fn asks<T: ToSchema + PartialSchema>(mut self) -> Self {
-        self.query = Some(Shape::of::<T>());
+        self.query = Some(SchemaRef::of::<T>());
         self
     }
 
     fn gives<T: ToSchema + PartialSchema>(mut self, status: u16) -> Self {
-        self.answers.push((status, Some(Shape::of::<T>())));
+        self.answers.push((status, Some(SchemaRef::of::<T>())));
         self
     }
 
     fn lists<T: ToSchema + PartialSchema>(mut self) -> Self {
-        self.answers.push((200, Some(Shape::list_of::<T>())));
+        self.answers.push((200, Some(SchemaRef::list_of::<T>())));
         self
     }
 
@@ -307,7 +307,7 @@ impl Route {
 
 macro_rules! verbs {
     ($($name:ident = $method:ident),+) => {$(
-        fn $name<H, A>(path: &'static str, handler: H, who: Who) -> Route
+        fn $name<H, A>(path: &'static str, handler: H, who: AccessRule) -> Route
         where
             H: Handler<A>,
             A: FromRequest + 'static,
@@ -321,9 +321,9 @@ macro_rules! verbs {
 verbs!(get = GET, post = POST, put = PUT, patch = PATCH, delete = DELETE, options = OPTIONS);
 
 /// Who may call what, by method and path.
-pub struct Table(HashMap<&'static str, Vec<(Method, Who, Rate)>>);
+pub struct AccessTable(HashMap<&'static str, Vec<(Method, AccessRule, RateClass)>>);
 
-impl Table {
+impl AccessTable {
     /// The table of these routes.
     pub fn new(routes: &[Route]) -> Self {
         let mut table: HashMap<_, Vec<_>> = HashMap::new();
@@ -336,7 +336,7 @@ impl Table {
 
     /// Who may call it and how often; `None` if there is no such route. HEAD is a GET without
     /// the body.
-    pub(super) fn access(&self, method: &Method, path: &str) -> Option<(Who, Rate)> {
+    pub(super) fn access(&self, method: &Method, path: &str) -> Option<(AccessRule, RateClass)> {
         let method = if method == Method::HEAD { &Method::GET } else { method };
         let found = self.0.get(path)?.iter().find(|(verb, ..)| verb == method);
         found.map(|(_, who, rate)| (*who, *rate))

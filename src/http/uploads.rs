@@ -13,17 +13,17 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt;
 
-use super::Services;
-use super::extract::{Ids, Me};
+use super::AppState;
+use super::extract::{CurrentUser, PathIds};
 use super::files::{counted, soon};
-use super::problem::Refusal;
+use super::problem::ApiError;
 use crate::actors::uploads::Pen;
 use crate::domain::files::{CreateUpload, FileError, PIECE};
 
 const VERSION: &str = "1.0.0";
 const EXTENSIONS: &str = "creation,expiration,checksum,termination";
 /// Longest `Upload-Metadata`.
-const METADATA: usize = 4096;
+const MAX_UPLOAD_METADATA_BYTES: usize = 4096;
 
 /// What every answer at `/api/uploads/` says of the protocol, refusals too.
 pub(super) fn dress(route: &str, status: StatusCode, headers: &mut HeaderMap) {
@@ -44,7 +44,7 @@ fn expires(at: Timestamp) -> (HeaderName, String) {
 }
 
 /// `OPTIONS /api/uploads/`: what this server can.
-pub(super) async fn abilities(app: Data<Services>) -> HttpResponse {
+pub(super) async fn abilities(app: Data<AppState>) -> HttpResponse {
     HttpResponse::NoContent()
         .insert_header(("Tus-Version", VERSION))
         .insert_header(("Tus-Extension", EXTENSIONS))
@@ -57,28 +57,28 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok())
 }
 
-fn number(headers: &HeaderMap, name: &'static str) -> Result<u64, Refusal> {
+fn number(headers: &HeaderMap, name: &'static str) -> Result<u64, ApiError> {
     let number = text(headers, name).and_then(|text| text.parse().ok());
     number.ok_or_else(|| {
-        Refusal::new(StatusCode::BAD_REQUEST, "uploads/bad-header", format!("{name}: a number"))
+        ApiError::new(StatusCode::BAD_REQUEST, "uploads/bad-header", format!("{name}: a number"))
     })
 }
 
 /// Every request says which protocol it speaks.
-fn speaks(headers: &HeaderMap) -> Result<(), Refusal> {
+fn speaks(headers: &HeaderMap) -> Result<(), ApiError> {
     if text(headers, "Tus-Resumable") == Some(VERSION) {
         return Ok(());
     }
     let status = StatusCode::PRECONDITION_FAILED;
-    Err(Refusal::new(status, "uploads/version", "send `Tus-Resumable: 1.0.0`"))
+    Err(ApiError::new(status, "uploads/version", "send `Tus-Resumable: 1.0.0`"))
 }
 
 /// `POST /api/uploads/`
 pub(super) async fn create(
-    app: Data<Services>,
-    me: Me,
+    app: Data<AppState>,
+    me: CurrentUser,
     request: HttpRequest,
-) -> Result<HttpResponse, Refusal> {
+) -> Result<HttpResponse, ApiError> {
     let headers = request.headers();
     speaks(headers)?;
     let size = number(headers, "Upload-Length")?;
@@ -97,7 +97,7 @@ pub(super) async fn create(
 /// `filename cGhvdG8uanBn,purpose …`: keys, and values in base64.
 fn read_metadata(text: &str, new: &mut CreateUpload) -> Result<(), FileError> {
     const BAD: FileError = FileError::BadUpload("Upload-Metadata: keys, and values in base64");
-    if text.len() > METADATA {
+    if text.len() > MAX_UPLOAD_METADATA_BYTES {
         return Err(BAD);
     }
     for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
@@ -115,10 +115,10 @@ fn read_metadata(text: &str, new: &mut CreateUpload) -> Result<(), FileError> {
 
 /// `GET` and `HEAD /api/uploads/{id}`
 pub(super) async fn get(
-    app: Data<Services>,
-    me: Me,
-    path: Ids<(UploadId,)>,
-) -> Result<HttpResponse, Refusal> {
+    app: Data<AppState>,
+    me: CurrentUser,
+    path: PathIds<(UploadId,)>,
+) -> Result<HttpResponse, ApiError> {
     let upload = app.files.upload(me.0.user, path.0.0).await?;
     Ok(HttpResponse::Ok()
         .insert_header(("Upload-Offset", upload.offset))
@@ -129,11 +129,11 @@ pub(super) async fn get(
 
 /// `DELETE /api/uploads/{id}`
 pub(super) async fn end(
-    app: Data<Services>,
-    me: Me,
-    path: Ids<(UploadId,)>,
+    app: Data<AppState>,
+    me: CurrentUser,
+    path: PathIds<(UploadId,)>,
     request: HttpRequest,
-) -> Result<HttpResponse, Refusal> {
+) -> Result<HttpResponse, ApiError> {
     speaks(request.headers())?;
     app.uploads.end(me.0.user, path.0.0).await?;
     Ok(HttpResponse::NoContent().finish())
@@ -141,18 +141,18 @@ pub(super) async fn end(
 
 /// `PATCH /api/uploads/{id}`; whoever completes an upload is told what became of it.
 pub(super) async fn append(
-    app: Data<Services>,
-    me: Me,
-    path: Ids<(UploadId,)>,
+    app: Data<AppState>,
+    me: CurrentUser,
+    path: PathIds<(UploadId,)>,
     request: HttpRequest,
     payload: Payload,
-) -> Result<HttpResponse, Refusal> {
+) -> Result<HttpResponse, ApiError> {
     let headers = request.headers();
     speaks(headers)?;
     if text(headers, CONTENT_TYPE.as_str()) != Some("application/offset+octet-stream") {
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         let words = "send `Content-Type: application/offset+octet-stream`";
-        return Err(Refusal::new(status, "uploads/bad-type", words));
+        return Err(ApiError::new(status, "uploads/bad-type", words));
     }
     let offset = number(headers, "Upload-Offset")?;
     let checksum = text(headers, "Upload-Checksum").map(Checksum::read).transpose()?;
@@ -175,7 +175,7 @@ pub(super) async fn append(
         Err(FileError::BadChecksum) => {
             let status = StatusCode::from_u16(460).unwrap_or(StatusCode::CONFLICT); // as tus has it
             let error = FileError::BadChecksum;
-            return Err(Refusal::new(status, "uploads/bad-checksum", error.to_string()));
+            return Err(ApiError::new(status, "uploads/bad-checksum", error.to_string()));
         }
         other => other.map_err(counted)?,
     }
@@ -235,10 +235,10 @@ struct Checksum {
 
 impl Checksum {
     /// `sha256 …`, in base64.
-    fn read(header: &str) -> Result<Self, Refusal> {
+    fn read(header: &str) -> Result<Self, ApiError> {
         let bad = || {
             let words = "Upload-Checksum: sha1 or sha256, and the sum in base64";
-            Refusal::new(StatusCode::BAD_REQUEST, "uploads/bad-header", words)
+            ApiError::new(StatusCode::BAD_REQUEST, "uploads/bad-header", words)
         };
         let (name, sum) = header.split_once(' ').ok_or_else(bad)?;
         let algorithm: &'static Algorithm = match name {

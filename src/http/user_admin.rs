@@ -5,10 +5,12 @@ use actix_web::web::{Data, Json};
 use base::ids::{DeviceId, UserId};
 use base::page::Page;
 
-use super::Services;
+use super::AppState;
 use super::account_security::end;
-use super::extract::{Body, From, Ids, MayBody, Me, Query, after, limit};
-use super::problem::Refusal;
+use super::extract::{
+    ClientAddr, CurrentUser, JsonBody, OptionalJsonBody, PathIds, QueryParams, after, limit,
+};
+use super::problem::ApiError;
 use crate::domain::accounts::AuditActor;
 use crate::protocol::accounts::Devices;
 use crate::protocol::admin::{Audit, AuditQuery, JobView};
@@ -17,39 +19,39 @@ use crate::protocol::{List, ListQuery};
 
 /// `GET /api/admin/users`
 pub(super) async fn list(
-    app: Data<Services>,
-    query: Query<PeopleQuery>,
-) -> Result<Json<List<Person>>, Refusal> {
+    app: Data<AppState>,
+    query: QueryParams<PeopleQuery>,
+) -> Result<Json<List<Person>>, ApiError> {
     let (after, limit) = (after(query.0.after.as_deref())?, limit(query.0.limit)?);
     Ok(Json(app.accounts.people(&query.0, after, limit).await?.into()))
 }
 
 /// `GET /api/admin/users/{user_id}`
 pub(super) async fn get(
-    app: Data<Services>,
-    path: Ids<(UserId,)>,
-) -> Result<Json<Person>, Refusal> {
+    app: Data<AppState>,
+    path: PathIds<(UserId,)>,
+) -> Result<Json<Person>, ApiError> {
     Ok(Json(app.accounts.person(path.0.0).await?))
 }
 
 /// `GET /api/admin/users/{user_id}/devices`
 pub(super) async fn devices(
-    app: Data<Services>,
-    me: Me,
-    from: From,
-    path: Ids<(UserId,)>,
-) -> Result<Json<Devices>, Refusal> {
+    app: Data<AppState>,
+    me: CurrentUser,
+    from: ClientAddr,
+    path: PathIds<(UserId,)>,
+) -> Result<Json<Devices>, ApiError> {
     let by = AuditActor { me: &me.0, ip: from.0 };
     Ok(Json(app.accounts.devices_of(by, path.0.0).await?))
 }
 
 /// `DELETE /api/admin/users/{user_id}/devices`
 pub(super) async fn sign_out(
-    app: Data<Services>,
-    me: Me,
-    from: From,
-    path: Ids<(UserId,)>,
-) -> Result<HttpResponse, Refusal> {
+    app: Data<AppState>,
+    me: CurrentUser,
+    from: ClientAddr,
+    path: PathIds<(UserId,)>,
+) -> Result<HttpResponse, ApiError> {
     app.accounts.sign_out(AuditActor { me: &me.0, ip: from.0 }, path.0.0).await?;
     app.living.switchboard.end_person(path.0.0);
     Ok(HttpResponse::NoContent().finish())
@@ -57,11 +59,11 @@ pub(super) async fn sign_out(
 
 /// `DELETE /api/admin/users/{user_id}/devices/{id}`
 pub(super) async fn sign_out_device(
-    app: Data<Services>,
-    me: Me,
-    from: From,
-    path: Ids<(UserId, DeviceId)>,
-) -> Result<HttpResponse, Refusal> {
+    app: Data<AppState>,
+    me: CurrentUser,
+    from: ClientAddr,
+    path: PathIds<(UserId, DeviceId)>,
+) -> Result<HttpResponse, ApiError> {
     let (user, device) = path.0;
     app.accounts.sign_out_device(AuditActor { me: &me.0, ip: from.0 }, user, device).await?;
     end(&app, user, &[device]);
@@ -70,11 +72,11 @@ pub(super) async fn sign_out_device(
 
 /// `PUT /api/admin/users/{user_id}/suspension`
 pub(super) async fn suspend(
-    app: Data<Services>,
-    me: Me,
-    from: From,
-    path: Ids<(UserId,)>,
-) -> Result<HttpResponse, Refusal> {
+    app: Data<AppState>,
+    me: CurrentUser,
+    from: ClientAddr,
+    path: PathIds<(UserId,)>,
+) -> Result<HttpResponse, ApiError> {
     app.accounts.suspend(AuditActor { me: &me.0, ip: from.0 }, path.0.0).await?;
     app.living.switchboard.end_person(path.0.0);
     Ok(HttpResponse::NoContent().finish())
@@ -82,35 +84,35 @@ pub(super) async fn suspend(
 
 /// `DELETE /api/admin/users/{user_id}/suspension`
 pub(super) async fn unsuspend(
-    app: Data<Services>,
-    me: Me,
-    from: From,
-    path: Ids<(UserId,)>,
-) -> Result<HttpResponse, Refusal> {
+    app: Data<AppState>,
+    me: CurrentUser,
+    from: ClientAddr,
+    path: PathIds<(UserId,)>,
+) -> Result<HttpResponse, ApiError> {
     app.accounts.unsuspend(AuditActor { me: &me.0, ip: from.0 }, path.0.0).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// `PUT /api/admin/users/{user_id}/role`
 pub(super) async fn set_role(
-    app: Data<Services>,
-    me: Me,
-    from: From,
-    path: Ids<(UserId,)>,
-    body: Body<PutRole>,
-) -> Result<HttpResponse, Refusal> {
+    app: Data<AppState>,
+    me: CurrentUser,
+    from: ClientAddr,
+    path: PathIds<(UserId,)>,
+    body: JsonBody<PutRole>,
+) -> Result<HttpResponse, ApiError> {
     app.accounts.set_role(AuditActor { me: &me.0, ip: from.0 }, path.0.0, &body.0).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// `POST /api/admin/users/{user_id}/reset`; the body may be left out.
 pub(super) async fn reset(
-    app: Data<Services>,
-    me: Me,
-    from: From,
-    path: Ids<(UserId,)>,
-    body: MayBody<NewReset>,
-) -> Result<HttpResponse, Refusal> {
+    app: Data<AppState>,
+    me: CurrentUser,
+    from: ClientAddr,
+    path: PathIds<(UserId,)>,
+    body: OptionalJsonBody<NewReset>,
+) -> Result<HttpResponse, ApiError> {
     let by = AuditActor { me: &me.0, ip: from.0 };
     let made = app.accounts.offer_reset(by, path.0.0, &body.0).await?;
     Ok(HttpResponse::Created().json(made))
@@ -118,11 +120,11 @@ pub(super) async fn reset(
 
 /// `DELETE /api/admin/users/{user_id}`
 pub(super) async fn delete(
-    app: Data<Services>,
-    me: Me,
-    from: From,
-    path: Ids<(UserId,)>,
-) -> Result<HttpResponse, Refusal> {
+    app: Data<AppState>,
+    me: CurrentUser,
+    from: ClientAddr,
+    path: PathIds<(UserId,)>,
+) -> Result<HttpResponse, ApiError> {
     app.accounts.delete_person(AuditActor { me: &me.0, ip: from.0 }, path.0.0).await?;
     app.living.switchboard.end_person(path.0.0);
     app.jobs.ring();
@@ -131,9 +133,9 @@ pub(super) async fn delete(
 
 /// `GET /api/admin/audit`
 pub(super) async fn audit(
-    app: Data<Services>,
-    query: Query<AuditQuery>,
-) -> Result<Json<List<Audit>>, Refusal> {
+    app: Data<AppState>,
+    query: QueryParams<AuditQuery>,
+) -> Result<Json<List<Audit>>, ApiError> {
     let AuditQuery { limit: wanted, after: before, actor, subject, action } = query.0;
     let (before, limit) = (after(before.as_deref())?, limit(wanted)?);
     let filter = store::AuditFilter { actor, subject, action, about: None };
@@ -142,9 +144,9 @@ pub(super) async fn audit(
 
 /// `GET /api/admin/jobs`
 pub(super) async fn jobs(
-    app: Data<Services>,
-    query: Query<ListQuery>,
-) -> Result<Json<List<JobView>>, Refusal> {
+    app: Data<AppState>,
+    query: QueryParams<ListQuery>,
+) -> Result<Json<List<JobView>>, ApiError> {
     let (before, limit) = (after(query.0.after.as_deref())?, limit(query.0.limit)?);
     let rows = app.store.jobs(None, before, limit + 1).await?;
     let page = Page::cut(rows, limit, |row| row.id.to_string()).map(|row| JobView {

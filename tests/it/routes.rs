@@ -2,7 +2,7 @@
 //! person's ids.
 
 use awc::http::Method;
-use securevox::http::access::Who;
+use securevox::http::access::AccessRule;
 use securevox::http::routes::{Route, routes};
 use securevox::protocol::client::ClientEvent;
 use serde_json::{Value, json};
@@ -64,10 +64,10 @@ async fn every_route_admits_exactly_whom_it_says() {
         }
         let who = route.who;
         let may = |role: &str| match who {
-            Who::Anyone => true,
-            Who::Person | Who::PersonOr(_) => role != "nobody",
-            Who::Operator | Who::LocalOr(_) => role == "operator" || role == "admin",
-            Who::Admin => role == "admin",
+            AccessRule::Anyone => true,
+            AccessRule::Person | AccessRule::PersonOr(_) => role != "nobody",
+            AccessRule::Operator | AccessRule::LocalOr(_) => role == "operator" || role == "admin",
+            AccessRule::Admin => role == "admin",
         };
         let mut expect = |role: &str, answer: Answer, status: u16| {
             let told = turned_away(&answer);
@@ -83,7 +83,7 @@ async fn every_route_admits_exactly_whom_it_says() {
         expect("user", calls(&user, &route, &path, &[]).await, 403);
         expect("operator", calls(&operator, &route, &path, &[]).await, 403);
         expect("admin", calls(&admin, &route, &path, &[]).await, 403);
-        if who != Who::Anyone {
+        if who != AccessRule::Anyone {
             let answer = calls(&forged, &route, &path, &[]).await;
             if turned_away(&answer) != Some(401) {
                 wrong.push(format!(
@@ -123,8 +123,9 @@ async fn another_persons_ids_open_nothing() {
     let devices = [("id", alice.device.as_str())];
 
     for intruder in [&eve, &admin] {
-        for route in
-            routes().iter().filter(|route| route.path.contains('{') && route.who == Who::Person)
+        for route in routes()
+            .iter()
+            .filter(|route| route.path.contains('{') && route.who == AccessRule::Person)
         {
             let devices_route = route.path.starts_with("/api/me/devices");
             let path = path(route, if devices_route { &devices } else { &ids });

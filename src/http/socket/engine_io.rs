@@ -5,7 +5,8 @@ mod messages;
 mod upgrade;
 
 pub(super) use messages::{
-    FIRST_PIPE, FromPipe, Leave, PipeClosed, PipeFlushed, PipeOpened, Poll, Posted,
+    EngineSocketFlushed, FIRST_PIPE, NodeDraining, PacketsPosted, PollRequest, SocketClosed,
+    SocketOpened, SocketPacketReceived,
 };
 
 use std::collections::VecDeque;
@@ -19,14 +20,14 @@ use metrics::counter;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use self::upgrade::Candidate;
-use super::engine_io_socket::{PipeLine, Push};
-use super::gate::{Checked, Gate, Step};
-use super::packet::{Packet, SEPARATOR, SocketPacket};
+use self::upgrade::UpgradeProbe;
+use super::engine_io_socket::{EngineIoSocketCommand, EngineIoSocketHandle};
+use super::gate::{AuthOutcome, FrameAction, SocketGate};
+use super::packet::{EngineIoPacket, SEPARATOR, SocketIoPacket};
 use crate::actors::sessions::{Answer, Blocked, Close, Outgoing};
 use crate::actors::supervision::SupervisedContext;
-use crate::http::Services;
-use crate::http::problem::Refusal;
+use crate::http::AppState;
+use crate::http::problem::ApiError;
 use crate::protocol::server::ServerEvent;
 use crate::telemetry::metrics::SOCKETS_CLOSED;
 
@@ -38,18 +39,18 @@ const DISCONNECT: &str = "41";
 /// Ends the transport (Engine.IO).
 const CLOSE: &str = "1";
 /// So many pings in a row without an answer end the transport.
-const PINGS: u32 = 2;
+const MAX_MISSED_PINGS: u32 = 2;
 /// How long last words wait for a poll.
-const LINGER: Duration = Duration::from_secs(10);
+const CLOSE_LINGER: Duration = Duration::from_secs(10);
 
 /// The actor.
-pub struct Engine {
-    gate: Gate,
+pub struct EngineIoSession {
+    gate: SocketGate,
     /// A credential: it never enters the log.
     sid: String,
-    way: Way,
-    candidate: Option<Candidate>,
-    waiting: VecDeque<Out>,
+    way: EngineIoTransport,
+    candidate: Option<UpgradeProbe>,
+    waiting: VecDeque<EngineIoOutbound>,
     /// The namespace is open.
     connected: bool,
     /// Pings that wait for an answer.
@@ -58,20 +59,20 @@ pub struct Engine {
 }
 
 /// How packets reach the client.
-enum Way {
+enum EngineIoTransport {
     /// When it asks; the one request that waits for something to be said.
-    Polling(Option<oneshot::Sender<Polled>>),
+    Polling(Option<oneshot::Sender<PollReply>>),
     /// On a WebSocket.
-    Pipe(u64, PipeLine),
+    Pipe(u64, EngineIoSocketHandle),
 }
 
-enum Out {
+enum EngineIoOutbound {
     Text(ByteString),
     Fence,
 }
 
 /// What a poll is answered with.
-pub(super) type Polled = Result<String, PollError>;
+pub(super) type PollReply = Result<String, PollError>;
 
 /// Why a poll is not answered with packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,14 +83,14 @@ pub(super) enum PollError {
     Bad,
 }
 
-crate::actors::supervision::supervised!(Engine);
+crate::actors::supervision::supervised!(EngineIoSession);
 
-impl Engine {
-    pub(super) fn new(services: &Data<Services>, sid: String) -> Self {
+impl EngineIoSession {
+    pub(super) fn new(services: &Data<AppState>, sid: String) -> Self {
         Self {
-            gate: Gate::new(services, "socket.io"),
+            gate: SocketGate::new(services, "socket.io"),
             sid,
-            way: Way::Polling(None),
+            way: EngineIoTransport::Polling(None),
             candidate: None,
             waiting: VecDeque::new(),
             connected: false,
@@ -99,7 +100,7 @@ impl Engine {
     }
 
     /// The handshake packet; `upgrades` names what the client may move to.
-    pub(super) fn handshake(services: &Services, sid: &str, upgrades: &[&str]) -> String {
+    pub(super) fn handshake(services: &AppState, sid: &str, upgrades: &[&str]) -> String {
         let config = &services.config.sessions;
         let open = json!({
             "sid": sid,
@@ -113,18 +114,18 @@ impl Engine {
 
     /// Queues a packet for the client.
     fn say(&mut self, text: impl Into<ByteString>, ctx: &mut SupervisedContext<Self>) {
-        self.out(Out::Text(text.into()), ctx);
+        self.out(EngineIoOutbound::Text(text.into()), ctx);
     }
 
-    fn out(&mut self, out: Out, ctx: &mut SupervisedContext<Self>) {
+    fn out(&mut self, out: EngineIoOutbound, ctx: &mut SupervisedContext<Self>) {
         if self.ended {
             return;
         }
         match &self.way {
-            Way::Pipe(_, pipe) => {
+            EngineIoTransport::Pipe(_, pipe) => {
                 let push = match out {
-                    Out::Text(text) => Push::Text(text),
-                    Out::Fence => Push::Fence,
+                    EngineIoOutbound::Text(text) => EngineIoSocketCommand::Text(text),
+                    EngineIoOutbound::Fence => EngineIoSocketCommand::Fence,
                 };
                 match pipe.send(push) {
                     Ok(()) => {}
@@ -132,7 +133,7 @@ impl Engine {
                     Err(Blocked::Gone) => self.end(Close::Lost, ctx),
                 }
             }
-            Way::Polling(_) => {
+            EngineIoTransport::Polling(_) => {
                 if self.waiting.len() >= self.gate.services().config.sessions.queue_frames {
                     return self.end(Close::Slow, ctx);
                 }
@@ -145,7 +146,7 @@ impl Engine {
     /// Answers the waiting poll, if there is one and something to say. A client that gave its poll
     /// up may have missed packets: it has to connect again.
     fn flush(&mut self, ctx: &mut SupervisedContext<Self>) {
-        let Way::Polling(poll) = &mut self.way else { return };
+        let EngineIoTransport::Polling(poll) = &mut self.way else { return };
         if self.waiting.is_empty() {
             return;
         }
@@ -157,14 +158,14 @@ impl Engine {
         let mut fenced = false;
         while let Some(out) = self.waiting.pop_front() {
             match out {
-                Out::Fence => fenced = true,
+                EngineIoOutbound::Fence => fenced = true,
                 // A client takes a close at once and what stands before it in the same body a tick
                 // later, when it is too late: a close travels alone.
-                Out::Text(text) if &*text == CLOSE && !body.is_empty() => {
-                    self.waiting.push_front(Out::Text(text));
+                EngineIoOutbound::Text(text) if &*text == CLOSE && !body.is_empty() => {
+                    self.waiting.push_front(EngineIoOutbound::Text(text));
                     break;
                 }
-                Out::Text(text) => {
+                EngineIoOutbound::Text(text) => {
                     if !body.is_empty() {
                         body.push(SEPARATOR);
                     }
@@ -187,11 +188,16 @@ impl Engine {
     }
 
     fn packet(&mut self, text: &str, ctx: &mut SupervisedContext<Self>) {
-        match Packet::parse(text) {
-            Some(Packet::Message(text)) => self.message(text, ctx),
-            Some(Packet::Pong) if self.unanswered > 0 => self.unanswered = 0,
-            Some(Packet::Close) => self.left(ctx),
-            Some(Packet::Ping(_) | Packet::Pong | Packet::Noop | Packet::Upgrade) => {
+        match EngineIoPacket::parse(text) {
+            Some(EngineIoPacket::Message(text)) => self.message(text, ctx),
+            Some(EngineIoPacket::Pong) if self.unanswered > 0 => self.unanswered = 0,
+            Some(EngineIoPacket::Close) => self.left(ctx),
+            Some(
+                EngineIoPacket::Ping(_)
+                | EngineIoPacket::Pong
+                | EngineIoPacket::Noop
+                | EngineIoPacket::Upgrade,
+            ) => {
                 self.counts(ctx);
             }
             None => self.end(Close::Garbled, ctx),
@@ -199,22 +205,22 @@ impl Engine {
     }
 
     fn message(&mut self, text: &str, ctx: &mut SupervisedContext<Self>) {
-        match SocketPacket::parse(text) {
-            Some(SocketPacket::Event { ack, name, data }) if self.connected => {
+        match SocketIoPacket::parse(text) {
+            Some(SocketIoPacket::Event { ack, name, data }) if self.connected => {
                 let step = self.gate.take(ack, &name, data);
                 self.step(step, ctx);
             }
             // The only namespace is left: nothing remains to be said on this transport.
-            Some(SocketPacket::Disconnect("/")) => self.left(ctx),
-            Some(SocketPacket::Connect(namespace)) => {
+            Some(SocketIoPacket::Disconnect("/")) => self.left(ctx),
+            Some(SocketIoPacket::Connect(namespace)) => {
                 if self.counts(ctx) {
                     self.connect(namespace, ctx);
                 }
             }
-            Some(SocketPacket::Disconnect(_)) => {
+            Some(SocketIoPacket::Disconnect(_)) => {
                 self.counts(ctx);
             }
-            Some(SocketPacket::Ack) if self.connected => {
+            Some(SocketIoPacket::Ack) if self.connected => {
                 self.counts(ctx);
             }
             _ => self.end(Close::Garbled, ctx),
@@ -243,12 +249,12 @@ impl Engine {
         }
     }
 
-    fn step(&mut self, step: Step, ctx: &mut SupervisedContext<Self>) {
+    fn step(&mut self, step: FrameAction, ctx: &mut SupervisedContext<Self>) {
         match step {
-            Step::Wait => {}
-            Step::Reply(ack, answer) => self.reply(ack, &answer, ctx),
-            Step::Shut(why) => self.end(why, ctx),
-            Step::Check(ack, token) => {
+            FrameAction::Wait => {}
+            FrameAction::Reply(ack, answer) => self.reply(ack, &answer, ctx),
+            FrameAction::Shut(why) => self.end(why, ctx),
+            FrameAction::Check(ack, token) => {
                 let check = self.gate.check(token, messages::line(ctx));
                 ctx.spawn(check.into_actor(self).map(move |outcome, engine, ctx| {
                     engine.checked(ack, outcome, ctx);
@@ -257,7 +263,12 @@ impl Engine {
         }
     }
 
-    fn checked(&mut self, ack: Option<u64>, outcome: Checked, ctx: &mut SupervisedContext<Self>) {
+    fn checked(
+        &mut self,
+        ack: Option<u64>,
+        outcome: AuthOutcome,
+        ctx: &mut SupervisedContext<Self>,
+    ) {
         match self.gate.checked(outcome) {
             Ok(event) => {
                 if let (Some(ack), ServerEvent::Authenticated(data)) = (ack, &event) {
@@ -274,13 +285,13 @@ impl Engine {
         let text = match (ack, answer) {
             (Some(ack), Ok(data)) => format!(r#"43{ack}[{{"data":{data}}}]"#),
             (Some(ack), Err(error)) => {
-                let problem = Refusal::of(Arc::clone(error)).problem(None);
+                let problem = ApiError::of(Arc::clone(error)).problem(None);
                 format!("43{ack}{}", json!([{ "error": problem }]))
             }
             // An event means nothing to a client that has not opened the namespace.
             (None, Err(_)) if !self.connected => return,
             (None, Err(error)) => {
-                let problem = Refusal::of(Arc::clone(error)).problem(None);
+                let problem = ApiError::of(Arc::clone(error)).problem(None);
                 format!("42{}", json!(["error", problem]))
             }
             (None, Ok(_)) => return,
@@ -298,18 +309,18 @@ impl Engine {
         let final_word =
             matches!(why, Close::SignedOut | Close::TooMany | Close::Nameless | Close::Abuse);
         match &self.way {
-            Way::Pipe(_, pipe) => {
+            EngineIoTransport::Pipe(_, pipe) => {
                 if final_word && self.connected {
-                    let _ = pipe.send(Push::Text(DISCONNECT.into())); // it is closed at once anyway
+                    let _ = pipe.send(EngineIoSocketCommand::Text(DISCONNECT.into())); // it is closed at once anyway
                 }
                 pipe.close(why);
             }
-            Way::Polling(_) => {
+            EngineIoTransport::Polling(_) => {
                 if why == Close::Slow {
                     self.waiting.clear();
                 }
                 if final_word && self.connected {
-                    self.waiting.push_back(Out::Text(DISCONNECT.into()));
+                    self.waiting.push_back(EngineIoOutbound::Text(DISCONNECT.into()));
                 }
             }
         }
@@ -324,7 +335,7 @@ impl Engine {
         if self.ended {
             return;
         }
-        if let Way::Pipe(_, pipe) = &self.way {
+        if let EngineIoTransport::Pipe(_, pipe) = &self.way {
             pipe.bye();
         }
         self.over(ctx);
@@ -333,8 +344,8 @@ impl Engine {
     /// Nothing more is taken or said, but for the last words, which wait for the poll that fetches
     /// them for a while.
     fn over(&mut self, ctx: &mut SupervisedContext<Self>) {
-        if matches!(self.way, Way::Polling(_)) {
-            self.waiting.push_back(Out::Text(CLOSE.into()));
+        if matches!(self.way, EngineIoTransport::Polling(_)) {
+            self.waiting.push_back(EngineIoOutbound::Text(CLOSE.into()));
         }
         self.candidate = None;
         self.ended = true;
@@ -345,15 +356,15 @@ impl Engine {
     /// Stops once the last words are fetched.
     fn finish(&mut self, ctx: &mut SupervisedContext<Self>) {
         self.flush(ctx);
-        if matches!(self.way, Way::Pipe(..)) || self.waiting.is_empty() {
+        if matches!(self.way, EngineIoTransport::Pipe(..)) || self.waiting.is_empty() {
             ctx.stop();
         } else {
-            ctx.run_later(LINGER, |_, ctx| ctx.stop());
+            ctx.run_later(CLOSE_LINGER, |_, ctx| ctx.stop());
         }
     }
 }
 
-impl Actor for Engine {
+impl Actor for EngineIoSession {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
@@ -364,7 +375,7 @@ impl Actor for Engine {
             }
         });
         ctx.run_interval(config.sessions.ping(), |engine, ctx| {
-            if engine.unanswered >= PINGS {
+            if engine.unanswered >= MAX_MISSED_PINGS {
                 return engine.end(Close::Silent, ctx);
             }
             engine.unanswered += 1;

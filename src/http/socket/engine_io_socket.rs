@@ -5,19 +5,21 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, AsyncContext, Handler, Message, StreamHandler};
 use bytestring::ByteString;
 
-use super::engine_io::{Engine, FromPipe, PipeClosed, PipeFlushed, PipeOpened};
+use super::engine_io::{
+    EngineIoSession, EngineSocketFlushed, SocketClosed, SocketOpened, SocketPacketReceived,
+};
 use super::ws;
 use crate::actors::sessions::{Blocked, Close};
 use crate::actors::supervision::{ActorRef, SendError};
 
-type Context = ws::WebsocketContext<Pipe>;
+type Context = ws::WebsocketContext<EngineIoSocket>;
 
 /// An engine says something to a pipe that it has taken within this time.
-const TAKEN_WITHIN: Duration = Duration::from_secs(10);
+const PIPE_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The actor under one socket.
-pub(super) struct Pipe {
-    engine: ActorRef<Engine>,
+pub(super) struct EngineIoSocket {
+    engine: ActorRef<EngineIoSession>,
     number: u64,
     capacity: usize,
     /// The engine has said something.
@@ -25,9 +27,13 @@ pub(super) struct Pipe {
     closed: bool,
 }
 
-impl Pipe {
+impl EngineIoSocket {
     /// `number` tells the pipes of one engine apart; `capacity` is how many packets may wait.
-    pub(super) const fn new(engine: ActorRef<Engine>, number: u64, capacity: usize) -> Self {
+    pub(super) const fn new(
+        engine: ActorRef<EngineIoSession>,
+        number: u64,
+        capacity: usize,
+    ) -> Self {
         Self { engine, number, capacity, taken: false, closed: false }
     }
 
@@ -44,18 +50,18 @@ impl Pipe {
     }
 }
 
-impl Actor for Pipe {
+impl Actor for EngineIoSocket {
     type Context = Context;
 
     fn started(&mut self, ctx: &mut Context) {
         ctx.set_mailbox_capacity(self.capacity);
-        let down = PipeLine { address: ctx.address() };
-        let opened = PipeOpened { number: self.number, down };
+        let down = EngineIoSocketHandle { address: ctx.address() };
+        let opened = SocketOpened { number: self.number, down };
         if self.engine.insist(opened).is_err() {
             self.shut(Close::Lost, ctx);
         }
         // Pings and time-outs are the engine's: without one nothing else would end this socket.
-        ctx.run_later(TAKEN_WITHIN, |pipe, ctx| {
+        ctx.run_later(PIPE_WRITE_TIMEOUT, |pipe, ctx| {
             if !pipe.taken {
                 pipe.shut(Close::Lost, ctx);
             }
@@ -64,18 +70,18 @@ impl Actor for Pipe {
 }
 
 /// However the socket ends, its engine learns of it.
-impl Drop for Pipe {
+impl Drop for EngineIoSocket {
     fn drop(&mut self) {
-        let _ = self.engine.insist(PipeClosed(self.number)); // gone already is as good
+        let _ = self.engine.insist(SocketClosed(self.number)); // gone already is as good
     }
 }
 
-impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Pipe {
+impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for EngineIoSocket {
     fn handle(&mut self, frame: Result<ws::Message, ws::ProtocolError>, ctx: &mut Context) {
         match frame {
             Ok(ws::Message::Text(text)) => {
                 let number = self.number;
-                match self.engine.tell(FromPipe { number, text }) {
+                match self.engine.tell(SocketPacketReceived { number, text }) {
                     Ok(()) => {}
                     Err(SendError::Full) => self.shut(Close::Abuse, ctx),
                     // An engine that has ended has said why: that is in our mailbox, or about to be.
@@ -105,7 +111,7 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Pipe {
 /// What an engine tells its pipe.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) enum Push {
+pub(super) enum EngineIoSocketCommand {
     /// A packet.
     Text(ByteString),
     /// To be answered once all before it is on its way.
@@ -116,31 +122,31 @@ pub(super) enum Push {
     Bye,
 }
 
-impl Handler<Push> for Pipe {
+impl Handler<EngineIoSocketCommand> for EngineIoSocket {
     type Result = ();
 
-    fn handle(&mut self, push: Push, ctx: &mut Context) {
+    fn handle(&mut self, push: EngineIoSocketCommand, ctx: &mut Context) {
         self.taken = true;
         match push {
-            Push::Text(text) if !self.closed => ctx.text(text),
-            Push::Text(_) => {}
-            Push::Fence => {
-                let _ = self.engine.insist(PipeFlushed(self.number)); // gone: nobody waits
+            EngineIoSocketCommand::Text(text) if !self.closed => ctx.text(text),
+            EngineIoSocketCommand::Text(_) => {}
+            EngineIoSocketCommand::Fence => {
+                let _ = self.engine.insist(EngineSocketFlushed(self.number)); // gone: nobody waits
             }
-            Push::Close(why) => self.shut(why, ctx),
-            Push::Bye => self.close(ws::CloseCode::Normal.into(), ctx),
+            EngineIoSocketCommand::Close(why) => self.shut(why, ctx),
+            EngineIoSocketCommand::Bye => self.close(ws::CloseCode::Normal.into(), ctx),
         }
     }
 }
 
 /// An engine's way down to its pipe: one bounded sender. The socket does not outlive it.
-pub(super) struct PipeLine {
-    address: actix::Addr<Pipe>,
+pub(super) struct EngineIoSocketHandle {
+    address: actix::Addr<EngineIoSocket>,
 }
 
-impl PipeLine {
+impl EngineIoSocketHandle {
     /// Sends down without waiting.
-    pub(super) fn send(&self, push: Push) -> Result<(), Blocked> {
+    pub(super) fn send(&self, push: EngineIoSocketCommand) -> Result<(), Blocked> {
         self.address.try_send(push).map_err(|error| match error {
             actix::prelude::SendError::Full(_) => Blocked::Slow,
             actix::prelude::SendError::Closed(_) => Blocked::Gone,
@@ -149,16 +155,16 @@ impl PipeLine {
 
     /// Ends the socket, even if nothing else gets through.
     pub(super) fn close(&self, why: Close) {
-        self.address.do_send(Push::Close(why));
+        self.address.do_send(EngineIoSocketCommand::Close(why));
     }
     /// Ends the socket as the client wants it.
     pub(super) fn bye(&self) {
-        self.address.do_send(Push::Bye);
+        self.address.do_send(EngineIoSocketCommand::Bye);
     }
 }
 
 /// Whoever holds this may be gone without a word, or may never have got it.
-impl Drop for PipeLine {
+impl Drop for EngineIoSocketHandle {
     fn drop(&mut self) {
         self.close(Close::Lost);
     }

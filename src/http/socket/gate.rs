@@ -12,27 +12,27 @@ use base::error::{CodedError, ErrorKind};
 use crate::actors::sessions::{Answer, Close, Line, RequestError, SessionHandle};
 use crate::cluster::{RateLimit, RateLimitError};
 use crate::domain::{accounts, calls};
-use crate::http::{Counted, Services};
+use crate::http::{AppState, SocketGuard};
 use crate::protocol::client::ClientEvent;
 use crate::protocol::server::{Authenticated, ServerEvent};
 use crate::telemetry::metrics::{Present, SOCKETS, refused};
 
 /// Requests that may wait while the token is checked.
-const EARLY: usize = 32;
+const MAX_REQUESTS_BEFORE_AUTH: usize = 32;
 
 /// One socket's gate.
-pub(super) struct Gate {
+pub(super) struct SocketGate {
     /// Shared: there is a gate for every socket.
-    services: Data<Services>,
-    stage: Stage,
+    services: Data<AppState>,
+    stage: AuthState,
     /// When the counter of frames is empty again.
     due: Option<Timestamp>,
     breaches: u32,
     _present: Present,
-    _counted: Counted,
+    _counted: SocketGuard,
 }
 
-enum Stage {
+enum AuthState {
     Nameless,
     Gone,
     Checking(VecDeque<(Option<u64>, ClientEvent)>),
@@ -40,12 +40,12 @@ enum Stage {
 }
 
 /// What the socket is to do next.
-pub(super) enum Step {
+pub(super) enum FrameAction {
     /// Nothing.
     Wait,
     /// Answer.
     Reply(Option<u64>, Answer),
-    /// Call [`Gate::check`] with this token, and [`Gate::checked`] with its outcome.
+    /// Call [`SocketGate::check`] with this token, and [`SocketGate::checked`] with its outcome.
     Check(Option<u64>, String),
     /// End.
     Shut(Close),
@@ -53,7 +53,7 @@ pub(super) enum Step {
 
 /// Why a frame was refused at the gate.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-pub(super) enum Error {
+pub(super) enum FrameError {
     /// The first event must be `authenticate`.
     #[error("say who you are first: `authenticate`")]
     Nameless,
@@ -62,7 +62,7 @@ pub(super) enum Error {
     Garbled,
 }
 
-impl CodedError for Error {
+impl CodedError for FrameError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Nameless => ErrorKind::Unauthenticated,
@@ -79,13 +79,14 @@ impl CodedError for Error {
 }
 
 /// The outcome of a check: the session and the event that says so, or why not.
-pub(super) type Checked = Result<(SessionHandle, Authenticated), Arc<dyn CodedError + Send + Sync>>;
+pub(super) type AuthOutcome =
+    Result<(SessionHandle, Authenticated), Arc<dyn CodedError + Send + Sync>>;
 
-impl Gate {
-    pub(super) fn new(services: &Data<Services>, transport: &'static str) -> Self {
+impl SocketGate {
+    pub(super) fn new(services: &Data<AppState>, transport: &'static str) -> Self {
         Self {
             services: services.clone(),
-            stage: Stage::Nameless,
+            stage: AuthState::Nameless,
             due: None,
             breaches: 0,
             _present: Present::new(SOCKETS, transport),
@@ -93,17 +94,17 @@ impl Gate {
         }
     }
 
-    pub(super) fn services(&self) -> &Services {
+    pub(super) fn services(&self) -> &AppState {
         &self.services
     }
 
     /// Whether the socket has not said who it is, or not truly. One that waits for its turn has.
     pub(super) const fn is_nameless(&self) -> bool {
-        matches!(self.stage, Stage::Nameless)
+        matches!(self.stage, AuthState::Nameless)
     }
 
     /// Takes an event; `data` is its JSON.
-    pub(super) fn take(&mut self, id: Option<u64>, name: &str, data: &str) -> Step {
+    pub(super) fn take(&mut self, id: Option<u64>, name: &str, data: &str) -> FrameAction {
         if let Some(step) = self.count(id) {
             return step;
         }
@@ -112,39 +113,39 @@ impl Gate {
             Err(error) => return self.blame(id, Arc::new(error)),
         };
         match &mut self.stage {
-            Stage::Nameless => match event {
+            AuthState::Nameless => match event {
                 ClientEvent::Authenticate(who) => {
-                    self.stage = Stage::Checking(VecDeque::new());
-                    Step::Check(id, who.token.into_inner())
+                    self.stage = AuthState::Checking(VecDeque::new());
+                    FrameAction::Check(id, who.token.into_inner())
                 }
-                _ => self.blame(id, Arc::new(Error::Nameless)),
+                _ => self.blame(id, Arc::new(FrameError::Nameless)),
             },
-            Stage::Gone => Step::Wait,
-            Stage::Checking(early) if early.len() < EARLY => {
+            AuthState::Gone => FrameAction::Wait,
+            AuthState::Checking(early) if early.len() < MAX_REQUESTS_BEFORE_AUTH => {
                 early.push_back((id, event));
-                Step::Wait
+                FrameAction::Wait
             }
-            Stage::Checking(_) => self.blame(id, Arc::new(RequestError::TooManyInFlight)),
-            Stage::Open(_) if matches!(event, ClientEvent::Authenticate(_)) => {
-                Step::Reply(id, Err(Arc::new(RequestError::Again)))
+            AuthState::Checking(_) => self.blame(id, Arc::new(RequestError::TooManyInFlight)),
+            AuthState::Open(_) if matches!(event, ClientEvent::Authenticate(_)) => {
+                FrameAction::Reply(id, Err(Arc::new(RequestError::Again)))
             }
-            Stage::Open(session) => {
+            AuthState::Open(session) => {
                 if session.request(id, event) {
-                    Step::Wait
+                    FrameAction::Wait
                 } else {
-                    Step::Shut(Close::Lost)
+                    FrameAction::Shut(Close::Lost)
                 }
             }
         }
     }
 
     /// A frame that was not even an event.
-    pub(super) fn garbled(&mut self) -> Step {
-        self.count(None).unwrap_or_else(|| self.blame(None, Arc::new(Error::Garbled)))
+    pub(super) fn garbled(&mut self) -> FrameAction {
+        self.count(None).unwrap_or_else(|| self.blame(None, Arc::new(FrameError::Garbled)))
     }
 
     /// Counts a frame; `Some` if there were too many.
-    fn count(&mut self, id: Option<u64>) -> Option<Step> {
+    fn count(&mut self, id: Option<u64>) -> Option<FrameAction> {
         let limits = &self.services.config.limits;
         let limit = RateLimit::per_second("events", limits.events_per_second, limits.events_burst);
         match limit.take(self.due, self.services.clock.now()) {
@@ -160,16 +161,20 @@ impl Gate {
     }
 
     /// Answers with the error; a socket that errs again and again is ended.
-    fn blame(&mut self, id: Option<u64>, error: Arc<dyn CodedError + Send + Sync>) -> Step {
+    fn blame(&mut self, id: Option<u64>, error: Arc<dyn CodedError + Send + Sync>) -> FrameAction {
         self.breaches += 1;
         if self.breaches > self.services.config.limits.events_breaches {
-            return Step::Shut(Close::Abuse);
+            return FrameAction::Shut(Close::Abuse);
         }
-        Step::Reply(id, Err(error))
+        FrameAction::Reply(id, Err(error))
     }
 
     /// Proves a token and attaches the socket to its session.
-    pub(super) fn check(&self, token: String, line: Line) -> impl Future<Output = Checked> + use<> {
+    pub(super) fn check(
+        &self,
+        token: String,
+        line: Line,
+    ) -> impl Future<Output = AuthOutcome> + use<> {
         let services = self.services.clone();
         async move {
             let shared = |e| -> Arc<dyn CodedError + Send + Sync> { Arc::new(e) };
@@ -218,23 +223,23 @@ impl Gate {
     /// is handed over.
     pub(super) fn checked(
         &mut self,
-        outcome: Checked,
+        outcome: AuthOutcome,
     ) -> Result<ServerEvent, Arc<dyn CodedError + Send + Sync>> {
         match outcome {
             Ok((session, authenticated)) => {
-                let Stage::Checking(early) = &mut self.stage else {
-                    return Err(Arc::new(Error::Nameless)); // it ended meanwhile, and lets go
+                let AuthState::Checking(early) = &mut self.stage else {
+                    return Err(Arc::new(FrameError::Nameless)); // it ended meanwhile, and lets go
                 };
                 session.open();
                 for (id, event) in early.drain(..) {
                     session.request(id, event);
                 }
-                self.stage = Stage::Open(session);
+                self.stage = AuthState::Open(session);
                 Ok(ServerEvent::Authenticated(authenticated))
             }
             Err(error) => {
-                if matches!(self.stage, Stage::Checking(_)) {
-                    self.stage = Stage::Nameless;
+                if matches!(self.stage, AuthState::Checking(_)) {
+                    self.stage = AuthState::Nameless;
                 }
                 self.breaches += 1;
                 Err(error)
@@ -244,17 +249,17 @@ impl Gate {
 
     /// The socket is at its end: its session need not wait until all of it is gone.
     pub(super) fn leave(&mut self) {
-        self.stage = Stage::Gone;
+        self.stage = AuthState::Gone;
     }
 
     /// Counts a frame that is no event; `Some` if there were too many.
-    pub(super) fn noise(&mut self) -> Option<Step> {
+    pub(super) fn noise(&mut self) -> Option<FrameAction> {
         self.count(None)
     }
 
     /// Everything before the fence is on its way.
     pub(super) fn flushed(&self) {
-        if let Stage::Open(session) = &self.stage {
+        if let AuthState::Open(session) = &self.stage {
             session.flushed();
         }
     }

@@ -9,7 +9,7 @@ mod packet;
 mod polling;
 mod websocket;
 
-pub use engine_io::Engine;
+pub use engine_io::EngineIoSession;
 pub(super) use polling::{poll, push};
 
 use std::any::Any;
@@ -22,49 +22,49 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use actix_web_actors::ws;
 
-use self::websocket::PlainSocket;
-use super::problem::Refusal;
-use super::{Services, origin};
+use self::websocket::WebSocketConnection;
+use super::problem::ApiError;
+use super::{AppState, origin};
 use crate::actors::supervision::DynamicSupervisor;
 use crate::telemetry::metrics::refused;
 
 /// Sockets that speak Socket.IO, by their Engine.IO session id.
-pub type Engines = DynamicSupervisor<Engine>;
+pub type Engines = DynamicSupervisor<EngineIoSession>;
 
 /// Ends every socket that speaks Socket.IO, since the node goes away.
 pub fn leave(engines: &Engines) {
     for engine in engines.refs() {
-        let _ = engine.insist(engine_io::Leave); // gone already is as good
+        let _ = engine.insist(engine_io::NodeDraining); // gone already is as good
     }
 }
 
 /// `GET /ws`
 pub(super) async fn connect_websocket(
-    app: Data<Services>,
+    app: Data<AppState>,
     request: HttpRequest,
     payload: Payload,
-) -> Result<HttpResponse, Refusal> {
-    let actor = PlainSocket::new(&app);
+) -> Result<HttpResponse, ApiError> {
+    let actor = WebSocketConnection::new(&app);
     upgrade(&app, actor, &request, payload)
 }
 
 /// Turns a request into a WebSocket, unless a foreign page asks for it.
 fn upgrade<A>(
-    app: &Services,
+    app: &AppState,
     actor: A,
     request: &HttpRequest,
     payload: Payload,
-) -> Result<HttpResponse, Refusal>
+) -> Result<HttpResponse, ApiError>
 where
     A: actix::Actor<Context = ws::WebsocketContext<A>>
         + actix::StreamHandler<Result<ws::Message, ws::ProtocolError>>,
 {
     if app.draining.is_on() {
-        return Err(super::access::Error::Leaving.into());
+        return Err(super::access::AccessError::Leaving.into());
     }
     if !origin::is_allowed(request, &app.config.http) {
         refused("origin");
-        return Err(Refusal::new(
+        return Err(ApiError::new(
             StatusCode::FORBIDDEN,
             "http/foreign-origin",
             "pages of this origin may not connect: see http.allowed_origins",
@@ -74,13 +74,13 @@ where
         .frame_size(app.config.sessions.frame_bytes)
         .start()
         .map_err(|error| {
-            Refusal::new(StatusCode::BAD_REQUEST, "http/no-upgrade", error.to_string())
+            ApiError::new(StatusCode::BAD_REQUEST, "http/no-upgrade", error.to_string())
         })
 }
 
 /// A peer that takes nothing for this long is gone, even if it never says so: a socket that is
 /// blocked on writing is not polled, so only the kernel can end it.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Settings of each TCP connection.
 pub(super) fn on_connect(connection: &dyn Any, _: &mut actix_web::dev::Extensions) {
@@ -90,7 +90,7 @@ pub(super) fn on_connect(connection: &dyn Any, _: &mut actix_web::dev::Extension
         let socket = socket2::SockRef::from(stream);
         let set = socket.set_tcp_nodelay(true);
         #[cfg(target_os = "linux")]
-        let set = set.and_then(|()| socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED)));
+        let set = set.and_then(|()| socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT)));
         if let Err(error) = set {
             tracing::debug!(%error, "a connection was gone before its options were set");
         }

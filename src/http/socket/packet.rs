@@ -8,7 +8,7 @@ pub(super) const SEPARATOR: char = '\x1e';
 
 /// An Engine.IO packet from a client.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Packet<'a> {
+pub(super) enum EngineIoPacket<'a> {
     /// The end of the transport.
     Close,
     /// `2`, with the text `probe` during an upgrade.
@@ -23,7 +23,7 @@ pub(super) enum Packet<'a> {
     Noop,
 }
 
-impl<'a> Packet<'a> {
+impl<'a> EngineIoPacket<'a> {
     /// Reads a packet; `None` if it is none, or binary.
     pub(super) fn parse(text: &'a str) -> Option<Self> {
         let mut chars = text.chars();
@@ -43,7 +43,7 @@ impl<'a> Packet<'a> {
 
 /// A Socket.IO packet from a client.
 #[derive(Debug)]
-pub(super) enum SocketPacket<'a> {
+pub(super) enum SocketIoPacket<'a> {
     /// Opens the namespace.
     Connect(&'a str),
     /// Leaves the namespace.
@@ -61,7 +61,7 @@ pub(super) enum SocketPacket<'a> {
     Ack,
 }
 
-impl<'a> SocketPacket<'a> {
+impl<'a> SocketIoPacket<'a> {
     /// Reads what follows the `4`; `None` if it is no packet, binary, or an event of a namespace
     /// that cannot have been opened.
     pub(super) fn parse(text: &'a str) -> Option<Self> {
@@ -102,31 +102,34 @@ mod tests {
 
     #[test]
     fn recorded_packets_are_understood() {
-        assert_eq!(Packet::parse("2probe"), Some(Packet::Ping("probe")));
-        assert_eq!(Packet::parse("bAQID"), None);
-        let Some(SocketPacket::Event { ack, name, data }) =
-            SocketPacket::parse(r#"20["echo",{"a":[1,"é"]}]"#)
+        assert_eq!(EngineIoPacket::parse("2probe"), Some(EngineIoPacket::Ping("probe")));
+        assert_eq!(EngineIoPacket::parse("bAQID"), None);
+        let Some(SocketIoPacket::Event { ack, name, data }) =
+            SocketIoPacket::parse(r#"20["echo",{"a":[1,"é"]}]"#)
         else {
             panic!("an event")
         };
         assert_eq!((ack, name.as_str(), data), (Some(0), "echo", r#"{"a":[1,"é"]}"#));
         assert!(matches!(
-            SocketPacket::parse("0{\"token\":\"x\"}"),
-            Some(SocketPacket::Connect("/"))
+            SocketIoPacket::parse("0{\"token\":\"x\"}"),
+            Some(SocketIoPacket::Connect("/"))
         ));
-        assert!(matches!(SocketPacket::parse("0/chat,"), Some(SocketPacket::Connect("/chat"))));
-        assert!(matches!(SocketPacket::parse("1"), Some(SocketPacket::Disconnect("/"))));
-        assert!(matches!(SocketPacket::parse("1/chat,"), Some(SocketPacket::Disconnect("/chat"))));
+        assert!(matches!(SocketIoPacket::parse("0/chat,"), Some(SocketIoPacket::Connect("/chat"))));
+        assert!(matches!(SocketIoPacket::parse("1"), Some(SocketIoPacket::Disconnect("/"))));
+        assert!(matches!(
+            SocketIoPacket::parse("1/chat,"),
+            Some(SocketIoPacket::Disconnect("/chat"))
+        ));
         for bad in ["", "0{bad", "5", "9", "51-0[\"b\"]", "2{}", "2[]", "2[1]"] {
-            assert!(SocketPacket::parse(bad).is_none(), "{bad}");
+            assert!(SocketIoPacket::parse(bad).is_none(), "{bad}");
         }
     }
 
     proptest! {
         #[test]
         fn any_text_is_read_without_a_panic(text in ".{0,200}") {
-            let _ = Packet::parse(&text);
-            let _ = SocketPacket::parse(&text);
+            let _ = EngineIoPacket::parse(&text);
+            let _ = SocketIoPacket::parse(&text);
         }
     }
 }

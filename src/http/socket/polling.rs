@@ -12,24 +12,24 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::engine_io::{Engine, FIRST_PIPE, Poll, PollError, Posted};
-use super::engine_io_socket::Pipe;
+use super::engine_io::{EngineIoSession, FIRST_PIPE, PacketsPosted, PollError, PollRequest};
+use super::engine_io_socket::EngineIoSocket;
 use super::packet::SEPARATOR;
 use super::upgrade;
 use crate::actors::supervision::ActorRef;
 use crate::cluster::RateLimit;
 use crate::http::access::{self, counted};
-use crate::http::extract::{Query, source};
-use crate::http::problem::Refusal;
-use crate::http::{Services, origin};
+use crate::http::extract::{QueryParams, source};
+use crate::http::problem::ApiError;
+use crate::http::{AppState, origin};
 use crate::telemetry::metrics::refused;
 
 /// How long a body may take to come.
-const BODY_WITHIN: Duration = Duration::from_secs(10);
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The query of every request of this protocol; clients add a cache-buster `t` and more.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Handshake {
+pub(crate) struct PollingQuery {
     #[serde(rename = "EIO")]
     protocol: Option<String>,
     transport: Option<String>,
@@ -38,11 +38,11 @@ pub(crate) struct Handshake {
 
 /// `GET /socket.io/`
 pub(crate) async fn poll(
-    app: Data<Services>,
+    app: Data<AppState>,
     request: HttpRequest,
-    query: Query<Handshake>,
+    query: QueryParams<PollingQuery>,
     payload: Payload,
-) -> Result<HttpResponse, Refusal> {
+) -> Result<HttpResponse, ApiError> {
     let query = query.0;
     if query.protocol.as_deref() != Some("4") {
         return Ok(refuse(5, "Unsupported protocol version"));
@@ -63,21 +63,21 @@ pub(crate) async fn poll(
     }
 }
 
-async fn handshake(app: &Data<Services>, request: &HttpRequest) -> Result<HttpResponse, Refusal> {
+async fn handshake(app: &Data<AppState>, request: &HttpRequest) -> Result<HttpResponse, ApiError> {
     let (_, sid) = engine(app, request).await?;
-    Ok(packets(Engine::handshake(app, &sid, &["websocket"])))
+    Ok(packets(EngineIoSession::handshake(app, &sid, &["websocket"])))
 }
 
 /// A new engine, counted against the limits of whoever asks.
 async fn engine(
-    app: &Data<Services>,
+    app: &Data<AppState>,
     request: &HttpRequest,
-) -> Result<(ActorRef<Engine>, String), Refusal> {
+) -> Result<(ActorRef<EngineIoSession>, String), ApiError> {
     if app.draining.is_on() {
-        return Err(access::Error::Leaving.into());
+        return Err(access::AccessError::Leaving.into());
     }
     if !origin::is_allowed(request, &app.config.http) {
-        return Err(Refusal::new(
+        return Err(ApiError::new(
             StatusCode::FORBIDDEN,
             "http/foreign-origin",
             "pages of this origin may not connect: see http.allowed_origins",
@@ -92,23 +92,23 @@ async fn engine(
     let name = app.accounts.random_id();
     let sid = sid::issue(&name);
     let (services, told) = (app.clone(), sid.clone());
-    let factory = move |_: &mut _| Engine::new(&services, told.clone());
+    let factory = move |_: &mut _| EngineIoSession::new(&services, told.clone());
     let started = app.engines.start(&name, factory).await;
-    let engine = started.map_err(|_| access::Error::Leaving)?;
+    let engine = started.map_err(|_| access::AccessError::Leaving)?;
     Ok((engine, sid))
 }
 
 /// The engine of a session id, if it was issued here and the engine lives.
-fn find(app: &Data<Services>, sid: &str) -> Option<ActorRef<Engine>> {
+fn find(app: &Data<AppState>, sid: &str) -> Option<ActorRef<EngineIoSession>> {
     app.engines.get(sid::name(sid)?)
 }
 
 async fn websocket(
-    app: &Data<Services>,
+    app: &Data<AppState>,
     request: &HttpRequest,
     sid: Option<&str>,
     payload: Payload,
-) -> Result<HttpResponse, Refusal> {
+) -> Result<HttpResponse, ApiError> {
     static NEXT: AtomicU64 = AtomicU64::new(FIRST_PIPE + 1);
     let (engine, number) = match sid {
         None => (engine(app, request).await?.0, FIRST_PIPE),
@@ -117,14 +117,14 @@ async fn websocket(
             Some(engine) => (engine, NEXT.fetch_add(1, Ordering::Relaxed)),
         },
     };
-    let pipe = Pipe::new(engine, number, app.config.sessions.queue_frames);
+    let pipe = EngineIoSocket::new(engine, number, app.config.sessions.queue_frames);
     upgrade(app, pipe, request, payload)
 }
 
 /// Holds the request until there is something to say.
-async fn wait(engine: &ActorRef<Engine>) -> HttpResponse {
+async fn wait(engine: &ActorRef<EngineIoSession>) -> HttpResponse {
     let (reply, answer) = oneshot::channel();
-    if engine.tell(Poll(reply)).is_err() {
+    if engine.tell(PollRequest(reply)).is_err() {
         return refuse(1, "Session ID unknown");
     }
     match answer.await.unwrap_or(Err(PollError::Unknown)) {
@@ -136,11 +136,11 @@ async fn wait(engine: &ActorRef<Engine>) -> HttpResponse {
 
 /// `POST /socket.io/`
 pub(crate) async fn push(
-    app: Data<Services>,
+    app: Data<AppState>,
     request: HttpRequest,
-    query: Query<Handshake>,
+    query: QueryParams<PollingQuery>,
     payload: Payload,
-) -> Result<HttpResponse, Refusal> {
+) -> Result<HttpResponse, ApiError> {
     let query = query.0;
     if query.protocol.as_deref() != Some("4") {
         return Ok(refuse(5, "Unsupported protocol version"));
@@ -156,16 +156,16 @@ pub(crate) async fn push(
     if text.matches(SEPARATOR).count() > app.config.limits.events_burst as usize {
         return Ok(refuse(3, "Bad request"));
     }
-    match engine.ask(Posted(text)).await {
+    match engine.ask(PacketsPosted(text)).await {
         Ok(true) => Ok(HttpResponse::Ok().content_type("text/html").body("ok")),
         Ok(false) => Ok(refuse(3, "Bad request")),
         Err(_) => Ok(refuse(1, "Session ID unknown")),
     }
 }
 
-async fn read(request: &HttpRequest, payload: Payload, most: usize) -> Result<Bytes, Refusal> {
+async fn read(request: &HttpRequest, payload: Payload, most: usize) -> Result<Bytes, ApiError> {
     let too_large = || {
-        Refusal::new(
+        ApiError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "http/body-too-large",
             format!("a body has at most {most} bytes"),
@@ -177,18 +177,18 @@ async fn read(request: &HttpRequest, payload: Payload, most: usize) -> Result<By
         return Err(too_large());
     }
     // A body that trickles in would hold its connection for ever.
-    let read = tokio::time::timeout(BODY_WITHIN, payload.to_bytes_limited(most));
+    let read = tokio::time::timeout(BODY_TIMEOUT, payload.to_bytes_limited(most));
     let Ok(read) = read.await else {
-        return Err(Refusal::new(
+        return Err(ApiError::new(
             StatusCode::REQUEST_TIMEOUT,
             "http/body-timeout",
-            format!("a body comes within {} seconds", BODY_WITHIN.as_secs()),
+            format!("a body comes within {} seconds", BODY_TIMEOUT.as_secs()),
         ));
     };
     match read {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) => {
-            Err(Refusal::new(StatusCode::BAD_REQUEST, "http/bad-request", error.to_string()))
+            Err(ApiError::new(StatusCode::BAD_REQUEST, "http/bad-request", error.to_string()))
         }
         Err(_) => Err(too_large()),
     }

@@ -12,38 +12,38 @@ use bytestring::ByteString;
 use metrics::counter;
 use serde_json::json;
 
-use super::gate::{Gate, Step};
+use super::gate::{FrameAction, SocketGate};
 use super::ws;
 use crate::actors::sessions::{Answer, Blocked, Close, Down, Line, Outgoing};
-use crate::http::Services;
-use crate::http::problem::Refusal;
+use crate::http::AppState;
+use crate::http::problem::ApiError;
 use crate::protocol::client::Frame;
 use crate::protocol::server::ServerEvent;
 use crate::telemetry::metrics::SOCKETS_CLOSED;
 
-type Context = ws::WebsocketContext<PlainSocket>;
+type Context = ws::WebsocketContext<WebSocketConnection>;
 
 /// The actor under one socket.
-pub(super) struct PlainSocket {
-    gate: Gate,
+pub(super) struct WebSocketConnection {
+    gate: SocketGate,
     unanswered: u32,
     /// What has come of a message in several frames.
     parts: Option<Vec<u8>>,
     closed: bool,
 }
 
-impl PlainSocket {
-    pub(super) fn new(services: &Data<Services>) -> Self {
-        let gate = Gate::new(services, "websocket");
+impl WebSocketConnection {
+    pub(super) fn new(services: &Data<AppState>) -> Self {
+        let gate = SocketGate::new(services, "websocket");
         Self { gate, unanswered: 0, parts: None, closed: false }
     }
 
-    fn step(&mut self, step: Step, ctx: &mut Context) {
+    fn step(&mut self, step: FrameAction, ctx: &mut Context) {
         match step {
-            Step::Wait => {}
-            Step::Reply(id, answer) => ctx.text(reply(id, &answer)),
-            Step::Shut(why) => self.shut(why, ctx),
-            Step::Check(id, token) => {
+            FrameAction::Wait => {}
+            FrameAction::Reply(id, answer) => ctx.text(reply(id, &answer)),
+            FrameAction::Shut(why) => self.shut(why, ctx),
+            FrameAction::Check(id, token) => {
                 let check = self.gate.check(token, line(ctx));
                 ctx.spawn(check.into_actor(self).map(move |outcome, socket, ctx| {
                     socket.checked(id, outcome, ctx);
@@ -52,7 +52,7 @@ impl PlainSocket {
         }
     }
 
-    fn checked(&mut self, id: Option<u64>, outcome: super::gate::Checked, ctx: &mut Context) {
+    fn checked(&mut self, id: Option<u64>, outcome: super::gate::AuthOutcome, ctx: &mut Context) {
         match self.gate.checked(outcome) {
             Ok(event) => {
                 if let (Some(id), ServerEvent::Authenticated(data)) = (id, &event) {
@@ -146,7 +146,7 @@ mod ws_item {
     pub(super) use actix_http::ws::Item;
 }
 
-impl Actor for PlainSocket {
+impl Actor for WebSocketConnection {
     type Context = Context;
 
     fn started(&mut self, ctx: &mut Context) {
@@ -167,7 +167,7 @@ impl Actor for PlainSocket {
     }
 }
 
-impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for PlainSocket {
+impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for WebSocketConnection {
     fn handle(&mut self, frame: Result<ws::Message, ws::ProtocolError>, ctx: &mut Context) {
         let work = catch_unwind(AssertUnwindSafe(|| self.frame(frame, ctx)));
         if work.is_err() {
@@ -182,12 +182,12 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for PlainSocket {
 
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Push(Down);
+struct WebSocketCommand(Down);
 
-impl Handler<Push> for PlainSocket {
+impl Handler<WebSocketCommand> for WebSocketConnection {
     type Result = ();
 
-    fn handle(&mut self, Push(down): Push, ctx: &mut Context) {
+    fn handle(&mut self, WebSocketCommand(down): WebSocketCommand, ctx: &mut Context) {
         if self.closed {
             return;
         }
@@ -205,12 +205,12 @@ fn line(ctx: &Context) -> Line {
     let address = ctx.address();
     let farewell = address.clone();
     let send = move |down| {
-        address.try_send(Push(down)).map_err(|error| match error {
+        address.try_send(WebSocketCommand(down)).map_err(|error| match error {
             actix::prelude::SendError::Full(_) => Blocked::Slow,
             actix::prelude::SendError::Closed(_) => Blocked::Gone,
         })
     };
-    Line::new(send, move |why| farewell.do_send(Push(Down::Close(why))))
+    Line::new(send, move |why| farewell.do_send(WebSocketCommand(Down::Close(why))))
 }
 
 fn reply(id: Option<u64>, answer: &Answer) -> ByteString {
@@ -219,7 +219,7 @@ fn reply(id: Option<u64>, answer: &Answer) -> ByteString {
         Ok(data) => format!(r#"{{"reply":{id},"data":{data}}}"#).into(),
         Err(error) => {
             let id_of_it = RequestId::new().to_string();
-            let problem = Refusal::of(Arc::clone(error)).problem(Some(&id_of_it));
+            let problem = ApiError::of(Arc::clone(error)).problem(Some(&id_of_it));
             let problem = serde_json::to_string(&problem).unwrap_or_default();
             format!(r#"{{"reply":{id},"error":{problem}}}"#).into()
         }

@@ -4,23 +4,27 @@ use actix::{ActorContext, Handler, Message};
 use bytestring::ByteString;
 use tokio::sync::oneshot;
 
-use super::super::engine_io_socket::PipeLine;
+use super::super::engine_io_socket::EngineIoSocketHandle;
 use super::super::packet::SEPARATOR;
-use super::{Engine, Out, PollError, Polled, Way};
+use super::{EngineIoOutbound, EngineIoSession, EngineIoTransport, PollError, PollReply};
 use crate::actors::sessions::{Blocked, Close, Down, Line};
 use crate::actors::supervision::{SendError, SupervisedContext};
 
 /// A poll: answered when there is something to say.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(in crate::http::socket) struct Poll(pub(in crate::http::socket) oneshot::Sender<Polled>);
+pub(in crate::http::socket) struct PollRequest(
+    pub(in crate::http::socket) oneshot::Sender<PollReply>,
+);
 
-impl Handler<Poll> for Engine {
+impl Handler<PollRequest> for EngineIoSession {
     type Result = ();
 
-    fn handle(&mut self, Poll(reply): Poll, ctx: &mut Self::Context) {
+    fn handle(&mut self, PollRequest(reply): PollRequest, ctx: &mut Self::Context) {
         match &mut self.way {
-            Way::Polling(poll) if poll.as_ref().is_none_or(oneshot::Sender::is_closed) => {
+            EngineIoTransport::Polling(poll)
+                if poll.as_ref().is_none_or(oneshot::Sender::is_closed) =>
+            {
                 *poll = Some(reply);
                 if self.ended {
                     return self.finish(ctx);
@@ -28,11 +32,11 @@ impl Handler<Poll> for Engine {
                 self.flush(ctx);
                 self.release_soon(ctx);
             }
-            Way::Polling(_) => {
+            EngineIoTransport::Polling(_) => {
                 let _ = reply.send(Err(PollError::Bad)); // gone: nobody to tell
                 self.end(Close::Garbled, ctx);
             }
-            Way::Pipe(..) => {
+            EngineIoTransport::Pipe(..) => {
                 let _ = reply.send(Err(PollError::Bad));
             }
         }
@@ -42,13 +46,13 @@ impl Handler<Poll> for Engine {
 /// Packets posted by a polling client.
 #[derive(Message)]
 #[rtype(result = "bool")]
-pub(in crate::http::socket) struct Posted(pub(in crate::http::socket) String);
+pub(in crate::http::socket) struct PacketsPosted(pub(in crate::http::socket) String);
 
-impl Handler<Posted> for Engine {
+impl Handler<PacketsPosted> for EngineIoSession {
     type Result = bool;
 
-    fn handle(&mut self, Posted(body): Posted, ctx: &mut Self::Context) -> bool {
-        if !matches!(self.way, Way::Polling(_)) {
+    fn handle(&mut self, PacketsPosted(body): PacketsPosted, ctx: &mut Self::Context) -> bool {
+        if !matches!(self.way, EngineIoTransport::Polling(_)) {
             return false;
         }
         for packet in body.split(SEPARATOR) {
@@ -64,23 +68,23 @@ impl Handler<Posted> for Engine {
 /// A WebSocket of this client is open.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(in crate::http::socket) struct PipeOpened {
+pub(in crate::http::socket) struct SocketOpened {
     pub(in crate::http::socket) number: u64,
-    pub(in crate::http::socket) down: PipeLine,
+    pub(in crate::http::socket) down: EngineIoSocketHandle,
 }
 
-impl Handler<PipeOpened> for Engine {
+impl Handler<SocketOpened> for EngineIoSession {
     type Result = ();
 
-    fn handle(&mut self, opened: PipeOpened, ctx: &mut Self::Context) {
-        let PipeOpened { number, down } = opened;
+    fn handle(&mut self, opened: SocketOpened, ctx: &mut Self::Context) {
+        let SocketOpened { number, down } = opened;
         if self.ended {
             down.close(Close::Lost);
         } else if number == FIRST_PIPE {
-            self.way = Way::Pipe(number, down);
+            self.way = EngineIoTransport::Pipe(number, down);
             let open = Self::handshake(self.gate.services(), &self.sid, &[]);
             self.say(open, ctx);
-        } else if self.candidate.is_some() || matches!(self.way, Way::Pipe(..)) {
+        } else if self.candidate.is_some() || matches!(self.way, EngineIoTransport::Pipe(..)) {
             down.close(Close::Garbled);
         } else {
             self.try_out(number, down, ctx);
@@ -94,16 +98,17 @@ pub(in crate::http::socket) const FIRST_PIPE: u64 = 0;
 /// A packet from a WebSocket.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(in crate::http::socket) struct FromPipe {
+pub(in crate::http::socket) struct SocketPacketReceived {
     pub(in crate::http::socket) number: u64,
     pub(in crate::http::socket) text: ByteString,
 }
 
-impl Handler<FromPipe> for Engine {
+impl Handler<SocketPacketReceived> for EngineIoSession {
     type Result = ();
 
-    fn handle(&mut self, from: FromPipe, ctx: &mut Self::Context) {
-        let current = matches!(&self.way, Way::Pipe(number, _) if *number == from.number);
+    fn handle(&mut self, from: SocketPacketReceived, ctx: &mut Self::Context) {
+        let current =
+            matches!(&self.way, EngineIoTransport::Pipe(number, _) if *number == from.number);
         if current {
             self.packet(&from.text, ctx);
         } else if self.candidate.as_ref().is_some_and(|c| c.number == from.number) {
@@ -115,14 +120,14 @@ impl Handler<FromPipe> for Engine {
 /// A WebSocket is gone.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(in crate::http::socket) struct PipeClosed(pub(in crate::http::socket) u64);
+pub(in crate::http::socket) struct SocketClosed(pub(in crate::http::socket) u64);
 
-impl Handler<PipeClosed> for Engine {
+impl Handler<SocketClosed> for EngineIoSession {
     type Result = ();
 
-    fn handle(&mut self, PipeClosed(number): PipeClosed, ctx: &mut Self::Context) {
+    fn handle(&mut self, SocketClosed(number): SocketClosed, ctx: &mut Self::Context) {
         self.candidate.take_if(|candidate| candidate.number == number);
-        if matches!(&self.way, Way::Pipe(current, _) if *current == number) {
+        if matches!(&self.way, EngineIoTransport::Pipe(current, _) if *current == number) {
             self.ended = true;
             ctx.stop();
         }
@@ -132,13 +137,13 @@ impl Handler<PipeClosed> for Engine {
 /// A WebSocket has passed on everything before the fence.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(in crate::http::socket) struct PipeFlushed(pub(in crate::http::socket) u64);
+pub(in crate::http::socket) struct EngineSocketFlushed(pub(in crate::http::socket) u64);
 
-impl Handler<PipeFlushed> for Engine {
+impl Handler<EngineSocketFlushed> for EngineIoSession {
     type Result = ();
 
-    fn handle(&mut self, PipeFlushed(number): PipeFlushed, _: &mut Self::Context) {
-        if matches!(&self.way, Way::Pipe(current, _) if *current == number) {
+    fn handle(&mut self, EngineSocketFlushed(number): EngineSocketFlushed, _: &mut Self::Context) {
+        if matches!(&self.way, EngineIoTransport::Pipe(current, _) if *current == number) {
             self.gate.flushed();
         }
     }
@@ -147,12 +152,12 @@ impl Handler<PipeFlushed> for Engine {
 /// The node goes away.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(in crate::http::socket) struct Leave;
+pub(in crate::http::socket) struct NodeDraining;
 
-impl Handler<Leave> for Engine {
+impl Handler<NodeDraining> for EngineIoSession {
     type Result = ();
 
-    fn handle(&mut self, _: Leave, ctx: &mut Self::Context) {
+    fn handle(&mut self, _: NodeDraining, ctx: &mut Self::Context) {
         self.end(Close::Leaving, ctx);
     }
 }
@@ -162,21 +167,21 @@ impl Handler<Leave> for Engine {
 #[rtype(result = "()")]
 struct FromSession(Down);
 
-impl Handler<FromSession> for Engine {
+impl Handler<FromSession> for EngineIoSession {
     type Result = ();
 
     fn handle(&mut self, FromSession(down): FromSession, ctx: &mut Self::Context) {
         match down {
             Down::Event(event) => self.say(event.socket_io(), ctx),
             Down::Reply { id, answer } => self.reply(id, &answer, ctx),
-            Down::Fence => self.out(Out::Fence, ctx),
+            Down::Fence => self.out(EngineIoOutbound::Fence, ctx),
             Down::Close(why) => self.end(why, ctx),
         }
     }
 }
 
 /// The session's way down.
-pub(super) fn line(ctx: &SupervisedContext<Engine>) -> Line {
+pub(super) fn line(ctx: &SupervisedContext<EngineIoSession>) -> Line {
     let (engine, farewell) = (ctx.myself(), ctx.myself());
     let send = move |down| {
         engine.tell(FromSession(down)).map_err(|undelivered| match undelivered {

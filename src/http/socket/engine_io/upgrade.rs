@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use actix::AsyncContext;
 
-use super::super::engine_io_socket::{PipeLine, Push};
-use super::super::packet::Packet;
-use super::{Engine, Out, Way};
+use super::super::engine_io_socket::{EngineIoSocketCommand, EngineIoSocketHandle};
+use super::super::packet::EngineIoPacket;
+use super::{EngineIoOutbound, EngineIoSession, EngineIoTransport};
 use crate::actors::sessions::Close;
 use crate::actors::supervision::SupervisedContext;
 
@@ -17,21 +17,21 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A WebSocket that has asked to take over, until it does.
-pub(super) struct Candidate {
+pub(super) struct UpgradeProbe {
     pub(super) number: u64,
-    pub(super) pipe: PipeLine,
+    pub(super) pipe: EngineIoSocketHandle,
     probed: bool,
 }
 
-impl Engine {
+impl EngineIoSession {
     /// Lets a WebSocket try to take over.
     pub(super) fn try_out(
         &mut self,
         number: u64,
-        pipe: PipeLine,
+        pipe: EngineIoSocketHandle,
         ctx: &mut SupervisedContext<Self>,
     ) {
-        self.candidate = Some(Candidate { number, pipe, probed: false });
+        self.candidate = Some(UpgradeProbe { number, pipe, probed: false });
         ctx.run_later(DEADLINE, move |engine, _| {
             if let Some(late) = engine.candidate.take_if(|candidate| candidate.number == number) {
                 late.pipe.close(Close::Silent);
@@ -45,22 +45,23 @@ impl Engine {
         text: &str,
         ctx: &mut SupervisedContext<Self>,
     ) {
-        match Packet::parse(text) {
-            Some(Packet::Ping("probe")) => {
+        match EngineIoPacket::parse(text) {
+            Some(EngineIoPacket::Ping("probe")) => {
                 if !self.counts(ctx) {
                     return;
                 }
                 if let Some(candidate) = &mut self.candidate {
                     candidate.probed = true;
-                    let _ = candidate.pipe.send(Push::Text("3probe".into())); // gone: it says so
+                    let _ = candidate.pipe.send(EngineIoSocketCommand::Text("3probe".into())); // gone: it says so
                 }
                 self.release(ctx);
             }
-            Some(Packet::Upgrade) => {
+            Some(EngineIoPacket::Upgrade) => {
                 let Some(candidate) = self.candidate.take() else { return };
-                if let Way::Polling(Some(poll)) =
-                    std::mem::replace(&mut self.way, Way::Pipe(number, candidate.pipe))
-                {
+                if let EngineIoTransport::Polling(Some(poll)) = std::mem::replace(
+                    &mut self.way,
+                    EngineIoTransport::Pipe(number, candidate.pipe),
+                ) {
                     let _ = poll.send(Ok("6".to_owned())); // gone already is as good
                 }
                 for out in std::mem::take(&mut self.waiting) {
@@ -92,9 +93,9 @@ impl Engine {
 
     /// Ends the poll that waits, if one does: the client does not move over before.
     fn release(&mut self, ctx: &mut SupervisedContext<Self>) {
-        if matches!(self.way, Way::Polling(Some(_))) {
-            if !self.waiting.iter().any(|out| matches!(out, Out::Text(_))) {
-                self.waiting.push_back(Out::Text("6".into()));
+        if matches!(self.way, EngineIoTransport::Polling(Some(_))) {
+            if !self.waiting.iter().any(|out| matches!(out, EngineIoOutbound::Text(_))) {
+                self.waiting.push_back(EngineIoOutbound::Text("6".into()));
             }
             self.flush(ctx);
         }
