@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bench::figures::times;
-use media::client::{Client, Line};
+use media::client::{OfferSection, TestPeer};
 use media::{
-    Candidate, Identity, Kind, Offer, Outbound, Participant, Path, Room, Settings, Transport,
+    DtlsCertificate, LocalCandidate, MediaKind, NetworkPath, ParticipantId, PublishOffer,
+    RoomConfig, SfuRoom, TransmitBuffer, TransportProtocol,
 };
 
 /// How many join, each a room of its own.
@@ -23,7 +24,7 @@ struct Cost {
 }
 
 fn main() {
-    let identity = Arc::new(Identity::generate().unwrap());
+    let identity = Arc::new(DtlsCertificate::generate().unwrap());
     let costs: Vec<Cost> = (1..=JOINS).map(|number| join(number, identity.clone())).collect();
     let mut offers: Vec<_> = costs.iter().map(|cost| cost.offer).collect();
     let mut handshakes: Vec<_> = costs.iter().map(|cost| cost.handshake).collect();
@@ -44,23 +45,24 @@ fn clock() -> Instant {
     Instant::now()
 }
 
-fn join(number: u32, identity: Arc<Identity>) -> Cost {
+fn join(number: u32, identity: Arc<DtlsCertificate>) -> Cost {
     let mut now = clock();
     let address: SocketAddr = "192.0.2.1:3478".parse().unwrap();
-    let candidates = vec![Candidate { transport: Transport::Udp, address }];
-    let mut room = Room::new(now, number, identity, candidates, Settings::default());
-    room.join(now, Participant(1));
-    let mut client = Client::new(now, number * 16).unwrap();
+    let candidates = vec![LocalCandidate { transport: TransportProtocol::Udp, address }];
+    let mut room = SfuRoom::new(now, number, identity, candidates, RoomConfig::default());
+    room.join(now, ParticipantId(1));
+    let mut client = TestPeer::new(now, number * 16).unwrap();
     let lines = [
-        Line::new("0", Kind::Video).with_formats(&[96, 97]).sending(),
-        Line::new("1", Kind::Audio).with_formats(&[111]).sending(),
+        OfferSection::new("0", MediaKind::Video).with_formats(&[96, 97]).sending(),
+        OfferSection::new("1", MediaKind::Audio).with_formats(&[111]).sending(),
     ];
-    let offer = Offer { sdp: client.offer(&lines).unwrap(), ..Offer::default() };
+    let offer = PublishOffer { sdp: client.offer(&lines).unwrap(), ..PublishOffer::default() };
     let mut cost = Cost { offer: Duration::ZERO, handshake: Duration::ZERO };
-    let answer = timed(&mut cost.offer, || room.offer(now, Participant(1), &offer));
+    let answer = timed(&mut cost.offer, || room.offer(now, ParticipantId(1), &offer));
     client.answered(&answer.unwrap()).unwrap();
-    let path = Path { transport: Transport::Udp, remote: "203.0.113.1:9".parse().unwrap() };
-    let mut out = Outbound::default();
+    let path =
+        NetworkPath { transport: TransportProtocol::Udp, remote: "203.0.113.1:9".parse().unwrap() };
+    let mut out = TransmitBuffer::default();
     while !client.is_connected() {
         now += Duration::from_millis(1);
         let mut up = Vec::new();

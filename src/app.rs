@@ -92,7 +92,8 @@ pub async fn start(config: Config) -> Result<NodeRuntime, StartupError> {
         deeds.entropy.clone(),
         config.chat.clone(),
     );
-    let identity = media::Identity::generate().map_err(|e| StartupError::Outside(e.to_string()))?;
+    let identity =
+        media::DtlsCertificate::generate().map_err(|e| StartupError::Outside(e.to_string()))?;
     let node = NodeId::new();
     let cluster = cluster(&config, &deeds, node).await?;
     if cluster.leases.is_none() {
@@ -235,13 +236,13 @@ fn calls(
     })
 }
 
-fn room_settings(config: &Config) -> media::Settings {
+fn room_settings(config: &Config) -> media::RoomConfig {
     let all = |n| if n == 0 { usize::MAX } else { n };
-    media::Settings {
+    media::RoomConfig {
         last_n_video: all(config.media.last_n_video),
         last_n_audio: config.media.last_n_audio,
         most_up: config.media.max_up_bps,
-        ..media::Settings::default()
+        ..media::RoomConfig::default()
     }
 }
 

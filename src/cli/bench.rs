@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::{CliError, say};
 use crate::config::Config;
 use load::{DelayHistogram, LoadContext, LoadPhase, LoadRole, ParticipantReport};
-use media::client::Tally;
+use media::client::PacketCounts;
 use process::Cpu;
 use target::TargetServer;
 
@@ -241,7 +241,7 @@ impl CallBenchArgs {
         let (used, own) = (cpu().since(before), Cpu::of(std::process::id()).since(own));
         let (took, grown) = ((target::now() - began).as_secs_f64(), resident() - memory);
         stage.send(LoadPhase::End)?;
-        let (mut sent, mut tally) = (0, Tally::default());
+        let (mut sent, mut tally) = (0, PacketCounts::default());
         for _ in 0..publishers + all {
             if let ParticipantReport::Counted(more, counts) = next(heard).await? {
                 sent += more;

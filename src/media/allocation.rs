@@ -4,16 +4,17 @@ use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::api::{Layer, Limit, Source};
+use crate::api::{LayerLimit, SimulcastLayer, TrackSource};
 
-const LAYERS: [Layer; 3] = [Layer::Low, Layer::Medium, Layer::High];
+const LAYERS: [SimulcastLayer; 3] =
+    [SimulcastLayer::Low, SimulcastLayer::Medium, SimulcastLayer::High];
 /// This share of the budget may be given to what is not sent yet; and what is sent already stays
 /// until the budget is below this share of its cost. Between the two, nothing changes.
-const HEADROOM: f64 = 0.9;
+const BUDGET_RATIO: f64 = 0.9;
 /// More is sent only if the budget was enough for it for this time; longer, up to a limit, if what was
 /// given had to be taken back soon.
-const DWELL: Duration = Duration::from_millis(1_000);
-const LONGEST_DWELL: Duration = Duration::from_secs(16);
+const MIN_LAYER_DWELL: Duration = Duration::from_millis(1_000);
+const MAX_LAYER_DWELL: Duration = Duration::from_secs(16);
 const SOON: Duration = Duration::from_secs(10);
 /// The most important picture may exceed the budget by so many bits per second in its lowest layer:
 /// better a strained picture than none.
@@ -21,13 +22,13 @@ const LAST_RESORT: u64 = 50_000;
 
 /// What a subscriber wants of one track, and what that costs.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Demand {
+pub(crate) struct TrackDemand {
     /// What it shows or plays.
-    pub(crate) source: Source,
+    pub(crate) source: TrackSource,
     /// The most that is wanted.
-    pub(crate) limit: Limit,
+    pub(crate) limit: LayerLimit,
     /// What is sent at present.
-    pub(crate) current: Option<Layer>,
+    pub(crate) current: Option<SimulcastLayer>,
     /// Bits per second of each layer, lowest first; 0 if there is no such layer. For one that the
     /// publisher has stopped because nobody wanted it, what it is expected to cost.
     pub(crate) rates: [u64; 3],
@@ -35,56 +36,56 @@ pub(crate) struct Demand {
     pub(crate) speaker: Option<u32>,
 }
 
-impl Demand {
+impl TrackDemand {
     fn is_audio(&self) -> bool {
-        matches!(self.source, Source::Microphone | Source::ScreenAudio)
+        matches!(self.source, TrackSource::Microphone | TrackSource::ScreenAudio)
     }
 
-    fn rate(&self, layer: Layer) -> u64 {
+    fn rate(&self, layer: SimulcastLayer) -> u64 {
         match (self.rates, layer) {
-            ([low, ..], Layer::Low) => low,
-            ([_, medium, _], Layer::Medium) => medium,
-            ([.., high], Layer::High) => high,
+            ([low, ..], SimulcastLayer::Low) => low,
+            ([_, medium, _], SimulcastLayer::Medium) => medium,
+            ([.., high], SimulcastLayer::High) => high,
         }
     }
 
-    fn may_have(&self, layer: Layer) -> bool {
-        self.limit >= Limit::Most(layer) && self.rate(layer) > 0
+    fn may_have(&self, layer: SimulcastLayer) -> bool {
+        self.limit >= LayerLimit::Most(layer) && self.rate(layer) > 0
     }
 
-    fn highest(&self) -> Option<Layer> {
+    fn highest(&self) -> Option<SimulcastLayer> {
         LAYERS.into_iter().rfind(|layer| self.may_have(*layer))
     }
 
-    fn lowest(&self) -> Option<Layer> {
+    fn lowest(&self) -> Option<SimulcastLayer> {
         LAYERS.into_iter().find(|layer| self.may_have(*layer))
     }
 
     /// Screens before cameras, speakers before others, what is seen large before what is small.
-    fn importance(&self) -> (bool, u32, Reverse<Limit>) {
-        let camera = self.source != Source::Screen;
+    fn importance(&self) -> (bool, u32, Reverse<LayerLimit>) {
+        let camera = self.source != TrackSource::Screen;
         (camera, self.speaker.unwrap_or(u32::MAX), Reverse(self.limit))
     }
 }
 
 /// With which budget everything is sent that is wanted: what it costs, if that is chosen already, and
 /// else as much as it takes to choose it.
-pub(crate) fn needed(demands: &[Demand], chosen: &[Option<Layer>]) -> u64 {
-    let cost = |demand: &Demand| {
+pub(crate) fn needed(demands: &[TrackDemand], chosen: &[Option<SimulcastLayer>]) -> u64 {
+    let cost = |demand: &TrackDemand| {
         let had = LAYERS.into_iter().filter(|layer| demand.may_have(*layer));
         had.map(|layer| demand.rate(layer)).max().unwrap_or(0)
     };
     let costs: u64 = demands.iter().map(cost).sum();
-    let is_whole = |(demand, chosen): (&Demand, &Option<Layer>)| {
+    let is_whole = |(demand, chosen): (&TrackDemand, &Option<SimulcastLayer>)| {
         demand.is_audio() || *chosen == demand.highest()
     };
     let whole = demands.iter().zip(chosen).all(is_whole);
-    if whole { costs } else { (costs as f64 / HEADROOM).ceil() as u64 }
+    if whole { costs } else { (costs as f64 / BUDGET_RATIO).ceil() as u64 }
 }
 
 /// The division for one subscriber.
 #[derive(Debug)]
-pub(crate) struct Allocator {
+pub(crate) struct BitrateAllocator {
     /// The pictures, most important first.
     order: Vec<usize>,
     /// The smallest budgets of the last `dwell`, each with when it began to hold and smaller than
@@ -95,13 +96,13 @@ pub(crate) struct Allocator {
     raised: Option<Instant>,
 }
 
-impl Default for Allocator {
+impl Default for BitrateAllocator {
     fn default() -> Self {
-        Self { order: Vec::new(), budgets: VecDeque::new(), dwell: DWELL, raised: None }
+        Self { order: Vec::new(), budgets: VecDeque::new(), dwell: MIN_LAYER_DWELL, raised: None }
     }
 }
 
-impl Allocator {
+impl BitrateAllocator {
     /// Writes what to send of each track, in the order of `demands`; `None` is a pause. Sound is
     /// always sent. Then each picture gets its lowest layer, and only then any of them more, as far
     /// as the budget goes; what does not fit is paused. The sum is above the budget only
@@ -112,8 +113,8 @@ impl Allocator {
         &mut self,
         now: Instant,
         budget: u64,
-        demands: &[Demand],
-        into: &mut Vec<Option<Layer>>,
+        demands: &[TrackDemand],
+        into: &mut Vec<Option<SimulcastLayer>>,
     ) {
         let steady = self.steady(now, budget);
         self.divide(budget, steady, demands, into);
@@ -125,8 +126,8 @@ impl Allocator {
     pub(crate) fn foresee(
         &mut self,
         budget: u64,
-        demands: &[Demand],
-        into: &mut Vec<Option<Layer>>,
+        demands: &[TrackDemand],
+        into: &mut Vec<Option<SimulcastLayer>>,
     ) {
         self.divide(budget, budget, demands, into);
     }
@@ -135,13 +136,13 @@ impl Allocator {
         &mut self,
         budget: u64,
         steady: u64,
-        demands: &[Demand],
-        into: &mut Vec<Option<Layer>>,
+        demands: &[TrackDemand],
+        into: &mut Vec<Option<SimulcastLayer>>,
     ) {
-        let kept_within = budget as f64 / HEADROOM;
-        let fallen_within = budget as f64 * HEADROOM;
-        let raised_within = steady as f64 * HEADROOM;
-        let mut division = Division {
+        let kept_within = budget as f64 / BUDGET_RATIO;
+        let fallen_within = budget as f64 * BUDGET_RATIO;
+        let raised_within = steady as f64 * BUDGET_RATIO;
+        let mut division = AllocationPass {
             demands,
             chosen: into,
             spent: 0,
@@ -154,7 +155,7 @@ impl Allocator {
         self.order.clear();
         self.order
             .extend((0..demands.len()).filter(|n| demands.get(*n).is_some_and(|d| !d.is_audio())));
-        self.order.sort_by_key(|n| demands.get(*n).map(Demand::importance));
+        self.order.sort_by_key(|n| demands.get(*n).map(TrackDemand::importance));
         division.give_lowest(&self.order);
         for layer in LAYERS {
             division.raise(&self.order, layer);
@@ -162,7 +163,7 @@ impl Allocator {
     }
 
     /// Becomes more careful if what was given did not fit, and less when it does.
-    fn learn(&mut self, now: Instant, demands: &[Demand], chosen: &[Option<Layer>]) {
+    fn learn(&mut self, now: Instant, demands: &[TrackDemand], chosen: &[Option<SimulcastLayer>]) {
         let pictures = || demands.iter().zip(chosen).filter(|(demand, _)| !demand.is_audio());
         let fell = pictures().any(|(demand, chosen)| {
             demand.current.is_some_and(|layer| demand.may_have(layer)) && *chosen < demand.current
@@ -171,10 +172,10 @@ impl Allocator {
             pictures().any(|(demand, chosen)| demand.current.is_some() && *chosen > demand.current);
         let since = self.raised.map(|raised| now.saturating_duration_since(raised));
         if fell && since.is_some_and(|since| since < SOON) {
-            self.dwell = (self.dwell * 2).min(LONGEST_DWELL);
+            self.dwell = (self.dwell * 2).min(MAX_LAYER_DWELL);
             self.raised = None;
         } else if since.is_some_and(|since| since >= SOON) {
-            self.dwell = DWELL;
+            self.dwell = MIN_LAYER_DWELL;
             self.raised = None;
         }
         if rose {
@@ -199,9 +200,9 @@ impl Allocator {
     }
 }
 
-struct Division<'a> {
-    demands: &'a [Demand],
-    chosen: &'a mut Vec<Option<Layer>>,
+struct AllocationPass<'a> {
+    demands: &'a [TrackDemand],
+    chosen: &'a mut Vec<Option<SimulcastLayer>>,
     spent: u64,
     budget: u64,
     kept_within: f64,
@@ -209,12 +210,12 @@ struct Division<'a> {
     raised_within: f64,
 }
 
-impl Division<'_> {
+impl AllocationPass<'_> {
     fn keep_sound(&mut self) {
         self.chosen.clear();
         for demand in self.demands {
-            let wanted = demand.is_audio() && demand.limit != Limit::Off;
-            let layer = wanted.then(|| demand.lowest().unwrap_or(Layer::High));
+            let wanted = demand.is_audio() && demand.limit != LayerLimit::Off;
+            let layer = wanted.then(|| demand.lowest().unwrap_or(SimulcastLayer::High));
             self.spent += layer.map_or(0, |layer| demand.rate(layer));
             self.chosen.push(layer);
         }
@@ -233,7 +234,7 @@ impl Division<'_> {
         }
     }
 
-    fn raise(&mut self, order: &[usize], layer: Layer) {
+    fn raise(&mut self, order: &[usize], layer: SimulcastLayer) {
         for &track in order {
             let chosen = self.chosen.get(track).copied().flatten();
             let Some(demand) = self.demands.get(track) else { continue };
@@ -244,7 +245,7 @@ impl Division<'_> {
     }
 
     /// Chooses a layer if it fits: easily for what is sent already, with headroom for anything else.
-    fn choose(&mut self, track: usize, layer: Layer) -> bool {
+    fn choose(&mut self, track: usize, layer: SimulcastLayer) -> bool {
         let Some(demand) = self.demands.get(track) else { return false };
         let chosen = self.chosen.get(track).copied().flatten();
         let instead = chosen.map_or(0, |chosen| demand.rate(chosen));
@@ -265,7 +266,7 @@ impl Division<'_> {
         fits
     }
 
-    fn put(&mut self, track: usize, layer: Layer) {
+    fn put(&mut self, track: usize, layer: SimulcastLayer) {
         let (Some(demand), Some(chosen)) = (self.demands.get(track), self.chosen.get_mut(track))
         else {
             return;

@@ -6,35 +6,35 @@ use proptest::prelude::*;
 
 const RATES: [u64; 3] = [100_000, 300_000, 1_000_000];
 
-fn camera() -> Demand {
-    Demand {
-        source: Source::Camera,
-        limit: Limit::Most(Layer::High),
+fn camera() -> TrackDemand {
+    TrackDemand {
+        source: TrackSource::Camera,
+        limit: LayerLimit::Most(SimulcastLayer::High),
         current: None,
         rates: RATES,
         speaker: None,
     }
 }
 
-fn microphone() -> Demand {
-    Demand { source: Source::Microphone, rates: [0, 0, 40_000], ..camera() }
+fn microphone() -> TrackDemand {
+    TrackDemand { source: TrackSource::Microphone, rates: [0, 0, 40_000], ..camera() }
 }
 
-fn divided(budget: u64, demands: &[Demand]) -> Vec<Option<Layer>> {
+fn divided(budget: u64, demands: &[TrackDemand]) -> Vec<Option<SimulcastLayer>> {
     let mut into = Vec::new();
-    Allocator::default().allocate(start(), budget, demands, &mut into);
+    BitrateAllocator::default().allocate(start(), budget, demands, &mut into);
     into
 }
 
-const LOW: Option<Layer> = Some(Layer::Low);
-const MEDIUM: Option<Layer> = Some(Layer::Medium);
-const HIGH: Option<Layer> = Some(Layer::High);
+const LOW: Option<SimulcastLayer> = Some(SimulcastLayer::Low);
+const MEDIUM: Option<SimulcastLayer> = Some(SimulcastLayer::Medium);
+const HIGH: Option<SimulcastLayer> = Some(SimulcastLayer::High);
 
 #[test]
 fn sound_is_sent_whatever_it_costs() {
     assert_eq!(divided(10_000, &[camera(), microphone()]), [None, HIGH]);
-    assert_eq!(divided(10_000, &[Demand { limit: Limit::Off, ..microphone() }]), [None]);
-    assert_eq!(divided(10_000, &[Demand { rates: [0; 3], ..microphone() }]), [HIGH]);
+    assert_eq!(divided(10_000, &[TrackDemand { limit: LayerLimit::Off, ..microphone() }]), [None]);
+    assert_eq!(divided(10_000, &[TrackDemand { rates: [0; 3], ..microphone() }]), [HIGH]);
 }
 
 #[test]
@@ -45,25 +45,25 @@ fn everybody_is_seen_before_anybody_is_seen_well() {
 
 #[test]
 fn speakers_are_raised_first_and_what_does_not_fit_is_paused() {
-    let speaker = Demand { speaker: Some(0), ..camera() };
+    let speaker = TrackDemand { speaker: Some(0), ..camera() };
     assert_eq!(divided(600_000, &[camera(), camera(), speaker]), [LOW, LOW, MEDIUM]);
     assert_eq!(divided(230_000, &[camera(), camera(), speaker]), [LOW, None, LOW]);
 }
 
 #[test]
 fn a_screen_comes_before_cameras() {
-    let screen = Demand { source: Source::Screen, rates: [0, 0, 800_000], ..camera() };
-    let speaker = Demand { speaker: Some(0), ..camera() };
+    let screen = TrackDemand { source: TrackSource::Screen, rates: [0, 0, 800_000], ..camera() };
+    let speaker = TrackDemand { speaker: Some(0), ..camera() };
     assert_eq!(divided(900_000, &[camera(), speaker, screen]), [None, None, HIGH]);
 }
 
 #[test]
 fn nobody_gets_more_than_is_wanted_or_sent() {
-    let small = Demand { limit: Limit::Most(Layer::Low), ..camera() };
-    let unseen = Demand { limit: Limit::Off, ..camera() };
-    let uneven = Demand { rates: [100_000, 0, 500_000], ..camera() };
+    let small = TrackDemand { limit: LayerLimit::Most(SimulcastLayer::Low), ..camera() };
+    let unseen = TrackDemand { limit: LayerLimit::Off, ..camera() };
+    let uneven = TrackDemand { rates: [100_000, 0, 500_000], ..camera() };
     assert_eq!(divided(9_000_000, &[small, unseen, uneven]), [LOW, None, HIGH]);
-    assert_eq!(divided(9_000_000, &[Demand { rates: [0; 3], ..camera() }]), [None]);
+    assert_eq!(divided(9_000_000, &[TrackDemand { rates: [0; 3], ..camera() }]), [None]);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn as_a_last_resort_one_picture_goes_a_little_beyond_the_budget() {
 
 #[test]
 fn a_layer_is_kept_longer_than_it_takes_to_get_it() {
-    let has = |current| [Demand { current, ..camera() }];
+    let has = |current| [TrackDemand { current, ..camera() }];
     assert_eq!(divided(310_000, &has(LOW)), [LOW], "no headroom");
     assert_eq!(divided(335_000, &has(LOW)), [MEDIUM]);
     assert_eq!(divided(275_000, &has(MEDIUM)), [MEDIUM], "it had it");
@@ -83,7 +83,7 @@ fn a_layer_is_kept_longer_than_it_takes_to_get_it() {
 
 #[test]
 fn whoever_falls_lands_where_there_is_room() {
-    let falling = Demand { current: HIGH, ..camera() };
+    let falling = TrackDemand { current: HIGH, ..camera() };
     assert_eq!(divided(310_000, &[falling]), [LOW], "medium would have to be taken back soon");
     assert_eq!(divided(340_000, &[falling]), [MEDIUM]);
     assert_eq!(divided(95_000, &[falling]), [LOW], "rather strained than paused");
@@ -91,9 +91,9 @@ fn whoever_falls_lands_where_there_is_room() {
 
 #[test]
 fn more_is_sent_only_when_the_budget_has_lasted() {
-    let (begin, mut allocator, mut into) = (start(), Allocator::default(), Vec::new());
+    let (begin, mut allocator, mut into) = (start(), BitrateAllocator::default(), Vec::new());
     let mut choose = |at: u64, budget, current| {
-        let demands = [Demand { current, ..camera() }];
+        let demands = [TrackDemand { current, ..camera() }];
         allocator.allocate(begin + ms(at), budget, &demands, &mut into);
         into[0]
     };
@@ -107,14 +107,14 @@ fn more_is_sent_only_when_the_budget_has_lasted() {
 
 #[test]
 fn what_had_to_be_taken_back_is_given_later_the_next_time() {
-    let (begin, mut allocator, mut into) = (start(), Allocator::default(), Vec::new());
+    let (begin, mut allocator, mut into) = (start(), BitrateAllocator::default(), Vec::new());
     let mut current = LOW;
     let mut changes = Vec::new();
     for tenth in 0..200 {
         // Whatever is more than the lowest layer fills the link within half a second.
         let full = changes.last().is_some_and(|(at, layer)| *layer == HIGH && tenth >= at + 5);
         let budget = if full || tenth == 0 { 200_000 } else { 2_000_000 };
-        let demands = [Demand { current, ..camera() }];
+        let demands = [TrackDemand { current, ..camera() }];
         allocator.allocate(begin + ms(tenth * 100), budget, &demands, &mut into);
         if into[0] != current {
             changes.push((tenth, into[0]));
@@ -127,8 +127,8 @@ fn what_had_to_be_taken_back_is_given_later_the_next_time() {
 
 #[test]
 fn what_will_be_chosen_is_known_before() {
-    let (begin, mut allocator, mut into) = (start(), Allocator::default(), Vec::new());
-    let demands = [Demand { current: LOW, ..camera() }];
+    let (begin, mut allocator, mut into) = (start(), BitrateAllocator::default(), Vec::new());
+    let demands = [TrackDemand { current: LOW, ..camera() }];
     allocator.allocate(begin, 200_000, &demands, &mut into);
     allocator.allocate(begin + ms(100), 2_000_000, &demands, &mut into);
     assert_eq!(into, [LOW]);
@@ -136,10 +136,14 @@ fn what_will_be_chosen_is_known_before() {
     assert_eq!(into, [HIGH]);
 }
 
-fn demand() -> impl Strategy<Value = Demand> {
-    let layer = prop_oneof![Just(Layer::Low), Just(Layer::Medium), Just(Layer::High)];
+fn demand() -> impl Strategy<Value = TrackDemand> {
+    let layer = prop_oneof![
+        Just(SimulcastLayer::Low),
+        Just(SimulcastLayer::Medium),
+        Just(SimulcastLayer::High)
+    ];
     let source = prop_oneof![
-        3 => Just(Source::Camera), 1 => Just(Source::Screen), 2 => Just(Source::Microphone)
+        3 => Just(TrackSource::Camera), 1 => Just(TrackSource::Screen), 2 => Just(TrackSource::Microphone)
     ];
     (
         source,
@@ -148,9 +152,9 @@ fn demand() -> impl Strategy<Value = Demand> {
         prop::array::uniform3(0u64..1_500_000),
         prop::option::of(0u32..4),
     )
-        .prop_map(|(source, limit, current, rates, speaker)| Demand {
+        .prop_map(|(source, limit, current, rates, speaker)| TrackDemand {
             source,
-            limit: limit.map_or(Limit::Off, Limit::Most),
+            limit: limit.map_or(LayerLimit::Off, LayerLimit::Most),
             current,
             rates,
             speaker,
@@ -158,7 +162,7 @@ fn demand() -> impl Strategy<Value = Demand> {
 }
 
 /// The decisions in the order in which they are made: lowest layers first, then each level.
-fn decisions(demands: &[Demand], chosen: &[Option<Layer>]) -> Vec<bool> {
+fn decisions(demands: &[TrackDemand], chosen: &[Option<SimulcastLayer>]) -> Vec<bool> {
     let mut order: Vec<usize> = (0..demands.len()).filter(|n| !demands[*n].is_audio()).collect();
     order.sort_by_key(|n| demands[*n].importance());
     let lowest = order.iter().map(|n| chosen[*n].is_some());
@@ -171,7 +175,7 @@ proptest! {
     #[test]
     fn what_is_needed_is_enough(rates in prop::collection::vec((0u64..200, 0u64..500, 1u64..2_000), 1..6)) {
         let picture = |(low, medium, high): &(u64, u64, u64)| {
-            Demand { rates: [low * 1_000, medium * 1_000, high * 1_000], current: LOW, ..camera() }
+            TrackDemand { rates: [low * 1_000, medium * 1_000, high * 1_000], current: LOW, ..camera() }
         };
         let demands: Vec<_> = rates.iter().map(picture).collect();
         let lacking = vec![LOW; demands.len()];
@@ -192,7 +196,7 @@ proptest! {
         let mut pictures = 0;
         for (demand, layer) in demands.iter().zip(&chosen) {
             let Some(layer) = layer else { continue };
-            prop_assert!(demand.limit >= Limit::Most(*layer));
+            prop_assert!(demand.limit >= LayerLimit::Most(*layer));
             if !demand.is_audio() {
                 pictures += 1;
                 prop_assert!(demand.rate(*layer) > 0);
@@ -202,7 +206,7 @@ proptest! {
         let sound: u64 = demands.iter().zip(&chosen).filter(|(d, _)| d.is_audio())
             .filter_map(|(d, layer)| layer.map(|layer| d.rate(layer))).sum();
         let resort = if pictures <= 1 { LAST_RESORT } else { 0 };
-        let most = (budget as f64 / HEADROOM).max((budget + resort) as f64);
+        let most = (budget as f64 / BUDGET_RATIO).max((budget + resort) as f64);
         prop_assert!(sum as f64 <= most.max(sound as f64) + 1.0, "{sum} of {budget}");
     }
 
@@ -211,7 +215,7 @@ proptest! {
         demands in prop::collection::vec(demand(), 0..12),
         budget in 0u64..6_000_000,
     ) {
-        let demands: Vec<_> = demands.into_iter().map(|d| Demand { current: None, ..d }).collect();
+        let demands: Vec<_> = demands.into_iter().map(|d| TrackDemand { current: None, ..d }).collect();
         let chosen = divided(budget, &demands);
         let costs = |audio: bool| -> Vec<u64> {
             demands.iter().zip(&chosen).filter(|(d, _)| d.is_audio() == audio)
@@ -219,7 +223,7 @@ proptest! {
         };
         let (sound, pictures) = (costs(true).iter().sum::<u64>(), costs(false));
         if pictures.len() > 1 {
-            prop_assert!((sound + pictures.iter().sum::<u64>()) as f64 <= budget as f64 * HEADROOM + 1.0);
+            prop_assert!((sound + pictures.iter().sum::<u64>()) as f64 <= budget as f64 * BUDGET_RATIO + 1.0);
         }
     }
 

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::path::Transport;
+use crate::path::TransportProtocol;
 
 /// One who takes part, as the room's owner numbered them; never used again within a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Participant(pub u32);
+pub struct ParticipantId(pub u32);
 
 /// Something that is published, as the room numbered it; never used again within a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,7 +16,7 @@ pub struct TrackId(pub u32);
 
 /// Sound or picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub enum MediaKind {
     /// Opus.
     Audio,
     /// VP8, VP9, H.264 or AV1.
@@ -25,7 +25,7 @@ pub enum Kind {
 
 /// What a track shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Source {
+pub enum TrackSource {
     /// A person's voice.
     Microphone,
     /// A person's picture.
@@ -36,7 +36,7 @@ pub enum Source {
     ScreenAudio,
 }
 
-impl Source {
+impl TrackSource {
     /// Whether it is the person, who may be muted, and not what they share.
     pub const fn is_person(self) -> bool {
         matches!(self, Self::Microphone | Self::Camera)
@@ -45,7 +45,7 @@ impl Source {
 
 /// The layers of simulcast, lowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Layer {
+pub enum SimulcastLayer {
     /// A quarter of the size.
     Low,
     /// Half of the size.
@@ -56,21 +56,21 @@ pub enum Layer {
 
 /// The most a subscriber wants of a track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Limit {
+pub enum LayerLimit {
     /// Nothing: it is not seen.
     Off,
     /// This layer or a lower one.
-    Most(Layer),
+    Most(SimulcastLayer),
 }
 
 /// An offer of a client (RFC 8829), with what its sections are for.
 #[derive(Clone, Debug, Default)]
-pub struct Offer {
+pub struct PublishOffer {
     /// The session description.
     pub sdp: String,
     /// By `mid`: what is published. A sending section that is not named here publishes the
     /// microphone or the camera, by its kind.
-    pub publish: BTreeMap<String, Source>,
+    pub publish: BTreeMap<String, TrackSource>,
     /// By `mid`: which track is received there. A receiving section that is not named here is
     /// answered inactive.
     pub receive: BTreeMap<String, TrackId>,
@@ -95,18 +95,18 @@ pub struct TrackInfo {
     /// Its number.
     pub id: TrackId,
     /// Who publishes it.
-    pub owner: Participant,
+    pub owner: ParticipantId,
     /// Sound or picture.
-    pub kind: Kind,
+    pub kind: MediaKind,
     /// What it shows.
-    pub source: Source,
+    pub source: TrackSource,
     /// What can be chosen from, lowest first: more than one with simulcast.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<SimulcastLayer>,
 }
 
 /// Why somebody's connection is no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Gone {
+pub enum DisconnectReason {
     /// The client ended it (`close_notify` of DTLS).
     Closed,
     /// No consent check for a while (RFC 7675).
@@ -117,7 +117,7 @@ pub enum Gone {
 
 /// How one participant's media travelled during the last interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Quality {
+pub struct ConnectionQuality {
     /// Round trip time; zero if not known yet.
     pub round_trip: Duration,
     /// From the client: bits per second.
@@ -140,31 +140,31 @@ pub struct Quality {
 
 /// What a room has to tell.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Event {
+pub enum RoomEvent {
     /// A client's media may flow.
-    Connected(Participant),
+    Connected(ParticipantId),
     /// A client's connection is no more; the participant stays until it is told to leave, and may
     /// offer again.
-    Gone(Participant, Gone),
+    Gone(ParticipantId, DisconnectReason),
     /// The first packet of this participant's media reached another one, so long after the offer.
-    FirstMedia(Participant, Duration),
+    FirstMedia(ParticipantId, Duration),
     /// Somebody publishes something. Sent for everything that an offer added.
     Published(TrackInfo),
     /// It is no longer published.
-    Unpublished(TrackId, Participant),
+    Unpublished(TrackId, ParticipantId),
     /// Which participants speak, loudest first.
-    Speakers(Vec<Participant>),
+    Speakers(Vec<ParticipantId>),
     /// Which layers of its track the publisher needs to send; the others nobody watches.
-    Wanted(Participant, TrackId, Vec<Layer>),
+    Wanted(ParticipantId, TrackId, Vec<SimulcastLayer>),
     /// How a participant's media travels; every few seconds.
-    Quality(Participant, Quality),
+    Quality(ParticipantId, ConnectionQuality),
 }
 
 /// An address that answers name to clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Candidate {
+pub struct LocalCandidate {
     /// What carries it.
-    pub transport: Transport,
+    pub transport: TransportProtocol,
     /// Where clients reach this thread.
     pub address: SocketAddr,
 }

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::allocation::Allocator;
-use crate::bandwidth::{Estimator, Probe};
-use crate::settings::Settings;
-use crate::twcc::{Arrivals, Departures, PacketResult};
+use crate::allocation::BitrateAllocator;
+use crate::bandwidth::{BandwidthEstimator, ProbeCluster};
+use crate::settings::RoomConfig;
+use crate::twcc::{PacketResult, TwccReceiver, TwccSender};
 
 /// Between two packets of a probe at least so much time passes.
 const PACE: Duration = Duration::from_millis(2);
@@ -17,15 +17,15 @@ const REPAIRS_KEPT: f64 = 0.25;
 const LEAST_REPAIRS: f64 = 2_500.0;
 
 /// Both directions of one transport.
-pub(crate) struct Congestion {
+pub(crate) struct CongestionController {
     /// What came from the client, for its own estimate.
-    pub(crate) arrivals: Arrivals,
+    pub(crate) arrivals: TwccReceiver,
     /// What went to the client.
-    pub(crate) departures: Departures,
+    pub(crate) departures: TwccSender,
     /// What the client's downlink carries.
-    pub(crate) estimator: Estimator,
+    pub(crate) estimator: BandwidthEstimator,
     /// How that is divided.
-    pub(crate) allocator: Allocator,
+    pub(crate) allocator: BitrateAllocator,
     /// With which budget it was divided last.
     pub(crate) budget: u64,
     /// What would be sent if there were room for everything.
@@ -37,26 +37,26 @@ pub(crate) struct Congestion {
     pub(crate) again: Option<Instant>,
     /// How many bytes may be sent again, less than nothing after a large packet; and as of when.
     repairs: (f64, Instant),
-    burst: Option<Burst>,
+    burst: Option<ActiveProbe>,
     results: Vec<PacketResult>,
 }
 
 /// A probe that is being sent.
-struct Burst {
-    probe: Probe,
+struct ActiveProbe {
+    probe: ProbeCluster,
     began: Instant,
     sent: usize,
 }
 
-impl Congestion {
+impl CongestionController {
     /// Nothing is known yet.
-    pub(crate) fn new(now: Instant, settings: &Settings) -> Self {
-        let Settings { first_down, least_down, most_down, .. } = *settings;
+    pub(crate) fn new(now: Instant, settings: &RoomConfig) -> Self {
+        let RoomConfig { first_down, least_down, most_down, .. } = *settings;
         Self {
-            arrivals: Arrivals::new(now),
-            departures: Departures::default(),
-            estimator: Estimator::new(now, first_down, least_down, most_down),
-            allocator: Allocator::default(),
+            arrivals: TwccReceiver::new(now),
+            departures: TwccSender::default(),
+            estimator: BandwidthEstimator::new(now, first_down, least_down, most_down),
+            allocator: BitrateAllocator::default(),
             budget: most_down,
             wanted: 0,
             narrow: false,
@@ -129,7 +129,7 @@ impl Congestion {
             && let Some(probe) =
                 self.estimator.probe(now, self.wanted, self.departures.next_index())
         {
-            self.burst = Some(Burst { probe, began: now, sent: 0 });
+            self.burst = Some(ActiveProbe { probe, began: now, sent: 0 });
         }
         let Some(burst) = &self.burst else { return 0 };
         let elapsed = now.saturating_duration_since(burst.began) + PACE;

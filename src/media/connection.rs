@@ -3,74 +3,74 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::dtls::{Association, Identity};
-use crate::ice::{self, Credentials};
-use crate::path::{Outbound, Path};
+use crate::dtls::{DtlsAssociation, DtlsCertificate};
+use crate::ice::{self, IceCredentials};
+use crate::path::{NetworkPath, TransmitBuffer};
 use crate::rtp;
-use crate::srtp::{OVERHEAD, Session, Window};
-use crate::ssrc_table::Sources;
+use crate::srtp::{OVERHEAD, ReplayWindow, SrtpContext};
+use crate::ssrc_table::SsrcTable;
 
 /// The most paths of one client that are known at a time.
-const MOST_PATHS: usize = 16;
+const MAX_PATHS: usize = 16;
 /// The most senders of RTCP in one association.
-const MOST_SENDERS: usize = 64;
+const MAX_SSRCS: usize = 64;
 /// The longest packet that is sent, before its protection.
-pub(crate) const LONGEST: usize = 1500;
+pub(crate) const MAX_RTP_BYTES: usize = 1500;
 
 /// Keys that both sides agreed on.
-pub(crate) struct Keys {
+pub(crate) struct SrtpKeyingMaterial {
     /// For what comes.
-    pub(crate) incoming: Session,
+    pub(crate) incoming: SrtpContext,
     /// For what goes.
-    pub(crate) outgoing: Session,
+    pub(crate) outgoing: SrtpContext,
 }
 
 /// A path that a check came from.
-struct Known {
-    path: Path,
+struct ValidatedPath {
+    path: NetworkPath,
     checked: Instant,
 }
 
 /// How a client is reached, from its first offer on.
-pub(crate) struct Connection {
+pub(crate) struct PeerTransport {
     /// What its checks must be made with.
-    pub(crate) local: Credentials,
+    pub(crate) local: IceCredentials,
     /// From before an ICE restart: still answered until a check with the new ones comes.
-    pub(crate) former: Option<Credentials>,
+    pub(crate) former: Option<IceCredentials>,
     /// The client's fragment and password; they change with an ICE restart.
     pub(crate) remote: (String, String),
     /// Which of the client's peer connections this is.
     pub(crate) session: u64,
     /// The handshake.
-    pub(crate) dtls: Association,
+    pub(crate) dtls: DtlsAssociation,
     /// From its end on.
-    pub(crate) keys: Option<Keys>,
+    pub(crate) keys: Option<SrtpKeyingMaterial>,
     /// When it began.
     pub(crate) began: Option<Instant>,
     /// Where media go.
-    pub(crate) selected: Option<Path>,
+    pub(crate) selected: Option<NetworkPath>,
     /// What the client sends.
-    pub(crate) sources: Sources,
+    pub(crate) sources: SsrcTable,
     /// The client was told gone for want of checks.
     pub(crate) silent: bool,
     last_check: Instant,
-    paths: Vec<Known>,
-    senders: Vec<(u32, Window)>,
+    paths: Vec<ValidatedPath>,
+    senders: Vec<(u32, ReplayWindow)>,
 }
 
 /// What a check changed.
-pub(crate) struct Checked {
+pub(crate) struct BindingCheckOutcome {
     /// The datagram that answers it.
     pub(crate) reply: Vec<u8>,
     /// Its path may be used.
     pub(crate) usable: bool,
     /// A path had to make place for it.
-    pub(crate) forgotten: Option<Path>,
+    pub(crate) forgotten: Option<NetworkPath>,
 }
 
 /// Why a packet was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dropped {
+pub(crate) enum DropReason {
     /// No header.
     Malformed,
     /// Not authentic, or no keys yet.
@@ -80,7 +80,7 @@ pub(crate) enum Dropped {
 }
 
 /// An RTP packet that was decrypted where it lies.
-pub(crate) struct Opened {
+pub(crate) struct DecryptedRtp {
     /// Where its SSRC is among the sources.
     pub(crate) source: usize,
     /// How long it is.
@@ -89,24 +89,24 @@ pub(crate) struct Opened {
     pub(crate) index: u64,
 }
 
-impl Connection {
+impl PeerTransport {
     /// Waits for checks and a handshake.
     pub(crate) fn new(
         now: Instant,
-        local: Credentials,
-        identity: Arc<Identity>,
-        offer: &crate::sdp::Session,
+        local: IceCredentials,
+        identity: Arc<DtlsCertificate>,
+        offer: &crate::sdp::RemoteOffer,
     ) -> Self {
         Self {
             local,
             former: None,
             remote: (offer.fragment.clone(), offer.password.clone()),
             session: offer.id,
-            dtls: Association::new(identity, &offer.fingerprint),
+            dtls: DtlsAssociation::new(identity, &offer.fingerprint),
             keys: None,
             began: None,
             selected: None,
-            sources: Sources::default(),
+            sources: SsrcTable::default(),
             silent: false,
             last_check: now,
             paths: Vec::new(),
@@ -118,17 +118,18 @@ impl Connection {
     pub(crate) fn check(
         &mut self,
         now: Instant,
-        path: Path,
+        path: NetworkPath,
         datagram: &[u8],
-        identity: &Identity,
-    ) -> Option<Checked> {
+        identity: &DtlsCertificate,
+    ) -> Option<BindingCheckOutcome> {
         let crypto = identity.provider().crypto();
         let answer = |credentials| ice::answer(datagram, credentials, path.remote, crypto);
         let (current, answer) = match answer(&self.local) {
             Some(answer) => (true, answer),
             None => (false, answer(self.former.as_ref()?)?),
         };
-        let mut checked = Checked { reply: answer.reply, usable: answer.usable, forgotten: None };
+        let mut checked =
+            BindingCheckOutcome { reply: answer.reply, usable: answer.usable, forgotten: None };
         if !answer.usable {
             return Some(checked);
         }
@@ -136,10 +137,10 @@ impl Connection {
         match self.paths.iter_mut().find(|known| known.path == path) {
             Some(known) => known.checked = now,
             None => {
-                if self.paths.len() == MOST_PATHS {
+                if self.paths.len() == MAX_PATHS {
                     checked.forgotten = self.oldest().map(|at| self.paths.swap_remove(at).path);
                 }
-                self.paths.push(Known { path, checked: now });
+                self.paths.push(ValidatedPath { path, checked: now });
             }
         }
         // After a restart the first check of the new generation ends the old one; before, the old
@@ -159,7 +160,7 @@ impl Connection {
     }
 
     /// Forgets paths that were not checked within `consent`, and says which.
-    pub(crate) fn expire(&mut self, now: Instant, consent: Duration) -> Vec<Path> {
+    pub(crate) fn expire(&mut self, now: Instant, consent: Duration) -> Vec<NetworkPath> {
         let mut forgotten = Vec::new();
         self.paths.retain(|known| {
             let fresh = now < known.checked + consent;
@@ -192,54 +193,54 @@ impl Connection {
     }
 
     /// All that is known.
-    pub(crate) fn paths(&self) -> impl Iterator<Item = Path> {
+    pub(crate) fn paths(&self) -> impl Iterator<Item = NetworkPath> {
         self.paths.iter().map(|known| known.path)
     }
 
     /// Authenticates and decrypts an RTP packet. An SSRC is remembered only once a packet of it proved
     /// authentic.
-    pub(crate) fn open_rtp(&mut self, datagram: &mut [u8]) -> Result<Opened, Dropped> {
-        let header = rtp::header_length(datagram).map_err(|_| Dropped::Malformed)?;
+    pub(crate) fn open_rtp(&mut self, datagram: &mut [u8]) -> Result<DecryptedRtp, DropReason> {
+        let header = rtp::header_length(datagram).map_err(|_| DropReason::Malformed)?;
         let sequence = u16::from_be_bytes([datagram[2], datagram[3]]);
         let ssrc = u32::from_be_bytes([datagram[8], datagram[9], datagram[10], datagram[11]]);
-        let keys = self.keys.as_mut().ok_or(Dropped::Forged)?;
+        let keys = self.keys.as_mut().ok_or(DropReason::Forged)?;
         let known = self.sources.find(ssrc);
         let window = known.and_then(|at| self.sources.get_mut(at)).map(|source| &source.window);
         let index = window.map_or(u64::from(sequence), |window| window.extend(sequence));
         if window.is_some_and(|window| !window.is_new(index)) {
-            return Err(Dropped::Replayed);
+            return Err(DropReason::Replayed);
         }
-        let length = keys.incoming.open_rtp(datagram, header, index).ok_or(Dropped::Forged)?;
+        let length = keys.incoming.open_rtp(datagram, header, index).ok_or(DropReason::Forged)?;
         let at = known.unwrap_or_else(|| self.sources.add(ssrc));
         if let Some(source) = self.sources.get_mut(at) {
             source.window.accept(index);
         }
-        Ok(Opened { source: at, length, index })
+        Ok(DecryptedRtp { source: at, length, index })
     }
 
     /// Authenticates and decrypts a compound of RTCP; gives its length.
-    pub(crate) fn open_rtcp(&mut self, datagram: &mut [u8]) -> Result<usize, Dropped> {
-        let keys = self.keys.as_mut().ok_or(Dropped::Forged)?;
-        let ssrc = crate::rtcp::word(datagram, 4).ok_or(Dropped::Malformed)?;
-        let (length, index) = keys.incoming.open_rtcp(datagram).ok_or(Dropped::Forged)?;
+    pub(crate) fn open_rtcp(&mut self, datagram: &mut [u8]) -> Result<usize, DropReason> {
+        let keys = self.keys.as_mut().ok_or(DropReason::Forged)?;
+        let ssrc = crate::rtcp::word(datagram, 4).ok_or(DropReason::Malformed)?;
+        let (length, index) = keys.incoming.open_rtcp(datagram).ok_or(DropReason::Forged)?;
         let index = u64::from(index);
         let at = self.senders.iter().position(|(known, _)| *known == ssrc).unwrap_or_else(|| {
-            if self.senders.len() == MOST_SENDERS {
+            if self.senders.len() == MAX_SSRCS {
                 self.senders.remove(0);
             }
-            self.senders.push((ssrc, Window::default()));
+            self.senders.push((ssrc, ReplayWindow::default()));
             self.senders.len() - 1
         });
         let window = &mut self.senders[at].1;
         if !window.is_new(index) {
-            return Err(Dropped::Replayed);
+            return Err(DropReason::Replayed);
         }
         window.accept(index);
         Ok(length)
     }
 
     /// Protects a compound and puts it into `out`; false if the client cannot be reached yet.
-    pub(crate) fn send_rtcp(&mut self, compound: &[u8], out: &mut Outbound) -> bool {
+    pub(crate) fn send_rtcp(&mut self, compound: &[u8], out: &mut TransmitBuffer) -> bool {
         let (Some(keys), Some(to)) = (self.keys.as_mut(), self.selected) else { return false };
         let space = out.space(compound.len() + OVERHEAD);
         space[..compound.len()].copy_from_slice(compound);

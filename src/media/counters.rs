@@ -2,7 +2,7 @@
 
 /// Totals since the room began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+pub struct RoomCounters {
     /// Datagrams that came.
     pub packets_in: u64,
     /// Bytes that came.

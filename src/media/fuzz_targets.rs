@@ -4,34 +4,34 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::api::{Offer, Participant};
+use crate::api::{ParticipantId, PublishOffer};
 use crate::codec::{Codec, begins_key_frame, vp8};
-use crate::dtls::Association;
-use crate::twcc::Departures;
-use crate::{Identity, Path, Room, Settings, red, rtcp, rtp};
+use crate::dtls::DtlsAssociation;
+use crate::twcc::TwccSender;
+use crate::{DtlsCertificate, NetworkPath, RoomConfig, SfuRoom, red, rtcp, rtp};
 
 /// One key pair is enough: making it is what takes time.
-fn identity() -> Arc<Identity> {
-    static ONE: OnceLock<Arc<Identity>> = OnceLock::new();
+fn identity() -> Arc<DtlsCertificate> {
+    static ONE: OnceLock<Arc<DtlsCertificate>> = OnceLock::new();
     #[expect(clippy::expect_used, reason = "without a key there is nothing to test")]
-    ONE.get_or_init(|| Arc::new(Identity::generate().expect("a key pair"))).clone()
+    ONE.get_or_init(|| Arc::new(DtlsCertificate::generate().expect("a key pair"))).clone()
 }
 
-fn room(now: Instant) -> Room {
-    let mut room = Room::new(now, 1, identity(), Vec::new(), Settings::default());
-    room.join(now, Participant(1));
+fn room(now: Instant) -> SfuRoom {
+    let mut room = SfuRoom::new(now, 1, identity(), Vec::new(), RoomConfig::default());
+    room.join(now, ParticipantId(1));
     room
 }
 
 /// A datagram from an address that nobody knows: STUN, or noise.
-pub fn stun(now: Instant, from: Path, bytes: &[u8]) {
+pub fn stun(now: Instant, from: NetworkPath, bytes: &[u8]) {
     let _ = crate::room_of(bytes);
     room(now).receive(now, from, &mut bytes.to_vec());
 }
 
 /// Records of DTLS: each begins with two bytes of length.
 pub fn dtls(now: Instant, mut bytes: &[u8]) {
-    let mut association = Association::new(identity(), "");
+    let mut association = DtlsAssociation::new(identity(), "");
     let (mut now, mut send) = (now, Vec::new());
     while let Some((length, rest)) = bytes.split_first_chunk::<2>() {
         let length = usize::from(u16::from_be_bytes(*length)).min(rest.len());
@@ -46,7 +46,7 @@ pub fn dtls(now: Instant, mut bytes: &[u8]) {
 
 /// A packet of RTP, and its payload as every codec there is.
 pub fn rtp(bytes: &[u8]) {
-    let Ok(packet) = rtp::Packet::parse(bytes) else { return };
+    let Ok(packet) = rtp::RtpPacket::parse(bytes) else { return };
     for id in 0..16 {
         let _ = packet.extensions().find(|(known, _)| *known == id);
     }
@@ -55,14 +55,14 @@ pub fn rtp(bytes: &[u8]) {
         let _ = begins_key_frame(codec, payload);
     }
     let _ = red::primary(payload);
-    let mut munger = vp8::Munger::default();
+    let mut munger = vp8::Vp8Munger::default();
     munger.switch(1);
     let _ = munger.patch(1, &mut payload.to_vec());
 }
 
 /// A compound of RTCP, read as every kind there is.
 pub fn rtcp(now: Instant, bytes: &[u8]) {
-    let mut departures = Departures::default();
+    let mut departures = TwccSender::default();
     for size in 0..50 {
         departures.sent(now, size);
     }
@@ -77,7 +77,7 @@ pub fn rtcp(now: Instant, bytes: &[u8]) {
 /// A session description, offered to a room twice.
 pub fn sdp(now: Instant, text: &str) {
     let mut room = room(now);
-    let offer = Offer { sdp: text.to_owned(), ..Offer::default() };
-    let _ = room.offer(now, Participant(1), &offer);
-    let _ = room.offer(now, Participant(1), &offer);
+    let offer = PublishOffer { sdp: text.to_owned(), ..PublishOffer::default() };
+    let _ = room.offer(now, ParticipantId(1), &offer);
+    let _ = room.offer(now, ParticipantId(1), &offer);
 }

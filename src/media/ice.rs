@@ -12,7 +12,7 @@ use rtc_stun::xoraddr::XorMappedAddress;
 use std::net::SocketAddr;
 
 const HEADER: usize = 20;
-const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 const USERNAME: u16 = 0x0006;
 /// Hexadecimal digits of a number in a user name fragment.
 const DIGITS: usize = 8;
@@ -20,14 +20,14 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 /// What a client must know to be answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Credentials {
+pub(crate) struct IceCredentials {
     /// The room's number, the participant's number, and what tells generations apart.
     pub(crate) fragment: String,
     /// 144 random bits.
     pub(crate) password: String,
 }
 
-impl Credentials {
+impl IceCredentials {
     /// Makes new ones.
     pub(crate) fn generate(
         room: u32,
@@ -46,7 +46,7 @@ impl Credentials {
 
 /// The server's half of the USERNAME of a binding request, if this is one; nothing is verified.
 fn local_fragment(datagram: &[u8]) -> Option<&[u8]> {
-    if datagram.get(..2)? != [0, 1] || datagram.get(4..8)? != COOKIE {
+    if datagram.get(..2)? != [0, 1] || datagram.get(4..8)? != MAGIC_COOKIE {
         return None;
     }
     let length = usize::from(u16::from_be_bytes([datagram[2], datagram[3]]));
@@ -79,7 +79,7 @@ pub(crate) fn participant_of(datagram: &[u8]) -> Option<u32> {
 }
 
 /// An answer to a check.
-pub(crate) struct Answer {
+pub(crate) struct BindingResponse {
     /// The datagram to send back.
     pub(crate) reply: Vec<u8>,
     /// The check was sound: its path may be used. Otherwise the reply is an error.
@@ -92,27 +92,27 @@ pub(crate) struct Answer {
 /// knows the password stays unanswered, so that nobody can be made to receive our replies.
 pub(crate) fn answer(
     datagram: &[u8],
-    credentials: &Credentials,
+    credentials: &IceCredentials,
     from: SocketAddr,
     crypto: &dyn RTCCrypto,
-) -> Option<Answer> {
+) -> Option<BindingResponse> {
     let (request, key) = verify(datagram, credentials, crypto)?;
     if request.contains(ATTR_ICE_CONTROLLED) {
         // a lite agent is always the controlled one
         let parts: [&dyn Setter; 4] = [&BINDING_ERROR, &CODE_ROLE_CONFLICT, &key, &FINGERPRINT];
         let reply = build(&request, &parts)?;
-        return Some(Answer { reply, usable: false, nominated: false });
+        return Some(BindingResponse { reply, usable: false, nominated: false });
     }
     let mapped = XorMappedAddress { ip: from.ip(), port: from.port() };
     let reply = build(&request, &[&BINDING_SUCCESS, &mapped, &key, &FINGERPRINT])?;
-    Some(Answer { reply, usable: true, nominated: request.contains(ATTR_USE_CANDIDATE) })
+    Some(BindingResponse { reply, usable: true, nominated: request.contains(ATTR_USE_CANDIDATE) })
 }
 
 /// The answer of a client, which is controlling, to a check of a controlled server: RFC 8445 asks a
 /// lite one to make none, but libnice does.
 pub(crate) fn confirm(
     datagram: &[u8],
-    credentials: &Credentials,
+    credentials: &IceCredentials,
     from: SocketAddr,
     crypto: &dyn RTCCrypto,
 ) -> Option<Vec<u8>> {
@@ -124,7 +124,7 @@ pub(crate) fn confirm(
 /// Reads a binding request that proves that it knows the password. Gives the key of the answer, too.
 fn verify<'a>(
     datagram: &[u8],
-    credentials: &Credentials,
+    credentials: &IceCredentials,
     crypto: &'a dyn RTCCrypto,
 ) -> Option<(Message, MessageIntegrity<'a>)> {
     if local_fragment(datagram)? != credentials.fragment.as_bytes() {
@@ -164,12 +164,12 @@ mod tests {
 
     const FROM: &str = "192.0.2.1:5000";
 
-    fn credentials() -> Credentials {
+    fn credentials() -> IceCredentials {
         let provider = rtc_crypto::default_provider().unwrap();
-        Credentials::generate(0xdead_0007, 9, &*provider).unwrap()
+        IceCredentials::generate(0xdead_0007, 9, &*provider).unwrap()
     }
 
-    fn answered(datagram: &[u8], credentials: &Credentials) -> Option<Answer> {
+    fn answered(datagram: &[u8], credentials: &IceCredentials) -> Option<BindingResponse> {
         let provider = rtc_crypto::default_provider().unwrap();
         answer(datagram, credentials, FROM.parse().unwrap(), provider.crypto())
     }

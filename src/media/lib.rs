@@ -1,9 +1,9 @@
 //! The media core as values: bytes go in, decisions come out. No clock, no socket, no task, no lock,
 //! so that a whole conference can be replayed in a unit test.
 //!
-//! A thread owns its [`Room`]s and calls, in a loop: [`Room::receive`] for every datagram that came,
-//! [`Room::timeout`] when [`Room::next_timeout`] has come, then [`Room::transmit`] until it is false,
-//! [`Room::event`] and [`Room::route`] until they are empty. A datagram of an unknown address is for
+//! A thread owns its [`SfuRoom`]s and calls, in a loop: [`SfuRoom::receive`] for every datagram that came,
+//! [`SfuRoom::timeout`] when [`SfuRoom::next_timeout`] has come, then [`SfuRoom::transmit`] until it is false,
+//! [`SfuRoom::event`] and [`SfuRoom::route`] until they are empty. A datagram of an unknown address is for
 //! the room that [`room_of`] reads from it, or for none. Framing of TCP is the thread's.
 
 mod allocation;
@@ -44,12 +44,12 @@ mod twcc;
 mod virtual_time;
 
 pub use api::{
-    Candidate, Event, Gone, Kind, Layer, Limit, Offer, OfferError, Participant, Quality, Source,
-    TrackId, TrackInfo,
+    ConnectionQuality, DisconnectReason, LayerLimit, LocalCandidate, MediaKind, OfferError,
+    ParticipantId, PublishOffer, RoomEvent, SimulcastLayer, TrackId, TrackInfo, TrackSource,
 };
-pub use counters::Counters;
-pub use dtls::{Identity, IdentityError};
+pub use counters::RoomCounters;
+pub use dtls::{DtlsCertificate, DtlsCertificateError};
 pub use ice::room_of;
-pub use path::{Datagram, Outbound, Path, Transport};
-pub use room::{Room, Route};
-pub use settings::Settings;
+pub use path::{NetworkPath, TransmitBuffer, TransmitDatagram, TransportProtocol};
+pub use room::{RouteUpdate, SfuRoom};
+pub use settings::RoomConfig;

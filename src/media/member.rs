@@ -3,32 +3,32 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::api::{Kind, Limit, Participant, TrackId};
-use crate::congestion::Congestion;
-use crate::connection::Connection;
-use crate::settings::Settings;
-use crate::stream::Meter;
-use crate::subscription::Subscription;
-use crate::twcc::Departures;
+use crate::api::{LayerLimit, MediaKind, ParticipantId, TrackId};
+use crate::congestion::CongestionController;
+use crate::connection::PeerTransport;
+use crate::settings::RoomConfig;
+use crate::stream::BitrateMeter;
+use crate::subscription::DownTrack;
+use crate::twcc::TwccSender;
 
 /// A section of the client's offers; its place never changes (RFC 8829 §5.2.2).
-pub(crate) struct Line {
+pub(crate) struct MidSlot {
     /// Its name, until it is used for something else.
     pub(crate) mid: String,
     /// Where the track is that is published here.
     pub(crate) publishes: Option<usize>,
     /// What is received here.
-    pub(crate) receives: Option<Box<Subscription>>,
+    pub(crate) receives: Option<Box<DownTrack>>,
 }
 
 /// A participant.
-pub(crate) struct Member {
+pub(crate) struct RoomPeer {
     /// Its number.
-    pub(crate) participant: Participant,
+    pub(crate) participant: ParticipantId,
     /// From the first offer on.
-    pub(crate) connection: Option<Connection>,
+    pub(crate) connection: Option<PeerTransport>,
     /// In the order of the last offer.
-    pub(crate) lines: Vec<Line>,
+    pub(crate) lines: Vec<MidSlot>,
     /// Muted: sound, picture.
     pub(crate) muted: [bool; 2],
     /// Counts answers.
@@ -38,13 +38,13 @@ pub(crate) struct Member {
     /// As measured from its reports.
     pub(crate) round_trip: Option<Duration>,
     /// What is known of its link.
-    pub(crate) congestion: Congestion,
+    pub(crate) congestion: CongestionController,
     /// What comes from it.
-    pub(crate) up: Meter,
+    pub(crate) up: BitrateMeter,
     /// What goes to it.
-    pub(crate) down: Meter,
+    pub(crate) down: BitrateMeter,
     /// The most that it wants of tracks, as it said.
-    pub(crate) limits: BTreeMap<TrackId, Limit>,
+    pub(crate) limits: BTreeMap<TrackId, LayerLimit>,
     /// When it is to be looked after.
     pub(crate) wake: Instant,
     /// When to ask for key frames again that did not come.
@@ -59,9 +59,9 @@ pub(crate) struct Member {
 
 const NOWHERE: u16 = u16::MAX;
 
-impl Member {
+impl RoomPeer {
     /// Has just joined.
-    pub(crate) fn new(now: Instant, participant: Participant, settings: &Settings) -> Self {
+    pub(crate) fn new(now: Instant, participant: ParticipantId, settings: &RoomConfig) -> Self {
         Self {
             participant,
             connection: None,
@@ -70,9 +70,9 @@ impl Member {
             answers: 0,
             offered: None,
             round_trip: None,
-            congestion: Congestion::new(now, settings),
-            up: Meter::default(),
-            down: Meter::default(),
+            congestion: CongestionController::new(now, settings),
+            up: BitrateMeter::default(),
+            down: BitrateMeter::default(),
             limits: BTreeMap::new(),
             wake: now,
             insists: None,
@@ -83,13 +83,13 @@ impl Member {
     }
 
     /// Whether its own media of this kind are muted.
-    pub(crate) fn is_muted(&self, kind: Kind) -> bool {
-        self.muted[usize::from(kind == Kind::Video)]
+    pub(crate) fn is_muted(&self, kind: MediaKind) -> bool {
+        self.muted[usize::from(kind == MediaKind::Video)]
     }
 
     /// Mutes or unmutes.
-    pub(crate) fn mute(&mut self, kind: Kind, muted: bool) {
-        self.muted[usize::from(kind == Kind::Video)] = muted;
+    pub(crate) fn mute(&mut self, kind: MediaKind, muted: bool) {
+        self.muted[usize::from(kind == MediaKind::Video)] = muted;
     }
 
     /// Wakes it earlier.
@@ -119,14 +119,14 @@ impl Member {
     }
 
     /// All it receives.
-    pub(crate) fn subscriptions(&mut self) -> impl Iterator<Item = &mut Subscription> {
+    pub(crate) fn subscriptions(&mut self) -> impl Iterator<Item = &mut DownTrack> {
         self.lines.iter_mut().filter_map(|line| line.receives.as_deref_mut())
     }
 
     /// All that it takes to send what is received in a line.
-    pub(crate) fn sending(&mut self, line: usize) -> Option<Recipient<'_>> {
+    pub(crate) fn sending(&mut self, line: usize) -> Option<SubscriberSide<'_>> {
         let line = self.lines.get_mut(line)?;
-        Some(Recipient {
+        Some(SubscriberSide {
             connection: self.connection.as_mut()?,
             departures: &mut self.congestion.departures,
             subscription: line.receives.as_deref_mut()?,
@@ -136,13 +136,13 @@ impl Member {
 }
 
 /// One who receives something: the parts of a member that sending changes.
-pub(crate) struct Recipient<'a> {
+pub(crate) struct SubscriberSide<'a> {
     /// Its keys and path.
-    pub(crate) connection: &'a mut Connection,
+    pub(crate) connection: &'a mut PeerTransport,
     /// What is sent to it.
-    pub(crate) departures: &'a mut Departures,
+    pub(crate) departures: &'a mut TwccSender,
     /// What it receives.
-    pub(crate) subscription: &'a mut Subscription,
+    pub(crate) subscription: &'a mut DownTrack,
     /// In which section.
     pub(crate) mid: &'a str,
 }

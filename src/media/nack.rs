@@ -3,19 +3,19 @@
 use std::time::{Duration, Instant};
 
 /// A packet may overtake others by so much before they are asked for.
-const REORDERING: Duration = Duration::from_millis(10);
+const REORDER_TOLERANCE: Duration = Duration::from_millis(10);
 /// Bounds of the time between two requests for the same packet.
-const SHORTEST_WAIT: Duration = Duration::from_millis(20);
-const LONGEST_WAIT: Duration = Duration::from_millis(250);
+const MIN_NACK_INTERVAL: Duration = Duration::from_millis(20);
+const MAX_NACK_INTERVAL: Duration = Duration::from_millis(250);
 /// How often one packet is asked for.
-const MOST_TRIES: u8 = 10;
+const MAX_NACK_ATTEMPTS: u8 = 10;
 /// A picture that comes later than this helps nobody.
-const MOST_AGE: Duration = Duration::from_millis(1_500);
+const MAX_NACK_AGE: Duration = Duration::from_millis(1_500);
 /// How many packets may be missing; a bigger hole is not repaired but jumped over.
-const MOST_OUTSTANDING: usize = 256;
+const MAX_OUTSTANDING_NACKS: usize = 256;
 
 #[derive(Clone, Copy, Debug)]
-struct Absent {
+struct MissingPacket {
     index: u64,
     since: Instant,
     next: Instant,
@@ -24,14 +24,14 @@ struct Absent {
 
 /// The holes in one stream. A packet is named by its extended sequence number.
 #[derive(Debug, Default)]
-pub(crate) struct Missing {
+pub(crate) struct NackTracker {
     highest: Option<u64>,
     /// By index, lowest first.
-    absent: Vec<Absent>,
+    absent: Vec<MissingPacket>,
     given_up: u32,
 }
 
-impl Missing {
+impl NackTracker {
     /// A packet came on the stream itself. True if it is new; false if it came before.
     pub(crate) fn received(&mut self, now: Instant, index: u64) -> bool {
         let Some(highest) = self.highest else {
@@ -44,14 +44,14 @@ impl Missing {
         self.highest = Some(index);
         let hole = highest + 1..index;
         let size = usize::try_from(index - highest - 1).unwrap_or(usize::MAX);
-        if size > MOST_OUTSTANDING - self.absent.len() {
+        if size > MAX_OUTSTANDING_NACKS - self.absent.len() {
             // The stream stood still or starts anew: only a key frame helps.
             self.give_up_before(index);
             self.given_up = self.given_up.max(1);
             return true;
         }
-        let next = now + REORDERING;
-        self.absent.extend(hole.map(|index| Absent { index, since: now, next, tries: 0 }));
+        let next = now + REORDER_TOLERANCE;
+        self.absent.extend(hole.map(|index| MissingPacket { index, since: now, next, tries: 0 }));
         true
     }
 
@@ -68,16 +68,16 @@ impl Missing {
 
     /// Appends the sequence numbers to ask for now, lowest first.
     pub(crate) fn due(&mut self, now: Instant, round_trip: Duration, into: &mut Vec<u16>) {
-        let wait = round_trip.mul_f64(1.1).clamp(SHORTEST_WAIT, LONGEST_WAIT);
+        let wait = round_trip.mul_f64(1.1).clamp(MIN_NACK_INTERVAL, MAX_NACK_INTERVAL);
         let before = self.absent.len();
         self.absent.retain_mut(|absent| {
-            if now.saturating_duration_since(absent.since) >= MOST_AGE {
+            if now.saturating_duration_since(absent.since) >= MAX_NACK_AGE {
                 return false;
             }
             if absent.next > now {
                 return true;
             }
-            if absent.tries == MOST_TRIES {
+            if absent.tries == MAX_NACK_ATTEMPTS {
                 return false;
             }
             absent.tries += 1;
@@ -91,7 +91,7 @@ impl Missing {
 
     /// When to ask the next time.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.absent.iter().map(|absent| absent.next.min(absent.since + MOST_AGE)).min()
+        self.absent.iter().map(|absent| absent.next.min(absent.since + MAX_NACK_AGE)).min()
     }
 
     /// How many packets were given up since this was asked last: if any, the pictures need a key
@@ -124,7 +124,7 @@ mod tests {
     use crate::virtual_time::{ms, start};
     use proptest::prelude::*;
 
-    fn due(missing: &mut Missing, now: Instant) -> Vec<u16> {
+    fn due(missing: &mut NackTracker, now: Instant) -> Vec<u16> {
         let mut into = Vec::new();
         missing.due(now, ms(100), &mut into);
         into
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_hole_is_asked_for_after_a_moment_and_again_after_a_round_trip() {
-        let (now, mut missing) = (start(), Missing::default());
+        let (now, mut missing) = (start(), NackTracker::default());
         missing.received(now, 65_534);
         missing.received(now, 65_537);
         assert_eq!(due(&mut missing, now), [] as [u16; 0], "it may just be late");
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn what_comes_late_or_is_repaired_is_not_asked_for_again() {
-        let (now, mut missing) = (start(), Missing::default());
+        let (now, mut missing) = (start(), NackTracker::default());
         missing.received(now, 1);
         missing.received(now, 5);
         assert!(missing.received(now, 2));
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_packet_is_given_up_after_ten_tries_or_when_it_is_too_old() {
-        let (begin, mut missing) = (start(), Missing::default());
+        let (begin, mut missing) = (start(), NackTracker::default());
         missing.received(begin, 1);
         missing.received(begin, 3);
         let mut asked = 0;
@@ -169,7 +169,7 @@ mod tests {
         }
         assert_eq!((asked, missing.take_given_up(), missing.next()), (10, 1, None));
 
-        let mut missing = Missing::default();
+        let mut missing = NackTracker::default();
         missing.received(begin, 1);
         missing.received(begin, 3);
         assert_eq!(due(&mut missing, begin + ms(1_500)), [] as [u16; 0]);
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_key_frame_makes_what_was_before_it_worthless() {
-        let (now, mut missing) = (start(), Missing::default());
+        let (now, mut missing) = (start(), NackTracker::default());
         missing.received(now, 1);
         missing.received(now, 5);
         missing.received(now, 7);
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_hole_that_is_too_big_is_jumped_over() {
-        let (now, mut missing) = (start(), Missing::default());
+        let (now, mut missing) = (start(), NackTracker::default());
         missing.received(now, 1);
         missing.received(now, 1_000_000_000);
 
@@ -203,7 +203,7 @@ mod tests {
             order in Just((0u64..200).collect::<Vec<_>>()).prop_shuffle(),
             came in prop::collection::vec(any::<bool>(), 200),
         ) {
-            let (now, mut missing) = (start(), Missing::default());
+            let (now, mut missing) = (start(), NackTracker::default());
             missing.received(now, 0);
             for index in order.into_iter().filter(|index| came[*index as usize]) {
                 missing.received(now, index);

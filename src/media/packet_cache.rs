@@ -1,11 +1,11 @@
 //! The last packets of one layer in plain text: what is forwarded from, and what is sent again from,
 //! for all subscribers.
 
-use crate::rtp::Packet;
+use crate::rtp::RtpPacket;
 
 /// One packet, without what each subscriber sees differently.
 #[derive(Default)]
-pub(crate) struct Entry {
+pub(crate) struct CachedPacket {
     /// Extended sequence number of the publisher.
     pub(crate) index: u64,
     /// Of the publisher.
@@ -26,19 +26,19 @@ pub(crate) struct Entry {
 }
 
 /// A ring of packets, found by their index.
-pub(crate) struct History {
-    entries: Vec<Entry>,
+pub(crate) struct PacketCache {
+    entries: Vec<CachedPacket>,
     capacity: usize,
 }
 
-impl History {
+impl PacketCache {
     /// Remembers up to `capacity` packets; memory is taken as they come.
     pub(crate) fn new(capacity: usize) -> Self {
         Self { entries: Vec::new(), capacity: capacity.max(1) }
     }
 
     /// The packet of this index, if it is still there.
-    pub(crate) fn get(&self, index: u64) -> Option<&Entry> {
+    pub(crate) fn get(&self, index: u64) -> Option<&CachedPacket> {
         let entry = self.entries.get(self.place(index))?;
         (entry.filled && entry.index == index).then_some(entry)
     }
@@ -48,12 +48,12 @@ impl History {
     pub(crate) fn put(
         &mut self,
         index: u64,
-        packet: &Packet<'_>,
+        packet: &RtpPacket<'_>,
         payload: &[u8],
-    ) -> Option<&mut Entry> {
+    ) -> Option<&mut CachedPacket> {
         let place = self.place(index);
         while self.entries.len() <= place {
-            self.entries.push(Entry::default());
+            self.entries.push(CachedPacket::default());
         }
         let entry = self.entries.get_mut(place)?;
         if entry.filled && entry.index > index {
@@ -84,9 +84,9 @@ mod tests {
 
     #[test]
     fn a_packet_is_there_until_another_takes_its_place() {
-        let mut history = History::new(4);
+        let mut history = PacketCache::new(4);
         let bytes = [0x80, 96, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 9];
-        let packet = Packet::parse(&bytes).unwrap();
+        let packet = RtpPacket::parse(&bytes).unwrap();
         assert!(history.get(0).is_none());
         for index in [6, 7, 9, 8, 10] {
             assert!(history.put(index, &packet, &[index as u8]).is_some());

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 /// What carries a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Transport {
+pub enum TransportProtocol {
     /// One datagram each.
     Udp,
     /// Framed by two bytes of length (RFC 4571), as ICE-TCP does (RFC 6544).
@@ -13,18 +13,18 @@ pub enum Transport {
 
 /// One way between a client and the port of a media thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Path {
+pub struct NetworkPath {
     /// What carries it.
-    pub transport: Transport,
+    pub transport: TransportProtocol,
     /// The client's end.
     pub remote: SocketAddr,
 }
 
-/// One datagram that lies in an [`Outbound`].
+/// One datagram that lies in an [`TransmitBuffer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Datagram {
+pub struct TransmitDatagram {
     /// Where it goes.
-    pub to: Path,
+    pub to: NetworkPath,
     /// Where it begins in the buffer, in bytes.
     pub start: usize,
     /// How long it is, in bytes.
@@ -34,19 +34,19 @@ pub struct Datagram {
 /// Datagrams to send, back to back in one buffer; those of one destination lie next to each other,
 /// which is what segmentation offload needs.
 #[derive(Default)]
-pub struct Outbound {
+pub struct TransmitBuffer {
     pub(crate) buffer: Vec<u8>,
     pub(crate) used: usize,
-    pub(crate) datagrams: Vec<Datagram>,
+    pub(crate) datagrams: Vec<TransmitDatagram>,
 }
 
-impl Outbound {
+impl TransmitBuffer {
     /// What is to be sent, in order.
-    pub fn datagrams(&self) -> &[Datagram] {
+    pub fn datagrams(&self) -> &[TransmitDatagram] {
         &self.datagrams
     }
 
-    /// The bytes in which [`Datagram`]s lie.
+    /// The bytes in which [`TransmitDatagram`]s lie.
     pub fn bytes(&self) -> &[u8] {
         &self.buffer[..self.used]
     }
@@ -67,13 +67,13 @@ impl Outbound {
     }
 
     /// Sends the first `length` bytes of what [`space`](Self::space) gave last.
-    pub(crate) fn commit(&mut self, to: Path, length: usize) {
-        self.datagrams.push(Datagram { to, start: self.used, length });
+    pub(crate) fn commit(&mut self, to: NetworkPath, length: usize) {
+        self.datagrams.push(TransmitDatagram { to, start: self.used, length });
         self.used += length;
     }
 
     /// Sends a copy.
-    pub(crate) fn push(&mut self, to: Path, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, to: NetworkPath, bytes: &[u8]) {
         self.space(bytes.len()).copy_from_slice(bytes);
         self.commit(to, bytes.len());
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// What a report block says of a stream; whose it is, the caller adds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Block {
+pub(crate) struct ReceptionStats {
     /// Lost since the last report, in 256ths.
     pub(crate) fraction_lost: u8,
     /// Lost since the beginning; 24 bits with sign on the wire, negative if packets came twice.
@@ -21,7 +21,7 @@ pub(crate) struct Block {
 
 /// The bookkeeping of one received stream. Retransmissions on a stream of their own do not count.
 #[derive(Debug)]
-pub(crate) struct Reception {
+pub(crate) struct ReceiverStats {
     clock_rate: u32,
     first: Option<u64>,
     highest: u64,
@@ -35,7 +35,7 @@ pub(crate) struct Reception {
     sender_report: Option<(Instant, u64)>,
 }
 
-impl Reception {
+impl ReceiverStats {
     /// Nothing has come yet; the stream's timestamps have `clock_rate` ticks in a second.
     pub(crate) fn new(clock_rate: u32) -> Self {
         Self {
@@ -79,7 +79,7 @@ impl Reception {
     }
 
     /// What to report now; the share of loss is since the last call. `None` if nothing came yet.
-    pub(crate) fn report(&mut self, now: Instant) -> Option<Block> {
+    pub(crate) fn report(&mut self, now: Instant) -> Option<ReceptionStats> {
         let expected = self.highest - self.first? + 1;
         let (expected_before, received_before) = self.reported;
         self.reported = (expected, self.received);
@@ -91,7 +91,7 @@ impl Reception {
         let (last_report, delay) = self.sender_report.map_or((0, 0), |(at, ntp)| {
             ((ntp >> 16) as u32, short_time(now.saturating_duration_since(at)))
         });
-        Some(Block {
+        Some(ReceptionStats {
             fraction_lost: fraction_lost as u8,
             cumulative_lost: lost.clamp(-0x80_0000, 0x7f_ffff) as i32,
             highest: self.highest as u32,
@@ -119,13 +119,13 @@ mod tests {
 
     #[test]
     fn nothing_is_reported_of_nothing() {
-        assert_eq!(Reception::new(90_000).report(start()), None);
+        assert_eq!(ReceiverStats::new(90_000).report(start()), None);
     }
 
     #[test]
     fn loss_is_counted_for_the_interval_and_for_ever() {
         let now = start();
-        let mut reception = Reception::new(90_000);
+        let mut reception = ReceiverStats::new(90_000);
         for index in (65_530..65_540).filter(|index| *index != 65_535) {
             reception.received(now, index, 0);
         }
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn packets_that_come_twice_make_the_loss_negative() {
         let now = start();
-        let mut reception = Reception::new(90_000);
+        let mut reception = ReceiverStats::new(90_000);
         for index in [1, 1, 2, 2] {
             reception.received(now, index, 0);
         }
@@ -152,8 +152,8 @@ mod tests {
     #[test]
     fn jitter_is_the_deviation_from_an_even_pace() {
         let begin = start();
-        let mut even = Reception::new(48_000);
-        let mut uneven = Reception::new(48_000);
+        let mut even = ReceiverStats::new(48_000);
+        let mut uneven = ReceiverStats::new(48_000);
         for n in 0..500u32 {
             let at = begin + ms(u64::from(n) * 20);
             even.received(at, n.into(), n * 960);
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn a_report_names_the_last_one_of_the_sender_and_how_long_ago_it_came() {
         let now = start();
-        let mut reception = Reception::new(90_000);
+        let mut reception = ReceiverStats::new(90_000);
         reception.received(now, 1, 1);
         reception.sender_report(now, 0x0001_0002_0003_0004);
         let block = reception.report(now + ms(1_500)).unwrap();
@@ -179,7 +179,7 @@ mod tests {
             packets in prop::collection::vec((any::<u64>(), any::<u32>(), 0u64..1000), 0..50)
         ) {
             let now = start();
-            let mut reception = Reception::new(90_000);
+            let mut reception = ReceiverStats::new(90_000);
             for (index, timestamp, at) in packets {
                 reception.received(now + ms(at), index / 2, timestamp);
                 prop_assert!(reception.report(now).is_some());

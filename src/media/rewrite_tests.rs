@@ -8,19 +8,28 @@ use std::collections::BTreeMap;
 const RATE: u32 = 90_000;
 
 /// NTP time of a moment `ms` after an hour, and the timestamp at that moment.
-fn report(ms: u64, timestamp: u32) -> Report {
-    Report { ntp: (3600 << 32) + (ms << 32) / 1000, timestamp }
+fn report(ms: u64, timestamp: u32) -> SenderReportTiming {
+    SenderReportTiming { ntp: (3600 << 32) + (ms << 32) / 1000, timestamp }
 }
 
 #[test]
 fn a_stream_begins_where_it_is_told_and_follows_its_source() {
     let now = start();
-    let mut stream = Rewriter::new(RATE, 65_535);
+    let mut stream = RtpMunger::new(RATE, 65_535);
     assert_eq!(stream.place(now, 1, 7, 100), None, "nothing was chosen yet");
     stream.switch(now, 1, 1_000, 5_000, None);
-    assert_eq!(stream.place(now, 1, 1_000, 5_000), Some(Place { index: 65_535, timestamp: 5_000 }));
-    assert_eq!(stream.place(now, 1, 1_002, 8_000), Some(Place { index: 65_537, timestamp: 8_000 }));
-    assert_eq!(stream.place(now, 1, 1_001, 5_000), Some(Place { index: 65_536, timestamp: 5_000 }));
+    assert_eq!(
+        stream.place(now, 1, 1_000, 5_000),
+        Some(RewrittenHeader { index: 65_535, timestamp: 5_000 })
+    );
+    assert_eq!(
+        stream.place(now, 1, 1_002, 8_000),
+        Some(RewrittenHeader { index: 65_537, timestamp: 8_000 })
+    );
+    assert_eq!(
+        stream.place(now, 1, 1_001, 5_000),
+        Some(RewrittenHeader { index: 65_536, timestamp: 5_000 })
+    );
     assert_eq!(stream.place(now, 1, 999, 4_000), None, "from before the beginning");
 
     assert_eq!(stream.origin(0), Some((1, 1_001)));
@@ -31,7 +40,7 @@ fn a_stream_begins_where_it_is_told_and_follows_its_source() {
 #[test]
 fn a_packet_that_is_left_out_leaves_no_gap_and_one_that_is_missing_does() {
     let now = start();
-    let mut stream = Rewriter::new(RATE, 0);
+    let mut stream = RtpMunger::new(RATE, 0);
     stream.switch(now, 1, 10, 0, None);
     assert_eq!(stream.place(now, 1, 10, 0).unwrap().index, 0);
     stream.leave_out(1, 11);
@@ -46,14 +55,20 @@ fn a_packet_that_is_left_out_leaves_no_gap_and_one_that_is_missing_does() {
 #[test]
 fn a_switch_takes_the_time_that_passed_if_nothing_better_is_known() {
     let now = start();
-    let mut stream = Rewriter::new(RATE, 0);
+    let mut stream = RtpMunger::new(RATE, 0);
     stream.switch(now, 1, 0, 1_000, None);
     stream.place(now, 1, 0, 1_000);
     let later = now + ms(100);
     stream.switch(later, 2, 500, 77_777, None);
 
-    assert_eq!(stream.place(later, 2, 500, 77_777), Some(Place { index: 1, timestamp: 10_000 }));
-    assert_eq!(stream.place(later, 1, 0, 1_000), Some(Place { index: 0, timestamp: 1_000 }));
+    assert_eq!(
+        stream.place(later, 2, 500, 77_777),
+        Some(RewrittenHeader { index: 1, timestamp: 10_000 })
+    );
+    assert_eq!(
+        stream.place(later, 1, 0, 1_000),
+        Some(RewrittenHeader { index: 0, timestamp: 1_000 })
+    );
     assert_eq!(stream.place(later, 1, 1, 4_000), None, "its number is taken");
     assert_eq!(stream.timestamp(77_778), Some(10_001));
 }
@@ -61,7 +76,7 @@ fn a_switch_takes_the_time_that_passed_if_nothing_better_is_known() {
 #[test]
 fn sender_reports_make_timestamps_exact() {
     let now = start();
-    let mut stream = Rewriter::new(RATE, 0);
+    let mut stream = RtpMunger::new(RATE, 0);
     stream.switch(now, 1, 0, 10_000, None);
     stream.reported(1, report(1_000, 10_000));
     stream.place(now, 1, 0, 10_000);
@@ -74,7 +89,7 @@ fn sender_reports_make_timestamps_exact() {
 #[test]
 fn reports_that_cannot_be_right_are_not_believed() {
     let now = start();
-    let mut stream = Rewriter::new(RATE, 0);
+    let mut stream = RtpMunger::new(RATE, 0);
     stream.switch(now, 1, 0, 10_000, Some(report(1_000, 10_000)));
     stream.place(now, 1, 0, 10_000);
     stream.switch(now + ms(10), 2, 0, 500_000, Some(report(999_000, 500_000)));
@@ -85,13 +100,16 @@ fn reports_that_cannot_be_right_are_not_believed() {
 #[test]
 fn a_source_that_comes_back_keeps_its_own_time() {
     let now = start();
-    let mut stream = Rewriter::new(RATE, 0);
+    let mut stream = RtpMunger::new(RATE, 0);
     stream.switch(now, 1, 0, 0, None);
     stream.place(now, 1, 0, 0);
     let later = now + ms(1_000);
     stream.switch(later, 1, 40, 90_030, None);
 
-    assert_eq!(stream.place(later, 1, 40, 90_030), Some(Place { index: 1, timestamp: 90_030 }));
+    assert_eq!(
+        stream.place(later, 1, 40, 90_030),
+        Some(RewrittenHeader { index: 1, timestamp: 90_030 })
+    );
     assert_eq!(stream.place(later, 1, 1, 3_000), None, "sent while it was paused");
 }
 
@@ -115,13 +133,13 @@ proptest! {
     #[test]
     fn a_number_is_never_used_twice_and_leads_back(steps in prop::collection::vec(step(), 1..300)) {
         let begin = start();
-        let mut stream = Rewriter::new(RATE, 60_000);
+        let mut stream = RtpMunger::new(RATE, 60_000);
         // The next index of each source, and what was sent under each number.
         let mut heads = [100u64, 70_000, 5];
         let mut sent: BTreeMap<u64, Option<(u32, u64)>> = BTreeMap::new();
         let mut left_out = Vec::new();
         let ts = |source: usize, index: u64| (index as u32).wrapping_mul(3_000).wrapping_add([0, 4_000_000_000, 99][source]);
-        let mut newest: Option<Place> = None;
+        let mut newest: Option<RewrittenHeader> = None;
         for (n, step) in steps.into_iter().enumerate() {
             let now = begin + ms(n as u64 * 10);
             match step {

@@ -6,15 +6,15 @@ use std::time::Instant;
 
 /// How many spans are remembered. A span ends where packets are left out or the source changes, so
 /// this is two seconds even if every other picture is left out at 30 per second.
-const SPANS: usize = 64;
+const MAX_SPANS: usize = 64;
 
 /// How far a timestamp by sender reports may be from one by elapsed time, in seconds, before it is
 /// not believed: a picture waits that long at most before it is sent on.
-const MOST_DISAGREEMENT: f64 = 2.0;
+const MAX_CLOCK_DISAGREEMENT_SECONDS: f64 = 2.0;
 
 /// Where a packet goes in the subscriber's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct RewrittenHeader {
     /// Counts packets without wrapping: the low 16 bits are the sequence number, the others the
     /// rollover counter of SRTP (RFC 3711 §3.3.1).
     pub(crate) index: u64,
@@ -24,7 +24,7 @@ pub(crate) struct Place {
 
 /// What a publisher's sender report says (RFC 3550 §6.4.1): one moment on two clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Report {
+pub(crate) struct SenderReportTiming {
     /// The publisher's clock, in seconds with 32 bits behind the point.
     pub(crate) ntp: u64,
     /// The same moment in the stream's timestamps.
@@ -33,7 +33,7 @@ pub(crate) struct Report {
 
 /// Packets of one source that are all moved by the same amount.
 #[derive(Clone, Copy, Debug)]
-struct Span {
+struct SequenceSpan {
     source: u32,
     /// The first packet that belongs to it, in the source's count.
     first: u64,
@@ -46,26 +46,26 @@ struct Span {
 
 /// The newest packet that went out.
 #[derive(Clone, Copy, Debug)]
-struct Newest {
+struct LastForwarded {
     at: Instant,
-    place: Place,
+    place: RewrittenHeader,
 }
 
 /// Maps the packets of changing sources to one stream. A source is any number that the caller gives
 /// to a stream of packets; a packet's index is its extended sequence number.
 #[derive(Debug)]
-pub(crate) struct Rewriter {
+pub(crate) struct RtpMunger {
     clock_rate: u32,
     /// Oldest first.
-    spans: VecDeque<Span>,
-    newest: Option<Newest>,
+    spans: VecDeque<SequenceSpan>,
+    newest: Option<LastForwarded>,
     /// The place of the first packet.
     start: u16,
     /// The latest report of the source that is current.
-    report: Option<Report>,
+    report: Option<SenderReportTiming>,
 }
 
-impl Rewriter {
+impl RtpMunger {
     /// A stream that begins with the sequence number `start` and counts `clock_rate` ticks in a
     /// second.
     pub(crate) fn new(clock_rate: u32, start: u16) -> Self {
@@ -87,7 +87,7 @@ impl Rewriter {
         source: u32,
         index: u64,
         timestamp: u32,
-        report: Option<Report>,
+        report: Option<SenderReportTiming>,
     ) {
         let begins = self.newest.map_or(u64::from(self.start), |newest| newest.place.index + 1);
         let timestamp_shift = self.newest.map_or(0, |newest| {
@@ -96,12 +96,18 @@ impl Rewriter {
         if let Some(span) = self.spans.back_mut() {
             span.until = span.first + (begins - span.begins);
         }
-        self.remember(Span { source, first: index, until: u64::MAX, begins, timestamp_shift });
+        self.remember(SequenceSpan {
+            source,
+            first: index,
+            until: u64::MAX,
+            begins,
+            timestamp_shift,
+        });
         self.report = report;
     }
 
     /// A new report of the current source; those of others are of no use.
-    pub(crate) fn reported(&mut self, source: u32, report: Report) {
+    pub(crate) fn reported(&mut self, source: u32, report: SenderReportTiming) {
         if self.source() == Some(source) {
             self.report = Some(report);
         }
@@ -115,14 +121,14 @@ impl Rewriter {
         source: u32,
         index: u64,
         timestamp: u32,
-    ) -> Option<Place> {
+    ) -> Option<RewrittenHeader> {
         let span = self.span_of(source, index)?;
-        let place = Place {
+        let place = RewrittenHeader {
             index: span.begins + (index - span.first),
             timestamp: timestamp.wrapping_add(span.timestamp_shift),
         };
         if self.newest.is_none_or(|newest| newest.place.index < place.index) {
-            self.newest = Some(Newest { at: now, place });
+            self.newest = Some(LastForwarded { at: now, place });
         }
         Some(place)
     }
@@ -143,7 +149,7 @@ impl Rewriter {
             return;
         }
         span.until = index;
-        let next = Span { first: index + 1, until: u64::MAX, begins, ..*span };
+        let next = SequenceSpan { first: index + 1, until: u64::MAX, begins, ..*span };
         self.remember(next);
     }
 
@@ -164,19 +170,19 @@ impl Rewriter {
     }
 
     /// The newest place that was given away.
-    pub(crate) fn newest(&self) -> Option<Place> {
+    pub(crate) fn newest(&self) -> Option<RewrittenHeader> {
         self.newest.map(|newest| newest.place)
     }
 
-    fn remember(&mut self, span: Span) {
-        if self.spans.len() == SPANS {
+    fn remember(&mut self, span: SequenceSpan) {
+        if self.spans.len() == MAX_SPANS {
             self.spans.pop_front();
         }
         self.spans.push_back(span);
     }
 
-    fn span_of(&self, source: u32, index: u64) -> Option<Span> {
-        let of_source = |span: &&Span| span.source == source && span.first <= index;
+    fn span_of(&self, source: u32, index: u64) -> Option<SequenceSpan> {
+        let of_source = |span: &&SequenceSpan| span.source == source && span.first <= index;
         self.spans.iter().rev().find(of_source).filter(|span| index < span.until).copied()
     }
 
@@ -184,10 +190,10 @@ impl Rewriter {
     fn next_timestamp(
         &self,
         now: Instant,
-        newest: Newest,
+        newest: LastForwarded,
         source: u32,
         timestamp: u32,
-        report: Option<Report>,
+        report: Option<SenderReportTiming>,
     ) -> u32 {
         let rate = f64::from(self.clock_rate);
         let elapsed = now.saturating_duration_since(newest.at).as_secs_f64() * rate;
@@ -204,14 +210,14 @@ impl Rewriter {
         let believed = exact.filter(|&exact| {
             let forward = exact.wrapping_sub(newest.place.timestamp) as i32 > 0;
             let apart = f64::from(exact.wrapping_sub(by_elapsed) as i32).abs();
-            forward && apart < MOST_DISAGREEMENT * rate
+            forward && apart < MAX_CLOCK_DISAGREEMENT_SECONDS * rate
         });
         believed.unwrap_or(by_elapsed)
     }
 
     /// A timestamp of a new source in the timestamps of the current one, by the publisher's clock
     /// that both report.
-    fn by_reports(&self, timestamp: u32, new: Option<Report>) -> Option<u32> {
+    fn by_reports(&self, timestamp: u32, new: Option<SenderReportTiming>) -> Option<u32> {
         let (old, new) = (self.report?, new?);
         let between = (new.ntp.wrapping_sub(old.ntp) as i64) as f64 / 4_294_967_296.0;
         let ticks = (between * f64::from(self.clock_rate)).round();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Limits and tuning of a room; [`Default`] is what small and middle-sized calls need.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
+pub struct RoomConfig {
     /// The most sections of one offer; a client needs one for each track it sends or receives. 256.
     pub most_sections: usize,
     /// The most tracks that one participant publishes. 6.
@@ -36,7 +36,7 @@ pub struct Settings {
     pub quality: Duration,
 }
 
-impl Default for Settings {
+impl Default for RoomConfig {
     fn default() -> Self {
         Self {
             most_sections: 256,

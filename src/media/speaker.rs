@@ -5,10 +5,10 @@
 use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::api::Participant;
+use crate::api::ParticipantId;
 
 /// A level of at most this is speech, in -dBov: 0 is the loudest, 127 silence.
-const SPEECH: u8 = 45;
+const SPEECH_LEVEL_DBOV: u8 = 45;
 const SILENCE: u8 = 127;
 /// The moment, over which it is decided whether somebody speaks, and the longer time, over which it
 /// is decided who leads: time constants in seconds.
@@ -22,20 +22,20 @@ const STIRS: f32 = 0.03;
 /// A new leader must be ahead by this factor.
 const AHEAD: f32 = 1.25;
 /// A packet tells of this much time at most; what is longer was silence (DTX).
-const LONGEST_PACKET: Duration = Duration::from_millis(60);
+const MAX_AUDIO_PACKET_DURATION: Duration = Duration::from_millis(60);
 
 /// The voices of one room.
 #[derive(Debug, Default)]
-pub(crate) struct Speakers {
+pub(crate) struct ActiveSpeakerDetector {
     /// Those to be heard first come first.
-    voices: Vec<Voice>,
-    speaking: Vec<Participant>,
-    next: Vec<Participant>,
+    voices: Vec<VoiceLevel>,
+    speaking: Vec<ParticipantId>,
+    next: Vec<ParticipantId>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Voice {
-    who: Participant,
+struct VoiceLevel {
+    who: ParticipantId,
     /// Until when it was listened to.
     at: Instant,
     /// The share of the moment that was speech.
@@ -47,23 +47,23 @@ struct Voice {
     spoke: Option<Instant>,
 }
 
-impl Speakers {
+impl ActiveSpeakerDetector {
     /// A packet of somebody's microphone came, of this level: 0 is the loudest, 127 silence.
-    pub(crate) fn heard(&mut self, now: Instant, who: Participant, level: u8) {
+    pub(crate) fn heard(&mut self, now: Instant, who: ParticipantId, level: u8) {
         match self.voices.iter_mut().find(|voice| voice.who == who) {
             Some(voice) => voice.heard(now, level),
-            None => self.voices.push(Voice::new(now, who)),
+            None => self.voices.push(VoiceLevel::new(now, who)),
         }
     }
 
     /// Somebody is no longer there, or muted. The next tick tells.
-    pub(crate) fn leave(&mut self, who: Participant) {
+    pub(crate) fn leave(&mut self, who: ParticipantId) {
         self.voices.retain(|voice| voice.who != who);
     }
 
     /// Decides anew, to be asked every 100 ms or so: gives those who speak, loudest first, if there
     /// are others than before or another one leads.
-    pub(crate) fn tick(&mut self, now: Instant) -> Option<&[Participant]> {
+    pub(crate) fn tick(&mut self, now: Instant) -> Option<&[ParticipantId]> {
         let leader = self.speaking.first().copied();
         self.voices.iter_mut().for_each(|voice| voice.decide(now));
         self.voices.sort_by(|a, b| a.heard_before(b, leader));
@@ -78,24 +78,25 @@ impl Speakers {
 
     /// The `most` voices that are to be heard if not all can be, as of the last tick: those who
     /// speak, then those who begin to, then those who spoke last.
-    pub(crate) fn loudest(&self, most: usize) -> impl Iterator<Item = Participant> {
+    pub(crate) fn loudest(&self, most: usize) -> impl Iterator<Item = ParticipantId> {
         self.voices.iter().take(most).map(|voice| voice.who)
     }
 
     /// Those who speak, loudest first, as of the last tick.
-    pub(crate) fn speaking(&self) -> &[Participant] {
+    pub(crate) fn speaking(&self) -> &[ParticipantId] {
         &self.speaking
     }
 }
 
-impl Voice {
-    fn new(now: Instant, who: Participant) -> Self {
+impl VoiceLevel {
+    fn new(now: Instant, who: ParticipantId) -> Self {
         Self { who, at: now, activity: 0.0, weight: 0.0, speaks: false, spoke: None }
     }
 
     fn heard(&mut self, now: Instant, level: u8) {
         self.was_silent_until(now);
-        let strength = f32::from((SPEECH + 1).saturating_sub(level)) / f32::from(SPEECH + 1);
+        let strength = f32::from((SPEECH_LEVEL_DBOV + 1).saturating_sub(level))
+            / f32::from(SPEECH_LEVEL_DBOV + 1);
         let speech = if strength > 0.0 { 1.0 } else { 0.0 };
         self.settle(now.saturating_duration_since(self.at), speech, strength);
         self.at = self.at.max(now);
@@ -112,7 +113,8 @@ impl Voice {
 
     /// What no packet told of was silence, but the last bit may just be on its way.
     fn was_silent_until(&mut self, now: Instant) {
-        let silent = now.saturating_duration_since(self.at).saturating_sub(LONGEST_PACKET);
+        let silent =
+            now.saturating_duration_since(self.at).saturating_sub(MAX_AUDIO_PACKET_DURATION);
         self.settle(silent, 0.0, 0.0);
         self.at += silent;
     }
@@ -124,7 +126,7 @@ impl Voice {
         self.weight += (strength - self.weight) * share(LONGER);
     }
 
-    fn heard_before(&self, other: &Self, leader: Option<Participant>) -> Ordering {
+    fn heard_before(&self, other: &Self, leader: Option<ParticipantId>) -> Ordering {
         let by_speech = || match (self.speaks, other.speaks) {
             (true, true) => other.standing(leader).total_cmp(&self.standing(leader)),
             (false, false) => other.stirring().total_cmp(&self.stirring()),
@@ -134,7 +136,7 @@ impl Voice {
         other.speaks.cmp(&self.speaks).then_with(by_speech).then_with(by_recency)
     }
 
-    fn standing(&self, leader: Option<Participant>) -> f32 {
+    fn standing(&self, leader: Option<ParticipantId>) -> f32 {
         if leader == Some(self.who) { self.weight * AHEAD } else { self.weight }
     }
 
@@ -146,11 +148,11 @@ impl Voice {
 /// Stops a stream of silent packets. The first ones are forwarded, so that the receiver makes
 /// comfort noise rather than conceal a loss (as Signal's server does).
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct SilenceGate {
+pub(crate) struct DtxGate {
     silent: u8,
 }
 
-impl SilenceGate {
+impl DtxGate {
     const FORWARDED: u8 = 6;
 
     /// Whether to forward a packet of this level; one that does not tell it is always forwarded.

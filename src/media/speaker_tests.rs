@@ -4,24 +4,24 @@ use super::*;
 use crate::virtual_time::{ms, start};
 use proptest::prelude::*;
 
-const ANNA: Participant = Participant(1);
-const BEN: Participant = Participant(2);
-const CLARA: Participant = Participant(3);
+const ANNA: ParticipantId = ParticipantId(1);
+const BEN: ParticipantId = ParticipantId(2);
+const CLARA: ParticipantId = ParticipantId(3);
 
 /// A conversation in virtual time: packets every 20 ms, a tick every 100 ms.
 struct Conversation {
-    speakers: Speakers,
+    speakers: ActiveSpeakerDetector,
     now: Instant,
-    told: Vec<Vec<Participant>>,
+    told: Vec<Vec<ParticipantId>>,
 }
 
 impl Conversation {
     fn new() -> Self {
-        Self { speakers: Speakers::default(), now: start(), told: Vec::new() }
+        Self { speakers: ActiveSpeakerDetector::default(), now: start(), told: Vec::new() }
     }
 
     /// For some time, these are heard at these levels and others are not heard at all.
-    fn goes_on(&mut self, time: u64, voices: &[(Participant, u8)]) -> &mut Self {
+    fn goes_on(&mut self, time: u64, voices: &[(ParticipantId, u8)]) -> &mut Self {
         for n in 1..=time / 20 {
             self.now += ms(20);
             for (who, level) in voices {
@@ -108,7 +108,7 @@ fn who_leaves_speaks_no_more() {
 
 #[test]
 fn six_silent_packets_pass_and_speech_opens_the_gate() {
-    let mut gate = SilenceGate::default();
+    let mut gate = DtxGate::default();
     let passed = (0..1_000).filter(|_| gate.passes(Some(127))).count();
     assert_eq!(passed, 6);
     assert!(gate.passes(Some(126)));
@@ -122,9 +122,9 @@ proptest! {
         packets in prop::collection::vec((0u64..5_000, 0u32..4, any::<u8>(), any::<bool>()), 0..200)
     ) {
         let begin = start();
-        let mut speakers = Speakers::default();
+        let mut speakers = ActiveSpeakerDetector::default();
         for (at, who, level, tick) in packets {
-            speakers.heard(begin + ms(at), Participant(who), level);
+            speakers.heard(begin + ms(at), ParticipantId(who), level);
             if tick && let Some(list) = speakers.tick(begin + ms(at)) {
                 prop_assert!(list.len() <= 4);
             }

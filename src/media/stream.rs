@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::nack::Missing;
-use crate::packet_cache::History;
-use crate::reception::Reception;
-use crate::rtp_munger::Report;
+use crate::nack::NackTracker;
+use crate::packet_cache::PacketCache;
+use crate::reception::ReceiverStats;
+use crate::rtp_munger::SenderReportTiming;
 
 /// Without a packet for so long a layer is not being sent.
-const SILENT: Duration = Duration::from_millis(1_500);
+const LAYER_INACTIVE_AFTER: Duration = Duration::from_millis(1_500);
 /// A layer without a packet for so long falls behind, if lower ones had so many pictures meanwhile.
 const BEHIND: Duration = Duration::from_millis(250);
 const BEHIND_PICTURES: u8 = 3;
@@ -20,7 +20,7 @@ const STILL: Duration = Duration::from_secs(2);
 const MEASURED: Duration = Duration::from_millis(500);
 
 /// A layer of a track.
-pub(crate) struct Stream {
+pub(crate) struct LayerStream {
     /// Names this stream's packets within the room; a new one whenever the publisher begins anew.
     pub(crate) source: u32,
     /// The name of the layer in the publisher's section (RFC 8852).
@@ -32,15 +32,15 @@ pub(crate) struct Stream {
     /// The newest packet.
     pub(crate) newest: Option<u64>,
     /// Its packets.
-    pub(crate) history: History,
+    pub(crate) history: PacketCache,
     /// Its holes.
-    pub(crate) missing: Missing,
+    pub(crate) missing: NackTracker,
     /// How it arrives.
-    pub(crate) reception: Reception,
+    pub(crate) reception: ReceiverStats,
     /// What the publisher says of its clock, and when that came.
-    pub(crate) report: Option<(Report, Instant)>,
+    pub(crate) report: Option<(SenderReportTiming, Instant)>,
     /// Requests for key frames.
-    pub(crate) requests: Requests,
+    pub(crate) requests: KeyFrameRequester,
     /// Counts how often forwarding was interrupted.
     pub(crate) run: u32,
     /// The last packet was not forwarded.
@@ -53,7 +53,7 @@ pub(crate) struct Stream {
     /// when it is not expected to.
     pub(crate) refused: Option<(Instant, Instant)>,
     /// How much of it comes.
-    pub(crate) meter: Meter,
+    pub(crate) meter: BitrateMeter,
     clock_rate: u32,
     last: Option<Instant>,
     /// Pictures of lower layers since its last packet.
@@ -63,7 +63,7 @@ pub(crate) struct Stream {
     back: Option<Instant>,
 }
 
-impl Stream {
+impl LayerStream {
     /// Nothing came yet.
     pub(crate) fn new(source: u32, rid: Option<String>, clock_rate: u32, history: usize) -> Self {
         Self {
@@ -72,17 +72,17 @@ impl Stream {
             ssrc: None,
             repair_ssrc: None,
             newest: None,
-            history: History::new(history),
-            missing: Missing::default(),
-            reception: Reception::new(clock_rate),
+            history: PacketCache::new(history),
+            missing: NackTracker::default(),
+            reception: ReceiverStats::new(clock_rate),
             report: None,
-            requests: Requests::default(),
+            requests: KeyFrameRequester::default(),
             run: 0,
             interrupted: false,
             lost: 0.0,
             asked: None,
             refused: None,
-            meter: Meter::default(),
+            meter: BitrateMeter::default(),
             clock_rate,
             last: None,
             missed: 0,
@@ -96,8 +96,8 @@ impl Stream {
         self.source = source;
         self.newest = None;
         self.history.clear();
-        self.missing = Missing::default();
-        self.reception = Reception::new(self.clock_rate);
+        self.missing = NackTracker::default();
+        self.reception = ReceiverStats::new(self.clock_rate);
         self.report = None;
     }
 
@@ -142,18 +142,18 @@ impl Stream {
 
     /// Whether the publisher sends it at present.
     pub(crate) fn is_active(&self, now: Instant) -> bool {
-        self.last.is_some_and(|last| now < last + SILENT)
+        self.last.is_some_and(|last| now < last + LAYER_INACTIVE_AFTER)
     }
 }
 
 /// Key frames that are wanted of one stream: requests of many become one, at a pace.
 #[derive(Default)]
-pub(crate) struct Requests {
+pub(crate) struct KeyFrameRequester {
     wanted: bool,
     last: Option<Instant>,
 }
 
-impl Requests {
+impl KeyFrameRequester {
     /// Somebody needs a key frame.
     pub(crate) fn want(&mut self) {
         self.wanted = true;
@@ -181,13 +181,13 @@ impl Requests {
 
 /// Measures bits per second.
 #[derive(Default)]
-pub(crate) struct Meter {
+pub(crate) struct BitrateMeter {
     began: Option<Instant>,
     bytes: usize,
     rate: Option<u64>,
 }
 
-impl Meter {
+impl BitrateMeter {
     /// So many bytes passed.
     pub(crate) fn add(&mut self, now: Instant, bytes: usize) {
         let began = *self.began.get_or_insert(now);
@@ -195,7 +195,7 @@ impl Meter {
         let elapsed = now.saturating_duration_since(began);
         if elapsed >= MEASURED {
             // A pause says nothing of what there is to come.
-            if elapsed < SILENT {
+            if elapsed < LAYER_INACTIVE_AFTER {
                 self.rate = Some((self.bytes as f64 * 8.0 / elapsed.as_secs_f64()) as u64);
             }
             (self.began, self.bytes) = (Some(now), 0);
@@ -204,7 +204,7 @@ impl Meter {
 
     /// Bits per second, as last measured; zero if nothing passed lately.
     pub(crate) fn rate(&self, now: Instant) -> u64 {
-        let fresh = self.began.is_some_and(|began| now < began + SILENT);
+        let fresh = self.began.is_some_and(|began| now < began + LAYER_INACTIVE_AFTER);
         self.rate.filter(|_| fresh).unwrap_or(0)
     }
 

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::api::{Layer, Limit, TrackId};
+use crate::api::{LayerLimit, SimulcastLayer, TrackId};
 use crate::codec::Codec;
-use crate::codec::vp8::Munger;
-use crate::rtp_munger::Rewriter;
-use crate::sdp::{Format, HeaderIds, Sending};
-use crate::track::Track;
+use crate::codec::vp8::Vp8Munger;
+use crate::rtp_munger::RtpMunger;
+use crate::sdp::{ExtensionIds, PayloadFormat, SendSection};
+use crate::track::PublishedTrack;
 
 /// How many retransmissions are remembered, so that none is sent twice within a round trip.
 const RESENT: usize = 64;
@@ -17,31 +17,31 @@ const TOO_MUCH: f64 = 0.7;
 const FREEZE: Duration = Duration::from_millis(500);
 
 /// One receiving section, with the stream that the subscriber sees.
-pub(crate) struct Subscription {
+pub(crate) struct DownTrack {
     /// What is received.
     pub(crate) track: TrackId,
     /// Where that is.
     pub(crate) place: usize,
     /// As the subscriber calls it.
-    pub(crate) format: Format,
+    pub(crate) format: PayloadFormat,
     /// The same for sound with redundancy, if both know it.
-    pub(crate) redundant: Option<Format>,
+    pub(crate) redundant: Option<PayloadFormat>,
     /// Header extensions of the section.
-    pub(crate) ids: HeaderIds,
+    pub(crate) ids: ExtensionIds,
     /// As the subscriber sees it.
-    pub(crate) sending: Sending,
+    pub(crate) sending: SendSection,
     /// The most that is wanted.
-    pub(crate) limit: Limit,
+    pub(crate) limit: LayerLimit,
     /// The layer that fits the downlink, whether or not it is being published; none: paused.
-    pub(crate) chosen: Option<Layer>,
+    pub(crate) chosen: Option<SimulcastLayer>,
     /// What will be chosen soon if nothing changes: its publisher is asked for it already.
-    pub(crate) soon: Option<Layer>,
+    pub(crate) soon: Option<SimulcastLayer>,
     /// Which stream of the track is to be sent; none: paused.
     pub(crate) target: Option<usize>,
     /// Numbers and time.
-    pub(crate) rewriter: Rewriter,
+    pub(crate) rewriter: RtpMunger,
     /// The counters of VP8.
-    pub(crate) munger: Munger,
+    pub(crate) munger: Vp8Munger,
     /// The run of the packets that are being forwarded.
     pub(crate) run: u32,
     /// Must begin with a key frame, even if it is the same source.
@@ -63,28 +63,28 @@ pub(crate) struct Subscription {
     resent: [(u16, Option<Instant>); RESENT],
 }
 
-impl Subscription {
+impl DownTrack {
     /// Nothing was sent yet. `start` is where sequence numbers begin.
     pub(crate) fn new(
-        track: &Track,
+        track: &PublishedTrack,
         place: usize,
-        format: Format,
-        sending: Sending,
+        format: PayloadFormat,
+        sending: SendSection,
         start: u16,
     ) -> Self {
         Self {
             track: track.id,
             place,
-            rewriter: Rewriter::new(format.codec.clock_rate(), start),
+            rewriter: RtpMunger::new(format.codec.clock_rate(), start),
             format,
             redundant: None,
-            ids: HeaderIds::default(),
+            ids: ExtensionIds::default(),
             sending,
-            limit: Limit::Most(Layer::High),
+            limit: LayerLimit::Most(SimulcastLayer::High),
             chosen: None,
             soon: None,
             target: None,
-            munger: Munger::default(),
+            munger: Vp8Munger::default(),
             run: 0,
             waiting: true,
             repair_index: u64::from(start),
@@ -99,7 +99,7 @@ impl Subscription {
     }
 
     /// The stream of the track that is being forwarded.
-    pub(crate) fn current(&self, track: &Track) -> Option<usize> {
+    pub(crate) fn current(&self, track: &PublishedTrack) -> Option<usize> {
         let source = self.rewriter.source()?;
         track.streams.iter().position(|stream| stream.source == source)
     }
@@ -115,7 +115,7 @@ impl Subscription {
 
     /// Stops what is far too much for the link, even if what is to come instead is not there yet: it
     /// would fill the link, so that the key frame that is waited for got lost, too.
-    pub(crate) fn hold_back(&mut self, now: Instant, track: &Track, budget: u64) {
+    pub(crate) fn hold_back(&mut self, now: Instant, track: &PublishedTrack, budget: u64) {
         let current = self.current(track).filter(|current| self.target < Some(*current));
         let stream = current.and_then(|current| track.streams.get(current));
         if stream.is_some_and(|it| it.meter.rate(now) as f64 * TOO_MUCH > budget as f64) {
@@ -130,7 +130,7 @@ impl Subscription {
     }
 
     /// The stream of which a key frame is needed before anything can be seen, or seen better.
-    pub(crate) fn needs_key_frame(&self, track: &Track) -> Option<usize> {
+    pub(crate) fn needs_key_frame(&self, track: &PublishedTrack) -> Option<usize> {
         let target = self.target.filter(|_| !track.is_hidden())?;
         let there = !self.waiting && self.current(track) == Some(target);
         let behind = track.streams.get(target)?.run != self.run;

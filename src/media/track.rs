@@ -2,38 +2,38 @@
 
 use std::time::Instant;
 
-use crate::api::{Kind, Layer, Participant, Source, TrackId, TrackInfo};
-use crate::sdp::{Format, HeaderIds};
-use crate::speaker::SilenceGate;
-use crate::stream::Stream;
+use crate::api::{MediaKind, ParticipantId, SimulcastLayer, TrackId, TrackInfo, TrackSource};
+use crate::sdp::{ExtensionIds, PayloadFormat};
+use crate::speaker::DtxGate;
+use crate::stream::LayerStream;
 
 /// The most layers of simulcast.
-pub(crate) const MOST_LAYERS: usize = 3;
+pub(crate) const MAX_SIMULCAST_LAYERS: usize = 3;
 
 /// A published track, with its layers.
-pub(crate) struct Track {
+pub(crate) struct PublishedTrack {
     /// Its number.
     pub(crate) id: TrackId,
     /// Who publishes it.
-    pub(crate) owner: Participant,
+    pub(crate) owner: ParticipantId,
     /// Where its owner is.
     pub(crate) member: usize,
     /// In which section.
     pub(crate) mid: String,
     /// Sound or picture.
-    pub(crate) kind: Kind,
+    pub(crate) kind: MediaKind,
     /// What it shows.
-    pub(crate) source: Source,
+    pub(crate) source: TrackSource,
     /// What it is sent as.
-    pub(crate) format: Format,
+    pub(crate) format: PayloadFormat,
     /// The payload type of sound with redundancy, if that was agreed on.
-    pub(crate) redundant: Option<Format>,
+    pub(crate) redundant: Option<PayloadFormat>,
     /// Header extensions of its section.
-    pub(crate) ids: HeaderIds,
+    pub(crate) ids: ExtensionIds,
     /// Lowest first; one without simulcast.
-    pub(crate) streams: Vec<Stream>,
+    pub(crate) streams: Vec<LayerStream>,
     /// Which layers its publisher was told to send, and since when fewer would do.
-    pub(crate) wanted: Vec<Layer>,
+    pub(crate) wanted: Vec<SimulcastLayer>,
     /// See there.
     pub(crate) unwanted_since: Option<Instant>,
     /// Nothing of it was forwarded yet.
@@ -45,19 +45,19 @@ pub(crate) struct Track {
     /// When something of it was forwarded last.
     pub(crate) forwarded: Option<Instant>,
     /// Leaves out silence.
-    pub(crate) silence: SilenceGate,
+    pub(crate) silence: DtxGate,
 }
 
 /// Which layer a stream is, of so many.
-pub(crate) fn layer(position: usize, count: usize) -> Layer {
+pub(crate) fn layer(position: usize, count: usize) -> SimulcastLayer {
     match (position, count) {
-        (0, 2 | 3) => Layer::Low,
-        (1, 3) => Layer::Medium,
-        _ => Layer::High,
+        (0, 2 | 3) => SimulcastLayer::Low,
+        (1, 3) => SimulcastLayer::Medium,
+        _ => SimulcastLayer::High,
     }
 }
 
-impl Track {
+impl PublishedTrack {
     /// What others are told of it.
     pub(crate) fn info(&self) -> TrackInfo {
         let count = self.streams.len();
@@ -71,12 +71,12 @@ impl Track {
     }
 
     /// Which layer a stream is.
-    pub(crate) fn layer(&self, position: usize) -> Layer {
+    pub(crate) fn layer(&self, position: usize) -> SimulcastLayer {
         layer(position, self.streams.len())
     }
 
     /// The stream of this name.
-    pub(crate) fn of_source(&self, source: u32) -> Option<&Stream> {
+    pub(crate) fn of_source(&self, source: u32) -> Option<&LayerStream> {
         self.streams.iter().find(|stream| stream.source == source)
     }
 
@@ -85,7 +85,7 @@ impl Track {
         let before = self.is_hidden();
         (self.muted, self.unheard) = (muted, unheard);
         let hidden = self.is_hidden();
-        if before && !hidden && self.kind == Kind::Video {
+        if before && !hidden && self.kind == MediaKind::Video {
             self.streams.iter_mut().for_each(|stream| stream.requests.want());
         }
         before != hidden
@@ -107,7 +107,7 @@ pub(crate) fn ordered(mut rids: Vec<String>) -> Vec<String> {
     if let Some(names) = known {
         rids.sort_by_key(|rid| rank(names, rid));
     }
-    rids.truncate(MOST_LAYERS);
+    rids.truncate(MAX_SIMULCAST_LAYERS);
     rids
 }
 
@@ -126,8 +126,11 @@ mod tests {
 
     #[test]
     fn a_track_without_simulcast_has_only_the_highest_layer() {
-        assert_eq!(layer(0, 1), Layer::High);
-        assert_eq!([0, 1].map(|at| layer(at, 2)), [Layer::Low, Layer::High]);
-        assert_eq!([0, 1, 2].map(|at| layer(at, 3)), [Layer::Low, Layer::Medium, Layer::High]);
+        assert_eq!(layer(0, 1), SimulcastLayer::High);
+        assert_eq!([0, 1].map(|at| layer(at, 2)), [SimulcastLayer::Low, SimulcastLayer::High]);
+        assert_eq!(
+            [0, 1, 2].map(|at| layer(at, 3)),
+            [SimulcastLayer::Low, SimulcastLayer::Medium, SimulcastLayer::High]
+        );
     }
 }

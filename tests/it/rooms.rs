@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 #[cfg(debug_assertions)]
-use media::Kind;
+use media::MediaKind;
 #[cfg(debug_assertions)]
-use media::client::{Client, Line};
+use media::client::{OfferSection, TestPeer};
 use serde_json::json;
 
 use crate::calls::text;
@@ -164,8 +164,8 @@ async fn a_room_that_panics_at_a_packet_starts_anew_and_others_do_not_notice() {
     bobs.asks("join_call", room).await.unwrap();
     eves.asks("join_call", json!({ "sessionId": "another" })).await.unwrap();
     let now = std::time::Instant::now();
-    let mut client = Client::new(now, 1).unwrap();
-    let lines = [Line::new("0", Kind::Audio).with_formats(&[111]).sending()];
+    let mut client = TestPeer::new(now, 1).unwrap();
+    let lines = [OfferSection::new("0", MediaKind::Audio).with_formats(&[111]).sending()];
     let offer = json!({ "sdp": client.offer(&lines).unwrap() });
     alices.asks("offer", offer.clone()).await.unwrap();
     let answer = alices.hears("answer").await;

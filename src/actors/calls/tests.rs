@@ -102,8 +102,8 @@ async fn without_rooms(store: &Store, clock: &Clock) -> Calls {
         rings_per_minute: 1,
     });
     let media = media::Settings {
-        identity: Arc::new(::media::Identity::generate().unwrap()),
-        room: ::media::Settings::default(),
+        identity: Arc::new(::media::DtlsCertificate::generate().unwrap()),
+        room: ::media::RoomConfig::default(),
         addresses: Vec::new().into(),
     };
     let node = base::ids::NodeId::new();

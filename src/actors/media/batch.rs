@@ -13,7 +13,7 @@ use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::RawFd;
 use std::ptr::{from_mut, from_ref, null_mut};
 
-use media::path::{Datagram, Transport};
+use media::path::{TransmitDatagram, TransportProtocol};
 
 /// How many datagrams one call takes.
 pub(crate) const BATCH: usize = 64;
@@ -95,7 +95,7 @@ impl Batch {
         &mut self,
         socket: RawFd,
         bytes: &[u8],
-        datagrams: &[Datagram],
+        datagrams: &[TransmitDatagram],
         trains: bool,
     ) -> Sent {
         let mut sent = Sent::default();
@@ -112,7 +112,7 @@ impl Batch {
         &mut self,
         socket: RawFd,
         bytes: &[u8],
-        mut rest: &[Datagram],
+        mut rest: &[TransmitDatagram],
         trains: bool,
     ) -> (usize, u64) {
         let (mut used, mut dropped, mut count) = (0, 0, 0);
@@ -172,7 +172,7 @@ impl Batch {
 }
 
 /// How many of the first datagrams make one train, and how many bytes they are.
-fn train(datagrams: &[Datagram]) -> (usize, usize) {
+fn train(datagrams: &[TransmitDatagram]) -> (usize, usize) {
     let Some(first) = datagrams.first() else { return (0, 0) };
     let (mut cars, mut total) = (1, first.length);
     for next in &datagrams[1..] {
@@ -242,8 +242,8 @@ fn address(from: &libc::sockaddr_storage) -> Option<SocketAddr> {
 }
 
 /// Whether a datagram goes over UDP.
-pub(super) fn is_udp(datagram: &Datagram) -> bool {
-    datagram.to.transport == Transport::Udp
+pub(super) fn is_udp(datagram: &TransmitDatagram) -> bool {
+    datagram.to.transport == TransportProtocol::Udp
 }
 
 #[cfg(test)]
@@ -252,15 +252,15 @@ mod tests {
     use std::os::fd::AsRawFd;
     use std::time::Duration;
 
-    use media::path::Path;
+    use media::path::NetworkPath;
 
     use super::*;
 
-    fn datagrams(lengths: &[usize], remote: SocketAddr) -> Vec<Datagram> {
-        let to = Path { transport: Transport::Udp, remote };
+    fn datagrams(lengths: &[usize], remote: SocketAddr) -> Vec<TransmitDatagram> {
+        let to = NetworkPath { transport: TransportProtocol::Udp, remote };
         let mut start = 0;
         let datagram = |length: &usize| {
-            let datagram = Datagram { to, start, length: *length };
+            let datagram = TransmitDatagram { to, start, length: *length };
             start += length;
             datagram
         };

@@ -10,8 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Instant;
 
-use media::path::{Outbound, Path, Transport};
-use media::{Candidate, Counters, Event, Room, Route, room_of};
+use media::path::{NetworkPath, TransmitBuffer, TransportProtocol};
+use media::{LocalCandidate, RoomCounters, RoomEvent, RouteUpdate, SfuRoom, room_of};
 use metrics::{Counter, counter};
 use tokio::sync::Notify;
 
@@ -31,18 +31,18 @@ thread_local! {
 /// What a room's owner hears.
 pub enum Heard {
     /// What happened.
-    Events(Vec<Event>),
+    Events(Vec<RoomEvent>),
     /// The room panicked, with this; it is no more.
     Failed(Box<dyn Any + Send>),
 }
 
 struct Tenant {
-    room: RefCell<Room>,
+    room: RefCell<SfuRoom>,
     ears: Box<dyn Fn(Heard)>,
     /// It may have something to send or to tell.
     touched: Cell<bool>,
     /// What of its counters is in the metrics.
-    counted: Cell<Counters>,
+    counted: Cell<RoomCounters>,
 }
 
 impl Tenant {
@@ -57,11 +57,11 @@ impl Tenant {
 /// The rooms of this thread.
 pub(super) struct Hub {
     rooms: RefCell<HashMap<u32, Rc<Tenant>>>,
-    paths: RefCell<HashMap<Path, u32>>,
+    paths: RefCell<HashMap<NetworkPath, u32>>,
     touched: RefCell<Vec<u32>>,
     next: Cell<u32>,
     sockets: RefCell<Option<Rc<Sockets>>>,
-    out: RefCell<Outbound>,
+    out: RefCell<TransmitBuffer>,
     /// A room was changed from outside: what is due next may be due sooner.
     pub(super) wake: Notify,
     received: Counter,
@@ -96,14 +96,14 @@ impl Hub {
     }
 
     /// Where clients reach this thread; empty while it has no sockets.
-    pub(super) fn candidates(&self) -> Vec<Candidate> {
+    pub(super) fn candidates(&self) -> Vec<LocalCandidate> {
         self.sockets.borrow().as_ref().map(|s| s.candidates().to_vec()).unwrap_or_default()
     }
 
     /// Takes a room in, which is built with the number it gets.
     pub(super) fn admit(
         &self,
-        build: impl FnOnce(u32) -> Room,
+        build: impl FnOnce(u32) -> SfuRoom,
         ears: impl Fn(Heard) + 'static,
     ) -> u32 {
         let mut rooms = self.rooms.borrow_mut();
@@ -137,7 +137,7 @@ impl Hub {
     pub(super) fn with<T>(
         &self,
         number: u32,
-        deed: impl FnOnce(&mut Room, Instant) -> T,
+        deed: impl FnOnce(&mut SfuRoom, Instant) -> T,
     ) -> Option<T> {
         let tenant = self.rooms.borrow().get(&number).cloned()?;
         let now = now();
@@ -155,7 +155,7 @@ impl Hub {
     }
 
     /// Takes one datagram, which is decrypted where it lies.
-    pub(super) fn receive(&self, now: Instant, path: Path, datagram: &mut [u8]) {
+    pub(super) fn receive(&self, now: Instant, path: NetworkPath, datagram: &mut [u8]) {
         self.received.increment(1);
         // A connectivity check names its room: an old address may speak to a new one.
         let named = if matches!(datagram.first(), Some(0..=3)) { room_of(datagram) } else { None };
@@ -206,7 +206,7 @@ impl Hub {
         }
     }
 
-    fn drain(&self, number: u32, room: &mut Room, now: Instant, ears: &dyn Fn(Heard)) {
+    fn drain(&self, number: u32, room: &mut SfuRoom, now: Instant, ears: &dyn Fn(Heard)) {
         let mut out = self.out.borrow_mut();
         loop {
             out.clear();
@@ -218,8 +218,8 @@ impl Hub {
         }
         while let Some(route) = room.route() {
             match route {
-                Route::Learned(path) => self.paths.borrow_mut().insert(path, number),
-                Route::Forgotten(path) => self.paths.borrow_mut().remove(&path),
+                RouteUpdate::Learned(path) => self.paths.borrow_mut().insert(path, number),
+                RouteUpdate::Forgotten(path) => self.paths.borrow_mut().remove(&path),
             };
         }
         let mut events = Vec::new();
@@ -231,7 +231,7 @@ impl Hub {
         }
     }
 
-    fn send(&self, out: &Outbound) {
+    fn send(&self, out: &TransmitBuffer) {
         if out.datagrams().is_empty() {
             return;
         }
@@ -242,7 +242,7 @@ impl Hub {
     }
 
     /// A panic inside a room ends that room and no other.
-    fn guard(&self, number: u32, tenant: &Rc<Tenant>, deed: impl FnOnce(&mut Room)) {
+    fn guard(&self, number: u32, tenant: &Rc<Tenant>, deed: impl FnOnce(&mut SfuRoom)) {
         let Ok(mut room) = tenant.room.try_borrow_mut() else { return };
         let outcome = catch_unwind(AssertUnwindSafe(|| deed(&mut room)));
         drop(room);
@@ -258,13 +258,13 @@ impl Hub {
     }
 
     /// Whether a room has let this path in.
-    pub(super) fn knows(&self, path: Path) -> bool {
+    pub(super) fn knows(&self, path: NetworkPath) -> bool {
         self.paths.borrow().contains_key(&path)
     }
 
     /// A client's TCP connection is gone.
     pub(super) fn lost(&self, remote: SocketAddr) {
-        self.paths.borrow_mut().remove(&Path { transport: Transport::Tcp, remote });
+        self.paths.borrow_mut().remove(&NetworkPath { transport: TransportProtocol::Tcp, remote });
     }
 }
 
@@ -277,7 +277,7 @@ pub(super) fn now() -> Instant {
 mod tests {
     use std::sync::Arc;
 
-    use media::{Identity, Participant, Settings};
+    use media::{DtlsCertificate, ParticipantId, RoomConfig};
 
     use super::*;
 
@@ -286,11 +286,11 @@ mod tests {
 
     fn two_rooms() -> (Hub, [u32; 2], Panics) {
         let (hub, heard) = (Hub::new(), Panics::default());
-        let identity = Arc::new(Identity::generate().unwrap());
+        let identity = Arc::new(DtlsCertificate::generate().unwrap());
         let numbers = [0, 1].map(|owner| {
             let (identity, heard) = (identity.clone(), heard.clone());
             hub.admit(
-                |number| Room::new(now(), number, identity, Vec::new(), Settings::default()),
+                |number| SfuRoom::new(now(), number, identity, Vec::new(), RoomConfig::default()),
                 move |what| {
                     if let Heard::Failed(panic) = what {
                         let text = panic.downcast_ref::<&str>().copied().unwrap_or_default();
@@ -306,14 +306,17 @@ mod tests {
     fn a_panic_among_packets_ends_its_own_room_only() {
         let (hub, [first, second], heard) = two_rooms();
         let tenant = hub.rooms.borrow().get(&first).cloned().unwrap();
-        let path = Path { transport: Transport::Udp, remote: "192.0.2.1:9".parse().unwrap() };
+        let path = NetworkPath {
+            transport: TransportProtocol::Udp,
+            remote: "192.0.2.1:9".parse().unwrap(),
+        };
         hub.paths.borrow_mut().insert(path, first);
         hub.guard(first, &tenant, |_| std::panic::panic_any("a packet"));
 
         assert_eq!(*heard.borrow(), [(0, "a packet".to_owned())]);
         assert!(!hub.knows(path), "no packet finds the way to it");
         assert!(hub.with(first, |_, _| ()).is_none());
-        hub.with(second, |room, now| room.join(now, Participant(1))).unwrap();
-        assert_eq!(hub.with(second, |room, _| room.participants()).unwrap(), [Participant(1)]);
+        hub.with(second, |room, now| room.join(now, ParticipantId(1))).unwrap();
+        assert_eq!(hub.with(second, |room, _| room.participants()).unwrap(), [ParticipantId(1)]);
     }
 }

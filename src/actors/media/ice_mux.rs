@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, WrapFuture};
-use media::Candidate;
-use media::path::{Outbound, Path, Transport};
+use media::LocalCandidate;
+use media::path::{NetworkPath, TransmitBuffer, TransportProtocol};
 use metrics::{Counter, counter};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, UdpSocket};
@@ -90,19 +90,19 @@ impl Drop for Port {
 pub(super) struct Sockets {
     udp: UdpSocket,
     connections: Connections,
-    candidates: Vec<Candidate>,
+    candidates: Vec<LocalCandidate>,
     batch: RefCell<Batch>,
     full: Counter,
 }
 
 impl Sockets {
     /// Where clients reach them.
-    pub(super) fn candidates(&self) -> &[Candidate] {
+    pub(super) fn candidates(&self) -> &[LocalCandidate] {
         &self.candidates
     }
 
     /// Sends everything in `out`; what the kernel does not take is lost, as on any network.
-    pub(super) fn send(&self, out: &Outbound) {
+    pub(super) fn send(&self, out: &TransmitBuffer) {
         let mut rest = out.datagrams();
         while let Some(first) = rest.first() {
             let alike = rest.iter().take_while(|next| is_udp(next) == is_udp(first)).count();
@@ -140,10 +140,12 @@ fn open(place: &Place) -> io::Result<(Sockets, TcpListener)> {
     let udp = UdpSocket::from_std(udp.into())?;
     let port = udp.local_addr()?.port();
     let listener = TcpListener::from_std(tcp.into())?;
-    let candidates = [Transport::Udp, Transport::Tcp].into_iter().flat_map(|transport| {
-        let addresses = place.addresses.iter();
-        addresses.map(move |ip| Candidate { transport, address: SocketAddr::new(*ip, port) })
-    });
+    let candidates =
+        [TransportProtocol::Udp, TransportProtocol::Tcp].into_iter().flat_map(|transport| {
+            let addresses = place.addresses.iter();
+            addresses
+                .map(move |ip| LocalCandidate { transport, address: SocketAddr::new(*ip, port) })
+        });
     let sockets = Sockets {
         udp,
         connections: Connections::default(),
@@ -206,7 +208,11 @@ fn read(hub: &Hub, udp: &UdpSocket, batch: &mut Batch) {
         let now = now();
         for i in 0..count {
             if let Some((remote, datagram)) = batch.datagram(i) {
-                hub.receive(now, Path { transport: Transport::Udp, remote }, datagram);
+                hub.receive(
+                    now,
+                    NetworkPath { transport: TransportProtocol::Udp, remote },
+                    datagram,
+                );
             }
         }
         if count < BATCH {

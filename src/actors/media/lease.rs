@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Instant;
 
-use media::Room;
+use media::SfuRoom;
 
 use super::Settings;
 use super::dispatcher::{Heard, Hub, now};
@@ -21,7 +21,7 @@ impl Lease {
         let candidates = hub.candidates();
         let build = |number| {
             let identity = settings.identity.clone();
-            Room::new(now(), number, identity, candidates, settings.room.clone())
+            SfuRoom::new(now(), number, identity, candidates, settings.room.clone())
         };
         let number = hub.admit(build, ears);
         Self { hub, number }
@@ -36,7 +36,7 @@ impl Lease {
     ///
     /// # Panics
     /// If the room has panicked before: its owner is being told and must not go on.
-    pub fn with<T>(&self, deed: impl FnOnce(&mut Room, Instant) -> T) -> T {
+    pub fn with<T>(&self, deed: impl FnOnce(&mut SfuRoom, Instant) -> T) -> T {
         #[expect(clippy::expect_used, reason = "a failed room's owner fails with it")]
         self.hub.with(self.number, deed).expect("the room has failed")
     }

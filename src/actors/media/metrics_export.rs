@@ -1,13 +1,13 @@
 //! What rooms count about themselves, on its way to the metrics.
 
-use media::Counters;
+use media::RoomCounters;
 use metrics::counter;
 
 use crate::telemetry::metrics::{MEDIA_BYTES, MEDIA_DROPPED, MEDIA_EVENTS};
 
 /// Adds what a room has counted since `before`.
-pub(super) fn tally(before: &Counters, now: &Counters) {
-    let grown = |of: fn(&Counters) -> u64| of(now).saturating_sub(of(before));
+pub(super) fn tally(before: &RoomCounters, now: &RoomCounters) {
+    let grown = |of: fn(&RoomCounters) -> u64| of(now).saturating_sub(of(before));
     for (direction, of) in BYTES {
         counter!(MEDIA_BYTES, "direction" => direction).increment(grown(of));
     }
@@ -19,7 +19,7 @@ pub(super) fn tally(before: &Counters, now: &Counters) {
     }
 }
 
-type Kind = (&'static str, fn(&Counters) -> u64);
+type Kind = (&'static str, fn(&RoomCounters) -> u64);
 
 const BYTES: [Kind; 2] = [("in", |c| c.bytes_in), ("out", |c| c.bytes_out)];
 

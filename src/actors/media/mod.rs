@@ -24,9 +24,9 @@ pub const MEDIA: &str = "media";
 #[derive(Clone)]
 pub struct Settings {
     /// The certificate of its DTLS (RFC 8827 §6.5).
-    pub identity: Arc<::media::Identity>,
+    pub identity: Arc<::media::DtlsCertificate>,
     /// Limits and tuning of a room.
-    pub room: ::media::Settings,
+    pub room: ::media::RoomConfig,
     /// Under which addresses clients reach the ports.
     pub addresses: Arc<[IpAddr]>,
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use media::path::{Path, Transport};
+use media::path::{NetworkPath, TransportProtocol};
 use metrics::counter;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -81,7 +81,7 @@ impl Connections {
 
 async fn receive(mut reader: OwnedReadHalf, remote: SocketAddr) {
     let hub = Hub::here();
-    let path = Path { transport: Transport::Tcp, remote };
+    let path = NetworkPath { transport: TransportProtocol::Tcp, remote };
     let mut frame = vec![0; LONGEST];
     let stranger = tokio::time::Instant::now() + WELCOME;
     loop {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use media::client::{Client, Tally};
+use media::client::{PacketCounts, TestPeer};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -47,7 +47,7 @@ pub(super) enum ParticipantReport {
     /// packet came.
     Receives(Duration, Duration),
     /// What was sent and what came while it was measured.
-    Counted(u64, Tally),
+    Counted(u64, PacketCounts),
     /// It cannot go on.
     Failed(String),
 }
@@ -132,7 +132,7 @@ async fn take_part(
     }
     let turn = if role.publishes { None } else { Some(world.joining.acquire().await?) };
     let mut udp = open(Ipv4Addr::UNSPECIFIED.into())?;
-    let mut client = Client::new(now(), role.number * 64 + 1)?;
+    let mut client = TestPeer::new(now(), role.number * 64 + 1)?;
     let local = udp.local_addr()?;
     let seat = if role.publishes {
         world.door.publish(role.room, &mut client, local).await?
@@ -180,7 +180,7 @@ struct PacingState {
 struct LoadParticipant<'a> {
     world: &'a LoadContext,
     role: LoadRole,
-    client: Client,
+    client: TestPeer,
     udp: UdpSocket,
     batch: &'a RefCell<Batch>,
     asked: Instant,
@@ -188,7 +188,7 @@ struct LoadParticipant<'a> {
     seen: bool,
     pace: PacingState,
     /// Packets sent and received when the measurement began.
-    counted: Option<(u64, Tally)>,
+    counted: Option<(u64, PacketCounts)>,
 }
 
 impl LoadParticipant<'_> {
@@ -275,7 +275,7 @@ impl LoadParticipant<'_> {
     fn tell_counts(&self) {
         let Some((sent, before)) = self.counted else { return };
         let (sent, after) = (self.pace.video + self.pace.audio - sent, self.client.tally());
-        let tally = Tally {
+        let tally = PacketCounts {
             received: after.received - before.received,
             repaired: after.repaired - before.repaired,
             missing: after.missing.saturating_sub(before.missing),

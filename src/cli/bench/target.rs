@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use media::client::{Client, Line};
-use media::{Kind, TrackId};
+use media::client::{OfferSection, TestPeer};
+use media::{MediaKind, TrackId};
 use serde_json::{Value, json};
 
 use super::wire::{WebSocketClient, ask, wrong};
@@ -41,12 +41,12 @@ impl TargetServer {
     pub(super) async fn publish(
         &self,
         room: usize,
-        client: &mut Client,
+        client: &mut TestPeer,
         local: SocketAddr,
     ) -> Result<JoinedParticipant, CliError> {
         let lines = [
-            Line::new("0", Kind::Video).with_formats(&[96, 97]).sending(),
-            Line::new("1", Kind::Audio).with_formats(&[111]).sending(),
+            OfferSection::new("0", MediaKind::Video).with_formats(&[96, 97]).sending(),
+            OfferSection::new("1", MediaKind::Audio).with_formats(&[111]).sending(),
         ];
         match self {
             Self::SecureVox { .. } => {
@@ -86,7 +86,7 @@ impl TargetServer {
     pub(super) async fn subscribe(
         &self,
         room: usize,
-        client: &mut Client,
+        client: &mut TestPeer,
         local: SocketAddr,
     ) -> Result<JoinedParticipant, CliError> {
         match self {
@@ -98,9 +98,9 @@ impl TargetServer {
                     let mid = lines.len().to_string();
                     receive.insert(mid.clone(), track["track_id"].clone());
                     let video = track["kind"] == "video";
-                    let kind = if video { Kind::Video } else { Kind::Audio };
+                    let kind = if video { MediaKind::Video } else { MediaKind::Audio };
                     let formats: &[u8] = if video { &[96, 97] } else { &[111] };
-                    let line = Line::new(&mid, kind).with_formats(formats);
+                    let line = OfferSection::new(&mid, kind).with_formats(formats);
                     lines.push(line.receiving(TrackId(0))); // which one, `receive` says
                 }
                 let data = json!({ "sdp": client.offer(&lines)?, "receive": receive });
@@ -163,7 +163,7 @@ async fn request(
 async fn offer(
     socket: &mut WebSocketClient,
     data: &Value,
-    client: &mut Client,
+    client: &mut TestPeer,
 ) -> Result<SocketAddr, CliError> {
     socket.say(&json!({ "event": "offer", "data": data })).await?;
     let heard =

@@ -6,14 +6,14 @@ const SLOTS: usize = 10;
 const SLOT: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Default)]
-pub(super) struct Throughput {
+pub(super) struct AckedBitrateEstimator {
     bytes: [u64; SLOTS],
     /// The number of the newest slot, and of the first one ever.
     newest: u64,
     first: Option<u64>,
 }
 
-impl Throughput {
+impl AckedBitrateEstimator {
     /// So many bytes at a time, which may be a little out of order.
     pub(super) fn add(&mut self, at: Duration, bytes: usize) {
         let slot = (at.as_micros() / SLOT.as_micros()) as u64;
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn the_rate_is_that_of_the_last_half_second() {
-        let mut throughput = Throughput::default();
+        let mut throughput = AckedBitrateEstimator::default();
         for n in 0..100 {
             throughput.add(ms(n * 10), 1_250);
         }
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn too_little_is_no_rate_and_a_clock_that_is_set_back_begins_anew() {
-        let mut throughput = Throughput::default();
+        let mut throughput = AckedBitrateEstimator::default();
         throughput.add(ms(100_000), 1_000);
         throughput.add(ms(100_400), 1_000);
         assert_eq!(throughput.rate(), None);

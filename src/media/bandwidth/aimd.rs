@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::trendline::Usage;
+use super::trendline::BandwidthUsage;
 
 /// What remains of the measured rate when the way fills up.
-const KEEP: f64 = 0.85;
+const DECREASE_FACTOR: f64 = 0.85;
 /// Growth in a second, far from the capacity.
-const GROWTH: f64 = 1.08;
+const INCREASE_FACTOR: f64 = 1.08;
 /// The rate may exceed what is measured by this factor, and a little.
 const AHEAD: f64 = 1.5;
 const AHEAD_BITS: f64 = 10_000.0;
@@ -19,7 +19,7 @@ const SLOWEST_GROWTH: f64 = 4_000.0;
 
 /// Where the capacity was found the last times.
 #[derive(Clone, Copy, Debug)]
-struct Capacity {
+struct LinkCapacityEstimator {
     /// In kbit/s.
     mean: f64,
     /// The variance divided by the mean, in kbit/s.
@@ -27,23 +27,29 @@ struct Capacity {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum RateControlState {
     Grow,
     Hold,
 }
 
 #[derive(Debug)]
-pub(super) struct Aimd {
+pub(super) struct AimdRateControl {
     rate: f64,
-    phase: Phase,
-    capacity: Option<Capacity>,
+    phase: RateControlState,
+    capacity: Option<LinkCapacityEstimator>,
     changed_at: Instant,
     reduced_at: Option<Instant>,
 }
 
-impl Aimd {
+impl AimdRateControl {
     pub(super) fn new(now: Instant, rate: f64) -> Self {
-        Self { rate, phase: Phase::Grow, capacity: None, changed_at: now, reduced_at: None }
+        Self {
+            rate,
+            phase: RateControlState::Grow,
+            capacity: None,
+            changed_at: now,
+            reduced_at: None,
+        }
     }
 
     pub(super) fn rate(&self) -> f64 {
@@ -72,25 +78,25 @@ impl Aimd {
     pub(super) fn update(
         &mut self,
         now: Instant,
-        usage: Usage,
+        usage: BandwidthUsage,
         arriving: Option<f64>,
         round_trip: Duration,
         unused: bool,
     ) {
         let since = now.saturating_duration_since(self.changed_at).min(Duration::from_secs(1));
         match usage {
-            Usage::Over => self.reduce(now, arriving, round_trip, unused),
-            Usage::Under => self.hold(now),
-            Usage::Normal if self.phase == Phase::Hold => {
-                self.phase = Phase::Grow;
+            BandwidthUsage::Over => self.reduce(now, arriving, round_trip, unused),
+            BandwidthUsage::Under => self.hold(now),
+            BandwidthUsage::Normal if self.phase == RateControlState::Hold => {
+                self.phase = RateControlState::Grow;
                 self.changed_at = now;
             }
-            Usage::Normal => self.grow(now, since.as_secs_f64(), arriving, round_trip),
+            BandwidthUsage::Normal => self.grow(now, since.as_secs_f64(), arriving, round_trip),
         }
     }
 
     fn hold(&mut self, now: Instant) {
-        self.phase = Phase::Hold;
+        self.phase = RateControlState::Hold;
         self.changed_at = now;
     }
 
@@ -102,7 +108,7 @@ impl Aimd {
         if too_soon && !far_off {
             return;
         }
-        let mut reduced = arriving.map_or(self.rate * 0.5, |arriving| arriving * KEEP);
+        let mut reduced = arriving.map_or(self.rate * 0.5, |arriving| arriving * DECREASE_FACTOR);
         if unused {
             reduced = reduced.max(self.rate * KEEP_UNUSED);
         } else if let Some(arriving) = arriving {
@@ -123,7 +129,7 @@ impl Aimd {
             let response = round_trip.as_secs_f64() + 0.1;
             self.rate + (PACKET_BITS / response).max(SLOWEST_GROWTH) * seconds
         } else {
-            self.rate * GROWTH.powf(seconds) + 1_000.0 * seconds
+            self.rate * INCREASE_FACTOR.powf(seconds) + 1_000.0 * seconds
         };
         let most = arriving.map_or(self.rate, |arriving| arriving * AHEAD + AHEAD_BITS);
         self.rate = grown.min(most.max(self.rate));
@@ -137,16 +143,16 @@ impl Aimd {
                 let mean = 0.95 * capacity.mean + 0.05 * sample;
                 let error = (mean - sample).powi(2) / mean.max(1.0);
                 let deviation = (0.95 * capacity.deviation + 0.05 * error).clamp(0.4, 2.5);
-                Capacity { mean, deviation }
+                LinkCapacityEstimator { mean, deviation }
             }
             // Far below what was known: the way has changed.
-            _ => Capacity { mean: sample, deviation: 0.4 },
+            _ => LinkCapacityEstimator { mean: sample, deviation: 0.4 },
         };
         self.capacity = Some(capacity);
     }
 }
 
-impl Capacity {
+impl LinkCapacityEstimator {
     fn spread(self) -> f64 {
         3.0 * (self.deviation * self.mean).sqrt()
     }
@@ -168,13 +174,19 @@ mod tests {
     #[test]
     fn the_rate_falls_below_what_arrives_and_grows_slowly_from_there() {
         let begin = start();
-        let mut aimd = Aimd::new(begin, 1_000_000.0);
-        aimd.update(begin + ms(100), Usage::Over, Some(800_000.0), ms(50), false);
+        let mut aimd = AimdRateControl::new(begin, 1_000_000.0);
+        aimd.update(begin + ms(100), BandwidthUsage::Over, Some(800_000.0), ms(50), false);
         assert_eq!(aimd.rate(), 680_000.0);
-        aimd.update(begin + ms(110), Usage::Over, Some(700_000.0), ms(50), false);
+        aimd.update(begin + ms(110), BandwidthUsage::Over, Some(700_000.0), ms(50), false);
         assert_eq!(aimd.rate(), 680_000.0, "not twice in a round trip");
         for n in 2..=11 {
-            aimd.update(begin + ms(n * 100), Usage::Normal, Some(680_000.0), ms(50), false);
+            aimd.update(
+                begin + ms(n * 100),
+                BandwidthUsage::Normal,
+                Some(680_000.0),
+                ms(50),
+                false,
+            );
         }
         assert!((735_000.0..745_000.0).contains(&aimd.rate()), "{}", aimd.rate());
     }
@@ -182,12 +194,12 @@ mod tests {
     #[test]
     fn what_is_not_used_does_not_grow_and_falls_by_half_at_most() {
         let begin = start();
-        let mut aimd = Aimd::new(begin, 1_000_000.0);
+        let mut aimd = AimdRateControl::new(begin, 1_000_000.0);
         for n in 1..50 {
-            aimd.update(begin + ms(n * 100), Usage::Normal, Some(100_000.0), ms(50), true);
+            aimd.update(begin + ms(n * 100), BandwidthUsage::Normal, Some(100_000.0), ms(50), true);
         }
         assert_eq!(aimd.rate(), 1_000_000.0);
-        aimd.update(begin + ms(6_000), Usage::Over, Some(100_000.0), ms(50), true);
+        aimd.update(begin + ms(6_000), BandwidthUsage::Over, Some(100_000.0), ms(50), true);
         assert_eq!(aimd.rate(), 500_000.0);
     }
 }

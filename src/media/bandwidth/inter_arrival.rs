@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 use crate::twcc::PacketResult;
 
 /// Packets that were sent within this time belong together.
-const GROUP: Duration = Duration::from_millis(5);
+const BURST_DELTA_THRESHOLD: Duration = Duration::from_millis(5);
 /// Packets that come as close as this one after the other, sooner than they were sent, were held up
 /// together on the way and tell nothing alone.
 const BURST: Duration = Duration::from_millis(5);
 /// A burst ends after this time at the latest.
-const LONGEST_BURST: Duration = Duration::from_millis(100);
+const MAX_BURST_DURATION: Duration = Duration::from_millis(100);
 /// The receiver's clock jumped if two groups seem to be so much further apart than they were sent.
 const CLOCK_JUMP_MS: f64 = 3_000.0;
 
 #[derive(Clone, Copy, Debug)]
-struct Group {
+struct PacketGroup {
     first_sent: Instant,
     last_sent: Instant,
     first_arrived: Duration,
@@ -25,7 +25,7 @@ struct Group {
 
 /// How two groups that follow each other compare.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Step {
+pub(super) struct DelayDelta {
     /// Between the sendings, in ms.
     pub(super) sent: f64,
     /// Between the arrivals, in ms.
@@ -35,16 +35,16 @@ pub(super) struct Step {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Groups {
-    before: Option<Group>,
-    current: Option<Group>,
+pub(super) struct InterArrivalDelta {
+    before: Option<PacketGroup>,
+    current: Option<PacketGroup>,
 }
 
-impl Groups {
+impl InterArrivalDelta {
     /// A packet came; gives a step when it is the first of a new group.
-    pub(super) fn arrived(&mut self, packet: &PacketResult) -> Option<Step> {
+    pub(super) fn arrived(&mut self, packet: &PacketResult) -> Option<DelayDelta> {
         let arrived = packet.arrived?;
-        let begun = Group {
+        let begun = PacketGroup {
             first_sent: packet.sent,
             last_sent: packet.sent,
             first_arrived: arrived,
@@ -74,15 +74,15 @@ impl Groups {
     }
 }
 
-impl Group {
+impl PacketGroup {
     fn takes(&self, sent: Instant, arrived: Duration) -> bool {
-        if sent.saturating_duration_since(self.first_sent) <= GROUP {
+        if sent.saturating_duration_since(self.first_sent) <= BURST_DELTA_THRESHOLD {
             return true;
         }
         let apart = arrived.saturating_sub(self.last_arrived);
         let sooner = apart < sent.saturating_duration_since(self.last_sent);
         let soon = apart <= BURST && arrived >= self.last_arrived;
-        soon && sooner && arrived.saturating_sub(self.first_arrived) < LONGEST_BURST
+        soon && sooner && arrived.saturating_sub(self.first_arrived) < MAX_BURST_DURATION
     }
 
     /// Whether a packet of this group came after this time, by a clock that did not jump.
@@ -91,8 +91,8 @@ impl Group {
         before > 0.0 && before < CLOCK_JUMP_MS
     }
 
-    fn since(&self, before: &Self) -> Step {
-        Step {
+    fn since(&self, before: &Self) -> DelayDelta {
+        DelayDelta {
             sent: millis(self.last_sent.saturating_duration_since(before.last_sent)),
             arrived: millis(self.last_arrived) - millis(before.last_arrived),
             at: self.last_arrived,
@@ -115,16 +115,16 @@ mod tests {
 
     #[test]
     fn groups_are_compared_when_the_next_one_begins() {
-        let (begin, mut groups) = (start(), Groups::default());
+        let (begin, mut groups) = (start(), InterArrivalDelta::default());
         let mut steps = [(0, 50), (4, 51), (20, 80), (22, 81), (40, 101)]
             .map(|(sent, arrived)| groups.arrived(&packet(begin, sent, arrived)));
-        assert_eq!(steps[4].take(), Some(Step { sent: 18.0, arrived: 30.0, at: ms(81) }));
+        assert_eq!(steps[4].take(), Some(DelayDelta { sent: 18.0, arrived: 30.0, at: ms(81) }));
         assert!(steps.iter().all(Option::is_none));
     }
 
     #[test]
     fn packets_that_were_held_up_together_are_one_group() {
-        let (begin, mut groups) = (start(), Groups::default());
+        let (begin, mut groups) = (start(), InterArrivalDelta::default());
         for (sent, arrived) in [(0, 50), (20, 120), (40, 121), (60, 122)] {
             groups.arrived(&packet(begin, sent, arrived));
         }
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_jumps_makes_no_step() {
-        let (begin, mut groups) = (start(), Groups::default());
+        let (begin, mut groups) = (start(), InterArrivalDelta::default());
         for (sent, arrived) in [(0, 50_000), (20, 50_020), (40, 10), (60, 30)] {
             assert_eq!(
                 groups.arrived(&packet(begin, sent, arrived)).filter(|s| s.arrived < 0.0),

@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{Estimator, Probe};
-use crate::twcc::{Arrivals, Departures};
+use super::{BandwidthEstimator, ProbeCluster};
+use crate::twcc::{TwccReceiver, TwccSender};
 use crate::virtual_time::{ms, start};
 
 const PACKET: usize = 1_200;
@@ -50,9 +50,9 @@ pub(super) const WAY: Way = Way {
 
 pub(super) struct Link {
     begin: Instant,
-    pub(super) estimator: Estimator,
-    departures: Departures,
-    arrivals: Arrivals,
+    pub(super) estimator: BandwidthEstimator,
+    departures: TwccSender,
+    arrivals: TwccReceiver,
     /// When the bottleneck has sent all that it took, in ms.
     busy_until: f64,
     travelling: VecDeque<(f64, u16)>,
@@ -60,7 +60,7 @@ pub(super) struct Link {
     newest: f64,
     returning: VecDeque<(u64, Vec<u8>)>,
     budget: f64,
-    burst: Option<(Probe, usize, f64)>,
+    burst: Option<(ProbeCluster, usize, f64)>,
     random: u64,
     /// The estimate at each tenth of a second, in kbit/s.
     pub(super) trace: Vec<u64>,
@@ -73,9 +73,9 @@ impl Link {
         let begin = start();
         Self {
             begin,
-            estimator: Estimator::new(begin, first_bps, 50_000, 20_000_000),
-            departures: Departures::default(),
-            arrivals: Arrivals::new(begin),
+            estimator: BandwidthEstimator::new(begin, first_bps, 50_000, 20_000_000),
+            departures: TwccSender::default(),
+            arrivals: TwccReceiver::new(begin),
             busy_until: 0.0,
             travelling: VecDeque::new(),
             newest: 0.0,

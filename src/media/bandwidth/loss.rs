@@ -9,12 +9,12 @@ const WINDOW: Duration = Duration::from_millis(500);
 const ENOUGH_PACKETS: u32 = 40;
 const LONGEST_WINDOW: Duration = Duration::from_millis(1_500);
 /// More than this is a reason for a trial if it lasts, and much more at once.
-const LITTLE: f64 = 0.02;
-const MUCH: f64 = 0.10;
+const LOW_LOSS_RATIO: f64 = 0.02;
+const HIGH_LOSS_RATIO: f64 = 0.10;
 /// So many windows of some loss lead to a trial.
 const PATIENCE: u32 = 3;
 /// A trial lowers the rate by this much for two windows, if it is not more that was lost.
-const CUT: f64 = 0.15;
+const DECREASE_RATIO: f64 = 0.15;
 const TRIAL_WINDOWS: u32 = 2;
 /// No way is believed to lose more than this by itself.
 const MOST_INHERENT: f64 = 0.25;
@@ -26,7 +26,7 @@ const FOLLOW: f64 = 0.1;
 
 /// Whether a lower rate makes the loss go away.
 #[derive(Clone, Copy, Debug)]
-struct Trial {
+struct InherentLossTrial {
     rate: f64,
     loss_before: f64,
     /// What the loss will be if it was the rate that was too high.
@@ -38,9 +38,9 @@ struct Trial {
 }
 
 #[derive(Debug)]
-pub(super) struct Loss {
+pub(super) struct LossController {
     inherent: f64,
-    trial: Option<Trial>,
+    trial: Option<InherentLossTrial>,
     /// Windows of some loss that followed each other, and their sum.
     held: (u32, f64),
     window_began: Instant,
@@ -48,7 +48,7 @@ pub(super) struct Loss {
     lost: u32,
 }
 
-impl Loss {
+impl LossController {
     pub(super) fn new(now: Instant) -> Self {
         Self { inherent: 0.0, trial: None, held: (0, 0.0), window_began: now, sent: 0, lost: 0 }
     }
@@ -106,7 +106,7 @@ impl Loss {
             return self.continue_trial(now, trial, loss);
         }
         let excess = loss - self.inherent;
-        if excess <= LITTLE {
+        if excess <= LOW_LOSS_RATIO {
             self.inherent += excess * FOLLOW;
             self.held = (0, 0.0);
             return None;
@@ -117,16 +117,22 @@ impl Loss {
             self.begin_window(now + delay);
             return Some(rate * (1.0 - loss).max(LEAST_KEPT));
         }
-        if excess > MUCH {
-            self.begin_trial(now, loss, CUT.max(excess / 2.0), rate, delay);
+        if excess > HIGH_LOSS_RATIO {
+            self.begin_trial(now, loss, DECREASE_RATIO.max(excess / 2.0), rate, delay);
         } else if self.held.0 >= PATIENCE {
-            self.begin_trial(now, self.held.1 / f64::from(self.held.0), CUT, rate, delay);
+            self.begin_trial(
+                now,
+                self.held.1 / f64::from(self.held.0),
+                DECREASE_RATIO,
+                rate,
+                delay,
+            );
         }
         None
     }
 
     fn begin_trial(&mut self, now: Instant, loss: f64, cut: f64, rate: f64, delay: Duration) {
-        self.trial = Some(Trial {
+        self.trial = Some(InherentLossTrial {
             rate: rate * (1.0 - cut),
             loss_before: loss,
             loss_hoped_for: (1.0 - (1.0 - loss) / (1.0 - cut)).max(self.inherent),
@@ -137,7 +143,12 @@ impl Loss {
         self.held = (0, 0.0);
     }
 
-    fn continue_trial(&mut self, now: Instant, mut trial: Trial, loss: f64) -> Option<f64> {
+    fn continue_trial(
+        &mut self,
+        now: Instant,
+        mut trial: InherentLossTrial,
+        loss: f64,
+    ) -> Option<f64> {
         if now >= trial.begins + WINDOW {
             trial.sum += loss;
             trial.windows += 1;
@@ -171,7 +182,7 @@ mod tests {
     /// second without loss.
     fn after_a_minute(loss_at: impl Fn(f64) -> f64) -> f64 {
         let begin = start();
-        let mut loss = Loss::new(begin);
+        let mut loss = LossController::new(begin);
         let mut rate = 2_000_000.0;
         for n in 1..60 {
             let allowed = loss.bound().unwrap_or(rate);

@@ -8,17 +8,17 @@ mod loss;
 mod probe;
 mod trendline;
 
-pub(crate) use probe::Probe;
+pub(crate) use probe::ProbeCluster;
 
 use std::time::{Duration, Instant};
 
 use crate::twcc::PacketResult;
-use acked_bitrate::Throughput;
-use aimd::Aimd;
-use inter_arrival::Groups;
-use loss::Loss;
-use probe::Prober;
-use trendline::{Trend, Usage};
+use acked_bitrate::AckedBitrateEstimator;
+use aimd::AimdRateControl;
+use inter_arrival::InterArrivalDelta;
+use loss::LossController;
+use probe::ProbeController;
+use trendline::{BandwidthUsage, TrendlineEstimator};
 
 /// Sending less than this share of what is allowed is no test of the allowed.
 const UNUSED: f64 = 0.65;
@@ -31,24 +31,24 @@ const FIRST_ROUND_TRIP: Duration = Duration::from_millis(100);
 /// Estimates one downlink, in bits per second of everything that is sent with a transport-wide
 /// sequence number.
 #[derive(Debug)]
-pub(crate) struct Estimator {
+pub(crate) struct BandwidthEstimator {
     least: f64,
     most: f64,
     begin: Instant,
-    groups: Groups,
-    trend: Trend,
-    arriving: Throughput,
-    sending: Throughput,
-    delay: Aimd,
-    loss: Loss,
-    prober: Prober,
+    groups: InterArrivalDelta,
+    trend: TrendlineEstimator,
+    arriving: AckedBitrateEstimator,
+    sending: AckedBitrateEstimator,
+    delay: AimdRateControl,
+    loss: LossController,
+    prober: ProbeController,
     round_trip: Duration,
     remb: Option<(Instant, f64)>,
     /// Whether there was any transport-wide feedback.
     heard: bool,
 }
 
-impl Estimator {
+impl BandwidthEstimator {
     /// Begins with `start`; the estimate stays between `least` and `most` bits per second.
     pub(crate) fn new(now: Instant, start: u64, least: u64, most: u64) -> Self {
         let (least, most) = (least as f64, most.max(least) as f64);
@@ -56,13 +56,13 @@ impl Estimator {
             least,
             most,
             begin: now,
-            groups: Groups::default(),
-            trend: Trend::new(),
-            arriving: Throughput::default(),
-            sending: Throughput::default(),
-            delay: Aimd::new(now, (start as f64).clamp(least, most)),
-            loss: Loss::new(now),
-            prober: Prober::new(now),
+            groups: InterArrivalDelta::default(),
+            trend: TrendlineEstimator::new(),
+            arriving: AckedBitrateEstimator::default(),
+            sending: AckedBitrateEstimator::default(),
+            delay: AimdRateControl::new(now, (start as f64).clamp(least, most)),
+            loss: LossController::new(now),
+            prober: ProbeController::new(now),
             round_trip: FIRST_ROUND_TRIP,
             remb: None,
             heard: false,
@@ -86,8 +86,8 @@ impl Estimator {
         self.heard = true;
         let round_trip = now.saturating_duration_since(last_sent);
         self.round_trip = self.round_trip.mul_f64(0.9) + round_trip.mul_f64(0.1);
-        let usage = if overused { Usage::Over } else { self.trend.usage() };
-        if usage == Usage::Over {
+        let usage = if overused { BandwidthUsage::Over } else { self.trend.usage() };
+        if usage == BandwidthUsage::Over {
             self.loss.stand_back(now);
         }
         let allowed = self.allowed(now);
@@ -109,22 +109,30 @@ impl Estimator {
             self.arriving.add(arrived, packet.bytes);
             if let Some(step) = self.groups.arrived(packet) {
                 self.trend.step(step);
-                overused |= self.trend.usage() == Usage::Over;
+                overused |= self.trend.usage() == BandwidthUsage::Over;
             }
         }
         overused
     }
 
-    fn conclude(&mut self, now: Instant, usage: Usage, probed: Option<f64>, lower: Option<f64>) {
+    fn conclude(
+        &mut self,
+        now: Instant,
+        usage: BandwidthUsage,
+        probed: Option<f64>,
+        lower: Option<f64>,
+    ) {
         let lossy = self.loss.is_excessive();
         let tried = self.loss.bound().is_some();
-        if usage == Usage::Over || tried {
+        if usage == BandwidthUsage::Over || tried {
             self.prober.postpone(now);
         }
         match (usage, probed, lower) {
             (_, _, Some(lower)) => self.delay.set(now, lower),
-            (Usage::Normal | Usage::Under, Some(rate), _) if !tried => self.delay.set(now, rate),
-            (Usage::Normal, ..) if lossy => self.delay.wait(now),
+            (BandwidthUsage::Normal | BandwidthUsage::Under, Some(rate), _) if !tried => {
+                self.delay.set(now, rate)
+            }
+            (BandwidthUsage::Normal, ..) if lossy => self.delay.wait(now),
             _ => {
                 let unused = self.is_unused(now);
                 self.delay.update(now, usage, self.arriving.rate(), self.round_trip, unused);
@@ -152,7 +160,7 @@ impl Estimator {
             self.delay.wait(now);
         } else {
             let rate = Some(self.delay.rate());
-            self.delay.update(now, Usage::Normal, rate, self.round_trip, false);
+            self.delay.update(now, BandwidthUsage::Normal, rate, self.round_trip, false);
         }
         self.delay.bound(self.least, self.most);
     }
@@ -164,15 +172,18 @@ impl Estimator {
 
     /// Whether the way was found full just now: no time to send more.
     pub(crate) fn is_congested(&self) -> bool {
-        self.trend.usage() == Usage::Over || self.loss.bound().is_some()
+        self.trend.usage() == BandwidthUsage::Over || self.loss.bound().is_some()
     }
 
     /// A burst to send, if more than the estimate is `wanted` and it is time to try. To be asked
     /// whenever there is a chance to send one. The burst begins with the packet `next`
-    /// ([`crate::twcc::Departures::next_index`]) and consists of all that is sent until it is over,
+    /// ([`crate::twcc::TwccSender::next_index`]) and consists of all that is sent until it is over,
     /// whatever the packets carry.
-    pub(crate) fn probe(&mut self, now: Instant, wanted: u64, next: u64) -> Option<Probe> {
-        if !self.heard || self.trend.usage() != Usage::Normal || self.loss.bound().is_some() {
+    pub(crate) fn probe(&mut self, now: Instant, wanted: u64, next: u64) -> Option<ProbeCluster> {
+        if !self.heard
+            || self.trend.usage() != BandwidthUsage::Normal
+            || self.loss.bound().is_some()
+        {
             return None;
         }
         let wanted = (wanted as f64).min(self.most);

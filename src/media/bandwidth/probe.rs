@@ -7,12 +7,12 @@ use crate::twcc::PacketResult;
 
 /// How long a burst lasts at its rate, and how much it has at least: five packets.
 const LASTS: Duration = Duration::from_millis(20);
-const LEAST_BYTES: usize = 5 * 1_000;
+const MIN_PROBE_BYTES: usize = 5 * 1_000;
 /// A burst may be so much faster than what is known.
 const FASTER: f64 = 3.0;
 /// After a burst that showed no room, and at most if the next ones show none either.
 const WAIT: Duration = Duration::from_millis(1_500);
-const LONGEST_WAIT: Duration = Duration::from_secs(4);
+const MAX_PROBE_INTERVAL: Duration = Duration::from_secs(4);
 /// Bursts that show nothing may be this share of what is sent.
 const SHARE: f64 = 0.06;
 /// No more than this is saved up for them, in bytes.
@@ -22,14 +22,14 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// This share of the packets must have come.
 const COMPLETE: f64 = 0.6;
 /// If they come so much slower than they were sent, what came is all there is room for.
-const SATURATED: f64 = 0.9;
+const MIN_RECEIVED_SENT_RATIO: f64 = 0.9;
 /// Then a little less than that is taken.
 const UTILIZED: f64 = 0.95;
 
 /// A burst to be sent: `bytes` in packets that count as one with what else is sent meanwhile, paced
-/// at `rate`. [`super::Estimator::probed`] is to be told where it ended.
+/// at `rate`. [`super::BandwidthEstimator::probed`] is to be told where it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Probe {
+pub(crate) struct ProbeCluster {
     /// Bits per second.
     pub(crate) rate: u64,
     /// How much is to be sent, in full-sized packets.
@@ -37,7 +37,7 @@ pub(crate) struct Probe {
 }
 
 #[derive(Debug)]
-struct Flight {
+struct ProbeInFlight {
     rate: f64,
     /// The end is not known while it is being sent; feedback may come before.
     packets: Range<u64>,
@@ -53,15 +53,15 @@ struct Flight {
 }
 
 #[derive(Debug)]
-pub(super) struct Prober {
-    flight: Option<Flight>,
+pub(super) struct ProbeController {
+    flight: Option<ProbeInFlight>,
     next: Instant,
     wait: Duration,
     /// How many bytes may be spent; less than nothing after a burst.
     savings: f64,
 }
 
-impl Prober {
+impl ProbeController {
     pub(super) fn new(now: Instant) -> Self {
         Self { flight: None, next: now, wait: WAIT, savings: SAVINGS }
     }
@@ -78,7 +78,7 @@ impl Prober {
         rate: f64,
         wanted: f64,
         next: u64,
-    ) -> Option<Probe> {
+    ) -> Option<ProbeCluster> {
         if self.flight.as_ref().is_some_and(|flight| now >= flight.until) {
             self.failed(now);
         }
@@ -87,9 +87,9 @@ impl Prober {
         }
         // A little more than is wanted, since the result is a little less than what was sent.
         let burst = (rate * FASTER).min(wanted * 1.25);
-        let bytes = ((burst * LASTS.as_secs_f64() / 8.0) as usize).max(LEAST_BYTES);
+        let bytes = ((burst * LASTS.as_secs_f64() / 8.0) as usize).max(MIN_PROBE_BYTES);
         self.savings -= bytes as f64;
-        self.flight = Some(Flight {
+        self.flight = Some(ProbeInFlight {
             rate: burst,
             packets: next..u64::MAX,
             sent: None,
@@ -100,7 +100,7 @@ impl Prober {
             count: 0,
             until: now + PATIENCE,
         });
-        Some(Probe { rate: burst as u64, bytes })
+        Some(ProbeCluster { rate: burst as u64, bytes })
     }
 
     /// The burst ended before the packet `end`.
@@ -139,11 +139,11 @@ impl Prober {
     fn failed(&mut self, now: Instant) {
         self.flight = None;
         self.next = now + self.wait;
-        self.wait = (self.wait * 3 / 2).min(LONGEST_WAIT);
+        self.wait = (self.wait * 3 / 2).min(MAX_PROBE_INTERVAL);
     }
 }
 
-impl Flight {
+impl ProbeInFlight {
     fn take(&mut self, packet: &PacketResult) {
         let Some(arrived) = packet.arrived else { return };
         if !self.packets.contains(&packet.index) {
@@ -174,7 +174,11 @@ impl Flight {
         let arrived_in = last.saturating_sub(first).as_secs_f64();
         let sent = bits_in(self.bytes - self.last_bytes, sent_in).min(self.rate);
         let arrived = bits_in(self.bytes - self.first_bytes, arrived_in);
-        Some(if arrived < SATURATED * sent { arrived * UTILIZED } else { arrived.min(sent) })
+        Some(if arrived < MIN_RECEIVED_SENT_RATIO * sent {
+            arrived * UTILIZED
+        } else {
+            arrived.min(sent)
+        })
     }
 }
 
@@ -191,9 +195,9 @@ mod tests {
     /// A burst of ten packets, one each 8 ms, that come `apart` ms apart; each `lost`th does not.
     fn found(apart: u64, lost: u64) -> Option<f64> {
         let begin = start();
-        let mut prober = Prober::new(begin);
+        let mut prober = ProbeController::new(begin);
         let probe = prober.order(begin, 400_000.0, 2_000_000.0, 10).unwrap();
-        assert_eq!(probe, Probe { rate: 1_200_000, bytes: 5_000 });
+        assert_eq!(probe, ProbeCluster { rate: 1_200_000, bytes: 5_000 });
         (10..20).fold(None, |found, index| {
             let n = index - 10;
             let arrived = (index % lost != 0).then(|| ms(n * apart));
@@ -224,7 +228,7 @@ mod tests {
     /// When bursts are ordered of which nothing is heard, if so many bytes are sent each 100 ms.
     fn orders(earned: usize) -> Vec<u64> {
         let begin = start();
-        let mut prober = Prober::new(begin);
+        let mut prober = ProbeController::new(begin);
         let times: Vec<_> = (0..25_000)
             .step_by(100)
             .filter(|at| {
@@ -248,13 +252,13 @@ mod tests {
     fn bursts_that_show_nothing_are_a_small_share_of_what_is_sent() {
         let (per_tenth, bursts) = (500, orders(500).len());
         assert!((2..=4).contains(&bursts), "{bursts}");
-        let spent = (bursts - 2) * LEAST_BYTES; // two come from savings
+        let spent = (bursts - 2) * MIN_PROBE_BYTES; // two come from savings
         assert!(spent as f64 <= SHARE * 250.0 * per_tenth as f64);
     }
 
     #[test]
     fn there_is_no_burst_without_a_reason() {
         let begin = start();
-        assert_eq!(Prober::new(begin).order(begin, 1e6, 1e6, 1), None);
+        assert_eq!(ProbeController::new(begin).order(begin, 1e6, 1e6, 1), None);
     }
 }

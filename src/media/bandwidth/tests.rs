@@ -135,7 +135,7 @@ fn what_is_not_used_is_not_forgotten() {
 #[test]
 fn a_receivers_own_estimate_is_followed_where_there_is_nothing_better() {
     let begin = start();
-    let mut estimator = Estimator::new(begin, 500_000, 50_000, 5_000_000);
+    let mut estimator = BandwidthEstimator::new(begin, 500_000, 50_000, 5_000_000);
     estimator.remb(begin, 1_700_000);
     assert_eq!(estimator.target(begin), 1_700_000);
     assert_eq!(estimator.target(begin + ms(10_000)), 500_000, "it is old");
@@ -146,7 +146,7 @@ fn a_receivers_own_estimate_is_followed_where_there_is_nothing_better() {
 #[test]
 fn reported_loss_alone_moves_the_estimate() {
     let begin = start();
-    let mut estimator = Estimator::new(begin, 500_000, 50_000, 5_000_000);
+    let mut estimator = BandwidthEstimator::new(begin, 500_000, 50_000, 5_000_000);
     for n in 1..=10 {
         estimator.loss(begin + ms(n * 1_000), 0.0);
     }
@@ -170,7 +170,7 @@ proptest! {
         size in 1usize..20,
     ) {
         let begin = start();
-        let mut estimator = Estimator::new(begin, 500_000, 50_000, 5_000_000);
+        let mut estimator = BandwidthEstimator::new(begin, 500_000, 50_000, 5_000_000);
         let mut now = begin;
         for (n, batch) in packets.chunks(size).enumerate() {
             let mut results: Vec<_> = batch.iter().map(|(step, sent, arrived, bytes)| {

@@ -4,26 +4,26 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::inter_arrival::{Step, millis};
+use super::inter_arrival::{DelayDelta, millis};
 
 const GROUPS: usize = 20;
 const SMOOTHING: f64 = 0.9;
 /// The slope is multiplied by how many groups were seen, of these at most, and by the gain.
-const MOST_STEPS: u32 = 60;
+const MAX_DELTAS: u32 = 60;
 const GAIN: f64 = 4.0;
-const RISE: f64 = 0.0087;
-const FALL: f64 = 0.039;
+const THRESHOLD_GAIN_UP: f64 = 0.0087;
+const THRESHOLD_GAIN_DOWN: f64 = 0.039;
 const FIRST_THRESHOLD: f64 = 12.5;
-const LOWEST_THRESHOLD: f64 = 6.0;
-const HIGHEST_THRESHOLD: f64 = 600.0;
+const MIN_THRESHOLD_MS: f64 = 6.0;
+const MAX_THRESHOLD_MS: f64 = 600.0;
 /// A trend further above the threshold than this is an exception that must not move it.
 const EXCEPTION: f64 = 15.0;
 /// The way must fill up for so long, in ms.
-const LONG_ENOUGH: f64 = 10.0;
+const OVERUSE_TIME_MS: f64 = 10.0;
 
 /// What the way does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Usage {
+pub(super) enum BandwidthUsage {
     /// Its queue is steady.
     Normal,
     /// Its queue grows.
@@ -33,7 +33,7 @@ pub(super) enum Usage {
 }
 
 #[derive(Debug)]
-pub(super) struct Trend {
+pub(super) struct TrendlineEstimator {
     steps: u32,
     accumulated: f64,
     smoothed: f64,
@@ -45,10 +45,10 @@ pub(super) struct Trend {
     over_for: f64,
     over_count: u32,
     slope: f64,
-    usage: Usage,
+    usage: BandwidthUsage,
 }
 
-impl Trend {
+impl TrendlineEstimator {
     pub(super) fn new() -> Self {
         Self {
             steps: 0,
@@ -61,17 +61,17 @@ impl Trend {
             over_for: 0.0,
             over_count: 0,
             slope: 0.0,
-            usage: Usage::Normal,
+            usage: BandwidthUsage::Normal,
         }
     }
 
-    pub(super) fn usage(&self) -> Usage {
+    pub(super) fn usage(&self) -> BandwidthUsage {
         self.usage
     }
 
-    pub(super) fn step(&mut self, step: Step) {
+    pub(super) fn step(&mut self, step: DelayDelta) {
         let begin = *self.begin.get_or_insert(step.at);
-        self.steps = (self.steps + 1).min(MOST_STEPS);
+        self.steps = (self.steps + 1).min(MAX_DELTAS);
         self.accumulated += step.arrived - step.sent;
         self.smoothed = SMOOTHING * self.smoothed + (1.0 - SMOOTHING) * self.accumulated;
         if self.points.len() == GROUPS {
@@ -94,16 +94,18 @@ impl Trend {
         if trend > self.threshold {
             self.over_for += if self.over_count == 0 { apart / 2.0 } else { apart };
             self.over_count += 1;
-            if self.over_for > LONG_ENOUGH && self.over_count > 1 && self.slope >= slope_before {
+            if self.over_for > OVERUSE_TIME_MS && self.over_count > 1 && self.slope >= slope_before
+            {
                 self.over_for = 0.0;
                 self.over_count = 0;
-                self.usage = Usage::Over;
+                self.usage = BandwidthUsage::Over;
             }
             return;
         }
         self.over_for = 0.0;
         self.over_count = 0;
-        self.usage = if trend < -self.threshold { Usage::Under } else { Usage::Normal };
+        self.usage =
+            if trend < -self.threshold { BandwidthUsage::Under } else { BandwidthUsage::Normal };
     }
 
     fn adapt(&mut self, trend: f64, at: Duration) {
@@ -112,9 +114,10 @@ impl Trend {
         if trend.abs() > self.threshold + EXCEPTION {
             return;
         }
-        let pace = if trend.abs() < self.threshold { FALL } else { RISE };
+        let pace =
+            if trend.abs() < self.threshold { THRESHOLD_GAIN_DOWN } else { THRESHOLD_GAIN_UP };
         let moved = pace * (trend.abs() - self.threshold) * millis(since).min(100.0);
-        self.threshold = (self.threshold + moved).clamp(LOWEST_THRESHOLD, HIGHEST_THRESHOLD);
+        self.threshold = (self.threshold + moved).clamp(MIN_THRESHOLD_MS, MAX_THRESHOLD_MS);
     }
 }
 
@@ -135,21 +138,26 @@ mod tests {
     use super::*;
 
     /// Groups every 20 ms whose delay grows by so many ms each.
-    fn usage_after(trend: &mut Trend, begin: f64, groups: u32, growth: f64) -> Usage {
+    fn usage_after(
+        trend: &mut TrendlineEstimator,
+        begin: f64,
+        groups: u32,
+        growth: f64,
+    ) -> BandwidthUsage {
         for n in 0..groups {
             let at = Duration::from_secs_f64((begin + f64::from(n) * (20.0 + growth)) / 1_000.0);
-            trend.step(Step { sent: 20.0, arrived: 20.0 + growth, at });
+            trend.step(DelayDelta { sent: 20.0, arrived: 20.0 + growth, at });
         }
         trend.usage()
     }
 
     #[test]
     fn a_delay_that_grows_is_too_much_and_one_that_shrinks_too_little() {
-        let mut trend = Trend::new();
-        assert_eq!(usage_after(&mut trend, 0.0, 50, 0.0), Usage::Normal);
-        assert_eq!(usage_after(&mut trend, 1_000.0, 30, 4.0), Usage::Over);
-        assert_eq!(usage_after(&mut trend, 2_000.0, 60, -4.0), Usage::Under);
-        assert_eq!(usage_after(&mut trend, 3_200.0, 100, 0.0), Usage::Normal);
+        let mut trend = TrendlineEstimator::new();
+        assert_eq!(usage_after(&mut trend, 0.0, 50, 0.0), BandwidthUsage::Normal);
+        assert_eq!(usage_after(&mut trend, 1_000.0, 30, 4.0), BandwidthUsage::Over);
+        assert_eq!(usage_after(&mut trend, 2_000.0, 60, -4.0), BandwidthUsage::Under);
+        assert_eq!(usage_after(&mut trend, 3_200.0, 100, 0.0), BandwidthUsage::Normal);
     }
 
     #[test]

@@ -16,9 +16,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use super::Error;
+use super::TestPeerError;
 use crate::dtls::fingerprint;
-use crate::srtp::{KEY, Profile, Session};
+use crate::srtp::{MASTER_KEY_LEN, SrtpContext, SrtpProfile};
 
 /// The one server of an association, whatever its real address.
 const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
@@ -27,70 +27,74 @@ const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
 const PRIORITY: u32 = 110 << 24 | 65_535 << 8 | 255;
 
 /// What all clients of a process share: a certificate is dear.
-struct Own {
+struct ClientCertificate {
     provider: Arc<dyn RTCCryptoProvider>,
     certificate: Certificate,
     fingerprint: String,
 }
 
-fn own() -> Result<&'static Own, Error> {
-    static ONE: OnceLock<Result<Own, Error>> = OnceLock::new();
+fn own() -> Result<&'static ClientCertificate, TestPeerError> {
+    static ONE: OnceLock<Result<ClientCertificate, TestPeerError>> = OnceLock::new();
     let make = || {
-        let provider = rtc_crypto::default_provider().map_err(Error::crypto)?;
+        let provider = rtc_crypto::default_provider().map_err(TestPeerError::crypto)?;
         let certificate =
             Certificate::generate_self_signed(vec!["client".to_owned()], provider.crypto())
-                .map_err(Error::crypto)?;
+                .map_err(TestPeerError::crypto)?;
         let der = certificate.certificate.first().map_or(&[][..], |der| der);
         let fingerprint = fingerprint(&*provider, der);
-        Ok(Own { provider, certificate, fingerprint })
+        Ok(ClientCertificate { provider, certificate, fingerprint })
     };
     ONE.get_or_init(make).as_ref().map_err(Clone::clone)
 }
 
 /// SHA-256 of the certificate of all clients, as `a=fingerprint` writes it.
-pub(crate) fn own_fingerprint() -> Result<&'static str, Error> {
+pub(crate) fn own_fingerprint() -> Result<&'static str, TestPeerError> {
     Ok(&own()?.fingerprint)
 }
 
 /// A connectivity check of a controlling client (RFC 8445 §7.2). `username` is the server's fragment,
 /// a colon and the client's.
-pub(crate) fn check(username: &str, password: &str, nominate: bool) -> Result<Vec<u8>, Error> {
+pub(crate) fn check(
+    username: &str,
+    password: &str,
+    nominate: bool,
+) -> Result<Vec<u8>, TestPeerError> {
     let mut message = Message::new();
     message.write_header();
     let key = MessageIntegrity::new_short_term_integrity_with_provider(
         password.to_owned(),
         own()?.provider.crypto(),
     );
-    BINDING_REQUEST.add_to(&mut message).map_err(Error::crypto)?;
-    TransactionId::new().add_to(&mut message).map_err(Error::crypto)?;
+    BINDING_REQUEST.add_to(&mut message).map_err(TestPeerError::crypto)?;
+    TransactionId::new().add_to(&mut message).map_err(TestPeerError::crypto)?;
     message.add(ATTR_USERNAME, username.as_bytes());
     message.add(ATTR_PRIORITY, &PRIORITY.to_be_bytes());
     message.add(ATTR_ICE_CONTROLLING, &[0; 8]);
     if nominate {
         message.add(ATTR_USE_CANDIDATE, &[]);
     }
-    key.add_to(&mut message).map_err(Error::crypto)?;
-    FINGERPRINT.add_to(&mut message).map_err(Error::crypto)?;
+    key.add_to(&mut message).map_err(TestPeerError::crypto)?;
+    FINGERPRINT.add_to(&mut message).map_err(TestPeerError::crypto)?;
     Ok(message.raw)
 }
 
 /// The answer to a check of the server.
 pub(super) fn confirm(
     datagram: &[u8],
-    ice: &crate::ice::Credentials,
+    ice: &crate::ice::IceCredentials,
     from: SocketAddr,
 ) -> Option<Vec<u8>> {
     crate::ice::confirm(datagram, ice, from, own().ok()?.provider.crypto())
 }
 
 /// One association, from its `ClientHello` on.
-pub(crate) struct Association {
+pub(crate) struct ClientDtls {
     endpoint: Endpoint,
 }
 
-impl Association {
+impl ClientDtls {
     /// Begins; the profiles are offered in this order.
-    pub(crate) fn new(now: Instant, profiles: &[Wire]) -> Result<Self, Error> {
+    pub(crate) fn new(now: Instant, profiles: &[Wire]) -> Result<Self, TestPeerError> {
         let own = own()?;
         let configuration = ConfigBuilder::default()
             .with_crypto_provider(Arc::clone(&own.provider))
@@ -100,14 +104,20 @@ impl Association {
             .with_insecure_skip_verify(true) // it measures; what it sends is no secret
             .with_flight_interval(Duration::from_millis(50))
             .build(true, Some(SERVER))
-            .map_err(Error::crypto)?;
+            .map_err(TestPeerError::crypto)?;
         let mut endpoint = Endpoint::new(SERVER, TransportProtocol::UDP, None);
-        endpoint.connect(now, SERVER, Arc::new(configuration), None).map_err(Error::crypto)?;
+        endpoint
+            .connect(now, SERVER, Arc::new(configuration), None)
+            .map_err(TestPeerError::crypto)?;
         Ok(Self { endpoint })
     }
 
     /// Takes a datagram; gives the keys for what comes in and for what goes out, when it is complete.
-    pub(crate) fn receive(&mut self, now: Instant, datagram: &[u8]) -> Option<(Session, Session)> {
+    pub(crate) fn receive(
+        &mut self,
+        now: Instant,
+        datagram: &[u8],
+    ) -> Option<(SrtpContext, SrtpContext)> {
         let events = self.endpoint.read(now, SERVER, None, datagram.into()).ok()?;
         let done = events.iter().any(|event| matches!(event, EndpointEvent::HandshakeComplete));
         done.then(|| self.keys()).flatten()
@@ -129,22 +139,22 @@ impl Association {
         self.endpoint.close(now).unwrap();
     }
 
-    fn keys(&self) -> Option<(Session, Session)> {
+    fn keys(&self) -> Option<(SrtpContext, SrtpContext)> {
         let state = self.endpoint.get_connection_state(SERVER)?;
         let profile = match state.srtp_protection_profile() {
-            Wire::Srtp_Aead_Aes_128_Gcm => Profile::AeadAes128Gcm,
-            _ => Profile::Aes128CmSha1_80,
+            Wire::Srtp_Aead_Aes_128_Gcm => SrtpProfile::AeadAes128Gcm,
+            _ => SrtpProfile::Aes128CmSha1_80,
         };
         let salt = profile.salt();
-        let length = 2 * (KEY + salt);
+        let length = 2 * (MASTER_KEY_LEN + salt);
         let material = state.export_keying_material("EXTRACTOR-dtls_srtp", &[], length).ok()?;
         let bytes: &[u8] = material.as_ref();
-        let (keys, salts) = bytes.split_at_checked(2 * KEY)?;
+        let (keys, salts) = bytes.split_at_checked(2 * MASTER_KEY_LEN)?;
         let ((client, server), (own_salt, its_salt)) =
-            (keys.split_at_checked(KEY)?, salts.split_at_checked(salt)?);
+            (keys.split_at_checked(MASTER_KEY_LEN)?, salts.split_at_checked(salt)?);
         let crypto = own().ok()?.provider.crypto();
-        let outgoing = Session::new(profile, client, own_salt, crypto).ok()?;
-        let incoming = Session::new(profile, server, its_salt, crypto).ok()?;
+        let outgoing = SrtpContext::new(profile, client, own_salt, crypto).ok()?;
+        let incoming = SrtpContext::new(profile, server, its_salt, crypto).ok()?;
         Some((incoming, outgoing))
     }
 }

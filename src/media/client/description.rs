@@ -4,15 +4,15 @@ use std::fmt::Write;
 
 use std::net::SocketAddr;
 
-use super::Error;
-use crate::ice::Credentials;
-use crate::{Kind, TrackId};
+use super::TestPeerError;
+use crate::ice::IceCredentials;
+use crate::{MediaKind, TrackId};
 
 /// One section of a client's offer.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub struct OfferSection {
     pub(crate) mid: String,
-    pub(crate) kind: Kind,
+    pub(crate) kind: MediaKind,
     pub(crate) sends: bool,
     pub(crate) receives: Option<TrackId>,
     pub(crate) layers: Vec<&'static str>,
@@ -21,12 +21,12 @@ pub struct Line {
     pub(crate) formats: Vec<u8>,
 }
 
-impl Line {
+impl OfferSection {
     /// A section that neither sends nor receives yet.
-    pub fn new(mid: &str, kind: Kind) -> Self {
+    pub fn new(mid: &str, kind: MediaKind) -> Self {
         let formats = match kind {
-            Kind::Audio => vec![111, 63],
-            Kind::Video => vec![96, 97, 102, 103, 98, 99],
+            MediaKind::Audio => vec![111, 63],
+            MediaKind::Video => vec![96, 97, 102, 103, 98, 99],
         };
         let mid = mid.to_owned();
         Self { mid, kind, sends: false, receives: None, layers: vec![], stopped: false, formats }
@@ -67,7 +67,7 @@ impl Line {
     }
 
     fn write(&self, text: &mut String, transport: &str) {
-        let media = if self.kind == Kind::Audio { "audio" } else { "video" };
+        let media = if self.kind == MediaKind::Audio { "audio" } else { "video" };
         let port = if self.stopped { 0 } else { 9 };
         let formats: Vec<String> = self.formats.iter().map(u8::to_string).collect();
         let direction = match (self.sends, self.receives) {
@@ -125,7 +125,7 @@ pub(crate) fn text(
     session: u64,
     ice: &(String, String),
     fingerprint: &str,
-    lines: &[Line],
+    lines: &[OfferSection],
 ) -> String {
     let transport = format!(
         "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:sha-256 {fingerprint}\r\na=setup:actpass\r\n",
@@ -144,7 +144,7 @@ pub(crate) fn text(
 
 /// What a client must know of the server's description.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Remote {
+pub(crate) struct RemoteDescription {
     /// Where to send.
     pub(crate) address: SocketAddr,
     /// The credentials of its ICE.
@@ -156,11 +156,12 @@ pub(crate) struct Remote {
     pub(crate) repairs: Vec<(u32, u32)>,
 }
 
-impl Remote {
+impl RemoteDescription {
     /// Reads it; the first candidate over UDP is taken.
-    pub(crate) fn read(text: &str) -> Result<Self, Error> {
+    pub(crate) fn read(text: &str) -> Result<Self, TestPeerError> {
         let all = |key: &'static str| text.lines().filter_map(move |it| it.strip_prefix(key));
-        let first = |key, what| all(key).next().map(str::to_owned).ok_or(Error::Description(what));
+        let first =
+            |key, what| all(key).next().map(str::to_owned).ok_or(TestPeerError::Description(what));
         let candidate = all("a=candidate:").find_map(|line| {
             let words: Vec<&str> = line.split_whitespace().collect();
             let &[_, "1", transport, _, address, port, ..] = &words[..] else { return None };
@@ -174,7 +175,7 @@ impl Remote {
             Some((repair.parse().ok()?, media.parse().ok()?))
         };
         Ok(Self {
-            address: candidate.ok_or(Error::Description("candidate over UDP"))?,
+            address: candidate.ok_or(TestPeerError::Description("candidate over UDP"))?,
             fragment: first("a=ice-ufrag:", "ICE credentials")?,
             password: first("a=ice-pwd:", "ICE credentials")?,
             transport: transport.and_then(number),
@@ -184,7 +185,7 @@ impl Remote {
 }
 
 /// The answer that accepts all of a server's offer and sends nothing.
-pub(crate) fn accepting(offer: &str, ice: &Credentials, fingerprint: &str) -> String {
+pub(crate) fn accepting(offer: &str, ice: &IceCredentials, fingerprint: &str) -> String {
     let mut text = String::new();
     let theirs = ["a=candidate:", "a=end-of", "a=ssrc", "a=msid", "a=fingerprint", "a=ice-"];
     for line in offer.lines() {
@@ -192,7 +193,7 @@ pub(crate) fn accepting(offer: &str, ice: &Credentials, fingerprint: &str) -> St
             "a=sendonly" | "a=sendrecv" => text.push_str("a=recvonly"),
             _ if theirs.iter().any(|key| line.starts_with(key)) => continue,
             _ if line.starts_with("a=setup:") => {
-                let Credentials { fragment, password } = ice;
+                let IceCredentials { fragment, password } = ice;
                 let _ = write!(
                     text,
                     "a=ice-ufrag:{fragment}\r\na=ice-pwd:{password}\r\n\

@@ -8,10 +8,10 @@ mod description;
 mod receiving;
 mod sending;
 
-pub use description::Line;
-pub use receiving::{Arrival, Tally};
+pub use description::OfferSection;
+pub use receiving::{PacketCounts, ReceivedPacket};
 
-pub(crate) use association::{Association, check, own_fingerprint};
+pub(crate) use association::{ClientDtls, check, own_fingerprint};
 pub(crate) use description::text;
 
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile as Wire;
@@ -19,12 +19,12 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::ice::Credentials;
-use crate::rtcp::Compound;
-use crate::srtp::{OVERHEAD, Session};
-use description::Remote;
-use receiving::Receiving;
-use sending::{Pen, Sending};
+use crate::ice::IceCredentials;
+use crate::rtcp::CompoundWriter;
+use crate::srtp::{OVERHEAD, SrtpContext};
+use description::RemoteDescription;
+use receiving::ReceiveStreams;
+use sending::{PacketWriter, SendStreams};
 
 /// Consent is asked for this often (RFC 7675), and a first check repeated until it is answered.
 const CONSENT: Duration = Duration::from_secs(4);
@@ -34,20 +34,20 @@ const REPORT: Duration = Duration::from_secs(1);
 
 /// Why a client cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Error {
+pub enum TestPeerError {
     /// The provider of cryptography refuses.
     Crypto(String),
     /// The server's description lacks this.
     Description(&'static str),
 }
 
-impl Error {
+impl TestPeerError {
     fn crypto(error: impl fmt::Display) -> Self {
         Self::Crypto(error.to_string())
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for TestPeerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Crypto(why) => write!(f, "no secure transport: {why}"),
@@ -56,50 +56,50 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for TestPeerError {}
 
 /// One peer connection to an ICE-lite server that does not check from where its clients come.
-pub struct Client {
+pub struct TestPeer {
     session: u64,
-    ice: Credentials,
-    remote: Option<Remote>,
-    association: Association,
-    keys: Option<(Session, Session)>,
+    ice: IceCredentials,
+    remote: Option<RemoteDescription>,
+    association: ClientDtls,
+    keys: Option<(SrtpContext, SrtpContext)>,
     /// When the next check is due, and whether one was answered.
     check: Instant,
     checked: bool,
     report: Instant,
     /// Answers to the server's own checks.
     answers: Vec<Vec<u8>>,
-    receiving: Receiving,
-    sending: Sending,
-    compound: Compound,
+    receiving: ReceiveStreams,
+    sending: SendStreams,
+    compound: CompoundWriter,
     buffer: Vec<u8>,
 }
 
-impl Client {
+impl TestPeer {
     /// A client whose streams are numbered from `ssrc` on, 16 at most; offers AES-GCM first.
     ///
     /// # Errors
-    /// [`Error::Crypto`].
-    pub fn new(now: Instant, ssrc: u32) -> Result<Self, Error> {
+    /// [`TestPeerError::Crypto`].
+    pub fn new(now: Instant, ssrc: u32) -> Result<Self, TestPeerError> {
         let profiles = [Wire::Srtp_Aead_Aes_128_Gcm, Wire::Srtp_Aes128_Cm_Hmac_Sha1_80];
         Ok(Self {
             session: u64::from(ssrc),
-            ice: Credentials {
+            ice: IceCredentials {
                 fragment: format!("load{ssrc:08x}"),
                 password: "no+secret+of+a+load+generator".to_owned(),
             },
             answers: Vec::new(),
             remote: None,
-            association: Association::new(now, &profiles)?,
+            association: ClientDtls::new(now, &profiles)?,
             keys: None,
             check: now,
             checked: false,
             report: now + REPORT,
-            receiving: Receiving::new(now),
-            sending: Sending::new(now, ssrc),
-            compound: Compound::default(),
+            receiving: ReceiveStreams::new(now),
+            sending: SendStreams::new(now, ssrc),
+            compound: CompoundWriter::default(),
             buffer: vec![0; 2048],
         })
     }
@@ -107,8 +107,8 @@ impl Client {
     /// An offer with these sections; the sending ones become streams, numbered in their order.
     ///
     /// # Errors
-    /// [`Error::Crypto`].
-    pub fn offer(&mut self, lines: &[Line]) -> Result<String, Error> {
+    /// [`TestPeerError::Crypto`].
+    pub fn offer(&mut self, lines: &[OfferSection]) -> Result<String, TestPeerError> {
         self.sending.open(lines);
         let ice = (self.ice.fragment.clone(), self.ice.password.clone());
         Ok(text(self.session, &ice, own_fingerprint()?, lines))
@@ -117,9 +117,9 @@ impl Client {
     /// Takes the server's answer; gives where to send.
     ///
     /// # Errors
-    /// [`Error::Description`], if it is not one of an ICE-lite server.
-    pub fn answered(&mut self, answer: &str) -> Result<SocketAddr, Error> {
-        let remote = Remote::read(answer)?;
+    /// [`TestPeerError::Description`], if it is not one of an ICE-lite server.
+    pub fn answered(&mut self, answer: &str) -> Result<SocketAddr, TestPeerError> {
+        let remote = RemoteDescription::read(answer)?;
         let address = remote.address;
         self.receiving.expect(&remote);
         self.remote = Some(remote);
@@ -130,8 +130,8 @@ impl Client {
     /// where to send.
     ///
     /// # Errors
-    /// As [`answered`](Self::answered), or [`Error::Crypto`].
-    pub fn accept(&mut self, offer: &str) -> Result<(String, SocketAddr), Error> {
+    /// As [`answered`](Self::answered), or [`TestPeerError::Crypto`].
+    pub fn accept(&mut self, offer: &str) -> Result<(String, SocketAddr), TestPeerError> {
         let address = self.answered(offer)?;
         Ok((description::accepting(offer, &self.ice, own_fingerprint()?), address))
     }
@@ -147,7 +147,7 @@ impl Client {
     }
 
     /// What came so far.
-    pub fn tally(&self) -> Tally {
+    pub fn tally(&self) -> PacketCounts {
         self.receiving.tally
     }
 
@@ -185,7 +185,7 @@ impl Client {
             self.receiving.arrivals.write(1, 1, self.compound.begin());
             seal(keys, &self.compound, &mut self.buffer, &mut send);
         }
-        self.sending.repair(&mut Pen { keys, buffer: &mut self.buffer }, &mut send);
+        self.sending.repair(&mut PacketWriter { keys, buffer: &mut self.buffer }, &mut send);
         self.shake_hands(send);
     }
 
@@ -196,7 +196,7 @@ impl Client {
     }
 
     /// Takes a datagram, which is decrypted where it lies. Gives what it says if it is media.
-    pub fn receive(&mut self, now: Instant, datagram: &mut [u8]) -> Option<Arrival> {
+    pub fn receive(&mut self, now: Instant, datagram: &mut [u8]) -> Option<ReceivedPacket> {
         match *datagram {
             [0, 1, ..] => {
                 let from = self.remote.as_ref()?.address;
@@ -223,7 +223,7 @@ impl Client {
         None
     }
 
-    /// Sends one packet of a stream, with a number in it that [`Arrival`] tells. `begins` and `ends`
+    /// Sends one packet of a stream, with a number in it that [`ReceivedPacket`] tells. `begins` and `ends`
     /// say whether it is the first and the last of its picture.
     pub fn publish(
         &mut self,
@@ -234,7 +234,7 @@ impl Client {
         send: impl FnOnce(&[u8]),
     ) {
         let Some((_, keys)) = &mut self.keys else { return };
-        let pen = Pen { keys, buffer: &mut self.buffer };
+        let pen = PacketWriter { keys, buffer: &mut self.buffer };
         let sealed = self.sending.publish(now, stream, stamp, (begins, ends), pen);
         if let Some(packet) = sealed {
             send(packet);
@@ -244,8 +244,8 @@ impl Client {
 
 /// Protects and sends a compound, if there is anything in it.
 fn seal(
-    keys: &mut Session,
-    compound: &Compound,
+    keys: &mut SrtpContext,
+    compound: &CompoundWriter,
     buffer: &mut Vec<u8>,
     send: &mut impl FnMut(&[u8]),
 ) {

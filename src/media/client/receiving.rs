@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::description::Remote;
+use super::description::RemoteDescription;
 use super::sending::STAMP_AT;
-use crate::rtcp::{Block, Compound};
-use crate::rtp::Packet;
-use crate::srtp::{Session, Window};
-use crate::twcc::Arrivals;
+use crate::rtcp::{CompoundWriter, ReportBlock};
+use crate::rtp::RtpPacket;
+use crate::srtp::{ReplayWindow, SrtpContext};
+use crate::twcc::TwccReceiver;
 
 /// A packet of media that came and is authentic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Arrival {
+pub struct ReceivedPacket {
     /// The number that the publisher wrote into it.
     pub stamp: u64,
     /// Whether it was sent again.
@@ -21,7 +21,7 @@ pub struct Arrival {
 
 /// Counts of packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct PacketCounts {
     /// That came under a number of their own.
     pub received: u64,
     /// That were missing and came again.
@@ -31,8 +31,8 @@ pub struct Tally {
 }
 
 #[derive(Default)]
-struct Stream {
-    window: Window,
+struct ReceiveStream {
+    window: ReplayWindow,
     first: u64,
     highest: u64,
     received: u64,
@@ -41,32 +41,32 @@ struct Stream {
 }
 
 /// All streams of one client.
-pub(super) struct Receiving {
-    streams: BTreeMap<u32, Stream>,
+pub(super) struct ReceiveStreams {
+    streams: BTreeMap<u32, ReceiveStream>,
     /// Streams of retransmissions, and which stream each repairs.
     repairs: BTreeMap<u32, u32>,
     transport: Option<u8>,
     missing: Vec<(u32, u16)>,
-    pub(super) arrivals: Arrivals,
-    pub(super) tally: Tally,
+    pub(super) arrivals: TwccReceiver,
+    pub(super) tally: PacketCounts,
 }
 
 /// The most packets of one gap that are asked for.
 const MOST: u64 = 64;
 
-impl Receiving {
+impl ReceiveStreams {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             streams: BTreeMap::new(),
             repairs: BTreeMap::new(),
             transport: None,
             missing: Vec::new(),
-            arrivals: Arrivals::new(now),
-            tally: Tally::default(),
+            arrivals: TwccReceiver::new(now),
+            tally: PacketCounts::default(),
         }
     }
 
-    pub(super) fn expect(&mut self, remote: &Remote) {
+    pub(super) fn expect(&mut self, remote: &RemoteDescription) {
         self.transport = remote.transport;
         self.repairs = remote.repairs.iter().copied().collect();
     }
@@ -75,9 +75,9 @@ impl Receiving {
     pub(super) fn media(
         &mut self,
         now: Instant,
-        keys: &mut Session,
+        keys: &mut SrtpContext,
         datagram: &mut [u8],
-    ) -> Option<Arrival> {
+    ) -> Option<ReceivedPacket> {
         let header = crate::rtp::header_length(datagram).ok()?;
         let &[_, _, high, low, _, _, _, _, a, b, c, d, ..] = &*datagram else { return None };
         let ssrc = u32::from_be_bytes([a, b, c, d]);
@@ -88,7 +88,7 @@ impl Receiving {
         }
         let length = keys.open_rtp(datagram, header, index)?;
         stream.window.accept(index);
-        let packet = Packet::parse(datagram.get(..length)?).ok()?;
+        let packet = RtpPacket::parse(datagram.get(..length)?).ok()?;
         let transport = packet.extensions().find(|(id, _)| Some(*id) == self.transport);
         if let Some((_, &[high, low])) = transport {
             self.arrivals.received(now, u16::from_be_bytes([high, low]));
@@ -104,7 +104,7 @@ impl Receiving {
             origin.window.accept(index);
             self.tally.repaired += 1;
             let stamp = stamp(packet.payload().get(2..)?)?;
-            return Some(Arrival { stamp, again: true });
+            return Some(ReceivedPacket { stamp, again: true });
         }
         if stream.received == 0 {
             (stream.first, stream.highest) = (index, index);
@@ -119,14 +119,14 @@ impl Receiving {
         stream.highest = stream.highest.max(index);
         stream.received += 1;
         self.tally.received += 1;
-        Some(Arrival { stamp: stamp(packet.payload())?, again: false })
+        Some(ReceivedPacket { stamp: stamp(packet.payload())?, again: false })
     }
 
     /// Adds a receiver report (RFC 3550 §6.4.2); jitter is not measured.
-    pub(super) fn report(&mut self, compound: &mut Compound) {
+    pub(super) fn report(&mut self, compound: &mut CompoundWriter) {
         let repairs = &self.repairs;
         let media = self.streams.iter_mut().filter(|(ssrc, _)| !repairs.contains_key(ssrc));
-        let blocks: Vec<Block> = media
+        let blocks: Vec<ReportBlock> = media
             .map(|(ssrc, stream)| {
                 let expected = stream.highest - stream.first + 1;
                 let (before, received) = stream.reported;
@@ -135,12 +135,12 @@ impl Receiving {
                     (expected - before.min(expected), stream.received - received);
                 let lost_now = expected_now.saturating_sub(received_now);
                 let fraction = (lost_now * 256).checked_div(expected_now).unwrap_or(0);
-                Block {
+                ReportBlock {
                     ssrc: *ssrc,
                     fraction_lost: fraction.min(255) as u8,
                     lost: expected.saturating_sub(stream.received) as i32,
                     highest: stream.highest as u32,
-                    ..Block::default()
+                    ..ReportBlock::default()
                 }
             })
             .collect();
@@ -150,7 +150,7 @@ impl Receiving {
     }
 
     /// Asks once for what is missing.
-    pub(super) fn request(&mut self, compound: &mut Compound) {
+    pub(super) fn request(&mut self, compound: &mut CompoundWriter) {
         while let Some(&(ssrc, _)) = self.missing.first() {
             let all = self.missing.iter().filter(|(of, _)| *of == ssrc);
             let numbers: Vec<u16> = all.map(|(_, number)| *number).take(MOST as usize).collect();

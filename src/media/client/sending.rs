@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::Line;
-use crate::Kind;
+use super::OfferSection;
+use crate::MediaKind;
 use crate::rtcp;
-use crate::rtp::Extending;
-use crate::srtp::{OVERHEAD, Session};
+use crate::rtp::HeaderExtensionWriter;
+use crate::srtp::{OVERHEAD, SrtpContext};
 
 /// Bytes of payload of a packet of a picture, and of 20 ms of sound.
 const PICTURE: usize = 1180;
@@ -18,7 +18,7 @@ pub(super) const STAMP_AT: usize = 14;
 /// What differs between payloads lies before this.
 const HEAD: usize = STAMP_AT + 8;
 
-/// As [`Line`] numbers them.
+/// As [`OfferSection`] numbers them.
 const VP8: u8 = 96;
 const REPAIR: u8 = 97;
 const OPUS: u8 = 111;
@@ -29,9 +29,9 @@ const MID: u8 = 4;
 /// A voice of -30 dBov (RFC 6464).
 const VOICE: u8 = 0x80 | 30;
 
-struct Stream {
+struct SendStream {
     ssrc: u32,
-    kind: Kind,
+    kind: MediaKind,
     mid: String,
     index: u64,
     repair: u64,
@@ -43,23 +43,23 @@ struct Stream {
 }
 
 /// All streams of one client.
-pub(super) struct Sending {
+pub(super) struct SendStreams {
     epoch: Instant,
     ssrc: u32,
-    streams: Vec<Stream>,
+    streams: Vec<SendStream>,
     transport: u16,
     wanted: Vec<(usize, u16)>,
     pub(super) key_wanted: bool,
 }
 
 /// With what a packet is protected, and where it is written.
-pub(super) struct Pen<'k, 'b> {
-    pub(super) keys: &'k mut Session,
+pub(super) struct PacketWriter<'k, 'b> {
+    pub(super) keys: &'k mut SrtpContext,
     pub(super) buffer: &'b mut [u8],
 }
 
 /// What stands in the header of a packet.
-struct Header {
+struct RtpHeaderFields {
     /// Which stream it belongs to, and when it is sent, in microseconds.
     at: usize,
     micros: u128,
@@ -69,16 +69,16 @@ struct Header {
     ssrc: u32,
 }
 
-impl Sending {
+impl SendStreams {
     pub(super) fn new(epoch: Instant, ssrc: u32) -> Self {
         Self { epoch, ssrc, streams: Vec::new(), transport: 0, wanted: vec![], key_wanted: true }
     }
 
     /// A stream for each sending section.
-    pub(super) fn open(&mut self, lines: &[Line]) {
+    pub(super) fn open(&mut self, lines: &[OfferSection]) {
         let ssrcs = (self.ssrc..).step_by(2);
         let sending = lines.iter().filter(|line| line.sends);
-        let stream = |(line, ssrc): (&Line, u32)| Stream {
+        let stream = |(line, ssrc): (&OfferSection, u32)| SendStream {
             ssrc,
             kind: line.kind,
             mid: line.mid.clone(),
@@ -95,7 +95,7 @@ impl Sending {
     /// The server says something about these streams.
     pub(super) fn told(&mut self, compound: &[u8]) {
         for part in rtcp::parts(compound) {
-            let about = |it: &Stream| Some(it.ssrc) == part.media();
+            let about = |it: &SendStream| Some(it.ssrc) == part.media();
             match (part.kind, part.count) {
                 (rtcp::PAYLOAD, rtcp::PICTURE_LOSS | rtcp::FULL_INTRA) => self.key_wanted = true,
                 (rtcp::TRANSPORT, rtcp::NACK) => {
@@ -114,15 +114,15 @@ impl Sending {
         at: usize,
         stamp: u64,
         (begins, ends): (bool, bool),
-        mut pen: Pen<'_, 'a>,
+        mut pen: PacketWriter<'_, 'a>,
     ) -> Option<&'a [u8]> {
         let stream = self.streams.get_mut(at)?;
         let micros = now.saturating_duration_since(self.epoch).as_micros();
-        let rate = if stream.kind == Kind::Video { 90 } else { 48 };
+        let rate = if stream.kind == MediaKind::Video { 90 } else { 48 };
         if begins {
             stream.timestamp = (micros * rate / 1000) as u32;
             stream.picture = (stream.picture + 1) & 0x7fff;
-            if stream.kind == Kind::Video {
+            if stream.kind == MediaKind::Video {
                 stream.key = std::mem::take(&mut self.key_wanted);
             }
         }
@@ -152,25 +152,25 @@ impl Sending {
         if let Some(place) = stream.kept.get_mut(usize::from(sequence) % KEPT) {
             *place = head;
         }
-        let payload_type = if stream.kind == Kind::Video { VP8 } else { OPUS };
+        let payload_type = if stream.kind == MediaKind::Video { VP8 } else { OPUS };
         let (index, ssrc) = (stream.index, stream.ssrc);
-        let header = Header { at, micros, payload_type, marker: ends, index, ssrc };
+        let header = RtpHeaderFields { at, micros, payload_type, marker: ends, index, ssrc };
         let length = self.protect(&header, &head, &[], &mut pen)?;
         pen.buffer.get(..length)
     }
 
     /// Sends again what the server asked for (RFC 4588).
-    pub(super) fn repair(&mut self, pen: &mut Pen<'_, '_>, send: &mut impl FnMut(&[u8])) {
+    pub(super) fn repair(&mut self, pen: &mut PacketWriter<'_, '_>, send: &mut impl FnMut(&[u8])) {
         while let Some((at, sequence)) = self.wanted.pop() {
             let Some(stream) = self.streams.get_mut(at) else { continue };
-            if stream.kind == Kind::Audio {
+            if stream.kind == MediaKind::Audio {
                 continue;
             }
             let Some(&head) = stream.kept.get(usize::from(sequence) % KEPT) else { continue };
             stream.repair += 1;
             let (index, ssrc) = (stream.repair, stream.ssrc + 1);
             let (micros, payload_type, marker) = (0, REPAIR, false);
-            let header = Header { at, micros, payload_type, marker, index, ssrc };
+            let header = RtpHeaderFields { at, micros, payload_type, marker, index, ssrc };
             let original = sequence.to_be_bytes();
             if let Some(length) = self.protect(&header, &head, &original, pen) {
                 pen.buffer.get(..length).into_iter().for_each(&mut *send);
@@ -181,10 +181,10 @@ impl Sending {
     /// Gives the length.
     fn protect(
         &mut self,
-        header: &Header,
+        header: &RtpHeaderFields,
         head: &[u8; HEAD],
         before: &[u8],
-        Pen { keys, buffer }: &mut Pen<'_, '_>,
+        PacketWriter { keys, buffer }: &mut PacketWriter<'_, '_>,
     ) -> Option<usize> {
         let stream = self.streams.get(header.at)?;
         buffer.get_mut(..4)?.copy_from_slice(&[
@@ -196,16 +196,16 @@ impl Sending {
         buffer.get_mut(4..8)?.copy_from_slice(&stream.timestamp.to_be_bytes());
         buffer.get_mut(8..12)?.copy_from_slice(&header.ssrc.to_be_bytes());
         self.transport = self.transport.wrapping_add(1);
-        let mut extending = Extending::new(buffer);
+        let mut extending = HeaderExtensionWriter::new(buffer);
         extending.add(Some(MID), stream.mid.as_bytes());
         let [.., high, middle, low] = ((header.micros << 18) / 1_000_000).to_be_bytes();
         extending.add(Some(TIME), &[high, middle, low]);
         extending.add(Some(TRANSPORT), &self.transport.to_be_bytes());
-        if stream.kind == Kind::Audio {
+        if stream.kind == MediaKind::Audio {
             extending.add(Some(LEVEL), &[VOICE]);
         }
         let begin = extending.finish();
-        let size = if stream.kind == Kind::Video { PICTURE } else { SOUND };
+        let size = if stream.kind == MediaKind::Video { PICTURE } else { SOUND };
         let body = begin + before.len();
         let end = body + size;
         buffer.get_mut(begin..body)?.copy_from_slice(before);

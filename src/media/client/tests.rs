@@ -4,14 +4,15 @@ use super::*;
 use crate::sim::{Trial, identity};
 use crate::virtual_time::{ms, start};
 use crate::{
-    Candidate, Kind, Offer, Outbound, Participant, Path, Room, Settings, Source, Transport,
+    LocalCandidate, MediaKind, NetworkPath, ParticipantId, PublishOffer, RoomConfig, SfuRoom,
+    TrackSource, TransmitBuffer, TransportProtocol,
 };
 
 struct World {
     now: Instant,
-    room: Room,
-    clients: Vec<Client>,
-    stamps: Vec<Arrival>,
+    room: SfuRoom,
+    clients: Vec<TestPeer>,
+    stamps: Vec<ReceivedPacket>,
     /// Counts what goes to subscribers; this one is lost.
     loses: Option<u32>,
 }
@@ -20,25 +21,25 @@ impl World {
     fn new() -> Self {
         let now = start();
         let address = "192.0.2.1:3478".parse().unwrap();
-        let candidates = vec![Candidate { transport: Transport::Udp, address }];
-        let room = Room::new(now, 7, identity(), candidates, Settings::default());
+        let candidates = vec![LocalCandidate { transport: TransportProtocol::Udp, address }];
+        let room = SfuRoom::new(now, 7, identity(), candidates, RoomConfig::default());
         Self { now, room, clients: Vec::new(), stamps: Vec::new(), loses: None }
     }
 
-    fn path(at: usize) -> Path {
+    fn path(at: usize) -> NetworkPath {
         let remote = SocketAddr::from(([203, 0, 113, 1], 1000 + at as u16));
-        Path { transport: Transport::Udp, remote }
+        NetworkPath { transport: TransportProtocol::Udp, remote }
     }
 
-    fn join(&mut self, lines: &[Line]) -> usize {
+    fn join(&mut self, lines: &[OfferSection]) -> usize {
         let at = self.clients.len();
-        let participant = Participant(at as u32 + 1);
+        let participant = ParticipantId(at as u32 + 1);
         self.room.join(self.now, participant);
-        let mut client = Client::new(self.now, participant.0 * 16).unwrap();
+        let mut client = TestPeer::new(self.now, participant.0 * 16).unwrap();
         let sdp = client.offer(lines).unwrap();
         let receive =
             lines.iter().filter_map(|line| Some((line.mid.clone(), line.receives?))).collect();
-        let offer = Offer { sdp, receive, ..Offer::default() };
+        let offer = PublishOffer { sdp, receive, ..PublishOffer::default() };
         let answer = self.room.offer(self.now, participant, &offer).unwrap();
         client.answered(&answer).unwrap();
         self.clients.push(client);
@@ -48,7 +49,7 @@ impl World {
     }
 
     fn run(&mut self, moments: usize) {
-        let mut out = Outbound::default();
+        let mut out = TransmitBuffer::default();
         for _ in 0..moments {
             self.now += ms(5);
             for (at, client) in self.clients.iter_mut().enumerate() {
@@ -88,9 +89,9 @@ impl World {
 
 fn two() -> World {
     let mut world = World::new();
-    world.join(&[Line::new("cam", Kind::Video).sending()]);
-    let track = world.room.tracks().iter().find(|it| it.source == Source::Camera).unwrap().id;
-    world.join(&[Line::new("0", Kind::Video).receiving(track)]);
+    world.join(&[OfferSection::new("cam", MediaKind::Video).sending()]);
+    let track = world.room.tracks().iter().find(|it| it.source == TrackSource::Camera).unwrap().id;
+    world.join(&[OfferSection::new("0", MediaKind::Video).receiving(track)]);
     (0..20).for_each(|_| world.publish(0));
     world
 }
@@ -101,7 +102,10 @@ fn what_is_published_arrives_with_its_stamp() {
     let before = world.clients[1].tally();
     world.publish(0x1234_5678_9abc);
 
-    assert_eq!(world.stamps.last(), Some(&Arrival { stamp: 0x1234_5678_9abc, again: false }));
+    assert_eq!(
+        world.stamps.last(),
+        Some(&ReceivedPacket { stamp: 0x1234_5678_9abc, again: false })
+    );
     assert_eq!(world.clients[1].tally().received, before.received + 1);
     assert_eq!(world.clients[1].tally().missing, 0);
 }
@@ -115,16 +119,16 @@ fn what_was_lost_is_asked_for_and_comes_again() {
 
     let tally = world.clients[1].tally();
     assert_eq!((tally.missing, tally.repaired), (1, 1));
-    assert!(world.stamps.contains(&Arrival { stamp: 1, again: true }));
+    assert!(world.stamps.contains(&ReceivedPacket { stamp: 1, again: true }));
 }
 
 #[test]
 fn an_offer_of_a_server_is_accepted_as_it_is() {
-    let mut trial = Trial::new(Settings::default());
+    let mut trial = Trial::new(RoomConfig::default());
     let at = trial.join();
     let offer = trial.offer(at, &[crate::sim::camera()]);
     let offer = offer.replace("a=recvonly", "a=sendonly");
-    let mut client = Client::new(trial.now, 1).unwrap();
+    let mut client = TestPeer::new(trial.now, 1).unwrap();
     let (answer, address) = client.accept(&offer).unwrap();
 
     assert_eq!(address, SocketAddr::from(([192, 0, 2, 1], 3478)));
@@ -134,15 +138,15 @@ fn an_offer_of_a_server_is_accepted_as_it_is() {
 
 #[test]
 fn a_description_without_a_way_is_refused() {
-    let mut client = Client::new(start(), 1).unwrap();
+    let mut client = TestPeer::new(start(), 1).unwrap();
     let wrong = client.answered("v=0\r\na=ice-ufrag:x\r\na=ice-pwd:y\r\n").unwrap_err();
-    assert_eq!(wrong, Error::Description("candidate over UDP"));
+    assert_eq!(wrong, TestPeerError::Description("candidate over UDP"));
 }
 
 #[test]
 fn a_check_of_the_server_is_answered_if_it_knows_the_password() {
     let mut world = World::new();
-    world.join(&[Line::new("cam", Kind::Video).sending()]);
+    world.join(&[OfferSection::new("cam", MediaKind::Video).sending()]);
     let client = &mut world.clients[0];
     let mut answers = Vec::new();
     for password in ["wrong", "no+secret+of+a+load+generator"] {

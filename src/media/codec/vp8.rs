@@ -13,13 +13,13 @@ const WIDE: u8 = 0x80;
 
 /// The payload descriptor of one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Descriptor {
+pub(crate) struct Vp8Descriptor {
     /// Whether this packet is the first of its partition.
     pub(crate) begins_partition: bool,
     /// Which partition it belongs to; 0 holds the header of the frame.
     pub(crate) partition: u8,
     /// The number of the picture: 7 or 15 bits.
-    pub(crate) picture: Option<Picture>,
+    pub(crate) picture: Option<PictureId>,
     /// The running number of pictures of the lowest temporal layer.
     pub(crate) tl0_index: Option<u8>,
     /// The temporal layer, and whether it refers to the lowest layer only (a place to move up).
@@ -32,20 +32,20 @@ pub(crate) struct Descriptor {
 
 /// A picture's number, and how it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Picture {
+pub(crate) struct PictureId {
     /// The number.
     pub(crate) number: u16,
     /// In 15 bits, rather than in 7.
     pub(crate) wide: bool,
 }
 
-impl Picture {
+impl PictureId {
     fn modulus(self) -> u16 {
         if self.wide { 1 << 15 } else { 1 << 7 }
     }
 }
 
-impl Descriptor {
+impl Vp8Descriptor {
     /// Reads a descriptor; `None` if the payload ends inside it or right behind it.
     pub(crate) fn parse(payload: &[u8]) -> Option<Self> {
         let flags = *payload.first()?;
@@ -78,7 +78,7 @@ impl Descriptor {
             } else {
                 u16::from(first)
             };
-            self.picture = Some(Picture { number, wide });
+            self.picture = Some(PictureId { number, wide });
             at += if wide { 2 } else { 1 };
         }
         if flags & HAS_TL0_INDEX != 0 {
@@ -116,7 +116,7 @@ impl Descriptor {
 }
 
 pub(super) fn begins_key_frame(payload: &[u8]) -> bool {
-    Descriptor::parse(payload).is_some_and(|descriptor| {
+    Vp8Descriptor::parse(payload).is_some_and(|descriptor| {
         let header = payload.get(descriptor.length);
         let key = header.is_some_and(|byte| byte & 1 == 0);
         descriptor.begins_partition && descriptor.partition == 0 && key
@@ -125,7 +125,7 @@ pub(super) fn begins_key_frame(payload: &[u8]) -> bool {
 
 /// Shifts that hold for the pictures of one source from a certain one on.
 #[derive(Clone, Copy, Debug)]
-struct Span {
+struct PictureIdSpan {
     source: u32,
     /// The first picture it holds for, in the source's numbers.
     first: u16,
@@ -141,16 +141,16 @@ const SPANS: usize = 32;
 /// Keeps `PictureID` and TL0PICIDX of one subscriber's stream continuous, across switches of the
 /// source. Pictures without a number are left as they are.
 #[derive(Debug, Default)]
-pub(crate) struct Munger {
+pub(crate) struct Vp8Munger {
     /// Oldest first.
-    spans: VecDeque<Span>,
+    spans: VecDeque<PictureIdSpan>,
     /// What the subscriber saw last: picture and TL0 index.
     last: Option<(u16, u8)>,
     /// A source to begin with when its first packet comes.
     pending: Option<u32>,
 }
 
-impl Munger {
+impl Vp8Munger {
     /// From the next packet of `source` on, its pictures follow those sent so far.
     pub(crate) fn switch(&mut self, source: u32) {
         self.pending = Some(source);
@@ -160,7 +160,7 @@ impl Munger {
     /// belongs to no span that is remembered: it must not be
     /// sent then.
     pub(crate) fn patch(&mut self, source: u32, payload: &mut [u8]) -> bool {
-        let Some(descriptor) = Descriptor::parse(payload) else { return true };
+        let Some(descriptor) = Vp8Descriptor::parse(payload) else { return true };
         let Some(picture) = descriptor.picture else { return true };
         let tl0 = descriptor.tl0_index.unwrap_or(0);
         if self.pending == Some(source) {
@@ -180,7 +180,7 @@ impl Munger {
 
     /// Numbers are compared modulo their size, so the beginning of the newest span must not fall
     /// behind by half of it: it is moved up.
-    fn follow(&mut self, picture: Picture) {
+    fn follow(&mut self, picture: PictureId) {
         let modulus = picture.modulus();
         let Some(span) = self.spans.back_mut() else { return };
         if ahead(picture.number, span.first, modulus) > i32::from(modulus / 4) {
@@ -189,12 +189,12 @@ impl Munger {
         }
     }
 
-    fn begin(&mut self, source: u32, picture: Picture, tl0: u8) {
+    fn begin(&mut self, source: u32, picture: PictureId, tl0: u8) {
         let (next, next_tl0) = match self.last {
             Some((last, last_tl0)) => (last.wrapping_add(1), last_tl0.wrapping_add(1)),
             None => (picture.number, tl0),
         };
-        self.remember(Span {
+        self.remember(PictureIdSpan {
             source,
             first: picture.number,
             begins: next % picture.modulus(),
@@ -203,7 +203,7 @@ impl Munger {
         });
     }
 
-    fn remember(&mut self, span: Span) {
+    fn remember(&mut self, span: PictureIdSpan) {
         if self.spans.len() == SPANS {
             self.spans.pop_front();
         }
@@ -211,7 +211,7 @@ impl Munger {
     }
 
     /// The newest span that holds for a picture, unless a later one has taken its number.
-    fn span_of(&self, source: u32, picture: Picture) -> Option<Span> {
+    fn span_of(&self, source: u32, picture: PictureId) -> Option<PictureIdSpan> {
         let modulus = picture.modulus();
         let mut taken: Option<u16> = None;
         for span in self.spans.iter().rev() {

@@ -9,28 +9,28 @@ fn payload(picture: u16, tl0: u8, temporal: u8, key: bool) -> Vec<u8> {
     vec![0x90, 0xe0, 0x80 | high, low, tl0, temporal << 6, u8::from(!key), 7, 7]
 }
 
-fn sent(munger: &mut Munger, source: u32, picture: u16, tl0: u8) -> Option<(u16, u8)> {
+fn sent(munger: &mut Vp8Munger, source: u32, picture: u16, tl0: u8) -> Option<(u16, u8)> {
     let mut payload = payload(picture, tl0, 0, false);
     if !munger.patch(source, &mut payload) {
         return None;
     }
-    let descriptor = Descriptor::parse(&payload).unwrap();
+    let descriptor = Vp8Descriptor::parse(&payload).unwrap();
     Some((descriptor.picture.unwrap().number, descriptor.tl0_index.unwrap()))
 }
 
 #[test]
 fn a_descriptor_is_read_whole() {
-    let descriptor = Descriptor::parse(&payload(0x1234, 9, 2, true)).unwrap();
-    assert_eq!(descriptor.picture, Some(Picture { number: 0x1234, wide: true }));
+    let descriptor = Vp8Descriptor::parse(&payload(0x1234, 9, 2, true)).unwrap();
+    assert_eq!(descriptor.picture, Some(PictureId { number: 0x1234, wide: true }));
     assert_eq!(
         (descriptor.tl0_index, descriptor.temporal, descriptor.length),
         (Some(9), Some((2, false)), 6)
     );
 
-    let narrow = Descriptor::parse(&[0x80, 0x80, 0x11, 0]).unwrap();
-    assert_eq!(narrow.picture, Some(Picture { number: 0x11, wide: false }));
-    assert_eq!(Descriptor::parse(&[0x10, 0]).unwrap().length, 1);
-    assert_eq!(Descriptor::parse(&[0x90, 0x80, 0x81]), None, "cut off");
+    let narrow = Vp8Descriptor::parse(&[0x80, 0x80, 0x11, 0]).unwrap();
+    assert_eq!(narrow.picture, Some(PictureId { number: 0x11, wide: false }));
+    assert_eq!(Vp8Descriptor::parse(&[0x10, 0]).unwrap().length, 1);
+    assert_eq!(Vp8Descriptor::parse(&[0x90, 0x80, 0x81]), None, "cut off");
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn a_key_frame_begins_where_the_first_partition_begins() {
 
 #[test]
 fn a_switch_continues_both_counters_and_old_packets_keep_their_numbers() {
-    let mut munger = Munger::default();
+    let mut munger = Vp8Munger::default();
     munger.switch(1);
     assert_eq!(sent(&mut munger, 1, 32_767, 255), Some((32_767, 255)));
     assert_eq!(sent(&mut munger, 1, 0, 0), Some((0, 0)), "both wrap");
@@ -58,7 +58,7 @@ fn a_switch_continues_both_counters_and_old_packets_keep_their_numbers() {
 
 #[test]
 fn seven_bits_stay_seven_bits() {
-    let mut munger = Munger::default();
+    let mut munger = Vp8Munger::default();
     munger.switch(1);
     let mut payload = [0x80, 0x80, 0x7f, 1];
     assert!(munger.patch(1, &mut payload));
@@ -70,7 +70,7 @@ fn seven_bits_stay_seven_bits() {
 
 #[test]
 fn a_day_of_one_source_is_forwarded() {
-    let mut munger = Munger::default();
+    let mut munger = Vp8Munger::default();
     munger.switch(1);
     for n in 0..2_000_000u32 {
         let picture = u16::try_from(n % 32_768).unwrap();
@@ -85,7 +85,7 @@ proptest! {
         starts in prop::collection::vec(0u16..32_768, 1..6),
         fates in prop::collection::vec(any::<bool>(), 1..60),
     ) {
-        let mut munger = Munger::default();
+        let mut munger = Vp8Munger::default();
         let mut last = None;
         for (source, start) in starts.into_iter().enumerate() {
             let source = u32::try_from(source).unwrap();
@@ -111,7 +111,7 @@ proptest! {
     fn any_payload_is_survived(
         payloads in prop::collection::vec((any::<bool>(), 0u32..3, prop::collection::vec(any::<u8>(), 0..10)), 0..50)
     ) {
-        let mut munger = Munger::default();
+        let mut munger = Vp8Munger::default();
         for (switch, source, mut payload) in payloads {
             if switch {
                 munger.switch(source);

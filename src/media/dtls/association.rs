@@ -8,29 +8,29 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{HANDSHAKE, Identity, fingerprint};
-use crate::srtp::{KEY, Profile, Session};
+use super::{DtlsCertificate, HANDSHAKE_TIMEOUT, fingerprint};
+use crate::srtp::{MASTER_KEY_LEN, SrtpContext, SrtpProfile};
 
 /// rtc-dtls files associations by address; a client has one, whichever path ICE takes. Under one
 /// constant address a change of path does no harm, not even in the middle of a handshake.
 const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
 /// A `ClientHello` with a post-quantum key share has about 1,500 bytes.
-const LONGEST_HELLO: usize = 8192;
+const MAX_CLIENT_HELLO_BYTES: usize = 8192;
 /// What a client may send for its handshake, repetitions included; a normal one takes about ten.
 /// rtc-dtls joins fragments in cubic time, keeps empty ones and records of the next epoch without
 /// limit, and goes on doing so after the handshake, so it must not be fed at will.
-const MOST_RECORDS: usize = 96;
+const MAX_HANDSHAKE_RECORDS: usize = 96;
 /// rtc-dtls stops its timer for good when a client repeats itself first, so flights are repeated here.
-const REPEAT: Duration = Duration::from_millis(100);
+const RETRANSMIT_INTERVAL: Duration = Duration::from_millis(100);
 
 const RECORD_HEADER: usize = 13;
 const HANDSHAKE_RECORD: u8 = 22;
 const HELLO_VERIFY_REQUEST: u8 = 3;
 
 /// What came of a datagram.
-pub(crate) enum Outcome {
+pub(crate) enum DtlsOutcome {
     /// The handshake is complete; the keys for what comes in, and for what goes out.
-    Connected(Box<(Session, Session)>),
+    Connected(Box<(SrtpContext, SrtpContext)>),
     /// The client said goodbye.
     Closed,
     /// The handshake failed for good.
@@ -38,8 +38,8 @@ pub(crate) enum Outcome {
 }
 
 /// One association, from its first datagram on.
-pub(crate) struct Association {
-    identity: Arc<Identity>,
+pub(crate) struct DtlsAssociation {
+    identity: Arc<DtlsCertificate>,
     endpoint: Endpoint,
     configuration: usize,
     /// Datagrams of the `ClientHello`, to be read again with the next configuration.
@@ -53,9 +53,9 @@ pub(crate) struct Association {
     complete: bool,
 }
 
-impl Association {
+impl DtlsAssociation {
     /// Waits for a client whose certificate has this SHA-256 fingerprint.
-    pub(crate) fn new(identity: Arc<Identity>, expected: &str) -> Self {
+    pub(crate) fn new(identity: Arc<DtlsCertificate>, expected: &str) -> Self {
         let endpoint = endpoint(&identity, 0);
         Self {
             identity,
@@ -82,11 +82,11 @@ impl Association {
         now: Instant,
         datagram: &[u8],
         send: &mut Vec<Vec<u8>>,
-    ) -> Option<Outcome> {
-        self.deadline.get_or_insert(now + HANDSHAKE);
+    ) -> Option<DtlsOutcome> {
+        self.deadline.get_or_insert(now + HANDSHAKE_TIMEOUT);
         self.records += records(datagram, self.complete);
-        if self.records > MOST_RECORDS {
-            return (!self.complete).then_some(Outcome::Failed);
+        if self.records > MAX_HANDSHAKE_RECORDS {
+            return (!self.complete).then_some(DtlsOutcome::Failed);
         }
         let before = send.len();
         let result = self.feed(now, datagram);
@@ -95,16 +95,16 @@ impl Association {
             self.flight = send[before..].to_vec();
             // A client that got no HelloVerifyRequest begins again, and so would we.
             let stateless = self.flight[0].get(RECORD_HEADER) == Some(&HELLO_VERIFY_REQUEST);
-            self.repeat = (!stateless).then_some((now + REPEAT, REPEAT));
+            self.repeat = (!stateless).then_some((now + RETRANSMIT_INTERVAL, RETRANSMIT_INTERVAL));
         }
         match result {
-            Err(Error::ErrAlertFatalOrClose) => Some(Outcome::Closed),
+            Err(Error::ErrAlertFatalOrClose) => Some(DtlsOutcome::Closed),
             // a damaged or forged record must not end a call
             Err(error) if self.complete || error == Error::ErrInvalidPacketLength => None,
-            Err(_) => Some(Outcome::Failed),
+            Err(_) => Some(DtlsOutcome::Failed),
             Ok(events) => events.into_iter().find_map(|event| match event {
                 EndpointEvent::HandshakeComplete => Some(self.finish()),
-                EndpointEvent::PeerClosed => Some(Outcome::Closed),
+                EndpointEvent::PeerClosed => Some(DtlsOutcome::Closed),
                 _ => None,
             }),
         }
@@ -114,7 +114,7 @@ impl Association {
     /// the client knows no such profile.
     fn feed(&mut self, now: Instant, datagram: &[u8]) -> Result<Vec<EndpointEvent>, Error> {
         let kept: usize = self.hello.iter().map(Vec::len).sum();
-        if !self.complete && kept + datagram.len() <= LONGEST_HELLO {
+        if !self.complete && kept + datagram.len() <= MAX_CLIENT_HELLO_BYTES {
             self.hello.push(datagram.to_vec());
         }
         let mut result = self.endpoint.read(now, ANY, None, datagram.into());
@@ -130,32 +130,32 @@ impl Association {
         result
     }
 
-    fn finish(&mut self) -> Outcome {
+    fn finish(&mut self) -> DtlsOutcome {
         self.complete = true;
         (self.hello, self.flight, self.repeat) = (Vec::new(), Vec::new(), None);
-        self.sessions().map_or(Outcome::Failed, |keys| Outcome::Connected(Box::new(keys)))
+        self.sessions().map_or(DtlsOutcome::Failed, |keys| DtlsOutcome::Connected(Box::new(keys)))
     }
 
     /// Keys of a client with the right certificate (RFC 5764 §4.2).
-    fn sessions(&self) -> Option<(Session, Session)> {
+    fn sessions(&self) -> Option<(SrtpContext, SrtpContext)> {
         let provider = self.identity.provider();
         let state = self.endpoint.get_connection_state(ANY)?;
         if fingerprint(provider, state.peer_certificates.first()?) != self.expected {
             return None;
         }
         let profile = match state.srtp_protection_profile() {
-            SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm => Profile::AeadAes128Gcm,
-            SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80 => Profile::Aes128CmSha1_80,
+            SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm => SrtpProfile::AeadAes128Gcm,
+            SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80 => SrtpProfile::Aes128CmSha1_80,
             _ => return None,
         };
-        let length = 2 * (KEY + profile.salt());
+        let length = 2 * (MASTER_KEY_LEN + profile.salt());
         let material = state.export_keying_material("EXTRACTOR-dtls_srtp", &[], length).ok()?;
-        let (keys, salts) = material.as_ref().split_at_checked(2 * KEY)?;
-        let (client, server) = keys.split_at(KEY);
+        let (keys, salts) = material.as_ref().split_at_checked(2 * MASTER_KEY_LEN)?;
+        let (client, server) = keys.split_at(MASTER_KEY_LEN);
         let (client_salt, server_salt) = salts.split_at_checked(profile.salt())?;
         let crypto = provider.crypto();
-        let incoming = Session::new(profile, client, client_salt, crypto).ok()?;
-        let outgoing = Session::new(profile, server, server_salt, crypto).ok()?;
+        let incoming = SrtpContext::new(profile, client, client_salt, crypto).ok()?;
+        let outgoing = SrtpContext::new(profile, server, server_salt, crypto).ok()?;
         Some((incoming, outgoing))
     }
 
@@ -190,7 +190,7 @@ impl Association {
     }
 }
 
-fn endpoint(identity: &Identity, configuration: usize) -> Endpoint {
+fn endpoint(identity: &DtlsCertificate, configuration: usize) -> Endpoint {
     let configuration = identity.configurations.get(configuration).cloned();
     Endpoint::new(ANY, TransportProtocol::UDP, configuration)
 }

@@ -7,11 +7,11 @@ use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use std::fmt;
 use std::sync::Arc;
 
-use super::HANDSHAKE;
+use super::HANDSHAKE_TIMEOUT;
 
 /// A self-signed certificate and what is negotiated with it; made once per node, since the fingerprint
 /// in the answer binds it to each session (RFC 8122).
-pub struct Identity {
+pub struct DtlsCertificate {
     provider: Arc<dyn RTCCryptoProvider>,
     fingerprint: String,
     /// In the order of our preference. rtc-dtls takes the first profile that the *client* lists and
@@ -21,23 +21,23 @@ pub struct Identity {
 
 /// Why there is no identity: the crypto provider cannot do what is needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdentityError(String);
+pub struct DtlsCertificateError(String);
 
-impl fmt::Display for IdentityError {
+impl fmt::Display for DtlsCertificateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "no DTLS certificate: {}", self.0)
     }
 }
 
-impl std::error::Error for IdentityError {}
+impl std::error::Error for DtlsCertificateError {}
 
-impl Identity {
+impl DtlsCertificate {
     /// Makes a new P-256 key and certificate.
     ///
     /// # Errors
-    /// [`IdentityError`], if there is no randomness or no provider of cryptography.
-    pub fn generate() -> Result<Self, IdentityError> {
-        let wrong = |error: &dyn fmt::Display| IdentityError(error.to_string());
+    /// [`DtlsCertificateError`], if there is no randomness or no provider of cryptography.
+    pub fn generate() -> Result<Self, DtlsCertificateError> {
+        let wrong = |error: &dyn fmt::Display| DtlsCertificateError(error.to_string());
         let provider = rtc_crypto::default_provider().map_err(|error| wrong(&error))?;
         let certificate =
             Certificate::generate_self_signed(vec!["media".to_owned()], provider.crypto())
@@ -56,7 +56,7 @@ impl Identity {
                 .with_client_auth(ClientAuthType::RequireAnyClientCert)
                 .with_extended_master_secret(ExtendedMasterSecretType::Require)
                 .with_insecure_skip_verify(true) // no chain: the fingerprint of the offer decides
-                .with_flight_interval(HANDSHAKE * 2) // flights are repeated by the association
+                .with_flight_interval(HANDSHAKE_TIMEOUT * 2) // flights are repeated by the association
                 .build(false, None)
                 .map(Arc::new)
         })

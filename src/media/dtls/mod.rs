@@ -3,9 +3,9 @@
 mod association;
 mod identity;
 
-pub(crate) use association::{Association, Outcome};
+pub(crate) use association::{DtlsAssociation, DtlsOutcome};
 pub(crate) use identity::fingerprint;
-pub use identity::{Identity, IdentityError};
+pub use identity::{DtlsCertificate, DtlsCertificateError};
 
 /// How long a handshake may take.
-const HANDSHAKE: std::time::Duration = std::time::Duration::from_secs(15);
+const HANDSHAKE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);

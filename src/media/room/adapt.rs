@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::Room;
-use crate::allocation::{Demand, needed};
-use crate::api::{Event, Kind, Layer, Limit, Participant, Source};
-use crate::stream::Stream;
-use crate::track::{Track, layer};
+use super::SfuRoom;
+use crate::allocation::{TrackDemand, needed};
+use crate::api::{LayerLimit, MediaKind, ParticipantId, RoomEvent, SimulcastLayer, TrackSource};
+use crate::stream::LayerStream;
+use crate::track::{PublishedTrack, layer};
 
 /// What is expected of a layer that was never measured, lowest first, in bits per second.
 const EXPECTED: [u64; 3] = [150_000, 500_000, 1_500_000];
@@ -14,18 +14,18 @@ const EXPECTED: [u64; 3] = [150_000, 500_000, 1_500_000];
 const EXPECTED_SOUND: u64 = 40_000;
 /// A publisher that was told to send a layer does so within this time, or not at all: its picture is
 /// too small, or its uplink too narrow.
-const PATIENCE: Duration = Duration::from_secs(3);
+const LAYER_START_TIMEOUT: Duration = Duration::from_secs(3);
 /// What a publisher did not send is expected again after this time: a browser that was short of
 /// processor or network for a moment has recovered by then. One that still does not send it is left
 /// alone for twice as long each time, up to a limit.
-const FORGIVEN: Duration = Duration::from_secs(5);
-const FORGIVEN_LATEST: Duration = Duration::from_secs(40);
+const LAYER_RETRY_MIN: Duration = Duration::from_secs(5);
+const LAYER_RETRY_MAX: Duration = Duration::from_secs(40);
 /// Where more is to be sent soon, it is looked at again after this time.
-const RECONSIDERED: Duration = Duration::from_millis(250);
+const REALLOCATION_DELAY: Duration = Duration::from_millis(250);
 /// A layer is given up only after nobody wanted it for so long.
 const HOLD: Duration = Duration::from_secs(2);
 
-impl Room {
+impl SfuRoom {
     /// Divides what a member's downlink carries among the tracks that it receives.
     pub(super) fn adapt(&mut self, now: Instant, place: usize) {
         let Self { members, tracks, speakers, settings, .. } = self;
@@ -35,7 +35,7 @@ impl Room {
         for subscription in member.lines.iter().filter_map(|line| line.receives.as_deref()) {
             let Some(track) = tracks.get(subscription.place) else { continue };
             let owner = speakers.speaking().iter().position(|who| *who == track.owner);
-            demands.push(Demand {
+            demands.push(TrackDemand {
                 source: track.source,
                 limit: limit(subscription.limit, track),
                 current: subscription.chosen,
@@ -48,7 +48,7 @@ impl Room {
         congestion.allocator.allocate(now, congestion.budget, &demands, &mut choices);
         congestion.wanted = needed(&demands, &choices);
         congestion.allocator.foresee(congestion.budget, &demands, &mut soon);
-        congestion.again = (soon != choices).then_some(now + RECONSIDERED);
+        congestion.again = (soon != choices).then_some(now + REALLOCATION_DELAY);
         let subscriptions = member.lines.iter_mut().filter_map(|line| line.receives.as_deref_mut());
         for (subscription, (choice, soon)) in subscriptions.zip(choices.into_iter().zip(soon)) {
             let Some(track) = tracks.get(subscription.place) else { continue };
@@ -70,7 +70,8 @@ impl Room {
     /// Tells a publisher which layers somebody watches, if that changed.
     pub(super) fn review(&mut self, now: Instant, place: usize) {
         let Self { members, tracks, events, .. } = self;
-        let Some(track) = tracks.get_mut(place).filter(|track| track.kind == Kind::Video) else {
+        let Some(track) = tracks.get_mut(place).filter(|track| track.kind == MediaKind::Video)
+        else {
             return;
         };
         let mut watched = [false; 3];
@@ -93,7 +94,7 @@ impl Room {
         if let Some(lowest) = all.clone().next().filter(|_| watched.contains(&true)) {
             watched[lowest as usize] = true;
         }
-        let is_watched = |layer: &Layer| watched[*layer as usize];
+        let is_watched = |layer: &SimulcastLayer| watched[*layer as usize];
         let more = all.clone().any(|layer| is_watched(&layer) && !track.wanted.contains(&layer));
         let fewer = track.wanted.iter().any(|layer| !is_watched(layer));
         if !fewer {
@@ -106,8 +107,9 @@ impl Room {
             }
             return;
         }
-        let keep = |layer: &Layer| is_watched(layer) || !held && track.wanted.contains(layer);
-        let wanted: Vec<Layer> = all.filter(keep).collect();
+        let keep =
+            |layer: &SimulcastLayer| is_watched(layer) || !held && track.wanted.contains(layer);
+        let wanted: Vec<SimulcastLayer> = all.filter(keep).collect();
         for (at, stream) in track.streams.iter_mut().enumerate() {
             let layer = layer(at, count);
             match (wanted.contains(&layer), track.wanted.contains(&layer)) {
@@ -118,20 +120,21 @@ impl Room {
         }
         track.unwanted_since = None;
         track.wanted.clone_from(&wanted);
-        events.push_back(Event::Wanted(track.owner, track.id, wanted));
+        events.push_back(RoomEvent::Wanted(track.owner, track.id, wanted));
     }
 
     /// Decides whose voices and cameras are forwarded at all.
     pub(super) fn choose_heard(&mut self, now: Instant) {
         let mut changed = Vec::new();
         let Self { tracks, speakers, settings, members, .. } = self;
-        for (source, most) in
-            [(Source::Microphone, settings.last_n_audio), (Source::Camera, settings.last_n_video)]
-        {
-            let of_source = |track: &&Track| track.source == source && !track.muted;
+        for (source, most) in [
+            (TrackSource::Microphone, settings.last_n_audio),
+            (TrackSource::Camera, settings.last_n_video),
+        ] {
+            let of_source = |track: &&PublishedTrack| track.source == source && !track.muted;
             let owners = || tracks.iter().map(|(_, track)| track).filter(of_source);
             let count = owners().count();
-            let mut chosen: Vec<Participant> = speakers
+            let mut chosen: Vec<ParticipantId> = speakers
                 .loudest(usize::MAX)
                 .filter(|who| owners().any(|track| track.owner == *who))
                 .take(most)
@@ -160,20 +163,21 @@ impl Room {
 }
 
 /// The only layer there is counts as the highest, but any limit allows it.
-fn limit(limit: Limit, track: &Track) -> Limit {
+fn limit(limit: LayerLimit, track: &PublishedTrack) -> LayerLimit {
     match limit {
-        Limit::Most(_) if track.streams.len() == 1 => Limit::Most(Layer::High),
+        LayerLimit::Most(_) if track.streams.len() == 1 => LayerLimit::Most(SimulcastLayer::High),
         other => other,
     }
 }
 
-impl Track {
+impl PublishedTrack {
     /// Bits per second of each layer as the allocation counts them; zero for what is not to be had.
     fn rates(&self, now: Instant) -> [u64; 3] {
         let mut rates = [0; 3];
         for (at, stream) in self.streams.iter().enumerate() {
             let layer = self.layer(at) as usize;
-            let guess = if self.kind == Kind::Audio { EXPECTED_SOUND } else { EXPECTED[layer] };
+            let guess =
+                if self.kind == MediaKind::Audio { EXPECTED_SOUND } else { EXPECTED[layer] };
             rates[layer] = stream.cost(now, guess);
         }
         rates
@@ -185,12 +189,14 @@ impl Track {
             return; // it is the publisher that is missing, not a layer
         }
         for stream in &mut self.streams {
-            let late = stream.asked.is_some_and(|asked| now > asked + PATIENCE);
+            let late = stream.asked.is_some_and(|asked| now > asked + LAYER_START_TIMEOUT);
             if stream.is_active(now) {
                 stream.refused = None;
-            } else if late && stream.refused.is_none_or(|(_, until)| now > until + PATIENCE) {
+            } else if late
+                && stream.refused.is_none_or(|(_, until)| now > until + LAYER_START_TIMEOUT)
+            {
                 let again = |(at, until)| (until - at) * 2;
-                let pause = stream.refused.map_or(FORGIVEN, again).min(FORGIVEN_LATEST);
+                let pause = stream.refused.map_or(LAYER_RETRY_MIN, again).min(LAYER_RETRY_MAX);
                 stream.refused = Some((now, now + pause));
             }
         }
@@ -198,7 +204,7 @@ impl Track {
 
     /// The stream to send for a layer: the best one at most as high that is being sent, or its own if
     /// none is.
-    fn sendable(&self, now: Instant, most: Layer) -> usize {
+    fn sendable(&self, now: Instant, most: SimulcastLayer) -> usize {
         let allowed = || {
             let all = self.streams.iter().enumerate();
             all.filter(|(at, _)| self.layer(*at) <= most)
@@ -209,7 +215,7 @@ impl Track {
     }
 }
 
-impl Stream {
+impl LayerStream {
     /// Bits per second to expect; zero if the publisher does not send it though it was asked to.
     fn cost(&self, now: Instant, guess: u64) -> u64 {
         if self.is_active(now) {

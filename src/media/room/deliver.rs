@@ -2,31 +2,31 @@
 
 use std::time::Instant;
 
-use super::forward::{Form, Moment};
-use super::{Pending, Room};
-use crate::api::Event;
-use crate::counters::Counters;
-use crate::member::Member;
-use crate::packet_cache::Entry;
-use crate::path::Outbound;
+use super::forward::{ForwardContext, ForwardForm};
+use super::{PendingForward, SfuRoom};
+use crate::api::RoomEvent;
+use crate::counters::RoomCounters;
+use crate::member::RoomPeer;
+use crate::packet_cache::CachedPacket;
+use crate::path::TransmitBuffer;
 use crate::slots::Slots;
-use crate::subscription::Subscription;
-use crate::track::Track;
+use crate::subscription::DownTrack;
+use crate::track::PublishedTrack;
 
 /// A batch ends when it has so many bytes.
 const BATCH: usize = 1 << 20;
 
 /// What does not change during a batch.
-struct Batch<'a> {
-    moment: Moment,
-    tracks: &'a Slots<Track>,
-    pending: &'a [Pending],
+struct TransmitBatch<'a> {
+    moment: ForwardContext,
+    tracks: &'a Slots<PublishedTrack>,
+    pending: &'a [PendingForward],
 }
 
-impl Room {
+impl SfuRoom {
     /// Adds what is to be sent to `out`. True: there is more; call again after sending it. What comes
     /// between the two calls waits for its turn.
-    pub fn transmit(&mut self, now: Instant, out: &mut Outbound) -> bool {
+    pub fn transmit(&mut self, now: Instant, out: &mut TransmitBuffer) -> bool {
         let (packets, bytes) = (out.datagrams.len(), out.used);
         for datagram in self.control.datagrams() {
             out.push(datagram.to, &self.control.bytes()[datagram.start..][..datagram.length]);
@@ -36,8 +36,8 @@ impl Room {
             self.batch = self.pending.len();
         }
         let pending = self.pending.get(..self.batch).unwrap_or(&self.pending);
-        let moment = Moment { now, epoch: self.epoch };
-        let batch = Batch { moment, tracks: &self.tracks, pending };
+        let moment = ForwardContext { now, epoch: self.epoch };
+        let batch = TransmitBatch { moment, tracks: &self.tracks, pending };
         while !pending.is_empty() && self.cursor < self.members.end() && out.used <= BATCH {
             if let Some(member) = self.members.get_mut(self.cursor) {
                 batch.deliver(member, out, &mut self.counters);
@@ -62,7 +62,7 @@ impl Room {
             else {
                 continue;
             };
-            let received = |member: &Member| {
+            let received = |member: &RoomPeer| {
                 let line = member.route(pending.track).and_then(|at| member.lines.get(at));
                 line.and_then(|line| line.receives.as_ref()).is_some_and(|sub| sub.packets > 0)
             };
@@ -73,14 +73,19 @@ impl Room {
             let Some(owner) = self.members.get_mut(track.member) else { continue };
             if let Some(offered) = owner.offered.take() {
                 let took = now.saturating_duration_since(offered);
-                self.events.push_back(Event::FirstMedia(owner.participant, took));
+                self.events.push_back(RoomEvent::FirstMedia(owner.participant, took));
             }
         }
     }
 }
 
-impl Batch<'_> {
-    fn deliver(&self, member: &mut Member, out: &mut Outbound, counters: &mut Counters) {
+impl TransmitBatch<'_> {
+    fn deliver(
+        &self,
+        member: &mut RoomPeer,
+        out: &mut TransmitBuffer,
+        counters: &mut RoomCounters,
+    ) {
         let before = out.used;
         for pending in self.pending {
             let Some(line) = member.route(pending.track) else { continue };
@@ -89,7 +94,7 @@ impl Batch<'_> {
             let Some(entry) = stream.history.get(pending.index) else { continue };
             let Some(to) = member.sending(line) else { continue };
             if self.admit(to.subscription, track, pending.stream, entry, counters) {
-                self.moment.send(to, stream.source, &Form::Media(entry), out);
+                self.moment.send(to, stream.source, &ForwardForm::Media(entry), out);
             }
         }
         if out.used > before {
@@ -101,11 +106,11 @@ impl Batch<'_> {
     /// wanted and possible.
     fn admit(
         &self,
-        subscription: &mut Subscription,
-        track: &Track,
+        subscription: &mut DownTrack,
+        track: &PublishedTrack,
         at: usize,
-        entry: &Entry,
-        counters: &mut Counters,
+        entry: &CachedPacket,
+        counters: &mut RoomCounters,
     ) -> bool {
         let Some(target) = subscription.target else { return false };
         let Some(stream) = track.streams.get(at) else { return false };

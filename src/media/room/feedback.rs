@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::Room;
-use crate::member::Member;
-use crate::rtcp::{self, Block, Part, SenderReport};
-use crate::rtp_munger::Report;
+use super::SfuRoom;
+use crate::member::RoomPeer;
+use crate::rtcp::{self, ReportBlock, RtcpPacket, SenderInfo};
+use crate::rtp_munger::SenderReportTiming;
 
-impl Room {
+impl SfuRoom {
     /// A compound of a member.
     pub(super) fn control_packet(&mut self, now: Instant, place: usize, datagram: &mut [u8]) {
         let Some(member) = self.members.get_mut(place) else { return };
@@ -21,7 +21,7 @@ impl Room {
         }
     }
 
-    fn part(&mut self, now: Instant, place: usize, part: &Part<'_>) {
+    fn part(&mut self, now: Instant, place: usize, part: &RtcpPacket<'_>) {
         match (part.kind, part.count) {
             (rtcp::SENDER, _) => {
                 if let Some(report) = part.sender_report() {
@@ -62,7 +62,7 @@ impl Room {
         }
     }
 
-    fn sender_report(&mut self, now: Instant, place: usize, report: SenderReport) {
+    fn sender_report(&mut self, now: Instant, place: usize, report: SenderInfo) {
         let Some(member) = self.members.get_mut(place) else { return };
         let Some(connection) = &mut member.connection else { return };
         let source = connection.sources.find(report.ssrc);
@@ -76,7 +76,7 @@ impl Room {
             return;
         };
         stream.reception.sender_report(now, report.ntp);
-        let clocks = Report { ntp: report.ntp, timestamp: report.timestamp };
+        let clocks = SenderReportTiming { ntp: report.ntp, timestamp: report.timestamp };
         stream.report = Some((clocks, now));
         // With it the timestamps of another layer will fit exactly.
         let source = stream.source;
@@ -89,7 +89,7 @@ impl Room {
         }
     }
 
-    fn blocks(&mut self, now: Instant, place: usize, part: &Part<'_>) {
+    fn blocks(&mut self, now: Instant, place: usize, part: &RtcpPacket<'_>) {
         let Some(member) = self.members.get_mut(place) else { return };
         let short = part.blocks().filter(|block| member.told(now, block)).count() > 0; // asks all
         if short {
@@ -114,9 +114,9 @@ impl Room {
     }
 }
 
-impl Member {
+impl RoomPeer {
     /// A subscriber's report about a stream of ours. True if there is clearly less room than before.
-    fn told(&mut self, now: Instant, block: &Block) -> bool {
+    fn told(&mut self, now: Instant, block: &ReportBlock) -> bool {
         let found = self.subscriptions().find(|sub| sub.sending.ssrc == block.ssrc);
         let Some(subscription) = found else { return false };
         let loss = f32::from(block.fraction_lost) / 256.0;

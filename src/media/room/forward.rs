@@ -3,35 +3,35 @@
 use std::time::Instant;
 
 use crate::codec::Codec;
-use crate::connection::{Connection, LONGEST};
-use crate::member::Recipient;
-use crate::packet_cache::Entry;
-use crate::path::Outbound;
+use crate::connection::{MAX_RTP_BYTES, PeerTransport};
+use crate::member::SubscriberSide;
+use crate::packet_cache::CachedPacket;
+use crate::path::TransmitBuffer;
 use crate::red;
-use crate::rtp::Extending;
+use crate::rtp::HeaderExtensionWriter;
 use crate::srtp::OVERHEAD;
-use crate::subscription::Subscription;
+use crate::subscription::DownTrack;
 
 /// What a packet is sent as.
-pub(super) enum Form<'a> {
+pub(super) enum ForwardForm<'a> {
     /// As it came.
-    Media(&'a Entry),
+    Media(&'a CachedPacket),
     /// As a retransmission of what was sent under this sequence number (RFC 4588 §4).
-    Again(&'a Entry, u16),
+    Again(&'a CachedPacket, u16),
     /// As so many bytes of padding, up to 255, on the stream of retransmissions.
     Padding(u8),
 }
 
 /// What is the same for all packets of one call.
 #[derive(Clone, Copy)]
-pub(super) struct Moment {
+pub(super) struct ForwardContext {
     /// Now.
     pub(super) now: Instant,
     /// Where send times are counted from.
     pub(super) epoch: Instant,
 }
 
-impl Moment {
+impl ForwardContext {
     /// As 6.18 seconds, of which 24 bits are told (abs-send-time).
     fn send_time(&self) -> [u8; 3] {
         let micros = self.now.saturating_duration_since(self.epoch).as_micros();
@@ -45,20 +45,20 @@ impl Moment {
     /// has no place in what the subscriber sees.
     pub(super) fn send(
         &self,
-        to: Recipient<'_>,
+        to: SubscriberSide<'_>,
         source: u32,
-        form: &Form<'_>,
-        out: &mut Outbound,
+        form: &ForwardForm<'_>,
+        out: &mut TransmitBuffer,
     ) -> Option<usize> {
-        let Recipient { connection, departures, subscription, mid } = to;
-        let Connection { keys: Some(keys), selected: Some(path), .. } = connection else {
+        let SubscriberSide { connection, departures, subscription, mid } = to;
+        let PeerTransport { keys: Some(keys), selected: Some(path), .. } = connection else {
             return None;
         };
-        let packet = out.space(LONGEST + OVERHEAD);
+        let packet = out.space(MAX_RTP_BYTES + OVERHEAD);
         let index = subscription.head(self.now, source, form, packet)?;
-        let mut extending = Extending::new(packet);
+        let mut extending = HeaderExtensionWriter::new(packet);
         extending.add(subscription.ids.mid, mid.as_bytes());
-        if let Form::Media(Entry { level: Some(level), .. }) = form {
+        if let ForwardForm::Media(CachedPacket { level: Some(level), .. }) = form {
             extending.add(subscription.ids.level, &[*level]);
         }
         extending.add(subscription.ids.time, &self.send_time());
@@ -72,43 +72,43 @@ impl Moment {
         }
         let length = keys.outgoing.seal_rtp(packet, begin, end, index)?;
         out.commit(*path, length);
-        if matches!(form, Form::Media(_)) {
+        if matches!(form, ForwardForm::Media(_)) {
             subscription.sent(self.now, end - begin);
         }
         Some(length)
     }
 }
 
-impl Subscription {
+impl DownTrack {
     /// Writes the fixed header (RFC 3550 §5.1). Gives the index under which it is protected.
     fn head(
         &mut self,
         now: Instant,
         source: u32,
-        form: &Form<'_>,
+        form: &ForwardForm<'_>,
         packet: &mut [u8],
     ) -> Option<u64> {
         let (index, timestamp, ssrc, payload_type, marker) = match form {
-            Form::Media(entry) => {
+            ForwardForm::Media(entry) => {
                 let place = self.rewriter.place(now, source, entry.index, entry.timestamp)?;
                 let (payload_type, _) = self.wrap(entry)?;
                 let ssrc = self.sending.ssrc;
                 (place.index, place.timestamp, ssrc, payload_type, entry.marker)
             }
-            Form::Again(entry, _) => {
+            ForwardForm::Again(entry, _) => {
                 let place = self.rewriter.place(now, source, entry.index, entry.timestamp)?;
                 let (ssrc, payload_type) = self.sending.repair_ssrc.zip(self.format.repair)?;
                 self.repair_index += 1;
                 (self.repair_index, place.timestamp, ssrc, payload_type, entry.marker)
             }
-            Form::Padding(_) => {
+            ForwardForm::Padding(_) => {
                 let (ssrc, payload_type) = self.sending.repair_ssrc.zip(self.format.repair)?;
                 let timestamp = self.rewriter.newest()?.timestamp;
                 self.repair_index += 1;
                 (self.repair_index, timestamp, ssrc, payload_type, false)
             }
         };
-        let padded = u8::from(matches!(form, Form::Padding(_))) << 5;
+        let padded = u8::from(matches!(form, ForwardForm::Padding(_))) << 5;
         packet[0] = 0x80 | padded;
         packet[1] = u8::from(marker) << 7 | payload_type;
         packet[2..4].copy_from_slice(&(index as u16).to_be_bytes());
@@ -118,16 +118,16 @@ impl Subscription {
     }
 
     /// Writes what follows the header; gives its length.
-    fn body(&mut self, source: u32, form: &Form<'_>, packet: &mut [u8]) -> Option<usize> {
+    fn body(&mut self, source: u32, form: &ForwardForm<'_>, packet: &mut [u8]) -> Option<usize> {
         let (entry, before) = match form {
-            Form::Padding(count) => {
+            ForwardForm::Padding(count) => {
                 let padding = packet.get_mut(..usize::from(*count))?;
                 padding.fill(0);
                 *padding.last_mut()? = *count;
                 return Some(usize::from(*count));
             }
-            Form::Media(entry) => (entry, 0),
-            Form::Again(entry, sequence) => {
+            ForwardForm::Media(entry) => (entry, 0),
+            ForwardForm::Again(entry, sequence) => {
                 packet.get_mut(..2)?.copy_from_slice(&sequence.to_be_bytes());
                 (entry, 2)
             }
@@ -144,7 +144,7 @@ impl Subscription {
 
     /// Payload type and payload as this subscriber understands them: sound loses its redundancy if
     /// need be.
-    fn wrap<'a>(&self, entry: &'a Entry) -> Option<(u8, &'a [u8])> {
+    fn wrap<'a>(&self, entry: &'a CachedPacket) -> Option<(u8, &'a [u8])> {
         if !entry.redundant {
             return Some((self.format.payload_type, &entry.payload));
         }

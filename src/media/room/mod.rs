@@ -18,29 +18,31 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::api::{Candidate, Event, Kind, Limit, Participant, TrackId, TrackInfo};
-use crate::counters::Counters;
-use crate::dtls::Identity;
-use crate::member::Member;
-use crate::path::{Outbound, Path};
-use crate::rtcp::Compound;
-use crate::settings::Settings;
+use crate::api::{
+    LayerLimit, LocalCandidate, MediaKind, ParticipantId, RoomEvent, TrackId, TrackInfo,
+};
+use crate::counters::RoomCounters;
+use crate::dtls::DtlsCertificate;
+use crate::member::RoomPeer;
+use crate::path::{NetworkPath, TransmitBuffer};
+use crate::rtcp::CompoundWriter;
+use crate::settings::RoomConfig;
 use crate::slots::Slots;
-use crate::speaker::Speakers;
-use crate::track::Track;
+use crate::speaker::ActiveSpeakerDetector;
+use crate::track::PublishedTrack;
 
 /// What a thread that serves many rooms must know about addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route {
+pub enum RouteUpdate {
     /// What comes on this path is for this room.
-    Learned(Path),
+    Learned(NetworkPath),
     /// No longer.
-    Forgotten(Path),
+    Forgotten(NetworkPath),
 }
 
 /// A packet that is to be forwarded: which track, which of its streams, which index.
 #[derive(Clone, Copy)]
-struct Pending {
+struct PendingForward {
     track: usize,
     stream: usize,
     index: u64,
@@ -49,48 +51,48 @@ struct Pending {
 /// A room. What happens to it is told with `now`; what it wants is asked with
 /// [`transmit`](Self::transmit), [`event`](Self::event), [`route`](Self::route) and
 /// [`next_timeout`](Self::next_timeout), after every call that changes something.
-pub struct Room {
+pub struct SfuRoom {
     number: u32,
-    identity: Arc<Identity>,
-    candidates: Vec<Candidate>,
-    settings: Settings,
+    identity: Arc<DtlsCertificate>,
+    candidates: Vec<LocalCandidate>,
+    settings: RoomConfig,
     /// Where send times are counted from.
     epoch: Instant,
-    members: Slots<Member>,
-    places: BTreeMap<Participant, usize>,
-    paths: HashMap<Path, usize>,
-    tracks: Slots<Track>,
+    members: Slots<RoomPeer>,
+    places: BTreeMap<ParticipantId, usize>,
+    paths: HashMap<NetworkPath, usize>,
+    tracks: Slots<PublishedTrack>,
     /// Numbers that are given away: tracks, streams, SSRCs.
     next_track: u32,
     next_source: u32,
     next_ssrc: u32,
     /// Who speaks, and when that is looked at next.
-    speakers: Speakers,
+    speakers: ActiveSpeakerDetector,
     listen: Option<Instant>,
     /// Tracks of which a layer began to be sent: subscribers may want it instead of another.
     stirred: Vec<usize>,
-    pending: Vec<Pending>,
+    pending: Vec<PendingForward>,
     /// How many of them the fan-out that is under way concerns, and with which member it goes on.
     batch: usize,
     cursor: usize,
     /// Datagrams that are not forwarded media.
-    control: Outbound,
-    compound: Compound,
-    events: VecDeque<Event>,
-    routes: VecDeque<Route>,
-    counters: Counters,
+    control: TransmitBuffer,
+    compound: CompoundWriter,
+    events: VecDeque<RoomEvent>,
+    routes: VecDeque<RouteUpdate>,
+    counters: RoomCounters,
     wake: Instant,
 }
 
-impl Room {
+impl SfuRoom {
     /// An empty room. `number` is what [`room_of`](crate::room_of) reads from its clients' checks;
     /// `candidates` are what its answers offer, the preferred one first.
     pub fn new(
         now: Instant,
         number: u32,
-        identity: Arc<Identity>,
-        candidates: Vec<Candidate>,
-        settings: Settings,
+        identity: Arc<DtlsCertificate>,
+        candidates: Vec<LocalCandidate>,
+        settings: RoomConfig,
     ) -> Self {
         Self {
             number,
@@ -105,31 +107,31 @@ impl Room {
             tracks: Slots::default(),
             next_track: 1,
             next_source: 1,
-            speakers: Speakers::default(),
+            speakers: ActiveSpeakerDetector::default(),
             listen: None,
             stirred: Vec::new(),
             pending: Vec::new(),
             batch: 0,
             cursor: 0,
-            control: Outbound::default(),
-            compound: Compound::default(),
+            control: TransmitBuffer::default(),
+            compound: CompoundWriter::default(),
             events: VecDeque::new(),
             routes: VecDeque::new(),
-            counters: Counters::default(),
+            counters: RoomCounters::default(),
             wake: now,
         }
     }
 
     /// Somebody takes part; who is there already stays as it is.
-    pub fn join(&mut self, now: Instant, participant: Participant) {
+    pub fn join(&mut self, now: Instant, participant: ParticipantId) {
         if !self.places.contains_key(&participant) {
-            let place = self.members.insert(Member::new(now, participant, &self.settings));
+            let place = self.members.insert(RoomPeer::new(now, participant, &self.settings));
             self.places.insert(participant, place);
         }
     }
 
     /// Somebody takes part no longer: the client is told goodbye, what it published is unpublished.
-    pub fn leave(&mut self, now: Instant, participant: Participant) {
+    pub fn leave(&mut self, now: Instant, participant: ParticipantId) {
         let Some(place) = self.places.remove(&participant) else { return };
         self.disconnect(now, place);
         let lines = self.members.get_mut(place).map(|member| std::mem::take(&mut member.lines));
@@ -143,23 +145,29 @@ impl Room {
 
     /// Mutes or unmutes what a participant publishes of this kind: none of it reaches anybody while
     /// it is muted, whatever the client sends.
-    pub fn mute(&mut self, now: Instant, participant: Participant, kind: Kind, muted: bool) {
+    pub fn mute(&mut self, now: Instant, participant: ParticipantId, kind: MediaKind, muted: bool) {
         let Some(member) = self.member_mut(participant) else { return };
         member.mute(kind, muted);
         member.wake_by(now);
         let own = self.tracks.iter_mut().filter(|(_, track)| track.owner == participant);
-        let of_kind = |track: &Track| track.kind == kind && track.source.is_person();
+        let of_kind = |track: &PublishedTrack| track.kind == kind && track.source.is_person();
         for (_, track) in own.filter(|(_, track)| of_kind(track)) {
             track.hide(muted, track.unheard);
         }
-        if kind == Kind::Audio && muted {
+        if kind == MediaKind::Audio && muted {
             self.speakers.leave(participant);
         }
         self.wake = self.wake.min(now);
     }
 
     /// The most that a participant wants of a track; also of one that it does not receive yet.
-    pub fn limit(&mut self, now: Instant, participant: Participant, track: TrackId, limit: Limit) {
+    pub fn limit(
+        &mut self,
+        now: Instant,
+        participant: ParticipantId,
+        track: TrackId,
+        limit: LayerLimit,
+    ) {
         if !self.tracks.iter().any(|(_, known)| known.id == track) {
             return;
         }
@@ -179,22 +187,22 @@ impl Room {
     }
 
     /// Everybody who takes part.
-    pub fn participants(&self) -> Vec<Participant> {
+    pub fn participants(&self) -> Vec<ParticipantId> {
         self.places.keys().copied().collect()
     }
 
     /// The next thing that happened.
-    pub fn event(&mut self) -> Option<Event> {
+    pub fn event(&mut self) -> Option<RoomEvent> {
         self.events.pop_front()
     }
 
     /// The next path that a thread must learn or forget.
-    pub fn route(&mut self) -> Option<Route> {
+    pub fn route(&mut self) -> Option<RouteUpdate> {
         self.routes.pop_front()
     }
 
     /// Totals.
-    pub fn counters(&self) -> &Counters {
+    pub fn counters(&self) -> &RoomCounters {
         &self.counters
     }
 
@@ -203,7 +211,7 @@ impl Room {
         self.wake
     }
 
-    fn member_mut(&mut self, participant: Participant) -> Option<&mut Member> {
+    fn member_mut(&mut self, participant: ParticipantId) -> Option<&mut RoomPeer> {
         self.members.get_mut(*self.places.get(&participant)?)
     }
 
@@ -245,7 +253,7 @@ impl Room {
         for pending in self.pending.iter_mut().filter(|pending| pending.track == place) {
             pending.track = usize::MAX; // the place may be used again before it is forwarded
         }
-        self.events.push_back(Event::Unpublished(track.id, track.owner));
+        self.events.push_back(RoomEvent::Unpublished(track.id, track.owner));
     }
 
     /// How many things of all kinds are kept: nothing, when nobody is there.

@@ -2,25 +2,29 @@
 
 use std::time::Instant;
 
-use super::plan::Plan;
-use super::{Room, Route};
-use crate::api::{Event, Kind, Offer, OfferError, Participant, Source, TrackId};
-use crate::congestion::Congestion;
-use crate::connection::Connection;
-use crate::ice::Credentials;
-use crate::member::Line;
-use crate::sdp::{Answer, Format, Reply, Section, Sending, Session};
-use crate::speaker::SilenceGate;
-use crate::stream::Stream;
-use crate::subscription::Subscription;
-use crate::track::{self, Track};
+use super::plan::SectionPlan;
+use super::{RouteUpdate, SfuRoom};
+use crate::api::{
+    MediaKind, OfferError, ParticipantId, PublishOffer, RoomEvent, TrackId, TrackSource,
+};
+use crate::congestion::CongestionController;
+use crate::connection::PeerTransport;
+use crate::ice::IceCredentials;
+use crate::member::MidSlot;
+use crate::sdp::{
+    AnswerBuilder, AnswerSection, PayloadFormat, RemoteOffer, RemoteSection, SendSection,
+};
+use crate::speaker::DtxGate;
+use crate::stream::LayerStream;
+use crate::subscription::DownTrack;
+use crate::track::{self, PublishedTrack};
 
 /// Entries of the history of sound, which is hardly ever sent again.
 const SOUND: usize = 64;
 
 /// An offer that is being answered.
 #[derive(Clone, Copy)]
-struct Call {
+struct OfferContext {
     now: Instant,
     /// Where the member is.
     place: usize,
@@ -28,7 +32,7 @@ struct Call {
     anew: bool,
 }
 
-impl Room {
+impl SfuRoom {
     /// Answers an offer of a participant. Sections keep their tracks as long as they publish the same
     /// thing in the same codec; whatever else changed is unpublished and published.
     ///
@@ -37,15 +41,15 @@ impl Room {
     pub fn offer(
         &mut self,
         now: Instant,
-        participant: Participant,
-        offer: &Offer,
+        participant: ParticipantId,
+        offer: &PublishOffer,
     ) -> Result<String, OfferError> {
         let place = *self.places.get(&participant).ok_or(OfferError::NoSuchParticipant)?;
-        let session = Session::parse(&offer.sdp, self.settings.most_sections)?;
+        let session = RemoteOffer::parse(&offer.sdp, self.settings.most_sections)?;
         let plans = self.plan(offer, &session)?;
         let anew = self.transport(now, place, &session)?;
         self.reuse_lines(place, &session, anew);
-        let call = Call { now, place, anew };
+        let call = OfferContext { now, place, anew };
         for (at, (section, plan)) in session.sections.iter().zip(&plans).enumerate() {
             self.publish(call, at, section, plan);
         }
@@ -68,7 +72,7 @@ impl Room {
         &mut self,
         now: Instant,
         place: usize,
-        session: &Session,
+        session: &RemoteOffer,
     ) -> Result<bool, OfferError> {
         let member = self.members.get_mut(place).ok_or(OfferError::NoSuchParticipant)?;
         let remote = (session.fragment.clone(), session.password.clone());
@@ -80,26 +84,26 @@ impl Room {
             return Ok(false);
         }
         let credentials =
-            Credentials::generate(self.number, member.participant.0, self.identity.provider())
+            IceCredentials::generate(self.number, member.participant.0, self.identity.provider())
                 .map_err(|_| OfferError::Unusable("no randomness for an answer"))?;
         if let Some(connection) = kept {
             connection.remote = remote;
             connection.former = Some(std::mem::replace(&mut connection.local, credentials));
             return Ok(false);
         }
-        member.congestion = Congestion::new(now, &self.settings);
-        let fresh = Connection::new(now, credentials, self.identity.clone(), session);
+        member.congestion = CongestionController::new(now, &self.settings);
+        let fresh = PeerTransport::new(now, credentials, self.identity.clone(), session);
         if let Some(old) = member.connection.replace(fresh) {
             for path in old.paths() {
                 self.paths.remove(&path);
-                self.routes.push_back(Route::Forgotten(path));
+                self.routes.push_back(RouteUpdate::Forgotten(path));
             }
         }
         Ok(true)
     }
 
     /// Ends what is in sections that now have another name, or are there no more.
-    fn reuse_lines(&mut self, place: usize, session: &Session, anew: bool) {
+    fn reuse_lines(&mut self, place: usize, session: &RemoteOffer, anew: bool) {
         let Some(member) = self.members.get_mut(place) else { return };
         let names = session.sections.iter().map(|section| section.mid.as_str());
         let mut ended = Vec::new();
@@ -117,7 +121,7 @@ impl Room {
         for (at, name) in names.enumerate() {
             match member.lines.get_mut(at) {
                 Some(line) => line.mid = name.to_owned(),
-                None => member.lines.push(Line {
+                None => member.lines.push(MidSlot {
                     mid: name.to_owned(),
                     publishes: None,
                     receives: None,
@@ -128,7 +132,13 @@ impl Room {
     }
 
     /// Publishes, keeps or ends what one section publishes.
-    fn publish(&mut self, call: Call, at: usize, section: &Section, plan: &Plan) {
+    fn publish(
+        &mut self,
+        call: OfferContext,
+        at: usize,
+        section: &RemoteSection,
+        plan: &SectionPlan,
+    ) {
         let place = call.place;
         let Some(member) = self.members.get(place) else { return };
         let current = member.lines.get(at).and_then(|line| line.publishes);
@@ -159,24 +169,24 @@ impl Room {
 
     fn add_track(
         &mut self,
-        call: Call,
-        section: &Section,
-        source: Source,
-        format: &Format,
+        call: OfferContext,
+        section: &RemoteSection,
+        source: TrackSource,
+        format: &PayloadFormat,
         layers: &[String],
     ) -> usize {
         let place = call.place;
-        let owner = self.members.get(place).map_or(Participant(0), |member| member.participant);
+        let owner = self.members.get(place).map_or(ParticipantId(0), |member| member.participant);
         let rids: Vec<Option<String>> =
             if layers.is_empty() { vec![None] } else { layers.iter().cloned().map(Some).collect() };
         let streams = rids.into_iter().map(|rid| self.stream(call.now, rid, format)).collect();
-        let kind = section.kind.unwrap_or(Kind::Audio);
+        let kind = section.kind.unwrap_or(MediaKind::Audio);
         let muted = self.members.get(place).is_some_and(|member| member.is_muted(kind));
         let muted = muted && source.is_person();
         // A client sends everything until it is told that nobody watches.
         let count = layers.len().max(1);
         let wanted = (0..count).map(|at| track::layer(at, count)).collect();
-        let track = Track {
+        let track = PublishedTrack {
             id: TrackId(self.next_track),
             owner,
             member: place,
@@ -192,26 +202,32 @@ impl Room {
             muted,
             unheard: false,
             forwarded: None,
-            silence: SilenceGate::default(),
+            silence: DtxGate::default(),
             unseen: true,
         };
         self.next_track += 1;
-        self.events.push_back(Event::Published(track.info()));
+        self.events.push_back(RoomEvent::Published(track.info()));
         let at = self.tracks.insert(track);
         self.announce(at, section);
         at
     }
 
-    fn stream(&mut self, now: Instant, rid: Option<String>, format: &Format) -> Stream {
+    fn stream(&mut self, now: Instant, rid: Option<String>, format: &PayloadFormat) -> LayerStream {
         let clock = format.codec.clock_rate();
         let history = if clock == 48_000 { SOUND } else { self.settings.history };
-        let mut stream = Stream::new(self.source(), rid, clock, history);
+        let mut stream = LayerStream::new(self.source(), rid, clock, history);
         stream.asked = Some(now);
         stream
     }
 
     /// The same track in a later offer; of a client that begins anew with new streams.
-    fn republish(&mut self, call: Call, at: usize, section: &Section, format: &Format) {
+    fn republish(
+        &mut self,
+        call: OfferContext,
+        at: usize,
+        section: &RemoteSection,
+        format: &PayloadFormat,
+    ) {
         let Some(track) = self.tracks.get_mut(at) else { return };
         track.mid.clone_from(&section.mid);
         track.format = format.clone();
@@ -228,7 +244,7 @@ impl Room {
     }
 
     /// Takes over the SSRCs that an offer announces.
-    fn announce(&mut self, at: usize, section: &Section) {
+    fn announce(&mut self, at: usize, section: &RemoteSection) {
         let Some(track) = self.tracks.get_mut(at) else { return };
         if let ([only], Some(ssrc)) = (&mut track.streams[..], section.ssrc)
             && only.ssrc.is_none()
@@ -238,7 +254,7 @@ impl Room {
     }
 
     /// Begins, keeps or ends what one section receives.
-    fn subscribe(&mut self, place: usize, at: usize, section: &Section, plan: &Plan) {
+    fn subscribe(&mut self, place: usize, at: usize, section: &RemoteSection, plan: &SectionPlan) {
         let found = plan.receive.and_then(|id| {
             let (track_at, track) = self.tracks.iter().find(|(_, track)| track.id == id)?;
             let redundant = track.redundant.as_ref().and_then(|red| section.fitting(red));
@@ -255,8 +271,8 @@ impl Room {
         let mut subscription = kept.unwrap_or_else(|| {
             let repair_ssrc = format.repair.map(|_| repair);
             let (owner, id) = (track.owner.0, track.id.0);
-            let sending = Sending { ssrc, repair_ssrc, owner, track: id };
-            Box::new(Subscription::new(track, track_at, format.clone(), sending, start))
+            let sending = SendSection { ssrc, repair_ssrc, owner, track: id };
+            Box::new(DownTrack::new(track, track_at, format.clone(), sending, start))
         });
         subscription.format = format;
         subscription.redundant = redundant;
@@ -267,7 +283,7 @@ impl Room {
         line.receives = Some(subscription);
     }
 
-    fn answer(&mut self, place: usize, session: &Session) -> Option<String> {
+    fn answer(&mut self, place: usize, session: &RemoteOffer) -> Option<String> {
         let member = self.members.get_mut(place)?;
         member.answers += 1;
         let mut replies = Vec::with_capacity(session.sections.len());
@@ -275,7 +291,7 @@ impl Room {
             let track = line.publishes.and_then(|track| self.tracks.get(track));
             replies.push(reply(section, line, track, self.settings.saves_silence));
         }
-        let answer = Answer {
+        let answer = AnswerBuilder {
             version: member.answers,
             id: u64::from(self.number) << 32 | u64::from(member.participant.0),
             credentials: &member.connection.as_ref()?.local,
@@ -288,17 +304,17 @@ impl Room {
 
 /// The formats of what is published come first, since a client sends with the first one.
 fn reply<'a>(
-    section: &'a Section,
-    line: &'a Line,
-    track: Option<&'a Track>,
+    section: &'a RemoteSection,
+    line: &'a MidSlot,
+    track: Option<&'a PublishedTrack>,
     saves_silence: bool,
-) -> Reply<'a> {
+) -> AnswerSection<'a> {
     if section.kind.is_none() {
-        return Reply::default();
+        return AnswerSection::default();
     }
     let publishing = track.map(|track| [track.redundant.as_ref(), Some(&track.format)]);
     let receiving = line.receives.as_ref().map(|sub| [sub.redundant.as_ref(), Some(&sub.format)]);
-    let mut formats: Vec<&Format> = Vec::new();
+    let mut formats: Vec<&PayloadFormat> = Vec::new();
     for format in publishing.into_iter().chain(receiving).flatten().flatten() {
         if !formats.iter().any(|known| known.payload_type == format.payload_type) {
             formats.push(format);
@@ -311,12 +327,12 @@ fn reply<'a>(
         Some(track) if track.streams.len() > 1 => &section.layers[..],
         _ => &[],
     };
-    Reply {
+    AnswerSection {
         formats,
         sending: line.receives.as_ref().map(|sub| sub.sending),
         receives: track.is_some(),
         layers,
         saves_silence: saves_silence
-            && track.is_some_and(|track| track.source == Source::Microphone),
+            && track.is_some_and(|track| track.source == TrackSource::Microphone),
     }
 }

@@ -2,21 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use super::Room;
-use crate::api::{Kind, Offer, OfferError, Source, TrackId};
-use crate::sdp::{Section, Session};
+use super::SfuRoom;
+use crate::api::{MediaKind, OfferError, PublishOffer, TrackId, TrackSource};
+use crate::sdp::{RemoteOffer, RemoteSection};
 
 /// What one section is for.
-pub(super) struct Plan {
+pub(super) struct SectionPlan {
     /// What is published in it.
-    pub(super) publish: Option<Source>,
+    pub(super) publish: Option<TrackSource>,
     /// What is received in it.
     pub(super) receive: Option<TrackId>,
 }
 
-impl Room {
+impl SfuRoom {
     /// What each section is for, in their order.
-    pub(super) fn plan(&self, offer: &Offer, session: &Session) -> Result<Vec<Plan>, OfferError> {
+    pub(super) fn plan(
+        &self,
+        offer: &PublishOffer,
+        session: &RemoteOffer,
+    ) -> Result<Vec<SectionPlan>, OfferError> {
         let mut received = BTreeSet::new();
         let mut plans = Vec::with_capacity(session.sections.len());
         for section in &session.sections {
@@ -24,7 +28,7 @@ impl Room {
             if receive.is_some_and(|track| !received.insert(track)) {
                 return Err(OfferError::Unusable("a track that is received twice"));
             }
-            plans.push(Plan { publish: published(offer, section)?, receive });
+            plans.push(SectionPlan { publish: published(offer, section)?, receive });
         }
         let publishing = plans.iter().filter(|plan| plan.publish.is_some()).count();
         if publishing > self.settings.most_published {
@@ -34,7 +38,11 @@ impl Room {
     }
 
     /// The track that is received in a section; none if the client cannot decode it.
-    fn received(&self, offer: &Offer, section: &Section) -> Result<Option<TrackId>, OfferError> {
+    fn received(
+        &self,
+        offer: &PublishOffer,
+        section: &RemoteSection,
+    ) -> Result<Option<TrackId>, OfferError> {
         let Some(&id) = offer.receive.get(&section.mid) else { return Ok(None) };
         let track = self.tracks.iter().map(|(_, track)| track).find(|track| track.id == id);
         let track = track.ok_or(OfferError::NoSuchTrack(id))?;
@@ -45,15 +53,18 @@ impl Room {
     }
 }
 
-fn published(offer: &Offer, section: &Section) -> Result<Option<Source>, OfferError> {
+fn published(
+    offer: &PublishOffer,
+    section: &RemoteSection,
+) -> Result<Option<TrackSource>, OfferError> {
     let Some(kind) = section.kind.filter(|_| section.sends) else { return Ok(None) };
     let source = offer.publish.get(&section.mid).copied().unwrap_or(match kind {
-        Kind::Audio => Source::Microphone,
-        Kind::Video => Source::Camera,
+        MediaKind::Audio => TrackSource::Microphone,
+        MediaKind::Video => TrackSource::Camera,
     });
     let of_kind = match source {
-        Source::Microphone | Source::ScreenAudio => Kind::Audio,
-        Source::Camera | Source::Screen => Kind::Video,
+        TrackSource::Microphone | TrackSource::ScreenAudio => MediaKind::Audio,
+        TrackSource::Camera | TrackSource::Screen => MediaKind::Video,
     };
     if of_kind == kind {
         Ok(Some(source))

@@ -3,11 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::Room;
-use super::forward::{Form, Moment};
-use crate::packet_cache::Entry;
-use crate::subscription::Subscription;
-use crate::track::Track;
+use super::SfuRoom;
+use super::forward::{ForwardContext, ForwardForm};
+use crate::packet_cache::CachedPacket;
+use crate::subscription::DownTrack;
+use crate::track::PublishedTrack;
 
 /// The padding of one packet.
 const PADDING: u8 = 255;
@@ -17,7 +17,7 @@ const BACK: u16 = 48;
 const LARGE: usize = 600;
 const REST: Duration = Duration::from_secs(1);
 
-impl Room {
+impl SfuRoom {
     /// Sends what of a probe is due; gives when to go on.
     pub(super) fn probe(&mut self, now: Instant, place: usize) -> Option<Instant> {
         let member = self.members.get_mut(place)?;
@@ -38,15 +38,15 @@ impl Room {
             member.congestion.abandon();
             return None;
         };
-        let moment = Moment { now, epoch: self.epoch };
+        let moment = ForwardContext { now, epoch: self.epoch };
         let mut sent = 0;
         while due > 0 {
             let to = member.sending(line)?;
             let track = self.tracks.get(to.subscription.place);
             let again = track.and_then(|track| to.subscription.large(now, track));
             let (source, form) = match again {
-                Some((source, entry, sequence)) => (source, Form::Again(entry, sequence)),
-                None => (0, Form::Padding(PADDING)),
+                Some((source, entry, sequence)) => (source, ForwardForm::Again(entry, sequence)),
+                None => (0, ForwardForm::Padding(PADDING)),
             };
             let bytes = moment.send(to, source, &form, &mut self.control)?;
             sent += bytes;
@@ -56,9 +56,13 @@ impl Room {
     }
 }
 
-impl Subscription {
+impl DownTrack {
     /// A large packet that was sent lately: of which source, and under which sequence number.
-    fn large<'a>(&mut self, now: Instant, track: &'a Track) -> Option<(u32, &'a Entry, u16)> {
+    fn large<'a>(
+        &mut self,
+        now: Instant,
+        track: &'a PublishedTrack,
+    ) -> Option<(u32, &'a CachedPacket, u16)> {
         let newest = self.rewriter.newest()?.index as u16;
         (0..BACK).find_map(|back| {
             let sequence = newest.wrapping_sub(back);

@@ -2,22 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Pending, Room};
-use crate::api::{Kind, Source};
+use super::{PendingForward, SfuRoom};
+use crate::api::{MediaKind, TrackSource};
 use crate::codec::{Codec, begins_key_frame};
-use crate::connection::{LONGEST, Opened};
-use crate::rtp::Packet;
+use crate::connection::{DecryptedRtp, MAX_RTP_BYTES};
+use crate::rtp::RtpPacket;
 use crate::srtp::{self, OVERHEAD};
-use crate::ssrc_table::Bound;
-use crate::track::Track;
+use crate::ssrc_table::SsrcBinding;
+use crate::track::PublishedTrack;
 
 /// What a forwarded packet may have before its payload: header, extensions, original sequence number.
 const HEADERS: usize = 12 + 48 + 2;
 
 /// A packet of silence is forwarded so often, as an encoder without sound sends them (RFC 7587 §3.1.3).
-const SILENCE: Duration = Duration::from_millis(400);
+const DTX_FORWARD_INTERVAL: Duration = Duration::from_millis(400);
 
-impl Room {
+impl SfuRoom {
     /// An RTP packet of a member.
     pub(super) fn media_packet(&mut self, now: Instant, place: usize, datagram: &mut [u8]) {
         let Some(member) = self.members.get_mut(place) else { return };
@@ -26,7 +26,7 @@ impl Room {
             Ok(opened) => opened,
             Err(why) => return self.dropped(why),
         };
-        let Ok(packet) = Packet::parse(datagram.get(..opened.length).unwrap_or_default()) else {
+        let Ok(packet) = RtpPacket::parse(datagram.get(..opened.length).unwrap_or_default()) else {
             self.counters.dropped_malformed += 1;
             return;
         };
@@ -43,13 +43,13 @@ impl Room {
 
     /// Finds out what an SSRC is used for: as announced, by the names in the header (RFC 9143 §9.2),
     /// or by a payload type that only one section has.
-    fn bind(&mut self, place: usize, source: usize, packet: &Packet<'_>) -> Option<Bound> {
+    fn bind(&mut self, place: usize, source: usize, packet: &RtpPacket<'_>) -> Option<SsrcBinding> {
         let member = self.members.get_mut(place)?;
         let published = member.lines.iter().filter_map(|line| line.publishes);
         let mut matching = published.filter_map(|at| {
             let track = self.tracks.get(at)?;
             let (certainty, stream, repair) = track.owns(packet)?;
-            Some((certainty, Bound { track: at, stream, repair }))
+            Some((certainty, SsrcBinding { track: at, stream, repair }))
         });
         let (mut best, mut unique) = (matching.next()?, true);
         for other in matching {
@@ -73,7 +73,7 @@ impl Room {
     }
 
     /// Notes when a packet came that counts for the client's own estimate of its uplink.
-    fn arrived(&mut self, now: Instant, place: usize, track: usize, packet: &Packet<'_>) {
+    fn arrived(&mut self, now: Instant, place: usize, track: usize, packet: &RtpPacket<'_>) {
         let Some(id) = self.tracks.get(track).and_then(|track| track.ids.transport) else { return };
         let value = packet.extensions().find(|(known, _)| *known == id).map(|(_, value)| value);
         let Some(&[high, low]) = value else { return };
@@ -86,9 +86,15 @@ impl Room {
         }
     }
 
-    fn media(&mut self, now: Instant, bound: Bound, opened: &Opened, packet: &Packet<'_>) {
+    fn media(
+        &mut self,
+        now: Instant,
+        bound: SsrcBinding,
+        opened: &DecryptedRtp,
+        packet: &RtpPacket<'_>,
+    ) {
         let Some(track) = self.tracks.get_mut(bound.track) else { return };
-        let ends_picture = packet.marker() && !bound.repair && track.kind == Kind::Video;
+        let ends_picture = packet.marker() && !bound.repair && track.kind == MediaKind::Video;
         let mut moved = ends_picture && track.overtakes(now, bound.stream);
         let Some(stream) = track.streams.get_mut(bound.stream) else { return };
         let mut payload = packet.payload();
@@ -116,13 +122,13 @@ impl Room {
             }
             stream.newest = Some(stream.newest.map_or(index, |newest| newest.max(index)));
         }
-        if payload.len() > LONGEST - HEADERS - OVERHEAD {
+        if payload.len() > MAX_RTP_BYTES - HEADERS - OVERHEAD {
             self.counters.dropped_malformed += 1;
             return;
         }
         let flowed = stream.flows(now);
         stream.heard(now, payload.len());
-        moved |= track.kind == Kind::Video && !flowed && stream.flows(now);
+        moved |= track.kind == MediaKind::Video && !flowed && stream.flows(now);
         if moved {
             self.stirred.push(bound.track);
             self.wake = self.wake.min(now);
@@ -132,12 +138,12 @@ impl Room {
         let redundant = track.redundant.as_ref();
         let redundant = redundant.is_some_and(|red| red.payload_type == packet.payload_type());
         let codec = if redundant { Codec::Red } else { track.format.codec };
-        let key = track.kind == Kind::Video && begins_key_frame(codec, payload);
+        let key = track.kind == MediaKind::Video && begins_key_frame(codec, payload);
         if key {
             stream.missing.key_frame(index);
             stream.requests.satisfied();
         }
-        if track.kind == Kind::Video
+        if track.kind == MediaKind::Video
             && let Some(due) = stream.missing.next()
             && let Some(owner) = self.members.get_mut(track.member)
         {
@@ -145,17 +151,17 @@ impl Room {
             self.wake = self.wake.min(due);
         }
         let loudness = level.map(|level| level & 0x7f); // the highest bit is the sender's opinion
-        if let Some(loudness) = loudness.filter(|_| track.source == Source::Microphone)
+        if let Some(loudness) = loudness.filter(|_| track.source == TrackSource::Microphone)
             && !track.muted
         {
             self.speakers.heard(now, track.owner, loudness);
             let next = *self.listen.get_or_insert(now);
             self.wake = self.wake.min(next);
         }
-        let silent = track.kind == Kind::Audio
+        let silent = track.kind == MediaKind::Audio
             && self.settings.saves_silence
             && !track.silence.passes(loudness)
-            && track.forwarded.is_some_and(|last| now < last + SILENCE);
+            && track.forwarded.is_some_and(|last| now < last + DTX_FORWARD_INTERVAL);
         if track.muted || track.unheard || silent {
             stream.interrupted = true;
             self.counters.dropped_unheard += 1;
@@ -164,20 +170,20 @@ impl Room {
         track.forwarded = Some(now);
         if std::mem::take(&mut stream.interrupted) {
             stream.run = stream.run.wrapping_add(1);
-            if track.kind == Kind::Video && !key {
+            if track.kind == MediaKind::Video && !key {
                 stream.requests.want(); // once more: the first one may have got lost
             }
         }
         let Some(entry) = stream.history.put(index, packet, payload) else { return };
         entry.level = level;
         (entry.key, entry.redundant, entry.run) = (key, redundant, stream.run);
-        self.pending.push(Pending { track: bound.track, stream: bound.stream, index });
+        self.pending.push(PendingForward { track: bound.track, stream: bound.stream, index });
     }
 }
 
 /// How sure it is that a packet belongs to a track.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Certainty {
+enum TrackMatch {
     /// Its payload type is one of the section's.
     Type,
     /// Its header names the section, but not the layer of several.
@@ -186,7 +192,7 @@ enum Certainty {
     Sure,
 }
 
-impl Track {
+impl PublishedTrack {
     /// A picture of a layer is complete; true if higher ones are seen to have fallen behind.
     fn overtakes(&mut self, now: Instant, stream: usize) -> bool {
         let higher = self.streams.iter_mut().skip(stream + 1);
@@ -194,7 +200,7 @@ impl Track {
     }
 
     /// Whether a packet may be of this track; of which stream, and whether it is a retransmission.
-    fn owns(&self, packet: &Packet<'_>) -> Option<(Certainty, usize, bool)> {
+    fn owns(&self, packet: &RtpPacket<'_>) -> Option<(TrackMatch, usize, bool)> {
         let ssrc = Some(packet.ssrc());
         let announced = self.streams.iter().enumerate().find_map(|(at, stream)| {
             let repair = stream.repair_ssrc == ssrc;
@@ -213,11 +219,11 @@ impl Track {
             return None;
         }
         if let Some((at, repair)) = announced {
-            return Some((Certainty::Sure, at, repair));
+            return Some((TrackMatch::Sure, at, repair));
         }
         let payload_type = packet.payload_type();
         let is_repair = self.format.repair == Some(payload_type);
-        let known = |format: &crate::sdp::Format| format.payload_type == payload_type;
+        let known = |format: &crate::sdp::PayloadFormat| format.payload_type == payload_type;
         let is_media = known(&self.format) || self.redundant.as_ref().is_some_and(known);
         if !is_repair && !is_media {
             return None;
@@ -228,13 +234,13 @@ impl Track {
                 .iter()
                 .position(|stream| stream.rid.as_ref().is_some_and(|rid| rid.as_bytes() == name));
             if let Some(at) = at {
-                return Some((Certainty::Sure, at, is_repair));
+                return Some((TrackMatch::Sure, at, is_repair));
             }
         }
         if self.streams.len() > 1 {
             return None; // of an unknown layer
         }
-        let certainty = if mid.is_some() { Certainty::Named } else { Certainty::Type };
+        let certainty = if mid.is_some() { TrackMatch::Named } else { TrackMatch::Type };
         Some((certainty, 0, is_repair))
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::Room;
-use crate::api::{Event, Quality};
+use super::SfuRoom;
+use crate::api::{ConnectionQuality, RoomEvent};
 
-impl Room {
+impl SfuRoom {
     /// Tells the quality of a member if it is time to.
     pub(super) fn tell_quality(&mut self, now: Instant, place: usize) {
         let Self { members, tracks, settings, counters, events, .. } = self;
@@ -16,7 +16,7 @@ impl Room {
         if member.connection.as_ref().is_none_or(|connection| !connection.flows()) {
             return;
         }
-        let (mut up, mut down) = (Mean::default(), Mean::default());
+        let (mut up, mut down) = (MeanLoss::default(), MeanLoss::default());
         for track in member.lines.iter().filter_map(|line| line.publishes) {
             let streams = tracks.get(track).map_or(&[][..], |track| &track.streams);
             for stream in streams.iter().filter(|stream| stream.is_active(now)) {
@@ -29,7 +29,7 @@ impl Room {
             freezes += std::mem::take(&mut subscription.freezes);
         }
         counters.freezes += u64::from(freezes);
-        let quality = Quality {
+        let quality = ConnectionQuality {
             round_trip: member.round_trip.unwrap_or_default(),
             up_bitrate: member.up.rate(now),
             down_bitrate: member.down.rate(now),
@@ -40,19 +40,19 @@ impl Room {
             estimate: member.congestion.estimator.target(now),
             freezes,
         };
-        events.push_back(Event::Quality(member.participant, quality));
+        events.push_back(RoomEvent::Quality(member.participant, quality));
     }
 }
 
 /// Over several streams: the mean loss, and the jitter of the worst one.
 #[derive(Default)]
-struct Mean {
+struct MeanLoss {
     sum: f32,
     count: u16,
     jitter: Duration,
 }
 
-impl Mean {
+impl MeanLoss {
     fn add(&mut self, loss: f32, jitter: Duration) {
         self.sum += loss;
         self.count += 1;

@@ -2,16 +2,16 @@
 
 use std::time::Instant;
 
-use super::{Room, Route};
-use crate::api::{Event, Gone, Participant};
-use crate::connection::{Dropped, Keys};
-use crate::dtls::Outcome;
+use super::{RouteUpdate, SfuRoom};
+use crate::api::{DisconnectReason, ParticipantId, RoomEvent};
+use crate::connection::{DropReason, SrtpKeyingMaterial};
+use crate::dtls::DtlsOutcome;
 use crate::ice::participant_of;
-use crate::path::Path;
+use crate::path::NetworkPath;
 
-impl Room {
+impl SfuRoom {
     /// Takes a datagram; media are decrypted where they lie.
-    pub fn receive(&mut self, now: Instant, path: Path, datagram: &mut [u8]) {
+    pub fn receive(&mut self, now: Instant, path: NetworkPath, datagram: &mut [u8]) {
         self.counters.packets_in += 1;
         self.counters.bytes_in += datagram.len() as u64;
         let first = datagram.first().copied().unwrap_or(u8::MAX);
@@ -34,16 +34,16 @@ impl Room {
     }
 
     /// Counts why a packet was dropped.
-    pub(super) fn dropped(&mut self, why: Dropped) {
+    pub(super) fn dropped(&mut self, why: DropReason) {
         match why {
-            Dropped::Malformed => self.counters.dropped_malformed += 1,
-            Dropped::Forged => self.counters.dropped_forged += 1,
-            Dropped::Replayed => self.counters.dropped_replayed += 1,
+            DropReason::Malformed => self.counters.dropped_malformed += 1,
+            DropReason::Forged => self.counters.dropped_forged += 1,
+            DropReason::Replayed => self.counters.dropped_replayed += 1,
         }
     }
 
-    fn check(&mut self, now: Instant, path: Path, datagram: &[u8]) {
-        let place = participant_of(datagram).and_then(|it| self.places.get(&Participant(it)));
+    fn check(&mut self, now: Instant, path: NetworkPath, datagram: &[u8]) {
+        let place = participant_of(datagram).and_then(|it| self.places.get(&ParticipantId(it)));
         let found = place.copied().and_then(|at| Some((at, self.members.get_mut(at)?)));
         let Some((place, member)) = found else {
             self.counters.dropped_unknown += 1;
@@ -61,7 +61,7 @@ impl Room {
         if connection.silent && connection.selected.is_some() {
             connection.silent = false;
             if connection.keys.is_some() {
-                self.events.push_back(Event::Connected(member.participant));
+                self.events.push_back(RoomEvent::Connected(member.participant));
             }
         }
         self.control.push(path, &checked.reply);
@@ -71,7 +71,7 @@ impl Room {
         // Whoever proved himself last has the path: an address may pass from one client to another,
         // and one that was taken wrongly comes back with its owner's next check.
         if self.paths.insert(path, place).is_none() {
-            self.routes.push_back(Route::Learned(path));
+            self.routes.push_back(RouteUpdate::Learned(path));
         }
         if let Some(path) = checked.forgotten {
             self.forget(place, path);
@@ -79,14 +79,14 @@ impl Room {
     }
 
     /// A path leads to nobody, unless another member has taken it over.
-    pub(super) fn forget(&mut self, place: usize, path: Path) {
+    pub(super) fn forget(&mut self, place: usize, path: NetworkPath) {
         if self.paths.get(&path) == Some(&place) {
             self.paths.remove(&path);
-            self.routes.push_back(Route::Forgotten(path));
+            self.routes.push_back(RouteUpdate::Forgotten(path));
         }
     }
 
-    fn handshake(&mut self, now: Instant, place: usize, path: Path, datagram: &[u8]) {
+    fn handshake(&mut self, now: Instant, place: usize, path: NetworkPath, datagram: &[u8]) {
         let Some(member) = self.members.get_mut(place) else { return };
         let Some(connection) = &mut member.connection else { return };
         let began = *connection.began.get_or_insert(now);
@@ -97,40 +97,40 @@ impl Room {
         member.wake = member.wake.min(next);
         self.wake = self.wake.min(next);
         match outcome {
-            Some(Outcome::Connected(keys)) => {
+            Some(DtlsOutcome::Connected(keys)) => {
                 let (incoming, outgoing) = *keys;
-                connection.keys = Some(Keys { incoming, outgoing });
+                connection.keys = Some(SrtpKeyingMaterial { incoming, outgoing });
                 self.counters.handshakes += 1;
                 let took = now.saturating_duration_since(began);
                 self.counters.handshake_micros += took.as_micros() as u64;
-                self.events.push_back(Event::Connected(member.participant));
+                self.events.push_back(RoomEvent::Connected(member.participant));
                 member.wake = now;
                 self.wake = self.wake.min(now);
             }
-            Some(Outcome::Closed) => self.lose(now, place, Gone::Closed),
-            Some(Outcome::Failed) => self.lose(now, place, Gone::Handshake),
+            Some(DtlsOutcome::Closed) => self.lose(now, place, DisconnectReason::Closed),
+            Some(DtlsOutcome::Failed) => self.lose(now, place, DisconnectReason::Handshake),
             None => {}
         }
     }
 
     /// A connection is no more; its participant may offer again. For want of checks only its paths are
     /// lost: an ICE restart brings it back.
-    pub(super) fn lose(&mut self, now: Instant, place: usize, why: Gone) {
+    pub(super) fn lose(&mut self, now: Instant, place: usize, why: DisconnectReason) {
         let Some(member) = self.members.get_mut(place) else { return };
         let participant = member.participant;
         match why {
-            Gone::Silent => {
+            DisconnectReason::Silent => {
                 if let Some(connection) = &mut member.connection {
                     connection.silent = true;
                 }
             }
-            Gone::Handshake => {
+            DisconnectReason::Handshake => {
                 self.counters.handshakes_failed += 1;
                 self.disconnect(now, place);
             }
-            Gone::Closed => self.disconnect(now, place),
+            DisconnectReason::Closed => self.disconnect(now, place),
         }
-        self.events.push_back(Event::Gone(participant, why));
+        self.events.push_back(RoomEvent::Gone(participant, why));
     }
 
     /// Says goodbye and forgets the connection with all its paths.

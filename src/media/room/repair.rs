@@ -2,20 +2,20 @@
 
 use std::time::{Duration, Instant};
 
-use super::Room;
-use super::forward::{Form, Moment};
-use crate::rtcp::Part;
+use super::SfuRoom;
+use super::forward::{ForwardContext, ForwardForm};
+use crate::rtcp::RtcpPacket;
 
 /// A packet is not sent twice within a round trip, or this if it is longer.
-const LEAST_PAUSE: Duration = Duration::from_millis(20);
+const MIN_RTX_INTERVAL: Duration = Duration::from_millis(20);
 /// The most that one NACK is answered with; more is not repaired by repeating.
-const MOST: usize = 128;
+const MAX_RTX_PER_NACK: usize = 128;
 
-impl Room {
+impl SfuRoom {
     /// Answers a NACK.
-    pub(super) fn repair(&mut self, now: Instant, place: usize, nack: &Part<'_>) {
+    pub(super) fn repair(&mut self, now: Instant, place: usize, nack: &RtcpPacket<'_>) {
         let Some(member) = self.members.get_mut(place) else { return };
-        let pause = member.round_trip.unwrap_or_default().max(LEAST_PAUSE);
+        let pause = member.round_trip.unwrap_or_default().max(MIN_RTX_INTERVAL);
         let Some(ssrc) = nack.media() else { return };
         let Some(line) = member
             .lines
@@ -24,9 +24,9 @@ impl Room {
         else {
             return;
         };
-        let moment = Moment { now, epoch: self.epoch };
+        let moment = ForwardContext { now, epoch: self.epoch };
         let congested = member.congestion.is_narrow();
-        for sequence in nack.missing().take(MOST) {
+        for sequence in nack.missing().take(MAX_RTX_PER_NACK) {
             self.counters.nack_in += 1;
             if !member.congestion.may_repair(now) {
                 continue;
@@ -44,7 +44,7 @@ impl Room {
             if useless || !to.subscription.may_resend(now, sequence, pause) {
                 continue;
             }
-            let form = Form::Again(entry, sequence);
+            let form = ForwardForm::Again(entry, sequence);
             if let Some(bytes) = moment.send(to, source, &form, &mut self.control) {
                 member.congestion.repaired(bytes);
                 self.counters.rtx_out += 1;

@@ -2,19 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use super::Room;
-use crate::api::Kind;
-use crate::connection::Connection;
-use crate::rtcp::{Block, SenderReport};
+use super::SfuRoom;
+use crate::api::MediaKind;
+use crate::connection::PeerTransport;
+use crate::rtcp::{ReportBlock, SenderInfo};
 use crate::slots::Slots;
-use crate::stream::Stream;
-use crate::subscription::Subscription;
-use crate::track::Track;
+use crate::stream::LayerStream;
+use crate::subscription::DownTrack;
+use crate::track::PublishedTrack;
 
 /// How often reports are sent.
 pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 
-impl Room {
+impl SfuRoom {
     /// Writes and sends all reports of a member.
     pub(super) fn reports(&mut self, now: Instant, place: usize) {
         let Self { members, tracks, compound, control, next_ssrc, settings, .. } = self;
@@ -29,7 +29,7 @@ impl Room {
             let Some(track) = tracks.get_mut(track) else { continue };
             for stream in &mut track.streams {
                 blocks.extend(block(now, stream));
-                pictures.extend(stream.ssrc.filter(|_| track.kind == Kind::Video));
+                pictures.extend(stream.ssrc.filter(|_| track.kind == MediaKind::Video));
             }
         }
         compound.clear();
@@ -80,7 +80,7 @@ impl Room {
         let ours = *next_ssrc & 1;
         compound.clear();
         for track in member.lines.iter().filter_map(|line| line.publishes) {
-            let Some(track) = tracks.get_mut(track).filter(|it| it.kind == Kind::Video) else {
+            let Some(track) = tracks.get_mut(track).filter(|it| it.kind == MediaKind::Video) else {
                 continue;
             };
             let repairs = track.format.has("nack") && track.format.repair.is_some();
@@ -110,9 +110,9 @@ impl Room {
 }
 
 fn flush_if_full(
-    connection: &mut Connection,
-    compound: &mut crate::rtcp::Compound,
-    control: &mut crate::path::Outbound,
+    connection: &mut PeerTransport,
+    compound: &mut crate::rtcp::CompoundWriter,
+    control: &mut crate::path::TransmitBuffer,
 ) {
     if compound.is_full() {
         connection.send_rtcp(compound.bytes(), control);
@@ -120,11 +120,11 @@ fn flush_if_full(
     }
 }
 
-fn block(now: Instant, stream: &mut Stream) -> Option<Block> {
+fn block(now: Instant, stream: &mut LayerStream) -> Option<ReportBlock> {
     let ssrc = stream.ssrc?;
     let report = stream.reception.report(now)?;
     stream.lost = f32::from(report.fraction_lost) / 256.0;
-    Some(Block {
+    Some(ReportBlock {
         ssrc,
         fraction_lost: report.fraction_lost,
         lost: report.cumulative_lost,
@@ -137,13 +137,17 @@ fn block(now: Instant, stream: &mut Stream) -> Option<Block> {
 
 /// The publisher's clock, run on until now, in the subscriber's timestamps: sound and picture of one
 /// publisher share it, and so do all subscribers.
-fn clock(now: Instant, subscription: &Subscription, tracks: &Slots<Track>) -> Option<SenderReport> {
+fn clock(
+    now: Instant,
+    subscription: &DownTrack,
+    tracks: &Slots<PublishedTrack>,
+) -> Option<SenderInfo> {
     let track = tracks.get(subscription.place)?;
     let (report, at) = track.of_source(subscription.rewriter.source()?)?.report?;
     let elapsed = now.saturating_duration_since(at).as_secs_f64();
     let rate = f64::from(subscription.format.codec.clock_rate());
     let timestamp = report.timestamp.wrapping_add((elapsed * rate) as u32);
-    Some(SenderReport {
+    Some(SenderInfo {
         ssrc: subscription.sending.ssrc,
         ntp: report.ntp.wrapping_add((elapsed * 4_294_967_296.0) as u64),
         timestamp: subscription.rewriter.timestamp(timestamp)?,

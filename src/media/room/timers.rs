@@ -2,17 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Room, report};
-use crate::api::{Event, Gone, Kind};
+use super::{SfuRoom, report};
+use crate::api::{DisconnectReason, MediaKind, RoomEvent};
 
 /// A subscriber that waits for a key frame asks for it so often.
-const INSIST: Duration = Duration::from_millis(300);
+const KEY_FRAME_RETRY_INTERVAL: Duration = Duration::from_millis(300);
 /// How often it is decided who speaks.
-const LISTEN: Duration = Duration::from_millis(100);
+const SPEAKER_UPDATE_INTERVAL: Duration = Duration::from_millis(100);
 /// The shortest sleep.
-const TICK: Duration = Duration::from_millis(1);
+const MIN_TIMER_INTERVAL: Duration = Duration::from_millis(1);
 
-impl Room {
+impl SfuRoom {
     /// Does what is due.
     pub fn timeout(&mut self, now: Instant) {
         if now < self.wake {
@@ -28,7 +28,7 @@ impl Room {
         }
         // Members wake each other, so this is known only now.
         let next = self.members.iter().map(|(_, member)| member.wake).chain(self.listen).min();
-        self.wake = next.unwrap_or(now + report::INTERVAL).max(now + TICK);
+        self.wake = next.unwrap_or(now + report::INTERVAL).max(now + MIN_TIMER_INTERVAL);
     }
 
     /// Chooses anew for those who receive a track of which a layer began to be sent.
@@ -52,11 +52,11 @@ impl Room {
             return;
         }
         if let Some(speakers) = self.speakers.tick(now) {
-            self.events.push_back(Event::Speakers(speakers.to_vec()));
+            self.events.push_back(RoomEvent::Speakers(speakers.to_vec()));
         }
         self.choose_heard(now);
         let voices = self.speakers.loudest(1).next().is_some();
-        self.listen = voices.then_some(now + LISTEN);
+        self.listen = voices.then_some(now + SPEAKER_UPDATE_INTERVAL);
     }
 
     fn serve(&mut self, now: Instant, place: usize) {
@@ -96,14 +96,14 @@ impl Room {
             repeated.iter().for_each(|datagram| self.control.push(to, datagram));
         }
         if !alive {
-            return self.lose(now, place, Gone::Handshake);
+            return self.lose(now, place, DisconnectReason::Handshake);
         }
         let silent = !connection.silent && connection.is_silent(now, consent);
         for path in connection.expire(now, consent) {
             self.forget(place, path);
         }
         if silent {
-            self.lose(now, place, Gone::Silent);
+            self.lose(now, place, DisconnectReason::Silent);
         }
     }
 
@@ -123,7 +123,7 @@ impl Room {
             }
         }
         if !owners.is_empty() {
-            member.insists = Some(now + INSIST);
+            member.insists = Some(now + KEY_FRAME_RETRY_INTERVAL);
         }
         for owner in owners {
             if let Some(owner) = self.members.get_mut(owner) {
@@ -159,10 +159,10 @@ impl Room {
         }
         next = member.congestion.arrivals.next().into_iter().fold(next, Instant::min);
         if member.connection.as_ref().is_none_or(|connection| !connection.flows()) {
-            return next.max(now + TICK);
+            return next.max(now + MIN_TIMER_INTERVAL);
         }
         for track in member.lines.iter().filter_map(|line| line.publishes) {
-            let track = self.tracks.get(track).filter(|track| track.kind == Kind::Video);
+            let track = self.tracks.get(track).filter(|track| track.kind == MediaKind::Video);
             let Some(track) = track else { continue };
             for stream in &track.streams {
                 let pause = stream.pause(now, self.settings.key_frame_pause);
@@ -170,6 +170,6 @@ impl Room {
                 next = due.into_iter().flatten().fold(next, Instant::min);
             }
         }
-        next.max(now + TICK)
+        next.max(now + MIN_TIMER_INTERVAL)
     }
 }

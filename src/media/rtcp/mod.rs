@@ -2,7 +2,7 @@
 
 mod write;
 
-pub(crate) use write::{Block, Compound};
+pub(crate) use write::{CompoundWriter, ReportBlock};
 
 /// Sender report.
 pub(crate) const SENDER: u8 = 200;
@@ -25,7 +25,7 @@ pub(crate) const APPLICATION: u8 = 15;
 
 /// One packet of a compound.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Part<'a> {
+pub(crate) struct RtcpPacket<'a> {
     /// Count of reports, or format of feedback.
     pub(crate) count: u8,
     /// Packet type.
@@ -35,7 +35,7 @@ pub(crate) struct Part<'a> {
 }
 
 /// The packets of a compound; ends at the first one that is not sound.
-pub(crate) fn parts(compound: &[u8]) -> impl Iterator<Item = Part<'_>> {
+pub(crate) fn parts(compound: &[u8]) -> impl Iterator<Item = RtcpPacket<'_>> {
     let mut rest = compound;
     std::iter::from_fn(move || {
         let header = rest.get(..4)?;
@@ -48,7 +48,7 @@ pub(crate) fn parts(compound: &[u8]) -> impl Iterator<Item = Part<'_>> {
             let padding = usize::from(*body.last()?);
             body = body.get(..body.len().checked_sub(padding)?)?;
         }
-        let part = Part { count: header[0] & 0x1f, kind: header[1], body };
+        let part = RtcpPacket { count: header[0] & 0x1f, kind: header[1], body };
         rest = &rest[4 + length..];
         Some(part)
     })
@@ -61,7 +61,7 @@ pub(crate) fn word(body: &[u8], at: usize) -> Option<u32> {
 
 /// A sender report, without its report blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SenderReport {
+pub(crate) struct SenderInfo {
     /// Of which stream.
     pub(crate) ssrc: u32,
     /// The sender's clock: seconds since 1900, 32.32 fixed point.
@@ -70,11 +70,11 @@ pub(crate) struct SenderReport {
     pub(crate) timestamp: u32,
 }
 
-impl<'a> Part<'a> {
+impl<'a> RtcpPacket<'a> {
     /// The sender's part of a sender report.
-    pub(crate) fn sender_report(&self) -> Option<SenderReport> {
+    pub(crate) fn sender_report(&self) -> Option<SenderInfo> {
         let (high, low) = (word(self.body, 4)?, word(self.body, 8)?);
-        Some(SenderReport {
+        Some(SenderInfo {
             ssrc: word(self.body, 0)?,
             ntp: u64::from(high) << 32 | u64::from(low),
             timestamp: word(self.body, 12)?,
@@ -82,10 +82,13 @@ impl<'a> Part<'a> {
     }
 
     /// The report blocks of a sender or receiver report.
-    pub(crate) fn blocks(&self) -> impl Iterator<Item = Block> + 'a {
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = ReportBlock> + 'a {
         let at = if self.kind == SENDER { 24 } else { 4 };
         let blocks = self.body.get(at..).unwrap_or_default();
-        blocks.chunks_exact(Block::LENGTH).take(usize::from(self.count)).filter_map(Block::read)
+        blocks
+            .chunks_exact(ReportBlock::LENGTH)
+            .take(usize::from(self.count))
+            .filter_map(ReportBlock::read)
     }
 
     /// The stream that feedback is about.

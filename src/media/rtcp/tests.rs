@@ -10,8 +10,14 @@ use super::*;
 
 #[test]
 fn a_compound_is_what_rtc_rtcp_reads() {
-    let block = Block { ssrc: 7, fraction_lost: 64, lost: -3, highest: 70_000, ..Block::default() };
-    let mut compound = Compound::default();
+    let block = ReportBlock {
+        ssrc: 7,
+        fraction_lost: 64,
+        lost: -3,
+        highest: 70_000,
+        ..ReportBlock::default()
+    };
+    let mut compound = CompoundWriter::default();
     compound.receiver(1, &[block]);
     compound.nack(1, 7, &[65_535, 0, 16, 100]);
     compound.picture_loss(1, 7);
@@ -40,7 +46,7 @@ proptest! {
             *at = at.wrapping_add(*step);
             Some(*at)
         }).collect();
-        let mut compound = Compound::default();
+        let mut compound = CompoundWriter::default();
         compound.nack(1, 2, &missing);
         let part = parts(compound.bytes()).next().unwrap();
         prop_assert_eq!((part.kind, part.count, part.media()), (TRANSPORT, NACK, Some(2)));
@@ -49,8 +55,8 @@ proptest! {
 
     #[test]
     fn a_sender_report_comes_back(ssrc: u32, ntp: u64, timestamp: u32) {
-        let report = SenderReport { ssrc, ntp, timestamp };
-        let mut compound = Compound::default();
+        let report = SenderInfo { ssrc, ntp, timestamp };
+        let mut compound = CompoundWriter::default();
         compound.sender(&report, 3, 4);
         prop_assert_eq!(parts(compound.bytes()).next().unwrap().sender_report(), Some(report));
     }

@@ -1,10 +1,10 @@
 //! Writes compounds of RTCP into memory that is used again.
 
-use super::{APPLICATION, NACK, PAYLOAD, PICTURE_LOSS, RECEIVER, SENDER, SenderReport, TRANSPORT};
+use super::{APPLICATION, NACK, PAYLOAD, PICTURE_LOSS, RECEIVER, SENDER, SenderInfo, TRANSPORT};
 
 /// What one receiver says about one stream (RFC 3550 §6.4.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Block {
+pub(crate) struct ReportBlock {
     /// Which stream.
     pub(crate) ssrc: u32,
     /// Lost since the last report, in 256ths.
@@ -21,7 +21,7 @@ pub(crate) struct Block {
     pub(crate) delay: u32,
 }
 
-impl Block {
+impl ReportBlock {
     /// Bytes.
     pub(super) const LENGTH: usize = 24;
 
@@ -47,17 +47,17 @@ impl Block {
 }
 
 /// The most that goes into one datagram, before its protection.
-const FULL: usize = 1150;
+const MAX_COMPOUND_BYTES: usize = 1150;
 /// The most report blocks of one report.
-const MOST_BLOCKS: usize = 31;
+const MAX_REPORT_BLOCKS: usize = 31;
 
 /// A compound that is being written.
 #[derive(Default)]
-pub(crate) struct Compound {
+pub(crate) struct CompoundWriter {
     bytes: Vec<u8>,
 }
 
-impl Compound {
+impl CompoundWriter {
     /// What was written.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -65,7 +65,7 @@ impl Compound {
 
     /// Whether it should be sent before more is added.
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes.len() > FULL - 300
+        self.bytes.len() > MAX_COMPOUND_BYTES - 300
     }
 
     /// Begins anew.
@@ -92,18 +92,18 @@ impl Compound {
     }
 
     /// Adds a sender report without blocks, with counts of packets and of bytes of payload.
-    pub(crate) fn sender(&mut self, report: &SenderReport, packets: u32, octets: u32) {
+    pub(crate) fn sender(&mut self, report: &SenderInfo, packets: u32, octets: u32) {
         let (high, low) = ((report.ntp >> 32) as u32, report.ntp as u32);
         let words = [report.ssrc, high, low, report.timestamp, packets, octets];
         self.packet(0, SENDER, |bytes| words.iter().for_each(|word| put(bytes, *word)));
     }
 
     /// Adds a receiver report.
-    pub(crate) fn receiver(&mut self, ssrc: u32, blocks: &[Block]) {
-        let blocks = &blocks[..blocks.len().min(MOST_BLOCKS)];
+    pub(crate) fn receiver(&mut self, ssrc: u32, blocks: &[ReportBlock]) {
+        let blocks = &blocks[..blocks.len().min(MAX_REPORT_BLOCKS)];
         self.packet(blocks.len() as u8, RECEIVER, |bytes| {
             put(bytes, ssrc);
-            blocks.iter().flat_map(Block::words).for_each(|word| put(bytes, word));
+            blocks.iter().flat_map(ReportBlock::words).for_each(|word| put(bytes, word));
         });
     }
 

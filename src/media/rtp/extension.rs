@@ -7,12 +7,12 @@ const FIXED_HEADER: usize = 12;
 
 /// The elements of a header: local identifier and value.
 #[derive(Clone)]
-pub(crate) struct Extensions<'a> {
+pub(crate) struct HeaderExtensions<'a> {
     rest: &'a [u8],
     long: bool,
 }
 
-impl<'a> Extensions<'a> {
+impl<'a> HeaderExtensions<'a> {
     /// Of a whole header.
     pub(super) fn of(header: &'a [u8]) -> Self {
         let none = Self { rest: &[], long: false };
@@ -29,7 +29,7 @@ impl<'a> Extensions<'a> {
     }
 }
 
-impl<'a> Iterator for Extensions<'a> {
+impl<'a> Iterator for HeaderExtensions<'a> {
     type Item = (u8, &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -57,12 +57,12 @@ impl<'a> Iterator for Extensions<'a> {
 }
 
 /// Writes elements of the one-byte form behind a fixed header.
-pub(crate) struct Extending<'a> {
+pub(crate) struct HeaderExtensionWriter<'a> {
     packet: &'a mut [u8],
     at: usize,
 }
 
-impl<'a> Extending<'a> {
+impl<'a> HeaderExtensionWriter<'a> {
     /// Begins behind the fixed header, in a buffer that is long enough.
     pub(crate) fn new(packet: &'a mut [u8]) -> Self {
         Self { packet, at: FIXED_HEADER + 4 }
@@ -99,11 +99,11 @@ impl<'a> Extending<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rtp::Packet;
+    use crate::rtp::RtpPacket;
     use proptest::prelude::*;
 
     fn elements(packet: &[u8]) -> Vec<(u8, Vec<u8>)> {
-        Packet::parse(packet).unwrap().extensions().map(|(id, v)| (id, v.to_vec())).collect()
+        RtpPacket::parse(packet).unwrap().extensions().map(|(id, v)| (id, v.to_vec())).collect()
     }
 
     #[test]
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn no_element_means_no_extension() {
         let mut packet = [0x80; 40];
-        let mut extending = Extending::new(&mut packet);
+        let mut extending = HeaderExtensionWriter::new(&mut packet);
         extending.add(None, &[1]);
         extending.add(Some(15), &[1]);
 
@@ -134,7 +134,7 @@ mod tests {
         ) {
             let mut packet = vec![0; 200];
             packet[0] = 0x80;
-            let mut extending = Extending::new(&mut packet);
+            let mut extending = HeaderExtensionWriter::new(&mut packet);
             for (id, value) in &values {
                 prop_assert!(extending.add(Some(*id), value).is_some());
             }
@@ -149,7 +149,7 @@ mod tests {
             let words = ((bytes.len() - 16) / 4) as u16;
             bytes[12..14].copy_from_slice(if long { &[0x10, 0] } else { &ONE_BYTE });
             bytes[14..16].copy_from_slice(&words.to_be_bytes());
-            let packet = Packet::parse(&bytes).unwrap();
+            let packet = RtpPacket::parse(&bytes).unwrap();
             prop_assert!(packet.extensions().count() <= bytes.len());
         }
     }

@@ -2,14 +2,14 @@
 
 mod extension;
 
-pub(crate) use extension::Extending;
-pub(crate) use extension::Extensions;
+pub(crate) use extension::HeaderExtensionWriter;
+pub(crate) use extension::HeaderExtensions;
 
 use std::fmt;
 
 /// A view of one packet; made only of bytes that hold a whole, sound header.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Packet<'a> {
+pub(crate) struct RtpPacket<'a> {
     bytes: &'a [u8],
     /// Where the payload begins, behind contributing sources and the extension.
     payload_at: usize,
@@ -19,7 +19,7 @@ pub(crate) struct Packet<'a> {
 
 /// Why bytes are not an RTP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Error {
+pub(crate) enum RtpParseError {
     /// Fewer bytes than the header says there are.
     Short,
     /// Not version 2.
@@ -28,7 +28,7 @@ pub(crate) enum Error {
     Padding,
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for RtpParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Short => "shorter than its header says",
@@ -38,7 +38,7 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for RtpParseError {}
 
 const FIXED_HEADER: usize = 12;
 
@@ -46,26 +46,26 @@ const FIXED_HEADER: usize = 12;
 /// which cannot be seen before the packet is decrypted.
 ///
 /// # Errors
-/// [`Error`], if the bytes hold no whole header.
-pub(crate) fn header_length(bytes: &[u8]) -> Result<usize, Error> {
-    let first = *bytes.first().ok_or(Error::Short)?;
+/// [`RtpParseError`], if the bytes hold no whole header.
+pub(crate) fn header_length(bytes: &[u8]) -> Result<usize, RtpParseError> {
+    let first = *bytes.first().ok_or(RtpParseError::Short)?;
     if first >> 6 != 2 {
-        return Err(Error::Version);
+        return Err(RtpParseError::Version);
     }
     let mut at = FIXED_HEADER + usize::from(first & 0x0f) * 4;
     if first & 0x10 != 0 {
-        let words = bytes.get(at + 2..at + 4).ok_or(Error::Short)?;
+        let words = bytes.get(at + 2..at + 4).ok_or(RtpParseError::Short)?;
         at += 4 + 4 * usize::from(u16::from_be_bytes([words[0], words[1]]));
     }
-    if bytes.len() < at { Err(Error::Short) } else { Ok(at) }
+    if bytes.len() < at { Err(RtpParseError::Short) } else { Ok(at) }
 }
 
-impl<'a> Packet<'a> {
+impl<'a> RtpPacket<'a> {
     /// Reads a packet.
     ///
     /// # Errors
-    /// [`Error`], for any bytes that are not one whole packet.
-    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
+    /// [`RtpParseError`], for any bytes that are not one whole packet.
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, RtpParseError> {
         let at = header_length(bytes)?;
         let first = bytes[0];
         let padding = match bytes.last() {
@@ -74,7 +74,7 @@ impl<'a> Packet<'a> {
         };
         let padded = first & 0x20 != 0;
         if (padded && padding == 0) || padding > bytes.len() - at {
-            return Err(Error::Padding);
+            return Err(RtpParseError::Padding);
         }
         Ok(Self { bytes, payload_at: at, payload_end: bytes.len() - padding })
     }
@@ -105,8 +105,8 @@ impl<'a> Packet<'a> {
     }
 
     /// The header extensions with their local identifiers, in both forms (RFC 8285 §4).
-    pub(crate) fn extensions(&self) -> Extensions<'a> {
-        Extensions::of(&self.bytes[..self.payload_at])
+    pub(crate) fn extensions(&self) -> HeaderExtensions<'a> {
+        HeaderExtensions::of(&self.bytes[..self.payload_at])
     }
 
     /// What the codec made, without padding.
@@ -120,7 +120,7 @@ impl<'a> Packet<'a> {
     }
 }
 
-impl fmt::Debug for Packet<'_> {
+impl fmt::Debug for RtpPacket<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Packet")
             .field("ssrc", &self.ssrc())
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn a_packet_is_read_in_place() {
         let bytes = packet(&[1, 2, 3, 4], b"voice", 3);
-        let packet = Packet::parse(&bytes).unwrap();
+        let packet = RtpPacket::parse(&bytes).unwrap();
         assert_eq!(
             (packet.sequence(), packet.timestamp(), packet.ssrc()),
             (0x1234, 7, 0xdead_beef)
@@ -171,20 +171,20 @@ mod tests {
 
     #[test]
     fn what_is_no_packet_is_refused() {
-        assert_eq!(Packet::parse(&[]), Err(Error::Short));
-        assert_eq!(Packet::parse(&[0x40; 12]), Err(Error::Version));
-        assert_eq!(Packet::parse(&[0x80; 11]), Err(Error::Short));
+        assert_eq!(RtpPacket::parse(&[]), Err(RtpParseError::Short));
+        assert_eq!(RtpPacket::parse(&[0x40; 12]), Err(RtpParseError::Version));
+        assert_eq!(RtpPacket::parse(&[0x80; 11]), Err(RtpParseError::Short));
         let mut lying = packet(&[], b"", 4);
         *lying.last_mut().unwrap() = 200;
-        assert_eq!(Packet::parse(&lying), Err(Error::Padding));
+        assert_eq!(RtpPacket::parse(&lying), Err(RtpParseError::Padding));
         *lying.last_mut().unwrap() = 0;
-        assert_eq!(Packet::parse(&lying), Err(Error::Padding));
+        assert_eq!(RtpPacket::parse(&lying), Err(RtpParseError::Padding));
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_answered_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
-            if let Ok(packet) = Packet::parse(&bytes) {
+            if let Ok(packet) = RtpPacket::parse(&bytes) {
                 prop_assert!(packet.payload().len() <= bytes.len() - FIXED_HEADER);
                 let _ = format!("{packet:?}");
             }
@@ -197,7 +197,7 @@ mod tests {
             padding in 0u8..20,
         ) {
             let bytes = packet(&vec![7; words * 4], &payload, padding);
-            prop_assert_eq!(Packet::parse(&bytes).unwrap().payload(), &payload[..]);
+            prop_assert_eq!(RtpPacket::parse(&bytes).unwrap().payload(), &payload[..]);
         }
     }
 }

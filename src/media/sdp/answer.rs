@@ -2,16 +2,16 @@
 
 use std::fmt::Write;
 
-use super::format::Format;
-use super::offer::{Section, Session};
-use crate::api::Candidate;
+use super::format::PayloadFormat;
+use super::offer::{RemoteOffer, RemoteSection};
+use crate::api::LocalCandidate;
 use crate::codec::Codec;
-use crate::ice::Credentials;
-use crate::path::Transport;
+use crate::ice::IceCredentials;
+use crate::path::TransportProtocol;
 
 /// What the server sends in a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sending {
+pub(crate) struct SendSection {
     /// Of the media.
     pub(crate) ssrc: u32,
     /// Of its retransmissions.
@@ -24,11 +24,11 @@ pub(crate) struct Sending {
 
 /// What is answered to one section.
 #[derive(Default)]
-pub(crate) struct Reply<'a> {
+pub(crate) struct AnswerSection<'a> {
     /// The formats to use, the preferred one first; none: the section is rejected.
-    pub(crate) formats: Vec<&'a Format>,
+    pub(crate) formats: Vec<&'a PayloadFormat>,
     /// The server sends.
-    pub(crate) sending: Option<Sending>,
+    pub(crate) sending: Option<SendSection>,
     /// The server receives.
     pub(crate) receives: bool,
     /// The layers that it receives.
@@ -38,22 +38,22 @@ pub(crate) struct Reply<'a> {
 }
 
 /// What is the same for all sections.
-pub(crate) struct Answer<'a> {
+pub(crate) struct AnswerBuilder<'a> {
     /// Counts answers, so that the client sees which is newer.
     pub(crate) version: u64,
     /// Which session this is.
     pub(crate) id: u64,
     /// Ours.
-    pub(crate) credentials: &'a Credentials,
+    pub(crate) credentials: &'a IceCredentials,
     /// Ours.
     pub(crate) fingerprint: &'a str,
     /// Where we are reached.
-    pub(crate) candidates: &'a [Candidate],
+    pub(crate) candidates: &'a [LocalCandidate],
 }
 
-impl Answer<'_> {
+impl AnswerBuilder<'_> {
     /// The answer, section for section.
-    pub(crate) fn write(&self, offer: &Session, replies: &[Reply<'_>]) -> String {
+    pub(crate) fn write(&self, offer: &RemoteOffer, replies: &[AnswerSection<'_>]) -> String {
         let mut text = String::with_capacity(512 + 700 * replies.len());
         let _ = write!(
             text,
@@ -77,7 +77,7 @@ impl Answer<'_> {
         text
     }
 
-    fn section(&self, text: &mut String, section: &Section, reply: &Reply<'_>) {
+    fn section(&self, text: &mut String, section: &RemoteSection, reply: &AnswerSection<'_>) {
         let _ = write!(text, "m={} 9 {}", section.media, section.protocol);
         for format in &reply.formats {
             let _ = write!(text, " {}", format.payload_type);
@@ -122,8 +122,8 @@ impl Answer<'_> {
     fn candidates(&self, text: &mut String) {
         for (number, candidate) in (0u32..).zip(self.candidates) {
             let (transport, preference, kind) = match candidate.transport {
-                Transport::Udp => ("udp", 65_535, ""),
-                Transport::Tcp => ("tcp", (4 << 13) + 8191, " tcptype passive"), // RFC 6544 §4.2
+                TransportProtocol::Udp => ("udp", 65_535, ""),
+                TransportProtocol::Tcp => ("tcp", (4 << 13) + 8191, " tcptype passive"), // RFC 6544 §4.2
             };
             let priority = 126 << 24 | (preference - number) << 8 | 255;
             let (address, port) = (candidate.address.ip(), candidate.address.port());
@@ -136,7 +136,7 @@ impl Answer<'_> {
     }
 }
 
-fn reject(text: &mut String, section: &Section) {
+fn reject(text: &mut String, section: &RemoteSection) {
     let (media, protocol, format) = (&section.media, &section.protocol, &section.first);
     let _ = write!(
         text,
@@ -145,7 +145,7 @@ fn reject(text: &mut String, section: &Section) {
     );
 }
 
-fn describe(text: &mut String, format: &Format, saves_silence: bool) {
+fn describe(text: &mut String, format: &PayloadFormat, saves_silence: bool) {
     let number = format.payload_type;
     let _ = write!(text, "a=rtpmap:{number} {}\r\n", format.encoding());
     for feedback in &format.feedback {
@@ -163,8 +163,8 @@ fn describe(text: &mut String, format: &Format, saves_silence: bool) {
     }
 }
 
-fn send(text: &mut String, sending: Sending) {
-    let Sending { ssrc, repair_ssrc, owner, track } = sending;
+fn send(text: &mut String, sending: SendSection) {
+    let SendSection { ssrc, repair_ssrc, owner, track } = sending;
     let _ = write!(text, "a=msid:{owner} {track}\r\n");
     if let Some(repair) = repair_ssrc {
         let _ = write!(text, "a=ssrc-group:FID {ssrc} {repair}\r\n");

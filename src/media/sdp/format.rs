@@ -1,11 +1,11 @@
 //! What a payload type stands for, and which formats of two clients are the same.
 
-use crate::api::Kind;
+use crate::api::MediaKind;
 use crate::codec::Codec;
 
 /// One payload type of a section, with the one that repairs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Format {
+pub(crate) struct PayloadFormat {
     /// 0 to 127.
     pub(crate) payload_type: u8,
     /// How payloads are read.
@@ -23,7 +23,7 @@ pub(crate) const FEEDBACK: [&str; 5] = ["goog-remb", "transport-cc", "ccm fir", 
 
 /// What decides whether a decoder takes it, besides the codec.
 #[derive(PartialEq, Eq)]
-enum Variant {
+enum FmtpVariant {
     Any,
     /// Profile of VP9 or AV1.
     Profile(u8),
@@ -38,12 +38,12 @@ enum AvcProfile {
     Other(u8, u8),
 }
 
-impl Format {
+impl PayloadFormat {
     /// Sound or picture.
-    pub(crate) fn codec_of(kind: Kind, name: &str) -> Option<Codec> {
+    pub(crate) fn codec_of(kind: MediaKind, name: &str) -> Option<Codec> {
         let known: &[(&str, Codec)] = match kind {
-            Kind::Audio => &[("opus", Codec::Opus), ("red", Codec::Red)],
-            Kind::Video => &[
+            MediaKind::Audio => &[("opus", Codec::Opus), ("red", Codec::Red)],
+            MediaKind::Video => &[
                 ("vp8", Codec::Vp8),
                 ("vp9", Codec::Vp9),
                 ("h264", Codec::H264),
@@ -82,13 +82,13 @@ impl Format {
         })
     }
 
-    fn variant(&self) -> Variant {
+    fn variant(&self) -> FmtpVariant {
         let number = |name| self.parameter(name).and_then(|value| value.parse().ok()).unwrap_or(0);
         match self.codec {
-            Codec::Vp9 => Variant::Profile(number("profile-id")),
-            Codec::Av1 => Variant::Profile(number("profile")),
-            Codec::H264 => Variant::H264(self.avc_profile(), number("packetization-mode")),
-            Codec::Opus | Codec::Red | Codec::Vp8 => Variant::Any,
+            Codec::Vp9 => FmtpVariant::Profile(number("profile-id")),
+            Codec::Av1 => FmtpVariant::Profile(number("profile")),
+            Codec::H264 => FmtpVariant::H264(self.avc_profile(), number("packetization-mode")),
+            Codec::Opus | Codec::Red | Codec::Vp8 => FmtpVariant::Any,
         }
     }
 
@@ -106,7 +106,7 @@ impl Format {
 
 /// The header extensions that are understood, with the identifiers of one section.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct HeaderIds {
+pub(crate) struct ExtensionIds {
     /// Which section a packet belongs to (RFC 9143 §15).
     pub(crate) mid: Option<u8>,
     /// Which layer (RFC 8852).
@@ -120,12 +120,12 @@ pub(crate) struct HeaderIds {
     /// Counts the packets of a transport (draft-holmer-rmcat-transport-wide-cc-extensions-01).
     pub(crate) transport: Option<u8>,
     /// Which of these, in their order, the client only sends, or only receives (RFC 8285 §5).
-    only: [Option<Only>; 6],
+    only: [Option<ExtensionDirection>; 6],
 }
 
 /// The direction of a header extension, as the client sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Only {
+enum ExtensionDirection {
     Sent,
     Received,
 }
@@ -139,7 +139,7 @@ const URIS: [&str; 6] = [
     "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
 ];
 
-impl HeaderIds {
+impl ExtensionIds {
     /// Takes the value of an `a=extmap`; identifiers that the one-byte form cannot carry are ignored.
     pub(crate) fn learn(&mut self, value: &str) {
         let mut words = value.split_ascii_whitespace();
@@ -147,8 +147,8 @@ impl HeaderIds {
         let (id, direction) = id.split_once('/').unwrap_or((id, ""));
         let Ok(id @ 1..=14) = id.parse() else { return };
         let only = match direction {
-            "sendonly" => Some(Only::Sent),
-            "recvonly" => Some(Only::Received),
+            "sendonly" => Some(ExtensionDirection::Sent),
+            "recvonly" => Some(ExtensionDirection::Received),
             "inactive" => return,
             _ => None,
         };
@@ -164,8 +164,8 @@ impl HeaderIds {
         let ids = self.places().map(|place| *place);
         URIS.into_iter().zip(ids).zip(only).filter_map(|((uri, id), only)| {
             let direction = match only {
-                Some(Only::Sent) => "/recvonly",
-                Some(Only::Received) => "/sendonly",
+                Some(ExtensionDirection::Sent) => "/recvonly",
+                Some(ExtensionDirection::Received) => "/sendonly",
                 None => "",
             };
             Some((id?, direction, uri))

@@ -4,9 +4,9 @@ mod answer;
 mod format;
 mod offer;
 
-pub(crate) use answer::{Answer, Reply, Sending};
-pub(crate) use format::{Format, HeaderIds};
-pub(crate) use offer::{Section, Session};
+pub(crate) use answer::{AnswerBuilder, AnswerSection, SendSection};
+pub(crate) use format::{ExtensionIds, PayloadFormat};
+pub(crate) use offer::{RemoteOffer, RemoteSection};
 
 #[cfg(test)]
 mod tests;

@@ -5,17 +5,17 @@ use rtc_sdp::description::media::MediaDescription;
 use rtc_sdp::description::session::SessionDescription;
 use std::io::Cursor;
 
-use super::format::{FEEDBACK, Format, HeaderIds};
-use crate::api::{Kind, OfferError};
+use super::format::{ExtensionIds, FEEDBACK, PayloadFormat};
+use crate::api::{MediaKind, OfferError};
 use crate::codec::Codec;
-use crate::track::MOST_LAYERS;
+use crate::track::MAX_SIMULCAST_LAYERS;
 
 /// The longest offer that is looked at; one with a hundred sections of Chromium has about 400 KiB.
-const LONGEST: usize = 1 << 20;
+const MAX_SDP_BYTES: usize = 1 << 20;
 
 /// An offer.
 #[derive(Clone, Debug)]
-pub(crate) struct Session {
+pub(crate) struct RemoteOffer {
     /// Stays the same for the life of a client's peer connection (RFC 8829 §5.2.1).
     pub(crate) id: u64,
     /// Changes with an ICE restart.
@@ -25,12 +25,12 @@ pub(crate) struct Session {
     /// SHA-256 of the client's certificate.
     pub(crate) fingerprint: String,
     /// In the order of the offer.
-    pub(crate) sections: Vec<Section>,
+    pub(crate) sections: Vec<RemoteSection>,
 }
 
 /// One m-line.
 #[derive(Clone, Debug)]
-pub(crate) struct Section {
+pub(crate) struct RemoteSection {
     /// Its name.
     pub(crate) mid: String,
     /// `audio`, `video`, `application` …
@@ -40,17 +40,17 @@ pub(crate) struct Section {
     /// The first payload type, which a rejection repeats.
     pub(crate) first: String,
     /// None if it is stopped, not bundled, not multiplexed, or nothing we carry: it is rejected.
-    pub(crate) kind: Option<Kind>,
+    pub(crate) kind: Option<MediaKind>,
     /// The client wants to send.
     pub(crate) sends: bool,
     /// The client wants to receive.
     pub(crate) receives: bool,
     /// What we know of what it knows, in the client's order.
-    pub(crate) formats: Vec<Format>,
+    pub(crate) formats: Vec<PayloadFormat>,
     /// Feedback may be sent without a report (RFC 5506).
     pub(crate) reduced: bool,
     /// Header extensions.
-    pub(crate) ids: HeaderIds,
+    pub(crate) ids: ExtensionIds,
     /// Layers of simulcast that are taken, in the order of the offer (RFC 8853).
     pub(crate) layers: Vec<String>,
     /// What it says it will send with, if it says so: the stream and its retransmissions.
@@ -68,11 +68,11 @@ fn values<'a>(attributes: &'a [Attribute], key: &str) -> impl Iterator<Item = &'
     with_key.map(|attribute| attribute.value.as_deref().unwrap_or("").trim())
 }
 
-impl Session {
+impl RemoteOffer {
     /// Reads an offer.
     pub(crate) fn parse(sdp: &str, most: usize) -> Result<Self, OfferError> {
         let unusable = OfferError::Unusable;
-        if sdp.len() > LONGEST {
+        if sdp.len() > MAX_SDP_BYTES {
             return Err(OfferError::TooMuch);
         }
         let description = SessionDescription::unmarshal(&mut Cursor::new(sdp.as_bytes()))
@@ -101,10 +101,10 @@ impl Session {
             .map(|mids| mids.split_ascii_whitespace().collect::<Vec<_>>());
         let mut sections = Vec::new();
         for media in &description.media_descriptions {
-            let mut section = Section::read(media, sections.len());
+            let mut section = RemoteSection::read(media, sections.len());
             let bundled = match &bundle {
                 Some(mids) => mids.contains(&section.mid.as_str()),
-                None => sections.iter().all(|earlier: &Section| earlier.kind.is_none()),
+                None => sections.iter().all(|earlier: &RemoteSection| earlier.kind.is_none()),
             };
             if !bundled {
                 section.kind = None;
@@ -124,13 +124,13 @@ impl Session {
     }
 }
 
-impl Section {
+impl RemoteSection {
     fn read(media: &MediaDescription, position: usize) -> Self {
         let attributes = &media.attributes;
         let has = |key: &str| attributes.iter().any(|attribute| attribute.key == key);
         let mut kind = match media.media_name.media.as_str() {
-            "audio" => Some(Kind::Audio),
-            "video" => Some(Kind::Video),
+            "audio" => Some(MediaKind::Audio),
+            "video" => Some(MediaKind::Video),
             _ => None,
         };
         let formats = kind.map(|kind| formats(media, kind)).unwrap_or_default();
@@ -139,7 +139,7 @@ impl Section {
         if stopped || !secure || !has("rtcp-mux") || formats.iter().all(|f| f.codec == Codec::Red) {
             kind = None;
         }
-        let mut ids = HeaderIds::default();
+        let mut ids = ExtensionIds::default();
         values(attributes, "extmap").for_each(|value| ids.learn(value));
         let pair = values(attributes, "ssrc-group").find_map(|value| {
             let mut ssrcs = value.strip_prefix("FID ")?.split_ascii_whitespace();
@@ -165,24 +165,24 @@ impl Section {
             formats,
             reduced: has("rtcp-rsize"),
             ids,
-            layers: layers.into_iter().filter(|rid| sent(rid)).take(MOST_LAYERS).collect(),
+            layers: layers.into_iter().filter(|rid| sent(rid)).take(MAX_SIMULCAST_LAYERS).collect(),
             ssrc: pair.map(|(ssrc, _)| ssrc).or(alone),
             repair_ssrc: pair.map(|(_, repair)| repair),
         }
     }
 
     /// The format in which what this section publishes is received: the first one we know.
-    pub(crate) fn preferred(&self) -> Option<&Format> {
+    pub(crate) fn preferred(&self) -> Option<&PayloadFormat> {
         self.formats.iter().find(|format| format.codec != Codec::Red)
     }
 
     /// The redundant format of sound, if the client would rather use that (RFC 2198).
-    pub(crate) fn redundant(&self) -> Option<&Format> {
+    pub(crate) fn redundant(&self) -> Option<&PayloadFormat> {
         self.formats.first().filter(|format| format.codec == Codec::Red)
     }
 
     /// The format in which what is sent as `other` can be received here.
-    pub(crate) fn fitting(&self, other: &Format) -> Option<&Format> {
+    pub(crate) fn fitting(&self, other: &PayloadFormat) -> Option<&PayloadFormat> {
         self.formats.iter().find(|format| format.fits(other))
     }
 }
@@ -203,7 +203,7 @@ fn simulcast(value: &str) -> Vec<String> {
 }
 
 /// The known formats in the order of the m-line: rtc-sdp's own list of codecs has no order.
-fn formats(media: &MediaDescription, kind: Kind) -> Vec<Format> {
+fn formats(media: &MediaDescription, kind: MediaKind) -> Vec<PayloadFormat> {
     let attributes = &media.attributes;
     let of = |key: &'static str, payload_type: u8| {
         values(attributes, key).filter_map(move |value| {
@@ -224,9 +224,9 @@ fn formats(media: &MediaDescription, kind: Kind) -> Vec<Format> {
     };
     let known = |payload_type: &u8| {
         let feedback = of("rtcp-fb", *payload_type).filter(|value| FEEDBACK.contains(value));
-        Some(Format {
+        Some(PayloadFormat {
             payload_type: *payload_type,
-            codec: Format::codec_of(kind, encoding(*payload_type))?,
+            codec: PayloadFormat::codec_of(kind, encoding(*payload_type))?,
             parameters: of("fmtp", *payload_type).next().unwrap_or("").to_owned(),
             repair: repair(*payload_type),
             feedback: feedback.map(str::to_owned).collect(),

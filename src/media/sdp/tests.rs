@@ -1,26 +1,26 @@
 //! The meaning of real offers, and answers that browsers take.
 
 use super::*;
-use crate::Transport;
-use crate::api::{Candidate, Kind, OfferError};
+use crate::TransportProtocol;
+use crate::api::{LocalCandidate, MediaKind, OfferError};
 use crate::codec::Codec;
-use crate::ice::Credentials;
+use crate::ice::IceCredentials;
 
 const SIMULCAST: &str = include_str!("../tests/offers/chromium-simulcast.sdp");
 const BOTH_WAYS: &str = include_str!("../tests/offers/chromium-sendrecv.sdp");
 const FIREFOX: &str = include_str!("../tests/offers/like-firefox.sdp");
 const AIORTC: &str = include_str!("../tests/offers/aiortc-sendrecv.sdp");
 
-fn section(sdp: &str, mid: &str) -> Section {
-    let offer = Session::parse(sdp, 10).unwrap();
+fn section(sdp: &str, mid: &str) -> RemoteSection {
+    let offer = RemoteOffer::parse(sdp, 10).unwrap();
     offer.sections.into_iter().find(|section| section.mid == mid).unwrap()
 }
 
 #[test]
 fn an_offer_of_chromium_is_understood() {
-    let offer = Session::parse(SIMULCAST, 10).unwrap();
+    let offer = RemoteOffer::parse(SIMULCAST, 10).unwrap();
     let kinds: Vec<_> = offer.sections.iter().map(|section| section.kind).collect();
-    let (audio, video) = (Some(Kind::Audio), Some(Kind::Video));
+    let (audio, video) = (Some(MediaKind::Audio), Some(MediaKind::Video));
     assert_eq!(kinds, [audio, video, audio, video, None]);
     let directions: Vec<_> = offer.sections.iter().map(|it| (it.sends, it.receives)).collect();
     assert_eq!(directions[..3], [(true, false), (true, false), (false, true)]);
@@ -43,10 +43,10 @@ fn an_offer_of_chromium_is_understood() {
 
 #[test]
 fn an_offer_like_that_of_firefox_is_understood() {
-    let offer = Session::parse(FIREFOX, 10).unwrap();
+    let offer = RemoteOffer::parse(FIREFOX, 10).unwrap();
     assert!(offer.fingerprint.starts_with("1B:4C"), "of the whole session");
     let kinds: Vec<_> = offer.sections.iter().map(|section| section.kind).collect();
-    assert_eq!(kinds, [Some(Kind::Audio), Some(Kind::Video), Some(Kind::Video)]);
+    assert_eq!(kinds, [Some(MediaKind::Audio), Some(MediaKind::Video), Some(MediaKind::Video)]);
     let picture = &offer.sections[1];
     assert_eq!(picture.layers, ["h", "m", "l"]);
     let preferred = picture.preferred().unwrap();
@@ -57,7 +57,7 @@ fn an_offer_like_that_of_firefox_is_understood() {
 
 #[test]
 fn an_offer_of_aiortc_is_understood() {
-    let offer = Session::parse(AIORTC, 10).unwrap();
+    let offer = RemoteOffer::parse(AIORTC, 10).unwrap();
     assert_eq!(offer.fingerprint.len(), 95, "the SHA-256 one of three");
     let (voice, picture) = (&offer.sections[0], &offer.sections[1]);
     assert_eq!(voice.preferred().unwrap().payload_type, 96);
@@ -65,7 +65,7 @@ fn an_offer_of_aiortc_is_understood() {
     assert_eq!((vp8.payload_type, vp8.repair), (97, Some(98)));
     assert!(!picture.reduced && picture.ids.transport.is_none());
     let turned = AIORTC.replace("sha-256", "sha-x").replace("sha-384", "sha-256");
-    assert!(Session::parse(&turned, 10).is_ok(), "whichever comes first");
+    assert!(RemoteOffer::parse(&turned, 10).is_ok(), "whichever comes first");
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn announced_streams_are_found() {
 #[test]
 fn formats_fit_by_profile_and_mode_and_not_by_level() {
     let offered = section(SIMULCAST, "3");
-    let of = |codec, parameters: &str| Format {
+    let of = |codec, parameters: &str| PayloadFormat {
         payload_type: 1,
         codec,
         parameters: parameters.to_owned(),
@@ -104,41 +104,47 @@ fn formats_fit_by_profile_and_mode_and_not_by_level() {
 fn what_is_not_bundled_or_not_multiplexed_is_rejected() {
     let kind = |sdp: &str, mid| section(sdp, mid).kind;
     let unbundled = BOTH_WAYS.replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 0");
-    assert_eq!((kind(&unbundled, "0"), kind(&unbundled, "1")), (Some(Kind::Audio), None));
+    assert_eq!((kind(&unbundled, "0"), kind(&unbundled, "1")), (Some(MediaKind::Audio), None));
     let alone = BOTH_WAYS.replace("a=group:BUNDLE 0 1\r\n", "");
-    assert_eq!((kind(&alone, "0"), kind(&alone, "1")), (Some(Kind::Audio), None));
+    assert_eq!((kind(&alone, "0"), kind(&alone, "1")), (Some(MediaKind::Audio), None));
     let plain = BOTH_WAYS.replace("a=rtcp-mux\r\n", "");
     assert_eq!(kind(&plain, "0"), None);
     let stopped = BOTH_WAYS.replace("m=video 9", "m=video 0");
     assert_eq!(kind(&stopped, "1"), None);
     let waiting = stopped.replace("a=mid:1", "a=mid:1\r\na=bundle-only");
-    assert_eq!(kind(&waiting, "1"), Some(Kind::Video), "port 0 for want of another port");
+    assert_eq!(kind(&waiting, "1"), Some(MediaKind::Video), "port 0 for want of another port");
     let insecure = BOTH_WAYS.replace("UDP/TLS/RTP/SAVPF", "RTP/AVP");
     assert_eq!(kind(&insecure, "0"), None);
 }
 
 #[test]
 fn offers_that_cannot_be_answered_are_refused() {
-    let refused = |sdp: &str| Session::parse(sdp, 10).unwrap_err();
+    let refused = |sdp: &str| RemoteOffer::parse(sdp, 10).unwrap_err();
     let unusable = |sdp: &str| matches!(refused(sdp), OfferError::Unusable(_));
     assert!(unusable("") && unusable("v=0"));
     assert!(unusable(&BOTH_WAYS.replace("a=setup:actpass", "a=setup:passive")));
     assert!(unusable(&BOTH_WAYS.replace("sha-256", "md5")));
     assert!(unusable(&BOTH_WAYS.replace("a=mid:1", "a=mid:0")));
     assert!(unusable(&BOTH_WAYS.replace("a=ice-pwd", "a=ice-xyz")));
-    assert_eq!(Session::parse(SIMULCAST, 4).unwrap_err(), OfferError::TooMuch);
+    assert_eq!(RemoteOffer::parse(SIMULCAST, 4).unwrap_err(), OfferError::TooMuch);
     assert_eq!(refused(&" ".repeat(2_000_000)), OfferError::TooMuch);
 }
 
 #[test]
 fn an_answer_repeats_what_is_agreed_on_and_names_what_is_sent() {
-    let offer = Session::parse(SIMULCAST, 10).unwrap();
-    let credentials = Credentials { fragment: "uuuu".into(), password: "pppp".into() };
+    let offer = RemoteOffer::parse(SIMULCAST, 10).unwrap();
+    let credentials = IceCredentials { fragment: "uuuu".into(), password: "pppp".into() };
     let candidates = [
-        Candidate { transport: Transport::Udp, address: "192.0.2.1:5000".parse().unwrap() },
-        Candidate { transport: Transport::Tcp, address: "[2001:db8::1]:5000".parse().unwrap() },
+        LocalCandidate {
+            transport: TransportProtocol::Udp,
+            address: "192.0.2.1:5000".parse().unwrap(),
+        },
+        LocalCandidate {
+            transport: TransportProtocol::Tcp,
+            address: "[2001:db8::1]:5000".parse().unwrap(),
+        },
     ];
-    let answer = Answer {
+    let answer = AnswerBuilder {
         version: 3,
         id: 9,
         credentials: &credentials,
@@ -146,18 +152,23 @@ fn an_answer_repeats_what_is_agreed_on_and_names_what_is_sent() {
         candidates: &candidates,
     };
     let formats = |at: usize| offer.sections[at].preferred().into_iter().collect::<Vec<_>>();
-    let sending = Sending { ssrc: 11, repair_ssrc: Some(12), owner: 4, track: 5 };
+    let sending = SendSection { ssrc: 11, repair_ssrc: Some(12), owner: 4, track: 5 };
     let replies = [
-        Reply { formats: formats(0), receives: true, saves_silence: true, ..Reply::default() },
-        Reply {
+        AnswerSection {
+            formats: formats(0),
+            receives: true,
+            saves_silence: true,
+            ..AnswerSection::default()
+        },
+        AnswerSection {
             formats: formats(1),
             receives: true,
             layers: &offer.sections[1].layers,
-            ..Reply::default()
+            ..AnswerSection::default()
         },
-        Reply { formats: formats(2), ..Reply::default() },
-        Reply { formats: formats(3), sending: Some(sending), ..Reply::default() },
-        Reply::default(),
+        AnswerSection { formats: formats(2), ..AnswerSection::default() },
+        AnswerSection { formats: formats(3), sending: Some(sending), ..AnswerSection::default() },
+        AnswerSection::default(),
     ];
     let text = answer.write(&offer, &replies);
 

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::{Line, text};
-use crate::client::{Association, own_fingerprint};
-use crate::rtcp::{self, Compound};
-use crate::rtp::Packet;
-use crate::srtp::{OVERHEAD, Profile, Session, Window};
-use crate::twcc::Arrivals;
-use crate::{Kind, Offer, Participant, Path, Transport};
+use super::{OfferSection, text};
+use crate::client::{ClientDtls, own_fingerprint};
+use crate::rtcp::{self, CompoundWriter};
+use crate::rtp::RtpPacket;
+use crate::srtp::{OVERHEAD, ReplayWindow, SrtpContext, SrtpProfile};
+use crate::twcc::TwccReceiver;
+use crate::{MediaKind, NetworkPath, ParticipantId, PublishOffer, TransportProtocol};
 
 /// A connectivity check of a controlling client.
 pub(crate) fn check(fragment: &str, password: &str, nominate: bool) -> Vec<u8> {
@@ -28,7 +28,7 @@ pub(crate) struct Received {
     pub(crate) mid: String,
     pub(crate) level: Option<u8>,
     pub(crate) payload: Vec<u8>,
-    pub(crate) path: Path,
+    pub(crate) path: NetworkPath,
     pub(crate) at: Instant,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Received {
 pub(super) struct Sending {
     pub(super) ssrc: u32,
     pub(super) repair_ssrc: u32,
-    pub(super) kind: Kind,
+    pub(super) kind: MediaKind,
     pub(super) mid: String,
     pub(super) rid: Option<&'static str>,
     pub(super) index: u64,
@@ -48,10 +48,10 @@ pub(super) struct Sending {
 }
 
 pub(crate) struct Client {
-    pub(crate) participant: Participant,
-    pub(crate) paths: Vec<Path>,
+    pub(crate) participant: ParticipantId,
+    pub(crate) paths: Vec<NetworkPath>,
     /// Where it sends from.
-    pub(crate) path: Path,
+    pub(crate) path: NetworkPath,
     /// Checks its paths by itself.
     pub(crate) checks: bool,
     /// Answers NACKs.
@@ -66,29 +66,29 @@ pub(crate) struct Client {
     pub(crate) told: Vec<(u8, u8, Vec<u8>)>,
     pub(crate) checked: usize,
     pub(crate) keys_asked: usize,
-    association: Option<Association>,
-    pub(super) keys: Option<(Session, Session)>,
+    association: Option<ClientDtls>,
+    pub(super) keys: Option<(SrtpContext, SrtpContext)>,
     last_check: Option<Instant>,
-    windows: BTreeMap<u32, Window>,
+    windows: BTreeMap<u32, ReplayWindow>,
     pub(super) sending: Vec<Sending>,
-    pub(super) queue: Vec<(Path, Vec<u8>)>,
+    pub(super) queue: Vec<(NetworkPath, Vec<u8>)>,
     pub(super) transport: u16,
     /// Tells when packets came.
     pub(crate) feeds: bool,
-    arrivals: Arrivals,
+    arrivals: TwccReceiver,
 }
 
 impl Client {
-    pub(crate) fn new(now: Instant, participant: Participant) -> Self {
+    pub(crate) fn new(now: Instant, participant: ParticipantId) -> Self {
         let mut client = Self::unready(now, participant);
         client.shake_hands(now);
         client
     }
 
     /// One that makes checks, but never shakes hands.
-    pub(crate) fn unready(now: Instant, participant: Participant) -> Self {
+    pub(crate) fn unready(now: Instant, participant: ParticipantId) -> Self {
         let remote = SocketAddr::from(([203, 0, 113, 1], 1000 + participant.0 as u16));
-        let path = Path { transport: Transport::Udp, remote };
+        let path = NetworkPath { transport: TransportProtocol::Udp, remote };
         Self {
             participant,
             paths: vec![path],
@@ -111,15 +111,15 @@ impl Client {
             queue: Vec::new(),
             transport: 0,
             feeds: true,
-            arrivals: Arrivals::new(now),
+            arrivals: TwccReceiver::new(now),
         }
     }
 
     /// Begins a new DTLS association.
     pub(crate) fn shake_hands(&mut self, now: Instant) {
-        self.association = Some(Association::new(now, &self.profiles).unwrap());
+        self.association = Some(ClientDtls::new(now, &self.profiles).unwrap());
         (self.keys, self.windows) = (None, BTreeMap::new());
-        self.arrivals = Arrivals::new(now);
+        self.arrivals = TwccReceiver::new(now);
         self.sending.clear();
     }
 
@@ -136,14 +136,14 @@ impl Client {
         own_fingerprint().unwrap().to_owned()
     }
 
-    pub(crate) fn offer(&self, lines: &[Line]) -> Offer {
+    pub(crate) fn offer(&self, lines: &[OfferSection]) -> PublishOffer {
         let sdp = text(self.session, &self.ice, &Self::fingerprint(), lines);
         let receive =
             lines.iter().filter_map(|line| Some((line.mid.clone(), line.receives?))).collect();
-        Offer { sdp, receive, ..Offer::default() }
+        PublishOffer { sdp, receive, ..PublishOffer::default() }
     }
 
-    pub(crate) fn answered(&mut self, now: Instant, lines: &[Line], answer: &str) {
+    pub(crate) fn answered(&mut self, now: Instant, lines: &[OfferSection], answer: &str) {
         let get = |key: &str| answer.lines().find_map(|line| line.strip_prefix(key)).unwrap();
         let server = (get("a=ice-ufrag:").to_owned(), get("a=ice-pwd:").to_owned());
         if server != self.server {
@@ -179,7 +179,7 @@ impl Client {
     }
 
     /// What it wants to send now.
-    pub(crate) fn outgoing(&mut self, now: Instant) -> Vec<(Path, Vec<u8>)> {
+    pub(crate) fn outgoing(&mut self, now: Instant) -> Vec<(NetworkPath, Vec<u8>)> {
         let mut out = Vec::new();
         let due = self.last_check.is_none_or(|last| now >= last + Duration::from_secs(2));
         if self.checks && due && !self.server.0.is_empty() {
@@ -200,7 +200,7 @@ impl Client {
         out
     }
 
-    pub(crate) fn receive(&mut self, now: Instant, path: Path, datagram: &[u8]) {
+    pub(crate) fn receive(&mut self, now: Instant, path: NetworkPath, datagram: &[u8]) {
         match datagram[0] {
             0..=3 => self.checked += 1,
             20..=63 => {
@@ -214,11 +214,11 @@ impl Client {
         }
     }
 
-    pub(crate) fn profile(&self) -> Profile {
+    pub(crate) fn profile(&self) -> SrtpProfile {
         self.keys.as_ref().unwrap().0.profile()
     }
 
-    fn receive_rtp(&mut self, now: Instant, path: Path, datagram: &[u8]) {
+    fn receive_rtp(&mut self, now: Instant, path: NetworkPath, datagram: &[u8]) {
         let Some((incoming, _)) = &mut self.keys else { return };
         let mut bytes = datagram.to_vec();
         let header = crate::rtp::header_length(&bytes).unwrap();
@@ -228,7 +228,7 @@ impl Client {
         let length = incoming.open_rtp(&mut bytes, header, index).expect("an authentic packet");
         assert!(window.is_new(index), "an index that was used before");
         window.accept(index);
-        let packet = Packet::parse(&bytes[..length]).unwrap();
+        let packet = RtpPacket::parse(&bytes[..length]).unwrap();
         let find = |id| packet.extensions().find(|(it, _)| *it == id).map(|(_, value)| value);
         if let Some(&[high, low]) = find(3) {
             self.arrivals.received(now, u16::from_be_bytes([high, low]));
@@ -272,8 +272,8 @@ impl Client {
     }
 
     /// Sends a compound.
-    pub(crate) fn tell(&mut self, write: impl FnOnce(&mut Compound)) {
-        let mut compound = Compound::default();
+    pub(crate) fn tell(&mut self, write: impl FnOnce(&mut CompoundWriter)) {
+        let mut compound = CompoundWriter::default();
         write(&mut compound);
         let mut bytes = compound.bytes().to_vec();
         let length = bytes.len();

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::Path;
+use crate::NetworkPath;
 
 /// What waits longer than this is dropped.
 const QUEUE: Duration = Duration::from_millis(250);
@@ -14,7 +14,7 @@ pub(crate) struct Link {
     rate: u64,
     /// Until when it is busy with what waits.
     busy: Option<Instant>,
-    waiting: VecDeque<(Instant, Path, Vec<u8>)>,
+    waiting: VecDeque<(Instant, NetworkPath, Vec<u8>)>,
 }
 
 impl Link {
@@ -23,7 +23,7 @@ impl Link {
         Self { rate, busy: None, waiting: VecDeque::new() }
     }
 
-    pub(crate) fn send(&mut self, now: Instant, path: Path, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, now: Instant, path: NetworkPath, bytes: &[u8]) {
         let begins = self.busy.unwrap_or(now).max(now);
         if begins > now + QUEUE {
             return;
@@ -34,7 +34,7 @@ impl Link {
     }
 
     /// What has come through.
-    pub(crate) fn arrived(&mut self, now: Instant) -> Vec<(Path, Vec<u8>)> {
+    pub(crate) fn arrived(&mut self, now: Instant) -> Vec<(NetworkPath, Vec<u8>)> {
         let count = self.waiting.iter().take_while(|(at, _, _)| *at <= now).count();
         self.waiting.drain(..count).map(|(_, path, bytes)| (path, bytes)).collect()
     }

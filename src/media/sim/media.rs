@@ -1,7 +1,7 @@
 //! What a client sends: pictures and sound of a few bytes, and both again.
 
-use crate::Kind;
-use crate::rtp::Extending;
+use crate::MediaKind;
+use crate::rtp::HeaderExtensionWriter;
 
 use super::client::Client;
 
@@ -71,7 +71,7 @@ impl Client {
         let (index, ssrc, timestamp) = (it.index, it.ssrc, it.timestamp);
         it.sent.insert(index as u16, payload.to_vec());
         let (mid, rid, kind) = (it.mid.clone(), it.rid, it.kind);
-        assert!(kind == Kind::Video || payload_type != 96);
+        assert!(kind == MediaKind::Video || payload_type != 96);
         self.protect((payload_type, ssrc, timestamp), index, payload, |extending| {
             extending.add(Some(4), mid.as_bytes());
             if let Some(rid) = rid {
@@ -103,7 +103,7 @@ impl Client {
         (payload_type, ssrc, timestamp): (u8, u32, u32),
         index: u64,
         payload: &[u8],
-        extend: impl FnOnce(&mut Extending<'_>),
+        extend: impl FnOnce(&mut HeaderExtensionWriter<'_>),
     ) {
         let mut bytes = vec![0; 200 + payload.len()];
         bytes[0] = 0x80;
@@ -111,7 +111,7 @@ impl Client {
         bytes[2..4].copy_from_slice(&(index as u16).to_be_bytes());
         bytes[4..8].copy_from_slice(&timestamp.to_be_bytes());
         bytes[8..12].copy_from_slice(&ssrc.to_be_bytes());
-        let mut extending = Extending::new(&mut bytes);
+        let mut extending = HeaderExtensionWriter::new(&mut bytes);
         self.transport = self.transport.wrapping_add(1);
         extending.add(Some(3), &self.transport.to_be_bytes());
         extend(&mut extending);

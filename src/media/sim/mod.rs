@@ -5,7 +5,7 @@ mod link;
 mod media;
 mod tests;
 
-pub(crate) use crate::client::{Line, text};
+pub(crate) use crate::client::{OfferSection, text};
 pub(crate) use client::{Client, check};
 pub(crate) use link::Link;
 
@@ -15,14 +15,15 @@ use std::time::{Duration, Instant};
 
 use crate::virtual_time::{ms, start};
 use crate::{
-    Candidate, Event, Identity, Kind, Offer, Outbound, Participant, Path, Room, Route, Settings,
-    Source, TrackId, Transport,
+    DtlsCertificate, LocalCandidate, MediaKind, NetworkPath, ParticipantId, PublishOffer,
+    RoomConfig, RoomEvent, RouteUpdate, SfuRoom, TrackId, TrackSource, TransmitBuffer,
+    TransportProtocol,
 };
 
 /// One key pair is enough for all tests.
-pub(crate) fn identity() -> Arc<Identity> {
-    static ONE: OnceLock<Arc<Identity>> = OnceLock::new();
-    ONE.get_or_init(|| Arc::new(Identity::generate().unwrap())).clone()
+pub(crate) fn identity() -> Arc<DtlsCertificate> {
+    static ONE: OnceLock<Arc<DtlsCertificate>> = OnceLock::new();
+    ONE.get_or_init(|| Arc::new(DtlsCertificate::generate().unwrap())).clone()
 }
 
 /// A datagram that may be lost: from a client or to one, by its place, and its bytes.
@@ -38,51 +39,51 @@ pub(crate) enum Way {
 /// The world of one story.
 pub(crate) struct Trial {
     pub(crate) now: Instant,
-    pub(crate) room: Room,
+    pub(crate) room: SfuRoom,
     pub(crate) clients: Vec<Client>,
-    pub(crate) events: Vec<Event>,
-    pub(crate) routes: Vec<Route>,
+    pub(crate) events: Vec<RoomEvent>,
+    pub(crate) routes: Vec<RouteUpdate>,
     pub(crate) loses: Loses,
     /// Milliseconds from one moment to the next.
     pub(crate) step: u64,
     /// The downlinks that are narrow.
     pub(crate) links: BTreeMap<usize, Link>,
-    out: Outbound,
+    out: TransmitBuffer,
 }
 
 impl Trial {
-    pub(crate) fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: RoomConfig) -> Self {
         let now = start();
         let address =
-            |transport, text: &str| Candidate { transport, address: text.parse().unwrap() };
+            |transport, text: &str| LocalCandidate { transport, address: text.parse().unwrap() };
         let candidates = vec![
-            address(Transport::Udp, "192.0.2.1:3478"),
-            address(Transport::Tcp, "192.0.2.1:3478"),
+            address(TransportProtocol::Udp, "192.0.2.1:3478"),
+            address(TransportProtocol::Tcp, "192.0.2.1:3478"),
         ];
         Self {
             now,
-            room: Room::new(now, 7, identity(), candidates, settings),
+            room: SfuRoom::new(now, 7, identity(), candidates, settings),
             clients: Vec::new(),
             events: Vec::new(),
             routes: Vec::new(),
             loses: Box::new(|_, _, _| false),
             step: 5,
             links: BTreeMap::new(),
-            out: Outbound::default(),
+            out: TransmitBuffer::default(),
         }
     }
 
     /// Somebody joins, without an offer yet; gives the client's place.
     pub(crate) fn join(&mut self) -> usize {
         let at = self.clients.len();
-        let participant = Participant(at as u32 + 1);
+        let participant = ParticipantId(at as u32 + 1);
         self.room.join(self.now, participant);
         self.clients.push(Client::new(self.now, participant));
         at
     }
 
     /// Somebody joins with these sections and is connected.
-    pub(crate) fn connect(&mut self, lines: &[Line]) -> usize {
+    pub(crate) fn connect(&mut self, lines: &[OfferSection]) -> usize {
         let at = self.join();
         self.offer(at, lines);
         self.run(ms(50));
@@ -91,7 +92,7 @@ impl Trial {
     }
 
     /// A client offers; the answer is understood.
-    pub(crate) fn offer(&mut self, at: usize, lines: &[Line]) -> String {
+    pub(crate) fn offer(&mut self, at: usize, lines: &[OfferSection]) -> String {
         let offer = self.clients[at].offer(lines);
         let participant = self.clients[at].participant;
         let answer = self.room.offer(self.now, participant, &offer).unwrap();
@@ -167,7 +168,7 @@ impl Trial {
     }
 
     /// The track of a participant that shows this.
-    pub(crate) fn track(&self, at: usize, source: Source) -> TrackId {
+    pub(crate) fn track(&self, at: usize, source: TrackSource) -> TrackId {
         let owner = self.clients[at].participant;
         let tracks = self.room.tracks();
         tracks.iter().find(|it| it.owner == owner && it.source == source).unwrap().id
@@ -184,21 +185,21 @@ impl Trial {
 }
 
 /// A layer or a track without layers, received.
-pub(crate) fn screen(mid: &str, track: TrackId) -> Line {
-    Line::new(mid, Kind::Video).receiving(track)
+pub(crate) fn screen(mid: &str, track: TrackId) -> OfferSection {
+    OfferSection::new(mid, MediaKind::Video).receiving(track)
 }
 
 /// Some other address.
-pub(crate) fn path(number: u16) -> Path {
-    Path { transport: Transport::Udp, remote: ([198, 51, 100, 9], number).into() }
+pub(crate) fn path(number: u16) -> NetworkPath {
+    NetworkPath { transport: TransportProtocol::Udp, remote: ([198, 51, 100, 9], number).into() }
 }
 
 /// A section that publishes the microphone.
-pub(crate) fn microphone() -> Line {
-    Line::new("mic", Kind::Audio).sending()
+pub(crate) fn microphone() -> OfferSection {
+    OfferSection::new("mic", MediaKind::Audio).sending()
 }
 
 /// A section that publishes the camera, without simulcast.
-pub(crate) fn camera() -> Line {
-    Line::new("cam", Kind::Video).sending()
+pub(crate) fn camera() -> OfferSection {
+    OfferSection::new("cam", MediaKind::Video).sending()
 }

@@ -5,40 +5,41 @@ use rtc_crypto::{
     StreamCipher, StreamCipherAlgorithm, constant_time_eq,
 };
 
-use super::{KEY, Profile};
+use super::{MASTER_KEY_LEN, SrtpProfile};
 
-const SALT: usize = 14;
+const MASTER_SALT_LEN: usize = 14;
 const SHA1: usize = 20;
 
-enum Cipher {
+enum SrtpCipher {
     Gcm(Box<dyn AeadCipher>),
     Counter(Box<dyn StreamCipher>, Box<dyn Mac>),
 }
 
 /// A cipher with its key and salt, for RTP or for RTCP.
-pub(super) struct Keyed {
-    cipher: Cipher,
-    salt: [u8; SALT],
+pub(super) struct CipherContext {
+    cipher: SrtpCipher,
+    salt: [u8; MASTER_SALT_LEN],
 }
 
-impl Keyed {
+impl CipherContext {
     /// Session keys of the three labels that begin at `label` (RFC 3711 §4.3.2).
     pub(super) fn derive(
-        profile: Profile,
+        profile: SrtpProfile,
         key: &[u8],
         salt: &[u8],
         label: u8,
         crypto: &dyn RTCCrypto,
     ) -> Result<Self, CryptoError> {
-        let (mut session, mut mac, mut session_salt) = ([0; KEY], [0; SHA1], [0; SALT]);
+        let (mut session, mut mac, mut session_salt) =
+            ([0; MASTER_KEY_LEN], [0; SHA1], [0; MASTER_SALT_LEN]);
         derive(crypto, key, salt, label, &mut session)?;
         derive(crypto, key, salt, label + 1, &mut mac)?;
         derive(crypto, key, salt, label + 2, &mut session_salt[..profile.salt()])?;
         let cipher = match profile {
-            Profile::AeadAes128Gcm => {
-                Cipher::Gcm(crypto.new_aead(AeadAlgorithm::Aes128Gcm, &session)?)
+            SrtpProfile::AeadAes128Gcm => {
+                SrtpCipher::Gcm(crypto.new_aead(AeadAlgorithm::Aes128Gcm, &session)?)
             }
-            Profile::Aes128CmSha1_80 => Cipher::Counter(
+            SrtpProfile::Aes128CmSha1_80 => SrtpCipher::Counter(
                 crypto.new_stream_cipher(StreamCipherAlgorithm::Aes128Ctr, &session)?,
                 crypto.new_hmac(HmacAlgorithm::Sha1, &mac)?,
             ),
@@ -57,12 +58,12 @@ impl Keyed {
         tag: &mut [u8],
     ) -> Option<()> {
         match &mut self.cipher {
-            Cipher::Gcm(aead) => {
+            SrtpCipher::Gcm(aead) => {
                 let mut joined = [0; 12];
                 let data = gcm_data(with, &mut joined);
                 aead.seal_in_place(&gcm_iv(&self.salt, ssrc, index), data, body, tag).ok()
             }
-            Cipher::Counter(stream, mac) => {
+            SrtpCipher::Counter(stream, mac) => {
                 stream.apply_keystream(&counter_iv(&self.salt, ssrc, index), body).ok()?;
                 let mut whole = [0; SHA1];
                 mac.sign(&[with[0], body, with[1]], &mut whole).ok()?;
@@ -82,12 +83,12 @@ impl Keyed {
         tag: &[u8],
     ) -> Option<()> {
         match &mut self.cipher {
-            Cipher::Gcm(aead) => {
+            SrtpCipher::Gcm(aead) => {
                 let mut joined = [0; 12];
                 let data = gcm_data(with, &mut joined);
                 aead.open_in_place(&gcm_iv(&self.salt, ssrc, index), data, body, tag).ok()
             }
-            Cipher::Counter(stream, mac) => {
+            SrtpCipher::Counter(stream, mac) => {
                 let mut whole = [0; SHA1];
                 mac.sign(&[with[0], body, with[1]], &mut whole).ok()?;
                 if !constant_time_eq(whole.get(..tag.len())?, tag) {
@@ -129,7 +130,7 @@ fn gcm_data<'a>(with: &[&'a [u8]; 2], joined: &'a mut [u8; 12]) -> &'a [u8] {
 }
 
 /// RTP: 00 | SSRC | rollover | sequence; RTCP: 00 | SSRC | 0000 | index. Both are a 48-bit index.
-fn gcm_iv(salt: &[u8; SALT], ssrc: [u8; 4], index: u64) -> [u8; 12] {
+fn gcm_iv(salt: &[u8; MASTER_SALT_LEN], ssrc: [u8; 4], index: u64) -> [u8; 12] {
     let mut iv = [0; 12];
     iv[2..6].copy_from_slice(&ssrc);
     iv[6..].copy_from_slice(&index.to_be_bytes()[2..]);
@@ -137,7 +138,7 @@ fn gcm_iv(salt: &[u8; SALT], ssrc: [u8; 4], index: u64) -> [u8; 12] {
     iv
 }
 
-fn counter_iv(salt: &[u8; SALT], ssrc: [u8; 4], index: u64) -> [u8; 16] {
+fn counter_iv(salt: &[u8; MASTER_SALT_LEN], ssrc: [u8; 4], index: u64) -> [u8; 16] {
     let mut iv = [0; 16];
     iv[4..8].copy_from_slice(&ssrc);
     iv[8..14].copy_from_slice(&index.to_be_bytes()[2..]);

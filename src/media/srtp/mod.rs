@@ -3,14 +3,14 @@
 mod keys;
 mod window;
 
-pub(crate) use window::{Window, extend};
+pub(crate) use window::{ReplayWindow, extend};
 
-use keys::Keyed;
+use keys::CipherContext;
 use rtc_crypto::{CryptoError, RTCCrypto};
 
 /// The protection profiles of DTLS-SRTP that are spoken here (RFC 5764 §4.1.2, RFC 7714 §14.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Profile {
+pub(crate) enum SrtpProfile {
     /// `AEAD_AES_128_GCM`.
     AeadAes128Gcm,
     /// `AES128_CM_HMAC_SHA1_80`.
@@ -18,11 +18,11 @@ pub(crate) enum Profile {
 }
 
 /// Bytes of a master key.
-pub(crate) const KEY: usize = 16;
-/// The most bytes that [`Session::seal_rtp`] or [`Session::seal_rtcp`] append.
+pub(crate) const MASTER_KEY_LEN: usize = 16;
+/// The most bytes that [`SrtpContext::seal_rtp`] or [`SrtpContext::seal_rtcp`] append.
 pub(crate) const OVERHEAD: usize = 20;
 
-impl Profile {
+impl SrtpProfile {
     /// Bytes of a master salt.
     pub(crate) fn salt(self) -> usize {
         match self {
@@ -40,10 +40,10 @@ impl Profile {
 }
 
 /// The keys of one direction. Packet indices are the caller's, so nothing is looked up here.
-pub(crate) struct Session {
-    profile: Profile,
-    rtp: Keyed,
-    rtcp: Keyed,
+pub(crate) struct SrtpContext {
+    profile: SrtpProfile,
+    rtp: CipherContext,
+    rtcp: CipherContext,
     rtcp_index: u32,
 }
 
@@ -52,21 +52,21 @@ const ENCRYPTED: u32 = 0x8000_0000;
 /// What of an RTCP packet is not encrypted.
 const RTCP_HEADER: usize = 8;
 
-impl Session {
+impl SrtpContext {
     /// Derives the session keys from a master key and salt (RFC 3711 §4.3).
     pub(crate) fn new(
-        profile: Profile,
+        profile: SrtpProfile,
         key: &[u8],
         salt: &[u8],
         crypto: &dyn RTCCrypto,
     ) -> Result<Self, CryptoError> {
-        let rtp = Keyed::derive(profile, key, salt, 0, crypto)?;
-        let rtcp = Keyed::derive(profile, key, salt, 3, crypto)?;
+        let rtp = CipherContext::derive(profile, key, salt, 0, crypto)?;
+        let rtcp = CipherContext::derive(profile, key, salt, 3, crypto)?;
         Ok(Self { profile, rtp, rtcp, rtcp_index: 0 })
     }
 
     #[cfg(test)]
-    pub(crate) fn profile(&self) -> Profile {
+    pub(crate) fn profile(&self) -> SrtpProfile {
         self.profile
     }
 
@@ -139,8 +139,8 @@ impl Session {
     /// Where the tag and the index lie behind an RTCP packet: RFC 7714 §9.3 and RFC 3711 §3.4 differ.
     fn trailer(&self) -> (usize, usize) {
         match self.profile {
-            Profile::AeadAes128Gcm => (0, self.profile.tag()),
-            Profile::Aes128CmSha1_80 => (4, 0),
+            SrtpProfile::AeadAes128Gcm => (0, self.profile.tag()),
+            SrtpProfile::Aes128CmSha1_80 => (4, 0),
         }
     }
 }

@@ -5,16 +5,16 @@ use rtc_srtp::{context::Context, protection_profile::ProtectionProfile};
 
 use super::*;
 
-const BOTH: [(Profile, ProtectionProfile); 2] = [
-    (Profile::AeadAes128Gcm, ProtectionProfile::AeadAes128Gcm),
-    (Profile::Aes128CmSha1_80, ProtectionProfile::Aes128CmHmacSha1_80),
+const BOTH: [(SrtpProfile, ProtectionProfile); 2] = [
+    (SrtpProfile::AeadAes128Gcm, ProtectionProfile::AeadAes128Gcm),
+    (SrtpProfile::Aes128CmSha1_80, ProtectionProfile::Aes128CmHmacSha1_80),
 ];
 
-fn session(profile: Profile) -> (Vec<u8>, Vec<u8>, Session) {
+fn session(profile: SrtpProfile) -> (Vec<u8>, Vec<u8>, SrtpContext) {
     let provider = rtc_crypto::default_provider().unwrap();
     let key: Vec<u8> = (0..16).collect();
     let salt: Vec<u8> = (50..).take(profile.salt()).collect();
-    let session = Session::new(profile, &key, &salt, provider.crypto()).unwrap();
+    let session = SrtpContext::new(profile, &key, &salt, provider.crypto()).unwrap();
     (key, salt, session)
 }
 

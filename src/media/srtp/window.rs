@@ -1,19 +1,19 @@
 //! Which packet index a sequence number stands for, and whether it came before (RFC 3711 §3.3).
 
 /// How far behind the newest packet an older one may come.
-const DEPTH: u64 = 1024;
-const WORDS: usize = DEPTH as usize / 64;
+const REPLAY_WINDOW_BITS: u64 = 1024;
+const WORDS: usize = REPLAY_WINDOW_BITS as usize / 64;
 
 /// The replay list of one stream. An index is checked before a packet is opened and accepted only
 /// after it proved authentic.
 #[derive(Clone, Default)]
-pub(crate) struct Window {
+pub(crate) struct ReplayWindow {
     top: Option<u64>,
-    /// Bit `index % DEPTH`.
+    /// Bit `index % REPLAY_WINDOW_BITS`.
     seen: [u64; WORDS],
 }
 
-impl Window {
+impl ReplayWindow {
     /// The index nearest to the newest one that ends in these 16 bits.
     pub(crate) fn extend(&self, sequence: u16) -> u64 {
         let Some(top) = self.top else { return u64::from(sequence) };
@@ -23,7 +23,7 @@ impl Window {
     /// Whether a packet of this index would be new, and not too old to tell.
     pub(crate) fn is_new(&self, index: u64) -> bool {
         match self.top {
-            Some(top) if index <= top => top - index < DEPTH && !self.holds(index),
+            Some(top) if index <= top => top - index < REPLAY_WINDOW_BITS && !self.holds(index),
             _ => true,
         }
     }
@@ -33,7 +33,7 @@ impl Window {
         match self.top {
             None => self.top = Some(index),
             Some(top) if index > top => {
-                if index - top >= DEPTH {
+                if index - top >= REPLAY_WINDOW_BITS {
                     self.seen = [0; WORDS];
                 } else {
                     (top + 1..index).for_each(|missed| self.mark(missed, false));
@@ -46,12 +46,12 @@ impl Window {
     }
 
     fn holds(&self, index: u64) -> bool {
-        let bit = (index % DEPTH) as usize;
+        let bit = (index % REPLAY_WINDOW_BITS) as usize;
         self.seen[bit / 64] >> (bit % 64) & 1 == 1
     }
 
     fn mark(&mut self, index: u64, seen: bool) {
-        let bit = (index % DEPTH) as usize;
+        let bit = (index % REPLAY_WINDOW_BITS) as usize;
         let mask = 1 << (bit % 64);
         if seen {
             self.seen[bit / 64] |= mask;
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn the_index_runs_on_over_the_end_of_the_sequence_numbers() {
-        let mut window = Window::default();
+        let mut window = ReplayWindow::default();
         for sequence in [65_534u16, 65_535, 0, 1] {
             let index = window.extend(sequence);
             assert!(window.is_new(index));
@@ -98,7 +98,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_index_is_accepted_twice(indices in prop::collection::vec(0u64..3000, 1..400)) {
-            let mut window = Window::default();
+            let mut window = ReplayWindow::default();
             let (mut seen, mut top) = (HashSet::new(), 0);
             for index in indices {
                 let fresh = !seen.contains(&index);
@@ -108,7 +108,7 @@ mod tests {
                     seen.insert(index);
                     top = top.max(index);
                 } else {
-                    prop_assert!(!fresh || top - index >= DEPTH);
+                    prop_assert!(!fresh || top - index >= REPLAY_WINDOW_BITS);
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path as Folder;
 use std::time::Instant;
 
-use media::{Path, Transport, fuzz_targets};
+use media::{NetworkPath, TransportProtocol, fuzz_targets};
 
 /// How often each seed is damaged.
 const TIMES: usize = 300;
@@ -58,7 +58,7 @@ fn now() -> Instant {
 fn stun_never_panics() {
     let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
     replay("stun", |bytes| {
-        fuzz_targets::stun(now(), Path { transport: Transport::Udp, remote }, bytes);
+        fuzz_targets::stun(now(), NetworkPath { transport: TransportProtocol::Udp, remote }, bytes);
     });
 }
 

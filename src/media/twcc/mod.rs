@@ -4,8 +4,8 @@
 mod receiver;
 mod sender;
 
-pub(crate) use receiver::Arrivals;
-pub(crate) use sender::{Departures, PacketResult};
+pub(crate) use receiver::TwccReceiver;
+pub(crate) use sender::{PacketResult, TwccSender};
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ const SMALL_DELTA: u8 = 1;
 const LARGE_DELTA: u8 = 2;
 
 /// The most packets that one run-length chunk tells of.
-const LONGEST_RUN: usize = 0x1fff;
+const MAX_RUN_LENGTH: usize = 0x1fff;
 
 /// The full number nearest to `near` that ends in these 16 bits.
 fn unwrap(sequence: u16, near: u64) -> Option<u64> {

@@ -4,20 +4,20 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::{
-    FORMAT, LARGE_DELTA, LONGEST_RUN, NOT_RECEIVED, PACKET_TYPE, REFERENCE, SMALL_DELTA, TICK,
+    FORMAT, LARGE_DELTA, MAX_RUN_LENGTH, NOT_RECEIVED, PACKET_TYPE, REFERENCE, SMALL_DELTA, TICK,
     unwrap,
 };
 
 /// Feedback goes out this often while packets come.
 const INTERVAL: Duration = Duration::from_millis(50);
 /// How many packets one feedback tells of: so many that it stays below 1,000 bytes.
-const MOST_STATUSES: usize = 400;
+const MAX_PACKET_STATUSES: usize = 400;
 /// A bigger jump of the sequence numbers is a new beginning.
-const MOST_PENDING: u64 = 4096;
+const MAX_PENDING_PACKETS: u64 = 4096;
 
 /// When the packets came that no feedback told of yet.
 #[derive(Debug)]
-pub(crate) struct Arrivals {
+pub(crate) struct TwccReceiver {
     epoch: Instant,
     /// The first packet to tell of.
     base: Option<u64>,
@@ -30,7 +30,7 @@ pub(crate) struct Arrivals {
     deltas: Vec<u8>,
 }
 
-impl Arrivals {
+impl TwccReceiver {
     /// Nothing has come; times are told from `epoch` on.
     pub(crate) fn new(epoch: Instant) -> Self {
         Self {
@@ -53,7 +53,7 @@ impl Arrivals {
         if index < base {
             return;
         }
-        if index - base >= MOST_PENDING {
+        if index - base >= MAX_PENDING_PACKETS {
             self.base = Some(index);
             self.pending.clear();
         }
@@ -110,7 +110,7 @@ impl Arrivals {
         self.symbols.clear();
         self.deltas.clear();
         while let Some(&arrived) = self.pending.front()
-            && self.symbols.len() < MOST_STATUSES
+            && self.symbols.len() < MAX_PACKET_STATUSES
         {
             match arrived.map(|ticks| (ticks, ticks - last)) {
                 None => self.symbols.push(NOT_RECEIVED),
@@ -137,7 +137,8 @@ impl Arrivals {
 /// Chunks of a run or of a vector, whichever tells more (§3.1.3, §3.1.4).
 fn write_chunks(mut symbols: &[u8], into: &mut Vec<u8>) {
     while let Some(&first) = symbols.first() {
-        let run = symbols.iter().take(LONGEST_RUN).take_while(|symbol| **symbol == first).count();
+        let run =
+            symbols.iter().take(MAX_RUN_LENGTH).take_while(|symbol| **symbol == first).count();
         let fits_one_bit = symbols.iter().take(14).all(|symbol| *symbol != LARGE_DELTA);
         let vector = if fits_one_bit { 14 } else { 7 };
         if run >= vector.min(symbols.len()) {

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::{LARGE_DELTA, NOT_RECEIVED, REFERENCE, SMALL_DELTA, TICK, unwrap};
 
 /// Packets are remembered for so long, but no more than so many.
-const MEMORY: Duration = Duration::from_secs(3);
-const MOST_PACKETS: usize = 8192;
+const SENT_PACKET_TTL: Duration = Duration::from_secs(3);
+const MAX_SENT_PACKETS: usize = 8192;
 
 /// The fate of one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,47 +23,47 @@ pub(crate) struct PacketResult {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
+enum PacketFate {
     Unknown,
     Missing,
     Arrived,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Sent {
+struct SentPacket {
     at: Instant,
     bytes: u16,
-    fate: Fate,
+    fate: PacketFate,
 }
 
 /// The packets that were sent lately on one transport.
 #[derive(Debug)]
-pub(crate) struct Departures {
+pub(crate) struct TwccSender {
     /// The number of the first packet that is remembered.
     first: u64,
-    sent: VecDeque<Sent>,
+    sent: VecDeque<SentPacket>,
     /// The last reference time, unwrapped, in units of 64 ms.
     reference: Option<i64>,
 }
 
-impl Default for Departures {
+impl Default for TwccSender {
     fn default() -> Self {
         // Not zero, so that numbers before the first one can be told from those behind it.
         Self { first: 1 << 16, sent: VecDeque::new(), reference: None }
     }
 }
 
-impl Departures {
+impl TwccSender {
     /// A packet goes out; gives the transport-wide sequence number to put into it.
     pub(crate) fn sent(&mut self, now: Instant, bytes: usize) -> u16 {
-        let old = |sent: &Sent| now.saturating_duration_since(sent.at) > MEMORY;
-        while self.sent.len() >= MOST_PACKETS || self.sent.front().is_some_and(old) {
+        let old = |sent: &SentPacket| now.saturating_duration_since(sent.at) > SENT_PACKET_TTL;
+        while self.sent.len() >= MAX_SENT_PACKETS || self.sent.front().is_some_and(old) {
             self.sent.pop_front();
             self.first += 1;
         }
         let sequence = self.next_index() as u16;
         let bytes = u16::try_from(bytes).unwrap_or(u16::MAX);
-        self.sent.push_back(Sent { at: now, bytes, fate: Fate::Unknown });
+        self.sent.push_back(SentPacket { at: now, bytes, fate: PacketFate::Unknown });
         sequence
     }
 
@@ -86,7 +86,7 @@ impl Departures {
         let Some(chunks) = chunks_of(rest, count) else { return };
         let mut deltas = rest.get(chunks.len()..).unwrap_or_default();
         let mut ticks = self.unwrap_reference(time) * REFERENCE;
-        let symbols = chunks.as_chunks::<2>().0.iter().flat_map(|chunk| Symbols::of(*chunk));
+        let symbols = chunks.as_chunks::<2>().0.iter().flat_map(|chunk| StatusSymbols::of(*chunk));
         for (position, symbol) in symbols.take(count).enumerate() {
             let arrived = match symbol {
                 NOT_RECEIVED => None,
@@ -110,9 +110,9 @@ impl Departures {
     }
 
     /// Of a packet that came there is nothing more to be told. What is under way is much less than
-    /// what [`MEMORY`] holds, and every subscriber has one of these.
+    /// what [`SENT_PACKET_TTL`] holds, and every subscriber has one of these.
     fn forget_arrived(&mut self) {
-        while self.sent.front().is_some_and(|sent| sent.fate == Fate::Arrived) {
+        while self.sent.front().is_some_and(|sent| sent.fate == PacketFate::Arrived) {
             self.sent.pop_front();
             self.first += 1;
         }
@@ -121,11 +121,11 @@ impl Departures {
     fn settle(&mut self, index: u64, ticks: Option<i64>) -> Option<PacketResult> {
         let position = usize::try_from(index.checked_sub(self.first)?).ok()?;
         let sent = self.sent.get_mut(position)?;
-        let fate = if ticks.is_some() { Fate::Arrived } else { Fate::Missing };
+        let fate = if ticks.is_some() { PacketFate::Arrived } else { PacketFate::Missing };
         let news = match sent.fate {
-            Fate::Unknown => true,
-            Fate::Missing => fate == Fate::Arrived,
-            Fate::Arrived => false,
+            PacketFate::Unknown => true,
+            PacketFate::Missing => fate == PacketFate::Arrived,
+            PacketFate::Arrived => false,
         };
         if !news {
             return None;
@@ -160,14 +160,14 @@ fn chunks_of(bytes: &[u8], count: usize) -> Option<&[u8]> {
     let (mut told, mut length) = (0, 0);
     while told < count {
         let chunk = bytes.get(length..)?.first_chunk::<2>()?;
-        told += Symbols::of(*chunk).left;
+        told += StatusSymbols::of(*chunk).left;
         length += 2;
     }
     bytes.get(..length)
 }
 
 /// The statuses in one chunk, from the highest bits down.
-struct Symbols {
+struct StatusSymbols {
     bits: u16,
     width: u32,
     left: usize,
@@ -175,7 +175,7 @@ struct Symbols {
     run: Option<u8>,
 }
 
-impl Symbols {
+impl StatusSymbols {
     fn of(chunk: [u8; 2]) -> Self {
         let bits = u16::from_be_bytes(chunk);
         match bits >> 14 {
@@ -189,7 +189,7 @@ impl Symbols {
     }
 }
 
-impl Iterator for Symbols {
+impl Iterator for StatusSymbols {
     type Item = u8;
 
     fn next(&mut self) -> Option<u8> {
@@ -205,14 +205,14 @@ impl Iterator for Symbols {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Arrivals;
+    use super::super::TwccReceiver;
     use super::*;
     use crate::virtual_time::{ms, start};
 
     #[test]
     fn only_what_is_under_way_is_remembered() {
         let begin = start();
-        let (mut departures, mut arrivals) = (Departures::default(), Arrivals::new(begin));
+        let (mut departures, mut arrivals) = (TwccSender::default(), TwccReceiver::new(begin));
         let mut results = Vec::new();
         for n in 0..1_000 {
             let at = begin + ms(n);
@@ -229,7 +229,7 @@ mod tests {
         }
 
         assert!(departures.sent.len() >= 100, "what is missing may come yet");
-        let untold = departures.sent.iter().filter(|sent| sent.fate == Fate::Unknown).count();
+        let untold = departures.sent.iter().filter(|sent| sent.fate == PacketFate::Unknown).count();
         assert_eq!(results.len() + untold, 1_000);
     }
 }

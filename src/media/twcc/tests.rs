@@ -23,10 +23,10 @@ fn bodies(mut bytes: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// What happens to the packets of a simulated way: `None` is lost, otherwise milliseconds.
-fn travel(fates: &[Option<u64>]) -> (Vec<u8>, Departures, Vec<PacketResult>, Instant) {
+fn travel(fates: &[Option<u64>]) -> (Vec<u8>, TwccSender, Vec<PacketResult>, Instant) {
     let begin = start();
-    let mut departures = Departures::default();
-    let mut arrivals = Arrivals::new(begin);
+    let mut departures = TwccSender::default();
+    let mut arrivals = TwccReceiver::new(begin);
     for (n, fate) in fates.iter().enumerate() {
         let at = begin + ms(n as u64 * 2);
         let sequence = departures.sent(at, 1000 + n);
@@ -69,7 +69,7 @@ fn what_was_told_is_not_told_again() {
 #[test]
 fn feedback_is_due_50_ms_after_the_first_packet() {
     let begin = start();
-    let mut arrivals = Arrivals::new(begin);
+    let mut arrivals = TwccReceiver::new(begin);
     assert_eq!(arrivals.next(), None);
     arrivals.received(begin + ms(3), 65_535);
     arrivals.received(begin + ms(4), 0);
@@ -85,7 +85,7 @@ fn feedback_is_due_50_ms_after_the_first_packet() {
 #[test]
 fn a_jump_of_the_numbers_is_a_new_beginning() {
     let begin = start();
-    let mut arrivals = Arrivals::new(begin);
+    let mut arrivals = TwccReceiver::new(begin);
     arrivals.received(begin, 0);
     arrivals.received(begin, 20_000);
     let mut bytes = Vec::new();
@@ -98,7 +98,7 @@ fn a_jump_of_the_numbers_is_a_new_beginning() {
 #[test]
 fn feedback_about_packets_that_were_never_sent_says_nothing() {
     let begin = start();
-    let mut departures = Departures::default();
+    let mut departures = TwccSender::default();
     departures.sent(begin, 100);
     let mut results = Vec::new();
     // 5,000 packets that came, from number 10 on.
@@ -158,7 +158,7 @@ proptest! {
     #[test]
     fn any_feedback_is_survived(bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..20)) {
         let begin = start();
-        let mut departures = Departures::default();
+        let mut departures = TwccSender::default();
         let mut results = Vec::new();
         for (n, body) in bodies.iter().enumerate() {
             departures.sent(begin + ms(n as u64), 100);

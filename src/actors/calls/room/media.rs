@@ -2,7 +2,10 @@
 
 use std::any::Any;
 
-use ::media::{self as sfu, Event, Kind, Layer, Limit, OfferError, Participant, TrackId};
+use ::media::{
+    self as sfu, LayerLimit, MediaKind, OfferError, ParticipantId, RoomEvent, SimulcastLayer,
+    TrackId,
+};
 use actix::{Handler, Message};
 use base::ids::SessionId;
 use metrics::{counter, histogram};
@@ -24,7 +27,7 @@ pub(super) type Stage = Lease;
 /// What happened on the stage.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct OnStage(Vec<Event>);
+pub(super) struct OnStage(Vec<RoomEvent>);
 
 /// The stage has failed: what the panic said.
 #[derive(Message)]
@@ -45,8 +48,8 @@ impl Room {
         let stage = Lease::new(&self.seed.media, ears);
         for (number, who) in self.call.participants() {
             stage.with(|room, now| {
-                room.join(now, Participant(number));
-                room.mute(now, Participant(number), Kind::Audio, !who.audio);
+                room.join(now, ParticipantId(number));
+                room.mute(now, ParticipantId(number), MediaKind::Audio, !who.audio);
             });
         }
         self.stage = Some(stage);
@@ -54,23 +57,23 @@ impl Room {
 
     pub(super) fn enter(&self, number: u32) {
         if let Some(stage) = &self.stage {
-            stage.with(|room, now| room.join(now, Participant(number)));
+            stage.with(|room, now| room.join(now, ParticipantId(number)));
         }
     }
 
     pub(super) fn exit(&self, number: u32) {
         if let Some(stage) = &self.stage {
-            stage.with(|room, now| room.leave(now, Participant(number)));
+            stage.with(|room, now| room.leave(now, ParticipantId(number)));
         }
     }
 
     pub(super) fn switch(&self, number: u32, what: wire::Media, on: bool) {
         let kind = match what {
-            wire::Media::Audio => Kind::Audio,
-            wire::Media::Video => Kind::Video,
+            wire::Media::Audio => MediaKind::Audio,
+            wire::Media::Video => MediaKind::Video,
         };
         if let Some(stage) = &self.stage {
-            stage.with(|room, now| room.mute(now, Participant(number), kind, !on));
+            stage.with(|room, now| room.mute(now, ParticipantId(number), kind, !on));
         }
     }
 
@@ -86,14 +89,14 @@ impl Room {
         });
         let publish = offer.publish.into_iter().map(|(mid, publish)| {
             let source = match publish.source {
-                wire::Source::Microphone => sfu::Source::Microphone,
-                wire::Source::Camera => sfu::Source::Camera,
-                wire::Source::Screen => sfu::Source::Screen,
-                wire::Source::ScreenAudio => sfu::Source::ScreenAudio,
+                wire::Source::Microphone => sfu::TrackSource::Microphone,
+                wire::Source::Camera => sfu::TrackSource::Camera,
+                wire::Source::Screen => sfu::TrackSource::Screen,
+                wire::Source::ScreenAudio => sfu::TrackSource::ScreenAudio,
             };
             (mid, source)
         });
-        let offer = sfu::Offer {
+        let offer = sfu::PublishOffer {
             sdp: offer.sdp,
             publish: publish.collect(),
             receive: receive.collect::<Result<_, CallError>>()?,
@@ -102,7 +105,7 @@ impl Room {
         if !stage.is_reachable() {
             return Err(CallError::Unavailable);
         }
-        let answer = stage.with(|room, now| room.offer(now, Participant(number), &offer));
+        let answer = stage.with(|room, now| room.offer(now, ParticipantId(number), &offer));
         let sdp = answer.map_err(|error| match error {
             OfferError::Unusable(why) => CallError::BadOffer(why.into()),
             OfferError::NoSuchParticipant => CallError::NotInCall,
@@ -122,15 +125,15 @@ impl Room {
         let number = self.call.who(session).ok_or(CallError::NotInCall)?;
         let track = self.track_number(&set.track_id).ok_or(CallError::NoSuchTrack)?;
         let limit = match set.max {
-            wire::Layer::High => Limit::Most(Layer::High),
-            wire::Layer::Medium => Limit::Most(Layer::Medium),
-            wire::Layer::Low => Limit::Most(Layer::Low),
-            wire::Layer::Off => Limit::Off,
+            wire::Layer::High => LayerLimit::Most(SimulcastLayer::High),
+            wire::Layer::Medium => LayerLimit::Most(SimulcastLayer::Medium),
+            wire::Layer::Low => LayerLimit::Most(SimulcastLayer::Low),
+            wire::Layer::Off => LayerLimit::Off,
         };
         let stage = self.stage()?;
         let known = stage.with(|room, now| {
             let known = room.tracks().iter().any(|info| info.id == track);
-            room.limit(now, Participant(number), track, limit);
+            room.limit(now, ParticipantId(number), track, limit);
             known
         });
         if known { Ok(()) } else { Err(CallError::NoSuchTrack) }
@@ -139,7 +142,7 @@ impl Room {
     /// What can be received; whoever has just gone may still be on the stage.
     pub(super) fn tracks(&self) -> Vec<wire::Track> {
         let tracks = self.stage.as_ref().map(|stage| stage.with(|room, _| room.tracks()));
-        let present = |owner: Participant| self.call.participants().any(|(n, _)| n == owner.0);
+        let present = |owner: ParticipantId| self.call.participants().any(|(n, _)| n == owner.0);
         let tracks = tracks.unwrap_or_default().into_iter().filter(|info| present(info.owner));
         tracks.map(|info| self.track(&info)).collect()
     }
@@ -159,14 +162,14 @@ impl Room {
             track_id: self.track_name(info.id),
             participant_id: participant_name(info.owner.0),
             kind: match info.kind {
-                Kind::Audio => wire::Media::Audio,
-                Kind::Video => wire::Media::Video,
+                MediaKind::Audio => wire::Media::Audio,
+                MediaKind::Video => wire::Media::Video,
             },
             source: match info.source {
-                sfu::Source::Microphone => wire::Source::Microphone,
-                sfu::Source::Camera => wire::Source::Camera,
-                sfu::Source::Screen => wire::Source::Screen,
-                sfu::Source::ScreenAudio => wire::Source::ScreenAudio,
+                sfu::TrackSource::Microphone => wire::Source::Microphone,
+                sfu::TrackSource::Camera => wire::Source::Camera,
+                sfu::TrackSource::Screen => wire::Source::Screen,
+                sfu::TrackSource::ScreenAudio => wire::Source::ScreenAudio,
             },
             layers: info.layers.iter().map(|layer| layer_word(*layer)).collect(),
         }
@@ -179,36 +182,36 @@ impl Room {
         }
     }
 
-    fn on_stage(&mut self, event: Event, ctx: &mut SupervisedContext<Self>) {
+    fn on_stage(&mut self, event: RoomEvent, ctx: &mut SupervisedContext<Self>) {
         let call_id = self.call.id();
         if self.keep.is_moving() {
             // The new room tells of itself; what is wanted of a connection that goes is no news.
-            if let Event::Gone(who, _) = event {
+            if let RoomEvent::Gone(who, _) = event {
                 self.farewell(who.0, ctx);
             }
             return;
         }
         match event {
-            Event::Connected(_) => {
+            RoomEvent::Connected(_) => {
                 counter!(CALL_CONNECTIONS, "outcome" => "connected").increment(1);
             }
-            Event::Gone(_, why) => {
+            RoomEvent::Gone(_, why) => {
                 let outcome = match why {
-                    sfu::Gone::Closed => "closed",
-                    sfu::Gone::Silent => "silent",
-                    sfu::Gone::Handshake => "failed",
+                    sfu::DisconnectReason::Closed => "closed",
+                    sfu::DisconnectReason::Silent => "silent",
+                    sfu::DisconnectReason::Handshake => "failed",
                 };
                 counter!(CALL_CONNECTIONS, "outcome" => outcome).increment(1);
             }
-            Event::FirstMedia(_, after) => {
+            RoomEvent::FirstMedia(_, after) => {
                 histogram!(CALL_FIRST_MEDIA_SECONDS).record(after.as_secs_f64());
             }
-            Event::Published(info) => {
+            RoomEvent::Published(info) => {
                 let track = self.track(&info);
                 let news = wire::TrackPublished { call_id, track };
                 self.tell_participants(Some(info.owner.0), &CallNews::TrackPublished(news));
             }
-            Event::Unpublished(id, owner) => {
+            RoomEvent::Unpublished(id, owner) => {
                 let news = wire::TrackUnpublished {
                     call_id,
                     track_id: self.track_name(id),
@@ -216,17 +219,17 @@ impl Room {
                 };
                 self.tell_participants(Some(owner.0), &CallNews::TrackUnpublished(news));
             }
-            Event::Speakers(speakers) => {
+            RoomEvent::Speakers(speakers) => {
                 let names = speakers.iter().map(|who| participant_name(who.0)).collect();
                 let news = wire::ActiveSpeaker { call_id, participant_ids: names };
                 self.tell_participants(None, &CallNews::ActiveSpeaker(news));
             }
-            Event::Wanted(owner, id, layers) => {
+            RoomEvent::Wanted(owner, id, layers) => {
                 let layers = layers.into_iter().map(layer_word).collect();
                 let news = wire::TrackWanted { call_id, track_id: self.track_name(id), layers };
                 self.tell_one(owner.0, CallNews::TrackWanted(news));
             }
-            Event::Quality(who, quality) => {
+            RoomEvent::Quality(who, quality) => {
                 measure(&quality);
                 let quality = quality_of(&quality);
                 self.quality.insert(who.0, quality.clone());
@@ -237,15 +240,15 @@ impl Room {
     }
 }
 
-const fn layer_word(layer: Layer) -> wire::Layer {
+const fn layer_word(layer: SimulcastLayer) -> wire::Layer {
     match layer {
-        Layer::Low => wire::Layer::Low,
-        Layer::Medium => wire::Layer::Medium,
-        Layer::High => wire::Layer::High,
+        SimulcastLayer::Low => wire::Layer::Low,
+        SimulcastLayer::Medium => wire::Layer::Medium,
+        SimulcastLayer::High => wire::Layer::High,
     }
 }
 
-fn measure(quality: &sfu::Quality) {
+fn measure(quality: &sfu::ConnectionQuality) {
     if !quality.round_trip.is_zero() {
         histogram!(CALL_ROUND_TRIP_SECONDS).record(quality.round_trip.as_secs_f64());
     }
@@ -261,7 +264,7 @@ fn measure(quality: &sfu::Quality) {
     }
 }
 
-fn quality_of(quality: &sfu::Quality) -> wire::Quality {
+fn quality_of(quality: &sfu::ConnectionQuality) -> wire::Quality {
     wire::Quality {
         rtt_ms: quality.round_trip.as_secs_f64() * 1e3,
         up_bps: quality.up_bitrate,

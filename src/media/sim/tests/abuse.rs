@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::rtcp::Compound;
+use crate::rtcp::CompoundWriter;
 
 /// A small generator (xorshift), so that what fails fails again.
 struct Dice(u64);
@@ -44,11 +44,11 @@ impl Dice {
 }
 
 fn pair() -> (Trial, usize, usize) {
-    let mut trial = Trial::new(Settings::default());
+    let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.connect(&[camera().simulcast(), microphone()]);
     let (picture, voice) =
-        (trial.track(anna, Source::Camera), trial.track(anna, Source::Microphone));
-    let voice = Line::new("1", Kind::Audio).receiving(voice);
+        (trial.track(anna, TrackSource::Camera), trial.track(anna, TrackSource::Microphone));
+    let voice = OfferSection::new("1", MediaKind::Audio).receiving(voice);
     let boris = trial.connect(&[screen("0", picture), voice]);
     trial.film(anna, "cam", 3);
     (trial, anna, boris)
@@ -71,7 +71,7 @@ fn garbage_from_anywhere_changes_nothing() {
     trial.film(anna, "cam", 5);
 
     assert!(trial.clients[boris].received.len() >= 8);
-    assert!(!trial.events.iter().any(|event| matches!(event, Event::Gone(..))));
+    assert!(!trial.events.iter().any(|event| matches!(event, RoomEvent::Gone(..))));
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn authentic_garbage_harms_nobody_else() {
         body[1] = 200 + (round % 8) as u8;
         body[2..4].copy_from_slice(&(words as u16).to_be_bytes());
         for at in [anna, boris] {
-            trial.clients[at].tell(|compound: &mut Compound| compound.begin().extend(&body));
+            trial.clients[at].tell(|compound: &mut CompoundWriter| compound.begin().extend(&body));
         }
         if round % 50 == 0 {
             trial.run(ms(5));
@@ -130,7 +130,7 @@ fn touched_datagrams_of_a_handshake_harm_only_that_handshake() {
 
 #[test]
 fn a_flood_of_fragments_ends_a_handshake_rather_than_the_thread() {
-    let mut trial = Trial::new(Settings::default());
+    let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.join();
     trial.offer(anna, &[camera()]);
     for (path, mut check) in trial.clients[anna].outgoing(trial.now) {
@@ -147,15 +147,19 @@ fn a_flood_of_fragments_ends_a_handshake_rather_than_the_thread() {
     }
     trial.collect();
 
-    assert!(trial.events.contains(&Event::Gone(Participant(1), crate::Gone::Handshake)));
+    assert!(
+        trial
+            .events
+            .contains(&RoomEvent::Gone(ParticipantId(1), crate::DisconnectReason::Handshake))
+    );
     assert!(trial.room.counters().dropped_unknown > 3_800, "the path was forgotten");
 }
 
 #[test]
 fn ten_thousand_joins_and_leaves_leave_nothing_behind() {
-    let mut trial = Trial::new(Settings::default());
+    let mut trial = Trial::new(RoomConfig::default());
     for round in 0..10_000u32 {
-        let participant = Participant(round + 1);
+        let participant = ParticipantId(round + 1);
         trial.room.join(trial.now, participant);
         trial.clients = vec![Client::unready(trial.now, participant)];
         if round % 100 == 0 {
@@ -177,7 +181,8 @@ fn ten_thousand_joins_and_leaves_leave_nothing_behind() {
 
     assert_eq!(trial.room.kept(), 0);
     assert_eq!(trial.room.counters().handshakes, 100);
-    let learned = trial.routes.iter().filter(|route| matches!(route, Route::Learned(_))).count();
+    let learned =
+        trial.routes.iter().filter(|route| matches!(route, RouteUpdate::Learned(_))).count();
     assert_eq!(learned * 2, trial.routes.len(), "what was learned was forgotten");
 }
 
@@ -186,7 +191,7 @@ proptest! {
 
     #[test]
     fn a_touched_offer_is_answered_or_refused(seed in 1u64..u64::MAX, real: bool) {
-        let mut trial = Trial::new(Settings::default());
+        let mut trial = Trial::new(RoomConfig::default());
         let anna = trial.join();
         let mut offer = trial.clients[anna].offer(&[camera().simulcast(), microphone()]);
         if real {
@@ -195,13 +200,13 @@ proptest! {
         let mut dice = Dice(seed);
         for _ in 0..20 {
             let touched = dice.change(offer.sdp.as_bytes());
-            let touched = Offer {
+            let touched = PublishOffer {
                 sdp: String::from_utf8_lossy(&touched).into_owned(),
-                ..Offer::default()
+                ..PublishOffer::default()
             };
-            let _ = trial.room.offer(trial.now, Participant(1), &touched);
+            let _ = trial.room.offer(trial.now, ParticipantId(1), &touched);
             trial.room.timeout(trial.now);
         }
-        prop_assert!(trial.room.offer(trial.now, Participant(1), &offer).is_ok());
+        prop_assert!(trial.room.offer(trial.now, ParticipantId(1), &offer).is_ok());
     }
 }

@@ -31,9 +31,9 @@ fn last_layer(trial: &Trial, at: usize) -> Option<char> {
 
 #[test]
 fn a_narrow_downlink_gets_a_lower_layer_and_a_wide_one_the_highest_again() {
-    let mut trial = Trial::new(Settings::default());
+    let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.connect(&[camera().simulcast()]);
-    let track = trial.track(anna, Source::Camera);
+    let track = trial.track(anna, TrackSource::Camera);
     let boris = trial.connect(&[screen("0", track)]);
     film(&mut trial, anna, 5);
     assert_eq!(last_layer(&trial, boris), Some('h'));
@@ -49,9 +49,9 @@ fn a_narrow_downlink_gets_a_lower_layer_and_a_wide_one_the_highest_again() {
 
 #[test]
 fn a_full_link_is_not_filled_with_retransmissions() {
-    let mut trial = Trial::new(Settings::default());
+    let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.connect(&[camera().simulcast()]);
-    let track = trial.track(anna, Source::Camera);
+    let track = trial.track(anna, TrackSource::Camera);
     let boris = trial.connect(&[screen("0", track)]);
     film(&mut trial, anna, 5);
     trial.step = 1;
@@ -73,9 +73,9 @@ fn a_full_link_is_not_filled_with_retransmissions() {
 
 #[test]
 fn a_client_that_says_how_much_it_takes_gets_no_more() {
-    let mut trial = Trial::new(Settings::default());
+    let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.connect(&[camera().simulcast()]);
-    let track = trial.track(anna, Source::Camera);
+    let track = trial.track(anna, TrackSource::Camera);
     let boris = trial.connect(&[screen("0", track)]);
     trial.clients[boris].feeds = false;
     film(&mut trial, anna, 3);

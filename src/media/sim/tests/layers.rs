@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::sim::client::Received;
-use crate::{Layer, Limit};
+use crate::{LayerLimit, SimulcastLayer};
 
 fn simulcast() -> (Trial, usize, TrackId) {
-    let mut trial = Trial::new(Settings::default());
+    let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.connect(&[camera().simulcast()]);
-    let track = trial.track(anna, Source::Camera);
+    let track = trial.track(anna, TrackSource::Camera);
     trial.film(anna, "cam", 5);
     (trial, anna, track)
 }
@@ -26,16 +26,19 @@ fn everybody_gets_the_highest_layer_unless_less_is_wanted() {
     let (mut trial, anna, track) = simulcast();
     let large = trial.connect(&[screen("0", track)]);
     let small = trial.join();
-    trial.room.limit(trial.now, Participant(3), track, Limit::Most(Layer::Low));
+    trial.room.limit(trial.now, ParticipantId(3), track, LayerLimit::Most(SimulcastLayer::Low));
     trial.offer(small, &[screen("0", track)]);
     let none = trial.connect(&[screen("0", track)]);
-    trial.room.limit(trial.now, Participant(4), track, Limit::Off);
+    trial.room.limit(trial.now, ParticipantId(4), track, LayerLimit::Off);
     trial.film(anna, "cam", 20);
 
     let all = |at: usize, layer: char| pictures(&trial, at).iter().all(|it| rid(it) == layer);
     assert!(all(large, 'h') && all(small, 'l') && pictures(&trial, small).len() > 15);
     assert_eq!(pictures(&trial, none).len(), 0);
-    assert_eq!(trial.room.tracks()[0].layers, [Layer::Low, Layer::Medium, Layer::High]);
+    assert_eq!(
+        trial.room.tracks()[0].layers,
+        [SimulcastLayer::Low, SimulcastLayer::Medium, SimulcastLayer::High]
+    );
 }
 
 #[test]
@@ -43,9 +46,9 @@ fn a_subscriber_switches_layers_only_on_a_key_frame_and_sees_one_stream() {
     let (mut trial, anna, track) = simulcast();
     let boris = trial.connect(&[screen("0", track)]);
     trial.film(anna, "cam", 10);
-    trial.room.limit(trial.now, Participant(2), track, Limit::Most(Layer::Low));
+    trial.room.limit(trial.now, ParticipantId(2), track, LayerLimit::Most(SimulcastLayer::Low));
     trial.film(anna, "cam", 10);
-    trial.room.limit(trial.now, Participant(2), track, Limit::Most(Layer::Medium));
+    trial.room.limit(trial.now, ParticipantId(2), track, LayerLimit::Most(SimulcastLayer::Medium));
     trial.film(anna, "cam", 10);
 
     let seen = pictures(&trial, boris);
@@ -72,7 +75,7 @@ fn a_retransmission_from_before_a_switch_is_the_packet_of_then() {
         let last = pictures(&trial, boris).last().copied().unwrap().clone();
         (last.ssrc, last)
     };
-    trial.room.limit(trial.now, Participant(2), track, Limit::Most(Layer::Low));
+    trial.room.limit(trial.now, ParticipantId(2), track, LayerLimit::Most(SimulcastLayer::Low));
     trial.film(anna, "cam", 10);
     trial.clients[boris].tell(|compound| compound.nack(5, ssrc, &[before.index as u16]));
     trial.run(ms(10));
@@ -146,14 +149,14 @@ fn a_layer_that_comes_back_is_shown_again_when_it_is_steady() {
 
 #[test]
 fn cameras_that_nobody_is_shown_need_not_be_sent() {
-    let mut trial = Trial::new(Settings { last_n_video: 1, ..Settings::default() });
+    let mut trial = Trial::new(RoomConfig { last_n_video: 1, ..RoomConfig::default() });
     let anna = trial.connect(&[camera(), microphone()]);
     let boris = trial.connect(&[camera(), microphone()]);
-    let tracks = [anna, boris].map(|at| trial.track(at, Source::Camera));
+    let tracks = [anna, boris].map(|at| trial.track(at, TrackSource::Camera));
     trial.connect(&[screen("0", tracks[0]), screen("1", tracks[1])]);
     let told = |trial: &Trial, track| {
         trial.events.iter().rev().find_map(|event| match event {
-            Event::Wanted(_, of, layers) if *of == track => Some(layers.len()),
+            RoomEvent::Wanted(_, of, layers) if *of == track => Some(layers.len()),
             _ => None,
         })
     };
@@ -175,7 +178,7 @@ fn a_publisher_is_told_which_layers_somebody_watches() {
     let (mut trial, anna, track) = simulcast();
     let told = |trial: &Trial| {
         trial.events.iter().rev().find_map(|event| match event {
-            Event::Wanted(Participant(1), _, layers) => Some(layers.clone()),
+            RoomEvent::Wanted(ParticipantId(1), _, layers) => Some(layers.clone()),
             _ => None,
         })
     };
@@ -183,15 +186,15 @@ fn a_publisher_is_told_which_layers_somebody_watches() {
     assert_eq!(told(&trial), Some(vec![]), "nobody is there");
     let boris = trial.join();
     trial.offer(boris, &[screen("0", track)]);
-    let both = Some(vec![Layer::Low, Layer::High]);
+    let both = Some(vec![SimulcastLayer::Low, SimulcastLayer::High]);
     assert_eq!(told(&trial), both, "at once, and what everybody can fall back to");
     trial.film(anna, "cam", 10);
-    trial.room.limit(trial.now, Participant(2), track, Limit::Most(Layer::Low));
+    trial.room.limit(trial.now, ParticipantId(2), track, LayerLimit::Most(SimulcastLayer::Low));
     trial.collect();
     assert_eq!(told(&trial), both, "until the switch is done");
     trial.film(anna, "cam", 100);
-    assert_eq!(told(&trial), Some(vec![Layer::Low]));
-    trial.room.leave(trial.now, Participant(2));
+    assert_eq!(told(&trial), Some(vec![SimulcastLayer::Low]));
+    trial.room.leave(trial.now, ParticipantId(2));
     trial.film(anna, "cam", 100);
 
     assert_eq!(told(&trial), Some(vec![]));
@@ -199,9 +202,9 @@ fn a_publisher_is_told_which_layers_somebody_watches() {
 
 #[test]
 fn a_layer_that_never_comes_is_asked_for_less_and_less() {
-    let mut trial = Trial::new(Settings::default());
+    let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.connect(&[camera().simulcast()]);
-    let track = trial.track(anna, Source::Camera);
+    let track = trial.track(anna, TrackSource::Camera);
     let boris = trial.connect(&[screen("0", track)]);
     let mut told = Vec::new();
     for _ in 0..2 {
@@ -211,7 +214,7 @@ fn a_layer_that_never_comes_is_asked_for_less_and_less() {
             trial.run(ms(40));
         }
         let wanted = trial.events[before..].iter();
-        told.push(wanted.filter(|event| matches!(event, Event::Wanted(..))).count());
+        told.push(wanted.filter(|event| matches!(event, RoomEvent::Wanted(..))).count());
     }
 
     assert!(pictures(&trial, boris).len() > 2_980);
@@ -227,16 +230,17 @@ fn a_publisher_that_fell_silent_is_left_in_peace() {
     let (told, asked) = (trial.events.len(), trial.room.counters().pli_out);
     trial.run(ms(20_000));
 
-    let quality = trial.events.iter().filter(|event| matches!(event, Event::Quality(..))).count();
+    let quality =
+        trial.events.iter().filter(|event| matches!(event, RoomEvent::Quality(..))).count();
     assert!(trial.events.len() - told <= quality, "{:?}", &trial.events[told..]);
     assert_eq!(trial.room.counters().pli_out, asked);
 }
 
 #[test]
 fn a_picture_that_does_not_move_is_asked_for_a_key_frame() {
-    let mut trial = Trial::new(Settings::default());
+    let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.connect(&[camera()]);
-    let track = trial.track(anna, Source::Camera);
+    let track = trial.track(anna, TrackSource::Camera);
     trial.film(anna, "cam", 5);
     trial.run(ms(5_000));
     let asked = trial.clients[anna].keys_asked;
@@ -253,11 +257,11 @@ fn the_publishers_clock_makes_the_timestamps_of_layers_fit() {
     let boris = trial.connect(&[screen("0", track)]);
     trial.film(anna, "cam", 5);
     for (ssrc, timestamp) in trial.clients[anna].clocks("cam") {
-        let report = crate::rtcp::SenderReport { ssrc, ntp: 9 << 32, timestamp };
+        let report = crate::rtcp::SenderInfo { ssrc, ntp: 9 << 32, timestamp };
         trial.clients[anna].tell(|compound| compound.sender(&report, 1, 1));
     }
     trial.run(ms(17)); // late by some milliseconds, which must not be seen
-    trial.room.limit(trial.now, Participant(2), track, Limit::Most(Layer::Low));
+    trial.room.limit(trial.now, ParticipantId(2), track, LayerLimit::Most(SimulcastLayer::Low));
     trial.film(anna, "cam", 5);
 
     let seen = pictures(&trial, boris);

@@ -1,22 +1,23 @@
 //! Sound and pictures between people: key frames, repairs, silence, who speaks.
 
 use super::*;
-use crate::rtcp::{self, Compound};
+use crate::rtcp::{self, CompoundWriter};
 use crate::sim::client::Received;
-use crate::srtp::Profile;
+use crate::srtp::SrtpProfile;
 
 /// Anna publishes sound and picture, Boris receives both.
 fn pair() -> (Trial, usize, usize) {
-    let mut trial = Trial::new(Settings::default());
+    let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.connect(&[microphone(), camera()]);
     let boris = watcher(&mut trial, anna);
     (trial, anna, boris)
 }
 
 fn watcher(trial: &mut Trial, anna: usize) -> usize {
-    let voice = trial.track(anna, Source::Microphone);
-    let picture = trial.track(anna, Source::Camera);
-    trial.connect(&[Line::new("0", Kind::Audio).receiving(voice), screen("1", picture)])
+    let voice = trial.track(anna, TrackSource::Microphone);
+    let picture = trial.track(anna, TrackSource::Camera);
+    trial
+        .connect(&[OfferSection::new("0", MediaKind::Audio).receiving(voice), screen("1", picture)])
 }
 
 fn of<'a>(trial: &'a Trial, at: usize, mid: &str) -> Vec<&'a Received> {
@@ -40,8 +41,8 @@ fn two_people_see_and_hear_each_other() {
 
     assert_eq!((of(&trial, boris, "0").len(), of(&trial, boris, "1").len()), (10, 10));
     assert!(of(&trial, boris, "0").iter().all(|packet| packet.level == Some(20)));
-    assert_eq!(trial.clients[boris].profile(), Profile::AeadAes128Gcm);
-    let first = |event: &Event| matches!(event, Event::FirstMedia(Participant(1), _));
+    assert_eq!(trial.clients[boris].profile(), SrtpProfile::AeadAes128Gcm);
+    let first = |event: &RoomEvent| matches!(event, RoomEvent::FirstMedia(ParticipantId(1), _));
     assert_eq!(trial.events.iter().filter(|event| first(event)).count(), 1);
 }
 
@@ -64,7 +65,7 @@ fn many_who_join_at_once_cost_one_key_frame() {
     let (mut trial, anna, _) = pair();
     trial.film(anna, "cam", 20);
     let asked = trial.clients[anna].keys_asked;
-    let picture = trial.track(anna, Source::Camera);
+    let picture = trial.track(anna, TrackSource::Camera);
     let many: Vec<usize> = (0..8).map(|_| trial.join()).collect();
     many.iter().for_each(|at| drop(trial.offer(*at, &[screen("1", picture)])));
     trial.film(anna, "cam", 10);
@@ -162,13 +163,13 @@ fn what_comes_after_it_was_repaired_is_not_sent_twice() {
 fn who_is_muted_is_neither_heard_nor_seen_and_comes_back_with_a_key_frame() {
     let (mut trial, anna, boris) = pair();
     trial.film(anna, "cam", 5);
-    trial.room.mute(trial.now, Participant(1), Kind::Video, true);
-    trial.room.mute(trial.now, Participant(1), Kind::Audio, true);
+    trial.room.mute(trial.now, ParticipantId(1), MediaKind::Video, true);
+    trial.room.mute(trial.now, ParticipantId(1), MediaKind::Audio, true);
     trial.film(anna, "cam", 5);
     trial.clients[anna].send_sound("mic", 20);
     trial.run(ms(20));
     assert_eq!((of(&trial, boris, "0").len(), of(&trial, boris, "1").len()), (0, 5));
-    trial.room.mute(trial.now, Participant(1), Kind::Video, false);
+    trial.room.mute(trial.now, ParticipantId(1), MediaKind::Video, false);
     trial.film(anna, "cam", 6);
 
     let seen = of(&trial, boris, "1");
@@ -179,17 +180,18 @@ fn who_is_muted_is_neither_heard_nor_seen_and_comes_back_with_a_key_frame() {
 
 #[test]
 fn whoever_stops_the_camera_still_shares_the_screen() {
-    let mut trial = Trial::new(Settings::default());
+    let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.join();
-    let lines = [camera(), Line::new("share", Kind::Video).sending()];
+    let lines = [camera(), OfferSection::new("share", MediaKind::Video).sending()];
     let mut offer = trial.clients[anna].offer(&lines);
-    offer.publish.insert("share".into(), Source::Screen);
-    let answer = trial.room.offer(trial.now, Participant(1), &offer).unwrap();
+    offer.publish.insert("share".into(), TrackSource::Screen);
+    let answer = trial.room.offer(trial.now, ParticipantId(1), &offer).unwrap();
     trial.clients[anna].answered(trial.now, &lines, &answer);
     trial.settle();
-    let (picture, shared) = (trial.track(anna, Source::Camera), trial.track(anna, Source::Screen));
+    let (picture, shared) =
+        (trial.track(anna, TrackSource::Camera), trial.track(anna, TrackSource::Screen));
     let boris = trial.connect(&[screen("0", picture), screen("1", shared)]);
-    trial.room.mute(trial.now, Participant(1), Kind::Video, true);
+    trial.room.mute(trial.now, ParticipantId(1), MediaKind::Video, true);
     trial.film(anna, "cam", 5);
     trial.film(anna, "share", 5);
 
@@ -218,13 +220,13 @@ fn silence_is_forwarded_six_times_and_then_in_samples() {
 
 #[test]
 fn who_speaks_is_told_and_only_the_loudest_are_forwarded() {
-    let mut trial = Trial::new(Settings { last_n_audio: 1, ..Settings::default() });
+    let mut trial = Trial::new(RoomConfig { last_n_audio: 1, ..RoomConfig::default() });
     let people: Vec<usize> = (0..3).map(|_| trial.connect(&[microphone()])).collect();
-    let voices: Vec<Line> = people
+    let voices: Vec<OfferSection> = people
         .iter()
         .map(|at| {
-            let track = trial.track(*at, Source::Microphone);
-            Line::new(&at.to_string(), Kind::Audio).receiving(track)
+            let track = trial.track(*at, TrackSource::Microphone);
+            OfferSection::new(&at.to_string(), MediaKind::Audio).receiving(track)
         })
         .collect();
     let listener = trial.connect(&voices);
@@ -235,7 +237,7 @@ fn who_speaks_is_told_and_only_the_loudest_are_forwarded() {
         trial.run(ms(20));
     }
 
-    assert!(trial.events.contains(&Event::Speakers(vec![Participant(2)])));
+    assert!(trial.events.contains(&RoomEvent::Speakers(vec![ParticipantId(2)])));
     let late = trial.now - ms(500);
     let heard = trial.clients[listener].received.iter().filter(|it| it.at > late);
     assert!(heard.map(|it| it.mid.as_str()).all(|mid| mid == "1"));
@@ -244,11 +246,11 @@ fn who_speaks_is_told_and_only_the_loudest_are_forwarded() {
 
 #[test]
 fn sound_with_redundancy_loses_it_for_who_does_not_know_it() {
-    let mut trial = Trial::new(Settings::default());
+    let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.connect(&[microphone().with_formats(&[63, 111])]);
-    let voice = trial.track(anna, Source::Microphone);
-    let knows = trial.connect(&[Line::new("0", Kind::Audio).receiving(voice)]);
-    let plain = Line::new("0", Kind::Audio).receiving(voice).with_formats(&[111]);
+    let voice = trial.track(anna, TrackSource::Microphone);
+    let knows = trial.connect(&[OfferSection::new("0", MediaKind::Audio).receiving(voice)]);
+    let plain = OfferSection::new("0", MediaKind::Audio).receiving(voice).with_formats(&[111]);
     let plain = trial.connect(&[plain]);
     let payload = [0x80 | 111, 0x0f, 0, 3, 111, 7, 7, 7, 1, 2];
     trial.clients[anna].send(0, 63, &payload, Some(20));
@@ -267,13 +269,13 @@ fn reports_give_every_subscriber_the_clock_of_the_publisher() {
     let (mut trial, anna, boris) = pair();
     trial.film(anna, "cam", 10);
     let (ssrc, timestamp) = trial.clients[anna].clock("cam");
-    let report = rtcp::SenderReport { ssrc, ntp: 77 << 32, timestamp };
+    let report = rtcp::SenderInfo { ssrc, ntp: 77 << 32, timestamp };
     trial.clients[anna].tell(|compound| compound.sender(&report, 10, 100));
     trial.clients[boris].told.clear();
     trial.run(ms(1_100));
 
     let told = trial.clients[boris].told.iter().find(|it| it.1 == rtcp::SENDER).unwrap();
-    let part = rtcp::Part { count: told.0, kind: told.1, body: &told.2 };
+    let part = rtcp::RtcpPacket { count: told.0, kind: told.1, body: &told.2 };
     let ours = part.sender_report().unwrap();
     let last = of(&trial, boris, "1").last().unwrap().timestamp;
     let elapsed = (ours.ntp - report.ntp) as f64 / 4_294_967_296.0;
@@ -281,12 +283,13 @@ fn reports_give_every_subscriber_the_clock_of_the_publisher() {
     assert!((ticks - elapsed * 90_000.0).abs() < 2.0, "{ticks} {elapsed}");
 
     let word = (ours.ntp >> 16) as u32;
-    let block = rtcp::Block { ssrc: ours.ssrc, last_report: word, ..rtcp::Block::default() };
+    let block =
+        rtcp::ReportBlock { ssrc: ours.ssrc, last_report: word, ..rtcp::ReportBlock::default() };
     trial.run(ms(100));
-    trial.clients[boris].tell(|compound: &mut Compound| compound.receiver(9, &[block]));
+    trial.clients[boris].tell(|compound: &mut CompoundWriter| compound.receiver(9, &[block]));
     trial.run(ms(6_000));
     let told = trial.events.iter().rev().find_map(|event| match event {
-        Event::Quality(Participant(2), quality) => Some(quality.round_trip),
+        RoomEvent::Quality(ParticipantId(2), quality) => Some(quality.round_trip),
         _ => None,
     });
     assert!(told.is_some_and(|it| it > ms(50) && it < ms(1_500)), "{told:?}");
@@ -302,7 +305,7 @@ fn a_publisher_is_told_what_arrived_and_when() {
     let block = told
         .iter()
         .filter(|it| it.1 == rtcp::RECEIVER)
-        .find_map(|it| rtcp::Part { count: it.0, kind: it.1, body: &it.2 }.blocks().next());
+        .find_map(|it| rtcp::RtcpPacket { count: it.0, kind: it.1, body: &it.2 }.blocks().next());
     assert!(block.is_some_and(|block| block.lost == 0 && block.highest > 65_530), "{block:?}");
 }
 
@@ -321,7 +324,7 @@ fn the_quality_of_everybodys_media_is_told() {
 
     let told = |who: u32| {
         trial.events.iter().rev().find_map(|event| match event {
-            Event::Quality(participant, quality) if participant.0 == who => Some(*quality),
+            RoomEvent::Quality(participant, quality) if participant.0 == who => Some(*quality),
             _ => None,
         })
     };
@@ -332,7 +335,7 @@ fn the_quality_of_everybodys_media_is_told() {
         .events
         .iter()
         .map(|event| match event {
-            Event::Quality(Participant(2), quality) => quality.freezes,
+            RoomEvent::Quality(ParticipantId(2), quality) => quality.freezes,
             _ => 0,
         })
         .sum();

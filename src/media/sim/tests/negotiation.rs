@@ -4,16 +4,17 @@ use super::*;
 use crate::OfferError;
 
 fn pair() -> (Trial, usize, TrackId) {
-    let mut trial = Trial::new(Settings::default());
+    let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.connect(&[camera()]);
-    let track = trial.track(anna, Source::Camera);
+    let track = trial.track(anna, TrackSource::Camera);
     trial.connect(&[screen("0", track)]);
     trial.film(anna, "cam", 5);
     (trial, anna, track)
 }
 
-fn events(trial: &Trial) -> Vec<&Event> {
-    let about = |event: &&Event| matches!(event, Event::Published(_) | Event::Unpublished(..));
+fn events(trial: &Trial) -> Vec<&RoomEvent> {
+    let about =
+        |event: &&RoomEvent| matches!(event, RoomEvent::Published(_) | RoomEvent::Unpublished(..));
     trial.events.iter().filter(about).collect()
 }
 
@@ -26,7 +27,7 @@ fn a_re_offer_keeps_the_connection_and_what_flows() {
     trial.run(ms(20));
 
     assert_eq!((events(&trial).len(), trial.room.tracks().len()), (2, 2));
-    assert_eq!(trial.track(anna, Source::Camera), track);
+    assert_eq!(trial.track(anna, TrackSource::Camera), track);
     assert_eq!(trial.room.counters().handshakes, 2);
     assert_eq!(trial.clients[1].received.len(), 10);
 }
@@ -36,10 +37,10 @@ fn a_section_that_is_stopped_ends_its_track_and_may_be_used_again() {
     let (mut trial, anna, track) = pair();
     let answer = trial.offer(anna, &[camera().stopped(), microphone()]);
     assert!(answer.contains("m=video 0 ") && answer.contains("a=group:BUNDLE mic\r\n"));
-    assert!(trial.events.contains(&Event::Unpublished(track, Participant(1))));
-    let again = Line::new("again", Kind::Video).sending();
+    assert!(trial.events.contains(&RoomEvent::Unpublished(track, ParticipantId(1))));
+    let again = OfferSection::new("again", MediaKind::Video).sending();
     trial.offer(anna, &[again, microphone()]);
-    let new = trial.track(anna, Source::Camera);
+    let new = trial.track(anna, TrackSource::Camera);
     trial.offer(1, &[screen("0", new)]);
     trial.film(anna, "again", 5);
 
@@ -51,11 +52,12 @@ fn a_section_that_is_stopped_ends_its_track_and_may_be_used_again() {
 
 #[test]
 fn one_section_publishes_and_receives() {
-    let mut trial = Trial::new(Settings::default());
+    let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.connect(&[camera()]);
-    let hers = trial.track(anna, Source::Camera);
-    let boris = trial.connect(&[Line::new("0", Kind::Video).sending().receiving(hers)]);
-    let his = trial.track(boris, Source::Camera);
+    let hers = trial.track(anna, TrackSource::Camera);
+    let boris =
+        trial.connect(&[OfferSection::new("0", MediaKind::Video).sending().receiving(hers)]);
+    let his = trial.track(boris, TrackSource::Camera);
     let answer = trial.offer(anna, &[camera().receiving(his)]);
     assert!(answer.contains("a=sendrecv"));
     for _ in 0..5 {
@@ -69,9 +71,9 @@ fn one_section_publishes_and_receives() {
 
 #[test]
 fn a_subscriber_is_answered_with_the_codec_that_it_receives() {
-    let mut trial = Trial::new(Settings::default());
+    let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.connect(&[camera().with_formats(&[102, 103, 96, 97])]);
-    let track = trial.track(anna, Source::Camera);
+    let track = trial.track(anna, TrackSource::Camera);
     let boris = trial.join();
     let answer = trial.offer(boris, &[screen("0", track)]);
     assert!(answer.contains("m=video 9 UDP/TLS/RTP/SAVPF 102 103\r\n"), "{answer}");
@@ -87,10 +89,10 @@ fn a_subscriber_is_answered_with_the_codec_that_it_receives() {
 fn what_nobody_can_answer_is_refused_and_changes_nothing() {
     let (mut trial, anna, track) = pair();
     let before = (trial.room.tracks(), trial.events.len());
-    let mut offer = |lines: &[Line], change: &dyn Fn(String) -> String| {
+    let mut offer = |lines: &[OfferSection], change: &dyn Fn(String) -> String| {
         let mut offer = trial.clients[anna].offer(lines);
         offer.sdp = change(offer.sdp);
-        trial.room.offer(trial.now, Participant(1), &offer)
+        trial.room.offer(trial.now, ParticipantId(1), &offer)
     };
     let same = |sdp: String| sdp;
     assert!(matches!(offer(&[], &|_| "rubbish".into()), Err(OfferError::Unusable(_))));
@@ -100,12 +102,13 @@ fn what_nobody_can_answer_is_refused_and_changes_nothing() {
     assert_eq!(offer(&[screen("0", missing)], &same), Err(OfferError::NoSuchTrack(missing)));
     let twice = [screen("0", track), screen("1", track)];
     assert!(matches!(offer(&twice, &same), Err(OfferError::Unusable(_))));
-    let many: Vec<Line> =
-        (0..7).map(|n| Line::new(&n.to_string(), Kind::Video).sending()).collect();
+    let many: Vec<OfferSection> =
+        (0..7).map(|n| OfferSection::new(&n.to_string(), MediaKind::Video).sending()).collect();
     assert_eq!(offer(&many, &same), Err(OfferError::TooMuch));
-    let long: Vec<Line> = (0..300).map(|n| Line::new(&n.to_string(), Kind::Video)).collect();
+    let long: Vec<OfferSection> =
+        (0..300).map(|n| OfferSection::new(&n.to_string(), MediaKind::Video)).collect();
     assert_eq!(offer(&long, &same), Err(OfferError::TooMuch));
-    let nobody = trial.room.offer(trial.now, Participant(77), &Offer::default());
+    let nobody = trial.room.offer(trial.now, ParticipantId(77), &PublishOffer::default());
     assert_eq!(nobody, Err(OfferError::NoSuchParticipant));
     trial.collect();
 
@@ -114,7 +117,7 @@ fn what_nobody_can_answer_is_refused_and_changes_nothing() {
 
 #[test]
 fn sections_that_cannot_be_carried_are_rejected_one_by_one() {
-    let mut trial = Trial::new(Settings::default());
+    let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.join();
     let mut offer = trial.clients[anna].offer(&[camera(), microphone()]);
     let tail = offer.sdp.split_off(offer.sdp.find("m=audio").unwrap());
@@ -122,7 +125,7 @@ fn sections_that_cannot_be_carried_are_rejected_one_by_one() {
     offer.sdp.push_str(
         "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=mid:data\r\n",
     );
-    let answer = trial.room.offer(trial.now, Participant(1), &offer).unwrap();
+    let answer = trial.room.offer(trial.now, ParticipantId(1), &offer).unwrap();
 
     assert!(answer.contains("m=audio 0 ") && answer.contains("m=application 0 "));
     assert!(answer.contains("a=group:BUNDLE cam\r\n"));
@@ -132,27 +135,27 @@ fn sections_that_cannot_be_carried_are_rejected_one_by_one() {
 #[test]
 fn who_leaves_takes_its_tracks_along() {
     let (mut trial, _, track) = pair();
-    trial.room.leave(trial.now, Participant(1));
+    trial.room.leave(trial.now, ParticipantId(1));
     trial.run(ms(20));
 
-    assert!(trial.events.contains(&Event::Unpublished(track, Participant(1))));
+    assert!(trial.events.contains(&RoomEvent::Unpublished(track, ParticipantId(1))));
     assert!(trial.room.tracks().is_empty());
-    assert_eq!(trial.room.participants(), [Participant(2)]);
+    assert_eq!(trial.room.participants(), [ParticipantId(2)]);
 }
 
 #[test]
 fn what_is_published_says_what_it_shows() {
-    let mut trial = Trial::new(Settings::default());
+    let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.join();
-    let lines = [camera(), Line::new("share", Kind::Video).sending(), microphone()];
+    let lines = [camera(), OfferSection::new("share", MediaKind::Video).sending(), microphone()];
     let mut offer = trial.clients[anna].offer(&lines);
-    offer.publish.insert("share".into(), Source::Screen);
-    trial.room.offer(trial.now, Participant(1), &offer).unwrap();
-    let mut sources: Vec<Source> = trial.room.tracks().iter().map(|it| it.source).collect();
+    offer.publish.insert("share".into(), TrackSource::Screen);
+    trial.room.offer(trial.now, ParticipantId(1), &offer).unwrap();
+    let mut sources: Vec<TrackSource> = trial.room.tracks().iter().map(|it| it.source).collect();
     sources.sort_by_key(|source| *source as u8);
-    assert_eq!(sources, [Source::Microphone, Source::Camera, Source::Screen]);
-    offer.publish.insert("mic".into(), Source::Camera);
+    assert_eq!(sources, [TrackSource::Microphone, TrackSource::Camera, TrackSource::Screen]);
+    offer.publish.insert("mic".into(), TrackSource::Camera);
 
-    let refused = trial.room.offer(trial.now, Participant(1), &offer);
+    let refused = trial.room.offer(trial.now, ParticipantId(1), &offer);
     assert!(matches!(refused, Err(OfferError::Unusable(_))));
 }

@@ -1,15 +1,15 @@
 //! Paths, handshakes, goodbyes: how clients come, move and go.
 
 use super::*;
-use crate::Gone;
-use crate::srtp::Profile;
+use crate::DisconnectReason;
+use crate::srtp::SrtpProfile;
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile as Wire;
 
 /// Anna films; Boris watches.
 fn pair() -> (Trial, usize, usize, TrackId) {
-    let mut trial = Trial::new(Settings::default());
+    let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.connect(&[camera()]);
-    let track = trial.track(anna, Source::Camera);
+    let track = trial.track(anna, TrackSource::Camera);
     let boris = trial.connect(&[screen("0", track)]);
     trial.film(anna, "cam", 5);
     (trial, anna, boris, track)
@@ -31,10 +31,10 @@ fn an_ice_restart_plays_on_over_the_old_path_until_the_new_one_is_checked() {
     trial.clients[boris].checks = true;
     trial.film(anna, "cam", 5);
 
-    let paths: Vec<Path> = trial.clients[boris].received.iter().map(|it| it.path).collect();
+    let paths: Vec<NetworkPath> = trial.clients[boris].received.iter().map(|it| it.path).collect();
     assert_eq!(paths, [[old; 10].as_slice(), &[new; 5]].concat());
     assert_eq!(trial.room.counters().handshakes, 2, "the association is kept");
-    assert!(trial.routes.contains(&Route::Learned(new)));
+    assert!(trial.routes.contains(&RouteUpdate::Learned(new)));
 }
 
 #[test]
@@ -48,8 +48,8 @@ fn a_client_that_moves_takes_its_media_along_and_its_old_path_is_forgotten() {
     assert_eq!(trial.clients[boris].received.last().unwrap().path, new);
     trial.run(ms(31_000));
 
-    assert!(trial.routes.contains(&Route::Forgotten(old)));
-    assert!(!trial.routes.contains(&Route::Forgotten(new)));
+    assert!(trial.routes.contains(&RouteUpdate::Forgotten(old)));
+    assert!(!trial.routes.contains(&RouteUpdate::Forgotten(new)));
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn a_client_that_begins_anew_gets_a_new_association_and_its_tracks_stay() {
     trial.run(ms(50));
     trial.film(anna, "cam", 10);
 
-    assert_eq!(trial.track(anna, Source::Camera), track);
+    assert_eq!(trial.track(anna, TrackSource::Camera), track);
     assert_eq!(trial.room.counters().handshakes, 3);
     let seen = &trial.clients[boris].received;
     assert!(seen.len() >= 13, "{}", seen.len());
@@ -81,9 +81,9 @@ fn a_client_without_checks_is_gone_and_its_checks_bring_it_back() {
     let (mut trial, anna, boris, _) = pair();
     trial.clients[boris].checks = false;
     trial.run(ms(31_000));
-    let gone = Event::Gone(Participant(2), Gone::Silent);
+    let gone = RoomEvent::Gone(ParticipantId(2), DisconnectReason::Silent);
     assert_eq!(trial.events.iter().filter(|event| **event == gone).count(), 1);
-    assert!(!trial.events.contains(&Event::Gone(Participant(1), Gone::Silent)));
+    assert!(!trial.events.contains(&RoomEvent::Gone(ParticipantId(1), DisconnectReason::Silent)));
     trial.clients[boris].received.clear();
     trial.film(anna, "cam", 3);
     assert_eq!(trial.clients[boris].received.len(), 0, "nobody is sent media without consent");
@@ -91,7 +91,7 @@ fn a_client_without_checks_is_gone_and_its_checks_bring_it_back() {
     trial.clients[boris].checks = true;
     trial.film(anna, "cam", 10);
 
-    assert!(trial.events.contains(&Event::Connected(Participant(2))));
+    assert!(trial.events.contains(&RoomEvent::Connected(ParticipantId(2))));
     assert!(trial.clients[boris].received.len() > 5);
 }
 
@@ -100,7 +100,7 @@ fn a_goodbye_ends_the_connection_and_an_offer_begins_another() {
     let (mut trial, anna, boris, track) = pair();
     trial.clients[boris].close(trial.now);
     trial.run(ms(10));
-    assert!(trial.events.contains(&Event::Gone(Participant(2), Gone::Closed)));
+    assert!(trial.events.contains(&RoomEvent::Gone(ParticipantId(2), DisconnectReason::Closed)));
     let now = trial.now;
     trial.clients[boris].shake_hands(now);
     trial.clients[boris].checked = 0;
@@ -114,23 +114,23 @@ fn a_goodbye_ends_the_connection_and_an_offer_begins_another() {
 
 #[test]
 fn a_certificate_that_is_not_the_one_of_the_offer_is_refused() {
-    let mut trial = Trial::new(Settings::default());
+    let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.join();
     let mut offer = trial.clients[anna].offer(&[camera()]);
     let wrong = "00".repeat(32).as_bytes().chunks(2).map(|_| "00").collect::<Vec<_>>().join(":");
     offer.sdp = offer.sdp.replace(&Client::fingerprint(), &wrong);
-    let answer = trial.room.offer(trial.now, Participant(1), &offer).unwrap();
+    let answer = trial.room.offer(trial.now, ParticipantId(1), &offer).unwrap();
     trial.clients[anna].answered(trial.now, &[camera()], &answer);
     trial.run(ms(200));
 
-    assert!(trial.events.contains(&Event::Gone(Participant(1), Gone::Handshake)));
+    assert!(trial.events.contains(&RoomEvent::Gone(ParticipantId(1), DisconnectReason::Handshake)));
     assert_eq!(trial.room.counters().handshakes_failed, 1);
 }
 
 #[test]
 fn any_one_lost_datagram_of_the_handshake_is_repeated() {
     for (way, nth) in [Way::Up, Way::Down].iter().flat_map(|way| (0..4).map(|nth| (*way, nth))) {
-        let mut trial = Trial::new(Settings::default());
+        let mut trial = Trial::new(RoomConfig::default());
         let anna = trial.join();
         let mut count = 0;
         trial.loses = Box::new(move |direction, _, datagram| {
@@ -146,15 +146,15 @@ fn any_one_lost_datagram_of_the_handshake_is_repeated() {
 
 #[test]
 fn a_client_that_knows_only_the_old_cipher_is_served() {
-    let mut trial = Trial::new(Settings::default());
+    let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.join();
     trial.clients[anna].profiles = vec![Wire::Srtp_Aes128_Cm_Hmac_Sha1_80];
     let now = trial.now;
     trial.clients[anna].shake_hands(now);
     trial.offer(anna, &[camera()]);
     trial.run(ms(100));
-    assert_eq!(trial.clients[anna].profile(), Profile::Aes128CmSha1_80);
-    let track = trial.track(anna, Source::Camera);
+    assert_eq!(trial.clients[anna].profile(), SrtpProfile::Aes128CmSha1_80);
+    let track = trial.track(anna, TrackSource::Camera);
     let boris = trial.connect(&[screen("0", track)]);
     trial.film(anna, "cam", 5);
 
@@ -163,7 +163,7 @@ fn a_client_that_knows_only_the_old_cipher_is_served() {
 
 #[test]
 fn a_handshake_that_never_ends_is_given_up() {
-    let mut trial = Trial::new(Settings::default());
+    let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.join();
     let mut first = true;
     trial.loses = Box::new(move |way, _, datagram| {
@@ -173,14 +173,14 @@ fn a_handshake_that_never_ends_is_given_up() {
     trial.offer(anna, &[camera()]);
     trial.run(ms(16_000));
 
-    assert!(trial.events.contains(&Event::Gone(Participant(1), Gone::Handshake)));
+    assert!(trial.events.contains(&RoomEvent::Gone(ParticipantId(1), DisconnectReason::Handshake)));
 }
 
 #[test]
 fn tcp_is_a_path_like_any_other() {
-    let mut trial = Trial::new(Settings::default());
+    let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.join();
-    let tcp = Path { transport: Transport::Tcp, remote: path(5).remote };
+    let tcp = NetworkPath { transport: TransportProtocol::Tcp, remote: path(5).remote };
     trial.clients[anna].paths = vec![tcp];
     trial.clients[anna].path = tcp;
     let answer = trial.offer(anna, &[camera()]);
