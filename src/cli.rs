@@ -17,7 +17,7 @@ use clap::{Parser, Subcommand};
 
 use crate::app;
 use crate::config::{self, Config};
-use crate::protocol::admin::NewToken;
+use crate::protocol::admin::CreateApiToken;
 
 /// A group's own secure communication service.
 #[derive(Parser)]
@@ -169,7 +169,7 @@ fn dispatch(command: CliCommand, config: Config) -> Result<(), CliError> {
         }
         CliCommand::Token(TokenCommand::Add { name, scopes, days }) => block_on(async move {
             let deeds = app::open(&config).await?;
-            let new = NewToken { name, scopes, expires_in_days: days };
+            let new = CreateApiToken { name, scopes, expires_in_days: days };
             let made = deeds.tokens.create(None, new, None).await?;
             say(made.secret.expose())
         }),

@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 use super::peer_nodes::{Neighbours, PATIENCE};
 use super::supervision::{CommandError, FailureRecord, SupervisionTree, TreeNodeView};
 use crate::cluster::BusError;
-use crate::protocol::admin::{Actor, ActorFailure, Actors};
-use crate::protocol::cluster::{ActOn, Load, NodeRequest};
+use crate::protocol::admin::{ActorFailure, ActorTreeView, ActorView};
+use crate::protocol::cluster::{ActorCommandRequest, NodeLoad, NodeRequest};
 
 /// The way to every node's tree; cheap to clone.
 #[derive(Clone)]
@@ -86,7 +86,7 @@ impl Operators {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn actors(&self, node: Option<NodeId>) -> Result<Actors, Error> {
+    pub async fn actors(&self, node: Option<NodeId>) -> Result<ActorTreeView, Error> {
         match self.other(node)? {
             Some(node) => Ok(self.neighbours.ask(node, &NodeRequest::Actors, PATIENCE).await?),
             None => self.actors_here(),
@@ -97,16 +97,16 @@ impl Operators {
     ///
     /// # Errors
     /// [`Error::Starting`].
-    pub fn actors_here(&self) -> Result<Actors, Error> {
+    pub fn actors_here(&self) -> Result<ActorTreeView, Error> {
         let items = self.tree()?.snapshot().into_iter().map(view).collect();
-        Ok(Actors { node: self.neighbours.me().to_string(), items })
+        Ok(ActorTreeView { node: self.neighbours.me().to_string(), items })
     }
 
     /// Restarts or stops an actor of a node.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn act(&self, node: Option<NodeId>, act: ActOn) -> Result<(), Error> {
+    pub async fn act(&self, node: Option<NodeId>, act: ActorCommandRequest) -> Result<(), Error> {
         match self.other(node)? {
             Some(node) => {
                 let asked = NodeRequest::ActOn(act);
@@ -123,7 +123,7 @@ impl Operators {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn act_here(&self, act: ActOn) -> Result<(), Error> {
+    pub async fn act_here(&self, act: ActorCommandRequest) -> Result<(), Error> {
         let tree = self.tree()?;
         if act.restart {
             tree.restart(&act.path).await?
@@ -139,7 +139,7 @@ impl Operators {
     }
 
     /// What a node carries; `own` tells it of this one.
-    pub fn load(&self, node: NodeId, own: impl FnOnce() -> Load) -> Load {
+    pub fn load(&self, node: NodeId, own: impl FnOnce() -> NodeLoad) -> NodeLoad {
         if node == self.neighbours.me() {
             return own();
         }
@@ -171,8 +171,8 @@ impl Operators {
     }
 }
 
-fn view(entry: TreeNodeView) -> Actor {
-    Actor {
+fn view(entry: TreeNodeView) -> ActorView {
+    ActorView {
         path: entry.path,
         state: word(&entry.state),
         kind: word(&entry.kind),

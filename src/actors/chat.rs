@@ -21,12 +21,12 @@ use tokio::time::Instant;
 
 pub use self::queue::Lanes;
 use self::queue::{Queue, Reply, Work};
-use super::sessions::{Outgoing, Place, Switchboard};
+use super::sessions::{Outgoing, SequencePosition, Switchboard};
 use super::supervision::SupervisedContext;
 use crate::domain::chat::{
     ChangeMessageOutcome, ChatError, ChatService, MessageChange, MessageDraft, SendMessageOutcome,
 };
-use crate::protocol::messages::Message as Wire;
+use crate::protocol::messages::MessageView as Wire;
 use crate::protocol::server::ServerEvent;
 use crate::telemetry::metrics::{
     BATCH, CHANGES, COMMIT_SECONDS, MESSAGES, MESSAGES_REPEATED, dropped, refused,
@@ -210,7 +210,8 @@ impl Lane {
             _ if known == 0 => {}
             // Who may see what is asked of the database: the audience is not that of the commit.
             Some(audience) => {
-                self.switchboard.tell_known(&audience.people, Place::said(conversation, known));
+                self.switchboard
+                    .tell_known(&audience.people, SequencePosition::said(conversation, known));
             }
             None => {
                 dropped("audience-unknown");
@@ -291,8 +292,9 @@ impl Lane {
             Ok(now) => {
                 let (said, changed) = (now.last_seq, now.revision);
                 let switchboard = &lane.switchboard;
-                switchboard.tell_known(&now.members, Place::said(conversation, said));
-                switchboard.tell_known(&now.members, Place::changed(conversation, changed));
+                switchboard.tell_known(&now.members, SequencePosition::said(conversation, said));
+                switchboard
+                    .tell_known(&now.members, SequencePosition::changed(conversation, changed));
                 if let Some(line) = lane.lines.get_mut(&conversation) {
                     line.reminding = false;
                 }

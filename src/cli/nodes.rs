@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::remote::{AdminClient, RemoteArgs};
 use super::{CliError, say};
 use crate::config::Config;
-use crate::protocol::List;
-use crate::protocol::cluster::Load;
+use crate::protocol::Paginated;
+use crate::protocol::cluster::NodeLoad;
 
 /// How often it is looked whether a node is gone.
 const LOOK: Duration = Duration::from_millis(200);
@@ -41,11 +41,11 @@ pub(super) struct NodeListRow {
     pub(super) state: String,
     url: String,
     this: bool,
-    load: Load,
+    load: NodeLoad,
 }
 
 fn list(remote: &AdminClient) -> Result<Vec<NodeListRow>, CliError> {
-    Ok(remote.get::<List<NodeListRow>>("/api/admin/nodes")?.items)
+    Ok(remote.get::<Paginated<NodeListRow>>("/api/admin/nodes")?.items)
 }
 
 /// Lists the nodes that live; a star is at the one that answers.
@@ -56,7 +56,7 @@ pub(super) fn nodes(nodes: &NodesArgs, config: &Config) -> Result<(), CliError> 
         "NAME", "ID", "STATE", "CALLS", "IN CALLS", "PEOPLE"
     ))?;
     for node in list(&remote)? {
-        let (star, Load { calls, participants, people }) =
+        let (star, NodeLoad { calls, participants, people }) =
             (if node.this { '*' } else { ' ' }, node.load);
         say(&format!(
             "{star} {:<16} {:<31} {:<9} {calls:>6} {participants:>8} {people:>7}  {}",
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     fn node(id: &str, name: &str, this: bool) -> NodeListRow {
-        let (id, name, load) = (id.to_owned(), name.to_owned(), Load::default());
+        let (id, name, load) = (id.to_owned(), name.to_owned(), NodeLoad::default());
         NodeListRow { id, name, state: "up".to_owned(), url: String::new(), this, load }
     }
 

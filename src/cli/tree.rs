@@ -11,7 +11,7 @@ use super::nodes::NodeListRow;
 use super::remote::{AdminClient, RemoteArgs};
 use super::{CliError, say};
 use crate::config::Config;
-use crate::protocol::List;
+use crate::protocol::Paginated;
 
 /// What is to be drawn.
 #[derive(clap::Args)]
@@ -68,7 +68,7 @@ pub(super) fn tree(tree: &TreeArgs, config: &Config) -> Result<(), CliError> {
 
 /// The trees of all nodes; of one that does not answer, why.
 fn forest(remote: &AdminClient) -> Result<String, CliError> {
-    let nodes: List<NodeListRow> = remote.get("/api/admin/nodes")?;
+    let nodes: Paginated<NodeListRow> = remote.get("/api/admin/nodes")?;
     let mut text = String::new();
     for node in nodes.items {
         let _ = write!(text, "{} ({}) ", node.name, node.state); // a String takes it

@@ -91,9 +91,9 @@ impl ApiTokenService {
     pub async fn create(
         &self,
         by: Option<&Principal>,
-        new: wire::NewToken,
+        new: wire::CreateApiToken,
         ip: Option<IpAddr>,
-    ) -> Result<wire::TokenMade, ApiTokenError> {
+    ) -> Result<wire::CreatedApiToken, ApiTokenError> {
         let name = new.name.trim().to_owned();
         if !(1..=100).contains(&name.chars().count()) || name.chars().any(char::is_control) {
             return Err(ApiTokenError::BadName);
@@ -119,7 +119,7 @@ impl ApiTokenService {
         };
         let audit = audit(by.map(|me| me.user), "token.created", id.to_string(), ip);
         self.store.create_token(row, audit, now).await?;
-        let token = wire::Token {
+        let token = wire::ApiTokenView {
             id,
             name,
             scopes: new.scopes,
@@ -128,7 +128,7 @@ impl ApiTokenService {
             last_used_at: None,
             revoked_at: None,
         };
-        Ok(wire::TokenMade { secret: Secret::new(secret), token })
+        Ok(wire::CreatedApiToken { secret: Secret::new(secret), token })
     }
 
     /// The token of this secret, if it works.
@@ -148,7 +148,7 @@ impl ApiTokenService {
         &self,
         after: Option<ApiTokenId>,
         limit: usize,
-    ) -> Result<Page<wire::Token>, ApiTokenError> {
+    ) -> Result<Page<wire::ApiTokenView>, ApiTokenError> {
         let rows = self.store.tokens(after, limit + 1).await?;
         Ok(Page::cut(rows, limit, |row| row.id.to_string()).map(view))
     }
@@ -169,8 +169,8 @@ impl ApiTokenService {
     }
 }
 
-fn view(row: ApiToken) -> wire::Token {
-    wire::Token {
+fn view(row: ApiToken) -> wire::ApiTokenView {
+    wire::ApiTokenView {
         id: row.id,
         name: row.name,
         scopes: row.scopes,

@@ -13,8 +13,8 @@ use super::WithEvents;
 use super::accounts::{self, Phone, Principal};
 use crate::cluster::{Cache, RateLimit, RateLimitError};
 use crate::protocol::contacts as wire;
-use crate::protocol::presence::{PutStatus, State};
-use crate::protocol::server::{Person, ServerEvent};
+use crate::protocol::presence::{PresenceState, PutStatus};
+use crate::protocol::server::{ServerEvent, UserSummary};
 
 /// How many numbers are looked through at once.
 const MAX_ADDRESS_BOOK_NUMBERS: usize = 500;
@@ -135,7 +135,7 @@ impl ContactService {
     pub async fn request(
         &self,
         me: &Principal,
-        new: wire::NewContact,
+        new: wire::RequestContact,
     ) -> Result<WithEvents<wire::ContactRequested>, ContactError> {
         let limit = RateLimit::per_minute("contact-request", self.rules.requests_per_minute);
         self.cache.take(limit, &me.user.to_string()).await?;
@@ -187,7 +187,7 @@ impl ContactService {
         &self,
         me: &Principal,
         book: wire::AddressBook,
-    ) -> Result<wire::Matches, ContactError> {
+    ) -> Result<wire::ContactMatches, ContactError> {
         if !self.rules.find_by_phone {
             return Err(ContactError::NotFindable);
         }
@@ -205,9 +205,9 @@ impl ContactService {
         let phones = spellings.keys().cloned().collect();
         let found = self.store.match_phones(me.user, phones).await?;
         let named = |(phone, user_id, name): (String, UserId, String)| {
-            Some(wire::Match { phone: spellings.remove(&phone)?, user_id, name })
+            Some(wire::ContactMatch { phone: spellings.remove(&phone)?, user_id, name })
         };
-        Ok(wire::Matches { items: found.into_iter().filter_map(named).collect() })
+        Ok(wire::ContactMatches { items: found.into_iter().filter_map(named).collect() })
     }
 
     /// Says something of oneself; who may know is told by presence.
@@ -220,9 +220,9 @@ impl ContactService {
             return Err(ContactError::BadStatus);
         }
         let state = match put.state {
-            State::Online => Availability::Online,
-            State::Away => Availability::Away,
-            State::Offline => Availability::Offline,
+            PresenceState::Online => Availability::Online,
+            PresenceState::Away => Availability::Away,
+            PresenceState::Offline => Availability::Offline,
         };
         let known = self.store.set_status(me, state, text.to_owned()).await?;
         if known { Ok(()) } else { Err(ContactError::NoSuchPerson) }
@@ -234,7 +234,7 @@ impl ContactService {
     /// The database's.
     pub async fn statuses(
         &self,
-        contacts: &[wire::Contact],
+        contacts: &[wire::ContactView],
     ) -> Result<HashMap<UserId, Status>, ContactError> {
         let accepted = contacts.iter().filter(|c| c.state == wire::ContactState::Accepted);
         let people = accepted.map(|contact| contact.user_id).collect();
@@ -300,7 +300,7 @@ impl ContactService {
         me: &Principal,
         after: Option<UserId>,
         limit: usize,
-    ) -> Result<Page<wire::Contact>, ContactError> {
+    ) -> Result<Page<wire::ContactView>, ContactError> {
         let rows = self.store.contacts(me.user, after, limit + 1).await?;
         Ok(Page::cut(rows, limit, |row| row.user_id.to_string()).map(view))
     }
@@ -310,13 +310,13 @@ fn found(found: bool) -> Result<(), ContactError> {
     if found { Ok(()) } else { Err(ContactError::NoSuchContact) }
 }
 
-fn person(me: &Principal) -> Person {
-    Person { user_id: me.user, name: me.name.clone() }
+fn person(me: &Principal) -> UserSummary {
+    UserSummary { user_id: me.user, name: me.name.clone() }
 }
 
 /// Whoever was asked but has not agreed shows neither name nor number: a request must not be a
 /// way to look people up.
-fn view(row: store::Contact) -> wire::Contact {
+fn view(row: store::Contact) -> wire::ContactView {
     let state = match row.state {
         store::ContactState::PendingOut => wire::ContactState::PendingOut,
         store::ContactState::PendingIn => wire::ContactState::PendingIn,
@@ -324,7 +324,7 @@ fn view(row: store::Contact) -> wire::Contact {
     };
     let agreed = state == wire::ContactState::Accepted;
     let hidden = state == wire::ContactState::PendingOut;
-    wire::Contact {
+    wire::ContactView {
         user_id: row.user_id,
         name: if hidden { String::new() } else { row.name },
         phone: agreed.then_some(row.phone),

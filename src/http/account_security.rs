@@ -15,10 +15,11 @@ use super::problem::ApiError;
 use crate::domain::export_store::ArchiveFile;
 use crate::domain::exports::ExportStatus;
 use crate::protocol::accounts::{
-    ChangePassword, Code, Password, Proof, RecoveryCodes, ResetPassword, SecondFactor,
+    ChangePassword, PasswordConfirmation, Reauthentication, RecoveryCodes, ResetPassword,
+    SecondFactorStatus, TotpCode,
 };
-use crate::protocol::admin::Audit;
-use crate::protocol::{List, ListQuery};
+use crate::protocol::admin::AuditEntryView;
+use crate::protocol::{ListQuery, Paginated};
 
 /// Closes the sockets of devices that were signed out.
 pub(super) fn end(app: &AppState, user: base::ids::UserId, devices: &[DeviceId]) {
@@ -54,7 +55,7 @@ pub(super) async fn reset_password(
 pub(super) async fn second_factor(
     app: Data<AppState>,
     me: CurrentUser,
-) -> Result<Json<SecondFactor>, ApiError> {
+) -> Result<Json<SecondFactorStatus>, ApiError> {
     Ok(Json(app.accounts.second_factor(&me.0).await?))
 }
 
@@ -62,7 +63,7 @@ pub(super) async fn second_factor(
 pub(super) async fn begin_second_factor(
     app: Data<AppState>,
     me: CurrentUser,
-    body: JsonBody<Password>,
+    body: JsonBody<PasswordConfirmation>,
 ) -> Result<HttpResponse, ApiError> {
     let setup = app.accounts.begin_second_factor(&me.0, body.0).await?;
     Ok(HttpResponse::Created().json(setup))
@@ -73,7 +74,7 @@ pub(super) async fn confirm_second_factor(
     app: Data<AppState>,
     me: CurrentUser,
     from: ClientAddr,
-    body: JsonBody<Code>,
+    body: JsonBody<TotpCode>,
 ) -> Result<Json<RecoveryCodes>, ApiError> {
     Ok(Json(app.accounts.confirm_second_factor(&me.0, body.0, from.0).await?))
 }
@@ -83,7 +84,7 @@ pub(super) async fn renew_recovery_codes(
     app: Data<AppState>,
     me: CurrentUser,
     from: ClientAddr,
-    body: JsonBody<Proof>,
+    body: JsonBody<Reauthentication>,
 ) -> Result<Json<RecoveryCodes>, ApiError> {
     Ok(Json(app.accounts.renew_recovery_codes(&me.0, body.0, from.0).await?))
 }
@@ -93,7 +94,7 @@ pub(super) async fn drop_second_factor(
     app: Data<AppState>,
     me: CurrentUser,
     from: ClientAddr,
-    body: JsonBody<Proof>,
+    body: JsonBody<Reauthentication>,
 ) -> Result<HttpResponse, ApiError> {
     app.accounts.drop_second_factor(&me.0, body.0, from.0).await?;
     Ok(HttpResponse::NoContent().finish())
@@ -104,7 +105,7 @@ pub(super) async fn audit(
     app: Data<AppState>,
     me: CurrentUser,
     query: QueryParams<ListQuery>,
-) -> Result<Json<List<Audit>>, ApiError> {
+) -> Result<Json<Paginated<AuditEntryView>>, ApiError> {
     let (before, limit) = (after(query.0.after.as_deref())?, limit(query.0.limit)?);
     Ok(Json(app.accounts.audit(&me.0, before, limit).await?.into()))
 }
@@ -113,7 +114,7 @@ pub(super) async fn audit(
 pub(super) async fn delete_me(
     app: Data<AppState>,
     me: CurrentUser,
-    body: JsonBody<Proof>,
+    body: JsonBody<Reauthentication>,
 ) -> Result<HttpResponse, ApiError> {
     app.accounts.delete_me(&me.0, body.0).await?;
     app.living.switchboard.end_person(me.0.user);

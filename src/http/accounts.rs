@@ -9,7 +9,7 @@ use super::extract::{ClientAddr, CurrentUser, JsonBody, PathIds, SignInSource};
 use super::problem::ApiError;
 use crate::domain::accounts::AccountError;
 use crate::protocol::accounts::{
-    Devices, Jwks, Login, PatchMe, Refresh, Register, SetUp, SignedIn, User,
+    Devices, Jwks, Login, OwnAccount, PatchMe, Refresh, Register, SetupAdmin, SignedIn,
 };
 
 /// `POST /api/auth/register`
@@ -48,7 +48,7 @@ pub(super) async fn refresh(
 pub(super) async fn set_up(
     app: Data<AppState>,
     from: SignInSource,
-    body: JsonBody<SetUp>,
+    body: JsonBody<SetupAdmin>,
 ) -> Result<HttpResponse, ApiError> {
     let signed_in = app.accounts.set_up(body.0, &from.0).await?;
     Ok(HttpResponse::Created().json(signed_in))
@@ -66,7 +66,7 @@ pub(super) async fn logout(
 }
 
 /// `GET /api/me`
-pub(super) async fn me(app: Data<AppState>, me: CurrentUser) -> Result<Json<User>, ApiError> {
+pub(super) async fn me(app: Data<AppState>, me: CurrentUser) -> Result<Json<OwnAccount>, ApiError> {
     Ok(Json(app.accounts.me(&me.0).await?))
 }
 
@@ -75,7 +75,7 @@ pub(super) async fn change_me(
     app: Data<AppState>,
     me: CurrentUser,
     body: JsonBody<PatchMe>,
-) -> Result<Json<User>, ApiError> {
+) -> Result<Json<OwnAccount>, ApiError> {
     Ok(Json(app.accounts.change_me(&me.0, body.0).await?))
 }
 

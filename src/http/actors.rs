@@ -9,14 +9,14 @@ use super::extract::{ClientAddr, CurrentUser, QueryParams};
 use super::problem::ApiError;
 use crate::actors::admin;
 use crate::domain::accounts::audit;
-use crate::protocol::admin::{Actors, ActorsQuery};
-use crate::protocol::cluster::ActOn;
+use crate::protocol::admin::{ActorTreeView, ActorsQuery};
+use crate::protocol::cluster::ActorCommandRequest;
 
 /// `GET /api/admin/actors`
 pub(super) async fn list(
     app: Data<AppState>,
     query: QueryParams<ActorsQuery>,
-) -> Result<Json<Actors>, ApiError> {
+) -> Result<Json<ActorTreeView>, ApiError> {
     Ok(Json(app.operators.actors(node(&query.0)?).await?))
 }
 
@@ -60,7 +60,7 @@ async fn act(
         let entry = audit(Some(me.0.user), action, subject, from.0);
         app.store.audit(entry, app.clock.now()).await?;
     }
-    app.operators.act(node, ActOn { path, restart }).await?;
+    app.operators.act(node, ActorCommandRequest { path, restart }).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -7,14 +7,14 @@ use base::ids::ApiTokenId;
 use super::AppState;
 use super::extract::{ClientAddr, CurrentUser, JsonBody, PathIds, QueryParams, after, limit};
 use super::problem::ApiError;
-use crate::protocol::admin::{NewToken, Token};
-use crate::protocol::{List, ListQuery};
+use crate::protocol::admin::{ApiTokenView, CreateApiToken};
+use crate::protocol::{ListQuery, Paginated};
 
 /// `GET /api/admin/tokens`
 pub(super) async fn list(
     app: Data<AppState>,
     query: QueryParams<ListQuery>,
-) -> Result<Json<List<Token>>, ApiError> {
+) -> Result<Json<Paginated<ApiTokenView>>, ApiError> {
     let after = after(query.0.after.as_deref())?;
     Ok(Json(app.tokens.list(after, limit(query.0.limit)?).await?.into()))
 }
@@ -24,7 +24,7 @@ pub(super) async fn create(
     app: Data<AppState>,
     me: CurrentUser,
     from: ClientAddr,
-    body: JsonBody<NewToken>,
+    body: JsonBody<CreateApiToken>,
 ) -> Result<HttpResponse, ApiError> {
     let made = app.tokens.create(Some(&me.0), body.0, from.0).await?;
     Ok(HttpResponse::Created().json(made))

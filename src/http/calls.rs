@@ -8,7 +8,7 @@ use super::AppState;
 use super::extract::{CurrentUser, JsonBody, OptionalUser, QueryParams, after, limit};
 use super::problem::ApiError;
 use crate::protocol::calls::{CallStats, CallView, NewCallToken, PastCall};
-use crate::protocol::{List, ListQuery};
+use crate::protocol::{ListQuery, Paginated};
 
 /// `POST /api/call/token`
 pub(super) async fn token(
@@ -31,13 +31,13 @@ pub(super) async fn history(
     app: Data<AppState>,
     me: CurrentUser,
     query: QueryParams<ListQuery>,
-) -> Result<Json<List<PastCall>>, ApiError> {
+) -> Result<Json<Paginated<PastCall>>, ApiError> {
     let after = after(query.0.after.as_deref())?;
     let limit = limit(query.0.limit)?;
     Ok(Json(app.living.calls.deeds.history(&me.0, after, limit).await?.into()))
 }
 
 /// `GET /api/admin/calls`
-pub(super) async fn all(app: Data<AppState>) -> Json<List<CallView>> {
-    Json(List { items: app.living.calls.views().await, next: None })
+pub(super) async fn all(app: Data<AppState>) -> Json<Paginated<CallView>> {
+    Json(Paginated { items: app.living.calls.views().await, next: None })
 }

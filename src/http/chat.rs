@@ -8,15 +8,16 @@ use super::AppState;
 use super::extract::{CurrentUser, JsonBody, OptionalJsonBody, PathIds, QueryParams, after, limit};
 use super::problem::ApiError;
 use crate::protocol::chat::{
-    Conversation, Keep, Kept, NewConversation, PatchConversation, PutMember, Summary,
+    ConversationDetail, ConversationSummary, CreateConversation, MemberSettings, PatchConversation,
+    PatchMemberSettings, PutMember,
 };
-use crate::protocol::{List, ListQuery};
+use crate::protocol::{ListQuery, Paginated};
 
 /// `POST /api/conversations`
 pub(super) async fn open(
     app: Data<AppState>,
     me: CurrentUser,
-    body: JsonBody<NewConversation>,
+    body: JsonBody<CreateConversation>,
 ) -> Result<HttpResponse, ApiError> {
     let opened = app.living.tell(app.chat.open(&me.0, body.0).await?);
     let mut answer = if opened.created { HttpResponse::Created() } else { HttpResponse::Ok() };
@@ -28,7 +29,7 @@ pub(super) async fn list(
     app: Data<AppState>,
     me: CurrentUser,
     query: QueryParams<ListQuery>,
-) -> Result<Json<List<Summary>>, ApiError> {
+) -> Result<Json<Paginated<ConversationSummary>>, ApiError> {
     let after = after(query.0.after.as_deref())?;
     let page = app.chat.list(me.0.user, after, limit(query.0.limit)?).await?;
     Ok(Json(page.into()))
@@ -39,7 +40,7 @@ pub(super) async fn get(
     app: Data<AppState>,
     me: CurrentUser,
     path: PathIds<(ConversationId,)>,
-) -> Result<Json<Conversation>, ApiError> {
+) -> Result<Json<ConversationDetail>, ApiError> {
     Ok(Json(app.chat.get(&me.0, path.0.0).await?))
 }
 
@@ -49,7 +50,7 @@ pub(super) async fn change(
     me: CurrentUser,
     path: PathIds<(ConversationId,)>,
     body: JsonBody<PatchConversation>,
-) -> Result<Json<Conversation>, ApiError> {
+) -> Result<Json<ConversationDetail>, ApiError> {
     Ok(Json(app.living.tell(app.chat.change(&me.0, path.0.0, body.0).await?)))
 }
 
@@ -58,8 +59,8 @@ pub(super) async fn keep(
     app: Data<AppState>,
     me: CurrentUser,
     path: PathIds<(ConversationId,)>,
-    body: JsonBody<Keep>,
-) -> Result<Json<Kept>, ApiError> {
+    body: JsonBody<PatchMemberSettings>,
+) -> Result<Json<MemberSettings>, ApiError> {
     Ok(Json(app.living.tell(app.chat.keep(me.0.user, path.0.0, body.0).await?)))
 }
 
@@ -69,7 +70,7 @@ pub(super) async fn put_member(
     me: CurrentUser,
     path: PathIds<(ConversationId, UserId)>,
     body: OptionalJsonBody<PutMember>,
-) -> Result<Json<Conversation>, ApiError> {
+) -> Result<Json<ConversationDetail>, ApiError> {
     let (id, user) = path.0;
     Ok(Json(app.living.tell(app.chat.put_member(&me.0, id, user, body.0).await?)))
 }

@@ -7,16 +7,18 @@ use base::ids::UserId;
 use super::AppState;
 use super::extract::{CurrentUser, JsonBody, PathIds, QueryParams, after, limit};
 use super::problem::ApiError;
-use crate::protocol::contacts::{AddressBook, Contact, ContactState, Matches, NewContact};
+use crate::protocol::contacts::{
+    AddressBook, ContactMatches, ContactState, ContactView, RequestContact,
+};
 use crate::protocol::presence::PutStatus;
-use crate::protocol::{List, ListQuery};
+use crate::protocol::{ListQuery, Paginated};
 
 /// `GET /api/contacts`
 pub(super) async fn list(
     app: Data<AppState>,
     me: CurrentUser,
     query: QueryParams<ListQuery>,
-) -> Result<Json<List<Contact>>, ApiError> {
+) -> Result<Json<Paginated<ContactView>>, ApiError> {
     let after = after(query.0.after.as_deref())?;
     let mut page = app.contacts.list(&me.0, after, limit(query.0.limit)?).await?;
     let statuses = app.contacts.statuses(&page.items).await?;
@@ -32,7 +34,7 @@ pub(super) async fn look_up(
     app: Data<AppState>,
     me: CurrentUser,
     body: JsonBody<AddressBook>,
-) -> Result<Json<Matches>, ApiError> {
+) -> Result<Json<ContactMatches>, ApiError> {
     Ok(Json(app.contacts.look_up(&me.0, body.0).await?))
 }
 
@@ -51,7 +53,7 @@ pub(super) async fn set_status(
 pub(super) async fn request(
     app: Data<AppState>,
     me: CurrentUser,
-    body: JsonBody<NewContact>,
+    body: JsonBody<RequestContact>,
 ) -> Result<HttpResponse, ApiError> {
     let requested = app.living.tell(app.contacts.request(&me.0, body.0).await?);
     Ok(HttpResponse::Created().json(requested))

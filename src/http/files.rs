@@ -57,7 +57,7 @@ async fn take(
     me: &CurrentUser,
     announced: Option<u64>,
     mut parts: Multipart,
-) -> Result<crate::protocol::files::AttachmentMade, FileError> {
+) -> Result<crate::protocol::files::UploadedAttachment, FileError> {
     let mut incoming = app.files.begin(me.0.user, announced).await?;
     let broken = |error: actix_multipart::MultipartError| FileError::Broken(error.to_string());
     let mut part = loop {

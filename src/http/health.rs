@@ -5,11 +5,11 @@ use actix_web::web::Data;
 
 use super::AppState;
 use crate::cluster::BusState;
-use crate::protocol::health::{Checks, Health, Probe};
+use crate::protocol::health::{Health, HealthChecks, ProbeReply};
 
 /// `GET /health`
 pub(super) async fn health(app: Data<AppState>) -> HttpResponse {
-    let checks = Checks {
+    let checks = HealthChecks {
         database: word(app.store.ping().await.is_ok()),
         cache: word(app.cache.ping().await.is_ok()),
         bus: if app.config.cluster.is_on() { word(is_heard(&app)) } else { "off" },
@@ -42,7 +42,7 @@ fn is_heard(app: &AppState) -> bool {
 
 /// `GET /health/live`
 pub(super) async fn live() -> HttpResponse {
-    HttpResponse::Ok().json(Probe { status: "ok" })
+    HttpResponse::Ok().json(ProbeReply { status: "ok" })
 }
 
 /// `GET /health/ready`
@@ -54,9 +54,9 @@ pub(super) async fn ready(app: Data<AppState>) -> HttpResponse {
     } else if !app.store_up.is_up() || !is_heard(&app) {
         "failed"
     } else {
-        return HttpResponse::Ok().json(Probe { status: "ok" });
+        return HttpResponse::Ok().json(ProbeReply { status: "ok" });
     };
-    HttpResponse::ServiceUnavailable().json(Probe { status })
+    HttpResponse::ServiceUnavailable().json(ProbeReply { status })
 }
 
 /// `GET /metrics`

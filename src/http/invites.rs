@@ -7,16 +7,16 @@ use base::ids::{ConversationId, InviteId};
 use super::AppState;
 use super::extract::{CurrentUser, OptionalJsonBody, PathIds};
 use super::problem::ApiError;
-use crate::protocol::List;
-use crate::protocol::chat::Conversation;
-use crate::protocol::invites::{Invite, NewInvite};
+use crate::protocol::Paginated;
+use crate::protocol::chat::ConversationDetail;
+use crate::protocol::invites::{CreateInvite, InviteView};
 
 /// `POST /api/conversations/{id}/invites`; the body may be left out.
 pub(super) async fn create(
     app: Data<AppState>,
     me: CurrentUser,
     path: PathIds<(ConversationId,)>,
-    body: OptionalJsonBody<NewInvite>,
+    body: OptionalJsonBody<CreateInvite>,
 ) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Created().json(app.chat.invite(me.0.user, path.0.0, body.0).await?))
 }
@@ -26,7 +26,7 @@ pub(super) async fn list(
     app: Data<AppState>,
     me: CurrentUser,
     path: PathIds<(ConversationId,)>,
-) -> Result<Json<List<Invite>>, ApiError> {
+) -> Result<Json<Paginated<InviteView>>, ApiError> {
     Ok(Json(app.chat.invites(me.0.user, path.0.0).await?))
 }
 
@@ -46,6 +46,6 @@ pub(super) async fn join(
     app: Data<AppState>,
     me: CurrentUser,
     path: PathIds<(String,)>,
-) -> Result<Json<Conversation>, ApiError> {
+) -> Result<Json<ConversationDetail>, ApiError> {
     Ok(Json(app.living.tell(app.chat.join(&me.0, &path.0.0).await?)))
 }

@@ -8,9 +8,10 @@ use super::AppState;
 use super::extract::{CurrentUser, JsonBody, PathIds, QueryParams, limit};
 use super::problem::ApiError;
 use crate::domain::chat::{ChangeMessageRequest, ChatError, SendMessageOutcome};
-use crate::protocol::List;
+use crate::protocol::Paginated;
 use crate::protocol::messages::{
-    DeleteQuery, Edit, Message, MessagesQuery, NewMessage, PatchMessage, SearchQuery,
+    DeleteQuery, MessageRevision, MessageView, MessagesQuery, PatchMessage, PostMessage,
+    SearchQuery,
 };
 
 type MessagePath = PathIds<(ConversationId, MessageId)>;
@@ -21,7 +22,7 @@ pub(super) async fn list(
     me: CurrentUser,
     path: PathIds<(ConversationId,)>,
     query: QueryParams<MessagesQuery>,
-) -> Result<Json<List<Message>>, ApiError> {
+) -> Result<Json<Paginated<MessageView>>, ApiError> {
     limit(query.0.limit)?;
     Ok(Json(app.chat.messages(me.0.user, path.0.0, &query.0).await?))
 }
@@ -31,7 +32,7 @@ pub(super) async fn send(
     app: Data<AppState>,
     me: CurrentUser,
     path: PathIds<(ConversationId,)>,
-    body: JsonBody<NewMessage>,
+    body: JsonBody<PostMessage>,
 ) -> Result<HttpResponse, ApiError> {
     let draft = app.chat.draft(me.0.user, body.0)?;
     Ok(match app.living.lanes.send(path.0.0, draft).await? {
@@ -45,7 +46,7 @@ pub(super) async fn get(
     app: Data<AppState>,
     me: CurrentUser,
     path: MessagePath,
-) -> Result<Json<Message>, ApiError> {
+) -> Result<Json<MessageView>, ApiError> {
     let (id, message) = path.0;
     Ok(Json(app.chat.message(me.0.user, id, message).await?))
 }
@@ -56,7 +57,7 @@ pub(super) async fn edit(
     me: CurrentUser,
     path: MessagePath,
     body: JsonBody<PatchMessage>,
-) -> Result<Json<Message>, ApiError> {
+) -> Result<Json<MessageView>, ApiError> {
     let (id, message) = path.0;
     alter(&app, id, app.chat.edit(me.0.user, message, body.0)).await
 }
@@ -78,7 +79,7 @@ pub(super) async fn edits(
     app: Data<AppState>,
     me: CurrentUser,
     path: MessagePath,
-) -> Result<Json<List<Edit>>, ApiError> {
+) -> Result<Json<Paginated<MessageRevision>>, ApiError> {
     let (id, message) = path.0;
     Ok(Json(app.chat.edits(me.0.user, id, message).await?))
 }
@@ -88,7 +89,7 @@ pub(super) async fn react(
     app: Data<AppState>,
     me: CurrentUser,
     path: PathIds<(ConversationId, MessageId, String)>,
-) -> Result<Json<Message>, ApiError> {
+) -> Result<Json<MessageView>, ApiError> {
     let (id, message, emoji) = path.0;
     alter(&app, id, app.chat.react(me.0.user, message, &emoji, true)).await
 }
@@ -98,7 +99,7 @@ pub(super) async fn unreact(
     app: Data<AppState>,
     me: CurrentUser,
     path: PathIds<(ConversationId, MessageId, String)>,
-) -> Result<Json<Message>, ApiError> {
+) -> Result<Json<MessageView>, ApiError> {
     let (id, message, emoji) = path.0;
     alter(&app, id, app.chat.react(me.0.user, message, &emoji, false)).await
 }
@@ -108,7 +109,7 @@ pub(super) async fn pin(
     app: Data<AppState>,
     me: CurrentUser,
     path: MessagePath,
-) -> Result<Json<Message>, ApiError> {
+) -> Result<Json<MessageView>, ApiError> {
     let (id, message) = path.0;
     alter(&app, id, Ok(app.chat.pin(me.0.user, message, true))).await
 }
@@ -118,7 +119,7 @@ pub(super) async fn unpin(
     app: Data<AppState>,
     me: CurrentUser,
     path: MessagePath,
-) -> Result<Json<Message>, ApiError> {
+) -> Result<Json<MessageView>, ApiError> {
     let (id, message) = path.0;
     alter(&app, id, Ok(app.chat.pin(me.0.user, message, false))).await
 }
@@ -128,7 +129,7 @@ pub(super) async fn pins(
     app: Data<AppState>,
     me: CurrentUser,
     path: PathIds<(ConversationId,)>,
-) -> Result<Json<List<Message>>, ApiError> {
+) -> Result<Json<Paginated<MessageView>>, ApiError> {
     Ok(Json(app.chat.pins(me.0.user, path.0.0).await?))
 }
 
@@ -137,7 +138,7 @@ pub(super) async fn search(
     app: Data<AppState>,
     me: CurrentUser,
     query: QueryParams<SearchQuery>,
-) -> Result<Json<List<Message>>, ApiError> {
+) -> Result<Json<Paginated<MessageView>>, ApiError> {
     limit(query.0.limit)?;
     Ok(Json(app.chat.search(me.0.user, &query.0).await?))
 }
@@ -147,6 +148,6 @@ async fn alter(
     app: &AppState,
     id: ConversationId,
     wish: Result<ChangeMessageRequest, ChatError>,
-) -> Result<Json<Message>, ApiError> {
+) -> Result<Json<MessageView>, ApiError> {
     Ok(Json(app.living.lanes.alter(id, wish?).await?.message))
 }

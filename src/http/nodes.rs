@@ -10,11 +10,11 @@ use super::extract::{ClientAddr, CurrentUser};
 use super::problem::ApiError;
 use crate::actors::admin;
 use crate::domain::accounts::audit;
-use crate::protocol::List;
+use crate::protocol::Paginated;
 use crate::protocol::admin::NodeView;
 
 /// `GET /api/admin/nodes`
-pub(super) async fn list(app: Data<AppState>) -> Result<Json<List<NodeView>>, ApiError> {
+pub(super) async fn list(app: Data<AppState>) -> Result<Json<Paginated<NodeView>>, ApiError> {
     let me = app.bus.me();
     let Some(leases) = &app.leases else {
         let items = vec![NodeView {
@@ -27,7 +27,7 @@ pub(super) async fn list(app: Data<AppState>) -> Result<Json<List<NodeView>>, Ap
             this: true,
             load: app.living.calls.load(),
         }];
-        return Ok(Json(List { items, next: None }));
+        return Ok(Json(Paginated { items, next: None }));
     };
     let nodes = leases.nodes().await?;
     let items = nodes.into_iter().map(|node| NodeView {
@@ -39,7 +39,7 @@ pub(super) async fn list(app: Data<AppState>) -> Result<Json<List<NodeView>>, Ap
         this: node.id == me,
         load: app.operators.load(node.id, || app.living.calls.load()),
     });
-    Ok(Json(List { items: items.collect(), next: None }))
+    Ok(Json(Paginated { items: items.collect(), next: None }))
 }
 
 /// `POST /api/admin/nodes/{id}/drain`

@@ -10,7 +10,7 @@ use utoipa::{PartialSchema, ToSchema};
 use super::access::{AccessRule, RateClass};
 use super::routes::{Route, routes};
 use crate::protocol::problem::Problem;
-use crate::protocol::{List, calls, chat, client, messages, presence, server};
+use crate::protocol::{Paginated, calls, chat, client, messages, presence, server};
 
 /// A named shape and the shapes it is made of.
 pub struct SchemaRef {
@@ -29,7 +29,7 @@ impl SchemaRef {
 
     /// The shape of a list of these.
     pub fn list_of<T: ToSchema + PartialSchema>() -> Self {
-        let mut shape = Self::of::<List<T>>();
+        let mut shape = Self::of::<Paginated<T>>();
         // A generic type has one name for all its shapes; each needs its own.
         shape.name = format!("{}List", T::name());
         if let Some((name, _)) = shape.schemas.first_mut() {
@@ -275,10 +275,10 @@ fn message(name: &str, shape: &SchemaRef) -> Value {
 fn inbound() -> Vec<(&'static str, SchemaRef)> {
     vec![
         ("authenticate", SchemaRef::of::<client::Authenticate>()),
-        ("sync", SchemaRef::of::<client::Sync>()),
+        ("sync", SchemaRef::of::<client::SyncRequest>()),
         ("send_message", SchemaRef::of::<client::SendMessage>()),
-        ("ack", SchemaRef::of::<client::Position>()),
-        ("read", SchemaRef::of::<client::Position>()),
+        ("ack", SchemaRef::of::<client::ReceiptPosition>()),
+        ("read", SchemaRef::of::<client::ReceiptPosition>()),
         ("typing", SchemaRef::of::<client::Typing>()),
         ("start_call", SchemaRef::of::<calls::StartCall>()),
         ("accept_call", SchemaRef::of::<calls::CallRef>()),
@@ -288,41 +288,41 @@ fn inbound() -> Vec<(&'static str, SchemaRef)> {
         ("upgrade_call", SchemaRef::of::<calls::CallRef>()),
         ("join_call", SchemaRef::of::<calls::JoinCall>()),
         ("leave_call", SchemaRef::of::<calls::CallRef>()),
-        ("offer", SchemaRef::of::<calls::Offer>()),
-        ("answer", SchemaRef::of::<calls::Answer>()),
-        ("ice_candidate", SchemaRef::of::<calls::IceCandidate>()),
+        ("offer", SchemaRef::of::<calls::OfferRequest>()),
+        ("answer", SchemaRef::of::<calls::AnswerRequest>()),
+        ("ice_candidate", SchemaRef::of::<calls::IceCandidateRequest>()),
         ("mute_audio", SchemaRef::of::<calls::Mute>()),
         ("mute_video", SchemaRef::of::<calls::Mute>()),
         ("set_layer", SchemaRef::of::<calls::SetLayer>()),
-        ("moderate", SchemaRef::of::<calls::Moderate>()),
+        ("moderate", SchemaRef::of::<calls::ModerateRequest>()),
     ]
 }
 
 fn outbound() -> Vec<(&'static str, SchemaRef)> {
     vec![
         ("authenticated", SchemaRef::of::<server::Authenticated>()),
-        ("message", SchemaRef::of::<messages::Message>()),
-        ("message_edited", SchemaRef::of::<messages::Message>()),
+        ("message", SchemaRef::of::<messages::MessageView>()),
+        ("message_edited", SchemaRef::of::<messages::MessageView>()),
         ("message_deleted", SchemaRef::of::<messages::MessageDeleted>()),
         ("reaction", SchemaRef::of::<messages::Reaction>()),
-        ("presence", SchemaRef::of::<presence::Presence>()),
-        ("conversation_kept", SchemaRef::of::<chat::Kept>()),
-        ("receipt", SchemaRef::of::<server::Receipt>()),
-        ("typing", SchemaRef::of::<server::TypingNow>()),
-        ("conversation", SchemaRef::of::<chat::Conversation>()),
-        ("contact_request", SchemaRef::of::<server::Person>()),
-        ("contact_accepted", SchemaRef::of::<server::Person>()),
+        ("presence", SchemaRef::of::<presence::PresenceEvent>()),
+        ("conversation_kept", SchemaRef::of::<chat::MemberSettings>()),
+        ("receipt", SchemaRef::of::<server::ReceiptEvent>()),
+        ("typing", SchemaRef::of::<server::TypingEvent>()),
+        ("conversation", SchemaRef::of::<chat::ConversationDetail>()),
+        ("contact_request", SchemaRef::of::<server::UserSummary>()),
+        ("contact_accepted", SchemaRef::of::<server::UserSummary>()),
         ("reconnect", SchemaRef::of::<server::Reconnect>()),
         ("incoming_call", SchemaRef::of::<calls::IncomingCall>()),
-        ("call_answered", SchemaRef::of::<calls::CallTaken>()),
-        ("call_declined", SchemaRef::of::<calls::CallTaken>()),
+        ("call_answered", SchemaRef::of::<calls::CallAnswered>()),
+        ("call_declined", SchemaRef::of::<calls::CallAnswered>()),
         ("call_ended", SchemaRef::of::<calls::CallEnded>()),
         ("call_joined", SchemaRef::of::<calls::CallJoined>()),
-        ("participant_joined", SchemaRef::of::<calls::ParticipantNews>()),
-        ("participant_updated", SchemaRef::of::<calls::ParticipantNews>()),
+        ("participant_joined", SchemaRef::of::<calls::ParticipantChanged>()),
+        ("participant_updated", SchemaRef::of::<calls::ParticipantChanged>()),
         ("participant_left", SchemaRef::of::<calls::ParticipantLeft>()),
-        ("offer", SchemaRef::of::<calls::Relayed>()),
-        ("answer", SchemaRef::of::<calls::Relayed>()),
+        ("offer", SchemaRef::of::<calls::RelayedDescription>()),
+        ("answer", SchemaRef::of::<calls::RelayedDescription>()),
         ("answer.server", SchemaRef::of::<calls::ServerAnswer>()),
         ("ice_candidate", SchemaRef::of::<calls::RelayedCandidate>()),
         ("track_published", SchemaRef::of::<calls::TrackPublished>()),
@@ -332,7 +332,7 @@ fn outbound() -> Vec<(&'static str, SchemaRef)> {
         ("call_mode", SchemaRef::of::<calls::CallMode>()),
         ("call_moved", SchemaRef::of::<calls::CallMoved>()),
         ("call_quality", SchemaRef::of::<calls::CallQuality>()),
-        ("sync.reply", SchemaRef::of::<server::Synced>()),
+        ("sync.reply", SchemaRef::of::<server::SyncReply>()),
         ("start_call.reply", SchemaRef::of::<calls::CallStarted>()),
         ("join_call.reply", SchemaRef::of::<calls::CallJoined>()),
     ]

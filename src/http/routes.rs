@@ -20,7 +20,7 @@ use crate::protocol::calls as call;
 use crate::protocol::chat as conversation;
 use crate::protocol::contacts as contact;
 use crate::protocol::files as file;
-use crate::protocol::health::{Health, Probe};
+use crate::protocol::health::{Health, ProbeReply};
 use crate::protocol::invites as invite;
 use crate::protocol::messages as message;
 use crate::protocol::presence;
@@ -40,11 +40,11 @@ pub fn routes() -> Vec<Route> {
         post("/api/auth/refresh", accounts::refresh, Anyone)
             .says("Exchange a refresh token").takes::<account::Refresh>().gives::<account::SignedIn>(200),
         post("/api/auth/setup", accounts::set_up, Anyone).rate(Login)
-            .says("Make the first administrator").takes::<account::SetUp>().gives::<account::SignedIn>(201),
+            .says("Make the first administrator").takes::<account::SetupAdmin>().gives::<account::SignedIn>(201),
         post("/api/auth/logout", accounts::logout, Person).says("Sign this device out").done(204),
-        get("/api/me", accounts::me, Person).says("Your account").gives::<account::User>(200),
+        get("/api/me", accounts::me, Person).says("Your account").gives::<account::OwnAccount>(200),
         patch("/api/me", accounts::change_me, Person)
-            .says("Change your account").takes::<account::PatchMe>().gives::<account::User>(200),
+            .says("Change your account").takes::<account::PatchMe>().gives::<account::OwnAccount>(200),
         get("/api/me/devices", accounts::devices, Person).says("Your devices").gives::<account::Devices>(200),
         delete("/api/me/devices/{id}", accounts::remove_device, Person)
             .says("Sign one of your devices out; its sockets close").done(204),
@@ -52,20 +52,20 @@ pub fn routes() -> Vec<Route> {
             .says("Change your password; your other devices are signed out").takes::<account::ChangePassword>().done(204),
         post("/api/auth/reset", account_security::reset_password, Anyone).rate(Login)
             .says("Choose a new password with a token that an administrator gave").takes::<account::ResetPassword>().done(204),
-        get("/api/me/totp", account_security::second_factor, Person).says("Your second factor").gives::<account::SecondFactor>(200),
+        get("/api/me/totp", account_security::second_factor, Person).says("Your second factor").gives::<account::SecondFactorStatus>(200),
         post("/api/me/totp", account_security::begin_second_factor, Person).says("Begin to set up a second factor")
-            .takes::<account::Password>().gives::<account::TotpSetup>(201),
+            .takes::<account::PasswordConfirmation>().gives::<account::TotpSetup>(201),
         delete("/api/me/totp", account_security::drop_second_factor, Person).says("Switch your second factor off")
-            .takes::<account::Proof>().done(204),
+            .takes::<account::Reauthentication>().done(204),
         post("/api/me/totp/confirm", account_security::confirm_second_factor, Person).says("Confirm your second factor with a first code")
-            .takes::<account::Code>().gives::<account::RecoveryCodes>(200),
+            .takes::<account::TotpCode>().gives::<account::RecoveryCodes>(200),
         post("/api/me/totp/recovery-codes", account_security::renew_recovery_codes, Person).says("New recovery codes in place of the old")
-            .takes::<account::Proof>().gives::<account::RecoveryCodes>(200),
+            .takes::<account::Reauthentication>().gives::<account::RecoveryCodes>(200),
         get("/api/me/audit", account_security::audit, Person).says("What concerned your security, newest first")
-            .asks::<ListQuery>().lists::<admin::Audit>(),
+            .asks::<ListQuery>().lists::<admin::AuditEntryView>(),
         get("/api/me/export", account_security::export, Person)
-            .says("Everything of yours as a ZIP archive; 202 until it is ready").gives::<account::ExportState>(202).done(200),
-        delete("/api/me", account_security::delete_me, Person).says("End your account").takes::<account::Proof>().done(204),
+            .says("Everything of yours as a ZIP archive; 202 until it is ready").gives::<account::ExportPending>(202).done(200),
+        delete("/api/me", account_security::delete_me, Person).says("End your account").takes::<account::Reauthentication>().done(204),
         put("/api/me/status", contacts::set_status, Person).says("What your contacts see of you")
             .takes::<presence::PutStatus>().done(204),
         get("/.well-known/jwks.json", accounts::jwks, Anyone)
@@ -73,11 +73,11 @@ pub fn routes() -> Vec<Route> {
 
         // Contacts.
         get("/api/contacts", contacts::list, Person).says("Your contacts and requests")
-            .asks::<ListQuery>().lists::<contact::Contact>(),
+            .asks::<ListQuery>().lists::<contact::ContactView>(),
         post("/api/contacts", contacts::request, Person).says("Ask somebody to become a contact")
-            .takes::<contact::NewContact>().gives::<contact::ContactRequested>(201),
+            .takes::<contact::RequestContact>().gives::<contact::ContactRequested>(201),
         post("/api/contacts/match", contacts::look_up, Person).says("Who of an address book is here; nothing of it is kept")
-            .takes::<contact::AddressBook>().gives::<contact::Matches>(200),
+            .takes::<contact::AddressBook>().gives::<contact::ContactMatches>(200),
         post("/api/contacts/{user_id}/accept", contacts::accept, Person).says("Agree to a request").done(204),
         post("/api/contacts/{user_id}/refuse", contacts::refuse, Person).says("Decline a request").done(204),
         delete("/api/contacts/{user_id}", contacts::remove, Person).says("End a contact or take a request back").done(204),
@@ -86,58 +86,58 @@ pub fn routes() -> Vec<Route> {
 
         // Chat.
         post("/api/conversations", chat::open, Person).says("Open a conversation; 200 if the direct one exists")
-            .takes::<conversation::NewConversation>().gives::<conversation::Conversation>(201)
-            .gives::<conversation::Conversation>(200),
+            .takes::<conversation::CreateConversation>().gives::<conversation::ConversationDetail>(201)
+            .gives::<conversation::ConversationDetail>(200),
         get("/api/conversations", chat::list, Person).says("Your conversations")
-            .asks::<ListQuery>().lists::<conversation::Summary>(),
-        get("/api/conversations/{id}", chat::get, Person).says("One conversation").gives::<conversation::Conversation>(200),
+            .asks::<ListQuery>().lists::<conversation::ConversationSummary>(),
+        get("/api/conversations/{id}", chat::get, Person).says("One conversation").gives::<conversation::ConversationDetail>(200),
         patch("/api/conversations/{id}", chat::change, Person).says("Change a group's title and other settings")
-            .takes::<conversation::PatchConversation>().gives::<conversation::Conversation>(200),
+            .takes::<conversation::PatchConversation>().gives::<conversation::ConversationDetail>(200),
         patch("/api/conversations/{id}/me", chat::keep, Person).says("Mute or archive a conversation, for yourself")
-            .takes::<conversation::Keep>().gives::<conversation::Kept>(200),
+            .takes::<conversation::PatchMemberSettings>().gives::<conversation::MemberSettings>(200),
         put("/api/conversations/{id}/members/{user_id}", chat::put_member, Person)
             .says("Put somebody into a group, or change their role")
-            .may_take::<conversation::PutMember>().gives::<conversation::Conversation>(200),
+            .may_take::<conversation::PutMember>().gives::<conversation::ConversationDetail>(200),
         delete("/api/conversations/{id}/members/{user_id}", chat::remove_member, Person)
             .says("Remove somebody from a group, or leave it").done(204),
         post("/api/conversations/{id}/invites", invites::create, Person).says("Make a link with which people join a group")
-            .may_take::<invite::NewInvite>().gives::<invite::InviteMade>(201),
+            .may_take::<invite::CreateInvite>().gives::<invite::CreatedInvite>(201),
         get("/api/conversations/{id}/invites", invites::list, Person).says("A group's links that are still good")
-            .lists::<invite::Invite>(),
+            .lists::<invite::InviteView>(),
         delete("/api/conversations/{id}/invites/{invite_id}", invites::revoke, Person).says("Take a link back").done(204),
         post("/api/invites/{token}", invites::join, Person).rate(Login).says("Join a group")
-            .gives::<conversation::Conversation>(200),
+            .gives::<conversation::ConversationDetail>(200),
 
         // Messages.
         get("/api/conversations/{id}/messages", messages::list, Person).says("What was said, by `seq`")
-            .asks::<message::MessagesQuery>().lists::<message::Message>(),
+            .asks::<message::MessagesQuery>().lists::<message::MessageView>(),
         post("/api/conversations/{id}/messages", messages::send, Person).says("Say something; 200 if it was said before")
-            .takes::<message::NewMessage>().gives::<message::Message>(201).gives::<message::Message>(200),
-        get("/api/conversations/{id}/messages/{message_id}", messages::get, Person).says("One message").gives::<message::Message>(200),
+            .takes::<message::PostMessage>().gives::<message::MessageView>(201).gives::<message::MessageView>(200),
+        get("/api/conversations/{id}/messages/{message_id}", messages::get, Person).says("One message").gives::<message::MessageView>(200),
         patch("/api/conversations/{id}/messages/{message_id}", messages::edit, Person).says("Have a message of yours say something else")
-            .takes::<message::PatchMessage>().gives::<message::Message>(200),
+            .takes::<message::PatchMessage>().gives::<message::MessageView>(200),
         delete("/api/conversations/{id}/messages/{message_id}", messages::delete, Person).says("Delete a message, for yourself or for everybody")
             .asks::<message::DeleteQuery>().done(204),
-        get("/api/conversations/{id}/messages/{message_id}/edits", messages::edits, Person).says("What a message said before").lists::<message::Edit>(),
-        put("/api/conversations/{id}/messages/{message_id}/reactions/{emoji}", messages::react, Person).says("React with an emoji").gives::<message::Message>(200),
-        delete("/api/conversations/{id}/messages/{message_id}/reactions/{emoji}", messages::unreact, Person).says("Take a reaction back").gives::<message::Message>(200),
-        put("/api/conversations/{id}/messages/{message_id}/pin", messages::pin, Person).says("Pin a message").gives::<message::Message>(200),
-        delete("/api/conversations/{id}/messages/{message_id}/pin", messages::unpin, Person).says("Pin a message no longer").gives::<message::Message>(200),
-        get("/api/conversations/{id}/pins", messages::pins, Person).says("What is pinned").lists::<message::Message>(),
+        get("/api/conversations/{id}/messages/{message_id}/edits", messages::edits, Person).says("What a message said before").lists::<message::MessageRevision>(),
+        put("/api/conversations/{id}/messages/{message_id}/reactions/{emoji}", messages::react, Person).says("React with an emoji").gives::<message::MessageView>(200),
+        delete("/api/conversations/{id}/messages/{message_id}/reactions/{emoji}", messages::unreact, Person).says("Take a reaction back").gives::<message::MessageView>(200),
+        put("/api/conversations/{id}/messages/{message_id}/pin", messages::pin, Person).says("Pin a message").gives::<message::MessageView>(200),
+        delete("/api/conversations/{id}/messages/{message_id}/pin", messages::unpin, Person).says("Pin a message no longer").gives::<message::MessageView>(200),
+        get("/api/conversations/{id}/pins", messages::pins, Person).says("What is pinned").lists::<message::MessageView>(),
         get("/api/search", messages::search, Person).says("Messages that have these words, what was said last first")
-            .asks::<message::SearchQuery>().lists::<message::Message>(),
+            .asks::<message::SearchQuery>().lists::<message::MessageView>(),
 
         // Files.
         post("/api/attachments", files::upload, Person).says("Send a file; a message can carry it then")
-            .takes_form::<file::NewAttachment>().gives::<file::AttachmentMade>(201),
+            .takes_form::<file::AttachmentForm>().gives::<file::UploadedAttachment>(201),
         get("/api/attachments/{id}", files::download, Person).says("A file, whole or one range of it; 206, 304 and 416 as in RFC 9110")
             .done(200).done(206).done(304).done(416),
         get("/api/attachments/{id}/thumbnail", files::thumbnail, Person).says("A small picture of a file (JPEG), given like the file")
             .done(200).done(206).done(304).done(416),
         options("/api/uploads/", uploads::abilities, Anyone).says("What resumable uploads (tus 1.0) this server can").done(204),
-        post("/api/uploads/", uploads::create, Person).says("Begin a resumable upload (tus 1.0)").gives::<file::Upload>(201),
+        post("/api/uploads/", uploads::create, Person).says("Begin a resumable upload (tus 1.0)").gives::<file::UploadView>(201),
         get("/api/uploads/{id}", uploads::get, Person).says("How far an upload is, and what became of it; HEAD as tus has it")
-            .gives::<file::Upload>(200),
+            .gives::<file::UploadView>(200),
         patch("/api/uploads/{id}", uploads::append, Person)
             .says("Go on with an upload (tus 1.0); `Upload-Attachment` names the file once it is whole").done(204),
         delete("/api/uploads/{id}", uploads::end, Person).says("End an upload (tus 1.0)").done(204),
@@ -157,7 +157,7 @@ pub fn routes() -> Vec<Route> {
 
         // Administration.
         get("/api/admin/actors", actors::list, Operator).says("The supervision tree")
-            .asks::<admin::ActorsQuery>().gives::<admin::Actors>(200),
+            .asks::<admin::ActorsQuery>().gives::<admin::ActorTreeView>(200),
         post("/api/admin/actors/{path:.+}/restart", actors::restart, Operator).says("Restart a branch of the tree").done(204),
         post("/api/admin/actors/{path:.+}/stop", actors::stop, Operator).says("Stop a branch of the tree").done(204),
         get("/api/admin/nodes", nodes::list, Operator).says("The nodes of the cluster")
@@ -167,16 +167,16 @@ pub fn routes() -> Vec<Route> {
         get("/api/admin/calls", calls::all, Operator).says("The calls that go on, with everybody in them")
             .lists::<call::CallView>(),
         get("/api/admin/tokens", api_tokens::list, Admin).says("API tokens")
-            .asks::<ListQuery>().lists::<admin::Token>(),
+            .asks::<ListQuery>().lists::<admin::ApiTokenView>(),
         post("/api/admin/tokens", api_tokens::create, Admin).says("Make an API token")
-            .takes::<admin::NewToken>().gives::<admin::TokenMade>(201),
+            .takes::<admin::CreateApiToken>().gives::<admin::CreatedApiToken>(201),
         delete("/api/admin/tokens/{id}", api_tokens::revoke, Admin).says("Take an API token back").done(204),
         get("/api/admin/audit", user_admin::audit, Admin).says("The audit log, newest first")
-            .asks::<admin::AuditQuery>().lists::<admin::Audit>(),
+            .asks::<admin::AuditQuery>().lists::<admin::AuditEntryView>(),
         get("/api/admin/jobs", user_admin::jobs, Operator).says("Work to be done, and done lately, newest first")
             .asks::<ListQuery>().lists::<admin::JobView>(),
-        get("/api/admin/users", user_admin::list, Admin).says("People").asks::<person::PeopleQuery>().lists::<person::Person>(),
-        get("/api/admin/users/{user_id}", user_admin::get, Admin).says("One person").gives::<person::Person>(200),
+        get("/api/admin/users", user_admin::list, Admin).says("People").asks::<person::PeopleQuery>().lists::<person::UserAdminView>(),
+        get("/api/admin/users/{user_id}", user_admin::get, Admin).says("One person").gives::<person::UserAdminView>(200),
         delete("/api/admin/users/{user_id}", user_admin::delete, Admin).says("End somebody's account").done(204),
         put("/api/admin/users/{user_id}/suspension", user_admin::suspend, Admin).says("Keep somebody out; their sockets close").done(204),
         delete("/api/admin/users/{user_id}/suspension", user_admin::unsuspend, Admin).says("Let somebody in again").done(204),
@@ -186,13 +186,13 @@ pub fn routes() -> Vec<Route> {
         delete("/api/admin/users/{user_id}/devices", user_admin::sign_out, Admin).says("Sign somebody out everywhere").done(204),
         delete("/api/admin/users/{user_id}/devices/{id}", user_admin::sign_out_device, Admin).says("Sign one of somebody's devices out").done(204),
         post("/api/admin/users/{user_id}/reset", user_admin::reset, Admin).says("A one-time token with which somebody chooses a new password")
-            .may_take::<person::NewReset>().gives::<person::ResetMade>(201),
+            .may_take::<person::CreatePasswordReset>().gives::<person::CreatedPasswordReset>(201),
 
         // Running it.
         get("/health", health::health, Anyone).says("How the server is").gives::<Health>(200).gives::<Health>(503),
-        get("/health/live", health::live, Anyone).rate(Unlimited).says("Whether the process answers").gives::<Probe>(200),
+        get("/health/live", health::live, Anyone).rate(Unlimited).says("Whether the process answers").gives::<ProbeReply>(200),
         get("/health/ready", health::ready, Anyone).rate(Unlimited).says("Whether it should get requests")
-            .gives::<Probe>(200).gives::<Probe>(503),
+            .gives::<ProbeReply>(200).gives::<ProbeReply>(503),
         get("/metrics", health::metrics, LocalOr("metrics:read")).says("Prometheus metrics").hidden(),
 
         // Documents and pages.

@@ -13,15 +13,15 @@ use super::extract::{
 use super::problem::ApiError;
 use crate::domain::accounts::AuditActor;
 use crate::protocol::accounts::Devices;
-use crate::protocol::admin::{Audit, AuditQuery, JobView};
-use crate::protocol::user_admin::{NewReset, PeopleQuery, Person, PutRole};
-use crate::protocol::{List, ListQuery};
+use crate::protocol::admin::{AuditEntryView, AuditQuery, JobView};
+use crate::protocol::user_admin::{CreatePasswordReset, PeopleQuery, PutRole, UserAdminView};
+use crate::protocol::{ListQuery, Paginated};
 
 /// `GET /api/admin/users`
 pub(super) async fn list(
     app: Data<AppState>,
     query: QueryParams<PeopleQuery>,
-) -> Result<Json<List<Person>>, ApiError> {
+) -> Result<Json<Paginated<UserAdminView>>, ApiError> {
     let (after, limit) = (after(query.0.after.as_deref())?, limit(query.0.limit)?);
     Ok(Json(app.accounts.people(&query.0, after, limit).await?.into()))
 }
@@ -30,7 +30,7 @@ pub(super) async fn list(
 pub(super) async fn get(
     app: Data<AppState>,
     path: PathIds<(UserId,)>,
-) -> Result<Json<Person>, ApiError> {
+) -> Result<Json<UserAdminView>, ApiError> {
     Ok(Json(app.accounts.person(path.0.0).await?))
 }
 
@@ -111,7 +111,7 @@ pub(super) async fn reset(
     me: CurrentUser,
     from: ClientAddr,
     path: PathIds<(UserId,)>,
-    body: OptionalJsonBody<NewReset>,
+    body: OptionalJsonBody<CreatePasswordReset>,
 ) -> Result<HttpResponse, ApiError> {
     let by = AuditActor { me: &me.0, ip: from.0 };
     let made = app.accounts.offer_reset(by, path.0.0, &body.0).await?;
@@ -135,7 +135,7 @@ pub(super) async fn delete(
 pub(super) async fn audit(
     app: Data<AppState>,
     query: QueryParams<AuditQuery>,
-) -> Result<Json<List<Audit>>, ApiError> {
+) -> Result<Json<Paginated<AuditEntryView>>, ApiError> {
     let AuditQuery { limit: wanted, after: before, actor, subject, action } = query.0;
     let (before, limit) = (after(before.as_deref())?, limit(wanted)?);
     let filter = store::AuditFilter { actor, subject, action, about: None };
@@ -146,7 +146,7 @@ pub(super) async fn audit(
 pub(super) async fn jobs(
     app: Data<AppState>,
     query: QueryParams<ListQuery>,
-) -> Result<Json<List<JobView>>, ApiError> {
+) -> Result<Json<Paginated<JobView>>, ApiError> {
     let (before, limit) = (after(query.0.after.as_deref())?, limit(query.0.limit)?);
     let rows = app.store.jobs(None, before, limit + 1).await?;
     let page = Page::cut(rows, limit, |row| row.id.to_string()).map(|row| JobView {

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 /// The person's own password, asked for again.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Password {
+pub struct PasswordConfirmation {
     /// The password.
     #[schema(value_type = String, format = Password)]
     pub password: Secret<String>,
@@ -17,7 +17,7 @@ pub struct Password {
 /// The person's own password, and a code if there is a second factor.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Proof {
+pub struct Reauthentication {
     /// The password.
     #[schema(value_type = String, format = Password)]
     pub password: Secret<String>,
@@ -29,7 +29,7 @@ pub struct Proof {
 /// A code of the authenticator app.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Code {
+pub struct TotpCode {
     /// Six digits.
     #[schema(value_type = String, example = "287082")]
     pub code: Secret<String>,
@@ -61,7 +61,7 @@ pub struct ResetPassword {
 
 /// The person's second factor.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct SecondFactor {
+pub struct SecondFactorStatus {
     /// Whether signing in needs a code.
     pub enabled: bool,
     /// Since when.
@@ -92,7 +92,7 @@ pub struct RecoveryCodes {
 
 /// An archive that is being made: ask again in a moment.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct ExportState {
+pub struct ExportPending {
     /// `waiting` or `running`.
     pub state: &'static str,
     /// When it was asked for.

@@ -11,7 +11,7 @@ pub use super::account_security::*;
 /// What a device calls itself.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewDevice {
+pub struct DeviceDescription {
     /// Shown in the list of devices.
     #[schema(example = "Alice's phone", max_length = 100)]
     pub name: String,
@@ -34,7 +34,7 @@ pub struct Register {
     #[schema(example = "Alice", min_length = 1, max_length = 100)]
     pub name: String,
     /// The device the person sits at.
-    pub device: NewDevice,
+    pub device: DeviceDescription,
 }
 
 /// Signs a device in.
@@ -48,7 +48,7 @@ pub struct Login {
     #[schema(value_type = String, format = Password)]
     pub password: Secret<String>,
     /// The device; without it one is named for the person.
-    pub device: Option<NewDevice>,
+    pub device: Option<DeviceDescription>,
     /// If the person has a second factor: the code that the authenticator app shows, or a recovery
     /// code. Without it the answer is then `auth/second-factor-required`.
     #[schema(value_type = Option<String>, example = "287082")]
@@ -67,7 +67,7 @@ pub struct Refresh {
 /// Makes the first administrator, with the one-time link that the server printed.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SetUp {
+pub struct SetupAdmin {
     /// What stands behind `#` in the link.
     #[schema(value_type = String)]
     pub setup_token: Secret<String>,
@@ -80,12 +80,12 @@ pub struct SetUp {
     /// As in registration.
     pub name: String,
     /// As in registration.
-    pub device: NewDevice,
+    pub device: DeviceDescription,
 }
 
 /// A person, to themselves.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct User {
+pub struct OwnAccount {
     /// Stable.
     #[schema(value_type = String, example = "usr_0198c0de0000700080000000000000aa")]
     pub id: UserId,
@@ -100,7 +100,7 @@ pub struct User {
 
 /// Names a device.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct DeviceRef {
+pub struct DeviceSummary {
     /// Stable until it is signed out.
     #[schema(value_type = String)]
     pub id: DeviceId,
@@ -110,9 +110,9 @@ pub struct DeviceRef {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct SignedIn {
     /// Who signed in.
-    pub user: User,
+    pub user: OwnAccount,
     /// On which device.
-    pub device: DeviceRef,
+    pub device: DeviceSummary,
     /// For `Authorization: Bearer …` and the event `authenticate`.
     #[schema(value_type = String)]
     pub access_token: Secret<String>,
@@ -127,7 +127,7 @@ pub struct SignedIn {
 
 /// A signed-in device, as its owner sees it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Device {
+pub struct DeviceView {
     /// For `DELETE /api/me/devices/{id}`.
     #[schema(value_type = String)]
     pub id: DeviceId,
@@ -153,7 +153,7 @@ pub struct Device {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Devices {
     /// Newest first.
-    pub items: Vec<Device>,
+    pub items: Vec<DeviceView>,
     /// Always `null`: a person has few devices.
     pub next: Option<String>,
 }

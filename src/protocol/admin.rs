@@ -6,7 +6,7 @@ use base::secret::Secret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::cluster::Load;
+use super::cluster::NodeLoad;
 
 /// A node of the cluster.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -26,21 +26,21 @@ pub struct NodeView {
     /// Whether it is the one that answers.
     pub this: bool,
     /// What it carries.
-    pub load: Load,
+    pub load: NodeLoad,
 }
 
 /// The supervision tree of a node.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Actors {
+pub struct ActorTreeView {
     /// Which node.
     pub node: String,
     /// Every actor, sorted by path.
-    pub items: Vec<Actor>,
+    pub items: Vec<ActorView>,
 }
 
 /// One actor, as seen from outside without disturbing it.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct Actor {
+pub struct ActorView {
     /// Where it stands in the tree.
     #[schema(example = "/node/chat/0")]
     pub path: String,
@@ -93,7 +93,7 @@ pub struct ActorsQuery {
 /// Makes an API token.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewToken {
+pub struct CreateApiToken {
     /// What it is for.
     #[schema(min_length = 1, max_length = 100)]
     pub name: String,
@@ -106,7 +106,7 @@ pub struct NewToken {
 
 /// An API token, without the secret itself.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Token {
+pub struct ApiTokenView {
     /// For `DELETE /api/admin/tokens/{id}`.
     #[schema(value_type = String)]
     pub id: ApiTokenId,
@@ -130,12 +130,12 @@ pub struct Token {
 
 /// A new API token; the secret is shown this once.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct TokenMade {
-    /// For `Authorization: Token …`.
+pub struct CreatedApiToken {
+    /// For `Authorization: ApiTokenView …`.
     #[schema(value_type = String)]
     pub secret: Secret<String>,
     /// The rest.
-    pub token: Token,
+    pub token: ApiTokenView,
 }
 
 /// Which entries of the audit log are wanted; what is left out fits everything.
@@ -158,7 +158,7 @@ pub struct AuditQuery {
 
 /// An entry of the audit log.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Audit {
+pub struct AuditEntryView {
     /// Stable.
     #[schema(value_type = String)]
     pub id: AuditId,

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 /// Direct (two people) or group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum ConversationKind {
     /// Two people; there is one such conversation between any two.
     Direct,
     /// Any number of people, with roles.
@@ -29,7 +29,7 @@ pub enum Encryption {
 /// What a member may do in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum MemberRole {
+pub enum GroupRole {
     /// Everything; there is one.
     Owner,
     /// Add, remove, rename.
@@ -41,9 +41,9 @@ pub enum MemberRole {
 /// Opens a conversation.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewConversation {
+pub struct CreateConversation {
     /// Direct or group.
-    pub kind: Kind,
+    pub kind: ConversationKind,
     /// The others; exactly one for a direct conversation.
     #[schema(value_type = Vec<String>)]
     pub members: Vec<UserId>,
@@ -58,7 +58,7 @@ pub struct NewConversation {
 /// How much whoever joins may see of what was said before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum History {
+pub enum HistoryVisibility {
     /// All of it.
     All,
     /// Nothing.
@@ -68,7 +68,7 @@ pub enum History {
 /// Who may do something in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Circle {
+pub enum PermissionLevel {
     /// Its owner and admins.
     Admins,
     /// Everybody in it.
@@ -86,17 +86,17 @@ pub struct PatchConversation {
     #[schema(minimum = 0, maximum = 31_536_000)]
     pub expires_in: Option<i64>,
     /// What whoever joins from now on may see.
-    pub history: Option<History>,
+    pub history: Option<HistoryVisibility>,
     /// Who may say something.
-    pub who_writes: Option<Circle>,
+    pub who_writes: Option<PermissionLevel>,
     /// Who may add people and make invites.
-    pub who_adds: Option<Circle>,
+    pub who_adds: Option<PermissionLevel>,
 }
 
 /// Changes how you keep a conversation; what is left out stays.
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Keep {
+pub struct PatchMemberSettings {
     /// No notifications for so many seconds, except of mentions; 0: not muted.
     #[schema(minimum = 0, maximum = 315_360_000)]
     pub mute_seconds: Option<i64>,
@@ -106,7 +106,7 @@ pub struct Keep {
 
 /// How you keep a conversation; also told to your other devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Kept {
+pub struct MemberSettings {
     /// Which.
     #[schema(value_type = String)]
     pub id: ConversationId,
@@ -123,17 +123,17 @@ pub struct Kept {
 #[serde(deny_unknown_fields)]
 pub struct PutMember {
     /// `member` where it is left out; `owner` hands the group over.
-    pub role: Option<MemberRole>,
+    pub role: Option<GroupRole>,
 }
 
 /// A conversation in a list.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct Summary {
+pub struct ConversationSummary {
     /// Stable.
     #[schema(value_type = String)]
     pub id: ConversationId,
     /// Direct or group.
-    pub kind: Kind,
+    pub kind: ConversationKind,
     /// A group's name; the other person's in a direct conversation.
     pub title: Option<String>,
     /// Whether the server can read what is said.
@@ -141,7 +141,7 @@ pub struct Summary {
     /// The `seq` of the newest message; 0 if there is none.
     pub last_seq: i64,
     /// The person's own role.
-    pub role: MemberRole,
+    pub role: GroupRole,
     /// The number of the newest change to a message; 0 if there is none.
     pub revision: i64,
     /// What came after it is sent to the person's devices.
@@ -175,12 +175,12 @@ pub struct Summary {
 
 /// A conversation with its members.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct Conversation {
+pub struct ConversationDetail {
     /// Stable.
     #[schema(value_type = String)]
     pub id: ConversationId,
     /// Direct or group.
-    pub kind: Kind,
+    pub kind: ConversationKind,
     /// A group's name.
     pub title: Option<String>,
     /// Whether the server can read what is said.
@@ -193,28 +193,28 @@ pub struct Conversation {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<i64>,
     /// What whoever joins may see.
-    pub history: History,
+    pub history: HistoryVisibility,
     /// Who may say something.
-    pub who_writes: Circle,
+    pub who_writes: PermissionLevel,
     /// Who may add people and make invites.
-    pub who_adds: Circle,
+    pub who_adds: PermissionLevel,
     /// When it was opened.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
     /// Everybody in it, longest-standing first.
-    pub members: Vec<Member>,
+    pub members: Vec<MemberView>,
 }
 
 /// Somebody in a conversation.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct Member {
+pub struct MemberView {
     /// Who.
     #[schema(value_type = String)]
     pub user_id: UserId,
     /// How that person calls themselves.
     pub name: String,
     /// What they may do.
-    pub role: MemberRole,
+    pub role: GroupRole,
     /// How far their devices have received.
     pub delivered_seq: i64,
     /// How far they have read.

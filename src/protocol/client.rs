@@ -9,12 +9,12 @@ use serde_json::value::{RawValue, to_raw_value};
 use utoipa::ToSchema;
 
 use super::calls;
-use super::messages::NewMessage;
+use super::messages::PostMessage;
 
 /// A frame on `/ws`; over Socket.IO the parts travel as event name, argument and acknowledgement id.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Frame<'a> {
+pub struct ClientFrame<'a> {
     /// Given back in the reply; without it there is none unless something went wrong.
     pub id: Option<u64>,
     /// The event's name.
@@ -37,7 +37,7 @@ pub struct Authenticate {
 /// Asks for everything after what the device has.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Sync {
+pub struct SyncRequest {
     /// The newest `seq` the device has in each conversation; one left out counts as 0.
     #[serde(default)]
     #[schema(value_type = HashMap<String, i64>)]
@@ -84,8 +84,8 @@ pub struct SendMessage {
 
 impl SendMessage {
     /// Where, and what.
-    pub fn split(self) -> (ConversationId, NewMessage) {
-        let message = NewMessage {
+    pub fn split(self) -> (ConversationId, PostMessage) {
+        let message = PostMessage {
             client_id: self.client_id,
             body: self.body,
             reply_to: self.reply_to,
@@ -101,7 +101,7 @@ impl SendMessage {
 /// How far a device has received (`ack`) or a person has read (`read`).
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Position {
+pub struct ReceiptPosition {
     /// Where.
     #[schema(value_type = String)]
     pub conversation_id: ConversationId,
@@ -123,23 +123,23 @@ pub struct Typing {
 pub enum ClientEvent {
     /// See [`Authenticate`].
     Authenticate(Authenticate),
-    /// See [`Sync`].
-    Sync(Sync),
+    /// See [`SyncRequest`].
+    Sync(SyncRequest),
     /// See [`SendMessage`].
     SendMessage(SendMessage),
     /// Received up to here.
-    Ack(Position),
+    Ack(ReceiptPosition),
     /// Read up to here.
-    Read(Position),
+    Read(ReceiptPosition),
     /// See [`Typing`].
     Typing(Typing),
     /// Something about a call.
-    Call(CallEvent),
+    Call(CallClientEvent),
 }
 
 /// What a device may say about calls.
 #[derive(Clone, Debug)]
-pub enum CallEvent {
+pub enum CallClientEvent {
     /// Calls somebody.
     StartCall(calls::StartCall),
     /// Answers a call.
@@ -157,11 +157,11 @@ pub enum CallEvent {
     /// Hangs up.
     LeaveCall(calls::CallRef),
     /// A session description that offers.
-    Offer(calls::Offer),
+    Offer(calls::OfferRequest),
     /// A session description that answers.
-    Answer(calls::Answer),
+    Answer(calls::AnswerRequest),
     /// A way to reach the device.
-    IceCandidate(calls::IceCandidate),
+    IceCandidate(calls::IceCandidateRequest),
     /// The own microphone.
     MuteAudio(calls::Mute),
     /// The own camera.
@@ -169,12 +169,12 @@ pub enum CallEvent {
     /// How much of a track is wanted.
     SetLayer(calls::SetLayer),
     /// What a moderator does to somebody.
-    Moderate(calls::Moderate),
+    Moderate(calls::ModerateRequest),
 }
 
 /// Why a frame was not understood.
 #[derive(Debug, thiserror::Error)]
-pub enum Misunderstood {
+pub enum ParseEventError {
     /// There is no such event.
     #[error("there is no event of this name")]
     Event,
@@ -183,7 +183,7 @@ pub enum Misunderstood {
     Data(String),
 }
 
-impl base::error::CodedError for Misunderstood {
+impl base::error::CodedError for ParseEventError {
     fn kind(&self) -> base::error::ErrorKind {
         base::error::ErrorKind::Invalid
     }
@@ -225,8 +225,8 @@ impl ClientEvent {
     /// Reads an event from its name and the JSON of its data.
     ///
     /// # Errors
-    /// [`Misunderstood`] if there is no such event or the data do not fit it.
-    pub fn parse(name: &str, data: &str) -> Result<Self, Misunderstood> {
+    /// [`ParseEventError`] if there is no such event or the data do not fit it.
+    pub fn parse(name: &str, data: &str) -> Result<Self, ParseEventError> {
         Ok(match name {
             "authenticate" => Self::Authenticate(read(data)?),
             "sync" => Self::Sync(read(data)?),
@@ -234,13 +234,13 @@ impl ClientEvent {
             "ack" => Self::Ack(read(data)?),
             "read" => Self::Read(read(data)?),
             "typing" => Self::Typing(read(data)?),
-            _ => Self::Call(CallEvent::parse(name, data)?),
+            _ => Self::Call(CallClientEvent::parse(name, data)?),
         })
     }
 }
 
-impl CallEvent {
-    fn parse(name: &str, data: &str) -> Result<Self, Misunderstood> {
+impl CallClientEvent {
+    fn parse(name: &str, data: &str) -> Result<Self, ParseEventError> {
         Ok(match name {
             "start_call" => Self::StartCall(read(data)?),
             "accept_call" => Self::AcceptCall(read(data)?),
@@ -257,7 +257,7 @@ impl CallEvent {
             "mute_video" => Self::MuteVideo(read(data)?),
             "set_layer" => Self::SetLayer(read(data)?),
             "moderate" => Self::Moderate(read(data)?),
-            _ => return Err(Misunderstood::Event),
+            _ => return Err(ParseEventError::Event),
         })
     }
 
@@ -327,6 +327,6 @@ impl CallEvent {
     }
 }
 
-fn read<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, Misunderstood> {
-    serde_json::from_str(data).map_err(|e| Misunderstood::Data(e.to_string()))
+fn read<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, ParseEventError> {
+    serde_json::from_str(data).map_err(|e| ParseEventError::Data(e.to_string()))
 }

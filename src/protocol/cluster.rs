@@ -12,7 +12,8 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 pub use self::calls::{
-    CallAsk, CallKey, CallPass, CallReply, CallSeat, CallStanding, RoomHandOver,
+    CallKey, ForwardedCallGrant, ForwardedCallReply, ForwardedCallRequest, ParticipantLocation,
+    RemoteCallSummary, RoomHandOff,
 };
 
 /// Said to one node or to all; nobody answers. It may be lost: whoever hears it can also look.
@@ -22,17 +23,17 @@ pub enum NodeEvent {
     /// I live.
     Heartbeat(Heartbeat),
     /// Who came and went at the sender since the last time.
-    Changes(Changes),
+    Changes(NodeStateDelta),
     /// An event for people.
-    Deliver(Deliver),
+    Deliver(DeliverToUsers),
     /// An event for one session.
-    DeliverTo(DeliverTo),
+    DeliverTo(DeliverToSession),
     /// How far a conversation is.
-    Known(Known),
+    Known(ConversationHead),
     /// Something was perhaps not said: everybody is to look into the database.
     Resync,
     /// A device was signed out.
-    EndDevice(DeviceRef),
+    EndDevice(DeviceKey),
     /// All devices of a person were signed out.
     EndPerson(UserId),
     /// A person says something else of themselves.
@@ -46,7 +47,7 @@ pub enum NodeEvent {
 
 /// What is shed first when the bus cannot carry everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Urgency {
+pub enum Priority {
     /// Lost without harm: who is typing, who is here.
     Low,
     /// Found again in the database.
@@ -74,12 +75,12 @@ impl NodeEvent {
     }
 
     /// How much its loss would hurt.
-    pub const fn urgency(&self) -> Urgency {
+    pub const fn urgency(&self) -> Priority {
         match self {
-            Self::Deliver(Deliver { urgency, .. }) => *urgency,
-            Self::Known(_) => Urgency::Normal,
-            Self::StatusChanged(_) => Urgency::Low,
-            _ => Urgency::High,
+            Self::Deliver(DeliverToUsers { urgency, .. }) => *urgency,
+            Self::Known(_) => Priority::Normal,
+            Self::StatusChanged(_) => Priority::Low,
+            _ => Priority::High,
         }
     }
 
@@ -101,13 +102,13 @@ impl NodeEvent {
     }
 }
 
-impl Serialize for Urgency {
+impl Serialize for Priority {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_u8(*self as u8)
     }
 }
 
-impl<'de> Deserialize<'de> for Urgency {
+impl<'de> Deserialize<'de> for Priority {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         Ok(match u8::deserialize(from)? {
             0 => Self::Low,
@@ -120,17 +121,17 @@ impl<'de> Deserialize<'de> for Urgency {
 /// A sign of life, every second.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
-    /// How far the sender's [`Changes`] have come.
+    /// How far the sender's [`NodeStateDelta`] have come.
     pub version: u64,
     /// What it carries.
-    pub load: Load,
+    pub load: NodeLoad,
     /// Whether it takes new rooms.
     pub takes_rooms: bool,
 }
 
 /// What a node carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Load {
+pub struct NodeLoad {
     /// Calls that go on there.
     pub calls: u64,
     /// Devices in them.
@@ -141,52 +142,52 @@ pub struct Load {
 
 /// What became different at a node. The only one who writes it is the node itself.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Changes {
+pub struct NodeStateDelta {
     /// Counts these messages; the next one has the next number.
     pub version: u64,
     /// In order.
-    pub changes: Vec<Change>,
+    pub changes: Vec<NodeStateChange>,
 }
 
-/// All that the others know of a node, whole: what its [`Changes`] add up to.
+/// All that the others know of a node, whole: what its [`NodeStateDelta`] add up to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Snapshot {
-    /// The last [`Changes`] in it.
+pub struct NodeStateSnapshot {
+    /// The last [`NodeStateDelta`] in it.
     pub version: u64,
     /// Who is here.
     pub people: Vec<UserId>,
     /// Which calls go on here.
-    pub calls: Vec<CallStanding>,
+    pub calls: Vec<RemoteCallSummary>,
 }
 
 /// One thing that is different.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Change {
+pub enum NodeStateChange {
     /// The first device of somebody is here.
     Came(UserId),
     /// The last device of somebody is gone.
     Went(UserId),
     /// A call goes on here, as it stands now.
-    Call(Box<CallStanding>),
+    Call(Box<RemoteCallSummary>),
     /// A call is over, or goes on elsewhere.
     CallOver(CallId),
 }
 
 /// An event of the service for the people of a node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Deliver {
+pub struct DeliverToUsers {
     /// Those who are there.
     pub to: Vec<UserId>,
     /// What.
     pub event: RawEvent,
     /// What is shed first.
-    pub urgency: Urgency,
+    pub urgency: Priority,
 }
 
 /// An event for one session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct DeliverTo {
+pub struct DeliverToSession {
     /// Whose.
     pub user: UserId,
     /// Which.
@@ -203,7 +204,7 @@ pub struct RawEvent {
     /// Its data.
     pub data: Box<RawValue>,
     /// Where in an order of a conversation it stands, if it is in one.
-    pub place: Option<Place>,
+    pub place: Option<SequencePosition>,
     /// The number of the message that it changes, if it changes one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<i64>,
@@ -212,7 +213,7 @@ pub struct RawEvent {
 /// Which of the two orders of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Order {
+pub enum SequenceKind {
     /// What is said, by `seq`.
     Said,
     /// What becomes of it, by `revision`.
@@ -221,41 +222,41 @@ pub enum Order {
 
 /// A number in one of the orders of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct SequencePosition {
     /// Where.
     pub conversation: ConversationId,
     /// In which order.
-    pub order: Order,
+    pub order: SequenceKind,
     /// The number.
     pub number: i64,
 }
 
-impl Place {
+impl SequencePosition {
     /// That of a message.
     pub const fn said(conversation: ConversationId, number: i64) -> Self {
-        Self { conversation, order: Order::Said, number }
+        Self { conversation, order: SequenceKind::Said, number }
     }
 
     /// That of a change.
     pub const fn changed(conversation: ConversationId, number: i64) -> Self {
-        Self { conversation, order: Order::Changed, number }
+        Self { conversation, order: SequenceKind::Changed, number }
     }
 }
 
 /// How far a conversation is, without what was said.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Known {
+pub struct ConversationHead {
     /// Those who are to look.
     pub to: Vec<UserId>,
     /// The newest number of the conversation's.
-    pub place: Place,
+    pub place: SequencePosition,
     /// That number is not for them.
     pub passed: bool,
 }
 
 /// One device of somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeviceRef {
+pub struct DeviceKey {
     /// Whose.
     pub user: UserId,
     /// Which.
@@ -268,20 +269,20 @@ pub struct DeviceRef {
 pub enum NodeRequest {
     /// Nothing but whether it answers: `null`.
     Ping,
-    /// A [`Snapshot`] of the node.
+    /// A [`NodeStateSnapshot`] of the node.
     Snapshot,
-    /// What a device asks of a call that goes on there: a [`CallReply`].
-    Call(Box<CallAsk>),
+    /// What a device asks of a call that goes on there: a [`ForwardedCallReply`].
+    Call(Box<ForwardedCallRequest>),
     /// Which of these people's sessions are no more: a list of their ids.
     Gone(Vec<(UserId, SessionId)>),
     /// A room is handed over: whether it was taken, `true` or `false`.
-    TakeRoom(Box<RoomHandOver>),
+    TakeRoom(Box<RoomHandOff>),
     /// The calls that go on there: a list of [`super::calls::CallView`].
     Calls,
-    /// Its actors: [`super::admin::Actors`].
+    /// Its actors: [`super::admin::ActorTreeView`].
     Actors,
     /// An actor is to be restarted or stopped: why that was not done, or `null`.
-    ActOn(ActOn),
+    ActOn(ActorCommandRequest),
     /// It is to hand its rooms over and leave: `null`, at once.
     Drain,
     /// From somebody of another version: no answer.
@@ -308,7 +309,7 @@ impl NodeRequest {
 
 /// What an operator does to an actor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ActOn {
+pub struct ActorCommandRequest {
     /// Where it stands in the tree.
     pub path: String,
     /// Restarted, or else stopped.

@@ -5,12 +5,12 @@ use base::ids::UserId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::presence::Presence;
+use super::presence::PresenceEvent;
 
 /// Asks somebody to become a contact: by phone number or by id, one of them.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewContact {
+pub struct RequestContact {
     /// The other person's number.
     #[schema(example = "+4915112345678")]
     pub phone: Option<String>,
@@ -21,7 +21,7 @@ pub struct NewContact {
 
 /// One entry of a person's contacts.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct Contact {
+pub struct ContactView {
     /// Who.
     #[schema(value_type = String)]
     pub user_id: UserId,
@@ -37,7 +37,7 @@ pub struct Contact {
     pub since: Timestamp,
     /// Whether they are here; of accepted contacts only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub presence: Option<Presence>,
+    pub presence: Option<PresenceEvent>,
 }
 
 /// Phone numbers out of somebody's address book, as they are written there; nothing of it is kept.
@@ -51,14 +51,14 @@ pub struct AddressBook {
 
 /// Who of an address book is here.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Matches {
+pub struct ContactMatches {
     /// Those who are; of the others nothing is said.
-    pub items: Vec<Match>,
+    pub items: Vec<ContactMatch>,
 }
 
 /// Somebody of an address book.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Match {
+pub struct ContactMatch {
     /// The number as it was asked for.
     pub phone: String,
     /// Who it is.

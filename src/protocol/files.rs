@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 /// A file that a message carries.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct Attachment {
+pub struct AttachmentView {
     /// Stable; its bytes are at `/api/attachments/{id}`.
     #[schema(value_type = String)]
     pub id: AttachmentId,
@@ -32,10 +32,10 @@ pub struct Attachment {
 
 /// A file that was just taken in.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct AttachmentMade {
+pub struct UploadedAttachment {
     /// The file.
     #[serde(flatten)]
-    pub attachment: Attachment,
+    pub attachment: AttachmentView,
     /// Of the bytes that are kept, which may differ from those that were sent: the place where a
     /// picture was taken is removed from it.
     pub sha256: String,
@@ -46,7 +46,7 @@ pub struct AttachmentMade {
 
 /// Sends a file in one request, as `multipart/form-data` (RFC 7578).
 #[derive(Debug, ToSchema)]
-pub struct NewAttachment {
+pub struct AttachmentForm {
     /// The file; its name is kept for showing.
     #[schema(value_type = String, format = Binary)]
     pub file: Vec<u8>,
@@ -54,7 +54,7 @@ pub struct NewAttachment {
 
 /// A resumable upload.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct Upload {
+pub struct UploadView {
     /// Stable.
     #[schema(value_type = String)]
     pub id: UploadId,

@@ -18,12 +18,12 @@ pub struct Health {
     /// People with an open session on this node.
     pub connected_users: usize,
     /// Each part by itself.
-    pub checks: Checks,
+    pub checks: HealthChecks,
 }
 
 /// `ok`, `failed`, or `off` where a part is not configured.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Checks {
+pub struct HealthChecks {
     /// Answers a query.
     pub database: &'static str,
     /// Counters and sessions.
@@ -36,7 +36,7 @@ pub struct Checks {
 
 /// The answer of the probes `GET /health/live` and `GET /health/ready`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Probe {
+pub struct ProbeReply {
     /// `ok`, `starting`, `draining` or `failed`.
     pub status: &'static str,
 }

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 /// Makes an invite.
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewInvite {
+pub struct CreateInvite {
     /// How long it is good; a week where it is left out.
     #[schema(minimum = 60)]
     pub seconds: Option<i64>,
@@ -20,7 +20,7 @@ pub struct NewInvite {
 
 /// An invite that is still good.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Invite {
+pub struct InviteView {
     /// Names it, without opening anything.
     #[schema(value_type = String)]
     pub id: InviteId,
@@ -42,10 +42,10 @@ pub struct Invite {
 
 /// An invite that was just made; its token is shown this once.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct InviteMade {
+pub struct CreatedInvite {
     /// The invite.
     #[serde(flatten)]
-    pub invite: Invite,
+    pub invite: InviteView,
     /// With it anybody joins: `POST /api/invites/{token}`.
     #[schema(value_type = String)]
     pub token: Secret<String>,

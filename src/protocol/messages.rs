@@ -5,13 +5,13 @@ use base::ids::{AttachmentId, ConversationId, MessageId, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::chat::MemberRole;
-use super::files::Attachment;
+use super::chat::GroupRole;
+use super::files::AttachmentView;
 
 /// Says something.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewMessage {
+pub struct PostMessage {
     /// Chosen by the client; the same again returns the first message instead of a second one.
     #[schema(min_length = 1, max_length = 64)]
     pub client_id: String,
@@ -40,7 +40,7 @@ pub struct NewMessage {
 
 /// One thing said.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct Message {
+pub struct MessageView {
     /// Stable.
     #[schema(value_type = String)]
     pub id: MessageId,
@@ -62,7 +62,7 @@ pub struct Message {
     pub reply_to: Option<MessageId>,
     /// The files it carries.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub attachments: Vec<Attachment>,
+    pub attachments: Vec<AttachmentView>,
     /// When it was stored.
     #[schema(value_type = String, format = DateTime)]
     pub sent_at: Timestamp,
@@ -95,15 +95,15 @@ pub struct Message {
     pub mentions: Vec<UserId>,
     /// Who reacted, and how.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub reactions: Vec<Reactions>,
+    pub reactions: Vec<ReactionGroup>,
     /// What happened, if nobody said it: the sender did it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub system: Option<System>,
+    pub system: Option<SystemEvent>,
 }
 
 /// One emoji under a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Reactions {
+pub struct ReactionGroup {
     /// Which.
     pub emoji: String,
     /// Who gave it, the first one first.
@@ -114,7 +114,7 @@ pub struct Reactions {
 /// What happened in a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Happened {
+pub enum SystemEventKind {
     /// The sender came by an invite.
     Joined,
     /// The sender put somebody in.
@@ -133,9 +133,9 @@ pub enum Happened {
 
 /// What happened in a conversation, said by nobody.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct System {
+pub struct SystemEvent {
     /// What.
-    pub what: Happened,
+    pub what: SystemEventKind,
     /// To whom, if not to the sender.
     #[schema(value_type = Option<String>)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -145,7 +145,7 @@ pub struct System {
     pub title: Option<String>,
     /// The new role.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub role: Option<MemberRole>,
+    pub role: Option<GroupRole>,
 }
 
 /// Has a message say something else.
@@ -161,7 +161,7 @@ pub struct PatchMessage {
 
 /// What a message said before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Edit {
+pub struct MessageRevision {
     /// What it said.
     pub body: String,
     /// Until when.
@@ -172,7 +172,7 @@ pub struct Edit {
 /// For whom a message is deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum For {
+pub enum DeleteScope {
     /// Yourself, on all your devices.
     #[default]
     Me,
@@ -187,7 +187,7 @@ pub struct DeleteQuery {
     /// `me` where it is left out.
     #[serde(default, rename = "for")]
     #[schema(inline)]
-    pub r#for: For,
+    pub r#for: DeleteScope,
 }
 
 /// A message went: its number stays.
@@ -204,7 +204,7 @@ pub struct MessageDeleted {
     /// The number of the change.
     pub revision: i64,
     /// For whom.
-    pub r#for: For,
+    pub r#for: DeleteScope,
 }
 
 /// Somebody reacted to a message, or took it back.

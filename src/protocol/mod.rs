@@ -25,14 +25,14 @@ use utoipa::ToSchema;
 
 /// One piece of a list.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct List<T> {
+pub struct Paginated<T> {
     /// In the order of the list.
     pub items: Vec<T>,
     /// Give it as `after` for the next piece; `null` at the end.
     pub next: Option<String>,
 }
 
-impl<T, U: From<T>> From<base::page::Page<T>> for List<U> {
+impl<T, U: From<T>> From<base::page::Page<T>> for Paginated<U> {
     fn from(page: base::page::Page<T>) -> Self {
         Self { items: page.items.into_iter().map(U::from).collect(), next: page.next }
     }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 /// Whether somebody is here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum PresenceState {
     /// Here.
     Online,
     /// Here, but not at hand.
@@ -22,7 +22,7 @@ pub enum State {
 #[serde(deny_unknown_fields)]
 pub struct PutStatus {
     /// `offline` hides that you are here, and since when you are not.
-    pub state: State,
+    pub state: PresenceState,
     /// In your own words.
     #[serde(default)]
     #[schema(max_length = 140)]
@@ -31,12 +31,12 @@ pub struct PutStatus {
 
 /// Whether somebody is here; told to their accepted contacts only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Presence {
+pub struct PresenceEvent {
     /// Who.
     #[schema(value_type = String)]
     pub user_id: UserId,
     /// Whether they are here.
-    pub state: State,
+    pub state: PresenceState,
     /// In their own words.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub text: String,

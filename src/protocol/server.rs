@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::calls;
-use super::chat::{Conversation, Kept, Summary};
-use super::messages::{Message, MessageDeleted, Reaction};
-use super::presence::Presence;
+use super::chat::{ConversationDetail, ConversationSummary, MemberSettings};
+use super::messages::{MessageDeleted, MessageView, Reaction};
+use super::presence::PresenceEvent;
 
 /// The socket is open: the reply to `authenticate`, and an event as well.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -32,18 +32,18 @@ pub struct Authenticated {
 /// The reply to `sync`; the missing messages follow as `message` events, in order, and what became
 /// of others as `message_edited` (whatever changed) and `message_deleted`, in the order of changes.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Synced {
+pub struct SyncReply {
     /// Every conversation of the person.
-    pub conversations: Vec<Summary>,
+    pub conversations: Vec<ConversationSummary>,
 }
 
 /// The reply to `ack`, `read` and `typing`.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-pub struct Done {}
+pub struct EmptyReply {}
 
 /// How far somebody has received and read.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Receipt {
+pub struct ReceiptEvent {
     /// Where.
     #[schema(value_type = String)]
     pub conversation_id: ConversationId,
@@ -58,7 +58,7 @@ pub struct Receipt {
 
 /// Somebody is writing.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct TypingNow {
+pub struct TypingEvent {
     /// Where.
     #[schema(value_type = String)]
     pub conversation_id: ConversationId,
@@ -80,7 +80,7 @@ pub struct MemberLeft {
 
 /// A person, as named to somebody whom a contact request concerns.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Person {
+pub struct UserSummary {
     /// Who.
     #[schema(value_type = String)]
     pub user_id: UserId,
@@ -101,58 +101,58 @@ pub enum ServerEvent {
     /// See [`Authenticated`].
     Authenticated(Authenticated),
     /// Something was said.
-    Message(Message),
+    Message(MessageView),
     /// A message changed; here is how it is now.
-    MessageEdited(Message),
+    MessageEdited(MessageView),
     /// See [`MessageDeleted`].
     MessageDeleted(MessageDeleted),
     /// See [`Reaction`].
     Reaction(Reaction),
-    /// See [`Presence`].
-    Presence(Presence),
-    /// See [`Kept`]; told to the person's own devices.
-    ConversationKept(Kept),
-    /// See [`Receipt`].
-    Receipt(Receipt),
-    /// See [`TypingNow`].
-    Typing(TypingNow),
+    /// See [`PresenceEvent`].
+    Presence(PresenceEvent),
+    /// See [`MemberSettings`]; told to the person's own devices.
+    ConversationKept(MemberSettings),
+    /// See [`ReceiptEvent`].
+    Receipt(ReceiptEvent),
+    /// See [`TypingEvent`].
+    Typing(TypingEvent),
     /// A conversation is new to the person, or changed.
-    Conversation(Conversation),
+    Conversation(ConversationDetail),
     /// See [`MemberLeft`]; the same event name, told apart by `left`.
     ConversationLeft(MemberLeft),
     /// Somebody asks to become a contact.
-    ContactRequest(Person),
+    ContactRequest(UserSummary),
     /// Somebody agreed to be a contact.
-    ContactAccepted(Person),
+    ContactAccepted(UserSummary),
     /// See [`Reconnect`].
     Reconnect(Reconnect),
     /// Something about a call.
-    Call(CallNews),
+    Call(CallServerEvent),
 }
 
 /// What the server may say about a call.
 #[derive(Clone, Debug)]
-pub enum CallNews {
+pub enum CallServerEvent {
     /// See [`calls::IncomingCall`].
     IncomingCall(calls::IncomingCall),
-    /// See [`calls::CallTaken`].
-    CallAnswered(calls::CallTaken),
-    /// See [`calls::CallTaken`].
-    CallDeclined(calls::CallTaken),
+    /// See [`calls::CallAnswered`].
+    CallAnswered(calls::CallAnswered),
+    /// See [`calls::CallAnswered`].
+    CallDeclined(calls::CallAnswered),
     /// See [`calls::CallEnded`].
     CallEnded(calls::CallEnded),
     /// See [`calls::CallJoined`].
     CallJoined(calls::CallJoined),
-    /// See [`calls::ParticipantNews`].
-    ParticipantJoined(calls::ParticipantNews),
-    /// See [`calls::ParticipantNews`].
-    ParticipantUpdated(calls::ParticipantNews),
+    /// See [`calls::ParticipantChanged`].
+    ParticipantJoined(calls::ParticipantChanged),
+    /// See [`calls::ParticipantChanged`].
+    ParticipantUpdated(calls::ParticipantChanged),
     /// See [`calls::ParticipantLeft`].
     ParticipantLeft(calls::ParticipantLeft),
-    /// See [`calls::Relayed`].
-    Offer(calls::Relayed),
-    /// See [`calls::Relayed`].
-    Answer(calls::Relayed),
+    /// See [`calls::RelayedDescription`].
+    Offer(calls::RelayedDescription),
+    /// See [`calls::RelayedDescription`].
+    Answer(calls::RelayedDescription),
     /// See [`calls::ServerAnswer`].
     ServerAnswer(calls::ServerAnswer),
     /// See [`calls::RelayedCandidate`].
@@ -173,7 +173,7 @@ pub enum CallNews {
     CallQuality(calls::CallQuality),
 }
 
-impl CallNews {
+impl CallServerEvent {
     /// The event's name on the wire.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -200,7 +200,7 @@ impl CallNews {
     }
 }
 
-impl Serialize for CallNews {
+impl Serialize for CallServerEvent {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::IncomingCall(data) => data.serialize(to),
@@ -226,8 +226,8 @@ impl Serialize for CallNews {
     }
 }
 
-impl From<CallNews> for ServerEvent {
-    fn from(news: CallNews) -> Self {
+impl From<CallServerEvent> for ServerEvent {
+    fn from(news: CallServerEvent) -> Self {
         Self::Call(news)
     }
 }

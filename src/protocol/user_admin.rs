@@ -26,7 +26,7 @@ pub struct PeopleQuery {
 /// A person, to administrators.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Account)]
-pub struct Person {
+pub struct UserAdminView {
     /// Stable.
     #[schema(value_type = String)]
     pub id: UserId,
@@ -59,7 +59,7 @@ pub struct PutRole {
 /// Makes a one-time token with which a person chooses a new password.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewReset {
+pub struct CreatePasswordReset {
     /// Whether using it also switches the second factor off: the person has lost it, and the
     /// recovery codes.
     #[serde(default)]
@@ -68,7 +68,7 @@ pub struct NewReset {
 
 /// Such a token, shown this once; it replaces earlier ones of that person.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct ResetMade {
+pub struct CreatedPasswordReset {
     /// For `POST /api/auth/reset`.
     #[schema(value_type = String)]
     pub reset_token: Secret<String>,

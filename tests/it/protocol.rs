@@ -7,24 +7,28 @@ use base::ids::{
 };
 use base::secret::Secret;
 use securevox::protocol::accounts::{
-    Device, DeviceRef, Devices, ExportState, Jwk, Jwks, RecoveryCodes, SecondFactor, SignedIn,
-    TotpSetup, User,
+    DeviceSummary, DeviceView, Devices, ExportPending, Jwk, Jwks, OwnAccount, RecoveryCodes,
+    SecondFactorStatus, SignedIn, TotpSetup,
 };
-use securevox::protocol::admin::{Actor, ActorFailure, Actors, Audit, JobView, Token, TokenMade};
+use securevox::protocol::admin::{
+    ActorFailure, ActorTreeView, ActorView, ApiTokenView, AuditEntryView, CreatedApiToken, JobView,
+};
 use securevox::protocol::chat::{
-    Circle, Conversation, Encryption, History, Kind, Member, MemberRole, Summary,
+    ConversationDetail, ConversationKind, ConversationSummary, Encryption, GroupRole,
+    HistoryVisibility, MemberView, PermissionLevel,
 };
 use securevox::protocol::client::ClientEvent;
-use securevox::protocol::contacts::{Contact, ContactRequested, ContactState};
-use securevox::protocol::files::Attachment;
-use securevox::protocol::health::{Checks, Health, Probe};
-use securevox::protocol::messages::Message;
-use securevox::protocol::presence::{Presence, State};
+use securevox::protocol::contacts::{ContactRequested, ContactState, ContactView};
+use securevox::protocol::files::AttachmentView;
+use securevox::protocol::health::{Health, HealthChecks, ProbeReply};
+use securevox::protocol::messages::MessageView;
+use securevox::protocol::presence::{PresenceEvent, PresenceState};
 use securevox::protocol::problem::{FieldError, Problem};
 use securevox::protocol::server::{
-    Authenticated, Done, MemberLeft, Person, Receipt, Reconnect, ServerEvent, Synced, TypingNow,
+    Authenticated, EmptyReply, MemberLeft, ReceiptEvent, Reconnect, ServerEvent, SyncReply,
+    TypingEvent, UserSummary,
 };
-use securevox::protocol::user_admin::{self, ResetMade};
+use securevox::protocol::user_admin::{self, CreatedPasswordReset};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -37,8 +41,8 @@ pub(crate) use id;
 
 pub const NOON: Timestamp = Timestamp::from_micros(1_790_000_000_000_000);
 
-pub fn message() -> Message {
-    Message {
+pub fn message() -> MessageView {
+    MessageView {
         id: id!(MessageId, 3),
         conversation_id: id!(ConversationId, 2),
         seq: 7,
@@ -60,8 +64,8 @@ pub fn message() -> Message {
     }
 }
 
-pub fn attachment() -> Attachment {
-    Attachment {
+pub fn attachment() -> AttachmentView {
+    AttachmentView {
         id: id!(AttachmentId, 9),
         name: "photo.jpg".into(),
         size: 1234,
@@ -73,37 +77,37 @@ pub fn attachment() -> Attachment {
     }
 }
 
-fn conversation() -> Conversation {
-    Conversation {
+fn conversation() -> ConversationDetail {
+    ConversationDetail {
         id: id!(ConversationId, 2),
-        kind: Kind::Group,
+        kind: ConversationKind::Group,
         title: Some("Newsroom".to_owned()),
         encryption: Encryption::None,
         last_seq: 7,
         revision: 9,
         expires_in: Some(3600),
-        history: History::SinceJoining,
-        who_writes: Circle::Members,
-        who_adds: Circle::Admins,
+        history: HistoryVisibility::SinceJoining,
+        who_writes: PermissionLevel::Members,
+        who_adds: PermissionLevel::Admins,
         created_at: NOON,
-        members: vec![Member {
+        members: vec![MemberView {
             user_id: id!(UserId, 1),
             name: "Alice".to_owned(),
-            role: MemberRole::Owner,
+            role: GroupRole::Owner,
             delivered_seq: 7,
             read_seq: 5,
         }],
     }
 }
 
-fn summary() -> Summary {
-    Summary {
+fn summary() -> ConversationSummary {
+    ConversationSummary {
         id: id!(ConversationId, 2),
-        kind: Kind::Direct,
+        kind: ConversationKind::Direct,
         title: Some("Bob".to_owned()),
         encryption: Encryption::Mls,
         last_seq: 7,
-        role: MemberRole::Member,
+        role: GroupRole::Member,
         revision: 9,
         joined_seq: 0,
         visible_seq: 0,
@@ -118,8 +122,8 @@ fn summary() -> Summary {
     }
 }
 
-fn person() -> Person {
-    Person { user_id: id!(UserId, 1), name: "Alice".to_owned() }
+fn person() -> UserSummary {
+    UserSummary { user_id: id!(UserId, 1), name: "Alice".to_owned() }
 }
 
 #[test]
@@ -133,13 +137,13 @@ fn events_from_the_server() {
             resumed: false,
         }),
         ServerEvent::Message(message()),
-        ServerEvent::Receipt(Receipt {
+        ServerEvent::Receipt(ReceiptEvent {
             conversation_id: id!(ConversationId, 2),
             user_id: id!(UserId, 1),
             delivered_seq: 7,
             read_seq: 5,
         }),
-        ServerEvent::Typing(TypingNow {
+        ServerEvent::Typing(TypingEvent {
             conversation_id: id!(ConversationId, 2),
             user_id: id!(UserId, 1),
         }),
@@ -207,7 +211,7 @@ fn answers_over_http() {
         exit: "panic: boom".to_owned(),
         message: "securevox::actors::chat::Say".to_owned(),
     };
-    let token = || Token {
+    let token = || ApiTokenView {
         id: id!(ApiTokenId, 8),
         name: "ci".to_owned(),
         scopes: vec!["builds:write".to_owned()],
@@ -216,7 +220,7 @@ fn answers_over_http() {
         last_used_at: Some(NOON),
         revoked_at: None,
     };
-    let user = || User {
+    let user = || OwnAccount {
         id: id!(UserId, 1),
         phone: "+4915112345678".to_owned(),
         name: "Alice".to_owned(),
@@ -227,7 +231,7 @@ fn answers_over_http() {
             "SignedIn",
             SignedIn {
                 user: user(),
-                device: DeviceRef { id: id!(DeviceId, 5) },
+                device: DeviceSummary { id: id!(DeviceId, 5) },
                 access_token: Secret::new("eyJ…".to_owned()),
                 refresh_token: Secret::new("93eb…".to_owned()),
                 token_type: "Bearer",
@@ -237,7 +241,7 @@ fn answers_over_http() {
         shape(
             "Devices",
             Devices {
-                items: vec![Device {
+                items: vec![DeviceView {
                     id: id!(DeviceId, 5),
                     name: "phone".to_owned(),
                     platform: "android".to_owned(),
@@ -265,15 +269,15 @@ fn answers_over_http() {
         ),
         shape(
             "Contact",
-            Contact {
+            ContactView {
                 user_id: id!(UserId, 9),
                 name: "Bob".to_owned(),
                 phone: Some("+4915187654321".to_owned()),
                 state: ContactState::Accepted,
                 since: NOON,
-                presence: Some(Presence {
+                presence: Some(PresenceEvent {
                     user_id: id!(UserId, 9),
-                    state: State::Offline,
+                    state: PresenceState::Offline,
                     text: "on a train".to_owned(),
                     last_seen_at: Some(NOON),
                 }),
@@ -285,8 +289,8 @@ fn answers_over_http() {
         ),
         shape("Conversation", conversation()),
         shape("Summary", summary()),
-        shape("Synced", Synced { conversations: vec![summary()] }),
-        shape("Done", Done {}),
+        shape("Synced", SyncReply { conversations: vec![summary()] }),
+        shape("Done", EmptyReply {}),
         shape(
             "Problem",
             Problem {
@@ -310,15 +314,15 @@ fn answers_over_http() {
                 version: "0.1.0",
                 active_calls: 0,
                 connected_users: 2,
-                checks: Checks { database: "ok", cache: "ok", bus: "off", telegram: "off" },
+                checks: HealthChecks { database: "ok", cache: "ok", bus: "off", telegram: "off" },
             },
         ),
-        shape("Probe", Probe { status: "ok" }),
+        shape("Probe", ProbeReply { status: "ok" }),
         shape(
             "Actors",
-            Actors {
+            ActorTreeView {
                 node: "nod_1".to_owned(),
-                items: vec![Actor {
+                items: vec![ActorView {
                     path: "/node/chat/0".to_owned(),
                     state: "running".to_owned(),
                     kind: "actor".to_owned(),
@@ -335,10 +339,13 @@ fn answers_over_http() {
                 }],
             },
         ),
-        shape("TokenMade", TokenMade { secret: Secret::new("svx_…".to_owned()), token: token() }),
+        shape(
+            "TokenMade",
+            CreatedApiToken { secret: Secret::new("svx_…".to_owned()), token: token() },
+        ),
         shape(
             "Audit",
-            Audit {
+            AuditEntryView {
                 id: id!(AuditId, 10),
                 at: NOON,
                 actor: Some(id!(UserId, 1)),
@@ -358,14 +365,14 @@ fn answers_about_the_care_of_accounts() {
     let shapes = vec![
         shape(
             "SecondFactor",
-            SecondFactor { enabled: true, since: Some(NOON), recovery_codes_left: 10 },
+            SecondFactorStatus { enabled: true, since: Some(NOON), recovery_codes_left: 10 },
         ),
         shape("TotpSetup", TotpSetup { secret: secret("JBSW…"), url: secret("otpauth://totp/…") }),
         shape("RecoveryCodes", RecoveryCodes { recovery_codes: vec![secret("abcd-efgh-…")] }),
-        shape("ExportState", ExportState { state: "running", created_at: NOON }),
+        shape("ExportState", ExportPending { state: "running", created_at: NOON }),
         shape(
             "Person",
-            user_admin::Person {
+            user_admin::UserAdminView {
                 id: id!(UserId, 1),
                 phone: "+4915112345678".to_owned(),
                 name: "Alice".to_owned(),
@@ -375,7 +382,7 @@ fn answers_about_the_care_of_accounts() {
                 second_factor: true,
             },
         ),
-        shape("ResetMade", ResetMade { reset_token: secret("93eb…"), expires_at: NOON }),
+        shape("ResetMade", CreatedPasswordReset { reset_token: secret("93eb…"), expires_at: NOON }),
         shape(
             "JobView",
             JobView {

@@ -6,14 +6,15 @@ use base::clock::Timestamp;
 use base::ids::{CallId, ConversationId, UserId};
 use base::secret::Secret;
 use securevox::protocol::calls::{
-    ActiveCall, ActiveSpeaker, CallEnded, CallJoined, CallMode, CallMoved, CallQuality,
-    CallStarted, CallStats, CallTaken, CallToken, CallView, IceServer, IncomingCall, Layer, Media,
-    Mode, Outcome, Participant, ParticipantLeft, ParticipantNews, PastCall, PastParticipant,
-    Quality, Reason, Relayed, RelayedCandidate, ServerAnswer, Source, Track, TrackPublished,
-    TrackUnpublished, TrackWanted,
+    ActiveCall, ActiveSpeaker, CallAnswered, CallEndReason, CallEnded, CallJoined, CallMedia,
+    CallMode, CallMoved, CallOutcome, CallQuality, CallStarted, CallStats, CallToken, CallTopology,
+    CallView, IceServer, IncomingCall, ParticipantChanged, ParticipantLeft, ParticipantQuality,
+    ParticipantView, PastCall, PastParticipant, PublishSource, RelayedCandidate,
+    RelayedDescription, RequestedLayer, ServerAnswer, TrackPublished, TrackUnpublished, TrackView,
+    TrackWanted,
 };
 use securevox::protocol::client::ClientEvent;
-use securevox::protocol::server::{CallNews, Person, ServerEvent};
+use securevox::protocol::server::{CallServerEvent, ServerEvent, UserSummary};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -31,12 +32,12 @@ fn conversation() -> ConversationId {
     ConversationId::from_uuid(uuid::Uuid::from_u128(2))
 }
 
-fn alice() -> Person {
-    Person { user_id: user(1), name: "Alice".to_owned() }
+fn alice() -> UserSummary {
+    UserSummary { user_id: user(1), name: "Alice".to_owned() }
 }
 
-fn bob() -> Participant {
-    Participant {
+fn bob() -> ParticipantView {
+    ParticipantView {
         participant_id: "p2".to_owned(),
         user_id: user(9),
         name: "Bob".to_owned(),
@@ -45,18 +46,18 @@ fn bob() -> Participant {
     }
 }
 
-fn track() -> Track {
-    Track {
+fn track() -> TrackView {
+    TrackView {
         track_id: "t1-3".to_owned(),
         participant_id: "p2".to_owned(),
-        kind: Media::Video,
-        source: Source::Camera,
-        layers: vec![Layer::Low, Layer::Medium, Layer::High],
+        kind: CallMedia::Video,
+        source: PublishSource::Camera,
+        layers: vec![RequestedLayer::Low, RequestedLayer::Medium, RequestedLayer::High],
     }
 }
 
-fn quality() -> Quality {
-    Quality {
+fn quality() -> ParticipantQuality {
+    ParticipantQuality {
         rtt_ms: 21.5,
         up_bps: 640_000,
         down_bps: 1_200_000,
@@ -80,65 +81,65 @@ fn ice_servers() -> Vec<IceServer> {
 #[test]
 fn events_about_calls_from_the_server() {
     let call_id = call_id();
-    let taken = CallTaken { call_id, user_id: user(9) };
+    let taken = CallAnswered { call_id, user_id: user(9) };
     let sdp = || "v=0\r\n…".to_owned();
-    let relayed = || Relayed { call_id, from: "p2".to_owned(), sdp: sdp() };
+    let relayed = || RelayedDescription { call_id, from: "p2".to_owned(), sdp: sdp() };
     let events = [
-        CallNews::IncomingCall(IncomingCall {
+        CallServerEvent::IncomingCall(IncomingCall {
             call_id,
             from: alice(),
-            media: Media::Video,
+            media: CallMedia::Video,
             conversation_id: Some(conversation()),
             expires_at: NOON,
         }),
-        CallNews::CallAnswered(taken),
-        CallNews::CallDeclined(taken),
-        CallNews::CallEnded(CallEnded { call_id, reason: Reason::Hangup }),
-        CallNews::CallJoined(CallJoined {
+        CallServerEvent::CallAnswered(taken),
+        CallServerEvent::CallDeclined(taken),
+        CallServerEvent::CallEnded(CallEnded { call_id, reason: CallEndReason::Hangup }),
+        CallServerEvent::CallJoined(CallJoined {
             call_id,
             session: Some("standup".to_owned()),
             participant_id: "p3".to_owned(),
-            mode: Mode::Sfu,
+            mode: CallTopology::Sfu,
             epoch: 1,
             participants: vec![bob()],
             tracks: vec![track()],
             ice_servers: ice_servers(),
         }),
-        CallNews::ParticipantJoined(ParticipantNews { call_id, participant: bob() }),
-        CallNews::ParticipantUpdated(ParticipantNews { call_id, participant: bob() }),
-        CallNews::ParticipantLeft(ParticipantLeft {
+        CallServerEvent::ParticipantJoined(ParticipantChanged { call_id, participant: bob() }),
+        CallServerEvent::ParticipantUpdated(ParticipantChanged { call_id, participant: bob() }),
+        CallServerEvent::ParticipantLeft(ParticipantLeft {
             call_id,
             participant_id: "p2".to_owned(),
             user_id: user(9),
         }),
-        CallNews::Offer(relayed()),
-        CallNews::Answer(relayed()),
-        CallNews::ServerAnswer(ServerAnswer { call_id, epoch: 1, sdp: sdp() }),
-        CallNews::IceCandidate(RelayedCandidate {
+        CallServerEvent::Offer(relayed()),
+        CallServerEvent::Answer(relayed()),
+        CallServerEvent::ServerAnswer(ServerAnswer { call_id, epoch: 1, sdp: sdp() }),
+        CallServerEvent::IceCandidate(RelayedCandidate {
             call_id,
             from: "p2".to_owned(),
             candidate: json!({ "candidate": "candidate:1 1 udp …", "sdpMid": "0" }),
         }),
-        CallNews::TrackPublished(TrackPublished { call_id, track: track() }),
-        CallNews::TrackUnpublished(TrackUnpublished {
+        CallServerEvent::TrackPublished(TrackPublished { call_id, track: track() }),
+        CallServerEvent::TrackUnpublished(TrackUnpublished {
             call_id,
             track_id: "t1-3".to_owned(),
             participant_id: "p2".to_owned(),
         }),
-        CallNews::TrackWanted(TrackWanted {
+        CallServerEvent::TrackWanted(TrackWanted {
             call_id,
             track_id: "t1-3".to_owned(),
-            layers: vec![Layer::Low],
+            layers: vec![RequestedLayer::Low],
         }),
-        CallNews::ActiveSpeaker(ActiveSpeaker {
+        CallServerEvent::ActiveSpeaker(ActiveSpeaker {
             call_id,
             participant_ids: vec!["p2".to_owned(), "p3".to_owned()],
         }),
-        CallNews::CallMode(CallMode { call_id, mode: Mode::P2p }),
-        CallNews::CallMoved(CallMoved { call_id, epoch: 2 }),
-        CallNews::CallQuality(CallQuality { call_id, quality: quality() }),
+        CallServerEvent::CallMode(CallMode { call_id, mode: CallTopology::P2p }),
+        CallServerEvent::CallMoved(CallMoved { call_id, epoch: 2 }),
+        CallServerEvent::CallQuality(CallQuality { call_id, quality: quality() }),
     ];
-    let frame = |news: &CallNews| {
+    let frame = |news: &CallServerEvent| {
         let event = ServerEvent::Call(news.clone());
         json!({ "event": event.name(), "data": event })
     };
@@ -196,7 +197,7 @@ fn answers_about_calls_over_http() {
     let active = ActiveCall {
         call_id: call_id(),
         session_id: Some("standup".to_owned()),
-        mode: Mode::Sfu,
+        mode: CallTopology::Sfu,
         participants: 3,
         started_at: NOON,
     };
@@ -205,14 +206,14 @@ fn answers_about_calls_over_http() {
         conversation_id: Some(conversation()),
         session_id: None,
         from: alice(),
-        media: Media::Audio,
+        media: CallMedia::Audio,
         started_at: NOON,
         answered_at: Some(NOON),
         ended_at: Some(NOON),
-        reason: Some(Reason::Hangup),
+        reason: Some(CallEndReason::Hangup),
         people: vec![PastParticipant {
             person: alice(),
-            outcome: Outcome::Joined,
+            outcome: CallOutcome::Joined,
             joined_at: Some(NOON),
             left_at: Some(NOON),
         }],
@@ -220,7 +221,7 @@ fn answers_about_calls_over_http() {
     let view = CallView {
         call_id: call_id(),
         session_id: None,
-        mode: Mode::Sfu,
+        mode: CallTopology::Sfu,
         epoch: 1,
         started_at: NOON,
         path: "/node/rooms/0/cal_1".to_owned(),
@@ -234,7 +235,7 @@ fn answers_about_calls_over_http() {
         ice_servers: ice_servers(),
     };
     let stats = CallStats { active_calls: vec![active], total_active_calls: 4, connected_users: 9 };
-    let started = CallStarted { call_id: call_id(), mode: Mode::P2p, ring_timeout: 45 };
+    let started = CallStarted { call_id: call_id(), mode: CallTopology::P2p, ring_timeout: 45 };
     insta::assert_json_snapshot!([
         shape("CallStarted", started),
         shape("CallToken", token),

@@ -2,13 +2,14 @@
 
 use base::clock::Timestamp;
 use base::ids::{CallId, ConversationId, DeviceId, NodeId, SessionId, UserId};
-use securevox::protocol::calls::{ActiveCall, IncomingCall, Media, Mode, Role};
+use securevox::protocol::calls::{ActiveCall, CallMedia, CallRole, CallTopology, IncomingCall};
 use securevox::protocol::cluster::{
-    ActOn, CallAsk, CallKey, CallPass, CallReply, CallSeat, CallStanding, Change, Changes, Deliver,
-    DeliverTo, DeviceRef, Heartbeat, Known, Load, NodeEvent, NodeRequest, Place, RawEvent,
-    RoomHandOver, Snapshot, Urgency,
+    ActorCommandRequest, CallKey, ConversationHead, DeliverToSession, DeliverToUsers, DeviceKey,
+    ForwardedCallGrant, ForwardedCallReply, ForwardedCallRequest, Heartbeat, NodeEvent, NodeLoad,
+    NodeRequest, NodeStateChange, NodeStateDelta, NodeStateSnapshot, ParticipantLocation, Priority,
+    RawEvent, RemoteCallSummary, RoomHandOff, SequencePosition,
 };
-use securevox::protocol::server::Person;
+use securevox::protocol::server::UserSummary;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
@@ -38,8 +39,8 @@ fn raw(value: &Value) -> Box<RawValue> {
     to_raw_value(value).unwrap()
 }
 
-fn seat() -> CallSeat {
-    CallSeat {
+fn seat() -> ParticipantLocation {
+    ParticipantLocation {
         user: user(1),
         device: DeviceId::from_uuid(number(3)),
         session: session(),
@@ -48,9 +49,9 @@ fn seat() -> CallSeat {
     }
 }
 
-fn standing() -> CallStanding {
+fn standing() -> RemoteCallSummary {
     let noon = Timestamp::from_micros(1_790_000_000_000_000);
-    CallStanding {
+    RemoteCallSummary {
         call_id: call_id(),
         key: CallKey::Conversation(conversation_id()),
         conversation_id: Some(conversation_id()),
@@ -59,8 +60,8 @@ fn standing() -> CallStanding {
             user(9),
             IncomingCall {
                 call_id: call_id(),
-                from: Person { user_id: user(1), name: "Alice".to_owned() },
-                media: Media::Video,
+                from: UserSummary { user_id: user(1), name: "Alice".to_owned() },
+                media: CallMedia::Video,
                 conversation_id: Some(conversation_id()),
                 expires_at: noon,
             },
@@ -68,7 +69,7 @@ fn standing() -> CallStanding {
         active: Some(ActiveCall {
             call_id: call_id(),
             session_id: Some("standup".to_owned()),
-            mode: Mode::Sfu,
+            mode: CallTopology::Sfu,
             participants: 1,
             started_at: noon,
         }),
@@ -79,72 +80,76 @@ fn message() -> RawEvent {
     RawEvent {
         name: "message".to_owned(),
         data: raw(&json!({ "text": "hello" })),
-        place: Some(Place::said(conversation_id(), 7)),
+        place: Some(SequencePosition::said(conversation_id(), 7)),
         about: None,
     }
 }
 
 fn events() -> Vec<NodeEvent> {
-    let load = Load { calls: 1, participants: 3, people: 9 };
+    let load = NodeLoad { calls: 1, participants: 3, people: 9 };
     let changes = vec![
-        Change::Came(user(1)),
-        Change::Went(user(9)),
-        Change::Call(Box::new(standing())),
-        Change::CallOver(call_id()),
+        NodeStateChange::Came(user(1)),
+        NodeStateChange::Went(user(9)),
+        NodeStateChange::Call(Box::new(standing())),
+        NodeStateChange::CallOver(call_id()),
     ];
     let mut all = vec![
         NodeEvent::Heartbeat(Heartbeat { version: 8, load, takes_rooms: true }),
-        NodeEvent::Changes(Changes { version: 8, changes }),
-        NodeEvent::DeliverTo(DeliverTo {
+        NodeEvent::Changes(NodeStateDelta { version: 8, changes }),
+        NodeEvent::DeliverTo(DeliverToSession {
             user: user(1),
             session: session(),
             event: RawEvent {
-                place: Some(Place::changed(conversation_id(), 3)),
+                place: Some(SequencePosition::changed(conversation_id(), 3)),
                 about: Some(7),
                 ..message()
             },
         }),
-        NodeEvent::Known(Known {
+        NodeEvent::Known(ConversationHead {
             to: vec![user(1)],
-            place: Place::changed(conversation_id(), 7),
+            place: SequencePosition::changed(conversation_id(), 7),
             passed: false,
         }),
         NodeEvent::StatusChanged(user(1)),
         NodeEvent::Resync,
-        NodeEvent::EndDevice(DeviceRef { user: user(1), device: seat().device }),
+        NodeEvent::EndDevice(DeviceKey { user: user(1), device: seat().device }),
         NodeEvent::EndPerson(user(1)),
         NodeEvent::Lost(session()),
         NodeEvent::Unknown,
     ];
-    for urgency in [Urgency::Low, Urgency::Normal, Urgency::High] {
-        all.push(NodeEvent::Deliver(Deliver { to: vec![user(1)], event: message(), urgency }));
+    for urgency in [Priority::Low, Priority::Normal, Priority::High] {
+        all.push(NodeEvent::Deliver(DeliverToUsers {
+            to: vec![user(1)],
+            event: message(),
+            urgency,
+        }));
     }
     all
 }
 
 fn requests() -> Vec<NodeRequest> {
-    let ask = |pass| CallAsk {
+    let ask = |pass| ForwardedCallRequest {
         seat: seat(),
         name: "Alice".to_owned(),
         pass,
         event: "join_call".to_owned(),
         data: raw(&json!({ "call_id": call_id() })),
     };
-    let pass = CallPass { session: "standup".to_owned(), role: Role::Moderator };
+    let pass = ForwardedCallGrant { session: "standup".to_owned(), role: CallRole::Moderator };
     vec![
         NodeRequest::Ping,
         NodeRequest::Snapshot,
         NodeRequest::Call(Box::new(ask(None))),
         NodeRequest::Call(Box::new(ask(Some(pass)))),
         NodeRequest::Gone(vec![(user(1), session())]),
-        NodeRequest::TakeRoom(Box::new(RoomHandOver {
+        NodeRequest::TakeRoom(Box::new(RoomHandOff {
             key: "call/name/standup".to_owned(),
             epoch: 3,
             call: raw(&json!({ "mode": "sfu" })),
         })),
         NodeRequest::Calls,
         NodeRequest::Actors,
-        NodeRequest::ActOn(ActOn { path: "/node/store".to_owned(), restart: true }),
+        NodeRequest::ActOn(ActorCommandRequest { path: "/node/store".to_owned(), restart: true }),
         NodeRequest::Drain,
         NodeRequest::Unknown,
     ]
@@ -175,16 +180,16 @@ fn questions_between_nodes() {
 
 #[test]
 fn answers_between_nodes() {
-    let snapshot = Snapshot { version: 8, people: vec![user(1)], calls: vec![standing()] };
+    let snapshot = NodeStateSnapshot { version: 8, people: vec![user(1)], calls: vec![standing()] };
     let keys = [
         CallKey::Pair(user(1), user(9)),
         CallKey::Conversation(conversation_id()),
         CallKey::Name("standup".to_owned()),
     ];
     let replies = [
-        CallReply::Done(raw(&json!({ "call_id": call_id() }))),
-        CallReply::Refused("calls/not-in-call".to_owned()),
-        CallReply::Elsewhere,
+        ForwardedCallReply::Done(raw(&json!({ "call_id": call_id() }))),
+        ForwardedCallReply::Refused("calls/not-in-call".to_owned()),
+        ForwardedCallReply::Elsewhere,
     ];
     insta::assert_json_snapshot!([
         json!({ "shape": "Snapshot", "json": travelled(&snapshot) }),

@@ -1,15 +1,18 @@
 //! Files, as they cross the wire: snapshots, as in `protocol`.
 
 use base::ids::{AttachmentId, UploadId};
-use securevox::protocol::files::{AttachmentMade, Upload};
+use securevox::protocol::files::{UploadView, UploadedAttachment};
 
 use crate::protocol::{NOON, attachment, id, shape};
 
 #[test]
 fn answers_about_files() {
-    let made =
-        AttachmentMade { attachment: attachment(), sha256: "00ff".to_owned(), expires_at: NOON };
-    let upload = Upload {
+    let made = UploadedAttachment {
+        attachment: attachment(),
+        sha256: "00ff".to_owned(),
+        expires_at: NOON,
+    };
+    let upload = UploadView {
         id: id!(UploadId, 10),
         offset: 7,
         size: 9,

@@ -2,20 +2,21 @@
 
 use base::ids::{ConversationId, InviteId, MessageId, UserId};
 use base::secret::Secret;
-use securevox::protocol::chat::{Kept, MemberRole};
-use securevox::protocol::invites::{Invite, InviteMade};
+use securevox::protocol::chat::{GroupRole, MemberSettings};
+use securevox::protocol::invites::{CreatedInvite, InviteView};
 use securevox::protocol::messages::{
-    Edit, For, Happened, Message, MessageDeleted, Reaction, Reactions, System,
+    DeleteScope, MessageDeleted, MessageRevision, MessageView, Reaction, ReactionGroup,
+    SystemEvent, SystemEventKind,
 };
-use securevox::protocol::presence::{Presence, State};
+use securevox::protocol::presence::{PresenceEvent, PresenceState};
 use securevox::protocol::server::ServerEvent;
 use serde_json::json;
 
 use crate::protocol::{NOON, id, message, shape};
 
 /// One to which everything happened.
-fn changed_message() -> Message {
-    Message {
+fn changed_message() -> MessageView {
+    MessageView {
         revision: 9,
         edited_at: Some(NOON),
         deleted_at: Some(NOON),
@@ -23,12 +24,12 @@ fn changed_message() -> Message {
         pinned_at: Some(NOON),
         forwarded_from: Some(id!(UserId, 5)),
         mentions: vec![id!(UserId, 6)],
-        reactions: vec![Reactions { emoji: "👍".to_owned(), user_ids: vec![id!(UserId, 6)] }],
-        system: Some(System {
-            what: Happened::Role,
+        reactions: vec![ReactionGroup { emoji: "👍".to_owned(), user_ids: vec![id!(UserId, 6)] }],
+        system: Some(SystemEvent {
+            what: SystemEventKind::Role,
             user_id: Some(id!(UserId, 6)),
             title: Some("x".to_owned()),
-            role: Some(MemberRole::Admin),
+            role: Some(GroupRole::Admin),
         }),
         ..message()
     }
@@ -43,7 +44,7 @@ fn events_about_changes_from_the_server() {
             message_id: id!(MessageId, 3),
             seq: 7,
             revision: 9,
-            r#for: For::All,
+            r#for: DeleteScope::All,
         }),
         ServerEvent::Reaction(Reaction {
             conversation_id: id!(ConversationId, 2),
@@ -54,13 +55,13 @@ fn events_about_changes_from_the_server() {
             emoji: "👍".to_owned(),
             added: true,
         }),
-        ServerEvent::Presence(Presence {
+        ServerEvent::Presence(PresenceEvent {
             user_id: id!(UserId, 1),
-            state: State::Away,
+            state: PresenceState::Away,
             text: String::new(),
             last_seen_at: None,
         }),
-        ServerEvent::ConversationKept(Kept {
+        ServerEvent::ConversationKept(MemberSettings {
             id: id!(ConversationId, 2),
             muted_until: Some(NOON),
             archived_at: None,
@@ -73,11 +74,11 @@ fn events_about_changes_from_the_server() {
 #[test]
 fn answers_about_changes_over_http() {
     let shapes = [
-        shape("Edit", Edit { body: "hallo".to_owned(), edited_at: NOON }),
+        shape("Edit", MessageRevision { body: "hallo".to_owned(), edited_at: NOON }),
         shape(
             "InviteMade",
-            InviteMade {
-                invite: Invite {
+            CreatedInvite {
+                invite: InviteView {
                     id: id!(InviteId, 12),
                     created_by: id!(UserId, 1),
                     created_at: NOON,

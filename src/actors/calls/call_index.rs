@@ -21,7 +21,7 @@ use crate::actors::supervision::ActorRef;
 use crate::domain::calls::{CallError, Seat};
 use crate::protocol::calls::{ActiveCall, IncomingCall};
 pub(super) use crate::protocol::cluster::CallKey as Key;
-use crate::protocol::cluster::CallStanding;
+use crate::protocol::cluster::RemoteCallSummary;
 use crate::telemetry::metrics::{CALLS, refused};
 
 /// What is known of a call outside its room.
@@ -218,7 +218,7 @@ impl Board {
     pub(super) fn stand(&self, id: CallId, standing: Standing) {
         let mut calls = self.calls();
         let Some(entry) = calls.all.get(&id).filter(|entry| entry.is_here()) else { return };
-        self.neighbours.call_stands(CallStanding {
+        self.neighbours.call_stands(RemoteCallSummary {
             call_id: id,
             key: entry.key.clone(),
             conversation_id: entry.conversation,

@@ -10,9 +10,11 @@ use crate::actors::peer_nodes::PATIENCE;
 use crate::cluster::BusError;
 use crate::domain::accounts::{CallGrant, Principal};
 use crate::domain::calls::{CallError, Seat};
-use crate::protocol::calls::Role;
-use crate::protocol::client::{CallEvent, ClientEvent};
-use crate::protocol::cluster::{CallAsk, CallPass, CallReply, NodeRequest};
+use crate::protocol::calls::CallRole;
+use crate::protocol::client::{CallClientEvent, ClientEvent};
+use crate::protocol::cluster::{
+    ForwardedCallGrant, ForwardedCallReply, ForwardedCallRequest, NodeRequest,
+};
 
 /// How often a call that moves is looked for again, and how long is waited before: a little over
 /// the time in which a node's death is certified.
@@ -37,7 +39,7 @@ impl Calls {
         &self,
         me: &Principal,
         session: SessionId,
-        event: CallEvent,
+        event: CallClientEvent,
     ) -> Result<String, CallError> {
         let asker = Asker { me, seat: self.seat(me, session), passed_on: false };
         for attempt in 0..TRIES {
@@ -55,16 +57,16 @@ impl Calls {
         node: NodeId,
         call: CallId,
         asker: Asker<'_>,
-        event: &CallEvent,
+        event: &CallClientEvent,
     ) -> Result<String, CallError> {
         if asker.passed_on {
             return Err(CallError::Moved);
         }
-        let pass = asker.me.pass.as_ref().map(|pass| CallPass {
+        let pass = asker.me.pass.as_ref().map(|pass| ForwardedCallGrant {
             session: pass.session.clone(),
-            role: if pass.moderates { Role::Moderator } else { Role::Participant },
+            role: if pass.moderates { CallRole::Moderator } else { CallRole::Participant },
         });
-        let ask = NodeRequest::Call(Box::new(CallAsk {
+        let ask = NodeRequest::Call(Box::new(ForwardedCallRequest {
             seat: asker.seat,
             name: asker.me.name.clone(),
             pass,
@@ -72,9 +74,9 @@ impl Calls {
             data: event.data(),
         }));
         match self.neighbours.ask(node, &ask, PATIENCE).await {
-            Ok(CallReply::Done(reply)) => Ok(reply.get().to_owned()),
-            Ok(CallReply::Refused(error)) => Err(error),
-            Ok(CallReply::Elsewhere) => {
+            Ok(ForwardedCallReply::Done(reply)) => Ok(reply.get().to_owned()),
+            Ok(ForwardedCallReply::Refused(error)) => Err(error),
+            Ok(ForwardedCallReply::Elsewhere) => {
                 self.board.over_there(node, call); // the directory knows
                 Err(CallError::Moved)
             }
@@ -89,10 +91,10 @@ impl Calls {
     }
 
     /// Answers what another node passed on.
-    pub async fn answer_for(&self, ask: CallAsk) -> CallReply<CallError> {
-        let CallAsk { seat, name, pass, event, data } = ask;
+    pub async fn answer_for(&self, ask: ForwardedCallRequest) -> ForwardedCallReply<CallError> {
+        let ForwardedCallRequest { seat, name, pass, event, data } = ask;
         let Ok(ClientEvent::Call(event)) = ClientEvent::parse(&event, data.get()) else {
-            return CallReply::Refused(CallError::Unavailable); // a newer version's
+            return ForwardedCallReply::Refused(CallError::Unavailable); // a newer version's
         };
         let me = Principal {
             user: seat.user,
@@ -102,17 +104,17 @@ impl Calls {
             role: store::Role::User,
             pass: pass.map(|pass| CallGrant {
                 session: pass.session,
-                moderates: pass.role == Role::Moderator,
+                moderates: pass.role == CallRole::Moderator,
             }),
         };
         let asker = Asker { me: &me, seat, passed_on: true };
         match self.answer_here(asker, event).await {
             Ok(reply) => match RawValue::from_string(reply) {
-                Ok(reply) => CallReply::Done(reply),
-                Err(_) => CallReply::Refused(CallError::Unavailable),
+                Ok(reply) => ForwardedCallReply::Done(reply),
+                Err(_) => ForwardedCallReply::Refused(CallError::Unavailable),
             },
-            Err(CallError::Moved) => CallReply::Elsewhere,
-            Err(error) => CallReply::Refused(error.travelling()),
+            Err(CallError::Moved) => ForwardedCallReply::Elsewhere,
+            Err(error) => ForwardedCallReply::Refused(error.travelling()),
         }
     }
 }

@@ -28,7 +28,9 @@ use crate::cluster::OwnershipDirectory;
 use crate::domain::accounts::Principal;
 use crate::domain::calls::{CallDomain as Deeds, Seat};
 use crate::protocol::calls::{self as wire, IncomingCall};
-use crate::protocol::cluster::{CallStanding, Change, Load, NodeEvent, NodeRequest};
+use crate::protocol::cluster::{
+    NodeEvent, NodeLoad, NodeRequest, NodeStateChange, RemoteCallSummary,
+};
 
 /// Finds, begins and asks calls; cheap to clone.
 #[derive(Clone)]
@@ -183,23 +185,23 @@ impl Calls {
     }
 
     /// What this node carries.
-    pub fn load(&self) -> Load {
+    pub fn load(&self) -> NodeLoad {
         let (calls, participants) = self.board.load();
         let people = self.switchboard.connected() as u64;
-        Load { calls: calls as u64, participants: participants as u64, people }
+        NodeLoad { calls: calls as u64, participants: participants as u64, people }
     }
 
     /// Something about a call is different at another node.
-    pub fn changed_there(&self, node: NodeId, change: Change) {
+    pub fn changed_there(&self, node: NodeId, change: NodeStateChange) {
         match change {
-            Change::Call(standing) => self.board.stands_there(node, *standing),
-            Change::CallOver(id) => self.board.over_there(node, id),
-            Change::Came(_) | Change::Went(_) => {} // the neighbours keep that
+            NodeStateChange::Call(standing) => self.board.stands_there(node, *standing),
+            NodeStateChange::CallOver(id) => self.board.over_there(node, id),
+            NodeStateChange::Came(_) | NodeStateChange::Went(_) => {} // the neighbours keep that
         }
     }
 
     /// All calls of another node.
-    pub fn all_there(&self, node: NodeId, calls: Vec<CallStanding>) {
+    pub fn all_there(&self, node: NodeId, calls: Vec<RemoteCallSummary>) {
         self.board.all_there(node, calls);
     }
 

@@ -16,9 +16,9 @@ use crate::domain::calls::{
     CallError, CallKind, CallTargets, Callee, Seat, StartCallParams, parse_name,
     participant_number, person,
 };
-use crate::protocol::calls::{CallStarted, JoinCall, Media, Mode, Role, StartCall};
-use crate::protocol::client::CallEvent;
-use crate::protocol::server::Done;
+use crate::protocol::calls::{CallMedia, CallRole, CallStarted, CallTopology, JoinCall, StartCall};
+use crate::protocol::client::CallClientEvent;
+use crate::protocol::server::EmptyReply;
 
 /// How often a call that ends while it is looked for is looked for again.
 const TRIES: usize = 10;
@@ -32,16 +32,16 @@ impl Calls {
     pub(super) async fn answer_here(
         &self,
         asker: Asker<'_>,
-        event: CallEvent,
+        event: CallClientEvent,
     ) -> Result<String, CallError> {
         let Asker { me, seat, .. } = asker;
         match &event {
-            CallEvent::StartCall(start) => {
+            CallClientEvent::StartCall(start) => {
                 full(me)?;
                 return self.start(asker, start, &event).await;
             }
-            CallEvent::JoinCall(join) => return self.join(asker, join, &event).await,
-            CallEvent::InviteCall(_) => full(me)?,
+            CallClientEvent::JoinCall(join) => return self.join(asker, join, &event).await,
+            CallClientEvent::InviteCall(_) => full(me)?,
             _ => {}
         }
         let (id, name) = event.call();
@@ -50,22 +50,24 @@ impl Calls {
             return self.pass_on(node, found.id, asker, &event).await;
         }
         let what = match event {
-            CallEvent::InviteCall(invite) => {
+            CallClientEvent::InviteCall(invite) => {
                 return self.invite(me, seat, found, invite.user_id).await;
             }
-            CallEvent::AcceptCall(_) => What::Accept,
-            CallEvent::DeclineCall(_) => What::Decline,
-            CallEvent::CancelCall(_) => What::Cancel,
-            CallEvent::UpgradeCall(_) => What::Upgrade,
-            CallEvent::LeaveCall(_) => What::Leave,
-            CallEvent::Offer(offer) => What::Offer(offer),
-            CallEvent::Answer(answer) => What::Answer(answer),
-            CallEvent::IceCandidate(ice) => What::IceCandidate(ice),
-            CallEvent::MuteAudio(mute) => What::Mute(Media::Audio, mute.muted),
-            CallEvent::MuteVideo(mute) => What::Mute(Media::Video, mute.muted),
-            CallEvent::SetLayer(layer) => What::SetLayer(layer),
-            CallEvent::Moderate(moderate) => What::Moderate(moderate),
-            CallEvent::StartCall(_) | CallEvent::JoinCall(_) => return Err(CallError::Unavailable),
+            CallClientEvent::AcceptCall(_) => What::Accept,
+            CallClientEvent::DeclineCall(_) => What::Decline,
+            CallClientEvent::CancelCall(_) => What::Cancel,
+            CallClientEvent::UpgradeCall(_) => What::Upgrade,
+            CallClientEvent::LeaveCall(_) => What::Leave,
+            CallClientEvent::Offer(offer) => What::Offer(offer),
+            CallClientEvent::Answer(answer) => What::Answer(answer),
+            CallClientEvent::IceCandidate(ice) => What::IceCandidate(ice),
+            CallClientEvent::MuteAudio(mute) => What::Mute(CallMedia::Audio, mute.muted),
+            CallClientEvent::MuteVideo(mute) => What::Mute(CallMedia::Video, mute.muted),
+            CallClientEvent::SetLayer(layer) => What::SetLayer(layer),
+            CallClientEvent::Moderate(moderate) => What::Moderate(moderate),
+            CallClientEvent::StartCall(_) | CallClientEvent::JoinCall(_) => {
+                return Err(CallError::Unavailable);
+            }
         };
         ask(&found.room().await?, seat, me, what).await
     }
@@ -99,7 +101,7 @@ impl Calls {
         &self,
         asker: Asker<'_>,
         start: &StartCall,
-        event: &CallEvent,
+        event: &CallClientEvent,
     ) -> Result<String, CallError> {
         let me = asker.me;
         let CallTargets { shape, conversation, others, unheard } =
@@ -123,8 +125,10 @@ impl Calls {
                 media: start.media,
                 callees: others.iter().map(callee).collect(),
             };
-            let (call_id, mode) =
-                (begin.id, if shape == CallKind::Direct { Mode::P2p } else { Mode::Sfu });
+            let (call_id, mode) = (
+                begin.id,
+                if shape == CallKind::Direct { CallTopology::P2p } else { CallTopology::Sfu },
+            );
             let found = match self.goes_or_begins(&key, begin, Some(&whom), asker).await? {
                 Opened::Begun(_) => return Ok(json(&CallStarted { call_id, mode, ring_timeout })),
                 Opened::Found(found) => found,
@@ -174,7 +178,7 @@ impl Calls {
         &self,
         asker: Asker<'_>,
         join: &JoinCall,
-        event: &CallEvent,
+        event: &CallClientEvent,
     ) -> Result<String, CallError> {
         let Asker { me, seat, .. } = asker;
         let resume = join.participant_id.as_deref().and_then(participant_number);
@@ -196,7 +200,7 @@ impl Calls {
                 conversation: None,
                 name: Some(name.to_owned()),
                 by: person(me),
-                media: Media::Video,
+                media: CallMedia::Video,
                 callees: Vec::new(),
             };
             let room =
@@ -223,7 +227,7 @@ impl Calls {
         room: &ActorRef<Room>,
         seat: Seat,
         me: &Principal,
-        role: Option<Role>,
+        role: Option<CallRole>,
         resume: Option<u32>,
     ) -> Result<String, CallError> {
         let what = What::Join { role, resume, permit: self.place()? };
@@ -238,7 +242,7 @@ impl Calls {
     }
 
     /// What somebody may do in a call that they name by its id; `None`: only if they were called.
-    async fn role(&self, me: &Principal, found: &Found) -> Result<Option<Role>, CallError> {
+    async fn role(&self, me: &Principal, found: &Found) -> Result<Option<CallRole>, CallError> {
         match (&found.name, found.conversation) {
             (Some(name), _) => self.may_enter(me, name).map(Some),
             (None, _) if me.pass.is_some() => Err(CallError::CallOnly),
@@ -251,13 +255,13 @@ impl Calls {
     }
 
     /// What somebody may do in the session of this name.
-    fn may_enter(&self, me: &Principal, name: &str) -> Result<Role, CallError> {
+    fn may_enter(&self, me: &Principal, name: &str) -> Result<CallRole, CallError> {
         match &me.pass {
-            Some(pass) if pass.session == name && pass.moderates => Ok(Role::Moderator),
-            Some(pass) if pass.session == name => Ok(Role::Participant),
+            Some(pass) if pass.session == name && pass.moderates => Ok(CallRole::Moderator),
+            Some(pass) if pass.session == name => Ok(CallRole::Participant),
             Some(_) => Err(CallError::CallOnly),
             None if self.deeds.config().sessions == SessionCreationPolicy::Anybody => {
-                Ok(Role::Participant)
+                Ok(CallRole::Participant)
             }
             None => Err(CallError::NotAllowed),
         }
@@ -314,7 +318,7 @@ pub(super) fn json<T: Serialize>(reply: &T) -> String {
 
 /// The reply of a request that has no other.
 pub(super) fn done() -> String {
-    json(&Done {})
+    json(&EmptyReply {})
 }
 
 /// The word that serde has for a plain variant, for the label of a metric.

@@ -26,7 +26,7 @@ use super::call_index::Standing;
 use crate::actors::supervision::SupervisedContext;
 use crate::domain::calls::{CallChange, CallError, CallState, EventTarget, participant_name, view};
 use crate::protocol::calls as wire;
-use crate::protocol::server::CallNews;
+use crate::protocol::server::CallServerEvent;
 use crate::telemetry::metrics::{CALL_SECONDS, CALLS_ENDED};
 
 /// How long until a database that did not take the end of a call is told again.
@@ -39,7 +39,7 @@ pub struct Room {
     /// Where media is forwarded; there once it travels through the server.
     stage: Option<Stage>,
     /// How each participant's media travelled lately.
-    quality: HashMap<u32, wire::Quality>,
+    quality: HashMap<u32, wire::ParticipantQuality>,
     timer: Option<SpawnHandle>,
     /// The end is being written down.
     closing: bool,
@@ -118,7 +118,7 @@ impl Room {
     }
 
     /// Tells all participants.
-    fn tell_participants(&self, but: Option<u32>, news: &CallNews) {
+    fn tell_participants(&self, but: Option<u32>, news: &CallServerEvent) {
         for (number, participant) in self.call.participants() {
             if Some(number) != but {
                 self.seed.tell(&EventTarget::Seat(participant.seat), news.clone());
@@ -136,7 +136,7 @@ impl Room {
     }
 
     /// Writes the end down, again and again until it is, then goes.
-    fn close(&mut self, reason: wire::Reason, ctx: &mut SupervisedContext<Self>) {
+    fn close(&mut self, reason: wire::CallEndReason, ctx: &mut SupervisedContext<Self>) {
         self.stage = None;
         if std::mem::replace(&mut self.closing, true) {
             return;
@@ -199,7 +199,7 @@ impl Actor for Room {
         if ctx.is_restart() {
             self.call.restarted();
         }
-        if self.call.mode() == wire::Mode::Sfu && self.call.ended().is_none() {
+        if self.call.mode() == wire::CallTopology::Sfu && self.call.ended().is_none() {
             self.raise(ctx);
         }
         self.step(ctx);

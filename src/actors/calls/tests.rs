@@ -19,8 +19,8 @@ use crate::config;
 use crate::domain::accounts::{Principal, TokenSigner};
 use crate::domain::calls::{CallDomain as Deeds, CallDomainDeps, CallError, TurnCredentials};
 use crate::domain::vault::{Vault, new_key};
-use crate::protocol::calls::{JoinCall, Reason};
-use crate::protocol::client::CallEvent;
+use crate::protocol::calls::{CallEndReason, JoinCall};
+use crate::protocol::client::CallClientEvent;
 
 /// A cache that cannot be reached.
 struct Away;
@@ -124,7 +124,10 @@ async fn a_call_whose_room_does_not_start_is_closed_in_history_at_once() {
     let (store, clock) = (store_in(&dir).await, Clock::wall());
     let (me, calls) = (somebody(&store, &clock).await, without_rooms(&store, &clock).await);
     let join = || {
-        CallEvent::JoinCall(JoinCall { session: Some("room".to_owned()), ..JoinCall::default() })
+        CallClientEvent::JoinCall(JoinCall {
+            session: Some("room".to_owned()),
+            ..JoinCall::default()
+        })
     };
     for _ in 0..2 {
         let answer = calls.answer(&me, SessionId::new(), join()).await;
@@ -138,7 +141,7 @@ async fn a_call_whose_room_does_not_start_is_closed_in_history_at_once() {
     assert_eq!(store.open_calls().await.unwrap(), []);
     let past = calls.deeds.history(&me, None, 10).await.unwrap().items;
     let reasons: Vec<_> = past.iter().map(|call| call.reason).collect();
-    assert_eq!(reasons, [Some(Reason::Failed); 2]);
+    assert_eq!(reasons, [Some(CallEndReason::Failed); 2]);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::actors::presence::Presence;
 use crate::actors::sessions::{Outgoing, Switchboard};
 use crate::actors::supervision::ActorRef;
 use crate::cluster::{BoxFuture, BusHandler};
-use crate::protocol::cluster::{NodeEvent, NodeRequest, RoomHandOver, Urgency};
+use crate::protocol::cluster::{NodeEvent, NodeRequest, Priority, RoomHandOff};
 use crate::telemetry::metrics::dropped;
 
 /// The listener of a node in a cluster; cheap to clone.
@@ -45,7 +45,7 @@ impl BusHandler for Ear {
                 self.switchboard.announce_here(&news.to, &event);
             }
             NodeEvent::DeliverTo(news) => {
-                let event = Outgoing::of(news.event, Urgency::High);
+                let event = Outgoing::of(news.event, Priority::High);
                 if !self.switchboard.tell_session_here(news.user, news.session, &event) {
                     dropped("no-such-session");
                 }
@@ -71,7 +71,7 @@ impl BusHandler for Ear {
                 NodeRequest::Call(ask) => json(&ear.calls.answer_for(*ask).await),
                 NodeRequest::Gone(sessions) => json(&ear.calls.gone_sessions(sessions)),
                 NodeRequest::TakeRoom(room) => {
-                    let RoomHandOver { key, epoch, call } = *room;
+                    let RoomHandOff { key, epoch, call } = *room;
                     let Ok(call) = serde_json::from_str(call.get()) else { return json(&false) };
                     json(&ear.calls.take_room(from, &key, epoch, call).await)
                 }

@@ -6,12 +6,12 @@ use store::Store;
 use crate::actors::calls::Calls;
 use crate::actors::sessions::Switchboard;
 use crate::cluster::BoxFuture;
-use crate::protocol::cluster::{CallStanding, Change, Load};
+use crate::protocol::cluster::{NodeLoad, NodeStateChange, RemoteCallSummary};
 
 /// What a membership tells those who live on its node.
 pub trait Residents: Send + Sync + 'static {
     /// What the node carries.
-    fn load(&self) -> Load;
+    fn load(&self) -> NodeLoad;
     /// The node is not sure any more that what it owns is its own.
     fn let_go(&self);
     /// Something was perhaps not heard: everybody is to look into the database.
@@ -19,9 +19,9 @@ pub trait Residents: Send + Sync + 'static {
     /// A node is dead.
     fn node_died(&self, node: NodeId) -> BoxFuture<'_, ()>;
     /// All calls that go on at another node.
-    fn all_there(&self, node: NodeId, calls: Vec<CallStanding>);
+    fn all_there(&self, node: NodeId, calls: Vec<RemoteCallSummary>);
     /// Something is different about a call at another node.
-    fn changed_there(&self, node: NodeId, change: Change);
+    fn changed_there(&self, node: NodeId, change: NodeStateChange);
     /// Asks for the sessions of other nodes that are in calls of this one; gives those whose node
     /// is dead.
     fn look_after_seats(&self) -> BoxFuture<'_, Vec<SessionId>>;
@@ -43,11 +43,11 @@ pub struct Household {
 }
 
 impl Residents for Household {
-    fn changed_there(&self, node: NodeId, change: Change) {
+    fn changed_there(&self, node: NodeId, change: NodeStateChange) {
         self.calls.changed_there(node, change);
     }
 
-    fn load(&self) -> Load {
+    fn load(&self) -> NodeLoad {
         self.calls.load()
     }
 
@@ -63,7 +63,7 @@ impl Residents for Household {
         Box::pin(self.calls.node_died(node))
     }
 
-    fn all_there(&self, node: NodeId, calls: Vec<CallStanding>) {
+    fn all_there(&self, node: NodeId, calls: Vec<RemoteCallSummary>) {
         self.calls.all_there(node, calls);
     }
 

@@ -4,35 +4,37 @@ use std::collections::{HashMap, HashSet};
 
 use base::ids::{CallId, UserId};
 
-use crate::protocol::cluster::{CallStanding, Change, Changes, Snapshot};
+use crate::protocol::cluster::{
+    NodeStateChange, NodeStateDelta, NodeStateSnapshot, RemoteCallSummary,
+};
 
 #[derive(Default)]
 pub(super) struct Own {
     version: u64,
     people: HashSet<UserId>,
-    calls: HashMap<CallId, CallStanding>,
+    calls: HashMap<CallId, RemoteCallSummary>,
     /// Noted and not yet told.
-    pending: Vec<Change>,
+    pending: Vec<NodeStateChange>,
 }
 
 impl Own {
     /// Something is different; without `listeners` it is only counted, so that whoever comes to
     /// know of it later asks for the whole.
-    pub(super) fn note(&mut self, change: Change, listeners: bool) {
+    pub(super) fn note(&mut self, change: NodeStateChange, listeners: bool) {
         match &change {
-            Change::Came(user) => {
+            NodeStateChange::Came(user) => {
                 self.people.insert(*user);
             }
-            Change::Went(user) => {
+            NodeStateChange::Went(user) => {
                 self.people.remove(user);
             }
-            Change::Call(standing) => {
+            NodeStateChange::Call(standing) => {
                 let old = self.calls.insert(standing.call_id, (**standing).clone());
                 if old.as_ref() == Some(&**standing) {
                     return; // nothing that others would see
                 }
             }
-            Change::CallOver(id) => {
+            NodeStateChange::CallOver(id) => {
                 if self.calls.remove(id).is_none() {
                     return;
                 }
@@ -46,13 +48,13 @@ impl Own {
     }
 
     /// What is to be told now.
-    pub(super) fn changes(&mut self) -> Option<Changes> {
+    pub(super) fn changes(&mut self) -> Option<NodeStateDelta> {
         if self.pending.is_empty() {
             return None;
         }
         self.version += 1;
         let changes = std::mem::take(&mut self.pending);
-        Some(Changes { version: self.version, changes })
+        Some(NodeStateDelta { version: self.version, changes })
     }
 
     pub(super) const fn version(&self) -> u64 {
@@ -61,8 +63,8 @@ impl Own {
 
     /// The whole. What is still to be told may come twice; it says how things are, not how they
     /// differ.
-    pub(super) fn snapshot(&self) -> Snapshot {
-        Snapshot {
+    pub(super) fn snapshot(&self) -> NodeStateSnapshot {
+        NodeStateSnapshot {
             version: self.version,
             people: self.people.iter().copied().collect(),
             calls: self.calls.values().cloned().collect(),

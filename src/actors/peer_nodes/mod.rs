@@ -19,8 +19,9 @@ use self::peer_table::Others;
 pub use self::peer_table::{Greeting, Guest};
 use crate::cluster::{Bus, BusError, BusState};
 use crate::protocol::cluster::{
-    CallStanding, Change, Changes, Deliver, DeliverTo, Heartbeat, Known, Load, NodeEvent,
-    NodeRequest, Place, RawEvent, Snapshot, Urgency,
+    ConversationHead, DeliverToSession, DeliverToUsers, Heartbeat, NodeEvent, NodeLoad,
+    NodeRequest, NodeStateChange, NodeStateDelta, NodeStateSnapshot, Priority, RawEvent,
+    RemoteCallSummary, SequencePosition,
 };
 use crate::telemetry::metrics::dropped;
 
@@ -84,7 +85,7 @@ impl Neighbours {
         self.0.stirred.notified().await;
     }
 
-    fn note(&self, change: Change) {
+    fn note(&self, change: NodeStateChange) {
         let listeners = !self.is_alone();
         self.own().note(change, listeners);
         if listeners {
@@ -94,21 +95,21 @@ impl Neighbours {
 
     /// The first device of somebody is here, or the last one is gone.
     pub fn is_here(&self, user: UserId, here: bool) {
-        self.note(if here { Change::Came(user) } else { Change::Went(user) });
+        self.note(if here { NodeStateChange::Came(user) } else { NodeStateChange::Went(user) });
     }
 
     /// How a call that goes on here stands.
-    pub fn call_stands(&self, standing: CallStanding) {
-        self.note(Change::Call(Box::new(standing)));
+    pub fn call_stands(&self, standing: RemoteCallSummary) {
+        self.note(NodeStateChange::Call(Box::new(standing)));
     }
 
     /// A call does not go on here any more.
     pub fn call_over(&self, id: CallId) {
-        self.note(Change::CallOver(id));
+        self.note(NodeStateChange::CallOver(id));
     }
 
     /// All that the others are to know of this node.
-    pub fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self) -> NodeStateSnapshot {
         self.own().snapshot()
     }
 
@@ -121,7 +122,7 @@ impl Neighbours {
     }
 
     /// Gives every other node a sign of life.
-    pub fn beat(&self, load: Load, takes_rooms: bool) {
+    pub fn beat(&self, load: NodeLoad, takes_rooms: bool) {
         let version = self.own().version();
         let beat = NodeEvent::Heartbeat(Heartbeat { version, load, takes_rooms });
         for node in self.nodes() {
@@ -137,7 +138,7 @@ impl Neighbours {
     }
 
     /// What changed at another node; the part that concerns calls.
-    pub fn heard_changes(&self, from: NodeId, changes: Changes) -> Vec<Change> {
+    pub fn heard_changes(&self, from: NodeId, changes: NodeStateDelta) -> Vec<NodeStateChange> {
         let Some(changes) = self.others().apply(from, changes) else {
             self.0.stirred.notify_one(); // a number is missing
             return Vec::new();
@@ -183,13 +184,16 @@ impl Neighbours {
     ///
     /// # Errors
     /// The bus's.
-    pub async fn learn(&self, node: NodeId) -> Result<(Vec<CallStanding>, Vec<Change>), BusError> {
-        let whole: Snapshot = self.ask(node, &NodeRequest::Snapshot, PATIENCE).await?;
+    pub async fn learn(
+        &self,
+        node: NodeId,
+    ) -> Result<(Vec<RemoteCallSummary>, Vec<NodeStateChange>), BusError> {
+        let whole: NodeStateSnapshot = self.ask(node, &NodeRequest::Snapshot, PATIENCE).await?;
         Ok(self.others().replace(node, whole))
     }
 
     /// What the nodes carry, and which take new rooms: the others.
-    pub fn loads(&self) -> HashMap<NodeId, (Load, bool)> {
+    pub fn loads(&self) -> HashMap<NodeId, (NodeLoad, bool)> {
         self.others().loads()
     }
 
@@ -199,30 +203,30 @@ impl Neighbours {
     }
 
     /// Tells the sessions of these people on other nodes.
-    pub fn deliver(&self, people: &[UserId], urgency: Urgency, event: impl Fn() -> RawEvent) {
+    pub fn deliver(&self, people: &[UserId], urgency: Priority, event: impl Fn() -> RawEvent) {
         if self.is_alone() {
             return;
         }
         let by_node = self.others().split(people);
         for (node, to) in by_node {
-            self.tell(node, &NodeEvent::Deliver(Deliver { to, event: event(), urgency }));
+            self.tell(node, &NodeEvent::Deliver(DeliverToUsers { to, event: event(), urgency }));
         }
     }
 
     /// Tells the sessions of these people on other nodes how far a conversation is.
-    pub fn tell_known(&self, people: &[UserId], place: Place, passed: bool) {
+    pub fn tell_known(&self, people: &[UserId], place: SequencePosition, passed: bool) {
         if self.is_alone() {
             return;
         }
         let by_node = self.others().split(people);
         for (node, to) in by_node {
-            self.tell(node, &NodeEvent::Known(Known { to, place, passed }));
+            self.tell(node, &NodeEvent::Known(ConversationHead { to, place, passed }));
         }
     }
 
     /// Tells one session on another node.
     pub fn deliver_to(&self, node: NodeId, user: UserId, session: SessionId, event: RawEvent) {
-        self.tell(node, &NodeEvent::DeliverTo(DeliverTo { user, session, event }));
+        self.tell(node, &NodeEvent::DeliverTo(DeliverToSession { user, session, event }));
     }
 
     /// Tells one node. What cannot be told is counted; the bus makes the other look for it.

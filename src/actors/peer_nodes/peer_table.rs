@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use base::ids::{NodeId, UserId};
 
-use crate::protocol::cluster::{CallStanding, Change, Changes, Heartbeat, Load, Snapshot};
+use crate::protocol::cluster::{
+    Heartbeat, NodeLoad, NodeStateChange, NodeStateDelta, NodeStateSnapshot, RemoteCallSummary,
+};
 
 /// How many messages of changes are kept while the whole is asked for; more are asked for again.
 const EARLY: usize = 1000;
@@ -30,9 +32,9 @@ struct Other {
     /// The last of its changes that is known; `None` while the whole is not.
     version: Option<u64>,
     /// Changes that came while the whole was asked for.
-    early: Vec<Changes>,
+    early: Vec<NodeStateDelta>,
     people: HashMap<UserId, Option<Guest>>,
-    load: Load,
+    load: NodeLoad,
     takes_rooms: bool,
 }
 
@@ -67,7 +69,11 @@ impl Others {
     }
 
     /// Takes the next changes of a node; `None` if a number is missing. Gives those about calls.
-    pub(super) fn apply(&mut self, from: NodeId, changes: Changes) -> Option<Vec<Change>> {
+    pub(super) fn apply(
+        &mut self,
+        from: NodeId,
+        changes: NodeStateDelta,
+    ) -> Option<Vec<NodeStateChange>> {
         let Some(other) = self.nodes.get_mut(&from) else { return Some(Vec::new()) };
         match other.version {
             Some(known) if changes.version == known + 1 => other.version = Some(changes.version),
@@ -83,9 +89,9 @@ impl Others {
         let mut calls = Vec::new();
         for change in changes.changes {
             match change {
-                Change::Came(user) => self.came(from, user),
-                Change::Went(user) => self.went(from, user),
-                Change::Call(_) | Change::CallOver(_) => calls.push(change),
+                NodeStateChange::Came(user) => self.came(from, user),
+                NodeStateChange::Went(user) => self.went(from, user),
+                NodeStateChange::Call(_) | NodeStateChange::CallOver(_) => calls.push(change),
             }
         }
         Some(calls)
@@ -95,8 +101,8 @@ impl Others {
     pub(super) fn replace(
         &mut self,
         node: NodeId,
-        whole: Snapshot,
-    ) -> (Vec<CallStanding>, Vec<Change>) {
+        whole: NodeStateSnapshot,
+    ) -> (Vec<RemoteCallSummary>, Vec<NodeStateChange>) {
         let calls = self.take(node, whole);
         let other = self.nodes.get_mut(&node);
         let early = other.map(|other| std::mem::take(&mut other.early)).unwrap_or_default();
@@ -104,7 +110,7 @@ impl Others {
         (calls, since.collect::<Vec<_>>().into_iter().flatten().collect())
     }
 
-    fn take(&mut self, node: NodeId, whole: Snapshot) -> Vec<CallStanding> {
+    fn take(&mut self, node: NodeId, whole: NodeStateSnapshot) -> Vec<RemoteCallSummary> {
         let people: HashSet<_> = whole.people.into_iter().collect();
         let Some(other) = self.nodes.get_mut(&node) else { return Vec::new() };
         other.version = Some(whole.version);
@@ -158,7 +164,7 @@ impl Others {
         gone
     }
 
-    pub(super) fn loads(&self) -> HashMap<NodeId, (Load, bool)> {
+    pub(super) fn loads(&self) -> HashMap<NodeId, (NodeLoad, bool)> {
         let of = |(node, other): (&NodeId, &Other)| (*node, (other.load, other.takes_rooms));
         self.nodes.iter().map(of).collect()
     }
@@ -206,14 +212,14 @@ mod tests {
             for (who, comes, lost) in steps {
                 let user = people[usize::from(who)];
                 if comes { here.insert(user); } else { here.remove(&user); }
-                own.note(if comes { Change::Came(user) } else { Change::Went(user) }, true);
+                own.note(if comes { NodeStateChange::Came(user) } else { NodeStateChange::Went(user) }, true);
                 let changes = own.changes().unwrap();
                 if !lost && others.apply(node, changes).is_none() {
                     let told = others.split(&people);
                     prop_assert_eq!(told[&node].len(), people.len(), "in doubt: everybody");
                     // The whole is answered now and arrives after what happens meanwhile.
                     let whole = own.snapshot();
-                    own.note(Change::Came(user), true);
+                    own.note(NodeStateChange::Came(user), true);
                     here.insert(user);
                     others.apply(node, own.changes().unwrap());
                     others.replace(node, whole);
@@ -221,7 +227,7 @@ mod tests {
                     prop_assert!(told.contains(&user), "nobody is forgotten");
                 }
             }
-            let beat = Heartbeat { version: own.version(), load: Load::default(), takes_rooms: true };
+            let beat = Heartbeat { version: own.version(), load: NodeLoad::default(), takes_rooms: true };
             if others.beat(node, &beat) {
                 others.replace(node, own.snapshot());
             }

@@ -19,7 +19,7 @@ use store::{Availability, Status, Store};
 use self::tracker::{Attendance, News};
 use super::sessions::{Outgoing, Switchboard};
 use super::supervision::SupervisedContext;
-use crate::protocol::presence::{self as wire, State};
+use crate::protocol::presence::{self as wire, PresenceState};
 use crate::protocol::server::ServerEvent;
 use crate::telemetry::metrics::PRESENCE;
 
@@ -54,7 +54,7 @@ impl Presence {
     }
 
     /// Somebody's presence, as their contacts see it.
-    pub fn seen(&self, user: UserId, status: Option<&Status>) -> wire::Presence {
+    pub fn seen(&self, user: UserId, status: Option<&Status>) -> wire::PresenceEvent {
         view(user, self.lock().is_here(user), status)
     }
 
@@ -76,15 +76,15 @@ impl Drop for Here {
     }
 }
 
-fn view(user: UserId, here: bool, status: Option<&Status>) -> wire::Presence {
+fn view(user: UserId, here: bool, status: Option<&Status>) -> wire::PresenceEvent {
     let chosen = status.map_or(Availability::Online, |status| status.state);
     let state = match chosen {
-        Availability::Online if here => State::Online,
-        Availability::Away if here => State::Away,
-        _ => State::Offline,
+        Availability::Online if here => PresenceState::Online,
+        Availability::Away if here => PresenceState::Away,
+        _ => PresenceState::Offline,
     };
     let hides = chosen == Availability::Offline;
-    wire::Presence {
+    wire::PresenceEvent {
         user_id: user,
         state,
         text: status.map(|status| status.text.clone()).unwrap_or_default(),

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use base::ids::{DeviceId, NodeId, SessionId, UserId};
 
-use super::outbound_event::{Outgoing, Place};
+use super::outbound_event::{Outgoing, SequencePosition};
 use super::registry::Registry;
 use super::session::{Deliver, End, Known};
 use super::socket_handle::Close;
 use crate::actors::peer_nodes::Neighbours;
 use crate::actors::supervision::SendError;
-use crate::protocol::cluster::{DeviceRef, NodeEvent};
+use crate::protocol::cluster::{DeviceKey, NodeEvent};
 use crate::protocol::server::{Reconnect, ServerEvent};
 use crate::telemetry::metrics::dropped;
 
@@ -54,22 +54,22 @@ impl Switchboard {
 
     /// Tells every session of these people how far a conversation is, without saying what was said:
     /// whoever lacks something, and may see it, reads it.
-    pub fn tell_known(&self, people: &[UserId], place: Place) {
+    pub fn tell_known(&self, people: &[UserId], place: SequencePosition) {
         self.tell_place(people, place, false);
     }
 
     /// Tells every session of these people that a number is not for them.
-    pub fn tell_passed(&self, people: &[UserId], place: Place) {
+    pub fn tell_passed(&self, people: &[UserId], place: SequencePosition) {
         self.tell_place(people, place, true);
     }
 
-    fn tell_place(&self, people: &[UserId], place: Place, passed: bool) {
+    fn tell_place(&self, people: &[UserId], place: SequencePosition, passed: bool) {
         self.tell_place_here(people, place, passed);
         self.neighbours.tell_known(people, place, passed);
     }
 
     /// The same, on this node only.
-    pub fn tell_place_here(&self, people: &[UserId], place: Place, passed: bool) {
+    pub fn tell_place_here(&self, people: &[UserId], place: SequencePosition, passed: bool) {
         let known = Known { place, passed };
         for user in people {
             self.registry.each(*user, |entry| {
@@ -140,7 +140,7 @@ impl Switchboard {
     /// Ends the sessions of a device that was signed out, wherever they are.
     pub fn end_device(&self, user: UserId, device: DeviceId) {
         self.end_device_here(user, device);
-        self.neighbours.publish(&NodeEvent::EndDevice(DeviceRef { user, device }));
+        self.neighbours.publish(&NodeEvent::EndDevice(DeviceKey { user, device }));
     }
 
     /// Tells the other nodes that a person says something else of themselves.

@@ -10,7 +10,7 @@ mod session;
 mod socket_handle;
 
 pub use event_router::Switchboard;
-pub use outbound_event::{Order, Outgoing, Place};
+pub use outbound_event::{Outgoing, SequenceKind, SequencePosition};
 pub use requests::Error as RequestError;
 pub use session::Session;
 pub use socket_handle::{Answer, Blocked, Close, Down, Line};

@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use bytestring::ByteString;
 use serde_json::value::RawValue;
 
-pub use crate::protocol::cluster::{Order, Place};
-use crate::protocol::cluster::{RawEvent, Urgency};
+use crate::protocol::cluster::{Priority, RawEvent};
+pub use crate::protocol::cluster::{SequenceKind, SequencePosition};
 use crate::protocol::server::ServerEvent;
 
 /// Cheap to clone; all clones share the text.
@@ -18,8 +18,8 @@ pub struct Outgoing(Arc<Inner>);
 struct Inner {
     name: Cow<'static, str>,
     data: Box<RawValue>,
-    urgency: Urgency,
-    place: Option<Place>,
+    urgency: Priority,
+    place: Option<SequencePosition>,
     about: Option<i64>,
     plain: OnceLock<ByteString>,
     socket_io: OnceLock<ByteString>,
@@ -28,9 +28,11 @@ struct Inner {
 impl Outgoing {
     /// Serialises an event.
     pub fn new(event: &ServerEvent) -> Self {
-        let change = |id, revision, seq| (Some(Place::changed(id, revision)), Some(seq));
+        let change = |id, revision, seq| (Some(SequencePosition::changed(id, revision)), Some(seq));
         let stands = match event {
-            ServerEvent::Message(m) => (Some(Place::said(m.conversation_id, m.seq)), None),
+            ServerEvent::Message(m) => {
+                (Some(SequencePosition::said(m.conversation_id, m.seq)), None)
+            }
             ServerEvent::MessageEdited(m) => change(m.conversation_id, m.revision, m.seq),
             ServerEvent::MessageDeleted(m) => change(m.conversation_id, m.revision, m.seq),
             ServerEvent::Reaction(r) => change(r.conversation_id, r.revision, r.seq),
@@ -39,15 +41,15 @@ impl Outgoing {
         #[expect(clippy::expect_used, reason = "the shapes of protocol/ have text keys only")]
         let data = serde_json::value::to_raw_value(event).expect("a protocol shape serialises");
         let urgency = match event {
-            ServerEvent::Typing(_) => Urgency::Low,
-            ServerEvent::Call(_) => Urgency::High,
-            _ => Urgency::Normal,
+            ServerEvent::Typing(_) => Priority::Low,
+            ServerEvent::Call(_) => Priority::High,
+            _ => Priority::Normal,
         };
         Self::made(event.name().into(), data, stands, urgency)
     }
 
     /// An event of another node.
-    pub fn of(event: RawEvent, urgency: Urgency) -> Self {
+    pub fn of(event: RawEvent, urgency: Priority) -> Self {
         Self::made(event.name.into(), event.data, (event.place, event.about), urgency)
     }
 
@@ -63,15 +65,15 @@ impl Outgoing {
     }
 
     /// How much its loss would hurt.
-    pub fn urgency(&self) -> Urgency {
+    pub fn urgency(&self) -> Priority {
         self.0.urgency
     }
 
     fn made(
         name: Cow<'static, str>,
         data: Box<RawValue>,
-        (place, about): (Option<Place>, Option<i64>),
-        urgency: Urgency,
+        (place, about): (Option<SequencePosition>, Option<i64>),
+        urgency: Priority,
     ) -> Self {
         Self(Arc::new(Inner {
             name,
@@ -90,7 +92,7 @@ impl Outgoing {
     }
 
     /// Where in an order of a conversation it stands, if it is a message or a change of one.
-    pub fn place(&self) -> Option<Place> {
+    pub fn place(&self) -> Option<SequencePosition> {
         self.0.place
     }
 

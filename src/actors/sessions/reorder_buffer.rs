@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::outbound_event::{Outgoing, Place};
+use super::outbound_event::{Outgoing, SequencePosition};
 
 /// How long what is missing may take to come before it is read from the database.
 pub(super) const PATIENCE: Duration = Duration::from_millis(50);
@@ -12,11 +12,11 @@ const MOST: usize = 64;
 
 /// The events of one session that came too early.
 #[derive(Debug, Default)]
-pub(super) struct Early(Vec<(Place, Outgoing)>);
+pub(super) struct Early(Vec<(SequencePosition, Outgoing)>);
 
 impl Early {
     /// Keeps an event until it is taken; false if there is no room.
-    pub(super) fn keep(&mut self, place: Place, event: Outgoing) -> bool {
+    pub(super) fn keep(&mut self, place: SequencePosition, event: Outgoing) -> bool {
         let room = self.0.len() < MOST;
         if room {
             self.0.push((place, event));
@@ -25,14 +25,17 @@ impl Early {
     }
 
     /// The event that follows `place`, if it is here.
-    pub(super) fn after(&mut self, place: Place) -> Option<(Place, Outgoing)> {
-        let next = Place { number: place.number + 1, ..place };
+    pub(super) fn after(
+        &mut self,
+        place: SequencePosition,
+    ) -> Option<(SequencePosition, Outgoing)> {
+        let next = SequencePosition { number: place.number + 1, ..place };
         let found = self.0.iter().position(|(place, _)| *place == next)?;
         Some(self.0.swap_remove(found))
     }
 
     /// Gives everything up; the places, of which some may have been passed meanwhile.
-    pub(super) fn give_up(&mut self) -> Vec<Place> {
+    pub(super) fn give_up(&mut self) -> Vec<SequencePosition> {
         std::mem::take(&mut self.0).into_iter().map(|(place, _)| place).collect()
     }
 }

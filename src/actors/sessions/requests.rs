@@ -13,8 +13,8 @@ use super::Living;
 use super::socket_handle::Answer;
 use crate::domain::WithEvents;
 use crate::domain::chat::{self, ChatService};
-use crate::protocol::chat::Summary;
-use crate::protocol::client::{ClientEvent, Position};
+use crate::protocol::chat::ConversationSummary;
+use crate::protocol::client::{ClientEvent, ReceiptPosition};
 use crate::telemetry::metrics::EVENTS_IN;
 
 /// Why a request did not reach its deed.
@@ -94,7 +94,7 @@ pub(super) fn answer(
 async fn mark(
     living: &Living,
     user: UserId,
-    at: Position,
+    at: ReceiptPosition,
     receipt: Receipt,
     name: &'static str,
 ) -> Answer {
@@ -123,7 +123,7 @@ pub(super) fn json<T: Serialize>(answer: &T) -> Answer {
 pub(super) async fn all_conversations(
     chat: &ChatService,
     user: UserId,
-) -> Result<Vec<Summary>, chat::ChatError> {
+) -> Result<Vec<ConversationSummary>, chat::ChatError> {
     counter!(EVENTS_IN, "event" => "sync").increment(1);
     let mut all = Vec::new();
     let mut after = None;

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use self::messages::AttachReply;
 use super::cursors::Cursors;
-use super::outbound_event::{Order, Outgoing};
+use super::outbound_event::{Outgoing, SequenceKind};
 use super::registry::Entry;
 use super::reorder_buffer::Early;
 use super::socket_handle::{Answer, Blocked, Close, Down, Line};
@@ -96,10 +96,10 @@ impl Session {
         }
     }
 
-    fn cursors(&mut self, order: Order) -> &mut Cursors {
+    fn cursors(&mut self, order: SequenceKind) -> &mut Cursors {
         match order {
-            Order::Said => &mut self.said,
-            Order::Changed => &mut self.changed,
+            SequenceKind::Said => &mut self.said,
+            SequenceKind::Changed => &mut self.changed,
         }
     }
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::super::bus::{BusError, BusState};
 use super::envelope::BusMessageKind;
-use crate::protocol::cluster::{NodeEvent, Urgency};
+use crate::protocol::cluster::{NodeEvent, Priority};
 use crate::telemetry::metrics::BUS_SHED;
 
 /// What waited longer is not told any more: whoever should have heard it looks instead.
@@ -22,7 +22,7 @@ const MAX_RESYNC_DEBTS: usize = 256;
 /// One thing to be sent.
 pub(super) enum OutboundMessage {
     /// An event, to one node or to all.
-    Event { to: Option<NodeId>, body: Vec<u8>, urgency: Urgency, name: &'static str },
+    Event { to: Option<NodeId>, body: Vec<u8>, urgency: Priority, name: &'static str },
     /// A question of this number.
     Ask(u64),
     /// What became of a question that somebody asked.
@@ -113,7 +113,7 @@ impl BusOutbox {
             (BusState::Blocked, OutboundMessage::Ask(_) | OutboundMessage::Probe(..)) => {
                 Some(BusError::Overloaded)
             }
-            (BusState::Blocked, OutboundMessage::Event { urgency: Urgency::Low, .. }) => {
+            (BusState::Blocked, OutboundMessage::Event { urgency: Priority::Low, .. }) => {
                 Some(BusError::Overloaded)
             }
             (_, word) => (inner.words.len() >= self.room(word)).then_some(BusError::Overloaded),
@@ -131,8 +131,8 @@ impl BusOutbox {
     /// How much may wait before this: the last half is for what is urgent.
     const fn room(&self, word: &OutboundMessage) -> usize {
         match word {
-            OutboundMessage::Event { urgency: Urgency::Low, .. } => self.most / 2,
-            OutboundMessage::Event { urgency: Urgency::Normal, .. } => self.most / 4 * 3,
+            OutboundMessage::Event { urgency: Priority::Low, .. } => self.most / 2,
+            OutboundMessage::Event { urgency: Priority::Normal, .. } => self.most / 4 * 3,
             _ => self.most,
         }
     }
@@ -206,12 +206,12 @@ impl BusOutboxInner {
         match word {
             OutboundMessage::Event { to, urgency, .. } => {
                 let label = match urgency {
-                    Urgency::Low => "low",
-                    Urgency::Normal => "normal",
-                    Urgency::High => "high",
+                    Priority::Low => "low",
+                    Priority::Normal => "normal",
+                    Priority::High => "high",
                 };
                 counter!(BUS_SHED, "urgency" => label, "reason" => reason).increment(1);
-                if urgency > Urgency::Low {
+                if urgency > Priority::Low {
                     self.owed.add(to);
                 }
             }

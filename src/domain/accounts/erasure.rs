@@ -14,7 +14,11 @@ impl AccountService {
     ///
     /// # Errors
     /// [`AccountError::WrongPassword`], [`AccountError::WrongCode`], [`AccountError::LastAdmin`], or the database's.
-    pub async fn delete_me(&self, me: &Principal, proof: wire::Proof) -> Result<(), AccountError> {
+    pub async fn delete_me(
+        &self,
+        me: &Principal,
+        proof: wire::Reauthentication,
+    ) -> Result<(), AccountError> {
         if let Some(factor) = self.prove_both(me, proof).await?
             && !self.store.spend_factor(me.user, factor).await?
         {

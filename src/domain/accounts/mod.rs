@@ -34,7 +34,7 @@ use crate::cluster::Cache;
 use crate::config::{AuthConfig, RateLimitsConfig};
 use crate::domain::vault::Vault;
 use crate::protocol::accounts as wire;
-use crate::protocol::admin::Audit;
+use crate::protocol::admin::AuditEntryView;
 
 /// Somebody who proved who they are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -182,7 +182,7 @@ impl AccountService {
     ///
     /// # Errors
     /// The database's.
-    pub async fn me(&self, me: &Principal) -> Result<wire::User, AccountError> {
+    pub async fn me(&self, me: &Principal) -> Result<wire::OwnAccount, AccountError> {
         let user = self.store.user(me.user).await?.ok_or(AccountError::InvalidToken)?;
         Ok(user_view(&user))
     }
@@ -195,7 +195,7 @@ impl AccountService {
         &self,
         me: &Principal,
         change: wire::PatchMe,
-    ) -> Result<wire::User, AccountError> {
+    ) -> Result<wire::OwnAccount, AccountError> {
         let Some(name) = change.name else { return self.me(me).await };
         let name = parse_name(&name)?;
         let user = self.store.rename_user(me.user, &name, self.clock.now()).await?;
@@ -209,7 +209,7 @@ impl AccountService {
     /// The database's.
     pub async fn devices(&self, me: &Principal) -> Result<wire::Devices, AccountError> {
         let devices = self.store.devices(me.user).await?;
-        let items = devices.into_iter().map(|device| wire::Device {
+        let items = devices.into_iter().map(|device| wire::DeviceView {
             id: device.id,
             name: device.name,
             platform: device.platform,
@@ -232,7 +232,7 @@ impl AccountService {
         me: &Principal,
         before: Option<AuditId>,
         limit: usize,
-    ) -> Result<Page<Audit>, AccountError> {
+    ) -> Result<Page<AuditEntryView>, AccountError> {
         let filter = AuditFilter { about: Some(me.user), ..AuditFilter::default() };
         let rows = self.store.audit_page(filter, before, limit + 1).await?;
         Ok(Page::cut(rows, limit, |row| row.id.to_string()).map(|mut row| {
@@ -250,7 +250,7 @@ impl AccountService {
         filter: AuditFilter,
         before: Option<AuditId>,
         limit: usize,
-    ) -> Result<Page<Audit>, AccountError> {
+    ) -> Result<Page<AuditEntryView>, AccountError> {
         let rows = self.store.audit_page(filter, before, limit + 1).await?;
         Ok(Page::cut(rows, limit, |row| row.id.to_string()).map(audit_view))
     }
@@ -281,7 +281,7 @@ impl AccountService {
         name: &str,
         password: Secret<String>,
         role: Role,
-    ) -> Result<wire::User, AccountError> {
+    ) -> Result<wire::OwnAccount, AccountError> {
         let user = self.new_user(phone, name, password, role).await?;
         let audit = audit(None, "user.added", user.id.to_string(), None);
         match self.store.add_user(user, audit, self.clock.now()).await? {
@@ -314,8 +314,8 @@ impl AccountService {
     }
 }
 
-fn audit_view(row: store::AuditEntry) -> Audit {
-    Audit {
+fn audit_view(row: store::AuditEntry) -> AuditEntryView {
+    AuditEntryView {
         id: row.id,
         at: row.at,
         actor: row.actor,
@@ -330,8 +330,8 @@ fn identity_key(device: DeviceId) -> String {
     format!("identity:{device}")
 }
 
-fn user_view(user: &store::User) -> wire::User {
-    wire::User {
+fn user_view(user: &store::User) -> wire::OwnAccount {
+    wire::OwnAccount {
         id: user.id,
         phone: user.phone.clone(),
         name: user.name.clone(),
@@ -347,7 +347,7 @@ fn parse_name(text: &str) -> Result<String, AccountError> {
 
 fn new_device(
     user: UserId,
-    device: Option<wire::NewDevice>,
+    device: Option<wire::DeviceDescription>,
     from: &ClientInfo,
 ) -> Result<NewDevice, AccountError> {
     let (name, platform) = device

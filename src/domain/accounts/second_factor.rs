@@ -26,10 +26,13 @@ impl AccountService {
     ///
     /// # Errors
     /// The database's.
-    pub async fn second_factor(&self, me: &Principal) -> Result<wire::SecondFactor, AccountError> {
+    pub async fn second_factor(
+        &self,
+        me: &Principal,
+    ) -> Result<wire::SecondFactorStatus, AccountError> {
         let found = self.store.second_factor(me.user).await?;
         let found = found.filter(|found| found.confirmed_at.is_some());
-        Ok(wire::SecondFactor {
+        Ok(wire::SecondFactorStatus {
             enabled: found.is_some(),
             since: found.as_ref().and_then(|found| found.confirmed_at),
             recovery_codes_left: found.map_or(0, |found| found.recovery_codes),
@@ -43,7 +46,7 @@ impl AccountService {
     pub async fn begin_second_factor(
         &self,
         me: &Principal,
-        asked: wire::Password,
+        asked: wire::PasswordConfirmation,
     ) -> Result<wire::TotpSetup, AccountError> {
         self.prove(me, asked.password).await?;
         let secret = self.entropy.bytes::<20>();
@@ -64,7 +67,7 @@ impl AccountService {
     pub async fn confirm_second_factor(
         &self,
         me: &Principal,
-        confirm: wire::Code,
+        confirm: wire::TotpCode,
         ip: Option<IpAddr>,
     ) -> Result<wire::RecoveryCodes, AccountError> {
         self.count_code(me.user).await?;
@@ -87,7 +90,7 @@ impl AccountService {
     pub async fn renew_recovery_codes(
         &self,
         me: &Principal,
-        proof: wire::Proof,
+        proof: wire::Reauthentication,
         ip: Option<IpAddr>,
     ) -> Result<wire::RecoveryCodes, AccountError> {
         let factor = self.prove_both(me, proof).await?.ok_or(AccountError::NoSecondFactor)?;
@@ -105,7 +108,7 @@ impl AccountService {
     pub async fn drop_second_factor(
         &self,
         me: &Principal,
-        proof: wire::Proof,
+        proof: wire::Reauthentication,
         ip: Option<IpAddr>,
     ) -> Result<(), AccountError> {
         let factor = self.prove_both(me, proof).await?.ok_or(AccountError::NoSecondFactor)?;
@@ -131,7 +134,7 @@ impl AccountService {
     pub(super) async fn prove_both(
         &self,
         me: &Principal,
-        proof: wire::Proof,
+        proof: wire::Reauthentication,
     ) -> Result<Option<Factor>, AccountError> {
         self.prove(me, proof.password).await?;
         let kept = self.store.second_factor(me.user).await?;

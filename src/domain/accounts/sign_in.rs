@@ -164,7 +164,7 @@ impl AccountService {
     /// [`AccountError::InvalidSetUp`], or as in registration.
     pub async fn set_up(
         &self,
-        new: wire::SetUp,
+        new: wire::SetupAdmin,
         from: &ClientInfo,
     ) -> Result<wire::SignedIn, AccountError> {
         let user = self.new_user(&new.phone, &new.name, new.password, Role::Admin).await?;
@@ -200,7 +200,7 @@ impl AccountService {
         let bearer = AccessTokenClaims { user: user.id, device: device.id };
         Ok(wire::SignedIn {
             user: user_view(user),
-            device: wire::DeviceRef { id: device.id },
+            device: wire::DeviceSummary { id: device.id },
             access_token: self.keys.sign(bearer, self.config.access())?,
             refresh_token,
             token_type: "Bearer",

@@ -37,7 +37,7 @@ impl AccountService {
         query: &wire::PeopleQuery,
         after: Option<UserId>,
         limit: usize,
-    ) -> Result<Page<wire::Person>, AccountError> {
+    ) -> Result<Page<wire::UserAdminView>, AccountError> {
         let role = query.role.as_deref().map(parse_role).transpose()?;
         let wanted = query.q.as_deref().map(str::trim).filter(|wanted| !wanted.is_empty());
         let (phone, name) = match wanted {
@@ -53,7 +53,7 @@ impl AccountService {
     ///
     /// # Errors
     /// [`AccountError::NoSuchPerson`], or the database's.
-    pub async fn person(&self, id: UserId) -> Result<wire::Person, AccountError> {
+    pub async fn person(&self, id: UserId) -> Result<wire::UserAdminView, AccountError> {
         self.store.person(id).await?.map(view).ok_or(AccountError::NoSuchPerson)
     }
 
@@ -142,8 +142,8 @@ impl AccountService {
         &self,
         by: AuditActor<'_>,
         id: UserId,
-        new: &wire::NewReset,
-    ) -> Result<wire::ResetMade, AccountError> {
+        new: &wire::CreatePasswordReset,
+    ) -> Result<wire::CreatedPasswordReset, AccountError> {
         let token = self.entropy.token();
         let now = self.clock.now();
         let expires_at = now + self.config.reset_link();
@@ -154,7 +154,7 @@ impl AccountService {
         };
         let kept = self.store.put_reset_link(id, hash(&token), drops, expires_at, entry, now);
         if kept.await? {
-            Ok(wire::ResetMade { reset_token: Secret::new(token), expires_at })
+            Ok(wire::CreatedPasswordReset { reset_token: Secret::new(token), expires_at })
         } else {
             Err(AccountError::NoSuchPerson)
         }
@@ -178,8 +178,8 @@ fn digits(number: &str) -> String {
     number.chars().filter(|c| c.is_ascii_digit() || *c == '+').collect()
 }
 
-fn view(row: store::Person) -> wire::Person {
-    wire::Person {
+fn view(row: store::Person) -> wire::UserAdminView {
+    wire::UserAdminView {
         id: row.id,
         phone: row.phone,
         name: row.name,

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::error::CallError;
 use super::participants::first_epoch;
-use crate::protocol::calls::{self as wire, Media, Mode, Reason};
-pub use crate::protocol::cluster::CallSeat as Seat;
-use crate::protocol::server::{CallNews, Person};
+use crate::protocol::calls::{self as wire, CallEndReason, CallMedia, CallTopology};
+pub use crate::protocol::cluster::ParticipantLocation as Seat;
+use crate::protocol::server::{CallServerEvent, UserSummary};
 
 /// What a call is among.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,9 +39,9 @@ pub struct StartCallParams {
     /// The name by which it is entered.
     pub name: Option<String>,
     /// Who begins it.
-    pub by: Person,
+    pub by: UserSummary,
     /// What it begins as.
-    pub media: Media,
+    pub media: CallMedia,
     /// Whose devices ring; of those who are in another call only the name is kept.
     pub callees: Vec<Callee>,
 }
@@ -121,7 +121,7 @@ pub enum CallChange {
     /// Somebody went out.
     Out(u32, Seat),
     /// Somebody's microphone (or camera) was switched.
-    Switched(u32, Media, bool),
+    Switched(u32, CallMedia, bool),
     /// Media travels through the server from now on.
     Upgraded,
 }
@@ -131,7 +131,7 @@ pub enum CallChange {
 pub struct CallState {
     pub(super) begin: StartCallParams,
     pub(super) terms: CallTerms,
-    pub(super) mode: Mode,
+    pub(super) mode: CallTopology,
     pub(super) epoch: u64,
     pub(super) people: BTreeMap<UserId, InviteeState>,
     /// Those of them for whom it rings in vain: they do not hear of it.
@@ -144,9 +144,9 @@ pub struct CallState {
     pub(super) answered_at: Option<Timestamp>,
     /// Two were in it at the same time.
     pub(super) connected: bool,
-    pub(super) ended: Option<Reason>,
+    pub(super) ended: Option<CallEndReason>,
     #[serde(skip)]
-    pub(super) news: Vec<(EventTarget, CallNews)>,
+    pub(super) news: Vec<(EventTarget, CallServerEvent)>,
     #[serde(skip)]
     pub(super) changes: Vec<CallChange>,
 }
@@ -166,7 +166,7 @@ impl CallState {
         let direct = begin.shape == CallKind::Direct;
         let session = begin.shape == CallKind::Session;
         let mut call = Self {
-            mode: if direct { Mode::P2p } else { Mode::Sfu },
+            mode: if direct { CallTopology::P2p } else { CallTopology::Sfu },
             epoch: first_epoch(lease),
             people,
             unheard,
@@ -185,7 +185,7 @@ impl CallState {
         let ringing = call.ringing();
         if let Some(until) = call.rings_until() {
             let incoming = call.incoming(until);
-            call.tell(EventTarget::People(ringing), CallNews::IncomingCall(incoming));
+            call.tell(EventTarget::People(ringing), CallServerEvent::IncomingCall(incoming));
         }
         call.settle(None);
         call
@@ -251,7 +251,7 @@ impl CallState {
         } else {
             self.unheard.remove(&user);
             let incoming = self.incoming(until);
-            self.tell(EventTarget::People(vec![user]), CallNews::IncomingCall(incoming));
+            self.tell(EventTarget::People(vec![user]), CallServerEvent::IncomingCall(incoming));
         }
         Ok(until)
     }
@@ -276,7 +276,7 @@ impl CallState {
             self.answered_at = Some(now);
             self.changes.push(CallChange::Answered);
         }
-        self.tell_all(user, CallNews::CallAnswered);
+        self.tell_all(user, CallServerEvent::CallAnswered);
     }
 
     /// Somebody who is called says no.
@@ -288,7 +288,7 @@ impl CallState {
         if let Some(part) = self.people.get_mut(&user) {
             part.answer = InviteStatus::Declined;
         }
-        self.tell_all(user, CallNews::CallDeclined);
+        self.tell_all(user, CallServerEvent::CallDeclined);
         self.settle(None);
         Ok(())
     }
@@ -304,7 +304,7 @@ impl CallState {
         if self.answered_at.is_some() {
             return Err(CallError::NotRinging);
         }
-        self.end(Reason::Cancelled);
+        self.end(CallEndReason::Cancelled);
         Ok(())
     }
 
@@ -328,19 +328,19 @@ impl CallState {
         self.people.keys().filter_map(|user| self.rings(*user)).max()
     }
 
-    fn tell_all(&mut self, user: UserId, news: impl Fn(wire::CallTaken) -> CallNews) {
-        let taken = news(wire::CallTaken { call_id: self.begin.id, user_id: user });
+    fn tell_all(&mut self, user: UserId, news: impl Fn(wire::CallAnswered) -> CallServerEvent) {
+        let taken = news(wire::CallAnswered { call_id: self.begin.id, user_id: user });
         self.tell(EventTarget::People(self.concerned()), taken);
     }
 
-    pub(super) fn tell(&mut self, to: EventTarget, news: CallNews) {
+    pub(super) fn tell(&mut self, to: EventTarget, news: CallServerEvent) {
         if to != EventTarget::People(Vec::new()) {
             self.news.push((to, news));
         }
     }
 
     /// Tells every participant but one.
-    pub(super) fn tell_others(&mut self, but: Option<u32>, news: &CallNews) {
+    pub(super) fn tell_others(&mut self, but: Option<u32>, news: &CallServerEvent) {
         let others = self.participants.iter().filter(|(n, _)| Some(**n) != but);
         let told: Vec<_> = others.map(|(_, p)| (EventTarget::Seat(p.seat), news.clone())).collect();
         self.news.extend(told);

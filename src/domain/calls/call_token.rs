@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{CallDomain, CallError};
 use crate::config::SessionCreationPolicy;
 use crate::domain::accounts::{self, CallGrant, Principal};
-use crate::protocol::calls::{self as wire, Role};
+use crate::protocol::calls::{self as wire, CallRole};
 
 /// The type of call tokens, so that no other token is taken for one.
 const KIND: &str = "call+jwt";
@@ -24,7 +24,7 @@ struct CallTokenClaims {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     from: Option<DeviceId>,
     session: String,
-    role: Role,
+    role: CallRole,
     iat: i64,
     exp: i64,
 }
@@ -42,7 +42,7 @@ impl CallDomain {
         let name = parse_name(&new.session_id)?;
         let role = new.role.unwrap_or_default();
         if let Some(me) = me {
-            let own = me.user == new.user_id && role == Role::Participant;
+            let own = me.user == new.user_id && role == CallRole::Participant;
             if !own || self.config.sessions == SessionCreationPolicy::Services {
                 return Err(CallError::NotAllowed);
             }
@@ -91,7 +91,8 @@ impl CallDomain {
         {
             return Err(CallError::InvalidToken);
         }
-        let pass = CallGrant { session: claims.session, moderates: claims.role == Role::Moderator };
+        let pass =
+            CallGrant { session: claims.session, moderates: claims.role == CallRole::Moderator };
         Ok(Some(Principal {
             user: user.id,
             device: claims.device,

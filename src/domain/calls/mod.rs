@@ -29,8 +29,8 @@ use store::{CallReach, CallWritten, MemberRole, Reach, Store};
 use super::accounts::{Principal, TokenSigner};
 use crate::cluster::{Cache, FencingToken, RateLimit, RateLimitError};
 use crate::config;
-use crate::protocol::calls::{self as wire, Reason, Role};
-use crate::protocol::server::Person;
+use crate::protocol::calls::{self as wire, CallEndReason, CallRole};
+use crate::protocol::server::UserSummary;
 use crate::telemetry::metrics::refused;
 
 /// The deeds of this area; cheap to clone.
@@ -195,13 +195,13 @@ impl CallDomain {
         &self,
         conversation: ConversationId,
         user: UserId,
-    ) -> Result<Option<Role>, CallError> {
+    ) -> Result<Option<CallRole>, CallError> {
         let view = self.store.conversation(conversation, user).await?;
         let member =
             view.and_then(|view| view.members.into_iter().find(|member| member.user_id == user));
         Ok(member.map(|member| match member.role {
-            MemberRole::Member => Role::Participant,
-            MemberRole::Admin | MemberRole::Owner => Role::Moderator,
+            MemberRole::Member => CallRole::Participant,
+            MemberRole::Admin | MemberRole::Owner => CallRole::Moderator,
         }))
     }
 
@@ -313,7 +313,7 @@ impl CallDomain {
         id: CallId,
         fence: Option<FencingToken>,
     ) -> Result<(), CallError> {
-        let reason = views::reason_row(Reason::Failed);
+        let reason = views::reason_row(CallEndReason::Failed);
         let end = store::EndedCall { id, reason, answered_at: None, people: Vec::new() };
         self.write_end(end, fence).await
     }
@@ -341,6 +341,6 @@ fn written(written: CallWritten) -> Result<(), CallError> {
 }
 
 /// Somebody, as they are named to others.
-pub fn person(me: &Principal) -> Person {
-    Person { user_id: me.user, name: me.name.clone() }
+pub fn person(me: &Principal) -> UserSummary {
+    UserSummary { user_id: me.user, name: me.name.clone() }
 }

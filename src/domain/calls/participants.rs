@@ -7,8 +7,10 @@ use super::call::{
     CallChange, CallKind, CallParticipant, CallState, EventTarget, InviteStatus, InviteeState, Seat,
 };
 use super::error::CallError;
-use crate::protocol::calls::{self as wire, Action, Media, Mode, Reason, Role};
-use crate::protocol::server::CallNews;
+use crate::protocol::calls::{
+    self as wire, CallEndReason, CallMedia, CallRole, CallTopology, ModerationAction,
+};
+use crate::protocol::server::CallServerEvent;
 
 /// What a participant is called on the wire.
 pub fn participant_name(number: u32) -> String {
@@ -38,7 +40,7 @@ impl CallState {
     }
 
     /// How media travels.
-    pub const fn mode(&self) -> Mode {
+    pub const fn mode(&self) -> CallTopology {
         self.mode
     }
 
@@ -48,7 +50,7 @@ impl CallState {
     }
 
     /// Why it is over, once it is.
-    pub const fn ended(&self) -> Option<Reason> {
+    pub const fn ended(&self) -> Option<CallEndReason> {
         self.ended
     }
 
@@ -87,7 +89,7 @@ impl CallState {
         &mut self,
         seat: Seat,
         name: &str,
-        role: Role,
+        role: CallRole,
         now: Timestamp,
     ) -> Result<u32, CallError> {
         if self.ended.is_some() {
@@ -114,11 +116,11 @@ impl CallState {
             seat,
             name: name.to_owned(),
             audio: true,
-            video: self.begin.media == Media::Video,
-            moderates: started || role == Role::Moderator,
+            video: self.begin.media == CallMedia::Video,
+            moderates: started || role == CallRole::Moderator,
         };
         let news = self.news_of(number, &participant);
-        self.tell_others(None, &CallNews::ParticipantJoined(news));
+        self.tell_others(None, &CallServerEvent::ParticipantJoined(news));
         self.participants.insert(number, participant);
         self.changes.push(CallChange::In(number));
         let part = InviteeState { answer: InviteStatus::Came, joined_at: Some(now), left_at: None };
@@ -162,7 +164,7 @@ impl CallState {
         self.go(number, now);
         let alone = self.participants.is_empty() && self.answered_at.is_none();
         if alone && seat.user == self.begin.by.user_id {
-            self.end(Reason::Cancelled);
+            self.end(CallEndReason::Cancelled);
         }
         self.settle(None);
         Ok(())
@@ -175,7 +177,7 @@ impl CallState {
             return Err(CallError::NotInCall);
         }
         if self.begin.shape == CallKind::Direct && self.answered_at.is_some() && agreed {
-            self.end(Reason::Hangup);
+            self.end(CallEndReason::Hangup);
             return Ok(());
         }
         self.cancel(user).or_else(|_| self.decline(user)).map_err(|_| CallError::NotInCall)
@@ -205,24 +207,29 @@ impl CallState {
             participant_id: participant_name(number),
             user_id: user,
         };
-        self.tell_others(None, &CallNews::ParticipantLeft(left));
+        self.tell_others(None, &CallServerEvent::ParticipantLeft(left));
     }
 
     /// A participant switches the own microphone (or camera).
     ///
     /// # Errors
     /// [`CallError::NotInCall`].
-    pub fn mute(&mut self, session: SessionId, what: Media, muted: bool) -> Result<(), CallError> {
+    pub fn mute(
+        &mut self,
+        session: SessionId,
+        what: CallMedia,
+        muted: bool,
+    ) -> Result<(), CallError> {
         let number = self.who(session).ok_or(CallError::NotInCall)?;
         self.switch(number, what, !muted);
         Ok(())
     }
 
-    fn switch(&mut self, number: u32, what: Media, on: bool) {
+    fn switch(&mut self, number: u32, what: CallMedia, on: bool) {
         let Some(participant) = self.participants.get_mut(&number) else { return };
         let state = match what {
-            Media::Audio => &mut participant.audio,
-            Media::Video => &mut participant.video,
+            CallMedia::Audio => &mut participant.audio,
+            CallMedia::Video => &mut participant.video,
         };
         if *state == on {
             return;
@@ -230,7 +237,7 @@ impl CallState {
         *state = on;
         let participant = participant.clone();
         let news = self.news_of(number, &participant);
-        self.tell_others(None, &CallNews::ParticipantUpdated(news));
+        self.tell_others(None, &CallServerEvent::ParticipantUpdated(news));
         self.changes.push(CallChange::Switched(number, what, on));
     }
 
@@ -243,7 +250,7 @@ impl CallState {
         &mut self,
         session: SessionId,
         whom: &str,
-        action: Action,
+        action: ModerationAction,
         now: Timestamp,
     ) -> Result<(), CallError> {
         let me = self.who(session).ok_or(CallError::NotInCall)?;
@@ -254,17 +261,18 @@ impl CallState {
         let target = self.participants.get(&number).ok_or(CallError::NoSuchParticipant)?;
         let user = target.seat.user;
         match action {
-            Action::Mute => self.switch(number, Media::Audio, false),
-            Action::Kick => {
+            ModerationAction::Mute => self.switch(number, CallMedia::Audio, false),
+            ModerationAction::Kick => {
                 self.banned.insert(user);
                 let of_user = self.participants.iter().filter(|(_, p)| p.seat.user == user);
                 let all: Vec<_> = of_user.map(|(n, p)| (*n, p.seat)).collect();
                 for (number, seat) in all {
-                    let over = wire::CallEnded { call_id: self.begin.id, reason: Reason::Kicked };
-                    self.tell(EventTarget::Seat(seat), CallNews::CallEnded(over));
+                    let over =
+                        wire::CallEnded { call_id: self.begin.id, reason: CallEndReason::Kicked };
+                    self.tell(EventTarget::Seat(seat), CallServerEvent::CallEnded(over));
                     self.go(number, now);
                 }
-                self.settle(Some(Reason::Kicked));
+                self.settle(Some(CallEndReason::Kicked));
             }
         }
         Ok(())
@@ -272,13 +280,13 @@ impl CallState {
 
     /// Media travels through the server from now on.
     pub fn upgrade(&mut self) {
-        if self.mode == Mode::Sfu || self.ended.is_some() {
+        if self.mode == CallTopology::Sfu || self.ended.is_some() {
             return;
         }
-        self.mode = Mode::Sfu;
+        self.mode = CallTopology::Sfu;
         self.changes.push(CallChange::Upgraded);
-        let mode = wire::CallMode { call_id: self.begin.id, mode: Mode::Sfu };
-        self.tell_others(None, &CallNews::CallMode(mode));
+        let mode = wire::CallMode { call_id: self.begin.id, mode: CallTopology::Sfu };
+        self.tell_others(None, &CallServerEvent::CallMode(mode));
     }
 
     /// The seat of a participant, and the number of whoever speaks to them from `session`.
@@ -304,14 +312,14 @@ impl CallState {
     }
 
     fn tell_moved(&mut self) {
-        if self.mode == Mode::Sfu {
+        if self.mode == CallTopology::Sfu {
             let moved = wire::CallMoved { call_id: self.begin.id, epoch: self.epoch };
-            self.tell_others(None, &CallNews::CallMoved(moved));
+            self.tell_others(None, &CallServerEvent::CallMoved(moved));
         }
     }
 
     /// What there is to tell, in order.
-    pub fn take_news(&mut self) -> Vec<(EventTarget, CallNews)> {
+    pub fn take_news(&mut self) -> Vec<(EventTarget, CallServerEvent)> {
         std::mem::take(&mut self.news)
     }
 
@@ -320,12 +328,12 @@ impl CallState {
         std::mem::take(&mut self.changes)
     }
 
-    fn news_of(&self, number: u32, participant: &CallParticipant) -> wire::ParticipantNews {
-        wire::ParticipantNews { call_id: self.begin.id, participant: view(number, participant) }
+    fn news_of(&self, number: u32, participant: &CallParticipant) -> wire::ParticipantChanged {
+        wire::ParticipantChanged { call_id: self.begin.id, participant: view(number, participant) }
     }
 
     /// How it is written into history.
-    pub fn record(&self, reason: Reason, now: Timestamp) -> store::EndedCall {
+    pub fn record(&self, reason: CallEndReason, now: Timestamp) -> store::EndedCall {
         let people = self.people.iter().map(|(user, part)| {
             let outcome = match part.answer {
                 InviteStatus::Rings(_) | InviteStatus::Missed => store::CallOutcome::Missed,
@@ -357,8 +365,8 @@ impl CallState {
 }
 
 /// A participant, as others see them.
-pub fn view(number: u32, participant: &CallParticipant) -> wire::Participant {
-    wire::Participant {
+pub fn view(number: u32, participant: &CallParticipant) -> wire::ParticipantView {
+    wire::ParticipantView {
         participant_id: participant_name(number),
         user_id: participant.seat.user,
         name: participant.name.clone(),

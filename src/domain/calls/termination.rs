@@ -6,8 +6,8 @@ use base::clock::Timestamp;
 use base::ids::UserId;
 
 use super::call::{CallKind, CallState, EventTarget, InviteStatus, InviteeState};
-use crate::protocol::calls::{self as wire, Reason};
-use crate::protocol::server::CallNews;
+use crate::protocol::calls::{self as wire, CallEndReason};
+use crate::protocol::server::CallServerEvent;
 
 /// How long those who agreed to talk may take until they are there.
 const SETTLE: Duration = Duration::from_secs(30);
@@ -38,9 +38,9 @@ impl CallState {
         let longest = self.terms.longest.is_some_and(|longest| self.started_at + longest <= now);
         let unsettled = !self.connected && self.answered_at.is_some_and(|at| at + SETTLE <= now);
         if longest {
-            self.end(Reason::Timeout);
+            self.end(CallEndReason::Timeout);
         } else if unsettled && self.begin.shape != CallKind::Group {
-            self.end(Reason::Failed);
+            self.end(CallEndReason::Failed);
         } else {
             if unsettled {
                 self.connected = true; // a group may wait; nobody is expected any more
@@ -50,13 +50,13 @@ impl CallState {
         if self.ended.is_none() {
             let heard = |user: &UserId| !self.unheard.contains(user);
             let missed = missed.into_iter().filter(heard).collect();
-            let over = wire::CallEnded { call_id: self.begin.id, reason: Reason::Missed };
-            self.tell(EventTarget::People(missed), CallNews::CallEnded(over));
+            let over = wire::CallEnded { call_id: self.begin.id, reason: CallEndReason::Missed };
+            self.tell(EventTarget::People(missed), CallServerEvent::CallEnded(over));
         }
     }
 
     /// Ends the call if nobody is left whom it is for.
-    pub(super) fn settle(&mut self, last: Option<Reason>) {
+    pub(super) fn settle(&mut self, last: Option<CallEndReason>) {
         if self.ended.is_some() || self.rings_until().is_some() {
             return;
         }
@@ -75,17 +75,17 @@ impl CallState {
         }
         let reason = match last {
             Some(reason) => reason,
-            None if answered => Reason::Hangup,
-            None if any(InviteStatus::Busy) => Reason::Busy,
-            None if any(InviteStatus::Missed) => Reason::Missed,
-            None if any(InviteStatus::Declined) => Reason::Declined,
-            None => Reason::Cancelled,
+            None if answered => CallEndReason::Hangup,
+            None if any(InviteStatus::Busy) => CallEndReason::Busy,
+            None if any(InviteStatus::Missed) => CallEndReason::Missed,
+            None if any(InviteStatus::Declined) => CallEndReason::Declined,
+            None => CallEndReason::Cancelled,
         };
         self.end(reason);
     }
 
     /// It is over, for everybody.
-    pub fn end(&mut self, reason: Reason) {
+    pub fn end(&mut self, reason: CallEndReason) {
         if self.ended.is_some() {
             return;
         }
@@ -96,11 +96,11 @@ impl CallState {
         }
         self.ended = Some(reason);
         let over = wire::CallEnded { call_id: self.begin.id, reason };
-        self.tell(EventTarget::People(self.concerned()), CallNews::CallEnded(over));
+        self.tell(EventTarget::People(self.concerned()), CallServerEvent::CallEnded(over));
         let guests =
             self.participants.values().filter(|p| p.seat.guest).map(|p| EventTarget::Seat(p.seat));
         for guest in guests.collect::<Vec<_>>() {
-            self.tell(guest, CallNews::CallEnded(over));
+            self.tell(guest, CallServerEvent::CallEnded(over));
         }
     }
 }

@@ -10,8 +10,8 @@ use super::{
     CallChange, CallError, CallKind, CallState, CallTerms, Callee, EventTarget, Seat,
     StartCallParams,
 };
-use crate::protocol::calls::{Action, Media, Mode, Reason, Role};
-use crate::protocol::server::{CallNews, Person};
+use crate::protocol::calls::{CallEndReason, CallMedia, CallRole, CallTopology, ModerationAction};
+use crate::protocol::server::{CallServerEvent, UserSummary};
 
 const NOON: Timestamp = Timestamp::from_micros(1_790_000_000_000_000);
 const TERMS: CallTerms =
@@ -41,8 +41,8 @@ fn begin(shape: CallKind, by: Seat, others: &[Seat]) -> StartCallParams {
         shape,
         conversation: None,
         name: (shape == CallKind::Session).then(|| "room".to_owned()),
-        by: Person { user_id: by.user, name: "Ann".to_owned() },
-        media: Media::Video,
+        by: UserSummary { user_id: by.user, name: "Ann".to_owned() },
+        media: CallMedia::Video,
         callees: others.iter().map(|seat| callee(seat.user)).collect(),
     }
 }
@@ -52,7 +52,7 @@ fn call(shape: CallKind, by: Seat, others: &[Seat]) -> CallState {
 }
 
 /// What `seat` has heard since it was last asked: as one of the people, or at the seat itself.
-fn hears(news: &[(EventTarget, CallNews)], seat: Seat) -> Vec<&'static str> {
+fn hears(news: &[(EventTarget, CallServerEvent)], seat: Seat) -> Vec<&'static str> {
     let for_it = |to: &EventTarget| match to {
         EventTarget::People(people) => people.contains(&seat.user),
         EventTarget::Seat(other) => *other == seat,
@@ -63,9 +63,9 @@ fn hears(news: &[(EventTarget, CallNews)], seat: Seat) -> Vec<&'static str> {
 /// Ann and Bob talk to each other.
 fn talking(ann: Seat, bob: Seat) -> CallState {
     let mut call = call(CallKind::Direct, ann, &[bob]);
-    call.join(ann, "Ann", Role::Participant, at(1)).unwrap();
+    call.join(ann, "Ann", CallRole::Participant, at(1)).unwrap();
     call.accept(bob.user, at(2)).unwrap();
-    call.join(bob, "Bob", Role::Participant, at(3)).unwrap();
+    call.join(bob, "Bob", CallRole::Participant, at(3)).unwrap();
     call.take_news();
     call.take_changes();
     call
@@ -76,21 +76,21 @@ fn a_call_rings_is_answered_and_hung_up() {
     let (ann, bob) = (seat(), seat());
     let mut call = call(CallKind::Direct, ann, &[bob]);
     assert_eq!(hears(&call.take_news(), bob), ["incoming_call"]);
-    call.join(ann, "Ann", Role::Participant, at(1)).unwrap();
+    call.join(ann, "Ann", CallRole::Participant, at(1)).unwrap();
     call.accept(bob.user, at(2)).unwrap();
     let news = call.take_news();
     assert_eq!(
         (hears(&news, ann), hears(&news, bob)),
         (vec!["call_answered"], vec!["call_answered"])
     );
-    call.join(bob, "Bob", Role::Participant, at(3)).unwrap();
+    call.join(bob, "Bob", CallRole::Participant, at(3)).unwrap();
     assert_eq!(hears(&call.take_news(), ann), ["participant_joined"]);
-    assert_eq!(call.mode(), Mode::P2p);
+    assert_eq!(call.mode(), CallTopology::P2p);
     call.leave(bob, at(9)).unwrap();
 
-    assert_eq!(call.ended(), Some(Reason::Hangup));
+    assert_eq!(call.ended(), Some(CallEndReason::Hangup));
     assert_eq!(hears(&call.take_news(), ann), ["participant_left", "call_ended"]);
-    let record = call.record(Reason::Hangup, at(9));
+    let record = call.record(CallEndReason::Hangup, at(9));
     assert_eq!(record.answered_at, Some(at(2)));
     let bobs = record.people.iter().find(|person| person.user_id == bob.user).unwrap();
     assert_eq!((bobs.joined_at, bobs.left_at), (Some(at(3)), Some(at(9))));
@@ -101,21 +101,21 @@ fn a_call_may_be_declined_cancelled_or_missed() {
     let (ann, bob) = (seat(), seat());
     let mut declined = call(CallKind::Direct, ann, &[bob]);
     declined.decline(bob.user).unwrap();
-    assert_eq!(declined.ended(), Some(Reason::Declined));
+    assert_eq!(declined.ended(), Some(CallEndReason::Declined));
     assert_eq!(hears(&declined.take_news(), ann), ["call_declined", "call_ended"]);
 
     let mut cancelled = call(CallKind::Direct, ann, &[bob]);
     assert!(matches!(cancelled.cancel(bob.user), Err(CallError::NotAllowed)));
     cancelled.cancel(ann.user).unwrap();
-    assert_eq!(cancelled.ended(), Some(Reason::Cancelled));
+    assert_eq!(cancelled.ended(), Some(CallEndReason::Cancelled));
 
     let mut missed = call(CallKind::Direct, ann, &[bob]);
     assert_eq!(missed.due(), Some(at(45)));
     missed.timeout(at(44));
     assert_eq!(missed.ended(), None);
     missed.timeout(at(45));
-    assert_eq!(missed.ended(), Some(Reason::Missed));
-    let record = missed.record(Reason::Missed, at(45));
+    assert_eq!(missed.ended(), Some(CallEndReason::Missed));
+    let record = missed.record(CallEndReason::Missed, at(45));
     assert!(record.people.iter().any(|p| p.outcome == store::CallOutcome::Missed));
 }
 
@@ -126,7 +126,7 @@ fn whoever_is_busy_does_not_ring() {
     begin.callees[0].busy = true;
     let mut call = CallState::begin(begin, TERMS, 0, NOON);
 
-    assert_eq!(call.ended(), Some(Reason::Busy));
+    assert_eq!(call.ended(), Some(CallEndReason::Busy));
     assert_eq!(hears(&call.take_news(), ann), ["call_ended"]);
 }
 
@@ -138,10 +138,10 @@ fn whoever_blocks_the_caller_hears_nothing_and_the_caller_hears_it_ring() {
     let mut unheard = CallState::begin(begin, TERMS, 0, NOON);
     let mut heard = call(CallKind::Direct, ann, &[bob]);
     for call in [&mut unheard, &mut heard] {
-        call.join(ann, "Ann", Role::Participant, at(1)).unwrap();
+        call.join(ann, "Ann", CallRole::Participant, at(1)).unwrap();
         assert_eq!((call.due(), call.ended()), (Some(at(45)), None));
         call.timeout(at(45));
-        assert_eq!(call.ended(), Some(Reason::Missed));
+        assert_eq!(call.ended(), Some(CallEndReason::Missed));
     }
 
     let (news, as_ever) = (unheard.take_news(), heard.take_news());
@@ -176,7 +176,7 @@ fn those_who_agree_and_never_come_do_not_hold_the_line() {
     assert_eq!(call.due(), Some(at(35)));
     call.timeout(at(35));
 
-    assert_eq!(call.ended(), Some(Reason::Failed));
+    assert_eq!(call.ended(), Some(CallEndReason::Failed));
 }
 
 #[test]
@@ -188,16 +188,16 @@ fn a_third_makes_it_a_call_through_the_server() {
     call.invite(ann.session, &callee, at(10)).unwrap();
     assert!(matches!(call.invite(bob.session, &callee, at(10)), Err(CallError::Already)));
     assert_eq!(hears(&call.take_news(), eve), ["incoming_call"]);
-    call.join(eve, "Eve", Role::Participant, at(12)).unwrap();
+    call.join(eve, "Eve", CallRole::Participant, at(12)).unwrap();
 
-    assert_eq!(call.mode(), Mode::Sfu);
+    assert_eq!(call.mode(), CallTopology::Sfu);
     assert!(call.take_changes().contains(&CallChange::Upgraded));
     let news = call.take_news();
     assert_eq!(hears(&news, ann), ["call_answered", "participant_joined", "call_mode"]);
     call.leave(ann, at(20)).unwrap();
     assert_eq!(call.ended(), None, "two are left");
     call.leave(eve, at(21)).unwrap();
-    assert_eq!(call.ended(), Some(Reason::Hangup));
+    assert_eq!(call.ended(), Some(CallEndReason::Hangup));
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn a_reloaded_page_takes_the_place_of_the_old_one() {
     let (ann, bob) = (seat(), seat());
     let mut call = talking(ann, bob);
     let again = Seat { session: SessionId::new(), ..bob };
-    let number = call.join(again, "Bob", Role::Participant, at(5)).unwrap();
+    let number = call.join(again, "Bob", CallRole::Participant, at(5)).unwrap();
 
     assert_eq!(call.participants().count(), 2);
     assert_eq!(number, 3);
@@ -213,7 +213,7 @@ fn a_reloaded_page_takes_the_place_of_the_old_one() {
     call.lost(bob.session, at(6));
     assert_eq!(call.ended(), None, "the old session is nobody's any more");
     call.lost(again.session, at(7));
-    assert_eq!(call.ended(), Some(Reason::Hangup));
+    assert_eq!(call.ended(), Some(CallEndReason::Hangup));
 }
 
 #[test]
@@ -221,11 +221,11 @@ fn a_call_holds_as_many_as_it_may() {
     let seats: Vec<_> = (0..6).map(|_| seat()).collect();
     let mut call = call(CallKind::Session, seats[0], &[]);
     for seat in &seats[..4] {
-        call.join(*seat, "x", Role::Participant, at(1)).unwrap();
+        call.join(*seat, "x", CallRole::Participant, at(1)).unwrap();
     }
-    assert!(matches!(call.join(seats[4], "x", Role::Participant, at(1)), Err(CallError::Full)));
+    assert!(matches!(call.join(seats[4], "x", CallRole::Participant, at(1)), Err(CallError::Full)));
     let again = Seat { session: SessionId::new(), ..seats[0] };
-    call.join(again, "x", Role::Participant, at(2)).unwrap();
+    call.join(again, "x", CallRole::Participant, at(2)).unwrap();
 
     assert_eq!(call.participants().count(), 4);
 }
@@ -235,21 +235,21 @@ fn a_moderator_mutes_and_puts_out() {
     let (ann, bob, eve) = (seat(), seat(), seat());
     let mut call = call(CallKind::Group, ann, &[bob, eve]);
     for somebody in [ann, bob, eve] {
-        call.join(somebody, "x", Role::Participant, at(1)).unwrap();
+        call.join(somebody, "x", CallRole::Participant, at(1)).unwrap();
     }
     call.take_news();
-    let done = call.moderate(bob.session, "p1", Action::Mute, at(2));
+    let done = call.moderate(bob.session, "p1", ModerationAction::Mute, at(2));
     assert!(matches!(done, Err(CallError::NotAllowed)), "Bob did not begin it");
-    call.moderate(ann.session, "p2", Action::Mute, at(2)).unwrap();
+    call.moderate(ann.session, "p2", ModerationAction::Mute, at(2)).unwrap();
     assert_eq!(hears(&call.take_news(), eve), ["participant_updated"]);
-    call.moderate(ann.session, "p2", Action::Kick, at(3)).unwrap();
+    call.moderate(ann.session, "p2", ModerationAction::Kick, at(3)).unwrap();
 
     assert_eq!(hears(&call.take_news(), bob), ["call_ended"]);
-    let back = call.join(bob, "x", Role::Participant, at(4));
+    let back = call.join(bob, "x", CallRole::Participant, at(4));
     assert!(matches!(back, Err(CallError::NotAllowed)));
     assert_eq!(call.participants().count(), 2);
     assert!(matches!(
-        call.moderate(ann.session, "p9", Action::Kick, at(5)),
+        call.moderate(ann.session, "p9", ModerationAction::Kick, at(5)),
         Err(CallError::NoSuchParticipant)
     ));
 }
@@ -258,32 +258,32 @@ fn a_moderator_mutes_and_puts_out() {
 fn a_group_goes_on_until_the_last_one_leaves() {
     let (ann, bob, eve) = (seat(), seat(), seat());
     let mut call = call(CallKind::Group, ann, &[bob, eve]);
-    call.join(ann, "Ann", Role::Participant, at(1)).unwrap();
-    call.join(bob, "Bob", Role::Participant, at(2)).unwrap();
+    call.join(ann, "Ann", CallRole::Participant, at(1)).unwrap();
+    call.join(bob, "Bob", CallRole::Participant, at(2)).unwrap();
     call.leave(ann, at(3)).unwrap();
     assert_eq!(call.ended(), None);
     call.take_news();
     call.timeout(at(45));
     assert_eq!(hears(&call.take_news(), eve), ["call_ended"], "for her it rang in vain");
     assert_eq!(call.ended(), None);
-    call.join(eve, "Eve", Role::Participant, at(50)).unwrap();
+    call.join(eve, "Eve", CallRole::Participant, at(50)).unwrap();
     call.leave(bob, at(51)).unwrap();
     call.leave(eve, at(52)).unwrap();
 
-    assert_eq!(call.ended(), Some(Reason::Hangup));
+    assert_eq!(call.ended(), Some(CallEndReason::Hangup));
 }
 
 #[test]
 fn a_group_that_nobody_answers_is_missed_or_given_up() {
     let (ann, bob) = (seat(), seat());
     let mut given_up = call(CallKind::Group, ann, &[bob]);
-    given_up.join(ann, "Ann", Role::Participant, at(1)).unwrap();
+    given_up.join(ann, "Ann", CallRole::Participant, at(1)).unwrap();
     given_up.leave(ann, at(2)).unwrap();
-    assert_eq!(given_up.ended(), Some(Reason::Cancelled));
+    assert_eq!(given_up.ended(), Some(CallEndReason::Cancelled));
 
     let mut missed = call(CallKind::Group, ann, &[bob]);
     missed.timeout(at(45));
-    assert_eq!(missed.ended(), Some(Reason::Missed));
+    assert_eq!(missed.ended(), Some(CallEndReason::Missed));
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn a_call_lasts_as_long_as_it_may() {
     assert_eq!(call.due(), Some(at(3600)));
     call.timeout(at(3600));
 
-    assert_eq!(call.ended(), Some(Reason::Timeout));
+    assert_eq!(call.ended(), Some(CallEndReason::Timeout));
 }
 
 #[test]
@@ -358,21 +358,21 @@ proptest! {
                 Step::Accept(n) => drop(call.accept(seats[n].user, at(now))),
                 Step::Decline(n) => drop(call.decline(seats[n].user)),
                 Step::Cancel(n) => drop(call.cancel(seats[n].user)),
-                Step::Join(n) => drop(call.join(seats[n], "x", Role::Moderator, at(now))),
+                Step::Join(n) => drop(call.join(seats[n], "x", CallRole::Moderator, at(now))),
                 Step::Leave(n) => drop(call.leave(seats[n], at(now))),
                 Step::Lost(n) => call.lost(seats[n].session, at(now)),
-                Step::Mute(n, muted) => drop(call.mute(seats[n].session, Media::Audio, muted)),
+                Step::Mute(n, muted) => drop(call.mute(seats[n].session, CallMedia::Audio, muted)),
                 Step::Kick(n, whom) => {
                     let whom = format!("p{whom}");
-                    drop(call.moderate(seats[n].session, &whom, Action::Kick, at(now)));
+                    drop(call.moderate(seats[n].session, &whom, ModerationAction::Kick, at(now)));
                 }
                 Step::Upgrade => call.upgrade(),
                 Step::Wait(seconds) => now += seconds,
             }
             call.timeout(at(now));
             let reason = call.ended();
-            let over = |told: &(EventTarget, CallNews)| match told {
-                (EventTarget::People(_), CallNews::CallEnded(end)) => reason == Some(end.reason),
+            let over = |told: &(EventTarget, CallServerEvent)| match told {
+                (EventTarget::People(_), CallServerEvent::CallEnded(end)) => reason == Some(end.reason),
                 _ => false,
             };
             ends += call.take_news().into_iter().filter(over).count();
@@ -381,7 +381,7 @@ proptest! {
             prop_assert_eq!(devices.len(), call.participants().count());
             prop_assert!(devices.len() <= TERMS.most);
             if call.ended().is_some() {
-                prop_assert!(call.join(seats[0], "x", Role::Participant, at(now)).is_err());
+                prop_assert!(call.join(seats[0], "x", CallRole::Participant, at(now)).is_err());
                 prop_assert!(ends >= 1, "everybody was told");
             } else {
                 prop_assert!(call.due().is_none_or(|due| due > at(now)), "nothing is overdue");

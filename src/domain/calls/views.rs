@@ -1,65 +1,65 @@
 //! From what the store keeps to what crosses the wire, and back.
 
 use crate::protocol::calls as wire;
-use crate::protocol::server::Person;
+use crate::protocol::server::UserSummary;
 
-pub(super) const fn media_row(media: wire::Media) -> store::CallMedia {
+pub(super) const fn media_row(media: wire::CallMedia) -> store::CallMedia {
     match media {
-        wire::Media::Audio => store::CallMedia::Audio,
-        wire::Media::Video => store::CallMedia::Video,
+        wire::CallMedia::Audio => store::CallMedia::Audio,
+        wire::CallMedia::Video => store::CallMedia::Video,
     }
 }
 
-const fn media(media: store::CallMedia) -> wire::Media {
+const fn media(media: store::CallMedia) -> wire::CallMedia {
     match media {
-        store::CallMedia::Audio => wire::Media::Audio,
-        store::CallMedia::Video => wire::Media::Video,
+        store::CallMedia::Audio => wire::CallMedia::Audio,
+        store::CallMedia::Video => wire::CallMedia::Video,
     }
 }
 
-pub(super) const fn reason_row(reason: wire::Reason) -> store::CallReason {
+pub(super) const fn reason_row(reason: wire::CallEndReason) -> store::CallReason {
     use store::CallReason as Row;
     match reason {
-        wire::Reason::Hangup => Row::Hangup,
-        wire::Reason::Declined => Row::Declined,
-        wire::Reason::Busy => Row::Busy,
-        wire::Reason::Cancelled => Row::Cancelled,
-        wire::Reason::Missed => Row::Missed,
-        wire::Reason::Timeout => Row::Timeout,
-        wire::Reason::Kicked => Row::Kicked,
-        wire::Reason::Failed => Row::Failed,
+        wire::CallEndReason::Hangup => Row::Hangup,
+        wire::CallEndReason::Declined => Row::Declined,
+        wire::CallEndReason::Busy => Row::Busy,
+        wire::CallEndReason::Cancelled => Row::Cancelled,
+        wire::CallEndReason::Missed => Row::Missed,
+        wire::CallEndReason::Timeout => Row::Timeout,
+        wire::CallEndReason::Kicked => Row::Kicked,
+        wire::CallEndReason::Failed => Row::Failed,
     }
 }
 
-const fn reason(reason: store::CallReason) -> wire::Reason {
+const fn reason(reason: store::CallReason) -> wire::CallEndReason {
     use store::CallReason as Row;
     match reason {
-        Row::Hangup => wire::Reason::Hangup,
-        Row::Declined => wire::Reason::Declined,
-        Row::Busy => wire::Reason::Busy,
-        Row::Cancelled => wire::Reason::Cancelled,
-        Row::Missed => wire::Reason::Missed,
-        Row::Timeout => wire::Reason::Timeout,
-        Row::Kicked => wire::Reason::Kicked,
-        Row::Failed => wire::Reason::Failed,
+        Row::Hangup => wire::CallEndReason::Hangup,
+        Row::Declined => wire::CallEndReason::Declined,
+        Row::Busy => wire::CallEndReason::Busy,
+        Row::Cancelled => wire::CallEndReason::Cancelled,
+        Row::Missed => wire::CallEndReason::Missed,
+        Row::Timeout => wire::CallEndReason::Timeout,
+        Row::Kicked => wire::CallEndReason::Kicked,
+        Row::Failed => wire::CallEndReason::Failed,
     }
 }
 
-const fn outcome(outcome: store::CallOutcome) -> wire::Outcome {
+const fn outcome(outcome: store::CallOutcome) -> wire::CallOutcome {
     use store::CallOutcome as Row;
     match outcome {
-        Row::Called => wire::Outcome::Called,
-        Row::Joined => wire::Outcome::Joined,
-        Row::Declined => wire::Outcome::Declined,
-        Row::Busy => wire::Outcome::Busy,
-        Row::Missed => wire::Outcome::Missed,
+        Row::Called => wire::CallOutcome::Called,
+        Row::Joined => wire::CallOutcome::Joined,
+        Row::Declined => wire::CallOutcome::Declined,
+        Row::Busy => wire::CallOutcome::Busy,
+        Row::Missed => wire::CallOutcome::Missed,
     }
 }
 
 pub(super) fn past(record: store::CallRecord) -> wire::PastCall {
     let store::CallRecord { call, caller, people } = record;
     let person = |(person, name): (store::CallPerson, String)| wire::PastParticipant {
-        person: Person { user_id: person.user_id, name },
+        person: UserSummary { user_id: person.user_id, name },
         outcome: outcome(person.outcome),
         joined_at: person.joined_at,
         left_at: person.left_at,
@@ -68,7 +68,7 @@ pub(super) fn past(record: store::CallRecord) -> wire::PastCall {
         call_id: call.id,
         conversation_id: call.conversation_id,
         session_id: call.session,
-        from: Person { user_id: call.created_by, name: caller },
+        from: UserSummary { user_id: call.created_by, name: caller },
         media: media(call.media),
         started_at: call.started_at,
         answered_at: call.answered_at,

@@ -7,8 +7,8 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::messages::people;
 use super::{ChatError, ChatService, views};
 use crate::domain::DirectedEvent;
-use crate::protocol::List;
-use crate::protocol::messages::{self as wire, For};
+use crate::protocol::Paginated;
+use crate::protocol::messages::{self as wire, DeleteScope};
 use crate::protocol::server::ServerEvent;
 
 /// How many different emoji a message may have, and how many of them one person may give.
@@ -28,7 +28,7 @@ pub struct ChangeMessageRequest(store::Doing);
 #[derive(Clone, Debug)]
 pub struct ChangeMessageOutcome {
     /// The message now.
-    pub message: wire::Message,
+    pub message: wire::MessageView,
     /// What others should hear, if anything changed.
     pub change: Option<MessageChange>,
 }
@@ -89,10 +89,15 @@ impl ChatService {
     }
 
     /// Wishes that a message goes.
-    pub fn delete(&self, by: UserId, message: MessageId, whose: For) -> ChangeMessageRequest {
+    pub fn delete(
+        &self,
+        by: UserId,
+        message: MessageId,
+        whose: DeleteScope,
+    ) -> ChangeMessageRequest {
         let deed = match whose {
-            For::Me => store::Deed::Hide,
-            For::All => store::Deed::Delete,
+            DeleteScope::Me => store::Deed::Hide,
+            DeleteScope::All => store::Deed::Delete,
         };
         ChangeMessageRequest(store::Doing { by, message, deed })
     }
@@ -158,7 +163,7 @@ impl ChatService {
             let revision = row.revision();
             let event = match row {
                 Revised::Message(shown) if shown.message.deleted_at.is_some() => {
-                    gone(&views::shown(*shown), revision, For::All)
+                    gone(&views::shown(*shown), revision, DeleteScope::All)
                 }
                 Revised::Message(shown) => ServerEvent::MessageEdited(views::shown(*shown)),
                 Revised::Hidden { message, seq, .. } => {
@@ -167,7 +172,7 @@ impl ChatService {
                         message_id: message,
                         seq,
                         revision,
-                        r#for: For::Me,
+                        r#for: DeleteScope::Me,
                     })
                 }
             };
@@ -185,7 +190,7 @@ impl ChatService {
         viewer: UserId,
         conversation: ConversationId,
         message: MessageId,
-    ) -> Result<wire::Message, ChatError> {
+    ) -> Result<wire::MessageView, ChatError> {
         let found = self.store.message(conversation, viewer, message, self.clock.now()).await?;
         found.map(views::shown).ok_or(ChatError::NoSuchMessage)
     }
@@ -199,12 +204,13 @@ impl ChatService {
         viewer: UserId,
         conversation: ConversationId,
         message: MessageId,
-    ) -> Result<List<wire::Edit>, ChatError> {
+    ) -> Result<Paginated<wire::MessageRevision>, ChatError> {
         let now = self.clock.now();
         let found = self.store.message_edits(conversation, viewer, message, now).await?;
         let rows = found.ok_or(ChatError::NoSuchMessage)?;
-        let edit = |row: store::Edit| wire::Edit { body: row.body, edited_at: row.edited_at };
-        Ok(List { items: rows.into_iter().map(edit).collect(), next: None })
+        let edit =
+            |row: store::Edit| wire::MessageRevision { body: row.body, edited_at: row.edited_at };
+        Ok(Paginated { items: rows.into_iter().map(edit).collect(), next: None })
     }
 
     /// What is pinned, the newest first.
@@ -215,10 +221,10 @@ impl ChatService {
         &self,
         viewer: UserId,
         conversation: ConversationId,
-    ) -> Result<List<wire::Message>, ChatError> {
+    ) -> Result<Paginated<wire::MessageView>, ChatError> {
         let found = self.store.pins(conversation, viewer, self.clock.now()).await?;
         let rows = found.ok_or(ChatError::NoSuchConversation)?;
-        Ok(List { items: rows.into_iter().map(views::shown).collect(), next: None })
+        Ok(Paginated { items: rows.into_iter().map(views::shown).collect(), next: None })
     }
 
     /// Removes messages whose time is over, and tells how many there were; others should hear the
@@ -230,14 +236,14 @@ impl ChatService {
         let expired = self.store.expire_messages(EXPIRED, self.clock.now()).await?;
         let news = |(row, to): (store::Message, Vec<UserId>)| {
             let revision = row.revision;
-            DirectedEvent { to, event: gone(&views::message(row), revision, For::All) }
+            DirectedEvent { to, event: gone(&views::message(row), revision, DeleteScope::All) }
         };
         Ok((expired.len(), expired.into_iter().map(news).collect()))
     }
 }
 
 /// What is told of a change.
-fn news(message: &wire::Message, by: UserId, deed: store::Deed, revision: i64) -> ServerEvent {
+fn news(message: &wire::MessageView, by: UserId, deed: store::Deed, revision: i64) -> ServerEvent {
     match deed {
         store::Deed::Edit { .. } | store::Deed::Pin | store::Deed::Unpin => {
             ServerEvent::MessageEdited(message.clone())
@@ -253,12 +259,12 @@ fn news(message: &wire::Message, by: UserId, deed: store::Deed, revision: i64) -
                 added: matches!(deed, store::Deed::React(_)),
             })
         }
-        store::Deed::Delete => gone(message, revision, For::All),
-        store::Deed::Hide => gone(message, revision, For::Me),
+        store::Deed::Delete => gone(message, revision, DeleteScope::All),
+        store::Deed::Hide => gone(message, revision, DeleteScope::Me),
     }
 }
 
-fn gone(message: &wire::Message, revision: i64, r#for: For) -> ServerEvent {
+fn gone(message: &wire::MessageView, revision: i64, r#for: DeleteScope) -> ServerEvent {
     ServerEvent::MessageDeleted(wire::MessageDeleted {
         conversation_id: message.conversation_id,
         message_id: message.id,

@@ -9,8 +9,8 @@ use store::Joining;
 use super::{ChatError, ChatService, told, views};
 use crate::domain::WithEvents;
 use crate::domain::accounts::{Principal, hash};
-use crate::protocol::List;
-use crate::protocol::chat::Conversation;
+use crate::protocol::Paginated;
+use crate::protocol::chat::ConversationDetail;
 use crate::protocol::invites as wire;
 
 /// How long an invite is good if nothing is said, in seconds.
@@ -26,8 +26,8 @@ impl ChatService {
         &self,
         me: UserId,
         group: ConversationId,
-        new: wire::NewInvite,
-    ) -> Result<wire::InviteMade, ChatError> {
+        new: wire::CreateInvite,
+    ) -> Result<wire::CreatedInvite, ChatError> {
         let most = self.config.invite();
         let seconds = new.seconds.map_or(Ok(WEEK.unsigned_abs()), u64::try_from);
         let lasts = Duration::from_secs(seconds.map_err(|_| ChatError::BadInvite)?);
@@ -44,7 +44,7 @@ impl ChatService {
             uses: new.uses,
         };
         let made = allowed(self.store.create_invite(group, me, row, now).await?)?;
-        Ok(wire::InviteMade { invite: views::invite(made), token: Secret::new(token) })
+        Ok(wire::CreatedInvite { invite: views::invite(made), token: Secret::new(token) })
     }
 
     /// The invites of a group that are still good, without their tokens.
@@ -55,9 +55,9 @@ impl ChatService {
         &self,
         me: UserId,
         group: ConversationId,
-    ) -> Result<List<wire::Invite>, ChatError> {
+    ) -> Result<Paginated<wire::InviteView>, ChatError> {
         let rows = allowed(self.store.invites(group, me, self.clock.now()).await?)?;
-        Ok(List { items: rows.into_iter().map(views::invite).collect(), next: None })
+        Ok(Paginated { items: rows.into_iter().map(views::invite).collect(), next: None })
     }
 
     /// Takes an invite back.
@@ -83,7 +83,7 @@ impl ChatService {
         &self,
         me: &Principal,
         token: &str,
-    ) -> Result<WithEvents<Conversation>, ChatError> {
+    ) -> Result<WithEvents<ConversationDetail>, ChatError> {
         let most = self.config.max_members;
         match self.store.join(hash(token), me.user, most, self.clock.now()).await? {
             Joining::Joined(view, said) => Ok(told(view, said)),

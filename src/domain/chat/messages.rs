@@ -5,7 +5,7 @@ use store::{Append, Marked, NewMessage, Range, Receipt};
 
 use super::{ChatError, ChatService, views};
 use crate::domain::WithEvents;
-use crate::protocol::List;
+use crate::protocol::Paginated;
 use crate::protocol::messages as wire;
 use crate::protocol::server::{self, ServerEvent};
 
@@ -35,14 +35,14 @@ pub struct MessageDraft {
 #[derive(Clone, Debug)]
 pub enum SendMessageOutcome {
     /// It has its place in the order now; one of two may block its sender, and never sees it.
-    New(wire::Message, Option<UserId>),
+    New(wire::MessageView, Option<UserId>),
     /// It had it already.
-    Before(wire::Message),
+    Before(wire::MessageView),
 }
 
 impl SendMessageOutcome {
     /// The message, new or not.
-    pub fn into_message(self) -> wire::Message {
+    pub fn into_message(self) -> wire::MessageView {
         match self {
             Self::New(message, _) | Self::Before(message) => message,
         }
@@ -54,7 +54,7 @@ impl ChatService {
     ///
     /// # Errors
     /// [`ChatError::BadBody`], [`ChatError::BadClientId`] and other errors of what was sent.
-    pub fn draft(&self, sender: UserId, new: wire::NewMessage) -> Result<MessageDraft, ChatError> {
+    pub fn draft(&self, sender: UserId, new: wire::PostMessage) -> Result<MessageDraft, ChatError> {
         match new.forward_of {
             Some(_) if !new.body.is_empty() || !new.attachments.is_empty() => {
                 return Err(ChatError::BadForward);
@@ -149,7 +149,7 @@ impl ChatService {
         viewer: UserId,
         conversation: ConversationId,
         query: &wire::MessagesQuery,
-    ) -> Result<List<wire::Message>, ChatError> {
+    ) -> Result<Paginated<wire::MessageView>, ChatError> {
         let limit = query.limit.map_or(50, |n| n.clamp(1, 200)) as usize;
         let range = match (query.after, query.before) {
             (Some(_), Some(_)) => return Err(ChatError::BadRange),
@@ -170,7 +170,7 @@ impl ChatService {
         conversation: ConversationId,
         after: i64,
         limit: usize,
-    ) -> Result<List<wire::Message>, ChatError> {
+    ) -> Result<Paginated<wire::MessageView>, ChatError> {
         self.page(viewer, conversation, Range::Since(after), limit).await
     }
 
@@ -180,7 +180,7 @@ impl ChatService {
         conversation: ConversationId,
         range: Range,
         limit: usize,
-    ) -> Result<List<wire::Message>, ChatError> {
+    ) -> Result<Paginated<wire::MessageView>, ChatError> {
         let now = self.clock.now();
         let found = self.store.messages(conversation, viewer, range, limit + 1, now).await?;
         let mut rows = found.ok_or(ChatError::NoSuchConversation)?;
@@ -198,7 +198,7 @@ impl ChatService {
             Range::Before(_) | Range::Latest => rows.first(),
         };
         let next = edge.filter(|_| more).map(|row| row.message.seq.to_string());
-        Ok(List { items: rows.into_iter().map(views::shown).collect(), next })
+        Ok(Paginated { items: rows.into_iter().map(views::shown).collect(), next })
     }
 
     /// Notes how far a device has received or a person has read.
@@ -211,13 +211,13 @@ impl ChatService {
         conversation: ConversationId,
         receipt: Receipt,
         seq: i64,
-    ) -> Result<WithEvents<server::Done>, ChatError> {
+    ) -> Result<WithEvents<server::EmptyReply>, ChatError> {
         if seq < 0 {
             return Err(ChatError::BadSeq);
         }
         match self.store.mark(conversation, user, receipt, seq, self.clock.now()).await? {
             Marked::NotAMember => Err(ChatError::NoSuchConversation),
-            Marked::Unchanged => Ok(WithEvents::quiet(server::Done {})),
+            Marked::Unchanged => Ok(WithEvents::quiet(server::EmptyReply {})),
             Marked::Moved { delivered_seq, read_seq } => {
                 let hearers = self.store.hearers(conversation, user).await?;
                 let mut to = hearers.unwrap_or_default(); // left meanwhile: nobody
@@ -225,13 +225,13 @@ impl ChatService {
                     to.clear();
                 }
                 to.push(user); // their own other devices
-                let receipt = server::Receipt {
+                let receipt = server::ReceiptEvent {
                     conversation_id: conversation,
                     user_id: user,
                     delivered_seq,
                     read_seq,
                 };
-                Ok(WithEvents::told(server::Done {}, to, ServerEvent::Receipt(receipt)))
+                Ok(WithEvents::told(server::EmptyReply {}, to, ServerEvent::Receipt(receipt)))
             }
         }
     }
@@ -244,10 +244,10 @@ impl ChatService {
         &self,
         user: UserId,
         conversation: ConversationId,
-    ) -> Result<WithEvents<server::Done>, ChatError> {
+    ) -> Result<WithEvents<server::EmptyReply>, ChatError> {
         let to = self.store.hearers(conversation, user).await?;
         let to = to.ok_or(ChatError::NoSuchConversation)?;
-        let typing = server::TypingNow { conversation_id: conversation, user_id: user };
-        Ok(WithEvents::told(server::Done {}, to, ServerEvent::Typing(typing)))
+        let typing = server::TypingEvent { conversation_id: conversation, user_id: user };
+        Ok(WithEvents::told(server::EmptyReply {}, to, ServerEvent::Typing(typing)))
     }
 }

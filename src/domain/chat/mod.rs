@@ -42,7 +42,7 @@ pub struct ChatService {
 #[derive(Debug)]
 pub struct OpenConversationOutcome {
     /// The conversation.
-    pub conversation: wire::Conversation,
+    pub conversation: wire::ConversationDetail,
     /// Whether it is new.
     pub created: bool,
 }
@@ -65,7 +65,7 @@ impl ChatService {
     pub async fn open(
         &self,
         me: &Principal,
-        new: wire::NewConversation,
+        new: wire::CreateConversation,
     ) -> Result<WithEvents<OpenConversationOutcome>, ChatError> {
         if new.encryption == wire::Encryption::None && !self.config.plaintext {
             return Err(ChatError::PlaintextForbidden);
@@ -77,7 +77,7 @@ impl ChatService {
             encryption: views::encryption_row(new.encryption),
             created_by: me.user,
         };
-        if new.kind == wire::Kind::Direct {
+        if new.kind == wire::ConversationKind::Direct {
             return self.open_direct(me, row, &new.members).await;
         }
         let conversation = views::conversation(self.open_group(me, row, new.members).await?);
@@ -139,7 +139,7 @@ impl ChatService {
         me: UserId,
         after: Option<ConversationId>,
         limit: usize,
-    ) -> Result<Page<wire::Summary>, ChatError> {
+    ) -> Result<Page<wire::ConversationSummary>, ChatError> {
         let rows = self.store.conversations_of(me, after, limit + 1, self.clock.now()).await?;
         Ok(Page::cut(rows, limit, |row| row.conversation.id.to_string()).map(views::summary))
     }
@@ -152,7 +152,7 @@ impl ChatService {
         &self,
         me: &Principal,
         id: ConversationId,
-    ) -> Result<wire::Conversation, ChatError> {
+    ) -> Result<wire::ConversationDetail, ChatError> {
         let found = self.store.conversation(id, me.user).await?;
         found.map(views::conversation).ok_or(ChatError::NoSuchConversation)
     }
@@ -166,7 +166,7 @@ impl ChatService {
         me: &Principal,
         id: ConversationId,
         change: wire::PatchConversation,
-    ) -> Result<WithEvents<wire::Conversation>, ChatError> {
+    ) -> Result<WithEvents<wire::ConversationDetail>, ChatError> {
         let expires_in = match change.expires_in {
             None => None,
             Some(0) => Some(None),
@@ -200,8 +200,8 @@ impl ChatService {
         &self,
         me: UserId,
         id: ConversationId,
-        keep: wire::Keep,
-    ) -> Result<WithEvents<wire::Kept>, ChatError> {
+        keep: wire::PatchMemberSettings,
+    ) -> Result<WithEvents<wire::MemberSettings>, ChatError> {
         let now = self.clock.now();
         let muted_until = match keep.mute_seconds {
             None => None,
@@ -217,7 +217,11 @@ impl ChatService {
         let keeping = Keeping { muted_until, archived: keep.archived };
         let kept = self.store.keep_conversation(id, me, keeping, now).await?;
         let kept = kept.ok_or(ChatError::NoSuchConversation)?;
-        let kept = wire::Kept { id, muted_until: kept.muted_until, archived_at: kept.archived_at };
+        let kept = wire::MemberSettings {
+            id,
+            muted_until: kept.muted_until,
+            archived_at: kept.archived_at,
+        };
         Ok(WithEvents::told(kept, vec![me], ServerEvent::ConversationKept(kept)))
     }
 
@@ -231,7 +235,7 @@ impl ChatService {
         id: ConversationId,
         user: UserId,
         put: wire::PutMember,
-    ) -> Result<WithEvents<wire::Conversation>, ChatError> {
+    ) -> Result<WithEvents<wire::ConversationDetail>, ChatError> {
         let now = self.clock.now();
         let view =
             self.store.conversation(id, me.user).await?.ok_or(ChatError::NoSuchConversation)?;
@@ -243,7 +247,7 @@ impl ChatService {
             // Only the owner gives roles; said before anybody is let in.
             let mine = view.members.iter().find(|member| member.user_id == me.user);
             let owner = mine.is_some_and(|member| member.role == store::MemberRole::Owner);
-            let role = put.role.filter(|role| *role != wire::MemberRole::Member);
+            let role = put.role.filter(|role| *role != wire::GroupRole::Member);
             if role.is_some() && !owner {
                 return Err(ChatError::NotAllowed);
             }
@@ -269,7 +273,7 @@ impl ChatService {
         me: &Principal,
         id: ConversationId,
         user: UserId,
-        role: wire::MemberRole,
+        role: wire::GroupRole,
     ) -> Result<Change, ChatError> {
         let role = views::role_row(role);
         Ok(self.store.set_member_role(id, me.user, user, role, self.clock.now()).await?)
@@ -314,7 +318,7 @@ impl ChatService {
 fn told(
     view: store::ConversationView,
     said: Vec<store::Message>,
-) -> WithEvents<wire::Conversation> {
+) -> WithEvents<wire::ConversationDetail> {
     let conversation = views::conversation(view);
     let mut news = changed(&conversation);
     let to: Vec<_> = conversation.members.iter().map(|member| member.user_id).collect();
@@ -325,7 +329,7 @@ fn told(
     WithEvents { answer: conversation, news }
 }
 
-fn changed(conversation: &wire::Conversation) -> Vec<DirectedEvent> {
+fn changed(conversation: &wire::ConversationDetail) -> Vec<DirectedEvent> {
     let to = conversation.members.iter().map(|member| member.user_id).collect();
     vec![DirectedEvent { to, event: ServerEvent::Conversation(conversation.clone()) }]
 }

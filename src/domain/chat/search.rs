@@ -4,7 +4,7 @@ use base::ids::UserId;
 use store::{Search, tokenizer};
 
 use super::{ChatError, ChatService, views};
-use crate::protocol::List;
+use crate::protocol::Paginated;
 use crate::protocol::messages as wire;
 
 impl ChatService {
@@ -17,7 +17,7 @@ impl ChatService {
         &self,
         me: UserId,
         query: &wire::SearchQuery,
-    ) -> Result<List<wire::Message>, ChatError> {
+    ) -> Result<Paginated<wire::MessageView>, ChatError> {
         let limit = query.limit.map_or(50, |n| n.clamp(1, 200)) as usize;
         let words = tokenizer::wanted(&query.q);
         if words.is_empty() || query.q.chars().count() > 200 {
@@ -37,6 +37,6 @@ impl ChatService {
         let search = Search { viewer: me, words, within, before };
         let found = self.store.search(search, limit, now).await?;
         let next = found.next.map(|number| number.to_string());
-        Ok(List { items: found.shown.into_iter().map(views::shown).collect(), next })
+        Ok(Paginated { items: found.shown.into_iter().map(views::shown).collect(), next })
     }
 }

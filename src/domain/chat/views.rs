@@ -8,38 +8,38 @@ use crate::domain::files;
 use crate::protocol::chat as wire;
 use crate::protocol::messages as said;
 
-pub(super) const fn history_row(history: wire::History) -> store::History {
+pub(super) const fn history_row(history: wire::HistoryVisibility) -> store::History {
     match history {
-        wire::History::All => store::History::All,
-        wire::History::SinceJoining => store::History::SinceJoining,
+        wire::HistoryVisibility::All => store::History::All,
+        wire::HistoryVisibility::SinceJoining => store::History::SinceJoining,
     }
 }
 
-pub(super) const fn circle_row(circle: wire::Circle) -> store::Circle {
+pub(super) const fn circle_row(circle: wire::PermissionLevel) -> store::Circle {
     match circle {
-        wire::Circle::Admins => store::Circle::Admins,
-        wire::Circle::Members => store::Circle::Members,
+        wire::PermissionLevel::Admins => store::Circle::Admins,
+        wire::PermissionLevel::Members => store::Circle::Members,
     }
 }
 
-const fn history(history: store::History) -> wire::History {
+const fn history(history: store::History) -> wire::HistoryVisibility {
     match history {
-        store::History::All => wire::History::All,
-        store::History::SinceJoining => wire::History::SinceJoining,
+        store::History::All => wire::HistoryVisibility::All,
+        store::History::SinceJoining => wire::HistoryVisibility::SinceJoining,
     }
 }
 
-const fn circle(circle: store::Circle) -> wire::Circle {
+const fn circle(circle: store::Circle) -> wire::PermissionLevel {
     match circle {
-        store::Circle::Admins => wire::Circle::Admins,
-        store::Circle::Members => wire::Circle::Members,
+        store::Circle::Admins => wire::PermissionLevel::Admins,
+        store::Circle::Members => wire::PermissionLevel::Members,
     }
 }
 
-pub(super) const fn kind_row(kind: wire::Kind) -> store::Kind {
+pub(super) const fn kind_row(kind: wire::ConversationKind) -> store::Kind {
     match kind {
-        wire::Kind::Direct => store::Kind::Direct,
-        wire::Kind::Group => store::Kind::Group,
+        wire::ConversationKind::Direct => store::Kind::Direct,
+        wire::ConversationKind::Group => store::Kind::Group,
     }
 }
 
@@ -50,18 +50,18 @@ pub(super) const fn encryption_row(encryption: wire::Encryption) -> store::Encry
     }
 }
 
-pub(super) const fn role_row(role: wire::MemberRole) -> store::MemberRole {
+pub(super) const fn role_row(role: wire::GroupRole) -> store::MemberRole {
     match role {
-        wire::MemberRole::Owner => store::MemberRole::Owner,
-        wire::MemberRole::Admin => store::MemberRole::Admin,
-        wire::MemberRole::Member => store::MemberRole::Member,
+        wire::GroupRole::Owner => store::MemberRole::Owner,
+        wire::GroupRole::Admin => store::MemberRole::Admin,
+        wire::GroupRole::Member => store::MemberRole::Member,
     }
 }
 
-const fn kind(kind: store::Kind) -> wire::Kind {
+const fn kind(kind: store::Kind) -> wire::ConversationKind {
     match kind {
-        store::Kind::Direct => wire::Kind::Direct,
-        store::Kind::Group => wire::Kind::Group,
+        store::Kind::Direct => wire::ConversationKind::Direct,
+        store::Kind::Group => wire::ConversationKind::Group,
     }
 }
 
@@ -72,17 +72,17 @@ const fn encryption(encryption: store::Encryption) -> wire::Encryption {
     }
 }
 
-const fn role(role: store::MemberRole) -> wire::MemberRole {
+const fn role(role: store::MemberRole) -> wire::GroupRole {
     match role {
-        store::MemberRole::Owner => wire::MemberRole::Owner,
-        store::MemberRole::Admin => wire::MemberRole::Admin,
-        store::MemberRole::Member => wire::MemberRole::Member,
+        store::MemberRole::Owner => wire::GroupRole::Owner,
+        store::MemberRole::Admin => wire::GroupRole::Admin,
+        store::MemberRole::Member => wire::GroupRole::Member,
     }
 }
 
-pub(super) fn conversation(view: store::ConversationView) -> wire::Conversation {
+pub(super) fn conversation(view: store::ConversationView) -> wire::ConversationDetail {
     let c = view.conversation;
-    wire::Conversation {
+    wire::ConversationDetail {
         id: c.id,
         kind: kind(c.kind),
         title: c.title,
@@ -98,8 +98,8 @@ pub(super) fn conversation(view: store::ConversationView) -> wire::Conversation 
     }
 }
 
-fn member(row: store::Member) -> wire::Member {
-    wire::Member {
+fn member(row: store::Member) -> wire::MemberView {
+    wire::MemberView {
         user_id: row.user_id,
         name: row.name,
         role: role(row.role),
@@ -108,10 +108,10 @@ fn member(row: store::Member) -> wire::Member {
     }
 }
 
-pub(super) fn summary(row: store::Summary) -> wire::Summary {
+pub(super) fn summary(row: store::Summary) -> wire::ConversationSummary {
     let (peer_id, peer_name) = row.peer.unzip();
     let c = row.conversation;
-    wire::Summary {
+    wire::ConversationSummary {
         id: c.id,
         kind: kind(c.kind),
         title: c.title.or(peer_name),
@@ -133,15 +133,15 @@ pub(super) fn summary(row: store::Summary) -> wire::Summary {
 }
 
 /// A message that carries nothing and that nobody has reacted to.
-pub(in crate::domain) fn message(row: store::Message) -> said::Message {
+pub(in crate::domain) fn message(row: store::Message) -> said::MessageView {
     shown(store::Shown { message: row, reactions: Vec::new(), attachments: Vec::new() })
 }
 
 /// A message as somebody sees it.
-pub(super) fn shown(row: store::Shown) -> said::Message {
+pub(super) fn shown(row: store::Shown) -> said::MessageView {
     let store::Shown { message: row, reactions, attachments } = row;
     let own_name = row.system.is_none();
-    said::Message {
+    said::MessageView {
         id: row.id,
         conversation_id: row.conversation_id,
         seq: row.seq,
@@ -167,32 +167,32 @@ pub(super) fn shown(row: store::Shown) -> said::Message {
 }
 
 /// By emoji, the one given first comes first.
-fn grouped(reactions: Vec<(UserId, String)>) -> Vec<said::Reactions> {
-    let mut all: Vec<said::Reactions> = Vec::new();
+fn grouped(reactions: Vec<(UserId, String)>) -> Vec<said::ReactionGroup> {
+    let mut all: Vec<said::ReactionGroup> = Vec::new();
     for (user, emoji) in reactions {
         match all.iter_mut().find(|known| known.emoji == emoji) {
             Some(known) => known.user_ids.push(user),
-            None => all.push(said::Reactions { emoji, user_ids: vec![user] }),
+            None => all.push(said::ReactionGroup { emoji, user_ids: vec![user] }),
         }
     }
     all
 }
 
-fn system(row: store::System) -> said::System {
+fn system(row: store::System) -> said::SystemEvent {
     let what = match row.what {
-        store::Happened::Joined => said::Happened::Joined,
-        store::Happened::Added => said::Happened::Added,
-        store::Happened::Left => said::Happened::Left,
-        store::Happened::Removed => said::Happened::Removed,
-        store::Happened::Renamed => said::Happened::Renamed,
-        store::Happened::Role => said::Happened::Role,
-        store::Happened::Settings => said::Happened::Settings,
+        store::Happened::Joined => said::SystemEventKind::Joined,
+        store::Happened::Added => said::SystemEventKind::Added,
+        store::Happened::Left => said::SystemEventKind::Left,
+        store::Happened::Removed => said::SystemEventKind::Removed,
+        store::Happened::Renamed => said::SystemEventKind::Renamed,
+        store::Happened::Role => said::SystemEventKind::Role,
+        store::Happened::Settings => said::SystemEventKind::Settings,
     };
-    said::System { what, user_id: row.user_id, title: row.title, role: row.role.map(role) }
+    said::SystemEvent { what, user_id: row.user_id, title: row.title, role: row.role.map(role) }
 }
 
-pub(super) fn invite(row: store::Invite) -> crate::protocol::invites::Invite {
-    crate::protocol::invites::Invite {
+pub(super) fn invite(row: store::Invite) -> crate::protocol::invites::InviteView {
+    crate::protocol::invites::InviteView {
         id: row.id,
         created_by: row.created_by,
         created_at: row.created_at,
@@ -206,7 +206,7 @@ pub(super) fn invite(row: store::Invite) -> crate::protocol::invites::Invite {
 pub(super) fn carrying(
     row: store::Message,
     files: &mut HashMap<MessageId, Vec<store::Attachment>>,
-) -> said::Message {
+) -> said::MessageView {
     let attachments = files.remove(&row.id).unwrap_or_default();
     shown(store::Shown { message: row, reactions: Vec::new(), attachments })
 }

@@ -18,7 +18,7 @@ use super::export_store::{ArchiveFile, ExportStore};
 use super::files::FileService;
 use super::jobs::{JobError, JobHandler};
 use crate::cluster::BoxFuture;
-use crate::protocol::accounts::ExportState;
+use crate::protocol::accounts::ExportPending;
 
 /// The kind of its jobs.
 pub const KIND: &str = "account.export";
@@ -63,7 +63,7 @@ impl CodedError for ExportError {
 #[derive(Debug)]
 pub enum ExportStatus {
     /// Not yet.
-    Soon(ExportState),
+    Soon(ExportPending),
     /// Here.
     Here(ArchiveFile),
 }
@@ -116,7 +116,7 @@ impl ExportService {
                     JobState::Running => "running",
                     _ => "waiting",
                 };
-                return Ok(ExportStatus::Soon(ExportState {
+                return Ok(ExportStatus::Soon(ExportPending {
                     state,
                     created_at: export.created_at,
                 }));

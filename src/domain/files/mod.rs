@@ -160,7 +160,7 @@ impl FileService {
         owner: UserId,
         called: &str,
         mut incoming: IncomingFile,
-    ) -> Result<wire::AttachmentMade, FileError> {
+    ) -> Result<wire::UploadedAttachment, FileError> {
         incoming.part.flush().await?;
         let (path, size) = (incoming.part.path(), incoming.part.size);
         self.take_in(StoredFileParts { owner, called, path, size, upload: None }).await
@@ -170,7 +170,7 @@ impl FileService {
     async fn take_in(
         &self,
         bundle: StoredFileParts<'_>,
-    ) -> Result<wire::AttachmentMade, FileError> {
+    ) -> Result<wire::UploadedAttachment, FileError> {
         let FileServiceInner { staging, studio, .. } = &*self.0;
         if bundle.size == 0 {
             return Err(FileError::Empty);
@@ -208,7 +208,7 @@ impl FileService {
         content_type: &str,
         hash: &[u8],
         ContentInfo { shape, small }: ContentInfo,
-    ) -> Result<wire::AttachmentMade, FileError> {
+    ) -> Result<wire::UploadedAttachment, FileError> {
         let FileServiceInner { store, clock, config, .. } = &*self.0;
         for _ in 0..MAX_CLAIM_ATTEMPTS {
             let (blob, shared) = self.put(bundle.path, bundle.size, hash).await?;
@@ -249,7 +249,7 @@ impl FileService {
             counter!(FILES, "outcome" => if shared { "shared" } else { "kept" }).increment(1);
             counter!(FILE_BYTES, "direction" => "in").increment(bundle.size);
             let (attachment, sha256) = (view(made), hex(hash));
-            return Ok(wire::AttachmentMade { attachment, sha256, expires_at });
+            return Ok(wire::UploadedAttachment { attachment, sha256, expires_at });
         }
         Err(FileError::Busy)
     }
@@ -334,8 +334,8 @@ impl IncomingFile {
 }
 
 /// As others see a file.
-pub fn view(row: store::Attachment) -> wire::Attachment {
-    wire::Attachment {
+pub fn view(row: store::Attachment) -> wire::AttachmentView {
+    wire::AttachmentView {
         id: row.id,
         name: row.name,
         size: row.size,

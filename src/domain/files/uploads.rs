@@ -39,7 +39,7 @@ pub struct UploadFile {
 }
 
 /// What a whole upload has become.
-pub type CompletedUpload = wire::AttachmentMade;
+pub type CompletedUpload = wire::UploadedAttachment;
 
 impl FileService {
     /// Begins an upload.
@@ -51,7 +51,7 @@ impl FileService {
         &self,
         owner: UserId,
         new: CreateUpload,
-    ) -> Result<wire::Upload, FileError> {
+    ) -> Result<wire::UploadView, FileError> {
         let config = &self.0.config;
         let purpose = new.purpose.unwrap_or_else(|| PURPOSES[0].to_owned());
         if !PURPOSES.contains(&purpose.as_str()) {
@@ -79,14 +79,14 @@ impl FileService {
             AddUpload::TooMany => return Err(FileError::TooManyUploads),
             AddUpload::Gone => return Err(FileError::NoSuchUpload),
         }
-        Ok(wire::Upload { id, offset: 0, size: new.size, attachment_id: None, expires_at })
+        Ok(wire::UploadView { id, offset: 0, size: new.size, attachment_id: None, expires_at })
     }
 
     /// How far an upload is, for its owner.
     ///
     /// # Errors
     /// [`FileError::NoSuchUpload`], the disk's or the database's.
-    pub async fn upload(&self, owner: UserId, id: UploadId) -> Result<wire::Upload, FileError> {
+    pub async fn upload(&self, owner: UserId, id: UploadId) -> Result<wire::UploadView, FileError> {
         let row = self.0.store.upload(id, owner).await?.ok_or(FileError::NoSuchUpload)?;
         let size = u64::try_from(row.size).unwrap_or(0);
         let offset = match row.attachment_id {
@@ -94,7 +94,7 @@ impl FileService {
             None => self.0.staging.length(id).await?,
         };
         let (attachment_id, expires_at) = (row.attachment_id, row.expires_at);
-        Ok(wire::Upload { id, offset, size, attachment_id, expires_at })
+        Ok(wire::UploadView { id, offset, size, attachment_id, expires_at })
     }
 
     /// Opens an upload to go on with it.

@@ -17,7 +17,7 @@ use super::ws;
 use crate::actors::sessions::{Answer, Blocked, Close, Down, Line, Outgoing};
 use crate::http::AppState;
 use crate::http::problem::ApiError;
-use crate::protocol::client::Frame;
+use crate::protocol::client::ClientFrame;
 use crate::protocol::server::ServerEvent;
 use crate::telemetry::metrics::SOCKETS_CLOSED;
 
@@ -65,7 +65,7 @@ impl WebSocketConnection {
     }
 
     fn text(&mut self, text: &str, ctx: &mut Context) {
-        let step = match serde_json::from_str::<Frame<'_>>(text) {
+        let step = match serde_json::from_str::<ClientFrame<'_>>(text) {
             Ok(frame) => {
                 let data = frame.data.map_or("{}", |raw| raw.get());
                 self.gate.take(frame.id, &frame.event, data)

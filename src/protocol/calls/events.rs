@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{IceServer, Layer, Media, Mode, Participant, Quality, Reason, Track};
-use crate::protocol::server::Person;
+use super::{
+    CallEndReason, CallMedia, CallTopology, IceServer, ParticipantQuality, ParticipantView,
+    RequestedLayer, TrackView,
+};
+use crate::protocol::server::UserSummary;
 
 /// The reply to `start_call`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -16,7 +19,7 @@ pub struct CallStarted {
     #[schema(value_type = String)]
     pub call_id: CallId,
     /// How media travels.
-    pub mode: Mode,
+    pub mode: CallTopology,
     /// How long devices ring, in seconds.
     pub ring_timeout: u64,
 }
@@ -28,9 +31,9 @@ pub struct IncomingCall {
     #[schema(value_type = String)]
     pub call_id: CallId,
     /// Who calls.
-    pub from: Person,
+    pub from: UserSummary,
     /// What it begins as.
-    pub media: Media,
+    pub media: CallMedia,
     /// The conversation it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -42,7 +45,7 @@ pub struct IncomingCall {
 
 /// Somebody answered (`call_answered`) or said no (`call_declined`): other devices stop ringing.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-pub struct CallTaken {
+pub struct CallAnswered {
     /// Which call.
     #[schema(value_type = String)]
     pub call_id: CallId,
@@ -58,7 +61,7 @@ pub struct CallEnded {
     #[schema(value_type = String)]
     pub call_id: CallId,
     /// Why.
-    pub reason: Reason,
+    pub reason: CallEndReason,
 }
 
 /// The reply to `join_call`, and an event as well.
@@ -73,26 +76,26 @@ pub struct CallJoined {
     /// What this device is called in it.
     pub participant_id: String,
     /// How media travels.
-    pub mode: Mode,
+    pub mode: CallTopology,
     /// Which life of the room this is; it grows when the room starts anew.
     pub epoch: u64,
     /// Everybody else.
-    pub participants: Vec<Participant>,
+    pub participants: Vec<ParticipantView>,
     /// What can be received.
-    pub tracks: Vec<Track>,
+    pub tracks: Vec<TrackView>,
     /// Servers that help to connect.
     pub ice_servers: Vec<IceServer>,
 }
 
 /// Somebody came in (`participant_joined`) or changed (`participant_updated`).
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct ParticipantNews {
+pub struct ParticipantChanged {
     /// Which call.
     #[schema(value_type = String)]
     pub call_id: CallId,
     /// Who, as they are now.
     #[serde(flatten)]
-    pub participant: Participant,
+    pub participant: ParticipantView,
 }
 
 /// Somebody went out.
@@ -110,7 +113,7 @@ pub struct ParticipantLeft {
 
 /// A session description from another participant.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct Relayed {
+pub struct RelayedDescription {
     /// Which call.
     #[schema(value_type = String)]
     pub call_id: CallId,
@@ -152,7 +155,7 @@ pub struct TrackPublished {
     pub call_id: CallId,
     /// What.
     #[serde(flatten)]
-    pub track: Track,
+    pub track: TrackView,
 }
 
 /// Something can no longer be received.
@@ -176,7 +179,7 @@ pub struct TrackWanted {
     /// Which track.
     pub track_id: String,
     /// What is watched, lowest first.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<RequestedLayer>,
 }
 
 /// Who speaks.
@@ -197,7 +200,7 @@ pub struct CallMode {
     #[schema(value_type = String)]
     pub call_id: CallId,
     /// How.
-    pub mode: Mode,
+    pub mode: CallTopology,
 }
 
 /// The room started anew: make a new connection to the server and offer again.
@@ -210,7 +213,7 @@ pub struct CallMoved {
     pub epoch: u64,
 }
 
-/// See [`Quality`]; to the participant itself.
+/// See [`ParticipantQuality`]; to the participant itself.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CallQuality {
     /// Which call.
@@ -218,5 +221,5 @@ pub struct CallQuality {
     pub call_id: CallId,
     /// How this device's media travels.
     #[serde(flatten)]
-    pub quality: Quality,
+    pub quality: ParticipantQuality,
 }

@@ -5,16 +5,17 @@ mod records;
 mod requests;
 
 pub use events::{
-    ActiveSpeaker, CallEnded, CallJoined, CallMode, CallMoved, CallQuality, CallStarted, CallTaken,
-    IncomingCall, ParticipantLeft, ParticipantNews, Relayed, RelayedCandidate, ServerAnswer,
-    TrackPublished, TrackUnpublished, TrackWanted,
+    ActiveSpeaker, CallAnswered, CallEnded, CallJoined, CallMode, CallMoved, CallQuality,
+    CallStarted, IncomingCall, ParticipantChanged, ParticipantLeft, RelayedCandidate,
+    RelayedDescription, ServerAnswer, TrackPublished, TrackUnpublished, TrackWanted,
 };
 pub use records::{
-    ActiveCall, CallStats, CallToken, CallView, NewCallToken, Outcome, PastCall, PastParticipant,
+    ActiveCall, CallOutcome, CallStats, CallToken, CallView, NewCallToken, PastCall,
+    PastParticipant,
 };
 pub use requests::{
-    Action, Answer, CallRef, IceCandidate, InviteCall, JoinCall, Moderate, Mute, Offer, Publish,
-    SetLayer, StartCall,
+    AnswerRequest, CallRef, IceCandidateRequest, InviteCall, JoinCall, ModerateRequest,
+    ModerationAction, Mute, OfferRequest, PublishSection, SetLayer, StartCall,
 };
 
 use base::ids::UserId;
@@ -24,7 +25,7 @@ use utoipa::ToSchema;
 /// What a call begins as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Media {
+pub enum CallMedia {
     /// Voices.
     Audio,
     /// Voices and pictures.
@@ -34,7 +35,7 @@ pub enum Media {
 /// How media travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Mode {
+pub enum CallTopology {
     /// From one device to the other.
     P2p,
     /// Through the server, which forwards it.
@@ -44,7 +45,7 @@ pub enum Mode {
 /// Why a call is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Reason {
+pub enum CallEndReason {
     /// Somebody hung up, and nobody else was left.
     Hangup,
     /// Whoever was called said no.
@@ -66,7 +67,7 @@ pub enum Reason {
 /// What a section of an offer publishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Source {
+pub enum PublishSource {
     /// A voice.
     Microphone,
     /// A picture.
@@ -80,7 +81,7 @@ pub enum Source {
 /// A layer of simulcast, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Layer {
+pub enum RequestedLayer {
     /// All of the picture.
     High,
     /// Half of it.
@@ -94,7 +95,7 @@ pub enum Layer {
 /// What somebody may do in a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Role {
+pub enum CallRole {
     /// Speak and be seen.
     #[default]
     Participant,
@@ -104,7 +105,7 @@ pub enum Role {
 
 /// A device that takes part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Participant {
+pub struct ParticipantView {
     /// Names it within the call.
     pub participant_id: String,
     /// Whose device it is.
@@ -120,17 +121,17 @@ pub struct Participant {
 
 /// Something that is published to the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Track {
+pub struct TrackView {
     /// Names it within the call.
     pub track_id: String,
     /// Who publishes it.
     pub participant_id: String,
     /// Sound or picture.
-    pub kind: Media,
+    pub kind: CallMedia,
     /// What it shows.
-    pub source: Source,
+    pub source: PublishSource,
     /// What can be chosen from, lowest first.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<RequestedLayer>,
 }
 
 /// A server that helps devices to reach each other; shaped as WebRTC's `RTCIceServer`.
@@ -148,7 +149,7 @@ pub struct IceServer {
 
 /// How one participant's media travels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Quality {
+pub struct ParticipantQuality {
     /// Round trip, milliseconds.
     pub rtt_ms: f64,
     /// From the device, bits per second.

@@ -8,8 +8,11 @@ use base::secret::Secret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{IceServer, Media, Mode, Participant, Quality, Reason, Role};
-use crate::protocol::server::Person;
+use super::{
+    CallEndReason, CallMedia, CallRole, CallTopology, IceServer, ParticipantQuality,
+    ParticipantView,
+};
+use crate::protocol::server::UserSummary;
 
 /// Asks for a token that opens one call.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -22,7 +25,7 @@ pub struct NewCallToken {
     #[schema(min_length = 1, max_length = 128)]
     pub session_id: String,
     /// `participant`, or `moderator`, which only a service can give.
-    pub role: Option<Role>,
+    pub role: Option<CallRole>,
 }
 
 /// A token that opens one call.
@@ -52,7 +55,7 @@ pub struct ActiveCall {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
     /// How media travels.
-    pub mode: Mode,
+    pub mode: CallTopology,
     /// How many devices are in it.
     pub participants: usize,
     /// When it began.
@@ -84,9 +87,9 @@ pub struct PastCall {
     /// The name by which it was entered.
     pub session_id: Option<String>,
     /// Who began it.
-    pub from: Person,
+    pub from: UserSummary,
     /// What it began as.
-    pub media: Media,
+    pub media: CallMedia,
     /// When it began.
     #[schema(value_type = String, format = DateTime)]
     pub started_at: Timestamp,
@@ -97,7 +100,7 @@ pub struct PastCall {
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Timestamp>,
     /// Why it ended.
-    pub reason: Option<Reason>,
+    pub reason: Option<CallEndReason>,
     /// Everybody it concerned.
     pub people: Vec<PastParticipant>,
 }
@@ -105,7 +108,7 @@ pub struct PastCall {
 /// What became of somebody in a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum CallOutcome {
     /// Their devices ring.
     Called,
     /// They were in it.
@@ -123,9 +126,9 @@ pub enum Outcome {
 pub struct PastParticipant {
     /// Who.
     #[serde(flatten)]
-    pub person: Person,
+    pub person: UserSummary,
     /// What became of them.
-    pub outcome: Outcome,
+    pub outcome: CallOutcome,
     /// When they first came in.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub joined_at: Option<Timestamp>,
@@ -143,7 +146,7 @@ pub struct CallView {
     /// The name by which it is entered.
     pub session_id: Option<String>,
     /// How media travels.
-    pub mode: Mode,
+    pub mode: CallTopology,
     /// Which life of the room it is.
     pub epoch: u64,
     /// When it began.
@@ -152,7 +155,7 @@ pub struct CallView {
     /// Where it stands in the supervision tree.
     pub path: String,
     /// Everybody in it.
-    pub participants: Vec<Participant>,
+    pub participants: Vec<ParticipantView>,
     /// How their media travelled lately, by `participant_id`.
-    pub quality: HashMap<String, Quality>,
+    pub quality: HashMap<String, ParticipantQuality>,
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Layer, Media, Source};
+use super::{CallMedia, PublishSource, RequestedLayer};
 
 /// Which call is meant: by its id, or by the name of its session. A device that takes part in one
 /// call only may leave both out.
@@ -52,7 +52,7 @@ pub struct StartCall {
     #[schema(value_type = Option<String>)]
     pub conversation_id: Option<ConversationId>,
     /// What it begins as.
-    pub media: Media,
+    pub media: CallMedia,
 }
 
 /// Calls one person more into a call that is going on.
@@ -67,19 +67,19 @@ pub struct InviteCall {
     pub user_id: UserId,
 }
 
-/// See [`Source`].
+/// See [`PublishSource`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Publish {
+pub struct PublishSection {
     /// What it publishes.
-    pub source: Source,
+    pub source: PublishSource,
 }
 
 /// A session description that offers: to a participant, or without `to` to the server, which
 /// answers with the event `answer`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Offer {
+pub struct OfferRequest {
     /// As in [`CallRef`].
     #[schema(value_type = Option<String>)]
     pub call_id: Option<CallId>,
@@ -93,7 +93,7 @@ pub struct Offer {
     /// To the server: what the sections of these `mid`s publish. A sending section that is left
     /// out publishes the microphone or the camera.
     #[serde(default)]
-    pub publish: BTreeMap<String, Publish>,
+    pub publish: BTreeMap<String, PublishSection>,
     /// To the server: which track the sections of these `mid`s receive.
     #[serde(default)]
     pub receive: BTreeMap<String, String>,
@@ -102,7 +102,7 @@ pub struct Offer {
 /// A session description that answers a participant's offer.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Answer {
+pub struct AnswerRequest {
     /// As in [`CallRef`].
     #[schema(value_type = Option<String>)]
     pub call_id: Option<CallId>,
@@ -118,7 +118,7 @@ pub struct Answer {
 /// A way to reach a device. The server needs none: without `to` it is taken and not used.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct IceCandidate {
+pub struct IceCandidateRequest {
     /// As in [`CallRef`].
     #[schema(value_type = Option<String>)]
     pub call_id: Option<CallId>,
@@ -155,28 +155,28 @@ pub struct SetLayer {
     /// Which track.
     pub track_id: String,
     /// How much of it.
-    pub max: Layer,
+    pub max: RequestedLayer,
 }
 
 /// What a moderator does to somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Action {
+pub enum ModerationAction {
     /// Switches their microphone off; they may switch it on again.
     Mute,
     /// Puts them out; they cannot come back into this call.
     Kick,
 }
 
-/// See [`Action`].
+/// See [`ModerationAction`].
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Moderate {
+pub struct ModerateRequest {
     /// As in [`CallRef`].
     #[schema(value_type = Option<String>)]
     pub call_id: Option<CallId>,
     /// Whom.
     pub participant_id: String,
     /// What.
-    pub action: Action,
+    pub action: ModerationAction,
 }

@@ -4,11 +4,11 @@ use base::ids::{CallId, ConversationId, DeviceId, NodeId, SessionId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::protocol::calls::{ActiveCall, IncomingCall, Role};
+use crate::protocol::calls::{ActiveCall, CallRole, IncomingCall};
 
 /// What nodes know of each other's calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CallStanding {
+pub struct RemoteCallSummary {
     /// Which.
     pub call_id: CallId,
     /// What there can be only one call for.
@@ -16,7 +16,7 @@ pub struct CallStanding {
     /// The conversation it belongs to.
     pub conversation_id: Option<ConversationId>,
     /// Who is in it.
-    pub seats: Vec<CallSeat>,
+    pub seats: Vec<ParticipantLocation>,
     /// Whose devices ring, and what those are told that come meanwhile.
     pub ringing: Vec<(UserId, IncomingCall)>,
     /// For statistics.
@@ -37,7 +37,7 @@ pub enum CallKey {
 
 /// Where one participant sits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct CallSeat {
+pub struct ParticipantLocation {
     /// Who.
     pub user: UserId,
     /// At which device.
@@ -52,13 +52,13 @@ pub struct CallSeat {
 
 /// What a device asks of a call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct CallAsk {
+pub struct ForwardedCallRequest {
     /// Where the device sits.
-    pub seat: CallSeat,
+    pub seat: ParticipantLocation,
     /// How its person calls themselves.
     pub name: String,
     /// What a call token opened.
-    pub pass: Option<CallPass>,
+    pub pass: Option<ForwardedCallGrant>,
     /// The event's name.
     pub event: String,
     /// The event's data.
@@ -67,17 +67,17 @@ pub struct CallAsk {
 
 /// The one call that a call token opens.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct CallPass {
+pub struct ForwardedCallGrant {
     /// The name of its session.
     pub session: String,
     /// What its holder may do there.
-    pub role: Role,
+    pub role: CallRole,
 }
 
-/// What became of a [`CallAsk`].
+/// What became of a [`ForwardedCallRequest`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum CallReply<E> {
+pub enum ForwardedCallReply<E> {
     /// The JSON of the reply.
     Done(Box<RawValue>),
     /// Why it was not done.
@@ -88,7 +88,7 @@ pub enum CallReply<E> {
 
 /// A room that another node is to go on with.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct RoomHandOver {
+pub struct RoomHandOff {
     /// Under which key its owner is written down.
     pub key: String,
     /// The epoch under which the sender owns it.

@@ -7,7 +7,7 @@ use base::secret::Secret;
 use futures_util::future::join_all;
 use securevox::cluster::amqp::{AmqpBus, AmqpConfig};
 use securevox::cluster::{BusError, BusState};
-use securevox::protocol::cluster::{Deliver, NodeEvent, NodeRequest, RawEvent, Urgency};
+use securevox::protocol::cluster::{DeliverToUsers, NodeEvent, NodeRequest, Priority, RawEvent};
 
 use super::kinds::Node;
 use super::{Cable, numbered};
@@ -123,7 +123,7 @@ async fn a_broker_without_memory_lets_no_call_hang() {
     assert!(began.elapsed() < 3 * PATIENCE, "{:?}", began.elapsed());
     // The least urgent is shed first, the most urgent last.
     let room = |urgency| (0..64).filter(|_| a.bus.tell(b.id(), &of(urgency)).is_ok()).count();
-    assert_eq!((room(Urgency::Low), room(Urgency::Normal), room(Urgency::High)), (0, 12, 4));
+    assert_eq!((room(Priority::Low), room(Priority::Normal), room(Priority::High)), (0, 12, 4));
 
     broker.control(&["set_vm_memory_high_watermark", "0.9"]).await;
     soon("the bus is up", a.is_up()).await;
@@ -171,8 +171,8 @@ async fn nothing_is_taken(by: &Node, to: &Node) {
 }
 
 /// An event of this urgency.
-fn of(urgency: Urgency) -> NodeEvent {
+fn of(urgency: Priority) -> NodeEvent {
     let data = serde_json::value::RawValue::from_string("{}".to_owned()).unwrap();
     let event = RawEvent { name: "typing".to_owned(), data, place: None, about: None };
-    NodeEvent::Deliver(Deliver { to: Vec::new(), event, urgency })
+    NodeEvent::Deliver(DeliverToUsers { to: Vec::new(), event, urgency })
 }

@@ -12,7 +12,8 @@ use securevox::cluster::{
     BoxFuture, BusError, BusHandler, ClaimOutcome, NodeLeases, OwnershipDirectory,
 };
 use securevox::protocol::cluster::{
-    CallAsk, CallSeat, CallStanding, Change, Load, NodeEvent, NodeRequest, RoomHandOver,
+    ForwardedCallRequest, NodeEvent, NodeLoad, NodeRequest, NodeStateChange, ParticipantLocation,
+    RemoteCallSummary, RoomHandOff,
 };
 use serde_json::value::to_raw_value;
 
@@ -69,14 +70,14 @@ impl House {
             return Said::Moved;
         }
         let nobody = uuid::Uuid::nil();
-        let seat = CallSeat {
+        let seat = ParticipantLocation {
             user: UserId::from_uuid(nobody),
             device: DeviceId::from_uuid(nobody),
             session: SessionId::from_uuid(nobody),
             node: self.me(),
             guest: false,
         };
-        let ask = NodeRequest::Call(Box::new(CallAsk {
+        let ask = NodeRequest::Call(Box::new(ForwardedCallRequest {
             seat,
             name: String::new(),
             pass: None,
@@ -151,7 +152,7 @@ impl House {
         self.0.neighbours.ask(to, request, PATIENCE).await.unwrap_or(false)
     }
 
-    async fn take(&self, from: NodeId, room: RoomHandOver) -> bool {
+    async fn take(&self, from: NodeId, room: RoomHandOff) -> bool {
         match self.0.leases.take(&room.key, from, room.epoch).await {
             Ok(Some(epoch)) => {
                 self.live(&room.key, epoch).await;
@@ -182,8 +183,8 @@ impl House {
 }
 
 impl Residents for House {
-    fn load(&self) -> Load {
-        Load::default()
+    fn load(&self) -> NodeLoad {
+        NodeLoad::default()
     }
 
     fn let_go(&self) {
@@ -198,9 +199,9 @@ impl Residents for House {
         Box::pin(self.died(node))
     }
 
-    fn all_there(&self, _: NodeId, _: Vec<CallStanding>) {}
+    fn all_there(&self, _: NodeId, _: Vec<RemoteCallSummary>) {}
 
-    fn changed_there(&self, _: NodeId, _: Change) {}
+    fn changed_there(&self, _: NodeId, _: NodeStateChange) {}
 
     fn look_after_seats(&self) -> BoxFuture<'_, Vec<SessionId>> {
         Box::pin(std::future::ready(Vec::new()))

@@ -8,7 +8,7 @@ use actix::{
 use base::ids::NodeId;
 use securevox::actors::supervision::{SupervisedContext, supervised};
 use securevox::cluster::{NodeLeases, OwnershipDirectory};
-use securevox::protocol::cluster::{NodeRequest, RoomHandOver};
+use securevox::protocol::cluster::{NodeRequest, RoomHandOff};
 
 use super::database::Client;
 use super::house::House;
@@ -150,7 +150,7 @@ impl Handler<HandOver> for Room {
         self.moving = true;
         let (key, epoch) = (self.seed.key.clone(), self.seed.epoch);
         let call = serde_json::value::to_raw_value(&()).unwrap();
-        let request = NodeRequest::TakeRoom(Box::new(RoomHandOver { key, epoch, call }));
+        let request = NodeRequest::TakeRoom(Box::new(RoomHandOff { key, epoch, call }));
         let house = self.seed.house.clone();
         let asked = async move { house.hand(to, &request).await };
         Box::pin(asked.into_actor(self).map(|_, _, ctx| ctx.stop()))

@@ -3,11 +3,11 @@
 use base::ids::{CallId, NodeId};
 
 use super::{Board, Entry, Key, Place, Standing};
-use crate::protocol::cluster::CallStanding;
+use crate::protocol::cluster::RemoteCallSummary;
 
 impl Board {
     /// How a call stands that goes on at another node.
-    pub(in crate::actors::calls) fn stands_there(&self, node: NodeId, call: CallStanding) {
+    pub(in crate::actors::calls) fn stands_there(&self, node: NodeId, call: RemoteCallSummary) {
         let mut calls = self.calls();
         let id = call.call_id;
         if calls.all.get(&id).is_some_and(Entry::is_here) {
@@ -20,7 +20,7 @@ impl Board {
             }
             calls.remove(other);
         }
-        let CallStanding { key, conversation_id, seats, ringing, active, .. } = call;
+        let RemoteCallSummary { key, conversation_id, seats, ringing, active, .. } = call;
         calls.by_key.insert(key.clone(), id);
         let entry = calls.all.entry(id).or_insert_with(|| Entry {
             key,
@@ -34,7 +34,7 @@ impl Board {
     }
 
     /// All that goes on at another node: what is not among it is over there.
-    pub(in crate::actors::calls) fn all_there(&self, node: NodeId, calls: Vec<CallStanding>) {
+    pub(in crate::actors::calls) fn all_there(&self, node: NodeId, calls: Vec<RemoteCallSummary>) {
         for (id, _) in self.at(node) {
             if !calls.iter().any(|call| call.call_id == id) {
                 self.over_there(node, id);
@@ -50,7 +50,7 @@ impl Board {
         let conversation_id = if let Key::Conversation(id) = key { Some(id) } else { None };
         let known = self.standing(id).unwrap_or_default();
         let Standing { seats, ringing, active } = known;
-        let call = CallStanding { call_id: id, key, conversation_id, seats, ringing, active };
+        let call = RemoteCallSummary { call_id: id, key, conversation_id, seats, ringing, active };
         self.stands_there(node, call);
     }
 

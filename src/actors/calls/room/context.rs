@@ -13,8 +13,8 @@ use crate::actors::peer_nodes::Neighbours;
 use crate::actors::sessions::{Outgoing, Switchboard};
 use crate::cluster::{FencingToken, OwnershipDirectory};
 use crate::domain::calls::{CallDomain, CallState, EventTarget};
-use crate::protocol::calls::Reason;
-use crate::protocol::server::{CallNews, ServerEvent};
+use crate::protocol::calls::CallEndReason;
+use crate::protocol::server::{CallServerEvent, ServerEvent};
 
 /// That a call is this node's.
 pub(in crate::actors::calls) struct Hold {
@@ -102,7 +102,7 @@ impl Seed {
     }
 
     /// Tells whoever is to hear it.
-    pub(super) fn tell(&self, to: &EventTarget, news: CallNews) {
+    pub(super) fn tell(&self, to: &EventTarget, news: CallServerEvent) {
         let event = Outgoing::new(&ServerEvent::Call(news));
         match to {
             EventTarget::People(people) => self.switchboard.announce(people, &event),
@@ -120,7 +120,7 @@ impl Drop for Seed {
         let mut call = self.recall();
         if call.ended().is_none() && !self.is_gone() {
             call.take_news(); // of a call that did not come to life: nobody heard of it
-            call.end(Reason::Failed);
+            call.end(CallEndReason::Failed);
             self.board.remove(call.id());
             for (to, news) in call.take_news() {
                 self.tell(&to, news);

@@ -15,7 +15,7 @@ use crate::actors::media::{Heard, Lease};
 use crate::actors::supervision::SupervisedContext;
 use crate::domain::calls::{CallError, EventTarget, Seat, participant_name};
 use crate::protocol::calls as wire;
-use crate::protocol::server::CallNews;
+use crate::protocol::server::CallServerEvent;
 use crate::telemetry::metrics::{
     CALL_BITRATE, CALL_CONNECTIONS, CALL_FIRST_MEDIA_SECONDS, CALL_JITTER_SECONDS, CALL_LOSS,
     CALL_ROUND_TRIP_SECONDS,
@@ -67,10 +67,10 @@ impl Room {
         }
     }
 
-    pub(super) fn switch(&self, number: u32, what: wire::Media, on: bool) {
+    pub(super) fn switch(&self, number: u32, what: wire::CallMedia, on: bool) {
         let kind = match what {
-            wire::Media::Audio => MediaKind::Audio,
-            wire::Media::Video => MediaKind::Video,
+            wire::CallMedia::Audio => MediaKind::Audio,
+            wire::CallMedia::Video => MediaKind::Video,
         };
         if let Some(stage) = &self.stage {
             stage.with(|room, now| room.mute(now, ParticipantId(number), kind, !on));
@@ -82,17 +82,17 @@ impl Room {
         &mut self,
         number: u32,
         seat: Seat,
-        offer: wire::Offer,
+        offer: wire::OfferRequest,
     ) -> Result<(), CallError> {
         let receive = offer.receive.into_iter().map(|(mid, track)| {
             Ok((mid, self.track_number(&track).ok_or(CallError::NoSuchTrack)?))
         });
         let publish = offer.publish.into_iter().map(|(mid, publish)| {
             let source = match publish.source {
-                wire::Source::Microphone => sfu::TrackSource::Microphone,
-                wire::Source::Camera => sfu::TrackSource::Camera,
-                wire::Source::Screen => sfu::TrackSource::Screen,
-                wire::Source::ScreenAudio => sfu::TrackSource::ScreenAudio,
+                wire::PublishSource::Microphone => sfu::TrackSource::Microphone,
+                wire::PublishSource::Camera => sfu::TrackSource::Camera,
+                wire::PublishSource::Screen => sfu::TrackSource::Screen,
+                wire::PublishSource::ScreenAudio => sfu::TrackSource::ScreenAudio,
             };
             (mid, source)
         });
@@ -116,7 +116,7 @@ impl Room {
         })?;
         let (call_id, epoch) = (self.call.id(), self.call.epoch());
         let answer = wire::ServerAnswer { call_id, epoch, sdp };
-        self.seed.tell(&EventTarget::Seat(seat), CallNews::ServerAnswer(answer));
+        self.seed.tell(&EventTarget::Seat(seat), CallServerEvent::ServerAnswer(answer));
         Ok(())
     }
 
@@ -125,10 +125,10 @@ impl Room {
         let number = self.call.who(session).ok_or(CallError::NotInCall)?;
         let track = self.track_number(&set.track_id).ok_or(CallError::NoSuchTrack)?;
         let limit = match set.max {
-            wire::Layer::High => LayerLimit::Most(SimulcastLayer::High),
-            wire::Layer::Medium => LayerLimit::Most(SimulcastLayer::Medium),
-            wire::Layer::Low => LayerLimit::Most(SimulcastLayer::Low),
-            wire::Layer::Off => LayerLimit::Off,
+            wire::RequestedLayer::High => LayerLimit::Most(SimulcastLayer::High),
+            wire::RequestedLayer::Medium => LayerLimit::Most(SimulcastLayer::Medium),
+            wire::RequestedLayer::Low => LayerLimit::Most(SimulcastLayer::Low),
+            wire::RequestedLayer::Off => LayerLimit::Off,
         };
         let stage = self.stage()?;
         let known = stage.with(|room, now| {
@@ -140,7 +140,7 @@ impl Room {
     }
 
     /// What can be received; whoever has just gone may still be on the stage.
-    pub(super) fn tracks(&self) -> Vec<wire::Track> {
+    pub(super) fn tracks(&self) -> Vec<wire::TrackView> {
         let tracks = self.stage.as_ref().map(|stage| stage.with(|room, _| room.tracks()));
         let present = |owner: ParticipantId| self.call.participants().any(|(n, _)| n == owner.0);
         let tracks = tracks.unwrap_or_default().into_iter().filter(|info| present(info.owner));
@@ -157,25 +157,25 @@ impl Room {
         (epoch.parse() == Ok(self.call.epoch())).then_some(TrackId(number.parse().ok()?))
     }
 
-    fn track(&self, info: &sfu::TrackInfo) -> wire::Track {
-        wire::Track {
+    fn track(&self, info: &sfu::TrackInfo) -> wire::TrackView {
+        wire::TrackView {
             track_id: self.track_name(info.id),
             participant_id: participant_name(info.owner.0),
             kind: match info.kind {
-                MediaKind::Audio => wire::Media::Audio,
-                MediaKind::Video => wire::Media::Video,
+                MediaKind::Audio => wire::CallMedia::Audio,
+                MediaKind::Video => wire::CallMedia::Video,
             },
             source: match info.source {
-                sfu::TrackSource::Microphone => wire::Source::Microphone,
-                sfu::TrackSource::Camera => wire::Source::Camera,
-                sfu::TrackSource::Screen => wire::Source::Screen,
-                sfu::TrackSource::ScreenAudio => wire::Source::ScreenAudio,
+                sfu::TrackSource::Microphone => wire::PublishSource::Microphone,
+                sfu::TrackSource::Camera => wire::PublishSource::Camera,
+                sfu::TrackSource::Screen => wire::PublishSource::Screen,
+                sfu::TrackSource::ScreenAudio => wire::PublishSource::ScreenAudio,
             },
             layers: info.layers.iter().map(|layer| layer_word(*layer)).collect(),
         }
     }
 
-    fn tell_one(&self, number: u32, news: CallNews) {
+    fn tell_one(&self, number: u32, news: CallServerEvent) {
         let seat = self.call.participants().find(|(n, _)| *n == number).map(|(_, who)| who.seat);
         if let Some(seat) = seat {
             self.seed.tell(&EventTarget::Seat(seat), news);
@@ -209,7 +209,7 @@ impl Room {
             RoomEvent::Published(info) => {
                 let track = self.track(&info);
                 let news = wire::TrackPublished { call_id, track };
-                self.tell_participants(Some(info.owner.0), &CallNews::TrackPublished(news));
+                self.tell_participants(Some(info.owner.0), &CallServerEvent::TrackPublished(news));
             }
             RoomEvent::Unpublished(id, owner) => {
                 let news = wire::TrackUnpublished {
@@ -217,34 +217,34 @@ impl Room {
                     track_id: self.track_name(id),
                     participant_id: participant_name(owner.0),
                 };
-                self.tell_participants(Some(owner.0), &CallNews::TrackUnpublished(news));
+                self.tell_participants(Some(owner.0), &CallServerEvent::TrackUnpublished(news));
             }
             RoomEvent::Speakers(speakers) => {
                 let names = speakers.iter().map(|who| participant_name(who.0)).collect();
                 let news = wire::ActiveSpeaker { call_id, participant_ids: names };
-                self.tell_participants(None, &CallNews::ActiveSpeaker(news));
+                self.tell_participants(None, &CallServerEvent::ActiveSpeaker(news));
             }
             RoomEvent::Wanted(owner, id, layers) => {
                 let layers = layers.into_iter().map(layer_word).collect();
                 let news = wire::TrackWanted { call_id, track_id: self.track_name(id), layers };
-                self.tell_one(owner.0, CallNews::TrackWanted(news));
+                self.tell_one(owner.0, CallServerEvent::TrackWanted(news));
             }
             RoomEvent::Quality(who, quality) => {
                 measure(&quality);
                 let quality = quality_of(&quality);
                 self.quality.insert(who.0, quality.clone());
                 let news = wire::CallQuality { call_id, quality };
-                self.tell_one(who.0, CallNews::CallQuality(news));
+                self.tell_one(who.0, CallServerEvent::CallQuality(news));
             }
         }
     }
 }
 
-const fn layer_word(layer: SimulcastLayer) -> wire::Layer {
+const fn layer_word(layer: SimulcastLayer) -> wire::RequestedLayer {
     match layer {
-        SimulcastLayer::Low => wire::Layer::Low,
-        SimulcastLayer::Medium => wire::Layer::Medium,
-        SimulcastLayer::High => wire::Layer::High,
+        SimulcastLayer::Low => wire::RequestedLayer::Low,
+        SimulcastLayer::Medium => wire::RequestedLayer::Medium,
+        SimulcastLayer::High => wire::RequestedLayer::High,
     }
 }
 
@@ -264,8 +264,8 @@ fn measure(quality: &sfu::ConnectionQuality) {
     }
 }
 
-fn quality_of(quality: &sfu::ConnectionQuality) -> wire::Quality {
-    wire::Quality {
+fn quality_of(quality: &sfu::ConnectionQuality) -> wire::ParticipantQuality {
+    wire::ParticipantQuality {
         rtt_ms: quality.round_trip.as_secs_f64() * 1e3,
         up_bps: quality.up_bitrate,
         down_bps: quality.down_bitrate,

@@ -8,7 +8,7 @@ use super::Room;
 use crate::actors::calls::requests::{done, json};
 use crate::domain::calls::{CallError, Callee, EventTarget, Seat, participant_name};
 use crate::protocol::calls as wire;
-use crate::protocol::server::CallNews;
+use crate::protocol::server::CallServerEvent;
 
 /// A device asks something; the answer is the JSON of its reply.
 #[derive(Message)]
@@ -30,7 +30,7 @@ pub(in crate::actors::calls) enum What {
     Invite(Callee),
     Join {
         /// What the door gave, or `None` for those who were called.
-        role: Option<wire::Role>,
+        role: Option<wire::CallRole>,
         /// The participant that the device was, if it only lost its socket.
         resume: Option<u32>,
         /// Its place among all devices in calls.
@@ -38,13 +38,13 @@ pub(in crate::actors::calls) enum What {
     },
     Leave,
     Upgrade,
-    Offer(wire::Offer),
-    Answer(wire::Answer),
-    IceCandidate(wire::IceCandidate),
+    Offer(wire::OfferRequest),
+    Answer(wire::AnswerRequest),
+    IceCandidate(wire::IceCandidateRequest),
     /// The own microphone or camera.
-    Mute(wire::Media, bool),
+    Mute(wire::CallMedia, bool),
     SetLayer(wire::SetLayer),
-    Moderate(wire::Moderate),
+    Moderate(wire::ModerateRequest),
 }
 
 impl Handler<Ask> for Room {
@@ -87,14 +87,18 @@ impl Room {
                 self.call.upgrade();
             }
             What::Offer(offer) => return self.offer(seat, offer),
-            What::Answer(wire::Answer { to, sdp, .. }) => {
+            What::Answer(wire::AnswerRequest { to, sdp, .. }) => {
                 self.relay(seat.session, &to, |call_id, from| {
-                    CallNews::Answer(wire::Relayed { call_id, from, sdp })
+                    CallServerEvent::Answer(wire::RelayedDescription { call_id, from, sdp })
                 })?;
             }
-            What::IceCandidate(wire::IceCandidate { to: Some(to), candidate, .. }) => {
+            What::IceCandidate(wire::IceCandidateRequest { to: Some(to), candidate, .. }) => {
                 self.relay(seat.session, &to, |call_id, from| {
-                    CallNews::IceCandidate(wire::RelayedCandidate { call_id, from, candidate })
+                    CallServerEvent::IceCandidate(wire::RelayedCandidate {
+                        call_id,
+                        from,
+                        candidate,
+                    })
                 })?;
             }
             // The server finds the way to a device by its checks (RFC 8445 §7.3.1.3).
@@ -115,7 +119,7 @@ impl Room {
         &mut self,
         seat: Seat,
         name: &str,
-        role: Option<wire::Role>,
+        role: Option<wire::CallRole>,
         resume: Option<u32>,
         permit: OwnedSemaphorePermit,
     ) -> Result<String, CallError> {
@@ -129,15 +133,15 @@ impl Room {
         joined.tracks = self.tracks();
         joined.ice_servers = self.seed.deeds.ice.servers(seat.user);
         let reply = json(&joined);
-        self.seed.tell(&EventTarget::Seat(seat), CallNews::CallJoined(joined));
+        self.seed.tell(&EventTarget::Seat(seat), CallServerEvent::CallJoined(joined));
         Ok(reply)
     }
 
-    fn offer(&mut self, seat: Seat, offer: wire::Offer) -> Result<String, CallError> {
+    fn offer(&mut self, seat: Seat, offer: wire::OfferRequest) -> Result<String, CallError> {
         if let Some(to) = &offer.to {
             let sdp = offer.sdp;
             self.relay(seat.session, to, |call_id, from| {
-                CallNews::Offer(wire::Relayed { call_id, from, sdp })
+                CallServerEvent::Offer(wire::RelayedDescription { call_id, from, sdp })
             })?;
         } else {
             let number = self.call.who(seat.session).ok_or(CallError::NotInCall)?;
@@ -151,7 +155,7 @@ impl Room {
         &self,
         from: SessionId,
         to: &str,
-        news: impl FnOnce(CallId, String) -> CallNews,
+        news: impl FnOnce(CallId, String) -> CallServerEvent,
     ) -> Result<(), CallError> {
         let (from, to) = self.call.passage(from, to)?;
         self.seed.tell(&EventTarget::Seat(to), news(self.call.id(), participant_name(from)));
@@ -185,7 +189,7 @@ impl Handler<Finish> for Room {
 
     fn handle(&mut self, _: Finish, ctx: &mut Self::Context) {
         if self.call.ended().is_none() {
-            self.call.end(wire::Reason::Failed);
+            self.call.end(wire::CallEndReason::Failed);
             self.step(ctx);
         }
     }
@@ -193,7 +197,7 @@ impl Handler<Finish> for Room {
 
 /// How media travels.
 #[derive(Message)]
-#[rtype(result = "wire::Mode")]
+#[rtype(result = "wire::CallTopology")]
 pub(in crate::actors::calls) struct Mode;
 
 impl Handler<Mode> for Room {

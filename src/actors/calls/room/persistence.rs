@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::{AGAIN, Room};
 use crate::actors::supervision::{ActorRef, SendError, SupervisedContext};
 use crate::domain::calls::{CallError, CallState};
-use crate::protocol::cluster::{NodeRequest, RoomHandOver};
+use crate::protocol::cluster::{NodeRequest, RoomHandOff};
 use crate::telemetry::metrics::CLUSTER_MOVES;
 
 /// How long a stage plays on after its room was handed over: until the last slow device has offered
@@ -207,5 +207,5 @@ impl Handler<HandOver> for Room {
 
 fn hand(call: &CallState, key: &str, epoch: u64) -> Option<NodeRequest> {
     let call = to_raw_value(call).ok()?;
-    Some(NodeRequest::TakeRoom(Box::new(RoomHandOver { key: key.to_owned(), epoch, call })))
+    Some(NodeRequest::TakeRoom(Box::new(RoomHandOff { key: key.to_owned(), epoch, call })))
 }

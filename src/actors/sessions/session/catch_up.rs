@@ -6,15 +6,15 @@ use actix::{ActorFutureExt, AsyncContext, WrapFuture};
 use metrics::counter;
 
 use super::super::cursors::{Cursors, Gap};
-use super::super::outbound_event::{Order, Outgoing};
+use super::super::outbound_event::{Outgoing, SequenceKind};
 use super::super::requests;
 use super::super::socket_handle::Down;
 use super::Session;
 use crate::actors::supervision::SupervisedContext;
 use crate::domain::chat::ChatError;
 use crate::protocol::chat as wire;
-use crate::protocol::client::Sync;
-use crate::protocol::server::{ServerEvent, Synced};
+use crate::protocol::client::SyncRequest;
+use crate::protocol::server::{ServerEvent, SyncReply};
 use crate::telemetry::metrics::CATCH_UPS;
 
 /// Messages or changes read at once when a device is behind.
@@ -30,8 +30,8 @@ impl Session {
         if self.reading || self.line.is_none() || !self.loaded {
             return;
         }
-        let said = self.said.next_gap().map(|gap| (gap, Order::Said));
-        let next = said.or_else(|| self.changed.next_gap().map(|gap| (gap, Order::Changed)));
+        let said = self.said.next_gap().map(|gap| (gap, SequenceKind::Said));
+        let next = said.or_else(|| self.changed.next_gap().map(|gap| (gap, SequenceKind::Changed)));
         let Some((gap, order)) = next else { return };
         self.reading = true;
         counter!(CATCH_UPS).increment(1);
@@ -41,7 +41,7 @@ impl Session {
         let page = async move {
             let (_turn, chat) = (living.turn().await, &living.chat);
             let (id, after) = (gap.conversation, gap.after);
-            if order == Order::Changed {
+            if order == SequenceKind::Changed {
                 return chat.changes(user, id, after, PAGE).await;
             }
             let page = chat.missed(user, id, after, PAGE).await?;
@@ -59,7 +59,7 @@ impl Session {
     fn take_page(
         &mut self,
         gap: Gap,
-        order: Order,
+        order: SequenceKind,
         page: Result<Page, ChatError>,
         ctx: &mut SupervisedContext<Self>,
     ) {
@@ -101,7 +101,12 @@ impl Session {
         }
     }
 
-    pub(super) fn sync(&mut self, id: Option<u64>, sync: Sync, ctx: &mut SupervisedContext<Self>) {
+    pub(super) fn sync(
+        &mut self,
+        id: Option<u64>,
+        sync: SyncRequest,
+        ctx: &mut SupervisedContext<Self>,
+    ) {
         self.syncing = true;
         self.stop_timer(ctx); // what waits for the first `sync` waits for its answer
         let living = self.living().clone();
@@ -134,8 +139,8 @@ impl Session {
     fn synced(
         &mut self,
         id: Option<u64>,
-        has: &Sync,
-        conversations: Vec<wire::Summary>,
+        has: &SyncRequest,
+        conversations: Vec<wire::ConversationSummary>,
         ctx: &mut SupervisedContext<Self>,
     ) {
         for c in &conversations {
@@ -144,7 +149,7 @@ impl Session {
             let changed = has.changes.get(&c.id).copied().unwrap_or(c.revision);
             self.changed.sync(c.id, changed, c.revision, 0);
         }
-        let answer = requests::json(&Synced { conversations });
+        let answer = requests::json(&SyncReply { conversations });
         self.reply(id, answer, ctx);
         self.release(ctx);
     }

@@ -11,15 +11,15 @@ use metrics::counter;
 use tokio::sync::oneshot;
 
 use super::super::cursors::Heard;
-use super::super::outbound_event::{Order, Outgoing, Place};
+use super::super::outbound_event::{Outgoing, SequenceKind, SequencePosition};
 use super::super::requests;
 use super::super::socket_handle::{Answer, Close, Line};
 use super::super::{SessionHandle, reorder_buffer};
 use super::Session;
 use crate::actors::supervision::SupervisedContext;
 use crate::domain::calls;
-use crate::protocol::client::{CallEvent, ClientEvent};
-use crate::protocol::server::{CallNews, ServerEvent};
+use crate::protocol::client::{CallClientEvent, ClientEvent};
+use crate::protocol::server::{CallServerEvent, ServerEvent};
 use crate::telemetry::metrics::EVENTS_IN;
 
 /// Within this time other nodes know that a device has come, or they know that they miss something.
@@ -137,7 +137,7 @@ impl Handler<Request> for Session {
 
 impl Session {
     /// Asks calls, after what was asked before.
-    fn ask_calls(&mut self, event: CallEvent) -> impl Future<Output = Answer> + use<> {
+    fn ask_calls(&mut self, event: CallClientEvent) -> impl Future<Output = Answer> + use<> {
         counter!(EVENTS_IN, "event" => event.name()).increment(1);
         let (done, next) = oneshot::channel::<()>();
         let before = self.last_call.replace(next);
@@ -172,7 +172,7 @@ impl Session {
             return;
         }
         for call in self.living().calls.ringing(self.seed.me.user) {
-            let news = ServerEvent::Call(CallNews::IncomingCall(call));
+            let news = ServerEvent::Call(CallServerEvent::IncomingCall(call));
             self.send_event(Outgoing::new(&news), ctx);
         }
     }
@@ -205,8 +205,13 @@ impl Handler<Deliver> for Session {
 
 impl Session {
     /// Sends an event in its order, at once or when that which it follows has come.
-    fn hear(&mut self, place: Place, event: Outgoing, ctx: &mut SupervisedContext<Self>) {
-        if place.order == Order::Changed {
+    fn hear(
+        &mut self,
+        place: SequencePosition,
+        event: Outgoing,
+        ctx: &mut SupervisedContext<Self>,
+    ) {
+        if place.order == SequenceKind::Changed {
             // Of two nodes, the one that tells of the change may be heard first.
             self.said.learn_of(place.conversation, event.about().unwrap_or(0));
             if self.said.is_reading(place.conversation) {
@@ -230,7 +235,7 @@ impl Session {
     }
 
     /// Sends what has waited for the event at `place`.
-    fn send_early(&mut self, mut place: Place, ctx: &mut SupervisedContext<Self>) {
+    fn send_early(&mut self, mut place: SequencePosition, ctx: &mut SupervisedContext<Self>) {
         while let Some((next, event)) = self.early.after(place)
             && self.cursors(next.order).hear(next.conversation, next.number) == Heard::Next
         {
@@ -258,7 +263,7 @@ impl Session {
 #[derive(Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub(in crate::actors::sessions) struct Known {
-    pub(in crate::actors::sessions) place: Place,
+    pub(in crate::actors::sessions) place: SequencePosition,
     /// Whether this number is known not to be for the person.
     pub(in crate::actors::sessions) passed: bool,
 }
