@@ -48,7 +48,7 @@ pub enum StartupError {
     Outside(String),
     /// The database.
     #[error("the database cannot be used: {0}")]
-    Store(#[from] store::Error),
+    Store(#[from] store::StoreError),
     /// Accounts and keys.
     #[error("accounts cannot be used: {0}")]
     Accounts(#[from] accounts::AccountError),

@@ -161,7 +161,7 @@ impl Lane {
             }
             Err(ChatError::Store(error)) => {
                 self.turn_away(conversation);
-                if matches!(error, store::Error::Deadline) {
+                if matches!(error, store::StoreError::Deadline) {
                     self.remind(conversation, 0, ctx); // perhaps it was committed
                 }
             }
@@ -183,7 +183,7 @@ impl Lane {
             Err(error) => {
                 // Whoever waits behind it would only wait for the same: a database that is away.
                 self.turn_away(conversation);
-                if matches!(error, ChatError::Store(store::Error::Deadline)) {
+                if matches!(error, ChatError::Store(store::StoreError::Deadline)) {
                     self.remind(conversation, 0, ctx); // perhaps it was committed
                 }
                 (0, replies.iter().map(|_| Err(error.clone())).collect())

@@ -95,10 +95,10 @@ pub(super) fn jobs(
 }
 
 /// The store's settings, from ours.
-pub fn store_config(config: &Config) -> store::Config {
+pub fn store_config(config: &Config) -> store::StoreConfig {
     let location = config.database.location(&config.node.data_dir);
     let url = if config.database.url.is_empty() { format!("sqlite:{location}") } else { location };
-    store::Config {
+    store::StoreConfig {
         url,
         connections: config.database.connections,
         readers: config.database.readers,
@@ -106,8 +106,8 @@ pub fn store_config(config: &Config) -> store::Config {
         deadline: config.database.deadline(),
         group: config.database.group,
         synchronous: match config.database.synchronous {
-            SynchronousMode::Full => store::Synchronous::Full,
-            SynchronousMode::Normal => store::Synchronous::Normal,
+            SynchronousMode::Full => store::SqliteSynchronous::Full,
+            SynchronousMode::Normal => store::SqliteSynchronous::Normal,
         },
     }
 }

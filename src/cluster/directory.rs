@@ -65,7 +65,7 @@ pub enum DirectoryError {
     NotAlive,
     /// The database.
     #[error("it cannot be found out which node is responsible: {0}")]
-    Store(#[from] store::Error),
+    Store(#[from] store::StoreError),
 }
 
 impl CodedError for DirectoryError {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base::clock::{Clock, Timestamp};
 use base::ids::NodeId;
-use store::{Beaten, Claimed, Node, NodeBeat, NodeState};
+use store::{HeartbeatOutcome, LeaseClaimOutcome, NodeHeartbeat, NodeRow, NodeState};
 use tokio::time::Instant;
 
 use super::cache::BoxFuture;
@@ -41,7 +41,7 @@ pub struct LiveNodes {
     /// Whether this node is still taken for alive.
     pub alive: bool,
     /// All nodes that are.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<NodeRow>,
 }
 
 impl NodeLeases {
@@ -58,10 +58,10 @@ impl NodeLeases {
         Self { registry, clock, locked, me: Arc::new(NodeInfo { id, name, url }), sure }
     }
 
-    fn word(&self, state: NodeState) -> NodeBeat {
+    fn word(&self, state: NodeState) -> NodeHeartbeat {
         let NodeInfo { id, name, url } = &*self.me;
         let locked = (self.locked)();
-        NodeBeat { id: *id, name: name.clone(), url: url.clone(), state, locked }
+        NodeHeartbeat { id: *id, name: name.clone(), url: url.clone(), state, locked }
     }
 
     fn surely_until(&self, until: Instant) {
@@ -83,7 +83,8 @@ impl NodeLeases {
     /// The database's; the word given before may still hold.
     pub async fn beat(&self, state: NodeState) -> Result<LiveNodes, DirectoryError> {
         let (sent, wall) = (Instant::now(), self.clock.now());
-        let Beaten { alive, now, nodes } = self.registry.beat(self.word(state), LEASE_TTL).await?;
+        let HeartbeatOutcome { alive, now, nodes } =
+            self.registry.beat(self.word(state), LEASE_TTL).await?;
         if alive {
             self.surely_until(sent + LEASE_TTL.saturating_sub(LEASE_SAFETY_MARGIN));
         } else {
@@ -112,7 +113,7 @@ impl NodeLeases {
     ///
     /// # Errors
     /// The database's.
-    pub async fn nodes(&self) -> Result<Vec<Node>, DirectoryError> {
+    pub async fn nodes(&self) -> Result<Vec<NodeRow>, DirectoryError> {
         Ok(self.registry.nodes().await?)
     }
 
@@ -126,7 +127,7 @@ impl NodeLeases {
     }
 }
 
-fn holding(lease: store::Lease) -> Ownership {
+fn holding(lease: store::LeaseRow) -> Ownership {
     Ownership { owner: lease.owner, epoch: lease.epoch.unsigned_abs(), value: lease.value }
 }
 
@@ -139,15 +140,15 @@ impl OwnershipDirectory for NodeLeases {
         Box::pin(async move {
             let claimed = self.registry.claim(key.to_owned(), value.to_owned(), self.me.id).await?;
             Ok(match claimed {
-                Claimed::New(lease) => {
+                LeaseClaimOutcome::New(lease) => {
                     ClaimOutcome::Mine { epoch: holding(lease).epoch, left: None }
                 }
-                Claimed::Taken(lease) => {
+                LeaseClaimOutcome::Taken(lease) => {
                     let Ownership { epoch, value, .. } = holding(lease);
                     ClaimOutcome::Mine { epoch, left: Some(value) }
                 }
-                Claimed::Held(lease) => ClaimOutcome::Held(holding(lease)),
-                Claimed::NotAlive => return Err(DirectoryError::NotAlive),
+                LeaseClaimOutcome::Held(lease) => ClaimOutcome::Held(holding(lease)),
+                LeaseClaimOutcome::NotAlive => return Err(DirectoryError::NotAlive),
             })
         })
     }
@@ -224,7 +225,7 @@ impl OwnershipDirectory for NodeLeases {
     }
 }
 
-impl From<FencingToken> for store::Fence {
+impl From<FencingToken> for store::FencingTokenRow {
     fn from(fence: FencingToken) -> Self {
         let epoch = i64::try_from(fence.epoch).unwrap_or(i64::MAX);
         Self { key: fence.key, owner: fence.owner, epoch }

@@ -41,7 +41,7 @@ pub enum ApiTokenError {
     NoSuchToken,
     /// The database.
     #[error(transparent)]
-    Store(#[from] store::Error),
+    Store(#[from] store::StoreError),
 }
 
 impl CodedError for ApiTokenError {

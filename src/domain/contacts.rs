@@ -7,7 +7,7 @@ use base::clock::Clock;
 use base::error::{CodedError, ErrorKind};
 use base::ids::UserId;
 use base::page::Page;
-use store::{Availability, ContactRequest, Status, Store};
+use store::{Availability, ContactRequestOutcome, StatusRow, Store};
 
 use super::WithEvents;
 use super::accounts::{self, Phone, Principal};
@@ -57,7 +57,7 @@ pub enum ContactError {
     Refused(#[from] RateLimitError),
     /// The database.
     #[error(transparent)]
-    Store(#[from] store::Error),
+    Store(#[from] store::StoreError),
 }
 
 impl CodedError for ContactError {
@@ -161,20 +161,22 @@ impl ContactService {
         }
         let asked = |state| wire::ContactRequested { user_id: other, state };
         match self.store.request_contact(me.user, other, self.clock.now()).await? {
-            ContactRequest::Requested => Ok(WithEvents::told(
+            ContactRequestOutcome::Requested => Ok(WithEvents::told(
                 asked(wire::ContactState::PendingOut),
                 vec![other],
                 ServerEvent::ContactRequest(person(me)),
             )),
-            ContactRequest::Accepted => Ok(WithEvents::told(
+            ContactRequestOutcome::Accepted => Ok(WithEvents::told(
                 asked(wire::ContactState::Accepted),
                 vec![other],
                 ServerEvent::ContactAccepted(person(me)),
             )),
-            ContactRequest::Ignored => Ok(WithEvents::quiet(asked(wire::ContactState::PendingOut))),
-            ContactRequest::Already => Err(ContactError::Already),
-            ContactRequest::Blocking => Err(ContactError::Blocking),
-            ContactRequest::NoSuchUser => Err(ContactError::NoSuchPerson),
+            ContactRequestOutcome::Ignored => {
+                Ok(WithEvents::quiet(asked(wire::ContactState::PendingOut)))
+            }
+            ContactRequestOutcome::Already => Err(ContactError::Already),
+            ContactRequestOutcome::Blocking => Err(ContactError::Blocking),
+            ContactRequestOutcome::NoSuchUser => Err(ContactError::NoSuchPerson),
         }
     }
 
@@ -235,7 +237,7 @@ impl ContactService {
     pub async fn statuses(
         &self,
         contacts: &[wire::ContactView],
-    ) -> Result<HashMap<UserId, Status>, ContactError> {
+    ) -> Result<HashMap<UserId, StatusRow>, ContactError> {
         let accepted = contacts.iter().filter(|c| c.state == wire::ContactState::Accepted);
         let people = accepted.map(|contact| contact.user_id).collect();
         let rows = self.store.statuses(people).await?;
@@ -316,7 +318,7 @@ fn person(me: &Principal) -> UserSummary {
 
 /// Whoever was asked but has not agreed shows neither name nor number: a request must not be a
 /// way to look people up.
-fn view(row: store::Contact) -> wire::ContactView {
+fn view(row: store::ContactRow) -> wire::ContactView {
     let state = match row.state {
         store::ContactState::PendingOut => wire::ContactState::PendingOut,
         store::ContactState::PendingIn => wire::ContactState::PendingIn,

@@ -3,7 +3,7 @@
 use base::clock::Clock;
 use base::ids::UserId;
 use serde::Deserialize;
-use store::{Job, Kind, Store, Touched};
+use store::{AffectedConversation, JobRow, Kind, Store};
 
 use super::export_store::ExportStore;
 use super::files::FileService;
@@ -35,7 +35,7 @@ impl EraseAccountJob {
         Self { store, clock, shelf, files }
     }
 
-    async fn erase(&self, job: &Job) -> Result<Vec<DirectedEvent>, JobError> {
+    async fn erase(&self, job: &JobRow) -> Result<Vec<DirectedEvent>, JobError> {
         let user = job.user_id.ok_or_else(|| JobError::for_good("a job about nobody"))?;
         let payload: EraseAccountPayload = serde_json::from_value(job.payload.clone())
             .map_err(|error| JobError::for_good(error.to_string()))?;
@@ -62,7 +62,7 @@ impl EraseAccountJob {
     async fn part(
         &self,
         user: UserId,
-        conversation: Touched,
+        conversation: AffectedConversation,
         scrub: bool,
     ) -> Result<Vec<DirectedEvent>, JobError> {
         let id = conversation.id;
@@ -99,7 +99,7 @@ impl JobHandler for EraseAccountJob {
         KIND
     }
 
-    fn run<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Result<Vec<DirectedEvent>, JobError>> {
+    fn run<'a>(&'a self, job: &'a JobRow) -> BoxFuture<'a, Result<Vec<DirectedEvent>, JobError>> {
         Box::pin(self.erase(job))
     }
 }

@@ -11,7 +11,7 @@ use base::backoff::Backoff;
 use base::clock::Clock;
 use base::random::RandomSource;
 use metrics::{counter, histogram};
-use store::{Claim, Job, JobEnd, Store};
+use store::{JobClaimOutcome, JobResolution, JobRow, Store};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -31,7 +31,7 @@ pub trait JobHandler: Send + Sync + 'static {
     fn kind(&self) -> &'static str;
 
     /// Does it, perhaps not for the first time; gives what others should hear.
-    fn run<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Result<Vec<DirectedEvent>, JobError>>;
+    fn run<'a>(&'a self, job: &'a JobRow) -> BoxFuture<'a, Result<Vec<DirectedEvent>, JobError>>;
 
     /// Throws away what is over; asked now and then.
     fn tidy(&self) -> BoxFuture<'_, ()> {
@@ -60,8 +60,8 @@ impl JobError {
     }
 }
 
-impl From<store::Error> for JobError {
-    fn from(error: store::Error) -> Self {
+impl From<store::StoreError> for JobError {
+    fn from(error: store::StoreError) -> Self {
         Self::passing(error.to_string())
     }
 }
@@ -120,16 +120,16 @@ impl JobRunner {
     ///
     /// # Errors
     /// The database's.
-    pub async fn step(&self) -> Result<PollOutcome, store::Error> {
+    pub async fn step(&self) -> Result<PollOutcome, store::StoreError> {
         let kinds = self.works.iter().map(|work| work.kind().to_owned()).collect();
         match self.store.claim_job(kinds, self.lease, self.most, self.clock.now()).await? {
-            Claim::Nothing => Ok(PollOutcome::Idle),
-            Claim::Buried(job) => {
+            JobClaimOutcome::Nothing => Ok(PollOutcome::Idle),
+            JobClaimOutcome::Buried(job) => {
                 tracing::error!(job.id = %job.id, job.kind = job.kind, "a job was begun too often and is given up");
                 self.count(&job, "dead");
                 Ok(PollOutcome::Worked(Vec::new()))
             }
-            Claim::Taken(job) => self.work(&job).await.map(PollOutcome::Worked),
+            JobClaimOutcome::Taken(job) => self.work(&job).await.map(PollOutcome::Worked),
         }
     }
 
@@ -140,7 +140,7 @@ impl JobRunner {
         }
     }
 
-    async fn work(&self, job: &Job) -> Result<Vec<DirectedEvent>, store::Error> {
+    async fn work(&self, job: &JobRow) -> Result<Vec<DirectedEvent>, store::StoreError> {
         let Some(work) = self.works.iter().find(|work| work.kind() == job.kind) else {
             return Ok(Vec::new()); // not claimed by us
         };
@@ -155,13 +155,13 @@ impl JobRunner {
         };
         histogram!(JOB_SECONDS, "kind" => work.kind()).record(begun.elapsed().as_secs_f64());
         let (end, news) = match outcome {
-            Ok(news) => (JobEnd::Done, news),
+            Ok(news) => (JobResolution::Done, news),
             Err(failure) => (self.failed(job, failure), Vec::new()),
         };
         let word = match end {
-            JobEnd::Done => "done",
-            JobEnd::Retry { .. } => "retry",
-            JobEnd::Dead { .. } => "dead",
+            JobResolution::Done => "done",
+            JobResolution::Retry { .. } => "retry",
+            JobResolution::Dead { .. } => "dead",
         };
         self.count(job, word);
         self.store.end_job(job.id, job.attempts, end, self.clock.now()).await?;
@@ -170,7 +170,7 @@ impl JobRunner {
 
     /// Asks for more time three times per lease, again and again; ends when somebody else has the job, or the database
     /// has not answered for so long that somebody may have.
-    async fn hold(&self, job: &Job) {
+    async fn hold(&self, job: &JobRow) {
         let mut until = Instant::now() + self.lease;
         loop {
             tokio::time::sleep(self.lease / 3).await;
@@ -184,19 +184,19 @@ impl JobRunner {
         }
     }
 
-    fn failed(&self, job: &Job, failure: JobError) -> JobEnd {
+    fn failed(&self, job: &JobRow, failure: JobError) -> JobResolution {
         let JobError { words, for_good } = failure;
         if for_good || job.attempts >= self.most {
             tracing::error!(job.id = %job.id, job.kind = job.kind, error = words, "a job is given up");
-            return JobEnd::Dead { failure: words };
+            return JobResolution::Dead { failure: words };
         }
         tracing::warn!(job.id = %job.id, job.kind = job.kind, error = words, "a job is to be tried again");
         let failures = u32::try_from(job.attempts).unwrap_or(u32::MAX);
         let pause = BACKOFF.delay(failures, self.entropy.fraction());
-        JobEnd::Retry { at: self.clock.now() + pause, failure: words }
+        JobResolution::Retry { at: self.clock.now() + pause, failure: words }
     }
 
-    fn count(&self, job: &Job, outcome: &'static str) {
+    fn count(&self, job: &JobRow, outcome: &'static str) {
         // A kind of ours, not what somebody wrote into the row.
         let kind = self.works.iter().map(|work| work.kind()).find(|kind| *kind == job.kind);
         counter!(JOBS, "kind" => kind.unwrap_or("unknown"), "outcome" => outcome).increment(1);

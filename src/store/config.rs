@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// When SQLite's COMMIT returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Synchronous {
+pub enum SqliteSynchronous {
     /// After the log is on the disk: what was acknowledged survives a power cut.
     #[default]
     Full,
@@ -14,7 +14,7 @@ pub enum Synchronous {
 
 /// How to open a store.
 #[derive(Clone)]
-pub struct Config {
+pub struct StoreConfig {
     /// `sqlite:PATH`, or `postgres://user:password@host:port/name?sslmode=…`.
     ///
     /// PostgreSQL's `sslmode` means what it means to libpq: `disable` never encrypts; `prefer`
@@ -34,10 +34,10 @@ pub struct Config {
     /// SQLite: how many changes may share one COMMIT.
     pub group: usize,
     /// SQLite: when a COMMIT returns.
-    pub synchronous: Synchronous,
+    pub synchronous: SqliteSynchronous,
 }
 
-impl Config {
+impl StoreConfig {
     /// The usual settings for the database at `url`.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
@@ -47,13 +47,13 @@ impl Config {
             queue: 1024,
             deadline: Duration::from_millis(1500),
             group: 256,
-            synchronous: Synchronous::Full,
+            synchronous: SqliteSynchronous::Full,
         }
     }
 }
 
 /// Without the URL: it may hold a password.
-impl std::fmt::Debug for Config {
+impl std::fmt::Debug for StoreConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Config")
             .field("connections", &self.connections)

@@ -7,7 +7,7 @@ use diesel::result::{DatabaseErrorKind, Error as Diesel};
 
 /// A failure of the machinery. Business outcomes are values of the method's own enum.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
+pub enum StoreError {
     /// The queue is full; nothing was started, it may be tried again at once elsewhere.
     #[error("the store's queue is full")]
     Overloaded,
@@ -23,9 +23,9 @@ pub enum Error {
 }
 
 /// What every method of the store answers.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T> = std::result::Result<T, StoreError>;
 
-impl CodedError for Error {
+impl CodedError for StoreError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Overloaded | Self::Deadline | Self::Unavailable(_) => ErrorKind::Unavailable,
@@ -47,7 +47,7 @@ impl CodedError for Error {
     }
 }
 
-impl Error {
+impl StoreError {
     /// The failure of a start or a connection, with all its causes in one line.
     pub(crate) fn unavailable(cause: &dyn StdError) -> Self {
         Self::Unavailable(causes(cause))
@@ -59,7 +59,7 @@ impl Error {
     }
 }
 
-impl From<Diesel> for Error {
+impl From<Diesel> for StoreError {
     fn from(error: Diesel) -> Self {
         match &error {
             error if lost(error) => Self::Unavailable(error.to_string()),

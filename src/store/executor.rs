@@ -16,15 +16,15 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-use self::task::{Job, Task};
-use crate::error::{Error, Result};
+use self::task::{DbJob, DbTask};
+use crate::error::{Result, StoreError};
 
 /// How long a thread waits for a connection before its job, and all that wait, are refused.
-const CHECKOUT: Duration = Duration::from_millis(500);
+const POOL_CHECKOUT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The size of a lane.
 #[derive(Clone, Copy)]
-pub(crate) struct Shape {
+pub(crate) struct ExecutorConfig {
     /// Threads; as many as the pool has connections.
     pub(crate) threads: u32,
     /// Jobs that may wait.
@@ -37,31 +37,31 @@ pub(crate) struct Shape {
 }
 
 /// How the outermost transaction begins.
-pub(crate) type Begin<C> = fn(&mut C) -> QueryResult<()>;
+pub(crate) type BeginTransaction<C> = fn(&mut C) -> QueryResult<()>;
 
 /// Where jobs for one pool of connections wait for its threads.
-pub(crate) struct Lane<C> {
-    shared: Arc<Shared<C>>,
-    shape: Shape,
+pub(crate) struct ConnectionExecutor<C> {
+    shared: Arc<ExecutorShared<C>>,
+    shape: ExecutorConfig,
 }
 
-struct Shared<C> {
-    waiting: Mutex<Waiting<C>>,
+struct ExecutorShared<C> {
+    waiting: Mutex<QueuedJob<C>>,
     wake: Condvar,
 }
 
-struct Waiting<C> {
-    jobs: VecDeque<Box<dyn Job<C>>>,
+struct QueuedJob<C> {
+    jobs: VecDeque<Box<dyn DbJob<C>>>,
     closed: bool,
 }
 
-impl<C> Shared<C> {
-    fn lock(&self) -> MutexGuard<'_, Waiting<C>> {
+impl<C> ExecutorShared<C> {
+    fn lock(&self) -> MutexGuard<'_, QueuedJob<C>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next jobs, at most `most`; none when the lane is closed and empty.
-    fn take(&self, most: usize) -> Vec<Box<dyn Job<C>>> {
+    fn take(&self, most: usize) -> Vec<Box<dyn DbJob<C>>> {
         let mut waiting = self.lock();
         while waiting.jobs.is_empty() && !waiting.closed {
             waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
@@ -72,33 +72,33 @@ impl<C> Shared<C> {
 }
 
 /// The threads finish what waits and end.
-impl<C> Drop for Lane<C> {
+impl<C> Drop for ConnectionExecutor<C> {
     fn drop(&mut self) {
         self.shared.lock().closed = true;
         self.shared.wake.notify_all();
     }
 }
 
-impl<C: Connection + 'static> Lane<C> {
+impl<C: Connection + 'static> ConnectionExecutor<C> {
     /// Starts the threads. The pool belongs to them, so that the last one to end closes it.
     pub(crate) fn start<M>(
         name: &str,
         pool: &Pool<M>,
-        shape: Shape,
-        begin: Begin<C>,
+        shape: ExecutorConfig,
+        begin: BeginTransaction<C>,
     ) -> Result<Self>
     where
         M: ManageConnection<Connection: BorrowMut<C>>,
     {
-        let waiting = Mutex::new(Waiting { jobs: VecDeque::new(), closed: false });
-        let shared = Arc::new(Shared { waiting, wake: Condvar::new() });
+        let waiting = Mutex::new(QueuedJob { jobs: VecDeque::new(), closed: false });
+        let shared = Arc::new(ExecutorShared { waiting, wake: Condvar::new() });
         let lane = Self { shared: Arc::clone(&shared), shape };
         for n in 0..shape.threads {
             let (shared, pool) = (Arc::clone(&shared), pool.clone());
             std::thread::Builder::new()
                 .name(format!("{name}-{n}"))
                 .spawn(move || work(&shared, &pool, shape.group, begin))
-                .map_err(|error| Error::unavailable(&error))?;
+                .map_err(|error| StoreError::unavailable(&error))?;
         }
         Ok(lane)
     }
@@ -136,15 +136,15 @@ impl<C: Connection + 'static> Lane<C> {
         {
             let mut waiting = self.shared.lock();
             if waiting.jobs.len() >= self.shape.queue {
-                return Err(Error::Overloaded);
+                return Err(StoreError::Overloaded);
             }
-            waiting.jobs.push_back(Box::new(Task::new(deed, bare, deadline, reply)));
+            waiting.jobs.push_back(Box::new(DbTask::new(deed, bare, deadline, reply)));
         }
         self.shared.wake.notify_one();
         match tokio::time::timeout_at(deadline, answer).await {
             Ok(Ok(outcome)) => outcome,
             // Dropped unanswered: it expired in the queue, or its thread panicked around it.
-            Ok(Err(_)) | Err(_) => Err(Error::Deadline),
+            Ok(Err(_)) | Err(_) => Err(StoreError::Deadline),
         }
     }
 }
@@ -152,10 +152,10 @@ impl<C: Connection + 'static> Lane<C> {
 /// A thread's life. Jobs catch their own panics; what is caught here is our own mistake, and
 /// costs the jobs in hand but never the thread.
 fn work<C: Connection, M: ManageConnection<Connection: BorrowMut<C>>>(
-    shared: &Shared<C>,
+    shared: &ExecutorShared<C>,
     pool: &Pool<M>,
     group: usize,
-    begin: Begin<C>,
+    begin: BeginTransaction<C>,
 ) {
     let serve = || {
         loop {
@@ -172,17 +172,17 @@ fn work<C: Connection, M: ManageConnection<Connection: BorrowMut<C>>>(
 }
 
 fn serve<C: Connection, M: ManageConnection<Connection: BorrowMut<C>>>(
-    mut jobs: Vec<Box<dyn Job<C>>>,
-    shared: &Shared<C>,
+    mut jobs: Vec<Box<dyn DbJob<C>>>,
+    shared: &ExecutorShared<C>,
     pool: &Pool<M>,
-    begin: Begin<C>,
+    begin: BeginTransaction<C>,
 ) {
     let now = Instant::now();
     jobs.retain(|job| job.deadline() > now); // nobody waits for these: they never start
     if jobs.is_empty() {
         return;
     }
-    match pool.get_timeout(CHECKOUT) {
+    match pool.get_timeout(POOL_CHECKOUT_TIMEOUT) {
         Ok(mut conn) => {
             let end = transact((*conn).borrow_mut(), &mut jobs, begin);
             drop(conn); // first: whoever hears the answer may ask at once
@@ -190,14 +190,14 @@ fn serve<C: Connection, M: ManageConnection<Connection: BorrowMut<C>>>(
         }
         Err(error) => {
             // No connection for these: none for those behind them either, so all hear it now.
-            let refusal = Err(Error::unavailable(&error));
+            let refusal = Err(StoreError::unavailable(&error));
             jobs.extend(shared.lock().jobs.drain(..));
             answer(jobs, &refusal);
         }
     }
 }
 
-fn answer<C>(jobs: Vec<Box<dyn Job<C>>>, end: &Result<()>) {
+fn answer<C>(jobs: Vec<Box<dyn DbJob<C>>>, end: &Result<()>) {
     for job in jobs {
         job.answer(end.clone());
     }
@@ -206,8 +206,8 @@ fn answer<C>(jobs: Vec<Box<dyn Job<C>>>, end: &Result<()>) {
 /// Runs the jobs and says how their transaction ended; a job's own failure is its own affair.
 fn transact<C: Connection>(
     conn: &mut C,
-    jobs: &mut [Box<dyn Job<C>>],
-    begin: Begin<C>,
+    jobs: &mut [Box<dyn DbJob<C>>],
+    begin: BeginTransaction<C>,
 ) -> Result<()> {
     if let [job] = jobs {
         if job.bare() {
@@ -229,7 +229,7 @@ fn transact<C: Connection>(
     end(conn, true)
 }
 
-fn savepoint<C: Connection>(conn: &mut C, job: &mut dyn Job<C>) -> QueryResult<()> {
+fn savepoint<C: Connection>(conn: &mut C, job: &mut dyn DbJob<C>) -> QueryResult<()> {
     C::TransactionManager::begin_transaction(conn)?;
     if job.run(conn) {
         C::TransactionManager::commit_transaction(conn)
@@ -240,7 +240,7 @@ fn savepoint<C: Connection>(conn: &mut C, job: &mut dyn Job<C>) -> QueryResult<(
 
 fn end<C: Connection>(conn: &mut C, keep: bool) -> Result<()> {
     if keep {
-        C::TransactionManager::commit_transaction(conn).map_err(Error::of_commit)
+        C::TransactionManager::commit_transaction(conn).map_err(StoreError::of_commit)
     } else {
         // A connection that cannot even roll back is broken: the pool throws it away.
         let _ = C::TransactionManager::rollback_transaction(conn);

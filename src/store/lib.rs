@@ -1,7 +1,7 @@
 //! Where SecureVOX keeps things: one API, SQLite or PostgreSQL beneath it.
 //!
 //! One method is one transaction. What it may answer is in its type: an enum of outcomes, or an
-//! `Option`; an [`Error`] is a failure of the machinery. Time is an argument everywhere.
+//! `Option`; an [`StoreError`] is a failure of the machinery. Time is an argument everywhere.
 
 #![expect(clippy::duplicate_mod, reason = "the areas are compiled once for each database")]
 
@@ -18,8 +18,8 @@ mod store;
 pub mod tokenizer;
 mod types;
 
-pub use config::{Config, Synchronous};
-pub use error::{Error, Result};
+pub use config::{SqliteSynchronous, StoreConfig};
+pub use error::{Result, StoreError};
 pub use lock::NodeLock;
 pub use rows::*;
 pub use store::Store;

@@ -17,9 +17,9 @@ mod runtime;
 mod tls;
 pub(crate) mod words;
 
-pub(crate) use self::connect::{Manager, Patience};
-pub(crate) use self::lock::Lock;
-use crate::error::{Error, Result};
+pub(crate) use self::connect::{PgConnectionManager, StatementTimeout};
+pub(crate) use self::lock::AdvisoryLock;
+use crate::error::{Result, StoreError};
 use crate::types::TimeSql;
 
 /// A synchronous connection that drives an asynchronous one on a runtime of its own.
@@ -37,13 +37,13 @@ pub(crate) fn begin(conn: &mut Conn) -> QueryResult<()> {
 
 /// Brings the tables up to date. Several nodes may start at once: diesel takes no lock of its
 /// own, so one goes first and the others find nothing to do.
-pub(crate) fn migrate(manager: &Manager) -> Result<()> {
-    let mut line = manager.open(Patience::Endless)?;
+pub(crate) fn migrate(manager: &PgConnectionManager) -> Result<()> {
+    let mut line = manager.open(StatementTimeout::Endless)?;
     let conn: &mut Conn = line.borrow_mut();
     conn.batch_execute(&format!("SELECT pg_advisory_lock({MIGRATION_LOCK})"))?;
     let outcome = conn.run_pending_migrations(MIGRATIONS).map(drop);
     conn.batch_execute(&format!("SELECT pg_advisory_unlock({MIGRATION_LOCK})"))?;
-    outcome.map_err(|error| Error::Internal(crate::error::causes(error.as_ref())))
+    outcome.map_err(|error| StoreError::Internal(crate::error::causes(error.as_ref())))
 }
 
 /// Holds the rows of a query until the end of the transaction; others may still refer to them.

@@ -19,34 +19,46 @@ mod sign_in;
 mod text_enum;
 mod user_admin;
 
-pub use accounts::{Added, Device, NewDevice, NewUser, Registered, Role, User};
-pub use api_tokens::{ApiToken, NewApiToken};
-pub use audit::{AuditEntry, AuditFilter, NewAudit, Purged};
-pub use calls::{
-    Call, CallMedia, CallOutcome, CallPerson, CallReach, CallReason, CallRecord, CallWritten,
-    EndedCall, NewCall,
+pub use accounts::{
+    AddUserOutcome, DeviceRow, NewDeviceRow, NewUserRow, RegisterOutcome, Role, UserRow,
 };
-pub use changes::{Altered, Deed, Doing, Edit, Limits, Revised};
+pub use api_tokens::{ApiToken, NewApiToken};
+pub use audit::{AuditEntry, AuditFilter, NewAudit, PurgeCounts};
+pub use calls::{
+    CallMedia, CallOutcome, CallParticipantRow, CallPermission, CallReason, CallRecord, CallRow,
+    CallWriteOutcome, EndedCall, NewCall,
+};
+pub use changes::{
+    MessageAction, MessageActionLimits, MessageActionOutcome, MessageActionRequest, MessageEditRow,
+    RevisedMessage,
+};
 pub use chat::{
-    Audience, Change, Circle, Conversation, ConversationView, Encryption, History, Keeping, Kept,
-    Kind, Member, MemberRole, NewConversation, OpenDirect, OpenGroup, Place, Reach, Settings,
-    Summary,
+    Circle, ConversationChangeOutcome, ConversationPosition, ConversationRow,
+    ConversationSummaryRow, ConversationWithMembers, Encryption, GroupSettingsPatch, History,
+    InvitationRule, Kind, MemberRole, MemberRow, MemberSettingsPatch, MemberSettingsRow,
+    NewConversationRow, OpenDirect, OpenGroup, RecipientSet,
 };
 pub(crate) use cluster::lock_number;
-pub use cluster::{Beaten, Claimed, Fence, Lease, Node, NodeBeat, NodeState};
-pub use contacts::{Blocked, Contact, ContactRequest, ContactState};
-pub use files::{
-    AddAttachment, AddUpload, Attachment, Blob, BlobPlace, NewAttachment, NewUpload, Quota, Upload,
+pub use cluster::{
+    FencingTokenRow, HeartbeatOutcome, LeaseClaimOutcome, LeaseRow, NodeHeartbeat, NodeRow,
+    NodeState,
 };
-pub use invites::{Invite, Joining, NewInvite};
-pub use jobs::{Claim, Export, Job, JobEnd, JobState, NewJob};
+pub use contacts::{BlockedUserRow, ContactRequestOutcome, ContactRow, ContactState};
+pub use files::{
+    AddAttachmentOutcome, AddUploadOutcome, AttachmentRow, BlobClaimOutcome, BlobRow,
+    NewAttachmentRow, NewUploadRow, Quota, UploadRow,
+};
+pub use invites::{InviteRow, JoinOutcome, NewInviteRow};
+pub use jobs::{Export, JobClaimOutcome, JobResolution, JobRow, JobState, NewJob};
 pub use keys::{NewKey, SealedColumn, SealedRow, SigningKey};
 pub use messages::{
-    Append, Appended, Finds, Happened, Marked, Message, NewMessage, Range, Receipt, Search, Shown,
-    System,
+    AppendBatchOutcome, AppendOutcome, Happened, MessageRange, MessageRow, MessageWithDetails,
+    NewMessageRow, ReceiptKind, ReceiptOutcome, SearchPage, SearchParams, SystemEventRow,
 };
-pub use presence::{Availability, Status};
-pub use second_factor::{Factor, Opened, SecondFactor, SignIn};
-pub use sign_in::{FirstAdmin, Identity, NewRefresh, Rotation};
-pub use text_enum::BadWord;
-pub use user_admin::{Parting, PeopleFilter, Person, PersonChange, Touched};
+pub use presence::{Availability, StatusRow};
+pub use second_factor::{SecondFactorProof, SecondFactorRow, SignIn, SignInOutcome};
+pub use sign_in::{DeviceIdentity, FirstAdminOutcome, NewRefresh, RefreshOutcome};
+pub use text_enum::ParseEnumError;
+pub use user_admin::{
+    AffectedConversation, DepartureBatch, PeopleFilter, UserAdminRow, UserChangeOutcome,
+};

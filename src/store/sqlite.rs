@@ -10,8 +10,8 @@ use diesel::{QueryResult, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use r2d2::ManageConnection;
 
-use crate::config::Synchronous;
-use crate::error::Error;
+use crate::config::SqliteSynchronous;
+use crate::error::StoreError;
 use crate::types::TimeSql;
 
 pub(crate) type Conn = SqliteConnection;
@@ -19,24 +19,25 @@ pub(crate) type Conn = SqliteConnection;
 pub(crate) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 
 /// Opens connections to one file.
-pub(crate) struct Manager {
+pub(crate) struct SqliteConnectionManager {
     /// The file.
     pub(crate) path: String,
     /// When its COMMIT returns.
-    pub(crate) synchronous: Synchronous,
+    pub(crate) synchronous: SqliteSynchronous,
     /// Whether it may only read.
     pub(crate) query_only: bool,
 }
 
-impl ManageConnection for Manager {
+impl ManageConnection for SqliteConnectionManager {
     type Connection = Conn;
-    type Error = Error;
+    type Error = StoreError;
 
-    fn connect(&self) -> Result<Conn, Error> {
-        let mut conn = Conn::establish(&self.path).map_err(|error| Error::unavailable(&error))?;
+    fn connect(&self) -> Result<Conn, StoreError> {
+        let mut conn =
+            Conn::establish(&self.path).map_err(|error| StoreError::unavailable(&error))?;
         let synchronous = match self.synchronous {
-            Synchronous::Full => "FULL",
-            Synchronous::Normal => "NORMAL",
+            SqliteSynchronous::Full => "FULL",
+            SqliteSynchronous::Normal => "NORMAL",
         };
         // The time-out first: the change to WAL itself can meet another process's lock. The log
         // is cut back after a long reader has made it grow. Readers keep little: there are several,
@@ -56,7 +57,7 @@ impl ManageConnection for Manager {
         Ok(conn)
     }
 
-    fn is_valid(&self, _: &mut Conn) -> Result<(), Error> {
+    fn is_valid(&self, _: &mut Conn) -> Result<(), StoreError> {
         Ok(())
     }
 
@@ -130,13 +131,13 @@ pub(crate) mod words {
     use crate::types::{IdSql, Sql};
 
     #[derive(diesel::QueryableByName)]
-    struct Number {
+    struct SqliteNumber {
         #[diesel(sql_type = BigInt)]
         id: i64,
     }
 
     pub(crate) fn put(c: &mut Conn, message: MessageId, words: &str) -> QueryResult<()> {
-        let entry: Number =
+        let entry: SqliteNumber =
             sql_query("INSERT INTO search_entries (message_id) VALUES (?) RETURNING id")
                 .bind::<IdSql, _>(Sql(message))
                 .get_result(c)?;
@@ -172,7 +173,7 @@ pub(crate) mod words {
         if !any.is_empty() {
             query = format!("({}) AND {query}", any.join(" OR "));
         }
-        let found: Vec<Number> = sql_query(
+        let found: Vec<SqliteNumber> = sql_query(
             "SELECT rowid AS id FROM search_words WHERE search_words MATCH ? AND rowid < ? \
              ORDER BY rowid DESC LIMIT ?",
         )

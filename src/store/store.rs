@@ -5,15 +5,15 @@ use std::sync::Arc;
 use diesel_migrations::MigrationHarness;
 use r2d2::{HandleError, ManageConnection, Pool};
 
-use crate::config::Config;
-use crate::error::{Error, Result, causes};
-use crate::executor::{Lane, Shape};
+use crate::config::StoreConfig;
+use crate::error::{Result, StoreError, causes};
+use crate::executor::{ConnectionExecutor, ExecutorConfig};
 use crate::{postgres, sqlite};
 
 /// A handle to the database; clones share it, and the last one dropped closes it.
 ///
-/// Every method may fail with [`Error::Overloaded`], [`Error::Deadline`],
-/// [`Error::Unavailable`] or [`Error::Internal`], and with nothing else.
+/// Every method may fail with [`StoreError::Overloaded`], [`StoreError::Deadline`],
+/// [`StoreError::Unavailable`] or [`StoreError::Internal`], and with nothing else.
 #[derive(Clone)]
 pub struct Store {
     pub(crate) backend: Arc<Backend>,
@@ -24,12 +24,12 @@ pub(crate) enum Backend {
     /// One writer, and readers who never wait for it.
     Sqlite {
         /// Changes, many of them in one COMMIT.
-        writer: Lane<sqlite::Conn>,
+        writer: ConnectionExecutor<sqlite::Conn>,
         /// Questions, each on one state of the database.
-        readers: Lane<sqlite::Conn>,
+        readers: ConnectionExecutor<sqlite::Conn>,
     },
     /// Everything in one lane.
-    Postgres(Lane<postgres::Conn>),
+    Postgres(ConnectionExecutor<postgres::Conn>),
 }
 
 /// Runs `area::deed(conn, …)` of the open database in a transaction.
@@ -67,9 +67,9 @@ impl Store {
     /// Opens the database, after bringing its tables up to date.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if it cannot be reached, [`Error::Internal`] if the URL makes no
+    /// [`StoreError::Unavailable`] if it cannot be reached, [`StoreError::Internal`] if the URL makes no
     /// sense or a migration fails.
-    pub async fn open(config: Config) -> Result<Self> {
+    pub async fn open(config: StoreConfig) -> Result<Self> {
         let backend = apart(move || open(&config)).await?;
         Ok(Self { backend: Arc::new(backend) })
     }
@@ -78,7 +78,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::open`].
-    pub async fn pending_migrations(config: Config) -> Result<Vec<String>> {
+    pub async fn pending_migrations(config: StoreConfig) -> Result<Vec<String>> {
         apart(move || pending(&config)).await
     }
 
@@ -108,40 +108,44 @@ impl Store {
 async fn apart<T: Send + 'static>(deed: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(deed)
         .await
-        .unwrap_or_else(|error| Err(Error::Internal(error.to_string())))
+        .unwrap_or_else(|error| Err(StoreError::Internal(error.to_string())))
 }
 
 /// Where a URL leads.
-enum Place<'a> {
+enum DatabaseUrl<'a> {
     File(&'a str),
     Server(&'a str),
 }
 
-fn place(url: &str) -> Result<Place<'_>> {
+fn place(url: &str) -> Result<DatabaseUrl<'_>> {
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-        return Ok(Place::Server(url));
+        return Ok(DatabaseUrl::Server(url));
     }
     match url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")) {
-        Some(path) if !path.is_empty() && path != ":memory:" => Ok(Place::File(path)),
+        Some(path) if !path.is_empty() && path != ":memory:" => Ok(DatabaseUrl::File(path)),
         // Of a database in memory each connection would have its own.
-        _ => Err(Error::Internal("a database URL is sqlite:PATH or postgres://…".into())),
+        _ => Err(StoreError::Internal("a database URL is sqlite:PATH or postgres://…".into())),
     }
 }
 
 /// The URL, if it leads to a server.
 pub(crate) fn postgres_url(url: &str) -> Result<Option<&str>> {
     Ok(match place(url)? {
-        Place::File(_) => None,
-        Place::Server(url) => Some(url),
+        DatabaseUrl::File(_) => None,
+        DatabaseUrl::Server(url) => Some(url),
     })
 }
 
-fn open(config: &Config) -> Result<Backend> {
-    let shape =
-        |threads, group| Shape { threads, queue: config.queue, group, deadline: config.deadline };
+fn open(config: &StoreConfig) -> Result<Backend> {
+    let shape = |threads, group| ExecutorConfig {
+        threads,
+        queue: config.queue,
+        group,
+        deadline: config.deadline,
+    };
     match place(&config.url)? {
-        Place::File(path) => {
-            let manager = |query_only| sqlite::Manager {
+        DatabaseUrl::File(path) => {
+            let manager = |query_only| sqlite::SqliteConnectionManager {
                 path: path.to_owned(),
                 synchronous: config.synchronous,
                 query_only,
@@ -153,8 +157,13 @@ fn open(config: &Config) -> Result<Backend> {
             let (writer, readers) = (pool(manager(false), 1), pool(manager(true), count));
             let group = config.group.max(1);
             Ok(Backend::Sqlite {
-                writer: Lane::start("sqlite-write", &writer, shape(1, group), sqlite::begin)?,
-                readers: Lane::start(
+                writer: ConnectionExecutor::start(
+                    "sqlite-write",
+                    &writer,
+                    shape(1, group),
+                    sqlite::begin,
+                )?,
+                readers: ConnectionExecutor::start(
                     "sqlite-read",
                     &readers,
                     shape(count, 1),
@@ -162,27 +171,34 @@ fn open(config: &Config) -> Result<Backend> {
                 )?,
             })
         }
-        Place::Server(url) => {
-            let manager = postgres::Manager::new(url)?;
+        DatabaseUrl::Server(url) => {
+            let manager = postgres::PgConnectionManager::new(url)?;
             postgres::migrate(&manager)?;
             let count = config.connections.max(1);
             let pool = pool(manager, count);
-            Ok(Backend::Postgres(Lane::start("postgres", &pool, shape(count, 1), postgres::begin)?))
+            Ok(Backend::Postgres(ConnectionExecutor::start(
+                "postgres",
+                &pool,
+                shape(count, 1),
+                postgres::begin,
+            )?))
         }
     }
 }
 
-fn pending(config: &Config) -> Result<Vec<String>> {
+fn pending(config: &StoreConfig) -> Result<Vec<String>> {
     use std::borrow::BorrowMut;
     let pending = match place(&config.url)? {
-        Place::File(path) => {
+        DatabaseUrl::File(path) => {
             let synchronous = config.synchronous;
             let path = path.to_owned();
-            let mut conn = sqlite::Manager { path, synchronous, query_only: false }.connect()?;
+            let mut conn = sqlite::SqliteConnectionManager { path, synchronous, query_only: false }
+                .connect()?;
             conn.pending_migrations(sqlite::MIGRATIONS).map(names)
         }
-        Place::Server(url) => {
-            let mut line = postgres::Manager::new(url)?.open(postgres::Patience::Endless)?;
+        DatabaseUrl::Server(url) => {
+            let mut line = postgres::PgConnectionManager::new(url)?
+                .open(postgres::StatementTimeout::Endless)?;
             let conn: &mut postgres::Conn = line.borrow_mut();
             conn.pending_migrations(postgres::MIGRATIONS).map(names)
         }
@@ -196,26 +212,26 @@ fn names<DB: diesel::backend::Backend>(
     migrations.iter().map(|migration| migration.name().to_string()).collect()
 }
 
-fn refused(error: &(dyn std::error::Error + 'static)) -> Error {
-    Error::Internal(causes(error))
+fn refused(error: &(dyn std::error::Error + 'static)) -> StoreError {
+    StoreError::Internal(causes(error))
 }
 
 /// A pool that opens its connections as they are needed, and again after they break.
-fn pool<M: ManageConnection<Error = Error>>(manager: M, size: u32) -> Pool<M> {
+fn pool<M: ManageConnection<Error = StoreError>>(manager: M, size: u32) -> Pool<M> {
     Pool::builder()
         .max_size(size)
         // Also what the growing pause between two attempts to connect is capped by.
         .connection_timeout(std::time::Duration::from_secs(1))
-        .error_handler(Box::new(Broken))
+        .error_handler(Box::new(ConnectionErrorLog))
         .build_unchecked(manager)
 }
 
 /// Says that a connection could not be opened, or was found broken.
 #[derive(Debug)]
-struct Broken;
+struct ConnectionErrorLog;
 
-impl HandleError<Error> for Broken {
-    fn handle_error(&self, error: Error) {
+impl HandleError<StoreError> for ConnectionErrorLog {
+    fn handle_error(&self, error: StoreError) {
         tracing::warn!(%error, "a database connection");
     }
 }

@@ -8,7 +8,7 @@ use unicode_normalization::char::is_combining_mark;
 use unicode_segmentation::UnicodeSegmentation;
 
 /// Longer words are cut: nobody looks for more of them.
-const LONGEST: usize = 64;
+const MAX_WORD_CHARS: usize = 64;
 
 /// The words of a text, each once, in the order in which they came.
 pub fn of(text: &str) -> Vec<String> {
@@ -60,7 +60,7 @@ fn split(text: &str) -> Vec<String> {
 
 fn keep(all: &mut Vec<String>, word: &mut String) {
     if !word.is_empty() {
-        let cut = word.char_indices().nth(LONGEST).map_or(word.len(), |(at, _)| at);
+        let cut = word.char_indices().nth(MAX_WORD_CHARS).map_or(word.len(), |(at, _)| at);
         word.truncate(cut);
         all.push(std::mem::take(word));
     }
@@ -125,6 +125,6 @@ mod tests {
     #[test]
     fn a_text_of_no_words_has_none() {
         assert!(of("… 👍 !!").is_empty());
-        assert_eq!(of(&"x".repeat(500))[0].len(), LONGEST);
+        assert_eq!(of(&"x".repeat(500))[0].len(), MAX_WORD_CHARS);
     }
 }

@@ -32,7 +32,7 @@ impl Place {
     }
 
     async fn on(url: String, files: TempDir) -> Self {
-        let store = Store::open(store::Config::new(url.clone())).await.unwrap();
+        let store = Store::open(store::StoreConfig::new(url.clone())).await.unwrap();
         Self::Shared { store, url, _files: files }
     }
 

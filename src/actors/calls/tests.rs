@@ -6,7 +6,7 @@ use std::time::Duration;
 use base::clock::Clock;
 use base::ids::{DeviceId, SessionId, UserId};
 use base::random::RandomSource;
-use store::{NewAudit, NewUser, Role, Store};
+use store::{NewAudit, NewUserRow, Role, Store};
 
 use super::Calls;
 use crate::actors::media;
@@ -53,7 +53,7 @@ impl Cache for Away {
 }
 
 async fn somebody(store: &Store, clock: &Clock) -> Principal {
-    let new = NewUser {
+    let new = NewUserRow {
         id: UserId::new(),
         phone: "+4915110000001".to_owned(),
         name: "Ann".to_owned(),
@@ -81,7 +81,7 @@ async fn somebody(store: &Store, clock: &Clock) -> Principal {
 
 async fn store_in(dir: &tempfile::TempDir) -> Store {
     let file = dir.path().join("store.db");
-    Store::open(store::Config::new(format!("sqlite:{}", file.display()))).await.unwrap()
+    Store::open(store::StoreConfig::new(format!("sqlite:{}", file.display()))).await.unwrap()
 }
 
 /// Calls of a node whose tree was never launched: no room starts.

@@ -14,7 +14,7 @@ use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
 use base::clock::Clock;
 use base::ids::UserId;
 use metrics::counter;
-use store::{Availability, Status, Store};
+use store::{Availability, StatusRow, Store};
 
 use self::tracker::{Attendance, News};
 use super::sessions::{Outgoing, Switchboard};
@@ -54,7 +54,7 @@ impl Presence {
     }
 
     /// Somebody's presence, as their contacts see it.
-    pub fn seen(&self, user: UserId, status: Option<&Status>) -> wire::PresenceEvent {
+    pub fn seen(&self, user: UserId, status: Option<&StatusRow>) -> wire::PresenceEvent {
         view(user, self.lock().is_here(user), status)
     }
 
@@ -76,7 +76,7 @@ impl Drop for Here {
     }
 }
 
-fn view(user: UserId, here: bool, status: Option<&Status>) -> wire::PresenceEvent {
+fn view(user: UserId, here: bool, status: Option<&StatusRow>) -> wire::PresenceEvent {
     let chosen = status.map_or(Availability::Online, |status| status.state);
     let state = match chosen {
         Availability::Online if here => PresenceState::Online,
@@ -136,14 +136,18 @@ impl Teller {
 }
 
 /// Writes down who went, and tells those who may know.
-async fn tell(store: &Store, switchboard: &Switchboard, news: &[News]) -> Result<(), store::Error> {
+async fn tell(
+    store: &Store,
+    switchboard: &Switchboard,
+    news: &[News],
+) -> Result<(), store::StoreError> {
     let gone: Vec<_> = news.iter().filter_map(|news| Some((news.user, news.gone?))).collect();
     if !gone.is_empty() {
         store.last_seen(gone).await?;
     }
     let people: Vec<UserId> = news.iter().map(|news| news.user).collect();
     let statuses = store.statuses(people.clone()).await?;
-    let statuses: HashMap<UserId, &Status> = statuses.iter().map(|s| (s.user_id, s)).collect();
+    let statuses: HashMap<UserId, &StatusRow> = statuses.iter().map(|s| (s.user_id, s)).collect();
     let mut watchers: HashMap<UserId, Vec<UserId>> = HashMap::new();
     for (user, watcher) in store.watchers(people).await? {
         watchers.entry(user).or_default().push(watcher);

@@ -7,7 +7,7 @@ use base::error::{CodedError, ErrorKind};
 use base::ids::UserId;
 use metrics::counter;
 use serde::Serialize;
-use store::Receipt;
+use store::ReceiptKind;
 
 use super::Living;
 use super::socket_handle::Answer;
@@ -73,8 +73,10 @@ pub(super) fn answer(
                 };
                 json_or(said.map(chat::SendMessageOutcome::into_message))
             }
-            (ClientEvent::Ack(at), _) => mark(&living, user, at, Receipt::Delivered, "ack").await,
-            (ClientEvent::Read(at), _) => mark(&living, user, at, Receipt::Read, "read").await,
+            (ClientEvent::Ack(at), _) => {
+                mark(&living, user, at, ReceiptKind::Delivered, "ack").await
+            }
+            (ClientEvent::Read(at), _) => mark(&living, user, at, ReceiptKind::Read, "read").await,
             (ClientEvent::Typing(typing), _) => {
                 counter!(EVENTS_IN, "event" => "typing").increment(1);
                 tell(&living, living.chat.typing(user, typing.conversation_id).await)
@@ -95,7 +97,7 @@ async fn mark(
     living: &Living,
     user: UserId,
     at: ReceiptPosition,
-    receipt: Receipt,
+    receipt: ReceiptKind,
     name: &'static str,
 ) -> Answer {
     counter!(EVENTS_IN, "event" => name).increment(1);

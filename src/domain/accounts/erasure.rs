@@ -2,7 +2,7 @@
 
 use base::ids::{JobId, UserId};
 use serde_json::json;
-use store::{NewAudit, NewJob, PersonChange};
+use store::{NewAudit, NewJob, UserChangeOutcome};
 
 use super::{AccountError, AccountService, Principal, audit};
 use crate::config::DeletedMessagePolicy;
@@ -45,14 +45,14 @@ impl AccountService {
     }
 
     /// What was known of devices whose tokens or rights changed is forgotten.
-    pub(super) async fn changed(&self, change: PersonChange) -> Result<(), AccountError> {
+    pub(super) async fn changed(&self, change: UserChangeOutcome) -> Result<(), AccountError> {
         match change {
-            PersonChange::Done(devices) => {
+            UserChangeOutcome::Done(devices) => {
                 self.forget_all(&devices).await;
                 Ok(())
             }
-            PersonChange::NoSuchUser => Err(AccountError::NoSuchPerson),
-            PersonChange::LastAdmin => Err(AccountError::LastAdmin),
+            UserChangeOutcome::NoSuchUser => Err(AccountError::NoSuchPerson),
+            UserChangeOutcome::LastAdmin => Err(AccountError::LastAdmin),
         }
     }
 }

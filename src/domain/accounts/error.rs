@@ -90,7 +90,7 @@ pub enum AccountError {
     Refused(#[from] RateLimitError),
     /// The database.
     #[error(transparent)]
-    Store(#[from] store::Error),
+    Store(#[from] store::StoreError),
     /// The vault.
     #[error(transparent)]
     Vault(#[from] vault::VaultError),

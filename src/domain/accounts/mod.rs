@@ -28,7 +28,7 @@ use base::random::RandomSource;
 use base::secret::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use store::{AuditFilter, NewAudit, NewDevice, NewUser, Role, Store};
+use store::{AuditFilter, NewAudit, NewDeviceRow, NewUserRow, Role, Store};
 
 use crate::cluster::Cache;
 use crate::config::{AuthConfig, RateLimitsConfig};
@@ -285,8 +285,8 @@ impl AccountService {
         let user = self.new_user(phone, name, password, role).await?;
         let audit = audit(None, "user.added", user.id.to_string(), None);
         match self.store.add_user(user, audit, self.clock.now()).await? {
-            store::Added::Done(user) => Ok(user_view(&user)),
-            store::Added::PhoneTaken => Err(AccountError::PhoneTaken),
+            store::AddUserOutcome::Done(user) => Ok(user_view(&user)),
+            store::AddUserOutcome::PhoneTaken => Err(AccountError::PhoneTaken),
         }
     }
 
@@ -300,11 +300,11 @@ impl AccountService {
         name: &str,
         password: Secret<String>,
         role: Role,
-    ) -> Result<NewUser, AccountError> {
+    ) -> Result<NewUserRow, AccountError> {
         let phone = Phone::parse(phone, &self.config.default_region)?;
         let name = parse_name(name)?;
         let password_hash = self.hash_new(password).await?;
-        Ok(NewUser {
+        Ok(NewUserRow {
             id: UserId::new(),
             phone: phone.as_str().to_owned(),
             name,
@@ -330,7 +330,7 @@ fn identity_key(device: DeviceId) -> String {
     format!("identity:{device}")
 }
 
-fn user_view(user: &store::User) -> wire::OwnAccount {
+fn user_view(user: &store::UserRow) -> wire::OwnAccount {
     wire::OwnAccount {
         id: user.id,
         phone: user.phone.clone(),
@@ -349,13 +349,13 @@ fn new_device(
     user: UserId,
     device: Option<wire::DeviceDescription>,
     from: &ClientInfo,
-) -> Result<NewDevice, AccountError> {
+) -> Result<NewDeviceRow, AccountError> {
     let (name, platform) = device
         .map_or_else(|| ("unnamed".to_owned(), "unknown".to_owned()), |d| (d.name, d.platform));
     let platform = parse_name(&platform)?;
     let name = parse_name(&name)?;
     let user_agent = from.agent.as_ref().map(|agent| agent.chars().take(200).collect());
-    Ok(NewDevice { id: DeviceId::new(), user_id: user, name, platform, user_agent })
+    Ok(NewDeviceRow { id: DeviceId::new(), user_id: user, name, platform, user_agent })
 }
 
 /// An entry of the audit log.

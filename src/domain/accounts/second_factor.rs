@@ -6,7 +6,7 @@ use std::time::Duration;
 use base::ids::UserId;
 use base::secret::Secret;
 use metrics::counter;
-use store::{Factor, SealedColumn};
+use store::{SealedColumn, SecondFactorProof};
 use totp_rs::{Builder, Totp};
 
 use super::{AccountError, AccountService, Principal, audit, hash};
@@ -135,7 +135,7 @@ impl AccountService {
         &self,
         me: &Principal,
         proof: wire::Reauthentication,
-    ) -> Result<Option<Factor>, AccountError> {
+    ) -> Result<Option<SecondFactorProof>, AccountError> {
         self.prove(me, proof.password).await?;
         let kept = self.store.second_factor(me.user).await?;
         if kept.is_none_or(|kept| kept.confirmed_at.is_none()) {
@@ -154,7 +154,7 @@ impl AccountService {
         &self,
         user: UserId,
         code: Option<&Secret<String>>,
-    ) -> Result<Option<Factor>, AccountError> {
+    ) -> Result<Option<SecondFactorProof>, AccountError> {
         let Some(code) = code else { return Ok(None) };
         let Some(kept) = self.store.second_factor(user).await? else { return Ok(None) };
         if kept.confirmed_at.is_none() {
@@ -163,9 +163,9 @@ impl AccountService {
         self.count_code(user).await?;
         let code = plain(code);
         if code.len() > 8 {
-            return Ok(Some(Factor::Recovery(recovery_hash(user, &code))));
+            return Ok(Some(SecondFactorProof::Recovery(recovery_hash(user, &code))));
         }
-        self.step(user, &kept.secret, &code).map(|step| Some(Factor::Step(step)))
+        self.step(user, &kept.secret, &code).map(|step| Some(SecondFactorProof::Step(step)))
     }
 
     /// Six digits with a window of three steps are few: what may be tried is counted per person.

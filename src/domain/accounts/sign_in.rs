@@ -7,7 +7,9 @@ use aws_lc_rs::digest;
 use base::ids::UserId;
 use base::secret::Secret;
 use metrics::counter;
-use store::{FirstAdmin, NewRefresh, Opened, Registered, Role, Rotation, SignIn};
+use store::{
+    FirstAdminOutcome, NewRefresh, RefreshOutcome, RegisterOutcome, Role, SignIn, SignInOutcome,
+};
 
 use super::{
     AccessTokenClaims, AccountError, AccountService, ClientInfo, Phone, Principal, audit,
@@ -41,9 +43,9 @@ impl AccountService {
             .register(user, device, row, self.config.cap(), audit, self.clock.now())
             .await?;
         match made {
-            Registered::Done(user, device) => self.signed_in(&user, &device, refresh),
-            Registered::PhoneTaken => Err(AccountError::PhoneTaken),
-            Registered::CapReached => Err(AccountError::CapReached),
+            RegisterOutcome::Done(user, device) => self.signed_in(&user, &device, refresh),
+            RegisterOutcome::PhoneTaken => Err(AccountError::PhoneTaken),
+            RegisterOutcome::CapReached => Err(AccountError::CapReached),
         }
     }
 
@@ -84,19 +86,19 @@ impl AccountService {
         let audit = audit(Some(user.id), "auth.signed_in", device.id.to_string(), from.ip);
         let new = SignIn { device, refresh, password_hash, factor };
         match self.store.sign_in(new, audit, self.clock.now()).await? {
-            Opened::Done(device) => {
+            SignInOutcome::Done(device) => {
                 counter!(SIGN_INS, "outcome" => "done").increment(1);
                 self.signed_in(&user, &device, refresh_token)
             }
-            Opened::Refused => {
+            SignInOutcome::Refused => {
                 counter!(SIGN_INS, "outcome" => "refused").increment(1);
                 Err(AccountError::InvalidCredentials)
             }
-            Opened::FactorMissing => {
+            SignInOutcome::FactorMissing => {
                 counter!(SIGN_INS, "outcome" => "second-factor-required").increment(1);
                 Err(AccountError::SecondFactorRequired)
             }
-            Opened::FactorRefused => self.factor_refused(user.id, from).await,
+            SignInOutcome::FactorRefused => self.factor_refused(user.id, from).await,
         }
     }
 
@@ -122,16 +124,16 @@ impl AccountService {
         let row = self.refresh_row(&successor, from);
         let grace = self.config.grace();
         match self.store.rotate_refresh(hash(old.expose()), row, grace, self.clock.now()).await? {
-            Rotation::Rotated(user, device) | Rotation::Repeated(user, device) => {
+            RefreshOutcome::Rotated(user, device) | RefreshOutcome::Repeated(user, device) => {
                 self.signed_in(&user, &device, Secret::new(successor))
             }
-            Rotation::Reused { user_id, device_id } => {
+            RefreshOutcome::Reused { user_id, device_id } => {
                 tracing::warn!(user.id = %user_id, device.id = %device_id, "refresh token reused");
                 counter!(SIGN_INS, "outcome" => "reused").increment(1);
                 let _ = self.cache.remove(&identity_key(device_id)).await; // ends by itself
                 Err(AccountError::RefreshReused { user: user_id, device: device_id })
             }
-            Rotation::Unknown => Err(AccountError::InvalidRefresh),
+            RefreshOutcome::Unknown => Err(AccountError::InvalidRefresh),
         }
     }
 
@@ -174,9 +176,9 @@ impl AccountService {
         let link = hash(new.setup_token.expose());
         let now = self.clock.now();
         match self.store.register_first_admin(link, user, device, row, audit, now).await? {
-            FirstAdmin::Done(user, device) => self.signed_in(&user, &device, refresh),
-            FirstAdmin::LinkUnknown => Err(AccountError::InvalidSetUp),
-            FirstAdmin::PhoneTaken => Err(AccountError::PhoneTaken),
+            FirstAdminOutcome::Done(user, device) => self.signed_in(&user, &device, refresh),
+            FirstAdminOutcome::LinkUnknown => Err(AccountError::InvalidSetUp),
+            FirstAdminOutcome::PhoneTaken => Err(AccountError::PhoneTaken),
         }
     }
 
@@ -193,8 +195,8 @@ impl AccountService {
 
     fn signed_in(
         &self,
-        user: &store::User,
-        device: &store::Device,
+        user: &store::UserRow,
+        device: &store::DeviceRow,
         refresh_token: Secret<String>,
     ) -> Result<wire::SignedIn, AccountError> {
         let bearer = AccessTokenClaims { user: user.id, device: device.id };

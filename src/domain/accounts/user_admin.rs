@@ -178,7 +178,7 @@ fn digits(number: &str) -> String {
     number.chars().filter(|c| c.is_ascii_digit() || *c == '+').collect()
 }
 
-fn view(row: store::Person) -> wire::UserAdminView {
+fn view(row: store::UserAdminRow) -> wire::UserAdminView {
     wire::UserAdminView {
         id: row.id,
         phone: row.phone,

@@ -83,7 +83,7 @@ pub enum CallError {
     /// The database.
     #[error(transparent)]
     #[serde(skip)]
-    Store(#[from] store::Error),
+    Store(#[from] store::StoreError),
 }
 
 impl From<RateLimitError> for CallError {

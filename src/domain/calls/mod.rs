@@ -24,7 +24,7 @@ use std::sync::Arc;
 use base::clock::Clock;
 use base::ids::{CallId, ConversationId, NodeId, UserId};
 use base::page::Page;
-use store::{CallReach, CallWritten, MemberRole, Reach, Store};
+use store::{CallPermission, CallWriteOutcome, InvitationRule, MemberRole, Store};
 
 use super::accounts::{Principal, TokenSigner};
 use crate::cluster::{Cache, FencingToken, RateLimit, RateLimitError};
@@ -42,7 +42,7 @@ pub struct CallDomain {
     /// Servers that help devices to connect.
     pub ice: TurnCredentials,
     config: Arc<config::CallsConfig>,
-    reach: Reach,
+    reach: InvitationRule,
     node: NodeId,
     cache: Arc<dyn Cache>,
     rings_per_minute: u32,
@@ -98,8 +98,8 @@ impl CallDomain {
             rings_per_minute,
         } = parts;
         let reach = match reach {
-            config::ContactRequirement::Contacts => Reach::ContactsOrSharedGroup,
-            config::ContactRequirement::Anybody => Reach::Anybody,
+            config::ContactRequirement::Contacts => InvitationRule::ContactsOrSharedGroup,
+            config::ContactRequirement::Anybody => InvitationRule::Anybody,
         };
         let config = Arc::new(config);
         Self { store, clock, keys, ice, config, reach, node, cache, rings_per_minute }
@@ -143,7 +143,9 @@ impl CallDomain {
                 let others: Vec<_> = others.filter(|user| *user != me.user).collect();
                 let direct = view.conversation.kind == store::Kind::Direct;
                 let unheard = match (direct, &others[..]) {
-                    (true, [other]) => !self.reach(me.user, *other, Reach::Anybody).await?,
+                    (true, [other]) => {
+                        !self.reach(me.user, *other, InvitationRule::Anybody).await?
+                    }
                     _ => false, // in groups members hear each other
                 };
                 let shape = if direct { CallKind::Direct } else { CallKind::Group };
@@ -178,12 +180,17 @@ impl CallDomain {
     }
 
     /// Whether somebody who may be called hears of it.
-    async fn reach(&self, me: UserId, other: UserId, reach: Reach) -> Result<bool, CallError> {
+    async fn reach(
+        &self,
+        me: UserId,
+        other: UserId,
+        reach: InvitationRule,
+    ) -> Result<bool, CallError> {
         match self.store.call_reach(me, other, reach).await? {
-            CallReach::Allowed => Ok(true),
-            CallReach::Unheard => Ok(false),
-            CallReach::NotAllowed => Err(CallError::NotReachable),
-            CallReach::NoSuchUser => Err(CallError::NoSuchPerson),
+            CallPermission::Allowed => Ok(true),
+            CallPermission::Unheard => Ok(false),
+            CallPermission::NotAllowed => Err(CallError::NotReachable),
+            CallPermission::NoSuchUser => Err(CallError::NoSuchPerson),
         }
     }
 
@@ -333,10 +340,10 @@ impl CallDomain {
     }
 }
 
-fn written(written: CallWritten) -> Result<(), CallError> {
+fn written(written: CallWriteOutcome) -> Result<(), CallError> {
     match written {
-        CallWritten::Done | CallWritten::Already => Ok(()),
-        CallWritten::Fenced => Err(CallError::Moved),
+        CallWriteOutcome::Done | CallWriteOutcome::Already => Ok(()),
+        CallWriteOutcome::Fenced => Err(CallError::Moved),
     }
 }
 

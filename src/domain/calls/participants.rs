@@ -342,7 +342,12 @@ impl CallState {
                 InviteStatus::Busy => store::CallOutcome::Busy,
             };
             let left_at = part.left_at.or(part.joined_at.map(|_| now));
-            store::CallPerson { user_id: *user, outcome, joined_at: part.joined_at, left_at }
+            store::CallParticipantRow {
+                user_id: *user,
+                outcome,
+                joined_at: part.joined_at,
+                left_at,
+            }
         });
         store::EndedCall {
             id: self.begin.id,

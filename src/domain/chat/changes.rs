@@ -1,7 +1,7 @@
 //! What becomes of messages: edits, reactions, pins, deletions, and the end of their time.
 
 use base::ids::{ConversationId, MessageId, UserId};
-use store::{Altered, Limits, Revised};
+use store::{MessageActionLimits, MessageActionOutcome, RevisedMessage};
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::messages::people;
@@ -22,7 +22,7 @@ const EXPIRED: usize = 200;
 
 /// Something to be done to a message, checked but not yet in order.
 #[derive(Clone, Debug)]
-pub struct ChangeMessageRequest(store::Doing);
+pub struct ChangeMessageRequest(store::MessageActionRequest);
 
 /// What became of a wish.
 #[derive(Clone, Debug)]
@@ -59,8 +59,8 @@ impl ChatService {
     ) -> Result<ChangeMessageRequest, ChatError> {
         self.check_body(&new.body)?;
         let mentions = new.mentions.map(people).transpose()?;
-        let deed = store::Deed::Edit { body: new.body, mentions };
-        Ok(ChangeMessageRequest(store::Doing { by, message, deed }))
+        let deed = store::MessageAction::Edit { body: new.body, mentions };
+        Ok(ChangeMessageRequest(store::MessageActionRequest { by, message, deed }))
     }
 
     /// Wishes to react with an emoji, or to take that back.
@@ -78,14 +78,18 @@ impl ChatService {
             return Err(ChatError::BadReaction);
         }
         let emoji = emoji.to_owned();
-        let deed = if on { store::Deed::React(emoji) } else { store::Deed::Unreact(emoji) };
-        Ok(ChangeMessageRequest(store::Doing { by, message, deed }))
+        let deed = if on {
+            store::MessageAction::React(emoji)
+        } else {
+            store::MessageAction::Unreact(emoji)
+        };
+        Ok(ChangeMessageRequest(store::MessageActionRequest { by, message, deed }))
     }
 
     /// Wishes that a message is pinned, or no longer.
     pub fn pin(&self, by: UserId, message: MessageId, on: bool) -> ChangeMessageRequest {
-        let deed = if on { store::Deed::Pin } else { store::Deed::Unpin };
-        ChangeMessageRequest(store::Doing { by, message, deed })
+        let deed = if on { store::MessageAction::Pin } else { store::MessageAction::Unpin };
+        ChangeMessageRequest(store::MessageActionRequest { by, message, deed })
     }
 
     /// Wishes that a message goes.
@@ -96,10 +100,10 @@ impl ChatService {
         whose: DeleteScope,
     ) -> ChangeMessageRequest {
         let deed = match whose {
-            DeleteScope::Me => store::Deed::Hide,
-            DeleteScope::All => store::Deed::Delete,
+            DeleteScope::Me => store::MessageAction::Hide,
+            DeleteScope::All => store::MessageAction::Delete,
         };
-        ChangeMessageRequest(store::Doing { by, message, deed })
+        ChangeMessageRequest(store::MessageActionRequest { by, message, deed })
     }
 
     /// Does it: when it answers, it is committed.
@@ -113,7 +117,7 @@ impl ChatService {
     ) -> Result<ChangeMessageOutcome, ChatError> {
         let ChangeMessageRequest(doing) = wish;
         let (by, deed) = (doing.by, doing.deed.clone());
-        let limits = Limits {
+        let limits = MessageActionLimits {
             edit: self.config.edit(),
             delete: self.config.delete(),
             emoji: MAX_REACTIONS.0,
@@ -123,23 +127,23 @@ impl ChatService {
         };
         let now = self.clock.now();
         match self.store.alter(conversation, doing, limits, now).await? {
-            Altered::Done { roster, revision, shown, unseen: except } => {
-                let only = matches!(deed, store::Deed::Hide).then_some(by);
+            MessageActionOutcome::Done { roster, revision, shown, unseen: except } => {
+                let only = matches!(deed, store::MessageAction::Hide).then_some(by);
                 let message = views::shown(shown);
                 let event = news(&message, by, deed, revision);
                 let change = Some(MessageChange { roster, event, only, except });
                 Ok(ChangeMessageOutcome { message, change })
             }
-            Altered::Nothing(shown) => {
+            MessageActionOutcome::Nothing(shown) => {
                 Ok(ChangeMessageOutcome { message: views::shown(shown), change: None })
             }
-            Altered::NotAMember => Err(ChatError::NoSuchConversation),
-            Altered::NotFound => Err(ChatError::NoSuchMessage),
-            Altered::NotAllowed => Err(ChatError::NotAllowed),
-            Altered::Blocked => Err(ChatError::NotReachable),
-            Altered::TooLate => Err(ChatError::TooLate),
-            Altered::TooMany => Err(ChatError::TooMany),
-            Altered::NoSuchMention => Err(ChatError::NoSuchMention),
+            MessageActionOutcome::NotAMember => Err(ChatError::NoSuchConversation),
+            MessageActionOutcome::NotFound => Err(ChatError::NoSuchMessage),
+            MessageActionOutcome::NotAllowed => Err(ChatError::NotAllowed),
+            MessageActionOutcome::Blocked => Err(ChatError::NotReachable),
+            MessageActionOutcome::TooLate => Err(ChatError::TooLate),
+            MessageActionOutcome::TooMany => Err(ChatError::TooMany),
+            MessageActionOutcome::NoSuchMention => Err(ChatError::NoSuchMention),
         }
     }
 
@@ -159,14 +163,14 @@ impl ChatService {
         let found = self.store.changes(conversation, viewer, after, limit, now).await?;
         let rows = found.ok_or(ChatError::NoSuchConversation)?;
         let more = rows.len() == limit;
-        let event = |row: Revised| {
+        let event = |row: RevisedMessage| {
             let revision = row.revision();
             let event = match row {
-                Revised::Message(shown) if shown.message.deleted_at.is_some() => {
+                RevisedMessage::Message(shown) if shown.message.deleted_at.is_some() => {
                     gone(&views::shown(*shown), revision, DeleteScope::All)
                 }
-                Revised::Message(shown) => ServerEvent::MessageEdited(views::shown(*shown)),
-                Revised::Hidden { message, seq, .. } => {
+                RevisedMessage::Message(shown) => ServerEvent::MessageEdited(views::shown(*shown)),
+                RevisedMessage::Hidden { message, seq, .. } => {
                     ServerEvent::MessageDeleted(wire::MessageDeleted {
                         conversation_id: conversation,
                         message_id: message,
@@ -208,8 +212,10 @@ impl ChatService {
         let now = self.clock.now();
         let found = self.store.message_edits(conversation, viewer, message, now).await?;
         let rows = found.ok_or(ChatError::NoSuchMessage)?;
-        let edit =
-            |row: store::Edit| wire::MessageRevision { body: row.body, edited_at: row.edited_at };
+        let edit = |row: store::MessageEditRow| wire::MessageRevision {
+            body: row.body,
+            edited_at: row.edited_at,
+        };
         Ok(Paginated { items: rows.into_iter().map(edit).collect(), next: None })
     }
 
@@ -234,7 +240,7 @@ impl ChatService {
     /// The database's.
     pub async fn expire(&self) -> Result<(usize, Vec<DirectedEvent>), ChatError> {
         let expired = self.store.expire_messages(EXPIRED, self.clock.now()).await?;
-        let news = |(row, to): (store::Message, Vec<UserId>)| {
+        let news = |(row, to): (store::MessageRow, Vec<UserId>)| {
             let revision = row.revision;
             DirectedEvent { to, event: gone(&views::message(row), revision, DeleteScope::All) }
         };
@@ -243,12 +249,17 @@ impl ChatService {
 }
 
 /// What is told of a change.
-fn news(message: &wire::MessageView, by: UserId, deed: store::Deed, revision: i64) -> ServerEvent {
+fn news(
+    message: &wire::MessageView,
+    by: UserId,
+    deed: store::MessageAction,
+    revision: i64,
+) -> ServerEvent {
     match deed {
-        store::Deed::Edit { .. } | store::Deed::Pin | store::Deed::Unpin => {
-            ServerEvent::MessageEdited(message.clone())
-        }
-        store::Deed::React(ref emoji) | store::Deed::Unreact(ref emoji) => {
+        store::MessageAction::Edit { .. }
+        | store::MessageAction::Pin
+        | store::MessageAction::Unpin => ServerEvent::MessageEdited(message.clone()),
+        store::MessageAction::React(ref emoji) | store::MessageAction::Unreact(ref emoji) => {
             ServerEvent::Reaction(wire::Reaction {
                 conversation_id: message.conversation_id,
                 message_id: message.id,
@@ -256,11 +267,11 @@ fn news(message: &wire::MessageView, by: UserId, deed: store::Deed, revision: i6
                 revision,
                 user_id: by,
                 emoji: emoji.clone(),
-                added: matches!(deed, store::Deed::React(_)),
+                added: matches!(deed, store::MessageAction::React(_)),
             })
         }
-        store::Deed::Delete => gone(message, revision, DeleteScope::All),
-        store::Deed::Hide => gone(message, revision, DeleteScope::Me),
+        store::MessageAction::Delete => gone(message, revision, DeleteScope::All),
+        store::MessageAction::Hide => gone(message, revision, DeleteScope::Me),
     }
 }
 

@@ -99,7 +99,7 @@ pub enum ChatError {
     Busy,
     /// The database.
     #[error(transparent)]
-    Store(#[from] store::Error),
+    Store(#[from] store::StoreError),
 }
 
 impl CodedError for ChatError {

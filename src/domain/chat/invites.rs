@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base::ids::{ConversationId, InviteId, UserId};
 use base::secret::Secret;
-use store::Joining;
+use store::JoinOutcome;
 
 use super::{ChatError, ChatService, told, views};
 use crate::domain::WithEvents;
@@ -37,7 +37,7 @@ impl ChatService {
             return Err(ChatError::BadInvite);
         }
         let (now, token) = (self.clock.now(), self.entropy.token());
-        let row = store::NewInvite {
+        let row = store::NewInviteRow {
             id: InviteId::new(),
             hash: hash(&token),
             expires_at: now + lasts,
@@ -86,10 +86,10 @@ impl ChatService {
     ) -> Result<WithEvents<ConversationDetail>, ChatError> {
         let most = self.config.max_members;
         match self.store.join(hash(token), me.user, most, self.clock.now()).await? {
-            Joining::Joined(view, said) => Ok(told(view, said)),
-            Joining::Already(view) => Ok(WithEvents::quiet(views::conversation(view))),
-            Joining::Full => Err(ChatError::TooManyMembers(most)),
-            Joining::NotFound => Err(ChatError::NoSuchInvite),
+            JoinOutcome::Joined(view, said) => Ok(told(view, said)),
+            JoinOutcome::Already(view) => Ok(WithEvents::quiet(views::conversation(view))),
+            JoinOutcome::Full => Err(ChatError::TooManyMembers(most)),
+            JoinOutcome::NotFound => Err(ChatError::NoSuchInvite),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What is said: drafts, their place in the order, and how far people have come in reading it.
 
 use base::ids::{ConversationId, MessageId, UserId};
-use store::{Append, Marked, NewMessage, Range, Receipt};
+use store::{AppendOutcome, MessageRange, NewMessageRow, ReceiptKind, ReceiptOutcome};
 
 use super::{ChatError, ChatService, views};
 use crate::domain::WithEvents;
@@ -28,7 +28,7 @@ pub(super) fn people(mut mentions: Vec<UserId>) -> Result<Vec<UserId>, ChatError
 /// Something to be said, checked but not yet in order.
 #[derive(Clone, Debug)]
 pub struct MessageDraft {
-    message: NewMessage,
+    message: NewMessageRow,
 }
 
 /// What became of a draft.
@@ -75,7 +75,7 @@ impl ChatService {
         if new.attachments.len() > most {
             return Err(ChatError::TooManyAttachments(most));
         }
-        let message = NewMessage {
+        let message = NewMessageRow {
             id: MessageId::new(),
             sender,
             client_id: new.client_id,
@@ -111,20 +111,20 @@ impl ChatService {
         let done = self.store.append(conversation, rows, self.clock.now()).await?;
         let mut files = done.attachments;
         let results = done.results.into_iter().map(|result| match result {
-            Append::Stored(row) => {
+            AppendOutcome::Stored(row) => {
                 let withheld = row.withheld_from;
                 Ok(SendMessageOutcome::New(views::carrying(row, &mut files), withheld))
             }
-            Append::Repeated(row) => {
+            AppendOutcome::Repeated(row) => {
                 Ok(SendMessageOutcome::Before(views::carrying(row, &mut files)))
             }
-            Append::NotAMember => Err(ChatError::NoSuchConversation),
-            Append::Blocked => Err(ChatError::NotReachable),
-            Append::NotAllowed => Err(ChatError::NotAllowed),
-            Append::NoSuchReply => Err(ChatError::NoSuchReply),
-            Append::NoSuchAttachment => Err(ChatError::NoSuchAttachment),
-            Append::NoSuchMention => Err(ChatError::NoSuchMention),
-            Append::NoSuchForward => Err(ChatError::NoSuchForward),
+            AppendOutcome::NotAMember => Err(ChatError::NoSuchConversation),
+            AppendOutcome::Blocked => Err(ChatError::NotReachable),
+            AppendOutcome::NotAllowed => Err(ChatError::NotAllowed),
+            AppendOutcome::NoSuchReply => Err(ChatError::NoSuchReply),
+            AppendOutcome::NoSuchAttachment => Err(ChatError::NoSuchAttachment),
+            AppendOutcome::NoSuchMention => Err(ChatError::NoSuchMention),
+            AppendOutcome::NoSuchForward => Err(ChatError::NoSuchForward),
         });
         Ok((done.roster, results.collect()))
     }
@@ -136,7 +136,7 @@ impl ChatService {
     pub async fn audience(
         &self,
         conversation: ConversationId,
-    ) -> Result<store::Audience, ChatError> {
+    ) -> Result<store::RecipientSet, ChatError> {
         Ok(self.store.members_of(conversation).await?)
     }
 
@@ -153,9 +153,9 @@ impl ChatService {
         let limit = query.limit.map_or(50, |n| n.clamp(1, 200)) as usize;
         let range = match (query.after, query.before) {
             (Some(_), Some(_)) => return Err(ChatError::BadRange),
-            (Some(seq), None) => Range::After(seq),
-            (None, Some(seq)) => Range::Before(seq),
-            (None, None) => Range::Latest,
+            (Some(seq), None) => MessageRange::After(seq),
+            (None, Some(seq)) => MessageRange::Before(seq),
+            (None, None) => MessageRange::Latest,
         };
         self.page(viewer, conversation, range, limit).await
     }
@@ -171,14 +171,14 @@ impl ChatService {
         after: i64,
         limit: usize,
     ) -> Result<Paginated<wire::MessageView>, ChatError> {
-        self.page(viewer, conversation, Range::Since(after), limit).await
+        self.page(viewer, conversation, MessageRange::Since(after), limit).await
     }
 
     async fn page(
         &self,
         viewer: UserId,
         conversation: ConversationId,
-        range: Range,
+        range: MessageRange,
         limit: usize,
     ) -> Result<Paginated<wire::MessageView>, ChatError> {
         let now = self.clock.now();
@@ -187,15 +187,15 @@ impl ChatService {
         let more = rows.len() > limit;
         // The surplus row only says that there is more; it lies on the far side of the page.
         let surplus = match range {
-            Range::After(_) | Range::Since(_) => rows.len().saturating_sub(1),
-            Range::Before(_) | Range::Latest => 0,
+            MessageRange::After(_) | MessageRange::Since(_) => rows.len().saturating_sub(1),
+            MessageRange::Before(_) | MessageRange::Latest => 0,
         };
         if more {
             rows.remove(surplus);
         }
         let edge = match range {
-            Range::After(_) | Range::Since(_) => rows.last(),
-            Range::Before(_) | Range::Latest => rows.first(),
+            MessageRange::After(_) | MessageRange::Since(_) => rows.last(),
+            MessageRange::Before(_) | MessageRange::Latest => rows.first(),
         };
         let next = edge.filter(|_| more).map(|row| row.message.seq.to_string());
         Ok(Paginated { items: rows.into_iter().map(views::shown).collect(), next })
@@ -209,16 +209,16 @@ impl ChatService {
         &self,
         user: UserId,
         conversation: ConversationId,
-        receipt: Receipt,
+        receipt: ReceiptKind,
         seq: i64,
     ) -> Result<WithEvents<server::EmptyReply>, ChatError> {
         if seq < 0 {
             return Err(ChatError::BadSeq);
         }
         match self.store.mark(conversation, user, receipt, seq, self.clock.now()).await? {
-            Marked::NotAMember => Err(ChatError::NoSuchConversation),
-            Marked::Unchanged => Ok(WithEvents::quiet(server::EmptyReply {})),
-            Marked::Moved { delivered_seq, read_seq } => {
+            ReceiptOutcome::NotAMember => Err(ChatError::NoSuchConversation),
+            ReceiptOutcome::Unchanged => Ok(WithEvents::quiet(server::EmptyReply {})),
+            ReceiptOutcome::Moved { delivered_seq, read_seq } => {
                 let hearers = self.store.hearers(conversation, user).await?;
                 let mut to = hearers.unwrap_or_default(); // left meanwhile: nobody
                 if to.len() >= MAX_MEMBERS_FOR_RECEIPT_EVENTS {

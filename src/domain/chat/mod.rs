@@ -20,7 +20,8 @@ use base::ids::{ConversationId, UserId};
 use base::page::Page;
 use base::random::RandomSource;
 use store::{
-    Change, Keeping, NewConversation, OpenDirect, OpenGroup, Place, Reach, Settings, Store,
+    ConversationChangeOutcome, ConversationPosition, GroupSettingsPatch, InvitationRule,
+    MemberSettingsPatch, NewConversationRow, OpenDirect, OpenGroup, Store,
 };
 
 use super::accounts::Principal;
@@ -70,7 +71,7 @@ impl ChatService {
         if new.encryption == wire::Encryption::None && !self.config.plaintext {
             return Err(ChatError::PlaintextForbidden);
         }
-        let row = NewConversation {
+        let row = NewConversationRow {
             id: ConversationId::new(),
             kind: views::kind_row(new.kind),
             title: new.title.as_deref().map(parse_title).transpose()?,
@@ -88,7 +89,7 @@ impl ChatService {
     async fn open_direct(
         &self,
         me: &Principal,
-        row: NewConversation,
+        row: NewConversationRow,
         members: &[UserId],
     ) -> Result<WithEvents<OpenConversationOutcome>, ChatError> {
         let mut others = members.iter().filter(|id| **id != me.user);
@@ -113,9 +114,9 @@ impl ChatService {
     async fn open_group(
         &self,
         me: &Principal,
-        row: NewConversation,
+        row: NewConversationRow,
         mut members: Vec<UserId>,
-    ) -> Result<store::ConversationView, ChatError> {
+    ) -> Result<store::ConversationWithMembers, ChatError> {
         members.retain(|id| *id != me.user);
         members.sort_unstable();
         members.dedup();
@@ -175,19 +176,21 @@ impl ChatService {
             }
             Some(_) => return Err(ChatError::BadExpiry),
         };
-        let settings = Settings {
+        let settings = GroupSettingsPatch {
             title: change.title.as_deref().map(parse_title).transpose()?,
             expires_in,
             history: change.history.map(views::history_row),
             who_writes: change.who_writes.map(views::circle_row),
             who_adds: change.who_adds.map(views::circle_row),
         };
-        if settings == Settings::default() {
+        if settings == GroupSettingsPatch::default() {
             return Err(ChatError::NothingToChange);
         }
         let now = self.clock.now();
         match self.store.set_up_conversation(id, me.user, settings, now).await? {
-            Change::Unheard(view) => Ok(WithEvents::quiet(views::conversation(view))),
+            ConversationChangeOutcome::Unheard(view) => {
+                Ok(WithEvents::quiet(views::conversation(view)))
+            }
             change => done(change).map(|(view, said)| told(view, said)),
         }
     }
@@ -214,7 +217,7 @@ impl ChatService {
         if muted_until.is_none() && keep.archived.is_none() {
             return Err(ChatError::NothingToChange);
         }
-        let keeping = Keeping { muted_until, archived: keep.archived };
+        let keeping = MemberSettingsPatch { muted_until, archived: keep.archived };
         let kept = self.store.keep_conversation(id, me, keeping, now).await?;
         let kept = kept.ok_or(ChatError::NoSuchConversation)?;
         let kept = wire::MemberSettings {
@@ -274,7 +277,7 @@ impl ChatService {
         id: ConversationId,
         user: UserId,
         role: wire::GroupRole,
-    ) -> Result<Change, ChatError> {
+    ) -> Result<ConversationChangeOutcome, ChatError> {
         let role = views::role_row(role);
         Ok(self.store.set_member_role(id, me.user, user, role, self.clock.now()).await?)
     }
@@ -309,15 +312,15 @@ impl ChatService {
     ///
     /// # Errors
     /// The database's.
-    pub async fn positions(&self, user: UserId) -> Result<Vec<Place>, ChatError> {
+    pub async fn positions(&self, user: UserId) -> Result<Vec<ConversationPosition>, ChatError> {
         Ok(self.store.positions(user).await?)
     }
 }
 
 /// Everybody hears of it, the person's own other devices too, and what was said of it.
 fn told(
-    view: store::ConversationView,
-    said: Vec<store::Message>,
+    view: store::ConversationWithMembers,
+    said: Vec<store::MessageRow>,
 ) -> WithEvents<wire::ConversationDetail> {
     let conversation = views::conversation(view);
     let mut news = changed(&conversation);
@@ -334,21 +337,23 @@ fn changed(conversation: &wire::ConversationDetail) -> Vec<DirectedEvent> {
     vec![DirectedEvent { to, event: ServerEvent::Conversation(conversation.clone()) }]
 }
 
-fn done(change: Change) -> Result<(store::ConversationView, Vec<store::Message>), ChatError> {
+fn done(
+    change: ConversationChangeOutcome,
+) -> Result<(store::ConversationWithMembers, Vec<store::MessageRow>), ChatError> {
     match change {
-        Change::Done(view, said) => Ok((view, said)),
-        Change::Unheard(view) => Ok((view, Vec::new())),
-        Change::NotAllowed => Err(ChatError::NotAllowed),
-        Change::NotFound => Err(ChatError::NoSuchConversation),
-        Change::NoSuchUser => Err(ChatError::NoSuchPerson),
-        Change::NotReachable => Err(ChatError::NotReachable),
+        ConversationChangeOutcome::Done(view, said) => Ok((view, said)),
+        ConversationChangeOutcome::Unheard(view) => Ok((view, Vec::new())),
+        ConversationChangeOutcome::NotAllowed => Err(ChatError::NotAllowed),
+        ConversationChangeOutcome::NotFound => Err(ChatError::NoSuchConversation),
+        ConversationChangeOutcome::NoSuchUser => Err(ChatError::NoSuchPerson),
+        ConversationChangeOutcome::NotReachable => Err(ChatError::NotReachable),
     }
 }
 
-const fn reach(config: config::ContactRequirement) -> Reach {
+const fn reach(config: config::ContactRequirement) -> InvitationRule {
     match config {
-        config::ContactRequirement::Contacts => Reach::ContactsOrSharedGroup,
-        config::ContactRequirement::Anybody => Reach::Anybody,
+        config::ContactRequirement::Contacts => InvitationRule::ContactsOrSharedGroup,
+        config::ContactRequirement::Anybody => InvitationRule::Anybody,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Finding what was said.
 
 use base::ids::UserId;
-use store::{Search, tokenizer};
+use store::{SearchParams, tokenizer};
 
 use super::{ChatError, ChatService, views};
 use crate::protocol::Paginated;
@@ -34,7 +34,7 @@ impl ChatService {
             self.store.conversation(id, me).await?.ok_or(ChatError::NoSuchConversation)?;
         }
         let now = self.clock.now();
-        let search = Search { viewer: me, words, within, before };
+        let search = SearchParams { viewer: me, words, within, before };
         let found = self.store.search(search, limit, now).await?;
         let next = found.next.map(|number| number.to_string());
         Ok(Paginated { items: found.shown.into_iter().map(views::shown).collect(), next })

@@ -80,7 +80,7 @@ const fn role(role: store::MemberRole) -> wire::GroupRole {
     }
 }
 
-pub(super) fn conversation(view: store::ConversationView) -> wire::ConversationDetail {
+pub(super) fn conversation(view: store::ConversationWithMembers) -> wire::ConversationDetail {
     let c = view.conversation;
     wire::ConversationDetail {
         id: c.id,
@@ -98,7 +98,7 @@ pub(super) fn conversation(view: store::ConversationView) -> wire::ConversationD
     }
 }
 
-fn member(row: store::Member) -> wire::MemberView {
+fn member(row: store::MemberRow) -> wire::MemberView {
     wire::MemberView {
         user_id: row.user_id,
         name: row.name,
@@ -108,7 +108,7 @@ fn member(row: store::Member) -> wire::MemberView {
     }
 }
 
-pub(super) fn summary(row: store::Summary) -> wire::ConversationSummary {
+pub(super) fn summary(row: store::ConversationSummaryRow) -> wire::ConversationSummary {
     let (peer_id, peer_name) = row.peer.unzip();
     let c = row.conversation;
     wire::ConversationSummary {
@@ -133,13 +133,17 @@ pub(super) fn summary(row: store::Summary) -> wire::ConversationSummary {
 }
 
 /// A message that carries nothing and that nobody has reacted to.
-pub(in crate::domain) fn message(row: store::Message) -> said::MessageView {
-    shown(store::Shown { message: row, reactions: Vec::new(), attachments: Vec::new() })
+pub(in crate::domain) fn message(row: store::MessageRow) -> said::MessageView {
+    shown(store::MessageWithDetails {
+        message: row,
+        reactions: Vec::new(),
+        attachments: Vec::new(),
+    })
 }
 
 /// A message as somebody sees it.
-pub(super) fn shown(row: store::Shown) -> said::MessageView {
-    let store::Shown { message: row, reactions, attachments } = row;
+pub(super) fn shown(row: store::MessageWithDetails) -> said::MessageView {
+    let store::MessageWithDetails { message: row, reactions, attachments } = row;
     let own_name = row.system.is_none();
     said::MessageView {
         id: row.id,
@@ -178,7 +182,7 @@ fn grouped(reactions: Vec<(UserId, String)>) -> Vec<said::ReactionGroup> {
     all
 }
 
-fn system(row: store::System) -> said::SystemEvent {
+fn system(row: store::SystemEventRow) -> said::SystemEvent {
     let what = match row.what {
         store::Happened::Joined => said::SystemEventKind::Joined,
         store::Happened::Added => said::SystemEventKind::Added,
@@ -191,7 +195,7 @@ fn system(row: store::System) -> said::SystemEvent {
     said::SystemEvent { what, user_id: row.user_id, title: row.title, role: row.role.map(role) }
 }
 
-pub(super) fn invite(row: store::Invite) -> crate::protocol::invites::InviteView {
+pub(super) fn invite(row: store::InviteRow) -> crate::protocol::invites::InviteView {
     crate::protocol::invites::InviteView {
         id: row.id,
         created_by: row.created_by,
@@ -204,9 +208,9 @@ pub(super) fn invite(row: store::Invite) -> crate::protocol::invites::InviteView
 
 /// A message that nobody has reacted to, with the files that it carries.
 pub(super) fn carrying(
-    row: store::Message,
-    files: &mut HashMap<MessageId, Vec<store::Attachment>>,
+    row: store::MessageRow,
+    files: &mut HashMap<MessageId, Vec<store::AttachmentRow>>,
 ) -> said::MessageView {
     let attachments = files.remove(&row.id).unwrap_or_default();
-    shown(store::Shown { message: row, reactions: Vec::new(), attachments })
+    shown(store::MessageWithDetails { message: row, reactions: Vec::new(), attachments })
 }

@@ -5,7 +5,7 @@ use std::io;
 use base::clock::Timestamp;
 use base::ids::{ConversationId, UserId};
 use serde_json::{Value, json};
-use store::{AuditFilter, Range, Store};
+use store::{AuditFilter, MessageRange, Store};
 
 use crate::domain::export_store::ArchiveWriter;
 use crate::domain::jobs::JobError;
@@ -129,7 +129,7 @@ async fn messages(
     archive.file(format!("messages/{id}.jsonl")).await?;
     let mut after = 0;
     loop {
-        let page = store.messages(id, user, Range::After(after), PAGE, now).await?;
+        let page = store.messages(id, user, MessageRange::After(after), PAGE, now).await?;
         let page = page.unwrap_or_default(); // left meanwhile
         let mut rows = Vec::with_capacity(page.len());
         for shown in &page {
@@ -208,8 +208,8 @@ async fn audit(store: &Store, user: UserId, archive: &mut ArchiveWriter) -> Resu
 }
 
 /// The files that a message carries.
-fn named(files: &[store::Attachment]) -> Vec<Value> {
-    let one = |file: &store::Attachment| json!({ "id": file.id, "name": file.name, "content_type": file.content_type, "size": file.size });
+fn named(files: &[store::AttachmentRow]) -> Vec<Value> {
+    let one = |file: &store::AttachmentRow| json!({ "id": file.id, "name": file.name, "content_type": file.content_type, "size": file.size });
     files.iter().map(one).collect()
 }
 

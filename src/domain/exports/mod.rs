@@ -10,7 +10,7 @@ use base::clock::Clock;
 use base::error::{CodedError, ErrorKind};
 use base::ids::JobId;
 use serde_json::json;
-use store::{Job, JobState, NewJob, Store};
+use store::{JobRow, JobState, NewJob, Store};
 
 use super::DirectedEvent;
 use super::accounts::{Principal, audit};
@@ -34,7 +34,7 @@ pub enum ExportError {
     Disk(String),
     /// The database.
     #[error(transparent)]
-    Store(#[from] store::Error),
+    Store(#[from] store::StoreError),
 }
 
 impl CodedError for ExportError {
@@ -135,7 +135,7 @@ impl ExportService {
         }
     }
 
-    async fn make(&self, job: &Job) -> Result<Vec<DirectedEvent>, JobError> {
+    async fn make(&self, job: &JobRow) -> Result<Vec<DirectedEvent>, JobError> {
         let user = job.user_id.ok_or_else(|| JobError::for_good("a job about nobody"))?;
         if self.store.known_exports(vec![job.id]).await?.is_empty() {
             return Ok(Vec::new()); // nobody wants it any more
@@ -157,7 +157,7 @@ impl JobHandler for ExportService {
         KIND
     }
 
-    fn run<'a>(&'a self, job: &'a Job) -> BoxFuture<'a, Result<Vec<DirectedEvent>, JobError>> {
+    fn run<'a>(&'a self, job: &'a JobRow) -> BoxFuture<'a, Result<Vec<DirectedEvent>, JobError>> {
         Box::pin(self.make(job))
     }
 

@@ -58,7 +58,7 @@ pub enum FileError {
     Storage,
     /// The database.
     #[error(transparent)]
-    Store(#[from] store::Error),
+    Store(#[from] store::StoreError),
 }
 
 impl From<std::io::Error> for FileError {

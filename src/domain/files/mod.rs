@@ -25,7 +25,7 @@ use std::time::Duration;
 use base::clock::Clock;
 use base::ids::{AttachmentId, BlobId, UploadId, UserId};
 use metrics::counter;
-use store::{AddAttachment, Blob, BlobPlace, NewAttachment, Quota, Store};
+use store::{AddAttachmentOutcome, BlobClaimOutcome, BlobRow, NewAttachmentRow, Quota, Store};
 
 use self::content_type::ImageFormat;
 use self::image::{ImageProcessor, ProcessedImage};
@@ -217,7 +217,7 @@ impl FileService {
                 None => None,
             };
             let expires_at = clock.now() + config.unused();
-            let new = NewAttachment {
+            let new = NewAttachmentRow {
                 id: AttachmentId::new(),
                 owner: bundle.owner,
                 blob,
@@ -231,10 +231,12 @@ impl FileService {
                 expires_at,
             };
             let made = match store.add_attachment(new, self.quota(), clock.now()).await? {
-                AddAttachment::Added(made) | AddAttachment::Before(made) => made,
-                AddAttachment::OverQuota => return Err(FileError::OverQuota(config.quota_bytes)),
-                AddAttachment::Gone => return Err(FileError::NoSuchUpload),
-                AddAttachment::BlobGone(lost) => {
+                AddAttachmentOutcome::Added(made) | AddAttachmentOutcome::Before(made) => made,
+                AddAttachmentOutcome::OverQuota => {
+                    return Err(FileError::OverQuota(config.quota_bytes));
+                }
+                AddAttachmentOutcome::Gone => return Err(FileError::NoSuchUpload),
+                AddAttachmentOutcome::BlobGone(lost) => {
                     // What was put too late belongs to a row that never comes back.
                     let small = small.as_ref().map(|(_, hash)| hash.as_slice());
                     let put = [Some((blob, hash)), thumbnail.map(|(id, _)| id).zip(small)];
@@ -257,10 +259,10 @@ impl FileService {
     /// Has bytes in storage; whether they were there before.
     async fn put(&self, path: &Path, size: u64, hash: &[u8]) -> Result<(BlobId, bool), FileError> {
         let size = i64::try_from(size).unwrap_or(i64::MAX);
-        let new = Blob { id: BlobId::new(), hash: hash.to_vec(), size };
+        let new = BlobRow { id: BlobId::new(), hash: hash.to_vec(), size };
         match self.0.store.claim_blob(new, self.0.clock.now()).await? {
-            BlobPlace::Here(id) => Ok((id, true)),
-            BlobPlace::Coming(id) => {
+            BlobClaimOutcome::Here(id) => Ok((id, true)),
+            BlobClaimOutcome::Coming(id) => {
                 let name = BlobKey::new(hash, id);
                 let put =
                     tokio::time::timeout(STORAGE_PUT_TIMEOUT, self.0.blobs.put(&name, path)).await;
@@ -334,7 +336,7 @@ impl IncomingFile {
 }
 
 /// As others see a file.
-pub fn view(row: store::Attachment) -> wire::AttachmentView {
+pub fn view(row: store::AttachmentRow) -> wire::AttachmentView {
     wire::AttachmentView {
         id: row.id,
         name: row.name,

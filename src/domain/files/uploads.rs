@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use base::ids::{UploadId, UserId};
 use bytes::Bytes;
-use store::AddUpload;
+use store::AddUploadOutcome;
 
 use super::staging::apart;
 use super::{FileError, FileService, StoredFileParts, content_type};
@@ -32,7 +32,7 @@ pub struct CreateUpload {
 #[derive(Debug)]
 pub struct UploadFile {
     /// Its row.
-    pub upload: store::Upload,
+    pub upload: store::UploadRow,
     /// How many bytes were here when it was opened.
     pub offset: u64,
     file: Arc<File>,
@@ -64,7 +64,7 @@ impl FileService {
             return Err(FileError::TooLarge(config.max_bytes));
         }
         let now = self.0.clock.now();
-        let row = store::NewUpload {
+        let row = store::NewUploadRow {
             id: UploadId::new(),
             owner,
             purpose,
@@ -74,10 +74,10 @@ impl FileService {
         };
         let (id, expires_at) = (row.id, row.expires_at);
         match self.0.store.add_upload(row, self.quota(), now).await? {
-            AddUpload::Added => {}
-            AddUpload::OverQuota => return Err(FileError::OverQuota(config.quota_bytes)),
-            AddUpload::TooMany => return Err(FileError::TooManyUploads),
-            AddUpload::Gone => return Err(FileError::NoSuchUpload),
+            AddUploadOutcome::Added => {}
+            AddUploadOutcome::OverQuota => return Err(FileError::OverQuota(config.quota_bytes)),
+            AddUploadOutcome::TooMany => return Err(FileError::TooManyUploads),
+            AddUploadOutcome::Gone => return Err(FileError::NoSuchUpload),
         }
         Ok(wire::UploadView { id, offset: 0, size: new.size, attachment_id: None, expires_at })
     }
@@ -128,7 +128,7 @@ impl FileService {
     /// As [`FileService::keep`].
     pub async fn finish_upload(
         &self,
-        upload: &store::Upload,
+        upload: &store::UploadRow,
     ) -> Result<CompletedUpload, FileError> {
         let path = self.0.staging.place(upload.id);
         let size = u64::try_from(upload.size).unwrap_or(0);

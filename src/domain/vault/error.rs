@@ -33,7 +33,7 @@ pub enum VaultError {
     File(PathBuf, String),
     /// The database.
     #[error(transparent)]
-    Store(#[from] store::Error),
+    Store(#[from] store::StoreError),
 }
 
 impl CodedError for VaultError {

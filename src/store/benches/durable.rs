@@ -14,7 +14,8 @@ use std::time::Duration;
 use base::clock::Timestamp;
 use base::ids::{ConversationId, MessageId, UserId};
 use store::{
-    Config, Encryption, Kind, NewAudit, NewConversation, NewMessage, NewUser, Reach, Role, Store,
+    Encryption, InvitationRule, Kind, NewAudit, NewConversationRow, NewMessageRow, NewUserRow,
+    Role, Store, StoreConfig,
 };
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -44,7 +45,8 @@ fn main() {
 
 /// Measures on the database at `url`, which is filled and left so.
 async fn measure(name: &str, url: &str) {
-    let config = Config { queue: 100_000, deadline: Duration::from_secs(30), ..Config::new(url) };
+    let config =
+        StoreConfig { queue: 100_000, deadline: Duration::from_secs(30), ..StoreConfig::new(url) };
     let store = Store::open(config).await.unwrap();
     let (user, rooms) = people(&store).await;
     for rate in [100, 500] {
@@ -64,11 +66,11 @@ async fn people(store: &Store) -> (UserId, Arc<[ConversationId]>) {
     };
     let id = UserId::new();
     let (phone, name) = (id.to_string(), "Ann".to_owned());
-    let user = NewUser { id, phone, name, role: Role::User, password_hash: String::new() };
+    let user = NewUserRow { id, phone, name, role: Role::User, password_hash: String::new() };
     store.add_user(user, audit, NOW).await.unwrap();
     let mut rooms = Vec::new();
     for _ in 0..CONVERSATIONS {
-        let new = NewConversation {
+        let new = NewConversationRow {
             id: ConversationId::new(),
             kind: Kind::Group,
             title: None,
@@ -76,15 +78,15 @@ async fn people(store: &Store) -> (UserId, Arc<[ConversationId]>) {
             created_by: id,
         };
         rooms.push(new.id);
-        store.open_group(new, vec![], Reach::Anybody, NOW).await.unwrap();
+        store.open_group(new, vec![], InvitationRule::Anybody, NOW).await.unwrap();
     }
     (id, rooms.into())
 }
 
-fn words(sender: UserId) -> NewMessage {
+fn words(sender: UserId) -> NewMessageRow {
     let id = MessageId::new();
     let body = "a message of the usual length: a few words, a few more, and then the end of it";
-    NewMessage {
+    NewMessageRow {
         id,
         sender,
         client_id: id.to_string(),

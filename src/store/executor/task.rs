@@ -7,10 +7,10 @@ use diesel::QueryResult;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::error::{Error, Result};
+use crate::error::{Result, StoreError};
 
 /// A question, whatever its answer looks like.
-pub(super) trait Job<C>: Send {
+pub(super) trait DbJob<C>: Send {
     /// After this nobody waits any more.
     fn deadline(&self) -> Instant;
 
@@ -25,7 +25,7 @@ pub(super) trait Job<C>: Send {
 }
 
 /// The one implementation.
-pub(super) struct Task<T, F> {
+pub(super) struct DbTask<T, F> {
     deed: Option<F>,
     bare: bool,
     deadline: Instant,
@@ -33,7 +33,7 @@ pub(super) struct Task<T, F> {
     reply: oneshot::Sender<Result<T>>,
 }
 
-impl<T, F> Task<T, F> {
+impl<T, F> DbTask<T, F> {
     pub(super) fn new(
         deed: F,
         bare: bool,
@@ -44,7 +44,7 @@ impl<T, F> Task<T, F> {
     }
 }
 
-impl<C, T, F> Job<C> for Task<T, F>
+impl<C, T, F> DbJob<C> for DbTask<T, F>
 where
     T: Send,
     F: FnOnce(&mut C) -> QueryResult<T> + Send,
@@ -61,8 +61,8 @@ where
         let Some(deed) = self.deed.take() else { return false };
         // Caught inside the transaction: it rolls back, and the connection stays usable.
         let outcome = match catch_unwind(AssertUnwindSafe(|| deed(conn))) {
-            Ok(outcome) => outcome.map_err(Error::from),
-            Err(panic) => Err(Error::Internal(format!("a panic: {}", words(panic.as_ref())))),
+            Ok(outcome) => outcome.map_err(StoreError::from),
+            Err(panic) => Err(StoreError::Internal(format!("a panic: {}", words(panic.as_ref())))),
         };
         let keep = outcome.is_ok();
         self.outcome = Some(outcome);
@@ -75,7 +75,7 @@ where
             (Some(Err(own)), _) => Err(own),
             (_, Err(error)) => Err(error),
             (Some(outcome), Ok(())) => outcome,
-            (None, Ok(())) => Err(Error::Internal("a job that never ran".into())),
+            (None, Ok(())) => Err(StoreError::Internal("a job that never ran".into())),
         };
         let _ = self.reply.send(outcome); // whoever asked may have gone
     }

@@ -11,8 +11,8 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
 use super::*;
-use crate::config::Synchronous;
-use crate::sqlite::{self, Conn, Manager};
+use crate::config::SqliteSynchronous;
+use crate::sqlite::{self, Conn, SqliteConnectionManager};
 
 /// A database of one table in a directory of its own.
 struct Place(std::path::PathBuf);
@@ -28,15 +28,16 @@ impl Place {
         place
     }
 
-    fn manager(&self) -> Manager {
+    fn manager(&self) -> SqliteConnectionManager {
         let path = self.0.join("lane.db").display().to_string();
-        Manager { path, synchronous: Synchronous::Full, query_only: false }
+        SqliteConnectionManager { path, synchronous: SqliteSynchronous::Full, query_only: false }
     }
 
-    fn lane(&self, queue: usize, group: usize, millis: u64) -> Lane<Conn> {
-        let shape = Shape { threads: 1, queue, group, deadline: Duration::from_millis(millis) };
+    fn lane(&self, queue: usize, group: usize, millis: u64) -> ConnectionExecutor<Conn> {
+        let shape =
+            ExecutorConfig { threads: 1, queue, group, deadline: Duration::from_millis(millis) };
         let pool = Pool::builder().max_size(1).build(self.manager()).unwrap();
-        Lane::start("test", &pool, shape, sqlite::begin).unwrap()
+        ConnectionExecutor::start("test", &pool, shape, sqlite::begin).unwrap()
     }
 }
 
@@ -56,13 +57,16 @@ struct Sum {
     sum: i64,
 }
 
-async fn sum(lane: &Lane<Conn>) -> i64 {
+async fn sum(lane: &ConnectionExecutor<Conn>) -> i64 {
     let text = "SELECT CAST(COALESCE(SUM(n), 0) AS INTEGER) AS sum FROM notes";
     lane.change(move |conn| diesel::sql_query(text).get_result::<Sum>(conn)).await.unwrap().sum
 }
 
 /// Keeps the thread busy, so that what follows waits together.
-fn keep_busy(lane: &Arc<Lane<Conn>>, millis: u64) -> tokio::task::JoinHandle<Result<()>> {
+fn keep_busy(
+    lane: &Arc<ConnectionExecutor<Conn>>,
+    millis: u64,
+) -> tokio::task::JoinHandle<Result<()>> {
     let lane = Arc::clone(lane);
     let task = tokio::task::spawn(async move {
         lane.change(move |_| {
@@ -96,8 +100,8 @@ async fn a_panic_or_a_failure_undoes_itself_and_nothing_else() {
     busy.await.unwrap().unwrap();
     for (n, job) in jobs.into_iter().enumerate() {
         match (n % 10, job.await.unwrap()) {
-            (3, Err(Error::Internal(why))) => assert!(why.contains("on purpose"), "{why}"),
-            (4, Err(Error::Internal(_))) | (_, Ok(())) => {}
+            (3, Err(StoreError::Internal(why))) => assert!(why.contains("on purpose"), "{why}"),
+            (4, Err(StoreError::Internal(_))) | (_, Ok(())) => {}
             (_, other) => panic!("{n}: {other:?}"),
         }
     }
@@ -122,7 +126,7 @@ async fn what_does_not_fit_the_queue_is_refused_at_once() {
     let asked = Instant::now();
     let refused = lane.change(|conn| note(conn, 100)).await;
 
-    assert_eq!(refused, Err(Error::Overloaded));
+    assert_eq!(refused, Err(StoreError::Overloaded));
     assert!(asked.elapsed() < Duration::from_millis(100));
     busy.await.unwrap().unwrap();
     for job in waiting {
@@ -146,9 +150,9 @@ async fn who_waits_too_long_hears_so_and_the_job_never_starts() {
         })
         .await;
 
-    assert_eq!(late, Err(Error::Deadline));
+    assert_eq!(late, Err(StoreError::Deadline));
     assert!(asked.elapsed() < Duration::from_millis(400));
-    assert_eq!(busy.await.unwrap(), Err(Error::Deadline));
+    assert_eq!(busy.await.unwrap(), Err(StoreError::Deadline));
     tokio::time::sleep(Duration::from_millis(400)).await;
     assert_eq!(lane.change(|_| Ok(7)).await, Ok(7));
     assert_eq!(started.load(Ordering::SeqCst), 0);
@@ -159,7 +163,7 @@ async fn a_commit_that_fails_is_acknowledged_to_nobody() {
     let place = Place::new();
     let lane = Arc::new(place.lane(100, 256, 5000));
     let busy = keep_busy(&lane, 100);
-    let spoil = |lane: &Arc<Lane<Conn>>, text: &'static str| {
+    let spoil = |lane: &Arc<ConnectionExecutor<Conn>>, text: &'static str| {
         let lane = Arc::clone(lane);
         tokio::task::spawn(async move {
             lane.change(move |conn| {
@@ -183,13 +187,13 @@ struct Nowhere;
 
 impl ManageConnection for Nowhere {
     type Connection = Conn;
-    type Error = Error;
+    type Error = StoreError;
 
-    fn connect(&self) -> std::result::Result<Conn, Error> {
-        Err(Error::Unavailable("nobody there".into()))
+    fn connect(&self) -> std::result::Result<Conn, StoreError> {
+        Err(StoreError::Unavailable("nobody there".into()))
     }
 
-    fn is_valid(&self, _: &mut Conn) -> std::result::Result<(), Error> {
+    fn is_valid(&self, _: &mut Conn) -> std::result::Result<(), StoreError> {
         Ok(())
     }
 
@@ -200,13 +204,14 @@ impl ManageConnection for Nowhere {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_database_all_who_wait_hear_it_together() {
-    let shape = Shape { threads: 1, queue: 100, group: 1, deadline: Duration::from_millis(1500) };
+    let shape =
+        ExecutorConfig { threads: 1, queue: 100, group: 1, deadline: Duration::from_millis(1500) };
     let pool = Pool::builder()
         .max_size(1)
         .connection_timeout(Duration::from_secs(1))
         .error_handler(Box::new(r2d2::NopErrorHandler))
         .build_unchecked(Nowhere);
-    let lane = Arc::new(Lane::start("test", &pool, shape, sqlite::begin).unwrap());
+    let lane = Arc::new(ConnectionExecutor::start("test", &pool, shape, sqlite::begin).unwrap());
     let asked = Instant::now();
     let jobs: Vec<_> = (0..20)
         .map(|_| {
@@ -216,7 +221,7 @@ async fn without_a_database_all_who_wait_hear_it_together() {
         .collect();
     for job in jobs {
         match job.await.unwrap() {
-            Err(Error::Unavailable(why)) => assert!(why.contains("nobody there"), "{why}"),
+            Err(StoreError::Unavailable(why)) => assert!(why.contains("nobody there"), "{why}"),
             other => panic!("{other:?}"),
         }
     }
@@ -232,10 +237,10 @@ async fn a_panic_around_the_jobs_costs_no_thread() {
         sqlite::begin(conn)
     }
     let place = Place::new();
-    let shape = Shape { threads: 1, queue: 9, group: 1, deadline: Duration::from_secs(5) };
+    let shape = ExecutorConfig { threads: 1, queue: 9, group: 1, deadline: Duration::from_secs(5) };
     let pool = Pool::builder().max_size(1).build(place.manager()).unwrap();
-    let lane = Lane::start("test", &pool, shape, begin_badly).unwrap();
+    let lane = ConnectionExecutor::start("test", &pool, shape, begin_badly).unwrap();
 
-    assert_eq!(lane.change(|_| Ok(())).await, Err(Error::Deadline));
+    assert_eq!(lane.change(|_| Ok(())).await, Err(StoreError::Deadline));
     assert_eq!(lane.change(|_| Ok(7)).await, Ok(7));
 }

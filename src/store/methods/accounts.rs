@@ -4,7 +4,9 @@ use base::clock::Timestamp;
 use base::ids::UserId;
 
 use crate::error::Result;
-use crate::rows::{Added, NewAudit, NewDevice, NewRefresh, NewUser, Registered, User};
+use crate::rows::{
+    AddUserOutcome, NewAudit, NewDeviceRow, NewRefresh, NewUserRow, RegisterOutcome, UserRow,
+};
 use crate::store::{Store, change, look};
 
 impl Store {
@@ -12,28 +14,33 @@ impl Store {
     #[expect(clippy::too_many_arguments, reason = "all that one transaction must write")]
     pub async fn register(
         &self,
-        user: NewUser,
-        device: NewDevice,
+        user: NewUserRow,
+        device: NewDeviceRow,
         refresh: NewRefresh,
         cap: Option<u64>,
         audit: NewAudit,
         now: Timestamp,
-    ) -> Result<Registered> {
+    ) -> Result<RegisterOutcome> {
         change!(self, accounts::register(user, device, refresh, cap, audit, now))
     }
 
     /// Adds a person by hand: no device, and no cap.
-    pub async fn add_user(&self, user: NewUser, audit: NewAudit, now: Timestamp) -> Result<Added> {
+    pub async fn add_user(
+        &self,
+        user: NewUserRow,
+        audit: NewAudit,
+        now: Timestamp,
+    ) -> Result<AddUserOutcome> {
         change!(self, accounts::add(user, audit, now))
     }
 
     /// A person.
-    pub async fn user(&self, id: UserId) -> Result<Option<User>> {
+    pub async fn user(&self, id: UserId) -> Result<Option<UserRow>> {
         look!(self, accounts::user(id))
     }
 
     /// The person with that number (E.164), and the hash of their password.
-    pub async fn user_by_phone(&self, phone: &str) -> Result<Option<(User, String)>> {
+    pub async fn user_by_phone(&self, phone: &str) -> Result<Option<(UserRow, String)>> {
         let phone = phone.to_owned();
         look!(self, accounts::user_by_phone(phone))
     }
@@ -44,7 +51,7 @@ impl Store {
     }
 
     /// Everybody, in the order of their ids (who came first comes first).
-    pub async fn users(&self, after: Option<UserId>, limit: usize) -> Result<Vec<User>> {
+    pub async fn users(&self, after: Option<UserId>, limit: usize) -> Result<Vec<UserRow>> {
         let limit = rows(limit);
         look!(self, accounts::users(after, limit))
     }
@@ -61,7 +68,7 @@ impl Store {
         id: UserId,
         name: &str,
         _now: Timestamp,
-    ) -> Result<Option<User>> {
+    ) -> Result<Option<UserRow>> {
         let name = name.to_owned();
         change!(self, accounts::rename_user(id, name))
     }

@@ -7,7 +7,7 @@ use base::ids::AuditId;
 
 use super::accounts::rows;
 use crate::error::Result;
-use crate::rows::{AuditEntry, AuditFilter, Fence, NewAudit, Purged};
+use crate::rows::{AuditEntry, AuditFilter, FencingTokenRow, NewAudit, PurgeCounts};
 use crate::store::{Store, change, look};
 
 impl Store {
@@ -40,8 +40,8 @@ impl Store {
         &self,
         now: Timestamp,
         outbox_older_than: Duration,
-        fence: Option<Fence>,
-    ) -> Result<Option<Purged>> {
+        fence: Option<FencingTokenRow>,
+    ) -> Result<Option<PurgeCounts>> {
         change!(self, housekeeping::purge(now, outbox_older_than, fence))
     }
 }

@@ -6,12 +6,20 @@ use serde_json::Value;
 
 use super::accounts::rows;
 use crate::error::Result;
-use crate::rows::{CallReach, CallRecord, CallWritten, EndedCall, Fence, NewCall, Reach};
+use crate::rows::{
+    CallPermission, CallRecord, CallWriteOutcome, EndedCall, FencingTokenRow, InvitationRule,
+    NewCall,
+};
 use crate::store::{Store, change, look};
 
 impl Store {
     /// Whether `me` may call `other`.
-    pub async fn call_reach(&self, me: UserId, other: UserId, reach: Reach) -> Result<CallReach> {
+    pub async fn call_reach(
+        &self,
+        me: UserId,
+        other: UserId,
+        reach: InvitationRule,
+    ) -> Result<CallPermission> {
         look!(self, calls::call_reach(me, other, reach))
     }
 
@@ -21,9 +29,9 @@ impl Store {
     pub async fn begin_call(
         &self,
         new: NewCall,
-        fence: Option<Fence>,
+        fence: Option<FencingTokenRow>,
         now: Timestamp,
-    ) -> Result<CallWritten> {
+    ) -> Result<CallWriteOutcome> {
         change!(self, calls::begin_call(new, fence, now))
     }
 
@@ -44,9 +52,9 @@ impl Store {
     pub async fn answer_call(
         &self,
         id: CallId,
-        fence: Option<Fence>,
+        fence: Option<FencingTokenRow>,
         now: Timestamp,
-    ) -> Result<CallWritten> {
+    ) -> Result<CallWriteOutcome> {
         change!(self, calls::answer_call(id, fence, now))
     }
 
@@ -55,8 +63,8 @@ impl Store {
         &self,
         id: CallId,
         state: Value,
-        fence: Option<Fence>,
-    ) -> Result<CallWritten> {
+        fence: Option<FencingTokenRow>,
+    ) -> Result<CallWriteOutcome> {
         change!(self, calls::keep_call(id, state, fence))
     }
 
@@ -70,9 +78,9 @@ impl Store {
     pub async fn end_call(
         &self,
         end: EndedCall,
-        fence: Option<Fence>,
+        fence: Option<FencingTokenRow>,
         now: Timestamp,
-    ) -> Result<CallWritten> {
+    ) -> Result<CallWriteOutcome> {
         change!(self, calls::end_call(end, fence, now))
     }
 

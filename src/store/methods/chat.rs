@@ -6,8 +6,9 @@ use base::ids::{ConversationId, UserId};
 use super::accounts::rows;
 use crate::error::Result;
 use crate::rows::{
-    Audience, Change, ConversationView, Keeping, Kept, MemberRole, NewConversation, OpenDirect,
-    OpenGroup, Place, Reach, Settings, Summary,
+    ConversationChangeOutcome, ConversationPosition, ConversationSummaryRow,
+    ConversationWithMembers, GroupSettingsPatch, InvitationRule, MemberRole, MemberSettingsPatch,
+    MemberSettingsRow, NewConversationRow, OpenDirect, OpenGroup, RecipientSet,
 };
 use crate::store::{Store, change, look};
 
@@ -15,9 +16,9 @@ impl Store {
     /// The conversation of two people, opened if there is none; there is never a second one.
     pub async fn open_direct(
         &self,
-        new: NewConversation,
+        new: NewConversationRow,
         other: UserId,
-        reach: Reach,
+        reach: InvitationRule,
         now: Timestamp,
     ) -> Result<OpenDirect> {
         change!(self, chat::open_direct(new, other, reach, now))
@@ -26,9 +27,9 @@ impl Store {
     /// Opens a group of its creator, its owner, and `members`.
     pub async fn open_group(
         &self,
-        new: NewConversation,
+        new: NewConversationRow,
         members: Vec<UserId>,
-        reach: Reach,
+        reach: InvitationRule,
         now: Timestamp,
     ) -> Result<OpenGroup> {
         change!(self, chat::open_group(new, members, reach, now))
@@ -39,7 +40,7 @@ impl Store {
         &self,
         id: ConversationId,
         viewer: UserId,
-    ) -> Result<Option<ConversationView>> {
+    ) -> Result<Option<ConversationWithMembers>> {
         look!(self, chat::conversation(id, viewer))
     }
 
@@ -51,19 +52,19 @@ impl Store {
         after: Option<ConversationId>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Vec<Summary>> {
+    ) -> Result<Vec<ConversationSummaryRow>> {
         let limit = rows(limit);
         look!(self, chat::conversations_of(me, after, limit, now))
     }
 
     /// How far each conversation of a person has come.
-    pub async fn positions(&self, me: UserId) -> Result<Vec<Place>> {
+    pub async fn positions(&self, me: UserId) -> Result<Vec<ConversationPosition>> {
         look!(self, chat::positions(me))
     }
 
     /// Who is to hear what is said in a conversation, in the order of their ids. The members are
     /// never older than the roster.
-    pub async fn members_of(&self, id: ConversationId) -> Result<Audience> {
+    pub async fn members_of(&self, id: ConversationId) -> Result<RecipientSet> {
         look!(self, chat::members_of(id))
     }
 
@@ -78,9 +79,9 @@ impl Store {
         &self,
         id: ConversationId,
         by: UserId,
-        new: Settings,
+        new: GroupSettingsPatch,
         now: Timestamp,
-    ) -> Result<Change> {
+    ) -> Result<ConversationChangeOutcome> {
         change!(self, group_members::set_up_conversation(id, by, new, now))
     }
 
@@ -89,9 +90,9 @@ impl Store {
         &self,
         id: ConversationId,
         me: UserId,
-        keeping: Keeping,
+        keeping: MemberSettingsPatch,
         now: Timestamp,
-    ) -> Result<Option<Kept>> {
+    ) -> Result<Option<MemberSettingsRow>> {
         change!(self, chat::keep(id, me, keeping, now))
     }
 
@@ -102,9 +103,9 @@ impl Store {
         id: ConversationId,
         by: UserId,
         user: UserId,
-        reach: Reach,
+        reach: InvitationRule,
         now: Timestamp,
-    ) -> Result<Change> {
+    ) -> Result<ConversationChangeOutcome> {
         change!(self, group_members::add_member(id, by, user, reach, now))
     }
 
@@ -117,7 +118,7 @@ impl Store {
         by: UserId,
         user: UserId,
         now: Timestamp,
-    ) -> Result<Change> {
+    ) -> Result<ConversationChangeOutcome> {
         change!(self, group_members::remove_member(id, by, user, now))
     }
 
@@ -130,7 +131,7 @@ impl Store {
         user: UserId,
         role: MemberRole,
         now: Timestamp,
-    ) -> Result<Change> {
+    ) -> Result<ConversationChangeOutcome> {
         change!(self, group_members::set_member_role(id, by, user, role, now))
     }
 }

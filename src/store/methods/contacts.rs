@@ -5,7 +5,7 @@ use base::ids::UserId;
 
 use super::accounts::rows;
 use crate::error::Result;
-use crate::rows::{Blocked, Contact, ContactRequest};
+use crate::rows::{BlockedUserRow, ContactRequestOutcome, ContactRow};
 use crate::store::{Store, change, look};
 
 impl Store {
@@ -15,7 +15,7 @@ impl Store {
         from: UserId,
         to: UserId,
         now: Timestamp,
-    ) -> Result<ContactRequest> {
+    ) -> Result<ContactRequestOutcome> {
         change!(self, contacts::request_contact(from, to, now))
     }
 
@@ -50,13 +50,13 @@ impl Store {
         me: UserId,
         after: Option<UserId>,
         limit: usize,
-    ) -> Result<Vec<Contact>> {
+    ) -> Result<Vec<ContactRow>> {
         let limit = rows(limit);
         look!(self, contacts::contacts(me, after, limit))
     }
 
     /// Everybody that `me` blocks, in the order of their ids.
-    pub async fn blocked(&self, me: UserId) -> Result<Vec<Blocked>> {
+    pub async fn blocked(&self, me: UserId) -> Result<Vec<BlockedUserRow>> {
         look!(self, contacts::blocked(me))
     }
 }

@@ -4,7 +4,7 @@ use base::clock::Timestamp;
 use base::ids::{ConversationId, UserId};
 
 use crate::error::Result;
-use crate::rows::{NewAudit, NewJob, Parting, PersonChange, Touched};
+use crate::rows::{AffectedConversation, DepartureBatch, NewAudit, NewJob, UserChangeOutcome};
 use crate::store::{Backend, Store, change, look};
 
 impl Store {
@@ -16,7 +16,7 @@ impl Store {
         rest: NewJob,
         audit: NewAudit,
         now: Timestamp,
-    ) -> Result<PersonChange> {
+    ) -> Result<UserChangeOutcome> {
         change!(self, erasure::delete_user(user, rest, audit, now))
     }
 
@@ -25,7 +25,7 @@ impl Store {
         &self,
         user: UserId,
         after: Option<ConversationId>,
-    ) -> Result<(Vec<Touched>, Option<ConversationId>)> {
+    ) -> Result<(Vec<AffectedConversation>, Option<ConversationId>)> {
         look!(self, erasure::left_behind(user, after))
     }
 
@@ -36,7 +36,7 @@ impl Store {
         user: UserId,
         scrub: bool,
         now: Timestamp,
-    ) -> Result<Parting> {
+    ) -> Result<DepartureBatch> {
         change!(self, erasure::part_from_group(id, user, scrub, now))
     }
 
@@ -46,7 +46,7 @@ impl Store {
         id: ConversationId,
         user: UserId,
         now: Timestamp,
-    ) -> Result<Parting> {
+    ) -> Result<DepartureBatch> {
         change!(self, erasure::remove_direct(id, user, now))
     }
 

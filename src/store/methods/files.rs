@@ -5,23 +5,25 @@ use base::ids::{AttachmentId, BlobId, MessageId, UserId};
 
 use super::accounts::rows;
 use crate::error::Result;
-use crate::rows::{AddAttachment, Attachment, Blob, BlobPlace, NewAttachment, Quota};
+use crate::rows::{
+    AddAttachmentOutcome, AttachmentRow, BlobClaimOutcome, BlobRow, NewAttachmentRow, Quota,
+};
 use crate::store::{Store, change, look};
 
 impl Store {
     /// Where the bytes of this hash are; if nowhere, they are to be put into storage under the
     /// name given back, within the hour.
-    pub async fn claim_blob(&self, new: Blob, now: Timestamp) -> Result<BlobPlace> {
+    pub async fn claim_blob(&self, new: BlobRow, now: Timestamp) -> Result<BlobClaimOutcome> {
         change!(self, blobs::claim_blob(new, now))
     }
 
     /// Keeps a file whose bytes are in storage, if the person's quota has room for it.
     pub async fn add_attachment(
         &self,
-        new: NewAttachment,
+        new: NewAttachmentRow,
         quota: Quota,
         now: Timestamp,
-    ) -> Result<AddAttachment> {
+    ) -> Result<AddAttachmentOutcome> {
         change!(self, files::add_attachment(new, quota, now))
     }
 
@@ -32,7 +34,7 @@ impl Store {
         id: AttachmentId,
         viewer: UserId,
         now: Timestamp,
-    ) -> Result<Option<(Attachment, Blob)>> {
+    ) -> Result<Option<(AttachmentRow, BlobRow)>> {
         look!(self, files::attachment(id, viewer, now))
     }
 
@@ -42,7 +44,7 @@ impl Store {
         id: AttachmentId,
         viewer: UserId,
         now: Timestamp,
-    ) -> Result<Option<Blob>> {
+    ) -> Result<Option<BlobRow>> {
         look!(self, files::thumbnail(id, viewer, now))
     }
 
@@ -52,7 +54,7 @@ impl Store {
         user: UserId,
         after: Option<AttachmentId>,
         limit: usize,
-    ) -> Result<Vec<(Attachment, Blob)>> {
+    ) -> Result<Vec<(AttachmentRow, BlobRow)>> {
         let limit = rows(limit);
         look!(self, files::attachments_by(user, after, limit))
     }
@@ -84,7 +86,7 @@ impl Store {
     }
 
     /// Some of the bytes that are to be removed from storage.
-    pub async fn doomed_blobs(&self, limit: usize, now: Timestamp) -> Result<Vec<Blob>> {
+    pub async fn doomed_blobs(&self, limit: usize, now: Timestamp) -> Result<Vec<BlobRow>> {
         let limit = rows(limit);
         change!(self, blobs::doomed_blobs(limit, now))
     }

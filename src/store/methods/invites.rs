@@ -4,7 +4,7 @@ use base::clock::Timestamp;
 use base::ids::{ConversationId, InviteId, UserId};
 
 use crate::error::Result;
-use crate::rows::{Invite, Joining, NewInvite};
+use crate::rows::{InviteRow, JoinOutcome, NewInviteRow};
 use crate::store::{Store, change};
 
 impl Store {
@@ -14,9 +14,9 @@ impl Store {
         &self,
         group: ConversationId,
         by: UserId,
-        new: NewInvite,
+        new: NewInviteRow,
         now: Timestamp,
-    ) -> Result<Option<Option<Invite>>> {
+    ) -> Result<Option<Option<InviteRow>>> {
         change!(self, invites::create_invite(group, by, new, now))
     }
 
@@ -27,7 +27,7 @@ impl Store {
         group: ConversationId,
         by: UserId,
         now: Timestamp,
-    ) -> Result<Option<Option<Vec<Invite>>>> {
+    ) -> Result<Option<Option<Vec<InviteRow>>>> {
         change!(self, invites::invites(group, by, now))
     }
 
@@ -49,7 +49,7 @@ impl Store {
         user: UserId,
         most: usize,
         now: Timestamp,
-    ) -> Result<Joining> {
+    ) -> Result<JoinOutcome> {
         let most = super::accounts::rows(most);
         change!(self, invites::join(hash, user, most, now))
     }

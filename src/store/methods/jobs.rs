@@ -7,7 +7,7 @@ use base::ids::{JobId, UserId};
 
 use super::accounts::rows;
 use crate::error::Result;
-use crate::rows::{Claim, Export, Job, JobEnd, JobState, NewAudit, NewJob};
+use crate::rows::{Export, JobClaimOutcome, JobResolution, JobRow, JobState, NewAudit, NewJob};
 use crate::store::{Store, change, look};
 
 impl Store {
@@ -24,7 +24,7 @@ impl Store {
         lease: Duration,
         most: i64,
         now: Timestamp,
-    ) -> Result<Claim> {
+    ) -> Result<JobClaimOutcome> {
         change!(self, jobs::claim_job(kinds, lease, most, now))
     }
 
@@ -38,7 +38,7 @@ impl Store {
         &self,
         id: JobId,
         attempt: i64,
-        end: JobEnd,
+        end: JobResolution,
         now: Timestamp,
     ) -> Result<bool> {
         change!(self, jobs::end_job(id, attempt, end, now))
@@ -50,7 +50,7 @@ impl Store {
         state: Option<JobState>,
         before: Option<JobId>,
         limit: usize,
-    ) -> Result<Vec<Job>> {
+    ) -> Result<Vec<JobRow>> {
         let limit = rows(limit);
         look!(self, jobs::jobs(state, before, limit))
     }

@@ -6,8 +6,9 @@ use base::ids::{ConversationId, MessageId, UserId};
 use super::accounts::rows;
 use crate::error::Result;
 use crate::rows::{
-    Altered, Appended, Doing, Edit, Finds, Limits, Marked, Message, NewMessage, Range, Receipt,
-    Revised, Search, Shown,
+    AppendBatchOutcome, MessageActionLimits, MessageActionOutcome, MessageActionRequest,
+    MessageEditRow, MessageRange, MessageRow, MessageWithDetails, NewMessageRow, ReceiptKind,
+    ReceiptOutcome, RevisedMessage, SearchPage, SearchParams,
 };
 use crate::store::{Store, change, look};
 
@@ -20,9 +21,9 @@ impl Store {
     pub async fn append(
         &self,
         conversation: ConversationId,
-        messages: Vec<NewMessage>,
+        messages: Vec<NewMessageRow>,
         now: Timestamp,
-    ) -> Result<Appended> {
+    ) -> Result<AppendBatchOutcome> {
         change!(self, messages::append(conversation, messages, now))
     }
 
@@ -32,10 +33,10 @@ impl Store {
         &self,
         conversation: ConversationId,
         viewer: UserId,
-        range: Range,
+        range: MessageRange,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Option<Vec<Shown>>> {
+    ) -> Result<Option<Vec<MessageWithDetails>>> {
         let limit = rows(limit);
         look!(self, messages::messages(conversation, viewer, range, limit, now))
     }
@@ -47,7 +48,7 @@ impl Store {
         viewer: UserId,
         message: MessageId,
         now: Timestamp,
-    ) -> Result<Option<Shown>> {
+    ) -> Result<Option<MessageWithDetails>> {
         look!(self, messages::shown(conversation, viewer, message, now))
     }
 
@@ -60,7 +61,7 @@ impl Store {
         after: i64,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Option<Vec<Revised>>> {
+    ) -> Result<Option<Vec<RevisedMessage>>> {
         let limit = rows(limit);
         look!(self, messages::changes(conversation, viewer, after, limit, now))
     }
@@ -72,7 +73,7 @@ impl Store {
         viewer: UserId,
         message: MessageId,
         now: Timestamp,
-    ) -> Result<Option<Vec<Edit>>> {
+    ) -> Result<Option<Vec<MessageEditRow>>> {
         look!(self, messages::edits(conversation, viewer, message, now))
     }
 
@@ -82,7 +83,7 @@ impl Store {
         conversation: ConversationId,
         viewer: UserId,
         now: Timestamp,
-    ) -> Result<Option<Vec<Shown>>> {
+    ) -> Result<Option<Vec<MessageWithDetails>>> {
         look!(self, messages::pins(conversation, viewer, now))
     }
 
@@ -91,10 +92,10 @@ impl Store {
     pub async fn alter(
         &self,
         conversation: ConversationId,
-        doing: Doing,
-        limits: Limits,
+        doing: MessageActionRequest,
+        limits: MessageActionLimits,
         now: Timestamp,
-    ) -> Result<Altered> {
+    ) -> Result<MessageActionOutcome> {
         change!(self, messages::alter(conversation, doing, limits, now))
     }
 
@@ -103,14 +104,19 @@ impl Store {
         &self,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Vec<(Message, Vec<UserId>)>> {
+    ) -> Result<Vec<(MessageRow, Vec<UserId>)>> {
         let limit = rows(limit);
         change!(self, messages::expire(limit, now))
     }
 
     /// What somebody may see and looks for; what was said last comes first. Only so much is looked
     /// through for one page.
-    pub async fn search(&self, search: Search, limit: usize, now: Timestamp) -> Result<Finds> {
+    pub async fn search(
+        &self,
+        search: SearchParams,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<SearchPage> {
         look!(self, search::search(search, limit, now))
     }
 
@@ -119,10 +125,10 @@ impl Store {
         &self,
         conversation: ConversationId,
         user: UserId,
-        receipt: Receipt,
+        receipt: ReceiptKind,
         seq: i64,
         _now: Timestamp,
-    ) -> Result<Marked> {
+    ) -> Result<ReceiptOutcome> {
         change!(self, messages::mark(conversation, user, receipt, seq))
     }
 }

@@ -4,12 +4,12 @@ use base::clock::Timestamp;
 use base::ids::UserId;
 
 use crate::error::Result;
-use crate::rows::{Availability, Status};
+use crate::rows::{Availability, StatusRow};
 use crate::store::{Store, change, look};
 
 impl Store {
     /// Of these people, those who ever said something of themselves or were here and went.
-    pub async fn statuses(&self, people: Vec<UserId>) -> Result<Vec<Status>> {
+    pub async fn statuses(&self, people: Vec<UserId>) -> Result<Vec<StatusRow>> {
         look!(self, presence::statuses(people))
     }
 

@@ -4,17 +4,22 @@ use base::clock::Timestamp;
 use base::ids::UserId;
 
 use crate::error::Result;
-use crate::rows::{Factor, NewAudit, Opened, SecondFactor, SignIn};
+use crate::rows::{NewAudit, SecondFactorProof, SecondFactorRow, SignIn, SignInOutcome};
 use crate::store::{Store, change, look};
 
 impl Store {
     /// Signs a device in whose person showed the right password, and spends the second factor.
-    pub async fn sign_in(&self, new: SignIn, audit: NewAudit, now: Timestamp) -> Result<Opened> {
+    pub async fn sign_in(
+        &self,
+        new: SignIn,
+        audit: NewAudit,
+        now: Timestamp,
+    ) -> Result<SignInOutcome> {
         change!(self, second_factor::sign_in(new, audit, now))
     }
 
     /// A person's second factor, confirmed or not.
-    pub async fn second_factor(&self, user: UserId) -> Result<Option<SecondFactor>> {
+    pub async fn second_factor(&self, user: UserId) -> Result<Option<SecondFactorRow>> {
         look!(self, second_factor::second_factor(user))
     }
 
@@ -48,7 +53,7 @@ impl Store {
     pub async fn replace_recovery_codes(
         &self,
         user: UserId,
-        factor: Factor,
+        factor: SecondFactorProof,
         codes: Vec<[u8; 32]>,
         audit: NewAudit,
         now: Timestamp,
@@ -60,7 +65,7 @@ impl Store {
     pub async fn drop_second_factor(
         &self,
         user: UserId,
-        factor: Factor,
+        factor: SecondFactorProof,
         audit: NewAudit,
         now: Timestamp,
     ) -> Result<bool> {
@@ -68,7 +73,7 @@ impl Store {
     }
 
     /// Spends a proof of which nothing else in the store depends; false if it is spent or wrong.
-    pub async fn spend_factor(&self, user: UserId, factor: Factor) -> Result<bool> {
+    pub async fn spend_factor(&self, user: UserId, factor: SecondFactorProof) -> Result<bool> {
         change!(self, second_factor::spend_factor(user, factor))
     }
 }

@@ -7,7 +7,8 @@ use base::ids::{DeviceId, UserId};
 
 use crate::error::Result;
 use crate::rows::{
-    Device, FirstAdmin, Identity, NewAudit, NewDevice, NewRefresh, NewUser, Rotation,
+    DeviceIdentity, DeviceRow, FirstAdminOutcome, NewAudit, NewDeviceRow, NewRefresh, NewUserRow,
+    RefreshOutcome,
 };
 use crate::store::{Store, change, look};
 
@@ -27,30 +28,30 @@ impl Store {
     pub async fn register_first_admin(
         &self,
         setup_hash: [u8; 32],
-        user: NewUser,
-        device: NewDevice,
+        user: NewUserRow,
+        device: NewDeviceRow,
         refresh: NewRefresh,
         audit: NewAudit,
         now: Timestamp,
-    ) -> Result<FirstAdmin> {
+    ) -> Result<FirstAdminOutcome> {
         change!(self, sign_in::register_first_admin(setup_hash, user, device, refresh, audit, now))
     }
 
     /// Signs a device in. Its person must exist.
     pub async fn open_device(
         &self,
-        device: NewDevice,
+        device: NewDeviceRow,
         refresh: NewRefresh,
         audit: NewAudit,
         now: Timestamp,
-    ) -> Result<Device> {
+    ) -> Result<DeviceRow> {
         change!(self, sign_in::open_device(device, refresh, audit, now))
     }
 
     /// Exchanges a refresh token for its successor, once.
     ///
     /// The caller derives the successor from the old token, so that two honest requests at the
-    /// same time get the same answer: the later one is [`Rotation::Repeated`] for as long as
+    /// same time get the same answer: the later one is [`RefreshOutcome::Repeated`] for as long as
     /// `grace` and until the successor is used. Whatever else shows a used token signs the device
     /// out, with an audit entry `auth.refresh_reused`.
     pub async fn rotate_refresh(
@@ -59,17 +60,17 @@ impl Store {
         successor: NewRefresh,
         grace: Duration,
         now: Timestamp,
-    ) -> Result<Rotation> {
+    ) -> Result<RefreshOutcome> {
         change!(self, sign_in::rotate_refresh(old_hash, successor, grace, now))
     }
 
     /// Who a device is, if it is signed in and its person not suspended.
-    pub async fn identity(&self, id: DeviceId) -> Result<Option<Identity>> {
+    pub async fn identity(&self, id: DeviceId) -> Result<Option<DeviceIdentity>> {
         look!(self, sign_in::identity(id))
     }
 
     /// The devices on which a person is signed in, in the order in which they signed in.
-    pub async fn devices(&self, user: UserId) -> Result<Vec<Device>> {
+    pub async fn devices(&self, user: UserId) -> Result<Vec<DeviceRow>> {
         look!(self, sign_in::devices(user))
     }
 

@@ -4,22 +4,22 @@ use base::clock::Timestamp;
 use base::ids::{UploadId, UserId};
 
 use crate::error::Result;
-use crate::rows::{AddUpload, NewUpload, Quota, Upload};
+use crate::rows::{AddUploadOutcome, NewUploadRow, Quota, UploadRow};
 use crate::store::{Store, change, look};
 
 impl Store {
     /// Begins an upload, whose size counts as kept from now on.
     pub async fn add_upload(
         &self,
-        new: NewUpload,
+        new: NewUploadRow,
         quota: Quota,
         now: Timestamp,
-    ) -> Result<AddUpload> {
+    ) -> Result<AddUploadOutcome> {
         change!(self, uploads::add_upload(new, quota, now))
     }
 
     /// An upload, for its owner.
-    pub async fn upload(&self, id: UploadId, owner: UserId) -> Result<Option<Upload>> {
+    pub async fn upload(&self, id: UploadId, owner: UserId) -> Result<Option<UploadRow>> {
         look!(self, uploads::upload(id, owner))
     }
 

@@ -5,17 +5,17 @@ use base::ids::UserId;
 
 use super::accounts::rows;
 use crate::error::Result;
-use crate::rows::{NewAudit, PeopleFilter, Person, PersonChange, Role};
+use crate::rows::{NewAudit, PeopleFilter, Role, UserAdminRow, UserChangeOutcome};
 use crate::store::{Store, change, look};
 
 impl Store {
     /// A person.
-    pub async fn person(&self, id: UserId) -> Result<Option<Person>> {
+    pub async fn person(&self, id: UserId) -> Result<Option<UserAdminRow>> {
         look!(self, user_admin::person(id))
     }
 
     /// People who fit, in the order of their ids (who came first comes first).
-    pub async fn people(&self, filter: PeopleFilter, limit: usize) -> Result<Vec<Person>> {
+    pub async fn people(&self, filter: PeopleFilter, limit: usize) -> Result<Vec<UserAdminRow>> {
         let limit = rows(limit);
         look!(self, user_admin::people(filter, limit))
     }
@@ -27,7 +27,7 @@ impl Store {
         role: Role,
         audit: NewAudit,
         now: Timestamp,
-    ) -> Result<PersonChange> {
+    ) -> Result<UserChangeOutcome> {
         change!(self, user_admin::set_role(id, role, audit, now))
     }
 
@@ -38,7 +38,7 @@ impl Store {
         id: UserId,
         audit: NewAudit,
         now: Timestamp,
-    ) -> Result<PersonChange> {
+    ) -> Result<UserChangeOutcome> {
         change!(self, user_admin::suspend(id, audit, now))
     }
 
@@ -48,7 +48,7 @@ impl Store {
         id: UserId,
         audit: NewAudit,
         now: Timestamp,
-    ) -> Result<PersonChange> {
+    ) -> Result<UserChangeOutcome> {
         change!(self, user_admin::unsuspend(id, audit, now))
     }
 
@@ -58,7 +58,7 @@ impl Store {
         id: UserId,
         audit: NewAudit,
         now: Timestamp,
-    ) -> Result<PersonChange> {
+    ) -> Result<UserChangeOutcome> {
         change!(self, user_admin::sign_out_everywhere(id, audit, now))
     }
 }

@@ -15,19 +15,19 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::runtime::OwnRuntime;
 use super::{Conn, tls};
-use crate::error::Error;
+use crate::error::StoreError;
 
 /// What the server itself enforces; below the deadline of a caller, so that it answers first.
 const LIMITS: &str = "-c statement_timeout=1400 -c lock_timeout=1000 \
                       -c idle_in_transaction_session_timeout=5000";
 /// How long a connection may take to come up, all handshakes included.
-const CONNECT: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a statement may take before we take the server for dead.
-const STATEMENT: Duration = Duration::from_millis(1500);
+const STATEMENT_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// How long statements may take.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Patience {
+pub(crate) enum StatementTimeout {
     /// As people who wait for an answer need it.
     Short,
     /// As a migration needs it.
@@ -35,21 +35,22 @@ pub(crate) enum Patience {
 }
 
 /// Opens connections to one database.
-pub(crate) struct Manager {
+pub(crate) struct PgConnectionManager {
     config: tokio_postgres::Config,
     tls: Option<MakeRustlsConnect>,
 }
 
-impl Manager {
-    /// Understands a URL; see [`crate::Config::url`].
-    pub(crate) fn new(url: &str) -> Result<Self, Error> {
+impl PgConnectionManager {
+    /// Understands a URL; see [`crate::StoreConfig::url`].
+    pub(crate) fn new(url: &str) -> Result<Self, StoreError> {
         let (rest, mode, root) = split(url);
         let (mode, trust) = tls::policy(mode, root)?;
-        let mut config: tokio_postgres::Config =
-            rest.parse().map_err(|error| Error::Internal(format!("the database URL: {error}")))?;
+        let mut config: tokio_postgres::Config = rest
+            .parse()
+            .map_err(|error| StoreError::Internal(format!("the database URL: {error}")))?;
         config
             .ssl_mode(mode)
-            .connect_timeout(CONNECT)
+            .connect_timeout(CONNECT_TIMEOUT)
             .tcp_user_timeout(Duration::from_secs(2))
             .keepalives(true)
             .keepalives_idle(Duration::from_secs(2))
@@ -66,38 +67,38 @@ impl Manager {
     }
 
     /// A new connection.
-    pub(crate) fn open(&self, patience: Patience) -> Result<Line, Error> {
+    pub(crate) fn open(&self, patience: StatementTimeout) -> Result<PgConnection, StoreError> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|error| Error::unavailable(&error))?;
+            .map_err(|error| StoreError::unavailable(&error))?;
         let mut config = self.config.clone();
-        if patience == Patience::Short {
+        if patience == StatementTimeout::Short {
             // What the URL itself says comes last and so wins.
             let own = config.get_options().unwrap_or_default();
             config.options(format!("{LIMITS} {own}"));
         }
-        let late = || Error::Unavailable("PostgreSQL did not answer in time".into());
+        let late = || StoreError::Unavailable("PostgreSQL did not answer in time".into());
         let (wire, inner) = runtime.block_on(async {
             let opening = async {
                 let (client, wire) = self.dial(&config, &runtime).await?;
                 let inner = AsyncPgConnection::try_from(client).await;
-                Ok((wire, inner.map_err(|error| Error::unavailable(&error))?))
+                Ok((wire, inner.map_err(|error| StoreError::unavailable(&error))?))
             };
-            tokio::time::timeout(CONNECT, opening).await.unwrap_or_else(|_| Err(late()))
+            tokio::time::timeout(CONNECT_TIMEOUT, opening).await.unwrap_or_else(|_| Err(late()))
         })?;
-        let patience = (patience == Patience::Short).then_some(STATEMENT);
+        let patience = (patience == StatementTimeout::Short).then_some(STATEMENT_TIMEOUT);
         let runtime = OwnRuntime { runtime: Arc::new(runtime), wire, patience };
         runtime.clone().hand_over();
-        Ok(Line { conn: Conn::from(inner), runtime })
+        Ok(PgConnection { conn: Conn::from(inner), runtime })
     }
 
     async fn dial(
         &self,
         config: &tokio_postgres::Config,
         runtime: &Runtime,
-    ) -> Result<(Client, AbortHandle), Error> {
-        let failed = |error: tokio_postgres::Error| Error::unavailable(&error);
+    ) -> Result<(Client, AbortHandle), StoreError> {
+        let failed = |error: tokio_postgres::Error| StoreError::unavailable(&error);
         // What the task ends with is also the answer to whatever was asked meanwhile.
         match &self.tls {
             Some(tls) => {
@@ -115,39 +116,39 @@ impl Manager {
 }
 
 /// A connection, and the runtime through which to see whether it still is one.
-pub(crate) struct Line {
+pub(crate) struct PgConnection {
     conn: Conn,
     runtime: OwnRuntime,
 }
 
-impl Borrow<Conn> for Line {
+impl Borrow<Conn> for PgConnection {
     fn borrow(&self) -> &Conn {
         &self.conn
     }
 }
 
-impl BorrowMut<Conn> for Line {
+impl BorrowMut<Conn> for PgConnection {
     fn borrow_mut(&mut self) -> &mut Conn {
         &mut self.conn
     }
 }
 
-impl ManageConnection for Manager {
-    type Connection = Line;
-    type Error = Error;
+impl ManageConnection for PgConnectionManager {
+    type Connection = PgConnection;
+    type Error = StoreError;
 
-    fn connect(&self) -> Result<Line, Error> {
-        self.open(Patience::Short)
+    fn connect(&self) -> Result<PgConnection, StoreError> {
+        self.open(StatementTimeout::Short)
     }
 
-    fn is_valid(&self, line: &mut Line) -> Result<(), Error> {
+    fn is_valid(&self, line: &mut PgConnection) -> Result<(), StoreError> {
         if line.runtime.finds_itself_cut() {
-            return Err(Error::Unavailable("PostgreSQL closed the connection".into()));
+            return Err(StoreError::Unavailable("PostgreSQL closed the connection".into()));
         }
         Ok(())
     }
 
-    fn has_broken(&self, line: &mut Line) -> bool {
+    fn has_broken(&self, line: &mut PgConnection) -> bool {
         type Transactions = <Conn as diesel::Connection>::TransactionManager;
         line.runtime.is_cut() || Transactions::is_broken_transaction_manager(&mut line.conn)
     }
@@ -182,7 +183,13 @@ mod tests {
 
     #[test]
     fn a_url_that_is_none_is_refused() {
-        assert!(matches!(Manager::new("postgres://h:notaport/d"), Err(Error::Internal(_))));
-        assert!(matches!(Manager::new("postgres://h/d?sslmode=maybe"), Err(Error::Internal(_))));
+        assert!(matches!(
+            PgConnectionManager::new("postgres://h:notaport/d"),
+            Err(StoreError::Internal(_))
+        ));
+        assert!(matches!(
+            PgConnectionManager::new("postgres://h/d?sslmode=maybe"),
+            Err(StoreError::Internal(_))
+        ));
     }
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 
-use super::{Conn, Manager, Patience};
-use crate::error::{Error, Result};
+use super::{Conn, PgConnectionManager, StatementTimeout};
+use crate::error::{Result, StoreError};
 
 /// How often it is seen whether the connection still stands.
-const LOOK: Duration = Duration::from_millis(500);
+const LOCK_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The server is to notice a cut later than we do (3, 1, 5 against our 2, 1, 2 s), so that we have
 /// stopped before the lock is free.
@@ -20,22 +20,22 @@ const KEEPALIVE: &str = "SET tcp_keepalives_idle = 3; SET tcp_keepalives_interva
                          SET tcp_keepalives_count = 5";
 
 /// Held as long as this lives and the connection stands; taken again whenever it breaks.
-pub(crate) struct Lock {
-    shared: Arc<Shared>,
+pub(crate) struct AdvisoryLock {
+    shared: Arc<AdvisoryLockShared>,
     thread: Thread,
 }
 
 #[derive(Default)]
-struct Shared {
+struct AdvisoryLockShared {
     held: AtomicBool,
     over: AtomicBool,
 }
 
-impl Lock {
+impl AdvisoryLock {
     /// Takes the advisory lock of this number in the background.
     pub(crate) fn take(url: &str, number: i64) -> Result<Self> {
-        let manager = Manager::new(url)?;
-        let shared = Arc::new(Shared::default());
+        let manager = PgConnectionManager::new(url)?;
+        let shared = Arc::new(AdvisoryLockShared::default());
         let mine = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("postgres-lock".into())
@@ -45,10 +45,10 @@ impl Lock {
                         tracing::warn!(%error, "the lock of this node");
                     }
                     mine.held.store(false, Ordering::Release);
-                    std::thread::park_timeout(LOOK / 2);
+                    std::thread::park_timeout(LOCK_CHECK_INTERVAL / 2);
                 }
             })
-            .map_err(|error| Error::unavailable(&error))?;
+            .map_err(|error| StoreError::unavailable(&error))?;
         Ok(Self { shared, thread: thread.thread().clone() })
     }
 
@@ -58,20 +58,20 @@ impl Lock {
     }
 }
 
-impl Drop for Lock {
+impl Drop for AdvisoryLock {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::Release);
         self.thread.unpark();
     }
 }
 
-fn hold(manager: &Manager, number: i64, shared: &Shared) -> Result<()> {
-    let mut line = manager.open(Patience::Short)?;
+fn hold(manager: &PgConnectionManager, number: i64, shared: &AdvisoryLockShared) -> Result<()> {
+    let mut line = manager.open(StatementTimeout::Short)?;
     let conn: &mut Conn = line.borrow_mut();
     conn.batch_execute(&format!("{KEEPALIVE}; SELECT pg_advisory_lock({number})"))?;
     shared.held.store(true, Ordering::Release);
     while !shared.over.load(Ordering::Acquire) {
-        std::thread::park_timeout(LOOK);
+        std::thread::park_timeout(LOCK_CHECK_INTERVAL);
         conn.batch_execute("SELECT 1")?;
     }
     Ok(())

@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_postgres::config::SslMode;
 
-use crate::error::Error;
+use crate::error::StoreError;
 
 /// Which certificate of a server will do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,10 @@ pub(super) enum Trust {
 }
 
 /// What `sslmode` and `sslrootcert` of a URL come to.
-pub(super) fn policy(mode: Option<&str>, root: Option<&str>) -> Result<(SslMode, Trust), Error> {
+pub(super) fn policy(
+    mode: Option<&str>,
+    root: Option<&str>,
+) -> Result<(SslMode, Trust), StoreError> {
     let trust = match root {
         None => None,
         Some("system") => Some(Trust::System),
@@ -36,16 +39,16 @@ pub(super) fn policy(mode: Option<&str>, root: Option<&str>) -> Result<(SslMode,
         None | Some("prefer") => Ok((SslMode::Prefer, Trust::Anyone)),
         Some("require") => Ok((SslMode::Require, trust.unwrap_or(Trust::Anyone))),
         Some("verify-ca" | "verify-full") => Ok((SslMode::Require, trust.unwrap_or(Trust::System))),
-        Some(other) => Err(Error::Internal(format!("no such sslmode: {other}"))),
+        Some(other) => Err(StoreError::Internal(format!("no such sslmode: {other}"))),
     }
 }
 
 /// The client's side of it.
-pub(super) fn config(trust: &Trust) -> Result<ClientConfig, Error> {
+pub(super) fn config(trust: &Trust) -> Result<ClientConfig, StoreError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| Error::unavailable(&error))?;
+        .map_err(|error| StoreError::unavailable(&error))?;
     let config = match trust {
         Trust::Anyone => builder
             .dangerous()
@@ -63,9 +66,9 @@ fn system() -> RootCertStore {
     roots
 }
 
-fn file(path: &str) -> Result<RootCertStore, Error> {
+fn file(path: &str) -> Result<RootCertStore, StoreError> {
     let unreadable = |error: &dyn std::error::Error| {
-        Error::Unavailable(format!("sslrootcert {path}: {}", crate::error::causes(error)))
+        StoreError::Unavailable(format!("sslrootcert {path}: {}", crate::error::causes(error)))
     };
     let mut roots = RootCertStore::empty();
     let certificates = CertificateDer::pem_file_iter(Path::new(path));
@@ -74,7 +77,7 @@ fn file(path: &str) -> Result<RootCertStore, Error> {
         roots.add(certificate).map_err(|error| unreadable(&error))?;
     }
     if roots.is_empty() {
-        return Err(Error::Unavailable(format!("sslrootcert {path}: no certificate in it")));
+        return Err(StoreError::Unavailable(format!("sslrootcert {path}: no certificate in it")));
     }
     Ok(roots)
 }

@@ -9,7 +9,7 @@ use crate::tokenizer::may_go_on;
 use crate::types::{IdSql, Sql};
 
 #[derive(diesel::QueryableByName)]
-struct Number {
+struct PgNumber {
     #[diesel(sql_type = BigInt)]
     id: i64,
 }
@@ -53,7 +53,7 @@ pub(crate) fn find(
     if !any.is_empty() {
         query = format!("({}) & {query}", any.join(" | "));
     }
-    let found: Vec<Number> = sql_query(
+    let found: Vec<PgNumber> = sql_query(
         "SELECT id FROM search_entries WHERE words @@ $1::tsquery AND id < $2 \
          ORDER BY id DESC LIMIT $3",
     )

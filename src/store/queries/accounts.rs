@@ -5,46 +5,48 @@ use base::ids::UserId;
 use diesel::prelude::*;
 
 use super::{Conn, audit, sign_in};
-use crate::rows::{Added, NewAudit, NewDevice, NewRefresh, NewUser, Registered, Role, User};
+use crate::rows::{
+    AddUserOutcome, NewAudit, NewDeviceRow, NewRefresh, NewUserRow, RegisterOutcome, Role, UserRow,
+};
 use crate::schema::{counters, users};
 use crate::types::Sql;
 
 #[expect(clippy::too_many_arguments, reason = "all that one transaction must write")]
 pub(crate) fn register(
     c: &mut Conn,
-    user: NewUser,
-    device: NewDevice,
+    user: NewUserRow,
+    device: NewDeviceRow,
     refresh: NewRefresh,
     cap: Option<u64>,
     entry: NewAudit,
     now: Timestamp,
-) -> QueryResult<Registered> {
+) -> QueryResult<RegisterOutcome> {
     let count = hold_count(c)?;
     if phone_taken(c, &user.phone)? {
-        return Ok(Registered::PhoneTaken);
+        return Ok(RegisterOutcome::PhoneTaken);
     }
     if cap.is_some_and(|cap| u64::try_from(count).is_ok_and(|count| count >= cap)) {
-        return Ok(Registered::CapReached);
+        return Ok(RegisterOutcome::CapReached);
     }
     let user = insert(c, &user, now)?;
     let device = sign_in::insert_device(c, &device, &refresh, now)?;
     audit::insert(c, &entry, now)?;
-    Ok(Registered::Done(user, device))
+    Ok(RegisterOutcome::Done(user, device))
 }
 
 pub(crate) fn add(
     c: &mut Conn,
-    user: NewUser,
+    user: NewUserRow,
     entry: NewAudit,
     now: Timestamp,
-) -> QueryResult<Added> {
+) -> QueryResult<AddUserOutcome> {
     hold_count(c)?;
     if phone_taken(c, &user.phone)? {
-        return Ok(Added::PhoneTaken);
+        return Ok(AddUserOutcome::PhoneTaken);
     }
     let user = insert(c, &user, now)?;
     audit::insert(c, &entry, now)?;
-    Ok(Added::Done(user))
+    Ok(AddUserOutcome::Done(user))
 }
 
 /// How many people there are. Everybody who adds one holds this row: what they find while they
@@ -59,7 +61,7 @@ pub(super) fn phone_taken(c: &mut Conn, phone: &str) -> QueryResult<bool> {
 }
 
 /// Only under [`hold_count`].
-pub(super) fn insert(c: &mut Conn, user: &NewUser, now: Timestamp) -> QueryResult<User> {
+pub(super) fn insert(c: &mut Conn, user: &NewUserRow, now: Timestamp) -> QueryResult<UserRow> {
     diesel::update(counters::table.find("users"))
         .set(counters::value.eq(counters::value + 1))
         .execute(c)?;
@@ -72,19 +74,19 @@ pub(super) fn insert(c: &mut Conn, user: &NewUser, now: Timestamp) -> QueryResul
             users::password_hash.eq(&user.password_hash),
             users::created_at.eq(Sql(now)),
         ))
-        .returning(User::as_returning())
+        .returning(UserRow::as_returning())
         .get_result(c)
 }
 
-pub(crate) fn user(c: &mut Conn, id: UserId) -> QueryResult<Option<User>> {
+pub(crate) fn user(c: &mut Conn, id: UserId) -> QueryResult<Option<UserRow>> {
     let person = users::table.find(Sql(id)).filter(users::deleted_at.is_null());
-    person.select(User::as_select()).first(c).optional()
+    person.select(UserRow::as_select()).first(c).optional()
 }
 
-pub(crate) fn user_by_phone(c: &mut Conn, phone: String) -> QueryResult<Option<(User, String)>> {
+pub(crate) fn user_by_phone(c: &mut Conn, phone: String) -> QueryResult<Option<(UserRow, String)>> {
     users::table
         .filter(users::phone.eq(phone))
-        .select((User::as_select(), users::password_hash))
+        .select((UserRow::as_select(), users::password_hash))
         .first(c)
         .optional()
 }
@@ -94,10 +96,10 @@ pub(crate) fn has_admin(c: &mut Conn) -> QueryResult<bool> {
     diesel::select(diesel::dsl::exists(admins)).get_result(c)
 }
 
-pub(crate) fn users(c: &mut Conn, after: Option<UserId>, limit: i64) -> QueryResult<Vec<User>> {
+pub(crate) fn users(c: &mut Conn, after: Option<UserId>, limit: i64) -> QueryResult<Vec<UserRow>> {
     let mut query = users::table
         .filter(users::deleted_at.is_null())
-        .select(User::as_select())
+        .select(UserRow::as_select())
         .order(users::id)
         .limit(limit)
         .into_boxed();
@@ -111,11 +113,11 @@ pub(crate) fn count_users(c: &mut Conn) -> QueryResult<i64> {
     counters::table.find("users").select(counters::value).first(c)
 }
 
-pub(crate) fn rename_user(c: &mut Conn, id: UserId, name: String) -> QueryResult<Option<User>> {
+pub(crate) fn rename_user(c: &mut Conn, id: UserId, name: String) -> QueryResult<Option<UserRow>> {
     diesel::update(users::table.find(Sql(id)))
         .filter(users::deleted_at.is_null())
         .set(users::name.eq(name))
-        .returning(User::as_returning())
+        .returning(UserRow::as_returning())
         .get_result(c)
         .optional()
 }

@@ -13,15 +13,19 @@ use diesel::dsl::exists;
 use diesel::prelude::*;
 
 use super::Conn;
-use crate::rows::{Blob, BlobPlace};
+use crate::rows::{BlobClaimOutcome, BlobRow};
 use crate::schema::{attachments, blobs};
 use crate::types::Sql;
 
 /// How long whoever claimed bytes has to put them into storage.
-const COMING: Duration = Duration::from_hours(1);
+const BLOB_CLAIM_TTL: Duration = Duration::from_hours(1);
 
 /// Where bytes are, or under which name they are to be put.
-pub(crate) fn claim_blob(c: &mut Conn, new: Blob, now: Timestamp) -> QueryResult<BlobPlace> {
+pub(crate) fn claim_blob(
+    c: &mut Conn,
+    new: BlobRow,
+    now: Timestamp,
+) -> QueryResult<BlobClaimOutcome> {
     let (id, state): (BlobId, String) = loop {
         diesel::insert_into(blobs::table)
             .values((
@@ -43,10 +47,10 @@ pub(crate) fn claim_blob(c: &mut Conn, new: Blob, now: Timestamp) -> QueryResult
         }
     };
     if state == "here" {
-        return Ok(BlobPlace::Here(id));
+        return Ok(BlobClaimOutcome::Here(id));
     }
     diesel::update(blobs::table.find(Sql(id))).set(blobs::since.eq(Sql(now))).execute(c)?;
-    Ok(BlobPlace::Coming(id))
+    Ok(BlobClaimOutcome::Coming(id))
 }
 
 /// Those of these bytes that are claimed or in storage, which they stay until the transaction ends.
@@ -112,13 +116,13 @@ pub(crate) fn abandon_claims(c: &mut Conn, before: Timestamp) -> QueryResult<usi
 
 /// Some of the bytes that are to be removed from storage, those among them whose putter was never
 /// heard of again.
-pub(crate) fn doomed_blobs(c: &mut Conn, limit: i64, now: Timestamp) -> QueryResult<Vec<Blob>> {
-    abandon_claims(c, now - COMING)?;
+pub(crate) fn doomed_blobs(c: &mut Conn, limit: i64, now: Timestamp) -> QueryResult<Vec<BlobRow>> {
+    abandon_claims(c, now - BLOB_CLAIM_TTL)?;
     blobs::table
         .filter(blobs::state.eq("going"))
         .order(blobs::since)
         .limit(limit)
-        .select(Blob::as_select())
+        .select(BlobRow::as_select())
         .load(c)
 }
 

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::{Conn, cluster, contacts};
 use crate::rows::{
-    Call, CallOutcome, CallPerson, CallReach, CallReason, CallRecord, CallWritten, EndedCall,
-    Fence, NewCall, Reach,
+    CallOutcome, CallParticipantRow, CallPermission, CallReason, CallRecord, CallRow,
+    CallWriteOutcome, EndedCall, FencingTokenRow, InvitationRule, NewCall,
 };
 use crate::schema::{call_people, calls, outbox, users};
 use crate::types::Sql;
@@ -19,33 +19,33 @@ pub(crate) fn call_reach(
     c: &mut Conn,
     me: UserId,
     other: UserId,
-    reach: Reach,
-) -> QueryResult<CallReach> {
+    reach: InvitationRule,
+) -> QueryResult<CallPermission> {
     let person = users::table.find(Sql(other)).filter(users::deleted_at.is_null());
     let known: i64 = person.count().get_result(c)?;
     if known == 0 || me == other {
-        return Ok(CallReach::NoSuchUser);
+        return Ok(CallPermission::NoSuchUser);
     }
     if contacts::is_blocked(c, me, other)? || !contacts::knows(c, me, &[other], reach)? {
-        return Ok(CallReach::NotAllowed);
+        return Ok(CallPermission::NotAllowed);
     }
     let unheard = contacts::is_blocked(c, other, me)?;
-    Ok(if unheard { CallReach::Unheard } else { CallReach::Allowed })
+    Ok(if unheard { CallPermission::Unheard } else { CallPermission::Allowed })
 }
 
 /// Whether a write that carries no proof, or one that holds, may go on.
-fn may_write(c: &mut Conn, fence: Option<&Fence>) -> QueryResult<bool> {
+fn may_write(c: &mut Conn, fence: Option<&FencingTokenRow>) -> QueryResult<bool> {
     fence.map_or(Ok(true), |fence| cluster::holds(c, fence))
 }
 
 pub(crate) fn begin_call(
     c: &mut Conn,
     new: NewCall,
-    fence: Option<Fence>,
+    fence: Option<FencingTokenRow>,
     now: Timestamp,
-) -> QueryResult<CallWritten> {
+) -> QueryResult<CallWriteOutcome> {
     if !may_write(c, fence.as_ref())? {
-        return Ok(CallWritten::Fenced);
+        return Ok(CallWriteOutcome::Fenced);
     }
     diesel::insert_into(calls::table)
         .values((
@@ -82,7 +82,7 @@ pub(crate) fn begin_call(
         });
         note(c, "call", news, now)?;
     }
-    Ok(CallWritten::Done)
+    Ok(CallWriteOutcome::Done)
 }
 
 pub(crate) fn ring_call(
@@ -121,30 +121,30 @@ pub(crate) fn ring_call(
 pub(crate) fn answer_call(
     c: &mut Conn,
     id: CallId,
-    fence: Option<Fence>,
+    fence: Option<FencingTokenRow>,
     now: Timestamp,
-) -> QueryResult<CallWritten> {
+) -> QueryResult<CallWriteOutcome> {
     if !may_write(c, fence.as_ref())? {
-        return Ok(CallWritten::Fenced);
+        return Ok(CallWriteOutcome::Fenced);
     }
     let open = calls::table.find(Sql(id)).filter(calls::answered_at.is_null());
     let open = open.filter(calls::ended_at.is_null());
     let changed = diesel::update(open).set(calls::answered_at.eq(Sql(now))).execute(c)?;
-    Ok(if changed == 1 { CallWritten::Done } else { CallWritten::Already })
+    Ok(if changed == 1 { CallWriteOutcome::Done } else { CallWriteOutcome::Already })
 }
 
 pub(crate) fn keep_call(
     c: &mut Conn,
     id: CallId,
     state: Value,
-    fence: Option<Fence>,
-) -> QueryResult<CallWritten> {
+    fence: Option<FencingTokenRow>,
+) -> QueryResult<CallWriteOutcome> {
     if !may_write(c, fence.as_ref())? {
-        return Ok(CallWritten::Fenced);
+        return Ok(CallWriteOutcome::Fenced);
     }
     let open = calls::table.find(Sql(id)).filter(calls::ended_at.is_null());
     let changed = diesel::update(open).set(calls::state.eq(Sql(state))).execute(c)?;
-    Ok(if changed == 1 { CallWritten::Done } else { CallWritten::Already })
+    Ok(if changed == 1 { CallWriteOutcome::Done } else { CallWriteOutcome::Already })
 }
 
 pub(crate) fn kept_call(c: &mut Conn, id: CallId) -> QueryResult<Option<Value>> {
@@ -155,11 +155,11 @@ pub(crate) fn kept_call(c: &mut Conn, id: CallId) -> QueryResult<Option<Value>> 
 pub(crate) fn end_call(
     c: &mut Conn,
     end: EndedCall,
-    fence: Option<Fence>,
+    fence: Option<FencingTokenRow>,
     now: Timestamp,
-) -> QueryResult<CallWritten> {
+) -> QueryResult<CallWriteOutcome> {
     if !may_write(c, fence.as_ref())? {
-        return Ok(CallWritten::Fenced);
+        return Ok(CallWriteOutcome::Fenced);
     }
     let open = calls::table.find(Sql(end.id)).filter(calls::ended_at.is_null());
     let closed = diesel::update(open)
@@ -171,7 +171,7 @@ pub(crate) fn end_call(
         ))
         .execute(c)?;
     if closed == 0 {
-        return Ok(CallWritten::Already);
+        return Ok(CallWriteOutcome::Already);
     }
     for person in &end.people {
         put(c, end.id, person)?;
@@ -197,7 +197,7 @@ pub(crate) fn end_call(
     if let Some(fence) = fence {
         cluster::release(c, fence)?;
     }
-    Ok(CallWritten::Done)
+    Ok(CallWriteOutcome::Done)
 }
 
 fn never_came(c: &mut Conn, id: CallId) -> QueryResult<()> {
@@ -208,7 +208,7 @@ fn never_came(c: &mut Conn, id: CallId) -> QueryResult<()> {
     Ok(())
 }
 
-fn put(c: &mut Conn, call: CallId, person: &CallPerson) -> QueryResult<()> {
+fn put(c: &mut Conn, call: CallId, person: &CallParticipantRow) -> QueryResult<()> {
     let outcome = || {
         (
             call_people::outcome.eq(person.outcome),
@@ -271,16 +271,16 @@ pub(crate) fn calls_of(
         .inner_join(calls::table.inner_join(users::table))
         .filter(call_people::user_id.eq(Sql(me)))
         .filter(call_people::withheld.eq(false))
-        .select((Call::as_select(), users::name))
+        .select((CallRow::as_select(), users::name))
         .order(call_people::call_id.desc())
         .limit(limit)
         .into_boxed();
     if let Some(before) = before {
         query = query.filter(call_people::call_id.lt(Sql(before)));
     }
-    let found: Vec<(Call, String)> = query.load(c)?;
+    let found: Vec<(CallRow, String)> = query.load(c)?;
     let ids = found.iter().map(|(call, _)| Sql(call.id));
-    let rows: Vec<(CallId, CallPerson, String)> = call_people::table
+    let rows: Vec<(CallId, CallParticipantRow, String)> = call_people::table
         .inner_join(users::table)
         .filter(call_people::call_id.eq_any(ids))
         .select((
@@ -295,11 +295,11 @@ pub(crate) fn calls_of(
         ))
         .order((call_people::call_id, call_people::user_id))
         .load(c)?;
-    let mut people: HashMap<CallId, Vec<(CallPerson, String)>> = HashMap::new();
+    let mut people: HashMap<CallId, Vec<(CallParticipantRow, String)>> = HashMap::new();
     for (id, person, name) in rows {
         people.entry(id).or_default().push((person, name));
     }
-    let record = |(call, caller): (Call, String)| {
+    let record = |(call, caller): (CallRow, String)| {
         let people = people.remove(&call.id).unwrap_or_default();
         CallRecord { call, caller, people }
     };

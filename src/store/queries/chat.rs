@@ -11,17 +11,18 @@ use serde_json::Value;
 use super::messages::is_visible;
 use super::{Conn, contacts, user_admin};
 use crate::rows::{
-    Audience, Conversation, ConversationView, History, Keeping, Kept, Kind, Member, MemberRole,
-    NewConversation, OpenDirect, OpenGroup, Place, Reach, Summary,
+    ConversationPosition, ConversationRow, ConversationSummaryRow, ConversationWithMembers,
+    History, InvitationRule, Kind, MemberRole, MemberRow, MemberSettingsPatch, MemberSettingsRow,
+    NewConversationRow, OpenDirect, OpenGroup, RecipientSet,
 };
 use crate::schema::{conversations, hidden_messages, members, messages, users};
 use crate::types::Sql;
 
 pub(crate) fn open_direct(
     c: &mut Conn,
-    new: NewConversation,
+    new: NewConversationRow,
     other: UserId,
-    reach: Reach,
+    reach: InvitationRule,
     now: Timestamp,
 ) -> QueryResult<OpenDirect> {
     let me = new.created_by;
@@ -35,7 +36,7 @@ pub(crate) fn open_direct(
     let existing = conversations::table
         .filter(conversations::direct_low.eq(Sql(pair.0)))
         .filter(conversations::direct_high.eq(Sql(pair.1)))
-        .select(Conversation::as_select())
+        .select(ConversationRow::as_select())
         .first(c)
         .optional()?;
     // Whoever is blocked finds it as it was, or makes one as with anybody within their reach.
@@ -50,7 +51,7 @@ pub(crate) fn open_direct(
         enter(c, &conversation, &[user], MemberRole::Member, now)?;
     }
     if contacts::is_blocked(c, other, me)? {
-        let away = Keeping { archived: Some(true), ..Keeping::default() };
+        let away = MemberSettingsPatch { archived: Some(true), ..MemberSettingsPatch::default() };
         keep(c, conversation.id, other, away, now)?;
         return Ok(OpenDirect::Unheard(view(c, conversation)?));
     }
@@ -59,9 +60,9 @@ pub(crate) fn open_direct(
 
 pub(crate) fn open_group(
     c: &mut Conn,
-    new: NewConversation,
+    new: NewConversationRow,
     mut others: Vec<UserId>,
-    reach: Reach,
+    reach: InvitationRule,
     now: Timestamp,
 ) -> QueryResult<OpenGroup> {
     let me = new.created_by;
@@ -83,11 +84,11 @@ pub(crate) fn open_group(
 
 fn insert(
     c: &mut Conn,
-    new: &NewConversation,
+    new: &NewConversationRow,
     kind: Kind,
     pair: Option<(UserId, UserId)>,
     now: Timestamp,
-) -> QueryResult<Conversation> {
+) -> QueryResult<ConversationRow> {
     diesel::insert_into(conversations::table)
         .values((
             conversations::id.eq(Sql(new.id)),
@@ -102,14 +103,14 @@ fn insert(
             conversations::direct_low.eq(pair.map(|pair| Sql(pair.0))),
             conversations::direct_high.eq(pair.map(|pair| Sql(pair.1))),
         ))
-        .returning(Conversation::as_returning())
+        .returning(ConversationRow::as_returning())
         .get_result(c)
 }
 
 /// Makes somebody a member, whose devices are told of what comes from now on.
 pub(super) fn enter(
     c: &mut Conn,
-    conversation: &Conversation,
+    conversation: &ConversationRow,
     users: &[UserId],
     role: MemberRole,
     now: Timestamp,
@@ -130,7 +131,7 @@ pub(super) fn enter(
             members::joined_at.eq(Sql(now)),
         )
     };
-    for users in users.chunks(ROWS) {
+    for users in users.chunks(INSERT_CHUNK_ROWS) {
         let rows: Vec<_> = users.iter().map(row).collect();
         diesel::insert_into(members::table).values(&rows).execute(c)?;
     }
@@ -138,12 +139,15 @@ pub(super) fn enter(
 }
 
 /// Rows of one insert, so that a large group does not exceed what a statement may bind.
-const ROWS: usize = 200;
+const INSERT_CHUNK_ROWS: usize = 200;
 
 /// A conversation with its members. Given the row first: where statements see different states,
 /// the members are newer than the roster says, and a cache asks once more than it must.
-pub(super) fn view(c: &mut Conn, conversation: Conversation) -> QueryResult<ConversationView> {
-    let members: Vec<Member> = members::table
+pub(super) fn view(
+    c: &mut Conn,
+    conversation: ConversationRow,
+) -> QueryResult<ConversationWithMembers> {
+    let members: Vec<MemberRow> = members::table
         .inner_join(users::table)
         .filter(members::conversation_id.eq(Sql(conversation.id)))
         .select((
@@ -157,16 +161,19 @@ pub(super) fn view(c: &mut Conn, conversation: Conversation) -> QueryResult<Conv
         ))
         .order((members::joined_at, members::user_id))
         .load(c)?;
-    Ok(ConversationView { conversation, members })
+    Ok(ConversationWithMembers { conversation, members })
 }
 
 pub(crate) fn conversation(
     c: &mut Conn,
     id: ConversationId,
     viewer: UserId,
-) -> QueryResult<Option<ConversationView>> {
-    let found =
-        conversations::table.find(Sql(id)).select(Conversation::as_select()).first(c).optional()?;
+) -> QueryResult<Option<ConversationWithMembers>> {
+    let found = conversations::table
+        .find(Sql(id))
+        .select(ConversationRow::as_select())
+        .first(c)
+        .optional()?;
     let Some(conversation) = found else { return Ok(None) };
     let view = view(c, conversation)?;
     let present = view.members.iter().any(|member| member.user_id == viewer);
@@ -179,14 +186,14 @@ pub(crate) fn conversations_of(
     after: Option<ConversationId>,
     limit: i64,
     now: Timestamp,
-) -> QueryResult<Vec<Summary>> {
+) -> QueryResult<Vec<ConversationSummaryRow>> {
     type Mine = (MemberRole, i64, i64, i64, i64, Option<Timestamp>, Option<Timestamp>);
-    type Row = (Conversation, Mine, (Option<UserId>, Option<UserId>));
+    type Row = (ConversationRow, Mine, (Option<UserId>, Option<UserId>));
     let mut query = members::table
         .inner_join(conversations::table)
         .filter(members::user_id.eq(Sql(me)))
         .select((
-            Conversation::as_select(),
+            ConversationRow::as_select(),
             (
                 members::role,
                 members::joined_seq,
@@ -222,14 +229,14 @@ pub(crate) fn conversations_of(
         let (role, joined_seq, visible_seq, delivered_seq, read_seq, muted_until, archived_at) =
             mine;
         let (unread, unread_mentions) = unread.get(&conversation.id).copied().unwrap_or_default();
-        Summary {
+        ConversationSummaryRow {
             conversation,
             role,
             joined_seq,
             visible_seq,
             delivered_seq,
             read_seq,
-            kept: Kept { muted_until, archived_at },
+            kept: MemberSettingsRow { muted_until, archived_at },
             unread,
             unread_mentions,
             peer,
@@ -239,7 +246,7 @@ pub(crate) fn conversations_of(
 }
 
 /// Beyond this many messages nobody counts.
-const COUNTED: i64 = 1000;
+const MAX_UNREAD_COUNT: i64 = 1000;
 
 /// How many messages of others somebody has not read, and how many of those mention them.
 fn unread(
@@ -260,7 +267,7 @@ fn unread(
             .filter(members::user_id.eq(Sql(me)))
             .filter(members::conversation_id.eq_any(which.iter().copied().map(Sql)))
             .filter(messages::seq.gt(members::read_seq))
-            .filter(messages::seq.gt(conversations::last_seq - COUNTED))
+            .filter(messages::seq.gt(conversations::last_seq - MAX_UNREAD_COUNT))
             .filter(messages::sender_id.ne(Sql(me)))
             .filter(messages::system.is_null())
             .filter(messages::deleted_at.is_null())
@@ -285,7 +292,7 @@ fn unread(
     Ok(all)
 }
 
-pub(crate) fn positions(c: &mut Conn, me: UserId) -> QueryResult<Vec<Place>> {
+pub(crate) fn positions(c: &mut Conn, me: UserId) -> QueryResult<Vec<ConversationPosition>> {
     members::table
         .inner_join(conversations::table)
         .filter(members::user_id.eq(Sql(me)))
@@ -304,12 +311,14 @@ pub(crate) fn keep(
     c: &mut Conn,
     id: ConversationId,
     me: UserId,
-    keeping: Keeping,
+    keeping: MemberSettingsPatch,
     now: Timestamp,
-) -> QueryResult<Option<Kept>> {
+) -> QueryResult<Option<MemberSettingsRow>> {
     let row = || members::table.find((Sql(id), Sql(me)));
     let columns = row().select((members::muted_until, members::archived_at));
-    let Some(mut kept) = held!(columns).first::<Kept>(c).optional()? else { return Ok(None) };
+    let Some(mut kept) = held!(columns).first::<MemberSettingsRow>(c).optional()? else {
+        return Ok(None);
+    };
     if let Some(until) = keeping.muted_until {
         kept.muted_until = until;
     }
@@ -347,7 +356,7 @@ pub(crate) fn hearers(
     Ok(Some(all))
 }
 
-pub(crate) fn members_of(c: &mut Conn, id: ConversationId) -> QueryResult<Audience> {
+pub(crate) fn members_of(c: &mut Conn, id: ConversationId) -> QueryResult<RecipientSet> {
     // The roster first: see `view`.
     let row: Option<(i64, i64, i64)> = conversations::table
         .find(Sql(id))
@@ -360,5 +369,5 @@ pub(crate) fn members_of(c: &mut Conn, id: ConversationId) -> QueryResult<Audien
         .order(members::user_id)
         .select(members::user_id)
         .load(c)?;
-    Ok(Audience { roster, last_seq, revision, members })
+    Ok(RecipientSet { roster, last_seq, revision, members })
 }

@@ -11,37 +11,40 @@ use diesel::prelude::*;
 
 use super::super::{clock, free_lock, server_life};
 use super::Conn;
-use crate::rows::{Beaten, Claimed, Fence, Lease, Node, NodeBeat, NodeState, lock_number};
+use crate::rows::{
+    FencingTokenRow, HeartbeatOutcome, LeaseClaimOutcome, LeaseRow, NodeHeartbeat, NodeRow,
+    NodeState, lock_number,
+};
 use crate::schema::{devices, leases, nodes, users};
 use crate::types::Sql;
 
 /// A dead node's last word must be younger than this for its lock to prove anything: a cut in the
 /// network frees the lock later, when the word is older.
-const FRESH: Duration = Duration::from_millis(3500);
+const MAX_HEARTBEAT_AGE_FOR_DEATH: Duration = Duration::from_millis(3500);
 /// Rows of nodes that are down are kept this long, for people to see.
-const KEPT: Duration = Duration::from_hours(24);
+const DEAD_NODE_RETENTION: Duration = Duration::from_hours(24);
 
 /// A query may not name more values than this.
-const AT_ONCE: usize = 1000;
+const MAX_QUERY_VALUES: usize = 1000;
 
 type Row = (String, NodeId, i64, String);
 
-fn lease((key, owner, epoch, value): Row) -> Lease {
-    Lease { key, owner, epoch, value }
+fn lease((key, owner, epoch, value): Row) -> LeaseRow {
+    LeaseRow { key, owner, epoch, value }
 }
 
 const LEASE: (leases::key, leases::owner, leases::epoch, leases::value) =
     (leases::key, leases::owner, leases::epoch, leases::value);
 
 /// In which life of the database a node holds its lock; in none if it is not known to hold it.
-fn life(c: &mut Conn, beat: &NodeBeat) -> QueryResult<Timestamp> {
+fn life(c: &mut Conn, beat: &NodeHeartbeat) -> QueryResult<Timestamp> {
     if beat.locked { server_life(c) } else { Ok(Timestamp::from_micros(0)) }
 }
 
 /// A node comes into being. One that was taken for dead comes back under its id, and its proofs of
 /// ownership do not: each of its leases gets a new epoch. One that lives already only says it again:
 /// its question was asked twice, or came late.
-pub(crate) fn join_cluster(c: &mut Conn, beat: NodeBeat, ttl: Duration) -> QueryResult<()> {
+pub(crate) fn join_cluster(c: &mut Conn, beat: NodeHeartbeat, ttl: Duration) -> QueryResult<()> {
     let (now, server) = (clock(c)?, life(c, &beat)?);
     if !lives(c, beat.id)? {
         diesel::update(leases::table.filter(leases::owner.eq(Sql(beat.id))))
@@ -65,7 +68,11 @@ pub(crate) fn join_cluster(c: &mut Conn, beat: NodeBeat, ttl: Duration) -> Query
 }
 
 /// A node says that it lives.
-pub(crate) fn beat(c: &mut Conn, beat: NodeBeat, ttl: Duration) -> QueryResult<Beaten> {
+pub(crate) fn beat(
+    c: &mut Conn,
+    beat: NodeHeartbeat,
+    ttl: Duration,
+) -> QueryResult<HeartbeatOutcome> {
     let (now, server) = (clock(c)?, life(c, &beat)?);
     let mine = nodes::table.find(Sql(beat.id)).filter(nodes::until.gt(Sql(now)));
     let renewed = diesel::update(mine)
@@ -76,16 +83,16 @@ pub(crate) fn beat(c: &mut Conn, beat: NodeBeat, ttl: Duration) -> QueryResult<B
             nodes::server.eq(Sql(server)),
         ))
         .execute(c)?;
-    Ok(Beaten { alive: renewed == 1, now, nodes: living(c)? })
+    Ok(HeartbeatOutcome { alive: renewed == 1, now, nodes: living(c)? })
 }
 
 /// All nodes whose word holds.
-pub(crate) fn living(c: &mut Conn) -> QueryResult<Vec<Node>> {
+pub(crate) fn living(c: &mut Conn) -> QueryResult<Vec<NodeRow>> {
     let now = clock(c)?;
     nodes::table
         .filter(nodes::until.gt(Sql(now)))
         .order(nodes::id)
-        .select(Node::as_select())
+        .select(NodeRow::as_select())
         .load(c)
 }
 
@@ -95,7 +102,8 @@ pub(crate) fn leave_cluster(c: &mut Conn, id: NodeId) -> QueryResult<()> {
     diesel::update(nodes::table.find(Sql(id)))
         .set((nodes::state.eq(NodeState::Down), nodes::until.eq(Sql(now))))
         .execute(c)?;
-    diesel::delete(nodes::table.filter(nodes::until.lt(Sql(now - KEPT)))).execute(c)?;
+    diesel::delete(nodes::table.filter(nodes::until.lt(Sql(now - DEAD_NODE_RETENTION))))
+        .execute(c)?;
     Ok(())
 }
 
@@ -109,7 +117,10 @@ pub(crate) fn certify_death(c: &mut Conn, id: NodeId) -> QueryResult<bool> {
     if until <= now {
         return Ok(true);
     }
-    if now.since(renewed) > FRESH || life != server || !free_lock(c, lock_number(id))? {
+    if now.since(renewed) > MAX_HEARTBEAT_AGE_FOR_DEATH
+        || life != server
+        || !free_lock(c, lock_number(id))?
+    {
         return Ok(false);
     }
     leave_cluster(c, id)?;
@@ -123,9 +134,14 @@ fn lives(c: &mut Conn, id: NodeId) -> QueryResult<bool> {
 }
 
 /// Takes `key` for `me` unless its owner lives.
-pub(crate) fn claim(c: &mut Conn, key: String, value: String, me: NodeId) -> QueryResult<Claimed> {
+pub(crate) fn claim(
+    c: &mut Conn,
+    key: String,
+    value: String,
+    me: NodeId,
+) -> QueryResult<LeaseClaimOutcome> {
     if !lives(c, me)? {
-        return Ok(Claimed::NotAlive);
+        return Ok(LeaseClaimOutcome::NotAlive);
     }
     let made = diesel::insert_into(leases::table)
         .values((
@@ -139,29 +155,29 @@ pub(crate) fn claim(c: &mut Conn, key: String, value: String, me: NodeId) -> Que
     let row = leases::table.find(&key).select(LEASE);
     let found = lease(held!(row).first(c)?);
     if made == 1 {
-        return Ok(Claimed::New(found));
+        return Ok(LeaseClaimOutcome::New(found));
     }
     if found.owner == me || lives(c, found.owner)? {
-        return Ok(Claimed::Held(found));
+        return Ok(LeaseClaimOutcome::Held(found));
     }
     let taken = diesel::update(leases::table.find(&key))
         .set((leases::owner.eq(Sql(me)), leases::epoch.eq(leases::epoch + 1)))
         .returning(LEASE)
         .get_result(c)?;
-    Ok(Claimed::Taken(lease(taken)))
+    Ok(LeaseClaimOutcome::Taken(lease(taken)))
 }
 
-pub(crate) fn find_lease(c: &mut Conn, key: String) -> QueryResult<Option<Lease>> {
+pub(crate) fn find_lease(c: &mut Conn, key: String) -> QueryResult<Option<LeaseRow>> {
     Ok(leases::table.find(key).select(LEASE).first(c).optional()?.map(lease))
 }
 
-pub(crate) fn find_lease_of(c: &mut Conn, value: String) -> QueryResult<Option<Lease>> {
+pub(crate) fn find_lease_of(c: &mut Conn, value: String) -> QueryResult<Option<LeaseRow>> {
     let found = leases::table.filter(leases::value.eq(value)).select(LEASE);
     Ok(found.first(c).optional()?.map(lease))
 }
 
 /// What dead nodes own under keys that begin like this.
-pub(crate) fn orphans(c: &mut Conn, prefix: String) -> QueryResult<Vec<Lease>> {
+pub(crate) fn orphans(c: &mut Conn, prefix: String) -> QueryResult<Vec<LeaseRow>> {
     let now = clock(c)?;
     let alive = nodes::table.filter(nodes::until.gt(Sql(now))).select(nodes::id);
     let rows: Vec<Row> = leases::table
@@ -173,7 +189,11 @@ pub(crate) fn orphans(c: &mut Conn, prefix: String) -> QueryResult<Vec<Lease>> {
 }
 
 /// Gives what is owned to another node that lives; the new epoch.
-pub(crate) fn hand_over(c: &mut Conn, fence: Fence, to: NodeId) -> QueryResult<Option<i64>> {
+pub(crate) fn hand_over(
+    c: &mut Conn,
+    fence: FencingTokenRow,
+    to: NodeId,
+) -> QueryResult<Option<i64>> {
     if !holds(c, &fence)? || !lives(c, to)? {
         return Ok(None);
     }
@@ -184,7 +204,7 @@ pub(crate) fn hand_over(c: &mut Conn, fence: Fence, to: NodeId) -> QueryResult<O
     Ok(Some(epoch))
 }
 
-pub(crate) fn note_lease(c: &mut Conn, fence: Fence, value: String) -> QueryResult<bool> {
+pub(crate) fn note_lease(c: &mut Conn, fence: FencingTokenRow, value: String) -> QueryResult<bool> {
     if !holds(c, &fence)? {
         return Ok(false);
     }
@@ -192,7 +212,7 @@ pub(crate) fn note_lease(c: &mut Conn, fence: Fence, value: String) -> QueryResu
     Ok(true)
 }
 
-pub(crate) fn release(c: &mut Conn, fence: Fence) -> QueryResult<bool> {
+pub(crate) fn release(c: &mut Conn, fence: FencingTokenRow) -> QueryResult<bool> {
     let mine = leases::table
         .find(fence.key)
         .filter(leases::owner.eq(Sql(fence.owner)))
@@ -201,7 +221,7 @@ pub(crate) fn release(c: &mut Conn, fence: Fence) -> QueryResult<bool> {
 }
 
 /// Whether the bearer of this proof is still the owner, and stays it until the transaction ends.
-pub(crate) fn holds(c: &mut Conn, fence: &Fence) -> QueryResult<bool> {
+pub(crate) fn holds(c: &mut Conn, fence: &FencingTokenRow) -> QueryResult<bool> {
     let row = leases::table
         .find(&fence.key)
         .filter(leases::owner.eq(Sql(fence.owner)))
@@ -213,7 +233,7 @@ pub(crate) fn holds(c: &mut Conn, fence: &Fence) -> QueryResult<bool> {
 /// Which of these devices are signed out, or belong to somebody who may not be here.
 pub(crate) fn signed_out(c: &mut Conn, ids: Vec<DeviceId>) -> QueryResult<Vec<DeviceId>> {
     let mut gone = Vec::new();
-    for ids in ids.chunks(AT_ONCE) {
+    for ids in ids.chunks(MAX_QUERY_VALUES) {
         let here: Vec<DeviceId> = devices::table
             .inner_join(users::table)
             .filter(devices::id.eq_any(ids.iter().copied().map(Sql)))
@@ -229,7 +249,7 @@ pub(crate) fn signed_out(c: &mut Conn, ids: Vec<DeviceId>) -> QueryResult<Vec<De
 /// Which of these people may not be here any more.
 pub(crate) fn kept_out(c: &mut Conn, ids: Vec<UserId>) -> QueryResult<Vec<UserId>> {
     let mut gone = Vec::new();
-    for ids in ids.chunks(AT_ONCE) {
+    for ids in ids.chunks(MAX_QUERY_VALUES) {
         let here: Vec<UserId> = users::table
             .filter(users::id.eq_any(ids.iter().copied().map(Sql)))
             .filter(users::suspended_at.is_null())

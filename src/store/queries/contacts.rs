@@ -8,7 +8,9 @@ use diesel::prelude::*;
 use diesel::result::Error;
 
 use super::{Conn, user_admin};
-use crate::rows::{Blocked, Contact, ContactRequest, ContactState, Kind, Reach};
+use crate::rows::{
+    BlockedUserRow, ContactRequestOutcome, ContactRow, ContactState, InvitationRule, Kind,
+};
 use crate::schema::{blocks, contacts, conversations, members, users};
 use crate::types::Sql;
 
@@ -24,33 +26,33 @@ pub(crate) fn request_contact(
     from: UserId,
     to: UserId,
     now: Timestamp,
-) -> QueryResult<ContactRequest> {
+) -> QueryResult<ContactRequestOutcome> {
     if !hold_pair(c, from, to)? {
-        return Ok(ContactRequest::NoSuchUser);
+        return Ok(ContactRequestOutcome::NoSuchUser);
     }
     if is_blocked(c, from, to)? {
-        return Ok(ContactRequest::Blocking);
+        return Ok(ContactRequestOutcome::Blocking);
     }
     let ignored = is_blocked(c, to, from)?;
     match (state(c, from, to)?, state(c, to, from)?) {
         (Some(ContactState::PendingIn), _) => {
             befriend(c, from, to, now)?;
-            Ok(ContactRequest::Accepted)
+            Ok(ContactRequestOutcome::Accepted)
         }
         // To whoever asked it looks as if it waited; whoever was asked never hears of it.
         (None, _) if ignored => {
             put(c, from, to, ContactState::PendingOut, now)?;
-            Ok(ContactRequest::Ignored)
+            Ok(ContactRequestOutcome::Ignored)
         }
         (Some(ContactState::PendingOut), None) if !ignored => {
             put(c, to, from, ContactState::PendingIn, now)?;
-            Ok(ContactRequest::Requested)
+            Ok(ContactRequestOutcome::Requested)
         }
-        (Some(_), _) => Ok(ContactRequest::Already),
+        (Some(_), _) => Ok(ContactRequestOutcome::Already),
         (None, _) => {
             put(c, from, to, ContactState::PendingOut, now)?;
             put(c, to, from, ContactState::PendingIn, now)?;
-            Ok(ContactRequest::Requested)
+            Ok(ContactRequestOutcome::Requested)
         }
     }
 }
@@ -104,7 +106,7 @@ pub(crate) fn contacts(
     me: UserId,
     after: Option<UserId>,
     limit: i64,
-) -> QueryResult<Vec<Contact>> {
+) -> QueryResult<Vec<ContactRow>> {
     let mut query = contacts::table
         .inner_join(users::table)
         .filter(contacts::user_id.eq(Sql(me)))
@@ -118,7 +120,7 @@ pub(crate) fn contacts(
     query.load(c)
 }
 
-pub(crate) fn blocked(c: &mut Conn, me: UserId) -> QueryResult<Vec<Blocked>> {
+pub(crate) fn blocked(c: &mut Conn, me: UserId) -> QueryResult<Vec<BlockedUserRow>> {
     blocks::table
         .inner_join(users::table)
         .filter(blocks::user_id.eq(Sql(me)))
@@ -217,7 +219,7 @@ pub(super) fn may_reach(
     c: &mut Conn,
     me: UserId,
     others: &[UserId],
-    reach: Reach,
+    reach: InvitationRule,
 ) -> QueryResult<bool> {
     let blocked = blocks::table.filter(
         (blocks::user_id.eq(Sql(me)).and(blocks::other_id.eq_any(others.iter().copied().map(Sql))))
@@ -236,9 +238,9 @@ pub(super) fn knows(
     c: &mut Conn,
     me: UserId,
     others: &[UserId],
-    reach: Reach,
+    reach: InvitationRule,
 ) -> QueryResult<bool> {
-    if reach == Reach::Anybody {
+    if reach == InvitationRule::Anybody {
         return Ok(true);
     }
     let mut strangers: HashSet<UserId> = others.iter().copied().collect();

@@ -11,7 +11,10 @@ use super::{
     Conn, accounts, audit, files, group_members, jobs as work, messages as said_and_done,
     passwords, second_factor, sign_in, user_admin,
 };
-use crate::rows::{Change, Kind, NewAudit, NewJob, Parting, PersonChange, Role, Touched};
+use crate::rows::{
+    AffectedConversation, ConversationChangeOutcome, DepartureBatch, Kind, NewAudit, NewJob, Role,
+    UserChangeOutcome,
+};
 use crate::schema::{
     audit_entries, blocks, calls, contacts, conversations, counters, devices, exports,
     hidden_messages, invites, members, message_attachments, messages, reactions, refresh_tokens,
@@ -34,10 +37,10 @@ pub(crate) fn delete_user(
     rest: NewJob,
     entry: NewAudit,
     now: Timestamp,
-) -> QueryResult<PersonChange> {
+) -> QueryResult<UserChangeOutcome> {
     accounts::hold_count(c)?;
     if !user_admin::hold(c, user)? {
-        return Ok(PersonChange::NoSuchUser);
+        return Ok(UserChangeOutcome::NoSuchUser);
     }
     if let Err(refused) = user_admin::dispensable(c, user)? {
         return Ok(refused);
@@ -80,7 +83,7 @@ pub(crate) fn delete_user(
         .execute(c)?;
     audit::insert(c, &entry, now)?;
     work::insert(c, &rest, now)?;
-    Ok(PersonChange::Done(everywhere))
+    Ok(UserChangeOutcome::Done(everywhere))
 }
 
 /// What was done stays on record; from where, and the rest about it, does not.
@@ -100,7 +103,7 @@ pub(crate) fn left_behind(
     c: &mut Conn,
     user: UserId,
     after: Option<ConversationId>,
-) -> QueryResult<(Vec<Touched>, Option<ConversationId>)> {
+) -> QueryResult<(Vec<AffectedConversation>, Option<ConversationId>)> {
     let mut next = conversations::table
         .order(conversations::id)
         .limit(WINDOW)
@@ -130,7 +133,7 @@ pub(crate) fn left_behind(
         .order(conversations::id)
         .select((conversations::id, conversations::kind))
         .load(c)?;
-    Ok((found.into_iter().map(|(id, kind)| Touched { id, kind }).collect(), last))
+    Ok((found.into_iter().map(|(id, kind)| AffectedConversation { id, kind }).collect(), last))
 }
 
 /// Whether a message still has something of its sender's: a text, files, or the name that they gave
@@ -149,17 +152,17 @@ pub(crate) fn part_from_group(
     user: UserId,
     scrub: bool,
     now: Timestamp,
-) -> QueryResult<Parting> {
+) -> QueryResult<DepartureBatch> {
     let mut said = Vec::new();
     let others = match group_members::remove_member(c, id, user, user, now)? {
-        Change::Done(view, left) => {
+        ConversationChangeOutcome::Done(view, left) => {
             said = left;
             view.members.iter().map(|member| member.user_id).collect()
         }
         _ => Vec::new(), // left before
     };
     if !scrub {
-        return Ok(Parting { others, said, more: false });
+        return Ok(DepartureBatch { others, said, more: false });
     }
     let some = messages::table
         .filter(messages::conversation_id.eq(Sql(id)))
@@ -179,7 +182,7 @@ pub(crate) fn part_from_group(
         // Its sender made it up; the number is as unique, and of a form no sender may choose.
         .set(messages::client_id.eq(sql::<Text>("' ' || CAST(seq AS TEXT)")))
         .execute(c)?;
-    Ok(Parting { others, said, more })
+    Ok(DepartureBatch { others, said, more })
 }
 
 /// Removes a conversation of two: first from both lists, then what was said, then itself.
@@ -188,10 +191,10 @@ pub(crate) fn remove_direct(
     id: ConversationId,
     user: UserId,
     now: Timestamp,
-) -> QueryResult<Parting> {
+) -> QueryResult<DepartureBatch> {
     let held_row = conversations::table.find(Sql(id)).select(conversations::id);
     if held!(held_row).first::<ConversationId>(c).optional()?.is_none() {
-        return Ok(Parting { others: Vec::new(), said: Vec::new(), more: false });
+        return Ok(DepartureBatch { others: Vec::new(), said: Vec::new(), more: false });
     }
     let mut others: Vec<UserId> = members::table
         .filter(members::conversation_id.eq(Sql(id)))
@@ -215,5 +218,5 @@ pub(crate) fn remove_direct(
             .execute(c)?;
         diesel::delete(conversations::table.find(Sql(id))).execute(c)?;
     }
-    Ok(Parting { others, said: Vec::new(), more })
+    Ok(DepartureBatch { others, said: Vec::new(), more })
 }

@@ -10,7 +10,9 @@ use diesel::sql_types::BigInt;
 
 use super::messages::is_visible;
 use super::{Conn, blobs as bytes, uploads as running, user_admin};
-use crate::rows::{AddAttachment, Attachment, Blob, NewAttachment, NewMessage, Quota};
+use crate::rows::{
+    AddAttachmentOutcome, AttachmentRow, BlobRow, NewAttachmentRow, NewMessageRow, Quota,
+};
 use crate::schema::{
     attachments, blobs, hidden_messages, members, message_attachments, messages, uploads,
 };
@@ -19,21 +21,24 @@ use crate::types::Sql;
 /// Keeps a file whose bytes are in storage; whoever is over the quota does not.
 pub(crate) fn add_attachment(
     c: &mut Conn,
-    new: NewAttachment,
+    new: NewAttachmentRow,
     quota: Quota,
     now: Timestamp,
-) -> QueryResult<AddAttachment> {
+) -> QueryResult<AddAttachmentOutcome> {
     if !user_admin::hold(c, new.owner)? {
-        return Ok(AddAttachment::Gone);
+        return Ok(AddAttachmentOutcome::Gone);
     }
     if let Some(upload) = new.upload {
         match running::upload(c, upload, new.owner)? {
-            None => return Ok(AddAttachment::Gone),
+            None => return Ok(AddAttachmentOutcome::Gone),
             Some(row) => {
                 if let Some(id) = row.attachment_id {
-                    let before = attachments::table.find(Sql(id)).select(Attachment::as_select());
+                    let before =
+                        attachments::table.find(Sql(id)).select(AttachmentRow::as_select());
                     let before = before.first(c).optional()?;
-                    return Ok(before.map_or(AddAttachment::Gone, AddAttachment::Before));
+                    return Ok(
+                        before.map_or(AddAttachmentOutcome::Gone, AddAttachmentOutcome::Before)
+                    );
                 }
                 diesel::update(uploads::table.find(Sql(upload)))
                     .set(uploads::attachment_id.eq(Sql(new.id)))
@@ -47,7 +52,7 @@ pub(crate) fn add_attachment(
             running::remove_upload(c, upload, new.owner)?;
         }
         bytes::abandon(c, all, now)?;
-        return Ok(AddAttachment::OverQuota);
+        return Ok(AddAttachmentOutcome::OverQuota);
     }
     // All of them are asked for before any is settled: whoever shares the others still puts them.
     let claimed = bytes::claimed(c, &all)?;
@@ -58,7 +63,7 @@ pub(crate) fn add_attachment(
                 .set(uploads::attachment_id.eq(None::<Sql<AttachmentId>>))
                 .execute(c)?;
         }
-        return Ok(AddAttachment::BlobGone(lost));
+        return Ok(AddAttachmentOutcome::BlobGone(lost));
     }
     bytes::settle(c, &all, now)?;
     let (width, height) = new.pixels.unzip();
@@ -77,9 +82,9 @@ pub(crate) fn add_attachment(
             attachments::created_at.eq(Sql(now)),
             attachments::expires_at.eq(Sql(new.expires_at)),
         ))
-        .returning(Attachment::as_returning())
+        .returning(AttachmentRow::as_returning())
         .get_result(c)
-        .map(AddAttachment::Added)
+        .map(AddAttachmentOutcome::Added)
 }
 
 /// How many bytes a person keeps, uploads under way included.
@@ -118,11 +123,11 @@ pub(crate) fn attachment(
     id: AttachmentId,
     viewer: UserId,
     now: Timestamp,
-) -> QueryResult<Option<(Attachment, Blob)>> {
-    let found: Option<(Attachment, Blob)> = attachments::table
+) -> QueryResult<Option<(AttachmentRow, BlobRow)>> {
+    let found: Option<(AttachmentRow, BlobRow)> = attachments::table
         .inner_join(blobs::table)
         .filter(attachments::id.eq(Sql(id)))
-        .select((Attachment::as_select(), Blob::as_select()))
+        .select((AttachmentRow::as_select(), BlobRow::as_select()))
         .first(c)
         .optional()?;
     let Some(found) = found else { return Ok(None) };
@@ -135,22 +140,22 @@ pub(crate) fn thumbnail(
     id: AttachmentId,
     viewer: UserId,
     now: Timestamp,
-) -> QueryResult<Option<Blob>> {
+) -> QueryResult<Option<BlobRow>> {
     let Some((file, _)) = attachment(c, id, viewer, now)? else { return Ok(None) };
     let Some(small) = file.thumbnail_id else { return Ok(None) };
-    blobs::table.find(Sql(small)).select(Blob::as_select()).first(c).optional()
+    blobs::table.find(Sql(small)).select(BlobRow::as_select()).first(c).optional()
 }
 
 /// What these messages carry, in order.
 pub(crate) fn attachments_of(
     c: &mut Conn,
     of: Vec<MessageId>,
-) -> QueryResult<HashMap<MessageId, Vec<Attachment>>> {
-    let rows: Vec<(MessageId, Attachment)> = message_attachments::table
+) -> QueryResult<HashMap<MessageId, Vec<AttachmentRow>>> {
+    let rows: Vec<(MessageId, AttachmentRow)> = message_attachments::table
         .inner_join(attachments::table)
         .filter(message_attachments::message_id.eq_any(of.into_iter().map(Sql)))
         .order((message_attachments::message_id, message_attachments::position))
-        .select((message_attachments::message_id, Attachment::as_select()))
+        .select((message_attachments::message_id, AttachmentRow::as_select()))
         .load(c)?;
     let mut found: HashMap<_, Vec<_>> = HashMap::new();
     for (message, attachment) in rows {
@@ -180,7 +185,7 @@ pub(super) fn hold(c: &mut Conn, mut ids: Vec<AttachmentId>, of: &[MessageId]) -
 /// Which files these senders may send: their own, and those they may see.
 pub(super) fn sendable(
     c: &mut Conn,
-    new: &[NewMessage],
+    new: &[NewMessageRow],
     now: Timestamp,
 ) -> QueryResult<HashSet<(UserId, AttachmentId)>> {
     let mut asked: Vec<(UserId, AttachmentId)> = Vec::new();
@@ -293,13 +298,13 @@ pub(crate) fn attachments_by(
     user: UserId,
     after: Option<AttachmentId>,
     limit: i64,
-) -> QueryResult<Vec<(Attachment, Blob)>> {
+) -> QueryResult<Vec<(AttachmentRow, BlobRow)>> {
     let mut page = attachments::table
         .inner_join(blobs::table)
         .filter(attachments::owner_id.eq(Sql(user)))
         .order(attachments::id)
         .limit(limit)
-        .select((Attachment::as_select(), Blob::as_select()))
+        .select((AttachmentRow::as_select(), BlobRow::as_select()))
         .into_boxed();
     if let Some(after) = after {
         page = page.filter(attachments::id.gt(Sql(after)));

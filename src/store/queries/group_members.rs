@@ -6,8 +6,8 @@ use diesel::prelude::*;
 
 use super::{Conn, chat, contacts, messages, user_admin};
 use crate::rows::{
-    Change, Conversation, ConversationView, Happened, Kind, MemberRole, Message, Reach, Settings,
-    System,
+    ConversationChangeOutcome, ConversationRow, ConversationWithMembers, GroupSettingsPatch,
+    Happened, InvitationRule, Kind, MemberRole, MessageRow, SystemEventRow,
 };
 use crate::schema::{conversations, members};
 use crate::types::Sql;
@@ -17,8 +17,8 @@ fn hold(
     c: &mut Conn,
     id: ConversationId,
     by: UserId,
-) -> QueryResult<Option<(Conversation, MemberRole)>> {
-    let query = conversations::table.find(Sql(id)).select(Conversation::as_select());
+) -> QueryResult<Option<(ConversationRow, MemberRole)>> {
+    let query = conversations::table.find(Sql(id)).select(ConversationRow::as_select());
     let Some(conversation) = held!(query).first(c).optional()? else { return Ok(None) };
     Ok(role(c, id, by)?.map(|role| (conversation, role)))
 }
@@ -39,14 +39,14 @@ fn changed(
     c: &mut Conn,
     id: ConversationId,
     by: UserId,
-    what: Vec<System>,
+    what: Vec<SystemEventRow>,
     now: Timestamp,
-) -> QueryResult<Change> {
+) -> QueryResult<ConversationChangeOutcome> {
     let mut said = Vec::with_capacity(what.len());
     for what in what {
         said.extend(messages::happened(c, id, by, &what, now)?);
     }
-    Ok(Change::Done(touch(c, id, now)?, said))
+    Ok(ConversationChangeOutcome::Done(touch(c, id, now)?, said))
 }
 
 /// The conversation, whose roster has changed.
@@ -54,13 +54,13 @@ pub(super) fn touch(
     c: &mut Conn,
     id: ConversationId,
     now: Timestamp,
-) -> QueryResult<ConversationView> {
+) -> QueryResult<ConversationWithMembers> {
     let conversation = diesel::update(conversations::table.find(Sql(id)))
         .set((
             conversations::roster.eq(conversations::roster + 1),
             conversations::updated_at.eq(Sql(now)),
         ))
-        .returning(Conversation::as_returning())
+        .returning(ConversationRow::as_returning())
         .get_result(c)?;
     chat::view(c, conversation)
 }
@@ -69,45 +69,51 @@ pub(crate) fn set_up_conversation(
     c: &mut Conn,
     id: ConversationId,
     by: UserId,
-    new: Settings,
+    new: GroupSettingsPatch,
     now: Timestamp,
-) -> QueryResult<Change> {
-    let Some((old, role)) = hold(c, id, by)? else { return Ok(Change::NotFound) };
-    let only_expiry = Settings { expires_in: new.expires_in, ..Settings::default() } == new;
+) -> QueryResult<ConversationChangeOutcome> {
+    let Some((old, role)) = hold(c, id, by)? else {
+        return Ok(ConversationChangeOutcome::NotFound);
+    };
+    let only_expiry =
+        GroupSettingsPatch { expires_in: new.expires_in, ..GroupSettingsPatch::default() } == new;
     let allowed = match old.kind {
         Kind::Direct => only_expiry, // of two, both decide how long words last
         Kind::Group => role != MemberRole::Member,
     };
     if !allowed {
-        return Ok(Change::NotAllowed);
+        return Ok(ConversationChangeOutcome::NotAllowed);
     }
     let blockers = contacts::blockers_in(c, id)?;
     if blockers.contains(&by) {
-        return Ok(Change::NotReachable);
+        return Ok(ConversationChangeOutcome::NotReachable);
     }
     if blockers.is_empty() {
         let (view, said) = set_up(c, old, by, new, now)?;
-        return Ok(Change::Done(view, said));
+        return Ok(ConversationChangeOutcome::Done(view, said));
     }
     let last_seq = old.last_seq;
     let (mut view, _) = contacts::for_show(c, |c| set_up(c, old, by, new, now))?;
     view.conversation.last_seq = last_seq;
-    Ok(Change::Unheard(view))
+    Ok(ConversationChangeOutcome::Unheard(view))
 }
 
 /// Writes settings down; gives the conversation then, and what was said of it.
 fn set_up(
     c: &mut Conn,
-    old: Conversation,
+    old: ConversationRow,
     by: UserId,
-    new: Settings,
+    new: GroupSettingsPatch,
     now: Timestamp,
-) -> QueryResult<(ConversationView, Vec<Message>)> {
+) -> QueryResult<(ConversationWithMembers, Vec<MessageRow>)> {
     let id = old.id;
     let title = new.title.or_else(|| old.title.clone());
     let mut what = Vec::new();
     if title != old.title {
-        what.push(System { title: title.clone(), ..System::new(Happened::Renamed) });
+        what.push(SystemEventRow {
+            title: title.clone(),
+            ..SystemEventRow::new(Happened::Renamed)
+        });
     }
     let expires_in = new.expires_in.unwrap_or(old.expires_in);
     let settings = (
@@ -117,7 +123,7 @@ fn set_up(
         new.who_adds.unwrap_or(old.who_adds),
     );
     if settings != (old.expires_in, old.history, old.who_writes, old.who_adds) {
-        what.push(System::new(Happened::Settings));
+        what.push(SystemEventRow::new(Happened::Settings));
     }
     let mut said = Vec::new();
     for what in what {
@@ -132,7 +138,7 @@ fn set_up(
             conversations::who_adds.eq(settings.3),
             conversations::updated_at.eq(Sql(now)),
         ))
-        .returning(Conversation::as_returning())
+        .returning(ConversationRow::as_returning())
         .get_result(c)?;
     Ok((chat::view(c, conversation)?, said))
 }
@@ -142,24 +148,26 @@ pub(crate) fn add_member(
     id: ConversationId,
     by: UserId,
     user: UserId,
-    reach: Reach,
+    reach: InvitationRule,
     now: Timestamp,
-) -> QueryResult<Change> {
-    let Some((conversation, rights)) = hold(c, id, by)? else { return Ok(Change::NotFound) };
+) -> QueryResult<ConversationChangeOutcome> {
+    let Some((conversation, rights)) = hold(c, id, by)? else {
+        return Ok(ConversationChangeOutcome::NotFound);
+    };
     if conversation.kind == Kind::Direct || !conversation.who_adds.admits(rights) {
-        return Ok(Change::NotAllowed);
+        return Ok(ConversationChangeOutcome::NotAllowed);
     }
     if role(c, id, user)?.is_some() {
-        return Ok(Change::Done(chat::view(c, conversation)?, Vec::new()));
+        return Ok(ConversationChangeOutcome::Done(chat::view(c, conversation)?, Vec::new()));
     }
     if !user_admin::hold(c, user)? {
-        return Ok(Change::NoSuchUser);
+        return Ok(ConversationChangeOutcome::NoSuchUser);
     }
     if !contacts::may_reach(c, by, &[user], reach)? {
-        return Ok(Change::NotReachable);
+        return Ok(ConversationChangeOutcome::NotReachable);
     }
     chat::enter(c, &conversation, &[user], MemberRole::Member, now)?;
-    changed(c, id, by, vec![System::to(Happened::Added, user)], now)
+    changed(c, id, by, vec![SystemEventRow::to(Happened::Added, user)], now)
 }
 
 pub(crate) fn remove_member(
@@ -168,25 +176,27 @@ pub(crate) fn remove_member(
     by: UserId,
     user: UserId,
     now: Timestamp,
-) -> QueryResult<Change> {
-    let Some((conversation, rights)) = hold(c, id, by)? else { return Ok(Change::NotFound) };
+) -> QueryResult<ConversationChangeOutcome> {
+    let Some((conversation, rights)) = hold(c, id, by)? else {
+        return Ok(ConversationChangeOutcome::NotFound);
+    };
     if conversation.kind == Kind::Direct {
-        return Ok(Change::NotAllowed);
+        return Ok(ConversationChangeOutcome::NotAllowed);
     }
-    let Some(theirs) = role(c, id, user)? else { return Ok(Change::NotFound) };
+    let Some(theirs) = role(c, id, user)? else { return Ok(ConversationChangeOutcome::NotFound) };
     let allowed = match rights {
         MemberRole::Owner => true,
         MemberRole::Admin => by == user || theirs == MemberRole::Member,
         MemberRole::Member => by == user,
     };
     if !allowed {
-        return Ok(Change::NotAllowed);
+        return Ok(ConversationChangeOutcome::NotAllowed);
     }
     diesel::delete(members::table.find((Sql(id), Sql(user)))).execute(c)?;
     let mut what = vec![if by == user {
-        System::new(Happened::Left)
+        SystemEventRow::new(Happened::Left)
     } else {
-        System::to(Happened::Removed, user)
+        SystemEventRow::to(Happened::Removed, user)
     }];
     if theirs == MemberRole::Owner
         && let Some(heir) = heir(c, id)?
@@ -197,8 +207,8 @@ pub(crate) fn remove_member(
     changed(c, id, by, what, now)
 }
 
-fn promoted(user: UserId, role: MemberRole) -> System {
-    System { role: Some(role), ..System::to(Happened::Role, user) }
+fn promoted(user: UserId, role: MemberRole) -> SystemEventRow {
+    SystemEventRow { role: Some(role), ..SystemEventRow::to(Happened::Role, user) }
 }
 
 /// Who owns a group after its owner left: the admin who came first, or else the member who did.
@@ -219,18 +229,20 @@ pub(crate) fn set_member_role(
     user: UserId,
     new: MemberRole,
     now: Timestamp,
-) -> QueryResult<Change> {
-    let Some((conversation, rights)) = hold(c, id, by)? else { return Ok(Change::NotFound) };
+) -> QueryResult<ConversationChangeOutcome> {
+    let Some((conversation, rights)) = hold(c, id, by)? else {
+        return Ok(ConversationChangeOutcome::NotFound);
+    };
     if conversation.kind == Kind::Direct || rights != MemberRole::Owner {
-        return Ok(Change::NotAllowed);
+        return Ok(ConversationChangeOutcome::NotAllowed);
     }
-    let Some(old) = role(c, id, user)? else { return Ok(Change::NotFound) };
+    let Some(old) = role(c, id, user)? else { return Ok(ConversationChangeOutcome::NotFound) };
     if old == new {
-        return Ok(Change::Done(chat::view(c, conversation)?, Vec::new()));
+        return Ok(ConversationChangeOutcome::Done(chat::view(c, conversation)?, Vec::new()));
     }
     if by == user {
         // An owner stops being one by making somebody else the owner, or by leaving.
-        return Ok(Change::NotAllowed);
+        return Ok(ConversationChangeOutcome::NotAllowed);
     }
     if new == MemberRole::Owner {
         set_role(c, id, by, MemberRole::Admin)?;

@@ -7,12 +7,12 @@ use base::ids::JobId;
 use diesel::prelude::*;
 
 use super::Conn;
-use crate::rows::{Claim, Job, JobEnd, JobState, NewJob};
+use crate::rows::{JobClaimOutcome, JobResolution, JobRow, JobState, NewJob};
 use crate::schema::jobs;
 use crate::types::Sql;
 
 /// How many that are due are looked at: others may be taking the first ones just now.
-const LOOKED_AT: i64 = 8;
+const CLAIM_SCAN_ROWS: i64 = 8;
 
 pub(super) fn insert(c: &mut Conn, new: &NewJob, now: Timestamp) -> QueryResult<()> {
     diesel::insert_into(jobs::table)
@@ -40,13 +40,13 @@ pub(crate) fn claim_job(
     lease: Duration,
     most: i64,
     now: Timestamp,
-) -> QueryResult<Claim> {
+) -> QueryResult<JobClaimOutcome> {
     let due: Vec<(JobId, i64)> = jobs::table
         .filter(jobs::ended_at.is_null())
         .filter(jobs::due_at.le(Sql(now)))
         .filter(jobs::kind.eq_any(kinds))
         .order(jobs::due_at)
-        .limit(LOOKED_AT)
+        .limit(CLAIM_SCAN_ROWS)
         .select((jobs::id, jobs::attempts))
         .load(c)?;
     for (id, attempts) in due {
@@ -59,11 +59,11 @@ pub(crate) fn claim_job(
         if attempts >= most {
             let buried = diesel::update(still)
                 .set((jobs::state.eq(JobState::Dead), jobs::ended_at.eq(Sql(now))))
-                .returning(Job::as_returning())
+                .returning(JobRow::as_returning())
                 .get_result(c)
                 .optional()?;
             if let Some(job) = buried {
-                return Ok(Claim::Buried(job));
+                return Ok(JobClaimOutcome::Buried(job));
             }
             continue;
         }
@@ -73,14 +73,14 @@ pub(crate) fn claim_job(
                 jobs::attempts.eq(attempts + 1),
                 jobs::due_at.eq(Sql(now + lease)),
             ))
-            .returning(Job::as_returning())
+            .returning(JobRow::as_returning())
             .get_result(c)
             .optional()?;
         if let Some(job) = taken {
-            return Ok(Claim::Taken(job));
+            return Ok(JobClaimOutcome::Taken(job));
         }
     }
-    Ok(Claim::Nothing)
+    Ok(JobClaimOutcome::Nothing)
 }
 
 pub(crate) fn extend_lease(
@@ -100,7 +100,7 @@ pub(crate) fn end_job(
     c: &mut Conn,
     id: JobId,
     attempt: i64,
-    end: JobEnd,
+    end: JobResolution,
     now: Timestamp,
 ) -> QueryResult<bool> {
     let mine = jobs::table
@@ -108,17 +108,17 @@ pub(crate) fn end_job(
         .filter(jobs::attempts.eq(attempt))
         .filter(jobs::state.eq(JobState::Running));
     let changed = match end {
-        JobEnd::Done => diesel::update(mine)
+        JobResolution::Done => diesel::update(mine)
             .set((jobs::state.eq(JobState::Done), jobs::ended_at.eq(Sql(now))))
             .execute(c)?,
-        JobEnd::Retry { at, failure } => diesel::update(mine)
+        JobResolution::Retry { at, failure } => diesel::update(mine)
             .set((
                 jobs::state.eq(JobState::Waiting),
                 jobs::due_at.eq(Sql(at)),
                 jobs::failure.eq(failure),
             ))
             .execute(c)?,
-        JobEnd::Dead { failure } => diesel::update(mine)
+        JobResolution::Dead { failure } => diesel::update(mine)
             .set((
                 jobs::state.eq(JobState::Dead),
                 jobs::ended_at.eq(Sql(now)),
@@ -134,9 +134,9 @@ pub(crate) fn jobs(
     state: Option<JobState>,
     before: Option<JobId>,
     limit: i64,
-) -> QueryResult<Vec<Job>> {
+) -> QueryResult<Vec<JobRow>> {
     let mut query =
-        jobs::table.select(Job::as_select()).order(jobs::id.desc()).limit(limit).into_boxed();
+        jobs::table.select(JobRow::as_select()).order(jobs::id.desc()).limit(limit).into_boxed();
     if let Some(state) = state {
         query = query.filter(jobs::state.eq(state));
     }

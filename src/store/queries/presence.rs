@@ -7,7 +7,7 @@ use base::ids::UserId;
 use diesel::prelude::*;
 
 use super::{Conn, user_admin};
-use crate::rows::{Availability, ContactState, Status};
+use crate::rows::{Availability, ContactState, StatusRow};
 use crate::schema::{contacts, statuses, users};
 use crate::types::Sql;
 
@@ -15,7 +15,7 @@ const COLUMNS: (statuses::user_id, statuses::state, statuses::text, statuses::la
     (statuses::user_id, statuses::state, statuses::text, statuses::last_seen_at);
 
 /// Of these people, those who ever said something of themselves or went.
-pub(crate) fn statuses(c: &mut Conn, people: Vec<UserId>) -> QueryResult<Vec<Status>> {
+pub(crate) fn statuses(c: &mut Conn, people: Vec<UserId>) -> QueryResult<Vec<StatusRow>> {
     statuses::table
         .filter(statuses::user_id.eq_any(people.into_iter().map(Sql)))
         .select(COLUMNS)

@@ -9,18 +9,18 @@ use diesel::prelude::*;
 use super::super::words as index_of;
 use super::Conn;
 use super::messages::is_visible;
-use crate::rows::{Finds, Message, Search};
+use crate::rows::{MessageRow, SearchPage, SearchParams};
 use crate::schema::{hidden_messages, members, messages, search_entries};
 use crate::tokenizer;
 use crate::types::Sql;
 
 /// How many finds are looked at at once.
-const WINDOW: usize = 500;
+const SEARCH_WINDOW_ROWS: usize = 500;
 /// How often that is done for one page: whoever may see little of what is found gets shorter pages,
 /// and nobody keeps the database for long.
-const WINDOWS: usize = 20;
+const MAX_SEARCH_WINDOWS: usize = 20;
 /// How many conversations are named to the index at most.
-const PLACES: usize = 300;
+const MAX_CONVERSATIONS_IN_QUERY: usize = 300;
 
 /// The word that names a conversation in the index: with it the search stays among those of the
 /// person. No text has it, since words have letters and digits only.
@@ -28,7 +28,7 @@ fn place(id: ConversationId) -> String {
     format!("\u{e000}{}", id.uuid().simple())
 }
 
-fn words_of(message: &Message) -> Option<String> {
+fn words_of(message: &MessageRow) -> Option<String> {
     let mut words = tokenizer::of(&message.body);
     if words.is_empty() {
         return None;
@@ -38,7 +38,7 @@ fn words_of(message: &Message) -> Option<String> {
 }
 
 /// Puts new messages into the index.
-pub(super) fn index(c: &mut Conn, fresh: &[Message]) -> QueryResult<()> {
+pub(super) fn index(c: &mut Conn, fresh: &[MessageRow]) -> QueryResult<()> {
     for message in fresh {
         if let Some(words) = words_of(message) {
             index_of::put(c, message.id, &words)?;
@@ -48,7 +48,7 @@ pub(super) fn index(c: &mut Conn, fresh: &[Message]) -> QueryResult<()> {
 }
 
 /// Puts a message that says something else now into the index, in its old place.
-pub(super) fn index_again(c: &mut Conn, message: &Message) -> QueryResult<()> {
+pub(super) fn index_again(c: &mut Conn, message: &MessageRow) -> QueryResult<()> {
     let entry: Option<i64> = search_entries::table
         .filter(search_entries::message_id.eq(Sql(message.id)))
         .select(search_entries::id)
@@ -72,10 +72,10 @@ pub(super) fn forget(c: &mut Conn, ids: Vec<MessageId>) -> QueryResult<()> {
 /// was said last comes first.
 pub(crate) fn search(
     c: &mut Conn,
-    Search { viewer, words: wanted, within, before }: Search,
+    SearchParams { viewer, words: wanted, within, before }: SearchParams,
     limit: usize,
     now: Timestamp,
-) -> QueryResult<Finds> {
+) -> QueryResult<SearchPage> {
     let mut mine = members::table
         .filter(members::user_id.eq(Sql(viewer)))
         .select((members::conversation_id, members::visible_seq))
@@ -86,16 +86,16 @@ pub(crate) fn search(
     let mine: HashMap<ConversationId, i64> =
         mine.load::<(ConversationId, i64)>(c)?.into_iter().collect();
     if mine.is_empty() || wanted.is_empty() {
-        return Ok(Finds { shown: Vec::new(), next: None });
+        return Ok(SearchPage { shown: Vec::new(), next: None });
     }
     let places: Vec<String> = mine.keys().map(|id| place(*id)).collect();
     // Somebody with very many is asked of what is found, not of the index.
-    let places = if places.len() > PLACES { Vec::new() } else { places };
+    let places = if places.len() > MAX_CONVERSATIONS_IN_QUERY { Vec::new() } else { places };
     let (mut found, mut next) = (Vec::new(), Some(before.unwrap_or(i64::MAX)));
-    for _ in 0..WINDOWS {
+    for _ in 0..MAX_SEARCH_WINDOWS {
         let Some(below) = next else { break };
-        let candidates = index_of::find(c, &places, &wanted, below, rows(WINDOW))?;
-        next = candidates.last().copied().filter(|_| candidates.len() == WINDOW);
+        let candidates = index_of::find(c, &places, &wanted, below, rows(SEARCH_WINDOW_ROWS))?;
+        next = candidates.last().copied().filter(|_| candidates.len() == SEARCH_WINDOW_ROWS);
         let one_more = limit + 1 - found.len(); // which says that there is more
         found.extend(visible(c, viewer, &mine, candidates, now)?.into_iter().take(one_more));
         if found.len() > limit {
@@ -105,13 +105,13 @@ pub(crate) fn search(
         }
     }
     let found: Vec<MessageId> = found.into_iter().map(|(_, message)| message).collect();
-    let told: Vec<Message> = messages::table
+    let told: Vec<MessageRow> = messages::table
         .filter(messages::id.eq_any(found.iter().copied().map(Sql)))
-        .select(Message::as_select())
+        .select(MessageRow::as_select())
         .load(c)?;
     let mut told: HashMap<_, _> = told.into_iter().map(|message| (message.id, message)).collect();
     let told = found.iter().filter_map(|id| told.remove(id)).collect();
-    Ok(Finds { shown: super::messages::complete(c, told, now)?, next })
+    Ok(SearchPage { shown: super::messages::complete(c, told, now)?, next })
 }
 
 fn rows(count: usize) -> i64 {

@@ -5,7 +5,7 @@ use base::ids::UserId;
 use diesel::prelude::*;
 
 use super::{Conn, audit, sign_in, user_admin};
-use crate::rows::{Factor, NewAudit, Opened, SecondFactor, SignIn};
+use crate::rows::{NewAudit, SecondFactorProof, SecondFactorRow, SignIn, SignInOutcome};
 use crate::schema::{recovery_codes, second_factors, users};
 use crate::types::Sql;
 
@@ -14,7 +14,7 @@ pub(crate) fn sign_in(
     new: SignIn,
     entry: NewAudit,
     now: Timestamp,
-) -> QueryResult<Opened> {
+) -> QueryResult<SignInOutcome> {
     let user = new.device.user_id;
     // Held: a new password, a suspension or the end of the account comes before or after this.
     let person = users::table
@@ -23,20 +23,20 @@ pub(crate) fn sign_in(
         .select(users::password_hash);
     let kept: Option<String> = held!(person).first(c).optional()?;
     if kept != Some(new.password_hash) {
-        return Ok(Opened::Refused);
+        return Ok(SignInOutcome::Refused);
     }
     if is_on(c, user)? {
-        let Some(factor) = new.factor else { return Ok(Opened::FactorMissing) };
+        let Some(factor) = new.factor else { return Ok(SignInOutcome::FactorMissing) };
         if !spend(c, user, factor)? {
-            return Ok(Opened::FactorRefused);
+            return Ok(SignInOutcome::FactorRefused);
         }
     }
     let device = sign_in::insert_device(c, &new.device, &new.refresh, now)?;
     audit::insert(c, &entry, now)?;
-    Ok(Opened::Done(device))
+    Ok(SignInOutcome::Done(device))
 }
 
-pub(crate) fn second_factor(c: &mut Conn, user: UserId) -> QueryResult<Option<SecondFactor>> {
+pub(crate) fn second_factor(c: &mut Conn, user: UserId) -> QueryResult<Option<SecondFactorRow>> {
     let found: Option<(Vec<u8>, Option<Timestamp>)> = second_factors::table
         .find(Sql(user))
         .select((second_factors::secret, second_factors::confirmed_at))
@@ -48,7 +48,7 @@ pub(crate) fn second_factor(c: &mut Conn, user: UserId) -> QueryResult<Option<Se
         .count()
         .get_result(c)?;
     let recovery_codes = u64::try_from(left).unwrap_or(0);
-    Ok(Some(SecondFactor { secret, confirmed_at, recovery_codes }))
+    Ok(Some(SecondFactorRow { secret, confirmed_at, recovery_codes }))
 }
 
 fn is_on(c: &mut Conn, user: UserId) -> QueryResult<bool> {
@@ -57,14 +57,18 @@ fn is_on(c: &mut Conn, user: UserId) -> QueryResult<bool> {
     diesel::select(diesel::dsl::exists(on)).get_result(c)
 }
 
-pub(crate) fn spend_factor(c: &mut Conn, user: UserId, factor: Factor) -> QueryResult<bool> {
+pub(crate) fn spend_factor(
+    c: &mut Conn,
+    user: UserId,
+    factor: SecondFactorProof,
+) -> QueryResult<bool> {
     spend(c, user, factor)
 }
 
 /// Spends a proof; of two who show the same one, one is told no.
-fn spend(c: &mut Conn, user: UserId, factor: Factor) -> QueryResult<bool> {
+fn spend(c: &mut Conn, user: UserId, factor: SecondFactorProof) -> QueryResult<bool> {
     let spent = match factor {
-        Factor::Step(step) => {
+        SecondFactorProof::Step(step) => {
             let later = second_factors::last_step.is_null().or(second_factors::last_step.lt(step));
             diesel::update(second_factors::table.find(Sql(user)))
                 .filter(second_factors::confirmed_at.is_not_null())
@@ -72,7 +76,7 @@ fn spend(c: &mut Conn, user: UserId, factor: Factor) -> QueryResult<bool> {
                 .set(second_factors::last_step.eq(step))
                 .execute(c)?
         }
-        Factor::Recovery(hash) => {
+        SecondFactorProof::Recovery(hash) => {
             diesel::delete(recovery_codes::table.find((Sql(user), hash.to_vec()))).execute(c)?
         }
     };
@@ -128,7 +132,7 @@ pub(crate) fn confirm_second_factor(
 pub(crate) fn replace_recovery_codes(
     c: &mut Conn,
     user: UserId,
-    factor: Factor,
+    factor: SecondFactorProof,
     codes: Vec<[u8; 32]>,
     entry: NewAudit,
     now: Timestamp,
@@ -144,7 +148,7 @@ pub(crate) fn replace_recovery_codes(
 pub(crate) fn drop_second_factor(
     c: &mut Conn,
     user: UserId,
-    factor: Factor,
+    factor: SecondFactorProof,
     entry: NewAudit,
     now: Timestamp,
 ) -> QueryResult<bool> {

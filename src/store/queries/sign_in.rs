@@ -8,17 +8,18 @@ use diesel::prelude::*;
 
 use super::{Conn, accounts, audit};
 use crate::rows::{
-    Device, FirstAdmin, Identity, NewAudit, NewDevice, NewRefresh, NewUser, Role, Rotation, User,
+    DeviceIdentity, DeviceRow, FirstAdminOutcome, NewAudit, NewDeviceRow, NewRefresh, NewUserRow,
+    RefreshOutcome, Role, UserRow,
 };
 use crate::schema::{devices, refresh_tokens, setup_links, users};
 use crate::types::Sql;
 
 pub(super) fn insert_device(
     c: &mut Conn,
-    device: &NewDevice,
+    device: &NewDeviceRow,
     refresh: &NewRefresh,
     now: Timestamp,
-) -> QueryResult<Device> {
+) -> QueryResult<DeviceRow> {
     let device = diesel::insert_into(devices::table)
         .values((
             devices::id.eq(Sql(device.id)),
@@ -30,7 +31,7 @@ pub(super) fn insert_device(
             devices::last_ip.eq(refresh.ip.as_deref()),
             devices::user_agent.eq(device.user_agent.as_deref()),
         ))
-        .returning(Device::as_returning())
+        .returning(DeviceRow::as_returning())
         .get_result(c)?;
     insert_refresh(c, device.id, refresh, now)?;
     Ok(device)
@@ -55,11 +56,11 @@ fn insert_refresh(
 
 pub(crate) fn open_device(
     c: &mut Conn,
-    device: NewDevice,
+    device: NewDeviceRow,
     refresh: NewRefresh,
     entry: NewAudit,
     now: Timestamp,
-) -> QueryResult<Device> {
+) -> QueryResult<DeviceRow> {
     let device = insert_device(c, &device, &refresh, now)?;
     audit::insert(c, &entry, now)?;
     Ok(device)
@@ -87,28 +88,28 @@ pub(crate) fn put_setup_link(
 pub(crate) fn register_first_admin(
     c: &mut Conn,
     setup: [u8; 32],
-    user: NewUser,
-    device: NewDevice,
+    user: NewUserRow,
+    device: NewDeviceRow,
     refresh: NewRefresh,
     entry: NewAudit,
     now: Timestamp,
-) -> QueryResult<FirstAdmin> {
+) -> QueryResult<FirstAdminOutcome> {
     accounts::hold_count(c)?; // also lets only one come through the link
     if accounts::has_admin(c)? {
-        return Ok(FirstAdmin::LinkUnknown); // made on the command line meanwhile
+        return Ok(FirstAdminOutcome::LinkUnknown); // made on the command line meanwhile
     }
     let good = setup_links::table.find(&setup[..]).filter(setup_links::expires_at.gt(Sql(now)));
     if !diesel::select(diesel::dsl::exists(good)).get_result(c)? {
-        return Ok(FirstAdmin::LinkUnknown);
+        return Ok(FirstAdminOutcome::LinkUnknown);
     }
     if accounts::phone_taken(c, &user.phone)? {
-        return Ok(FirstAdmin::PhoneTaken);
+        return Ok(FirstAdminOutcome::PhoneTaken);
     }
     diesel::delete(setup_links::table.find(&setup[..])).execute(c)?;
-    let user = accounts::insert(c, &NewUser { role: Role::Admin, ..user }, now)?;
+    let user = accounts::insert(c, &NewUserRow { role: Role::Admin, ..user }, now)?;
     let device = insert_device(c, &device, &refresh, now)?;
     audit::insert(c, &entry, now)?;
-    Ok(FirstAdmin::Done(user, device))
+    Ok(FirstAdminOutcome::Done(user, device))
 }
 
 pub(crate) fn rotate_refresh(
@@ -117,7 +118,7 @@ pub(crate) fn rotate_refresh(
     successor: NewRefresh,
     grace: Duration,
     now: Timestamp,
-) -> QueryResult<Rotation> {
+) -> QueryResult<RefreshOutcome> {
     // Holding the row makes two who show the same token come one after the other.
     let shown = refresh_tokens::table.find(&old[..]).select((
         refresh_tokens::device_id,
@@ -128,13 +129,13 @@ pub(crate) fn rotate_refresh(
     type Shown = (DeviceId, Timestamp, Option<Timestamp>, Option<Vec<u8>>);
     let Some((device_id, expires_at, used_at, next)) = held!(shown).first::<Shown>(c).optional()?
     else {
-        return Ok(Rotation::Unknown);
+        return Ok(RefreshOutcome::Unknown);
     };
-    let Some(Identity { user, device }) = identity(c, device_id)? else {
-        return Ok(Rotation::Unknown);
+    let Some(DeviceIdentity { user, device }) = identity(c, device_id)? else {
+        return Ok(RefreshOutcome::Unknown);
     };
     if expires_at <= now {
-        return Ok(Rotation::Unknown);
+        return Ok(RefreshOutcome::Unknown);
     }
     let Some(used_at) = used_at else {
         diesel::update(refresh_tokens::table.find(&old[..]))
@@ -150,11 +151,11 @@ pub(crate) fn rotate_refresh(
                 .set(devices::last_ip.eq(successor.ip))
                 .execute(c)?;
         }
-        return Ok(Rotation::Rotated(user, device));
+        return Ok(RefreshOutcome::Rotated(user, device));
     };
     let same = next.as_deref() == Some(&successor.hash[..]);
     if same && now.since(used_at) <= grace && is_unused(c, &successor.hash)? {
-        return Ok(Rotation::Repeated(user, device));
+        return Ok(RefreshOutcome::Repeated(user, device));
     }
     revoke(c, device_id, now)?;
     let entry = NewAudit {
@@ -165,7 +166,7 @@ pub(crate) fn rotate_refresh(
         ip: None,
     };
     audit::insert(c, &entry, now)?;
-    Ok(Rotation::Reused { user_id: user.id, device_id })
+    Ok(RefreshOutcome::Reused { user_id: user.id, device_id })
 }
 
 fn is_unused(c: &mut Conn, hash: &[u8]) -> QueryResult<bool> {
@@ -173,24 +174,24 @@ fn is_unused(c: &mut Conn, hash: &[u8]) -> QueryResult<bool> {
     diesel::select(diesel::dsl::exists(unused)).get_result(c)
 }
 
-pub(crate) fn identity(c: &mut Conn, id: DeviceId) -> QueryResult<Option<Identity>> {
+pub(crate) fn identity(c: &mut Conn, id: DeviceId) -> QueryResult<Option<DeviceIdentity>> {
     let found = devices::table
         .inner_join(users::table)
         .filter(devices::id.eq(Sql(id)))
         .filter(devices::revoked_at.is_null())
         .filter(users::suspended_at.is_null())
-        .select((User::as_select(), Device::as_select()))
+        .select((UserRow::as_select(), DeviceRow::as_select()))
         .first(c)
         .optional()?;
-    Ok(found.map(|(user, device)| Identity { user, device }))
+    Ok(found.map(|(user, device)| DeviceIdentity { user, device }))
 }
 
-pub(crate) fn devices(c: &mut Conn, user: UserId) -> QueryResult<Vec<Device>> {
+pub(crate) fn devices(c: &mut Conn, user: UserId) -> QueryResult<Vec<DeviceRow>> {
     devices::table
         .filter(devices::user_id.eq(Sql(user)))
         .filter(devices::revoked_at.is_null())
         .order(devices::id)
-        .select(Device::as_select())
+        .select(DeviceRow::as_select())
         .load(c)
 }
 
@@ -238,11 +239,11 @@ pub(crate) fn touch_device(c: &mut Conn, id: DeviceId, now: Timestamp) -> QueryR
 }
 
 /// Remembers that a device was there; never moves back.
-fn seen(c: &mut Conn, id: DeviceId, now: Timestamp) -> QueryResult<Option<Device>> {
+fn seen(c: &mut Conn, id: DeviceId, now: Timestamp) -> QueryResult<Option<DeviceRow>> {
     diesel::update(devices::table.find(Sql(id)))
         .filter(devices::last_seen_at.lt(Sql(now)))
         .set(devices::last_seen_at.eq(Sql(now)))
-        .returning(Device::as_returning())
+        .returning(DeviceRow::as_returning())
         .get_result(c)
         .optional()
 }

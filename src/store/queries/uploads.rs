@@ -5,19 +5,19 @@ use base::ids::{UploadId, UserId};
 use diesel::prelude::*;
 
 use super::{Conn, files, user_admin};
-use crate::rows::{AddUpload, NewUpload, Quota, Upload};
+use crate::rows::{AddUploadOutcome, NewUploadRow, Quota, UploadRow};
 use crate::schema::uploads;
 use crate::types::Sql;
 
 /// Begins an upload; its size counts from now on.
 pub(crate) fn add_upload(
     c: &mut Conn,
-    new: NewUpload,
+    new: NewUploadRow,
     quota: Quota,
     now: Timestamp,
-) -> QueryResult<AddUpload> {
+) -> QueryResult<AddUploadOutcome> {
     if !user_admin::hold(c, new.owner)? {
-        return Ok(AddUpload::Gone);
+        return Ok(AddUploadOutcome::Gone);
     }
     let running: i64 = uploads::table
         .filter(uploads::owner_id.eq(Sql(new.owner)))
@@ -25,10 +25,10 @@ pub(crate) fn add_upload(
         .count()
         .get_result(c)?;
     if running >= quota.uploads {
-        return Ok(AddUpload::TooMany);
+        return Ok(AddUploadOutcome::TooMany);
     }
     if files::kept(c, new.owner)?.saturating_add(new.size) > quota.bytes {
-        return Ok(AddUpload::OverQuota);
+        return Ok(AddUploadOutcome::OverQuota);
     }
     diesel::insert_into(uploads::table)
         .values((
@@ -41,15 +41,15 @@ pub(crate) fn add_upload(
             uploads::expires_at.eq(Sql(new.expires_at)),
         ))
         .execute(c)?;
-    Ok(AddUpload::Added)
+    Ok(AddUploadOutcome::Added)
 }
 
 /// An upload, for its owner.
-pub(crate) fn upload(c: &mut Conn, id: UploadId, owner: UserId) -> QueryResult<Option<Upload>> {
+pub(crate) fn upload(c: &mut Conn, id: UploadId, owner: UserId) -> QueryResult<Option<UploadRow>> {
     uploads::table
         .find(Sql(id))
         .filter(uploads::owner_id.eq(Sql(owner)))
-        .select(Upload::as_select())
+        .select(UploadRow::as_select())
         .first(c)
         .optional()
 }

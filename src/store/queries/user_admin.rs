@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Text;
 
 use super::{Conn, accounts, audit, sign_in};
-use crate::rows::{NewAudit, PeopleFilter, Person, PersonChange, Role};
+use crate::rows::{NewAudit, PeopleFilter, Role, UserAdminRow, UserChangeOutcome};
 use crate::schema::{second_factors, users};
 use crate::types::Sql;
 
@@ -29,7 +29,7 @@ pub(super) fn hold_all(c: &mut Conn, all: &[UserId]) -> QueryResult<Vec<UserId>>
     held!(there).load(c)
 }
 
-/// The columns of a [`Person`].
+/// The columns of a [`UserAdminRow`].
 macro_rules! person {
     () => {
         users::table.left_join(second_factors::table).filter(users::deleted_at.is_null()).select((
@@ -44,11 +44,15 @@ macro_rules! person {
     };
 }
 
-pub(crate) fn person(c: &mut Conn, id: UserId) -> QueryResult<Option<Person>> {
+pub(crate) fn person(c: &mut Conn, id: UserId) -> QueryResult<Option<UserAdminRow>> {
     person!().filter(users::id.eq(Sql(id))).first(c).optional()
 }
 
-pub(crate) fn people(c: &mut Conn, filter: PeopleFilter, limit: i64) -> QueryResult<Vec<Person>> {
+pub(crate) fn people(
+    c: &mut Conn,
+    filter: PeopleFilter,
+    limit: i64,
+) -> QueryResult<Vec<UserAdminRow>> {
     let mut query = person!().order(users::id).limit(limit).into_boxed();
     if let Some(name) = filter.name {
         let name = beginning(&name.to_lowercase());
@@ -86,20 +90,23 @@ fn beginning(text: &str) -> String {
 
 /// Whether a person is there, and whether somebody else may do everything too. Only under
 /// [`accounts::hold_count`]: of two administrators who put each other out, one comes second.
-pub(super) fn dispensable(c: &mut Conn, user: UserId) -> QueryResult<Result<(), PersonChange>> {
+pub(super) fn dispensable(
+    c: &mut Conn,
+    user: UserId,
+) -> QueryResult<Result<(), UserChangeOutcome>> {
     let role: Option<Role> = users::table
         .find(Sql(user))
         .filter(users::deleted_at.is_null())
         .select(users::role)
         .first(c)
         .optional()?;
-    let Some(role) = role else { return Ok(Err(PersonChange::NoSuchUser)) };
+    let Some(role) = role else { return Ok(Err(UserChangeOutcome::NoSuchUser)) };
     let others = users::table
         .filter(users::role.eq(Role::Admin))
         .filter(users::suspended_at.is_null())
         .filter(users::id.ne(Sql(user)));
     let spare: bool = diesel::select(diesel::dsl::exists(others)).get_result(c)?;
-    Ok(if role == Role::Admin && !spare { Err(PersonChange::LastAdmin) } else { Ok(()) })
+    Ok(if role == Role::Admin && !spare { Err(UserChangeOutcome::LastAdmin) } else { Ok(()) })
 }
 
 pub(crate) fn set_role(
@@ -108,16 +115,16 @@ pub(crate) fn set_role(
     role: Role,
     entry: NewAudit,
     now: Timestamp,
-) -> QueryResult<PersonChange> {
+) -> QueryResult<UserChangeOutcome> {
     accounts::hold_count(c)?;
     match dispensable(c, id)? {
-        Err(PersonChange::LastAdmin) if role == Role::Admin => {}
+        Err(UserChangeOutcome::LastAdmin) if role == Role::Admin => {}
         Err(refused) => return Ok(refused),
         Ok(()) => {}
     }
     diesel::update(users::table.find(Sql(id))).set(users::role.eq(role)).execute(c)?;
     audit::insert(c, &entry, now)?;
-    devices(c, id).map(PersonChange::Done)
+    devices(c, id).map(UserChangeOutcome::Done)
 }
 
 pub(crate) fn suspend(
@@ -125,7 +132,7 @@ pub(crate) fn suspend(
     id: UserId,
     entry: NewAudit,
     now: Timestamp,
-) -> QueryResult<PersonChange> {
+) -> QueryResult<UserChangeOutcome> {
     accounts::hold_count(c)?;
     if let Err(refused) = dispensable(c, id)? {
         return Ok(refused);
@@ -137,7 +144,7 @@ pub(crate) fn suspend(
     if fresh == 1 {
         audit::insert(c, &entry, now)?;
     }
-    devices(c, id).map(PersonChange::Done)
+    devices(c, id).map(UserChangeOutcome::Done)
 }
 
 pub(crate) fn unsuspend(
@@ -145,9 +152,9 @@ pub(crate) fn unsuspend(
     id: UserId,
     entry: NewAudit,
     now: Timestamp,
-) -> QueryResult<PersonChange> {
+) -> QueryResult<UserChangeOutcome> {
     if !hold(c, id)? {
-        return Ok(PersonChange::NoSuchUser);
+        return Ok(UserChangeOutcome::NoSuchUser);
     }
     let fresh = diesel::update(users::table.find(Sql(id)))
         .filter(users::suspended_at.is_not_null())
@@ -156,7 +163,7 @@ pub(crate) fn unsuspend(
     if fresh == 1 {
         audit::insert(c, &entry, now)?;
     }
-    devices(c, id).map(PersonChange::Done)
+    devices(c, id).map(UserChangeOutcome::Done)
 }
 
 pub(crate) fn sign_out_everywhere(
@@ -164,12 +171,12 @@ pub(crate) fn sign_out_everywhere(
     id: UserId,
     entry: NewAudit,
     now: Timestamp,
-) -> QueryResult<PersonChange> {
+) -> QueryResult<UserChangeOutcome> {
     if !hold(c, id)? {
-        return Ok(PersonChange::NoSuchUser);
+        return Ok(UserChangeOutcome::NoSuchUser);
     }
     audit::insert(c, &entry, now)?;
-    sign_in::revoke_all(c, id, None, now).map(PersonChange::Done)
+    sign_in::revoke_all(c, id, None, now).map(UserChangeOutcome::Done)
 }
 
 fn devices(c: &mut Conn, id: UserId) -> QueryResult<Vec<DeviceId>> {

@@ -22,7 +22,7 @@ word! {
 /// A person.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = users)]
-pub struct User {
+pub struct UserRow {
     /// Who.
     pub id: UserId,
     /// In E.164 form; unique.
@@ -39,7 +39,7 @@ pub struct User {
 
 /// A person who comes.
 #[derive(Clone, Debug)]
-pub struct NewUser {
+pub struct NewUserRow {
     /// Made by the caller.
     pub id: UserId,
     /// In E.164 form.
@@ -55,7 +55,7 @@ pub struct NewUser {
 /// A signed-in device; also the family of its refresh tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = devices)]
-pub struct Device {
+pub struct DeviceRow {
     /// Which.
     pub id: DeviceId,
     /// Whose.
@@ -78,7 +78,7 @@ pub struct Device {
 
 /// A device that signs in.
 #[derive(Clone, Debug)]
-pub struct NewDevice {
+pub struct NewDeviceRow {
     /// Made by the caller.
     pub id: DeviceId,
     /// Whose.
@@ -94,9 +94,9 @@ pub struct NewDevice {
 /// How a registration ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
-pub enum Registered {
+pub enum RegisterOutcome {
     /// The person exists and their first device is signed in.
-    Done(User, Device),
+    Done(UserRow, DeviceRow),
     /// Somebody has that number.
     PhoneTaken,
     /// There are as many people as there may be.
@@ -105,9 +105,9 @@ pub enum Registered {
 
 /// How adding a person by hand ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Added {
+pub enum AddUserOutcome {
     /// The person exists.
-    Done(User),
+    Done(UserRow),
     /// Somebody has that number.
     PhoneTaken,
 }

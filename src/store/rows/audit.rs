@@ -56,7 +56,7 @@ pub struct AuditFilter {
 
 /// How many rows of each kind housekeeping threw away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Purged {
+pub struct PurgeCounts {
     /// Expired refresh tokens.
     pub refresh_tokens: usize,
     /// Expired setup links.

@@ -58,7 +58,7 @@ word! {
 /// A call.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = calls)]
-pub struct Call {
+pub struct CallRow {
     /// Which.
     pub id: CallId,
     /// The conversation it belongs to, if any.
@@ -81,7 +81,7 @@ pub struct Call {
 
 /// Somebody in a call.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]
-pub struct CallPerson {
+pub struct CallParticipantRow {
     /// Who.
     pub user_id: UserId,
     /// What became of them.
@@ -96,11 +96,11 @@ pub struct CallPerson {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallRecord {
     /// The call.
-    pub call: Call,
+    pub call: CallRow,
     /// The name of who began it.
     pub caller: String,
     /// Everybody it concerned, the caller too, with their names.
-    pub people: Vec<(CallPerson, String)>,
+    pub people: Vec<(CallParticipantRow, String)>,
 }
 
 /// A call that begins.
@@ -136,12 +136,12 @@ pub struct EndedCall {
     /// When it was answered.
     pub answered_at: Option<Timestamp>,
     /// Everybody it concerned.
-    pub people: Vec<CallPerson>,
+    pub people: Vec<CallParticipantRow>,
 }
 
 /// What became of a write about a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallWritten {
+pub enum CallWriteOutcome {
     /// It is written.
     Done,
     /// It was written before, or the call is over.
@@ -152,7 +152,7 @@ pub enum CallWritten {
 
 /// Whether somebody may call somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallReach {
+pub enum CallPermission {
     /// They may.
     Allowed,
     /// They may, as far as they know: the other one blocks them and hears nothing of it.

@@ -6,11 +6,11 @@ use base::clock::Timestamp;
 use base::ids::{MessageId, UserId};
 use diesel::prelude::Queryable;
 
-use super::Shown;
+use super::MessageWithDetails;
 
 /// What a message said before.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]
-pub struct Edit {
+pub struct MessageEditRow {
     /// What it said.
     pub body: String,
     /// Until when.
@@ -19,7 +19,7 @@ pub struct Edit {
 
 /// Something done to a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Deed {
+pub enum MessageAction {
     /// It says something else; mentions stay if they are not given.
     Edit {
         /// What it says.
@@ -43,18 +43,18 @@ pub enum Deed {
 
 /// Who does what to which message.
 #[derive(Clone, Debug)]
-pub struct Doing {
+pub struct MessageActionRequest {
     /// Who.
     pub by: UserId,
     /// To which message.
     pub message: MessageId,
     /// What.
-    pub deed: Deed,
+    pub deed: MessageAction,
 }
 
 /// What limits deeds.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct MessageActionLimits {
     /// How long after it was said a message may be edited.
     pub edit: Duration,
     /// How long after it was said its sender may delete it for everybody.
@@ -71,7 +71,7 @@ pub struct Limits {
 
 /// What became of a deed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Altered {
+pub enum MessageActionOutcome {
     /// It is done.
     Done {
         /// The conversation's roster.
@@ -79,13 +79,13 @@ pub enum Altered {
         /// The number of the change.
         revision: i64,
         /// The message now.
-        shown: Shown,
+        shown: MessageWithDetails,
         /// Members who may not see it: it was said before they came, they hid it, or it is kept
         /// from them. If one of two blocks whoever asks, both: it only looks done.
         unseen: Vec<UserId>,
     },
     /// It was so already.
-    Nothing(Shown),
+    Nothing(MessageWithDetails),
     /// Whoever asks is in no such conversation.
     NotAMember,
     /// There is no such message for whoever asks.
@@ -104,9 +104,9 @@ pub enum Altered {
 
 /// A change to a message, for somebody who has missed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Revised {
+pub enum RevisedMessage {
     /// The message now.
-    Message(Box<Shown>),
+    Message(Box<MessageWithDetails>),
     /// They deleted it for themselves.
     Hidden {
         /// Which.
@@ -118,7 +118,7 @@ pub enum Revised {
     },
 }
 
-impl Revised {
+impl RevisedMessage {
     /// The number of the change.
     pub const fn revision(&self) -> i64 {
         match self {

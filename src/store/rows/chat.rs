@@ -4,7 +4,7 @@ use base::clock::Timestamp;
 use base::ids::{ConversationId, UserId};
 use diesel::prelude::{Queryable, Selectable};
 
-use super::Message;
+use super::MessageRow;
 use super::text_enum::word;
 use crate::schema::conversations;
 
@@ -70,7 +70,7 @@ impl Circle {
 /// A conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = conversations)]
-pub struct Conversation {
+pub struct ConversationRow {
     /// Which.
     pub id: ConversationId,
     /// For how many.
@@ -103,7 +103,7 @@ pub struct Conversation {
 
 /// Changes to how a group is governed; what is `None` stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
+pub struct GroupSettingsPatch {
     /// What it is called.
     pub title: Option<String>,
     /// After how many seconds messages disappear; `Some(None)`: never.
@@ -118,7 +118,7 @@ pub struct Settings {
 
 /// Changes to how one member keeps a conversation; what is `None` stays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Keeping {
+pub struct MemberSettingsPatch {
     /// No notifications until then; `Some(None)`: not muted.
     pub muted_until: Option<Option<Timestamp>>,
     /// Whether it is put away.
@@ -127,7 +127,7 @@ pub struct Keeping {
 
 /// How one member keeps a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Queryable)]
-pub struct Kept {
+pub struct MemberSettingsRow {
     /// No notifications until then, except of mentions.
     pub muted_until: Option<Timestamp>,
     /// Put away since then.
@@ -136,7 +136,7 @@ pub struct Kept {
 
 /// How far a conversation has come, for somebody in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Queryable)]
-pub struct Place {
+pub struct ConversationPosition {
     /// Which.
     pub conversation: ConversationId,
     /// The newest message.
@@ -149,7 +149,7 @@ pub struct Place {
 
 /// Somebody in a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]
-pub struct Member {
+pub struct MemberRow {
     /// Who.
     pub user_id: UserId,
     /// Their name.
@@ -168,18 +168,18 @@ pub struct Member {
 
 /// A conversation and all its members, in the order in which they came.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConversationView {
+pub struct ConversationWithMembers {
     /// The conversation.
-    pub conversation: Conversation,
+    pub conversation: ConversationRow,
     /// Its members.
-    pub members: Vec<Member>,
+    pub members: Vec<MemberRow>,
 }
 
 /// A conversation in somebody's list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Summary {
+pub struct ConversationSummaryRow {
     /// The conversation.
-    pub conversation: Conversation,
+    pub conversation: ConversationRow,
     /// What they may do in it.
     pub role: MemberRole,
     /// What came after this is brought to their devices.
@@ -191,7 +191,7 @@ pub struct Summary {
     /// Up to here they have read.
     pub read_seq: i64,
     /// Mute and archive.
-    pub kept: Kept,
+    pub kept: MemberSettingsRow,
     /// How many messages of others they have not read, of the newest thousand.
     pub unread: i64,
     /// How many of those mention them.
@@ -202,7 +202,7 @@ pub struct Summary {
 
 /// A conversation to be opened.
 #[derive(Clone, Debug)]
-pub struct NewConversation {
+pub struct NewConversationRow {
     /// Made by the caller.
     pub id: ConversationId,
     /// For how many; the method called decides, whatever this says.
@@ -218,7 +218,7 @@ pub struct NewConversation {
 /// Whom one may draw into a conversation: never somebody whom one blocks, and whoever blocks one into a
 /// direct one only, of which they do not hear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub enum InvitationRule {
     /// Accepted contacts, and people who are in a group with one.
     ContactsOrSharedGroup,
     /// Anybody who exists.
@@ -229,11 +229,11 @@ pub enum Reach {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpenDirect {
     /// It is there now.
-    Created(ConversationView),
+    Created(ConversationWithMembers),
     /// It is there now, and the other one, who blocks whoever opened it, is not to hear of it.
-    Unheard(ConversationView),
+    Unheard(ConversationWithMembers),
     /// It was there, with the id it had.
-    Existing(ConversationView),
+    Existing(ConversationWithMembers),
     /// No reach, somebody whom one blocks, or oneself.
     NotAllowed,
     /// The other one does not exist.
@@ -244,7 +244,7 @@ pub enum OpenDirect {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpenGroup {
     /// It is there now.
-    Created(ConversationView),
+    Created(ConversationWithMembers),
     /// A block or no reach between its owner and one of the others.
     NotAllowed,
     /// One of them does not exist.
@@ -253,7 +253,7 @@ pub enum OpenGroup {
 
 /// Who is to hear what is said in a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Audience {
+pub struct RecipientSet {
     /// Changes with membership; 0 if there is no such conversation.
     pub roster: i64,
     /// The newest `seq`.
@@ -266,12 +266,12 @@ pub struct Audience {
 
 /// How a change to a conversation ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum ConversationChangeOutcome {
     /// It is so; here is how it looks now, and what was said of it.
-    Done(ConversationView, Vec<Message>),
+    Done(ConversationWithMembers, Vec<MessageRow>),
     /// It only looks so to whoever asked, whom the other one of a direct conversation blocks:
     /// nobody is to hear of it.
-    Unheard(ConversationView),
+    Unheard(ConversationWithMembers),
     /// Whoever asked may not, or the conversation is direct.
     NotAllowed,
     /// Whoever asked is in no such conversation, or whoever is meant is not in it.

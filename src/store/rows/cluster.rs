@@ -24,7 +24,7 @@ word! {
 /// One life of a process.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = nodes)]
-pub struct Node {
+pub struct NodeRow {
     /// Made anew at every start.
     pub id: NodeId,
     /// How people call it.
@@ -43,7 +43,7 @@ pub struct Node {
 
 /// A node's word that it lives.
 #[derive(Clone, Debug)]
-pub struct NodeBeat {
+pub struct NodeHeartbeat {
     /// Which.
     pub id: NodeId,
     /// How people call it.
@@ -58,18 +58,18 @@ pub struct NodeBeat {
 
 /// What the database answered to a node's word.
 #[derive(Clone, Debug)]
-pub struct Beaten {
+pub struct HeartbeatOutcome {
     /// Whether the word was taken; else the node was taken for dead, and owns nothing any more.
     pub alive: bool,
     /// The database's clock.
     pub now: Timestamp,
     /// All nodes whose word holds.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<NodeRow>,
 }
 
 /// Who has what.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]
-pub struct Lease {
+pub struct LeaseRow {
     /// What.
     pub key: String,
     /// Who.
@@ -82,20 +82,20 @@ pub struct Lease {
 
 /// What became of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Claimed {
+pub enum LeaseClaimOutcome {
     /// Nobody had it.
-    New(Lease),
+    New(LeaseRow),
     /// Its owner was dead.
-    Taken(Lease),
+    Taken(LeaseRow),
     /// Its owner lives; perhaps the one who asks.
-    Held(Lease),
+    Held(LeaseRow),
     /// The one who asks is not known to live.
     NotAlive,
 }
 
 /// Proof of ownership on a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fence {
+pub struct FencingTokenRow {
     /// What is owned.
     pub key: String,
     /// By whom.

@@ -20,7 +20,7 @@ word! {
 
 /// Somebody in a person's list.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]
-pub struct Contact {
+pub struct ContactRow {
     /// The other one.
     pub user_id: UserId,
     /// Their name.
@@ -35,7 +35,7 @@ pub struct Contact {
 
 /// Somebody a person blocks.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]
-pub struct Blocked {
+pub struct BlockedUserRow {
     /// The other one.
     pub user_id: UserId,
     /// Their name.
@@ -46,7 +46,7 @@ pub struct Blocked {
 
 /// What came of asking somebody to be a contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ContactRequest {
+pub enum ContactRequestOutcome {
     /// They were asked.
     Requested,
     /// They were asked before, or are a contact.

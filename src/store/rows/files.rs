@@ -9,7 +9,7 @@ use crate::schema::{attachments, blobs, uploads};
 /// The bytes of files; two files of the same content share them.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = blobs)]
-pub struct Blob {
+pub struct BlobRow {
     /// Part of its name in storage: never used a second time.
     pub id: BlobId,
     /// SHA-256 of the bytes.
@@ -20,7 +20,7 @@ pub struct Blob {
 
 /// Where bytes are that somebody wants to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BlobPlace {
+pub enum BlobClaimOutcome {
     /// In storage already.
     Here(BlobId),
     /// To be put there under this name.
@@ -30,7 +30,7 @@ pub enum BlobPlace {
 /// A file that people may see.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = attachments)]
-pub struct Attachment {
+pub struct AttachmentRow {
     /// Which.
     pub id: AttachmentId,
     /// Who brought it.
@@ -57,7 +57,7 @@ pub struct Attachment {
 
 /// A file to be kept, whose bytes are in storage.
 #[derive(Clone, Debug)]
-pub struct NewAttachment {
+pub struct NewAttachmentRow {
     /// Made by the caller.
     pub id: AttachmentId,
     /// Who brings it.
@@ -93,11 +93,11 @@ pub struct Quota {
 
 /// What became of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AddAttachment {
+pub enum AddAttachmentOutcome {
     /// It is kept.
-    Added(Attachment),
+    Added(AttachmentRow),
     /// Its upload made it before.
-    Before(Attachment),
+    Before(AttachmentRow),
     /// The person keeps too much already.
     OverQuota,
     /// These of its bytes are no longer claimed: claim all again. Nobody refers to objects that were
@@ -110,7 +110,7 @@ pub enum AddAttachment {
 /// A file on its way here, piece by piece.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = uploads)]
-pub struct Upload {
+pub struct UploadRow {
     /// Which.
     pub id: UploadId,
     /// Whose.
@@ -129,7 +129,7 @@ pub struct Upload {
 
 /// An upload to be begun.
 #[derive(Clone, Debug)]
-pub struct NewUpload {
+pub struct NewUploadRow {
     /// Made by the caller.
     pub id: UploadId,
     /// Whose.
@@ -146,7 +146,7 @@ pub struct NewUpload {
 
 /// What became of an upload that was to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AddUpload {
+pub enum AddUploadOutcome {
     /// It may begin.
     Added,
     /// The person keeps too much already.

@@ -4,13 +4,13 @@ use base::clock::Timestamp;
 use base::ids::{ConversationId, InviteId, UserId};
 use diesel::prelude::{Queryable, Selectable};
 
-use super::{ConversationView, Message};
+use super::{ConversationWithMembers, MessageRow};
 use crate::schema::invites;
 
 /// An invite, without its token: only a hash of that is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = invites)]
-pub struct Invite {
+pub struct InviteRow {
     /// Which.
     pub id: InviteId,
     /// Where it leads.
@@ -29,7 +29,7 @@ pub struct Invite {
 
 /// An invite to be made.
 #[derive(Clone, Debug)]
-pub struct NewInvite {
+pub struct NewInviteRow {
     /// Made by the caller.
     pub id: InviteId,
     /// The hash of its token.
@@ -42,11 +42,11 @@ pub struct NewInvite {
 
 /// How using an invite ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Joining {
+pub enum JoinOutcome {
     /// They are in; here is how it looks now, and what was said of it.
-    Joined(ConversationView, Vec<Message>),
+    Joined(ConversationWithMembers, Vec<MessageRow>),
     /// They were in before; the invite was not used.
-    Already(ConversationView),
+    Already(ConversationWithMembers),
     /// The group has as many members as it may have.
     Full,
     /// There is no such invite, it is over, or one of those who govern the group and the person

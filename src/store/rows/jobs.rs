@@ -38,7 +38,7 @@ pub struct NewJob {
 /// A job.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = jobs)]
-pub struct Job {
+pub struct JobRow {
     /// Which.
     pub id: JobId,
     /// What is to be done.
@@ -63,18 +63,18 @@ pub struct Job {
 
 /// What came of asking for work.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Claim {
+pub enum JobClaimOutcome {
     /// It is leased to whoever asked.
-    Taken(Job),
+    Taken(JobRow),
     /// It was taken too often without an end: it is dead now.
-    Buried(Job),
+    Buried(JobRow),
     /// Nothing is due.
     Nothing,
 }
 
 /// How a lease ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum JobEnd {
+pub enum JobResolution {
     /// It is done.
     Done,
     /// It is to be tried again.

@@ -9,14 +9,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::MemberRole;
-use super::files::Attachment;
+use super::files::AttachmentRow;
 use super::text_enum::word;
 use crate::schema::messages;
 
 /// Something said in a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = messages)]
-pub struct Message {
+pub struct MessageRow {
     /// Which.
     pub id: MessageId,
     /// Where.
@@ -47,13 +47,13 @@ pub struct Message {
     pub forwarded_from: Option<UserId>,
     /// Whom it mentions: a list of ids.
     pub mentions: Option<Value>,
-    /// What happened, if nobody said it: a [`System`].
+    /// What happened, if nobody said it: a [`SystemEventRow`].
     pub system: Option<Value>,
     /// Who blocks its sender and never sees it.
     pub withheld_from: Option<UserId>,
 }
 
-impl Message {
+impl MessageRow {
     /// As it is at `now`: of what has disappeared nothing but its number is left, removed or not.
     pub fn at(mut self, now: Timestamp) -> Self {
         if self.deleted_at.is_none() && self.expires_at.is_some_and(|end| end <= now) {
@@ -91,7 +91,7 @@ word! {
 
 /// What happened in a conversation, said by nobody.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct System {
+pub struct SystemEventRow {
     /// What.
     pub what: Happened,
     /// To whom, if not to whoever did it.
@@ -105,7 +105,7 @@ pub struct System {
     pub role: Option<MemberRole>,
 }
 
-impl System {
+impl SystemEventRow {
     /// Something that happened to whoever did it.
     pub const fn new(what: Happened) -> Self {
         Self { what, user_id: None, title: None, role: None }
@@ -119,18 +119,18 @@ impl System {
 
 /// A message as somebody sees it, with what it carries and who reacted and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown {
+pub struct MessageWithDetails {
     /// The message.
-    pub message: Message,
+    pub message: MessageRow,
     /// Who reacted with what.
     pub reactions: Vec<(UserId, String)>,
     /// The files it carries.
-    pub attachments: Vec<Attachment>,
+    pub attachments: Vec<AttachmentRow>,
 }
 
 /// Something to be said.
 #[derive(Clone, Debug)]
-pub struct NewMessage {
+pub struct NewMessageRow {
     /// Made by the caller; not used if it turns out to be a repeat.
     pub id: MessageId,
     /// Who says it.
@@ -153,11 +153,11 @@ pub struct NewMessage {
 
 /// What became of one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Append {
+pub enum AppendOutcome {
     /// It is stored.
-    Stored(Message),
+    Stored(MessageRow),
     /// Its sender said this before; here is what was stored then.
-    Repeated(Message),
+    Repeated(MessageRow),
     /// Its sender is not in the conversation, or there is none.
     NotAMember,
     /// Whoever says it blocks the other one of a direct conversation.
@@ -176,18 +176,18 @@ pub enum Append {
 
 /// What became of some messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Appended {
+pub struct AppendBatchOutcome {
     /// The conversation's roster; 0 if there is no such conversation.
     pub roster: i64,
     /// One for each message, in the order given.
-    pub results: Vec<Append>,
+    pub results: Vec<AppendOutcome>,
     /// What those messages carry that carry something.
-    pub attachments: HashMap<MessageId, Vec<Attachment>>,
+    pub attachments: HashMap<MessageId, Vec<AttachmentRow>>,
 }
 
 /// Which part of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Range {
+pub enum MessageRange {
     /// The first ones after this number.
     After(i64),
     /// The same, of what is brought to the viewer's devices.
@@ -200,7 +200,7 @@ pub enum Range {
 
 /// How far something has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Receipt {
+pub enum ReceiptKind {
     /// To one of the person's devices.
     Delivered,
     /// To the person; means delivered too.
@@ -209,7 +209,7 @@ pub enum Receipt {
 
 /// What came of a receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Marked {
+pub enum ReceiptOutcome {
     /// The person's positions moved, to these.
     Moved {
         /// Up to here one of their devices has it.
@@ -225,7 +225,7 @@ pub enum Marked {
 
 /// What somebody looks for.
 #[derive(Clone, Debug)]
-pub struct Search {
+pub struct SearchParams {
     /// Who.
     pub viewer: UserId,
     /// Words of [`crate::tokenizer`]: a message has all of them, and the last may go on.
@@ -238,9 +238,9 @@ pub struct Search {
 
 /// A page of what somebody looks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finds {
+pub struct SearchPage {
     /// What was said last comes first.
-    pub shown: Vec<Shown>,
+    pub shown: Vec<MessageWithDetails>,
     /// Below this number there may be more; a page may be short or empty and yet not the last.
     pub next: Option<i64>,
 }

@@ -20,7 +20,7 @@ word! {
 
 /// What somebody says of themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]
-pub struct Status {
+pub struct StatusRow {
     /// Who.
     pub user_id: UserId,
     /// What they want to be seen as.

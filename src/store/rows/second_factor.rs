@@ -2,11 +2,11 @@
 
 use base::clock::Timestamp;
 
-use super::{Device, NewDevice, NewRefresh};
+use super::{DeviceRow, NewDeviceRow, NewRefresh};
 
 /// A person's second factor.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SecondFactor {
+pub struct SecondFactorRow {
     /// As the caller sealed it.
     pub secret: Vec<u8>,
     /// Since when it must be given; `None` while it is being set up.
@@ -17,7 +17,7 @@ pub struct SecondFactor {
 
 /// A proof to be spent: each works once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Factor {
+pub enum SecondFactorProof {
     /// The code of this time step (RFC 6238) was right.
     Step(i64),
     /// The hash of a recovery code.
@@ -28,20 +28,20 @@ pub enum Factor {
 #[derive(Clone, Debug)]
 pub struct SignIn {
     /// The device; its person must exist.
-    pub device: NewDevice,
+    pub device: NewDeviceRow,
     /// Its first refresh token.
     pub refresh: NewRefresh,
     /// What the password was checked against: one that was changed meanwhile opens nothing.
     pub password_hash: String,
     /// The second factor, if one was given.
-    pub factor: Option<Factor>,
+    pub factor: Option<SecondFactorProof>,
 }
 
 /// How signing in ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Opened {
+pub enum SignInOutcome {
     /// The device is signed in.
-    Done(Device),
+    Done(DeviceRow),
     /// The person is suspended or gone, or has another password by now.
     Refused,
     /// The person has a second factor, and none was given.

@@ -3,7 +3,7 @@
 use base::clock::Timestamp;
 use base::ids::{DeviceId, UserId};
 
-use super::{Device, User};
+use super::{DeviceRow, UserRow};
 
 /// A refresh token to be remembered by its hash.
 #[derive(Clone, Debug)]
@@ -18,11 +18,11 @@ pub struct NewRefresh {
 
 /// What came of showing a refresh token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rotation {
+pub enum RefreshOutcome {
     /// It was good; its successor is.
-    Rotated(User, Device),
+    Rotated(UserRow, DeviceRow),
     /// It was just exchanged for the very same successor, which nobody has used yet.
-    Repeated(User, Device),
+    Repeated(UserRow, DeviceRow),
     /// It was used before: somebody else has it too. The device is signed out now.
     Reused {
         /// Whose it was.
@@ -37,9 +37,9 @@ pub enum Rotation {
 /// How the registration of the first admin ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
-pub enum FirstAdmin {
+pub enum FirstAdminOutcome {
     /// There is an admin; the link is spent.
-    Done(User, Device),
+    Done(UserRow, DeviceRow),
     /// No such link, or it is spent or expired.
     LinkUnknown,
     /// Somebody has that number; the link is still good.
@@ -48,9 +48,9 @@ pub enum FirstAdmin {
 
 /// A device that is signed in, and whose it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct DeviceIdentity {
     /// The person; not suspended.
-    pub user: User,
+    pub user: UserRow,
     /// The device; not revoked.
-    pub device: Device,
+    pub device: DeviceRow,
 }

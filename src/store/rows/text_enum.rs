@@ -4,18 +4,18 @@ use std::fmt;
 
 /// Text that is none of the words of an enum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BadWord {
+pub struct ParseEnumError {
     /// What it should have been, such as `role`.
     pub wanted: &'static str,
 }
 
-impl fmt::Display for BadWord {
+impl fmt::Display for ParseEnumError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "not a {}", self.wanted)
     }
 }
 
-impl std::error::Error for BadWord {}
+impl std::error::Error for ParseEnumError {}
 
 /// Declares such an enum; the literal after its name says what it is in an error.
 macro_rules! word {
@@ -47,11 +47,11 @@ macro_rules! word {
         }
 
         impl std::str::FromStr for $name {
-            type Err = $crate::rows::BadWord;
+            type Err = $crate::rows::ParseEnumError;
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 match text {
                     $($text => Ok(Self::$variant),)+
-                    _ => Err($crate::rows::BadWord { wanted: $what }),
+                    _ => Err($crate::rows::ParseEnumError { wanted: $what }),
                 }
             }
         }

@@ -8,7 +8,7 @@ use super::{Kind, Role};
 
 /// A person, as an administrator sees them.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]
-pub struct Person {
+pub struct UserAdminRow {
     /// Who.
     pub id: UserId,
     /// In E.164 form.
@@ -42,7 +42,7 @@ pub struct PeopleFilter {
 
 /// How a change to a person ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PersonChange {
+pub enum UserChangeOutcome {
     /// It is so; the devices whose tokens or rights changed with it.
     Done(Vec<DeviceId>),
     /// There is nobody with that id.
@@ -53,7 +53,7 @@ pub enum PersonChange {
 
 /// A conversation in which somebody who is gone left something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Touched {
+pub struct AffectedConversation {
     /// Which.
     pub id: ConversationId,
     /// Direct ones go as a whole.
@@ -62,11 +62,11 @@ pub struct Touched {
 
 /// What is left to do in a conversation that somebody leaves for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parting {
+pub struct DepartureBatch {
     /// Who should hear that the person left.
     pub others: Vec<UserId>,
     /// What was said of it.
-    pub said: Vec<super::Message>,
+    pub said: Vec<super::MessageRow>,
     /// Whether there may be more to remove.
     pub more: bool,
 }

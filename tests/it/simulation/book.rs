@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use base::clock::Timestamp;
 use base::ids::NodeId;
-use store::{Beaten, Claimed, Fence, Lease, Node, NodeBeat, NodeState};
+use store::{
+    FencingTokenRow, HeartbeatOutcome, LeaseClaimOutcome, LeaseRow, NodeHeartbeat, NodeRow,
+    NodeState,
+};
 
 use super::Broken;
 
@@ -22,8 +25,8 @@ pub struct Book {
     pub locked: BTreeSet<NodeId>,
     /// The rule that is not kept.
     pub broken: Option<Broken>,
-    nodes: BTreeMap<NodeId, (Node, Timestamp)>,
-    leases: BTreeMap<String, Lease>,
+    nodes: BTreeMap<NodeId, (NodeRow, Timestamp)>,
+    leases: BTreeMap<String, LeaseRow>,
 }
 
 impl Book {
@@ -38,14 +41,14 @@ impl Book {
         }
     }
 
-    pub fn join(&mut self, beat: NodeBeat, ttl: Duration) {
+    pub fn join(&mut self, beat: NodeHeartbeat, ttl: Duration) {
         let server = self.life(&beat);
-        let NodeBeat { id, name, url, state, .. } = beat;
+        let NodeHeartbeat { id, name, url, state, .. } = beat;
         if self.broken == Some(Broken::NoWayBack) && self.nodes.contains_key(&id) {
             return;
         }
         let (now, until) = (self.now, self.now + ttl);
-        let node = Node { id, name, url, state, started_at: now, renewed_at: now, until };
+        let node = NodeRow { id, name, url, state, started_at: now, renewed_at: now, until };
         let lives = self.lives(id);
         self.nodes.insert(id, (node, server));
         for lease in self.leases.values_mut().filter(|lease| lease.owner == id && !lives) {
@@ -53,20 +56,20 @@ impl Book {
         }
     }
 
-    fn life(&self, beat: &NodeBeat) -> Timestamp {
+    fn life(&self, beat: &NodeHeartbeat) -> Timestamp {
         if beat.locked { self.server } else { Timestamp::from_micros(0) }
     }
 
-    pub fn beat(&mut self, beat: NodeBeat, ttl: Duration) -> Beaten {
+    pub fn beat(&mut self, beat: NodeHeartbeat, ttl: Duration) -> HeartbeatOutcome {
         let (alive, life) = (self.lives(beat.id), self.life(&beat));
         if alive && let Some((node, server)) = self.nodes.get_mut(&beat.id) {
             (node.state, node.renewed_at, node.until) = (beat.state, self.now, self.now + ttl);
             *server = life;
         }
-        Beaten { alive, now: self.now, nodes: self.living() }
+        HeartbeatOutcome { alive, now: self.now, nodes: self.living() }
     }
 
-    pub fn living(&self) -> Vec<Node> {
+    pub fn living(&self) -> Vec<NodeRow> {
         let nodes = self.nodes.values().map(|(node, _)| node);
         nodes.filter(|node| node.until > self.now).cloned().collect()
     }
@@ -109,37 +112,37 @@ impl Book {
         self.nodes.get(&id).is_some_and(|(node, _)| node.until > self.now)
     }
 
-    pub fn claim(&mut self, key: &str, value: &str, me: NodeId) -> Claimed {
+    pub fn claim(&mut self, key: &str, value: &str, me: NodeId) -> LeaseClaimOutcome {
         if !self.lives(me) {
-            return Claimed::NotAlive;
+            return LeaseClaimOutcome::NotAlive;
         }
         let Some(found) = self.leases.get(key).cloned() else {
-            let new = Lease { key: key.into(), owner: me, epoch: 1, value: value.into() };
+            let new = LeaseRow { key: key.into(), owner: me, epoch: 1, value: value.into() };
             self.leases.insert(key.to_owned(), new.clone());
-            return Claimed::New(new);
+            return LeaseClaimOutcome::New(new);
         };
         if found.owner == me || self.lives(found.owner) {
-            return Claimed::Held(found);
+            return LeaseClaimOutcome::Held(found);
         }
-        let taken = Lease { owner: me, epoch: found.epoch + 1, ..found };
+        let taken = LeaseRow { owner: me, epoch: found.epoch + 1, ..found };
         self.leases.insert(key.to_owned(), taken.clone());
-        Claimed::Taken(taken)
+        LeaseClaimOutcome::Taken(taken)
     }
 
-    pub fn lease(&self, key: &str) -> Option<Lease> {
+    pub fn lease(&self, key: &str) -> Option<LeaseRow> {
         self.leases.get(key).cloned()
     }
 
-    pub fn leases_of(&self, value: &str) -> Vec<Lease> {
+    pub fn leases_of(&self, value: &str) -> Vec<LeaseRow> {
         self.leases.values().filter(|lease| lease.value == value).cloned().collect()
     }
 
-    pub fn orphans(&self, prefix: &str) -> Vec<Lease> {
+    pub fn orphans(&self, prefix: &str) -> Vec<LeaseRow> {
         let below = self.leases.values().filter(|lease| lease.key.starts_with(prefix));
         below.filter(|lease| !self.lives(lease.owner)).cloned().collect()
     }
 
-    pub fn hand_over(&mut self, fence: &Fence, to: NodeId) -> Option<i64> {
+    pub fn hand_over(&mut self, fence: &FencingTokenRow, to: NodeId) -> Option<i64> {
         if !self.holds(fence) || !self.lives(to) {
             return None;
         }
@@ -148,7 +151,7 @@ impl Book {
         Some(lease.epoch)
     }
 
-    pub fn note(&mut self, fence: &Fence, value: &str) -> bool {
+    pub fn note(&mut self, fence: &FencingTokenRow, value: &str) -> bool {
         let holds = self.holds(fence);
         if holds && let Some(lease) = self.leases.get_mut(&fence.key) {
             value.clone_into(&mut lease.value);
@@ -156,7 +159,7 @@ impl Book {
         holds
     }
 
-    pub fn release(&mut self, fence: &Fence) -> bool {
+    pub fn release(&mut self, fence: &FencingTokenRow) -> bool {
         let mine = self.leases.get(&fence.key).is_some_and(|lease| is_of(lease, fence));
         if mine {
             self.leases.remove(&fence.key);
@@ -164,7 +167,7 @@ impl Book {
         mine
     }
 
-    pub fn holds(&self, fence: &Fence) -> bool {
+    pub fn holds(&self, fence: &FencingTokenRow) -> bool {
         let Some(lease) = self.leases.get(&fence.key) else { return false };
         if self.broken == Some(Broken::NoEpochs) {
             return true;
@@ -173,6 +176,6 @@ impl Book {
     }
 }
 
-fn is_of(lease: &Lease, fence: &Fence) -> bool {
+fn is_of(lease: &LeaseRow, fence: &FencingTokenRow) -> bool {
     lease.owner == fence.owner && lease.epoch == fence.epoch
 }

@@ -9,7 +9,10 @@ use std::time::Duration;
 use base::clock::Timestamp;
 use base::ids::NodeId;
 use securevox::cluster::{BoxFuture, LeaseStore};
-use store::{Beaten, Claimed, Error, Fence, Lease, Node, NodeBeat, Result};
+use store::{
+    FencingTokenRow, HeartbeatOutcome, LeaseClaimOutcome, LeaseRow, NodeHeartbeat, NodeRow, Result,
+    StoreError,
+};
 use tokio::time::{Instant, timeout};
 
 use super::Shared;
@@ -77,11 +80,11 @@ impl Database {
     }
 
     /// An owner's write: `false` if its epoch is over. The same word twice is as good as once.
-    pub fn write(&mut self, fence: &Fence, word: u64) -> bool {
+    pub fn write(&mut self, fence: &FencingTokenRow, word: u64) -> bool {
         let holds = self.book.holds(fence);
         let again = self.ledger.iter().any(|there| there.key == fence.key && there.word == word);
         if holds {
-            let Fence { key, owner, epoch } = fence.clone();
+            let FencingTokenRow { key, owner, epoch } = fence.clone();
             self.ledger.push(Written { key, owner, epoch, word, again });
         }
         holds
@@ -128,7 +131,7 @@ impl Client {
         self.0.send("database", Letter::Transact { ask, deed });
         match timeout(DEADLINE, answer).await {
             Ok(Ok(answer)) => Ok(*answer.downcast().expect("the answer to this question")),
-            _ => Err(Error::Deadline),
+            _ => Err(StoreError::Deadline),
         }
     }
 
@@ -141,11 +144,11 @@ impl Client {
 }
 
 impl LeaseStore for Client {
-    fn join(&self, beat: NodeBeat, ttl: Duration) -> BoxFuture<'_, Result<()>> {
+    fn join(&self, beat: NodeHeartbeat, ttl: Duration) -> BoxFuture<'_, Result<()>> {
         self.book(move |book| book.join(beat, ttl))
     }
 
-    fn beat(&self, beat: NodeBeat, ttl: Duration) -> BoxFuture<'_, Result<Beaten>> {
+    fn beat(&self, beat: NodeHeartbeat, ttl: Duration) -> BoxFuture<'_, Result<HeartbeatOutcome>> {
         self.book(move |book| book.beat(beat, ttl))
     }
 
@@ -153,7 +156,7 @@ impl LeaseStore for Client {
         self.book(move |book| book.leave(id))
     }
 
-    fn nodes(&self) -> BoxFuture<'_, Result<Vec<Node>>> {
+    fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeRow>>> {
         self.book(|book| book.living())
     }
 
@@ -161,31 +164,36 @@ impl LeaseStore for Client {
         self.book(move |book| book.certify_death(id))
     }
 
-    fn claim(&self, key: String, value: String, me: NodeId) -> BoxFuture<'_, Result<Claimed>> {
+    fn claim(
+        &self,
+        key: String,
+        value: String,
+        me: NodeId,
+    ) -> BoxFuture<'_, Result<LeaseClaimOutcome>> {
         self.book(move |book| book.claim(&key, &value, me))
     }
 
-    fn lease(&self, key: String) -> BoxFuture<'_, Result<Option<Lease>>> {
+    fn lease(&self, key: String) -> BoxFuture<'_, Result<Option<LeaseRow>>> {
         self.book(move |book| book.lease(&key))
     }
 
-    fn lease_of(&self, value: String) -> BoxFuture<'_, Result<Option<Lease>>> {
+    fn lease_of(&self, value: String) -> BoxFuture<'_, Result<Option<LeaseRow>>> {
         self.book(move |book| book.leases_of(&value).into_iter().next())
     }
 
-    fn orphans(&self, prefix: String) -> BoxFuture<'_, Result<Vec<Lease>>> {
+    fn orphans(&self, prefix: String) -> BoxFuture<'_, Result<Vec<LeaseRow>>> {
         self.book(move |book| book.orphans(&prefix))
     }
 
-    fn hand_over(&self, fence: Fence, to: NodeId) -> BoxFuture<'_, Result<Option<i64>>> {
+    fn hand_over(&self, fence: FencingTokenRow, to: NodeId) -> BoxFuture<'_, Result<Option<i64>>> {
         self.book(move |book| book.hand_over(&fence, to))
     }
 
-    fn note(&self, fence: Fence, value: String) -> BoxFuture<'_, Result<bool>> {
+    fn note(&self, fence: FencingTokenRow, value: String) -> BoxFuture<'_, Result<bool>> {
         self.book(move |book| book.note(&fence, &value))
     }
 
-    fn release(&self, fence: Fence) -> BoxFuture<'_, Result<bool>> {
+    fn release(&self, fence: FencingTokenRow) -> BoxFuture<'_, Result<bool>> {
         self.book(move |book| book.release(&fence))
     }
 }

@@ -6,7 +6,7 @@ use base::clock::Timestamp;
 use base::ids::NodeId;
 use proptest::prelude::*;
 use securevox::cluster::LeaseStore;
-use store::{Fence, NodeBeat, NodeLock, NodeState, Store};
+use store::{FencingTokenRow, NodeHeartbeat, NodeLock, NodeState, Store};
 
 use super::book::{Book, FRESH};
 use crate::support::{Backend, postgres};
@@ -74,7 +74,7 @@ async fn differs(real: &Real, steps: &[Step], locked: [bool; 3], url: &str) -> O
     let nodes: [NodeId; 3] = std::array::from_fn(|_| NodeId::new());
     let about = NodeId::new();
     let keys = [format!("{about}/a"), format!("{about}/b")];
-    let beat = |n: usize, locked| NodeBeat {
+    let beat = |n: usize, locked| NodeHeartbeat {
         id: nodes[n],
         name: format!("node-{n}"),
         url: String::new(),
@@ -105,23 +105,23 @@ async fn differs(real: &Real, steps: &[Step], locked: [bool; 3], url: &str) -> O
         }
         let fence = |book: &Book, key: usize, from: usize, back: i64| {
             let epoch = book.lease(&keys[key]).map_or(1, |lease| lease.epoch);
-            Fence { key: keys[key].clone(), owner: nodes[from], epoch: epoch - back }
+            FencingTokenRow { key: keys[key].clone(), owner: nodes[from], epoch: epoch - back }
         };
-        let ours = |all: Vec<store::Node>| {
+        let ours = |all: Vec<store::NodeRow>| {
             all.into_iter().map(|n| (n.id, n.state)).filter(|n| nodes.contains(&n.0)).collect()
         };
         let (theirs, own): (String, String) = match *step {
             Step::Join(n, long, locked) => {
                 book.join(beat(n, locked), ttl(long));
                 let theirs = real_of.join(beat(n, locked), ttl(long)).await;
-                (format!("{theirs:?}"), format!("{:?}", Ok::<_, store::Error>(())))
+                (format!("{theirs:?}"), format!("{:?}", Ok::<_, store::StoreError>(())))
             }
             Step::Beat(n, long, locked) => {
                 let (own, theirs) = (
                     book.beat(beat(n, locked), ttl(long)),
                     real_of.beat(beat(n, locked), ttl(long)).await.unwrap(),
                 );
-                let of = |beaten: store::Beaten| {
+                let of = |beaten: store::HeartbeatOutcome| {
                     let mut all: Vec<_> = ours(beaten.nodes);
                     all.sort_by_key(|node| node.0);
                     format!("{} {all:?}", beaten.alive)
@@ -222,7 +222,7 @@ fn the_book_answers_as_sqlite_does() {
     let on = runtime();
     let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", directory.path().join("db").display());
-    let store = on.block_on(Store::open(store::Config::new(url.clone()))).unwrap();
+    let store = on.block_on(Store::open(store::StoreConfig::new(url.clone()))).unwrap();
 
     compare(&Real { store, sql: None }, &url, 100, &on);
 }
@@ -232,7 +232,7 @@ fn the_book_answers_as_postgresql_does() {
     let on = runtime();
     let fresh = tokio::task::LocalSet::new().block_on(&on, postgres::fresh());
     let Some(Backend::Postgres(url)) = fresh else { return };
-    let store = on.block_on(Store::open(store::Config::new(url.clone()))).unwrap();
+    let store = on.block_on(Store::open(store::StoreConfig::new(url.clone()))).unwrap();
     let sql = on.block_on(async {
         let (sql, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);

@@ -6,13 +6,13 @@ use base::ids::{AttachmentId, MessageId};
 use diesel::QueryResult;
 
 use super::super::{Conn, files};
-use crate::rows::{Append, Attachment, NewMessage};
+use crate::rows::{AppendOutcome, AttachmentRow, NewMessageRow};
 
 /// The files that each message is to carry: its own, and those of the message that it passes on. All
 /// are held.
 pub(super) fn files_of(
     c: &mut Conn,
-    new: &[NewMessage],
+    new: &[NewMessageRow],
 ) -> QueryResult<HashMap<MessageId, Vec<AttachmentId>>> {
     let targets: Vec<_> = new.iter().filter_map(|new| new.forward_of).collect();
     let own = new.iter().flat_map(|new| new.attachments.iter().copied()).collect();
@@ -31,12 +31,12 @@ pub(super) fn files_of(
 /// What the messages of these results carry; most often nothing, which needs no question.
 pub(super) fn carried(
     c: &mut Conn,
-    results: &[Append],
+    results: &[AppendOutcome],
     no_files: bool,
-) -> QueryResult<HashMap<MessageId, Vec<Attachment>>> {
+) -> QueryResult<HashMap<MessageId, Vec<AttachmentRow>>> {
     let ids = results.iter().filter_map(|result| match result {
-        Append::Repeated(message) => Some(message.id),
-        Append::Stored(message) if !no_files => Some(message.id),
+        AppendOutcome::Repeated(message) => Some(message.id),
+        AppendOutcome::Stored(message) if !no_files => Some(message.id),
         _ => None,
     });
     let ids: Vec<_> = ids.collect();

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::super::{Conn, files, search};
 use super::read::unseen;
 use super::update::next;
-use crate::rows::Message;
+use crate::rows::MessageRow;
 use crate::schema::{members, message_edits, messages, reactions};
 use crate::types::Sql;
 
@@ -17,7 +17,7 @@ pub(in super::super) fn erase(
     c: &mut Conn,
     which: &[(MessageId, i64)],
     now: Timestamp,
-) -> QueryResult<Vec<Message>> {
+) -> QueryResult<Vec<MessageRow>> {
     files::release(c, &which.iter().map(|(id, _)| *id).collect::<Vec<_>>(), now)?;
     let ids = || which.iter().map(|(id, _)| Sql(*id));
     diesel::delete(message_edits::table.filter(message_edits::message_id.eq_any(ids())))
@@ -39,7 +39,7 @@ pub(in super::super) fn erase(
                     messages::forwarded_from.eq(None::<Sql<UserId>>),
                     messages::mentions.eq(None::<Sql<Value>>),
                 ))
-                .returning(Message::as_returning())
+                .returning(MessageRow::as_returning())
                 .get_result(c)?,
         );
     }
@@ -52,7 +52,7 @@ pub(crate) fn expire(
     c: &mut Conn,
     limit: i64,
     now: Timestamp,
-) -> QueryResult<Vec<(Message, Vec<UserId>)>> {
+) -> QueryResult<Vec<(MessageRow, Vec<UserId>)>> {
     let mut over: Vec<(ConversationId, MessageId)> = messages::table
         .filter(messages::expires_at.le(Sql(now)))
         .filter(messages::deleted_at.is_null())

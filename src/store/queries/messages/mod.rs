@@ -9,7 +9,10 @@ use diesel::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Conn, contacts, files, search};
-use crate::rows::{Append, Appended, Circle, Encryption, MemberRole, Message, NewMessage, System};
+use crate::rows::{
+    AppendBatchOutcome, AppendOutcome, Circle, Encryption, MemberRole, MessageRow, NewMessageRow,
+    SystemEventRow,
+};
 use crate::schema::{conversations, hidden_messages, members, messages, outbox};
 use crate::types::Sql;
 
@@ -28,10 +31,10 @@ pub(super) use self::update::next;
 pub(super) use self::visible::is_visible;
 
 /// SQLite takes 32,766 values in a statement, PostgreSQL 65,535: a message has thirteen.
-const ROWS: usize = 1000;
+const INSERT_CHUNK_ROWS: usize = 1000;
 
 /// What is known of a conversation while it is held.
-struct Held {
+struct LockedConversation {
     last_seq: i64,
     roster: i64,
     direct: Option<(UserId, UserId)>,
@@ -43,15 +46,15 @@ struct Held {
 pub(crate) fn append(
     c: &mut Conn,
     id: ConversationId,
-    new: Vec<NewMessage>,
+    new: Vec<NewMessageRow>,
     now: Timestamp,
-) -> QueryResult<Appended> {
+) -> QueryResult<AppendBatchOutcome> {
     // Numbers are taken for all of them first, which also holds the row: others wait here, so
     // that what is found below stays true. Most often all are fresh, and this was the only write.
     let wanted = count(new.len());
     let Some(held) = take(c, id, wanted)? else {
-        let results = vec![Append::NotAMember; new.len()];
-        return Ok(Appended { roster: 0, results, attachments: HashMap::new() });
+        let results = vec![AppendOutcome::NotAMember; new.len()];
+        return Ok(AppendBatchOutcome { roster: 0, results, attachments: HashMap::new() });
     };
     let first = held.last_seq - wanted + 1;
     let files = attachments::files_of(c, &new)?;
@@ -61,7 +64,7 @@ pub(crate) fn append(
         take(c, id, -surplus)?;
     }
     if !fresh.is_empty() {
-        for rows in fresh.chunks(ROWS) {
+        for rows in fresh.chunks(INSERT_CHUNK_ROWS) {
             insert(c, rows, now)?;
             if held.encryption == Encryption::None {
                 search::index(c, rows)?;
@@ -72,7 +75,7 @@ pub(crate) fn append(
         files::carry(c, &carried.collect::<Vec<_>>())?;
     }
     let attachments = attachments::carried(c, &results, files.is_empty())?;
-    Ok(Appended { roster: held.roster, results, attachments })
+    Ok(AppendBatchOutcome { roster: held.roster, results, attachments })
 }
 
 fn count(len: usize) -> i64 {
@@ -80,7 +83,7 @@ fn count(len: usize) -> i64 {
 }
 
 /// Moves the last number of a conversation, and holds it.
-fn take(c: &mut Conn, id: ConversationId, by: i64) -> QueryResult<Option<Held>> {
+fn take(c: &mut Conn, id: ConversationId, by: i64) -> QueryResult<Option<LockedConversation>> {
     type Row = (i64, i64, Option<UserId>, Option<UserId>, Option<i64>, Circle, Encryption);
     let row: Option<Row> = diesel::update(conversations::table.find(Sql(id)))
         .set(conversations::last_seq.eq(conversations::last_seq + by))
@@ -97,7 +100,7 @@ fn take(c: &mut Conn, id: ConversationId, by: i64) -> QueryResult<Option<Held>> 
         .optional()?;
     Ok(row.map(|(last_seq, roster, low, high, expires_in, who_writes, encryption)| {
         let direct = low.zip(high);
-        Held { last_seq, roster, direct, expires_in, who_writes, encryption }
+        LockedConversation { last_seq, roster, direct, expires_in, who_writes, encryption }
     }))
 }
 
@@ -105,11 +108,11 @@ fn take(c: &mut Conn, id: ConversationId, by: i64) -> QueryResult<Option<Held>> 
 fn judge(
     c: &mut Conn,
     id: ConversationId,
-    held: &Held,
-    new: Vec<NewMessage>,
+    held: &LockedConversation,
+    new: Vec<NewMessageRow>,
     first: i64,
     now: Timestamp,
-) -> QueryResult<(Vec<Append>, Vec<Message>)> {
+) -> QueryResult<(Vec<AppendOutcome>, Vec<MessageRow>)> {
     let (present, mut said) = known(c, id, &new)?;
     let mut targets = answered(c, id, &new)?;
     let sendable = files::sendable(c, &new, now)?;
@@ -123,22 +126,22 @@ fn judge(
     let mut results = Vec::with_capacity(new.len());
     for new in new {
         let Some(role) = present.get(&new.sender) else {
-            results.push(Append::NotAMember);
+            results.push(AppendOutcome::NotAMember);
             continue;
         };
         let name = (new.sender, new.client_id.clone());
         if let Some(message) = said.get(&name) {
-            results.push(Append::Repeated(message.clone().at(now)));
+            results.push(AppendOutcome::Repeated(message.clone().at(now)));
             continue;
         }
         let refusal = if blockers.contains(&new.sender) {
-            Some(Append::Blocked)
+            Some(AppendOutcome::Blocked)
         } else if !held.who_writes.admits(*role) {
-            Some(Append::NotAllowed)
+            Some(AppendOutcome::NotAllowed)
         } else if new.reply_to.is_some_and(|target| !targets.contains(&target)) {
-            Some(Append::NoSuchReply)
+            Some(AppendOutcome::NoSuchReply)
         } else if new.mentions.iter().any(|user| strangers.contains(user)) {
-            Some(Append::NoSuchMention)
+            Some(AppendOutcome::NoSuchMention)
         } else {
             None
         };
@@ -147,7 +150,7 @@ fn judge(
             continue;
         }
         if !new.attachments.iter().all(|file| sendable.contains(&(name.0, *file))) {
-            results.push(Append::NoSuchAttachment);
+            results.push(AppendOutcome::NoSuchAttachment);
             continue;
         }
         let (body, forwarded_from) = match new.forward_of {
@@ -155,14 +158,14 @@ fn judge(
             Some(target) => match passed_on(c, held, new.sender, target, now)? {
                 Some((body, origin)) => (body, Some(origin)),
                 None => {
-                    results.push(Append::NoSuchForward);
+                    results.push(AppendOutcome::NoSuchForward);
                     continue;
                 }
             },
         };
         let expires_in = new.expires_in.or(held.expires_in);
         let mentions = (!new.mentions.is_empty()).then(|| json!(new.mentions));
-        let message = Message {
+        let message = MessageRow {
             id: new.id,
             conversation_id: id,
             seq,
@@ -185,7 +188,7 @@ fn judge(
         said.insert(name, message.clone());
         targets.insert(message.id);
         fresh.push(message.clone());
-        results.push(Append::Stored(message));
+        results.push(AppendOutcome::Stored(message));
     }
     Ok((results, fresh))
 }
@@ -194,17 +197,17 @@ fn judge(
 // prepared once, which halves the time of the most frequent case.
 
 /// The members among the senders, and what was said before under a sender and a name.
-type Known = (HashMap<UserId, MemberRole>, HashMap<(UserId, String), Message>);
+type AppendLookup = (HashMap<UserId, MemberRole>, HashMap<(UserId, String), MessageRow>);
 
 /// One question for both: who is a member, and what they said before under the same names.
-fn known(c: &mut Conn, id: ConversationId, new: &[NewMessage]) -> QueryResult<Known> {
+fn known(c: &mut Conn, id: ConversationId, new: &[NewMessageRow]) -> QueryResult<AppendLookup> {
     let theirs = || {
         messages::conversation_id
             .eq(members::conversation_id)
             .and(messages::sender_id.eq(members::user_id))
     };
-    let columns = || (members::user_id, members::role, Option::<Message>::as_select());
-    let mut rows: Vec<(UserId, MemberRole, Option<Message>)> = Vec::new();
+    let columns = || (members::user_id, members::role, Option::<MessageRow>::as_select());
+    let mut rows: Vec<(UserId, MemberRole, Option<MessageRow>)> = Vec::new();
     if let [one] = new {
         rows = members::table
             .left_join(messages::table.on(theirs().and(messages::client_id.eq(&one.client_id))))
@@ -213,7 +216,7 @@ fn known(c: &mut Conn, id: ConversationId, new: &[NewMessage]) -> QueryResult<Kn
             .select(columns())
             .load(c)?;
     } else {
-        for new in new.chunks(ROWS) {
+        for new in new.chunks(INSERT_CHUNK_ROWS) {
             let senders: HashSet<UserId> = new.iter().map(|new| new.sender).collect();
             let names = messages::client_id.eq_any(new.iter().map(|new| &new.client_id));
             rows.extend(
@@ -222,7 +225,7 @@ fn known(c: &mut Conn, id: ConversationId, new: &[NewMessage]) -> QueryResult<Kn
                     .filter(members::conversation_id.eq(Sql(id)))
                     .filter(members::user_id.eq_any(senders.into_iter().map(Sql)))
                     .select(columns())
-                    .load::<(UserId, MemberRole, Option<Message>)>(c)?,
+                    .load::<(UserId, MemberRole, Option<MessageRow>)>(c)?,
             );
         }
     }
@@ -235,7 +238,7 @@ fn known(c: &mut Conn, id: ConversationId, new: &[NewMessage]) -> QueryResult<Kn
 fn answered(
     c: &mut Conn,
     id: ConversationId,
-    new: &[NewMessage],
+    new: &[NewMessageRow],
 ) -> QueryResult<HashSet<MessageId>> {
     let targets: HashSet<MessageId> = new.iter().filter_map(|new| new.reply_to).collect();
     if targets.is_empty() {
@@ -254,7 +257,7 @@ fn answered(
 fn not_members(
     c: &mut Conn,
     id: ConversationId,
-    new: &[NewMessage],
+    new: &[NewMessageRow],
 ) -> QueryResult<HashSet<UserId>> {
     strangers(c, id, new.iter().flat_map(|new| new.mentions.iter().copied()).collect())
 }
@@ -281,7 +284,7 @@ fn strangers(
 /// that is encrypted nothing is: the server would put plain text there.
 fn passed_on(
     c: &mut Conn,
-    into: &Held,
+    into: &LockedConversation,
     by: UserId,
     target: MessageId,
     now: Timestamp,
@@ -289,7 +292,7 @@ fn passed_on(
     if into.encryption != Encryption::None {
         return Ok(None);
     }
-    let found: Option<Message> = messages::table
+    let found: Option<MessageRow> = messages::table
         .inner_join(members::table.on(members::conversation_id.eq(messages::conversation_id)))
         .inner_join(conversations::table.on(conversations::id.eq(messages::conversation_id)))
         .filter(messages::id.eq(Sql(target)))
@@ -297,7 +300,7 @@ fn passed_on(
         .filter(messages::seq.gt(members::visible_seq))
         .filter(conversations::encryption.eq(Encryption::None))
         .filter(is_visible!(by))
-        .select(Message::as_select())
+        .select(MessageRow::as_select())
         .first(c)
         .optional()?;
     Ok(found.map(|message| message.at(now)).and_then(|message| {
@@ -307,8 +310,8 @@ fn passed_on(
 }
 
 /// Stores messages, and with each that somebody is still to be told of it.
-fn insert<'a>(c: &mut Conn, fresh: &'a [Message], now: Timestamp) -> QueryResult<()> {
-    let row = |message: &'a Message| {
+fn insert<'a>(c: &mut Conn, fresh: &'a [MessageRow], now: Timestamp) -> QueryResult<()> {
+    let row = |message: &'a MessageRow| {
         (
             messages::id.eq(Sql(message.id)),
             messages::conversation_id.eq(Sql(message.conversation_id)),
@@ -324,7 +327,7 @@ fn insert<'a>(c: &mut Conn, fresh: &'a [Message], now: Timestamp) -> QueryResult
             messages::withheld_from.eq(message.withheld_from.map(Sql)),
         )
     };
-    let note = |message: &Message| {
+    let note = |message: &MessageRow| {
         (
             outbox::topic.eq("message"),
             outbox::payload.eq(Sql(news(message))),
@@ -343,7 +346,7 @@ fn insert<'a>(c: &mut Conn, fresh: &'a [Message], now: Timestamp) -> QueryResult
     Ok(())
 }
 
-fn news(message: &Message) -> Value {
+fn news(message: &MessageRow) -> Value {
     json!({
         "conversation_id": message.conversation_id,
         "message_id": message.id,
@@ -355,7 +358,7 @@ fn news(message: &Message) -> Value {
 }
 
 /// Whoever says something has read up to there.
-fn advance_senders(c: &mut Conn, id: ConversationId, fresh: &[Message]) -> QueryResult<()> {
+fn advance_senders(c: &mut Conn, id: ConversationId, fresh: &[MessageRow]) -> QueryResult<()> {
     let newest: HashMap<UserId, i64> = fresh.iter().map(|m| (m.sender_id, m.seq)).collect();
     for (sender, seq) in newest {
         diesel::update(members::table.find((Sql(id), Sql(sender))))
@@ -370,9 +373,9 @@ pub(super) fn happened(
     c: &mut Conn,
     id: ConversationId,
     by: UserId,
-    what: &System,
+    what: &SystemEventRow,
     now: Timestamp,
-) -> QueryResult<Option<Message>> {
+) -> QueryResult<Option<MessageRow>> {
     let Some(held) = take(c, id, 1)? else { return Ok(None) };
     let what = serde_json::to_value(what)
         .map_err(|error| diesel::result::Error::SerializationError(Box::new(error)))?;
@@ -388,7 +391,7 @@ pub(super) fn happened(
             messages::sent_at.eq(Sql(now)),
             messages::system.eq(Some(Sql(what))),
         ))
-        .returning(Message::as_returning())
+        .returning(MessageRow::as_returning())
         .get_result(c)
         .map(Some)
 }

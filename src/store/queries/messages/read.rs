@@ -8,7 +8,10 @@ use diesel::prelude::*;
 
 use super::super::{Conn, files};
 use super::is_visible;
-use crate::rows::{Edit, Marked, Message, Range, Receipt, Revised, Shown};
+use crate::rows::{
+    MessageEditRow, MessageRange, MessageRow, MessageWithDetails, ReceiptKind, ReceiptOutcome,
+    RevisedMessage,
+};
 use crate::schema::{conversations, hidden_messages, members, message_edits, messages, reactions};
 use crate::types::Sql;
 
@@ -25,28 +28,29 @@ pub(crate) fn messages(
     c: &mut Conn,
     id: ConversationId,
     viewer: UserId,
-    range: Range,
+    range: MessageRange,
     limit: i64,
     now: Timestamp,
-) -> QueryResult<Option<Vec<Shown>>> {
+) -> QueryResult<Option<Vec<MessageWithDetails>>> {
     let Some((joined, visible)) = begin(c, id, viewer)? else { return Ok(None) };
     let (after, before) = match range {
-        Range::After(seq) => (seq.max(visible), i64::MAX),
-        Range::Since(seq) => (seq.max(joined), i64::MAX),
-        Range::Before(seq) => (visible, seq),
-        Range::Latest => (visible, i64::MAX),
+        MessageRange::After(seq) => (seq.max(visible), i64::MAX),
+        MessageRange::Since(seq) => (seq.max(joined), i64::MAX),
+        MessageRange::Before(seq) => (visible, seq),
+        MessageRange::Latest => (visible, i64::MAX),
     };
     let part = messages::table
         .filter(messages::conversation_id.eq(Sql(id)))
         .filter(messages::seq.gt(after))
         .filter(messages::seq.lt(before))
         .filter(is_visible!(viewer))
-        .select(Message::as_select())
+        .select(MessageRow::as_select())
         .limit(limit);
-    let found: Vec<Message> = if matches!(range, Range::After(_) | Range::Since(_)) {
+    let found: Vec<MessageRow> = if matches!(range, MessageRange::After(_) | MessageRange::Since(_))
+    {
         part.order(messages::seq.asc()).load(c)?
     } else {
-        let mut found: Vec<Message> = part.order(messages::seq.desc()).load(c)?;
+        let mut found: Vec<MessageRow> = part.order(messages::seq.desc()).load(c)?;
         found.reverse();
         found
     };
@@ -56,10 +60,10 @@ pub(crate) fn messages(
 /// Adds to messages what they carry and who reacted; only to what was changed somebody has.
 pub(in super::super) fn complete(
     c: &mut Conn,
-    found: Vec<Message>,
+    found: Vec<MessageRow>,
     now: Timestamp,
-) -> QueryResult<Vec<Shown>> {
-    let found: Vec<Message> = found.into_iter().map(|message| message.at(now)).collect();
+) -> QueryResult<Vec<MessageWithDetails>> {
+    let found: Vec<MessageRow> = found.into_iter().map(|message| message.at(now)).collect();
     let changed = found.iter().filter(|m| m.revision > 0 && m.deleted_at.is_none());
     let changed: Vec<_> = changed.map(|message| Sql(message.id)).collect();
     let mut all: HashMap<MessageId, Vec<(UserId, String)>> = HashMap::new();
@@ -77,17 +81,17 @@ pub(in super::super) fn complete(
     let there: Vec<_> = there.map(|message| message.id).collect();
     let mut files =
         if there.is_empty() { HashMap::new() } else { files::attachments_of(c, there)? };
-    let shown = |message: Message| {
+    let shown = |message: MessageRow| {
         let reactions = all.remove(&message.id).unwrap_or_default();
         let attachments = files.remove(&message.id).unwrap_or_default();
-        Shown { message, reactions, attachments }
+        MessageWithDetails { message, reactions, attachments }
     };
     Ok(found.into_iter().map(shown).collect())
 }
 
 /// The members who may not see a message: those who came later and have no history, those who hid
 /// it, and whoever it is withheld from.
-pub(super) fn unseen(c: &mut Conn, message: &Message) -> QueryResult<Vec<UserId>> {
+pub(super) fn unseen(c: &mut Conn, message: &MessageRow) -> QueryResult<Vec<UserId>> {
     let mut all: Vec<UserId> = members::table
         .filter(members::conversation_id.eq(Sql(message.conversation_id)))
         .filter(members::visible_seq.ge(message.seq))
@@ -106,14 +110,14 @@ pub(crate) fn shown(
     viewer: UserId,
     target: MessageId,
     now: Timestamp,
-) -> QueryResult<Option<Shown>> {
+) -> QueryResult<Option<MessageWithDetails>> {
     let Some((_, visible)) = begin(c, id, viewer)? else { return Ok(None) };
-    let found: Vec<Message> = messages::table
+    let found: Vec<MessageRow> = messages::table
         .find(Sql(target))
         .filter(messages::conversation_id.eq(Sql(id)))
         .filter(messages::seq.gt(visible))
         .filter(is_visible!(viewer))
-        .select(Message::as_select())
+        .select(MessageRow::as_select())
         .load(c)?;
     Ok(complete(c, found, now)?.pop())
 }
@@ -126,16 +130,16 @@ pub(crate) fn changes(
     after: i64,
     limit: i64,
     now: Timestamp,
-) -> QueryResult<Option<Vec<Revised>>> {
+) -> QueryResult<Option<Vec<RevisedMessage>>> {
     let Some((_, visible)) = begin(c, id, viewer)? else { return Ok(None) };
-    let found: Vec<Message> = messages::table
+    let found: Vec<MessageRow> = messages::table
         .filter(messages::conversation_id.eq(Sql(id)))
         .filter(messages::revision.gt(after.max(0)))
         .filter(messages::seq.gt(visible))
         .filter(is_visible!(viewer))
         .order(messages::revision)
         .limit(limit)
-        .select(Message::as_select())
+        .select(MessageRow::as_select())
         .load(c)?;
     let hidden: Vec<(MessageId, i64, i64)> = hidden_messages::table
         .inner_join(messages::table)
@@ -147,10 +151,11 @@ pub(crate) fn changes(
         .select((messages::id, messages::seq, hidden_messages::revision))
         .load(c)?;
     let hidden = hidden.into_iter();
-    let hidden = hidden.map(|(message, seq, revision)| Revised::Hidden { message, seq, revision });
-    let shown = complete(c, found, now)?.into_iter().map(Box::new).map(Revised::Message);
-    let mut all: Vec<Revised> = shown.chain(hidden).collect();
-    all.sort_by_key(Revised::revision);
+    let hidden =
+        hidden.map(|(message, seq, revision)| RevisedMessage::Hidden { message, seq, revision });
+    let shown = complete(c, found, now)?.into_iter().map(Box::new).map(RevisedMessage::Message);
+    let mut all: Vec<RevisedMessage> = shown.chain(hidden).collect();
+    all.sort_by_key(RevisedMessage::revision);
     all.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     Ok(Some(all))
 }
@@ -162,7 +167,7 @@ pub(crate) fn edits(
     viewer: UserId,
     target: MessageId,
     now: Timestamp,
-) -> QueryResult<Option<Vec<Edit>>> {
+) -> QueryResult<Option<Vec<MessageEditRow>>> {
     let found = shown(c, id, viewer, target, now)?;
     if found.is_none_or(|shown| shown.message.deleted_at.is_some()) {
         return Ok(None);
@@ -181,15 +186,15 @@ pub(crate) fn pins(
     id: ConversationId,
     viewer: UserId,
     now: Timestamp,
-) -> QueryResult<Option<Vec<Shown>>> {
+) -> QueryResult<Option<Vec<MessageWithDetails>>> {
     let Some((_, visible)) = begin(c, id, viewer)? else { return Ok(None) };
-    let found: Vec<Message> = messages::table
+    let found: Vec<MessageRow> = messages::table
         .filter(messages::conversation_id.eq(Sql(id)))
         .filter(messages::pinned_at.is_not_null())
         .filter(messages::seq.gt(visible))
         .filter(is_visible!(viewer))
         .order(messages::seq.desc())
-        .select(Message::as_select())
+        .select(MessageRow::as_select())
         .load(c)?;
     let mut shown = complete(c, found, now)?;
     shown.retain(|shown| shown.message.deleted_at.is_none());
@@ -200,24 +205,24 @@ pub(crate) fn mark(
     c: &mut Conn,
     id: ConversationId,
     user: UserId,
-    receipt: Receipt,
+    receipt: ReceiptKind,
     seq: i64,
-) -> QueryResult<Marked> {
+) -> QueryResult<ReceiptOutcome> {
     let last: Option<i64> =
         conversations::table.find(Sql(id)).select(conversations::last_seq).first(c).optional()?;
     let query = members::table
         .find((Sql(id), Sql(user)))
         .select((members::delivered_seq, members::read_seq));
     let old: Option<(i64, i64)> = held!(query).first(c).optional()?;
-    let (Some(last), Some(old)) = (last, old) else { return Ok(Marked::NotAMember) };
+    let (Some(last), Some(old)) = (last, old) else { return Ok(ReceiptOutcome::NotAMember) };
     let seq = seq.min(last);
     let delivered_seq = old.0.max(seq);
-    let read_seq = if receipt == Receipt::Read { old.1.max(seq) } else { old.1 };
+    let read_seq = if receipt == ReceiptKind::Read { old.1.max(seq) } else { old.1 };
     if (delivered_seq, read_seq) == old {
-        return Ok(Marked::Unchanged);
+        return Ok(ReceiptOutcome::Unchanged);
     }
     diesel::update(members::table.find((Sql(id), Sql(user))))
         .set((members::delivered_seq.eq(delivered_seq), members::read_seq.eq(read_seq)))
         .execute(c)?;
-    Ok(Marked::Moved { delivered_seq, read_seq })
+    Ok(ReceiptOutcome::Moved { delivered_seq, read_seq })
 }

@@ -1,7 +1,9 @@
 //! People come, are found, and never become more than there may be.
 
 use base::ids::UserId;
-use store::{Added, AuditFilter, NewUser, PersonChange, Registered, Role, Store};
+use store::{
+    AddUserOutcome, AuditFilter, NewUserRow, RegisterOutcome, Role, Store, UserChangeOutcome,
+};
 
 use crate::harness::{T0, any_hash, at, audit, device, on_both, person, refresh, somebody};
 
@@ -20,7 +22,7 @@ async fn a_person_registers_with_a_device_and_is_found(store: Store) {
         .await
         .unwrap();
 
-    let Registered::Done(user, device) = done else { panic!("{done:?}") };
+    let RegisterOutcome::Done(user, device) = done else { panic!("{done:?}") };
     assert_eq!((user.id, user.name.as_str(), user.role), (ann.id, "Ann", Role::User));
     assert_eq!((user.created_at, user.suspended_at), (T0, None));
     assert_eq!((device.id, device.user_id, device.last_seen_at), (phone.id, ann.id, T0));
@@ -44,7 +46,7 @@ async fn a_number_belongs_to_one_person(store: Store) {
         store.register(bob.clone(), phone, refresh(1, at(9)), None, audit("x"), T0).await.unwrap();
     let added = store.add_user(bob, audit("x"), T0).await.unwrap();
 
-    assert_eq!((registered, added), (Registered::PhoneTaken, Added::PhoneTaken));
+    assert_eq!((registered, added), (RegisterOutcome::PhoneTaken, AddUserOutcome::PhoneTaken));
     assert_eq!(store.count_users().await.unwrap(), 1);
     assert_eq!(store.audit_page(AuditFilter::default(), None, 10).await.unwrap().len(), 1);
 }
@@ -62,8 +64,8 @@ async fn five_hundred_at_once_never_pass_the_cap(store: Store) {
     let mut done = 0;
     for attempt in tries.collect::<Vec<_>>() {
         match attempt.await.unwrap().unwrap() {
-            Registered::Done(..) => done += 1,
-            other => assert_eq!(other, Registered::CapReached),
+            RegisterOutcome::Done(..) => done += 1,
+            other => assert_eq!(other, RegisterOutcome::CapReached),
         }
     }
 
@@ -87,10 +89,10 @@ async fn roles_and_names_change(store: Store) {
     let ann = somebody(&store, "Ann").await;
     assert!(!store.has_admin().await.unwrap());
     let raised = store.set_role(ann.id, Role::Admin, audit("user.role_changed"), at(1)).await;
-    assert_eq!(raised.unwrap(), PersonChange::Done(vec![]));
+    assert_eq!(raised.unwrap(), UserChangeOutcome::Done(vec![]));
     assert!(store.has_admin().await.unwrap());
     let nobody = store.set_role(UserId::new(), Role::Admin, audit("x"), at(1)).await.unwrap();
-    assert_eq!(nobody, PersonChange::NoSuchUser);
+    assert_eq!(nobody, UserChangeOutcome::NoSuchUser);
     let renamed = store.rename_user(ann.id, "Anna", at(2)).await.unwrap().unwrap();
     assert_eq!((renamed.name.as_str(), renamed.role), ("Anna", Role::Admin));
     assert_eq!(store.rename_user(UserId::new(), "Nobody", at(2)).await.unwrap(), None);
@@ -106,8 +108,9 @@ async fn roles_and_names_change(store: Store) {
 }
 
 async fn an_operator_is_added_by_hand(store: Store) {
-    let new = NewUser { role: Role::Operator, ..person("Olga", "+7") };
-    let Added::Done(user) = store.add_user(new, audit("user.added"), T0).await.unwrap() else {
+    let new = NewUserRow { role: Role::Operator, ..person("Olga", "+7") };
+    let AddUserOutcome::Done(user) = store.add_user(new, audit("user.added"), T0).await.unwrap()
+    else {
         panic!("the number is free");
     };
 

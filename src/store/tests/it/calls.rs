@@ -2,8 +2,8 @@
 
 use base::ids::{CallId, NodeId, UserId};
 use store::{
-    CallMedia, CallOutcome as O, CallPerson, CallReach, CallReason, CallWritten, EndedCall,
-    NewCall, Reach, Store,
+    CallMedia, CallOutcome as O, CallParticipantRow, CallPermission, CallReason, CallWriteOutcome,
+    EndedCall, InvitationRule, NewCall, Store,
 };
 
 use crate::harness::{T0, at, on_both, people};
@@ -22,8 +22,8 @@ fn call(by: UserId, callees: &[UserId]) -> NewCall {
     }
 }
 
-fn person(user_id: UserId, outcome: O) -> CallPerson {
-    CallPerson { user_id, outcome, joined_at: Some(at(2)), left_at: Some(at(9)) }
+fn person(user_id: UserId, outcome: O) -> CallParticipantRow {
+    CallParticipantRow { user_id, outcome, joined_at: Some(at(2)), left_at: Some(at(9)) }
 }
 
 async fn a_call_is_closed_once_and_remembered(store: Store) {
@@ -31,8 +31,8 @@ async fn a_call_is_closed_once_and_remembered(store: Store) {
     let new = call(ann, &[bob]);
     let id = new.id;
     store.begin_call(new, None, T0).await.unwrap();
-    assert_eq!(store.answer_call(id, None, at(2)).await.unwrap(), CallWritten::Done);
-    assert_eq!(store.answer_call(id, None, at(3)).await.unwrap(), CallWritten::Already);
+    assert_eq!(store.answer_call(id, None, at(2)).await.unwrap(), CallWriteOutcome::Done);
+    assert_eq!(store.answer_call(id, None, at(3)).await.unwrap(), CallWriteOutcome::Already);
     let end = EndedCall {
         id,
         reason: CallReason::Hangup,
@@ -69,7 +69,7 @@ async fn whoever_was_called_is_told_through_the_outbox(store: Store) {
         answered_at: None,
         people: vec![person(ann, O::Joined), person(bob, O::Missed)],
     };
-    assert_eq!(store.end_call(end, None, at(45)).await.unwrap(), CallWritten::Done);
+    assert_eq!(store.end_call(end, None, at(45)).await.unwrap(), CallWriteOutcome::Done);
 
     assert_eq!(store.outbox_len().await.unwrap(), 3, "a missed call is news");
     assert!(!store.ring_call(id, ann, (eve, true), at(99), at(50)).await.unwrap(), "it is over");
@@ -119,17 +119,17 @@ async fn strangers_may_not_call_and_the_blocked_call_unheard(store: Store) {
         let store = store.clone();
         async move { store.call_reach(from, to, reach).await.unwrap() }
     };
-    let near = Reach::ContactsOrSharedGroup;
-    assert_eq!(reach(ann, bob, near).await, CallReach::Allowed);
-    assert_eq!(reach(ann, eve, near).await, CallReach::NotAllowed);
-    assert_eq!(reach(ann, eve, Reach::Anybody).await, CallReach::Allowed);
-    assert_eq!(reach(ann, ann, near).await, CallReach::NoSuchUser);
-    assert_eq!(reach(ann, UserId::new(), near).await, CallReach::NoSuchUser);
+    let near = InvitationRule::ContactsOrSharedGroup;
+    assert_eq!(reach(ann, bob, near).await, CallPermission::Allowed);
+    assert_eq!(reach(ann, eve, near).await, CallPermission::NotAllowed);
+    assert_eq!(reach(ann, eve, InvitationRule::Anybody).await, CallPermission::Allowed);
+    assert_eq!(reach(ann, ann, near).await, CallPermission::NoSuchUser);
+    assert_eq!(reach(ann, UserId::new(), near).await, CallPermission::NoSuchUser);
     store.block(bob, ann, T0).await.unwrap();
 
-    assert_eq!(reach(ann, bob, Reach::Anybody).await, CallReach::Unheard);
-    assert_eq!(reach(bob, ann, Reach::Anybody).await, CallReach::NotAllowed);
-    assert_eq!(reach(ann, bob, near).await, CallReach::NotAllowed, "the contact is over");
+    assert_eq!(reach(ann, bob, InvitationRule::Anybody).await, CallPermission::Unheard);
+    assert_eq!(reach(bob, ann, InvitationRule::Anybody).await, CallPermission::NotAllowed);
+    assert_eq!(reach(ann, bob, near).await, CallPermission::NotAllowed, "the contact is over");
 }
 
 async fn whoever_does_not_hear_of_a_call_finds_it_nowhere(store: Store) {

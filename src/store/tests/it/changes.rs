@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use base::ids::{ConversationId, MessageId, UserId};
 use store::{
-    Altered, Append, Change, Circle, Deed, Doing, Encryption, History, Keeping, Kind, Limits,
-    Message, NewConversation, NewMessage, OpenDirect, Range, Reach, Revised, Search, Settings,
-    Shown, Store,
+    AppendOutcome, Circle, ConversationChangeOutcome, Encryption, GroupSettingsPatch, History,
+    InvitationRule, Kind, MemberSettingsPatch, MessageAction, MessageActionLimits,
+    MessageActionOutcome, MessageActionRequest, MessageRange, MessageRow, MessageWithDetails,
+    NewConversationRow, NewMessageRow, OpenDirect, RevisedMessage, SearchParams, Store,
 };
 
 use crate::harness::{T0, at, group, on_both, opening, people, say, words};
 
-const LIMITS: Limits = Limits {
+const LIMITS: MessageActionLimits = MessageActionLimits {
     edit: Duration::from_secs(100),
     delete: Duration::from_secs(200),
     emoji: 3,
@@ -20,31 +21,45 @@ const LIMITS: Limits = Limits {
     edits: 3,
 };
 
-async fn said(store: &Store, id: ConversationId, new: NewMessage) -> Message {
+async fn said(store: &Store, id: ConversationId, new: NewMessageRow) -> MessageRow {
     match say(store, id, new).await {
-        Append::Stored(message) => message,
+        AppendOutcome::Stored(message) => message,
         other => panic!("{other:?}"),
     }
 }
 
 /// Somebody does something to a message, so many seconds after all began.
-async fn does(store: &Store, message: &Message, by: UserId, deed: Deed, seconds: u64) -> Altered {
+async fn does(
+    store: &Store,
+    message: &MessageRow,
+    by: UserId,
+    deed: MessageAction,
+    seconds: u64,
+) -> MessageActionOutcome {
     let id = message.conversation_id;
-    store.alter(id, Doing { by, message: message.id, deed }, LIMITS, at(seconds)).await.unwrap()
+    store
+        .alter(id, MessageActionRequest { by, message: message.id, deed }, LIMITS, at(seconds))
+        .await
+        .unwrap()
 }
 
-fn done(altered: Altered) -> (i64, Shown) {
+fn done(altered: MessageActionOutcome) -> (i64, MessageWithDetails) {
     match altered {
-        Altered::Done { revision, shown, .. } => (revision, shown),
+        MessageActionOutcome::Done { revision, shown, .. } => (revision, shown),
         other => panic!("{other:?}"),
     }
 }
 
-fn edit(body: &str) -> Deed {
-    Deed::Edit { body: body.into(), mentions: None }
+fn edit(body: &str) -> MessageAction {
+    MessageAction::Edit { body: body.into(), mentions: None }
 }
 
-async fn changes(store: &Store, id: ConversationId, who: UserId, after: i64) -> Vec<Revised> {
+async fn changes(
+    store: &Store,
+    id: ConversationId,
+    who: UserId,
+    after: i64,
+) -> Vec<RevisedMessage> {
     store.changes(id, who, after, 100, at(50)).await.unwrap().unwrap()
 }
 
@@ -57,12 +72,15 @@ async fn a_message_says_something_else_and_what_it_said_is_kept(store: Store) {
     let (second, shown) = done(does(&store, &message, ann, edit("three"), 6).await);
     assert_eq!((first, second, shown.message.revision), (1, 2, 2));
     assert_eq!((shown.message.body.as_str(), shown.message.edited_at), ("three", Some(at(6))));
-    assert!(matches!(does(&store, &message, ann, edit("three"), 7).await, Altered::Nothing(_)));
-    assert_eq!(does(&store, &message, bob, edit("x"), 7).await, Altered::NotAllowed);
-    assert_eq!(does(&store, &message, eve, edit("x"), 7).await, Altered::NotAMember);
-    assert_eq!(does(&store, &message, ann, edit("x"), 102).await, Altered::TooLate);
+    assert!(matches!(
+        does(&store, &message, ann, edit("three"), 7).await,
+        MessageActionOutcome::Nothing(_)
+    ));
+    assert_eq!(does(&store, &message, bob, edit("x"), 7).await, MessageActionOutcome::NotAllowed);
+    assert_eq!(does(&store, &message, eve, edit("x"), 7).await, MessageActionOutcome::NotAMember);
+    assert_eq!(does(&store, &message, ann, edit("x"), 102).await, MessageActionOutcome::TooLate);
     done(does(&store, &message, ann, edit("four"), 8).await);
-    assert_eq!(does(&store, &message, ann, edit("five"), 8).await, Altered::TooMany);
+    assert_eq!(does(&store, &message, ann, edit("five"), 8).await, MessageActionOutcome::TooMany);
 
     let edits = store.message_edits(id, bob, message.id, at(9)).await.unwrap().unwrap();
     let bodies: Vec<_> = edits.iter().map(|edit| edit.body.as_str()).collect();
@@ -80,20 +98,23 @@ async fn reactions_are_given_once_and_have_limits(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let id = group(&store, &[ann, bob, eve]).await;
     let message = said(&store, id, words(ann, "1")).await;
-    let react = |emoji: &str| Deed::React(emoji.into());
+    let react = |emoji: &str| MessageAction::React(emoji.into());
 
     done(does(&store, &message, ann, react("a"), 2).await);
     done(does(&store, &message, bob, react("a"), 3).await);
-    assert!(matches!(does(&store, &message, bob, react("a"), 3).await, Altered::Nothing(_)));
+    assert!(matches!(
+        does(&store, &message, bob, react("a"), 3).await,
+        MessageActionOutcome::Nothing(_)
+    ));
     done(does(&store, &message, bob, react("b"), 4).await);
-    assert_eq!(does(&store, &message, bob, react("c"), 4).await, Altered::TooMany);
+    assert_eq!(does(&store, &message, bob, react("c"), 4).await, MessageActionOutcome::TooMany);
     done(does(&store, &message, eve, react("c"), 5).await);
-    assert_eq!(does(&store, &message, eve, react("d"), 5).await, Altered::TooMany);
-    done(does(&store, &message, bob, Deed::Unreact("a".into()), 6).await);
-    let unreact = does(&store, &message, bob, Deed::Unreact("a".into()), 6).await;
-    assert!(matches!(unreact, Altered::Nothing(_)));
+    assert_eq!(does(&store, &message, eve, react("d"), 5).await, MessageActionOutcome::TooMany);
+    done(does(&store, &message, bob, MessageAction::Unreact("a".into()), 6).await);
+    let unreact = does(&store, &message, bob, MessageAction::Unreact("a".into()), 6).await;
+    assert!(matches!(unreact, MessageActionOutcome::Nothing(_)));
 
-    let seen = store.messages(id, eve, Range::Latest, 1, at(9)).await.unwrap().unwrap();
+    let seen = store.messages(id, eve, MessageRange::Latest, 1, at(9)).await.unwrap().unwrap();
     let expected = [(ann, "a".to_owned()), (bob, "b".to_owned()), (eve, "c".to_owned())];
     assert_eq!(seen[0].reactions, expected);
 }
@@ -105,23 +126,35 @@ async fn what_is_deleted_leaves_its_number_only(store: Store) {
     new.mentions = vec![ann];
     let message = said(&store, id, new).await;
     done(does(&store, &message, bob, edit("zweite Fassung"), 2).await);
-    done(does(&store, &message, eve, Deed::React("a".into()), 2).await);
-    done(does(&store, &message, ann, Deed::Pin, 2).await);
+    done(does(&store, &message, eve, MessageAction::React("a".into()), 2).await);
+    done(does(&store, &message, ann, MessageAction::Pin, 2).await);
 
-    assert_eq!(does(&store, &message, eve, Deed::Delete, 3).await, Altered::NotAllowed);
-    assert_eq!(does(&store, &message, bob, Deed::Delete, 300).await, Altered::TooLate);
-    let (revision, shown) = done(does(&store, &message, ann, Deed::Delete, 300).await);
+    assert_eq!(
+        does(&store, &message, eve, MessageAction::Delete, 3).await,
+        MessageActionOutcome::NotAllowed
+    );
+    assert_eq!(
+        does(&store, &message, bob, MessageAction::Delete, 300).await,
+        MessageActionOutcome::TooLate
+    );
+    let (revision, shown) = done(does(&store, &message, ann, MessageAction::Delete, 300).await);
     let left = &shown.message;
     assert_eq!((left.seq, left.body.as_str(), left.revision), (1, "", revision));
     assert_eq!((left.deleted_at, &left.mentions, left.pinned_at), (Some(at(300)), &None, None));
     assert_eq!(shown.reactions, []);
-    assert!(matches!(does(&store, &message, ann, Deed::Delete, 301).await, Altered::Nothing(_)));
-    assert_eq!(does(&store, &message, bob, edit("x"), 4).await, Altered::NotFound);
-    assert_eq!(does(&store, &message, bob, Deed::React("a".into()), 4).await, Altered::NotFound);
+    assert!(matches!(
+        does(&store, &message, ann, MessageAction::Delete, 301).await,
+        MessageActionOutcome::Nothing(_)
+    ));
+    assert_eq!(does(&store, &message, bob, edit("x"), 4).await, MessageActionOutcome::NotFound);
+    assert_eq!(
+        does(&store, &message, bob, MessageAction::React("a".into()), 4).await,
+        MessageActionOutcome::NotFound
+    );
     assert_eq!(store.message_edits(id, bob, message.id, at(301)).await.unwrap(), None);
     let found = store
         .search(
-            Search { viewer: bob, words: vec!["zweite".into()], within: None, before: None },
+            SearchParams { viewer: bob, words: vec!["zweite".into()], within: None, before: None },
             9,
             at(301),
         )
@@ -130,7 +163,7 @@ async fn what_is_deleted_leaves_its_number_only(store: Store) {
     assert_eq!(found.shown, []);
     assert_eq!(store.pins(id, bob, at(301)).await.unwrap(), Some(vec![]));
     let again = say(&store, id, words(bob, "1")).await;
-    assert!(matches!(again, Append::Repeated(message) if message.body.is_empty()));
+    assert!(matches!(again, AppendOutcome::Repeated(message) if message.body.is_empty()));
 }
 
 async fn what_is_deleted_for_me_stays_for_others(store: Store) {
@@ -139,21 +172,25 @@ async fn what_is_deleted_for_me_stays_for_others(store: Store) {
     let message = said(&store, id, words(ann, "1")).await;
     said(&store, id, words(ann, "2")).await;
 
-    let (revision, _) = done(does(&store, &message, bob, Deed::Hide, 2).await);
+    let (revision, _) = done(does(&store, &message, bob, MessageAction::Hide, 2).await);
     done(does(&store, &message, ann, edit("later"), 3).await);
 
     let seen = |who| {
         let store = store.clone();
         async move {
-            let seen = store.messages(id, who, Range::After(0), 9, at(9)).await.unwrap().unwrap();
+            let seen =
+                store.messages(id, who, MessageRange::After(0), 9, at(9)).await.unwrap().unwrap();
             seen.iter().map(|shown| shown.message.seq).collect::<Vec<_>>()
         }
     };
     assert_eq!((seen(ann).await, seen(bob).await), (vec![1, 2], vec![2]));
-    let hidden = Revised::Hidden { message: message.id, seq: 1, revision };
+    let hidden = RevisedMessage::Hidden { message: message.id, seq: 1, revision };
     assert_eq!(changes(&store, id, bob, 0).await, [hidden]);
-    assert!(matches!(changes(&store, id, ann, 0).await[..], [Revised::Message(_)]));
-    assert_eq!(does(&store, &message, bob, Deed::React("a".into()), 4).await, Altered::NotFound);
+    assert!(matches!(changes(&store, id, ann, 0).await[..], [RevisedMessage::Message(_)]));
+    assert_eq!(
+        does(&store, &message, bob, MessageAction::React("a".into()), 4).await,
+        MessageActionOutcome::NotFound
+    );
     let bobs = store.conversations_of(bob, None, 9, at(9)).await.unwrap();
     assert_eq!(bobs[0].unread, 1);
 }
@@ -161,22 +198,22 @@ async fn what_is_deleted_for_me_stays_for_others(store: Store) {
 async fn what_disappears_is_gone_at_once_and_removed_in_the_next_round(store: Store) {
     let [ann, bob] = people(&store).await;
     let id = group(&store, &[ann, bob]).await;
-    let new = Settings { expires_in: Some(Some(20)), ..Settings::default() };
+    let new = GroupSettingsPatch { expires_in: Some(Some(20)), ..GroupSettingsPatch::default() };
     store.set_up_conversation(id, ann, new, T0).await.unwrap();
     let mut quick = words(ann, "quick");
     quick.expires_in = Some(5);
     let quick = said(&store, id, quick).await; // said one second after all began
     let slow = said(&store, id, words(ann, "slow")).await;
     done(does(&store, &quick, ann, edit("canary"), 2).await);
-    done(does(&store, &quick, bob, Deed::React("a".into()), 2).await);
+    done(does(&store, &quick, bob, MessageAction::React("a".into()), 2).await);
     assert_eq!((quick.expires_at, slow.expires_at), (Some(at(6)), Some(at(21))));
 
-    let at_six = store.messages(id, bob, Range::After(1), 9, at(6)).await.unwrap().unwrap();
+    let at_six = store.messages(id, bob, MessageRange::After(1), 9, at(6)).await.unwrap().unwrap();
     assert_eq!((at_six[0].message.body.as_str(), at_six[0].reactions.len()), ("", 0));
     assert_eq!(at_six[0].message.deleted_at, Some(at(6)));
     let found = store
         .search(
-            Search { viewer: bob, words: vec!["canary".into()], within: None, before: None },
+            SearchParams { viewer: bob, words: vec!["canary".into()], within: None, before: None },
             9,
             at(6),
         )
@@ -191,8 +228,8 @@ async fn what_disappears_is_gone_at_once_and_removed_in_the_next_round(store: St
     assert_eq!(expired[0].0.id, quick.id);
     assert_eq!(store.expire_messages(9, at(6)).await.unwrap(), []);
     let missed = changes(&store, id, bob, 2).await;
-    assert!(matches!(&missed[..], [Revised::Message(s)] if s.message.deleted_at.is_some()));
-    let left = store.messages(id, bob, Range::After(1), 9, T0).await.unwrap().unwrap();
+    assert!(matches!(&missed[..], [RevisedMessage::Message(s)] if s.message.deleted_at.is_some()));
+    let left = store.messages(id, bob, MessageRange::After(1), 9, T0).await.unwrap().unwrap();
     assert_eq!(left[0].message.body, "", "removed, not only hidden");
     assert_eq!(left.len(), 2, "numbers have no holes");
 }
@@ -202,7 +239,7 @@ async fn what_is_passed_on_names_its_author_and_not_the_place(store: Store) {
     let here = group(&store, &[ann, bob]).await;
     let there = group(&store, &[bob, eve]).await;
     let origin = said(&store, here, words(ann, "1")).await;
-    let pass = |who, of, name: &str| NewMessage {
+    let pass = |who, of, name: &str| NewMessageRow {
         body: String::new(),
         forward_of: Some(of),
         ..words(who, name)
@@ -213,21 +250,21 @@ async fn what_is_passed_on_names_its_author_and_not_the_place(store: Store) {
     assert_eq!((&passed.body, passed.forwarded_from), (&origin.body, Some(ann)));
     assert_eq!((&again.body, again.forwarded_from), (&origin.body, Some(ann)));
     let stolen = say(&store, there, pass(eve, origin.id, "4")).await;
-    assert_eq!(stolen, Append::NoSuchForward, "eve never saw the origin");
-    assert_eq!(does(&store, &passed, bob, edit("x"), 2).await, Altered::NotAllowed);
-    done(does(&store, &origin, ann, Deed::Delete, 2).await);
-    assert_eq!(say(&store, there, pass(bob, origin.id, "5")).await, Append::NoSuchForward);
+    assert_eq!(stolen, AppendOutcome::NoSuchForward, "eve never saw the origin");
+    assert_eq!(does(&store, &passed, bob, edit("x"), 2).await, MessageActionOutcome::NotAllowed);
+    done(does(&store, &origin, ann, MessageAction::Delete, 2).await);
+    assert_eq!(say(&store, there, pass(bob, origin.id, "5")).await, AppendOutcome::NoSuchForward);
 }
 
 async fn mentions_are_of_members_and_counted(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let id = group(&store, &[ann, bob]).await;
-    let to = |who, name: &str| NewMessage { mentions: vec![who], ..words(ann, name) };
+    let to = |who, name: &str| NewMessageRow { mentions: vec![who], ..words(ann, name) };
     said(&store, id, to(bob, "1")).await;
     said(&store, id, to(ann, "2")).await;
     said(&store, id, words(ann, "3")).await;
 
-    assert_eq!(say(&store, id, to(eve, "4")).await, Append::NoSuchMention);
+    assert_eq!(say(&store, id, to(eve, "4")).await, AppendOutcome::NoSuchMention);
     let bobs = store.conversations_of(bob, None, 9, T0).await.unwrap();
     assert_eq!((bobs[0].unread, bobs[0].unread_mentions), (3, 1));
     let anns = store.conversations_of(ann, None, 9, T0).await.unwrap();
@@ -241,12 +278,18 @@ async fn pins_are_few_and_set_by_those_who_govern(store: Store) {
     for n in 0..3 {
         all.push(said(&store, id, words(bob, &n.to_string())).await);
     }
-    assert_eq!(does(&store, &all[0], bob, Deed::Pin, 2).await, Altered::NotAllowed);
-    done(does(&store, &all[0], ann, Deed::Pin, 2).await);
-    done(does(&store, &all[1], ann, Deed::Pin, 2).await);
-    assert_eq!(does(&store, &all[2], ann, Deed::Pin, 2).await, Altered::TooMany);
-    done(does(&store, &all[0], ann, Deed::Unpin, 2).await);
-    done(does(&store, &all[2], ann, Deed::Pin, 2).await);
+    assert_eq!(
+        does(&store, &all[0], bob, MessageAction::Pin, 2).await,
+        MessageActionOutcome::NotAllowed
+    );
+    done(does(&store, &all[0], ann, MessageAction::Pin, 2).await);
+    done(does(&store, &all[1], ann, MessageAction::Pin, 2).await);
+    assert_eq!(
+        does(&store, &all[2], ann, MessageAction::Pin, 2).await,
+        MessageActionOutcome::TooMany
+    );
+    done(does(&store, &all[0], ann, MessageAction::Unpin, 2).await);
+    done(does(&store, &all[2], ann, MessageAction::Pin, 2).await);
 
     let pins = store.pins(id, bob, at(3)).await.unwrap().unwrap();
     let seqs: Vec<_> = pins.iter().map(|shown| shown.message.seq).collect();
@@ -255,57 +298,74 @@ async fn pins_are_few_and_set_by_those_who_govern(store: Store) {
 
 async fn who_is_blocked_changes_nothing_and_does_not_learn_it(store: Store) {
     let [ann, bob] = people(&store).await;
-    let opened = store.open_direct(opening(Kind::Direct, ann), bob, Reach::Anybody, T0).await;
+    let opened =
+        store.open_direct(opening(Kind::Direct, ann), bob, InvitationRule::Anybody, T0).await;
     let OpenDirect::Created(view) = opened.unwrap() else { panic!("it is new") };
     let id = view.conversation.id;
     let old = said(&store, id, words(ann, "1")).await;
     store.block(bob, ann, T0).await.unwrap();
     let unheard = said(&store, id, words(ann, "2")).await;
 
-    let Altered::Done { shown, unseen, revision, .. } =
+    let MessageActionOutcome::Done { shown, unseen, revision, .. } =
         does(&store, &old, ann, edit("hello?"), 2).await
     else {
         panic!("it looks done");
     };
     assert_eq!((shown.message.body.as_str(), shown.message.revision), ("hello?", 1));
     assert_eq!((unseen, revision), (vec![ann.min(bob), ann.max(bob)], 1), "nobody hears of it");
-    let (_, shown) = done(does(&store, &old, ann, Deed::React("b".into()), 2).await);
+    let (_, shown) = done(does(&store, &old, ann, MessageAction::React("b".into()), 2).await);
     assert_eq!(shown.reactions, [(ann, "b".to_owned())]);
     assert_eq!(shown.message.body, old.body, "it only looked so");
-    assert_eq!(does(&store, &old, ann, edit("x"), 102).await, Altered::TooLate, "as ever");
+    assert_eq!(
+        does(&store, &old, ann, edit("x"), 102).await,
+        MessageActionOutcome::TooLate,
+        "as ever"
+    );
     let there = store.message(id, ann, old.id, at(2)).await.unwrap().unwrap();
     assert_eq!((there.message, there.reactions), (old.clone(), vec![]));
-    assert_eq!(does(&store, &old, bob, Deed::React("a".into()), 2).await, Altered::Blocked);
+    assert_eq!(
+        does(&store, &old, bob, MessageAction::React("a".into()), 2).await,
+        MessageActionOutcome::Blocked
+    );
     done(does(&store, &unheard, ann, edit("hello??"), 2).await);
     assert_eq!(changes(&store, id, bob, 0).await, []);
     let found = store
         .search(
-            Search { viewer: bob, words: vec!["hello".into()], within: None, before: None },
+            SearchParams { viewer: bob, words: vec!["hello".into()], within: None, before: None },
             9,
             T0,
         )
         .await
         .unwrap();
     assert_eq!(found.shown, []);
-    done(does(&store, &old, ann, Deed::Delete, 3).await);
+    done(does(&store, &old, ann, MessageAction::Delete, 3).await);
     assert_eq!(changes(&store, id, bob, 0).await.len(), 1, "taking back is always allowed");
 }
 
 async fn what_of_a_block_is_not_to_be_learnt(store: Store) {
     let [ann, bob] = people(&store).await;
-    let open = |by, other| store.open_direct(opening(Kind::Direct, by), other, Reach::Anybody, T0);
+    let open = |by, other| {
+        store.open_direct(opening(Kind::Direct, by), other, InvitationRule::Anybody, T0)
+    };
     let OpenDirect::Created(view) = open(ann, bob).await.unwrap() else { panic!("it is new") };
     let id = view.conversation.id;
     let lasts = |by, seconds| {
-        let new = Settings { expires_in: Some(Some(seconds)), ..Settings::default() };
+        let new =
+            GroupSettingsPatch { expires_in: Some(Some(seconds)), ..GroupSettingsPatch::default() };
         store.set_up_conversation(id, by, new, at(2))
     };
     store.block(bob, ann, T0).await.unwrap();
 
     assert_eq!(open(ann, bob).await.unwrap(), OpenDirect::Existing(view.clone()));
-    let Change::Unheard(shown) = lasts(ann, 5).await.unwrap() else { panic!("it looks done") };
+    let ConversationChangeOutcome::Unheard(shown) = lasts(ann, 5).await.unwrap() else {
+        panic!("it looks done")
+    };
     assert_eq!((shown.conversation.expires_in, shown.conversation.last_seq), (Some(5), 0));
-    assert_eq!(lasts(bob, 5).await.unwrap(), Change::NotReachable, "who blocks knows it");
+    assert_eq!(
+        lasts(bob, 5).await.unwrap(),
+        ConversationChangeOutcome::NotReachable,
+        "who blocks knows it"
+    );
     assert_eq!(store.conversation(id, ann).await.unwrap(), Some(view));
     for (who, stranger) in [(ann, UserId::new()), (bob, UserId::new())] {
         assert_eq!(store.hearers(id, who).await.unwrap(), Some(vec![]));
@@ -313,20 +373,24 @@ async fn what_of_a_block_is_not_to_be_learnt(store: Store) {
     }
     store.unblock(bob, ann).await.unwrap();
     assert_eq!(store.hearers(id, ann).await.unwrap(), Some(vec![bob]));
-    assert!(matches!(lasts(ann, 5).await.unwrap(), Change::Done(..)));
+    assert!(matches!(lasts(ann, 5).await.unwrap(), ConversationChangeOutcome::Done(..)));
 }
 
 async fn plain_text_is_not_passed_on_into_an_encrypted_conversation(store: Store) {
     let [ann, bob] = people(&store).await;
     let here = group(&store, &[ann, bob]).await;
     let origin = said(&store, here, words(ann, "1")).await;
-    let new = NewConversation { encryption: Encryption::Mls, ..opening(Kind::Group, ann) };
+    let new = NewConversationRow { encryption: Encryption::Mls, ..opening(Kind::Group, ann) };
     let there = new.id;
-    store.open_group(new, vec![bob], Reach::Anybody, T0).await.unwrap();
+    store.open_group(new, vec![bob], InvitationRule::Anybody, T0).await.unwrap();
 
-    let pass = NewMessage { body: String::new(), forward_of: Some(origin.id), ..words(ann, "2") };
-    assert_eq!(say(&store, there, pass).await, Append::NoSuchForward);
-    assert_eq!(store.messages(there, ann, Range::Latest, 9, T0).await.unwrap(), Some(vec![]));
+    let pass =
+        NewMessageRow { body: String::new(), forward_of: Some(origin.id), ..words(ann, "2") };
+    assert_eq!(say(&store, there, pass).await, AppendOutcome::NoSuchForward);
+    assert_eq!(
+        store.messages(there, ann, MessageRange::Latest, 9, T0).await.unwrap(),
+        Some(vec![])
+    );
 }
 
 async fn a_group_decides_who_writes_and_what_late_joiners_see(store: Store) {
@@ -334,36 +398,41 @@ async fn a_group_decides_who_writes_and_what_late_joiners_see(store: Store) {
     let id = group(&store, &[ann, bob]).await;
     said(&store, id, words(ann, "1")).await;
     let set = |new| store.set_up_conversation(id, ann, new, T0);
-    let all = Settings { history: Some(History::All), ..Settings::default() };
+    let all = GroupSettingsPatch { history: Some(History::All), ..GroupSettingsPatch::default() };
     set(all).await.unwrap();
-    store.add_member(id, ann, eve, Reach::Anybody, T0).await.unwrap();
-    let none = Settings { history: Some(History::SinceJoining), ..Settings::default() };
+    store.add_member(id, ann, eve, InvitationRule::Anybody, T0).await.unwrap();
+    let none = GroupSettingsPatch {
+        history: Some(History::SinceJoining),
+        ..GroupSettingsPatch::default()
+    };
     set(none).await.unwrap();
-    store.add_member(id, ann, dan, Reach::Anybody, T0).await.unwrap();
-    let admins = Settings { who_writes: Some(Circle::Admins), ..Settings::default() };
+    store.add_member(id, ann, dan, InvitationRule::Anybody, T0).await.unwrap();
+    let admins =
+        GroupSettingsPatch { who_writes: Some(Circle::Admins), ..GroupSettingsPatch::default() };
     set(admins).await.unwrap();
 
     let first = |who| {
         let store = store.clone();
         async move {
-            let seen = store.messages(id, who, Range::After(0), 1, T0).await.unwrap().unwrap();
+            let seen =
+                store.messages(id, who, MessageRange::After(0), 1, T0).await.unwrap().unwrap();
             seen[0].message.seq
         }
     };
     assert_eq!((first(eve).await, first(dan).await), (1, 5));
-    let brought = store.messages(id, eve, Range::Since(0), 1, T0).await.unwrap().unwrap();
+    let brought = store.messages(id, eve, MessageRange::Since(0), 1, T0).await.unwrap().unwrap();
     assert_eq!(brought[0].message.seq, 3, "a device is told of what came since");
-    assert_eq!(say(&store, id, words(bob, "x")).await, Append::NotAllowed);
+    assert_eq!(say(&store, id, words(bob, "x")).await, AppendOutcome::NotAllowed);
     said(&store, id, words(ann, "y")).await;
 }
 
 async fn everybody_keeps_a_conversation_their_own_way(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let id = group(&store, &[ann, bob]).await;
-    let keeping = Keeping { muted_until: Some(Some(at(9))), archived: Some(true) };
+    let keeping = MemberSettingsPatch { muted_until: Some(Some(at(9))), archived: Some(true) };
     let kept = store.keep_conversation(id, bob, keeping, at(1)).await.unwrap().unwrap();
     assert_eq!((kept.muted_until, kept.archived_at), (Some(at(9)), Some(at(1))));
-    let again = Keeping { muted_until: None, archived: Some(true) };
+    let again = MemberSettingsPatch { muted_until: None, archived: Some(true) };
     assert_eq!(store.keep_conversation(id, bob, again, at(5)).await.unwrap(), Some(kept));
 
     assert_eq!(store.keep_conversation(id, eve, keeping, T0).await.unwrap(), None);

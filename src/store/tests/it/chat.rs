@@ -2,26 +2,27 @@
 
 use base::ids::{ConversationId, UserId};
 use store::{
-    Encryption, Kind, MemberRole, NewConversation, OpenDirect, OpenGroup, Place, Reach, Store,
+    ConversationPosition, Encryption, InvitationRule, Kind, MemberRole, NewConversationRow,
+    OpenDirect, OpenGroup, Store,
 };
 
 use crate::harness::{T0, at, group, on_both, opening, people, say, words};
 
-const NEAR: Reach = Reach::ContactsOrSharedGroup;
+const NEAR: InvitationRule = InvitationRule::ContactsOrSharedGroup;
 
 async fn befriend(store: &Store, a: UserId, b: UserId) {
     store.request_contact(a, b, T0).await.unwrap();
     store.accept_contact(b, a, T0).await.unwrap();
 }
 
-async fn direct(store: &Store, by: UserId, other: UserId, reach: Reach) -> OpenDirect {
+async fn direct(store: &Store, by: UserId, other: UserId, reach: InvitationRule) -> OpenDirect {
     store.open_direct(opening(Kind::Direct, by), other, reach, T0).await.unwrap()
 }
 
 async fn two_people_have_one_conversation(store: Store) {
     let [ann, bob] = people(&store).await;
     befriend(&store, ann, bob).await;
-    let new = NewConversation { encryption: Encryption::Mls, ..opening(Kind::Group, ann) };
+    let new = NewConversationRow { encryption: Encryption::Mls, ..opening(Kind::Group, ann) };
     let opened = store.open_direct(new.clone(), bob, NEAR, at(1)).await.unwrap();
 
     let OpenDirect::Created(view) = opened else { panic!("{opened:?}") };
@@ -39,7 +40,9 @@ async fn a_direct_conversation_opened_fifty_times_at_once_is_one(store: Store) {
     let opens: Vec<_> = (0..50)
         .map(|n| {
             let (store, pair) = (store.clone(), if n % 2 == 0 { (ann, bob) } else { (bob, ann) });
-            tokio::task::spawn(async move { direct(&store, pair.0, pair.1, Reach::Anybody).await })
+            tokio::task::spawn(async move {
+                direct(&store, pair.0, pair.1, InvitationRule::Anybody).await
+            })
         })
         .collect();
     let (mut created, mut ids) = (0, Vec::new());
@@ -61,7 +64,7 @@ async fn a_direct_conversation_opened_fifty_times_at_once_is_one(store: Store) {
 async fn strangers_and_the_blocked_are_out_of_reach(store: Store) {
     let [ann, bob, eve, dan, fay] = people(&store).await;
     assert_eq!(direct(&store, ann, bob, NEAR).await, OpenDirect::NotAllowed);
-    assert_eq!(direct(&store, ann, ann, Reach::Anybody).await, OpenDirect::NotAllowed);
+    assert_eq!(direct(&store, ann, ann, InvitationRule::Anybody).await, OpenDirect::NotAllowed);
     assert_eq!(direct(&store, ann, UserId::new(), NEAR).await, OpenDirect::NoSuchUser);
     group(&store, &[dan, ann, eve]).await;
     assert!(matches!(direct(&store, ann, eve, NEAR).await, OpenDirect::Created(_)));
@@ -72,8 +75,8 @@ async fn strangers_and_the_blocked_are_out_of_reach(store: Store) {
         assert!(matches!(opened, OpenDirect::Existing(_)), "what is there does not go by a block");
     }
     assert_eq!(direct(&store, ann, fay, NEAR).await, OpenDirect::NotAllowed, "as any stranger");
-    assert_eq!(direct(&store, fay, ann, Reach::Anybody).await, OpenDirect::NotAllowed);
-    let opened = direct(&store, ann, fay, Reach::Anybody).await;
+    assert_eq!(direct(&store, fay, ann, InvitationRule::Anybody).await, OpenDirect::NotAllowed);
+    let opened = direct(&store, ann, fay, InvitationRule::Anybody).await;
     let OpenDirect::Unheard(view) = opened else { panic!("{opened:?}") };
     assert_eq!(view.members.len(), 2, "to whom opened it, it is as any other");
     assert!(matches!(direct(&store, fay, ann, NEAR).await, OpenDirect::Existing(_)));
@@ -81,7 +84,7 @@ async fn strangers_and_the_blocked_are_out_of_reach(store: Store) {
     let open =
         |others: Vec<UserId>, reach| store.open_group(opening(Kind::Group, ann), others, reach, T0);
     assert_eq!(open(vec![dan, bob], NEAR).await.unwrap(), OpenGroup::NotAllowed);
-    assert_eq!(open(vec![dan, eve], Reach::Anybody).await.unwrap(), OpenGroup::NotAllowed);
+    assert_eq!(open(vec![dan, eve], InvitationRule::Anybody).await.unwrap(), OpenGroup::NotAllowed);
     assert_eq!(open(vec![dan, UserId::new()], NEAR).await.unwrap(), OpenGroup::NoSuchUser);
     befriend(&store, bob, ann).await;
     assert!(
@@ -110,7 +113,7 @@ async fn a_person_lists_their_conversations(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let mut ids = Vec::new();
     for other in [bob, eve] {
-        match direct(&store, ann, other, Reach::Anybody).await {
+        match direct(&store, ann, other, InvitationRule::Anybody).await {
             OpenDirect::Created(view) => ids.push(view.conversation.id),
             other => panic!("{other:?}"),
         }
@@ -129,8 +132,12 @@ async fn a_person_lists_their_conversations(store: Store) {
     assert_eq!((listed[0].conversation.last_seq, listed[0].role), (1, MemberRole::Owner));
     assert_eq!((listed[0].delivered_seq, listed[0].read_seq, listed[0].joined_seq), (0, 0, 0));
     assert_eq!((listed[0].unread, listed[1].unread), (1, 0));
-    let place =
-        |n: usize, last_seq| Place { conversation: ids[n], last_seq, revision: 0, joined_seq: 0 };
+    let place = |n: usize, last_seq| ConversationPosition {
+        conversation: ids[n],
+        last_seq,
+        revision: 0,
+        joined_seq: 0,
+    };
     assert_eq!(store.positions(ann).await.unwrap(), [place(0, 0), place(1, 0), place(2, 1)]);
 }
 

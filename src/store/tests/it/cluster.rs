@@ -4,14 +4,23 @@ use std::time::Duration;
 
 use base::ids::{CallId, NodeId};
 use serde_json::json;
-use store::{CallMedia, CallWritten, Claimed, Fence, NewCall, NodeBeat, NodeState, Store};
+use store::{
+    CallMedia, CallWriteOutcome, FencingTokenRow, LeaseClaimOutcome, NewCall, NodeHeartbeat,
+    NodeState, Store,
+};
 
 use crate::harness::{T0, at, on_both, people};
 
 const TTL: Duration = Duration::from_secs(10);
 
-fn beat(id: NodeId) -> NodeBeat {
-    NodeBeat { id, name: "node".into(), url: String::new(), state: NodeState::Up, locked: true }
+fn beat(id: NodeId) -> NodeHeartbeat {
+    NodeHeartbeat {
+        id,
+        name: "node".into(),
+        url: String::new(),
+        state: NodeState::Up,
+        locked: true,
+    }
 }
 
 async fn node(store: &Store, ttl: Duration) -> NodeId {
@@ -20,28 +29,30 @@ async fn node(store: &Store, ttl: Duration) -> NodeId {
     id
 }
 
-fn fence(key: &str, owner: NodeId, epoch: i64) -> Fence {
-    Fence { key: key.into(), owner, epoch }
+fn fence(key: &str, owner: NodeId, epoch: i64) -> FencingTokenRow {
+    FencingTokenRow { key: key.into(), owner, epoch }
 }
 
-async fn claim(store: &Store, me: NodeId) -> Claimed {
+async fn claim(store: &Store, me: NodeId) -> LeaseClaimOutcome {
     store.claim("room".into(), "a call".into(), me).await.unwrap()
 }
 
 async fn there_is_one_owner_until_it_dies(store: Store) {
     let (ann, bob) = (node(&store, TTL).await, node(&store, TTL).await);
-    let Claimed::New(first) = claim(&store, ann).await else { panic!("it was free") };
+    let LeaseClaimOutcome::New(first) = claim(&store, ann).await else { panic!("it was free") };
     assert_eq!((first.owner, first.epoch), (ann, 1));
-    assert!(matches!(claim(&store, bob).await, Claimed::Held(held) if held.owner == ann));
+    assert!(matches!(claim(&store, bob).await, LeaseClaimOutcome::Held(held) if held.owner == ann));
     store.leave_cluster(ann).await.unwrap();
     assert!(!store.beat(beat(ann), TTL).await.unwrap().alive, "the dead do not come back");
 
-    let Claimed::Taken(second) = claim(&store, bob).await else { panic!("its owner is dead") };
+    let LeaseClaimOutcome::Taken(second) = claim(&store, bob).await else {
+        panic!("its owner is dead")
+    };
     assert_eq!((second.owner, second.epoch, second.value.as_str()), (bob, 2, "a call"));
-    assert_eq!(claim(&store, ann).await, Claimed::NotAlive);
+    assert_eq!(claim(&store, ann).await, LeaseClaimOutcome::NotAlive);
     store.join_cluster(beat(ann), TTL).await.unwrap();
     assert!(store.beat(beat(ann), TTL).await.unwrap().alive, "unless they join anew");
-    assert!(matches!(claim(&store, ann).await, Claimed::Held(held) if held.owner == bob));
+    assert!(matches!(claim(&store, ann).await, LeaseClaimOutcome::Held(held) if held.owner == bob));
 }
 
 async fn many_who_claim_at_once_find_one_owner(store: Store) {
@@ -52,7 +63,7 @@ async fn many_who_claim_at_once_find_one_owner(store: Store) {
     }
     let mut new = 0;
     for claim in claims {
-        new += usize::from(matches!(claim.await.unwrap(), Claimed::New(_)));
+        new += usize::from(matches!(claim.await.unwrap(), LeaseClaimOutcome::New(_)));
     }
 
     assert_eq!(new, 1);
@@ -76,15 +87,18 @@ async fn a_write_of_an_epoch_that_is_over_is_refused(store: Store) {
         rings_until: at(45),
     };
     let begun = store.begin_call(new, Some(old.clone()), T0).await.unwrap();
-    assert_eq!(begun, CallWritten::Done);
+    assert_eq!(begun, CallWriteOutcome::Done);
     let state = json!({ "mode": "sfu" });
     store.keep_call(id, state.clone(), Some(old.clone())).await.unwrap();
     let epoch = store.hand_over(old.clone(), bob).await.unwrap();
     assert_eq!(epoch, Some(2));
 
     let late = store.keep_call(id, json!({}), Some(old.clone())).await.unwrap();
-    assert_eq!(late, CallWritten::Fenced);
-    assert_eq!(store.answer_call(id, Some(old.clone()), at(1)).await.unwrap(), CallWritten::Fenced);
+    assert_eq!(late, CallWriteOutcome::Fenced);
+    assert_eq!(
+        store.answer_call(id, Some(old.clone()), at(1)).await.unwrap(),
+        CallWriteOutcome::Fenced
+    );
     assert_eq!(store.hand_over(old.clone(), ann).await.unwrap(), None);
     assert!(!store.release(old).await.unwrap());
     assert_eq!(store.kept_call(id).await.unwrap(), Some(state));
@@ -105,7 +119,9 @@ async fn a_node_that_said_nothing_for_long_owns_nothing(store: Store) {
     assert!(!store.beat(beat(ann), TTL).await.unwrap().alive);
     let bob = node(&store, TTL).await;
     assert_eq!(store.orphans("ro".into()).await.unwrap().len(), 1);
-    assert!(matches!(claim(&store, bob).await, Claimed::Taken(lease) if lease.epoch == 2));
+    assert!(
+        matches!(claim(&store, bob).await, LeaseClaimOutcome::Taken(lease) if lease.epoch == 2)
+    );
 }
 
 async fn a_node_that_was_taken_for_dead_comes_back_without_its_proofs(store: Store) {
@@ -118,7 +134,7 @@ async fn a_node_that_was_taken_for_dead_comes_back_without_its_proofs(store: Sto
 
     assert!(store.beat(beat(ann), TTL).await.unwrap().alive);
     assert!(!store.note_lease(fence("room", ann, 1), String::new()).await.unwrap());
-    assert!(matches!(claim(&store, ann).await, Claimed::Held(held) if held.epoch == 2));
+    assert!(matches!(claim(&store, ann).await, LeaseClaimOutcome::Held(held) if held.epoch == 2));
 }
 
 on_both! {

@@ -1,7 +1,7 @@
 //! People find each other, and get rid of each other.
 
 use base::ids::UserId;
-use store::{ContactRequest as R, ContactState as S, Store};
+use store::{ContactRequestOutcome as R, ContactState as S, Store};
 
 use crate::harness::{T0, at, on_both, people};
 

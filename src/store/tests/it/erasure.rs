@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use base::ids::{ConversationId, InviteId, JobId, UserId};
 use store::{
-    Availability, Claim, ContactRequest, Deed, Doing, Kind, Limits, NewInvite, NewJob, NewMessage,
-    OpenDirect, OpenGroup, PersonChange, Range, Reach, Store,
+    Availability, ContactRequestOutcome, InvitationRule, JobClaimOutcome, Kind, MessageAction,
+    MessageActionLimits, MessageActionRequest, MessageRange, NewInviteRow, NewJob, NewMessageRow,
+    OpenDirect, OpenGroup, Store, UserChangeOutcome,
 };
 
 use crate::harness::{T0, any_hash, at, audit, group, on_both, opening, people, say, words};
 
 const HOUR: Duration = Duration::from_secs(3600);
-const LIMITS: Limits =
-    Limits { edit: HOUR, delete: HOUR, emoji: 9, emoji_each: 9, pins: 9, edits: 9 };
+const LIMITS: MessageActionLimits =
+    MessageActionLimits { edit: HOUR, delete: HOUR, emoji: 9, emoji_each: 9, pins: 9, edits: 9 };
 
 fn rest(user: UserId) -> NewJob {
     let payload = serde_json::json!({});
@@ -20,7 +21,8 @@ fn rest(user: UserId) -> NewJob {
 }
 
 async fn direct(store: &Store, a: UserId, b: UserId) -> ConversationId {
-    let opened = store.open_direct(opening(Kind::Direct, a), b, Reach::Anybody, at(1)).await;
+    let opened =
+        store.open_direct(opening(Kind::Direct, a), b, InvitationRule::Anybody, at(1)).await;
     match opened.unwrap() {
         OpenDirect::Created(view) => view.conversation.id,
         other => panic!("{other:?}"),
@@ -71,7 +73,7 @@ async fn whoever_dies_over_it_is_followed_by_one_who_ends_it(store: Store) {
     let others = direct(&store, bob, eve).await;
     say(&store, others, words(bob, "not hers")).await;
     let gone = store.delete_user(ann, rest(ann), audit("gone"), at(3)).await.unwrap();
-    assert_eq!(gone, PersonChange::Done(vec![]));
+    assert_eq!(gone, UserChangeOutcome::Done(vec![]));
 
     // A worker dies after each number of steps; the next one begins anew.
     let mut stop = 0;
@@ -87,13 +89,14 @@ async fn whoever_dies_over_it_is_followed_by_one_who_ends_it(store: Store) {
         let view = store.conversation(id, bob).await.unwrap().unwrap();
         assert!(view.members.iter().all(|member| member.user_id != ann));
         assert!(view.members.iter().any(|member| member.role == store::MemberRole::Owner));
-        let said = store.messages(id, bob, Range::After(0), 2000, T0).await.unwrap().unwrap();
+        let said =
+            store.messages(id, bob, MessageRange::After(0), 2000, T0).await.unwrap().unwrap();
         assert_eq!(said.len(), count, "numbers have no holes");
         for message in said.into_iter().map(|shown| shown.message) {
             assert_eq!(message.body.is_empty(), message.sender_id == ann);
         }
     }
-    let kept = store.messages(others, eve, Range::After(0), 9, T0).await.unwrap().unwrap();
+    let kept = store.messages(others, eve, MessageRange::After(0), 9, T0).await.unwrap().unwrap();
     assert_eq!(kept.len(), 1);
 }
 
@@ -101,17 +104,18 @@ async fn the_names_of_messages_that_went_before_go_too(store: Store) {
     let [ann, bob] = people(&store).await;
     let shared = group(&store, &[ann, bob]).await;
     say(&store, shared, words(ann, "deleted-by-its-sender")).await;
-    let disappearing = NewMessage { expires_in: Some(1), ..words(ann, "disappeared") };
+    let disappearing = NewMessageRow { expires_in: Some(1), ..words(ann, "disappeared") };
     say(&store, shared, disappearing).await;
-    let said = store.messages(shared, ann, Range::After(0), 9, T0).await.unwrap().unwrap();
-    let doing = Doing { by: ann, message: said[0].message.id, deed: Deed::Delete };
+    let said = store.messages(shared, ann, MessageRange::After(0), 9, T0).await.unwrap().unwrap();
+    let doing =
+        MessageActionRequest { by: ann, message: said[0].message.id, deed: MessageAction::Delete };
     store.alter(shared, doing, LIMITS, at(2)).await.unwrap();
     assert_eq!(store.expire_messages(9, at(8)).await.unwrap().len(), 1);
     store.delete_user(ann, rest(ann), audit("gone"), at(9)).await.unwrap();
     erases(&store, ann, true, usize::MAX).await;
 
     assert_eq!(store.left_behind(ann, None).await.unwrap().0, [], "found once, not for ever");
-    let left = store.messages(shared, bob, Range::After(0), 9, T0).await.unwrap().unwrap();
+    let left = store.messages(shared, bob, MessageRange::After(0), 9, T0).await.unwrap().unwrap();
     let names: Vec<_> = left.iter().map(|shown| shown.message.client_id.as_str()).collect();
     assert_eq!(names, [" 1", " 2", " 3", " 4"], "two of hers, and two of what happened");
 }
@@ -122,8 +126,12 @@ async fn what_happens_while_somebody_goes_leaves_nothing(store: Store) {
     let shared = group(&store, &[bob]).await;
     for round in 0..20 {
         let [ann] = people(&store).await;
-        let new =
-            NewInvite { id: InviteId::new(), hash: any_hash(), expires_at: at(100), uses: Some(1) };
+        let new = NewInviteRow {
+            id: InviteId::new(),
+            hash: any_hash(),
+            expires_at: at(100),
+            uses: Some(1),
+        };
         let hash = new.hash;
         store.create_invite(shared, bob, new, T0).await.unwrap();
         let speaks = async {
@@ -141,9 +149,9 @@ async fn what_happens_while_somebody_goes_leaves_nothing(store: Store) {
                 store.delete_user(ann, rest(ann), audit("gone"), at(3)).await.unwrap();
                 erases(&store, ann, true, usize::MAX).await
             },
-            store.add_member(shared, bob, ann, Reach::Anybody, at(1)),
-            store.open_group(opening(Kind::Group, bob), vec![ann], Reach::Anybody, at(1)),
-            store.open_group(opening(Kind::Group, ann), vec![bob], Reach::Anybody, at(1)),
+            store.add_member(shared, bob, ann, InvitationRule::Anybody, at(1)),
+            store.open_group(opening(Kind::Group, bob), vec![ann], InvitationRule::Anybody, at(1)),
+            store.open_group(opening(Kind::Group, ann), vec![bob], InvitationRule::Anybody, at(1)),
             store.join(hash, ann, 999, at(1)),
         );
 
@@ -160,7 +168,7 @@ async fn what_was_said_in_groups_stays_unless_it_shall_go(store: Store) {
     store.delete_user(ann, rest(ann), audit("gone"), at(3)).await.unwrap();
     erases(&store, ann, false, usize::MAX).await;
 
-    let said = store.messages(shared, bob, Range::After(0), 9, T0).await.unwrap().unwrap();
+    let said = store.messages(shared, bob, MessageRange::After(0), 9, T0).await.unwrap().unwrap();
     assert!(said[0].message.body.contains("stays"));
     let view = store.conversation(shared, bob).await.unwrap().unwrap();
     assert_eq!(view.members.len(), 1);
@@ -173,7 +181,7 @@ async fn whoever_is_gone_is_nobody(store: Store) {
     store.delete_user(ann, rest(ann), audit("gone"), at(3)).await.unwrap();
 
     let job = store.claim_job(vec!["rest".into()], std::time::Duration::ZERO, 9, at(3)).await;
-    assert!(matches!(job.unwrap(), Claim::Taken(job) if job.user_id == Some(ann)));
+    assert!(matches!(job.unwrap(), JobClaimOutcome::Taken(job) if job.user_id == Some(ann)));
     assert_eq!(store.count_users().await.unwrap(), count - 1);
     assert_eq!(store.user(ann).await.unwrap(), None);
     assert_eq!(store.rename_user(ann, "a ghost", at(4)).await.unwrap(), None);
@@ -181,15 +189,15 @@ async fn whoever_is_gone_is_nobody(store: Store) {
     assert_eq!(store.kept_out(vec![ann, bob]).await.unwrap(), [ann]);
     assert_eq!(store.contacts(bob, None, 9).await.unwrap(), []);
     let asked = store.request_contact(bob, ann, at(4)).await.unwrap();
-    assert_eq!(asked, ContactRequest::NoSuchUser);
+    assert_eq!(asked, ContactRequestOutcome::NoSuchUser);
     let new = opening(Kind::Direct, bob);
-    let opened = store.open_direct(new, ann, Reach::Anybody, at(4)).await.unwrap();
+    let opened = store.open_direct(new, ann, InvitationRule::Anybody, at(4)).await.unwrap();
     assert_eq!(opened, OpenDirect::NoSuchUser);
     let new = opening(Kind::Group, bob);
-    let opened = store.open_group(new, vec![ann], Reach::Anybody, at(4)).await.unwrap();
+    let opened = store.open_group(new, vec![ann], InvitationRule::Anybody, at(4)).await.unwrap();
     assert_eq!(opened, OpenGroup::NoSuchUser);
     let again = store.delete_user(ann, rest(ann), audit("gone"), at(5)).await.unwrap();
-    assert_eq!(again, PersonChange::NoSuchUser);
+    assert_eq!(again, UserChangeOutcome::NoSuchUser);
 }
 
 on_both!(

@@ -5,24 +5,25 @@ use std::time::Duration;
 use base::clock::Timestamp;
 use base::ids::{AttachmentId, BlobId, UserId};
 use store::{
-    AddAttachment, Altered, Append, Attachment, Blob, BlobPlace, Deed, Doing, Limits,
-    NewAttachment, NewMessage, Quota, Store,
+    AddAttachmentOutcome, AppendOutcome, AttachmentRow, BlobClaimOutcome, BlobRow, MessageAction,
+    MessageActionLimits, MessageActionOutcome, MessageActionRequest, NewAttachmentRow,
+    NewMessageRow, Quota, Store,
 };
 
 use crate::harness::{T0, at, group, on_both, people, say, words};
 
 const QUOTA: Quota = Quota { bytes: 1000, uploads: 2 };
 
-fn bytes(content: u8) -> Blob {
-    Blob { id: BlobId::new(), hash: vec![content; 32], size: 10 }
+fn bytes(content: u8) -> BlobRow {
+    BlobRow { id: BlobId::new(), hash: vec![content; 32], size: 10 }
 }
 
-async fn claim(store: &Store, content: u8, now: Timestamp) -> BlobPlace {
+async fn claim(store: &Store, content: u8, now: Timestamp) -> BlobClaimOutcome {
     store.claim_blob(bytes(content), now).await.unwrap()
 }
 
-fn new(owner: UserId, blob: BlobId) -> NewAttachment {
-    NewAttachment {
+fn new(owner: UserId, blob: BlobId) -> NewAttachmentRow {
+    NewAttachmentRow {
         id: AttachmentId::new(),
         owner,
         blob,
@@ -37,21 +38,22 @@ fn new(owner: UserId, blob: BlobId) -> NewAttachment {
     }
 }
 
-async fn keep(store: &Store, owner: UserId, content: u8) -> Attachment {
-    let (BlobPlace::Here(blob) | BlobPlace::Coming(blob)) = claim(store, content, T0).await;
+async fn keep(store: &Store, owner: UserId, content: u8) -> AttachmentRow {
+    let (BlobClaimOutcome::Here(blob) | BlobClaimOutcome::Coming(blob)) =
+        claim(store, content, T0).await;
     match store.add_attachment(new(owner, blob), QUOTA, T0).await.unwrap() {
-        AddAttachment::Added(made) => made,
+        AddAttachmentOutcome::Added(made) => made,
         other => panic!("{other:?}"),
     }
 }
 
-fn with(sender: UserId, name: &str, files: &[AttachmentId]) -> NewMessage {
-    NewMessage { attachments: files.to_vec(), ..words(sender, name) }
+fn with(sender: UserId, name: &str, files: &[AttachmentId]) -> NewMessageRow {
+    NewMessageRow { attachments: files.to_vec(), ..words(sender, name) }
 }
 
-fn stored(append: Append) -> store::Message {
+fn stored(append: AppendOutcome) -> store::MessageRow {
     match append {
-        Append::Stored(message) => message,
+        AppendOutcome::Stored(message) => message,
         other => panic!("{other:?}"),
     }
 }
@@ -79,17 +81,23 @@ async fn bytes_go_with_the_last_file_and_never_come_back(store: Store) {
     assert_eq!(doomed.iter().map(|blob| blob.id).collect::<Vec<_>>(), [file.blob_id]);
 
     // The same content again has another name; what was doomed cannot be referred to.
-    let BlobPlace::Coming(fresh) = claim(&store, 1, at(101)).await else { panic!("it went") };
+    let BlobClaimOutcome::Coming(fresh) = claim(&store, 1, at(101)).await else {
+        panic!("it went")
+    };
     assert_ne!(fresh, file.blob_id);
     let late = store.add_attachment(new(ann, file.blob_id), QUOTA, at(101)).await.unwrap();
-    assert_eq!(late, AddAttachment::BlobGone(vec![file.blob_id]));
+    assert_eq!(late, AddAttachmentOutcome::BlobGone(vec![file.blob_id]));
     assert_eq!(store.forget_blobs(vec![file.blob_id, fresh]).await.unwrap(), 1);
 }
 
 async fn a_claim_that_nobody_settles_ends(store: Store) {
-    let BlobPlace::Coming(one) = claim(&store, 1, T0).await else { panic!("it is new") };
+    let BlobClaimOutcome::Coming(one) = claim(&store, 1, T0).await else { panic!("it is new") };
     let again = claim(&store, 1, at(1800)).await;
-    assert_eq!(again, BlobPlace::Coming(one), "whoever brings the same puts the same object");
+    assert_eq!(
+        again,
+        BlobClaimOutcome::Coming(one),
+        "whoever brings the same puts the same object"
+    );
 
     assert_eq!(store.doomed_blobs(9, at(5399)).await.unwrap(), []);
     assert_eq!(store.doomed_blobs(9, at(5401)).await.unwrap().len(), 1);
@@ -97,15 +105,17 @@ async fn a_claim_that_nobody_settles_ends(store: Store) {
 
 async fn whoever_loses_a_small_picture_settles_nothing(store: Store) {
     let [ann] = people(&store).await;
-    let BlobPlace::Coming(large) = claim(&store, 1, at(10)).await else { panic!("it is new") };
-    let BlobPlace::Coming(small) = claim(&store, 2, T0).await else { panic!("it is new") };
+    let BlobClaimOutcome::Coming(large) = claim(&store, 1, at(10)).await else {
+        panic!("it is new")
+    };
+    let BlobClaimOutcome::Coming(small) = claim(&store, 2, T0).await else { panic!("it is new") };
     store.abandon_claims(T0).await.unwrap();
-    let new = NewAttachment { thumbnail: Some(small), ..new(ann, large) };
+    let new = NewAttachmentRow { thumbnail: Some(small), ..new(ann, large) };
     let late = store.add_attachment(new, QUOTA, at(11)).await.unwrap();
 
-    assert_eq!(late, AddAttachment::BlobGone(vec![small]));
+    assert_eq!(late, AddAttachmentOutcome::BlobGone(vec![small]));
     let again = claim(&store, 1, at(12)).await;
-    assert_eq!(again, BlobPlace::Coming(large), "whoever brings the same puts it");
+    assert_eq!(again, BlobClaimOutcome::Coming(large), "whoever brings the same puts it");
 }
 
 async fn bytes_are_claimed_while_claims_are_given_up(store: Store) {
@@ -122,25 +132,25 @@ async fn bytes_are_claimed_while_claims_are_given_up(store: Store) {
         claims.await.unwrap();
     }
 
-    let BlobPlace::Coming(_) = claim(&store, 1, T0).await else { panic!("nobody has it") };
+    let BlobClaimOutcome::Coming(_) = claim(&store, 1, T0).await else { panic!("nobody has it") };
 }
 
 async fn a_message_whose_time_is_over_shows_no_file(store: Store) {
     let [ann, bob] = people(&store).await;
     let here = group(&store, &[ann, bob]).await;
     let file = keep(&store, ann, 1).await;
-    let quick = NewMessage { expires_in: Some(5), ..with(ann, "1", &[file.id]) };
+    let quick = NewMessageRow { expires_in: Some(5), ..with(ann, "1", &[file.id]) };
     assert_eq!(stored(say(&store, here, quick).await).expires_at, Some(at(6)));
     assert!(store.attachment(file.id, bob, at(5)).await.unwrap().is_some());
 
     assert_eq!(store.attachment(file.id, bob, at(6)).await.unwrap(), None);
     assert!(store.attachment(file.id, ann, at(6)).await.unwrap().is_some(), "it is her own");
     let onward = store.append(here, vec![with(bob, "1", &[file.id])], at(6)).await.unwrap();
-    assert_eq!(onward.results, [Append::NoSuchAttachment]);
+    assert_eq!(onward.results, [AppendOutcome::NoSuchAttachment]);
 }
 
 async fn what_is_passed_on_while_it_is_deleted_goes_whole_or_not_at_all(store: Store) {
-    const LIMITS: Limits = Limits {
+    const LIMITS: MessageActionLimits = MessageActionLimits {
         edit: Duration::ZERO,
         delete: Duration::from_secs(100),
         emoji: 1,
@@ -153,20 +163,21 @@ async fn what_is_passed_on_while_it_is_deleted_goes_whole_or_not_at_all(store: S
     for round in 0..30 {
         let files = [keep(&store, ann, 1).await.id, keep(&store, ann, 2).await.id];
         let said = stored(say(&store, here, with(ann, &round.to_string(), &files)).await);
-        let deletion = Doing { by: ann, message: said.id, deed: Deed::Delete };
+        let deletion =
+            MessageActionRequest { by: ann, message: said.id, deed: MessageAction::Delete };
         let onward = words(bob, &round.to_string());
-        let onward = NewMessage { forward_of: Some(said.id), ..onward };
+        let onward = NewMessageRow { forward_of: Some(said.id), ..onward };
         let both = (store.clone(), store.clone());
         let gone =
             tokio::spawn(async move { both.0.alter(here, deletion, LIMITS, at(2)).await.unwrap() });
         let passed =
             tokio::spawn(async move { both.1.append(there, vec![onward], at(2)).await.unwrap() });
 
-        assert!(matches!(gone.await.unwrap(), Altered::Done { .. }));
+        assert!(matches!(gone.await.unwrap(), MessageActionOutcome::Done { .. }));
         let passed = passed.await.unwrap();
         match &passed.results[0] {
-            Append::Stored(message) => assert_eq!(passed.attachments[&message.id].len(), 2),
-            other => assert_eq!(other, &Append::NoSuchForward),
+            AppendOutcome::Stored(message) => assert_eq!(passed.attachments[&message.id].len(), 2),
+            other => assert_eq!(other, &AppendOutcome::NoSuchForward),
         }
     }
 }
@@ -177,14 +188,21 @@ async fn only_what_a_sender_may_see_is_sent(store: Store) {
     let eves = group(&store, &[eve, bob]).await;
     let file = keep(&store, ann, 1).await;
 
-    assert_eq!(say(&store, eves, with(bob, "0", &[file.id])).await, Append::NoSuchAttachment);
+    assert_eq!(
+        say(&store, eves, with(bob, "0", &[file.id])).await,
+        AppendOutcome::NoSuchAttachment
+    );
     stored(say(&store, here, with(ann, "1", &[file.id])).await);
-    assert_eq!(say(&store, eves, with(eve, "1", &[file.id])).await, Append::NoSuchAttachment);
+    assert_eq!(
+        say(&store, eves, with(eve, "1", &[file.id])).await,
+        AppendOutcome::NoSuchAttachment
+    );
     stored(say(&store, eves, with(bob, "1", &[file.id])).await);
     assert!(store.attachment(file.id, eve, at(2)).await.unwrap().is_some());
     store.remove_member(eves, eve, eve, at(2)).await.unwrap();
     assert_eq!(store.attachment(file.id, eve, at(2)).await.unwrap(), None);
-    let said = store.messages(eves, bob, store::Range::After(0), 9, at(9)).await.unwrap().unwrap();
+    let said =
+        store.messages(eves, bob, store::MessageRange::After(0), 9, at(9)).await.unwrap().unwrap();
     assert_eq!(
         said.iter().map(|shown| shown.message.seq).collect::<Vec<_>>(),
         [1, 2, 3], // she left, and he became the owner
@@ -200,12 +218,12 @@ async fn many_who_keep_and_release_the_same_bytes_lose_none(store: Store) {
         tokio::spawn(async move {
             for round in 0..10 {
                 let blob = loop {
-                    let (BlobPlace::Here(blob) | BlobPlace::Coming(blob)) =
+                    let (BlobClaimOutcome::Here(blob) | BlobClaimOutcome::Coming(blob)) =
                         claim(&store, 1, T0).await;
                     let new = new(ann, blob);
                     match store.add_attachment(new, QUOTA, T0).await.unwrap() {
-                        AddAttachment::Added(made) => break made,
-                        AddAttachment::BlobGone(_) => {}
+                        AddAttachmentOutcome::Added(made) => break made,
+                        AddAttachmentOutcome::BlobGone(_) => {}
                         other => panic!("{other:?}"),
                     }
                 };
@@ -222,7 +240,7 @@ async fn many_who_keep_and_release_the_same_bytes_lose_none(store: Store) {
     }
 
     assert_eq!(store.kept_bytes(ann).await.unwrap(), 0);
-    let BlobPlace::Coming(_) = claim(&store, 1, T0).await else { panic!("nobody has it") };
+    let BlobClaimOutcome::Coming(_) = claim(&store, 1, T0).await else { panic!("nobody has it") };
 }
 
 on_both!(

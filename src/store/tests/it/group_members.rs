@@ -3,32 +3,48 @@
 use base::ids::{ConversationId, UserId};
 use serde_json::json;
 use store::{
-    Append, Change, ConversationView, Kind, MemberRole as M, OpenDirect, Range, Reach, Settings,
-    Store,
+    AppendOutcome, ConversationChangeOutcome, ConversationWithMembers, GroupSettingsPatch,
+    InvitationRule, Kind, MemberRole as M, MessageRange, OpenDirect, Store,
 };
 
 use crate::harness::{T0, at, group, on_both, opening, people, say, words};
 
-fn done(change: Change) -> ConversationView {
+fn done(change: ConversationChangeOutcome) -> ConversationWithMembers {
     match change {
-        Change::Done(view, _) => view,
+        ConversationChangeOutcome::Done(view, _) => view,
         other => panic!("{other:?}"),
     }
 }
 
-async fn role(store: &Store, id: ConversationId, by: UserId, user: UserId, role: M) -> Change {
+async fn role(
+    store: &Store,
+    id: ConversationId,
+    by: UserId,
+    user: UserId,
+    role: M,
+) -> ConversationChangeOutcome {
     store.set_member_role(id, by, user, role, at(1)).await.unwrap()
 }
 
-async fn remove(store: &Store, id: ConversationId, by: UserId, user: UserId) -> Change {
+async fn remove(
+    store: &Store,
+    id: ConversationId,
+    by: UserId,
+    user: UserId,
+) -> ConversationChangeOutcome {
     store.remove_member(id, by, user, at(2)).await.unwrap()
 }
 
-async fn add(store: &Store, id: ConversationId, by: UserId, user: UserId) -> Change {
-    store.add_member(id, by, user, Reach::Anybody, at(3)).await.unwrap()
+async fn add(
+    store: &Store,
+    id: ConversationId,
+    by: UserId,
+    user: UserId,
+) -> ConversationChangeOutcome {
+    store.add_member(id, by, user, InvitationRule::Anybody, at(3)).await.unwrap()
 }
 
-fn roles(view: &ConversationView) -> Vec<(UserId, M)> {
+fn roles(view: &ConversationWithMembers) -> Vec<(UserId, M)> {
     view.members.iter().map(|member| (member.user_id, member.role)).collect()
 }
 
@@ -37,15 +53,15 @@ async fn those_who_may_rename_a_group(store: Store) {
     let id = group(&store, &[ann, bob, eve]).await;
     done(role(&store, id, ann, bob, M::Admin).await);
     let rename = |by, title: &str| {
-        let new = Settings { title: Some(title.into()), ..Settings::default() };
+        let new = GroupSettingsPatch { title: Some(title.into()), ..GroupSettingsPatch::default() };
         store.set_up_conversation(id, by, new, at(4))
     };
 
-    assert_eq!(rename(eve, "x").await.unwrap(), Change::NotAllowed);
-    assert_eq!(rename(dan, "x").await.unwrap(), Change::NotFound);
+    assert_eq!(rename(eve, "x").await.unwrap(), ConversationChangeOutcome::NotAllowed);
+    assert_eq!(rename(dan, "x").await.unwrap(), ConversationChangeOutcome::NotFound);
     let view = done(rename(bob, "Family").await.unwrap()).conversation;
     assert_eq!((view.title.as_deref(), view.roster, view.updated_at), (Some("Family"), 2, at(4)));
-    let said = store.messages(id, eve, Range::Latest, 1, T0).await.unwrap().unwrap();
+    let said = store.messages(id, eve, MessageRange::Latest, 1, T0).await.unwrap().unwrap();
     let renamed = json!({ "what": "renamed", "title": "Family" });
     assert_eq!(said[0].message.system, Some(renamed), "it is said, by whoever did it");
     assert_eq!(said[0].message.sender_id, bob);
@@ -54,22 +70,23 @@ async fn those_who_may_rename_a_group(store: Store) {
 async fn people_are_added_and_removed_by_those_who_may(store: Store) {
     let [ann, bob, eve, dan] = people(&store).await;
     let id = group(&store, &[ann, bob]).await;
-    assert_eq!(add(&store, id, bob, eve).await, Change::NotAllowed);
-    assert_eq!(add(&store, id, eve, eve).await, Change::NotFound);
-    assert_eq!(add(&store, id, ann, UserId::new()).await, Change::NoSuchUser);
-    let near = store.add_member(id, ann, eve, Reach::ContactsOrSharedGroup, T0).await.unwrap();
-    assert_eq!(near, Change::NotReachable);
+    assert_eq!(add(&store, id, bob, eve).await, ConversationChangeOutcome::NotAllowed);
+    assert_eq!(add(&store, id, eve, eve).await, ConversationChangeOutcome::NotFound);
+    assert_eq!(add(&store, id, ann, UserId::new()).await, ConversationChangeOutcome::NoSuchUser);
+    let near =
+        store.add_member(id, ann, eve, InvitationRule::ContactsOrSharedGroup, T0).await.unwrap();
+    assert_eq!(near, ConversationChangeOutcome::NotReachable);
     assert_eq!(done(add(&store, id, ann, eve).await).conversation.roster, 2);
     assert_eq!(done(add(&store, id, ann, eve).await).conversation.roster, 2);
     done(role(&store, id, ann, bob, M::Admin).await);
     done(add(&store, id, bob, dan).await);
 
-    assert_eq!(remove(&store, id, eve, dan).await, Change::NotAllowed);
-    assert_eq!(remove(&store, id, bob, ann).await, Change::NotAllowed);
+    assert_eq!(remove(&store, id, eve, dan).await, ConversationChangeOutcome::NotAllowed);
+    assert_eq!(remove(&store, id, bob, ann).await, ConversationChangeOutcome::NotAllowed);
     let view = done(remove(&store, id, bob, dan).await);
     assert_eq!(roles(&view), [(ann, M::Owner), (bob, M::Admin), (eve, M::Member)]);
-    assert_eq!(remove(&store, id, ann, dan).await, Change::NotFound);
-    assert_eq!(remove(&store, id, dan, bob).await, Change::NotFound);
+    assert_eq!(remove(&store, id, ann, dan).await, ConversationChangeOutcome::NotFound);
+    assert_eq!(remove(&store, id, dan, bob).await, ConversationChangeOutcome::NotFound);
     let audience = store.members_of(id).await.unwrap();
     assert_eq!((audience.roster, audience.members), (5, vec![ann, bob, eve]));
 }
@@ -91,29 +108,30 @@ async fn an_owner_who_leaves_has_an_heir(store: Store) {
 async fn only_the_owner_gives_roles_and_may_give_their_own(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let id = group(&store, &[ann, bob]).await;
-    assert_eq!(role(&store, id, bob, ann, M::Member).await, Change::NotAllowed);
-    assert_eq!(role(&store, id, ann, ann, M::Member).await, Change::NotAllowed);
-    assert_eq!(role(&store, id, ann, eve, M::Admin).await, Change::NotFound);
-    assert_eq!(role(&store, id, eve, ann, M::Admin).await, Change::NotFound);
+    assert_eq!(role(&store, id, bob, ann, M::Member).await, ConversationChangeOutcome::NotAllowed);
+    assert_eq!(role(&store, id, ann, ann, M::Member).await, ConversationChangeOutcome::NotAllowed);
+    assert_eq!(role(&store, id, ann, eve, M::Admin).await, ConversationChangeOutcome::NotFound);
+    assert_eq!(role(&store, id, eve, ann, M::Admin).await, ConversationChangeOutcome::NotFound);
     assert_eq!(done(role(&store, id, ann, bob, M::Member).await).conversation.roster, 1);
     let view = done(role(&store, id, ann, bob, M::Owner).await);
 
     assert_eq!(roles(&view), [(ann, M::Admin), (bob, M::Owner)]);
-    assert_eq!(role(&store, id, ann, bob, M::Member).await, Change::NotAllowed);
+    assert_eq!(role(&store, id, ann, bob, M::Member).await, ConversationChangeOutcome::NotAllowed);
 }
 
 async fn a_direct_conversation_does_not_change(store: Store) {
     let [ann, bob, eve] = people(&store).await;
-    let opened = store.open_direct(opening(Kind::Direct, ann), bob, Reach::Anybody, T0).await;
+    let opened =
+        store.open_direct(opening(Kind::Direct, ann), bob, InvitationRule::Anybody, T0).await;
     let OpenDirect::Created(view) = opened.unwrap() else { panic!("it is new") };
     let id = view.conversation.id;
 
-    assert_eq!(remove(&store, id, ann, ann).await, Change::NotAllowed);
-    assert_eq!(add(&store, id, ann, eve).await, Change::NotAllowed);
-    assert_eq!(role(&store, id, ann, bob, M::Admin).await, Change::NotAllowed);
-    let new = Settings { title: Some("x".into()), ..Settings::default() };
+    assert_eq!(remove(&store, id, ann, ann).await, ConversationChangeOutcome::NotAllowed);
+    assert_eq!(add(&store, id, ann, eve).await, ConversationChangeOutcome::NotAllowed);
+    assert_eq!(role(&store, id, ann, bob, M::Admin).await, ConversationChangeOutcome::NotAllowed);
+    let new = GroupSettingsPatch { title: Some("x".into()), ..GroupSettingsPatch::default() };
     let renamed = store.set_up_conversation(id, ann, new, T0).await.unwrap();
-    assert_eq!(renamed, Change::NotAllowed);
+    assert_eq!(renamed, ConversationChangeOutcome::NotAllowed);
     assert_eq!(store.conversation(id, ann).await.unwrap(), Some(view));
 }
 
@@ -122,15 +140,15 @@ async fn who_comes_back_sees_what_comes_from_then_on(store: Store) {
     let id = group(&store, &[ann, bob]).await;
     say(&store, id, words(ann, "1")).await;
     done(remove(&store, id, bob, bob).await);
-    assert_eq!(say(&store, id, words(bob, "x")).await, Append::NotAMember);
-    assert_eq!(store.messages(id, bob, Range::Latest, 9, T0).await.unwrap(), None);
+    assert_eq!(say(&store, id, words(bob, "x")).await, AppendOutcome::NotAMember);
+    assert_eq!(store.messages(id, bob, MessageRange::Latest, 9, T0).await.unwrap(), None);
     say(&store, id, words(ann, "2")).await;
     let view = done(add(&store, id, ann, bob).await);
     say(&store, id, words(ann, "3")).await;
 
     let bobs = view.members.iter().find(|member| member.user_id == bob).unwrap();
     assert_eq!((bobs.joined_seq, bobs.delivered_seq, bobs.read_seq), (3, 3, 3));
-    for range in [Range::Latest, Range::After(0), Range::Before(100)] {
+    for range in [MessageRange::Latest, MessageRange::After(0), MessageRange::Before(100)] {
         let seen = store.messages(id, bob, range, 9, T0).await.unwrap().unwrap();
         assert_eq!(seen.iter().map(|message| message.message.seq).collect::<Vec<_>>(), [4, 5]);
     }

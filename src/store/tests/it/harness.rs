@@ -5,8 +5,9 @@ use std::time::Duration;
 use base::clock::Timestamp;
 use base::ids::{ConversationId, DeviceId, MessageId, UserId};
 use store::{
-    Added, Append, Config, Encryption, Kind, NewAudit, NewConversation, NewDevice, NewMessage,
-    NewRefresh, NewUser, OpenGroup, Reach, Role, Store, User,
+    AddUserOutcome, AppendOutcome, Encryption, InvitationRule, Kind, NewAudit, NewConversationRow,
+    NewDeviceRow, NewMessageRow, NewRefresh, NewUserRow, OpenGroup, Role, Store, StoreConfig,
+    UserRow,
 };
 use tokio_postgres::NoTls;
 
@@ -59,8 +60,8 @@ impl Scratch {
         Self(path)
     }
 
-    pub(crate) fn config(&self) -> Config {
-        Config::new(format!("sqlite:{}", self.0.join("store.db").display()))
+    pub(crate) fn config(&self) -> StoreConfig {
+        StoreConfig::new(format!("sqlite:{}", self.0.join("store.db").display()))
     }
 }
 
@@ -71,8 +72,8 @@ impl Drop for Scratch {
 }
 
 /// Parallel stories queue far more than a server would let them.
-fn patient(config: Config) -> Config {
-    Config { deadline: Duration::from_secs(60), queue: 10_000, ..config }
+fn patient(config: StoreConfig) -> StoreConfig {
+    StoreConfig { deadline: Duration::from_secs(60), queue: 10_000, ..config }
 }
 
 pub(crate) async fn on_sqlite<F: Future<Output = ()>>(story: impl FnOnce(Store) -> F) {
@@ -92,7 +93,7 @@ pub(crate) async fn on_postgres_at<F: Future<Output = ()>>(story: impl FnOnce(St
     let name = format!("story_{}", UserId::new());
     sql(&admin, &format!("CREATE DATABASE {name}")).await;
     let url = elsewhere(&admin, &name);
-    story(Store::open(patient(Config::new(url.clone()))).await.unwrap(), url).await;
+    story(Store::open(patient(StoreConfig::new(url.clone()))).await.unwrap(), url).await;
     sql(&admin, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
 }
 
@@ -122,8 +123,8 @@ pub(crate) fn audit(action: &str) -> NewAudit {
     }
 }
 
-pub(crate) fn person(name: &str, phone: &str) -> NewUser {
-    NewUser {
+pub(crate) fn person(name: &str, phone: &str) -> NewUserRow {
+    NewUserRow {
         id: UserId::new(),
         phone: phone.into(),
         name: name.into(),
@@ -132,8 +133,8 @@ pub(crate) fn person(name: &str, phone: &str) -> NewUser {
     }
 }
 
-pub(crate) fn device(user: UserId) -> NewDevice {
-    NewDevice {
+pub(crate) fn device(user: UserId) -> NewDeviceRow {
+    NewDeviceRow {
         id: DeviceId::new(),
         user_id: user,
         name: "Phone".into(),
@@ -158,11 +159,11 @@ pub(crate) fn any_hash() -> [u8; 32] {
 }
 
 /// Somebody who exists.
-pub(crate) async fn somebody(store: &Store, name: &str) -> User {
+pub(crate) async fn somebody(store: &Store, name: &str) -> UserRow {
     let phone = format!("+{}", UserId::new().uuid().as_u128());
     match store.add_user(person(name, &phone), audit("user.added"), T0).await.unwrap() {
-        Added::Done(user) => user,
-        Added::PhoneTaken => panic!("a number taken twice"),
+        AddUserOutcome::Done(user) => user,
+        AddUserOutcome::PhoneTaken => panic!("a number taken twice"),
     }
 }
 
@@ -176,8 +177,8 @@ pub(crate) async fn people<const N: usize>(store: &Store) -> [UserId; N] {
 
 const T_NIL: uuid::Uuid = uuid::Uuid::nil();
 
-pub(crate) fn opening(kind: Kind, by: UserId) -> NewConversation {
-    NewConversation {
+pub(crate) fn opening(kind: Kind, by: UserId) -> NewConversationRow {
+    NewConversationRow {
         id: ConversationId::new(),
         kind,
         title: (kind == Kind::Group).then(|| "Friends".into()),
@@ -189,15 +190,16 @@ pub(crate) fn opening(kind: Kind, by: UserId) -> NewConversation {
 /// A group whose owner is the first.
 pub(crate) async fn group(store: &Store, people: &[UserId]) -> ConversationId {
     let new = opening(Kind::Group, people[0]);
-    let opened = store.open_group(new, people[1..].to_vec(), Reach::Anybody, T0).await.unwrap();
+    let opened =
+        store.open_group(new, people[1..].to_vec(), InvitationRule::Anybody, T0).await.unwrap();
     match opened {
         OpenGroup::Created(view) => view.conversation.id,
         other => panic!("{other:?}"),
     }
 }
 
-pub(crate) fn words(sender: UserId, client_id: &str) -> NewMessage {
-    NewMessage {
+pub(crate) fn words(sender: UserId, client_id: &str) -> NewMessageRow {
+    NewMessageRow {
         id: MessageId::new(),
         sender,
         client_id: client_id.into(),
@@ -211,6 +213,10 @@ pub(crate) fn words(sender: UserId, client_id: &str) -> NewMessage {
 }
 
 /// Says one thing and tells what became of it.
-pub(crate) async fn say(store: &Store, id: ConversationId, message: NewMessage) -> Append {
+pub(crate) async fn say(
+    store: &Store,
+    id: ConversationId,
+    message: NewMessageRow,
+) -> AppendOutcome {
     store.append(id, vec![message], at(1)).await.unwrap().results.remove(0)
 }

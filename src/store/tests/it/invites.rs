@@ -1,15 +1,15 @@
 //! An invite is used as often as it may be, until it is over or taken back.
 
 use base::ids::{InviteId, UserId};
-use store::{Circle, Joining, NewInvite, Settings, Store};
+use store::{Circle, GroupSettingsPatch, JoinOutcome, NewInviteRow, Store};
 
 use crate::harness::{T0, any_hash, at, group, on_both, people};
 
-fn invite(uses: Option<i64>) -> NewInvite {
-    NewInvite { id: InviteId::new(), hash: any_hash(), expires_at: at(100), uses }
+fn invite(uses: Option<i64>) -> NewInviteRow {
+    NewInviteRow { id: InviteId::new(), hash: any_hash(), expires_at: at(100), uses }
 }
 
-async fn joins(store: &Store, hash: [u8; 32], who: UserId, seconds: u64) -> Joining {
+async fn joins(store: &Store, hash: [u8; 32], who: UserId, seconds: u64) -> JoinOutcome {
     store.join(hash, who, 5, at(seconds)).await.unwrap()
 }
 
@@ -20,12 +20,12 @@ async fn an_invite_is_used_as_often_as_it_may_be(store: Store) {
     let hash = new.hash;
     store.create_invite(id, ann, new, T0).await.unwrap().unwrap().unwrap();
 
-    assert!(matches!(joins(&store, hash, bob, 1).await, Joining::Joined(..)));
-    assert!(matches!(joins(&store, hash, bob, 1).await, Joining::Already(_)));
+    assert!(matches!(joins(&store, hash, bob, 1).await, JoinOutcome::Joined(..)));
+    assert!(matches!(joins(&store, hash, bob, 1).await, JoinOutcome::Already(_)));
     let both = tokio::join!(joins(&store, hash, eve, 1), joins(&store, hash, dan, 1));
-    let joined = [both.0, both.1].iter().filter(|j| matches!(j, Joining::Joined(..))).count();
+    let joined = [both.0, both.1].iter().filter(|j| matches!(j, JoinOutcome::Joined(..))).count();
     assert_eq!(joined, 1, "one use was left for two");
-    assert_eq!(joins(&store, any_hash(), dan, 1).await, Joining::NotFound);
+    assert_eq!(joins(&store, any_hash(), dan, 1).await, JoinOutcome::NotFound);
     let listed = store.invites(id, ann, at(1)).await.unwrap().unwrap().unwrap();
     assert_eq!((listed[0].uses, listed[0].uses_left), (2, Some(0)));
 }
@@ -39,16 +39,16 @@ async fn an_invite_ends(store: Store) {
     for new in [over, back, kept] {
         ids.push(store.create_invite(id, ann, new, T0).await.unwrap().unwrap().unwrap().id);
     }
-    assert_eq!(joins(&store, hashes[0], bob, 100).await, Joining::NotFound);
+    assert_eq!(joins(&store, hashes[0], bob, 100).await, JoinOutcome::NotFound);
     assert_eq!(store.revoke_invite(id, ann, ids[1]).await.unwrap(), Some(Some(true)));
     assert_eq!(store.revoke_invite(id, ann, ids[1]).await.unwrap(), Some(Some(false)));
-    assert_eq!(joins(&store, hashes[1], bob, 1).await, Joining::NotFound);
+    assert_eq!(joins(&store, hashes[1], bob, 1).await, JoinOutcome::NotFound);
     store.block(ann, eve, T0).await.unwrap();
-    assert_eq!(joins(&store, hashes[2], eve, 1).await, Joining::NotFound);
-    assert!(matches!(joins(&store, hashes[2], bob, 1).await, Joining::Joined(..)));
+    assert_eq!(joins(&store, hashes[2], eve, 1).await, JoinOutcome::NotFound);
+    assert!(matches!(joins(&store, hashes[2], bob, 1).await, JoinOutcome::Joined(..)));
     let [dan] = people(&store).await;
     store.remove_member(id, ann, ann, T0).await.unwrap();
-    assert_eq!(joins(&store, hashes[2], dan, 1).await, Joining::NotFound, "its maker has gone");
+    assert_eq!(joins(&store, hashes[2], dan, 1).await, JoinOutcome::NotFound, "its maker has gone");
 }
 
 async fn what_is_used_up_makes_room(store: Store) {
@@ -62,7 +62,7 @@ async fn what_is_used_up_makes_room(store: Store) {
         make(invite(None)).await.unwrap();
     }
     assert_eq!(make(invite(None)).await, None, "there are as many as there may be");
-    assert!(matches!(joins(&store, hash, bob, 1).await, Joining::Joined(..)));
+    assert!(matches!(joins(&store, hash, bob, 1).await, JoinOutcome::Joined(..)));
 
     assert!(make(invite(None)).await.is_some());
     let hour = std::time::Duration::from_secs(3600);
@@ -76,7 +76,8 @@ async fn those_who_may_invite(store: Store) {
     assert_eq!(store.create_invite(id, eve, invite(None), T0).await.unwrap(), None);
     assert_eq!(store.create_invite(id, bob, invite(None), T0).await.unwrap(), Some(None));
     assert_eq!(store.invites(id, bob, T0).await.unwrap(), Some(None));
-    let all = Settings { who_adds: Some(Circle::Members), ..Settings::default() };
+    let all =
+        GroupSettingsPatch { who_adds: Some(Circle::Members), ..GroupSettingsPatch::default() };
     store.set_up_conversation(id, ann, all, T0).await.unwrap();
     let made = store.create_invite(id, bob, invite(None), T0).await.unwrap();
     assert!(made.unwrap().is_some());

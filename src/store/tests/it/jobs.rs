@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base::ids::JobId;
-use store::{Claim, Job, JobEnd, JobState, NewJob, Store};
+use store::{JobClaimOutcome, JobResolution, JobRow, JobState, NewJob, Store};
 
 use crate::harness::{T0, at, audit, on_both, somebody};
 
@@ -19,10 +19,10 @@ fn job(kind: &str) -> NewJob {
     }
 }
 
-async fn claims(store: &Store, seconds: u64) -> Option<Job> {
+async fn claims(store: &Store, seconds: u64) -> Option<JobRow> {
     match store.claim_job(vec!["a".into()], LEASE, MOST, at(seconds)).await.unwrap() {
-        Claim::Taken(job) => Some(job),
-        Claim::Buried(_) | Claim::Nothing => None,
+        JobClaimOutcome::Taken(job) => Some(job),
+        JobClaimOutcome::Buried(_) | JobClaimOutcome::Nothing => None,
     }
 }
 
@@ -65,16 +65,16 @@ async fn a_lease_runs_out_and_the_one_before_is_too_late(store: Store) {
 
     assert_eq!((second.id, second.attempts), (first.id, 2));
     assert!(!store.extend_lease(first.id, 1, at(99)).await.unwrap());
-    assert!(!store.end_job(first.id, 1, JobEnd::Done, at(51)).await.unwrap());
-    assert!(store.end_job(first.id, 2, JobEnd::Done, at(52)).await.unwrap());
-    assert!(!store.end_job(first.id, 2, JobEnd::Done, at(53)).await.unwrap());
+    assert!(!store.end_job(first.id, 1, JobResolution::Done, at(51)).await.unwrap());
+    assert!(store.end_job(first.id, 2, JobResolution::Done, at(52)).await.unwrap());
+    assert!(!store.end_job(first.id, 2, JobResolution::Done, at(53)).await.unwrap());
     assert_eq!(claims(&store, 1000).await, None);
 }
 
 async fn what_fails_is_tried_again_and_given_up_in_the_end(store: Store) {
     store.enqueue(job("a"), T0).await.unwrap();
     let first = claims(&store, 0).await.unwrap();
-    let again = JobEnd::Retry { at: at(10), failure: "the disk is full".into() };
+    let again = JobResolution::Retry { at: at(10), failure: "the disk is full".into() };
     assert!(store.end_job(first.id, 1, again, at(1)).await.unwrap());
     assert_eq!(claims(&store, 9).await, None);
     let second = claims(&store, 10).await.unwrap();
@@ -82,7 +82,7 @@ async fn what_fails_is_tried_again_and_given_up_in_the_end(store: Store) {
     claims(&store, 40).await.unwrap(); // nobody ended the second
     let buried = store.claim_job(vec!["a".into()], LEASE, MOST, at(70)).await.unwrap();
 
-    assert!(matches!(buried, Claim::Buried(job) if job.state == JobState::Dead));
+    assert!(matches!(buried, JobClaimOutcome::Buried(job) if job.state == JobState::Dead));
     assert_eq!(claims(&store, 9999).await, None);
     let all = store.jobs(Some(JobState::Dead), None, 10).await.unwrap();
     assert_eq!((all.len(), all[0].ended_at), (1, Some(at(70))));
@@ -103,7 +103,7 @@ async fn a_person_has_one_export_at_a_time(store: Store) {
     assert_eq!((work.id, ask(1, None).await.state), (first.id, JobState::Running));
     assert_eq!(claims(&store, 1).await, None, "one job for both");
     assert!(store.finish_export(first.id, 42, at(100), at(2)).await.unwrap());
-    assert!(store.end_job(first.id, 1, JobEnd::Done, at(2)).await.unwrap());
+    assert!(store.end_job(first.id, 1, JobResolution::Done, at(2)).await.unwrap());
 
     let ready = ask(99, None).await;
     assert_eq!((ready.id, ready.size, ready.ready_at), (first.id, Some(42), Some(at(2))));
@@ -123,12 +123,12 @@ async fn an_export_that_is_given_up_is_forgotten(store: Store) {
     assert_eq!(known().await.unwrap(), [(id, None)]);
     claims(&store, 1).await.unwrap();
     assert_eq!(known().await.unwrap(), [(id, Some(1))], "the first attempt is making it");
-    let again = JobEnd::Retry { at: at(9), failure: "the disk is full".into() };
+    let again = JobResolution::Retry { at: at(9), failure: "the disk is full".into() };
     store.end_job(id, 1, again, at(2)).await.unwrap();
     assert_eq!(known().await.unwrap(), [(id, None)]);
     claims(&store, 9).await.unwrap();
     assert_eq!(store.expire_exports(at(9)).await.unwrap(), 0);
-    let dead = JobEnd::Dead { failure: "the disk is full".into() };
+    let dead = JobResolution::Dead { failure: "the disk is full".into() };
     store.end_job(id, 2, dead, at(10)).await.unwrap();
 
     assert_eq!(store.expire_exports(at(10)).await.unwrap(), 1);

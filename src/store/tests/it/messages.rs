@@ -4,14 +4,15 @@ use std::collections::HashMap;
 
 use base::ids::{ConversationId, MessageId};
 use store::{
-    Append, Appended, Kind, Marked, Message, NewMessage, OpenDirect, Range, Reach, Receipt, Store,
+    AppendBatchOutcome, AppendOutcome, InvitationRule, Kind, MessageRange, MessageRow,
+    NewMessageRow, OpenDirect, ReceiptKind, ReceiptOutcome, Store,
 };
 
 use crate::harness::{T0, at, group, on_both, opening, people, say, words};
 
-fn stored(append: Append) -> Message {
+fn stored(append: AppendOutcome) -> MessageRow {
     match append {
-        Append::Stored(message) => message,
+        AppendOutcome::Stored(message) => message,
         other => panic!("{other:?}"),
     }
 }
@@ -21,13 +22,13 @@ async fn what_is_said_is_kept_as_it_was_said(store: Store) {
     let id = group(&store, &[ann, bob]).await;
     let new = words(ann, "a");
     let said = stored(say(&store, id, new.clone()).await);
-    let answer = NewMessage { reply_to: Some(said.id), ..words(bob, "b") };
+    let answer = NewMessageRow { reply_to: Some(said.id), ..words(bob, "b") };
     let answer = stored(say(&store, id, answer).await);
 
     assert_eq!((said.id, said.seq, said.sender_id), (new.id, 1, ann));
     assert_eq!((said.body.as_str(), said.sent_at, said.reply_to), (new.body.as_str(), at(1), None));
     assert_eq!((answer.seq, answer.reply_to), (2, Some(said.id)));
-    let seen = store.messages(id, bob, Range::Latest, 9, T0).await.unwrap();
+    let seen = store.messages(id, bob, MessageRange::Latest, 9, T0).await.unwrap();
     let seen = seen.unwrap().into_iter().map(|shown| shown.message).collect::<Vec<_>>();
     assert_eq!(seen, [said, answer]);
     assert_eq!(store.outbox_len().await.unwrap(), 2);
@@ -49,15 +50,15 @@ async fn two_hundred_at_once_are_numbered_without_holes(store: Store) {
     let mut numbers = Vec::new();
     for said in says {
         numbers.extend(said.await.unwrap().into_iter().filter_map(|append| match append {
-            Append::Stored(message) => Some(message.seq),
-            Append::Repeated(_) => None,
+            AppendOutcome::Stored(message) => Some(message.seq),
+            AppendOutcome::Repeated(_) => None,
             other => panic!("{other:?}"),
         }));
     }
     numbers.sort_unstable();
 
     assert_eq!(numbers, (1..=180 + 160).collect::<Vec<_>>());
-    let seen = store.messages(id, ann, Range::After(0), 1000, T0).await.unwrap().unwrap();
+    let seen = store.messages(id, ann, MessageRange::After(0), 1000, T0).await.unwrap().unwrap();
     assert_eq!(seen.iter().map(|shown| shown.message.seq).collect::<Vec<_>>(), numbers);
     assert_eq!(store.outbox_len().await.unwrap(), 340);
 }
@@ -70,11 +71,11 @@ async fn to_say_it_again_changes_nothing(store: Store) {
     let appended = store.append(id, batch, at(9)).await.unwrap();
 
     assert_eq!(appended.roster, 1);
-    let [again, b, bobs, b_again] = <[Append; 4]>::try_from(appended.results).unwrap();
-    assert_eq!(again, Append::Repeated(first));
+    let [again, b, bobs, b_again] = <[AppendOutcome; 4]>::try_from(appended.results).unwrap();
+    assert_eq!(again, AppendOutcome::Repeated(first));
     let b = stored(b);
     assert_eq!((b.seq, stored(bobs).seq), (2, 3));
-    assert_eq!(b_again, Append::Repeated(b));
+    assert_eq!(b_again, AppendOutcome::Repeated(b));
     assert_eq!(store.outbox_len().await.unwrap(), 3);
     let fourth = stored(say(&store, id, words(ann, "c")).await);
     assert_eq!(fourth.seq, 4);
@@ -86,7 +87,7 @@ async fn each_of_a_batch_is_judged_for_itself(store: Store) {
     let elsewhere = group(&store, &[ann, bob]).await;
     let foreign = stored(say(&store, elsewhere, words(ann, "x")).await).id;
     let first = words(ann, "1");
-    let answer = |to, name| NewMessage { reply_to: Some(to), ..words(bob, name) };
+    let answer = |to, name| NewMessageRow { reply_to: Some(to), ..words(bob, name) };
     let batch = vec![
         first.clone(),
         words(eve, "2"),
@@ -95,32 +96,40 @@ async fn each_of_a_batch_is_judged_for_itself(store: Store) {
         answer(MessageId::new(), "5"),
         words(bob, "6"),
     ];
-    let Appended { results, .. } = store.append(id, batch, T0).await.unwrap();
+    let AppendBatchOutcome { results, .. } = store.append(id, batch, T0).await.unwrap();
 
     let seqs: Vec<_> = results
         .into_iter()
         .map(|append| match append {
-            Append::Stored(message) => Ok(message.seq),
+            AppendOutcome::Stored(message) => Ok(message.seq),
             other => Err(Box::new(other)),
         })
         .collect();
-    let no_reply = || Err(Box::new(Append::NoSuchReply));
+    let no_reply = || Err(Box::new(AppendOutcome::NoSuchReply));
     assert_eq!(
         seqs,
-        [Ok(1), Err(Box::new(Append::NotAMember)), Ok(2), no_reply(), no_reply(), Ok(3)]
+        [Ok(1), Err(Box::new(AppendOutcome::NotAMember)), Ok(2), no_reply(), no_reply(), Ok(3)]
     );
     let nowhere = store.append(ConversationId::new(), vec![words(ann, "1")], T0).await.unwrap();
     assert_eq!(
         nowhere,
-        Appended { roster: 0, results: vec![Append::NotAMember], attachments: HashMap::new() }
+        AppendBatchOutcome {
+            roster: 0,
+            results: vec![AppendOutcome::NotAMember],
+            attachments: HashMap::new()
+        }
     );
     let nothing = store.append(id, vec![], T0).await.unwrap();
-    assert_eq!(nothing, Appended { roster: 1, results: vec![], attachments: HashMap::new() });
+    assert_eq!(
+        nothing,
+        AppendBatchOutcome { roster: 1, results: vec![], attachments: HashMap::new() }
+    );
 }
 
 async fn who_is_blocked_speaks_unheard_and_does_not_learn_it(store: Store) {
     let [ann, bob] = people(&store).await;
-    let opened = store.open_direct(opening(Kind::Direct, ann), bob, Reach::Anybody, T0).await;
+    let opened =
+        store.open_direct(opening(Kind::Direct, ann), bob, InvitationRule::Anybody, T0).await;
     let OpenDirect::Created(view) = opened.unwrap() else { panic!("it is new") };
     let id = view.conversation.id;
     let said = stored(say(&store, id, words(ann, "1")).await);
@@ -128,14 +137,15 @@ async fn who_is_blocked_speaks_unheard_and_does_not_learn_it(store: Store) {
 
     let unheard = stored(say(&store, id, words(ann, "2")).await);
     assert_eq!(unheard.withheld_from, Some(bob), "who is blocked does not learn it");
-    assert_eq!(say(&store, id, words(bob, "2")).await, Append::Blocked);
-    assert_eq!(say(&store, id, words(ann, "1")).await, Append::Repeated(said));
+    assert_eq!(say(&store, id, words(bob, "2")).await, AppendOutcome::Blocked);
+    assert_eq!(say(&store, id, words(ann, "1")).await, AppendOutcome::Repeated(said));
     store.unblock(bob, ann).await.unwrap();
     assert_eq!(stored(say(&store, id, words(ann, "3")).await).seq, 3);
     let seen = |who| {
         let store = store.clone();
         async move {
-            let seen = store.messages(id, who, Range::After(0), 9, T0).await.unwrap().unwrap();
+            let seen =
+                store.messages(id, who, MessageRange::After(0), 9, T0).await.unwrap().unwrap();
             seen.iter().map(|shown| shown.message.seq).collect::<Vec<_>>()
         }
     };
@@ -157,11 +167,11 @@ async fn a_conversation_is_read_page_by_page(store: Store) {
         }
     };
 
-    assert_eq!(page(Range::Latest, 3).await, [2498, 2499, 2500]);
-    assert_eq!(page(Range::Before(4), 2).await, [2, 3]);
-    assert_eq!(page(Range::After(2498), 9).await, [2499, 2500]);
-    assert_eq!(page(Range::After(0), 9999).await, (1..=2500).collect::<Vec<_>>());
-    assert_eq!(store.messages(id, eve, Range::Latest, 9, T0).await.unwrap(), None);
+    assert_eq!(page(MessageRange::Latest, 3).await, [2498, 2499, 2500]);
+    assert_eq!(page(MessageRange::Before(4), 2).await, [2, 3]);
+    assert_eq!(page(MessageRange::After(2498), 9).await, [2499, 2500]);
+    assert_eq!(page(MessageRange::After(0), 9999).await, (1..=2500).collect::<Vec<_>>());
+    assert_eq!(store.messages(id, eve, MessageRange::Latest, 9, T0).await.unwrap(), None);
 }
 
 async fn receipts_move_forwards_only(store: Store) {
@@ -174,17 +184,17 @@ async fn receipts_move_forwards_only(store: Store) {
         let store = store.clone();
         async move { store.mark(id, user, receipt, seq, at(1)).await.unwrap() }
     };
-    let moved = |delivered_seq, read_seq| Marked::Moved { delivered_seq, read_seq };
+    let moved = |delivered_seq, read_seq| ReceiptOutcome::Moved { delivered_seq, read_seq };
 
-    assert_eq!(mark(bob, Receipt::Delivered, 3).await, moved(3, 0));
-    assert_eq!(mark(bob, Receipt::Read, 2).await, moved(3, 2));
-    assert_eq!(mark(bob, Receipt::Delivered, 1).await, Marked::Unchanged);
-    assert_eq!(mark(bob, Receipt::Read, 99).await, moved(5, 5));
-    assert_eq!(mark(bob, Receipt::Read, 99).await, Marked::Unchanged);
-    assert_eq!(mark(ann, Receipt::Read, 5).await, Marked::Unchanged);
-    assert_eq!(mark(eve, Receipt::Read, 1).await, Marked::NotAMember);
-    let nowhere = store.mark(ConversationId::new(), ann, Receipt::Read, 1, T0).await.unwrap();
-    assert_eq!(nowhere, Marked::NotAMember);
+    assert_eq!(mark(bob, ReceiptKind::Delivered, 3).await, moved(3, 0));
+    assert_eq!(mark(bob, ReceiptKind::Read, 2).await, moved(3, 2));
+    assert_eq!(mark(bob, ReceiptKind::Delivered, 1).await, ReceiptOutcome::Unchanged);
+    assert_eq!(mark(bob, ReceiptKind::Read, 99).await, moved(5, 5));
+    assert_eq!(mark(bob, ReceiptKind::Read, 99).await, ReceiptOutcome::Unchanged);
+    assert_eq!(mark(ann, ReceiptKind::Read, 5).await, ReceiptOutcome::Unchanged);
+    assert_eq!(mark(eve, ReceiptKind::Read, 1).await, ReceiptOutcome::NotAMember);
+    let nowhere = store.mark(ConversationId::new(), ann, ReceiptKind::Read, 1, T0).await.unwrap();
+    assert_eq!(nowhere, ReceiptOutcome::NotAMember);
 }
 
 on_both!(

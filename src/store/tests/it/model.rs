@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use base::ids::{ConversationId, UserId};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use store::{Append, Config, NewMessage, Range, Store};
+use store::{AppendOutcome, MessageRange, NewMessageRow, Store, StoreConfig};
 
 use crate::harness::{Scratch, T0, elsewhere, group, people, setting, skip, sql, words};
 
@@ -52,7 +52,7 @@ async fn tell(store: &Store, story: Story) {
     let id: ConversationId = group(store, &people[..2]).await;
     let (mut model, mut stored) = (Model::default(), Vec::new());
     for batch in story {
-        let mut new: Vec<NewMessage> = Vec::new();
+        let mut new: Vec<NewMessageRow> = Vec::new();
         let mut fates = Vec::new();
         let mut coming = stored.clone();
         for (who, name, answers) in batch {
@@ -62,28 +62,29 @@ async fn tell(store: &Store, story: Story) {
             if matches!(fate, Fate::Stored(_)) {
                 coming.push(said.id);
             }
-            new.push(NewMessage { reply_to: target, ..said });
+            new.push(NewMessageRow { reply_to: target, ..said });
             fates.push(fate);
         }
         let results = store.append(id, new, T0).await.unwrap().results;
         for result in &results {
-            if let Append::Stored(message) = result {
+            if let AppendOutcome::Stored(message) = result {
                 stored.push(message.id);
             }
         }
         let came: Vec<Fate> = results
             .iter()
             .map(|result| match result {
-                Append::Stored(message) => Fate::Stored(message.seq),
-                Append::Repeated(message) => Fate::Repeated(message.seq),
-                Append::NotAMember => Fate::NotAMember,
-                Append::NoSuchReply => Fate::NoSuchReply,
+                AppendOutcome::Stored(message) => Fate::Stored(message.seq),
+                AppendOutcome::Repeated(message) => Fate::Repeated(message.seq),
+                AppendOutcome::NotAMember => Fate::NotAMember,
+                AppendOutcome::NoSuchReply => Fate::NoSuchReply,
                 other => panic!("{other:?}"),
             })
             .collect();
         assert_eq!(came, fates);
     }
-    let seen = store.messages(id, people[0], Range::After(0), 1000, T0).await.unwrap().unwrap();
+    let seen =
+        store.messages(id, people[0], MessageRange::After(0), 1000, T0).await.unwrap().unwrap();
     let seen: Vec<_> = seen.into_iter().map(|shown| shown.message).collect();
     assert_eq!(seen.iter().map(|message| message.id).collect::<Vec<_>>(), stored);
     let view = store.conversation(id, people[1]).await.unwrap().unwrap();
@@ -92,7 +93,7 @@ async fn tell(store: &Store, story: Story) {
     assert_eq!(view.members[1].read_seq, newest.map_or(0, |message| message.seq));
 }
 
-fn held_against_the_model(config: Config, cases: u32) {
+fn held_against_the_model(config: StoreConfig, cases: u32) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let store = runtime.block_on(Store::open(config)).unwrap();
     let mut runner = TestRunner::new(ProptestConfig { cases, ..ProptestConfig::default() });
@@ -117,6 +118,6 @@ fn appending_to_postgres_does_what_the_model_does() {
     let name = format!("story_{}", UserId::new());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(sql(&admin, &format!("CREATE DATABASE {name}")));
-    held_against_the_model(Config::new(elsewhere(&admin, &name)), 50);
+    held_against_the_model(StoreConfig::new(elsewhere(&admin, &name)), 50);
     runtime.block_on(sql(&admin, &format!("DROP DATABASE {name} WITH (FORCE)")));
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base::ids::{ConversationId, UserId};
-use store::{Append, Config, Error, Range, Store};
+use store::{AppendOutcome, MessageRange, Store, StoreConfig, StoreError};
 
 use crate::harness::{T0, group, people, say, words};
 use crate::server::{Server, timed};
@@ -20,7 +20,7 @@ struct Chat {
 
 impl Chat {
     async fn open(server: &Server) -> Self {
-        let store = Store::open(Config::new(server.url())).await.unwrap();
+        let store = Store::open(StoreConfig::new(server.url())).await.unwrap();
         let [ann, bob] = people(&store).await;
         let id = group(&store, &[ann, bob]).await;
         let mut chat = Self { store, ann, id, said: 0 };
@@ -32,7 +32,7 @@ impl Chat {
     }
 
     /// So many say something at once; each hears in time what became of it.
-    async fn speak(&mut self, count: usize) -> Vec<Result<(), Error>> {
+    async fn speak(&mut self, count: usize) -> Vec<Result<(), StoreError>> {
         let says: Vec<_> = (0..count)
             .map(|n| {
                 let (store, id) = (self.store.clone(), self.id);
@@ -55,7 +55,10 @@ impl Chat {
     /// Nobody gets through, and everybody is told why.
     async fn is_silent(&mut self) {
         for outcome in self.speak(20).await {
-            assert!(matches!(outcome, Err(Error::Unavailable(_) | Error::Deadline)), "{outcome:?}");
+            assert!(
+                matches!(outcome, Err(StoreError::Unavailable(_) | StoreError::Deadline)),
+                "{outcome:?}"
+            );
         }
     }
 
@@ -73,8 +76,11 @@ impl Chat {
 
     /// The numbers have no holes, whatever was lost.
     async fn is_whole(&self) {
-        let seen =
-            self.store.messages(self.id, self.ann, Range::After(0), 10_000, T0).await.unwrap();
+        let seen = self
+            .store
+            .messages(self.id, self.ann, MessageRange::After(0), 10_000, T0)
+            .await
+            .unwrap();
         let numbers: Vec<_> = seen.unwrap().iter().map(|message| message.message.seq).collect();
         assert_eq!(numbers, (1..=i64::try_from(numbers.len()).unwrap()).collect::<Vec<_>>());
     }
@@ -127,11 +133,17 @@ async fn a_lock_that_another_holds_is_waited_for_only_so_long() {
     let wire = tokio::task::spawn(wire);
     holder.batch_execute("BEGIN; SELECT 1 FROM conversations FOR UPDATE").await.unwrap();
     for outcome in chat.speak(3).await {
-        assert!(matches!(outcome, Err(Error::Unavailable(_) | Error::Deadline)), "{outcome:?}");
+        assert!(
+            matches!(outcome, Err(StoreError::Unavailable(_) | StoreError::Deadline)),
+            "{outcome:?}"
+        );
     }
     holder.batch_execute("ROLLBACK").await.unwrap();
 
-    assert!(matches!(say(&chat.store, chat.id, words(chat.ann, "x")).await, Append::Stored(_)));
+    assert!(matches!(
+        say(&chat.store, chat.id, words(chat.ann, "x")).await,
+        AppendOutcome::Stored(_)
+    ));
     drop(holder);
     wire.await.unwrap().unwrap();
 }

@@ -1,20 +1,28 @@
 //! Words are found in five languages, the same on both databases, by those who may see them.
 
 use base::ids::{ConversationId, UserId};
-use store::{Append, Deed, Doing, Limits, NewMessage, Search, Store, tokenizer};
+use store::{
+    AppendOutcome, MessageAction, MessageActionLimits, MessageActionRequest, NewMessageRow,
+    SearchParams, Store, tokenizer,
+};
 
 use crate::harness::{T0, at, group, on_both, people, say, words as text};
 
 async fn says(store: &Store, id: ConversationId, who: UserId, name: &str, body: &str) {
-    let new = NewMessage { body: body.into(), ..text(who, name) };
-    assert!(matches!(say(store, id, new).await, Append::Stored(_)));
+    let new = NewMessageRow { body: body.into(), ..text(who, name) };
+    assert!(matches!(say(store, id, new).await, AppendOutcome::Stored(_)));
 }
 
 /// What somebody finds, what was said last first.
 async fn finds(store: &Store, who: UserId, query: &str) -> Vec<String> {
     let found = store
         .search(
-            Search { viewer: who, words: tokenizer::wanted(query), within: None, before: None },
+            SearchParams {
+                viewer: who,
+                words: tokenizer::wanted(query),
+                within: None,
+                before: None,
+            },
             99,
             at(5),
         )
@@ -78,11 +86,16 @@ async fn only_what_somebody_may_see_is_found(store: Store) {
     assert_eq!(finds(&store, bob, &place).await, [""; 0]);
     store.remove_member(both, ann, bob, T0).await.unwrap();
     assert_eq!(finds(&store, bob, "canary").await, [""; 0]);
-    store.add_member(both, ann, bob, store::Reach::Anybody, T0).await.unwrap();
+    store.add_member(both, ann, bob, store::InvitationRule::Anybody, T0).await.unwrap();
     assert_eq!(finds(&store, bob, "canary").await, [""; 0], "said before they came back");
     let there = store
         .search(
-            Search { viewer: ann, words: vec!["canary".into()], within: Some(both), before: None },
+            SearchParams {
+                viewer: ann,
+                words: vec!["canary".into()],
+                within: Some(both),
+                before: None,
+            },
             9,
             T0,
         )
@@ -95,13 +108,26 @@ async fn what_changes_is_found_as_it_is(store: Store) {
     let [ann] = people(&store).await;
     let id = group(&store, &[ann]).await;
     says(&store, id, ann, "1", "before").await;
-    let message = store.messages(id, ann, store::Range::Latest, 1, T0).await.unwrap().unwrap();
+    let message =
+        store.messages(id, ann, store::MessageRange::Latest, 1, T0).await.unwrap().unwrap();
     let hour = std::time::Duration::from_secs(3600);
-    let limits = Limits { edit: hour, delete: hour, emoji: 9, emoji_each: 9, pins: 9, edits: 9 };
+    let limits = MessageActionLimits {
+        edit: hour,
+        delete: hour,
+        emoji: 9,
+        emoji_each: 9,
+        pins: 9,
+        edits: 9,
+    };
     for (body, word) in [("after", "after"), ("👍", ""), ("third", "third")] {
-        let deed = Deed::Edit { body: body.into(), mentions: None };
+        let deed = MessageAction::Edit { body: body.into(), mentions: None };
         store
-            .alter(id, Doing { by: ann, message: message[0].message.id, deed }, limits, at(2))
+            .alter(
+                id,
+                MessageActionRequest { by: ann, message: message[0].message.id, deed },
+                limits,
+                at(2),
+            )
             .await
             .unwrap();
         assert_eq!(finds(&store, ann, "before").await, [""; 0]);
@@ -114,8 +140,8 @@ async fn what_changes_is_found_as_it_is(store: Store) {
 async fn finds_come_in_pages(store: Store) {
     let [ann, bob] = people(&store).await;
     let (id, elsewhere) = (group(&store, &[ann]).await, group(&store, &[bob]).await);
-    let batch = |who, n: usize| -> Vec<NewMessage> {
-        let new = |k: usize| NewMessage { body: "common".into(), ..text(who, &k.to_string()) };
+    let batch = |who, n: usize| -> Vec<NewMessageRow> {
+        let new = |k: usize| NewMessageRow { body: "common".into(), ..text(who, &k.to_string()) };
         (n..n + 400).map(new).collect()
     };
     for n in 0..3 {
@@ -126,7 +152,7 @@ async fn finds_come_in_pages(store: Store) {
     loop {
         let page = store
             .search(
-                Search { viewer: ann, words: vec!["com".into()], within: None, before },
+                SearchParams { viewer: ann, words: vec!["com".into()], within: None, before },
                 70,
                 at(2),
             )
@@ -146,17 +172,17 @@ async fn one_page_looks_through_so_much_and_no_more(store: Store) {
     let [ann, bob] = people(&store).await;
     let id = group(&store, &[ann]).await;
     for n in 0..11 {
-        let new = |k: usize| NewMessage {
+        let new = |k: usize| NewMessageRow {
             body: if n + k == 0 { "common first".into() } else { "common".into() },
             ..text(ann, &(1000 * n + k).to_string())
         };
         store.append(id, (0..1000).map(new).collect(), at(1)).await.unwrap();
     }
-    store.add_member(id, ann, bob, store::Reach::Anybody, at(2)).await.unwrap();
+    store.add_member(id, ann, bob, store::InvitationRule::Anybody, at(2)).await.unwrap();
     let own = group(&store, &[bob]).await;
     let look = |before| {
         let words = vec!["common".into()];
-        store.search(Search { viewer: bob, words, within: None, before }, 9, at(3))
+        store.search(SearchParams { viewer: bob, words, within: None, before }, 9, at(3))
     };
     let none = look(None).await.unwrap();
     assert_eq!(none.shown, [], "all was said before he came");

@@ -1,7 +1,7 @@
 //! A code opens one door once, whoever knocks at the same time.
 
 use base::ids::UserId;
-use store::{Factor, NewDevice, Opened, SealedColumn, SignIn, Store};
+use store::{NewDeviceRow, SealedColumn, SecondFactorProof, SignIn, SignInOutcome, Store};
 
 use crate::harness::{T0, any_hash, at, audit, device, hash, on_both, refresh, somebody};
 
@@ -16,16 +16,16 @@ async fn with_factor(store: &Store) -> UserId {
     ann
 }
 
-async fn signs_in(store: &Store, user: UserId, factor: Option<Factor>) -> Opened {
+async fn signs_in(store: &Store, user: UserId, factor: Option<SecondFactorProof>) -> SignInOutcome {
     let refresh = store::NewRefresh { hash: any_hash(), ..refresh(0, at(99)) };
-    let device: NewDevice = device(user);
+    let device: NewDeviceRow = device(user);
     let new = SignIn { device, refresh, password_hash: PASSWORD.into(), factor };
     store.sign_in(new, audit("in"), at(1)).await.unwrap()
 }
 
 async fn of_two_who_show_one_code_one_comes_in(store: Store) {
     let ann = with_factor(&store).await;
-    for factor in [Factor::Step(101), Factor::Recovery(hash(1))] {
+    for factor in [SecondFactorProof::Step(101), SecondFactorProof::Recovery(hash(1))] {
         let knocks: Vec<_> = (0..8)
             .map(|_| {
                 let store = store.clone();
@@ -35,8 +35,8 @@ async fn of_two_who_show_one_code_one_comes_in(store: Store) {
         let mut inside = 0;
         for knock in knocks {
             match knock.await.unwrap() {
-                Opened::Done(_) => inside += 1,
-                Opened::FactorRefused => {}
+                SignInOutcome::Done(_) => inside += 1,
+                SignInOutcome::FactorRefused => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -45,35 +45,41 @@ async fn of_two_who_show_one_code_one_comes_in(store: Store) {
 
     assert_eq!(store.devices(ann).await.unwrap().len(), 2);
     assert_eq!(store.second_factor(ann).await.unwrap().unwrap().recovery_codes, 1);
-    assert_eq!(signs_in(&store, ann, Some(Factor::Step(100))).await, Opened::FactorRefused);
-    assert_eq!(signs_in(&store, ann, None).await, Opened::FactorMissing);
-    assert!(matches!(signs_in(&store, ann, Some(Factor::Step(102))).await, Opened::Done(_)));
+    assert_eq!(
+        signs_in(&store, ann, Some(SecondFactorProof::Step(100))).await,
+        SignInOutcome::FactorRefused
+    );
+    assert_eq!(signs_in(&store, ann, None).await, SignInOutcome::FactorMissing);
+    assert!(matches!(
+        signs_in(&store, ann, Some(SecondFactorProof::Step(102))).await,
+        SignInOutcome::Done(_)
+    ));
 }
 
 async fn a_factor_is_not_replaced_but_by_whoever_drops_it(store: Store) {
     let ann = with_factor(&store).await;
     assert!(!store.put_second_factor(ann, vec![2], at(1)).await.unwrap());
-    let spent = store.drop_second_factor(ann, Factor::Step(100), audit("off"), at(1));
+    let spent = store.drop_second_factor(ann, SecondFactorProof::Step(100), audit("off"), at(1));
     assert!(!spent.await.unwrap());
-    let dropped = store.drop_second_factor(ann, Factor::Step(101), audit("off"), at(1));
+    let dropped = store.drop_second_factor(ann, SecondFactorProof::Step(101), audit("off"), at(1));
     assert!(dropped.await.unwrap());
 
     assert_eq!(store.second_factor(ann).await.unwrap(), None);
-    assert!(matches!(signs_in(&store, ann, None).await, Opened::Done(_)));
-    assert!(!store.spend_factor(ann, Factor::Recovery(hash(1))).await.unwrap());
+    assert!(matches!(signs_in(&store, ann, None).await, SignInOutcome::Done(_)));
+    assert!(!store.spend_factor(ann, SecondFactorProof::Recovery(hash(1))).await.unwrap());
 }
 
 async fn a_password_that_changed_meanwhile_opens_nothing(store: Store) {
     let ann = somebody(&store, "Ann").await.id;
-    let Opened::Done(phone) = signs_in(&store, ann, None).await else { panic!("she may") };
-    let Opened::Done(tablet) = signs_in(&store, ann, None).await else { panic!("she may") };
+    let SignInOutcome::Done(phone) = signs_in(&store, ann, None).await else { panic!("she may") };
+    let SignInOutcome::Done(tablet) = signs_in(&store, ann, None).await else { panic!("she may") };
     let (old, new) = (PASSWORD.to_owned(), "new".to_owned());
     let change = |old, new| store.change_password(ann, old, new, phone.id, audit("pw"), at(2));
     let ended = change(old.clone(), new.clone()).await.unwrap();
 
     assert_eq!(ended, Some(vec![tablet.id]));
     assert_eq!(change(old, new).await.unwrap(), None);
-    assert_eq!(signs_in(&store, ann, None).await, Opened::Refused);
+    assert_eq!(signs_in(&store, ann, None).await, SignInOutcome::Refused);
     assert!(store.identity(phone.id).await.unwrap().is_some());
     assert!(store.identity(tablet.id).await.unwrap().is_none());
 }

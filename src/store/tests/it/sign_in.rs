@@ -3,21 +3,21 @@
 use std::time::Duration;
 
 use base::ids::DeviceId;
-use store::{AuditFilter, Device, FirstAdmin, Role, Rotation, Store, User};
+use store::{AuditFilter, DeviceRow, FirstAdminOutcome, RefreshOutcome, Role, Store, UserRow};
 
 use crate::harness::{T0, at, audit, device, hash, on_both, person, refresh, somebody};
 
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Ann's phone, signed in with token 1.
-async fn ann(store: &Store) -> (User, Device) {
+async fn ann(store: &Store) -> (UserRow, DeviceRow) {
     let ann = somebody(store, "Ann").await;
     let phone = device(ann.id);
     let opened = store.open_device(phone, refresh(1, at(3600)), audit("auth.signed_in"), T0).await;
     (ann, opened.unwrap())
 }
 
-async fn rotate(store: &Store, old: u8, new: u8, seconds: u64) -> Rotation {
+async fn rotate(store: &Store, old: u8, new: u8, seconds: u64) -> RefreshOutcome {
     let next = refresh(new, at(3600));
     store.rotate_refresh(hash(old), next, GRACE, at(seconds)).await.unwrap()
 }
@@ -27,8 +27,8 @@ async fn a_token_is_exchanged_for_its_successor_again_and_again(store: Store) {
     for n in 1..5 {
         let rotated = rotate(&store, n, n + 1, u64::from(n)).await;
 
-        let seen = Device { last_seen_at: at(u64::from(n)), ..phone.clone() };
-        assert_eq!(rotated, Rotation::Rotated(ann.clone(), seen));
+        let seen = DeviceRow { last_seen_at: at(u64::from(n)), ..phone.clone() };
+        assert_eq!(rotated, RefreshOutcome::Rotated(ann.clone(), seen));
     }
 }
 
@@ -36,8 +36,10 @@ async fn an_honest_double_request_gets_the_same_answer(store: Store) {
     let (_, phone) = ann(&store).await;
     let both = tokio::join!(rotate(&store, 1, 2, 1), rotate(&store, 1, 2, 1));
 
-    let rotated = |r: &Rotation| matches!(r, Rotation::Rotated(_, d) if d.id == phone.id);
-    let repeated = |r: &Rotation| matches!(r, Rotation::Repeated(_, d) if d.id == phone.id);
+    let rotated =
+        |r: &RefreshOutcome| matches!(r, RefreshOutcome::Rotated(_, d) if d.id == phone.id);
+    let repeated =
+        |r: &RefreshOutcome| matches!(r, RefreshOutcome::Repeated(_, d) if d.id == phone.id);
     assert!(
         rotated(&both.0) && repeated(&both.1) || rotated(&both.1) && repeated(&both.0),
         "{both:?}"
@@ -57,8 +59,8 @@ async fn of_fifty_who_show_a_token_one_rotates_it(store: Store) {
     let (mut rotated, mut repeated) = (0, 0);
     for shown in shows {
         match shown.await.unwrap() {
-            Rotation::Rotated(..) => rotated += 1,
-            Rotation::Repeated(..) => repeated += 1,
+            RefreshOutcome::Rotated(..) => rotated += 1,
+            RefreshOutcome::Repeated(..) => repeated += 1,
             other => panic!("{other:?}"),
         }
     }
@@ -78,8 +80,8 @@ async fn a_token_shown_late_or_by_another_signs_the_device_out(store: Store) {
         }
         let reused = rotate(&store, 1, other_successor, seconds).await;
 
-        assert_eq!(reused, Rotation::Reused { user_id: ann.id, device_id: phone.id });
-        assert_eq!(rotate(&store, 2, 3, 3).await, Rotation::Unknown);
+        assert_eq!(reused, RefreshOutcome::Reused { user_id: ann.id, device_id: phone.id });
+        assert_eq!(rotate(&store, 2, 3, 3).await, RefreshOutcome::Unknown);
         assert_eq!(store.identity(phone.id).await.unwrap(), None);
         let entry = store.audit_page(AuditFilter::default(), None, 1).await.unwrap().remove(0);
         assert_eq!((entry.action.as_str(), entry.actor), ("auth.refresh_reused", Some(ann.id)));
@@ -91,8 +93,8 @@ async fn a_token_shown_late_or_by_another_signs_the_device_out(store: Store) {
 
 async fn tokens_that_are_unknown_or_expired_are_worth_nothing(store: Store) {
     ann(&store).await;
-    assert_eq!(rotate(&store, 7, 8, 1).await, Rotation::Unknown);
-    assert_eq!(rotate(&store, 1, 2, 3600).await, Rotation::Unknown);
+    assert_eq!(rotate(&store, 7, 8, 1).await, RefreshOutcome::Unknown);
+    assert_eq!(rotate(&store, 1, 2, 3600).await, RefreshOutcome::Unknown);
 }
 
 async fn a_person_sees_and_signs_out_their_devices(store: Store) {
@@ -115,7 +117,7 @@ async fn a_person_sees_and_signs_out_their_devices(store: Store) {
     assert!(out(ann.id, phone.id).await.unwrap());
     assert!(!out(ann.id, phone.id).await.unwrap());
     assert_eq!(store.identity(phone.id).await.unwrap(), None);
-    assert_eq!(rotate(&store, 1, 3, 7).await, Rotation::Unknown);
+    assert_eq!(rotate(&store, 1, 3, 7).await, RefreshOutcome::Unknown);
     let left: Vec<_> = store.devices(ann.id).await.unwrap().iter().map(|d| d.id).collect();
     assert_eq!(left, [tablet.id]);
 }
@@ -133,16 +135,16 @@ async fn one_of_twenty_becomes_the_first_admin(store: Store) {
             store.register_first_admin(hash(link), new, phone, token, entry, at(seconds)).await
         }
     };
-    assert_eq!(come(1, "+1".into(), 1, 1).await, Ok(FirstAdmin::LinkUnknown));
-    assert_eq!(come(2, "+1".into(), 60, 1).await, Ok(FirstAdmin::LinkUnknown));
-    assert_eq!(come(2, taken, 1, 1).await, Ok(FirstAdmin::PhoneTaken));
+    assert_eq!(come(1, "+1".into(), 1, 1).await, Ok(FirstAdminOutcome::LinkUnknown));
+    assert_eq!(come(2, "+1".into(), 60, 1).await, Ok(FirstAdminOutcome::LinkUnknown));
+    assert_eq!(come(2, taken, 1, 1).await, Ok(FirstAdminOutcome::PhoneTaken));
     let tries: Vec<_> =
         (0..20).map(|n| tokio::task::spawn(come(2, format!("+1{n}"), 2, 100 + n))).collect();
     let mut admins = Vec::new();
     for attempt in tries {
         match attempt.await.unwrap().unwrap() {
-            FirstAdmin::Done(user, device) => admins.push((user, device)),
-            other => assert_eq!(other, FirstAdmin::LinkUnknown),
+            FirstAdminOutcome::Done(user, device) => admins.push((user, device)),
+            other => assert_eq!(other, FirstAdminOutcome::LinkUnknown),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use store::{Config, Error, Store};
+use store::{Store, StoreConfig, StoreError};
 
 use crate::harness::{Scratch, skip};
 use crate::server::{Server, run};
@@ -35,14 +35,14 @@ fn chown(scratch: &Scratch) {
     run(Command::new("sh").args(["-c", script, "sh"]).arg(&scratch.0));
 }
 
-async fn open(server: &Server, host: &str, query: &str) -> Result<(), Error> {
+async fn open(server: &Server, host: &str, query: &str) -> Result<(), StoreError> {
     let url = server.url().replace("127.0.0.1", host);
-    let store = Store::open(Config::new(format!("{url}?{query}"))).await?;
+    let store = Store::open(StoreConfig::new(format!("{url}?{query}"))).await?;
     store.ping().await
 }
 
-fn refused(outcome: &Result<(), Error>) -> bool {
-    matches!(outcome, Err(Error::Unavailable(_)))
+fn refused(outcome: &Result<(), StoreError>) -> bool {
+    matches!(outcome, Err(StoreError::Unavailable(_)))
 }
 
 #[tokio::test(flavor = "multi_thread")]

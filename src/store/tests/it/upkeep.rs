@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base::error::{CodedError, ErrorKind};
 use base::ids::AuditId;
-use store::{AuditFilter, Config, Error, Purged, Store};
+use store::{AuditFilter, PurgeCounts, Store, StoreConfig, StoreError};
 
 use crate::harness::{
     Scratch, T0, at, audit, device, group, hash, on_both, people, refresh, say, somebody, words,
@@ -53,12 +53,12 @@ async fn only_what_is_over_is_thrown_away(store: Store) {
     let id = group(&store, &[ann, bob]).await;
     say(&store, id, words(ann, "at 1 s")).await;
     let hour = Duration::from_secs(3600);
-    assert_eq!(store.purge(at(99), hour, None).await.unwrap().unwrap(), Purged::default());
+    assert_eq!(store.purge(at(99), hour, None).await.unwrap().unwrap(), PurgeCounts::default());
     let purged = store.purge(at(100), Duration::from_secs(99), None).await.unwrap().unwrap();
-    assert_eq!(purged, Purged { refresh_tokens: 1, setup_links: 1, ..Purged::default() });
+    assert_eq!(purged, PurgeCounts { refresh_tokens: 1, setup_links: 1, ..PurgeCounts::default() });
     let purged = store.purge(at(101), Duration::from_secs(99), None).await.unwrap().unwrap();
 
-    assert_eq!(purged, Purged { outbox: 1, ..Purged::default() });
+    assert_eq!(purged, PurgeCounts { outbox: 1, ..PurgeCounts::default() });
     assert_eq!(store.outbox_len().await.unwrap(), 0);
 }
 
@@ -108,22 +108,22 @@ async fn what_was_stored_is_there_after_a_restart() {
 #[tokio::test]
 async fn a_url_that_leads_nowhere_is_refused() {
     for url in ["", "mysql://x", "sqlite:", "sqlite::memory:", "/tmp/x.db"] {
-        let refused = Store::open(Config::new(url)).await.err().unwrap();
-        assert!(matches!(refused, Error::Internal(_)), "{url}: {refused}");
+        let refused = Store::open(StoreConfig::new(url)).await.err().unwrap();
+        assert!(matches!(refused, StoreError::Internal(_)), "{url}: {refused}");
     }
-    let refused = Store::open(Config::new("postgres://x@127.0.0.1:1/x")).await.err().unwrap();
-    assert!(matches!(refused, Error::Unavailable(_)), "{refused}");
-    let refused = Store::open(Config::new("sqlite:/nowhere/at/all.db")).await.err().unwrap();
-    assert!(matches!(refused, Error::Unavailable(_)), "{refused}");
+    let refused = Store::open(StoreConfig::new("postgres://x@127.0.0.1:1/x")).await.err().unwrap();
+    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
+    let refused = Store::open(StoreConfig::new("sqlite:/nowhere/at/all.db")).await.err().unwrap();
+    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
 }
 
 #[test]
 fn a_failure_has_a_code_and_says_whether_to_try_again() {
     let failures = [
-        (Error::Overloaded, "store/overloaded", ErrorKind::Unavailable, Some(1)),
-        (Error::Deadline, "store/timeout", ErrorKind::Unavailable, Some(1)),
-        (Error::Unavailable("x".into()), "store/unavailable", ErrorKind::Unavailable, Some(1)),
-        (Error::Internal("x".into()), "store/internal", ErrorKind::Internal, None),
+        (StoreError::Overloaded, "store/overloaded", ErrorKind::Unavailable, Some(1)),
+        (StoreError::Deadline, "store/timeout", ErrorKind::Unavailable, Some(1)),
+        (StoreError::Unavailable("x".into()), "store/unavailable", ErrorKind::Unavailable, Some(1)),
+        (StoreError::Internal("x".into()), "store/internal", ErrorKind::Internal, None),
     ];
     for (error, code, kind, retry) in failures {
         assert_eq!((error.code(), error.kind(), error.retry_after()), (code, kind, retry));

@@ -1,7 +1,7 @@
 //! Administrators find and change people, and there is always one left.
 
 use base::ids::{JobId, UserId};
-use store::{NewJob, PeopleFilter, PersonChange, Role, Store};
+use store::{NewJob, PeopleFilter, Role, Store, UserChangeOutcome};
 
 use crate::harness::{T0, at, audit, device, on_both, person, refresh, somebody};
 
@@ -52,7 +52,7 @@ async fn the_last_administrator_stays(store: Store) {
         store.suspend(bob, audit("out"), at(1)),
     );
     let outcomes = [one.unwrap(), two.unwrap()];
-    let refused = outcomes.iter().filter(|end| **end == PersonChange::LastAdmin).count();
+    let refused = outcomes.iter().filter(|end| **end == UserChangeOutcome::LastAdmin).count();
     assert_eq!(refused, 1, "{outcomes:?}");
 
     for who in [ann, bob] {
@@ -60,14 +60,14 @@ async fn the_last_administrator_stays(store: Store) {
         if person.role != Role::Admin || person.suspended_at.is_some() {
             continue;
         }
-        let last = PersonChange::LastAdmin;
+        let last = UserChangeOutcome::LastAdmin;
         let deleted = store.delete_user(who, rest(), audit("gone"), at(2)).await.unwrap();
         assert_eq!(deleted, last);
         assert_eq!(store.suspend(who, audit("out"), at(2)).await.unwrap(), last);
         let role = store.set_role(who, Role::Operator, audit("role"), at(2)).await.unwrap();
         assert_eq!(role, last);
         let same = store.set_role(who, Role::Admin, audit("role"), at(2)).await.unwrap();
-        assert!(matches!(same, PersonChange::Done(_)), "nothing changes");
+        assert!(matches!(same, UserChangeOutcome::Done(_)), "nothing changes");
     }
 }
 
@@ -77,15 +77,15 @@ async fn whoever_is_suspended_comes_back_as_they_were(store: Store) {
     store.open_device(phone.clone(), refresh(1, at(99)), audit("in"), T0).await.unwrap();
 
     let out = store.suspend(ann, audit("out"), at(1)).await.unwrap();
-    assert_eq!(out, PersonChange::Done(vec![phone.id]));
+    assert_eq!(out, UserChangeOutcome::Done(vec![phone.id]));
     assert_eq!(store.identity(phone.id).await.unwrap(), None);
     store.unsuspend(ann, audit("in"), at(2)).await.unwrap();
     assert!(store.identity(phone.id).await.unwrap().is_some());
     let ended = store.sign_out_everywhere(ann, audit("end"), at(3)).await.unwrap();
-    assert_eq!(ended, PersonChange::Done(vec![phone.id]));
+    assert_eq!(ended, UserChangeOutcome::Done(vec![phone.id]));
     assert_eq!(store.identity(phone.id).await.unwrap(), None);
     let nobody = store.suspend(UserId::new(), audit("out"), at(1)).await.unwrap();
-    assert_eq!(nobody, PersonChange::NoSuchUser);
+    assert_eq!(nobody, UserChangeOutcome::NoSuchUser);
 }
 
 on_both!(
