@@ -21,12 +21,12 @@ use self::cluster_services::cluster;
 use self::domain_services::jobs;
 use crate::actors::bus::BUS;
 use crate::actors::media::{MEDIA, addresses};
-use crate::actors::membership::{Leave, Membership};
+use crate::actors::membership::{LeaveCluster, Membership};
 use crate::actors::supervision::{
     self, ActorRef, ExitReason, LaunchOptions, Strategy, StuckActor, WatchdogThresholds, child,
     dynamic_supervisor, launch, supervisor,
 };
-use crate::actors::tree::{Parts, media_threads, tree};
+use crate::actors::tree::{TreeDeps, media_threads, tree};
 use crate::actors::turn::{self, TURN};
 use crate::config::Config;
 use crate::domain::accounts;
@@ -113,17 +113,17 @@ pub async fn start(config: Config) -> Result<NodeRuntime, StartupError> {
         deeds.store.abandon_claims(deeds.clock.now()).await?;
     }
     let (jobs, exports) = jobs(&config, &deeds, &files);
-    let parts = Parts {
+    let parts = TreeDeps {
         store: deeds.store.clone(),
         keys: deeds.keys.clone(),
         chat: chat.clone(),
         calls: calls(&config, &deeds, ice.clone(), node),
-        media: crate::actors::media::Settings {
+        media: crate::actors::media::MediaServiceConfig {
             identity: Arc::new(identity),
             room: room_settings(&config),
             addresses: addresses(&config).into(),
         },
-        turn: relays.map(|sockets| turn::Settings {
+        turn: relays.map(|sockets| turn::TurnServerConfig {
             config: config.turn.clone(),
             addresses: relay_addresses(&config).into(),
             ice,
@@ -199,11 +199,16 @@ pub async fn start(config: Config) -> Result<NodeRuntime, StartupError> {
     })
 }
 
-fn turn_sockets(config: &Config, tls: bool) -> Result<Option<Arc<turn::Sockets>>, StartupError> {
+fn turn_sockets(
+    config: &Config,
+    tls: bool,
+) -> Result<Option<Arc<turn::TurnSockets>>, StartupError> {
     if !config.turn.runs() {
         return Ok(None);
     }
-    turn::Sockets::bind(&config.turn, tls).map(|s| Some(Arc::new(s))).map_err(StartupError::Outside)
+    turn::TurnSockets::bind(&config.turn, tls)
+        .map(|s| Some(Arc::new(s)))
+        .map_err(StartupError::Outside)
 }
 
 fn relay_addresses(config: &Config) -> Vec<IpAddr> {
@@ -211,7 +216,11 @@ fn relay_addresses(config: &Config) -> Vec<IpAddr> {
     if own.is_empty() { addresses(config) } else { own.clone() }
 }
 
-fn ice(config: &Config, deeds: &DomainServices, relays: Option<&turn::Sockets>) -> TurnCredentials {
+fn ice(
+    config: &Config,
+    deeds: &DomainServices,
+    relays: Option<&turn::TurnSockets>,
+) -> TurnCredentials {
     let urls = |sockets| turn::urls(config, &relay_addresses(config), sockets);
     let embedded = relays.map(urls).unwrap_or_default();
     TurnCredentials::new(deeds.clock.clone(), &deeds.entropy, config.turn.clone(), embedded)
@@ -314,7 +323,7 @@ impl NodeRuntime {
     /// their devices have moved.
     async fn hand_over(&self) {
         let Some(membership) = &self.membership else { return };
-        let _ = membership.insist(Leave); // it ends with the node
+        let _ = membership.insist(LeaveCluster); // it ends with the node
         let calls = &self.services.living.calls;
         let handed = async {
             calls.hand_over_all().await;

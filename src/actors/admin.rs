@@ -6,7 +6,7 @@ use base::error::{CodedError, ErrorKind};
 use base::ids::NodeId;
 use tokio::sync::Notify;
 
-use super::peer_nodes::{Neighbours, PATIENCE};
+use super::peer_nodes::{PeerNodes, REQUEST_TIMEOUT};
 use super::supervision::{CommandError, FailureRecord, SupervisionTree, TreeNodeView};
 use crate::cluster::BusError;
 use crate::protocol::admin::{ActorFailure, ActorTreeView, ActorView};
@@ -14,16 +14,16 @@ use crate::protocol::cluster::{ActorCommandRequest, NodeLoad, NodeRequest};
 
 /// The way to every node's tree; cheap to clone.
 #[derive(Clone)]
-pub struct Operators {
+pub struct AdminService {
     tree: Arc<OnceLock<SupervisionTree>>,
-    neighbours: Neighbours,
+    neighbours: PeerNodes,
     /// Somebody wants this node to leave.
     leave: Arc<Notify>,
 }
 
 /// Why an operator's wish was not done.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum AdminError {
     /// The tree is not there yet.
     #[error("the node is starting")]
     Starting,
@@ -41,7 +41,7 @@ pub enum Error {
     Bus(#[from] BusError),
 }
 
-impl CodedError for Error {
+impl CodedError for AdminError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Starting => ErrorKind::Unavailable,
@@ -63,21 +63,21 @@ impl CodedError for Error {
     }
 }
 
-impl Operators {
+impl AdminService {
     /// The tree may come later.
-    pub fn new(tree: Arc<OnceLock<SupervisionTree>>, neighbours: Neighbours) -> Self {
+    pub fn new(tree: Arc<OnceLock<SupervisionTree>>, neighbours: PeerNodes) -> Self {
         Self { tree, neighbours, leave: Arc::default() }
     }
 
-    fn tree(&self) -> Result<&SupervisionTree, Error> {
-        self.tree.get().ok_or(Error::Starting)
+    fn tree(&self) -> Result<&SupervisionTree, AdminError> {
+        self.tree.get().ok_or(AdminError::Starting)
     }
 
     /// `None` if the node is this one.
-    fn other(&self, node: Option<NodeId>) -> Result<Option<NodeId>, Error> {
+    fn other(&self, node: Option<NodeId>) -> Result<Option<NodeId>, AdminError> {
         match node {
             Some(node) if node == self.neighbours.me() => Ok(None),
-            Some(node) if !self.neighbours.lives(node) => Err(Error::NoSuchNode),
+            Some(node) if !self.neighbours.lives(node) => Err(AdminError::NoSuchNode),
             other => Ok(other),
         }
     }
@@ -85,10 +85,12 @@ impl Operators {
     /// The actors of a node.
     ///
     /// # Errors
-    /// [`Error`].
-    pub async fn actors(&self, node: Option<NodeId>) -> Result<ActorTreeView, Error> {
+    /// [`AdminError`].
+    pub async fn actors(&self, node: Option<NodeId>) -> Result<ActorTreeView, AdminError> {
         match self.other(node)? {
-            Some(node) => Ok(self.neighbours.ask(node, &NodeRequest::Actors, PATIENCE).await?),
+            Some(node) => {
+                Ok(self.neighbours.ask(node, &NodeRequest::Actors, REQUEST_TIMEOUT).await?)
+            }
             None => self.actors_here(),
         }
     }
@@ -96,8 +98,8 @@ impl Operators {
     /// The actors of this node.
     ///
     /// # Errors
-    /// [`Error::Starting`].
-    pub fn actors_here(&self) -> Result<ActorTreeView, Error> {
+    /// [`AdminError::Starting`].
+    pub fn actors_here(&self) -> Result<ActorTreeView, AdminError> {
         let items = self.tree()?.snapshot().into_iter().map(view).collect();
         Ok(ActorTreeView { node: self.neighbours.me().to_string(), items })
     }
@@ -105,14 +107,18 @@ impl Operators {
     /// Restarts or stops an actor of a node.
     ///
     /// # Errors
-    /// [`Error`].
-    pub async fn act(&self, node: Option<NodeId>, act: ActorCommandRequest) -> Result<(), Error> {
+    /// [`AdminError`].
+    pub async fn act(
+        &self,
+        node: Option<NodeId>,
+        act: ActorCommandRequest,
+    ) -> Result<(), AdminError> {
         match self.other(node)? {
             Some(node) => {
                 let asked = NodeRequest::ActOn(act);
-                match self.neighbours.ask(node, &asked, PATIENCE).await? {
+                match self.neighbours.ask(node, &asked, REQUEST_TIMEOUT).await? {
                     None => Ok(()),
-                    Some(refused) => Err(Error::Refused(refused)),
+                    Some(refused) => Err(AdminError::Refused(refused)),
                 }
             }
             None => self.act_here(act).await,
@@ -122,8 +128,8 @@ impl Operators {
     /// Restarts or stops an actor of this node.
     ///
     /// # Errors
-    /// [`Error`].
-    pub async fn act_here(&self, act: ActorCommandRequest) -> Result<(), Error> {
+    /// [`AdminError`].
+    pub async fn act_here(&self, act: ActorCommandRequest) -> Result<(), AdminError> {
         let tree = self.tree()?;
         if act.restart {
             tree.restart(&act.path).await?
@@ -149,10 +155,12 @@ impl Operators {
     /// Wishes that a node hands over what it has and leaves; done when the wish has arrived.
     ///
     /// # Errors
-    /// [`Error`].
-    pub async fn drain(&self, node: NodeId) -> Result<(), Error> {
+    /// [`AdminError`].
+    pub async fn drain(&self, node: NodeId) -> Result<(), AdminError> {
         match self.other(Some(node))? {
-            Some(node) => Ok(self.neighbours.ask(node, &NodeRequest::Drain, PATIENCE).await?),
+            Some(node) => {
+                Ok(self.neighbours.ask(node, &NodeRequest::Drain, REQUEST_TIMEOUT).await?)
+            }
             None => {
                 self.drain_here();
                 Ok(())

@@ -17,31 +17,32 @@ use crate::cluster::AmqpBus;
 pub const BUS: &str = "bus";
 
 /// Short enough that a node is back seconds after its broker.
-const PAUSE: Backoff = Backoff { first: Duration::from_millis(100), most: Duration::from_secs(3) };
+const RECONNECT_BACKOFF: Backoff =
+    Backoff { first: Duration::from_millis(100), most: Duration::from_secs(3) };
 /// Losing the broker is no reason to restart anything else, however often it happens.
-const NEVER_TOO_OFTEN: (u32, Duration) = (u32::MAX, Duration::from_secs(60));
+const UNLIMITED_RESTARTS: (u32, Duration) = (u32::MAX, Duration::from_secs(60));
 
 /// Both, under `bus`.
 pub fn spec(bus: &AmqpBus) -> SupervisorSpec {
     let (out, into) = (bus.clone(), bus.clone());
-    let (most, window) = NEVER_TOO_OFTEN;
+    let (most, window) = UNLIMITED_RESTARTS;
     supervisor("bus", Strategy::OneForOne)
         .intensity(most, window)
-        .with(terms(child("publisher", move |_| Publisher(out.clone()))))
-        .with(terms(child("consumer", move |_| Consumer(into.clone()))))
+        .with(terms(child("publisher", move |_| BusPublisherActor(out.clone()))))
+        .with(terms(child("consumer", move |_| BusConsumerActor(into.clone()))))
 }
 
 fn terms<A: Actor<Context = SupervisedContext<A>>>(child: ActorSpec<A>) -> ActorSpec<A> {
-    let (most, window) = NEVER_TOO_OFTEN;
-    child.intensity(most, window).backoff(PAUSE).on(ThreadAffinity::Pool(BUS))
+    let (most, window) = UNLIMITED_RESTARTS;
+    child.intensity(most, window).backoff(RECONNECT_BACKOFF).on(ThreadAffinity::Pool(BUS))
 }
 
 /// Carries to the broker what is told and asked.
-struct Publisher(AmqpBus);
+struct BusPublisherActor(AmqpBus);
 
-crate::actors::supervision::supervised!(Publisher);
+crate::actors::supervision::supervised!(BusPublisherActor);
 
-impl Actor for Publisher {
+impl Actor for BusPublisherActor {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
@@ -51,11 +52,11 @@ impl Actor for Publisher {
 }
 
 /// Brings from the broker what others tell and ask.
-struct Consumer(AmqpBus);
+struct BusConsumerActor(AmqpBus);
 
-crate::actors::supervision::supervised!(Consumer);
+crate::actors::supervision::supervised!(BusConsumerActor);
 
-impl Actor for Consumer {
+impl Actor for BusConsumerActor {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {

@@ -19,9 +19,9 @@ use base::ids::{ConversationId, UserId};
 use metrics::{counter, histogram};
 use tokio::time::Instant;
 
-pub use self::queue::Lanes;
-use self::queue::{Queue, Reply, Work};
-use super::sessions::{Outgoing, SequencePosition, Switchboard};
+pub use self::queue::ChatShards;
+use self::queue::{ConversationWork, EnqueueWork, ReplySlot};
+use super::sessions::{EventRouter, OutboundEvent, SequencePosition};
 use super::supervision::SupervisedContext;
 use crate::domain::chat::{
     ChangeMessageOutcome, ChatError, ChatService, MessageChange, MessageDraft, SendMessageOutcome,
@@ -33,30 +33,31 @@ use crate::telemetry::metrics::{
 };
 
 /// How many messages one transaction stores at most.
-const MOST: usize = 256;
+const MAX_BATCH_MESSAGES: usize = 256;
 /// A conversation silent for this long is forgotten.
-const IDLE: Duration = Duration::from_secs(300);
+const CONVERSATION_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long until a lane looks again at what it could not announce.
-const REMINDER: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(30) };
+const REANNOUNCE_BACKOFF: Backoff =
+    Backoff { first: Duration::from_secs(1), most: Duration::from_secs(30) };
 /// A commit that was under way has ended after this time, well or not.
-const COMMITS_END: Duration = Duration::from_secs(3);
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The actor.
-pub struct Lane {
+pub struct ChatShard {
     chat: ChatService,
-    switchboard: Switchboard,
-    lines: HashMap<ConversationId, Line>,
+    switchboard: EventRouter,
+    lines: HashMap<ConversationId, ConversationQueue>,
     /// How many drafts wait in all lines, and how many may.
     waiting: usize,
     most: usize,
 }
 
 /// One conversation's queue.
-struct Line {
-    waiting: VecDeque<Work>,
+struct ConversationQueue {
+    waiting: VecDeque<ConversationWork>,
     committing: bool,
     /// Who is to be told, and the roster's number at which that was right.
-    audience: Option<Audience>,
+    audience: Option<RecipientCache>,
     /// Something was perhaps not announced, and the lane is about to look.
     reminding: bool,
     used: Instant,
@@ -64,23 +65,23 @@ struct Line {
 
 /// Who hears of a conversation, as of which roster.
 #[derive(Clone)]
-struct Audience {
+struct RecipientCache {
     roster: i64,
     people: Arc<[UserId]>,
 }
 
 /// What a commit gave: the roster at that moment and what became of each draft, or why not.
-struct Committed {
+struct CommitOutcome {
     results: Result<(i64, Vec<Result<SendMessageOutcome, ChatError>>), ChatError>,
-    audience: Option<Audience>,
+    audience: Option<RecipientCache>,
 }
 
-crate::actors::supervision::supervised!(Lane);
+crate::actors::supervision::supervised!(ChatShard);
 
-impl Lane {
+impl ChatShard {
     /// A lane that stores through `chat` and announces through `switchboard`; beyond `most`
     /// waiting drafts it refuses.
-    pub fn new(chat: ChatService, switchboard: Switchboard, most: usize) -> Self {
+    pub fn new(chat: ChatService, switchboard: EventRouter, most: usize) -> Self {
         Self { chat, switchboard, lines: HashMap::new(), waiting: 0, most }
     }
 
@@ -92,9 +93,10 @@ impl Lane {
         }
         line.committing = true;
         let (mut drafts, mut replies) = (Vec::new(), Vec::new());
-        while drafts.len() < MOST
-            && let Some(work) = line.waiting.pop_front_if(|work| matches!(work, Work::Say { .. }))
-            && let Work::Say { draft, reply } = work
+        while drafts.len() < MAX_BATCH_MESSAGES
+            && let Some(work) =
+                line.waiting.pop_front_if(|work| matches!(work, ConversationWork::Say { .. }))
+            && let ConversationWork::Say { draft, reply } = work
         {
             drafts.push(draft);
             replies.push(reply);
@@ -117,7 +119,9 @@ impl Lane {
     /// Commits the change that waits first.
     fn alter(&mut self, conversation: ConversationId, ctx: &mut SupervisedContext<Self>) {
         let Some(line) = self.lines.get_mut(&conversation) else { return };
-        let Some(Work::Alter { wish, reply }) = line.waiting.pop_front() else { return };
+        let Some(ConversationWork::Alter { wish, reply }) = line.waiting.pop_front() else {
+            return;
+        };
         self.waiting -= 1;
         let (chat, known) = (self.chat.clone(), line.audience.clone());
         let work = async move {
@@ -137,7 +141,7 @@ impl Lane {
         &mut self,
         conversation: ConversationId,
         outcome: &Result<ChangeMessageOutcome, ChatError>,
-        audience: Option<Audience>,
+        audience: Option<RecipientCache>,
         ctx: &mut SupervisedContext<Self>,
     ) {
         match outcome {
@@ -149,7 +153,7 @@ impl Lane {
                     }
                     // Whoever came meanwhile may not see it: the database knows.
                     Some(audience) => {
-                        if let Some(place) = Outgoing::new(&change.event).place() {
+                        if let Some(place) = OutboundEvent::new(&change.event).place() {
                             self.switchboard.tell_known(&audience.people, place);
                         }
                     }
@@ -173,11 +177,11 @@ impl Lane {
     fn committed(
         &mut self,
         conversation: ConversationId,
-        committed: Committed,
-        replies: Vec<Reply>,
+        committed: CommitOutcome,
+        replies: Vec<ReplySlot>,
         ctx: &mut SupervisedContext<Self>,
     ) {
-        let Committed { results, audience } = committed;
+        let CommitOutcome { results, audience } = committed;
         let (roster, results) = match results {
             Ok(committed) => committed,
             Err(error) => {
@@ -222,7 +226,7 @@ impl Lane {
     }
 
     /// Nothing is being committed any more.
-    fn settle(&mut self, conversation: ConversationId, audience: Option<Audience>) {
+    fn settle(&mut self, conversation: ConversationId, audience: Option<RecipientCache>) {
         if let Some(line) = self.lines.get_mut(&conversation) {
             line.committing = false;
             line.audience = audience;
@@ -234,17 +238,23 @@ impl Lane {
         }
     }
 
-    fn announce(&self, audience: &Audience, message: &Wire, withheld: Option<UserId>) {
-        let event = Outgoing::new(&ServerEvent::Message(message.clone()));
+    fn announce(&self, audience: &RecipientCache, message: &Wire, withheld: Option<UserId>) {
+        let event = OutboundEvent::new(&ServerEvent::Message(message.clone()));
         self.tell(audience, &event, None, withheld.as_slice());
     }
 
-    fn announce_change(&self, audience: &Audience, change: &MessageChange) {
-        self.tell(audience, &Outgoing::new(&change.event), change.only, &change.except);
+    fn announce_change(&self, audience: &RecipientCache, change: &MessageChange) {
+        self.tell(audience, &OutboundEvent::new(&change.event), change.only, &change.except);
     }
 
     /// Tells one person only, or all but some; the others that this number is not for them.
-    fn tell(&self, audience: &Audience, event: &Outgoing, only: Option<UserId>, except: &[UserId]) {
+    fn tell(
+        &self,
+        audience: &RecipientCache,
+        event: &OutboundEvent,
+        only: Option<UserId>,
+        except: &[UserId],
+    ) {
         if only.is_none() && except.is_empty() {
             return self.switchboard.announce(&audience.people, event);
         }
@@ -283,7 +293,7 @@ impl Lane {
         }
         line.reminding = true;
         let chat = self.chat.clone();
-        let pause = REMINDER.delay(attempt + 1, 0.0);
+        let pause = REANNOUNCE_BACKOFF.delay(attempt + 1, 0.0);
         let look = async move {
             tokio::time::sleep(pause).await;
             chat.audience(conversation).await
@@ -309,15 +319,15 @@ async fn store(
     chat: ChatService,
     conversation: ConversationId,
     drafts: Vec<MessageDraft>,
-    known: Option<Audience>,
-) -> Committed {
+    known: Option<RecipientCache>,
+) -> CommitOutcome {
     let (roster, results) = match chat.append(conversation, drafts).await {
         Ok(committed) => committed,
-        Err(error) => return Committed { results: Err(error), audience: known },
+        Err(error) => return CommitOutcome { results: Err(error), audience: known },
     };
     let wanted = results.iter().any(Result::is_ok).then_some(roster);
     let audience = audience(&chat, conversation, wanted, known).await;
-    Committed { results: Ok((roster, results)), audience }
+    CommitOutcome { results: Ok((roster, results)), audience }
 }
 
 /// Who is to be told: who was known, unless the roster has changed.
@@ -325,43 +335,43 @@ async fn audience(
     chat: &ChatService,
     conversation: ConversationId,
     roster: Option<i64>,
-    known: Option<Audience>,
-) -> Option<Audience> {
+    known: Option<RecipientCache>,
+) -> Option<RecipientCache> {
     let Some(roster) = roster else { return known };
     if known.as_ref().is_some_and(|known| known.roster == roster) {
         return known;
     }
     let now = chat.audience(conversation).await.ok()?;
-    Some(Audience { roster: now.roster, people: now.members.into() })
+    Some(RecipientCache { roster: now.roster, people: now.members.into() })
 }
 
-impl Actor for Lane {
+impl Actor for ChatShard {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if ctx.is_restart() {
             self.switchboard.resync();
             // A commit that was under way may end after that.
-            ctx.run_later(COMMITS_END, |lane, _| lane.switchboard.resync());
+            ctx.run_later(COMMIT_TIMEOUT, |lane, _| lane.switchboard.resync());
         }
-        ctx.run_interval(IDLE / 5, |lane, _| {
+        ctx.run_interval(CONVERSATION_IDLE_TIMEOUT / 5, |lane, _| {
             lane.lines.retain(|_, line| {
                 let busy = line.committing || line.reminding || !line.waiting.is_empty();
-                busy || line.used.elapsed() < IDLE
+                busy || line.used.elapsed() < CONVERSATION_IDLE_TIMEOUT
             });
         });
     }
 }
 
-impl Handler<Queue> for Lane {
+impl Handler<EnqueueWork> for ChatShard {
     type Result = ();
 
-    fn handle(&mut self, Queue { conversation, work }: Queue, ctx: &mut Self::Context) {
+    fn handle(&mut self, EnqueueWork { conversation, work }: EnqueueWork, ctx: &mut Self::Context) {
         if self.waiting >= self.most {
             refused("lane-full");
             return work.turn_away();
         }
-        let line = self.lines.entry(conversation).or_insert_with(|| Line {
+        let line = self.lines.entry(conversation).or_insert_with(|| ConversationQueue {
             waiting: VecDeque::new(),
             committing: false,
             audience: None,

@@ -9,25 +9,25 @@ use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
 use metrics::counter;
 use store::Store;
 
-use super::sessions::Living;
+use super::sessions::SessionService;
 use super::supervision::SupervisedContext;
 use crate::domain::WithEvents;
 use crate::telemetry::metrics::PURGED;
 
 /// The actor.
-pub struct Expiry {
-    living: Living,
+pub struct MessageExpirer {
+    living: SessionService,
     store: Store,
     round: Duration,
     /// Something was removed that the files of the database may still remember.
     remembered: bool,
 }
 
-crate::actors::supervision::supervised!(Expiry);
+crate::actors::supervision::supervised!(MessageExpirer);
 
-impl Expiry {
+impl MessageExpirer {
     /// Looks once in a `round`.
-    pub const fn new(living: Living, store: Store, round: Duration) -> Self {
+    pub const fn new(living: SessionService, store: Store, round: Duration) -> Self {
         Self { living, store, round, remembered: false }
     }
 
@@ -61,7 +61,7 @@ impl Expiry {
     }
 }
 
-impl Actor for Expiry {
+impl Actor for MessageExpirer {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {

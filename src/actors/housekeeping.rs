@@ -10,18 +10,18 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use super::supervision::SupervisedContext;
 use crate::domain::accounts::TokenSigner;
 
-const ROUND: Duration = Duration::from_secs(60);
-const UPKEEP: Duration = Duration::from_secs(5);
+const PURGE_INTERVAL: Duration = Duration::from_secs(60);
+const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The actor.
-pub struct Housekeeping {
+pub struct HousekeepingActor {
     keys: TokenSigner,
     metrics: PrometheusHandle,
 }
 
-crate::actors::supervision::supervised!(Housekeeping);
+crate::actors::supervision::supervised!(HousekeepingActor);
 
-impl Housekeeping {
+impl HousekeepingActor {
     /// Keeps these in order.
     pub const fn new(keys: TokenSigner, metrics: PrometheusHandle) -> Self {
         Self { keys, metrics }
@@ -34,17 +34,19 @@ impl Housekeeping {
             if let Err(error) = read {
                 tracing::warn!(%error, "the signing keys were not read again");
             }
-            ctx.run_later(ROUND, Self::round);
+            ctx.run_later(PURGE_INTERVAL, Self::round);
         }));
     }
 }
 
-impl Actor for Housekeeping {
+impl Actor for HousekeepingActor {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_later(ROUND, Self::round);
+        ctx.run_later(PURGE_INTERVAL, Self::round);
         // What histograms have seen is kept one by one until it is counted; nobody may be scraping.
-        ctx.run_interval(UPKEEP, |housekeeping, _| housekeeping.metrics.run_upkeep());
+        ctx.run_interval(METRICS_UPKEEP_INTERVAL, |housekeeping, _| {
+            housekeeping.metrics.run_upkeep()
+        });
     }
 }

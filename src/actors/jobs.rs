@@ -5,25 +5,25 @@ use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, WrapFuture};
 
-use super::sessions::Living;
+use super::sessions::SessionService;
 use super::supervision::SupervisedContext;
 use crate::domain::WithEvents;
 use crate::domain::jobs::{JobRunner, PollOutcome};
 
 /// How often what is over is thrown away.
-const TIDY: Duration = Duration::from_secs(60);
+const REAP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The actor.
-pub struct Worker {
+pub struct JobWorker {
     jobs: JobRunner,
-    living: Living,
+    living: SessionService,
 }
 
-crate::actors::supervision::supervised!(Worker);
+crate::actors::supervision::supervised!(JobWorker);
 
-impl Worker {
+impl JobWorker {
     /// Tells the news of its work to those who are here.
-    pub const fn new(jobs: JobRunner, living: Living) -> Self {
+    pub const fn new(jobs: JobRunner, living: SessionService) -> Self {
         Self { jobs, living }
     }
 
@@ -50,12 +50,12 @@ impl Worker {
     }
 }
 
-impl Actor for Worker {
+impl Actor for JobWorker {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.tidy(ctx);
-        ctx.run_interval(TIDY, Self::tidy);
+        ctx.run_interval(REAP_INTERVAL, Self::tidy);
         self.round(ctx);
     }
 }

@@ -12,7 +12,7 @@ use base::ids::CallId;
 use metrics::{counter, gauge};
 use store::Store;
 
-use super::calls::Calls;
+use super::calls::CallService;
 use super::supervision::SupervisedContext;
 use crate::cluster::{ClaimOutcome, DirectoryError, FencingToken, OwnershipDirectory};
 use crate::domain::files::FileService;
@@ -21,13 +21,13 @@ use crate::telemetry::metrics::{PURGED, SCHEDULER};
 /// The lease's name in the directory.
 const LEASE: &str = "scheduler";
 /// How often it is tried to become the one.
-const TRY: Duration = Duration::from_secs(1);
+const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
 /// How often work is done.
-const ROUND: Duration = Duration::from_secs(60);
+const TASK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What a scheduler is made of, now and after a restart.
 #[derive(Clone)]
-pub struct Parts {
+pub struct SchedulerDeps {
     /// Where things are kept.
     pub store: Store,
     /// Who holds the lease.
@@ -37,14 +37,14 @@ pub struct Parts {
     /// How long a notification waits to be fetched.
     pub outbox: Duration,
     /// Which calls go on.
-    pub calls: Calls,
+    pub calls: CallService,
     /// Files that nobody needs any more.
     pub files: FileService,
 }
 
 /// The actor.
 pub struct Scheduler {
-    parts: Parts,
+    parts: SchedulerDeps,
     /// Our epoch, while we are the one.
     epoch: Option<u64>,
     /// How long until the next round.
@@ -57,8 +57,8 @@ crate::actors::supervision::supervised!(Scheduler);
 
 impl Scheduler {
     /// One that is to find out whether it is the one.
-    pub const fn new(parts: Parts) -> Self {
-        Self { parts, epoch: None, due: ROUND, suspects: Vec::new() }
+    pub const fn new(parts: SchedulerDeps) -> Self {
+        Self { parts, epoch: None, due: TASK_INTERVAL, suspects: Vec::new() }
     }
 
     fn look(&mut self, ctx: &mut SupervisedContext<Self>) {
@@ -87,11 +87,11 @@ impl Scheduler {
                 }
             };
             gauge!(SCHEDULER).set(if scheduler.epoch.is_some() { 1.0 } else { 0.0 });
-            scheduler.due = scheduler.due.saturating_sub(TRY);
+            scheduler.due = scheduler.due.saturating_sub(CLAIM_INTERVAL);
             match scheduler.epoch {
                 Some(epoch) if scheduler.due.is_zero() => scheduler.round(epoch, ctx),
                 _ => {
-                    ctx.run_later(TRY, Self::look);
+                    ctx.run_later(CLAIM_INTERVAL, Self::look);
                 }
             }
         }));
@@ -111,13 +111,13 @@ impl Scheduler {
         };
         ctx.spawn(work.into_actor(self).map(|suspects, scheduler, ctx| {
             scheduler.suspects = suspects;
-            scheduler.due = ROUND;
-            ctx.run_later(TRY, Self::look);
+            scheduler.due = TASK_INTERVAL;
+            ctx.run_later(CLAIM_INTERVAL, Self::look);
         }));
     }
 }
 
-async fn purge(parts: &Parts, fence: Option<FencingToken>, now: Timestamp) {
+async fn purge(parts: &SchedulerDeps, fence: Option<FencingToken>, now: Timestamp) {
     match parts.store.purge(now, parts.outbox, fence.map(Into::into)).await {
         Ok(Some(purged)) => {
             for (kind, rows) in [
@@ -140,7 +140,7 @@ async fn purge(parts: &Parts, fence: Option<FencingToken>, now: Timestamp) {
 /// Closes calls that go on nowhere. Only those that were suspect a round ago: the end of one that
 /// has just ended is perhaps being written, and one whose node died is perhaps looked for. Gives
 /// the suspects of this round.
-async fn close_orphans(parts: &Parts, suspects: &[CallId]) -> Vec<CallId> {
+async fn close_orphans(parts: &SchedulerDeps, suspects: &[CallId]) -> Vec<CallId> {
     let open = match parts.store.open_calls().await {
         Ok(open) => open,
         Err(error) => {

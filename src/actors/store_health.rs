@@ -11,13 +11,13 @@ use store::Store;
 use super::supervision::SupervisedContext;
 use crate::telemetry::metrics::{STORE_QUEUED, STORE_UP};
 
-const ROUND: Duration = Duration::from_secs(2);
+const PING_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Whether the database answered when it was last asked; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct StoreUp(Arc<AtomicBool>);
+pub struct StoreHealthFlag(Arc<AtomicBool>);
 
-impl StoreUp {
+impl StoreHealthFlag {
     /// Whether it did.
     pub fn is_up(&self) -> bool {
         self.0.load(Ordering::Acquire)
@@ -25,16 +25,16 @@ impl StoreUp {
 }
 
 /// The actor.
-pub struct StoreHealth {
+pub struct StoreHealthMonitor {
     store: Store,
-    up: StoreUp,
+    up: StoreHealthFlag,
 }
 
-crate::actors::supervision::supervised!(StoreHealth);
+crate::actors::supervision::supervised!(StoreHealthMonitor);
 
-impl StoreHealth {
+impl StoreHealthMonitor {
     /// Writes what it finds to `up`.
-    pub const fn new(store: Store, up: StoreUp) -> Self {
+    pub const fn new(store: Store, up: StoreHealthFlag) -> Self {
         Self { store, up }
     }
 
@@ -51,12 +51,12 @@ impl StoreHealth {
             }
             gauge!(STORE_UP).set(f64::from(u8::from(up)));
             gauge!(STORE_QUEUED).set(u32::try_from(queued).map_or(f64::MAX, f64::from));
-            ctx.run_later(ROUND, Self::round);
+            ctx.run_later(PING_INTERVAL, Self::round);
         }));
     }
 }
 
-impl Actor for StoreHealth {
+impl Actor for StoreHealthMonitor {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {

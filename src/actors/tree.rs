@@ -10,26 +10,26 @@ use base::ids::NodeId;
 use metrics_exporter_prometheus::PrometheusHandle;
 use store::Store;
 
-use super::admin::Operators;
+use super::admin::AdminService;
 use super::bus;
-use super::calls::{self as rooms, Calls, Room};
-use super::chat::{Lane, Lanes};
-use super::expiry::Expiry;
-use super::housekeeping::Housekeeping;
-use super::jobs::Worker;
-use super::media::{self, MEDIA, Port};
-use super::membership::{self, Ear, Household, Membership};
-use super::peer_nodes::Neighbours;
-use super::presence::{Presence, Teller};
+use super::calls::{self as rooms, CallRoom, CallService};
+use super::chat::{ChatShard, ChatShards};
+use super::expiry::MessageExpirer;
+use super::housekeeping::HousekeepingActor;
+use super::jobs::JobWorker;
+use super::media::{self, IceMux, MEDIA};
+use super::membership::{self, ClusterEventHandler, LocalNodeServices, Membership};
+use super::peer_nodes::PeerNodes;
+use super::presence::{PresenceActor, PresenceHandle};
 use super::scheduler::{self, Scheduler};
-use super::sessions::{Living, Session, Switchboard, Ways};
-use super::store_health::{StoreHealth, StoreUp};
+use super::sessions::{EventRouter, SessionActor, SessionDeps, SessionService};
+use super::store_health::{StoreHealthFlag, StoreHealthMonitor};
 use super::supervision::{
     ActorRef, Strategy, SupervisionTree, SupervisorSpec, ThreadAffinity, child, dynamic_supervisor,
     supervisor,
 };
 use super::turn::{self, TURN};
-use super::uploads::{Upload, Uploads};
+use super::uploads::{UploadActor, UploadRegistry};
 use crate::cluster::{AmqpBus, Bus, NodeLeases, OwnershipDirectory};
 use crate::config::Config;
 use crate::domain::accounts::TokenSigner;
@@ -39,7 +39,7 @@ use crate::domain::files::FileService;
 use crate::domain::jobs::JobRunner;
 
 /// What the actors need of the rest.
-pub struct Parts {
+pub struct TreeDeps {
     /// Where things are kept.
     pub store: Store,
     /// What signs access tokens.
@@ -51,9 +51,9 @@ pub struct Parts {
     /// The deeds of calls.
     pub calls: calls::CallDomain,
     /// What rooms of calls share.
-    pub media: media::Settings,
+    pub media: media::MediaServiceConfig,
     /// What relays media for those whom nobody can reach, if it is to run here.
-    pub turn: Option<turn::Settings>,
+    pub turn: Option<turn::TurnServerConfig>,
     /// What was measured.
     pub metrics: PrometheusHandle,
     /// The way to other nodes.
@@ -73,39 +73,39 @@ pub struct Parts {
 }
 
 /// A tree that is not launched yet, and the ways into it.
-pub struct Planted {
+pub struct BuiltTree {
     /// The tree without its listeners.
     pub root: SupervisorSpec,
     /// The living side of the service.
-    pub living: Living,
+    pub living: SessionService,
     /// To uploads that go on.
-    pub uploads: Uploads,
+    pub uploads: UploadRegistry,
     /// Whether the database answers.
-    pub store_up: StoreUp,
+    pub store_up: StoreHealthFlag,
     /// What operators see and do.
-    pub operators: Operators,
+    pub operators: AdminService,
     /// Who knows of the other nodes, where there may be some.
     pub membership: Option<ActorRef<Membership>>,
 }
 
 /// Puts the tree together; `grown` will hold it once it is launched.
-pub fn tree(parts: Parts, config: &Config, grown: Arc<OnceLock<SupervisionTree>>) -> Planted {
-    let neighbours = Neighbours::new(parts.bus.clone());
+pub fn tree(parts: TreeDeps, config: &Config, grown: Arc<OnceLock<SupervisionTree>>) -> BuiltTree {
+    let neighbours = PeerNodes::new(parts.bus.clone());
     neighbours.roster(&parts.others); // before the first device comes: nobody is overlooked
-    let switchboard = Switchboard::new(neighbours.clone());
-    let operators = Operators::new(grown, neighbours.clone());
-    let up = StoreUp::default();
+    let switchboard = EventRouter::new(neighbours.clone());
+    let operators = AdminService::new(grown, neighbours.clone());
+    let up = StoreHealthFlag::default();
 
     let store = {
         let (store, up) = (parts.store.clone(), up.clone());
-        child("store", move |_| StoreHealth::new(store.clone(), up.clone()))
+        child("store", move |_| StoreHealthMonitor::new(store.clone(), up.clone()))
     };
     let (chat, lanes) = chat(&parts, config, &switchboard);
-    let sessions = dynamic_supervisor::<Session>("sessions", SESSION_PARTITIONS)
+    let sessions = dynamic_supervisor::<SessionActor>("sessions", SESSION_PARTITIONS)
         .temporary()
         .mailbox(config.sessions.queue_frames);
-    let rooms = dynamic_supervisor::<Room>("rooms", ROOM_PARTITIONS).transient();
-    let calls = Calls::new(rooms::Parts {
+    let rooms = dynamic_supervisor::<CallRoom>("rooms", ROOM_PARTITIONS).transient();
+    let calls = CallService::new(rooms::CallServiceDeps {
         rooms: rooms.handle(),
         switchboard: switchboard.clone(),
         neighbours: neighbours.clone(),
@@ -113,7 +113,7 @@ pub fn tree(parts: Parts, config: &Config, grown: Arc<OnceLock<SupervisionTree>>
         deeds: parts.calls.clone(),
         media: parts.media.clone(),
     });
-    let presence = Presence::new(
+    let presence = PresenceHandle::new(
         parts.clock.clone(),
         config.chat.presence_grace(),
         config.chat.presence_pause(),
@@ -126,24 +126,29 @@ pub fn tree(parts: Parts, config: &Config, grown: Arc<OnceLock<SupervisionTree>>
         let (presence, store) = (presence.clone(), parts.store.clone());
         let switchboard = switchboard.clone();
         child("presence", move |_| {
-            Teller::new(presence.clone(), store.clone(), switchboard.clone())
+            PresenceActor::new(presence.clone(), store.clone(), switchboard.clone())
         })
     };
-    let living = Living::new(
+    let living = SessionService::new(
         sessions.handle(),
         switchboard.clone(),
-        Ways { chat: parts.chat.clone(), lanes, calls: calls.clone(), presence: presence.clone() },
+        SessionDeps {
+            chat: parts.chat.clone(),
+            lanes,
+            calls: calls.clone(),
+            presence: presence.clone(),
+        },
         config.sessions.clone(),
         config.database.queue,
     );
-    let running = dynamic_supervisor::<Upload>("uploads", UPLOAD_PARTITIONS).temporary();
-    let uploads = Uploads::new(running.handle(), parts.files.clone());
+    let running = dynamic_supervisor::<UploadActor>("uploads", UPLOAD_PARTITIONS).temporary();
+    let uploads = UploadRegistry::new(running.handle(), parts.files.clone());
     let housekeeping = {
         let (keys, metrics) = (parts.keys.clone(), parts.metrics.clone());
-        child("housekeeping", move |_| Housekeeping::new(keys.clone(), metrics.clone()))
+        child("housekeeping", move |_| HousekeepingActor::new(keys.clone(), metrics.clone()))
     };
     let scheduler = {
-        let parts = scheduler::Parts {
+        let parts = scheduler::SchedulerDeps {
             store: parts.store.clone(),
             directory: parts.directory.clone(),
             clock: parts.clock.clone(),
@@ -154,18 +159,19 @@ pub fn tree(parts: Parts, config: &Config, grown: Arc<OnceLock<SupervisionTree>>
         child("scheduler", move |_| Scheduler::new(parts.clone()))
     };
     let membership = parts.leases.clone().map(|leases| {
-        let residents = Arc::new(Household {
+        let residents = Arc::new(LocalNodeServices {
             calls: calls.clone(),
             switchboard: switchboard.clone(),
             store: parts.store.clone(),
         });
-        let parts = membership::Parts { leases, neighbours: neighbours.clone(), residents };
+        let parts =
+            membership::MembershipDeps { leases, neighbours: neighbours.clone(), residents };
         child("membership", move |_| Membership::new(parts.clone()))
     });
     let member = membership.as_ref().map(|membership| membership.handle());
     if let Some(membership) = member.clone() {
         let operators = operators.clone();
-        parts.bus.listen(Arc::new(Ear {
+        parts.bus.listen(Arc::new(ClusterEventHandler {
             neighbours,
             switchboard,
             calls,
@@ -178,7 +184,7 @@ pub fn tree(parts: Parts, config: &Config, grown: Arc<OnceLock<SupervisionTree>>
     let expiry = {
         let (living, store) = (living.clone(), parts.store.clone());
         let round = config.chat.expiry_round();
-        child("expiry", move |_| Expiry::new(living.clone(), store.clone(), round))
+        child("expiry", move |_| MessageExpirer::new(living.clone(), store.clone(), round))
     };
 
     let workers = jobs(&parts, &living);
@@ -189,7 +195,7 @@ pub fn tree(parts: Parts, config: &Config, grown: Arc<OnceLock<SupervisionTree>>
     }
     node = node.with(chat).with(ports);
     if let Some(settings) = parts.turn.clone() {
-        let turn = child("turn", move |_| turn::Server::new(settings.clone()));
+        let turn = child("turn", move |_| turn::TurnServer::new(settings.clone()));
         node = node.with(turn.on(ThreadAffinity::Pool(TURN)));
     }
     let node = node
@@ -203,21 +209,21 @@ pub fn tree(parts: Parts, config: &Config, grown: Arc<OnceLock<SupervisionTree>>
         Some(membership) => node.with(membership),
         None => node,
     };
-    Planted { root, living, uploads, store_up: up, operators, membership: member }
+    BuiltTree { root, living, uploads, store_up: up, operators, membership: member }
 }
 
 /// Workers take one job each at a time.
-fn jobs(parts: &Parts, living: &Living) -> SupervisorSpec {
-    (0..WORKERS).fold(supervisor("jobs", Strategy::OneForOne), |spec, n| {
+fn jobs(parts: &TreeDeps, living: &SessionService) -> SupervisorSpec {
+    (0..JOB_WORKERS).fold(supervisor("jobs", Strategy::OneForOne), |spec, n| {
         let (jobs, living) = (parts.jobs.clone(), living.clone());
         let worker =
-            child(format!("worker-{n}"), move |_| Worker::new(jobs.clone(), living.clone()));
+            child(format!("worker-{n}"), move |_| JobWorker::new(jobs.clone(), living.clone()));
         spec.with(worker.backoff(Backoff { first: Duration::ZERO, most: Duration::from_secs(5) }))
     })
 }
 
-const WORKERS: usize = 2;
-const LANES: usize = 8;
+const JOB_WORKERS: usize = 2;
+const CHAT_SHARDS: usize = 8;
 const SESSION_PARTITIONS: usize = 4;
 const ROOM_PARTITIONS: usize = 2;
 const UPLOAD_PARTITIONS: usize = 2;
@@ -229,31 +235,35 @@ pub fn media_threads(config: &Config) -> usize {
 }
 
 /// One port on each media thread.
-fn ports(parts: &Parts, config: &Config) -> SupervisorSpec {
+fn ports(parts: &TreeDeps, config: &Config) -> SupervisorSpec {
     let mut spec = supervisor("media", Strategy::OneForOne);
     for n in 0..media_threads(config) {
         #[expect(clippy::cast_possible_truncation, reason = "the settings were checked")]
         let port = if config.media.port == 0 { 0 } else { config.media.port + n as u16 };
         let addresses = parts.media.addresses.clone();
         let place = media::PortPlace { bind: config.media.bind, port, addresses };
-        let port = child(n.to_string(), move |_| Port::new(place.clone()));
+        let port = child(n.to_string(), move |_| IceMux::new(place.clone()));
         spec = spec.with(port.on(ThreadAffinity::Thread(MEDIA, n)));
     }
     spec
 }
 
-fn chat(parts: &Parts, config: &Config, switchboard: &Switchboard) -> (SupervisorSpec, Lanes) {
+fn chat(
+    parts: &TreeDeps,
+    config: &Config,
+    switchboard: &EventRouter,
+) -> (SupervisorSpec, ChatShards) {
     let mut spec = supervisor("chat", Strategy::OneForOne);
     let mut refs = Vec::new();
-    for n in 0..LANES {
+    for n in 0..CHAT_SHARDS {
         let (chat, switchboard) = (parts.chat.clone(), switchboard.clone());
         let most = config.chat.queue;
         let lane =
-            child(n.to_string(), move |_| Lane::new(chat.clone(), switchboard.clone(), most))
+            child(n.to_string(), move |_| ChatShard::new(chat.clone(), switchboard.clone(), most))
                 .mailbox(config.chat.queue)
                 .backoff(Backoff { first: Duration::ZERO, most: Duration::from_secs(5) });
         refs.push(lane.handle());
         spec = spec.with(lane);
     }
-    (spec, Lanes::new(refs))
+    (spec, ChatShards::new(refs))
 }

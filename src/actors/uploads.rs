@@ -20,10 +20,10 @@ use crate::domain::files::{CompletedUpload, FileError, FileService, UploadFile};
 use crate::telemetry::metrics::UPLOADS;
 
 /// An upload that nobody writes to is let go of after this long.
-const IDLE: Duration = Duration::from_secs(60);
+const UPLOAD_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The actor.
-pub struct Upload {
+pub struct UploadActor {
     files: FileService,
     tape: Arc<UploadFile>,
     offset: u64,
@@ -32,11 +32,11 @@ pub struct Upload {
     idle: Option<SpawnHandle>,
 }
 
-crate::actors::supervision::supervised!(Upload);
+crate::actors::supervision::supervised!(UploadActor);
 
-type Reply<T> = oneshot::Sender<Result<T, FileError>>;
+type UploadReply<T> = oneshot::Sender<Result<T, FileError>>;
 
-impl Upload {
+impl UploadActor {
     fn new(files: FileService, tape: Arc<UploadFile>) -> Self {
         let offset = tape.offset;
         Self { files, tape, offset, pen: 0, idle: None }
@@ -50,7 +50,7 @@ impl Upload {
         if let Some(old) = self.idle.take() {
             ctx.cancel_future(old);
         }
-        self.idle = Some(ctx.run_later(IDLE, |_, ctx| ctx.stop()));
+        self.idle = Some(ctx.run_later(UPLOAD_IDLE_TIMEOUT, |_, ctx| ctx.stop()));
     }
 
     /// Does work with the file, before anything else is heard; whoever asked may be gone by then.
@@ -66,12 +66,12 @@ impl Upload {
 }
 
 fn then_of<T>(
-    then: impl FnOnce(&mut Upload, T, &mut SupervisedContext<Upload>),
-) -> impl FnOnce(T, &mut Upload, &mut SupervisedContext<Upload>) {
+    then: impl FnOnce(&mut UploadActor, T, &mut SupervisedContext<UploadActor>),
+) -> impl FnOnce(T, &mut UploadActor, &mut SupervisedContext<UploadActor>) {
     move |done, upload, ctx| then(upload, done, ctx)
 }
 
-impl Actor for Upload {
+impl Actor for UploadActor {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
@@ -80,7 +80,7 @@ impl Actor for Upload {
     }
 }
 
-impl Drop for Upload {
+impl Drop for UploadActor {
     fn drop(&mut self) {
         gauge!(UPLOADS).decrement(1);
     }
@@ -88,55 +88,59 @@ impl Drop for Upload {
 
 /// A request wants to write; those before it no longer may.
 #[derive(Message)]
-#[rtype(result = "Result<Turn, FileError>")]
-struct Take(UserId);
+#[rtype(result = "Result<WriterGrant, FileError>")]
+struct AcquireWriter(UserId);
 
 /// The number of a request, and the upload as it finds it.
-struct Turn {
+struct WriterGrant {
     number: u64,
     offset: u64,
     size: u64,
     expires_at: Timestamp,
 }
 
-impl Handler<Take> for Upload {
-    type Result = Result<Turn, FileError>;
+impl Handler<AcquireWriter> for UploadActor {
+    type Result = Result<WriterGrant, FileError>;
 
-    fn handle(&mut self, Take(who): Take, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(
+        &mut self,
+        AcquireWriter(who): AcquireWriter,
+        ctx: &mut Self::Context,
+    ) -> Self::Result {
         if self.tape.upload.owner_id != who {
             return Err(FileError::NoSuchUpload);
         }
         self.touch(ctx);
         self.pen += 1;
         let (offset, size, expires_at) = (self.offset, self.size(), self.tape.upload.expires_at);
-        Ok(Turn { number: self.pen, offset, size, expires_at })
+        Ok(WriterGrant { number: self.pen, offset, size, expires_at })
     }
 }
 
 /// What a request may ask that has the pen.
-enum Stroke {
-    Write(Bytes, Reply<u64>),
-    Cut(u64, Reply<u64>),
-    Keep(Reply<u64>),
-    Finish(Reply<CompletedUpload>),
+enum WriteOp {
+    Write(Bytes, UploadReply<u64>),
+    Cut(u64, UploadReply<u64>),
+    Keep(UploadReply<u64>),
+    Finish(UploadReply<CompletedUpload>),
 }
 
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Draw(u64, Stroke);
+struct ApplyWrite(u64, WriteOp);
 
-impl Handler<Draw> for Upload {
+impl Handler<ApplyWrite> for UploadActor {
     type Result = ();
 
-    fn handle(&mut self, Draw(pen, stroke): Draw, ctx: &mut Self::Context) {
+    fn handle(&mut self, ApplyWrite(pen, stroke): ApplyWrite, ctx: &mut Self::Context) {
         let taken = pen != self.pen;
         // Whoever asked may be gone: then nobody needs the answer.
         match stroke {
-            Stroke::Finish(reply) if taken => drop(reply.send(Err(FileError::TakenOver))),
-            Stroke::Write(_, reply) | Stroke::Cut(_, reply) | Stroke::Keep(reply) if taken => {
+            WriteOp::Finish(reply) if taken => drop(reply.send(Err(FileError::TakenOver))),
+            WriteOp::Write(_, reply) | WriteOp::Cut(_, reply) | WriteOp::Keep(reply) if taken => {
                 drop(reply.send(Err(FileError::TakenOver)));
             }
-            Stroke::Write(piece, reply) => {
+            WriteOp::Write(piece, reply) => {
                 let end = self.offset + piece.len() as u64;
                 if end > self.size() {
                     return drop(reply.send(Err(FileError::TooLarge(self.size()))));
@@ -150,7 +154,7 @@ impl Handler<Draw> for Upload {
                     drop(reply.send(done.map(|()| end)));
                 });
             }
-            Stroke::Cut(at, reply) => {
+            WriteOp::Cut(at, reply) => {
                 let work = self.tape.cut(at);
                 self.work(ctx, work, move |upload, done, ctx| {
                     match done {
@@ -160,16 +164,16 @@ impl Handler<Draw> for Upload {
                     drop(reply.send(done.map(|()| at)));
                 });
             }
-            Stroke::Keep(reply) => {
+            WriteOp::Keep(reply) => {
                 let work = self.tape.keep();
                 self.work(ctx, work, move |upload, done, _| {
                     drop(reply.send(done.map(|()| upload.offset)));
                 });
             }
-            Stroke::Finish(reply) if self.offset != self.size() => {
+            WriteOp::Finish(reply) if self.offset != self.size() => {
                 drop(reply.send(Err(FileError::WrongOffset)));
             }
-            Stroke::Finish(reply) => {
+            WriteOp::Finish(reply) => {
                 let (files, tape) = (self.files.clone(), self.tape.clone());
                 let work = async move { files.finish_upload(&tape.upload).await };
                 self.work(ctx, work, move |_, done, ctx| {
@@ -183,14 +187,14 @@ impl Handler<Draw> for Upload {
 
 /// Starts and finds uploads; cheap to clone.
 #[derive(Clone)]
-pub struct Uploads {
-    nursery: DynamicSupervisor<Upload>,
+pub struct UploadRegistry {
+    nursery: DynamicSupervisor<UploadActor>,
     files: FileService,
 }
 
 /// A request's right to write to an upload, until a newer request takes it.
-pub struct Pen {
-    actor: ActorRef<Upload>,
+pub struct WriterToken {
+    actor: ActorRef<UploadActor>,
     number: u64,
     /// How many bytes are here.
     pub offset: u64,
@@ -200,9 +204,9 @@ pub struct Pen {
     pub expires_at: Timestamp,
 }
 
-impl Uploads {
+impl UploadRegistry {
     /// Uploads in this nursery.
-    pub const fn new(nursery: DynamicSupervisor<Upload>, files: FileService) -> Self {
+    pub const fn new(nursery: DynamicSupervisor<UploadActor>, files: FileService) -> Self {
         Self { nursery, files }
     }
 
@@ -210,7 +214,7 @@ impl Uploads {
     ///
     /// # Errors
     /// [`FileError::NoSuchUpload`], [`FileError::Elsewhere`], the disk's or the database's.
-    pub async fn take(&self, who: UserId, id: UploadId) -> Result<Pen, FileError> {
+    pub async fn take(&self, who: UserId, id: UploadId) -> Result<WriterToken, FileError> {
         let name = id.to_string();
         for _ in 0..3 {
             let actor = match self.nursery.get(&name) {
@@ -221,9 +225,9 @@ impl Uploads {
                 },
             };
             // No answer: it has just ended.
-            if let Ok(taken) = actor.ask(Take(who)).await {
-                let Turn { number, offset, size, expires_at } = taken?;
-                return Ok(Pen { actor, number, offset, size, expires_at });
+            if let Ok(taken) = actor.ask(AcquireWriter(who)).await {
+                let WriterGrant { number, offset, size, expires_at } = taken?;
+                return Ok(WriterToken { actor, number, offset, size, expires_at });
             }
         }
         Err(FileError::Elsewhere)
@@ -235,15 +239,16 @@ impl Uploads {
         who: UserId,
         id: UploadId,
         name: &str,
-    ) -> Result<Option<ActorRef<Upload>>, FileError> {
+    ) -> Result<Option<ActorRef<UploadActor>>, FileError> {
         let tape = match self.files.open_upload(who, id).await {
             Err(FileError::Elsewhere) if self.nursery.get(name).is_some() => return Ok(None),
             tape => Arc::new(tape?),
         };
         // A temporary child is built once: the next life of an upload opens its file again.
         let files = self.files.clone();
-        let factory =
-            move |_: &mut SupervisedContext<Upload>| Upload::new(files.clone(), tape.clone());
+        let factory = move |_: &mut SupervisedContext<UploadActor>| {
+            UploadActor::new(files.clone(), tape.clone())
+        };
         match self.nursery.start(name, factory).await {
             Ok(actor) => Ok(Some(actor)),
             Err(StartChildError::Taken) => Ok(None),
@@ -262,10 +267,13 @@ impl Uploads {
     }
 }
 
-impl Pen {
-    async fn draw<T>(&self, stroke: impl FnOnce(Reply<T>) -> Stroke) -> Result<T, FileError> {
+impl WriterToken {
+    async fn draw<T>(
+        &self,
+        stroke: impl FnOnce(UploadReply<T>) -> WriteOp,
+    ) -> Result<T, FileError> {
         let (reply, answer) = oneshot::channel();
-        let told = self.actor.ask(Draw(self.number, stroke(reply))).await;
+        let told = self.actor.ask(ApplyWrite(self.number, stroke(reply))).await;
         told.map_err(|_| FileError::TakenOver)?;
         answer.await.map_err(|_| FileError::TakenOver)?
     }
@@ -275,7 +283,7 @@ impl Pen {
     /// # Errors
     /// [`FileError::TooLarge`], [`FileError::TakenOver`], or the disk's.
     pub async fn write(&mut self, piece: Bytes) -> Result<(), FileError> {
-        self.offset = self.draw(|reply| Stroke::Write(piece, reply)).await?;
+        self.offset = self.draw(|reply| WriteOp::Write(piece, reply)).await?;
         Ok(())
     }
 
@@ -284,7 +292,7 @@ impl Pen {
     /// # Errors
     /// [`FileError::TakenOver`], or the disk's.
     pub async fn cut(&mut self, at: u64) -> Result<(), FileError> {
-        self.offset = self.draw(|reply| Stroke::Cut(at, reply)).await?;
+        self.offset = self.draw(|reply| WriteOp::Cut(at, reply)).await?;
         Ok(())
     }
 
@@ -293,7 +301,7 @@ impl Pen {
     /// # Errors
     /// [`FileError::TakenOver`], or the disk's.
     pub async fn keep(&self) -> Result<u64, FileError> {
-        self.draw(Stroke::Keep).await
+        self.draw(WriteOp::Keep).await
     }
 
     /// Makes a whole upload what it is for.
@@ -301,6 +309,6 @@ impl Pen {
     /// # Errors
     /// As [`FileService::keep`].
     pub async fn finish(&self) -> Result<CompletedUpload, FileError> {
-        self.draw(Stroke::Finish).await
+        self.draw(WriteOp::Finish).await
     }
 }

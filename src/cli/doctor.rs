@@ -154,7 +154,7 @@ fn turn(config: &Config) -> Result<String, String> {
         });
     }
     let (address, port) = (config.turn.bind, config.turn.port);
-    match crate::actors::turn::Sockets::bind(&config.turn, config.http.has_tls()) {
+    match crate::actors::turn::TurnSockets::bind(&config.turn, config.http.has_tls()) {
         Ok(_) => Ok(format!("{address} port {port} is free, over UDP and TCP")),
         Err(error) if error.contains("another program") => {
             Ok(format!("{address} port {port} is taken, by a running server perhaps"))

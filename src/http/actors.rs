@@ -67,5 +67,5 @@ async fn act(
 /// The node that is meant; `None` for this one.
 fn node(query: &ActorsQuery) -> Result<Option<NodeId>, ApiError> {
     let named = query.node.as_deref().map(str::parse).transpose();
-    named.map_err(|_| ApiError::from(admin::Error::NoSuchNode))
+    named.map_err(|_| ApiError::from(admin::AdminError::NoSuchNode))
 }

@@ -35,11 +35,11 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use store::Store;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::actors::admin::Operators;
-use crate::actors::sessions::{self, Living};
-use crate::actors::store_health::StoreUp;
+use crate::actors::admin::AdminService;
+use crate::actors::sessions::{self, SessionService};
+use crate::actors::store_health::StoreHealthFlag;
 use crate::actors::supervision::SupervisionTree;
-use crate::actors::uploads::Uploads;
+use crate::actors::uploads::UploadRegistry;
 use crate::cluster::{Bus, Cache, NodeLeases};
 use crate::config::Config;
 use crate::domain::accounts::AccountService;
@@ -75,9 +75,9 @@ pub struct AppState {
     /// Files that people send.
     pub files: FileService,
     /// Resumable uploads that go on here.
-    pub uploads: Uploads,
+    pub uploads: UploadRegistry,
     /// Sessions and lanes.
-    pub living: Living,
+    pub living: SessionService,
     /// For health and the audit log.
     pub store: Store,
     /// Counters.
@@ -85,11 +85,11 @@ pub struct AppState {
     /// The way to other nodes.
     pub bus: Arc<dyn Bus>,
     /// Whether the database answered lately.
-    pub store_up: StoreUp,
+    pub store_up: StoreHealthFlag,
     /// The supervision tree, once it stands.
     pub tree: Arc<std::sync::OnceLock<SupervisionTree>>,
     /// What operators see and do, on every node.
-    pub operators: Operators,
+    pub operators: AdminService,
     /// This node's word that it lives, where others may be.
     pub leases: Option<NodeLeases>,
     /// Sockets that speak Socket.IO.
@@ -129,13 +129,13 @@ impl SocketLimiter {
     /// back at once they would fill the queue of the database, and be refused.
     ///
     /// # Errors
-    /// [`sessions::Error::NotStarted`] if that takes too long: the database is away.
-    pub(crate) async fn turn(&self) -> Result<OwnedSemaphorePermit, sessions::Error> {
+    /// [`sessions::SessionError::NotStarted`] if that takes too long: the database is away.
+    pub(crate) async fn turn(&self) -> Result<OwnedSemaphorePermit, sessions::SessionError> {
         match tokio::time::timeout(ADMISSION_TIMEOUT, self.entering.clone().acquire_owned()).await {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) | Err(_) => {
                 refused("turns");
-                Err(sessions::Error::NotStarted)
+                Err(sessions::SessionError::NotStarted)
             }
         }
     }
@@ -183,6 +183,6 @@ mod tests {
         let (second, ()) = tokio::join!(sockets.turn(), async { drop(turn) });
         let _second = second.expect("its turn comes");
 
-        assert!(matches!(sockets.turn().await, Err(sessions::Error::NotStarted)));
+        assert!(matches!(sockets.turn().await, Err(sessions::SessionError::NotStarted)));
     }
 }

@@ -17,7 +17,7 @@ use super::AppState;
 use super::extract::{CurrentUser, PathIds};
 use super::files::{counted, soon};
 use super::problem::ApiError;
-use crate::actors::uploads::Pen;
+use crate::actors::uploads::WriterToken;
 use crate::domain::files::{CreateUpload, FileError, PIECE};
 
 const VERSION: &str = "1.0.0";
@@ -190,7 +190,7 @@ pub(super) async fn append(
 
 /// Writes what comes; what came before a failure stays, to be gone on from.
 async fn write(
-    pen: &mut Pen,
+    pen: &mut WriterToken,
     mut payload: Payload,
     mut checksum: Option<Checksum>,
 ) -> Result<(), FileError> {

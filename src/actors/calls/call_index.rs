@@ -5,7 +5,7 @@ mod reserved;
 #[cfg(test)]
 mod tests;
 
-pub(super) use reserved::Reserved;
+pub(super) use reserved::CallReservation;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,8 +15,8 @@ use base::ids::{CallId, ConversationId, NodeId, SessionId, UserId};
 use metrics::gauge;
 use tokio::sync::watch;
 
-use super::room::Room;
-use crate::actors::peer_nodes::Neighbours;
+use super::room::CallRoom;
+use crate::actors::peer_nodes::PeerNodes;
 use crate::actors::supervision::ActorRef;
 use crate::domain::calls::{CallError, Seat};
 use crate::protocol::calls::{ActiveCall, IncomingCall};
@@ -26,7 +26,7 @@ use crate::telemetry::metrics::{CALLS, refused};
 
 /// What is known of a call outside its room.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Standing {
+pub(super) struct CallSummary {
     /// Who is in it.
     pub(super) seats: Vec<Seat>,
     /// Whose devices ring, and what those are told that come meanwhile.
@@ -35,32 +35,32 @@ pub(super) struct Standing {
     pub(super) active: Option<ActiveCall>,
 }
 
-type Life = Option<Result<ActorRef<Room>, ()>>;
+type RoomState = Option<Result<ActorRef<CallRoom>, ()>>;
 
-struct Entry {
+struct CallIndexEntry {
     key: Key,
     /// Who began it, if that was here.
     by: Option<UserId>,
     conversation: Option<ConversationId>,
-    place: Place,
-    standing: Standing,
+    place: CallLocation,
+    standing: CallSummary,
 }
 
 /// Where a call goes on.
-enum Place {
-    Here(watch::Sender<Life>),
+enum CallLocation {
+    Here(watch::Sender<RoomState>),
     There(NodeId),
 }
 
-impl Entry {
+impl CallIndexEntry {
     const fn is_here(&self) -> bool {
-        matches!(self.place, Place::Here(_))
+        matches!(self.place, CallLocation::Here(_))
     }
 }
 
 #[derive(Default)]
-struct Calls {
-    all: HashMap<CallId, Entry>,
+struct CallIndexState {
+    all: HashMap<CallId, CallIndexEntry>,
     by_key: HashMap<Key, CallId>,
     by_session: HashMap<SessionId, HashSet<CallId>>,
     by_user: HashMap<UserId, HashSet<CallId>>,
@@ -72,7 +72,7 @@ struct Calls {
 
 /// How many calls there may be.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Most {
+pub(super) struct CallLimits {
     /// At this node.
     pub(super) all: usize,
     /// Of those, begun by one person.
@@ -81,37 +81,37 @@ pub(super) struct Most {
 
 /// The board; cheap to clone.
 #[derive(Clone)]
-pub(super) struct Board {
-    calls: Arc<Mutex<Calls>>,
-    neighbours: Neighbours,
+pub(super) struct CallIndex {
+    calls: Arc<Mutex<CallIndexState>>,
+    neighbours: PeerNodes,
 }
 
 /// The way to a room that is there or on its way.
-pub(super) struct Found {
+pub(super) struct LocatedCall {
     /// Which call.
     pub(super) id: CallId,
     /// The conversation it belongs to.
     pub(super) conversation: Option<ConversationId>,
     /// The name by which it is entered.
     pub(super) name: Option<String>,
-    way: Way,
+    way: RoomRoute,
 }
 
 #[derive(Clone)]
-enum Way {
-    Here(watch::Receiver<Life>),
+enum RoomRoute {
+    Here(watch::Receiver<RoomState>),
     There(NodeId),
 }
 
 /// How long a call that is about to begin may take.
-const BEGIN: Duration = Duration::from_secs(5);
+const ROOM_START_TIMEOUT: Duration = Duration::from_secs(5);
 
-impl Found {
+impl LocatedCall {
     /// The other node at which it goes on.
     pub(super) const fn elsewhere(&self) -> Option<NodeId> {
         match self.way {
-            Way::Here(_) => None,
-            Way::There(node) => Some(node),
+            RoomRoute::Here(_) => None,
+            RoomRoute::There(node) => Some(node),
         }
     }
 
@@ -120,9 +120,9 @@ impl Found {
     /// # Errors
     /// [`CallError::Moved`] if it goes on elsewhere, or whoever was to begin it let go of its place: to
     /// be asked again.
-    pub(super) async fn room(self) -> Result<ActorRef<Room>, CallError> {
-        let Way::Here(mut room) = self.way else { return Err(CallError::Moved) };
-        let begun = tokio::time::timeout(BEGIN, room.wait_for(Option::is_some)).await;
+    pub(super) async fn room(self) -> Result<ActorRef<CallRoom>, CallError> {
+        let RoomRoute::Here(mut room) = self.way else { return Err(CallError::Moved) };
+        let begun = tokio::time::timeout(ROOM_START_TIMEOUT, room.wait_for(Option::is_some)).await;
         match begun {
             Ok(Ok(life)) => life.clone().unwrap_or(Err(())).map_err(|()| CallError::Moved),
             _ => Err(CallError::Unavailable),
@@ -130,13 +130,13 @@ impl Found {
     }
 }
 
-impl Board {
+impl CallIndex {
     /// No calls yet; the neighbours hear of those that go on here.
-    pub(super) fn new(neighbours: Neighbours) -> Self {
+    pub(super) fn new(neighbours: PeerNodes) -> Self {
         Self { calls: Arc::default(), neighbours }
     }
 
-    fn calls(&self) -> MutexGuard<'_, Calls> {
+    fn calls(&self) -> MutexGuard<'_, CallIndexState> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -152,8 +152,8 @@ impl Board {
         key: Key,
         by: Option<UserId>,
         conversation: Option<ConversationId>,
-        most: Most,
-    ) -> Result<Reserved, Result<Found, CallError>> {
+        most: CallLimits,
+    ) -> Result<CallReservation, Result<LocatedCall, CallError>> {
         let mut calls = self.calls();
         if let Some(there) = calls.by_key.get(&key) {
             return Err(calls.found(*there).ok_or(CallError::Unavailable));
@@ -174,17 +174,20 @@ impl Board {
         if let Some(by) = by {
             calls.begun_by.entry(by).or_default().insert(id);
         }
-        let place = Place::Here(watch::Sender::new(None));
-        let entry = Entry { key, by, conversation, place, standing: Standing::default() };
+        let place = CallLocation::Here(watch::Sender::new(None));
+        let entry =
+            CallIndexEntry { key, by, conversation, place, standing: CallSummary::default() };
         calls.all.insert(id, entry);
         gauge!(CALLS).increment(1.0);
-        Ok(Reserved::new(self.clone(), id))
+        Ok(CallReservation::new(self.clone(), id))
     }
 
     /// The room of a reserved call lives, or could not be started.
-    fn begun(&self, id: CallId, room: Result<ActorRef<Room>, ()>) {
+    fn begun(&self, id: CallId, room: Result<ActorRef<CallRoom>, ()>) {
         let failed = room.is_err();
-        if let Some(Entry { place: Place::Here(life), .. }) = self.calls().all.get(&id) {
+        if let Some(CallIndexEntry { place: CallLocation::Here(life), .. }) =
+            self.calls().all.get(&id)
+        {
             life.send_replace(Some(room));
         }
         if failed {
@@ -207,7 +210,7 @@ impl Board {
     /// The call is over, or does not go on here any more.
     pub(super) fn remove(&self, id: CallId) {
         let mut calls = self.calls();
-        if calls.all.get(&id).is_some_and(Entry::is_here) {
+        if calls.all.get(&id).is_some_and(CallIndexEntry::is_here) {
             calls.remove(id);
             gauge!(CALLS).decrement(1.0);
             self.neighbours.call_over(id);
@@ -215,7 +218,7 @@ impl Board {
     }
 
     /// The standing of a call that goes on here has changed.
-    pub(super) fn stand(&self, id: CallId, standing: Standing) {
+    pub(super) fn stand(&self, id: CallId, standing: CallSummary) {
         let mut calls = self.calls();
         let Some(entry) = calls.all.get(&id).filter(|entry| entry.is_here()) else { return };
         self.neighbours.call_stands(RemoteCallSummary {
@@ -237,14 +240,14 @@ impl Board {
     }
 
     /// Who is in a call and for whom it rings.
-    pub(super) fn standing(&self, id: CallId) -> Option<Standing> {
+    pub(super) fn standing(&self, id: CallId) -> Option<CallSummary> {
         self.calls().all.get(&id).map(|entry| entry.standing.clone())
     }
 }
 
-impl Calls {
+impl CallIndexState {
     fn remove(&mut self, id: CallId) {
-        self.stand(id, Standing::default());
+        self.stand(id, CallSummary::default());
         let Some(entry) = self.all.remove(&id) else { return };
         if self.by_key.get(&entry.key) == Some(&id) {
             self.by_key.remove(&entry.key);
@@ -254,7 +257,7 @@ impl Calls {
         }
     }
 
-    fn stand(&mut self, id: CallId, standing: Standing) {
+    fn stand(&mut self, id: CallId, standing: CallSummary) {
         let calls = self;
         let Some(entry) = calls.all.get_mut(&id) else { return };
         let old = std::mem::replace(&mut entry.standing, standing);
@@ -275,20 +278,20 @@ impl Calls {
     }
 }
 
-impl Board {
+impl CallIndex {
     /// A call by its id.
-    pub(super) fn by_id(&self, id: CallId) -> Option<Found> {
+    pub(super) fn by_id(&self, id: CallId) -> Option<LocatedCall> {
         self.calls().found(id)
     }
 
     /// A call by its key.
-    pub(super) fn by_key(&self, key: &Key) -> Option<Found> {
+    pub(super) fn by_key(&self, key: &Key) -> Option<LocatedCall> {
         let calls = self.calls();
         calls.by_key.get(key).and_then(|id| calls.found(*id))
     }
 
     /// The only call in which this session takes part.
-    pub(super) fn only_of(&self, session: SessionId) -> Option<Found> {
+    pub(super) fn only_of(&self, session: SessionId) -> Option<LocatedCall> {
         let calls = self.calls();
         let mut ids = calls.by_session.get(&session)?.iter();
         let (id, more) = (ids.next()?, ids.next());
@@ -296,7 +299,7 @@ impl Board {
     }
 
     /// The calls in which this session takes part.
-    pub(super) fn of_session(&self, session: SessionId) -> Vec<Found> {
+    pub(super) fn of_session(&self, session: SessionId) -> Vec<LocatedCall> {
         let calls = self.calls();
         let ids = calls.by_session.get(&session).into_iter().flatten();
         ids.filter_map(|id| calls.found(*id)).collect()
@@ -323,7 +326,7 @@ impl Board {
     /// The calls that go on: all, or those of one person.
     pub(super) fn active(&self, of: Option<UserId>) -> (Vec<ActiveCall>, usize) {
         let calls = self.calls();
-        let mine = |entry: &&Entry| {
+        let mine = |entry: &&CallIndexEntry| {
             of.is_none_or(|user| entry.standing.seats.iter().any(|seat| seat.user == user))
         };
         let shown = calls.all.values().filter(mine);
@@ -331,10 +334,10 @@ impl Board {
     }
 
     /// The rooms of all calls that go on here.
-    pub(super) fn rooms(&self) -> Vec<(CallId, ActorRef<Room>)> {
+    pub(super) fn rooms(&self) -> Vec<(CallId, ActorRef<CallRoom>)> {
         let calls = self.calls();
         let rooms = calls.all.iter().filter_map(|(id, entry)| {
-            let Place::Here(life) = &entry.place else { return None };
+            let CallLocation::Here(life) = &entry.place else { return None };
             let life = life.borrow().clone();
             Some((*id, life?.ok()?))
         });
@@ -347,7 +350,7 @@ impl Board {
     }
 
     /// All calls of this node, also those that are about to begin.
-    pub(super) fn all(&self) -> Vec<Found> {
+    pub(super) fn all(&self) -> Vec<LocatedCall> {
         let calls = self.calls();
         let here = calls.all.iter().filter(|(_, entry)| entry.is_here());
         here.filter_map(|(id, _)| calls.found(*id)).collect()
@@ -361,15 +364,15 @@ impl Board {
     }
 }
 
-impl Calls {
-    fn found(&self, id: CallId) -> Option<Found> {
+impl CallIndexState {
+    fn found(&self, id: CallId) -> Option<LocatedCall> {
         let entry = self.all.get(&id)?;
         let name = if let Key::Name(name) = &entry.key { Some(name.clone()) } else { None };
         let way = match &entry.place {
-            Place::Here(life) => Way::Here(life.subscribe()),
-            Place::There(node) => Way::There(*node),
+            CallLocation::Here(life) => RoomRoute::Here(life.subscribe()),
+            CallLocation::There(node) => RoomRoute::There(*node),
         };
-        Some(Found { id, conversation: entry.conversation, name, way })
+        Some(LocatedCall { id, conversation: entry.conversation, name, way })
     }
 }
 

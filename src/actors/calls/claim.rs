@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering;
 use base::ids::{CallId, ConversationId, NodeId, UserId};
 use metrics::counter;
 
-use super::Calls;
-use super::call_index::{Found, Key, Most, Reserved};
-use super::room::{Hold, Room, Seed};
+use super::CallService;
+use super::call_index::{CallLimits, CallReservation, Key, LocatedCall};
+use super::room::{CallRoom, RoomContext, RoomOwnership};
 use crate::actors::media::MEDIA;
 use crate::actors::supervision::{ActorRef, ThreadAffinity};
 use crate::cluster::{ClaimOutcome, Ownership};
@@ -19,11 +19,11 @@ use crate::telemetry::metrics::CLUSTER_MOVES;
 const PREFIX: &str = "call/";
 
 /// What a wish to begin a call came to.
-pub(super) enum Opened {
+pub(super) enum OpenCallOutcome {
     /// It has begun.
-    Begun(ActorRef<Room>),
+    Begun(ActorRef<CallRoom>),
     /// There is one under this key, here or elsewhere.
-    Found(Found),
+    Found(LocatedCall),
 }
 
 /// How a call's key is written in the directory.
@@ -49,7 +49,7 @@ fn key(text: &str) -> Option<Key> {
     }
 }
 
-impl Calls {
+impl CallService {
     /// A call's place on the board, of those that this node has for all and for whoever begins it.
     fn reserve(
         &self,
@@ -57,9 +57,9 @@ impl Calls {
         key: &Key,
         by: Option<UserId>,
         conversation: Option<ConversationId>,
-    ) -> Result<Reserved, Result<Found, CallError>> {
+    ) -> Result<CallReservation, Result<LocatedCall, CallError>> {
         let config = self.deeds.config();
-        let most = Most { all: config.max_calls, per_person: config.max_per_person };
+        let most = CallLimits { all: config.max_calls, per_person: config.max_per_person };
         self.board.reserve(id, key.clone(), by, conversation, most)
     }
 
@@ -69,11 +69,11 @@ impl Calls {
         key: &Key,
         begin: StartCallParams,
         whom: Option<&str>,
-    ) -> Result<Opened, CallError> {
+    ) -> Result<OpenCallOutcome, CallError> {
         let (id, by) = (begin.id, begin.by.user_id);
         let place = match self.reserve(id, key, Some(by), begin.conversation) {
             Ok(place) => place,
-            Err(found) => return found.map(Opened::Found),
+            Err(found) => return found.map(OpenCallOutcome::Found),
         };
         let text = text(key);
         let epoch = match self.directory.claim(&text, &id.to_string()).await? {
@@ -82,7 +82,7 @@ impl Calls {
                 if let Some(call) = self.left(&left).await? {
                     let id = call.id();
                     self.adopt(place, self.hold(text, epoch), call).await?;
-                    return self.found(id).map(Opened::Found);
+                    return self.found(id).map(OpenCallOutcome::Found);
                 }
                 self.note(&text, epoch, id).await?;
                 epoch
@@ -99,7 +99,7 @@ impl Calls {
             }
             ClaimOutcome::Held(held) => {
                 drop(place);
-                return self.place_there(key, &held).map(Opened::Found);
+                return self.place_there(key, &held).map(OpenCallOutcome::Found);
             }
         };
         if let Some(whom) = whom
@@ -113,7 +113,7 @@ impl Calls {
         let call = CallState::begin(begin, self.deeds.terms(), epoch, self.deeds.clock().now());
         let fence = hold.fence.clone();
         match self.live(place, hold, call).await {
-            Ok(room) => Ok(Opened::Begun(room)),
+            Ok(room) => Ok(OpenCallOutcome::Begun(room)),
             Err(error) => {
                 self.deeds.write_failed(id, fence).await?;
                 self.directory.release(&text, epoch).await?;
@@ -135,12 +135,12 @@ impl Calls {
         }
     }
 
-    fn hold(&self, key: String, epoch: u64) -> Hold {
+    fn hold(&self, key: String, epoch: u64) -> RoomOwnership {
         let fence = self.directory.fence(&key, epoch);
-        Hold { key, epoch, fence, directory: self.directory.clone() }
+        RoomOwnership { key, epoch, fence, directory: self.directory.clone() }
     }
 
-    fn place_there(&self, key: &Key, held: &Ownership) -> Result<Found, CallError> {
+    fn place_there(&self, key: &Key, held: &Ownership) -> Result<LocatedCall, CallError> {
         let id = held.value.parse().map_err(|_| CallError::Unavailable)?;
         self.board.is_there(held.owner, id, key.clone());
         self.found(id)
@@ -149,8 +149,8 @@ impl Calls {
     /// Goes on with a call that another node had.
     async fn adopt(
         &self,
-        mut place: Reserved,
-        hold: Hold,
+        mut place: CallReservation,
+        hold: RoomOwnership,
         mut call: CallState,
     ) -> Result<(), CallError> {
         place.rename(call.id(), call.conversation());
@@ -164,14 +164,14 @@ impl Calls {
     /// Brings a room to life.
     async fn live(
         &self,
-        place: Reserved,
-        hold: Hold,
+        place: CallReservation,
+        hold: RoomOwnership,
         call: CallState,
-    ) -> Result<ActorRef<Room>, CallError> {
+    ) -> Result<ActorRef<CallRoom>, CallError> {
         let id = place.id();
-        let seed = Arc::new(Seed::new(self, hold, call));
+        let seed = Arc::new(RoomContext::new(self, hold, call));
         let on = ThreadAffinity::Thread(MEDIA, self.next_thread.fetch_add(1, Ordering::Relaxed));
-        let factory = move |ctx: &mut _| Room::new(seed.clone(), ctx);
+        let factory = move |ctx: &mut _| CallRoom::new(seed.clone(), ctx);
         match self.nursery.start_on(on, &id.to_string(), factory).await {
             Ok(room) => {
                 place.begun(room.clone());
@@ -186,7 +186,7 @@ impl Calls {
 
     /// Looks for a call of this id wherever it may be: on the board, in the directory, and if its
     /// node is dead it comes here.
-    pub(super) async fn find(&self, id: CallId) -> Result<Found, CallError> {
+    pub(super) async fn find(&self, id: CallId) -> Result<LocatedCall, CallError> {
         if let Some(found) = self.board.by_id(id) {
             return Ok(found);
         }
@@ -203,7 +203,7 @@ impl Calls {
     }
 
     /// Takes over a call whose node is dead, unless somebody else was faster.
-    pub(super) async fn take_over(&self, key: &Key, id: CallId) -> Result<Found, CallError> {
+    pub(super) async fn take_over(&self, key: &Key, id: CallId) -> Result<LocatedCall, CallError> {
         let place = match self.reserve(id, key, None, None) {
             Ok(place) => place,
             Err(found) => return found,

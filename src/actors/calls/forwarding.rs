@@ -5,8 +5,8 @@ use std::time::Duration;
 use base::ids::{CallId, NodeId, SessionId};
 use serde_json::value::RawValue;
 
-use super::Calls;
-use crate::actors::peer_nodes::PATIENCE;
+use super::CallService;
+use crate::actors::peer_nodes::REQUEST_TIMEOUT;
 use crate::cluster::BusError;
 use crate::domain::accounts::{CallGrant, Principal};
 use crate::domain::calls::{CallError, Seat};
@@ -18,19 +18,19 @@ use crate::protocol::cluster::{
 
 /// How often a call that moves is looked for again, and how long is waited before: a little over
 /// the time in which a node's death is certified.
-const TRIES: u32 = 60;
-const PAUSE: Duration = Duration::from_millis(50);
+const MAX_FORWARD_ATTEMPTS: u32 = 60;
+const FORWARD_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Who asks, and how far the question has come.
 #[derive(Clone, Copy)]
-pub(super) struct Asker<'a> {
+pub(super) struct CallRequester<'a> {
     pub(super) me: &'a Principal,
     pub(super) seat: Seat,
     /// Another node passed it on: it is not passed on again.
     pub(super) passed_on: bool,
 }
 
-impl Calls {
+impl CallService {
     /// Answers a device; the JSON of what is to be replied.
     ///
     /// # Errors
@@ -41,10 +41,12 @@ impl Calls {
         session: SessionId,
         event: CallClientEvent,
     ) -> Result<String, CallError> {
-        let asker = Asker { me, seat: self.seat(me, session), passed_on: false };
-        for attempt in 0..TRIES {
+        let asker = CallRequester { me, seat: self.seat(me, session), passed_on: false };
+        for attempt in 0..MAX_FORWARD_ATTEMPTS {
             match self.answer_here(asker, event.clone()).await {
-                Err(CallError::Moved) => tokio::time::sleep(PAUSE * attempt.min(4)).await,
+                Err(CallError::Moved) => {
+                    tokio::time::sleep(FORWARD_RETRY_DELAY * attempt.min(4)).await
+                }
                 answer => return answer,
             }
         }
@@ -56,7 +58,7 @@ impl Calls {
         &self,
         node: NodeId,
         call: CallId,
-        asker: Asker<'_>,
+        asker: CallRequester<'_>,
         event: &CallClientEvent,
     ) -> Result<String, CallError> {
         if asker.passed_on {
@@ -73,7 +75,7 @@ impl Calls {
             event: event.name().to_owned(),
             data: event.data(),
         }));
-        match self.neighbours.ask(node, &ask, PATIENCE).await {
+        match self.neighbours.ask(node, &ask, REQUEST_TIMEOUT).await {
             Ok(ForwardedCallReply::Done(reply)) => Ok(reply.get().to_owned()),
             Ok(ForwardedCallReply::Refused(error)) => Err(error),
             Ok(ForwardedCallReply::Elsewhere) => {
@@ -107,7 +109,7 @@ impl Calls {
                 moderates: pass.role == CallRole::Moderator,
             }),
         };
-        let asker = Asker { me: &me, seat, passed_on: true };
+        let asker = CallRequester { me: &me, seat, passed_on: true };
         match self.answer_here(asker, event).await {
             Ok(reply) => match RawValue::from_string(reply) {
                 Ok(reply) => ForwardedCallReply::Done(reply),

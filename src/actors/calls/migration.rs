@@ -6,20 +6,20 @@ use std::time::Duration;
 use base::ids::{CallId, NodeId, SessionId, UserId};
 use futures_util::{StreamExt, stream};
 
-use super::Calls;
+use super::CallService;
 use super::call_index::Key;
-use super::room::{HandOver, LetGo, Room};
+use super::room::{CallRoom, HandOffRoom, RelinquishRoom};
 use crate::actors::supervision::ActorRef;
 use crate::cluster::ClaimOutcome;
 use crate::domain::calls::CallError;
 use crate::protocol::cluster::NodeRequest;
 
 /// How long one room may take to be handed over.
-const HAND_OVER: Duration = Duration::from_secs(5);
+const HAND_OFF_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many calls change their node at the same time.
-const AT_ONCE: usize = 16;
+const MAX_CONCURRENT_HAND_OFFS: usize = 16;
 
-impl Calls {
+impl CallService {
     /// Nobody listens at that node: if it is dead, its calls are looked after.
     pub(super) async fn gone(&self, node: NodeId) {
         match self.directory.is_dead(node).await {
@@ -43,30 +43,32 @@ impl Calls {
                 tracing::warn!(%error, call.id = %id, "a dead node's call does not go on here");
             }
         };
-        calls.for_each_concurrent(AT_ONCE, look_after).await;
+        calls.for_each_concurrent(MAX_CONCURRENT_HAND_OFFS, look_after).await;
     }
 
     /// This node is not sure any more that its calls are its own: it lets go of them without a
     /// word. Whoever claims them tells their devices.
     pub fn let_go(&self) {
         for (_, room) in self.board.rooms() {
-            let _ = room.insist(LetGo); // gone already is as good
+            let _ = room.insist(RelinquishRoom); // gone already is as good
         }
     }
 
     /// Hands every room over to the node that carries least. Those that nobody takes stay.
     pub async fn hand_over_all(&self) {
-        let hand_over = |(id, room): (CallId, ActorRef<Room>)| async move {
+        let hand_over = |(id, room): (CallId, ActorRef<CallRoom>)| async move {
             let Some(to) = self.lightest() else {
                 tracing::warn!(call.id = %id, "no other node takes rooms: this call ends here");
                 return;
             };
-            let handed = tokio::time::timeout(HAND_OVER, room.ask(HandOver { to })).await;
+            let handed = tokio::time::timeout(HAND_OFF_TIMEOUT, room.ask(HandOffRoom { to })).await;
             if !matches!(handed, Ok(Ok(true))) {
                 tracing::warn!(call.id = %id, node = %to, "a call was not handed over");
             }
         };
-        stream::iter(self.board.rooms()).for_each_concurrent(AT_ONCE, hand_over).await;
+        stream::iter(self.board.rooms())
+            .for_each_concurrent(MAX_CONCURRENT_HAND_OFFS, hand_over)
+            .await;
     }
 
     /// The other node that carries least of those that take rooms.
@@ -80,7 +82,7 @@ impl Calls {
         let to = self.lightest()?;
         let (load, _) = self.neighbours.loads().remove(&to)?;
         let own = self.load().participants;
-        (own > SLACK && load.participants < own / 2).then_some(to)
+        (own > LOCAL_PLACEMENT_THRESHOLD && load.participants < own / 2).then_some(to)
     }
 
     /// Sessions of other nodes that are in calls of this one, by node.
@@ -106,7 +108,7 @@ impl Calls {
                 continue;
             }
             let asked = NodeRequest::Gone(seats);
-            let gone = self.neighbours.ask(node, &asked, super::PATIENCE).await;
+            let gone = self.neighbours.ask(node, &asked, super::REQUEST_TIMEOUT).await;
             for session in gone.unwrap_or_else(|_| Vec::<SessionId>::new()) {
                 self.lost_here(session);
             }
@@ -154,4 +156,4 @@ impl Calls {
 }
 
 /// Below this many devices in calls a node keeps what begins at it.
-const SLACK: u64 = 20;
+const LOCAL_PLACEMENT_THRESHOLD: u64 = 20;

@@ -9,7 +9,7 @@ mod room;
 #[cfg(test)]
 mod tests;
 
-pub use room::Room;
+pub use room::CallRoom;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -19,10 +19,10 @@ use base::ids::{CallId, NodeId, SessionId, UserId};
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;
 
-use self::call_index::{Board, Found};
-use self::room::{Finish, Lost};
-use super::peer_nodes::{Neighbours, PATIENCE};
-use super::sessions::Switchboard;
+use self::call_index::{CallIndex, LocatedCall};
+use self::room::{EndCall, SessionLost};
+use super::peer_nodes::{PeerNodes, REQUEST_TIMEOUT};
+use super::sessions::EventRouter;
 use super::supervision::{ActorRef, DynamicSupervisor};
 use crate::cluster::OwnershipDirectory;
 use crate::domain::accounts::Principal;
@@ -34,43 +34,43 @@ use crate::protocol::cluster::{
 
 /// Finds, begins and asks calls; cheap to clone.
 #[derive(Clone)]
-pub struct Calls {
-    nursery: DynamicSupervisor<Room>,
-    board: Board,
+pub struct CallService {
+    nursery: DynamicSupervisor<CallRoom>,
+    board: CallIndex,
     /// Places for devices in all calls.
     places: Arc<Semaphore>,
-    switchboard: Switchboard,
-    neighbours: Neighbours,
+    switchboard: EventRouter,
+    neighbours: PeerNodes,
     directory: Arc<dyn OwnershipDirectory>,
     /// The deeds of calls.
     pub deeds: Deeds,
-    media: super::media::Settings,
+    media: super::media::MediaServiceConfig,
     next_thread: Arc<AtomicUsize>,
 }
 
-/// What [`Calls`] is made of.
-pub struct Parts {
+/// What [`CallService`] is made of.
+pub struct CallServiceDeps {
     /// Where rooms live.
-    pub rooms: DynamicSupervisor<Room>,
+    pub rooms: DynamicSupervisor<CallRoom>,
     /// The way to people.
-    pub switchboard: Switchboard,
+    pub switchboard: EventRouter,
     /// The other nodes.
-    pub neighbours: Neighbours,
+    pub neighbours: PeerNodes,
     /// Which node has which call.
     pub directory: Arc<dyn OwnershipDirectory>,
     /// The deeds of calls.
     pub deeds: Deeds,
     /// What rooms share.
-    pub media: super::media::Settings,
+    pub media: super::media::MediaServiceConfig,
 }
 
-impl Calls {
+impl CallService {
     /// Puts the parts together.
-    pub fn new(parts: Parts) -> Self {
-        let Parts { rooms, switchboard, neighbours, directory, deeds, media } = parts;
+    pub fn new(parts: CallServiceDeps) -> Self {
+        let CallServiceDeps { rooms, switchboard, neighbours, directory, deeds, media } = parts;
         Self {
             nursery: rooms,
-            board: Board::new(neighbours.clone()),
+            board: CallIndex::new(neighbours.clone()),
             places: Arc::new(Semaphore::new(deeds.config().max_in_calls)),
             switchboard,
             neighbours,
@@ -114,7 +114,7 @@ impl Calls {
     /// The same, in calls that go on here.
     pub fn lost_here(&self, session: SessionId) {
         for (_, room) in self.rooms_of(session) {
-            let _ = room.insist(Lost(session)); // a room that is gone has nobody in it
+            let _ = room.insist(SessionLost(session)); // a room that is gone has nobody in it
         }
     }
 
@@ -122,9 +122,9 @@ impl Calls {
     /// this returns, unless that takes longer than `deadline`. Gives how many are not over then.
     pub async fn finish(&self, deadline: Duration) -> usize {
         self.board.close();
-        let finish = |call: Found| async move {
+        let finish = |call: LocatedCall| async move {
             if let Ok(room) = call.room().await {
-                let _ = room.insist(Finish); // gone: it is over
+                let _ = room.insist(EndCall); // gone: it is over
             }
         };
         let over = async {
@@ -137,7 +137,7 @@ impl Calls {
         self.nursery.len()
     }
 
-    fn rooms_of(&self, session: SessionId) -> Vec<(CallId, ActorRef<Room>)> {
+    fn rooms_of(&self, session: SessionId) -> Vec<(CallId, ActorRef<CallRoom>)> {
         let ids: Vec<_> =
             self.board.of_session(session).into_iter().map(|found| found.id).collect();
         self.board.rooms().into_iter().filter(|(id, _)| ids.contains(id)).collect()
@@ -154,7 +154,7 @@ impl Calls {
     pub async fn views(&self) -> Vec<wire::CallView> {
         let mut views = self.views_here().await;
         for node in self.neighbours.nodes() {
-            match self.neighbours.ask(node, &NodeRequest::Calls, PATIENCE).await {
+            match self.neighbours.ask(node, &NodeRequest::Calls, REQUEST_TIMEOUT).await {
                 Ok(more) => views.extend::<Vec<_>>(more),
                 Err(error) => tracing::warn!(%error, %node, "the calls of a node are not shown"),
             }
@@ -172,7 +172,7 @@ impl Calls {
     pub async fn views_here(&self) -> Vec<wire::CallView> {
         let mut views = Vec::new();
         for (_, room) in self.board.rooms() {
-            if let Ok(view) = room.ask(room::View).await {
+            if let Ok(view) = room.ask(room::GetView).await {
                 views.push(view);
             }
         }
@@ -205,7 +205,7 @@ impl Calls {
         self.board.all_there(node, calls);
     }
 
-    fn found(&self, id: CallId) -> Result<Found, crate::domain::calls::CallError> {
+    fn found(&self, id: CallId) -> Result<LocatedCall, crate::domain::calls::CallError> {
         self.board.by_id(id).ok_or(crate::domain::calls::CallError::NoSuchCall)
     }
 

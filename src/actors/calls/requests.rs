@@ -4,11 +4,11 @@ use base::ids::{CallId, SessionId, UserId};
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::Calls;
-use super::call_index::{Found, Key};
-use super::claim::Opened;
-use super::forwarding::Asker;
-use super::room::{self, Ask, Room, What};
+use super::CallService;
+use super::call_index::{Key, LocatedCall};
+use super::claim::OpenCallOutcome;
+use super::forwarding::CallRequester;
+use super::room::{self, CallRoom, RoomCommand, RoomRequest};
 use crate::actors::supervision::{ActorRef, SendError};
 use crate::config::SessionCreationPolicy;
 use crate::domain::accounts::Principal;
@@ -21,9 +21,9 @@ use crate::protocol::client::CallClientEvent;
 use crate::protocol::server::EmptyReply;
 
 /// How often a call that ends while it is looked for is looked for again.
-const TRIES: usize = 10;
+const MAX_LOOKUP_ATTEMPTS: usize = 10;
 
-impl Calls {
+impl CallService {
     /// Answers a device whose request has come to this node, or passes it on to the node that has
     /// the call.
     ///
@@ -31,10 +31,10 @@ impl Calls {
     /// What is wrong with the request; [`CallError::Moved`] if it must be asked again.
     pub(super) async fn answer_here(
         &self,
-        asker: Asker<'_>,
+        asker: CallRequester<'_>,
         event: CallClientEvent,
     ) -> Result<String, CallError> {
-        let Asker { me, seat, .. } = asker;
+        let CallRequester { me, seat, .. } = asker;
         match &event {
             CallClientEvent::StartCall(start) => {
                 full(me)?;
@@ -53,18 +53,18 @@ impl Calls {
             CallClientEvent::InviteCall(invite) => {
                 return self.invite(me, seat, found, invite.user_id).await;
             }
-            CallClientEvent::AcceptCall(_) => What::Accept,
-            CallClientEvent::DeclineCall(_) => What::Decline,
-            CallClientEvent::CancelCall(_) => What::Cancel,
-            CallClientEvent::UpgradeCall(_) => What::Upgrade,
-            CallClientEvent::LeaveCall(_) => What::Leave,
-            CallClientEvent::Offer(offer) => What::Offer(offer),
-            CallClientEvent::Answer(answer) => What::Answer(answer),
-            CallClientEvent::IceCandidate(ice) => What::IceCandidate(ice),
-            CallClientEvent::MuteAudio(mute) => What::Mute(CallMedia::Audio, mute.muted),
-            CallClientEvent::MuteVideo(mute) => What::Mute(CallMedia::Video, mute.muted),
-            CallClientEvent::SetLayer(layer) => What::SetLayer(layer),
-            CallClientEvent::Moderate(moderate) => What::Moderate(moderate),
+            CallClientEvent::AcceptCall(_) => RoomCommand::Accept,
+            CallClientEvent::DeclineCall(_) => RoomCommand::Decline,
+            CallClientEvent::CancelCall(_) => RoomCommand::Cancel,
+            CallClientEvent::UpgradeCall(_) => RoomCommand::Upgrade,
+            CallClientEvent::LeaveCall(_) => RoomCommand::Leave,
+            CallClientEvent::Offer(offer) => RoomCommand::Offer(offer),
+            CallClientEvent::Answer(answer) => RoomCommand::Answer(answer),
+            CallClientEvent::IceCandidate(ice) => RoomCommand::IceCandidate(ice),
+            CallClientEvent::MuteAudio(mute) => RoomCommand::Mute(CallMedia::Audio, mute.muted),
+            CallClientEvent::MuteVideo(mute) => RoomCommand::Mute(CallMedia::Video, mute.muted),
+            CallClientEvent::SetLayer(layer) => RoomCommand::SetLayer(layer),
+            CallClientEvent::Moderate(moderate) => RoomCommand::Moderate(moderate),
             CallClientEvent::StartCall(_) | CallClientEvent::JoinCall(_) => {
                 return Err(CallError::Unavailable);
             }
@@ -77,17 +77,17 @@ impl Calls {
         &self,
         me: &Principal,
         seat: Seat,
-        found: Found,
+        found: LocatedCall,
         user: UserId,
     ) -> Result<String, CallError> {
         let call = found.id;
         let unheard = !self.deeds.may_invite(me, user).await?;
         let callee = || self.callee(user, unheard, Some(call));
         let room = found.room().await?;
-        ask(&room, seat, me, What::MayInvite(callee())).await?;
+        ask(&room, seat, me, RoomCommand::MayInvite(callee())).await?;
         self.deeds.ring(me.user, &user.to_string()).await?;
         self.deeds.write_invite(call, me.user, &callee()).await?;
-        ask(&room, seat, me, What::Invite(callee())).await
+        ask(&room, seat, me, RoomCommand::Invite(callee())).await
     }
 
     /// Somebody who is called; whether those who do not hear of it are busy is nobody's business.
@@ -99,7 +99,7 @@ impl Calls {
     /// there says yes by calling.
     async fn start(
         &self,
-        asker: Asker<'_>,
+        asker: CallRequester<'_>,
         start: &StartCall,
         event: &CallClientEvent,
     ) -> Result<String, CallError> {
@@ -114,7 +114,7 @@ impl Calls {
             _ => return Err(CallError::OneOf),
         };
         let ring_timeout = self.deeds.config().ring_seconds;
-        for _ in 0..TRIES {
+        for _ in 0..MAX_LOOKUP_ATTEMPTS {
             let callee = |user: &UserId| self.callee(*user, unheard, None);
             let begin = StartCallParams {
                 id: CallId::new(),
@@ -130,8 +130,10 @@ impl Calls {
                 if shape == CallKind::Direct { CallTopology::P2p } else { CallTopology::Sfu },
             );
             let found = match self.goes_or_begins(&key, begin, Some(&whom), asker).await? {
-                Opened::Begun(_) => return Ok(json(&CallStarted { call_id, mode, ring_timeout })),
-                Opened::Found(found) => found,
+                OpenCallOutcome::Begun(_) => {
+                    return Ok(json(&CallStarted { call_id, mode, ring_timeout }));
+                }
+                OpenCallOutcome::Found(found) => found,
             };
             if let Some(node) = found.elsewhere() {
                 return self.pass_on(node, found.id, asker, event).await;
@@ -139,12 +141,12 @@ impl Calls {
             let call_id = found.id;
             let room = found.room().await?;
             let seat = Seat { session: SessionId::new(), ..asker.seat };
-            match ask(&room, seat, me, What::Accept).await {
+            match ask(&room, seat, me, RoomCommand::Accept).await {
                 // It has just ended: another begins.
                 Err(CallError::NoSuchCall) if self.board.by_id(call_id).is_none() => {}
                 // It rings for them, or they may join: a member who came later was not called.
                 Ok(_) | Err(CallError::NotRinging | CallError::NoSuchCall) => {
-                    let mode = room.ask(room::Mode).await.map_err(|_| CallError::Unavailable)?;
+                    let mode = room.ask(room::GetMode).await.map_err(|_| CallError::Unavailable)?;
                     return Ok(json(&CallStarted { call_id, mode, ring_timeout }));
                 }
                 Err(error) => return Err(error),
@@ -159,16 +161,16 @@ impl Calls {
         key: &Key,
         begin: StartCallParams,
         whom: Option<&str>,
-        asker: Asker<'_>,
-    ) -> Result<Opened, CallError> {
+        asker: CallRequester<'_>,
+    ) -> Result<OpenCallOutcome, CallError> {
         if let Some(found) = self.board.by_key(key) {
-            return Ok(Opened::Found(found));
+            return Ok(OpenCallOutcome::Found(found));
         }
         if !asker.passed_on
             && let Some(node) = self.better()
         {
             self.board.is_there(node, begin.id, key.clone());
-            return self.found(begin.id).map(Opened::Found);
+            return self.found(begin.id).map(OpenCallOutcome::Found);
         }
         self.open(key, begin, whom).await
     }
@@ -176,11 +178,11 @@ impl Calls {
     /// Takes part in a call: by its id, or in a session by its name.
     async fn join(
         &self,
-        asker: Asker<'_>,
+        asker: CallRequester<'_>,
         join: &JoinCall,
         event: &CallClientEvent,
     ) -> Result<String, CallError> {
-        let Asker { me, seat, .. } = asker;
+        let CallRequester { me, seat, .. } = asker;
         let resume = join.participant_id.as_deref().and_then(participant_number);
         if let Some(id) = join.call_id {
             let found = self.find(id).await?;
@@ -193,7 +195,7 @@ impl Calls {
         let own = || me.pass.as_ref().map(|pass| pass.session.as_str());
         let name = join.session.as_deref().or_else(own).ok_or(CallError::NoSuchCall)?;
         let role = Some(self.may_enter(me, parse_name(name)?)?);
-        for _ in 0..TRIES {
+        for _ in 0..MAX_LOOKUP_ATTEMPTS {
             let begin = StartCallParams {
                 id: CallId::new(),
                 shape: CallKind::Session,
@@ -205,8 +207,8 @@ impl Calls {
             };
             let room =
                 match self.goes_or_begins(&Key::Name(name.to_owned()), begin, None, asker).await? {
-                    Opened::Begun(room) => room,
-                    Opened::Found(found) => {
+                    OpenCallOutcome::Begun(room) => room,
+                    OpenCallOutcome::Found(found) => {
                         if let Some(node) = found.elsewhere() {
                             return self.pass_on(node, found.id, asker, event).await;
                         }
@@ -224,13 +226,13 @@ impl Calls {
     /// Comes into a room; answered once another node could go on with it.
     async fn enter(
         &self,
-        room: &ActorRef<Room>,
+        room: &ActorRef<CallRoom>,
         seat: Seat,
         me: &Principal,
         role: Option<CallRole>,
         resume: Option<u32>,
     ) -> Result<String, CallError> {
-        let what = What::Join { role, resume, permit: self.place()? };
+        let what = RoomCommand::Join { role, resume, permit: self.place()? };
         let reply = ask(room, seat, me, what).await?;
         room::kept(room).await?;
         Ok(reply)
@@ -242,7 +244,11 @@ impl Calls {
     }
 
     /// What somebody may do in a call that they name by its id; `None`: only if they were called.
-    async fn role(&self, me: &Principal, found: &Found) -> Result<Option<CallRole>, CallError> {
+    async fn role(
+        &self,
+        me: &Principal,
+        found: &LocatedCall,
+    ) -> Result<Option<CallRole>, CallError> {
         match (&found.name, found.conversation) {
             (Some(name), _) => self.may_enter(me, name).map(Some),
             (None, _) if me.pass.is_some() => Err(CallError::CallOnly),
@@ -274,7 +280,7 @@ impl Calls {
         session: SessionId,
         id: Option<CallId>,
         name: Option<&str>,
-    ) -> Result<Found, CallError> {
+    ) -> Result<LocatedCall, CallError> {
         let found = match (id, name) {
             (Some(id), _) => self.find(id).await?,
             (None, Some(name)) => {
@@ -291,13 +297,13 @@ impl Calls {
 }
 
 async fn ask(
-    room: &ActorRef<Room>,
+    room: &ActorRef<CallRoom>,
     seat: Seat,
     me: &Principal,
-    what: What,
+    what: RoomCommand,
 ) -> Result<String, CallError> {
     let name = me.name.clone();
-    match room.ask(Ask { seat, name, what }).await {
+    match room.ask(RoomRequest { seat, name, what }).await {
         Ok(answer) => answer,
         // It ended or left before it read the question: whoever asks again hears what is so now.
         Err(SendError::Gone) => Err(CallError::Moved),

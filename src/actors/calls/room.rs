@@ -8,9 +8,9 @@ mod media;
 mod messages;
 mod persistence;
 
-pub(super) use context::{Hold, Seed};
-pub(super) use messages::{Ask, Finish, Lost, Mode, View, What};
-pub(super) use persistence::{HandOver, LetGo, kept};
+pub(super) use context::{RoomContext, RoomOwnership};
+pub(super) use messages::{EndCall, GetMode, GetView, RoomCommand, RoomRequest, SessionLost};
+pub(super) use persistence::{HandOffRoom, RelinquishRoom, kept};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,9 +20,9 @@ use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, SpawnHandle, Wrap
 use base::backoff::Backoff;
 use metrics::{counter, histogram};
 
-use self::media::Stage;
-use self::persistence::Keep;
-use super::call_index::Standing;
+use self::media::MediaSession;
+use self::persistence::RoomPersistence;
+use super::call_index::CallSummary;
 use crate::actors::supervision::SupervisedContext;
 use crate::domain::calls::{CallChange, CallError, CallState, EventTarget, participant_name, view};
 use crate::protocol::calls as wire;
@@ -30,28 +30,29 @@ use crate::protocol::server::CallServerEvent;
 use crate::telemetry::metrics::{CALL_SECONDS, CALLS_ENDED};
 
 /// How long until a database that did not take the end of a call is told again.
-const AGAIN: Backoff = Backoff { first: Duration::from_millis(200), most: Duration::from_secs(10) };
+const PERSIST_BACKOFF: Backoff =
+    Backoff { first: Duration::from_millis(200), most: Duration::from_secs(10) };
 
 /// The actor.
-pub struct Room {
-    seed: Arc<Seed>,
+pub struct CallRoom {
+    seed: Arc<RoomContext>,
     call: CallState,
     /// Where media is forwarded; there once it travels through the server.
-    stage: Option<Stage>,
+    stage: Option<MediaSession>,
     /// How each participant's media travelled lately.
     quality: HashMap<u32, wire::ParticipantQuality>,
     timer: Option<SpawnHandle>,
     /// The end is being written down.
     closing: bool,
     /// What another node could go on with.
-    keep: Keep,
+    keep: RoomPersistence,
 }
 
-crate::actors::supervision::supervised!(Room);
+crate::actors::supervision::supervised!(CallRoom);
 
-impl Room {
+impl CallRoom {
     /// A room that goes on where the last one ended.
-    pub(super) fn new(seed: Arc<Seed>, _: &mut SupervisedContext<Self>) -> Self {
+    pub(super) fn new(seed: Arc<RoomContext>, _: &mut SupervisedContext<Self>) -> Self {
         let call = seed.recall();
         Self {
             seed,
@@ -60,7 +61,7 @@ impl Room {
             quality: HashMap::new(),
             timer: None,
             closing: false,
-            keep: Keep::default(),
+            keep: RoomPersistence::default(),
         }
     }
 
@@ -126,9 +127,9 @@ impl Room {
         }
     }
 
-    fn standing(&self) -> Standing {
+    fn standing(&self) -> CallSummary {
         let seats = self.call.participants().map(|(_, participant)| participant.seat);
-        Standing {
+        CallSummary {
             seats: seats.collect(),
             ringing: self.call.ringing_calls(),
             active: Some(self.call.active()),
@@ -156,7 +157,7 @@ impl Room {
                     Ok(()) | Err(CallError::Moved) => break,
                     Err(error) => {
                         tracing::warn!(%error, "the end of a call could not be written down");
-                        tokio::time::sleep(AGAIN.delay(attempt, 0.0)).await;
+                        tokio::time::sleep(PERSIST_BACKOFF.delay(attempt, 0.0)).await;
                     }
                 }
             }
@@ -184,12 +185,12 @@ impl Room {
         }
     }
 
-    fn stage(&self) -> Result<&Stage, CallError> {
+    fn stage(&self) -> Result<&MediaSession, CallError> {
         self.stage.as_ref().ok_or(CallError::Unavailable)
     }
 }
 
-impl Actor for Room {
+impl Actor for CallRoom {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {

@@ -8,10 +8,10 @@ use base::ids::{DeviceId, SessionId, UserId};
 use base::random::RandomSource;
 use store::{NewAudit, NewUserRow, Role, Store};
 
-use super::Calls;
+use super::CallService;
 use crate::actors::media;
-use crate::actors::peer_nodes::Neighbours;
-use crate::actors::sessions::Switchboard;
+use crate::actors::peer_nodes::PeerNodes;
+use crate::actors::sessions::EventRouter;
 use crate::actors::supervision::dynamic_supervisor;
 use crate::cluster::cache::BoxFuture;
 use crate::cluster::{Cache, CacheError, InProcessBus, LocalDirectory, RateLimit, RateLimitError};
@@ -85,7 +85,7 @@ async fn store_in(dir: &tempfile::TempDir) -> Store {
 }
 
 /// Calls of a node whose tree was never launched: no room starts.
-async fn without_rooms(store: &Store, clock: &Clock) -> Calls {
+async fn without_rooms(store: &Store, clock: &Clock) -> CallService {
     let config = config::load("", []).unwrap();
     let vault = Vault::new(&[new_key(1, &RandomSource::system())], RandomSource::system()).unwrap();
     let keys =
@@ -101,16 +101,16 @@ async fn without_rooms(store: &Store, clock: &Clock) -> Calls {
         cache: Arc::new(Away),
         rings_per_minute: 1,
     });
-    let media = media::Settings {
+    let media = media::MediaServiceConfig {
         identity: Arc::new(::media::DtlsCertificate::generate().unwrap()),
         room: ::media::RoomConfig::default(),
         addresses: Vec::new().into(),
     };
     let node = base::ids::NodeId::new();
-    let neighbours = Neighbours::new(Arc::new(InProcessBus::default().plug(node)));
-    Calls::new(super::Parts {
+    let neighbours = PeerNodes::new(Arc::new(InProcessBus::default().plug(node)));
+    CallService::new(super::CallServiceDeps {
         rooms: dynamic_supervisor("rooms", 1).handle(),
-        switchboard: Switchboard::new(neighbours.clone()),
+        switchboard: EventRouter::new(neighbours.clone()),
         neighbours,
         directory: Arc::new(LocalDirectory::new(node)),
         deeds,

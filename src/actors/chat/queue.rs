@@ -9,7 +9,7 @@ use base::ids::ConversationId;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::Lane;
+use super::ChatShard;
 use crate::actors::supervision::ActorRef;
 use crate::domain::chat::{
     ChangeMessageOutcome, ChangeMessageRequest, ChatError, MessageDraft, SendMessageOutcome,
@@ -17,11 +17,11 @@ use crate::domain::chat::{
 
 /// The way to all lanes; cheap to clone.
 #[derive(Clone)]
-pub struct Lanes(Arc<[ActorRef<Lane>]>);
+pub struct ChatShards(Arc<[ActorRef<ChatShard>]>);
 
-impl Lanes {
+impl ChatShards {
     /// The lanes of a node, in the order of their names.
-    pub fn new(lanes: Vec<ActorRef<Lane>>) -> Self {
+    pub fn new(lanes: Vec<ActorRef<ChatShard>>) -> Self {
         Self(lanes.into())
     }
 
@@ -31,7 +31,10 @@ impl Lanes {
         conversation: ConversationId,
         draft: MessageDraft,
     ) -> impl Future<Output = Result<SendMessageOutcome, ChatError>> + Send + use<> {
-        self.queue(conversation, |reply| Work::Say { draft, reply: Reply::to(reply) })
+        self.queue(conversation, |reply| ConversationWork::Say {
+            draft,
+            reply: ReplySlot::to(reply),
+        })
     }
 
     /// Queues a change of a message, behind what was said before; the future tells what became of
@@ -41,7 +44,7 @@ impl Lanes {
         conversation: ConversationId,
         wish: ChangeMessageRequest,
     ) -> impl Future<Output = Result<ChangeMessageOutcome, ChatError>> + Send + use<> {
-        self.queue(conversation, |reply| Work::Alter { wish, reply })
+        self.queue(conversation, |reply| ConversationWork::Alter { wish, reply })
     }
 
     fn queue<T, W>(
@@ -51,14 +54,14 @@ impl Lanes {
     ) -> impl Future<Output = Result<T, ChatError>> + Send + use<T, W>
     where
         T: Send + 'static,
-        W: FnOnce(oneshot::Sender<Result<T, ChatError>>) -> Work,
+        W: FnOnce(oneshot::Sender<Result<T, ChatError>>) -> ConversationWork,
     {
         let (reply, answer) = oneshot::channel();
         let mut hash = DefaultHasher::new();
         conversation.hash(&mut hash);
         #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash will do")]
         let lane = &self.0[hash.finish() as usize % self.0.len()];
-        let queued = lane.tell(Queue { conversation, work: work(reply) });
+        let queued = lane.tell(EnqueueWork { conversation, work: work(reply) });
         async move {
             queued.map_err(|_| ChatError::Busy)?;
             answer.await.map_err(|_| ChatError::Busy)?
@@ -68,16 +71,16 @@ impl Lanes {
 
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct Queue {
+pub(super) struct EnqueueWork {
     pub(super) conversation: ConversationId,
-    pub(super) work: Work,
+    pub(super) work: ConversationWork,
 }
 
 /// What is to be done in a conversation, in the order in which it was asked for.
-pub(super) enum Work {
+pub(super) enum ConversationWork {
     Say {
         draft: MessageDraft,
-        reply: Reply,
+        reply: ReplySlot,
     },
     Alter {
         wish: ChangeMessageRequest,
@@ -85,7 +88,7 @@ pub(super) enum Work {
     },
 }
 
-impl Work {
+impl ConversationWork {
     pub(super) fn turn_away(self) {
         // Whoever went away is nobody to tell.
         match self {
@@ -95,12 +98,12 @@ impl Work {
     }
 }
 
-pub(super) struct Reply {
+pub(super) struct ReplySlot {
     pub(super) to: oneshot::Sender<Result<SendMessageOutcome, ChatError>>,
     pub(super) since: Instant,
 }
 
-impl Reply {
+impl ReplySlot {
     fn to(to: oneshot::Sender<Result<SendMessageOutcome, ChatError>>) -> Self {
         Self { to, since: Instant::now() }
     }

@@ -18,14 +18,14 @@ use media::path::{TransmitDatagram, TransportProtocol};
 /// How many datagrams one call takes.
 pub(crate) const BATCH: usize = 64;
 /// No media packet is longer; what is longer is cut off by the kernel and thrown away.
-const SIZE: usize = 2048;
+const MAX_DATAGRAM_BYTES: usize = 2048;
 /// What the kernel puts into one train of segments: 64 of them, and 64 KiB less headers.
-const TRAIN: usize = 64;
-const TRAIN_BYTES: usize = 65_000;
+const MAX_GSO_SEGMENTS: usize = 64;
+const MAX_GSO_BYTES: usize = 65_000;
 
 /// Buffers for one batch in each direction.
-pub(crate) struct Batch {
-    received: Box<[[u8; SIZE]]>,
+pub(crate) struct DatagramBatch {
+    received: Box<[[u8; MAX_DATAGRAM_BYTES]]>,
     from: Box<[libc::sockaddr_storage]>,
     to: Box<[libc::sockaddr_storage]>,
     lengths: [usize; BATCH],
@@ -33,18 +33,18 @@ pub(crate) struct Batch {
 
 /// What became of a batch that was sent.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sent {
+pub(super) struct SendOutcome {
     /// Datagrams that the kernel did not take.
     pub(super) dropped: u64,
 }
 
-impl Batch {
+impl DatagramBatch {
     pub(crate) fn new() -> Self {
         // SAFETY: all zeroes are a sockaddr_storage of no family.
         let addresses =
             || vec![unsafe { zeroed::<libc::sockaddr_storage>() }; BATCH].into_boxed_slice();
         Self {
-            received: vec![[0; SIZE]; BATCH].into_boxed_slice(),
+            received: vec![[0; MAX_DATAGRAM_BYTES]; BATCH].into_boxed_slice(),
             from: addresses(),
             to: addresses(),
             lengths: [0; BATCH],
@@ -62,8 +62,10 @@ impl Batch {
             let mut parts: [libc::iovec; BATCH] = zeroed();
             let mut heads: [libc::mmsghdr; BATCH] = zeroed();
             for (i, head) in heads.iter_mut().enumerate() {
-                parts[i] =
-                    libc::iovec { iov_base: self.received[i].as_mut_ptr().cast(), iov_len: SIZE };
+                parts[i] = libc::iovec {
+                    iov_base: self.received[i].as_mut_ptr().cast(),
+                    iov_len: MAX_DATAGRAM_BYTES,
+                };
                 head.msg_hdr.msg_name = from_mut(&mut self.from[i]).cast();
                 head.msg_hdr.msg_namelen = length_of::<libc::sockaddr_storage>();
                 head.msg_hdr.msg_iov = &raw mut parts[i];
@@ -97,8 +99,8 @@ impl Batch {
         bytes: &[u8],
         datagrams: &[TransmitDatagram],
         trains: bool,
-    ) -> Sent {
-        let mut sent = Sent::default();
+    ) -> SendOutcome {
+        let mut sent = SendOutcome::default();
         let mut rest = datagrams;
         while !rest.is_empty() {
             let (used, dropped) = self.send_batch(socket, bytes, rest, trains);
@@ -179,8 +181,8 @@ fn train(datagrams: &[TransmitDatagram]) -> (usize, usize) {
         let fits = next.to == first.to
             && next.start == first.start + total
             && next.length <= first.length
-            && cars < TRAIN
-            && total + next.length <= TRAIN_BYTES;
+            && cars < MAX_GSO_SEGMENTS
+            && total + next.length <= MAX_GSO_BYTES;
         if !fits {
             break;
         }
@@ -284,7 +286,7 @@ mod tests {
         let bytes: Vec<u8> = (0..lengths.iter().sum()).map(|n: usize| n as u8).collect();
         let all = datagrams(&lengths, receiver.local_addr().unwrap());
         for trains in [false, true] {
-            let sent = Batch::new().send(sender.as_raw_fd(), &bytes, &all, trains);
+            let sent = DatagramBatch::new().send(sender.as_raw_fd(), &bytes, &all, trains);
             assert_eq!(sent.dropped, 0);
             for datagram in &all {
                 let mut buffer = [0; 1000];
@@ -301,7 +303,7 @@ mod tests {
         for n in 0..5u8 {
             sender.send_to(&[n; 10], receiver.local_addr().unwrap()).unwrap();
         }
-        let mut batch = Batch::new();
+        let mut batch = DatagramBatch::new();
         let count = batch.receive(receiver.as_raw_fd()).unwrap();
 
         assert_eq!(count, 5);
@@ -318,7 +320,7 @@ mod tests {
         let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         sender.send_to(&[0; 3000], receiver.local_addr().unwrap()).unwrap();
-        let mut batch = Batch::new();
+        let mut batch = DatagramBatch::new();
 
         assert_eq!(batch.receive(receiver.as_raw_fd()).unwrap(), 1);
         assert!(batch.datagram(0).is_none());

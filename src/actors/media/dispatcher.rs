@@ -15,7 +15,7 @@ use media::{LocalCandidate, RoomCounters, RoomEvent, RouteUpdate, SfuRoom, room_
 use metrics::{Counter, counter};
 use tokio::sync::Notify;
 
-use super::ice_mux::Sockets;
+use super::ice_mux::MediaSockets;
 use super::metrics_export::tally;
 use crate::telemetry::metrics::{MEDIA_DROPPED, MEDIA_PACKETS};
 
@@ -25,27 +25,27 @@ use crate::telemetry::metrics::{MEDIA_DROPPED, MEDIA_PACKETS};
 const FAULT: &[u8] = b"panic at this packet";
 
 thread_local! {
-    static HUB: Rc<Hub> = Rc::new(Hub::new());
+    static HUB: Rc<RoomDispatcher> = Rc::new(RoomDispatcher::new());
 }
 
 /// What a room's owner hears.
-pub enum Heard {
+pub enum RoomNotice {
     /// What happened.
     Events(Vec<RoomEvent>),
     /// The room panicked, with this; it is no more.
     Failed(Box<dyn Any + Send>),
 }
 
-struct Tenant {
+struct HostedRoom {
     room: RefCell<SfuRoom>,
-    ears: Box<dyn Fn(Heard)>,
+    ears: Box<dyn Fn(RoomNotice)>,
     /// It may have something to send or to tell.
     touched: Cell<bool>,
     /// What of its counters is in the metrics.
     counted: Cell<RoomCounters>,
 }
 
-impl Tenant {
+impl HostedRoom {
     fn count(&self) {
         if let Ok(room) = self.room.try_borrow() {
             let now = *room.counters();
@@ -55,12 +55,12 @@ impl Tenant {
 }
 
 /// The rooms of this thread.
-pub(super) struct Hub {
-    rooms: RefCell<HashMap<u32, Rc<Tenant>>>,
+pub(super) struct RoomDispatcher {
+    rooms: RefCell<HashMap<u32, Rc<HostedRoom>>>,
     paths: RefCell<HashMap<NetworkPath, u32>>,
     touched: RefCell<Vec<u32>>,
     next: Cell<u32>,
-    sockets: RefCell<Option<Rc<Sockets>>>,
+    sockets: RefCell<Option<Rc<MediaSockets>>>,
     out: RefCell<TransmitBuffer>,
     /// A room was changed from outside: what is due next may be due sooner.
     pub(super) wake: Notify,
@@ -69,7 +69,7 @@ pub(super) struct Hub {
     homeless: Counter,
 }
 
-impl Hub {
+impl RoomDispatcher {
     fn new() -> Self {
         Self {
             rooms: RefCell::default(),
@@ -91,7 +91,7 @@ impl Hub {
     }
 
     /// The sockets of this thread, or that there are none.
-    pub(super) fn set_sockets(&self, sockets: Option<Rc<Sockets>>) {
+    pub(super) fn set_sockets(&self, sockets: Option<Rc<MediaSockets>>) {
         *self.sockets.borrow_mut() = sockets;
     }
 
@@ -104,7 +104,7 @@ impl Hub {
     pub(super) fn admit(
         &self,
         build: impl FnOnce(u32) -> SfuRoom,
-        ears: impl Fn(Heard) + 'static,
+        ears: impl Fn(RoomNotice) + 'static,
     ) -> u32 {
         let mut rooms = self.rooms.borrow_mut();
         let mut number = self.next.get();
@@ -113,7 +113,7 @@ impl Hub {
         }
         self.next.set(number.wrapping_add(1));
         let room = RefCell::new(build(number));
-        let tenant = Tenant {
+        let tenant = HostedRoom {
             room,
             ears: Box::new(ears),
             touched: Cell::new(false),
@@ -148,7 +148,7 @@ impl Hub {
         Some(done)
     }
 
-    fn touch(&self, number: u32, tenant: &Tenant) {
+    fn touch(&self, number: u32, tenant: &HostedRoom) {
         if !tenant.touched.replace(true) {
             self.touched.borrow_mut().push(number);
         }
@@ -181,7 +181,7 @@ impl Hub {
 
     /// Calls the rooms whose time has come.
     pub(super) fn timeouts(&self, now: Instant) {
-        let due = |tenant: &Tenant| tenant.room.borrow().next_timeout() <= now;
+        let due = |tenant: &HostedRoom| tenant.room.borrow().next_timeout() <= now;
         let rooms = self.rooms.borrow();
         let late: Vec<_> =
             rooms.iter().filter(|(_, t)| due(t)).map(|(n, t)| (*n, Rc::clone(t))).collect();
@@ -206,7 +206,7 @@ impl Hub {
         }
     }
 
-    fn drain(&self, number: u32, room: &mut SfuRoom, now: Instant, ears: &dyn Fn(Heard)) {
+    fn drain(&self, number: u32, room: &mut SfuRoom, now: Instant, ears: &dyn Fn(RoomNotice)) {
         let mut out = self.out.borrow_mut();
         loop {
             out.clear();
@@ -227,7 +227,7 @@ impl Hub {
             events.push(event);
         }
         if !events.is_empty() {
-            ears(Heard::Events(events));
+            ears(RoomNotice::Events(events));
         }
     }
 
@@ -242,13 +242,13 @@ impl Hub {
     }
 
     /// A panic inside a room ends that room and no other.
-    fn guard(&self, number: u32, tenant: &Rc<Tenant>, deed: impl FnOnce(&mut SfuRoom)) {
+    fn guard(&self, number: u32, tenant: &Rc<HostedRoom>, deed: impl FnOnce(&mut SfuRoom)) {
         let Ok(mut room) = tenant.room.try_borrow_mut() else { return };
         let outcome = catch_unwind(AssertUnwindSafe(|| deed(&mut room)));
         drop(room);
         if let Err(panic) = outcome {
             self.evict(number);
-            (tenant.ears)(Heard::Failed(panic));
+            (tenant.ears)(RoomNotice::Failed(panic));
         }
     }
 
@@ -284,15 +284,15 @@ mod tests {
     /// Which owner heard of which panic.
     type Panics = Rc<RefCell<Vec<(u32, String)>>>;
 
-    fn two_rooms() -> (Hub, [u32; 2], Panics) {
-        let (hub, heard) = (Hub::new(), Panics::default());
+    fn two_rooms() -> (RoomDispatcher, [u32; 2], Panics) {
+        let (hub, heard) = (RoomDispatcher::new(), Panics::default());
         let identity = Arc::new(DtlsCertificate::generate().unwrap());
         let numbers = [0, 1].map(|owner| {
             let (identity, heard) = (identity.clone(), heard.clone());
             hub.admit(
                 |number| SfuRoom::new(now(), number, identity, Vec::new(), RoomConfig::default()),
                 move |what| {
-                    if let Heard::Failed(panic) = what {
+                    if let RoomNotice::Failed(panic) = what {
                         let text = panic.downcast_ref::<&str>().copied().unwrap_or_default();
                         heard.borrow_mut().push((owner, text.to_owned()));
                     }

@@ -17,24 +17,24 @@ use metrics::{Counter, counter};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, UdpSocket};
 
-use super::batch::{BATCH, Batch, is_udp};
-use super::dispatcher::{Hub, now};
-use super::tcp::Connections;
+use super::batch::{BATCH, DatagramBatch, is_udp};
+use super::dispatcher::{RoomDispatcher, now};
+use super::tcp::TcpMux;
 use crate::actors::supervision::SupervisedContext;
 use crate::telemetry::metrics::MEDIA_DROPPED;
 
 /// A burst of key frames to many must fit: the default of some 200 KiB lost a fifth of it.
-const BUFFER: usize = 4 << 20;
+const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 /// Batches that are read before what came is sent on.
 const BATCHES: usize = 4;
 /// How often what rooms count is brought to the metrics.
-const COUNT: Duration = Duration::from_secs(1);
+const METRICS_INTERVAL: Duration = Duration::from_secs(1);
 /// How long to wait when nothing is due.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// Where a port listens, and as what clients know it.
 #[derive(Clone)]
-pub struct Place {
+pub struct IceMuxConfig {
     /// The address to bind.
     pub bind: IpAddr,
     /// The port, the same for UDP and TCP; 0: any.
@@ -44,58 +44,58 @@ pub struct Place {
 }
 
 /// The actor.
-pub struct Port {
-    place: Place,
+pub struct IceMux {
+    place: IceMuxConfig,
 }
 
-crate::actors::supervision::supervised!(Port);
+crate::actors::supervision::supervised!(IceMux);
 
-impl Port {
+impl IceMux {
     /// A port at this place.
-    pub const fn new(place: Place) -> Self {
+    pub const fn new(place: IceMuxConfig) -> Self {
         Self { place }
     }
 }
 
-impl Actor for Port {
+impl Actor for IceMux {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let hub = Hub::here();
+        let hub = RoomDispatcher::here();
         match open(&self.place) {
             Ok((sockets, listener)) => {
                 let sockets = Rc::new(sockets);
                 hub.set_sockets(Some(Rc::clone(&sockets)));
-                ctx.run_interval(COUNT, |_, _| Hub::here().count());
+                ctx.run_interval(METRICS_INTERVAL, |_, _| RoomDispatcher::here().count());
                 ctx.spawn(pump(hub, Rc::clone(&sockets)).into_actor(self));
                 ctx.spawn(
                     async move { sockets.connections.serve(listener).await }.into_actor(self),
                 );
             }
             Err(error) => {
-                let Place { bind, port, .. } = &self.place;
+                let IceMuxConfig { bind, port, .. } = &self.place;
                 ctx.fail(format!("media cannot listen on {bind} port {port}: {error}"));
             }
         }
     }
 }
 
-impl Drop for Port {
+impl Drop for IceMux {
     fn drop(&mut self) {
-        Hub::here().set_sockets(None);
+        RoomDispatcher::here().set_sockets(None);
     }
 }
 
 /// What a thread sends through.
-pub(super) struct Sockets {
+pub(super) struct MediaSockets {
     udp: UdpSocket,
-    connections: Connections,
+    connections: TcpMux,
     candidates: Vec<LocalCandidate>,
-    batch: RefCell<Batch>,
+    batch: RefCell<DatagramBatch>,
     full: Counter,
 }
 
-impl Sockets {
+impl MediaSockets {
     /// Where clients reach them.
     pub(super) fn candidates(&self) -> &[LocalCandidate] {
         &self.candidates
@@ -123,10 +123,10 @@ impl Sockets {
 }
 
 /// Any port that is free for UDP may be taken for TCP: so often another one is tried.
-const TRIES: usize = 20;
+const MAX_BIND_ATTEMPTS: usize = 20;
 
-fn open(place: &Place) -> io::Result<(Sockets, TcpListener)> {
-    let tries = if place.port == 0 { TRIES } else { 1 };
+fn open(place: &IceMuxConfig) -> io::Result<(MediaSockets, TcpListener)> {
+    let tries = if place.port == 0 { MAX_BIND_ATTEMPTS } else { 1 };
     let mut opened = pair(place);
     for _ in 1..tries {
         if opened.is_ok() {
@@ -135,8 +135,8 @@ fn open(place: &Place) -> io::Result<(Sockets, TcpListener)> {
         opened = pair(place);
     }
     let (udp, tcp) = opened?;
-    udp.set_recv_buffer_size(BUFFER)?;
-    udp.set_send_buffer_size(BUFFER)?;
+    udp.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
+    udp.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
     let udp = UdpSocket::from_std(udp.into())?;
     let port = udp.local_addr()?.port();
     let listener = TcpListener::from_std(tcp.into())?;
@@ -146,18 +146,18 @@ fn open(place: &Place) -> io::Result<(Sockets, TcpListener)> {
             addresses
                 .map(move |ip| LocalCandidate { transport, address: SocketAddr::new(*ip, port) })
         });
-    let sockets = Sockets {
+    let sockets = MediaSockets {
         udp,
-        connections: Connections::default(),
+        connections: TcpMux::default(),
         candidates: candidates.collect(),
-        batch: RefCell::new(Batch::new()),
+        batch: RefCell::new(DatagramBatch::new()),
         full: counter!(MEDIA_DROPPED, "reason" => "socket-full"),
     };
     Ok((sockets, listener))
 }
 
 /// Sockets for UDP and TCP on the same port.
-fn pair(place: &Place) -> io::Result<(socket2::Socket, socket2::Socket)> {
+fn pair(place: &IceMuxConfig) -> io::Result<(socket2::Socket, socket2::Socket)> {
     let udp = bind(place, place.port, socket2::Type::DGRAM)?;
     let address = udp.local_addr()?.as_socket();
     let port = address.map_or(place.port, |address| address.port());
@@ -166,7 +166,7 @@ fn pair(place: &Place) -> io::Result<(socket2::Socket, socket2::Socket)> {
     Ok((udp, tcp))
 }
 
-fn bind(place: &Place, port: u16, kind: socket2::Type) -> io::Result<socket2::Socket> {
+fn bind(place: &IceMuxConfig, port: u16, kind: socket2::Type) -> io::Result<socket2::Socket> {
     let address = SocketAddr::new(place.bind, port);
     let socket = socket2::Socket::new(socket2::Domain::for_address(address), kind, None)?;
     if kind == socket2::Type::STREAM {
@@ -181,8 +181,8 @@ fn bind(place: &Place, port: u16, kind: socket2::Type) -> io::Result<socket2::So
 /// more: what comes during one turn is one batch for the next, so trains grow with the load by
 /// themselves. To wait a millisecond for more saved 8 % of the processor's time at 22,000 packets per
 /// second, and 10 to 30 % at 180,000, but the 99th percentile of the delay grew from 4 to 18 ms there.
-async fn pump(hub: Rc<Hub>, sockets: Rc<Sockets>) {
-    let mut batch = Batch::new();
+async fn pump(hub: Rc<RoomDispatcher>, sockets: Rc<MediaSockets>) {
+    let mut batch = DatagramBatch::new();
     loop {
         let due = hub.next_timeout().unwrap_or_else(|| now() + IDLE);
         tokio::select! {
@@ -201,7 +201,7 @@ async fn pump(hub: Rc<Hub>, sockets: Rc<Sockets>) {
     }
 }
 
-fn read(hub: &Hub, udp: &UdpSocket, batch: &mut Batch) {
+fn read(hub: &RoomDispatcher, udp: &UdpSocket, batch: &mut DatagramBatch) {
     for _ in 0..BATCHES {
         let read = udp.try_io(Interest::READABLE, || batch.receive(udp.as_raw_fd()));
         let Ok(count) = read else { return }; // nothing waits, or the next turn sees the error

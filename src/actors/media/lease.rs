@@ -5,19 +5,19 @@ use std::time::Instant;
 
 use media::SfuRoom;
 
-use super::Settings;
-use super::dispatcher::{Heard, Hub, now};
+use super::MediaServiceConfig;
+use super::dispatcher::{RoomDispatcher, RoomNotice, now};
 
 /// Holds a room on the thread on which it was made; the room goes when this is dropped.
-pub struct Lease {
-    hub: Rc<Hub>,
+pub struct HostedRoomGuard {
+    hub: Rc<RoomDispatcher>,
     number: u32,
 }
 
-impl Lease {
+impl HostedRoomGuard {
     /// A new room on this thread; `ears` is called there, and must not wait.
-    pub fn new(settings: &Settings, ears: impl Fn(Heard) + 'static) -> Self {
-        let hub = Hub::here();
+    pub fn new(settings: &MediaServiceConfig, ears: impl Fn(RoomNotice) + 'static) -> Self {
+        let hub = RoomDispatcher::here();
         let candidates = hub.candidates();
         let build = |number| {
             let identity = settings.identity.clone();
@@ -42,7 +42,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for HostedRoomGuard {
     fn drop(&mut self) {
         self.hub.evict(self.number);
     }

@@ -19,11 +19,11 @@ pub(super) fn tally(before: &RoomCounters, now: &RoomCounters) {
     }
 }
 
-type Kind = (&'static str, fn(&RoomCounters) -> u64);
+type CounterField = (&'static str, fn(&RoomCounters) -> u64);
 
-const BYTES: [Kind; 2] = [("in", |c| c.bytes_in), ("out", |c| c.bytes_out)];
+const BYTES: [CounterField; 2] = [("in", |c| c.bytes_in), ("out", |c| c.bytes_out)];
 
-const DROPPED: [Kind; 6] = [
+const DROPPED: [CounterField; 6] = [
     ("unknown", |c| c.dropped_unknown),
     ("malformed", |c| c.dropped_malformed),
     ("forged", |c| c.dropped_forged),
@@ -32,7 +32,7 @@ const DROPPED: [Kind; 6] = [
     ("unheard", |c| c.dropped_unheard),
 ];
 
-const EVENTS: [Kind; 12] = [
+const EVENTS: [CounterField; 12] = [
     ("nack-in", |c| c.nack_in),
     ("nack-out", |c| c.nack_out),
     ("rtx-in", |c| c.rtx_in),

@@ -9,10 +9,10 @@ mod metrics_export;
 mod tcp;
 
 pub use addresses::addresses;
-pub(crate) use batch::{BATCH, Batch};
-pub use dispatcher::Heard;
-pub use ice_mux::{Place as PortPlace, Port};
-pub use lease::Lease;
+pub(crate) use batch::{BATCH, DatagramBatch};
+pub use dispatcher::RoomNotice;
+pub use ice_mux::{IceMux, IceMuxConfig as PortPlace};
+pub use lease::HostedRoomGuard;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub const MEDIA: &str = "media";
 
 /// What all rooms of a node share.
 #[derive(Clone)]
-pub struct Settings {
+pub struct MediaServiceConfig {
     /// The certificate of its DTLS (RFC 8827 §6.5).
     pub identity: Arc<::media::DtlsCertificate>,
     /// Limits and tuning of a room.

@@ -15,25 +15,25 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use super::dispatcher::{Hub, now};
+use super::dispatcher::{RoomDispatcher, now};
 use crate::telemetry::metrics::{MEDIA_DROPPED, refused};
 
 /// Connections of one thread; more are refused.
-const MOST: usize = 1024;
+const MAX_TCP_CONNECTIONS: usize = 1024;
 /// Packets that may wait for a slow connection; what is more is lost, as on any network.
 const QUEUE: usize = 512;
 /// The longest frame.
-const LONGEST: usize = 2048;
+const MAX_FRAME_BYTES: usize = 2048;
 /// A connection that says nothing for this long is over: consent expires after 30 s (RFC 7675).
-const SILENCE: Duration = Duration::from_secs(35);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(35);
 /// A connection that no room lets in by then is over, whatever it says meanwhile.
-const WELCOME: Duration = Duration::from_secs(10);
+const FIRST_PACKET_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The connections of one thread.
 #[derive(Default)]
-pub(super) struct Connections(RefCell<HashMap<SocketAddr, mpsc::Sender<Vec<u8>>>>);
+pub(super) struct TcpMux(RefCell<HashMap<SocketAddr, mpsc::Sender<Vec<u8>>>>);
 
-impl Connections {
+impl TcpMux {
     /// Queues a packet; lost if the connection is gone or does not keep up.
     pub(super) fn send(&self, to: SocketAddr, packet: &[u8]) {
         let connections = self.0.borrow();
@@ -53,7 +53,7 @@ impl Connections {
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok(_) if open.len() >= MOST => refused("media-connections"),
+                    Ok(_) if open.len() >= MAX_TCP_CONNECTIONS => refused("media-connections"),
                     Ok((stream, remote)) => open.push(self.carry(stream, remote)),
                     // Out of files: the pause lets others close theirs.
                     Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -74,18 +74,19 @@ impl Connections {
                 () = transmit(writer, waiting) => {}
             }
             self.0.borrow_mut().remove(&remote);
-            Hub::here().lost(remote);
+            RoomDispatcher::here().lost(remote);
         }
     }
 }
 
 async fn receive(mut reader: OwnedReadHalf, remote: SocketAddr) {
-    let hub = Hub::here();
+    let hub = RoomDispatcher::here();
     let path = NetworkPath { transport: TransportProtocol::Tcp, remote };
-    let mut frame = vec![0; LONGEST];
-    let stranger = tokio::time::Instant::now() + WELCOME;
+    let mut frame = vec![0; MAX_FRAME_BYTES];
+    let stranger = tokio::time::Instant::now() + FIRST_PACKET_TIMEOUT;
     loop {
-        let until = if hub.knows(path) { tokio::time::Instant::now() + SILENCE } else { stranger };
+        let until =
+            if hub.knows(path) { tokio::time::Instant::now() + IDLE_TIMEOUT } else { stranger };
         let packet = tokio::time::timeout_at(until, next(&mut reader, &mut frame)).await;
         let Ok(Some(packet)) = packet else { return };
         let now = now();
@@ -138,7 +139,7 @@ mod tests {
     async fn a_stranger_has_ten_seconds_to_be_let_in_whatever_it_says() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
-        let connections = Connections::default();
+        let connections = TcpMux::default();
         let strangers = async {
             tokio::join!(
                 stranger(at, None),
@@ -151,7 +152,7 @@ mod tests {
             ended = strangers => ended,
         };
 
-        let welcome = WELCOME..WELCOME + Duration::from_secs(2);
+        let welcome = FIRST_PACKET_TIMEOUT..FIRST_PACKET_TIMEOUT + Duration::from_secs(2);
         assert!(welcome.contains(&silent), "{silent:?}");
         assert!(welcome.contains(&noisy), "{noisy:?}");
         assert!(garbled < Duration::from_secs(1), "{garbled:?}");

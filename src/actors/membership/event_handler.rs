@@ -3,12 +3,12 @@
 use base::ids::NodeId;
 use serde::Serialize;
 
-use super::{Membership, Missed, Suspect};
-use crate::actors::admin::Operators;
-use crate::actors::calls::Calls;
-use crate::actors::peer_nodes::Neighbours;
-use crate::actors::presence::Presence;
-use crate::actors::sessions::{Outgoing, Switchboard};
+use super::{BusEventsLost, Membership, SuspectNode};
+use crate::actors::admin::AdminService;
+use crate::actors::calls::CallService;
+use crate::actors::peer_nodes::PeerNodes;
+use crate::actors::presence::PresenceHandle;
+use crate::actors::sessions::{EventRouter, OutboundEvent};
 use crate::actors::supervision::ActorRef;
 use crate::cluster::{BoxFuture, BusHandler};
 use crate::protocol::cluster::{NodeEvent, NodeRequest, Priority, RoomHandOff};
@@ -16,22 +16,22 @@ use crate::telemetry::metrics::dropped;
 
 /// The listener of a node in a cluster; cheap to clone.
 #[derive(Clone)]
-pub struct Ear {
+pub struct ClusterEventHandler {
     /// What is known of the others.
-    pub neighbours: Neighbours,
+    pub neighbours: PeerNodes,
     /// The sessions that are here.
-    pub switchboard: Switchboard,
+    pub switchboard: EventRouter,
     /// The calls that go on here.
-    pub calls: Calls,
+    pub calls: CallService,
     /// Who is here, as contacts see it.
-    pub presence: Presence,
+    pub presence: PresenceHandle,
     /// Who acts when a node is gone.
     pub membership: ActorRef<Membership>,
     /// Who sees and does what operators want.
-    pub operators: Operators,
+    pub operators: AdminService,
 }
 
-impl BusHandler for Ear {
+impl BusHandler for ClusterEventHandler {
     fn hear(&self, from: NodeId, event: NodeEvent) {
         match event {
             NodeEvent::Heartbeat(beat) => self.neighbours.heard_beat(from, &beat),
@@ -41,11 +41,11 @@ impl BusHandler for Ear {
                 }
             }
             NodeEvent::Deliver(news) => {
-                let event = Outgoing::of(news.event, news.urgency);
+                let event = OutboundEvent::of(news.event, news.urgency);
                 self.switchboard.announce_here(&news.to, &event);
             }
             NodeEvent::DeliverTo(news) => {
-                let event = Outgoing::of(news.event, Priority::High);
+                let event = OutboundEvent::of(news.event, Priority::High);
                 if !self.switchboard.tell_session_here(news.user, news.session, &event) {
                     dropped("no-such-session");
                 }
@@ -91,11 +91,11 @@ impl BusHandler for Ear {
     }
 
     fn missed(&self) {
-        let _ = self.membership.insist(Missed); // it ends: so does the node
+        let _ = self.membership.insist(BusEventsLost); // it ends: so does the node
     }
 
     fn unreachable(&self, node: NodeId) {
-        let _ = self.membership.insist(Suspect(node)); // it ends: so does the node
+        let _ = self.membership.insist(SuspectNode(node)); // it ends: so does the node
     }
 }
 

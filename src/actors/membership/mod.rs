@@ -4,8 +4,8 @@
 mod event_handler;
 mod node_services;
 
-pub use event_handler::Ear;
-pub use node_services::{Household, Residents};
+pub use event_handler::ClusterEventHandler;
+pub use node_services::{LocalNodeServices, NodeServices};
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -17,33 +17,33 @@ use metrics::gauge;
 use store::NodeState;
 use tokio::time::Instant;
 
-use super::peer_nodes::Neighbours;
+use super::peer_nodes::PeerNodes;
 use super::supervision::SupervisedContext;
 use crate::cluster::directory::HEARTBEAT_INTERVAL;
 use crate::cluster::{DirectoryError, LiveNodes, NodeLeases, OwnershipDirectory};
 use crate::telemetry::metrics::CLUSTER_NODES;
 
 /// How often the others get a sign of life over the bus, and suspects are looked at.
-const PULSE: Duration = Duration::from_millis(250);
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// How often seats of sessions on other nodes are looked after.
-const SEATS: Duration = Duration::from_secs(5);
+const RECONCILE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long somebody whose node died has to come back before their place in a call is free.
-const ADRIFT: Duration = Duration::from_secs(30);
+const REJOIN_GRACE: Duration = Duration::from_secs(30);
 
 /// What a membership is made of, now and after a restart.
 #[derive(Clone)]
-pub struct Parts {
+pub struct MembershipDeps {
     /// This node's word that it lives.
     pub leases: NodeLeases,
     /// The others.
-    pub neighbours: Neighbours,
+    pub neighbours: PeerNodes,
     /// Calls and sessions.
-    pub residents: Arc<dyn Residents>,
+    pub residents: Arc<dyn NodeServices>,
 }
 
 /// The actor.
 pub struct Membership {
-    parts: Parts,
+    parts: MembershipDeps,
     state: NodeState,
     /// Whether what is owned was surely ours when last looked at.
     sure: bool,
@@ -59,7 +59,7 @@ crate::actors::supervision::supervised!(Membership);
 
 impl Membership {
     /// A node that is up.
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(parts: MembershipDeps) -> Self {
         Self {
             parts,
             state: NodeState::Up,
@@ -177,7 +177,7 @@ impl Membership {
             let before = std::mem::take(&mut member.adrift);
             for session in adrift {
                 let since = before.get(&session).copied().unwrap_or(now);
-                if now - since > ADRIFT {
+                if now - since > REJOIN_GRACE {
                     member.parts.residents.lost(session);
                 } else {
                     member.adrift.insert(session, since);
@@ -186,7 +186,7 @@ impl Membership {
             if !member.parts.neighbours.is_up() {
                 member.look_at_devices(ctx); // nobody could tell us of those that were signed out
             }
-            ctx.run_later(SEATS, Self::look_after_seats);
+            ctx.run_later(RECONCILE_INTERVAL, Self::look_after_seats);
         }));
     }
 
@@ -204,19 +204,19 @@ impl Actor for Membership {
         self.beat(ctx);
         self.stir(ctx);
         self.look_after_seats(ctx);
-        ctx.run_interval(PULSE, Self::pulse);
+        ctx.run_interval(CHECK_INTERVAL, Self::pulse);
     }
 }
 
 /// Nobody listens at this node, says the broker.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Suspect(pub NodeId);
+pub struct SuspectNode(pub NodeId);
 
-impl Handler<Suspect> for Membership {
+impl Handler<SuspectNode> for Membership {
     type Result = ();
 
-    fn handle(&mut self, Suspect(node): Suspect, ctx: &mut Self::Context) {
+    fn handle(&mut self, SuspectNode(node): SuspectNode, ctx: &mut Self::Context) {
         // No sign of life is sent for it: that would find nobody again, and at once.
         if self.suspects.insert(node) && self.suspects.len() == 1 {
             ctx.run_later(Duration::ZERO, Self::look_at_suspects);
@@ -227,12 +227,12 @@ impl Handler<Suspect> for Membership {
 /// The bus may have lost something that was told to this node.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Missed;
+pub struct BusEventsLost;
 
-impl Handler<Missed> for Membership {
+impl Handler<BusEventsLost> for Membership {
     type Result = ();
 
-    fn handle(&mut self, _: Missed, ctx: &mut Self::Context) {
+    fn handle(&mut self, _: BusEventsLost, ctx: &mut Self::Context) {
         self.parts.residents.resync();
         self.look_at_devices(ctx);
     }
@@ -241,12 +241,12 @@ impl Handler<Missed> for Membership {
 /// This node takes no new rooms from now on.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Leave;
+pub struct LeaveCluster;
 
-impl Handler<Leave> for Membership {
+impl Handler<LeaveCluster> for Membership {
     type Result = ();
 
-    fn handle(&mut self, _: Leave, ctx: &mut Self::Context) {
+    fn handle(&mut self, _: LeaveCluster, ctx: &mut Self::Context) {
         self.state = NodeState::Draining;
         self.pulse(ctx);
     }

@@ -3,13 +3,13 @@
 use base::ids::{NodeId, SessionId};
 use store::Store;
 
-use crate::actors::calls::Calls;
-use crate::actors::sessions::Switchboard;
+use crate::actors::calls::CallService;
+use crate::actors::sessions::EventRouter;
 use crate::cluster::BoxFuture;
 use crate::protocol::cluster::{NodeLoad, NodeStateChange, RemoteCallSummary};
 
 /// What a membership tells those who live on its node.
-pub trait Residents: Send + Sync + 'static {
+pub trait NodeServices: Send + Sync + 'static {
     /// What the node carries.
     fn load(&self) -> NodeLoad;
     /// The node is not sure any more that what it owns is its own.
@@ -33,16 +33,16 @@ pub trait Residents: Send + Sync + 'static {
 }
 
 /// Those of a real node.
-pub struct Household {
+pub struct LocalNodeServices {
     /// The calls that go on here.
-    pub calls: Calls,
+    pub calls: CallService,
     /// The sessions that are here.
-    pub switchboard: Switchboard,
+    pub switchboard: EventRouter,
     /// Where devices are.
     pub store: Store,
 }
 
-impl Residents for Household {
+impl NodeServices for LocalNodeServices {
     fn changed_there(&self, node: NodeId, change: NodeStateChange) {
         self.calls.changed_there(node, change);
     }

@@ -9,7 +9,7 @@ use crate::protocol::cluster::{
 };
 
 #[derive(Default)]
-pub(super) struct Own {
+pub(super) struct LocalState {
     version: u64,
     people: HashSet<UserId>,
     calls: HashMap<CallId, RemoteCallSummary>,
@@ -17,7 +17,7 @@ pub(super) struct Own {
     pending: Vec<NodeStateChange>,
 }
 
-impl Own {
+impl LocalState {
     /// Something is different; without `listeners` it is only counted, so that whoever comes to
     /// know of it later asks for the whole.
     pub(super) fn note(&mut self, change: NodeStateChange, listeners: bool) {

@@ -14,9 +14,9 @@ use std::time::Duration;
 use base::ids::{CallId, NodeId, SessionId, UserId};
 use tokio::sync::Notify;
 
-use self::local_state::Own;
-use self::peer_table::Others;
-pub use self::peer_table::{Greeting, Guest};
+use self::local_state::LocalState;
+use self::peer_table::PeerTable;
+pub use self::peer_table::{RemotePresenceGuard, RemotePresenceHook};
 use crate::cluster::{Bus, BusError, BusState};
 use crate::protocol::cluster::{
     ConversationHead, DeliverToSession, DeliverToUsers, Heartbeat, NodeEvent, NodeLoad,
@@ -27,22 +27,22 @@ use crate::telemetry::metrics::dropped;
 
 /// The other nodes; cheap to clone.
 #[derive(Clone)]
-pub struct Neighbours(Arc<Inner>);
+pub struct PeerNodes(Arc<PeerNodesInner>);
 
-struct Inner {
+struct PeerNodesInner {
     bus: Arc<dyn Bus>,
-    own: Mutex<Own>,
-    others: Mutex<Others>,
+    own: Mutex<LocalState>,
+    others: Mutex<PeerTable>,
     /// Whether there are any: most servers are alone, and then nothing here costs anything.
     any: AtomicBool,
     /// There is something to tell the others, or to ask them.
     stirred: Notify,
 }
 
-impl Neighbours {
+impl PeerNodes {
     /// Nobody is known yet.
     pub fn new(bus: Arc<dyn Bus>) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(PeerNodesInner {
             bus,
             own: Mutex::default(),
             others: Mutex::default(),
@@ -53,7 +53,7 @@ impl Neighbours {
 
     /// Who wants to know of everybody who is at another node: what `greeting` makes of them is kept
     /// until they are gone.
-    pub fn greet_with(&self, greeting: Greeting) {
+    pub fn greet_with(&self, greeting: RemotePresenceHook) {
         self.others().greeting = Some(greeting);
     }
 
@@ -62,11 +62,11 @@ impl Neighbours {
         self.0.bus.me()
     }
 
-    fn own(&self) -> MutexGuard<'_, Own> {
+    fn own(&self) -> MutexGuard<'_, LocalState> {
         self.0.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn others(&self) -> MutexGuard<'_, Others> {
+    fn others(&self) -> MutexGuard<'_, PeerTable> {
         self.0.others.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -188,7 +188,8 @@ impl Neighbours {
         &self,
         node: NodeId,
     ) -> Result<(Vec<RemoteCallSummary>, Vec<NodeStateChange>), BusError> {
-        let whole: NodeStateSnapshot = self.ask(node, &NodeRequest::Snapshot, PATIENCE).await?;
+        let whole: NodeStateSnapshot =
+            self.ask(node, &NodeRequest::Snapshot, REQUEST_TIMEOUT).await?;
         Ok(self.others().replace(node, whole))
     }
 
@@ -236,7 +237,7 @@ impl Neighbours {
         }
     }
 
-    /// Tells all other nodes, as [`Neighbours::tell`].
+    /// Tells all other nodes, as [`PeerNodes::tell`].
     pub fn publish(&self, event: &NodeEvent) {
         if self.is_alone() {
             return;
@@ -265,4 +266,4 @@ impl Neighbours {
 }
 
 /// How long another node may take to answer.
-pub const PATIENCE: Duration = Duration::from_secs(3);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);

@@ -11,34 +11,34 @@ use crate::protocol::cluster::{
 };
 
 /// How many messages of changes are kept while the whole is asked for; more are asked for again.
-const EARLY: usize = 1000;
+const MAX_EARLY_DELTAS: usize = 1000;
 
 /// Kept as long as somebody is at another node.
-pub type Guest = Box<dyn Any + Send + Sync>;
+pub type RemotePresenceGuard = Box<dyn Any + Send + Sync>;
 /// Makes a guest of somebody who has come to another node.
-pub type Greeting = Box<dyn Fn(UserId) -> Guest + Send + Sync>;
+pub type RemotePresenceHook = Box<dyn Fn(UserId) -> RemotePresenceGuard + Send + Sync>;
 
 #[derive(Default)]
-pub(super) struct Others {
+pub(super) struct PeerTable {
     /// Who wants to know of everybody who comes and goes.
-    pub(super) greeting: Option<Greeting>,
-    nodes: BTreeMap<NodeId, Other>,
+    pub(super) greeting: Option<RemotePresenceHook>,
+    nodes: BTreeMap<NodeId, PeerState>,
     /// At which of them somebody is.
     places: HashMap<UserId, Vec<NodeId>>,
 }
 
 #[derive(Default)]
-struct Other {
+struct PeerState {
     /// The last of its changes that is known; `None` while the whole is not.
     version: Option<u64>,
     /// Changes that came while the whole was asked for.
     early: Vec<NodeStateDelta>,
-    people: HashMap<UserId, Option<Guest>>,
+    people: HashMap<UserId, Option<RemotePresenceGuard>>,
     load: NodeLoad,
     takes_rooms: bool,
 }
 
-impl Others {
+impl PeerTable {
     pub(super) fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }
@@ -80,7 +80,7 @@ impl Others {
             Some(known) if changes.version <= known => return Some(Vec::new()),
             _ => {
                 other.version = None;
-                if other.early.len() < EARLY {
+                if other.early.len() < MAX_EARLY_DELTAS {
                     other.early.push(changes);
                 }
                 return None;
@@ -165,7 +165,7 @@ impl Others {
     }
 
     pub(super) fn loads(&self) -> HashMap<NodeId, (NodeLoad, bool)> {
-        let of = |(node, other): (&NodeId, &Other)| (*node, (other.load, other.takes_rooms));
+        let of = |(node, other): (&NodeId, &PeerState)| (*node, (other.load, other.takes_rooms));
         self.nodes.iter().map(of).collect()
     }
 
@@ -193,7 +193,7 @@ impl Others {
 
 #[cfg(test)]
 mod tests {
-    use super::super::local_state::Own;
+    use super::super::local_state::LocalState;
     use super::*;
     use proptest::prelude::*;
 
@@ -205,7 +205,7 @@ mod tests {
         ) {
             let people: Vec<_> = (0..6).map(|_| UserId::new()).collect();
             let node = NodeId::new();
-            let (mut own, mut others) = (Own::default(), Others::default());
+            let (mut own, mut others) = (LocalState::default(), PeerTable::default());
             others.roster(NodeId::new(), &HashSet::from([node]));
             others.replace(node, own.snapshot());
             let mut here = HashSet::new();

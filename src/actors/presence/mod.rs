@@ -16,8 +16,8 @@ use base::ids::UserId;
 use metrics::counter;
 use store::{Availability, StatusRow, Store};
 
-use self::tracker::{Attendance, News};
-use super::sessions::{Outgoing, Switchboard};
+use self::tracker::{PresenceTracker, PresenceUpdate};
+use super::sessions::{EventRouter, OutboundEvent};
 use super::supervision::SupervisedContext;
 use crate::protocol::presence::{self as wire, PresenceState};
 use crate::protocol::server::ServerEvent;
@@ -25,27 +25,27 @@ use crate::telemetry::metrics::PRESENCE;
 
 /// How often it is looked whether something is to be told: all that happens in between is told with
 /// one question to the database.
-const ROUND: Duration = Duration::from_millis(250);
+const FLUSH_INTERVAL: Duration = Duration::from_millis(250);
 /// Of how many people something is told with one question.
-const BATCH: usize = 500;
+const MAX_USERS_PER_FLUSH: usize = 500;
 
 /// The way to presence; cheap to clone.
 #[derive(Clone)]
-pub struct Presence {
-    attendance: Arc<Mutex<Attendance>>,
+pub struct PresenceHandle {
+    attendance: Arc<Mutex<PresenceTracker>>,
     clock: Clock,
 }
 
-impl Presence {
+impl PresenceHandle {
     /// Nobody is here yet.
     pub fn new(clock: Clock, grace: Duration, pause: Duration) -> Self {
-        Self { attendance: Arc::new(Mutex::new(Attendance::new(grace, pause))), clock }
+        Self { attendance: Arc::new(Mutex::new(PresenceTracker::new(grace, pause))), clock }
     }
 
     /// A device of the person is here until what is given is dropped.
-    pub fn here(&self, user: UserId) -> Here {
+    pub fn here(&self, user: UserId) -> OnlineGuard {
         self.lock().came(user);
-        Here { presence: self.clone(), user }
+        OnlineGuard { presence: self.clone(), user }
     }
 
     /// The person says something else of themselves.
@@ -58,18 +58,18 @@ impl Presence {
         view(user, self.lock().is_here(user), status)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Attendance> {
+    fn lock(&self) -> MutexGuard<'_, PresenceTracker> {
         self.attendance.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A device that is here.
-pub struct Here {
-    presence: Presence,
+pub struct OnlineGuard {
+    presence: PresenceHandle,
     user: UserId,
 }
 
-impl Drop for Here {
+impl Drop for OnlineGuard {
     fn drop(&mut self) {
         let now = self.presence.clock.now();
         self.presence.lock().went(self.user, now);
@@ -93,17 +93,17 @@ fn view(user: UserId, here: bool, status: Option<&StatusRow>) -> wire::PresenceE
 }
 
 /// The actor.
-pub struct Teller {
-    presence: Presence,
+pub struct PresenceActor {
+    presence: PresenceHandle,
     store: Store,
-    switchboard: Switchboard,
+    switchboard: EventRouter,
 }
 
-crate::actors::supervision::supervised!(Teller);
+crate::actors::supervision::supervised!(PresenceActor);
 
-impl Teller {
+impl PresenceActor {
     /// Tells through `switchboard` what `presence` finds.
-    pub const fn new(presence: Presence, store: Store, switchboard: Switchboard) -> Self {
+    pub const fn new(presence: PresenceHandle, store: Store, switchboard: EventRouter) -> Self {
         Self { presence, store, switchboard }
     }
 
@@ -116,13 +116,13 @@ impl Teller {
             Vec::new()
         };
         if due.is_empty() {
-            ctx.run_later(ROUND, Self::round);
+            ctx.run_later(FLUSH_INTERVAL, Self::round);
             return;
         }
         let (presence, store, switchboard) =
             (self.presence.clone(), self.store.clone(), self.switchboard.clone());
         let work = async move {
-            for some in due.chunks(BATCH) {
+            for some in due.chunks(MAX_USERS_PER_FLUSH) {
                 if let Err(error) = tell(&store, &switchboard, some).await {
                     tracing::debug!(%error, "contacts cannot be told of presence yet");
                     presence.lock().again(some);
@@ -130,7 +130,7 @@ impl Teller {
             }
         };
         ctx.wait(work.into_actor(self).map(|(), _, ctx| {
-            ctx.run_later(ROUND, Self::round);
+            ctx.run_later(FLUSH_INTERVAL, Self::round);
         }));
     }
 }
@@ -138,8 +138,8 @@ impl Teller {
 /// Writes down who went, and tells those who may know.
 async fn tell(
     store: &Store,
-    switchboard: &Switchboard,
-    news: &[News],
+    switchboard: &EventRouter,
+    news: &[PresenceUpdate],
 ) -> Result<(), store::StoreError> {
     let gone: Vec<_> = news.iter().filter_map(|news| Some((news.user, news.gone?))).collect();
     if !gone.is_empty() {
@@ -157,16 +157,16 @@ async fn tell(
         to.push(news.user); // their own other devices too
         let seen = view(news.user, news.here, statuses.get(&news.user).copied());
         // Every node knows who is anywhere, and tells those who are with it.
-        switchboard.announce_here(&to, &Outgoing::new(&ServerEvent::Presence(seen)));
+        switchboard.announce_here(&to, &OutboundEvent::new(&ServerEvent::Presence(seen)));
         counter!(PRESENCE).increment(1);
     }
     Ok(())
 }
 
-impl Actor for Teller {
+impl Actor for PresenceActor {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_later(ROUND, Self::round);
+        ctx.run_later(FLUSH_INTERVAL, Self::round);
     }
 }

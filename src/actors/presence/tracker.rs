@@ -9,8 +9,8 @@ use base::ids::UserId;
 
 /// Everybody of whom others were told that they are here, or soon will be.
 #[derive(Debug)]
-pub(super) struct Attendance {
-    people: HashMap<UserId, Person>,
+pub(super) struct PresenceTracker {
+    people: HashMap<UserId, PresenceEntry>,
     /// Those of whom something is perhaps to be told.
     pending: HashSet<UserId>,
     grace: Duration,
@@ -18,7 +18,7 @@ pub(super) struct Attendance {
 }
 
 #[derive(Debug, Default)]
-struct Person {
+struct PresenceEntry {
     /// Sockets of their devices, on whichever node.
     sockets: usize,
     /// When the last one went.
@@ -32,7 +32,7 @@ struct Person {
 
 /// Something to be told of a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct News {
+pub(super) struct PresenceUpdate {
     /// Who.
     pub(super) user: UserId,
     /// Whether they are here.
@@ -41,7 +41,7 @@ pub(super) struct News {
     pub(super) gone: Option<Timestamp>,
 }
 
-impl Attendance {
+impl PresenceTracker {
     /// Nobody is here.
     pub(super) fn new(grace: Duration, pause: Duration) -> Self {
         Self { people: HashMap::new(), pending: HashSet::new(), grace, pause }
@@ -77,7 +77,7 @@ impl Attendance {
     }
 
     /// What is to be told now; it counts as told.
-    pub(super) fn due(&mut self, now: Timestamp) -> Vec<News> {
+    pub(super) fn due(&mut self, now: Timestamp) -> Vec<PresenceUpdate> {
         let (grace, pause, people) = (self.grace, self.pause, &mut self.people);
         let mut news = Vec::new();
         self.pending.retain(|user| {
@@ -87,7 +87,7 @@ impl Attendance {
             let quiet = person.told.is_some_and(|told| now.since(told) < pause);
             if (here != person.here || person.changed) && !quiet {
                 let gone = if here { None } else { person.gone };
-                news.push(News { user: *user, here, gone });
+                news.push(PresenceUpdate { user: *user, here, gone });
                 (person.here, person.told, person.changed) = (here, Some(now), false);
                 return true; // looked at once more when the pause is over
             }
@@ -101,7 +101,7 @@ impl Attendance {
     }
 
     /// It could not be told: it is to be told again.
-    pub(super) fn again(&mut self, news: &[News]) {
+    pub(super) fn again(&mut self, news: &[PresenceUpdate]) {
         for news in news {
             let person = self.people.entry(news.user).or_default();
             (person.changed, person.told) = (true, None);
@@ -116,7 +116,7 @@ impl Attendance {
 }
 
 /// Whether somebody who is seen as here may be missed soon.
-fn person_waits(people: &HashMap<UserId, Person>, user: &UserId) -> bool {
+fn person_waits(people: &HashMap<UserId, PresenceEntry>, user: &UserId) -> bool {
     people.get(user).is_some_and(|person| person.sockets == 0)
 }
 
@@ -132,13 +132,13 @@ mod tests {
         Timestamp::from_micros(0) + Duration::from_secs(seconds)
     }
 
-    fn told(all: &mut Attendance, seconds: u64) -> Vec<bool> {
+    fn told(all: &mut PresenceTracker, seconds: u64) -> Vec<bool> {
         all.due(at(seconds)).into_iter().map(|news| news.here).collect()
     }
 
     #[test]
     fn coming_is_told_at_once_and_going_after_a_grace() {
-        let (mut all, bob) = (Attendance::new(GRACE, PAUSE), UserId::new());
+        let (mut all, bob) = (PresenceTracker::new(GRACE, PAUSE), UserId::new());
         all.came(bob);
         assert_eq!(told(&mut all, 0), [true]);
         all.came(bob);
@@ -148,14 +148,14 @@ mod tests {
         assert!(told(&mut all, 219).is_empty());
         assert!(all.is_here(bob));
         let news = all.due(at(220));
-        assert_eq!(news, [News { user: bob, here: false, gone: Some(at(200)) }]);
+        assert_eq!(news, [PresenceUpdate { user: bob, here: false, gone: Some(at(200)) }]);
         assert!(told(&mut all, 231).is_empty());
         assert!(all.people.is_empty() && !all.is_waiting());
     }
 
     #[test]
     fn a_flapping_phone_is_told_of_once() {
-        let (mut all, bob) = (Attendance::new(GRACE, PAUSE), UserId::new());
+        let (mut all, bob) = (PresenceTracker::new(GRACE, PAUSE), UserId::new());
         let mut heard = 0;
         for second in 0..600 {
             all.came(bob);
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn what_could_not_be_told_is_told_again() {
-        let (mut all, bob) = (Attendance::new(GRACE, PAUSE), UserId::new());
+        let (mut all, bob) = (PresenceTracker::new(GRACE, PAUSE), UserId::new());
         all.came(bob);
         let news = all.due(at(0));
         all.again(&news);
@@ -181,9 +181,9 @@ mod tests {
         fn little_is_told_and_the_last_is_true(
             steps in prop::collection::vec((0u8..3, 0u64..15), 0..80),
         ) {
-            let (mut all, bob) = (Attendance::new(GRACE, PAUSE), UserId::new());
+            let (mut all, bob) = (PresenceTracker::new(GRACE, PAUSE), UserId::new());
             let (mut now, mut sockets, mut last, mut seen) = (0, 0, None::<u64>, false);
-            let mut look = |all: &mut Attendance, now| {
+            let mut look = |all: &mut PresenceTracker, now| {
                 for news in all.due(at(now)) {
                     assert!(last.is_none_or(|last| now - last >= PAUSE.as_secs()));
                     last = Some(now);

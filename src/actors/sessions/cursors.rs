@@ -7,7 +7,7 @@ use base::ids::ConversationId;
 
 /// How far one conversation has come on one socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Cursor {
+struct ConversationCursor {
     /// Sent up to here.
     sent: i64,
     /// Where sending began on this socket; below it the device asks with `sync`.
@@ -18,7 +18,7 @@ struct Cursor {
 
 /// A piece of history that must be read from the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Gap {
+pub(super) struct SequenceGap {
     pub(super) conversation: ConversationId,
     /// Read what follows this.
     pub(super) after: i64,
@@ -30,11 +30,11 @@ pub(super) struct Gap {
 
 /// What is to be done with what was heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum DeliveryDecision {
     /// It is the very next one: sent now, as is taken for granted.
     Next,
     /// Some before it are missing, and nobody reads them yet: it may wait for them. If it does not,
-    /// they are to be read ([`Cursors::seek_gap`]).
+    /// they are to be read ([`DeliveryCursors::seek_gap`]).
     Early,
     /// It was sent, or will be read.
     Known,
@@ -42,14 +42,14 @@ pub(super) enum Heard {
 
 /// All conversations of one session.
 #[derive(Debug, Default)]
-pub(super) struct Cursors {
-    all: HashMap<ConversationId, Cursor>,
-    gaps: VecDeque<Gap>,
+pub(super) struct DeliveryCursors {
+    all: HashMap<ConversationId, ConversationCursor>,
+    gaps: VecDeque<SequenceGap>,
     /// Until the device's first `sync` (or a short while) nothing is sent, only noted.
     holding: bool,
 }
 
-impl Cursors {
+impl DeliveryCursors {
     /// A new socket: what was sent to the one before may be lost, so only a `sync` goes below it.
     pub(super) fn attach(&mut self) {
         self.holding = true;
@@ -65,7 +65,7 @@ impl Cursors {
     pub(super) fn load(&mut self, positions: &[(ConversationId, i64, i64)], fresh: bool) {
         for &(conversation, last, joined) in positions {
             let begin = if fresh { last } else { joined };
-            let new = Cursor { sent: begin, from: begin, known: last };
+            let new = ConversationCursor { sent: begin, from: begin, known: last };
             let cursor = self.all.entry(conversation).or_insert(new);
             if fresh {
                 (cursor.sent, cursor.from) = (begin, begin);
@@ -77,7 +77,7 @@ impl Cursors {
     /// Notes how far a conversation is. In one not seen before everything is read from the
     /// database, which knows what the person may see.
     pub(super) fn note(&mut self, conversation: ConversationId, seq: i64) {
-        let fresh = Cursor { sent: 0, from: 0, known: 0 };
+        let fresh = ConversationCursor { sent: 0, from: 0, known: 0 };
         let cursor = self.all.entry(conversation).or_insert(fresh);
         cursor.known = cursor.known.max(seq);
         self.seek_gap(conversation);
@@ -92,31 +92,31 @@ impl Cursors {
     }
 
     /// Notes a message.
-    pub(super) fn hear(&mut self, conversation: ConversationId, seq: i64) -> Heard {
+    pub(super) fn hear(&mut self, conversation: ConversationId, seq: i64) -> DeliveryDecision {
         let Some(cursor) = self.all.get_mut(&conversation) else {
             self.note(conversation, seq);
-            return Heard::Known;
+            return DeliveryDecision::Known;
         };
         cursor.known = cursor.known.max(seq);
         if self.holding || seq <= cursor.sent {
-            return Heard::Known;
+            return DeliveryDecision::Known;
         }
         let catching_up =
             self.gaps.iter().any(|gap| gap.conversation == conversation && gap.until.is_none());
         if catching_up {
-            return Heard::Known;
+            return DeliveryDecision::Known;
         }
         if seq == cursor.sent + 1 {
             cursor.sent = seq;
-            return Heard::Next;
+            return DeliveryDecision::Next;
         }
-        Heard::Early
+        DeliveryDecision::Early
     }
 
     /// The device told what it has.
     pub(super) fn sync(&mut self, conversation: ConversationId, has: i64, last: i64, joined: i64) {
         let has = has.clamp(joined.min(last), last.max(joined));
-        let begin = Cursor { sent: has, from: has, known: last };
+        let begin = ConversationCursor { sent: has, from: has, known: last };
         let cursor = self.all.entry(conversation).or_insert(begin);
         cursor.known = cursor.known.max(last);
         if self.holding {
@@ -130,7 +130,9 @@ impl Cursors {
             let same = later.find(|gap| gap.conversation == conversation && gap.until.is_some());
             match same {
                 Some(gap) => gap.after = has,
-                None => self.gaps.push_back(Gap { conversation, after: has, until, seen: 0 }),
+                None => {
+                    self.gaps.push_back(SequenceGap { conversation, after: has, until, seen: 0 })
+                }
             }
         }
     }
@@ -152,9 +154,14 @@ impl Cursors {
     /// Looks whether a conversation is behind what is known, once messages flow.
     pub(super) fn seek_gap(&mut self, conversation: ConversationId) {
         let Some(cursor) = self.all.get(&conversation).filter(|_| !self.holding) else { return };
-        let open = |gap: &Gap| gap.conversation == conversation && gap.until.is_none();
+        let open = |gap: &SequenceGap| gap.conversation == conversation && gap.until.is_none();
         if cursor.known > cursor.sent && !self.gaps.iter().any(open) {
-            self.gaps.push_back(Gap { conversation, after: cursor.sent, until: None, seen: 0 });
+            self.gaps.push_back(SequenceGap {
+                conversation,
+                after: cursor.sent,
+                until: None,
+                seen: 0,
+            });
         }
     }
 
@@ -164,14 +171,14 @@ impl Cursors {
     }
 
     /// The next piece to read, if messages flow and any is missing.
-    pub(super) fn next_gap(&mut self) -> Option<Gap> {
+    pub(super) fn next_gap(&mut self) -> Option<SequenceGap> {
         let gap = self.gaps.front_mut().filter(|_| !self.holding)?;
         gap.seen = self.all.get(&gap.conversation).map_or(0, |cursor| cursor.known);
         Some(*gap)
     }
 
     /// Takes note of a page read for the first gap: its last `seq`, and whether there may be more.
-    pub(super) fn fill(&mut self, gap: Gap, last: Option<i64>, full: bool) {
+    pub(super) fn fill(&mut self, gap: SequenceGap, last: Option<i64>, full: bool) {
         let Some(front) = self.gaps.front_mut().filter(|front| **front == gap) else { return };
         let reached = last.unwrap_or(gap.after);
         front.after = reached;
@@ -195,7 +202,7 @@ impl Cursors {
     }
 
     /// Whether a message of a page read for `gap` is to be sent.
-    pub(super) fn wants(gap: Gap, seq: i64) -> bool {
+    pub(super) fn wants(gap: SequenceGap, seq: i64) -> bool {
         seq > gap.after && gap.until.is_none_or(|until| seq <= until)
     }
 
@@ -212,8 +219,8 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    fn opened(last: i64) -> (Cursors, ConversationId) {
-        let mut cursors = Cursors::default();
+    fn opened(last: i64) -> (DeliveryCursors, ConversationId) {
+        let mut cursors = DeliveryCursors::default();
         let conversation = ConversationId::new();
         cursors.attach();
         cursors.load(&[(conversation, last, 0)], true);
@@ -221,11 +228,11 @@ mod tests {
     }
 
     /// Reads gaps from an imagined database until there are none; gives what was sent.
-    fn settle(cursors: &mut Cursors, last: i64, page: i64) -> Vec<i64> {
+    fn settle(cursors: &mut DeliveryCursors, last: i64, page: i64) -> Vec<i64> {
         let mut sent = Vec::new();
         while let Some(gap) = cursors.next_gap() {
             let rows: Vec<_> = (gap.after + 1..=last.min(gap.after + page)).collect();
-            sent.extend(rows.iter().copied().filter(|seq| Cursors::wants(gap, *seq)));
+            sent.extend(rows.iter().copied().filter(|seq| DeliveryCursors::wants(gap, *seq)));
             cursors.fill(gap, rows.last().copied(), rows.len() as i64 == page);
         }
         sent
@@ -234,22 +241,22 @@ mod tests {
     #[test]
     fn without_a_sync_a_socket_hears_what_follows() {
         let (mut cursors, c) = opened(7);
-        assert_eq!(cursors.hear(c, 8), Heard::Known, "held until the first sync");
+        assert_eq!(cursors.hear(c, 8), DeliveryDecision::Known, "held until the first sync");
         cursors.release();
         assert_eq!(settle(&mut cursors, 8, 10), [8]);
-        assert_eq!(cursors.hear(c, 9), Heard::Next);
+        assert_eq!(cursors.hear(c, 9), DeliveryDecision::Next);
     }
 
     #[test]
     fn a_gap_is_read_and_not_jumped() {
         let (mut cursors, c) = opened(0);
         cursors.release();
-        assert_eq!(cursors.hear(c, 1), Heard::Next);
-        assert_eq!(cursors.hear(c, 4), Heard::Early);
+        assert_eq!(cursors.hear(c, 1), DeliveryDecision::Next);
+        assert_eq!(cursors.hear(c, 4), DeliveryDecision::Early);
         cursors.seek_gap(c);
-        assert_eq!(cursors.hear(c, 5), Heard::Known, "it is being read");
+        assert_eq!(cursors.hear(c, 5), DeliveryDecision::Known, "it is being read");
         assert_eq!(settle(&mut cursors, 5, 2), [2, 3, 4, 5]);
-        assert_eq!(cursors.hear(c, 5), Heard::Known, "sent already");
+        assert_eq!(cursors.hear(c, 5), DeliveryDecision::Known, "sent already");
     }
 
     #[test]
@@ -271,7 +278,7 @@ mod tests {
         assert!(!cursors.is_reading(c), "it is there");
         cursors.learn_of(c, 2);
         assert_eq!(settle(&mut cursors, 2, 10), [2]);
-        assert_eq!(cursors.hear(c, 2), Heard::Known, "read already");
+        assert_eq!(cursors.hear(c, 2), DeliveryDecision::Known, "read already");
         let stranger = ConversationId::new();
         cursors.learn_of(stranger, 2);
         assert!(!cursors.is_reading(stranger));
@@ -281,10 +288,10 @@ mod tests {
     fn a_late_sync_fetches_only_what_was_before() {
         let (mut cursors, c) = opened(5);
         cursors.release();
-        assert_eq!(cursors.hear(c, 6), Heard::Next);
+        assert_eq!(cursors.hear(c, 6), DeliveryDecision::Next);
         cursors.sync(c, 2, 6, 0);
         assert_eq!(settle(&mut cursors, 6, 2), [3, 4, 5]);
-        assert_eq!(cursors.hear(c, 7), Heard::Next);
+        assert_eq!(cursors.hear(c, 7), DeliveryDecision::Next);
     }
 
     proptest! {
@@ -299,7 +306,7 @@ mod tests {
             let has = has.min(before);
             let mut last = before;
             let mut got: Vec<i64> = Vec::new();
-            let mut reading: Option<(Gap, Vec<i64>, bool)> = None;
+            let mut reading: Option<(SequenceGap, Vec<i64>, bool)> = None;
             let mut early = BTreeSet::new();
             cursors.load(&[(c, last, 0)], false);
             cursors.seek_gaps();
@@ -310,13 +317,13 @@ mod tests {
                     0 => {                                   // said, and heard backwards
                         for seq in (last + 1..=last + n).rev() {
                             match cursors.hear(c, seq) {
-                                Heard::Next => got.push(seq),
-                                Heard::Early => drop(early.insert(seq)),
-                                Heard::Known => continue,
+                                DeliveryDecision::Next => got.push(seq),
+                                DeliveryDecision::Early => drop(early.insert(seq)),
+                                DeliveryDecision::Known => continue,
                             }
                             while let Some(next) = got.last().map(|seq| seq + 1)
                                 && early.remove(&next)
-                                && cursors.hear(c, next) == Heard::Next
+                                && cursors.hear(c, next) == DeliveryDecision::Next
                             {
                                 got.push(next);
                             }
@@ -330,7 +337,7 @@ mod tests {
                     1 => last += n,                          // said, not heard
                     2 => match reading.take() {              // a page is read, then it arrives
                         Some((gap, rows, full)) => {
-                            got.extend(rows.iter().copied().filter(|s| Cursors::wants(gap, *s)));
+                            got.extend(rows.iter().copied().filter(|s| DeliveryCursors::wants(gap, *s)));
                             cursors.fill(gap, rows.last().copied(), full);
                         }
                         None => if let Some(gap) = cursors.next_gap() {
@@ -343,7 +350,7 @@ mod tests {
                 }
             }
             if let Some((gap, rows, full)) = reading {
-                got.extend(rows.iter().copied().filter(|s| Cursors::wants(gap, *s)));
+                got.extend(rows.iter().copied().filter(|s| DeliveryCursors::wants(gap, *s)));
                 cursors.fill(gap, rows.last().copied(), full);
             }
             cursors.load(&[(c, last, 0)], false);

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use base::ids::{DeviceId, NodeId, SessionId, UserId};
 
-use super::outbound_event::{Outgoing, SequencePosition};
-use super::registry::Registry;
-use super::session::{Deliver, End, Known};
-use super::socket_handle::Close;
-use crate::actors::peer_nodes::Neighbours;
+use super::outbound_event::{OutboundEvent, SequencePosition};
+use super::registry::SessionRegistry;
+use super::session::{DeliverEvent, EndSession, ObserveHead};
+use super::socket_handle::CloseReason;
+use crate::actors::peer_nodes::PeerNodes;
 use crate::actors::supervision::SendError;
 use crate::protocol::cluster::{DeviceKey, NodeEvent};
 use crate::protocol::server::{Reconnect, ServerEvent};
@@ -17,34 +17,34 @@ use crate::telemetry::metrics::dropped;
 
 /// Finds the sessions of people; cheap to clone.
 #[derive(Clone)]
-pub struct Switchboard {
-    pub(super) registry: Arc<Registry>,
-    neighbours: Neighbours,
+pub struct EventRouter {
+    pub(super) registry: Arc<SessionRegistry>,
+    neighbours: PeerNodes,
     /// This node goes, and its devices come back elsewhere.
     leaving: Arc<AtomicBool>,
 }
 
-impl Switchboard {
+impl EventRouter {
     /// Nobody is here yet.
-    pub fn new(neighbours: Neighbours) -> Self {
-        let registry = Arc::new(Registry::new(neighbours.clone()));
+    pub fn new(neighbours: PeerNodes) -> Self {
+        let registry = Arc::new(SessionRegistry::new(neighbours.clone()));
         Self { registry, neighbours, leaving: Arc::default() }
     }
 
     /// Tells every session of these people, wherever it is.
-    pub fn announce(&self, people: &[UserId], event: &Outgoing) {
+    pub fn announce(&self, people: &[UserId], event: &OutboundEvent) {
         self.announce_here(people, event);
         self.neighbours.deliver(people, event.urgency(), || event.raw());
     }
 
     /// Tells every session of these people on this node.
-    pub fn announce_here(&self, people: &[UserId], event: &Outgoing) {
+    pub fn announce_here(&self, people: &[UserId], event: &OutboundEvent) {
         for user in people {
             self.registry.each(*user, |entry| {
                 if entry.call_only {
                     return;
                 }
-                if entry.actor.tell(Deliver(event.clone())) == Err(SendError::Full) {
+                if entry.actor.tell(DeliverEvent(event.clone())) == Err(SendError::Full) {
                     dropped("session-full");
                     entry.missed();
                 }
@@ -70,7 +70,7 @@ impl Switchboard {
 
     /// The same, on this node only.
     pub fn tell_place_here(&self, people: &[UserId], place: SequencePosition, passed: bool) {
-        let known = Known { place, passed };
+        let known = ObserveHead { place, passed };
         for user in people {
             self.registry.each(*user, |entry| {
                 if entry.call_only {
@@ -86,16 +86,27 @@ impl Switchboard {
 
     /// Tells one session of this node; false if it is no more. What does not fit its mailbox is
     /// lost to it and counted: a device that is so far behind is about to be ended.
-    pub fn tell_session_here(&self, user: UserId, session: SessionId, event: &Outgoing) -> bool {
+    pub fn tell_session_here(
+        &self,
+        user: UserId,
+        session: SessionId,
+        event: &OutboundEvent,
+    ) -> bool {
         let Some(entry) = self.registry.one(user, session) else { return false };
-        if entry.actor.tell(Deliver(event.clone())) == Err(SendError::Full) {
+        if entry.actor.tell(DeliverEvent(event.clone())) == Err(SendError::Full) {
             dropped("session-full");
         }
         true
     }
 
     /// Tells one session, on whichever node it is.
-    pub fn tell_session(&self, node: NodeId, user: UserId, session: SessionId, event: &Outgoing) {
+    pub fn tell_session(
+        &self,
+        node: NodeId,
+        user: UserId,
+        session: SessionId,
+        event: &OutboundEvent,
+    ) {
         if node != self.neighbours.me() {
             self.neighbours.deliver_to(node, user, session, event.raw());
         } else if !self.tell_session_here(user, session, event) {
@@ -151,7 +162,7 @@ impl Switchboard {
     /// Ends the sessions of a device on this node.
     pub fn end_device_here(&self, user: UserId, device: DeviceId) {
         for entry in self.registry.of_device(user, device) {
-            let _ = entry.actor.insist(End(Close::SignedOut)); // gone already is as good
+            let _ = entry.actor.insist(EndSession(CloseReason::SignedOut)); // gone already is as good
         }
     }
 
@@ -164,13 +175,13 @@ impl Switchboard {
     /// Ends all sessions of a person on this node.
     pub fn end_person_here(&self, user: UserId) {
         self.registry.each(user, |entry| {
-            let _ = entry.actor.insist(End(Close::SignedOut)); // gone already is as good
+            let _ = entry.actor.insist(EndSession(CloseReason::SignedOut)); // gone already is as good
         });
     }
 
     /// The devices of all sessions of this node.
     pub fn devices(&self) -> Vec<DeviceId> {
-        let own = |entry: &super::registry::Entry| !entry.call_only;
+        let own = |entry: &super::registry::SessionEntry| !entry.call_only;
         self.registry.all().into_iter().filter(own).map(|entry| entry.device).collect()
     }
 
@@ -183,7 +194,7 @@ impl Switchboard {
     pub fn end_devices(&self, devices: &[DeviceId]) {
         for entry in self.registry.all() {
             if devices.contains(&entry.device) {
-                let _ = entry.actor.insist(End(Close::SignedOut)); // gone already is as good
+                let _ = entry.actor.insist(EndSession(CloseReason::SignedOut)); // gone already is as good
             }
         }
     }
@@ -191,10 +202,10 @@ impl Switchboard {
     /// Tells every device of this node to come back after a moment, then ends every session.
     pub fn leave(&self, after_ms: u64) {
         self.leaving.store(true, Ordering::Release);
-        let event = Outgoing::new(&ServerEvent::Reconnect(Reconnect { after_ms }));
+        let event = OutboundEvent::new(&ServerEvent::Reconnect(Reconnect { after_ms }));
         for entry in self.registry.all() {
-            let _ = entry.actor.insist(Deliver(event.clone())); // gone: nobody to tell
-            let _ = entry.actor.insist(End(Close::Leaving));
+            let _ = entry.actor.insist(DeliverEvent(event.clone())); // gone: nobody to tell
+            let _ = entry.actor.insist(EndSession(CloseReason::Leaving));
         }
     }
 

@@ -9,11 +9,11 @@ mod requests;
 mod session;
 mod socket_handle;
 
-pub use event_router::Switchboard;
-pub use outbound_event::{Outgoing, SequenceKind, SequencePosition};
-pub use requests::Error as RequestError;
-pub use session::Session;
-pub use socket_handle::{Answer, Blocked, Close, Down, Line};
+pub use event_router::EventRouter;
+pub use outbound_event::{OutboundEvent, SequenceKind, SequencePosition};
+pub use requests::RequestError;
+pub use session::SessionActor;
+pub use socket_handle::{CloseReason, ReplyResult, SocketCommand, SocketHandle, SocketSendError};
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,10 +22,12 @@ use base::error::{CodedError, ErrorKind};
 use base::ids::{SessionId, UserId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use self::session::{Attach, Detach, End, Flushed, Open, Request, Seed};
-use super::calls::Calls;
-use super::chat::Lanes;
-use super::presence::Presence;
+use self::session::{
+    AttachSocket, ClientRequest, DetachSocket, EndSession, SessionInit, SocketFlushed, SocketReady,
+};
+use super::calls::CallService;
+use super::chat::ChatShards;
+use super::presence::PresenceHandle;
 use super::supervision::{ActorRef, DynamicSupervisor};
 use crate::config;
 use crate::domain::accounts::Principal;
@@ -35,38 +37,38 @@ use crate::protocol::client::ClientEvent;
 
 /// The living side of the service: sessions, and the lanes they send through; cheap to clone.
 #[derive(Clone)]
-pub struct Living {
-    nursery: DynamicSupervisor<Session>,
+pub struct SessionService {
+    nursery: DynamicSupervisor<SessionActor>,
     /// Who is here.
-    pub switchboard: Switchboard,
+    pub switchboard: EventRouter,
     /// The deeds of chat.
     pub chat: ChatService,
     /// Where messages get their order.
-    pub lanes: Lanes,
+    pub lanes: ChatShards,
     /// Who talks to whom.
-    pub calls: Calls,
+    pub calls: CallService,
     /// Who is here, as others are told.
-    pub presence: Presence,
+    pub presence: PresenceHandle,
     config: Arc<config::SessionsConfig>,
     /// For those who read what their device has missed.
     reading: Arc<Semaphore>,
 }
 
 /// What a session reaches beside other sessions.
-pub struct Ways {
+pub struct SessionDeps {
     /// The deeds of chat.
     pub chat: ChatService,
     /// Where messages get their order.
-    pub lanes: Lanes,
+    pub lanes: ChatShards,
     /// Who talks to whom.
-    pub calls: Calls,
+    pub calls: CallService,
     /// Who is here, as others are told.
-    pub presence: Presence,
+    pub presence: PresenceHandle,
 }
 
 /// Why a session cannot be had.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum SessionError {
     /// The session could not be started, or ended at once.
     #[error("no session can be opened just now: try again")]
     NotStarted,
@@ -75,7 +77,7 @@ pub enum Error {
     Chat(#[from] chat::ChatError),
 }
 
-impl CodedError for Error {
+impl CodedError for SessionError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::NotStarted => ErrorKind::Unavailable,
@@ -97,7 +99,7 @@ impl CodedError for Error {
 
 /// A socket's hold on its session; letting go of it tells the session that the socket is gone.
 pub struct SessionHandle {
-    actor: ActorRef<Session>,
+    actor: ActorRef<SessionActor>,
     number: u64,
     /// Names the session.
     pub id: SessionId,
@@ -105,16 +107,16 @@ pub struct SessionHandle {
     pub resumed: bool,
 }
 
-impl Living {
+impl SessionService {
     /// Puts the parts together; `queue` is how long that of the database is.
     pub fn new(
-        nursery: DynamicSupervisor<Session>,
-        switchboard: Switchboard,
-        ways: Ways,
+        nursery: DynamicSupervisor<SessionActor>,
+        switchboard: EventRouter,
+        ways: SessionDeps,
         config: config::SessionsConfig,
         queue: usize,
     ) -> Self {
-        let Ways { chat, lanes, calls, presence } = ways;
+        let SessionDeps { chat, lanes, calls, presence } = ways;
         let config = Arc::new(config);
         let reading = Arc::new(Semaphore::new((queue / 8).max(1)));
         Self { nursery, switchboard, chat, lanes, calls, presence, config, reading }
@@ -130,8 +132,12 @@ impl Living {
     /// [`SessionHandle::open`] is called.
     ///
     /// # Errors
-    /// [`Error`] if no session can be had.
-    pub async fn attach(&self, me: Principal, line: Line) -> Result<SessionHandle, Error> {
+    /// [`SessionError`] if no session can be had.
+    pub async fn attach(
+        &self,
+        me: Principal,
+        line: SocketHandle,
+    ) -> Result<SessionHandle, SessionError> {
         // Other tabs of the device may be faster and take the session that was begun for this one,
         // but each of them takes one only.
         for _ in 0..=self.config.per_device {
@@ -146,22 +152,26 @@ impl Living {
                 return Ok(handle);
             }
         }
-        Err(Error::NotStarted)
+        Err(SessionError::NotStarted)
     }
 
     /// Begins a session for a socket; `None` if another socket took it, or it ended at once.
-    async fn begin(&self, me: &Principal, line: Line) -> Result<Option<SessionHandle>, Error> {
+    async fn begin(
+        &self,
+        me: &Principal,
+        line: SocketHandle,
+    ) -> Result<Option<SessionHandle>, SessionError> {
         let (user, device) = (me.user, me.device);
         let id = SessionId::new();
-        let seed = Arc::new(Seed { me: me.clone(), id, living: self.clone() });
-        let factory = move |_: &mut _| Session::new(seed.clone());
+        let seed = Arc::new(SessionInit { me: me.clone(), id, living: self.clone() });
+        let factory = move |_: &mut _| SessionActor::new(seed.clone());
         let started = self.nursery.start(&id.to_string(), factory).await;
-        let actor = started.map_err(|_| Error::NotStarted)?;
+        let actor = started.map_err(|_| SessionError::NotStarted)?;
         let handle = offer(&actor, line).await?;
         // Looked at when the new one is among them, so that many at once do not all pass.
         let mine = self.switchboard.registry.of_device(user, device);
         for oldest in mine.iter().take(mine.len().saturating_sub(self.config.per_device)) {
-            let _ = oldest.actor.insist(End(Close::TooMany)); // gone already is as good
+            let _ = oldest.actor.insist(EndSession(CloseReason::TooMany)); // gone already is as good
         }
         Ok(handle)
     }
@@ -175,48 +185,51 @@ impl Living {
     /// Hands a deed's news to those who are here, and gives its answer.
     pub fn tell<T>(&self, deed: WithEvents<T>) -> T {
         for DirectedEvent { to, event } in &deed.news {
-            self.switchboard.announce(to, &Outgoing::new(event));
+            self.switchboard.announce(to, &OutboundEvent::new(event));
         }
         deed.answer
     }
 }
 
 /// Offers a socket; `None` if the session has one by now or is gone.
-async fn offer(actor: &ActorRef<Session>, line: Line) -> Result<Option<SessionHandle>, Error> {
+async fn offer(
+    actor: &ActorRef<SessionActor>,
+    line: SocketHandle,
+) -> Result<Option<SessionHandle>, SessionError> {
     let (ready, answer) = oneshot::channel();
-    if actor.ask(Attach { line, ready }).await != Ok(true) {
+    if actor.ask(AttachSocket { line, ready }).await != Ok(true) {
         return Ok(None);
     }
     match answer.await {
         Ok(handle) => Ok(Some(handle?)),
-        Err(_) => Err(Error::NotStarted),
+        Err(_) => Err(SessionError::NotStarted),
     }
 }
 
 impl SessionHandle {
     /// The device has been told that it is in: events may flow.
     pub fn open(&self) {
-        let _ = self.actor.insist(Open(self.number)); // gone: its Drop has closed the socket
+        let _ = self.actor.insist(SocketReady(self.number)); // gone: its Drop has closed the socket
     }
 
     /// Passes a request on; false if the session is gone or does not keep up.
     pub fn request(&self, id: Option<u64>, event: ClientEvent) -> bool {
-        self.actor.tell(Request { id, event }).is_ok()
+        self.actor.tell(ClientRequest { id, event }).is_ok()
     }
 
     /// Everything before the fence is on its way.
     pub fn flushed(&self) {
-        let _ = self.actor.insist(Flushed(self.number)); // gone: its Drop has closed the socket
+        let _ = self.actor.insist(SocketFlushed(self.number)); // gone: its Drop has closed the socket
     }
 
     /// Ends the session: its device turned out to be signed out.
     pub fn end(&self) {
-        let _ = self.actor.insist(End(Close::SignedOut)); // gone already is as good
+        let _ = self.actor.insist(EndSession(CloseReason::SignedOut)); // gone already is as good
     }
 }
 
 impl Drop for SessionHandle {
     fn drop(&mut self) {
-        let _ = self.actor.insist(Detach(self.number)); // gone already is as good
+        let _ = self.actor.insist(DetachSocket(self.number)); // gone already is as good
     }
 }

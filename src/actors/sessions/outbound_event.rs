@@ -12,10 +12,10 @@ use crate::protocol::server::ServerEvent;
 
 /// Cheap to clone; all clones share the text.
 #[derive(Clone, Debug)]
-pub struct Outgoing(Arc<Inner>);
+pub struct OutboundEvent(Arc<OutboundEventInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct OutboundEventInner {
     name: Cow<'static, str>,
     data: Box<RawValue>,
     urgency: Priority,
@@ -25,7 +25,7 @@ struct Inner {
     socket_io: OnceLock<ByteString>,
 }
 
-impl Outgoing {
+impl OutboundEvent {
     /// Serialises an event.
     pub fn new(event: &ServerEvent) -> Self {
         let change = |id, revision, seq| (Some(SequencePosition::changed(id, revision)), Some(seq));
@@ -55,7 +55,7 @@ impl Outgoing {
 
     /// As it travels to another node.
     pub fn raw(&self) -> RawEvent {
-        let Inner { name, data, place, about, .. } = &*self.0;
+        let OutboundEventInner { name, data, place, about, .. } = &*self.0;
         RawEvent {
             name: name.clone().into_owned(),
             data: data.clone(),
@@ -75,7 +75,7 @@ impl Outgoing {
         (place, about): (Option<SequencePosition>, Option<i64>),
         urgency: Priority,
     ) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(OutboundEventInner {
             name,
             data,
             place,

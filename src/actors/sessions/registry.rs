@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base::ids::{DeviceId, SessionId, UserId};
 
-use super::session::{Missed, Session};
-use crate::actors::peer_nodes::Neighbours;
+use super::session::{Resync, SessionActor};
+use crate::actors::peer_nodes::PeerNodes;
 use crate::actors::supervision::ActorRef;
 
 const SHARDS: usize = 64;
 
 /// One living session.
 #[derive(Clone)]
-pub(super) struct Entry {
+pub(super) struct SessionEntry {
     pub(super) session: SessionId,
     pub(super) device: DeviceId,
     /// It was opened with a call token: it hears of its call and of nothing else.
@@ -24,33 +24,33 @@ pub(super) struct Entry {
     pub(super) attached: Arc<AtomicBool>,
     /// The session was told to look into the database and has not begun to.
     pub(super) told: Arc<AtomicBool>,
-    pub(super) actor: ActorRef<Session>,
+    pub(super) actor: ActorRef<SessionActor>,
 }
 
-impl Entry {
+impl SessionEntry {
     /// Tells the session to look into the database, once however often this is said.
     pub(super) fn missed(&self) {
         if !self.told.swap(true, Ordering::AcqRel) {
-            let _ = self.actor.insist(Missed); // gone: nobody to tell
+            let _ = self.actor.insist(Resync); // gone: nobody to tell
         }
     }
 }
 
 /// All living sessions.
-pub(super) struct Registry {
-    shards: Vec<Mutex<HashMap<UserId, Vec<Entry>>>>,
+pub(super) struct SessionRegistry {
+    shards: Vec<Mutex<HashMap<UserId, Vec<SessionEntry>>>>,
     hasher: RandomState,
-    neighbours: Neighbours,
+    neighbours: PeerNodes,
 }
 
 /// Whether somebody has a socket.
-fn is_here(entries: &[Entry]) -> bool {
+fn is_here(entries: &[SessionEntry]) -> bool {
     entries.iter().any(|entry| !entry.call_only && entry.attached.load(Ordering::Acquire))
 }
 
-impl Registry {
+impl SessionRegistry {
     /// Nobody yet; the neighbours hear of everybody who comes and goes.
-    pub(super) fn new(neighbours: Neighbours) -> Self {
+    pub(super) fn new(neighbours: PeerNodes) -> Self {
         let shards = std::iter::repeat_with(Mutex::default).take(SHARDS).collect();
         Self { shards, hasher: RandomState::new(), neighbours }
     }
@@ -67,13 +67,13 @@ impl Registry {
         }
     }
 
-    fn shard(&self, user: UserId) -> MutexGuard<'_, HashMap<UserId, Vec<Entry>>> {
+    fn shard(&self, user: UserId) -> MutexGuard<'_, HashMap<UserId, Vec<SessionEntry>>> {
         #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash will do")]
         let n = self.hasher.hash_one(user) as usize % SHARDS;
         self.shards[n].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn add(&self, user: UserId, entry: Entry) {
+    pub(super) fn add(&self, user: UserId, entry: SessionEntry) {
         self.shard(user).entry(user).or_default().push(entry);
     }
 
@@ -92,20 +92,20 @@ impl Registry {
     }
 
     /// Calls `with` for every session of a person, oldest first.
-    pub(super) fn each(&self, user: UserId, mut with: impl FnMut(&Entry)) {
+    pub(super) fn each(&self, user: UserId, mut with: impl FnMut(&SessionEntry)) {
         if let Some(entries) = self.shard(user).get(&user) {
             entries.iter().for_each(&mut with);
         }
     }
 
     /// One session of a person.
-    pub(super) fn one(&self, user: UserId, session: SessionId) -> Option<Entry> {
+    pub(super) fn one(&self, user: UserId, session: SessionId) -> Option<SessionEntry> {
         let shard = self.shard(user);
         shard.get(&user)?.iter().find(|entry| entry.session == session).cloned()
     }
 
     /// The sessions of one device, oldest first.
-    pub(super) fn of_device(&self, user: UserId, device: DeviceId) -> Vec<Entry> {
+    pub(super) fn of_device(&self, user: UserId, device: DeviceId) -> Vec<SessionEntry> {
         let mut found = Vec::new();
         self.each(user, |entry| {
             if entry.device == device {
@@ -116,7 +116,7 @@ impl Registry {
     }
 
     /// Every session there is.
-    pub(super) fn all(&self) -> Vec<Entry> {
+    pub(super) fn all(&self) -> Vec<SessionEntry> {
         let shards = self.shards.iter();
         shards
             .flat_map(|shard| {
@@ -144,7 +144,7 @@ impl Registry {
 
     /// People with an attached socket.
     pub(super) fn people(&self) -> usize {
-        let here = |entries: &Vec<Entry>| {
+        let here = |entries: &Vec<SessionEntry>| {
             entries.iter().any(|entry| entry.attached.load(Ordering::Relaxed))
         };
         let shards = self.shards.iter();

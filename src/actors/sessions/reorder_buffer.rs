@@ -3,21 +3,21 @@
 
 use std::time::Duration;
 
-use super::outbound_event::{Outgoing, SequencePosition};
+use super::outbound_event::{OutboundEvent, SequencePosition};
 
 /// How long what is missing may take to come before it is read from the database.
-pub(super) const PATIENCE: Duration = Duration::from_millis(50);
+pub(super) const REORDER_TIMEOUT: Duration = Duration::from_millis(50);
 /// More is not kept: whoever lacks so much reads.
-const MOST: usize = 64;
+const MAX_REORDERED_EVENTS: usize = 64;
 
 /// The events of one session that came too early.
 #[derive(Debug, Default)]
-pub(super) struct Early(Vec<(SequencePosition, Outgoing)>);
+pub(super) struct ReorderBuffer(Vec<(SequencePosition, OutboundEvent)>);
 
-impl Early {
+impl ReorderBuffer {
     /// Keeps an event until it is taken; false if there is no room.
-    pub(super) fn keep(&mut self, place: SequencePosition, event: Outgoing) -> bool {
-        let room = self.0.len() < MOST;
+    pub(super) fn keep(&mut self, place: SequencePosition, event: OutboundEvent) -> bool {
+        let room = self.0.len() < MAX_REORDERED_EVENTS;
         if room {
             self.0.push((place, event));
         }
@@ -28,7 +28,7 @@ impl Early {
     pub(super) fn after(
         &mut self,
         place: SequencePosition,
-    ) -> Option<(SequencePosition, Outgoing)> {
+    ) -> Option<(SequencePosition, OutboundEvent)> {
         let next = SequencePosition { number: place.number + 1, ..place };
         let found = self.0.iter().position(|(place, _)| *place == next)?;
         Some(self.0.swap_remove(found))

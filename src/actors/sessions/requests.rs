@@ -9,8 +9,8 @@ use metrics::counter;
 use serde::Serialize;
 use store::ReceiptKind;
 
-use super::Living;
-use super::socket_handle::Answer;
+use super::SessionService;
+use super::socket_handle::ReplyResult;
 use crate::domain::WithEvents;
 use crate::domain::chat::{self, ChatService};
 use crate::protocol::chat::ConversationSummary;
@@ -19,7 +19,7 @@ use crate::telemetry::metrics::EVENTS_IN;
 
 /// Why a request did not reach its deed.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-pub enum Error {
+pub enum RequestError {
     /// Too many unanswered requests.
     #[error("too many requests are under way: wait for answers")]
     TooManyInFlight,
@@ -28,7 +28,7 @@ pub enum Error {
     Again,
 }
 
-impl CodedError for Error {
+impl CodedError for RequestError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::TooManyInFlight => ErrorKind::TooMany,
@@ -51,10 +51,10 @@ impl CodedError for Error {
 /// Answers everything but `sync`. What is sent takes its place in the queue now, not when the
 /// future is first polled, so that a device's messages keep the order in which it sent them.
 pub(super) fn answer(
-    living: &Living,
+    living: &SessionService,
     user: UserId,
     event: ClientEvent,
-) -> impl Future<Output = Answer> + use<> {
+) -> impl Future<Output = ReplyResult> + use<> {
     let living = living.clone();
     let sending = if let ClientEvent::SendMessage(send) = &event {
         counter!(EVENTS_IN, "event" => "send_message").increment(1);
@@ -88,27 +88,30 @@ pub(super) fn answer(
                 | ClientEvent::SendMessage(_)
                 | ClientEvent::Call(_),
                 _,
-            ) => Err(Arc::new(Error::Again) as _),
+            ) => Err(Arc::new(RequestError::Again) as _),
         }
     }
 }
 
 async fn mark(
-    living: &Living,
+    living: &SessionService,
     user: UserId,
     at: ReceiptPosition,
     receipt: ReceiptKind,
     name: &'static str,
-) -> Answer {
+) -> ReplyResult {
     counter!(EVENTS_IN, "event" => name).increment(1);
     tell(living, living.chat.mark(user, at.conversation_id, receipt, at.seq).await)
 }
 
-fn tell<T: Serialize>(living: &Living, deed: Result<WithEvents<T>, chat::ChatError>) -> Answer {
+fn tell<T: Serialize>(
+    living: &SessionService,
+    deed: Result<WithEvents<T>, chat::ChatError>,
+) -> ReplyResult {
     json_or(deed.map(|deed| living.tell(deed)))
 }
 
-fn json_or<T: Serialize>(answer: Result<T, chat::ChatError>) -> Answer {
+fn json_or<T: Serialize>(answer: Result<T, chat::ChatError>) -> ReplyResult {
     match answer {
         Ok(answer) => json(&answer),
         Err(error) => Err(Arc::new(error)),
@@ -116,7 +119,7 @@ fn json_or<T: Serialize>(answer: Result<T, chat::ChatError>) -> Answer {
 }
 
 /// The JSON of an answer.
-pub(super) fn json<T: Serialize>(answer: &T) -> Answer {
+pub(super) fn json<T: Serialize>(answer: &T) -> ReplyResult {
     #[expect(clippy::expect_used, reason = "the shapes of protocol/ have text keys only")]
     Ok(serde_json::to_string(answer).expect("a protocol shape serialises"))
 }

@@ -6,7 +6,10 @@
 mod catch_up;
 mod messages;
 
-pub(super) use messages::{Attach, Deliver, Detach, End, Flushed, Known, Missed, Open, Request};
+pub(super) use messages::{
+    AttachSocket, ClientRequest, DeliverEvent, DetachSocket, EndSession, ObserveHead, Resync,
+    SocketFlushed, SocketReady,
+};
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -17,43 +20,45 @@ use base::ids::SessionId;
 use metrics::counter;
 use tokio::sync::oneshot;
 
-use self::messages::AttachReply;
-use super::cursors::Cursors;
-use super::outbound_event::{Outgoing, SequenceKind};
-use super::registry::Entry;
-use super::reorder_buffer::Early;
-use super::socket_handle::{Answer, Blocked, Close, Down, Line};
-use super::{Living, SessionHandle};
-use crate::actors::presence::Here;
+use self::messages::AttachSocketReply;
+use super::cursors::DeliveryCursors;
+use super::outbound_event::{OutboundEvent, SequenceKind};
+use super::registry::SessionEntry;
+use super::reorder_buffer::ReorderBuffer;
+use super::socket_handle::{
+    CloseReason, ReplyResult, SocketCommand, SocketHandle, SocketSendError,
+};
+use super::{SessionHandle, SessionService};
+use crate::actors::presence::OnlineGuard;
 use crate::actors::supervision::SupervisedContext;
 use crate::domain::accounts::Principal;
 use crate::telemetry::metrics::{EVENTS_OUT, Present, SESSIONS, dropped};
 
 /// How long a session waits before it asks a database again that did not answer.
-const RETRY: Duration = Duration::from_millis(500);
+const CATCH_UP_RETRY_DELAY: Duration = Duration::from_millis(500);
 
 /// What a session is made of, now and after any restart.
-pub(super) struct Seed {
+pub(super) struct SessionInit {
     pub(super) me: Principal,
     pub(super) id: SessionId,
-    pub(super) living: Living,
+    pub(super) living: SessionService,
 }
 
 /// The actor.
-pub struct Session {
-    seed: Arc<Seed>,
+pub struct SessionActor {
+    seed: Arc<SessionInit>,
     attached: Arc<AtomicBool>,
-    line: Option<Line>,
+    line: Option<SocketHandle>,
     /// Counts sockets, so that the farewell of an old one does not detach a new one.
     line_number: u64,
     /// How far what is said has come on this socket, and how far what became of it.
-    said: Cursors,
-    changed: Cursors,
+    said: DeliveryCursors,
+    changed: DeliveryCursors,
     /// What came before that which it follows, and whether it is to be given up in a moment.
-    early: Early,
+    early: ReorderBuffer,
     impatient: bool,
     /// Others are told that the person is here.
-    here: Option<Here>,
+    here: Option<OnlineGuard>,
     loaded: bool,
     /// A page is being read, or the socket has not passed on the last one.
     reading: bool,
@@ -70,18 +75,18 @@ pub struct Session {
     _present: Present,
 }
 
-crate::actors::supervision::supervised!(Session);
+crate::actors::supervision::supervised!(SessionActor);
 
-impl Session {
-    pub(super) fn new(seed: Arc<Seed>) -> Self {
+impl SessionActor {
+    pub(super) fn new(seed: Arc<SessionInit>) -> Self {
         Self {
             seed,
             attached: Arc::default(),
             line: None,
             line_number: 0,
-            said: Cursors::default(),
-            changed: Cursors::default(),
-            early: Early::default(),
+            said: DeliveryCursors::default(),
+            changed: DeliveryCursors::default(),
+            early: ReorderBuffer::default(),
             impatient: false,
             here: None,
             loaded: false,
@@ -96,26 +101,26 @@ impl Session {
         }
     }
 
-    fn cursors(&mut self, order: SequenceKind) -> &mut Cursors {
+    fn cursors(&mut self, order: SequenceKind) -> &mut DeliveryCursors {
         match order {
             SequenceKind::Said => &mut self.said,
             SequenceKind::Changed => &mut self.changed,
         }
     }
 
-    fn living(&self) -> &Living {
+    fn living(&self) -> &SessionService {
         &self.seed.living
     }
 
     /// Sends down; a socket that does not keep up is ended, the session waits for its return.
-    fn send(&mut self, down: Down, ctx: &mut SupervisedContext<Self>) -> bool {
+    fn send(&mut self, down: SocketCommand, ctx: &mut SupervisedContext<Self>) -> bool {
         let Some(line) = &self.line else { return false };
         match line.send(down) {
             Ok(()) => true,
             Err(blocked) => {
-                if blocked == Blocked::Slow {
+                if blocked == SocketSendError::Slow {
                     dropped("slow-socket");
-                    line.close(Close::Slow);
+                    line.close(CloseReason::Slow);
                 }
                 self.detach(ctx);
                 false
@@ -123,18 +128,18 @@ impl Session {
         }
     }
 
-    fn send_event(&mut self, event: Outgoing, ctx: &mut SupervisedContext<Self>) -> bool {
+    fn send_event(&mut self, event: OutboundEvent, ctx: &mut SupervisedContext<Self>) -> bool {
         let name = event.clone();
-        let sent = self.send(Down::Event(event), ctx);
+        let sent = self.send(SocketCommand::Event(event), ctx);
         if sent {
             counter!(EVENTS_OUT, "event" => name.name().to_owned()).increment(1);
         }
         sent
     }
 
-    fn reply(&mut self, id: Option<u64>, answer: Answer, ctx: &mut SupervisedContext<Self>) {
+    fn reply(&mut self, id: Option<u64>, answer: ReplyResult, ctx: &mut SupervisedContext<Self>) {
         if id.is_some() || answer.is_err() {
-            self.send(Down::Reply { id, answer }, ctx);
+            self.send(SocketCommand::Reply { id, answer }, ctx);
         }
     }
 
@@ -168,7 +173,7 @@ impl Session {
     }
 
     /// Asks the database how far every conversation is.
-    fn load(&mut self, ctx: &mut SupervisedContext<Self>, reply: Option<AttachReply>) {
+    fn load(&mut self, ctx: &mut SupervisedContext<Self>, reply: Option<AttachSocketReply>) {
         let chat = self.living().chat.clone();
         let user = self.seed.me.user;
         let number = self.line_number;
@@ -220,7 +225,7 @@ impl Session {
     /// sessions, so that they do not come at once.
     fn pause(&self) -> Duration {
         let share = u32::from(self.seed.id.uuid().as_bytes()[15]);
-        RETRY + RETRY * share / 256
+        CATCH_UP_RETRY_DELAY + CATCH_UP_RETRY_DELAY * share / 256
     }
 
     /// Messages flow from now on.
@@ -231,11 +236,11 @@ impl Session {
     }
 }
 
-impl Actor for Session {
+impl Actor for SessionActor {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let entry = Entry {
+        let entry = SessionEntry {
             session: self.seed.id,
             device: self.seed.me.device,
             call_only: self.seed.me.pass.is_some(),
@@ -249,12 +254,12 @@ impl Actor for Session {
 }
 
 /// However a session ends, its socket learns of it and nobody finds it any more.
-impl Drop for Session {
+impl Drop for SessionActor {
     fn drop(&mut self) {
         self.living().switchboard.registry.remove(self.seed.me.user, self.seed.id);
         self.living().calls.lost(self.seed.id);
         if let Some(line) = &self.line {
-            line.close(Close::Lost);
+            line.close(CloseReason::Lost);
         }
     }
 }

@@ -5,32 +5,32 @@ use std::sync::Arc;
 
 use base::error::CodedError;
 
-use super::outbound_event::Outgoing;
+use super::outbound_event::OutboundEvent;
 
 /// What was answered to a request: JSON, or why not.
-pub type Answer = Result<String, Arc<dyn CodedError + Send + Sync>>;
+pub type ReplyResult = Result<String, Arc<dyn CodedError + Send + Sync>>;
 
 /// What a session tells its socket.
 #[derive(Clone, Debug)]
-pub enum Down {
+pub enum SocketCommand {
     /// Something happened.
-    Event(Outgoing),
+    Event(OutboundEvent),
     /// The answer to the request with this id; without an id only failures are worth telling.
     Reply {
         /// As the device numbered it.
         id: Option<u64>,
         /// What came of it.
-        answer: Answer,
+        answer: ReplyResult,
     },
     /// To be answered with [`super::SessionHandle::flushed`] once all before it is on its way.
     Fence,
     /// The end of the socket.
-    Close(Close),
+    Close(CloseReason),
 }
 
 /// Why a socket ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Close {
+pub enum CloseReason {
     /// The device was signed out, or its person suspended.
     SignedOut,
     /// It does not read what it is sent.
@@ -53,7 +53,7 @@ pub enum Close {
     Garbled,
 }
 
-impl Close {
+impl CloseReason {
     /// The close code (RFC 6455 §7.4.1).
     pub const fn code(self) -> u16 {
         match self {
@@ -85,27 +85,27 @@ impl Close {
 
 /// The socket's queue is full, or the socket is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blocked {
+pub enum SocketSendError {
     /// The device does not read.
     Slow,
     /// There is no socket any more.
     Gone,
 }
 
-type Sender = dyn Fn(Down) -> Result<(), Blocked> + Send + Sync;
+type SocketSender = dyn Fn(SocketCommand) -> Result<(), SocketSendError> + Send + Sync;
 
 /// The way down to one socket; cheap to clone.
 #[derive(Clone)]
-pub struct Line {
-    send: Arc<Sender>,
-    close: Arc<dyn Fn(Close) + Send + Sync>,
+pub struct SocketHandle {
+    send: Arc<SocketSender>,
+    close: Arc<dyn Fn(CloseReason) + Send + Sync>,
 }
 
-impl Line {
+impl SocketHandle {
     /// `send` must be bounded and must not wait; `close` must get through even if `send` cannot.
     pub fn new(
-        send: impl Fn(Down) -> Result<(), Blocked> + Send + Sync + 'static,
-        close: impl Fn(Close) + Send + Sync + 'static,
+        send: impl Fn(SocketCommand) -> Result<(), SocketSendError> + Send + Sync + 'static,
+        close: impl Fn(CloseReason) + Send + Sync + 'static,
     ) -> Self {
         Self { send: Arc::new(send), close: Arc::new(close) }
     }
@@ -113,18 +113,18 @@ impl Line {
     /// Sends down.
     ///
     /// # Errors
-    /// [`Blocked`]; nothing was queued then.
-    pub fn send(&self, down: Down) -> Result<(), Blocked> {
+    /// [`SocketSendError`]; nothing was queued then.
+    pub fn send(&self, down: SocketCommand) -> Result<(), SocketSendError> {
         (self.send)(down)
     }
 
     /// Ends the socket.
-    pub fn close(&self, why: Close) {
+    pub fn close(&self, why: CloseReason) {
         (self.close)(why);
     }
 }
 
-impl fmt::Debug for Line {
+impl fmt::Debug for SocketHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Line")
     }

@@ -8,29 +8,29 @@ use std::time::{Duration, Instant};
 use base::ids::UserId;
 use turn_server_proto::types::stun::message::TransactionId;
 
-use super::context::{Ground, refused};
-use super::five_tuple::{Line, Way};
-use super::message::{Deed, Outcome, Request, is_control, outcome};
-use super::port::{self, Port};
-use super::quotas::Ticket;
-use super::relay::{Family, Hop, Refusal, Relay, Step};
+use super::context::{TurnContext, refused};
+use super::five_tuple::{ClientPath, FiveTuple};
+use super::message::{ResponseClass, StunMessage, StunMethod, is_control, outcome};
+use super::port::{self, RelaySocket};
+use super::quotas::AllocationPermit;
+use super::relay::{AddressFamily, PacketDestination, RelayAction, RelaySocketError, TurnRelay};
 
 /// How long a client may be here without an allocation.
-pub(super) const WELCOME: Duration = Duration::from_secs(30);
+pub(super) const UNAUTHENTICATED_TIMEOUT: Duration = Duration::from_secs(30);
 /// Names that one client may come under. There is one; a second is told that it is the wrong one.
 const NAMES: usize = 4;
 /// Addresses that one client may reach. ICE has a few candidates for each participant.
-const PEERS: usize = 1024;
+const MAX_PERMISSIONS: usize = 1024;
 
 /// A client and what it holds; all of it is given back when this is dropped.
-pub(super) struct Client {
-    ground: Rc<Ground>,
-    relay: Box<dyn Relay>,
-    line: Line,
-    way: Way,
+pub(super) struct TurnClient {
+    ground: Rc<TurnContext>,
+    relay: Box<dyn TurnRelay>,
+    line: FiveTuple,
+    way: ClientPath,
     names: HashSet<String>,
-    ports: HashMap<SocketAddr, Port>,
-    ticket: Option<Ticket>,
+    ports: HashMap<SocketAddr, RelaySocket>,
+    ticket: Option<AllocationPermit>,
     peers: HashSet<IpAddr>,
     /// Answers an Allocate that is sent again: to the library it would be a second one.
     allocated: Option<(TransactionId, Vec<u8>)>,
@@ -39,11 +39,11 @@ pub(super) struct Client {
     idle: Instant,
 }
 
-impl Client {
+impl TurnClient {
     pub(super) fn new(
-        ground: Rc<Ground>,
-        relay: Box<dyn Relay>,
-        (line, way): (Line, Way),
+        ground: Rc<TurnContext>,
+        relay: Box<dyn TurnRelay>,
+        (line, way): (FiveTuple, ClientPath),
         now: Instant,
     ) -> Self {
         Self {
@@ -68,7 +68,7 @@ impl Client {
 
     /// Whether its welcome is over.
     pub(super) fn is_over(&self, now: Instant) -> bool {
-        self.is_stranger() && now.saturating_duration_since(self.idle) >= WELCOME
+        self.is_stranger() && now.saturating_duration_since(self.idle) >= UNAUTHENTICATED_TIMEOUT
     }
 
     /// Takes one whole message of the client.
@@ -76,24 +76,24 @@ impl Client {
         if !is_control(packet) {
             return self.forward(now, packet);
         }
-        let Some(request) = Request::read(packet) else { return };
+        let Some(request) = StunMessage::read(packet) else { return };
         let allowed = |peer| self.ground.rules.peers.allow(peer);
         match request.deed() {
-            Some(Deed::Binding) => self.answer(&request.mapped(self.line.address())),
-            Some(Deed::Send) if request.peers().all(allowed) => self.forward(now, packet),
-            Some(Deed::Send) | None => {}
-            Some(Deed::Allocate) if self.is_repeated(&request) => {}
-            Some(Deed::Allocate | Deed::Allocated) => {
+            Some(StunMethod::Binding) => self.answer(&request.mapped(self.line.address())),
+            Some(StunMethod::Send) if request.peers().all(allowed) => self.forward(now, packet),
+            Some(StunMethod::Send) | None => {}
+            Some(StunMethod::Allocate) if self.is_repeated(&request) => {}
+            Some(StunMethod::Allocate | StunMethod::Allocated) => {
                 let peers: Vec<_> = request.peers().collect();
                 let new = peers.iter().filter(|peer| !self.peers.contains(*peer)).count();
                 if !peers.iter().copied().all(allowed) {
                     return self.refuse(&request, 403);
                 }
-                if self.peers.len() + new > PEERS {
+                if self.peers.len() + new > MAX_PERMISSIONS {
                     return self.refuse(&request, 508);
                 }
                 let asking = request.username().and_then(|name| self.admit(&name));
-                if self.ask(now, packet, &request, asking) == Some(Outcome::Success) {
+                if self.ask(now, packet, &request, asking) == Some(ResponseClass::Success) {
                     self.peers.extend(peers);
                 }
             }
@@ -112,12 +112,12 @@ impl Client {
         relay.hear(now, (peer, relayed), packet, &mut |hop, bytes| {
             let pays = ticket.is_some_and(|ticket| ticket.spend(packet.len(), now));
             match hop {
-                Hop::Client if pays => {
+                PacketDestination::Client if pays => {
                     way.send(bytes);
                     ground.meters.to_client.count(packet.len());
                 }
-                Hop::Client => ground.meters.too_fast.increment(1),
-                Hop::Peer { .. } => {}
+                PacketDestination::Client => ground.meters.too_fast.increment(1),
+                PacketDestination::Peer { .. } => {}
             }
         });
     }
@@ -133,7 +133,7 @@ impl Client {
     fn forward(&mut self, now: Instant, packet: &[u8]) {
         let Self { relay, ground, ports, ticket, .. } = self;
         relay.receive(now, packet, &mut |hop, bytes| {
-            let Hop::Peer { relayed, peer } = hop else { return };
+            let PacketDestination::Peer { relayed, peer } = hop else { return };
             let Some(port) = ports.get(&relayed) else { return };
             if !ground.rules.peers.allow(peer.ip()) {
                 return; // no permission was given for it; this is the second lock
@@ -152,12 +152,12 @@ impl Client {
         &mut self,
         now: Instant,
         packet: &[u8],
-        request: &Request<'_>,
+        request: &StunMessage<'_>,
         asking: Option<UserId>,
-    ) -> Option<Outcome> {
+    ) -> Option<ResponseClass> {
         let mut answers = Vec::new();
         self.relay.receive(now, packet, &mut |hop, bytes| {
-            if hop == Hop::Client {
+            if hop == PacketDestination::Client {
                 answers.push(bytes.to_vec());
             }
         });
@@ -167,11 +167,11 @@ impl Client {
             self.answer(&answer);
             ended = outcome(&answer);
             match ended {
-                Some(Outcome::Success) if request.deed() == Some(Deed::Allocate) => {
+                Some(ResponseClass::Success) if request.deed() == Some(StunMethod::Allocate) => {
                     self.allocated = Some((request.transaction(), answer));
                 }
                 // The first request of every client is answered 401: that is how it learns the realm.
-                Some(Outcome::Error(code)) if request.username().is_some() => {
+                Some(ResponseClass::Error(code)) if request.username().is_some() => {
                     refused(code);
                 }
                 _ => {}
@@ -185,20 +185,20 @@ impl Client {
         let mut answers = Vec::new();
         loop {
             let step = self.relay.poll(now, &mut |hop, bytes| {
-                if hop == Hop::Client {
+                if hop == PacketDestination::Client {
                     answers.push(bytes.to_vec());
                 }
             });
             match step {
-                Step::Open(family) => {
+                RelayAction::Open(family) => {
                     let opened = self.open(now, family, asking);
                     self.relay.opened(now, family, opened);
                 }
-                Step::Close(relayed) => {
+                RelayAction::Close(relayed) => {
                     self.ports.remove(&relayed);
                     self.rest(now);
                 }
-                Step::Wait(until) => {
+                RelayAction::Wait(until) => {
                     self.due = until;
                     return answers;
                 }
@@ -209,11 +209,13 @@ impl Client {
     fn open(
         &mut self,
         now: Instant,
-        family: Family,
+        family: AddressFamily,
         asking: Option<UserId>,
-    ) -> Result<SocketAddr, Refusal> {
+    ) -> Result<SocketAddr, RelaySocketError> {
         let rules = &self.ground.rules;
-        let Some((address, bind)) = rules.relayed(family) else { return Err(Refusal::Family) };
+        let Some((address, bind)) = rules.relayed(family) else {
+            return Err(RelaySocketError::Family);
+        };
         if self.ticket.is_none() {
             self.ticket = asking.and_then(|user| self.ground.quotas.take(user, now));
         }
@@ -223,11 +225,11 @@ impl Client {
             // Of two addresses asked for at once, the library keeps none if the second fails.
             self.ports.clear();
             self.rest(now);
-            return Err(Refusal::Capacity);
+            return Err(RelaySocketError::Capacity);
         };
         let (relayed, socket) = (SocketAddr::new(address, number), Rc::new(socket));
         let reading = self.ground.read(self.line, relayed, Rc::clone(&socket));
-        self.ports.insert(relayed, Port::new(socket, reading));
+        self.ports.insert(relayed, RelaySocket::new(socket, reading));
         Ok(relayed)
     }
 
@@ -266,7 +268,7 @@ impl Client {
         }
     }
 
-    fn is_repeated(&self, request: &Request<'_>) -> bool {
+    fn is_repeated(&self, request: &StunMessage<'_>) -> bool {
         let repeated = self.allocated.as_ref().filter(|(first, _)| *first == request.transaction());
         if let Some((_, answer)) = repeated {
             self.answer(answer);
@@ -274,7 +276,7 @@ impl Client {
         repeated.is_some()
     }
 
-    fn refuse(&self, request: &Request<'_>, code: u16) {
+    fn refuse(&self, request: &StunMessage<'_>, code: u16) {
         refused(code);
         self.answer(&request.refused(code));
     }

@@ -11,16 +11,16 @@ use metrics::{Counter, counter};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
-use super::five_tuple::Line;
-use super::peers::Peers;
-use super::quotas::{Limits, Quotas};
-use super::relay::Family;
+use super::five_tuple::FiveTuple;
+use super::peers::PeerPolicy;
+use super::quotas::{AllocationQuotas, TurnLimits};
+use super::relay::AddressFamily;
 use crate::domain::calls::TurnCredentials;
 use crate::telemetry::metrics::{TURN_BYTES, TURN_DROPPED, TURN_PACKETS, TURN_REFUSED};
 
 /// What relaying is bound to, from `[turn]`.
 #[derive(Clone)]
-pub(super) struct Rules {
+pub(super) struct RelayPolicy {
     /// Where sockets for peers are bound.
     pub(super) bind: IpAddr,
     /// Which ports they have.
@@ -28,19 +28,19 @@ pub(super) struct Rules {
     /// As what peers know this machine.
     pub(super) addresses: Arc<[IpAddr]>,
     /// Whom clients may reach.
-    pub(super) peers: Peers,
+    pub(super) peers: PeerPolicy,
     /// How much.
-    pub(super) limits: Limits,
+    pub(super) limits: TurnLimits,
 }
 
-impl Rules {
+impl RelayPolicy {
     /// The relayed address of a family, and where its sockets are bound; `None` if there is none.
-    pub(super) fn relayed(&self, family: Family) -> Option<(IpAddr, IpAddr)> {
-        let fits = |address: &IpAddr| address.is_ipv4() == (family == Family::V4);
+    pub(super) fn relayed(&self, family: AddressFamily) -> Option<(IpAddr, IpAddr)> {
+        let fits = |address: &IpAddr| address.is_ipv4() == (family == AddressFamily::V4);
         let address = *self.addresses.iter().find(|address| fits(address))?;
         let any = match family {
-            Family::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            AddressFamily::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            AddressFamily::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         };
         let bind = if self.bind.is_unspecified() { any } else { self.bind };
         fits(&bind).then_some((address, bind))
@@ -48,62 +48,62 @@ impl Rules {
 }
 
 /// A socket that somebody has to read, for this client, until it is told to stop.
-pub(super) struct Reading {
-    pub(super) line: Line,
+pub(super) struct SocketReader {
+    pub(super) line: FiveTuple,
     pub(super) relayed: SocketAddr,
     pub(super) socket: Rc<UdpSocket>,
     pub(super) until: AbortRegistration,
 }
 
 /// What clients share.
-pub(super) struct Ground {
-    pub(super) rules: Rules,
+pub(super) struct TurnContext {
+    pub(super) rules: RelayPolicy,
     pub(super) ice: TurnCredentials,
     pub(super) entropy: RandomSource,
-    pub(super) quotas: Rc<Quotas>,
-    pub(super) meters: Meters,
+    pub(super) quotas: Rc<AllocationQuotas>,
+    pub(super) meters: TurnMetrics,
     /// As many wait here as allocations are allowed, at most.
-    readings: mpsc::UnboundedSender<Reading>,
+    readings: mpsc::UnboundedSender<SocketReader>,
 }
 
-impl Ground {
+impl TurnContext {
     pub(super) fn new(
-        rules: Rules,
+        rules: RelayPolicy,
         ice: TurnCredentials,
         entropy: RandomSource,
-    ) -> (Rc<Self>, mpsc::UnboundedReceiver<Reading>) {
+    ) -> (Rc<Self>, mpsc::UnboundedReceiver<SocketReader>) {
         let (readings, waiting) = mpsc::unbounded_channel();
-        let quotas = Quotas::new(rules.limits);
-        let meters = Meters::default();
+        let quotas = AllocationQuotas::new(rules.limits);
+        let meters = TurnMetrics::default();
         (Rc::new(Self { rules, ice, entropy, quotas, meters, readings }), waiting)
     }
 
     /// Has a socket read until the handle is aborted.
     pub(super) fn read(
         &self,
-        line: Line,
+        line: FiveTuple,
         relayed: SocketAddr,
         socket: Rc<UdpSocket>,
     ) -> AbortHandle {
         let (handle, until) = AbortHandle::new_pair();
-        let _ = self.readings.send(Reading { line, relayed, socket, until }); // else: all is ending
+        let _ = self.readings.send(SocketReader { line, relayed, socket, until }); // else: all is ending
         handle
     }
 }
 
 /// What is measured of clients.
-pub(super) struct Meters {
-    pub(super) to_peer: Flow,
-    pub(super) to_client: Flow,
+pub(super) struct TurnMetrics {
+    pub(super) to_peer: DirectionMetrics,
+    pub(super) to_client: DirectionMetrics,
     pub(super) too_fast: Counter,
     pub(super) failed: Counter,
 }
 
-impl Default for Meters {
+impl Default for TurnMetrics {
     fn default() -> Self {
         Self {
-            to_peer: Flow::new("to-peer"),
-            to_client: Flow::new("to-client"),
+            to_peer: DirectionMetrics::new("to-peer"),
+            to_client: DirectionMetrics::new("to-client"),
             too_fast: counter!(TURN_DROPPED, "reason" => "too-fast"),
             failed: counter!(TURN_DROPPED, "reason" => "panic"),
         }
@@ -111,12 +111,12 @@ impl Default for Meters {
 }
 
 /// What flows in one direction.
-pub(super) struct Flow {
+pub(super) struct DirectionMetrics {
     packets: Counter,
     bytes: Counter,
 }
 
-impl Flow {
+impl DirectionMetrics {
     fn new(direction: &'static str) -> Self {
         Self {
             packets: counter!(TURN_PACKETS, "direction" => direction),

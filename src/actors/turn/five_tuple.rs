@@ -12,14 +12,14 @@ use crate::telemetry::metrics::TURN_DROPPED;
 
 /// What makes two clients two: the 5-tuple without the server's half, which the carrier implies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Line {
+pub(super) struct FiveTuple {
     /// What it comes over.
-    pub(super) carrier: Carrier,
+    pub(super) carrier: ClientTransport,
     /// Where it comes from.
     pub(super) remote: SocketAddr,
 }
 
-impl Line {
+impl FiveTuple {
     /// The client's address as clients know addresses: IPv4 never in the clothes of IPv6.
     pub(super) fn address(&self) -> SocketAddr {
         SocketAddr::new(self.remote.ip().to_canonical(), self.remote.port())
@@ -28,7 +28,7 @@ impl Line {
 
 /// What a client comes over; each has a port of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Carrier {
+pub(super) enum ClientTransport {
     /// Datagrams.
     Udp,
     /// A connection.
@@ -39,14 +39,14 @@ pub(super) enum Carrier {
 
 /// How to reach a client.
 #[derive(Clone)]
-pub(super) enum Way {
+pub(super) enum ClientPath {
     /// With datagrams from this socket to this address.
     Datagrams(Rc<UdpSocket>, SocketAddr),
     /// Through a connection that waits at the other end of this queue.
     Connection(mpsc::Sender<Vec<u8>>),
 }
 
-impl Way {
+impl ClientPath {
     /// Sends a message; it is lost if the way is full, as on any network.
     pub(super) fn send(&self, message: &[u8]) {
         let sent = match self {

@@ -15,21 +15,21 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
-use super::client::WELCOME;
-use super::clients::Clients;
-use super::context::Reading;
-use super::five_tuple::{Carrier, Line, Way};
-use super::message::{LONGEST, length};
+use super::client::UNAUTHENTICATED_TIMEOUT;
+use super::clients::TurnClients;
+use super::context::SocketReader;
+use super::five_tuple::{ClientPath, ClientTransport, FiveTuple};
+use super::message::{MAX_MESSAGE_BYTES, length};
 use crate::telemetry::metrics::TURN_DROPPED;
 
 /// Datagrams that are read before others get their turn.
-const BURST: usize = 64;
+const MAX_READS_PER_WAKE: usize = 64;
 /// Frames that may wait for a slow connection.
 const QUEUE: usize = 256;
 /// Connections without an allocation; more are refused.
-const UNPROVEN: usize = 512;
+const MAX_UNAUTHENTICATED_CONNECTIONS: usize = 512;
 /// How long a TLS handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Now; the relays themselves have no clock.
 pub(super) fn now() -> Instant {
@@ -37,18 +37,18 @@ pub(super) fn now() -> Instant {
 }
 
 /// Takes datagrams of clients, for ever.
-pub(super) async fn datagrams(clients: Rc<Clients>, socket: UdpSocket) {
+pub(super) async fn datagrams(clients: Rc<TurnClients>, socket: UdpSocket) {
     let socket = Rc::new(socket);
-    let mut buffer = vec![0; LONGEST];
+    let mut buffer = vec![0; MAX_MESSAGE_BYTES];
     loop {
         let ready = socket.readable().await;
         if let Err(error) = ready {
             tracing::warn!(%error, "the socket of TURN");
         }
-        for _ in 0..BURST {
+        for _ in 0..MAX_READS_PER_WAKE {
             let Ok((count, remote)) = socket.try_recv_from(&mut buffer) else { break };
-            let line = Line { carrier: Carrier::Udp, remote };
-            let way = Way::Datagrams(Rc::clone(&socket), remote);
+            let line = FiveTuple { carrier: ClientTransport::Udp, remote };
+            let way = ClientPath::Datagrams(Rc::clone(&socket), remote);
             if let Some(packet) = buffer.get(..count) {
                 clients.receive(now(), line, &way, packet);
             }
@@ -58,12 +58,15 @@ pub(super) async fn datagrams(clients: Rc<Clients>, socket: UdpSocket) {
 }
 
 /// Takes what peers send to the sockets that clients open, for ever.
-pub(super) async fn ports(clients: Rc<Clients>, mut new: mpsc::UnboundedReceiver<Reading>) {
-    let buffer = RefCell::new(vec![0; LONGEST]);
+pub(super) async fn ports(
+    clients: Rc<TurnClients>,
+    mut new: mpsc::UnboundedReceiver<SocketReader>,
+) {
+    let buffer = RefCell::new(vec![0; MAX_MESSAGE_BYTES]);
     let mut open = FuturesUnordered::new();
     loop {
         tokio::select! {
-            Some(Reading { line, relayed, socket, until }) = new.recv() => {
+            Some(SocketReader { line, relayed, socket, until }) = new.recv() => {
                 open.push(Abortable::new(hear(&clients, &buffer, (line, relayed), socket), until));
             }
             Some(_) = open.next(), if !open.is_empty() => {}
@@ -73,9 +76,9 @@ pub(super) async fn ports(clients: Rc<Clients>, mut new: mpsc::UnboundedReceiver
 }
 
 async fn hear(
-    clients: &Clients,
+    clients: &TurnClients,
     buffer: &RefCell<Vec<u8>>,
-    (line, relayed): (Line, SocketAddr),
+    (line, relayed): (FiveTuple, SocketAddr),
     socket: Rc<UdpSocket>,
 ) {
     loop {
@@ -88,12 +91,12 @@ async fn hear(
 
 /// Reads what is there, up to a burst.
 fn read(
-    clients: &Clients,
+    clients: &TurnClients,
     buffer: &mut [u8],
-    (line, relayed): (Line, SocketAddr),
+    (line, relayed): (FiveTuple, SocketAddr),
     socket: &UdpSocket,
 ) {
-    for _ in 0..BURST {
+    for _ in 0..MAX_READS_PER_WAKE {
         let (count, peer) = match socket.try_recv_from(buffer) {
             Ok(received) => received,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
@@ -107,7 +110,7 @@ fn read(
 
 /// Takes connections, for ever; `most` of them may have an allocation.
 pub(super) async fn connections(
-    clients: Rc<Clients>,
+    clients: Rc<TurnClients>,
     listener: TcpListener,
     tls: Option<Arc<rustls::ServerConfig>>,
     most: usize,
@@ -116,7 +119,7 @@ pub(super) async fn connections(
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok(_) if open.len() >= most + UNPROVEN => {
+                Ok(_) if open.len() >= most + MAX_UNAUTHENTICATED_CONNECTIONS => {
                     counter!(TURN_DROPPED, "reason" => "connections").increment(1);
                 }
                 Ok((stream, remote)) => {
@@ -131,25 +134,25 @@ pub(super) async fn connections(
 }
 
 async fn connection(
-    clients: &Clients,
+    clients: &TurnClients,
     stream: TcpStream,
     remote: SocketAddr,
     tls: Option<Arc<rustls::ServerConfig>>,
 ) {
     let _ = stream.set_nodelay(true); // only a matter of speed
     let Some(tls) = tls else {
-        return carry(clients, stream, Line { carrier: Carrier::Tcp, remote }).await;
+        return carry(clients, stream, FiveTuple { carrier: ClientTransport::Tcp, remote }).await;
     };
     let handshake = TlsAcceptor::from(tls).accept(stream);
-    if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, handshake).await {
-        carry(clients, stream, Line { carrier: Carrier::Tls, remote }).await;
+    if let Ok(Ok(stream)) = tokio::time::timeout(TLS_HANDSHAKE_TIMEOUT, handshake).await {
+        carry(clients, stream, FiveTuple { carrier: ClientTransport::Tls, remote }).await;
     }
 }
 
-async fn carry(clients: &Clients, stream: impl AsyncRead + AsyncWrite, line: Line) {
+async fn carry(clients: &TurnClients, stream: impl AsyncRead + AsyncWrite, line: FiveTuple) {
     let (reader, writer) = tokio::io::split(stream);
     let (queue, waiting) = mpsc::channel(QUEUE);
-    let way = Way::Connection(queue);
+    let way = ClientPath::Connection(queue);
     tokio::select! {
         () = receive(clients, reader, line, &way) => {}
         () = transmit(writer, waiting) => {}
@@ -159,9 +162,9 @@ async fn carry(clients: &Clients, stream: impl AsyncRead + AsyncWrite, line: Lin
 }
 
 /// Ends when a look finds no allocation.
-async fn unused(clients: &Clients, line: Line) {
+async fn unused(clients: &TurnClients, line: FiveTuple) {
     loop {
-        tokio::time::sleep(WELCOME).await;
+        tokio::time::sleep(UNAUTHENTICATED_TIMEOUT).await;
         if clients.is_stranger(line) {
             return;
         }
@@ -169,8 +172,13 @@ async fn unused(clients: &Clients, line: Line) {
 }
 
 /// Cuts what comes into messages, until the end or until it is no message.
-async fn receive(clients: &Clients, mut reader: impl AsyncRead + Unpin, line: Line, way: &Way) {
-    let mut buffer = vec![0; LONGEST];
+async fn receive(
+    clients: &TurnClients,
+    mut reader: impl AsyncRead + Unpin,
+    line: FiveTuple,
+    way: &ClientPath,
+) {
+    let mut buffer = vec![0; MAX_MESSAGE_BYTES];
     let mut held = 0;
     loop {
         let Some(room) = buffer.get_mut(held..) else { return };

@@ -14,16 +14,16 @@ use turn_server_proto::types::stun::message::{
 use turn_server_proto::types::stun::prelude::{Attribute, AttributeFromRaw, AttributeStaticType};
 
 /// The longest message: a datagram of the largest usual size and what TURN puts around it.
-pub(super) const LONGEST: usize = 16 * 1024;
+pub(super) const MAX_MESSAGE_BYTES: usize = 16 * 1024;
 
 /// A request or indication of STUN (RFC 8489).
-pub(super) struct Request<'a> {
+pub(super) struct StunMessage<'a> {
     message: Message<'a>,
 }
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Deed {
+pub(super) enum StunMethod {
     /// "What is my address?"
     Binding,
     /// "Relay for me."
@@ -34,7 +34,7 @@ pub(super) enum Deed {
     Send,
 }
 
-impl<'a> Request<'a> {
+impl<'a> StunMessage<'a> {
     /// Reads a message; `None` if it is none, or one that a server does not get.
     pub(super) fn read(packet: &'a [u8]) -> Option<Self> {
         let message = Message::from_bytes(packet).ok()?;
@@ -43,17 +43,17 @@ impl<'a> Request<'a> {
     }
 
     /// What it asks.
-    pub(super) fn deed(&self) -> Option<Deed> {
+    pub(super) fn deed(&self) -> Option<StunMethod> {
         let method: Method = self.message.method();
         match self.message.class() {
-            MessageClass::Request if method == BINDING => Some(Deed::Binding),
-            MessageClass::Request if method == ALLOCATE => Some(Deed::Allocate),
+            MessageClass::Request if method == BINDING => Some(StunMethod::Binding),
+            MessageClass::Request if method == ALLOCATE => Some(StunMethod::Allocate),
             MessageClass::Request
                 if [REFRESH, CREATE_PERMISSION, CHANNEL_BIND].contains(&method) =>
             {
-                Some(Deed::Allocated)
+                Some(StunMethod::Allocated)
             }
-            MessageClass::Indication if method == SEND => Some(Deed::Send),
+            MessageClass::Indication if method == SEND => Some(StunMethod::Send),
             _ => None,
         }
     }
@@ -77,7 +77,7 @@ impl<'a> Request<'a> {
             .map(|peer| peer.addr(self.transaction()).ip())
     }
 
-    /// The answer to [`Deed::Binding`].
+    /// The answer to [`StunMethod::Binding`].
     pub(super) fn mapped(&self, remote: SocketAddr) -> Vec<u8> {
         let known = [Fingerprint::TYPE];
         let unknown = Message::check_attribute_types(
@@ -109,7 +109,7 @@ impl<'a> Request<'a> {
 
 /// How an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum ResponseClass {
     /// Well.
     Success,
     /// With this code.
@@ -117,11 +117,13 @@ pub(super) enum Outcome {
 }
 
 /// How an answer of the relay ended; `None` if it is no answer.
-pub(super) fn outcome(answer: &[u8]) -> Option<Outcome> {
+pub(super) fn outcome(answer: &[u8]) -> Option<ResponseClass> {
     let message = Message::from_bytes(answer).ok()?;
     match message.class() {
-        MessageClass::Success => Some(Outcome::Success),
-        MessageClass::Error => Some(Outcome::Error(message.attribute::<ErrorCode>().ok()?.code())),
+        MessageClass::Success => Some(ResponseClass::Success),
+        MessageClass::Error => {
+            Some(ResponseClass::Error(message.attribute::<ErrorCode>().ok()?.code()))
+        }
         _ => None,
     }
 }
@@ -136,17 +138,17 @@ pub(super) fn is_control(packet: &[u8]) -> bool {
 ///
 /// # Errors
 /// These are no messages, or too long ones.
-pub(super) fn length(bytes: &[u8]) -> Result<Option<usize>, TooLong> {
+pub(super) fn length(bytes: &[u8]) -> Result<Option<usize>, FrameTooLong> {
     let &[first, _, high, low, ..] = bytes else { return Ok(None) };
     let length = usize::from(u16::from_be_bytes([high, low]));
     let whole = match first >> 6 {
         0 if length.is_multiple_of(4) => 20 + length,
         1 => 4 + length.next_multiple_of(4),
-        _ => return Err(TooLong),
+        _ => return Err(FrameTooLong),
     };
-    if whole > LONGEST { Err(TooLong) } else { Ok(Some(whole)) }
+    if whole > MAX_MESSAGE_BYTES { Err(FrameTooLong) } else { Ok(Some(whole)) }
 }
 
 /// The bytes of a connection that cannot be read on.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooLong;
+pub(super) struct FrameTooLong;

@@ -31,8 +31,8 @@ mod urls;
 #[cfg(test)]
 mod tests;
 
-pub use server::{Server, Settings};
-pub use sockets::Sockets;
+pub use server::{TurnServer, TurnServerConfig};
+pub use sockets::TurnSockets;
 pub use urls::urls;
 
 /// The pool whose one thread relays.

@@ -4,24 +4,24 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Which peers clients may reach (RFC 8656 §21.1.5 and §21.1.6).
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Peers {
+pub(super) struct PeerPolicy {
     /// Whether networks of one's own are among them: tests, and installations without internet.
     pub(super) private: bool,
 }
 
-impl Peers {
+impl PeerPolicy {
     /// Whether a relay may send there.
     pub(super) fn allow(self, address: IpAddr) -> bool {
         match reach(address) {
-            Reach::World => true,
-            Reach::Private => self.private,
-            Reach::Nobody => false,
+            AddressScope::World => true,
+            AddressScope::Private => self.private,
+            AddressScope::Nobody => false,
         }
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reach {
+enum AddressScope {
     World,
     /// This machine and the networks around it.
     Private,
@@ -29,7 +29,7 @@ enum Reach {
     Nobody,
 }
 
-fn reach(address: IpAddr) -> Reach {
+fn reach(address: IpAddr) -> AddressScope {
     match address {
         IpAddr::V4(address) => reach_v4(address),
         IpAddr::V6(address) => reach_v6(address),
@@ -37,7 +37,7 @@ fn reach(address: IpAddr) -> Reach {
 }
 
 /// The special-purpose registry of IPv4 (RFC 6890), and what clouds put there.
-fn reach_v4(address: Ipv4Addr) -> Reach {
+fn reach_v4(address: Ipv4Addr) -> AddressScope {
     let [a, b, c, d] = address.octets();
     let metadata = matches!(
         [a, b, c, d],
@@ -51,32 +51,32 @@ fn reach_v4(address: Ipv4Addr) -> Reach {
         || [a, b, c] == [192, 88, 99] // relays of 6to4 (RFC 7526)
         || (a == 198 && b & 0xfe == 18)
     {
-        Reach::Nobody
+        AddressScope::Nobody
     } else if address.is_loopback() || address.is_private() || (a == 100 && b & 0xc0 == 64) {
-        Reach::Private
+        AddressScope::Private
     } else {
-        Reach::World
+        AddressScope::World
     }
 }
 
 /// An IPv6 address can carry an IPv4 address, which then decides.
-fn reach_v6(address: Ipv6Addr) -> Reach {
+fn reach_v6(address: Ipv6Addr) -> AddressScope {
     let s = address.segments();
     let [.., c, d] = s;
     match s {
-        [0, 0, 0, 0, 0, 0, 0, 1] => Reach::Private, // loopback
+        [0, 0, 0, 0, 0, 0, 0, 1] => AddressScope::Private, // loopback
         [0, 0, 0, 0, 0, 0xffff, ..] => reach_v4(embedded(c, d)), // mapped (RFC 4291)
-        [0, ..] => Reach::Nobody,                   // unspecified, compatible
+        [0, ..] => AddressScope::Nobody,                   // unspecified, compatible
         [0x64, 0xff9b, 0, 0, 0, 0, ..] => reach_v4(embedded(c, d)), // NAT64 (RFC 6052)
-        [0x64, 0xff9b, ..] => Reach::Nobody,        // NAT64 of one's own (RFC 8215)
-        [0x2001, 0, ..] => Reach::Nobody,           // Teredo
+        [0x64, 0xff9b, ..] => AddressScope::Nobody,        // NAT64 of one's own (RFC 8215)
+        [0x2001, 0, ..] => AddressScope::Nobody,           // Teredo
         [0x2002, high, low, ..] => reach_v4(embedded(high, low)), // 6to4 (RFC 3056)
-        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254] => Reach::Nobody, // Amazon's metadata
-        [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254] => Reach::Nobody, // Google's metadata
-        [first, ..] if first & 0xfe00 == 0xfc00 => Reach::Private, // unique local (RFC 4193)
-        [first, ..] if first & 0xff80 == 0xfe80 => Reach::Nobody, // link-local, site-local
-        [first, ..] if first & 0xe000 != 0x2000 => Reach::Nobody, // groups, and not yet given out
-        _ => Reach::World,
+        [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254] => AddressScope::Nobody, // Amazon's metadata
+        [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254] => AddressScope::Nobody, // Google's metadata
+        [first, ..] if first & 0xfe00 == 0xfc00 => AddressScope::Private, // unique local (RFC 4193)
+        [first, ..] if first & 0xff80 == 0xfe80 => AddressScope::Nobody, // link-local, site-local
+        [first, ..] if first & 0xe000 != 0x2000 => AddressScope::Nobody, // groups, and not yet given out
+        _ => AddressScope::World,
     }
 }
 
@@ -89,7 +89,7 @@ const fn embedded(high: u16, low: u16) -> Ipv4Addr {
 mod tests {
     use super::*;
 
-    fn all(addresses: &[&str], expected: Reach) {
+    fn all(addresses: &[&str], expected: AddressScope) {
         for address in addresses {
             assert_eq!(reach(address.parse().unwrap()), expected, "{address}");
         }
@@ -111,7 +111,7 @@ mod tests {
                 "2002:808:808::1",
                 "2001:4860:4860::8888",
             ],
-            Reach::World,
+            AddressScope::World,
         );
     }
 
@@ -137,7 +137,7 @@ mod tests {
                 "fc00::1",
                 "fd12:3456::1",
             ],
-            Reach::Private,
+            AddressScope::Private,
         );
     }
 
@@ -173,13 +173,13 @@ mod tests {
                 "fec0::1",
                 "ff02::1",
             ],
-            Reach::Nobody,
+            AddressScope::Nobody,
         );
     }
 
     #[test]
     fn private_peers_are_a_setting_and_the_others_are_not() {
-        let [strict, lax] = [false, true].map(|private| Peers { private });
+        let [strict, lax] = [false, true].map(|private| PeerPolicy { private });
         let [home, metadata, world]: [IpAddr; 3] =
             ["192.168.1.1", "169.254.169.254", "8.8.8.8"].map(|a| a.parse().unwrap());
 

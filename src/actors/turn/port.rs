@@ -10,15 +10,15 @@ use futures_util::future::AbortHandle;
 use tokio::net::UdpSocket;
 
 /// How many ports are tried before a client is told that there is none.
-const TRIES: usize = 64;
+const MAX_PORT_ATTEMPTS: usize = 64;
 
 /// The socket and whoever reads from it; both end with this value.
-pub(super) struct Port {
+pub(super) struct RelaySocket {
     socket: Rc<UdpSocket>,
     reading: AbortHandle,
 }
 
-impl Port {
+impl RelaySocket {
     pub(super) const fn new(socket: Rc<UdpSocket>, reading: AbortHandle) -> Self {
         Self { socket, reading }
     }
@@ -29,7 +29,7 @@ impl Port {
     }
 }
 
-impl Drop for Port {
+impl Drop for RelaySocket {
     fn drop(&mut self) {
         self.reading.abort();
     }
@@ -42,7 +42,7 @@ pub(super) fn open(
     ports: &RangeInclusive<u16>,
     entropy: &RandomSource,
 ) -> Option<(UdpSocket, u16)> {
-    (0..TRIES).find_map(|_| {
+    (0..MAX_PORT_ATTEMPTS).find_map(|_| {
         let port = any(ports, entropy);
         bound(SocketAddr::new(bind, port)).ok().map(|socket| (socket, port))
     })

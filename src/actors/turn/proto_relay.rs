@@ -14,9 +14,11 @@ use turn_server_proto::server::TurnServer;
 use turn_server_proto::types::prelude::DelayedTransmitBuild;
 use turn_server_proto::types::stun::TransportType;
 use turn_server_proto::types::transmit::TransmitBuild;
-use turn_server_proto::types::{AddressFamily, Instant as LibraryInstant};
+use turn_server_proto::types::{AddressFamily as ProtoFamily, Instant as LibraryInstant};
 
-use super::relay::{Family, Hop, Refusal, Relay, Send, Step};
+use super::relay::{
+    AddressFamily, OutboundPacket, PacketDestination, RelayAction, RelaySocketError, TurnRelay,
+};
 
 /// The server's address as the library knows it. It tells its own from the relayed addresses by
 /// it and shows it to nobody.
@@ -27,14 +29,14 @@ const OVERHEAD: usize = 4;
 /// The relay of one client.
 ///
 /// All transports are datagrams to it: whoever holds a connection cuts it into messages.
-pub(super) struct Library {
+pub(super) struct ProtoRelay {
     server: TurnServer,
     client: SocketAddr,
     born: Instant,
     scratch: Vec<u8>,
 }
 
-impl Library {
+impl ProtoRelay {
     /// A relay for the client at this address.
     pub(super) fn new(realm: &str, client: SocketAddr, now: Instant) -> Self {
         let server = TurnServer::new(TransportType::Udp, HERE, realm.to_owned());
@@ -45,7 +47,7 @@ impl Library {
         at(self.born, now)
     }
 
-    fn run(&mut self, now: Instant, packet: Transmit<&[u8]>, send: &mut Send<'_>) {
+    fn run(&mut self, now: Instant, packet: Transmit<&[u8]>, send: &mut OutboundPacket<'_>) {
         let now = self.at(now);
         let Some(built) = self.server.recv(packet, now) else { return };
         let TransmitBuild { data, from, to, .. } = built;
@@ -69,12 +71,12 @@ impl Library {
     }
 }
 
-impl Relay for Library {
+impl TurnRelay for ProtoRelay {
     fn admit(&mut self, username: &str, password: String) {
         self.server.add_user(username.to_owned(), password);
     }
 
-    fn receive(&mut self, now: Instant, packet: &[u8], send: &mut Send<'_>) {
+    fn receive(&mut self, now: Instant, packet: &[u8], send: &mut OutboundPacket<'_>) {
         self.run(now, Transmit::new(packet, TransportType::Udp, self.client, HERE), send);
     }
 
@@ -83,7 +85,7 @@ impl Relay for Library {
         now: Instant,
         (peer, relayed): (SocketAddr, SocketAddr),
         packet: &[u8],
-        send: &mut Send<'_>,
+        send: &mut OutboundPacket<'_>,
     ) {
         if self.scratch.len() < packet.len() + OVERHEAD {
             self.scratch.resize(packet.len() + OVERHEAD, 0);
@@ -91,7 +93,7 @@ impl Relay for Library {
         self.run(now, Transmit::new(packet, TransportType::Udp, peer, relayed), send);
     }
 
-    fn poll(&mut self, now: Instant, send: &mut Send<'_>) -> Step {
+    fn poll(&mut self, now: Instant, send: &mut OutboundPacket<'_>) -> RelayAction {
         let time = self.at(now);
         loop {
             while let Some(Transmit { data, from, to, .. }) = self.server.poll_transmit(time) {
@@ -99,16 +101,16 @@ impl Relay for Library {
             }
             match self.server.poll(time) {
                 TurnServerPollRet::AllocateSocket { family, .. } => {
-                    return Step::Open(match family {
-                        AddressFamily::IPV4 => Family::V4,
-                        AddressFamily::IPV6 => Family::V6,
+                    return RelayAction::Open(match family {
+                        ProtoFamily::IPV4 => AddressFamily::V4,
+                        ProtoFamily::IPV6 => AddressFamily::V6,
                     });
                 }
                 TurnServerPollRet::SocketClose { listen_addr, .. } => {
-                    return Step::Close(listen_addr);
+                    return RelayAction::Close(listen_addr);
                 }
                 TurnServerPollRet::WaitUntil(until) => {
-                    return Step::Wait(now + until.saturating_duration_since(time));
+                    return RelayAction::Wait(now + until.saturating_duration_since(time));
                 }
                 // Connections to peers (RFC 6062) are asked for over connections only.
                 TurnServerPollRet::TcpConnect {
@@ -132,14 +134,19 @@ impl Relay for Library {
         }
     }
 
-    fn opened(&mut self, now: Instant, family: Family, opened: Result<SocketAddr, Refusal>) {
+    fn opened(
+        &mut self,
+        now: Instant,
+        family: AddressFamily,
+        opened: Result<SocketAddr, RelaySocketError>,
+    ) {
         let family = match family {
-            Family::V4 => AddressFamily::IPV4,
-            Family::V6 => AddressFamily::IPV6,
+            AddressFamily::V4 => ProtoFamily::IPV4,
+            AddressFamily::V6 => ProtoFamily::IPV6,
         };
         let opened = opened.map_err(|refusal| match refusal {
-            Refusal::Family => SocketAllocateError::AddressFamilyNotSupported,
-            Refusal::Capacity => SocketAllocateError::InsufficientCapacity,
+            RelaySocketError::Family => SocketAllocateError::AddressFamilyNotSupported,
+            RelaySocketError::Capacity => SocketAllocateError::InsufficientCapacity,
         });
         let (udp, now) = (TransportType::Udp, self.at(now));
         self.server.allocated_socket(udp, HERE, self.client, udp, family, opened, now);
@@ -152,6 +159,10 @@ fn at(born: Instant, now: Instant) -> LibraryInstant {
     LibraryInstant::from_nanos(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX))
 }
 
-fn hop(from: SocketAddr, to: SocketAddr) -> Hop {
-    if from == HERE { Hop::Client } else { Hop::Peer { relayed: from, peer: to } }
+fn hop(from: SocketAddr, to: SocketAddr) -> PacketDestination {
+    if from == HERE {
+        PacketDestination::Client
+    } else {
+        PacketDestination::Peer { relayed: from, peer: to }
+    }
 }

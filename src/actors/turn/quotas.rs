@@ -12,7 +12,7 @@ use crate::telemetry::metrics::{TURN_ALLOCATIONS, TURN_CREATED};
 
 /// The limits, from `[turn]`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
+pub(super) struct TurnLimits {
     /// Allocations of one user.
     pub(super) user_allocations: usize,
     /// Allocations in all.
@@ -22,48 +22,48 @@ pub(super) struct Limits {
 }
 
 /// Who has what.
-pub(super) struct Quotas {
-    limits: Limits,
+pub(super) struct AllocationQuotas {
+    limits: TurnLimits,
     all: Cell<usize>,
-    users: RefCell<HashMap<UserId, Rc<Account>>>,
+    users: RefCell<HashMap<UserId, Rc<UserTokenBucket>>>,
 }
 
-impl Quotas {
-    pub(super) fn new(limits: Limits) -> Rc<Self> {
+impl AllocationQuotas {
+    pub(super) fn new(limits: TurnLimits) -> Rc<Self> {
         Rc::new(Self { limits, all: Cell::new(0), users: RefCell::default() })
     }
 
     /// One more allocation of this user; `None` if that would be too many.
-    pub(super) fn take(self: &Rc<Self>, user: UserId, now: Instant) -> Option<Ticket> {
+    pub(super) fn take(self: &Rc<Self>, user: UserId, now: Instant) -> Option<AllocationPermit> {
         let mut users = self.users.borrow_mut();
         let has = users.get(&user).map_or(0, |account| account.allocations.get());
         if has >= self.limits.user_allocations || self.all.get() >= self.limits.allocations {
             return None;
         }
-        let account = users.entry(user).or_insert_with(|| Account::new(self.limits, now));
+        let account = users.entry(user).or_insert_with(|| UserTokenBucket::new(self.limits, now));
         account.allocations.set(has + 1);
         self.all.set(self.all.get() + 1);
         gauge!(TURN_ALLOCATIONS).increment(1.0);
         counter!(TURN_CREATED).increment(1);
-        Some(Ticket { quotas: Rc::clone(self), user, account: Rc::clone(account) })
+        Some(AllocationPermit { quotas: Rc::clone(self), user, account: Rc::clone(account) })
     }
 }
 
 /// The right to one allocation; given back when it is dropped.
-pub(super) struct Ticket {
-    quotas: Rc<Quotas>,
+pub(super) struct AllocationPermit {
+    quotas: Rc<AllocationQuotas>,
     user: UserId,
-    account: Rc<Account>,
+    account: Rc<UserTokenBucket>,
 }
 
-impl Ticket {
+impl AllocationPermit {
     /// Whether a packet of so many bytes may be relayed now.
     pub(super) fn spend(&self, bytes: usize, now: Instant) -> bool {
         self.account.spend(bytes, now)
     }
 }
 
-impl Drop for Ticket {
+impl Drop for AllocationPermit {
     fn drop(&mut self) {
         let left = self.account.allocations.get().saturating_sub(1);
         self.account.allocations.set(left);
@@ -76,7 +76,7 @@ impl Drop for Ticket {
 }
 
 /// One user's share: a token bucket that holds one second.
-struct Account {
+struct UserTokenBucket {
     allocations: Cell<usize>,
     /// Bytes per second; `None`: no limit.
     rate: Option<f64>,
@@ -84,8 +84,8 @@ struct Account {
     filled: Cell<Instant>,
 }
 
-impl Account {
-    fn new(limits: Limits, now: Instant) -> Rc<Self> {
+impl UserTokenBucket {
+    fn new(limits: TurnLimits, now: Instant) -> Rc<Self> {
         #[expect(clippy::cast_precision_loss, reason = "a rate needs no more than 53 bits")]
         let rate = (limits.user_bps > 0).then_some(limits.user_bps as f64 / 8.0);
         Rc::new(Self {
@@ -113,8 +113,8 @@ mod tests {
 
     use super::*;
 
-    fn quotas(user_allocations: usize, allocations: usize, user_bps: u64) -> Rc<Quotas> {
-        Quotas::new(Limits { user_allocations, allocations, user_bps })
+    fn quotas(user_allocations: usize, allocations: usize, user_bps: u64) -> Rc<AllocationQuotas> {
+        AllocationQuotas::new(TurnLimits { user_allocations, allocations, user_bps })
     }
 
     fn now() -> Instant {

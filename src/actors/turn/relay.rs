@@ -7,13 +7,13 @@ use std::time::Instant;
 /// and channels. It has no socket and no clock.
 ///
 /// It is a trait so that the library behind it stays behind it.
-pub(super) trait Relay {
+pub(super) trait TurnRelay {
     /// From now on a client that knows this password is this user. A second password for the same
     /// name takes the first one's place.
     fn admit(&mut self, username: &str, password: String);
 
     /// Takes one whole message of the client; `send` is called for what it causes at once.
-    fn receive(&mut self, now: Instant, packet: &[u8], send: &mut Send<'_>);
+    fn receive(&mut self, now: Instant, packet: &[u8], send: &mut OutboundPacket<'_>);
 
     /// Takes a datagram that went from the peer, the first address, to the relayed one, the second.
     fn hear(
@@ -21,22 +21,27 @@ pub(super) trait Relay {
         now: Instant,
         path: (SocketAddr, SocketAddr),
         packet: &[u8],
-        send: &mut Send<'_>,
+        send: &mut OutboundPacket<'_>,
     );
 
-    /// What to do next, until it is [`Step::Wait`].
-    fn poll(&mut self, now: Instant, send: &mut Send<'_>) -> Step;
+    /// What to do next, until it is [`RelayAction::Wait`].
+    fn poll(&mut self, now: Instant, send: &mut OutboundPacket<'_>) -> RelayAction;
 
-    /// Answers [`Step::Open`]: the address that peers are told, or why there is none.
-    fn opened(&mut self, now: Instant, family: Family, opened: Result<SocketAddr, Refusal>);
+    /// Answers [`RelayAction::Open`]: the address that peers are told, or why there is none.
+    fn opened(
+        &mut self,
+        now: Instant,
+        family: AddressFamily,
+        opened: Result<SocketAddr, RelaySocketError>,
+    );
 }
 
 /// Sends a packet.
-pub(super) type Send<'a> = dyn FnMut(Hop, &[u8]) + 'a;
+pub(super) type OutboundPacket<'a> = dyn FnMut(PacketDestination, &[u8]) + 'a;
 
 /// Where a packet goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hop {
+pub(super) enum PacketDestination {
     /// To the client.
     Client,
     /// From the relayed address to a peer.
@@ -50,9 +55,9 @@ pub(super) enum Hop {
 
 /// What a relay wants done.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum RelayAction {
     /// Open a socket for peers.
-    Open(Family),
+    Open(AddressFamily),
     /// Close the one that peers know by this address.
     Close(SocketAddr),
     /// Nothing until then.
@@ -61,7 +66,7 @@ pub(super) enum Step {
 
 /// A family of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
+pub(super) enum AddressFamily {
     /// IPv4.
     V4,
     /// IPv6.
@@ -70,7 +75,7 @@ pub(super) enum Family {
 
 /// Why there is no socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum RelaySocketError {
     /// This server has no address of that family: 440.
     Family,
     /// A quota is used up, or no port is free: 508.

@@ -10,13 +10,13 @@ use std::time::Duration;
 use actix::{Actor, AsyncContext, WrapFuture};
 use base::random::RandomSource;
 
-use super::clients::Clients;
-use super::context::{Ground, Rules};
+use super::clients::TurnClients;
+use super::context::{RelayPolicy, TurnContext};
 use super::listeners::{connections, datagrams, now, ports};
-use super::peers::Peers;
-use super::proto_relay::Library;
-use super::quotas::Limits;
-use super::sockets::Sockets;
+use super::peers::PeerPolicy;
+use super::proto_relay::ProtoRelay;
+use super::quotas::TurnLimits;
+use super::sockets::TurnSockets;
 use crate::actors::supervision::SupervisedContext;
 use crate::config;
 use crate::domain::calls::TurnCredentials;
@@ -24,11 +24,11 @@ use crate::domain::calls::TurnCredentials;
 /// What the server calls itself in challenges (RFC 8489 §9.2).
 const REALM: &str = "securevox";
 /// How often time passes for those who say nothing.
-const SWEEP: Duration = Duration::from_secs(1);
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a server is made of.
 #[derive(Clone)]
-pub struct Settings {
+pub struct TurnServerConfig {
     /// `[turn]`.
     pub config: config::TurnConfig,
     /// As what peers know this machine.
@@ -38,20 +38,20 @@ pub struct Settings {
     /// Chooses ports.
     pub entropy: RandomSource,
     /// Where it listens.
-    pub sockets: Arc<Sockets>,
+    pub sockets: Arc<TurnSockets>,
     /// The server's certificate, if it has one.
     pub tls: Option<Arc<rustls::ServerConfig>>,
 }
 
-impl Settings {
-    fn rules(&self) -> Rules {
+impl TurnServerConfig {
+    fn rules(&self) -> RelayPolicy {
         let config = &self.config;
-        Rules {
+        RelayPolicy {
             bind: config.bind,
             ports: config.relay_port_min..=config.relay_port_max,
             addresses: Arc::clone(&self.addresses),
-            peers: Peers { private: config.allow_private },
-            limits: Limits {
+            peers: PeerPolicy { private: config.allow_private },
+            limits: TurnLimits {
                 user_allocations: config.user_allocations,
                 allocations: config.max_allocations,
                 user_bps: config.user_bps,
@@ -61,20 +61,20 @@ impl Settings {
 }
 
 /// The actor.
-pub struct Server {
-    settings: Settings,
+pub struct TurnServer {
+    settings: TurnServerConfig,
 }
 
-crate::actors::supervision::supervised!(Server);
+crate::actors::supervision::supervised!(TurnServer);
 
-impl Server {
+impl TurnServer {
     /// A server with these settings.
-    pub const fn new(settings: Settings) -> Self {
+    pub const fn new(settings: TurnServerConfig) -> Self {
         Self { settings }
     }
 }
 
-impl Actor for Server {
+impl Actor for TurnServer {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
@@ -85,15 +85,15 @@ impl Actor for Server {
         };
         let most = settings.config.max_allocations;
         let (ground, new) =
-            Ground::new(settings.rules(), settings.ice.clone(), settings.entropy.clone());
-        let make = Box::new(|client, now| Box::new(Library::new(REALM, client, now)) as Box<_>);
-        let clients = Clients::new(ground, make);
+            TurnContext::new(settings.rules(), settings.ice.clone(), settings.entropy.clone());
+        let make = Box::new(|client, now| Box::new(ProtoRelay::new(REALM, client, now)) as Box<_>);
+        let clients = TurnClients::new(ground, make);
         if let (Some(listener), Some(tls)) = (open.tls, settings.tls.clone()) {
             ctx.spawn(connections(clients.clone(), listener, Some(tls), most).into_actor(self));
         }
         ctx.spawn(connections(clients.clone(), open.tcp, None, most).into_actor(self));
         ctx.spawn(datagrams(clients.clone(), open.udp).into_actor(self));
         ctx.spawn(ports(clients.clone(), new).into_actor(self));
-        ctx.run_interval(SWEEP, move |_, _| clients.pass(now()));
+        ctx.run_interval(EXPIRY_INTERVAL, move |_, _| clients.pass(now()));
     }
 }

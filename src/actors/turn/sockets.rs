@@ -9,20 +9,20 @@ use crate::config::TurnConfig;
 const BUFFER: usize = 4 << 20;
 
 /// The sockets; every incarnation of the server uses duplicates of them.
-pub struct Sockets {
+pub struct TurnSockets {
     udp: UdpSocket,
     tcp: TcpListener,
     tls: Option<TcpListener>,
 }
 
 /// Duplicates of the sockets, registered with the runtime.
-pub(super) struct Open {
+pub(super) struct RegisteredSockets {
     pub(super) udp: tokio::net::UdpSocket,
     pub(super) tcp: tokio::net::TcpListener,
     pub(super) tls: Option<tokio::net::TcpListener>,
 }
 
-impl Sockets {
+impl TurnSockets {
     /// Binds them.
     ///
     /// # Errors
@@ -63,9 +63,9 @@ impl Sockets {
     }
 
     /// Duplicates for one incarnation.
-    pub(super) fn open(&self) -> io::Result<Open> {
+    pub(super) fn open(&self) -> io::Result<RegisteredSockets> {
         let tls = self.tls.as_ref().map(TcpListener::try_clone).transpose()?;
-        Ok(Open {
+        Ok(RegisteredSockets {
             udp: tokio::net::UdpSocket::from_std(self.udp.try_clone()?)?,
             tcp: tokio::net::TcpListener::from_std(self.tcp.try_clone()?)?,
             tls: tls.map(tokio::net::TcpListener::from_std).transpose()?,
@@ -116,10 +116,10 @@ mod tests {
         let mut config = crate::config::load("", []).unwrap().turn;
         config.bind = [127, 0, 0, 1].into();
         config.port = 0;
-        let first = Sockets::bind(&config, false).unwrap();
+        let first = TurnSockets::bind(&config, false).unwrap();
         config.port = first.port();
 
-        let complaint = Sockets::bind(&config, false).err().unwrap();
+        let complaint = TurnSockets::bind(&config, false).err().unwrap();
 
         assert!(complaint.contains("set turn.port") && complaint.contains("another program"));
     }

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use super::sockets::Sockets;
+use super::sockets::TurnSockets;
 use crate::config::Config;
 
 /// What `ice_servers` says of the embedded server.
-pub fn urls(config: &Config, addresses: &[IpAddr], sockets: &Sockets) -> Vec<String> {
+pub fn urls(config: &Config, addresses: &[IpAddr], sockets: &TurnSockets) -> Vec<String> {
     let site = site(&config.http.public_url);
     let host = if config.turn.host.is_empty() {
         // One that others can reach, if there is one: a server at home knows itself as 127.0.0.1 too.
@@ -66,7 +66,7 @@ mod tests {
     fn clients_are_told_an_address_that_others_can_reach() {
         let mut config = crate::config::load("", []).unwrap();
         (config.turn.bind, config.turn.port) = ([127, 0, 0, 1].into(), 0);
-        let sockets = Sockets::bind(&config.turn, false).unwrap();
+        let sockets = TurnSockets::bind(&config.turn, false).unwrap();
         let addresses = ["127.0.0.1", "192.0.2.7"].map(|address| address.parse().unwrap());
         let port = sockets.port();
         assert_ne!(port, 0);

@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::target::{JoinedParticipant, TargetServer, now};
 use super::wire::{PATIENCE, wrong};
-use crate::actors::media::{BATCH, Batch};
+use crate::actors::media::{BATCH, DatagramBatch};
 use crate::cli::CliError;
 
 /// Sounds per second.
@@ -110,7 +110,7 @@ pub(super) struct LoadRole {
 /// Runs participants on this thread until the end.
 pub(super) fn run(world: &Arc<LoadContext>, roles: &[LoadRole]) -> Result<(), CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let batch = RefCell::new(Batch::new());
+    let batch = RefCell::new(DatagramBatch::new());
     let all = roles.iter().map(|role| async {
         if let Err(CliError(words, _)) = take_part(world, *role, &batch).await {
             let _ = world.said.send(ParticipantReport::Failed(words)); // whoever waits for it may have given up
@@ -123,7 +123,7 @@ pub(super) fn run(world: &Arc<LoadContext>, roles: &[LoadRole]) -> Result<(), Cl
 async fn take_part(
     world: &LoadContext,
     role: LoadRole,
-    batch: &RefCell<Batch>,
+    batch: &RefCell<DatagramBatch>,
 ) -> Result<(), CliError> {
     let mut stage = world.stage.clone();
     let first = if role.publishes { LoadPhase::Publish } else { LoadPhase::Join };
@@ -182,7 +182,7 @@ struct LoadParticipant<'a> {
     role: LoadRole,
     client: TestPeer,
     udp: UdpSocket,
-    batch: &'a RefCell<Batch>,
+    batch: &'a RefCell<DatagramBatch>,
     asked: Instant,
     connected: Option<Duration>,
     seen: bool,

@@ -24,7 +24,7 @@ use self::upgrade::UpgradeProbe;
 use super::engine_io_socket::{EngineIoSocketCommand, EngineIoSocketHandle};
 use super::gate::{AuthOutcome, FrameAction, SocketGate};
 use super::packet::{EngineIoPacket, SEPARATOR, SocketIoPacket};
-use crate::actors::sessions::{Answer, Blocked, Close, Outgoing};
+use crate::actors::sessions::{CloseReason, OutboundEvent, ReplyResult, SocketSendError};
 use crate::actors::supervision::SupervisedContext;
 use crate::http::AppState;
 use crate::http::problem::ApiError;
@@ -129,13 +129,13 @@ impl EngineIoSession {
                 };
                 match pipe.send(push) {
                     Ok(()) => {}
-                    Err(Blocked::Slow) => self.end(Close::Slow, ctx),
-                    Err(Blocked::Gone) => self.end(Close::Lost, ctx),
+                    Err(SocketSendError::Slow) => self.end(CloseReason::Slow, ctx),
+                    Err(SocketSendError::Gone) => self.end(CloseReason::Lost, ctx),
                 }
             }
             EngineIoTransport::Polling(_) => {
                 if self.waiting.len() >= self.gate.services().config.sessions.queue_frames {
-                    return self.end(Close::Slow, ctx);
+                    return self.end(CloseReason::Slow, ctx);
                 }
                 self.waiting.push_back(out);
                 self.flush(ctx);
@@ -152,7 +152,7 @@ impl EngineIoSession {
         }
         let Some(reply) = poll.take() else { return };
         if reply.is_closed() {
-            return self.end(Close::Lost, ctx);
+            return self.end(CloseReason::Lost, ctx);
         }
         let mut body = String::new();
         let mut fenced = false;
@@ -180,7 +180,7 @@ impl EngineIoSession {
             // Only a fence: nothing to carry, so the poll waits on.
             *poll = Some(reply);
         } else if reply.send(Ok(body)).is_err() {
-            return self.end(Close::Lost, ctx);
+            return self.end(CloseReason::Lost, ctx);
         }
         if fenced {
             self.gate.flushed();
@@ -200,7 +200,7 @@ impl EngineIoSession {
             ) => {
                 self.counts(ctx);
             }
-            None => self.end(Close::Garbled, ctx),
+            None => self.end(CloseReason::Garbled, ctx),
         }
     }
 
@@ -223,7 +223,7 @@ impl EngineIoSession {
             Some(SocketIoPacket::Ack) if self.connected => {
                 self.counts(ctx);
             }
-            _ => self.end(Close::Garbled, ctx),
+            _ => self.end(CloseReason::Garbled, ctx),
         }
     }
 
@@ -274,14 +274,14 @@ impl EngineIoSession {
                 if let (Some(ack), ServerEvent::Authenticated(data)) = (ack, &event) {
                     self.say(format!("43{ack}{}", json!([{ "data": data }])), ctx);
                 }
-                self.say(Outgoing::new(&event).socket_io(), ctx);
+                self.say(OutboundEvent::new(&event).socket_io(), ctx);
             }
             Err(error) => self.reply(ack, &Err(error), ctx),
         }
     }
 
     /// The acknowledgement; a failure nobody asked to be told of becomes the event `error`.
-    fn reply(&mut self, ack: Option<u64>, answer: &Answer, ctx: &mut SupervisedContext<Self>) {
+    fn reply(&mut self, ack: Option<u64>, answer: &ReplyResult, ctx: &mut SupervisedContext<Self>) {
         let text = match (ack, answer) {
             (Some(ack), Ok(data)) => format!(r#"43{ack}[{{"data":{data}}}]"#),
             (Some(ack), Err(error)) => {
@@ -301,13 +301,18 @@ impl EngineIoSession {
 
     /// Ends the transport. A client that may come back sees the transport close; one that may not
     /// is disconnected from the namespace first, which ends its attempts.
-    fn end(&mut self, why: Close, ctx: &mut SupervisedContext<Self>) {
+    fn end(&mut self, why: CloseReason, ctx: &mut SupervisedContext<Self>) {
         if self.ended {
             return;
         }
         counter!(SOCKETS_CLOSED, "reason" => why.reason()).increment(1);
-        let final_word =
-            matches!(why, Close::SignedOut | Close::TooMany | Close::Nameless | Close::Abuse);
+        let final_word = matches!(
+            why,
+            CloseReason::SignedOut
+                | CloseReason::TooMany
+                | CloseReason::Nameless
+                | CloseReason::Abuse
+        );
         match &self.way {
             EngineIoTransport::Pipe(_, pipe) => {
                 if final_word && self.connected {
@@ -316,7 +321,7 @@ impl EngineIoSession {
                 pipe.close(why);
             }
             EngineIoTransport::Polling(_) => {
-                if why == Close::Slow {
+                if why == CloseReason::Slow {
                     self.waiting.clear();
                 }
                 if final_word && self.connected {
@@ -371,12 +376,12 @@ impl Actor for EngineIoSession {
         let config = self.gate.services().config.clone();
         ctx.run_interval(config.sessions.authenticate(), |engine, ctx| {
             if engine.gate.is_nameless() {
-                engine.end(Close::Nameless, ctx);
+                engine.end(CloseReason::Nameless, ctx);
             }
         });
         ctx.run_interval(config.sessions.ping(), |engine, ctx| {
             if engine.unanswered >= MAX_MISSED_PINGS {
-                return engine.end(Close::Silent, ctx);
+                return engine.end(CloseReason::Silent, ctx);
             }
             engine.unanswered += 1;
             engine.say("2", ctx);

@@ -9,7 +9,7 @@ use super::engine_io::{
     EngineIoSession, EngineSocketFlushed, SocketClosed, SocketOpened, SocketPacketReceived,
 };
 use super::ws;
-use crate::actors::sessions::{Blocked, Close};
+use crate::actors::sessions::{CloseReason, SocketSendError};
 use crate::actors::supervision::{ActorRef, SendError};
 
 type Context = ws::WebsocketContext<EngineIoSocket>;
@@ -37,7 +37,7 @@ impl EngineIoSocket {
         Self { engine, number, capacity, taken: false, closed: false }
     }
 
-    fn shut(&mut self, why: Close, ctx: &mut Context) {
+    fn shut(&mut self, why: CloseReason, ctx: &mut Context) {
         self.close((ws::CloseCode::from(why.code()), why.reason()).into(), ctx);
     }
 
@@ -58,12 +58,12 @@ impl Actor for EngineIoSocket {
         let down = EngineIoSocketHandle { address: ctx.address() };
         let opened = SocketOpened { number: self.number, down };
         if self.engine.insist(opened).is_err() {
-            self.shut(Close::Lost, ctx);
+            self.shut(CloseReason::Lost, ctx);
         }
         // Pings and time-outs are the engine's: without one nothing else would end this socket.
         ctx.run_later(PIPE_WRITE_TIMEOUT, |pipe, ctx| {
             if !pipe.taken {
-                pipe.shut(Close::Lost, ctx);
+                pipe.shut(CloseReason::Lost, ctx);
             }
         });
     }
@@ -83,7 +83,7 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for EngineIoSocket {
                 let number = self.number;
                 match self.engine.tell(SocketPacketReceived { number, text }) {
                     Ok(()) => {}
-                    Err(SendError::Full) => self.shut(Close::Abuse, ctx),
+                    Err(SendError::Full) => self.shut(CloseReason::Abuse, ctx),
                     // An engine that has ended has said why: that is in our mailbox, or about to be.
                     Err(_) => {}
                 }
@@ -96,10 +96,10 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for EngineIoSocket {
                 ctx.stop();
             }
             Ok(ws::Message::Binary(_) | ws::Message::Continuation(_)) => {
-                self.shut(Close::Garbled, ctx);
+                self.shut(CloseReason::Garbled, ctx);
             }
-            Err(ws::ProtocolError::Overflow) => self.shut(Close::TooLarge, ctx),
-            Err(_) => self.shut(Close::Garbled, ctx),
+            Err(ws::ProtocolError::Overflow) => self.shut(CloseReason::TooLarge, ctx),
+            Err(_) => self.shut(CloseReason::Garbled, ctx),
         }
     }
 
@@ -117,7 +117,7 @@ pub(super) enum EngineIoSocketCommand {
     /// To be answered once all before it is on its way.
     Fence,
     /// The end.
-    Close(Close),
+    Close(CloseReason),
     /// The end that the client asked for.
     Bye,
 }
@@ -146,15 +146,15 @@ pub(super) struct EngineIoSocketHandle {
 
 impl EngineIoSocketHandle {
     /// Sends down without waiting.
-    pub(super) fn send(&self, push: EngineIoSocketCommand) -> Result<(), Blocked> {
+    pub(super) fn send(&self, push: EngineIoSocketCommand) -> Result<(), SocketSendError> {
         self.address.try_send(push).map_err(|error| match error {
-            actix::prelude::SendError::Full(_) => Blocked::Slow,
-            actix::prelude::SendError::Closed(_) => Blocked::Gone,
+            actix::prelude::SendError::Full(_) => SocketSendError::Slow,
+            actix::prelude::SendError::Closed(_) => SocketSendError::Gone,
         })
     }
 
     /// Ends the socket, even if nothing else gets through.
-    pub(super) fn close(&self, why: Close) {
+    pub(super) fn close(&self, why: CloseReason) {
         self.address.do_send(EngineIoSocketCommand::Close(why));
     }
     /// Ends the socket as the client wants it.
@@ -166,6 +166,6 @@ impl EngineIoSocketHandle {
 /// Whoever holds this may be gone without a word, or may never have got it.
 impl Drop for EngineIoSocketHandle {
     fn drop(&mut self) {
-        self.close(Close::Lost);
+        self.close(CloseReason::Lost);
     }
 }

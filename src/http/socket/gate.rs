@@ -9,7 +9,9 @@ use actix_web::web::Data;
 use base::clock::Timestamp;
 use base::error::{CodedError, ErrorKind};
 
-use crate::actors::sessions::{Answer, Close, Line, RequestError, SessionHandle};
+use crate::actors::sessions::{
+    CloseReason, ReplyResult, RequestError, SessionHandle, SocketHandle,
+};
 use crate::cluster::{RateLimit, RateLimitError};
 use crate::domain::{accounts, calls};
 use crate::http::{AppState, SocketGuard};
@@ -44,11 +46,11 @@ pub(super) enum FrameAction {
     /// Nothing.
     Wait,
     /// Answer.
-    Reply(Option<u64>, Answer),
+    Reply(Option<u64>, ReplyResult),
     /// Call [`SocketGate::check`] with this token, and [`SocketGate::checked`] with its outcome.
     Check(Option<u64>, String),
     /// End.
-    Shut(Close),
+    Shut(CloseReason),
 }
 
 /// Why a frame was refused at the gate.
@@ -133,7 +135,7 @@ impl SocketGate {
                 if session.request(id, event) {
                     FrameAction::Wait
                 } else {
-                    FrameAction::Shut(Close::Lost)
+                    FrameAction::Shut(CloseReason::Lost)
                 }
             }
         }
@@ -164,7 +166,7 @@ impl SocketGate {
     fn blame(&mut self, id: Option<u64>, error: Arc<dyn CodedError + Send + Sync>) -> FrameAction {
         self.breaches += 1;
         if self.breaches > self.services.config.limits.events_breaches {
-            return FrameAction::Shut(Close::Abuse);
+            return FrameAction::Shut(CloseReason::Abuse);
         }
         FrameAction::Reply(id, Err(error))
     }
@@ -173,7 +175,7 @@ impl SocketGate {
     pub(super) fn check(
         &self,
         token: String,
-        line: Line,
+        line: SocketHandle,
     ) -> impl Future<Output = AuthOutcome> + use<> {
         let services = self.services.clone();
         async move {

@@ -14,7 +14,9 @@ use serde_json::json;
 
 use super::gate::{FrameAction, SocketGate};
 use super::ws;
-use crate::actors::sessions::{Answer, Blocked, Close, Down, Line, Outgoing};
+use crate::actors::sessions::{
+    CloseReason, OutboundEvent, ReplyResult, SocketCommand, SocketHandle, SocketSendError,
+};
 use crate::http::AppState;
 use crate::http::problem::ApiError;
 use crate::protocol::client::ClientFrame;
@@ -58,7 +60,7 @@ impl WebSocketConnection {
                 if let (Some(id), ServerEvent::Authenticated(data)) = (id, &event) {
                     ctx.text(json!({ "reply": id, "data": data }).to_string());
                 }
-                ctx.text(Outgoing::new(&event).plain());
+                ctx.text(OutboundEvent::new(&event).plain());
             }
             Err(error) => ctx.text(reply(id, &Err(error))),
         }
@@ -90,13 +92,13 @@ impl WebSocketConnection {
         };
         let Some(parts) = &mut self.parts else { return };
         if parts.len() + bytes.len() > most {
-            return self.shut(Close::TooLarge, ctx);
+            return self.shut(CloseReason::TooLarge, ctx);
         }
         parts.extend_from_slice(&bytes);
         if last && let Some(whole) = self.parts.take() {
             match String::from_utf8(whole) {
                 Ok(text) => self.text(&text, ctx),
-                Err(_) => self.shut(Close::Garbled, ctx),
+                Err(_) => self.shut(CloseReason::Garbled, ctx),
             }
         }
     }
@@ -107,7 +109,7 @@ impl WebSocketConnection {
         self.step(step, ctx);
     }
 
-    fn shut(&mut self, why: Close, ctx: &mut Context) {
+    fn shut(&mut self, why: CloseReason, ctx: &mut Context) {
         if !self.closed {
             self.closed = true;
             counter!(SOCKETS_CLOSED, "reason" => why.reason()).increment(1);
@@ -135,8 +137,8 @@ impl WebSocketConnection {
                 ctx.close(reason);
                 ctx.stop();
             }
-            Err(ws::ProtocolError::Overflow) => self.shut(Close::TooLarge, ctx),
-            Err(_) => self.shut(Close::Garbled, ctx),
+            Err(ws::ProtocolError::Overflow) => self.shut(CloseReason::TooLarge, ctx),
+            Err(_) => self.shut(CloseReason::Garbled, ctx),
         }
     }
 }
@@ -154,12 +156,12 @@ impl Actor for WebSocketConnection {
         ctx.set_mailbox_capacity(config.queue_frames);
         ctx.run_interval(config.authenticate(), |socket, ctx| {
             if socket.gate.is_nameless() {
-                socket.shut(Close::Nameless, ctx);
+                socket.shut(CloseReason::Nameless, ctx);
             }
         });
         ctx.run_interval(config.ping(), |socket, ctx| {
             if socket.unanswered >= 2 {
-                return socket.shut(Close::Silent, ctx);
+                return socket.shut(CloseReason::Silent, ctx);
             }
             socket.unanswered += 1;
             ctx.ping(b"");
@@ -171,7 +173,7 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for WebSocketConnecti
     fn handle(&mut self, frame: Result<ws::Message, ws::ProtocolError>, ctx: &mut Context) {
         let work = catch_unwind(AssertUnwindSafe(|| self.frame(frame, ctx)));
         if work.is_err() {
-            self.shut(Close::Lost, ctx);
+            self.shut(CloseReason::Lost, ctx);
         }
     }
 
@@ -182,7 +184,7 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for WebSocketConnecti
 
 #[derive(Message)]
 #[rtype(result = "()")]
-struct WebSocketCommand(Down);
+struct WebSocketCommand(SocketCommand);
 
 impl Handler<WebSocketCommand> for WebSocketConnection {
     type Result = ();
@@ -192,28 +194,30 @@ impl Handler<WebSocketCommand> for WebSocketConnection {
             return;
         }
         match down {
-            Down::Event(event) => ctx.text(event.plain()),
-            Down::Reply { id, answer } => ctx.text(reply(id, &answer)),
-            Down::Fence => self.gate.flushed(),
-            Down::Close(why) => self.shut(why, ctx),
+            SocketCommand::Event(event) => ctx.text(event.plain()),
+            SocketCommand::Reply { id, answer } => ctx.text(reply(id, &answer)),
+            SocketCommand::Fence => self.gate.flushed(),
+            SocketCommand::Close(why) => self.shut(why, ctx),
         }
     }
 }
 
 /// The session's way down: one bounded sender, since a mailbox counts each of its senders apart.
-fn line(ctx: &Context) -> Line {
+fn line(ctx: &Context) -> SocketHandle {
     let address = ctx.address();
     let farewell = address.clone();
     let send = move |down| {
         address.try_send(WebSocketCommand(down)).map_err(|error| match error {
-            actix::prelude::SendError::Full(_) => Blocked::Slow,
-            actix::prelude::SendError::Closed(_) => Blocked::Gone,
+            actix::prelude::SendError::Full(_) => SocketSendError::Slow,
+            actix::prelude::SendError::Closed(_) => SocketSendError::Gone,
         })
     };
-    Line::new(send, move |why| farewell.do_send(WebSocketCommand(Down::Close(why))))
+    SocketHandle::new(send, move |why| {
+        farewell.do_send(WebSocketCommand(SocketCommand::Close(why)))
+    })
 }
 
-fn reply(id: Option<u64>, answer: &Answer) -> ByteString {
+fn reply(id: Option<u64>, answer: &ReplyResult) -> ByteString {
     let id = id.map_or_else(|| "null".to_owned(), |id| id.to_string());
     match answer {
         Ok(data) => format!(r#"{{"reply":{id},"data":{data}}}"#).into(),

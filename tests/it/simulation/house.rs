@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use base::ids::{DeviceId, NodeId, SessionId, UserId};
-use securevox::actors::membership::{Membership, Missed, Residents, Suspect};
-use securevox::actors::peer_nodes::{Neighbours, PATIENCE};
+use securevox::actors::membership::{BusEventsLost, Membership, NodeServices, SuspectNode};
+use securevox::actors::peer_nodes::{PeerNodes, REQUEST_TIMEOUT};
 use securevox::actors::supervision::{ActorRef, DynamicSupervisor};
 use securevox::cluster::{
     BoxFuture, BusError, BusHandler, ClaimOutcome, NodeLeases, OwnershipDirectory,
@@ -29,7 +29,7 @@ pub struct House(pub Arc<Parts>);
 pub struct Parts {
     pub leases: NodeLeases,
     pub client: Client,
-    pub neighbours: Neighbours,
+    pub neighbours: PeerNodes,
     pub rooms: DynamicSupervisor<Room>,
     pub shared: Shared,
 }
@@ -84,7 +84,7 @@ impl House {
             event: "say".to_owned(),
             data: to_raw_value(say).unwrap(),
         }));
-        match self.0.neighbours.ask(owner, &ask, PATIENCE).await {
+        match self.0.neighbours.ask(owner, &ask, REQUEST_TIMEOUT).await {
             Ok(said) => said,
             Err(BusError::NoRoute) => {
                 if let Ok(true) = self.0.leases.is_dead(owner).await {
@@ -149,7 +149,7 @@ impl House {
     }
 
     pub async fn hand(&self, to: NodeId, request: &NodeRequest) -> bool {
-        self.0.neighbours.ask(to, request, PATIENCE).await.unwrap_or(false)
+        self.0.neighbours.ask(to, request, REQUEST_TIMEOUT).await.unwrap_or(false)
     }
 
     async fn take(&self, from: NodeId, room: RoomHandOff) -> bool {
@@ -182,7 +182,7 @@ impl House {
     }
 }
 
-impl Residents for House {
+impl NodeServices for House {
     fn load(&self) -> NodeLoad {
         NodeLoad::default()
     }
@@ -248,11 +248,11 @@ impl BusHandler for Ear {
     }
 
     fn missed(&self) {
-        let _ = self.membership.insist(Missed);
+        let _ = self.membership.insist(BusEventsLost);
     }
 
     fn unreachable(&self, node: NodeId) {
-        let _ = self.membership.insist(Suspect(node));
+        let _ = self.membership.insist(SuspectNode(node));
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use base::clock::{Clock, Timestamp};
 use base::ids::UserId;
 use base::random::RandomSource;
-use securevox::actors::membership::{self, Leave, Membership};
-use securevox::actors::peer_nodes::Neighbours;
+use securevox::actors::membership::{self, LeaveCluster, Membership};
+use securevox::actors::peer_nodes::PeerNodes;
 use securevox::actors::supervision::{
     LaunchOptions, RunningTree, Strategy, child, dynamic_supervisor, launch, supervisor,
 };
@@ -77,7 +77,7 @@ pub async fn live(host: usize, shared: Shared) -> turmoil::Result {
         String::new(),
     );
     let line = Line::new(me, wire.clone());
-    let neighbours = Neighbours::new(Arc::new(line.clone()));
+    let neighbours = PeerNodes::new(Arc::new(line.clone()));
     let rooms = dynamic_supervisor::<Room>("rooms", 2).transient();
     let house = House(Arc::new(Parts {
         leases: leases.clone(),
@@ -86,7 +86,7 @@ pub async fn live(host: usize, shared: Shared) -> turmoil::Result {
         rooms: rooms.handle(),
         shared: shared.clone(),
     }));
-    let parts = membership::Parts {
+    let parts = membership::MembershipDeps {
         leases: leases.clone(),
         neighbours: neighbours.clone(),
         residents: Arc::new(house.clone()),
@@ -117,7 +117,7 @@ pub async fn live(host: usize, shared: Shared) -> turmoil::Result {
         for command in shared.commands(host) {
             match command {
                 Command::Leave => {
-                    let _ = member.insist(Leave);
+                    let _ = member.insist(LeaveCluster);
                     house.hand_over_all().await;
                     leave(&house, living, &shared).await;
                     let _ = leases.leave().await; // else its word ends by itself

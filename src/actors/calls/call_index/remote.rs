@@ -2,35 +2,35 @@
 
 use base::ids::{CallId, NodeId};
 
-use super::{Board, Entry, Key, Place, Standing};
+use super::{CallIndex, CallIndexEntry, CallLocation, CallSummary, Key};
 use crate::protocol::cluster::RemoteCallSummary;
 
-impl Board {
+impl CallIndex {
     /// How a call stands that goes on at another node.
     pub(in crate::actors::calls) fn stands_there(&self, node: NodeId, call: RemoteCallSummary) {
         let mut calls = self.calls();
         let id = call.call_id;
-        if calls.all.get(&id).is_some_and(Entry::is_here) {
+        if calls.all.get(&id).is_some_and(CallIndexEntry::is_here) {
             return; // it has come here meanwhile
         }
         let other = calls.by_key.get(&call.key).copied().filter(|other| *other != id);
         if let Some(other) = other {
-            if calls.all.get(&other).is_some_and(Entry::is_here) {
+            if calls.all.get(&other).is_some_and(CallIndexEntry::is_here) {
                 return; // the directory will tell which of the two it is
             }
             calls.remove(other);
         }
         let RemoteCallSummary { key, conversation_id, seats, ringing, active, .. } = call;
         calls.by_key.insert(key.clone(), id);
-        let entry = calls.all.entry(id).or_insert_with(|| Entry {
+        let entry = calls.all.entry(id).or_insert_with(|| CallIndexEntry {
             key,
             by: None,
             conversation: conversation_id,
-            place: Place::There(node),
-            standing: Standing::default(),
+            place: CallLocation::There(node),
+            standing: CallSummary::default(),
         });
-        entry.place = Place::There(node);
-        calls.stand(id, Standing { seats, ringing, active });
+        entry.place = CallLocation::There(node);
+        calls.stand(id, CallSummary { seats, ringing, active });
     }
 
     /// All that goes on at another node: what is not among it is over there.
@@ -49,7 +49,7 @@ impl Board {
     pub(in crate::actors::calls) fn is_there(&self, node: NodeId, id: CallId, key: Key) {
         let conversation_id = if let Key::Conversation(id) = key { Some(id) } else { None };
         let known = self.standing(id).unwrap_or_default();
-        let Standing { seats, ringing, active } = known;
+        let CallSummary { seats, ringing, active } = known;
         let call = RemoteCallSummary { call_id: id, key, conversation_id, seats, ringing, active };
         self.stands_there(node, call);
     }
@@ -60,7 +60,7 @@ impl Board {
         if calls
             .all
             .get(&id)
-            .is_some_and(|entry| matches!(entry.place, Place::There(at) if at == node))
+            .is_some_and(|entry| matches!(entry.place, CallLocation::There(at) if at == node))
         {
             calls.remove(id);
         }
@@ -71,7 +71,7 @@ impl Board {
         let calls = self.calls();
         let there = calls.all.iter();
         let there =
-            there.filter(|(_, entry)| matches!(entry.place, Place::There(at) if at == node));
+            there.filter(|(_, entry)| matches!(entry.place, CallLocation::There(at) if at == node));
         there.map(|(id, entry)| (*id, entry.key.clone())).collect()
     }
 }

@@ -2,20 +2,20 @@
 
 use base::ids::{CallId, ConversationId};
 
-use super::super::room::Room;
-use super::Board;
+use super::super::room::CallRoom;
+use super::CallIndex;
 use crate::actors::supervision::ActorRef;
 
 /// A place on the board for a call that is about to begin. Let go of before the room lives, it is
 /// free again: whoever asked for the call may go away at any time.
-pub(in crate::actors::calls) struct Reserved {
-    board: Board,
+pub(in crate::actors::calls) struct CallReservation {
+    board: CallIndex,
     id: CallId,
     begun: bool,
 }
 
-impl Reserved {
-    pub(super) const fn new(board: Board, id: CallId) -> Self {
+impl CallReservation {
+    pub(super) const fn new(board: CallIndex, id: CallId) -> Self {
         Self { board, id, begun: false }
     }
 
@@ -35,13 +35,13 @@ impl Reserved {
     }
 
     /// The room lives.
-    pub(in crate::actors::calls) fn begun(mut self, room: ActorRef<Room>) {
+    pub(in crate::actors::calls) fn begun(mut self, room: ActorRef<CallRoom>) {
         self.begun = true;
         self.board.begun(self.id, Ok(room));
     }
 }
 
-impl Drop for Reserved {
+impl Drop for CallReservation {
     fn drop(&mut self) {
         if !self.begun {
             self.board.begun(self.id, Err(()));

@@ -2,9 +2,9 @@
 
 use super::*;
 
-fn board() -> Board {
+fn board() -> CallIndex {
     let bus = crate::cluster::InProcessBus::default().plug(NodeId::new());
-    Board::new(Neighbours::new(Arc::new(bus)))
+    CallIndex::new(PeerNodes::new(Arc::new(bus)))
 }
 
 fn name(name: &str) -> Key {
@@ -14,7 +14,7 @@ fn name(name: &str) -> Key {
 #[test]
 fn a_place_that_is_let_go_of_is_free_again() {
     let (board, ann) = (board(), UserId::new());
-    let most = Most { all: 1, per_person: 1 };
+    let most = CallLimits { all: 1, per_person: 1 };
     let reserve = |key| board.reserve(CallId::new(), key, Some(ann), None, most);
     let first = reserve(name("standup"));
     assert!(first.is_ok());
@@ -28,7 +28,7 @@ fn a_place_that_is_let_go_of_is_free_again() {
 #[tokio::test]
 async fn whoever_waited_for_a_place_that_is_let_go_of_asks_again() {
     let board = board();
-    let most = Most { all: 1, per_person: 1 };
+    let most = CallLimits { all: 1, per_person: 1 };
     let place = board.reserve(CallId::new(), name("standup"), None, None, most);
     let found = board.by_key(&name("standup")).expect("it is about to begin");
     drop(place);
@@ -39,7 +39,7 @@ async fn whoever_waited_for_a_place_that_is_let_go_of_asks_again() {
 #[test]
 fn nobody_begins_more_calls_than_one_person_may() {
     let (board, ann, bob) = (board(), UserId::new(), UserId::new());
-    let most = Most { all: 10, per_person: 2 };
+    let most = CallLimits { all: 10, per_person: 2 };
     let reserve = |key, by| board.reserve(CallId::new(), key, Some(by), None, most);
     let (first, second) = (reserve(name("a"), ann), reserve(name("b"), ann));
     assert!(first.is_ok() && second.is_ok());
@@ -55,7 +55,7 @@ fn nobody_begins_more_calls_than_one_person_may() {
 #[test]
 fn when_the_node_stops_no_call_begins() {
     let (board, ann) = (board(), UserId::new());
-    let most = Most { all: 10, per_person: 2 };
+    let most = CallLimits { all: 10, per_person: 2 };
     board.close();
 
     let late = board.reserve(CallId::new(), name("late"), Some(ann), None, most);

@@ -6,18 +6,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::super::Calls as Way;
-use super::super::call_index::Board;
+use super::super::CallService as Way;
+use super::super::call_index::CallIndex;
 use crate::actors::media;
-use crate::actors::peer_nodes::Neighbours;
-use crate::actors::sessions::{Outgoing, Switchboard};
+use crate::actors::peer_nodes::PeerNodes;
+use crate::actors::sessions::{EventRouter, OutboundEvent};
 use crate::cluster::{FencingToken, OwnershipDirectory};
 use crate::domain::calls::{CallDomain, CallState, EventTarget};
 use crate::protocol::calls::CallEndReason;
 use crate::protocol::server::{CallServerEvent, ServerEvent};
 
 /// That a call is this node's.
-pub(in crate::actors::calls) struct Hold {
+pub(in crate::actors::calls) struct RoomOwnership {
     /// Under which key that is written in the directory.
     pub(in crate::actors::calls) key: String,
     /// Which of its owners this node is.
@@ -29,21 +29,21 @@ pub(in crate::actors::calls) struct Hold {
 }
 
 /// Shared by all lives of a room.
-pub(in crate::actors::calls) struct Seed {
+pub(in crate::actors::calls) struct RoomContext {
     pub(super) deeds: CallDomain,
-    pub(super) switchboard: Switchboard,
-    pub(super) neighbours: Neighbours,
-    pub(super) board: Board,
-    pub(super) media: media::Settings,
-    pub(super) hold: Hold,
+    pub(super) switchboard: EventRouter,
+    pub(super) neighbours: PeerNodes,
+    pub(super) board: CallIndex,
+    pub(super) media: media::MediaServiceConfig,
+    pub(super) hold: RoomOwnership,
     /// The call goes on at another node: its end is not this room's.
     gone: AtomicBool,
     call: Mutex<CallState>,
     permits: Mutex<HashMap<u32, OwnedSemaphorePermit>>,
 }
 
-impl Seed {
-    pub(in crate::actors::calls) fn new(way: &Way, hold: Hold, call: CallState) -> Self {
+impl RoomContext {
+    pub(in crate::actors::calls) fn new(way: &Way, hold: RoomOwnership, call: CallState) -> Self {
         Self {
             deeds: way.deeds.clone(),
             switchboard: way.switchboard.clone(),
@@ -103,7 +103,7 @@ impl Seed {
 
     /// Tells whoever is to hear it.
     pub(super) fn tell(&self, to: &EventTarget, news: CallServerEvent) {
-        let event = Outgoing::new(&ServerEvent::Call(news));
+        let event = OutboundEvent::new(&ServerEvent::Call(news));
         match to {
             EventTarget::People(people) => self.switchboard.announce(people, &event),
             EventTarget::Seat(seat) => {
@@ -115,7 +115,7 @@ impl Seed {
 
 /// The room was stopped, or failed too often: nobody must wait for it. History is closed by
 /// housekeeping, which sees that the call is not on the board.
-impl Drop for Seed {
+impl Drop for RoomContext {
     fn drop(&mut self) {
         let mut call = self.recall();
         if call.ended().is_none() && !self.is_gone() {

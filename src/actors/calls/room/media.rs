@@ -10,8 +10,8 @@ use actix::{Handler, Message};
 use base::ids::SessionId;
 use metrics::{counter, histogram};
 
-use super::Room;
-use crate::actors::media::{Heard, Lease};
+use super::CallRoom;
+use crate::actors::media::{HostedRoomGuard, RoomNotice};
 use crate::actors::supervision::SupervisedContext;
 use crate::domain::calls::{CallError, EventTarget, Seat, participant_name};
 use crate::protocol::calls as wire;
@@ -22,30 +22,30 @@ use crate::telemetry::metrics::{
 };
 
 /// A place for media; gone when it is dropped.
-pub(super) type Stage = Lease;
+pub(super) type MediaSession = HostedRoomGuard;
 
 /// What happened on the stage.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct OnStage(Vec<RoomEvent>);
+pub(super) struct MediaEvents(Vec<RoomEvent>);
 
 /// The stage has failed: what the panic said.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct StageFailed(Box<dyn Any + Send>);
+pub(super) struct MediaFailed(Box<dyn Any + Send>);
 
-impl Room {
+impl CallRoom {
     /// Builds a stage and takes everybody onto it.
     pub(super) fn raise(&mut self, ctx: &mut SupervisedContext<Self>) {
         let myself = ctx.myself();
         let ears = move |heard| {
             // A room that is gone has no ears, and its stage goes with it.
             let _ = match heard {
-                Heard::Events(events) => myself.insist(OnStage(events)),
-                Heard::Failed(panic) => myself.insist(StageFailed(panic)),
+                RoomNotice::Events(events) => myself.insist(MediaEvents(events)),
+                RoomNotice::Failed(panic) => myself.insist(MediaFailed(panic)),
             };
         };
-        let stage = Lease::new(&self.seed.media, ears);
+        let stage = HostedRoomGuard::new(&self.seed.media, ears);
         for (number, who) in self.call.participants() {
             stage.with(|room, now| {
                 room.join(now, ParticipantId(number));
@@ -278,10 +278,10 @@ fn quality_of(quality: &sfu::ConnectionQuality) -> wire::ParticipantQuality {
     }
 }
 
-impl Handler<OnStage> for Room {
+impl Handler<MediaEvents> for CallRoom {
     type Result = ();
 
-    fn handle(&mut self, OnStage(events): OnStage, ctx: &mut Self::Context) {
+    fn handle(&mut self, MediaEvents(events): MediaEvents, ctx: &mut Self::Context) {
         for event in events {
             self.on_stage(event, ctx);
         }
@@ -289,10 +289,10 @@ impl Handler<OnStage> for Room {
 }
 
 /// A panic among packets is the room's own: its supervisor hears of it and starts it anew.
-impl Handler<StageFailed> for Room {
+impl Handler<MediaFailed> for CallRoom {
     type Result = ();
 
-    fn handle(&mut self, StageFailed(panic): StageFailed, _: &mut Self::Context) {
+    fn handle(&mut self, MediaFailed(panic): MediaFailed, _: &mut Self::Context) {
         std::panic::resume_unwind(panic);
     }
 }

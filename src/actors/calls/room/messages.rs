@@ -4,7 +4,7 @@ use actix::{Handler, Message, MessageResult};
 use base::ids::{CallId, SessionId};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::Room;
+use super::CallRoom;
 use crate::actors::calls::requests::{done, json};
 use crate::domain::calls::{CallError, Callee, EventTarget, Seat, participant_name};
 use crate::protocol::calls as wire;
@@ -13,19 +13,19 @@ use crate::protocol::server::CallServerEvent;
 /// A device asks something; the answer is the JSON of its reply.
 #[derive(Message)]
 #[rtype(result = "Result<String, CallError>")]
-pub(in crate::actors::calls) struct Ask {
+pub(in crate::actors::calls) struct RoomRequest {
     pub(in crate::actors::calls) seat: Seat,
     /// How the person calls themselves.
     pub(in crate::actors::calls) name: String,
-    pub(in crate::actors::calls) what: What,
+    pub(in crate::actors::calls) what: RoomCommand,
 }
 
 /// What it asks.
-pub(in crate::actors::calls) enum What {
+pub(in crate::actors::calls) enum RoomCommand {
     Accept,
     Decline,
     Cancel,
-    /// Whether [`What::Invite`] would be done: it is written down in between.
+    /// Whether [`RoomCommand::Invite`] would be done: it is written down in between.
     MayInvite(Callee),
     Invite(Callee),
     Join {
@@ -47,10 +47,10 @@ pub(in crate::actors::calls) enum What {
     Moderate(wire::ModerateRequest),
 }
 
-impl Handler<Ask> for Room {
+impl Handler<RoomRequest> for CallRoom {
     type Result = Result<String, CallError>;
 
-    fn handle(&mut self, ask: Ask, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, ask: RoomRequest, ctx: &mut Self::Context) -> Self::Result {
         if self.call.ended().is_some() {
             return Err(CallError::NoSuchCall);
         }
@@ -63,36 +63,43 @@ impl Handler<Ask> for Room {
     }
 }
 
-impl Room {
-    fn answer(&mut self, Ask { seat, name, what }: Ask) -> Result<String, CallError> {
+impl CallRoom {
+    fn answer(
+        &mut self,
+        RoomRequest { seat, name, what }: RoomRequest,
+    ) -> Result<String, CallError> {
         let now = self.seed.deeds.clock().now();
         let known = self.call.concerns(seat.user) || self.call.who(seat.session).is_some();
-        if !known && !matches!(what, What::Join { role: Some(_), .. }) {
+        if !known && !matches!(what, RoomCommand::Join { role: Some(_), .. }) {
             return Err(CallError::NoSuchCall);
         }
         match what {
-            What::Accept => self.call.accept(seat.user, now)?,
-            What::Decline => self.call.decline(seat.user)?,
-            What::Cancel => self.call.cancel(seat.user)?,
-            What::MayInvite(callee) => self.call.may_invite(seat.session, &callee)?,
-            What::Invite(callee) => {
+            RoomCommand::Accept => self.call.accept(seat.user, now)?,
+            RoomCommand::Decline => self.call.decline(seat.user)?,
+            RoomCommand::Cancel => self.call.cancel(seat.user)?,
+            RoomCommand::MayInvite(callee) => self.call.may_invite(seat.session, &callee)?,
+            RoomCommand::Invite(callee) => {
                 self.call.invite(seat.session, &callee, now)?;
             }
-            What::Join { role, resume, permit } => {
+            RoomCommand::Join { role, resume, permit } => {
                 return self.join(seat, &name, role, resume, permit);
             }
-            What::Leave => self.call.leave(seat, now)?,
-            What::Upgrade => {
+            RoomCommand::Leave => self.call.leave(seat, now)?,
+            RoomCommand::Upgrade => {
                 self.call.who(seat.session).ok_or(CallError::NotInCall)?;
                 self.call.upgrade();
             }
-            What::Offer(offer) => return self.offer(seat, offer),
-            What::Answer(wire::AnswerRequest { to, sdp, .. }) => {
+            RoomCommand::Offer(offer) => return self.offer(seat, offer),
+            RoomCommand::Answer(wire::AnswerRequest { to, sdp, .. }) => {
                 self.relay(seat.session, &to, |call_id, from| {
                     CallServerEvent::Answer(wire::RelayedDescription { call_id, from, sdp })
                 })?;
             }
-            What::IceCandidate(wire::IceCandidateRequest { to: Some(to), candidate, .. }) => {
+            RoomCommand::IceCandidate(wire::IceCandidateRequest {
+                to: Some(to),
+                candidate,
+                ..
+            }) => {
                 self.relay(seat.session, &to, |call_id, from| {
                     CallServerEvent::IceCandidate(wire::RelayedCandidate {
                         call_id,
@@ -102,12 +109,12 @@ impl Room {
                 })?;
             }
             // The server finds the way to a device by its checks (RFC 8445 §7.3.1.3).
-            What::IceCandidate(_) => {
+            RoomCommand::IceCandidate(_) => {
                 self.call.who(seat.session).ok_or(CallError::NotInCall)?;
             }
-            What::Mute(media, muted) => self.call.mute(seat.session, media, muted)?,
-            What::SetLayer(layer) => self.limit(seat.session, &layer)?,
-            What::Moderate(moderate) => {
+            RoomCommand::Mute(media, muted) => self.call.mute(seat.session, media, muted)?,
+            RoomCommand::SetLayer(layer) => self.limit(seat.session, &layer)?,
+            RoomCommand::Moderate(moderate) => {
                 let whom = &moderate.participant_id;
                 self.call.moderate(seat.session, whom, moderate.action, now)?;
             }
@@ -166,12 +173,12 @@ impl Room {
 /// A session is no more.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(in crate::actors::calls) struct Lost(pub(in crate::actors::calls) SessionId);
+pub(in crate::actors::calls) struct SessionLost(pub(in crate::actors::calls) SessionId);
 
-impl Handler<Lost> for Room {
+impl Handler<SessionLost> for CallRoom {
     type Result = ();
 
-    fn handle(&mut self, Lost(session): Lost, ctx: &mut Self::Context) {
+    fn handle(&mut self, SessionLost(session): SessionLost, ctx: &mut Self::Context) {
         if self.call.ended().is_none() {
             self.call.lost(session, self.seed.deeds.clock().now());
             self.step(ctx);
@@ -182,12 +189,12 @@ impl Handler<Lost> for Room {
 /// The node stops: the call ends.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(in crate::actors::calls) struct Finish;
+pub(in crate::actors::calls) struct EndCall;
 
-impl Handler<Finish> for Room {
+impl Handler<EndCall> for CallRoom {
     type Result = ();
 
-    fn handle(&mut self, _: Finish, ctx: &mut Self::Context) {
+    fn handle(&mut self, _: EndCall, ctx: &mut Self::Context) {
         if self.call.ended().is_none() {
             self.call.end(wire::CallEndReason::Failed);
             self.step(ctx);
@@ -198,12 +205,12 @@ impl Handler<Finish> for Room {
 /// How media travels.
 #[derive(Message)]
 #[rtype(result = "wire::CallTopology")]
-pub(in crate::actors::calls) struct Mode;
+pub(in crate::actors::calls) struct GetMode;
 
-impl Handler<Mode> for Room {
-    type Result = MessageResult<Mode>;
+impl Handler<GetMode> for CallRoom {
+    type Result = MessageResult<GetMode>;
 
-    fn handle(&mut self, _: Mode, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: GetMode, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.call.mode())
     }
 }
@@ -211,12 +218,12 @@ impl Handler<Mode> for Room {
 /// How operators see it.
 #[derive(Message)]
 #[rtype(result = "wire::CallView")]
-pub(in crate::actors::calls) struct View;
+pub(in crate::actors::calls) struct GetView;
 
-impl Handler<View> for Room {
-    type Result = MessageResult<View>;
+impl Handler<GetView> for CallRoom {
+    type Result = MessageResult<GetView>;
 
-    fn handle(&mut self, _: View, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: GetView, ctx: &mut Self::Context) -> Self::Result {
         MessageResult(self.view(ctx.path()))
     }
 }

@@ -12,7 +12,7 @@ use metrics::counter;
 use serde_json::value::to_raw_value;
 use tokio::sync::oneshot;
 
-use super::{AGAIN, Room};
+use super::{CallRoom, PERSIST_BACKOFF};
 use crate::actors::supervision::{ActorRef, SendError, SupervisedContext};
 use crate::domain::calls::{CallError, CallState};
 use crate::protocol::cluster::{NodeRequest, RoomHandOff};
@@ -20,13 +20,13 @@ use crate::telemetry::metrics::CLUSTER_MOVES;
 
 /// How long a stage plays on after its room was handed over: until the last slow device has offered
 /// to the new one.
-const FAREWELL: Duration = Duration::from_secs(10);
+const OLD_ROOM_LINGER: Duration = Duration::from_secs(10);
 /// How long the other node may take to begin.
-const TAKE: Duration = Duration::from_secs(3);
+const TAKE_OVER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How far the call is written down.
 #[derive(Default)]
-pub(super) struct Keep {
+pub(super) struct RoomPersistence {
     /// A write is under way.
     writing: bool,
     /// The call is further than the write.
@@ -41,13 +41,13 @@ pub(super) struct Keep {
     moved: HashSet<u32>,
 }
 
-impl Keep {
+impl RoomPersistence {
     pub(super) const fn is_moving(&self) -> bool {
         self.moving
     }
 }
 
-impl Room {
+impl CallRoom {
     /// Writes the call down, if another node could go on with it.
     pub(super) fn keep(&mut self, ctx: &mut SupervisedContext<Self>) {
         if self.seed.hold.fence.is_none() {
@@ -81,7 +81,7 @@ impl Room {
                 Err(error) => {
                     tracing::warn!(%error, "a call could not be written down");
                     room.keep.attempt += 1;
-                    let pause = AGAIN.delay(room.keep.attempt, 0.0);
+                    let pause = PERSIST_BACKOFF.delay(room.keep.attempt, 0.0);
                     ctx.run_later(pause, |room, ctx| {
                         if room.call.ended().is_none() && !room.keep.moving {
                             room.keep(ctx);
@@ -116,12 +116,12 @@ impl Room {
 /// What the room has come to is to be written down before the answer.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Kept(oneshot::Sender<Result<(), CallError>>);
+struct FlushState(oneshot::Sender<Result<(), CallError>>);
 
-impl Handler<Kept> for Room {
+impl Handler<FlushState> for CallRoom {
     type Result = ();
 
-    fn handle(&mut self, Kept(waiter): Kept, ctx: &mut Self::Context) {
+    fn handle(&mut self, FlushState(waiter): FlushState, ctx: &mut Self::Context) {
         let written = !self.keep.writing && !self.keep.behind && self.keep.attempt == 0;
         if self.seed.hold.fence.is_none() || written || self.call.ended().is_some() {
             let _ = waiter.send(Ok(())); // gone: nobody to tell
@@ -136,9 +136,9 @@ impl Handler<Kept> for Room {
 ///
 /// # Errors
 /// Why it could not be written down; [`CallError::Moved`] if the room is gone before it was.
-pub(in crate::actors::calls) async fn kept(room: &ActorRef<Room>) -> Result<(), CallError> {
+pub(in crate::actors::calls) async fn kept(room: &ActorRef<CallRoom>) -> Result<(), CallError> {
     let (waiter, written) = oneshot::channel();
-    room.tell(Kept(waiter)).map_err(|why| match why {
+    room.tell(FlushState(waiter)).map_err(|why| match why {
         SendError::Gone => CallError::Moved,
         SendError::Full | SendError::Failed => CallError::Unavailable,
     })?;
@@ -148,12 +148,12 @@ pub(in crate::actors::calls) async fn kept(room: &ActorRef<Room>) -> Result<(), 
 /// The node is not sure any more that the call is its own.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(in crate::actors::calls) struct LetGo;
+pub(in crate::actors::calls) struct RelinquishRoom;
 
-impl Handler<LetGo> for Room {
+impl Handler<RelinquishRoom> for CallRoom {
     type Result = ();
 
-    fn handle(&mut self, _: LetGo, ctx: &mut Self::Context) {
+    fn handle(&mut self, _: RelinquishRoom, ctx: &mut Self::Context) {
         if self.call.ended().is_none() {
             self.let_go(ctx);
         }
@@ -163,14 +163,14 @@ impl Handler<LetGo> for Room {
 /// Another node is to go on with the call; answered whether it does.
 #[derive(Message)]
 #[rtype(result = "bool")]
-pub(in crate::actors::calls) struct HandOver {
+pub(in crate::actors::calls) struct HandOffRoom {
     pub(in crate::actors::calls) to: NodeId,
 }
 
-impl Handler<HandOver> for Room {
+impl Handler<HandOffRoom> for CallRoom {
     type Result = ResponseActFuture<Self, bool>;
 
-    fn handle(&mut self, HandOver { to }: HandOver, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, HandOffRoom { to }: HandOffRoom, _: &mut Self::Context) -> Self::Result {
         let possible = self.seed.hold.fence.is_some() && self.call.ended().is_none();
         if !possible || self.keep.moving {
             return Box::pin(actix::fut::ready(false));
@@ -180,7 +180,7 @@ impl Handler<HandOver> for Room {
         let asked = hand(&self.call, &seed.hold.key, seed.hold.epoch);
         let handed = async move {
             let Some(request) = asked else { return false };
-            let taken = seed.neighbours.ask(to, &request, TAKE).await;
+            let taken = seed.neighbours.ask(to, &request, TAKE_OVER_TIMEOUT).await;
             // An answer that was lost: the directory knows.
             match taken {
                 Ok(taken) => taken,
@@ -193,7 +193,7 @@ impl Handler<HandOver> for Room {
         Box::pin(handed.into_actor(self).map(|taken, room: &mut Self, ctx| {
             if taken {
                 room.seed.let_go();
-                ctx.run_later(FAREWELL, |room, ctx| {
+                ctx.run_later(OLD_ROOM_LINGER, |room, ctx| {
                     room.stage = None;
                     ctx.stop();
                 });

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use actix::{ActorFutureExt, AsyncContext, WrapFuture};
 use metrics::counter;
 
-use super::super::cursors::{Cursors, Gap};
-use super::super::outbound_event::{Outgoing, SequenceKind};
+use super::super::cursors::{DeliveryCursors, SequenceGap};
+use super::super::outbound_event::{OutboundEvent, SequenceKind};
 use super::super::requests;
-use super::super::socket_handle::Down;
-use super::Session;
+use super::super::socket_handle::SocketCommand;
+use super::SessionActor;
 use crate::actors::supervision::SupervisedContext;
 use crate::domain::chat::ChatError;
 use crate::protocol::chat as wire;
@@ -18,12 +18,12 @@ use crate::protocol::server::{ServerEvent, SyncReply};
 use crate::telemetry::metrics::CATCH_UPS;
 
 /// Messages or changes read at once when a device is behind.
-const PAGE: usize = 100;
+const CATCH_UP_PAGE_SIZE: usize = 100;
 
 /// What was read: each with its number, and whether there may be more.
-type Page = (Vec<(i64, ServerEvent)>, bool);
+type EventPage = (Vec<(i64, ServerEvent)>, bool);
 
-impl Session {
+impl SessionActor {
     /// Reads the next missing piece, one at a time, at the pace of the socket: what was said comes
     /// before what became of it.
     pub(super) fn pump(&mut self, ctx: &mut SupervisedContext<Self>) {
@@ -42,9 +42,9 @@ impl Session {
             let (_turn, chat) = (living.turn().await, &living.chat);
             let (id, after) = (gap.conversation, gap.after);
             if order == SequenceKind::Changed {
-                return chat.changes(user, id, after, PAGE).await;
+                return chat.changes(user, id, after, CATCH_UP_PAGE_SIZE).await;
             }
-            let page = chat.missed(user, id, after, PAGE).await?;
+            let page = chat.missed(user, id, after, CATCH_UP_PAGE_SIZE).await?;
             let events = page.items.into_iter().map(|m| (m.seq, ServerEvent::Message(m)));
             Ok((events.collect(), page.next.is_some()))
         };
@@ -58,9 +58,9 @@ impl Session {
 
     fn take_page(
         &mut self,
-        gap: Gap,
+        gap: SequenceGap,
         order: SequenceKind,
-        page: Result<Page, ChatError>,
+        page: Result<EventPage, ChatError>,
         ctx: &mut SupervisedContext<Self>,
     ) {
         let (events, more) = match page {
@@ -84,17 +84,17 @@ impl Session {
             }
         };
         let last = events.last().map(|(number, _)| *number);
-        let wanted = events.into_iter().filter(|(number, _)| Cursors::wants(gap, *number));
+        let wanted = events.into_iter().filter(|(number, _)| DeliveryCursors::wants(gap, *number));
         let mut sent = false;
         for (_, event) in wanted {
             sent = true;
-            if !self.send_event(Outgoing::new(&event), ctx) {
+            if !self.send_event(OutboundEvent::new(&event), ctx) {
                 return;
             }
         }
         self.cursors(order).fill(gap, last, more);
         if sent {
-            self.send(Down::Fence, ctx); // reading goes on when the socket has passed it on
+            self.send(SocketCommand::Fence, ctx); // reading goes on when the socket has passed it on
         } else {
             self.reading = false;
             self.pump(ctx);

@@ -10,12 +10,12 @@ use futures_util::FutureExt;
 use metrics::counter;
 use tokio::sync::oneshot;
 
-use super::super::cursors::Heard;
-use super::super::outbound_event::{Outgoing, SequenceKind, SequencePosition};
+use super::super::cursors::DeliveryDecision;
+use super::super::outbound_event::{OutboundEvent, SequenceKind, SequencePosition};
 use super::super::requests;
-use super::super::socket_handle::{Answer, Close, Line};
+use super::super::socket_handle::{CloseReason, ReplyResult, SocketHandle};
 use super::super::{SessionHandle, reorder_buffer};
-use super::Session;
+use super::SessionActor;
 use crate::actors::supervision::SupervisedContext;
 use crate::domain::calls;
 use crate::protocol::client::{CallClientEvent, ClientEvent};
@@ -26,22 +26,22 @@ use crate::telemetry::metrics::EVENTS_IN;
 const KNOWN_EVERYWHERE: Duration = Duration::from_secs(2);
 
 /// Told once a session is ready for its socket; a handle that nobody takes lets go by itself.
-pub(super) type AttachReply =
+pub(super) type AttachSocketReply =
     tokio::sync::oneshot::Sender<Result<SessionHandle, crate::domain::chat::ChatError>>;
 
 /// A socket for the session; refused (`false` at once) if it has one.
 #[derive(Message)]
 #[rtype(result = "bool")]
-pub(in crate::actors::sessions) struct Attach {
-    pub(in crate::actors::sessions) line: Line,
+pub(in crate::actors::sessions) struct AttachSocket {
+    pub(in crate::actors::sessions) line: SocketHandle,
     /// Told once everything is ready.
-    pub(in crate::actors::sessions) ready: AttachReply,
+    pub(in crate::actors::sessions) ready: AttachSocketReply,
 }
 
-impl Handler<Attach> for Session {
+impl Handler<AttachSocket> for SessionActor {
     type Result = bool;
 
-    fn handle(&mut self, attach: Attach, ctx: &mut Self::Context) -> bool {
+    fn handle(&mut self, attach: AttachSocket, ctx: &mut Self::Context) -> bool {
         if self.line.is_some() {
             return false;
         }
@@ -63,12 +63,12 @@ impl Handler<Attach> for Session {
 /// The device of this socket has been told that it is in: events may flow.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(in crate::actors::sessions) struct Open(pub(in crate::actors::sessions) u64);
+pub(in crate::actors::sessions) struct SocketReady(pub(in crate::actors::sessions) u64);
 
-impl Handler<Open> for Session {
+impl Handler<SocketReady> for SessionActor {
     type Result = ();
 
-    fn handle(&mut self, Open(number): Open, ctx: &mut Self::Context) {
+    fn handle(&mut self, SocketReady(number): SocketReady, ctx: &mut Self::Context) {
         if self.line.is_some() && number == self.line_number {
             self.opened = true;
             if self.seed.me.pass.is_none() {
@@ -85,12 +85,12 @@ impl Handler<Open> for Session {
 /// The socket of this number is gone.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(in crate::actors::sessions) struct Detach(pub(in crate::actors::sessions) u64);
+pub(in crate::actors::sessions) struct DetachSocket(pub(in crate::actors::sessions) u64);
 
-impl Handler<Detach> for Session {
+impl Handler<DetachSocket> for SessionActor {
     type Result = ();
 
-    fn handle(&mut self, Detach(number): Detach, ctx: &mut Self::Context) {
+    fn handle(&mut self, DetachSocket(number): DetachSocket, ctx: &mut Self::Context) {
         if self.line.is_some() && number == self.line_number {
             self.detach(ctx);
         }
@@ -100,18 +100,18 @@ impl Handler<Detach> for Session {
 /// A request of the device.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(in crate::actors::sessions) struct Request {
+pub(in crate::actors::sessions) struct ClientRequest {
     pub(in crate::actors::sessions) id: Option<u64>,
     pub(in crate::actors::sessions) event: ClientEvent,
 }
 
-impl Handler<Request> for Session {
+impl Handler<ClientRequest> for SessionActor {
     type Result = ();
 
-    fn handle(&mut self, Request { id, event }: Request, ctx: &mut Self::Context) {
+    fn handle(&mut self, ClientRequest { id, event }: ClientRequest, ctx: &mut Self::Context) {
         let again = self.syncing && matches!(event, ClientEvent::Sync(_));
         if again || self.in_flight >= self.living().config.in_flight {
-            return self.reply(id, Err(Arc::new(requests::Error::TooManyInFlight)), ctx);
+            return self.reply(id, Err(Arc::new(requests::RequestError::TooManyInFlight)), ctx);
         }
         self.in_flight += 1;
         if let ClientEvent::Sync(sync) = event {
@@ -135,9 +135,9 @@ impl Handler<Request> for Session {
     }
 }
 
-impl Session {
+impl SessionActor {
     /// Asks calls, after what was asked before.
-    fn ask_calls(&mut self, event: CallClientEvent) -> impl Future<Output = Answer> + use<> {
+    fn ask_calls(&mut self, event: CallClientEvent) -> impl Future<Output = ReplyResult> + use<> {
         counter!(EVENTS_IN, "event" => event.name()).increment(1);
         let (done, next) = oneshot::channel::<()>();
         let before = self.last_call.replace(next);
@@ -173,7 +173,7 @@ impl Session {
         }
         for call in self.living().calls.ringing(self.seed.me.user) {
             let news = ServerEvent::Call(CallServerEvent::IncomingCall(call));
-            self.send_event(Outgoing::new(&news), ctx);
+            self.send_event(OutboundEvent::new(&news), ctx);
         }
     }
 }
@@ -181,12 +181,12 @@ impl Session {
 /// Something happened that concerns the person.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(in crate::actors::sessions) struct Deliver(pub(in crate::actors::sessions) Outgoing);
+pub(in crate::actors::sessions) struct DeliverEvent(pub(in crate::actors::sessions) OutboundEvent);
 
-impl Handler<Deliver> for Session {
+impl Handler<DeliverEvent> for SessionActor {
     type Result = ();
 
-    fn handle(&mut self, Deliver(event): Deliver, ctx: &mut Self::Context) {
+    fn handle(&mut self, DeliverEvent(event): DeliverEvent, ctx: &mut Self::Context) {
         match event.place() {
             None => {
                 if self.opened {
@@ -203,12 +203,12 @@ impl Handler<Deliver> for Session {
     }
 }
 
-impl Session {
+impl SessionActor {
     /// Sends an event in its order, at once or when that which it follows has come.
     fn hear(
         &mut self,
         place: SequencePosition,
-        event: Outgoing,
+        event: OutboundEvent,
         ctx: &mut SupervisedContext<Self>,
     ) {
         if place.order == SequenceKind::Changed {
@@ -221,23 +221,24 @@ impl Session {
             }
         }
         match self.cursors(place.order).hear(place.conversation, place.number) {
-            Heard::Next => {
+            DeliveryDecision::Next => {
                 self.send_event(event, ctx);
                 self.send_early(place, ctx);
             }
-            Heard::Early if self.early.keep(place, event) => self.lose_patience(ctx),
-            Heard::Early => {
+            DeliveryDecision::Early if self.early.keep(place, event) => self.lose_patience(ctx),
+            DeliveryDecision::Early => {
                 self.cursors(place.order).seek_gap(place.conversation);
                 self.pump(ctx);
             }
-            Heard::Known => self.pump(ctx),
+            DeliveryDecision::Known => self.pump(ctx),
         }
     }
 
     /// Sends what has waited for the event at `place`.
     fn send_early(&mut self, mut place: SequencePosition, ctx: &mut SupervisedContext<Self>) {
         while let Some((next, event)) = self.early.after(place)
-            && self.cursors(next.order).hear(next.conversation, next.number) == Heard::Next
+            && self.cursors(next.order).hear(next.conversation, next.number)
+                == DeliveryDecision::Next
         {
             self.send_event(event, ctx);
             place = next;
@@ -249,7 +250,7 @@ impl Session {
         if std::mem::replace(&mut self.impatient, true) {
             return;
         }
-        ctx.run_later(reorder_buffer::PATIENCE, |session, ctx| {
+        ctx.run_later(reorder_buffer::REORDER_TIMEOUT, |session, ctx| {
             session.impatient = false;
             for place in session.early.give_up() {
                 session.cursors(place.order).seek_gap(place.conversation);
@@ -262,23 +263,23 @@ impl Session {
 /// How far a conversation is.
 #[derive(Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub(in crate::actors::sessions) struct Known {
+pub(in crate::actors::sessions) struct ObserveHead {
     pub(in crate::actors::sessions) place: SequencePosition,
     /// Whether this number is known not to be for the person.
     pub(in crate::actors::sessions) passed: bool,
 }
 
-impl Handler<Known> for Session {
+impl Handler<ObserveHead> for SessionActor {
     type Result = ();
 
-    fn handle(&mut self, Known { place, passed }: Known, ctx: &mut Self::Context) {
+    fn handle(&mut self, ObserveHead { place, passed }: ObserveHead, ctx: &mut Self::Context) {
         if self.line.is_none() {
             return;
         }
         let cursors = self.cursors(place.order);
         if !passed {
             cursors.note(place.conversation, place.number);
-        } else if cursors.hear(place.conversation, place.number) == Heard::Next {
+        } else if cursors.hear(place.conversation, place.number) == DeliveryDecision::Next {
             self.send_early(place, ctx);
         } else {
             cursors.seek_gap(place.conversation);
@@ -290,12 +291,12 @@ impl Handler<Known> for Session {
 /// Something may not have reached the session: look into the database.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(in crate::actors::sessions) struct Missed;
+pub(in crate::actors::sessions) struct Resync;
 
-impl Handler<Missed> for Session {
+impl Handler<Resync> for SessionActor {
     type Result = ();
 
-    fn handle(&mut self, _: Missed, ctx: &mut Self::Context) {
+    fn handle(&mut self, _: Resync, ctx: &mut Self::Context) {
         self.told.store(false, Ordering::Release);
         if self.line.is_some() {
             self.load(ctx, None);
@@ -306,12 +307,12 @@ impl Handler<Missed> for Session {
 /// The socket has passed on everything before the fence.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(in crate::actors::sessions) struct Flushed(pub(in crate::actors::sessions) u64);
+pub(in crate::actors::sessions) struct SocketFlushed(pub(in crate::actors::sessions) u64);
 
-impl Handler<Flushed> for Session {
+impl Handler<SocketFlushed> for SessionActor {
     type Result = ();
 
-    fn handle(&mut self, Flushed(number): Flushed, ctx: &mut Self::Context) {
+    fn handle(&mut self, SocketFlushed(number): SocketFlushed, ctx: &mut Self::Context) {
         if number == self.line_number {
             self.reading = false;
             self.pump(ctx);
@@ -322,12 +323,12 @@ impl Handler<Flushed> for Session {
 /// The end of the session and its socket.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(in crate::actors::sessions) struct End(pub(in crate::actors::sessions) Close);
+pub(in crate::actors::sessions) struct EndSession(pub(in crate::actors::sessions) CloseReason);
 
-impl Handler<End> for Session {
+impl Handler<EndSession> for SessionActor {
     type Result = ();
 
-    fn handle(&mut self, End(why): End, ctx: &mut Self::Context) {
+    fn handle(&mut self, EndSession(why): EndSession, ctx: &mut Self::Context) {
         if let Some(line) = self.line.take() {
             line.close(why);
         }

@@ -18,44 +18,44 @@ use turn_server_proto::types::stun::message::{
 };
 use turn_server_proto::types::stun::prelude::AttributeWrite;
 
-use crate::actors::turn::clients::{Clients, MakeRelay};
-use crate::actors::turn::context::{Ground, Reading, Rules};
-use crate::actors::turn::five_tuple::{Carrier, Line, Way};
-use crate::actors::turn::peers::Peers;
-use crate::actors::turn::proto_relay::Library;
-use crate::actors::turn::quotas::Limits;
+use crate::actors::turn::clients::{RelayFactory, TurnClients};
+use crate::actors::turn::context::{RelayPolicy, SocketReader, TurnContext};
+use crate::actors::turn::five_tuple::{ClientPath, ClientTransport, FiveTuple};
+use crate::actors::turn::peers::PeerPolicy;
+use crate::actors::turn::proto_relay::ProtoRelay;
+use crate::actors::turn::quotas::TurnLimits;
 use crate::config;
 use crate::domain::calls::TurnCredentials;
 
 /// A server in memory: real sockets for peers, none for clients, and a clock that stands.
 pub(super) struct Bench {
-    pub(super) clients: Rc<Clients>,
+    pub(super) clients: Rc<TurnClients>,
     pub(super) clock: Clock,
     pub(super) ice: TurnCredentials,
     pub(super) now: Instant,
-    pub(super) new: mpsc::UnboundedReceiver<Reading>,
+    pub(super) new: mpsc::UnboundedReceiver<SocketReader>,
 }
 
 impl Bench {
     pub(super) fn new() -> Self {
-        Self::with(Box::new(|client, now| Box::new(Library::new("test", client, now))))
+        Self::with(Box::new(|client, now| Box::new(ProtoRelay::new("test", client, now))))
     }
 
-    pub(super) fn with(make: MakeRelay) -> Self {
+    pub(super) fn with(make: RelayFactory) -> Self {
         let clock = Clock::standing_at(Timestamp::from_micros(1_800_000_000_000_000));
         let config = config::load("", []).unwrap().turn;
         let urls = vec!["turn:here:3478".to_owned()];
         let ice = TurnCredentials::new(clock.clone(), &RandomSource::seeded(1), config, urls);
-        let rules = Rules {
+        let rules = RelayPolicy {
             bind: [127, 0, 0, 1].into(),
             ports: 20_000..=60_000,
             addresses: [IpAddr::from([192, 0, 2, 9])].into(),
-            peers: Peers { private: false },
-            limits: Limits { user_allocations: 2, allocations: 3, user_bps: 0 },
+            peers: PeerPolicy { private: false },
+            limits: TurnLimits { user_allocations: 2, allocations: 3, user_bps: 0 },
         };
-        let (ground, new) = Ground::new(rules, ice.clone(), RandomSource::system());
+        let (ground, new) = TurnContext::new(rules, ice.clone(), RandomSource::system());
         let now = tokio::time::Instant::now().into_std();
-        Self { clients: Clients::new(ground, make), clock, ice, now, new }
+        Self { clients: TurnClients::new(ground, make), clock, ice, now, new }
     }
 
     /// Time passes, for people and for relays.
@@ -68,10 +68,10 @@ impl Bench {
     pub(super) fn device(&self, port: u16) -> Device {
         let remote = SocketAddr::from(([198, 51, 100, 1], port));
         let (queue, heard) = mpsc::channel(64);
-        let line = Line { carrier: Carrier::Tcp, remote };
+        let line = FiveTuple { carrier: ClientTransport::Tcp, remote };
         let mut device = Device {
             line,
-            way: Way::Connection(queue),
+            way: ClientPath::Connection(queue),
             heard,
             name: String::new(),
             password: String::new(),
@@ -84,8 +84,8 @@ impl Bench {
 
 /// One client.
 pub(super) struct Device {
-    pub(super) line: Line,
-    pub(super) way: Way,
+    pub(super) line: FiveTuple,
+    pub(super) way: ClientPath,
     pub(super) heard: mpsc::Receiver<Vec<u8>>,
     pub(super) name: String,
     pub(super) password: String,

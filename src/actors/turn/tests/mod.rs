@@ -10,11 +10,11 @@ use futures_util::future::Abortable;
 use proptest::prelude::*;
 
 use self::device::{Bench, Came};
-use super::client::WELCOME;
-use super::clients::STRANGERS;
-use super::message::{LONGEST, Request, length};
-use super::proto_relay::Library;
-use super::relay::{Family, Refusal, Relay, Send, Step};
+use super::client::UNAUTHENTICATED_TIMEOUT;
+use super::clients::MAX_UNAUTHENTICATED_CLIENTS;
+use super::message::{MAX_MESSAGE_BYTES, StunMessage, length};
+use super::proto_relay::ProtoRelay;
+use super::relay::{AddressFamily, OutboundPacket, RelayAction, RelaySocketError, TurnRelay};
 
 const GRANTED: u32 = 600;
 
@@ -63,7 +63,7 @@ async fn an_allocation_lasts_ten_minutes_to_an_hour_whatever_is_asked() {
     assert_eq!(alice.refreshes(&bench, 1), Came::Good(Some(GRANTED), None));
     assert_eq!(alice.refreshes(&bench, 0), Came::Good(Some(0), None));
     assert!(bench.clients.is_stranger(alice.line));
-    bench.wait(WELCOME);
+    bench.wait(UNAUTHENTICATED_TIMEOUT);
     assert_eq!(alice.refreshes(&bench, 600), Came::Refused(437), "nobody knows it any more");
 }
 
@@ -166,27 +166,27 @@ async fn strangers_are_forgotten_in_time_and_in_number() {
     let mut bench = Bench::new();
     let mut first = bench.device(1);
     assert!(granted(&first.allocates(&bench)));
-    for port in 0..STRANGERS + 1000 {
+    for port in 0..MAX_UNAUTHENTICATED_CLIENTS + 1000 {
         let mut stranger = bench.device(u16::try_from(1000 + port).unwrap());
         let packet = stranger
             .request(3, &[&turn_server_proto::types::attribute::RequestedTransport::new(17)]);
         assert_eq!(stranger.sends(&bench, &packet), Came::Refused(401));
     }
-    assert!(bench.clients.count() <= STRANGERS + 1);
+    assert!(bench.clients.count() <= MAX_UNAUTHENTICATED_CLIENTS + 1);
 
-    bench.wait(WELCOME);
+    bench.wait(UNAUTHENTICATED_TIMEOUT);
 
     assert_eq!(bench.clients.count(), 1, "who has an allocation stays");
 }
 
 /// A relay that fails when it hears "panic".
-struct Fragile(Library);
+struct Fragile(ProtoRelay);
 
-impl Relay for Fragile {
+impl TurnRelay for Fragile {
     fn admit(&mut self, username: &str, password: String) {
         self.0.admit(username, password);
     }
-    fn receive(&mut self, now: Instant, packet: &[u8], send: &mut Send<'_>) {
+    fn receive(&mut self, now: Instant, packet: &[u8], send: &mut OutboundPacket<'_>) {
         self.0.receive(now, packet, send);
     }
     fn hear(
@@ -194,22 +194,27 @@ impl Relay for Fragile {
         now: Instant,
         path: (SocketAddr, SocketAddr),
         packet: &[u8],
-        send: &mut Send<'_>,
+        send: &mut OutboundPacket<'_>,
     ) {
         assert_ne!(packet, b"panic", "on purpose");
         self.0.hear(now, path, packet, send);
     }
-    fn poll(&mut self, now: Instant, send: &mut Send<'_>) -> Step {
+    fn poll(&mut self, now: Instant, send: &mut OutboundPacket<'_>) -> RelayAction {
         self.0.poll(now, send)
     }
-    fn opened(&mut self, now: Instant, family: Family, opened: Result<SocketAddr, Refusal>) {
+    fn opened(
+        &mut self,
+        now: Instant,
+        family: AddressFamily,
+        opened: Result<SocketAddr, RelaySocketError>,
+    ) {
         self.0.opened(now, family, opened);
     }
 }
 
 #[tokio::test]
 async fn a_panic_in_one_relay_ends_that_client_only() {
-    let make = |client, now| Box::new(Fragile(Library::new("test", client, now))) as Box<_>;
+    let make = |client, now| Box::new(Fragile(ProtoRelay::new("test", client, now))) as Box<_>;
     let mut bench = Bench::with(Box::new(make));
     let (mut alice, mut bob) = (bench.device(1), bench.device(2));
     let Came::Good(_, Some(relayed)) = alice.allocates(&bench) else { panic!("an address") };
@@ -234,7 +239,7 @@ fn messages_are_cut_out_of_a_stream() {
     assert_eq!(length(b"\x40\x01\x00\x05"), Ok(Some(12)), "padded to four");
     assert!(length(b"\x00\x01\x00\x07").is_err());
     assert!(length(b"\x80\x00\x00\x04").is_err());
-    assert!(length(b"\x40\x01\xff\xff").is_err(), "longer than {LONGEST}");
+    assert!(length(b"\x40\x01\xff\xff").is_err(), "longer than {MAX_MESSAGE_BYTES}");
 }
 
 proptest! {
@@ -242,10 +247,10 @@ proptest! {
     fn no_bytes_make_it_panic(packet in bytes(), cut in 0usize..64) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let bench = Bench::with(Box::new(|client, now| Box::new(Library::new("test", client, now))));
+            let bench = Bench::with(Box::new(|client, now| Box::new(ProtoRelay::new("test", client, now))));
             let mut alice = bench.device(1);
             alice.allocates(&bench);
-            let _ = (length(&packet), Request::read(&packet).map(|r| r.peers().count()));
+            let _ = (length(&packet), StunMessage::read(&packet).map(|r| r.peers().count()));
             for packet in [&packet[..], packet.get(cut..).unwrap_or_default()] {
                 bench.clients.receive(bench.now, alice.line, &alice.way, packet);
             }

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::super::engine_io_socket::EngineIoSocketHandle;
 use super::super::packet::SEPARATOR;
 use super::{EngineIoOutbound, EngineIoSession, EngineIoTransport, PollError, PollReply};
-use crate::actors::sessions::{Blocked, Close, Down, Line};
+use crate::actors::sessions::{CloseReason, SocketCommand, SocketHandle, SocketSendError};
 use crate::actors::supervision::{SendError, SupervisedContext};
 
 /// A poll: answered when there is something to say.
@@ -34,7 +34,7 @@ impl Handler<PollRequest> for EngineIoSession {
             }
             EngineIoTransport::Polling(_) => {
                 let _ = reply.send(Err(PollError::Bad)); // gone: nobody to tell
-                self.end(Close::Garbled, ctx);
+                self.end(CloseReason::Garbled, ctx);
             }
             EngineIoTransport::Pipe(..) => {
                 let _ = reply.send(Err(PollError::Bad));
@@ -79,13 +79,13 @@ impl Handler<SocketOpened> for EngineIoSession {
     fn handle(&mut self, opened: SocketOpened, ctx: &mut Self::Context) {
         let SocketOpened { number, down } = opened;
         if self.ended {
-            down.close(Close::Lost);
+            down.close(CloseReason::Lost);
         } else if number == FIRST_PIPE {
             self.way = EngineIoTransport::Pipe(number, down);
             let open = Self::handshake(self.gate.services(), &self.sid, &[]);
             self.say(open, ctx);
         } else if self.candidate.is_some() || matches!(self.way, EngineIoTransport::Pipe(..)) {
-            down.close(Close::Garbled);
+            down.close(CloseReason::Garbled);
         } else {
             self.try_out(number, down, ctx);
         }
@@ -158,38 +158,38 @@ impl Handler<NodeDraining> for EngineIoSession {
     type Result = ();
 
     fn handle(&mut self, _: NodeDraining, ctx: &mut Self::Context) {
-        self.end(Close::Leaving, ctx);
+        self.end(CloseReason::Leaving, ctx);
     }
 }
 
 /// From the session.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct FromSession(Down);
+struct FromSession(SocketCommand);
 
 impl Handler<FromSession> for EngineIoSession {
     type Result = ();
 
     fn handle(&mut self, FromSession(down): FromSession, ctx: &mut Self::Context) {
         match down {
-            Down::Event(event) => self.say(event.socket_io(), ctx),
-            Down::Reply { id, answer } => self.reply(id, &answer, ctx),
-            Down::Fence => self.out(EngineIoOutbound::Fence, ctx),
-            Down::Close(why) => self.end(why, ctx),
+            SocketCommand::Event(event) => self.say(event.socket_io(), ctx),
+            SocketCommand::Reply { id, answer } => self.reply(id, &answer, ctx),
+            SocketCommand::Fence => self.out(EngineIoOutbound::Fence, ctx),
+            SocketCommand::Close(why) => self.end(why, ctx),
         }
     }
 }
 
 /// The session's way down.
-pub(super) fn line(ctx: &SupervisedContext<EngineIoSession>) -> Line {
+pub(super) fn line(ctx: &SupervisedContext<EngineIoSession>) -> SocketHandle {
     let (engine, farewell) = (ctx.myself(), ctx.myself());
     let send = move |down| {
         engine.tell(FromSession(down)).map_err(|undelivered| match undelivered {
-            SendError::Full => Blocked::Slow,
-            _ => Blocked::Gone,
+            SendError::Full => SocketSendError::Slow,
+            _ => SocketSendError::Gone,
         })
     };
-    Line::new(send, move |why| {
-        let _ = farewell.insist(FromSession(Down::Close(why))); // gone already is as good
+    SocketHandle::new(send, move |why| {
+        let _ = farewell.insist(FromSession(SocketCommand::Close(why))); // gone already is as good
     })
 }

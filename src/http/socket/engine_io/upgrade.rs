@@ -7,7 +7,7 @@ use actix::AsyncContext;
 use super::super::engine_io_socket::{EngineIoSocketCommand, EngineIoSocketHandle};
 use super::super::packet::EngineIoPacket;
 use super::{EngineIoOutbound, EngineIoSession, EngineIoTransport};
-use crate::actors::sessions::Close;
+use crate::actors::sessions::CloseReason;
 use crate::actors::supervision::SupervisedContext;
 
 /// A candidate that has not taken over by then is closed, and polling goes on.
@@ -34,7 +34,7 @@ impl EngineIoSession {
         self.candidate = Some(UpgradeProbe { number, pipe, probed: false });
         ctx.run_later(DEADLINE, move |engine, _| {
             if let Some(late) = engine.candidate.take_if(|candidate| candidate.number == number) {
-                late.pipe.close(Close::Silent);
+                late.pipe.close(CloseReason::Silent);
             }
         });
     }
@@ -70,7 +70,7 @@ impl EngineIoSession {
             }
             _ => {
                 if let Some(candidate) = self.candidate.take() {
-                    candidate.pipe.close(Close::Garbled);
+                    candidate.pipe.close(CloseReason::Garbled);
                 }
             }
         }
