@@ -26,7 +26,7 @@ use crate::actors::supervision::{
     self, ActorRef, ExitReason, LaunchOptions, Strategy, StuckActor, WatchdogThresholds, child,
     dynamic_supervisor, launch, supervisor,
 };
-use crate::actors::tree::{TreeDeps, media_threads, tree};
+use crate::actors::tree::{TreeDeps, build_tree, media_threads};
 use crate::actors::turn::{self, TURN};
 use crate::config::Config;
 use crate::domain::accounts;
@@ -142,7 +142,7 @@ pub async fn start(config: Config) -> Result<NodeRuntime, StartupError> {
         files: files.clone(),
     };
     let grown = Arc::new(OnceLock::new());
-    let planted = tree(parts, &config, grown.clone());
+    let planted = build_tree(parts, &config, grown.clone());
     let engines =
         dynamic_supervisor("socketio", 4).temporary().mailbox(config.sessions.queue_frames);
     let contacts = ContactService::new(
@@ -323,7 +323,7 @@ impl NodeRuntime {
     /// their devices have moved.
     async fn hand_over(&self) {
         let Some(membership) = &self.membership else { return };
-        let _ = membership.insist(LeaveCluster); // it ends with the node
+        let _ = membership.tell_control(LeaveCluster); // it ends with the node
         let calls = &self.services.living.calls;
         let handed = async {
             calls.hand_over_all().await;
@@ -347,7 +347,7 @@ impl NodeRuntime {
         if going_on > 0 {
             tracing::warn!(calls = going_on, "calls could not be ended in time");
         }
-        self.services.living.switchboard.leave(500);
+        self.services.living.switchboard.start_draining(500);
         // Those who poll fetch their last words with one more request.
         let settled = async {
             while self.services.living.switchboard.connected() > 0 {

@@ -154,7 +154,7 @@ impl ChatShard {
                     // Whoever came meanwhile may not see it: the database knows.
                     Some(audience) => {
                         if let Some(place) = OutboundEvent::new(&change.event).place() {
-                            self.switchboard.tell_known(&audience.people, place);
+                            self.switchboard.publish_head(&audience.people, place);
                         }
                     }
                     None => {
@@ -215,7 +215,7 @@ impl ChatShard {
             // Who may see what is asked of the database: the audience is not that of the commit.
             Some(audience) => {
                 self.switchboard
-                    .tell_known(&audience.people, SequencePosition::said(conversation, known));
+                    .publish_head(&audience.people, SequencePosition::said(conversation, known));
             }
             None => {
                 dropped("audience-unknown");
@@ -256,7 +256,7 @@ impl ChatShard {
         except: &[UserId],
     ) {
         if only.is_none() && except.is_empty() {
-            return self.switchboard.announce(&audience.people, event);
+            return self.switchboard.publish(&audience.people, event);
         }
         let hears = |user: &&UserId| match only {
             Some(one) => one == **user,
@@ -264,9 +264,9 @@ impl ChatShard {
         };
         let (to, others): (Vec<&UserId>, Vec<&UserId>) = audience.people.iter().partition(hears);
         let owned = |people: Vec<&UserId>| people.into_iter().copied().collect::<Vec<_>>();
-        self.switchboard.announce(&owned(to), event);
+        self.switchboard.publish(&owned(to), event);
         if let Some(place) = event.place() {
-            self.switchboard.tell_passed(&owned(others), place);
+            self.switchboard.publish_skipped(&owned(others), place);
         }
     }
 
@@ -275,7 +275,7 @@ impl ChatShard {
         let Some(line) = self.lines.get_mut(&conversation) else { return };
         for work in line.waiting.drain(..) {
             self.waiting -= 1;
-            work.turn_away();
+            work.reject();
         }
     }
 
@@ -302,9 +302,9 @@ impl ChatShard {
             Ok(now) => {
                 let (said, changed) = (now.last_seq, now.revision);
                 let switchboard = &lane.switchboard;
-                switchboard.tell_known(&now.members, SequencePosition::said(conversation, said));
+                switchboard.publish_head(&now.members, SequencePosition::said(conversation, said));
                 switchboard
-                    .tell_known(&now.members, SequencePosition::changed(conversation, changed));
+                    .publish_head(&now.members, SequencePosition::changed(conversation, changed));
                 if let Some(line) = lane.lines.get_mut(&conversation) {
                     line.reminding = false;
                 }
@@ -369,7 +369,7 @@ impl Handler<EnqueueWork> for ChatShard {
     fn handle(&mut self, EnqueueWork { conversation, work }: EnqueueWork, ctx: &mut Self::Context) {
         if self.waiting >= self.most {
             refused("lane-full");
-            return work.turn_away();
+            return work.reject();
         }
         let line = self.lines.entry(conversation).or_insert_with(|| ConversationQueue {
             waiting: VecDeque::new(),

@@ -89,9 +89,13 @@ pub struct BuiltTree {
 }
 
 /// Puts the tree together; `grown` will hold it once it is launched.
-pub fn tree(parts: TreeDeps, config: &Config, grown: Arc<OnceLock<SupervisionTree>>) -> BuiltTree {
+pub fn build_tree(
+    parts: TreeDeps,
+    config: &Config,
+    grown: Arc<OnceLock<SupervisionTree>>,
+) -> BuiltTree {
     let neighbours = PeerNodes::new(parts.bus.clone());
-    neighbours.roster(&parts.others); // before the first device comes: nobody is overlooked
+    neighbours.set_members(&parts.others); // before the first device comes: nobody is overlooked
     let switchboard = EventRouter::new(neighbours.clone());
     let operators = AdminService::new(grown, neighbours.clone());
     let up = StoreHealthFlag::default();
@@ -118,7 +122,7 @@ pub fn tree(parts: TreeDeps, config: &Config, grown: Arc<OnceLock<SupervisionTre
         config.chat.presence_grace(),
         config.chat.presence_pause(),
     );
-    neighbours.greet_with({
+    neighbours.set_presence_hook({
         let presence = presence.clone();
         Box::new(move |user| Box::new(presence.here(user)))
     });

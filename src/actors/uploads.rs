@@ -291,7 +291,7 @@ impl WriterToken {
     ///
     /// # Errors
     /// [`FileError::TakenOver`], or the disk's.
-    pub async fn cut(&mut self, at: u64) -> Result<(), FileError> {
+    pub async fn truncate(&mut self, at: u64) -> Result<(), FileError> {
         self.offset = self.draw(|reply| WriteOp::Cut(at, reply)).await?;
         Ok(())
     }
@@ -300,7 +300,7 @@ impl WriterToken {
     ///
     /// # Errors
     /// [`FileError::TakenOver`], or the disk's.
-    pub async fn keep(&self) -> Result<u64, FileError> {
+    pub async fn sync(&self) -> Result<u64, FileError> {
         self.draw(WriteOp::Keep).await
     }
 

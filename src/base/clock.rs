@@ -93,7 +93,7 @@ impl Clock {
     }
 
     /// A clock that stands still until [`Clock::advance`].
-    pub fn standing_at(time: Timestamp) -> Self {
+    pub fn fixed_at(time: Timestamp) -> Self {
         Self { stands: true, micros: Arc::new(AtomicI64::new(time.0)) }
     }
 
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_standing_clock_moves_only_when_told() {
-        let clock = Clock::standing_at(Timestamp::from_micros(5));
+        let clock = Clock::fixed_at(Timestamp::from_micros(5));
         clock.advance(Duration::from_micros(7));
         assert_eq!(clock.now().micros(), 12);
     }

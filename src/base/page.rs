@@ -13,7 +13,7 @@ pub struct Page<T> {
 
 impl<T> Page<T> {
     /// Cuts `rows`, of which one more than `limit` was asked for, to a page.
-    pub fn cut(mut rows: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Self {
+    pub fn from_overfetch(mut rows: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Self {
         let more = rows.len() > limit;
         rows.truncate(limit);
         let next = if more { rows.last().map(cursor) } else { None };
@@ -33,8 +33,8 @@ mod tests {
     #[test]
     fn a_page_points_on_only_if_there_is_more() {
         let cursor = |n: &i32| n.to_string();
-        assert_eq!(Page::cut(vec![1, 2, 3], 2, cursor).next.as_deref(), Some("2"));
-        assert_eq!(Page::cut(vec![1, 2], 2, cursor).next, None);
-        assert_eq!(Page::cut(vec![], 2, cursor).items, [0; 0]);
+        assert_eq!(Page::from_overfetch(vec![1, 2, 3], 2, cursor).next.as_deref(), Some("2"));
+        assert_eq!(Page::from_overfetch(vec![1, 2], 2, cursor).next, None);
+        assert_eq!(Page::from_overfetch(vec![], 2, cursor).items, [0; 0]);
     }
 }

@@ -132,7 +132,7 @@ pub trait OwnershipDirectory: Send + Sync + 'static {
     fn owns(&self, holding: &Ownership) -> bool;
 
     /// Whether what this node owns is surely still its own, without asking anybody.
-    fn is_sure(&self) -> bool;
+    fn lease_is_valid(&self) -> bool;
 }
 
 /// The directory of a node that is alone.
@@ -237,7 +237,7 @@ impl OwnershipDirectory for LocalDirectory {
         holding.owner == self.me
     }
 
-    fn is_sure(&self) -> bool {
+    fn lease_is_valid(&self) -> bool {
         true
     }
 }

@@ -220,7 +220,7 @@ impl OwnershipDirectory for NodeLeases {
         holding.owner == self.me.id
     }
 
-    fn is_sure(&self) -> bool {
+    fn lease_is_valid(&self) -> bool {
         Instant::now() < *self.sure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -114,7 +114,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_value_ends_with_its_time() {
-        let clock = Clock::standing_at(Timestamp::from_micros(0));
+        let clock = Clock::fixed_at(Timestamp::from_micros(0));
         let cache = InMemoryCache::new(clock.clone(), 100);
         cache.put("k", vec![1], Duration::from_secs(5)).await.unwrap();
         assert_eq!(cache.get("k").await.unwrap(), Some(vec![1]));

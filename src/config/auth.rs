@@ -73,7 +73,7 @@ impl AuthConfig {
     }
 
     /// The cap on people, if there is one.
-    pub fn cap(&self) -> Option<u64> {
+    pub fn max_users(&self) -> Option<u64> {
         (self.max_users > 0).then_some(self.max_users)
     }
 }

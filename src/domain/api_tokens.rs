@@ -150,7 +150,7 @@ impl ApiTokenService {
         limit: usize,
     ) -> Result<Page<wire::ApiTokenView>, ApiTokenError> {
         let rows = self.store.tokens(after, limit + 1).await?;
-        Ok(Page::cut(rows, limit, |row| row.id.to_string()).map(view))
+        Ok(Page::from_overfetch(rows, limit, |row| row.id.to_string()).map(view))
     }
 
     /// Takes a token back.

@@ -161,18 +161,18 @@ impl ContactService {
         }
         let asked = |state| wire::ContactRequested { user_id: other, state };
         match self.store.request_contact(me.user, other, self.clock.now()).await? {
-            ContactRequestOutcome::Requested => Ok(WithEvents::told(
+            ContactRequestOutcome::Requested => Ok(WithEvents::with_event(
                 asked(wire::ContactState::PendingOut),
                 vec![other],
                 ServerEvent::ContactRequest(person(me)),
             )),
-            ContactRequestOutcome::Accepted => Ok(WithEvents::told(
+            ContactRequestOutcome::Accepted => Ok(WithEvents::with_event(
                 asked(wire::ContactState::Accepted),
                 vec![other],
                 ServerEvent::ContactAccepted(person(me)),
             )),
             ContactRequestOutcome::Ignored => {
-                Ok(WithEvents::quiet(asked(wire::ContactState::PendingOut)))
+                Ok(WithEvents::without_events(asked(wire::ContactState::PendingOut)))
             }
             ContactRequestOutcome::Already => Err(ContactError::Already),
             ContactRequestOutcome::Blocking => Err(ContactError::Blocking),
@@ -185,7 +185,7 @@ impl ContactService {
     ///
     /// # Errors
     /// [`ContactError::NotFindable`], [`ContactError::TooLong`], too often, or the database's.
-    pub async fn look_up(
+    pub async fn match_address_book(
         &self,
         me: &Principal,
         book: wire::AddressBook,
@@ -254,7 +254,7 @@ impl ContactService {
         other: UserId,
     ) -> Result<WithEvents<()>, ContactError> {
         found(self.store.accept_contact(me.user, other, self.clock.now()).await?)?;
-        Ok(WithEvents::told((), vec![other], ServerEvent::ContactAccepted(person(me))))
+        Ok(WithEvents::with_event((), vec![other], ServerEvent::ContactAccepted(person(me))))
     }
 
     /// Declines a request; the asker is not told.
@@ -304,7 +304,7 @@ impl ContactService {
         limit: usize,
     ) -> Result<Page<wire::ContactView>, ContactError> {
         let rows = self.store.contacts(me.user, after, limit + 1).await?;
-        Ok(Page::cut(rows, limit, |row| row.user_id.to_string()).map(view))
+        Ok(Page::from_overfetch(rows, limit, |row| row.user_id.to_string()).map(view))
     }
 }
 

@@ -36,9 +36,9 @@ impl EraseAccountJob {
     }
 
     async fn erase(&self, job: &JobRow) -> Result<Vec<DirectedEvent>, JobError> {
-        let user = job.user_id.ok_or_else(|| JobError::for_good("a job about nobody"))?;
+        let user = job.user_id.ok_or_else(|| JobError::permanent("a job about nobody"))?;
         let payload: EraseAccountPayload = serde_json::from_value(job.payload.clone())
-            .map_err(|error| JobError::for_good(error.to_string()))?;
+            .map_err(|error| JobError::permanent(error.to_string()))?;
         let (mut news, mut after) = (Vec::new(), None);
         loop {
             let (touched, next) = self.store.left_behind(user, after).await?;
@@ -51,11 +51,11 @@ impl EraseAccountJob {
             after = next;
         }
         self.shelf.sweep(&self.store).await?;
-        self.files.collect().await.map_err(|error| JobError::passing(error.to_string()))?;
+        self.files.collect().await.map_err(|error| JobError::transient(error.to_string()))?;
         if self.store.forget_deleted().await? {
             Ok(news)
         } else {
-            Err(JobError::passing("the database's log is still being read"))
+            Err(JobError::transient("the database's log is still being read"))
         }
     }
 

@@ -34,7 +34,7 @@ pub trait JobHandler: Send + Sync + 'static {
     fn run<'a>(&'a self, job: &'a JobRow) -> BoxFuture<'a, Result<Vec<DirectedEvent>, JobError>>;
 
     /// Throws away what is over; asked now and then.
-    fn tidy(&self) -> BoxFuture<'_, ()> {
+    fn reap_expired(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }
 }
@@ -50,25 +50,25 @@ pub struct JobError {
 
 impl JobError {
     /// It may be tried again.
-    pub fn passing(words: impl Into<String>) -> Self {
+    pub fn transient(words: impl Into<String>) -> Self {
         Self { words: words.into(), for_good: false }
     }
 
     /// It will never work.
-    pub fn for_good(words: impl Into<String>) -> Self {
+    pub fn permanent(words: impl Into<String>) -> Self {
         Self { words: words.into(), for_good: true }
     }
 }
 
 impl From<store::StoreError> for JobError {
     fn from(error: store::StoreError) -> Self {
-        Self::passing(error.to_string())
+        Self::transient(error.to_string())
     }
 }
 
 impl From<std::io::Error> for JobError {
     fn from(error: std::io::Error) -> Self {
-        Self::passing(error.to_string())
+        Self::transient(error.to_string())
     }
 }
 
@@ -107,7 +107,7 @@ impl JobRunner {
     }
 
     /// There is something to do: whoever rests here looks at once.
-    pub fn ring(&self) {
+    pub fn notify(&self) {
         self.bell.notify_one();
     }
 
@@ -136,7 +136,7 @@ impl JobRunner {
     /// Throws away what is over.
     pub async fn tidy(&self) {
         for work in self.works.iter() {
-            work.tidy().await;
+            work.reap_expired().await;
         }
     }
 

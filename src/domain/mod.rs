@@ -38,12 +38,12 @@ pub struct WithEvents<T> {
 
 impl<T> WithEvents<T> {
     /// A deed that concerns nobody else.
-    pub const fn quiet(answer: T) -> Self {
+    pub const fn without_events(answer: T) -> Self {
         Self { answer, news: Vec::new() }
     }
 
     /// A deed that others hear of.
-    pub fn told(answer: T, to: Vec<UserId>, event: ServerEvent) -> Self {
+    pub fn with_event(answer: T, to: Vec<UserId>, event: ServerEvent) -> Self {
         Self { answer, news: vec![DirectedEvent { to, event }] }
     }
 }

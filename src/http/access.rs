@@ -86,7 +86,7 @@ impl CodedError for AccessError {
 }
 
 /// Lets a request through to a route of `who` and `rate`, or says why not.
-pub(super) async fn admit(
+pub(super) async fn authorize(
     services: &AppState,
     request: &ServiceRequest,
     who: AccessRule,
@@ -115,7 +115,7 @@ pub(super) async fn admit(
             Err(AccessError::WrongKind.into())
         }
         (_, Some(Credentials::Bearer(token))) => {
-            let me = services.accounts.identify(token).await?;
+            let me = services.accounts.authenticate(token).await?;
             let may = match who {
                 AccessRule::Anyone | AccessRule::Person | AccessRule::PersonOr(_) => true,
                 AccessRule::Operator | AccessRule::LocalOr(_) => {

@@ -24,7 +24,7 @@ use crate::protocol::{ListQuery, Paginated};
 /// Closes the sockets of devices that were signed out.
 pub(super) fn end(app: &AppState, user: base::ids::UserId, devices: &[DeviceId]) {
     for device in devices {
-        app.living.switchboard.end_device(user, *device);
+        app.living.switchboard.close_device_sessions(user, *device);
     }
 }
 
@@ -47,7 +47,7 @@ pub(super) async fn reset_password(
     body: JsonBody<ResetPassword>,
 ) -> Result<HttpResponse, ApiError> {
     let user = app.accounts.reset_password(body.0, from.0).await?;
-    app.living.switchboard.end_person(user);
+    app.living.switchboard.close_user_sessions(user);
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -117,8 +117,8 @@ pub(super) async fn delete_me(
     body: JsonBody<Reauthentication>,
 ) -> Result<HttpResponse, ApiError> {
     app.accounts.delete_me(&me.0, body.0).await?;
-    app.living.switchboard.end_person(me.0.user);
-    app.jobs.ring();
+    app.living.switchboard.close_user_sessions(me.0.user);
+    app.jobs.notify();
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -130,7 +130,7 @@ pub(super) async fn export(
 ) -> Result<HttpResponse, ApiError> {
     match app.exports.get(&me.0, from.0).await? {
         ExportStatus::Soon(state) => {
-            app.jobs.ring();
+            app.jobs.notify();
             Ok(HttpResponse::Accepted().insert_header((RETRY_AFTER, 1)).json(state))
         }
         ExportStatus::Here(ready) => Ok(HttpResponse::Ok()

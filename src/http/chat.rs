@@ -61,7 +61,7 @@ pub(super) async fn keep(
     path: PathIds<(ConversationId,)>,
     body: JsonBody<PatchMemberSettings>,
 ) -> Result<Json<MemberSettings>, ApiError> {
-    Ok(Json(app.living.tell(app.chat.keep(me.0.user, path.0.0, body.0).await?)))
+    Ok(Json(app.living.tell(app.chat.update_member_settings(me.0.user, path.0.0, body.0).await?)))
 }
 
 /// `PUT /api/conversations/{id}/members/{user_id}`; the body may be left out.

@@ -35,7 +35,7 @@ pub(super) async fn look_up(
     me: CurrentUser,
     body: JsonBody<AddressBook>,
 ) -> Result<Json<ContactMatches>, ApiError> {
-    Ok(Json(app.contacts.look_up(&me.0, body.0).await?))
+    Ok(Json(app.contacts.match_address_book(&me.0, body.0).await?))
 }
 
 /// `PUT /api/me/status`

@@ -149,5 +149,5 @@ async fn alter(
     id: ConversationId,
     wish: Result<ChangeMessageRequest, ChatError>,
 ) -> Result<Json<MessageView>, ApiError> {
-    Ok(Json(app.living.lanes.alter(id, wish?).await?.message))
+    Ok(Json(app.living.lanes.change_message(id, wish?).await?.message))
 }

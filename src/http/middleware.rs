@@ -14,7 +14,7 @@ use base::ids::RequestId;
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
-use super::access::{self, admit, is_reading};
+use super::access::{self, authorize, is_reading};
 use super::extract::not_found;
 use super::problem::ApiError;
 use super::routes::AccessTable;
@@ -54,7 +54,7 @@ pub(super) async fn entry(
     let status = response_head.status().as_u16();
     let took = begun.elapsed();
     let route = pattern.as_deref().unwrap_or("none");
-    uploads::dress(route, response_head.status(), response_head.headers_mut());
+    uploads::add_tus_headers(route, response_head.status(), response_head.headers_mut());
     metrics::request(method_name(&method), route, status, took.as_secs_f64());
     tracing::debug!(
         request.id = id,
@@ -102,7 +102,7 @@ async fn may_enter(
     let pattern = pattern.ok_or_else(not_found)?;
     let access = table.access(request.method(), pattern);
     let (who, rate) = access.ok_or_else(|| wrong_method(&table.methods(pattern)))?;
-    admit(services, request, who, rate).await
+    authorize(services, request, who, rate).await
 }
 
 fn own_error<B>(response: &HttpResponse<B>) -> Option<ApiError> {

@@ -34,176 +34,176 @@ pub fn routes() -> Vec<Route> {
     vec![
         // Accounts.
         post("/api/auth/register", accounts::register, Anyone).rate(Registration)
-            .says("Make an account").takes::<account::Register>().gives::<account::SignedIn>(201),
+            .summary("Make an account").body::<account::Register>().response::<account::SignedIn>(201),
         post("/api/auth/login", accounts::login, Anyone).rate(Login)
-            .says("Sign a device in").takes::<account::Login>().gives::<account::SignedIn>(200),
+            .summary("Sign a device in").body::<account::Login>().response::<account::SignedIn>(200),
         post("/api/auth/refresh", accounts::refresh, Anyone)
-            .says("Exchange a refresh token").takes::<account::Refresh>().gives::<account::SignedIn>(200),
+            .summary("Exchange a refresh token").body::<account::Refresh>().response::<account::SignedIn>(200),
         post("/api/auth/setup", accounts::set_up, Anyone).rate(Login)
-            .says("Make the first administrator").takes::<account::SetupAdmin>().gives::<account::SignedIn>(201),
-        post("/api/auth/logout", accounts::logout, Person).says("Sign this device out").done(204),
-        get("/api/me", accounts::me, Person).says("Your account").gives::<account::OwnAccount>(200),
+            .summary("Make the first administrator").body::<account::SetupAdmin>().response::<account::SignedIn>(201),
+        post("/api/auth/logout", accounts::logout, Person).summary("Sign this device out").empty_response(204),
+        get("/api/me", accounts::me, Person).summary("Your account").response::<account::OwnAccount>(200),
         patch("/api/me", accounts::change_me, Person)
-            .says("Change your account").takes::<account::PatchMe>().gives::<account::OwnAccount>(200),
-        get("/api/me/devices", accounts::devices, Person).says("Your devices").gives::<account::Devices>(200),
+            .summary("Change your account").body::<account::PatchMe>().response::<account::OwnAccount>(200),
+        get("/api/me/devices", accounts::devices, Person).summary("Your devices").response::<account::Devices>(200),
         delete("/api/me/devices/{id}", accounts::remove_device, Person)
-            .says("Sign one of your devices out; its sockets close").done(204),
+            .summary("Sign one of your devices out; its sockets close").empty_response(204),
         put("/api/me/password", account_security::change_password, Person)
-            .says("Change your password; your other devices are signed out").takes::<account::ChangePassword>().done(204),
+            .summary("Change your password; your other devices are signed out").body::<account::ChangePassword>().empty_response(204),
         post("/api/auth/reset", account_security::reset_password, Anyone).rate(Login)
-            .says("Choose a new password with a token that an administrator gave").takes::<account::ResetPassword>().done(204),
-        get("/api/me/totp", account_security::second_factor, Person).says("Your second factor").gives::<account::SecondFactorStatus>(200),
-        post("/api/me/totp", account_security::begin_second_factor, Person).says("Begin to set up a second factor")
-            .takes::<account::PasswordConfirmation>().gives::<account::TotpSetup>(201),
-        delete("/api/me/totp", account_security::drop_second_factor, Person).says("Switch your second factor off")
-            .takes::<account::Reauthentication>().done(204),
-        post("/api/me/totp/confirm", account_security::confirm_second_factor, Person).says("Confirm your second factor with a first code")
-            .takes::<account::TotpCode>().gives::<account::RecoveryCodes>(200),
-        post("/api/me/totp/recovery-codes", account_security::renew_recovery_codes, Person).says("New recovery codes in place of the old")
-            .takes::<account::Reauthentication>().gives::<account::RecoveryCodes>(200),
-        get("/api/me/audit", account_security::audit, Person).says("What concerned your security, newest first")
-            .asks::<ListQuery>().lists::<admin::AuditEntryView>(),
+            .summary("Choose a new password with a token that an administrator gave").body::<account::ResetPassword>().empty_response(204),
+        get("/api/me/totp", account_security::second_factor, Person).summary("Your second factor").response::<account::SecondFactorStatus>(200),
+        post("/api/me/totp", account_security::begin_second_factor, Person).summary("Begin to set up a second factor")
+            .body::<account::PasswordConfirmation>().response::<account::TotpSetup>(201),
+        delete("/api/me/totp", account_security::drop_second_factor, Person).summary("Switch your second factor off")
+            .body::<account::Reauthentication>().empty_response(204),
+        post("/api/me/totp/confirm", account_security::confirm_second_factor, Person).summary("Confirm your second factor with a first code")
+            .body::<account::TotpCode>().response::<account::RecoveryCodes>(200),
+        post("/api/me/totp/recovery-codes", account_security::renew_recovery_codes, Person).summary("New recovery codes in place of the old")
+            .body::<account::Reauthentication>().response::<account::RecoveryCodes>(200),
+        get("/api/me/audit", account_security::audit, Person).summary("What concerned your security, newest first")
+            .query::<ListQuery>().list_response::<admin::AuditEntryView>(),
         get("/api/me/export", account_security::export, Person)
-            .says("Everything of yours as a ZIP archive; 202 until it is ready").gives::<account::ExportPending>(202).done(200),
-        delete("/api/me", account_security::delete_me, Person).says("End your account").takes::<account::Reauthentication>().done(204),
-        put("/api/me/status", contacts::set_status, Person).says("What your contacts see of you")
-            .takes::<presence::PutStatus>().done(204),
+            .summary("Everything of yours as a ZIP archive; 202 until it is ready").response::<account::ExportPending>(202).empty_response(200),
+        delete("/api/me", account_security::delete_me, Person).summary("End your account").body::<account::Reauthentication>().empty_response(204),
+        put("/api/me/status", contacts::set_status, Person).summary("What your contacts see of you")
+            .body::<presence::PutStatus>().empty_response(204),
         get("/.well-known/jwks.json", accounts::jwks, Anyone)
-            .says("The public keys of access tokens").gives::<account::Jwks>(200),
+            .summary("The public keys of access tokens").response::<account::Jwks>(200),
 
         // Contacts.
-        get("/api/contacts", contacts::list, Person).says("Your contacts and requests")
-            .asks::<ListQuery>().lists::<contact::ContactView>(),
-        post("/api/contacts", contacts::request, Person).says("Ask somebody to become a contact")
-            .takes::<contact::RequestContact>().gives::<contact::ContactRequested>(201),
-        post("/api/contacts/match", contacts::look_up, Person).says("Who of an address book is here; nothing of it is kept")
-            .takes::<contact::AddressBook>().gives::<contact::ContactMatches>(200),
-        post("/api/contacts/{user_id}/accept", contacts::accept, Person).says("Agree to a request").done(204),
-        post("/api/contacts/{user_id}/refuse", contacts::refuse, Person).says("Decline a request").done(204),
-        delete("/api/contacts/{user_id}", contacts::remove, Person).says("End a contact or take a request back").done(204),
-        put("/api/contacts/{user_id}/block", contacts::block, Person).says("Keep somebody away").done(204),
-        delete("/api/contacts/{user_id}/block", contacts::unblock, Person).says("Let somebody come near again").done(204),
+        get("/api/contacts", contacts::list, Person).summary("Your contacts and requests")
+            .query::<ListQuery>().list_response::<contact::ContactView>(),
+        post("/api/contacts", contacts::request, Person).summary("Ask somebody to become a contact")
+            .body::<contact::RequestContact>().response::<contact::ContactRequested>(201),
+        post("/api/contacts/match", contacts::look_up, Person).summary("Who of an address book is here; nothing of it is kept")
+            .body::<contact::AddressBook>().response::<contact::ContactMatches>(200),
+        post("/api/contacts/{user_id}/accept", contacts::accept, Person).summary("Agree to a request").empty_response(204),
+        post("/api/contacts/{user_id}/refuse", contacts::refuse, Person).summary("Decline a request").empty_response(204),
+        delete("/api/contacts/{user_id}", contacts::remove, Person).summary("End a contact or take a request back").empty_response(204),
+        put("/api/contacts/{user_id}/block", contacts::block, Person).summary("Keep somebody away").empty_response(204),
+        delete("/api/contacts/{user_id}/block", contacts::unblock, Person).summary("Let somebody come near again").empty_response(204),
 
         // Chat.
-        post("/api/conversations", chat::open, Person).says("Open a conversation; 200 if the direct one exists")
-            .takes::<conversation::CreateConversation>().gives::<conversation::ConversationDetail>(201)
-            .gives::<conversation::ConversationDetail>(200),
-        get("/api/conversations", chat::list, Person).says("Your conversations")
-            .asks::<ListQuery>().lists::<conversation::ConversationSummary>(),
-        get("/api/conversations/{id}", chat::get, Person).says("One conversation").gives::<conversation::ConversationDetail>(200),
-        patch("/api/conversations/{id}", chat::change, Person).says("Change a group's title and other settings")
-            .takes::<conversation::PatchConversation>().gives::<conversation::ConversationDetail>(200),
-        patch("/api/conversations/{id}/me", chat::keep, Person).says("Mute or archive a conversation, for yourself")
-            .takes::<conversation::PatchMemberSettings>().gives::<conversation::MemberSettings>(200),
+        post("/api/conversations", chat::open, Person).summary("Open a conversation; 200 if the direct one exists")
+            .body::<conversation::CreateConversation>().response::<conversation::ConversationDetail>(201)
+            .response::<conversation::ConversationDetail>(200),
+        get("/api/conversations", chat::list, Person).summary("Your conversations")
+            .query::<ListQuery>().list_response::<conversation::ConversationSummary>(),
+        get("/api/conversations/{id}", chat::get, Person).summary("One conversation").response::<conversation::ConversationDetail>(200),
+        patch("/api/conversations/{id}", chat::change, Person).summary("Change a group's title and other settings")
+            .body::<conversation::PatchConversation>().response::<conversation::ConversationDetail>(200),
+        patch("/api/conversations/{id}/me", chat::keep, Person).summary("Mute or archive a conversation, for yourself")
+            .body::<conversation::PatchMemberSettings>().response::<conversation::MemberSettings>(200),
         put("/api/conversations/{id}/members/{user_id}", chat::put_member, Person)
-            .says("Put somebody into a group, or change their role")
-            .may_take::<conversation::PutMember>().gives::<conversation::ConversationDetail>(200),
+            .summary("Put somebody into a group, or change their role")
+            .optional_body::<conversation::PutMember>().response::<conversation::ConversationDetail>(200),
         delete("/api/conversations/{id}/members/{user_id}", chat::remove_member, Person)
-            .says("Remove somebody from a group, or leave it").done(204),
-        post("/api/conversations/{id}/invites", invites::create, Person).says("Make a link with which people join a group")
-            .may_take::<invite::CreateInvite>().gives::<invite::CreatedInvite>(201),
-        get("/api/conversations/{id}/invites", invites::list, Person).says("A group's links that are still good")
-            .lists::<invite::InviteView>(),
-        delete("/api/conversations/{id}/invites/{invite_id}", invites::revoke, Person).says("Take a link back").done(204),
-        post("/api/invites/{token}", invites::join, Person).rate(Login).says("Join a group")
-            .gives::<conversation::ConversationDetail>(200),
+            .summary("Remove somebody from a group, or leave it").empty_response(204),
+        post("/api/conversations/{id}/invites", invites::create, Person).summary("Make a link with which people join a group")
+            .optional_body::<invite::CreateInvite>().response::<invite::CreatedInvite>(201),
+        get("/api/conversations/{id}/invites", invites::list, Person).summary("A group's links that are still good")
+            .list_response::<invite::InviteView>(),
+        delete("/api/conversations/{id}/invites/{invite_id}", invites::revoke, Person).summary("Take a link back").empty_response(204),
+        post("/api/invites/{token}", invites::join, Person).rate(Login).summary("Join a group")
+            .response::<conversation::ConversationDetail>(200),
 
         // Messages.
-        get("/api/conversations/{id}/messages", messages::list, Person).says("What was said, by `seq`")
-            .asks::<message::MessagesQuery>().lists::<message::MessageView>(),
-        post("/api/conversations/{id}/messages", messages::send, Person).says("Say something; 200 if it was said before")
-            .takes::<message::PostMessage>().gives::<message::MessageView>(201).gives::<message::MessageView>(200),
-        get("/api/conversations/{id}/messages/{message_id}", messages::get, Person).says("One message").gives::<message::MessageView>(200),
-        patch("/api/conversations/{id}/messages/{message_id}", messages::edit, Person).says("Have a message of yours say something else")
-            .takes::<message::PatchMessage>().gives::<message::MessageView>(200),
-        delete("/api/conversations/{id}/messages/{message_id}", messages::delete, Person).says("Delete a message, for yourself or for everybody")
-            .asks::<message::DeleteQuery>().done(204),
-        get("/api/conversations/{id}/messages/{message_id}/edits", messages::edits, Person).says("What a message said before").lists::<message::MessageRevision>(),
-        put("/api/conversations/{id}/messages/{message_id}/reactions/{emoji}", messages::react, Person).says("React with an emoji").gives::<message::MessageView>(200),
-        delete("/api/conversations/{id}/messages/{message_id}/reactions/{emoji}", messages::unreact, Person).says("Take a reaction back").gives::<message::MessageView>(200),
-        put("/api/conversations/{id}/messages/{message_id}/pin", messages::pin, Person).says("Pin a message").gives::<message::MessageView>(200),
-        delete("/api/conversations/{id}/messages/{message_id}/pin", messages::unpin, Person).says("Pin a message no longer").gives::<message::MessageView>(200),
-        get("/api/conversations/{id}/pins", messages::pins, Person).says("What is pinned").lists::<message::MessageView>(),
-        get("/api/search", messages::search, Person).says("Messages that have these words, what was said last first")
-            .asks::<message::SearchQuery>().lists::<message::MessageView>(),
+        get("/api/conversations/{id}/messages", messages::list, Person).summary("What was said, by `seq`")
+            .query::<message::MessagesQuery>().list_response::<message::MessageView>(),
+        post("/api/conversations/{id}/messages", messages::send, Person).summary("Say something; 200 if it was said before")
+            .body::<message::PostMessage>().response::<message::MessageView>(201).response::<message::MessageView>(200),
+        get("/api/conversations/{id}/messages/{message_id}", messages::get, Person).summary("One message").response::<message::MessageView>(200),
+        patch("/api/conversations/{id}/messages/{message_id}", messages::edit, Person).summary("Have a message of yours say something else")
+            .body::<message::PatchMessage>().response::<message::MessageView>(200),
+        delete("/api/conversations/{id}/messages/{message_id}", messages::delete, Person).summary("Delete a message, for yourself or for everybody")
+            .query::<message::DeleteQuery>().empty_response(204),
+        get("/api/conversations/{id}/messages/{message_id}/edits", messages::edits, Person).summary("What a message said before").list_response::<message::MessageRevision>(),
+        put("/api/conversations/{id}/messages/{message_id}/reactions/{emoji}", messages::react, Person).summary("React with an emoji").response::<message::MessageView>(200),
+        delete("/api/conversations/{id}/messages/{message_id}/reactions/{emoji}", messages::unreact, Person).summary("Take a reaction back").response::<message::MessageView>(200),
+        put("/api/conversations/{id}/messages/{message_id}/pin", messages::pin, Person).summary("Pin a message").response::<message::MessageView>(200),
+        delete("/api/conversations/{id}/messages/{message_id}/pin", messages::unpin, Person).summary("Pin a message no longer").response::<message::MessageView>(200),
+        get("/api/conversations/{id}/pins", messages::pins, Person).summary("What is pinned").list_response::<message::MessageView>(),
+        get("/api/search", messages::search, Person).summary("Messages that have these words, what was said last first")
+            .query::<message::SearchQuery>().list_response::<message::MessageView>(),
 
         // Files.
-        post("/api/attachments", files::upload, Person).says("Send a file; a message can carry it then")
-            .takes_form::<file::AttachmentForm>().gives::<file::UploadedAttachment>(201),
-        get("/api/attachments/{id}", files::download, Person).says("A file, whole or one range of it; 206, 304 and 416 as in RFC 9110")
-            .done(200).done(206).done(304).done(416),
-        get("/api/attachments/{id}/thumbnail", files::thumbnail, Person).says("A small picture of a file (JPEG), given like the file")
-            .done(200).done(206).done(304).done(416),
-        options("/api/uploads/", uploads::abilities, Anyone).says("What resumable uploads (tus 1.0) this server can").done(204),
-        post("/api/uploads/", uploads::create, Person).says("Begin a resumable upload (tus 1.0)").gives::<file::UploadView>(201),
-        get("/api/uploads/{id}", uploads::get, Person).says("How far an upload is, and what became of it; HEAD as tus has it")
-            .gives::<file::UploadView>(200),
+        post("/api/attachments", files::upload, Person).summary("Send a file; a message can carry it then")
+            .takes_form::<file::AttachmentForm>().response::<file::UploadedAttachment>(201),
+        get("/api/attachments/{id}", files::download, Person).summary("A file, whole or one range of it; 206, 304 and 416 as in RFC 9110")
+            .empty_response(200).empty_response(206).empty_response(304).empty_response(416),
+        get("/api/attachments/{id}/thumbnail", files::thumbnail, Person).summary("A small picture of a file (JPEG), given like the file")
+            .empty_response(200).empty_response(206).empty_response(304).empty_response(416),
+        options("/api/uploads/", uploads::options, Anyone).summary("What resumable uploads (tus 1.0) this server can").empty_response(204),
+        post("/api/uploads/", uploads::create, Person).summary("Begin a resumable upload (tus 1.0)").response::<file::UploadView>(201),
+        get("/api/uploads/{id}", uploads::get, Person).summary("How far an upload is, and what became of it; HEAD as tus has it")
+            .response::<file::UploadView>(200),
         patch("/api/uploads/{id}", uploads::append, Person)
-            .says("Go on with an upload (tus 1.0); `Upload-Attachment` names the file once it is whole").done(204),
-        delete("/api/uploads/{id}", uploads::end, Person).says("End an upload (tus 1.0)").done(204),
+            .summary("Go on with an upload (tus 1.0); `Upload-Attachment` names the file once it is whole").empty_response(204),
+        delete("/api/uploads/{id}", uploads::end, Person).summary("End an upload (tus 1.0)").empty_response(204),
 
         // Calls.
-        post("/api/call/token", calls::token, PersonOr("calls:token")).says("A token that opens one call")
-            .takes::<call::NewCallToken>().gives::<call::CallToken>(200),
-        get("/api/call/stats", calls::stats, PersonOr("calls:token")).says("The calls that go on")
-            .gives::<call::CallStats>(200),
-        get("/api/calls", calls::history, Person).says("Your calls, the newest first")
-            .asks::<ListQuery>().lists::<call::PastCall>(),
+        post("/api/call/token", calls::token, PersonOr("calls:token")).summary("A token that opens one call")
+            .body::<call::NewCallToken>().response::<call::CallToken>(200),
+        get("/api/call/stats", calls::stats, PersonOr("calls:token")).summary("The calls that go on")
+            .response::<call::CallStats>(200),
+        get("/api/calls", calls::history, Person).summary("Your calls, the newest first")
+            .query::<ListQuery>().list_response::<call::PastCall>(),
 
         // Sockets.
-        get("/ws", socket::connect_websocket, Anyone).says("WebSocket; see the description of events").done(101),
-        get("/socket.io/", socket::poll, Anyone).rate(Unlimited).says("Socket.IO: handshake, polling, upgrade").hidden(),
-        post("/socket.io/", socket::push, Anyone).rate(Unlimited).says("Socket.IO: polling").hidden(),
+        get("/ws", socket::connect_websocket, Anyone).summary("WebSocket; see the description of events").empty_response(101),
+        get("/socket.io/", socket::poll, Anyone).rate(Unlimited).summary("Socket.IO: handshake, polling, upgrade").hidden(),
+        post("/socket.io/", socket::push, Anyone).rate(Unlimited).summary("Socket.IO: polling").hidden(),
 
         // Administration.
-        get("/api/admin/actors", actors::list, Operator).says("The supervision tree")
-            .asks::<admin::ActorsQuery>().gives::<admin::ActorTreeView>(200),
-        post("/api/admin/actors/{path:.+}/restart", actors::restart, Operator).says("Restart a branch of the tree").done(204),
-        post("/api/admin/actors/{path:.+}/stop", actors::stop, Operator).says("Stop a branch of the tree").done(204),
-        get("/api/admin/nodes", nodes::list, Operator).says("The nodes of the cluster")
-            .lists::<admin::NodeView>(),
+        get("/api/admin/actors", actors::list, Operator).summary("The supervision tree")
+            .query::<admin::ActorsQuery>().response::<admin::ActorTreeView>(200),
+        post("/api/admin/actors/{path:.+}/restart", actors::restart, Operator).summary("Restart a branch of the tree").empty_response(204),
+        post("/api/admin/actors/{path:.+}/stop", actors::stop, Operator).summary("Stop a branch of the tree").empty_response(204),
+        get("/api/admin/nodes", nodes::list, Operator).summary("The nodes of the cluster")
+            .list_response::<admin::NodeView>(),
         post("/api/admin/nodes/{id}/drain", nodes::drain, Operator)
-            .says("Have a node hand over its calls and leave").done(202),
-        get("/api/admin/calls", calls::all, Operator).says("The calls that go on, with everybody in them")
-            .lists::<call::CallView>(),
-        get("/api/admin/tokens", api_tokens::list, Admin).says("API tokens")
-            .asks::<ListQuery>().lists::<admin::ApiTokenView>(),
-        post("/api/admin/tokens", api_tokens::create, Admin).says("Make an API token")
-            .takes::<admin::CreateApiToken>().gives::<admin::CreatedApiToken>(201),
-        delete("/api/admin/tokens/{id}", api_tokens::revoke, Admin).says("Take an API token back").done(204),
-        get("/api/admin/audit", user_admin::audit, Admin).says("The audit log, newest first")
-            .asks::<admin::AuditQuery>().lists::<admin::AuditEntryView>(),
-        get("/api/admin/jobs", user_admin::jobs, Operator).says("Work to be done, and done lately, newest first")
-            .asks::<ListQuery>().lists::<admin::JobView>(),
-        get("/api/admin/users", user_admin::list, Admin).says("People").asks::<person::PeopleQuery>().lists::<person::UserAdminView>(),
-        get("/api/admin/users/{user_id}", user_admin::get, Admin).says("One person").gives::<person::UserAdminView>(200),
-        delete("/api/admin/users/{user_id}", user_admin::delete, Admin).says("End somebody's account").done(204),
-        put("/api/admin/users/{user_id}/suspension", user_admin::suspend, Admin).says("Keep somebody out; their sockets close").done(204),
-        delete("/api/admin/users/{user_id}/suspension", user_admin::unsuspend, Admin).says("Let somebody in again").done(204),
-        put("/api/admin/users/{user_id}/role", user_admin::set_role, Admin).says("Change what somebody may do")
-            .takes::<person::PutRole>().done(204),
-        get("/api/admin/users/{user_id}/devices", user_admin::devices, Admin).says("Somebody's devices").gives::<account::Devices>(200),
-        delete("/api/admin/users/{user_id}/devices", user_admin::sign_out, Admin).says("Sign somebody out everywhere").done(204),
-        delete("/api/admin/users/{user_id}/devices/{id}", user_admin::sign_out_device, Admin).says("Sign one of somebody's devices out").done(204),
-        post("/api/admin/users/{user_id}/reset", user_admin::reset, Admin).says("A one-time token with which somebody chooses a new password")
-            .may_take::<person::CreatePasswordReset>().gives::<person::CreatedPasswordReset>(201),
+            .summary("Have a node hand over its calls and leave").empty_response(202),
+        get("/api/admin/calls", calls::all, Operator).summary("The calls that go on, with everybody in them")
+            .list_response::<call::CallView>(),
+        get("/api/admin/tokens", api_tokens::list, Admin).summary("API tokens")
+            .query::<ListQuery>().list_response::<admin::ApiTokenView>(),
+        post("/api/admin/tokens", api_tokens::create, Admin).summary("Make an API token")
+            .body::<admin::CreateApiToken>().response::<admin::CreatedApiToken>(201),
+        delete("/api/admin/tokens/{id}", api_tokens::revoke, Admin).summary("Take an API token back").empty_response(204),
+        get("/api/admin/audit", user_admin::audit, Admin).summary("The audit log, newest first")
+            .query::<admin::AuditQuery>().list_response::<admin::AuditEntryView>(),
+        get("/api/admin/jobs", user_admin::jobs, Operator).summary("Work to be done, and done lately, newest first")
+            .query::<ListQuery>().list_response::<admin::JobView>(),
+        get("/api/admin/users", user_admin::list, Admin).summary("People").query::<person::PeopleQuery>().list_response::<person::UserAdminView>(),
+        get("/api/admin/users/{user_id}", user_admin::get, Admin).summary("One person").response::<person::UserAdminView>(200),
+        delete("/api/admin/users/{user_id}", user_admin::delete, Admin).summary("End somebody's account").empty_response(204),
+        put("/api/admin/users/{user_id}/suspension", user_admin::suspend, Admin).summary("Keep somebody out; their sockets close").empty_response(204),
+        delete("/api/admin/users/{user_id}/suspension", user_admin::unsuspend, Admin).summary("Let somebody in again").empty_response(204),
+        put("/api/admin/users/{user_id}/role", user_admin::set_role, Admin).summary("Change what somebody may do")
+            .body::<person::PutRole>().empty_response(204),
+        get("/api/admin/users/{user_id}/devices", user_admin::devices, Admin).summary("Somebody's devices").response::<account::Devices>(200),
+        delete("/api/admin/users/{user_id}/devices", user_admin::sign_out, Admin).summary("Sign somebody out everywhere").empty_response(204),
+        delete("/api/admin/users/{user_id}/devices/{id}", user_admin::sign_out_device, Admin).summary("Sign one of somebody's devices out").empty_response(204),
+        post("/api/admin/users/{user_id}/reset", user_admin::reset, Admin).summary("A one-time token with which somebody chooses a new password")
+            .optional_body::<person::CreatePasswordReset>().response::<person::CreatedPasswordReset>(201),
 
         // Running it.
-        get("/health", health::health, Anyone).says("How the server is").gives::<Health>(200).gives::<Health>(503),
-        get("/health/live", health::live, Anyone).rate(Unlimited).says("Whether the process answers").gives::<ProbeReply>(200),
-        get("/health/ready", health::ready, Anyone).rate(Unlimited).says("Whether it should get requests")
-            .gives::<ProbeReply>(200).gives::<ProbeReply>(503),
-        get("/metrics", health::metrics, LocalOr("metrics:read")).says("Prometheus metrics").hidden(),
+        get("/health", health::health, Anyone).summary("How the server is").response::<Health>(200).response::<Health>(503),
+        get("/health/live", health::live, Anyone).rate(Unlimited).summary("Whether the process answers").response::<ProbeReply>(200),
+        get("/health/ready", health::ready, Anyone).rate(Unlimited).summary("Whether it should get requests")
+            .response::<ProbeReply>(200).response::<ProbeReply>(503),
+        get("/metrics", health::metrics, LocalOr("metrics:read")).summary("Prometheus metrics").hidden(),
 
         // Documents and pages.
-        get("/api/openapi.json", openapi::openapi, Anyone).says("This description").hidden(),
-        get("/api/asyncapi.json", openapi::asyncapi, Anyone).says("The description of events").hidden(),
-        get("/api/docs", pages::docs, Anyone).rate(Unlimited).says("Both descriptions, to read").hidden(),
-        get("/", pages::home, Anyone).rate(Unlimited).says("Where to go from here").hidden(),
-        get("/setup", pages::setup, Anyone).rate(Unlimited).says("Make the first administrator").hidden(),
-        get("/demo/chat", pages::chat, Anyone).rate(Unlimited).says("Try the chat in a browser").hidden(),
-        get("/demo/call", pages::call, Anyone).rate(Unlimited).says("Try a call in a browser").hidden(),
-        get("/assets/{file}", pages::asset, Anyone).rate(Unlimited).says("What the pages need").hidden(),
+        get("/api/openapi.json", openapi::openapi, Anyone).summary("This description").hidden(),
+        get("/api/asyncapi.json", openapi::asyncapi, Anyone).summary("The description of events").hidden(),
+        get("/api/docs", pages::docs, Anyone).rate(Unlimited).summary("Both descriptions, to read").hidden(),
+        get("/", pages::home, Anyone).rate(Unlimited).summary("Where to go from here").hidden(),
+        get("/setup", pages::setup, Anyone).rate(Unlimited).summary("Make the first administrator").hidden(),
+        get("/demo/chat", pages::chat, Anyone).rate(Unlimited).summary("Try the chat in a browser").hidden(),
+        get("/demo/call", pages::call, Anyone).rate(Unlimited).summary("Try a call in a browser").hidden(),
+        get("/assets/{file}", pages::asset, Anyone).rate(Unlimited).summary("What the pages need").hidden(),
     ]
 }
 
@@ -260,41 +260,41 @@ impl Route {
         self
     }
 
-    fn says(mut self, summary: &'static str) -> Self {
+    fn summary(mut self, summary: &'static str) -> Self {
         self.summary = summary;
         self
     }
 
-    fn takes<T: ToSchema + PartialSchema>(mut self) -> Self {
+    fn body<T: ToSchema + PartialSchema>(mut self) -> Self {
         self.body = Some((SchemaRef::of::<T>(), true));
         self
     }
 
     fn takes_form<T: ToSchema + PartialSchema>(self) -> Self {
-        Self { body_type: "multipart/form-data", ..self.takes::<T>() }
+        Self { body_type: "multipart/form-data", ..self.body::<T>() }
     }
 
-    fn may_take<T: ToSchema + PartialSchema>(mut self) -> Self {
+    fn optional_body<T: ToSchema + PartialSchema>(mut self) -> Self {
         self.body = Some((SchemaRef::of::<T>(), false));
         self
     }
 
-    fn asks<T: ToSchema + PartialSchema>(mut self) -> Self {
+    fn query<T: ToSchema + PartialSchema>(mut self) -> Self {
         self.query = Some(SchemaRef::of::<T>());
         self
     }
 
-    fn gives<T: ToSchema + PartialSchema>(mut self, status: u16) -> Self {
+    fn response<T: ToSchema + PartialSchema>(mut self, status: u16) -> Self {
         self.answers.push((status, Some(SchemaRef::of::<T>())));
         self
     }
 
-    fn lists<T: ToSchema + PartialSchema>(mut self) -> Self {
+    fn list_response<T: ToSchema + PartialSchema>(mut self) -> Self {
         self.answers.push((200, Some(SchemaRef::list_of::<T>())));
         self
     }
 
-    fn done(mut self, status: u16) -> Self {
+    fn empty_response(mut self, status: u16) -> Self {
         self.answers.push((status, None));
         self
     }

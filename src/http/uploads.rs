@@ -26,7 +26,7 @@ const EXTENSIONS: &str = "creation,expiration,checksum,termination";
 const MAX_UPLOAD_METADATA_BYTES: usize = 4096;
 
 /// What every answer at `/api/uploads/` says of the protocol, refusals too.
-pub(super) fn dress(route: &str, status: StatusCode, headers: &mut HeaderMap) {
+pub(super) fn add_tus_headers(route: &str, status: StatusCode, headers: &mut HeaderMap) {
     if route.starts_with("/api/uploads/") {
         let version = HeaderValue::from_static(VERSION);
         headers.insert(HeaderName::from_static("tus-resumable"), version.clone());
@@ -44,7 +44,7 @@ fn expires(at: Timestamp) -> (HeaderName, String) {
 }
 
 /// `OPTIONS /api/uploads/`: what this server can.
-pub(super) async fn abilities(app: Data<AppState>) -> HttpResponse {
+pub(super) async fn options(app: Data<AppState>) -> HttpResponse {
     HttpResponse::NoContent()
         .insert_header(("Tus-Version", VERSION))
         .insert_header(("Tus-Extension", EXTENSIONS))
@@ -168,9 +168,9 @@ pub(super) async fn append(
         written => written,
     };
     if matches!(written, Err(FileError::BadChecksum | FileError::TooLarge(_))) {
-        pen.cut(offset).await.map_err(counted)?; // a piece is taken whole or not at all
+        pen.truncate(offset).await.map_err(counted)?; // a piece is taken whole or not at all
     }
-    let kept = pen.keep().await.map_err(counted)?;
+    let kept = pen.sync().await.map_err(counted)?;
     match written {
         Err(FileError::BadChecksum) => {
             let status = StatusCode::from_u16(460).unwrap_or(StatusCode::CONFLICT); // as tus has it

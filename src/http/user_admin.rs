@@ -53,7 +53,7 @@ pub(super) async fn sign_out(
     path: PathIds<(UserId,)>,
 ) -> Result<HttpResponse, ApiError> {
     app.accounts.sign_out(AuditActor { me: &me.0, ip: from.0 }, path.0.0).await?;
-    app.living.switchboard.end_person(path.0.0);
+    app.living.switchboard.close_user_sessions(path.0.0);
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -78,7 +78,7 @@ pub(super) async fn suspend(
     path: PathIds<(UserId,)>,
 ) -> Result<HttpResponse, ApiError> {
     app.accounts.suspend(AuditActor { me: &me.0, ip: from.0 }, path.0.0).await?;
-    app.living.switchboard.end_person(path.0.0);
+    app.living.switchboard.close_user_sessions(path.0.0);
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -126,8 +126,8 @@ pub(super) async fn delete(
     path: PathIds<(UserId,)>,
 ) -> Result<HttpResponse, ApiError> {
     app.accounts.delete_person(AuditActor { me: &me.0, ip: from.0 }, path.0.0).await?;
-    app.living.switchboard.end_person(path.0.0);
-    app.jobs.ring();
+    app.living.switchboard.close_user_sessions(path.0.0);
+    app.jobs.notify();
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -149,7 +149,7 @@ pub(super) async fn jobs(
 ) -> Result<Json<Paginated<JobView>>, ApiError> {
     let (before, limit) = (after(query.0.after.as_deref())?, limit(query.0.limit)?);
     let rows = app.store.jobs(None, before, limit + 1).await?;
-    let page = Page::cut(rows, limit, |row| row.id.to_string()).map(|row| JobView {
+    let page = Page::from_overfetch(rows, limit, |row| row.id.to_string()).map(|row| JobView {
         id: row.id,
         kind: row.kind,
         state: row.state.to_string(),

@@ -119,7 +119,7 @@ on_shared!(sqlite, postgres);
 async fn what_is_claimed_is_found_until_it_is_released(place: Place) {
     let ann = place.node().await;
     let directory = &ann.directory;
-    assert!(directory.is_sure());
+    assert!(directory.lease_is_valid());
     let ClaimOutcome::Mine { epoch, left: None } = directory.claim("k", "v").await.unwrap() else {
         panic!("nobody had it")
     };
@@ -198,7 +198,7 @@ async fn what_a_node_leaves_behind_the_next_one_finds(place: Place) {
 
     leases.leave().await.unwrap();
 
-    assert!(!leases.is_sure());
+    assert!(!leases.lease_is_valid());
     assert!(bob.directory.is_dead(ann.id).await.unwrap());
     let orphans = bob.leases.as_ref().unwrap().orphans("k").await.unwrap();
     assert_eq!(orphans.len(), 1);
@@ -212,14 +212,14 @@ async fn a_node_that_does_not_live_owns_nothing_and_knows_it(place: Place) {
     let ann = place.stranger();
     let claimed = ann.directory.claim("k", "v").await;
     assert!(matches!(claimed, Err(DirectoryError::NotAlive)), "{claimed:?}");
-    assert!(!ann.directory.is_sure());
+    assert!(!ann.directory.lease_is_valid());
     let leases = ann.leases.unwrap();
     assert!(!leases.beat(NodeState::Up).await.unwrap().alive);
-    assert!(!leases.is_sure());
+    assert!(!leases.lease_is_valid());
 
     assert!(leases.join().await.unwrap().alive);
 
-    assert!(leases.is_sure());
+    assert!(leases.lease_is_valid());
     let claimed = leases.claim("k", "v").await.unwrap();
     assert!(matches!(claimed, ClaimOutcome::Mine { epoch: 1, left: None }), "{claimed:?}");
 }

@@ -108,7 +108,7 @@ const ROOM_START_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl LocatedCall {
     /// The other node at which it goes on.
-    pub(super) const fn elsewhere(&self) -> Option<NodeId> {
+    pub(super) const fn remote_node(&self) -> Option<NodeId> {
         match self.way {
             RoomRoute::Here(_) => None,
             RoomRoute::There(node) => Some(node),

@@ -54,7 +54,7 @@ impl CallService {
     }
 
     /// Passes a request on to the node that has the call.
-    pub(super) async fn pass_on(
+    pub(super) async fn forward(
         &self,
         node: NodeId,
         call: CallId,
@@ -83,7 +83,7 @@ impl CallService {
                 Err(CallError::Moved)
             }
             Err(BusError::NoRoute) => {
-                self.gone(node).await;
+                self.on_node_death(node).await;
                 Err(CallError::Moved)
             }
             Err(BusError::Timeout | BusError::Disconnected | BusError::Overloaded) => {
@@ -93,7 +93,10 @@ impl CallService {
     }
 
     /// Answers what another node passed on.
-    pub async fn answer_for(&self, ask: ForwardedCallRequest) -> ForwardedCallReply<CallError> {
+    pub async fn handle_forwarded(
+        &self,
+        ask: ForwardedCallRequest,
+    ) -> ForwardedCallReply<CallError> {
         let ForwardedCallRequest { seat, name, pass, event, data } = ask;
         let Ok(ClientEvent::Call(event)) = ClientEvent::parse(&event, data.get()) else {
             return ForwardedCallReply::Refused(CallError::Unavailable); // a newer version's

@@ -21,7 +21,7 @@ const MAX_CONCURRENT_HAND_OFFS: usize = 16;
 
 impl CallService {
     /// Nobody listens at that node: if it is dead, its calls are looked after.
-    pub(super) async fn gone(&self, node: NodeId) {
+    pub(super) async fn on_node_death(&self, node: NodeId) {
         match self.directory.is_dead(node).await {
             Ok(true) => self.node_died(node).await,
             Ok(false) => {}
@@ -38,7 +38,10 @@ impl CallService {
             let standing = self.board.standing(id).unwrap_or_default();
             self.board.over_there(node, id);
             let concerned = standing.seats.iter().any(|seat| seat.node == me)
-                || standing.ringing.iter().any(|(user, _)| self.switchboard.is_here(*user));
+                || standing
+                    .ringing
+                    .iter()
+                    .any(|(user, _)| self.switchboard.is_connected_local(*user));
             if concerned && let Err(error) = self.take_over(&key, id).await {
                 tracing::warn!(%error, call.id = %id, "a dead node's call does not go on here");
             }
@@ -50,14 +53,14 @@ impl CallService {
     /// word. Whoever claims them tells their devices.
     pub fn let_go(&self) {
         for (_, room) in self.board.rooms() {
-            let _ = room.insist(RelinquishRoom); // gone already is as good
+            let _ = room.tell_control(RelinquishRoom); // gone already is as good
         }
     }
 
     /// Hands every room over to the node that carries least. Those that nobody takes stay.
     pub async fn hand_over_all(&self) {
         let hand_over = |(id, room): (CallId, ActorRef<CallRoom>)| async move {
-            let Some(to) = self.lightest() else {
+            let Some(to) = self.least_loaded_node() else {
                 tracing::warn!(call.id = %id, "no other node takes rooms: this call ends here");
                 return;
             };
@@ -72,14 +75,14 @@ impl CallService {
     }
 
     /// The other node that carries least of those that take rooms.
-    pub(super) fn lightest(&self) -> Option<NodeId> {
+    pub(super) fn least_loaded_node(&self) -> Option<NodeId> {
         let loads = self.neighbours.loads().into_iter().filter(|(_, (_, takes))| *takes);
         loads.min_by_key(|(node, (load, _))| (load.participants, load.calls, *node)).map(|(n, _)| n)
     }
 
     /// The node where a new room belongs, if that is not this one: another carries much less.
     pub(super) fn better(&self) -> Option<NodeId> {
-        let to = self.lightest()?;
+        let to = self.least_loaded_node()?;
         let (load, _) = self.neighbours.loads().remove(&to)?;
         let own = self.load().participants;
         (own > LOCAL_PLACEMENT_THRESHOLD && load.participants < own / 2).then_some(to)
@@ -118,7 +121,7 @@ impl CallService {
 
     /// The ids of all calls that go on anywhere; `None` while not every node's are known.
     pub fn all_ids(&self) -> Option<Vec<CallId>> {
-        self.neighbours.lacking().is_empty().then(|| self.board.ids(true))
+        self.neighbours.nodes_without_snapshot().is_empty().then(|| self.board.ids(true))
     }
 
     /// Closes a call in history that goes on nowhere, and frees its key.
@@ -149,8 +152,9 @@ impl CallService {
         if self.switchboard.is_leaving() {
             return Vec::new();
         }
-        let gone =
-            |(user, session): &(UserId, SessionId)| !self.switchboard.is_there(*user, *session);
+        let gone = |(user, session): &(UserId, SessionId)| {
+            !self.switchboard.is_connected_remote(*user, *session)
+        };
         sessions.into_iter().filter(gone).map(|(_, session)| session).collect()
     }
 }

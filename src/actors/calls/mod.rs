@@ -104,7 +104,7 @@ impl CallService {
             return; // its device joins again at another node, as the participant it is
         }
         for found in self.board.of_session(session) {
-            if let Some(node) = found.elsewhere() {
+            if let Some(node) = found.remote_node() {
                 self.neighbours.tell(node, &NodeEvent::Lost(session));
             }
         }
@@ -114,7 +114,7 @@ impl CallService {
     /// The same, in calls that go on here.
     pub fn lost_here(&self, session: SessionId) {
         for (_, room) in self.rooms_of(session) {
-            let _ = room.insist(SessionLost(session)); // a room that is gone has nobody in it
+            let _ = room.tell_control(SessionLost(session)); // a room that is gone has nobody in it
         }
     }
 
@@ -124,7 +124,7 @@ impl CallService {
         self.board.close();
         let finish = |call: LocatedCall| async move {
             if let Ok(room) = call.room().await {
-                let _ = room.insist(EndCall); // gone: it is over
+                let _ = room.tell_control(EndCall); // gone: it is over
             }
         };
         let over = async {

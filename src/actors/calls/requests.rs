@@ -46,8 +46,8 @@ impl CallService {
         }
         let (id, name) = event.call();
         let found = self.meant(me, seat.session, id, name).await?;
-        if let Some(node) = found.elsewhere() {
-            return self.pass_on(node, found.id, asker, &event).await;
+        if let Some(node) = found.remote_node() {
+            return self.forward(node, found.id, asker, &event).await;
         }
         let what = match event {
             CallClientEvent::InviteCall(invite) => {
@@ -135,8 +135,8 @@ impl CallService {
                 }
                 OpenCallOutcome::Found(found) => found,
             };
-            if let Some(node) = found.elsewhere() {
-                return self.pass_on(node, found.id, asker, event).await;
+            if let Some(node) = found.remote_node() {
+                return self.forward(node, found.id, asker, event).await;
             }
             let call_id = found.id;
             let room = found.room().await?;
@@ -186,8 +186,8 @@ impl CallService {
         let resume = join.participant_id.as_deref().and_then(participant_number);
         if let Some(id) = join.call_id {
             let found = self.find(id).await?;
-            if let Some(node) = found.elsewhere() {
-                return self.pass_on(node, id, asker, event).await;
+            if let Some(node) = found.remote_node() {
+                return self.forward(node, id, asker, event).await;
             }
             let role = self.role(me, &found).await?;
             return self.enter(&found.room().await?, seat, me, role, resume).await;
@@ -209,8 +209,8 @@ impl CallService {
                 match self.goes_or_begins(&Key::Name(name.to_owned()), begin, None, asker).await? {
                     OpenCallOutcome::Begun(room) => room,
                     OpenCallOutcome::Found(found) => {
-                        if let Some(node) = found.elsewhere() {
-                            return self.pass_on(node, found.id, asker, event).await;
+                        if let Some(node) = found.remote_node() {
+                            return self.forward(node, found.id, asker, event).await;
                         }
                         found.room().await?
                     }

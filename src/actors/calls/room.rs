@@ -107,7 +107,7 @@ impl CallRoom {
                     }
                 }));
             }
-            CallChange::Upgraded => self.raise(ctx),
+            CallChange::Upgraded => self.start_sfu(ctx),
             CallChange::In(number) => self.enter(number),
             CallChange::Out(number, _) => {
                 self.quality.remove(&number);
@@ -201,7 +201,7 @@ impl Actor for CallRoom {
             self.call.restarted();
         }
         if self.call.mode() == wire::CallTopology::Sfu && self.call.ended().is_none() {
-            self.raise(ctx);
+            self.start_sfu(ctx);
         }
         self.step(ctx);
     }

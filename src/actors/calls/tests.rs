@@ -153,7 +153,7 @@ async fn whose_node_leaves_is_not_gone() {
     let is_gone = || calls.gone_sessions(vec![(me.user, session)]);
 
     assert_eq!(is_gone(), [session], "nobody knows it");
-    calls.switchboard.leave(0);
+    calls.switchboard.start_draining(0);
     assert_eq!(is_gone(), [], "it may have been there, and its device comes back elsewhere");
 }
 

@@ -39,7 +39,7 @@ impl ChatShards {
 
     /// Queues a change of a message, behind what was said before; the future tells what became of
     /// it.
-    pub fn alter(
+    pub fn change_message(
         &self,
         conversation: ConversationId,
         wish: ChangeMessageRequest,
@@ -89,7 +89,7 @@ pub(super) enum ConversationWork {
 }
 
 impl ConversationWork {
-    pub(super) fn turn_away(self) {
+    pub(super) fn reject(self) {
         // Whoever went away is nobody to tell.
         match self {
             Self::Say { reply, .. } => drop(reply.to.send(Err(ChatError::Busy))),

@@ -16,7 +16,7 @@ use metrics::{Counter, counter};
 use tokio::sync::Notify;
 
 use super::ice_mux::MediaSockets;
-use super::metrics_export::tally;
+use super::metrics_export::export_counters;
 use crate::telemetry::metrics::{MEDIA_DROPPED, MEDIA_PACKETS};
 
 /// What makes a room panic at a packet, as a fault in its code would: for tests, and not in what is
@@ -49,7 +49,7 @@ impl HostedRoom {
     fn count(&self) {
         if let Ok(room) = self.room.try_borrow() {
             let now = *room.counters();
-            tally(&self.counted.replace(now), &now);
+            export_counters(&self.counted.replace(now), &now);
         }
     }
 }
@@ -86,7 +86,7 @@ impl RoomDispatcher {
     }
 
     /// The hub of this thread.
-    pub(super) fn here() -> Rc<Self> {
+    pub(super) fn current_thread() -> Rc<Self> {
         HUB.with(Rc::clone)
     }
 
@@ -101,7 +101,7 @@ impl RoomDispatcher {
     }
 
     /// Takes a room in, which is built with the number it gets.
-    pub(super) fn admit(
+    pub(super) fn insert_room(
         &self,
         build: impl FnOnce(u32) -> SfuRoom,
         ears: impl Fn(RoomNotice) + 'static,
@@ -124,7 +124,7 @@ impl RoomDispatcher {
     }
 
     /// Forgets a room and the ways to it.
-    pub(super) fn evict(&self, number: u32) {
+    pub(super) fn remove_room(&self, number: u32) {
         let room = self.rooms.borrow_mut().remove(&number);
         if let Some(room) = &room {
             room.count();
@@ -247,7 +247,7 @@ impl RoomDispatcher {
         let outcome = catch_unwind(AssertUnwindSafe(|| deed(&mut room)));
         drop(room);
         if let Err(panic) = outcome {
-            self.evict(number);
+            self.remove_room(number);
             (tenant.ears)(RoomNotice::Failed(panic));
         }
     }
@@ -289,7 +289,7 @@ mod tests {
         let identity = Arc::new(DtlsCertificate::generate().unwrap());
         let numbers = [0, 1].map(|owner| {
             let (identity, heard) = (identity.clone(), heard.clone());
-            hub.admit(
+            hub.insert_room(
                 |number| SfuRoom::new(now(), number, identity, Vec::new(), RoomConfig::default()),
                 move |what| {
                     if let RoomNotice::Failed(panic) = what {

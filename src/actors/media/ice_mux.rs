@@ -61,12 +61,12 @@ impl Actor for IceMux {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let hub = RoomDispatcher::here();
+        let hub = RoomDispatcher::current_thread();
         match open(&self.place) {
             Ok((sockets, listener)) => {
                 let sockets = Rc::new(sockets);
                 hub.set_sockets(Some(Rc::clone(&sockets)));
-                ctx.run_interval(METRICS_INTERVAL, |_, _| RoomDispatcher::here().count());
+                ctx.run_interval(METRICS_INTERVAL, |_, _| RoomDispatcher::current_thread().count());
                 ctx.spawn(pump(hub, Rc::clone(&sockets)).into_actor(self));
                 ctx.spawn(
                     async move { sockets.connections.serve(listener).await }.into_actor(self),
@@ -82,7 +82,7 @@ impl Actor for IceMux {
 
 impl Drop for IceMux {
     fn drop(&mut self) {
-        RoomDispatcher::here().set_sockets(None);
+        RoomDispatcher::current_thread().set_sockets(None);
     }
 }
 

@@ -17,13 +17,13 @@ pub struct HostedRoomGuard {
 impl HostedRoomGuard {
     /// A new room on this thread; `ears` is called there, and must not wait.
     pub fn new(settings: &MediaServiceConfig, ears: impl Fn(RoomNotice) + 'static) -> Self {
-        let hub = RoomDispatcher::here();
+        let hub = RoomDispatcher::current_thread();
         let candidates = hub.candidates();
         let build = |number| {
             let identity = settings.identity.clone();
             SfuRoom::new(now(), number, identity, candidates, settings.room.clone())
         };
-        let number = hub.admit(build, ears);
+        let number = hub.insert_room(build, ears);
         Self { hub, number }
     }
 
@@ -44,6 +44,6 @@ impl HostedRoomGuard {
 
 impl Drop for HostedRoomGuard {
     fn drop(&mut self) {
-        self.hub.evict(self.number);
+        self.hub.remove_room(self.number);
     }
 }

@@ -6,7 +6,7 @@ use metrics::counter;
 use crate::telemetry::metrics::{MEDIA_BYTES, MEDIA_DROPPED, MEDIA_EVENTS};
 
 /// Adds what a room has counted since `before`.
-pub(super) fn tally(before: &RoomCounters, now: &RoomCounters) {
+pub(super) fn export_counters(before: &RoomCounters, now: &RoomCounters) {
     let grown = |of: fn(&RoomCounters) -> u64| of(now).saturating_sub(of(before));
     for (direction, of) in BYTES {
         counter!(MEDIA_BYTES, "direction" => direction).increment(grown(of));

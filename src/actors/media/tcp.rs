@@ -74,13 +74,13 @@ impl TcpMux {
                 () = transmit(writer, waiting) => {}
             }
             self.0.borrow_mut().remove(&remote);
-            RoomDispatcher::here().lost(remote);
+            RoomDispatcher::current_thread().lost(remote);
         }
     }
 }
 
 async fn receive(mut reader: OwnedReadHalf, remote: SocketAddr) {
-    let hub = RoomDispatcher::here();
+    let hub = RoomDispatcher::current_thread();
     let path = NetworkPath { transport: TransportProtocol::Tcp, remote };
     let mut frame = vec![0; MAX_FRAME_BYTES];
     let stranger = tokio::time::Instant::now() + FIRST_PACKET_TIMEOUT;

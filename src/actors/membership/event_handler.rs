@@ -34,15 +34,15 @@ pub struct ClusterEventHandler {
 impl BusHandler for ClusterEventHandler {
     fn hear(&self, from: NodeId, event: NodeEvent) {
         match event {
-            NodeEvent::Heartbeat(beat) => self.neighbours.heard_beat(from, &beat),
+            NodeEvent::Heartbeat(beat) => self.neighbours.on_heartbeat(from, &beat),
             NodeEvent::Changes(changes) => {
-                for change in self.neighbours.heard_changes(from, changes) {
+                for change in self.neighbours.on_state_delta(from, changes) {
                     self.calls.changed_there(from, change);
                 }
             }
             NodeEvent::Deliver(news) => {
                 let event = OutboundEvent::of(news.event, news.urgency);
-                self.switchboard.announce_here(&news.to, &event);
+                self.switchboard.publish_local(&news.to, &event);
             }
             NodeEvent::DeliverTo(news) => {
                 let event = OutboundEvent::of(news.event, Priority::High);
@@ -68,7 +68,7 @@ impl BusHandler for ClusterEventHandler {
             match request {
                 NodeRequest::Ping => json(&()),
                 NodeRequest::Snapshot => json(&ear.neighbours.snapshot()),
-                NodeRequest::Call(ask) => json(&ear.calls.answer_for(*ask).await),
+                NodeRequest::Call(ask) => json(&ear.calls.handle_forwarded(*ask).await),
                 NodeRequest::Gone(sessions) => json(&ear.calls.gone_sessions(sessions)),
                 NodeRequest::TakeRoom(room) => {
                     let RoomHandOff { key, epoch, call } = *room;
@@ -91,11 +91,11 @@ impl BusHandler for ClusterEventHandler {
     }
 
     fn missed(&self) {
-        let _ = self.membership.insist(BusEventsLost); // it ends: so does the node
+        let _ = self.membership.tell_control(BusEventsLost); // it ends: so does the node
     }
 
     fn unreachable(&self, node: NodeId) {
-        let _ = self.membership.insist(SuspectNode(node)); // it ends: so does the node
+        let _ = self.membership.tell_control(SuspectNode(node)); // it ends: so does the node
     }
 }
 

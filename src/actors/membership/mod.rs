@@ -94,11 +94,11 @@ impl Membership {
 
     fn roster(&mut self, roster: &LiveNodes, ctx: &mut SupervisedContext<Self>) {
         if !roster.alive {
-            self.parts.residents.let_go();
+            self.parts.residents.relinquish_ownership();
             self.parts.residents.resync();
         }
         let living: HashSet<_> = roster.nodes.iter().map(|node| node.id).collect();
-        for dead in self.parts.neighbours.roster(&living) {
+        for dead in self.parts.neighbours.set_members(&living) {
             self.died(dead, ctx);
         }
         let others = u32::try_from(living.len().saturating_sub(1)).unwrap_or(u32::MAX);
@@ -118,9 +118,9 @@ impl Membership {
     }
 
     fn pulse(&mut self, ctx: &mut SupervisedContext<Self>) {
-        let sure = self.parts.leases.is_sure();
+        let sure = self.parts.leases.lease_is_valid();
         if self.sure && !sure {
-            self.parts.residents.let_go();
+            self.parts.residents.relinquish_ownership();
         }
         self.sure = sure;
         let load = self.parts.residents.load();
@@ -144,12 +144,12 @@ impl Membership {
     /// Tells what changed, and asks for what is missing.
     fn stir(&mut self, ctx: &mut SupervisedContext<Self>) {
         self.parts.neighbours.tell_changes();
-        for node in self.parts.neighbours.lacking() {
+        for node in self.parts.neighbours.nodes_without_snapshot() {
             if !self.learning.insert(node) {
                 continue;
             }
             let neighbours = self.parts.neighbours.clone();
-            let learn = async move { neighbours.learn(node).await };
+            let learn = async move { neighbours.fetch_snapshot(node).await };
             ctx.spawn(learn.into_actor(self).map(move |learned, member, _| {
                 member.learning.remove(&node);
                 match learned {
@@ -164,14 +164,14 @@ impl Membership {
             }));
         }
         let neighbours = self.parts.neighbours.clone();
-        let stirred = async move { neighbours.stirred().await };
+        let stirred = async move { neighbours.changed().await };
         ctx.spawn(stirred.into_actor(self).map(|(), member, ctx| member.stir(ctx)));
     }
 
     /// Frees the places of those who do not come back.
     fn look_after_seats(&mut self, ctx: &mut SupervisedContext<Self>) {
         let residents = self.parts.residents.clone();
-        let look = async move { residents.look_after_seats().await };
+        let look = async move { residents.reconcile_participants().await };
         ctx.spawn(look.into_actor(self).map(|adrift, member, ctx| {
             let now = Instant::now();
             let before = std::mem::take(&mut member.adrift);
@@ -193,7 +193,7 @@ impl Membership {
     /// Ends the sessions of devices that were signed out without our hearing of it.
     fn look_at_devices(&self, ctx: &mut SupervisedContext<Self>) {
         let residents = self.parts.residents.clone();
-        ctx.spawn(async move { residents.look_at_devices().await }.into_actor(self));
+        ctx.spawn(async move { residents.revalidate_devices().await }.into_actor(self));
     }
 }
 

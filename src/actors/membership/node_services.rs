@@ -13,7 +13,7 @@ pub trait NodeServices: Send + Sync + 'static {
     /// What the node carries.
     fn load(&self) -> NodeLoad;
     /// The node is not sure any more that what it owns is its own.
-    fn let_go(&self);
+    fn relinquish_ownership(&self);
     /// Something was perhaps not heard: everybody is to look into the database.
     fn resync(&self);
     /// A node is dead.
@@ -24,12 +24,12 @@ pub trait NodeServices: Send + Sync + 'static {
     fn changed_there(&self, node: NodeId, change: NodeStateChange);
     /// Asks for the sessions of other nodes that are in calls of this one; gives those whose node
     /// is dead.
-    fn look_after_seats(&self) -> BoxFuture<'_, Vec<SessionId>>;
+    fn reconcile_participants(&self) -> BoxFuture<'_, Vec<SessionId>>;
     /// A session is no more.
     fn lost(&self, session: SessionId);
     /// Ends the sessions of devices that were signed out, and of people who were put out, without
     /// this node's hearing of it.
-    fn look_at_devices(&self) -> BoxFuture<'_, ()>;
+    fn revalidate_devices(&self) -> BoxFuture<'_, ()>;
 }
 
 /// Those of a real node.
@@ -51,7 +51,7 @@ impl NodeServices for LocalNodeServices {
         self.calls.load()
     }
 
-    fn let_go(&self) {
+    fn relinquish_ownership(&self) {
         self.calls.let_go();
     }
 
@@ -67,7 +67,7 @@ impl NodeServices for LocalNodeServices {
         self.calls.all_there(node, calls);
     }
 
-    fn look_after_seats(&self) -> BoxFuture<'_, Vec<SessionId>> {
+    fn reconcile_participants(&self) -> BoxFuture<'_, Vec<SessionId>> {
         Box::pin(self.calls.look_after_seats())
     }
 
@@ -75,7 +75,7 @@ impl NodeServices for LocalNodeServices {
         self.calls.lost_here(session);
     }
 
-    fn look_at_devices(&self) -> BoxFuture<'_, ()> {
+    fn revalidate_devices(&self) -> BoxFuture<'_, ()> {
         let (devices, guests) = (self.switchboard.devices(), self.switchboard.guests());
         Box::pin(async move {
             match self.store.signed_out(devices).await {

@@ -53,7 +53,7 @@ impl PeerNodes {
 
     /// Who wants to know of everybody who is at another node: what `greeting` makes of them is kept
     /// until they are gone.
-    pub fn greet_with(&self, greeting: RemotePresenceHook) {
+    pub fn set_presence_hook(&self, greeting: RemotePresenceHook) {
         self.others().greeting = Some(greeting);
     }
 
@@ -81,7 +81,7 @@ impl PeerNodes {
     }
 
     /// Waits until there is something to tell or to ask.
-    pub async fn stirred(&self) {
+    pub async fn changed(&self) {
         self.0.stirred.notified().await;
     }
 
@@ -131,14 +131,14 @@ impl PeerNodes {
     }
 
     /// What another node carries, from its last sign of life.
-    pub fn heard_beat(&self, from: NodeId, beat: &Heartbeat) {
+    pub fn on_heartbeat(&self, from: NodeId, beat: &Heartbeat) {
         if self.others().beat(from, beat) {
             self.0.stirred.notify_one();
         }
     }
 
     /// What changed at another node; the part that concerns calls.
-    pub fn heard_changes(&self, from: NodeId, changes: NodeStateDelta) -> Vec<NodeStateChange> {
+    pub fn on_state_delta(&self, from: NodeId, changes: NodeStateDelta) -> Vec<NodeStateChange> {
         let Some(changes) = self.others().apply(from, changes) else {
             self.0.stirred.notify_one(); // a number is missing
             return Vec::new();
@@ -147,7 +147,7 @@ impl PeerNodes {
     }
 
     /// Takes the nodes that live, and gives those that do not any more; they are to be forgotten.
-    pub fn roster(&self, living: &HashSet<NodeId>) -> Vec<NodeId> {
+    pub fn set_members(&self, living: &HashSet<NodeId>) -> Vec<NodeId> {
         let mut others = self.others();
         let gone = others.roster(self.me(), living);
         self.0.any.store(!others.is_empty(), Ordering::Release);
@@ -176,7 +176,7 @@ impl PeerNodes {
     }
 
     /// The nodes of which not everything is known.
-    pub fn lacking(&self) -> Vec<NodeId> {
+    pub fn nodes_without_snapshot(&self) -> Vec<NodeId> {
         self.others().lacking().collect()
     }
 
@@ -184,7 +184,7 @@ impl PeerNodes {
     ///
     /// # Errors
     /// The bus's.
-    pub async fn learn(
+    pub async fn fetch_snapshot(
         &self,
         node: NodeId,
     ) -> Result<(Vec<RemoteCallSummary>, Vec<NodeStateChange>), BusError> {
@@ -199,7 +199,7 @@ impl PeerNodes {
     }
 
     /// People who are connected elsewhere and not here.
-    pub fn people_elsewhere(&self, is_here: impl Fn(UserId) -> bool) -> usize {
+    pub fn remote_users(&self, is_here: impl Fn(UserId) -> bool) -> usize {
         self.others().people().filter(|user| !is_here(**user)).count()
     }
 

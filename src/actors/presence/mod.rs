@@ -44,7 +44,7 @@ impl PresenceHandle {
 
     /// A device of the person is here until what is given is dropped.
     pub fn here(&self, user: UserId) -> OnlineGuard {
-        self.lock().came(user);
+        self.lock().connected(user);
         OnlineGuard { presence: self.clone(), user }
     }
 
@@ -72,7 +72,7 @@ pub struct OnlineGuard {
 impl Drop for OnlineGuard {
     fn drop(&mut self) {
         let now = self.presence.clock.now();
-        self.presence.lock().went(self.user, now);
+        self.presence.lock().disconnected(self.user, now);
     }
 }
 
@@ -157,7 +157,7 @@ async fn tell(
         to.push(news.user); // their own other devices too
         let seen = view(news.user, news.here, statuses.get(&news.user).copied());
         // Every node knows who is anywhere, and tells those who are with it.
-        switchboard.announce_here(&to, &OutboundEvent::new(&ServerEvent::Presence(seen)));
+        switchboard.publish_local(&to, &OutboundEvent::new(&ServerEvent::Presence(seen)));
         counter!(PRESENCE).increment(1);
     }
     Ok(())

@@ -48,7 +48,7 @@ impl PresenceTracker {
     }
 
     /// A device of the person came.
-    pub(super) fn came(&mut self, user: UserId) {
+    pub(super) fn connected(&mut self, user: UserId) {
         let person = self.people.entry(user).or_default();
         person.sockets += 1;
         person.gone = None;
@@ -56,7 +56,7 @@ impl PresenceTracker {
     }
 
     /// A device of the person went.
-    pub(super) fn went(&mut self, user: UserId, now: Timestamp) {
+    pub(super) fn disconnected(&mut self, user: UserId, now: Timestamp) {
         let Some(person) = self.people.get_mut(&user) else { return };
         person.sockets = person.sockets.saturating_sub(1);
         if person.sockets == 0 {
@@ -139,12 +139,12 @@ mod tests {
     #[test]
     fn coming_is_told_at_once_and_going_after_a_grace() {
         let (mut all, bob) = (PresenceTracker::new(GRACE, PAUSE), UserId::new());
-        all.came(bob);
+        all.connected(bob);
         assert_eq!(told(&mut all, 0), [true]);
-        all.came(bob);
-        all.went(bob, at(100));
+        all.connected(bob);
+        all.disconnected(bob, at(100));
         assert!(told(&mut all, 130).is_empty(), "another device is here");
-        all.went(bob, at(200));
+        all.disconnected(bob, at(200));
         assert!(told(&mut all, 219).is_empty());
         assert!(all.is_here(bob));
         let news = all.due(at(220));
@@ -158,9 +158,9 @@ mod tests {
         let (mut all, bob) = (PresenceTracker::new(GRACE, PAUSE), UserId::new());
         let mut heard = 0;
         for second in 0..600 {
-            all.came(bob);
+            all.connected(bob);
             heard += told(&mut all, second).len();
-            all.went(bob, at(second));
+            all.disconnected(bob, at(second));
             heard += told(&mut all, second).len();
         }
         assert_eq!(heard, 1);
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn what_could_not_be_told_is_told_again() {
         let (mut all, bob) = (PresenceTracker::new(GRACE, PAUSE), UserId::new());
-        all.came(bob);
+        all.connected(bob);
         let news = all.due(at(0));
         all.again(&news);
         assert_eq!(told(&mut all, 1), [true]);
@@ -194,8 +194,8 @@ mod tests {
             for (what, wait) in steps {
                 now += wait;
                 match what {
-                    0 => { all.came(bob); sockets += 1 }
-                    1 if sockets > 0 => { all.went(bob, at(now)); sockets -= 1 }
+                    0 => { all.connected(bob); sockets += 1 }
+                    1 if sockets > 0 => { all.disconnected(bob, at(now)); sockets -= 1 }
                     1 => {}
                     _ => all.changed(bob),
                 }

@@ -85,14 +85,14 @@ impl DeliveryCursors {
 
     /// Notes that a message exists, in a conversation that was seen before: if it was not heard yet
     /// it is read, and what it follows.
-    pub(super) fn learn_of(&mut self, conversation: ConversationId, seq: i64) {
+    pub(super) fn observe_head(&mut self, conversation: ConversationId, seq: i64) {
         if self.all.contains_key(&conversation) {
             self.note(conversation, seq);
         }
     }
 
     /// Notes a message.
-    pub(super) fn hear(&mut self, conversation: ConversationId, seq: i64) -> DeliveryDecision {
+    pub(super) fn on_event(&mut self, conversation: ConversationId, seq: i64) -> DeliveryDecision {
         let Some(cursor) = self.all.get_mut(&conversation) else {
             self.note(conversation, seq);
             return DeliveryDecision::Known;
@@ -178,7 +178,7 @@ impl DeliveryCursors {
     }
 
     /// Takes note of a page read for the first gap: its last `seq`, and whether there may be more.
-    pub(super) fn fill(&mut self, gap: SequenceGap, last: Option<i64>, full: bool) {
+    pub(super) fn close_gap(&mut self, gap: SequenceGap, last: Option<i64>, full: bool) {
         let Some(front) = self.gaps.front_mut().filter(|front| **front == gap) else { return };
         let reached = last.unwrap_or(gap.after);
         front.after = reached;
@@ -233,7 +233,7 @@ mod tests {
         while let Some(gap) = cursors.next_gap() {
             let rows: Vec<_> = (gap.after + 1..=last.min(gap.after + page)).collect();
             sent.extend(rows.iter().copied().filter(|seq| DeliveryCursors::wants(gap, *seq)));
-            cursors.fill(gap, rows.last().copied(), rows.len() as i64 == page);
+            cursors.close_gap(gap, rows.last().copied(), rows.len() as i64 == page);
         }
         sent
     }
@@ -241,22 +241,22 @@ mod tests {
     #[test]
     fn without_a_sync_a_socket_hears_what_follows() {
         let (mut cursors, c) = opened(7);
-        assert_eq!(cursors.hear(c, 8), DeliveryDecision::Known, "held until the first sync");
+        assert_eq!(cursors.on_event(c, 8), DeliveryDecision::Known, "held until the first sync");
         cursors.release();
         assert_eq!(settle(&mut cursors, 8, 10), [8]);
-        assert_eq!(cursors.hear(c, 9), DeliveryDecision::Next);
+        assert_eq!(cursors.on_event(c, 9), DeliveryDecision::Next);
     }
 
     #[test]
     fn a_gap_is_read_and_not_jumped() {
         let (mut cursors, c) = opened(0);
         cursors.release();
-        assert_eq!(cursors.hear(c, 1), DeliveryDecision::Next);
-        assert_eq!(cursors.hear(c, 4), DeliveryDecision::Early);
+        assert_eq!(cursors.on_event(c, 1), DeliveryDecision::Next);
+        assert_eq!(cursors.on_event(c, 4), DeliveryDecision::Early);
         cursors.seek_gap(c);
-        assert_eq!(cursors.hear(c, 5), DeliveryDecision::Known, "it is being read");
+        assert_eq!(cursors.on_event(c, 5), DeliveryDecision::Known, "it is being read");
         assert_eq!(settle(&mut cursors, 5, 2), [2, 3, 4, 5]);
-        assert_eq!(cursors.hear(c, 5), DeliveryDecision::Known, "sent already");
+        assert_eq!(cursors.on_event(c, 5), DeliveryDecision::Known, "sent already");
     }
 
     #[test]
@@ -274,13 +274,13 @@ mod tests {
     fn a_message_that_is_known_to_exist_is_read() {
         let (mut cursors, c) = opened(1);
         cursors.release();
-        cursors.learn_of(c, 1);
+        cursors.observe_head(c, 1);
         assert!(!cursors.is_reading(c), "it is there");
-        cursors.learn_of(c, 2);
+        cursors.observe_head(c, 2);
         assert_eq!(settle(&mut cursors, 2, 10), [2]);
-        assert_eq!(cursors.hear(c, 2), DeliveryDecision::Known, "read already");
+        assert_eq!(cursors.on_event(c, 2), DeliveryDecision::Known, "read already");
         let stranger = ConversationId::new();
-        cursors.learn_of(stranger, 2);
+        cursors.observe_head(stranger, 2);
         assert!(!cursors.is_reading(stranger));
     }
 
@@ -288,10 +288,10 @@ mod tests {
     fn a_late_sync_fetches_only_what_was_before() {
         let (mut cursors, c) = opened(5);
         cursors.release();
-        assert_eq!(cursors.hear(c, 6), DeliveryDecision::Next);
+        assert_eq!(cursors.on_event(c, 6), DeliveryDecision::Next);
         cursors.sync(c, 2, 6, 0);
         assert_eq!(settle(&mut cursors, 6, 2), [3, 4, 5]);
-        assert_eq!(cursors.hear(c, 7), DeliveryDecision::Next);
+        assert_eq!(cursors.on_event(c, 7), DeliveryDecision::Next);
     }
 
     proptest! {
@@ -316,14 +316,14 @@ mod tests {
                 match what {
                     0 => {                                   // said, and heard backwards
                         for seq in (last + 1..=last + n).rev() {
-                            match cursors.hear(c, seq) {
+                            match cursors.on_event(c, seq) {
                                 DeliveryDecision::Next => got.push(seq),
                                 DeliveryDecision::Early => drop(early.insert(seq)),
                                 DeliveryDecision::Known => continue,
                             }
                             while let Some(next) = got.last().map(|seq| seq + 1)
                                 && early.remove(&next)
-                                && cursors.hear(c, next) == DeliveryDecision::Next
+                                && cursors.on_event(c, next) == DeliveryDecision::Next
                             {
                                 got.push(next);
                             }
@@ -338,7 +338,7 @@ mod tests {
                     2 => match reading.take() {              // a page is read, then it arrives
                         Some((gap, rows, full)) => {
                             got.extend(rows.iter().copied().filter(|s| DeliveryCursors::wants(gap, *s)));
-                            cursors.fill(gap, rows.last().copied(), full);
+                            cursors.close_gap(gap, rows.last().copied(), full);
                         }
                         None => if let Some(gap) = cursors.next_gap() {
                             let rows: Vec<_> = (gap.after + 1..=last.min(gap.after + n)).collect();
@@ -351,7 +351,7 @@ mod tests {
             }
             if let Some((gap, rows, full)) = reading {
                 got.extend(rows.iter().copied().filter(|s| DeliveryCursors::wants(gap, *s)));
-                cursors.fill(gap, rows.last().copied(), full);
+                cursors.close_gap(gap, rows.last().copied(), full);
             }
             cursors.load(&[(c, last, 0)], false);
             cursors.seek_gaps();

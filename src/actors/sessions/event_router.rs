@@ -32,13 +32,13 @@ impl EventRouter {
     }
 
     /// Tells every session of these people, wherever it is.
-    pub fn announce(&self, people: &[UserId], event: &OutboundEvent) {
-        self.announce_here(people, event);
+    pub fn publish(&self, people: &[UserId], event: &OutboundEvent) {
+        self.publish_local(people, event);
         self.neighbours.deliver(people, event.urgency(), || event.raw());
     }
 
     /// Tells every session of these people on this node.
-    pub fn announce_here(&self, people: &[UserId], event: &OutboundEvent) {
+    pub fn publish_local(&self, people: &[UserId], event: &OutboundEvent) {
         for user in people {
             self.registry.each(*user, |entry| {
                 if entry.call_only {
@@ -54,12 +54,12 @@ impl EventRouter {
 
     /// Tells every session of these people how far a conversation is, without saying what was said:
     /// whoever lacks something, and may see it, reads it.
-    pub fn tell_known(&self, people: &[UserId], place: SequencePosition) {
+    pub fn publish_head(&self, people: &[UserId], place: SequencePosition) {
         self.tell_place(people, place, false);
     }
 
     /// Tells every session of these people that a number is not for them.
-    pub fn tell_passed(&self, people: &[UserId], place: SequencePosition) {
+    pub fn publish_skipped(&self, people: &[UserId], place: SequencePosition) {
         self.tell_place(people, place, true);
     }
 
@@ -121,17 +121,17 @@ impl EventRouter {
     }
 
     /// Whether no other node is known.
-    pub fn is_alone(&self) -> bool {
+    pub fn is_single_node(&self) -> bool {
         self.neighbours.is_alone()
     }
 
     /// Whether somebody has a socket on this node.
-    pub fn is_here(&self, user: UserId) -> bool {
+    pub fn is_connected_local(&self, user: UserId) -> bool {
         self.registry.has(user)
     }
 
     /// Whether a session of this node is there, with or without a socket.
-    pub fn is_there(&self, user: UserId, session: SessionId) -> bool {
+    pub fn is_connected_remote(&self, user: UserId, session: SessionId) -> bool {
         self.registry.one(user, session).is_some()
     }
 
@@ -149,7 +149,7 @@ impl EventRouter {
     }
 
     /// Ends the sessions of a device that was signed out, wherever they are.
-    pub fn end_device(&self, user: UserId, device: DeviceId) {
+    pub fn close_device_sessions(&self, user: UserId, device: DeviceId) {
         self.end_device_here(user, device);
         self.neighbours.publish(&NodeEvent::EndDevice(DeviceKey { user, device }));
     }
@@ -162,12 +162,12 @@ impl EventRouter {
     /// Ends the sessions of a device on this node.
     pub fn end_device_here(&self, user: UserId, device: DeviceId) {
         for entry in self.registry.of_device(user, device) {
-            let _ = entry.actor.insist(EndSession(CloseReason::SignedOut)); // gone already is as good
+            let _ = entry.actor.tell_control(EndSession(CloseReason::SignedOut)); // gone already is as good
         }
     }
 
     /// Ends all sessions of a person, wherever they are.
-    pub fn end_person(&self, user: UserId) {
+    pub fn close_user_sessions(&self, user: UserId) {
         self.end_person_here(user);
         self.neighbours.publish(&NodeEvent::EndPerson(user));
     }
@@ -175,7 +175,7 @@ impl EventRouter {
     /// Ends all sessions of a person on this node.
     pub fn end_person_here(&self, user: UserId) {
         self.registry.each(user, |entry| {
-            let _ = entry.actor.insist(EndSession(CloseReason::SignedOut)); // gone already is as good
+            let _ = entry.actor.tell_control(EndSession(CloseReason::SignedOut)); // gone already is as good
         });
     }
 
@@ -194,18 +194,18 @@ impl EventRouter {
     pub fn end_devices(&self, devices: &[DeviceId]) {
         for entry in self.registry.all() {
             if devices.contains(&entry.device) {
-                let _ = entry.actor.insist(EndSession(CloseReason::SignedOut)); // gone already is as good
+                let _ = entry.actor.tell_control(EndSession(CloseReason::SignedOut)); // gone already is as good
             }
         }
     }
 
     /// Tells every device of this node to come back after a moment, then ends every session.
-    pub fn leave(&self, after_ms: u64) {
+    pub fn start_draining(&self, after_ms: u64) {
         self.leaving.store(true, Ordering::Release);
         let event = OutboundEvent::new(&ServerEvent::Reconnect(Reconnect { after_ms }));
         for entry in self.registry.all() {
-            let _ = entry.actor.insist(DeliverEvent(event.clone())); // gone: nobody to tell
-            let _ = entry.actor.insist(EndSession(CloseReason::Leaving));
+            let _ = entry.actor.tell_control(DeliverEvent(event.clone())); // gone: nobody to tell
+            let _ = entry.actor.tell_control(EndSession(CloseReason::Leaving));
         }
     }
 
@@ -221,7 +221,7 @@ impl EventRouter {
 
     /// People with an open socket on any node.
     pub fn connected_anywhere(&self) -> usize {
-        let elsewhere = self.neighbours.people_elsewhere(|user| self.registry.has(user));
+        let elsewhere = self.neighbours.remote_users(|user| self.registry.has(user));
         self.connected() + elsewhere
     }
 }

@@ -171,7 +171,7 @@ impl SessionService {
         // Looked at when the new one is among them, so that many at once do not all pass.
         let mine = self.switchboard.registry.of_device(user, device);
         for oldest in mine.iter().take(mine.len().saturating_sub(self.config.per_device)) {
-            let _ = oldest.actor.insist(EndSession(CloseReason::TooMany)); // gone already is as good
+            let _ = oldest.actor.tell_control(EndSession(CloseReason::TooMany)); // gone already is as good
         }
         Ok(handle)
     }
@@ -185,7 +185,7 @@ impl SessionService {
     /// Hands a deed's news to those who are here, and gives its answer.
     pub fn tell<T>(&self, deed: WithEvents<T>) -> T {
         for DirectedEvent { to, event } in &deed.news {
-            self.switchboard.announce(to, &OutboundEvent::new(event));
+            self.switchboard.publish(to, &OutboundEvent::new(event));
         }
         deed.answer
     }
@@ -209,7 +209,7 @@ async fn offer(
 impl SessionHandle {
     /// The device has been told that it is in: events may flow.
     pub fn open(&self) {
-        let _ = self.actor.insist(SocketReady(self.number)); // gone: its Drop has closed the socket
+        let _ = self.actor.tell_control(SocketReady(self.number)); // gone: its Drop has closed the socket
     }
 
     /// Passes a request on; false if the session is gone or does not keep up.
@@ -219,17 +219,17 @@ impl SessionHandle {
 
     /// Everything before the fence is on its way.
     pub fn flushed(&self) {
-        let _ = self.actor.insist(SocketFlushed(self.number)); // gone: its Drop has closed the socket
+        let _ = self.actor.tell_control(SocketFlushed(self.number)); // gone: its Drop has closed the socket
     }
 
     /// Ends the session: its device turned out to be signed out.
     pub fn end(&self) {
-        let _ = self.actor.insist(EndSession(CloseReason::SignedOut)); // gone already is as good
+        let _ = self.actor.tell_control(EndSession(CloseReason::SignedOut)); // gone already is as good
     }
 }
 
 impl Drop for SessionHandle {
     fn drop(&mut self) {
-        let _ = self.actor.insist(DetachSocket(self.number)); // gone already is as good
+        let _ = self.actor.tell_control(DetachSocket(self.number)); // gone already is as good
     }
 }

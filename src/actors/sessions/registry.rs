@@ -31,7 +31,7 @@ impl SessionEntry {
     /// Tells the session to look into the database, once however often this is said.
     pub(super) fn missed(&self) {
         if !self.told.swap(true, Ordering::AcqRel) {
-            let _ = self.actor.insist(Resync); // gone: nobody to tell
+            let _ = self.actor.tell_control(Resync); // gone: nobody to tell
         }
     }
 }

@@ -16,7 +16,7 @@ pub(super) struct ReorderBuffer(Vec<(SequencePosition, OutboundEvent)>);
 
 impl ReorderBuffer {
     /// Keeps an event until it is taken; false if there is no room.
-    pub(super) fn keep(&mut self, place: SequencePosition, event: OutboundEvent) -> bool {
+    pub(super) fn push(&mut self, place: SequencePosition, event: OutboundEvent) -> bool {
         let room = self.0.len() < MAX_REORDERED_EVENTS;
         if room {
             self.0.push((place, event));
@@ -25,7 +25,7 @@ impl ReorderBuffer {
     }
 
     /// The event that follows `place`, if it is here.
-    pub(super) fn after(
+    pub(super) fn take_successors(
         &mut self,
         place: SequencePosition,
     ) -> Option<(SequencePosition, OutboundEvent)> {
@@ -35,7 +35,7 @@ impl ReorderBuffer {
     }
 
     /// Gives everything up; the places, of which some may have been passed meanwhile.
-    pub(super) fn give_up(&mut self) -> Vec<SequencePosition> {
+    pub(super) fn take_expired(&mut self) -> Vec<SequencePosition> {
         std::mem::take(&mut self.0).into_iter().map(|(place, _)| place).collect()
     }
 }

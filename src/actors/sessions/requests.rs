@@ -50,7 +50,7 @@ impl CodedError for RequestError {
 
 /// Answers everything but `sync`. What is sent takes its place in the queue now, not when the
 /// future is first polled, so that a device's messages keep the order in which it sent them.
-pub(super) fn answer(
+pub(super) fn handle_request(
     living: &SessionService,
     user: UserId,
     event: ClientEvent,
@@ -101,7 +101,7 @@ async fn mark(
     name: &'static str,
 ) -> ReplyResult {
     counter!(EVENTS_IN, "event" => name).increment(1);
-    tell(living, living.chat.mark(user, at.conversation_id, receipt, at.seq).await)
+    tell(living, living.chat.set_receipt(user, at.conversation_id, receipt, at.seq).await)
 }
 
 fn tell<T: Serialize>(

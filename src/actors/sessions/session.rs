@@ -218,7 +218,7 @@ impl SessionActor {
     }
 
     fn handle(&self, number: u64, ctx: &SupervisedContext<Self>) -> SessionHandle {
-        SessionHandle { actor: ctx.myself(), number, id: self.seed.id, resumed: number > 1 }
+        SessionHandle { actor: ctx.self_ref(), number, id: self.seed.id, resumed: number > 1 }
     }
 
     /// How long to wait before a database that did not answer is asked again: not the same for all
@@ -246,7 +246,7 @@ impl Actor for SessionActor {
             call_only: self.seed.me.pass.is_some(),
             attached: self.attached.clone(),
             told: self.told.clone(),
-            actor: ctx.myself(),
+            actor: ctx.self_ref(),
         };
         self.living().switchboard.registry.add(self.seed.me.user, entry);
         self.restart_timer(self.living().config.grace(), ctx, |_, ctx| ctx.stop());

@@ -63,20 +63,20 @@ impl<A: Actor<Context = SupervisedContext<A>>> ActorRef<A> {
         M: Message + Send + 'static,
         M::Result: Send,
     {
-        self.0.put(Box::new(Envelope::new(message, None, None)), true)
+        self.0.push(Box::new(Envelope::new(message, None, None)), true)
     }
 
     /// Sends a control message, which no full mailbox refuses. Only for what is few by nature.
     ///
     /// # Errors
     /// [`SendError::Gone`].
-    pub fn insist<M>(&self, message: M) -> Result<(), SendError>
+    pub fn tell_control<M>(&self, message: M) -> Result<(), SendError>
     where
         A: Handler<M>,
         M: Message + Send + 'static,
         M::Result: Send,
     {
-        self.0.put(Box::new(Envelope::new(message, None, None)), false)
+        self.0.push(Box::new(Envelope::new(message, None, None)), false)
     }
 
     /// Sends a question now and returns its answer to be awaited. If the answer is dropped before
@@ -93,7 +93,7 @@ impl<A: Actor<Context = SupervisedContext<A>>> ActorRef<A> {
         let (reply, answer) = oneshot::channel();
         let begun = Arc::new(AtomicBool::new(false));
         let letter = Envelope::new(message, Some(reply), Some(Arc::clone(&begun)));
-        AskFuture(self.0.put(Box::new(letter), true).map(|()| PendingReply { answer, begun }))
+        AskFuture(self.0.push(Box::new(letter), true).map(|()| PendingReply { answer, begun }))
     }
 
     /// The same place, for those who know only one of its messages.
@@ -180,6 +180,6 @@ where
     M::Result: Send,
 {
     fn accept(&self, message: M, bounded: bool) -> Result<(), SendError> {
-        self.put(Box::new(Envelope::new(message, None, None)), bounded)
+        self.push(Box::new(Envelope::new(message, None, None)), bounded)
     }
 }

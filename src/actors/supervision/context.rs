@@ -84,7 +84,7 @@ impl<A: Actor<Context = Self>> SupervisedContext<A> {
     }
 
     /// The reference others use; valid longer than this incarnation.
-    pub fn myself(&self) -> ActorRef<A> {
+    pub fn self_ref(&self) -> ActorRef<A> {
         ActorRef(Arc::clone(&self.mailbox))
     }
 
@@ -123,12 +123,12 @@ impl<A: Actor<Context = Self>> SupervisedContext<A> {
         cell.longest_wait_us.fetch_max(u64::try_from(waited).unwrap_or(u64::MAX), Relaxed);
     }
 
-    pub(super) const fn rest(&mut self) {
+    pub(super) const fn end_message(&mut self) {
         self.doing = None;
     }
 
     /// What a panic that was just caught is blamed on.
-    pub(super) fn blame(&self) -> &'static str {
+    pub(super) fn current_message_type(&self) -> &'static str {
         match (self.doing, self.parts.state()) {
             (Some(what), _) => what,
             (None, ActorState::Stopping) => "stopping",
@@ -222,7 +222,7 @@ impl<A: Actor<Context = SupervisedContext<A>>> ActorFuture<A> for MailboxPump {
         _: &mut Context<'_>,
     ) -> Poll<()> {
         ctx.ready = true;
-        ctx.rest();
+        ctx.end_message();
         while ctx.letters > 0 && !ctx.parts.waiting() {
             let Some(mut letter) = ctx.mailbox.take(ctx.turn) else { break };
             ctx.letters -= 1;
@@ -253,7 +253,7 @@ impl<A: Actor<Context = SupervisedContext<A>>, F: ActorFuture<A, Output = ()>> A
         }
         ctx.begin(std::any::type_name::<F>());
         let poll = future.as_mut().poll(actor, ctx, task);
-        ctx.rest();
+        ctx.end_message();
         if poll.is_ready() {
             ctx.futures -= 1;
         }
@@ -266,7 +266,7 @@ impl<F> Drop for TrackedFuture<F> {
         // A second panic that leaves a destructor during an unwind would abort the process.
         if std::thread::panicking() {
             let future = self.0.take();
-            if let Err(text) = super::exit::caught(|| drop(future)) {
+            if let Err(text) = super::exit::catch_panic(|| drop(future)) {
                 tracing::error!(panic = text, "a future panicked when it was dropped");
             }
         }

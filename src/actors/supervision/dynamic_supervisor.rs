@@ -329,7 +329,7 @@ impl<A: Actor<Context = SupervisedContext<A>>> BuildChild for PartitionSpec<A> {
         let cell = Arc::new(ActorStats::new(TreeNodeKind::Partition));
         cell.place(path.clone(), Restart::Permanent);
         let here = site.clone();
-        let seat = SupervisorChild::hire(site, cell, |to_self| {
+        let seat = SupervisorChild::spawn_supervisor(site, cell, |to_self| {
             let _ = self.shared.parts[self.number].keeper.set((to_self.clone(), path)); // once
             PartitionSupervisor::new(here, to_self)
         });

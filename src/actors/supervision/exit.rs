@@ -35,7 +35,7 @@ impl ExitReason {
     }
 
     /// One word, for metrics.
-    pub const fn word(&self) -> &'static str {
+    pub const fn as_label(&self) -> &'static str {
         match self {
             Self::Normal => "normal",
             Self::Shutdown => "shutdown",
@@ -53,9 +53,9 @@ impl fmt::Display for ExitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Panic(text) | Self::Failed(text) | Self::Escalated(text) => {
-                write!(f, "{}: {text}", self.word())
+                write!(f, "{}: {text}", self.as_label())
             }
-            _ => f.write_str(self.word()),
+            _ => f.write_str(self.as_label()),
         }
     }
 }
@@ -74,7 +74,7 @@ pub struct FailureRecord {
 
 /// Runs `deed`; a panic becomes its text. The payload itself may panic when it is dropped, so it
 /// is dropped under the same guard.
-pub(super) fn caught<T>(deed: impl FnOnce() -> T) -> Result<T, String> {
+pub(super) fn catch_panic<T>(deed: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(deed)).map_err(|payload| {
         let text = text(&*payload);
         if let Err(worse) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {

@@ -11,7 +11,7 @@ use actix::{Actor, ActorContext, dev};
 use base::clock::Clock;
 
 use super::context::{ActorFactory, SupervisedContext};
-use super::exit::{ExitReason, FailureRecord, caught};
+use super::exit::{ExitReason, FailureRecord, catch_panic};
 use super::mailbox::{ControlSignal, Mailbox, MailboxOwner};
 use super::parent_link::{ChildHandle, ExitNotifier, ParentLink};
 use super::thread_activity::ThreadActivity;
@@ -37,7 +37,7 @@ impl<A: Actor<Context = SupervisedContext<A>>> ChildHandle for ActorChild<A> {
     }
 
     fn start(&self, line: ParentLink, turn: u32, again: bool) {
-        self.mailbox.0.hand_to(turn);
+        self.mailbox.0.assign_to(turn);
         let witness = ExitNotifier::new(line, turn);
         let (mailbox, factory) = (Arc::clone(&self.mailbox.0), Arc::clone(&self.factory));
         let clock = self.clock.clone();
@@ -66,7 +66,7 @@ impl<A: Actor<Context = SupervisedContext<A>>> ChildHandle for ActorChild<A> {
     }
 
     fn abandon(&self, turn: u32) {
-        self.mailbox.0.disown(turn);
+        self.mailbox.0.detach(turn);
     }
 
     fn close(&self) {
@@ -111,7 +111,7 @@ impl<A: Actor<Context = SupervisedContext<A>>> Future for Incarnation<A> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let me = self.get_mut();
         let Some(turn) = me.witness.as_ref().map(|w| w.turn) else { return Poll::Ready(()) };
-        match me.mailbox.attend(turn, cx.waker()) {
+        match me.mailbox.attach_reader(turn, cx.waker()) {
             ControlSignal::Vanish => return me.vanish(),
             ControlSignal::Kill => return me.end(ExitReason::Killed, "kill"),
             ControlSignal::Stop if matches!(me.body, ActorSlot::Unborn(_)) => {
@@ -128,13 +128,13 @@ impl<A: Actor<Context = SupervisedContext<A>>> Future for Incarnation<A> {
         }
         me.desk.enter(&me.mailbox.cell, "factory");
         if let ActorSlot::Unborn(_) = me.body
-            && let Err(text) = caught(|| me.birth(turn))
+            && let Err(text) = catch_panic(|| me.birth(turn))
         {
             return me.end(ExitReason::Panic(text), "factory");
         }
         let ActorSlot::Alive(life) = &mut me.body else { return Poll::Ready(()) };
         life.ctx().refill();
-        let poll = caught(|| Pin::new(&mut **life).poll(cx));
+        let poll = catch_panic(|| Pin::new(&mut **life).poll(cx));
         let ctx = life.ctx();
         if ctx.ready && !me.up {
             me.up = true;
@@ -155,7 +155,7 @@ impl<A: Actor<Context = SupervisedContext<A>>> Future for Incarnation<A> {
                 me.end(exit, "stopped")
             }
             Err(text) => {
-                let (at, reason) = (ctx.blame(), ctx.reason.take());
+                let (at, reason) = (ctx.current_message_type(), ctx.reason.take());
                 match reason {
                     // The first failure is the cause; what broke on the way out is noted only.
                     Some(cause @ ExitReason::Failed(_)) => {
@@ -194,7 +194,7 @@ impl<A: Actor<Context = SupervisedContext<A>>> Incarnation<A> {
         if let ActorSlot::Alive(life) = &mut body {
             life.ctx().terminate(); // or its drop would poll the actor again
         }
-        caught(|| drop(body)).err()
+        catch_panic(|| drop(body)).err()
     }
 
     fn end(&mut self, mut exit: ExitReason, mut at: &'static str) -> Poll<()> {

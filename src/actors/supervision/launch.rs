@@ -168,7 +168,7 @@ impl RunningTree {
             exit = timeout(self.grace, self.exited()).await;
         }
         drop(seat);
-        let _ = timeout(self.grace, self.tree.forest.emptied()).await; // an empty tree shows it
+        let _ = timeout(self.grace, self.tree.forest.wait_until_empty()).await; // an empty tree shows it
         drop(self.watchdog.take());
         self.tree.places.close();
         exit.unwrap_or(ExitReason::Killed)

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::actor_ref::SendError;
 use super::cell::{ActorStats, TreeNodeKind, locked};
 use super::context::SupervisedContext;
-use super::exit::caught;
+use super::exit::catch_panic;
 
 /// A message of any type in the mailbox of an `A`.
 pub(super) type BoxedEnvelope<A> = Box<dyn EnvelopeProxy<A> + Send>;
@@ -60,7 +60,7 @@ impl<A: Actor> Mailbox<A> {
         locked(&self.inner).capacity = capacity;
     }
 
-    pub(super) fn put(&self, letter: BoxedEnvelope<A>, bounded: bool) -> Result<(), SendError> {
+    pub(super) fn push(&self, letter: BoxedEnvelope<A>, bounded: bool) -> Result<(), SendError> {
         let mut inner = locked(&self.inner);
         if !inner.open {
             drop(inner); // the letter is dropped after the lock
@@ -92,7 +92,7 @@ impl<A: Actor> Mailbox<A> {
     }
 
     /// What the incarnation `turn` is to do; `waker` hears of the next letter or order.
-    pub(super) fn attend(&self, turn: u32, waker: &Waker) -> ControlSignal {
+    pub(super) fn attach_reader(&self, turn: u32, waker: &Waker) -> ControlSignal {
         let mut inner = locked(&self.inner);
         if inner.turn != turn {
             return ControlSignal::Vanish;
@@ -104,7 +104,7 @@ impl<A: Actor> Mailbox<A> {
     }
 
     /// Hands the mailbox to a new incarnation and opens it.
-    pub(super) fn hand_to(&self, turn: u32) {
+    pub(super) fn assign_to(&self, turn: u32) {
         let mut inner = locked(&self.inner);
         inner.turn = turn;
         inner.open = true;
@@ -117,7 +117,7 @@ impl<A: Actor> Mailbox<A> {
     }
 
     /// Takes the mailbox from the incarnation `turn`, and keeps its letters for the next.
-    pub(super) fn disown(&self, turn: u32) {
+    pub(super) fn detach(&self, turn: u32) {
         let mut inner = locked(&self.inner);
         if inner.turn == turn {
             inner.turn = turn.wrapping_add(1);
@@ -148,7 +148,7 @@ impl<A: Actor> Mailbox<A> {
         self.count(&inner);
         drop(inner);
         for letter in letters {
-            if let Err(text) = caught(|| drop(letter)) {
+            if let Err(text) = catch_panic(|| drop(letter)) {
                 tracing::error!(
                     actor.path = self.cell.path(),
                     panic = text,
@@ -206,6 +206,6 @@ where
             let reply = self.reply.take();
             actor.handle(message, ctx).handle(ctx, reply);
         }
-        ctx.rest();
+        ctx.end_message();
     }
 }

@@ -53,7 +53,7 @@ impl PartitionChild {
 
     fn wake(&mut self, id: u64, at: Instant, appointments: &mut TimerQueue) {
         self.until = Some(at);
-        appointments.make(at, id);
+        appointments.schedule(at, id);
     }
 
     fn start(&mut self, id: u64, to_self: &mpsc::UnboundedSender<SupervisorEvent>) {
@@ -106,7 +106,7 @@ impl PartitionSupervisor {
         }
         self.next += 1;
         let id = self.next;
-        self.site.forest.plant(seat.cell(), ParentLink { above: self.to_self.clone(), kid: id });
+        self.site.forest.insert(seat.cell(), ParentLink { above: self.to_self.clone(), kid: id });
         let mut kid = PartitionChild {
             seat,
             policy,
@@ -127,7 +127,7 @@ impl PartitionSupervisor {
     fn remove(&mut self, id: u64, exit: ExitReason, result: &Result<(), CommandError>) {
         let Some(mut kid) = self.kids.remove(&id) else { return };
         kid.set(ActorState::Ended);
-        self.site.forest.fell(kid.seat.cell());
+        self.site.forest.remove(kid.seat.cell());
         let (starter, operators) = (kid.starter.take(), std::mem::take(&mut kid.operators));
         drop(kid); // before the answers: its name is free again
         if let Some(starter) = starter {
@@ -296,7 +296,7 @@ impl SupervisorLogic for PartitionSupervisor {
     fn collapse(&mut self, text: String) {
         tracing::error!(panic = text, "a supervisor panicked");
         for (_, kid) in self.kids.drain() {
-            self.site.forest.fell(kid.seat.cell());
+            self.site.forest.remove(kid.seat.cell());
             kid.seat.kill();
         }
         self.closing = false;
@@ -310,7 +310,7 @@ impl Drop for PartitionSupervisor {
     fn drop(&mut self) {
         for kid in self.kids.values() {
             kid.seat.kill();
-            self.site.forest.fell(kid.seat.cell());
+            self.site.forest.remove(kid.seat.cell());
         }
     }
 }

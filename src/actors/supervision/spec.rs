@@ -268,7 +268,7 @@ pub(super) fn build(
     let cell = Arc::new(ActorStats::new(TreeNodeKind::Supervisor));
     cell.place(path.clone(), Restart::Permanent);
     let here = site.clone();
-    SupervisorChild::hire(site, cell, |to_self| {
+    SupervisorChild::spawn_supervisor(site, cell, |to_self| {
         OrderedSupervisor::new(here, path, family, seats, to_self)
     })
 }

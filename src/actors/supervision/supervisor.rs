@@ -40,7 +40,7 @@ impl OrderedSupervisor {
         to_self: mpsc::UnboundedSender<SupervisorEvent>,
     ) -> Self {
         for (kid, seat) in (0..).zip(&seats) {
-            site.forest.plant(seat.cell(), ParentLink { above: to_self.clone(), kid });
+            site.forest.insert(seat.cell(), ParentLink { above: to_self.clone(), kid });
         }
         let kids = seats.into_iter().map(|seat| SupervisedChild { seat, turn: 0 }).collect();
         Self { site, path, family, kids, to_self, above: None, pending: vec![] }
@@ -78,7 +78,7 @@ impl OrderedSupervisor {
                 kid.seat.abandon(kid.turn);
             }
             SupervisorAction::Close(i) => self.kids[i].seat.close(),
-            SupervisorAction::Wake(i, at) => appointments.make(at, i as u64),
+            SupervisorAction::Wake(i, at) => appointments.schedule(at, i as u64),
             SupervisorAction::Opened => {
                 if let Some(above) = &self.above {
                     above.up();
@@ -220,7 +220,7 @@ impl Drop for OrderedSupervisor {
     fn drop(&mut self) {
         for kid in &self.kids {
             kid.seat.kill();
-            self.site.forest.fell(kid.seat.cell());
+            self.site.forest.remove(kid.seat.cell());
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::cell::ActorStats;
-use super::exit::{ExitReason, FailureRecord, caught};
+use super::exit::{ExitReason, FailureRecord, catch_panic};
 use super::incarnation::spawn_local;
 use super::parent_link::{ChildHandle, ParentCommand, ParentLink, SupervisorEvent};
 use super::threads::ThreadPools;
@@ -31,7 +31,7 @@ impl TreeContext {
         if !exit.is_failure() {
             return;
         }
-        let (text, word) = (exit.to_string(), exit.word());
+        let (text, word) = (exit.to_string(), exit.as_label());
         tracing::warn!(
             actor.path = cell.path(),
             actor.exit = text,
@@ -59,7 +59,7 @@ pub(super) trait SupervisorLogic {
 pub(super) struct TimerQueue(BinaryHeap<Reverse<(Instant, u64)>>);
 
 impl TimerQueue {
-    pub(super) fn make(&mut self, at: Instant, kid: u64) {
+    pub(super) fn schedule(&mut self, at: Instant, kid: u64) {
         self.0.push(Reverse((at, kid)));
     }
 
@@ -77,7 +77,7 @@ impl TimerQueue {
 }
 
 /// Runs a steward until the tree ends.
-pub(super) async fn keep(
+pub(super) async fn run_supervisor(
     mut inbox: mpsc::UnboundedReceiver<SupervisorEvent>,
     mut steward: impl SupervisorLogic,
 ) {
@@ -87,7 +87,7 @@ pub(super) async fn keep(
             Some(at) => timeout_at(at, inbox.recv()).await.ok(),
             None => Some(inbox.recv().await),
         };
-        let result = caught(|| {
+        let result = catch_panic(|| {
             let now = Instant::now();
             while let Some((at, kid)) = appointments.kept(now) {
                 steward.due(kid, at, &mut appointments);
@@ -114,14 +114,14 @@ pub(super) struct SupervisorChild {
 
 impl SupervisorChild {
     /// Starts the task of a supervisor, whose steward `make` builds from the line to itself.
-    pub(super) fn hire<S: SupervisorLogic + Send + 'static>(
+    pub(super) fn spawn_supervisor<S: SupervisorLogic + Send + 'static>(
         site: &TreeContext,
         cell: Arc<ActorStats>,
         make: impl FnOnce(mpsc::UnboundedSender<SupervisorEvent>) -> S,
     ) -> Self {
         let (below, inbox) = mpsc::unbounded_channel();
         let steward = make(below.clone());
-        site.places.spawn_control(move || spawn_local(keep(inbox, steward)));
+        site.places.spawn_control(move || spawn_local(run_supervisor(inbox, steward)));
         Self { cell, below }
     }
 

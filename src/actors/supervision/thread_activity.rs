@@ -24,7 +24,7 @@ pub(super) struct RunningHandler {
 }
 
 impl RunningHandler {
-    pub(super) fn lasts(&self) -> Duration {
+    pub(super) fn elapsed(&self) -> Duration {
         Instant::now().saturating_duration_since(self.since)
     }
 }

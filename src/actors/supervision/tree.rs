@@ -92,7 +92,7 @@ impl SupervisionTree {
                 handled: cell.handled.load(Relaxed),
                 longest_wait_us: cell.longest_wait_us.load(Relaxed),
                 stuck_ms: doing.map_or(0, |doing| {
-                    u64::try_from(doing.lasts().as_millis()).unwrap_or(u64::MAX)
+                    u64::try_from(doing.elapsed().as_millis()).unwrap_or(u64::MAX)
                 }),
                 doing: doing.map_or_else(String::new, |doing| doing.what.to_owned()),
                 last_failure: failures.last().cloned(),
@@ -149,12 +149,12 @@ impl TreeIndex {
         u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
     }
 
-    pub(super) fn plant(&self, cell: &Arc<ActorStats>, line: ParentLink) {
+    pub(super) fn insert(&self, cell: &Arc<ActorStats>, line: ParentLink) {
         locked(&self.posts).insert(cell.path().into(), (Arc::clone(cell), line));
     }
 
     /// Forgets `cell`, but not a younger namesake.
-    pub(super) fn fell(&self, cell: &Arc<ActorStats>) {
+    pub(super) fn remove(&self, cell: &Arc<ActorStats>) {
         let mut posts = locked(&self.posts);
         if posts.get(cell.path()).is_some_and(|(there, _)| Arc::ptr_eq(there, cell)) {
             posts.remove(cell.path());
@@ -165,7 +165,7 @@ impl TreeIndex {
     }
 
     /// Waits until nothing is left of the tree.
-    pub(super) async fn emptied(&self) {
+    pub(super) async fn wait_until_empty(&self) {
         let mut bare = std::pin::pin!(self.bare.notified());
         bare.as_mut().enable();
         if !locked(&self.posts).is_empty() {

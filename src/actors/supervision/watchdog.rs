@@ -52,7 +52,7 @@ pub struct StuckActor {
 impl From<&RunningHandler> for StuckActor {
     fn from(doing: &RunningHandler) -> Self {
         let path = doing.cell.path().to_owned();
-        Self { path, message: doing.what.to_owned(), lasts: doing.lasts() }
+        Self { path, message: doing.what.to_owned(), lasts: doing.elapsed() }
     }
 }
 
@@ -173,7 +173,7 @@ impl WatchedThread {
         tracing::warn!(
             actor.path = doing.cell.path(),
             actor.message = doing.what,
-            stuck_ms = doing.lasts().as_millis(),
+            stuck_ms = doing.elapsed().as_millis(),
             "an actor holds its thread"
         );
     }

@@ -118,7 +118,7 @@ impl TokenSigner {
     ///
     /// # Errors
     /// [`AccountError::InvalidToken`].
-    pub fn check(&self, token: &str) -> Result<AccessTokenClaims, AccountError> {
+    pub fn verify(&self, token: &str) -> Result<AccessTokenClaims, AccountError> {
         let claims: JwtClaims = self.decode(ACCESS, AUDIENCE, token)?;
         if claims.exp <= self.clock.now().seconds() {
             return Err(AccountError::InvalidToken);

@@ -144,8 +144,8 @@ impl AccountService {
     ///
     /// # Errors
     /// [`AccountError::InvalidToken`], or the database's.
-    pub async fn identify(&self, token: &str) -> Result<Principal, AccountError> {
-        let bearer = self.keys.check(token)?;
+    pub async fn authenticate(&self, token: &str) -> Result<Principal, AccountError> {
+        let bearer = self.keys.verify(token)?;
         let key = identity_key(bearer.device);
         if let Ok(Some(kept)) = self.cache.get(&key).await
             && let Ok(me) = serde_json::from_slice(&kept)
@@ -235,7 +235,7 @@ impl AccountService {
     ) -> Result<Page<AuditEntryView>, AccountError> {
         let filter = AuditFilter { about: Some(me.user), ..AuditFilter::default() };
         let rows = self.store.audit_page(filter, before, limit + 1).await?;
-        Ok(Page::cut(rows, limit, |row| row.id.to_string()).map(|mut row| {
+        Ok(Page::from_overfetch(rows, limit, |row| row.id.to_string()).map(|mut row| {
             row.ip = row.ip.filter(|_| row.actor == Some(me.user));
             audit_view(row)
         }))
@@ -252,7 +252,7 @@ impl AccountService {
         limit: usize,
     ) -> Result<Page<AuditEntryView>, AccountError> {
         let rows = self.store.audit_page(filter, before, limit + 1).await?;
-        Ok(Page::cut(rows, limit, |row| row.id.to_string()).map(audit_view))
+        Ok(Page::from_overfetch(rows, limit, |row| row.id.to_string()).map(audit_view))
     }
 
     /// Signs a device out: its tokens are dead, its sockets are to be closed by the caller.

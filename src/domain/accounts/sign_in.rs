@@ -40,7 +40,7 @@ impl AccountService {
         let audit = audit(Some(user.id), "auth.registered", user.id.to_string(), from.ip);
         let made = self
             .store
-            .register(user, device, row, self.config.cap(), audit, self.clock.now())
+            .register(user, device, row, self.config.max_users(), audit, self.clock.now())
             .await?;
         match made {
             RegisterOutcome::Done(user, device) => self.signed_in(&user, &device, refresh),

@@ -46,7 +46,7 @@ impl AccountService {
         };
         let filter = PeopleFilter { name, phone, role, suspended: query.suspended, after };
         let rows = self.store.people(filter, limit + 1).await?;
-        Ok(Page::cut(rows, limit, |row| row.id.to_string()).map(view))
+        Ok(Page::from_overfetch(rows, limit, |row| row.id.to_string()).map(view))
     }
 
     /// One person.

@@ -336,7 +336,7 @@ impl CallDomain {
         limit: usize,
     ) -> Result<Page<wire::PastCall>, CallError> {
         let rows = self.store.calls_of(me.user, after, limit + 1).await?;
-        Ok(Page::cut(rows, limit, |row| row.call.id.to_string()).map(views::past))
+        Ok(Page::from_overfetch(rows, limit, |row| row.call.id.to_string()).map(views::past))
     }
 }
 

@@ -87,7 +87,7 @@ impl ChatService {
         let most = self.config.max_members;
         match self.store.join(hash(token), me.user, most, self.clock.now()).await? {
             JoinOutcome::Joined(view, said) => Ok(told(view, said)),
-            JoinOutcome::Already(view) => Ok(WithEvents::quiet(views::conversation(view))),
+            JoinOutcome::Already(view) => Ok(WithEvents::without_events(views::conversation(view))),
             JoinOutcome::Full => Err(ChatError::TooManyMembers(most)),
             JoinOutcome::NotFound => Err(ChatError::NoSuchInvite),
         }

@@ -205,7 +205,7 @@ impl ChatService {
     ///
     /// # Errors
     /// [`ChatError::BadSeq`], [`ChatError::NoSuchConversation`], or the database's.
-    pub async fn mark(
+    pub async fn set_receipt(
         &self,
         user: UserId,
         conversation: ConversationId,
@@ -217,7 +217,7 @@ impl ChatService {
         }
         match self.store.mark(conversation, user, receipt, seq, self.clock.now()).await? {
             ReceiptOutcome::NotAMember => Err(ChatError::NoSuchConversation),
-            ReceiptOutcome::Unchanged => Ok(WithEvents::quiet(server::EmptyReply {})),
+            ReceiptOutcome::Unchanged => Ok(WithEvents::without_events(server::EmptyReply {})),
             ReceiptOutcome::Moved { delivered_seq, read_seq } => {
                 let hearers = self.store.hearers(conversation, user).await?;
                 let mut to = hearers.unwrap_or_default(); // left meanwhile: nobody
@@ -231,7 +231,7 @@ impl ChatService {
                     delivered_seq,
                     read_seq,
                 };
-                Ok(WithEvents::told(server::EmptyReply {}, to, ServerEvent::Receipt(receipt)))
+                Ok(WithEvents::with_event(server::EmptyReply {}, to, ServerEvent::Receipt(receipt)))
             }
         }
     }
@@ -248,6 +248,6 @@ impl ChatService {
         let to = self.store.hearers(conversation, user).await?;
         let to = to.ok_or(ChatError::NoSuchConversation)?;
         let typing = server::TypingEvent { conversation_id: conversation, user_id: user };
-        Ok(WithEvents::told(server::EmptyReply {}, to, ServerEvent::Typing(typing)))
+        Ok(WithEvents::with_event(server::EmptyReply {}, to, ServerEvent::Typing(typing)))
     }
 }

@@ -142,7 +142,8 @@ impl ChatService {
         limit: usize,
     ) -> Result<Page<wire::ConversationSummary>, ChatError> {
         let rows = self.store.conversations_of(me, after, limit + 1, self.clock.now()).await?;
-        Ok(Page::cut(rows, limit, |row| row.conversation.id.to_string()).map(views::summary))
+        Ok(Page::from_overfetch(rows, limit, |row| row.conversation.id.to_string())
+            .map(views::summary))
     }
 
     /// One conversation, to its members.
@@ -189,7 +190,7 @@ impl ChatService {
         let now = self.clock.now();
         match self.store.set_up_conversation(id, me.user, settings, now).await? {
             ConversationChangeOutcome::Unheard(view) => {
-                Ok(WithEvents::quiet(views::conversation(view)))
+                Ok(WithEvents::without_events(views::conversation(view)))
             }
             change => done(change).map(|(view, said)| told(view, said)),
         }
@@ -199,7 +200,7 @@ impl ChatService {
     ///
     /// # Errors
     /// [`ChatError::BadKeeping`], [`ChatError::NoSuchConversation`], or the database's.
-    pub async fn keep(
+    pub async fn update_member_settings(
         &self,
         me: UserId,
         id: ConversationId,
@@ -225,7 +226,7 @@ impl ChatService {
             muted_until: kept.muted_until,
             archived_at: kept.archived_at,
         };
-        Ok(WithEvents::told(kept, vec![me], ServerEvent::ConversationKept(kept)))
+        Ok(WithEvents::with_event(kept, vec![me], ServerEvent::ConversationKept(kept)))
     }
 
     /// Puts somebody into a group, or gives a member another role.
@@ -267,7 +268,7 @@ impl ChatService {
                 let (view, said) = done(self.set_role(me, id, user, role).await?)?;
                 Ok(told(view, said))
             }
-            None => Ok(WithEvents::quiet(views::conversation(view))),
+            None => Ok(WithEvents::without_events(views::conversation(view))),
         }
     }
 

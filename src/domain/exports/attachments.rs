@@ -41,7 +41,7 @@ pub(super) async fn write(
         let size = u64::try_from(blob.size).unwrap_or(0);
         let mut pieces = match files.read(&BlobKey::new(&blob.hash, blob.id), 0..size).await {
             Err(FileError::NoSuchFile) => continue,
-            read => read.map_err(|error| JobError::passing(error.to_string()))?,
+            read => read.map_err(|error| JobError::transient(error.to_string()))?,
         };
         // What somebody calls it may be no name for a file: the list says it.
         archive.file(format!("files/{}", file.id)).await?;

@@ -31,7 +31,7 @@ pub(super) async fn write(
 
 async fn account(store: &Store, user: UserId, archive: &mut ArchiveWriter) -> Result<(), JobError> {
     // Gone since the job began: next time nobody wants the archive any more.
-    let gone = || JobError::passing("the account ended meanwhile");
+    let gone = || JobError::transient("the account ended meanwhile");
     let person = store.person(user).await?.ok_or_else(gone)?;
     let devices: Vec<_> = store
         .devices(user)

@@ -136,7 +136,7 @@ impl ExportService {
     }
 
     async fn make(&self, job: &JobRow) -> Result<Vec<DirectedEvent>, JobError> {
-        let user = job.user_id.ok_or_else(|| JobError::for_good("a job about nobody"))?;
+        let user = job.user_id.ok_or_else(|| JobError::permanent("a job about nobody"))?;
         if self.store.known_exports(vec![job.id]).await?.is_empty() {
             return Ok(Vec::new()); // nobody wants it any more
         }
@@ -161,7 +161,7 @@ impl JobHandler for ExportService {
         Box::pin(self.make(job))
     }
 
-    fn tidy(&self) -> BoxFuture<'_, ()> {
+    fn reap_expired(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             if let Err(error) = self.store.expire_exports(self.clock.now()).await {
                 tracing::warn!(%error, "exports whose time is over were not forgotten");

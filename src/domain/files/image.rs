@@ -59,7 +59,7 @@ impl ImageProcessor {
         place.ok()?.ok()
     }
 
-    pub(super) async fn develop(
+    pub(super) async fn process(
         &self,
         picture: ImageFormat,
         file: PathBuf,

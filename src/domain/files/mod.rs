@@ -178,13 +178,13 @@ impl FileService {
         let (head, mut hash) = staging::read_through(bundle.path, content_type::HEAD).await?;
         let content_type = content_type::content_type(&head);
         let Some(picture) = ImageFormat::of(content_type) else {
-            let shape = probe::look(studio, content_type, bundle.path).await;
+            let shape = probe::probe(studio, content_type, bundle.path).await;
             let content_type =
                 if shape.is_sound { content_type::sound(content_type) } else { content_type };
             let contents = ContentInfo { shape, small: None };
             return self.settle(&bundle, content_type, &hash, contents).await;
         };
-        let developed = studio.develop(picture, bundle.path.to_owned(), bundle.size).await?;
+        let developed = studio.process(picture, bundle.path.to_owned(), bundle.size).await?;
         let ProcessedImage { pixels, clean, small } = developed;
         let size = clean.len() as u64;
         let clean = staging.with(clean).await?;

@@ -52,7 +52,7 @@ pub(super) struct AvInfo {
 }
 
 /// Looks at sound and video; whatever cannot be known is left open.
-pub(super) async fn look(studio: &ImageProcessor, content_type: &str, file: &Path) -> AvInfo {
+pub(super) async fn probe(studio: &ImageProcessor, content_type: &str, file: &Path) -> AvInfo {
     if !content_type.starts_with("video/") && !content_type.starts_with("audio/") {
         return AvInfo::default();
     }

@@ -45,7 +45,7 @@ impl StagingDir {
         let path = self.folder.join(format!("{}.part", UploadId::new()));
         let folder = self.folder.clone();
         let place = path.clone();
-        let file = apart(move || {
+        let file = run_blocking(move || {
             fs::create_dir_all(&*folder)?;
             held(&place)?.ok_or_else(|| io::Error::other("a new file is held by somebody"))
         })
@@ -58,7 +58,7 @@ impl StagingDir {
         let mut part = self.begin().await?;
         part.size = content.len() as u64;
         let file = part.file.clone();
-        apart(move || file.write_all_at(&content, 0)).await?;
+        run_blocking(move || file.write_all_at(&content, 0)).await?;
         Ok(part)
     }
 
@@ -70,7 +70,7 @@ impl StagingDir {
     /// Opens an upload to go on with it; gives how far it is. `None` if somebody else has it.
     pub(super) async fn open(&self, id: UploadId) -> io::Result<Option<(File, u64)>> {
         let (folder, place) = (self.folder.clone(), self.place(id));
-        apart(move || {
+        run_blocking(move || {
             fs::create_dir_all(&*folder)?;
             let Some(file) = held(&place)? else { return Ok(None) };
             let size = file.metadata()?.len();
@@ -82,7 +82,7 @@ impl StagingDir {
     /// How far an upload is; nothing of one that nobody began to send.
     pub(super) async fn length(&self, id: UploadId) -> io::Result<u64> {
         let place = self.place(id);
-        apart(move || match fs::metadata(place) {
+        run_blocking(move || match fs::metadata(place) {
             Ok(found) => Ok(found.len()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
             Err(error) => Err(error),
@@ -93,13 +93,13 @@ impl StagingDir {
     /// Throws an upload away.
     pub(super) async fn remove(&self, id: UploadId) -> io::Result<()> {
         let place = self.place(id);
-        apart(move || remove(&place)).await
+        run_blocking(move || remove(&place)).await
     }
 
     /// Throws away what nobody holds and what belongs to no upload (any more).
     pub(super) async fn sweep(&self, store: &Store) -> io::Result<()> {
         let folder = self.folder.clone();
-        let uploads = apart(move || {
+        let uploads = run_blocking(move || {
             let mut uploads = Vec::new();
             for path in list(&folder)? {
                 let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -117,7 +117,7 @@ impl StagingDir {
         }
         let ids = uploads.iter().map(|(id, _)| *id).collect();
         let known = store.known_uploads(ids).await.map_err(io::Error::other)?;
-        apart(move || {
+        run_blocking(move || {
             uploads.iter().filter(|(id, _)| !known.contains(id)).try_for_each(|(_, p)| remove(p))
         })
         .await
@@ -137,7 +137,7 @@ impl StagedFile {
         let waiting = self.waiting.split().freeze();
         let at = self.size - waiting.len() as u64;
         let file = self.file.clone();
-        apart(move || file.write_all_at(&waiting, at)).await
+        run_blocking(move || file.write_all_at(&waiting, at)).await
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -187,7 +187,7 @@ pub(super) async fn read_through(
     head: usize,
 ) -> Result<(Vec<u8>, Vec<u8>), FileError> {
     let path = path.to_owned();
-    let read = apart(move || {
+    let read = run_blocking(move || {
         let file = File::open(path)?;
         let mut hash = Context::new(&SHA256);
         let mut piece = vec![0; PIECE];
@@ -208,7 +208,7 @@ pub(super) async fn read_through(
 }
 
 /// Waits for the disk where that holds nobody up.
-pub(super) async fn apart<T: Send + 'static>(
+pub(super) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     spawn_blocking(work).await.map_err(io::Error::other)?

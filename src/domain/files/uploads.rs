@@ -10,7 +10,7 @@ use base::ids::{UploadId, UserId};
 use bytes::Bytes;
 use store::AddUploadOutcome;
 
-use super::staging::apart;
+use super::staging::run_blocking;
 use super::{FileError, FileService, StoredFileParts, content_type};
 use crate::protocol::files as wire;
 
@@ -161,18 +161,18 @@ impl UploadFile {
         piece: Bytes,
     ) -> impl Future<Output = Result<(), FileError>> + use<> {
         let file = self.file.clone();
-        async move { Ok(apart(move || file.write_all_at(&piece, at)).await?) }
+        async move { Ok(run_blocking(move || file.write_all_at(&piece, at)).await?) }
     }
 
     /// Cuts it off there.
     pub fn cut(&self, at: u64) -> impl Future<Output = Result<(), FileError>> + use<> {
         let file = self.file.clone();
-        async move { Ok(apart(move || file.set_len(at)).await?) }
+        async move { Ok(run_blocking(move || file.set_len(at)).await?) }
     }
 
     /// Has the disk keep what was written.
     pub fn keep(&self) -> impl Future<Output = Result<(), FileError>> + use<> {
         let file = self.file.clone();
-        async move { Ok(apart(move || file.sync_data()).await?) }
+        async move { Ok(run_blocking(move || file.sync_data()).await?) }
     }
 }

@@ -57,7 +57,7 @@ impl Actor for EngineIoSocket {
         ctx.set_mailbox_capacity(self.capacity);
         let down = EngineIoSocketHandle { address: ctx.address() };
         let opened = SocketOpened { number: self.number, down };
-        if self.engine.insist(opened).is_err() {
+        if self.engine.tell_control(opened).is_err() {
             self.shut(CloseReason::Lost, ctx);
         }
         // Pings and time-outs are the engine's: without one nothing else would end this socket.
@@ -72,7 +72,7 @@ impl Actor for EngineIoSocket {
 /// However the socket ends, its engine learns of it.
 impl Drop for EngineIoSocket {
     fn drop(&mut self) {
-        let _ = self.engine.insist(SocketClosed(self.number)); // gone already is as good
+        let _ = self.engine.tell_control(SocketClosed(self.number)); // gone already is as good
     }
 }
 
@@ -131,7 +131,7 @@ impl Handler<EngineIoSocketCommand> for EngineIoSocket {
             EngineIoSocketCommand::Text(text) if !self.closed => ctx.text(text),
             EngineIoSocketCommand::Text(_) => {}
             EngineIoSocketCommand::Fence => {
-                let _ = self.engine.insist(EngineSocketFlushed(self.number)); // gone: nobody waits
+                let _ = self.engine.tell_control(EngineSocketFlushed(self.number)); // gone: nobody waits
             }
             EngineIoSocketCommand::Close(why) => self.shut(why, ctx),
             EngineIoSocketCommand::Bye => self.close(ws::CloseCode::Normal.into(), ctx),

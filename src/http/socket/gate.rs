@@ -142,7 +142,7 @@ impl SocketGate {
     }
 
     /// A frame that was not even an event.
-    pub(super) fn garbled(&mut self) -> FrameAction {
+    pub(super) fn on_invalid_frame(&mut self) -> FrameAction {
         self.count(None).unwrap_or_else(|| self.blame(None, Arc::new(FrameError::Garbled)))
     }
 
@@ -188,7 +188,7 @@ impl SocketGate {
             let called = deeds.identify(&token).await.map_err(of_call)?;
             let me = match called {
                 Some(me) => me,
-                None => services.accounts.identify(&token).await.map_err(shared)?,
+                None => services.accounts.authenticate(&token).await.map_err(shared)?,
             };
             let (user_id, device_id, guest) = (me.user, me.device, me.pass.is_some());
             let session = services

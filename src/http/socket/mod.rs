@@ -34,7 +34,7 @@ pub type Engines = DynamicSupervisor<EngineIoSession>;
 /// Ends every socket that speaks Socket.IO, since the node goes away.
 pub fn leave(engines: &Engines) {
     for engine in engines.refs() {
-        let _ = engine.insist(engine_io::NodeDraining); // gone already is as good
+        let _ = engine.tell_control(engine_io::NodeDraining); // gone already is as good
     }
 }
 

@@ -72,7 +72,7 @@ impl WebSocketConnection {
                 let data = frame.data.map_or("{}", |raw| raw.get());
                 self.gate.take(frame.id, &frame.event, data)
             }
-            Err(_) => self.gate.garbled(),
+            Err(_) => self.gate.on_invalid_frame(),
         };
         self.step(step, ctx);
     }
@@ -105,7 +105,7 @@ impl WebSocketConnection {
 
     fn binary(&mut self, ctx: &mut Context) {
         self.parts = None;
-        let step = self.gate.garbled();
+        let step = self.gate.on_invalid_frame();
         self.step(step, ctx);
     }
 

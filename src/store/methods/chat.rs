@@ -70,7 +70,7 @@ impl Store {
 
     /// Who is to hear that somebody types or reads in a conversation; `None` if they are not in it.
     pub async fn hearers(&self, id: ConversationId, user: UserId) -> Result<Option<Vec<UserId>>> {
-        look!(self, chat::hearers(id, user))
+        look!(self, chat::recipients(id, user))
     }
 
     /// Changes the title and other settings of a group; its owner and admins may. In a direct

@@ -44,7 +44,7 @@ impl Store {
 
     /// Which of these people are suspended, or are no more.
     pub async fn kept_out(&self, people: Vec<UserId>) -> Result<Vec<UserId>> {
-        look!(self, cluster::kept_out(people))
+        look!(self, cluster::suspended_users(people))
     }
 
     /// Takes `key` for `me` unless its owner lives.

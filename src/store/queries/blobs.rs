@@ -64,7 +64,7 @@ pub(super) fn claimed(c: &mut Conn, ids: &[BlobId]) -> QueryResult<Vec<BlobId>> 
 }
 
 /// Bytes that are claimed are in storage, and about to be referred to.
-pub(super) fn settle(c: &mut Conn, ids: &[BlobId], now: Timestamp) -> QueryResult<()> {
+pub(super) fn finish_claim(c: &mut Conn, ids: &[BlobId], now: Timestamp) -> QueryResult<()> {
     let coming = blobs::table
         .filter(blobs::id.eq_any(ids.iter().copied().map(Sql)))
         .filter(blobs::state.eq("coming"));
@@ -84,7 +84,11 @@ pub(super) fn abandon(c: &mut Conn, ids: Vec<BlobId>, now: Timestamp) -> QueryRe
 }
 
 /// Dooms those of these bytes to which no file refers any more.
-pub(super) fn doom(c: &mut Conn, mut ids: Vec<BlobId>, now: Timestamp) -> QueryResult<()> {
+pub(super) fn mark_for_deletion(
+    c: &mut Conn,
+    mut ids: Vec<BlobId>,
+    now: Timestamp,
+) -> QueryResult<()> {
     ids.sort_unstable();
     ids.dedup();
     let all = || ids.iter().copied().map(Sql);

@@ -336,7 +336,7 @@ pub(crate) fn keep(
 
 /// Who hears what somebody does in a conversation beside speaking, such as typing and reading: the
 /// others, and nobody where one of two blocks the other. `None` if they are not in it.
-pub(crate) fn hearers(
+pub(crate) fn recipients(
     c: &mut Conn,
     id: ConversationId,
     user: UserId,

@@ -247,7 +247,7 @@ pub(crate) fn signed_out(c: &mut Conn, ids: Vec<DeviceId>) -> QueryResult<Vec<De
 }
 
 /// Which of these people may not be here any more.
-pub(crate) fn kept_out(c: &mut Conn, ids: Vec<UserId>) -> QueryResult<Vec<UserId>> {
+pub(crate) fn suspended_users(c: &mut Conn, ids: Vec<UserId>) -> QueryResult<Vec<UserId>> {
     let mut gone = Vec::new();
     for ids in ids.chunks(MAX_QUERY_VALUES) {
         let here: Vec<UserId> = users::table

@@ -42,7 +42,7 @@ pub(crate) fn delete_user(
     if !user_admin::hold(c, user)? {
         return Ok(UserChangeOutcome::NoSuchUser);
     }
-    if let Err(refused) = user_admin::dispensable(c, user)? {
+    if let Err(refused) = user_admin::can_lose_admin(c, user)? {
         return Ok(refused);
     }
     let everywhere = sign_in::revoke_all(c, user, None, now)?;

@@ -65,7 +65,7 @@ pub(crate) fn add_attachment(
         }
         return Ok(AddAttachmentOutcome::BlobGone(lost));
     }
-    bytes::settle(c, &all, now)?;
+    bytes::finish_claim(c, &all, now)?;
     let (width, height) = new.pixels.unzip();
     diesel::insert_into(attachments::table)
         .values((
@@ -264,7 +264,7 @@ fn drop_loose(c: &mut Conn, ids: Vec<AttachmentId>, now: Timestamp) -> QueryResu
     let ids = loose.iter().map(|(id, ..)| Sql(*id));
     diesel::delete(attachments::table.filter(attachments::id.eq_any(ids))).execute(c)?;
     let theirs = loose.into_iter().flat_map(|(_, blob, small)| [Some(blob), small]);
-    bytes::doom(c, theirs.flatten().collect(), now)
+    bytes::mark_for_deletion(c, theirs.flatten().collect(), now)
 }
 
 /// Removes some of the files that no message took in time; gives how many.

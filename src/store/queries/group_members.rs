@@ -13,7 +13,7 @@ use crate::schema::{conversations, members};
 use crate::types::Sql;
 
 /// A conversation that is held until the transaction ends, and what the asker is in it.
-fn hold(
+fn lock_for_update(
     c: &mut Conn,
     id: ConversationId,
     by: UserId,
@@ -72,7 +72,7 @@ pub(crate) fn set_up_conversation(
     new: GroupSettingsPatch,
     now: Timestamp,
 ) -> QueryResult<ConversationChangeOutcome> {
-    let Some((old, role)) = hold(c, id, by)? else {
+    let Some((old, role)) = lock_for_update(c, id, by)? else {
         return Ok(ConversationChangeOutcome::NotFound);
     };
     let only_expiry =
@@ -151,7 +151,7 @@ pub(crate) fn add_member(
     reach: InvitationRule,
     now: Timestamp,
 ) -> QueryResult<ConversationChangeOutcome> {
-    let Some((conversation, rights)) = hold(c, id, by)? else {
+    let Some((conversation, rights)) = lock_for_update(c, id, by)? else {
         return Ok(ConversationChangeOutcome::NotFound);
     };
     if conversation.kind == Kind::Direct || !conversation.who_adds.admits(rights) {
@@ -177,7 +177,7 @@ pub(crate) fn remove_member(
     user: UserId,
     now: Timestamp,
 ) -> QueryResult<ConversationChangeOutcome> {
-    let Some((conversation, rights)) = hold(c, id, by)? else {
+    let Some((conversation, rights)) = lock_for_update(c, id, by)? else {
         return Ok(ConversationChangeOutcome::NotFound);
     };
     if conversation.kind == Kind::Direct {
@@ -230,7 +230,7 @@ pub(crate) fn set_member_role(
     new: MemberRole,
     now: Timestamp,
 ) -> QueryResult<ConversationChangeOutcome> {
-    let Some((conversation, rights)) = hold(c, id, by)? else {
+    let Some((conversation, rights)) = lock_for_update(c, id, by)? else {
         return Ok(ConversationChangeOutcome::NotFound);
     };
     if conversation.kind == Kind::Direct || rights != MemberRole::Owner {

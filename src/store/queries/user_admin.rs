@@ -90,7 +90,7 @@ fn beginning(text: &str) -> String {
 
 /// Whether a person is there, and whether somebody else may do everything too. Only under
 /// [`accounts::hold_count`]: of two administrators who put each other out, one comes second.
-pub(super) fn dispensable(
+pub(super) fn can_lose_admin(
     c: &mut Conn,
     user: UserId,
 ) -> QueryResult<Result<(), UserChangeOutcome>> {
@@ -117,7 +117,7 @@ pub(crate) fn set_role(
     now: Timestamp,
 ) -> QueryResult<UserChangeOutcome> {
     accounts::hold_count(c)?;
-    match dispensable(c, id)? {
+    match can_lose_admin(c, id)? {
         Err(UserChangeOutcome::LastAdmin) if role == Role::Admin => {}
         Err(refused) => return Ok(refused),
         Ok(()) => {}
@@ -134,7 +134,7 @@ pub(crate) fn suspend(
     now: Timestamp,
 ) -> QueryResult<UserChangeOutcome> {
     accounts::hold_count(c)?;
-    if let Err(refused) = dispensable(c, id)? {
+    if let Err(refused) = can_lose_admin(c, id)? {
         return Ok(refused);
     }
     let fresh = diesel::update(users::table.find(Sql(id)))

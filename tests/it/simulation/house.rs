@@ -171,12 +171,15 @@ impl House {
                 wrong.push(format!("{}: {what}", self.me()));
             }
         };
-        check(leases.is_sure(), "is not sure of what it owns".to_owned());
+        check(leases.lease_is_valid(), "is not sure of what it owns".to_owned());
         check(neighbours.is_up(), "is deaf".to_owned());
-        check(neighbours.lacking().is_empty(), "does not know all of the others".to_owned());
+        check(
+            neighbours.nodes_without_snapshot().is_empty(),
+            "does not know all of the others".to_owned(),
+        );
         let known = neighbours.nodes().len();
         check(known == others, format!("knows {known} of {others} others"));
-        let met = neighbours.people_elsewhere(|_| false);
+        let met = neighbours.remote_users(|_| false);
         check(met == people, format!("knows of {met} people elsewhere, there are {people}"));
         wrong
     }
@@ -187,9 +190,9 @@ impl NodeServices for House {
         NodeLoad::default()
     }
 
-    fn let_go(&self) {
+    fn relinquish_ownership(&self) {
         for room in self.rooms() {
-            let _ = room.insist(LetGo); // gone already is as good
+            let _ = room.tell_control(LetGo); // gone already is as good
         }
     }
 
@@ -203,13 +206,13 @@ impl NodeServices for House {
 
     fn changed_there(&self, _: NodeId, _: NodeStateChange) {}
 
-    fn look_after_seats(&self) -> BoxFuture<'_, Vec<SessionId>> {
+    fn reconcile_participants(&self) -> BoxFuture<'_, Vec<SessionId>> {
         Box::pin(std::future::ready(Vec::new()))
     }
 
     fn lost(&self, _: SessionId) {}
 
-    fn look_at_devices(&self) -> BoxFuture<'_, ()> {
+    fn revalidate_devices(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }
 }
@@ -224,8 +227,8 @@ impl BusHandler for Ear {
     fn hear(&self, from: NodeId, event: NodeEvent) {
         let neighbours = &self.house.0.neighbours;
         match event {
-            NodeEvent::Heartbeat(beat) => neighbours.heard_beat(from, &beat),
-            NodeEvent::Changes(changes) => drop(neighbours.heard_changes(from, changes)),
+            NodeEvent::Heartbeat(beat) => neighbours.on_heartbeat(from, &beat),
+            NodeEvent::Changes(changes) => drop(neighbours.on_state_delta(from, changes)),
             _ => {}
         }
     }
@@ -248,11 +251,11 @@ impl BusHandler for Ear {
     }
 
     fn missed(&self) {
-        let _ = self.membership.insist(BusEventsLost);
+        let _ = self.membership.tell_control(BusEventsLost);
     }
 
     fn unreachable(&self, node: NodeId) {
-        let _ = self.membership.insist(SuspectNode(node));
+        let _ = self.membership.tell_control(SuspectNode(node));
     }
 }
 

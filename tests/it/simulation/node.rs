@@ -64,7 +64,7 @@ pub async fn live(host: usize, shared: Shared) -> turmoil::Result {
     let client = Client(wire.clone());
     let chance = RandomSource::seeded(shared.seed ^ me.uuid().as_u64_pair().1);
     let clock =
-        Clock::standing_at(Timestamp::from_micros(i64::try_from(host).unwrap_or(0) * 30_000_000));
+        Clock::fixed_at(Timestamp::from_micros(i64::try_from(host).unwrap_or(0) * 30_000_000));
     let locked: Arc<Mutex<Option<Instant>>> = Arc::default();
     let heard = locked.clone();
     let is_locked = move || heard.lock().unwrap().is_some_and(|at| at.elapsed() < NOTICED);
@@ -117,7 +117,7 @@ pub async fn live(host: usize, shared: Shared) -> turmoil::Result {
         for command in shared.commands(host) {
             match command {
                 Command::Leave => {
-                    let _ = member.insist(LeaveCluster);
+                    let _ = member.tell_control(LeaveCluster);
                     house.hand_over_all().await;
                     leave(&house, living, &shared).await;
                     let _ = leases.leave().await; // else its word ends by itself

@@ -41,7 +41,7 @@ impl Room {
     }
 
     fn is_sure(&self) -> bool {
-        self.seed.shared.broken == Some(Broken::NeverLetsGo) || self.seed.leases.is_sure()
+        self.seed.shared.broken == Some(Broken::NeverLetsGo) || self.seed.leases.lease_is_valid()
     }
 
     fn lives(&self, what: &str) {

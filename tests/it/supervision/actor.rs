@@ -190,7 +190,7 @@ impl Handler<Forever> for Puppet {
     type Result = ();
     fn handle(&mut self, message: Forever, ctx: &mut SupervisedContext<Self>) {
         match message {
-            Forever::Tell => drop(ctx.myself().tell(message)),
+            Forever::Tell => drop(ctx.self_ref().tell(message)),
             Forever::Notify => ctx.notify(message),
             Forever::Address => ctx.address().do_send(message),
         }

@@ -19,7 +19,7 @@ fn a_full_mailbox_refuses_all_but_what_is_insisted_on() {
         let told: Vec<_> = clones.iter().map(|a| a.tell(Count)).collect();
         assert_eq!(told, [Ok(()), Ok(()), Err(SendError::Full)], "the bound is the mailbox's");
         assert_eq!(to_a.ask(Count).await, Err(SendError::Full));
-        assert_eq!(to_a.insist(Count), Ok(()));
+        assert_eq!(to_a.tell_control(Count), Ok(()));
         assert_eq!(to_a.depth(), 3);
         until("all is handled", || to_a.depth() == 0).await;
 

@@ -171,9 +171,9 @@ fn panics_on_other_threads_are_survived_under_load() {
                 let to_a = to_a.clone();
                 std::thread::spawn(move || {
                     for n in 0..1000 {
-                        to_a.insist(Count).unwrap();
+                        to_a.tell_control(Count).unwrap();
                         if n % 10 == 0 {
-                            to_a.insist(Boom).unwrap();
+                            to_a.tell_control(Boom).unwrap();
                         }
                     }
                 })

@@ -63,12 +63,12 @@ impl RoomContext {
     }
 
     /// Whether the call is surely still this node's.
-    pub(super) fn is_sure(&self) -> bool {
-        !self.is_gone() && self.hold.directory.is_sure()
+    pub(super) fn owns_lease(&self) -> bool {
+        !self.is_gone() && self.hold.directory.lease_is_valid()
     }
 
     /// The call goes on at another node.
-    pub(super) fn let_go(&self) {
+    pub(super) fn relinquish(&self) {
         self.gone.store(true, Ordering::Release);
         self.board.remove(self.recall().id());
     }
@@ -105,7 +105,7 @@ impl RoomContext {
     pub(super) fn tell(&self, to: &EventTarget, news: CallServerEvent) {
         let event = OutboundEvent::new(&ServerEvent::Call(news));
         match to {
-            EventTarget::People(people) => self.switchboard.announce(people, &event),
+            EventTarget::People(people) => self.switchboard.publish(people, &event),
             EventTarget::Seat(seat) => {
                 self.switchboard.tell_session(seat.node, seat.user, seat.session, &event);
             }

@@ -36,13 +36,13 @@ pub(super) struct MediaFailed(Box<dyn Any + Send>);
 
 impl CallRoom {
     /// Builds a stage and takes everybody onto it.
-    pub(super) fn raise(&mut self, ctx: &mut SupervisedContext<Self>) {
-        let myself = ctx.myself();
+    pub(super) fn start_sfu(&mut self, ctx: &mut SupervisedContext<Self>) {
+        let myself = ctx.self_ref();
         let ears = move |heard| {
             // A room that is gone has no ears, and its stage goes with it.
             let _ = match heard {
-                RoomNotice::Events(events) => myself.insist(MediaEvents(events)),
-                RoomNotice::Failed(panic) => myself.insist(MediaFailed(panic)),
+                RoomNotice::Events(events) => myself.tell_control(MediaEvents(events)),
+                RoomNotice::Failed(panic) => myself.tell_control(MediaFailed(panic)),
             };
         };
         let stage = HostedRoomGuard::new(&self.seed.media, ears);

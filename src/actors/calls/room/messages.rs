@@ -54,7 +54,7 @@ impl Handler<RoomRequest> for CallRoom {
         if self.call.ended().is_some() {
             return Err(CallError::NoSuchCall);
         }
-        if self.keep.is_moving() || !self.seed.is_sure() {
+        if self.keep.is_moving() || !self.seed.owns_lease() {
             return Err(CallError::Moved);
         }
         let answer = self.answer(ask);

@@ -108,7 +108,7 @@ impl CallRoom {
         tracing::warn!(call.id = %self.call.id(), "this node lets go of a call");
         self.keep.moving = true;
         self.stage = None;
-        self.seed.let_go();
+        self.seed.relinquish();
         ctx.stop();
     }
 }
@@ -192,7 +192,7 @@ impl Handler<HandOffRoom> for CallRoom {
         };
         Box::pin(handed.into_actor(self).map(|taken, room: &mut Self, ctx| {
             if taken {
-                room.seed.let_go();
+                room.seed.relinquish();
                 ctx.run_later(OLD_ROOM_LINGER, |room, ctx| {
                     room.stage = None;
                     ctx.stop();

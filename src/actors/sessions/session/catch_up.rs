@@ -92,7 +92,7 @@ impl SessionActor {
                 return;
             }
         }
-        self.cursors(order).fill(gap, last, more);
+        self.cursors(order).close_gap(gap, last, more);
         if sent {
             self.send(SocketCommand::Fence, ctx); // reading goes on when the socket has passed it on
         } else {

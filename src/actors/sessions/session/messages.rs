@@ -53,7 +53,7 @@ impl Handler<AttachSocket> for SessionActor {
         self.syncing = false;
         self.said.attach();
         self.changed.attach();
-        self.early.give_up(); // read, or asked for, as all that was missed
+        self.early.take_expired(); // read, or asked for, as all that was missed
         self.stop_timer(ctx);
         self.load(ctx, Some(attach.ready));
         true
@@ -124,7 +124,9 @@ impl Handler<ClientRequest> for SessionActor {
                 let refused = Arc::new(calls::CallError::CallOnly);
                 std::future::ready(Err(refused as _)).boxed_local()
             }
-            event => requests::answer(self.living(), self.seed.me.user, event).boxed_local(),
+            event => {
+                requests::handle_request(self.living(), self.seed.me.user, event).boxed_local()
+            }
         };
         ctx.spawn(answer.into_actor(self).map(move |answer, session, ctx| {
             session.in_flight -= 1;
@@ -155,7 +157,7 @@ impl SessionActor {
     /// Looks into the database once more when all nodes surely know that the device is here: what
     /// one of them said before, it did not say to us.
     fn look_again(&self, ctx: &mut SupervisedContext<Self>) {
-        if self.living().switchboard.is_alone() {
+        if self.living().switchboard.is_single_node() {
             return;
         }
         let number = self.line_number;
@@ -213,19 +215,19 @@ impl SessionActor {
     ) {
         if place.order == SequenceKind::Changed {
             // Of two nodes, the one that tells of the change may be heard first.
-            self.said.learn_of(place.conversation, event.about().unwrap_or(0));
+            self.said.observe_head(place.conversation, event.about().unwrap_or(0));
             if self.said.is_reading(place.conversation) {
                 // A message that is being read may come as it was before: the change comes after it.
                 self.changed.note(place.conversation, place.number);
                 return self.pump(ctx);
             }
         }
-        match self.cursors(place.order).hear(place.conversation, place.number) {
+        match self.cursors(place.order).on_event(place.conversation, place.number) {
             DeliveryDecision::Next => {
                 self.send_event(event, ctx);
                 self.send_early(place, ctx);
             }
-            DeliveryDecision::Early if self.early.keep(place, event) => self.lose_patience(ctx),
+            DeliveryDecision::Early if self.early.push(place, event) => self.lose_patience(ctx),
             DeliveryDecision::Early => {
                 self.cursors(place.order).seek_gap(place.conversation);
                 self.pump(ctx);
@@ -236,8 +238,8 @@ impl SessionActor {
 
     /// Sends what has waited for the event at `place`.
     fn send_early(&mut self, mut place: SequencePosition, ctx: &mut SupervisedContext<Self>) {
-        while let Some((next, event)) = self.early.after(place)
-            && self.cursors(next.order).hear(next.conversation, next.number)
+        while let Some((next, event)) = self.early.take_successors(place)
+            && self.cursors(next.order).on_event(next.conversation, next.number)
                 == DeliveryDecision::Next
         {
             self.send_event(event, ctx);
@@ -252,7 +254,7 @@ impl SessionActor {
         }
         ctx.run_later(reorder_buffer::REORDER_TIMEOUT, |session, ctx| {
             session.impatient = false;
-            for place in session.early.give_up() {
+            for place in session.early.take_expired() {
                 session.cursors(place.order).seek_gap(place.conversation);
             }
             session.pump(ctx);
@@ -279,7 +281,7 @@ impl Handler<ObserveHead> for SessionActor {
         let cursors = self.cursors(place.order);
         if !passed {
             cursors.note(place.conversation, place.number);
-        } else if cursors.hear(place.conversation, place.number) == DeliveryDecision::Next {
+        } else if cursors.on_event(place.conversation, place.number) == DeliveryDecision::Next {
             self.send_early(place, ctx);
         } else {
             cursors.seek_gap(place.conversation);

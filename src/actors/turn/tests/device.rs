@@ -42,7 +42,7 @@ impl Bench {
     }
 
     pub(super) fn with(make: RelayFactory) -> Self {
-        let clock = Clock::standing_at(Timestamp::from_micros(1_800_000_000_000_000));
+        let clock = Clock::fixed_at(Timestamp::from_micros(1_800_000_000_000_000));
         let config = config::load("", []).unwrap().turn;
         let urls = vec!["turn:here:3478".to_owned()];
         let ice = TurnCredentials::new(clock.clone(), &RandomSource::seeded(1), config, urls);

@@ -182,7 +182,7 @@ impl Handler<FromSession> for EngineIoSession {
 
 /// The session's way down.
 pub(super) fn line(ctx: &SupervisedContext<EngineIoSession>) -> SocketHandle {
-    let (engine, farewell) = (ctx.myself(), ctx.myself());
+    let (engine, farewell) = (ctx.self_ref(), ctx.self_ref());
     let send = move |down| {
         engine.tell(FromSession(down)).map_err(|undelivered| match undelivered {
             SendError::Full => SocketSendError::Slow,
@@ -190,6 +190,6 @@ pub(super) fn line(ctx: &SupervisedContext<EngineIoSession>) -> SocketHandle {
         })
     };
     SocketHandle::new(send, move |why| {
-        let _ = farewell.insist(FromSession(SocketCommand::Close(why))); // gone already is as good
+        let _ = farewell.tell_control(FromSession(SocketCommand::Close(why))); // gone already is as good
     })
 }

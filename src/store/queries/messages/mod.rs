@@ -58,7 +58,7 @@ pub(crate) fn append(
     };
     let first = held.last_seq - wanted + 1;
     let files = attachments::files_of(c, &new)?;
-    let (results, fresh) = judge(c, id, &held, new, first, now)?;
+    let (results, fresh) = plan_append(c, id, &held, new, first, now)?;
     let surplus = wanted - count(fresh.len());
     if surplus > 0 {
         take(c, id, -surplus)?;
@@ -105,7 +105,7 @@ fn take(c: &mut Conn, id: ConversationId, by: i64) -> QueryResult<Option<LockedC
 }
 
 /// Decides about each message, in the order given; the fresh ones are numbered from `first`.
-fn judge(
+fn plan_append(
     c: &mut Conn,
     id: ConversationId,
     held: &LockedConversation,
