@@ -45,8 +45,8 @@ async function toldBy(nodes, but = ['heartbeat']) {
   let sum = 0;
   for (const node of nodes) {
     const page = await (await fetch(`${node.url}/metrics`)).text();
-    for (const [, event, count] of page.matchAll(/securevox_bus_told_total\{event="(\w+)"\} (\d+)/g)) if (!but.includes(event)) sum += Number(count);
-    for (const [, count] of page.matchAll(/securevox_bus_asked_total\{[^}]*\} (\d+)/g)) sum += 2 * Number(count);
+    for (const [, event, count] of page.matchAll(/securevox_bus_events_published_total\{event="(\w+)"\} (\d+)/g)) if (!but.includes(event)) sum += Number(count);
+    for (const [, count] of page.matchAll(/securevox_bus_requests_total\{[^}]*\} (\d+)/g)) sum += 2 * Number(count);
   }
   return sum;
 }

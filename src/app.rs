@@ -144,16 +144,16 @@ pub async fn start(config: Config) -> Result<NodeRuntime, StartupError> {
     let grown = Arc::new(OnceLock::new());
     let planted = build_tree(parts, &config, grown.clone());
     let engines =
-        dynamic_supervisor("socketio", 4).temporary().mailbox(config.sessions.queue_frames);
+        dynamic_supervisor("socketio", 4).temporary().mailbox(config.sessions.send_queue_capacity);
     let contacts = ContactService::new(
         deeds.store.clone(),
         deeds.cache.clone(),
         deeds.clock.clone(),
         DiscoveryLimits {
-            region: config.auth.default_region.as_str().into(),
+            region: config.auth.default_phone_region.as_str().into(),
             requests_per_minute: config.limits.contact_requests_per_minute,
-            matches_per_hour: config.limits.contact_matches_per_hour,
-            find_by_phone: config.chat.find_by_phone,
+            matches_per_hour: config.limits.address_book_lookups_per_hour,
+            find_by_phone: config.chat.discoverable_by_phone,
         },
     );
     let services = AppState {
@@ -177,7 +177,7 @@ pub async fn start(config: Config) -> Result<NodeRuntime, StartupError> {
         bus: cluster.bus,
         leases: cluster.leases,
         engines: engines.handle(),
-        sockets: SocketLimiter::new(config.database.queue),
+        sockets: SocketLimiter::new(config.database.queue_capacity),
         metrics,
         draining: DrainFlag::default(),
     };
@@ -212,7 +212,7 @@ fn turn_sockets(
 }
 
 fn relay_addresses(config: &Config) -> Vec<IpAddr> {
-    let own = &config.turn.relay_addresses;
+    let own = &config.turn.external_relay_addresses;
     if own.is_empty() { addresses(config) } else { own.clone() }
 }
 
@@ -238,10 +238,10 @@ fn calls(
         keys: deeds.keys.clone(),
         ice,
         config: config.calls.clone(),
-        reach: config.chat.direct,
+        reach: config.chat.direct_conversations_from,
         node,
         cache: deeds.cache.clone(),
-        rings_per_minute: config.limits.rings_per_minute,
+        rings_per_minute: config.limits.rings_per_callee_per_minute,
     })
 }
 
@@ -250,7 +250,7 @@ fn room_settings(config: &Config) -> media::RoomConfig {
     media::RoomConfig {
         last_n_video: all(config.media.last_n_video),
         last_n_audio: config.media.last_n_audio,
-        most_up: config.media.max_up_bps,
+        max_uplink_bps: config.media.max_uplink_bps,
         ..media::RoomConfig::default()
     }
 }
@@ -341,11 +341,11 @@ impl NodeRuntime {
         self.services.draining.begin();
         self.hand_over().await;
         let people = self.services.living.switchboard.connected();
-        tracing::info!(connected.users = people, "stopping: devices are told to come back");
+        tracing::info!(connected.users = people, "draining connections");
         let deadline = self.services.config.node.shutdown();
         let going_on = self.services.living.calls.finish(deadline / 4).await;
         if going_on > 0 {
-            tracing::warn!(calls = going_on, "calls could not be ended in time");
+            tracing::warn!(calls = going_on, "call shutdown timed out");
         }
         self.services.living.switchboard.start_draining(500);
         // Those who poll fetch their last words with one more request.
@@ -363,7 +363,7 @@ impl NodeRuntime {
         if let Some(leases) = &self.services.leases
             && let Err(error) = leases.leave().await
         {
-            tracing::warn!(%error, "the others take this node for alive for a moment");
+            tracing::warn!(%error, "cluster leave failed");
         }
         exit
     }

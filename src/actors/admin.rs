@@ -55,8 +55,8 @@ impl CodedError for AdminError {
     fn code(&self) -> &'static str {
         match self {
             Self::Starting => "node/starting",
-            Self::NoSuchNode => "actors/no-such-node",
-            Self::Refused(_) => "actors/failed",
+            Self::NoSuchNode => "actors/node-not-found",
+            Self::Refused(_) => "actors/restart-failed",
             Self::Command(e) => e.code(),
             Self::Bus(e) => e.code(),
         }
@@ -219,8 +219,8 @@ impl CodedError for CommandError {
     fn code(&self) -> &'static str {
         match self {
             Self::NotFound => "actors/not-found",
-            Self::Closing => "actors/closing",
-            Self::Failed(_) => "actors/failed",
+            Self::Closing => "actors/shutting-down",
+            Self::Failed(_) => "actors/restart-failed",
         }
     }
 }

@@ -18,7 +18,7 @@ pub const BUS: &str = "bus";
 
 /// Short enough that a node is back seconds after its broker.
 const RECONNECT_BACKOFF: Backoff =
-    Backoff { first: Duration::from_millis(100), most: Duration::from_secs(3) };
+    Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(3) };
 /// Losing the broker is no reason to restart anything else, however often it happens.
 const UNLIMITED_RESTARTS: (u32, Duration) = (u32::MAX, Duration::from_secs(60));
 
@@ -34,7 +34,7 @@ pub fn spec(bus: &AmqpBus) -> SupervisorSpec {
 
 fn terms<A: Actor<Context = SupervisedContext<A>>>(child: ActorSpec<A>) -> ActorSpec<A> {
     let (most, window) = UNLIMITED_RESTARTS;
-    child.intensity(most, window).backoff(RECONNECT_BACKOFF).on(ThreadAffinity::Pool(BUS))
+    child.intensity(most, window).backoff(RECONNECT_BACKOFF).on_threads(ThreadAffinity::Pool(BUS))
 }
 
 /// Carries to the broker what is told and asked.

@@ -38,7 +38,7 @@ const MAX_BATCH_MESSAGES: usize = 256;
 const CONVERSATION_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long until a lane looks again at what it could not announce.
 const REANNOUNCE_BACKOFF: Backoff =
-    Backoff { first: Duration::from_secs(1), most: Duration::from_secs(30) };
+    Backoff { initial: Duration::from_secs(1), max: Duration::from_secs(30) };
 /// A commit that was under way has ended after this time, well or not.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(3);
 

@@ -43,7 +43,7 @@ impl MessageExpirer {
                     count > 0
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "disappearing messages were not removed this round");
+                    tracing::warn!(%error, "message expiry run failed");
                     false
                 }
             };

@@ -32,7 +32,7 @@ impl HousekeepingActor {
         let read = async move { keys.reload().await };
         ctx.spawn(read.into_actor(self).map(|read, _, ctx| {
             if let Err(error) = read {
-                tracing::warn!(%error, "the signing keys were not read again");
+                tracing::warn!(%error, "signing key reload failed");
             }
             ctx.run_later(PURGE_INTERVAL, Self::round);
         }));

@@ -33,7 +33,7 @@ impl JobWorker {
             match jobs.step().await {
                 Ok(PollOutcome::Worked(news)) => return news,
                 Ok(PollOutcome::Idle) => {}
-                Err(error) => tracing::warn!(%error, "no job could be taken or ended"),
+                Err(error) => tracing::warn!(%error, "job poll failed"),
             }
             jobs.rest().await;
             Vec::new()

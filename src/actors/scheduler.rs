@@ -76,13 +76,13 @@ impl Scheduler {
             scheduler.epoch = match claimed {
                 Ok((epoch, before)) => {
                     if epoch.is_some() && epoch != before {
-                        tracing::info!(epoch, "this node does the work of all from now on");
+                        tracing::info!(epoch, "scheduler leadership acquired");
                         scheduler.due = Duration::ZERO;
                     }
                     epoch
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "who does the work of all is not known");
+                    tracing::warn!(%error, "scheduler leadership check failed");
                     None
                 }
             };
@@ -105,7 +105,7 @@ impl Scheduler {
             let now = parts.clock.now();
             purge(&parts, fence, now).await;
             if let Err(error) = parts.files.collect().await {
-                tracing::warn!(%error, "files that nobody needs were not all removed this round");
+                tracing::warn!(%error, "blob garbage collection failed");
             }
             close_orphans(&parts, &suspects).await
         };
@@ -132,8 +132,8 @@ async fn purge(parts: &SchedulerDeps, fence: Option<FencingToken>, now: Timestam
                 counter!(PURGED, "kind" => kind).increment(rows as u64);
             }
         }
-        Ok(None) => tracing::warn!("another node does the work of all by now"),
-        Err(error) => tracing::warn!(%error, "nothing was purged this round"),
+        Ok(None) => tracing::warn!("scheduler leadership lost"),
+        Err(error) => tracing::warn!(%error, "purge failed"),
     }
 }
 
@@ -144,7 +144,7 @@ async fn close_orphans(parts: &SchedulerDeps, suspects: &[CallId]) -> Vec<CallId
     let open = match parts.store.open_calls().await {
         Ok(open) => open,
         Err(error) => {
-            tracing::warn!(%error, "open calls were not looked at this round");
+            tracing::warn!(%error, "orphaned call scan failed");
             return Vec::new();
         }
     };

@@ -45,8 +45,8 @@ impl StoreHealthMonitor {
             let up = pong.is_ok();
             if health.up.0.swap(up, Ordering::AcqRel) != up {
                 match pong {
-                    Ok(()) => tracing::info!("the database answers"),
-                    Err(error) => tracing::error!(%error, "the database does not answer"),
+                    Ok(()) => tracing::info!("database available"),
+                    Err(error) => tracing::error!(%error, "database unavailable"),
                 }
             }
             gauge!(STORE_UP).set(f64::from(u8::from(up)));

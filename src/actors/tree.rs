@@ -107,7 +107,7 @@ pub fn build_tree(
     let (chat, lanes) = chat(&parts, config, &switchboard);
     let sessions = dynamic_supervisor::<SessionActor>("sessions", SESSION_PARTITIONS)
         .temporary()
-        .mailbox(config.sessions.queue_frames);
+        .mailbox(config.sessions.send_queue_capacity);
     let rooms = dynamic_supervisor::<CallRoom>("rooms", ROOM_PARTITIONS).transient();
     let calls = CallService::new(rooms::CallServiceDeps {
         rooms: rooms.handle(),
@@ -143,7 +143,7 @@ pub fn build_tree(
             presence: presence.clone(),
         },
         config.sessions.clone(),
-        config.database.queue,
+        config.database.queue_capacity,
     );
     let running = dynamic_supervisor::<UploadActor>("uploads", UPLOAD_PARTITIONS).temporary();
     let uploads = UploadRegistry::new(running.handle(), parts.files.clone());
@@ -200,7 +200,7 @@ pub fn build_tree(
     node = node.with(chat).with(ports);
     if let Some(settings) = parts.turn.clone() {
         let turn = child("turn", move |_| turn::TurnServer::new(settings.clone()));
-        node = node.with(turn.on(ThreadAffinity::Pool(TURN)));
+        node = node.with(turn.on_threads(ThreadAffinity::Pool(TURN)));
     }
     let node = node
         .with(rooms)
@@ -222,7 +222,7 @@ fn jobs(parts: &TreeDeps, living: &SessionService) -> SupervisorSpec {
         let (jobs, living) = (parts.jobs.clone(), living.clone());
         let worker =
             child(format!("worker-{n}"), move |_| JobWorker::new(jobs.clone(), living.clone()));
-        spec.with(worker.backoff(Backoff { first: Duration::ZERO, most: Duration::from_secs(5) }))
+        spec.with(worker.backoff(Backoff { initial: Duration::ZERO, max: Duration::from_secs(5) }))
     })
 }
 
@@ -243,11 +243,11 @@ fn ports(parts: &TreeDeps, config: &Config) -> SupervisorSpec {
     let mut spec = supervisor("media", Strategy::OneForOne);
     for n in 0..media_threads(config) {
         #[expect(clippy::cast_possible_truncation, reason = "the settings were checked")]
-        let port = if config.media.port == 0 { 0 } else { config.media.port + n as u16 };
+        let port = if config.media.port_base == 0 { 0 } else { config.media.port_base + n as u16 };
         let addresses = parts.media.addresses.clone();
         let place = media::PortPlace { bind: config.media.bind, port, addresses };
         let port = child(n.to_string(), move |_| IceMux::new(place.clone()));
-        spec = spec.with(port.on(ThreadAffinity::Thread(MEDIA, n)));
+        spec = spec.with(port.on_threads(ThreadAffinity::Thread(MEDIA, n)));
     }
     spec
 }
@@ -261,11 +261,11 @@ fn chat(
     let mut refs = Vec::new();
     for n in 0..CHAT_SHARDS {
         let (chat, switchboard) = (parts.chat.clone(), switchboard.clone());
-        let most = config.chat.queue;
+        let most = config.chat.shard_queue_capacity;
         let lane =
             child(n.to_string(), move |_| ChatShard::new(chat.clone(), switchboard.clone(), most))
-                .mailbox(config.chat.queue)
-                .backoff(Backoff { first: Duration::ZERO, most: Duration::from_secs(5) });
+                .mailbox(config.chat.shard_queue_capacity)
+                .backoff(Backoff { initial: Duration::ZERO, max: Duration::from_secs(5) });
         refs.push(lane.handle());
         spec = spec.with(lane);
     }

@@ -18,7 +18,7 @@ use crate::config::Config;
 pub(super) fn cache(config: &Config, clock: &Clock) -> Result<Arc<dyn Cache>, StartupError> {
     Ok(match shared_cache(config).map_err(StartupError::Outside)? {
         Some(cache) => Arc::new(cache),
-        None => Arc::new(InMemoryCache::new(clock.clone(), config.limits.keys)),
+        None => Arc::new(InMemoryCache::new(clock.clone(), config.limits.max_tracked_keys)),
     })
 }
 
@@ -28,15 +28,15 @@ pub(super) fn cache(config: &Config, clock: &Clock) -> Result<Arc<dyn Cache>, St
 /// What is wrong with the settings, in words.
 pub fn shared_cache(config: &Config) -> Result<Option<RedisCache>, String> {
     let cluster = &config.cluster;
-    if cluster.cache.expose().is_empty() {
+    if cluster.redis_url.expose().is_empty() {
         return Ok(None);
     }
     let settings = redis::RedisConfig {
-        url: cluster.cache.clone(),
+        url: cluster.redis_url.clone(),
         authorities: cluster.authorities()?,
-        prefix: cluster.cache_prefix.clone(),
+        prefix: cluster.redis_key_prefix.clone(),
     };
-    RedisCache::new(&settings).map(Some).map_err(|e| format!("cluster.cache: {e}"))
+    RedisCache::new(&settings).map(Some).map_err(|e| format!("cluster.redis_url: {e}"))
 }
 
 /// The bus, and its drivers if it leads to other processes.
@@ -57,13 +57,13 @@ pub fn shared_bus(config: &Config, me: NodeId) -> Result<Option<AmqpBus>, String
         return Ok(None);
     }
     let settings = amqp::AmqpConfig {
-        url: cluster.bus.clone(),
+        url: cluster.amqp_url.clone(),
         authorities: cluster.authorities()?,
         name: config.node.name(),
-        outbox: cluster.outbox,
-        inbox: cluster.inbox,
+        outbox: cluster.outbox_capacity,
+        inbox: cluster.queue_max_length,
     };
-    AmqpBus::new(me, settings).map(Some).map_err(|e| format!("cluster.bus: {e}"))
+    AmqpBus::new(me, settings).map(Some).map_err(|e| format!("cluster.amqp_url: {e}"))
 }
 
 /// What there is between nodes.

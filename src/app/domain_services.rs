@@ -72,7 +72,7 @@ pub async fn open(config: &Config) -> Result<DomainServices, StartupError> {
 pub fn open_vault(config: &Config, entropy: &RandomSource) -> Result<Vault, vault::VaultError> {
     let secrets = &config.secrets;
     let keys = match secrets.key_file(&config.node.data_dir) {
-        Some(file) => vault::read_keys(&file, secrets.file.as_os_str().is_empty(), entropy)?,
+        Some(file) => vault::read_keys(&file, secrets.key_file.as_os_str().is_empty(), entropy)?,
         None => secrets.keys.clone(),
     };
     Vault::new(&keys, entropy.clone())
@@ -100,11 +100,11 @@ pub fn store_config(config: &Config) -> store::StoreConfig {
     let url = if config.database.url.is_empty() { format!("sqlite:{location}") } else { location };
     store::StoreConfig {
         url,
-        connections: config.database.connections,
-        readers: config.database.readers,
-        queue: config.database.queue,
+        connections: config.database.max_connections,
+        readers: config.database.sqlite_read_connections,
+        queue: config.database.queue_capacity,
         deadline: config.database.deadline(),
-        group: config.database.group,
+        group: config.database.group_commit_max_jobs,
         synchronous: match config.database.synchronous {
             SynchronousMode::Full => store::SqliteSynchronous::Full,
             SynchronousMode::Normal => store::SqliteSynchronous::Normal,

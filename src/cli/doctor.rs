@@ -95,13 +95,13 @@ async fn storage(config: &Config) -> Result<String, String> {
     blobs.probe(place.join("uploads")).await.map_err(|error| {
         format!("files cannot be kept ({error}): look at [storage], its keys and the free space")
     })?;
-    let shared = match (config.storage.kind, config.database.url.is_empty()) {
+    let shared = match (config.storage.backend, config.database.url.is_empty()) {
         (crate::config::StorageKind::Disk, false) => {
             "; if there are several nodes, all must share this folder"
         }
         _ => "",
     };
-    let kind = config.storage.kind;
+    let kind = config.storage.backend;
     Ok(format!("{kind:?} keeps, gives and removes; uploads lie in {}{shared}", place.display()))
 }
 
@@ -120,7 +120,7 @@ fn media_ports(config: &Config) -> Result<String, String> {
     let media = &config.media;
     let threads = crate::actors::tree::media_threads(config);
     for n in 0..threads {
-        let port = if media.port == 0 { 0 } else { usize::from(media.port) + n };
+        let port = if media.port_base == 0 { 0 } else { usize::from(media.port_base) + n };
         let address = (media.bind, u16::try_from(port).unwrap_or_default());
         match UdpSocket::bind(address) {
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
@@ -141,14 +141,14 @@ fn media_ports(config: &Config) -> Result<String, String> {
 
 fn certificate(config: &Config) -> Result<String, String> {
     match crate::http::tls::tls(&config.http)? {
-        Some(_) => Ok(format!("{} can be used", config.http.tls_certificate.display())),
+        Some(_) => Ok(format!("{} can be used", config.http.tls_certificate_file.display())),
         None => Ok("none here: TLS is a proxy's".to_owned()),
     }
 }
 
 fn turn(config: &Config) -> Result<String, String> {
     if !config.turn.runs() {
-        return Ok(match config.turn.urls.first() {
+        return Ok(match config.turn.external_urls.first() {
             Some(url) => format!("others do it: {url}"),
             None => "off: people whom nobody can reach have no calls".to_owned(),
         });

@@ -61,7 +61,7 @@ impl CodedError for BusError {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::NoRoute => "cluster/no-route",
+            Self::NoRoute => "cluster/node-unreachable",
             Self::Timeout => "cluster/timeout",
             Self::Disconnected => "cluster/disconnected",
             Self::Overloaded => "cluster/overloaded",

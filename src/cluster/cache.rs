@@ -80,7 +80,7 @@ impl CodedError for RateLimitError {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::TooMany(_) => "limits/too-many",
+            Self::TooMany(_) => "limits/rate-limited",
             Self::Cache(error) => error.code(),
         }
     }
@@ -112,7 +112,7 @@ impl RateLimit {
 
 /// The cache cannot be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-#[error("the cache cannot be reached")]
+#[error("cache unreachable")]
 pub struct CacheError;
 
 impl CodedError for CacheError {

@@ -74,7 +74,7 @@ impl CodedError for DirectoryError {
     }
 
     fn code(&self) -> &'static str {
-        "cluster/directory"
+        "cluster/ownership-unknown"
     }
 
     fn retry_after(&self) -> Option<u64> {

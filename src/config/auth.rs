@@ -10,20 +10,20 @@ use serde::{Deserialize, Serialize};
 pub struct AuthConfig {
     pub registration: RegistrationPolicy,
     pub max_users: u64,
-    pub default_region: String,
-    pub access_token_seconds: u64,
-    pub refresh_token_days: u64,
-    pub refresh_grace_seconds: u64,
+    pub default_phone_region: String,
+    pub access_token_ttl_seconds: u64,
+    pub refresh_token_idle_days: u64,
+    pub refresh_reuse_grace_seconds: u64,
     pub password_min_length: usize,
     pub hash_memory_kib: u32,
     pub hash_passes: u32,
     pub hash_lanes: u32,
-    pub hash_threads: usize,
-    pub hash_queue: usize,
-    pub setup_link_hours: u64,
-    pub reset_link_hours: u64,
-    pub export_hours: u64,
-    pub deleted_messages: DeletedMessagePolicy,
+    pub password_hash_threads: usize,
+    pub password_hash_queue_capacity: usize,
+    pub setup_link_ttl_hours: u64,
+    pub password_reset_ttl_hours: u64,
+    pub export_ttl_hours: u64,
+    pub deleted_account_messages: DeletedMessagePolicy,
 }
 
 /// Who may make an account.
@@ -49,27 +49,27 @@ pub enum DeletedMessagePolicy {
 impl AuthConfig {
     /// How long an archive of one's own data waits to be fetched.
     pub fn export(&self) -> Duration {
-        Duration::from_secs(self.export_hours * 3600)
+        Duration::from_secs(self.export_ttl_hours * 3600)
     }
 
     /// How long a link to a new password works.
     pub fn reset_link(&self) -> Duration {
-        Duration::from_secs(self.reset_link_hours * 3600)
+        Duration::from_secs(self.password_reset_ttl_hours * 3600)
     }
 
     /// How long an access token works.
     pub fn access(&self) -> Duration {
-        Duration::from_secs(self.access_token_seconds)
+        Duration::from_secs(self.access_token_ttl_seconds)
     }
 
     /// How long an unused refresh token works.
     pub fn refresh(&self) -> Duration {
-        Duration::from_secs(self.refresh_token_days * 86_400)
+        Duration::from_secs(self.refresh_token_idle_days * 86_400)
     }
 
     /// How long a repeated refresh is taken as honest.
     pub fn grace(&self) -> Duration {
-        Duration::from_secs(self.refresh_grace_seconds)
+        Duration::from_secs(self.refresh_reuse_grace_seconds)
     }
 
     /// The cap on people, if there is one.

@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CallsConfig {
-    pub ring_seconds: u64,
-    pub max_seconds: u64,
+    pub ring_timeout_seconds: u64,
+    pub max_duration_seconds: u64,
     pub max_participants: usize,
     pub max_calls: usize,
-    pub max_in_calls: usize,
-    pub max_per_person: usize,
-    pub sessions: SessionCreationPolicy,
-    pub token_seconds: u64,
+    pub max_participants_per_node: usize,
+    pub max_calls_per_user: usize,
+    pub session_creation: SessionCreationPolicy,
+    pub token_ttl_seconds: u64,
 }
 
 /// Who may open a session by its name.
@@ -31,11 +31,11 @@ pub enum SessionCreationPolicy {
 impl CallsConfig {
     /// How long devices ring.
     pub const fn ring(&self) -> Duration {
-        Duration::from_secs(self.ring_seconds)
+        Duration::from_secs(self.ring_timeout_seconds)
     }
 
     /// How long a call may last, if there is an end to it.
     pub fn longest(&self) -> Option<Duration> {
-        (self.max_seconds > 0).then(|| Duration::from_secs(self.max_seconds))
+        (self.max_duration_seconds > 0).then(|| Duration::from_secs(self.max_duration_seconds))
     }
 }

@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 pub struct DatabaseConfig {
     #[serde(skip_serializing)] // it may hold a password
     pub url: String,
-    pub connections: u32,
-    pub readers: u32,
-    pub queue: usize,
-    pub deadline_ms: u64,
-    pub group: usize,
+    pub max_connections: u32,
+    pub sqlite_read_connections: u32,
+    pub queue_capacity: usize,
+    pub operation_timeout_ms: u64,
+    pub group_commit_max_jobs: usize,
     pub synchronous: SynchronousMode,
 }
 
@@ -41,6 +41,6 @@ impl DatabaseConfig {
 
     /// How long an operation may take.
     pub fn deadline(&self) -> Duration {
-        Duration::from_millis(self.deadline_ms)
+        Duration::from_millis(self.operation_timeout_ms)
     }
 }

@@ -9,25 +9,25 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct FilesConfig {
     pub max_bytes: u64,
-    pub quota_bytes: u64,
-    pub at_once: usize,
-    pub uploads_per_person: u32,
-    pub upload_hours: u64,
-    pub unused_hours: u64,
-    pub picture_bytes: u64,
-    pub picture_pixels: u64,
-    pub picture_threads: usize,
-    pub thumbnail_pixels: u32,
+    pub user_quota_bytes: u64,
+    pub max_concurrent_uploads: usize,
+    pub max_resumable_uploads_per_user: u32,
+    pub upload_ttl_hours: u64,
+    pub unreferenced_ttl_hours: u64,
+    pub max_image_bytes: u64,
+    pub max_image_pixels: u64,
+    pub image_threads: usize,
+    pub thumbnail_max_edge_pixels: u32,
 }
 
 impl FilesConfig {
     /// How long an upload may take before it is given up.
     pub fn upload(&self) -> Duration {
-        Duration::from_secs(self.upload_hours * 3600)
+        Duration::from_secs(self.upload_ttl_hours * 3600)
     }
 
     /// How long a file waits for a message.
     pub fn unused(&self) -> Duration {
-        Duration::from_secs(self.unused_hours * 3600)
+        Duration::from_secs(self.unreferenced_ttl_hours * 3600)
     }
 }

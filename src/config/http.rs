@@ -16,16 +16,16 @@ pub struct HttpConfig {
     pub max_connections: usize,
     pub trusted_proxies: Vec<Network>,
     pub allowed_origins: Vec<String>,
-    pub body_limit_bytes: usize,
-    pub tls_certificate: PathBuf,
-    pub tls_key: PathBuf,
+    pub max_body_bytes: usize,
+    pub tls_certificate_file: PathBuf,
+    pub tls_key_file: PathBuf,
     pub hsts: bool,
 }
 
 impl HttpConfig {
     /// Whether this server itself speaks TLS.
     pub fn has_tls(&self) -> bool {
-        !self.tls_certificate.as_os_str().is_empty()
+        !self.tls_certificate_file.as_os_str().is_empty()
     }
 
     /// Whether a browser page of this origin may call: our own, or an allowed one.

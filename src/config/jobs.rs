@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct JobsConfig {
     pub lease_seconds: u64,
-    pub attempts: u32,
+    pub max_attempts: u32,
 }
 
 impl JobsConfig {

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 pub struct MediaConfig {
     pub threads: usize,
     pub bind: IpAddr,
-    pub port: u16,
-    pub addresses: Vec<IpAddr>,
+    pub port_base: u16,
+    pub external_addresses: Vec<IpAddr>,
     pub last_n_video: usize,
     pub last_n_audio: usize,
-    pub max_up_bps: u64,
+    pub max_uplink_bps: u64,
 }

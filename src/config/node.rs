@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct NodeConfig {
     pub name: String,
     pub data_dir: PathBuf,
-    pub shutdown_seconds: u64,
+    pub shutdown_timeout_seconds: u64,
     pub actor_threads: usize,
 }
 
@@ -27,6 +27,6 @@ impl NodeConfig {
 
     /// How long a graceful shutdown may take.
     pub fn shutdown(&self) -> Duration {
-        Duration::from_secs(self.shutdown_seconds)
+        Duration::from_secs(self.shutdown_timeout_seconds)
     }
 }

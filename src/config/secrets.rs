@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct SecretsConfig {
     #[serde(skip_serializing)]
     pub keys: Vec<Secret<String>>,
-    pub file: PathBuf,
+    pub key_file: PathBuf,
 }
 
 impl SecretsConfig {
@@ -19,10 +19,10 @@ impl SecretsConfig {
     pub fn key_file(&self, data_dir: &Path) -> Option<PathBuf> {
         if !self.keys.is_empty() {
             None
-        } else if self.file.as_os_str().is_empty() {
+        } else if self.key_file.as_os_str().is_empty() {
             Some(data_dir.join("secrets.keys"))
         } else {
-            Some(self.file.clone())
+            Some(self.key_file.clone())
         }
     }
 }

@@ -8,34 +8,34 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SessionsConfig {
-    pub authenticate_seconds: u64,
-    pub ping_seconds: u64,
-    pub grace_seconds: u64,
-    pub sync_hold_ms: u64,
-    pub frame_bytes: usize,
-    pub queue_frames: usize,
-    pub per_device: usize,
-    pub in_flight: usize,
+    pub authenticate_timeout_seconds: u64,
+    pub ping_interval_seconds: u64,
+    pub resume_window_seconds: u64,
+    pub initial_sync_wait_ms: u64,
+    pub max_frame_bytes: usize,
+    pub send_queue_capacity: usize,
+    pub max_per_device: usize,
+    pub max_in_flight_requests: usize,
 }
 
 impl SessionsConfig {
     /// How long a socket may stay nameless.
     pub fn authenticate(&self) -> Duration {
-        Duration::from_secs(self.authenticate_seconds)
+        Duration::from_secs(self.authenticate_timeout_seconds)
     }
 
     /// The time between pings.
     pub fn ping(&self) -> Duration {
-        Duration::from_secs(self.ping_seconds)
+        Duration::from_secs(self.ping_interval_seconds)
     }
 
     /// How long a session waits for its device to come back.
     pub fn grace(&self) -> Duration {
-        Duration::from_secs(self.grace_seconds)
+        Duration::from_secs(self.resume_window_seconds)
     }
 
     /// How long messages wait for the first `sync`.
     pub fn hold(&self) -> Duration {
-        Duration::from_millis(self.sync_hold_ms)
+        Duration::from_millis(self.initial_sync_wait_ms)
     }
 }

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StorageConfig {
-    pub kind: StorageKind,
-    pub folder: PathBuf,
+    pub backend: StorageKind,
+    pub path: PathBuf,
     pub bucket: String,
     pub prefix: String,
     pub endpoint: String,
@@ -35,6 +35,6 @@ pub enum StorageKind {
 impl StorageConfig {
     /// The folder of files and of uploads under way.
     pub fn place(&self, data_dir: &Path) -> PathBuf {
-        if self.folder.as_os_str().is_empty() { data_dir.to_owned() } else { self.folder.clone() }
+        if self.path.as_os_str().is_empty() { data_dir.to_owned() } else { self.path.clone() }
     }
 }

@@ -8,24 +8,24 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SupervisionConfig {
-    pub stuck_warn_ms: u64,
-    pub stuck_lost_ms: u64,
-    pub stuck_exit_ms: u64,
+    pub watchdog_warn_ms: u64,
+    pub watchdog_replace_thread_ms: u64,
+    pub watchdog_exit_ms: u64,
 }
 
 impl SupervisionConfig {
     /// When a blocked handler is reported.
     pub fn warn(&self) -> Duration {
-        Duration::from_millis(self.stuck_warn_ms)
+        Duration::from_millis(self.watchdog_warn_ms)
     }
 
     /// When its thread is given up.
     pub fn lost(&self) -> Duration {
-        Duration::from_millis(self.stuck_lost_ms)
+        Duration::from_millis(self.watchdog_replace_thread_ms)
     }
 
     /// When the process ends.
     pub fn exit(&self) -> Duration {
-        Duration::from_millis(self.stuck_exit_ms)
+        Duration::from_millis(self.watchdog_exit_ms)
     }
 }

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TelemetryConfig {
-    pub format: LogFormat,
-    pub level: String,
-    pub metrics_local: bool,
+    pub log_format: LogFormat,
+    pub log_filter: String,
+    pub metrics_allow_loopback: bool,
 }
 
 /// How a log line looks.

@@ -10,22 +10,22 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TurnConfig {
-    pub embedded: EmbeddedTurnMode,
+    pub mode: EmbeddedTurnMode,
     pub bind: IpAddr,
     pub port: u16,
     pub tls_port: u16,
-    pub host: String,
-    pub relay_addresses: Vec<IpAddr>,
+    pub public_host: String,
+    pub external_relay_addresses: Vec<IpAddr>,
     pub relay_port_min: u16,
     pub relay_port_max: u16,
-    pub allow_private: bool,
-    pub user_allocations: usize,
+    pub allow_private_peers: bool,
+    pub max_allocations_per_user: usize,
     pub max_allocations: usize,
-    pub user_bps: u64,
-    pub credential_seconds: u64,
+    pub max_bps_per_user: u64,
+    pub credential_ttl_seconds: u64,
     #[serde(serialize_with = "hidden")]
     pub secret: Secret<String>,
-    pub urls: Vec<String>,
+    pub external_urls: Vec<String>,
 }
 
 /// Whether the embedded server runs.
@@ -41,8 +41,8 @@ pub enum EmbeddedTurnMode {
 impl TurnConfig {
     /// Whether the embedded server runs.
     pub const fn runs(&self) -> bool {
-        match self.embedded {
-            EmbeddedTurnMode::Auto => self.urls.is_empty(),
+        match self.mode {
+            EmbeddedTurnMode::Auto => self.external_urls.is_empty(),
             EmbeddedTurnMode::On => true,
             EmbeddedTurnMode::Off => false,
         }
@@ -50,7 +50,7 @@ impl TurnConfig {
 
     /// How long credentials work.
     pub const fn lifetime(&self) -> Duration {
-        Duration::from_secs(self.credential_seconds)
+        Duration::from_secs(self.credential_ttl_seconds)
     }
 }
 

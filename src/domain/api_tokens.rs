@@ -56,11 +56,11 @@ impl CodedError for ApiTokenError {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::BadName => "tokens/bad-name",
-            Self::BadScope(_) => "tokens/bad-scope",
-            Self::BadEnd => "tokens/bad-end",
+            Self::BadName => "tokens/invalid-name",
+            Self::BadScope(_) => "tokens/invalid-scope",
+            Self::BadEnd => "tokens/invalid-expiry",
             Self::InvalidToken => "auth/invalid-token",
-            Self::NoSuchToken => "tokens/no-such-token",
+            Self::NoSuchToken => "tokens/token-not-found",
             Self::Store(e) => e.code(),
         }
     }

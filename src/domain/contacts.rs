@@ -31,7 +31,7 @@ pub enum ContactError {
     /// Nobody of this number or id.
     #[error("there is no such person")]
     NoSuchPerson,
-    /// `chat.find_by_phone` is off.
+    /// `chat.discoverable_by_phone` is off.
     #[error("nobody is found by phone number here: use an id or an invite")]
     NotFindable,
     /// More numbers than are looked through at once.
@@ -75,16 +75,16 @@ impl CodedError for ContactError {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::OneOf => "contacts/one-of",
+            Self::OneOf => "contacts/ambiguous-target",
             Self::Phone(e) => e.code(),
-            Self::NoSuchPerson => "contacts/no-such-person",
-            Self::NotFindable => "contacts/not-findable",
-            Self::TooLong => "contacts/too-long",
-            Self::BadStatus => "contacts/bad-status",
-            Self::Yourself => "contacts/yourself",
-            Self::Already => "contacts/already",
-            Self::Blocking => "contacts/blocking",
-            Self::NoSuchContact => "contacts/no-such-contact",
+            Self::NoSuchPerson => "contacts/person-not-found",
+            Self::NotFindable => "contacts/phone-discovery-disabled",
+            Self::TooLong => "contacts/address-book-too-large",
+            Self::BadStatus => "contacts/invalid-status",
+            Self::Yourself => "contacts/self-not-allowed",
+            Self::Already => "contacts/already-requested",
+            Self::Blocking => "contacts/user-blocked",
+            Self::NoSuchContact => "contacts/contact-not-found",
             Self::Refused(e) => e.code(),
             Self::Store(e) => e.code(),
         }

@@ -23,7 +23,7 @@ use crate::telemetry::metrics::{JOB_SECONDS, JOBS};
 /// How often an idle worker looks whether another node has written a job.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 const BACKOFF: Backoff =
-    Backoff { first: Duration::from_secs(2), most: Duration::from_secs(30 * 60) };
+    Backoff { initial: Duration::from_secs(2), max: Duration::from_secs(30 * 60) };
 
 /// One kind of work.
 pub trait JobHandler: Send + Sync + 'static {
@@ -102,7 +102,7 @@ impl JobRunner {
         works: Vec<Arc<dyn JobHandler>>,
         config: &config::JobsConfig,
     ) -> Self {
-        let (lease, most) = (config.lease(), config.attempts.into());
+        let (lease, most) = (config.lease(), config.max_attempts.into());
         Self { store, clock, entropy, works: works.into(), bell: Arc::default(), lease, most }
     }
 
@@ -125,7 +125,7 @@ impl JobRunner {
         match self.store.claim_job(kinds, self.lease, self.most, self.clock.now()).await? {
             JobClaimOutcome::Nothing => Ok(PollOutcome::Idle),
             JobClaimOutcome::Buried(job) => {
-                tracing::error!(job.id = %job.id, job.kind = job.kind, "a job was begun too often and is given up");
+                tracing::error!(job.id = %job.id, job.kind = job.kind, "job exceeded max attempts");
                 self.count(&job, "dead");
                 Ok(PollOutcome::Worked(Vec::new()))
             }
@@ -148,7 +148,7 @@ impl JobRunner {
         let outcome = tokio::select! {
             outcome = work.run(job) => outcome,
             () = self.hold(job) => {
-                tracing::warn!(job.id = %job.id, job.kind = job.kind, "the lease of a job was lost");
+                tracing::warn!(job.id = %job.id, job.kind = job.kind, "job lease lost");
                 self.count(job, "lost");
                 return Ok(Vec::new());
             }
@@ -187,10 +187,10 @@ impl JobRunner {
     fn failed(&self, job: &JobRow, failure: JobError) -> JobResolution {
         let JobError { words, for_good } = failure;
         if for_good || job.attempts >= self.most {
-            tracing::error!(job.id = %job.id, job.kind = job.kind, error = words, "a job is given up");
+            tracing::error!(job.id = %job.id, job.kind = job.kind, error = words, "job failed permanently");
             return JobResolution::Dead { failure: words };
         }
-        tracing::warn!(job.id = %job.id, job.kind = job.kind, error = words, "a job is to be tried again");
+        tracing::warn!(job.id = %job.id, job.kind = job.kind, error = words, "job failed, will retry");
         let failures = u32::try_from(job.attempts).unwrap_or(u32::MAX);
         let pause = BACKOFF.delay(failures, self.entropy.fraction());
         JobResolution::Retry { at: self.clock.now() + pause, failure: words }

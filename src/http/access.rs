@@ -73,10 +73,10 @@ impl CodedError for AccessError {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::Nobody => "auth/required",
-            Self::WrongKind => "auth/wrong-kind",
+            Self::Nobody => "auth/unauthenticated",
+            Self::WrongKind => "auth/token-type-not-allowed",
             Self::Role => "auth/forbidden",
-            Self::Leaving => "node/leaving",
+            Self::Leaving => "node/draining",
         }
     }
 
@@ -96,7 +96,7 @@ pub(super) async fn authorize(
     match (who, credentials(request.request())) {
         (AccessRule::Anyone, _) => Ok(()),
         (AccessRule::LocalOr(_), None)
-            if services.config.telemetry.metrics_local && is_local(request.request()) =>
+            if services.config.telemetry.metrics_allow_loopback && is_local(request.request()) =>
         {
             Ok(())
         }

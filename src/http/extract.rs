@@ -136,7 +136,7 @@ fn read(
 ) -> impl Future<Output = Result<BytesMut, ApiError>> + use<> {
     let most = request
         .app_data::<Data<AppState>>()
-        .map_or(65_536, |services| services.config.http.body_limit_bytes);
+        .map_or(65_536, |services| services.config.http.max_body_bytes);
     let whole = async move {
         let mut bytes = BytesMut::new();
         while let Some(chunk) = payload.next().await {
@@ -181,7 +181,7 @@ fn is_json(request: &HttpRequest) -> bool {
 }
 
 fn bad_json(reason: &str) -> ApiError {
-    ApiError::new(StatusCode::BAD_REQUEST, "http/bad-json", reason)
+    ApiError::new(StatusCode::BAD_REQUEST, "http/invalid-json", reason)
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
@@ -202,7 +202,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
 fn invalid(field: String, detail: &str) -> ApiError {
     let refusal = ApiError::new(
         StatusCode::UNPROCESSABLE_ENTITY,
-        "http/invalid",
+        "http/invalid-body",
         "the request does not have the shape it should",
     );
     refusal.field(field, detail)

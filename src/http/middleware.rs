@@ -116,7 +116,7 @@ fn own_error<B>(response: &HttpResponse<B>) -> Option<ApiError> {
 
 /// An error of the HTTP library itself, such as a body cut off.
 fn foreign(status: StatusCode, detail: &str) -> ApiError {
-    ApiError::new(status, "http/bad-request", detail)
+    ApiError::new(status, "http/invalid-request", detail)
 }
 
 fn wrong_method(allowed: &[Method]) -> ApiError {

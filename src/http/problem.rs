@@ -72,7 +72,7 @@ impl ApiError {
             "something broke on our side".to_owned()
         } else if code.starts_with("store/") {
             // What a database says of itself is for those who run it.
-            tracing::warn!(error = %fault, code, "the database was of no help");
+            tracing::warn!(error = %fault, code, "database error in request");
             "the server's database does not answer just now: try again".to_owned()
         } else {
             fault.to_string()

@@ -17,16 +17,18 @@ pub fn tls(config: &HttpConfig) -> Result<Option<ServerConfig>, String> {
     if !config.has_tls() {
         return Ok(None);
     }
-    let chain = chain(&config.tls_certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&config.tls_key)
-        .map_err(|error| unusable(&config.tls_key, &error))?;
+    let chain = chain(&config.tls_certificate_file)?;
+    let key = PrivateKeyDer::from_pem_file(&config.tls_key_file)
+        .map_err(|error| unusable(&config.tls_key_file, &error))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let tls = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .with_no_client_auth()
         .with_single_cert(chain, key)
-        .map_err(|error| format!("http.tls_certificate and http.tls_key do not fit: {error}"))?;
+        .map_err(|error| {
+            format!("http.tls_certificate_file and http.tls_key_file do not fit: {error}")
+        })?;
     Ok(Some(tls))
 }
 

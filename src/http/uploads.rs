@@ -60,7 +60,11 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 fn number(headers: &HeaderMap, name: &'static str) -> Result<u64, ApiError> {
     let number = text(headers, name).and_then(|text| text.parse().ok());
     number.ok_or_else(|| {
-        ApiError::new(StatusCode::BAD_REQUEST, "uploads/bad-header", format!("{name}: a number"))
+        ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "uploads/invalid-header",
+            format!("{name}: a number"),
+        )
     })
 }
 
@@ -70,7 +74,7 @@ fn speaks(headers: &HeaderMap) -> Result<(), ApiError> {
         return Ok(());
     }
     let status = StatusCode::PRECONDITION_FAILED;
-    Err(ApiError::new(status, "uploads/version", "send `Tus-Resumable: 1.0.0`"))
+    Err(ApiError::new(status, "uploads/unsupported-version", "send `Tus-Resumable: 1.0.0`"))
 }
 
 /// `POST /api/uploads/`
@@ -152,7 +156,7 @@ pub(super) async fn append(
     if text(headers, CONTENT_TYPE.as_str()) != Some("application/offset+octet-stream") {
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         let words = "send `Content-Type: application/offset+octet-stream`";
-        return Err(ApiError::new(status, "uploads/bad-type", words));
+        return Err(ApiError::new(status, "uploads/invalid-type", words));
     }
     let offset = number(headers, "Upload-Offset")?;
     let checksum = text(headers, "Upload-Checksum").map(Checksum::read).transpose()?;
@@ -175,7 +179,7 @@ pub(super) async fn append(
         Err(FileError::BadChecksum) => {
             let status = StatusCode::from_u16(460).unwrap_or(StatusCode::CONFLICT); // as tus has it
             let error = FileError::BadChecksum;
-            return Err(ApiError::new(status, "uploads/bad-checksum", error.to_string()));
+            return Err(ApiError::new(status, "uploads/checksum-mismatch", error.to_string()));
         }
         other => other.map_err(counted)?,
     }
@@ -238,7 +242,7 @@ impl Checksum {
     fn read(header: &str) -> Result<Self, ApiError> {
         let bad = || {
             let words = "Upload-Checksum: sha1 or sha256, and the sum in base64";
-            ApiError::new(StatusCode::BAD_REQUEST, "uploads/bad-header", words)
+            ApiError::new(StatusCode::BAD_REQUEST, "uploads/invalid-header", words)
         };
         let (name, sum) = header.split_once(' ').ok_or_else(bad)?;
         let algorithm: &'static Algorithm = match name {

@@ -51,7 +51,12 @@ struct ActiveProbe {
 impl CongestionController {
     /// Nothing is known yet.
     pub(crate) fn new(now: Instant, settings: &RoomConfig) -> Self {
-        let RoomConfig { first_down, least_down, most_down, .. } = *settings;
+        let RoomConfig {
+            initial_downlink_bps: first_down,
+            min_downlink_bps: least_down,
+            max_downlink_bps: most_down,
+            ..
+        } = *settings;
         Self {
             arrivals: TwccReceiver::new(now),
             departures: TwccSender::default(),

@@ -77,7 +77,7 @@ impl RoomPeer {
             wake: now,
             insists: None,
             report: now,
-            quality: now + settings.quality,
+            quality: now + settings.quality_interval,
             routes: Vec::new(),
         }
     }

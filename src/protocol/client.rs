@@ -25,7 +25,7 @@ pub struct ClientFrame<'a> {
     pub data: Option<&'a RawValue>,
 }
 
-/// Says who the socket belongs to; must come first, within `sessions.authenticate_seconds`.
+/// Says who the socket belongs to; must come first, within `sessions.authenticate_timeout_seconds`.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Authenticate {

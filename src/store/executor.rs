@@ -167,7 +167,7 @@ fn work<C: Connection, M: ManageConnection<Connection: BorrowMut<C>>>(
         }
     };
     while catch_unwind(AssertUnwindSafe(serve)).is_err() {
-        tracing::error!("a thread of the store panicked outside a job; it goes on");
+        tracing::error!("store worker panic recovered");
     }
 }
 

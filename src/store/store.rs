@@ -232,6 +232,6 @@ struct ConnectionErrorLog;
 
 impl HandleError<StoreError> for ConnectionErrorLog {
     fn handle_error(&self, error: StoreError) {
-        tracing::warn!(%error, "a database connection");
+        tracing::warn!(%error, "database connection error");
     }
 }

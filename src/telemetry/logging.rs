@@ -15,10 +15,10 @@ const FORCED_DIRECTIVE: &str = "lapin::returned_messages=off";
 /// # Errors
 /// If the level cannot be read, or logging was started before.
 pub fn start(config: &TelemetryConfig) -> Result<(), String> {
-    let level = format!("{},{FORCED_DIRECTIVE}", config.level);
+    let level = format!("{},{FORCED_DIRECTIVE}", config.log_filter);
     let filter = EnvFilter::try_new(level)
-        .map_err(|e| format!("telemetry.level `{}` cannot be read: {e}", config.level))?;
-    let json = match config.format {
+        .map_err(|e| format!("telemetry.log_filter `{}` cannot be read: {e}", config.log_filter))?;
+    let json = match config.log_format {
         LogFormat::Json => true,
         LogFormat::Text => false,
         LogFormat::Auto => !std::io::stderr().is_terminal(),

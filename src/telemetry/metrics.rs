@@ -8,13 +8,13 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 /// Requests answered, by method, route and status.
 pub const HTTP_REQUESTS: &str = "securevox_http_requests_total";
 /// Time to answer a request.
-pub const HTTP_SECONDS: &str = "securevox_http_request_seconds";
+pub const HTTP_SECONDS: &str = "securevox_http_request_duration_seconds";
 /// Requests, events and sockets refused, by reason.
-pub const REFUSED: &str = "securevox_refused_total";
+pub const REFUSED: &str = "securevox_rejected_requests_total";
 /// Sockets open now, by transport.
-pub const SOCKETS: &str = "securevox_sockets";
+pub const SOCKETS: &str = "securevox_socket_connections";
 /// Sockets closed, by reason.
-pub const SOCKETS_CLOSED: &str = "securevox_sockets_closed_total";
+pub const SOCKETS_CLOSED: &str = "securevox_socket_closes_total";
 /// Sessions living now.
 pub const SESSIONS: &str = "securevox_sessions";
 /// Events received from devices, by name.
@@ -27,41 +27,41 @@ pub const EVENTS_DROPPED: &str = "securevox_events_dropped_total";
 /// Messages stored.
 pub const MESSAGES: &str = "securevox_messages_stored_total";
 /// Sends that turned out to be repeats.
-pub const MESSAGES_REPEATED: &str = "securevox_messages_repeated_total";
+pub const MESSAGES_REPEATED: &str = "securevox_messages_deduplicated_total";
 /// Changes of messages, by the event that tells of them.
 pub const CHANGES: &str = "securevox_message_changes_total";
 /// What contacts were told of people's presence.
-pub const PRESENCE: &str = "securevox_presence_told_total";
+pub const PRESENCE: &str = "securevox_presence_updates_sent_total";
 /// Messages stored by one transaction.
-pub const BATCH: &str = "securevox_chat_batch_messages";
+pub const BATCH: &str = "securevox_chat_commit_batch_size";
 /// From a message's arrival at its lane to its commit.
-pub const COMMIT_SECONDS: &str = "securevox_chat_commit_seconds";
+pub const COMMIT_SECONDS: &str = "securevox_chat_commit_duration_seconds";
 /// Pages read from the database because a session had a gap.
 pub const CATCH_UPS: &str = "securevox_session_catch_up_pages_total";
 /// Sign-ins, by outcome.
 pub const SIGN_INS: &str = "securevox_sign_ins_total";
 /// Codes of second factors that were tried, by outcome.
-pub const CODES: &str = "securevox_second_factor_codes_total";
+pub const CODES: &str = "securevox_second_factor_attempts_total";
 /// Jobs that ended or are to be tried again, by kind and outcome.
 pub const JOBS: &str = "securevox_jobs_total";
 /// How long jobs took, by kind.
-pub const JOB_SECONDS: &str = "securevox_job_run_seconds";
+pub const JOB_SECONDS: &str = "securevox_job_duration_seconds";
 /// Rows removed because their time was over, by kind.
 pub const PURGED: &str = "securevox_purged_rows_total";
 /// Files taken in, by outcome: `kept`, `shared` (the same bytes were here before).
-pub const FILES: &str = "securevox_files_total";
+pub const FILES: &str = "securevox_attachments_uploaded_total";
 /// Bytes of files, by direction.
-pub const FILE_BYTES: &str = "securevox_file_bytes_total";
+pub const FILE_BYTES: &str = "securevox_attachment_bytes_total";
 /// Work on pictures, by outcome.
-pub const PICTURES: &str = "securevox_pictures_total";
+pub const PICTURES: &str = "securevox_image_processing_total";
 /// Looks at sound and video, by outcome.
-pub const PROBES: &str = "securevox_probes_total";
+pub const PROBES: &str = "securevox_av_probes_total";
 /// Objects removed from storage.
-pub const BLOBS_REMOVED: &str = "securevox_blobs_removed_total";
+pub const BLOBS_REMOVED: &str = "securevox_blobs_deleted_total";
 /// Resumable uploads that go on here.
-pub const UPLOADS: &str = "securevox_uploads";
+pub const UPLOADS: &str = "securevox_resumable_uploads_active";
 /// Calls that go on here.
-pub const CALLS: &str = "securevox_calls";
+pub const CALLS: &str = "securevox_calls_active";
 /// Calls that ended, by reason.
 pub const CALLS_ENDED: &str = "securevox_calls_ended_total";
 /// How long calls lasted.
@@ -69,15 +69,15 @@ pub const CALL_SECONDS: &str = "securevox_call_duration_seconds";
 /// Connections of devices to the server's own forwarding, by outcome.
 pub const CALL_CONNECTIONS: &str = "securevox_call_connections_total";
 /// From a device's first offer to its first packet at another one.
-pub const CALL_FIRST_MEDIA_SECONDS: &str = "securevox_call_first_media_seconds";
+pub const CALL_FIRST_MEDIA_SECONDS: &str = "securevox_call_time_to_first_media_seconds";
 /// Round trips between devices in calls and the server, every few seconds for each.
-pub const CALL_ROUND_TRIP_SECONDS: &str = "securevox_call_round_trip_seconds";
+pub const CALL_ROUND_TRIP_SECONDS: &str = "securevox_call_rtt_seconds";
 /// Share of packets lost before repair, every few seconds for each device, by direction.
-pub const CALL_LOSS: &str = "securevox_call_loss_ratio";
+pub const CALL_LOSS: &str = "securevox_call_packet_loss_ratio";
 /// Jitter of what devices send and receive, every few seconds for each, by direction.
 pub const CALL_JITTER_SECONDS: &str = "securevox_call_jitter_seconds";
 /// Bits per second of each device, every few seconds, by direction.
-pub const CALL_BITRATE: &str = "securevox_call_bitrate_bps";
+pub const CALL_BITRATE: &str = "securevox_call_bitrate_bits_per_second";
 /// Datagrams of media, by direction.
 pub const MEDIA_PACKETS: &str = "securevox_media_packets_total";
 /// Bytes of media, by direction.
@@ -87,12 +87,12 @@ pub const MEDIA_EVENTS: &str = "securevox_media_events_total";
 /// Datagrams of media that went nowhere, by reason.
 pub const MEDIA_DROPPED: &str = "securevox_media_dropped_total";
 /// Allocations of TURN that there are now.
-pub const TURN_ALLOCATIONS: &str = "securevox_turn_allocations";
+pub const TURN_ALLOCATIONS: &str = "securevox_turn_allocations_active";
 /// Allocations of TURN that were made.
 pub const TURN_CREATED: &str = "securevox_turn_allocations_created_total";
 /// Requests of TURN answered with an error, by its code (RFC 8656 §18); first requests, which
 /// know no realm yet, do not count.
-pub const TURN_REFUSED: &str = "securevox_turn_refused_total";
+pub const TURN_REFUSED: &str = "securevox_turn_errors_total";
 /// Packets relayed, by direction.
 pub const TURN_PACKETS: &str = "securevox_turn_relayed_packets_total";
 /// Bytes relayed, without what TURN adds, by direction.
@@ -100,30 +100,30 @@ pub const TURN_BYTES: &str = "securevox_turn_relayed_bytes_total";
 /// Packets, connections and clients of TURN that were dropped, by reason.
 pub const TURN_DROPPED: &str = "securevox_turn_dropped_total";
 /// 1 while other nodes can be told and asked, both ways.
-pub const BUS_UP: &str = "securevox_bus_up";
+pub const BUS_UP: &str = "securevox_bus_connected";
 /// Events told to other nodes, by name.
-pub const BUS_TOLD: &str = "securevox_bus_told_total";
+pub const BUS_TOLD: &str = "securevox_bus_events_published_total";
 /// Events heard from other nodes, by name.
-pub const BUS_HEARD: &str = "securevox_bus_heard_total";
+pub const BUS_HEARD: &str = "securevox_bus_events_consumed_total";
 /// Events that were not told, or perhaps not, by urgency and reason; unless they are of low urgency
 /// their receivers are told to look into the database.
-pub const BUS_SHED: &str = "securevox_bus_shed_total";
+pub const BUS_SHED: &str = "securevox_bus_events_dropped_total";
 /// What came from other nodes and was left alone, by reason.
-pub const BUS_IGNORED: &str = "securevox_bus_ignored_total";
+pub const BUS_IGNORED: &str = "securevox_bus_events_ignored_total";
 /// Questions to other nodes, by outcome.
-pub const BUS_ASKED: &str = "securevox_bus_asked_total";
+pub const BUS_ASKED: &str = "securevox_bus_requests_total";
 /// What was asked of the cache and failed, by operation.
-pub const CACHE_FAILED: &str = "securevox_cache_failed_total";
+pub const CACHE_FAILED: &str = "securevox_cache_errors_total";
 /// What was let through because the cache could not count it, by limit.
-pub const UNCOUNTED: &str = "securevox_limits_uncounted_total";
+pub const UNCOUNTED: &str = "securevox_rate_limit_bypassed_total";
 /// Other nodes that are known to live.
 pub const CLUSTER_NODES: &str = "securevox_cluster_nodes";
 /// 1 while this node does the work that one does for all.
-pub const SCHEDULER: &str = "securevox_cluster_scheduler";
+pub const SCHEDULER: &str = "securevox_cluster_scheduler_leader";
 /// Rooms that changed their node, by reason: `adopted` from a dead one, `handed-over`, `fenced`.
-pub const CLUSTER_MOVES: &str = "securevox_cluster_room_moves_total";
+pub const CLUSTER_MOVES: &str = "securevox_cluster_room_migrations_total";
 /// Work waiting for the database.
-pub const STORE_QUEUED: &str = "securevox_store_queued";
+pub const STORE_QUEUED: &str = "securevox_store_queue_depth";
 /// 1 while the database answers.
 pub const STORE_UP: &str = "securevox_store_up";
 

@@ -163,7 +163,7 @@ function install() {
           harness.events.push({ at: performance.now(), name: 'reconnected' });
           return;
         } catch (error) {
-          if (error.code === 'calls/no-such-call') return;
+          if (error.code === 'calls/call-not-found') return;
           await new Promise((resolve) => setTimeout(resolve, 50));
           if (harness.socket.readyState === WebSocket.OPEN && error.isPassing) harness.socket.close();
         }

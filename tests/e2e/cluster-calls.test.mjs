@@ -145,7 +145,7 @@ describe('calls on three nodes', { skip: !servicesAvailable(), timeout: 600_000 
     await cluster.waitForMembership(3);
     await eventually(5_000, 'resumed node relinquishes the call and nothing else', async () => {
       const page = await (await fetch(`${node.url}/metrics`)).text();
-      return page.includes('securevox_cluster_room_moves_total{reason="fenced"} 1\n');
+      return page.includes('securevox_cluster_room_migrations_total{reason="fenced"} 1\n');
     });
     assert.equal(callCount('frozen'), 1);
     assert.equal(epoch('frozen'), 2, 'resumed node does not take the call over again');

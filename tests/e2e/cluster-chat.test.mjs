@@ -151,7 +151,7 @@ describe('users on three nodes', { skip: !servicesAvailable(), timeout: 240_000 
     const schedulers = [];
     for (const node of cluster.nodes) {
       const page = await (await fetch(`${node.url}/metrics`)).text();
-      schedulers.push(Number(page.match(/securevox_cluster_scheduler (\d)/)[1]));
+      schedulers.push(Number(page.match(/securevox_cluster_scheduler_leader (\d)/)[1]));
     }
     assert.equal(schedulers.reduce((sum, one) => sum + one), 1, 'exactly one node is the scheduler');
   });

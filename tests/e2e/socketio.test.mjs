@@ -329,12 +329,12 @@ describe('plain WebSocket', () => {
   it('invalid frame is answered with an error and the socket stays open', async () => {
     const connection = await openSocket();
     const wrong = [
-      ['{', null, 'event/bad-frame'],
-      ['{"id":1,"event":"sync","data":{},"more":1}', null, 'event/bad-frame'],
+      ['{', null, 'event/invalid-frame'],
+      ['{"id":1,"event":"sync","data":{},"more":1}', null, 'event/invalid-frame'],
       ['{"id":2,"event":"sync","data":{"cursors":{}}}', 2, 'event/not-authenticated'],
       ['{"id":3,"event":"nothing"}', 3, 'event/unknown'],
       ['{"id":4,"event":"authenticate","data":{"token":"nonsense"}}', 4, 'auth/invalid-token'],
-      [Buffer.from([1, 2, 3]), null, 'event/bad-frame'],
+      [Buffer.from([1, 2, 3]), null, 'event/invalid-frame'],
     ];
     for (const [n, [frame, reply, code]] of wrong.entries()) {
       connection.socket.send(frame);

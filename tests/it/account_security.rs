@@ -29,8 +29,8 @@ async fn a_new_password_signs_the_other_devices_out(backend: Backend) {
     let change = |old: &str, new: &str| json!({ "old_password": old, "new_password": new });
     let path = "/api/me/password";
 
-    alice.put(path, change("wrong", NEW)).await.refused(403, "auth/wrong-password");
-    alice.put(path, change(PASSWORD, "short")).await.refused(422, "auth/bad-password");
+    alice.put(path, change("wrong", NEW)).await.refused(403, "auth/password-incorrect");
+    alice.put(path, change(PASSWORD, "short")).await.refused(422, "auth/invalid-password");
     alice.put(path, change(PASSWORD, NEW)).await.done();
 
     assert_eq!(socket.ends().await, End::Closed(1008, "signed-out".to_owned()));
@@ -57,7 +57,7 @@ async fn an_administrator_opens_a_way_back_in_once(backend: Backend) {
     stranger.post(path, reset(&json!("guess"), NEW)).await.refused(invalid.0, invalid.1);
     stranger.post(path, reset(&older["reset_token"], NEW)).await.refused(invalid.0, invalid.1);
     let token = &made["reset_token"];
-    stranger.post(path, reset(token, "short")).await.refused(422, "auth/bad-password");
+    stranger.post(path, reset(token, "short")).await.refused(422, "auth/invalid-password");
     stranger.post(path, reset(token, NEW)).await.done();
     stranger.post(path, reset(token, NEW)).await.refused(invalid.0, invalid.1);
 

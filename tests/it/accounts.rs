@@ -51,19 +51,23 @@ async fn what_is_wrong_with_a_registration_is_said(backend: Backend) {
     };
     let register = "/api/auth/register";
 
-    stranger.registers(&alice.phone, "Eve").await.refused(409, "auth/phone-taken");
+    stranger.registers(&alice.phone, "Eve").await.refused(409, "auth/phone-already-registered");
     let spelled = format!("{} {}", &alice.phone[..3], &alice.phone[3..]);
-    stranger.registers(&spelled, "Eve").await.refused(409, "auth/phone-taken");
-    stranger.post(register, with("12345", PASSWORD, "Eve")).await.refused(422, "auth/bad-phone");
+    stranger.registers(&spelled, "Eve").await.refused(409, "auth/phone-already-registered");
+    stranger
+        .post(register, with("12345", PASSWORD, "Eve"))
+        .await
+        .refused(422, "auth/invalid-phone");
     stranger
         .post(register, with(&world.number(), "short", "Eve"))
         .await
-        .refused(422, "auth/bad-password");
+        .refused(422, "auth/invalid-password");
     stranger
         .post(register, with(&world.number(), PASSWORD, " "))
         .await
-        .refused(422, "auth/bad-name");
-    let refused = stranger.post(register, json!({ "phone": 7 })).await.refused(422, "http/invalid");
+        .refused(422, "auth/invalid-name");
+    let refused =
+        stranger.post(register, json!({ "phone": 7 })).await.refused(422, "http/invalid-body");
     assert_eq!(refused["errors"][0]["field"], "phone");
 }
 
@@ -162,7 +166,7 @@ async fn a_removed_device_is_out_at_once(backend: Backend) {
     let eve = world.person("Eve").await;
     let device = format!("/api/me/devices/{}", tablet.device);
 
-    eve.delete(&device).await.refused(404, "auth/no-such-device");
+    eve.delete(&device).await.refused(404, "auth/device-not-found");
     let begun = Instant::now();
     alice.delete(&device).await.done();
     let end = socket.ends().await;
@@ -192,7 +196,7 @@ async fn the_cap_admits_exactly_so_many(backend: Backend) {
     let count = |status: u16| answers.iter().filter(|answer| answer.status == status).count();
     assert_eq!((count(201), count(403)), (37, 463));
     let refused = answers.into_iter().find(|answer| answer.status == 403).unwrap();
-    refused.refused(403, "auth/registration-cap");
+    refused.refused(403, "auth/user-limit-reached");
 }
 
 async fn the_setup_link_works_once(backend: Backend) {
@@ -248,9 +252,9 @@ async fn an_api_token_opens_what_its_scope_says(backend: Backend) {
     };
 
     assert!(asks("/metrics").await.text.contains("securevox_http_requests_total"));
-    asks("/api/me").await.refused(403, "auth/wrong-kind");
+    asks("/api/me").await.refused(403, "auth/token-type-not-allowed");
     let bad = json!({ "name": "x", "scopes": ["everything"] });
-    admin.post("/api/admin/tokens", bad).await.refused(422, "tokens/bad-scope");
+    admin.post("/api/admin/tokens", bad).await.refused(422, "tokens/invalid-scope");
     let id = made["token"]["id"].as_str().unwrap();
     admin.delete(&format!("/api/admin/tokens/{id}")).await.done();
     asks("/metrics").await.refused(401, "auth/invalid-token");

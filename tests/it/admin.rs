@@ -47,7 +47,7 @@ async fn the_tree_shows_everything_that_lives(backend: Backend) {
         (&json!("actor"), &json!("temporary"))
     );
     assert!(session[0]["handled"].as_u64().unwrap() > 0);
-    operator.get("/api/admin/actors?node=nobody").await.refused(404, "actors/no-such-node");
+    operator.get("/api/admin/actors?node=nobody").await.refused(404, "actors/node-not-found");
 }
 
 async fn every_branch_can_be_restarted_while_people_chat(backend: Backend) {
@@ -86,7 +86,7 @@ async fn a_stopped_branch_stays_stopped_until_it_is_restarted(backend: Backend) 
     assert_eq!(actor(&tree, "/node/chat")["state"], "stopped");
     let refused = alice.says(&conversation, "1", "anybody?").await;
     assert!(refused.header("retry-after").is_some());
-    refused.refused(503, "chat/busy");
+    refused.refused(503, "chat/overloaded");
     operator.post("/api/admin/actors/node%2Fchat/restart", json!(null)).await.done();
 
     alice.says(&conversation, "1", "anybody?").await.created();
@@ -225,7 +225,7 @@ async fn health_tells_the_truth() {
     stranger.get("/health/live").await.ok();
     stranger.get("/health/ready").await.ok();
     assert!(
-        metrics.text.contains("securevox_sockets{transport=\"websocket\"} 1"),
+        metrics.text.contains("securevox_socket_connections{transport=\"websocket\"} 1"),
         "{}",
         metrics.text
     );

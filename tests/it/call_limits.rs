@@ -19,7 +19,7 @@ async fn one_person_cannot_use_up_the_server() {
     let third = enters(&mut alice, "three").await.unwrap_err();
     assert_eq!(
         (&third["code"], &third["status"]),
-        (&json!("calls/too-many-of-yours"), &json!(429))
+        (&json!("calls/user-limit-reached"), &json!(429))
     );
     enters(&mut bob, "three").await.unwrap();
     enters(&mut alice, "three").await.expect("she may enter what another began");
@@ -46,7 +46,7 @@ async fn nobody_is_rung_again_and_again() {
     let in_chat = json!({ "conversation_id": conversation, "media": "audio" });
     for again in [start, in_chat] {
         let refused = alices.asks("start_call", again).await.unwrap_err();
-        assert_eq!(refused["code"], "limits/too-many", "{refused}");
+        assert_eq!(refused["code"], "limits/rate-limited", "{refused}");
     }
     let to_eve = json!({ "user_id": eve.id, "media": "audio" });
     let call = alices.asks("start_call", to_eve).await.expect("another person may be rung");
@@ -56,7 +56,7 @@ async fn nobody_is_rung_again_and_again() {
     eves.asks("join_call", call.clone()).await.unwrap();
     let invite = json!({ "call_id": call["call_id"], "user_id": bob.id });
     let refused = alices.asks("invite_call", invite).await.unwrap_err();
-    assert_eq!(refused["code"], "limits/too-many", "an invitation rings, too");
+    assert_eq!(refused["code"], "limits/rate-limited", "an invitation rings, too");
 
     assert_eq!(bobs.unheard("incoming_call"), 0);
     let back = json!({ "user_id": alice.id, "media": "audio" });

@@ -31,7 +31,7 @@ async fn an_invitation_that_cannot_be_written_down_rings_nobody() {
     let failed = alices.asks("invite_call", invite.clone()).await.unwrap_err();
     assert_eq!(failed["status"], 500, "{failed}");
     let uninvited = eves.asks("join_call", json!({ "call_id": call })).await.unwrap_err();
-    assert_eq!(uninvited["code"], "calls/no-such-call");
+    assert_eq!(uninvited["code"], "calls/call-not-found");
     assert_eq!(eves.unheard("incoming_call"), 0);
     assert_eq!(eve.get("/api/calls").await.ok()["items"], json!([]));
 

@@ -140,7 +140,9 @@ async fn parallel_joins_admit_exactly_as_many_as_may_be_in(backend: Backend) {
     let (inside, outside): (Vec<_>, Vec<_>) =
         outcomes.iter().partition(|(_, joined)| joined.is_ok());
     assert_eq!(inside.len(), 5);
-    assert!(outside.iter().all(|(_, joined)| joined.as_ref().unwrap_err()["code"] == "calls/full"));
+    assert!(outside.iter().all(
+        |(_, joined)| joined.as_ref().unwrap_err()["code"] == "calls/participant-limit-reached"
+    ));
     let ids: std::collections::HashSet<_> =
         inside.iter().map(|(_, joined)| joined.as_ref().unwrap()["call_id"].to_string()).collect();
     assert_eq!(ids.len(), 1, "all in one call");
@@ -219,13 +221,13 @@ async fn strangers_cannot_call() {
     let start = |user: &str| json!({ "user_id": user, "media": "audio" });
 
     let refused = eves.asks("start_call", start(&bob.id)).await.unwrap_err();
-    assert_eq!(refused["code"], "calls/not-reachable");
+    assert_eq!(refused["code"], "calls/callee-not-reachable");
     let nobody = "usr_00000000000000000000000000000000";
     let refused = eves.asks("start_call", start(nobody)).await.unwrap_err();
-    assert_eq!(refused["code"], "calls/no-such-person");
+    assert_eq!(refused["code"], "calls/person-not-found");
     let both = json!({ "user_id": bob.id, "conversation_id": conversation, "media": "audio" });
     let refused = alices.asks("start_call", both).await.unwrap_err();
-    assert_eq!(refused["code"], "calls/one-of");
+    assert_eq!(refused["code"], "calls/ambiguous-target");
     assert!(history(&bob).await.is_empty());
 }
 
@@ -275,7 +277,7 @@ async fn whoever_is_blocked_calls_unheard_and_does_not_learn_it(backend: Backend
     let mut bob2 = bob.connects().await;
     for device in [&mut bobs, &mut bob2] {
         let refused = device.asks("start_call", start.clone()).await.unwrap_err();
-        assert_eq!(refused["code"], "calls/not-reachable", "who blocks knows it");
+        assert_eq!(refused["code"], "calls/callee-not-reachable", "who blocks knows it");
         let heard = ["incoming_call", "call_ended", "call_answered", "call_declined"];
         assert_eq!(heard.map(|news| device.unheard(news)), [0; 4]);
     }
@@ -297,7 +299,7 @@ async fn a_third_who_is_invited_makes_it_a_call_through_the_server() {
     joins(&mut alices, &call).await;
     joins(&mut bobs, &call).await;
     let uninvited = eves.asks("join_call", json!({ "call_id": call })).await.unwrap_err();
-    assert_eq!(uninvited["code"], "calls/no-such-call");
+    assert_eq!(uninvited["code"], "calls/call-not-found");
     alices.asks("invite_call", json!({ "call_id": call, "user_id": eve.id })).await.unwrap();
     assert_eq!(text(&eves.hears("incoming_call").await["call_id"]), call);
     let joined = joins(&mut eves, &call).await;

@@ -42,11 +42,11 @@ async fn what_is_said_reaches_members_and_nobody_else(backend: Backend) {
     assert_eq!(alices.hears_messages(2).await, heard, "the sender's own devices too");
     assert_eq!(bob.reads(&conversation).await, heard);
     let path = format!("/api/conversations/{conversation}");
-    eve.get(&path).await.refused(404, "chat/no-such-conversation");
-    eve.get(&format!("{path}/messages")).await.refused(404, "chat/no-such-conversation");
-    eve.says(&conversation, "e-1", "hi").await.refused(404, "chat/no-such-conversation");
+    eve.get(&path).await.refused(404, "chat/conversation-not-found");
+    eve.get(&format!("{path}/messages")).await.refused(404, "chat/conversation-not-found");
+    eve.says(&conversation, "e-1", "hi").await.refused(404, "chat/conversation-not-found");
     let refused = eves.asks("typing", json!({ "conversation_id": conversation })).await;
-    assert_eq!(refused.unwrap_err()["code"], "chat/no-such-conversation");
+    assert_eq!(refused.unwrap_err()["code"], "chat/conversation-not-found");
     assert_eq!(eves.unheard("message"), 0);
 }
 
@@ -113,7 +113,7 @@ async fn history_is_read_in_pages(backend: Backend) {
     assert_eq!(seqs(&older), (6..=15).collect::<Vec<_>>());
     assert_eq!((seqs(&oldest), &oldest["next"]), ((1..=5).collect(), &json!(null)));
     assert_eq!((seqs(&forward), &forward["next"]), ((21..=25).collect(), &json!(null)));
-    bob.get(&format!("{path}?after=1&before=2")).await.refused(422, "chat/bad-range");
+    bob.get(&format!("{path}?after=1&before=2")).await.refused(422, "chat/ambiguous-range");
 }
 
 async fn a_late_joiner_sees_what_follows(backend: Backend) {
@@ -135,7 +135,7 @@ async fn a_late_joiner_sees_what_follows(backend: Backend) {
     assert_eq!(read, [json!(2), json!(3)]);
     alice.delete(&member).await.done();
     assert_eq!(bobs.hears("conversation").await["left"], json!(bob.id));
-    bob.says(&conversation, "3", "still here?").await.refused(404, "chat/no-such-conversation");
+    bob.says(&conversation, "3", "still here?").await.refused(404, "chat/conversation-not-found");
 }
 
 async fn a_repeat_tells_a_late_joiner_nothing(backend: Backend) {
@@ -180,7 +180,7 @@ async fn receipts_move_forward_and_are_heard(backend: Backend) {
     let bobs_place = view["members"].as_array().unwrap().iter().find(|m| m["user_id"] == bob.id);
     assert_eq!(bobs_place.unwrap()["read_seq"], 3);
     let bad = bobs.asks("read", at(-1)).await.unwrap_err();
-    assert_eq!(bad["code"], "chat/bad-seq");
+    assert_eq!(bad["code"], "chat/invalid-seq");
 }
 
 async fn roles_decide_who_may_change_a_group(backend: Backend) {
@@ -194,7 +194,7 @@ async fn roles_decide_who_may_change_a_group(backend: Backend) {
     bob.put(&member(&carol.id), json!(null)).await.refused(403, "chat/not-allowed");
     bob.patch(&path, json!({ "title": "mine" })).await.refused(403, "chat/not-allowed");
     bob.delete(&member(&alice.id)).await.refused(403, "chat/not-allowed");
-    alice.put(&member(&bob.id), json!({ "role": "king" })).await.refused(422, "http/invalid");
+    alice.put(&member(&bob.id), json!({ "role": "king" })).await.refused(422, "http/invalid-body");
     alice.put(&member(&bob.id), json!({ "role": "admin" })).await.ok();
     bob.put(&member(&carol.id), json!({})).await.ok();
     let renamed = bob.patch(&path, json!({ "title": " ours " })).await.ok();
@@ -205,7 +205,7 @@ async fn roles_decide_who_may_change_a_group(backend: Backend) {
     let roles: Vec<_> =
         view["members"].as_array().unwrap().iter().map(|m| m["role"].clone()).collect();
     assert_eq!(roles, [json!("owner"), json!("member")], "the group goes to its admin");
-    alice.get(&path).await.refused(404, "chat/no-such-conversation");
+    alice.get(&path).await.refused(404, "chat/conversation-not-found");
 }
 
 async fn typing_is_heard_by_the_others(backend: Backend) {
@@ -225,17 +225,17 @@ async fn what_does_not_fit_changes_nothing(backend: Backend) {
     let path = format!("/api/conversations/{conversation}/messages");
     let long = "x".repeat(20_000);
 
-    alice.says(&conversation, "1", "").await.refused(422, "chat/bad-body");
-    alice.says(&conversation, "1", &long).await.refused(422, "chat/bad-body");
-    alice.says(&conversation, "", "x").await.refused(422, "chat/bad-client-id");
-    alice.says(&conversation, "a b", "x").await.refused(422, "chat/bad-client-id");
+    alice.says(&conversation, "1", "").await.refused(422, "chat/invalid-body");
+    alice.says(&conversation, "1", &long).await.refused(422, "chat/invalid-body");
+    alice.says(&conversation, "", "x").await.refused(422, "chat/invalid-client-id");
+    alice.says(&conversation, "a b", "x").await.refused(422, "chat/invalid-client-id");
     alice.says("cnv_nonsense", "1", "x").await.refused(404, "http/not-found");
     let unknown = json!({ "client_id": "1", "body": "x", "colour": "red" });
-    let refused = alice.post(&path, unknown).await.refused(422, "http/invalid");
+    let refused = alice.post(&path, unknown).await.refused(422, "http/invalid-body");
     let reply = json!({ "client_id": "1", "body": "x", "reply_to": "msg_00000000000000000000000000000000" });
-    alice.post(&path, reply).await.refused(404, "chat/no-such-reply");
+    alice.post(&path, reply).await.refused(404, "chat/reply-target-not-found");
     let crowd = json!({ "kind": "direct", "members": [bob.id, alice.id, bob.id] });
-    alice.post("/api/conversations", crowd).await.refused(422, "chat/bad-direct");
+    alice.post("/api/conversations", crowd).await.refused(422, "chat/invalid-direct");
 
     assert!(refused["errors"][0]["detail"].as_str().unwrap().contains("colour"));
     assert!(alice.reads(&conversation).await.is_empty());
@@ -258,7 +258,7 @@ async fn a_text_with_a_nul_is_refused_alike_wherever_it_comes(backend: Backend) 
         "/api/admin/audit?subject=a%00",
         "/api/admin/actors?node=%00",
     ] {
-        admin.get(path).await.refused(422, "http/invalid");
+        admin.get(path).await.refused(422, "http/invalid-body");
     }
     admin.get("/api/admin/users?q=100%2500").await.ok();
     let group = world.group(&[&alice]).await;

@@ -100,7 +100,7 @@ async fn a_call_that_is_found_to_be_another_nodes_is_let_go_of_and_counted() {
     let _ = alices.asks("join_call", json!({ "call_id": call })).await; // as luck will have it
     let stranger = world.stranger();
     soon("it is counted", async {
-        let counted = "securevox_cluster_room_moves_total{reason=\"fenced\"} 1";
+        let counted = "securevox_cluster_room_migrations_total{reason=\"fenced\"} 1";
         while !stranger.get("/metrics").await.text.contains(counted) {}
     })
     .await;

@@ -26,7 +26,7 @@ fn a_file_lies_over_the_defaults_and_the_environment_over_both() {
 fn a_profile_lies_between() {
     let config = load("", env(&[("SECUREVOX__PROFILE", "production")])).unwrap();
     assert!(config.http.hsts);
-    assert_eq!(config.telemetry.format, LogFormat::Json);
+    assert_eq!(config.telemetry.log_format, LogFormat::Json);
 
     let file = "profile = \"production\"\n[http]\nhsts = false\n";
     assert!(!load(file, env(&[])).unwrap().http.hsts, "your file has the last word");
@@ -43,7 +43,7 @@ fn mistakes_are_named() {
     assert!(complaint("[http", &[]).contains("your file"));
     assert!(complaint("", &[("SECUREVOX__DATABASE__URL", "mysql://x")]).contains("postgres://"));
     assert!(complaint("", &[("SECUREVOX__HTTP__WORKERS", "many")]).contains("http.workers"));
-    assert!(complaint("[chat]\nbody_bytes = 1000000", &[]).contains("frame_bytes"));
+    assert!(complaint("[chat]\nmax_body_bytes = 1000000", &[]).contains("max_frame_bytes"));
     assert!(complaint("[turn]\nrelay_port_min = 80", &[]).contains("relay_port_min"));
 }
 

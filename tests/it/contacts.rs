@@ -43,7 +43,7 @@ async fn two_who_ask_each_other_are_contacts(backend: Backend) {
 
     assert_eq!(second["state"], "accepted");
     let again = alice.post("/api/contacts", json!({ "user_id": bob.id })).await;
-    again.refused(409, "contacts/already");
+    again.refused(409, "contacts/already-requested");
 }
 
 async fn a_request_can_be_refused_and_taken_back(backend: Backend) {
@@ -54,7 +54,7 @@ async fn a_request_can_be_refused_and_taken_back(backend: Backend) {
     bob.post(&format!("/api/contacts/{}/refuse", alice.id), json!(null)).await.done();
     bob.post(&format!("/api/contacts/{}/accept", alice.id), json!(null))
         .await
-        .refused(404, "contacts/no-such-contact");
+        .refused(404, "contacts/contact-not-found");
     alice.post("/api/contacts", json!({ "user_id": bob.id })).await.created();
     alice.delete(&format!("/api/contacts/{}", bob.id)).await.done();
 
@@ -71,10 +71,10 @@ async fn a_request_does_not_show_who_was_asked(backend: Backend) {
     assert_eq!(item["name"], "");
     assert_eq!(item.get("phone"), None);
     let nobody = json!({ "phone": "0151 5" });
-    alice.post("/api/contacts", nobody).await.refused(422, "auth/bad-phone");
+    alice.post("/api/contacts", nobody).await.refused(422, "auth/invalid-phone");
     let myself = json!({ "user_id": alice.id });
-    alice.post("/api/contacts", myself).await.refused(422, "contacts/yourself");
-    alice.post("/api/contacts", json!({})).await.refused(422, "contacts/one-of");
+    alice.post("/api/contacts", myself).await.refused(422, "contacts/self-not-allowed");
+    alice.post("/api/contacts", json!({})).await.refused(422, "contacts/ambiguous-target");
 }
 
 async fn somebody_blocked_is_kept_away_and_does_not_learn_it(backend: Backend) {
@@ -90,7 +90,7 @@ async fn somebody_blocked_is_kept_away_and_does_not_learn_it(backend: Backend) {
     let asked = carol.post("/api/contacts", json!({ "user_id": bob.id })).await.created();
     assert_eq!(asked["state"], "pending_out", "as if nothing were wrong");
     let direct = json!({ "kind": "direct", "members": [bob.id] });
-    carol.post("/api/conversations", direct).await.refused(403, "chat/not-reachable");
+    carol.post("/api/conversations", direct).await.refused(403, "chat/recipient-not-reachable");
     // Something that surely comes later, so that what did not come is known not to come.
     bob.delete(&format!("/api/contacts/{}/block", alice.id)).await.done();
     alice.says(&conversation, "2", "and now?").await.created();
@@ -105,7 +105,7 @@ async fn strangers_cannot_open_a_direct_conversation(backend: Backend) {
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let direct = || json!({ "kind": "direct", "members": [bob.id] });
 
-    alice.post("/api/conversations", direct()).await.refused(403, "chat/not-reachable");
+    alice.post("/api/conversations", direct()).await.refused(403, "chat/recipient-not-reachable");
     world.group(&[&alice, &bob]).await;
 
     alice.post("/api/conversations", direct()).await.created();
@@ -141,10 +141,10 @@ async fn whoever_is_blocked_finds_all_as_it_was(backend: Backend) {
     let by_id = json!({ "user_id": bob.id });
     for (who, heard) in [(&carol, 0), (&dan, 1)] {
         let opened = who.post("/api/conversations", direct.clone()).await;
-        opened.refused(403, "chat/not-reachable");
+        opened.refused(403, "chat/recipient-not-reachable");
         let asked = who.post("/api/contacts", by_id.clone()).await.created();
         assert_eq!(asked["state"], "pending_out");
-        who.post("/api/contacts", by_id.clone()).await.refused(409, "contacts/already");
+        who.post("/api/contacts", by_id.clone()).await.refused(409, "contacts/already-requested");
         let list = who.get("/api/contacts").await.ok();
         assert_eq!(list["items"][0]["state"], "pending_out", "{}", who.name);
         let bobs_list = bob.get("/api/contacts").await.ok();
@@ -152,10 +152,12 @@ async fn whoever_is_blocked_finds_all_as_it_was(backend: Backend) {
     }
     // To an address book, too, the number is nobody's.
     let by_phone = json!({ "phone": bob.phone });
-    carol.post("/api/contacts", by_phone.clone()).await.refused(404, "contacts/no-such-person");
-    dan.post("/api/contacts", by_phone).await.refused(409, "contacts/already");
+    carol.post("/api/contacts", by_phone.clone()).await.refused(404, "contacts/person-not-found");
+    dan.post("/api/contacts", by_phone).await.refused(409, "contacts/already-requested");
 
-    bob.patch(&set_up, json!({ "expires_in": 60 })).await.refused(403, "chat/not-reachable");
+    bob.patch(&set_up, json!({ "expires_in": 60 }))
+        .await
+        .refused(403, "chat/recipient-not-reachable");
     bob.delete(&format!("/api/contacts/{}/block", alice.id)).await.done();
     alice.says(&conversation, "2", "the end").await.created();
     for socket in [&mut bobs, &mut alices] {
@@ -176,7 +178,7 @@ async fn whoever_is_blocked_opens_a_conversation_that_the_other_does_not_hear_of
     let mut bobs = bob.connects_and_syncs(json!({})).await;
 
     let with = |other: &Person| json!({ "kind": "direct", "members": [other.id] });
-    bob.post("/api/conversations", with(&alice)).await.refused(403, "chat/not-reachable");
+    bob.post("/api/conversations", with(&alice)).await.refused(403, "chat/recipient-not-reachable");
     let opened = alice.post("/api/conversations", with(&bob)).await.created();
     let conversation = opened["id"].as_str().unwrap();
     assert_eq!(opened["members"].as_array().unwrap().len(), 2);

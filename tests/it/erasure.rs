@@ -148,7 +148,7 @@ async fn an_export_has_everything_and_is_for_its_owner_alone(backend: Backend) {
         alice.says(&conversation, &n.to_string(), &format!("line {n}")).await.created();
     }
     bob.says(&conversation, "b", "an answer").await.created();
-    world.stranger().get("/api/me/export").await.refused(401, "auth/required");
+    world.stranger().get("/api/me/export").await.refused(401, "auth/unauthenticated");
 
     let first = alice.get("/api/me/export").await;
     assert_eq!(first.header("retry-after"), Some("1"));
@@ -304,7 +304,7 @@ async fn whoever_goes_leaves_no_trace(backend: Backend) {
     alice.get("/api/me").await.refused(401, "auth/invalid-token");
     alice.logs_in(&alice.phone).await.refused(401, "auth/invalid-credentials");
     let path = format!("/api/conversations/{direct}");
-    bob.get(&path).await.refused(404, "chat/no-such-conversation");
+    bob.get(&path).await.refused(404, "chat/conversation-not-found");
     let said = bob.reads(&group).await;
     assert_eq!(said.iter().filter(|message| message["body"] == "bob stays").count(), 600);
     assert_eq!(bob.get("/api/contacts").await.ok()["items"], json!([]));
@@ -356,12 +356,12 @@ async fn only_whoever_proves_who_they_are_ends_an_account(backend: Backend) {
     let (_, codes) = sets_up(&alice).await;
     let proof = |password: &str, code: Option<&str>| json!({ "password": password, "code": code });
 
-    alice.deletes("/api/me", proof("wrong", None)).await.refused(403, "auth/wrong-password");
-    alice.deletes("/api/me", proof(PASSWORD, None)).await.refused(403, "auth/wrong-code");
+    alice.deletes("/api/me", proof("wrong", None)).await.refused(403, "auth/password-incorrect");
+    alice.deletes("/api/me", proof(PASSWORD, None)).await.refused(403, "auth/code-invalid");
     let account = format!("/api/admin/users/{}", alice.id);
     eve.delete(&account).await.refused(403, "auth/forbidden");
     alice.deletes("/api/me", proof(PASSWORD, Some(&codes[0]))).await.done();
-    admin.delete(&account).await.refused(404, "users/no-such-person");
+    admin.delete(&account).await.refused(404, "users/person-not-found");
     admin.delete(&format!("/api/admin/users/{}", eve.id)).await.done();
 
     eve.get("/api/me").await.refused(401, "auth/invalid-token");

@@ -89,9 +89,9 @@ async fn a_file_reaches_those_in_the_conversation_and_nobody_else(backend: Backe
 
     // Before it is sent, its owner alone sees it; nobody else can send it.
     for other in [&bob, &eve, &admin] {
-        asks(other, &file, &[]).await.refused(404, "files/no-such-file");
+        asks(other, &file, &[]).await.refused(404, "files/file-not-found");
     }
-    shows(&bob, &conversation, "steal", &[&file]).await.refused(404, "chat/no-such-attachment");
+    shows(&bob, &conversation, "steal", &[&file]).await.refused(404, "chat/attachment-not-found");
     let said = shows(&alice, &conversation, "1", &[&file]).await.created();
     let heard = bobs.hears("message").await;
     assert_eq!(
@@ -113,13 +113,13 @@ async fn a_file_reaches_those_in_the_conversation_and_nobody_else(backend: Backe
     let small = image::load_from_memory(&small).unwrap();
     assert_eq!((small.width(), small.height()), (400, 200));
     for nobody in [&eve, &dan, &admin] {
-        asks(nobody, &file, &[]).await.refused(404, "files/no-such-file");
+        asks(nobody, &file, &[]).await.refused(404, "files/file-not-found");
         let small = nobody.get(&format!("{path}/thumbnail")).await;
-        small.refused(404, "files/no-such-file");
+        small.refused(404, "files/file-not-found");
     }
     let guess = format!("att_{}", "0".repeat(32));
-    asks(&bob, &guess, &[]).await.refused(404, "files/no-such-file");
-    world.stranger().get(&path).await.refused(401, "auth/required");
+    asks(&bob, &guess, &[]).await.refused(404, "files/file-not-found");
+    world.stranger().get(&path).await.refused(401, "auth/unauthenticated");
 
     // Whoever may see a file may send it on; it costs no second object.
     let count = |world: &World| objects(world);
@@ -130,12 +130,12 @@ async fn a_file_reaches_those_in_the_conversation_and_nobody_else(backend: Backe
 
     // Whoever leaves, is suspended, or joins later sees what history shows them: nothing.
     dan.delete(&format!("/api/conversations/{group}/members/{}", dan.id)).await.done();
-    asks(&dan, &file, &[]).await.refused(404, "files/no-such-file");
+    asks(&dan, &file, &[]).await.refused(404, "files/file-not-found");
     let put = format!("/api/conversations/{group}/members/{}", eve.id);
     alice.put(&put, json!({})).await.ok();
-    asks(&eve, &file, &[]).await.refused(404, "files/no-such-file");
+    asks(&eve, &file, &[]).await.refused(404, "files/file-not-found");
     eve.put(&format!("/api/contacts/{}/block", alice.id), json!(null)).await.done();
-    asks(&eve, &file, &[]).await.refused(404, "files/no-such-file");
+    asks(&eve, &file, &[]).await.refused(404, "files/file-not-found");
     admin.put(&format!("/api/admin/users/{}/suspension", bob.id), json!(null)).await.done();
     asks(&bob, &file, &[]).await.refused(401, "auth/invalid-token");
 }
@@ -222,9 +222,9 @@ async fn what_is_too_much_is_refused_and_leaves_nothing() {
     }
     bomb[29..33].copy_from_slice(&(!crc).to_be_bytes());
 
-    attaches(&alice, "b", "image/png", &bomb).await.refused(422, "files/too-many-pixels");
+    attaches(&alice, "b", "image/png", &bomb).await.refused(422, "files/image-too-large");
     let cut = &picture(800, 400, ImageFormat::Jpeg)[..2000];
-    attaches(&alice, "c", "image/jpeg", cut).await.refused(422, "files/bad-picture");
+    attaches(&alice, "c", "image/jpeg", cut).await.refused(422, "files/invalid-image");
     attaches(&alice, "e", "text/plain", b"").await.refused(422, "files/empty");
     let eleven = vec![7; 11 << 20];
     attaches(&alice, "l", "x/y", &eleven).await.refused(413, "files/too-large");
@@ -235,14 +235,16 @@ async fn what_is_too_much_is_refused_and_leaves_nothing() {
     let other = [json[0], ("content-type", "multipart/form-data; boundary=edge")];
     let no_file = b"--edge\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\nx\r\n--edge--\r\n";
     let answer = alice.sends(Method::POST, "/api/attachments", &other, Some(no_file.to_vec()));
-    answer.await.refused(422, "files/no-file");
+    answer.await.refused(422, "files/missing-file-part");
     let garbled = Some(b"--edge\r\nnonsense".to_vec());
     let answer = alice.sends(Method::POST, "/api/attachments", &other, garbled).await;
-    answer.refused(422, "files/broken");
+    answer.refused(422, "files/upload-aborted");
 
     assert_eq!((objects(&world), on_the_desk(&world)), (0, 0));
     let metrics = world.stranger().get("/metrics").await.text;
-    assert!(metrics.contains("securevox_refused_total{reason=\"files/too-many-pixels\"} 1"));
+    assert!(
+        metrics.contains("securevox_rejected_requests_total{reason=\"files/image-too-large\"} 1")
+    );
 }
 
 #[actix_web::test]
@@ -313,8 +315,8 @@ async fn a_file_goes_when_nothing_carries_it(backend: Backend) {
     let proof = json!({ "password": crate::support::person::PASSWORD });
     alice.deletes("/api/me", proof.clone()).await.done();
     crate::erasure::all_done(&admin).await;
-    asks(&bob, &id(&one), &[]).await.refused(404, "files/no-such-file");
-    asks(&bob, &id(&hers), &[]).await.refused(404, "files/no-such-file");
+    asks(&bob, &id(&one), &[]).await.refused(404, "files/file-not-found");
+    asks(&bob, &id(&hers), &[]).await.refused(404, "files/file-not-found");
     asks(&bob, &id(&two), &[]).await.status(200);
     assert_eq!(objects(&world), 2, "what she alone brought went with her");
     let unsent = attaches(&bob, "3.txt", "text/plain", b"unsent").await.created();
@@ -339,7 +341,7 @@ async fn two_who_race_for_the_rest_of_a_quota_do_not_both_win(backend: Backend) 
     let kept = answers.iter().filter(|answer| answer.status == 201).count();
     assert_eq!(kept, 3);
     for answer in answers.into_iter().filter(|answer| answer.status != 201) {
-        answer.refused(413, "files/over-quota");
+        answer.refused(413, "files/quota-exceeded");
     }
     let upload = [("authorization", format!("Bearer {}", alice.access))];
     let headers = [
@@ -348,7 +350,7 @@ async fn two_who_race_for_the_rest_of_a_quota_do_not_both_win(backend: Backend) 
         ("upload-length", "600000"),
     ];
     let answer = alice.sends(Method::POST, "/api/uploads/", &headers, None).await;
-    answer.refused(413, "files/over-quota");
+    answer.refused(413, "files/quota-exceeded");
     // What was refused at the last moment goes with the next round.
     world.kill();
     world.start();

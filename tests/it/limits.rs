@@ -28,14 +28,14 @@ async fn each_address_has_its_own_limit() {
     }
     let refused = from("203.0.113.1").await;
     assert_eq!(retry_after(&refused), 1);
-    refused.refused(429, "limits/too-many");
+    refused.refused(429, "limits/rate-limited");
     from("203.0.113.2").await.ok();
     // What the client itself claims further to the left is not believed.
-    from("198.51.100.9, 203.0.113.1").await.refused(429, "limits/too-many");
+    from("198.51.100.9, 203.0.113.1").await.refused(429, "limits/rate-limited");
     for host in 0..5 {
         from(&format!("2001:db8:1:2::{host}")).await.ok();
     }
-    from("2001:db8:1:2:ffff::1").await.refused(429, "limits/too-many");
+    from("2001:db8:1:2:ffff::1").await.refused(429, "limits/rate-limited");
     from("2001:db8:1:3::1").await.ok();
 }
 
@@ -77,7 +77,7 @@ async fn registration_and_sign_in_are_limited_more_strictly() {
     stranger.registers(&world.number(), "Two").await.created();
     let third = stranger.registers(&world.number(), "Three").await;
     assert!((20..=31).contains(&retry_after(&third)), "{}", retry_after(&third));
-    third.refused(429, "limits/too-many");
+    third.refused(429, "limits/rate-limited");
 
     for n in 0..5 {
         login(&format!("203.0.113.{n}")).await.refused(401, "auth/invalid-credentials");
@@ -85,7 +85,7 @@ async fn registration_and_sign_in_are_limited_more_strictly() {
     // Another address does not help whoever guesses at one account.
     let refused = login("203.0.113.99").await;
     assert!(retry_after(&refused) <= 12);
-    refused.refused(429, "limits/too-many");
+    refused.refused(429, "limits/rate-limited");
 }
 
 #[actix_web::test]
@@ -156,13 +156,13 @@ async fn hostile_bodies_are_refused_and_cost_little() {
     let deep_field = format!(r#"{{"kind":{}}}"#, String::from_utf8(deep.clone()).unwrap());
 
     sends(vec![b' '; 70_000], json).await.refused(413, "http/body-too-large");
-    sends(deep, json).await.refused(400, "http/bad-json");
+    sends(deep, json).await.refused(400, "http/invalid-json");
     let nested = sends(deep_field.into_bytes(), json).await;
     assert!([400, 422].contains(&nested.status), "{}", nested.text);
-    sends(b"{\"kind\":\"\xff\xfe\"}".to_vec(), json).await.refused(400, "http/bad-json");
+    sends(b"{\"kind\":\"\xff\xfe\"}".to_vec(), json).await.refused(400, "http/invalid-json");
     let twice = b"{\"kind\":\"group\",\"members\":[]} {}".to_vec();
-    sends(twice, json).await.refused(400, "http/bad-json");
-    sends(b"{".to_vec(), json).await.refused(400, "http/bad-json");
+    sends(twice, json).await.refused(400, "http/invalid-json");
+    sends(b"{".to_vec(), json).await.refused(400, "http/invalid-json");
     sends(b"kind=direct".to_vec(), ("content-type", "application/x-www-form-urlencoded"))
         .await
         .refused(415, "http/not-json");

@@ -49,8 +49,10 @@ async fn changes_are_heard_in_order(backend: Backend) {
     let left = bob.get(&path).await.ok();
     assert_eq!((&left["body"], &left["seq"]), (&json!(""), &json!(1)));
     assert!(left["deleted_at"].is_string() && left["pinned_at"].is_null());
-    alice.patch(&path, json!({ "body": "back?" })).await.refused(404, "chat/no-such-message");
-    bob.put(&format!("{path}/reactions/no"), json!(null)).await.refused(422, "chat/bad-reaction");
+    alice.patch(&path, json!({ "body": "back?" })).await.refused(404, "chat/message-not-found");
+    bob.put(&format!("{path}/reactions/no"), json!(null))
+        .await
+        .refused(422, "chat/invalid-reaction");
 }
 
 async fn whoever_was_away_learns_what_changed(backend: Backend) {
@@ -105,7 +107,7 @@ async fn each_person_has_their_own_deletions(backend: Backend) {
     let seen = bob.reads(&conversation).await;
     assert_eq!((seen.len(), &seen[0]["seq"]), (1, &json!(2)));
     assert_eq!(alice.reads(&conversation).await.len(), 2);
-    bob.get(&path(&first)).await.refused(404, "chat/no-such-message");
+    bob.get(&path(&first)).await.refused(404, "chat/message-not-found");
 }
 
 /// Everything that can be asked about one message, a group's invites and a search in it.
@@ -161,7 +163,7 @@ async fn nobody_else_learns_anything(backend: Backend) {
     let suspended = asks_for_all(&dan, &said).await;
     assert!(suspended.iter().all(|(status, _)| matches!(status, 401 | 403)), "{suspended:?}");
     let unknown = format!("/api/invites/{}", "0".repeat(64));
-    stranger.post(&unknown, json!(null)).await.refused(404, "chat/no-such-invite");
+    stranger.post(&unknown, json!(null)).await.refused(404, "chat/invite-not-found");
     assert_eq!(alice.get(&path(&said)).await.ok(), said, "nothing was changed");
 }
 

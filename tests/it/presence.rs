@@ -38,7 +38,7 @@ async fn contacts_see_who_is_here(backend: Backend) {
     assert!(went["last_seen_at"].is_string());
     assert!(hidden["last_seen_at"].is_null(), "nobody's business");
     let long = json!({ "state": "online", "text": "x".repeat(141) });
-    bob.put("/api/me/status", long).await.refused(422, "contacts/bad-status");
+    bob.put("/api/me/status", long).await.refused(422, "contacts/invalid-status");
 }
 
 async fn a_phone_that_comes_and_goes_is_told_of_once(backend: Backend) {
@@ -103,7 +103,7 @@ async fn strangers_and_the_blocked_see_nothing(backend: Backend) {
     eve.get("/api/me").await.ok();
     assert_eq!((alices.unheard("presence"), eves.unheard("presence")), (0, 0));
     assert_eq!(said["seq"], 1, "who is blocked does not learn it");
-    bob.says(&conversation, "2", "x").await.refused(403, "chat/not-reachable");
+    bob.says(&conversation, "2", "x").await.refused(403, "chat/recipient-not-reachable");
     assert!(bob.reads(&conversation).await.is_empty());
     assert_eq!(bobs.unheard("message"), 0);
     let book = json!({ "phones": [bob.phone] });
@@ -123,9 +123,9 @@ async fn an_address_book_finds_people_and_is_bounded(backend: Backend) {
     let expected = json!([{ "phone": spelled, "user_id": bob.id, "name": "Bob" }]);
     assert_eq!(found["items"], expected);
     let long = json!({ "phones": vec!["+4915100000000"; 501] });
-    alice.post("/api/contacts/match", long).await.refused(422, "contacts/too-long");
+    alice.post("/api/contacts/match", long).await.refused(422, "contacts/address-book-too-large");
     alice.post("/api/contacts/match", book.clone()).await.ok();
-    alice.post("/api/contacts/match", book).await.refused(429, "limits/too-many");
+    alice.post("/api/contacts/match", book).await.refused(429, "limits/rate-limited");
 }
 
 async fn an_invite_brings_people_in(backend: Backend) {
@@ -142,8 +142,8 @@ async fn an_invite_brings_people_in(backend: Backend) {
 
     assert_eq!(joined["id"], json!(group));
     assert_eq!(alices.hears("message").await["system"], json!({ "what": "joined" }));
-    bob.post(&link, json!(null)).await.refused(404, "chat/no-such-invite");
-    eve.post(&link, json!(null)).await.refused(404, "chat/no-such-invite");
+    bob.post(&link, json!(null)).await.refused(404, "chat/invite-not-found");
+    eve.post(&link, json!(null)).await.refused(404, "chat/invite-not-found");
     bob.get(&invites).await.refused(403, "chat/not-allowed");
     let listed = alice.get(&invites).await.ok();
     assert_eq!(
@@ -153,6 +153,6 @@ async fn an_invite_brings_people_in(backend: Backend) {
     let id = made["id"].as_str().unwrap();
     alice.delete(&format!("{invites}/{id}")).await.done();
     assert_eq!(alice.get(&invites).await.ok()["items"], json!([]));
-    alice.post(&invites, json!({ "seconds": 1 })).await.refused(422, "chat/bad-invite");
-    alice.post(&invites, json!({ "uses": 0 })).await.refused(422, "chat/bad-invite");
+    alice.post(&invites, json!({ "seconds": 1 })).await.refused(422, "chat/invalid-invite");
+    alice.post(&invites, json!({ "uses": 0 })).await.refused(422, "chat/invalid-invite");
 }

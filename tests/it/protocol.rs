@@ -294,11 +294,11 @@ fn answers_over_http() {
         shape(
             "Problem",
             Problem {
-                r#type: "urn:securevox:http/invalid".to_owned(),
+                r#type: "urn:securevox:http/invalid-body".to_owned(),
                 title: "Unprocessable Entity".to_owned(),
                 status: 422,
                 detail: "the request does not have the shape it should".to_owned(),
-                code: "http/invalid".to_owned(),
+                code: "http/invalid-body".to_owned(),
                 request_id: Some("req_1".to_owned()),
                 errors: vec![FieldError {
                     field: "phone".to_owned(),

@@ -233,7 +233,7 @@ async fn nothing_is_there_for_whoever_may_not_see_it(backend: Backend) {
     // The link itself is for whoever has it, but not for one whom its maker blocks.
     let link = |of: &Objects| format!("/api/invites/{}", of.link);
     for of in [&real, &Objects::made_up()] {
-        blocked.post(&link(of), json!(null)).await.refused(404, "chat/no-such-invite");
+        blocked.post(&link(of), json!(null)).await.refused(404, "chat/invite-not-found");
     }
     let (person, own) = &others[4];
     for of in [&real, &Objects::made_up()] {

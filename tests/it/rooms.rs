@@ -37,11 +37,14 @@ async fn a_call_token_opens_one_call_and_nothing_else() {
     bobs.asks("authenticate", json!({ "token": bobs_token["token"] })).await.unwrap();
     let refused =
         bobs.asks("typing", json!({ "conversation_id": conversation })).await.unwrap_err();
-    assert_eq!(refused["code"], "calls/call-only");
+    assert_eq!(refused["code"], "calls/token-limited-to-call");
     let other = bobs.asks("join_call", json!({ "sessionId": "another" })).await.unwrap_err();
-    assert_eq!(other["code"], "calls/call-only");
+    assert_eq!(other["code"], "calls/token-limited-to-call");
     let start = json!({ "user_id": alice.id, "media": "audio" });
-    assert_eq!(bobs.asks("start_call", start).await.unwrap_err()["code"], "calls/call-only");
+    assert_eq!(
+        bobs.asks("start_call", start).await.unwrap_err()["code"],
+        "calls/token-limited-to-call"
+    );
     let joined = bobs.asks("join_call", json!({ "sessionId": "standup" })).await.unwrap();
     assert_eq!((text(&joined["mode"]), text(&joined["sessionId"])), ("sfu", "standup"));
 
@@ -106,17 +109,17 @@ async fn an_offer_that_cannot_be_answered_changes_nothing() {
     let mut socket = world.person("Alice").await.connects().await;
     socket.asks("join_call", json!({ "sessionId": "room" })).await.unwrap();
     for (offer, code) in [
-        (json!({ "sdp": "nonsense" }), "calls/bad-offer"),
-        (json!({ "sdp": "", "receive": { "0": "t1-9" } }), "calls/bad-offer"),
-        (json!({ "sdp": "v=0", "receive": { "0": "t9-1" } }), "calls/no-such-track"),
-        (json!({ "sdp": "v=0", "to": "p9" }), "calls/no-such-participant"),
+        (json!({ "sdp": "nonsense" }), "calls/invalid-offer"),
+        (json!({ "sdp": "", "receive": { "0": "t1-9" } }), "calls/invalid-offer"),
+        (json!({ "sdp": "v=0", "receive": { "0": "t9-1" } }), "calls/track-not-found"),
+        (json!({ "sdp": "v=0", "to": "p9" }), "calls/participant-not-found"),
         (json!({ "sdp": "v=0", "publish": { "0": { "source": "window" } } }), "event/invalid"),
     ] {
         let refused = socket.asks("offer", offer.clone()).await.unwrap_err();
         assert_eq!(refused["code"], code, "{offer}");
     }
     let low = json!({ "track_id": "t1-1", "max": "low" });
-    assert_eq!(socket.asks("set_layer", low).await.unwrap_err()["code"], "calls/no-such-track");
+    assert_eq!(socket.asks("set_layer", low).await.unwrap_err()["code"], "calls/track-not-found");
 
     socket.asks("mute_audio", json!({ "muted": true })).await.unwrap();
 }

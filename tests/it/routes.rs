@@ -32,7 +32,12 @@ async fn calls(person: &Person, route: &Route, path: &str, headers: &[(&str, &st
 /// What a caller who may not pass the door is told; everything else has passed it.
 fn turned_away(answer: &Answer) -> Option<u16> {
     let code = answer.body["code"].as_str().unwrap_or_default();
-    let at_the_door = ["auth/required", "auth/invalid-token", "auth/forbidden", "auth/wrong-kind"];
+    let at_the_door = [
+        "auth/unauthenticated",
+        "auth/invalid-token",
+        "auth/forbidden",
+        "auth/token-type-not-allowed",
+    ];
     at_the_door.contains(&code).then_some(answer.status)
 }
 
@@ -200,12 +205,15 @@ async fn every_event_refuses_strangers_and_other_peoples_ids() {
             }
             "send_message" | "ack" | "read" | "typing" => {
                 let refused = eves.asks(event, data(event)).await.unwrap_err();
-                assert_eq!(refused["code"], "chat/no-such-conversation", "{event}");
+                assert_eq!(refused["code"], "chat/conversation-not-found", "{event}");
             }
             _ => {
                 let refused = eves.asks(event, data(event)).await.unwrap_err();
-                let right =
-                    ["calls/no-such-call", "calls/no-such-conversation", "calls/not-reachable"];
+                let right = [
+                    "calls/call-not-found",
+                    "calls/conversation-not-found",
+                    "calls/callee-not-reachable",
+                ];
                 assert!(right.contains(&refused["code"].as_str().unwrap()), "{event}: {refused}");
             }
         }

@@ -53,14 +53,14 @@ async fn a_second_factor_is_set_up_asked_for_and_switched_off(backend: Backend) 
     let alice = world.person("Alice").await;
     let totp = "/api/me/totp";
 
-    alice.post(totp, json!({ "password": "wrong" })).await.refused(403, "auth/wrong-password");
+    alice.post(totp, json!({ "password": "wrong" })).await.refused(403, "auth/password-incorrect");
     let unconfirmed = json!({ "code": "000000" });
     alice
         .post("/api/me/totp/confirm", unconfirmed.clone())
         .await
-        .refused(404, "auth/no-second-factor");
+        .refused(404, "auth/second-factor-not-enabled");
     alice.post(totp, json!({ "password": PASSWORD })).await.created();
-    alice.post("/api/me/totp/confirm", unconfirmed).await.refused(403, "auth/wrong-code");
+    alice.post("/api/me/totp/confirm", unconfirmed).await.refused(403, "auth/code-invalid");
     logs_in(&alice, None).await.ok(); // not before it is confirmed
     let (app, codes) = sets_up(&alice).await;
     assert_eq!(codes.len(), 10);
@@ -68,14 +68,17 @@ async fn a_second_factor_is_set_up_asked_for_and_switched_off(backend: Backend) 
     assert_eq!((&state["enabled"], &state["recovery_codes_left"]), (&json!(true), &json!(10)));
 
     logs_in(&alice, None).await.refused(401, "auth/second-factor-required");
-    logs_in(&alice, Some("12345")).await.refused(401, "auth/second-factor-refused");
-    alice.post(totp, json!({ "password": PASSWORD })).await.refused(409, "auth/second-factor-on");
+    logs_in(&alice, Some("12345")).await.refused(401, "auth/second-factor-invalid");
+    alice
+        .post(totp, json!({ "password": PASSWORD }))
+        .await
+        .refused(409, "auth/second-factor-already-enabled");
     let proof = |code: Option<&str>| json!({ "password": PASSWORD, "code": code });
-    alice.deletes(totp, proof(None)).await.refused(403, "auth/wrong-code");
-    alice.deletes(totp, proof(Some("abcdefghijkl"))).await.refused(403, "auth/wrong-code");
+    alice.deletes(totp, proof(None)).await.refused(403, "auth/code-invalid");
+    alice.deletes(totp, proof(Some("abcdefghijkl"))).await.refused(403, "auth/code-invalid");
     let anew = alice.post("/api/me/totp/recovery-codes", proof(Some(&codes[0]))).await.ok();
     let anew = anew["recovery_codes"][0].as_str().unwrap();
-    alice.deletes(totp, proof(Some(&codes[1]))).await.refused(403, "auth/wrong-code");
+    alice.deletes(totp, proof(Some(&codes[1]))).await.refused(403, "auth/code-invalid");
     logs_in(&alice, Some(anew)).await.ok();
     alice.deletes(totp, proof(Some(&app.code(1)))).await.done();
 
@@ -99,11 +102,11 @@ async fn a_code_opens_one_door_once(backend: Backend) {
         let inside = attempts.iter().filter(|answer| answer.status == 200).count();
         assert_eq!(inside, 1, "of six at once");
         for answer in attempts.into_iter().filter(|answer| answer.status != 200) {
-            answer.refused(401, "auth/second-factor-refused");
+            answer.refused(401, "auth/second-factor-invalid");
         }
-        logs_in(&alice, Some(&code)).await.refused(401, "auth/second-factor-refused");
+        logs_in(&alice, Some(&code)).await.refused(401, "auth/second-factor-invalid");
     }
-    logs_in(&alice, Some(&app.code(0))).await.refused(401, "auth/second-factor-refused");
+    logs_in(&alice, Some(&app.code(0))).await.refused(401, "auth/second-factor-invalid");
 }
 
 async fn a_recovery_code_replaces_the_app_once(backend: Backend) {
@@ -112,9 +115,9 @@ async fn a_recovery_code_replaces_the_app_once(backend: Backend) {
     let (_, alices) = sets_up(&alice).await;
     let (_, bobs) = sets_up(&bob).await;
 
-    logs_in(&bob, Some(&alices[0])).await.refused(401, "auth/second-factor-refused");
+    logs_in(&bob, Some(&alices[0])).await.refused(401, "auth/second-factor-invalid");
     logs_in(&alice, Some(&alices[0].replace('-', "").to_uppercase())).await.ok();
-    logs_in(&alice, Some(&alices[0])).await.refused(401, "auth/second-factor-refused");
+    logs_in(&alice, Some(&alices[0])).await.refused(401, "auth/second-factor-invalid");
     logs_in(&bob, Some(&bobs[9])).await.ok();
 
     assert_eq!(alice.get("/api/me/totp").await.ok()["recovery_codes_left"], 9);
@@ -147,10 +150,10 @@ async fn codes_cannot_be_guessed(backend: Backend) {
     let (app, _) = sets_up(&alice).await; // one of the five
 
     for _ in 0..4 {
-        logs_in(&alice, Some("11111")).await.refused(401, "auth/second-factor-refused");
+        logs_in(&alice, Some("11111")).await.refused(401, "auth/second-factor-invalid");
     }
     let refused = logs_in(&alice, Some(&app.code(1))).await;
     let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((600..=720).contains(&wait), "{wait}");
-    refused.refused(429, "limits/too-many");
+    refused.refused(429, "limits/rate-limited");
 }

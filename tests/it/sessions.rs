@@ -239,7 +239,7 @@ async fn a_bad_frame_is_answered_and_the_socket_stays() {
         socket.sends_text(bad).await;
         assert_eq!(
             socket.reply(json!(null)).await.unwrap_err()["code"],
-            "event/bad-frame",
+            "event/invalid-frame",
             "{bad}"
         );
     }
@@ -253,7 +253,7 @@ async fn a_bad_frame_is_answered_and_the_socket_stays() {
     let again = socket.asks("authenticate", json!({ "token": alice.access })).await.unwrap_err();
     assert_eq!(again["code"], "event/already-authenticated");
     socket.sends(Message::Binary(vec![1, 2, 3].into())).await;
-    assert_eq!(socket.reply(json!(null)).await.unwrap_err()["code"], "event/bad-frame");
+    assert_eq!(socket.reply(json!(null)).await.unwrap_err()["code"], "event/invalid-frame");
 
     socket.asks("typing", json!({ "conversation_id": conversation })).await.unwrap();
 }
@@ -324,7 +324,7 @@ async fn a_flood_is_answered_and_then_ended() {
         }
     }
 
-    assert_eq!(refused.expect("one of them was too many")["code"], "limits/too-many");
+    assert_eq!(refused.expect("one of them was too many")["code"], "limits/rate-limited");
     for _ in 0..40 {
         socket.says("typing", json!({ "conversation_id": conversation })).await;
     }

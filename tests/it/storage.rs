@@ -108,7 +108,7 @@ async fn a_bucket_that_is_not_there_is_said_so_and_costs_nothing() {
 
     let answer = attaches(&alice, "f", "x/y", b"something").await;
     assert_eq!(answer.header("retry-after"), Some("2"));
-    answer.refused(503, "files/storage");
+    answer.refused(503, "files/storage-unavailable");
     assert_eq!(on_the_desk(&world), 0);
     assert!(!world.log().contains("secret"));
     // What was to be removed from it waits; what lies on the desk does not.

@@ -37,8 +37,8 @@ async fn one_who_trickles_holds_their_share_and_no_more() {
 
     let refused = attaches(&alice, "f", "x/y", b"more").await;
     assert_eq!(refused.header("retry-after"), Some("2"));
-    refused.refused(503, "files/busy");
-    appends(&alice, &upload, 8, b"e").await.refused(503, "files/busy");
+    refused.refused(503, "files/overloaded");
+    appends(&alice, &upload, 8, b"e").await.refused(503, "files/overloaded");
     for _ in 0..14 {
         attaches(&bob, "f", "x/y", b"not hers").await.created();
     }

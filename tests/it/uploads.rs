@@ -115,14 +115,14 @@ async fn only_what_fits_is_appended() {
     let place = begins(&alice, 1000).await;
     appends(&alice, &place, 0, &bytes(400)).await.done();
 
-    appends(&alice, &place, 0, &bytes(10)).await.refused(409, "uploads/wrong-offset");
-    appends(&alice, &place, 401, &bytes(10)).await.refused(409, "uploads/wrong-offset");
+    appends(&alice, &place, 0, &bytes(10)).await.refused(409, "uploads/offset-mismatch");
+    appends(&alice, &place, 401, &bytes(10)).await.refused(409, "uploads/offset-mismatch");
     appends(&alice, &place, 400, &bytes(601)).await.refused(413, "files/too-large");
     assert_eq!(offset(&alice, &place).await, 400);
     let wrong = format!("sha256 {}", STANDARD.encode([0; 32]));
     let answer = with(&alice, &place, 400, &bytes(10), &[("upload-checksum", &wrong)]).await;
     assert_eq!(answer.header("tus-resumable"), Some("1.0.0"));
-    answer.refused(460, "uploads/bad-checksum");
+    answer.refused(460, "uploads/checksum-mismatch");
     assert_eq!(offset(&alice, &place).await, 400);
     let sum = "sha1 qvTGHdzF6KLavt4PO0gs2a6pQ00="; // of "hello"
     let answer = with(&alice, &place, 400, b"hello", &[("upload-checksum", sum)]).await;
@@ -137,10 +137,10 @@ async fn only_what_fits_is_appended() {
     let answer = alice.sends(Method::POST, "/api/uploads/", &headers, None).await;
     assert_eq!(answer.header("tus-resumable"), Some("1.0.0"));
     assert_eq!(answer.header("tus-version"), Some("1.0.0"));
-    answer.refused(412, "uploads/version");
+    answer.refused(412, "uploads/unsupported-version");
     for (length, status, code) in [
-        ("x", 400, "uploads/bad-header"),
-        ("-1", 400, "uploads/bad-header"),
+        ("x", 400, "uploads/invalid-header"),
+        ("-1", 400, "uploads/invalid-header"),
         ("0", 422, "files/empty"),
         ("1000001", 413, "files/too-large"),
     ] {
@@ -151,7 +151,7 @@ async fn only_what_fits_is_appended() {
     for metadata in ["filename !!", "purpose YnVpbGQ="] {
         let headers = [("upload-length", "5"), ("upload-metadata", metadata)];
         let answer = tus(&alice, Method::POST, "/api/uploads/", &headers, None).await;
-        answer.refused(422, "uploads/bad-upload");
+        answer.refused(422, "uploads/invalid-upload");
     }
     let can = alice.sends(Method::OPTIONS, "/api/uploads/", &[], None).await;
     assert_eq!(can.header("tus-extension"), Some("creation,expiration,checksum,termination"));
@@ -178,10 +178,10 @@ async fn of_two_who_append_at_the_same_place_one_wins() {
             let code = answer.body["code"].as_str().unwrap_or_default().to_owned();
             assert!(
                 [
-                    "uploads/wrong-offset",
-                    "uploads/taken-over",
+                    "uploads/offset-mismatch",
+                    "uploads/superseded",
                     "files/too-large",
-                    "uploads/elsewhere"
+                    "uploads/locked-by-other-node"
                 ]
                 .contains(&code.as_str()),
                 "{}",
@@ -214,7 +214,7 @@ async fn an_upload_whose_disk_was_full_goes_on_where_it_is_not() {
     std::fs::create_dir_all(&desk).unwrap();
     let lies = desk.join(place.rsplit('/').next().unwrap());
     std::os::unix::fs::symlink("/dev/full", &lies).unwrap();
-    appends(&alice, &place, 0, &bytes(1000)).await.refused(503, "files/storage");
+    appends(&alice, &place, 0, &bytes(1000)).await.refused(503, "files/storage-unavailable");
 
     std::fs::remove_file(&lies).unwrap();
     soon("it is opened again", async {
@@ -223,7 +223,7 @@ async fn an_upload_whose_disk_was_full_goes_on_where_it_is_not() {
             if answer.status == 204 {
                 break;
             }
-            answer.refused(503, "uploads/elsewhere"); // the one before is just ending
+            answer.refused(503, "uploads/locked-by-other-node"); // the one before is just ending
         }
     })
     .await;
@@ -239,10 +239,10 @@ async fn an_upload_is_its_owners_alone(backend: Backend) {
     appends(&alice, &place, 0, &bytes(10)).await.done();
 
     for path in [place.as_str(), &format!("/api/uploads/upl_{}", "0".repeat(32))] {
-        eve.get(path).await.refused(404, "uploads/no-such-upload");
-        appends(&eve, path, 10, &bytes(10)).await.refused(404, "uploads/no-such-upload");
+        eve.get(path).await.refused(404, "uploads/upload-not-found");
+        appends(&eve, path, 10, &bytes(10)).await.refused(404, "uploads/upload-not-found");
         let answer = tus(&eve, Method::DELETE, path, &[], None).await;
-        answer.refused(404, "uploads/no-such-upload");
+        answer.refused(404, "uploads/upload-not-found");
     }
     assert_eq!(offset(&alice, &place).await, 10);
 }
@@ -252,14 +252,14 @@ async fn uploads_that_are_over_leave_nothing(backend: Backend) {
     let alice = world.person("Alice").await;
     let (one, two) = (begins(&alice, 1000).await, begins(&alice, 1000).await);
     let third = tus(&alice, Method::POST, "/api/uploads/", &[("upload-length", "5")], None).await;
-    third.refused(429, "uploads/too-many");
+    third.refused(429, "uploads/limit-reached");
     appends(&alice, &one, 0, &bytes(500)).await.done();
     appends(&alice, &two, 0, &bytes(500)).await.done();
     assert_eq!(on_the_desk(&world), 2);
 
     tus(&alice, Method::DELETE, &one, &[], None).await.done();
     assert_eq!(on_the_desk(&world), 1);
-    alice.get(&one).await.refused(404, "uploads/no-such-upload");
+    alice.get(&one).await.refused(404, "uploads/upload-not-found");
     // Whatever belongs to no upload goes when the server starts.
     let desk = world.dir.path().join("uploads");
     std::fs::write(desk.join(format!("upl_{}", "0".repeat(32))), "stray").unwrap();

@@ -38,13 +38,13 @@ async fn people_are_found(backend: Backend) {
         names(&users(&format!("after={}", first["next"].as_str().unwrap())).await),
         ["anton"]
     );
-    admin.get("/api/admin/users?role=king").await.refused(422, "users/bad-role");
+    admin.get("/api/admin/users?role=king").await.refused(422, "users/invalid-role");
     let one = admin.get(&format!("/api/admin/users/{}", anna.id)).await.ok();
     assert_eq!((&one["phone"], &one["second_factor"]), (&json!(anna.phone), &json!(false)));
     let nobody = "/api/admin/users/usr_00000000000000000000000000000000";
-    admin.get(nobody).await.refused(404, "users/no-such-person");
-    admin.get(&format!("{nobody}/devices")).await.refused(404, "users/no-such-person");
-    admin.delete(nobody).await.refused(404, "users/no-such-person");
+    admin.get(nobody).await.refused(404, "users/person-not-found");
+    admin.get(&format!("{nobody}/devices")).await.refused(404, "users/person-not-found");
+    admin.delete(nobody).await.refused(404, "users/person-not-found");
 }
 
 async fn whoever_is_suspended_is_out_at_once(backend: Backend) {
@@ -79,7 +79,7 @@ async fn rights_are_given_and_taken(backend: Backend) {
     let role = format!("/api/admin/users/{}/role", alice.id);
     alice.get("/api/admin/users").await.refused(403, "auth/forbidden");
 
-    admin.put(&role, json!({ "role": "king" })).await.refused(422, "users/bad-role");
+    admin.put(&role, json!({ "role": "king" })).await.refused(422, "users/invalid-role");
     admin.put(&role, json!({ "role": "admin" })).await.done();
     alice.get("/api/admin/users").await.ok();
     admin.put(&role, json!({ "role": "operator" })).await.done();
@@ -128,7 +128,7 @@ async fn devices_are_signed_out_by_an_administrator(backend: Backend) {
     tablets.ends().await;
     alice.get("/api/me").await.ok();
     let elsewhere = format!("/api/admin/users/{}/devices/{}", admin.id, alice.device);
-    admin.delete(&elsewhere).await.refused(404, "auth/no-such-device");
+    admin.delete(&elsewhere).await.refused(404, "auth/device-not-found");
     admin.delete(&devices).await.done();
 
     phones.ends().await;

@@ -59,7 +59,7 @@ impl CallService {
         conversation: Option<ConversationId>,
     ) -> Result<CallReservation, Result<LocatedCall, CallError>> {
         let config = self.deeds.config();
-        let most = CallLimits { all: config.max_calls, per_person: config.max_per_person };
+        let most = CallLimits { all: config.max_calls, per_person: config.max_calls_per_user };
         self.board.reserve(id, key.clone(), by, conversation, most)
     }
 
@@ -154,7 +154,7 @@ impl CallService {
         mut call: CallState,
     ) -> Result<(), CallError> {
         place.rename(call.id(), call.conversation());
-        tracing::info!(call.id = %call.id(), call.epoch = hold.epoch, "a call goes on here");
+        tracing::info!(call.id = %call.id(), call.epoch = hold.epoch, "call taken over");
         counter!(CLUSTER_MOVES, "reason" => "adopted").increment(1);
         call.moved(hold.epoch);
         self.live(place, hold, call).await?;
@@ -178,7 +178,7 @@ impl CallService {
                 Ok(room)
             }
             Err(error) => {
-                tracing::warn!(%error, "a room did not start");
+                tracing::warn!(%error, "room start failed");
                 Err(CallError::Unavailable)
             }
         }
@@ -235,7 +235,7 @@ impl CallService {
     pub async fn take_room(&self, from: NodeId, text: &str, epoch: u64, call: CallState) -> bool {
         let taken = self.take(from, text, epoch, call).await;
         if let Err(error) = &taken {
-            tracing::warn!(%error, "a room that was handed over was not taken");
+            tracing::warn!(%error, "hand-off accept failed");
         }
         taken.is_ok()
     }
@@ -255,7 +255,7 @@ impl CallService {
             .map_err(|there| there.map_or_else(|error| error, |_| CallError::Unavailable))?;
         let me = self.neighbours.me();
         let taken = self.directory.take(text, from, epoch).await?.ok_or(CallError::Moved)?;
-        tracing::info!(call.id = %id, call.epoch = taken, node = %me, "a call was handed over");
+        tracing::info!(call.id = %id, call.epoch = taken, node = %me, "call handed off");
         counter!(CLUSTER_MOVES, "reason" => "handed-over").increment(1);
         call.moved(taken);
         self.live(place, self.hold(text.to_owned(), taken), call).await?;

@@ -25,7 +25,7 @@ impl CallService {
         match self.directory.is_dead(node).await {
             Ok(true) => self.node_died(node).await,
             Ok(false) => {}
-            Err(error) => tracing::warn!(%error, %node, "whether a node is dead is not known"),
+            Err(error) => tracing::warn!(%error, %node, "node liveness check failed"),
         }
     }
 
@@ -43,7 +43,7 @@ impl CallService {
                     .iter()
                     .any(|(user, _)| self.switchboard.is_connected_local(*user));
             if concerned && let Err(error) = self.take_over(&key, id).await {
-                tracing::warn!(%error, call.id = %id, "a dead node's call does not go on here");
+                tracing::warn!(%error, call.id = %id, "call take-over failed");
             }
         };
         calls.for_each_concurrent(MAX_CONCURRENT_HAND_OFFS, look_after).await;
@@ -61,12 +61,12 @@ impl CallService {
     pub async fn hand_over_all(&self) {
         let hand_over = |(id, room): (CallId, ActorRef<CallRoom>)| async move {
             let Some(to) = self.least_loaded_node() else {
-                tracing::warn!(call.id = %id, "no other node takes rooms: this call ends here");
+                tracing::warn!(call.id = %id, "no node accepts hand-off, ending call");
                 return;
             };
             let handed = tokio::time::timeout(HAND_OFF_TIMEOUT, room.ask(HandOffRoom { to })).await;
             if !matches!(handed, Ok(Ok(true))) {
-                tracing::warn!(call.id = %id, node = %to, "a call was not handed over");
+                tracing::warn!(call.id = %id, node = %to, "call hand-off failed");
             }
         };
         stream::iter(self.board.rooms())

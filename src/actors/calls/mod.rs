@@ -71,7 +71,7 @@ impl CallService {
         Self {
             nursery: rooms,
             board: CallIndex::new(neighbours.clone()),
-            places: Arc::new(Semaphore::new(deeds.config().max_in_calls)),
+            places: Arc::new(Semaphore::new(deeds.config().max_participants_per_node)),
             switchboard,
             neighbours,
             directory,
@@ -156,7 +156,7 @@ impl CallService {
         for node in self.neighbours.nodes() {
             match self.neighbours.ask(node, &NodeRequest::Calls, REQUEST_TIMEOUT).await {
                 Ok(more) => views.extend::<Vec<_>>(more),
-                Err(error) => tracing::warn!(%error, %node, "the calls of a node are not shown"),
+                Err(error) => tracing::warn!(%error, %node, "call list request to peer failed"),
             }
         }
         views.sort_by_key(|view| view.call_id);

@@ -113,7 +113,7 @@ impl CallService {
             (_, Some(id), _) => (Key::Conversation(id), id.to_string()),
             _ => return Err(CallError::OneOf),
         };
-        let ring_timeout = self.deeds.config().ring_seconds;
+        let ring_timeout = self.deeds.config().ring_timeout_seconds;
         for _ in 0..MAX_LOOKUP_ATTEMPTS {
             let callee = |user: &UserId| self.callee(*user, unheard, None);
             let begin = StartCallParams {
@@ -266,7 +266,7 @@ impl CallService {
             Some(pass) if pass.session == name && pass.moderates => Ok(CallRole::Moderator),
             Some(pass) if pass.session == name => Ok(CallRole::Participant),
             Some(_) => Err(CallError::CallOnly),
-            None if self.deeds.config().sessions == SessionCreationPolicy::Anybody => {
+            None if self.deeds.config().session_creation == SessionCreationPolicy::Anybody => {
                 Ok(CallRole::Participant)
             }
             None => Err(CallError::NotAllowed),

@@ -31,7 +31,7 @@ use crate::telemetry::metrics::{CALL_SECONDS, CALLS_ENDED};
 
 /// How long until a database that did not take the end of a call is told again.
 const PERSIST_BACKOFF: Backoff =
-    Backoff { first: Duration::from_millis(200), most: Duration::from_secs(10) };
+    Backoff { initial: Duration::from_millis(200), max: Duration::from_secs(10) };
 
 /// The actor.
 pub struct CallRoom {
@@ -103,7 +103,7 @@ impl CallRoom {
                 let written = async move { deeds.write_answered(id, fence).await };
                 ctx.spawn(written.into_actor(self).map(|written, _, _| {
                     if let Err(error) = written {
-                        tracing::warn!(%error, "an answer could not be written down");
+                        tracing::warn!(%error, "call answer write failed");
                     }
                 }));
             }
@@ -156,7 +156,7 @@ impl CallRoom {
                 match deeds.write_end(end.clone(), fence.clone()).await {
                     Ok(()) | Err(CallError::Moved) => break,
                     Err(error) => {
-                        tracing::warn!(%error, "the end of a call could not be written down");
+                        tracing::warn!(%error, "call end write failed");
                         tokio::time::sleep(PERSIST_BACKOFF.delay(attempt, 0.0)).await;
                     }
                 }

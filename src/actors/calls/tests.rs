@@ -96,7 +96,7 @@ async fn without_rooms(store: &Store, clock: &Clock) -> CallService {
         keys,
         ice: TurnCredentials::new(clock.clone(), &RandomSource::system(), config.turn, Vec::new()),
         config: config.calls,
-        reach: config.chat.direct,
+        reach: config.chat.direct_conversations_from,
         node: base::ids::NodeId::new(),
         cache: Arc::new(Away),
         rings_per_minute: 1,

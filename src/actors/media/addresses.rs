@@ -7,8 +7,8 @@ use crate::config::Config;
 /// The configured addresses, or those found: that of the interface which leads out, and the
 /// machine's own where people use the server under a local name.
 pub fn addresses(config: &Config) -> Vec<IpAddr> {
-    if !config.media.addresses.is_empty() {
-        return config.media.addresses.clone();
+    if !config.media.external_addresses.is_empty() {
+        return config.media.external_addresses.clone();
     }
     let bind = config.media.bind;
     if !bind.is_unspecified() {

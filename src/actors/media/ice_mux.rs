@@ -188,7 +188,7 @@ async fn pump(hub: Rc<RoomDispatcher>, sockets: Rc<MediaSockets>) {
         tokio::select! {
             ready = sockets.udp.readable() => {
                 if let Err(error) = ready {
-                    tracing::warn!(%error, "a media socket");
+                    tracing::warn!(%error, "media socket error");
                 }
                 read(&hub, &sockets.udp, &mut batch);
             }

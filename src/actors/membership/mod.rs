@@ -79,14 +79,14 @@ impl Membership {
                 return Ok(roster);
             }
             // The others took us for dead. What was ours is not; we come back with nothing.
-            tracing::warn!("this node was taken for dead and joins again");
+            tracing::warn!("node was declared dead, rejoining cluster");
             let again = leases.join().await?;
             Ok(LiveNodes { alive: false, nodes: again.nodes })
         };
         ctx.spawn(beat.into_actor(self).map(|beaten: Result<_, DirectoryError>, member, ctx| {
             match beaten {
                 Ok(roster) => member.roster(&roster, ctx),
-                Err(error) => tracing::warn!(%error, "this node could not say that it lives"),
+                Err(error) => tracing::warn!(%error, "heartbeat write failed"),
             }
             ctx.run_later(HEARTBEAT_INTERVAL, Self::beat);
         }));
@@ -110,7 +110,7 @@ impl Membership {
         if !self.parts.neighbours.forget(node) {
             return; // found by its word and by its silence
         }
-        tracing::warn!(%node, "a node is dead");
+        tracing::warn!(%node, "node declared dead");
         // What it committed last, it may have told nobody.
         self.parts.residents.resync();
         let residents = self.parts.residents.clone();
@@ -136,7 +136,7 @@ impl Membership {
             ctx.spawn(asked.into_actor(self).map(move |dead, member, ctx| match dead {
                 Ok(true) => member.died(suspect, ctx),
                 Ok(false) => {} // suspected again with the next sign of life that finds nobody
-                Err(error) => tracing::warn!(%error, "whether a node is dead is not known"),
+                Err(error) => tracing::warn!(%error, "node liveness check failed"),
             }));
         }
     }
@@ -159,7 +159,7 @@ impl Membership {
                             member.parts.residents.changed_there(node, change);
                         }
                     }
-                    Err(error) => tracing::debug!(%error, %node, "a node does not tell of itself"),
+                    Err(error) => tracing::debug!(%error, %node, "peer snapshot fetch failed"),
                 }
             }));
         }

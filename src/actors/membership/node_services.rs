@@ -80,13 +80,13 @@ impl NodeServices for LocalNodeServices {
         Box::pin(async move {
             match self.store.signed_out(devices).await {
                 Ok(gone) => self.switchboard.end_devices(&gone),
-                Err(error) => tracing::warn!(%error, "who was signed out is not known"),
+                Err(error) => tracing::warn!(%error, "revoked-device check failed"),
             }
             match self.store.kept_out(guests).await {
                 Ok(gone) => {
                     gone.into_iter().for_each(|user| self.switchboard.end_person_here(user))
                 }
-                Err(error) => tracing::warn!(%error, "who is kept out is not known"),
+                Err(error) => tracing::warn!(%error, "suspended-user check failed"),
             }
         })
     }

@@ -259,7 +259,7 @@ impl PeerNodes {
     ) -> Result<T, BusError> {
         let answer = self.0.bus.ask(node, request, patience).await?;
         serde_json::from_str(&answer).map_err(|error| {
-            tracing::warn!(%error, "an answer of another node cannot be read");
+            tracing::warn!(%error, "invalid reply from peer node");
             BusError::Timeout
         })
     }

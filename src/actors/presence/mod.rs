@@ -124,7 +124,7 @@ impl PresenceActor {
         let work = async move {
             for some in due.chunks(MAX_USERS_PER_FLUSH) {
                 if let Err(error) = tell(&store, &switchboard, some).await {
-                    tracing::debug!(%error, "contacts cannot be told of presence yet");
+                    tracing::debug!(%error, "presence publish deferred");
                     presence.lock().again(some);
                 }
             }

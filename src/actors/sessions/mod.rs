@@ -140,7 +140,7 @@ impl SessionService {
     ) -> Result<SessionHandle, SessionError> {
         // Other tabs of the device may be faster and take the session that was begun for this one,
         // but each of them takes one only.
-        for _ in 0..=self.config.per_device {
+        for _ in 0..=self.config.max_per_device {
             for entry in self.switchboard.registry.of_device(me.user, me.device) {
                 if !entry.attached.load(Ordering::Acquire)
                     && let Some(handle) = offer(&entry.actor, line.clone()).await?
@@ -170,7 +170,7 @@ impl SessionService {
         let handle = offer(&actor, line).await?;
         // Looked at when the new one is among them, so that many at once do not all pass.
         let mine = self.switchboard.registry.of_device(user, device);
-        for oldest in mine.iter().take(mine.len().saturating_sub(self.config.per_device)) {
+        for oldest in mine.iter().take(mine.len().saturating_sub(self.config.max_per_device)) {
             let _ = oldest.actor.tell_control(EndSession(CloseReason::TooMany)); // gone already is as good
         }
         Ok(handle)

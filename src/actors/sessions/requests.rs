@@ -38,7 +38,7 @@ impl CodedError for RequestError {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::TooManyInFlight => "event/too-many-in-flight",
+            Self::TooManyInFlight => "event/in-flight-limit-reached",
             Self::Again => "event/already-authenticated",
         }
     }

@@ -267,7 +267,7 @@ impl<F> Drop for TrackedFuture<F> {
         if std::thread::panicking() {
             let future = self.0.take();
             if let Err(text) = super::exit::catch_panic(|| drop(future)) {
-                tracing::error!(panic = text, "a future panicked when it was dropped");
+                tracing::error!(panic = text, "panic while dropping future");
             }
         }
     }

@@ -60,7 +60,7 @@ impl PartitionChild {
         let again = self.turn > 0;
         if again {
             self.seat.cell().restarts.fetch_add(1, Relaxed);
-            metrics::counter!("actor_restarts_total").increment(1);
+            metrics::counter!("securevox_actor_restarts_total").increment(1);
         }
         self.turn = self.turn.wrapping_add(1);
         (self.until, self.killed) = (None, false);

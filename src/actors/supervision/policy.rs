@@ -82,7 +82,7 @@ impl RestartPolicy {
     pub const CHILD: Self = Self {
         restart: Restart::Permanent,
         intensity: Intensity { most: 5, window: Duration::from_secs(30) },
-        backoff: Backoff { first: Duration::from_millis(10), most: Duration::from_secs(5) },
+        backoff: Backoff { initial: Duration::from_millis(10), max: Duration::from_secs(5) },
         stable_after: Duration::from_secs(10),
         shutdown: Duration::from_secs(5),
         grace: Duration::from_millis(200),
@@ -217,7 +217,7 @@ mod tests {
                 now += Duration::from_millis(gap);
                 match record.ended(&p, &boom(), now, 0.5) {
                     RestartDecision::Again(wait) => {
-                        prop_assert!(wait <= p.backoff.most);
+                        prop_assert!(wait <= p.backoff.max);
                         restarts.push(now);
                     }
                     RestartDecision::TooMany => {}

@@ -113,7 +113,7 @@ macro_rules! terms {
         }
 
         /// Where it lives.
-        pub const fn on(mut self, place: ThreadAffinity) -> Self {
+        pub const fn on_threads(mut self, place: ThreadAffinity) -> Self {
             self.place = place;
             self
         }

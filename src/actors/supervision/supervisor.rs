@@ -65,7 +65,7 @@ impl OrderedSupervisor {
                 let again = kid.turn > 0;
                 if again {
                     kid.seat.cell().restarts.fetch_add(1, Relaxed);
-                    metrics::counter!("actor_restarts_total").increment(1);
+                    metrics::counter!("securevox_actor_restarts_total").increment(1);
                 }
                 kid.turn = kid.turn.wrapping_add(1);
                 kid.seat.start(line, kid.turn, again);

@@ -28,7 +28,7 @@ struct World {
 
 impl World {
     fn new(strategy: Plan, intensity: Intensity, restart: Restart) -> Self {
-        let backoff = Backoff { first: Duration::from_millis(3), most: Duration::from_millis(50) };
+        let backoff = Backoff { initial: Duration::from_millis(3), max: Duration::from_millis(50) };
         let own = Intensity { most: 1000, ..intensity };
         let policy = RestartPolicy { restart, backoff, intensity: own, ..RestartPolicy::CHILD };
         Self {

@@ -36,9 +36,9 @@ impl TreeContext {
             actor.path = cell.path(),
             actor.exit = text,
             actor.message = at,
-            "an actor failed"
+            "actor failed"
         );
-        metrics::counter!("actor_failures_total", "exit" => word).increment(1);
+        metrics::counter!("securevox_actor_failures_total", "exit" => word).increment(1);
         cell.record(FailureRecord { at: self.clock.now(), exit: text, message: at.to_owned() });
     }
 }

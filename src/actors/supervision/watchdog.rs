@@ -113,8 +113,9 @@ impl Watchdog {
             }
         };
         let thread = std::thread::Builder::new().name("watchdog".into()).spawn(watching);
-        let thread =
-            thread.inspect_err(|error| tracing::error!(%error, "there is no watchdog")).ok()?;
+        let thread = thread
+            .inspect_err(|error| tracing::error!(%error, "watchdog thread failed to start"))
+            .ok()?;
         Some(Self { off, thread })
     }
 }
@@ -147,7 +148,7 @@ impl WatchedThread {
     fn look(&mut self, now: Instant) {
         let nap = now.saturating_duration_since(std::mem::replace(&mut self.looked, now));
         if self.patience.overslept(nap) {
-            tracing::warn!(nap_ms = nap.as_millis(), "the whole process was paused or starved");
+            tracing::warn!(nap_ms = nap.as_millis(), "process stall detected");
             self.awake = now;
         }
         for desk in self.places.desks() {
@@ -169,12 +170,12 @@ impl WatchedThread {
     }
 
     fn warn(&self, doing: &RunningHandler) {
-        metrics::counter!("actor_stuck_total").increment(1);
+        metrics::counter!("securevox_actor_stalls_total").increment(1);
         tracing::warn!(
             actor.path = doing.cell.path(),
             actor.message = doing.what,
             stuck_ms = doing.elapsed().as_millis(),
-            "an actor holds its thread"
+            "actor blocked its thread"
         );
     }
 
@@ -183,8 +184,8 @@ impl WatchedThread {
         if !self.places.give_up(desk) {
             return;
         }
-        metrics::counter!("actor_threads_lost_total").increment(1);
-        tracing::error!(actor.path = doing.cell.path(), "a thread is given up");
+        metrics::counter!("securevox_actor_threads_replaced_total").increment(1);
+        tracing::error!(actor.path = doing.cell.path(), "blocked thread replaced");
         for (cell, line) in self.forest.at(desk) {
             let exit =
                 if Arc::ptr_eq(&cell, &doing.cell) { ExitReason::Stuck } else { ExitReason::Lost };

@@ -117,7 +117,7 @@ impl TurnClients {
         let client = self.here.borrow().get(&line).cloned()?;
         let done = catch_unwind(AssertUnwindSafe(|| deed(&mut client.borrow_mut())));
         if done.is_err() {
-            tracing::warn!("a relay panicked: its client is dropped, the others stay");
+            tracing::warn!("TURN relay panicked, client dropped");
             self.ground.meters.failed.increment(1);
             self.forget(line);
         }

@@ -43,7 +43,7 @@ pub(super) async fn datagrams(clients: Rc<TurnClients>, socket: UdpSocket) {
     loop {
         let ready = socket.readable().await;
         if let Err(error) = ready {
-            tracing::warn!(%error, "the socket of TURN");
+            tracing::warn!(%error, "TURN socket error");
         }
         for _ in 0..MAX_READS_PER_WAKE {
             let Ok((count, remote)) = socket.try_recv_from(&mut buffer) else { break };

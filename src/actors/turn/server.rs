@@ -50,11 +50,11 @@ impl TurnServerConfig {
             bind: config.bind,
             ports: config.relay_port_min..=config.relay_port_max,
             addresses: Arc::clone(&self.addresses),
-            peers: PeerPolicy { private: config.allow_private },
+            peers: PeerPolicy { private: config.allow_private_peers },
             limits: TurnLimits {
-                user_allocations: config.user_allocations,
+                user_allocations: config.max_allocations_per_user,
                 allocations: config.max_allocations,
-                user_bps: config.user_bps,
+                user_bps: config.max_bps_per_user,
             },
         }
     }

@@ -8,12 +8,12 @@ use crate::config::Config;
 /// What `ice_servers` says of the embedded server.
 pub fn urls(config: &Config, addresses: &[IpAddr], sockets: &TurnSockets) -> Vec<String> {
     let site = site(&config.http.public_url);
-    let host = if config.turn.host.is_empty() {
+    let host = if config.turn.public_host.is_empty() {
         // One that others can reach, if there is one: a server at home knows itself as 127.0.0.1 too.
         let outside = addresses.iter().find(|address| !address.is_loopback());
         outside.or_else(|| addresses.first()).map_or_else(|| site.to_owned(), bracketed)
     } else {
-        config.turn.host.clone()
+        config.turn.public_host.clone()
     };
     let port = sockets.port();
     let mut urls = vec![
@@ -23,7 +23,7 @@ pub fn urls(config: &Config, addresses: &[IpAddr], sockets: &TurnSockets) -> Vec
     ];
     if let Some(port) = sockets.tls_port() {
         // The certificate names the site.
-        let host = if config.turn.host.is_empty() { site } else { &host };
+        let host = if config.turn.public_host.is_empty() { site } else { &host };
         urls.push(format!("turns:{host}:{port}?transport=tcp"));
     }
     urls
@@ -75,7 +75,7 @@ mod tests {
 
         assert_eq!(told[0], format!("stun:192.0.2.7:{port}"));
         assert_eq!(told[2], format!("turn:192.0.2.7:{port}?transport=tcp"));
-        config.turn.host = "turn.example".to_owned();
+        config.turn.public_host = "turn.example".to_owned();
         assert_eq!(urls(&config, &addresses, &sockets)[0], format!("stun:turn.example:{port}"));
     }
 }

@@ -214,7 +214,7 @@ impl AmqpHealth {
         gauge!(BUS_UP).set(f64::from(u8::from(state == BusState::Up)));
         let changed = self.state.send_if_modified(|old| std::mem::replace(old, state) != state);
         if changed {
-            tracing::info!(bus.state = ?state, "the bus changed its state");
+            tracing::info!(bus.state = ?state, "bus state changed");
         }
     }
 }

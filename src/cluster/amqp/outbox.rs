@@ -91,7 +91,7 @@ impl BusOutbox {
         let body = match serde_json::to_vec(event) {
             Ok(body) => body,
             Err(error) => {
-                tracing::error!(%error, event.name = name, "an event cannot travel");
+                tracing::error!(%error, event.name = name, "event serialization failed");
                 return Err(BusError::Overloaded);
             }
         };

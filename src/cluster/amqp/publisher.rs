@@ -64,7 +64,7 @@ async fn carry(shared: Arc<AmqpShared>) -> Result<Infallible, AmqpConnectionErro
             biased;
             event = line.event() => match event {
                 Event::ConnectionBlocked(reason) => {
-                    tracing::warn!(broker.reason = reason, "the broker takes nothing");
+                    tracing::warn!(broker.reason = reason, "broker blocked publishing");
                     sent.block(true);
                 }
                 Event::ConnectionUnblocked => sent.block(false),

@@ -87,8 +87,8 @@ impl ConnectAttempt<'_> {
 impl Drop for ConnectAttempt<'_> {
     fn drop(&mut self) {
         match (self.down.swap(!self.succeeded, Ordering::AcqRel), self.succeeded) {
-            (false, false) => tracing::warn!("the cache cannot be reached"),
-            (true, true) => tracing::info!("the cache answers again"),
+            (false, false) => tracing::warn!("cache unreachable"),
+            (true, true) => tracing::info!("cache reconnected"),
             _ => {}
         }
     }

@@ -76,7 +76,7 @@ impl RedisCache {
             Ok(done) => Ok(done),
             Err(error) => {
                 counter!(CACHE_FAILED, "operation" => name).increment(1);
-                tracing::debug!(error, cache.operation = name, "the cache failed");
+                tracing::debug!(error, cache.operation = name, "cache operation failed");
                 Err(CacheError)
             }
         }

@@ -38,7 +38,7 @@ impl AccountService {
             id: JobId::new(),
             kind: KIND.to_owned(),
             user_id: Some(user),
-            payload: json!({ "scrub": self.config.deleted_messages == DeletedMessagePolicy::Remove }),
+            payload: json!({ "scrub": self.config.deleted_account_messages == DeletedMessagePolicy::Remove }),
         };
         let change = self.store.delete_user(user, rest, entry, self.clock.now()).await?;
         self.changed(change).await

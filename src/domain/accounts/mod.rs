@@ -301,7 +301,7 @@ impl AccountService {
         password: Secret<String>,
         role: Role,
     ) -> Result<NewUserRow, AccountError> {
-        let phone = Phone::parse(phone, &self.config.default_region)?;
+        let phone = Phone::parse(phone, &self.config.default_phone_region)?;
         let name = parse_name(name)?;
         let password_hash = self.hash_new(password).await?;
         Ok(NewUserRow {

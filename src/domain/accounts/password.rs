@@ -37,9 +37,9 @@ impl PasswordHasher {
         let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let decoy = hash(&argon, b"nobody has this password")?;
 
-        let (queue, jobs) = sync_channel(config.hash_queue);
+        let (queue, jobs) = sync_channel(config.password_hash_queue_capacity);
         let jobs = Arc::new(Mutex::new(jobs));
-        for n in 0..config.hash_threads {
+        for n in 0..config.password_hash_threads {
             let (jobs, argon) = (jobs.clone(), argon.clone());
             std::thread::Builder::new()
                 .name(format!("hash-{n}"))

@@ -170,7 +170,7 @@ impl AccountService {
 
     /// Six digits with a window of three steps are few: what may be tried is counted per person.
     async fn count_code(&self, user: UserId) -> Result<(), AccountError> {
-        let burst = self.limits.codes_per_hour;
+        let burst = self.limits.second_factor_attempts_per_hour;
         let every = Duration::from_hours(1) / burst;
         let limit = RateLimit { name: "second-factor", every, burst };
         self.cache.take(limit, &user.to_string()).await.inspect_err(|_| {

@@ -58,7 +58,7 @@ impl AccountService {
         login: wire::Login,
         from: &ClientInfo,
     ) -> Result<wire::SignedIn, AccountError> {
-        let phone = Phone::parse(&login.phone, &self.config.default_region);
+        let phone = Phone::parse(&login.phone, &self.config.default_phone_region);
         let written: String = login.phone.chars().take(40).collect();
         let key = phone.as_ref().map_or(written.as_str(), Phone::as_str);
         self.cache
@@ -155,7 +155,7 @@ impl AccountService {
         }
         let token = self.entropy.token();
         let now = self.clock.now();
-        let ends = now + Duration::from_secs(self.config.setup_link_hours * 3600);
+        let ends = now + Duration::from_secs(self.config.setup_link_ttl_hours * 3600);
         self.store.put_setup_link(hash(&token), ends, now).await?;
         Ok(Some(Secret::new(token)))
     }
@@ -206,7 +206,7 @@ impl AccountService {
             access_token: self.keys.sign(bearer, self.config.access())?,
             refresh_token,
             token_type: "Bearer",
-            expires_in: self.config.access_token_seconds,
+            expires_in: self.config.access_token_ttl_seconds,
         })
     }
 }

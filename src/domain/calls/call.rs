@@ -62,11 +62,11 @@ pub struct Callee {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct CallTerms {
     /// How long devices ring.
-    pub ring: Duration,
+    pub ring_timeout: Duration,
     /// How long it may last.
-    pub longest: Option<Duration>,
+    pub max_duration: Option<Duration>,
     /// How many devices may be in it.
-    pub most: usize,
+    pub max_participants: usize,
 }
 
 /// What became of somebody.
@@ -158,7 +158,7 @@ impl CallState {
         let part = |answer| InviteeState { answer, joined_at: None, left_at: None };
         let mut people = BTreeMap::from([(begin.by.user_id, part(InviteStatus::Came))]);
         for callee in &begin.callees {
-            let rings = InviteStatus::Rings(now + terms.ring);
+            let rings = InviteStatus::Rings(now + terms.ring_timeout);
             people.insert(callee.user, part(if callee.busy { InviteStatus::Busy } else { rings }));
         }
         let unheard = begin.callees.iter().filter(|callee| callee.unheard);
@@ -242,7 +242,7 @@ impl CallState {
     ) -> Result<Timestamp, CallError> {
         self.may_invite(by, callee)?;
         let user = callee.user;
-        let until = now + self.terms.ring;
+        let until = now + self.terms.ring_timeout;
         let part =
             InviteeState { answer: InviteStatus::Rings(until), joined_at: None, left_at: None };
         self.people.entry(user).or_insert(part).answer = InviteStatus::Rings(until);

@@ -43,14 +43,14 @@ impl CallDomain {
         let role = new.role.unwrap_or_default();
         if let Some(me) = me {
             let own = me.user == new.user_id && role == CallRole::Participant;
-            if !own || self.config.sessions == SessionCreationPolicy::Services {
+            if !own || self.config.session_creation == SessionCreationPolicy::Services {
                 return Err(CallError::NotAllowed);
             }
         } else if self.store.user(new.user_id).await?.is_none() {
             return Err(CallError::NoSuchPerson);
         }
         let now = self.clock.now();
-        let expires_at = now + std::time::Duration::from_secs(self.config.token_seconds);
+        let expires_at = now + std::time::Duration::from_secs(self.config.token_ttl_seconds);
         let claims = CallTokenClaims {
             iss: self.keys.issuer().to_owned(),
             aud: AUDIENCE.to_owned(),

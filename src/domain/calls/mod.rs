@@ -118,7 +118,11 @@ impl CallDomain {
     /// How long things may take, and how many may come.
     pub fn terms(&self) -> CallTerms {
         let config = &self.config;
-        CallTerms { ring: config.ring(), longest: config.longest(), most: config.max_participants }
+        CallTerms {
+            ring_timeout: config.ring(),
+            max_duration: config.longest(),
+            max_participants: config.max_participants,
+        }
     }
 
     /// Whom a new call is among, if the rules allow it.

@@ -100,7 +100,7 @@ impl CallState {
         }
         let before = self.participants.iter().find(|(_, p)| p.seat.device == seat.device);
         let before = before.map(|(n, _)| *n);
-        if self.participants.len() - usize::from(before.is_some()) >= self.terms.most {
+        if self.participants.len() - usize::from(before.is_some()) >= self.terms.max_participants {
             return Err(CallError::Full);
         }
         if let Some(before) = before {

@@ -19,7 +19,7 @@ impl CallState {
             InviteStatus::Rings(until) => Some(until),
             _ => None,
         });
-        let longest = self.terms.longest.map(|longest| self.started_at + longest);
+        let longest = self.terms.max_duration.map(|longest| self.started_at + longest);
         let settles = self.answered_at.filter(|_| !self.connected);
         rings.chain(longest).chain(settles.map(|at| at + SETTLE)).min()
     }
@@ -35,7 +35,8 @@ impl CallState {
                 part.answer = InviteStatus::Missed;
             }
         }
-        let longest = self.terms.longest.is_some_and(|longest| self.started_at + longest <= now);
+        let longest =
+            self.terms.max_duration.is_some_and(|longest| self.started_at + longest <= now);
         let unsettled = !self.connected && self.answered_at.is_some_and(|at| at + SETTLE <= now);
         if longest {
             self.end(CallEndReason::Timeout);

@@ -14,8 +14,11 @@ use crate::protocol::calls::{CallEndReason, CallMedia, CallRole, CallTopology, M
 use crate::protocol::server::{CallServerEvent, UserSummary};
 
 const NOON: Timestamp = Timestamp::from_micros(1_790_000_000_000_000);
-const TERMS: CallTerms =
-    CallTerms { ring: Duration::from_secs(45), longest: Some(Duration::from_secs(3600)), most: 4 };
+const TERMS: CallTerms = CallTerms {
+    ring_timeout: Duration::from_secs(45),
+    max_duration: Some(Duration::from_secs(3600)),
+    max_participants: 4,
+};
 
 fn at(seconds: u64) -> Timestamp {
     NOON + Duration::from_secs(seconds)
@@ -379,7 +382,7 @@ proptest! {
             let devices: std::collections::HashSet<_> =
                 call.participants().map(|(_, p)| p.seat.device).collect();
             prop_assert_eq!(devices.len(), call.participants().count());
-            prop_assert!(devices.len() <= TERMS.most);
+            prop_assert!(devices.len() <= TERMS.max_participants);
             if call.ended().is_some() {
                 prop_assert!(call.join(seats[0], "x", CallRole::Participant, at(now)).is_err());
                 prop_assert!(ends >= 1, "everybody was told");

@@ -46,7 +46,7 @@ impl TurnCredentials {
 
     /// What a device of this person is told.
     pub fn servers(&self, user: UserId) -> Vec<IceServer> {
-        let own = &self.config.urls;
+        let own = &self.config.external_urls;
         let urls = if own.is_empty() { self.embedded.to_vec() } else { own.clone() };
         let (stun, turn): (Vec<_>, Vec<_>) =
             urls.into_iter().partition(|url| url.starts_with("stun"));
@@ -84,9 +84,9 @@ mod tests {
 
     fn ice(secret: &str, urls: &[&str]) -> TurnCredentials {
         let config = config::TurnConfig {
-            credential_seconds: 60,
+            credential_ttl_seconds: 60,
             secret: Secret::new(secret.to_owned()),
-            urls: urls.iter().map(|url| (*url).to_owned()).collect(),
+            external_urls: urls.iter().map(|url| (*url).to_owned()).collect(),
             ..config::load("", []).unwrap().turn
         };
         let own = vec!["stun:here:3478".to_owned(), "turn:here:3478?transport=udp".to_owned()];

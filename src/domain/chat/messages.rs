@@ -71,7 +71,7 @@ impl ChatService {
         if !(1..=64).contains(&id.len()) || !id.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(ChatError::BadClientId);
         }
-        let most = self.config.attachments;
+        let most = self.config.max_attachments;
         if new.attachments.len() > most {
             return Err(ChatError::TooManyAttachments(most));
         }
@@ -91,7 +91,7 @@ impl ChatService {
 
     /// Whether a text can be said.
     pub(super) fn check_body(&self, body: &str) -> Result<(), ChatError> {
-        let most = self.config.body_bytes;
+        let most = self.config.max_body_bytes;
         let fits = (1..=most).contains(&body.len()) && !body.contains('\0');
         if fits { Ok(()) } else { Err(ChatError::BadBody(most)) }
     }

@@ -68,7 +68,7 @@ impl ChatService {
         me: &Principal,
         new: wire::CreateConversation,
     ) -> Result<WithEvents<OpenConversationOutcome>, ChatError> {
-        if new.encryption == wire::Encryption::None && !self.config.plaintext {
+        if new.encryption == wire::Encryption::None && !self.config.allow_unencrypted {
             return Err(ChatError::PlaintextForbidden);
         }
         let row = NewConversationRow {
@@ -96,7 +96,7 @@ impl ChatService {
         let (Some(other), None, None) = (others.next(), others.next(), &row.title) else {
             return Err(ChatError::BadDirect);
         };
-        let reach = reach(self.config.direct);
+        let reach = reach(self.config.direct_conversations_from);
         let (view, hear) =
             match self.store.open_direct(row, *other, reach, self.clock.now()).await? {
                 OpenDirect::Created(view) => (view, vec![me.user, *other]),
@@ -123,7 +123,7 @@ impl ChatService {
         if members.len() >= self.config.max_members {
             return Err(ChatError::TooManyMembers(self.config.max_members));
         }
-        let reach = reach(self.config.groups);
+        let reach = reach(self.config.group_adds_from);
         match self.store.open_group(row, members, reach, self.clock.now()).await? {
             OpenGroup::Created(view) => Ok(view),
             OpenGroup::NotAllowed => Err(ChatError::NotReachable),
@@ -255,7 +255,7 @@ impl ChatService {
             if role.is_some() && !owner {
                 return Err(ChatError::NotAllowed);
             }
-            let reach = reach(self.config.groups);
+            let reach = reach(self.config.group_adds_from);
             let added = self.store.add_member(id, me.user, user, reach, now).await?;
             let (view, mut said) = done(added)?;
             let Some(role) = role else { return Ok(told(view, said)) };

@@ -48,7 +48,7 @@ impl CodedError for ExportError {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::Gone => "export/gone",
+            Self::Gone => "exports/expired",
             Self::Disk(_) => "internal",
             Self::Store(e) => e.code(),
         }
@@ -164,10 +164,10 @@ impl JobHandler for ExportService {
     fn reap_expired(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             if let Err(error) = self.store.expire_exports(self.clock.now()).await {
-                tracing::warn!(%error, "exports whose time is over were not forgotten");
+                tracing::warn!(%error, "export expiry failed");
             }
             if let Err(error) = self.shelf.sweep(&self.store).await {
-                tracing::warn!(%error, "the shelf of exports was not swept");
+                tracing::warn!(%error, "export store sweep failed");
             }
         })
     }

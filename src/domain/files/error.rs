@@ -64,7 +64,7 @@ pub enum FileError {
 impl From<std::io::Error> for FileError {
     fn from(error: std::io::Error) -> Self {
         // What a storage says of itself is for those who run it.
-        tracing::warn!(%error, "the storage of files was of no help");
+        tracing::warn!(%error, "blob storage error in request");
         Self::Storage
     }
 }
@@ -91,21 +91,21 @@ impl CodedError for FileError {
         match self {
             Self::TooLarge(_) => "files/too-large",
             Self::Empty => "files/empty",
-            Self::NoFile => "files/no-file",
-            Self::Broken(_) => "files/broken",
-            Self::OverQuota(_) => "files/over-quota",
-            Self::TooManyPixels(_) => "files/too-many-pixels",
-            Self::BadPicture => "files/bad-picture",
-            Self::NoSuchFile => "files/no-such-file",
-            Self::Busy => "files/busy",
-            Self::NoSuchUpload => "uploads/no-such-upload",
-            Self::TooManyUploads => "uploads/too-many",
-            Self::WrongOffset => "uploads/wrong-offset",
-            Self::TakenOver => "uploads/taken-over",
-            Self::Elsewhere => "uploads/elsewhere",
-            Self::BadChecksum => "uploads/bad-checksum",
-            Self::BadUpload(_) => "uploads/bad-upload",
-            Self::Storage => "files/storage",
+            Self::NoFile => "files/missing-file-part",
+            Self::Broken(_) => "files/upload-aborted",
+            Self::OverQuota(_) => "files/quota-exceeded",
+            Self::TooManyPixels(_) => "files/image-too-large",
+            Self::BadPicture => "files/invalid-image",
+            Self::NoSuchFile => "files/file-not-found",
+            Self::Busy => "files/overloaded",
+            Self::NoSuchUpload => "uploads/upload-not-found",
+            Self::TooManyUploads => "uploads/limit-reached",
+            Self::WrongOffset => "uploads/offset-mismatch",
+            Self::TakenOver => "uploads/superseded",
+            Self::Elsewhere => "uploads/locked-by-other-node",
+            Self::BadChecksum => "uploads/checksum-mismatch",
+            Self::BadUpload(_) => "uploads/invalid-upload",
+            Self::Storage => "files/storage-unavailable",
             Self::Store(e) => e.code(),
         }
     }

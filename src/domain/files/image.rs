@@ -46,10 +46,10 @@ pub(super) struct ProcessedImage {
 impl ImageProcessor {
     pub(super) fn new(config: &config::FilesConfig) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(config.picture_threads)),
-            bytes: config.picture_bytes,
-            pixels: config.picture_pixels,
-            side: config.thumbnail_pixels,
+            places: Arc::new(Semaphore::new(config.image_threads)),
+            bytes: config.max_image_bytes,
+            pixels: config.max_image_pixels,
+            side: config.thumbnail_max_edge_pixels,
         }
     }
 

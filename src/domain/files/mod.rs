@@ -108,14 +108,14 @@ impl FileService {
     ) -> Self {
         let staging = StagingDir::new(folder.join("uploads"));
         let studio = ImageProcessor::new(&config);
-        let places = IntakeLimiter::new(config.at_once);
+        let places = IntakeLimiter::new(config.max_concurrent_uploads);
         Self(Arc::new(FileServiceInner { store, clock, blobs, staging, studio, config, places }))
     }
 
     fn quota(&self) -> Quota {
         Quota {
-            bytes: i64::try_from(self.0.config.quota_bytes).unwrap_or(i64::MAX),
-            uploads: self.0.config.uploads_per_person.into(),
+            bytes: i64::try_from(self.0.config.user_quota_bytes).unwrap_or(i64::MAX),
+            uploads: self.0.config.max_resumable_uploads_per_user.into(),
         }
     }
 
@@ -143,8 +143,8 @@ impl FileService {
             return Err(FileError::TooLarge(config.max_bytes));
         }
         let kept = u64::try_from(store.kept_bytes(owner).await?).unwrap_or(0);
-        if kept.saturating_add(announced) >= config.quota_bytes {
-            return Err(FileError::OverQuota(config.quota_bytes));
+        if kept.saturating_add(announced) >= config.user_quota_bytes {
+            return Err(FileError::OverQuota(config.user_quota_bytes));
         }
         let place = self.place(owner)?;
         let part = self.0.staging.begin().await?;
@@ -233,7 +233,7 @@ impl FileService {
             let made = match store.add_attachment(new, self.quota(), clock.now()).await? {
                 AddAttachmentOutcome::Added(made) | AddAttachmentOutcome::Before(made) => made,
                 AddAttachmentOutcome::OverQuota => {
-                    return Err(FileError::OverQuota(config.quota_bytes));
+                    return Err(FileError::OverQuota(config.user_quota_bytes));
                 }
                 AddAttachmentOutcome::Gone => return Err(FileError::NoSuchUpload),
                 AddAttachmentOutcome::BlobGone(lost) => {

@@ -75,7 +75,9 @@ impl FileService {
         let (id, expires_at) = (row.id, row.expires_at);
         match self.0.store.add_upload(row, self.quota(), now).await? {
             AddUploadOutcome::Added => {}
-            AddUploadOutcome::OverQuota => return Err(FileError::OverQuota(config.quota_bytes)),
+            AddUploadOutcome::OverQuota => {
+                return Err(FileError::OverQuota(config.user_quota_bytes));
+            }
             AddUploadOutcome::TooMany => return Err(FileError::TooManyUploads),
             AddUploadOutcome::Gone => return Err(FileError::NoSuchUpload),
         }

@@ -116,7 +116,7 @@ export class Forwarded {
     } catch (problem) {
       if (this.#pc.signalingState === "closed") return;
       await this.#pc.setLocalDescription({ type: "rollback" });
-      if (problem.code === "calls/no-such-track") return; // it went while we asked: we are told
+      if (problem.code === "calls/track-not-found") return; // it went while we asked: we are told
       if (!problem.isPassing) throw problem;
       await new Promise((resolve) => setTimeout(resolve, 500));
       this.#dirty = true;

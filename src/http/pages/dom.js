@@ -49,11 +49,11 @@ export function say(element, text) {
 }
 
 const FIELD_OF_CODE = {
-  "auth/bad-phone": "phone",
-  "auth/phone-taken": "phone",
-  "auth/bad-name": "name",
-  "auth/bad-password": "password",
-  "auth/second-factor-refused": "code",
+  "auth/invalid-phone": "phone",
+  "auth/phone-already-registered": "phone",
+  "auth/invalid-name": "name",
+  "auth/invalid-password": "password",
+  "auth/second-factor-invalid": "code",
 };
 
 /** Writes errors beside the fields of a form, and focuses the first. `errors`: { field: text }. */

@@ -105,9 +105,9 @@ impl EngineIoSession {
         let open = json!({
             "sid": sid,
             "upgrades": upgrades,
-            "pingInterval": config.ping_seconds * 1000,
-            "pingTimeout": config.ping_seconds * 1000,
-            "maxPayload": config.frame_bytes,
+            "pingInterval": config.ping_interval_seconds * 1000,
+            "pingTimeout": config.ping_interval_seconds * 1000,
+            "maxPayload": config.max_frame_bytes,
         });
         format!("0{open}")
     }
@@ -134,7 +134,7 @@ impl EngineIoSession {
                 }
             }
             EngineIoTransport::Polling(_) => {
-                if self.waiting.len() >= self.gate.services().config.sessions.queue_frames {
+                if self.waiting.len() >= self.gate.services().config.sessions.send_queue_capacity {
                     return self.end(CloseReason::Slow, ctx);
                 }
                 self.waiting.push_back(out);

@@ -75,7 +75,7 @@ impl CodedError for FrameError {
     fn code(&self) -> &'static str {
         match self {
             Self::Nameless => "event/not-authenticated",
-            Self::Garbled => "event/bad-frame",
+            Self::Garbled => "event/invalid-frame",
         }
     }
 }
@@ -165,7 +165,7 @@ impl SocketGate {
     /// Answers with the error; a socket that errs again and again is ended.
     fn blame(&mut self, id: Option<u64>, error: Arc<dyn CodedError + Send + Sync>) -> FrameAction {
         self.breaches += 1;
-        if self.breaches > self.services.config.limits.events_breaches {
+        if self.breaches > self.services.config.limits.events_max_violations {
             return FrameAction::Shut(CloseReason::Abuse);
         }
         FrameAction::Reply(id, Err(error))

@@ -66,15 +66,15 @@ where
         refused("origin");
         return Err(ApiError::new(
             StatusCode::FORBIDDEN,
-            "http/foreign-origin",
+            "http/origin-not-allowed",
             "pages of this origin may not connect: see http.allowed_origins",
         ));
     }
     ws::WsResponseBuilder::new(actor, request, payload)
-        .frame_size(app.config.sessions.frame_bytes)
+        .frame_size(app.config.sessions.max_frame_bytes)
         .start()
         .map_err(|error| {
-            ApiError::new(StatusCode::BAD_REQUEST, "http/no-upgrade", error.to_string())
+            ApiError::new(StatusCode::BAD_REQUEST, "http/upgrade-required", error.to_string())
         })
 }
 

@@ -79,7 +79,7 @@ async fn engine(
     if !origin::is_allowed(request, &app.config.http) {
         return Err(ApiError::new(
             StatusCode::FORBIDDEN,
-            "http/foreign-origin",
+            "http/origin-not-allowed",
             "pages of this origin may not connect: see http.allowed_origins",
         ));
     }
@@ -117,7 +117,7 @@ async fn websocket(
             Some(engine) => (engine, NEXT.fetch_add(1, Ordering::Relaxed)),
         },
     };
-    let pipe = EngineIoSocket::new(engine, number, app.config.sessions.queue_frames);
+    let pipe = EngineIoSocket::new(engine, number, app.config.sessions.send_queue_capacity);
     upgrade(app, pipe, request, payload)
 }
 
@@ -147,7 +147,7 @@ pub(crate) async fn push(
     }
     let Some(sid) = query.sid else { return Ok(refuse(2, "Bad handshake method")) };
     let Some(engine) = find(&app, &sid) else { return Ok(refuse(1, "Session ID unknown")) };
-    let most = app.config.sessions.frame_bytes;
+    let most = app.config.sessions.max_frame_bytes;
     let body = read(&request, payload, most).await?;
     let Ok(text) = String::from_utf8(body.to_vec()) else {
         return Ok(refuse(3, "Bad request"));
@@ -188,7 +188,7 @@ async fn read(request: &HttpRequest, payload: Payload, most: usize) -> Result<By
     match read {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) => {
-            Err(ApiError::new(StatusCode::BAD_REQUEST, "http/bad-request", error.to_string()))
+            Err(ApiError::new(StatusCode::BAD_REQUEST, "http/invalid-request", error.to_string()))
         }
         Err(_) => Err(too_large()),
     }

@@ -80,7 +80,7 @@ impl WebSocketConnection {
     /// Puts a message in several frames together, no larger than one frame may be.
     fn part(&mut self, item: ws_item::Item, ctx: &mut Context) {
         use ws_item::Item;
-        let most = self.gate.services().config.sessions.frame_bytes;
+        let most = self.gate.services().config.sessions.max_frame_bytes;
         let (bytes, last) = match item {
             Item::FirstText(bytes) => {
                 self.parts = Some(Vec::new());
@@ -153,7 +153,7 @@ impl Actor for WebSocketConnection {
 
     fn started(&mut self, ctx: &mut Context) {
         let config = &self.gate.services().config.sessions;
-        ctx.set_mailbox_capacity(config.queue_frames);
+        ctx.set_mailbox_capacity(config.send_queue_capacity);
         ctx.run_interval(config.authenticate(), |socket, ctx| {
             if socket.gate.is_nameless() {
                 socket.shut(CloseReason::Nameless, ctx);

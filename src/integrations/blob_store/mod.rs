@@ -70,7 +70,7 @@ pub fn open(
     storage: &config::StorageConfig,
     data_dir: &Path,
 ) -> Result<Arc<dyn BlobStore>, String> {
-    if storage.kind == config::StorageKind::Disk {
+    if storage.backend == config::StorageKind::Disk {
         return Ok(Arc::new(DiskBlobStore::new(storage.place(data_dir).join("blobs"))));
     }
     let file = &storage.secret_key_file;

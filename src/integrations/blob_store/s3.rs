@@ -180,8 +180,8 @@ mod tests {
     async fn an_object_may_take_longer_than_an_answer() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let config = config::StorageConfig {
-            kind: config::StorageKind::S3,
-            folder: "".into(),
+            backend: config::StorageKind::S3,
+            path: "".into(),
             bucket: "files".to_owned(),
             prefix: String::new(),
             endpoint: format!("http://{}", listener.local_addr().unwrap()),

@@ -44,7 +44,7 @@ impl SfuRoom {
             });
         }
         let congestion = &mut member.congestion;
-        congestion.budget = congestion.budget(now, settings.most_down);
+        congestion.budget = congestion.budget(now, settings.max_downlink_bps);
         congestion.allocator.allocate(now, congestion.budget, &demands, &mut choices);
         congestion.wanted = needed(&demands, &choices);
         congestion.allocator.foresee(congestion.budget, &demands, &mut soon);

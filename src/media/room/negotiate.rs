@@ -45,7 +45,7 @@ impl SfuRoom {
         offer: &PublishOffer,
     ) -> Result<String, OfferError> {
         let place = *self.places.get(&participant).ok_or(OfferError::NoSuchParticipant)?;
-        let session = RemoteOffer::parse(&offer.sdp, self.settings.most_sections)?;
+        let session = RemoteOffer::parse(&offer.sdp, self.settings.max_sections)?;
         let plans = self.plan(offer, &session)?;
         let anew = self.transport(now, place, &session)?;
         self.reuse_lines(place, &session, anew);
@@ -214,7 +214,7 @@ impl SfuRoom {
 
     fn stream(&mut self, now: Instant, rid: Option<String>, format: &PayloadFormat) -> LayerStream {
         let clock = format.codec.clock_rate();
-        let history = if clock == 48_000 { SOUND } else { self.settings.history };
+        let history = if clock == 48_000 { SOUND } else { self.settings.packet_history };
         let mut stream = LayerStream::new(self.source(), rid, clock, history);
         stream.asked = Some(now);
         stream
@@ -289,7 +289,7 @@ impl SfuRoom {
         let mut replies = Vec::with_capacity(session.sections.len());
         for (section, line) in session.sections.iter().zip(&member.lines) {
             let track = line.publishes.and_then(|track| self.tracks.get(track));
-            replies.push(reply(section, line, track, self.settings.saves_silence));
+            replies.push(reply(section, line, track, self.settings.use_dtx));
         }
         let answer = AnswerBuilder {
             version: member.answers,

@@ -31,7 +31,7 @@ impl SfuRoom {
             plans.push(SectionPlan { publish: published(offer, section)?, receive });
         }
         let publishing = plans.iter().filter(|plan| plan.publish.is_some()).count();
-        if publishing > self.settings.most_published {
+        if publishing > self.settings.max_published_tracks {
             return Err(OfferError::TooMuch);
         }
         Ok(plans)

@@ -159,7 +159,7 @@ impl SfuRoom {
             self.wake = self.wake.min(next);
         }
         let silent = track.kind == MediaKind::Audio
-            && self.settings.saves_silence
+            && self.settings.use_dtx
             && !track.silence.passes(loudness)
             && track.forwarded.is_some_and(|last| now < last + DTX_FORWARD_INTERVAL);
         if track.muted || track.unheard || silent {

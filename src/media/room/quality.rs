@@ -12,7 +12,7 @@ impl SfuRoom {
         let Some(member) = members.get_mut(place).filter(|member| member.quality <= now) else {
             return;
         };
-        member.quality = now + settings.quality;
+        member.quality = now + settings.quality_interval;
         if member.connection.as_ref().is_none_or(|connection| !connection.flows()) {
             return;
         }

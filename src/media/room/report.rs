@@ -35,7 +35,7 @@ impl SfuRoom {
         compound.clear();
         compound.receiver(ours, &blocks);
         if !pictures.is_empty() {
-            compound.maximum_bitrate(ours, settings.most_up, &pictures);
+            compound.maximum_bitrate(ours, settings.max_uplink_bps, &pictures);
         }
         connection.send_rtcp(compound.bytes(), control);
         compound.clear();
@@ -95,7 +95,7 @@ impl SfuRoom {
                     counters.nack_out += missing.len() as u64;
                     compound.nack(ours, ssrc, &missing);
                 }
-                let pause = stream.pause(now, settings.key_frame_pause);
+                let pause = stream.pause(now, settings.min_key_frame_interval);
                 if connection.flows() && stream.requests.due(now, pause) {
                     counters.pli_out += 1;
                     compound.picture_loss(ours, ssrc);

@@ -87,7 +87,7 @@ impl SfuRoom {
 
     /// Handshake, consent, paths.
     fn keep_connection(&mut self, now: Instant, place: usize) {
-        let consent = self.settings.consent;
+        let consent = self.settings.consent_timeout;
         let Some(member) = self.members.get_mut(place) else { return };
         let Some(connection) = &mut member.connection else { return };
         let mut repeated = Vec::new();
@@ -154,7 +154,7 @@ impl SfuRoom {
         if let Some(connection) = &member.connection {
             next = connection.dtls.next_timeout().into_iter().fold(next, Instant::min);
             if !connection.silent {
-                next = next.min(connection.next_expiry(self.settings.consent));
+                next = next.min(connection.next_expiry(self.settings.consent_timeout));
             }
         }
         next = member.congestion.arrivals.next().into_iter().fold(next, Instant::min);
@@ -165,7 +165,7 @@ impl SfuRoom {
             let track = self.tracks.get(track).filter(|track| track.kind == MediaKind::Video);
             let Some(track) = track else { continue };
             for stream in &track.streams {
-                let pause = stream.pause(now, self.settings.key_frame_pause);
+                let pause = stream.pause(now, self.settings.min_key_frame_interval);
                 let due = [stream.missing.next(), stream.requests.next(pause)];
                 next = due.into_iter().flatten().fold(next, Instant::min);
             }

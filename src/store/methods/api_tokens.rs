@@ -31,7 +31,7 @@ impl Store {
             let id = token.id;
             // The token is good whether or not this works.
             if let Err(error) = change!(self, api_tokens::touch_token(id, now)) {
-                tracing::debug!(%error, "the use of a token was not remembered");
+                tracing::debug!(%error, "API token last-used update failed");
             }
         }
         Ok(Some(token))

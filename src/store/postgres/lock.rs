@@ -42,7 +42,7 @@ impl AdvisoryLock {
             .spawn(move || {
                 while !mine.over.load(Ordering::Acquire) {
                     if let Err(error) = hold(&manager, number, &mine) {
-                        tracing::warn!(%error, "the lock of this node");
+                        tracing::warn!(%error, "node advisory lock error");
                     }
                     mine.held.store(false, Ordering::Release);
                     std::thread::park_timeout(LOCK_CHECK_INTERVAL / 2);

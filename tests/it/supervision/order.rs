@@ -165,7 +165,7 @@ fn a_plan_with_a_bad_name_or_an_unknown_place_is_refused() {
         assert_eq!(error, Some(LaunchError::BadName("a".into())));
     });
     with_threads(async {
-        let lost = puppet("lost", &Script::default()).on(ThreadAffinity::Pool("nowhere"));
+        let lost = puppet("lost", &Script::default()).on_threads(ThreadAffinity::Pool("nowhere"));
         let spec = supervisor("node", Strategy::OneForOne).with(lost);
         let error = launch(spec, LaunchOptions::threads(1)).await.err();
         assert_eq!(error, Some(LaunchError::NoSuchPlace(ThreadAffinity::Pool("nowhere"))));

@@ -192,7 +192,7 @@ fn waits_double_with_every_failure_and_begin_anew_after_a_quiet_time() {
     simulate(async {
         let script = Script::default();
         let backoff =
-            Backoff { first: Duration::from_millis(20), most: Duration::from_millis(100) };
+            Backoff { initial: Duration::from_millis(20), max: Duration::from_millis(100) };
         let a = puppet("a", &script).intensity(99, MINUTE).backoff(backoff);
         let a = a.stable_after(Duration::from_secs(5));
         let to_a = a.handle();

@@ -25,8 +25,8 @@ fn two(script: &Script) -> (SupervisorSpec, ActorRef<Puppet>, ActorRef<Puppet>) 
 fn a_tree_lives_on_threads_of_its_own() {
     with_threads(async {
         let script = Script::default();
-        let here = puppet("here", &script).on(ThreadAffinity::Here);
-        let media = puppet("media", &script).on(ThreadAffinity::Thread("media", 3));
+        let here = puppet("here", &script).on_threads(ThreadAffinity::Here);
+        let media = puppet("media", &script).on_threads(ThreadAffinity::Thread("media", 3));
         let (to_here, to_media) = (here.handle(), media.handle());
         let spec = supervisor("node", Strategy::OneForOne).with(here).with(media);
         let living = launch(spec, LaunchOptions::threads(2).pool("media", 2)).await.unwrap();
@@ -143,7 +143,8 @@ fn a_shutdown_does_not_wait_for_a_thread_that_never_returns() {
     with_threads(async {
         let script = Script::default();
         let (a, b) = (puppet("a", &script), puppet("b", &script));
-        let a = a.shutdown(Duration::from_millis(100)).on(ThreadAffinity::Thread("other", 0));
+        let a =
+            a.shutdown(Duration::from_millis(100)).on_threads(ThreadAffinity::Thread("other", 0));
         let (to_a, _to_b) = (a.handle(), b.handle());
         let spec = supervisor("node", Strategy::OneForOne).with(b).with(a);
         let living = launch(spec, quick().pool("other", 1)).await.unwrap();

@@ -79,7 +79,7 @@ impl CallRoom {
                 Err(CallError::Moved) if room.keep.moving => {}
                 Err(CallError::Moved) => room.let_go(ctx),
                 Err(error) => {
-                    tracing::warn!(%error, "a call could not be written down");
+                    tracing::warn!(%error, "call state write failed");
                     room.keep.attempt += 1;
                     let pause = PERSIST_BACKOFF.delay(room.keep.attempt, 0.0);
                     ctx.run_later(pause, |room, ctx| {
@@ -105,7 +105,7 @@ impl CallRoom {
     /// The call is another node's, or may be: this room goes without a word.
     fn let_go(&mut self, ctx: &mut SupervisedContext<Self>) {
         counter!(CLUSTER_MOVES, "reason" => "fenced").increment(1);
-        tracing::warn!(call.id = %self.call.id(), "this node lets go of a call");
+        tracing::warn!(call.id = %self.call.id(), "call ownership relinquished");
         self.keep.moving = true;
         self.stage = None;
         self.seed.relinquish();

@@ -72,7 +72,7 @@ impl SessionActor {
                 return self.pump(ctx);
             }
             Err(error) => {
-                tracing::debug!(%error, "a session cannot read what it missed yet");
+                tracing::debug!(%error, "session catch-up deferred");
                 let number = self.line_number;
                 ctx.run_later(self.pause(), move |session, ctx| {
                     if number == session.line_number {

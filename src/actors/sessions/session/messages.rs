@@ -110,7 +110,7 @@ impl Handler<ClientRequest> for SessionActor {
 
     fn handle(&mut self, ClientRequest { id, event }: ClientRequest, ctx: &mut Self::Context) {
         let again = self.syncing && matches!(event, ClientEvent::Sync(_));
-        if again || self.in_flight >= self.living().config.in_flight {
+        if again || self.in_flight >= self.living().config.max_in_flight_requests {
             return self.reply(id, Err(Arc::new(requests::RequestError::TooManyInFlight)), ctx);
         }
         self.in_flight += 1;
