@@ -30,7 +30,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn waits_double_up_to_the_cap() {
+    fn backoff_delay_doubles_up_to_cap() {
         let b = Backoff { initial: Duration::from_millis(20), max: Duration::from_millis(100) };
         let waits: Vec<_> = (1..=5).map(|n| b.delay(n, 0.0).as_millis()).collect();
         assert_eq!(waits, [20, 40, 80, 100, 100]);
@@ -38,7 +38,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_wait_lies_between_half_and_full(n in 1u32..100, chance in 0.0f64..1.0) {
+        fn jittered_delay_is_between_half_and_full(n in 1u32..100, chance in 0.0f64..1.0) {
             let b = Backoff { initial: Duration::from_millis(10), max: Duration::from_secs(30) };
             let (wait, full) = (b.delay(n, chance), b.delay(n, 0.0));
             prop_assert!(wait <= full && wait >= full / 2);

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_survives_the_wire() {
+    fn time_round_trips_through_json() {
         let time = Timestamp::from_micros(1_790_000_000_123_456);
         let text = serde_json::to_string(&time).unwrap();
         assert_eq!(text, "\"2026-09-21T14:13:20.123456Z\"");
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_wrong_is_set_right() {
+    fn clock_offset_is_corrected_from_database() {
         let clock = Clock::wall();
         let before = clock.now();
         clock.correct(30_000_000, Duration::from_millis(1));
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_standing_clock_moves_only_when_told() {
+    fn manual_clock_moves_only_when_advanced() {
         let clock = Clock::fixed_at(Timestamp::from_micros(5));
         clock.advance(Duration::from_micros(7));
         assert_eq!(clock.now().micros(), 12);

@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_survives_the_wire_and_refuses_another_kind() {
+    fn id_round_trips_and_rejects_other_prefix() {
         let id = UserId::new();
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!(id.to_string().parse::<DeviceId>(), Err(ParseIdError { wanted: "dev" }));
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_sort_in_the_order_they_were_made() {
+    fn ids_sort_by_creation_order() {
         let ids: Vec<_> = (0..1000).map(|_| MessageId::new()).collect();
         assert!(ids.is_sorted());
     }

@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_points_on_only_if_there_is_more() {
+    fn page_has_next_cursor_only_if_more_items_exist() {
         let cursor = |n: &i32| n.to_string();
         assert_eq!(Page::from_overfetch(vec![1, 2, 3], 2, cursor).next.as_deref(), Some("2"));
         assert_eq!(Page::from_overfetch(vec![1, 2], 2, cursor).next, None);

@@ -67,13 +67,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_repeats_and_the_system_does_not() {
+    fn seeded_entropy_is_deterministic_and_system_is_not() {
         assert_eq!(RandomSource::seeded(1).token(), RandomSource::seeded(1).token());
         assert_ne!(RandomSource::system().token(), RandomSource::system().token());
     }
 
     #[test]
-    fn a_fraction_stays_below_one() {
+    fn random_fraction_is_below_one() {
         let dice = RandomSource::seeded(7);
         assert!((0..10_000).map(|_| dice.fraction()).all(|f| (0.0..1.0).contains(&f)));
     }

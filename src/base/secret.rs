@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_does_not_print() {
+    fn secret_debug_output_is_redacted() {
         let secret = Secret::new("hunter2".to_owned());
         assert_eq!(format!("{secret:?}"), "***");
         assert_eq!(secret, Secret::new("hunter2".to_owned()));

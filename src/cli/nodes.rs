@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_found_by_its_id_or_name_and_never_by_chance() {
+    fn node_lookup_by_id_or_name_rejects_ambiguity() {
         let all =
             || vec![node("nod_1", "a", false), node("nod_2", "b", true), node("nod_3", "a", false)];
         let found = |meant| find(all(), meant).map(|node| node.id).map_err(|failure| failure.1);

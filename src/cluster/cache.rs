@@ -158,7 +158,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_burst_is_allowed_and_then_one_at_a_time() {
+    fn token_bucket_allows_burst_then_steady_rate() {
         let limit = RateLimit::per_minute("t", 5);
         let mut now = Timestamp::from_micros(0);
         let mut due = None;
@@ -172,7 +172,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_window_holds_more_than_burst_and_earned(
+        fn token_bucket_never_exceeds_burst_plus_refill(
             waits in prop::collection::vec(0u64..5_000_000, 1..200),
             count in 1u32..20,
         ) {

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_value_ends_with_its_time() {
+    async fn cached_value_expires_after_ttl() {
         let clock = Clock::fixed_at(Timestamp::from_micros(0));
         let cache = InMemoryCache::new(clock.clone(), 100);
         cache.put("k", vec![1], Duration::from_secs(5)).await.unwrap();
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_flood_of_keys_stays_bounded() {
+    async fn embedded_cache_size_is_bounded() {
         let cache = InMemoryCache::new(Clock::wall(), 160);
         let limit = RateLimit::per_minute("t", 5);
         for n in 0..10_000 {

@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_contains_its_own() {
+    fn cidr_network_contains_only_its_addresses() {
         let net: Network = "10.1.0.0/16".parse().unwrap();
         assert!(net.contains("10.1.255.1".parse().unwrap()));
         assert!(net.contains("::ffff:10.1.2.3".parse().unwrap()));

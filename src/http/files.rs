@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_is_what_rfc_9110_says() {
+    fn range_header_is_parsed_per_rfc_9110() {
         assert_eq!(wanted("bytes=0-9", 100), RangeRequest::Part(0, 10));
         assert_eq!(wanted("bytes=90-", 100), RangeRequest::Part(90, 100));
         assert_eq!(wanted("bytes=-10", 100), RangeRequest::Part(90, 100));
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_cannot_break_out_of_its_header() {
+    fn file_name_cannot_inject_into_content_disposition() {
         let header = disposition(false, "a\"; x=\r\nü.txt");
         assert!(header.is_ascii() && !header.contains(['\r', '\n']));
         assert_eq!(header.matches('"').count(), 2);

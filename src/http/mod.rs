@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_socket_waits_for_its_turn_and_not_for_ever() {
+    async fn socket_admission_waits_until_permit_or_timeout() {
         let sockets = SocketLimiter::new(8);
         let turn = sockets.turn().await.unwrap();
         let (second, ()) = tokio::join!(sockets.turn(), async { drop(turn) });

@@ -31,34 +31,34 @@ const MEDIUM: Option<SimulcastLayer> = Some(SimulcastLayer::Medium);
 const HIGH: Option<SimulcastLayer> = Some(SimulcastLayer::High);
 
 #[test]
-fn sound_is_sent_whatever_it_costs() {
+fn audio_is_allocated_regardless_of_budget() {
     assert_eq!(divided(10_000, &[camera(), microphone()]), [None, HIGH]);
     assert_eq!(divided(10_000, &[TrackDemand { limit: LayerLimit::Off, ..microphone() }]), [None]);
     assert_eq!(divided(10_000, &[TrackDemand { rates: [0; 3], ..microphone() }]), [HIGH]);
 }
 
 #[test]
-fn everybody_is_seen_before_anybody_is_seen_well() {
+fn base_layer_of_all_tracks_before_higher_layers() {
     assert_eq!(divided(400_000, &[camera(), camera(), camera()]), [LOW; 3]);
     assert_eq!(divided(600_000, &[camera(), camera(), camera()]), [MEDIUM, LOW, LOW]);
 }
 
 #[test]
-fn speakers_are_raised_first_and_what_does_not_fit_is_paused() {
+fn active_speakers_are_upgraded_first_and_excess_is_paused() {
     let speaker = TrackDemand { speaker: Some(0), ..camera() };
     assert_eq!(divided(600_000, &[camera(), camera(), speaker]), [LOW, LOW, MEDIUM]);
     assert_eq!(divided(230_000, &[camera(), camera(), speaker]), [LOW, None, LOW]);
 }
 
 #[test]
-fn a_screen_comes_before_cameras() {
+fn screen_share_has_priority_over_cameras() {
     let screen = TrackDemand { source: TrackSource::Screen, rates: [0, 0, 800_000], ..camera() };
     let speaker = TrackDemand { speaker: Some(0), ..camera() };
     assert_eq!(divided(900_000, &[camera(), speaker, screen]), [None, None, HIGH]);
 }
 
 #[test]
-fn nobody_gets_more_than_is_wanted_or_sent() {
+fn layer_is_capped_by_demand_and_published_layers() {
     let small = TrackDemand { limit: LayerLimit::Most(SimulcastLayer::Low), ..camera() };
     let unseen = TrackDemand { limit: LayerLimit::Off, ..camera() };
     let uneven = TrackDemand { rates: [100_000, 0, 500_000], ..camera() };
@@ -67,13 +67,13 @@ fn nobody_gets_more_than_is_wanted_or_sent() {
 }
 
 #[test]
-fn as_a_last_resort_one_picture_goes_a_little_beyond_the_budget() {
+fn single_video_may_slightly_exceed_budget_as_last_resort() {
     assert_eq!(divided(50_000, &[camera(), camera()]), [LOW, None]);
     assert_eq!(divided(49_000, &[camera(), camera()]), [None, None]);
 }
 
 #[test]
-fn a_layer_is_kept_longer_than_it_takes_to_get_it() {
+fn layer_selection_has_hysteresis() {
     let has = |current| [TrackDemand { current, ..camera() }];
     assert_eq!(divided(310_000, &has(LOW)), [LOW], "no headroom");
     assert_eq!(divided(335_000, &has(LOW)), [MEDIUM]);
@@ -82,7 +82,7 @@ fn a_layer_is_kept_longer_than_it_takes_to_get_it() {
 }
 
 #[test]
-fn whoever_falls_lands_where_there_is_room() {
+fn downgraded_layer_leaves_headroom() {
     let falling = TrackDemand { current: HIGH, ..camera() };
     assert_eq!(divided(310_000, &[falling]), [LOW], "medium would have to be taken back soon");
     assert_eq!(divided(340_000, &[falling]), [MEDIUM]);
@@ -90,7 +90,7 @@ fn whoever_falls_lands_where_there_is_room() {
 }
 
 #[test]
-fn more_is_sent_only_when_the_budget_has_lasted() {
+fn upgrade_waits_until_budget_is_stable() {
     let (begin, mut allocator, mut into) = (start(), BitrateAllocator::default(), Vec::new());
     let mut choose = |at: u64, budget, current| {
         let demands = [TrackDemand { current, ..camera() }];
@@ -106,7 +106,7 @@ fn more_is_sent_only_when_the_budget_has_lasted() {
 }
 
 #[test]
-fn what_had_to_be_taken_back_is_given_later_the_next_time() {
+fn reverted_upgrade_backs_off_before_retry() {
     let (begin, mut allocator, mut into) = (start(), BitrateAllocator::default(), Vec::new());
     let mut current = LOW;
     let mut changes = Vec::new();
@@ -126,7 +126,7 @@ fn what_had_to_be_taken_back_is_given_later_the_next_time() {
 }
 
 #[test]
-fn what_will_be_chosen_is_known_before() {
+fn foreseen_allocation_ignores_upgrade_delay() {
     let (begin, mut allocator, mut into) = (start(), BitrateAllocator::default(), Vec::new());
     let demands = [TrackDemand { current: LOW, ..camera() }];
     allocator.allocate(begin, 200_000, &demands, &mut into);
@@ -173,7 +173,7 @@ fn decisions(demands: &[TrackDemand], chosen: &[Option<SimulcastLayer>]) -> Vec<
 proptest! {
     /// Whoever finds room for what is needed is given everything.
     #[test]
-    fn what_is_needed_is_enough(rates in prop::collection::vec((0u64..200, 0u64..500, 1u64..2_000), 1..6)) {
+    fn needed_bitrate_suffices_for_full_demand(rates in prop::collection::vec((0u64..200, 0u64..500, 1u64..2_000), 1..6)) {
         let picture = |(low, medium, high): &(u64, u64, u64)| {
             TrackDemand { rates: [low * 1_000, medium * 1_000, high * 1_000], current: LOW, ..camera() }
         };
@@ -187,7 +187,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_chosen_is_wanted_and_within_the_budget(
+    fn allocation_respects_demand_and_budget(
         demands in prop::collection::vec(demand(), 0..12),
         budget in 0u64..6_000_000,
     ) {
@@ -211,7 +211,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_that_is_new_goes_beyond_nine_tenths(
+    fn new_allocations_keep_headroom_of_budget(
         demands in prop::collection::vec(demand(), 0..12),
         budget in 0u64..6_000_000,
     ) {
@@ -229,7 +229,7 @@ proptest! {
 
     /// With more budget, the first decision that differs is one to send more.
     #[test]
-    fn a_bigger_budget_never_serves_the_important_worse(
+    fn larger_budget_never_worsens_higher_priority_tracks(
         demands in prop::collection::vec(demand(), 0..12),
         budget in 0u64..6_000_000,
         more in 0u64..3_000_000,

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_says_which_room_and_whom_it_is_for() {
+    fn ice_username_identifies_room_and_participant() {
         let check = check(&credentials().fragment, "whatever", true);
         assert_eq!((room_of(&check), participant_of(&check)), (Some(0xdead_0007), Some(9)));
         assert_eq!(room_of(&check[..check.len() - 30]), None);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_knows_the_password_is_answered() {
+    fn ice_check_requires_valid_message_integrity() {
         let own = credentials();
         let right = check(&own.fragment, &own.password, true);
         let answer = answered(&right, &own).unwrap();
@@ -196,7 +196,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_touched_check_is_not_answered(at in 0usize..100, bit in 0u8..8) {
+        fn tampered_ice_check_is_ignored(at in 0usize..100, bit in 0u8..8) {
             let own = credentials();
             let mut touched = check(&own.fragment, &own.password, true);
             let at = at % (touched.len() - 8); // the fingerprint behind it protects nothing
@@ -206,7 +206,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_name_a_room_or_none(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+        fn arbitrary_bytes_do_not_panic_ice_parser(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             let mut bytes = bytes;
             if bytes.len() > 8 {
                 bytes[..8].copy_from_slice(&[0, 1, 0, 40, 0x21, 0x12, 0xa4, 0x42]);

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_is_asked_for_after_a_moment_and_again_after_a_round_trip() {
+    fn nack_is_sent_after_delay_and_repeated_after_rtt() {
         let (now, mut missing) = (start(), NackTracker::default());
         missing.received(now, 65_534);
         missing.received(now, 65_537);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_late_or_is_repaired_is_not_asked_for_again() {
+    fn late_or_retransmitted_packet_is_not_nacked_again() {
         let (now, mut missing) = (start(), NackTracker::default());
         missing.received(now, 1);
         missing.received(now, 5);
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_is_given_up_after_ten_tries_or_when_it_is_too_old() {
+    fn nack_stops_after_ten_retries_or_timeout() {
         let (begin, mut missing) = (start(), NackTracker::default());
         missing.received(begin, 1);
         missing.received(begin, 3);
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_frame_makes_what_was_before_it_worthless() {
+    fn key_frame_clears_earlier_missing_packets() {
         let (now, mut missing) = (start(), NackTracker::default());
         missing.received(now, 1);
         missing.received(now, 5);
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_that_is_too_big_is_jumped_over() {
+    fn large_sequence_gap_resets_nack_tracker() {
         let (now, mut missing) = (start(), NackTracker::default());
         missing.received(now, 1);
         missing.received(now, 1_000_000_000);
@@ -199,7 +199,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn only_what_did_not_come_is_asked_for(
+        fn nack_lists_exactly_the_missing_packets(
             order in Just((0u64..200).collect::<Vec<_>>()).prop_shuffle(),
             came in prop::collection::vec(any::<bool>(), 200),
         ) {

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_packet_is_there_until_another_takes_its_place() {
+    fn cached_packet_is_kept_until_overwritten() {
         let mut history = PacketCache::new(4);
         let bytes = [0x80, 96, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 9];
         let packet = RtpPacket::parse(&bytes).unwrap();

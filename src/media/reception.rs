@@ -118,12 +118,12 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn nothing_is_reported_of_nothing() {
+    fn reception_without_packets_yields_no_report() {
         assert_eq!(ReceiverStats::new(90_000).report(start()), None);
     }
 
     #[test]
-    fn loss_is_counted_for_the_interval_and_for_ever() {
+    fn loss_is_counted_per_interval_and_cumulatively() {
         let now = start();
         let mut reception = ReceiverStats::new(90_000);
         for index in (65_530..65_540).filter(|index| *index != 65_535) {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_that_come_twice_make_the_loss_negative() {
+    fn duplicate_packets_make_cumulative_loss_negative() {
         let now = start();
         let mut reception = ReceiverStats::new(90_000);
         for index in [1, 1, 2, 2] {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn jitter_is_the_deviation_from_an_even_pace() {
+    fn jitter_is_deviation_from_regular_spacing() {
         let begin = start();
         let mut even = ReceiverStats::new(48_000);
         let mut uneven = ReceiverStats::new(48_000);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_names_the_last_one_of_the_sender_and_how_long_ago_it_came() {
+    fn receiver_report_contains_lsr_and_dlsr() {
         let now = start();
         let mut reception = ReceiverStats::new(90_000);
         reception.received(now, 1, 1);
@@ -175,7 +175,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_order_of_packets_is_counted(
+        fn arbitrary_packet_order_yields_receiver_report(
             packets in prop::collection::vec((any::<u64>(), any::<u32>(), 0u64..1000), 0..50)
         ) {
             let now = start();

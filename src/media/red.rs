@@ -20,7 +20,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_last_block_is_the_primary_one() {
+    fn red_primary_block_is_last() {
         assert_eq!(primary(&[111, 1, 2]), Some(&[1, 2][..]));
         let two = [0x80 | 111, 0x0f, 0, 3, 111, 7, 7, 7, 1, 2];
         assert_eq!(primary(&two), Some(&[1, 2][..]));
@@ -30,7 +30,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_payload_has_a_primary_block_or_none(payload in prop::collection::vec(any::<u8>(), 0..40)) {
+        fn arbitrary_red_payload_yields_shorter_block_or_none(payload in prop::collection::vec(any::<u8>(), 0..40)) {
             if let Some(block) = primary(&payload) {
                 prop_assert!(block.len() < payload.len());
             }

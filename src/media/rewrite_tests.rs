@@ -13,7 +13,7 @@ fn report(ms: u64, timestamp: u32) -> SenderReportTiming {
 }
 
 #[test]
-fn a_stream_begins_where_it_is_told_and_follows_its_source() {
+fn munged_stream_starts_at_given_seq_and_follows_source() {
     let now = start();
     let mut stream = RtpMunger::new(RATE, 65_535);
     assert_eq!(stream.place(now, 1, 7, 100), None, "nothing was chosen yet");
@@ -38,7 +38,7 @@ fn a_stream_begins_where_it_is_told_and_follows_its_source() {
 }
 
 #[test]
-fn a_packet_that_is_left_out_leaves_no_gap_and_one_that_is_missing_does() {
+fn skipped_packet_leaves_no_gap_but_missing_packet_does() {
     let now = start();
     let mut stream = RtpMunger::new(RATE, 0);
     stream.switch(now, 1, 10, 0, None);
@@ -53,7 +53,7 @@ fn a_packet_that_is_left_out_leaves_no_gap_and_one_that_is_missing_does() {
 }
 
 #[test]
-fn a_switch_takes_the_time_that_passed_if_nothing_better_is_known() {
+fn switch_without_sender_report_advances_by_elapsed_time() {
     let now = start();
     let mut stream = RtpMunger::new(RATE, 0);
     stream.switch(now, 1, 0, 1_000, None);
@@ -74,7 +74,7 @@ fn a_switch_takes_the_time_that_passed_if_nothing_better_is_known() {
 }
 
 #[test]
-fn sender_reports_make_timestamps_exact() {
+fn sender_reports_align_timestamps_across_sources() {
     let now = start();
     let mut stream = RtpMunger::new(RATE, 0);
     stream.switch(now, 1, 0, 10_000, None);
@@ -87,7 +87,7 @@ fn sender_reports_make_timestamps_exact() {
 }
 
 #[test]
-fn reports_that_cannot_be_right_are_not_believed() {
+fn implausible_sender_report_is_ignored() {
     let now = start();
     let mut stream = RtpMunger::new(RATE, 0);
     stream.switch(now, 1, 0, 10_000, Some(report(1_000, 10_000)));
@@ -98,7 +98,7 @@ fn reports_that_cannot_be_right_are_not_believed() {
 }
 
 #[test]
-fn a_source_that_comes_back_keeps_its_own_time() {
+fn resumed_source_keeps_its_timestamps() {
     let now = start();
     let mut stream = RtpMunger::new(RATE, 0);
     stream.switch(now, 1, 0, 0, None);
@@ -131,7 +131,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     /// Three sources with clocks of their own, reordered, switched and thinned out at random.
     #[test]
-    fn a_number_is_never_used_twice_and_leads_back(steps in prop::collection::vec(step(), 1..300)) {
+    fn munged_seq_is_unique_and_maps_back_to_source(steps in prop::collection::vec(step(), 1..300)) {
         let begin = start();
         let mut stream = RtpMunger::new(RATE, 60_000);
         // The next index of each source, and what was sent under each number.

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_used_again_and_the_end_shrinks() {
+    fn freed_slot_is_reused_and_end_shrinks() {
         let mut slots = Slots::default();
         assert_eq!((slots.insert('a'), slots.insert('b'), slots.insert('c')), (0, 1, 2));
         assert_eq!(slots.remove(1), Some('b'));

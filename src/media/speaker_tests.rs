@@ -36,28 +36,28 @@ impl Conversation {
 }
 
 #[test]
-fn who_speaks_is_told_once_and_who_falls_silent_too() {
+fn speaker_start_and_stop_are_reported_once() {
     let mut talk = Conversation::new();
     talk.goes_on(5_000, &[(ANNA, 20), (BEN, 90)]).goes_on(2_000, &[(ANNA, 127), (BEN, 90)]);
     assert_eq!(talk.told, [vec![ANNA], vec![]]);
 }
 
 #[test]
-fn silence_is_also_that_nothing_comes() {
+fn absent_packets_count_as_silence() {
     let mut talk = Conversation::new();
     talk.goes_on(2_000, &[(ANNA, 20)]).goes_on(2_000, &[]);
     assert_eq!(talk.told, [vec![ANNA], vec![]]);
 }
 
 #[test]
-fn speech_is_noticed_within_half_a_second() {
+fn speech_is_detected_within_half_a_second() {
     let mut talk = Conversation::new();
     talk.goes_on(1_000, &[(ANNA, 127)]).goes_on(500, &[(ANNA, 30)]);
     assert_eq!(talk.told, [vec![ANNA]]);
 }
 
 #[test]
-fn a_short_noise_is_not_speech() {
+fn short_noise_is_not_speech() {
     let mut talk = Conversation::new();
     talk.goes_on(2_000, &[(ANNA, 25), (BEN, 127)])
         .goes_on(160, &[(ANNA, 25), (BEN, 0)])
@@ -66,7 +66,7 @@ fn a_short_noise_is_not_speech() {
 }
 
 #[test]
-fn pauses_between_words_are_part_of_speech() {
+fn short_pauses_do_not_end_speech() {
     let mut talk = Conversation::new();
     for _ in 0..10 {
         talk.goes_on(700, &[(ANNA, 25)]).goes_on(300, &[(ANNA, 100)]);
@@ -75,7 +75,7 @@ fn pauses_between_words_are_part_of_speech() {
 }
 
 #[test]
-fn the_leader_is_followed_by_one_who_is_clearly_louder_for_a_while() {
+fn dominant_speaker_changes_only_after_sustained_loudness() {
     let mut talk = Conversation::new();
     talk.goes_on(4_000, &[(ANNA, 25)]).goes_on(3_000, &[(ANNA, 25), (BEN, 24)]);
     assert_eq!(talk.told, [vec![ANNA], vec![ANNA, BEN]]);
@@ -87,7 +87,7 @@ fn the_leader_is_followed_by_one_who_is_clearly_louder_for_a_while() {
 }
 
 #[test]
-fn those_who_spoke_last_are_heard_before_those_who_were_silent() {
+fn recent_speakers_rank_above_silent_participants() {
     let mut talk = Conversation::new();
     talk.goes_on(1_000, &[(ANNA, 127), (BEN, 20), (CLARA, 127)]);
     talk.goes_on(4_000, &[(ANNA, 127), (BEN, 127), (CLARA, 20)]);
@@ -97,7 +97,7 @@ fn those_who_spoke_last_are_heard_before_those_who_were_silent() {
 }
 
 #[test]
-fn who_leaves_speaks_no_more() {
+fn participant_that_left_is_not_a_speaker() {
     let mut talk = Conversation::new();
     talk.goes_on(1_000, &[(ANNA, 20)]);
     talk.speakers.leave(ANNA);
@@ -107,7 +107,7 @@ fn who_leaves_speaks_no_more() {
 }
 
 #[test]
-fn six_silent_packets_pass_and_speech_opens_the_gate() {
+fn silence_gate_passes_six_packets_and_reopens_on_speech() {
     let mut gate = DtxGate::default();
     let passed = (0..1_000).filter(|_| gate.passes(Some(127))).count();
     assert_eq!(passed, 6);
@@ -118,7 +118,7 @@ fn six_silent_packets_pass_and_speech_opens_the_gate() {
 
 proptest! {
     #[test]
-    fn any_levels_at_any_time_are_survived(
+    fn arbitrary_audio_levels_keep_speaker_list_bounded(
         packets in prop::collection::vec((0u64..5_000, 0u32..4, any::<u8>(), any::<bool>()), 0..200)
     ) {
         let begin = start();

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_unused_one_is_forgotten_first() {
+    fn oldest_unbound_ssrc_is_evicted_first() {
         let mut sources = SsrcTable::default();
         for ssrc in 0..MAX_SSRCS_PER_ASSOCIATION as u32 {
             let at = sources.add(ssrc);

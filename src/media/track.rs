@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn layers_are_ordered_by_well_known_names_or_as_offered() {
+    fn simulcast_rids_are_ordered_by_known_names_or_offer_order() {
         let order = |rids: &[&str]| ordered(rids.iter().map(|rid| (*rid).to_owned()).collect());
         assert_eq!(order(&["h", "m", "l"]), ["l", "m", "h"]);
         assert_eq!(order(&["f", "h", "q"]), ["q", "h", "f"]);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_track_without_simulcast_has_only_the_highest_layer() {
+    fn track_without_simulcast_has_only_high_layer() {
         assert_eq!(layer(0, 1), SimulcastLayer::High);
         assert_eq!([0, 1].map(|at| layer(at, 2)), [SimulcastLayer::Low, SimulcastLayer::High]);
         assert_eq!(

@@ -110,20 +110,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn case_marks_and_forms_do_not_matter() {
+    fn search_words_are_case_and_diacritic_folded() {
         assert_eq!(of("Größe, ÉTÉ ﬁn; İstanbul"), ["grosse", "ete", "fin", "istanbul"]);
         assert_eq!(of("Ёлка ΛΌΓΟΣ λόγος"), ["елка", "λογοσ"]);
         assert_eq!(of("don't 3.14 foo_bar"), ["don", "t", "3", "14", "foo", "bar"]);
     }
 
     #[test]
-    fn what_has_no_spaces_is_found_by_pairs() {
+    fn text_without_spaces_is_indexed_as_bigrams() {
         assert_eq!(of("東京都に"), ["東京", "京都", "都に"]);
         assert_eq!(of("猫 cat"), ["猫", "cat"]);
     }
 
     #[test]
-    fn a_text_of_no_words_has_none() {
+    fn text_without_words_yields_no_search_words() {
         assert!(of("… 👍 !!").is_empty());
         assert_eq!(of(&"x".repeat(500))[0].len(), MAX_WORD_CHARS);
     }

@@ -9,10 +9,10 @@ use crate::support::socket::End;
 use crate::support::{Backend, Person, World, on_both_databases};
 
 on_both_databases! {
-    a_new_password_signs_the_other_devices_out,
-    an_administrator_opens_a_way_back_in_once,
-    a_device_shows_from_where_it_came,
-    what_concerns_a_person_is_shown_to_them_and_nobody_else,
+    password_change_signs_out_other_devices,
+    admin_reset_link_restores_access_once,
+    device_list_shows_last_ip_and_user_agent,
+    audit_entries_are_visible_only_to_subject_and_admins,
 }
 
 const NEW: &str = "quite another password";
@@ -21,7 +21,7 @@ async fn logs_in(person: &Person, password: &str) -> crate::support::Answer {
     person.post("/api/auth/login", json!({ "phone": person.phone, "password": password })).await
 }
 
-async fn a_new_password_signs_the_other_devices_out(backend: Backend) {
+async fn password_change_signs_out_other_devices(backend: Backend) {
     let world = World::new(backend).await;
     let alice = world.person("Alice").await;
     let tablet = alice.second_device().await;
@@ -40,7 +40,7 @@ async fn a_new_password_signs_the_other_devices_out(backend: Backend) {
     logs_in(&alice, NEW).await.ok();
 }
 
-async fn an_administrator_opens_a_way_back_in_once(backend: Backend) {
+async fn admin_reset_link_restores_access_once(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, admin) = (world.person("Alice").await, world.admin().await);
     sets_up(&alice).await;
@@ -67,7 +67,7 @@ async fn an_administrator_opens_a_way_back_in_once(backend: Backend) {
     logs_in(&alice, NEW).await.ok(); // without a code
 }
 
-async fn a_device_shows_from_where_it_came(backend: Backend) {
+async fn device_list_shows_last_ip_and_user_agent(backend: Backend) {
     let world = World::with(backend, &[("HTTP__TRUSTED_PROXIES", r#"["127.0.0.1"]"#)]).await;
     let alice = world.person("Alice").await;
     let headers = [("x-forwarded-for", "203.0.113.5"), ("user-agent", "Phone/1.0")];
@@ -90,7 +90,7 @@ async fn a_device_shows_from_where_it_came(backend: Backend) {
     assert_eq!(find(&login["device"]["id"]).await["last_ip"], "203.0.113.6");
 }
 
-async fn what_concerns_a_person_is_shown_to_them_and_nobody_else(backend: Backend) {
+async fn audit_entries_are_visible_only_to_subject_and_admins(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let admin = world.admin().await;

@@ -9,21 +9,21 @@ use crate::support::person::PASSWORD;
 use crate::support::{Backend, Person, World, on_both_databases};
 
 on_both_databases! {
-    a_person_registers_and_signs_in_again,
-    what_is_wrong_with_a_registration_is_said,
-    nobody_learns_whether_a_number_is_known,
-    a_refresh_token_works_once,
-    an_honest_double_refresh_harms_nobody,
-    a_stolen_refresh_token_ends_the_family,
-    a_removed_device_is_out_at_once,
-    the_cap_admits_exactly_so_many,
-    the_setup_link_works_once,
-    the_setup_link_ends_with_the_first_administrator,
-    an_api_token_opens_what_its_scope_says,
-    a_rotated_key_signs_nobody_out,
+    user_registers_and_signs_in_from_second_device,
+    invalid_registration_returns_specific_problem_code,
+    sign_in_does_not_reveal_whether_phone_is_registered,
+    refresh_token_rotates_on_use,
+    concurrent_refreshes_return_same_successor,
+    refresh_token_reuse_revokes_device_and_is_audited,
+    removed_device_is_signed_out_immediately,
+    concurrent_registrations_fill_user_cap_exactly,
+    setup_link_creates_one_administrator,
+    setup_link_is_invalid_once_administrator_exists,
+    api_token_is_limited_to_its_scopes,
+    signing_key_rotation_keeps_sessions_valid,
 }
 
-async fn a_person_registers_and_signs_in_again(backend: Backend) {
+async fn user_registers_and_signs_in_from_second_device(backend: Backend) {
     let world = World::new(backend).await;
     let alice = world.person("Alice").await;
 
@@ -41,7 +41,7 @@ async fn a_person_registers_and_signs_in_again(backend: Backend) {
     assert_eq!(devices["items"].as_array().unwrap().len(), 2);
 }
 
-async fn what_is_wrong_with_a_registration_is_said(backend: Backend) {
+async fn invalid_registration_returns_specific_problem_code(backend: Backend) {
     let world = World::new(backend).await;
     let alice = world.person("Alice").await;
     let stranger = world.stranger();
@@ -71,7 +71,7 @@ async fn what_is_wrong_with_a_registration_is_said(backend: Backend) {
     assert_eq!(refused["errors"][0]["field"], "phone");
 }
 
-async fn nobody_learns_whether_a_number_is_known(backend: Backend) {
+async fn sign_in_does_not_reveal_whether_phone_is_registered(backend: Backend) {
     // Real work for the hash, so that its absence would show.
     let settings = [("AUTH__HASH_MEMORY_KIB", "19456"), ("AUTH__HASH_PASSES", "2")];
     let world = World::with(backend, &settings).await;
@@ -113,7 +113,7 @@ async fn refreshes(person: &Person, token: &str) -> crate::support::Answer {
     person.post("/api/auth/refresh", json!({ "refresh_token": token })).await
 }
 
-async fn a_refresh_token_works_once(backend: Backend) {
+async fn refresh_token_rotates_on_use(backend: Backend) {
     let world = World::with(backend, &[("AUTH__REFRESH_GRACE_SECONDS", "0")]).await;
     let alice = world.person("Alice").await;
 
@@ -125,7 +125,7 @@ async fn a_refresh_token_works_once(backend: Backend) {
     refreshes(&alice, "nonsense").await.refused(401, "auth/invalid-refresh-token");
 }
 
-async fn an_honest_double_refresh_harms_nobody(backend: Backend) {
+async fn concurrent_refreshes_return_same_successor(backend: Backend) {
     let world = World::new(backend).await;
     let alice = world.person("Alice").await;
 
@@ -137,7 +137,7 @@ async fn an_honest_double_refresh_harms_nobody(backend: Backend) {
     refreshes(&alice, tokens[0].as_str().unwrap()).await.ok();
 }
 
-async fn a_stolen_refresh_token_ends_the_family(backend: Backend) {
+async fn refresh_token_reuse_revokes_device_and_is_audited(backend: Backend) {
     let world = World::new(backend).await;
     let alice = world.person("Alice").await;
     let mut socket = alice.connects().await;
@@ -158,7 +158,7 @@ async fn a_stolen_refresh_token_ends_the_family(backend: Backend) {
     assert!(reused, "it is on record");
 }
 
-async fn a_removed_device_is_out_at_once(backend: Backend) {
+async fn removed_device_is_signed_out_immediately(backend: Backend) {
     let world = World::new(backend).await;
     let alice = world.person("Alice").await;
     let tablet = alice.second_device().await;
@@ -180,7 +180,7 @@ async fn a_removed_device_is_out_at_once(backend: Backend) {
     alice.get("/api/me").await.refused(401, "auth/invalid-token");
 }
 
-async fn the_cap_admits_exactly_so_many(backend: Backend) {
+async fn concurrent_registrations_fill_user_cap_exactly(backend: Backend) {
     let settings = [
         ("AUTH__MAX_USERS", "37"),
         ("AUTH__HASH_QUEUE", "1000"),
@@ -199,7 +199,7 @@ async fn the_cap_admits_exactly_so_many(backend: Backend) {
     refused.refused(403, "auth/user-limit-reached");
 }
 
-async fn the_setup_link_works_once(backend: Backend) {
+async fn setup_link_creates_one_administrator(backend: Backend) {
     let world = World::new(backend).await;
     let token = world.setup_token().expect("a fresh server prints a link");
     let set_up = |token: &str| {
@@ -223,7 +223,7 @@ async fn the_setup_link_works_once(backend: Backend) {
     assert_eq!(world.setup_token(), None, "there is an administrator now");
 }
 
-async fn the_setup_link_ends_with_the_first_administrator(backend: Backend) {
+async fn setup_link_is_invalid_once_administrator_exists(backend: Backend) {
     let world = World::new(backend).await;
     let token = world.setup_token().expect("a fresh server prints a link");
     world.admin().await; // made on the command line
@@ -238,7 +238,7 @@ async fn the_setup_link_ends_with_the_first_administrator(backend: Backend) {
     answer.refused(401, "auth/invalid-setup-link");
 }
 
-async fn an_api_token_opens_what_its_scope_says(backend: Backend) {
+async fn api_token_is_limited_to_its_scopes(backend: Backend) {
     let world = World::new(backend).await;
     let admin = world.admin().await;
     let new = json!({ "name": "prometheus", "scopes": ["metrics:read"] });
@@ -260,7 +260,7 @@ async fn an_api_token_opens_what_its_scope_says(backend: Backend) {
     asks("/metrics").await.refused(401, "auth/invalid-token");
 }
 
-async fn a_rotated_key_signs_nobody_out(backend: Backend) {
+async fn signing_key_rotation_keeps_sessions_valid(backend: Backend) {
     let world = World::new(backend).await;
     let alice = world.person("Alice").await;
     let before = world.stranger().get("/.well-known/jwks.json").await.ok();

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::support::{Backend, World, on_both_databases};
 
 on_both_databases! {
-    the_tree_shows_everything_that_lives,
-    every_branch_can_be_restarted_while_people_chat,
-    a_stopped_branch_stays_stopped_until_it_is_restarted,
+    actor_tree_lists_all_running_actors,
+    every_subtree_can_be_restarted_without_message_loss,
+    stopped_subtree_stays_stopped_until_restart,
 }
 
 fn actor<'a>(tree: &'a Value, path: &str) -> &'a Value {
@@ -20,7 +20,7 @@ fn actor<'a>(tree: &'a Value, path: &str) -> &'a Value {
         .unwrap_or_else(|| panic!("no {path} in {tree}"))
 }
 
-async fn the_tree_shows_everything_that_lives(backend: Backend) {
+async fn actor_tree_lists_all_running_actors(backend: Backend) {
     let world = World::new(backend).await;
     let (operator, alice) = (world.operator().await, world.person("Alice").await);
     let _socket = alice.connects().await;
@@ -50,7 +50,7 @@ async fn the_tree_shows_everything_that_lives(backend: Backend) {
     operator.get("/api/admin/actors?node=nobody").await.refused(404, "actors/node-not-found");
 }
 
-async fn every_branch_can_be_restarted_while_people_chat(backend: Backend) {
+async fn every_subtree_can_be_restarted_without_message_loss(backend: Backend) {
     let world = World::new(backend).await;
     let operator = world.operator().await;
     let (alice, bob, conversation) = world.two_friends().await;
@@ -76,7 +76,7 @@ async fn every_branch_can_be_restarted_while_people_chat(backend: Backend) {
     assert_eq!(restarts.count(), branches.len());
 }
 
-async fn a_stopped_branch_stays_stopped_until_it_is_restarted(backend: Backend) {
+async fn stopped_subtree_stays_stopped_until_restart(backend: Backend) {
     let world = World::new(backend).await;
     let operator = world.operator().await;
     let (alice, _, conversation) = world.two_friends().await;
@@ -97,7 +97,7 @@ async fn a_stopped_branch_stays_stopped_until_it_is_restarted(backend: Backend) 
 }
 
 #[actix_web::test]
-async fn the_command_line_draws_the_tree() {
+async fn cli_tree_prints_supervision_tree() {
     let world = World::new(Backend::Sqlite).await;
     let operator = world.operator().await;
     let tree = async |token: &str| {
@@ -119,7 +119,7 @@ async fn the_command_line_draws_the_tree() {
 }
 
 #[actix_web::test]
-async fn the_nodes_are_listed_and_one_is_drained_on_the_command_line() {
+async fn cli_lists_nodes_and_drains_one() {
     let world = World::with(Backend::Sqlite, &[("NODE__NAME", "hermit")]).await;
     let operator = world.operator().await;
     let run = async |words: &[&str]| {
@@ -147,7 +147,7 @@ async fn the_nodes_are_listed_and_one_is_drained_on_the_command_line() {
 }
 
 #[actix_web::test]
-async fn the_doctor_finds_what_is_wrong() {
+async fn cli_doctor_and_config_check_report_problems() {
     let world = World::new(Backend::Sqlite).await;
 
     let well = world.command().arg("doctor").output().unwrap();
@@ -178,7 +178,7 @@ async fn the_doctor_finds_what_is_wrong() {
 }
 
 #[actix_web::test]
-async fn migrate_brings_a_database_up_to_date() {
+async fn cli_migrate_succeeds_and_is_idempotent() {
     let Some(backend) = crate::support::postgres::fresh().await else { return };
     let world = World::new(Backend::Sqlite).await;
     let Backend::Postgres(url) = backend else { unreachable!("fresh gives PostgreSQL") };
@@ -193,7 +193,7 @@ async fn migrate_brings_a_database_up_to_date() {
 }
 
 #[actix_web::test]
-async fn a_token_is_made_on_the_command_line() {
+async fn cli_creates_api_token() {
     let world = World::new(Backend::Sqlite).await;
     let mut command = world.command();
     command.args(["token", "add", "prometheus", "--scope", "metrics:read"]).stderr(Stdio::piped());
@@ -210,7 +210,7 @@ async fn a_token_is_made_on_the_command_line() {
 }
 
 #[actix_web::test]
-async fn health_tells_the_truth() {
+async fn health_and_metrics_reflect_actual_state() {
     let world = World::new(Backend::Sqlite).await;
     let alice = world.person("Alice").await;
     let _socket = alice.connects().await;
@@ -232,7 +232,7 @@ async fn health_tells_the_truth() {
 }
 
 #[actix_web::test]
-async fn nothing_private_is_logged() {
+async fn logs_contain_no_secrets_or_message_text() {
     let world = World::with(Backend::Sqlite, &[("TELEMETRY__LEVEL", "trace")]).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let mut bobs = bob.connects().await;
@@ -252,7 +252,7 @@ async fn nothing_private_is_logged() {
 }
 
 #[actix_web::test]
-async fn the_server_speaks_tls_itself_if_it_has_a_certificate() {
+async fn server_serves_https_when_certificate_is_configured() {
     let dir = tempfile::tempdir().unwrap();
     let (certificate, key) = (dir.path().join("chain.pem"), dir.path().join("key.pem"));
     let made = std::process::Command::new("openssl")

@@ -86,7 +86,7 @@ fn names_crate(code: &str, name: &str) -> bool {
 }
 
 #[test]
-fn arrows_point_down() {
+fn layers_depend_only_downwards() {
     let mut wrong = Vec::new();
     for (path, text) in rust_files("src") {
         let (layer, code) = (layer(&path), code(&text));
@@ -109,7 +109,7 @@ fn arrows_point_down() {
 }
 
 #[test]
-fn every_layer_is_known() {
+fn every_source_file_belongs_to_a_layer() {
     let known: BTreeSet<_> = MAY_USE.iter().map(|(name, _)| *name).collect();
     let top = ["app", "cli", "lib", "main"];
     for (path, _) in rust_files("src") {
@@ -123,7 +123,7 @@ fn every_layer_is_known() {
 
 /// Modules of one layer that need each other in a circle cannot be read one after the other.
 #[test]
-fn the_modules_of_a_layer_form_no_circle() {
+fn layers_have_no_import_cycles() {
     for (layer, _) in MAY_USE {
         let mut uses: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (path, text) in rust_files(&format!("src/{layer}")) {
@@ -148,7 +148,7 @@ fn the_modules_of_a_layer_form_no_circle() {
 }
 
 #[test]
-fn files_are_short_and_introduce_themselves() {
+fn files_are_short_and_start_with_doc_comment() {
     let mut wrong = Vec::new();
     for folder in ["src", "tests", "benches"] {
         for (path, text) in rust_files(folder) {
@@ -166,7 +166,7 @@ fn files_are_short_and_introduce_themselves() {
 }
 
 #[test]
-fn nothing_has_a_name_that_says_nothing() {
+fn no_catch_all_module_names() {
     let empty = ["utils", "util", "common", "helpers", "helper", "manager", "misc"];
     for (path, _) in rust_files("src") {
         for part in path.iter() {
@@ -177,7 +177,7 @@ fn nothing_has_a_name_that_says_nothing() {
 }
 
 #[test]
-fn the_deprecated_crate_is_named_in_one_file() {
+fn deprecated_crate_is_used_in_one_file_only() {
     let named = rust_files("src")
         .into_iter()
         .filter(|(_, text)| names_crate(&code(text), "actix_web_actors"))
@@ -186,7 +186,7 @@ fn the_deprecated_crate_is_named_in_one_file() {
 }
 
 #[test]
-fn public_items_have_a_meaning() {
+fn public_items_are_documented() {
     let mut wrong = Vec::new();
     for (path, text) in rust_files("src") {
         let lines: Vec<_> = text.lines().collect();

@@ -32,12 +32,12 @@ macro_rules! on_both_kinds {
 }
 
 on_both_kinds! {
-    tells_arrive_once_and_in_order,
-    what_is_published_reaches_all_others_and_not_oneself,
-    a_question_is_answered_by_the_one_who_is_asked,
-    a_question_that_is_not_understood_or_takes_too_long_ends_in_time,
-    where_nobody_is_is_said_at_once,
-    a_node_that_was_cut_off_hears_that_it_missed_something,
+    bus_events_arrive_once_in_order,
+    published_event_reaches_all_nodes_but_the_sender,
+    bus_request_is_answered_by_addressed_node,
+    unanswered_or_unsupported_request_ends_by_deadline,
+    request_to_unknown_node_fails_with_no_route,
+    reconnected_node_is_notified_to_resync,
 }
 
 /// An event with a number in it.
@@ -46,7 +46,7 @@ fn numbered() -> (SessionId, NodeEvent) {
     (id, NodeEvent::Lost(id))
 }
 
-async fn tells_arrive_once_and_in_order(cable: Cable) {
+async fn bus_events_arrive_once_in_order(cable: Cable) {
     let (a, b) = (cable.node().await, cable.node().await);
 
     let mut told = Vec::new();
@@ -60,7 +60,7 @@ async fn tells_arrive_once_and_in_order(cable: Cable) {
     assert_eq!(b.ear.lost(a.id()), told);
 }
 
-async fn what_is_published_reaches_all_others_and_not_oneself(cable: Cable) {
+async fn published_event_reaches_all_nodes_but_the_sender(cable: Cable) {
     let nodes = [cable.node().await, cable.node().await, cable.node().await];
 
     let (id, event) = numbered();
@@ -76,7 +76,7 @@ async fn what_is_published_reaches_all_others_and_not_oneself(cable: Cable) {
     assert!(nodes[0].ear.lost(nodes[0].id()).is_empty());
 }
 
-async fn a_question_is_answered_by_the_one_who_is_asked(cable: Cable) {
+async fn bus_request_is_answered_by_addressed_node(cable: Cable) {
     let (a, b) = (cable.node().await, cable.node().await);
 
     let asks = (0..200).map(|_| a.bus.ask(b.id(), &NodeRequest::Ping, Duration::from_secs(5)));
@@ -88,7 +88,7 @@ async fn a_question_is_answered_by_the_one_who_is_asked(cable: Cable) {
     assert_eq!(b.ear.asked(), 200);
 }
 
-async fn a_question_that_is_not_understood_or_takes_too_long_ends_in_time(cable: Cable) {
+async fn unanswered_or_unsupported_request_ends_by_deadline(cable: Cable) {
     let (a, b) = (cable.node().await, cable.node().await);
     let patience = Duration::from_millis(300);
     let began = std::time::Instant::now();
@@ -101,7 +101,7 @@ async fn a_question_that_is_not_understood_or_takes_too_long_ends_in_time(cable:
     assert_eq!(soon("it is refused", unknown).await, Err(BusError::Timeout));
 }
 
-async fn where_nobody_is_is_said_at_once(cable: Cable) {
+async fn request_to_unknown_node_fails_with_no_route(cable: Cable) {
     let (a, b) = (cable.node().await, cable.node().await);
     let nobody = NodeId::new();
 
@@ -124,7 +124,7 @@ async fn where_nobody_is_is_said_at_once(cable: Cable) {
     soon("it is said", a.ear.until(|ear| ear.unreachable(gone))).await;
 }
 
-async fn a_node_that_was_cut_off_hears_that_it_missed_something(cable: Cable) {
+async fn reconnected_node_is_notified_to_resync(cable: Cable) {
     let (a, b) = (cable.node().await, cable.node().await);
     assert_eq!(b.ear.missed(), 0);
 

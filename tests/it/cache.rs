@@ -29,24 +29,24 @@ fn at(url: String) -> Any {
 macro_rules! on_every_kind {
     ($($story:ident),+ $(,)?) => {
         #[tokio::test]
-        async fn all_is_true_within_a_process() {
+        async fn cache_contract_holds_in_process() {
             $($story(embedded()).await;)+
         }
 
         #[tokio::test]
-        async fn all_is_true_of_one_redis() {
+        async fn cache_contract_holds_on_standalone_redis() {
             let Some(redis) = Redis::start(&[]) else { return };
             $($story(at(redis.url())).await;)+
         }
 
         #[tokio::test]
-        async fn all_is_true_of_a_redis_that_a_sentinel_names() {
+        async fn cache_contract_holds_on_redis_sentinel() {
             let Some(watched) = Watched::start() else { return };
             $($story(at(watched.url())).await;)+
         }
 
         #[tokio::test]
-        async fn all_is_true_of_a_redis_cluster() {
+        async fn cache_contract_holds_on_redis_cluster() {
             let Some(cluster) = Cluster::start() else { return };
             $($story(at(cluster.url())).await;)+
         }
@@ -54,12 +54,12 @@ macro_rules! on_every_kind {
 }
 
 on_every_kind! {
-    a_value_is_kept_until_its_time_is_over,
-    a_burst_is_allowed_and_then_one_at_a_time,
-    those_who_take_at_once_get_no_more,
+    cached_value_is_kept_until_ttl_or_removal,
+    rate_limit_allows_burst_then_one_per_interval,
+    concurrent_takes_do_not_exceed_rate_limit,
 }
 
-async fn a_value_is_kept_until_its_time_is_over(cache: Any) {
+async fn cached_value_is_kept_until_ttl_or_removal(cache: Any) {
     assert_eq!(cache.ping().await, Ok(()));
     assert_eq!(cache.get("k").await, Ok(None));
 
@@ -78,7 +78,7 @@ async fn a_value_is_kept_until_its_time_is_over(cache: Any) {
     .await;
 }
 
-async fn a_burst_is_allowed_and_then_one_at_a_time(cache: Any) {
+async fn rate_limit_allows_burst_then_one_per_interval(cache: Any) {
     let every = Duration::from_secs(2);
     let limit = RateLimit { name: "burst", every, burst: 3 };
     for _ in 0..3 {
@@ -100,7 +100,7 @@ async fn a_burst_is_allowed_and_then_one_at_a_time(cache: Any) {
     assert!(cache.take(limit, "alice").await.is_err());
 }
 
-async fn those_who_take_at_once_get_no_more(cache: Any) {
+async fn concurrent_takes_do_not_exceed_rate_limit(cache: Any) {
     let limit = RateLimit::per_minute("at-once", 5);
     let taken = join_all((0..50).map(|_| cache.take(limit, "alice"))).await;
     assert_eq!(taken.iter().filter(|taken| taken.is_ok()).count(), 5, "{taken:?}");
@@ -130,7 +130,7 @@ async fn works_again(cache: &Any) {
 }
 
 #[tokio::test]
-async fn a_redis_that_is_gone_or_frozen_fails_at_once_and_heals_by_itself() {
+async fn cache_fails_fast_without_redis_and_recovers() {
     let Some(mut redis) = Redis::start(&[]) else { return };
     let cache = at(redis.url());
     works_again(&cache).await;
@@ -147,7 +147,7 @@ async fn a_redis_that_is_gone_or_frozen_fails_at_once_and_heals_by_itself() {
 }
 
 #[tokio::test]
-async fn a_password_must_be_right() {
+async fn redis_password_is_verified() {
     let Some(redis) = Redis::start(&["--requirepass", "right"]) else { return };
     let port = redis.port();
 
@@ -157,7 +157,7 @@ async fn a_password_must_be_right() {
 }
 
 #[tokio::test]
-async fn over_tls_a_redis_must_prove_who_it_is() {
+async fn untrusted_redis_certificate_is_rejected() {
     let (files, port) = (Certificates::make(), free_port());
     let (tls, root) = (port.to_string(), files.path("ca.pem"));
     let (certificate, key) = (files.path("server.crt"), files.path("server.key"));
@@ -186,7 +186,7 @@ async fn over_tls_a_redis_must_prove_who_it_is() {
 }
 
 #[tokio::test]
-async fn the_replica_of_a_primary_that_died_is_found() {
+async fn cache_fails_over_to_promoted_redis_replica() {
     let Some(mut watched) = Watched::start() else { return };
     let cache = at(watched.url());
     works_again(&cache).await;
@@ -198,7 +198,7 @@ async fn the_replica_of_a_primary_that_died_is_found() {
 }
 
 #[tokio::test]
-async fn keys_that_moved_are_found() {
+async fn cache_follows_moved_redis_cluster_slots() {
     let Some(cluster) = Cluster::start() else { return };
     let cache = at(cluster.url());
     assert_eq!(cache.get("moved").await, Ok(None));

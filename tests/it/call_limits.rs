@@ -10,7 +10,7 @@ async fn enters(socket: &mut Socket, name: &str) -> Result<Value, Value> {
 }
 
 #[actix_web::test]
-async fn one_person_cannot_use_up_the_server() {
+async fn per_user_call_limit_is_enforced_over_socket() {
     let world = World::with(Backend::Sqlite, &[("CALLS__MAX_PER_PERSON", "2")]).await;
     let (mut alice, mut bob) =
         (world.person("Alice").await.connects().await, world.person("Bob").await.connects().await);
@@ -29,7 +29,7 @@ async fn one_person_cannot_use_up_the_server() {
 }
 
 #[actix_web::test]
-async fn nobody_is_rung_again_and_again() {
+async fn ring_rate_limit_protects_callee() {
     let world = World::with(Backend::Sqlite, &[("LIMITS__RINGS_PER_MINUTE", "2")]).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let eve = world.person("Eve").await;

@@ -18,7 +18,7 @@ async fn travels(settings: &[(&str, &str)]) -> Value {
 }
 
 #[actix_web::test]
-async fn media_travels_over_ipv6() {
+async fn media_is_forwarded_over_ipv6() {
     if std::net::UdpSocket::bind("[::1]:0").is_err() {
         return; // a machine without it
     }
@@ -27,7 +27,7 @@ async fn media_travels_over_ipv6() {
 }
 
 #[actix_web::test]
-async fn a_port_for_both_protocols_takes_media_over_ipv4() {
+async fn dual_stack_port_forwards_media_over_ipv4() {
     let figures = travels(&[("MEDIA__BIND", "::")]).await;
     assert!(figures["forwarded_per_second"].as_f64().unwrap() > 50.0, "{figures}");
 }

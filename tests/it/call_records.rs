@@ -6,7 +6,7 @@ use crate::calls::text;
 use crate::support::{Backend, Person, World, postgres, soon};
 
 #[actix_web::test]
-async fn an_invitation_that_cannot_be_written_down_rings_nobody() {
+async fn invite_that_cannot_be_stored_is_not_rung() {
     let Some(backend) = postgres::fresh().await else { return };
     let Backend::Postgres(database) = backend.clone() else { unreachable!("it is PostgreSQL") };
     let world = World::new(backend).await;
@@ -53,7 +53,7 @@ async fn record(world: &World, person: &Person) -> Value {
 }
 
 #[actix_web::test]
-async fn a_server_that_is_told_to_stop_ends_its_calls_and_remembers_them() {
+async fn graceful_stop_ends_and_records_calls_as_failed() {
     let world = World::new(Backend::Sqlite).await;
     let (alice, bob, _) = world.two_friends().await;
     let (eve, mallory) = (world.person("Eve").await, world.person("Mallory").await);

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use crate::support::{Backend, Person, Socket, World, on_both_databases, soon};
 
 on_both_databases! {
-    a_call_rings_everywhere_is_answered_once_and_remembered_once,
-    two_who_call_each_other_at_once_are_in_one_call,
-    whoever_is_blocked_calls_unheard_and_does_not_learn_it,
-    parallel_joins_admit_exactly_as_many_as_may_be_in,
+    call_rings_all_devices_and_is_recorded_once,
+    simultaneous_mutual_calls_merge_into_one,
+    shadow_blocked_call_looks_normal_but_is_not_rung,
+    parallel_joins_admit_exactly_max_participants,
 }
 
 pub fn text(value: &Value) -> &str {
@@ -49,7 +49,7 @@ async fn remembers(person: &Person, reason: &str) -> Value {
     .await
 }
 
-async fn a_call_rings_everywhere_is_answered_once_and_remembered_once(backend: Backend) {
+async fn call_rings_all_devices_and_is_recorded_once(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, _) = world.two_friends().await;
     let bob2 = Person::from_answer(
@@ -106,7 +106,7 @@ async fn a_call_rings_everywhere_is_answered_once_and_remembered_once(backend: B
     assert_eq!(phone.unheard("call_ended") + alices.unheard("call_ended"), 0, "each once");
 }
 
-async fn two_who_call_each_other_at_once_are_in_one_call(backend: Backend) {
+async fn simultaneous_mutual_calls_merge_into_one(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, _) = world.two_friends().await;
     let (mut alices, mut bobs) = (alice.connects().await, bob.connects().await);
@@ -125,7 +125,7 @@ async fn two_who_call_each_other_at_once_are_in_one_call(backend: Backend) {
     assert_eq!(history(&alice).await.len(), 1);
 }
 
-async fn parallel_joins_admit_exactly_as_many_as_may_be_in(backend: Backend) {
+async fn parallel_joins_admit_exactly_max_participants(backend: Backend) {
     let world = World::with(backend, &[("CALLS__MAX_PARTICIPANTS", "5")]).await;
     let mut sockets = Vec::new();
     for n in 0..12 {
@@ -149,7 +149,7 @@ async fn parallel_joins_admit_exactly_as_many_as_may_be_in(backend: Backend) {
 }
 
 #[actix_web::test]
-async fn a_call_is_declined_cancelled_or_missed() {
+async fn declined_cancelled_and_missed_calls_are_recorded() {
     let world = World::with(Backend::Sqlite, &[("CALLS__RING_SECONDS", "1")]).await;
     let (alice, bob, _) = world.two_friends().await;
     let (mut alices, mut bobs) = (alice.connects().await, bob.connects().await);
@@ -184,7 +184,7 @@ async fn a_call_is_declined_cancelled_or_missed() {
 }
 
 #[actix_web::test]
-async fn a_device_that_comes_while_it_rings_rings_too() {
+async fn device_connecting_during_ringing_is_rung() {
     let world = World::new(Backend::Sqlite).await;
     let (alice, bob, _) = world.two_friends().await;
     let mut alices = alice.connects().await;
@@ -195,7 +195,7 @@ async fn a_device_that_comes_while_it_rings_rings_too() {
 }
 
 #[actix_web::test]
-async fn whoever_is_in_another_call_is_busy() {
+async fn callee_in_another_call_is_busy() {
     let world = World::new(Backend::Sqlite).await;
     let (alice, bob, _) = world.two_friends().await;
     let eve = world.person("Eve").await;
@@ -213,7 +213,7 @@ async fn whoever_is_in_another_call_is_busy() {
 }
 
 #[actix_web::test]
-async fn strangers_cannot_call() {
+async fn strangers_cannot_start_call() {
     let world = World::new(Backend::Sqlite).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let eve = world.person("Eve").await;
@@ -262,7 +262,7 @@ async fn rings_in_vain(caller: &mut Socket, person: &Person, conversation: &str)
     json!([started, joined, ended, past])
 }
 
-async fn whoever_is_blocked_calls_unheard_and_does_not_learn_it(backend: Backend) {
+async fn shadow_blocked_call_looks_normal_but_is_not_rung(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let (mut alices, mut bobs) = (alice.connects().await, bob.connects().await);
@@ -288,7 +288,7 @@ async fn whoever_is_blocked_calls_unheard_and_does_not_learn_it(backend: Backend
 }
 
 #[actix_web::test]
-async fn a_third_who_is_invited_makes_it_a_call_through_the_server() {
+async fn invited_third_participant_upgrades_call_to_sfu() {
     let world = World::new(Backend::Sqlite).await;
     let (alice, bob, _) = world.two_friends().await;
     let eve = world.person("Eve").await;
@@ -314,7 +314,7 @@ async fn a_third_who_is_invited_makes_it_a_call_through_the_server() {
 }
 
 #[actix_web::test]
-async fn a_server_that_was_killed_leaves_no_call_open() {
+async fn killed_server_closes_open_calls_on_restart() {
     let world = World::new(Backend::Sqlite).await;
     let (alice, bob, _) = world.two_friends().await;
     let mut alices = alice.connects().await;
@@ -330,7 +330,7 @@ async fn a_server_that_was_killed_leaves_no_call_open() {
 }
 
 #[actix_web::test]
-async fn a_device_that_stays_away_leaves_its_call() {
+async fn device_lost_beyond_resume_window_leaves_call() {
     let world = World::with(Backend::Sqlite, &[("SESSIONS__GRACE_SECONDS", "1")]).await;
     let (alice, bob, _) = world.two_friends().await;
     let (mut alices, mut bobs) = (alice.connects().await, bob.connects().await);

@@ -6,20 +6,20 @@ use serde_json::{Value, json};
 use crate::support::{Backend, World, on_both_databases};
 
 on_both_databases! {
-    what_is_said_reaches_members_and_nobody_else,
-    a_repeated_send_is_the_first_message,
-    two_hundred_at_once_are_read_in_order,
-    history_is_read_in_pages,
-    a_late_joiner_sees_what_follows,
-    a_repeat_tells_a_late_joiner_nothing,
-    receipts_move_forward_and_are_heard,
-    roles_decide_who_may_change_a_group,
-    typing_is_heard_by_the_others,
-    what_does_not_fit_changes_nothing,
-    a_text_with_a_nul_is_refused_alike_wherever_it_comes,
+    message_reaches_only_conversation_members,
+    repeated_client_id_returns_first_message,
+    concurrent_messages_are_delivered_in_seq_order,
+    message_history_is_paged_in_both_directions,
+    late_joiner_sees_only_later_messages,
+    repeated_send_is_not_delivered_to_late_joiner,
+    receipts_move_forward_and_are_broadcast,
+    group_changes_require_sufficient_role,
+    typing_event_reaches_only_other_members,
+    invalid_message_is_rejected_without_side_effects,
+    text_with_nul_is_rejected_on_every_route,
 }
 
-async fn what_is_said_reaches_members_and_nobody_else(backend: Backend) {
+async fn message_reaches_only_conversation_members(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let eve = world.person("Eve").await;
@@ -50,7 +50,7 @@ async fn what_is_said_reaches_members_and_nobody_else(backend: Backend) {
     assert_eq!(eves.unheard("message"), 0);
 }
 
-async fn a_repeated_send_is_the_first_message(backend: Backend) {
+async fn repeated_client_id_returns_first_message(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, conversation) = world.two_friends().await;
 
@@ -66,7 +66,7 @@ async fn a_repeated_send_is_the_first_message(backend: Backend) {
     assert_eq!(alice.reads(&conversation).await.len(), 3);
 }
 
-async fn two_hundred_at_once_are_read_in_order(backend: Backend) {
+async fn concurrent_messages_are_delivered_in_seq_order(backend: Backend) {
     let world = World::new(backend).await;
     let mut people = Vec::new();
     for n in 0..10 {
@@ -91,7 +91,7 @@ async fn two_hundred_at_once_are_read_in_order(backend: Backend) {
     }
 }
 
-async fn history_is_read_in_pages(backend: Backend) {
+async fn message_history_is_paged_in_both_directions(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, conversation) = world.two_friends().await;
     for n in 1..=25 {
@@ -116,7 +116,7 @@ async fn history_is_read_in_pages(backend: Backend) {
     bob.get(&format!("{path}?after=1&before=2")).await.refused(422, "chat/ambiguous-range");
 }
 
-async fn a_late_joiner_sees_what_follows(backend: Backend) {
+async fn late_joiner_sees_only_later_messages(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let conversation = world.group(&[&alice]).await;
@@ -138,7 +138,7 @@ async fn a_late_joiner_sees_what_follows(backend: Backend) {
     bob.says(&conversation, "3", "still here?").await.refused(404, "chat/conversation-not-found");
 }
 
-async fn a_repeat_tells_a_late_joiner_nothing(backend: Backend) {
+async fn repeated_send_is_not_delivered_to_late_joiner(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let conversation = world.group(&[&alice]).await;
@@ -155,7 +155,7 @@ async fn a_repeat_tells_a_late_joiner_nothing(backend: Backend) {
     assert_eq!(bobs.unheard("message"), 0);
 }
 
-async fn receipts_move_forward_and_are_heard(backend: Backend) {
+async fn receipts_move_forward_and_are_broadcast(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let (mut alices, mut bobs) = (alice.connects().await, bob.connects().await);
@@ -183,7 +183,7 @@ async fn receipts_move_forward_and_are_heard(backend: Backend) {
     assert_eq!(bad["code"], "chat/invalid-seq");
 }
 
-async fn roles_decide_who_may_change_a_group(backend: Backend) {
+async fn group_changes_require_sufficient_role(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, carol) =
         (world.person("Alice").await, world.person("Bob").await, world.person("Carol").await);
@@ -208,7 +208,7 @@ async fn roles_decide_who_may_change_a_group(backend: Backend) {
     alice.get(&path).await.refused(404, "chat/conversation-not-found");
 }
 
-async fn typing_is_heard_by_the_others(backend: Backend) {
+async fn typing_event_reaches_only_other_members(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let (mut alices, mut bobs) = (alice.connects().await, bob.connects().await);
@@ -219,7 +219,7 @@ async fn typing_is_heard_by_the_others(backend: Backend) {
     assert_eq!(alices.unheard("typing"), 0);
 }
 
-async fn what_does_not_fit_changes_nothing(backend: Backend) {
+async fn invalid_message_is_rejected_without_side_effects(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let path = format!("/api/conversations/{conversation}/messages");
@@ -244,7 +244,7 @@ async fn what_does_not_fit_changes_nothing(backend: Backend) {
 }
 
 /// PostgreSQL has no text with a NUL in it: whatever asks for one must not come so far.
-async fn a_text_with_a_nul_is_refused_alike_wherever_it_comes(backend: Backend) {
+async fn text_with_nul_is_rejected_on_every_route(backend: Backend) {
     let world = World::new(backend).await;
     let (admin, alice) = (world.admin().await, world.person("Alice").await);
     let nul = "a\0b";

@@ -21,7 +21,7 @@ async fn until_ready(stranger: &Person, status: u16) {
 }
 
 #[actix_web::test]
-async fn a_node_that_nobody_hears_is_not_ready() {
+async fn node_without_event_bus_is_not_ready() {
     let (Some(url), Some(database)) = (broker::shared(), postgres::fresh().await) else { return };
     let port = url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
     let proxy = Proxy::to(port).await;
@@ -53,7 +53,7 @@ async fn a_node_that_nobody_hears_is_not_ready() {
 }
 
 #[actix_web::test]
-async fn without_its_cache_people_stay_and_chat_but_nobody_comes_in() {
+async fn cache_outage_blocks_sign_in_but_not_chat() {
     let Some(mut redis) = Redis::start(&[]) else { return };
     let cache = redis.url();
     let world = World::with(Backend::Sqlite, &[("CLUSTER__CACHE", &cache)]).await;
@@ -80,7 +80,7 @@ async fn without_its_cache_people_stay_and_chat_but_nobody_comes_in() {
 }
 
 #[actix_web::test]
-async fn a_call_that_is_found_to_be_another_nodes_is_let_go_of_and_counted() {
+async fn fenced_call_room_is_relinquished_and_counted() {
     let (Some(bus), Some(backend)) = (broker::shared(), postgres::fresh().await) else { return };
     let Backend::Postgres(database) = backend.clone() else { unreachable!("it is PostgreSQL") };
     let world = World::with(backend, &[("CLUSTER__BUS", &bus)]).await;
@@ -109,7 +109,7 @@ async fn a_call_that_is_found_to_be_another_nodes_is_let_go_of_and_counted() {
 }
 
 #[actix_web::test]
-async fn a_message_that_comes_late_by_one_node_is_there_before_its_change_by_another() {
+async fn delayed_message_precedes_its_edit_from_other_node() {
     let (Some(bus), Some(backend)) = (broker::shared(), postgres::fresh().await) else { return };
     let proxy = Proxy::to(bus.rsplit(':').next().unwrap().parse().unwrap()).await;
     let slow = format!("amqp://guest:guest@127.0.0.1:{}", proxy.port());

@@ -7,13 +7,13 @@ fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_defaults_can_be_used_as_they_are() {
+fn default_config_is_valid() {
     let config = load("", env(&[])).unwrap();
     assert_eq!((config.http.bind.port(), config.limits.registration_per_minute), (8080, 2));
 }
 
 #[test]
-fn a_file_lies_over_the_defaults_and_the_environment_over_both() {
+fn config_precedence_is_env_file_defaults() {
     let file = "[http]\nbind = \"127.0.0.1:1\"\nworkers = 3\n";
     let over = env(&[("SECUREVOX__HTTP__BIND", "127.0.0.1:2"), ("HOME", "/root")]);
 
@@ -23,7 +23,7 @@ fn a_file_lies_over_the_defaults_and_the_environment_over_both() {
 }
 
 #[test]
-fn a_profile_lies_between() {
+fn profile_overrides_defaults_but_not_file() {
     let config = load("", env(&[("SECUREVOX__PROFILE", "production")])).unwrap();
     assert!(config.http.hsts);
     assert_eq!(config.telemetry.log_format, LogFormat::Json);
@@ -33,7 +33,7 @@ fn a_profile_lies_between() {
 }
 
 #[test]
-fn mistakes_are_named() {
+fn config_errors_name_the_offending_key() {
     let complaint =
         |file: &str, pairs: &[(&str, &str)]| load(file, env(pairs)).unwrap_err().to_string();
 
@@ -48,13 +48,13 @@ fn mistakes_are_named() {
 }
 
 #[test]
-fn a_text_in_the_environment_needs_no_quotes() {
+fn env_string_needs_no_quotes() {
     let over = env(&[("SECUREVOX__HTTP__PUBLIC_URL", "https://chat.example")]);
     assert_eq!(load("", over).unwrap().http.public_url, "https://chat.example");
 }
 
 #[test]
-fn what_is_shown_holds_no_password() {
+fn serialized_config_redacts_passwords() {
     let over = env(&[("SECUREVOX__DATABASE__URL", "postgres://u:hunter2@h/d")]);
     let config = load("", over).unwrap();
     assert!(!toml::to_string(&config).unwrap().contains("hunter2"));

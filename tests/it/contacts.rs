@@ -5,18 +5,18 @@ use serde_json::json;
 use crate::support::{Backend, Person, World, on_both_databases};
 
 on_both_databases! {
-    a_request_is_heard_accepted_and_heard_again,
-    two_who_ask_each_other_are_contacts,
-    a_request_can_be_refused_and_taken_back,
-    a_request_does_not_show_who_was_asked,
-    somebody_blocked_is_kept_away_and_does_not_learn_it,
-    strangers_cannot_open_a_direct_conversation,
-    whoever_is_blocked_finds_all_as_it_was,
-    whoever_is_blocked_opens_a_conversation_that_the_other_does_not_hear_of,
-    neither_of_two_hears_through_a_block,
+    contact_request_and_acceptance_notify_each_side,
+    mutual_contact_requests_are_accepted,
+    contact_request_can_be_declined_and_withdrawn,
+    pending_contact_request_hides_recipient_details,
+    blocked_user_is_shadowed_without_notice,
+    strangers_cannot_open_direct_conversation,
+    shadow_block_is_indistinguishable_to_blocked_user,
+    shadow_blocked_conversation_is_not_announced_to_blocker,
+    block_suppresses_typing_and_receipts_both_ways,
 }
 
-async fn a_request_is_heard_accepted_and_heard_again(backend: Backend) {
+async fn contact_request_and_acceptance_notify_each_side(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let (mut alices, mut bobs) = (alice.connects().await, bob.connects().await);
@@ -34,7 +34,7 @@ async fn a_request_is_heard_accepted_and_heard_again(backend: Backend) {
     assert_eq!(list["next"], json!(null));
 }
 
-async fn two_who_ask_each_other_are_contacts(backend: Backend) {
+async fn mutual_contact_requests_are_accepted(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
 
@@ -46,7 +46,7 @@ async fn two_who_ask_each_other_are_contacts(backend: Backend) {
     again.refused(409, "contacts/already-requested");
 }
 
-async fn a_request_can_be_refused_and_taken_back(backend: Backend) {
+async fn contact_request_can_be_declined_and_withdrawn(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
 
@@ -61,7 +61,7 @@ async fn a_request_can_be_refused_and_taken_back(backend: Backend) {
     assert_eq!(bob.get("/api/contacts").await.ok()["items"], json!([]));
 }
 
-async fn a_request_does_not_show_who_was_asked(backend: Backend) {
+async fn pending_contact_request_hides_recipient_details(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
 
@@ -77,7 +77,7 @@ async fn a_request_does_not_show_who_was_asked(backend: Backend) {
     alice.post("/api/contacts", json!({})).await.refused(422, "contacts/ambiguous-target");
 }
 
-async fn somebody_blocked_is_kept_away_and_does_not_learn_it(backend: Backend) {
+async fn blocked_user_is_shadowed_without_notice(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let carol = world.person("Carol").await;
@@ -100,7 +100,7 @@ async fn somebody_blocked_is_kept_away_and_does_not_learn_it(backend: Backend) {
     assert_eq!(bobs.unheard("contact_request"), 0);
 }
 
-async fn strangers_cannot_open_a_direct_conversation(backend: Backend) {
+async fn strangers_cannot_open_direct_conversation(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let direct = || json!({ "kind": "direct", "members": [bob.id] });
@@ -112,7 +112,7 @@ async fn strangers_cannot_open_a_direct_conversation(backend: Backend) {
     alice.post("/api/conversations", direct()).await.ok();
 }
 
-async fn whoever_is_blocked_finds_all_as_it_was(backend: Backend) {
+async fn shadow_block_is_indistinguishable_to_blocked_user(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let (carol, dan) = (world.person("Carol").await, world.person("Dan").await);
@@ -170,7 +170,7 @@ async fn whoever_is_blocked_finds_all_as_it_was(backend: Backend) {
     assert_eq!(bob.reads(&conversation).await[0]["body"], "before");
 }
 
-async fn whoever_is_blocked_opens_a_conversation_that_the_other_does_not_hear_of(backend: Backend) {
+async fn shadow_blocked_conversation_is_not_announced_to_blocker(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let group = world.group(&[&alice, &bob]).await;
@@ -198,7 +198,7 @@ async fn whoever_is_blocked_opens_a_conversation_that_the_other_does_not_hear_of
     assert_eq!(bob.reads(conversation).await.len(), 1);
 }
 
-async fn neither_of_two_hears_through_a_block(backend: Backend) {
+async fn block_suppresses_typing_and_receipts_both_ways(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, conversation) = world.two_friends().await;
     alice.says(&conversation, "1", "x").await.created();

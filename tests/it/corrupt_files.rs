@@ -13,7 +13,7 @@ use crate::files::{attaches, id, objects, shows};
 use crate::support::{Backend, Person, World, on_both_databases, soon};
 
 on_both_databases! {
-    edits_and_deletions_survive_kill_9,
+    edits_and_deletions_survive_sigkill,
 }
 
 const MESSAGES: usize = 80;
@@ -21,7 +21,7 @@ const WORKERS: usize = 4;
 const KILLS: usize = 10;
 
 /// Every message is edited, and each second one then deleted, while the server dies again and again.
-async fn edits_and_deletions_survive_kill_9(backend: Backend) {
+async fn edits_and_deletions_survive_sigkill(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let (mut messages, mut files) = (Vec::new(), Vec::new());

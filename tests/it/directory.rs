@@ -99,24 +99,24 @@ macro_rules! on {
     };
 }
 
-on!(alone: what_is_claimed_is_found_until_it_is_released, of_nobody_nothing_is_known);
+on!(alone: claimed_key_is_found_until_released, unknown_key_and_node_yield_nothing);
 
 macro_rules! on_shared {
     ($($place:ident),+) => {
         $(on!($place:
-            what_is_claimed_is_found_until_it_is_released,
-            of_nobody_nothing_is_known,
-            what_somebody_has_who_lives_nobody_else_gets,
-            what_is_handed_over_has_a_new_epoch_and_the_old_proof_is_void,
-            what_a_node_leaves_behind_the_next_one_finds,
-            a_node_that_does_not_live_owns_nothing_and_knows_it,
+            claimed_key_is_found_until_released,
+            unknown_key_and_node_yield_nothing,
+            lease_of_live_node_cannot_be_claimed_by_others,
+            hand_off_increments_epoch_and_voids_old_fencing_token,
+            leases_of_departed_node_can_be_taken_over,
+            node_outside_cluster_cannot_hold_leases,
         );)+
     };
 }
 
 on_shared!(sqlite, postgres);
 
-async fn what_is_claimed_is_found_until_it_is_released(place: Place) {
+async fn claimed_key_is_found_until_released(place: Place) {
     let ann = place.node().await;
     let directory = &ann.directory;
     assert!(directory.lease_is_valid());
@@ -144,7 +144,7 @@ async fn what_is_claimed_is_found_until_it_is_released(place: Place) {
     assert!(matches!(again, ClaimOutcome::Mine { left: None, .. }), "{again:?}");
 }
 
-async fn of_nobody_nothing_is_known(place: Place) {
+async fn unknown_key_and_node_yield_nothing(place: Place) {
     let (ann, nobody) = (place.node().await, NodeId::new());
     let directory = &ann.directory;
 
@@ -161,7 +161,7 @@ async fn of_nobody_nothing_is_known(place: Place) {
     assert_eq!(fence, expected, "only where others write");
 }
 
-async fn what_somebody_has_who_lives_nobody_else_gets(place: Place) {
+async fn lease_of_live_node_cannot_be_claimed_by_others(place: Place) {
     let (ann, bob) = (place.node().await, place.node().await);
     ann.directory.claim("k", "v").await.unwrap();
 
@@ -176,7 +176,7 @@ async fn what_somebody_has_who_lives_nobody_else_gets(place: Place) {
     assert!(!bob.directory.is_dead(ann.id).await.unwrap());
 }
 
-async fn what_is_handed_over_has_a_new_epoch_and_the_old_proof_is_void(place: Place) {
+async fn hand_off_increments_epoch_and_voids_old_fencing_token(place: Place) {
     let (ann, bob) = (place.node().await, place.node().await);
     ann.directory.claim("k", "v").await.unwrap();
     assert_eq!(bob.directory.take("k", ann.id, 2).await.unwrap(), None);
@@ -190,7 +190,7 @@ async fn what_is_handed_over_has_a_new_epoch_and_the_old_proof_is_void(place: Pl
     assert_eq!(ann.directory.find("k").await.unwrap(), Some(held));
 }
 
-async fn what_a_node_leaves_behind_the_next_one_finds(place: Place) {
+async fn leases_of_departed_node_can_be_taken_over(place: Place) {
     let (ann, bob) = (place.node().await, place.node().await);
     ann.directory.claim("k", "v").await.unwrap();
     let leases = ann.leases.unwrap();
@@ -208,7 +208,7 @@ async fn what_a_node_leaves_behind_the_next_one_finds(place: Place) {
     assert_eq!(nodes.into_iter().map(|node| node.id).collect::<Vec<_>>(), [bob.id]);
 }
 
-async fn a_node_that_does_not_live_owns_nothing_and_knows_it(place: Place) {
+async fn node_outside_cluster_cannot_hold_leases(place: Place) {
     let ann = place.stranger();
     let claimed = ann.directory.claim("k", "v").await;
     assert!(matches!(claimed, Err(DirectoryError::NotAlive)), "{claimed:?}");

@@ -33,13 +33,13 @@ fn assert_whole(document: &Value) {
 }
 
 #[test]
-fn every_reference_points_somewhere() {
+fn api_document_references_resolve() {
     assert_whole(&openapi_document());
     assert_whole(&asyncapi_document());
 }
 
 #[test]
-fn every_route_is_described() {
+fn every_route_is_documented_in_openapi() {
     let document = openapi_document();
     let mut ids = BTreeSet::new();
     for route in routes() {
@@ -57,7 +57,7 @@ fn every_route_is_described() {
 }
 
 #[actix_web::test]
-async fn the_documents_and_pages_are_served() {
+async fn api_documents_and_pages_are_served() {
     let world = World::new(Backend::Sqlite).await;
     let stranger = world.stranger();
 

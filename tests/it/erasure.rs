@@ -15,12 +15,12 @@ use crate::support::{Backend, Person, World, on_both_databases, soon};
 use crate::uploads::begins_an_upload;
 
 on_both_databases! {
-    an_export_has_everything_and_is_for_its_owner_alone,
-    an_export_ends_and_is_made_anew,
-    an_export_survives_kill_9,
-    whoever_goes_leaves_no_trace,
-    an_end_survives_kill_9,
-    only_whoever_proves_who_they_are_ends_an_account,
+    export_is_complete_and_only_for_its_owner,
+    lost_export_is_rebuilt_and_strays_are_removed,
+    export_survives_sigkill,
+    account_erasure_leaves_no_trace,
+    account_erasure_survives_sigkill,
+    account_deletion_requires_reauthentication_or_admin,
 }
 
 /// SHA-256, as the store keeps of tokens.
@@ -140,7 +140,7 @@ pub async fn traces_of(world: &World, backend: &Backend, words: &[&str]) -> Vec<
     traces(world, backend, &canaries).await
 }
 
-async fn an_export_has_everything_and_is_for_its_owner_alone(backend: Backend) {
+async fn export_is_complete_and_only_for_its_owner(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let eve = world.person("Eve").await;
@@ -177,7 +177,7 @@ async fn an_export_has_everything_and_is_for_its_owner_alone(backend: Backend) {
     );
 }
 
-async fn an_export_ends_and_is_made_anew(backend: Backend) {
+async fn lost_export_is_rebuilt_and_strays_are_removed(backend: Backend) {
     let world = World::new(backend).await;
     let alice = world.person("Alice").await;
     export(&alice).await;
@@ -208,7 +208,7 @@ async fn an_export_ends_and_is_made_anew(backend: Backend) {
     assert_eq!(archives(), 1);
 }
 
-async fn an_export_survives_kill_9(backend: Backend) {
+async fn export_survives_sigkill(backend: Backend) {
     let world = World::with(backend, &[("JOBS__LEASE_SECONDS", "1")]).await;
     let (alice, _, conversation) = world.two_friends().await;
     for n in 0..300 {
@@ -229,7 +229,7 @@ async fn an_export_survives_kill_9(backend: Backend) {
     assert!(shelf.iter().filter(|(name, _)| name.ends_with(".zip")).count() == 1);
 }
 
-async fn whoever_goes_leaves_no_trace(backend: Backend) {
+async fn account_erasure_leaves_no_trace(backend: Backend) {
     let settings = [
         ("AUTH__DELETED_MESSAGES", "remove"),
         ("HTTP__TRUSTED_PROXIES", r#"["127.0.0.1"]"#),
@@ -311,7 +311,7 @@ async fn whoever_goes_leaves_no_trace(backend: Backend) {
     world.stranger().registers(&alice.phone, "Somebody else").await.created();
 }
 
-async fn an_end_survives_kill_9(backend: Backend) {
+async fn account_erasure_survives_sigkill(backend: Backend) {
     let settings = [("JOBS__LEASE_SECONDS", "1"), ("AUTH__DELETED_MESSAGES", "remove")];
     let world = World::with(backend.clone(), &settings).await;
     let (admin, bob) = (world.admin().await, world.person("Bob").await);
@@ -349,7 +349,7 @@ async fn an_end_survives_kill_9(backend: Backend) {
     assert!(after.is_empty(), "{} traces\n{}", after.len(), after.join("\n"));
 }
 
-async fn only_whoever_proves_who_they_are_ends_an_account(backend: Backend) {
+async fn account_deletion_requires_reauthentication_or_admin(backend: Backend) {
     let world = World::new(backend).await;
     let (admin, alice, eve) =
         (world.admin().await, world.person("Alice").await, world.person("Eve").await);

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use crate::support::{Answer, Backend, Person, SOON, World, on_both_databases, soon};
 
 on_both_databases! {
-    a_file_reaches_those_in_the_conversation_and_nobody_else,
-    a_file_goes_when_nothing_carries_it,
-    two_who_race_for_the_rest_of_a_quota_do_not_both_win,
+    attachment_is_visible_only_to_conversation_members,
+    unreferenced_blob_is_deleted,
+    concurrent_uploads_do_not_exceed_quota,
 }
 
 /// A form with one file in it.
@@ -74,7 +74,7 @@ pub fn on_the_desk(world: &World) -> usize {
     std::fs::read_dir(world.dir.path().join("uploads")).map_or(0, Iterator::count)
 }
 
-async fn a_file_reaches_those_in_the_conversation_and_nobody_else(backend: Backend) {
+async fn attachment_is_visible_only_to_conversation_members(backend: Backend) {
     let world = World::new(backend).await;
     let admin = world.admin().await;
     let (alice, bob, conversation) = world.two_friends().await;
@@ -141,7 +141,7 @@ async fn a_file_reaches_those_in_the_conversation_and_nobody_else(backend: Backe
 }
 
 #[actix_web::test]
-async fn parts_of_a_file_are_given_as_rfc_9110_says() {
+async fn file_ranges_are_served_per_rfc_9110() {
     let world = World::new(Backend::Sqlite).await;
     let alice = world.person("Alice").await;
     let bytes: Vec<u8> = (0..1_000_000u32).map(|n| (n % 251) as u8).collect();
@@ -175,7 +175,7 @@ async fn parts_of_a_file_are_given_as_rfc_9110_says() {
 }
 
 #[actix_web::test]
-async fn a_file_is_what_its_bytes_say_and_never_a_page() {
+async fn file_type_is_sniffed_and_never_served_as_html() {
     let world = World::new(Backend::Sqlite).await;
     let alice = world.person("Alice").await;
     let svg = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>";
@@ -207,7 +207,7 @@ async fn a_file_is_what_its_bytes_say_and_never_a_page() {
 }
 
 #[actix_web::test]
-async fn what_is_too_much_is_refused_and_leaves_nothing() {
+async fn oversized_upload_is_rejected_and_cleaned_up() {
     let limits = [("FILES__MAX_BYTES", "10485760"), ("FILES__QUOTA_BYTES", "20971520")];
     let world = World::with(Backend::Sqlite, &limits).await;
     let alice = world.person("Alice").await;
@@ -248,7 +248,7 @@ async fn what_is_too_much_is_refused_and_leaves_nothing() {
 }
 
 #[actix_web::test]
-async fn a_gigabyte_against_ten_megabytes_costs_neither_memory_nor_disk() {
+async fn oversized_stream_is_rejected_without_memory_or_disk_use() {
     use std::io::{Read, Write};
     let world = World::with(Backend::Sqlite, &[("FILES__MAX_BYTES", "10485760")]).await;
     let alice = world.person("Alice").await;
@@ -294,7 +294,7 @@ async fn a_gigabyte_against_ten_megabytes_costs_neither_memory_nor_disk() {
     assert_eq!((objects(&world), on_the_desk(&world)), (0, 0));
 }
 
-async fn a_file_goes_when_nothing_carries_it(backend: Backend) {
+async fn unreferenced_blob_is_deleted(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let admin = world.admin().await;
@@ -324,7 +324,7 @@ async fn a_file_goes_when_nothing_carries_it(backend: Backend) {
     assert_eq!(objects(&world), 3);
 }
 
-async fn two_who_race_for_the_rest_of_a_quota_do_not_both_win(backend: Backend) {
+async fn concurrent_uploads_do_not_exceed_quota(backend: Backend) {
     let limits = [
         ("FILES__MAX_BYTES", "1000000"),
         ("FILES__QUOTA_BYTES", "3500000"),

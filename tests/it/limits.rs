@@ -10,7 +10,7 @@ fn retry_after(answer: &Answer) -> u64 {
 }
 
 #[actix_web::test]
-async fn each_address_has_its_own_limit() {
+async fn rate_limit_is_per_client_address() {
     let settings = [
         ("LIMITS__API_PER_SECOND", "1"),
         ("LIMITS__API_BURST", "5"),
@@ -40,7 +40,7 @@ async fn each_address_has_its_own_limit() {
 }
 
 #[actix_web::test]
-async fn a_header_from_a_stranger_is_not_believed() {
+async fn x_forwarded_for_from_untrusted_peer_is_ignored() {
     let settings = [("LIMITS__API_PER_SECOND", "1"), ("LIMITS__API_BURST", "3")];
     let world = World::with(Backend::Sqlite, &settings).await;
     let stranger = world.stranger();
@@ -58,7 +58,7 @@ async fn a_header_from_a_stranger_is_not_believed() {
 }
 
 #[actix_web::test]
-async fn registration_and_sign_in_are_limited_more_strictly() {
+async fn registration_and_sign_in_have_stricter_rate_limits() {
     let settings = [
         ("LIMITS__REGISTRATION_PER_MINUTE", "2"),
         ("LIMITS__LOGIN_PER_MINUTE", "5"),
@@ -89,7 +89,7 @@ async fn registration_and_sign_in_are_limited_more_strictly() {
 }
 
 #[actix_web::test]
-async fn every_answer_carries_the_security_headers() {
+async fn every_response_has_security_headers() {
     let world = World::with(Backend::Sqlite, &[("PROFILE", "production")]).await;
     let stranger = world.stranger();
 
@@ -110,7 +110,7 @@ async fn every_answer_carries_the_security_headers() {
 }
 
 #[actix_web::test]
-async fn pages_of_other_origins_are_told_what_they_may() {
+async fn cors_headers_only_for_allowed_origins() {
     let settings = [("HTTP__ALLOWED_ORIGINS", r#"["https://app.example"]"#)];
     let world = World::with(Backend::Sqlite, &settings).await;
     let stranger = world.stranger();
@@ -142,7 +142,7 @@ async fn pages_of_other_origins_are_told_what_they_may() {
 }
 
 #[actix_web::test]
-async fn hostile_bodies_are_refused_and_cost_little() {
+async fn hostile_bodies_are_rejected_with_bounded_memory() {
     let world = World::new(Backend::Sqlite).await;
     let alice = world.person("Alice").await;
     let before = resident(world.pid());

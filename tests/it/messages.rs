@@ -6,14 +6,14 @@ use crate::files::{attaches, shows};
 use crate::support::{Backend, Person, World, on_both_databases, soon};
 
 on_both_databases! {
-    changes_are_heard_in_order,
-    whoever_was_away_learns_what_changed,
-    each_person_has_their_own_deletions,
-    nobody_else_learns_anything,
-    what_was_said_before_somebody_came_stays_unheard,
-    a_change_keeps_what_a_message_carries,
-    what_disappears_leaves_no_trace,
-    unread_counts_are_right_on_every_device,
+    message_changes_are_delivered_in_order,
+    returning_device_catches_up_on_message_changes,
+    delete_for_me_affects_only_that_user,
+    non_members_cannot_distinguish_real_from_unknown_message,
+    changes_to_messages_before_joining_are_not_delivered,
+    message_change_keeps_attachments,
+    expired_message_leaves_no_trace,
+    unread_counts_are_consistent_across_devices,
 }
 
 /// Where a message is.
@@ -22,7 +22,7 @@ fn path(message: &Value) -> String {
     format!("/api/conversations/{}/messages/{}", text("conversation_id"), text("id"))
 }
 
-async fn changes_are_heard_in_order(backend: Backend) {
+async fn message_changes_are_delivered_in_order(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let mut bobs = bob.connects_and_syncs(json!({})).await;
@@ -55,7 +55,7 @@ async fn changes_are_heard_in_order(backend: Backend) {
         .refused(422, "chat/invalid-reaction");
 }
 
-async fn whoever_was_away_learns_what_changed(backend: Backend) {
+async fn returning_device_catches_up_on_message_changes(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let mut said = Vec::new();
@@ -90,7 +90,7 @@ async fn whoever_was_away_learns_what_changed(backend: Backend) {
     assert_eq!((bobs.unheard("message"), bobs.unheard("message_edited")), (0, 0));
 }
 
-async fn each_person_has_their_own_deletions(backend: Backend) {
+async fn delete_for_me_affects_only_that_user(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let (mut alices, mut bobs) = (alice.connects().await, bob.connects().await);
@@ -134,7 +134,7 @@ async fn asks_for_all(who: &Person, message: &Value) -> Vec<(u16, Value)> {
     answers.into_iter().map(|answer| (answer.status, answer.body["code"].clone())).collect()
 }
 
-async fn nobody_else_learns_anything(backend: Backend) {
+async fn non_members_cannot_distinguish_real_from_unknown_message(backend: Backend) {
     let world = World::new(backend).await;
     let admin = world.admin().await;
     let (alice, bob, eve, dan) = (
@@ -167,7 +167,7 @@ async fn nobody_else_learns_anything(backend: Backend) {
     assert_eq!(alice.get(&path(&said)).await.ok(), said, "nothing was changed");
 }
 
-async fn what_was_said_before_somebody_came_stays_unheard(backend: Backend) {
+async fn changes_to_messages_before_joining_are_not_delivered(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let group = world.group(&[&alice]).await;
@@ -188,7 +188,7 @@ async fn what_was_said_before_somebody_came_stays_unheard(backend: Backend) {
     }
 }
 
-async fn a_change_keeps_what_a_message_carries(backend: Backend) {
+async fn message_change_keeps_attachments(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let file = attaches(&alice, "plan.txt", "text/plain", b"the plan").await.created();
@@ -208,7 +208,7 @@ async fn a_change_keeps_what_a_message_carries(backend: Backend) {
     assert_eq!(found["items"][0]["attachments"], said["attachments"]);
 }
 
-async fn what_disappears_leaves_no_trace(backend: Backend) {
+async fn expired_message_leaves_no_trace(backend: Backend) {
     let world = World::with(backend.clone(), &[("CHAT__EXPIRY_ROUND_MS", "100")]).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let mut bobs = bob.connects_and_syncs(json!({})).await;
@@ -234,7 +234,7 @@ async fn what_disappears_leaves_no_trace(backend: Backend) {
     soon("no trace is left in any table, index or file", forgotten).await;
 }
 
-async fn unread_counts_are_right_on_every_device(backend: Backend) {
+async fn unread_counts_are_consistent_across_devices(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let group = world.group(&[&alice, &bob]).await;

@@ -276,12 +276,12 @@ fn shows_what_the_model_says(system: &SystemRunner, backend: Backend, cases: u32
 }
 
 #[test]
-fn what_each_device_shows_is_what_the_model_says() {
+fn device_state_matches_model() {
     shows_what_the_model_says(&System::new(), Backend::Sqlite, 32);
 }
 
 #[test]
-fn what_each_device_shows_is_what_the_model_says_on_postgresql() {
+fn device_state_matches_model_on_postgres() {
     let system = System::new();
     if let Some(backend) = system.block_on(postgres::fresh()) {
         shows_what_the_model_says(&system, backend, 12);

@@ -12,7 +12,7 @@ use crate::support::server::Server;
 use crate::support::{Backend, Person, Socket, World, on_both_databases, soon};
 
 on_both_databases! {
-    fifty_kills_under_load_lose_nothing_that_was_acknowledged,
+    fifty_kills_under_load_lose_no_acknowledged_message,
 }
 
 const SENDERS: usize = 4;
@@ -21,7 +21,7 @@ const KILLS: usize = 50;
 /// What the server has acknowledged: client id → seq.
 type Acknowledged = Rc<RefCell<HashMap<String, i64>>>;
 
-async fn fifty_kills_under_load_lose_nothing_that_was_acknowledged(backend: Backend) {
+async fn fifty_kills_under_load_lose_no_acknowledged_message(backend: Backend) {
     let world = World::new(backend).await;
     let mut people = Vec::new();
     for n in 0..SENDERS {
@@ -134,7 +134,7 @@ async fn reads(person: Person, conversation: String, heard: Rc<RefCell<Vec<i64>>
 }
 
 #[actix_web::test]
-async fn a_lost_postgres_is_answered_with_503_and_heals() {
+async fn postgres_outage_returns_503_and_recovers() {
     let Some(mut server) = Server::start(&[]) else { return };
     let world = World::new(Backend::Postgres(server.url())).await;
     let (alice, bob, conversation) = world.two_friends().await;
@@ -181,7 +181,7 @@ async fn a_lost_postgres_is_answered_with_503_and_heals() {
 }
 
 #[actix_web::test]
-async fn a_slow_reader_is_ended_and_harms_nobody() {
+async fn slow_consumer_is_disconnected_without_affecting_others() {
     let settings = [("SESSIONS__QUEUE_FRAMES", "64"), ("CHAT__BODY_BYTES", "16384")];
     let world = World::with(Backend::Sqlite, &settings).await;
     let (alice, bob, carol) =

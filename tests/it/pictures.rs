@@ -32,7 +32,7 @@ fn chunk(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
 }
 
 #[actix_web::test]
-async fn a_picture_tells_no_place_but_still_stands_upright() {
+async fn image_metadata_is_stripped_but_orientation_is_kept() {
     let world = World::new(Backend::Sqlite).await;
     let alice = world.person("Alice").await;
     let png = picture(300, 200, ImageFormat::Png);

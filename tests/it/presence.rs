@@ -5,17 +5,17 @@ use serde_json::json;
 use crate::support::{Backend, World, on_both_databases};
 
 on_both_databases! {
-    contacts_see_who_is_here,
-    a_phone_that_comes_and_goes_is_told_of_once,
-    strangers_and_the_blocked_see_nothing,
-    an_address_book_finds_people_and_is_bounded,
-    an_invite_brings_people_in,
+    contacts_receive_presence_and_status,
+    flapping_device_causes_no_extra_presence_events,
+    strangers_and_blocked_users_receive_no_presence,
+    contact_match_finds_users_and_is_rate_limited,
+    invite_link_adds_member_until_used_up,
 }
 
 const QUICK: [(&str, &str); 2] =
     [("CHAT__PRESENCE_GRACE_SECONDS", "0"), ("CHAT__PRESENCE_PAUSE_SECONDS", "0")];
 
-async fn contacts_see_who_is_here(backend: Backend) {
+async fn contacts_receive_presence_and_status(backend: Backend) {
     let world = World::with(backend, &QUICK).await;
     let (alice, bob, _) = world.two_friends().await;
     let mut alices = alice.connects().await;
@@ -41,7 +41,7 @@ async fn contacts_see_who_is_here(backend: Backend) {
     bob.put("/api/me/status", long).await.refused(422, "contacts/invalid-status");
 }
 
-async fn a_phone_that_comes_and_goes_is_told_of_once(backend: Backend) {
+async fn flapping_device_causes_no_extra_presence_events(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let mut alices = alice.connects().await;
@@ -59,7 +59,7 @@ async fn a_phone_that_comes_and_goes_is_told_of_once(backend: Backend) {
 }
 
 #[actix_web::test]
-async fn whoever_takes_long_to_be_let_in_hears_of_themselves_all_the_same() {
+async fn slow_authentication_still_receives_own_presence() {
     let Some(backend) = crate::support::postgres::fresh().await else { return };
     let Backend::Postgres(database) = backend.clone() else { unreachable!("it is PostgreSQL") };
     let world = World::with(backend, &QUICK).await;
@@ -87,7 +87,7 @@ async fn whoever_takes_long_to_be_let_in_hears_of_themselves_all_the_same() {
     connection.await.unwrap().unwrap();
 }
 
-async fn strangers_and_the_blocked_see_nothing(backend: Backend) {
+async fn strangers_and_blocked_users_receive_no_presence(backend: Backend) {
     let world = World::with(backend, &QUICK).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let eve = world.person("Eve").await;
@@ -112,7 +112,7 @@ async fn strangers_and_the_blocked_see_nothing(backend: Backend) {
     assert_eq!(eve.post("/api/contacts/match", book).await.ok()["items"][0]["name"], "Bob");
 }
 
-async fn an_address_book_finds_people_and_is_bounded(backend: Backend) {
+async fn contact_match_finds_users_and_is_rate_limited(backend: Backend) {
     let settings = [("LIMITS__CONTACT_MATCHES_PER_HOUR", "2")];
     let world = World::with(backend.clone(), &settings).await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
@@ -128,7 +128,7 @@ async fn an_address_book_finds_people_and_is_bounded(backend: Backend) {
     alice.post("/api/contacts/match", book).await.refused(429, "limits/rate-limited");
 }
 
-async fn an_invite_brings_people_in(backend: Backend) {
+async fn invite_link_adds_member_until_used_up(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, eve) =
         (world.person("Alice").await, world.person("Bob").await, world.person("Eve").await);

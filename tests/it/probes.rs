@@ -6,13 +6,13 @@ use crate::files::{attaches, id, shows};
 use crate::support::{Backend, World, on_both_databases};
 
 on_both_databases! {
-    a_film_and_a_song_say_how_long_they_last,
-    what_a_browser_recorded_says_how_long_it_lasts,
+    audio_and_video_duration_is_detected,
+    browser_recording_duration_is_detected,
 }
 
 const TURNED: &[u8] = include_bytes!("samples/turned.mp4");
 
-async fn a_film_and_a_song_say_how_long_they_last(backend: Backend) {
+async fn audio_and_video_duration_is_detected(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, conversation) = world.two_friends().await;
     for (name, bytes, kind, pixels) in [
@@ -41,7 +41,7 @@ async fn a_film_and_a_song_say_how_long_they_last(backend: Backend) {
 }
 
 /// As browsers record it: the beginning does not know when the end will be.
-async fn what_a_browser_recorded_says_how_long_it_lasts(backend: Backend) {
+async fn browser_recording_duration_is_detected(backend: Backend) {
     let world = World::new(backend).await;
     let alice = world.person("Alice").await;
     let (sound, film) = (include_bytes!("samples/recorded.webm"), Some((320, 240)));
@@ -69,7 +69,7 @@ fn boast() -> Vec<u8> {
 }
 
 #[actix_web::test]
-async fn what_says_nothing_sensible_is_kept_without() {
+async fn unparsable_media_is_stored_without_metadata() {
     let world = World::new(Backend::Sqlite).await;
     let alice = world.person("Alice").await;
     let film = TURNED;

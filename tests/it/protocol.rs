@@ -127,7 +127,7 @@ fn person() -> UserSummary {
 }
 
 #[test]
-fn events_from_the_server() {
+fn server_events_match_snapshot() {
     let events = [
         ServerEvent::Authenticated(Authenticated {
             user_id: id!(UserId, 1),
@@ -161,7 +161,7 @@ fn events_from_the_server() {
 }
 
 #[test]
-fn events_from_a_device() {
+fn client_events_match_snapshot() {
     let conversation = id!(ConversationId, 2).to_string();
     let frames = [
         ("authenticate", json!({ "token": "eyJ…" })),
@@ -189,7 +189,7 @@ fn events_from_a_device() {
 }
 
 #[test]
-fn an_unknown_field_is_refused_in_every_event() {
+fn unknown_field_is_rejected_in_every_event() {
     for name in ClientEvent::NAMES {
         let complaint = ClientEvent::parse(name, r#"{"colour":"red"}"#).unwrap_err().to_string();
         assert!(
@@ -205,7 +205,7 @@ pub fn shape<T: Serialize>(name: &str, value: T) -> Value {
 }
 
 #[test]
-fn answers_over_http() {
+fn http_responses_match_snapshot() {
     let failure = || ActorFailure {
         at: NOON,
         exit: "panic: boom".to_owned(),
@@ -360,7 +360,7 @@ fn answers_over_http() {
 }
 
 #[test]
-fn answers_about_the_care_of_accounts() {
+fn account_security_responses_match_snapshot() {
     let secret = |text: &str| Secret::new(text.to_owned());
     let shapes = vec![
         shape(

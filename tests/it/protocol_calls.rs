@@ -79,7 +79,7 @@ fn ice_servers() -> Vec<IceServer> {
 }
 
 #[test]
-fn events_about_calls_from_the_server() {
+fn server_call_events_match_snapshot() {
     let call_id = call_id();
     let taken = CallAnswered { call_id, user_id: user(9) };
     let sdp = || "v=0\r\n…".to_owned();
@@ -147,7 +147,7 @@ fn events_about_calls_from_the_server() {
 }
 
 #[test]
-fn events_about_calls_from_a_device() {
+fn client_call_events_match_snapshot() {
     let call = json!({ "call_id": call_id() });
     let with = |more: Value| {
         let mut all = call.clone();
@@ -193,7 +193,7 @@ fn shape<T: Serialize>(name: &str, value: T) -> Value {
 }
 
 #[test]
-fn answers_about_calls_over_http() {
+fn call_http_responses_match_snapshot() {
     let active = ActiveCall {
         call_id: call_id(),
         session_id: Some("standup".to_owned()),

@@ -164,7 +164,7 @@ fn travelled<T: Serialize + DeserializeOwned>(told: &T) -> Value {
 }
 
 #[test]
-fn events_between_nodes() {
+fn node_events_match_snapshot() {
     let frame = |event: &NodeEvent| {
         let urgency = format!("{:?}", event.urgency());
         let event_name = event.name();
@@ -174,12 +174,12 @@ fn events_between_nodes() {
 }
 
 #[test]
-fn questions_between_nodes() {
+fn node_requests_match_snapshot() {
     insta::assert_json_snapshot!(requests().iter().map(travelled).collect::<Vec<_>>());
 }
 
 #[test]
-fn answers_between_nodes() {
+fn node_replies_match_snapshot() {
     let snapshot = NodeStateSnapshot { version: 8, people: vec![user(1)], calls: vec![standing()] };
     let keys = [
         CallKey::Pair(user(1), user(9)),
@@ -199,7 +199,7 @@ fn answers_between_nodes() {
 }
 
 #[test]
-fn what_a_newer_version_says_is_unknown_and_not_an_error() {
+fn unknown_bus_message_from_newer_version_is_accepted() {
     for data in ["null", "7", "[1]", r#"{ "x": { "y": 1 } }"#] {
         let event = format!(r#"{{ "event": "of_tomorrow", "data": {data} }}"#);
         let request = format!(r#"{{ "request": "of_tomorrow", "data": {data} }}"#);
@@ -214,7 +214,7 @@ fn what_a_newer_version_says_is_unknown_and_not_an_error() {
 }
 
 #[test]
-fn what_is_known_but_broken_is_an_error() {
+fn malformed_known_bus_message_is_rejected() {
     for json in ["", "7", "{}", r#"{ "event": 7 }"#, r#"{ "event": "lost", "data": "nobody" }"#] {
         assert!(NodeEvent::read(json.as_bytes()).is_err(), "{json}");
         let asked = json.replace("event", "request").replace("lost", "gone");
@@ -252,7 +252,7 @@ fn of_tomorrow(told: &impl Serialize) -> (Value, String) {
 }
 
 #[test]
-fn a_field_of_a_newer_version_is_left_alone() {
+fn unknown_bus_field_from_newer_version_is_ignored() {
     for event in events() {
         let (plain, text) = of_tomorrow(&event);
         let heard = NodeEvent::read(text.as_bytes()).unwrap_or_else(|e| panic!("{text}: {e}"));

@@ -6,7 +6,7 @@ use securevox::protocol::files::{UploadView, UploadedAttachment};
 use crate::protocol::{NOON, attachment, id, shape};
 
 #[test]
-fn answers_about_files() {
+fn file_http_responses_match_snapshot() {
     let made = UploadedAttachment {
         attachment: attachment(),
         sha256: "00ff".to_owned(),

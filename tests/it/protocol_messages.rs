@@ -36,7 +36,7 @@ fn changed_message() -> MessageView {
 }
 
 #[test]
-fn events_about_changes_from_the_server() {
+fn server_change_events_match_snapshot() {
     let events = [
         ServerEvent::MessageEdited(changed_message()),
         ServerEvent::MessageDeleted(MessageDeleted {
@@ -72,7 +72,7 @@ fn events_about_changes_from_the_server() {
 }
 
 #[test]
-fn answers_about_changes_over_http() {
+fn change_http_responses_match_snapshot() {
     let shapes = [
         shape("Edit", MessageRevision { body: "hallo".to_owned(), edited_at: NOON }),
         shape(

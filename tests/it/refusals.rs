@@ -8,8 +8,8 @@ use crate::support::{Backend, Person, Socket, World, on_both_databases};
 use crate::uploads::begins_an_upload;
 
 on_both_databases! {
-    nothing_is_there_for_whoever_may_not_see_it,
-    what_is_kept_from_whoever_blocks_is_not_there_for_them,
+    inaccessible_objects_are_indistinguishable_from_unknown,
+    shadow_blocked_message_is_unknown_to_blocker,
 }
 
 /// What can be asked for by its id.
@@ -190,7 +190,7 @@ fn alike(who: &str, real: &[(String, u16, Value)], made_up: &[(String, u16, Valu
     }
 }
 
-async fn nothing_is_there_for_whoever_may_not_see_it(backend: Backend) {
+async fn inaccessible_objects_are_indistinguishable_from_unknown(backend: Backend) {
     let world = World::new(backend).await;
     let admin = world.admin().await;
     let alice = world.person("Alice").await;
@@ -245,7 +245,7 @@ async fn nothing_is_there_for_whoever_may_not_see_it(backend: Backend) {
     stranger.get("/api/me").await.ok();
 }
 
-async fn what_is_kept_from_whoever_blocks_is_not_there_for_them(backend: Backend) {
+async fn shadow_blocked_message_is_unknown_to_blocker(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let own = world.group(&[&bob]).await;

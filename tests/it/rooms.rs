@@ -12,7 +12,7 @@ use crate::calls::text;
 use crate::support::{Backend, Socket, World, soon};
 
 #[actix_web::test]
-async fn a_call_token_opens_one_call_and_nothing_else() {
+async fn call_token_grants_access_to_one_call_only() {
     let world = World::new(Backend::Sqlite).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let ask = |user: &str, role: Option<&str>| json!({ "userId": user, "sessionId": "standup", "role": role });
@@ -66,7 +66,7 @@ async fn a_call_token_opens_one_call_and_nothing_else() {
 }
 
 #[actix_web::test]
-async fn a_call_token_that_was_made_on_a_device_ends_with_it() {
+async fn call_token_is_revoked_with_its_device() {
     let world = World::new(Backend::Sqlite).await;
     let alice = world.person("Alice").await;
     let tablet = alice.second_device().await;
@@ -83,7 +83,7 @@ async fn a_call_token_that_was_made_on_a_device_ends_with_it() {
 }
 
 #[actix_web::test]
-async fn two_whose_way_fails_move_to_the_server() {
+async fn p2p_call_can_be_upgraded_to_sfu_once() {
     let world = World::new(Backend::Sqlite).await;
     let (alice, bob, _) = world.two_friends().await;
     let (mut alices, mut bobs) = (alice.connects().await, bob.connects().await);
@@ -104,7 +104,7 @@ async fn two_whose_way_fails_move_to_the_server() {
 }
 
 #[actix_web::test]
-async fn an_offer_that_cannot_be_answered_changes_nothing() {
+async fn unanswerable_offer_is_rejected_and_call_continues() {
     let world = World::new(Backend::Sqlite).await;
     let mut socket = world.person("Alice").await.connects().await;
     socket.asks("join_call", json!({ "sessionId": "room" })).await.unwrap();
@@ -125,7 +125,7 @@ async fn an_offer_that_cannot_be_answered_changes_nothing() {
 }
 
 #[actix_web::test]
-async fn a_room_that_is_restarted_keeps_its_people_and_moves_on() {
+async fn restarted_call_room_keeps_participants_at_next_epoch() {
     let world = World::new(Backend::Sqlite).await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let operator = world.operator().await;
@@ -155,7 +155,7 @@ async fn a_room_that_is_restarted_keeps_its_people_and_moves_on() {
 /// Only builds with debug assertions have packets that make a room panic.
 #[cfg(debug_assertions)]
 #[actix_web::test]
-async fn a_room_that_panics_at_a_packet_starts_anew_and_others_do_not_notice() {
+async fn panicking_sfu_room_restarts_without_affecting_others() {
     let world = World::with(Backend::Sqlite, &[("MEDIA__THREADS", "1")]).await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let eve = world.person("Eve").await;
@@ -200,7 +200,7 @@ async fn a_room_that_panics_at_a_packet_starts_anew_and_others_do_not_notice() {
 }
 
 #[actix_web::test]
-async fn a_storm_of_joins_and_leaves_leaves_nothing_behind() {
+async fn join_and_leave_storm_leaves_no_rooms() {
     let world = World::new(Backend::Sqlite).await;
     let operator = world.operator().await;
     let mut sockets = Vec::new();

@@ -42,7 +42,7 @@ fn turned_away(answer: &Answer) -> Option<u16> {
 }
 
 #[actix_web::test]
-async fn every_route_admits_exactly_whom_it_says() {
+async fn every_route_enforces_its_access_rule() {
     let world = World::new(Backend::Sqlite).await;
     let (user, operator, admin) =
         (world.person("User").await, world.operator().await, world.admin().await);
@@ -111,7 +111,7 @@ async fn every_route_admits_exactly_whom_it_says() {
 }
 
 #[actix_web::test]
-async fn another_persons_ids_open_nothing() {
+async fn foreign_ids_return_404() {
     let world = World::new(Backend::Sqlite).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let said = alice.says(&conversation, "1", "private").await.created();
@@ -158,7 +158,7 @@ async fn another_persons_ids_open_nothing() {
 }
 
 #[actix_web::test]
-async fn every_event_refuses_strangers_and_other_peoples_ids() {
+async fn every_event_rejects_unauthenticated_and_foreign_ids() {
     let world = World::new(Backend::Sqlite).await;
     let (alice, _, conversation) = world.two_friends().await;
     let eve = world.person("Eve").await;

@@ -10,11 +10,11 @@ use crate::support::person::PASSWORD;
 use crate::support::{Answer, Backend, Person, World, on_both_databases};
 
 on_both_databases! {
-    a_second_factor_is_set_up_asked_for_and_switched_off,
-    a_code_opens_one_door_once,
-    a_recovery_code_replaces_the_app_once,
-    whoever_lacks_the_password_learns_nothing_of_a_second_factor,
-    codes_cannot_be_guessed,
+    second_factor_is_enabled_required_and_disabled,
+    second_factor_code_is_accepted_once,
+    recovery_code_replaces_totp_once,
+    wrong_password_does_not_reveal_second_factor,
+    second_factor_attempts_are_rate_limited,
 }
 
 /// An authenticator app.
@@ -48,7 +48,7 @@ async fn logs_in(person: &Person, code: Option<&str>) -> Answer {
     person.post("/api/auth/login", body).await
 }
 
-async fn a_second_factor_is_set_up_asked_for_and_switched_off(backend: Backend) {
+async fn second_factor_is_enabled_required_and_disabled(backend: Backend) {
     let world = World::new(backend).await;
     let alice = world.person("Alice").await;
     let totp = "/api/me/totp";
@@ -92,7 +92,7 @@ async fn a_second_factor_is_set_up_asked_for_and_switched_off(backend: Backend) 
     }
 }
 
-async fn a_code_opens_one_door_once(backend: Backend) {
+async fn second_factor_code_is_accepted_once(backend: Backend) {
     let world = World::new(backend).await;
     let alice = world.person("Alice").await;
     let (app, codes) = sets_up(&alice).await;
@@ -109,7 +109,7 @@ async fn a_code_opens_one_door_once(backend: Backend) {
     logs_in(&alice, Some(&app.code(0))).await.refused(401, "auth/second-factor-invalid");
 }
 
-async fn a_recovery_code_replaces_the_app_once(backend: Backend) {
+async fn recovery_code_replaces_totp_once(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let (_, alices) = sets_up(&alice).await;
@@ -123,7 +123,7 @@ async fn a_recovery_code_replaces_the_app_once(backend: Backend) {
     assert_eq!(alice.get("/api/me/totp").await.ok()["recovery_codes_left"], 9);
 }
 
-async fn whoever_lacks_the_password_learns_nothing_of_a_second_factor(backend: Backend) {
+async fn wrong_password_does_not_reveal_second_factor(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let (app, _) = sets_up(&alice).await;
@@ -144,7 +144,7 @@ async fn whoever_lacks_the_password_learns_nothing_of_a_second_factor(backend: B
     logs_in(&alice, Some(&app.code(1))).await.ok(); // it was not spent by whoever tried
 }
 
-async fn codes_cannot_be_guessed(backend: Backend) {
+async fn second_factor_attempts_are_rate_limited(backend: Backend) {
     let world = World::with(backend, &[("LIMITS__CODES_PER_HOUR", "5")]).await;
     let alice = world.person("Alice").await;
     let (app, _) = sets_up(&alice).await; // one of the five

@@ -7,7 +7,7 @@ use crate::support::person::PASSWORD;
 use crate::support::{Backend, World, on_both_databases};
 
 on_both_databases! {
-    everything_is_sealed_anew_while_people_go_on,
+    key_rotation_reseals_values_while_serving,
 }
 
 /// Runs a command of the world and gives what it printed.
@@ -17,7 +17,7 @@ fn runs(world: &World, arguments: &[&str]) -> String {
     String::from_utf8(done.stdout).unwrap()
 }
 
-async fn everything_is_sealed_anew_while_people_go_on(backend: Backend) {
+async fn key_rotation_reseals_values_while_serving(backend: Backend) {
     let world = World::new(backend).await;
     let alice = world.person("Alice").await;
     let (app, codes) = sets_up(&alice).await;

@@ -8,18 +8,18 @@ use crate::support::socket::End;
 use crate::support::{Backend, Socket, World, on_both_databases};
 
 on_both_databases! {
-    a_device_that_was_away_gets_everything_once_in_order,
-    a_sync_during_a_storm_misses_nothing,
-    a_session_waits_for_its_device,
-    a_restarted_lane_loses_nothing_that_was_acknowledged,
-    a_restarted_server_loses_nothing_that_was_acknowledged,
+    returning_device_catches_up_once_in_order,
+    sync_during_message_storm_misses_nothing,
+    session_is_resumed_within_resume_window,
+    chat_shard_restart_loses_no_acknowledged_message,
+    server_restart_loses_no_acknowledged_message,
 }
 
 fn seqs(messages: &[Value]) -> Vec<i64> {
     messages.iter().map(|message| message["seq"].as_i64().unwrap()).collect()
 }
 
-async fn a_device_that_was_away_gets_everything_once_in_order(backend: Backend) {
+async fn returning_device_catches_up_once_in_order(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let mut bobs = bob.connects_and_syncs(json!({})).await;
@@ -42,7 +42,7 @@ async fn a_device_that_was_away_gets_everything_once_in_order(backend: Backend) 
     assert_eq!(seqs(&tablet.hears_messages(352).await), (1..=352).collect::<Vec<_>>());
 }
 
-async fn a_sync_during_a_storm_misses_nothing(backend: Backend) {
+async fn sync_during_message_storm_misses_nothing(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, conversation) = world.two_friends().await;
     const ALL: usize = 600;
@@ -71,7 +71,7 @@ async fn a_sync_during_a_storm_misses_nothing(backend: Backend) {
     assert_eq!(wrong.map(|at| &got[at.saturating_sub(3)..(at + 5).min(ALL)]), None);
 }
 
-async fn a_session_waits_for_its_device(backend: Backend) {
+async fn session_is_resumed_within_resume_window(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let open = async |bob: &crate::support::Person| {
@@ -97,7 +97,7 @@ async fn a_session_waits_for_its_device(backend: Backend) {
     assert_eq!(socket.hears("message").await["seq"], 1, "without a sync, what follows");
 }
 
-async fn a_restarted_lane_loses_nothing_that_was_acknowledged(backend: Backend) {
+async fn chat_shard_restart_loses_no_acknowledged_message(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let operator = world.operator().await;
@@ -125,7 +125,7 @@ async fn a_restarted_lane_loses_nothing_that_was_acknowledged(backend: Backend) 
     assert_eq!((&lane["state"], &lane["restarts"]), (&json!("running"), &json!(5)));
 }
 
-async fn a_restarted_server_loses_nothing_that_was_acknowledged(backend: Backend) {
+async fn server_restart_loses_no_acknowledged_message(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let mut before = alice.connects().await;
@@ -143,7 +143,7 @@ async fn a_restarted_server_loses_nothing_that_was_acknowledged(backend: Backend
 }
 
 #[actix_web::test]
-async fn a_socket_that_does_not_say_who_it_is_is_closed() {
+async fn unauthenticated_socket_is_closed_after_timeout() {
     let world = World::with(Backend::Sqlite, &[("SESSIONS__AUTHENTICATE_SECONDS", "1")]).await;
     let mut socket = Socket::open(&world.address()).await;
 
@@ -161,7 +161,7 @@ fn signal(world: &World, name: &str) {
 }
 
 #[actix_web::test]
-async fn all_may_come_back_at_once() {
+async fn mass_reconnect_and_sync_succeeds() {
     let world = World::with(Backend::Sqlite, &[("DATABASE__QUEUE", "64")]).await;
     let alice = world.person("Alice").await;
     let mut devices = Vec::new();
@@ -195,7 +195,7 @@ async fn all_may_come_back_at_once() {
 }
 
 #[actix_web::test]
-async fn all_tabs_of_a_device_may_come_back_at_once() {
+async fn all_tabs_of_device_can_reconnect_simultaneously() {
     let world = World::new(Backend::Sqlite).await;
     let alice = world.person("Alice").await;
     let mut tabs = Vec::new();
@@ -221,7 +221,7 @@ async fn all_tabs_of_a_device_may_come_back_at_once() {
 }
 
 #[actix_web::test]
-async fn a_bad_frame_is_answered_and_the_socket_stays() {
+async fn bad_frame_gets_error_reply_and_socket_stays_open() {
     let world = World::new(Backend::Sqlite).await;
     let (alice, _, conversation) = world.two_friends().await;
     let mut socket = alice.connects().await;
@@ -259,7 +259,7 @@ async fn a_bad_frame_is_answered_and_the_socket_stays() {
 }
 
 #[actix_web::test]
-async fn a_message_in_several_frames_is_put_together() {
+async fn fragmented_websocket_message_is_reassembled() {
     let world = World::new(Backend::Sqlite).await;
     let (alice, _, conversation) = world.two_friends().await;
     let mut socket = alice.connects().await;
@@ -276,7 +276,7 @@ async fn a_message_in_several_frames_is_put_together() {
 }
 
 #[actix_web::test]
-async fn what_is_too_large_or_broken_ends_its_own_socket_only() {
+async fn oversized_or_invalid_frame_closes_only_its_socket() {
     let world = World::new(Backend::Sqlite).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let mut others = bob.connects().await;
@@ -300,7 +300,7 @@ async fn what_is_too_large_or_broken_ends_its_own_socket_only() {
 }
 
 #[actix_web::test]
-async fn a_flood_is_answered_and_then_ended() {
+async fn event_flood_is_rate_limited_then_disconnected() {
     let settings = [
         ("LIMITS__EVENTS_PER_SECOND", "5"),
         ("LIMITS__EVENTS_BURST", "10"),
@@ -332,7 +332,7 @@ async fn a_flood_is_answered_and_then_ended() {
 }
 
 #[actix_web::test]
-async fn a_device_has_so_many_sessions_and_no_more() {
+async fn session_limit_per_device_closes_oldest() {
     let world = World::with(Backend::Sqlite, &[("SESSIONS__PER_DEVICE", "2")]).await;
     let alice = world.person("Alice").await;
     let mut oldest = alice.connects().await;
@@ -344,7 +344,7 @@ async fn a_device_has_so_many_sessions_and_no_more() {
 }
 
 #[actix_web::test]
-async fn pages_of_strangers_may_not_open_sockets() {
+async fn websocket_origin_is_checked() {
     let settings = [("HTTP__ALLOWED_ORIGINS", r#"["https://app.example"]"#)];
     let world = World::with(Backend::Sqlite, &settings).await;
     let address = world.address();

@@ -13,8 +13,8 @@ use crate::files::{attaches, id, objects, on_the_desk, shows};
 use crate::support::{Backend, World, on_both_databases, soon};
 
 on_both_databases! {
-    a_bucket_keeps_what_a_folder_would,
-    kill_9_leaves_no_object_without_a_file_and_no_file_without_its_object,
+    s3_blob_store_behaves_like_local_folder,
+    sigkill_leaves_no_orphaned_blob_or_dangling_attachment,
 }
 
 /// A server that speaks S3 over a folder with one bucket; gives its address.
@@ -47,7 +47,7 @@ fn files_in(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     found
 }
 
-async fn a_bucket_keeps_what_a_folder_would(backend: Backend) {
+async fn s3_blob_store_behaves_like_local_folder(backend: Backend) {
     let folder = tempfile::tempdir().unwrap();
     let endpoint = bucket(folder.path()).await;
     let settings = [
@@ -95,7 +95,7 @@ async fn a_bucket_keeps_what_a_folder_would(backend: Backend) {
 }
 
 #[actix_web::test]
-async fn a_bucket_that_is_not_there_is_said_so_and_costs_nothing() {
+async fn unreachable_bucket_returns_503_and_leaves_no_staging_file() {
     let settings = [
         ("STORAGE__KIND", "s3"),
         ("STORAGE__BUCKET", "files"),
@@ -123,7 +123,7 @@ async fn a_bucket_that_is_not_there_is_said_so_and_costs_nothing() {
     .await;
 }
 
-async fn kill_9_leaves_no_object_without_a_file_and_no_file_without_its_object(backend: Backend) {
+async fn sigkill_leaves_no_orphaned_blob_or_dangling_attachment(backend: Backend) {
     let world = World::new(backend.clone()).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let mut said = Vec::new();

@@ -64,7 +64,7 @@ fn all_came(said: &str) -> bool {
 }
 
 #[actix_web::test]
-async fn coturns_client_relays_over_tls() {
+async fn coturn_client_relays_over_tls() {
     if !tools_are_here().await {
         return;
     }
@@ -103,7 +103,7 @@ async fn coturns_client_relays_over_tls() {
 const LOCAL: [(&str, &str); 2] = [("TURN__ALLOW_PRIVATE", "true"), ("TURN__BIND", "127.0.0.1")];
 
 #[actix_web::test]
-async fn coturns_client_relays_over_datagrams_and_connections() {
+async fn coturn_client_relays_over_udp_and_tcp() {
     if !tools_are_here().await {
         return;
     }
@@ -129,7 +129,7 @@ async fn coturns_client_relays_over_datagrams_and_connections() {
 }
 
 #[actix_web::test]
-async fn anybody_learns_their_own_address() {
+async fn unauthenticated_binding_returns_mapped_address() {
     if !tools_are_here().await {
         return;
     }
@@ -145,7 +145,7 @@ async fn anybody_learns_their_own_address() {
 }
 
 #[actix_web::test]
-async fn coturn_itself_takes_the_credentials_when_it_shares_the_secret() {
+async fn credentials_with_shared_secret_are_accepted_by_coturn() {
     if !tools_are_here().await {
         return;
     }
@@ -178,7 +178,7 @@ async fn coturn_itself_takes_the_credentials_when_it_shares_the_secret() {
 }
 
 #[actix_web::test]
-async fn strangers_cost_little_however_many_come() {
+async fn unauthenticated_turn_clients_use_bounded_memory() {
     let world = World::with(Backend::Sqlite, &LOCAL).await;
     let server = SocketAddr::from((Ipv4Addr::LOCALHOST, told(&world).await.port));
     let pages = || {
@@ -207,7 +207,7 @@ async fn strangers_cost_little_however_many_come() {
 }
 
 #[actix_web::test]
-async fn a_taken_port_is_told_before_anything_starts() {
+async fn turn_port_in_use_fails_startup_naming_setting() {
     let taken = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let world = World::with(Backend::Sqlite, &LOCAL).await;

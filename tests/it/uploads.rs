@@ -11,9 +11,9 @@ use crate::files::{objects, on_the_desk};
 use crate::support::{Answer, Backend, Person, SOON, World, on_both_databases, soon};
 
 on_both_databases! {
-    an_upload_goes_on_where_it_was_after_kill_9,
-    an_upload_is_its_owners_alone,
-    uploads_that_are_over_leave_nothing,
+    upload_resumes_at_offset_after_sigkill,
+    upload_is_accessible_only_to_its_owner,
+    ended_and_stray_uploads_leave_no_staging_files,
 }
 
 /// A request as tus has it.
@@ -78,7 +78,7 @@ fn bytes(count: usize) -> Vec<u8> {
     (0..count).map(|n| (n % 253) as u8).collect()
 }
 
-async fn an_upload_goes_on_where_it_was_after_kill_9(backend: Backend) {
+async fn upload_resumes_at_offset_after_sigkill(backend: Backend) {
     let world = World::new(backend).await;
     let alice = world.person("Alice").await;
     let all = bytes(3_000_000);
@@ -109,7 +109,7 @@ async fn an_upload_goes_on_where_it_was_after_kill_9(backend: Backend) {
 }
 
 #[actix_web::test]
-async fn only_what_fits_is_appended() {
+async fn tus_append_validates_offset_size_checksum_and_headers() {
     let world = World::with(Backend::Sqlite, &[("FILES__MAX_BYTES", "1000000")]).await;
     let alice = world.person("Alice").await;
     let place = begins(&alice, 1000).await;
@@ -159,7 +159,7 @@ async fn only_what_fits_is_appended() {
 }
 
 #[actix_web::test]
-async fn of_two_who_append_at_the_same_place_one_wins() {
+async fn concurrent_appends_at_same_offset_have_one_winner() {
     let world = World::new(Backend::Sqlite).await;
     let alice = world.person("Alice").await;
     for _ in 0..10 {
@@ -206,7 +206,7 @@ async fn of_two_who_append_at_the_same_place_one_wins() {
 }
 
 #[actix_web::test]
-async fn an_upload_whose_disk_was_full_goes_on_where_it_is_not() {
+async fn upload_resumes_after_disk_full_is_cleared() {
     let world = World::new(Backend::Sqlite).await;
     let alice = world.person("Alice").await;
     let place = begins(&alice, 1000).await;
@@ -232,7 +232,7 @@ async fn an_upload_whose_disk_was_full_goes_on_where_it_is_not() {
     assert!(alice.fetches(&format!("/api/attachments/{file}")).await == (200, bytes(1000)));
 }
 
-async fn an_upload_is_its_owners_alone(backend: Backend) {
+async fn upload_is_accessible_only_to_its_owner(backend: Backend) {
     let world = World::new(backend).await;
     let (alice, eve) = (world.person("Alice").await, world.person("Eve").await);
     let place = begins(&alice, 1000).await;
@@ -247,7 +247,7 @@ async fn an_upload_is_its_owners_alone(backend: Backend) {
     assert_eq!(offset(&alice, &place).await, 10);
 }
 
-async fn uploads_that_are_over_leave_nothing(backend: Backend) {
+async fn ended_and_stray_uploads_leave_no_staging_files(backend: Backend) {
     let world = World::with(backend, &[("FILES__UPLOADS_PER_PERSON", "2")]).await;
     let alice = world.person("Alice").await;
     let (one, two) = (begins(&alice, 1000).await, begins(&alice, 1000).await);

@@ -9,19 +9,19 @@ use crate::support::socket::End;
 use crate::support::{Backend, Person, Socket, World, on_both_databases, soon};
 
 on_both_databases! {
-    people_are_found,
-    whoever_is_suspended_is_out_at_once,
-    rights_are_given_and_taken,
-    the_last_administrator_cannot_go,
-    devices_are_signed_out_by_an_administrator,
-    whoever_is_put_out_is_out_of_calls_too,
+    admin_lists_and_filters_users,
+    suspended_user_is_signed_out_immediately,
+    role_change_takes_effect_immediately_and_is_audited,
+    last_administrator_cannot_be_demoted_or_removed,
+    administrator_signs_out_devices,
+    signed_out_user_is_removed_from_calls,
 }
 
 fn names(list: &Value) -> Vec<&str> {
     list["items"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect()
 }
 
-async fn people_are_found(backend: Backend) {
+async fn admin_lists_and_filters_users(backend: Backend) {
     let world = World::new(backend).await;
     let admin = world.admin().await;
     let (anna, bob) = (world.person("Anna").await, world.person("Bob").await);
@@ -47,7 +47,7 @@ async fn people_are_found(backend: Backend) {
     admin.delete(nobody).await.refused(404, "users/person-not-found");
 }
 
-async fn whoever_is_suspended_is_out_at_once(backend: Backend) {
+async fn suspended_user_is_signed_out_immediately(backend: Backend) {
     let world = World::new(backend).await;
     let (admin, alice) = (world.admin().await, world.person("Alice").await);
     let mut socket = alice.connects().await;
@@ -73,7 +73,7 @@ async fn whoever_is_suspended_is_out_at_once(backend: Backend) {
     alice.logs_in(&alice.phone).await.ok();
 }
 
-async fn rights_are_given_and_taken(backend: Backend) {
+async fn role_change_takes_effect_immediately_and_is_audited(backend: Backend) {
     let world = World::new(backend).await;
     let (admin, alice) = (world.admin().await, world.person("Alice").await);
     let role = format!("/api/admin/users/{}/role", alice.id);
@@ -91,7 +91,7 @@ async fn rights_are_given_and_taken(backend: Backend) {
     assert_eq!(audit["items"][0]["subject"], json!(alice.id));
 }
 
-async fn the_last_administrator_cannot_go(backend: Backend) {
+async fn last_administrator_cannot_be_demoted_or_removed(backend: Backend) {
     let world = World::new(backend).await;
     let root = world.admin().await;
     let me = format!("/api/admin/users/{}", root.id);
@@ -115,7 +115,7 @@ async fn the_last_administrator_cannot_go(backend: Backend) {
     assert_eq!(done, 1, "{one:?} {two:?}");
 }
 
-async fn devices_are_signed_out_by_an_administrator(backend: Backend) {
+async fn administrator_signs_out_devices(backend: Backend) {
     let world = World::new(backend).await;
     let (admin, alice) = (world.admin().await, world.person("Alice").await);
     let tablet = alice.second_device().await;
@@ -146,7 +146,7 @@ async fn visits(person: &Person) -> (Value, Socket) {
     (token, socket)
 }
 
-async fn whoever_is_put_out_is_out_of_calls_too(backend: Backend) {
+async fn signed_out_user_is_removed_from_calls(backend: Backend) {
     let world = World::new(backend).await;
     let admin = world.admin().await;
     let mut all = Vec::new();

@@ -269,7 +269,7 @@ mod tests {
     use base::ids::{ConversationId, UserId};
 
     #[test]
-    fn a_key_survives_the_directory() {
+    fn call_key_round_trips_through_directory_text() {
         let keys = [
             Key::Pair(UserId::new(), UserId::new()),
             Key::Conversation(ConversationId::new()),

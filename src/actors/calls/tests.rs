@@ -119,7 +119,7 @@ async fn without_rooms(store: &Store, clock: &Clock) -> CallService {
 }
 
 #[tokio::test]
-async fn a_call_whose_room_does_not_start_is_closed_in_history_at_once() {
+async fn call_with_failed_room_start_is_closed_as_failed() {
     let dir = tempfile::tempdir().unwrap();
     let (store, clock) = (store_in(&dir).await, Clock::wall());
     let (me, calls) = (somebody(&store, &clock).await, without_rooms(&store, &clock).await);
@@ -145,7 +145,7 @@ async fn a_call_whose_room_does_not_start_is_closed_in_history_at_once() {
 }
 
 #[tokio::test]
-async fn whose_node_leaves_is_not_gone() {
+async fn sessions_of_draining_node_are_not_reported_gone() {
     let dir = tempfile::tempdir().unwrap();
     let (store, clock) = (store_in(&dir).await, Clock::wall());
     let (me, calls) = (somebody(&store, &clock).await, without_rooms(&store, &clock).await);
@@ -158,7 +158,7 @@ async fn whose_node_leaves_is_not_gone() {
 }
 
 #[tokio::test]
-async fn without_a_cache_nobody_is_kept_from_calling() {
+async fn ringing_is_not_rate_limited_without_cache() {
     let dir = tempfile::tempdir().unwrap();
     let (store, clock) = (store_in(&dir).await, Clock::wall());
     let calls = without_rooms(&store, &clock).await;

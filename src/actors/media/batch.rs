@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_train_ends_with_a_shorter_car() {
+    fn gso_batch_ends_at_shorter_datagram() {
         let to = SocketAddr::from(([127, 0, 0, 1], 9));
         assert_eq!(train(&datagrams(&[100, 100, 40, 40], to)), (3, 240));
         assert_eq!(train(&datagrams(&[40, 100], to)), (1, 40));
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_in_trains_arrives_one_by_one() {
+    fn gso_batch_arrives_as_separate_datagrams() {
         let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
         receiver.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_tells_who_sent_what() {
+    fn receive_batch_reports_source_and_payload() {
         let receiver = UdpSocket::bind("[::1]:0").unwrap();
         let sender = UdpSocket::bind("[::1]:0").unwrap();
         for n in 0..5u8 {
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_thrown_away() {
+    fn oversized_datagram_is_dropped() {
         let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         sender.send_to(&[0; 3000], receiver.local_addr().unwrap()).unwrap();

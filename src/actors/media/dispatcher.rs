@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_among_packets_ends_its_own_room_only() {
+    fn panic_in_packet_handling_closes_only_that_room() {
         let (hub, [first, second], heard) = two_rooms();
         let tenant = hub.rooms.borrow().get(&first).cloned().unwrap();
         let path = NetworkPath {

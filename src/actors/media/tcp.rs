@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stranger_has_ten_seconds_to_be_let_in_whatever_it_says() {
+    async fn unauthenticated_tcp_connection_is_closed_after_timeout() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let connections = TcpMux::default();

@@ -200,7 +200,7 @@ mod tests {
     proptest! {
         /// Whatever is lost on the way, once the whole was asked for the picture is right.
         #[test]
-        fn what_is_known_of_a_node_is_what_it_told(
+        fn peer_node_presence_converges_after_lost_updates(
             steps in prop::collection::vec((0u8..6, any::<bool>(), any::<bool>()), 1..80),
         ) {
             let people: Vec<_> = (0..6).map(|_| UserId::new()).collect();

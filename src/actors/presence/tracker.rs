@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn coming_is_told_at_once_and_going_after_a_grace() {
+    fn online_is_published_at_once_and_offline_after_delay() {
         let (mut all, bob) = (PresenceTracker::new(GRACE, PAUSE), UserId::new());
         all.connected(bob);
         assert_eq!(told(&mut all, 0), [true]);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flapping_phone_is_told_of_once() {
+    fn flapping_device_is_published_once() {
         let (mut all, bob) = (PresenceTracker::new(GRACE, PAUSE), UserId::new());
         let mut heard = 0;
         for second in 0..600 {
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_told_is_told_again() {
+    fn failed_presence_update_is_retried() {
         let (mut all, bob) = (PresenceTracker::new(GRACE, PAUSE), UserId::new());
         all.connected(bob);
         let news = all.due(at(0));
@@ -178,7 +178,7 @@ mod tests {
     proptest! {
         /// Whatever comes and goes: never two in a pause, and in the end what is true.
         #[test]
-        fn little_is_told_and_the_last_is_true(
+        fn presence_updates_are_coalesced_to_latest(
             steps in prop::collection::vec((0u8..3, 0u64..15), 0..80),
         ) {
             let (mut all, bob) = (PresenceTracker::new(GRACE, PAUSE), UserId::new());

@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_sync_a_socket_hears_what_follows() {
+    fn socket_without_cursor_receives_only_new_messages() {
         let (mut cursors, c) = opened(7);
         assert_eq!(cursors.on_event(c, 8), DeliveryDecision::Known, "held until the first sync");
         cursors.release();
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_read_and_not_jumped() {
+    fn sequence_gap_is_filled_from_database() {
         let (mut cursors, c) = opened(0);
         cursors.release();
         assert_eq!(cursors.on_event(c, 1), DeliveryDecision::Next);
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_being_read_until_it_is_there() {
+    fn catch_up_is_in_progress_until_gap_is_filled() {
         let (mut cursors, c) = opened(0);
         cursors.release();
         assert!(!cursors.is_reading(c));
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_known_to_exist_is_read() {
+    fn known_missing_message_triggers_catch_up() {
         let (mut cursors, c) = opened(1);
         cursors.release();
         cursors.observe_head(c, 1);
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_sync_fetches_only_what_was_before() {
+    fn late_sync_fetches_only_earlier_messages() {
         let (mut cursors, c) = opened(5);
         cursors.release();
         assert_eq!(cursors.on_event(c, 6), DeliveryDecision::Next);
@@ -297,7 +297,7 @@ mod tests {
     proptest! {
         /// Whatever arrives when, after a `sync` from `has` each message comes once, in order.
         #[test]
-        fn every_message_once_in_order(
+        fn messages_are_delivered_exactly_once_in_order(
             before in 0i64..20,
             has in 0i64..20,
             steps in prop::collection::vec((0u8..6, 1i64..4), 0..60),

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transient_child_comes_back_only_after_a_failure() {
+    fn transient_child_restarts_only_after_failure() {
         let now = Instant::now();
         let p = policy(Restart::Transient);
         assert_eq!(
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_temporary_child_never_comes_back_and_a_permanent_one_always() {
+    fn temporary_child_never_and_permanent_child_always_restarts() {
         let now = Instant::now();
         for exit in [ExitReason::Normal, ExitReason::Lost, boom()] {
             let mut record = RestartHistory::default();
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_until_the_child_was_stable() {
+    fn restart_backoff_grows_until_child_is_stable() {
         let (mut record, mut now) = (RestartHistory::default(), Instant::now());
         let p = RestartPolicy {
             intensity: Intensity { most: 99, ..RestartPolicy::CHILD.intensity },
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_thread_counts_against_nobody() {
+    fn lost_thread_does_not_count_toward_restart_intensity() {
         let (mut record, now) = (RestartHistory::default(), Instant::now());
         for _ in 0..100 {
             let verdict = record.ended(&RestartPolicy::CHILD, &ExitReason::Lost, now, 0.0);
@@ -205,7 +205,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn restarts_never_exceed_the_window(
+        fn restarts_never_exceed_intensity_within_period(
             most in 0u32..6,
             window in 1u64..500,
             gaps in proptest::collection::vec(0u64..200, 1..80),
@@ -229,7 +229,7 @@ mod tests {
         }
 
         #[test]
-        fn a_quiet_child_is_always_restarted(most in 1u32..6, gaps in proptest::collection::vec(101u64..300, 1..40)) {
+        fn child_failing_slower_than_period_is_always_restarted(most in 1u32..6, gaps in proptest::collection::vec(101u64..300, 1..40)) {
             let intensity = Intensity { most, window: Duration::from_millis(100) };
             let p = RestartPolicy { intensity, ..RestartPolicy::CHILD };
             let (mut record, mut now) = (RestartHistory::default(), Instant::now());

@@ -144,7 +144,7 @@ const PATIENT: Intensity = Intensity { most: 1000, window: Duration::from_secs(6
 
 proptest! {
     #[test]
-    fn a_family_can_always_be_brought_down(
+    fn supervisor_always_terminates_on_stop_or_kill(
         strategy in strategies(), restart in restarts(), turns in turns(), kill in any::<bool>(),
     ) {
         let mut world = World::new(strategy, PATIENT, restart);
@@ -161,7 +161,7 @@ proptest! {
     }
 
     #[test]
-    fn a_family_that_is_left_in_peace_comes_up_whole(strategy in strategies(), turns in turns()) {
+    fn supervisor_without_faults_starts_all_children(strategy in strategies(), turns in turns()) {
         let mut world = World::new(strategy, PATIENT, Restart::Permanent);
         world.tell(ChildEvent::Start);
         let calm = turns.into_iter().filter(|(what, _)| *what != 7);
@@ -173,7 +173,7 @@ proptest! {
     }
 
     #[test]
-    fn a_family_bears_no_more_failures_than_it_is_told(
+    fn supervisor_gives_up_beyond_restart_intensity(
         strategy in strategies(), most in 0u32..5, turns in turns(),
     ) {
         let mut world = World::new(strategy, Intensity { most, ..PATIENT }, Restart::Permanent);
@@ -186,7 +186,7 @@ proptest! {
     }
 
     #[test]
-    fn children_go_down_one_by_one_from_the_last(strategy in strategies()) {
+    fn children_stop_one_at_a_time_in_reverse_order(strategy in strategies()) {
         let mut world = World::new(strategy, PATIENT, Restart::Permanent);
         world.tell(ChildEvent::Start);
         world.settle();

@@ -204,7 +204,7 @@ mod tests {
     const S: fn(u64) -> Duration = Duration::from_secs;
 
     #[test]
-    fn a_look_takes_one_step_however_long_it_lasts() {
+    fn watchdog_escalates_one_stage_per_tick() {
         let patience = WatchdogThresholds::default();
         assert_eq!(patience.due(None, S(0)), None);
         assert_eq!(patience.due(None, S(1000)), Some(StuckStage::Warned));
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nap_that_is_a_little_late_is_no_pause() {
+    fn watchdog_ignores_small_timer_delay() {
         let patience = WatchdogThresholds::default();
         assert!(!patience.overslept(patience.nap()));
         assert!(!patience.overslept(patience.nap() + patience.warn));
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_was_paused_blames_no_actor() {
+    fn watchdog_does_not_escalate_after_process_suspension() {
         let (mut watch, calls, began) = watch();
         let mut now = began + S(1);
         watch.look(now);
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn an_actor_that_is_stuck_is_despaired_of_once() {
+    fn stuck_actor_is_reported_unrecoverable_once() {
         let (mut watch, calls, mut now) = watch();
         while now < watch.awake + S(60) {
             assert_eq!(calls.load(Ordering::Relaxed), u32::from(now >= watch.awake + S(30)));

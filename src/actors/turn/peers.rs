@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn the_world_is_reached_in_every_notation() {
+    fn public_peer_addresses_are_recognized_in_all_notations() {
         all(
             &[
                 "8.8.8.8",
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn private_networks_are_found_in_every_notation() {
+    fn private_peer_addresses_are_recognized_in_all_notations() {
         all(
             &[
                 "127.0.0.1",
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_reaches_groups_reserved_addresses_and_metadata() {
+    fn multicast_reserved_and_metadata_addresses_are_forbidden() {
         all(
             &[
                 "0.0.0.0",
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn private_peers_are_a_setting_and_the_others_are_not() {
+    fn setting_allows_private_peers_but_never_forbidden_ones() {
         let [strict, lax] = [false, true].map(|private| PeerPolicy { private });
         let [home, metadata, world]: [IpAddr; 3] =
             ["192.168.1.1", "169.254.169.254", "8.8.8.8"].map(|a| a.parse().unwrap());

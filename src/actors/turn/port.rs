@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports_come_from_the_whole_range_and_from_nowhere_else() {
+    fn relay_ports_cover_exactly_the_configured_range() {
         let entropy = RandomSource::seeded(1);
         let drawn: std::collections::BTreeSet<_> =
             (0..1000).map(|_| any(&(65_530..=65_535), &entropy)).collect();
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_range_that_is_used_up_has_no_port() {
+    async fn exhausted_port_range_yields_no_relay_port() {
         let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let taken = std::net::UdpSocket::bind((here, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_has_so_many_allocations_and_not_more() {
+    fn per_user_allocation_quota_is_enforced() {
         let (quotas, alice, bob, now) = (quotas(2, 10, 0), UserId::new(), UserId::new(), now());
         let first = quotas.take(alice, now);
         let _second = quotas.take(alice, now).unwrap();
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn all_together_have_so_many_and_nothing_stays_behind() {
+    fn total_allocation_quota_is_enforced_and_released() {
         let (quotas, now) = (quotas(5, 2, 0), now());
         let mut taken: Vec<_> = (0..2).map(|_| quotas.take(UserId::new(), now)).collect();
         assert!(taken.iter().all(Option::is_some));
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_relays_so_much_a_second_whatever_the_number_of_allocations() {
+    fn relay_bandwidth_limit_is_shared_by_all_allocations_of_user() {
         let (quotas, alice, start) = (quotas(2, 2, 8000), UserId::new(), now());
         let [a, b] = [(); 2].map(|()| quotas.take(alice, start).unwrap());
         assert!(a.spend(600, start) && !b.spend(600, start) && b.spend(400, start));

@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_taken_port_is_told_with_what_to_do() {
+    fn turn_port_in_use_error_names_setting_to_change() {
         let mut config = crate::config::load("", []).unwrap().turn;
         config.bind = [127, 0, 0, 1].into();
         config.port = 0;

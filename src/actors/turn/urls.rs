@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_host_of_a_url_is_found() {
+    fn host_is_extracted_from_url() {
         for (url, host) in [
             ("https://chat.example", "chat.example"),
             ("https://chat.example:8443/path", "chat.example"),
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_are_told_an_address_that_others_can_reach() {
+    fn turn_urls_advertise_reachable_address() {
         let mut config = crate::config::load("", []).unwrap();
         (config.turn.bind, config.turn.port) = ([127, 0, 0, 1].into(), 0);
         let sockets = TurnSockets::bind(&config.turn, false).unwrap();

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listener_of_this_process_is_found_and_has_a_size() {
+    fn listening_process_and_its_memory_are_found_by_port() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
 

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_label_survives_the_way_and_that_of_others_is_none() {
+    fn amqp_properties_round_trip_and_foreign_ones_are_ignored() {
         let from = NodeId::new();
         let sent = properties(BusMessageKind::Ask, from).with_correlation_id("7".into());
         let read = label(&sent).unwrap();

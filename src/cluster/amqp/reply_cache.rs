@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_question_is_answered_once_and_a_repeat_hears_the_same() {
+    async fn repeated_bus_request_gets_cached_reply() {
         let (all, asker) = (ReplyCache::default(), (NodeId::new(), 7));
         assert!(matches!(all.asked(asker, "a".into()), DedupDecision::Answer));
         assert!(matches!(all.asked(asker, "b".into()), DedupDecision::Wait));
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn answers_are_forgotten_when_they_are_old_or_many() {
+    async fn cached_replies_are_bounded_by_count_and_age() {
         let (all, node) = (ReplyCache::default(), NodeId::new());
         for id in 0..2 * MAX_CACHED_REPLIES as u64 {
             all.asked((node, id), "a".into());

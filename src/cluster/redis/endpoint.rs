@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_says_what_kind_of_place_it_is() {
+    fn redis_url_scheme_selects_topology() {
         let read = |url| RedisEndpoint::read(url, None);
         assert!(matches!(read("redis://:secret@cache:6379/1"), Ok(RedisEndpoint::Single(_))));
         assert!(matches!(read("rediss://cache"), Ok(RedisEndpoint::Single(_))));
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_may_hold_what_separates_hosts() {
+    fn redis_url_password_may_contain_separators() {
         let parts = parts("user:p@s:s@a:1,b/main", 9).unwrap();
         assert_eq!(parts.login, Some(("user", "p@s:s")));
         assert_eq!(parts.hosts, [("a".to_owned(), 1), ("b".to_owned(), 9)]);

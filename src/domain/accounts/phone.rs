@@ -42,7 +42,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn one_number_has_one_spelling() {
+    fn phone_number_is_normalized() {
         for text in ["+49 151 1234 5678", "+49 (151) 12345678", " +4915112345678"] {
             assert_eq!(Phone::parse(text, "").unwrap().as_str(), "+4915112345678");
         }
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_refused() {
+    fn invalid_phone_number_is_rejected() {
         for text in ["", "+", "12345", "+49", "alice", "+491511234567812345678", "+4915\u{0}1"] {
             assert!(Phone::parse(text, "").is_err(), "{text}");
         }
@@ -58,7 +58,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_answered(text in ".{0,60}") {
+        fn arbitrary_text_parses_to_digits_or_error(text in ".{0,60}") {
             if let Ok(phone) = Phone::parse(&text, "DE") {
                 prop_assert!(phone.as_str().starts_with('+'));
                 prop_assert!(phone.as_str()[1..].bytes().all(|b| b.is_ascii_digit()));

@@ -75,7 +75,7 @@ fn talking(ann: Seat, bob: Seat) -> CallState {
 }
 
 #[test]
-fn a_call_rings_is_answered_and_hung_up() {
+fn direct_call_rings_is_answered_and_hung_up() {
     let (ann, bob) = (seat(), seat());
     let mut call = call(CallKind::Direct, ann, &[bob]);
     assert_eq!(hears(&call.take_news(), bob), ["incoming_call"]);
@@ -100,7 +100,7 @@ fn a_call_rings_is_answered_and_hung_up() {
 }
 
 #[test]
-fn a_call_may_be_declined_cancelled_or_missed() {
+fn unanswered_call_ends_declined_cancelled_or_missed() {
     let (ann, bob) = (seat(), seat());
     let mut declined = call(CallKind::Direct, ann, &[bob]);
     declined.decline(bob.user).unwrap();
@@ -123,7 +123,7 @@ fn a_call_may_be_declined_cancelled_or_missed() {
 }
 
 #[test]
-fn whoever_is_busy_does_not_ring() {
+fn busy_callee_is_not_rung() {
     let (ann, bob) = (seat(), seat());
     let mut begin = begin(CallKind::Direct, ann, &[bob]);
     begin.callees[0].busy = true;
@@ -134,7 +134,7 @@ fn whoever_is_busy_does_not_ring() {
 }
 
 #[test]
-fn whoever_blocks_the_caller_hears_nothing_and_the_caller_hears_it_ring() {
+fn blocked_caller_sees_ringing_but_callee_is_not_rung() {
     let (ann, bob) = (seat(), seat());
     let mut begin = begin(CallKind::Direct, ann, &[bob]);
     begin.callees[0].unheard = true;
@@ -154,7 +154,7 @@ fn whoever_blocks_the_caller_hears_nothing_and_the_caller_hears_it_ring() {
 }
 
 #[test]
-fn whoever_is_called_in_vain_by_one_is_called_by_another() {
+fn shadow_blocked_invite_does_not_prevent_other_invites() {
     let (ann, bob, eve) = (seat(), seat(), seat());
     let mut call = talking(ann, bob);
     let in_vain = Callee { unheard: true, ..callee(eve.user) };
@@ -172,7 +172,7 @@ fn whoever_is_called_in_vain_by_one_is_called_by_another() {
 }
 
 #[test]
-fn those_who_agree_and_never_come_do_not_hold_the_line() {
+fn accepted_call_without_join_times_out_as_failed() {
     let (ann, bob) = (seat(), seat());
     let mut call = call(CallKind::Direct, ann, &[bob]);
     call.accept(bob.user, at(5)).unwrap();
@@ -183,7 +183,7 @@ fn those_who_agree_and_never_come_do_not_hold_the_line() {
 }
 
 #[test]
-fn a_third_makes_it_a_call_through_the_server() {
+fn third_participant_upgrades_call_to_sfu() {
     let (ann, bob, eve) = (seat(), seat(), seat());
     let mut call = talking(ann, bob);
     let callee = callee(eve.user);
@@ -204,7 +204,7 @@ fn a_third_makes_it_a_call_through_the_server() {
 }
 
 #[test]
-fn a_reloaded_page_takes_the_place_of_the_old_one() {
+fn rejoin_from_same_device_replaces_old_session() {
     let (ann, bob) = (seat(), seat());
     let mut call = talking(ann, bob);
     let again = Seat { session: SessionId::new(), ..bob };
@@ -220,7 +220,7 @@ fn a_reloaded_page_takes_the_place_of_the_old_one() {
 }
 
 #[test]
-fn a_call_holds_as_many_as_it_may() {
+fn participant_limit_is_enforced_except_for_rejoin() {
     let seats: Vec<_> = (0..6).map(|_| seat()).collect();
     let mut call = call(CallKind::Session, seats[0], &[]);
     for seat in &seats[..4] {
@@ -234,7 +234,7 @@ fn a_call_holds_as_many_as_it_may() {
 }
 
 #[test]
-fn a_moderator_mutes_and_puts_out() {
+fn moderator_mutes_and_kicks_participant() {
     let (ann, bob, eve) = (seat(), seat(), seat());
     let mut call = call(CallKind::Group, ann, &[bob, eve]);
     for somebody in [ann, bob, eve] {
@@ -258,7 +258,7 @@ fn a_moderator_mutes_and_puts_out() {
 }
 
 #[test]
-fn a_group_goes_on_until_the_last_one_leaves() {
+fn group_call_continues_until_last_participant_leaves() {
     let (ann, bob, eve) = (seat(), seat(), seat());
     let mut call = call(CallKind::Group, ann, &[bob, eve]);
     call.join(ann, "Ann", CallRole::Participant, at(1)).unwrap();
@@ -277,7 +277,7 @@ fn a_group_goes_on_until_the_last_one_leaves() {
 }
 
 #[test]
-fn a_group_that_nobody_answers_is_missed_or_given_up() {
+fn unanswered_group_call_is_missed_or_cancelled() {
     let (ann, bob) = (seat(), seat());
     let mut given_up = call(CallKind::Group, ann, &[bob]);
     given_up.join(ann, "Ann", CallRole::Participant, at(1)).unwrap();
@@ -290,7 +290,7 @@ fn a_group_that_nobody_answers_is_missed_or_given_up() {
 }
 
 #[test]
-fn a_call_lasts_as_long_as_it_may() {
+fn call_ends_at_maximum_duration() {
     let (ann, bob) = (seat(), seat());
     let mut call = talking(ann, bob);
     assert_eq!(call.due(), Some(at(3600)));
@@ -300,7 +300,7 @@ fn a_call_lasts_as_long_as_it_may() {
 }
 
 #[test]
-fn a_new_life_of_the_room_is_told_with_its_number() {
+fn restarted_sfu_room_increments_epoch_and_notifies() {
     let (ann, bob) = (seat(), seat());
     let mut direct = talking(ann, bob);
     direct.restarted();
@@ -348,7 +348,7 @@ proptest! {
     /// Whatever people do: a call ends once, holds no more than it may, and each device once;
     /// who is in it hears of everybody who comes and goes.
     #[test]
-    fn a_call_keeps_its_word(
+    fn call_invariants_hold_for_arbitrary_actions(
         shape in prop_oneof![Just(CallKind::Direct), Just(CallKind::Group), Just(CallKind::Session)],
         steps in steps(),
     ) {

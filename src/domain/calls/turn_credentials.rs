@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_are_those_coturn_expects() {
+    fn turn_credentials_match_coturn_format() {
         // printf 1800000000:alice | openssl dgst -sha1 -hmac secret -binary | base64
         let password = password(&Secret::new("secret".to_owned()), "1800000000:alice");
 
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_username_is_good_until_its_time() {
+    fn turn_username_is_valid_until_expiry() {
         let (ice, user) = (ice("", &[]), UserId::new());
         let servers = ice.servers(user);
         let [stun, turn] = &servers[..] else { panic!("two kinds of servers") };
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn configured_servers_stand_in_place_of_our_own() {
+    fn configured_ice_servers_replace_built_in_ones() {
         let servers = ice("s", &["turn:elsewhere:3478"]).servers(UserId::new());
 
         assert_eq!(servers.len(), 1);

@@ -298,7 +298,7 @@ mod tests {
     use super::is_emoji;
 
     #[test]
-    fn one_picture_is_a_reaction_and_nothing_else_is() {
+    fn reaction_must_be_single_emoji() {
         for emoji in ["👍", "👍🏽", "❤️", "👨‍👩‍👧‍👦", "🇩🇪", "1️⃣", "☃", "👩🏽‍❤️‍💋‍👨🏿", "ℹ️"]
         {
             assert!(is_emoji(emoji), "{emoji}");

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_keeps_no_path_and_no_tricks() {
+    fn display_name_strips_path_and_control_characters() {
         assert_eq!(display_name("../../etc/passwd"), "passwd");
         assert_eq!(display_name("C:\\temp\\a.txt"), "a.txt");
         assert_eq!(display_name(".."), "file");
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_type_is_what_the_bytes_say() {
+    fn content_type_is_detected_from_bytes() {
         assert_eq!(content_type(b"\x89PNG\r\n\x1a\n0000"), "image/png");
         assert_eq!(content_type(b"<?xml version='1.0'?><SVG onload='x'>"), "image/svg+xml");
         assert_eq!(content_type(b"hello <script>alert(1)</script>"), "text/html");

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_person_takes_no_more_than_their_share() {
+    fn per_user_upload_concurrency_is_limited() {
         let places = IntakeLimiter::new(16);
         let (ann, bob) = (UserId::new(), UserId::new());
         let first = places.take(ann).unwrap();
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_no_place_is_not_remembered() {
+    fn rejected_intake_permit_leaves_no_user_entry() {
         let places = IntakeLimiter::new(1);
         let place = places.take(UserId::new()).unwrap();
         assert!(matches!(places.take(UserId::new()), Err(FileError::Busy)));

@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn only_so_much_of_a_file_is_read() {
+    fn media_probe_read_and_seek_budget_is_bounded() {
         let (_folder, path) = file(b"");
         File::options().write(true).open(&path).unwrap().set_len(MAX_PROBE_BYTES + 1).unwrap();
         let mut source = BoundedReader::open(&path).unwrap();
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn boxes_without_an_end_are_not_followed_for_ever() {
+    fn unterminated_mp4_boxes_are_parsed_with_bounded_depth() {
         let mut nest = Vec::new();
         for _ in 0..BOXES * 2 {
             nest.extend(b"\0\0\0\0moov");
@@ -304,7 +304,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn whatever_a_file_says_is_heard(content in proptest::collection::vec(0u8..=255, 0..200)) {
+        fn arbitrary_mp4_box_content_does_not_panic(content in proptest::collection::vec(0u8..=255, 0..200)) {
             let mut boxes = b"\0\0\0\0moov\0\0\0\0trak\0\0\0\0tkhd".to_vec();
             boxes.extend(content);
             let (_folder, path) = file(&boxes);

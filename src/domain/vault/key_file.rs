@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_made_once_for_its_owner_only_and_keys_are_added_to_it() {
+    fn key_file_is_created_once_with_mode_0600_and_extended() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secrets.keys");
         let chance = RandomSource::system();
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn all_who_begin_together_read_the_same_key() {
+    fn concurrent_key_file_creation_yields_one_key() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secrets.keys");
 

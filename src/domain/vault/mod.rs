@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_opens_where_it_belongs_and_nowhere_else() {
+    fn sealed_value_opens_only_in_its_row_and_column() {
         let vault = vault(&[key(1, 1)]);
         let sealed = vault.seal(PLACE, b"canary").unwrap();
 
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_version_seals_and_all_of_them_open() {
+    fn newest_key_version_seals_and_older_versions_open() {
         let old = vault(&[key(1, 1)]);
         let both = vault(&[key(2, 2), key(1, 1)]);
         let sealed = old.seal(PLACE, b"x").unwrap();
@@ -191,12 +191,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_never_sealed_is_given_as_it_is() {
+    fn unsealed_value_is_returned_unchanged() {
         assert_eq!(vault(&[key(1, 1)]).open(PLACE, &[0x30, 1]).unwrap().expose(), &[0x30, 1]);
     }
 
     #[test]
-    fn what_is_no_key_is_refused() {
+    fn invalid_or_duplicate_key_is_rejected() {
         for text in ["", "1", "1:", "x:AAAA", "0:AAAA", "1:AAAA", "1:***"] {
             let keys = [Secret::new(text.to_owned())];
             assert!(
@@ -211,7 +211,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_changed_byte_goes_unnoticed(plain in prop::collection::vec(any::<u8>(), 0..64), at in any::<prop::sample::Index>(), by in 1u8..) {
+        fn tampered_or_truncated_sealed_value_is_rejected(plain in prop::collection::vec(any::<u8>(), 0..64), at in any::<prop::sample::Index>(), by in 1u8..) {
             let vault = vault(&[key(1, 1)]);
             let mut sealed = vault.seal(PLACE, &plain).unwrap();
             let at = at.index(sealed.len() - 1) + 1; // the first byte says whether it is sealed

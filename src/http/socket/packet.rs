@@ -101,7 +101,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn recorded_packets_are_understood() {
+    fn recorded_engine_io_packets_are_parsed() {
         assert_eq!(EngineIoPacket::parse("2probe"), Some(EngineIoPacket::Ping("probe")));
         assert_eq!(EngineIoPacket::parse("bAQID"), None);
         let Some(SocketIoPacket::Event { ack, name, data }) =
@@ -127,7 +127,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_without_a_panic(text in ".{0,200}") {
+        fn arbitrary_text_does_not_panic_packet_parser(text in ".{0,200}") {
             let _ = EngineIoPacket::parse(&text);
             let _ = SocketIoPacket::parse(&text);
         }

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_object_may_take_longer_than_an_answer() {
+    async fn object_download_may_exceed_response_deadline() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let config = config::StorageConfig {
             backend: config::StorageKind::S3,

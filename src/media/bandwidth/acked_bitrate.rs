@@ -70,7 +70,7 @@ mod tests {
     use crate::virtual_time::ms;
 
     #[test]
-    fn the_rate_is_that_of_the_last_half_second() {
+    fn throughput_covers_last_half_second() {
         let mut throughput = AckedBitrateEstimator::default();
         for n in 0..100 {
             throughput.add(ms(n * 10), 1_250);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn too_little_is_no_rate_and_a_clock_that_is_set_back_begins_anew() {
+    fn throughput_needs_enough_samples_and_resets_on_clock_step() {
         let mut throughput = AckedBitrateEstimator::default();
         throughput.add(ms(100_000), 1_000);
         throughput.add(ms(100_400), 1_000);

@@ -172,7 +172,7 @@ mod tests {
     use crate::virtual_time::{ms, start};
 
     #[test]
-    fn the_rate_falls_below_what_arrives_and_grows_slowly_from_there() {
+    fn aimd_drops_below_throughput_then_grows_slowly() {
         let begin = start();
         let mut aimd = AimdRateControl::new(begin, 1_000_000.0);
         aimd.update(begin + ms(100), BandwidthUsage::Over, Some(800_000.0), ms(50), false);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_used_does_not_grow_and_falls_by_half_at_most() {
+    fn application_limited_rate_holds_and_at_most_halves() {
         let begin = start();
         let mut aimd = AimdRateControl::new(begin, 1_000_000.0);
         for n in 1..50 {

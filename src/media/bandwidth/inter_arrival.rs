@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_compared_when_the_next_one_begins() {
+    fn group_delta_is_emitted_when_next_group_begins() {
         let (begin, mut groups) = (start(), InterArrivalDelta::default());
         let mut steps = [(0, 50), (4, 51), (20, 80), (22, 81), (40, 101)]
             .map(|(sent, arrived)| groups.arrived(&packet(begin, sent, arrived)));
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_that_were_held_up_together_are_one_group() {
+    fn burst_arrivals_form_one_group() {
         let (begin, mut groups) = (start(), InterArrivalDelta::default());
         for (sent, arrived) in [(0, 50), (20, 120), (40, 121), (60, 122)] {
             groups.arrived(&packet(begin, sent, arrived));
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_jumps_makes_no_step() {
+    fn clock_jump_yields_no_negative_arrival_delta() {
         let (begin, mut groups) = (start(), InterArrivalDelta::default());
         for (sent, arrived) in [(0, 50_000), (20, 50_020), (40, 10), (60, 30)] {
             assert_eq!(

@@ -194,14 +194,14 @@ mod tests {
     }
 
     #[test]
-    fn loss_that_does_not_depend_on_the_rate_lowers_nothing() {
+    fn rate_independent_loss_does_not_lower_estimate() {
         for share in [0.0, 0.05, 0.1, 0.2] {
             assert_eq!(after_a_minute(|_| share), 2_000_000.0, "{share}");
         }
     }
 
     #[test]
-    fn loss_of_what_is_too_much_is_avoided() {
+    fn loss_estimator_converges_to_link_capacity() {
         for capacity in [200_000.0, 500_000.0, 1_500_000.0] {
             let rate = after_a_minute(|rate| (1.0 - capacity / rate).max(0.0));
             assert!((capacity * 0.8..capacity * 1.3).contains(&rate), "{rate} of {capacity}");
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_way_that_loses_nearly_everything_is_given_up() {
+    fn near_total_loss_drops_rate_below_100_kbps() {
         assert!(after_a_minute(|_| 0.9) < 100_000.0);
     }
 }

@@ -210,18 +210,18 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_that_comes_as_it_was_sent_shows_its_rate() {
+    fn undelayed_probe_reports_its_send_rate() {
         assert_eq!(found(8, 99), Some(1_200_000.0));
     }
 
     #[test]
-    fn a_burst_that_is_drawn_out_shows_what_there_is_room_for() {
+    fn stretched_probe_reports_available_bandwidth() {
         assert_eq!(found(16, 99), Some(570_000.0));
         assert_eq!(found(32, 99), None, "no more than there was");
     }
 
     #[test]
-    fn a_burst_with_holes_shows_nothing() {
+    fn probe_with_loss_yields_no_result() {
         assert_eq!(found(8, 2), None);
     }
 
@@ -244,12 +244,12 @@ mod tests {
     }
 
     #[test]
-    fn bursts_become_rarer_while_they_show_nothing() {
+    fn unsuccessful_probes_back_off() {
         assert_eq!(orders(20_000), [0, 2_500, 5_800, 10_200, 15_200, 20_200]);
     }
 
     #[test]
-    fn bursts_that_show_nothing_are_a_small_share_of_what_is_sent() {
+    fn unsuccessful_probes_stay_within_traffic_share() {
         let (per_tenth, bursts) = (500, orders(500).len());
         assert!((2..=4).contains(&bursts), "{bursts}");
         let spent = (bursts - 2) * MIN_PROBE_BYTES; // two come from savings
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_burst_without_a_reason() {
+    fn no_probe_when_estimate_meets_demand() {
         let begin = start();
         assert_eq!(ProbeController::new(begin).order(begin, 1e6, 1e6, 1), None);
     }

@@ -12,7 +12,7 @@ fn way(kbps: f64) -> Way {
 }
 
 #[test]
-fn a_free_way_is_filled_within_three_seconds() {
+fn estimate_ramps_up_within_three_seconds() {
     for frames in [false, true] {
         let mut link = Link::new(300_000);
         link.run(10, way(5_000.0), 2_500_000, frames);
@@ -23,7 +23,7 @@ fn a_free_way_is_filled_within_three_seconds() {
 
 /// On ways with a long delay, much loss, a huge or a tiny queue, jitter, and a very low limit.
 #[test]
-fn a_limit_is_obeyed_within_three_seconds_and_forgotten_within_ten() {
+fn estimate_adapts_to_limit_in_3_s_and_recovers_in_10_s() {
     let limit = |kbps| (Way { bits_per_second: kbps * KBPS, ..WAY }, kbps as u64);
     let (way, kbps) = limit(300.0);
     for (way, kbps) in [
@@ -55,7 +55,7 @@ fn a_limit_is_obeyed_within_three_seconds_and_forgotten_within_ten() {
 }
 
 #[test]
-fn a_way_that_changes_periodically_is_followed() {
+fn estimate_follows_periodic_capacity_changes() {
     let mut link = Link::new(800_000);
     for round in 0..3 {
         link.run(round * 30 + 20, way(4_000.0), 5_000_000, true);
@@ -69,7 +69,7 @@ fn a_way_that_changes_periodically_is_followed() {
 }
 
 #[test]
-fn random_loss_does_not_make_the_estimate_collapse() {
+fn random_loss_does_not_collapse_estimate() {
     for loss in [0.02, 0.05, 0.1] {
         let mut link = Link::new(800_000);
         link.run(60, Way { loss, ..way(5_000.0) }, 2_000_000, true);
@@ -80,7 +80,7 @@ fn random_loss_does_not_make_the_estimate_collapse() {
 /// What a browser's picture looks like behind a coarse proxy: 15 pictures a second, timers of 2 ms,
 /// stalls of 20 to 50 ms, packets that overtake each other.
 #[test]
-fn a_wide_way_that_reorders_and_stalls_is_not_taken_for_a_full_one() {
+fn reordering_and_stalls_do_not_trigger_overuse() {
     for (loss, reorder, stalls) in [
         (0.0, 0.01, false),
         (0.02, 0.01, false),
@@ -102,21 +102,21 @@ fn a_wide_way_that_reorders_and_stalls_is_not_taken_for_a_full_one() {
 }
 
 #[test]
-fn a_way_without_a_queue_is_recognised_by_its_loss() {
+fn capacity_of_shallow_queue_link_is_found_by_loss() {
     let mut link = Link::new(800_000);
     link.run(60, Way { queue_ms: 10.0, ..way(1_000.0) }, 3_000_000, false);
     assert!((600..1_300).contains(&link.mean(20, 60)), "{}", link.mean(20, 60));
 }
 
 #[test]
-fn jitter_is_not_taken_for_a_full_way() {
+fn jitter_alone_does_not_trigger_overuse() {
     let mut link = Link::new(800_000);
     link.run(60, Way { jitter_ms: 30, ..way(5_000.0) }, 2_000_000, true);
     assert!(link.mean(20, 60) > 1_200, "{}", link.mean(20, 60));
 }
 
 #[test]
-fn the_queue_stays_short_on_a_steady_way() {
+fn queue_delay_stays_low_on_constant_link() {
     let mut link = Link::new(800_000);
     link.run(60, way(1_000.0), 3_000_000, true);
     let mean = link.queues[200..].iter().sum::<f64>() / 400.0;
@@ -125,7 +125,7 @@ fn the_queue_stays_short_on_a_steady_way() {
 }
 
 #[test]
-fn what_is_not_used_is_not_forgotten() {
+fn estimate_is_retained_while_application_limited() {
     let mut link = Link::new(800_000);
     link.run(20, way(5_000.0), 2_000_000, true);
     link.run(60, way(5_000.0), 50_000, true);
@@ -133,7 +133,7 @@ fn what_is_not_used_is_not_forgotten() {
 }
 
 #[test]
-fn a_receivers_own_estimate_is_followed_where_there_is_nothing_better() {
+fn remb_is_used_until_stale_without_twcc() {
     let begin = start();
     let mut estimator = BandwidthEstimator::new(begin, 500_000, 50_000, 5_000_000);
     estimator.remb(begin, 1_700_000);
@@ -144,7 +144,7 @@ fn a_receivers_own_estimate_is_followed_where_there_is_nothing_better() {
 }
 
 #[test]
-fn reported_loss_alone_moves_the_estimate() {
+fn receiver_report_loss_alone_adjusts_estimate() {
     let begin = start();
     let mut estimator = BandwidthEstimator::new(begin, 500_000, 50_000, 5_000_000);
     for n in 1..=10 {
@@ -162,7 +162,7 @@ fn reported_loss_alone_moves_the_estimate() {
 proptest! {
     /// Also with clocks that run backwards, as in Signal's fuzzer.
     #[test]
-    fn any_feedback_leaves_the_estimate_in_its_bounds(
+    fn arbitrary_feedback_keeps_estimate_within_bounds(
         packets in prop::collection::vec(
             (0u64..50, 0u64..10_000, prop::option::of(0u64..u64::MAX / 2_000), 0usize..70_000),
             0..300,

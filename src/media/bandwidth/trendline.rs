@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delay_that_grows_is_too_much_and_one_that_shrinks_too_little() {
+    fn growing_delay_is_overuse_and_shrinking_is_underuse() {
         let mut trend = TrendlineEstimator::new();
         assert_eq!(usage_after(&mut trend, 0.0, 50, 0.0), BandwidthUsage::Normal);
         assert_eq!(usage_after(&mut trend, 1_000.0, 30, 4.0), BandwidthUsage::Over);
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slope_needs_points_of_different_moments() {
+    fn slope_requires_distinct_times() {
         assert_eq!(slope(&VecDeque::from([(1.0, 2.0), (1.0, 3.0)])), None);
         assert_eq!(slope(&VecDeque::from([(1.0, 2.0), (2.0, 4.0), (3.0, 6.0)])), Some(2.0));
     }

@@ -97,7 +97,7 @@ fn two() -> World {
 }
 
 #[test]
-fn what_is_published_arrives_with_its_stamp() {
+fn published_packet_arrives_with_its_stamp() {
     let mut world = two();
     let before = world.clients[1].tally();
     world.publish(0x1234_5678_9abc);
@@ -111,7 +111,7 @@ fn what_is_published_arrives_with_its_stamp() {
 }
 
 #[test]
-fn what_was_lost_is_asked_for_and_comes_again() {
+fn lost_packet_is_requested_and_retransmitted() {
     let mut world = two();
     world.loses = Some(1);
     (1..4).for_each(|stamp| world.publish(stamp));
@@ -123,7 +123,7 @@ fn what_was_lost_is_asked_for_and_comes_again() {
 }
 
 #[test]
-fn an_offer_of_a_server_is_accepted_as_it_is() {
+fn client_answers_server_offer() {
     let mut trial = Trial::new(RoomConfig::default());
     let at = trial.join();
     let offer = trial.offer(at, &[crate::sim::camera()]);
@@ -137,14 +137,14 @@ fn an_offer_of_a_server_is_accepted_as_it_is() {
 }
 
 #[test]
-fn a_description_without_a_way_is_refused() {
+fn answer_without_udp_candidate_is_rejected() {
     let mut client = TestPeer::new(start(), 1).unwrap();
     let wrong = client.answered("v=0\r\na=ice-ufrag:x\r\na=ice-pwd:y\r\n").unwrap_err();
     assert_eq!(wrong, TestPeerError::Description("candidate over UDP"));
 }
 
 #[test]
-fn a_check_of_the_server_is_answered_if_it_knows_the_password() {
+fn ice_check_with_wrong_password_gets_no_response() {
     let mut world = World::new();
     world.join(&[OfferSection::new("cam", MediaKind::Video).sending()]);
     let client = &mut world.clients[0];

@@ -30,14 +30,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_sequence_begins_a_key_frame() {
+    fn av1_sequence_header_begins_key_frame() {
         assert!(begins_key_frame(&[0x18, 0x0a, 1]), "marked as new");
         assert!(begins_key_frame(&[0x10, 0x0a, 1]), "one element, a sequence header");
         assert!(begins_key_frame(&[0x20, 0x02, 0x0a, 1, 0x30]), "the first of two");
     }
 
     #[test]
-    fn other_packets_do_not() {
+    fn other_av1_packets_do_not_begin_key_frame() {
         assert!(!begins_key_frame(&[0x10, 0x32, 1]), "a frame");
         assert!(!begins_key_frame(&[0x98, 0x0a, 1]), "the rest of a unit");
         assert!(!begins_key_frame(&[0x00, 0x80, 0x80]), "a length without end");

@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_and_refreshes_begin_a_key_frame_however_they_are_packed() {
+    fn h264_sps_or_idr_begins_key_frame_in_any_packetization() {
         assert!(begins_key_frame(&[0x67, 1, 2, 3]), "parameters alone");
         assert!(begins_key_frame(&[0x65, 1, 2, 3]), "a slice alone");
         assert!(begins_key_frame(&[0x78, 0, 2, 0x68, 1, 0, 2, 0x65, 1]), "together");
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn other_units_do_not() {
+    fn other_h264_units_do_not_begin_key_frame() {
         assert!(!begins_key_frame(&[0x61, 1]), "a slice that refers to others");
         assert!(!begins_key_frame(&[0x78, 0, 2, 0x68, 1, 0, 2, 0x61, 1]), "such a one, together");
         assert!(!begins_key_frame(&[0x7c, 0x05, 1]), "a later fragment");

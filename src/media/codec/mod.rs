@@ -54,7 +54,7 @@ mod tests {
         [Codec::Opus, Codec::Red, Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1];
 
     #[test]
-    fn an_empty_payload_begins_nothing() {
+    fn empty_payload_is_not_key_frame() {
         for codec in ALL {
             assert!(!begins_key_frame(codec, &[]));
         }
@@ -62,7 +62,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_payload_is_answered_without_a_panic(payload in prop::collection::vec(any::<u8>(), 0..40)) {
+        fn arbitrary_payload_does_not_panic_key_frame_check(payload in prop::collection::vec(any::<u8>(), 0..40)) {
             for codec in ALL {
                 let _ = begins_key_frame(codec, &payload);
             }

@@ -19,7 +19,7 @@ fn sent(munger: &mut Vp8Munger, source: u32, picture: u16, tl0: u8) -> Option<(u
 }
 
 #[test]
-fn a_descriptor_is_read_whole() {
+fn vp8_payload_descriptor_is_parsed() {
     let descriptor = Vp8Descriptor::parse(&payload(0x1234, 9, 2, true)).unwrap();
     assert_eq!(descriptor.picture, Some(PictureId { number: 0x1234, wide: true }));
     assert_eq!(
@@ -34,7 +34,7 @@ fn a_descriptor_is_read_whole() {
 }
 
 #[test]
-fn a_key_frame_begins_where_the_first_partition_begins() {
+fn vp8_key_frame_begins_with_first_partition() {
     assert!(begins_key_frame(&payload(1, 1, 0, true)));
     assert!(!begins_key_frame(&payload(1, 1, 0, false)), "predicted");
     assert!(!begins_key_frame(&[0x00, 0x00]), "in the middle");
@@ -42,7 +42,7 @@ fn a_key_frame_begins_where_the_first_partition_begins() {
 }
 
 #[test]
-fn a_switch_continues_both_counters_and_old_packets_keep_their_numbers() {
+fn vp8_switch_continues_picture_id_and_tl0picidx() {
     let mut munger = Vp8Munger::default();
     munger.switch(1);
     assert_eq!(sent(&mut munger, 1, 32_767, 255), Some((32_767, 255)));
@@ -57,7 +57,7 @@ fn a_switch_continues_both_counters_and_old_packets_keep_their_numbers() {
 }
 
 #[test]
-fn seven_bits_stay_seven_bits() {
+fn seven_bit_picture_id_stays_seven_bits() {
     let mut munger = Vp8Munger::default();
     munger.switch(1);
     let mut payload = [0x80, 0x80, 0x7f, 1];
@@ -69,7 +69,7 @@ fn seven_bits_stay_seven_bits() {
 }
 
 #[test]
-fn a_day_of_one_source_is_forwarded() {
+fn vp8_munger_forwards_two_million_pictures_unchanged() {
     let mut munger = Vp8Munger::default();
     munger.switch(1);
     for n in 0..2_000_000u32 {
@@ -81,7 +81,7 @@ fn a_day_of_one_source_is_forwarded() {
 proptest! {
     /// Pictures of changing sources, some of them missing.
     #[test]
-    fn numbers_of_pictures_grow_by_one_unless_one_is_missing(
+    fn picture_id_increments_by_one_plus_missing_pictures(
         starts in prop::collection::vec(0u16..32_768, 1..6),
         fates in prop::collection::vec(any::<bool>(), 1..60),
     ) {
@@ -108,7 +108,7 @@ proptest! {
     }
 
     #[test]
-    fn any_payload_is_survived(
+    fn arbitrary_payload_keeps_length_in_vp8_munger(
         payloads in prop::collection::vec((any::<bool>(), 0u32..3, prop::collection::vec(any::<u8>(), 0..10)), 0..50)
     ) {
         let mut munger = Vp8Munger::default();

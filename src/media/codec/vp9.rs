@@ -29,14 +29,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unpredicted_frame_of_the_lowest_layer_is_a_key_frame() {
+    fn vp9_unpredicted_base_layer_frame_is_key_frame() {
         assert!(begins_key_frame(&[0x88, 0x05]));
         assert!(begins_key_frame(&[0xa8, 0x81, 0x05, 0x00, 0x00]));
         assert!(begins_key_frame(&[0xa8, 0x05, 0x00, 0x00]));
     }
 
     #[test]
-    fn other_packets_are_not() {
+    fn other_vp9_packets_are_not_key_frame() {
         assert!(!begins_key_frame(&[0xc8, 0x05]), "predicted");
         assert!(!begins_key_frame(&[0x84, 0x05]), "the end of a frame");
         assert!(!begins_key_frame(&[0xa8, 0x05, 0x02]), "a higher spatial layer");

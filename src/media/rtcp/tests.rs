@@ -9,7 +9,7 @@ use rtc_rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 use super::*;
 
 #[test]
-fn a_compound_is_what_rtc_rtcp_reads() {
+fn rtcp_compound_is_readable_by_rtc_rtcp() {
     let block = ReportBlock {
         ssrc: 7,
         fraction_lost: 64,
@@ -41,7 +41,7 @@ fn a_compound_is_what_rtc_rtcp_reads() {
 
 proptest! {
     #[test]
-    fn a_nack_asks_for_what_was_put_in(start: u16, steps in prop::collection::vec(1u16..40, 0..60)) {
+    fn nack_round_trips_missing_sequences(start: u16, steps in prop::collection::vec(1u16..40, 0..60)) {
         let missing: Vec<u16> = steps.iter().scan(start, |at, step| {
             *at = at.wrapping_add(*step);
             Some(*at)
@@ -54,7 +54,7 @@ proptest! {
     }
 
     #[test]
-    fn a_sender_report_comes_back(ssrc: u32, ntp: u64, timestamp: u32) {
+    fn sender_report_round_trips(ssrc: u32, ntp: u64, timestamp: u32) {
         let report = SenderInfo { ssrc, ntp, timestamp };
         let mut compound = CompoundWriter::default();
         compound.sender(&report, 3, 4);
@@ -62,7 +62,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_without_a_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..100), kind in 200u8..208) {
+    fn arbitrary_bytes_do_not_panic_rtcp_parser(mut bytes in prop::collection::vec(any::<u8>(), 0..100), kind in 200u8..208) {
         if bytes.len() > 4 {
             bytes[0] = 0x80 | bytes[0] & 0x3f;
             bytes[1] = kind;

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_are_read() {
+    fn one_and_two_byte_header_extensions_are_parsed() {
         let mut packet = vec![0x90, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7];
         packet.extend([0xbe, 0xde, 0, 2, 0x10, 0xaa, 0, 0x21, 1, 2, 0xf0, 9]);
         assert_eq!(elements(&packet), [(1, vec![0xaa]), (2, vec![1, 2])]);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn no_element_means_no_extension() {
+    fn header_extension_without_elements_is_omitted() {
         let mut packet = [0x80; 40];
         let mut extending = HeaderExtensionWriter::new(&mut packet);
         extending.add(None, &[1]);
@@ -129,7 +129,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(
+        fn header_extension_elements_round_trip(
             values in prop::collection::vec((1u8..15, prop::collection::vec(any::<u8>(), 1..17)), 1..6),
         ) {
             let mut packet = vec![0; 200];
@@ -144,7 +144,7 @@ mod tests {
         }
 
         #[test]
-        fn any_extension_is_read_without_a_panic(mut bytes in prop::collection::vec(any::<u8>(), 16..60), long: bool) {
+        fn arbitrary_header_extension_does_not_panic(mut bytes in prop::collection::vec(any::<u8>(), 16..60), long: bool) {
             bytes[0] = 0x90;
             let words = ((bytes.len() - 16) / 4) as u16;
             bytes[12..14].copy_from_slice(if long { &[0x10, 0] } else { &ONE_BYTE });

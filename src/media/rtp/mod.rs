@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_is_read_in_place() {
+    fn rtp_packet_fields_are_parsed() {
         let bytes = packet(&[1, 2, 3, 4], b"voice", 3);
         let packet = RtpPacket::parse(&bytes).unwrap();
         assert_eq!(
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_packet_is_refused() {
+    fn malformed_rtp_packet_is_rejected() {
         assert_eq!(RtpPacket::parse(&[]), Err(RtpParseError::Short));
         assert_eq!(RtpPacket::parse(&[0x40; 12]), Err(RtpParseError::Version));
         assert_eq!(RtpPacket::parse(&[0x80; 11]), Err(RtpParseError::Short));
@@ -183,7 +183,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_answered_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+        fn arbitrary_bytes_do_not_panic_rtp_parser(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             if let Ok(packet) = RtpPacket::parse(&bytes) {
                 prop_assert!(packet.payload().len() <= bytes.len() - FIXED_HEADER);
                 let _ = format!("{packet:?}");
@@ -191,7 +191,7 @@ mod tests {
         }
 
         #[test]
-        fn what_was_put_in_comes_out(
+        fn rtp_payload_round_trips(
             payload in prop::collection::vec(any::<u8>(), 0..50),
             words in 0usize..5,
             padding in 0u8..20,

@@ -17,7 +17,7 @@ fn section(sdp: &str, mid: &str) -> RemoteSection {
 }
 
 #[test]
-fn an_offer_of_chromium_is_understood() {
+fn chromium_offer_is_parsed() {
     let offer = RemoteOffer::parse(SIMULCAST, 10).unwrap();
     let kinds: Vec<_> = offer.sections.iter().map(|section| section.kind).collect();
     let (audio, video) = (Some(MediaKind::Audio), Some(MediaKind::Video));
@@ -42,7 +42,7 @@ fn an_offer_of_chromium_is_understood() {
 }
 
 #[test]
-fn an_offer_like_that_of_firefox_is_understood() {
+fn firefox_offer_is_parsed() {
     let offer = RemoteOffer::parse(FIREFOX, 10).unwrap();
     assert!(offer.fingerprint.starts_with("1B:4C"), "of the whole session");
     let kinds: Vec<_> = offer.sections.iter().map(|section| section.kind).collect();
@@ -56,7 +56,7 @@ fn an_offer_like_that_of_firefox_is_understood() {
 }
 
 #[test]
-fn an_offer_of_aiortc_is_understood() {
+fn aiortc_offer_is_parsed() {
     let offer = RemoteOffer::parse(AIORTC, 10).unwrap();
     assert_eq!(offer.fingerprint.len(), 95, "the SHA-256 one of three");
     let (voice, picture) = (&offer.sections[0], &offer.sections[1]);
@@ -69,7 +69,7 @@ fn an_offer_of_aiortc_is_understood() {
 }
 
 #[test]
-fn announced_streams_are_found() {
+fn announced_ssrcs_are_parsed() {
     let picture = section(BOTH_WAYS, "1");
     assert!(picture.sends && picture.receives);
     assert!(picture.ssrc.is_some() && picture.repair_ssrc.is_some());
@@ -79,7 +79,7 @@ fn announced_streams_are_found() {
 }
 
 #[test]
-fn formats_fit_by_profile_and_mode_and_not_by_level() {
+fn formats_match_by_profile_and_mode_ignoring_level() {
     let offered = section(SIMULCAST, "3");
     let of = |codec, parameters: &str| PayloadFormat {
         payload_type: 1,
@@ -101,7 +101,7 @@ fn formats_fit_by_profile_and_mode_and_not_by_level() {
 }
 
 #[test]
-fn what_is_not_bundled_or_not_multiplexed_is_rejected() {
+fn unbundled_or_unmuxed_media_section_is_rejected() {
     let kind = |sdp: &str, mid| section(sdp, mid).kind;
     let unbundled = BOTH_WAYS.replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 0");
     assert_eq!((kind(&unbundled, "0"), kind(&unbundled, "1")), (Some(MediaKind::Audio), None));
@@ -118,7 +118,7 @@ fn what_is_not_bundled_or_not_multiplexed_is_rejected() {
 }
 
 #[test]
-fn offers_that_cannot_be_answered_are_refused() {
+fn unusable_or_oversized_offer_is_rejected() {
     let refused = |sdp: &str| RemoteOffer::parse(sdp, 10).unwrap_err();
     let unusable = |sdp: &str| matches!(refused(sdp), OfferError::Unusable(_));
     assert!(unusable("") && unusable("v=0"));
@@ -131,7 +131,7 @@ fn offers_that_cannot_be_answered_are_refused() {
 }
 
 #[test]
-fn an_answer_repeats_what_is_agreed_on_and_names_what_is_sent() {
+fn answer_contains_negotiated_media_and_sent_ssrcs() {
     let offer = RemoteOffer::parse(SIMULCAST, 10).unwrap();
     let credentials = IceCredentials { fragment: "uuuu".into(), password: "pppp".into() };
     let candidates = [

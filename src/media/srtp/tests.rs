@@ -32,7 +32,7 @@ fn with_room(mut packet: Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
-fn both_directions_agree_with_rtc_srtp_over_a_rollover() {
+fn srtp_matches_rtc_srtp_across_rollover() {
     let provider = rtc_crypto::default_provider().unwrap();
     for (profile, theirs) in BOTH {
         let (key, salt, mut ours) = session(profile);
@@ -62,7 +62,7 @@ fn both_directions_agree_with_rtc_srtp_over_a_rollover() {
 
 proptest! {
     #[test]
-    fn a_touched_packet_is_not_opened(at in 0usize..60, bit in 0u8..8, gcm: bool) {
+    fn tampered_srtp_packet_is_rejected(at in 0usize..60, bit in 0u8..8, gcm: bool) {
         let (_, _, mut ours) = session(if gcm { BOTH[0].0 } else { BOTH[1].0 });
         let mut sealed = with_room(rtp(5, &[1; 40]));
         let length = ours.seal_rtp(&mut sealed, 12, 52, 5).unwrap();
@@ -71,7 +71,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_refused_without_a_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..80), header in 0usize..90, gcm: bool) {
+    fn arbitrary_bytes_are_rejected_by_srtp(mut bytes in prop::collection::vec(any::<u8>(), 0..80), header in 0usize..90, gcm: bool) {
         let (_, _, mut ours) = session(if gcm { BOTH[0].0 } else { BOTH[1].0 });
         prop_assert_eq!(ours.open_rtp(&mut bytes.clone(), header, 5), None);
         prop_assert_eq!(ours.open_rtcp(&mut bytes), None);

@@ -75,7 +75,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn the_index_runs_on_over_the_end_of_the_sequence_numbers() {
+    fn packet_index_extends_across_sequence_wrap() {
         let mut window = ReplayWindow::default();
         for sequence in [65_534u16, 65_535, 0, 1] {
             let index = window.extend(sequence);
@@ -90,14 +90,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_before_the_first_index() {
+    fn packet_index_never_precedes_zero() {
         assert_eq!(extend(1, 65_535), 65_535);
         assert_eq!(extend(65_536 + 1, 65_535), 65_535);
     }
 
     proptest! {
         #[test]
-        fn no_index_is_accepted_twice(indices in prop::collection::vec(0u64..3000, 1..400)) {
+        fn replay_window_accepts_each_index_once(indices in prop::collection::vec(0u64..3000, 1..400)) {
             let mut window = ReplayWindow::default();
             let (mut seen, mut top) = (HashSet::new(), 0);
             for index in indices {
@@ -114,7 +114,7 @@ mod tests {
         }
 
         #[test]
-        fn an_index_is_found_from_its_low_half(near in 0u64..1 << 40, offset in -32_000i64..32_000) {
+        fn packet_index_is_recovered_from_low_16_bits(near in 0u64..1 << 40, offset in -32_000i64..32_000) {
             let index = near.saturating_add_signed(offset);
             prop_assert_eq!(extend(near, index as u16), index);
         }

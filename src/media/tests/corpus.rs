@@ -55,7 +55,7 @@ fn now() -> Instant {
 }
 
 #[test]
-fn stun_never_panics() {
+fn stun_corpus_does_not_panic() {
     let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
     replay("stun", |bytes| {
         fuzz_targets::stun(now(), NetworkPath { transport: TransportProtocol::Udp, remote }, bytes);
@@ -63,21 +63,21 @@ fn stun_never_panics() {
 }
 
 #[test]
-fn dtls_never_panics() {
+fn dtls_corpus_does_not_panic() {
     replay("dtls", |bytes| fuzz_targets::dtls(now(), bytes));
 }
 
 #[test]
-fn rtp_never_panics() {
+fn rtp_corpus_does_not_panic() {
     replay("rtp", fuzz_targets::rtp);
 }
 
 #[test]
-fn rtcp_never_panics() {
+fn rtcp_corpus_does_not_panic() {
     replay("rtcp", |bytes| fuzz_targets::rtcp(now(), bytes));
 }
 
 #[test]
-fn session_descriptions_never_panic() {
+fn sdp_corpus_does_not_panic() {
     replay("sdp", |bytes| fuzz_targets::sdp(now(), &String::from_utf8_lossy(bytes)));
 }

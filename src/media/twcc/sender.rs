@@ -210,7 +210,7 @@ mod tests {
     use crate::virtual_time::{ms, start};
 
     #[test]
-    fn only_what_is_under_way_is_remembered() {
+    fn twcc_sender_tracks_only_packets_in_flight() {
         let begin = start();
         let (mut departures, mut arrivals) = (TwccSender::default(), TwccReceiver::new(begin));
         let mut results = Vec::new();

@@ -44,7 +44,7 @@ fn travel(fates: &[Option<u64>]) -> (Vec<u8>, TwccSender, Vec<PacketResult>, Ins
 }
 
 #[test]
-fn the_fate_of_each_packet_is_told_in_order() {
+fn twcc_results_are_reported_in_order() {
     let (_, _, results, begin) = travel(&[Some(50), None, Some(52), Some(150), Some(30)]);
     let arrived: Vec<_> = results.iter().map(|result| result.arrived).collect();
     let first = arrived[0].unwrap();
@@ -58,7 +58,7 @@ fn the_fate_of_each_packet_is_told_in_order() {
 }
 
 #[test]
-fn what_was_told_is_not_told_again() {
+fn repeated_twcc_feedback_yields_no_results() {
     let (bytes, mut departures, results, _) = travel(&[Some(1), None, Some(1)]);
     assert_eq!(results.len(), 3);
     let mut again = Vec::new();
@@ -67,7 +67,7 @@ fn what_was_told_is_not_told_again() {
 }
 
 #[test]
-fn feedback_is_due_50_ms_after_the_first_packet() {
+fn twcc_feedback_is_due_50_ms_after_first_packet() {
     let begin = start();
     let mut arrivals = TwccReceiver::new(begin);
     assert_eq!(arrivals.next(), None);
@@ -83,7 +83,7 @@ fn feedback_is_due_50_ms_after_the_first_packet() {
 }
 
 #[test]
-fn a_jump_of_the_numbers_is_a_new_beginning() {
+fn sequence_jump_restarts_stream() {
     let begin = start();
     let mut arrivals = TwccReceiver::new(begin);
     arrivals.received(begin, 0);
@@ -96,7 +96,7 @@ fn a_jump_of_the_numbers_is_a_new_beginning() {
 }
 
 #[test]
-fn feedback_about_packets_that_were_never_sent_says_nothing() {
+fn feedback_for_unsent_packets_is_ignored() {
     let begin = start();
     let mut departures = TwccSender::default();
     departures.sent(begin, 100);
@@ -110,7 +110,7 @@ fn feedback_about_packets_that_were_never_sent_says_nothing() {
 
 proptest! {
     #[test]
-    fn what_is_told_is_what_happened(
+    fn twcc_feedback_matches_arrivals(
         fates in prop::collection::vec(
             prop_oneof![3 => (0u64..60).prop_map(Some), 1 => Just(None), 1 => (0u64..9_000).prop_map(Some)],
             1..1500,
@@ -136,7 +136,7 @@ proptest! {
     }
 
     #[test]
-    fn another_reader_understands_the_same(
+    fn twcc_feedback_is_readable_by_rtc_rtcp(
         fates in prop::collection::vec(
             prop_oneof![3 => (0u64..60).prop_map(Some), 1 => Just(None), 1 => (60u64..7_000).prop_map(Some)],
             1..380,
@@ -156,7 +156,7 @@ proptest! {
     }
 
     #[test]
-    fn any_feedback_is_survived(bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..20)) {
+    fn arbitrary_twcc_feedback_does_not_panic(bodies in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..20)) {
         let begin = start();
         let mut departures = TwccSender::default();
         let mut results = Vec::new();

@@ -80,7 +80,7 @@ fn keep_busy(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_or_a_failure_undoes_itself_and_nothing_else() {
+async fn failed_write_rolls_back_without_affecting_its_group() {
     let place = Place::new();
     let lane = Arc::new(place.lane(100, 256, 5000));
     let busy = keep_busy(&lane, 100);
@@ -110,7 +110,7 @@ async fn a_panic_or_a_failure_undoes_itself_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_does_not_fit_the_queue_is_refused_at_once() {
+async fn full_queue_rejects_immediately_as_overloaded() {
     let place = Place::new();
     let lane = Arc::new(place.lane(3, 1, 5000));
     let busy = keep_busy(&lane, 300);
@@ -136,7 +136,7 @@ async fn what_does_not_fit_the_queue_is_refused_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_waits_too_long_hears_so_and_the_job_never_starts() {
+async fn expired_write_returns_deadline_and_never_runs() {
     let place = Place::new();
     let lane = Arc::new(place.lane(100, 256, 200));
     let busy = keep_busy(&lane, 500);
@@ -159,7 +159,7 @@ async fn who_waits_too_long_hears_so_and_the_job_never_starts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_commit_that_fails_is_acknowledged_to_nobody() {
+async fn failed_commit_fails_every_write_in_group() {
     let place = Place::new();
     let lane = Arc::new(place.lane(100, 256, 5000));
     let busy = keep_busy(&lane, 100);
@@ -203,7 +203,7 @@ impl ManageConnection for Nowhere {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_database_all_who_wait_hear_it_together() {
+async fn unavailable_database_fails_all_waiting_writes_at_once() {
     let shape =
         ExecutorConfig { threads: 1, queue: 100, group: 1, deadline: Duration::from_millis(1500) };
     let pool = Pool::builder()
@@ -230,7 +230,7 @@ async fn without_a_database_all_who_wait_hear_it_together() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_around_the_jobs_costs_no_thread() {
+async fn panic_in_begin_does_not_kill_executor_thread() {
     fn begin_badly(conn: &mut Conn) -> QueryResult<()> {
         static TIMES: AtomicUsize = AtomicUsize::new(0);
         assert_ne!(TIMES.fetch_add(1, Ordering::SeqCst), 0, "on purpose");

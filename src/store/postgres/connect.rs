@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_words_about_tls_leave_the_url() {
+    fn tls_parameters_are_split_from_postgres_url() {
         let url = "postgres://u:p@h/d?sslmode=verify-full&application_name=x&sslrootcert=/ca.pem";
         let rest = "postgres://u:p@h/d?application_name=x".to_owned();
         assert_eq!(split(url), (rest, Some("verify-full"), Some("/ca.pem")));
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_that_is_none_is_refused() {
+    fn malformed_postgres_url_is_rejected() {
         assert!(matches!(
             PgConnectionManager::new("postgres://h:notaport/d"),
             Err(StoreError::Internal(_))

@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mode_means_what_it_means_to_libpq() {
+    fn sslmode_matches_libpq_semantics() {
         let of = |mode, root| policy(mode, root).unwrap();
         assert_eq!(of(Some("disable"), None), (SslMode::Disable, Trust::Anyone));
         assert_eq!(of(None, None), (SslMode::Prefer, Trust::Anyone));

@@ -18,7 +18,7 @@ use crate::support::soon;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_question_whose_connection_broke_is_answered_once() {
+async fn bus_request_across_reconnect_is_handled_once() {
     let Some(cable) = Cable::rabbit() else { return };
     let (a, b) = (cable.node().await, cable.node().await);
 
@@ -35,7 +35,7 @@ async fn a_question_whose_connection_broke_is_answered_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_a_silent_partition_nobody_is_deaf() {
+async fn bus_recovers_and_resyncs_after_silent_partition() {
     let Some(cable) = Cable::rabbit() else { return };
     let (a, b) = (cable.node().await, cable.node().await);
 
@@ -62,7 +62,7 @@ async fn after_a_silent_partition_nobody_is_deaf() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_that_was_killed_is_found_again() {
+async fn bus_reconnects_after_broker_is_killed() {
     let Some(mut broker) = Broker::start().await else { return };
     let cable = Cable::Rabbit(broker.port());
     let (a, b) = (cable.node().await, cable.node().await);
@@ -87,7 +87,7 @@ async fn a_broker_that_was_killed_is_found_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_that_was_frozen_is_left_and_found_again() {
+async fn bus_reconnects_after_broker_is_frozen() {
     let Some(broker) = Broker::start().await else { return };
     let cable = Cable::Rabbit(broker.port());
     let (a, b) = (cable.node().await, cable.node().await);
@@ -105,7 +105,7 @@ async fn a_broker_that_was_frozen_is_left_and_found_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_without_memory_lets_no_call_hang() {
+async fn blocked_broker_sheds_load_by_urgency_without_hanging() {
     let Some(broker) = Broker::start().await else { return };
     let cable = Cable::Rabbit(broker.port());
     let (a, b) = (cable.plug(16).await, cable.node().await);
@@ -132,7 +132,7 @@ async fn a_broker_without_memory_lets_no_call_hang() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn over_tls_a_broker_must_prove_who_it_is() {
+async fn untrusted_broker_certificate_is_rejected() {
     let (files, port) = (Certificates::make(), free_port());
     let config = format!(
         "listeners.ssl.default = {port}\nssl_options.cacertfile = {}\n\

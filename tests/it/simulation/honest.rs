@@ -218,7 +218,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 #[test]
-fn the_book_answers_as_sqlite_does() {
+fn simulated_store_matches_sqlite() {
     let on = runtime();
     let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", directory.path().join("db").display());
@@ -228,7 +228,7 @@ fn the_book_answers_as_sqlite_does() {
 }
 
 #[test]
-fn the_book_answers_as_postgresql_does() {
+fn simulated_store_matches_postgres() {
     let on = runtime();
     let fresh = tokio::task::LocalSet::new().block_on(&on, postgres::fresh());
     let Some(Backend::Postgres(url)) = fresh else { return };

@@ -176,17 +176,17 @@ fn no_seed_breaks_a_promise(shard: u64) {
 }
 
 #[test]
-fn no_even_seed_breaks_a_promise() {
+fn even_seeds_violate_no_invariant() {
     no_seed_breaks_a_promise(0);
 }
 
 #[test]
-fn no_odd_seed_breaks_a_promise() {
+fn odd_seeds_violate_no_invariant() {
     no_seed_breaks_a_promise(1);
 }
 
 #[test]
-fn a_seed_tells_the_same_story_again() {
+fn simulation_is_deterministic_per_seed() {
     for seed in 0..3 {
         let (once, again) = (faults::story(seed, None), faults::story(seed, None));
 
@@ -196,7 +196,7 @@ fn a_seed_tells_the_same_story_again() {
 }
 
 #[test]
-fn a_rule_that_is_not_kept_is_noticed() {
+fn simulation_detects_each_broken_rule() {
     let rules = [
         (Broken::NoEpochs, "after epoch"),
         (Broken::StaleWordsProve, "which was over"),

@@ -12,7 +12,7 @@ async fn one(mailbox: usize) -> (RunningTree, ActorRef<Puppet>) {
 }
 
 #[test]
-fn a_full_mailbox_refuses_all_but_what_is_insisted_on() {
+fn full_mailbox_accepts_only_control_messages() {
     simulate(async {
         let (living, to_a) = one(2).await;
         let clones = [to_a.clone(), to_a.clone(), to_a.clone()];
@@ -29,7 +29,7 @@ fn a_full_mailbox_refuses_all_but_what_is_insisted_on() {
 }
 
 #[test]
-fn a_question_is_sent_when_it_is_asked_not_when_it_is_awaited() {
+fn request_is_enqueued_when_created_not_when_awaited() {
     simulate(async {
         let (living, to_a) = one(8).await;
         let (first, second) = (to_a.ask(Count), to_a.ask(Count));
@@ -41,7 +41,7 @@ fn a_question_is_sent_when_it_is_asked_not_when_it_is_awaited() {
 }
 
 #[test]
-fn an_answer_may_come_from_a_future_and_others_are_served_meanwhile() {
+fn async_reply_does_not_block_other_messages() {
     simulate(async {
         let (living, to_a) = one(8).await;
         let slow = to_a.ask(Slow(Duration::from_secs(9)));
@@ -53,7 +53,7 @@ fn an_answer_may_come_from_a_future_and_others_are_served_meanwhile() {
 }
 
 #[test]
-fn a_listener_knows_only_its_message() {
+fn recipient_accepts_only_its_message_type() {
     simulate(async {
         let (living, to_a) = one(8).await;
         let listener: Recipient<Count> = to_a.recipient();
@@ -66,7 +66,7 @@ fn a_listener_knows_only_its_message() {
 }
 
 #[test]
-fn a_busy_actor_does_not_starve_its_sibling_or_its_own_clock() {
+fn busy_actor_does_not_starve_sibling() {
     for way in [Forever::Tell, Forever::Notify, Forever::Address] {
         simulate(async move {
             let script = Script::default();
@@ -123,7 +123,7 @@ impl Handler<Ticks> for Clockwork {
 }
 
 #[test]
-fn timers_and_waits_work_as_in_any_actix_actor() {
+fn actix_timers_and_waits_work_in_supervised_actor() {
     simulate(async {
         let clock = child("clock", |_: &mut SupervisedContext<Clockwork>| Clockwork::default());
         let to_clock = clock.handle();
@@ -152,7 +152,7 @@ impl<A: Actor<Context = Context<A>>> Startable<u8> for A {
 }
 
 #[test]
-fn an_actor_with_our_context_cannot_be_started_without_a_supervisor() {
+fn supervised_actor_cannot_start_without_supervisor() {
     // With `type Context = actix::Context<Self>` in `Puppet` this line does not compile.
     let means = <Puppet as Startable<_>>::MEANS;
 

@@ -4,7 +4,7 @@
 
 pub(crate) mod actor;
 mod messages;
-mod nursery;
+mod dynamic_supervisor;
 mod operator;
 mod order;
 mod panics;

@@ -11,7 +11,7 @@ fn tree_of_four(script: &Script) -> (SupervisorSpec, ActorRef<Puppet>) {
 }
 
 #[test]
-fn a_stopped_permanent_child_stays_listed_as_stopped_until_it_is_restarted() {
+fn stopped_permanent_child_stays_stopped_until_restart() {
     simulate(async {
         let script = Script::default();
         let (spec, to_b) = tree_of_four(&script);
@@ -34,7 +34,7 @@ fn a_stopped_permanent_child_stays_listed_as_stopped_until_it_is_restarted() {
 }
 
 #[test]
-fn a_restart_by_an_operator_concerns_nobody_else_and_counts_as_no_failure() {
+fn operator_restart_is_isolated_and_not_a_failure() {
     simulate(async {
         let script = Script::default();
         let (spec, to_b) = tree_of_four(&script);
@@ -53,7 +53,7 @@ fn a_restart_by_an_operator_concerns_nobody_else_and_counts_as_no_failure() {
 }
 
 #[test]
-fn a_supervisor_is_stopped_and_restarted_with_all_below_it() {
+fn supervisor_stop_and_restart_includes_its_children() {
     simulate(async {
         let script = Script::default();
         let (spec, to_b) = tree_of_four(&script);
@@ -74,7 +74,7 @@ fn a_supervisor_is_stopped_and_restarted_with_all_below_it() {
 }
 
 #[test]
-fn a_stopped_child_is_left_alone_when_its_siblings_are_restarted() {
+fn stopped_child_is_not_revived_by_sibling_restart() {
     simulate(async {
         let script = Script::default();
         let (spec, to_b) = tree_of_four(&script);
@@ -90,7 +90,7 @@ fn a_stopped_child_is_left_alone_when_its_siblings_are_restarted() {
 }
 
 #[test]
-fn commands_that_cannot_be_done_say_why() {
+fn impossible_tree_command_returns_reason() {
     simulate(async {
         let script = Script::default();
         let (spec, _) = tree_of_four(&script);
@@ -111,7 +111,7 @@ fn commands_that_cannot_be_done_say_why() {
 }
 
 #[test]
-fn an_ended_child_can_be_restarted() {
+fn ended_child_can_be_restarted() {
     simulate(async {
         let script = Script::default();
         let once = puppet("once", &script).temporary();
@@ -128,7 +128,7 @@ fn an_ended_child_can_be_restarted() {
 }
 
 #[test]
-fn a_snapshot_counts_and_is_sorted_and_is_json() {
+fn tree_snapshot_has_counters_and_serializes_to_json() {
     simulate(async {
         let script = Script::default();
         let (spec, to_b) = tree_of_four(&script);

@@ -14,7 +14,7 @@ fn nested(script: &Script) -> SupervisorSpec {
 }
 
 #[test]
-fn a_tree_comes_up_in_order_and_goes_down_in_reverse() {
+fn tree_starts_in_order_and_stops_in_reverse() {
     simulate(async {
         let script = Script::default();
         let living = live(nested(&script)).await;
@@ -32,7 +32,7 @@ fn a_tree_comes_up_in_order_and_goes_down_in_reverse() {
 }
 
 #[test]
-fn a_child_starts_when_the_one_before_has_finished_what_its_start_waits_for() {
+fn child_starts_after_previous_child_finished_starting() {
     /// Waits a second in `started`, as for a connection.
     struct Slowly(Script);
     impl actix::Actor for Slowly {
@@ -56,7 +56,7 @@ fn a_child_starts_when_the_one_before_has_finished_what_its_start_waits_for() {
 }
 
 #[test]
-fn a_child_that_does_not_stop_in_time_is_killed_and_the_others_stop_in_order() {
+fn child_exceeding_stop_deadline_is_killed() {
     simulate(async {
         let script = Script::default();
         let stubborn = puppet("stubborn", &script).shutdown(Duration::from_millis(200));
@@ -82,7 +82,7 @@ fn a_child_that_does_not_stop_in_time_is_killed_and_the_others_stop_in_order() {
 }
 
 #[test]
-fn a_supervisor_has_the_time_of_all_its_children() {
+fn supervisor_stop_deadline_is_sum_of_children() {
     simulate(async {
         let script = Script::default();
         let second = Duration::from_secs(1);
@@ -101,7 +101,7 @@ fn a_supervisor_has_the_time_of_all_its_children() {
 }
 
 #[test]
-fn the_deadline_of_a_supervisor_ends_all_below_it() {
+fn supervisor_stop_deadline_ends_all_children() {
     simulate(async {
         let script = Script::default();
         let (a, b) = (puppet("a", &script).shutdown(MINUTE), puppet("b", &script).shutdown(MINUTE));
@@ -119,7 +119,7 @@ fn the_deadline_of_a_supervisor_ends_all_below_it() {
 }
 
 #[test]
-fn a_shutdown_of_the_tree_keeps_its_deadline_whatever_the_children_want() {
+fn tree_shutdown_deadline_overrides_child_deadlines() {
     simulate(async {
         let script = Script::default();
         let a = puppet("a", &script).shutdown(MINUTE);
@@ -137,7 +137,7 @@ fn a_shutdown_of_the_tree_keeps_its_deadline_whatever_the_children_want() {
 }
 
 #[test]
-fn a_tree_that_cannot_come_up_goes_down_again() {
+fn failed_tree_launch_stops_started_children() {
     simulate(async {
         let script = Script::default();
         (0..9).for_each(|_| script.panic_at("factory"));
@@ -154,7 +154,7 @@ fn a_tree_that_cannot_come_up_goes_down_again() {
 }
 
 #[test]
-fn a_plan_with_a_bad_name_or_an_unknown_place_is_refused() {
+fn spec_with_bad_name_or_unknown_pool_is_rejected() {
     simulate(async {
         let script = Script::default();
         let twins = supervisor("in", Strategy::OneForOne)
@@ -173,7 +173,7 @@ fn a_plan_with_a_bad_name_or_an_unknown_place_is_refused() {
 }
 
 #[test]
-fn a_reference_to_a_tree_that_never_lived_says_so() {
+fn actor_ref_of_unlaunched_spec_reports_gone() {
     simulate(async {
         let a = puppet("a", &Script::default());
         let to_a = a.handle();

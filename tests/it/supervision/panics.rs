@@ -37,17 +37,17 @@ async fn a_thousand_times(provoke: impl Fn(&Script, &ActorRef<Puppet>), blamed: 
 }
 
 #[test]
-fn a_handler_may_panic_a_thousand_times() {
+fn handler_survives_a_thousand_panics() {
     simulate(a_thousand_times(|_, victim| victim.tell(Boom).unwrap(), "actor::Boom"));
 }
 
 #[test]
-fn a_future_of_an_actor_may_panic_a_thousand_times() {
+fn actor_future_survives_a_thousand_panics() {
     simulate(a_thousand_times(|_, victim| victim.tell(BoomLater).unwrap(), "{{closure}}"));
 }
 
 #[test]
-fn started_may_panic_a_thousand_times() {
+fn started_hook_survives_a_thousand_panics() {
     // Every other restart: the one that was provoked by `Quit` panics in `started`.
     let provoke = |script: &Script, victim: &ActorRef<Puppet>| {
         script.panic_at("started");
@@ -57,7 +57,7 @@ fn started_may_panic_a_thousand_times() {
 }
 
 #[test]
-fn a_factory_may_panic_a_thousand_times() {
+fn factory_survives_a_thousand_panics() {
     let provoke = |script: &Script, victim: &ActorRef<Puppet>| {
         script.panic_at("factory");
         victim.tell(Quit).unwrap();
@@ -87,7 +87,7 @@ async fn twice_each(provoke: impl Fn(&Script, &ActorRef<Puppet>), blamed: &str) 
 }
 
 #[test]
-fn stopped_may_panic_a_thousand_times() {
+fn stopped_hook_survives_a_thousand_panics() {
     let provoke = |script: &Script, victim: &ActorRef<Puppet>| {
         script.panic_at("stopped");
         victim.tell(Quit).unwrap();
@@ -96,7 +96,7 @@ fn stopped_may_panic_a_thousand_times() {
 }
 
 #[test]
-fn stopping_may_panic_a_thousand_times() {
+fn stopping_hook_survives_a_thousand_panics() {
     let provoke = |script: &Script, victim: &ActorRef<Puppet>| {
         script.panic_at("stopping");
         victim.tell(Quit).unwrap();
@@ -105,7 +105,7 @@ fn stopping_may_panic_a_thousand_times() {
 }
 
 #[test]
-fn drop_may_panic_a_thousand_times() {
+fn drop_survives_a_thousand_panics() {
     let provoke = |script: &Script, victim: &ActorRef<Puppet>| {
         script.panic_at("drop");
         victim.tell(Quit).unwrap();
@@ -114,7 +114,7 @@ fn drop_may_panic_a_thousand_times() {
 }
 
 #[test]
-fn a_panic_in_stopped_and_in_drop_after_a_panic_does_not_end_the_process() {
+fn panics_in_stop_hooks_and_drop_do_not_abort_process() {
     simulate(async {
         let script = Script::default();
         let a = puppet("a", &script);
@@ -135,7 +135,7 @@ fn a_panic_in_stopped_and_in_drop_after_a_panic_does_not_end_the_process() {
 }
 
 #[test]
-fn an_actor_that_refuses_to_stop_with_two_bad_messages_queued_does_not_end_the_process() {
+fn two_queued_poison_messages_do_not_abort_process() {
     simulate(async {
         let script = Script::default();
         let a = puppet("a", &script);
@@ -189,7 +189,7 @@ impl actix::Handler<Boom> for Arsenal {
 }
 
 #[test]
-fn panics_while_everything_is_dropped_after_a_panic_do_not_end_the_process() {
+fn nested_drop_panics_do_not_abort_process() {
     simulate(async {
         let a = child("a", |_: &mut SupervisedContext<Arsenal>| Arsenal(Some(Grenade)))
             .backoff(AT_ONCE);

@@ -11,7 +11,7 @@ fn three(strategy: Strategy, script: &Script) -> (SupervisorSpec, [ActorRef<Pupp
 }
 
 #[test]
-fn only_the_poison_message_is_lost() {
+fn restart_loses_only_the_poison_message() {
     simulate(async {
         let script = Script::default();
         let a = puppet("a", &script);
@@ -29,7 +29,7 @@ fn only_the_poison_message_is_lost() {
 }
 
 #[test]
-fn one_for_one_restarts_the_one_that_failed() {
+fn one_for_one_restarts_only_failed_child() {
     simulate(async {
         let script = Script::default();
         let (spec, [_, b, _]) = three(Strategy::OneForOne, &script);
@@ -43,7 +43,7 @@ fn one_for_one_restarts_the_one_that_failed() {
 }
 
 #[test]
-fn rest_for_one_restarts_those_that_were_started_later_too_in_order() {
+fn rest_for_one_restarts_later_children_in_order() {
     simulate(async {
         let script = Script::default();
         let (spec, [_, b, c]) = three(Strategy::RestForOne, &script);
@@ -58,7 +58,7 @@ fn rest_for_one_restarts_those_that_were_started_later_too_in_order() {
 }
 
 #[test]
-fn one_for_all_restarts_all_in_order() {
+fn one_for_all_restarts_all_children_in_order() {
     simulate(async {
         let script = Script::default();
         let (spec, [_, b, c]) = three(Strategy::OneForAll, &script);
@@ -73,7 +73,7 @@ fn one_for_all_restarts_all_in_order() {
 }
 
 #[test]
-fn a_group_restart_goes_on_only_when_the_child_before_is_up() {
+fn group_restart_waits_for_each_child_to_start() {
     simulate(async {
         let script = Script::default();
         let (spec, [a, _, c]) = three(Strategy::RestForOne, &script);
@@ -94,7 +94,7 @@ fn a_group_restart_goes_on_only_when_the_child_before_is_up() {
 }
 
 #[test]
-fn transient_children_come_back_after_failures_only_and_temporary_ones_never() {
+fn restart_type_determines_which_children_restart() {
     simulate(async {
         let script = Script::default();
         let kids = [
@@ -128,7 +128,7 @@ fn transient_children_come_back_after_failures_only_and_temporary_ones_never() {
 }
 
 #[test]
-fn a_child_that_fails_too_often_makes_its_supervisor_give_up_and_the_next_one_rebuild_it() {
+fn exceeding_restart_intensity_escalates_to_parent() {
     simulate(async {
         let script = Script::default();
         let bad = puppet("bad", &script).intensity(2, MINUTE);
@@ -152,7 +152,7 @@ fn a_child_that_fails_too_often_makes_its_supervisor_give_up_and_the_next_one_re
 }
 
 #[test]
-fn a_supervisor_bears_only_so_many_restarts_of_all_its_children() {
+fn supervisor_restart_intensity_counts_all_children() {
     simulate(async {
         let script = Script::default();
         let (spec, refs) = three(Strategy::OneForOne, &script);
@@ -170,7 +170,7 @@ fn a_supervisor_bears_only_so_many_restarts_of_all_its_children() {
 }
 
 #[test]
-fn a_window_forgets_old_failures() {
+fn failures_outside_restart_period_are_forgotten() {
     simulate(async {
         let script = Script::default();
         let a = puppet("a", &script).intensity(1, Duration::from_secs(1));
@@ -188,7 +188,7 @@ fn a_window_forgets_old_failures() {
 }
 
 #[test]
-fn waits_double_with_every_failure_and_begin_anew_after_a_quiet_time() {
+fn restart_backoff_doubles_and_resets_when_stable() {
     simulate(async {
         let script = Script::default();
         let backoff =
@@ -217,7 +217,7 @@ fn waits_double_with_every_failure_and_begin_anew_after_a_quiet_time() {
 }
 
 #[test]
-fn a_child_that_stops_itself_when_it_starts_does_not_turn_for_ever() {
+fn child_stopping_itself_on_start_escalates() {
     simulate(async {
         struct Restless;
         impl actix::Actor for Restless {
@@ -237,7 +237,7 @@ fn a_child_that_stops_itself_when_it_starts_does_not_turn_for_ever() {
 }
 
 #[test]
-fn a_first_failure_to_start_is_tried_again() {
+fn initial_start_failure_is_retried() {
     simulate(async {
         let script = Script::default();
         script.panic_at("factory");
@@ -254,7 +254,7 @@ fn a_first_failure_to_start_is_tried_again() {
 }
 
 #[test]
-fn a_reason_to_fail_is_not_masked_by_what_breaks_on_the_way_out() {
+fn exit_reason_is_not_masked_by_panic_in_stopped() {
     simulate(async {
         let script = Script::default();
         let a = puppet("a", &script);

@@ -22,7 +22,7 @@ fn two(script: &Script) -> (SupervisorSpec, ActorRef<Puppet>, ActorRef<Puppet>) 
 }
 
 #[test]
-fn a_tree_lives_on_threads_of_its_own() {
+fn tree_runs_on_its_own_threads() {
     with_threads(async {
         let script = Script::default();
         let here = puppet("here", &script).on_threads(ThreadAffinity::Here);
@@ -49,7 +49,7 @@ impl actix::Handler<Suicide> for Puppet {
 }
 
 #[test]
-fn those_whose_thread_ends_live_on_another_with_the_same_reference() {
+fn actors_of_lost_thread_restart_with_same_actor_ref() {
     with_threads(async {
         let script = Script::default();
         let (spec, to_a, to_b) = two(&script);
@@ -74,7 +74,7 @@ fn those_whose_thread_ends_live_on_another_with_the_same_reference() {
 }
 
 #[test]
-fn an_actor_that_holds_its_thread_is_seen_with_its_message() {
+fn stuck_actor_is_reported_with_its_message() {
     with_threads(async {
         let script = Script::default();
         let (spec, to_a, to_b) = two(&script);
@@ -98,7 +98,7 @@ fn an_actor_that_holds_its_thread_is_seen_with_its_message() {
 }
 
 #[test]
-fn a_thread_that_is_stuck_too_long_is_replaced_and_mailboxes_survive() {
+fn stuck_thread_is_replaced_and_mailboxes_survive() {
     with_threads(async {
         let script = Script::default();
         let (spec, to_a, to_b) = two(&script);
@@ -139,7 +139,7 @@ fn a_thread_that_is_stuck_too_long_is_replaced_and_mailboxes_survive() {
 }
 
 #[test]
-fn a_shutdown_does_not_wait_for_a_thread_that_never_returns() {
+fn shutdown_does_not_wait_for_stuck_thread() {
     with_threads(async {
         let script = Script::default();
         let (a, b) = (puppet("a", &script), puppet("b", &script));
@@ -160,7 +160,7 @@ fn a_shutdown_does_not_wait_for_a_thread_that_never_returns() {
 }
 
 #[test]
-fn panics_on_other_threads_are_survived_under_load() {
+fn panics_on_pool_threads_under_load_lose_no_messages() {
     with_threads(async {
         let script = Script::default();
         let a = puppet("a", &script).intensity(10_000, MINUTE).mailbox(100_000);
@@ -190,7 +190,7 @@ fn panics_on_other_threads_are_survived_under_load() {
 }
 
 #[test]
-fn a_tree_with_threads_needs_a_system() {
+fn multithreaded_tree_requires_actix_system() {
     simulate(async {
         let spec = supervisor("node", Strategy::OneForOne);
         let error = launch(spec, LaunchOptions::threads(1)).await.err();

@@ -12,7 +12,7 @@ fn name(name: &str) -> Key {
 }
 
 #[test]
-fn a_place_that_is_let_go_of_is_free_again() {
+fn dropped_call_reservation_frees_name_and_slot() {
     let (board, ann) = (board(), UserId::new());
     let most = CallLimits { all: 1, per_person: 1 };
     let reserve = |key| board.reserve(CallId::new(), key, Some(ann), None, most);
@@ -26,7 +26,7 @@ fn a_place_that_is_let_go_of_is_free_again() {
 }
 
 #[tokio::test]
-async fn whoever_waited_for_a_place_that_is_let_go_of_asks_again() {
+async fn waiter_on_dropped_reservation_gets_moved_error() {
     let board = board();
     let most = CallLimits { all: 1, per_person: 1 };
     let place = board.reserve(CallId::new(), name("standup"), None, None, most);
@@ -37,7 +37,7 @@ async fn whoever_waited_for_a_place_that_is_let_go_of_asks_again() {
 }
 
 #[test]
-fn nobody_begins_more_calls_than_one_person_may() {
+fn per_user_call_limit_is_enforced() {
     let (board, ann, bob) = (board(), UserId::new(), UserId::new());
     let most = CallLimits { all: 10, per_person: 2 };
     let reserve = |key, by| board.reserve(CallId::new(), key, Some(by), None, most);
@@ -53,7 +53,7 @@ fn nobody_begins_more_calls_than_one_person_may() {
 }
 
 #[test]
-fn when_the_node_stops_no_call_begins() {
+fn closed_call_registry_rejects_new_calls() {
     let (board, ann) = (board(), UserId::new());
     let most = CallLimits { all: 10, per_person: 2 };
     board.close();

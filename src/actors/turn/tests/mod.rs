@@ -23,7 +23,7 @@ fn granted(came: &Came) -> bool {
 }
 
 #[tokio::test]
-async fn good_credentials_open_a_relayed_address_and_forged_ones_do_not() {
+async fn allocate_requires_valid_credentials() {
     let bench = Bench::new();
     let mut alice = bench.device(1);
     assert!(granted(&alice.allocates(&bench)));
@@ -37,7 +37,7 @@ async fn good_credentials_open_a_relayed_address_and_forged_ones_do_not() {
 }
 
 #[tokio::test]
-async fn credentials_that_ended_open_nothing_and_keep_nothing_open() {
+async fn expired_credentials_cannot_allocate_or_refresh() {
     let mut bench = Bench::new();
     let (mut early, mut late) = (bench.device(1), bench.device(2));
     assert!(granted(&early.allocates(&bench)));
@@ -54,7 +54,7 @@ async fn credentials_that_ended_open_nothing_and_keep_nothing_open() {
 }
 
 #[tokio::test]
-async fn an_allocation_lasts_ten_minutes_to_an_hour_whatever_is_asked() {
+async fn allocation_lifetime_is_clamped_to_bounds() {
     let mut bench = Bench::new();
     let mut alice = bench.device(1);
     assert!(granted(&alice.allocates(&bench)));
@@ -68,7 +68,7 @@ async fn an_allocation_lasts_ten_minutes_to_an_hour_whatever_is_asked() {
 }
 
 #[tokio::test]
-async fn forbidden_peers_are_refused_and_so_is_a_list_with_one_of_them() {
+async fn permission_list_with_forbidden_peer_is_rejected() {
     let bench = Bench::new();
     let mut alice = bench.device(1);
     alice.allocates(&bench);
@@ -83,7 +83,7 @@ async fn forbidden_peers_are_refused_and_so_is_a_list_with_one_of_them() {
 }
 
 #[tokio::test]
-async fn nobody_else_governs_an_allocation() {
+async fn allocation_of_another_user_is_rejected_with_441() {
     let bench = Bench::new();
     let mut alice = bench.device(1);
     alice.allocates(&bench);
@@ -95,7 +95,7 @@ async fn nobody_else_governs_an_allocation() {
 }
 
 #[tokio::test]
-async fn a_user_and_the_server_have_so_many_allocations() {
+async fn user_and_server_allocation_quotas_return_508() {
     let bench = Bench::new();
     let alice = UserId::new();
     let mut devices: Vec<_> = (1..=3).map(|port| bench.device(port)).collect();
@@ -113,7 +113,7 @@ async fn a_user_and_the_server_have_so_many_allocations() {
 }
 
 #[tokio::test]
-async fn an_allocate_that_is_sent_again_is_answered_again() {
+async fn retransmitted_allocate_returns_same_response() {
     let bench = Bench::new();
     let mut alice = bench.device(1);
     alice.allocates(&bench);
@@ -131,7 +131,7 @@ async fn an_allocate_that_is_sent_again_is_answered_again() {
 }
 
 #[tokio::test]
-async fn a_peer_with_permission_is_heard_and_others_are_not() {
+async fn peer_data_without_permission_is_dropped() {
     let bench = Bench::new();
     let mut alice = bench.device(1);
     let Came::Good(_, Some(relayed)) = alice.allocates(&bench) else { panic!("an address") };
@@ -147,7 +147,7 @@ async fn a_peer_with_permission_is_heard_and_others_are_not() {
 }
 
 #[tokio::test]
-async fn a_peer_without_a_channel_is_heard_in_data_indications() {
+async fn peer_data_without_channel_arrives_as_data_indication() {
     let bench = Bench::new();
     let mut alice = bench.device(1);
     let Came::Good(_, Some(relayed)) = alice.allocates(&bench) else { panic!("an address") };
@@ -162,7 +162,7 @@ async fn a_peer_without_a_channel_is_heard_in_data_indications() {
 }
 
 #[tokio::test]
-async fn strangers_are_forgotten_in_time_and_in_number() {
+async fn unauthenticated_clients_are_bounded_and_expire() {
     let mut bench = Bench::new();
     let mut first = bench.device(1);
     assert!(granted(&first.allocates(&bench)));
@@ -213,7 +213,7 @@ impl TurnRelay for Fragile {
 }
 
 #[tokio::test]
-async fn a_panic_in_one_relay_ends_that_client_only() {
+async fn panic_in_relay_closes_only_that_allocation() {
     let make = |client, now| Box::new(Fragile(ProtoRelay::new("test", client, now))) as Box<_>;
     let mut bench = Bench::with(Box::new(make));
     let (mut alice, mut bob) = (bench.device(1), bench.device(2));
@@ -233,7 +233,7 @@ async fn a_panic_in_one_relay_ends_that_client_only() {
 }
 
 #[test]
-fn messages_are_cut_out_of_a_stream() {
+fn turn_messages_are_framed_from_tcp_stream() {
     assert_eq!(length(b"\x00\x01\x00"), Ok(None));
     assert_eq!(length(b"\x00\x01\x00\x08"), Ok(Some(28)));
     assert_eq!(length(b"\x40\x01\x00\x05"), Ok(Some(12)), "padded to four");
@@ -244,7 +244,7 @@ fn messages_are_cut_out_of_a_stream() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic(packet in bytes(), cut in 0usize..64) {
+    fn arbitrary_packets_do_not_panic_turn_server(packet in bytes(), cut in 0usize..64) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let bench = Bench::with(Box::new(|client, now| Box::new(ProtoRelay::new("test", client, now))));

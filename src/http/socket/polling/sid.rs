@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_an_issued_id_has_a_name() {
+    fn only_issued_polling_sid_is_accepted() {
         let sid = issue("blue");
         let (_, proof) = sid.split_once('.').unwrap_or_default();
 

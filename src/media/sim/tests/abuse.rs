@@ -55,7 +55,7 @@ fn pair() -> (Trial, usize, usize) {
 }
 
 #[test]
-fn garbage_from_anywhere_changes_nothing() {
+fn unauthenticated_garbage_has_no_effect() {
     let (mut trial, anna, boris) = pair();
     let mut dice = Dice(88_172_645_463_325_252);
     let known = trial.clients[boris].path;
@@ -75,7 +75,7 @@ fn garbage_from_anywhere_changes_nothing() {
 }
 
 #[test]
-fn authentic_garbage_harms_nobody_else() {
+fn authenticated_garbage_does_not_affect_others() {
     let (mut trial, anna, boris) = pair();
     let mut dice = Dice(7);
     for round in 0..4_000u64 {
@@ -107,7 +107,7 @@ fn authentic_garbage_harms_nobody_else() {
 }
 
 #[test]
-fn touched_datagrams_of_a_handshake_harm_only_that_handshake() {
+fn tampered_dtls_handshake_does_not_affect_others() {
     for seed in 1..30 {
         let mut dice = Dice(seed * 7919);
         let (mut trial, anna, boris) = pair();
@@ -129,7 +129,7 @@ fn touched_datagrams_of_a_handshake_harm_only_that_handshake() {
 }
 
 #[test]
-fn a_flood_of_fragments_ends_a_handshake_rather_than_the_thread() {
+fn dtls_fragment_flood_aborts_only_that_handshake() {
     let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.join();
     trial.offer(anna, &[camera()]);
@@ -156,7 +156,7 @@ fn a_flood_of_fragments_ends_a_handshake_rather_than_the_thread() {
 }
 
 #[test]
-fn ten_thousand_joins_and_leaves_leave_nothing_behind() {
+fn ten_thousand_joins_and_leaves_leak_nothing() {
     let mut trial = Trial::new(RoomConfig::default());
     for round in 0..10_000u32 {
         let participant = ParticipantId(round + 1);
@@ -190,7 +190,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn a_touched_offer_is_answered_or_refused(seed in 1u64..u64::MAX, real: bool) {
+    fn mutated_offer_is_answered_or_rejected(seed in 1u64..u64::MAX, real: bool) {
         let mut trial = Trial::new(RoomConfig::default());
         let anna = trial.join();
         let mut offer = trial.clients[anna].offer(&[camera().simulcast(), microphone()]);

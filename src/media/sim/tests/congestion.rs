@@ -30,7 +30,7 @@ fn last_layer(trial: &Trial, at: usize) -> Option<char> {
 }
 
 #[test]
-fn a_narrow_downlink_gets_a_lower_layer_and_a_wide_one_the_highest_again() {
+fn simulcast_layer_follows_downlink_bandwidth() {
     let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.connect(&[camera().simulcast()]);
     let track = trial.track(anna, TrackSource::Camera);
@@ -48,7 +48,7 @@ fn a_narrow_downlink_gets_a_lower_layer_and_a_wide_one_the_highest_again() {
 }
 
 #[test]
-fn a_full_link_is_not_filled_with_retransmissions() {
+fn retransmissions_are_limited_on_congested_link() {
     let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.connect(&[camera().simulcast()]);
     let track = trial.track(anna, TrackSource::Camera);
@@ -72,7 +72,7 @@ fn a_full_link_is_not_filled_with_retransmissions() {
 }
 
 #[test]
-fn a_client_that_says_how_much_it_takes_gets_no_more() {
+fn remb_limits_client_without_twcc() {
     let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.connect(&[camera().simulcast()]);
     let track = trial.track(anna, TrackSource::Camera);

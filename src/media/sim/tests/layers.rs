@@ -22,7 +22,7 @@ fn pictures(trial: &Trial, at: usize) -> Vec<&Received> {
 }
 
 #[test]
-fn everybody_gets_the_highest_layer_unless_less_is_wanted() {
+fn subscriber_gets_highest_layer_unless_limited() {
     let (mut trial, anna, track) = simulcast();
     let large = trial.connect(&[screen("0", track)]);
     let small = trial.join();
@@ -42,7 +42,7 @@ fn everybody_gets_the_highest_layer_unless_less_is_wanted() {
 }
 
 #[test]
-fn a_subscriber_switches_layers_only_on_a_key_frame_and_sees_one_stream() {
+fn layer_switch_on_key_frame_keeps_stream_continuous() {
     let (mut trial, anna, track) = simulcast();
     let boris = trial.connect(&[screen("0", track)]);
     trial.film(anna, "cam", 10);
@@ -67,7 +67,7 @@ fn a_subscriber_switches_layers_only_on_a_key_frame_and_sees_one_stream() {
 }
 
 #[test]
-fn a_retransmission_from_before_a_switch_is_the_packet_of_then() {
+fn retransmission_after_switch_returns_original_packet() {
     let (mut trial, anna, track) = simulcast();
     let boris = trial.connect(&[screen("0", track)]);
     trial.film(anna, "cam", 10);
@@ -86,7 +86,7 @@ fn a_retransmission_from_before_a_switch_is_the_packet_of_then() {
 }
 
 #[test]
-fn a_lost_packet_of_any_layer_is_repaired_by_its_publisher() {
+fn lost_uplink_simulcast_packet_is_recovered_by_rtx() {
     let (mut trial, anna, track) = simulcast();
     let boris = trial.connect(&[screen("0", track)]);
     trial.film(anna, "cam", 3);
@@ -109,7 +109,7 @@ fn a_lost_packet_of_any_layer_is_repaired_by_its_publisher() {
 }
 
 #[test]
-fn a_layer_that_its_publisher_stops_sending_is_replaced_by_a_lower_one() {
+fn stopped_simulcast_layer_falls_back_to_lower() {
     let (mut trial, anna, track) = simulcast();
     let boris = trial.connect(&[screen("0", track)]);
     trial.film(anna, "cam", 10);
@@ -128,7 +128,7 @@ fn a_layer_that_its_publisher_stops_sending_is_replaced_by_a_lower_one() {
 }
 
 #[test]
-fn a_layer_that_comes_back_is_shown_again_when_it_is_steady() {
+fn resumed_simulcast_layer_is_selected_once_stable() {
     let (mut trial, anna, track) = simulcast();
     let boris = trial.connect(&[screen("0", track)]);
     trial.film(anna, "cam", 10);
@@ -148,7 +148,7 @@ fn a_layer_that_comes_back_is_shown_again_when_it_is_steady() {
 }
 
 #[test]
-fn cameras_that_nobody_is_shown_need_not_be_sent() {
+fn cameras_outside_last_n_are_not_requested() {
     let mut trial = Trial::new(RoomConfig { last_n_video: 1, ..RoomConfig::default() });
     let anna = trial.connect(&[camera(), microphone()]);
     let boris = trial.connect(&[camera(), microphone()]);
@@ -174,7 +174,7 @@ fn cameras_that_nobody_is_shown_need_not_be_sent() {
 }
 
 #[test]
-fn a_publisher_is_told_which_layers_somebody_watches() {
+fn publisher_is_notified_of_watched_layers() {
     let (mut trial, anna, track) = simulcast();
     let told = |trial: &Trial| {
         trial.events.iter().rev().find_map(|event| match event {
@@ -201,7 +201,7 @@ fn a_publisher_is_told_which_layers_somebody_watches() {
 }
 
 #[test]
-fn a_layer_that_never_comes_is_asked_for_less_and_less() {
+fn requests_for_absent_layer_back_off() {
     let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.connect(&[camera().simulcast()]);
     let track = trial.track(anna, TrackSource::Camera);
@@ -222,7 +222,7 @@ fn a_layer_that_never_comes_is_asked_for_less_and_less() {
 }
 
 #[test]
-fn a_publisher_that_fell_silent_is_left_in_peace() {
+fn silent_publisher_gets_no_further_requests() {
     let (mut trial, anna, track) = simulcast();
     trial.connect(&[screen("0", track)]);
     trial.film(anna, "cam", 10);
@@ -237,7 +237,7 @@ fn a_publisher_that_fell_silent_is_left_in_peace() {
 }
 
 #[test]
-fn a_picture_that_does_not_move_is_asked_for_a_key_frame() {
+fn subscribing_to_static_video_requests_key_frame() {
     let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.connect(&[camera()]);
     let track = trial.track(anna, TrackSource::Camera);
@@ -252,7 +252,7 @@ fn a_picture_that_does_not_move_is_asked_for_a_key_frame() {
 }
 
 #[test]
-fn the_publishers_clock_makes_the_timestamps_of_layers_fit() {
+fn sender_reports_align_timestamps_across_layers() {
     let (mut trial, anna, track) = simulcast();
     let boris = trial.connect(&[screen("0", track)]);
     trial.film(anna, "cam", 5);

@@ -31,7 +31,7 @@ fn is_key(packet: &Received) -> bool {
 }
 
 #[test]
-fn two_people_see_and_hear_each_other() {
+fn two_participants_receive_audio_and_video() {
     let (mut trial, anna, boris) = pair();
     trial.film(anna, "cam", 10);
     for _ in 0..10 {
@@ -47,7 +47,7 @@ fn two_people_see_and_hear_each_other() {
 }
 
 #[test]
-fn a_late_joiner_gets_a_key_frame() {
+fn late_subscriber_starts_with_key_frame() {
     let (mut trial, anna, _) = pair();
     trial.film(anna, "cam", 20);
     let asked = trial.clients[anna].keys_asked;
@@ -61,7 +61,7 @@ fn a_late_joiner_gets_a_key_frame() {
 }
 
 #[test]
-fn many_who_join_at_once_cost_one_key_frame() {
+fn simultaneous_joins_request_one_key_frame() {
     let (mut trial, anna, _) = pair();
     trial.film(anna, "cam", 20);
     let asked = trial.clients[anna].keys_asked;
@@ -75,7 +75,7 @@ fn many_who_join_at_once_cost_one_key_frame() {
 }
 
 #[test]
-fn a_lost_packet_is_repaired_from_the_shared_history() {
+fn nacked_packet_is_retransmitted_from_packet_cache() {
     let (mut trial, anna, boris) = pair();
     trial.film(anna, "cam", 3);
     let mut lost = 0;
@@ -102,7 +102,7 @@ fn a_lost_packet_is_repaired_from_the_shared_history() {
 }
 
 #[test]
-fn a_nack_that_comes_twice_within_a_round_trip_is_answered_once() {
+fn duplicate_nack_within_rtt_causes_one_retransmission() {
     let (mut trial, anna, boris) = pair();
     trial.film(anna, "cam", 3);
     let seen = of(&trial, boris, "1");
@@ -117,7 +117,7 @@ fn a_nack_that_comes_twice_within_a_round_trip_is_answered_once() {
 }
 
 #[test]
-fn what_is_lost_on_the_way_up_is_asked_for_once_and_forwarded() {
+fn lost_uplink_packet_is_nacked_once_and_forwarded() {
     let (mut trial, anna, boris) = pair();
     trial.film(anna, "cam", 3);
     let mut count = 0;
@@ -136,7 +136,7 @@ fn what_is_lost_on_the_way_up_is_asked_for_once_and_forwarded() {
 }
 
 #[test]
-fn what_comes_after_it_was_repaired_is_not_sent_twice() {
+fn late_original_after_rtx_is_not_forwarded_again() {
     let (mut trial, anna, boris) = pair();
     trial.film(anna, "cam", 3);
     let late = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -160,7 +160,7 @@ fn what_comes_after_it_was_repaired_is_not_sent_twice() {
 }
 
 #[test]
-fn who_is_muted_is_neither_heard_nor_seen_and_comes_back_with_a_key_frame() {
+fn unmuted_track_resumes_with_key_frame() {
     let (mut trial, anna, boris) = pair();
     trial.film(anna, "cam", 5);
     trial.room.mute(trial.now, ParticipantId(1), MediaKind::Video, true);
@@ -179,7 +179,7 @@ fn who_is_muted_is_neither_heard_nor_seen_and_comes_back_with_a_key_frame() {
 }
 
 #[test]
-fn whoever_stops_the_camera_still_shares_the_screen() {
+fn muting_camera_keeps_screen_share() {
     let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.join();
     let lines = [camera(), OfferSection::new("share", MediaKind::Video).sending()];
@@ -199,7 +199,7 @@ fn whoever_stops_the_camera_still_shares_the_screen() {
 }
 
 #[test]
-fn silence_is_forwarded_six_times_and_then_in_samples() {
+fn silence_is_forwarded_six_times_then_sampled() {
     let (mut trial, anna, boris) = pair();
     for level in [30, 127, 127, 127, 127, 127, 127, 127, 127, 127, 30, 30] {
         trial.clients[anna].send_sound("mic", level);
@@ -219,7 +219,7 @@ fn silence_is_forwarded_six_times_and_then_in_samples() {
 }
 
 #[test]
-fn who_speaks_is_told_and_only_the_loudest_are_forwarded() {
+fn speakers_are_reported_and_only_loudest_n_forwarded() {
     let mut trial = Trial::new(RoomConfig { last_n_audio: 1, ..RoomConfig::default() });
     let people: Vec<usize> = (0..3).map(|_| trial.connect(&[microphone()])).collect();
     let voices: Vec<OfferSection> = people
@@ -245,7 +245,7 @@ fn who_speaks_is_told_and_only_the_loudest_are_forwarded() {
 }
 
 #[test]
-fn sound_with_redundancy_loses_it_for_who_does_not_know_it() {
+fn red_audio_is_unwrapped_for_subscriber_without_red() {
     let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.connect(&[microphone().with_formats(&[63, 111])]);
     let voice = trial.track(anna, TrackSource::Microphone);
@@ -265,7 +265,7 @@ fn sound_with_redundancy_loses_it_for_who_does_not_know_it() {
 }
 
 #[test]
-fn reports_give_every_subscriber_the_clock_of_the_publisher() {
+fn sender_reports_to_subscribers_use_publisher_clock() {
     let (mut trial, anna, boris) = pair();
     trial.film(anna, "cam", 10);
     let (ssrc, timestamp) = trial.clients[anna].clock("cam");
@@ -296,7 +296,7 @@ fn reports_give_every_subscriber_the_clock_of_the_publisher() {
 }
 
 #[test]
-fn a_publisher_is_told_what_arrived_and_when() {
+fn publisher_receives_twcc_and_receiver_reports() {
     let (mut trial, anna, _) = pair();
     trial.film(anna, "cam", 30);
 
@@ -310,7 +310,7 @@ fn a_publisher_is_told_what_arrived_and_when() {
 }
 
 #[test]
-fn the_quality_of_everybodys_media_is_told() {
+fn media_quality_is_reported_per_participant() {
     let (mut trial, anna, boris) = pair();
     let mut count = 0;
     trial.loses = Box::new(move |way, at, datagram| {

@@ -19,7 +19,7 @@ fn events(trial: &Trial) -> Vec<&RoomEvent> {
 }
 
 #[test]
-fn a_re_offer_keeps_the_connection_and_what_flows() {
+fn reoffer_keeps_connection_and_media_flow() {
     let (mut trial, anna, track) = pair();
     trial.offer(anna, &[camera(), microphone()]);
     trial.film(anna, "cam", 5);
@@ -33,7 +33,7 @@ fn a_re_offer_keeps_the_connection_and_what_flows() {
 }
 
 #[test]
-fn a_section_that_is_stopped_ends_its_track_and_may_be_used_again() {
+fn stopped_section_unpublishes_track_and_can_be_reused() {
     let (mut trial, anna, track) = pair();
     let answer = trial.offer(anna, &[camera().stopped(), microphone()]);
     assert!(answer.contains("m=video 0 ") && answer.contains("a=group:BUNDLE mic\r\n"));
@@ -51,7 +51,7 @@ fn a_section_that_is_stopped_ends_its_track_and_may_be_used_again() {
 }
 
 #[test]
-fn one_section_publishes_and_receives() {
+fn sendrecv_section_publishes_and_receives() {
     let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.connect(&[camera()]);
     let hers = trial.track(anna, TrackSource::Camera);
@@ -70,7 +70,7 @@ fn one_section_publishes_and_receives() {
 }
 
 #[test]
-fn a_subscriber_is_answered_with_the_codec_that_it_receives() {
+fn answer_to_subscriber_uses_codec_of_published_track() {
     let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.connect(&[camera().with_formats(&[102, 103, 96, 97])]);
     let track = trial.track(anna, TrackSource::Camera);
@@ -86,7 +86,7 @@ fn a_subscriber_is_answered_with_the_codec_that_it_receives() {
 }
 
 #[test]
-fn what_nobody_can_answer_is_refused_and_changes_nothing() {
+fn unanswerable_offer_is_rejected_without_side_effects() {
     let (mut trial, anna, track) = pair();
     let before = (trial.room.tracks(), trial.events.len());
     let mut offer = |lines: &[OfferSection], change: &dyn Fn(String) -> String| {
@@ -116,7 +116,7 @@ fn what_nobody_can_answer_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn sections_that_cannot_be_carried_are_rejected_one_by_one() {
+fn unsupported_sections_are_rejected_individually() {
     let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.join();
     let mut offer = trial.clients[anna].offer(&[camera(), microphone()]);
@@ -133,7 +133,7 @@ fn sections_that_cannot_be_carried_are_rejected_one_by_one() {
 }
 
 #[test]
-fn who_leaves_takes_its_tracks_along() {
+fn leaving_participant_unpublishes_its_tracks() {
     let (mut trial, _, track) = pair();
     trial.room.leave(trial.now, ParticipantId(1));
     trial.run(ms(20));
@@ -144,7 +144,7 @@ fn who_leaves_takes_its_tracks_along() {
 }
 
 #[test]
-fn what_is_published_says_what_it_shows() {
+fn published_track_source_comes_from_offer() {
     let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.join();
     let lines = [camera(), OfferSection::new("share", MediaKind::Video).sending(), microphone()];

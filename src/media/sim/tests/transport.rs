@@ -16,7 +16,7 @@ fn pair() -> (Trial, usize, usize, TrackId) {
 }
 
 #[test]
-fn an_ice_restart_plays_on_over_the_old_path_until_the_new_one_is_checked() {
+fn ice_restart_uses_old_path_until_new_path_is_checked() {
     let (mut trial, anna, boris, track) = pair();
     let old = trial.clients[boris].path;
     trial.clients[boris].checks = false;
@@ -38,7 +38,7 @@ fn an_ice_restart_plays_on_over_the_old_path_until_the_new_one_is_checked() {
 }
 
 #[test]
-fn a_client_that_moves_takes_its_media_along_and_its_old_path_is_forgotten() {
+fn migrated_client_keeps_media_and_old_path_expires() {
     let (mut trial, anna, boris, _) = pair();
     let (old, new) = (trial.clients[boris].path, path(9));
     trial.clients[boris].paths = vec![new];
@@ -53,7 +53,7 @@ fn a_client_that_moves_takes_its_media_along_and_its_old_path_is_forgotten() {
 }
 
 #[test]
-fn a_client_that_begins_anew_gets_a_new_association_and_its_tracks_stay() {
+fn new_peer_connection_gets_new_dtls_and_keeps_tracks() {
     let (mut trial, anna, boris, track) = pair();
     trial.clients[anna].session += 1; // another peer connection
     let now = trial.now;
@@ -77,7 +77,7 @@ fn a_client_that_begins_anew_gets_a_new_association_and_its_tracks_stay() {
 }
 
 #[test]
-fn a_client_without_checks_is_gone_and_its_checks_bring_it_back() {
+fn client_without_ice_checks_times_out_and_can_reconnect() {
     let (mut trial, anna, boris, _) = pair();
     trial.clients[boris].checks = false;
     trial.run(ms(31_000));
@@ -96,7 +96,7 @@ fn a_client_without_checks_is_gone_and_its_checks_bring_it_back() {
 }
 
 #[test]
-fn a_goodbye_ends_the_connection_and_an_offer_begins_another() {
+fn rtcp_bye_closes_and_reoffer_reconnects() {
     let (mut trial, anna, boris, track) = pair();
     trial.clients[boris].close(trial.now);
     trial.run(ms(10));
@@ -113,7 +113,7 @@ fn a_goodbye_ends_the_connection_and_an_offer_begins_another() {
 }
 
 #[test]
-fn a_certificate_that_is_not_the_one_of_the_offer_is_refused() {
+fn dtls_fingerprint_mismatch_is_rejected() {
     let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.join();
     let mut offer = trial.clients[anna].offer(&[camera()]);
@@ -128,7 +128,7 @@ fn a_certificate_that_is_not_the_one_of_the_offer_is_refused() {
 }
 
 #[test]
-fn any_one_lost_datagram_of_the_handshake_is_repeated() {
+fn lost_dtls_handshake_datagram_is_retransmitted() {
     for (way, nth) in [Way::Up, Way::Down].iter().flat_map(|way| (0..4).map(|nth| (*way, nth))) {
         let mut trial = Trial::new(RoomConfig::default());
         let anna = trial.join();
@@ -145,7 +145,7 @@ fn any_one_lost_datagram_of_the_handshake_is_repeated() {
 }
 
 #[test]
-fn a_client_that_knows_only_the_old_cipher_is_served() {
+fn client_with_only_aes_cm_profile_is_accepted() {
     let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.join();
     trial.clients[anna].profiles = vec![Wire::Srtp_Aes128_Cm_Hmac_Sha1_80];
@@ -162,7 +162,7 @@ fn a_client_that_knows_only_the_old_cipher_is_served() {
 }
 
 #[test]
-fn a_handshake_that_never_ends_is_given_up() {
+fn unfinished_dtls_handshake_times_out() {
     let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.join();
     let mut first = true;
@@ -177,7 +177,7 @@ fn a_handshake_that_never_ends_is_given_up() {
 }
 
 #[test]
-fn tcp_is_a_path_like_any_other() {
+fn ice_tcp_path_connects() {
     let mut trial = Trial::new(RoomConfig::default());
     let anna = trial.join();
     let tcp = NetworkPath { transport: TransportProtocol::Tcp, remote: path(5).remote };
@@ -191,7 +191,7 @@ fn tcp_is_a_path_like_any_other() {
 }
 
 #[test]
-fn a_path_that_was_taken_comes_back_with_its_owners_next_check() {
+fn claimed_path_returns_to_owner_after_next_ice_check() {
     let (mut trial, anna, boris, _) = pair();
     let path = trial.clients[anna].path;
     let (fragment, password) = trial.clients[boris].server.clone();

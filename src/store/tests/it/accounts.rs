@@ -7,7 +7,7 @@ use store::{
 
 use crate::harness::{T0, any_hash, at, audit, device, on_both, person, refresh, somebody};
 
-async fn a_person_registers_with_a_device_and_is_found(store: Store) {
+async fn registered_user_and_device_are_stored(store: Store) {
     let ann = person("Ann", "+4912345");
     let phone = device(ann.id);
     let done = store
@@ -38,7 +38,7 @@ async fn a_person_registers_with_a_device_and_is_found(store: Store) {
     );
 }
 
-async fn a_number_belongs_to_one_person(store: Store) {
+async fn phone_number_is_unique(store: Store) {
     store.add_user(person("Ann", "+1"), audit("user.added"), T0).await.unwrap();
     let bob = person("Bob", "+1");
     let phone = device(bob.id);
@@ -51,7 +51,7 @@ async fn a_number_belongs_to_one_person(store: Store) {
     assert_eq!(store.audit_page(AuditFilter::default(), None, 10).await.unwrap().len(), 1);
 }
 
-async fn five_hundred_at_once_never_pass_the_cap(store: Store) {
+async fn concurrent_registrations_never_exceed_user_cap(store: Store) {
     let tries = (0..500).map(|n| {
         let store = store.clone();
         tokio::task::spawn(async move {
@@ -74,7 +74,7 @@ async fn five_hundred_at_once_never_pass_the_cap(store: Store) {
     assert_eq!(store.users(None, 1000).await.unwrap().len(), 137);
 }
 
-async fn people_are_listed_page_by_page(store: Store) {
+async fn users_are_listed_in_pages(store: Store) {
     for n in 0..5 {
         somebody(&store, &format!("P{n}")).await;
     }
@@ -85,7 +85,7 @@ async fn people_are_listed_page_by_page(store: Store) {
     assert_eq!(names, ["P0", "P1", "P2", "P3", "P4"]);
 }
 
-async fn roles_and_names_change(store: Store) {
+async fn user_role_and_name_can_be_changed(store: Store) {
     let ann = somebody(&store, "Ann").await;
     assert!(!store.has_admin().await.unwrap());
     let raised = store.set_role(ann.id, Role::Admin, audit("user.role_changed"), at(1)).await;
@@ -107,7 +107,7 @@ async fn roles_and_names_change(store: Store) {
     assert_eq!(actions, ["user.role_changed", "user.added"]);
 }
 
-async fn an_operator_is_added_by_hand(store: Store) {
+async fn operator_added_by_hand_has_no_device(store: Store) {
     let new = NewUserRow { role: Role::Operator, ..person("Olga", "+7") };
     let AddUserOutcome::Done(user) = store.add_user(new, audit("user.added"), T0).await.unwrap()
     else {
@@ -120,16 +120,16 @@ async fn an_operator_is_added_by_hand(store: Store) {
 }
 
 on_both!(
-    a_person_registers_with_a_device_and_is_found,
-    a_number_belongs_to_one_person,
-    five_hundred_at_once_never_pass_the_cap,
-    people_are_listed_page_by_page,
-    roles_and_names_change,
-    an_operator_is_added_by_hand,
+    registered_user_and_device_are_stored,
+    phone_number_is_unique,
+    concurrent_registrations_never_exceed_user_cap,
+    users_are_listed_in_pages,
+    user_role_and_name_can_be_changed,
+    operator_added_by_hand_has_no_device,
 );
 
 #[test]
-fn a_role_is_a_lowercase_word_everywhere() {
+fn role_is_lowercase_in_text_and_json() {
     for (role, word) in [(Role::User, "user"), (Role::Admin, "admin"), (Role::Operator, "operator")]
     {
         assert_eq!((role.to_string().as_str(), word.parse()), (word, Ok(role)));

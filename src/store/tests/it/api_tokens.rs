@@ -5,7 +5,7 @@ use store::{NewApiToken, Store};
 
 use crate::harness::{T0, at, audit, hash, on_both, somebody};
 
-async fn a_token_works_until_it_expires_or_is_revoked(store: Store) {
+async fn api_token_works_until_expiry_or_revocation(store: Store) {
     let ann = somebody(&store, "Ann").await;
     let new = |n: u8, expires_at| NewApiToken {
         id: ApiTokenId::new(),
@@ -34,7 +34,7 @@ async fn a_token_works_until_it_expires_or_is_revoked(store: Store) {
     assert_eq!(rest[0].revoked_at, Some(at(2)));
 }
 
-async fn the_use_of_a_token_is_remembered_to_the_minute(store: Store) {
+async fn api_token_last_use_has_minute_resolution(store: Store) {
     let new = NewApiToken {
         id: ApiTokenId::new(),
         name: "ci".into(),
@@ -53,7 +53,4 @@ async fn the_use_of_a_token_is_remembered_to_the_minute(store: Store) {
     assert_eq!(used, [at(10), at(10), at(10), at(70), at(70)]);
 }
 
-on_both!(
-    a_token_works_until_it_expires_or_is_revoked,
-    the_use_of_a_token_is_remembered_to_the_minute,
-);
+on_both!(api_token_works_until_expiry_or_revocation, api_token_last_use_has_minute_resolution,);

@@ -26,7 +26,7 @@ fn person(user_id: UserId, outcome: O) -> CallParticipantRow {
     CallParticipantRow { user_id, outcome, joined_at: Some(at(2)), left_at: Some(at(9)) }
 }
 
-async fn a_call_is_closed_once_and_remembered(store: Store) {
+async fn call_is_closed_exactly_once_and_recorded(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let new = call(ann, &[bob]);
     let id = new.id;
@@ -55,7 +55,7 @@ async fn a_call_is_closed_once_and_remembered(store: Store) {
     assert!(store.calls_of(eve, None, 10).await.unwrap().is_empty());
 }
 
-async fn whoever_was_called_is_told_through_the_outbox(store: Store) {
+async fn invitees_are_notified_through_outbox(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let new = call(ann, &[bob]);
     let id = new.id;
@@ -79,7 +79,7 @@ async fn whoever_was_called_is_told_through_the_outbox(store: Store) {
     assert_eq!(eves.0.outcome, O::Missed, "she was called, and did not come");
 }
 
-async fn what_a_failed_server_left_open_is_closed(store: Store) {
+async fn orphaned_open_calls_are_closed_as_failed(store: Store) {
     let [ann, bob, _] = people(&store).await;
     let new = call(ann, &[bob]);
     let id = new.id;
@@ -95,7 +95,7 @@ async fn what_a_failed_server_left_open_is_closed(store: Store) {
     assert_eq!(bobs.0.outcome, O::Missed);
 }
 
-async fn history_comes_in_pieces_the_newest_first(store: Store) {
+async fn call_history_is_paged_newest_first(store: Store) {
     let [ann, bob, _] = people(&store).await;
     let mut ids = Vec::new();
     for n in 0..5 {
@@ -111,7 +111,7 @@ async fn history_comes_in_pieces_the_newest_first(store: Store) {
     assert_eq!(seen, ids);
 }
 
-async fn strangers_may_not_call_and_the_blocked_call_unheard(store: Store) {
+async fn stranger_call_is_denied_and_blocked_call_is_shadowed(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     store.request_contact(ann, bob, T0).await.unwrap();
     store.accept_contact(bob, ann, T0).await.unwrap();
@@ -132,7 +132,7 @@ async fn strangers_may_not_call_and_the_blocked_call_unheard(store: Store) {
     assert_eq!(reach(ann, bob, near).await, CallPermission::NotAllowed, "the contact is over");
 }
 
-async fn whoever_does_not_hear_of_a_call_finds_it_nowhere(store: Store) {
+async fn shadow_blocked_call_is_hidden_from_callee(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let new = NewCall { unheard: vec![bob], ..call(ann, &[]) };
     let id = new.id;
@@ -151,7 +151,7 @@ async fn whoever_does_not_hear_of_a_call_finds_it_nowhere(store: Store) {
     assert_eq!(outcomes, [O::Joined, O::Missed, O::Missed]);
 }
 
-async fn whoever_is_called_in_vain_and_then_heard_finds_the_call(store: Store) {
+async fn later_audible_invite_makes_shadowed_call_visible(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let new = call(ann, &[bob]);
     let id = new.id;
@@ -165,7 +165,7 @@ async fn whoever_is_called_in_vain_and_then_heard_finds_the_call(store: Store) {
     assert_eq!(store.outbox_len().await.unwrap(), 2, "bob's phone, and eve's once");
 }
 
-async fn whoever_does_not_hear_of_a_call_and_comes_in_finds_it(store: Store) {
+async fn shadow_blocked_callee_who_joined_sees_call(store: Store) {
     let [ann, bob, _] = people(&store).await;
     let new = NewCall { unheard: vec![bob], ..call(ann, &[]) };
     let id = new.id;
@@ -178,12 +178,12 @@ async fn whoever_does_not_hear_of_a_call_and_comes_in_finds_it(store: Store) {
 }
 
 on_both! {
-    a_call_is_closed_once_and_remembered,
-    whoever_was_called_is_told_through_the_outbox,
-    what_a_failed_server_left_open_is_closed,
-    history_comes_in_pieces_the_newest_first,
-    strangers_may_not_call_and_the_blocked_call_unheard,
-    whoever_does_not_hear_of_a_call_finds_it_nowhere,
-    whoever_is_called_in_vain_and_then_heard_finds_the_call,
-    whoever_does_not_hear_of_a_call_and_comes_in_finds_it,
+    call_is_closed_exactly_once_and_recorded,
+    invitees_are_notified_through_outbox,
+    orphaned_open_calls_are_closed_as_failed,
+    call_history_is_paged_newest_first,
+    stranger_call_is_denied_and_blocked_call_is_shadowed,
+    shadow_blocked_call_is_hidden_from_callee,
+    later_audible_invite_makes_shadowed_call_visible,
+    shadow_blocked_callee_who_joined_sees_call,
 }

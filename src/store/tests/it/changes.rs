@@ -63,7 +63,7 @@ async fn changes(
     store.changes(id, who, after, 100, at(50)).await.unwrap().unwrap()
 }
 
-async fn a_message_says_something_else_and_what_it_said_is_kept(store: Store) {
+async fn edited_message_keeps_edit_history(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let id = group(&store, &[ann, bob]).await;
     let message = said(&store, id, words(ann, "1")).await;
@@ -94,7 +94,7 @@ async fn a_message_says_something_else_and_what_it_said_is_kept(store: Store) {
     assert_eq!(store.changes(id, eve, 0, 9, at(9)).await.unwrap(), None);
 }
 
-async fn reactions_are_given_once_and_have_limits(store: Store) {
+async fn reactions_are_idempotent_and_limited(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let id = group(&store, &[ann, bob, eve]).await;
     let message = said(&store, id, words(ann, "1")).await;
@@ -119,7 +119,7 @@ async fn reactions_are_given_once_and_have_limits(store: Store) {
     assert_eq!(seen[0].reactions, expected);
 }
 
-async fn what_is_deleted_leaves_its_number_only(store: Store) {
+async fn deleted_message_leaves_only_its_seq(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let id = group(&store, &[ann, bob, eve]).await;
     let mut new = words(bob, "1");
@@ -166,7 +166,7 @@ async fn what_is_deleted_leaves_its_number_only(store: Store) {
     assert!(matches!(again, AppendOutcome::Repeated(message) if message.body.is_empty()));
 }
 
-async fn what_is_deleted_for_me_stays_for_others(store: Store) {
+async fn message_deleted_for_me_stays_visible_to_others(store: Store) {
     let [ann, bob] = people(&store).await;
     let id = group(&store, &[ann, bob]).await;
     let message = said(&store, id, words(ann, "1")).await;
@@ -195,7 +195,7 @@ async fn what_is_deleted_for_me_stays_for_others(store: Store) {
     assert_eq!(bobs[0].unread, 1);
 }
 
-async fn what_disappears_is_gone_at_once_and_removed_in_the_next_round(store: Store) {
+async fn expired_message_is_hidden_at_once_and_erased_on_sweep(store: Store) {
     let [ann, bob] = people(&store).await;
     let id = group(&store, &[ann, bob]).await;
     let new = GroupSettingsPatch { expires_in: Some(Some(20)), ..GroupSettingsPatch::default() };
@@ -234,7 +234,7 @@ async fn what_disappears_is_gone_at_once_and_removed_in_the_next_round(store: St
     assert_eq!(left.len(), 2, "numbers have no holes");
 }
 
-async fn what_is_passed_on_names_its_author_and_not_the_place(store: Store) {
+async fn forward_names_author_but_not_source_conversation(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let here = group(&store, &[ann, bob]).await;
     let there = group(&store, &[bob, eve]).await;
@@ -256,7 +256,7 @@ async fn what_is_passed_on_names_its_author_and_not_the_place(store: Store) {
     assert_eq!(say(&store, there, pass(bob, origin.id, "5")).await, AppendOutcome::NoSuchForward);
 }
 
-async fn mentions_are_of_members_and_counted(store: Store) {
+async fn mentions_must_be_members_and_are_counted(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let id = group(&store, &[ann, bob]).await;
     let to = |who, name: &str| NewMessageRow { mentions: vec![who], ..words(ann, name) };
@@ -271,7 +271,7 @@ async fn mentions_are_of_members_and_counted(store: Store) {
     assert_eq!((anns[0].unread, anns[0].unread_mentions), (0, 0));
 }
 
-async fn pins_are_few_and_set_by_those_who_govern(store: Store) {
+async fn pins_are_limited_and_set_by_admins(store: Store) {
     let [ann, bob] = people(&store).await;
     let id = group(&store, &[ann, bob]).await;
     let mut all = Vec::new();
@@ -296,7 +296,7 @@ async fn pins_are_few_and_set_by_those_who_govern(store: Store) {
     assert_eq!(seqs, [3, 2]);
 }
 
-async fn who_is_blocked_changes_nothing_and_does_not_learn_it(store: Store) {
+async fn shadow_blocked_edit_has_no_effect_but_appears_done(store: Store) {
     let [ann, bob] = people(&store).await;
     let opened =
         store.open_direct(opening(Kind::Direct, ann), bob, InvitationRule::Anybody, T0).await;
@@ -342,7 +342,7 @@ async fn who_is_blocked_changes_nothing_and_does_not_learn_it(store: Store) {
     assert_eq!(changes(&store, id, bob, 0).await.len(), 1, "taking back is always allowed");
 }
 
-async fn what_of_a_block_is_not_to_be_learnt(store: Store) {
+async fn block_is_not_revealed_by_conversation_state(store: Store) {
     let [ann, bob] = people(&store).await;
     let open = |by, other| {
         store.open_direct(opening(Kind::Direct, by), other, InvitationRule::Anybody, T0)
@@ -376,7 +376,7 @@ async fn what_of_a_block_is_not_to_be_learnt(store: Store) {
     assert!(matches!(lasts(ann, 5).await.unwrap(), ConversationChangeOutcome::Done(..)));
 }
 
-async fn plain_text_is_not_passed_on_into_an_encrypted_conversation(store: Store) {
+async fn plaintext_forward_to_encrypted_conversation_is_rejected(store: Store) {
     let [ann, bob] = people(&store).await;
     let here = group(&store, &[ann, bob]).await;
     let origin = said(&store, here, words(ann, "1")).await;
@@ -393,7 +393,7 @@ async fn plain_text_is_not_passed_on_into_an_encrypted_conversation(store: Store
     );
 }
 
-async fn a_group_decides_who_writes_and_what_late_joiners_see(store: Store) {
+async fn group_settings_control_posting_and_history_visibility(store: Store) {
     let [ann, bob, eve, dan] = people(&store).await;
     let id = group(&store, &[ann, bob]).await;
     said(&store, id, words(ann, "1")).await;
@@ -426,7 +426,7 @@ async fn a_group_decides_who_writes_and_what_late_joiners_see(store: Store) {
     said(&store, id, words(ann, "y")).await;
 }
 
-async fn everybody_keeps_a_conversation_their_own_way(store: Store) {
+async fn mute_and_archive_are_per_member(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let id = group(&store, &[ann, bob]).await;
     let keeping = MemberSettingsPatch { muted_until: Some(Some(at(9))), archived: Some(true) };
@@ -442,17 +442,17 @@ async fn everybody_keeps_a_conversation_their_own_way(store: Store) {
 }
 
 on_both!(
-    a_message_says_something_else_and_what_it_said_is_kept,
-    reactions_are_given_once_and_have_limits,
-    what_is_deleted_leaves_its_number_only,
-    what_is_deleted_for_me_stays_for_others,
-    what_disappears_is_gone_at_once_and_removed_in_the_next_round,
-    what_is_passed_on_names_its_author_and_not_the_place,
-    mentions_are_of_members_and_counted,
-    pins_are_few_and_set_by_those_who_govern,
-    who_is_blocked_changes_nothing_and_does_not_learn_it,
-    what_of_a_block_is_not_to_be_learnt,
-    plain_text_is_not_passed_on_into_an_encrypted_conversation,
-    a_group_decides_who_writes_and_what_late_joiners_see,
-    everybody_keeps_a_conversation_their_own_way,
+    edited_message_keeps_edit_history,
+    reactions_are_idempotent_and_limited,
+    deleted_message_leaves_only_its_seq,
+    message_deleted_for_me_stays_visible_to_others,
+    expired_message_is_hidden_at_once_and_erased_on_sweep,
+    forward_names_author_but_not_source_conversation,
+    mentions_must_be_members_and_are_counted,
+    pins_are_limited_and_set_by_admins,
+    shadow_blocked_edit_has_no_effect_but_appears_done,
+    block_is_not_revealed_by_conversation_state,
+    plaintext_forward_to_encrypted_conversation_is_rejected,
+    group_settings_control_posting_and_history_visibility,
+    mute_and_archive_are_per_member,
 );

@@ -19,7 +19,7 @@ async fn direct(store: &Store, by: UserId, other: UserId, reach: InvitationRule)
     store.open_direct(opening(Kind::Direct, by), other, reach, T0).await.unwrap()
 }
 
-async fn two_people_have_one_conversation(store: Store) {
+async fn direct_conversation_is_unique_per_pair(store: Store) {
     let [ann, bob] = people(&store).await;
     befriend(&store, ann, bob).await;
     let new = NewConversationRow { encryption: Encryption::Mls, ..opening(Kind::Group, ann) };
@@ -35,7 +35,7 @@ async fn two_people_have_one_conversation(store: Store) {
     assert_eq!(store.conversation(c.id, bob).await.unwrap(), Some(view));
 }
 
-async fn a_direct_conversation_opened_fifty_times_at_once_is_one(store: Store) {
+async fn concurrent_opens_create_one_direct_conversation(store: Store) {
     let [ann, bob] = people(&store).await;
     let opens: Vec<_> = (0..50)
         .map(|n| {
@@ -61,7 +61,7 @@ async fn a_direct_conversation_opened_fifty_times_at_once_is_one(store: Store) {
     assert_eq!((created, ids.len()), (1, 1));
 }
 
-async fn strangers_and_the_blocked_are_out_of_reach(store: Store) {
+async fn strangers_and_blocked_users_cannot_open_conversations(store: Store) {
     let [ann, bob, eve, dan, fay] = people(&store).await;
     assert_eq!(direct(&store, ann, bob, NEAR).await, OpenDirect::NotAllowed);
     assert_eq!(direct(&store, ann, ann, InvitationRule::Anybody).await, OpenDirect::NotAllowed);
@@ -95,7 +95,7 @@ async fn strangers_and_the_blocked_are_out_of_reach(store: Store) {
     );
 }
 
-async fn only_members_see_a_conversation(store: Store) {
+async fn conversation_is_visible_only_to_members(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let id = group(&store, &[ann, bob]).await;
 
@@ -109,7 +109,7 @@ async fn only_members_see_a_conversation(store: Store) {
     assert_eq!(store.members_of(ConversationId::new()).await.unwrap().members, []);
 }
 
-async fn a_person_lists_their_conversations(store: Store) {
+async fn conversations_are_listed_newest_activity_first(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let mut ids = Vec::new();
     for other in [bob, eve] {
@@ -142,9 +142,9 @@ async fn a_person_lists_their_conversations(store: Store) {
 }
 
 on_both!(
-    two_people_have_one_conversation,
-    a_direct_conversation_opened_fifty_times_at_once_is_one,
-    strangers_and_the_blocked_are_out_of_reach,
-    only_members_see_a_conversation,
-    a_person_lists_their_conversations,
+    direct_conversation_is_unique_per_pair,
+    concurrent_opens_create_one_direct_conversation,
+    strangers_and_blocked_users_cannot_open_conversations,
+    conversation_is_visible_only_to_members,
+    conversations_are_listed_newest_activity_first,
 );

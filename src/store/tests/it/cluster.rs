@@ -37,7 +37,7 @@ async fn claim(store: &Store, me: NodeId) -> LeaseClaimOutcome {
     store.claim("room".into(), "a call".into(), me).await.unwrap()
 }
 
-async fn there_is_one_owner_until_it_dies(store: Store) {
+async fn lease_has_one_owner_until_take_over(store: Store) {
     let (ann, bob) = (node(&store, TTL).await, node(&store, TTL).await);
     let LeaseClaimOutcome::New(first) = claim(&store, ann).await else { panic!("it was free") };
     assert_eq!((first.owner, first.epoch), (ann, 1));
@@ -55,7 +55,7 @@ async fn there_is_one_owner_until_it_dies(store: Store) {
     assert!(matches!(claim(&store, ann).await, LeaseClaimOutcome::Held(held) if held.owner == bob));
 }
 
-async fn many_who_claim_at_once_find_one_owner(store: Store) {
+async fn concurrent_lease_claims_have_one_owner(store: Store) {
     let mut claims = Vec::new();
     for _ in 0..8 {
         let (store, me) = (store.clone(), node(&store, TTL).await);
@@ -69,7 +69,7 @@ async fn many_who_claim_at_once_find_one_owner(store: Store) {
     assert_eq!(new, 1);
 }
 
-async fn a_write_of_an_epoch_that_is_over_is_refused(store: Store) {
+async fn write_with_stale_epoch_is_fenced(store: Store) {
     let [by, callee, _] = people(&store).await;
     let (ann, bob) = (node(&store, TTL).await, node(&store, TTL).await);
     claim(&store, ann).await;
@@ -104,7 +104,7 @@ async fn a_write_of_an_epoch_that_is_over_is_refused(store: Store) {
     assert_eq!(store.kept_call(id).await.unwrap(), Some(state));
 }
 
-async fn a_node_that_said_nothing_for_long_owns_nothing(store: Store) {
+async fn node_without_heartbeat_loses_its_leases(store: Store) {
     let short = Duration::from_millis(300);
     let ann = node(&store, short).await;
     claim(&store, ann).await;
@@ -124,7 +124,7 @@ async fn a_node_that_said_nothing_for_long_owns_nothing(store: Store) {
     );
 }
 
-async fn a_node_that_was_taken_for_dead_comes_back_without_its_proofs(store: Store) {
+async fn node_declared_dead_rejoins_without_valid_fencing_tokens(store: Store) {
     let ann = node(&store, TTL).await;
     claim(&store, ann).await;
     store.leave_cluster(ann).await.unwrap();
@@ -138,11 +138,11 @@ async fn a_node_that_was_taken_for_dead_comes_back_without_its_proofs(store: Sto
 }
 
 on_both! {
-    a_node_that_was_taken_for_dead_comes_back_without_its_proofs,
-    there_is_one_owner_until_it_dies,
-    many_who_claim_at_once_find_one_owner,
-    a_write_of_an_epoch_that_is_over_is_refused,
-    a_node_that_said_nothing_for_long_owns_nothing,
+    node_declared_dead_rejoins_without_valid_fencing_tokens,
+    lease_has_one_owner_until_take_over,
+    concurrent_lease_claims_have_one_owner,
+    write_with_stale_epoch_is_fenced,
+    node_without_heartbeat_loses_its_leases,
 }
 
 mod death {
@@ -153,7 +153,7 @@ mod death {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn is_certified_when_the_lock_is_free_and_not_before() {
+    async fn node_is_declared_dead_only_after_lock_is_released() {
         crate::harness::on_postgres_at(|store, url| async move {
             let ann = node(&store, TTL).await;
             let lock = NodeLock::take(&url, ann).unwrap();

@@ -13,7 +13,7 @@ async fn states(store: &Store, me: UserId) -> Vec<S> {
     store.contacts(me, None, 100).await.unwrap().iter().map(|contact| contact.state).collect()
 }
 
-async fn a_request_is_accepted_and_both_are_contacts(store: Store) {
+async fn accepted_request_makes_both_contacts(store: Store) {
     let [ann, bob] = people(&store).await;
     assert_eq!(ask(&store, ann, bob).await, R::Requested);
     assert_eq!(ask(&store, ann, bob).await, R::Already);
@@ -37,7 +37,7 @@ async fn a_request_is_accepted_and_both_are_contacts(store: Store) {
     assert!(states(&store, bob).await.is_empty());
 }
 
-async fn requests_that_cross_each_other_make_contacts(store: Store) {
+async fn crossing_requests_make_contacts(store: Store) {
     for _ in 0..20 {
         let [ann, bob] = people(&store).await;
         let mut both: [R; 2] = tokio::join!(ask(&store, ann, bob), ask(&store, bob, ann)).into();
@@ -51,7 +51,7 @@ async fn requests_that_cross_each_other_make_contacts(store: Store) {
     }
 }
 
-async fn a_refused_request_may_be_made_again(store: Store) {
+async fn declined_contact_request_may_be_repeated(store: Store) {
     let [ann, bob] = people(&store).await;
     ask(&store, ann, bob).await;
     assert!(!store.refuse_contact(ann, bob).await.unwrap());
@@ -62,7 +62,7 @@ async fn a_refused_request_may_be_made_again(store: Store) {
     assert_eq!(ask(&store, ann, bob).await, R::Requested);
 }
 
-async fn a_block_ends_a_contact_and_keeps_the_other_away(store: Store) {
+async fn block_removes_contact_and_shadows_new_requests(store: Store) {
     let [ann, bob] = people(&store).await;
     ask(&store, ann, bob).await;
     store.accept_contact(bob, ann, T0).await.unwrap();
@@ -90,7 +90,7 @@ async fn a_block_ends_a_contact_and_keeps_the_other_away(store: Store) {
     assert_eq!(states(&store, bob).await, [S::PendingIn]);
 }
 
-async fn nobody_is_asked_who_is_not_there(store: Store) {
+async fn contact_operations_on_unknown_user_fail(store: Store) {
     let [ann] = people(&store).await;
     assert_eq!(ask(&store, ann, UserId::new()).await, R::NoSuchUser);
     assert_eq!(ask(&store, ann, ann).await, R::NoSuchUser);
@@ -98,7 +98,7 @@ async fn nobody_is_asked_who_is_not_there(store: Store) {
     assert!(!store.accept_contact(ann, UserId::new(), T0).await.unwrap());
 }
 
-async fn contacts_are_listed_page_by_page(store: Store) {
+async fn contacts_are_listed_in_pages(store: Store) {
     let [ann, others @ ..] = people::<6>(&store).await;
     for other in others {
         ask(&store, ann, other).await;
@@ -111,10 +111,10 @@ async fn contacts_are_listed_page_by_page(store: Store) {
 }
 
 on_both!(
-    a_request_is_accepted_and_both_are_contacts,
-    requests_that_cross_each_other_make_contacts,
-    a_refused_request_may_be_made_again,
-    a_block_ends_a_contact_and_keeps_the_other_away,
-    nobody_is_asked_who_is_not_there,
-    contacts_are_listed_page_by_page,
+    accepted_request_makes_both_contacts,
+    crossing_requests_make_contacts,
+    declined_contact_request_may_be_repeated,
+    block_removes_contact_and_shadows_new_requests,
+    contact_operations_on_unknown_user_fail,
+    contacts_are_listed_in_pages,
 );

@@ -57,7 +57,7 @@ async fn erases(store: &Store, user: UserId, scrub: bool, stop: usize) -> usize 
     steps
 }
 
-async fn whoever_dies_over_it_is_followed_by_one_who_ends_it(store: Store) {
+async fn erasure_resumes_after_worker_crash_at_any_point(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let long = direct(&store, ann, bob).await;
     for n in 0..1200 {
@@ -100,7 +100,7 @@ async fn whoever_dies_over_it_is_followed_by_one_who_ends_it(store: Store) {
     assert_eq!(kept.len(), 1);
 }
 
-async fn the_names_of_messages_that_went_before_go_too(store: Store) {
+async fn erasure_clears_client_ids_of_deleted_messages(store: Store) {
     let [ann, bob] = people(&store).await;
     let shared = group(&store, &[ann, bob]).await;
     say(&store, shared, words(ann, "deleted-by-its-sender")).await;
@@ -121,7 +121,7 @@ async fn the_names_of_messages_that_went_before_go_too(store: Store) {
 }
 
 /// Deeds that meet the end of an account leave nothing behind, whichever comes first.
-async fn what_happens_while_somebody_goes_leaves_nothing(store: Store) {
+async fn concurrent_actions_during_erasure_leave_no_data(store: Store) {
     let [bob] = people(&store).await;
     let shared = group(&store, &[bob]).await;
     for round in 0..20 {
@@ -161,7 +161,7 @@ async fn what_happens_while_somebody_goes_leaves_nothing(store: Store) {
     }
 }
 
-async fn what_was_said_in_groups_stays_unless_it_shall_go(store: Store) {
+async fn group_messages_survive_erasure_without_scrub(store: Store) {
     let [ann, bob] = people(&store).await;
     let shared = group(&store, &[ann, bob]).await;
     say(&store, shared, words(ann, "stays")).await;
@@ -174,7 +174,7 @@ async fn what_was_said_in_groups_stays_unless_it_shall_go(store: Store) {
     assert_eq!(view.members.len(), 1);
 }
 
-async fn whoever_is_gone_is_nobody(store: Store) {
+async fn deleted_user_is_unknown_everywhere(store: Store) {
     let [ann, bob] = people(&store).await;
     let count = store.count_users().await.unwrap();
     store.request_contact(bob, ann, at(1)).await.unwrap();
@@ -201,9 +201,9 @@ async fn whoever_is_gone_is_nobody(store: Store) {
 }
 
 on_both!(
-    whoever_dies_over_it_is_followed_by_one_who_ends_it,
-    the_names_of_messages_that_went_before_go_too,
-    what_happens_while_somebody_goes_leaves_nothing,
-    what_was_said_in_groups_stays_unless_it_shall_go,
-    whoever_is_gone_is_nobody,
+    erasure_resumes_after_worker_crash_at_any_point,
+    erasure_clears_client_ids_of_deleted_messages,
+    concurrent_actions_during_erasure_leave_no_data,
+    group_messages_survive_erasure_without_scrub,
+    deleted_user_is_unknown_everywhere,
 );

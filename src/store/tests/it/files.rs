@@ -58,7 +58,7 @@ fn stored(append: AppendOutcome) -> store::MessageRow {
     }
 }
 
-async fn bytes_go_with_the_last_file_and_never_come_back(store: Store) {
+async fn blob_is_deleted_with_last_reference_and_id_not_reused(store: Store) {
     let [ann, bob] = people(&store).await;
     let (here, also) = (group(&store, &[ann, bob]).await, group(&store, &[bob]).await);
     let file = keep(&store, ann, 1).await;
@@ -90,7 +90,7 @@ async fn bytes_go_with_the_last_file_and_never_come_back(store: Store) {
     assert_eq!(store.forget_blobs(vec![file.blob_id, fresh]).await.unwrap(), 1);
 }
 
-async fn a_claim_that_nobody_settles_ends(store: Store) {
+async fn unsettled_blob_claim_expires(store: Store) {
     let BlobClaimOutcome::Coming(one) = claim(&store, 1, T0).await else { panic!("it is new") };
     let again = claim(&store, 1, at(1800)).await;
     assert_eq!(
@@ -103,7 +103,7 @@ async fn a_claim_that_nobody_settles_ends(store: Store) {
     assert_eq!(store.doomed_blobs(9, at(5401)).await.unwrap().len(), 1);
 }
 
-async fn whoever_loses_a_small_picture_settles_nothing(store: Store) {
+async fn lost_thumbnail_blob_settles_no_claim(store: Store) {
     let [ann] = people(&store).await;
     let BlobClaimOutcome::Coming(large) = claim(&store, 1, at(10)).await else {
         panic!("it is new")
@@ -118,7 +118,7 @@ async fn whoever_loses_a_small_picture_settles_nothing(store: Store) {
     assert_eq!(again, BlobClaimOutcome::Coming(large), "whoever brings the same puts it");
 }
 
-async fn bytes_are_claimed_while_claims_are_given_up(store: Store) {
+async fn concurrent_blob_claim_and_abandon_do_not_conflict(store: Store) {
     let claims = (0..4).map(|_| {
         let store = store.clone();
         tokio::spawn(async move {
@@ -135,7 +135,7 @@ async fn bytes_are_claimed_while_claims_are_given_up(store: Store) {
     let BlobClaimOutcome::Coming(_) = claim(&store, 1, T0).await else { panic!("nobody has it") };
 }
 
-async fn a_message_whose_time_is_over_shows_no_file(store: Store) {
+async fn expired_message_hides_its_attachment(store: Store) {
     let [ann, bob] = people(&store).await;
     let here = group(&store, &[ann, bob]).await;
     let file = keep(&store, ann, 1).await;
@@ -149,7 +149,7 @@ async fn a_message_whose_time_is_over_shows_no_file(store: Store) {
     assert_eq!(onward.results, [AppendOutcome::NoSuchAttachment]);
 }
 
-async fn what_is_passed_on_while_it_is_deleted_goes_whole_or_not_at_all(store: Store) {
+async fn forward_racing_deletion_copies_all_attachments_or_fails(store: Store) {
     const LIMITS: MessageActionLimits = MessageActionLimits {
         edit: Duration::ZERO,
         delete: Duration::from_secs(100),
@@ -182,7 +182,7 @@ async fn what_is_passed_on_while_it_is_deleted_goes_whole_or_not_at_all(store: S
     }
 }
 
-async fn only_what_a_sender_may_see_is_sent(store: Store) {
+async fn sender_may_only_attach_visible_files(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let here = group(&store, &[ann, bob]).await;
     let eves = group(&store, &[eve, bob]).await;
@@ -210,7 +210,7 @@ async fn only_what_a_sender_may_see_is_sent(store: Store) {
     );
 }
 
-async fn many_who_keep_and_release_the_same_bytes_lose_none(store: Store) {
+async fn concurrent_blob_attach_and_release_lose_no_blob(store: Store) {
     let [ann] = people(&store).await;
     let here = group(&store, &[ann]).await;
     let tasks = (0..8).map(|n| {
@@ -244,12 +244,12 @@ async fn many_who_keep_and_release_the_same_bytes_lose_none(store: Store) {
 }
 
 on_both!(
-    bytes_go_with_the_last_file_and_never_come_back,
-    a_claim_that_nobody_settles_ends,
-    whoever_loses_a_small_picture_settles_nothing,
-    bytes_are_claimed_while_claims_are_given_up,
-    a_message_whose_time_is_over_shows_no_file,
-    what_is_passed_on_while_it_is_deleted_goes_whole_or_not_at_all,
-    only_what_a_sender_may_see_is_sent,
-    many_who_keep_and_release_the_same_bytes_lose_none,
+    blob_is_deleted_with_last_reference_and_id_not_reused,
+    unsettled_blob_claim_expires,
+    lost_thumbnail_blob_settles_no_claim,
+    concurrent_blob_claim_and_abandon_do_not_conflict,
+    expired_message_hides_its_attachment,
+    forward_racing_deletion_copies_all_attachments_or_fails,
+    sender_may_only_attach_visible_files,
+    concurrent_blob_attach_and_release_lose_no_blob,
 );

@@ -48,7 +48,7 @@ fn roles(view: &ConversationWithMembers) -> Vec<(UserId, M)> {
     view.members.iter().map(|member| (member.user_id, member.role)).collect()
 }
 
-async fn those_who_may_rename_a_group(store: Store) {
+async fn group_rename_requires_admin_role(store: Store) {
     let [ann, bob, eve, dan] = people(&store).await;
     let id = group(&store, &[ann, bob, eve]).await;
     done(role(&store, id, ann, bob, M::Admin).await);
@@ -67,7 +67,7 @@ async fn those_who_may_rename_a_group(store: Store) {
     assert_eq!(said[0].message.sender_id, bob);
 }
 
-async fn people_are_added_and_removed_by_those_who_may(store: Store) {
+async fn membership_changes_require_sufficient_role(store: Store) {
     let [ann, bob, eve, dan] = people(&store).await;
     let id = group(&store, &[ann, bob]).await;
     assert_eq!(add(&store, id, bob, eve).await, ConversationChangeOutcome::NotAllowed);
@@ -91,7 +91,7 @@ async fn people_are_added_and_removed_by_those_who_may(store: Store) {
     assert_eq!((audience.roster, audience.members), (5, vec![ann, bob, eve]));
 }
 
-async fn an_owner_who_leaves_has_an_heir(store: Store) {
+async fn ownership_passes_to_successor_when_owner_leaves(store: Store) {
     let [ann, bob, eve, dan] = people(&store).await;
     let id = group(&store, &[ann, bob, eve, dan]).await;
     done(role(&store, id, ann, eve, M::Admin).await);
@@ -105,7 +105,7 @@ async fn an_owner_who_leaves_has_an_heir(store: Store) {
     assert_eq!(store.conversation(id, ann).await.unwrap(), None);
 }
 
-async fn only_the_owner_gives_roles_and_may_give_their_own(store: Store) {
+async fn only_owner_changes_roles_and_can_transfer_ownership(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let id = group(&store, &[ann, bob]).await;
     assert_eq!(role(&store, id, bob, ann, M::Member).await, ConversationChangeOutcome::NotAllowed);
@@ -119,7 +119,7 @@ async fn only_the_owner_gives_roles_and_may_give_their_own(store: Store) {
     assert_eq!(role(&store, id, ann, bob, M::Member).await, ConversationChangeOutcome::NotAllowed);
 }
 
-async fn a_direct_conversation_does_not_change(store: Store) {
+async fn direct_conversation_membership_and_title_are_immutable(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let opened =
         store.open_direct(opening(Kind::Direct, ann), bob, InvitationRule::Anybody, T0).await;
@@ -135,7 +135,7 @@ async fn a_direct_conversation_does_not_change(store: Store) {
     assert_eq!(store.conversation(id, ann).await.unwrap(), Some(view));
 }
 
-async fn who_comes_back_sees_what_comes_from_then_on(store: Store) {
+async fn rejoined_member_sees_only_later_messages(store: Store) {
     let [ann, bob] = people(&store).await;
     let id = group(&store, &[ann, bob]).await;
     say(&store, id, words(ann, "1")).await;
@@ -155,10 +155,10 @@ async fn who_comes_back_sees_what_comes_from_then_on(store: Store) {
 }
 
 on_both!(
-    those_who_may_rename_a_group,
-    people_are_added_and_removed_by_those_who_may,
-    an_owner_who_leaves_has_an_heir,
-    only_the_owner_gives_roles_and_may_give_their_own,
-    a_direct_conversation_does_not_change,
-    who_comes_back_sees_what_comes_from_then_on,
+    group_rename_requires_admin_role,
+    membership_changes_require_sufficient_role,
+    ownership_passes_to_successor_when_owner_leaves,
+    only_owner_changes_roles_and_can_transfer_ownership,
+    direct_conversation_membership_and_title_are_immutable,
+    rejoined_member_sees_only_later_messages,
 );

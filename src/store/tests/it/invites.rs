@@ -13,7 +13,7 @@ async fn joins(store: &Store, hash: [u8; 32], who: UserId, seconds: u64) -> Join
     store.join(hash, who, 5, at(seconds)).await.unwrap()
 }
 
-async fn an_invite_is_used_as_often_as_it_may_be(store: Store) {
+async fn invite_use_limit_is_enforced(store: Store) {
     let [ann, bob, eve, dan] = people(&store).await;
     let id = group(&store, &[ann]).await;
     let new = invite(Some(2));
@@ -30,7 +30,7 @@ async fn an_invite_is_used_as_often_as_it_may_be(store: Store) {
     assert_eq!((listed[0].uses, listed[0].uses_left), (2, Some(0)));
 }
 
-async fn an_invite_ends(store: Store) {
+async fn invite_fails_when_expired_revoked_blocked_or_orphaned(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let id = group(&store, &[ann]).await;
     let (over, back, kept) = (invite(None), invite(None), invite(None));
@@ -51,7 +51,7 @@ async fn an_invite_ends(store: Store) {
     assert_eq!(joins(&store, hashes[2], dan, 1).await, JoinOutcome::NotFound, "its maker has gone");
 }
 
-async fn what_is_used_up_makes_room(store: Store) {
+async fn used_up_invite_frees_quota_and_is_purged(store: Store) {
     let [ann, bob] = people(&store).await;
     let id = group(&store, &[ann]).await;
     let make = async |new| store.create_invite(id, ann, new, T0).await.unwrap().unwrap();
@@ -70,7 +70,7 @@ async fn what_is_used_up_makes_room(store: Store) {
     assert_eq!(store.purge(at(100), hour, None).await.unwrap().unwrap().invites, 101);
 }
 
-async fn those_who_may_invite(store: Store) {
+async fn invite_creation_requires_permission(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let id = group(&store, &[ann, bob]).await;
     assert_eq!(store.create_invite(id, eve, invite(None), T0).await.unwrap(), None);
@@ -84,8 +84,8 @@ async fn those_who_may_invite(store: Store) {
 }
 
 on_both!(
-    an_invite_is_used_as_often_as_it_may_be,
-    an_invite_ends,
-    what_is_used_up_makes_room,
-    those_who_may_invite,
+    invite_use_limit_is_enforced,
+    invite_fails_when_expired_revoked_blocked_or_orphaned,
+    used_up_invite_frees_quota_and_is_purged,
+    invite_creation_requires_permission,
 );

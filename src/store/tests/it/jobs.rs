@@ -26,7 +26,7 @@ async fn claims(store: &Store, seconds: u64) -> Option<JobRow> {
     }
 }
 
-async fn of_many_who_want_a_job_one_has_it(store: Store) {
+async fn concurrent_workers_claim_each_job_once(store: Store) {
     for _ in 0..5 {
         store.enqueue(job("a"), T0).await.unwrap();
     }
@@ -54,7 +54,7 @@ async fn of_many_who_want_a_job_one_has_it(store: Store) {
     assert_eq!(taken.len(), 5, "none twice, and none of another kind");
 }
 
-async fn a_lease_runs_out_and_the_one_before_is_too_late(store: Store) {
+async fn expired_job_lease_fences_previous_worker(store: Store) {
     store.enqueue(job("a"), T0).await.unwrap();
     let first = claims(&store, 0).await.unwrap();
     assert_eq!((first.state, first.attempts), (JobState::Running, 1));
@@ -71,7 +71,7 @@ async fn a_lease_runs_out_and_the_one_before_is_too_late(store: Store) {
     assert_eq!(claims(&store, 1000).await, None);
 }
 
-async fn what_fails_is_tried_again_and_given_up_in_the_end(store: Store) {
+async fn failed_job_is_retried_then_marked_dead(store: Store) {
     store.enqueue(job("a"), T0).await.unwrap();
     let first = claims(&store, 0).await.unwrap();
     let again = JobResolution::Retry { at: at(10), failure: "the disk is full".into() };
@@ -91,7 +91,7 @@ async fn what_fails_is_tried_again_and_given_up_in_the_end(store: Store) {
     assert_eq!(store.purge(at(71 + week), Duration::ZERO, None).await.unwrap().unwrap().jobs, 1);
 }
 
-async fn a_person_has_one_export_at_a_time(store: Store) {
+async fn user_has_at_most_one_active_export(store: Store) {
     let ann = somebody(&store, "Ann").await.id;
     let ask = async |seconds: u64, lost: Option<JobId>| {
         let asked = store.request_export(job("a"), ann, lost, audit("export"), at(seconds)).await;
@@ -115,7 +115,7 @@ async fn a_person_has_one_export_at_a_time(store: Store) {
     assert_eq!(store.known_exports(vec![first.id]).await.unwrap(), []);
 }
 
-async fn an_export_that_is_given_up_is_forgotten(store: Store) {
+async fn dead_export_is_expired(store: Store) {
     let ann = somebody(&store, "Ann").await.id;
     let asked = store.request_export(job("a"), ann, None, audit("export"), T0).await;
     let id = asked.unwrap().unwrap().id;
@@ -136,9 +136,9 @@ async fn an_export_that_is_given_up_is_forgotten(store: Store) {
 }
 
 on_both!(
-    of_many_who_want_a_job_one_has_it,
-    a_lease_runs_out_and_the_one_before_is_too_late,
-    what_fails_is_tried_again_and_given_up_in_the_end,
-    a_person_has_one_export_at_a_time,
-    an_export_that_is_given_up_is_forgotten,
+    concurrent_workers_claim_each_job_once,
+    expired_job_lease_fences_previous_worker,
+    failed_job_is_retried_then_marked_dead,
+    user_has_at_most_one_active_export,
+    dead_export_is_expired,
 );

@@ -12,7 +12,7 @@ fn pair(n: u8) -> NewKey {
     NewKey { id: KeyId::new(), private: Secret::new(vec![n, 0, 255]), public: vec![n] }
 }
 
-async fn nodes_that_start_together_agree_on_a_key(store: Store) {
+async fn concurrent_nodes_agree_on_one_signing_key(store: Store) {
     let starts: Vec<_> = (0..20)
         .map(|n| {
             let store = store.clone();
@@ -29,7 +29,7 @@ async fn nodes_that_start_together_agree_on_a_key(store: Store) {
     assert_eq!(store.keys().await.unwrap().len(), 1);
 }
 
-async fn a_new_key_retires_the_old_one_which_goes_a_month_later(store: Store) {
+async fn rotated_key_is_retired_and_purged_after_a_month(store: Store) {
     let old = store.ensure_key(pair(1), T0).await.unwrap();
     let new = store.rotate_key(pair(2), at(10)).await.unwrap();
     let keys = store.keys().await.unwrap();
@@ -51,6 +51,6 @@ async fn a_new_key_retires_the_old_one_which_goes_a_month_later(store: Store) {
 }
 
 on_both!(
-    nodes_that_start_together_agree_on_a_key,
-    a_new_key_retires_the_old_one_which_goes_a_month_later,
+    concurrent_nodes_agree_on_one_signing_key,
+    rotated_key_is_retired_and_purged_after_a_month,
 );

@@ -17,7 +17,7 @@ fn stored(append: AppendOutcome) -> MessageRow {
     }
 }
 
-async fn what_is_said_is_kept_as_it_was_said(store: Store) {
+async fn appended_message_is_stored_unchanged(store: Store) {
     let [ann, bob] = people(&store).await;
     let id = group(&store, &[ann, bob]).await;
     let new = words(ann, "a");
@@ -34,7 +34,7 @@ async fn what_is_said_is_kept_as_it_was_said(store: Store) {
     assert_eq!(store.outbox_len().await.unwrap(), 2);
 }
 
-async fn two_hundred_at_once_are_numbered_without_holes(store: Store) {
+async fn concurrent_appends_get_gap_free_seqs(store: Store) {
     let [ann, bob] = people(&store).await;
     let id = group(&store, &[ann, bob]).await;
     let says: Vec<_> = (0..200)
@@ -63,7 +63,7 @@ async fn two_hundred_at_once_are_numbered_without_holes(store: Store) {
     assert_eq!(store.outbox_len().await.unwrap(), 340);
 }
 
-async fn to_say_it_again_changes_nothing(store: Store) {
+async fn append_is_idempotent_by_client_id(store: Store) {
     let [ann, bob] = people(&store).await;
     let id = group(&store, &[ann, bob]).await;
     let first = stored(say(&store, id, words(ann, "a")).await);
@@ -81,7 +81,7 @@ async fn to_say_it_again_changes_nothing(store: Store) {
     assert_eq!(fourth.seq, 4);
 }
 
-async fn each_of_a_batch_is_judged_for_itself(store: Store) {
+async fn batch_append_validates_each_message_separately(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let id = group(&store, &[ann, bob]).await;
     let elsewhere = group(&store, &[ann, bob]).await;
@@ -126,7 +126,7 @@ async fn each_of_a_batch_is_judged_for_itself(store: Store) {
     );
 }
 
-async fn who_is_blocked_speaks_unheard_and_does_not_learn_it(store: Store) {
+async fn shadow_blocked_message_is_hidden_and_block_not_revealed(store: Store) {
     let [ann, bob] = people(&store).await;
     let opened =
         store.open_direct(opening(Kind::Direct, ann), bob, InvitationRule::Anybody, T0).await;
@@ -154,7 +154,7 @@ async fn who_is_blocked_speaks_unheard_and_does_not_learn_it(store: Store) {
     assert_eq!(bobs[0].unread, 2);
 }
 
-async fn a_conversation_is_read_page_by_page(store: Store) {
+async fn messages_are_read_in_pages(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let id = group(&store, &[ann, bob]).await;
     let batch: Vec<_> = (0..2500).map(|n| words(ann, &n.to_string())).collect();
@@ -174,7 +174,7 @@ async fn a_conversation_is_read_page_by_page(store: Store) {
     assert_eq!(store.messages(id, eve, MessageRange::Latest, 9, T0).await.unwrap(), None);
 }
 
-async fn receipts_move_forwards_only(store: Store) {
+async fn receipts_only_move_forward(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let id = group(&store, &[ann, bob]).await;
     for n in 0..5 {
@@ -198,11 +198,11 @@ async fn receipts_move_forwards_only(store: Store) {
 }
 
 on_both!(
-    what_is_said_is_kept_as_it_was_said,
-    two_hundred_at_once_are_numbered_without_holes,
-    to_say_it_again_changes_nothing,
-    each_of_a_batch_is_judged_for_itself,
-    who_is_blocked_speaks_unheard_and_does_not_learn_it,
-    a_conversation_is_read_page_by_page,
-    receipts_move_forwards_only,
+    appended_message_is_stored_unchanged,
+    concurrent_appends_get_gap_free_seqs,
+    append_is_idempotent_by_client_id,
+    batch_append_validates_each_message_separately,
+    shadow_blocked_message_is_hidden_and_block_not_revealed,
+    messages_are_read_in_pages,
+    receipts_only_move_forward,
 );

@@ -105,13 +105,13 @@ fn held_against_the_model(config: StoreConfig, cases: u32) {
 }
 
 #[test]
-fn appending_to_sqlite_does_what_the_model_does() {
+fn sqlite_append_matches_model() {
     let scratch = Scratch::new();
     held_against_the_model(scratch.config(), 100);
 }
 
 #[test]
-fn appending_to_postgres_does_what_the_model_does() {
+fn postgres_append_matches_model() {
     let Some(admin) = setting("SECUREVOX_TEST_POSTGRES") else {
         return skip("SECUREVOX_TEST_POSTGRES names no server");
     };

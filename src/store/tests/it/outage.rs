@@ -87,7 +87,7 @@ impl Chat {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_server_is_missed_and_found_again() {
+async fn store_recovers_after_database_is_killed() {
     let Some(mut server) = Server::start(&[]) else { return };
     let mut chat = Chat::open(&server).await;
     server.kill();
@@ -101,7 +101,7 @@ async fn a_killed_server_is_missed_and_found_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_hangs_is_given_up_and_found_again() {
+async fn store_recovers_after_database_hangs() {
     let Some(server) = Server::start(&[]) else { return };
     let mut chat = Chat::open(&server).await;
     server.signal("STOP");
@@ -115,7 +115,7 @@ async fn a_server_that_hangs_is_given_up_and_found_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_restart_between_two_questions_goes_unnoticed() {
+async fn database_restart_between_queries_is_transparent() {
     let Some(mut server) = Server::start(&[]) else { return };
     let mut chat = Chat::open(&server).await;
     server.restart();
@@ -125,7 +125,7 @@ async fn a_restart_between_two_questions_goes_unnoticed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_that_another_holds_is_waited_for_only_so_long() {
+async fn foreign_row_lock_wait_is_bounded() {
     let Some(server) = Server::start(&[]) else { return };
     let mut chat = Chat::open(&server).await;
     let (holder, wire) =

@@ -11,7 +11,7 @@ async fn last_seen(store: &Store, user: UserId) -> Option<Timestamp> {
     statuses.first().and_then(|status| status.last_seen_at)
 }
 
-async fn only_what_is_later_is_noted(store: Store) {
+async fn last_seen_only_moves_forward(store: Store) {
     let [ann, bob] = people(&store).await;
     store.set_status(ann, Availability::Away, "at lunch".into()).await.unwrap();
     assert_eq!(last_seen(&store, ann).await, None);
@@ -26,7 +26,7 @@ async fn only_what_is_later_is_noted(store: Store) {
     assert_eq!((statuses[0].state, statuses[0].text.as_str()), (Availability::Away, "at lunch"));
 }
 
-async fn nodes_that_note_the_same_people_do_not_wait_in_a_circle(store: Store) {
+async fn concurrent_last_seen_updates_do_not_deadlock(store: Store) {
     let all: [UserId; 20] = people(&store).await;
     let notes: Vec<_> = (0..8)
         .map(|node| {
@@ -47,4 +47,4 @@ async fn nodes_that_note_the_same_people_do_not_wait_in_a_circle(store: Store) {
     }
 }
 
-on_both!(only_what_is_later_is_noted, nodes_that_note_the_same_people_do_not_wait_in_a_circle,);
+on_both!(last_seen_only_moves_forward, concurrent_last_seen_updates_do_not_deadlock,);

@@ -31,7 +31,7 @@ async fn finds(store: &Store, who: UserId, query: &str) -> Vec<String> {
     found.shown.into_iter().map(|shown| shown.message.body).collect()
 }
 
-async fn five_languages_are_found(store: Store) {
+async fn search_matches_text_in_several_languages(store: Store) {
     let [ann] = people(&store).await;
     let id = group(&store, &[ann]).await;
     let all = [
@@ -73,7 +73,7 @@ async fn five_languages_are_found(store: Store) {
     }
 }
 
-async fn only_what_somebody_may_see_is_found(store: Store) {
+async fn search_returns_only_visible_messages(store: Store) {
     let [ann, bob, eve] = people(&store).await;
     let (both, own) = (group(&store, &[ann, bob]).await, group(&store, &[ann]).await);
     says(&store, both, ann, "1", "canary together").await;
@@ -104,7 +104,7 @@ async fn only_what_somebody_may_see_is_found(store: Store) {
     assert_eq!((there.shown.len(), there.next), (1, None));
 }
 
-async fn what_changes_is_found_as_it_is(store: Store) {
+async fn search_index_follows_edits(store: Store) {
     let [ann] = people(&store).await;
     let id = group(&store, &[ann]).await;
     says(&store, id, ann, "1", "before").await;
@@ -137,7 +137,7 @@ async fn what_changes_is_found_as_it_is(store: Store) {
     }
 }
 
-async fn finds_come_in_pages(store: Store) {
+async fn search_results_are_paged(store: Store) {
     let [ann, bob] = people(&store).await;
     let (id, elsewhere) = (group(&store, &[ann]).await, group(&store, &[bob]).await);
     let batch = |who, n: usize| -> Vec<NewMessageRow> {
@@ -168,7 +168,7 @@ async fn finds_come_in_pages(store: Store) {
     assert_eq!(seen, (1..=1200).rev().collect::<Vec<_>>());
 }
 
-async fn one_page_looks_through_so_much_and_no_more(store: Store) {
+async fn search_page_scan_is_bounded(store: Store) {
     let [ann, bob] = people(&store).await;
     let id = group(&store, &[ann]).await;
     for n in 0..11 {
@@ -197,9 +197,9 @@ async fn one_page_looks_through_so_much_and_no_more(store: Store) {
 }
 
 on_both!(
-    five_languages_are_found,
-    only_what_somebody_may_see_is_found,
-    what_changes_is_found_as_it_is,
-    finds_come_in_pages,
-    one_page_looks_through_so_much_and_no_more,
+    search_matches_text_in_several_languages,
+    search_returns_only_visible_messages,
+    search_index_follows_edits,
+    search_results_are_paged,
+    search_page_scan_is_bounded,
 );

@@ -23,7 +23,7 @@ async fn signs_in(store: &Store, user: UserId, factor: Option<SecondFactorProof>
     store.sign_in(new, audit("in"), at(1)).await.unwrap()
 }
 
-async fn of_two_who_show_one_code_one_comes_in(store: Store) {
+async fn concurrent_use_of_one_code_signs_in_once(store: Store) {
     let ann = with_factor(&store).await;
     for factor in [SecondFactorProof::Step(101), SecondFactorProof::Recovery(hash(1))] {
         let knocks: Vec<_> = (0..8)
@@ -56,7 +56,7 @@ async fn of_two_who_show_one_code_one_comes_in(store: Store) {
     ));
 }
 
-async fn a_factor_is_not_replaced_but_by_whoever_drops_it(store: Store) {
+async fn second_factor_must_be_dropped_before_replacement(store: Store) {
     let ann = with_factor(&store).await;
     assert!(!store.put_second_factor(ann, vec![2], at(1)).await.unwrap());
     let spent = store.drop_second_factor(ann, SecondFactorProof::Step(100), audit("off"), at(1));
@@ -69,7 +69,7 @@ async fn a_factor_is_not_replaced_but_by_whoever_drops_it(store: Store) {
     assert!(!store.spend_factor(ann, SecondFactorProof::Recovery(hash(1))).await.unwrap());
 }
 
-async fn a_password_that_changed_meanwhile_opens_nothing(store: Store) {
+async fn stale_password_hash_cannot_sign_in_or_change_password(store: Store) {
     let ann = somebody(&store, "Ann").await.id;
     let SignInOutcome::Done(phone) = signs_in(&store, ann, None).await else { panic!("she may") };
     let SignInOutcome::Done(tablet) = signs_in(&store, ann, None).await else { panic!("she may") };
@@ -84,7 +84,7 @@ async fn a_password_that_changed_meanwhile_opens_nothing(store: Store) {
     assert!(store.identity(tablet.id).await.unwrap().is_none());
 }
 
-async fn a_reset_link_works_once_and_the_newest_only(store: Store) {
+async fn only_newest_reset_link_works_once(store: Store) {
     let ann = with_factor(&store).await;
     for n in [1, 2] {
         let put = store.put_reset_link(ann, hash(n), n == 2, at(10), audit("link"), T0);
@@ -104,7 +104,7 @@ async fn a_reset_link_works_once_and_the_newest_only(store: Store) {
     assert_eq!(store.second_factor(ann).await.unwrap(), None, "it was lost, so it goes too");
 }
 
-async fn a_sealed_value_is_replaced_only_if_it_is_still_the_same(store: Store) {
+async fn reseal_is_compare_and_swap(store: Store) {
     let ann = with_factor(&store).await;
     let column = SealedColumn::SecondFactor;
     let rows = store.sealed_values(column, None, 10).await.unwrap();
@@ -118,9 +118,9 @@ async fn a_sealed_value_is_replaced_only_if_it_is_still_the_same(store: Store) {
 }
 
 on_both!(
-    of_two_who_show_one_code_one_comes_in,
-    a_factor_is_not_replaced_but_by_whoever_drops_it,
-    a_password_that_changed_meanwhile_opens_nothing,
-    a_reset_link_works_once_and_the_newest_only,
-    a_sealed_value_is_replaced_only_if_it_is_still_the_same,
+    concurrent_use_of_one_code_signs_in_once,
+    second_factor_must_be_dropped_before_replacement,
+    stale_password_hash_cannot_sign_in_or_change_password,
+    only_newest_reset_link_works_once,
+    reseal_is_compare_and_swap,
 );

@@ -22,7 +22,7 @@ async fn rotate(store: &Store, old: u8, new: u8, seconds: u64) -> RefreshOutcome
     store.rotate_refresh(hash(old), next, GRACE, at(seconds)).await.unwrap()
 }
 
-async fn a_token_is_exchanged_for_its_successor_again_and_again(store: Store) {
+async fn refresh_token_rotates_repeatedly(store: Store) {
     let (ann, phone) = ann(&store).await;
     for n in 1..5 {
         let rotated = rotate(&store, n, n + 1, u64::from(n)).await;
@@ -32,7 +32,7 @@ async fn a_token_is_exchanged_for_its_successor_again_and_again(store: Store) {
     }
 }
 
-async fn an_honest_double_request_gets_the_same_answer(store: Store) {
+async fn duplicate_refresh_within_window_gets_same_result(store: Store) {
     let (_, phone) = ann(&store).await;
     let both = tokio::join!(rotate(&store, 1, 2, 1), rotate(&store, 1, 2, 1));
 
@@ -48,7 +48,7 @@ async fn an_honest_double_request_gets_the_same_answer(store: Store) {
     assert!(rotated(&rotate(&store, 2, 3, 12).await));
 }
 
-async fn of_fifty_who_show_a_token_one_rotates_it(store: Store) {
+async fn concurrent_refreshes_rotate_token_once(store: Store) {
     ann(&store).await;
     let shows: Vec<_> = (0..50)
         .map(|_| {
@@ -68,7 +68,7 @@ async fn of_fifty_who_show_a_token_one_rotates_it(store: Store) {
     assert_eq!((rotated, repeated), (1, 49));
 }
 
-async fn a_token_shown_late_or_by_another_signs_the_device_out(store: Store) {
+async fn refresh_token_reuse_revokes_device(store: Store) {
     for (other_successor, seconds, successor_used) in [(2, 12, false), (9, 2, false), (2, 2, true)]
     {
         let ann = somebody(&store, "Ann").await;
@@ -91,13 +91,13 @@ async fn a_token_shown_late_or_by_another_signs_the_device_out(store: Store) {
     }
 }
 
-async fn tokens_that_are_unknown_or_expired_are_worth_nothing(store: Store) {
+async fn unknown_or_expired_refresh_token_is_rejected(store: Store) {
     ann(&store).await;
     assert_eq!(rotate(&store, 7, 8, 1).await, RefreshOutcome::Unknown);
     assert_eq!(rotate(&store, 1, 2, 3600).await, RefreshOutcome::Unknown);
 }
 
-async fn a_person_sees_and_signs_out_their_devices(store: Store) {
+async fn user_lists_and_revokes_own_devices(store: Store) {
     let (ann, phone) = ann(&store).await;
     let bob = somebody(&store, "Bob").await;
     let tablet = device(ann.id);
@@ -122,7 +122,7 @@ async fn a_person_sees_and_signs_out_their_devices(store: Store) {
     assert_eq!(left, [tablet.id]);
 }
 
-async fn one_of_twenty_becomes_the_first_admin(store: Store) {
+async fn concurrent_setup_link_use_creates_one_admin(store: Store) {
     store.put_setup_link(hash(1), at(60), T0).await.unwrap();
     store.put_setup_link(hash(2), at(60), T0).await.unwrap();
     let taken = somebody(&store, "Taken").await.phone;
@@ -155,11 +155,11 @@ async fn one_of_twenty_becomes_the_first_admin(store: Store) {
 }
 
 on_both!(
-    a_token_is_exchanged_for_its_successor_again_and_again,
-    an_honest_double_request_gets_the_same_answer,
-    of_fifty_who_show_a_token_one_rotates_it,
-    a_token_shown_late_or_by_another_signs_the_device_out,
-    tokens_that_are_unknown_or_expired_are_worth_nothing,
-    a_person_sees_and_signs_out_their_devices,
-    one_of_twenty_becomes_the_first_admin,
+    refresh_token_rotates_repeatedly,
+    duplicate_refresh_within_window_gets_same_result,
+    concurrent_refreshes_rotate_token_once,
+    refresh_token_reuse_revokes_device,
+    unknown_or_expired_refresh_token_is_rejected,
+    user_lists_and_revokes_own_devices,
+    concurrent_setup_link_use_creates_one_admin,
 );

@@ -46,7 +46,7 @@ fn refused(outcome: &Result<(), StoreError>) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_with_a_certificate_is_trusted_as_far_as_the_url_says() {
+async fn sslmode_determines_certificate_verification() {
     let Some(files) = certificates() else { return };
     let path = |name: &str| files.0.join(name).display().to_string();
     let (cert, key) = (path("server.crt"), path("server.key"));
@@ -76,7 +76,7 @@ async fn a_server_with_a_certificate_is_trusted_as_far_as_the_url_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_without_a_certificate_serves_those_who_do_not_insist() {
+async fn server_without_tls_accepts_only_optional_sslmode() {
     let Some(server) = Server::start(&[]) else { return };
 
     open(&server, "127.0.0.1", "sslmode=disable").await.unwrap();

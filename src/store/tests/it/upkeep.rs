@@ -10,13 +10,13 @@ use crate::harness::{
     Scratch, T0, at, audit, device, group, hash, on_both, people, refresh, say, somebody, words,
 };
 
-async fn an_open_store_answers(store: Store) {
+async fn open_store_responds_to_ping(store: Store) {
     store.ping().await.unwrap();
     assert_eq!(store.queued(), 0);
     assert!(["sqlite", "postgres"].contains(&store.backend()));
 }
 
-async fn deeds_are_remembered_newest_first(store: Store) {
+async fn audit_log_is_paged_newest_first(store: Store) {
     let ann = somebody(&store, "Ann").await;
     for n in 0..5 {
         let entry = store::NewAudit { actor: Some(ann.id), ..audit(&format!("deed.{n}")) };
@@ -43,7 +43,7 @@ async fn deeds_are_remembered_newest_first(store: Store) {
     );
 }
 
-async fn only_what_is_over_is_thrown_away(store: Store) {
+async fn purge_removes_only_expired_rows(store: Store) {
     let [ann, bob] = people(&store).await;
     for (n, expires) in [(1, 100), (2, 200)] {
         let opened = store.open_device(device(ann), refresh(n, at(expires)), audit("x"), T0).await;
@@ -63,13 +63,13 @@ async fn only_what_is_over_is_thrown_away(store: Store) {
 }
 
 on_both!(
-    an_open_store_answers,
-    deeds_are_remembered_newest_first,
-    only_what_is_over_is_thrown_away,
+    open_store_responds_to_ping,
+    audit_log_is_paged_newest_first,
+    purge_removes_only_expired_rows,
 );
 
 #[tokio::test]
-async fn migrations_are_pending_until_the_store_is_opened() {
+async fn opening_store_applies_pending_migrations() {
     let scratch = Scratch::new();
     let before = Store::pending_migrations(scratch.config()).await.unwrap();
     let store = Store::open(scratch.config()).await.unwrap();
@@ -95,7 +95,7 @@ async fn migrations_are_pending_until_the_store_is_opened() {
 }
 
 #[tokio::test]
-async fn what_was_stored_is_there_after_a_restart() {
+async fn stored_data_survives_restart() {
     let scratch = Scratch::new();
     let store = Store::open(scratch.config()).await.unwrap();
     let ann = somebody(&store, "Ann").await;
@@ -106,7 +106,7 @@ async fn what_was_stored_is_there_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_url_that_leads_nowhere_is_refused() {
+async fn invalid_or_unreachable_database_url_is_rejected() {
     for url in ["", "mysql://x", "sqlite:", "sqlite::memory:", "/tmp/x.db"] {
         let refused = Store::open(StoreConfig::new(url)).await.err().unwrap();
         assert!(matches!(refused, StoreError::Internal(_)), "{url}: {refused}");
@@ -118,7 +118,7 @@ async fn a_url_that_leads_nowhere_is_refused() {
 }
 
 #[test]
-fn a_failure_has_a_code_and_says_whether_to_try_again() {
+fn store_errors_have_code_kind_and_retry_after() {
     let failures = [
         (StoreError::Overloaded, "store/overloaded", ErrorKind::Unavailable, Some(1)),
         (StoreError::Deadline, "store/timeout", ErrorKind::Unavailable, Some(1)),

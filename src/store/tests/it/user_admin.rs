@@ -11,7 +11,7 @@ async fn admin(store: &Store, name: &str) -> UserId {
     id
 }
 
-async fn people_are_found_by_what_is_known_of_them(store: Store) {
+async fn users_are_filtered_by_name_phone_role_and_suspension(store: Store) {
     for (name, phone) in
         [("Ann", "+491"), ("anna", "+4912"), ("Bob", "+4913"), ("A%", "+442"), ("A_c", "+443")]
     {
@@ -38,7 +38,7 @@ async fn people_are_found_by_what_is_known_of_them(store: Store) {
     assert!(find(admins).await.is_empty());
 }
 
-async fn the_last_administrator_stays(store: Store) {
+async fn last_administrator_cannot_be_removed(store: Store) {
     let (ann, bob) = (admin(&store, "Ann").await, admin(&store, "Bob").await);
     // Each puts the other out, in different ways, all at once.
     let rest = || NewJob {
@@ -71,7 +71,7 @@ async fn the_last_administrator_stays(store: Store) {
     }
 }
 
-async fn whoever_is_suspended_comes_back_as_they_were(store: Store) {
+async fn unsuspended_user_regains_devices(store: Store) {
     let ann = somebody(&store, "Ann").await.id;
     let phone = device(ann);
     store.open_device(phone.clone(), refresh(1, at(99)), audit("in"), T0).await.unwrap();
@@ -89,7 +89,7 @@ async fn whoever_is_suspended_comes_back_as_they_were(store: Store) {
 }
 
 on_both!(
-    people_are_found_by_what_is_known_of_them,
-    the_last_administrator_stays,
-    whoever_is_suspended_comes_back_as_they_were,
+    users_are_filtered_by_name_phone_role_and_suspension,
+    last_administrator_cannot_be_removed,
+    unsuspended_user_regains_devices,
 );

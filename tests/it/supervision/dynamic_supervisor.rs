@@ -18,7 +18,7 @@ fn make(
 }
 
 #[test]
-fn children_are_found_by_name_until_they_are_stopped() {
+fn child_is_found_by_name_until_stopped() {
     simulate(async {
         let script = Script::default();
         let (living, sessions) = one(dynamic_supervisor("sessions", 4)).await;
@@ -48,7 +48,7 @@ fn children_are_found_by_name_until_they_are_stopped() {
 }
 
 #[test]
-fn one_bad_child_takes_nobody_down() {
+fn crashing_child_does_not_affect_siblings() {
     simulate(async {
         let script = Script::default();
         let (living, rooms) =
@@ -71,7 +71,7 @@ fn one_bad_child_takes_nobody_down() {
 }
 
 #[test]
-fn a_temporary_child_that_fails_is_gone_and_its_name_is_free() {
+fn failed_temporary_child_is_removed_and_frees_name() {
     simulate(async {
         let script = Script::default();
         let (living, sessions) = one(dynamic_supervisor("sessions", 2).temporary()).await;
@@ -87,7 +87,7 @@ fn a_temporary_child_that_fails_is_gone_and_its_name_is_free() {
 }
 
 #[test]
-fn a_namesake_that_follows_at_once_is_not_erased_with_the_one_before() {
+fn child_restarted_under_same_name_survives_removal_of_old() {
     simulate(async {
         let script = Script::default();
         let (living, sessions) = one(dynamic_supervisor("sessions", 1)).await;
@@ -106,7 +106,7 @@ fn a_namesake_that_follows_at_once_is_not_erased_with_the_one_before() {
 }
 
 #[test]
-fn a_child_that_cannot_start_is_reported_to_whoever_starts_it() {
+fn failed_child_start_is_reported_to_caller() {
     simulate(async {
         let script = Script::default();
         let (living, sessions) = one(dynamic_supervisor("sessions", 1).temporary()).await;
@@ -121,7 +121,7 @@ fn a_child_that_cannot_start_is_reported_to_whoever_starts_it() {
 }
 
 #[test]
-fn an_operator_restarts_and_stops_a_child_of_a_nursery_by_its_path() {
+fn operator_restarts_and_stops_dynamic_child_by_path() {
     simulate(async {
         let script = Script::default();
         let (living, sessions) = one(dynamic_supervisor("sessions", 1)).await;
@@ -140,7 +140,7 @@ fn an_operator_restarts_and_stops_a_child_of_a_nursery_by_its_path() {
 }
 
 #[test]
-fn many_children_stop_side_by_side() {
+fn dynamic_children_stop_in_parallel_within_deadline() {
     simulate(async {
         let script = Script::default();
         let (living, sessions) =
