@@ -12,7 +12,7 @@ use bench::server::Server;
 use bench::wire::Http;
 use serde_json::{Value, json};
 
-/// One load: its name, what it asks of `securevox bench calls`, and what is aimed at.
+/// One load: its name, the options of `securevox-loadgen`, and the aims.
 struct Load {
     name: &'static str,
     options: &'static [&'static str],
@@ -134,10 +134,10 @@ fn load_janus(load: &Load) -> Option<Value> {
     Some(figures)
 }
 
-/// Runs the load generator of the release binary.
+/// Runs the release build of the load generator.
 fn run(load: &Load, at: &[&str]) -> Value {
-    let mut command = Command::new(bench::server::binary());
-    command.args(["bench", "calls", "--json"]).args(at).args(load.options);
+    let mut command = Command::new(bench::server::release_binary("securevox-loadgen"));
+    command.arg("--json").args(at).args(load.options);
     let done = command.stderr(Stdio::inherit()).output().unwrap();
     assert!(done.status.success(), "the load generator failed: {}", load.name);
     serde_json::from_slice(&done.stdout).unwrap()

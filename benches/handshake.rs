@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bench::figures::times;
-use media::client::{OfferSection, TestPeer};
+use media::test_peer::{OfferSection, TestPeer};
 use media::{
     DtlsCertificate, LocalCandidate, MediaKind, NetworkPath, ParticipantId, PublishOffer,
     RoomConfig, SfuRoom, TransmitBuffer, TransportProtocol,

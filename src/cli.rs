@@ -1,6 +1,5 @@
 //! The command line: every operator's deed, in words.
 
-mod bench;
 mod doctor;
 mod nodes;
 mod remote;
@@ -59,9 +58,6 @@ enum CliCommand {
     Nodes(nodes::NodesArgs),
     /// Has a node hand over what it has and leave, and waits until it has.
     Drain(nodes::DrainArgs),
-    /// Measures a server under load.
-    #[command(subcommand)]
-    Bench(bench::BenchCommand),
 }
 
 #[derive(Subcommand)]
@@ -150,7 +146,6 @@ fn dispatch(command: CliCommand, config: Config) -> Result<(), CliError> {
         CliCommand::Tree(tree) => tree::tree(&tree, &config),
         CliCommand::Nodes(which) => nodes::nodes(&which, &config),
         CliCommand::Drain(which) => nodes::drain(&which, &config),
-        CliCommand::Bench(bench) => bench::bench(&bench, &config),
         CliCommand::Secrets(command) => secrets::secrets(&command, &config),
         CliCommand::Migrate => block_on(async move {
             app::open(&config).await?;

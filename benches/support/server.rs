@@ -111,11 +111,16 @@ impl Drop for Server {
     }
 }
 
-/// The release binary, which lies beside the folder of the benchmarks.
+/// The server's release binary.
 pub fn binary() -> PathBuf {
+    release_binary("securevox")
+}
+
+/// A release binary of the workspace; it lies beside the folder of the benchmarks.
+pub fn release_binary(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap();
-    let binary = own.ancestors().nth(2).unwrap().join("securevox");
-    assert!(binary.is_file(), "build the server first: cargo build --release");
+    let binary = own.ancestors().nth(2).unwrap().join(name);
+    assert!(binary.is_file(), "build it first: cargo build --release --package {name}");
     binary
 }
 

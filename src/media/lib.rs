@@ -9,13 +9,14 @@
 mod allocation;
 mod api;
 mod bandwidth;
-pub mod client;
 mod codec;
 mod congestion;
 mod connection;
 mod counters;
 mod dtls;
-#[doc(hidden)]
+#[cfg(test)]
+mod fuzz_corpus_tests;
+#[cfg(any(test, fuzzing))]
 pub mod fuzz_targets;
 mod ice;
 mod member;
@@ -38,6 +39,8 @@ mod srtp;
 mod ssrc_table;
 mod stream;
 mod subscription;
+#[cfg(any(test, feature = "test-peer"))]
+pub mod test_peer;
 mod track;
 mod twcc;
 #[cfg(test)]

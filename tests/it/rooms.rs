@@ -5,7 +5,7 @@ use std::time::Duration;
 #[cfg(debug_assertions)]
 use media::MediaKind;
 #[cfg(debug_assertions)]
-use media::client::{OfferSection, TestPeer};
+use media::test_peer::{OfferSection, TestPeer};
 use serde_json::json;
 
 use crate::calls::text;

@@ -16,7 +16,7 @@ use std::ptr::{from_mut, from_ref, null_mut};
 use media::path::{TransmitDatagram, TransportProtocol};
 
 /// How many datagrams one call takes.
-pub(crate) const BATCH: usize = 64;
+pub const BATCH: usize = 64;
 /// No media packet is longer; what is longer is cut off by the kernel and thrown away.
 const MAX_DATAGRAM_BYTES: usize = 2048;
 /// What the kernel puts into one train of segments: 64 of them, and 64 KiB less headers.
@@ -24,7 +24,7 @@ const MAX_GSO_SEGMENTS: usize = 64;
 const MAX_GSO_BYTES: usize = 65_000;
 
 /// Buffers for one batch in each direction.
-pub(crate) struct DatagramBatch {
+pub struct DatagramBatch {
     received: Box<[[u8; MAX_DATAGRAM_BYTES]]>,
     from: Box<[libc::sockaddr_storage]>,
     to: Box<[libc::sockaddr_storage]>,
@@ -38,8 +38,14 @@ pub(super) struct SendOutcome {
     pub(super) dropped: u64,
 }
 
+impl Default for DatagramBatch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl DatagramBatch {
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         // SAFETY: all zeroes are a sockaddr_storage of no family.
         let addresses =
             || vec![unsafe { zeroed::<libc::sockaddr_storage>() }; BATCH].into_boxed_slice();
@@ -55,7 +61,7 @@ impl DatagramBatch {
     ///
     /// # Errors
     /// The system's; `WouldBlock` if nothing waits.
-    pub(crate) fn receive(&mut self, socket: RawFd) -> io::Result<usize> {
+    pub fn receive(&mut self, socket: RawFd) -> io::Result<usize> {
         // SAFETY: all zeroes are valid for these plain structures; every pointer put into them
         // points to an element of `self` or of these arrays, all of which outlive the call.
         let count = unsafe {
@@ -84,7 +90,7 @@ impl DatagramBatch {
     }
 
     /// The datagram number `i` of the last batch, and who sent it; `None` if it was too long.
-    pub(crate) fn datagram(&mut self, i: usize) -> Option<(SocketAddr, &mut [u8])> {
+    pub fn datagram(&mut self, i: usize) -> Option<(SocketAddr, &mut [u8])> {
         let length = *self.lengths.get(i)?;
         let from = address(self.from.get(i)?)?;
         let bytes = self.received.get_mut(i)?.get_mut(..length)?;

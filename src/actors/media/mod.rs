@@ -9,7 +9,7 @@ mod metrics_export;
 mod tcp;
 
 pub use addresses::addresses;
-pub(crate) use batch::{BATCH, DatagramBatch};
+pub use batch::{BATCH, DatagramBatch};
 pub use dispatcher::RoomNotice;
 pub use ice_mux::{IceMux, IceMuxConfig as PortPlace};
 pub use lease::HostedRoomGuard;

@@ -6,16 +6,16 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::{OfferSection, text};
-use crate::client::{ClientDtls, own_fingerprint};
 use crate::rtcp::{self, CompoundWriter};
 use crate::rtp::RtpPacket;
 use crate::srtp::{OVERHEAD, ReplayWindow, SrtpContext, SrtpProfile};
+use crate::test_peer::{ClientDtls, own_fingerprint};
 use crate::twcc::TwccReceiver;
 use crate::{MediaKind, NetworkPath, ParticipantId, PublishOffer, TransportProtocol};
 
 /// A connectivity check of a controlling client.
 pub(crate) fn check(fragment: &str, password: &str, nominate: bool) -> Vec<u8> {
-    crate::client::check(&format!("{fragment}:client"), password, nominate).unwrap()
+    crate::test_peer::check(&format!("{fragment}:client"), password, nominate).unwrap()
 }
 
 /// A packet that was received and decrypted.

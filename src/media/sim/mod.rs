@@ -5,7 +5,7 @@ mod link;
 mod media;
 mod tests;
 
-pub(crate) use crate::client::{OfferSection, text};
+pub(crate) use crate::test_peer::{OfferSection, text};
 pub(crate) use client::{Client, check};
 pub(crate) use link::Link;
 

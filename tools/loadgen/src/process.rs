@@ -1,20 +1,20 @@
-//! What a process on this machine costs, as the kernel accounts for it (proc(5)).
+//! CPU time and memory of a process on this machine, as the kernel accounts for it (proc(5)).
 
 use std::time::Duration;
 
-/// Ticks in which the kernel counts time of the processor (`USER_HZ`, 100 on every Linux).
+/// The unit of CPU time in `/proc` (`USER_HZ`, 100 on every Linux).
 const TICK: Duration = Duration::from_millis(10);
 
-/// Time of the processor that a process has used: its own, and the kernel's for it.
+/// CPU time that a process has used: in user mode, and in the kernel on its behalf.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Cpu {
-    pub(super) user: Duration,
-    pub(super) system: Duration,
+pub(crate) struct CpuTime {
+    pub(crate) user: Duration,
+    pub(crate) system: Duration,
 }
 
-impl Cpu {
-    /// Of a process; nothing if there is none.
-    pub(super) fn of(pid: u32) -> Self {
+impl CpuTime {
+    /// CPU time of the process so far; zero if there is no such process.
+    pub(crate) fn of(pid: u32) -> Self {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let after_name = stat.rsplit_once(')').unwrap_or_default().1;
         let field = |n: usize| {
@@ -23,26 +23,26 @@ impl Cpu {
         Self { user: TICK * field(12), system: TICK * field(13) }
     }
 
-    /// What was used since.
-    pub(super) fn since(self, before: Self) -> Self {
+    /// CPU time used since `before`.
+    pub(crate) fn since(self, before: Self) -> Self {
         let user = self.user.saturating_sub(before.user);
         Self { user, system: self.system.saturating_sub(before.system) }
     }
 
-    pub(super) fn total(self) -> Duration {
+    pub(crate) fn total(self) -> Duration {
         self.user + self.system
     }
 }
 
-/// Resident memory of a process in KiB.
-pub(super) fn resident(pid: u32) -> u64 {
+/// Resident memory of a process in KiB; 0 if there is no such process.
+pub(crate) fn resident_kib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
 }
 
-/// The process on this machine that listens on a TCP port, if it can be seen.
-pub(super) fn listening(port: u16) -> Option<u32> {
+/// The process on this machine that listens on a TCP port, if `/proc` shows it.
+pub(crate) fn listening(port: u16) -> Option<u32> {
     let ending = format!(":{port:04X}");
     let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
         let text = std::fs::read_to_string(table).ok()?;
@@ -72,7 +72,7 @@ mod tests {
 
         let own = std::process::id();
         assert_eq!(listening(port), Some(own));
-        assert!(resident(own) > 1000);
+        assert!(resident_kib(own) > 1000);
         drop(listener);
         assert_eq!(listening(port), None);
     }

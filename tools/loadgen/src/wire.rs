@@ -1,4 +1,4 @@
-//! Plain HTTP and WebSockets of a client, as little of them as it needs.
+//! A minimal HTTP/1.1 and WebSocket client (RFC 9112, RFC 6455).
 
 use std::time::Duration;
 
@@ -9,25 +9,21 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::cli::CliError;
+use crate::Failure;
 
-/// Longer frames are no answers.
-const LONGEST: usize = 4 << 20;
-/// How long any answer may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// Largest WebSocket frame accepted.
+const MAX_FRAME_BYTES: usize = 4 << 20;
+/// How long any reply may take.
+pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(30);
 
-pub(super) fn wrong(words: impl Into<String>) -> CliError {
-    CliError(words.into(), 1)
-}
-
-/// Asks once and gives the answer, which must be a success. `authorization` is the whole header.
-pub(super) async fn ask(
+/// Sends one request and returns the JSON of a successful response. `authorization` is the header's value.
+pub(super) async fn request(
     server: &str,
     method: &str,
     path: &str,
     authorization: &str,
     body: &Value,
-) -> Result<Value, CliError> {
+) -> Result<Value, Failure> {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let authorization = match authorization {
         "" => String::new(),
@@ -40,29 +36,29 @@ pub(super) async fn ask(
     );
     let mut stream = TcpStream::connect(server).await?;
     stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await??;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    let mut response = String::new();
+    tokio::time::timeout(REPLY_TIMEOUT, stream.read_to_string(&mut response)).await??;
+    let (head, body) = response.split_once("\r\n\r\n").unwrap_or_default();
     match head.split(' ').nth(1) {
         Some(status) if status.starts_with('2') => Ok(serde_json::from_str(body)?),
-        _ => Err(wrong(format!("{method} {path}: {}", body.trim_end()))),
+        _ => Err(format!("{method} {path}: {}", body.trim_end()).into()),
     }
 }
 
 /// An open WebSocket.
 pub(super) struct WebSocketClient {
     framed: Framed<TcpStream, Codec>,
-    /// A message of which more is to come.
-    begun: Vec<u8>,
+    /// The fragments so far of a fragmented message.
+    fragments: Vec<u8>,
 }
 
 impl WebSocketClient {
-    /// Opens one at `path`.
+    /// Opens a WebSocket at `path`, with an optional subprotocol.
     pub(super) async fn open(
         server: &str,
         path: &str,
         protocol: Option<&str>,
-    ) -> Result<Self, CliError> {
+    ) -> Result<Self, Failure> {
         let mut stream = TcpStream::connect(server).await?;
         stream.set_nodelay(true)?;
         let protocol = protocol.map(|it| format!("sec-websocket-protocol: {it}\r\n"));
@@ -77,51 +73,55 @@ impl WebSocketClient {
             head.push(stream.read_u8().await?); // byte by byte: frames may follow at once
         }
         if !head.starts_with(b"HTTP/1.1 101") {
-            let words = String::from_utf8_lossy(&head);
-            return Err(wrong(format!("no WebSocket at {server}{path}: {words}")));
+            let head = String::from_utf8_lossy(&head);
+            return Err(format!("no WebSocket at {server}{path}: {head}").into());
         }
-        let framed = Framed::new(stream, Codec::new().client_mode().max_size(LONGEST));
-        Ok(Self { framed, begun: Vec::new() })
+        let framed = Framed::new(stream, Codec::new().client_mode().max_size(MAX_FRAME_BYTES));
+        Ok(Self { framed, fragments: Vec::new() })
     }
 
-    pub(super) async fn say(&mut self, message: &Value) -> Result<(), CliError> {
+    /// Sends a message as a text frame.
+    pub(super) async fn send(&mut self, message: &Value) -> Result<(), Failure> {
         Ok(self.framed.send(Message::Text(message.to_string().into())).await?)
     }
 
-    /// The next message; pings are answered on the way.
-    pub(super) async fn hear(&mut self) -> Result<Value, CliError> {
+    /// Receives the next message; answers pings meanwhile.
+    pub(super) async fn receive(&mut self) -> Result<Value, Failure> {
         loop {
             match self.framed.next().await {
                 Some(Ok(Frame::Text(bytes))) => return Ok(serde_json::from_slice(&bytes)?),
                 Some(Ok(Frame::Continuation(
                     Item::FirstText(part) | Item::FirstBinary(part) | Item::Continue(part),
-                ))) => self.begun.extend(part),
+                ))) => self.fragments.extend(part),
                 Some(Ok(Frame::Continuation(Item::Last(part)))) => {
-                    self.begun.extend(part);
-                    return Ok(serde_json::from_slice(&std::mem::take(&mut self.begun))?);
+                    self.fragments.extend(part);
+                    return Ok(serde_json::from_slice(&std::mem::take(&mut self.fragments))?);
                 }
                 Some(Ok(Frame::Ping(bytes))) => self.framed.send(Message::Pong(bytes)).await?,
                 Some(Ok(Frame::Close(reason))) => {
                     let reason = reason.and_then(|it| it.description).unwrap_or_default();
-                    return Err(wrong(format!("the server ended a socket: {reason}")));
+                    return Err(format!("the server closed a socket: {reason}").into());
                 }
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(error.into()),
-                None => return Err(wrong("the server closed a socket")),
+                None => return Err("the server closed a socket".into()),
             }
         }
     }
 
-    /// The next message that is looked for.
-    pub(super) async fn wait(&mut self, is_it: impl Fn(&Value) -> bool) -> Result<Value, CliError> {
+    /// Receives messages until one matches, and returns that one.
+    pub(super) async fn receive_matching(
+        &mut self,
+        matches: impl Fn(&Value) -> bool,
+    ) -> Result<Value, Failure> {
         let search = async {
             loop {
-                let message = self.hear().await?;
-                if is_it(&message) {
+                let message = self.receive().await?;
+                if matches(&message) {
                     return Ok(message);
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, search).await?
+        tokio::time::timeout(REPLY_TIMEOUT, search).await?
     }
 }

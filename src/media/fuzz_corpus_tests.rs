@@ -6,13 +6,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path as Folder;
 use std::time::Instant;
 
-use media::{NetworkPath, TransportProtocol, fuzz_targets};
+use crate::{NetworkPath, TransportProtocol, fuzz_targets};
 
 /// How often each seed is damaged.
 const TIMES: usize = 300;
 
 /// Calls `door` with every seed of a kind, and with what it is after some damage.
-#[expect(clippy::unwrap_used, reason = "a corpus that cannot be read fails the test")]
 fn replay(kind: &str, mut door: impl FnMut(&[u8])) {
     let folder = Folder::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(kind);
     let mut dice = 0x9e37_79b9_u32;
