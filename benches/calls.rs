@@ -61,10 +61,10 @@ const LOADS: &[Load] = &[
 
 const SETTINGS: [(&str, &str); 5] = [
     ("CALLS__MAX_PARTICIPANTS", "1000"),
-    ("CALLS__MAX_PER_PERSON", "1000"),
-    ("MEDIA__PORT", "0"),
+    ("CALLS__MAX_CALLS_PER_USER", "1000"),
+    ("MEDIA__PORT_BASE", "0"),
     ("MEDIA__THREADS", "1"),
-    ("MEDIA__ADDRESSES", "[\"127.0.0.1\"]"),
+    ("MEDIA__EXTERNAL_ADDRESSES", "[\"127.0.0.1\"]"),
 ];
 
 #[actix::main]

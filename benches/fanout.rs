@@ -57,7 +57,7 @@ async fn ours() -> f64 {
     drop((room, server));
 
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(dir.path(), &[("SESSIONS__QUEUE_FRAMES", "64")]).await;
+    let server = Server::start(dir.path(), &[("SESSIONS__SEND_QUEUE_CAPACITY", "64")]).await;
     let mut room = Room::gather(&server, MEMBERS - 1).await;
     let mut others = room.paced().await;
     times("fanout", "one does not read: sent to delivered", &mut others, None);

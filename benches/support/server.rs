@@ -18,10 +18,10 @@ const SETTINGS: [(&str, &str); 14] = [
     ("LIMITS__EVENTS_BURST", "1000000"),
     ("AUTH__HASH_MEMORY_KIB", "64"),
     ("AUTH__HASH_PASSES", "1"),
-    ("AUTH__ACCESS_TOKEN_SECONDS", "3600"),
-    ("CHAT__DIRECT", "anybody"),
-    ("TELEMETRY__LEVEL", "warn"),
-    ("MEDIA__PORT", "0"),
+    ("AUTH__ACCESS_TOKEN_TTL_SECONDS", "3600"),
+    ("CHAT__DIRECT_CONVERSATIONS_FROM", "anybody"),
+    ("TELEMETRY__LOG_FILTER", "warn"),
+    ("MEDIA__PORT_BASE", "0"),
     ("TURN__PORT", "0"),
 ];
 
@@ -33,7 +33,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the server on `dir` and waits until it is ready. Settings come as `CHAT__QUEUE`.
+    /// Starts the server on `dir` and waits until it is ready. Settings come as `CHAT__SHARD_QUEUE_CAPACITY`.
     pub async fn start(dir: &Path, settings: &[(&str, &str)]) -> Self {
         let mut server = Self::spawn(dir, settings);
         server.ready().await;

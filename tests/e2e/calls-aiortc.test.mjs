@@ -16,7 +16,7 @@ describe('aiortc client', () => {
   let server, browser, peer;
 
   before(async () => {
-    server = await Server.start({ MEDIA__ADDRESSES: '[]' }); // addresses of this machine: aiortc does not send to 127.0.0.1
+    server = await Server.start({ MEDIA__EXTERNAL_ADDRESSES: '[]' }); // addresses of this machine: aiortc does not send to 127.0.0.1
     browser = await Browser.open();
   });
   after(async () => {

@@ -65,10 +65,10 @@ describe('call restricted to a TURN relay', () => {
   }
 
   it('media flows through the embedded relay', () =>
-    assertRelayed({ TURN__ALLOW_PRIVATE: true, TURN__RELAY_ADDRESSES: '["127.0.0.1"]' }, 'relay'));
+    assertRelayed({ TURN__ALLOW_PRIVATE_PEERS: true, TURN__EXTERNAL_RELAY_ADDRESSES: '["127.0.0.1"]' }, 'relay'));
 
   it('media flows through an external coturn', async () => {
     turnServer = await startCoturn();
-    await assertRelayed({ TURN__SECRET: SECRET, TURN__URLS: `["turn:127.0.0.1:${turnServer.port}?transport=udp"]` }, 'relay');
+    await assertRelayed({ TURN__SECRET: SECRET, TURN__EXTERNAL_URLS: `["turn:127.0.0.1:${turnServer.port}?transport=udp"]` }, 'relay');
   });
 });

@@ -12,7 +12,7 @@ describe('call between browsers', () => {
   let server, browser, alice, bob, eve, dan, operator;
 
   before(async () => {
-    server = await Server.start({ TELEMETRY__METRICS_LOCAL: true });
+    server = await Server.start({ TELEMETRY__METRICS_ALLOW_LOOPBACK: true });
     browser = await Browser.open();
     [alice, bob, eve, dan] = await Promise.all(['Alice', 'Bob', 'Eve', 'Dan'].map((name) => Person.register(server, name)));
     operator = await Person.operator(server);

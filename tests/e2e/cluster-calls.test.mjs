@@ -12,7 +12,7 @@ describe('calls on three nodes', { skip: !servicesAvailable(), timeout: 600_000 
   let cluster, browser, people;
   const balancers = [];
   before(async () => {
-    cluster = await Cluster.start(3, { CALLS__MAX_PER_PERSON: 100 });
+    cluster = await Cluster.start(3, { CALLS__MAX_CALLS_PER_USER: 100 });
     browser = await Browser.open();
     for (let n = 0; n < 3; n++) balancers.push(await cluster.addBalancer(n, (n + 1) % 3, (n + 2) % 3));
     people = [];

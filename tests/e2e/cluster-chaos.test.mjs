@@ -12,7 +12,7 @@ const USERS = 100;
 const GROUP_SIZE = 10;
 const CHAOS_SECONDS = Number(process.env.E2E_CHAOS_SECONDS ?? 120);
 /** On a machine this busy a device may send `sync` later than the default time for which the server holds messages back. */
-const LONG_SYNC_HOLD = { SESSIONS__SYNC_HOLD_MS: 10_000 };
+const LONG_SYNC_HOLD = { SESSIONS__INITIAL_SYNC_WAIT_MS: 10_000 };
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Registers all users in groups of ten and connects a device of each, spread over the nodes. */

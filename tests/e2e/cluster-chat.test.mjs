@@ -12,7 +12,7 @@ import { eventually, withTimeout } from './wait.mjs';
 describe('users on three nodes', { skip: !servicesAvailable(), timeout: 240_000 }, () => {
   let cluster, balancers;
   before(async () => {
-    cluster = await Cluster.start(3, { SESSIONS__GRACE_SECONDS: 3 });
+    cluster = await Cluster.start(3, { SESSIONS__RESUME_WINDOW_SECONDS: 3 });
     balancers = [await cluster.addBalancer(0), await cluster.addBalancer(1), await cluster.addBalancer(2)];
   });
   after(() => cluster?.end());

@@ -23,7 +23,7 @@ async function startWithProxiedBroker() {
   const url = new URL(process.env.SECUREVOX_TEST_AMQP);
   const proxies = [];
   for (let n = 0; n < 3; n++) proxies.push(await new TcpProxy(Number(url.port)).listen());
-  const viaProxy = (n) => ({ CLUSTER__BUS: `amqp://${url.username}:${url.password}@127.0.0.1:${proxies[n].port}` });
+  const viaProxy = (n) => ({ CLUSTER__AMQP_URL: `amqp://${url.username}:${url.password}@127.0.0.1:${proxies[n].port}` });
   const cluster = await Cluster.start(3, {}, { nodeSettings: viaProxy });
   return { cluster, proxies };
 }
@@ -111,7 +111,7 @@ describe('cluster outages', { skip: !servicesAvailable(), timeout: 300_000, conc
     try {
       await services('broker');
       const [bus] = readFileSync(join(directory, 'env'), 'utf8').match(/amqp:[^']*/);
-      cluster = await Cluster.start(3, { CLUSTER__BUS: bus });
+      cluster = await Cluster.start(3, { CLUSTER__AMQP_URL: bus });
       const { group, devices: [alice, bob, eve] } = await connectGroup(cluster);
       const { call_id } = await alice.request('join_call', { sessionId: 'full' });
       await bob.request('join_call', { call_id });
@@ -156,7 +156,7 @@ describe('cluster outages', { skip: !servicesAvailable(), timeout: 300_000, conc
     });
     let server = redis();
     await eventually(10_000, 'Redis accepts connections', accepts);
-    const cluster = await Cluster.start(3, { CLUSTER__CACHE: `redis://127.0.0.1:${port}` });
+    const cluster = await Cluster.start(3, { CLUSTER__REDIS_URL: `redis://127.0.0.1:${port}` });
     try {
       const { group, devices: [alice, bob, eve], people } = await connectGroup(cluster);
       server.kill('SIGKILL');

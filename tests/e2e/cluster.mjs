@@ -30,9 +30,9 @@ export class Cluster {
     const url = process.env.SECUREVOX_TEST_POSTGRES.replace(/\/[^/]*$/, `/${cluster.database}`);
     cluster.settings = {
       DATABASE__URL: url,
-      CLUSTER__BUS: process.env.SECUREVOX_TEST_AMQP,
-      CLUSTER__CACHE: process.env.SECUREVOX_TEST_REDIS,
-      CLUSTER__CACHE_PREFIX: `${cluster.database}:`,
+      CLUSTER__AMQP_URL: process.env.SECUREVOX_TEST_AMQP,
+      CLUSTER__REDIS_URL: process.env.SECUREVOX_TEST_REDIS,
+      CLUSTER__REDIS_KEY_PREFIX: `${cluster.database}:`,
       TURN__SECRET: 'shared between the nodes of a test',
       SECRETS__KEYS: JSON.stringify([`1:${Buffer.alloc(32, 7).toString('base64')}`]),
       MEDIA__THREADS: 1,

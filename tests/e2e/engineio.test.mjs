@@ -51,7 +51,7 @@ async function openWebSocket(fixture, sid) {
 }
 
 describe('Engine.IO transport', { concurrency: true }, () => {
-  const fixture = withServer({ SESSIONS__AUTHENTICATE_SECONDS: 60 });
+  const fixture = withServer({ SESSIONS__AUTHENTICATE_TIMEOUT_SECONDS: 60 });
 
   it('WebSocket is closed when its session only waits for its last packets to be polled', async () => {
     const sid = await openPollingSession(fixture);
@@ -141,7 +141,7 @@ describe('Engine.IO transport', { concurrency: true }, () => {
 });
 
 describe('Engine.IO session id', () => {
-  const fixture = withServer({ TELEMETRY__LEVEL: 'debug' });
+  const fixture = withServer({ TELEMETRY__LOG_FILTER: 'debug' });
 
   it('full session id appears neither in actor paths nor in the log', async () => {
     const { sid } = await handshake(fixture);
@@ -177,7 +177,7 @@ describe('Engine.IO handshake rate limit', () => {
 });
 
 describe('packets without a request', { concurrency: true }, () => {
-  const fixture = withServer({ LIMITS__EVENTS_PER_SECOND: 1, LIMITS__EVENTS_BURST: 10, LIMITS__EVENTS_BREACHES: 10 });
+  const fixture = withServer({ LIMITS__EVENTS_PER_SECOND: 1, LIMITS__EVENTS_BURST: 10, LIMITS__EVENTS_MAX_VIOLATIONS: 10 });
 
   for (const packet of ['2', '3', '5', '6', '40', '40/chat,', '41/chat,', '43[]']) {
     it(`packet ${packet} counts towards the rate limit`, async () => {
@@ -192,7 +192,7 @@ describe('packets without a request', { concurrency: true }, () => {
 });
 
 describe('Engine.IO pings', { concurrency: true }, () => {
-  const fixture = withServer({ SESSIONS__PING_SECONDS: 1, SESSIONS__AUTHENTICATE_SECONDS: 60 });
+  const fixture = withServer({ SESSIONS__PING_INTERVAL_SECONDS: 1, SESSIONS__AUTHENTICATE_TIMEOUT_SECONDS: 60 });
 
   it('transport closes after two unanswered pings in a row', async () => {
     const connection = await openWebSocket(fixture);

@@ -20,10 +20,10 @@ const RELAXED_LIMITS = {
   LIMITS__CONTACT_REQUESTS_PER_MINUTE: 100_000,
   LIMITS__EVENTS_PER_SECOND: 100_000,
   LIMITS__EVENTS_BURST: 100_000,
-  SESSIONS__IN_FLIGHT: 1000,
-  MEDIA__PORT: 0,
-  MEDIA__ADDRESSES: '["127.0.0.1"]',
-  TELEMETRY__FORMAT: 'json',
+  SESSIONS__MAX_IN_FLIGHT_REQUESTS: 1000,
+  MEDIA__PORT_BASE: 0,
+  MEDIA__EXTERNAL_ADDRESSES: '["127.0.0.1"]',
+  TELEMETRY__LOG_FORMAT: 'json',
   TURN__PORT: 0,
 };
 
@@ -37,7 +37,7 @@ process.on('exit', () => running.forEach((server) => server.killAndRemove()));
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(1));
 
 export class Server {
-  /** Starts a server with extra `settings`, such as `{ SESSIONS__PING_SECONDS: 1 }`, and extra environment variables. */
+  /** Starts a server with extra `settings`, such as `{ SESSIONS__PING_INTERVAL_SECONDS: 1 }`, and extra environment variables. */
   static async start(settings = {}, environment = {}) {
     const server = new Server();
     server.environment = environment;

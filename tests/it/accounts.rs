@@ -114,7 +114,7 @@ async fn refreshes(person: &Person, token: &str) -> crate::support::Answer {
 }
 
 async fn refresh_token_rotates_on_use(backend: Backend) {
-    let world = World::with(backend, &[("AUTH__REFRESH_GRACE_SECONDS", "0")]).await;
+    let world = World::with(backend, &[("AUTH__REFRESH_REUSE_GRACE_SECONDS", "0")]).await;
     let alice = world.person("Alice").await;
 
     let first = refreshes(&alice, &alice.refresh).await.ok();
@@ -183,8 +183,8 @@ async fn removed_device_is_signed_out_immediately(backend: Backend) {
 async fn concurrent_registrations_fill_user_cap_exactly(backend: Backend) {
     let settings = [
         ("AUTH__MAX_USERS", "37"),
-        ("AUTH__HASH_QUEUE", "1000"),
-        ("DATABASE__DEADLINE_MS", "10000"),
+        ("AUTH__PASSWORD_HASH_QUEUE_CAPACITY", "1000"),
+        ("DATABASE__OPERATION_TIMEOUT_MS", "10000"),
     ];
     let world = World::with(backend, &settings).await;
     let stranger = world.stranger();

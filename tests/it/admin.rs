@@ -233,7 +233,7 @@ async fn health_and_metrics_reflect_actual_state() {
 
 #[actix_web::test]
 async fn logs_contain_no_secrets_or_message_text() {
-    let world = World::with(Backend::Sqlite, &[("TELEMETRY__LEVEL", "trace")]).await;
+    let world = World::with(Backend::Sqlite, &[("TELEMETRY__LOG_FILTER", "trace")]).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let mut bobs = bob.connects().await;
     alice.says(&conversation, "canary-client-id", "canary-of-a-text").await.created();
@@ -266,8 +266,8 @@ async fn server_serves_https_when_certificate_is_configured() {
         .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let settings = [
-        ("HTTP__TLS_CERTIFICATE", certificate.to_str().unwrap()),
-        ("HTTP__TLS_KEY", key.to_str().unwrap()),
+        ("HTTP__TLS_CERTIFICATE_FILE", certificate.to_str().unwrap()),
+        ("HTTP__TLS_KEY_FILE", key.to_str().unwrap()),
     ];
     let world = World::with(Backend::Sqlite, &settings).await;
 

@@ -11,7 +11,7 @@ async fn enters(socket: &mut Socket, name: &str) -> Result<Value, Value> {
 
 #[actix_web::test]
 async fn per_user_call_limit_is_enforced_over_socket() {
-    let world = World::with(Backend::Sqlite, &[("CALLS__MAX_PER_PERSON", "2")]).await;
+    let world = World::with(Backend::Sqlite, &[("CALLS__MAX_CALLS_PER_USER", "2")]).await;
     let (mut alice, mut bob) =
         (world.person("Alice").await.connects().await, world.person("Bob").await.connects().await);
     let first = enters(&mut alice, "one").await.unwrap();
@@ -30,7 +30,7 @@ async fn per_user_call_limit_is_enforced_over_socket() {
 
 #[actix_web::test]
 async fn ring_rate_limit_protects_callee() {
-    let world = World::with(Backend::Sqlite, &[("LIMITS__RINGS_PER_MINUTE", "2")]).await;
+    let world = World::with(Backend::Sqlite, &[("LIMITS__RINGS_PER_CALLEE_PER_MINUTE", "2")]).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let eve = world.person("Eve").await;
     alice.befriends(&eve).await;

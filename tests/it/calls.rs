@@ -150,7 +150,7 @@ async fn parallel_joins_admit_exactly_max_participants(backend: Backend) {
 
 #[actix_web::test]
 async fn declined_cancelled_and_missed_calls_are_recorded() {
-    let world = World::with(Backend::Sqlite, &[("CALLS__RING_SECONDS", "1")]).await;
+    let world = World::with(Backend::Sqlite, &[("CALLS__RING_TIMEOUT_SECONDS", "1")]).await;
     let (alice, bob, _) = world.two_friends().await;
     let (mut alices, mut bobs) = (alice.connects().await, bob.connects().await);
     let start = json!({ "user_id": bob.id, "media": "audio" });
@@ -331,7 +331,7 @@ async fn killed_server_closes_open_calls_on_restart() {
 
 #[actix_web::test]
 async fn device_lost_beyond_resume_window_leaves_call() {
-    let world = World::with(Backend::Sqlite, &[("SESSIONS__GRACE_SECONDS", "1")]).await;
+    let world = World::with(Backend::Sqlite, &[("SESSIONS__RESUME_WINDOW_SECONDS", "1")]).await;
     let (alice, bob, _) = world.two_friends().await;
     let (mut alices, mut bobs) = (alice.connects().await, bob.connects().await);
     let call = starts(&mut alices, &bob).await;

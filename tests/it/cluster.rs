@@ -26,7 +26,7 @@ async fn node_without_event_bus_is_not_ready() {
     let port = url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
     let proxy = Proxy::to(port).await;
     let bus = format!("amqp://guest:guest@127.0.0.1:{}", proxy.port());
-    let world = World::with(database, &[("CLUSTER__BUS", &bus)]).await;
+    let world = World::with(database, &[("CLUSTER__AMQP_URL", &bus)]).await;
     let (stranger, admin) = (world.stranger(), world.admin().await);
     until_ready(&stranger, 200).await;
     let health = stranger.get("/health").await.ok();
@@ -56,7 +56,7 @@ async fn node_without_event_bus_is_not_ready() {
 async fn cache_outage_blocks_sign_in_but_not_chat() {
     let Some(mut redis) = Redis::start(&[]) else { return };
     let cache = redis.url();
-    let world = World::with(Backend::Sqlite, &[("CLUSTER__CACHE", &cache)]).await;
+    let world = World::with(Backend::Sqlite, &[("CLUSTER__REDIS_URL", &cache)]).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let stranger = world.stranger();
     assert_eq!(stranger.get("/health").await.ok()["checks"]["cache"], "ok");
@@ -83,7 +83,7 @@ async fn cache_outage_blocks_sign_in_but_not_chat() {
 async fn fenced_call_room_is_relinquished_and_counted() {
     let (Some(bus), Some(backend)) = (broker::shared(), postgres::fresh().await) else { return };
     let Backend::Postgres(database) = backend.clone() else { unreachable!("it is PostgreSQL") };
-    let world = World::with(backend, &[("CLUSTER__BUS", &bus)]).await;
+    let world = World::with(backend, &[("CLUSTER__AMQP_URL", &bus)]).await;
     let (alice, bob, _) = world.two_friends().await;
     let mut alices = alice.connects().await;
     let start = json!({ "user_id": bob.id, "media": "audio" });
@@ -113,7 +113,7 @@ async fn delayed_message_precedes_its_edit_from_other_node() {
     let (Some(bus), Some(backend)) = (broker::shared(), postgres::fresh().await) else { return };
     let proxy = Proxy::to(bus.rsplit(':').next().unwrap().parse().unwrap()).await;
     let slow = format!("amqp://guest:guest@127.0.0.1:{}", proxy.port());
-    let settings = |bus| [("CLUSTER__BUS", bus), ("SECRETS__KEYS", KEYS)];
+    let settings = |bus| [("CLUSTER__AMQP_URL", bus), ("SECRETS__KEYS", KEYS)];
     let near = World::with(backend.clone(), &settings(&bus)).await;
     let far = World::with(backend, &settings(&slow)).await;
     let (alice, bob, conversation) = far.two_friends().await;

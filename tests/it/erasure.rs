@@ -231,9 +231,9 @@ async fn export_survives_sigkill(backend: Backend) {
 
 async fn account_erasure_leaves_no_trace(backend: Backend) {
     let settings = [
-        ("AUTH__DELETED_MESSAGES", "remove"),
+        ("AUTH__DELETED_ACCOUNT_MESSAGES", "remove"),
         ("HTTP__TRUSTED_PROXIES", r#"["127.0.0.1"]"#),
-        ("TELEMETRY__LEVEL", "info,securevox=debug"),
+        ("TELEMETRY__LOG_FILTER", "info,securevox=debug"),
     ];
     let world = World::with(backend.clone(), &settings).await;
     let (admin, bob) = (world.admin().await, world.person("Bob").await);
@@ -312,7 +312,7 @@ async fn account_erasure_leaves_no_trace(backend: Backend) {
 }
 
 async fn account_erasure_survives_sigkill(backend: Backend) {
-    let settings = [("JOBS__LEASE_SECONDS", "1"), ("AUTH__DELETED_MESSAGES", "remove")];
+    let settings = [("JOBS__LEASE_SECONDS", "1"), ("AUTH__DELETED_ACCOUNT_MESSAGES", "remove")];
     let world = World::with(backend.clone(), &settings).await;
     let (admin, bob) = (world.admin().await, world.person("Bob").await);
     let mut canaries: Vec<(&str, Vec<u8>)> = Vec::new();

@@ -208,7 +208,7 @@ async fn file_type_is_sniffed_and_never_served_as_html() {
 
 #[actix_web::test]
 async fn oversized_upload_is_rejected_and_cleaned_up() {
-    let limits = [("FILES__MAX_BYTES", "10485760"), ("FILES__QUOTA_BYTES", "20971520")];
+    let limits = [("FILES__MAX_BYTES", "10485760"), ("FILES__USER_QUOTA_BYTES", "20971520")];
     let world = World::with(Backend::Sqlite, &limits).await;
     let alice = world.person("Alice").await;
     let mut bomb = picture(8, 8, ImageFormat::Png);
@@ -327,8 +327,8 @@ async fn unreferenced_blob_is_deleted(backend: Backend) {
 async fn concurrent_uploads_do_not_exceed_quota(backend: Backend) {
     let limits = [
         ("FILES__MAX_BYTES", "1000000"),
-        ("FILES__QUOTA_BYTES", "3500000"),
-        ("FILES__AT_ONCE", "128"),
+        ("FILES__USER_QUOTA_BYTES", "3500000"),
+        ("FILES__MAX_CONCURRENT_UPLOADS", "128"),
     ];
     let world = World::with(backend, &limits).await;
     let alice = world.person("Alice").await;

@@ -209,7 +209,7 @@ async fn message_change_keeps_attachments(backend: Backend) {
 }
 
 async fn expired_message_leaves_no_trace(backend: Backend) {
-    let world = World::with(backend.clone(), &[("CHAT__EXPIRY_ROUND_MS", "100")]).await;
+    let world = World::with(backend.clone(), &[("CHAT__EXPIRY_INTERVAL_MS", "100")]).await;
     let (alice, bob, conversation) = world.two_friends().await;
     let mut bobs = bob.connects_and_syncs(json!({})).await;
     let new = json!({ "client_id": "1", "body": "canaryfirst words", "expires_in": 2 });

@@ -182,7 +182,7 @@ async fn postgres_outage_returns_503_and_recovers() {
 
 #[actix_web::test]
 async fn slow_consumer_is_disconnected_without_affecting_others() {
-    let settings = [("SESSIONS__QUEUE_FRAMES", "64"), ("CHAT__BODY_BYTES", "16384")];
+    let settings = [("SESSIONS__SEND_QUEUE_CAPACITY", "64"), ("CHAT__MAX_BODY_BYTES", "16384")];
     let world = World::with(Backend::Sqlite, &settings).await;
     let (alice, bob, carol) =
         (world.person("Alice").await, world.person("Bob").await, world.person("Carol").await);

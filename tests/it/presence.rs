@@ -13,7 +13,7 @@ on_both_databases! {
 }
 
 const QUICK: [(&str, &str); 2] =
-    [("CHAT__PRESENCE_GRACE_SECONDS", "0"), ("CHAT__PRESENCE_PAUSE_SECONDS", "0")];
+    [("CHAT__PRESENCE_OFFLINE_DELAY_SECONDS", "0"), ("CHAT__PRESENCE_MIN_INTERVAL_SECONDS", "0")];
 
 async fn contacts_receive_presence_and_status(backend: Backend) {
     let world = World::with(backend, &QUICK).await;
@@ -113,7 +113,7 @@ async fn strangers_and_blocked_users_receive_no_presence(backend: Backend) {
 }
 
 async fn contact_match_finds_users_and_is_rate_limited(backend: Backend) {
-    let settings = [("LIMITS__CONTACT_MATCHES_PER_HOUR", "2")];
+    let settings = [("LIMITS__ADDRESS_BOOK_LOOKUPS_PER_HOUR", "2")];
     let world = World::with(backend.clone(), &settings).await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let spelled = format!("{} {}", &bob.phone[..5], &bob.phone[5..]);

@@ -145,7 +145,7 @@ async fn wrong_password_does_not_reveal_second_factor(backend: Backend) {
 }
 
 async fn second_factor_attempts_are_rate_limited(backend: Backend) {
-    let world = World::with(backend, &[("LIMITS__CODES_PER_HOUR", "5")]).await;
+    let world = World::with(backend, &[("LIMITS__SECOND_FACTOR_ATTEMPTS_PER_HOUR", "5")]).await;
     let alice = world.person("Alice").await;
     let (app, _) = sets_up(&alice).await; // one of the five
 

@@ -144,7 +144,7 @@ async fn server_restart_loses_no_acknowledged_message(backend: Backend) {
 
 #[actix_web::test]
 async fn unauthenticated_socket_is_closed_after_timeout() {
-    let world = World::with(Backend::Sqlite, &[("SESSIONS__AUTHENTICATE_SECONDS", "1")]).await;
+    let world = World::with(Backend::Sqlite, &[("SESSIONS__AUTHENTICATE_TIMEOUT_SECONDS", "1")]).await;
     let mut socket = Socket::open(&world.address()).await;
 
     let early = socket.asks("sync", json!({})).await.unwrap_err();
@@ -162,7 +162,7 @@ fn signal(world: &World, name: &str) {
 
 #[actix_web::test]
 async fn mass_reconnect_and_sync_succeeds() {
-    let world = World::with(Backend::Sqlite, &[("DATABASE__QUEUE", "64")]).await;
+    let world = World::with(Backend::Sqlite, &[("DATABASE__QUEUE_CAPACITY", "64")]).await;
     let alice = world.person("Alice").await;
     let mut devices = Vec::new();
     for _ in 0..400 {
@@ -304,7 +304,7 @@ async fn event_flood_is_rate_limited_then_disconnected() {
     let settings = [
         ("LIMITS__EVENTS_PER_SECOND", "5"),
         ("LIMITS__EVENTS_BURST", "10"),
-        ("LIMITS__EVENTS_BREACHES", "20"),
+        ("LIMITS__EVENTS_MAX_VIOLATIONS", "20"),
     ];
     let world = World::with(Backend::Sqlite, &settings).await;
     let (alice, _, conversation) = world.two_friends().await;
@@ -333,7 +333,7 @@ async fn event_flood_is_rate_limited_then_disconnected() {
 
 #[actix_web::test]
 async fn session_limit_per_device_closes_oldest() {
-    let world = World::with(Backend::Sqlite, &[("SESSIONS__PER_DEVICE", "2")]).await;
+    let world = World::with(Backend::Sqlite, &[("SESSIONS__MAX_PER_DEVICE", "2")]).await;
     let alice = world.person("Alice").await;
     let mut oldest = alice.connects().await;
     let _second = alice.connects().await;

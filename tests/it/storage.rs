@@ -51,7 +51,7 @@ async fn s3_blob_store_behaves_like_local_folder(backend: Backend) {
     let folder = tempfile::tempdir().unwrap();
     let endpoint = bucket(folder.path()).await;
     let settings = [
-        ("STORAGE__KIND", "s3"),
+        ("STORAGE__BACKEND", "s3"),
         ("STORAGE__BUCKET", "files"),
         ("STORAGE__ENDPOINT", endpoint.as_str()),
         ("STORAGE__ACCESS_KEY", "key"),
@@ -97,7 +97,7 @@ async fn s3_blob_store_behaves_like_local_folder(backend: Backend) {
 #[actix_web::test]
 async fn unreachable_bucket_returns_503_and_leaves_no_staging_file() {
     let settings = [
-        ("STORAGE__KIND", "s3"),
+        ("STORAGE__BACKEND", "s3"),
         ("STORAGE__BUCKET", "files"),
         ("STORAGE__ENDPOINT", "http://127.0.0.1:9"),
         ("STORAGE__ACCESS_KEY", "key"),

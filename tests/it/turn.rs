@@ -83,8 +83,8 @@ async fn coturn_client_relays_over_tls() {
     let settings = [
         LOCAL[0],
         LOCAL[1],
-        ("HTTP__TLS_CERTIFICATE", certificate.as_str()),
-        ("HTTP__TLS_KEY", key.as_str()),
+        ("HTTP__TLS_CERTIFICATE_FILE", certificate.as_str()),
+        ("HTTP__TLS_KEY_FILE", key.as_str()),
         ("TURN__SECRET", "shared"),
         ("TURN__TLS_PORT", tls.as_str()),
     ];
@@ -100,7 +100,7 @@ async fn coturn_client_relays_over_tls() {
     assert!(all_came(&said), "{said}");
 }
 
-const LOCAL: [(&str, &str); 2] = [("TURN__ALLOW_PRIVATE", "true"), ("TURN__BIND", "127.0.0.1")];
+const LOCAL: [(&str, &str); 2] = [("TURN__ALLOW_PRIVATE_PEERS", "true"), ("TURN__BIND", "127.0.0.1")];
 
 #[actix_web::test]
 async fn coturn_client_relays_over_udp_and_tcp() {
@@ -160,7 +160,7 @@ async fn credentials_with_shared_secret_are_accepted_by_coturn() {
     coturn.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     let mut coturn = coturn.spawn().unwrap();
     let url = format!("[\"turn:127.0.0.1:{port}?transport=udp\"]");
-    let settings = [("TURN__URLS", url.as_str()), ("TURN__SECRET", "shared")];
+    let settings = [("TURN__EXTERNAL_URLS", url.as_str()), ("TURN__SECRET", "shared")];
     let world = World::with(Backend::Sqlite, &settings).await;
     let told = told(&world).await;
     assert_eq!(told.port, port);

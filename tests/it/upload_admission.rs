@@ -24,7 +24,7 @@ fn trickles(world: &World, person: &Person) -> TcpStream {
 
 #[actix_web::test]
 async fn slow_uploads_occupy_only_their_users_intake_permits() {
-    let world = World::with(Backend::Sqlite, &[("FILES__AT_ONCE", "16")]).await;
+    let world = World::with(Backend::Sqlite, &[("FILES__MAX_CONCURRENT_UPLOADS", "16")]).await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let upload = begins_an_upload(&alice, b"resumabl").await;
     let slow: Vec<_> = (0..16).map(|_| trickles(&world, &alice)).collect();

@@ -248,7 +248,7 @@ async fn upload_is_accessible_only_to_its_owner(backend: Backend) {
 }
 
 async fn ended_and_stray_uploads_leave_no_staging_files(backend: Backend) {
-    let world = World::with(backend, &[("FILES__UPLOADS_PER_PERSON", "2")]).await;
+    let world = World::with(backend, &[("FILES__MAX_RESUMABLE_UPLOADS_PER_USER", "2")]).await;
     let alice = world.person("Alice").await;
     let (one, two) = (begins(&alice, 1000).await, begins(&alice, 1000).await);
     let third = tus(&alice, Method::POST, "/api/uploads/", &[("upload-length", "5")], None).await;

@@ -48,11 +48,11 @@ impl World {
             ("LIMITS__EVENTS_BURST", "10000"),
             ("AUTH__HASH_MEMORY_KIB", "64"),
             ("AUTH__HASH_PASSES", "1"),
-            ("MEDIA__PORT", "0"),
-            ("MEDIA__ADDRESSES", "[\"127.0.0.1\"]"),
+            ("MEDIA__PORT_BASE", "0"),
+            ("MEDIA__EXTERNAL_ADDRESSES", "[\"127.0.0.1\"]"),
             ("TURN__PORT", "0"),
             ("TURN__TLS_PORT", "0"),
-            ("TELEMETRY__LEVEL", "info"),
+            ("TELEMETRY__LOG_FILTER", "info"),
         ]
         .into_iter()
         .chain(settings.iter().copied())
