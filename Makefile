@@ -1,33 +1,33 @@
-# The only commands anybody needs; `make` alone lists them.
+# All commands; `make` without a target lists them.
 .PHONY: help run cluster test check one bench fmt
 .DEFAULT_GOAL := help
 
-help: ## this list
+help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## the server, with everything embedded, on http://localhost:8080; keeps its data in data/
+run: ## run the server with embedded defaults on http://localhost:8080, data in data/
 	cargo build
 	@exec "$${CARGO_TARGET_DIR:-target}/debug/securevox" serve
 
-cluster: ## three nodes with private services behind http://localhost:8080, to play with; ends with Ctrl-C
+cluster: ## run three nodes with private services behind http://localhost:8080 until Ctrl-C
 	@tests/cluster
 
-test: ## every test, with private services and real clients
+test: ## run all tests, with private services and real clients
 	@tests/run
 
-check: ## formatting, lints and the fast tests, in a minute; needs no services
+check: ## check formatting and lints and run the fast tests; takes a minute, needs no services
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	cargo test --quiet --workspace --lib
 	cargo test --quiet --test it architecture
 
-one: ## one test by a part of its name: make one T=reconnect
-	@test -n "$(T)" || { echo 'which one? make one T=a_part_of_its_name'; exit 64; }
+one: ## run the tests whose name contains T: make one T=reconnect
+	@test -n "$(T)" || { echo 'T is missing: make one T=part_of_a_test_name'; exit 64; }
 	@tests/tools
 	@tests/services with cargo test --workspace --tests -- "$(T)"
 
-bench: ## the benchmarks
+bench: ## run the benchmarks
 	@benches/run
 
-fmt: ## formats the code
+fmt: ## format the code
 	cargo fmt --all

@@ -1,5 +1,5 @@
-// From `join_call` to the first picture that a browser shows, as a distribution: one publishes, others come one
-// after the other. Uses the browsers of tests/e2e.
+// Time from `join_call` to the first picture that a browser shows, as a distribution: one user publishes, others join
+// one after the other. Uses the browsers of tests/e2e.
 import { appendFileSync, readFileSync } from 'node:fs';
 import { Browser } from '../tests/e2e/browser.mjs';
 import { Person } from '../tests/e2e/people.mjs';

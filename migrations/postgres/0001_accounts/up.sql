@@ -1,6 +1,6 @@
--- People, their devices, and what they sign in with.
+-- Users, their devices, and the credentials with which they sign in.
 
--- One row per thing that is counted exactly; a change of what is counted holds the row.
+-- One row per exact counter; a transaction that changes what is counted locks the row.
 CREATE TABLE counters (
     name  TEXT PRIMARY KEY,
     value BIGINT NOT NULL
@@ -17,7 +17,7 @@ CREATE TABLE users (
     suspended_at  TIMESTAMPTZ,
     CONSTRAINT users_phone_key UNIQUE (phone)
 );
--- Is there an admin?
+-- Finds out whether there is an administrator.
 CREATE INDEX users_role_idx ON users (role);
 
 CREATE TABLE devices (
@@ -29,7 +29,7 @@ CREATE TABLE devices (
     last_seen_at TIMESTAMPTZ NOT NULL,
     revoked_at   TIMESTAMPTZ
 );
--- The devices of a person that are signed in.
+-- Signed-in devices of a user.
 CREATE INDEX devices_user_id_idx ON devices (user_id, id) WHERE revoked_at IS NULL;
 
 CREATE TABLE refresh_tokens (
@@ -70,7 +70,7 @@ CREATE TABLE signing_keys (
 );
 
 CREATE TABLE audit_entries (
-    id      UUID PRIMARY KEY, -- of time order: the newest are read from its end
+    id      UUID PRIMARY KEY, -- ordered by time: the newest entries are read from the end
     at      TIMESTAMPTZ NOT NULL,
     actor   UUID CONSTRAINT audit_entries_actor_fkey REFERENCES users (id),
     action  TEXT NOT NULL,

@@ -1,4 +1,4 @@
--- Conversations, who is in them, what is said, and what is still to be told to whom.
+-- Conversations, their members and messages, and notifications that are still to be delivered.
 
 CREATE TABLE conversations (
     id          UUID PRIMARY KEY,
@@ -10,7 +10,7 @@ CREATE TABLE conversations (
     created_by  UUID NOT NULL CONSTRAINT conversations_created_by_fkey REFERENCES users (id),
     created_at  TIMESTAMPTZ NOT NULL,
     updated_at  TIMESTAMPTZ NOT NULL,
-    -- The two of a direct conversation, the lower id first: two people have one at most.
+    -- Both users of a direct conversation, the lower id first: two users have at most one.
     direct_low  UUID,
     direct_high UUID,
     CHECK ((kind = 'direct') = (direct_low IS NOT NULL AND direct_high IS NOT NULL)),
@@ -28,7 +28,7 @@ CREATE TABLE members (
     joined_at       TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (conversation_id, user_id)
 );
--- The conversations of a person.
+-- Conversations of a user.
 CREATE INDEX members_user_id_conversation_id_idx ON members (user_id, conversation_id);
 
 CREATE TABLE messages (
@@ -46,7 +46,7 @@ CREATE TABLE messages (
         UNIQUE (conversation_id, sender_id, client_id)
 );
 
--- What happened and is still to be told; written in the transaction that did it.
+-- Notifications that are still to be delivered, written in the transaction that caused them.
 CREATE TABLE outbox (
     id         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     topic      TEXT NOT NULL,

@@ -1,14 +1,14 @@
--- Calls: one row each, written when it begins and closed once when it ends.
+-- Calls: one row each, written when the call begins and closed once when it ends.
 
 CREATE TABLE calls (
     id              UUID PRIMARY KEY,
     conversation_id UUID
         CONSTRAINT calls_conversation_id_fkey REFERENCES conversations (id),
-    -- What a call that is entered by name is called.
+    -- Name of the room, if the call is joined by name.
     session         TEXT,
     created_by      UUID NOT NULL CONSTRAINT calls_created_by_fkey REFERENCES users (id),
     media           TEXT NOT NULL CHECK (media IN ('audio', 'video')),
-    -- The node that runs it.
+    -- Node that runs the call.
     node            UUID NOT NULL,
     started_at      TIMESTAMPTZ NOT NULL,
     answered_at     TIMESTAMPTZ,
@@ -17,7 +17,7 @@ CREATE TABLE calls (
         ('hangup', 'declined', 'busy', 'cancelled', 'missed', 'timeout', 'kicked', 'failed')),
     CHECK ((ended_at IS NULL) = (reason IS NULL))
 );
--- Those that nobody has closed.
+-- Calls that are not closed.
 CREATE INDEX calls_open_idx ON calls (id) WHERE ended_at IS NULL;
 
 CREATE TABLE call_people (
@@ -28,5 +28,5 @@ CREATE TABLE call_people (
     left_at   TIMESTAMPTZ,
     PRIMARY KEY (call_id, user_id)
 );
--- The history of a person.
+-- Call history of a user.
 CREATE INDEX call_people_user_id_call_id_idx ON call_people (user_id, call_id);

@@ -1,4 +1,4 @@
--- Second factors, ways back into an account, its end; and work that must be done once.
+-- Second factors, password resets, account deletion, and background jobs.
 
 ALTER TABLE users ADD COLUMN deleted_at TIMESTAMPTZ;
 ALTER TABLE devices ADD COLUMN last_ip TEXT;
@@ -10,7 +10,7 @@ CREATE TABLE second_factors (
     secret       BYTEA NOT NULL, -- sealed
     created_at   TIMESTAMPTZ NOT NULL,
     confirmed_at TIMESTAMPTZ,
-    -- The time step (RFC 6238) of the newest code that was taken: it and those before it are spent.
+    -- Time step (RFC 6238) of the latest accepted code: this one and all earlier ones are used up.
     last_step    BIGINT
 );
 
@@ -32,12 +32,12 @@ CREATE INDEX reset_links_user_id_idx ON reset_links (user_id);
 CREATE TABLE jobs (
     id         UUID PRIMARY KEY NOT NULL,
     kind       TEXT NOT NULL,
-    user_id    UUID CONSTRAINT jobs_user_id_fkey REFERENCES users (id), -- whom it is about
+    user_id    UUID CONSTRAINT jobs_user_id_fkey REFERENCES users (id), -- the user whom it concerns
     payload    JSONB NOT NULL,
     state      TEXT NOT NULL CHECK (state IN ('waiting', 'running', 'done', 'dead')),
-    -- Counts the leases: the number of one is its fence.
+    -- Counts the leases; the number of a lease is its fencing token.
     attempts   BIGINT NOT NULL,
-    -- When it may be taken: its turn while it waits, the end of its lease while it runs.
+    -- When a worker may claim it: the due time while it waits, the end of the lease while it runs.
     due_at     TIMESTAMPTZ NOT NULL,
     failure    TEXT,
     created_at TIMESTAMPTZ NOT NULL,
@@ -48,7 +48,7 @@ CREATE INDEX jobs_user_id_idx ON jobs (user_id);
 CREATE INDEX jobs_ended_at_idx ON jobs (ended_at);
 
 CREATE TABLE exports (
-    id         UUID PRIMARY KEY NOT NULL, -- that of its job
+    id         UUID PRIMARY KEY NOT NULL, -- the id of its job
     user_id    UUID NOT NULL CONSTRAINT exports_user_id_fkey REFERENCES users (id),
     size       BIGINT,
     created_at TIMESTAMPTZ NOT NULL,

@@ -1,3 +1,3 @@
--- How long sound and video last.
+-- Duration of audio and video.
 
 ALTER TABLE attachments ADD COLUMN duration_ms BIGINT;

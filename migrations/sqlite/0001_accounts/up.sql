@@ -1,6 +1,6 @@
--- People, their devices, and what they sign in with.
+-- Users, their devices, and the credentials with which they sign in.
 
--- One row per thing that is counted exactly; a change of what is counted holds the row.
+-- One row per exact counter; a transaction that changes what is counted locks the row.
 CREATE TABLE counters (
     name  TEXT PRIMARY KEY NOT NULL,
     value INTEGER NOT NULL
@@ -17,7 +17,7 @@ CREATE TABLE users (
     suspended_at  INTEGER,
     CONSTRAINT users_phone_key UNIQUE (phone)
 );
--- Is there an admin?
+-- Finds out whether there is an administrator.
 CREATE INDEX users_role_idx ON users (role);
 
 CREATE TABLE devices (
@@ -29,7 +29,7 @@ CREATE TABLE devices (
     last_seen_at INTEGER NOT NULL,
     revoked_at   INTEGER
 );
--- The devices of a person that are signed in.
+-- Signed-in devices of a user.
 CREATE INDEX devices_user_id_idx ON devices (user_id, id) WHERE revoked_at IS NULL;
 
 CREATE TABLE refresh_tokens (
@@ -70,7 +70,7 @@ CREATE TABLE signing_keys (
 );
 
 CREATE TABLE audit_entries (
-    id      BLOB PRIMARY KEY NOT NULL, -- of time order: the newest are read from its end
+    id      BLOB PRIMARY KEY NOT NULL, -- ordered by time: the newest entries are read from the end
     at      INTEGER NOT NULL,
     actor   BLOB CONSTRAINT audit_entries_actor_fkey REFERENCES users (id),
     action  TEXT NOT NULL,

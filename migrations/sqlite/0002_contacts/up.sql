@@ -1,6 +1,6 @@
--- Who knows whom, and who wants to hear nothing of whom.
+-- Contacts and blocks.
 
--- Two rows for two people, one as each of them sees it.
+-- Two rows per pair of users, one as each of them sees it.
 CREATE TABLE contacts (
     user_id  BLOB NOT NULL CONSTRAINT contacts_user_id_fkey REFERENCES users (id),
     other_id BLOB NOT NULL CONSTRAINT contacts_other_id_fkey REFERENCES users (id),

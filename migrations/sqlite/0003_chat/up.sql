@@ -1,4 +1,4 @@
--- Conversations, who is in them, what is said, and what is still to be told to whom.
+-- Conversations, their members and messages, and notifications that are still to be delivered.
 
 CREATE TABLE conversations (
     id          BLOB PRIMARY KEY NOT NULL,
@@ -10,7 +10,7 @@ CREATE TABLE conversations (
     created_by  BLOB NOT NULL CONSTRAINT conversations_created_by_fkey REFERENCES users (id),
     created_at  INTEGER NOT NULL,
     updated_at  INTEGER NOT NULL,
-    -- The two of a direct conversation, the lower id first: two people have one at most.
+    -- Both users of a direct conversation, the lower id first: two users have at most one.
     direct_low  BLOB,
     direct_high BLOB,
     CHECK ((kind = 'direct') = (direct_low IS NOT NULL AND direct_high IS NOT NULL)),
@@ -28,7 +28,7 @@ CREATE TABLE members (
     joined_at       INTEGER NOT NULL,
     PRIMARY KEY (conversation_id, user_id)
 ) WITHOUT ROWID;
--- The conversations of a person.
+-- Conversations of a user.
 CREATE INDEX members_user_id_conversation_id_idx ON members (user_id, conversation_id);
 
 CREATE TABLE messages (
@@ -46,7 +46,7 @@ CREATE TABLE messages (
         UNIQUE (conversation_id, sender_id, client_id)
 );
 
--- What happened and is still to be told; written in the transaction that did it.
+-- Notifications that are still to be delivered, written in the transaction that caused them.
 CREATE TABLE outbox (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
     topic      TEXT NOT NULL,

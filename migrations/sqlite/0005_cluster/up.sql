@@ -1,31 +1,31 @@
--- Nodes and what they own. Every time here is the database's own: nodes' clocks differ.
+-- Nodes and what they own. All times are those of the database, since the clocks of the nodes differ.
 
--- One life of a process.
+-- One row per run of a node process.
 CREATE TABLE nodes (
     id         BLOB PRIMARY KEY NOT NULL,
-    -- How people call it.
+    -- Name for people.
     name       TEXT NOT NULL,
-    -- Where operators find it.
+    -- URL for operators.
     url        TEXT NOT NULL,
     state      TEXT NOT NULL CHECK (state IN ('joining', 'up', 'draining', 'down')),
     started_at INTEGER NOT NULL,
     renewed_at INTEGER NOT NULL,
-    -- Its word that it lives holds so long.
+    -- End of the lease; every heartbeat extends it.
     until      INTEGER NOT NULL,
-    -- The life of the database in which it took its lock: a restart frees all locks.
+    -- Start time of the database server under which the node took its advisory lock: a restart of the server frees all locks.
     server     INTEGER NOT NULL
 );
 
--- What there may be only one owner of.
+-- Ownership of everything that has exactly one owner.
 CREATE TABLE leases (
     key   TEXT PRIMARY KEY NOT NULL,
     owner BLOB NOT NULL,
-    -- Counts owners; a write of an epoch that is over is refused.
+    -- Counts owners; a write with an older epoch is rejected.
     epoch INTEGER NOT NULL,
-    -- What the first owner noted.
+    -- Value that the first owner stored.
     value TEXT NOT NULL
 );
 CREATE INDEX leases_value_idx ON leases (value);
 
--- A call as its room remembers it: what another node goes on with.
+-- State of the call as its room has it, with which another node can continue the call.
 ALTER TABLE calls ADD COLUMN state TEXT;

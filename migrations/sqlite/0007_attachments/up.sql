@@ -1,10 +1,10 @@
--- Files: their bytes (once for the same content), what they are to people, and uploads under way.
+-- Files: blobs (once per content), attachments, and uploads in progress.
 
 CREATE TABLE blobs (
-    id    BLOB PRIMARY KEY NOT NULL, -- part of its name in storage: never used a second time
+    id    BLOB PRIMARY KEY NOT NULL, -- part of the blob key in storage: never reused
     hash  BLOB NOT NULL,             -- SHA-256
     size  INTEGER NOT NULL,
-    -- coming: being put into storage. here: it is there. going: nobody refers to it any more.
+    -- coming: being uploaded to storage. here: stored. going: no longer referenced, to be removed.
     state TEXT NOT NULL CHECK (state IN ('coming', 'here', 'going')),
     since INTEGER NOT NULL
 );
@@ -22,7 +22,7 @@ CREATE TABLE attachments (
     width        INTEGER,
     height       INTEGER,
     created_at   INTEGER NOT NULL,
-    -- Until when it waits for a message; NULL once one carries it.
+    -- When it is removed if no message uses it; NULL once one does.
     expires_at   INTEGER
 );
 CREATE INDEX attachments_owner_id_idx ON attachments (owner_id, id);
@@ -30,7 +30,7 @@ CREATE INDEX attachments_blob_id_idx ON attachments (blob_id);
 CREATE INDEX attachments_thumbnail_id_idx ON attachments (thumbnail_id);
 CREATE INDEX attachments_expires_at_idx ON attachments (expires_at) WHERE expires_at IS NOT NULL;
 
--- No cascade: whoever removes a message releases its files, so that none is left without owner.
+-- No cascade: code that removes a message must release its attachments first, so that no file is orphaned.
 CREATE TABLE message_attachments (
     message_id    BLOB NOT NULL
         CONSTRAINT message_attachments_message_id_fkey REFERENCES messages (id),
@@ -47,7 +47,7 @@ CREATE TABLE uploads (
     purpose       TEXT NOT NULL,
     name          TEXT NOT NULL,
     size          INTEGER NOT NULL,
-    attachment_id BLOB, -- what became of it
+    attachment_id BLOB, -- the attachment that was created from it
     created_at    INTEGER NOT NULL,
     expires_at    INTEGER NOT NULL
 );

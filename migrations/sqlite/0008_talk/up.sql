@@ -1,6 +1,6 @@
--- What happens to messages after they are said, how groups govern themselves, who is here, and search.
+-- Message changes, group settings and invites, presence, and search.
 
-ALTER TABLE conversations ADD COLUMN revision INTEGER NOT NULL DEFAULT 0; -- that of the newest change
+ALTER TABLE conversations ADD COLUMN revision INTEGER NOT NULL DEFAULT 0; -- revision of the latest change
 ALTER TABLE conversations ADD COLUMN expires_in INTEGER;                  -- seconds
 ALTER TABLE conversations ADD COLUMN history TEXT NOT NULL DEFAULT 'since_joining'
     CHECK (history IN ('all', 'since_joining'));
@@ -9,12 +9,12 @@ ALTER TABLE conversations ADD COLUMN who_writes TEXT NOT NULL DEFAULT 'members'
 ALTER TABLE conversations ADD COLUMN who_adds TEXT NOT NULL DEFAULT 'admins'
     CHECK (who_adds IN ('admins', 'members'));
 
-ALTER TABLE members ADD COLUMN visible_seq INTEGER NOT NULL DEFAULT 0; -- they may see what came after
+ALTER TABLE members ADD COLUMN visible_seq INTEGER NOT NULL DEFAULT 0; -- messages after it may be read
 ALTER TABLE members ADD COLUMN muted_until INTEGER;
 ALTER TABLE members ADD COLUMN archived_at INTEGER;
 UPDATE members SET visible_seq = joined_seq;
 
-ALTER TABLE messages ADD COLUMN revision INTEGER NOT NULL DEFAULT 0; -- that of its newest change
+ALTER TABLE messages ADD COLUMN revision INTEGER NOT NULL DEFAULT 0; -- revision of its latest change
 ALTER TABLE messages ADD COLUMN edited_at INTEGER;
 ALTER TABLE messages ADD COLUMN deleted_at INTEGER;
 ALTER TABLE messages ADD COLUMN expires_at INTEGER;
@@ -22,18 +22,18 @@ ALTER TABLE messages ADD COLUMN pinned_at INTEGER;
 ALTER TABLE messages ADD COLUMN forwarded_from BLOB;
 ALTER TABLE messages ADD COLUMN mentions TEXT;
 ALTER TABLE messages ADD COLUMN system TEXT;
-ALTER TABLE messages ADD COLUMN withheld_from BLOB; -- blocks its sender; never sees it
+ALTER TABLE messages ADD COLUMN withheld_from BLOB; -- user who blocks the sender and never sees the message
 CREATE INDEX messages_conversation_id_revision_idx ON messages (conversation_id, revision)
     WHERE revision > 0;
 CREATE INDEX messages_expires_at_idx ON messages (expires_at)
     WHERE expires_at IS NOT NULL AND deleted_at IS NULL;
 CREATE INDEX messages_pinned_idx ON messages (conversation_id) WHERE pinned_at IS NOT NULL;
 
--- What a message said before.
+-- Earlier texts of messages.
 CREATE TABLE message_edits (
     message_id BLOB NOT NULL
         CONSTRAINT message_edits_message_id_fkey REFERENCES messages (id) ON DELETE CASCADE,
-    revision   INTEGER NOT NULL, -- that of the edit which replaced it
+    revision   INTEGER NOT NULL, -- revision of the edit that replaced this text
     body       TEXT NOT NULL,
     edited_at  INTEGER NOT NULL,
     PRIMARY KEY (message_id, revision)
@@ -49,7 +49,7 @@ CREATE TABLE reactions (
 ) WITHOUT ROWID;
 CREATE INDEX reactions_user_id_idx ON reactions (user_id);
 
--- What somebody deleted for themselves.
+-- Messages that a user deleted only for themselves.
 CREATE TABLE hidden_messages (
     user_id         BLOB NOT NULL CONSTRAINT hidden_messages_user_id_fkey REFERENCES users (id),
     message_id      BLOB NOT NULL
@@ -70,7 +70,7 @@ CREATE TABLE invites (
     created_by      BLOB NOT NULL CONSTRAINT invites_created_by_fkey REFERENCES users (id),
     created_at      INTEGER NOT NULL,
     expires_at      INTEGER NOT NULL,
-    uses_left       INTEGER, -- without: any number
+    uses_left       INTEGER, -- NULL: unlimited
     uses            INTEGER NOT NULL
 );
 CREATE INDEX invites_conversation_id_idx ON invites (conversation_id);
@@ -83,13 +83,13 @@ CREATE TABLE statuses (
     last_seen_at INTEGER
 );
 
--- Gives each message that can be searched a number; the higher, the later it was said.
+-- Numbers all searchable messages; a higher number is a later message.
 CREATE TABLE search_entries (
     id              INTEGER PRIMARY KEY AUTOINCREMENT,
     message_id      BLOB NOT NULL CONSTRAINT search_entries_message_id_key UNIQUE
         CONSTRAINT search_entries_message_id_fkey REFERENCES messages (id) ON DELETE CASCADE
 );
--- Its words, normalised by ourselves; rowid is that number. What is deleted is really gone.
+-- Words of the messages, normalised by our tokenizer; rowid is that number. Deleted words leave the file (secure-delete).
 CREATE VIRTUAL TABLE search_words USING fts5 (words, tokenize = 'ascii', detail = 'none');
 INSERT INTO search_words (search_words, rank) VALUES ('secure-delete', 1);
 CREATE TRIGGER search_entries_deleted AFTER DELETE ON search_entries BEGIN

@@ -1,3 +1,3 @@
--- A call is kept from somebody who blocks whoever called them: their history does not have it.
+-- A call from a blocked user is withheld from the history of the user who blocks.
 
 ALTER TABLE call_people ADD COLUMN withheld BOOLEAN NOT NULL DEFAULT FALSE;
