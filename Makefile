@@ -1,5 +1,5 @@
 # All commands; `make` without a target lists them.
-.PHONY: help run cluster test check one bench fmt
+.PHONY: help run cluster test check one bench docs fmt
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -28,6 +28,9 @@ one: ## run the tests whose name contains T: make one T=reconnect
 
 bench: ## run the benchmarks
 	@benches/run
+
+docs: ## writes the generated documents anew
+	UPDATE_DOCS=1 cargo test --quiet --test it generated_docs
 
 fmt: ## format the code
 	cargo fmt --all

@@ -25,6 +25,7 @@ mod directory;
 mod documents;
 mod erasure;
 mod files;
+mod generated_docs;
 mod limits;
 mod messages;
 mod model;
