@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::{CliError, say};
+use super::{CliError, print_line};
 use crate::config::Config;
 use load::{DelayHistogram, LoadContext, LoadPhase, LoadRole, ParticipantReport};
 use media::client::PacketCounts;
@@ -131,7 +131,7 @@ pub(super) fn bench(bench: &BenchCommand, config: &Config) -> Result<(), CliErro
         let pid = calls.pid.or_else(|| process::listening(port?));
         let figures = calls.measure(door, pid).await?;
         let text = if calls.json { serde_json::to_string(&figures)? } else { table(&figures) };
-        say(&text)
+        print_line(&text)
     })
 }
 

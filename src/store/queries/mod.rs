@@ -1,4 +1,4 @@
-//! The areas, compiled once for each database: `super::Conn` is its connection.
+//! Queries by area, compiled once for each database: `super::Conn` is its connection type.
 
 pub(crate) use super::Conn;
 
