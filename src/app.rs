@@ -61,7 +61,7 @@ pub enum StartupError {
     Launch(#[from] supervision::LaunchError),
 }
 
-/// A running node.
+/// A running node with its supervision tree and HTTP listener.
 pub struct NodeRuntime {
     tree: supervision::RunningTree,
     services: AppState,

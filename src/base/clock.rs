@@ -87,7 +87,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// The machine's clock.
+    /// The machine's clock, in UTC.
     pub fn wall() -> Self {
         Self::default()
     }
@@ -97,7 +97,7 @@ impl Clock {
         Self { is_fixed: true, micros: Arc::new(AtomicI64::new(time.0)) }
     }
 
-    /// The current time.
+    /// The current time of this clock.
     pub fn now(&self) -> Timestamp {
         let micros = self.micros.load(Ordering::Acquire);
         if self.is_fixed { Timestamp(micros) } else { Timestamp(wall().0.saturating_add(micros)) }

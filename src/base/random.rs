@@ -30,7 +30,7 @@ impl RandomSource {
         }
     }
 
-    /// `N` random bytes.
+    /// An array of `N` random bytes.
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut out = [0; N];
         self.fill(&mut out);

@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq;
 pub struct Secret<T>(T);
 
 impl<T> Secret<T> {
-    /// Wraps a value.
+    /// Wraps a value that must stay secret.
     pub const fn new(value: T) -> Self {
         Self(value)
     }
@@ -20,7 +20,7 @@ impl<T> Secret<T> {
         &self.0
     }
 
-    /// Unwraps the value.
+    /// Unwraps the value, which is no longer redacted.
     pub fn into_inner(self) -> T {
         self.0
     }

@@ -145,7 +145,7 @@ pub struct LocalDirectory {
 }
 
 impl LocalDirectory {
-    /// An empty directory.
+    /// An empty directory of the node `me`.
     pub fn new(me: NodeId) -> Self {
         Self { me, entries: Mutex::default() }
     }

@@ -28,7 +28,7 @@ pub struct InProcessNodeBus {
 }
 
 impl InProcessBus {
-    /// Connects a node.
+    /// Connects the node `me` to the others.
     pub fn connect(&self, me: NodeId) -> InProcessNodeBus {
         let endpoint = Arc::new(InProcessEndpoint {
             handler: OnceLock::new(),

@@ -24,7 +24,7 @@ impl SessionsConfig {
         Duration::from_secs(self.authenticate_timeout_seconds)
     }
 
-    /// Interval between pings.
+    /// Interval between two pings of a socket.
     pub fn ping_interval(&self) -> Duration {
         Duration::from_secs(self.ping_interval_seconds)
     }

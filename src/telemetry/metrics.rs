@@ -15,7 +15,7 @@ pub const REJECTED_REQUESTS: &str = "securevox_rejected_requests_total";
 pub const SOCKETS: &str = "securevox_socket_connections";
 /// Closed sockets, by reason.
 pub const SOCKETS_CLOSED: &str = "securevox_socket_closes_total";
-/// Sessions in memory.
+/// Sessions in memory on this node.
 pub const SESSIONS: &str = "securevox_sessions";
 /// Events received from devices, by name.
 pub const EVENTS_IN: &str = "securevox_events_received_total";
@@ -24,7 +24,7 @@ pub const EVENTS_OUT: &str = "securevox_events_sent_total";
 /// Events that did not reach a session or socket, by reason. They are recovered by a catch-up, or
 /// lost if they are transient.
 pub const EVENTS_DROPPED: &str = "securevox_events_dropped_total";
-/// Stored messages.
+/// Messages stored since the start.
 pub const MESSAGES: &str = "securevox_messages_stored_total";
 /// Sent messages that were duplicates.
 pub const MESSAGES_REPEATED: &str = "securevox_messages_deduplicated_total";
@@ -38,7 +38,7 @@ pub const CHAT_COMMIT_BATCH_SIZE: &str = "securevox_chat_commit_batch_size";
 pub const COMMIT_SECONDS: &str = "securevox_chat_commit_duration_seconds";
 /// Pages read from the database because a session had a sequence gap.
 pub const CATCH_UPS: &str = "securevox_session_catch_up_pages_total";
-/// Sign-ins, by outcome.
+/// Attempts to sign in, by outcome.
 pub const SIGN_INS: &str = "securevox_sign_ins_total";
 /// Attempts with second-factor codes, by outcome.
 pub const SECOND_FACTOR_ATTEMPTS: &str = "securevox_second_factor_attempts_total";
@@ -64,7 +64,7 @@ pub const UPLOADS: &str = "securevox_resumable_uploads_active";
 pub const CALLS: &str = "securevox_calls_active";
 /// Ended calls, by reason.
 pub const CALLS_ENDED: &str = "securevox_calls_ended_total";
-/// Duration of calls.
+/// Duration of ended calls.
 pub const CALL_SECONDS: &str = "securevox_call_duration_seconds";
 /// Connections of devices to the SFU, by outcome.
 pub const CALL_CONNECTIONS: &str = "securevox_call_connections_total";
@@ -86,9 +86,9 @@ pub const MEDIA_BYTES: &str = "securevox_media_bytes_total";
 pub const MEDIA_EVENTS: &str = "securevox_media_events_total";
 /// Dropped media datagrams, by reason.
 pub const MEDIA_DROPPED: &str = "securevox_media_dropped_total";
-/// Current TURN allocations.
+/// TURN allocations that exist now.
 pub const TURN_ALLOCATIONS: &str = "securevox_turn_allocations_active";
-/// Created TURN allocations.
+/// TURN allocations created since the start.
 pub const TURN_CREATED: &str = "securevox_turn_allocations_created_total";
 /// TURN requests answered with an error, by its code (RFC 8656 §18); first requests, which cannot
 /// know the realm yet, do not count.
@@ -116,7 +116,7 @@ pub const BUS_REQUESTS: &str = "securevox_bus_requests_total";
 pub const CACHE_ERRORS: &str = "securevox_cache_errors_total";
 /// Uses allowed because the cache could not count them, by limit.
 pub const RATE_LIMIT_BYPASSED: &str = "securevox_rate_limit_bypassed_total";
-/// Live peer nodes.
+/// Peer nodes with a valid heartbeat.
 pub const CLUSTER_NODES: &str = "securevox_cluster_nodes";
 /// 1 while this node runs the cluster-wide scheduler.
 pub const SCHEDULER_LEADER: &str = "securevox_cluster_scheduler_leader";

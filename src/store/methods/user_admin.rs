@@ -41,7 +41,7 @@ impl Store {
         write_tx!(self, user_admin::suspend_user(id, audit, now))
     }
 
-    /// Lifts a suspension.
+    /// Lifts the suspension of a user.
     pub async fn unsuspend_user(
         &self,
         id: UserId,

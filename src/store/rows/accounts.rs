@@ -19,7 +19,7 @@ text_enum! {
     }
 }
 
-/// A registered user.
+/// A registered user, without the password hash.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = users)]
 pub struct UserRow {

@@ -35,7 +35,7 @@ pub struct NewJob {
     pub payload: Value,
 }
 
-/// A background job.
+/// A background job and its state.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = jobs)]
 pub struct JobRow {

@@ -54,7 +54,7 @@ pub(crate) fn append(
     // that what is read below stays true. Usually all are new, and this is the only write to the
     // row.
     let reserved = count(new.len());
-    let Some(locked) = reserve_seqs(c, id, reserved)? else {
+    let Some(locked) = reserve(c, id, reserved)? else {
         let results = vec![AppendOutcome::NotAMember; new.len()];
         return Ok(AppendBatchOutcome { roster: 0, results, attachments: HashMap::new() });
     };
@@ -63,7 +63,7 @@ pub(crate) fn append(
     let (results, new_messages) = plan_append(c, id, &locked, new, first_seq, now)?;
     let surplus = reserved - count(new_messages.len());
     if surplus > 0 {
-        reserve_seqs(c, id, -surplus)?;
+        reserve(c, id, -surplus)?;
     }
     if !new_messages.is_empty() {
         for rows in new_messages.chunks(INSERT_CHUNK_ROWS) {
@@ -85,11 +85,7 @@ fn count(len: usize) -> i64 {
 }
 
 /// Advances the last sequence of a conversation by `by` and locks its row.
-fn reserve_seqs(
-    c: &mut Conn,
-    id: ConversationId,
-    by: i64,
-) -> QueryResult<Option<LockedConversation>> {
+fn reserve(c: &mut Conn, id: ConversationId, by: i64) -> QueryResult<Option<LockedConversation>> {
     type Row = (i64, i64, Option<UserId>, Option<UserId>, Option<i64>, Circle, Encryption);
     let row: Option<Row> = diesel::update(conversations::table.find(Sql(id)))
         .set(conversations::last_seq.eq(conversations::last_seq + by))
@@ -119,10 +115,11 @@ fn plan_append(
     first_seq: i64,
     now: Timestamp,
 ) -> QueryResult<(Vec<AppendOutcome>, Vec<MessageRow>)> {
-    let (roles, mut earlier) = lookup_senders(c, id, &new)?;
+    let (roles, mut earlier) = senders(c, id, &new)?;
     let mut reply_targets = existing_reply_targets(c, id, &new)?;
     let sendable = files::sendable(c, &new, now)?;
-    let non_members = mentioned_non_members(c, id, &new)?;
+    let mentioned = new.iter().flat_map(|new| new.mentions.iter().copied()).collect();
+    let strangers = non_members(c, id, mentioned)?;
     let blockers = match locked.direct {
         Some(pair) => contacts::blockers(c, pair)?,
         None => Vec::new(),
@@ -146,7 +143,7 @@ fn plan_append(
             Some(AppendOutcome::NotAllowed)
         } else if new.reply_to.is_some_and(|target| !reply_targets.contains(&target)) {
             Some(AppendOutcome::ReplyTargetNotFound)
-        } else if new.mentions.iter().any(|user| non_members.contains(user)) {
+        } else if new.mentions.iter().any(|user| strangers.contains(user)) {
             Some(AppendOutcome::MentionNotFound)
         } else {
             None
@@ -207,11 +204,7 @@ type AppendLookup = (HashMap<UserId, MemberRole>, HashMap<(UserId, String), Mess
 
 /// One query for both: which senders are members, and their earlier messages with the same client
 /// ids.
-fn lookup_senders(
-    c: &mut Conn,
-    id: ConversationId,
-    new: &[NewMessageRow],
-) -> QueryResult<AppendLookup> {
+fn senders(c: &mut Conn, id: ConversationId, new: &[NewMessageRow]) -> QueryResult<AppendLookup> {
     let by_member = || {
         messages::conversation_id
             .eq(members::conversation_id)
@@ -264,31 +257,22 @@ fn existing_reply_targets(
     Ok(found.into_iter().collect())
 }
 
-/// Which mentioned users are not in the conversation.
-fn mentioned_non_members(
-    c: &mut Conn,
-    id: ConversationId,
-    new: &[NewMessageRow],
-) -> QueryResult<HashSet<UserId>> {
-    non_members(c, id, new.iter().flat_map(|new| new.mentions.iter().copied()).collect())
-}
-
 /// Which of these users are not in a conversation.
 fn non_members(
     c: &mut Conn,
     id: ConversationId,
-    mut people: HashSet<UserId>,
+    mut users: HashSet<UserId>,
 ) -> QueryResult<HashSet<UserId>> {
-    if people.is_empty() {
-        return Ok(people);
+    if users.is_empty() {
+        return Ok(users);
     }
     let found: Vec<UserId> = members::table
         .filter(members::conversation_id.eq(Sql(id)))
-        .filter(members::user_id.eq_any(people.iter().copied().map(Sql)))
+        .filter(members::user_id.eq_any(users.iter().copied().map(Sql)))
         .select(members::user_id)
         .load(c)?;
-    people.retain(|user| !found.contains(user));
-    Ok(people)
+    users.retain(|user| !found.contains(user));
+    Ok(users)
 }
 
 /// The text and the original sender of a message that `by` may see and forward. Nothing can be
@@ -391,7 +375,7 @@ pub(super) fn append_system_event(
     event: &SystemEventRow,
     now: Timestamp,
 ) -> QueryResult<Option<MessageRow>> {
-    let Some(locked) = reserve_seqs(c, id, 1)? else { return Ok(None) };
+    let Some(locked) = reserve(c, id, 1)? else { return Ok(None) };
     let event = serde_json::to_value(event)
         .map_err(|error| diesel::result::Error::SerializationError(Box::new(error)))?;
     diesel::insert_into(messages::table)
