@@ -23,7 +23,7 @@ pub(super) const EVENTS: &str = "cluster.events";
 const HEARTBEAT_SECONDS: u16 = 5;
 /// How long opening a connection or any other request to the broker may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Sent bytes that stay unacknowledged this long end a connection (TCP_USER_TIMEOUT).
+/// Sent bytes that stay unacknowledged this long end a connection (`TCP_USER_TIMEOUT`).
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a publisher or consumer run ended.
