@@ -23,29 +23,29 @@ const TELLS: usize = 100_000;
 struct Ear(AtomicUsize);
 
 impl BusHandler for Ear {
-    fn hear(&self, _: NodeId, _: NodeEvent) {
+    fn on_event(&self, _: NodeId, _: NodeEvent) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn answer(&self, _: NodeId, _: NodeRequest) -> BoxFuture<'static, Option<String>> {
+    fn handle_request(&self, _: NodeId, _: NodeRequest) -> BoxFuture<'static, Option<String>> {
         Box::pin(std::future::ready(Some("null".to_owned())))
     }
 
-    fn missed(&self) {}
+    fn on_events_lost(&self) {}
 
-    fn unreachable(&self, _: NodeId) {}
+    fn on_unreachable(&self, _: NodeId) {}
 }
 
 async fn node(url: &str) -> (AmqpBus, Arc<Ear>) {
     let settings = AmqpConfig {
         url: Secret::new(url.to_owned()),
-        authorities: None,
+        ca_pem: None,
         name: "bench".to_owned(),
-        outbox: 10_000,
-        inbox: 1_000_000,
+        outbox_capacity: 10_000,
+        queue_max_length: 1_000_000,
     };
     let (bus, ear) = (AmqpBus::new(NodeId::new(), settings).unwrap(), Arc::new(Ear::default()));
-    bus.listen(ear.clone());
+    bus.set_handler(ear.clone());
     tokio::spawn(bus.publisher());
     tokio::spawn(bus.consumer());
     bus.state().wait_for(|state| *state == BusState::Up).await.unwrap();
@@ -56,7 +56,7 @@ async fn asks(by: &AmqpBus, to: NodeId, count: usize) -> Vec<Duration> {
     let mut times = Vec::with_capacity(count);
     for _ in 0..count {
         let began = Instant::now();
-        by.ask(to, &NodeRequest::Ping, Duration::from_secs(10)).await.unwrap();
+        by.request(to, &NodeRequest::Ping, Duration::from_secs(10)).await.unwrap();
         times.push(began.elapsed());
     }
     times
@@ -92,7 +92,7 @@ async fn main() {
     let event = NodeEvent::Lost(SessionId::new());
     let began = Instant::now();
     for _ in 0..TELLS {
-        while a.tell(b.me(), &event).is_err() {
+        while a.send(b.me(), &event).is_err() {
             tokio::time::sleep(Duration::from_millis(1)).await; // the outbox is full
         }
     }

@@ -1,5 +1,6 @@
 //! The composition root: the only file that names every concrete type. A node is opened (settings
-//! become parts), launched (parts become a living tree) and, on a signal, brought down in order.
+//! become services), launched (services become a running supervision tree) and, on a signal,
+//! stopped in order.
 
 mod cluster_services;
 mod domain_services;
@@ -40,84 +41,86 @@ use crate::http::{AppState, DrainFlag, SocketLimiter, socket};
 use crate::integrations::blob_store;
 use crate::telemetry;
 
-/// Why a node cannot start or go on, in words for whoever runs it.
+/// Why a node cannot start, as a message for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum StartupError {
-    /// Something on disk or on the network is in the way.
+    /// An obstacle on disk or on the network.
     #[error("{0}")]
-    Outside(String),
-    /// The database.
-    #[error("the database cannot be used: {0}")]
+    Environment(String),
+    /// The database failed.
+    #[error("database error: {0}")]
     Store(#[from] store::StoreError),
-    /// Accounts and keys.
-    #[error("accounts cannot be used: {0}")]
+    /// Accounts or signing keys failed.
+    #[error("account error: {0}")]
     Accounts(#[from] accounts::AccountError),
-    /// The keys that seal secrets.
-    #[error("sealed secrets cannot be used: {0}")]
+    /// The keys that seal secrets failed.
+    #[error("error with sealed secrets: {0}")]
     Vault(#[from] vault::VaultError),
-    /// The tree did not come up.
-    #[error("the node did not come up: {0}")]
+    /// The supervision tree did not start.
+    #[error("the supervision tree did not start: {0}")]
     Launch(#[from] supervision::LaunchError),
 }
 
-/// A living node.
+/// A running node with its supervision tree and HTTP listener.
 pub struct NodeRuntime {
-    living: supervision::RunningTree,
+    tree: supervision::RunningTree,
     services: AppState,
     address: SocketAddr,
     membership: Option<ActorRef<Membership>>,
-    /// Free once the process is gone, however it goes.
+    /// Held for the node's lifetime; the database releases it when the process ends.
     _lock: Option<Arc<NodeLock>>,
-    /// The one-time link for the first administrator, if there is none yet.
+    /// The one-time setup token for the first administrator, if there is none yet.
     pub setup: Option<Secret<String>>,
 }
 
-/// Brings a node up; when it answers, it takes requests.
+/// Starts a node; on return it accepts requests.
 ///
 /// # Errors
-/// [`StartupError`], in words.
+/// [`StartupError`] with a message for the operator.
 pub async fn start(config: Config) -> Result<NodeRuntime, StartupError> {
     let config = Arc::new(config);
-    let tls = crate::http::tls::tls(&config.http).map_err(StartupError::Outside)?; // said before anything starts
-    let metrics = telemetry::metrics::start().map_err(StartupError::Outside)?;
+    let tls = crate::http::tls::tls(&config.http).map_err(StartupError::Environment)?; // reported before anything starts
+    let metrics = telemetry::metrics::start().map_err(StartupError::Environment)?;
     let socket = listen(config.http.bind)?;
-    let address = socket.local_addr().map_err(|error| StartupError::Outside(error.to_string()))?;
+    let address =
+        socket.local_addr().map_err(|error| StartupError::Environment(error.to_string()))?;
     let relays = turn_sockets(&config, tls.is_some())?;
-    let deeds = open(&config).await?;
-    let setup = deeds.accounts.setup_token().await?;
+    let domain = open(&config).await?;
+    let setup = domain.accounts.setup_token().await?;
 
     let chat = ChatService::new(
-        deeds.store.clone(),
-        deeds.clock.clone(),
-        deeds.entropy.clone(),
+        domain.store.clone(),
+        domain.clock.clone(),
+        domain.entropy.clone(),
         config.chat.clone(),
     );
     let identity =
-        media::DtlsCertificate::generate().map_err(|e| StartupError::Outside(e.to_string()))?;
+        media::DtlsCertificate::generate().map_err(|e| StartupError::Environment(e.to_string()))?;
     let node = NodeId::new();
-    let cluster = cluster(&config, &deeds, node).await?;
+    let cluster = cluster(&config, &domain, node).await?;
     if cluster.leases.is_none() {
-        let left = deeds.store.open_calls().await?; // by a life before
-        deeds.store.close_calls(left, deeds.clock.now()).await?;
+        let open_calls = domain.store.open_calls().await?; // by a previous run
+        domain.store.close_calls(open_calls, domain.clock.now()).await?;
     }
-    let ice = ice(&config, &deeds, relays.as_deref());
+    let ice = ice(&config, &domain, relays.as_deref());
     let files = FileService::new(
-        deeds.store.clone(),
-        deeds.clock.clone(),
-        blob_store::open(&config.storage, &config.node.data_dir).map_err(StartupError::Outside)?,
-        &config.storage.place(&config.node.data_dir),
+        domain.store.clone(),
+        domain.clock.clone(),
+        blob_store::open(&config.storage, &config.node.data_dir)
+            .map_err(StartupError::Environment)?,
+        &config.storage.directory(&config.node.data_dir),
         config.files.clone(),
     );
     if config.database.url.is_empty() {
-        // Nobody else uses this database: whoever was putting bytes into storage has ended.
-        deeds.store.abandon_claims(deeds.clock.now()).await?;
+        // Nobody else uses this database: whoever claimed blobs has ended.
+        domain.store.abandon_claims(domain.clock.now()).await?;
     }
-    let (jobs, exports) = jobs(&config, &deeds, &files);
-    let parts = TreeDeps {
-        store: deeds.store.clone(),
-        keys: deeds.keys.clone(),
+    let (jobs, exports) = jobs(&config, &domain, &files);
+    let deps = TreeDeps {
+        store: domain.store.clone(),
+        keys: domain.keys.clone(),
         chat: chat.clone(),
-        calls: calls(&config, &deeds, ice.clone(), node),
+        calls: calls(&config, &domain, ice.clone(), node),
         media: crate::actors::media::MediaServiceConfig {
             identity: Arc::new(identity),
             room: room_settings(&config),
@@ -127,28 +130,28 @@ pub async fn start(config: Config) -> Result<NodeRuntime, StartupError> {
             config: config.turn.clone(),
             addresses: relay_addresses(&config).into(),
             ice,
-            entropy: deeds.entropy.clone(),
+            entropy: domain.entropy.clone(),
             sockets,
             tls: tls.map(Arc::new),
         }),
-        clock: deeds.clock.clone(),
+        clock: domain.clock.clone(),
         metrics: metrics.clone(),
         bus: cluster.bus.clone(),
         drivers: cluster.drivers,
         directory: cluster.directory,
         leases: cluster.leases.clone(),
-        others: cluster.others,
+        others: cluster.live_nodes,
         jobs: jobs.clone(),
         files: files.clone(),
     };
-    let grown = Arc::new(OnceLock::new());
-    let planted = build_tree(parts, &config, grown.clone());
+    let tree_cell = Arc::new(OnceLock::new());
+    let built = build_tree(deps, &config, tree_cell.clone());
     let engines =
         dynamic_supervisor("socketio", 4).temporary().mailbox(config.sessions.send_queue_capacity);
     let contacts = ContactService::new(
-        deeds.store.clone(),
-        deeds.cache.clone(),
-        deeds.clock.clone(),
+        domain.store.clone(),
+        domain.cache.clone(),
+        domain.clock.clone(),
         DiscoveryLimits {
             region: config.auth.default_phone_region.as_str().into(),
             requests_per_minute: config.limits.contact_requests_per_minute,
@@ -158,22 +161,22 @@ pub async fn start(config: Config) -> Result<NodeRuntime, StartupError> {
     );
     let services = AppState {
         config: config.clone(),
-        clock: deeds.clock.clone(),
+        clock: domain.clock.clone(),
         node: node.to_string().into(),
-        accounts: deeds.accounts.clone(),
-        tokens: deeds.tokens.clone(),
+        accounts: domain.accounts.clone(),
+        tokens: domain.tokens.clone(),
         exports,
         jobs,
         contacts,
         chat,
         files,
-        uploads: planted.uploads,
-        living: planted.living,
-        store: deeds.store.clone(),
-        cache: deeds.cache.clone(),
-        store_up: planted.store_up,
-        tree: grown,
-        operators: planted.operators,
+        uploads: built.uploads,
+        living: built.living,
+        store: domain.store.clone(),
+        cache: domain.cache.clone(),
+        store_up: built.store_up,
+        tree: tree_cell,
+        operators: built.operators,
         bus: cluster.bus,
         leases: cluster.leases,
         engines: engines.handle(),
@@ -187,13 +190,13 @@ pub async fn start(config: Config) -> Result<NodeRuntime, StartupError> {
             .shutdown(Duration::from_secs(5))
     };
     let http = supervisor("http", Strategy::RestForOne).with(engines).with(listener);
-    let living = launch(planted.root.with(http), options(&config, deeds.entropy.clone())).await?;
-    let _ = services.tree.set(living.tree()); // set here only, once
+    let tree = launch(built.root.with(http), options(&config, domain.entropy.clone())).await?;
+    let _ = services.tree.set(tree.tree()); // the only place that sets it
     Ok(NodeRuntime {
-        living,
+        tree,
         services,
         address,
-        membership: planted.membership,
+        membership: built.membership,
         _lock: cluster.lock,
         setup,
     })
@@ -203,52 +206,52 @@ fn turn_sockets(
     config: &Config,
     tls: bool,
 ) -> Result<Option<Arc<turn::TurnSockets>>, StartupError> {
-    if !config.turn.runs() {
+    if !config.turn.is_embedded_enabled() {
         return Ok(None);
     }
     turn::TurnSockets::bind(&config.turn, tls)
         .map(|s| Some(Arc::new(s)))
-        .map_err(StartupError::Outside)
+        .map_err(StartupError::Environment)
 }
 
 fn relay_addresses(config: &Config) -> Vec<IpAddr> {
-    let own = &config.turn.external_relay_addresses;
-    if own.is_empty() { addresses(config) } else { own.clone() }
+    let configured = &config.turn.external_relay_addresses;
+    if configured.is_empty() { addresses(config) } else { configured.clone() }
 }
 
 fn ice(
     config: &Config,
-    deeds: &DomainServices,
+    domain: &DomainServices,
     relays: Option<&turn::TurnSockets>,
 ) -> TurnCredentials {
     let urls = |sockets| turn::urls(config, &relay_addresses(config), sockets);
     let embedded = relays.map(urls).unwrap_or_default();
-    TurnCredentials::new(deeds.clock.clone(), &deeds.entropy, config.turn.clone(), embedded)
+    TurnCredentials::new(domain.clock.clone(), &domain.entropy, config.turn.clone(), embedded)
 }
 
 fn calls(
     config: &Config,
-    deeds: &DomainServices,
+    domain: &DomainServices,
     ice: TurnCredentials,
     node: NodeId,
 ) -> CallDomain {
     CallDomain::new(calls::CallDomainDeps {
-        store: deeds.store.clone(),
-        clock: deeds.clock.clone(),
-        keys: deeds.keys.clone(),
+        store: domain.store.clone(),
+        clock: domain.clock.clone(),
+        keys: domain.keys.clone(),
         ice,
         config: config.calls.clone(),
         reach: config.chat.direct_conversations_from,
         node,
-        cache: deeds.cache.clone(),
+        cache: domain.cache.clone(),
         rings_per_minute: config.limits.rings_per_callee_per_minute,
     })
 }
 
 fn room_settings(config: &Config) -> media::RoomConfig {
-    let all = |n| if n == 0 { usize::MAX } else { n };
+    let unlimited_if_zero = |n| if n == 0 { usize::MAX } else { n };
     media::RoomConfig {
-        last_n_video: all(config.media.last_n_video),
+        last_n_video: unlimited_if_zero(config.media.last_n_video),
         last_n_audio: config.media.last_n_audio,
         max_uplink_bps: config.media.max_uplink_bps,
         ..media::RoomConfig::default()
@@ -262,7 +265,7 @@ fn listen(bind: SocketAddr) -> Result<TcpListener, StartupError> {
             std::io::ErrorKind::PermissionDenied => ": ports below 1024 need a privilege",
             _ => "",
         };
-        StartupError::Outside(format!("cannot listen on {bind}: {error}{hint}"))
+        StartupError::Environment(format!("cannot listen on {bind}: {error}{hint}"))
     };
     let domain = socket2::Domain::for_address(bind);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None).map_err(failed)?;
@@ -276,80 +279,82 @@ fn options(config: &Config, entropy: RandomSource) -> LaunchOptions {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let threads = if config.node.actor_threads == 0 { cores } else { config.node.actor_threads };
     let s = &config.supervision;
-    let patience = WatchdogThresholds {
-        warn: s.warn(),
-        give_up: s.lost(),
-        despair: s.exit(),
-        last_resort: Arc::new(despair),
+    let thresholds = WatchdogThresholds {
+        warn: s.warn_after(),
+        give_up: s.replace_thread_after(),
+        despair: s.exit_after(),
+        last_resort: Arc::new(exit_process),
     };
-    LaunchOptions { patience, entropy, ..LaunchOptions::threads(threads) }
+    LaunchOptions { patience: thresholds, entropy, ..LaunchOptions::threads(threads) }
         .pool(MEDIA, media_threads(config))
         .pool(TURN, 1)
         .pool(BUS, 1)
 }
 
-/// A thread never came back: whoever keeps this process starts it again.
-fn despair(stuck: StuckActor) {
+/// A thread is blocked for good: the process ends, and its service manager restarts it.
+fn exit_process(stuck: StuckActor) {
     tracing::error!(
         actor.path = stuck.path,
         actor.message = stuck.message,
-        "an actor holds its thread for good: the process ends"
+        "actor thread blocked for good, process exiting"
     );
     std::process::exit(70); // EX_SOFTWARE of sysexits.h
 }
 
 impl NodeRuntime {
-    /// Where it listens.
+    /// The address on which it listens.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What it was put together of.
+    /// The state shared by all HTTP handlers.
     pub const fn services(&self) -> &AppState {
         &self.services
     }
 
-    /// Waits until the tree ends by itself, which it does only when restarting did not help.
+    /// Waits until the supervision tree ends by itself, which happens only when restarting did not
+    /// help.
     pub async fn failed(&self) -> ExitReason {
-        self.living.exited().await
+        self.tree.exited().await
     }
 
-    /// Waits until an operator wishes that this node leaves.
+    /// Waits until an operator requests that this node leaves the cluster.
     pub async fn wants_to_leave(&self) {
         self.services.operators.wants_to_leave().await;
     }
 
-    /// Hands every call over to other nodes, where there are some, and lets the old rooms play until
-    /// their devices have moved.
-    async fn hand_over(&self) {
+    /// Hands every call over to other nodes, if there are any, and keeps the old rooms running
+    /// until their devices have moved.
+    async fn hand_over_calls(&self) {
         let Some(membership) = &self.membership else { return };
         let _ = membership.tell_control(LeaveCluster); // it ends with the node
         let calls = &self.services.living.calls;
-        let handed = async {
+        let hand_over = async {
             calls.hand_over_all().await;
             while calls.departing() > 0 {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        let patience = self.services.config.node.shutdown() / 4;
-        let _ = tokio::time::timeout(patience, handed).await; // what nobody took ends with the node
+        let timeout = self.services.config.node.shutdown_timeout() / 4;
+        let _ = tokio::time::timeout(timeout, hand_over).await; // rooms that no node took over end with this one
     }
 
-    /// Goes down in order: takes nothing new, ends calls, tells every device to come back, ends sockets,
-    /// then the tree from the listener down to the store. Gives how the root ended.
+    /// Shuts down in order: stops accepting, ends calls, tells every device to reconnect, closes
+    /// sockets, then stops the tree from the listener down to the store. Returns the exit reason of
+    /// the root.
     pub async fn stop(self) -> ExitReason {
         self.services.draining.begin();
-        self.hand_over().await;
-        let people = self.services.living.switchboard.connected();
-        tracing::info!(connected.users = people, "draining connections");
-        let deadline = self.services.config.node.shutdown();
-        let going_on = self.services.living.calls.finish(deadline / 4).await;
-        if going_on > 0 {
-            tracing::warn!(calls = going_on, "call shutdown timed out");
+        self.hand_over_calls().await;
+        let users = self.services.living.switchboard.connected();
+        tracing::info!(connected.users = users, "draining connections");
+        let deadline = self.services.config.node.shutdown_timeout();
+        let remaining = self.services.living.calls.finish(deadline / 4).await;
+        if remaining > 0 {
+            tracing::warn!(calls = remaining, "call shutdown timed out");
         }
         self.services.living.switchboard.start_draining(500);
-        // Those who poll fetch their last words with one more request.
-        let settled = async {
+        // Long-polling clients fetch their last messages with one more request.
+        let drained = async {
             while self.services.living.switchboard.connected() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
@@ -358,8 +363,8 @@ impl NodeRuntime {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        let _ = tokio::time::timeout(deadline / 8, settled).await; // the rest is cut off below
-        let exit = self.living.shutdown(deadline / 2).await;
+        let _ = tokio::time::timeout(deadline / 8, drained).await; // remaining connections are closed below
+        let exit = self.tree.shutdown(deadline / 2).await;
         if let Some(leases) = &self.services.leases
             && let Err(error) = leases.leave().await
         {
@@ -369,7 +374,7 @@ impl NodeRuntime {
     }
 }
 
-/// How an error is told on the command line: its words, and for faults its stable code.
-pub fn told(error: &(dyn CodedError + Send + Sync)) -> String {
+/// Formats an error for the command line: its message and its stable code.
+pub fn describe_error(error: &(dyn CodedError + Send + Sync)) -> String {
     format!("{error} ({})", error.code())
 }

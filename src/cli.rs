@@ -1,4 +1,4 @@
-//! The command line: every operator's deed, in words.
+//! The command line of the server and its operators.
 
 mod doctor;
 mod nodes;
@@ -18,11 +18,11 @@ use crate::app;
 use crate::config::{self, Config};
 use crate::protocol::admin::CreateApiToken;
 
-/// A group's own secure communication service.
+/// A secure communication server for a group.
 #[derive(Parser)]
 #[command(name = "securevox", version, about)]
 struct Arguments {
-    /// Your settings, laid over the built-in config.toml.
+    /// Settings file, merged over the built-in config.toml.
     #[arg(long, global = true, env = "SECUREVOX_CONFIG")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -31,50 +31,50 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum CliCommand {
-    /// Runs the server until it is told to stop.
+    /// Runs the server until it is stopped.
     Serve,
-    /// Brings the database up to date, and ends.
+    /// Migrates the database and exits.
     Migrate,
-    /// Looks at the settings.
+    /// Inspects the settings.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Says what is wrong here and how to mend it.
+    /// Checks the installation and suggests fixes.
     Doctor,
-    /// People.
+    /// Manages user accounts.
     #[command(subcommand)]
     User(UserCommand),
-    /// API tokens.
+    /// Manages API tokens.
     #[command(subcommand)]
     Token(TokenCommand),
-    /// The keys of access tokens.
+    /// Manages the keys that sign access tokens.
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// The keys that seal secrets in the database.
+    /// Manages the keys that seal secrets in the database.
     #[command(subcommand)]
     Secrets(secrets::SecretsCommand),
     /// Shows the supervision tree of a running server, live.
     Tree(tree::TreeArgs),
     /// Lists the nodes of the cluster.
     Nodes(nodes::NodesArgs),
-    /// Has a node hand over what it has and leave, and waits until it has.
+    /// Drains a node: it hands over its calls and leaves the cluster; waits until it has left.
     Drain(nodes::DrainArgs),
 }
 
 #[derive(Subcommand)]
 enum ConfigCommand {
-    /// Checks all layers and prints the outcome.
+    /// Checks all layers and prints the merged settings.
     Check,
 }
 
 #[derive(Subcommand)]
 enum UserCommand {
-    /// Makes an account; the password is asked for, or read from standard input.
+    /// Creates an account; the password is prompted for, or read from standard input.
     Add {
-        /// As dialled from abroad: +49…
+        /// Phone number in international form: +49…
         phone: String,
-        /// How others see the person.
+        /// Display name, as other users see it.
         name: String,
-        /// user, admin or operator.
+        /// Role: user, admin or operator.
         #[arg(long, default_value = "user")]
         role: store::Role,
     },
@@ -82,14 +82,14 @@ enum UserCommand {
 
 #[derive(Subcommand)]
 enum TokenCommand {
-    /// Makes an API token and prints its secret, once.
+    /// Creates an API token and prints it, once.
     Add {
-        /// What it is for.
+        /// Name that tells its purpose.
         name: String,
-        /// What it may do; may be given several times.
+        /// A scope that it grants; may be given several times.
         #[arg(long = "scope", required = true)]
         scopes: Vec<String>,
-        /// After how many days it ends.
+        /// Lifetime in days; without it the token never expires.
         #[arg(long)]
         days: Option<u32>,
     },
@@ -97,11 +97,11 @@ enum TokenCommand {
 
 #[derive(Subcommand)]
 enum KeysCommand {
-    /// Makes a new signing key; tokens of the old one work until they end.
+    /// Creates a new signing key; tokens signed with the old one stay valid until they expire.
     Rotate,
 }
 
-/// Why a command did not do its work: the words, and the exit code.
+/// Why a command failed: the message and the exit code.
 struct CliError(String, u8);
 
 impl<E: std::error::Error> From<E> for CliError {
@@ -110,25 +110,25 @@ impl<E: std::error::Error> From<E> for CliError {
     }
 }
 
-/// The exit code for settings that cannot be used (sysexits.h).
+/// Exit code for invalid settings (sysexits.h).
 const EX_CONFIG: u8 = 78;
 
-/// Runs the program.
+/// Parses the arguments and runs the command.
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    let done = settings(arguments.config.as_deref())
+    let result = load_settings(arguments.config.as_deref())
         .and_then(|config| dispatch(arguments.command, config));
-    match done {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(CliError(words, code)) => {
-            let _ = writeln!(std::io::stderr(), "securevox: {words}"); // nobody left to tell
+        Err(CliError(message, code)) => {
+            let _ = writeln!(std::io::stderr(), "securevox: {message}"); // nothing can be done if this fails
             ExitCode::from(code)
         }
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one door through which the environment enters")]
-fn settings(file: Option<&std::path::Path>) -> Result<Config, CliError> {
+#[expect(clippy::disallowed_methods, reason = "the only place that reads the environment")]
+fn load_settings(file: Option<&std::path::Path>) -> Result<Config, CliError> {
     let text = match file {
         None => String::new(),
         Some(path) => std::fs::read_to_string(path).map_err(|error| {
@@ -142,52 +142,52 @@ fn dispatch(command: CliCommand, config: Config) -> Result<(), CliError> {
     match command {
         CliCommand::Serve => serve::serve(config),
         CliCommand::Doctor => block_on(doctor::doctor(config)),
-        CliCommand::Config(ConfigCommand::Check) => check(&config),
+        CliCommand::Config(ConfigCommand::Check) => print_config(&config),
         CliCommand::Tree(tree) => tree::tree(&tree, &config),
-        CliCommand::Nodes(which) => nodes::nodes(&which, &config),
-        CliCommand::Drain(which) => nodes::drain(&which, &config),
+        CliCommand::Nodes(args) => nodes::nodes(&args, &config),
+        CliCommand::Drain(args) => nodes::drain(&args, &config),
         CliCommand::Secrets(command) => secrets::secrets(&command, &config),
         CliCommand::Migrate => block_on(async move {
             app::open(&config).await?;
-            say("the database is up to date")
+            print_line("the database is up to date")
         }),
         CliCommand::User(UserCommand::Add { phone, name, role }) => {
             let password = password()?;
             block_on(async move {
-                let deeds = app::open(&config).await?;
-                let user = deeds.accounts.add(&phone, &name, password, role).await?;
-                say(&format!(
+                let domain = app::open(&config).await?;
+                let user = domain.accounts.add(&phone, &name, password, role).await?;
+                print_line(&format!(
                     "{} {} is {} with the role {}",
                     user.id, user.phone, user.name, user.role
                 ))
             })
         }
         CliCommand::Token(TokenCommand::Add { name, scopes, days }) => block_on(async move {
-            let deeds = app::open(&config).await?;
+            let domain = app::open(&config).await?;
             let new = CreateApiToken { name, scopes, expires_in_days: days };
-            let made = deeds.tokens.create(None, new, None).await?;
-            say(made.secret.expose())
+            let created = domain.tokens.create(None, new, None).await?;
+            print_line(created.secret.expose())
         }),
         CliCommand::Keys(KeysCommand::Rotate) => block_on(async move {
-            let deeds = app::open(&config).await?;
-            let id = deeds.accounts.keys().rotate().await?;
-            say(&format!("{id} signs from now on"))
+            let domain = app::open(&config).await?;
+            let id = domain.accounts.keys().rotate().await?;
+            print_line(&format!("{id} is the active signing key now"))
         }),
     }
 }
 
-fn block_on(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
-    actix_web::rt::System::new().block_on(work)
+fn block_on(command: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+    actix_web::rt::System::new().block_on(command)
 }
 
-fn check(config: &Config) -> Result<(), CliError> {
+fn print_config(config: &Config) -> Result<(), CliError> {
     let text = toml::to_string(config)?;
-    say(text.trim_end())?;
-    say("# these settings can be used")
+    print_line(text.trim_end())?;
+    print_line("# these settings are valid")
 }
 
-/// Prints a line for whoever called us.
-fn say(line: &str) -> Result<(), CliError> {
+/// Prints a line to standard output.
+fn print_line(line: &str) -> Result<(), CliError> {
     Ok(writeln!(std::io::stdout(), "{line}")?)
 }
 

@@ -29,7 +29,8 @@ use crate::domain::chat::{
 use crate::protocol::messages::MessageView as Wire;
 use crate::protocol::server::ServerEvent;
 use crate::telemetry::metrics::{
-    BATCH, CHANGES, COMMIT_SECONDS, MESSAGES, MESSAGES_REPEATED, dropped, refused,
+    CHANGES, CHAT_COMMIT_BATCH_SIZE, COMMIT_SECONDS, MESSAGES, MESSAGES_REPEATED,
+    count_dropped_event, count_rejected,
 };
 
 /// How many messages one transaction stores at most.
@@ -108,7 +109,8 @@ impl ChatShard {
             line.waiting = VecDeque::new(); // the room it took goes too: most lines are silent
         }
         self.waiting -= drafts.len();
-        histogram!(BATCH).record(u32::try_from(drafts.len()).map_or(0.0, f64::from));
+        histogram!(CHAT_COMMIT_BATCH_SIZE)
+            .record(u32::try_from(drafts.len()).map_or(0.0, f64::from));
         let work = store(self.chat.clone(), conversation, drafts, line.audience.clone());
         ctx.spawn(work.into_actor(self).map(move |committed, lane, ctx| {
             lane.committed(conversation, committed, replies, ctx);
@@ -158,7 +160,7 @@ impl ChatShard {
                         }
                     }
                     None => {
-                        dropped("audience-unknown");
+                        count_dropped_event("audience-unknown");
                         self.remind(conversation, 0, ctx);
                     }
                 }
@@ -218,7 +220,7 @@ impl ChatShard {
                     .publish_head(&audience.people, SequencePosition::said(conversation, known));
             }
             None => {
-                dropped("audience-unknown");
+                count_dropped_event("audience-unknown");
                 self.remind(conversation, 0, ctx);
             }
         }
@@ -368,7 +370,7 @@ impl Handler<EnqueueWork> for ChatShard {
 
     fn handle(&mut self, EnqueueWork { conversation, work }: EnqueueWork, ctx: &mut Self::Context) {
         if self.waiting >= self.most {
-            refused("lane-full");
+            count_rejected("lane-full");
             return work.reject();
         }
         let line = self.lines.entry(conversation).or_insert_with(|| ConversationQueue {

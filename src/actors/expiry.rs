@@ -12,7 +12,7 @@ use store::Store;
 use super::sessions::SessionService;
 use super::supervision::SupervisedContext;
 use crate::domain::WithEvents;
-use crate::telemetry::metrics::PURGED;
+use crate::telemetry::metrics::PURGED_ROWS;
 
 /// The actor.
 pub struct MessageExpirer {
@@ -38,7 +38,7 @@ impl MessageExpirer {
             let more = match living.chat.expire().await {
                 Ok((count, news)) => {
                     living.tell(WithEvents { answer: (), news });
-                    counter!(PURGED, "kind" => "messages").increment(count as u64);
+                    counter!(PURGED_ROWS, "kind" => "messages").increment(count as u64);
                     remembered |= count > 0;
                     count > 0
                 }
@@ -49,7 +49,7 @@ impl MessageExpirer {
             };
             if remembered && !more {
                 // Somebody reads just now, or the database is away: tried again next time.
-                remembered = !store.forget_deleted().await.unwrap_or(false);
+                remembered = !store.purge_deleted_data().await.unwrap_or(false);
             }
             (more, remembered)
         };

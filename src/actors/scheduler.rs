@@ -16,7 +16,7 @@ use super::calls::CallService;
 use super::supervision::SupervisedContext;
 use crate::cluster::{ClaimOutcome, DirectoryError, FencingToken, OwnershipDirectory};
 use crate::domain::files::FileService;
-use crate::telemetry::metrics::{PURGED, SCHEDULER};
+use crate::telemetry::metrics::{PURGED_ROWS, SCHEDULER_LEADER};
 
 /// The lease's name in the directory.
 const LEASE: &str = "scheduler";
@@ -66,7 +66,7 @@ impl Scheduler {
         let me = self.epoch;
         let claim = async move {
             match directory.claim(LEASE, "").await? {
-                ClaimOutcome::Mine { epoch, .. } => Ok::<_, DirectoryError>(Some(epoch)),
+                ClaimOutcome::Owned { epoch, .. } => Ok::<_, DirectoryError>(Some(epoch)),
                 // Ours from before: a restart of this actor, or simply still.
                 ClaimOutcome::Held(held) => Ok(directory.owns(&held).then_some(held.epoch)),
             }
@@ -86,7 +86,7 @@ impl Scheduler {
                     None
                 }
             };
-            gauge!(SCHEDULER).set(if scheduler.epoch.is_some() { 1.0 } else { 0.0 });
+            gauge!(SCHEDULER_LEADER).set(if scheduler.epoch.is_some() { 1.0 } else { 0.0 });
             scheduler.due = scheduler.due.saturating_sub(CLAIM_INTERVAL);
             match scheduler.epoch {
                 Some(epoch) if scheduler.due.is_zero() => scheduler.round(epoch, ctx),
@@ -100,7 +100,7 @@ impl Scheduler {
     fn round(&mut self, epoch: u64, ctx: &mut SupervisedContext<Self>) {
         let parts = self.parts.clone();
         let suspects = std::mem::take(&mut self.suspects);
-        let fence = parts.directory.fence(LEASE, epoch);
+        let fence = parts.directory.fencing_token(LEASE, epoch);
         let work = async move {
             let now = parts.clock.now();
             purge(&parts, fence, now).await;
@@ -129,7 +129,7 @@ async fn purge(parts: &SchedulerDeps, fence: Option<FencingToken>, now: Timestam
                 ("invites", purged.invites),
                 ("jobs", purged.jobs),
             ] {
-                counter!(PURGED, "kind" => kind).increment(rows as u64);
+                counter!(PURGED_ROWS, "kind" => kind).increment(rows as u64);
             }
         }
         Ok(None) => tracing::warn!("scheduler leadership lost"),

@@ -9,7 +9,7 @@ use metrics::gauge;
 use store::Store;
 
 use super::supervision::SupervisedContext;
-use crate::telemetry::metrics::{STORE_QUEUED, STORE_UP};
+use crate::telemetry::metrics::{STORE_QUEUE_DEPTH, STORE_UP};
 
 const PING_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -50,7 +50,7 @@ impl StoreHealthMonitor {
                 }
             }
             gauge!(STORE_UP).set(f64::from(u8::from(up)));
-            gauge!(STORE_QUEUED).set(u32::try_from(queued).map_or(f64::MAX, f64::from));
+            gauge!(STORE_QUEUE_DEPTH).set(u32::try_from(queued).map_or(f64::MAX, f64::from));
             ctx.run_later(PING_INTERVAL, Self::round);
         }));
     }

@@ -119,8 +119,8 @@ pub fn build_tree(
     });
     let presence = PresenceHandle::new(
         parts.clock.clone(),
-        config.chat.presence_grace(),
-        config.chat.presence_pause(),
+        config.chat.presence_offline_delay(),
+        config.chat.presence_min_interval(),
     );
     neighbours.set_presence_hook({
         let presence = presence.clone();
@@ -156,7 +156,7 @@ pub fn build_tree(
             store: parts.store.clone(),
             directory: parts.directory.clone(),
             clock: parts.clock.clone(),
-            outbox: config.chat.outbox(),
+            outbox: config.chat.notification_retention(),
             calls: calls.clone(),
             files: parts.files.clone(),
         };
@@ -175,7 +175,7 @@ pub fn build_tree(
     let member = membership.as_ref().map(|membership| membership.handle());
     if let Some(membership) = member.clone() {
         let operators = operators.clone();
-        parts.bus.listen(Arc::new(ClusterEventHandler {
+        parts.bus.set_handler(Arc::new(ClusterEventHandler {
             neighbours,
             switchboard,
             calls,
@@ -187,7 +187,7 @@ pub fn build_tree(
 
     let expiry = {
         let (living, store) = (living.clone(), parts.store.clone());
-        let round = config.chat.expiry_round();
+        let round = config.chat.expiry_interval();
         child("expiry", move |_| MessageExpirer::new(living.clone(), store.clone(), round))
     };
 

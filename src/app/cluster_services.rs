@@ -1,4 +1,5 @@
-//! What nodes share: the cache, the bus, the directory; each alone where there is one node.
+//! Services shared by the nodes: cache, bus and ownership directory; in-process versions with a
+//! single node.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,9 +15,9 @@ use crate::cluster::{
 };
 use crate::config::Config;
 
-/// The cache: within this process, or the one that all nodes share.
+/// The cache: in this process, or the one that all nodes share.
 pub(super) fn cache(config: &Config, clock: &Clock) -> Result<Arc<dyn Cache>, StartupError> {
-    Ok(match shared_cache(config).map_err(StartupError::Outside)? {
+    Ok(match shared_cache(config).map_err(StartupError::Environment)? {
         Some(cache) => Arc::new(cache),
         None => Arc::new(InMemoryCache::new(clock.clone(), config.limits.max_tracked_keys)),
     })
@@ -25,7 +26,7 @@ pub(super) fn cache(config: &Config, clock: &Clock) -> Result<Arc<dyn Cache>, St
 /// The cache that all nodes share, if one is configured.
 ///
 /// # Errors
-/// What is wrong with the settings, in words.
+/// A text that says which setting is invalid.
 pub fn shared_cache(config: &Config) -> Result<Option<RedisCache>, String> {
     let cluster = &config.cluster;
     if cluster.redis_url.expose().is_empty() {
@@ -33,53 +34,53 @@ pub fn shared_cache(config: &Config) -> Result<Option<RedisCache>, String> {
     }
     let settings = redis::RedisConfig {
         url: cluster.redis_url.clone(),
-        authorities: cluster.authorities()?,
-        prefix: cluster.redis_key_prefix.clone(),
+        ca_pem: cluster.read_ca_file()?,
+        key_prefix: cluster.redis_key_prefix.clone(),
     };
     RedisCache::new(&settings).map(Some).map_err(|e| format!("cluster.redis_url: {e}"))
 }
 
-/// The bus, and its drivers if it leads to other processes.
+/// The bus, and the AMQP connections to be driven if it is shared.
 fn bus(config: &Config, me: NodeId) -> Result<(Arc<dyn Bus>, Option<AmqpBus>), StartupError> {
-    Ok(match shared_bus(config, me).map_err(StartupError::Outside)? {
+    Ok(match shared_bus(config, me).map_err(StartupError::Environment)? {
         Some(bus) => (Arc::new(bus.clone()), Some(bus)),
-        None => (Arc::new(InProcessBus::default().plug(me)), None),
+        None => (Arc::new(InProcessBus::default().connect(me)), None),
     })
 }
 
 /// The bus that all nodes share, if one is configured.
 ///
 /// # Errors
-/// What is wrong with the settings, in words.
+/// A text that says which setting is invalid.
 pub fn shared_bus(config: &Config, me: NodeId) -> Result<Option<AmqpBus>, String> {
     let cluster = &config.cluster;
-    if !cluster.is_on() {
+    if !cluster.is_enabled() {
         return Ok(None);
     }
     let settings = amqp::AmqpConfig {
         url: cluster.amqp_url.clone(),
-        authorities: cluster.authorities()?,
+        ca_pem: cluster.read_ca_file()?,
         name: config.node.name(),
-        outbox: cluster.outbox_capacity,
-        inbox: cluster.queue_max_length,
+        outbox_capacity: cluster.outbox_capacity,
+        queue_max_length: cluster.queue_max_length,
     };
     AmqpBus::new(me, settings).map(Some).map_err(|e| format!("cluster.amqp_url: {e}"))
 }
 
-/// What there is between nodes.
+/// Connection of this node to the others.
 pub(super) struct ClusterServices {
     pub(super) bus: Arc<dyn Bus>,
     pub(super) drivers: Option<AmqpBus>,
     pub(super) directory: Arc<dyn OwnershipDirectory>,
     pub(super) leases: Option<NodeLeases>,
     pub(super) lock: Option<Arc<NodeLock>>,
-    /// The nodes that live.
-    pub(super) others: HashSet<NodeId>,
+    /// The live nodes.
+    pub(super) live_nodes: HashSet<NodeId>,
 }
 
 pub(super) async fn cluster(
     config: &Config,
-    deeds: &DomainServices,
+    domain: &DomainServices,
     node: NodeId,
 ) -> Result<ClusterServices, StartupError> {
     let (bus, drivers) = bus(config, node)?;
@@ -91,17 +92,25 @@ pub(super) async fn cluster(
             directory,
             leases: None,
             lock: None,
-            others: HashSet::new(),
+            live_nodes: HashSet::new(),
         });
     }
     let (name, url) = (config.node.name(), config.http.public_url.clone());
     let lock = Arc::new(NodeLock::take(&store_config(config).url, node)?);
-    let locked = Arc::clone(&lock);
-    let locked = Arc::new(move || locked.is_held());
-    let registry = Arc::new(deeds.store.clone());
-    let leases = NodeLeases::new(registry, deeds.clock.clone(), locked, node, name, url);
-    let roster = leases.join().await.map_err(|error| StartupError::Outside(error.to_string()))?;
-    let others = roster.nodes.into_iter().map(|node| node.id).collect();
+    let is_locked = Arc::clone(&lock);
+    let is_locked = Arc::new(move || is_locked.is_held());
+    let lease_store = Arc::new(domain.store.clone());
+    let leases = NodeLeases::new(lease_store, domain.clock.clone(), is_locked, node, name, url);
+    let members =
+        leases.join().await.map_err(|error| StartupError::Environment(error.to_string()))?;
+    let live_nodes = members.nodes.into_iter().map(|node| node.id).collect();
     let directory = Arc::new(leases.clone());
-    Ok(ClusterServices { bus, drivers, directory, leases: Some(leases), lock: Some(lock), others })
+    Ok(ClusterServices {
+        bus,
+        drivers,
+        directory,
+        leases: Some(leases),
+        lock: Some(lock),
+        live_nodes,
+    })
 }

@@ -1,4 +1,4 @@
-//! The deeds: what the command line needs of the service, and what the living side is built on.
+//! The domain services: what the command line needs, and what the supervision tree is built on.
 
 use std::sync::Arc;
 
@@ -19,15 +19,14 @@ use crate::domain::files::FileService;
 use crate::domain::jobs::{JobHandler, JobRunner};
 use crate::domain::vault::{self, Vault};
 
-/// The deeds, without anything that lives: what the command line needs.
+/// The domain services, without any running actors: what the command line needs.
 pub struct DomainServices {
-    /// Where things are kept.
     pub store: Store,
-    /// Deeds of accounts.
+    /// Accounts, sign-in and passwords.
     pub accounts: AccountService,
-    /// Deeds of API tokens.
+    /// API tokens of machines.
     pub tokens: ApiTokenService,
-    /// What seals secrets.
+    /// Seals and opens secrets in the database.
     pub vault: Vault,
     pub(super) clock: Clock,
     pub(super) entropy: RandomSource,
@@ -35,15 +34,18 @@ pub struct DomainServices {
     pub(super) keys: TokenSigner,
 }
 
-/// Opens the database (and migrates it) and puts the deeds together.
+/// Opens the database (after migrating it) and builds the domain services.
 ///
 /// # Errors
-/// [`StartupError`], in words.
+/// [`StartupError`] with a message for the operator.
 pub async fn open(config: &Config) -> Result<DomainServices, StartupError> {
     let (clock, entropy) = (Clock::wall(), RandomSource::system());
     let data = &config.node.data_dir;
     std::fs::create_dir_all(data).map_err(|error| {
-        StartupError::Outside(format!("node.data_dir {} cannot be made: {error}", data.display()))
+        StartupError::Environment(format!(
+            "node.data_dir {} cannot be created: {error}",
+            data.display()
+        ))
     })?;
     let store = Store::open(store_config(config)).await?;
     let cache = cache(config, &clock)?;
@@ -65,10 +67,11 @@ pub async fn open(config: &Config) -> Result<DomainServices, StartupError> {
     Ok(DomainServices { store, accounts, tokens, vault, clock, entropy, cache, keys })
 }
 
-/// The keys of the settings, or of their file; in the data directory one is made if need be.
+/// Opens the vault with the keys of the settings or of the key file; in the data directory a key
+/// file is created if there is none.
 ///
 /// # Errors
-/// If there is none, or one cannot be read.
+/// If there is no key, or one cannot be read.
 pub fn open_vault(config: &Config, entropy: &RandomSource) -> Result<Vault, vault::VaultError> {
     let secrets = &config.secrets;
     let keys = match secrets.key_file(&config.node.data_dir) {
@@ -78,23 +81,28 @@ pub fn open_vault(config: &Config, entropy: &RandomSource) -> Result<Vault, vaul
     Vault::new(&keys, entropy.clone())
 }
 
-/// Work that must be done, and the exports that are part of it.
+/// The job runner and the export service, whose job is one of its handlers.
 pub(super) fn jobs(
     config: &Config,
-    deeds: &DomainServices,
+    domain: &DomainServices,
     files: &FileService,
 ) -> (JobRunner, ExportService) {
-    let (store, clock) = (deeds.store.clone(), deeds.clock.clone());
-    let shelf = ExportStore::new(config.node.data_dir.join("exports"));
-    let kept = config.auth.export();
-    let exports =
-        ExportService::new(store.clone(), clock.clone(), shelf.clone(), files.clone(), kept);
-    let erasure = EraseAccountJob::new(store.clone(), clock.clone(), shelf, files.clone());
-    let works: Vec<Arc<dyn JobHandler>> = vec![Arc::new(exports.clone()), Arc::new(erasure)];
-    (JobRunner::new(store, clock, deeds.entropy.clone(), works, &config.jobs), exports)
+    let (store, clock) = (domain.store.clone(), domain.clock.clone());
+    let export_store = ExportStore::new(config.node.data_dir.join("exports"));
+    let export_ttl = config.auth.export_ttl();
+    let exports = ExportService::new(
+        store.clone(),
+        clock.clone(),
+        export_store.clone(),
+        files.clone(),
+        export_ttl,
+    );
+    let erasure = EraseAccountJob::new(store.clone(), clock.clone(), export_store, files.clone());
+    let handlers: Vec<Arc<dyn JobHandler>> = vec![Arc::new(exports.clone()), Arc::new(erasure)];
+    (JobRunner::new(store, clock, domain.entropy.clone(), handlers, &config.jobs), exports)
 }
 
-/// The store's settings, from ours.
+/// The store's configuration, from the settings.
 pub fn store_config(config: &Config) -> store::StoreConfig {
     let location = config.database.location(&config.node.data_dir);
     let url = if config.database.url.is_empty() { format!("sqlite:{location}") } else { location };
@@ -102,9 +110,9 @@ pub fn store_config(config: &Config) -> store::StoreConfig {
         url,
         connections: config.database.max_connections,
         readers: config.database.sqlite_read_connections,
-        queue: config.database.queue_capacity,
-        deadline: config.database.deadline(),
-        group: config.database.group_commit_max_jobs,
+        queue_capacity: config.database.queue_capacity,
+        deadline: config.database.operation_timeout(),
+        max_group_size: config.database.group_commit_max_jobs,
         synchronous: match config.database.synchronous {
             SynchronousMode::Full => store::SqliteSynchronous::Full,
             SynchronousMode::Normal => store::SqliteSynchronous::Normal,

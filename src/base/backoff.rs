@@ -1,26 +1,26 @@
-//! How long to wait before trying again: exponential, capped, with jitter; pure.
+//! Retry delays: exponential, capped, with jitter; pure functions.
 
 use std::time::Duration;
 
-/// Waits that double from `first` up to `most`.
+/// Delays that double from `initial` up to `max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
-    /// Wait after the first failure; zero means never to wait.
+    /// Delay after the first failure; zero means no delay.
     pub initial: Duration,
-    /// No wait is longer than this.
+    /// Upper bound of all delays.
     pub max: Duration,
 }
 
 impl Backoff {
-    /// No wait at all.
+    /// No delay at all.
     pub const NONE: Self = Self { initial: Duration::ZERO, max: Duration::ZERO };
 
-    /// The wait after `failures` failures in a row (1 or more), shortened by up to a half by
-    /// `chance` (0 to 1), so that many who failed together do not come back together.
-    pub fn delay(&self, failures: u32, chance: f64) -> Duration {
+    /// The delay after `failures` consecutive failures (1 or more), shortened by up to a half by
+    /// `jitter` (0 to 1), so that clients that failed together do not retry together.
+    pub fn delay(&self, failures: u32, jitter: f64) -> Duration {
         let doublings = failures.saturating_sub(1).min(31);
         let full = self.initial.saturating_mul(1 << doublings).min(self.max);
-        full.mul_f64(1.0 - 0.5 * chance.clamp(0.0, 1.0))
+        full.mul_f64(1.0 - 0.5 * jitter.clamp(0.0, 1.0))
     }
 }
 
@@ -38,9 +38,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn jittered_delay_is_between_half_and_full(n in 1u32..100, chance in 0.0f64..1.0) {
+        fn jittered_delay_is_between_half_and_full(n in 1u32..100, jitter in 0.0f64..1.0) {
             let b = Backoff { initial: Duration::from_millis(10), max: Duration::from_secs(30) };
-            let (wait, full) = (b.delay(n, chance), b.delay(n, 0.0));
+            let (wait, full) = (b.delay(n, jitter), b.delay(n, 0.0));
             prop_assert!(wait <= full && wait >= full / 2);
         }
     }

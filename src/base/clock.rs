@@ -1,4 +1,4 @@
-//! Time as people know it: one door, so that tests own it.
+//! Wall-clock time through one interface, so that tests control it.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A moment: microseconds since 1970-01-01T00:00:00Z. On the wire RFC 3339 in UTC.
+/// An instant: microseconds since 1970-01-01T00:00:00Z. On the wire RFC 3339 in UTC.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
@@ -77,49 +77,49 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// Tells the time: of the wall, or of a test's own making. Clones tell the same.
+/// A clock: the machine's, or a fixed one for tests. Clones share their state.
 #[derive(Clone, Debug, Default)]
 pub struct Clock {
-    /// The time at which it stands, of a test's own making.
-    stands: bool,
-    /// That time, or what is added to the machine's, in microseconds.
+    /// Whether it is a fixed clock.
+    is_fixed: bool,
+    /// The fixed time, or the offset added to the machine's clock, in microseconds.
     micros: Arc<AtomicI64>,
 }
 
 impl Clock {
-    /// The machine's clock.
+    /// The machine's clock, in UTC.
     pub fn wall() -> Self {
         Self::default()
     }
 
     /// A clock that stands still until [`Clock::advance`].
     pub fn fixed_at(time: Timestamp) -> Self {
-        Self { stands: true, micros: Arc::new(AtomicI64::new(time.0)) }
+        Self { is_fixed: true, micros: Arc::new(AtomicI64::new(time.0)) }
     }
 
-    /// Now.
+    /// The current time of this clock.
     pub fn now(&self) -> Timestamp {
         let micros = self.micros.load(Ordering::Acquire);
-        if self.stands { Timestamp(micros) } else { Timestamp(wall().0.saturating_add(micros)) }
+        if self.is_fixed { Timestamp(micros) } else { Timestamp(wall().0.saturating_add(micros)) }
     }
 
-    /// Moves a standing clock; the wall's stays as it is.
+    /// Advances a fixed clock; the machine's clock is not affected.
     pub fn advance(&self, by: Duration) {
-        if self.stands {
+        if self.is_fixed {
             self.micros.store((self.now() + by).0, Ordering::Release);
         }
     }
 
-    /// Sets the machine's clock by a better one which is ahead by `micros`, give or take `doubt`;
-    /// less than the doubt is left as it is, so that time does not jitter.
-    pub fn correct(&self, micros: i64, doubt: Duration) {
-        if !self.stands && Duration::from_micros(micros.unsigned_abs()) > doubt {
+    /// Corrects the machine's clock by a better one that is ahead by `micros`, with an uncertainty
+    /// of `uncertainty`. Smaller differences are ignored, so that time does not jitter.
+    pub fn correct(&self, micros: i64, uncertainty: Duration) {
+        if !self.is_fixed && Duration::from_micros(micros.unsigned_abs()) > uncertainty {
             self.micros.fetch_add(micros, Ordering::AcqRel);
         }
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one door through which wall time enters")]
+#[expect(clippy::disallowed_methods, reason = "the only place that reads the system clock")]
 fn wall() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     Timestamp(since.map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX)))

@@ -1,39 +1,39 @@
-//! A failure states its kind and a stable code; it does not know HTTP.
+//! Errors with a kind and a stable code, independent of HTTP.
 
 use std::error::Error;
 
-/// How a failure presents itself to whoever asked.
+/// Category of an error, from which its HTTP status follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The request itself is wrong and stays wrong.
+    /// The request itself is invalid; repeating it does not help.
     Invalid,
-    /// Nobody is signed in, or the credentials are wrong.
+    /// The caller is not authenticated, or the credentials are wrong.
     Unauthenticated,
-    /// Signed in, but not allowed.
+    /// Authenticated, but not allowed.
     Forbidden,
-    /// There is no such thing, or the asker may not know of it.
+    /// It does not exist, or the caller may not know of it.
     NotFound,
-    /// It contradicts what is already there.
+    /// It conflicts with the current state.
     Conflict,
     /// Larger than allowed.
     TooLarge,
-    /// Too often; it may be tried again later.
-    TooMany,
-    /// We cannot answer just now; it may be tried again.
+    /// Rate limit exceeded; may be retried later.
+    RateLimited,
+    /// Temporarily unavailable; may be retried.
     Unavailable,
-    /// Our own mistake.
+    /// A defect of the server.
     Internal,
 }
 
-/// What every error enum of an area implements.
+/// Implemented by the error enum of every area.
 pub trait CodedError: Error {
-    /// How it presents itself.
+    /// The category of this error.
     fn kind(&self) -> ErrorKind;
 
-    /// `area/reason`; never changes, since clients switch on it.
+    /// The problem code `area/reason`; never changes, since clients depend on it.
     fn code(&self) -> &'static str;
 
-    /// Seconds after which a retry makes sense, where that is known.
+    /// Seconds after which a retry makes sense, if known.
     fn retry_after(&self) -> Option<u64> {
         None
     }

@@ -1,4 +1,4 @@
-//! Typed identifiers: one append-only list, each with a prefix that shows on the wire.
+//! Typed identifiers: one append-only list, each with a prefix that is part of the wire form.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,16 +6,16 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-/// Text that is not an id of the wanted kind.
+/// A text that is not an id of the expected type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParseIdError {
     /// The prefix that was expected.
-    pub wanted: &'static str,
+    pub expected_prefix: &'static str,
 }
 
 impl fmt::Display for ParseIdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not an id that begins with `{}_`", self.wanted)
+        write!(f, "not an id that starts with `{}_`", self.expected_prefix)
     }
 }
 
@@ -30,21 +30,22 @@ macro_rules! ids {
         pub struct $name(Uuid);
 
         impl $name {
-            /// What the wire form begins with, before the underscore.
+            /// Prefix of the wire form, before the underscore.
             pub const PREFIX: &'static str = $prefix;
 
-            /// A new id; ids made later on one machine sort later (UUID version 7, RFC 9562).
+            /// Generates an id; ids generated later on one machine sort later (UUID version 7, RFC
+            /// 9562).
             #[expect(clippy::new_without_default, reason = "an id is never a default value")]
             pub fn new() -> Self {
                 Self(Uuid::now_v7())
             }
 
-            /// The bare value, as the store keeps it.
+            /// The bare UUID, as the store stores it.
             pub const fn uuid(self) -> Uuid {
                 self.0
             }
 
-            /// The id that the store kept.
+            /// The id with the given UUID.
             pub const fn from_uuid(value: Uuid) -> Self {
                 Self(value)
             }
@@ -86,47 +87,47 @@ macro_rules! ids {
 }
 
 ids! {
-    /// A person, however many devices they carry.
+    /// A user, with any number of devices.
     UserId = "usr";
-    /// One signed-in device of a person; also the family of its refresh tokens.
+    /// A signed-in device of a user; all its refresh tokens belong to one family.
     DeviceId = "dev";
-    /// A live session: what a device's socket is attached to.
+    /// A session: the server-side state of a connected device.
     SessionId = "ses";
     /// A conversation, direct or group.
     ConversationId = "cnv";
-    /// One thing said in a conversation.
+    /// A message in a conversation.
     MessageId = "msg";
-    /// A link with which people join a group.
+    /// An invite link with which users join a group.
     InviteId = "inv";
-    /// A token that a machine signs in with.
+    /// An API token with which a machine authenticates.
     ApiTokenId = "tok";
     /// A key that signs access tokens.
     KeyId = "key";
     /// An entry of the audit log.
     AuditId = "aud";
-    /// One request, from its arrival to its answer.
+    /// One HTTP request.
     RequestId = "req";
-    /// A running node of the service.
+    /// A node: one run of a server process.
     NodeId = "nod";
     /// A call, from its first ring to its end.
     CallId = "cal";
-    /// A piece of work that must be done, and what it makes.
+    /// A background job, and the archive that an export job creates.
     JobId = "job";
-    /// A file that people may see.
+    /// An attachment: a file that users may see.
     AttachmentId = "att";
-    /// The bytes of files, once for the same content.
+    /// A blob: the content of files, stored once per content.
     BlobId = "blb";
-    /// A file on its way here, piece by piece.
+    /// A resumable upload in progress.
     UploadId = "upl";
 }
 
-/// Accepts exactly one spelling, so that an id can be compared as text.
+/// Parses exactly one spelling, so that ids can be compared as text.
 fn parse(text: &str, prefix: &'static str) -> Result<Uuid, ParseIdError> {
-    let bad = ParseIdError { wanted: prefix };
-    let digits = text.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('_')).ok_or(bad)?;
+    let error = ParseIdError { expected_prefix: prefix };
+    let digits = text.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('_')).ok_or(error)?;
     let lower =
         digits.len() == 32 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    if lower { Uuid::try_parse(digits).map_err(|_| bad) } else { Err(bad) }
+    if lower { Uuid::try_parse(digits).map_err(|_| error) } else { Err(error) }
 }
 
 #[cfg(test)]
@@ -137,7 +138,10 @@ mod tests {
     fn id_round_trips_and_rejects_other_prefix() {
         let id = UserId::new();
         assert_eq!(id.to_string().parse(), Ok(id));
-        assert_eq!(id.to_string().parse::<DeviceId>(), Err(ParseIdError { wanted: "dev" }));
+        assert_eq!(
+            id.to_string().parse::<DeviceId>(),
+            Err(ParseIdError { expected_prefix: "dev" })
+        );
         assert!(id.to_string().to_uppercase().parse::<UserId>().is_err());
         assert!("usr_12".parse::<UserId>().is_err());
     }

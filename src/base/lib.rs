@@ -1,4 +1,4 @@
-//! Words that every layer uses; knows nobody.
+//! Basic types for all layers; depends on no other crate of the workspace.
 
 pub mod backoff;
 pub mod clock;

@@ -1,26 +1,26 @@
-//! Lists in pieces: what was asked for, and what came.
+//! Pages of lists.
 
 use serde::Serialize;
 
-/// One piece of a list, and where the next one begins.
+/// One page of a list, and the cursor of the next one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Page<T> {
-    /// In the order of the list.
+    /// The items, in the order of the list.
     pub items: Vec<T>,
-    /// To be given as `after` (or `before`) for the next piece; `None` at the end.
+    /// The cursor to be given as `after` (or `before`) for the next page; `None` at the end.
     pub next: Option<String>,
 }
 
 impl<T> Page<T> {
-    /// Cuts `rows`, of which one more than `limit` was asked for, to a page.
+    /// Makes a page of `rows`, for which one row more than `limit` was queried.
     pub fn from_overfetch(mut rows: Vec<T>, limit: usize, cursor: impl Fn(&T) -> String) -> Self {
-        let more = rows.len() > limit;
+        let has_more = rows.len() > limit;
         rows.truncate(limit);
-        let next = if more { rows.last().map(cursor) } else { None };
+        let next = if has_more { rows.last().map(cursor) } else { None };
         Self { items: rows, next }
     }
 
-    /// The same page of other things.
+    /// Converts the items of a page.
     pub fn map<U>(self, f: impl FnMut(T) -> U) -> Page<U> {
         Page { items: self.items.into_iter().map(f).collect(), next: self.next }
     }

@@ -1,4 +1,4 @@
-//! Chance, through one door: seeded in tests, the operating system's everywhere else.
+//! Random numbers through one interface: seeded in tests, from the operating system otherwise.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct RandomSource(Option<Arc<AtomicU64>>);
 
 impl RandomSource {
-    /// The operating system's source.
+    /// The operating system's random number generator.
     pub const fn system() -> Self {
         Self(None)
     }
 
-    /// A repeatable source for tests; never for anything secret.
+    /// A reproducible source for tests; never for secrets.
     pub fn seeded(seed: u64) -> Self {
         Self(Some(Arc::new(AtomicU64::new(seed))))
     }
@@ -21,29 +21,29 @@ impl RandomSource {
     /// Fills `out` with random bytes.
     ///
     /// # Panics
-    /// If the operating system refuses entropy: going on would make guessable secrets.
+    /// If the operating system provides no entropy: continuing would create guessable secrets.
     pub fn fill(&self, out: &mut [u8]) {
         match &self.0 {
             Some(state) => out.iter_mut().for_each(|byte| *byte = splitmix(state)),
-            #[expect(clippy::expect_used, reason = "without entropy no secret may be made")]
-            None => getrandom::fill(out).expect("the operating system gives no entropy"),
+            #[expect(clippy::expect_used, reason = "no secret may be created without entropy")]
+            None => getrandom::fill(out).expect("the operating system provides no entropy"),
         }
     }
 
-    /// `N` random bytes.
+    /// An array of `N` random bytes.
     pub fn bytes<const N: usize>(&self) -> [u8; N] {
         let mut out = [0; N];
         self.fill(&mut out);
         out
     }
 
-    /// A number at or above 0 and below 1, for jitter.
+    /// A number in [0, 1), for jitter.
     #[expect(clippy::cast_precision_loss, reason = "53 bits fit a double")]
     pub fn fraction(&self) -> f64 {
         (u64::from_le_bytes(self.bytes()) >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// 32 random bytes as 64 hexadecimal digits: a token that nobody guesses.
+    /// 32 random bytes as 64 hexadecimal digits: an unguessable token.
     pub fn token(&self) -> String {
         use std::fmt::Write;
         self.bytes::<32>().iter().fold(String::with_capacity(64), |mut text, byte| {
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn random_fraction_is_below_one() {
-        let dice = RandomSource::seeded(7);
-        assert!((0..10_000).map(|_| dice.fraction()).all(|f| (0.0..1.0).contains(&f)));
+        let random = RandomSource::seeded(7);
+        assert!((0..10_000).map(|_| random.fraction()).all(|f| (0.0..1.0).contains(&f)));
     }
 }

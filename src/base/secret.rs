@@ -1,26 +1,26 @@
-//! Values that must not show in logs and are compared without telling how much was right.
+//! Secret values: redacted in logs and compared in constant time.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use subtle::ConstantTimeEq;
 
-/// A value that prints as `***`; [`Secret::expose`] is the only way to it.
+/// A value that prints as `***`; [`Secret::expose`] is the only access to it.
 #[derive(Clone, Default)]
 pub struct Secret<T>(T);
 
 impl<T> Secret<T> {
-    /// Wraps a value.
+    /// Wraps a value that must stay secret.
     pub const fn new(value: T) -> Self {
         Self(value)
     }
 
-    /// The value itself; look twice at where it goes.
+    /// The value itself; check where it goes.
     pub const fn expose(&self) -> &T {
         &self.0
     }
 
-    /// Unwraps the value.
+    /// Unwraps the value, which is no longer redacted.
     pub fn into_inner(self) -> T {
         self.0
     }
@@ -46,7 +46,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Secret<T> {
     }
 }
 
-/// For answers that hand a secret to its owner; everything else goes through `Debug`.
+/// For responses that hand a secret to its owner; everything else uses `Debug`.
 impl<T: Serialize> Serialize for Secret<T> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(to)

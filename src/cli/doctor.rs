@@ -1,52 +1,52 @@
-//! `securevox doctor`: each finding in words, with what to do about it.
+//! `securevox doctor`: checks the installation; each finding says what to do about it.
 
 use std::net::{TcpListener, UdpSocket};
 
 use store::Store;
 
-use super::{CliError, say};
+use super::{CliError, print_line};
 use crate::app;
 use crate::config::Config;
 
-/// Looks at everything a server needs; fails if any of it is missing.
+/// Checks everything a server needs; fails if anything is missing.
 pub(super) async fn doctor(config: Config) -> Result<(), CliError> {
-    let mut wrong = 0;
-    let mut tell = |what: &str, finding: Result<String, String>| {
-        let line = match finding {
-            Ok(good) => format!("ok    {what}: {good}"),
+    let mut problems = 0;
+    let mut report = |check: &str, result: Result<String, String>| {
+        let line = match result {
+            Ok(good) => format!("ok    {check}: {good}"),
             Err(bad) => {
-                wrong += 1;
-                format!("WRONG {what}: {bad}")
+                problems += 1;
+                format!("WRONG {check}: {bad}")
             }
         };
-        say(&line)
+        print_line(&line)
     };
-    tell("settings", Ok(format!("profile {}", config.profile)))?;
-    tell("panics", panics())?;
-    tell("open files", open_files(config.http.max_connections))?;
-    tell("data directory", data_directory(&config))?;
-    tell("storage", storage(&config).await)?;
-    tell("port", port(&config))?;
-    tell("media ports", media_ports(&config))?;
-    tell("certificate", certificate(&config))?;
-    tell("TURN", turn(&config))?;
-    tell("clock", clock())?;
+    report("settings", Ok(format!("profile {}", config.profile)))?;
+    report("panics", panics())?;
+    report("open files", open_files(config.http.max_connections))?;
+    report("data directory", data_directory(&config))?;
+    report("storage", storage(&config).await)?;
+    report("port", port(&config))?;
+    report("media ports", media_ports(&config))?;
+    report("certificate", certificate(&config))?;
+    report("TURN", turn(&config))?;
+    report("clock", clock())?;
     let (database, store) = database(&config).await;
-    tell("database", database)?;
-    tell("bus", bus(&config).await)?;
-    tell("cache", cache(&config).await)?;
+    report("database", database)?;
+    report("bus", bus(&config).await)?;
+    report("cache", cache(&config).await)?;
     if let Some(store) = store {
-        tell("administrator", administrator(&store).await)?;
+        report("administrator", administrator(&store).await)?;
     }
-    tell("public address", public_address(&config))?;
-    match wrong {
-        0 => say("everything a server needs is here"),
-        1 => Err(CliError("one thing is wrong".to_owned(), 1)),
-        n => Err(CliError(format!("{n} things are wrong"), 1)),
+    report("public address", public_address(&config))?;
+    match problems {
+        0 => print_line("no problems found"),
+        1 => Err(CliError("1 problem found".to_owned(), 1)),
+        n => Err(CliError(format!("{n} problems found"), 1)),
     }
 }
 
-/// Supervision stands on unwinding; a build with `panic = "abort"` has none.
+/// Supervision relies on unwinding; a build with `panic = "abort"` has none.
 fn panics() -> Result<String, String> {
     std::panic::set_hook(Box::new(|_| {}));
     let caught = std::panic::catch_unwind(|| std::panic::panic_any("on purpose")).is_err();
@@ -67,8 +67,8 @@ fn open_files(wanted: usize) -> Result<String, String> {
             "this process may open {soft}, http.max_connections is {wanted}: raise `ulimit -n` or \
              LimitNOFILE, or lower the setting"
         )),
-        Some(soft) => Ok(format!("{soft} are allowed")),
-        None => Ok("no limit is known".to_owned()),
+        Some(soft) => Ok(format!("limit {soft}")),
+        None => Ok("limit unknown".to_owned()),
     }
 }
 
@@ -78,31 +78,34 @@ fn data_directory(config: &Config) -> Result<String, String> {
     std::fs::create_dir_all(path)
         .and_then(|()| std::fs::write(&probe, b"x"))
         .and_then(|()| std::fs::remove_file(&probe))
-        .map(|()| format!("{} can be written", path.display()))
+        .map(|()| format!("{} is writable", path.display()))
         .map_err(|error| {
             format!(
-                "{} cannot be written ({error}): set node.data_dir or its owner",
+                "{} is not writable ({error}): set node.data_dir or change its owner",
                 path.display()
             )
         })
 }
 
-/// Writes, reads and removes a small object. Whether other nodes see the same cannot be seen from
-/// here: with PostgreSQL there may be some.
+/// Writes, reads and deletes a small object. Whether other nodes see the same storage cannot be
+/// checked from here: with PostgreSQL there may be some.
 async fn storage(config: &Config) -> Result<String, String> {
     let blobs = crate::integrations::blob_store::open(&config.storage, &config.node.data_dir)?;
-    let place = config.storage.place(&config.node.data_dir);
-    blobs.probe(place.join("uploads")).await.map_err(|error| {
-        format!("files cannot be kept ({error}): look at [storage], its keys and the free space")
+    let directory = config.storage.directory(&config.node.data_dir);
+    blobs.probe(directory.join("uploads")).await.map_err(|error| {
+        format!("files cannot be stored ({error}): check [storage], its keys and the free space")
     })?;
     let shared = match (config.storage.backend, config.database.url.is_empty()) {
         (crate::config::StorageKind::Disk, false) => {
-            "; if there are several nodes, all must share this folder"
+            "; if there are several nodes, all of them must share this directory"
         }
         _ => "",
     };
     let kind = config.storage.backend;
-    Ok(format!("{kind:?} keeps, gives and removes; uploads lie in {}{shared}", place.display()))
+    Ok(format!(
+        "{kind:?} writes, reads and deletes; uploads are in {}{shared}",
+        directory.display()
+    ))
 }
 
 fn port(config: &Config) -> Result<String, String> {
@@ -110,7 +113,7 @@ fn port(config: &Config) -> Result<String, String> {
     match TcpListener::bind(bind) {
         Ok(_) => Ok(format!("{bind} is free")),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            Ok(format!("{bind} is taken, by a running server perhaps"))
+            Ok(format!("{bind} is in use, perhaps by a running server"))
         }
         Err(error) => Err(format!("{bind} cannot be used ({error}): set http.bind")),
     }
@@ -124,40 +127,40 @@ fn media_ports(config: &Config) -> Result<String, String> {
         let address = (media.bind, u16::try_from(port).unwrap_or_default());
         match UdpSocket::bind(address) {
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                return Ok(format!("{port} is taken, by a running server perhaps"));
+                return Ok(format!("{port} is in use, perhaps by a running server"));
             }
             Err(error) => {
                 return Err(format!(
-                    "{port} cannot be used ({error}): set media.bind or media.port"
+                    "{port} cannot be used ({error}): set media.bind or media.port_base"
                 ));
             }
             Ok(_) => {}
         }
     }
-    let told = crate::actors::media::addresses(config);
-    let told: Vec<_> = told.iter().map(ToString::to_string).collect();
-    Ok(format!("{threads} are free; clients are told {}", told.join(", ")))
+    let addresses = crate::actors::media::addresses(config);
+    let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    Ok(format!("{threads} are free; announced addresses: {}", addresses.join(", ")))
 }
 
 fn certificate(config: &Config) -> Result<String, String> {
     match crate::http::tls::tls(&config.http)? {
-        Some(_) => Ok(format!("{} can be used", config.http.tls_certificate_file.display())),
-        None => Ok("none here: TLS is a proxy's".to_owned()),
+        Some(_) => Ok(format!("{} is valid", config.http.tls_certificate_file.display())),
+        None => Ok("none: a proxy must terminate TLS".to_owned()),
     }
 }
 
 fn turn(config: &Config) -> Result<String, String> {
-    if !config.turn.runs() {
+    if !config.turn.is_embedded_enabled() {
         return Ok(match config.turn.external_urls.first() {
-            Some(url) => format!("others do it: {url}"),
-            None => "off: people whom nobody can reach have no calls".to_owned(),
+            Some(url) => format!("external: {url}"),
+            None => "off: users behind restrictive networks cannot call".to_owned(),
         });
     }
     let (address, port) = (config.turn.bind, config.turn.port);
     match crate::actors::turn::TurnSockets::bind(&config.turn, config.http.has_tls()) {
         Ok(_) => Ok(format!("{address} port {port} is free, over UDP and TCP")),
         Err(error) if error.contains("another program") => {
-            Ok(format!("{address} port {port} is taken, by a running server perhaps"))
+            Ok(format!("{address} port {port} is in use, perhaps by a running server"))
         }
         Err(error) => Err(error),
     }
@@ -168,7 +171,7 @@ fn clock() -> Result<String, String> {
     if now.seconds() > 1_700_000_000 {
         Ok(now.to_string())
     } else {
-        Err(format!("{now} cannot be right: tokens would end at once; set the clock"))
+        Err(format!("{now} is implausible: tokens would expire at once; set the clock"))
     }
 }
 
@@ -177,9 +180,9 @@ async fn database(config: &Config) -> (Result<String, String>, Option<Store>) {
         Ok(store) => (Ok(format!("{} answers", store.backend())), Some(store)),
         Err(error) => {
             let hint = if config.database.url.is_empty() {
-                "look at node.data_dir and the free space"
+                "check node.data_dir and the free space"
             } else {
-                "look at database.url, and whether PostgreSQL runs and lets us in"
+                "check database.url, and whether PostgreSQL runs and accepts the login"
             };
             (Err(format!("{error}: {hint}")), None)
         }
@@ -188,33 +191,33 @@ async fn database(config: &Config) -> (Result<String, String>, Option<Store>) {
 
 async fn bus(config: &Config) -> Result<String, String> {
     let Some(bus) = app::shared_bus(config, base::ids::NodeId::new())? else {
-        return Ok("off: this node is alone".to_owned());
+        return Ok("off: single node".to_owned());
     };
-    match bus.reach().await {
+    match bus.check_connection().await {
         Ok(()) => Ok("RabbitMQ answers".to_owned()),
-        Err(error) => {
-            Err(format!("{error}: look at cluster.bus, and whether RabbitMQ runs and lets us in"))
-        }
+        Err(error) => Err(format!(
+            "{error}: check cluster.amqp_url, and whether RabbitMQ runs and accepts the login"
+        )),
     }
 }
 
 async fn cache(config: &Config) -> Result<String, String> {
     let Some(cache) = app::shared_cache(config)? else {
-        return Ok("within this node".to_owned());
+        return Ok("in this process".to_owned());
     };
-    match cache.reach().await {
+    match cache.check_connection().await {
         Ok(()) => Ok("Redis answers".to_owned()),
-        Err(error) => {
-            Err(format!("{error}: look at cluster.cache, and whether Redis runs and lets us in"))
-        }
+        Err(error) => Err(format!(
+            "{error}: check cluster.redis_url, and whether Redis runs and accepts the login"
+        )),
     }
 }
 
 async fn administrator(store: &Store) -> Result<String, String> {
     match store.has_admin().await {
-        Ok(true) => Ok("there is one".to_owned()),
+        Ok(true) => Ok("exists".to_owned()),
         Ok(false) => {
-            Ok("none yet: `securevox serve` prints a link, or `securevox user add --role admin`"
+            Ok("none yet: `securevox serve` prints a setup link, or use `securevox user add --role admin`"
                 .to_owned())
         }
         Err(error) => Err(error.to_string()),
@@ -225,10 +228,10 @@ fn public_address(config: &Config) -> Result<String, String> {
     let url = &config.http.public_url;
     let local = url.contains("//localhost") || url.contains("//127.");
     if config.profile == "production" && !url.starts_with("https://") {
-        return Err(format!("{url} is not https: people's passwords would travel in the clear"));
+        return Err(format!("{url} is not https: passwords would be sent unencrypted"));
     }
     if config.profile == "production" && local {
-        return Err(format!("{url} is this machine only: set http.public_url"));
+        return Err(format!("{url} is only reachable on this machine: set http.public_url"));
     }
     Ok(url.clone())
 }

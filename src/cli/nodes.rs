@@ -1,4 +1,4 @@
-//! `securevox nodes` and `securevox drain`: the nodes of a cluster, and one that is to leave it.
+//! `securevox nodes` and `securevox drain`: lists the nodes of a cluster, and drains one.
 
 use std::time::Duration;
 
@@ -6,34 +6,34 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::remote::{AdminClient, RemoteArgs};
-use super::{CliError, say};
+use super::{CliError, print_line};
 use crate::config::Config;
 use crate::protocol::Paginated;
 use crate::protocol::cluster::NodeLoad;
 
-/// How often it is looked whether a node is gone.
-const LOOK: Duration = Duration::from_millis(200);
+/// Interval of checks whether a node has left.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Whose nodes are shown.
+/// Arguments of `securevox nodes`.
 #[derive(clap::Args)]
 pub(super) struct NodesArgs {
     #[command(flatten)]
-    at: RemoteArgs,
+    remote: RemoteArgs,
 }
 
-/// Which node is to leave.
+/// Arguments of `securevox drain`.
 #[derive(clap::Args)]
 pub(super) struct DrainArgs {
-    /// Its name or id; the node that answers where it is left out.
+    /// Name or id of the node; the responding node if omitted.
     node: Option<String>,
     #[command(flatten)]
-    at: RemoteArgs,
-    /// How many seconds it may take.
+    remote: RemoteArgs,
+    /// Maximum time to wait, in seconds.
     #[arg(long, default_value_t = 60)]
     wait: u64,
 }
 
-/// A node, as the server shows it.
+/// A node in the server's node list.
 #[derive(Deserialize)]
 pub(super) struct NodeListRow {
     pub(super) id: String,
@@ -48,17 +48,17 @@ fn list(remote: &AdminClient) -> Result<Vec<NodeListRow>, CliError> {
     Ok(remote.get::<Paginated<NodeListRow>>("/api/admin/nodes")?.items)
 }
 
-/// Lists the nodes that live; a star is at the one that answers.
+/// Lists the live nodes; a star marks the responding node.
 pub(super) fn nodes(nodes: &NodesArgs, config: &Config) -> Result<(), CliError> {
-    let remote = AdminClient::open(&nodes.at, config)?;
-    say(&format!(
+    let remote = AdminClient::open(&nodes.remote, config)?;
+    print_line(&format!(
         "  {:<16} {:<31} {:<9} {:>6} {:>8} {:>7}  URL",
         "NAME", "ID", "STATE", "CALLS", "IN CALLS", "PEOPLE"
     ))?;
     for node in list(&remote)? {
         let (star, NodeLoad { calls, participants, people }) =
             (if node.this { '*' } else { ' ' }, node.load);
-        say(&format!(
+        print_line(&format!(
             "{star} {:<16} {:<31} {:<9} {calls:>6} {participants:>8} {people:>7}  {}",
             node.name, node.id, node.state, node.url
         ))?;
@@ -66,44 +66,45 @@ pub(super) fn nodes(nodes: &NodesArgs, config: &Config) -> Result<(), CliError> 
     Ok(())
 }
 
-/// Tells a node to hand over what it has and to leave, and waits until it has.
+/// Requests a node to hand over its calls and leave the cluster, and waits until it has left.
 pub(super) fn drain(drain: &DrainArgs, config: &Config) -> Result<(), CliError> {
-    let remote = AdminClient::open(&drain.at, config)?;
+    let remote = AdminClient::open(&drain.remote, config)?;
     let node = find(list(&remote)?, drain.node.as_deref())?;
     remote.post(&format!("/api/admin/nodes/{}/drain", node.id))?;
-    let end = Instant::now() + Duration::from_secs(drain.wait);
-    while !is_gone(&remote, &node) {
-        if Instant::now() > end {
-            let words = format!("{} has not left after {} s", node.name, drain.wait);
-            return Err(CliError(format!("{words}; it still tries"), 75)); // EX_TEMPFAIL
+    let deadline = Instant::now() + Duration::from_secs(drain.wait);
+    while !has_left(&remote, &node) {
+        if Instant::now() > deadline {
+            let message = format!("{} has not left after {} s", node.name, drain.wait);
+            return Err(CliError(format!("{message}; it is still draining"), 75)); // EX_TEMPFAIL
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL_INTERVAL);
     }
-    say(&format!("{} has left", node.name))
+    print_line(&format!("{} has left", node.name))
 }
 
-/// The node that is meant.
-fn find(nodes: Vec<NodeListRow>, meant: Option<&str>) -> Result<NodeListRow, CliError> {
-    let is = |node: &NodeListRow| {
-        meant.map_or(node.this, |meant| node.id == meant || node.name == meant)
+/// Finds the requested node.
+fn find(nodes: Vec<NodeListRow>, requested: Option<&str>) -> Result<NodeListRow, CliError> {
+    let matches = |node: &NodeListRow| {
+        requested.map_or(node.this, |requested| node.id == requested || node.name == requested)
     };
-    let mut found = nodes.into_iter().filter(is);
-    let what = meant.unwrap_or("the one that answers");
-    let Some(node) = found.next() else {
-        return Err(CliError(format!("there is no such node: {what}"), 68)); // EX_NOHOST
+    let mut candidates = nodes.into_iter().filter(matches);
+    let wanted = requested.unwrap_or("the responding node");
+    let Some(node) = candidates.next() else {
+        return Err(CliError(format!("no such node: {wanted}"), 68)); // EX_NOHOST
     };
-    if found.next().is_some() {
-        let words = "several nodes are called that: give the id, as `securevox nodes` shows it";
-        return Err(CliError(words.to_owned(), 64)); // EX_USAGE
+    if candidates.next().is_some() {
+        let message = "several nodes have this name: use an id as shown by `securevox nodes`";
+        return Err(CliError(message.to_owned(), 64)); // EX_USAGE
     }
     Ok(node)
 }
 
-/// Whether it is in no list any more; if it was the one that answers, whether nobody does.
-fn is_gone(remote: &AdminClient, node: &NodeListRow) -> bool {
+/// Whether the node is no longer listed; if it was the responding one, whether it no longer accepts
+/// connections.
+fn has_left(remote: &AdminClient, node: &NodeListRow) -> bool {
     match list(remote) {
-        Ok(nodes) => nodes.iter().all(|there| there.id != node.id),
-        Err(_) => node.this && !remote.is_there(),
+        Ok(nodes) => nodes.iter().all(|listed| listed.id != node.id),
+        Err(_) => node.this && !remote.accepts_connections(),
     }
 }
 
@@ -120,7 +121,8 @@ mod tests {
     fn node_lookup_by_id_or_name_rejects_ambiguity() {
         let all =
             || vec![node("nod_1", "a", false), node("nod_2", "b", true), node("nod_3", "a", false)];
-        let found = |meant| find(all(), meant).map(|node| node.id).map_err(|failure| failure.1);
+        let found =
+            |requested| find(all(), requested).map(|node| node.id).map_err(|failure| failure.1);
 
         assert_eq!(found(None).ok().as_deref(), Some("nod_2"));
         assert_eq!(found(Some("nod_3")).ok().as_deref(), Some("nod_3"));

@@ -1,44 +1,47 @@
-//! `securevox secrets`: a new key for the vault, and everything sealed anew with it.
+//! `securevox secrets`: creates a new vault key, and re-encrypts all secrets with it.
 
 use base::random::RandomSource;
 use clap::Subcommand;
 
-use super::{CliError, block_on, say};
+use super::{CliError, block_on, print_line};
 use crate::app;
 use crate::config::Config;
 use crate::domain::vault;
 
-/// What can be done with the keys.
+/// Operations on the keys.
 #[derive(Subcommand)]
 pub(super) enum SecretsCommand {
-    /// Makes a key of the next version: adds it to the file with the keys, or prints it where they
-    /// are settings. Running servers know it once they are started again.
+    /// Creates a key of the next version: adds it to the key file, or prints it if the keys are
+    /// given in the settings. Running servers use it after a restart.
     Add,
-    /// Seals every secret in the database anew with the newest key. May be interrupted and repeated,
-    /// while servers run that know this key.
+    /// Re-encrypts every secret in the database with the newest key. May be interrupted and
+    /// repeated, while servers run that know this key.
     Rotate,
 }
 
-/// Does it.
+/// Runs the operation.
 pub(super) fn secrets(command: &SecretsCommand, config: &Config) -> Result<(), CliError> {
     match command {
         SecretsCommand::Add => add(config),
         SecretsCommand::Rotate => block_on(async {
-            let deeds = app::open(config).await?;
-            let count = deeds.vault.rotate(&deeds.store).await?;
-            say(&format!("{count} values were sealed anew with key {}", deeds.vault.newest()))
+            let domain = app::open(config).await?;
+            let count = domain.vault.rotate(&domain.store).await?;
+            print_line(&format!(
+                "{count} values were re-encrypted with key {}",
+                domain.vault.newest()
+            ))
         }),
     }
 }
 
 fn add(config: &Config) -> Result<(), CliError> {
-    let chance = RandomSource::system();
-    let vault = app::open_vault(config, &chance)?;
+    let random = RandomSource::system();
+    let vault = app::open_vault(config, &random)?;
     if let Some(file) = config.secrets.key_file(&config.node.data_dir) {
-        let version = vault::add_key(&file, &chance)?;
-        say(&format!("key {version} was added to {}", file.display()))
+        let version = vault::add_key(&file, &random)?;
+        print_line(&format!("key {version} was added to {}", file.display()))
     } else {
-        say("put this first among secrets.keys, on every node:")?;
-        say(vault::new_key(vault.newest() + 1, &chance).expose())
+        print_line("put this first in secrets.keys, on every node:")?;
+        print_line(vault::new_key(vault.newest() + 1, &random).expose())
     }
 }

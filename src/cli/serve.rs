@@ -1,27 +1,27 @@
-//! `securevox serve`: up, until a signal or a failure that restarting did not mend.
+//! `securevox serve`: runs until a signal, or a failure that restarting did not fix.
 
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{CliError, say};
+use super::{CliError, print_line};
 use crate::app::{self, NodeRuntime};
 use crate::config::Config;
 use crate::telemetry::logging;
 
 /// Runs the server.
 pub(super) fn serve(config: Config) -> Result<(), CliError> {
-    logging::start(&config.telemetry).map_err(|words| CliError(words, super::EX_CONFIG))?;
+    logging::start(&config.telemetry).map_err(|message| CliError(message, super::EX_CONFIG))?;
     std::panic::set_hook(Box::new(|panic| {
-        // The supervisor says whose it was; this says where.
-        let place = panic.location().map(ToString::to_string);
-        tracing::error!(panic.location = place, panic.text = panic.payload_as_str(), "panic");
+        // The supervisor logs whose panic it was; this logs where.
+        let location = panic.location().map(ToString::to_string);
+        tracing::error!(panic.location = location, panic.text = panic.payload_as_str(), "panic");
     }));
     actix_web::rt::System::new().block_on(async move {
-        let deadline = config.node.shutdown();
+        let deadline = config.node.shutdown_timeout();
         let public = config.http.public_url.clone();
         let node = app::start(config).await?;
-        let _ = greet(&node, &public); // a closed terminal must not end a server
+        let _ = print_welcome(&node, &public); // a closed terminal must not stop a server
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         tokio::select! {
@@ -29,7 +29,7 @@ pub(super) fn serve(config: Config) -> Result<(), CliError> {
             _ = interrupt.recv() => {}
             () = node.wants_to_leave() => {}
             exit = node.failed() => {
-                return Err(CliError(format!("the node gave up: {exit}"), 70)); // EX_SOFTWARE
+                return Err(CliError(format!("the supervision tree ended: {exit}"), 70)); // EX_SOFTWARE
             }
         }
         // A second deadline above the tree's own, so that the process ends in any case.
@@ -37,28 +37,32 @@ pub(super) fn serve(config: Config) -> Result<(), CliError> {
         tracing::info!(clean = stopped.is_ok(), "stopped");
         match stopped {
             Ok(_) => Ok(()),
-            Err(_) => Err(CliError("the node did not stop in time and was cut off".to_owned(), 1)),
+            Err(_) => {
+                Err(CliError("the node did not stop in time and was terminated".to_owned(), 1))
+            }
         }
     })
 }
 
-/// Where to open it and how to log in.
-fn greet(node: &NodeRuntime, public: &str) -> Result<(), CliError> {
+/// Prints where to open the server and how to log in.
+fn print_welcome(node: &NodeRuntime, public: &str) -> Result<(), CliError> {
     let public = public.trim_end_matches('/');
     tracing::info!(http.address = %node.address(), "ready");
-    say(&format!(
+    print_line(&format!(
         "SecureVOX {} is ready at {public} (listening on {})",
         env!("CARGO_PKG_VERSION"),
         node.address()
     ))?;
     match &node.setup {
         Some(token) => {
-            say("There is no administrator yet. Open this link once to make the first one:")?;
-            say(&format!("  {public}/setup#{}", token.expose()))?;
+            print_line(
+                "There is no administrator yet. Open this link once to create the first one:",
+            )?;
+            print_line(&format!("  {public}/setup#{}", token.expose()))?;
         }
-        None => say("Log in with the phone number and password of an account here.")?,
+        None => print_line("Log in with the phone number and password of an account.")?,
     }
-    say(&format!(
-        "Try the chat at {public}/demo/chat, a call at {public}/demo/call; read the interface at {public}/api/docs."
+    print_line(&format!(
+        "Try the chat at {public}/demo/chat, a call at {public}/demo/call; read the API reference at {public}/api/docs."
     ))
 }

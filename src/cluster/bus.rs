@@ -1,8 +1,8 @@
-//! The bus: how a node tells and asks others.
+//! The bus between nodes: events and requests.
 //!
-//! It may lose. What is told is told at most once, in the order in which one node tells another;
-//! whoever may have missed something is told so ([`BusHandler::missed`]) and looks into the database.
-//! What is asked and not answered in time has perhaps been done.
+//! It may lose messages. Events are delivered at most once and in the order in which one node sends
+//! them to another; a node that may have missed some is told so ([`BusHandler::on_events_lost`]) and
+//! re-reads from the database (resync). A request that times out may or may not have been executed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,36 +17,36 @@ use crate::protocol::cluster::{NodeEvent, NodeRequest};
 /// Whether the other nodes can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BusState {
-    /// Both ways are open.
+    /// Both directions are connected.
     Up,
-    /// The broker takes nothing just now (`connection.blocked`).
+    /// The broker blocks publishing for now (`connection.blocked`).
     Blocked,
-    /// There is no way out, or none in.
+    /// At least one direction is disconnected.
     Down,
 }
 
-/// Why a node could not be told or asked.
+/// Why an event or a request could not be delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BusError {
-    /// Nobody listens there: the node is gone.
-    #[error("the other node is gone")]
-    NoRoute,
-    /// No answer in time: what was asked has perhaps been done.
+    /// The node has no queue: it is gone.
+    #[error("the other node is unreachable")]
+    NodeUnreachable,
+    /// No reply in time: the request may have been executed.
     #[error("the other node did not answer in time")]
     Timeout,
-    /// The bus is down.
-    #[error("the other nodes cannot be reached")]
+    /// The bus is disconnected.
+    #[error("other nodes are unreachable")]
     Disconnected,
-    /// More waits than may wait.
-    #[error("more is to be told to other nodes than can be")]
+    /// The outbox or the receiver's queue is full.
+    #[error("too many messages to other nodes")]
     Overloaded,
 }
 
 impl BusError {
-    /// One word, as a label of metrics.
-    pub const fn word(&self) -> &'static str {
+    /// The label value in metrics.
+    pub const fn as_label(&self) -> &'static str {
         match self {
-            Self::NoRoute => "no_route",
+            Self::NodeUnreachable => "no_route",
             Self::Timeout => "timeout",
             Self::Disconnected => "disconnected",
             Self::Overloaded => "overloaded",
@@ -61,7 +61,7 @@ impl CodedError for BusError {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::NoRoute => "cluster/node-unreachable",
+            Self::NodeUnreachable => "cluster/node-unreachable",
             Self::Timeout => "cluster/timeout",
             Self::Disconnected => "cluster/disconnected",
             Self::Overloaded => "cluster/overloaded",
@@ -73,57 +73,62 @@ impl CodedError for BusError {
     }
 }
 
-/// The way to the other nodes.
+/// The connection of this node to the others.
 pub trait Bus: Send + Sync + 'static {
-    /// This node.
+    /// The id of this node.
     fn me(&self) -> NodeId;
 
     /// Queues an event for one node.
     ///
     /// # Errors
     /// [`BusError::Overloaded`] or [`BusError::Disconnected`]: it was not queued. The receiver is
-    /// made to look into the database when it can be reached again.
-    fn tell(&self, to: NodeId, event: &NodeEvent) -> Result<(), BusError>;
+    /// told to resync when it can be reached again.
+    fn send(&self, to: NodeId, event: &NodeEvent) -> Result<(), BusError>;
 
     /// Queues an event for all other nodes.
     ///
     /// # Errors
-    /// As [`Bus::tell`].
+    /// As [`Bus::send`].
     fn publish(&self, event: &NodeEvent) -> Result<(), BusError>;
 
-    /// Asks one node and waits for its answer. A question that is asked again after a time-out is
-    /// the same question only to those who make it so.
-    fn ask<'a>(
+    /// Sends a request to one node and waits for the reply. A request repeated after a time-out is
+    /// a new request, unless its content makes it idempotent.
+    fn request<'a>(
         &'a self,
         to: NodeId,
         request: &'a NodeRequest,
-        patience: Duration,
+        timeout: Duration,
     ) -> BoxFuture<'a, Result<String, BusError>>;
 
-    /// Whether somebody listens at `node`: false is a proof that the broker has no queue of it.
+    /// Whether `node` has a queue at the broker; false proves that it has none.
     ///
     /// # Errors
-    /// It could not be found out.
+    /// It could not be determined.
     fn probe(&self, node: NodeId) -> BoxFuture<'_, Result<bool, BusError>>;
 
-    /// Who hears what others tell and answers what they ask; set once, before anything is heard.
-    fn listen(&self, listener: Arc<dyn BusHandler>);
+    /// Sets the handler of events and requests of other nodes; call it once, before anything is
+    /// received.
+    fn set_handler(&self, handler: Arc<dyn BusHandler>);
 
-    /// How it is, and every change of that.
+    /// The current state and its changes.
     fn state(&self) -> watch::Receiver<BusState>;
 }
 
-/// Hears what other nodes tell. None of its methods may block.
+/// Handles messages of other nodes. None of its methods may block.
 pub trait BusHandler: Send + Sync + 'static {
-    /// Another node tells something.
-    fn hear(&self, from: NodeId, event: NodeEvent);
+    /// Handles an event of another node.
+    fn on_event(&self, from: NodeId, event: NodeEvent);
 
-    /// Another node asks; `None` to a question that is not understood.
-    fn answer(&self, from: NodeId, request: NodeRequest) -> BoxFuture<'static, Option<String>>;
+    /// Handles a request of another node; `None` if it is not understood.
+    fn handle_request(
+        &self,
+        from: NodeId,
+        request: NodeRequest,
+    ) -> BoxFuture<'static, Option<String>>;
 
-    /// Something that was told to this node is perhaps lost: the way in was closed for a while.
-    fn missed(&self);
+    /// Events to this node may have been lost: the inbound side was disconnected for a while.
+    fn on_events_lost(&self);
 
-    /// Nobody listens at that node any more, said the broker.
-    fn unreachable(&self, node: NodeId);
+    /// The broker reported that this node has no queue any more.
+    fn on_unreachable(&self, node: NodeId);
 }

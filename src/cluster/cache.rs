@@ -1,4 +1,4 @@
-//! What nodes share and may lose: counters of how often, and values with an end.
+//! State that nodes share and may lose: rate-limit counters and values with an expiry.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,63 +9,64 @@ use base::error::{CodedError, ErrorKind};
 use metrics::counter;
 use serde::{Deserialize, Serialize};
 
-use crate::telemetry::metrics::UNCOUNTED;
+use crate::telemetry::metrics::RATE_LIMIT_BYPASSED;
 
-/// A boxed future, so that the trait can be an object.
+/// A boxed future, so that traits with asynchronous methods are object-safe.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// How often something may happen: `burst` at once, and one more every `every`.
+/// A rate limit: `burst` at once, and one more every `every`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Keeps counters of different things apart.
+    /// Separates the counters of different limits.
     pub name: &'static str,
-    /// The time in which one more is earned.
-    pub every: Duration,
-    /// How many may happen at once.
+    /// The time in which one more use is earned.
+    pub interval: Duration,
+    /// How many uses are allowed at once.
     pub burst: u32,
 }
 
 impl RateLimit {
-    /// `count` a second, `burst` at once.
+    /// `count` uses a second, up to `burst` at once.
     pub const fn per_second(name: &'static str, count: u32, burst: u32) -> Self {
-        Self { name, every: Duration::from_micros(1_000_000 / count as u64), burst }
+        Self { name, interval: Duration::from_micros(1_000_000 / count as u64), burst }
     }
 
-    /// `count` a minute, all of them at once if wanted.
+    /// `count` uses a minute, all of them at once if needed.
     pub const fn per_minute(name: &'static str, count: u32) -> Self {
-        Self { name, every: Duration::from_micros(60_000_000 / count as u64), burst: count }
+        Self { name, interval: Duration::from_micros(60_000_000 / count as u64), burst: count }
     }
 
-    /// `count` an hour, all of them at once if wanted.
+    /// `count` uses an hour, all of them at once if needed.
     pub const fn per_hour(name: &'static str, count: u32) -> Self {
-        Self { name, every: Duration::from_micros(3_600_000_000 / count as u64), burst: count }
+        Self { name, interval: Duration::from_micros(3_600_000_000 / count as u64), burst: count }
     }
 
-    /// The generic cell rate algorithm (ITU-T I.371): `due` is when the counter is empty again.
-    /// Gives the new `due`, or how long to wait.
+    /// The generic cell rate algorithm (ITU-T I.371): `due` is the time at which the counter is
+    /// empty again. Returns the new `due`.
     ///
     /// # Errors
-    /// The time until it would be allowed.
+    /// The time to wait until the use would be allowed.
     pub fn take(&self, due: Option<Timestamp>, now: Timestamp) -> Result<Timestamp, Duration> {
-        let due = due.map_or(now, |due| due.max(now)) + self.every;
+        let due = due.map_or(now, |due| due.max(now)) + self.interval;
         let ahead = due.since(now);
-        let most = self.every * self.burst;
-        if ahead > most { Err(ahead - most) } else { Ok(due) }
+        let max_ahead = self.interval * self.burst;
+        if ahead > max_ahead { Err(ahead - max_ahead) } else { Ok(due) }
     }
 }
 
-/// Why a counter was not taken from; it travels between nodes.
+/// Why a use was not allowed; sent between nodes, so the variant names are part of the bus format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum RateLimitError {
-    /// Too often.
+    /// The limit is exceeded; the time to wait.
     #[error("too many attempts: try again in {} s", seconds(*.0))]
-    TooMany(Duration),
-    /// The cache cannot be reached.
+    #[serde(rename = "TooMany")]
+    RateLimited(Duration),
+    /// The cache is unreachable.
     #[error(transparent)]
     Cache(#[from] CacheError),
 }
 
-/// Whole seconds, rounded up: what `Retry-After` speaks.
+/// Whole seconds, rounded up, as `Retry-After` needs them.
 pub const fn seconds(wait: Duration) -> u64 {
     wait.as_secs() + (wait.subsec_nanos() > 0) as u64
 }
@@ -73,36 +74,36 @@ pub const fn seconds(wait: Duration) -> u64 {
 impl CodedError for RateLimitError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::TooMany(_) => ErrorKind::TooMany,
+            Self::RateLimited(_) => ErrorKind::RateLimited,
             Self::Cache(error) => error.kind(),
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
-            Self::TooMany(_) => "limits/rate-limited",
+            Self::RateLimited(_) => "limits/rate-limited",
             Self::Cache(error) => error.code(),
         }
     }
 
     fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::TooMany(wait) => Some(seconds(*wait)),
+            Self::RateLimited(wait) => Some(seconds(*wait)),
             Self::Cache(_) => Some(1),
         }
     }
 }
 
 impl RateLimit {
-    /// Lets through what could not be counted because the cache cannot be reached: for limits that
-    /// guard our strength, not somebody's secrets.
+    /// Allows a use that could not be counted because the cache is unreachable: for limits that
+    /// protect capacity, not secrets.
     ///
     /// # Errors
-    /// [`RateLimitError::TooMany`] as before.
-    pub fn or_uncounted(&self, taken: Result<(), RateLimitError>) -> Result<(), RateLimitError> {
+    /// [`RateLimitError::TooMany`] unchanged.
+    pub fn allow_uncounted(&self, taken: Result<(), RateLimitError>) -> Result<(), RateLimitError> {
         match taken {
             Err(RateLimitError::Cache(CacheError)) => {
-                counter!(UNCOUNTED, "limit" => self.name).increment(1);
+                counter!(RATE_LIMIT_BYPASSED, "limit" => self.name).increment(1);
                 Ok(())
             }
             taken => taken,
@@ -110,7 +111,7 @@ impl RateLimit {
     }
 }
 
-/// The cache cannot be reached.
+/// The cache is unreachable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("cache unreachable")]
 pub struct CacheError;
@@ -125,16 +126,16 @@ impl CodedError for CacheError {
     }
 }
 
-/// Counters and short-lived values. Losing all of it costs a little work and no truth.
+/// Rate-limit counters and short-lived values. Losing all of it costs some work, but no data.
 pub trait Cache: Send + Sync + 'static {
-    /// Takes one from the counter `limit.name` of `key`.
+    /// Takes one use from the counter of `limit` for `key`.
     fn take<'a>(
         &'a self,
         limit: RateLimit,
         key: &'a str,
     ) -> BoxFuture<'a, Result<(), RateLimitError>>;
 
-    /// Keeps a value for `ttl` at most.
+    /// Stores a value for at most `ttl`.
     fn put<'a>(
         &'a self,
         key: &'a str,
@@ -142,13 +143,13 @@ pub trait Cache: Send + Sync + 'static {
         ttl: Duration,
     ) -> BoxFuture<'a, Result<(), CacheError>>;
 
-    /// The value, if its time is not over.
+    /// The value, if it has not expired.
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, CacheError>>;
 
-    /// Forgets a value.
+    /// Removes a value.
     fn remove<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), CacheError>>;
 
-    /// Whether it answers.
+    /// Checks that the cache answers.
     fn ping(&self) -> BoxFuture<'_, Result<(), CacheError>>;
 }
 
@@ -185,7 +186,7 @@ mod tests {
                     taken += 1;
                 }
             }
-            let earned = now.micros() as u128 / limit.every.as_micros();
+            let earned = now.micros() as u128 / limit.interval.as_micros();
             prop_assert!(u128::from(taken) <= u128::from(count) + earned);
         }
     }

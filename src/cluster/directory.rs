@@ -1,8 +1,8 @@
-//! The directory: which node owns what there may be only one owner of.
+//! The ownership directory: which node owns a resource that may have only one owner.
 //!
-//! Ownership hangs on the life of a node: a node says every few seconds that it lives, and what it
-//! owns is its own until it stops doing so. Each change of owner counts an epoch; whatever an owner
-//! writes carries it, and a write of an epoch that is over is refused.
+//! Ownership depends on the node's heartbeat: what a node owns is its own until it stops renewing
+//! it. Each change of owner increments an epoch; every write of an owner carries its epoch as a
+//! fencing token, and a write with a stale epoch is rejected.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,58 +13,58 @@ use base::ids::NodeId;
 
 use super::cache::BoxFuture;
 
-/// How long a node's word that it lives holds.
+/// How long a node's heartbeat is valid.
 pub const LEASE_TTL: Duration = Duration::from_secs(10);
-/// How often it is given. A dead node's last word is then always young enough for an early death
-/// certificate.
+/// Interval of heartbeats: short enough that a dead node's last heartbeat always permits an early
+/// declaration of death.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
-/// A node stops what it owns this long before others may take it.
+/// A node stops using what it owns this long before others may take it over.
 pub const LEASE_SAFETY_MARGIN: Duration = Duration::from_secs(2);
 
-/// What somebody owns.
+/// The owner of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ownership {
-    /// Who.
+    /// The owning node.
     pub owner: NodeId,
-    /// Which of its owners that is.
+    /// Fencing epoch of this owner.
     pub epoch: u64,
-    /// What the first owner noted beside it.
+    /// The value stored with the resource.
     pub value: String,
 }
 
-/// What became of a claim.
+/// Result of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClaimOutcome {
-    /// It is ours, under this epoch.
-    Mine {
-        /// Which of its owners we are.
+    /// This node owns it.
+    Owned {
+        /// Its fencing epoch.
         epoch: u64,
-        /// What an owner before us had noted, if there was one.
-        left: Option<String>,
+        /// The value stored by a previous owner, if there was one.
+        previous_value: Option<String>,
     },
-    /// Somebody who lives has it (perhaps ourselves).
+    /// A live node owns it (perhaps this one).
     Held(Ownership),
 }
 
-/// Proof of ownership on a write: it holds only while the epoch does.
+/// Fencing token: proves ownership with a write, as long as its epoch is current.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FencingToken {
-    /// What is owned.
+    /// The owned resource.
     pub key: String,
-    /// By whom.
+    /// The owning node.
     pub owner: NodeId,
-    /// Under which epoch.
+    /// The epoch under which it is owned.
     pub epoch: u64,
 }
 
-/// Why it cannot be told who owns something.
+/// Why the owner of a resource could not be determined.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum DirectoryError {
-    /// The others take this node for dead.
-    #[error("this node is about to leave: ask another")]
+    /// The other nodes have declared this node dead.
+    #[error("this node is leaving the cluster: try another one")]
     NotAlive,
-    /// The database.
-    #[error("it cannot be found out which node is responsible: {0}")]
+    /// The database failed.
+    #[error("the responsible node cannot be determined: {0}")]
     Store(#[from] store::StoreError),
 }
 
@@ -82,83 +82,86 @@ impl CodedError for DirectoryError {
     }
 }
 
-/// Who owns what.
+/// Records which node owns which resource.
 pub trait OwnershipDirectory: Send + Sync + 'static {
-    /// Takes `key` unless somebody who lives has it. `value` is noted if nobody had it before.
+    /// Claims `key` unless a live node owns it. `value` is stored if nobody owned it before.
     fn claim<'a>(
         &'a self,
         key: &'a str,
         value: &'a str,
     ) -> BoxFuture<'a, Result<ClaimOutcome, DirectoryError>>;
 
-    /// Notes something else beside what is owned; false if it is not ours any more.
-    fn note<'a>(
+    /// Replaces the value stored with an owned resource; false if this node does not own it any
+    /// more.
+    fn set_value<'a>(
         &'a self,
         key: &'a str,
         epoch: u64,
         value: &'a str,
     ) -> BoxFuture<'a, Result<bool, DirectoryError>>;
 
-    /// Who has `key`, alive or not.
-    fn find<'a>(&'a self, key: &'a str)
-    -> BoxFuture<'a, Result<Option<Ownership>, DirectoryError>>;
+    /// The owner of `key`, alive or dead.
+    fn owner_of<'a>(
+        &'a self,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Ownership>, DirectoryError>>;
 
-    /// The key beside which `value` is noted, and who has it.
-    fn find_value<'a>(
+    /// The key with which `value` is stored, and its owner.
+    fn find_by_value<'a>(
         &'a self,
         value: &'a str,
     ) -> BoxFuture<'a, Result<Option<(String, Ownership)>, DirectoryError>>;
 
-    /// Takes `key` from an owner who gives it up; the new epoch, or `None` if it is not that
-    /// owner's any more.
-    fn take<'a>(
+    /// Takes over `key` from an owner that gives it up; returns the new epoch, or `None` if it is
+    /// not that owner's any more.
+    fn take_over<'a>(
         &'a self,
         key: &'a str,
         from: NodeId,
         epoch: u64,
     ) -> BoxFuture<'a, Result<Option<u64>, DirectoryError>>;
 
-    /// Gives `key` up.
+    /// Releases an owned resource.
     fn release<'a>(&'a self, key: &'a str, epoch: u64)
     -> BoxFuture<'a, Result<(), DirectoryError>>;
 
-    /// Whether a node that nobody finds on the bus is dead: two proofs of different kinds.
+    /// Whether a node that the bus does not find is dead, proved in a second, independent way.
     fn is_dead(&self, node: NodeId) -> BoxFuture<'_, Result<bool, DirectoryError>>;
 
-    /// What a write of this owner must carry; `None` where nobody else could write.
-    fn fence(&self, key: &str, epoch: u64) -> Option<FencingToken>;
+    /// The fencing token that a write of this owner must carry; `None` where nobody else can write.
+    fn fencing_token(&self, key: &str, epoch: u64) -> Option<FencingToken>;
 
-    /// Whether this is ours.
-    fn owns(&self, holding: &Ownership) -> bool;
+    /// Whether this node is the owner.
+    fn owns(&self, ownership: &Ownership) -> bool;
 
-    /// Whether what this node owns is surely still its own, without asking anybody.
+    /// Whether this node certainly still owns what it owns, without asking anybody.
     fn lease_is_valid(&self) -> bool;
 }
 
-/// The directory of a node that is alone.
+/// The directory of a single node.
 pub struct LocalDirectory {
     me: NodeId,
-    all: Mutex<HashMap<String, Ownership>>,
+    entries: Mutex<HashMap<String, Ownership>>,
 }
 
 impl LocalDirectory {
-    /// Nothing is owned yet.
+    /// An empty directory of the node `me`.
     pub fn new(me: NodeId) -> Self {
-        Self { me, all: Mutex::default() }
+        Self { me, entries: Mutex::default() }
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<String, Ownership>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    fn entries(&self) -> MutexGuard<'_, HashMap<String, Ownership>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, key: &str, value: &str) -> ClaimOutcome {
-        let mut all = self.all();
-        if let Some(held) = all.get(key) {
-            return ClaimOutcome::Held(held.clone());
+    fn claim_local(&self, key: &str, value: &str) -> ClaimOutcome {
+        let mut entries = self.entries();
+        if let Some(existing) = entries.get(key) {
+            return ClaimOutcome::Held(existing.clone());
         }
-        let holding = Ownership { owner: self.me, epoch: 0, value: value.to_owned() };
-        all.insert(key.to_owned(), holding);
-        ClaimOutcome::Mine { epoch: 0, left: None }
+        let ownership = Ownership { owner: self.me, epoch: 0, value: value.to_owned() };
+        entries.insert(key.to_owned(), ownership);
+        ClaimOutcome::Owned { epoch: 0, previous_value: None }
     }
 }
 
@@ -168,47 +171,47 @@ impl OwnershipDirectory for LocalDirectory {
         key: &'a str,
         value: &'a str,
     ) -> BoxFuture<'a, Result<ClaimOutcome, DirectoryError>> {
-        Box::pin(async move { Ok(self.take(key, value)) })
+        Box::pin(async move { Ok(self.claim_local(key, value)) })
     }
 
-    fn note<'a>(
+    fn set_value<'a>(
         &'a self,
         key: &'a str,
         epoch: u64,
         value: &'a str,
     ) -> BoxFuture<'a, Result<bool, DirectoryError>> {
         Box::pin(async move {
-            let mut all = self.all();
-            let held = all.get_mut(key).filter(|held| held.epoch == epoch);
-            Ok(held.map(|held| value.clone_into(&mut held.value)).is_some())
+            let mut entries = self.entries();
+            let existing = entries.get_mut(key).filter(|existing| existing.epoch == epoch);
+            Ok(existing.map(|existing| value.clone_into(&mut existing.value)).is_some())
         })
     }
 
-    fn find<'a>(
+    fn owner_of<'a>(
         &'a self,
         key: &'a str,
     ) -> BoxFuture<'a, Result<Option<Ownership>, DirectoryError>> {
-        Box::pin(async move { Ok(self.all().get(key).cloned()) })
+        Box::pin(async move { Ok(self.entries().get(key).cloned()) })
     }
 
-    fn find_value<'a>(
+    fn find_by_value<'a>(
         &'a self,
         value: &'a str,
     ) -> BoxFuture<'a, Result<Option<(String, Ownership)>, DirectoryError>> {
         Box::pin(async move {
-            let all = self.all();
-            let found = all.iter().find(|(_, holding)| holding.value == value);
-            Ok(found.map(|(key, holding)| (key.clone(), holding.clone())))
+            let entries = self.entries();
+            let found = entries.iter().find(|(_, ownership)| ownership.value == value);
+            Ok(found.map(|(key, ownership)| (key.clone(), ownership.clone())))
         })
     }
 
-    fn take<'a>(
+    fn take_over<'a>(
         &'a self,
         _: &'a str,
         _: NodeId,
         _: u64,
     ) -> BoxFuture<'a, Result<Option<u64>, DirectoryError>> {
-        Box::pin(async { Ok(None) }) // there is nobody else
+        Box::pin(async { Ok(None) }) // there is no other node
     }
 
     fn release<'a>(
@@ -217,9 +220,9 @@ impl OwnershipDirectory for LocalDirectory {
         epoch: u64,
     ) -> BoxFuture<'a, Result<(), DirectoryError>> {
         Box::pin(async move {
-            let mut all = self.all();
-            if all.get(key).is_some_and(|held| held.epoch == epoch) {
-                all.remove(key);
+            let mut entries = self.entries();
+            if entries.get(key).is_some_and(|existing| existing.epoch == epoch) {
+                entries.remove(key);
             }
             Ok(())
         })
@@ -229,12 +232,12 @@ impl OwnershipDirectory for LocalDirectory {
         Box::pin(async move { Ok(node != self.me) })
     }
 
-    fn fence(&self, _: &str, _: u64) -> Option<FencingToken> {
+    fn fencing_token(&self, _: &str, _: u64) -> Option<FencingToken> {
         None
     }
 
-    fn owns(&self, holding: &Ownership) -> bool {
-        holding.owner == self.me
+    fn owns(&self, ownership: &Ownership) -> bool {
+        ownership.owner == self.me
     }
 
     fn lease_is_valid(&self) -> bool {

@@ -1,5 +1,5 @@
-//! Where it is written down who lives and who owns what: the database; a value in simulations, in
-//! which nothing may leave the thread.
+//! Storage of heartbeats and leases: the database, or an in-memory value in simulations, which are
+//! confined to one thread.
 
 use std::time::Duration;
 
@@ -8,63 +8,75 @@ use store::{HeartbeatOutcome, LeaseClaimOutcome, LeaseRow, NodeHeartbeat, NodeRo
 
 use super::cache::BoxFuture;
 
-/// What a [`Leases`](super::Leases) asks of the one place that all nodes share. Each method is one
-/// transaction, under that place's own clock.
+/// The storage that all nodes share, as [`NodeLeases`](super::NodeLeases) needs it. Each method is
+/// one transaction, under the storage's own clock.
 pub trait LeaseStore: Send + Sync + 'static {
-    /// A node comes into being; its word that it lives holds for `ttl`.
-    fn join(&self, beat: NodeHeartbeat, ttl: Duration) -> BoxFuture<'_, Result<()>>;
-    /// A node says again that it lives.
-    fn beat(&self, beat: NodeHeartbeat, ttl: Duration) -> BoxFuture<'_, Result<HeartbeatOutcome>>;
+    /// Registers a node; its first heartbeat is valid for `ttl`.
+    fn join(&self, heartbeat: NodeHeartbeat, ttl: Duration) -> BoxFuture<'_, Result<()>>;
+    /// Renews a node's heartbeat.
+    fn heartbeat(
+        &self,
+        heartbeat: NodeHeartbeat,
+        ttl: Duration,
+    ) -> BoxFuture<'_, Result<HeartbeatOutcome>>;
     /// A node leaves: what it still owns can be claimed at once.
     fn leave(&self, id: NodeId) -> BoxFuture<'_, Result<()>>;
-    /// All nodes whose word holds.
-    fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeRow>>>;
-    /// Certifies the death of a node which the bus does not find, before its word is over.
-    fn certify_death(&self, id: NodeId) -> BoxFuture<'_, Result<bool>>;
-    /// Takes `key` for `me` unless its owner lives.
+    /// All nodes whose heartbeat is valid.
+    fn live_nodes(&self) -> BoxFuture<'_, Result<Vec<NodeRow>>>;
+    /// Declares a node dead that the bus does not find, before its heartbeat expires.
+    fn declare_dead(&self, id: NodeId) -> BoxFuture<'_, Result<bool>>;
+    /// Claims `key` for `me` unless its owner is alive.
     fn claim(
         &self,
         key: String,
         value: String,
         me: NodeId,
     ) -> BoxFuture<'_, Result<LeaseClaimOutcome>>;
-    /// Who has `key`, dead or alive.
+    /// The lease `key`, whether its owner is alive or dead.
     fn lease(&self, key: String) -> BoxFuture<'_, Result<Option<LeaseRow>>>;
-    /// The lease beside which `value` is noted.
-    fn lease_of(&self, value: String) -> BoxFuture<'_, Result<Option<LeaseRow>>>;
-    /// What dead nodes own under keys that begin like this.
-    fn orphans(&self, prefix: String) -> BoxFuture<'_, Result<Vec<LeaseRow>>>;
-    /// Gives what is owned to another node that lives; the new epoch.
-    fn hand_over(
+    /// The lease with which `value` is stored.
+    fn lease_by_value(&self, value: String) -> BoxFuture<'_, Result<Option<LeaseRow>>>;
+    /// The leases of dead nodes whose keys start with `prefix`.
+    fn orphaned_leases(&self, prefix: String) -> BoxFuture<'_, Result<Vec<LeaseRow>>>;
+    /// Transfers a lease to another live node; returns the new epoch.
+    fn transfer(
         &self,
-        fence: store::FencingTokenRow,
+        token: store::FencingTokenRow,
         to: NodeId,
     ) -> BoxFuture<'_, Result<Option<i64>>>;
-    /// Notes something else beside what is owned; false if the proof is void.
-    fn note(&self, fence: store::FencingTokenRow, value: String) -> BoxFuture<'_, Result<bool>>;
-    /// Gives up what is owned; false if the proof is void.
-    fn release(&self, fence: store::FencingTokenRow) -> BoxFuture<'_, Result<bool>>;
+    /// Replaces the value of a lease; false if the fencing token is stale.
+    fn set_value(
+        &self,
+        token: store::FencingTokenRow,
+        value: String,
+    ) -> BoxFuture<'_, Result<bool>>;
+    /// Releases a lease; false if the fencing token is stale.
+    fn release(&self, token: store::FencingTokenRow) -> BoxFuture<'_, Result<bool>>;
 }
 
 impl LeaseStore for Store {
-    fn join(&self, beat: NodeHeartbeat, ttl: Duration) -> BoxFuture<'_, Result<()>> {
-        Box::pin(self.join_cluster(beat, ttl))
+    fn join(&self, heartbeat: NodeHeartbeat, ttl: Duration) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.join_cluster(heartbeat, ttl))
     }
 
-    fn beat(&self, beat: NodeHeartbeat, ttl: Duration) -> BoxFuture<'_, Result<HeartbeatOutcome>> {
-        Box::pin(Self::beat(self, beat, ttl))
+    fn heartbeat(
+        &self,
+        heartbeat: NodeHeartbeat,
+        ttl: Duration,
+    ) -> BoxFuture<'_, Result<HeartbeatOutcome>> {
+        Box::pin(Self::heartbeat(self, heartbeat, ttl))
     }
 
     fn leave(&self, id: NodeId) -> BoxFuture<'_, Result<()>> {
         Box::pin(self.leave_cluster(id))
     }
 
-    fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeRow>>> {
-        Box::pin(Self::nodes(self))
+    fn live_nodes(&self) -> BoxFuture<'_, Result<Vec<NodeRow>>> {
+        Box::pin(Self::live_nodes(self))
     }
 
-    fn certify_death(&self, id: NodeId) -> BoxFuture<'_, Result<bool>> {
-        Box::pin(Self::certify_death(self, id))
+    fn declare_dead(&self, id: NodeId) -> BoxFuture<'_, Result<bool>> {
+        Box::pin(Self::declare_dead(self, id))
     }
 
     fn claim(
@@ -73,34 +85,38 @@ impl LeaseStore for Store {
         value: String,
         me: NodeId,
     ) -> BoxFuture<'_, Result<LeaseClaimOutcome>> {
-        Box::pin(Self::claim(self, key, value, me))
+        Box::pin(Self::claim_lease(self, key, value, me))
     }
 
     fn lease(&self, key: String) -> BoxFuture<'_, Result<Option<LeaseRow>>> {
         Box::pin(Self::lease(self, key))
     }
 
-    fn lease_of(&self, value: String) -> BoxFuture<'_, Result<Option<LeaseRow>>> {
-        Box::pin(Self::lease_of(self, value))
+    fn lease_by_value(&self, value: String) -> BoxFuture<'_, Result<Option<LeaseRow>>> {
+        Box::pin(Self::lease_by_value(self, value))
     }
 
-    fn orphans(&self, prefix: String) -> BoxFuture<'_, Result<Vec<LeaseRow>>> {
-        Box::pin(Self::orphans(self, prefix))
+    fn orphaned_leases(&self, prefix: String) -> BoxFuture<'_, Result<Vec<LeaseRow>>> {
+        Box::pin(Self::orphaned_leases(self, prefix))
     }
 
-    fn hand_over(
+    fn transfer(
         &self,
-        fence: store::FencingTokenRow,
+        token: store::FencingTokenRow,
         to: NodeId,
     ) -> BoxFuture<'_, Result<Option<i64>>> {
-        Box::pin(Self::hand_over(self, fence, to))
+        Box::pin(Self::transfer_lease(self, token, to))
     }
 
-    fn note(&self, fence: store::FencingTokenRow, value: String) -> BoxFuture<'_, Result<bool>> {
-        Box::pin(self.note_lease(fence, value))
+    fn set_value(
+        &self,
+        token: store::FencingTokenRow,
+        value: String,
+    ) -> BoxFuture<'_, Result<bool>> {
+        Box::pin(self.set_lease_value(token, value))
     }
 
-    fn release(&self, fence: store::FencingTokenRow) -> BoxFuture<'_, Result<bool>> {
-        Box::pin(Self::release(self, fence))
+    fn release(&self, token: store::FencingTokenRow) -> BoxFuture<'_, Result<bool>> {
+        Box::pin(Self::release_lease(self, token))
     }
 }

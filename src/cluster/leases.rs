@@ -1,4 +1,4 @@
-//! The directory that many nodes share: rows in PostgreSQL, under the database's clock.
+//! The ownership directory that many nodes share: rows in PostgreSQL, under the database's clock.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,18 +15,18 @@ use super::directory::{
 };
 use super::lease_store::LeaseStore;
 
-/// Says whether this node's lock is known to be held.
+/// Tells whether this node's lock is known to be held.
 pub type LockCheck = Arc<dyn Fn() -> bool + Send + Sync>;
 
-/// Leases of one node; cheap to clone.
+/// Heartbeat and leases of one node; cheap to clone.
 #[derive(Clone)]
 pub struct NodeLeases {
-    registry: Arc<dyn LeaseStore>,
+    store: Arc<dyn LeaseStore>,
     clock: Clock,
-    locked: LockCheck,
+    is_locked: LockCheck,
     me: Arc<NodeInfo>,
-    /// Until when this node's word surely holds, by its own monotonic clock.
-    sure: Arc<Mutex<Instant>>,
+    /// Until when this node's heartbeat is certainly valid, by its own monotonic clock.
+    valid_until: Arc<Mutex<Instant>>,
 }
 
 struct NodeInfo {
@@ -35,99 +35,103 @@ struct NodeInfo {
     url: String,
 }
 
-/// What a beat gave.
+/// Result of a heartbeat.
 #[derive(Clone, Debug)]
 pub struct LiveNodes {
-    /// Whether this node is still taken for alive.
-    pub alive: bool,
-    /// All nodes that are.
+    /// Whether this node still counts as alive.
+    pub is_alive: bool,
+    /// All live nodes.
     pub nodes: Vec<NodeRow>,
 }
 
 impl NodeLeases {
-    /// A node that is not known to live yet.
+    /// A node that has not joined yet.
     pub fn new(
-        registry: Arc<dyn LeaseStore>,
+        store: Arc<dyn LeaseStore>,
         clock: Clock,
-        locked: LockCheck,
+        is_locked: LockCheck,
         id: NodeId,
         name: String,
         url: String,
     ) -> Self {
-        let sure = Arc::new(Mutex::new(Instant::now()));
-        Self { registry, clock, locked, me: Arc::new(NodeInfo { id, name, url }), sure }
+        let valid_until = Arc::new(Mutex::new(Instant::now()));
+        Self { store, clock, is_locked, me: Arc::new(NodeInfo { id, name, url }), valid_until }
     }
 
-    fn word(&self, state: NodeState) -> NodeHeartbeat {
+    fn heartbeat_row(&self, state: NodeState) -> NodeHeartbeat {
         let NodeInfo { id, name, url } = &*self.me;
-        let locked = (self.locked)();
-        NodeHeartbeat { id: *id, name: name.clone(), url: url.clone(), state, locked }
+        let holds_lock = (self.is_locked)();
+        NodeHeartbeat { id: *id, name: name.clone(), url: url.clone(), state, holds_lock }
     }
 
-    fn surely_until(&self, until: Instant) {
-        *self.sure.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    fn set_valid_until(&self, until: Instant) {
+        *self.valid_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
-    /// Comes into being.
+    /// Joins the cluster.
     ///
     /// # Errors
-    /// The database's.
+    /// A failure of the database.
     pub async fn join(&self) -> Result<LiveNodes, DirectoryError> {
-        self.registry.join(self.word(NodeState::Joining), LEASE_TTL).await?;
-        self.beat(NodeState::Up).await
+        self.store.join(self.heartbeat_row(NodeState::Joining), LEASE_TTL).await?;
+        self.heartbeat(NodeState::Up).await
     }
 
-    /// Says that this node lives, and sets its clock by the database's.
+    /// Renews the heartbeat and corrects this node's clock by the database's.
     ///
     /// # Errors
-    /// The database's; the word given before may still hold.
-    pub async fn beat(&self, state: NodeState) -> Result<LiveNodes, DirectoryError> {
-        let (sent, wall) = (Instant::now(), self.clock.now());
-        let HeartbeatOutcome { alive, now, nodes } =
-            self.registry.beat(self.word(state), LEASE_TTL).await?;
-        if alive {
-            self.surely_until(sent + LEASE_TTL.saturating_sub(LEASE_SAFETY_MARGIN));
+    /// A failure of the database; the previous heartbeat may still be valid.
+    pub async fn heartbeat(&self, state: NodeState) -> Result<LiveNodes, DirectoryError> {
+        let (started, sent_at) = (Instant::now(), self.clock.now());
+        let HeartbeatOutcome { is_alive, now, nodes } =
+            self.store.heartbeat(self.heartbeat_row(state), LEASE_TTL).await?;
+        if is_alive {
+            self.set_valid_until(started + LEASE_TTL.saturating_sub(LEASE_SAFETY_MARGIN));
         } else {
-            self.surely_until(sent);
+            self.set_valid_until(started);
         }
-        self.set_clock(now, wall, sent.elapsed());
-        Ok(LiveNodes { alive, nodes })
+        self.set_clock(now, sent_at, started.elapsed());
+        Ok(LiveNodes { is_alive, nodes })
     }
 
-    /// The database read its clock somewhere between question and answer.
-    fn set_clock(&self, theirs: Timestamp, asked: Timestamp, took: Duration) {
-        let ours = asked + took / 2;
-        self.clock.correct(theirs.micros().saturating_sub(ours.micros()), took / 2);
+    /// Corrects the clock; the database read its own somewhere between request and reply.
+    fn set_clock(&self, database_now: Timestamp, sent_at: Timestamp, round_trip: Duration) {
+        let local_now = sent_at + round_trip / 2;
+        self.clock
+            .correct(database_now.micros().saturating_sub(local_now.micros()), round_trip / 2);
     }
 
-    /// Leaves: what is still owned can be claimed at once.
+    /// Leaves the cluster: what is still owned can be claimed at once.
     ///
     /// # Errors
-    /// The database's.
+    /// A failure of the database.
     pub async fn leave(&self) -> Result<(), DirectoryError> {
-        self.surely_until(Instant::now());
-        Ok(self.registry.leave(self.me.id).await?)
+        self.set_valid_until(Instant::now());
+        Ok(self.store.leave(self.me.id).await?)
     }
 
-    /// All nodes that live.
+    /// All live nodes.
     ///
     /// # Errors
-    /// The database's.
-    pub async fn nodes(&self) -> Result<Vec<NodeRow>, DirectoryError> {
-        Ok(self.registry.nodes().await?)
+    /// A failure of the database.
+    pub async fn live_nodes(&self) -> Result<Vec<NodeRow>, DirectoryError> {
+        Ok(self.store.live_nodes().await?)
     }
 
-    /// What dead nodes own under keys that begin like this.
+    /// What dead nodes own under keys that start with `prefix`.
     ///
     /// # Errors
-    /// The database's.
-    pub async fn orphans(&self, prefix: &str) -> Result<Vec<(String, Ownership)>, DirectoryError> {
-        let found = self.registry.orphans(prefix.to_owned()).await?;
-        Ok(found.into_iter().map(|lease| (lease.key.clone(), holding(lease))).collect())
+    /// A failure of the database.
+    pub async fn orphaned_leases(
+        &self,
+        prefix: &str,
+    ) -> Result<Vec<(String, Ownership)>, DirectoryError> {
+        let found = self.store.orphaned_leases(prefix.to_owned()).await?;
+        Ok(found.into_iter().map(|lease| (lease.key.clone(), ownership(lease))).collect())
     }
 }
 
-fn holding(lease: store::LeaseRow) -> Ownership {
+fn ownership(lease: ::store::LeaseRow) -> Ownership {
     Ownership { owner: lease.owner, epoch: lease.epoch.unsigned_abs(), value: lease.value }
 }
 
@@ -138,65 +142,65 @@ impl OwnershipDirectory for NodeLeases {
         value: &'a str,
     ) -> BoxFuture<'a, Result<ClaimOutcome, DirectoryError>> {
         Box::pin(async move {
-            let claimed = self.registry.claim(key.to_owned(), value.to_owned(), self.me.id).await?;
+            let claimed = self.store.claim(key.to_owned(), value.to_owned(), self.me.id).await?;
             Ok(match claimed {
-                LeaseClaimOutcome::New(lease) => {
-                    ClaimOutcome::Mine { epoch: holding(lease).epoch, left: None }
+                LeaseClaimOutcome::Created(lease) => {
+                    ClaimOutcome::Owned { epoch: ownership(lease).epoch, previous_value: None }
                 }
-                LeaseClaimOutcome::Taken(lease) => {
-                    let Ownership { epoch, value, .. } = holding(lease);
-                    ClaimOutcome::Mine { epoch, left: Some(value) }
+                LeaseClaimOutcome::TakenOver(lease) => {
+                    let Ownership { epoch, value, .. } = ownership(lease);
+                    ClaimOutcome::Owned { epoch, previous_value: Some(value) }
                 }
-                LeaseClaimOutcome::Held(lease) => ClaimOutcome::Held(holding(lease)),
+                LeaseClaimOutcome::Held(lease) => ClaimOutcome::Held(ownership(lease)),
                 LeaseClaimOutcome::NotAlive => return Err(DirectoryError::NotAlive),
             })
         })
     }
 
-    fn note<'a>(
+    fn set_value<'a>(
         &'a self,
         key: &'a str,
         epoch: u64,
         value: &'a str,
     ) -> BoxFuture<'a, Result<bool, DirectoryError>> {
         Box::pin(async move {
-            let Some(fence) = self.fence(key, epoch) else { return Ok(true) };
-            Ok(self.registry.note(fence.into(), value.to_owned()).await?)
+            let Some(token) = self.fencing_token(key, epoch) else { return Ok(true) };
+            Ok(self.store.set_value(token.into(), value.to_owned()).await?)
         })
     }
 
-    fn find<'a>(
+    fn owner_of<'a>(
         &'a self,
         key: &'a str,
     ) -> BoxFuture<'a, Result<Option<Ownership>, DirectoryError>> {
-        Box::pin(async move { Ok(self.registry.lease(key.to_owned()).await?.map(holding)) })
+        Box::pin(async move { Ok(self.store.lease(key.to_owned()).await?.map(ownership)) })
     }
 
-    fn find_value<'a>(
+    fn find_by_value<'a>(
         &'a self,
         value: &'a str,
     ) -> BoxFuture<'a, Result<Option<(String, Ownership)>, DirectoryError>> {
         Box::pin(async move {
-            let found = self.registry.lease_of(value.to_owned()).await?;
-            Ok(found.map(|lease| (lease.key.clone(), holding(lease))))
+            let found = self.store.lease_by_value(value.to_owned()).await?;
+            Ok(found.map(|lease| (lease.key.clone(), ownership(lease))))
         })
     }
 
-    fn take<'a>(
+    fn take_over<'a>(
         &'a self,
         key: &'a str,
         from: NodeId,
         epoch: u64,
     ) -> BoxFuture<'a, Result<Option<u64>, DirectoryError>> {
         Box::pin(async move {
-            let theirs = FencingToken { key: key.to_owned(), owner: from, epoch };
-            let taken = self.registry.hand_over(theirs.into(), self.me.id).await?;
+            let token = FencingToken { key: key.to_owned(), owner: from, epoch };
+            let taken = self.store.transfer(token.into(), self.me.id).await?;
             Ok(taken.map(i64::unsigned_abs))
         })
     }
 
     fn is_dead(&self, node: NodeId) -> BoxFuture<'_, Result<bool, DirectoryError>> {
-        Box::pin(async move { Ok(self.registry.certify_death(node).await?) })
+        Box::pin(async move { Ok(self.store.declare_dead(node).await?) })
     }
 
     fn release<'a>(
@@ -205,29 +209,29 @@ impl OwnershipDirectory for NodeLeases {
         epoch: u64,
     ) -> BoxFuture<'a, Result<(), DirectoryError>> {
         Box::pin(async move {
-            if let Some(fence) = self.fence(key, epoch) {
-                self.registry.release(fence.into()).await?;
+            if let Some(token) = self.fencing_token(key, epoch) {
+                self.store.release(token.into()).await?;
             }
             Ok(())
         })
     }
 
-    fn fence(&self, key: &str, epoch: u64) -> Option<FencingToken> {
+    fn fencing_token(&self, key: &str, epoch: u64) -> Option<FencingToken> {
         Some(FencingToken { key: key.to_owned(), owner: self.me.id, epoch })
     }
 
-    fn owns(&self, holding: &Ownership) -> bool {
-        holding.owner == self.me.id
+    fn owns(&self, ownership: &Ownership) -> bool {
+        ownership.owner == self.me.id
     }
 
     fn lease_is_valid(&self) -> bool {
-        Instant::now() < *self.sure.lock().unwrap_or_else(PoisonError::into_inner)
+        Instant::now() < *self.valid_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl From<FencingToken> for store::FencingTokenRow {
-    fn from(fence: FencingToken) -> Self {
-        let epoch = i64::try_from(fence.epoch).unwrap_or(i64::MAX);
-        Self { key: fence.key, owner: fence.owner, epoch }
+    fn from(token: FencingToken) -> Self {
+        let epoch = i64::try_from(token.epoch).unwrap_or(i64::MAX);
+        Self { key: token.key, owner: token.owner, epoch }
     }
 }

@@ -1,4 +1,4 @@
-//! The bus within one process: the default, with nobody else on it; in tests with several nodes.
+//! The bus within one process: the default with a single node; tests connect several nodes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -11,87 +11,90 @@ use super::bus::{Bus, BusError, BusHandler, BusState};
 use super::cache::BoxFuture;
 use crate::protocol::cluster::{NodeEvent, NodeRequest};
 
-/// What the nodes of one process are plugged into; cheap to clone.
+/// Connects the nodes of one process; cheap to clone.
 #[derive(Clone, Default)]
 pub struct InProcessBus(Arc<Mutex<HashMap<NodeId, Arc<InProcessEndpoint>>>>);
 
 struct InProcessEndpoint {
-    listener: OnceLock<Arc<dyn BusHandler>>,
+    handler: OnceLock<Arc<dyn BusHandler>>,
     state: watch::Sender<BusState>,
 }
 
-/// One node's end.
+/// One node's connection to the in-process bus.
 pub struct InProcessNodeBus {
     hub: InProcessBus,
     me: NodeId,
-    socket: Arc<InProcessEndpoint>,
+    endpoint: Arc<InProcessEndpoint>,
 }
 
 impl InProcessBus {
-    /// Plugs a node in.
-    pub fn plug(&self, me: NodeId) -> InProcessNodeBus {
-        let socket = Arc::new(InProcessEndpoint {
-            listener: OnceLock::new(),
+    /// Connects the node `me` to the others.
+    pub fn connect(&self, me: NodeId) -> InProcessNodeBus {
+        let endpoint = Arc::new(InProcessEndpoint {
+            handler: OnceLock::new(),
             state: watch::Sender::new(BusState::Up),
         });
-        self.sockets().insert(me, socket.clone());
-        InProcessNodeBus { hub: self.clone(), me, socket }
+        self.endpoints().insert(me, endpoint.clone());
+        InProcessNodeBus { hub: self.clone(), me, endpoint }
     }
 
-    /// Cuts a node off, or lets it in again: then it is told that it may have missed something,
-    /// and so are all the others.
-    pub fn set(&self, node: NodeId, state: BusState) {
-        let sockets: Vec<_> = self.sockets().iter().map(|(id, s)| (*id, s.clone())).collect();
-        for (id, socket) in &sockets {
+    /// Disconnects a node or connects it again: then it and all others are told that they may have
+    /// missed events.
+    pub fn set_state(&self, node: NodeId, state: BusState) {
+        let endpoints: Vec<_> = self.endpoints().iter().map(|(id, s)| (*id, s.clone())).collect();
+        for (id, endpoint) in &endpoints {
             if *id == node {
-                socket.state.send_replace(state);
+                endpoint.state.send_replace(state);
             }
         }
         if state == BusState::Up {
-            for listener in sockets.iter().filter_map(|(_, socket)| socket.listener.get()) {
-                listener.missed();
+            for handler in endpoints.iter().filter_map(|(_, endpoint)| endpoint.handler.get()) {
+                handler.on_events_lost();
             }
         }
     }
 
-    fn sockets(&self) -> MutexGuard<'_, HashMap<NodeId, Arc<InProcessEndpoint>>> {
+    fn endpoints(&self) -> MutexGuard<'_, HashMap<NodeId, Arc<InProcessEndpoint>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The listener of a node that can be reached.
-    fn listener(&self, to: NodeId) -> Result<Arc<dyn BusHandler>, BusError> {
-        let socket = self.sockets().get(&to).cloned().ok_or(BusError::NoRoute)?;
-        if *socket.state.borrow() != BusState::Up {
-            return Err(BusError::Timeout); // the broker keeps it for somebody who does not fetch it
+    /// The handler of a node that can be reached.
+    fn handler_of(&self, to: NodeId) -> Result<Arc<dyn BusHandler>, BusError> {
+        let endpoint = self.endpoints().get(&to).cloned().ok_or(BusError::NodeUnreachable)?;
+        if *endpoint.state.borrow() != BusState::Up {
+            return Err(BusError::Timeout); // the broker queues it for a node that does not fetch it
         }
-        socket.listener.get().cloned().ok_or(BusError::NoRoute)
+        endpoint.handler.get().cloned().ok_or(BusError::NodeUnreachable)
     }
 }
 
 impl Drop for InProcessNodeBus {
     fn drop(&mut self) {
-        self.hub.sockets().remove(&self.me);
+        self.hub.endpoints().remove(&self.me);
     }
 }
 
 impl InProcessNodeBus {
     fn is_up(&self) -> Result<(), BusError> {
-        let up = *self.socket.state.borrow() == BusState::Up;
-        if up { Ok(()) } else { Err(BusError::Disconnected) }
+        let is_up = *self.endpoint.state.borrow() == BusState::Up;
+        if is_up { Ok(()) } else { Err(BusError::Disconnected) }
     }
 }
 
-/// What would not survive a real bus fails here as well.
+/// Serialises and parses a message, so that one which would not survive a real bus fails here too.
 #[cfg(debug_assertions)]
-fn travel<T: serde::Serialize + serde::de::DeserializeOwned>(what: &T) -> T {
-    #[expect(clippy::expect_used, reason = "a message that cannot travel must be found in tests")]
-    let text = serde_json::to_string(what).expect("a message between nodes serialises");
+fn round_trip<T: serde::Serialize + serde::de::DeserializeOwned>(message: &T) -> T {
+    #[expect(
+        clippy::expect_used,
+        reason = "a message that cannot be serialised must be found in tests"
+    )]
+    let text = serde_json::to_string(message).expect("a message between nodes can be serialised");
     #[expect(clippy::expect_used, reason = "as above")]
-    serde_json::from_str(&text).expect("a message between nodes can be read")
+    serde_json::from_str(&text).expect("a message between nodes can be parsed")
 }
 
 #[cfg(not(debug_assertions))]
-fn travel<T: Clone>(what: &T) -> T {
+fn round_trip<T: Clone>(message: &T) -> T {
     what.clone()
 }
 
@@ -100,40 +103,41 @@ impl Bus for InProcessNodeBus {
         self.me
     }
 
-    fn tell(&self, to: NodeId, event: &NodeEvent) -> Result<(), BusError> {
+    fn send(&self, to: NodeId, event: &NodeEvent) -> Result<(), BusError> {
         self.is_up()?;
-        match self.hub.listener(to) {
-            Ok(listener) => listener.hear(self.me, travel(event)),
-            Err(BusError::NoRoute) => {
-                if let Some(mine) = self.socket.listener.get() {
-                    mine.unreachable(to);
+        match self.hub.handler_of(to) {
+            Ok(handler) => handler.on_event(self.me, round_trip(event)),
+            Err(BusError::NodeUnreachable) => {
+                if let Some(own) = self.endpoint.handler.get() {
+                    own.on_unreachable(to);
                 }
             }
-            Err(_) => {} // lost; the receiver is told so when it is let in again
+            Err(_) => {} // lost; the receiver is told to resync when it is connected again
         }
         Ok(())
     }
 
     fn publish(&self, event: &NodeEvent) -> Result<(), BusError> {
         self.is_up()?;
-        let others: Vec<_> = self.hub.sockets().keys().copied().filter(|n| *n != self.me).collect();
-        for node in others {
-            self.tell(node, event)?;
+        let peers: Vec<_> =
+            self.hub.endpoints().keys().copied().filter(|n| *n != self.me).collect();
+        for node in peers {
+            self.send(node, event)?;
         }
         Ok(())
     }
 
-    fn ask<'a>(
+    fn request<'a>(
         &'a self,
         to: NodeId,
         request: &'a NodeRequest,
-        patience: Duration,
+        timeout: Duration,
     ) -> BoxFuture<'a, Result<String, BusError>> {
         Box::pin(async move {
             self.is_up()?;
-            let answer = self.hub.listener(to)?.answer(self.me, travel(request));
-            match tokio::time::timeout(patience, answer).await {
-                Ok(Some(answer)) => Ok(answer),
+            let reply = self.hub.handler_of(to)?.handle_request(self.me, round_trip(request));
+            match tokio::time::timeout(timeout, reply).await {
+                Ok(Some(reply)) => Ok(reply),
                 Ok(None) | Err(_) => Err(BusError::Timeout),
             }
         })
@@ -142,15 +146,15 @@ impl Bus for InProcessNodeBus {
     fn probe(&self, node: NodeId) -> BoxFuture<'_, Result<bool, BusError>> {
         Box::pin(async move {
             self.is_up()?;
-            Ok(self.hub.sockets().contains_key(&node))
+            Ok(self.hub.endpoints().contains_key(&node))
         })
     }
 
-    fn listen(&self, listener: Arc<dyn BusHandler>) {
-        let _ = self.socket.listener.set(listener); // set once, by the composition root
+    fn set_handler(&self, handler: Arc<dyn BusHandler>) {
+        let _ = self.endpoint.handler.set(handler); // set once, by the composition root
     }
 
     fn state(&self) -> watch::Receiver<BusState> {
-        self.socket.state.subscribe()
+        self.endpoint.state.subscribe()
     }
 }

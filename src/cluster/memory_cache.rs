@@ -1,4 +1,4 @@
-//! The cache inside this process: sharded maps with a bound on their size.
+//! The cache within this process: sharded maps of bounded size.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -11,52 +11,52 @@ use super::cache::{BoxFuture, Cache, CacheError, RateLimit, RateLimitError};
 
 const SHARDS: usize = 16;
 
-/// Everything is gone when the process ends, and nobody else sees it.
+/// A cache that ends with the process and that no other node sees.
 pub struct InMemoryCache {
     clock: Clock,
     shards: Vec<Mutex<HashMap<String, CacheEntry>>>,
     hasher: RandomState,
-    most: usize,
+    max_entries_per_shard: usize,
 }
 
 struct CacheEntry {
     value: Vec<u8>,
-    until: Timestamp,
+    expires_at: Timestamp,
 }
 
 impl InMemoryCache {
-    /// A cache of at most about `keys` entries.
-    pub fn new(clock: Clock, keys: usize) -> Self {
+    /// A cache of at most about `max_entries` entries.
+    pub fn new(clock: Clock, max_entries: usize) -> Self {
         Self {
             clock,
             shards: std::iter::repeat_with(Mutex::default).take(SHARDS).collect(),
             hasher: RandomState::new(),
-            most: (keys / SHARDS).max(1),
+            max_entries_per_shard: (max_entries / SHARDS).max(1),
         }
     }
 
     fn shard(&self, key: &str) -> MutexGuard<'_, HashMap<String, CacheEntry>> {
         #[expect(clippy::cast_possible_truncation, reason = "any bits of the hash will do")]
-        let n = self.hasher.hash_one(key) as usize % SHARDS;
-        self.shards[n].lock().unwrap_or_else(PoisonError::into_inner)
+        let index = self.hasher.hash_one(key) as usize % SHARDS;
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keep(&self, shard: &mut HashMap<String, CacheEntry>, key: &str, entry: CacheEntry) {
-        if shard.len() >= self.most && !shard.contains_key(key) {
+    fn insert(&self, shard: &mut HashMap<String, CacheEntry>, key: &str, entry: CacheEntry) {
+        if shard.len() >= self.max_entries_per_shard && !shard.contains_key(key) {
             make_room(shard, self.clock.now());
         }
         shard.insert(key.to_owned(), entry);
     }
 }
 
-/// Forgets what is over; if nothing is, the entry of a few that ends first, so that a flood of
-/// keys costs neither memory nor the counters that matter longest.
+/// Removes expired entries; if there are none, of a few entries the one that expires first, so that
+/// a flood of keys costs neither memory nor the counters that last longest.
 fn make_room(shard: &mut HashMap<String, CacheEntry>, now: Timestamp) {
     let before = shard.len();
-    shard.retain(|_, entry| entry.until > now);
+    shard.retain(|_, entry| entry.expires_at > now);
     if shard.len() == before {
-        let first = shard.iter().take(16).min_by_key(|(_, entry)| entry.until);
-        if let Some(key) = first.map(|(key, _)| key.clone()) {
+        let next_to_expire = shard.iter().take(16).min_by_key(|(_, entry)| entry.expires_at);
+        if let Some(key) = next_to_expire.map(|(key, _)| key.clone()) {
             shard.remove(&key);
         }
     }
@@ -71,12 +71,12 @@ impl Cache for InMemoryCache {
         let now = self.clock.now();
         let key = format!("limit:{}:{key}", limit.name);
         let mut shard = self.shard(&key);
-        let taken = limit.take(shard.get(&key).map(|entry| entry.until), now);
+        let taken = limit.take(shard.get(&key).map(|entry| entry.expires_at), now);
         if let Ok(due) = taken {
-            self.keep(&mut shard, &key, CacheEntry { value: Vec::new(), until: due });
+            self.insert(&mut shard, &key, CacheEntry { value: Vec::new(), expires_at: due });
         }
         drop(shard);
-        Box::pin(std::future::ready(taken.map(drop).map_err(RateLimitError::TooMany)))
+        Box::pin(std::future::ready(taken.map(drop).map_err(RateLimitError::RateLimited)))
     }
 
     fn put<'a>(
@@ -85,15 +85,15 @@ impl Cache for InMemoryCache {
         value: Vec<u8>,
         ttl: Duration,
     ) -> BoxFuture<'a, Result<(), CacheError>> {
-        let until = self.clock.now() + ttl;
-        self.keep(&mut self.shard(key), key, CacheEntry { value, until });
+        let expires_at = self.clock.now() + ttl;
+        self.insert(&mut self.shard(key), key, CacheEntry { value, expires_at });
         Box::pin(std::future::ready(Ok(())))
     }
 
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, CacheError>> {
         let now = self.clock.now();
         let shard = self.shard(key);
-        let value = shard.get(key).filter(|entry| entry.until > now).map(|e| e.value.clone());
+        let value = shard.get(key).filter(|entry| entry.expires_at > now).map(|e| e.value.clone());
         drop(shard);
         Box::pin(std::future::ready(Ok(value)))
     }
@@ -131,7 +131,7 @@ mod tests {
         for n in 0..10_000 {
             cache.take(limit, &n.to_string()).await.unwrap();
         }
-        let kept: usize = cache.shards.iter().map(|s| s.lock().unwrap().len()).sum();
-        assert!(kept <= 160, "{kept} kept");
+        let count: usize = cache.shards.iter().map(|s| s.lock().unwrap().len()).sum();
+        assert!(count <= 160, "{count} entries");
     }
 }

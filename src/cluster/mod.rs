@@ -1,5 +1,5 @@
-//! The seam between nodes: a bus that may lose, a directory of who owns what, and a cache. Each has
-//! an implementation within this process, which is the default, and one that many nodes share.
+//! Communication between nodes: a lossy bus, an ownership directory and a cache. Each has an
+//! in-process implementation, which is the default, and one that many nodes share.
 
 pub mod amqp;
 pub mod bus;

@@ -1,4 +1,4 @@
-//! Settings of accounts and their tokens.
+//! Settings of accounts, passwords and tokens.
 
 use std::time::Duration;
 
@@ -26,53 +26,53 @@ pub struct AuthConfig {
     pub deleted_account_messages: DeletedMessagePolicy,
 }
 
-/// Who may make an account.
+/// Who may register an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RegistrationPolicy {
-    /// Anybody.
+    /// Everybody.
     Open,
-    /// Nobody by themselves.
+    /// Nobody; accounts are created by administrators.
     Closed,
 }
 
-/// What becomes of what somebody said in groups when their account ends.
+/// What happens to a user's group messages when their account is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeletedMessagePolicy {
-    /// It stays, as said by somebody who is gone.
+    /// They stay, attributed to a deleted account.
     Keep,
-    /// It is emptied.
+    /// Their content is erased.
     Remove,
 }
 
 impl AuthConfig {
-    /// How long an archive of one's own data waits to be fetched.
-    pub fn export(&self) -> Duration {
+    /// How long an export archive is available for download.
+    pub fn export_ttl(&self) -> Duration {
         Duration::from_secs(self.export_ttl_hours * 3600)
     }
 
-    /// How long a link to a new password works.
-    pub fn reset_link(&self) -> Duration {
+    /// Lifetime of a password reset link.
+    pub fn password_reset_ttl(&self) -> Duration {
         Duration::from_secs(self.password_reset_ttl_hours * 3600)
     }
 
-    /// How long an access token works.
-    pub fn access(&self) -> Duration {
+    /// Lifetime of an access token.
+    pub fn access_token_ttl(&self) -> Duration {
         Duration::from_secs(self.access_token_ttl_seconds)
     }
 
-    /// How long an unused refresh token works.
-    pub fn refresh(&self) -> Duration {
+    /// Lifetime of an unused refresh token.
+    pub fn refresh_token_ttl(&self) -> Duration {
         Duration::from_secs(self.refresh_token_idle_days * 86_400)
     }
 
-    /// How long a repeated refresh is taken as honest.
-    pub fn grace(&self) -> Duration {
+    /// How long a repeated use of a refresh token counts as an honest retry.
+    pub fn refresh_reuse_grace(&self) -> Duration {
         Duration::from_secs(self.refresh_reuse_grace_seconds)
     }
 
-    /// The cap on people, if there is one.
+    /// The maximum number of users; `None` without limit.
     pub fn max_users(&self) -> Option<u64> {
         (self.max_users > 0).then_some(self.max_users)
     }

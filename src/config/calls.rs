@@ -18,24 +18,24 @@ pub struct CallsConfig {
     pub token_ttl_seconds: u64,
 }
 
-/// Who may open a session by its name.
+/// Who may create a call session by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SessionCreationPolicy {
-    /// Everybody who is signed in and knows the name.
+    /// Every signed-in user who knows the name.
     Anybody,
-    /// Services only, which hand out call tokens.
+    /// Only services, which issue call tokens.
     Services,
 }
 
 impl CallsConfig {
     /// How long devices ring.
-    pub const fn ring(&self) -> Duration {
+    pub const fn ring_timeout(&self) -> Duration {
         Duration::from_secs(self.ring_timeout_seconds)
     }
 
-    /// How long a call may last, if there is an end to it.
-    pub fn longest(&self) -> Option<Duration> {
+    /// Maximum duration of a call; `None` without limit.
+    pub fn max_duration(&self) -> Option<Duration> {
         (self.max_duration_seconds > 0).then(|| Duration::from_secs(self.max_duration_seconds))
     }
 }

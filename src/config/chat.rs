@@ -1,4 +1,4 @@
-//! Settings of conversations.
+//! Settings of conversations and messages.
 
 use std::time::Duration;
 
@@ -25,49 +25,49 @@ pub struct ChatConfig {
     pub presence_min_interval_seconds: u64,
 }
 
-/// Whom a person may reach.
+/// Whom a user may contact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ContactRequirement {
-    /// Contacts and people in a shared group.
+    /// Contacts and members of a shared group.
     Contacts,
     /// Everybody who has not blocked them.
     Anybody,
 }
 
 impl ChatConfig {
-    /// How long after it was said a message may be edited.
-    pub const fn edit(&self) -> Duration {
+    /// How long after sending a message may be edited.
+    pub const fn edit_window(&self) -> Duration {
         Duration::from_secs(self.edit_window_minutes * 60)
     }
 
-    /// How long after it was said its sender may delete a message for everybody.
-    pub const fn delete(&self) -> Duration {
+    /// How long after sending its sender may delete a message for everybody.
+    pub const fn delete_window(&self) -> Duration {
         Duration::from_secs(self.delete_window_minutes * 60)
     }
 
-    /// How long an invite may be good.
-    pub const fn invite(&self) -> Duration {
+    /// Maximum lifetime of an invite.
+    pub const fn max_invite_ttl(&self) -> Duration {
         Duration::from_secs(self.max_invite_ttl_days * 86_400)
     }
 
-    /// How often messages whose time is over are removed.
-    pub const fn expiry_round(&self) -> Duration {
+    /// Interval at which expired messages are erased.
+    pub const fn expiry_interval(&self) -> Duration {
         Duration::from_millis(self.expiry_interval_ms)
     }
 
-    /// How long somebody may be away before others are told.
-    pub const fn presence_grace(&self) -> Duration {
+    /// How long a user may be disconnected before contacts are notified.
+    pub const fn presence_offline_delay(&self) -> Duration {
         Duration::from_secs(self.presence_offline_delay_seconds)
     }
 
-    /// The least time between two things that others are told of a person's presence.
-    pub const fn presence_pause(&self) -> Duration {
+    /// Minimum interval between two presence updates about a user.
+    pub const fn presence_min_interval(&self) -> Duration {
         Duration::from_secs(self.presence_min_interval_seconds)
     }
 
-    /// How long a notification waits to be fetched.
-    pub fn outbox(&self) -> Duration {
+    /// How long a notification stays in the outbox.
+    pub fn notification_retention(&self) -> Duration {
         Duration::from_secs(self.notification_retention_days * 86_400)
     }
 }

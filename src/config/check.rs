@@ -1,8 +1,8 @@
-//! What must hold between settings, with complaints that say what to do.
+//! Constraints between settings, with error messages that say what to change.
 
 use super::{Config, StorageKind};
 
-/// The first thing that does not hold, in words.
+/// Returns a message about the first violated constraint.
 pub(super) fn check(c: &Config) -> Result<(), String> {
     let url = &c.http.public_url;
     require(
@@ -48,7 +48,7 @@ pub(super) fn check(c: &Config) -> Result<(), String> {
     )?;
     require(
         cache.is_empty() || cache.starts_with("redis"),
-        "cluster.cache must be empty (within each node) or begin with redis:// or rediss://, \
+        "cluster.redis_url must be empty (a cache within each node) or begin with redis:// or rediss://, \
          redis+sentinel:// or redis+cluster://",
     )?;
     require(
@@ -57,7 +57,7 @@ pub(super) fn check(c: &Config) -> Result<(), String> {
     )?;
     require(
         c.auth.access_token_ttl_seconds >= 30 && c.auth.access_token_ttl_seconds <= 3600,
-        "auth.access_token_ttl_seconds must lie between 30 and 3600: it cannot be taken back",
+        "auth.access_token_ttl_seconds must lie between 30 and 3600: an access token cannot be revoked",
     )?;
     require(c.auth.refresh_token_idle_days > 0, "auth.refresh_token_idle_days must be at least 1")?;
     require(c.auth.password_hash_threads > 0, "auth.password_hash_threads must be at least 1")?;
@@ -72,13 +72,13 @@ pub(super) fn check(c: &Config) -> Result<(), String> {
     )?;
     require(
         c.secrets.keys.is_empty() || c.secrets.key_file.as_os_str().is_empty(),
-        "secrets.keys and secrets.key_file exclude each other",
+        "secrets.keys and secrets.key_file are mutually exclusive",
     )?;
     require(
         (1..=36_500).contains(&c.chat.max_invite_ttl_days)
             && c.chat.edit_window_minutes <= 52_560_000
             && c.chat.delete_window_minutes <= 52_560_000,
-        "chat.max_invite_ttl_days must be at least 1, and times of chat at most a hundred years",
+        "chat.max_invite_ttl_days must lie between 1 and 36500, and the windows of chat at most a hundred years",
     )?;
     require(
         (100..=60_000).contains(&c.chat.expiry_interval_ms),
@@ -145,7 +145,7 @@ pub(super) fn check(c: &Config) -> Result<(), String> {
         t.relay_port_min >= 1024 && t.relay_port_min <= t.relay_port_max,
         "turn: 1024 <= relay_port_min <= relay_port_max",
     )?;
-    require(t.port == 0 || t.port != t.tls_port, "turn.port and turn.tls_port must be two ports")?;
+    require(t.port == 0 || t.port != t.tls_port, "turn.port and turn.tls_port must differ")?;
     require(
         t.max_allocations_per_user > 0 && t.max_allocations >= t.max_allocations_per_user,
         "turn.max_allocations_per_user must be at least 1, and at most turn.max_allocations",
@@ -166,8 +166,8 @@ pub(super) fn check(c: &Config) -> Result<(), String> {
     )
 }
 
-fn require(holds: bool, complaint: &str) -> Result<(), String> {
-    if holds { Ok(()) } else { Err(complaint.to_owned()) }
+fn require(condition: bool, message: &str) -> Result<(), String> {
+    if condition { Ok(()) } else { Err(message.to_owned()) }
 }
 
 fn files(c: &Config) -> Result<(), String> {
@@ -196,6 +196,6 @@ fn files(c: &Config) -> Result<(), String> {
     )?;
     require(
         s.secret_key.expose().is_empty() || s.secret_key_file.as_os_str().is_empty(),
-        "storage.secret_key and storage.secret_key_file exclude each other",
+        "storage.secret_key and storage.secret_key_file are mutually exclusive",
     )
 }

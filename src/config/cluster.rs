@@ -1,4 +1,4 @@
-//! Settings of what nodes share.
+//! Settings of the services that nodes share.
 
 use std::path::PathBuf;
 
@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClusterConfig {
-    #[serde(skip_serializing)] // it may hold a password
+    #[serde(skip_serializing)] // it may contain a password
     pub amqp_url: Secret<String>,
-    #[serde(skip_serializing)] // it may hold a password
+    #[serde(skip_serializing)] // it may contain a password
     pub redis_url: Secret<String>,
     pub redis_key_prefix: String,
     pub ca_file: PathBuf,
@@ -20,16 +20,16 @@ pub struct ClusterConfig {
 }
 
 impl ClusterConfig {
-    /// Whether there may be other nodes.
-    pub fn is_on(&self) -> bool {
+    /// Whether a bus is configured, so that there may be other nodes.
+    pub fn is_enabled(&self) -> bool {
         !self.amqp_url.expose().is_empty()
     }
 
-    /// The text of `certificates`, if it is set.
+    /// The content of `ca_file`, if it is set.
     ///
     /// # Errors
-    /// The file cannot be read, in words.
-    pub fn authorities(&self) -> Result<Option<String>, String> {
+    /// A text that says why the file cannot be read.
+    pub fn read_ca_file(&self) -> Result<Option<String>, String> {
         let path = &self.ca_file;
         if path.as_os_str().is_empty() {
             return Ok(None);

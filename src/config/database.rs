@@ -1,4 +1,4 @@
-//! Settings of where things are kept.
+//! Settings of the database.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatabaseConfig {
-    #[serde(skip_serializing)] // it may hold a password
+    #[serde(skip_serializing)] // it may contain a password
     pub url: String,
     pub max_connections: u32,
     pub sqlite_read_connections: u32,
@@ -19,18 +19,18 @@ pub struct DatabaseConfig {
     pub synchronous: SynchronousMode,
 }
 
-/// What SQLite does before a commit counts.
+/// How durable a commit in SQLite is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SynchronousMode {
-    /// fsync: survives a power cut.
+    /// fsync on commit: survives a power cut.
     Full,
-    /// Hand it to the operating system: survives a crash of this program.
+    /// Written to the operating system only: survives a crash of this program.
     Normal,
 }
 
 impl DatabaseConfig {
-    /// The database's address: as configured, or the embedded file in `data_dir`.
+    /// The database's location: the configured URL, or the path of the embedded file in `data_dir`.
     pub fn location(&self, data_dir: &Path) -> String {
         if self.url.is_empty() {
             data_dir.join("securevox.db").display().to_string()
@@ -39,8 +39,8 @@ impl DatabaseConfig {
         }
     }
 
-    /// How long an operation may take.
-    pub fn deadline(&self) -> Duration {
+    /// How long a database operation may take.
+    pub fn operation_timeout(&self) -> Duration {
         Duration::from_millis(self.operation_timeout_ms)
     }
 }

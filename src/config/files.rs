@@ -1,4 +1,4 @@
-//! Settings of files that people send.
+//! Settings of attachments and uploads.
 
 use std::time::Duration;
 
@@ -21,13 +21,13 @@ pub struct FilesConfig {
 }
 
 impl FilesConfig {
-    /// How long an upload may take before it is given up.
-    pub fn upload(&self) -> Duration {
+    /// How long an upload may take before it is discarded.
+    pub fn upload_ttl(&self) -> Duration {
         Duration::from_secs(self.upload_ttl_hours * 3600)
     }
 
-    /// How long a file waits for a message.
-    pub fn unused(&self) -> Duration {
+    /// How long an attachment is kept that no message uses.
+    pub fn unreferenced_ttl(&self) -> Duration {
         Duration::from_secs(self.unreferenced_ttl_hours * 3600)
     }
 }

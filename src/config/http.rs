@@ -1,4 +1,4 @@
-//! Settings of the listener.
+//! Settings of the HTTP listener.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -23,24 +23,25 @@ pub struct HttpConfig {
 }
 
 impl HttpConfig {
-    /// Whether this server itself speaks TLS.
+    /// Whether this server itself terminates TLS.
     pub fn has_tls(&self) -> bool {
         !self.tls_certificate_file.as_os_str().is_empty()
     }
 
-    /// Whether a browser page of this origin may call: our own, or an allowed one.
+    /// Whether a browser page of this origin may call the API: the public URL's origin, or an
+    /// allowed one.
     pub fn allows_origin(&self, origin: &str) -> bool {
         let public = self.public_url.trim_end_matches('/');
         origin == public || self.allowed_origins.iter().any(|o| o == "*" || o == origin)
     }
 
-    /// Whether `X-Forwarded-For` from this address is believed.
+    /// Whether `X-Forwarded-For` from this address is trusted.
     pub fn trusts(&self, peer: IpAddr) -> bool {
         self.trusted_proxies.iter().any(|network| network.contains(peer))
     }
 }
 
-/// A network in CIDR notation; a bare address is a network of one.
+/// A network in CIDR notation; a bare address is a network of one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Network {
@@ -49,7 +50,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Whether `ip` lies in it; an IPv4 address mapped into IPv6 counts as IPv4.
+    /// Whether `ip` is in the network; an IPv4-mapped IPv6 address counts as IPv4.
     pub fn contains(&self, ip: IpAddr) -> bool {
         match (self.address, ip.to_canonical()) {
             (IpAddr::V4(net), IpAddr::V4(ip)) => {
@@ -69,12 +70,12 @@ impl FromStr for Network {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not a network such as 10.0.0.0/8");
+        let invalid = || format!("`{text}` is not a network such as 10.0.0.0/8");
         let (address, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
-        let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.map_or(Ok(most), |b| b.parse().map_err(|_| wrong()))?;
-        if bits > most { Err(wrong()) } else { Ok(Self { address, bits }) }
+        let address: IpAddr = address.parse().map_err(|_| invalid())?;
+        let max_bits = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.map_or(Ok(max_bits), |b| b.parse().map_err(|_| invalid()))?;
+        if bits > max_bits { Err(invalid()) } else { Ok(Self { address, bits }) }
     }
 }
 

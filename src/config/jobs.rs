@@ -1,4 +1,4 @@
-//! Settings of work that must be done.
+//! Settings of background jobs.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub struct JobsConfig {
 }
 
 impl JobsConfig {
-    /// How long a job belongs to whoever took it.
+    /// How long a worker holds the lease of a job.
     pub fn lease(&self) -> Duration {
         Duration::from_secs(self.lease_seconds)
     }

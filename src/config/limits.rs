@@ -1,4 +1,4 @@
-//! Settings of how often is too often.
+//! Settings of rate limits.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Settings of what forwards media.
+//! Settings of the SFU.
 
 use std::net::IpAddr;
 

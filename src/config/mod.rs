@@ -1,7 +1,8 @@
-//! Settings in layers: the built-in `config.toml`, its profile, your file, the environment.
+//! Settings in layers: the built-in `config.toml`, its profile, the operator's file, the
+//! environment.
 //!
-//! There are no defaults in code: `config.toml` is the default *and* the manual, so the manual
-//! cannot lie. Unknown keys are refused, so a typo cannot hide.
+//! There are no defaults in code: `config.toml` is both the defaults and the manual, so they cannot
+//! diverge. Unknown keys are rejected, so typing errors are detected.
 
 mod auth;
 mod calls;
@@ -43,113 +44,105 @@ pub use turn::{EmbeddedTurnMode, TurnConfig};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-/// The lowest layer.
+/// The lowest layer: the built-in `config.toml`.
 pub const DEFAULTS: &str = include_str!("../../config.toml");
-/// What the environment's settings begin with: `SECUREVOX__SECTION__KEY`.
-pub const PREFIX: &str = "SECUREVOX__";
+/// Prefix of settings in the environment: `SECUREVOX__SECTION__KEY`.
+pub const ENV_PREFIX: &str = "SECUREVOX__";
 
-/// All settings, checked.
+/// All settings, merged and validated.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Which profile was laid over the defaults.
+    /// Name of the profile that was applied to the defaults.
     pub profile: String,
-    /// The process itself.
     pub node: NodeConfig,
-    /// The listener.
     pub http: HttpConfig,
-    /// What seals secrets in the database.
+    /// Keys that seal secrets in the database.
     pub secrets: SecretsConfig,
-    /// Accounts and their tokens.
     pub auth: AuthConfig,
-    /// How often is too often.
     pub limits: RateLimitsConfig,
-    /// Where things are kept.
     pub database: DatabaseConfig,
-    /// What nodes share.
+    /// Services that nodes share.
     pub cluster: ClusterConfig,
-    /// Sockets and what lives behind them.
     pub sessions: SessionsConfig,
-    /// Conversations.
     pub chat: ChatConfig,
-    /// Files that people send.
+    /// Attachments and uploads.
     pub files: FilesConfig,
-    /// Where the bytes of files are kept.
+    /// Where the content of files is stored.
     pub storage: StorageConfig,
-    /// Who calls whom, and for how long.
     pub calls: CallsConfig,
-    /// What forwards media.
+    /// The SFU.
     pub media: MediaConfig,
-    /// What relays media for those who cannot be reached.
+    /// The TURN server.
     pub turn: TurnConfig,
-    /// Work that must be done.
+    /// Background jobs.
     pub jobs: JobsConfig,
-    /// When an actor counts as stuck.
+    /// The watchdog of the supervision tree.
     pub supervision: SupervisionConfig,
-    /// Logs.
+    /// Logs and metrics.
     pub telemetry: TelemetryConfig,
 }
 
-/// Why the settings cannot be used, in words for whoever wrote them.
+/// Why the settings cannot be used, as messages for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// A layer is not TOML.
+    /// A layer is not valid TOML.
     #[error("{layer} is not valid TOML: {reason}")]
     Syntax {
-        /// Which layer.
+        /// Name of the layer.
         layer: &'static str,
-        /// What the parser said, with its line.
+        /// The parser's message, with the line.
         reason: String,
     },
-    /// A key that does not exist, or a value of the wrong kind.
-    #[error("the settings do not fit: {0}")]
-    Shape(String),
-    /// A profile that `config.toml` does not have.
-    #[error("there is no profile `{0}`: choose development, staging or production")]
-    Profile(String),
-    /// Values that contradict each other or the world.
+    /// An unknown key, or a value of the wrong type.
+    #[error("invalid setting: {0}")]
+    InvalidValue(String),
+    /// A profile that `config.toml` does not define.
+    #[error("unknown profile `{0}`: choose development, staging or production")]
+    UnknownProfile(String),
+    /// Values that contradict each other or exceed their range.
     #[error("{0}")]
-    Check(String),
+    Inconsistent(String),
 }
 
-/// Lays the layers over each other; `file` is the text of your own file, `env` usually the
-/// environment of the process.
+/// Merges the layers; `file` is the text of the operator's file, `env` usually the environment of
+/// the process.
 ///
 /// # Errors
-/// [`ConfigError`] says which layer and which key.
+/// [`ConfigError`] names the layer and the key.
 pub fn load(
     file: &str,
     env: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Config, ConfigError> {
     let mut settings = parse(DEFAULTS, "the built-in config.toml")?;
-    let own = parse(file, "your file")?;
+    let operator_settings = parse(file, "your file")?;
     let env: Vec<_> = env
         .into_iter()
-        .filter_map(|(name, text)| Some((name.strip_prefix(PREFIX)?.to_lowercase(), text)))
+        .filter_map(|(name, text)| Some((name.strip_prefix(ENV_PREFIX)?.to_lowercase(), text)))
         .collect();
 
     let profile = env
         .iter()
         .find(|(path, _)| path == "profile")
         .map(|(_, text)| text.as_str())
-        .or_else(|| own.get("profile").and_then(Value::as_str))
+        .or_else(|| operator_settings.get("profile").and_then(Value::as_str))
         .or_else(|| settings.get("profile").and_then(Value::as_str))
         .unwrap_or_default()
         .to_owned();
     let Some(Value::Table(mut profiles)) = settings.remove("profiles") else {
-        return Err(ConfigError::Profile(profile));
+        return Err(ConfigError::UnknownProfile(profile));
     };
     let Some(Value::Table(overlay)) = profiles.remove(&profile) else {
-        return Err(ConfigError::Profile(profile));
+        return Err(ConfigError::UnknownProfile(profile));
     };
-    lay_over(&mut settings, overlay);
-    lay_over(&mut settings, own);
+    merge(&mut settings, overlay);
+    merge(&mut settings, operator_settings);
     for (path, text) in env {
-        lay_over(&mut settings, branch(&path, &text));
+        merge(&mut settings, env_table(&path, &text));
     }
     let config: Config = serde_path_to_error::deserialize(settings)
-        .map_err(|e| ConfigError::Shape(format!("{}: {}", e.path(), e.inner().message())))?;
-    check::check(&config).map_err(ConfigError::Check)?;
+        .map_err(|e| ConfigError::InvalidValue(format!("{}: {}", e.path(), e.inner().message())))?;
+    check::check(&config).map_err(ConfigError::Inconsistent)?;
     Ok(config)
 }
 
@@ -157,11 +150,13 @@ fn parse(text: &str, layer: &'static str) -> Result<Table, ConfigError> {
     text.parse().map_err(|e: toml::de::Error| ConfigError::Syntax { layer, reason: e.to_string() })
 }
 
-/// `top` wins, key by key; tables merge.
-fn lay_over(base: &mut Table, top: Table) {
-    for (key, value) in top {
+/// Merges `overlay` into `base`: the overlay wins, key by key, and tables are merged.
+fn merge(base: &mut Table, overlay: Table) {
+    for (key, value) in overlay {
         match (base.get_mut(&key), value) {
-            (Some(Value::Table(below)), Value::Table(above)) => lay_over(below, above),
+            (Some(Value::Table(inner_base)), Value::Table(inner_overlay)) => {
+                merge(inner_base, inner_overlay)
+            }
             (_, value) => {
                 base.insert(key, value);
             }
@@ -169,9 +164,9 @@ fn lay_over(base: &mut Table, top: Table) {
     }
 }
 
-/// `http__bind` and its text, as the table `{ http = { bind = … } }`. Text that reads as a TOML
-/// value is one; anything else is a string.
-fn branch(path: &str, text: &str) -> Table {
+/// Converts `http__bind` and its text to the table `{ http = { bind = … } }`. Text that parses as a
+/// TOML value is one; anything else is a string.
+fn env_table(path: &str, text: &str) -> Table {
     let value = format!("v = {text}").parse::<Table>().ok().and_then(|mut t| t.remove("v"));
     let mut keys = path.rsplit("__");
     let mut table = Table::new();

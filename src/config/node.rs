@@ -1,4 +1,4 @@
-//! Settings of the process itself.
+//! Settings of the node and its process.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub struct NodeConfig {
 }
 
 impl NodeConfig {
-    /// What people call this node: as configured, or the name of the machine.
+    /// Name of this node for operators: as configured, or the host name.
     pub fn name(&self) -> String {
         if !self.name.is_empty() {
             return self.name.clone();
@@ -26,7 +26,7 @@ impl NodeConfig {
     }
 
     /// How long a graceful shutdown may take.
-    pub fn shutdown(&self) -> Duration {
+    pub fn shutdown_timeout(&self) -> Duration {
         Duration::from_secs(self.shutdown_timeout_seconds)
     }
 }

@@ -1,4 +1,4 @@
-//! Settings of what seals secrets in the database.
+//! Settings of the keys that seal secrets in the database.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ pub struct SecretsConfig {
 }
 
 impl SecretsConfig {
-    /// The file with the keys, if they are not among the settings themselves.
+    /// Path of the key file; `None` if the keys are given in the settings themselves.
     pub fn key_file(&self, data_dir: &Path) -> Option<PathBuf> {
         if !self.keys.is_empty() {
             None

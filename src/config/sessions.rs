@@ -1,4 +1,4 @@
-//! Settings of sockets and what lives behind them.
+//! Settings of sockets and the sessions behind them.
 
 use std::time::Duration;
 
@@ -19,23 +19,23 @@ pub struct SessionsConfig {
 }
 
 impl SessionsConfig {
-    /// How long a socket may stay nameless.
-    pub fn authenticate(&self) -> Duration {
+    /// How long a socket may stay unauthenticated.
+    pub fn authenticate_timeout(&self) -> Duration {
         Duration::from_secs(self.authenticate_timeout_seconds)
     }
 
-    /// The time between pings.
-    pub fn ping(&self) -> Duration {
+    /// Interval between two pings of a socket.
+    pub fn ping_interval(&self) -> Duration {
         Duration::from_secs(self.ping_interval_seconds)
     }
 
-    /// How long a session waits for its device to come back.
-    pub fn grace(&self) -> Duration {
+    /// How long a session waits for its device to reconnect.
+    pub fn resume_window(&self) -> Duration {
         Duration::from_secs(self.resume_window_seconds)
     }
 
-    /// How long messages wait for the first `sync`.
-    pub fn hold(&self) -> Duration {
+    /// How long messages are held back until the first `sync`.
+    pub fn initial_sync_wait(&self) -> Duration {
         Duration::from_millis(self.initial_sync_wait_ms)
     }
 }

@@ -1,4 +1,4 @@
-//! Settings of where the bytes of files are kept.
+//! Settings of the blob store.
 
 use std::path::{Path, PathBuf};
 
@@ -22,19 +22,19 @@ pub struct StorageConfig {
     pub secret_key_file: PathBuf,
 }
 
-/// What keeps the bytes.
+/// Backend of the blob store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StorageKind {
-    /// A folder.
+    /// A directory.
     Disk,
-    /// A bucket.
+    /// An S3 bucket.
     S3,
 }
 
 impl StorageConfig {
-    /// The folder of files and of uploads under way.
-    pub fn place(&self, data_dir: &Path) -> PathBuf {
+    /// The directory of blobs and of uploads in progress.
+    pub fn directory(&self, data_dir: &Path) -> PathBuf {
         if self.path.as_os_str().is_empty() { data_dir.to_owned() } else { self.path.clone() }
     }
 }

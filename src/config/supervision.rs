@@ -1,4 +1,4 @@
-//! Settings of when an actor counts as stuck.
+//! Settings of the watchdog for stuck actors.
 
 use std::time::Duration;
 
@@ -14,18 +14,18 @@ pub struct SupervisionConfig {
 }
 
 impl SupervisionConfig {
-    /// When a blocked handler is reported.
-    pub fn warn(&self) -> Duration {
+    /// After how long a blocked handler is reported.
+    pub fn warn_after(&self) -> Duration {
         Duration::from_millis(self.watchdog_warn_ms)
     }
 
-    /// When its thread is given up.
-    pub fn lost(&self) -> Duration {
+    /// After how long its thread is replaced.
+    pub fn replace_thread_after(&self) -> Duration {
         Duration::from_millis(self.watchdog_replace_thread_ms)
     }
 
-    /// When the process ends.
-    pub fn exit(&self) -> Duration {
+    /// After how long the process ends.
+    pub fn exit_after(&self) -> Duration {
         Duration::from_millis(self.watchdog_exit_ms)
     }
 }

@@ -1,4 +1,4 @@
-//! Settings of logs.
+//! Settings of logs and metrics.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,14 +11,14 @@ pub struct TelemetryConfig {
     pub metrics_allow_loopback: bool,
 }
 
-/// How a log line looks.
+/// Format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// Text in a terminal, JSON elsewhere.
+    /// Text on a terminal, JSON otherwise.
     Auto,
-    /// For people.
+    /// Human-readable text.
     Text,
-    /// For machines, one object a line.
+    /// JSON, one object per line.
     Json,
 }

@@ -1,4 +1,4 @@
-//! Settings of what relays media.
+//! Settings of TURN.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -23,24 +23,24 @@ pub struct TurnConfig {
     pub max_allocations: usize,
     pub max_bps_per_user: u64,
     pub credential_ttl_seconds: u64,
-    #[serde(serialize_with = "hidden")]
+    #[serde(serialize_with = "redacted")]
     pub secret: Secret<String>,
     pub external_urls: Vec<String>,
 }
 
-/// Whether the embedded server runs.
+/// Whether the embedded TURN server runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EmbeddedTurnMode {
-    /// Unless `urls` names another.
+    /// Unless `external_urls` names another server.
     Auto,
     On,
     Off,
 }
 
 impl TurnConfig {
-    /// Whether the embedded server runs.
-    pub const fn runs(&self) -> bool {
+    /// Whether the embedded TURN server runs.
+    pub const fn is_embedded_enabled(&self) -> bool {
         match self.mode {
             EmbeddedTurnMode::Auto => self.external_urls.is_empty(),
             EmbeddedTurnMode::On => true,
@@ -48,13 +48,13 @@ impl TurnConfig {
         }
     }
 
-    /// How long credentials work.
-    pub const fn lifetime(&self) -> Duration {
+    /// Lifetime of TURN credentials.
+    pub const fn credential_ttl(&self) -> Duration {
         Duration::from_secs(self.credential_ttl_seconds)
     }
 }
 
-/// `config check` prints the settings, but no secret.
-fn hidden<S: serde::Serializer>(secret: &Secret<String>, to: S) -> Result<S::Ok, S::Error> {
+/// Serialises a secret as `***`: `config check` prints the settings, but no secret.
+fn redacted<S: serde::Serializer>(secret: &Secret<String>, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(if secret.expose().is_empty() { "" } else { "***" })
 }

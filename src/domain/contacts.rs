@@ -151,7 +151,7 @@ impl ContactService {
                 }
                 // As an address book finds people: whoever keeps the asker away has no number.
                 let number = vec![phone.as_str().to_owned()];
-                let found = self.store.match_phones(me.user, number).await?;
+                let found = self.store.users_by_phones(me.user, number).await?;
                 found.first().ok_or(ContactError::NoSuchPerson)?.1
             }
             _ => return Err(ContactError::OneOf),
@@ -171,12 +171,12 @@ impl ContactService {
                 vec![other],
                 ServerEvent::ContactAccepted(person(me)),
             )),
-            ContactRequestOutcome::Ignored => {
+            ContactRequestOutcome::ShadowBlocked => {
                 Ok(WithEvents::without_events(asked(wire::ContactState::PendingOut)))
             }
-            ContactRequestOutcome::Already => Err(ContactError::Already),
-            ContactRequestOutcome::Blocking => Err(ContactError::Blocking),
-            ContactRequestOutcome::NoSuchUser => Err(ContactError::NoSuchPerson),
+            ContactRequestOutcome::AlreadyRequested => Err(ContactError::Already),
+            ContactRequestOutcome::RecipientBlocked => Err(ContactError::Blocking),
+            ContactRequestOutcome::UserNotFound => Err(ContactError::NoSuchPerson),
         }
     }
 
@@ -205,7 +205,7 @@ impl ContactService {
             }
         }
         let phones = spellings.keys().cloned().collect();
-        let found = self.store.match_phones(me.user, phones).await?;
+        let found = self.store.users_by_phones(me.user, phones).await?;
         let named = |(phone, user_id, name): (String, UserId, String)| {
             Some(wire::ContactMatch { phone: spellings.remove(&phone)?, user_id, name })
         };
@@ -262,7 +262,7 @@ impl ContactService {
     /// # Errors
     /// [`ContactError::NoSuchContact`], or the database's.
     pub async fn refuse(&self, me: &Principal, other: UserId) -> Result<(), ContactError> {
-        found(self.store.refuse_contact(me.user, other).await?)
+        found(self.store.decline_contact(me.user, other).await?)
     }
 
     /// Ends a contact, or takes one's own request back.
@@ -281,7 +281,7 @@ impl ContactService {
         if other == me.user {
             return Err(ContactError::Yourself);
         }
-        let known = self.store.block(me.user, other, self.clock.now()).await?;
+        let known = self.store.block_user(me.user, other, self.clock.now()).await?;
         if known { Ok(()) } else { Err(ContactError::NoSuchPerson) }
     }
 
@@ -290,7 +290,7 @@ impl ContactService {
     /// # Errors
     /// [`ContactError::NoSuchContact`], or the database's.
     pub async fn unblock(&self, me: &Principal, other: UserId) -> Result<(), ContactError> {
-        found(self.store.unblock(me.user, other).await?)
+        found(self.store.unblock_user(me.user, other).await?)
     }
 
     /// The person's contacts and requests.

@@ -41,7 +41,7 @@ impl EraseAccountJob {
             .map_err(|error| JobError::permanent(error.to_string()))?;
         let (mut news, mut after) = (Vec::new(), None);
         loop {
-            let (touched, next) = self.store.left_behind(user, after).await?;
+            let (touched, next) = self.store.affected_conversations(user, after).await?;
             for conversation in touched {
                 news.extend(self.part(user, conversation, payload.scrub).await?);
             }
@@ -52,7 +52,7 @@ impl EraseAccountJob {
         }
         self.shelf.sweep(&self.store).await?;
         self.files.collect().await.map_err(|error| JobError::transient(error.to_string()))?;
-        if self.store.forget_deleted().await? {
+        if self.store.purge_deleted_data().await? {
             Ok(news)
         } else {
             Err(JobError::transient("the database's log is still being read"))
@@ -69,14 +69,14 @@ impl EraseAccountJob {
         let (mut others, mut said) = (Vec::new(), Vec::new());
         loop {
             let parting = match conversation.kind {
-                Kind::Direct => self.store.remove_direct(id, user, self.clock.now()).await?,
-                Kind::Group => {
-                    self.store.part_from_group(id, user, scrub, self.clock.now()).await?
+                Kind::Direct => {
+                    self.store.remove_direct_conversation(id, user, self.clock.now()).await?
                 }
+                Kind::Group => self.store.leave_group(id, user, scrub, self.clock.now()).await?,
             };
-            others.extend(parting.others);
-            said.extend(parting.said);
-            if !parting.more {
+            others.extend(parting.recipients);
+            said.extend(parting.system_messages);
+            if !parting.has_more {
                 break;
             }
         }

@@ -93,7 +93,7 @@ impl ExportStore {
             return Ok(());
         }
         let ids = found.iter().map(|(id, _)| *id).collect();
-        let known = store.known_exports(ids).await.map_err(io::Error::other)?;
+        let known = store.existing_exports(ids).await.map_err(io::Error::other)?;
         let known: HashMap<JobId, Option<i64>> = known.into_iter().collect();
         apart(move || {
             for (id, path) in &found {

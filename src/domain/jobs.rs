@@ -123,13 +123,13 @@ impl JobRunner {
     pub async fn step(&self) -> Result<PollOutcome, store::StoreError> {
         let kinds = self.works.iter().map(|work| work.kind().to_owned()).collect();
         match self.store.claim_job(kinds, self.lease, self.most, self.clock.now()).await? {
-            JobClaimOutcome::Nothing => Ok(PollOutcome::Idle),
-            JobClaimOutcome::Buried(job) => {
+            JobClaimOutcome::NoneDue => Ok(PollOutcome::Idle),
+            JobClaimOutcome::Dead(job) => {
                 tracing::error!(job.id = %job.id, job.kind = job.kind, "job exceeded max attempts");
                 self.count(&job, "dead");
                 Ok(PollOutcome::Worked(Vec::new()))
             }
-            JobClaimOutcome::Taken(job) => self.work(&job).await.map(PollOutcome::Worked),
+            JobClaimOutcome::Claimed(job) => self.work(&job).await.map(PollOutcome::Worked),
         }
     }
 
@@ -164,7 +164,7 @@ impl JobRunner {
             JobResolution::Dead { .. } => "dead",
         };
         self.count(job, word);
-        self.store.end_job(job.id, job.attempts, end, self.clock.now()).await?;
+        self.store.finish_job(job.id, job.attempts, end, self.clock.now()).await?;
         Ok(news)
     }
 

@@ -13,7 +13,7 @@ use super::extract::{CurrentUser, source};
 use super::problem::ApiError;
 use crate::cluster::RateLimit;
 use crate::domain::accounts;
-use crate::telemetry::metrics::refused;
+use crate::telemetry::metrics::count_rejected;
 
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,10 +148,10 @@ async fn limit(
     };
     let general = RateLimit::per_second("api", limits.api_per_second, limits.api_burst);
     let key = counted(source(request));
-    let taken = general.or_uncounted(services.cache.take(general, &key).await);
-    taken.inspect_err(|_| refused(general.name))?;
+    let taken = general.allow_uncounted(services.cache.take(general, &key).await);
+    taken.inspect_err(|_| count_rejected(general.name))?;
     if let Some(limit) = further {
-        services.cache.take(limit, &key).await.inspect_err(|_| refused(limit.name))?;
+        services.cache.take(limit, &key).await.inspect_err(|_| count_rejected(limit.name))?;
     }
     Ok(())
 }

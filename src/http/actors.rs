@@ -58,7 +58,7 @@ async fn act(
         let action = if restart { "actor.restart" } else { "actor.stop" };
         let subject = node.map_or_else(|| path.clone(), |node| format!("{node}{path}"));
         let entry = audit(Some(me.0.user), action, subject, from.0);
-        app.store.audit(entry, app.clock.now()).await?;
+        app.store.record_audit(entry, app.clock.now()).await?;
     }
     app.operators.act(node, ActorCommandRequest { path, restart }).await?;
     Ok(HttpResponse::NoContent().finish())

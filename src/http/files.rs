@@ -19,7 +19,7 @@ use super::AppState;
 use super::extract::{CurrentUser, PathIds};
 use super::problem::ApiError;
 use crate::domain::files::{FileDownload, FileError, may_show};
-use crate::telemetry::metrics::refused;
+use crate::telemetry::metrics::count_rejected;
 
 /// Whoever sends nothing for this long is gone.
 pub(super) const READ_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -29,7 +29,7 @@ const POLICY: &str = "default-src 'none'; sandbox";
 /// Counts a file that was refused.
 pub(super) fn counted(error: FileError) -> ApiError {
     let refusal = ApiError::from(error);
-    refused(refusal.code());
+    count_rejected(refusal.code());
     refusal
 }
 

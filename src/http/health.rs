@@ -12,7 +12,7 @@ pub(super) async fn health(app: Data<AppState>) -> HttpResponse {
     let checks = HealthChecks {
         database: word(app.store.ping().await.is_ok()),
         cache: word(app.cache.ping().await.is_ok()),
-        bus: if app.config.cluster.is_on() { word(is_heard(&app)) } else { "off" },
+        bus: if app.config.cluster.is_enabled() { word(is_heard(&app)) } else { "off" },
         telegram: "off",
     };
     let healthy = checks.database == "ok" && checks.cache == "ok" && checks.bus != "failed";

@@ -44,7 +44,12 @@ pub(super) async fn entry(
         inside.await.inspect_err(|error| {
             let status = error.as_response_error().status_code().as_u16();
             let route = pattern.as_deref().unwrap_or("none");
-            metrics::request(method_name(&method), route, status, begun.elapsed().as_secs_f64());
+            metrics::record_request(
+                method_name(&method),
+                route,
+                status,
+                begun.elapsed().as_secs_f64(),
+            );
         })?
     };
 
@@ -55,7 +60,7 @@ pub(super) async fn entry(
     let took = begun.elapsed();
     let route = pattern.as_deref().unwrap_or("none");
     uploads::add_tus_headers(route, response_head.status(), response_head.headers_mut());
-    metrics::request(method_name(&method), route, status, took.as_secs_f64());
+    metrics::record_request(method_name(&method), route, status, took.as_secs_f64());
     tracing::debug!(
         request.id = id,
         http.method = %method,

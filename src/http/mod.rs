@@ -49,7 +49,7 @@ use crate::domain::contacts::ContactService;
 use crate::domain::exports::ExportService;
 use crate::domain::files::FileService;
 use crate::domain::jobs::JobRunner;
-use crate::telemetry::metrics::refused;
+use crate::telemetry::metrics::count_rejected;
 
 /// All that a handler can reach; cheap to clone.
 #[derive(Clone)]
@@ -134,7 +134,7 @@ impl SocketLimiter {
         match tokio::time::timeout(ADMISSION_TIMEOUT, self.entering.clone().acquire_owned()).await {
             Ok(Ok(turn)) => Ok(turn),
             Ok(Err(_)) | Err(_) => {
-                refused("turns");
+                count_rejected("turns");
                 Err(sessions::SessionError::NotStarted)
             }
         }

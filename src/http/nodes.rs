@@ -29,7 +29,7 @@ pub(super) async fn list(app: Data<AppState>) -> Result<Json<Paginated<NodeView>
         }];
         return Ok(Json(Paginated { items, next: None }));
     };
-    let nodes = leases.nodes().await?;
+    let nodes = leases.live_nodes().await?;
     let items = nodes.into_iter().map(|node| NodeView {
         id: node.id,
         name: node.name,
@@ -55,7 +55,7 @@ pub(super) async fn drain(
     }
     // Written before the deed, since the node may take the answer down with it.
     let entry = audit(Some(me.0.user), "node.drain", node.to_string(), from.0);
-    app.store.audit(entry, app.clock.now()).await?;
+    app.store.record_audit(entry, app.clock.now()).await?;
     app.operators.drain(node).await?;
     Ok(HttpResponse::Accepted().finish())
 }

@@ -1,28 +1,28 @@
-//! Why the store could not answer; what a question's answer may be is never in here.
+//! Failures of the store itself; business outcomes are never errors.
 
 use std::error::Error as StdError;
 
 use base::error::{CodedError, ErrorKind};
 use diesel::result::{DatabaseErrorKind, Error as Diesel};
 
-/// A failure of the machinery. Business outcomes are values of the method's own enum.
+/// A failure of the store. Business outcomes are values of each method's own result type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The queue is full; nothing was started, it may be tried again at once elsewhere.
-    #[error("the store's queue is full")]
+    /// The queue is full; nothing was started, so it may be retried at once on another node.
+    #[error("the store queue is full")]
     Overloaded,
-    /// No answer in time; whether it happened is unknown: repeat it with the same ids.
+    /// No result in time; whether it happened is unknown: retry with the same ids.
     #[error("the store did not answer in time")]
     Deadline,
-    /// The database cannot be reached or asks to try again; nothing was changed.
+    /// The database is unreachable or asks for a retry; nothing was changed.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
-    /// Our own mistake: a broken row, a violated constraint, a panic; nothing was changed.
+    /// A defect on our side: an invalid row, a violated constraint, a panic; nothing was changed.
     #[error("the store failed: {0}")]
     Internal(String),
 }
 
-/// What every method of the store answers.
+/// The result of every store method.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
 impl CodedError for StoreError {
@@ -48,50 +48,52 @@ impl CodedError for StoreError {
 }
 
 impl StoreError {
-    /// The failure of a start or a connection, with all its causes in one line.
+    /// A failure to start or connect, with all its causes in one line.
     pub(crate) fn unavailable(cause: &dyn StdError) -> Self {
         Self::Unavailable(causes(cause))
     }
 
-    /// The failure of a COMMIT: if the connection broke in it, nobody knows what happened.
+    /// A failed COMMIT: if the connection broke during it, the outcome is unknown.
     pub(crate) fn of_commit(error: Diesel) -> Self {
-        if lost(&error) { Self::Deadline } else { error.into() }
+        if is_connection_lost(&error) { Self::Deadline } else { error.into() }
     }
 }
 
 impl From<Diesel> for StoreError {
     fn from(error: Diesel) -> Self {
         match &error {
-            error if lost(error) => Self::Unavailable(error.to_string()),
-            Diesel::DatabaseError(_, about) if passing(about.message()) => {
-                Self::Unavailable(about.message().to_owned())
+            error if is_connection_lost(error) => Self::Unavailable(error.to_string()),
+            Diesel::DatabaseError(_, info) if is_transient(info.message()) => {
+                Self::Unavailable(info.message().to_owned())
             }
-            Diesel::BrokenTransactionManager => Self::Unavailable("a broken transaction".into()),
+            Diesel::BrokenTransactionManager => {
+                Self::Unavailable("transaction state is broken".into())
+            }
             error => Self::Internal(error.to_string()),
         }
     }
 }
 
 /// Whether the connection itself is gone.
-fn lost(error: &Diesel) -> bool {
+fn is_connection_lost(error: &Diesel) -> bool {
     use DatabaseErrorKind::{ClosedConnection, UnableToSendCommand};
     matches!(error, Diesel::DatabaseError(ClosedConnection | UnableToSendCommand, _))
 }
 
-/// Conditions that pass: neither database gives them a kind of their own in diesel.
-fn passing(message: &str) -> bool {
-    const SIGNS: [&str; 9] = [
+/// Transient conditions: diesel has no kind of its own for them with either database.
+fn is_transient(message: &str) -> bool {
+    const PATTERNS: [&str; 9] = [
         "database is locked",              // SQLite: another process writes
         "database or disk is full",        // SQLite
         "canceling statement due to",      // PostgreSQL: statement_timeout, lock_timeout
-        "terminating connection",          // PostgreSQL: it is being shut down
-        "the database system is",          // PostgreSQL: starting up, shutting down
-        "deadlock detected",               // PostgreSQL: the other one went on
+        "terminating connection",          // PostgreSQL: shutting down
+        "the database system is",          // PostgreSQL: starting up or shutting down
+        "deadlock detected",               // PostgreSQL: the other transaction won
         "could not serialize access",      // PostgreSQL
         "remaining connection slots",      // PostgreSQL: too many clients
         "sorry, too many clients already", // PostgreSQL
     ];
-    SIGNS.iter().any(|sign| message.contains(sign))
+    PATTERNS.iter().any(|pattern| message.contains(pattern))
 }
 
 /// An error and its causes in one line.
@@ -99,10 +101,10 @@ pub(crate) fn causes(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
-        let words = cause.to_string();
-        if !text.contains(&words) {
+        let part = cause.to_string();
+        if !text.contains(&part) {
             text.push_str(": ");
-            text.push_str(&words);
+            text.push_str(&part);
         }
         next = cause.source();
     }

@@ -1,4 +1,5 @@
-//! Own threads for blocking questions: a bounded queue, a deadline, and group commit.
+//! Dedicated threads for blocking database operations: a bounded queue, a deadline, and group
+//! commit.
 
 use std::borrow::BorrowMut;
 use std::collections::VecDeque;
@@ -19,59 +20,60 @@ mod tests;
 use self::task::{DbJob, DbTask};
 use crate::error::{Result, StoreError};
 
-/// How long a thread waits for a connection before its job, and all that wait, are refused.
+/// How long a thread waits for a connection before its job, and all queued jobs, are rejected.
 const POOL_CHECKOUT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The size of a lane.
+/// Size and limits of one executor.
 #[derive(Clone, Copy)]
 pub(crate) struct ExecutorConfig {
-    /// Threads; as many as the pool has connections.
+    /// Number of threads; equal to the pool's number of connections.
     pub(crate) threads: u32,
-    /// Jobs that may wait.
-    pub(crate) queue: usize,
-    /// Jobs that may share one transaction, each in a savepoint of its own. More than one only
-    /// where there is one thread: two groups would lock the same rows in different orders.
-    pub(crate) group: usize,
-    /// How long a caller waits.
-    pub(crate) deadline: Duration,
+    /// Jobs that may wait in the queue.
+    pub(crate) queue_capacity: usize,
+    /// Jobs that may share one transaction, each in its own savepoint. More than one only with a
+    /// single thread: two groups would lock the same rows in different orders.
+    pub(crate) max_group: usize,
+    /// How long a caller waits for its result.
+    pub(crate) timeout: Duration,
 }
 
-/// How the outermost transaction begins.
+/// Begins the outermost transaction.
 pub(crate) type BeginTransaction<C> = fn(&mut C) -> QueryResult<()>;
 
-/// Where jobs for one pool of connections wait for its threads.
+/// Queues jobs for one connection pool and its threads.
 pub(crate) struct ConnectionExecutor<C> {
     shared: Arc<ExecutorShared<C>>,
-    shape: ExecutorConfig,
+    config: ExecutorConfig,
 }
 
 struct ExecutorShared<C> {
-    waiting: Mutex<QueuedJob<C>>,
+    queue: Mutex<JobQueue<C>>,
     wake: Condvar,
 }
 
-struct QueuedJob<C> {
+struct JobQueue<C> {
     jobs: VecDeque<Box<dyn DbJob<C>>>,
     closed: bool,
 }
 
 impl<C> ExecutorShared<C> {
-    fn lock(&self) -> MutexGuard<'_, QueuedJob<C>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, JobQueue<C>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next jobs, at most `most`; none when the lane is closed and empty.
-    fn take(&self, most: usize) -> Vec<Box<dyn DbJob<C>>> {
-        let mut waiting = self.lock();
-        while waiting.jobs.is_empty() && !waiting.closed {
-            waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+    /// Blocks until jobs are queued and takes up to `max`; empty once the executor is closed and
+    /// drained.
+    fn take(&self, max: usize) -> Vec<Box<dyn DbJob<C>>> {
+        let mut queue = self.lock();
+        while queue.jobs.is_empty() && !queue.closed {
+            queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
-        let count = waiting.jobs.len().min(most);
-        waiting.jobs.drain(..count).collect()
+        let count = queue.jobs.len().min(max);
+        queue.jobs.drain(..count).collect()
     }
 }
 
-/// The threads finish what waits and end.
+/// The threads finish the queued jobs and end.
 impl<C> Drop for ConnectionExecutor<C> {
     fn drop(&mut self) {
         self.shared.lock().closed = true;
@@ -80,156 +82,158 @@ impl<C> Drop for ConnectionExecutor<C> {
 }
 
 impl<C: Connection + 'static> ConnectionExecutor<C> {
-    /// Starts the threads. The pool belongs to them, so that the last one to end closes it.
+    /// Starts the threads. They own the pool, so the last one to end closes it.
     pub(crate) fn start<M>(
         name: &str,
         pool: &Pool<M>,
-        shape: ExecutorConfig,
+        config: ExecutorConfig,
         begin: BeginTransaction<C>,
     ) -> Result<Self>
     where
         M: ManageConnection<Connection: BorrowMut<C>>,
     {
-        let waiting = Mutex::new(QueuedJob { jobs: VecDeque::new(), closed: false });
-        let shared = Arc::new(ExecutorShared { waiting, wake: Condvar::new() });
-        let lane = Self { shared: Arc::clone(&shared), shape };
-        for n in 0..shape.threads {
+        let queue = Mutex::new(JobQueue { jobs: VecDeque::new(), closed: false });
+        let shared = Arc::new(ExecutorShared { queue, wake: Condvar::new() });
+        let executor = Self { shared: Arc::clone(&shared), config };
+        for n in 0..config.threads {
             let (shared, pool) = (Arc::clone(&shared), pool.clone());
             std::thread::Builder::new()
                 .name(format!("{name}-{n}"))
-                .spawn(move || work(&shared, &pool, shape.group, begin))
+                .spawn(move || run_worker(&shared, &pool, config.max_group, begin))
                 .map_err(|error| StoreError::unavailable(&error))?;
         }
-        Ok(lane)
+        Ok(executor)
     }
 
-    /// How many jobs wait.
+    /// Number of queued jobs.
     pub(crate) fn queued(&self) -> usize {
         self.shared.lock().jobs.len()
     }
 
-    /// Runs `deed` in a transaction of its own.
-    pub(crate) async fn change<T, F>(&self, deed: F) -> Result<T>
+    /// Runs `operation` in a transaction of its own.
+    pub(crate) async fn transaction<T, F>(&self, operation: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut C) -> QueryResult<T> + Send + 'static,
     {
-        self.run(false, deed).await
+        self.submit(false, operation).await
     }
 
-    /// Runs `deed`, which only reads, each of its statements for itself.
-    pub(crate) async fn look<T, F>(&self, deed: F) -> Result<T>
+    /// Runs the read-only `operation` without a transaction: each statement commits by itself.
+    pub(crate) async fn autocommit<T, F>(&self, operation: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut C) -> QueryResult<T> + Send + 'static,
     {
-        self.run(true, deed).await
+        self.submit(true, operation).await
     }
 
-    async fn run<T, F>(&self, bare: bool, deed: F) -> Result<T>
+    async fn submit<T, F>(&self, is_autocommit: bool, operation: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&mut C) -> QueryResult<T> + Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        let deadline = Instant::now() + self.shape.deadline;
+        let (reply, result) = oneshot::channel();
+        let deadline = Instant::now() + self.config.timeout;
         {
-            let mut waiting = self.shared.lock();
-            if waiting.jobs.len() >= self.shape.queue {
+            let mut queue = self.shared.lock();
+            if queue.jobs.len() >= self.config.queue_capacity {
                 return Err(StoreError::Overloaded);
             }
-            waiting.jobs.push_back(Box::new(DbTask::new(deed, bare, deadline, reply)));
+            queue.jobs.push_back(Box::new(DbTask::new(operation, is_autocommit, deadline, reply)));
         }
         self.shared.wake.notify_one();
-        match tokio::time::timeout_at(deadline, answer).await {
+        match tokio::time::timeout_at(deadline, result).await {
             Ok(Ok(outcome)) => outcome,
-            // Dropped unanswered: it expired in the queue, or its thread panicked around it.
+            // Dropped without a result: it expired in the queue, or its thread panicked around it.
             Ok(Err(_)) | Err(_) => Err(StoreError::Deadline),
         }
     }
 }
 
-/// A thread's life. Jobs catch their own panics; what is caught here is our own mistake, and
-/// costs the jobs in hand but never the thread.
-fn work<C: Connection, M: ManageConnection<Connection: BorrowMut<C>>>(
+/// Main loop of a thread. Jobs catch their own panics; a panic caught here is a defect of the
+/// executor and costs the jobs in hand, but never the thread.
+fn run_worker<C: Connection, M: ManageConnection<Connection: BorrowMut<C>>>(
     shared: &ExecutorShared<C>,
     pool: &Pool<M>,
-    group: usize,
+    max_group: usize,
     begin: BeginTransaction<C>,
 ) {
-    let serve = || {
+    let run_batches = || {
         loop {
-            let jobs = shared.take(group);
+            let jobs = shared.take(max_group);
             if jobs.is_empty() {
                 return;
             }
-            serve(jobs, shared, pool, begin);
+            run_batch(jobs, shared, pool, begin);
         }
     };
-    while catch_unwind(AssertUnwindSafe(serve)).is_err() {
+    while catch_unwind(AssertUnwindSafe(run_batches)).is_err() {
         tracing::error!("store worker panic recovered");
     }
 }
 
-fn serve<C: Connection, M: ManageConnection<Connection: BorrowMut<C>>>(
+fn run_batch<C: Connection, M: ManageConnection<Connection: BorrowMut<C>>>(
     mut jobs: Vec<Box<dyn DbJob<C>>>,
     shared: &ExecutorShared<C>,
     pool: &Pool<M>,
     begin: BeginTransaction<C>,
 ) {
     let now = Instant::now();
-    jobs.retain(|job| job.deadline() > now); // nobody waits for these: they never start
+    jobs.retain(|job| job.deadline() > now); // nobody waits for these any more: never start them
     if jobs.is_empty() {
         return;
     }
     match pool.get_timeout(POOL_CHECKOUT_TIMEOUT) {
         Ok(mut conn) => {
-            let end = transact((*conn).borrow_mut(), &mut jobs, begin);
-            drop(conn); // first: whoever hears the answer may ask at once
-            answer(jobs, &end);
+            let tx_result = run_in_transaction((*conn).borrow_mut(), &mut jobs, begin);
+            drop(conn); // before the results are sent: a caller may submit again at once
+            send_results(jobs, &tx_result);
         }
         Err(error) => {
-            // No connection for these: none for those behind them either, so all hear it now.
-            let refusal = Err(StoreError::unavailable(&error));
+            // No connection for these jobs means none for the queued ones either: reject all of
+            // them now.
+            let rejection = Err(StoreError::unavailable(&error));
             jobs.extend(shared.lock().jobs.drain(..));
-            answer(jobs, &refusal);
+            send_results(jobs, &rejection);
         }
     }
 }
 
-fn answer<C>(jobs: Vec<Box<dyn DbJob<C>>>, end: &Result<()>) {
+fn send_results<C>(jobs: Vec<Box<dyn DbJob<C>>>, tx_result: &Result<()>) {
     for job in jobs {
-        job.answer(end.clone());
+        job.send_result(tx_result.clone());
     }
 }
 
-/// Runs the jobs and says how their transaction ended; a job's own failure is its own affair.
-fn transact<C: Connection>(
+/// Runs the jobs and returns how their transaction ended; a job's own failure only affects that
+/// job.
+fn run_in_transaction<C: Connection>(
     conn: &mut C,
     jobs: &mut [Box<dyn DbJob<C>>],
     begin: BeginTransaction<C>,
 ) -> Result<()> {
     if let [job] = jobs {
-        if job.bare() {
+        if job.is_autocommit() {
             job.run(conn);
             return Ok(());
         }
         begin(conn)?;
-        let keep = job.run(conn);
-        return end(conn, keep);
+        let commit = job.run(conn);
+        return end_transaction(conn, commit);
     }
     begin(conn)?;
     for job in jobs {
-        if let Err(error) = savepoint(conn, job.as_mut()) {
-            // The transaction itself is in doubt: nothing of it may be acknowledged.
+        if let Err(error) = run_in_savepoint(conn, job.as_mut()) {
+            // The transaction itself is in doubt: none of its jobs may be acknowledged.
             let _ = C::TransactionManager::rollback_transaction(conn);
             return Err(error.into());
         }
     }
-    end(conn, true)
+    end_transaction(conn, true)
 }
 
-fn savepoint<C: Connection>(conn: &mut C, job: &mut dyn DbJob<C>) -> QueryResult<()> {
+fn run_in_savepoint<C: Connection>(conn: &mut C, job: &mut dyn DbJob<C>) -> QueryResult<()> {
     C::TransactionManager::begin_transaction(conn)?;
     if job.run(conn) {
         C::TransactionManager::commit_transaction(conn)
@@ -238,11 +242,11 @@ fn savepoint<C: Connection>(conn: &mut C, job: &mut dyn DbJob<C>) -> QueryResult
     }
 }
 
-fn end<C: Connection>(conn: &mut C, keep: bool) -> Result<()> {
-    if keep {
+fn end_transaction<C: Connection>(conn: &mut C, commit: bool) -> Result<()> {
+    if commit {
         C::TransactionManager::commit_transaction(conn).map_err(StoreError::of_commit)
     } else {
-        // A connection that cannot even roll back is broken: the pool throws it away.
+        // A connection that cannot even roll back is broken: the pool discards it.
         let _ = C::TransactionManager::rollback_transaction(conn);
         Ok(())
     }

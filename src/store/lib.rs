@@ -1,9 +1,10 @@
-//! Where SecureVOX keeps things: one API, SQLite or PostgreSQL beneath it.
+//! Storage of SecureVOX: one API over SQLite or PostgreSQL.
 //!
-//! One method is one transaction. What it may answer is in its type: an enum of outcomes, or an
-//! `Option`; an [`StoreError`] is a failure of the machinery. Time is an argument everywhere.
+//! One method is one transaction. Its return type lists the possible outcomes (an enum or an
+//! `Option`); a [`StoreError`] reports a failure of the store itself. The current time is always an
+//! argument.
 
-#![expect(clippy::duplicate_mod, reason = "the areas are compiled once for each database")]
+#![expect(clippy::duplicate_mod, reason = "the query modules are compiled once for each database")]
 
 mod config;
 mod error;

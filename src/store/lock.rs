@@ -1,4 +1,4 @@
-//! A node's lock: free once its process is gone.
+//! A lock per node: released when its process ends.
 
 use base::ids::NodeId;
 
@@ -7,20 +7,20 @@ use crate::postgres::AdvisoryLock;
 use crate::rows::lock_number;
 use crate::store::postgres_url;
 
-/// Held as long as this lives; the database frees it when the process dies.
+/// Held while this value lives; the database releases it when the process dies.
 pub struct NodeLock(Option<AdvisoryLock>);
 
 impl NodeLock {
-    /// Takes the lock of a node in the background. In SQLite there is none: nobody asks for it.
+    /// Acquires a node's lock in the background. SQLite needs none, so it always counts as held.
     ///
     /// # Errors
-    /// [`crate::StoreError::Internal`] if the URL makes no sense.
+    /// [`crate::StoreError::Internal`] if the URL is invalid.
     pub fn take(url: &str, node: NodeId) -> Result<Self> {
         let lock = postgres_url(url)?.map(|url| AdvisoryLock::take(url, lock_number(node)));
         lock.transpose().map(Self)
     }
 
-    /// Whether it is held just now.
+    /// Whether the lock is held right now.
     pub fn is_held(&self) -> bool {
         self.0.as_ref().is_none_or(AdvisoryLock::is_held)
     }

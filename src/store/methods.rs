@@ -1,4 +1,4 @@
-//! What the store can do, one file per area; each method is one transaction.
+//! The operations of the store, one file per area; each method is one transaction.
 
 mod accounts;
 mod api_tokens;

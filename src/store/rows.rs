@@ -1,4 +1,4 @@
-//! What goes into the store and what comes out: plain data, the same for both databases.
+//! Plain data that goes into the store and comes out of it, the same for both databases.
 
 mod accounts;
 mod api_tokens;
@@ -52,13 +52,13 @@ pub use invites::{InviteRow, JoinOutcome, NewInviteRow};
 pub use jobs::{Export, JobClaimOutcome, JobResolution, JobRow, JobState, NewJob};
 pub use keys::{NewKey, SealedColumn, SealedRow, SigningKey};
 pub use messages::{
-    AppendBatchOutcome, AppendOutcome, Happened, MessageRange, MessageRow, MessageWithDetails,
-    NewMessageRow, ReceiptKind, ReceiptOutcome, SearchPage, SearchParams, SystemEventRow,
+    AppendBatchOutcome, AppendOutcome, MessageRange, MessageRow, MessageWithDetails, NewMessageRow,
+    ReceiptKind, ReceiptOutcome, SearchPage, SearchParams, SystemEventKind, SystemEventRow,
 };
 pub use presence::{Availability, StatusRow};
 pub use second_factor::{SecondFactorProof, SecondFactorRow, SignIn, SignInOutcome};
 pub use sign_in::{DeviceIdentity, FirstAdminOutcome, NewRefresh, RefreshOutcome};
 pub use text_enum::ParseEnumError;
 pub use user_admin::{
-    AffectedConversation, DepartureBatch, PeopleFilter, UserAdminRow, UserChangeOutcome,
+    AffectedConversation, DepartureBatch, UserAdminRow, UserChangeOutcome, UserFilter,
 };

@@ -1,4 +1,4 @@
-//! The tables as the query builder sees them; `migrations/` makes them.
+//! The tables as the query builder sees them; `migrations/` creates them.
 
 use diesel::{allow_tables_to_appear_in_same_query, joinable, table};
 

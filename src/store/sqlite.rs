@@ -1,4 +1,4 @@
-//! Everything that is SQLite only; the areas are compiled for it at the end.
+//! The SQLite-specific part; the query modules are compiled for it at the end.
 
 use base::clock::Timestamp;
 use diesel::connection::{
@@ -18,13 +18,13 @@ pub(crate) type Conn = SqliteConnection;
 
 pub(crate) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 
-/// Opens connections to one file.
+/// Opens connections to one database file.
 pub(crate) struct SqliteConnectionManager {
-    /// The file.
+    /// Path of the database file.
     pub(crate) path: String,
     /// When its COMMIT returns.
     pub(crate) synchronous: SqliteSynchronous,
-    /// Whether it may only read.
+    /// Whether connections are read-only.
     pub(crate) query_only: bool,
 }
 
@@ -39,9 +39,10 @@ impl ManageConnection for SqliteConnectionManager {
             SqliteSynchronous::Full => "FULL",
             SqliteSynchronous::Normal => "NORMAL",
         };
-        // The time-out first: the change to WAL itself can meet another process's lock. The log
-        // is cut back after a long reader has made it grow. Readers keep little: there are several,
-        // and the operating system has the file's pages too. What is deleted is overwritten.
+        // The time-out comes first: the switch to WAL itself can meet another process's lock. The
+        // log is truncated after a long reader has made it grow. Readers have small caches: there
+        // are several of them, and the operating system caches the file too. Deleted content is
+        // overwritten.
         let (query_only, cache_kib) = if self.query_only { ("ON", 2048) } else { ("OFF", 16384) };
         conn.batch_execute(&format!(
             "PRAGMA busy_timeout = 1000;
@@ -88,46 +89,47 @@ pub(crate) fn truncate_log(conn: &mut Conn) -> QueryResult<bool> {
     Ok(row.busy == 0)
 }
 
-/// Holds the rows of a query until the end of the transaction: here the whole database is held.
-macro_rules! held {
+/// Locks the rows of a query until the end of the transaction. SQLite locks the whole database, so
+/// this adds nothing.
+macro_rules! for_update {
     ($query:expr) => {
         $query
     };
 }
 
-/// Holds the rows of a query against change: here the whole database is held.
-macro_rules! shared {
+/// Share-locks the rows of a query. SQLite locks the whole database, so this adds nothing.
+macro_rules! for_share {
     ($query:expr) => {
         $query
     };
 }
 
 /// The machine's clock, as the database reads it.
-pub(crate) fn clock(conn: &mut Conn) -> QueryResult<Timestamp> {
+pub(crate) fn current_time(conn: &mut Conn) -> QueryResult<Timestamp> {
     let micros = "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000";
     diesel::select(sql::<TimeSql>(micros)).get_result(conn)
 }
 
-/// A file has one life.
-#[expect(clippy::unnecessary_wraps, reason = "as on the server")]
-pub(crate) fn server_life(_: &mut Conn) -> QueryResult<Timestamp> {
+/// A file has no server start: always the same instant.
+#[expect(clippy::unnecessary_wraps, reason = "same signature as for PostgreSQL")]
+pub(crate) fn server_started_at(_: &mut Conn) -> QueryResult<Timestamp> {
     Ok(Timestamp::from_micros(0))
 }
 
-/// A file knows no locks that end with a process: nobody's death can be certified early.
-#[expect(clippy::unnecessary_wraps, reason = "as on the server")]
-pub(crate) fn free_lock(_: &mut Conn, _: i64) -> QueryResult<bool> {
+/// SQLite has no locks that end with a process: no node can be declared dead early.
+#[expect(clippy::unnecessary_wraps, reason = "same signature as for PostgreSQL")]
+pub(crate) fn is_lock_free(_: &mut Conn, _: i64) -> QueryResult<bool> {
     Ok(false)
 }
 
-/// The index of words: FTS5 beside a table that gives the numbers.
+/// The full-text index: an FTS5 table beside a table that assigns the numbers.
 pub(crate) mod words {
     use base::ids::MessageId;
     use diesel::sql_types::{BigInt, Text};
     use diesel::{QueryResult, RunQueryDsl, sql_query};
 
     use super::Conn;
-    use crate::tokenizer::may_go_on;
+    use crate::tokenizer::allows_prefix_match;
     use crate::types::{IdSql, Sql};
 
     #[derive(diesel::QueryableByName)]
@@ -136,7 +138,7 @@ pub(crate) mod words {
         id: i64,
     }
 
-    pub(crate) fn put(c: &mut Conn, message: MessageId, words: &str) -> QueryResult<()> {
+    pub(crate) fn insert(c: &mut Conn, message: MessageId, words: &str) -> QueryResult<()> {
         let entry: SqliteNumber =
             sql_query("INSERT INTO search_entries (message_id) VALUES (?) RETURNING id")
                 .bind::<IdSql, _>(Sql(message))
@@ -148,7 +150,7 @@ pub(crate) mod words {
         Ok(())
     }
 
-    pub(crate) fn change(c: &mut Conn, entry: i64, words: &str) -> QueryResult<()> {
+    pub(crate) fn update(c: &mut Conn, entry: i64, words: &str) -> QueryResult<()> {
         sql_query("UPDATE search_words SET words = ? WHERE rowid = ?")
             .bind::<Text, _>(words)
             .bind::<BigInt, _>(entry)
@@ -156,20 +158,21 @@ pub(crate) mod words {
         Ok(())
     }
 
-    /// The numbers below `before` of what is in one of the places and has all words, the highest
-    /// first.
+    /// The numbers below `before` of entries that are in one of the conversations and contain all
+    /// words, highest first.
     pub(crate) fn find(
         c: &mut Conn,
-        places: &[String],
+        conversations: &[String],
         words: &[String],
         before: i64,
         limit: i64,
     ) -> QueryResult<Vec<i64>> {
         let quoted = |word: &String| format!("\"{word}\"");
-        let any: Vec<_> = places.iter().map(quoted).collect();
+        let any: Vec<_> = conversations.iter().map(quoted).collect();
         let all: Vec<_> = words.iter().map(quoted).collect();
-        let on = if words.last().is_some_and(|last| may_go_on(last)) { "*" } else { "" };
-        let mut query = format!("{}{on}", all.join(" AND "));
+        let suffix =
+            if words.last().is_some_and(|last| allows_prefix_match(last)) { "*" } else { "" };
+        let mut query = format!("{}{suffix}", all.join(" AND "));
         if !any.is_empty() {
             query = format!("({}) AND {query}", any.join(" OR "));
         }

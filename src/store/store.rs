@@ -1,4 +1,4 @@
-//! The store itself: which database, and the way of a question to it.
+//! The store handle: selects the database and dispatches operations to it.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::error::{Result, StoreError, causes};
 use crate::executor::{ConnectionExecutor, ExecutorConfig};
 use crate::{postgres, sqlite};
 
-/// A handle to the database; clones share it, and the last one dropped closes it.
+/// A handle to the database; clones share it, and dropping the last one closes it.
 ///
 /// Every method may fail with [`StoreError::Overloaded`], [`StoreError::Deadline`],
 /// [`StoreError::Unavailable`] or [`StoreError::Internal`], and with nothing else.
@@ -19,75 +19,83 @@ pub struct Store {
     pub(crate) backend: Arc<Backend>,
 }
 
-/// The lanes of the open database.
+/// The executors of the open database.
 pub(crate) enum Backend {
-    /// One writer, and readers who never wait for it.
+    /// One writer, and readers that never wait for it.
     Sqlite {
-        /// Changes, many of them in one COMMIT.
+        /// Write operations, many of them in one COMMIT.
         writer: ConnectionExecutor<sqlite::Conn>,
-        /// Questions, each on one state of the database.
+        /// Read operations, each on one snapshot of the database.
         readers: ConnectionExecutor<sqlite::Conn>,
     },
-    /// Everything in one lane.
+    /// One executor for reads and writes.
     Postgres(ConnectionExecutor<postgres::Conn>),
 }
 
-/// Runs `area::deed(conn, …)` of the open database in a transaction.
-macro_rules! change {
-    ($store:expr, $area:ident :: $deed:ident ( $($arg:expr),* $(,)? )) => {
+/// Runs `module::query(conn, …)` of the open database in a read-write transaction.
+macro_rules! write_tx {
+    ($store:expr, $module:ident :: $query:ident ( $($arg:expr),* $(,)? )) => {
         match &*$store.backend {
             $crate::store::Backend::Sqlite { writer, .. } => {
-                writer.change(move |c| $crate::sqlite::queries::$area::$deed(c, $($arg),*)).await
+                writer
+                    .transaction(move |c| $crate::sqlite::queries::$module::$query(c, $($arg),*))
+                    .await
             }
-            $crate::store::Backend::Postgres(lane) => {
-                lane.change(move |c| $crate::postgres::queries::$area::$deed(c, $($arg),*)).await
+            $crate::store::Backend::Postgres(executor) => {
+                executor
+                    .transaction(move |c| $crate::postgres::queries::$module::$query(c, $($arg),*))
+                    .await
             }
         }
     };
 }
 
-/// Asks `area::deed(conn, …)` of the open database, which only reads.
-macro_rules! look {
-    ($store:expr, $area:ident :: $deed:ident ( $($arg:expr),* $(,)? )) => {
+/// Runs the read-only `module::query(conn, …)` of the open database.
+macro_rules! read_tx {
+    ($store:expr, $module:ident :: $query:ident ( $($arg:expr),* $(,)? )) => {
         match &*$store.backend {
             $crate::store::Backend::Sqlite { readers, .. } => {
-                readers.change(move |c| $crate::sqlite::queries::$area::$deed(c, $($arg),*)).await
+                readers
+                    .transaction(move |c| $crate::sqlite::queries::$module::$query(c, $($arg),*))
+                    .await
             }
-            // Autocommit shows what a READ COMMITTED transaction would, two round trips sooner.
-            $crate::store::Backend::Postgres(lane) => {
-                lane.look(move |c| $crate::postgres::queries::$area::$deed(c, $($arg),*)).await
+            // Autocommit sees what a READ COMMITTED transaction would, and saves two round trips.
+            $crate::store::Backend::Postgres(executor) => {
+                executor
+                    .autocommit(move |c| $crate::postgres::queries::$module::$query(c, $($arg),*))
+                    .await
             }
         }
     };
 }
 
-pub(crate) use {change, look};
+pub(crate) use {read_tx, write_tx};
 
 impl Store {
-    /// Opens the database, after bringing its tables up to date.
+    /// Opens the database after running all pending migrations.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] if it cannot be reached, [`StoreError::Internal`] if the URL makes no
-    /// sense or a migration fails.
+    /// [`StoreError::Unavailable`] if it cannot be reached, [`StoreError::Internal`] if the URL is
+    /// invalid or a migration fails.
     pub async fn open(config: StoreConfig) -> Result<Self> {
-        let backend = apart(move || open(&config)).await?;
+        let backend = run_blocking(move || open(&config)).await?;
         Ok(Self { backend: Arc::new(backend) })
     }
 
-    /// The migrations that [`Store::open`] would run, oldest first; runs none.
+    /// The names of the migrations that [`Store::open`] would run, oldest first; runs none.
     ///
     /// # Errors
     /// As [`Store::open`].
     pub async fn pending_migrations(config: StoreConfig) -> Result<Vec<String>> {
-        apart(move || pending(&config)).await
+        run_blocking(move || pending(&config)).await
     }
 
-    /// Whether the database answers.
+    /// Checks that the database answers a query.
     pub async fn ping(&self) -> Result<()> {
-        look!(self, housekeeping::ping())
+        read_tx!(self, housekeeping::ping())
     }
 
-    /// `sqlite` or `postgres`.
+    /// The database in use: `sqlite` or `postgres`.
     pub fn backend(&self) -> &'static str {
         match *self.backend {
             Backend::Sqlite { .. } => "sqlite",
@@ -95,55 +103,59 @@ impl Store {
         }
     }
 
-    /// How many questions wait for a thread.
+    /// Number of operations waiting for a thread.
     pub fn queued(&self) -> usize {
         match &*self.backend {
             Backend::Sqlite { writer, readers } => writer.queued() + readers.queued(),
-            Backend::Postgres(lane) => lane.queued(),
+            Backend::Postgres(executor) => executor.queued(),
         }
     }
 }
 
-/// Runs what blocks where it may.
-async fn apart<T: Send + 'static>(deed: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(deed)
+/// Runs a blocking function on tokio's blocking pool.
+async fn run_blocking<T: Send + 'static>(
+    operation: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(operation)
         .await
         .unwrap_or_else(|error| Err(StoreError::Internal(error.to_string())))
 }
 
-/// Where a URL leads.
+/// The two kinds of database URL.
 enum DatabaseUrl<'a> {
     File(&'a str),
     Server(&'a str),
 }
 
-fn place(url: &str) -> Result<DatabaseUrl<'_>> {
+fn parse_url(url: &str) -> Result<DatabaseUrl<'_>> {
     if url.starts_with("postgres://") || url.starts_with("postgresql://") {
         return Ok(DatabaseUrl::Server(url));
     }
     match url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")) {
         Some(path) if !path.is_empty() && path != ":memory:" => Ok(DatabaseUrl::File(path)),
-        // Of a database in memory each connection would have its own.
-        _ => Err(StoreError::Internal("a database URL is sqlite:PATH or postgres://…".into())),
+        // An in-memory database would differ for each connection.
+        _ => {
+            Err(StoreError::Internal("the database URL must be sqlite:PATH or postgres://…".into()))
+        }
     }
 }
 
-/// The URL, if it leads to a server.
+/// The URL if it names a PostgreSQL server, `None` for SQLite.
 pub(crate) fn postgres_url(url: &str) -> Result<Option<&str>> {
-    Ok(match place(url)? {
+    Ok(match parse_url(url)? {
         DatabaseUrl::File(_) => None,
         DatabaseUrl::Server(url) => Some(url),
     })
 }
 
 fn open(config: &StoreConfig) -> Result<Backend> {
-    let shape = |threads, group| ExecutorConfig {
+    let config_for = |threads, max_group| ExecutorConfig {
         threads,
-        queue: config.queue,
-        group,
-        deadline: config.deadline,
+        queue_capacity: config.queue_capacity,
+        max_group,
+        timeout: config.deadline,
     };
-    match place(&config.url)? {
+    match parse_url(&config.url)? {
         DatabaseUrl::File(path) => {
             let manager = |query_only| sqlite::SqliteConnectionManager {
                 path: path.to_owned(),
@@ -151,22 +163,23 @@ fn open(config: &StoreConfig) -> Result<Backend> {
                 query_only,
             };
             let mut conn = manager(false).connect()?;
-            conn.run_pending_migrations(sqlite::MIGRATIONS).map_err(|e| refused(e.as_ref()))?;
+            conn.run_pending_migrations(sqlite::MIGRATIONS)
+                .map_err(|e| migration_error(e.as_ref()))?;
             drop(conn);
             let count = config.readers.max(1);
             let (writer, readers) = (pool(manager(false), 1), pool(manager(true), count));
-            let group = config.group.max(1);
+            let max_group = config.max_group_size.max(1);
             Ok(Backend::Sqlite {
                 writer: ConnectionExecutor::start(
                     "sqlite-write",
                     &writer,
-                    shape(1, group),
+                    config_for(1, max_group),
                     sqlite::begin,
                 )?,
                 readers: ConnectionExecutor::start(
                     "sqlite-read",
                     &readers,
-                    shape(count, 1),
+                    config_for(count, 1),
                     sqlite::begin_snapshot,
                 )?,
             })
@@ -179,7 +192,7 @@ fn open(config: &StoreConfig) -> Result<Backend> {
             Ok(Backend::Postgres(ConnectionExecutor::start(
                 "postgres",
                 &pool,
-                shape(count, 1),
+                config_for(count, 1),
                 postgres::begin,
             )?))
         }
@@ -188,7 +201,7 @@ fn open(config: &StoreConfig) -> Result<Backend> {
 
 fn pending(config: &StoreConfig) -> Result<Vec<String>> {
     use std::borrow::BorrowMut;
-    let pending = match place(&config.url)? {
+    let pending = match parse_url(&config.url)? {
         DatabaseUrl::File(path) => {
             let synchronous = config.synchronous;
             let path = path.to_owned();
@@ -197,13 +210,13 @@ fn pending(config: &StoreConfig) -> Result<Vec<String>> {
             conn.pending_migrations(sqlite::MIGRATIONS).map(names)
         }
         DatabaseUrl::Server(url) => {
-            let mut line = postgres::PgConnectionManager::new(url)?
-                .open(postgres::StatementTimeout::Endless)?;
-            let conn: &mut postgres::Conn = line.borrow_mut();
+            let mut connection = postgres::PgConnectionManager::new(url)?
+                .open(postgres::StatementTimeout::Unlimited)?;
+            let conn: &mut postgres::Conn = connection.borrow_mut();
             conn.pending_migrations(postgres::MIGRATIONS).map(names)
         }
     };
-    pending.map_err(|error| refused(error.as_ref()))
+    pending.map_err(|error| migration_error(error.as_ref()))
 }
 
 fn names<DB: diesel::backend::Backend>(
@@ -212,21 +225,21 @@ fn names<DB: diesel::backend::Backend>(
     migrations.iter().map(|migration| migration.name().to_string()).collect()
 }
 
-fn refused(error: &(dyn std::error::Error + 'static)) -> StoreError {
+fn migration_error(error: &(dyn std::error::Error + 'static)) -> StoreError {
     StoreError::Internal(causes(error))
 }
 
-/// A pool that opens its connections as they are needed, and again after they break.
+/// A pool that opens connections on demand, and again after they break.
 fn pool<M: ManageConnection<Error = StoreError>>(manager: M, size: u32) -> Pool<M> {
     Pool::builder()
         .max_size(size)
-        // Also what the growing pause between two attempts to connect is capped by.
+        // Also the upper bound of the growing pause between two connection attempts.
         .connection_timeout(std::time::Duration::from_secs(1))
         .error_handler(Box::new(ConnectionErrorLog))
         .build_unchecked(manager)
 }
 
-/// Says that a connection could not be opened, or was found broken.
+/// Logs that a connection could not be opened or was found broken.
 #[derive(Debug)]
 struct ConnectionErrorLog;
 

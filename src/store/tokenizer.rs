@@ -1,33 +1,33 @@
-//! The words of a text, the same for every database: what is indexed and what is looked for.
+//! Splits text into search words, the same way for both databases, for indexing and for queries.
 //!
-//! Unicode words (UAX #29) of the text in compatibility form (NFKC), folded, without marks; of
-//! scripts that put no space between words every pair of neighbours.
+//! Words are Unicode words (UAX #29) of the text in compatibility form (NFKC), case-folded, without
+//! marks. Scripts that put no space between words yield every pair of adjacent letters (bigrams).
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 use unicode_segmentation::UnicodeSegmentation;
 
-/// Longer words are cut: nobody looks for more of them.
+/// Longer words are truncated: nobody searches for more.
 const MAX_WORD_CHARS: usize = 64;
 
-/// The words of a text, each once, in the order in which they came.
-pub fn of(text: &str) -> Vec<String> {
+/// The words of a text, each once, in order of first occurrence.
+pub fn index_words(text: &str) -> Vec<String> {
     let mut all = split(text);
     let mut seen = std::collections::HashSet::new();
     all.retain(|word| seen.insert(word.clone()));
     all
 }
 
-/// The words that somebody looks for; the last one is last.
-pub fn wanted(text: &str) -> Vec<String> {
+/// The words of a search query, in order and with repetitions: the last one may be incomplete.
+pub fn query_words(text: &str) -> Vec<String> {
     split(text)
 }
 
-/// Whether a word that is looked for may be the beginning of one: a single letter is not, since the
-/// index would go through a good part of all there is.
-pub fn may_go_on(word: &str) -> bool {
+/// Whether a word of a query may match as a prefix. A single letter may not: the index would scan a
+/// large part of all entries.
+pub fn allows_prefix_match(word: &str) -> bool {
     let mut letters = word.chars();
-    letters.next().is_some_and(|first| is_unspaced(first) || letters.next().is_some())
+    letters.next().is_some_and(|letter| is_unspaced(letter) || letters.next().is_some())
 }
 
 fn split(text: &str) -> Vec<String> {
@@ -38,36 +38,36 @@ fn split(text: &str) -> Vec<String> {
         let mut rest = String::new();
         for letter in word.chars() {
             if is_unspaced(letter) {
-                keep(&mut all, &mut rest);
+                push_word(&mut all, &mut rest);
                 run.push(letter);
             } else {
-                pairs(&mut all, &mut run);
+                push_bigrams(&mut all, &mut run);
                 if letter.is_alphanumeric() {
                     rest.push(letter);
                 } else {
-                    keep(&mut all, &mut rest); // an apostrophe or a point within
+                    push_word(&mut all, &mut rest); // an apostrophe or a point within a word
                 }
             }
         }
         if !rest.is_empty() {
-            pairs(&mut all, &mut run);
+            push_bigrams(&mut all, &mut run);
         }
-        keep(&mut all, &mut rest);
+        push_word(&mut all, &mut rest);
     }
-    pairs(&mut all, &mut run);
+    push_bigrams(&mut all, &mut run);
     all
 }
 
-fn keep(all: &mut Vec<String>, word: &mut String) {
+fn push_word(all: &mut Vec<String>, word: &mut String) {
     if !word.is_empty() {
-        let cut = word.char_indices().nth(MAX_WORD_CHARS).map_or(word.len(), |(at, _)| at);
-        word.truncate(cut);
+        let end = word.char_indices().nth(MAX_WORD_CHARS).map_or(word.len(), |(index, _)| index);
+        word.truncate(end);
         all.push(std::mem::take(word));
     }
 }
 
-/// Every two neighbours, and one that has none by itself.
-fn pairs(all: &mut Vec<String>, run: &mut Vec<char>) {
+/// Adds every two adjacent letters, or a lone letter by itself.
+fn push_bigrams(all: &mut Vec<String>, run: &mut Vec<char>) {
     match run[..] {
         [] => {}
         [one] => all.push(one.to_string()),
@@ -76,7 +76,8 @@ fn pairs(all: &mut Vec<String>, run: &mut Vec<char>) {
     run.clear();
 }
 
-/// Han, Hiragana, Katakana, Thai, Lao, Khmer and Myanmar: written without spaces.
+/// Letters of Han, Hiragana, Katakana, Thai, Lao, Khmer and Myanmar, which are written without
+/// spaces.
 const fn is_unspaced(letter: char) -> bool {
     matches!(letter,
         '\u{0e00}'..='\u{0eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}'
@@ -84,7 +85,7 @@ const fn is_unspaced(letter: char) -> bool {
         | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{323af}')
 }
 
-/// Compatibility form, lower case, no marks; what lower case keeps apart is brought together.
+/// Compatibility form, lower case, no marks; letters that lower-casing leaves distinct are unified.
 fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     let lower = text.nfkc().flat_map(char::to_lowercase);
@@ -111,20 +112,20 @@ mod tests {
 
     #[test]
     fn search_words_are_case_and_diacritic_folded() {
-        assert_eq!(of("Größe, ÉTÉ ﬁn; İstanbul"), ["grosse", "ete", "fin", "istanbul"]);
-        assert_eq!(of("Ёлка ΛΌΓΟΣ λόγος"), ["елка", "λογοσ"]);
-        assert_eq!(of("don't 3.14 foo_bar"), ["don", "t", "3", "14", "foo", "bar"]);
+        assert_eq!(index_words("Größe, ÉTÉ ﬁn; İstanbul"), ["grosse", "ete", "fin", "istanbul"]);
+        assert_eq!(index_words("Ёлка ΛΌΓΟΣ λόγος"), ["елка", "λογοσ"]);
+        assert_eq!(index_words("don't 3.14 foo_bar"), ["don", "t", "3", "14", "foo", "bar"]);
     }
 
     #[test]
     fn text_without_spaces_is_indexed_as_bigrams() {
-        assert_eq!(of("東京都に"), ["東京", "京都", "都に"]);
-        assert_eq!(of("猫 cat"), ["猫", "cat"]);
+        assert_eq!(index_words("東京都に"), ["東京", "京都", "都に"]);
+        assert_eq!(index_words("猫 cat"), ["猫", "cat"]);
     }
 
     #[test]
     fn text_without_words_yields_no_search_words() {
-        assert!(of("… 👍 !!").is_empty());
-        assert_eq!(of(&"x".repeat(500))[0].len(), MAX_WORD_CHARS);
+        assert!(index_words("… 👍 !!").is_empty());
+        assert_eq!(index_words(&"x".repeat(500))[0].len(), MAX_WORD_CHARS);
     }
 }

@@ -1,4 +1,4 @@
-//! Columns that have one face in Rust and two in the databases.
+//! Column types with one Rust type and a different representation in each database.
 
 use std::io::Write;
 
@@ -36,12 +36,13 @@ pub struct JsonSql;
 
 type Raw<'a, DB> = <DB as Backend>::RawValue<'a>;
 
-/// A word of another crate on its way into a query: diesel's traits do not fit it directly.
+/// A value of a foreign type bound in a query: diesel's traits cannot be implemented on it
+/// directly.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sql<T>(pub(crate) T);
 
-/// A value goes in as [`Sql`] and comes out as itself.
-macro_rules! plain {
+/// Implements binding as [`Sql`] and reading as the plain value.
+macro_rules! foreign_value {
     ($($value:ty as $sql:ty),+ $(,)?) => {$(
         impl AsExpression<$sql> for Sql<$value> {
             type Expression = Bound<$sql, Self>;
@@ -71,7 +72,7 @@ macro_rules! plain {
 
 macro_rules! ids {
     ($($id:ty),+ $(,)?) => {$(
-        plain!($id as IdSql);
+        foreign_value!($id as IdSql);
 
         impl ToSql<IdSql, Pg> for Sql<$id> {
             fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
@@ -118,14 +119,14 @@ ids!(
     InviteId,
     UploadId
 );
-plain!(Timestamp as TimeSql, Value as JsonSql);
+foreign_value!(Timestamp as TimeSql, Value as JsonSql);
 
-/// PostgreSQL counts from 2000-01-01.
-const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
+/// PostgreSQL's timestamps count microseconds from 2000-01-01; this is that instant since 1970.
+const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
 
 impl ToSql<TimeSql, Pg> for Sql<Timestamp> {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
-        out.write_all(&self.0.micros().saturating_sub(POSTGRES_EPOCH).to_be_bytes())?;
+        out.write_all(&self.0.micros().saturating_sub(POSTGRES_EPOCH_MICROS).to_be_bytes())?;
         Ok(IsNull::No)
     }
 }
@@ -133,7 +134,7 @@ impl ToSql<TimeSql, Pg> for Sql<Timestamp> {
 impl FromSql<TimeSql, Pg> for Timestamp {
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
         let micros = i64::from_be_bytes(value.as_bytes().try_into()?);
-        Ok(Self::from_micros(micros.saturating_add(POSTGRES_EPOCH)))
+        Ok(Self::from_micros(micros.saturating_add(POSTGRES_EPOCH_MICROS)))
     }
 }
 
@@ -152,7 +153,7 @@ impl FromSql<TimeSql, Sqlite> for Timestamp {
 
 impl ToSql<JsonSql, Pg> for Sql<Value> {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> serialize::Result {
-        out.write_all(&[1])?; // the version of the binary form of jsonb
+        out.write_all(&[1])?; // version of jsonb's binary format
         serde_json::to_writer(out, &self.0)?;
         Ok(IsNull::No)
     }
@@ -162,7 +163,7 @@ impl FromSql<JsonSql, Pg> for Value {
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
         match value.as_bytes().split_first() {
             Some((1, text)) => Ok(serde_json::from_slice(text)?),
-            _ => Err("a jsonb of an unknown version".into()),
+            _ => Err("unknown jsonb version".into()),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Logs: readable in a terminal, JSON elsewhere. Messages are lowercase, fields dotted, units named;
-//! never a token, a text or a number of a person.
+//! Logging: text on a terminal, JSON otherwise. Messages are lowercase, fields dotted, with units
+//! in their names; never log a token, a message text or a user's phone number.
 
 use std::io::IsTerminal;
 
@@ -7,17 +7,18 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{LogFormat, TelemetryConfig};
 
-/// Tells the messages that it complains of, texts included: never to be heard, whatever the level.
+/// lapin logs the content of messages that it complains about: always disabled, whatever the level.
 const FORCED_DIRECTIVE: &str = "lapin::returned_messages=off";
 
-/// Starts logging to the standard error stream, once for the process.
+/// Starts logging to standard error, once per process.
 ///
 /// # Errors
-/// If the level cannot be read, or logging was started before.
+/// If the filter cannot be parsed, or logging was started before.
 pub fn start(config: &TelemetryConfig) -> Result<(), String> {
-    let level = format!("{},{FORCED_DIRECTIVE}", config.log_filter);
-    let filter = EnvFilter::try_new(level)
-        .map_err(|e| format!("telemetry.log_filter `{}` cannot be read: {e}", config.log_filter))?;
+    let directives = format!("{},{FORCED_DIRECTIVE}", config.log_filter);
+    let filter = EnvFilter::try_new(directives).map_err(|e| {
+        format!("telemetry.log_filter `{}` is not a valid filter: {e}", config.log_filter)
+    })?;
     let json = match config.log_format {
         LogFormat::Json => true,
         LogFormat::Text => false,

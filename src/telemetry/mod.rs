@@ -1,4 +1,4 @@
-//! What the server says about itself: logs, and metrics on one page.
+//! Telemetry: logs and metrics.
 
 pub mod logging;
 pub mod metrics;

@@ -52,7 +52,7 @@ async fn bus_events_arrive_once_in_order(cable: Cable) {
     let mut told = Vec::new();
     for n in 0..1000 {
         let (id, event) = numbered();
-        if n % 7 == 0 { a.bus.publish(&event) } else { a.bus.tell(b.id(), &event) }.unwrap();
+        if n % 7 == 0 { a.bus.publish(&event) } else { a.bus.send(b.id(), &event) }.unwrap();
         told.push(id);
     }
 
@@ -71,7 +71,7 @@ async fn published_event_reaches_all_nodes_but_the_sender(cable: Cable) {
     }
     // A word to oneself is behind it.
     let (own, event) = numbered();
-    nodes[1].bus.tell(nodes[0].id(), &event).unwrap();
+    nodes[1].bus.send(nodes[0].id(), &event).unwrap();
     soon("it is heard", nodes[0].ear.until(|ear| ear.lost(nodes[1].id()) == [own])).await;
     assert!(nodes[0].ear.lost(nodes[0].id()).is_empty());
 }
@@ -79,7 +79,7 @@ async fn published_event_reaches_all_nodes_but_the_sender(cable: Cable) {
 async fn bus_request_is_answered_by_addressed_node(cable: Cable) {
     let (a, b) = (cable.node().await, cable.node().await);
 
-    let asks = (0..200).map(|_| a.bus.ask(b.id(), &NodeRequest::Ping, Duration::from_secs(5)));
+    let asks = (0..200).map(|_| a.bus.request(b.id(), &NodeRequest::Ping, Duration::from_secs(5)));
     let answers = soon("all are answered", futures_util::future::join_all(asks)).await;
 
     for answer in answers {
@@ -93,11 +93,11 @@ async fn unanswered_or_unsupported_request_ends_by_deadline(cable: Cable) {
     let patience = Duration::from_millis(300);
     let began = std::time::Instant::now();
 
-    let late = a.bus.ask(b.id(), &NodeRequest::Snapshot, patience).await; // is never answered
+    let late = a.bus.request(b.id(), &NodeRequest::Snapshot, patience).await; // is never answered
     assert_eq!(late, Err(BusError::Timeout));
     assert!((patience..patience * 4).contains(&began.elapsed()), "{:?}", began.elapsed());
 
-    let unknown = a.bus.ask(b.id(), &NodeRequest::Drain, Duration::from_secs(60));
+    let unknown = a.bus.request(b.id(), &NodeRequest::Drain, Duration::from_secs(60));
     assert_eq!(soon("it is refused", unknown).await, Err(BusError::Timeout));
 }
 
@@ -105,11 +105,11 @@ async fn request_to_unknown_node_fails_with_no_route(cable: Cable) {
     let (a, b) = (cable.node().await, cable.node().await);
     let nobody = NodeId::new();
 
-    let asked = a.bus.ask(nobody, &NodeRequest::Ping, Duration::from_secs(60));
-    assert_eq!(soon("it is known", asked).await, Err(BusError::NoRoute));
+    let asked = a.bus.request(nobody, &NodeRequest::Ping, Duration::from_secs(60));
+    assert_eq!(soon("it is known", asked).await, Err(BusError::NodeUnreachable));
     assert_eq!(a.bus.probe(nobody).await, Ok(false));
     assert_eq!(a.bus.probe(b.id()).await, Ok(true));
-    a.bus.tell(nobody, &numbered().1).unwrap();
+    a.bus.send(nobody, &numbered().1).unwrap();
     soon("it is said", a.ear.until(|ear| ear.unreachable(nobody))).await;
 
     let gone = b.id();
@@ -120,7 +120,7 @@ async fn request_to_unknown_node_fails_with_no_route(cable: Cable) {
         }
     })
     .await;
-    a.bus.tell(gone, &numbered().1).unwrap();
+    a.bus.send(gone, &numbered().1).unwrap();
     soon("it is said", a.ear.until(|ear| ear.unreachable(gone))).await;
 }
 
@@ -134,6 +134,6 @@ async fn reconnected_node_is_notified_to_resync(cable: Cable) {
     soon("it is said", b.ear.until(|ear| ear.missed() > 0)).await;
     soon("the bus is up", b.is_up()).await;
     let (id, event) = numbered();
-    a.bus.tell(b.id(), &event).unwrap();
+    a.bus.send(b.id(), &event).unwrap();
     soon("it is heard", b.ear.until(|ear| ear.lost(a.id()).contains(&id))).await;
 }

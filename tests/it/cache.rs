@@ -22,7 +22,7 @@ fn embedded() -> Any {
 
 fn at(url: String) -> Any {
     let prefix = "story:".to_owned();
-    let settings = RedisConfig { url: Secret::new(url), authorities: None, prefix };
+    let settings = RedisConfig { url: Secret::new(url), ca_pem: None, key_prefix: prefix };
     Arc::new(RedisCache::new(&settings).expect("an address"))
 }
 
@@ -80,12 +80,12 @@ async fn cached_value_is_kept_until_ttl_or_removal(cache: Any) {
 
 async fn rate_limit_allows_burst_then_one_per_interval(cache: Any) {
     let every = Duration::from_secs(2);
-    let limit = RateLimit { name: "burst", every, burst: 3 };
+    let limit = RateLimit { name: "burst", interval: every, burst: 3 };
     for _ in 0..3 {
         assert_eq!(cache.take(limit, "alice").await, Ok(()));
     }
     let refused = cache.take(limit, "alice").await;
-    let Err(RateLimitError::TooMany(wait)) = refused else { panic!("{refused:?}") };
+    let Err(RateLimitError::RateLimited(wait)) = refused else { panic!("{refused:?}") };
     assert!(wait > Duration::ZERO && wait <= every, "{wait:?}");
     assert_eq!(cache.take(limit, "bob").await, Ok(()), "another key");
     assert_eq!(
@@ -177,7 +177,7 @@ async fn untrusted_redis_certificate_is_rejected() {
     };
     let at = |authorities| -> Any {
         let url = Secret::new(format!("rediss://localhost:{port}"));
-        let settings = RedisConfig { url, authorities, prefix: "story:".to_owned() };
+        let settings = RedisConfig { url, ca_pem: authorities, key_prefix: "story:".to_owned() };
         Arc::new(RedisCache::new(&settings).expect("an address"))
     };
 

@@ -40,7 +40,7 @@ async fn key_rotation_reseals_values_while_serving(backend: Backend) {
         (rotate.await.unwrap(), login)
     };
     let words = String::from_utf8(rotated.stdout).unwrap();
-    assert_eq!(words.trim(), "2 values were sealed anew with key 2", "a signing key and a factor");
+    assert_eq!(words.trim(), "2 values were re-encrypted with key 2", "a signing key and a factor");
     login.ok();
 
     // The old key is not needed any more; without the new one nothing opens.

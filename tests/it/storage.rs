@@ -91,7 +91,7 @@ async fn s3_blob_store_behaves_like_local_folder(backend: Backend) {
     doctor.arg("doctor");
     let doctor = actix_web::web::block(move || doctor.output()).await.unwrap().unwrap();
     let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
-    assert!(said.contains("ok    storage: S3 keeps, gives and removes"), "{said}");
+    assert!(said.contains("ok    storage: S3 writes, reads and deletes"), "{said}");
 }
 
 #[actix_web::test]

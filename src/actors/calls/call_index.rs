@@ -22,7 +22,7 @@ use crate::domain::calls::{CallError, Seat};
 use crate::protocol::calls::{ActiveCall, IncomingCall};
 pub(super) use crate::protocol::cluster::CallKey as Key;
 use crate::protocol::cluster::RemoteCallSummary;
-use crate::telemetry::metrics::{CALLS, refused};
+use crate::telemetry::metrics::{CALLS, count_rejected};
 
 /// What is known of a call outside its room.
 #[derive(Clone, Debug, Default)]
@@ -162,12 +162,12 @@ impl CallIndex {
             return Err(Err(CallError::Unavailable));
         }
         if calls.all.values().filter(|entry| entry.is_here()).count() >= most.all {
-            refused("calls");
+            count_rejected("calls");
             return Err(Err(CallError::TooManyCalls));
         }
         let own = by.and_then(|by| calls.begun_by.get(&by));
         if own.is_some_and(|own| own.len() >= most.per_person) {
-            refused("calls-of-one-person");
+            count_rejected("calls-of-one-person");
             return Err(Err(CallError::TooManyOwn));
         }
         calls.by_key.insert(key.clone(), id);

@@ -13,7 +13,7 @@ use crate::actors::media::MEDIA;
 use crate::actors::supervision::{ActorRef, ThreadAffinity};
 use crate::cluster::{ClaimOutcome, Ownership};
 use crate::domain::calls::{CallError, CallState, StartCallParams};
-use crate::telemetry::metrics::CLUSTER_MOVES;
+use crate::telemetry::metrics::ROOM_MIGRATIONS;
 
 /// What calls' keys begin with in the directory.
 const PREFIX: &str = "call/";
@@ -77,8 +77,8 @@ impl CallService {
         };
         let text = text(key);
         let epoch = match self.directory.claim(&text, &id.to_string()).await? {
-            ClaimOutcome::Mine { epoch, left: None } => epoch,
-            ClaimOutcome::Mine { epoch, left: Some(left) } => {
+            ClaimOutcome::Owned { epoch, previous_value: None } => epoch,
+            ClaimOutcome::Owned { epoch, previous_value: Some(left) } => {
                 if let Some(call) = self.left(&left).await? {
                     let id = call.id();
                     self.adopt(place, self.hold(text, epoch), call).await?;
@@ -123,7 +123,7 @@ impl CallService {
     }
 
     async fn note(&self, text: &str, epoch: u64, id: CallId) -> Result<(), CallError> {
-        let ours = self.directory.note(text, epoch, &id.to_string()).await?;
+        let ours = self.directory.set_value(text, epoch, &id.to_string()).await?;
         if ours { Ok(()) } else { Err(CallError::Moved) }
     }
 
@@ -136,7 +136,7 @@ impl CallService {
     }
 
     fn hold(&self, key: String, epoch: u64) -> RoomOwnership {
-        let fence = self.directory.fence(&key, epoch);
+        let fence = self.directory.fencing_token(&key, epoch);
         RoomOwnership { key, epoch, fence, directory: self.directory.clone() }
     }
 
@@ -155,7 +155,7 @@ impl CallService {
     ) -> Result<(), CallError> {
         place.rename(call.id(), call.conversation());
         tracing::info!(call.id = %call.id(), call.epoch = hold.epoch, "call taken over");
-        counter!(CLUSTER_MOVES, "reason" => "adopted").increment(1);
+        counter!(ROOM_MIGRATIONS, "reason" => "adopted").increment(1);
         call.moved(hold.epoch);
         self.live(place, hold, call).await?;
         Ok(())
@@ -190,7 +190,7 @@ impl CallService {
         if let Some(found) = self.board.by_id(id) {
             return Ok(found);
         }
-        let found = self.directory.find_value(&id.to_string()).await?;
+        let found = self.directory.find_by_value(&id.to_string()).await?;
         let (text, held) = found.ok_or(CallError::NoSuchCall)?;
         let key = key(&text).ok_or(CallError::NoSuchCall)?;
         if held.owner == self.neighbours.me() {
@@ -214,7 +214,7 @@ impl CallService {
                 drop(place);
                 self.place_there(key, &held)
             }
-            ClaimOutcome::Mine { epoch, left: Some(left) } => {
+            ClaimOutcome::Owned { epoch, previous_value: Some(left) } => {
                 let Some(call) = self.left(&left).await? else {
                     self.directory.release(&text, epoch).await?;
                     return Err(CallError::NoSuchCall); // it was over
@@ -223,7 +223,7 @@ impl CallService {
                 self.adopt(place, self.hold(text, epoch), call).await?;
                 self.found(id)
             }
-            ClaimOutcome::Mine { epoch, left: None } => {
+            ClaimOutcome::Owned { epoch, previous_value: None } => {
                 self.directory.release(&text, epoch).await?;
                 Err(CallError::NoSuchCall) // it has just ended
             }
@@ -254,9 +254,9 @@ impl CallService {
             .reserve(id, &key, None, conversation)
             .map_err(|there| there.map_or_else(|error| error, |_| CallError::Unavailable))?;
         let me = self.neighbours.me();
-        let taken = self.directory.take(text, from, epoch).await?.ok_or(CallError::Moved)?;
+        let taken = self.directory.take_over(text, from, epoch).await?.ok_or(CallError::Moved)?;
         tracing::info!(call.id = %id, call.epoch = taken, node = %me, "call handed off");
-        counter!(CLUSTER_MOVES, "reason" => "handed-over").increment(1);
+        counter!(ROOM_MIGRATIONS, "reason" => "handed-over").increment(1);
         call.moved(taken);
         self.live(place, self.hold(text.to_owned(), taken), call).await?;
         Ok(())

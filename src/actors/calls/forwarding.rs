@@ -82,7 +82,7 @@ impl CallService {
                 self.board.over_there(node, call); // the directory knows
                 Err(CallError::Moved)
             }
-            Err(BusError::NoRoute) => {
+            Err(BusError::NodeUnreachable) => {
                 self.on_node_death(node).await;
                 Err(CallError::Moved)
             }

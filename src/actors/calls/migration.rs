@@ -129,13 +129,13 @@ impl CallService {
     /// # Errors
     /// The database's.
     pub async fn close_orphan(&self, id: CallId) -> Result<(), CallError> {
-        let lease = self.directory.find_value(&id.to_string()).await?;
+        let lease = self.directory.find_by_value(&id.to_string()).await?;
         if let Some((key, held)) = lease {
             if held.owner != self.neighbours.me() && self.neighbours.lives(held.owner) {
                 return Ok(()); // it has just begun there
             }
             match self.directory.claim(&key, "").await? {
-                ClaimOutcome::Mine { epoch, .. } => self.directory.release(&key, epoch).await?,
+                ClaimOutcome::Owned { epoch, .. } => self.directory.release(&key, epoch).await?,
                 ClaimOutcome::Held(held) if self.directory.owns(&held) => {
                     self.directory.release(&key, held.epoch).await?;
                 }

@@ -107,7 +107,7 @@ async fn without_rooms(store: &Store, clock: &Clock) -> CallService {
         addresses: Vec::new().into(),
     };
     let node = base::ids::NodeId::new();
-    let neighbours = PeerNodes::new(Arc::new(InProcessBus::default().plug(node)));
+    let neighbours = PeerNodes::new(Arc::new(InProcessBus::default().connect(node)));
     CallService::new(super::CallServiceDeps {
         rooms: dynamic_supervisor("rooms", 1).handle(),
         switchboard: EventRouter::new(neighbours.clone()),

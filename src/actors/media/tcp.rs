@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::dispatcher::{RoomDispatcher, now};
-use crate::telemetry::metrics::{MEDIA_DROPPED, refused};
+use crate::telemetry::metrics::{MEDIA_DROPPED, count_rejected};
 
 /// Connections of one thread; more are refused.
 const MAX_TCP_CONNECTIONS: usize = 1024;
@@ -53,7 +53,7 @@ impl TcpMux {
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok(_) if open.len() >= MAX_TCP_CONNECTIONS => refused("media-connections"),
+                    Ok(_) if open.len() >= MAX_TCP_CONNECTIONS => count_rejected("media-connections"),
                     Ok((stream, remote)) => open.push(self.carry(stream, remote)),
                     // Out of files: the pause lets others close theirs.
                     Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,

@@ -12,7 +12,7 @@ use crate::actors::sessions::{EventRouter, OutboundEvent};
 use crate::actors::supervision::ActorRef;
 use crate::cluster::{BoxFuture, BusHandler};
 use crate::protocol::cluster::{NodeEvent, NodeRequest, Priority, RoomHandOff};
-use crate::telemetry::metrics::dropped;
+use crate::telemetry::metrics::count_dropped_event;
 
 /// The listener of a node in a cluster; cheap to clone.
 #[derive(Clone)]
@@ -32,7 +32,7 @@ pub struct ClusterEventHandler {
 }
 
 impl BusHandler for ClusterEventHandler {
-    fn hear(&self, from: NodeId, event: NodeEvent) {
+    fn on_event(&self, from: NodeId, event: NodeEvent) {
         match event {
             NodeEvent::Heartbeat(beat) => self.neighbours.on_heartbeat(from, &beat),
             NodeEvent::Changes(changes) => {
@@ -47,7 +47,7 @@ impl BusHandler for ClusterEventHandler {
             NodeEvent::DeliverTo(news) => {
                 let event = OutboundEvent::of(news.event, Priority::High);
                 if !self.switchboard.tell_session_here(news.user, news.session, &event) {
-                    dropped("no-such-session");
+                    count_dropped_event("no-such-session");
                 }
             }
             NodeEvent::Known(known) => {
@@ -58,11 +58,15 @@ impl BusHandler for ClusterEventHandler {
             NodeEvent::EndPerson(user) => self.switchboard.end_person_here(user),
             NodeEvent::StatusChanged(user) => self.presence.changed(user),
             NodeEvent::Lost(session) => self.calls.lost_here(session),
-            NodeEvent::Unknown => dropped("unknown-to-this-version"),
+            NodeEvent::Unknown => count_dropped_event("unknown-to-this-version"),
         }
     }
 
-    fn answer(&self, from: NodeId, request: NodeRequest) -> BoxFuture<'static, Option<String>> {
+    fn handle_request(
+        &self,
+        from: NodeId,
+        request: NodeRequest,
+    ) -> BoxFuture<'static, Option<String>> {
         let ear = self.clone();
         Box::pin(async move {
             match request {
@@ -90,11 +94,11 @@ impl BusHandler for ClusterEventHandler {
         })
     }
 
-    fn missed(&self) {
+    fn on_events_lost(&self) {
         let _ = self.membership.tell_control(BusEventsLost); // it ends: so does the node
     }
 
-    fn unreachable(&self, node: NodeId) {
+    fn on_unreachable(&self, node: NodeId) {
         let _ = self.membership.tell_control(SuspectNode(node)); // it ends: so does the node
     }
 }

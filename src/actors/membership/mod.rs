@@ -74,14 +74,14 @@ impl Membership {
     fn beat(&mut self, ctx: &mut SupervisedContext<Self>) {
         let (leases, state) = (self.parts.leases.clone(), self.state);
         let beat = async move {
-            let roster = leases.beat(state).await?;
-            if roster.alive {
+            let roster = leases.heartbeat(state).await?;
+            if roster.is_alive {
                 return Ok(roster);
             }
             // The others took us for dead. What was ours is not; we come back with nothing.
             tracing::warn!("node was declared dead, rejoining cluster");
             let again = leases.join().await?;
-            Ok(LiveNodes { alive: false, nodes: again.nodes })
+            Ok(LiveNodes { is_alive: false, nodes: again.nodes })
         };
         ctx.spawn(beat.into_actor(self).map(|beaten: Result<_, DirectoryError>, member, ctx| {
             match beaten {
@@ -93,7 +93,7 @@ impl Membership {
     }
 
     fn roster(&mut self, roster: &LiveNodes, ctx: &mut SupervisedContext<Self>) {
-        if !roster.alive {
+        if !roster.is_alive {
             self.parts.residents.relinquish_ownership();
             self.parts.residents.resync();
         }

@@ -78,11 +78,11 @@ impl NodeServices for LocalNodeServices {
     fn revalidate_devices(&self) -> BoxFuture<'_, ()> {
         let (devices, guests) = (self.switchboard.devices(), self.switchboard.guests());
         Box::pin(async move {
-            match self.store.signed_out(devices).await {
+            match self.store.signed_out_devices(devices).await {
                 Ok(gone) => self.switchboard.end_devices(&gone),
                 Err(error) => tracing::warn!(%error, "revoked-device check failed"),
             }
-            match self.store.kept_out(guests).await {
+            match self.store.suspended_users(guests).await {
                 Ok(gone) => {
                     gone.into_iter().for_each(|user| self.switchboard.end_person_here(user))
                 }

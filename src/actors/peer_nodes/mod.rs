@@ -23,7 +23,7 @@ use crate::protocol::cluster::{
     NodeRequest, NodeStateChange, NodeStateDelta, NodeStateSnapshot, Priority, RawEvent,
     RemoteCallSummary, SequencePosition,
 };
-use crate::telemetry::metrics::dropped;
+use crate::telemetry::metrics::count_dropped_event;
 
 /// The other nodes; cheap to clone.
 #[derive(Clone)]
@@ -232,8 +232,8 @@ impl PeerNodes {
 
     /// Tells one node. What cannot be told is counted; the bus makes the other look for it.
     pub fn tell(&self, node: NodeId, event: &NodeEvent) {
-        if self.0.bus.tell(node, event).is_err() {
-            dropped("bus");
+        if self.0.bus.send(node, event).is_err() {
+            count_dropped_event("bus");
         }
     }
 
@@ -243,7 +243,7 @@ impl PeerNodes {
             return;
         }
         if self.0.bus.publish(event).is_err() {
-            dropped("bus");
+            count_dropped_event("bus");
         }
     }
 
@@ -257,7 +257,7 @@ impl PeerNodes {
         request: &NodeRequest,
         patience: Duration,
     ) -> Result<T, BusError> {
-        let answer = self.0.bus.ask(node, request, patience).await?;
+        let answer = self.0.bus.request(node, request, patience).await?;
         serde_json::from_str(&answer).map_err(|error| {
             tracing::warn!(%error, "invalid reply from peer node");
             BusError::Timeout

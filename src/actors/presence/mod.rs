@@ -143,13 +143,13 @@ async fn tell(
 ) -> Result<(), store::StoreError> {
     let gone: Vec<_> = news.iter().filter_map(|news| Some((news.user, news.gone?))).collect();
     if !gone.is_empty() {
-        store.last_seen(gone).await?;
+        store.update_last_seen(gone).await?;
     }
     let people: Vec<UserId> = news.iter().map(|news| news.user).collect();
     let statuses = store.statuses(people.clone()).await?;
     let statuses: HashMap<UserId, &StatusRow> = statuses.iter().map(|s| (s.user_id, s)).collect();
     let mut watchers: HashMap<UserId, Vec<UserId>> = HashMap::new();
-    for (user, watcher) in store.watchers(people).await? {
+    for (user, watcher) in store.presence_watchers(people).await? {
         watchers.entry(user).or_default().push(watcher);
     }
     for news in news {

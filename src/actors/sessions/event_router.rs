@@ -13,7 +13,7 @@ use crate::actors::peer_nodes::PeerNodes;
 use crate::actors::supervision::SendError;
 use crate::protocol::cluster::{DeviceKey, NodeEvent};
 use crate::protocol::server::{Reconnect, ServerEvent};
-use crate::telemetry::metrics::dropped;
+use crate::telemetry::metrics::count_dropped_event;
 
 /// Finds the sessions of people; cheap to clone.
 #[derive(Clone)]
@@ -45,7 +45,7 @@ impl EventRouter {
                     return;
                 }
                 if entry.actor.tell(DeliverEvent(event.clone())) == Err(SendError::Full) {
-                    dropped("session-full");
+                    count_dropped_event("session-full");
                     entry.missed();
                 }
             });
@@ -77,7 +77,7 @@ impl EventRouter {
                     return;
                 }
                 if entry.actor.tell(known) == Err(SendError::Full) {
-                    dropped("session-full");
+                    count_dropped_event("session-full");
                     entry.missed();
                 }
             });
@@ -94,7 +94,7 @@ impl EventRouter {
     ) -> bool {
         let Some(entry) = self.registry.one(user, session) else { return false };
         if entry.actor.tell(DeliverEvent(event.clone())) == Err(SendError::Full) {
-            dropped("session-full");
+            count_dropped_event("session-full");
         }
         true
     }
@@ -110,7 +110,7 @@ impl EventRouter {
         if node != self.neighbours.me() {
             self.neighbours.deliver_to(node, user, session, event.raw());
         } else if !self.tell_session_here(user, session, event) {
-            dropped("no-such-session");
+            count_dropped_event("no-such-session");
         }
     }
 

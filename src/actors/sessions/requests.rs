@@ -31,7 +31,7 @@ pub enum RequestError {
 impl CodedError for RequestError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::TooManyInFlight => ErrorKind::TooMany,
+            Self::TooManyInFlight => ErrorKind::RateLimited,
             Self::Again => ErrorKind::Conflict,
         }
     }

@@ -32,7 +32,7 @@ use super::{SessionHandle, SessionService};
 use crate::actors::presence::OnlineGuard;
 use crate::actors::supervision::SupervisedContext;
 use crate::domain::accounts::Principal;
-use crate::telemetry::metrics::{EVENTS_OUT, Present, SESSIONS, dropped};
+use crate::telemetry::metrics::{EVENTS_OUT, GaugeGuard, SESSIONS, count_dropped_event};
 
 /// How long a session waits before it asks a database again that did not answer.
 const CATCH_UP_RETRY_DELAY: Duration = Duration::from_millis(500);
@@ -72,7 +72,7 @@ pub struct SessionActor {
     timer: Option<SpawnHandle>,
     /// Ends when what was last asked of calls is answered: they are asked one after the other.
     last_call: Option<oneshot::Receiver<()>>,
-    _present: Present,
+    _present: GaugeGuard,
 }
 
 crate::actors::supervision::supervised!(SessionActor);
@@ -97,7 +97,7 @@ impl SessionActor {
             told: Arc::default(),
             timer: None,
             last_call: None,
-            _present: Present::new(SESSIONS, "any"),
+            _present: GaugeGuard::new(SESSIONS, "any"),
         }
     }
 
@@ -119,7 +119,7 @@ impl SessionActor {
             Ok(()) => true,
             Err(blocked) => {
                 if blocked == SocketSendError::Slow {
-                    dropped("slow-socket");
+                    count_dropped_event("slow-socket");
                     line.close(CloseReason::Slow);
                 }
                 self.detach(ctx);
@@ -147,7 +147,7 @@ impl SessionActor {
         self.line = None;
         self.here = None;
         self.is_attached(false);
-        self.restart_timer(self.living().config.grace(), ctx, |_, ctx| ctx.stop());
+        self.restart_timer(self.living().config.resume_window(), ctx, |_, ctx| ctx.stop());
     }
 
     /// Whether it has a socket, for everybody who asks.
@@ -249,7 +249,7 @@ impl Actor for SessionActor {
             actor: ctx.self_ref(),
         };
         self.living().switchboard.registry.add(self.seed.me.user, entry);
-        self.restart_timer(self.living().config.grace(), ctx, |_, ctx| ctx.stop());
+        self.restart_timer(self.living().config.resume_window(), ctx, |_, ctx| ctx.stop());
     }
 }
 

@@ -16,7 +16,7 @@ use super::peers::PeerPolicy;
 use super::quotas::{AllocationQuotas, TurnLimits};
 use super::relay::AddressFamily;
 use crate::domain::calls::TurnCredentials;
-use crate::telemetry::metrics::{TURN_BYTES, TURN_DROPPED, TURN_PACKETS, TURN_REFUSED};
+use crate::telemetry::metrics::{TURN_BYTES, TURN_DROPPED, TURN_ERRORS, TURN_PACKETS};
 
 /// What relaying is bound to, from `[turn]`.
 #[derive(Clone)]
@@ -133,5 +133,5 @@ impl DirectionMetrics {
 
 /// Counts a request that was answered with an error.
 pub(super) fn refused(code: u16) {
-    counter!(TURN_REFUSED, "code" => code.to_string()).increment(1);
+    counter!(TURN_ERRORS, "code" => code.to_string()).increment(1);
 }

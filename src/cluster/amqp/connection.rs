@@ -1,4 +1,4 @@
-//! One connection to the broker: opened within a deadline, gone as soon as nobody holds it.
+//! A connection to the broker: opened within a deadline, closed as soon as nobody uses it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,52 +14,52 @@ use tokio::time::timeout;
 
 use super::{AmqpConfig, AmqpShared};
 
-/// Routes by the id of a node.
+/// The exchange that routes by node id.
 pub(super) const DIRECT: &str = "cluster.direct";
-/// Goes to all.
+/// The exchange that fans out to all nodes.
 pub(super) const EVENTS: &str = "cluster.events";
 
-/// The broker is asked for a sign of life this often, in seconds; two missed ones end a connection.
+/// Requested AMQP heartbeat in seconds; two missed ones end a connection.
 const HEARTBEAT_SECONDS: u16 = 5;
-/// How long opening a connection may take, and everything else that is asked of the broker.
-const DEADLINE: Duration = Duration::from_secs(5);
-/// Bytes that nobody acknowledges end a connection after this time.
+/// How long opening a connection or any other request to the broker may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Sent bytes that stay unacknowledged this long end a connection (`TCP_USER_TIMEOUT`).
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why a driver ended.
+/// Why a publisher or consumer run ended.
 #[derive(Debug, thiserror::Error)]
 pub enum AmqpConnectionError {
-    /// The broker or the network said so.
+    /// The broker or the network reported an error.
     #[error("{0}")]
     Amqp(#[from] lapin::Error),
-    /// The broker did not answer.
-    #[error("the broker does not answer")]
-    Late,
-    /// The broker ended what we listened to.
-    #[error("the broker ended it")]
-    Ended,
+    /// The broker did not answer in time.
+    #[error("the broker did not answer in time")]
+    TimedOut,
+    /// The broker ended the consumer or the connection.
+    #[error("the broker closed the consumer")]
+    Closed,
 }
 
-/// The address, with our heartbeat.
-pub(super) fn address(settings: &AmqpConfig) -> Result<AMQPUri, String> {
+/// The broker's URI with our heartbeat.
+pub(super) fn broker_uri(settings: &AmqpConfig) -> Result<AMQPUri, String> {
     let mut uri: AMQPUri = settings.url.expose().parse()?;
     uri.query.heartbeat = Some(HEARTBEAT_SECONDS);
     Ok(uri)
 }
 
-/// A connection.
+/// An open connection and its event stream.
 pub(super) struct AmqpConnection {
     connection: Connection,
     events: BoxStream<'static, Event>,
-    _cut: CloseOnDrop,
+    _close_on_drop: CloseOnDrop,
 }
 
-/// A second handle of a connection's socket.
+/// A second handle to a connection's socket.
 #[derive(Clone, Default)]
 struct SocketDuplicate(Arc<Mutex<Option<Socket>>>);
 
 impl SocketDuplicate {
-    fn hold(&self, stream: &tokio::net::TcpStream) -> std::io::Result<()> {
+    fn capture(&self, stream: &tokio::net::TcpStream) -> std::io::Result<()> {
         let socket = SockRef::from(stream);
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))?;
@@ -68,40 +68,39 @@ impl SocketDuplicate {
     }
 }
 
-/// Ends a connection for good when it is dropped. Without it, one whose other side is silent would
-/// be kept by the library, with its thread.
+/// Closes a connection for good when dropped. Otherwise the library would keep a connection with an
+/// unresponsive peer, with its thread.
 struct CloseOnDrop(SocketDuplicate);
 
 impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         if let Some(socket) = self.0.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            let _ = socket.shutdown(std::net::Shutdown::Both); // it is perhaps gone already
+            let _ = socket.shutdown(std::net::Shutdown::Both); // it may be closed already
         }
     }
 }
 
 impl AmqpConnection {
-    /// Opens a connection that names itself after the node and `role`.
+    /// Opens a connection; its name contains the node and `role`.
     pub(super) async fn open(shared: &AmqpShared, role: &str) -> Result<Self, AmqpConnectionError> {
-        timeout(DEADLINE, Self::connect(shared, role))
+        timeout(REQUEST_TIMEOUT, Self::connect(shared, role))
             .await
-            .map_err(|_| AmqpConnectionError::Late)?
+            .map_err(|_| AmqpConnectionError::TimedOut)?
     }
 
     async fn connect(shared: &AmqpShared, role: &str) -> Result<Self, AmqpConnectionError> {
-        let cut = CloseOnDrop(SocketDuplicate::default());
-        let tls =
-            OwnedTLSConfig { identity: None, cert_chain: shared.settings.authorities.clone() };
-        let hold = cut.0.clone();
-        let name = format!("{} {role} {}", shared.settings.name, shared.me);
+        let close_on_drop = CloseOnDrop(SocketDuplicate::default());
+        let tls = OwnedTLSConfig { identity: None, cert_chain: shared.config.ca_pem.clone() };
+        let socket = close_on_drop.0.clone();
+        let name = format!("{} {role} {}", shared.config.name, shared.me);
         let connection = Connection::connector(
             shared.uri.clone(),
             lapin::runtime::default_runtime()?,
             async move |uri, runtime| {
                 let stream = uri.connect_with_config_async(tls.as_ref(), &runtime).await?;
                 match &stream {
-                    AsyncTcpStream::Plain(plain) => hold.hold(plain.get_ref())?,
-                    AsyncTcpStream::Rustls(tls) => hold.hold(tls.get_ref().0.get_ref())?,
+                    AsyncTcpStream::Plain(plain) => socket.capture(plain.get_ref())?,
+                    AsyncTcpStream::Rustls(tls) => socket.capture(tls.get_ref().0.get_ref())?,
                     _ => {}
                 }
                 Ok(stream)
@@ -110,12 +109,12 @@ impl AmqpConnection {
         )
         .await?;
         let events = connection.events_listener().boxed();
-        Ok(Self { connection, events, _cut: cut })
+        Ok(Self { connection, events, _close_on_drop: close_on_drop })
     }
 
-    /// A channel on which both exchanges exist.
+    /// Opens a channel and declares both exchanges on it.
     pub(super) async fn channel(&mut self) -> Result<Channel, AmqpConnectionError> {
-        within(async {
+        with_timeout(async {
             let channel = self.connection.create_channel().await?;
             for (name, kind) in [(DIRECT, ExchangeKind::Direct), (EVENTS, ExchangeKind::Fanout)] {
                 let durable = ExchangeDeclareOptions { durable: true, ..Default::default() };
@@ -126,7 +125,7 @@ impl AmqpConnection {
         .await
     }
 
-    /// What the broker says of the connection; never ends.
+    /// The next event of the connection; never ends.
     pub(super) async fn event(&mut self) -> Event {
         match self.events.next().await {
             Some(event) => event,
@@ -135,9 +134,9 @@ impl AmqpConnection {
     }
 }
 
-/// What the broker is to answer in time.
-pub(super) async fn within<T>(
-    work: impl Future<Output = lapin::Result<T>>,
+/// Runs a request to the broker within the deadline.
+pub(super) async fn with_timeout<T>(
+    request: impl Future<Output = lapin::Result<T>>,
 ) -> Result<T, AmqpConnectionError> {
-    Ok(timeout(DEADLINE, work).await.map_err(|_| AmqpConnectionError::Late)??)
+    Ok(timeout(REQUEST_TIMEOUT, request).await.map_err(|_| AmqpConnectionError::TimedOut)??)
 }

@@ -1,4 +1,4 @@
-//! The way in: hands on what others tell, answers what they ask.
+//! The inbound side: dispatches events of other nodes and replies to their requests.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,99 +19,102 @@ use tokio::time::timeout;
 
 use super::super::bus::{BusHandler, BusState};
 use super::super::cache::BoxFuture;
-use super::connection::{AmqpConnection, AmqpConnectionError, DIRECT, EVENTS, within};
-use super::envelope::{BusMessageHeader, BusMessageKind, label};
+use super::connection::{AmqpConnection, AmqpConnectionError, DIRECT, EVENTS, with_timeout};
+use super::envelope::{BusMessageHeader, BusMessageKind, parse_header};
 use super::outbox::{OutboundMessage, RequestReply};
 use super::reply_cache::{DedupDecision, EncodedReply};
 use super::{AmqpDirection, AmqpShared};
 use crate::protocol::cluster::{NodeEvent, NodeRequest};
-use crate::telemetry::metrics::{BUS_HEARD, BUS_IGNORED};
+use crate::telemetry::metrics::{BUS_EVENTS_CONSUMED, BUS_EVENTS_IGNORED};
 
-/// The broker sends so many messages ahead of those that were handled.
+/// Number of unacknowledged messages that the broker sends ahead.
 const PREFETCH_COUNT: u16 = 256;
-/// So many are handled before the broker hears of it, if more are there already.
-const BATCH: usize = 64;
-/// So many questions may be under way; more are answered with "busy".
+/// Number of messages handled before they are acknowledged together, if that many have arrived.
+const ACK_BATCH_SIZE: usize = 64;
+/// Maximum number of requests being handled; further ones are answered with "busy".
 const MAX_CONCURRENT_REQUESTS: usize = 1024;
-/// An answer that takes longer is given up: nobody waits for it.
+/// How long handling a request may take: after that nobody waits for the reply.
 const REQUEST_HANDLER_TIMEOUT: Duration = Duration::from_secs(30);
-/// All that may wait in this node's queue at the broker, in bytes.
-const INBOX_BYTES: i64 = 256 << 20;
+/// Maximum size of this node's queue at the broker, in bytes.
+const MAX_QUEUE_BYTES: i64 = 256 << 20;
 
-/// One connection's life.
+/// Consumes over one connection until it ends.
 pub(super) async fn run(shared: Arc<AmqpShared>) -> AmqpConnectionError {
-    match carry(shared).await {
+    match consume_until_error(shared).await {
         Ok(never) => match never {},
-        Err(broken) => broken,
+        Err(error) => error,
     }
 }
 
-async fn carry(shared: Arc<AmqpShared>) -> Result<Infallible, AmqpConnectionError> {
-    let mut line = AmqpConnection::open(&shared, "in").await?;
-    let channel = line.channel().await?;
-    let mut deliveries = within(consume(&shared, &channel)).await?;
+async fn consume_until_error(shared: Arc<AmqpShared>) -> Result<Infallible, AmqpConnectionError> {
+    let mut connection = AmqpConnection::open(&shared, "in").await?;
+    let channel = connection.channel().await?;
+    let mut deliveries = with_timeout(consume(&shared, &channel)).await?;
     let _open = ConsumerOpenGuard::new(Arc::clone(&shared));
-    if let Some(listener) = shared.listener()
-        && shared.heard.swap(true, Ordering::AcqRel)
+    if let Some(handler) = shared.handler()
+        && shared.was_connected.swap(true, Ordering::AcqRel)
     {
-        listener.missed();
+        handler.on_events_lost();
     }
-    let mut making = shared.answering.making.lock().await;
+    let mut in_progress = shared.reply_cache.in_progress.lock().await;
     loop {
         tokio::select! {
             biased;
-            event = line.event() => {
+            event = connection.event() => {
                 if let Event::Error(error) = event {
                     return Err(error.into());
                 }
             }
-            Some((asker, to, answer)) = making.next() => {
-                reply(&shared, shared.answering.answered(asker, to, answer));
+            Some((key, to, encoded)) = in_progress.next() => {
+                send_reply(&shared, shared.reply_cache.complete(key, to, encoded));
             }
             delivery = deliveries.next() => {
-                let mut delivery = delivery.ok_or(AmqpConnectionError::Ended)??;
-                let mut left = BATCH;
+                let mut delivery = delivery.ok_or(AmqpConnectionError::Closed)??;
+                let mut remaining = ACK_BATCH_SIZE;
                 loop {
-                    if let Some(listener) = shared.listener()
-                        && let Some(question) = hear(&shared, listener.as_ref(), &delivery)
+                    if let Some(handler) = shared.handler()
+                        && let Some(request) = handle_delivery(&shared, handler.as_ref(), &delivery)
                     {
-                        if making.len() < MAX_CONCURRENT_REQUESTS {
-                            making.push(question.answer(listener.as_ref()));
+                        if in_progress.len() < MAX_CONCURRENT_REQUESTS {
+                            in_progress.push(request.handle(handler.as_ref()));
                         } else {
-                            counter!(BUS_IGNORED, "reason" => "busy").increment(1);
-                            let (asker, to) = (question.asker, question.to);
+                            counter!(BUS_EVENTS_IGNORED, "reason" => "busy").increment(1);
+                            let (key, to) = (request.key, request.to);
                             let busy = (BusMessageKind::Busy, Vec::new());
-                            reply(&shared, shared.answering.answered(asker, to, busy));
+                            send_reply(&shared, shared.reply_cache.complete(key, to, busy));
                         }
                     }
-                    left -= 1;
-                    if left == 0 {
+                    remaining -= 1;
+                    if remaining == 0 {
                         break;
                     }
                     match deliveries.next().now_or_never() {
-                        Some(next) => delivery = next.ok_or(AmqpConnectionError::Ended)??,
+                        Some(next) => delivery = next.ok_or(AmqpConnectionError::Closed)??,
                         None => break,
                     }
                 }
                 let all = BasicAckOptions { multiple: true };
-                within(channel.basic_ack(delivery.delivery_tag, all)).await?;
+                with_timeout(channel.basic_ack(delivery.delivery_tag, all)).await?;
             }
         }
     }
 }
 
-/// Makes a queue of this connection's own, for what is said to this node and to all.
+/// Declares a queue for this connection, bound to messages for this node and for all nodes.
 async fn consume(shared: &AmqpShared, channel: &Channel) -> lapin::Result<Consumer> {
     let me = shared.me.to_string();
     let name = format!("n.{me}.{}", shared.queues.fetch_add(1, Ordering::Relaxed));
-    let mut bounds = FieldTable::default();
-    bounds.insert("x-max-length".into(), AMQPValue::LongLongInt(shared.settings.inbox.into()));
-    bounds.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(INBOX_BYTES));
-    // The sender hears that there is no room, and owes us a word later.
-    bounds.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
-    let own = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
+    let mut arguments = FieldTable::default();
+    arguments.insert(
+        "x-max-length".into(),
+        AMQPValue::LongLongInt(shared.config.queue_max_length.into()),
+    );
+    arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(MAX_QUEUE_BYTES));
+    // The sender learns that there is no room, and sends a resync event later.
+    arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
+    let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..Default::default() };
     channel.basic_qos(PREFETCH_COUNT, BasicQosOptions::default()).await?;
-    channel.queue_declare(name.as_str().into(), own, bounds).await?;
+    channel.queue_declare(name.as_str().into(), options, arguments).await?;
     for (exchange, key) in [(DIRECT, me.as_str()), (EVENTS, "")] {
         let (name, key) = (name.as_str().into(), key.into());
         let options = QueueBindOptions::default();
@@ -121,89 +124,89 @@ async fn consume(shared: &AmqpShared, channel: &Channel) -> lapin::Result<Consum
     channel.basic_consume(name.as_str().into(), "node".into(), options, FieldTable::default()).await
 }
 
-/// A question that is new.
+/// A new request, not a duplicate.
 struct IncomingRequest {
-    asker: (NodeId, u64),
+    key: (NodeId, u64),
     to: String,
     request: NodeRequest,
 }
 
 impl IncomingRequest {
-    fn answer(
+    fn handle(
         self,
-        listener: &dyn BusHandler,
+        handler: &dyn BusHandler,
     ) -> BoxFuture<'static, ((NodeId, u64), String, EncodedReply)> {
-        let Self { asker, to, request } = self;
-        let answer = listener.answer(asker.0, request);
+        let Self { key, to, request } = self;
+        let reply = handler.handle_request(key.0, request);
         Box::pin(async move {
-            let answer = match timeout(REQUEST_HANDLER_TIMEOUT, answer).await {
+            let reply = match timeout(REQUEST_HANDLER_TIMEOUT, reply).await {
                 Ok(Some(text)) => (BusMessageKind::Reply, text.into_bytes()),
-                Ok(None) | Err(_) => (BusMessageKind::Silence, Vec::new()),
+                Ok(None) | Err(_) => (BusMessageKind::NotUnderstood, Vec::new()),
             };
-            (asker, to, answer)
+            (key, to, reply)
         })
     }
 }
 
-/// Takes in what came; gives a question that is to be answered.
-fn hear(
+/// Handles a delivery; returns a request if it must be answered.
+fn handle_delivery(
     shared: &AmqpShared,
-    listener: &dyn BusHandler,
+    handler: &dyn BusHandler,
     delivery: &Delivery,
 ) -> Option<IncomingRequest> {
-    let Some(BusMessageHeader { kind, from, id }) = label(&delivery.properties) else {
+    let Some(BusMessageHeader { kind, from, id }) = parse_header(&delivery.properties) else {
         return ignore("unlabelled");
     };
     match kind {
-        BusMessageKind::Tell if from == shared.me => None, // what goes to all comes back as well
-        BusMessageKind::Tell => match NodeEvent::read(&delivery.data) {
+        BusMessageKind::Event if from == shared.me => None, // a broadcast also reaches its sender
+        BusMessageKind::Event => match NodeEvent::read(&delivery.data) {
             Ok(NodeEvent::Unknown) => ignore("unknown"),
             Ok(event) => {
-                counter!(BUS_HEARD, "event" => event.name()).increment(1);
-                listener.hear(from, event);
+                counter!(BUS_EVENTS_CONSUMED, "event" => event.name()).increment(1);
+                handler.on_event(from, event);
                 None
             }
             Err(_) => ignore("unreadable"),
         },
-        BusMessageKind::Ask => {
+        BusMessageKind::Request => {
             let to = delivery.properties.reply_to().as_ref()?.to_string();
-            let asker = (from, id?);
-            match shared.answering.asked(asker, to.clone()) {
-                DedupDecision::Wait => None,
-                DedupDecision::Repeat(answer) => {
-                    reply(shared, answer);
+            let key = (from, id?);
+            match shared.reply_cache.register(key, to.clone()) {
+                DedupDecision::InProgress => None,
+                DedupDecision::SendAgain(reply_message) => {
+                    send_reply(shared, reply_message);
                     None
                 }
-                DedupDecision::Answer => {
+                DedupDecision::Handle => {
                     let request = NodeRequest::read(&delivery.data).unwrap_or_else(|_| {
                         ignore("unreadable");
                         NodeRequest::Unknown
                     });
-                    Some(IncomingRequest { asker, to, request })
+                    Some(IncomingRequest { key, to, request })
                 }
             }
         }
         BusMessageKind::Reply
-        | BusMessageKind::Silence
+        | BusMessageKind::NotUnderstood
         | BusMessageKind::Busy
         | BusMessageKind::Probe => None,
     }
 }
 
 fn ignore(reason: &'static str) -> Option<IncomingRequest> {
-    counter!(BUS_IGNORED, "reason" => reason).increment(1);
+    counter!(BUS_EVENTS_IGNORED, "reason" => reason).increment(1);
     None
 }
 
-/// Answers leave the way that questions do: the broker blocks whoever publishes, and nothing may
-/// block the way in.
-fn reply(shared: &AmqpShared, reply: RequestReply) {
+/// Replies are sent by the publisher: the broker blocks connections that publish, and nothing may
+/// block this one.
+fn send_reply(shared: &AmqpShared, reply: RequestReply) {
     if let Err(error) = shared.outbox.push(OutboundMessage::Reply(reply)) {
-        counter!(BUS_IGNORED, "reason" => error.word()).increment(1);
+        counter!(BUS_EVENTS_IGNORED, "reason" => error.as_label()).increment(1);
     }
 }
 
-/// The way in is open until this is dropped.
+/// Marks the inbound side as up until it is dropped.
 struct ConsumerOpenGuard(Arc<AmqpShared>);
 
 impl ConsumerOpenGuard {

@@ -1,9 +1,10 @@
-//! The bus over RabbitMQ: two connections, one out and one in, each as long as one run of its driver.
+//! The bus over RabbitMQ, with two connections, one for each direction.
 //!
-//! Every node binds a queue of its own to two exchanges: `cluster.direct`, routed by the node's id,
-//! and `cluster.events`, which goes to all. A queue lives as long as the connection it was made on
-//! and is never named twice, so that a connection that the broker still believes in is in nobody's
-//! way. Whoever runs the drivers runs them anew when they end, after a pause of its choosing.
+//! Every node binds its own queue to two exchanges: `cluster.direct`, routed by node id, and
+//! `cluster.events`, which fans out to all. A queue lives as long as its connection and its name is
+//! never reused, so that a dead connection that the broker still keeps cannot interfere.
+//! [`AmqpBus::publisher`] and [`AmqpBus::consumer`] run until their connection ends; the caller
+//! restarts them after a delay of its choice.
 
 mod connection;
 mod consumer;
@@ -29,81 +30,81 @@ use self::reply_cache::ReplyCache;
 use super::bus::{Bus, BusError, BusHandler, BusState};
 use super::cache::BoxFuture;
 use crate::protocol::cluster::{NodeEvent, NodeRequest};
-use crate::telemetry::metrics::{BUS_ASKED, BUS_UP};
+use crate::telemetry::metrics::{BUS_CONNECTED, BUS_REQUESTS};
 
 pub use self::connection::AmqpConnectionError;
 
-/// What the bus is to know.
+/// Configuration of the bus.
 #[derive(Clone, Debug)]
 pub struct AmqpConfig {
-    /// Where the broker is: `amqp://` or `amqps://`.
+    /// The broker's URL: `amqp://` or `amqps://`.
     pub url: Secret<String>,
-    /// Certificates of authorities in PEM, besides those of the system.
-    pub authorities: Option<String>,
-    /// What people call this node; the broker shows it.
+    /// CA certificates in PEM, in addition to the system's.
+    pub ca_pem: Option<String>,
+    /// The node's name, as the broker shows it.
     pub name: String,
-    /// How much may wait to be told to others.
-    pub outbox: usize,
-    /// How much may wait at the broker to be told to this node.
-    pub inbox: u32,
+    /// Maximum number of messages waiting to be sent.
+    pub outbox_capacity: usize,
+    /// Maximum number of messages waiting for this node at the broker.
+    pub queue_max_length: u32,
 }
 
-/// The bus; cheap to clone.
+/// The bus over RabbitMQ; cheap to clone.
 #[derive(Clone)]
 pub struct AmqpBus(Arc<AmqpShared>);
 
-/// What both drivers and all who tell and ask share.
+/// State shared by the publisher, the consumer and all users of the bus.
 struct AmqpShared {
     me: NodeId,
     uri: AMQPUri,
-    settings: AmqpConfig,
+    config: AmqpConfig,
     outbox: BusOutbox,
-    questions: PendingRequests,
-    answering: ReplyCache,
-    listener: OnceLock<Arc<dyn BusHandler>>,
+    pending_requests: PendingRequests,
+    reply_cache: ReplyCache,
+    handler: OnceLock<Arc<dyn BusHandler>>,
     health: AmqpHealth,
-    /// Counts the queues of this node.
+    /// Number of queues declared so far.
     queues: AtomicU64,
-    /// The way in was open before.
-    heard: AtomicBool,
+    /// Whether the consumer was connected before.
+    was_connected: AtomicBool,
 }
 
 impl AmqpBus {
-    /// The bus of the node `me`. Nothing goes out or comes in until its drivers run.
+    /// The bus of the node `me`. Nothing is sent or received until publisher and consumer run.
     ///
     /// # Errors
-    /// An address that cannot be read, in words.
+    /// A text that says why the URL is invalid.
     pub fn new(me: NodeId, settings: AmqpConfig) -> Result<Self, String> {
-        let uri = connection::address(&settings)?;
+        let uri = connection::broker_uri(&settings)?;
         Ok(Self(Arc::new(AmqpShared {
             me,
             uri,
-            outbox: BusOutbox::new(settings.outbox),
-            settings,
-            questions: PendingRequests::default(),
-            answering: ReplyCache::default(),
-            listener: OnceLock::new(),
+            outbox: BusOutbox::new(settings.outbox_capacity),
+            config: settings,
+            pending_requests: PendingRequests::default(),
+            reply_cache: ReplyCache::default(),
+            handler: OnceLock::new(),
             health: AmqpHealth::default(),
             queues: AtomicU64::new(0),
-            heard: AtomicBool::new(false),
+            was_connected: AtomicBool::new(false),
         })))
     }
 
-    /// Carries what is told and asked to the broker, over one connection; ends with it.
+    /// Publishes queued messages over one connection; ends with it.
     pub fn publisher(&self) -> impl Future<Output = AmqpConnectionError> + Send + 'static + use<> {
         publisher::run(Arc::clone(&self.0))
     }
 
-    /// Brings what others tell and ask, over one connection; ends with it.
+    /// Consumes messages of other nodes over one connection; ends with it.
     pub fn consumer(&self) -> impl Future<Output = AmqpConnectionError> + Send + 'static + use<> {
         consumer::run(Arc::clone(&self.0))
     }
 
-    /// Whether the broker lets us in.
+    /// Checks that the broker accepts a connection.
     ///
     /// # Errors
     /// Why it does not.
-    pub async fn reach(&self) -> Result<(), AmqpConnectionError> {
+    pub async fn check_connection(&self) -> Result<(), AmqpConnectionError> {
         connection::AmqpConnection::open(&self.0, "look").await.map(drop)
     }
 }
@@ -113,41 +114,41 @@ impl Bus for AmqpBus {
         self.0.me
     }
 
-    fn tell(&self, to: NodeId, event: &NodeEvent) -> Result<(), BusError> {
-        self.0.outbox.tell(Some(to), event)
+    fn send(&self, to: NodeId, event: &NodeEvent) -> Result<(), BusError> {
+        self.0.outbox.push_event(Some(to), event)
     }
 
     fn publish(&self, event: &NodeEvent) -> Result<(), BusError> {
-        self.0.outbox.tell(None, event)
+        self.0.outbox.push_event(None, event)
     }
 
-    fn ask<'a>(
+    fn request<'a>(
         &'a self,
         to: NodeId,
         request: &'a NodeRequest,
-        patience: Duration,
+        timeout: Duration,
     ) -> BoxFuture<'a, Result<String, BusError>> {
         Box::pin(async move {
-            let answer = self.0.ask(to, request, patience).await;
-            let outcome = answer.as_ref().map_or_else(BusError::word, |_| "answered");
-            counter!(BUS_ASKED, "outcome" => outcome).increment(1);
-            answer
+            let reply = self.0.send_request(to, request, timeout).await;
+            let outcome = reply.as_ref().map_or_else(BusError::as_label, |_| "answered");
+            counter!(BUS_REQUESTS, "outcome" => outcome).increment(1);
+            reply
         })
     }
 
     fn probe(&self, node: NodeId) -> BoxFuture<'_, Result<bool, BusError>> {
         Box::pin(async move {
-            let (verdict, answer) = oneshot::channel();
-            self.0.outbox.push(OutboundMessage::Probe(node, verdict))?;
-            match tokio::time::timeout(PROBE, answer).await {
-                Ok(verdict) => verdict.unwrap_or(Err(BusError::Disconnected)),
+            let (sender, reply) = oneshot::channel();
+            self.0.outbox.push(OutboundMessage::Probe(node, sender))?;
+            match tokio::time::timeout(PROBE_TIMEOUT, reply).await {
+                Ok(result) => result.unwrap_or(Err(BusError::Disconnected)),
                 Err(_) => Err(BusError::Timeout),
             }
         })
     }
 
-    fn listen(&self, listener: Arc<dyn BusHandler>) {
-        let _ = self.0.listener.set(listener); // set once, by the composition root
+    fn set_handler(&self, handler: Arc<dyn BusHandler>) {
+        let _ = self.0.handler.set(handler); // set once, by the composition root
     }
 
     fn state(&self) -> watch::Receiver<BusState> {
@@ -156,62 +157,63 @@ impl Bus for AmqpBus {
 }
 
 /// How long a probe may take.
-const PROBE: Duration = Duration::from_secs(2);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl AmqpShared {
-    async fn ask(
+    async fn send_request(
         &self,
         to: NodeId,
         request: &NodeRequest,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<String, BusError> {
-        let (question, answer) = self.questions.open(to, request, patience);
-        self.outbox.push(OutboundMessage::Ask(question.id))?;
-        match tokio::time::timeout(patience, answer).await {
-            Ok(answer) => answer.unwrap_or(Err(BusError::Disconnected)),
+        let (guard, reply) = self.pending_requests.open(to, request, timeout);
+        self.outbox.push(OutboundMessage::Request(guard.id))?;
+        match tokio::time::timeout(timeout, reply).await {
+            Ok(reply) => reply.unwrap_or(Err(BusError::Disconnected)),
             Err(_) => Err(BusError::Timeout),
         }
     }
 
-    fn listener(&self) -> Option<&Arc<dyn BusHandler>> {
-        self.listener.get()
+    fn handler(&self) -> Option<&Arc<dyn BusHandler>> {
+        self.handler.get()
     }
 }
 
-/// One way: out or in.
+/// A direction of the bus.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum AmqpDirection {
     Out,
     In,
 }
 
-/// How both ways are.
+/// The state of both directions.
 struct AmqpHealth {
     state: watch::Sender<BusState>,
-    ways: std::sync::Mutex<(BusState, BusState)>,
+    directions: std::sync::Mutex<(BusState, BusState)>,
 }
 
 impl Default for AmqpHealth {
     fn default() -> Self {
-        let ways = std::sync::Mutex::new((BusState::Down, BusState::Down));
-        Self { state: watch::Sender::new(BusState::Down), ways }
+        let directions = std::sync::Mutex::new((BusState::Down, BusState::Down));
+        Self { state: watch::Sender::new(BusState::Down), directions }
     }
 }
 
 impl AmqpHealth {
-    /// One way is so now; the bus is as well as the worse of them.
-    fn set(&self, way: AmqpDirection, state: BusState) {
-        let mut ways = self.ways.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match way {
-            AmqpDirection::Out => ways.0 = state,
-            AmqpDirection::In => ways.1 = state,
+    /// Sets the state of one direction; the bus has the worse state of the two.
+    fn set(&self, direction: AmqpDirection, state: BusState) {
+        let mut directions =
+            self.directions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match direction {
+            AmqpDirection::Out => directions.0 = state,
+            AmqpDirection::In => directions.1 = state,
         }
-        let state = match *ways {
+        let state = match *directions {
             (BusState::Up, BusState::Up) => BusState::Up,
             (BusState::Blocked, BusState::Up) => BusState::Blocked,
             _ => BusState::Down,
         };
-        gauge!(BUS_UP).set(f64::from(u8::from(state == BusState::Up)));
+        gauge!(BUS_CONNECTED).set(f64::from(u8::from(state == BusState::Up)));
         let changed = self.state.send_if_modified(|old| std::mem::replace(old, state) != state);
         if changed {
             tracing::info!(bus.state = ?state, "bus state changed");

@@ -1,4 +1,4 @@
-//! What waits to go out: bounded, in order, and the least urgent is refused first.
+//! Messages waiting to be published: bounded, in order; the least urgent are rejected first.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,50 +12,50 @@ use tokio::time::Instant;
 use super::super::bus::{BusError, BusState};
 use super::envelope::BusMessageKind;
 use crate::protocol::cluster::{NodeEvent, Priority};
-use crate::telemetry::metrics::BUS_SHED;
+use crate::telemetry::metrics::BUS_EVENTS_DROPPED;
 
-/// What waited longer is not told any more: whoever should have heard it looks instead.
+/// Older events are dropped; their receivers are told to resync instead.
 const MAX_MESSAGE_AGE: Duration = Duration::from_secs(10);
-/// More receivers than this are not remembered one by one.
+/// Above this number of receivers, all nodes are told to resync.
 const MAX_RESYNC_DEBTS: usize = 256;
 
-/// One thing to be sent.
+/// A message to be published.
 pub(super) enum OutboundMessage {
     /// An event, to one node or to all.
     Event { to: Option<NodeId>, body: Vec<u8>, urgency: Priority, name: &'static str },
-    /// A question of this number.
-    Ask(u64),
-    /// What became of a question that somebody asked.
+    /// The request with this id.
+    Request(u64),
+    /// The reply to a request of another node.
     Reply(RequestReply),
-    /// Whether somebody is there.
+    /// Whether a node has a queue at the broker.
     Probe(NodeId, oneshot::Sender<Result<bool, BusError>>),
 }
 
-/// What became of a question.
+/// The reply to a request of another node.
 #[derive(Clone)]
 pub(super) struct RequestReply {
-    /// The queue of the one who asked.
+    /// The reply queue of the requesting node.
     pub(super) to: String,
-    /// Their number of the question.
+    /// The request id of that node.
     pub(super) id: u64,
     pub(super) kind: BusMessageKind,
     pub(super) body: Vec<u8>,
 }
 
-/// The queue.
+/// The queue of messages waiting to be published.
 pub(super) struct BusOutbox {
-    most: usize,
+    capacity: usize,
     inner: Mutex<BusOutboxInner>,
-    more: Notify,
+    notify: Notify,
 }
 
 struct BusOutboxInner {
-    words: VecDeque<(Instant, OutboundMessage)>,
+    messages: VecDeque<(Instant, OutboundMessage)>,
     state: BusState,
-    owed: ResyncDebt,
+    resync_debt: ResyncDebt,
 }
 
-/// Who did not hear everything, and must be told so.
+/// Nodes that missed events and must be told to resync.
 #[derive(Default)]
 struct ResyncDebt {
     all: bool,
@@ -72,21 +72,21 @@ impl ResyncDebt {
 }
 
 impl BusOutbox {
-    pub(super) fn new(most: usize) -> Self {
+    pub(super) fn new(capacity: usize) -> Self {
         let inner = BusOutboxInner {
-            words: VecDeque::new(),
+            messages: VecDeque::new(),
             state: BusState::Down,
-            owed: ResyncDebt::default(),
+            resync_debt: ResyncDebt::default(),
         };
-        Self { most, inner: Mutex::new(inner), more: Notify::new() }
+        Self { capacity, inner: Mutex::new(inner), notify: Notify::new() }
     }
 
     fn inner(&self) -> MutexGuard<'_, BusOutboxInner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues an event. If it cannot be, whoever misses it will be told to look.
-    pub(super) fn tell(&self, to: Option<NodeId>, event: &NodeEvent) -> Result<(), BusError> {
+    /// Queues an event. If that fails, its receivers will be told to resync.
+    pub(super) fn push_event(&self, to: Option<NodeId>, event: &NodeEvent) -> Result<(), BusError> {
         let (urgency, name) = (event.urgency(), event.name());
         let body = match serde_json::to_vec(event) {
             Ok(body) => body,
@@ -98,136 +98,146 @@ impl BusOutbox {
         self.push(OutboundMessage::Event { to, body, urgency, name })
     }
 
-    /// Queues a word.
+    /// Queues a message.
     ///
     /// # Errors
     /// [`BusError::Disconnected`] without a connection, [`BusError::Overloaded`] without room.
-    pub(super) fn push(&self, word: OutboundMessage) -> Result<(), BusError> {
+    pub(super) fn push(&self, message: OutboundMessage) -> Result<(), BusError> {
         let mut inner = self.inner();
-        let refused = match (inner.state, &word) {
-            // Those who asked wait: replies have room of their own, and wait for a connection.
+        let rejection = match (inner.state, &message) {
+            // The requesting nodes wait: replies have room of their own, and wait for a connection.
             (_, OutboundMessage::Reply(_)) => {
-                (inner.words.len() >= 2 * self.most).then_some(BusError::Overloaded)
+                (inner.messages.len() >= 2 * self.capacity).then_some(BusError::Overloaded)
             }
             (BusState::Down, _) => Some(BusError::Disconnected),
-            (BusState::Blocked, OutboundMessage::Ask(_) | OutboundMessage::Probe(..)) => {
+            (BusState::Blocked, OutboundMessage::Request(_) | OutboundMessage::Probe(..)) => {
                 Some(BusError::Overloaded)
             }
             (BusState::Blocked, OutboundMessage::Event { urgency: Priority::Low, .. }) => {
                 Some(BusError::Overloaded)
             }
-            (_, word) => (inner.words.len() >= self.room(word)).then_some(BusError::Overloaded),
+            (_, message) => {
+                (inner.messages.len() >= self.limit_for(message)).then_some(BusError::Overloaded)
+            }
         };
-        if let Some(error) = refused {
-            inner.missed(word, error.word());
+        if let Some(error) = rejection {
+            inner.drop_message(message, error.as_label());
             return Err(error);
         }
-        inner.words.push_back((Instant::now(), word));
+        inner.messages.push_back((Instant::now(), message));
         drop(inner);
-        self.more.notify_one();
+        self.notify.notify_one();
         Ok(())
     }
 
-    /// How much may wait before this: the last half is for what is urgent.
-    const fn room(&self, word: &OutboundMessage) -> usize {
-        match word {
-            OutboundMessage::Event { urgency: Priority::Low, .. } => self.most / 2,
-            OutboundMessage::Event { urgency: Priority::Normal, .. } => self.most / 4 * 3,
-            _ => self.most,
+    /// The queue length up to which this message is accepted: the last part is reserved for urgent
+    /// ones.
+    const fn limit_for(&self, message: &OutboundMessage) -> usize {
+        match message {
+            OutboundMessage::Event { urgency: Priority::Low, .. } => self.capacity / 2,
+            OutboundMessage::Event { urgency: Priority::Normal, .. } => self.capacity / 4 * 3,
+            _ => self.capacity,
         }
     }
 
-    /// The next word, when there is one.
+    /// Waits for the next message.
     pub(super) async fn next(&self) -> OutboundMessage {
         loop {
-            if let Some(word) = self.pop() {
-                return word;
+            if let Some(message) = self.pop() {
+                return message;
             }
-            self.more.notified().await;
+            self.notify.notified().await;
         }
     }
 
     fn pop(&self) -> Option<OutboundMessage> {
         let mut inner = self.inner();
-        if inner.words.len() <= self.most / 2
-            && let Some(resync) = inner.pay()
+        if inner.messages.len() <= self.capacity / 2
+            && let Some(resync) = inner.next_resync()
         {
             return Some(resync);
         }
-        while let Some((since, word)) = inner.words.pop_front() {
-            if !matches!(word, OutboundMessage::Event { .. }) || since.elapsed() < MAX_MESSAGE_AGE {
-                return Some(word);
+        while let Some((queued_at, message)) = inner.messages.pop_front() {
+            if !matches!(message, OutboundMessage::Event { .. })
+                || queued_at.elapsed() < MAX_MESSAGE_AGE
+            {
+                return Some(message);
             }
-            inner.missed(word, "stale");
+            inner.drop_message(message, "stale");
         }
-        inner.pay()
+        inner.next_resync()
     }
 
-    /// The way is open, or blocked for now.
-    pub(super) fn open(&self, state: BusState) {
+    /// The connection is up, or blocked for now.
+    pub(super) fn set_state(&self, state: BusState) {
         self.inner().state = state;
-        self.more.notify_one();
+        self.notify.notify_one();
     }
 
-    /// The connection is gone, and what was `sent` over it perhaps lost. Events are given up, their
-    /// receivers will be told to look; the rest goes over the next connection.
-    pub(super) fn close(&self, sent: impl IntoIterator<Item = OutboundMessage>, asked: Vec<u64>) {
+    /// The connection is gone, and what was `sent` over it may be lost. Events are dropped and
+    /// their receivers will be told to resync; requests and replies go over the next connection.
+    pub(super) fn close(
+        &self,
+        sent: impl IntoIterator<Item = OutboundMessage>,
+        requests: Vec<u64>,
+    ) {
         let mut inner = self.inner();
         inner.state = BusState::Down;
         let now = Instant::now();
-        let waiting = std::mem::take(&mut inner.words);
-        let again = asked.into_iter().map(OutboundMessage::Ask);
-        let sent = sent.into_iter().filter(|word| !matches!(word, OutboundMessage::Ask(_)));
-        for word in again.chain(sent).chain(waiting.into_iter().map(|(_, word)| word)) {
-            match word {
-                OutboundMessage::Ask(_) | OutboundMessage::Reply(_) => {
-                    inner.words.push_back((now, word))
+        let queued = std::mem::take(&mut inner.messages);
+        let requests = requests.into_iter().map(OutboundMessage::Request);
+        let sent =
+            sent.into_iter().filter(|message| !matches!(message, OutboundMessage::Request(_)));
+        for message in requests.chain(sent).chain(queued.into_iter().map(|(_, message)| message)) {
+            match message {
+                OutboundMessage::Request(_) | OutboundMessage::Reply(_) => {
+                    inner.messages.push_back((now, message))
                 }
                 OutboundMessage::Event { .. } | OutboundMessage::Probe(..) => {
-                    inner.missed(word, "disconnected")
+                    inner.drop_message(message, "disconnected")
                 }
             }
         }
     }
 
-    /// A word that was refused by the broker, or that nobody will hear.
-    pub(super) fn missed(&self, word: OutboundMessage, reason: &'static str) {
-        self.inner().missed(word, reason);
+    /// Accounts for a message that the broker rejected or that was lost.
+    pub(super) fn drop_message(&self, message: OutboundMessage, reason: &'static str) {
+        self.inner().drop_message(message, reason);
     }
 
-    /// Nobody is there any more who could look.
-    pub(super) fn forgive(&self, node: NodeId) {
-        self.inner().owed.nodes.remove(&node);
+    /// Cancels the resync of a node that is gone.
+    pub(super) fn cancel_resync(&self, node: NodeId) {
+        self.inner().resync_debt.nodes.remove(&node);
     }
 }
 
 impl BusOutboxInner {
-    fn missed(&mut self, word: OutboundMessage, reason: &'static str) {
-        match word {
+    fn drop_message(&mut self, message: OutboundMessage, reason: &'static str) {
+        match message {
             OutboundMessage::Event { to, urgency, .. } => {
                 let label = match urgency {
                     Priority::Low => "low",
                     Priority::Normal => "normal",
                     Priority::High => "high",
                 };
-                counter!(BUS_SHED, "urgency" => label, "reason" => reason).increment(1);
+                counter!(BUS_EVENTS_DROPPED, "urgency" => label, "reason" => reason).increment(1);
                 if urgency > Priority::Low {
-                    self.owed.add(to);
+                    self.resync_debt.add(to);
                 }
             }
-            OutboundMessage::Probe(_, verdict) => drop(verdict.send(Err(BusError::Disconnected))),
-            OutboundMessage::Ask(_) | OutboundMessage::Reply(_) => {}
+            OutboundMessage::Probe(_, sender) => drop(sender.send(Err(BusError::Disconnected))),
+            OutboundMessage::Request(_) | OutboundMessage::Reply(_) => {}
         }
     }
 
-    /// "Look into the database", to the next who is owed it.
-    fn pay(&mut self) -> Option<OutboundMessage> {
-        let to = if self.owed.all {
-            self.owed = ResyncDebt::default();
+    /// The resync event for the next node that needs one.
+    fn next_resync(&mut self) -> Option<OutboundMessage> {
+        let to = if self.resync_debt.all {
+            self.resync_debt = ResyncDebt::default();
             None
         } else {
-            let node = *self.owed.nodes.iter().next()?;
-            self.owed.nodes.remove(&node);
+            let node = *self.resync_debt.nodes.iter().next()?;
+            self.resync_debt.nodes.remove(&node);
             Some(node)
         };
         let event = NodeEvent::Resync;

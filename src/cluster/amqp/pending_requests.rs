@@ -1,4 +1,4 @@
-//! What this node asked and nobody has answered yet.
+//! Requests of this node that are not answered yet.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,12 +12,12 @@ use tokio::time::Instant;
 use super::super::bus::BusError;
 use crate::protocol::cluster::NodeRequest;
 
-/// A question is sent so often at most: once more if the connection broke under it.
+/// Maximum number of times a request is sent: once more if the connection broke meanwhile.
 const MAX_SEND_ATTEMPTS: u8 = 2;
 
-type ReplyReceiver = Result<String, BusError>;
+type ReplyResult = Result<String, BusError>;
 
-/// The open questions; cheap to clone.
+/// The pending requests; cheap to clone.
 #[derive(Clone, Default)]
 pub(super) struct PendingRequests {
     next: Arc<AtomicU64>,
@@ -27,75 +27,79 @@ pub(super) struct PendingRequests {
 struct PendingRequest {
     to: NodeId,
     body: Vec<u8>,
-    until: Instant,
-    sent: u8,
-    answer: oneshot::Sender<ReplyReceiver>,
+    deadline: Instant,
+    attempts: u8,
+    reply: oneshot::Sender<ReplyResult>,
 }
 
-/// An open question; it is closed when this is dropped.
+/// A pending request; it is removed when this is dropped.
 pub(super) struct PendingRequestGuard {
-    /// Its number.
+    /// The request's id.
     pub(super) id: u64,
-    questions: PendingRequests,
+    requests: PendingRequests,
 }
 
 impl Drop for PendingRequestGuard {
     fn drop(&mut self) {
-        self.questions.all().remove(&self.id);
+        self.requests.lock().remove(&self.id);
     }
 }
 
 impl PendingRequests {
-    fn all(&self) -> MutexGuard<'_, HashMap<u64, PendingRequest>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, PendingRequest>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens a question that may take as long as `patience`.
+    /// Registers a request that may take as long as `timeout`.
     pub(super) fn open(
         &self,
         to: NodeId,
         request: &NodeRequest,
-        patience: Duration,
-    ) -> (PendingRequestGuard, oneshot::Receiver<ReplyReceiver>) {
-        let (answer, receiver) = oneshot::channel();
+        timeout: Duration,
+    ) -> (PendingRequestGuard, oneshot::Receiver<ReplyResult>) {
+        let (reply, receiver) = oneshot::channel();
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        // Written by derived code into memory, this fails for nothing that compiles.
+        // Derived serialisation into memory cannot fail for these types.
         let body = serde_json::to_vec(request).unwrap_or_default();
-        let question =
-            PendingRequest { to, body, until: Instant::now() + patience, sent: 0, answer };
-        self.all().insert(id, question);
-        (PendingRequestGuard { id, questions: self.clone() }, receiver)
+        let pending =
+            PendingRequest { to, body, deadline: Instant::now() + timeout, attempts: 0, reply };
+        self.lock().insert(id, pending);
+        (PendingRequestGuard { id, requests: self.clone() }, receiver)
     }
 
-    /// What is to be sent, and how long its asker still waits; `None` if nobody does.
+    /// The message to be sent and how long the caller still waits; `None` if nobody does.
     pub(super) fn send(&self, id: u64) -> Option<(NodeId, Vec<u8>, Duration)> {
-        let mut all = self.all();
-        let question = all.get_mut(&id)?;
-        question.sent += 1;
-        let left = question.until.saturating_duration_since(Instant::now());
-        (!left.is_zero()).then(|| (question.to, question.body.clone(), left))
+        let mut requests = self.lock();
+        let request = requests.get_mut(&id)?;
+        request.attempts += 1;
+        let remaining = request.deadline.saturating_duration_since(Instant::now());
+        (!remaining.is_zero()).then(|| (request.to, request.body.clone(), remaining))
     }
 
-    /// A question found its end.
-    pub(super) fn close(&self, id: u64, answer: ReplyReceiver) {
-        if let Some(question) = self.all().remove(&id) {
-            let _ = question.answer.send(answer); // nobody waits any more
+    /// Completes a request with its result.
+    pub(super) fn close(&self, id: u64, reply: ReplyResult) {
+        if let Some(request) = self.lock().remove(&id) {
+            let _ = request.reply.send(reply); // the caller may be gone
         }
     }
 
-    /// The connection broke: those that are to be sent once more. Of those that were, nobody knows
-    /// what became of them.
-    pub(super) fn lost(&self) -> Vec<u64> {
-        let mut all = self.all();
-        let spent: Vec<_> =
-            all.iter().filter(|(_, q)| q.sent >= MAX_SEND_ATTEMPTS).map(|(id, _)| *id).collect();
-        for id in spent {
-            if let Some(question) = all.remove(&id) {
-                let _ = question.answer.send(Err(BusError::Timeout)); // nobody waits any more
+    /// After the connection broke: the ids of the requests to be sent once more. Those that were
+    /// sent twice fail with a time-out, as their outcome is unknown.
+    pub(super) fn fail_exhausted(&self) -> Vec<u64> {
+        let mut requests = self.lock();
+        let exhausted: Vec<_> = requests
+            .iter()
+            .filter(|(_, q)| q.attempts >= MAX_SEND_ATTEMPTS)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in exhausted {
+            if let Some(request) = requests.remove(&id) {
+                let _ = request.reply.send(Err(BusError::Timeout)); // the caller may be gone
             }
         }
-        let mut again: Vec<_> = all.iter().filter(|(_, q)| q.sent > 0).map(|(id, _)| *id).collect();
-        again.sort_unstable();
-        again
+        let mut retry: Vec<_> =
+            requests.iter().filter(|(_, q)| q.attempts > 0).map(|(id, _)| *id).collect();
+        retry.sort_unstable();
+        retry
     }
 }

@@ -1,4 +1,5 @@
-//! The way out: sends what waits, without waiting for one confirmation before the next message.
+//! The outbound side: publishes queued messages without waiting for one confirmation before the
+//! next message.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
@@ -16,87 +17,89 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::super::bus::{BusError, BusState};
-use super::connection::{AmqpConnection, AmqpConnectionError, DIRECT, EVENTS, within};
-use super::envelope::{BusMessageKind, label, properties};
+use super::connection::{AmqpConnection, AmqpConnectionError, DIRECT, EVENTS, with_timeout};
+use super::envelope::{BusMessageKind, parse_header, properties};
 use super::outbox::OutboundMessage;
 use super::{AmqpDirection, AmqpShared};
-use crate::telemetry::metrics::BUS_TOLD;
+use crate::telemetry::metrics::BUS_EVENTS_PUBLISHED;
 
-/// So many messages may be under way to the broker.
+/// Maximum number of unconfirmed messages.
 const MAX_UNCONFIRMED: usize = 512;
-/// A confirmation that takes longer, though the broker blocks nothing, will not come.
+/// How long a confirmation may take while the broker does not block publishing.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(15);
-/// Answers come to this name on the channel on which was asked: RabbitMQ's direct reply-to.
+/// RabbitMQ's direct reply-to: replies arrive under this name on the channel of the request.
 const REPLIES: &str = "amq.rabbitmq.reply-to";
 
-/// One connection's life.
+/// Publishes over one connection until it ends.
 pub(super) async fn run(shared: Arc<AmqpShared>) -> AmqpConnectionError {
-    match carry(shared).await {
+    match publish_until_error(shared).await {
         Ok(never) => match never {},
-        Err(broken) => broken,
+        Err(error) => error,
     }
 }
 
-async fn carry(shared: Arc<AmqpShared>) -> Result<Infallible, AmqpConnectionError> {
-    let mut line = AmqpConnection::open(&shared, "out").await?;
-    let channel = confirming(&mut line).await?;
-    let mut probes =
-        ReachabilityProbes { channel: confirming(&mut line).await?, waiting: VecDeque::new() };
-    let reading = BasicConsumeOptions { no_ack: true, ..Default::default() };
+async fn publish_until_error(shared: Arc<AmqpShared>) -> Result<Infallible, AmqpConnectionError> {
+    let mut connection = AmqpConnection::open(&shared, "out").await?;
+    let channel = confirm_channel(&mut connection).await?;
+    let mut probes = ReachabilityProbes {
+        channel: confirm_channel(&mut connection).await?,
+        queue: VecDeque::new(),
+    };
+    let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
     let consume =
-        channel.basic_consume(REPLIES.into(), "replies".into(), reading, FieldTable::default());
-    let mut replies = within(consume).await?;
+        channel.basic_consume(REPLIES.into(), "replies".into(), options, FieldTable::default());
+    let mut replies = with_timeout(consume).await?;
 
-    let mut sent = UnconfirmedMessages::open(shared);
-    let shared = Arc::clone(&sent.shared);
-    // New futures are polled in the order in which they are pushed, and each queues its message at
-    // its first poll: so messages leave in order.
-    let mut flight = FuturesUnordered::new();
-    let mut probing = FuturesUnordered::new();
+    let mut unconfirmed = UnconfirmedMessages::open(shared);
+    let shared = Arc::clone(&unconfirmed.shared);
+    // Futures are polled first in the order in which they are pushed, and each publishes at its
+    // first poll: so messages leave in order.
+    let mut publishing = FuturesUnordered::new();
+    let mut active_probes = FuturesUnordered::new();
     loop {
-        if probing.is_empty()
+        if active_probes.is_empty()
             && let Some(probe) = probes.next(shared.me)
         {
-            probing.push(probe);
+            active_probes.push(probe);
         }
-        let room = !sent.blocked && flight.len() < MAX_UNCONFIRMED;
+        let has_room = !unconfirmed.blocked && publishing.len() < MAX_UNCONFIRMED;
         tokio::select! {
             biased;
-            event = line.event() => match event {
+            event = connection.event() => match event {
                 Event::ConnectionBlocked(reason) => {
                     tracing::warn!(broker.reason = reason, "broker blocked publishing");
-                    sent.block(true);
+                    unconfirmed.block(true);
                 }
-                Event::ConnectionUnblocked => sent.block(false),
+                Event::ConnectionUnblocked => unconfirmed.block(false),
                 Event::Error(error) => return Err(error.into()),
                 _ => {}
             },
             reply = replies.next() => match reply {
-                Some(reply) => hear(&shared, &reply?),
-                None => return Err(AmqpConnectionError::Ended),
+                Some(reply) => handle_reply(&shared, &reply?),
+                None => return Err(AmqpConnectionError::Closed),
             },
-            Some((key, outcome)) = flight.next() => sent.settle(key, outcome)?,
-            Some(outcome) = probing.next() => { outcome?; }
-            () = sleep_until(sent.give_up()) => return Err(AmqpConnectionError::Late),
-            word = shared.outbox.next(), if room => match word {
-                OutboundMessage::Probe(node, verdict) => probes.waiting.push_back((node, verdict)),
-                mut word => if let Some(letter) = letter(&shared, &mut word) {
-                    let key = sent.note(word);
+            Some((key, outcome)) = publishing.next() => unconfirmed.confirmed(key, outcome)?,
+            Some(outcome) = active_probes.next() => { outcome?; }
+            () = sleep_until(unconfirmed.deadline()) => return Err(AmqpConnectionError::TimedOut),
+            message = shared.outbox.next(), if has_room => match message {
+                OutboundMessage::Probe(node, sender) => probes.queue.push_back((node, sender)),
+                mut message => if let Some(amqp_message) = encode(&shared, &mut message) {
+                    let key = unconfirmed.add(message);
                     let channel = channel.clone();
-                    flight.push(async move { (key, letter.send(&channel).await) });
+                    publishing.push(async move { (key, amqp_message.send(&channel).await) });
                 },
             },
         }
     }
 }
 
-async fn confirming(line: &mut AmqpConnection) -> Result<Channel, AmqpConnectionError> {
-    let channel = line.channel().await?;
-    within(channel.confirm_select(ConfirmSelectOptions::default())).await?;
+async fn confirm_channel(connection: &mut AmqpConnection) -> Result<Channel, AmqpConnectionError> {
+    let channel = connection.channel().await?;
+    with_timeout(channel.confirm_select(ConfirmSelectOptions::default())).await?;
     Ok(channel)
 }
 
-/// A message as it goes to the broker.
+/// A message as it is published to the broker.
 struct AmqpMessage {
     exchange: &'static str,
     to: ShortString,
@@ -113,27 +116,27 @@ impl AmqpMessage {
     }
 }
 
-/// The message of a word; `None` if nobody waits for it any more. What an event says is taken out
-/// of it: it is never sent again.
-fn letter(shared: &AmqpShared, word: &mut OutboundMessage) -> Option<AmqpMessage> {
-    let of = |kind| properties(kind, shared.me);
-    Some(match word {
+/// Encodes a message; `None` if nobody waits for it any more. The body of an event is moved out of
+/// it: events are never sent again.
+fn encode(shared: &AmqpShared, message: &mut OutboundMessage) -> Option<AmqpMessage> {
+    let with_kind = |kind| properties(kind, shared.me);
+    Some(match message {
         OutboundMessage::Event { to, body, name, .. } => {
-            counter!(BUS_TOLD, "event" => *name).increment(1);
+            counter!(BUS_EVENTS_PUBLISHED, "event" => *name).increment(1);
             AmqpMessage {
                 exchange: if to.is_some() { DIRECT } else { EVENTS },
                 to: to.map(|node| node.to_string()).unwrap_or_default().into(),
                 mandatory: to.is_some(),
-                properties: of(BusMessageKind::Tell),
+                properties: with_kind(BusMessageKind::Event),
                 body: std::mem::take(body),
             }
         }
-        OutboundMessage::Ask(id) => {
-            let (to, body, left) = shared.questions.send(*id)?;
-            let properties = of(BusMessageKind::Ask)
+        OutboundMessage::Request(id) => {
+            let (to, body, remaining) = shared.pending_requests.send(*id)?;
+            let properties = with_kind(BusMessageKind::Request)
                 .with_correlation_id(id.to_string().into())
                 .with_reply_to(REPLIES.into())
-                .with_expiration(left.as_millis().max(1).to_string().into());
+                .with_expiration(remaining.as_millis().max(1).to_string().into());
             AmqpMessage {
                 exchange: DIRECT,
                 to: to.to_string().into(),
@@ -145,51 +148,56 @@ fn letter(shared: &AmqpShared, word: &mut OutboundMessage) -> Option<AmqpMessage
         OutboundMessage::Reply(reply) => AmqpMessage {
             exchange: "",
             to: reply.to.as_str().into(),
-            mandatory: false, // whoever does not wait any more needs none
-            properties: of(reply.kind).with_correlation_id(reply.id.to_string().into()),
+            mandatory: false, // a requester that does not wait any more needs no reply
+            properties: with_kind(reply.kind).with_correlation_id(reply.id.to_string().into()),
             body: reply.body.clone(),
         },
         OutboundMessage::Probe(..) => return None,
     })
 }
 
-/// An answer came.
-fn hear(shared: &AmqpShared, reply: &Delivery) {
-    let Some((kind, id)) = label(&reply.properties).and_then(|l| Some((l.kind, l.id?))) else {
+/// Handles a reply to one of this node's requests.
+fn handle_reply(shared: &AmqpShared, reply: &Delivery) {
+    let Some((kind, id)) =
+        parse_header(&reply.properties).and_then(|header| Some((header.kind, header.id?)))
+    else {
         return;
     };
-    let answer = match kind {
+    let result = match kind {
         BusMessageKind::Reply => {
             String::from_utf8(reply.data.clone()).map_err(|_| BusError::Timeout)
         }
         BusMessageKind::Busy => Err(BusError::Overloaded),
         _ => Err(BusError::Timeout),
     };
-    shared.questions.close(id, answer);
+    shared.pending_requests.close(id, result);
 }
 
-/// Nobody listens at the node that a message was for. What was returned says itself which it was:
-/// the library hands it to whichever confirmation comes next, which need not be its own.
-fn returned(shared: &AmqpShared, message: &BasicReturnMessage) {
-    match label(&message.delivery.properties).map(|label| (label.kind, label.id)) {
-        Some((BusMessageKind::Tell, _)) => {
+/// Handles a returned message: the addressed node has no queue. The returned message itself tells
+/// which one it was: the library attaches it to whichever confirmation comes next, which need not
+/// be its own.
+fn handle_returned(shared: &AmqpShared, message: &BasicReturnMessage) {
+    match parse_header(&message.delivery.properties).map(|header| (header.kind, header.id)) {
+        Some((BusMessageKind::Event, _)) => {
             if let Ok(node) = message.delivery.routing_key.to_string().parse() {
-                shared.outbox.forgive(node);
-                if let Some(listener) = shared.listener() {
-                    listener.unreachable(node);
+                shared.outbox.cancel_resync(node);
+                if let Some(handler) = shared.handler() {
+                    handler.on_unreachable(node);
                 }
             }
         }
-        Some((BusMessageKind::Ask, Some(id))) => shared.questions.close(id, Err(BusError::NoRoute)),
+        Some((BusMessageKind::Request, Some(id))) => {
+            shared.pending_requests.close(id, Err(BusError::NodeUnreachable))
+        }
         _ => {}
     }
 }
 
-/// Probes go one after the other over a channel of their own, so that what comes back belongs to
-/// the one that was sent.
+/// Probes are sent one after the other over their own channel, so that a returned message belongs
+/// to the probe that was sent.
 struct ReachabilityProbes {
     channel: Channel,
-    waiting: VecDeque<(NodeId, oneshot::Sender<Result<bool, BusError>>)>,
+    queue: VecDeque<(NodeId, oneshot::Sender<Result<bool, BusError>>)>,
 }
 
 impl ReachabilityProbes {
@@ -197,9 +205,9 @@ impl ReachabilityProbes {
         &mut self,
         me: NodeId,
     ) -> Option<impl Future<Output = Result<(), AmqpConnectionError>> + Send + use<>> {
-        let (node, verdict) = self.waiting.pop_front()?;
+        let (node, sender) = self.queue.pop_front()?;
         let channel = self.channel.clone();
-        let letter = AmqpMessage {
+        let amqp_message = AmqpMessage {
             exchange: DIRECT,
             to: node.to_string().into(),
             mandatory: true,
@@ -207,70 +215,78 @@ impl ReachabilityProbes {
             body: Vec::new(),
         };
         Some(async move {
-            let is_there = letter.send(&channel).await?.take_message().is_none();
-            let _ = verdict.send(Ok(is_there)); // nobody waits any more
+            let is_reachable = amqp_message.send(&channel).await?.take_message().is_none();
+            let _ = sender.send(Ok(is_reachable)); // the caller may be gone
             Ok(())
         })
     }
 }
 
-/// What is under way and not confirmed. When it is dropped, by whatever, it is perhaps lost.
+/// Messages sent but not confirmed. When dropped, for whatever reason, they may be lost.
 struct UnconfirmedMessages {
     shared: Arc<AmqpShared>,
-    words: BTreeMap<u64, (Instant, OutboundMessage)>,
+    messages: BTreeMap<u64, (Instant, OutboundMessage)>,
     next: u64,
     blocked: bool,
-    /// Since when the broker takes something.
-    free: Instant,
+    /// Since when the broker has accepted messages.
+    accepting_since: Instant,
 }
 
 impl UnconfirmedMessages {
     fn open(shared: Arc<AmqpShared>) -> Self {
-        shared.outbox.open(BusState::Up);
+        shared.outbox.set_state(BusState::Up);
         shared.health.set(AmqpDirection::Out, BusState::Up);
-        Self { shared, words: BTreeMap::new(), next: 0, blocked: false, free: Instant::now() }
+        Self {
+            shared,
+            messages: BTreeMap::new(),
+            next: 0,
+            blocked: false,
+            accepting_since: Instant::now(),
+        }
     }
 
-    fn note(&mut self, word: OutboundMessage) -> u64 {
+    fn add(&mut self, message: OutboundMessage) -> u64 {
         self.next += 1;
-        self.words.insert(self.next, (Instant::now(), word));
+        self.messages.insert(self.next, (Instant::now(), message));
         self.next
     }
 
     fn block(&mut self, blocked: bool) {
         let state = if blocked { BusState::Blocked } else { BusState::Up };
         self.blocked = blocked;
-        self.free = Instant::now();
-        self.shared.outbox.open(state);
+        self.accepting_since = Instant::now();
+        self.shared.outbox.set_state(state);
         self.shared.health.set(AmqpDirection::Out, state);
     }
 
-    /// When there is no hope left for the oldest message under way.
-    fn give_up(&self) -> Instant {
-        let far = Instant::now() + 2 * CONFIRM_TIMEOUT;
-        match self.words.first_key_value() {
-            Some((_, (since, _))) if !self.blocked => (*since).max(self.free) + CONFIRM_TIMEOUT,
-            _ => far,
+    /// The time at which the oldest unconfirmed message counts as failed.
+    fn deadline(&self) -> Instant {
+        let no_deadline = Instant::now() + 2 * CONFIRM_TIMEOUT;
+        match self.messages.first_key_value() {
+            Some((_, (since, _))) if !self.blocked => {
+                (*since).max(self.accepting_since) + CONFIRM_TIMEOUT
+            }
+            _ => no_deadline,
         }
     }
 
-    fn settle(
+    fn confirmed(
         &mut self,
         key: u64,
         outcome: lapin::Result<Confirmation>,
     ) -> Result<(), AmqpConnectionError> {
         let confirmation = outcome?;
-        let refused = confirmation.is_nack();
-        let word = self.words.remove(&key).map(|(_, word)| word);
-        if let Some(message) = confirmation.take_message() {
-            returned(&self.shared, &message);
+        let rejected = confirmation.is_nack();
+        let message = self.messages.remove(&key).map(|(_, message)| message);
+        if let Some(returned_message) = confirmation.take_message() {
+            handle_returned(&self.shared, &returned_message);
         }
-        match word {
+        match message {
             // The receiver's queue is full.
-            Some(OutboundMessage::Ask(id)) if refused => {
-                self.shared.questions.close(id, Err(BusError::Overloaded));
+            Some(OutboundMessage::Request(id)) if rejected => {
+                self.shared.pending_requests.close(id, Err(BusError::Overloaded));
             }
-            Some(word) if refused => self.shared.outbox.missed(word, "refused"),
+            Some(message) if rejected => self.shared.outbox.drop_message(message, "refused"),
             _ => {}
         }
         Ok(())
@@ -280,7 +296,7 @@ impl UnconfirmedMessages {
 impl Drop for UnconfirmedMessages {
     fn drop(&mut self) {
         self.shared.health.set(AmqpDirection::Out, BusState::Down);
-        let words = std::mem::take(&mut self.words).into_values().map(|(_, word)| word);
-        self.shared.outbox.close(words, self.shared.questions.lost());
+        let messages = std::mem::take(&mut self.messages).into_values().map(|(_, message)| message);
+        self.shared.outbox.close(messages, self.shared.pending_requests.fail_exhausted());
     }
 }

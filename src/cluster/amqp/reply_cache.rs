@@ -1,4 +1,5 @@
-//! What this node was asked: each question is answered once, and a repeat hears the same answer.
+//! Idempotent replies: each request of another node is handled once, and a repeat gets the same
+//! reply.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,114 +13,115 @@ use super::super::cache::BoxFuture;
 use super::envelope::BusMessageKind;
 use super::outbox::RequestReply;
 
-/// A repeat comes within the patience of the one who asks, and nobody is more patient.
+/// How long replies are cached: a repeat comes within the requester's time-out, and none is longer.
 const REPLY_CACHE_TTL: Duration = Duration::from_secs(30);
-/// So many answers are kept, and so many bytes of them.
+/// Maximum number of cached replies.
 const MAX_CACHED_REPLIES: usize = 4096;
+/// Maximum total size of cached replies in bytes.
 const MAX_CACHED_REPLY_BYTES: usize = 16 << 20;
 
-/// Who asked, and their number of the question.
+/// The requesting node and its request id.
 pub(super) type RequestKey = (NodeId, u64);
 
-/// What was answered, in words for the wire.
+/// Kind and body of an encoded reply.
 pub(super) type EncodedReply = (BusMessageKind, Vec<u8>);
 
-/// Questions that are being answered, and answers that were given.
+/// Requests being handled, and cached replies.
 #[derive(Default)]
 pub(super) struct ReplyCache {
-    memory: Mutex<ReplyCacheInner>,
-    /// Answers in the making. They outlive the connection over which the questions came.
-    pub(super) making: tokio::sync::Mutex<
+    inner: Mutex<ReplyCacheInner>,
+    /// Running handlers. They outlive the connection over which the requests came.
+    pub(super) in_progress: tokio::sync::Mutex<
         FuturesUnordered<BoxFuture<'static, (RequestKey, String, EncodedReply)>>,
     >,
 }
 
 #[derive(Default)]
 struct ReplyCacheInner {
-    known: HashMap<RequestKey, RequestState>,
-    order: VecDeque<(Instant, RequestKey)>,
+    entries: HashMap<RequestKey, RequestState>,
+    by_age: VecDeque<(Instant, RequestKey)>,
     bytes: usize,
 }
 
 enum RequestState {
-    /// It is being answered; to where.
-    Open(String),
+    /// Being handled; the reply goes to this queue.
+    InProgress(String),
     Done(EncodedReply),
 }
 
-/// What to do about a question.
+/// What to do with a request.
 pub(super) enum DedupDecision {
-    /// It is new.
-    Answer,
-    /// It is being answered already.
-    Wait,
-    /// It was answered.
-    Repeat(RequestReply),
+    /// A new request: handle it.
+    Handle,
+    /// A repeat of a request that is being handled: nothing to do.
+    InProgress,
+    /// A repeat of an answered request: send the reply again.
+    SendAgain(RequestReply),
 }
 
 impl ReplyCache {
-    fn memory(&self) -> MutexGuard<'_, ReplyCacheInner> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    fn inner(&self) -> MutexGuard<'_, ReplyCacheInner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A question came; its answer goes to the queue `to`.
-    pub(super) fn asked(&self, asker: RequestKey, to: String) -> DedupDecision {
-        let mut memory = self.memory();
-        match memory.known.get_mut(&asker) {
-            Some(RequestState::Open(old)) => {
-                *old = to; // the old one went with the connection
-                DedupDecision::Wait
+    /// Registers a request whose reply goes to the queue `to`.
+    pub(super) fn register(&self, key: RequestKey, to: String) -> DedupDecision {
+        let mut inner = self.inner();
+        match inner.entries.get_mut(&key) {
+            Some(RequestState::InProgress(old)) => {
+                *old = to; // the old queue went with its connection
+                DedupDecision::InProgress
             }
-            Some(RequestState::Done((kind, body))) => DedupDecision::Repeat(RequestReply {
+            Some(RequestState::Done((kind, body))) => DedupDecision::SendAgain(RequestReply {
                 to,
-                id: asker.1,
+                id: key.1,
                 kind: *kind,
                 body: body.clone(),
             }),
             None => {
-                memory.keep(asker, to);
-                DedupDecision::Answer
+                inner.insert(key, to);
+                DedupDecision::Handle
             }
         }
     }
 
-    /// A question was answered; what is to be sent, to where it was asked last, or `to` if that is
-    /// forgotten.
-    pub(super) fn answered(
+    /// Stores the result of a request; returns the reply to be sent to the queue of the latest
+    /// repeat, or to `to` if the request is no longer cached.
+    pub(super) fn complete(
         &self,
-        asker: RequestKey,
+        key: RequestKey,
         to: String,
-        answer: EncodedReply,
+        encoded: EncodedReply,
     ) -> RequestReply {
-        let mut memory = self.memory();
-        let (kind, body) = answer.clone();
-        let mut reply = RequestReply { to, id: asker.1, kind, body };
-        if let Some(state) = memory.known.get_mut(&asker) {
-            if let RequestState::Open(last) = state {
-                reply.to = std::mem::take(last);
+        let mut inner = self.inner();
+        let (kind, body) = encoded.clone();
+        let mut reply = RequestReply { to, id: key.1, kind, body };
+        if let Some(state) = inner.entries.get_mut(&key) {
+            if let RequestState::InProgress(queue) = state {
+                reply.to = std::mem::take(queue);
             }
-            *state = RequestState::Done(answer);
-            memory.bytes += reply.body.len();
+            *state = RequestState::Done(encoded);
+            inner.bytes += reply.body.len();
         }
         reply
     }
 }
 
 impl ReplyCacheInner {
-    fn keep(&mut self, asker: RequestKey, to: String) {
+    fn insert(&mut self, key: RequestKey, to: String) {
         let now = Instant::now();
-        while let Some((since, old)) = self.order.front().copied()
-            && (now.duration_since(since) > REPLY_CACHE_TTL
-                || self.order.len() >= MAX_CACHED_REPLIES
+        while let Some((added_at, old)) = self.by_age.front().copied()
+            && (now.duration_since(added_at) > REPLY_CACHE_TTL
+                || self.by_age.len() >= MAX_CACHED_REPLIES
                 || self.bytes > MAX_CACHED_REPLY_BYTES)
         {
-            self.order.pop_front();
-            if let Some(RequestState::Done((_, body))) = self.known.remove(&old) {
+            self.by_age.pop_front();
+            if let Some(RequestState::Done((_, body))) = self.entries.remove(&old) {
                 self.bytes -= body.len();
             }
         }
-        self.order.push_back((now, asker));
-        self.known.insert(asker, RequestState::Open(to));
+        self.by_age.push_back((now, key));
+        self.entries.insert(key, RequestState::InProgress(to));
     }
 }
 
@@ -128,48 +130,52 @@ mod tests {
     use super::*;
 
     impl ReplyCache {
-        /// How many answers are kept, and how many bytes of them.
-        fn kept(&self) -> (usize, usize) {
-            let memory = self.memory();
-            (memory.known.len(), memory.bytes)
+        /// Number of cached entries and their size in bytes.
+        fn usage(&self) -> (usize, usize) {
+            let inner = self.inner();
+            (inner.entries.len(), inner.bytes)
         }
     }
 
-    fn answer(text: &str) -> EncodedReply {
+    fn text_reply(text: &str) -> EncodedReply {
         (BusMessageKind::Reply, text.as_bytes().to_vec())
     }
 
     #[tokio::test]
     async fn repeated_bus_request_gets_cached_reply() {
-        let (all, asker) = (ReplyCache::default(), (NodeId::new(), 7));
-        assert!(matches!(all.asked(asker, "a".into()), DedupDecision::Answer));
-        assert!(matches!(all.asked(asker, "b".into()), DedupDecision::Wait));
+        let (cache, key) = (ReplyCache::default(), (NodeId::new(), 7));
+        assert!(matches!(cache.register(key, "a".into()), DedupDecision::Handle));
+        assert!(matches!(cache.register(key, "b".into()), DedupDecision::InProgress));
 
-        let reply = all.answered(asker, "a".into(), answer("yes"));
+        let reply = cache.complete(key, "a".into(), text_reply("yes"));
 
-        assert_eq!((reply.to.as_str(), reply.id), ("b", 7), "to where it was asked last");
-        let DedupDecision::Repeat(again) = all.asked(asker, "c".into()) else {
-            panic!("answered anew")
+        assert_eq!((reply.to.as_str(), reply.id), ("b", 7), "the queue of the latest repeat");
+        let DedupDecision::SendAgain(again) = cache.register(key, "c".into()) else {
+            panic!("handled again")
         };
         assert_eq!((again.to.as_str(), again.body), ("c", b"yes".to_vec()));
         assert!(
-            matches!(all.asked((NodeId::new(), 7), "d".into()), DedupDecision::Answer),
-            "of another"
+            matches!(cache.register((NodeId::new(), 7), "d".into()), DedupDecision::Handle),
+            "request of another node"
         );
     }
 
     #[tokio::test(start_paused = true)]
     async fn cached_replies_are_bounded_by_count_and_age() {
-        let (all, node) = (ReplyCache::default(), NodeId::new());
+        let (cache, node) = (ReplyCache::default(), NodeId::new());
         for id in 0..2 * MAX_CACHED_REPLIES as u64 {
-            all.asked((node, id), "a".into());
-            all.answered((node, id), "a".into(), answer("0123456789"));
+            cache.register((node, id), "a".into());
+            cache.complete((node, id), "a".into(), text_reply("0123456789"));
         }
-        assert!(all.kept() <= (MAX_CACHED_REPLIES, 10 * MAX_CACHED_REPLIES), "{:?}", all.kept());
+        assert!(
+            cache.usage() <= (MAX_CACHED_REPLIES, 10 * MAX_CACHED_REPLIES),
+            "{:?}",
+            cache.usage()
+        );
 
         tokio::time::advance(REPLY_CACHE_TTL + Duration::from_secs(1)).await;
-        all.asked((node, u64::MAX), "a".into());
+        cache.register((node, u64::MAX), "a".into());
 
-        assert_eq!(all.kept(), (1, 0));
+        assert_eq!(cache.usage(), (1, 0));
     }
 }

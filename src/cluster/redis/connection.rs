@@ -1,4 +1,4 @@
-//! The connection that everybody shares: made at need, given up after a failure.
+//! The shared Redis connection: opened on demand, dropped after a failure.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,76 +10,78 @@ use tokio::time::Instant;
 
 use super::endpoint::{RedisEndpoint, RedisLink};
 
-/// After a failure nobody tries to connect for so long; whoever comes is refused at once.
+/// Minimum time between two attempts to connect; operations in between fail at once.
 const RECONNECT_DELAY: Duration = Duration::from_millis(250);
 
-/// The connection, if there is one.
+/// Opens and shares the connection.
 pub(super) struct RedisConnectionManager {
-    place: RedisEndpoint,
-    now: Mutex<ConnectionSlot>,
-    /// The number of the connection that failed last.
+    endpoint: RedisEndpoint,
+    slot: Mutex<ConnectionSlot>,
+    /// Number of the connection that failed last.
     failed: AtomicU64,
-    /// The last attempt to connect failed.
+    /// Whether the last attempt to connect failed.
     down: AtomicBool,
 }
 
 struct ConnectionSlot {
-    /// Connections and attempts are counted.
+    /// Number of the current connection; attempts count too.
     number: u64,
     link: Option<RedisLink>,
-    /// Nobody connects before.
+    /// Earliest time of the next attempt to connect.
     not_before: Instant,
 }
 
 impl RedisConnectionManager {
-    pub(super) fn new(place: RedisEndpoint) -> Self {
-        let now = ConnectionSlot { number: 1, link: None, not_before: Instant::now() };
+    pub(super) fn new(endpoint: RedisEndpoint) -> Self {
+        let slot = ConnectionSlot { number: 1, link: None, not_before: Instant::now() };
         let (failed, down) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self { place, now: Mutex::new(now), failed, down }
+        Self { endpoint, slot: Mutex::new(slot), failed, down }
     }
 
-    /// The connection and its number; makes one if there is none.
+    /// The connection and its number; opens one if there is none.
     pub(super) async fn get(&self) -> RedisResult<(u64, RedisLink)> {
-        let mut now = match self.now.try_lock() {
-            Ok(now) => now,
-            // Somebody connects. Whether that helps is not worth waiting for if it just did not.
-            Err(_) if self.down.load(Ordering::Acquire) => return Err(away()),
-            Err(_) => self.now.lock().await,
+        let mut slot = match self.slot.try_lock() {
+            Ok(slot) => slot,
+            // Another task is connecting. If the last attempt failed, waiting for this one is not
+            // worth it.
+            Err(_) if self.down.load(Ordering::Acquire) => return Err(not_connected()),
+            Err(_) => self.slot.lock().await,
         };
-        if now.number <= self.failed.load(Ordering::Acquire) {
-            now.link = None;
+        if slot.number <= self.failed.load(Ordering::Acquire) {
+            slot.link = None;
         }
-        if let Some(link) = &now.link {
-            return Ok((now.number, link.clone()));
+        if let Some(link) = &slot.link {
+            return Ok((slot.number, link.clone()));
         }
-        if Instant::now() < now.not_before {
-            return Err(away());
+        if Instant::now() < slot.not_before {
+            return Err(not_connected());
         }
-        now.number += 1;
-        now.not_before = Instant::now() + RECONNECT_DELAY;
+        slot.number += 1;
+        slot.not_before = Instant::now() + RECONNECT_DELAY;
         let attempt = ConnectAttempt { down: &self.down, succeeded: false };
-        let link = self.place.connect().await?;
-        attempt.succeeds();
-        now.link = Some(link.clone());
-        Ok((now.number, link))
+        let link = self.endpoint.connect().await?;
+        attempt.set_succeeded();
+        slot.link = Some(link.clone());
+        Ok((slot.number, link))
     }
 
-    /// The connection of this number failed.
-    pub(super) fn give_up(&self, number: Option<u64>) {
+    /// Marks the connection with this number as failed.
+    pub(super) fn mark_failed(&self, number: Option<u64>) {
         if let Some(number) = number {
             self.failed.fetch_max(number, Ordering::AcqRel);
         }
     }
 }
 
-/// An attempt to connect: failed when it is dropped, be it by a deadline, unless it succeeded.
+/// An attempt to connect. Unless it succeeded, it counts as failed when it is dropped, also by a
+/// time-out.
 struct ConnectAttempt<'a> {
     down: &'a AtomicBool,
     succeeded: bool,
 }
 
 impl ConnectAttempt<'_> {
-    fn succeeds(mut self) {
+    fn set_succeeded(mut self) {
         self.succeeded = true;
     }
 }
@@ -94,15 +96,15 @@ impl Drop for ConnectAttempt<'_> {
     }
 }
 
-fn away() -> RedisError {
-    RedisError::from((ErrorKind::Io, "there is no connection"))
+fn not_connected() -> RedisError {
+    RedisError::from((ErrorKind::Io, "not connected"))
 }
 
 impl ConnectionLike for RedisLink {
     fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         match self {
-            Self::One(link) => link.req_packed_command(command),
-            Self::Many(link) => link.req_packed_command(command),
+            Self::Single(link) => link.req_packed_command(command),
+            Self::Cluster(link) => link.req_packed_command(command),
         }
     }
 
@@ -113,15 +115,15 @@ impl ConnectionLike for RedisLink {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         match self {
-            Self::One(link) => link.req_packed_commands(pipeline, offset, count),
-            Self::Many(link) => link.req_packed_commands(pipeline, offset, count),
+            Self::Single(link) => link.req_packed_commands(pipeline, offset, count),
+            Self::Cluster(link) => link.req_packed_commands(pipeline, offset, count),
         }
     }
 
     fn get_db(&self) -> i64 {
         match self {
-            Self::One(link) => link.get_db(),
-            Self::Many(link) => link.get_db(),
+            Self::Single(link) => link.get_db(),
+            Self::Cluster(link) => link.get_db(),
         }
     }
 }

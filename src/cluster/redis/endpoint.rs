@@ -1,4 +1,4 @@
-//! Where Redis is, as its address says, and how to connect there.
+//! Redis endpoints: parsing of the URL, and connecting.
 
 use std::time::Duration;
 
@@ -9,36 +9,36 @@ use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType}
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, RedisResult, TlsCertificates, TlsMode};
 use tokio::sync::Mutex;
 
-/// How long a connection and an answer may take.
+/// How long connecting and a response may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(400);
 
-/// Where Redis is.
+/// A Redis endpoint by topology.
 pub(super) enum RedisEndpoint {
     /// One server.
     Single(Box<Client>),
-    /// Whichever server the Sentinels name.
+    /// The primary that the Sentinels name.
     Sentinel(Box<Mutex<SentinelClient>>),
-    /// Many servers, each with a part of the keys.
+    /// A Redis Cluster, where each server has a part of the keys.
     Cluster(Box<ClusterClient>),
 }
 
-/// A connection.
+/// An open connection.
 #[derive(Clone)]
 pub(super) enum RedisLink {
     /// To one server.
-    One(MultiplexedConnection),
-    /// To many.
-    Many(ClusterConnection),
+    Single(MultiplexedConnection),
+    /// To a Redis Cluster.
+    Cluster(ClusterConnection),
 }
 
-/// An address in parts: `scheme://user:password@host:port,host:port/name`.
+/// The parts of a URL: `scheme://user:password@host:port,host:port/name`.
 struct RedisUrl<'a> {
     login: Option<(&'a str, &'a str)>,
     hosts: Vec<(String, u16)>,
     name: &'a str,
 }
 
-fn parts(rest: &str, port: u16) -> Result<RedisUrl<'_>, String> {
+fn parse_parts(rest: &str, port: u16) -> Result<RedisUrl<'_>, String> {
     let (login, rest) = match rest.rsplit_once('@') {
         Some((login, rest)) => (Some(login.split_once(':').unwrap_or(("", login))), rest),
         None => (None, rest),
@@ -47,10 +47,8 @@ fn parts(rest: &str, port: u16) -> Result<RedisUrl<'_>, String> {
     let hosts = hosts
         .split(',')
         .map(|host| match host.rsplit_once(':') {
-            Some((host, port)) => {
-                Ok((host.to_owned(), port.parse().map_err(|_| "a port is wrong")?))
-            }
-            None if host.is_empty() => Err("a host is missing"),
+            Some((host, port)) => Ok((host.to_owned(), port.parse().map_err(|_| "invalid port")?)),
+            None if host.is_empty() => Err("missing host"),
             None => Ok((host.to_owned(), port)),
         })
         .collect::<Result<_, &str>>()?;
@@ -58,47 +56,47 @@ fn parts(rest: &str, port: u16) -> Result<RedisUrl<'_>, String> {
 }
 
 impl RedisEndpoint {
-    /// Reads an address.
-    pub(super) fn read(url: &str, authorities: Option<&str>) -> Result<Self, String> {
-        let (scheme, rest) = url.split_once("://").ok_or("it has no scheme")?;
+    /// Parses a Redis URL.
+    pub(super) fn parse(url: &str, ca_pem: Option<&str>) -> Result<Self, String> {
+        let (scheme, rest) = url.split_once("://").ok_or("the URL has no scheme")?;
         let (transport, kind) = scheme.split_once('+').unwrap_or((scheme, "single"));
         let tls = match transport {
             "redis" => false,
             "rediss" => true,
-            _ => return Err(format!("it begins with {transport}, not with redis")),
+            _ => return Err(format!("unknown scheme {transport}: expected redis or rediss")),
         };
-        let certificates = authorities.filter(|_| tls).map(|pem| TlsCertificates {
+        let certificates = ca_pem.filter(|_| tls).map(|pem| TlsCertificates {
             client_tls: None,
             root_cert: Some(pem.as_bytes().to_vec()),
         });
-        let told = |error: redis::RedisError| error.to_string();
+        let to_text = |error: redis::RedisError| error.to_string();
         match kind {
             "single" => match certificates {
                 Some(certificates) => Client::build_with_tls(url, certificates),
                 None => Client::open(url),
             }
             .map(|client| Self::Single(Box::new(client)))
-            .map_err(told),
-            "sentinel" => sentinel(&parts(rest, 26_379)?, tls, certificates).map_err(told),
-            "cluster" => cluster(&parts(rest, 6379)?, tls, certificates).map_err(told),
-            _ => Err(format!("{kind} is neither sentinel nor cluster")),
+            .map_err(to_text),
+            "sentinel" => sentinel(&parse_parts(rest, 26_379)?, tls, certificates).map_err(to_text),
+            "cluster" => cluster(&parse_parts(rest, 6379)?, tls, certificates).map_err(to_text),
+            _ => Err(format!("unknown topology {kind}: expected sentinel or cluster")),
         }
     }
 
-    /// Connects.
+    /// Opens a connection.
     pub(super) async fn connect(&self) -> RedisResult<RedisLink> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(CONNECT_TIMEOUT));
         Ok(match self {
-            Self::Single(client) => {
-                RedisLink::One(client.get_multiplexed_async_connection_with_config(&config).await?)
-            }
+            Self::Single(client) => RedisLink::Single(
+                client.get_multiplexed_async_connection_with_config(&config).await?,
+            ),
             Self::Sentinel(client) => {
                 let mut client = client.lock().await;
-                RedisLink::One(client.get_async_connection_with_config(&config).await?)
+                RedisLink::Single(client.get_async_connection_with_config(&config).await?)
             }
-            Self::Cluster(client) => RedisLink::Many(client.get_async_connection().await?),
+            Self::Cluster(client) => RedisLink::Cluster(client.get_async_connection().await?),
         })
     }
 }
@@ -160,7 +158,7 @@ mod tests {
 
     #[test]
     fn redis_url_scheme_selects_topology() {
-        let read = |url| RedisEndpoint::read(url, None);
+        let read = |url| RedisEndpoint::parse(url, None);
         assert!(matches!(read("redis://:secret@cache:6379/1"), Ok(RedisEndpoint::Single(_))));
         assert!(matches!(read("rediss://cache"), Ok(RedisEndpoint::Single(_))));
         assert!(matches!(read("redis+sentinel://a:1,b:2/main"), Ok(RedisEndpoint::Sentinel(_))));
@@ -168,14 +166,14 @@ mod tests {
             read("rediss+cluster://user:p@ss@a,b:7001"),
             Ok(RedisEndpoint::Cluster(_))
         ));
-        for wrong in ["", "cache:6379", "http://cache", "redis+raft://a", "redis+cluster://a:x"] {
-            assert!(read(wrong).is_err(), "{wrong}");
+        for invalid in ["", "cache:6379", "http://cache", "redis+raft://a", "redis+cluster://a:x"] {
+            assert!(read(invalid).is_err(), "{invalid}");
         }
     }
 
     #[test]
     fn redis_url_password_may_contain_separators() {
-        let parts = parts("user:p@s:s@a:1,b/main", 9).unwrap();
+        let parts = parse_parts("user:p@s:s@a:1,b/main", 9).unwrap();
         assert_eq!(parts.login, Some(("user", "p@s:s")));
         assert_eq!(parts.hosts, [("a".to_owned(), 1), ("b".to_owned(), 9)]);
         assert_eq!(parts.name, "main");

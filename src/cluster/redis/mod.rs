@@ -1,7 +1,7 @@
-//! The cache in Redis: one server, a group that Sentinels watch, or a Redis Cluster.
+//! The cache in Redis: one server, a primary monitored by Sentinels, or a Redis Cluster.
 //!
-//! It connects when it is first needed and again after any failure; what fails is not tried again
-//! but answered at once, within half a second at worst.
+//! It connects on first use and again after any failure. A failed operation is not retried but
+//! reported, after half a second at worst.
 
 mod connection;
 mod endpoint;
@@ -16,14 +16,14 @@ use tokio::time::timeout;
 use self::connection::RedisConnectionManager;
 use self::endpoint::RedisEndpoint;
 use super::cache::{BoxFuture, Cache, CacheError, RateLimit, RateLimitError};
-use crate::telemetry::metrics::CACHE_FAILED;
+use crate::telemetry::metrics::CACHE_ERRORS;
 
-/// No operation takes longer, connecting included.
+/// How long an operation may take, connecting included.
 const OPERATION_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The generic cell rate algorithm, as [`RateLimit::take`] has it, by the server's clock: those of the
-/// nodes may differ. Gives how long to wait in microseconds, 0 if it was taken.
-const TAKE: &str = r"
+/// The generic cell rate algorithm as in [`RateLimit::take`], but by the server's clock, since the
+/// nodes' clocks may differ. Returns the time to wait in microseconds, 0 if the use is allowed.
+const TAKE_SCRIPT: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local every, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -35,32 +35,35 @@ redis.call('SET', KEYS[1], string.format('%.0f', due + every), 'PX', math.ceil(a
 return 0
 ";
 
-/// What the cache is to know.
+/// Configuration of the Redis cache.
 #[derive(Clone, Debug)]
 pub struct RedisConfig {
-    /// Where it is: `redis://`, `rediss://`, `redis+sentinel://`, `rediss+sentinel://`,
+    /// The URL: `redis://`, `rediss://`, `redis+sentinel://`, `rediss+sentinel://`,
     /// `redis+cluster://` or `rediss+cluster://`.
     pub url: Secret<String>,
-    /// Certificates of authorities in PEM, in place of those of the system.
-    pub authorities: Option<String>,
-    /// What all keys begin with.
-    pub prefix: String,
+    /// CA certificates in PEM, instead of the system's.
+    pub ca_pem: Option<String>,
+    /// Prefix of all keys.
+    pub key_prefix: String,
 }
 
-/// The cache.
+/// The cache in Redis.
 pub struct RedisCache {
-    lines: RedisConnectionManager,
+    connections: RedisConnectionManager,
     prefix: String,
 }
 
 impl RedisCache {
-    /// The cache at that place; it is not looked for yet.
+    /// The cache at this URL; it does not connect yet.
     ///
     /// # Errors
-    /// An address that cannot be read, in words.
-    pub fn new(settings: &RedisConfig) -> Result<Self, String> {
-        let place = RedisEndpoint::read(settings.url.expose(), settings.authorities.as_deref())?;
-        Ok(Self { lines: RedisConnectionManager::new(place), prefix: settings.prefix.clone() })
+    /// A text that says why the URL is invalid.
+    pub fn new(config: &RedisConfig) -> Result<Self, String> {
+        let endpoint = RedisEndpoint::parse(config.url.expose(), config.ca_pem.as_deref())?;
+        Ok(Self {
+            connections: RedisConnectionManager::new(endpoint),
+            prefix: config.key_prefix.clone(),
+        })
     }
 
     fn key(&self, key: &str) -> String {
@@ -72,46 +75,46 @@ impl RedisCache {
         name: &'static str,
         command: Cmd,
     ) -> Result<T, CacheError> {
-        match self.within(command).await {
-            Ok(done) => Ok(done),
+        match self.run_with_timeout(command).await {
+            Ok(value) => Ok(value),
             Err(error) => {
-                counter!(CACHE_FAILED, "operation" => name).increment(1);
+                counter!(CACHE_ERRORS, "operation" => name).increment(1);
                 tracing::debug!(error, cache.operation = name, "cache operation failed");
                 Err(CacheError)
             }
         }
     }
 
-    /// Runs a command within the deadline. A connection under which one failed or was too slow is
-    /// given up: whoever was primary there perhaps is not any more.
-    async fn within<T: FromRedisValue>(&self, command: Cmd) -> Result<T, String> {
+    /// Runs a command within the deadline. A connection on which a command failed or was too slow
+    /// is dropped: its server may no longer be the primary.
+    async fn run_with_timeout<T: FromRedisValue>(&self, command: Cmd) -> Result<T, String> {
         let mut used = None;
         let work = async {
-            let (number, mut line) = self.lines.get().await?;
+            let (number, mut link) = self.connections.get().await?;
             used = Some(number);
-            command.query_async::<T>(&mut line).await
+            command.query_async::<T>(&mut link).await
         };
         let outcome = timeout(OPERATION_TIMEOUT, work).await;
-        let words = match outcome {
-            Ok(Ok(done)) => return Ok(done),
-            Ok(Err(error)) => reason(&error),
-            Err(_) => "no answer in time".to_owned(),
+        let reason = match outcome {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => describe(&error),
+            Err(_) => "no response in time".to_owned(),
         };
-        self.lines.give_up(used);
-        Err(words)
+        self.connections.mark_failed(used);
+        Err(reason)
     }
 
-    /// Whether the server answers.
+    /// Checks that the server answers.
     ///
     /// # Errors
-    /// Why it does not, in words.
-    pub async fn reach(&self) -> Result<(), String> {
-        self.within::<()>(redis::cmd("EXISTS").arg(self.key("ping")).to_owned()).await
+    /// A text that says why it does not.
+    pub async fn check_connection(&self) -> Result<(), String> {
+        self.run_with_timeout::<()>(redis::cmd("EXISTS").arg(self.key("ping")).to_owned()).await
     }
 }
 
-/// What went wrong, without what was said to the server.
-fn reason(error: &RedisError) -> String {
+/// The error without the command that was sent.
+fn describe(error: &RedisError) -> String {
     format!("{} {}", error.category(), error.code().unwrap_or_default())
 }
 
@@ -122,13 +125,13 @@ impl Cache for RedisCache {
         key: &'a str,
     ) -> BoxFuture<'a, Result<(), RateLimitError>> {
         Box::pin(async move {
-            let every = u64::try_from(limit.every.as_micros()).unwrap_or(u64::MAX);
+            let every = u64::try_from(limit.interval.as_micros()).unwrap_or(u64::MAX);
             let key = self.key(&format!("limit:{}:{key}", limit.name));
             let mut take = redis::cmd("EVAL");
-            take.arg(TAKE).arg(1).arg(key).arg(every).arg(limit.burst);
+            take.arg(TAKE_SCRIPT).arg(1).arg(key).arg(every).arg(limit.burst);
             match self.run("take", take).await? {
                 0 => Ok(()),
-                wait => Err(RateLimitError::TooMany(Duration::from_micros(wait))),
+                wait => Err(RateLimitError::RateLimited(Duration::from_micros(wait))),
             }
         })
     }
@@ -164,7 +167,7 @@ impl Cache for RedisCache {
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<(), CacheError>> {
-        // A key is asked for, so that in a Redis Cluster whoever has it must answer.
+        // Reads a key, so that in a Redis Cluster the server that holds it must answer.
         Box::pin(async move {
             let mut ping = redis::cmd("EXISTS");
             ping.arg(self.key("ping"));

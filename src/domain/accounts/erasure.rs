@@ -20,7 +20,7 @@ impl AccountService {
         proof: wire::Reauthentication,
     ) -> Result<(), AccountError> {
         if let Some(factor) = self.prove_both(me, proof).await?
-            && !self.store.spend_factor(me.user, factor).await?
+            && !self.store.consume_second_factor(me.user, factor).await?
         {
             return Err(AccountError::WrongCode);
         }
@@ -51,7 +51,7 @@ impl AccountService {
                 self.forget_all(&devices).await;
                 Ok(())
             }
-            UserChangeOutcome::NoSuchUser => Err(AccountError::NoSuchPerson),
+            UserChangeOutcome::UserNotFound => Err(AccountError::NoSuchPerson),
             UserChangeOutcome::LastAdmin => Err(AccountError::LastAdmin),
         }
     }

@@ -73,7 +73,7 @@ impl TokenSigner {
         clock: Clock,
         issuer: &str,
     ) -> Result<Self, AccountError> {
-        store.ensure_key(new_key(&vault)?, clock.now()).await?;
+        store.ensure_signing_key(new_key(&vault)?, clock.now()).await?;
         let ring = load(&store, &vault).await?;
         Ok(Self {
             store,
@@ -187,7 +187,7 @@ impl TokenSigner {
     /// # Errors
     /// If the database does not answer.
     pub async fn rotate(&self) -> Result<KeyId, AccountError> {
-        self.store.rotate_key(new_key(&self.vault)?, self.clock.now()).await?;
+        self.store.rotate_signing_key(new_key(&self.vault)?, self.clock.now()).await?;
         self.reload().await?;
         Ok(self.ring.load().active)
     }
@@ -224,7 +224,7 @@ fn new_key(vault: &Vault) -> Result<store::NewKey, AccountError> {
 }
 
 async fn load(store: &Store, vault: &Vault) -> Result<SigningKeySet, AccountError> {
-    let keys = store.keys().await?;
+    let keys = store.signing_keys().await?;
     let active = keys
         .iter()
         .filter(|key| key.retired_at.is_none())

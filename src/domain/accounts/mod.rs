@@ -164,7 +164,7 @@ impl AccountService {
     /// # Errors
     /// [`AccountError::InvalidToken`], or the database's.
     pub async fn confirm(&self, user: UserId, device: DeviceId) -> Result<Principal, AccountError> {
-        let found = self.store.identity(device).await?.ok_or(AccountError::InvalidToken)?;
+        let found = self.store.device_identity(device).await?.ok_or(AccountError::InvalidToken)?;
         if found.user.id != user {
             return Err(AccountError::InvalidToken);
         }

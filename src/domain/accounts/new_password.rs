@@ -40,7 +40,7 @@ impl AccountService {
     ) -> Result<UserId, AccountError> {
         let link = hash(reset.reset_token.expose());
         // Asked before anything is hashed: guesses should cost us little.
-        let user = self.store.reset_link(link, self.clock.now()).await?;
+        let user = self.store.reset_link_user(link, self.clock.now()).await?;
         let user = user.ok_or(AccountError::InvalidReset)?;
         let new = self.hash_new(reset.password).await?;
         let audit = audit(Some(user), "password.reset", user.to_string(), ip);

@@ -13,7 +13,7 @@ use super::{AccountError, AccountService, Principal, audit, hash};
 use crate::cluster::RateLimit;
 use crate::domain::vault::SealContext;
 use crate::protocol::accounts as wire;
-use crate::telemetry::metrics::CODES;
+use crate::telemetry::metrics::SECOND_FACTOR_ATTEMPTS;
 
 /// Codes of 80 random bits: nobody guesses one, so their hashes need no salt.
 const RECOVERY_CODES: usize = 10;
@@ -51,7 +51,7 @@ impl AccountService {
         self.prove(me, asked.password).await?;
         let secret = self.entropy.bytes::<20>();
         let sealed = self.vault.seal(place(me.user), &secret)?;
-        if !self.store.put_second_factor(me.user, sealed, self.clock.now()).await? {
+        if !self.store.begin_second_factor(me.user, sealed, self.clock.now()).await? {
             return Err(AccountError::SecondFactorOn);
         }
         let totp = totp(&secret, &me.phone)?;
@@ -113,7 +113,7 @@ impl AccountService {
     ) -> Result<(), AccountError> {
         let factor = self.prove_both(me, proof).await?.ok_or(AccountError::NoSecondFactor)?;
         let audit = audit(Some(me.user), "second_factor.disabled", me.user.to_string(), ip);
-        let dropped = self.store.drop_second_factor(me.user, factor, audit, self.clock.now());
+        let dropped = self.store.remove_second_factor(me.user, factor, audit, self.clock.now());
         if dropped.await? { Ok(()) } else { Err(AccountError::WrongCode) }
     }
 
@@ -125,7 +125,7 @@ impl AccountService {
     ) -> Result<String, AccountError> {
         let limit = RateLimit::per_minute("password", self.limits.login_per_minute);
         self.cache.take(limit, &me.user.to_string()).await?;
-        let kept = self.store.password_of(me.user).await?.ok_or(AccountError::InvalidToken)?;
+        let kept = self.store.password_hash(me.user).await?.ok_or(AccountError::InvalidToken)?;
         let fits = self.passwords.check(password, Some(kept.clone())).await?;
         if fits { Ok(kept) } else { Err(AccountError::WrongPassword) }
     }
@@ -163,18 +163,18 @@ impl AccountService {
         self.count_code(user).await?;
         let code = plain(code);
         if code.len() > 8 {
-            return Ok(Some(SecondFactorProof::Recovery(recovery_hash(user, &code))));
+            return Ok(Some(SecondFactorProof::RecoveryCode(recovery_hash(user, &code))));
         }
-        self.step(user, &kept.secret, &code).map(|step| Some(SecondFactorProof::Step(step)))
+        self.step(user, &kept.secret, &code).map(|step| Some(SecondFactorProof::TotpStep(step)))
     }
 
     /// Six digits with a window of three steps are few: what may be tried is counted per person.
     async fn count_code(&self, user: UserId) -> Result<(), AccountError> {
         let burst = self.limits.second_factor_attempts_per_hour;
         let every = Duration::from_hours(1) / burst;
-        let limit = RateLimit { name: "second-factor", every, burst };
+        let limit = RateLimit { name: "second-factor", interval: every, burst };
         self.cache.take(limit, &user.to_string()).await.inspect_err(|_| {
-            counter!(CODES, "outcome" => "too-many").increment(1);
+            counter!(SECOND_FACTOR_ATTEMPTS, "outcome" => "too-many").increment(1);
         })?;
         Ok(())
     }
@@ -185,7 +185,7 @@ impl AccountService {
         let now = u64::try_from(self.clock.now().seconds()).unwrap_or(0);
         let step = totp(secret.expose(), "")?.check(code, now);
         let outcome = if step.is_some() { "right" } else { "wrong" };
-        counter!(CODES, "outcome" => outcome).increment(1);
+        counter!(SECOND_FACTOR_ATTEMPTS, "outcome" => outcome).increment(1);
         step.and_then(|step| i64::try_from(step).ok()).ok_or(AccountError::WrongCode)
     }
 

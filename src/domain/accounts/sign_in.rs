@@ -45,7 +45,7 @@ impl AccountService {
         match made {
             RegisterOutcome::Done(user, device) => self.signed_in(&user, &device, refresh),
             RegisterOutcome::PhoneTaken => Err(AccountError::PhoneTaken),
-            RegisterOutcome::CapReached => Err(AccountError::CapReached),
+            RegisterOutcome::UserLimitReached => Err(AccountError::CapReached),
         }
     }
 
@@ -84,21 +84,21 @@ impl AccountService {
         let device = new_device(user.id, login.device, from)?;
         let (refresh_token, refresh) = self.first_refresh(from);
         let audit = audit(Some(user.id), "auth.signed_in", device.id.to_string(), from.ip);
-        let new = SignIn { device, refresh, password_hash, factor };
+        let new = SignIn { device, refresh, password_hash, second_factor: factor };
         match self.store.sign_in(new, audit, self.clock.now()).await? {
             SignInOutcome::Done(device) => {
                 counter!(SIGN_INS, "outcome" => "done").increment(1);
                 self.signed_in(&user, &device, refresh_token)
             }
-            SignInOutcome::Refused => {
+            SignInOutcome::Rejected => {
                 counter!(SIGN_INS, "outcome" => "refused").increment(1);
                 Err(AccountError::InvalidCredentials)
             }
-            SignInOutcome::FactorMissing => {
+            SignInOutcome::SecondFactorRequired => {
                 counter!(SIGN_INS, "outcome" => "second-factor-required").increment(1);
                 Err(AccountError::SecondFactorRequired)
             }
-            SignInOutcome::FactorRefused => self.factor_refused(user.id, from).await,
+            SignInOutcome::SecondFactorRejected => self.factor_refused(user.id, from).await,
         }
     }
 
@@ -106,7 +106,7 @@ impl AccountService {
     async fn factor_refused<T>(&self, user: UserId, from: &ClientInfo) -> Result<T, AccountError> {
         counter!(SIGN_INS, "outcome" => "second-factor-refused").increment(1);
         let entry = audit(None, "auth.second_factor_refused", user.to_string(), from.ip);
-        self.store.audit(entry, self.clock.now()).await?;
+        self.store.record_audit(entry, self.clock.now()).await?;
         Err(AccountError::SecondFactorRefused)
     }
 
@@ -122,7 +122,7 @@ impl AccountService {
     ) -> Result<wire::SignedIn, AccountError> {
         let successor = self.keys.successor(old.expose());
         let row = self.refresh_row(&successor, from);
-        let grace = self.config.grace();
+        let grace = self.config.refresh_reuse_grace();
         match self.store.rotate_refresh(hash(old.expose()), row, grace, self.clock.now()).await? {
             RefreshOutcome::Rotated(user, device) | RefreshOutcome::Repeated(user, device) => {
                 self.signed_in(&user, &device, Secret::new(successor))
@@ -156,7 +156,7 @@ impl AccountService {
         let token = self.entropy.token();
         let now = self.clock.now();
         let ends = now + Duration::from_secs(self.config.setup_link_ttl_hours * 3600);
-        self.store.put_setup_link(hash(&token), ends, now).await?;
+        self.store.create_setup_link(hash(&token), ends, now).await?;
         Ok(Some(Secret::new(token)))
     }
 
@@ -177,7 +177,7 @@ impl AccountService {
         let now = self.clock.now();
         match self.store.register_first_admin(link, user, device, row, audit, now).await? {
             FirstAdminOutcome::Done(user, device) => self.signed_in(&user, &device, refresh),
-            FirstAdminOutcome::LinkUnknown => Err(AccountError::InvalidSetUp),
+            FirstAdminOutcome::LinkNotFound => Err(AccountError::InvalidSetUp),
             FirstAdminOutcome::PhoneTaken => Err(AccountError::PhoneTaken),
         }
     }
@@ -189,7 +189,7 @@ impl AccountService {
     }
 
     fn refresh_row(&self, token: &str, from: &ClientInfo) -> NewRefresh {
-        let expires_at = self.clock.now() + self.config.refresh();
+        let expires_at = self.clock.now() + self.config.refresh_token_ttl();
         NewRefresh { hash: hash(token), expires_at, ip: from.ip.map(|ip| ip.to_string()) }
     }
 
@@ -203,7 +203,7 @@ impl AccountService {
         Ok(wire::SignedIn {
             user: user_view(user),
             device: wire::DeviceSummary { id: device.id },
-            access_token: self.keys.sign(bearer, self.config.access())?,
+            access_token: self.keys.sign(bearer, self.config.access_token_ttl())?,
             refresh_token,
             token_type: "Bearer",
             expires_in: self.config.access_token_ttl_seconds,

@@ -6,7 +6,7 @@ use base::ids::{DeviceId, UserId};
 use base::page::Page;
 use base::secret::Secret;
 use serde_json::json;
-use store::{NewAudit, PeopleFilter, Role};
+use store::{NewAudit, Role, UserFilter};
 
 use super::{AccountError, AccountService, Principal, audit, hash};
 use crate::protocol::accounts::Devices;
@@ -44,8 +44,8 @@ impl AccountService {
             Some(number) if number.starts_with('+') => (Some(digits(number)), None),
             other => (None, other.map(str::to_owned)),
         };
-        let filter = PeopleFilter { name, phone, role, suspended: query.suspended, after };
-        let rows = self.store.people(filter, limit + 1).await?;
+        let filter = UserFilter { name, phone, role, suspended: query.suspended, after };
+        let rows = self.store.admin_users(filter, limit + 1).await?;
         Ok(Page::from_overfetch(rows, limit, |row| row.id.to_string()).map(view))
     }
 
@@ -54,7 +54,7 @@ impl AccountService {
     /// # Errors
     /// [`AccountError::NoSuchPerson`], or the database's.
     pub async fn person(&self, id: UserId) -> Result<wire::UserAdminView, AccountError> {
-        self.store.person(id).await?.map(view).ok_or(AccountError::NoSuchPerson)
+        self.store.admin_user(id).await?.map(view).ok_or(AccountError::NoSuchPerson)
     }
 
     /// A person's signed-in devices.
@@ -75,7 +75,8 @@ impl AccountService {
     /// # Errors
     /// [`AccountError::NoSuchPerson`], [`AccountError::LastAdmin`], or the database's.
     pub async fn suspend(&self, by: AuditActor<'_>, id: UserId) -> Result<(), AccountError> {
-        let change = self.store.suspend(id, by.did("user.suspended", id), self.clock.now()).await?;
+        let change =
+            self.store.suspend_user(id, by.did("user.suspended", id), self.clock.now()).await?;
         self.changed(change).await
     }
 
@@ -85,7 +86,7 @@ impl AccountService {
     /// [`AccountError::NoSuchPerson`], or the database's.
     pub async fn unsuspend(&self, by: AuditActor<'_>, id: UserId) -> Result<(), AccountError> {
         let entry = by.did("user.unsuspended", id);
-        let change = self.store.unsuspend(id, entry, self.clock.now()).await?;
+        let change = self.store.unsuspend_user(id, entry, self.clock.now()).await?;
         self.changed(change).await
     }
 
@@ -101,7 +102,7 @@ impl AccountService {
     ) -> Result<(), AccountError> {
         let role = parse_role(&put.role)?;
         let entry = NewAudit { detail: json!({ "role": role }), ..by.did("user.role_changed", id) };
-        let change = self.store.set_role(id, role, entry, self.clock.now()).await?;
+        let change = self.store.set_user_role(id, role, entry, self.clock.now()).await?;
         self.changed(change).await
     }
 
@@ -111,7 +112,7 @@ impl AccountService {
     /// [`AccountError::NoSuchPerson`], or the database's.
     pub async fn sign_out(&self, by: AuditActor<'_>, id: UserId) -> Result<(), AccountError> {
         let entry = by.did("user.signed_out", id);
-        let change = self.store.sign_out_everywhere(id, entry, self.clock.now()).await?;
+        let change = self.store.revoke_all_devices(id, entry, self.clock.now()).await?;
         self.changed(change).await
     }
 
@@ -146,13 +147,13 @@ impl AccountService {
     ) -> Result<wire::CreatedPasswordReset, AccountError> {
         let token = self.entropy.token();
         let now = self.clock.now();
-        let expires_at = now + self.config.reset_link();
+        let expires_at = now + self.config.password_reset_ttl();
         let drops = new.drop_second_factor;
         let entry = NewAudit {
             detail: json!({ "drop_second_factor": drops }),
             ..by.did("user.reset_offered", id)
         };
-        let kept = self.store.put_reset_link(id, hash(&token), drops, expires_at, entry, now);
+        let kept = self.store.create_reset_link(id, hash(&token), drops, expires_at, entry, now);
         if kept.await? {
             Ok(wire::CreatedPasswordReset { reset_token: Secret::new(token), expires_at })
         } else {

@@ -87,7 +87,7 @@ impl CallDomain {
             return Err(CallError::InvalidToken);
         }
         if let Some(from) = claims.from
-            && !self.store.signed_out(vec![from]).await?.is_empty()
+            && !self.store.signed_out_devices(vec![from]).await?.is_empty()
         {
             return Err(CallError::InvalidToken);
         }

@@ -126,7 +126,7 @@ impl CodedError for CallError {
             Self::NotInCall | Self::NotRinging | Self::Already | Self::Busy | Self::Full => {
                 ErrorKind::Conflict
             }
-            Self::TooManyOwn => ErrorKind::TooMany,
+            Self::TooManyOwn => ErrorKind::RateLimited,
             Self::TooOften(e) => e.kind(),
             Self::NotReachable | Self::NotAllowed | Self::CallOnly => ErrorKind::Forbidden,
             Self::InvalidToken => ErrorKind::Unauthenticated,

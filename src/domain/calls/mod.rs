@@ -31,7 +31,7 @@ use crate::cluster::{Cache, FencingToken, RateLimit, RateLimitError};
 use crate::config;
 use crate::protocol::calls::{self as wire, CallEndReason, CallRole};
 use crate::protocol::server::UserSummary;
-use crate::telemetry::metrics::refused;
+use crate::telemetry::metrics::count_rejected;
 
 /// The deeds of this area; cheap to clone.
 #[derive(Clone)]
@@ -99,7 +99,7 @@ impl CallDomain {
         } = parts;
         let reach = match reach {
             config::ContactRequirement::Contacts => InvitationRule::ContactsOrSharedGroup,
-            config::ContactRequirement::Anybody => InvitationRule::Anybody,
+            config::ContactRequirement::Anybody => InvitationRule::Anyone,
         };
         let config = Arc::new(config);
         Self { store, clock, keys, ice, config, reach, node, cache, rings_per_minute }
@@ -119,8 +119,8 @@ impl CallDomain {
     pub fn terms(&self) -> CallTerms {
         let config = &self.config;
         CallTerms {
-            ring_timeout: config.ring(),
-            max_duration: config.longest(),
+            ring_timeout: config.ring_timeout(),
+            max_duration: config.max_duration(),
             max_participants: config.max_participants,
         }
     }
@@ -147,9 +147,7 @@ impl CallDomain {
                 let others: Vec<_> = others.filter(|user| *user != me.user).collect();
                 let direct = view.conversation.kind == store::Kind::Direct;
                 let unheard = match (direct, &others[..]) {
-                    (true, [other]) => {
-                        !self.reach(me.user, *other, InvitationRule::Anybody).await?
-                    }
+                    (true, [other]) => !self.reach(me.user, *other, InvitationRule::Anyone).await?,
                     _ => false, // in groups members hear each other
                 };
                 let shape = if direct { CallKind::Direct } else { CallKind::Group };
@@ -175,8 +173,8 @@ impl CallDomain {
     pub async fn ring(&self, me: UserId, whom: &str) -> Result<(), CallError> {
         let limit = RateLimit::per_minute("ring", self.rings_per_minute);
         match self.cache.take(limit, &format!("{me}:{whom}")).await {
-            Err(often @ RateLimitError::TooMany(_)) => {
-                refused("rings");
+            Err(often @ RateLimitError::RateLimited(_)) => {
+                count_rejected("rings");
                 Err(often.into())
             }
             Ok(()) | Err(RateLimitError::Cache(_)) => Ok(()),
@@ -190,11 +188,11 @@ impl CallDomain {
         other: UserId,
         reach: InvitationRule,
     ) -> Result<bool, CallError> {
-        match self.store.call_reach(me, other, reach).await? {
+        match self.store.call_permission(me, other, reach).await? {
             CallPermission::Allowed => Ok(true),
-            CallPermission::Unheard => Ok(false),
+            CallPermission::ShadowBlocked => Ok(false),
             CallPermission::NotAllowed => Err(CallError::NotReachable),
-            CallPermission::NoSuchUser => Err(CallError::NoSuchPerson),
+            CallPermission::UserNotFound => Err(CallError::NoSuchPerson),
         }
     }
 
@@ -237,10 +235,10 @@ impl CallDomain {
             media: views::media_row(begin.media),
             node: self.node,
             callees: users(callees),
-            unheard: users(unheard),
-            rings_until: now + self.config.ring(),
+            shadow_blocked: users(unheard),
+            rings_until: now + self.config.ring_timeout(),
         };
-        written(self.store.begin_call(new, fence.map(Into::into), now).await?)
+        written(self.store.create_call(new, fence.map(Into::into), now).await?)
     }
 
     /// Writes that one person more is called.
@@ -255,7 +253,8 @@ impl CallDomain {
     ) -> Result<(), CallError> {
         let now = self.clock.now();
         let to = (callee.user, !callee.unheard);
-        let open = self.store.ring_call(id, from, to, now + self.config.ring(), now).await?;
+        let open =
+            self.store.add_callee(id, from, to, now + self.config.ring_timeout(), now).await?;
         if open { Ok(()) } else { Err(CallError::NoSuchCall) }
     }
 
@@ -282,7 +281,7 @@ impl CallDomain {
         fence: Option<FencingToken>,
     ) -> Result<(), CallError> {
         let state = serde_json::to_value(call).map_err(|e| CallError::Internal(e.to_string()))?;
-        written(self.store.keep_call(call.id(), state, fence.map(Into::into)).await?)
+        written(self.store.save_call_state(call.id(), state, fence.map(Into::into)).await?)
     }
 
     /// What was kept of a call that is not over.
@@ -290,7 +289,7 @@ impl CallDomain {
     /// # Errors
     /// The database's.
     pub async fn kept(&self, id: CallId) -> Result<Option<CallState>, CallError> {
-        let state = self.store.kept_call(id).await?;
+        let state = self.store.call_state(id).await?;
         let call = state.map(serde_json::from_value).transpose();
         call.map_err(|e| CallError::Internal(e.to_string()))
     }
@@ -325,7 +324,7 @@ impl CallDomain {
         fence: Option<FencingToken>,
     ) -> Result<(), CallError> {
         let reason = views::reason_row(CallEndReason::Failed);
-        let end = store::EndedCall { id, reason, answered_at: None, people: Vec::new() };
+        let end = store::EndedCall { id, reason, answered_at: None, participants: Vec::new() };
         self.write_end(end, fence).await
     }
 
@@ -339,14 +338,14 @@ impl CallDomain {
         after: Option<CallId>,
         limit: usize,
     ) -> Result<Page<wire::PastCall>, CallError> {
-        let rows = self.store.calls_of(me.user, after, limit + 1).await?;
+        let rows = self.store.call_history(me.user, after, limit + 1).await?;
         Ok(Page::from_overfetch(rows, limit, |row| row.call.id.to_string()).map(views::past))
     }
 }
 
 fn written(written: CallWriteOutcome) -> Result<(), CallError> {
     match written {
-        CallWriteOutcome::Done | CallWriteOutcome::Already => Ok(()),
+        CallWriteOutcome::Done | CallWriteOutcome::AlreadyDone => Ok(()),
         CallWriteOutcome::Fenced => Err(CallError::Moved),
     }
 }

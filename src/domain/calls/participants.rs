@@ -353,7 +353,7 @@ impl CallState {
             id: self.begin.id,
             reason: super::views::reason_row(reason),
             answered_at: self.answered_at,
-            people: people.collect(),
+            participants: people.collect(),
         }
     }
 

@@ -95,7 +95,7 @@ fn direct_call_rings_is_answered_and_hung_up() {
     assert_eq!(hears(&call.take_news(), ann), ["participant_left", "call_ended"]);
     let record = call.record(CallEndReason::Hangup, at(9));
     assert_eq!(record.answered_at, Some(at(2)));
-    let bobs = record.people.iter().find(|person| person.user_id == bob.user).unwrap();
+    let bobs = record.participants.iter().find(|person| person.user_id == bob.user).unwrap();
     assert_eq!((bobs.joined_at, bobs.left_at), (Some(at(3)), Some(at(9))));
 }
 
@@ -119,7 +119,7 @@ fn unanswered_call_ends_declined_cancelled_or_missed() {
     missed.timeout(at(45));
     assert_eq!(missed.ended(), Some(CallEndReason::Missed));
     let record = missed.record(CallEndReason::Missed, at(45));
-    assert!(record.people.iter().any(|p| p.outcome == store::CallOutcome::Missed));
+    assert!(record.participants.iter().any(|p| p.outcome == store::CallOutcome::Missed));
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl TurnCredentials {
             servers.push(IceServer { urls: stun, username: None, credential: None });
         }
         if !turn.is_empty() {
-            let ends = self.clock.now() + self.config.lifetime();
+            let ends = self.clock.now() + self.config.credential_ttl();
             let username = format!("{}:{user}", ends.seconds());
             let credential = Some(password(&self.secret, &username));
             servers.push(IceServer { urls: turn, username: Some(username), credential });

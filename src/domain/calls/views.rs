@@ -57,7 +57,7 @@ const fn outcome(outcome: store::CallOutcome) -> wire::CallOutcome {
 }
 
 pub(super) fn past(record: store::CallRecord) -> wire::PastCall {
-    let store::CallRecord { call, caller, people } = record;
+    let store::CallRecord { call, caller_name: caller, participants: people } = record;
     let person = |(person, name): (store::CallParticipantRow, String)| wire::PastParticipant {
         person: UserSummary { user_id: person.user_id, name },
         outcome: outcome(person.outcome),

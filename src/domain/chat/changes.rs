@@ -60,7 +60,7 @@ impl ChatService {
         self.check_body(&new.body)?;
         let mentions = new.mentions.map(people).transpose()?;
         let deed = store::MessageAction::Edit { body: new.body, mentions };
-        Ok(ChangeMessageRequest(store::MessageActionRequest { by, message, deed }))
+        Ok(ChangeMessageRequest(store::MessageActionRequest { by, message, action: deed }))
     }
 
     /// Wishes to react with an emoji, or to take that back.
@@ -83,13 +83,13 @@ impl ChatService {
         } else {
             store::MessageAction::Unreact(emoji)
         };
-        Ok(ChangeMessageRequest(store::MessageActionRequest { by, message, deed }))
+        Ok(ChangeMessageRequest(store::MessageActionRequest { by, message, action: deed }))
     }
 
     /// Wishes that a message is pinned, or no longer.
     pub fn pin(&self, by: UserId, message: MessageId, on: bool) -> ChangeMessageRequest {
         let deed = if on { store::MessageAction::Pin } else { store::MessageAction::Unpin };
-        ChangeMessageRequest(store::MessageActionRequest { by, message, deed })
+        ChangeMessageRequest(store::MessageActionRequest { by, message, action: deed })
     }
 
     /// Wishes that a message goes.
@@ -103,7 +103,7 @@ impl ChatService {
             DeleteScope::Me => store::MessageAction::Hide,
             DeleteScope::All => store::MessageAction::Delete,
         };
-        ChangeMessageRequest(store::MessageActionRequest { by, message, deed })
+        ChangeMessageRequest(store::MessageActionRequest { by, message, action: deed })
     }
 
     /// Does it: when it answers, it is committed.
@@ -116,25 +116,30 @@ impl ChatService {
         wish: ChangeMessageRequest,
     ) -> Result<ChangeMessageOutcome, ChatError> {
         let ChangeMessageRequest(doing) = wish;
-        let (by, deed) = (doing.by, doing.deed.clone());
+        let (by, deed) = (doing.by, doing.action.clone());
         let limits = MessageActionLimits {
-            edit: self.config.edit(),
-            delete: self.config.delete(),
-            emoji: MAX_REACTIONS.0,
-            emoji_each: MAX_REACTIONS.1,
-            pins: MAX_PINS,
-            edits: MAX_EDITS,
+            edit_window: self.config.edit_window(),
+            delete_window: self.config.delete_window(),
+            max_emoji: MAX_REACTIONS.0,
+            max_emoji_per_user: MAX_REACTIONS.1,
+            max_pins: MAX_PINS,
+            max_edits: MAX_EDITS,
         };
         let now = self.clock.now();
-        match self.store.alter(conversation, doing, limits, now).await? {
-            MessageActionOutcome::Done { roster, revision, shown, unseen: except } => {
+        match self.store.apply_message_action(conversation, doing, limits, now).await? {
+            MessageActionOutcome::Done {
+                roster,
+                revision,
+                current: shown,
+                hidden_from: except,
+            } => {
                 let only = matches!(deed, store::MessageAction::Hide).then_some(by);
                 let message = views::shown(shown);
                 let event = news(&message, by, deed, revision);
                 let change = Some(MessageChange { roster, event, only, except });
                 Ok(ChangeMessageOutcome { message, change })
             }
-            MessageActionOutcome::Nothing(shown) => {
+            MessageActionOutcome::Unchanged(shown) => {
                 Ok(ChangeMessageOutcome { message: views::shown(shown), change: None })
             }
             MessageActionOutcome::NotAMember => Err(ChatError::NoSuchConversation),
@@ -142,8 +147,8 @@ impl ChatService {
             MessageActionOutcome::NotAllowed => Err(ChatError::NotAllowed),
             MessageActionOutcome::Blocked => Err(ChatError::NotReachable),
             MessageActionOutcome::TooLate => Err(ChatError::TooLate),
-            MessageActionOutcome::TooMany => Err(ChatError::TooMany),
-            MessageActionOutcome::NoSuchMention => Err(ChatError::NoSuchMention),
+            MessageActionOutcome::LimitReached => Err(ChatError::TooMany),
+            MessageActionOutcome::MentionNotFound => Err(ChatError::NoSuchMention),
         }
     }
 
@@ -160,7 +165,7 @@ impl ChatService {
         limit: usize,
     ) -> Result<(Vec<(i64, ServerEvent)>, bool), ChatError> {
         let now = self.clock.now();
-        let found = self.store.changes(conversation, viewer, after, limit, now).await?;
+        let found = self.store.message_changes(conversation, viewer, after, limit, now).await?;
         let rows = found.ok_or(ChatError::NoSuchConversation)?;
         let more = rows.len() == limit;
         let event = |row: RevisedMessage| {
@@ -228,7 +233,7 @@ impl ChatService {
         viewer: UserId,
         conversation: ConversationId,
     ) -> Result<Paginated<wire::MessageView>, ChatError> {
-        let found = self.store.pins(conversation, viewer, self.clock.now()).await?;
+        let found = self.store.pinned_messages(conversation, viewer, self.clock.now()).await?;
         let rows = found.ok_or(ChatError::NoSuchConversation)?;
         Ok(Paginated { items: rows.into_iter().map(views::shown).collect(), next: None })
     }

@@ -28,7 +28,7 @@ impl ChatService {
         group: ConversationId,
         new: wire::CreateInvite,
     ) -> Result<wire::CreatedInvite, ChatError> {
-        let most = self.config.invite();
+        let most = self.config.max_invite_ttl();
         let seconds = new.seconds.map_or(Ok(WEEK.unsigned_abs()), u64::try_from);
         let lasts = Duration::from_secs(seconds.map_err(|_| ChatError::BadInvite)?);
         let lasts = if new.seconds.is_none() { lasts.min(most) } else { lasts };
@@ -85,10 +85,12 @@ impl ChatService {
         token: &str,
     ) -> Result<WithEvents<ConversationDetail>, ChatError> {
         let most = self.config.max_members;
-        match self.store.join(hash(token), me.user, most, self.clock.now()).await? {
+        match self.store.join_by_invite(hash(token), me.user, most, self.clock.now()).await? {
             JoinOutcome::Joined(view, said) => Ok(told(view, said)),
-            JoinOutcome::Already(view) => Ok(WithEvents::without_events(views::conversation(view))),
-            JoinOutcome::Full => Err(ChatError::TooManyMembers(most)),
+            JoinOutcome::AlreadyMember(view) => {
+                Ok(WithEvents::without_events(views::conversation(view)))
+            }
+            JoinOutcome::GroupFull => Err(ChatError::TooManyMembers(most)),
             JoinOutcome::NotFound => Err(ChatError::NoSuchInvite),
         }
     }

@@ -108,23 +108,23 @@ impl ChatService {
         drafts: Vec<MessageDraft>,
     ) -> Result<(i64, Vec<Result<SendMessageOutcome, ChatError>>), ChatError> {
         let rows = drafts.into_iter().map(|draft| draft.message).collect();
-        let done = self.store.append(conversation, rows, self.clock.now()).await?;
+        let done = self.store.append_messages(conversation, rows, self.clock.now()).await?;
         let mut files = done.attachments;
         let results = done.results.into_iter().map(|result| match result {
             AppendOutcome::Stored(row) => {
                 let withheld = row.withheld_from;
                 Ok(SendMessageOutcome::New(views::carrying(row, &mut files), withheld))
             }
-            AppendOutcome::Repeated(row) => {
+            AppendOutcome::Duplicate(row) => {
                 Ok(SendMessageOutcome::Before(views::carrying(row, &mut files)))
             }
             AppendOutcome::NotAMember => Err(ChatError::NoSuchConversation),
             AppendOutcome::Blocked => Err(ChatError::NotReachable),
             AppendOutcome::NotAllowed => Err(ChatError::NotAllowed),
-            AppendOutcome::NoSuchReply => Err(ChatError::NoSuchReply),
-            AppendOutcome::NoSuchAttachment => Err(ChatError::NoSuchAttachment),
-            AppendOutcome::NoSuchMention => Err(ChatError::NoSuchMention),
-            AppendOutcome::NoSuchForward => Err(ChatError::NoSuchForward),
+            AppendOutcome::ReplyTargetNotFound => Err(ChatError::NoSuchReply),
+            AppendOutcome::AttachmentNotFound => Err(ChatError::NoSuchAttachment),
+            AppendOutcome::MentionNotFound => Err(ChatError::NoSuchMention),
+            AppendOutcome::ForwardNotFound => Err(ChatError::NoSuchForward),
         });
         Ok((done.roster, results.collect()))
     }
@@ -137,7 +137,7 @@ impl ChatService {
         &self,
         conversation: ConversationId,
     ) -> Result<store::RecipientSet, ChatError> {
-        Ok(self.store.members_of(conversation).await?)
+        Ok(self.store.recipient_set(conversation).await?)
     }
 
     /// A page of messages, ascending by `seq`, of what the person may see.
@@ -215,11 +215,12 @@ impl ChatService {
         if seq < 0 {
             return Err(ChatError::BadSeq);
         }
-        match self.store.mark(conversation, user, receipt, seq, self.clock.now()).await? {
+        match self.store.advance_receipt(conversation, user, receipt, seq, self.clock.now()).await?
+        {
             ReceiptOutcome::NotAMember => Err(ChatError::NoSuchConversation),
             ReceiptOutcome::Unchanged => Ok(WithEvents::without_events(server::EmptyReply {})),
             ReceiptOutcome::Moved { delivered_seq, read_seq } => {
-                let hearers = self.store.hearers(conversation, user).await?;
+                let hearers = self.store.recipients(conversation, user).await?;
                 let mut to = hearers.unwrap_or_default(); // left meanwhile: nobody
                 if to.len() >= MAX_MEMBERS_FOR_RECEIPT_EVENTS {
                     to.clear();
@@ -245,7 +246,7 @@ impl ChatService {
         user: UserId,
         conversation: ConversationId,
     ) -> Result<WithEvents<server::EmptyReply>, ChatError> {
-        let to = self.store.hearers(conversation, user).await?;
+        let to = self.store.recipients(conversation, user).await?;
         let to = to.ok_or(ChatError::NoSuchConversation)?;
         let typing = server::TypingEvent { conversation_id: conversation, user_id: user };
         Ok(WithEvents::with_event(server::EmptyReply {}, to, ServerEvent::Typing(typing)))

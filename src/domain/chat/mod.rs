@@ -100,10 +100,10 @@ impl ChatService {
         let (view, hear) =
             match self.store.open_direct(row, *other, reach, self.clock.now()).await? {
                 OpenDirect::Created(view) => (view, vec![me.user, *other]),
-                OpenDirect::Unheard(view) => (view, vec![me.user]),
+                OpenDirect::ShadowBlocked(view) => (view, vec![me.user]),
                 OpenDirect::Existing(view) => (view, Vec::new()),
                 OpenDirect::NotAllowed => return Err(ChatError::NotReachable),
-                OpenDirect::NoSuchUser => return Err(ChatError::NoSuchPerson),
+                OpenDirect::UserNotFound => return Err(ChatError::NoSuchPerson),
             };
         let (conversation, created) = (views::conversation(view), !hear.is_empty());
         let event = ServerEvent::Conversation(conversation.clone());
@@ -127,7 +127,7 @@ impl ChatService {
         match self.store.open_group(row, members, reach, self.clock.now()).await? {
             OpenGroup::Created(view) => Ok(view),
             OpenGroup::NotAllowed => Err(ChatError::NotReachable),
-            OpenGroup::NoSuchUser => Err(ChatError::NoSuchPerson),
+            OpenGroup::UserNotFound => Err(ChatError::NoSuchPerson),
         }
     }
 
@@ -141,7 +141,7 @@ impl ChatService {
         after: Option<ConversationId>,
         limit: usize,
     ) -> Result<Page<wire::ConversationSummary>, ChatError> {
-        let rows = self.store.conversations_of(me, after, limit + 1, self.clock.now()).await?;
+        let rows = self.store.user_conversations(me, after, limit + 1, self.clock.now()).await?;
         Ok(Page::from_overfetch(rows, limit, |row| row.conversation.id.to_string())
             .map(views::summary))
     }
@@ -188,8 +188,8 @@ impl ChatService {
             return Err(ChatError::NothingToChange);
         }
         let now = self.clock.now();
-        match self.store.set_up_conversation(id, me.user, settings, now).await? {
-            ConversationChangeOutcome::Unheard(view) => {
+        match self.store.update_conversation(id, me.user, settings, now).await? {
+            ConversationChangeOutcome::ShadowBlocked(view) => {
                 Ok(WithEvents::without_events(views::conversation(view)))
             }
             change => done(change).map(|(view, said)| told(view, said)),
@@ -219,7 +219,7 @@ impl ChatService {
             return Err(ChatError::NothingToChange);
         }
         let keeping = MemberSettingsPatch { muted_until, archived: keep.archived };
-        let kept = self.store.keep_conversation(id, me, keeping, now).await?;
+        let kept = self.store.update_member_settings(id, me, keeping, now).await?;
         let kept = kept.ok_or(ChatError::NoSuchConversation)?;
         let kept = wire::MemberSettings {
             id,
@@ -314,7 +314,7 @@ impl ChatService {
     /// # Errors
     /// The database's.
     pub async fn positions(&self, user: UserId) -> Result<Vec<ConversationPosition>, ChatError> {
-        Ok(self.store.positions(user).await?)
+        Ok(self.store.conversation_positions(user).await?)
     }
 }
 
@@ -343,10 +343,10 @@ fn done(
 ) -> Result<(store::ConversationWithMembers, Vec<store::MessageRow>), ChatError> {
     match change {
         ConversationChangeOutcome::Done(view, said) => Ok((view, said)),
-        ConversationChangeOutcome::Unheard(view) => Ok((view, Vec::new())),
+        ConversationChangeOutcome::ShadowBlocked(view) => Ok((view, Vec::new())),
         ConversationChangeOutcome::NotAllowed => Err(ChatError::NotAllowed),
         ConversationChangeOutcome::NotFound => Err(ChatError::NoSuchConversation),
-        ConversationChangeOutcome::NoSuchUser => Err(ChatError::NoSuchPerson),
+        ConversationChangeOutcome::UserNotFound => Err(ChatError::NoSuchPerson),
         ConversationChangeOutcome::NotReachable => Err(ChatError::NotReachable),
     }
 }
@@ -354,7 +354,7 @@ fn done(
 const fn reach(config: config::ContactRequirement) -> InvitationRule {
     match config {
         config::ContactRequirement::Contacts => InvitationRule::ContactsOrSharedGroup,
-        config::ContactRequirement::Anybody => InvitationRule::Anybody,
+        config::ContactRequirement::Anybody => InvitationRule::Anyone,
     }
 }
 

@@ -19,7 +19,7 @@ impl ChatService {
         query: &wire::SearchQuery,
     ) -> Result<Paginated<wire::MessageView>, ChatError> {
         let limit = query.limit.map_or(50, |n| n.clamp(1, 200)) as usize;
-        let words = tokenizer::wanted(&query.q);
+        let words = tokenizer::query_words(&query.q);
         if words.is_empty() || query.q.chars().count() > 200 {
             return Err(ChatError::BadSearch);
         }
@@ -34,9 +34,9 @@ impl ChatService {
             self.store.conversation(id, me).await?.ok_or(ChatError::NoSuchConversation)?;
         }
         let now = self.clock.now();
-        let search = SearchParams { viewer: me, words, within, before };
-        let found = self.store.search(search, limit, now).await?;
-        let next = found.next.map(|number| number.to_string());
-        Ok(Paginated { items: found.shown.into_iter().map(views::shown).collect(), next })
+        let search = SearchParams { viewer: me, words, conversation: within, before };
+        let found = self.store.search_messages(search, limit, now).await?;
+        let next = found.next_before.map(|number| number.to_string());
+        Ok(Paginated { items: found.messages.into_iter().map(views::shown).collect(), next })
     }
 }

@@ -125,8 +125,8 @@ pub(super) fn summary(row: store::ConversationSummaryRow) -> wire::ConversationS
         read_seq: row.read_seq,
         unread: row.unread,
         unread_mentions: row.unread_mentions,
-        muted_until: row.kept.muted_until,
-        archived_at: row.kept.archived_at,
+        muted_until: row.settings.muted_until,
+        archived_at: row.settings.archived_at,
         expires_in: c.expires_in,
         peer_id,
     }
@@ -184,13 +184,13 @@ fn grouped(reactions: Vec<(UserId, String)>) -> Vec<said::ReactionGroup> {
 
 fn system(row: store::SystemEventRow) -> said::SystemEvent {
     let what = match row.what {
-        store::Happened::Joined => said::SystemEventKind::Joined,
-        store::Happened::Added => said::SystemEventKind::Added,
-        store::Happened::Left => said::SystemEventKind::Left,
-        store::Happened::Removed => said::SystemEventKind::Removed,
-        store::Happened::Renamed => said::SystemEventKind::Renamed,
-        store::Happened::Role => said::SystemEventKind::Role,
-        store::Happened::Settings => said::SystemEventKind::Settings,
+        store::SystemEventKind::Joined => said::SystemEventKind::Joined,
+        store::SystemEventKind::Added => said::SystemEventKind::Added,
+        store::SystemEventKind::Left => said::SystemEventKind::Left,
+        store::SystemEventKind::Removed => said::SystemEventKind::Removed,
+        store::SystemEventKind::Renamed => said::SystemEventKind::Renamed,
+        store::SystemEventKind::Role => said::SystemEventKind::Role,
+        store::SystemEventKind::Settings => said::SystemEventKind::Settings,
     };
     said::SystemEvent { what, user_id: row.user_id, title: row.title, role: row.role.map(role) }
 }

@@ -32,7 +32,7 @@ pub(super) async fn write(
 async fn account(store: &Store, user: UserId, archive: &mut ArchiveWriter) -> Result<(), JobError> {
     // Gone since the job began: next time nobody wants the archive any more.
     let gone = || JobError::transient("the account ended meanwhile");
-    let person = store.person(user).await?.ok_or_else(gone)?;
+    let person = store.admin_user(user).await?.ok_or_else(gone)?;
     let devices: Vec<_> = store
         .devices(user)
         .await?
@@ -82,7 +82,7 @@ async fn contacts(
         }
     }
     archive.file("blocked.jsonl").await?;
-    let blocked = store.blocked(user).await?;
+    let blocked = store.blocked_users(user).await?;
     let rows = blocked.iter().map(
         |blocked| json!({ "user_id": blocked.user_id, "name": blocked.name, "since": blocked.since }),
     );
@@ -99,14 +99,14 @@ async fn conversations(
     archive.file("conversations.jsonl").await?;
     let (mut all, mut after) = (Vec::new(), None);
     loop {
-        let page = store.conversations_of(user, after, PAGE, now).await?;
+        let page = store.user_conversations(user, after, PAGE, now).await?;
         let rows = page.iter().map(|row| {
             json!({
                 "id": row.conversation.id, "kind": row.conversation.kind,
                 "title": row.conversation.title, "encryption": row.conversation.encryption,
                 "created_at": row.conversation.created_at, "role": row.role,
                 "delivered_seq": row.delivered_seq, "read_seq": row.read_seq,
-                "muted_until": row.kept.muted_until, "archived_at": row.kept.archived_at,
+                "muted_until": row.settings.muted_until, "archived_at": row.settings.archived_at,
                 "with": row.peer.as_ref().map(|(id, name)| json!({ "user_id": id, "name": name })),
             })
         });
@@ -162,9 +162,9 @@ async fn calls(store: &Store, user: UserId, archive: &mut ArchiveWriter) -> Resu
     archive.file("calls.jsonl").await?;
     let mut before = None;
     loop {
-        let page = store.calls_of(user, before, PAGE).await?;
+        let page = store.call_history(user, before, PAGE).await?;
         let rows = page.iter().map(|record| {
-            let people = record.people.iter().map(|(person, name)| {
+            let people = record.participants.iter().map(|(person, name)| {
                 json!({
                     "user_id": person.user_id, "name": name, "outcome": person.outcome,
                     "joined_at": person.joined_at, "left_at": person.left_at,
@@ -172,7 +172,7 @@ async fn calls(store: &Store, user: UserId, archive: &mut ArchiveWriter) -> Resu
             });
             json!({
                 "id": record.call.id, "conversation_id": record.call.conversation_id,
-                "caller": record.caller, "media": record.call.media,
+                "caller": record.caller_name, "media": record.call.media,
                 "started_at": record.call.started_at, "answered_at": record.call.answered_at,
                 "ended_at": record.call.ended_at, "reason": record.call.reason,
                 "people": people.collect::<Vec<_>>(),

@@ -125,7 +125,7 @@ impl ExportService {
                 Ok(Some(ready)) => {
                     let action = "account.export_fetched";
                     let entry = audit(Some(me.user), action, me.user.to_string(), ip);
-                    self.store.audit(entry, self.clock.now()).await?;
+                    self.store.record_audit(entry, self.clock.now()).await?;
                     return Ok(ExportStatus::Here(ready));
                 }
                 Ok(None) if lost.is_none() => lost = Some(export.id), // to be made anew
@@ -137,7 +137,7 @@ impl ExportService {
 
     async fn make(&self, job: &JobRow) -> Result<Vec<DirectedEvent>, JobError> {
         let user = job.user_id.ok_or_else(|| JobError::permanent("a job about nobody"))?;
-        if self.store.known_exports(vec![job.id]).await?.is_empty() {
+        if self.store.existing_exports(vec![job.id]).await?.is_empty() {
             return Ok(Vec::new()); // nobody wants it any more
         }
         let mut archive = self.shelf.begin(job.id, job.attempts);

@@ -80,7 +80,7 @@ impl CodedError for FileError {
             | Self::BadPicture
             | Self::BadUpload(_) => ErrorKind::Invalid,
             Self::NoSuchFile | Self::NoSuchUpload => ErrorKind::NotFound,
-            Self::TooManyUploads => ErrorKind::TooMany,
+            Self::TooManyUploads => ErrorKind::RateLimited,
             Self::WrongOffset | Self::TakenOver | Self::BadChecksum => ErrorKind::Conflict,
             Self::Busy | Self::Elsewhere | Self::Storage => ErrorKind::Unavailable,
             Self::Store(e) => e.kind(),

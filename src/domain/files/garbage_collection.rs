@@ -7,7 +7,7 @@ use metrics::counter;
 
 use super::{FileError, FileService};
 use crate::integrations::blob_store::BlobKey;
-use crate::telemetry::metrics::{BLOBS_REMOVED, PURGED};
+use crate::telemetry::metrics::{BLOBS_REMOVED, PURGED_ROWS};
 
 /// Rows looked at in one transaction.
 const BATCH: usize = 200;
@@ -20,10 +20,10 @@ impl FileService {
     pub async fn collect(&self) -> Result<(), FileError> {
         let (store, clock) = (&self.0.store, &self.0.clock);
         let gone = store.expire_uploads(clock.now()).await?;
-        counter!(PURGED, "kind" => "uploads").increment(gone as u64);
+        counter!(PURGED_ROWS, "kind" => "uploads").increment(gone as u64);
         loop {
             let gone = store.expire_attachments(BATCH, clock.now()).await?;
-            counter!(PURGED, "kind" => "attachments").increment(gone as u64);
+            counter!(PURGED_ROWS, "kind" => "attachments").increment(gone as u64);
             if gone < BATCH {
                 break;
             }
@@ -36,7 +36,7 @@ impl FileService {
     /// Removes objects first, then the rows that name them: a row never goes before its object.
     async fn remove_bytes(&self) -> Result<(), FileError> {
         loop {
-            let doomed = self.0.store.doomed_blobs(BATCH, self.0.clock.now()).await?;
+            let doomed = self.0.store.blobs_to_delete(BATCH, self.0.clock.now()).await?;
             let count = doomed.len();
             let (mut removed, mut failed) = (Vec::new(), None::<io::Error>);
             for blob in doomed {
@@ -50,7 +50,7 @@ impl FileService {
             }
             if !removed.is_empty() {
                 counter!(BLOBS_REMOVED).increment(removed.len() as u64);
-                self.0.store.forget_blobs(removed).await?;
+                self.0.store.delete_blobs(removed).await?;
             }
             if let Some(error) = failed {
                 return Err(error.into());

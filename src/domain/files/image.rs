@@ -16,7 +16,7 @@ use super::FileError;
 use super::content_type::ImageFormat;
 use super::metadata;
 use crate::config;
-use crate::telemetry::metrics::PICTURES;
+use crate::telemetry::metrics::IMAGE_PROCESSING;
 
 /// How long a file waits for its turn.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -86,7 +86,7 @@ impl ImageProcessor {
             Ok(_) => ("damaged", None),
             Err(_) => ("slow", None),
         };
-        counter!(PICTURES, "outcome" => outcome).increment(1);
+        counter!(IMAGE_PROCESSING, "outcome" => outcome).increment(1);
         Ok(ProcessedImage { pixels, clean: clean.to_vec(), small })
     }
 }

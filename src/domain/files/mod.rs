@@ -142,7 +142,7 @@ impl FileService {
         if announced > config.max_bytes {
             return Err(FileError::TooLarge(config.max_bytes));
         }
-        let kept = u64::try_from(store.kept_bytes(owner).await?).unwrap_or(0);
+        let kept = u64::try_from(store.used_bytes(owner).await?).unwrap_or(0);
         if kept.saturating_add(announced) >= config.user_quota_bytes {
             return Err(FileError::OverQuota(config.user_quota_bytes));
         }
@@ -216,7 +216,7 @@ impl FileService {
                 Some((part, hash)) => Some(self.put(part.path(), part.size, hash).await?),
                 None => None,
             };
-            let expires_at = clock.now() + config.unused();
+            let expires_at = clock.now() + config.unreferenced_ttl();
             let new = NewAttachmentRow {
                 id: AttachmentId::new(),
                 owner: bundle.owner,
@@ -231,12 +231,14 @@ impl FileService {
                 expires_at,
             };
             let made = match store.add_attachment(new, self.quota(), clock.now()).await? {
-                AddAttachmentOutcome::Added(made) | AddAttachmentOutcome::Before(made) => made,
+                AddAttachmentOutcome::Added(made) | AddAttachmentOutcome::AlreadyAdded(made) => {
+                    made
+                }
                 AddAttachmentOutcome::OverQuota => {
                     return Err(FileError::OverQuota(config.user_quota_bytes));
                 }
-                AddAttachmentOutcome::Gone => return Err(FileError::NoSuchUpload),
-                AddAttachmentOutcome::BlobGone(lost) => {
+                AddAttachmentOutcome::NotFound => return Err(FileError::NoSuchUpload),
+                AddAttachmentOutcome::ClaimsLost(lost) => {
                     // What was put too late belongs to a row that never comes back.
                     let small = small.as_ref().map(|(_, hash)| hash.as_slice());
                     let put = [Some((blob, hash)), thumbnail.map(|(id, _)| id).zip(small)];
@@ -261,8 +263,8 @@ impl FileService {
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         let new = BlobRow { id: BlobId::new(), hash: hash.to_vec(), size };
         match self.0.store.claim_blob(new, self.0.clock.now()).await? {
-            BlobClaimOutcome::Here(id) => Ok((id, true)),
-            BlobClaimOutcome::Coming(id) => {
+            BlobClaimOutcome::Stored(id) => Ok((id, true)),
+            BlobClaimOutcome::UploadNeeded(id) => {
                 let name = BlobKey::new(hash, id);
                 let put =
                     tokio::time::timeout(STORAGE_PUT_TIMEOUT, self.0.blobs.put(&name, path)).await;

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use super::Dimensions;
 use super::image::ImageProcessor;
-use crate::telemetry::metrics::PROBES;
+use crate::telemetry::metrics::AV_PROBES;
 
 /// Most bytes of a file that are read: the tables of a film of many hours fit.
 const MAX_PROBE_BYTES: u64 = 16 * 1024 * 1024;
@@ -57,7 +57,7 @@ pub(super) async fn probe(studio: &ImageProcessor, content_type: &str, file: &Pa
         return AvInfo::default();
     }
     let Some(place) = studio.turn().await else {
-        counter!(PROBES, "outcome" => "busy").increment(1);
+        counter!(AV_PROBES, "outcome" => "busy").increment(1);
         return AvInfo::default();
     };
     let file: PathBuf = file.to_owned();
@@ -71,7 +71,7 @@ pub(super) async fn probe(studio: &ImageProcessor, content_type: &str, file: &Pa
         Ok(_) => ("unclear", AvInfo::default()),
         Err(_) => ("slow", AvInfo::default()),
     };
-    counter!(PROBES, "outcome" => outcome).increment(1);
+    counter!(AV_PROBES, "outcome" => outcome).increment(1);
     shape
 }
 

@@ -116,7 +116,7 @@ impl StagingDir {
             return Ok(());
         }
         let ids = uploads.iter().map(|(id, _)| *id).collect();
-        let known = store.known_uploads(ids).await.map_err(io::Error::other)?;
+        let known = store.active_uploads(ids).await.map_err(io::Error::other)?;
         run_blocking(move || {
             uploads.iter().filter(|(id, _)| !known.contains(id)).try_for_each(|(_, p)| remove(p))
         })

@@ -70,7 +70,7 @@ impl FileService {
             purpose,
             name: content_type::display_name(&new.called),
             size: i64::try_from(new.size).unwrap_or(i64::MAX),
-            expires_at: now + config.upload(),
+            expires_at: now + config.upload_ttl(),
         };
         let (id, expires_at) = (row.id, row.expires_at);
         match self.0.store.add_upload(row, self.quota(), now).await? {
@@ -78,8 +78,8 @@ impl FileService {
             AddUploadOutcome::OverQuota => {
                 return Err(FileError::OverQuota(config.user_quota_bytes));
             }
-            AddUploadOutcome::TooMany => return Err(FileError::TooManyUploads),
-            AddUploadOutcome::Gone => return Err(FileError::NoSuchUpload),
+            AddUploadOutcome::LimitReached => return Err(FileError::TooManyUploads),
+            AddUploadOutcome::UserNotFound => return Err(FileError::NoSuchUpload),
         }
         Ok(wire::UploadView { id, offset: 0, size: new.size, attachment_id: None, expires_at })
     }

@@ -33,12 +33,12 @@ impl Vault {
         loop {
             let rows = store.sealed_values(column, after, BATCH).await?;
             let Some(last) = rows.last() else { return Ok(again) };
-            after = Some(last.row);
+            after = Some(last.row_id);
             for row in rows.into_iter().filter(|row| !self.is_current(&row.value)) {
-                let place = SealContext { column, row: *row.row.as_bytes() };
+                let place = SealContext { column, row: *row.row_id.as_bytes() };
                 let plain = self.open(place, &row.value)?;
                 let sealed = self.seal(place, plain.expose())?;
-                if store.reseal(column, row.row, row.value, sealed).await? {
+                if store.reseal(column, row.row_id, row.value, sealed).await? {
                     *done += 1;
                 } else {
                     again = true;

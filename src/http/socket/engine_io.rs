@@ -374,12 +374,12 @@ impl Actor for EngineIoSession {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         let config = self.gate.services().config.clone();
-        ctx.run_interval(config.sessions.authenticate(), |engine, ctx| {
+        ctx.run_interval(config.sessions.authenticate_timeout(), |engine, ctx| {
             if engine.gate.is_nameless() {
                 engine.end(CloseReason::Nameless, ctx);
             }
         });
-        ctx.run_interval(config.sessions.ping(), |engine, ctx| {
+        ctx.run_interval(config.sessions.ping_interval(), |engine, ctx| {
             if engine.unanswered >= MAX_MISSED_PINGS {
                 return engine.end(CloseReason::Silent, ctx);
             }

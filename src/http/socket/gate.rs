@@ -17,7 +17,7 @@ use crate::domain::{accounts, calls};
 use crate::http::{AppState, SocketGuard};
 use crate::protocol::client::ClientEvent;
 use crate::protocol::server::{Authenticated, ServerEvent};
-use crate::telemetry::metrics::{Present, SOCKETS, refused};
+use crate::telemetry::metrics::{GaugeGuard, SOCKETS, count_rejected};
 
 /// Requests that may wait while the token is checked.
 const MAX_REQUESTS_BEFORE_AUTH: usize = 32;
@@ -30,7 +30,7 @@ pub(super) struct SocketGate {
     /// When the counter of frames is empty again.
     due: Option<Timestamp>,
     breaches: u32,
-    _present: Present,
+    _present: GaugeGuard,
     _counted: SocketGuard,
 }
 
@@ -91,7 +91,7 @@ impl SocketGate {
             stage: AuthState::Nameless,
             due: None,
             breaches: 0,
-            _present: Present::new(SOCKETS, transport),
+            _present: GaugeGuard::new(SOCKETS, transport),
             _counted: services.sockets.count(),
         }
     }
@@ -156,8 +156,8 @@ impl SocketGate {
                 None
             }
             Err(wait) => {
-                refused("events");
-                Some(self.blame(id, Arc::new(RateLimitError::TooMany(wait))))
+                count_rejected("events");
+                Some(self.blame(id, Arc::new(RateLimitError::RateLimited(wait))))
             }
         }
     }

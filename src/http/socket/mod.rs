@@ -26,7 +26,7 @@ use self::websocket::WebSocketConnection;
 use super::problem::ApiError;
 use super::{AppState, origin};
 use crate::actors::supervision::DynamicSupervisor;
-use crate::telemetry::metrics::refused;
+use crate::telemetry::metrics::count_rejected;
 
 /// Sockets that speak Socket.IO, by their Engine.IO session id.
 pub type Engines = DynamicSupervisor<EngineIoSession>;
@@ -63,7 +63,7 @@ where
         return Err(super::access::AccessError::Leaving.into());
     }
     if !origin::is_allowed(request, &app.config.http) {
-        refused("origin");
+        count_rejected("origin");
         return Err(ApiError::new(
             StatusCode::FORBIDDEN,
             "http/origin-not-allowed",

@@ -22,7 +22,7 @@ use crate::http::access::{self, counted};
 use crate::http::extract::{QueryParams, source};
 use crate::http::problem::ApiError;
 use crate::http::{AppState, origin};
-use crate::telemetry::metrics::refused;
+use crate::telemetry::metrics::count_rejected;
 
 /// How long a body may take to come.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -86,8 +86,8 @@ async fn engine(
     let limits = &app.config.limits;
     let limit = RateLimit::per_second("api", limits.api_per_second, limits.api_burst);
     let key = counted(source(request));
-    let taken = limit.or_uncounted(app.cache.take(limit, &key).await);
-    taken.inspect_err(|_| refused(limit.name))?;
+    let taken = limit.allow_uncounted(app.cache.take(limit, &key).await);
+    taken.inspect_err(|_| count_rejected(limit.name))?;
 
     let name = app.accounts.random_id();
     let sid = sid::issue(&name);

@@ -154,12 +154,12 @@ impl Actor for WebSocketConnection {
     fn started(&mut self, ctx: &mut Context) {
         let config = &self.gate.services().config.sessions;
         ctx.set_mailbox_capacity(config.send_queue_capacity);
-        ctx.run_interval(config.authenticate(), |socket, ctx| {
+        ctx.run_interval(config.authenticate_timeout(), |socket, ctx| {
             if socket.gate.is_nameless() {
                 socket.shut(CloseReason::Nameless, ctx);
             }
         });
-        ctx.run_interval(config.ping(), |socket, ctx| {
+        ctx.run_interval(config.ping_interval(), |socket, ctx| {
             if socket.unanswered >= 2 {
                 return socket.shut(CloseReason::Silent, ctx);
             }

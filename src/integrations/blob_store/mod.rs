@@ -71,7 +71,7 @@ pub fn open(
     data_dir: &Path,
 ) -> Result<Arc<dyn BlobStore>, String> {
     if storage.backend == config::StorageKind::Disk {
-        return Ok(Arc::new(DiskBlobStore::new(storage.place(data_dir).join("blobs"))));
+        return Ok(Arc::new(DiskBlobStore::new(storage.directory(data_dir).join("blobs"))));
     }
     let file = &storage.secret_key_file;
     let secret = if file.as_os_str().is_empty() {

@@ -1,8 +1,7 @@
-//! How many messages a second become durable, and how long one takes: 20 conversations, one
-//! message in each request.
+//! Throughput and latency of durable messages: 20 conversations, one message per request.
 
-#![expect(clippy::print_stdout, reason = "a benchmark speaks to the terminal")]
-#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on stops")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on fails")]
 
 #[expect(unreachable_pub, reason = "the benchmarks of the server share it")]
 #[path = "../../../benches/support/figures.rs"]
@@ -23,7 +22,7 @@ use tokio::time::Instant;
 const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 const CONVERSATIONS: usize = 20;
 const SECONDS: Duration = Duration::from_secs(5);
-/// How many wait for an answer at any time in the closed loop.
+/// Number of concurrent requests in the closed loop.
 const IN_FLIGHT: usize = 128;
 
 fn main() {
@@ -35,20 +34,23 @@ fn main() {
         let url = format!("sqlite:{}", path.join("store.db").display());
         measure("SQLite FULL", &url).await;
         std::fs::remove_dir_all(&path).unwrap();
-        #[expect(clippy::disallowed_methods, reason = "a benchmark is told where its server is")]
+        #[expect(clippy::disallowed_methods, reason = "the environment names the server")]
         match std::env::var("SECUREVOX_TEST_POSTGRES") {
             Ok(url) => measure("PostgreSQL", &url).await,
-            Err(_) => println!("PostgreSQL: SECUREVOX_TEST_POSTGRES names no server"),
+            Err(_) => println!("PostgreSQL: SECUREVOX_TEST_POSTGRES is not set"),
         }
     });
 }
 
-/// Measures on the database at `url`, which is filled and left so.
+/// Measures on the database at `url`; the data stays in it.
 async fn measure(name: &str, url: &str) {
-    let config =
-        StoreConfig { queue: 100_000, deadline: Duration::from_secs(30), ..StoreConfig::new(url) };
+    let config = StoreConfig {
+        queue_capacity: 100_000,
+        deadline: Duration::from_secs(30),
+        ..StoreConfig::new(url)
+    };
     let store = Store::open(config).await.unwrap();
-    let (user, rooms) = people(&store).await;
+    let (user, rooms) = create_user_and_groups(&store).await;
     for rate in [100, 500] {
         report(name, &format!("{rate}/s"), paced(&store, user, &rooms, rate).await);
     }
@@ -56,7 +58,7 @@ async fn measure(name: &str, url: &str) {
     report(name, "closed loop, batches of 16", closed(&store, user, &rooms, 16).await);
 }
 
-async fn people(store: &Store) -> (UserId, Arc<[ConversationId]>) {
+async fn create_user_and_groups(store: &Store) -> (UserId, Arc<[ConversationId]>) {
     let audit = NewAudit {
         actor: None,
         action: "bench".into(),
@@ -78,12 +80,12 @@ async fn people(store: &Store) -> (UserId, Arc<[ConversationId]>) {
             created_by: id,
         };
         rooms.push(new.id);
-        store.open_group(new, vec![], InvitationRule::Anybody, NOW).await.unwrap();
+        store.open_group(new, vec![], InvitationRule::Anyone, NOW).await.unwrap();
     }
     (id, rooms.into())
 }
 
-fn words(sender: UserId) -> NewMessageRow {
+fn text_message(sender: UserId) -> NewMessageRow {
     let id = MessageId::new();
     let body = "a message of the usual length: a few words, a few more, and then the end of it";
     NewMessageRow {
@@ -99,10 +101,10 @@ fn words(sender: UserId) -> NewMessageRow {
     }
 }
 
-/// How long each message took, and how long all of it.
+/// Latency of each message, and the total time.
 type Outcome = (Vec<Duration>, Duration);
 
-/// Sends at a steady rate; a message's time begins when it was due.
+/// Sends at a steady rate; a message's latency counts from the time it was due.
 async fn paced(store: &Store, user: UserId, rooms: &Arc<[ConversationId]>, rate: u32) -> Outcome {
     let (start, mut tasks, mut times) = (Instant::now(), JoinSet::new(), Vec::new());
     let count = rate * u32::try_from(SECONDS.as_secs()).unwrap();
@@ -111,7 +113,7 @@ async fn paced(store: &Store, user: UserId, rooms: &Arc<[ConversationId]>, rate:
         tokio::time::sleep_until(due).await;
         let (store, room) = (store.clone(), rooms[n as usize % rooms.len()]);
         tasks.spawn(async move {
-            store.append(room, vec![words(user)], NOW).await.unwrap();
+            store.append_messages(room, vec![text_message(user)], NOW).await.unwrap();
             due.elapsed()
         });
     }
@@ -121,7 +123,7 @@ async fn paced(store: &Store, user: UserId, rooms: &Arc<[ConversationId]>, rate:
     (times, start.elapsed())
 }
 
-/// Sends as fast as answers come.
+/// Sends a new request as soon as a result arrives.
 async fn closed(
     store: &Store,
     user: UserId,
@@ -137,10 +139,10 @@ async fn closed(
                 if start.elapsed() > SECONDS {
                     return;
                 }
-                let asked = Instant::now();
-                let new = (0..batch).map(|_| words(user)).collect();
-                store.append(rooms[k % rooms.len()], new, NOW).await.unwrap();
-                let took = asked.elapsed();
+                let start_of_request = Instant::now();
+                let new = (0..batch).map(|_| text_message(user)).collect();
+                store.append_messages(rooms[k % rooms.len()], new, NOW).await.unwrap();
+                let took = start_of_request.elapsed();
                 times.lock().unwrap().extend((0..batch).map(|_| took));
             }
         });

@@ -1,4 +1,4 @@
-//! One question on its way: what to do, until when, and who waits for the answer.
+//! One queued database operation: what to run, until when, and who waits for the result.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,25 +9,25 @@ use tokio::time::Instant;
 
 use crate::error::{Result, StoreError};
 
-/// A question, whatever its answer looks like.
+/// A queued operation, independent of its result type.
 pub(super) trait DbJob<C>: Send {
-    /// After this nobody waits any more.
+    /// The instant after which nobody waits for the result.
     fn deadline(&self) -> Instant;
 
-    /// Whether it needs no transaction.
-    fn bare(&self) -> bool;
+    /// Whether it runs without a transaction.
+    fn is_autocommit(&self) -> bool;
 
-    /// Does it; says whether what it did is to be kept.
+    /// Runs the operation; true if its changes are to be committed.
     fn run(&mut self, conn: &mut C) -> bool;
 
-    /// Tells whoever waits, given how the transaction ended.
-    fn answer(self: Box<Self>, end: Result<()>);
+    /// Sends the result to the caller, given how the transaction ended.
+    fn send_result(self: Box<Self>, tx_result: Result<()>);
 }
 
-/// The one implementation.
+/// The implementation of [`DbJob`] for a closure and its result channel.
 pub(super) struct DbTask<T, F> {
-    deed: Option<F>,
-    bare: bool,
+    operation: Option<F>,
+    is_autocommit: bool,
     deadline: Instant,
     outcome: Option<Result<T>>,
     reply: oneshot::Sender<Result<T>>,
@@ -35,12 +35,12 @@ pub(super) struct DbTask<T, F> {
 
 impl<T, F> DbTask<T, F> {
     pub(super) fn new(
-        deed: F,
-        bare: bool,
+        operation: F,
+        is_autocommit: bool,
         deadline: Instant,
         reply: oneshot::Sender<Result<T>>,
     ) -> Self {
-        Self { deed: Some(deed), bare, deadline, outcome: None, reply }
+        Self { operation: Some(operation), is_autocommit, deadline, outcome: None, reply }
     }
 }
 
@@ -53,38 +53,40 @@ where
         self.deadline
     }
 
-    fn bare(&self) -> bool {
-        self.bare
+    fn is_autocommit(&self) -> bool {
+        self.is_autocommit
     }
 
     fn run(&mut self, conn: &mut C) -> bool {
-        let Some(deed) = self.deed.take() else { return false };
+        let Some(operation) = self.operation.take() else { return false };
         // Caught inside the transaction: it rolls back, and the connection stays usable.
-        let outcome = match catch_unwind(AssertUnwindSafe(|| deed(conn))) {
+        let outcome = match catch_unwind(AssertUnwindSafe(|| operation(conn))) {
             Ok(outcome) => outcome.map_err(StoreError::from),
-            Err(panic) => Err(StoreError::Internal(format!("a panic: {}", words(panic.as_ref())))),
+            Err(panic) => {
+                Err(StoreError::Internal(format!("panic: {}", panic_message(panic.as_ref()))))
+            }
         };
-        let keep = outcome.is_ok();
+        let commit = outcome.is_ok();
         self.outcome = Some(outcome);
-        keep
+        commit
     }
 
-    fn answer(self: Box<Self>, end: Result<()>) {
-        let outcome = match (self.outcome, end) {
-            // It failed by itself; how the transaction ended is no news.
-            (Some(Err(own)), _) => Err(own),
+    fn send_result(self: Box<Self>, tx_result: Result<()>) {
+        let outcome = match (self.outcome, tx_result) {
+            // The operation itself failed; how the transaction ended does not matter.
+            (Some(Err(error)), _) => Err(error),
             (_, Err(error)) => Err(error),
             (Some(outcome), Ok(())) => outcome,
-            (None, Ok(())) => Err(StoreError::Internal("a job that never ran".into())),
+            (None, Ok(())) => Err(StoreError::Internal("the job never ran".into())),
         };
-        let _ = self.reply.send(outcome); // whoever asked may have gone
+        let _ = self.reply.send(outcome); // the caller may be gone
     }
 }
 
-fn words(panic: &(dyn Any + Send)) -> &str {
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("without words")
+        .unwrap_or("no message")
 }

@@ -1,47 +1,47 @@
-//! Who did what, what is still to be told, and throwing away what is over.
+//! The audit log, the outbox, and the deletion of expired rows.
 
 use std::time::Duration;
 
 use base::clock::Timestamp;
 use base::ids::AuditId;
 
-use super::accounts::rows;
+use super::accounts::to_sql_limit;
 use crate::error::Result;
 use crate::rows::{AuditEntry, AuditFilter, FencingTokenRow, NewAudit, PurgeCounts};
-use crate::store::{Store, change, look};
+use crate::store::{Store, read_tx, write_tx};
 
 impl Store {
-    /// Remembers a deed that changed nothing in the store.
-    pub async fn audit(&self, entry: NewAudit, now: Timestamp) -> Result<()> {
-        change!(self, audit::audit(entry, now))
+    /// Records an action that changed nothing else in the store.
+    pub async fn record_audit(&self, entry: NewAudit, now: Timestamp) -> Result<()> {
+        write_tx!(self, audit::audit(entry, now))
     }
 
-    /// What was done, the newest first; `before` is the last one of the piece before.
+    /// Audit entries, newest first; `before` is the last one of the previous page.
     pub async fn audit_page(
         &self,
         filter: AuditFilter,
         before: Option<AuditId>,
         limit: usize,
     ) -> Result<Vec<AuditEntry>> {
-        let limit = rows(limit);
-        look!(self, audit::audit_page(filter, before, limit))
+        let limit = to_sql_limit(limit);
+        read_tx!(self, audit::audit_page(filter, before, limit))
     }
 
-    /// How many entries the outbox has.
+    /// Number of entries in the outbox.
     pub async fn outbox_len(&self) -> Result<u64> {
-        let count = look!(self, housekeeping::outbox_len())?;
+        let count = read_tx!(self, housekeeping::outbox_len())?;
         Ok(u64::try_from(count).unwrap_or(0))
     }
 
-    /// Throws away expired refresh tokens and setup links, entries of the outbox older than
+    /// Deletes expired refresh tokens and setup links, outbox entries older than
     /// `outbox_older_than`, expired reset links and invites, jobs that ended a week ago, and
-    /// signing keys retired more than 30 days ago. `None` if `fence` is void.
+    /// signing keys retired more than 30 days ago. `None` if the fencing token is stale.
     pub async fn purge(
         &self,
         now: Timestamp,
         outbox_older_than: Duration,
-        fence: Option<FencingTokenRow>,
+        token: Option<FencingTokenRow>,
     ) -> Result<Option<PurgeCounts>> {
-        change!(self, housekeeping::purge(now, outbox_older_than, fence))
+        write_tx!(self, housekeeping::purge(now, outbox_older_than, token))
     }
 }

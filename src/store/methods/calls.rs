@@ -1,108 +1,108 @@
-//! Calls that are made, and the memory of them.
+//! Calls in progress, and the call history.
 
 use base::clock::Timestamp;
 use base::ids::{CallId, UserId};
 use serde_json::Value;
 
-use super::accounts::rows;
+use super::accounts::to_sql_limit;
 use crate::error::Result;
 use crate::rows::{
     CallPermission, CallRecord, CallWriteOutcome, EndedCall, FencingTokenRow, InvitationRule,
     NewCall,
 };
-use crate::store::{Store, change, look};
+use crate::store::{Store, read_tx, write_tx};
 
 impl Store {
     /// Whether `me` may call `other`.
-    pub async fn call_reach(
+    pub async fn call_permission(
         &self,
         me: UserId,
         other: UserId,
-        reach: InvitationRule,
+        rule: InvitationRule,
     ) -> Result<CallPermission> {
-        look!(self, calls::call_reach(me, other, reach))
+        read_tx!(self, calls::call_permission(me, other, rule))
     }
 
-    /// Writes that a call begins, and in the same transaction an entry of topic `call` into the
-    /// outbox, for those who are to be called and may not be here. A void `fence` refuses this and
-    /// every other write that carries it.
-    pub async fn begin_call(
+    /// Records a new call, and in the same transaction an outbox entry of topic `call` for the
+    /// callees, who may be offline. A stale fencing token rejects this and every other write that
+    /// carries one.
+    pub async fn create_call(
         &self,
         new: NewCall,
-        fence: Option<FencingTokenRow>,
+        token: Option<FencingTokenRow>,
         now: Timestamp,
     ) -> Result<CallWriteOutcome> {
-        change!(self, calls::begin_call(new, fence, now))
+        write_tx!(self, calls::create_call(new, token, now))
     }
 
-    /// Writes that one person more is called, and if they hear of it the entry of topic `call` for
+    /// Records one more callee and, if they are to be notified, an outbox entry of topic `call` for
     /// them; false if the call is over.
-    pub async fn ring_call(
+    pub async fn add_callee(
         &self,
         id: CallId,
         from: UserId,
-        (user, heard): (UserId, bool),
+        (user, is_notified): (UserId, bool),
         rings_until: Timestamp,
         now: Timestamp,
     ) -> Result<bool> {
-        change!(self, calls::ring_call(id, from, (user, heard), rings_until, now))
+        write_tx!(self, calls::add_callee(id, from, (user, is_notified), rings_until, now))
     }
 
-    /// Writes when a call was first answered.
+    /// Records when a call was first answered.
     pub async fn answer_call(
         &self,
         id: CallId,
-        fence: Option<FencingTokenRow>,
+        token: Option<FencingTokenRow>,
         now: Timestamp,
     ) -> Result<CallWriteOutcome> {
-        change!(self, calls::answer_call(id, fence, now))
+        write_tx!(self, calls::answer_call(id, token, now))
     }
 
-    /// Keeps an open call as its room remembers it.
-    pub async fn keep_call(
+    /// Stores the state of an open call as its room serialised it.
+    pub async fn save_call_state(
         &self,
         id: CallId,
         state: Value,
-        fence: Option<FencingTokenRow>,
+        token: Option<FencingTokenRow>,
     ) -> Result<CallWriteOutcome> {
-        change!(self, calls::keep_call(id, state, fence))
+        write_tx!(self, calls::save_call_state(id, state, token))
     }
 
-    /// What was kept of an open call.
-    pub async fn kept_call(&self, id: CallId) -> Result<Option<Value>> {
-        look!(self, calls::kept_call(id))
+    /// The stored state of an open call.
+    pub async fn call_state(&self, id: CallId) -> Result<Option<Value>> {
+        read_tx!(self, calls::call_state(id))
     }
 
-    /// Closes a call, once. Those who missed it get an entry of topic `call_missed` in the outbox;
-    /// what proved ownership is given up.
+    /// Closes a call, once. Those who missed it get an outbox entry of topic `call_missed`; the
+    /// call's lease is released.
     pub async fn end_call(
         &self,
         end: EndedCall,
-        fence: Option<FencingTokenRow>,
+        token: Option<FencingTokenRow>,
         now: Timestamp,
     ) -> Result<CallWriteOutcome> {
-        change!(self, calls::end_call(end, fence, now))
+        write_tx!(self, calls::end_call(end, token, now))
     }
 
     /// The calls that nobody has closed.
     pub async fn open_calls(&self) -> Result<Vec<CallId>> {
-        look!(self, calls::open_calls())
+        read_tx!(self, calls::open_calls())
     }
 
-    /// Closes calls that a server or a room left open when it failed; how many of them were open.
+    /// Closes calls that a failed server or room left open; returns how many of them were open.
     pub async fn close_calls(&self, ids: Vec<CallId>, now: Timestamp) -> Result<usize> {
-        change!(self, calls::close_calls(ids, now))
+        write_tx!(self, calls::close_calls(ids, now))
     }
 
-    /// The calls that concerned a person, the newest first. `before` is the last one of the piece
-    /// before.
-    pub async fn calls_of(
+    /// The calls that concerned a user, newest first; `before` is the last one of the previous
+    /// page.
+    pub async fn call_history(
         &self,
         me: UserId,
         before: Option<CallId>,
         limit: usize,
     ) -> Result<Vec<CallRecord>> {
-        let limit = rows(limit);
-        look!(self, calls::calls_of(me, before, limit))
+        let limit = to_sql_limit(limit);
+        read_tx!(self, calls::call_history(me, before, limit))
     }
 }

@@ -1,117 +1,122 @@
-//! Conversations and those who are in them.
+//! Conversations and their members.
 
 use base::clock::Timestamp;
 use base::ids::{ConversationId, UserId};
 
-use super::accounts::rows;
+use super::accounts::to_sql_limit;
 use crate::error::Result;
 use crate::rows::{
     ConversationChangeOutcome, ConversationPosition, ConversationSummaryRow,
     ConversationWithMembers, GroupSettingsPatch, InvitationRule, MemberRole, MemberSettingsPatch,
     MemberSettingsRow, NewConversationRow, OpenDirect, OpenGroup, RecipientSet,
 };
-use crate::store::{Store, change, look};
+use crate::store::{Store, read_tx, write_tx};
 
 impl Store {
-    /// The conversation of two people, opened if there is none; there is never a second one.
+    /// The conversation of two users, created if there is none; there is never a second one.
     pub async fn open_direct(
         &self,
         new: NewConversationRow,
         other: UserId,
-        reach: InvitationRule,
+        rule: InvitationRule,
         now: Timestamp,
     ) -> Result<OpenDirect> {
-        change!(self, chat::open_direct(new, other, reach, now))
+        write_tx!(self, chat::open_direct(new, other, rule, now))
     }
 
-    /// Opens a group of its creator, its owner, and `members`.
+    /// Creates a group of its creator, who becomes its owner, and `members`.
     pub async fn open_group(
         &self,
         new: NewConversationRow,
         members: Vec<UserId>,
-        reach: InvitationRule,
+        rule: InvitationRule,
         now: Timestamp,
     ) -> Result<OpenGroup> {
-        change!(self, chat::open_group(new, members, reach, now))
+        write_tx!(self, chat::open_group(new, members, rule, now))
     }
 
-    /// A conversation, if `viewer` is in it.
+    /// A conversation with its members, if `viewer` is one of them.
     pub async fn conversation(
         &self,
         id: ConversationId,
         viewer: UserId,
     ) -> Result<Option<ConversationWithMembers>> {
-        look!(self, chat::conversation(id, viewer))
+        read_tx!(self, chat::conversation(id, viewer))
     }
 
-    /// A person's conversations, by id downwards: the one opened last comes first. `after` is the
-    /// last one of the piece before.
-    pub async fn conversations_of(
+    /// A user's conversations by descending id: the most recently created comes first. `after` is
+    /// the last one of the previous page.
+    pub async fn user_conversations(
         &self,
         me: UserId,
         after: Option<ConversationId>,
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<ConversationSummaryRow>> {
-        let limit = rows(limit);
-        look!(self, chat::conversations_of(me, after, limit, now))
+        let limit = to_sql_limit(limit);
+        read_tx!(self, chat::user_conversations(me, after, limit, now))
     }
 
-    /// How far each conversation of a person has come.
-    pub async fn positions(&self, me: UserId) -> Result<Vec<ConversationPosition>> {
-        look!(self, chat::positions(me))
+    /// The newest sequence and revision of each of a user's conversations.
+    pub async fn conversation_positions(&self, me: UserId) -> Result<Vec<ConversationPosition>> {
+        read_tx!(self, chat::positions(me))
     }
 
-    /// Who is to hear what is said in a conversation, in the order of their ids. The members are
-    /// never older than the roster.
-    pub async fn members_of(&self, id: ConversationId) -> Result<RecipientSet> {
-        look!(self, chat::members_of(id))
+    /// The recipients of a conversation's messages, in the order of their ids. The members are
+    /// never older than the membership version (`roster`).
+    pub async fn recipient_set(&self, id: ConversationId) -> Result<RecipientSet> {
+        read_tx!(self, chat::recipient_set(id))
     }
 
-    /// Who is to hear that somebody types or reads in a conversation; `None` if they are not in it.
-    pub async fn hearers(&self, id: ConversationId, user: UserId) -> Result<Option<Vec<UserId>>> {
-        look!(self, chat::recipients(id, user))
+    /// The recipients of a user's typing and read events in a conversation; `None` if the user is
+    /// not a member.
+    pub async fn recipients(
+        &self,
+        id: ConversationId,
+        user: UserId,
+    ) -> Result<Option<Vec<UserId>>> {
+        read_tx!(self, chat::recipients(id, user))
     }
 
     /// Changes the title and other settings of a group; its owner and admins may. In a direct
     /// conversation both may change how long messages last.
-    pub async fn set_up_conversation(
+    pub async fn update_conversation(
         &self,
         id: ConversationId,
         by: UserId,
         new: GroupSettingsPatch,
         now: Timestamp,
     ) -> Result<ConversationChangeOutcome> {
-        change!(self, group_members::set_up_conversation(id, by, new, now))
+        write_tx!(self, group_members::update_conversation(id, by, new, now))
     }
 
-    /// Changes how one member keeps a conversation; `None` if they are not in it.
-    pub async fn keep_conversation(
+    /// Changes one member's settings of a conversation; `None` if they are not a member.
+    pub async fn update_member_settings(
         &self,
         id: ConversationId,
         me: UserId,
-        keeping: MemberSettingsPatch,
+        patch: MemberSettingsPatch,
         now: Timestamp,
     ) -> Result<Option<MemberSettingsRow>> {
-        change!(self, chat::keep(id, me, keeping, now))
+        write_tx!(self, chat::update_member_settings(id, me, patch, now))
     }
 
-    /// Adds somebody within `reach` of `by` to a group; its owner and admins may, or all
-    /// members, as it is set up. Who is in it already stays as they are.
+    /// Adds a user whom `by` may reach to a group; its owner and admins may, or all members,
+    /// depending on the group's settings. An existing member stays unchanged.
     pub async fn add_member(
         &self,
         id: ConversationId,
         by: UserId,
         user: UserId,
-        reach: InvitationRule,
+        rule: InvitationRule,
         now: Timestamp,
     ) -> Result<ConversationChangeOutcome> {
-        change!(self, group_members::add_member(id, by, user, reach, now))
+        write_tx!(self, group_members::add_member(id, by, user, rule, now))
     }
 
-    /// Removes somebody from a group; oneself is to leave. Its owner may remove anybody, an admin
-    /// plain members. When the owner goes, the admin who came first becomes the owner, or else
-    /// the member who did.
+    /// Removes a user from a group; removing oneself means leaving. The owner may remove anyone, an
+    /// admin plain members. When the owner leaves, the earliest admin becomes the owner, or else
+    /// the earliest member.
     pub async fn remove_member(
         &self,
         id: ConversationId,
@@ -119,11 +124,11 @@ impl Store {
         user: UserId,
         now: Timestamp,
     ) -> Result<ConversationChangeOutcome> {
-        change!(self, group_members::remove_member(id, by, user, now))
+        write_tx!(self, group_members::remove_member(id, by, user, now))
     }
 
-    /// Changes what another member may do; its owner may. To make somebody the owner is to become
-    /// an admin.
+    /// Changes another member's role; only the owner may. Making somebody the owner turns the old
+    /// owner into an admin.
     pub async fn set_member_role(
         &self,
         id: ConversationId,
@@ -132,6 +137,6 @@ impl Store {
         role: MemberRole,
         now: Timestamp,
     ) -> Result<ConversationChangeOutcome> {
-        change!(self, group_members::set_member_role(id, by, user, role, now))
+        write_tx!(self, group_members::set_member_role(id, by, user, role, now))
     }
 }

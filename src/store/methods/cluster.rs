@@ -1,4 +1,4 @@
-//! Nodes and what they own.
+//! Cluster nodes and the leases they own.
 
 use std::time::Duration;
 
@@ -8,78 +8,88 @@ use crate::error::Result;
 use crate::rows::{
     FencingTokenRow, HeartbeatOutcome, LeaseClaimOutcome, LeaseRow, NodeHeartbeat, NodeRow,
 };
-use crate::store::{Store, change, look};
+use crate::store::{Store, read_tx, write_tx};
 
 impl Store {
-    /// A node comes into being; its word that it lives holds for `ttl`.
-    pub async fn join_cluster(&self, beat: NodeHeartbeat, ttl: Duration) -> Result<()> {
-        change!(self, cluster::join_cluster(beat, ttl))
+    /// Registers a node; its first heartbeat is valid for `ttl`.
+    pub async fn join_cluster(&self, heartbeat: NodeHeartbeat, ttl: Duration) -> Result<()> {
+        write_tx!(self, cluster::join_cluster(heartbeat, ttl))
     }
 
-    /// A node says again that it lives.
-    pub async fn beat(&self, beat: NodeHeartbeat, ttl: Duration) -> Result<HeartbeatOutcome> {
-        change!(self, cluster::beat(beat, ttl))
+    /// Renews a node's heartbeat.
+    pub async fn heartbeat(
+        &self,
+        heartbeat: NodeHeartbeat,
+        ttl: Duration,
+    ) -> Result<HeartbeatOutcome> {
+        write_tx!(self, cluster::heartbeat(heartbeat, ttl))
     }
 
-    /// All nodes whose word holds.
-    pub async fn nodes(&self) -> Result<Vec<NodeRow>> {
-        look!(self, cluster::living())
+    /// All nodes whose heartbeat is valid.
+    pub async fn live_nodes(&self) -> Result<Vec<NodeRow>> {
+        read_tx!(self, cluster::live_nodes())
     }
 
-    /// A node leaves: what it still owns can be claimed at once.
+    /// A node leaves: its leases can be claimed at once.
     pub async fn leave_cluster(&self, id: NodeId) -> Result<()> {
-        change!(self, cluster::leave_cluster(id))
+        write_tx!(self, cluster::leave_cluster(id))
     }
 
-    /// Certifies the death of a node which the bus does not find, before its word is over; true if
-    /// it is dead. Ask only when the bus says that nobody listens there: each proof alone is none.
-    pub async fn certify_death(&self, id: NodeId) -> Result<bool> {
-        change!(self, cluster::certify_death(id))
+    /// Declares a node dead that the bus cannot reach, before its heartbeat expires; true if it is
+    /// dead. Call it only when the bus reports that nobody listens there: neither sign alone is
+    /// proof.
+    pub async fn declare_dead(&self, id: NodeId) -> Result<bool> {
+        write_tx!(self, cluster::declare_dead(id))
     }
 
-    /// Which of these devices are signed out, or belong to somebody who may not be here.
-    pub async fn signed_out(&self, devices: Vec<DeviceId>) -> Result<Vec<DeviceId>> {
-        look!(self, cluster::signed_out(devices))
+    /// Which of these devices are signed out, or belong to a suspended or deleted user.
+    pub async fn signed_out_devices(&self, devices: Vec<DeviceId>) -> Result<Vec<DeviceId>> {
+        read_tx!(self, cluster::signed_out_devices(devices))
     }
 
-    /// Which of these people are suspended, or are no more.
-    pub async fn kept_out(&self, people: Vec<UserId>) -> Result<Vec<UserId>> {
-        look!(self, cluster::suspended_users(people))
+    /// Which of these users are suspended or deleted.
+    pub async fn suspended_users(&self, users: Vec<UserId>) -> Result<Vec<UserId>> {
+        read_tx!(self, cluster::suspended_users(users))
     }
 
-    /// Takes `key` for `me` unless its owner lives.
-    pub async fn claim(&self, key: String, value: String, me: NodeId) -> Result<LeaseClaimOutcome> {
-        change!(self, cluster::claim(key, value, me))
+    /// Claims the lease `key` for `me` unless its owner is alive.
+    pub async fn claim_lease(
+        &self,
+        key: String,
+        value: String,
+        me: NodeId,
+    ) -> Result<LeaseClaimOutcome> {
+        write_tx!(self, cluster::claim_lease(key, value, me))
     }
 
-    /// Who has `key`, dead or alive.
+    /// The lease `key`, whether its owner is alive or dead.
     pub async fn lease(&self, key: String) -> Result<Option<LeaseRow>> {
-        look!(self, cluster::find_lease(key))
+        read_tx!(self, cluster::lease(key))
     }
 
-    /// The lease beside which `value` is noted.
-    pub async fn lease_of(&self, value: String) -> Result<Option<LeaseRow>> {
-        look!(self, cluster::find_lease_of(value))
+    /// The lease whose value is `value`.
+    pub async fn lease_by_value(&self, value: String) -> Result<Option<LeaseRow>> {
+        read_tx!(self, cluster::lease_by_value(value))
     }
 
-    /// What dead nodes own under keys that begin like this.
-    pub async fn orphans(&self, prefix: String) -> Result<Vec<LeaseRow>> {
-        look!(self, cluster::orphans(prefix))
+    /// The leases of dead nodes whose keys start with `prefix`.
+    pub async fn orphaned_leases(&self, prefix: String) -> Result<Vec<LeaseRow>> {
+        read_tx!(self, cluster::orphaned_leases(prefix))
     }
 
-    /// Gives what is owned to another node; the new epoch, or `None` if the proof is void or the
-    /// other does not live.
-    pub async fn hand_over(&self, fence: FencingTokenRow, to: NodeId) -> Result<Option<i64>> {
-        change!(self, cluster::hand_over(fence, to))
+    /// Transfers a lease to another node; returns the new epoch, or `None` if the fencing token is
+    /// stale or the other node is not alive.
+    pub async fn transfer_lease(&self, token: FencingTokenRow, to: NodeId) -> Result<Option<i64>> {
+        write_tx!(self, cluster::transfer_lease(token, to))
     }
 
-    /// Notes something else beside what is owned; false if the proof is void.
-    pub async fn note_lease(&self, fence: FencingTokenRow, value: String) -> Result<bool> {
-        change!(self, cluster::note_lease(fence, value))
+    /// Replaces a lease's value; false if the fencing token is stale.
+    pub async fn set_lease_value(&self, token: FencingTokenRow, value: String) -> Result<bool> {
+        write_tx!(self, cluster::set_lease_value(token, value))
     }
 
-    /// Gives up what is owned; false if the proof is void.
-    pub async fn release(&self, fence: FencingTokenRow) -> Result<bool> {
-        change!(self, cluster::release(fence))
+    /// Releases a lease; false if the fencing token is stale.
+    pub async fn release_lease(&self, token: FencingTokenRow) -> Result<bool> {
+        write_tx!(self, cluster::release_lease(token))
     }
 }

@@ -1,61 +1,65 @@
-//! The end of an account.
+//! Deletion of accounts.
 
 use base::clock::Timestamp;
 use base::ids::{ConversationId, UserId};
 
 use crate::error::Result;
 use crate::rows::{AffectedConversation, DepartureBatch, NewAudit, NewJob, UserChangeOutcome};
-use crate::store::{Backend, Store, change, look};
+use crate::store::{Backend, Store, read_tx, write_tx};
 
 impl Store {
-    /// Takes everything away that is a person's alone; in their place stays a row without a name,
-    /// to which what others keep still refers. `rest` is the job that does what may take longer.
+    /// Deletes all data that is a user's alone. An anonymous row remains, to which other users'
+    /// data still refers. `job` does the part that may take longer.
     pub async fn delete_user(
         &self,
         user: UserId,
-        rest: NewJob,
+        job: NewJob,
         audit: NewAudit,
         now: Timestamp,
     ) -> Result<UserChangeOutcome> {
-        change!(self, erasure::delete_user(user, rest, audit, now))
+        write_tx!(self, erasure::delete_user(user, job, audit, now))
     }
 
-    /// Some of the conversations in which a person left something, and after which to look next.
-    pub async fn left_behind(
+    /// One window of the conversations that hold data of a user, and the position after which to go
+    /// on.
+    pub async fn affected_conversations(
         &self,
         user: UserId,
         after: Option<ConversationId>,
     ) -> Result<(Vec<AffectedConversation>, Option<ConversationId>)> {
-        look!(self, erasure::left_behind(user, after))
+        read_tx!(self, erasure::affected_conversations(user, after))
     }
 
-    /// Lets a person leave a group; with `scrub` what they said there is emptied, a piece at a time.
-    pub async fn part_from_group(
+    /// Removes a user from a group; with `scrub`, the content of their messages there is erased in
+    /// batches.
+    pub async fn leave_group(
         &self,
         id: ConversationId,
         user: UserId,
         scrub: bool,
         now: Timestamp,
     ) -> Result<DepartureBatch> {
-        change!(self, erasure::part_from_group(id, user, scrub, now))
+        write_tx!(self, erasure::leave_group(id, user, scrub, now))
     }
 
-    /// Removes a conversation of two, a piece at a time; the first makes it vanish for both.
-    pub async fn remove_direct(
+    /// Removes a direct conversation in batches; the first batch makes it disappear for both users.
+    pub async fn remove_direct_conversation(
         &self,
         id: ConversationId,
         user: UserId,
         now: Timestamp,
     ) -> Result<DepartureBatch> {
-        change!(self, erasure::remove_direct(id, user, now))
+        write_tx!(self, erasure::remove_direct_conversation(id, user, now))
     }
 
-    /// Has the files of the database forget what was deleted from it. SQLite keeps old pages in
-    /// its log until then; with PostgreSQL that is the work of its vacuum. False if somebody reads
-    /// just now: to be tried again.
-    pub async fn forget_deleted(&self) -> Result<bool> {
+    /// Purges deleted data from the database files. SQLite keeps old pages in its WAL until it is
+    /// truncated; with PostgreSQL this is the work of its vacuum. False if a reader is active: to
+    /// be retried.
+    pub async fn purge_deleted_data(&self) -> Result<bool> {
         match &*self.backend {
-            Backend::Sqlite { readers, .. } => readers.look(crate::sqlite::truncate_log).await,
+            Backend::Sqlite { readers, .. } => {
+                readers.autocommit(crate::sqlite::truncate_log).await
+            }
             Backend::Postgres(_) => Ok(true),
         }
     }

@@ -1,98 +1,94 @@
-//! Files and their bytes.
+//! Attachments and their blobs.
 
 use base::clock::Timestamp;
 use base::ids::{AttachmentId, BlobId, MessageId, UserId};
 
-use super::accounts::rows;
+use super::accounts::to_sql_limit;
 use crate::error::Result;
 use crate::rows::{
     AddAttachmentOutcome, AttachmentRow, BlobClaimOutcome, BlobRow, NewAttachmentRow, Quota,
 };
-use crate::store::{Store, change, look};
+use crate::store::{Store, read_tx, write_tx};
 
 impl Store {
-    /// Where the bytes of this hash are; if nowhere, they are to be put into storage under the
-    /// name given back, within the hour.
+    /// The blob with this hash. If it is not stored yet, the caller must upload the content under
+    /// the returned id within an hour.
     pub async fn claim_blob(&self, new: BlobRow, now: Timestamp) -> Result<BlobClaimOutcome> {
-        change!(self, blobs::claim_blob(new, now))
+        write_tx!(self, blobs::claim_blob(new, now))
     }
 
-    /// Keeps a file whose bytes are in storage, if the person's quota has room for it.
+    /// Adds an attachment whose content is in storage, if the user's quota allows it.
     pub async fn add_attachment(
         &self,
         new: NewAttachmentRow,
         quota: Quota,
         now: Timestamp,
     ) -> Result<AddAttachmentOutcome> {
-        change!(self, files::add_attachment(new, quota, now))
+        write_tx!(self, files::add_attachment(new, quota, now))
     }
 
-    /// A file and its bytes, for whoever brought it and for members of a conversation in which
-    /// a message that they may read carries it.
+    /// An attachment and its blob, for its owner and for members of a conversation with a message
+    /// that they may read and that carries it.
     pub async fn attachment(
         &self,
         id: AttachmentId,
         viewer: UserId,
         now: Timestamp,
     ) -> Result<Option<(AttachmentRow, BlobRow)>> {
-        look!(self, files::attachment(id, viewer, now))
+        read_tx!(self, files::attachment(id, viewer, now))
     }
 
-    /// The small picture of a file, for the same people.
+    /// The thumbnail of an attachment, with the same access rule.
     pub async fn thumbnail(
         &self,
         id: AttachmentId,
         viewer: UserId,
         now: Timestamp,
     ) -> Result<Option<BlobRow>> {
-        look!(self, files::thumbnail(id, viewer, now))
+        read_tx!(self, files::thumbnail(id, viewer, now))
     }
 
-    /// A person's own files.
+    /// The attachments that a user owns, by id; `after` is the last one of the previous page.
     pub async fn attachments_by(
         &self,
         user: UserId,
         after: Option<AttachmentId>,
         limit: usize,
     ) -> Result<Vec<(AttachmentRow, BlobRow)>> {
-        let limit = rows(limit);
-        look!(self, files::attachments_by(user, after, limit))
+        let limit = to_sql_limit(limit);
+        read_tx!(self, files::attachments_by(user, after, limit))
     }
 
-    /// How many bytes a person keeps, uploads under way included.
-    pub async fn kept_bytes(&self, user: UserId) -> Result<i64> {
-        look!(self, files::kept(user))
+    /// How many bytes a user stores, uploads in progress included.
+    pub async fn used_bytes(&self, user: UserId) -> Result<i64> {
+        read_tx!(self, files::used_bytes(user))
     }
 
-    /// Messages no longer carry their files; those that none carries any more are removed.
-    pub async fn release_attachments(
-        &self,
-        messages: Vec<MessageId>,
-        now: Timestamp,
-    ) -> Result<()> {
-        change!(self, files::release(&messages, now))
+    /// Detaches the files of messages; files that no message carries any more are removed.
+    pub async fn detach_attachments(&self, messages: Vec<MessageId>, now: Timestamp) -> Result<()> {
+        write_tx!(self, files::detach(&messages, now))
     }
 
-    /// Removes some of the files that no message took in time; gives how many.
+    /// Removes up to `limit` attachments that no message used in time; returns how many.
     pub async fn expire_attachments(&self, limit: usize, now: Timestamp) -> Result<usize> {
-        let limit = rows(limit);
-        change!(self, files::expire_attachments(limit, now))
+        let limit = to_sql_limit(limit);
+        write_tx!(self, files::expire_attachments(limit, now))
     }
 
-    /// Gives up every claim that was made before then: whoever made it is no more. By itself a
-    /// claim ends after an hour.
+    /// Abandons every blob claim made before that instant, as its maker is gone. By itself a claim
+    /// expires after an hour.
     pub async fn abandon_claims(&self, before: Timestamp) -> Result<usize> {
-        change!(self, blobs::abandon_claims(before))
+        write_tx!(self, blobs::abandon_claims(before))
     }
 
-    /// Some of the bytes that are to be removed from storage.
-    pub async fn doomed_blobs(&self, limit: usize, now: Timestamp) -> Result<Vec<BlobRow>> {
-        let limit = rows(limit);
-        change!(self, blobs::doomed_blobs(limit, now))
+    /// Up to `limit` blobs whose content is to be removed from storage.
+    pub async fn blobs_to_delete(&self, limit: usize, now: Timestamp) -> Result<Vec<BlobRow>> {
+        let limit = to_sql_limit(limit);
+        write_tx!(self, blobs::blobs_to_delete(limit, now))
     }
 
-    /// Forgets bytes that were removed from storage; gives how many.
-    pub async fn forget_blobs(&self, ids: Vec<BlobId>) -> Result<usize> {
-        change!(self, blobs::forget_blobs(ids))
+    /// Deletes the rows of blobs whose content was removed from storage; returns how many.
+    pub async fn delete_blobs(&self, ids: Vec<BlobId>) -> Result<usize> {
+        write_tx!(self, blobs::delete_blobs(ids))
     }
 }

@@ -1,15 +1,15 @@
-//! Links with which people join a group.
+//! Invite links with which users join a group.
 
 use base::clock::Timestamp;
 use base::ids::{ConversationId, InviteId, UserId};
 
 use crate::error::Result;
 use crate::rows::{InviteRow, JoinOutcome, NewInviteRow};
-use crate::store::{Store, change};
+use crate::store::{Store, write_tx};
 
 impl Store {
-    /// Makes an invite; `None` if `by` is not in the group, `Some(None)` if they may not invite,
-    /// or there are too many.
+    /// Creates an invite; `None` if `by` is not in the group, `Some(None)` if they may not invite
+    /// or there are too many invites.
     pub async fn create_invite(
         &self,
         group: ConversationId,
@@ -17,40 +17,39 @@ impl Store {
         new: NewInviteRow,
         now: Timestamp,
     ) -> Result<Option<Option<InviteRow>>> {
-        change!(self, invites::create_invite(group, by, new, now))
+        write_tx!(self, invites::create_invite(group, by, new, now))
     }
 
-    /// The invites of a group that are still good, the newest first; otherwise as
-    /// [`Store::create_invite`].
+    /// The valid invites of a group, newest first; otherwise as [`Store::create_invite`].
     pub async fn invites(
         &self,
         group: ConversationId,
         by: UserId,
         now: Timestamp,
     ) -> Result<Option<Option<Vec<InviteRow>>>> {
-        change!(self, invites::invites(group, by, now))
+        write_tx!(self, invites::invites(group, by, now))
     }
 
-    /// Takes an invite back, and tells whether there was one; otherwise as
-    /// [`Store::create_invite`].
+    /// Revokes an invite; true if it existed; otherwise as [`Store::create_invite`].
     pub async fn revoke_invite(
         &self,
         group: ConversationId,
         by: UserId,
         invite: InviteId,
     ) -> Result<Option<Option<bool>>> {
-        change!(self, invites::revoke_invite(group, by, invite))
+        write_tx!(self, invites::revoke_invite(group, by, invite))
     }
 
-    /// Uses an invite, known by the hash of its token; a group takes `most` members.
-    pub async fn join(
+    /// Joins a group with an invite, identified by the hash of its token; the group may have up to
+    /// `max_members` members.
+    pub async fn join_by_invite(
         &self,
         hash: [u8; 32],
         user: UserId,
-        most: usize,
+        max_members: usize,
         now: Timestamp,
     ) -> Result<JoinOutcome> {
-        let most = super::accounts::rows(most);
-        change!(self, invites::join(hash, user, most, now))
+        let max_members = super::accounts::to_sql_limit(max_members);
+        write_tx!(self, invites::join_by_invite(hash, user, max_members, now))
     }
 }

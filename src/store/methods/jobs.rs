@@ -1,63 +1,63 @@
-//! Work that must be done, and the archives it makes.
+//! Background jobs, and the archives that export jobs create.
 
 use std::time::Duration;
 
 use base::clock::Timestamp;
 use base::ids::{JobId, UserId};
 
-use super::accounts::rows;
+use super::accounts::to_sql_limit;
 use crate::error::Result;
 use crate::rows::{Export, JobClaimOutcome, JobResolution, JobRow, JobState, NewAudit, NewJob};
-use crate::store::{Store, change, look};
+use crate::store::{Store, read_tx, write_tx};
 
 impl Store {
-    /// Writes a job that nothing else depends on.
-    pub async fn enqueue(&self, job: NewJob, now: Timestamp) -> Result<()> {
-        change!(self, jobs::enqueue(job, now))
+    /// Enqueues a job that no other write depends on.
+    pub async fn enqueue_job(&self, job: NewJob, now: Timestamp) -> Result<()> {
+        write_tx!(self, jobs::enqueue(job, now))
     }
 
-    /// Leases the job of these kinds that has been due the longest. Whoever does not end it or ask
-    /// for more time within `lease` loses it to the next one; after `most` leases it is dead.
+    /// Leases the job of these kinds that has been due the longest. A worker that neither finishes
+    /// it nor extends the lease within `lease` loses it to the next one; after `max_attempts`
+    /// leases the job is dead.
     pub async fn claim_job(
         &self,
         kinds: Vec<String>,
         lease: Duration,
-        most: i64,
+        max_attempts: i64,
         now: Timestamp,
     ) -> Result<JobClaimOutcome> {
-        change!(self, jobs::claim_job(kinds, lease, most, now))
+        write_tx!(self, jobs::claim_job(kinds, lease, max_attempts, now))
     }
 
-    /// Keeps a lease, named by its number, until then; false if somebody else has it by now.
+    /// Extends the lease of an attempt until `until`; false if another worker has it by now.
     pub async fn extend_lease(&self, id: JobId, attempt: i64, until: Timestamp) -> Result<bool> {
-        change!(self, jobs::extend_lease(id, attempt, until))
+        write_tx!(self, jobs::extend_lease(id, attempt, until))
     }
 
-    /// Ends a lease; false if somebody else has it by now.
-    pub async fn end_job(
+    /// Ends the lease of an attempt with a result; false if another worker has it by now.
+    pub async fn finish_job(
         &self,
         id: JobId,
         attempt: i64,
-        end: JobResolution,
+        resolution: JobResolution,
         now: Timestamp,
     ) -> Result<bool> {
-        change!(self, jobs::end_job(id, attempt, end, now))
+        write_tx!(self, jobs::end_job(id, attempt, resolution, now))
     }
 
-    /// Jobs, the newest first; `before` is the last one of the piece before.
+    /// Jobs, newest first; `before` is the last one of the previous page.
     pub async fn jobs(
         &self,
         state: Option<JobState>,
         before: Option<JobId>,
         limit: usize,
     ) -> Result<Vec<JobRow>> {
-        let limit = rows(limit);
-        look!(self, jobs::jobs(state, before, limit))
+        let limit = to_sql_limit(limit);
+        read_tx!(self, jobs::jobs(state, before, limit))
     }
 
-    /// A person's archive: the one that there is, or the one that `job` is to make, if there is
-    /// none, or its time is over, or it could not be made, or it is `lost`. `None` if there is no
-    /// such person.
+    /// A user's archive: the existing one, or one that `job` is to create if there is none, or it
+    /// has expired, failed or is `lost`. `None` if there is no such user.
     pub async fn request_export(
         &self,
         job: NewJob,
@@ -66,10 +66,10 @@ impl Store {
         audit: NewAudit,
         now: Timestamp,
     ) -> Result<Option<Export>> {
-        change!(self, exports::request_export(job, user, lost, audit, now))
+        write_tx!(self, exports::request_export(job, user, lost, audit, now))
     }
 
-    /// An archive is ready; false if nobody wants it any more.
+    /// Marks an archive as ready; false if it is no longer wanted.
     pub async fn finish_export(
         &self,
         id: JobId,
@@ -78,17 +78,17 @@ impl Store {
         now: Timestamp,
     ) -> Result<bool> {
         let size = i64::try_from(size).unwrap_or(i64::MAX);
-        change!(self, exports::finish_export(id, size, expires_at, now))
+        write_tx!(self, exports::finish_export(id, size, expires_at, now))
     }
 
-    /// Forgets archives whose time is over, and those whose job was given up; gives how many.
+    /// Deletes expired archives and those whose job is dead; returns how many.
     pub async fn expire_exports(&self, now: Timestamp) -> Result<usize> {
-        change!(self, exports::expire_exports(now))
+        write_tx!(self, exports::expire_exports(now))
     }
 
-    /// Which of these archives there are, ready or not; with each the attempt that is making it
-    /// just now, if one is.
-    pub async fn known_exports(&self, ids: Vec<JobId>) -> Result<Vec<(JobId, Option<i64>)>> {
-        look!(self, exports::known_exports(ids))
+    /// Which of these archives exist, ready or not, each with the attempt that is creating it right
+    /// now, if any.
+    pub async fn existing_exports(&self, ids: Vec<JobId>) -> Result<Vec<(JobId, Option<i64>)>> {
+        read_tx!(self, exports::existing_exports(ids))
     }
 }

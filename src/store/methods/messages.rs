@@ -1,34 +1,35 @@
-//! What is said in conversations, and how far it has come.
+//! Messages, their revisions, receipts and search.
 
 use base::clock::Timestamp;
 use base::ids::{ConversationId, MessageId, UserId};
 
-use super::accounts::rows;
+use super::accounts::to_sql_limit;
 use crate::error::Result;
 use crate::rows::{
     AppendBatchOutcome, MessageActionLimits, MessageActionOutcome, MessageActionRequest,
     MessageEditRow, MessageRange, MessageRow, MessageWithDetails, NewMessageRow, ReceiptKind,
     ReceiptOutcome, RevisedMessage, SearchPage, SearchParams,
 };
-use crate::store::{Store, change, look};
+use crate::store::{Store, read_tx, write_tx};
 
 impl Store {
-    /// Says things in a conversation, all in one transaction, each judged for itself.
+    /// Appends messages to a conversation in one transaction; each is accepted or rejected on its
+    /// own.
     ///
-    /// What is stored is numbered from the conversation's `last_seq` on, without holes, in the
-    /// order given; its sender has then read up to there; and an entry of topic `message` is in
+    /// Stored messages are numbered from the conversation's `last_seq` on, without gaps, in the
+    /// order given. Their senders have then read up to there, and an entry of topic `message` is in
     /// the outbox.
-    pub async fn append(
+    pub async fn append_messages(
         &self,
         conversation: ConversationId,
         messages: Vec<NewMessageRow>,
         now: Timestamp,
     ) -> Result<AppendBatchOutcome> {
-        change!(self, messages::append(conversation, messages, now))
+        write_tx!(self, messages::append(conversation, messages, now))
     }
 
-    /// Part of a conversation by `seq` upwards, as far as `viewer` may see it; `None` if they are
-    /// not in it.
+    /// Part of a conversation by ascending `seq`, as far as `viewer` may see it; `None` if they are
+    /// not a member.
     pub async fn messages(
         &self,
         conversation: ConversationId,
@@ -37,11 +38,11 @@ impl Store {
         limit: usize,
         now: Timestamp,
     ) -> Result<Option<Vec<MessageWithDetails>>> {
-        let limit = rows(limit);
-        look!(self, messages::messages(conversation, viewer, range, limit, now))
+        let limit = to_sql_limit(limit);
+        read_tx!(self, messages::messages(conversation, viewer, range, limit, now))
     }
 
-    /// One message, if `viewer` may see it; perhaps nothing but its number is left.
+    /// One message, if `viewer` may see it; of a deleted one only its number is left.
     pub async fn message(
         &self,
         conversation: ConversationId,
@@ -49,12 +50,12 @@ impl Store {
         message: MessageId,
         now: Timestamp,
     ) -> Result<Option<MessageWithDetails>> {
-        look!(self, messages::shown(conversation, viewer, message, now))
+        read_tx!(self, messages::message(conversation, viewer, message, now))
     }
 
-    /// Changes of messages by their number upwards, from the one after `after`: of each message
-    /// only its newest, and not those that `viewer` may not see; `None` if they are not in it.
-    pub async fn changes(
+    /// Changed messages by ascending revision, after the revision `after`: each message only with
+    /// its newest revision, and only those that `viewer` may see. `None` if they are not a member.
+    pub async fn message_changes(
         &self,
         conversation: ConversationId,
         viewer: UserId,
@@ -62,11 +63,11 @@ impl Store {
         limit: usize,
         now: Timestamp,
     ) -> Result<Option<Vec<RevisedMessage>>> {
-        let limit = rows(limit);
-        look!(self, messages::changes(conversation, viewer, after, limit, now))
+        let limit = to_sql_limit(limit);
+        read_tx!(self, messages::changes(conversation, viewer, after, limit, now))
     }
 
-    /// What a message said before, the oldest first; `None` if it is not there for `viewer`.
+    /// The earlier texts of a message, oldest first; `None` if `viewer` cannot see it.
     pub async fn message_edits(
         &self,
         conversation: ConversationId,
@@ -74,54 +75,54 @@ impl Store {
         message: MessageId,
         now: Timestamp,
     ) -> Result<Option<Vec<MessageEditRow>>> {
-        look!(self, messages::edits(conversation, viewer, message, now))
+        read_tx!(self, messages::edits(conversation, viewer, message, now))
     }
 
-    /// What is pinned in a conversation, the newest first; `None` if `viewer` is not in it.
-    pub async fn pins(
+    /// The pinned messages of a conversation, newest first; `None` if `viewer` is not a member.
+    pub async fn pinned_messages(
         &self,
         conversation: ConversationId,
         viewer: UserId,
         now: Timestamp,
     ) -> Result<Option<Vec<MessageWithDetails>>> {
-        look!(self, messages::pins(conversation, viewer, now))
+        read_tx!(self, messages::pins(conversation, viewer, now))
     }
 
-    /// Does something to a message. A change takes the next number under the conversation's row,
-    /// and is in the search index and in what is kept of edits in the same transaction.
-    pub async fn alter(
+    /// Applies an action to a message. A change takes the conversation's next revision under its
+    /// row lock and updates the search index and the edit history in the same transaction.
+    pub async fn apply_message_action(
         &self,
         conversation: ConversationId,
-        doing: MessageActionRequest,
+        request: MessageActionRequest,
         limits: MessageActionLimits,
         now: Timestamp,
     ) -> Result<MessageActionOutcome> {
-        change!(self, messages::alter(conversation, doing, limits, now))
+        write_tx!(self, messages::apply_action(conversation, request, limits, now))
     }
 
-    /// Removes messages whose time is over, at most `limit`.
+    /// Erases up to `limit` expired messages; returns each with the members who could see it.
     pub async fn expire_messages(
         &self,
         limit: usize,
         now: Timestamp,
     ) -> Result<Vec<(MessageRow, Vec<UserId>)>> {
-        let limit = rows(limit);
-        change!(self, messages::expire(limit, now))
+        let limit = to_sql_limit(limit);
+        write_tx!(self, messages::expire(limit, now))
     }
 
-    /// What somebody may see and looks for; what was said last comes first. Only so much is looked
-    /// through for one page.
-    pub async fn search(
+    /// Searches the messages that a user may see, newest first. The rows examined for one page are
+    /// bounded.
+    pub async fn search_messages(
         &self,
         search: SearchParams,
         limit: usize,
         now: Timestamp,
     ) -> Result<SearchPage> {
-        look!(self, search::search(search, limit, now))
+        read_tx!(self, search::search(search, limit, now))
     }
 
-    /// Moves how far a person has received or read: at most to `last_seq`, and never back.
-    pub async fn mark(
+    /// Advances a user's delivered or read position: at most to `last_seq`, and never back.
+    pub async fn advance_receipt(
         &self,
         conversation: ConversationId,
         user: UserId,
@@ -129,6 +130,6 @@ impl Store {
         seq: i64,
         _now: Timestamp,
     ) -> Result<ReceiptOutcome> {
-        change!(self, messages::mark(conversation, user, receipt, seq))
+        write_tx!(self, messages::advance_receipt(conversation, user, receipt, seq))
     }
 }

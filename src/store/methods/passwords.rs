@@ -1,37 +1,37 @@
-//! New passwords: chosen by their owner, or with a link that an administrator gave.
+//! Password changes: by the user, or with a reset link from an administrator.
 
 use base::clock::Timestamp;
 use base::ids::{DeviceId, UserId};
 
 use crate::error::Result;
 use crate::rows::NewAudit;
-use crate::store::{Store, change, look};
+use crate::store::{Store, read_tx, write_tx};
 
 impl Store {
-    /// The hash of a person's password; that of somebody who is gone fits nothing.
-    pub async fn password_of(&self, user: UserId) -> Result<Option<String>> {
-        look!(self, passwords::password_of(user))
+    /// The hash of a user's password; that of a deleted user is empty and matches nothing.
+    pub async fn password_hash(&self, user: UserId) -> Result<Option<String>> {
+        read_tx!(self, passwords::password_hash(user))
     }
 
-    /// Changes a password whose hash is `old` and signs all other devices out, which it gives;
-    /// `None` if it is another one by now.
+    /// Changes a password whose hash is `old` and signs out all other devices, which it returns;
+    /// `None` if the password was changed meanwhile.
     #[expect(clippy::too_many_arguments, reason = "all that one transaction must write")]
     pub async fn change_password(
         &self,
         user: UserId,
         old: String,
         new: String,
-        keep: DeviceId,
+        keep_device: DeviceId,
         audit: NewAudit,
         now: Timestamp,
     ) -> Result<Option<Vec<DeviceId>>> {
-        change!(self, passwords::change_password(user, old, new, keep, audit, now))
+        write_tx!(self, passwords::change_password(user, old, new, keep_device, audit, now))
     }
 
-    /// Keeps the hash of a link that leads to a new password, instead of all earlier ones of that
-    /// person; false if there is no such person.
+    /// Stores the hash of a password reset link, replacing all earlier ones of that user; false if
+    /// there is no such user.
     #[expect(clippy::too_many_arguments, reason = "all that one transaction must write")]
-    pub async fn put_reset_link(
+    pub async fn create_reset_link(
         &self,
         user: UserId,
         hash: [u8; 32],
@@ -40,19 +40,19 @@ impl Store {
         audit: NewAudit,
         now: Timestamp,
     ) -> Result<bool> {
-        change!(
+        write_tx!(
             self,
-            passwords::put_reset_link(user, hash, drops_second_factor, expires_at, audit, now)
+            passwords::create_reset_link(user, hash, drops_second_factor, expires_at, audit, now)
         )
     }
 
-    /// Whose password a link changes, if it works.
-    pub async fn reset_link(&self, hash: [u8; 32], now: Timestamp) -> Result<Option<UserId>> {
-        look!(self, passwords::reset_link(hash, now))
+    /// The user whose password a reset link changes, if the link is valid.
+    pub async fn reset_link_user(&self, hash: [u8; 32], now: Timestamp) -> Result<Option<UserId>> {
+        read_tx!(self, passwords::reset_link_user(hash, now))
     }
 
-    /// Changes the password for a link, which is spent thereby, and signs all devices out, which it
-    /// gives; `None` if the link does not work.
+    /// Changes the password with a reset link, consumes the link and signs out all devices, which
+    /// it returns; `None` if the link is not valid.
     pub async fn reset_password(
         &self,
         hash: [u8; 32],
@@ -60,6 +60,6 @@ impl Store {
         audit: NewAudit,
         now: Timestamp,
     ) -> Result<Option<Vec<DeviceId>>> {
-        change!(self, passwords::reset_password(hash, new, audit, now))
+        write_tx!(self, passwords::reset_password(hash, new, audit, now))
     }
 }

@@ -1,46 +1,45 @@
-//! What people say of themselves, and when they were here last.
+//! Availability, status texts and last-seen times of users.
 
 use base::clock::Timestamp;
 use base::ids::UserId;
 
 use crate::error::Result;
 use crate::rows::{Availability, StatusRow};
-use crate::store::{Store, change, look};
+use crate::store::{Store, read_tx, write_tx};
 
 impl Store {
-    /// Of these people, those who ever said something of themselves or were here and went.
-    pub async fn statuses(&self, people: Vec<UserId>) -> Result<Vec<StatusRow>> {
-        look!(self, presence::statuses(people))
+    /// The status rows of these users; users without a status and without a last-seen time have
+    /// none.
+    pub async fn statuses(&self, users: Vec<UserId>) -> Result<Vec<StatusRow>> {
+        read_tx!(self, presence::statuses(users))
     }
 
-    /// What somebody wants to be seen as, and their words; false if there is no such person.
+    /// Sets a user's availability and status text; false if there is no such user.
     pub async fn set_status(
         &self,
         user: UserId,
         state: Availability,
         text: String,
     ) -> Result<bool> {
-        change!(self, presence::set_status(user, state, text))
+        write_tx!(self, presence::set_status(user, state, text))
     }
 
-    /// Notes when people were here last.
-    pub async fn last_seen(&self, people: Vec<(UserId, Timestamp)>) -> Result<()> {
-        change!(self, presence::last_seen(people))
+    /// Records when users were last online.
+    pub async fn update_last_seen(&self, users: Vec<(UserId, Timestamp)>) -> Result<()> {
+        write_tx!(self, presence::update_last_seen(users))
     }
 
-    /// Pairs of one of these people and somebody who may know whether they are here: an accepted
-    /// contact.
-    pub async fn watchers(&self, people: Vec<UserId>) -> Result<Vec<(UserId, UserId)>> {
-        look!(self, presence::watchers(people))
+    /// Pairs of one of these users and an accepted contact, who may see their presence.
+    pub async fn presence_watchers(&self, users: Vec<UserId>) -> Result<Vec<(UserId, UserId)>> {
+        read_tx!(self, presence::presence_watchers(users))
     }
 
-    /// Of these numbers those that belong to somebody who does not keep `me` away: the number,
-    /// who it is and their name.
-    pub async fn match_phones(
+    /// The users with these phone numbers who do not block `me`: phone number, id and name.
+    pub async fn users_by_phones(
         &self,
         me: UserId,
         phones: Vec<String>,
     ) -> Result<Vec<(String, UserId, String)>> {
-        look!(self, presence::match_phones(me, phones))
+        read_tx!(self, presence::users_by_phones(me, phones))
     }
 }

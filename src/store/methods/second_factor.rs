@@ -5,36 +5,37 @@ use base::ids::UserId;
 
 use crate::error::Result;
 use crate::rows::{NewAudit, SecondFactorProof, SecondFactorRow, SignIn, SignInOutcome};
-use crate::store::{Store, change, look};
+use crate::store::{Store, read_tx, write_tx};
 
 impl Store {
-    /// Signs a device in whose person showed the right password, and spends the second factor.
+    /// Signs in a device after its user gave the right password, and consumes the second factor.
     pub async fn sign_in(
         &self,
         new: SignIn,
         audit: NewAudit,
         now: Timestamp,
     ) -> Result<SignInOutcome> {
-        change!(self, second_factor::sign_in(new, audit, now))
+        write_tx!(self, second_factor::sign_in(new, audit, now))
     }
 
-    /// A person's second factor, confirmed or not.
+    /// A user's second factor, confirmed or not.
     pub async fn second_factor(&self, user: UserId) -> Result<Option<SecondFactorRow>> {
-        look!(self, second_factor::second_factor(user))
+        read_tx!(self, second_factor::second_factor(user))
     }
 
-    /// Begins to set up a second factor, anew if one was begun; false if there is one already.
-    pub async fn put_second_factor(
+    /// Starts the set-up of a second factor, replacing an unconfirmed one; false if one is
+    /// confirmed already.
+    pub async fn begin_second_factor(
         &self,
         user: UserId,
         sealed: Vec<u8>,
         now: Timestamp,
     ) -> Result<bool> {
-        change!(self, second_factor::put_second_factor(user, sealed, now))
+        write_tx!(self, second_factor::begin_second_factor(user, sealed, now))
     }
 
-    /// From now on the second factor must be given; the code of `step` is spent. False if there is
-    /// none with this secret to be confirmed.
+    /// Activates the second factor; the code of `step` is consumed. False if there is no
+    /// unconfirmed one with this secret.
     #[expect(clippy::too_many_arguments, reason = "all that one transaction must write")]
     pub async fn confirm_second_factor(
         &self,
@@ -45,35 +46,39 @@ impl Store {
         audit: NewAudit,
         now: Timestamp,
     ) -> Result<bool> {
-        change!(self, second_factor::confirm_second_factor(user, sealed, step, codes, audit, now))
+        write_tx!(self, second_factor::confirm_second_factor(user, sealed, step, codes, audit, now))
     }
 
-    /// Makes all recovery codes worthless and keeps the hashes of new ones; false if the proof is
-    /// spent or wrong.
+    /// Replaces all recovery codes by the hashes of new ones; false if the proof is consumed or
+    /// wrong.
     pub async fn replace_recovery_codes(
         &self,
         user: UserId,
-        factor: SecondFactorProof,
+        proof: SecondFactorProof,
         codes: Vec<[u8; 32]>,
         audit: NewAudit,
         now: Timestamp,
     ) -> Result<bool> {
-        change!(self, second_factor::replace_recovery_codes(user, factor, codes, audit, now))
+        write_tx!(self, second_factor::replace_recovery_codes(user, proof, codes, audit, now))
     }
 
-    /// Removes a second factor; false if the proof is spent or wrong.
-    pub async fn drop_second_factor(
+    /// Removes a second factor; false if the proof is consumed or wrong.
+    pub async fn remove_second_factor(
         &self,
         user: UserId,
-        factor: SecondFactorProof,
+        proof: SecondFactorProof,
         audit: NewAudit,
         now: Timestamp,
     ) -> Result<bool> {
-        change!(self, second_factor::drop_second_factor(user, factor, audit, now))
+        write_tx!(self, second_factor::remove_second_factor(user, proof, audit, now))
     }
 
-    /// Spends a proof of which nothing else in the store depends; false if it is spent or wrong.
-    pub async fn spend_factor(&self, user: UserId, factor: SecondFactorProof) -> Result<bool> {
-        change!(self, second_factor::spend_factor(user, factor))
+    /// Consumes a proof that no other write depends on; false if it is consumed or wrong.
+    pub async fn consume_second_factor(
+        &self,
+        user: UserId,
+        proof: SecondFactorProof,
+    ) -> Result<bool> {
+        write_tx!(self, second_factor::consume_second_factor(user, proof))
     }
 }

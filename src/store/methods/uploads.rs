@@ -1,40 +1,40 @@
-//! Uploads under way.
+//! Uploads in progress.
 
 use base::clock::Timestamp;
 use base::ids::{UploadId, UserId};
 
 use crate::error::Result;
 use crate::rows::{AddUploadOutcome, NewUploadRow, Quota, UploadRow};
-use crate::store::{Store, change, look};
+use crate::store::{Store, read_tx, write_tx};
 
 impl Store {
-    /// Begins an upload, whose size counts as kept from now on.
+    /// Starts an upload; its size counts towards the quota from now on.
     pub async fn add_upload(
         &self,
         new: NewUploadRow,
         quota: Quota,
         now: Timestamp,
     ) -> Result<AddUploadOutcome> {
-        change!(self, uploads::add_upload(new, quota, now))
+        write_tx!(self, uploads::add_upload(new, quota, now))
     }
 
     /// An upload, for its owner.
     pub async fn upload(&self, id: UploadId, owner: UserId) -> Result<Option<UploadRow>> {
-        look!(self, uploads::upload(id, owner))
+        read_tx!(self, uploads::upload(id, owner))
     }
 
-    /// Forgets an upload; false if there is none.
+    /// Deletes an upload; false if there is none.
     pub async fn remove_upload(&self, id: UploadId, owner: UserId) -> Result<bool> {
-        change!(self, uploads::remove_upload(id, owner))
+        write_tx!(self, uploads::remove_upload(id, owner))
     }
 
-    /// Forgets uploads whose time is over; gives how many.
+    /// Deletes expired uploads; returns how many.
     pub async fn expire_uploads(&self, now: Timestamp) -> Result<usize> {
-        change!(self, uploads::expire_uploads(now))
+        write_tx!(self, uploads::expire_uploads(now))
     }
 
-    /// Which of these uploads are under way.
-    pub async fn known_uploads(&self, ids: Vec<UploadId>) -> Result<Vec<UploadId>> {
-        look!(self, uploads::known_uploads(ids))
+    /// Which of these uploads are in progress.
+    pub async fn active_uploads(&self, ids: Vec<UploadId>) -> Result<Vec<UploadId>> {
+        read_tx!(self, uploads::active_uploads(ids))
     }
 }

@@ -1,64 +1,63 @@
-//! People, for those who look after the service.
+//! User accounts as administrators manage them.
 
 use base::clock::Timestamp;
 use base::ids::UserId;
 
-use super::accounts::rows;
+use super::accounts::to_sql_limit;
 use crate::error::Result;
-use crate::rows::{NewAudit, PeopleFilter, Role, UserAdminRow, UserChangeOutcome};
-use crate::store::{Store, change, look};
+use crate::rows::{NewAudit, Role, UserAdminRow, UserChangeOutcome, UserFilter};
+use crate::store::{Store, read_tx, write_tx};
 
 impl Store {
-    /// A person.
-    pub async fn person(&self, id: UserId) -> Result<Option<UserAdminRow>> {
-        look!(self, user_admin::person(id))
+    /// One user with the details that administrators see.
+    pub async fn admin_user(&self, id: UserId) -> Result<Option<UserAdminRow>> {
+        read_tx!(self, user_admin::admin_user(id))
     }
 
-    /// People who fit, in the order of their ids (who came first comes first).
-    pub async fn people(&self, filter: PeopleFilter, limit: usize) -> Result<Vec<UserAdminRow>> {
-        let limit = rows(limit);
-        look!(self, user_admin::people(filter, limit))
+    /// Users that match the filter, in the order of their ids, which is the order of registration.
+    pub async fn admin_users(&self, filter: UserFilter, limit: usize) -> Result<Vec<UserAdminRow>> {
+        let limit = to_sql_limit(limit);
+        read_tx!(self, user_admin::admin_users(filter, limit))
     }
 
-    /// Changes what a person may do.
-    pub async fn set_role(
+    /// Changes a user's role.
+    pub async fn set_user_role(
         &self,
         id: UserId,
         role: Role,
         audit: NewAudit,
         now: Timestamp,
     ) -> Result<UserChangeOutcome> {
-        change!(self, user_admin::set_role(id, role, audit, now))
+        write_tx!(self, user_admin::set_user_role(id, role, audit, now))
     }
 
-    /// Keeps a person out; their devices stay signed in, and are worth nothing until
-    /// [`Store::unsuspend`].
-    pub async fn suspend(
+    /// Suspends a user; their devices stay signed in but are unusable until [`Store::unsuspend_user`].
+    pub async fn suspend_user(
         &self,
         id: UserId,
         audit: NewAudit,
         now: Timestamp,
     ) -> Result<UserChangeOutcome> {
-        change!(self, user_admin::suspend(id, audit, now))
+        write_tx!(self, user_admin::suspend_user(id, audit, now))
     }
 
-    /// Lets a person in again.
-    pub async fn unsuspend(
+    /// Lifts the suspension of a user.
+    pub async fn unsuspend_user(
         &self,
         id: UserId,
         audit: NewAudit,
         now: Timestamp,
     ) -> Result<UserChangeOutcome> {
-        change!(self, user_admin::unsuspend(id, audit, now))
+        write_tx!(self, user_admin::unsuspend_user(id, audit, now))
     }
 
-    /// Signs all devices of a person out.
-    pub async fn sign_out_everywhere(
+    /// Signs out all devices of a user.
+    pub async fn revoke_all_devices(
         &self,
         id: UserId,
         audit: NewAudit,
         now: Timestamp,
     ) -> Result<UserChangeOutcome> {
-        change!(self, user_admin::sign_out_everywhere(id, audit, now))
+        write_tx!(self, user_admin::revoke_all_devices(id, audit, now))
     }
 }

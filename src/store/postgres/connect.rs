@@ -1,4 +1,4 @@
-//! Opening connections to PostgreSQL: limits on everything, TLS, one runtime each.
+//! Opens connections to PostgreSQL: time limits on everything, TLS, one runtime each.
 
 use std::borrow::{Borrow, BorrowMut};
 use std::sync::Arc;
@@ -17,21 +17,22 @@ use super::runtime::OwnRuntime;
 use super::{Conn, tls};
 use crate::error::StoreError;
 
-/// What the server itself enforces; below the deadline of a caller, so that it answers first.
-const LIMITS: &str = "-c statement_timeout=1400 -c lock_timeout=1000 \
+/// Limits that the server itself enforces; below a caller's deadline, so that the server answers
+/// first.
+const SERVER_LIMITS: &str = "-c statement_timeout=1400 -c lock_timeout=1000 \
                       -c idle_in_transaction_session_timeout=5000";
-/// How long a connection may take to come up, all handshakes included.
+/// How long opening a connection may take, including all handshakes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a statement may take before we take the server for dead.
+/// How long a statement may take before the server counts as unresponsive.
 const STATEMENT_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// How long statements may take.
+/// How long statements on a connection may take.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StatementTimeout {
-    /// As people who wait for an answer need it.
-    Short,
-    /// As a migration needs it.
-    Endless,
+    /// The normal limit, for operations that a caller waits for.
+    Normal,
+    /// No limit, for migrations.
+    Unlimited,
 }
 
 /// Opens connections to one database.
@@ -41,13 +42,13 @@ pub(crate) struct PgConnectionManager {
 }
 
 impl PgConnectionManager {
-    /// Understands a URL; see [`crate::StoreConfig::url`].
+    /// Parses a URL; see [`crate::StoreConfig::url`].
     pub(crate) fn new(url: &str) -> Result<Self, StoreError> {
-        let (rest, mode, root) = split(url);
+        let (base_url, mode, root) = split_tls_params(url);
         let (mode, trust) = tls::policy(mode, root)?;
-        let mut config: tokio_postgres::Config = rest
+        let mut config: tokio_postgres::Config = base_url
             .parse()
-            .map_err(|error| StoreError::Internal(format!("the database URL: {error}")))?;
+            .map_err(|error| StoreError::Internal(format!("invalid database URL: {error}")))?;
         config
             .ssl_mode(mode)
             .connect_timeout(CONNECT_TIMEOUT)
@@ -66,56 +67,58 @@ impl PgConnectionManager {
         Ok(Self { config, tls })
     }
 
-    /// A new connection.
-    pub(crate) fn open(&self, patience: StatementTimeout) -> Result<PgConnection, StoreError> {
+    /// Opens a new connection.
+    pub(crate) fn open(&self, timeout: StatementTimeout) -> Result<PgConnection, StoreError> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| StoreError::unavailable(&error))?;
         let mut config = self.config.clone();
-        if patience == StatementTimeout::Short {
-            // What the URL itself says comes last and so wins.
-            let own = config.get_options().unwrap_or_default();
-            config.options(format!("{LIMITS} {own}"));
+        if timeout == StatementTimeout::Normal {
+            // Options of the URL itself come last and therefore win.
+            let url_options = config.get_options().unwrap_or_default();
+            config.options(format!("{SERVER_LIMITS} {url_options}"));
         }
-        let late = || StoreError::Unavailable("PostgreSQL did not answer in time".into());
-        let (wire, inner) = runtime.block_on(async {
-            let opening = async {
-                let (client, wire) = self.dial(&config, &runtime).await?;
+        let timed_out = || StoreError::Unavailable("PostgreSQL did not answer in time".into());
+        let (io_task, inner) = runtime.block_on(async {
+            let connect = async {
+                let (client, io_task) = self.connect_client(&config, &runtime).await?;
                 let inner = AsyncPgConnection::try_from(client).await;
-                Ok((wire, inner.map_err(|error| StoreError::unavailable(&error))?))
+                Ok((io_task, inner.map_err(|error| StoreError::unavailable(&error))?))
             };
-            tokio::time::timeout(CONNECT_TIMEOUT, opening).await.unwrap_or_else(|_| Err(late()))
+            tokio::time::timeout(CONNECT_TIMEOUT, connect)
+                .await
+                .unwrap_or_else(|_| Err(timed_out()))
         })?;
-        let patience = (patience == StatementTimeout::Short).then_some(STATEMENT_TIMEOUT);
-        let runtime = OwnRuntime { runtime: Arc::new(runtime), wire, patience };
-        runtime.clone().hand_over();
+        let statement_timeout = (timeout == StatementTimeout::Normal).then_some(STATEMENT_TIMEOUT);
+        let runtime = OwnRuntime { runtime: Arc::new(runtime), io_task, statement_timeout };
+        runtime.clone().set_for_next_connection();
         Ok(PgConnection { conn: Conn::from(inner), runtime })
     }
 
-    async fn dial(
+    async fn connect_client(
         &self,
         config: &tokio_postgres::Config,
         runtime: &Runtime,
     ) -> Result<(Client, AbortHandle), StoreError> {
         let failed = |error: tokio_postgres::Error| StoreError::unavailable(&error);
-        // What the task ends with is also the answer to whatever was asked meanwhile.
+        // If this task ends with an error, the client reports it to every pending statement.
         match &self.tls {
             Some(tls) => {
-                let (client, wire) = config.connect(tls.clone()).await.map_err(failed)?;
-                let wire = runtime.spawn(async move { drop(wire.await) });
-                Ok((client, wire.abort_handle()))
+                let (client, io_task) = config.connect(tls.clone()).await.map_err(failed)?;
+                let io_task = runtime.spawn(async move { drop(io_task.await) });
+                Ok((client, io_task.abort_handle()))
             }
             None => {
-                let (client, wire) = config.connect(NoTls).await.map_err(failed)?;
-                let wire = runtime.spawn(async move { drop(wire.await) });
-                Ok((client, wire.abort_handle()))
+                let (client, io_task) = config.connect(NoTls).await.map_err(failed)?;
+                let io_task = runtime.spawn(async move { drop(io_task.await) });
+                Ok((client, io_task.abort_handle()))
             }
         }
     }
 }
 
-/// A connection, and the runtime through which to see whether it still is one.
+/// A connection, and the runtime through which its state is checked.
 pub(crate) struct PgConnection {
     conn: Conn,
     runtime: OwnRuntime,
@@ -138,35 +141,36 @@ impl ManageConnection for PgConnectionManager {
     type Error = StoreError;
 
     fn connect(&self) -> Result<PgConnection, StoreError> {
-        self.open(StatementTimeout::Short)
+        self.open(StatementTimeout::Normal)
     }
 
-    fn is_valid(&self, line: &mut PgConnection) -> Result<(), StoreError> {
-        if line.runtime.finds_itself_cut() {
+    fn is_valid(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        if connection.runtime.poll_is_closed() {
             return Err(StoreError::Unavailable("PostgreSQL closed the connection".into()));
         }
         Ok(())
     }
 
-    fn has_broken(&self, line: &mut PgConnection) -> bool {
+    fn has_broken(&self, connection: &mut PgConnection) -> bool {
         type Transactions = <Conn as diesel::Connection>::TransactionManager;
-        line.runtime.is_cut() || Transactions::is_broken_transaction_manager(&mut line.conn)
+        connection.runtime.is_closed()
+            || Transactions::is_broken_transaction_manager(&mut connection.conn)
     }
 }
 
-/// Takes `sslmode` and `sslrootcert` out of a URL: the driver does not know all their words.
-fn split(url: &str) -> (String, Option<&str>, Option<&str>) {
+/// Splits `sslmode` and `sslrootcert` off a URL: the driver does not know all their values.
+fn split_tls_params(url: &str) -> (String, Option<&str>, Option<&str>) {
     let Some((base, query)) = url.split_once('?') else { return (url.to_owned(), None, None) };
-    let (mut mode, mut root, mut rest) = (None, None, Vec::new());
+    let (mut mode, mut root, mut others) = (None, None, Vec::new());
     for pair in query.split('&') {
         match pair.split_once('=') {
             Some(("sslmode", value)) => mode = Some(value),
             Some(("sslrootcert", value)) => root = Some(value),
-            _ => rest.push(pair),
+            _ => others.push(pair),
         }
     }
-    let mark = if rest.is_empty() { "" } else { "?" };
-    (format!("{base}{mark}{}", rest.join("&")), mode, root)
+    let separator = if others.is_empty() { "" } else { "?" };
+    (format!("{base}{separator}{}", others.join("&")), mode, root)
 }
 
 #[cfg(test)]
@@ -177,8 +181,8 @@ mod tests {
     fn tls_parameters_are_split_from_postgres_url() {
         let url = "postgres://u:p@h/d?sslmode=verify-full&application_name=x&sslrootcert=/ca.pem";
         let rest = "postgres://u:p@h/d?application_name=x".to_owned();
-        assert_eq!(split(url), (rest, Some("verify-full"), Some("/ca.pem")));
-        assert_eq!(split("postgres://h/d?sslmode=disable").0, "postgres://h/d");
+        assert_eq!(split_tls_params(url), (rest, Some("verify-full"), Some("/ca.pem")));
+        assert_eq!(split_tls_params("postgres://h/d?sslmode=disable").0, "postgres://h/d");
     }
 
     #[test]

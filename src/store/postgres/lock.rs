@@ -1,4 +1,4 @@
-//! A lock that ends with the process: a connection of its own that does nothing else.
+//! A lock that ends with the process: a dedicated connection that does nothing else.
 
 use std::borrow::BorrowMut;
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use diesel::connection::SimpleConnection;
 use super::{Conn, PgConnectionManager, StatementTimeout};
 use crate::error::{Result, StoreError};
 
-/// How often it is seen whether the connection still stands.
+/// How often the connection is checked.
 const LOCK_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The server is to notice a cut later than we do (3, 1, 5 against our 2, 1, 2 s), so that we have
-/// stopped before the lock is free.
-const KEEPALIVE: &str = "SET tcp_keepalives_idle = 3; SET tcp_keepalives_interval = 1; \
+/// The server must notice a broken connection later than this node (keepalive 3, 1, 5 against our
+/// 2, 1, 2 s), so that this node has stopped before the lock is free.
+const SET_KEEPALIVE: &str = "SET tcp_keepalives_idle = 3; SET tcp_keepalives_interval = 1; \
                          SET tcp_keepalives_count = 5";
 
-/// Held as long as this lives and the connection stands; taken again whenever it breaks.
+/// Held while this value lives and the connection stands; acquired again whenever it breaks.
 pub(crate) struct AdvisoryLock {
     shared: Arc<AdvisoryLockShared>,
     thread: Thread,
@@ -27,24 +27,24 @@ pub(crate) struct AdvisoryLock {
 
 #[derive(Default)]
 struct AdvisoryLockShared {
-    held: AtomicBool,
-    over: AtomicBool,
+    is_held: AtomicBool,
+    is_stopped: AtomicBool,
 }
 
 impl AdvisoryLock {
-    /// Takes the advisory lock of this number in the background.
+    /// Acquires the advisory lock with this number in the background.
     pub(crate) fn take(url: &str, number: i64) -> Result<Self> {
         let manager = PgConnectionManager::new(url)?;
         let shared = Arc::new(AdvisoryLockShared::default());
-        let mine = Arc::clone(&shared);
+        let thread_shared = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("postgres-lock".into())
             .spawn(move || {
-                while !mine.over.load(Ordering::Acquire) {
-                    if let Err(error) = hold(&manager, number, &mine) {
+                while !thread_shared.is_stopped.load(Ordering::Acquire) {
+                    if let Err(error) = acquire_and_hold(&manager, number, &thread_shared) {
                         tracing::warn!(%error, "node advisory lock error");
                     }
-                    mine.held.store(false, Ordering::Release);
+                    thread_shared.is_held.store(false, Ordering::Release);
                     std::thread::park_timeout(LOCK_CHECK_INTERVAL / 2);
                 }
             })
@@ -52,25 +52,29 @@ impl AdvisoryLock {
         Ok(Self { shared, thread: thread.thread().clone() })
     }
 
-    /// Whether it is held just now.
+    /// Whether the lock is held right now.
     pub(crate) fn is_held(&self) -> bool {
-        self.shared.held.load(Ordering::Acquire)
+        self.shared.is_held.load(Ordering::Acquire)
     }
 }
 
 impl Drop for AdvisoryLock {
     fn drop(&mut self) {
-        self.shared.over.store(true, Ordering::Release);
+        self.shared.is_stopped.store(true, Ordering::Release);
         self.thread.unpark();
     }
 }
 
-fn hold(manager: &PgConnectionManager, number: i64, shared: &AdvisoryLockShared) -> Result<()> {
-    let mut line = manager.open(StatementTimeout::Short)?;
-    let conn: &mut Conn = line.borrow_mut();
-    conn.batch_execute(&format!("{KEEPALIVE}; SELECT pg_advisory_lock({number})"))?;
-    shared.held.store(true, Ordering::Release);
-    while !shared.over.load(Ordering::Acquire) {
+fn acquire_and_hold(
+    manager: &PgConnectionManager,
+    number: i64,
+    shared: &AdvisoryLockShared,
+) -> Result<()> {
+    let mut connection = manager.open(StatementTimeout::Normal)?;
+    let conn: &mut Conn = connection.borrow_mut();
+    conn.batch_execute(&format!("{SET_KEEPALIVE}; SELECT pg_advisory_lock({number})"))?;
+    shared.is_held.store(true, Ordering::Release);
+    while !shared.is_stopped.load(Ordering::Acquire) {
         std::thread::park_timeout(LOCK_CHECK_INTERVAL);
         conn.batch_execute("SELECT 1")?;
     }

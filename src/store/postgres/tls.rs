@@ -1,4 +1,4 @@
-//! TLS to PostgreSQL, with the words of libpq's `sslmode`.
+//! TLS to PostgreSQL, configured by the values of libpq's `sslmode`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,61 +12,65 @@ use tokio_postgres::config::SslMode;
 
 use crate::error::StoreError;
 
-/// Which certificate of a server will do.
+/// Which server certificates are accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Trust {
-    /// Any: protects from those who listen, not from those who pretend to be the server.
-    Anyone,
-    /// One that names the host and leads to a root of the system.
-    System,
-    /// One that names the host and leads to a root in this PEM file.
-    File(String),
+    /// Any: protects against eavesdropping, not against impersonation of the server.
+    AnyCertificate,
+    /// One that names the host and chains to a root of the system.
+    SystemRoots,
+    /// One that names the host and chains to a root in this PEM file.
+    PemFile(String),
 }
 
-/// What `sslmode` and `sslrootcert` of a URL come to.
+/// The meaning of a URL's `sslmode` and `sslrootcert`.
 pub(super) fn policy(
     mode: Option<&str>,
     root: Option<&str>,
 ) -> Result<(SslMode, Trust), StoreError> {
     let trust = match root {
         None => None,
-        Some("system") => Some(Trust::System),
-        Some(path) => Some(Trust::File(path.to_owned())),
+        Some("system") => Some(Trust::SystemRoots),
+        Some(path) => Some(Trust::PemFile(path.to_owned())),
     };
     match mode {
-        Some("disable") => Ok((SslMode::Disable, Trust::Anyone)),
-        // Whoever takes plain text for an answer gains nothing from verifying.
-        None | Some("prefer") => Ok((SslMode::Prefer, Trust::Anyone)),
-        Some("require") => Ok((SslMode::Require, trust.unwrap_or(Trust::Anyone))),
-        Some("verify-ca" | "verify-full") => Ok((SslMode::Require, trust.unwrap_or(Trust::System))),
-        Some(other) => Err(StoreError::Internal(format!("no such sslmode: {other}"))),
+        Some("disable") => Ok((SslMode::Disable, Trust::AnyCertificate)),
+        // Whoever accepts an unencrypted connection gains nothing from verification.
+        None | Some("prefer") => Ok((SslMode::Prefer, Trust::AnyCertificate)),
+        Some("require") => Ok((SslMode::Require, trust.unwrap_or(Trust::AnyCertificate))),
+        Some("verify-ca" | "verify-full") => {
+            Ok((SslMode::Require, trust.unwrap_or(Trust::SystemRoots)))
+        }
+        Some(other) => Err(StoreError::Internal(format!("unknown sslmode: {other}"))),
     }
 }
 
-/// The client's side of it.
+/// The TLS client configuration for a trust policy.
 pub(super) fn config(trust: &Trust) -> Result<ClientConfig, StoreError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| StoreError::unavailable(&error))?;
     let config = match trust {
-        Trust::Anyone => builder
+        Trust::AnyCertificate => builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Unverified(provider)))
             .with_no_client_auth(),
-        Trust::System => builder.with_root_certificates(system()).with_no_client_auth(),
-        Trust::File(path) => builder.with_root_certificates(file(path)?).with_no_client_auth(),
+        Trust::SystemRoots => builder.with_root_certificates(system_roots()).with_no_client_auth(),
+        Trust::PemFile(path) => {
+            builder.with_root_certificates(pem_roots(path)?).with_no_client_auth()
+        }
     };
     Ok(config)
 }
 
-fn system() -> RootCertStore {
+fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     roots
 }
 
-fn file(path: &str) -> Result<RootCertStore, StoreError> {
+fn pem_roots(path: &str) -> Result<RootCertStore, StoreError> {
     let unreadable = |error: &dyn std::error::Error| {
         StoreError::Unavailable(format!("sslrootcert {path}: {}", crate::error::causes(error)))
     };
@@ -77,12 +81,14 @@ fn file(path: &str) -> Result<RootCertStore, StoreError> {
         roots.add(certificate).map_err(|error| unreadable(&error))?;
     }
     if roots.is_empty() {
-        return Err(StoreError::Unavailable(format!("sslrootcert {path}: no certificate in it")));
+        return Err(StoreError::Unavailable(format!(
+            "sslrootcert {path}: contains no certificate"
+        )));
     }
     Ok(roots)
 }
 
-/// Takes any certificate, as long as the server has its key.
+/// Accepts any certificate, as long as the server proves to have its key.
 #[derive(Debug)]
 struct Unverified(Arc<CryptoProvider>);
 
@@ -130,12 +136,12 @@ mod tests {
     #[test]
     fn sslmode_matches_libpq_semantics() {
         let of = |mode, root| policy(mode, root).unwrap();
-        assert_eq!(of(Some("disable"), None), (SslMode::Disable, Trust::Anyone));
-        assert_eq!(of(None, None), (SslMode::Prefer, Trust::Anyone));
-        assert_eq!(of(Some("require"), None), (SslMode::Require, Trust::Anyone));
-        assert_eq!(of(Some("require"), Some("system")), (SslMode::Require, Trust::System));
-        assert_eq!(of(Some("verify-full"), None), (SslMode::Require, Trust::System));
-        let file = Trust::File("ca.pem".into());
+        assert_eq!(of(Some("disable"), None), (SslMode::Disable, Trust::AnyCertificate));
+        assert_eq!(of(None, None), (SslMode::Prefer, Trust::AnyCertificate));
+        assert_eq!(of(Some("require"), None), (SslMode::Require, Trust::AnyCertificate));
+        assert_eq!(of(Some("require"), Some("system")), (SslMode::Require, Trust::SystemRoots));
+        assert_eq!(of(Some("verify-full"), None), (SslMode::Require, Trust::SystemRoots));
+        let file = Trust::PemFile("ca.pem".into());
         assert_eq!(of(Some("verify-ca"), Some("ca.pem")), (SslMode::Require, file));
         assert!(policy(Some("sometimes"), None).is_err());
     }

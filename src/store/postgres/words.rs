@@ -1,11 +1,11 @@
-//! The index of words: lexemes that are ours, no dictionary's, in one column.
+//! The full-text index: lexemes of our own tokenizer, no dictionary, in one column.
 
 use base::ids::MessageId;
 use diesel::sql_types::{BigInt, Text};
 use diesel::{QueryResult, RunQueryDsl, sql_query};
 
 use super::Conn;
-use crate::tokenizer::may_go_on;
+use crate::tokenizer::allows_prefix_match;
 use crate::types::{IdSql, Sql};
 
 #[derive(diesel::QueryableByName)]
@@ -14,7 +14,7 @@ struct PgNumber {
     id: i64,
 }
 
-pub(crate) fn put(c: &mut Conn, message: MessageId, words: &str) -> QueryResult<()> {
+pub(crate) fn insert(c: &mut Conn, message: MessageId, words: &str) -> QueryResult<()> {
     sql_query(
         "INSERT INTO search_entries (message_id, words) \
          VALUES ($1, array_to_tsvector(string_to_array($2, ' ')))",
@@ -25,7 +25,7 @@ pub(crate) fn put(c: &mut Conn, message: MessageId, words: &str) -> QueryResult<
     Ok(())
 }
 
-pub(crate) fn change(c: &mut Conn, entry: i64, words: &str) -> QueryResult<()> {
+pub(crate) fn update(c: &mut Conn, entry: i64, words: &str) -> QueryResult<()> {
     sql_query(
         "UPDATE search_entries SET words = array_to_tsvector(string_to_array($1, ' ')) \
          WHERE id = $2",
@@ -36,20 +36,20 @@ pub(crate) fn change(c: &mut Conn, entry: i64, words: &str) -> QueryResult<()> {
     Ok(())
 }
 
-/// The numbers below `before` of what is in one of the places and has all words, the highest
-/// first.
+/// The numbers below `before` of entries that are in one of the conversations and contain all
+/// words, highest first.
 pub(crate) fn find(
     c: &mut Conn,
-    places: &[String],
+    conversations: &[String],
     words: &[String],
     before: i64,
     limit: i64,
 ) -> QueryResult<Vec<i64>> {
     let quoted = |word: &String| format!("'{word}'");
-    let any: Vec<_> = places.iter().map(quoted).collect();
+    let any: Vec<_> = conversations.iter().map(quoted).collect();
     let all: Vec<_> = words.iter().map(quoted).collect();
-    let on = if words.last().is_some_and(|last| may_go_on(last)) { ":*" } else { "" };
-    let mut query = format!("{}{on}", all.join(" & "));
+    let suffix = if words.last().is_some_and(|last| allows_prefix_match(last)) { ":*" } else { "" };
+    let mut query = format!("{}{suffix}", all.join(" & "));
     if !any.is_empty() {
         query = format!("({}) & {query}", any.join(" | "));
     }

@@ -1,4 +1,4 @@
-//! People: they come, are found, and are counted exactly.
+//! User accounts: creation, lookup and an exact count.
 
 use base::clock::Timestamp;
 use base::ids::UserId;
@@ -17,16 +17,18 @@ pub(crate) fn register(
     user: NewUserRow,
     device: NewDeviceRow,
     refresh: NewRefresh,
-    cap: Option<u64>,
+    user_limit: Option<u64>,
     entry: NewAudit,
     now: Timestamp,
 ) -> QueryResult<RegisterOutcome> {
-    let count = hold_count(c)?;
-    if phone_taken(c, &user.phone)? {
+    let count = lock_user_count(c)?;
+    if is_phone_taken(c, &user.phone)? {
         return Ok(RegisterOutcome::PhoneTaken);
     }
-    if cap.is_some_and(|cap| u64::try_from(count).is_ok_and(|count| count >= cap)) {
-        return Ok(RegisterOutcome::CapReached);
+    if user_limit
+        .is_some_and(|user_limit| u64::try_from(count).is_ok_and(|count| count >= user_limit))
+    {
+        return Ok(RegisterOutcome::UserLimitReached);
     }
     let user = insert(c, &user, now)?;
     let device = sign_in::insert_device(c, &device, &refresh, now)?;
@@ -40,8 +42,8 @@ pub(crate) fn add(
     entry: NewAudit,
     now: Timestamp,
 ) -> QueryResult<AddUserOutcome> {
-    hold_count(c)?;
-    if phone_taken(c, &user.phone)? {
+    lock_user_count(c)?;
+    if is_phone_taken(c, &user.phone)? {
         return Ok(AddUserOutcome::PhoneTaken);
     }
     let user = insert(c, &user, now)?;
@@ -49,18 +51,18 @@ pub(crate) fn add(
     Ok(AddUserOutcome::Done(user))
 }
 
-/// How many people there are. Everybody who adds one holds this row: what they find while they
-/// do stays true until they are done.
-pub(super) fn hold_count(c: &mut Conn) -> QueryResult<i64> {
-    held!(counters::table.find("users").select(counters::value)).first(c)
+/// Number of users. Everyone who adds one locks this row, so what they read meanwhile stays true
+/// until their transaction ends.
+pub(super) fn lock_user_count(c: &mut Conn) -> QueryResult<i64> {
+    for_update!(counters::table.find("users").select(counters::value)).first(c)
 }
 
-/// Only under [`hold_count`].
-pub(super) fn phone_taken(c: &mut Conn, phone: &str) -> QueryResult<bool> {
+/// Whether a user has this phone number. Stable only under [`lock_user_count`].
+pub(super) fn is_phone_taken(c: &mut Conn, phone: &str) -> QueryResult<bool> {
     diesel::select(diesel::dsl::exists(users::table.filter(users::phone.eq(phone)))).get_result(c)
 }
 
-/// Only under [`hold_count`].
+/// Inserts a user and counts them. Call only under [`lock_user_count`].
 pub(super) fn insert(c: &mut Conn, user: &NewUserRow, now: Timestamp) -> QueryResult<UserRow> {
     diesel::update(counters::table.find("users"))
         .set(counters::value.eq(counters::value + 1))
@@ -79,8 +81,8 @@ pub(super) fn insert(c: &mut Conn, user: &NewUserRow, now: Timestamp) -> QueryRe
 }
 
 pub(crate) fn user(c: &mut Conn, id: UserId) -> QueryResult<Option<UserRow>> {
-    let person = users::table.find(Sql(id)).filter(users::deleted_at.is_null());
-    person.select(UserRow::as_select()).first(c).optional()
+    let query = users::table.find(Sql(id)).filter(users::deleted_at.is_null());
+    query.select(UserRow::as_select()).first(c).optional()
 }
 
 pub(crate) fn user_by_phone(c: &mut Conn, phone: String) -> QueryResult<Option<(UserRow, String)>> {

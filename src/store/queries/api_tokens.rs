@@ -1,4 +1,4 @@
-//! Tokens that machines sign in with.
+//! Tokens with which machines authenticate.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ const COLUMNS: (
     api_tokens::last_used_at,
 );
 
-fn token(row: Row) -> QueryResult<ApiToken> {
+fn to_api_token(row: Row) -> QueryResult<ApiToken> {
     let (id, name, scopes, created_by, created_at, expires_at, revoked_at, last_used_at) = row;
     let scopes = serde_json::from_value(scopes)
         .map_err(|error| diesel::result::Error::DeserializationError(Box::new(error)))?;
@@ -69,7 +69,7 @@ pub(crate) fn create_token(
         .returning(COLUMNS)
         .get_result(c)?;
     audit::insert(c, &entry, now)?;
-    token(row)
+    to_api_token(row)
 }
 
 pub(crate) fn token_by_hash(
@@ -84,14 +84,16 @@ pub(crate) fn token_by_hash(
         .select(COLUMNS)
         .first(c)
         .optional()?;
-    row.map(token).transpose()
+    row.map(to_api_token).transpose()
 }
 
-/// Remembers a use, unless one within the last minute is remembered.
+/// Records a use, unless one within the last minute is recorded.
 pub(crate) fn touch_token(c: &mut Conn, id: ApiTokenId, now: Timestamp) -> QueryResult<()> {
-    let stale = now - Duration::from_mins(1);
+    let a_minute_ago = now - Duration::from_mins(1);
     diesel::update(api_tokens::table.find(Sql(id)))
-        .filter(api_tokens::last_used_at.is_null().or(api_tokens::last_used_at.le(Sql(stale))))
+        .filter(
+            api_tokens::last_used_at.is_null().or(api_tokens::last_used_at.le(Sql(a_minute_ago))),
+        )
         .set(api_tokens::last_used_at.eq(Sql(now)))
         .execute(c)?;
     Ok(())
@@ -107,7 +109,7 @@ pub(crate) fn tokens(
     if let Some(after) = after {
         query = query.filter(api_tokens::id.gt(Sql(after)));
     }
-    query.load::<Row>(c)?.into_iter().map(token).collect()
+    query.load::<Row>(c)?.into_iter().map(to_api_token).collect()
 }
 
 pub(crate) fn revoke_token(

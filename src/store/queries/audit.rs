@@ -1,4 +1,4 @@
-//! Who did what: written with the deed, read from the newest back.
+//! The audit log: written in the transaction of the audited action, read newest first.
 
 use base::clock::Timestamp;
 use base::ids::AuditId;
@@ -51,9 +51,9 @@ pub(crate) fn audit_page(
     if let Some(action) = filter.action {
         query = query.filter(audit_entries::action.eq(action));
     }
-    if let Some(person) = filter.about {
-        let done_by = audit_entries::actor.is_not_null().and(audit_entries::actor.eq(Sql(person)));
-        let done_to = audit_entries::subject.eq(person.to_string());
+    if let Some(user) = filter.about {
+        let done_by = audit_entries::actor.is_not_null().and(audit_entries::actor.eq(Sql(user)));
+        let done_to = audit_entries::subject.eq(user.to_string());
         query = query.filter(done_by.assume_not_null().or(done_to));
     }
     query.load(c)

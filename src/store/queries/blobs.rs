@@ -1,8 +1,8 @@
-//! Bytes of files: once for the same content, and gone when nobody refers to them.
+//! Blobs: stored once per content, deleted when nothing refers to them.
 //!
 //! A row is `coming` before its object is put into storage and `here` after, in the transaction
 //! that first refers to it; it is `going` before the object is removed, and never comes back: the
-//! same content has a new row then, and its object another name. So at any moment every reference
+//! same content then gets a new row, and its object another name. So at any moment every reference
 //! has its object and every object its row.
 
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::rows::{BlobClaimOutcome, BlobRow};
 use crate::schema::{attachments, blobs};
 use crate::types::Sql;
 
-/// How long whoever claimed bytes has to put them into storage.
+/// How long the maker of a claim has to put the content into storage.
 const BLOB_CLAIM_TTL: Duration = Duration::from_hours(1);
 
-/// Where bytes are, or under which name they are to be put.
+/// The stored blob with this hash, or the id under which its content is to be stored.
 pub(crate) fn claim_blob(
     c: &mut Conn,
     new: BlobRow,
@@ -37,33 +37,35 @@ pub(crate) fn claim_blob(
             ))
             .on_conflict_do_nothing()
             .execute(c)?;
-        let known = blobs::table
+        let existing = blobs::table
             .filter(blobs::hash.eq(&new.hash))
             .filter(blobs::state.ne("going"))
             .select((blobs::id, blobs::state));
-        // What stood in the way may have been doomed before it could be held: then nothing does.
-        if let Some(found) = held!(known).first(c).optional()? {
+        // The conflicting row may have been marked `going` before it could be locked: then nothing
+        // conflicts any more, and the insert is retried.
+        if let Some(found) = for_update!(existing).first(c).optional()? {
             break found;
         }
     };
     if state == "here" {
-        return Ok(BlobClaimOutcome::Here(id));
+        return Ok(BlobClaimOutcome::Stored(id));
     }
     diesel::update(blobs::table.find(Sql(id))).set(blobs::since.eq(Sql(now))).execute(c)?;
-    Ok(BlobClaimOutcome::Coming(id))
+    Ok(BlobClaimOutcome::UploadNeeded(id))
 }
 
-/// Those of these bytes that are claimed or in storage, which they stay until the transaction ends.
+/// Those of these blobs that are claimed or stored; locked, so they stay so until the transaction
+/// ends.
 pub(super) fn claimed(c: &mut Conn, ids: &[BlobId]) -> QueryResult<Vec<BlobId>> {
     let rows = blobs::table
         .filter(blobs::id.eq_any(ids.iter().copied().map(Sql)))
         .filter(blobs::state.ne("going"))
         .order(blobs::id)
         .select(blobs::id);
-    held!(rows).load(c)
+    for_update!(rows).load(c)
 }
 
-/// Bytes that are claimed are in storage, and about to be referred to.
+/// Marks claimed blobs as stored; a reference to them is about to be written.
 pub(super) fn finish_claim(c: &mut Conn, ids: &[BlobId], now: Timestamp) -> QueryResult<()> {
     let coming = blobs::table
         .filter(blobs::id.eq_any(ids.iter().copied().map(Sql)))
@@ -72,18 +74,16 @@ pub(super) fn finish_claim(c: &mut Conn, ids: &[BlobId], now: Timestamp) -> Quer
     Ok(())
 }
 
-/// Gives claims up; whoever claimed the same bytes meanwhile claims them again.
+/// Abandons claims; whoever claimed the same content meanwhile claims it again.
 pub(super) fn abandon(c: &mut Conn, ids: Vec<BlobId>, now: Timestamp) -> QueryResult<()> {
-    let claimed = blobs::table
+    let claims = blobs::table
         .filter(blobs::id.eq_any(ids.into_iter().map(Sql)))
         .filter(blobs::state.eq("coming"));
-    diesel::update(claimed)
-        .set((blobs::state.eq("going"), blobs::since.eq(Sql(now))))
-        .execute(c)?;
+    diesel::update(claims).set((blobs::state.eq("going"), blobs::since.eq(Sql(now)))).execute(c)?;
     Ok(())
 }
 
-/// Dooms those of these bytes to which no file refers any more.
+/// Marks those of these blobs for deletion to which no attachment refers any more.
 pub(super) fn mark_for_deletion(
     c: &mut Conn,
     mut ids: Vec<BlobId>,
@@ -92,10 +92,10 @@ pub(super) fn mark_for_deletion(
     ids.sort_unstable();
     ids.dedup();
     let all = || ids.iter().copied().map(Sql);
-    // Held first, so that what is asked next is asked after whoever refers to them just now.
+    // Locked first, so that the next query sees references that were being written just now.
     let rows = blobs::table.filter(blobs::id.eq_any(all())).order(blobs::id).select(blobs::id);
-    held!(rows).load::<BlobId>(c)?;
-    let referred = attachments::table.filter(
+    for_update!(rows).load::<BlobId>(c)?;
+    let references = attachments::table.filter(
         attachments::blob_id
             .eq(blobs::id)
             .or(attachments::thumbnail_id.assume_not_null().eq(blobs::id)),
@@ -104,23 +104,26 @@ pub(super) fn mark_for_deletion(
         blobs::table
             .filter(blobs::id.eq_any(all()))
             .filter(blobs::state.eq("here"))
-            .filter(diesel::dsl::not(exists(referred))),
+            .filter(diesel::dsl::not(exists(references))),
     )
     .set((blobs::state.eq("going"), blobs::since.eq(Sql(now))))
     .execute(c)?;
     Ok(())
 }
 
-/// Gives up every claim that was made before then: whoever made it is no more.
+/// Abandons every claim made before that instant, as its maker is gone.
 pub(crate) fn abandon_claims(c: &mut Conn, before: Timestamp) -> QueryResult<usize> {
-    let claimed =
+    let claims =
         blobs::table.filter(blobs::state.eq("coming")).filter(blobs::since.le(Sql(before)));
-    diesel::update(claimed).set(blobs::state.eq("going")).execute(c)
+    diesel::update(claims).set(blobs::state.eq("going")).execute(c)
 }
 
-/// Some of the bytes that are to be removed from storage, those among them whose putter was never
-/// heard of again.
-pub(crate) fn doomed_blobs(c: &mut Conn, limit: i64, now: Timestamp) -> QueryResult<Vec<BlobRow>> {
+/// Some of the blobs whose content is to be removed from storage, including expired claims.
+pub(crate) fn blobs_to_delete(
+    c: &mut Conn,
+    limit: i64,
+    now: Timestamp,
+) -> QueryResult<Vec<BlobRow>> {
     abandon_claims(c, now - BLOB_CLAIM_TTL)?;
     blobs::table
         .filter(blobs::state.eq("going"))
@@ -130,10 +133,10 @@ pub(crate) fn doomed_blobs(c: &mut Conn, limit: i64, now: Timestamp) -> QueryRes
         .load(c)
 }
 
-/// Forgets bytes that were removed from storage.
-pub(crate) fn forget_blobs(c: &mut Conn, ids: Vec<BlobId>) -> QueryResult<usize> {
-    let gone = blobs::table
+/// Deletes the rows of blobs whose content was removed from storage.
+pub(crate) fn delete_blobs(c: &mut Conn, ids: Vec<BlobId>) -> QueryResult<usize> {
+    let deleted = blobs::table
         .filter(blobs::id.eq_any(ids.into_iter().map(Sql)))
         .filter(blobs::state.eq("going"));
-    diesel::delete(gone).execute(c)
+    diesel::delete(deleted).execute(c)
 }

@@ -1,4 +1,4 @@
-//! Calls: begun, answered, closed exactly once, and remembered.
+//! Calls: created, answered, closed exactly once, and listed as history.
 
 use std::collections::HashMap;
 
@@ -15,36 +15,36 @@ use crate::rows::{
 use crate::schema::{call_people, calls, outbox, users};
 use crate::types::Sql;
 
-pub(crate) fn call_reach(
+pub(crate) fn call_permission(
     c: &mut Conn,
     me: UserId,
     other: UserId,
-    reach: InvitationRule,
+    rule: InvitationRule,
 ) -> QueryResult<CallPermission> {
-    let person = users::table.find(Sql(other)).filter(users::deleted_at.is_null());
-    let known: i64 = person.count().get_result(c)?;
-    if known == 0 || me == other {
-        return Ok(CallPermission::NoSuchUser);
+    let callee = users::table.find(Sql(other)).filter(users::deleted_at.is_null());
+    let count: i64 = callee.count().get_result(c)?;
+    if count == 0 || me == other {
+        return Ok(CallPermission::UserNotFound);
     }
-    if contacts::is_blocked(c, me, other)? || !contacts::knows(c, me, &[other], reach)? {
+    if contacts::is_blocked(c, me, other)? || !contacts::is_within_reach(c, me, &[other], rule)? {
         return Ok(CallPermission::NotAllowed);
     }
-    let unheard = contacts::is_blocked(c, other, me)?;
-    Ok(if unheard { CallPermission::Unheard } else { CallPermission::Allowed })
+    let is_shadow_blocked = contacts::is_blocked(c, other, me)?;
+    Ok(if is_shadow_blocked { CallPermission::ShadowBlocked } else { CallPermission::Allowed })
 }
 
-/// Whether a write that carries no proof, or one that holds, may go on.
-fn may_write(c: &mut Conn, fence: Option<&FencingTokenRow>) -> QueryResult<bool> {
-    fence.map_or(Ok(true), |fence| cluster::holds(c, fence))
+/// Whether a write may proceed: it carries no fencing token, or a valid one.
+fn may_write(c: &mut Conn, token: Option<&FencingTokenRow>) -> QueryResult<bool> {
+    token.map_or(Ok(true), |token| cluster::is_token_valid(c, token))
 }
 
-pub(crate) fn begin_call(
+pub(crate) fn create_call(
     c: &mut Conn,
     new: NewCall,
-    fence: Option<FencingTokenRow>,
+    token: Option<FencingTokenRow>,
     now: Timestamp,
 ) -> QueryResult<CallWriteOutcome> {
-    if !may_write(c, fence.as_ref())? {
+    if !may_write(c, token.as_ref())? {
         return Ok(CallWriteOutcome::Fenced);
     }
     diesel::insert_into(calls::table)
@@ -59,9 +59,12 @@ pub(crate) fn begin_call(
         ))
         .execute(c)?;
     let caller = (new.created_by, CallOutcome::Joined, false);
-    let called = new.callees.iter().map(|user| (*user, CallOutcome::Called, false));
-    let unheard = new.unheard.iter().map(|user| (*user, CallOutcome::Called, true));
-    for (user, outcome, withheld) in std::iter::once(caller).chain(called).chain(unheard) {
+    let callees = new.callees.iter().map(|user| (*user, CallOutcome::Called, false));
+    let shadow_blocked_callees =
+        new.shadow_blocked.iter().map(|user| (*user, CallOutcome::Called, true));
+    for (user, outcome, withheld) in
+        std::iter::once(caller).chain(callees).chain(shadow_blocked_callees)
+    {
         diesel::insert_into(call_people::table)
             .values((
                 call_people::call_id.eq(Sql(new.id)),
@@ -72,7 +75,7 @@ pub(crate) fn begin_call(
             .execute(c)?;
     }
     if !new.callees.is_empty() {
-        let news = json!({
+        let payload = json!({
             "call_id": new.id,
             "from": new.created_by,
             "to": new.callees,
@@ -80,74 +83,75 @@ pub(crate) fn begin_call(
             "conversation_id": new.conversation_id,
             "expires_at": new.rings_until,
         });
-        note(c, "call", news, now)?;
+        enqueue_outbox(c, "call", payload, now)?;
     }
     Ok(CallWriteOutcome::Done)
 }
 
-pub(crate) fn ring_call(
+pub(crate) fn add_callee(
     c: &mut Conn,
     id: CallId,
     from: UserId,
-    (user, heard): (UserId, bool),
+    (user, is_notified): (UserId, bool),
     rings_until: Timestamp,
     now: Timestamp,
 ) -> QueryResult<bool> {
-    // Written to, so that its end waits until this is written, or the other way round.
+    // An update, so that it serialises with closing the call.
     let open = calls::table.find(Sql(id)).filter(calls::ended_at.is_null());
     if diesel::update(open).set(calls::media.eq(calls::media)).execute(c)? == 0 {
         return Ok(false);
     }
-    let called = diesel::insert_into(call_people::table).values((
+    let callee = diesel::insert_into(call_people::table).values((
         call_people::call_id.eq(Sql(id)),
         call_people::user_id.eq(Sql(user)),
         call_people::outcome.eq(CallOutcome::Called),
-        call_people::withheld.eq(!heard),
+        call_people::withheld.eq(!is_notified),
     ));
-    if !heard {
-        called.on_conflict_do_nothing().execute(c)?;
+    if !is_notified {
+        callee.on_conflict_do_nothing().execute(c)?;
         return Ok(true);
     }
-    called
+    callee
         .on_conflict((call_people::call_id, call_people::user_id))
         .do_update()
-        .set(call_people::withheld.eq(false)) // somebody else may have called in vain
+        // Somebody else may have called them before without notifying them.
+        .set(call_people::withheld.eq(false))
         .execute(c)?;
-    let news = json!({ "call_id": id, "from": from, "to": [user], "expires_at": rings_until });
-    note(c, "call", news, now)?;
+    let payload = json!({ "call_id": id, "from": from, "to": [user], "expires_at": rings_until });
+    enqueue_outbox(c, "call", payload, now)?;
     Ok(true)
 }
 
 pub(crate) fn answer_call(
     c: &mut Conn,
     id: CallId,
-    fence: Option<FencingTokenRow>,
+    token: Option<FencingTokenRow>,
     now: Timestamp,
 ) -> QueryResult<CallWriteOutcome> {
-    if !may_write(c, fence.as_ref())? {
+    if !may_write(c, token.as_ref())? {
         return Ok(CallWriteOutcome::Fenced);
     }
     let open = calls::table.find(Sql(id)).filter(calls::answered_at.is_null());
     let open = open.filter(calls::ended_at.is_null());
     let changed = diesel::update(open).set(calls::answered_at.eq(Sql(now))).execute(c)?;
-    Ok(if changed == 1 { CallWriteOutcome::Done } else { CallWriteOutcome::Already })
+    Ok(if changed == 1 { CallWriteOutcome::Done } else { CallWriteOutcome::AlreadyDone })
 }
 
-pub(crate) fn keep_call(
+pub(crate) fn save_call_state(
     c: &mut Conn,
     id: CallId,
     state: Value,
-    fence: Option<FencingTokenRow>,
+    token: Option<FencingTokenRow>,
 ) -> QueryResult<CallWriteOutcome> {
-    if !may_write(c, fence.as_ref())? {
+    if !may_write(c, token.as_ref())? {
         return Ok(CallWriteOutcome::Fenced);
     }
     let open = calls::table.find(Sql(id)).filter(calls::ended_at.is_null());
     let changed = diesel::update(open).set(calls::state.eq(Sql(state))).execute(c)?;
-    Ok(if changed == 1 { CallWriteOutcome::Done } else { CallWriteOutcome::Already })
+    Ok(if changed == 1 { CallWriteOutcome::Done } else { CallWriteOutcome::AlreadyDone })
 }
 
-pub(crate) fn kept_call(c: &mut Conn, id: CallId) -> QueryResult<Option<Value>> {
+pub(crate) fn call_state(c: &mut Conn, id: CallId) -> QueryResult<Option<Value>> {
     let open = calls::table.find(Sql(id)).filter(calls::ended_at.is_null());
     Ok(open.select(calls::state).first::<Option<Value>>(c).optional()?.flatten())
 }
@@ -155,10 +159,10 @@ pub(crate) fn kept_call(c: &mut Conn, id: CallId) -> QueryResult<Option<Value>> 
 pub(crate) fn end_call(
     c: &mut Conn,
     end: EndedCall,
-    fence: Option<FencingTokenRow>,
+    token: Option<FencingTokenRow>,
     now: Timestamp,
 ) -> QueryResult<CallWriteOutcome> {
-    if !may_write(c, fence.as_ref())? {
+    if !may_write(c, token.as_ref())? {
         return Ok(CallWriteOutcome::Fenced);
     }
     let open = calls::table.find(Sql(end.id)).filter(calls::ended_at.is_null());
@@ -171,44 +175,44 @@ pub(crate) fn end_call(
         ))
         .execute(c)?;
     if closed == 0 {
-        return Ok(CallWriteOutcome::Already);
+        return Ok(CallWriteOutcome::AlreadyDone);
     }
-    for person in &end.people {
-        put(c, end.id, person)?;
+    for person in &end.participants {
+        upsert_participant(c, end.id, person)?;
     }
-    let with = |outcome| {
+    let with_outcome = |outcome| {
         let people = call_people::table.filter(call_people::call_id.eq(Sql(end.id)));
         people.filter(call_people::outcome.eq(outcome))
     };
-    // Whoever came in after all knows of it.
-    let came = with(CallOutcome::Joined).filter(call_people::withheld.eq(true));
-    diesel::update(came).set(call_people::withheld.eq(false)).execute(c)?;
-    let missed: Vec<UserId> = with(CallOutcome::Missed)
+    // A participant who joined after all knows of the call.
+    let joined = with_outcome(CallOutcome::Joined).filter(call_people::withheld.eq(true));
+    diesel::update(joined).set(call_people::withheld.eq(false)).execute(c)?;
+    let missed: Vec<UserId> = with_outcome(CallOutcome::Missed)
         .filter(call_people::withheld.eq(false))
         .order(call_people::user_id)
         .select(call_people::user_id)
         .load(c)?;
-    // Written down as called, but never rung: nobody knows of them but history.
-    never_came(c, end.id)?;
+    // Recorded as called but never rung: only the history shows them.
+    mark_unreached_missed(c, end.id)?;
     if !missed.is_empty() {
-        let news = json!({ "call_id": end.id, "to": missed, "reason": end.reason });
-        note(c, "call_missed", news, now)?;
+        let payload = json!({ "call_id": end.id, "to": missed, "reason": end.reason });
+        enqueue_outbox(c, "call_missed", payload, now)?;
     }
-    if let Some(fence) = fence {
-        cluster::release(c, fence)?;
+    if let Some(token) = token {
+        cluster::release_lease(c, token)?;
     }
     Ok(CallWriteOutcome::Done)
 }
 
-fn never_came(c: &mut Conn, id: CallId) -> QueryResult<()> {
-    let rang = call_people::table
+fn mark_unreached_missed(c: &mut Conn, id: CallId) -> QueryResult<()> {
+    let unreached = call_people::table
         .filter(call_people::call_id.eq(Sql(id)))
         .filter(call_people::outcome.eq(CallOutcome::Called));
-    diesel::update(rang).set(call_people::outcome.eq(CallOutcome::Missed)).execute(c)?;
+    diesel::update(unreached).set(call_people::outcome.eq(CallOutcome::Missed)).execute(c)?;
     Ok(())
 }
 
-fn put(c: &mut Conn, call: CallId, person: &CallParticipantRow) -> QueryResult<()> {
+fn upsert_participant(c: &mut Conn, call: CallId, person: &CallParticipantRow) -> QueryResult<()> {
     let outcome = || {
         (
             call_people::outcome.eq(person.outcome),
@@ -229,11 +233,11 @@ fn put(c: &mut Conn, call: CallId, person: &CallParticipantRow) -> QueryResult<(
     Ok(())
 }
 
-fn note(c: &mut Conn, topic: &str, news: Value, now: Timestamp) -> QueryResult<()> {
+fn enqueue_outbox(c: &mut Conn, topic: &str, payload: Value, now: Timestamp) -> QueryResult<()> {
     diesel::insert_into(outbox::table)
         .values((
             outbox::topic.eq(topic),
-            outbox::payload.eq(Sql(news)),
+            outbox::payload.eq(Sql(payload)),
             outbox::created_at.eq(Sql(now)),
         ))
         .execute(c)?;
@@ -255,13 +259,13 @@ pub(crate) fn close_calls(c: &mut Conn, ids: Vec<CallId>, now: Timestamp) -> Que
         );
         if diesel::update(open).set(end).execute(c)? == 1 {
             closed += 1;
-            never_came(c, id)?;
+            mark_unreached_missed(c, id)?;
         }
     }
     Ok(closed)
 }
 
-pub(crate) fn calls_of(
+pub(crate) fn call_history(
     c: &mut Conn,
     me: UserId,
     before: Option<CallId>,
@@ -301,7 +305,7 @@ pub(crate) fn calls_of(
     }
     let record = |(call, caller): (CallRow, String)| {
         let people = people.remove(&call.id).unwrap_or_default();
-        CallRecord { call, caller, people }
+        CallRecord { call, caller_name: caller, participants: people }
     };
     Ok(found.into_iter().map(record).collect())
 }

@@ -1,4 +1,4 @@
-//! Conversations: opened, looked at, listed.
+//! Conversations: created, read, listed.
 
 use std::collections::HashMap;
 
@@ -22,15 +22,15 @@ pub(crate) fn open_direct(
     c: &mut Conn,
     new: NewConversationRow,
     other: UserId,
-    reach: InvitationRule,
+    rule: InvitationRule,
     now: Timestamp,
 ) -> QueryResult<OpenDirect> {
     let me = new.created_by;
     if me == other {
         return Ok(OpenDirect::NotAllowed);
     }
-    if !contacts::hold_pair(c, me, other)? {
-        return Ok(OpenDirect::NoSuchUser);
+    if !contacts::lock_pair(c, me, other)? {
+        return Ok(OpenDirect::UserNotFound);
     }
     let pair = (me.min(other), me.max(other));
     let existing = conversations::table
@@ -39,30 +39,32 @@ pub(crate) fn open_direct(
         .select(ConversationRow::as_select())
         .first(c)
         .optional()?;
-    // Whoever is blocked finds it as it was, or makes one as with anybody within their reach.
+    // A blocked user finds the conversation as it was, or creates one as with anyone within their
+    // reach.
     if let Some(conversation) = existing {
-        return Ok(OpenDirect::Existing(view(c, conversation)?));
+        return Ok(OpenDirect::Existing(with_members(c, conversation)?));
     }
-    if contacts::is_blocked(c, me, other)? || !contacts::knows(c, me, &[other], reach)? {
+    if contacts::is_blocked(c, me, other)? || !contacts::is_within_reach(c, me, &[other], rule)? {
         return Ok(OpenDirect::NotAllowed);
     }
     let conversation = insert(c, &new, Kind::Direct, Some(pair), now)?;
     for user in [me, other] {
-        enter(c, &conversation, &[user], MemberRole::Member, now)?;
+        add_members(c, &conversation, &[user], MemberRole::Member, now)?;
     }
     if contacts::is_blocked(c, other, me)? {
-        let away = MemberSettingsPatch { archived: Some(true), ..MemberSettingsPatch::default() };
-        keep(c, conversation.id, other, away, now)?;
-        return Ok(OpenDirect::Unheard(view(c, conversation)?));
+        let archived =
+            MemberSettingsPatch { archived: Some(true), ..MemberSettingsPatch::default() };
+        update_member_settings(c, conversation.id, other, archived, now)?;
+        return Ok(OpenDirect::ShadowBlocked(with_members(c, conversation)?));
     }
-    Ok(OpenDirect::Created(view(c, conversation)?))
+    Ok(OpenDirect::Created(with_members(c, conversation)?))
 }
 
 pub(crate) fn open_group(
     c: &mut Conn,
     new: NewConversationRow,
     mut others: Vec<UserId>,
-    reach: InvitationRule,
+    rule: InvitationRule,
     now: Timestamp,
 ) -> QueryResult<OpenGroup> {
     let me = new.created_by;
@@ -70,16 +72,16 @@ pub(crate) fn open_group(
     others.sort_unstable();
     others.dedup();
     let all: Vec<UserId> = others.iter().copied().chain([me]).collect();
-    if user_admin::hold_all(c, &all)?.len() != all.len() {
-        return Ok(OpenGroup::NoSuchUser);
+    if user_admin::lock_users(c, &all)?.len() != all.len() {
+        return Ok(OpenGroup::UserNotFound);
     }
-    if !contacts::may_reach(c, me, &others, reach)? {
+    if !contacts::can_invite(c, me, &others, rule)? {
         return Ok(OpenGroup::NotAllowed);
     }
     let conversation = insert(c, &new, Kind::Group, None, now)?;
-    enter(c, &conversation, &[me], MemberRole::Owner, now)?;
-    enter(c, &conversation, &others, MemberRole::Member, now)?;
-    Ok(OpenGroup::Created(view(c, conversation)?))
+    add_members(c, &conversation, &[me], MemberRole::Owner, now)?;
+    add_members(c, &conversation, &others, MemberRole::Member, now)?;
+    Ok(OpenGroup::Created(with_members(c, conversation)?))
 }
 
 fn insert(
@@ -107,8 +109,8 @@ fn insert(
         .get_result(c)
 }
 
-/// Makes somebody a member, whose devices are told of what comes from now on.
-pub(super) fn enter(
+/// Adds members; their devices are notified of what comes from now on.
+pub(super) fn add_members(
     c: &mut Conn,
     conversation: &ConversationRow,
     users: &[UserId],
@@ -138,12 +140,14 @@ pub(super) fn enter(
     Ok(())
 }
 
-/// Rows of one insert, so that a large group does not exceed what a statement may bind.
+/// Rows per INSERT, so that a large group does not exceed the number of values a statement may
+/// bind.
 const INSERT_CHUNK_ROWS: usize = 200;
 
-/// A conversation with its members. Given the row first: where statements see different states,
-/// the members are newer than the roster says, and a cache asks once more than it must.
-pub(super) fn view(
+/// A conversation with its members. The row is read first: if the statements see different
+/// snapshots, the members are newer than its membership version, and a cache reloads once more than
+/// necessary.
+pub(super) fn with_members(
     c: &mut Conn,
     conversation: ConversationRow,
 ) -> QueryResult<ConversationWithMembers> {
@@ -175,20 +179,20 @@ pub(crate) fn conversation(
         .first(c)
         .optional()?;
     let Some(conversation) = found else { return Ok(None) };
-    let view = view(c, conversation)?;
-    let present = view.members.iter().any(|member| member.user_id == viewer);
-    Ok(present.then_some(view))
+    let view = with_members(c, conversation)?;
+    let is_member = view.members.iter().any(|member| member.user_id == viewer);
+    Ok(is_member.then_some(view))
 }
 
-pub(crate) fn conversations_of(
+pub(crate) fn user_conversations(
     c: &mut Conn,
     me: UserId,
     after: Option<ConversationId>,
     limit: i64,
     now: Timestamp,
 ) -> QueryResult<Vec<ConversationSummaryRow>> {
-    type Mine = (MemberRole, i64, i64, i64, i64, Option<Timestamp>, Option<Timestamp>);
-    type Row = (ConversationRow, Mine, (Option<UserId>, Option<UserId>));
+    type MemberColumns = (MemberRole, i64, i64, i64, i64, Option<Timestamp>, Option<Timestamp>);
+    type Row = (ConversationRow, MemberColumns, (Option<UserId>, Option<UserId>));
     let mut query = members::table
         .inner_join(conversations::table)
         .filter(members::user_id.eq(Sql(me)))
@@ -222,12 +226,12 @@ pub(crate) fn conversations_of(
         .load(c)?
         .into_iter()
         .collect();
-    let behind = rows.iter().filter(|row| row.1.4 < row.0.last_seq);
-    let unread = unread(c, me, behind.map(|row| row.0.id).collect(), now)?;
-    let summary = |(conversation, mine, pair): Row| {
+    let with_unread = rows.iter().filter(|row| row.1.4 < row.0.last_seq);
+    let unread = unread(c, me, with_unread.map(|row| row.0.id).collect(), now)?;
+    let summary = |(conversation, member, pair): Row| {
         let peer = peer_of(&pair).and_then(|id| Some((id, names.get(&id)?.clone())));
         let (role, joined_seq, visible_seq, delivered_seq, read_seq, muted_until, archived_at) =
-            mine;
+            member;
         let (unread, unread_mentions) = unread.get(&conversation.id).copied().unwrap_or_default();
         ConversationSummaryRow {
             conversation,
@@ -236,7 +240,7 @@ pub(crate) fn conversations_of(
             visible_seq,
             delivered_seq,
             read_seq,
-            kept: MemberSettingsRow { muted_until, archived_at },
+            settings: MemberSettingsRow { muted_until, archived_at },
             unread,
             unread_mentions,
             peer,
@@ -245,44 +249,45 @@ pub(crate) fn conversations_of(
     Ok(rows.into_iter().map(summary).collect())
 }
 
-/// Beyond this many messages nobody counts.
+/// Unread messages are counted only up to this number.
 const MAX_UNREAD_COUNT: i64 = 1000;
 
-/// How many messages of others somebody has not read, and how many of those mention them.
+/// For each of these conversations, the number of unread messages of others, and how many of those
+/// mention the user.
 fn unread(
     c: &mut Conn,
     me: UserId,
-    which: Vec<ConversationId>,
+    conversation_ids: Vec<ConversationId>,
     now: Timestamp,
 ) -> QueryResult<HashMap<ConversationId, (i64, i64)>> {
     let mut all: HashMap<ConversationId, (i64, i64)> = HashMap::new();
-    if which.is_empty() {
+    if conversation_ids.is_empty() {
         return Ok(all);
     }
-    let waiting = || {
-        let lasts = messages::expires_at.gt(Sql(now)).assume_not_null();
+    let unread_messages = || {
+        let not_expired = messages::expires_at.gt(Sql(now)).assume_not_null();
         members::table
             .inner_join(conversations::table)
             .inner_join(messages::table.on(messages::conversation_id.eq(members::conversation_id)))
             .filter(members::user_id.eq(Sql(me)))
-            .filter(members::conversation_id.eq_any(which.iter().copied().map(Sql)))
+            .filter(members::conversation_id.eq_any(conversation_ids.iter().copied().map(Sql)))
             .filter(messages::seq.gt(members::read_seq))
             .filter(messages::seq.gt(conversations::last_seq - MAX_UNREAD_COUNT))
             .filter(messages::sender_id.ne(Sql(me)))
             .filter(messages::system.is_null())
             .filter(messages::deleted_at.is_null())
-            .filter(messages::expires_at.is_null().or(lasts))
+            .filter(messages::expires_at.is_null().or(not_expired))
             .filter(is_visible!(me))
     };
-    let counted: Vec<(ConversationId, i64)> = waiting()
+    let counts: Vec<(ConversationId, i64)> = unread_messages()
         .group_by(members::conversation_id)
         .select((members::conversation_id, diesel::dsl::count(messages::id)))
         .load(c)?;
-    let mentions: Vec<(ConversationId, Value)> = waiting()
+    let mentions: Vec<(ConversationId, Value)> = unread_messages()
         .filter(messages::mentions.is_not_null())
         .select((members::conversation_id, messages::mentions.assume_not_null()))
         .load(c)?;
-    all.extend(counted.into_iter().map(|(id, count)| (id, (count, 0))));
+    all.extend(counts.into_iter().map(|(id, count)| (id, (count, 0))));
     let mine = Value::String(me.to_string());
     for (id, people) in mentions {
         if people.as_array().is_some_and(|people| people.contains(&mine)) {
@@ -306,36 +311,37 @@ pub(crate) fn positions(c: &mut Conn, me: UserId) -> QueryResult<Vec<Conversatio
         .load(c)
 }
 
-/// Changes how one member keeps a conversation; `None` if they are not in it.
-pub(crate) fn keep(
+/// Changes one member's settings of a conversation; `None` if they are not a member.
+pub(crate) fn update_member_settings(
     c: &mut Conn,
     id: ConversationId,
     me: UserId,
-    keeping: MemberSettingsPatch,
+    patch: MemberSettingsPatch,
     now: Timestamp,
 ) -> QueryResult<Option<MemberSettingsRow>> {
     let row = || members::table.find((Sql(id), Sql(me)));
     let columns = row().select((members::muted_until, members::archived_at));
-    let Some(mut kept) = held!(columns).first::<MemberSettingsRow>(c).optional()? else {
+    let Some(mut settings) = for_update!(columns).first::<MemberSettingsRow>(c).optional()? else {
         return Ok(None);
     };
-    if let Some(until) = keeping.muted_until {
-        kept.muted_until = until;
+    if let Some(until) = patch.muted_until {
+        settings.muted_until = until;
     }
-    if let Some(archived) = keeping.archived {
-        kept.archived_at = archived.then_some(kept.archived_at.unwrap_or(now));
+    if let Some(archived) = patch.archived {
+        settings.archived_at = archived.then_some(settings.archived_at.unwrap_or(now));
     }
     diesel::update(row())
         .set((
-            members::muted_until.eq(kept.muted_until.map(Sql)),
-            members::archived_at.eq(kept.archived_at.map(Sql)),
+            members::muted_until.eq(settings.muted_until.map(Sql)),
+            members::archived_at.eq(settings.archived_at.map(Sql)),
         ))
         .execute(c)?;
-    Ok(Some(kept))
+    Ok(Some(settings))
 }
 
-/// Who hears what somebody does in a conversation beside speaking, such as typing and reading: the
-/// others, and nobody where one of two blocks the other. `None` if they are not in it.
+/// The recipients of a user's typing and read events in a conversation: the other members, or
+/// nobody if one of a direct conversation's two blocks the other. `None` if the user is not a
+/// member.
 pub(crate) fn recipients(
     c: &mut Conn,
     id: ConversationId,
@@ -356,8 +362,8 @@ pub(crate) fn recipients(
     Ok(Some(all))
 }
 
-pub(crate) fn members_of(c: &mut Conn, id: ConversationId) -> QueryResult<RecipientSet> {
-    // The roster first: see `view`.
+pub(crate) fn recipient_set(c: &mut Conn, id: ConversationId) -> QueryResult<RecipientSet> {
+    // The membership version first: see `with_members`.
     let row: Option<(i64, i64, i64)> = conversations::table
         .find(Sql(id))
         .select((conversations::roster, conversations::last_seq, conversations::revision))

@@ -1,7 +1,8 @@
-//! Nodes and what they own: research of this design is in `docs/decisions/0009-per-node-leases-with-fencing-epochs.md`.
+//! Nodes and the leases they own; the design is in
+//! `docs/decisions/0009-per-node-leases-with-fencing-epochs.md`.
 //!
-//! An owner's write first locks its lease and its node's row for sharing; a claim and a death
-//! certificate update those rows. So each write is either before the change of owner or refused.
+//! An owner's write first share-locks its lease and its node's row; a claim and a death declaration
+//! update those rows. So each write is either before the change of owner or rejected.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use base::clock::Timestamp;
 use base::ids::{DeviceId, NodeId, UserId};
 use diesel::prelude::*;
 
-use super::super::{clock, free_lock, server_life};
+use super::super::{current_time, is_lock_free, server_started_at};
 use super::Conn;
 use crate::rows::{
     FencingTokenRow, HeartbeatOutcome, LeaseClaimOutcome, LeaseRow, NodeHeartbeat, NodeRow,
@@ -18,46 +19,50 @@ use crate::rows::{
 use crate::schema::{devices, leases, nodes, users};
 use crate::types::Sql;
 
-/// A dead node's last word must be younger than this for its lock to prove anything: a cut in the
-/// network frees the lock later, when the word is older.
+/// A dead node's last heartbeat must be younger than this for its free lock to prove anything: a
+/// network partition frees the lock only later, when the heartbeat is older.
 const MAX_HEARTBEAT_AGE_FOR_DEATH: Duration = Duration::from_millis(3500);
-/// Rows of nodes that are down are kept this long, for people to see.
+/// Rows of nodes that are down are kept this long for operators to see.
 const DEAD_NODE_RETENTION: Duration = Duration::from_hours(24);
 
-/// A query may not name more values than this.
+/// Maximum number of values bound in one query.
 const MAX_QUERY_VALUES: usize = 1000;
 
 type Row = (String, NodeId, i64, String);
 
-fn lease((key, owner, epoch, value): Row) -> LeaseRow {
+fn to_lease((key, owner, epoch, value): Row) -> LeaseRow {
     LeaseRow { key, owner, epoch, value }
 }
 
-const LEASE: (leases::key, leases::owner, leases::epoch, leases::value) =
+const LEASE_COLUMNS: (leases::key, leases::owner, leases::epoch, leases::value) =
     (leases::key, leases::owner, leases::epoch, leases::value);
 
-/// In which life of the database a node holds its lock; in none if it is not known to hold it.
-fn life(c: &mut Conn, beat: &NodeHeartbeat) -> QueryResult<Timestamp> {
-    if beat.locked { server_life(c) } else { Ok(Timestamp::from_micros(0)) }
+/// Server start during which a node holds its lock; zero if it is not known to hold it.
+fn locked_since_server_start(c: &mut Conn, heartbeat: &NodeHeartbeat) -> QueryResult<Timestamp> {
+    if heartbeat.holds_lock { server_started_at(c) } else { Ok(Timestamp::from_micros(0)) }
 }
 
-/// A node comes into being. One that was taken for dead comes back under its id, and its proofs of
-/// ownership do not: each of its leases gets a new epoch. One that lives already only says it again:
-/// its question was asked twice, or came late.
-pub(crate) fn join_cluster(c: &mut Conn, beat: NodeHeartbeat, ttl: Duration) -> QueryResult<()> {
-    let (now, server) = (clock(c)?, life(c, &beat)?);
-    if !lives(c, beat.id)? {
-        diesel::update(leases::table.filter(leases::owner.eq(Sql(beat.id))))
+/// Registers a node. One that was declared dead comes back under its id, but its fencing tokens do
+/// not: each of its leases gets a new epoch. For one that is alive this only renews the heartbeat:
+/// the request was repeated or came late.
+pub(crate) fn join_cluster(
+    c: &mut Conn,
+    heartbeat: NodeHeartbeat,
+    ttl: Duration,
+) -> QueryResult<()> {
+    let (now, server) = (current_time(c)?, locked_since_server_start(c, &heartbeat)?);
+    if !is_alive(c, heartbeat.id)? {
+        diesel::update(leases::table.filter(leases::owner.eq(Sql(heartbeat.id))))
             .set(leases::epoch.eq(leases::epoch + 1))
             .execute(c)?;
     }
-    diesel::delete(nodes::table.find(Sql(beat.id))).execute(c)?;
+    diesel::delete(nodes::table.find(Sql(heartbeat.id))).execute(c)?;
     diesel::insert_into(nodes::table)
         .values((
-            nodes::id.eq(Sql(beat.id)),
-            nodes::name.eq(beat.name),
-            nodes::url.eq(beat.url),
-            nodes::state.eq(beat.state),
+            nodes::id.eq(Sql(heartbeat.id)),
+            nodes::name.eq(heartbeat.name),
+            nodes::url.eq(heartbeat.url),
+            nodes::state.eq(heartbeat.state),
             nodes::started_at.eq(Sql(now)),
             nodes::renewed_at.eq(Sql(now)),
             nodes::until.eq(Sql(now + ttl)),
@@ -67,28 +72,28 @@ pub(crate) fn join_cluster(c: &mut Conn, beat: NodeHeartbeat, ttl: Duration) -> 
     Ok(())
 }
 
-/// A node says that it lives.
-pub(crate) fn beat(
+/// Renews a node's heartbeat.
+pub(crate) fn heartbeat(
     c: &mut Conn,
-    beat: NodeHeartbeat,
+    heartbeat: NodeHeartbeat,
     ttl: Duration,
 ) -> QueryResult<HeartbeatOutcome> {
-    let (now, server) = (clock(c)?, life(c, &beat)?);
-    let mine = nodes::table.find(Sql(beat.id)).filter(nodes::until.gt(Sql(now)));
-    let renewed = diesel::update(mine)
+    let (now, server) = (current_time(c)?, locked_since_server_start(c, &heartbeat)?);
+    let own_row = nodes::table.find(Sql(heartbeat.id)).filter(nodes::until.gt(Sql(now)));
+    let renewed = diesel::update(own_row)
         .set((
-            nodes::state.eq(beat.state),
+            nodes::state.eq(heartbeat.state),
             nodes::renewed_at.eq(Sql(now)),
             nodes::until.eq(Sql(now + ttl)),
             nodes::server.eq(Sql(server)),
         ))
         .execute(c)?;
-    Ok(HeartbeatOutcome { alive: renewed == 1, now, nodes: living(c)? })
+    Ok(HeartbeatOutcome { is_alive: renewed == 1, now, nodes: live_nodes(c)? })
 }
 
-/// All nodes whose word holds.
-pub(crate) fn living(c: &mut Conn) -> QueryResult<Vec<NodeRow>> {
-    let now = clock(c)?;
+/// All nodes whose heartbeat is valid.
+pub(crate) fn live_nodes(c: &mut Conn) -> QueryResult<Vec<NodeRow>> {
+    let now = current_time(c)?;
     nodes::table
         .filter(nodes::until.gt(Sql(now)))
         .order(nodes::id)
@@ -98,7 +103,7 @@ pub(crate) fn living(c: &mut Conn) -> QueryResult<Vec<NodeRow>> {
 
 /// A node leaves: what it still owns can be claimed at once.
 pub(crate) fn leave_cluster(c: &mut Conn, id: NodeId) -> QueryResult<()> {
-    let now = clock(c)?;
+    let now = current_time(c)?;
     diesel::update(nodes::table.find(Sql(id)))
         .set((nodes::state.eq(NodeState::Down), nodes::until.eq(Sql(now))))
         .execute(c)?;
@@ -107,19 +112,19 @@ pub(crate) fn leave_cluster(c: &mut Conn, id: NodeId) -> QueryResult<()> {
     Ok(())
 }
 
-/// Certifies a node's death before its word is over: its lock is free, and neither a cut in the
-/// network nor a restart of the database could have freed it. True if it is dead now.
-pub(crate) fn certify_death(c: &mut Conn, id: NodeId) -> QueryResult<bool> {
-    let (now, server) = (clock(c)?, server_life(c)?);
+/// Declares a node dead before its heartbeat expires: its lock is free, and neither a network
+/// partition nor a restart of the database could have freed it. True if it is dead now.
+pub(crate) fn declare_dead(c: &mut Conn, id: NodeId) -> QueryResult<bool> {
+    let (now, server) = (current_time(c)?, server_started_at(c)?);
     let row = nodes::table.find(Sql(id)).select((nodes::renewed_at, nodes::until, nodes::server));
-    let found: Option<(Timestamp, Timestamp, Timestamp)> = held!(row).first(c).optional()?;
-    let Some((renewed, until, life)) = found else { return Ok(true) };
+    let found: Option<(Timestamp, Timestamp, Timestamp)> = for_update!(row).first(c).optional()?;
+    let Some((renewed_at, until, locked_server)) = found else { return Ok(true) };
     if until <= now {
         return Ok(true);
     }
-    if now.since(renewed) > MAX_HEARTBEAT_AGE_FOR_DEATH
-        || life != server
-        || !free_lock(c, lock_number(id))?
+    if now.since(renewed_at) > MAX_HEARTBEAT_AGE_FOR_DEATH
+        || locked_server != server
+        || !is_lock_free(c, lock_number(id))?
     {
         return Ok(false);
     }
@@ -127,23 +132,23 @@ pub(crate) fn certify_death(c: &mut Conn, id: NodeId) -> QueryResult<bool> {
     Ok(true)
 }
 
-fn lives(c: &mut Conn, id: NodeId) -> QueryResult<bool> {
-    let now = clock(c)?;
+fn is_alive(c: &mut Conn, id: NodeId) -> QueryResult<bool> {
+    let now = current_time(c)?;
     let row = nodes::table.find(Sql(id)).filter(nodes::until.gt(Sql(now))).select(nodes::id);
-    Ok(shared!(row).first::<NodeId>(c).optional()?.is_some())
+    Ok(for_share!(row).first::<NodeId>(c).optional()?.is_some())
 }
 
-/// Takes `key` for `me` unless its owner lives.
-pub(crate) fn claim(
+/// Claims `key` for `me` unless its owner is alive.
+pub(crate) fn claim_lease(
     c: &mut Conn,
     key: String,
     value: String,
     me: NodeId,
 ) -> QueryResult<LeaseClaimOutcome> {
-    if !lives(c, me)? {
+    if !is_alive(c, me)? {
         return Ok(LeaseClaimOutcome::NotAlive);
     }
-    let made = diesel::insert_into(leases::table)
+    let inserted = diesel::insert_into(leases::table)
         .values((
             leases::key.eq(&key),
             leases::owner.eq(Sql(me)),
@@ -152,110 +157,115 @@ pub(crate) fn claim(
         ))
         .on_conflict_do_nothing()
         .execute(c)?;
-    let row = leases::table.find(&key).select(LEASE);
-    let found = lease(held!(row).first(c)?);
-    if made == 1 {
-        return Ok(LeaseClaimOutcome::New(found));
+    let row = leases::table.find(&key).select(LEASE_COLUMNS);
+    let found = to_lease(for_update!(row).first(c)?);
+    if inserted == 1 {
+        return Ok(LeaseClaimOutcome::Created(found));
     }
-    if found.owner == me || lives(c, found.owner)? {
+    if found.owner == me || is_alive(c, found.owner)? {
         return Ok(LeaseClaimOutcome::Held(found));
     }
     let taken = diesel::update(leases::table.find(&key))
         .set((leases::owner.eq(Sql(me)), leases::epoch.eq(leases::epoch + 1)))
-        .returning(LEASE)
+        .returning(LEASE_COLUMNS)
         .get_result(c)?;
-    Ok(LeaseClaimOutcome::Taken(lease(taken)))
+    Ok(LeaseClaimOutcome::TakenOver(to_lease(taken)))
 }
 
-pub(crate) fn find_lease(c: &mut Conn, key: String) -> QueryResult<Option<LeaseRow>> {
-    Ok(leases::table.find(key).select(LEASE).first(c).optional()?.map(lease))
+pub(crate) fn lease(c: &mut Conn, key: String) -> QueryResult<Option<LeaseRow>> {
+    Ok(leases::table.find(key).select(LEASE_COLUMNS).first(c).optional()?.map(to_lease))
 }
 
-pub(crate) fn find_lease_of(c: &mut Conn, value: String) -> QueryResult<Option<LeaseRow>> {
-    let found = leases::table.filter(leases::value.eq(value)).select(LEASE);
-    Ok(found.first(c).optional()?.map(lease))
+pub(crate) fn lease_by_value(c: &mut Conn, value: String) -> QueryResult<Option<LeaseRow>> {
+    let found = leases::table.filter(leases::value.eq(value)).select(LEASE_COLUMNS);
+    Ok(found.first(c).optional()?.map(to_lease))
 }
 
-/// What dead nodes own under keys that begin like this.
-pub(crate) fn orphans(c: &mut Conn, prefix: String) -> QueryResult<Vec<LeaseRow>> {
-    let now = clock(c)?;
+/// The leases of dead nodes whose keys start with `prefix`.
+pub(crate) fn orphaned_leases(c: &mut Conn, prefix: String) -> QueryResult<Vec<LeaseRow>> {
+    let now = current_time(c)?;
     let alive = nodes::table.filter(nodes::until.gt(Sql(now))).select(nodes::id);
     let rows: Vec<Row> = leases::table
         .filter(leases::key.like(format!("{prefix}%")))
         .filter(leases::owner.ne_all(alive))
-        .select(LEASE)
+        .select(LEASE_COLUMNS)
         .load(c)?;
-    Ok(rows.into_iter().map(lease).collect())
+    Ok(rows.into_iter().map(to_lease).collect())
 }
 
-/// Gives what is owned to another node that lives; the new epoch.
-pub(crate) fn hand_over(
+/// Transfers a lease to another live node; returns the new epoch.
+pub(crate) fn transfer_lease(
     c: &mut Conn,
-    fence: FencingTokenRow,
+    token: FencingTokenRow,
     to: NodeId,
 ) -> QueryResult<Option<i64>> {
-    if !holds(c, &fence)? || !lives(c, to)? {
+    if !is_token_valid(c, &token)? || !is_alive(c, to)? {
         return Ok(None);
     }
-    let epoch = diesel::update(leases::table.find(&fence.key))
+    let epoch = diesel::update(leases::table.find(&token.key))
         .set((leases::owner.eq(Sql(to)), leases::epoch.eq(leases::epoch + 1)))
         .returning(leases::epoch)
         .get_result(c)?;
     Ok(Some(epoch))
 }
 
-pub(crate) fn note_lease(c: &mut Conn, fence: FencingTokenRow, value: String) -> QueryResult<bool> {
-    if !holds(c, &fence)? {
+pub(crate) fn set_lease_value(
+    c: &mut Conn,
+    token: FencingTokenRow,
+    value: String,
+) -> QueryResult<bool> {
+    if !is_token_valid(c, &token)? {
         return Ok(false);
     }
-    diesel::update(leases::table.find(&fence.key)).set(leases::value.eq(value)).execute(c)?;
+    diesel::update(leases::table.find(&token.key)).set(leases::value.eq(value)).execute(c)?;
     Ok(true)
 }
 
-pub(crate) fn release(c: &mut Conn, fence: FencingTokenRow) -> QueryResult<bool> {
-    let mine = leases::table
-        .find(fence.key)
-        .filter(leases::owner.eq(Sql(fence.owner)))
-        .filter(leases::epoch.eq(fence.epoch));
-    Ok(diesel::delete(mine).execute(c)? == 1)
+pub(crate) fn release_lease(c: &mut Conn, token: FencingTokenRow) -> QueryResult<bool> {
+    let lease = leases::table
+        .find(token.key)
+        .filter(leases::owner.eq(Sql(token.owner)))
+        .filter(leases::epoch.eq(token.epoch));
+    Ok(diesel::delete(lease).execute(c)? == 1)
 }
 
-/// Whether the bearer of this proof is still the owner, and stays it until the transaction ends.
-pub(crate) fn holds(c: &mut Conn, fence: &FencingTokenRow) -> QueryResult<bool> {
+/// Whether the holder of this token still owns the lease; if so, it does until the transaction
+/// ends.
+pub(crate) fn is_token_valid(c: &mut Conn, token: &FencingTokenRow) -> QueryResult<bool> {
     let row = leases::table
-        .find(&fence.key)
-        .filter(leases::owner.eq(Sql(fence.owner)))
-        .filter(leases::epoch.eq(fence.epoch))
+        .find(&token.key)
+        .filter(leases::owner.eq(Sql(token.owner)))
+        .filter(leases::epoch.eq(token.epoch))
         .select(leases::epoch);
-    Ok(shared!(row).first::<i64>(c).optional()?.is_some() && lives(c, fence.owner)?)
+    Ok(for_share!(row).first::<i64>(c).optional()?.is_some() && is_alive(c, token.owner)?)
 }
 
-/// Which of these devices are signed out, or belong to somebody who may not be here.
-pub(crate) fn signed_out(c: &mut Conn, ids: Vec<DeviceId>) -> QueryResult<Vec<DeviceId>> {
-    let mut gone = Vec::new();
+/// Which of these devices are signed out, or belong to a suspended or deleted user.
+pub(crate) fn signed_out_devices(c: &mut Conn, ids: Vec<DeviceId>) -> QueryResult<Vec<DeviceId>> {
+    let mut invalid = Vec::new();
     for ids in ids.chunks(MAX_QUERY_VALUES) {
-        let here: Vec<DeviceId> = devices::table
+        let valid: Vec<DeviceId> = devices::table
             .inner_join(users::table)
             .filter(devices::id.eq_any(ids.iter().copied().map(Sql)))
             .filter(devices::revoked_at.is_null())
             .filter(users::suspended_at.is_null())
             .select(devices::id)
             .load(c)?;
-        gone.extend(ids.iter().filter(|id| !here.contains(id)));
+        invalid.extend(ids.iter().filter(|id| !valid.contains(id)));
     }
-    Ok(gone)
+    Ok(invalid)
 }
 
-/// Which of these people may not be here any more.
+/// Which of these users are suspended or deleted.
 pub(crate) fn suspended_users(c: &mut Conn, ids: Vec<UserId>) -> QueryResult<Vec<UserId>> {
-    let mut gone = Vec::new();
+    let mut invalid = Vec::new();
     for ids in ids.chunks(MAX_QUERY_VALUES) {
-        let here: Vec<UserId> = users::table
+        let valid: Vec<UserId> = users::table
             .filter(users::id.eq_any(ids.iter().copied().map(Sql)))
             .filter(users::suspended_at.is_null())
             .select(users::id)
             .load(c)?;
-        gone.extend(ids.iter().filter(|id| !here.contains(id)));
+        invalid.extend(ids.iter().filter(|id| !valid.contains(id)));
     }
-    Ok(gone)
+    Ok(invalid)
 }

@@ -1,4 +1,4 @@
-//! Who knows whom, who wants to hear nothing of whom, and who may draw whom into something.
+//! Contacts and blocks, and who may add whom to a conversation.
 
 use std::collections::HashSet;
 
@@ -14,11 +14,11 @@ use crate::rows::{
 use crate::schema::{blocks, contacts, conversations, members, users};
 use crate::types::Sql;
 
-/// Whoever changes what stands between two people holds both, the lower id first: requests that
-/// cross each other come one after the other, and never wait in a circle. False if one of the two
-/// does not exist (any more), or both are the same.
-pub(super) fn hold_pair(c: &mut Conn, a: UserId, b: UserId) -> QueryResult<bool> {
-    Ok(user_admin::hold_all(c, &[a, b])?.len() == 2)
+/// Locks both users before a change between them, the lower id first: crossing requests are
+/// serialised and cannot deadlock. False if one of the two does not exist (any more), or both are
+/// the same.
+pub(super) fn lock_pair(c: &mut Conn, a: UserId, b: UserId) -> QueryResult<bool> {
+    Ok(user_admin::lock_users(c, &[a, b])?.len() == 2)
 }
 
 pub(crate) fn request_contact(
@@ -27,31 +27,31 @@ pub(crate) fn request_contact(
     to: UserId,
     now: Timestamp,
 ) -> QueryResult<ContactRequestOutcome> {
-    if !hold_pair(c, from, to)? {
-        return Ok(ContactRequestOutcome::NoSuchUser);
+    if !lock_pair(c, from, to)? {
+        return Ok(ContactRequestOutcome::UserNotFound);
     }
     if is_blocked(c, from, to)? {
-        return Ok(ContactRequestOutcome::Blocking);
+        return Ok(ContactRequestOutcome::RecipientBlocked);
     }
-    let ignored = is_blocked(c, to, from)?;
-    match (state(c, from, to)?, state(c, to, from)?) {
+    let is_shadow_blocked = is_blocked(c, to, from)?;
+    match (contact_state(c, from, to)?, contact_state(c, to, from)?) {
         (Some(ContactState::PendingIn), _) => {
-            befriend(c, from, to, now)?;
+            insert_contacts(c, from, to, now)?;
             Ok(ContactRequestOutcome::Accepted)
         }
-        // To whoever asked it looks as if it waited; whoever was asked never hears of it.
-        (None, _) if ignored => {
-            put(c, from, to, ContactState::PendingOut, now)?;
-            Ok(ContactRequestOutcome::Ignored)
+        // To the requester it looks pending; the other user is never notified.
+        (None, _) if is_shadow_blocked => {
+            upsert_contact(c, from, to, ContactState::PendingOut, now)?;
+            Ok(ContactRequestOutcome::ShadowBlocked)
         }
-        (Some(ContactState::PendingOut), None) if !ignored => {
-            put(c, to, from, ContactState::PendingIn, now)?;
+        (Some(ContactState::PendingOut), None) if !is_shadow_blocked => {
+            upsert_contact(c, to, from, ContactState::PendingIn, now)?;
             Ok(ContactRequestOutcome::Requested)
         }
-        (Some(_), _) => Ok(ContactRequestOutcome::Already),
+        (Some(_), _) => Ok(ContactRequestOutcome::AlreadyRequested),
         (None, _) => {
-            put(c, from, to, ContactState::PendingOut, now)?;
-            put(c, to, from, ContactState::PendingIn, now)?;
+            upsert_contact(c, from, to, ContactState::PendingOut, now)?;
+            upsert_contact(c, to, from, ContactState::PendingIn, now)?;
             Ok(ContactRequestOutcome::Requested)
         }
     }
@@ -63,29 +63,34 @@ pub(crate) fn accept_contact(
     other: UserId,
     now: Timestamp,
 ) -> QueryResult<bool> {
-    if !hold_pair(c, me, other)? || state(c, me, other)? != Some(ContactState::PendingIn) {
+    if !lock_pair(c, me, other)? || contact_state(c, me, other)? != Some(ContactState::PendingIn) {
         return Ok(false);
     }
-    befriend(c, me, other, now)?;
+    insert_contacts(c, me, other, now)?;
     Ok(true)
 }
 
-pub(crate) fn refuse_contact(c: &mut Conn, me: UserId, other: UserId) -> QueryResult<bool> {
-    if !hold_pair(c, me, other)? || state(c, me, other)? != Some(ContactState::PendingIn) {
+pub(crate) fn decline_contact(c: &mut Conn, me: UserId, other: UserId) -> QueryResult<bool> {
+    if !lock_pair(c, me, other)? || contact_state(c, me, other)? != Some(ContactState::PendingIn) {
         return Ok(false);
     }
-    part(c, me, other)
+    delete_contact(c, me, other)
 }
 
 pub(crate) fn remove_contact(c: &mut Conn, me: UserId, other: UserId) -> QueryResult<bool> {
-    Ok(hold_pair(c, me, other)? && part(c, me, other)?)
+    Ok(lock_pair(c, me, other)? && delete_contact(c, me, other)?)
 }
 
-pub(crate) fn block(c: &mut Conn, me: UserId, other: UserId, now: Timestamp) -> QueryResult<bool> {
-    if !hold_pair(c, me, other)? {
+pub(crate) fn block_user(
+    c: &mut Conn,
+    me: UserId,
+    other: UserId,
+    now: Timestamp,
+) -> QueryResult<bool> {
+    if !lock_pair(c, me, other)? {
         return Ok(false);
     }
-    part(c, me, other)?;
+    delete_contact(c, me, other)?;
     diesel::insert_into(blocks::table)
         .values((
             blocks::user_id.eq(Sql(me)),
@@ -97,7 +102,7 @@ pub(crate) fn block(c: &mut Conn, me: UserId, other: UserId, now: Timestamp) -> 
     Ok(true)
 }
 
-pub(crate) fn unblock(c: &mut Conn, me: UserId, other: UserId) -> QueryResult<bool> {
+pub(crate) fn unblock_user(c: &mut Conn, me: UserId, other: UserId) -> QueryResult<bool> {
     Ok(diesel::delete(blocks::table.find((Sql(me), Sql(other)))).execute(c)? == 1)
 }
 
@@ -120,7 +125,7 @@ pub(crate) fn contacts(
     query.load(c)
 }
 
-pub(crate) fn blocked(c: &mut Conn, me: UserId) -> QueryResult<Vec<BlockedUserRow>> {
+pub(crate) fn blocked_users(c: &mut Conn, me: UserId) -> QueryResult<Vec<BlockedUserRow>> {
     blocks::table
         .inner_join(users::table)
         .filter(blocks::user_id.eq(Sql(me)))
@@ -133,7 +138,7 @@ pub(super) fn is_blocked(c: &mut Conn, by: UserId, whom: UserId) -> QueryResult<
     diesel::select(diesel::dsl::exists(blocks::table.find((Sql(by), Sql(whom))))).get_result(c)
 }
 
-/// Whether one of the two blocks the other.
+/// Whether either of the two blocks the other.
 pub(super) fn any_block(c: &mut Conn, a: UserId, b: UserId) -> QueryResult<bool> {
     let either = blocks::table.filter(
         (blocks::user_id.eq(Sql(a)).and(blocks::other_id.eq(Sql(b))))
@@ -153,7 +158,7 @@ pub(super) fn blockers(c: &mut Conn, (a, b): (UserId, UserId)) -> QueryResult<Ve
         .load(c)
 }
 
-/// Those of the two of a direct conversation who block the other; nobody in a group.
+/// Those of the two members of a direct conversation who block the other; empty for a group.
 pub(super) fn blockers_in(c: &mut Conn, id: ConversationId) -> QueryResult<Vec<UserId>> {
     let pair: Option<(Option<UserId>, Option<UserId>)> = conversations::table
         .find(Sql(id))
@@ -166,34 +171,41 @@ pub(super) fn blockers_in(c: &mut Conn, id: ConversationId) -> QueryResult<Vec<U
     }
 }
 
-/// What something would come to, which is taken back: whoever is blocked is told this, and nothing
-/// has happened.
-pub(super) fn for_show<T>(
+/// The outcome of an operation that is then rolled back: a shadow-blocked user gets this, and
+/// nothing has happened.
+pub(super) fn simulate<T>(
     c: &mut Conn,
-    deed: impl FnOnce(&mut Conn) -> QueryResult<T>,
+    operation: impl FnOnce(&mut Conn) -> QueryResult<T>,
 ) -> QueryResult<T> {
     let mut outcome = None;
-    let undone = c.transaction::<(), Error, _>(|c| {
-        outcome = Some(deed(c)?);
+    let rolled_back = c.transaction::<(), Error, _>(|c| {
+        outcome = Some(operation(c)?);
         Err(Error::RollbackTransaction)
     });
-    match (undone, outcome) {
+    match (rolled_back, outcome) {
         (Err(Error::RollbackTransaction), Some(outcome)) => Ok(outcome),
         (Err(error), _) => Err(error),
-        (Ok(()), _) => Err(Error::RollbackTransaction), // it never ends so
+        // Unreachable: the closure always returns an error.
+        (Ok(()), _) => Err(Error::RollbackTransaction),
     }
 }
 
-fn state(c: &mut Conn, me: UserId, other: UserId) -> QueryResult<Option<ContactState>> {
+fn contact_state(c: &mut Conn, me: UserId, other: UserId) -> QueryResult<Option<ContactState>> {
     contacts::table.find((Sql(me), Sql(other))).select(contacts::state).first(c).optional()
 }
 
-fn befriend(c: &mut Conn, a: UserId, b: UserId, now: Timestamp) -> QueryResult<()> {
-    put(c, a, b, ContactState::Accepted, now)?;
-    put(c, b, a, ContactState::Accepted, now)
+fn insert_contacts(c: &mut Conn, a: UserId, b: UserId, now: Timestamp) -> QueryResult<()> {
+    upsert_contact(c, a, b, ContactState::Accepted, now)?;
+    upsert_contact(c, b, a, ContactState::Accepted, now)
 }
 
-fn put(c: &mut Conn, a: UserId, b: UserId, state: ContactState, now: Timestamp) -> QueryResult<()> {
+fn upsert_contact(
+    c: &mut Conn,
+    a: UserId,
+    b: UserId,
+    state: ContactState,
+    now: Timestamp,
+) -> QueryResult<()> {
     diesel::insert_into(contacts::table)
         .values((
             contacts::user_id.eq(Sql(a)),
@@ -208,18 +220,18 @@ fn put(c: &mut Conn, a: UserId, b: UserId, state: ContactState, now: Timestamp) 
     Ok(())
 }
 
-fn part(c: &mut Conn, a: UserId, b: UserId) -> QueryResult<bool> {
-    let mine = diesel::delete(contacts::table.find((Sql(a), Sql(b)))).execute(c)?;
-    let theirs = diesel::delete(contacts::table.find((Sql(b), Sql(a)))).execute(c)?;
-    Ok(mine + theirs > 0)
+fn delete_contact(c: &mut Conn, a: UserId, b: UserId) -> QueryResult<bool> {
+    let forward = diesel::delete(contacts::table.find((Sql(a), Sql(b)))).execute(c)?;
+    let reverse = diesel::delete(contacts::table.find((Sql(b), Sql(a)))).execute(c)?;
+    Ok(forward + reverse > 0)
 }
 
-/// Whether `me` may draw all of `others`, who exist, into a conversation.
-pub(super) fn may_reach(
+/// Whether `me` may add all of `others`, who exist, to a conversation.
+pub(super) fn can_invite(
     c: &mut Conn,
     me: UserId,
     others: &[UserId],
-    reach: InvitationRule,
+    rule: InvitationRule,
 ) -> QueryResult<bool> {
     let blocked = blocks::table.filter(
         (blocks::user_id.eq(Sql(me)).and(blocks::other_id.eq_any(others.iter().copied().map(Sql))))
@@ -230,17 +242,17 @@ pub(super) fn may_reach(
     if diesel::select(diesel::dsl::exists(blocked)).get_result(c)? {
         return Ok(false);
     }
-    knows(c, me, others, reach)
+    is_within_reach(c, me, others, rule)
 }
 
-/// Whether all of `others` are within reach of `me`, whatever anybody blocks.
-pub(super) fn knows(
+/// Whether all of `others` are within reach of `me`, regardless of blocks.
+pub(super) fn is_within_reach(
     c: &mut Conn,
     me: UserId,
     others: &[UserId],
-    reach: InvitationRule,
+    rule: InvitationRule,
 ) -> QueryResult<bool> {
-    if reach == InvitationRule::Anybody {
+    if rule == InvitationRule::Anyone {
         return Ok(true);
     }
     let mut strangers: HashSet<UserId> = others.iter().copied().collect();
@@ -262,11 +274,11 @@ pub(super) fn knows(
         .filter(mine.field(members::user_id).eq(Sql(me)))
         .filter(conversations::kind.eq(Kind::Group))
         .select(conversations::id);
-    let met: Vec<UserId> = members::table
+    let group_mates: Vec<UserId> = members::table
         .filter(members::user_id.eq_any(strangers.iter().copied().map(Sql)))
         .filter(members::conversation_id.eq_any(my_groups))
         .select(members::user_id)
         .distinct()
         .load(c)?;
-    Ok(met.len() == strangers.len())
+    Ok(group_mates.len() == strangers.len())
 }

@@ -1,4 +1,4 @@
-//! The end of an account: the person at once, what they left in conversations step by step.
+//! Account deletion: the user at once, their data in conversations in batches.
 
 use base::clock::Timestamp;
 use base::ids::{ConversationId, UserId};
@@ -8,7 +8,7 @@ use diesel::sql_types::Text;
 use serde_json::json;
 
 use super::{
-    Conn, accounts, audit, files, group_members, jobs as work, messages as said_and_done,
+    Conn, accounts, audit, files, group_members, jobs as job_queries, messages as message_queries,
     passwords, second_factor, sign_in, user_admin,
 };
 use crate::rows::{
@@ -22,56 +22,56 @@ use crate::schema::{
 };
 use crate::types::Sql;
 
-/// Under which name others see who is gone.
-const GONE: &str = "Deleted account";
-/// Conversations that are looked through at once.
-const WINDOW: i64 = 500;
-/// Messages that are changed at once.
-const BATCH: i64 = 500;
+/// Name under which others see a deleted user.
+const DELETED_USER_NAME: &str = "Deleted account";
+/// Conversations examined at once.
+const WINDOW_CONVERSATIONS: i64 = 500;
+/// Messages changed at once.
+const BATCH_MESSAGES: i64 = 500;
 
-/// Takes everything away that is the person's alone, and leaves a row without a name, to which
-/// what others keep may still refer. `rest` does what may take longer.
+/// Deletes all data that is the user's alone, and leaves an anonymous row to which other users'
+/// data may still refer. `job` does the part that may take longer.
 pub(crate) fn delete_user(
     c: &mut Conn,
     user: UserId,
-    rest: NewJob,
+    job: NewJob,
     entry: NewAudit,
     now: Timestamp,
 ) -> QueryResult<UserChangeOutcome> {
-    accounts::hold_count(c)?;
-    if !user_admin::hold(c, user)? {
-        return Ok(UserChangeOutcome::NoSuchUser);
+    accounts::lock_user_count(c)?;
+    if !user_admin::lock_user(c, user)? {
+        return Ok(UserChangeOutcome::UserNotFound);
     }
-    if let Err(refused) = user_admin::can_lose_admin(c, user)? {
-        return Ok(refused);
+    if let Err(rejection) = user_admin::can_lose_admin(c, user)? {
+        return Ok(rejection);
     }
-    let everywhere = sign_in::revoke_all(c, user, None, now)?;
-    let theirs: Vec<_> =
+    let signed_out = sign_in::revoke_all(c, user, None, now)?;
+    let devices: Vec<_> =
         devices::table.filter(devices::user_id.eq(Sql(user))).select(devices::id).load(c)?;
-    anonymise_audit(c, user, &theirs)?;
-    let tokens = refresh_tokens::device_id.eq_any(theirs.iter().copied().map(Sql));
+    anonymise_audit(c, user, &devices)?;
+    let tokens = refresh_tokens::device_id.eq_any(devices.iter().copied().map(Sql));
     diesel::delete(refresh_tokens::table.filter(tokens)).execute(c)?;
     diesel::delete(devices::table.filter(devices::user_id.eq(Sql(user)))).execute(c)?;
     second_factor::remove(c, user)?;
-    passwords::drop_links(c, user)?;
+    passwords::delete_reset_links(c, user)?;
     diesel::delete(exports::table.filter(exports::user_id.eq(Sql(user)))).execute(c)?;
-    files::forget_files(c, user, now)?;
-    let mine = contacts::user_id.eq(Sql(user)).or(contacts::other_id.eq(Sql(user)));
-    diesel::delete(contacts::table.filter(mine)).execute(c)?;
-    let mine = blocks::user_id.eq(Sql(user)).or(blocks::other_id.eq(Sql(user)));
-    diesel::delete(blocks::table.filter(mine)).execute(c)?;
+    files::delete_user_files(c, user, now)?;
+    let of_user = contacts::user_id.eq(Sql(user)).or(contacts::other_id.eq(Sql(user)));
+    diesel::delete(contacts::table.filter(of_user)).execute(c)?;
+    let of_user = blocks::user_id.eq(Sql(user)).or(blocks::other_id.eq(Sql(user)));
+    diesel::delete(blocks::table.filter(of_user)).execute(c)?;
     diesel::delete(statuses::table.find(Sql(user))).execute(c)?;
     diesel::delete(reactions::table.filter(reactions::user_id.eq(Sql(user)))).execute(c)?;
-    let mine = hidden_messages::user_id.eq(Sql(user));
-    diesel::delete(hidden_messages::table.filter(mine)).execute(c)?;
+    let of_user = hidden_messages::user_id.eq(Sql(user));
+    diesel::delete(hidden_messages::table.filter(of_user)).execute(c)?;
     diesel::delete(invites::table.filter(invites::created_by.eq(Sql(user)))).execute(c)?;
-    let own = calls::table.filter(calls::created_by.eq(Sql(user)));
-    diesel::update(own).set(calls::session.eq(None::<String>)).execute(c)?;
+    let own_calls = calls::table.filter(calls::created_by.eq(Sql(user)));
+    diesel::update(own_calls).set(calls::session.eq(None::<String>)).execute(c)?;
 
     diesel::update(users::table.find(Sql(user)))
         .set((
-            users::phone.eq(user.to_string()), // unique, and no number
-            users::name.eq(GONE),
+            users::phone.eq(user.to_string()), // unique, and not a phone number
+            users::name.eq(DELETED_USER_NAME),
             users::role.eq(Role::User),
             users::password_hash.eq(""),
             users::suspended_at.eq(Sql(now)),
@@ -82,11 +82,11 @@ pub(crate) fn delete_user(
         .set(counters::value.eq(counters::value - 1))
         .execute(c)?;
     audit::insert(c, &entry, now)?;
-    work::insert(c, &rest, now)?;
-    Ok(UserChangeOutcome::Done(everywhere))
+    job_queries::insert(c, &job, now)?;
+    Ok(UserChangeOutcome::Done(signed_out))
 }
 
-/// What was done stays on record; from where, and the rest about it, does not.
+/// Audit entries stay on record without their origin and details.
 fn anonymise_audit(c: &mut Conn, user: UserId, devices: &[base::ids::DeviceId]) -> QueryResult<()> {
     let subjects = devices.iter().map(ToString::to_string).chain([user.to_string()]);
     let about = audit_entries::actor
@@ -98,15 +98,16 @@ fn anonymise_audit(c: &mut Conn, user: UserId, devices: &[base::ids::DeviceId]) 
     Ok(())
 }
 
-/// Those of the next conversations in which the person left something, and where to go on.
-pub(crate) fn left_behind(
+/// Those of the next conversations that hold data of the user, and the position after which to go
+/// on.
+pub(crate) fn affected_conversations(
     c: &mut Conn,
     user: UserId,
     after: Option<ConversationId>,
 ) -> QueryResult<(Vec<AffectedConversation>, Option<ConversationId>)> {
     let mut next = conversations::table
         .order(conversations::id)
-        .limit(WINDOW)
+        .limit(WINDOW_CONVERSATIONS)
         .select(conversations::id)
         .into_boxed();
     if let Some(after) = after {
@@ -117,10 +118,10 @@ pub(crate) fn left_behind(
     let member = members::table
         .filter(members::conversation_id.eq(conversations::id))
         .filter(members::user_id.eq(Sql(user)));
-    let said = messages::table
+    let sent = messages::table
         .filter(messages::conversation_id.eq(conversations::id))
         .filter(messages::sender_id.eq(Sql(user)))
-        .filter(left_in_messages());
+        .filter(has_sender_data());
     let pair = conversations::direct_low
         .eq(Sql(user))
         .or(conversations::direct_high.eq(Sql(user)))
@@ -128,7 +129,7 @@ pub(crate) fn left_behind(
     let found: Vec<(ConversationId, Kind)> = conversations::table
         .filter(conversations::id.eq_any(window.into_iter().map(Sql)))
         .filter(
-            exists(member).or(exists(said)).or(conversations::direct_low.is_not_null().and(pair)),
+            exists(member).or(exists(sent)).or(conversations::direct_low.is_not_null().and(pair)),
         )
         .order(conversations::id)
         .select((conversations::id, conversations::kind))
@@ -136,65 +137,71 @@ pub(crate) fn left_behind(
     Ok((found.into_iter().map(|(id, kind)| AffectedConversation { id, kind }).collect(), last))
 }
 
-/// Whether a message still has something of its sender's: a text, files, or the name that they gave
-/// it, which stays with a message that was deleted or has disappeared.
+/// Whether a message still has something of its sender's: a text, files, or the client id that they
+/// gave it, which stays with a message that was deleted or has expired.
 #[diesel::dsl::auto_type]
-fn left_in_messages() -> _ {
-    let carried =
+fn has_sender_data() -> _ {
+    let attachments =
         message_attachments::table.filter(message_attachments::message_id.eq(messages::id));
-    messages::body.ne("").or(exists(carried)).or(messages::client_id.not_like(" %"))
+    messages::body.ne("").or(exists(attachments)).or(messages::client_id.not_like(" %"))
 }
 
-/// Leaves a group; with `scrub`, what the person said there is emptied: its numbers stay.
-pub(crate) fn part_from_group(
+/// Removes the user from a group; with `scrub`, the content of their messages there is erased: the
+/// sequence numbers stay.
+pub(crate) fn leave_group(
     c: &mut Conn,
     id: ConversationId,
     user: UserId,
     scrub: bool,
     now: Timestamp,
 ) -> QueryResult<DepartureBatch> {
-    let mut said = Vec::new();
+    let mut system_messages = Vec::new();
     let others = match group_members::remove_member(c, id, user, user, now)? {
-        ConversationChangeOutcome::Done(view, left) => {
-            said = left;
+        ConversationChangeOutcome::Done(view, messages) => {
+            system_messages = messages;
             view.members.iter().map(|member| member.user_id).collect()
         }
         _ => Vec::new(), // left before
     };
     if !scrub {
-        return Ok(DepartureBatch { others, said, more: false });
+        return Ok(DepartureBatch { recipients: others, system_messages, has_more: false });
     }
-    let some = messages::table
+    let batch = messages::table
         .filter(messages::conversation_id.eq(Sql(id)))
         .filter(messages::sender_id.eq(Sql(user)))
-        .filter(left_in_messages())
-        .limit(BATCH)
+        .filter(has_sender_data())
+        .limit(BATCH_MESSAGES)
         .select(messages::id);
-    let some: Vec<base::ids::MessageId> = some.load(c)?;
-    let more = some.len() == usize::try_from(BATCH).unwrap_or(usize::MAX);
-    if !some.is_empty() {
-        let many = i64::try_from(some.len()).unwrap_or(i64::MAX);
-        let first = said_and_done::next(c, id, many)? - many + 1;
-        let which: Vec<_> = some.iter().copied().zip(first..).collect();
-        said_and_done::erase(c, &which, now)?;
+    let batch: Vec<base::ids::MessageId> = batch.load(c)?;
+    let has_more = batch.len() == usize::try_from(BATCH_MESSAGES).unwrap_or(usize::MAX);
+    if !batch.is_empty() {
+        let count = i64::try_from(batch.len()).unwrap_or(i64::MAX);
+        let first = message_queries::reserve_revisions(c, id, count)? - count + 1;
+        let revisions: Vec<_> = batch.iter().copied().zip(first..).collect();
+        message_queries::erase(c, &revisions, now)?;
     }
-    diesel::update(messages::table.filter(messages::id.eq_any(some.into_iter().map(Sql))))
-        // Its sender made it up; the number is as unique, and of a form no sender may choose.
+    diesel::update(messages::table.filter(messages::id.eq_any(batch.into_iter().map(Sql))))
+        // The sender chose the client id; the sequence is as unique, and of a form no sender may
+        // choose.
         .set(messages::client_id.eq(sql::<Text>("' ' || CAST(seq AS TEXT)")))
         .execute(c)?;
-    Ok(DepartureBatch { others, said, more })
+    Ok(DepartureBatch { recipients: others, system_messages, has_more })
 }
 
-/// Removes a conversation of two: first from both lists, then what was said, then itself.
-pub(crate) fn remove_direct(
+/// Removes a direct conversation: first from both lists, then its messages, then itself.
+pub(crate) fn remove_direct_conversation(
     c: &mut Conn,
     id: ConversationId,
     user: UserId,
     now: Timestamp,
 ) -> QueryResult<DepartureBatch> {
-    let held_row = conversations::table.find(Sql(id)).select(conversations::id);
-    if held!(held_row).first::<ConversationId>(c).optional()?.is_none() {
-        return Ok(DepartureBatch { others: Vec::new(), said: Vec::new(), more: false });
+    let row = conversations::table.find(Sql(id)).select(conversations::id);
+    if for_update!(row).first::<ConversationId>(c).optional()?.is_none() {
+        return Ok(DepartureBatch {
+            recipients: Vec::new(),
+            system_messages: Vec::new(),
+            has_more: false,
+        });
     }
     let mut others: Vec<UserId> = members::table
         .filter(members::conversation_id.eq(Sql(id)))
@@ -202,21 +209,21 @@ pub(crate) fn remove_direct(
         .load(c)?;
     others.retain(|other| *other != user);
     diesel::delete(members::table.filter(members::conversation_id.eq(Sql(id)))).execute(c)?;
-    let some: Vec<base::ids::MessageId> = messages::table
+    let batch: Vec<base::ids::MessageId> = messages::table
         .filter(messages::conversation_id.eq(Sql(id)))
-        .limit(BATCH)
+        .limit(BATCH_MESSAGES)
         .select(messages::id)
         .load(c)?;
-    let more = some.len() == usize::try_from(BATCH).unwrap_or(usize::MAX);
-    files::release(c, &some, now)?;
-    diesel::delete(messages::table.filter(messages::id.eq_any(some.into_iter().map(Sql))))
+    let has_more = batch.len() == usize::try_from(BATCH_MESSAGES).unwrap_or(usize::MAX);
+    files::detach(c, &batch, now)?;
+    diesel::delete(messages::table.filter(messages::id.eq_any(batch.into_iter().map(Sql))))
         .execute(c)?;
-    if !more {
-        let held_in = calls::table.filter(calls::conversation_id.eq(Sql(id)));
-        diesel::update(held_in)
+    if !has_more {
+        let its_calls = calls::table.filter(calls::conversation_id.eq(Sql(id)));
+        diesel::update(its_calls)
             .set(calls::conversation_id.eq(None::<Sql<ConversationId>>))
             .execute(c)?;
         diesel::delete(conversations::table.find(Sql(id))).execute(c)?;
     }
-    Ok(DepartureBatch { others, said: Vec::new(), more })
+    Ok(DepartureBatch { recipients: others, system_messages: Vec::new(), has_more })
 }

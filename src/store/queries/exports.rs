@@ -1,15 +1,15 @@
-//! Archives of what belongs to a person: one at a time, and not for ever.
+//! Archives of a user's data: one at a time, and with an expiry.
 
 use base::clock::Timestamp;
 use base::ids::{JobId, UserId};
 use diesel::prelude::*;
 
-use super::{Conn, audit, jobs as work, user_admin};
+use super::{Conn, audit, jobs as job_queries, user_admin};
 use crate::rows::{Export, JobState, NewAudit, NewJob};
 use crate::schema::{exports, jobs};
 use crate::types::Sql;
 
-fn of(c: &mut Conn, user: UserId) -> QueryResult<Option<Export>> {
+fn export_of(c: &mut Conn, user: UserId) -> QueryResult<Option<Export>> {
     exports::table
         .inner_join(jobs::table)
         .filter(exports::user_id.eq(Sql(user)))
@@ -25,8 +25,7 @@ fn of(c: &mut Conn, user: UserId) -> QueryResult<Option<Export>> {
         .optional()
 }
 
-/// The person's archive, or one that is begun now: if there is none, or its time is over, or it
-/// could not be made, or it is `lost`.
+/// The user's archive, or a new one if there is none or it has expired, failed or is `lost`.
 pub(crate) fn request_export(
     c: &mut Conn,
     job: NewJob,
@@ -35,17 +34,17 @@ pub(crate) fn request_export(
     entry: NewAudit,
     now: Timestamp,
 ) -> QueryResult<Option<Export>> {
-    if !user_admin::hold(c, user)? {
+    if !user_admin::lock_user(c, user)? {
         return Ok(None);
     }
-    if let Some(export) = of(c, user)? {
-        let over = export.expires_at.is_some_and(|end| end <= now);
-        if !over && export.state != JobState::Dead && lost != Some(export.id) {
+    if let Some(export) = export_of(c, user)? {
+        let is_expired = export.expires_at.is_some_and(|end| end <= now);
+        if !is_expired && export.state != JobState::Dead && lost != Some(export.id) {
             return Ok(Some(export));
         }
         diesel::delete(exports::table.find(Sql(export.id))).execute(c)?;
     }
-    work::insert(c, &job, now)?;
+    job_queries::insert(c, &job, now)?;
     diesel::insert_into(exports::table)
         .values((
             exports::id.eq(Sql(job.id)),
@@ -54,7 +53,7 @@ pub(crate) fn request_export(
         ))
         .execute(c)?;
     audit::insert(c, &entry, now)?;
-    of(c, user)
+    export_of(c, user)
 }
 
 pub(crate) fn finish_export(
@@ -76,13 +75,13 @@ pub(crate) fn finish_export(
 
 pub(crate) fn expire_exports(c: &mut Conn, now: Timestamp) -> QueryResult<usize> {
     let given_up = jobs::table.filter(jobs::state.eq(JobState::Dead)).select(jobs::id);
-    let over = exports::expires_at.le(Sql(now)).assume_not_null();
-    let lost = exports::ready_at.is_null().and(exports::id.eq_any(given_up));
-    diesel::delete(exports::table.filter(over.or(lost))).execute(c)
+    let is_expired = exports::expires_at.le(Sql(now)).assume_not_null();
+    let has_failed = exports::ready_at.is_null().and(exports::id.eq_any(given_up));
+    diesel::delete(exports::table.filter(is_expired.or(has_failed))).execute(c)
 }
 
-/// Of these archives those that there are, and the attempt that is making each just now.
-pub(crate) fn known_exports(
+/// Those of these archives that exist, each with the attempt that is creating it right now.
+pub(crate) fn existing_exports(
     c: &mut Conn,
     ids: Vec<JobId>,
 ) -> QueryResult<Vec<(JobId, Option<i64>)>> {

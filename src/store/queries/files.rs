@@ -1,4 +1,4 @@
-//! Files: whose they are, which messages carry them, and who may see them.
+//! Attachments: who owns them, which messages carry them, and who may see them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,7 +9,7 @@ use diesel::prelude::*;
 use diesel::sql_types::BigInt;
 
 use super::messages::is_visible;
-use super::{Conn, blobs as bytes, uploads as running, user_admin};
+use super::{Conn, blobs as blob_queries, uploads as upload_queries, user_admin};
 use crate::rows::{
     AddAttachmentOutcome, AttachmentRow, BlobRow, NewAttachmentRow, NewMessageRow, Quota,
 };
@@ -18,27 +18,28 @@ use crate::schema::{
 };
 use crate::types::Sql;
 
-/// Keeps a file whose bytes are in storage; whoever is over the quota does not.
+/// Adds an attachment whose content is in storage, unless its owner is over quota.
 pub(crate) fn add_attachment(
     c: &mut Conn,
     new: NewAttachmentRow,
     quota: Quota,
     now: Timestamp,
 ) -> QueryResult<AddAttachmentOutcome> {
-    if !user_admin::hold(c, new.owner)? {
-        return Ok(AddAttachmentOutcome::Gone);
+    if !user_admin::lock_user(c, new.owner)? {
+        return Ok(AddAttachmentOutcome::NotFound);
     }
     if let Some(upload) = new.upload {
-        match running::upload(c, upload, new.owner)? {
-            None => return Ok(AddAttachmentOutcome::Gone),
+        match upload_queries::upload(c, upload, new.owner)? {
+            None => return Ok(AddAttachmentOutcome::NotFound),
             Some(row) => {
                 if let Some(id) = row.attachment_id {
-                    let before =
+                    let existing =
                         attachments::table.find(Sql(id)).select(AttachmentRow::as_select());
-                    let before = before.first(c).optional()?;
-                    return Ok(
-                        before.map_or(AddAttachmentOutcome::Gone, AddAttachmentOutcome::Before)
-                    );
+                    let existing = existing.first(c).optional()?;
+                    return Ok(existing.map_or(
+                        AddAttachmentOutcome::NotFound,
+                        AddAttachmentOutcome::AlreadyAdded,
+                    ));
                 }
                 diesel::update(uploads::table.find(Sql(upload)))
                     .set(uploads::attachment_id.eq(Sql(new.id)))
@@ -47,15 +48,16 @@ pub(crate) fn add_attachment(
         }
     }
     let all: Vec<BlobId> = [Some(new.blob), new.thumbnail].into_iter().flatten().collect();
-    if kept(c, new.owner)?.saturating_add(new.size) > quota.bytes {
+    if used_bytes(c, new.owner)?.saturating_add(new.size) > quota.bytes {
         if let Some(upload) = new.upload {
-            running::remove_upload(c, upload, new.owner)?;
+            upload_queries::remove_upload(c, upload, new.owner)?;
         }
-        bytes::abandon(c, all, now)?;
+        blob_queries::abandon(c, all, now)?;
         return Ok(AddAttachmentOutcome::OverQuota);
     }
-    // All of them are asked for before any is settled: whoever shares the others still puts them.
-    let claimed = bytes::claimed(c, &all)?;
+    // All claims are checked before any is finished: for a blob that another upload shares, that
+    // upload still completes it.
+    let claimed = blob_queries::claimed(c, &all)?;
     let lost: Vec<BlobId> = all.iter().copied().filter(|id| !claimed.contains(id)).collect();
     if !lost.is_empty() {
         if let Some(upload) = new.upload {
@@ -63,9 +65,9 @@ pub(crate) fn add_attachment(
                 .set(uploads::attachment_id.eq(None::<Sql<AttachmentId>>))
                 .execute(c)?;
         }
-        return Ok(AddAttachmentOutcome::BlobGone(lost));
+        return Ok(AddAttachmentOutcome::ClaimsLost(lost));
     }
-    bytes::finish_claim(c, &all, now)?;
+    blob_queries::finish_claim(c, &all, now)?;
     let (width, height) = new.pixels.unzip();
     diesel::insert_into(attachments::table)
         .values((
@@ -87,24 +89,30 @@ pub(crate) fn add_attachment(
         .map(AddAttachmentOutcome::Added)
 }
 
-/// How many bytes a person keeps, uploads under way included.
-pub(crate) fn kept(c: &mut Conn, user: UserId) -> QueryResult<i64> {
+/// How many bytes a user stores, uploads in progress included.
+pub(crate) fn used_bytes(c: &mut Conn, user: UserId) -> QueryResult<i64> {
     const SUM: &str = "CAST(COALESCE(SUM(size), 0) AS BIGINT)";
     let files: i64 = attachments::table
         .filter(attachments::owner_id.eq(Sql(user)))
         .select(sql::<BigInt>(SUM))
         .first(c)?;
-    let coming: i64 = uploads::table
+    let in_progress: i64 = uploads::table
         .filter(uploads::owner_id.eq(Sql(user)))
         .filter(uploads::attachment_id.is_null())
         .select(sql::<BigInt>(SUM))
         .first(c)?;
-    Ok(files.saturating_add(coming))
+    Ok(files.saturating_add(in_progress))
 }
 
-/// Whether a message carries the file that the person may read: as history does.
-fn shown(c: &mut Conn, id: AttachmentId, viewer: UserId, now: Timestamp) -> QueryResult<bool> {
-    let carried = message_attachments::table
+/// Whether some message that the user may read carries the attachment, by the same rules as the
+/// message history.
+fn is_visible_to(
+    c: &mut Conn,
+    id: AttachmentId,
+    viewer: UserId,
+    now: Timestamp,
+) -> QueryResult<bool> {
+    let carriers = message_attachments::table
         .inner_join(messages::table)
         .inner_join(members::table.on(members::conversation_id.eq(messages::conversation_id)))
         .filter(message_attachments::attachment_id.eq(Sql(id)))
@@ -114,10 +122,10 @@ fn shown(c: &mut Conn, id: AttachmentId, viewer: UserId, now: Timestamp) -> Quer
             messages::expires_at.is_null().or(messages::expires_at.gt(Sql(now)).assume_not_null()),
         )
         .filter(is_visible!(viewer));
-    diesel::select(exists(carried)).get_result(c)
+    diesel::select(exists(carriers)).get_result(c)
 }
 
-/// A file and its bytes, for whoever brought it or may read a message that carries it.
+/// An attachment and its blob, for its owner or anyone who may read a message that carries it.
 pub(crate) fn attachment(
     c: &mut Conn,
     id: AttachmentId,
@@ -131,10 +139,10 @@ pub(crate) fn attachment(
         .first(c)
         .optional()?;
     let Some(found) = found else { return Ok(None) };
-    Ok((found.0.owner_id == viewer || shown(c, id, viewer, now)?).then_some(found))
+    Ok((found.0.owner_id == viewer || is_visible_to(c, id, viewer, now)?).then_some(found))
 }
 
-/// The small picture of a file, for the same people.
+/// The thumbnail of an attachment, with the same access rule.
 pub(crate) fn thumbnail(
     c: &mut Conn,
     id: AttachmentId,
@@ -142,18 +150,18 @@ pub(crate) fn thumbnail(
     now: Timestamp,
 ) -> QueryResult<Option<BlobRow>> {
     let Some((file, _)) = attachment(c, id, viewer, now)? else { return Ok(None) };
-    let Some(small) = file.thumbnail_id else { return Ok(None) };
-    blobs::table.find(Sql(small)).select(BlobRow::as_select()).first(c).optional()
+    let Some(thumbnail_id) = file.thumbnail_id else { return Ok(None) };
+    blobs::table.find(Sql(thumbnail_id)).select(BlobRow::as_select()).first(c).optional()
 }
 
-/// What these messages carry, in order.
+/// The attachments of these messages, in their order.
 pub(crate) fn attachments_of(
     c: &mut Conn,
-    of: Vec<MessageId>,
+    message_ids: Vec<MessageId>,
 ) -> QueryResult<HashMap<MessageId, Vec<AttachmentRow>>> {
     let rows: Vec<(MessageId, AttachmentRow)> = message_attachments::table
         .inner_join(attachments::table)
-        .filter(message_attachments::message_id.eq_any(of.into_iter().map(Sql)))
+        .filter(message_attachments::message_id.eq_any(message_ids.into_iter().map(Sql)))
         .order((message_attachments::message_id, message_attachments::position))
         .select((message_attachments::message_id, AttachmentRow::as_select()))
         .load(c)?;
@@ -164,12 +172,17 @@ pub(crate) fn attachments_of(
     Ok(found)
 }
 
-/// Holds files, and those that these messages carry, so that none goes before it is carried on. To
-/// be asked once in a transaction: whoever holds some and then others waits in a circle.
-pub(super) fn hold(c: &mut Conn, mut ids: Vec<AttachmentId>, of: &[MessageId]) -> QueryResult<()> {
-    if !of.is_empty() {
-        let theirs = message_attachments::message_id.eq_any(of.iter().copied().map(Sql));
-        let carried = message_attachments::table.filter(theirs);
+/// Locks attachments, and those of these messages, so that none is deleted before it is attached
+/// again. Call it once in a transaction: locking some and then others can deadlock.
+pub(super) fn lock_attachments(
+    c: &mut Conn,
+    mut ids: Vec<AttachmentId>,
+    message_ids: &[MessageId],
+) -> QueryResult<()> {
+    if !message_ids.is_empty() {
+        let of_messages =
+            message_attachments::message_id.eq_any(message_ids.iter().copied().map(Sql));
+        let carried = message_attachments::table.filter(of_messages);
         ids.extend(carried.select(message_attachments::attachment_id).load::<AttachmentId>(c)?);
     }
     if !ids.is_empty() {
@@ -177,43 +190,43 @@ pub(super) fn hold(c: &mut Conn, mut ids: Vec<AttachmentId>, of: &[MessageId]) -
             .filter(attachments::id.eq_any(ids.into_iter().map(Sql)))
             .order(attachments::id)
             .select(attachments::id);
-        held!(rows).load::<AttachmentId>(c)?;
+        for_update!(rows).load::<AttachmentId>(c)?;
     }
     Ok(())
 }
 
-/// Which files these senders may send: their own, and those they may see.
+/// Which attachments these senders may send: their own, and those they may see.
 pub(super) fn sendable(
     c: &mut Conn,
     new: &[NewMessageRow],
     now: Timestamp,
 ) -> QueryResult<HashSet<(UserId, AttachmentId)>> {
-    let mut asked: Vec<(UserId, AttachmentId)> = Vec::new();
+    let mut wanted: Vec<(UserId, AttachmentId)> = Vec::new();
     for new in new {
-        asked.extend(new.attachments.iter().map(|id| (new.sender, *id)));
+        wanted.extend(new.attachments.iter().map(|id| (new.sender, *id)));
     }
-    if asked.is_empty() {
+    if wanted.is_empty() {
         return Ok(HashSet::new());
     }
     let owners: HashMap<AttachmentId, UserId> = attachments::table
-        .filter(attachments::id.eq_any(asked.iter().map(|(_, id)| Sql(*id))))
+        .filter(attachments::id.eq_any(wanted.iter().map(|(_, id)| Sql(*id))))
         .select((attachments::id, attachments::owner_id))
         .load::<(AttachmentId, UserId)>(c)?
         .into_iter()
         .collect();
-    let mut may = HashSet::new();
-    for (sender, id) in asked {
+    let mut sendable = HashSet::new();
+    for (sender, id) in wanted {
         let Some(owner) = owners.get(&id) else { continue };
-        if *owner == sender || shown(c, id, sender, now)? {
-            may.insert((sender, id));
+        if *owner == sender || is_visible_to(c, id, sender, now)? {
+            sendable.insert((sender, id));
         }
     }
-    Ok(may)
+    Ok(sendable)
 }
 
-/// Has messages carry files.
-pub(super) fn carry(c: &mut Conn, what: &[(MessageId, Vec<AttachmentId>)]) -> QueryResult<()> {
-    for (message, files) in what {
+/// Attaches files to messages.
+pub(super) fn attach(c: &mut Conn, new: &[(MessageId, Vec<AttachmentId>)]) -> QueryResult<()> {
+    for (message, files) in new {
         let rows: Vec<_> = (0i64..)
             .zip(files)
             .map(|(position, file)| {
@@ -233,66 +246,66 @@ pub(super) fn carry(c: &mut Conn, what: &[(MessageId, Vec<AttachmentId>)]) -> Qu
     Ok(())
 }
 
-/// Messages no longer carry their files; those that none carries any more are removed. To be
-/// called before messages are deleted or emptied, in the same transaction.
-pub(crate) fn release(c: &mut Conn, of: &[MessageId], now: Timestamp) -> QueryResult<()> {
-    let theirs = message_attachments::message_id.eq_any(of.iter().copied().map(Sql));
+/// Detaches the files of messages; files that no message carries any more are removed. Call it
+/// before messages are deleted or erased, in the same transaction.
+pub(crate) fn detach(c: &mut Conn, message_ids: &[MessageId], now: Timestamp) -> QueryResult<()> {
+    let of_messages = message_attachments::message_id.eq_any(message_ids.iter().copied().map(Sql));
     let carried: Vec<AttachmentId> = message_attachments::table
-        .filter(theirs)
+        .filter(of_messages)
         .select(message_attachments::attachment_id)
         .load(c)?;
     if carried.is_empty() {
         return Ok(());
     }
-    let theirs = message_attachments::message_id.eq_any(of.iter().copied().map(Sql));
-    diesel::delete(message_attachments::table.filter(theirs)).execute(c)?;
-    drop_loose(c, carried, now)
+    let of_messages = message_attachments::message_id.eq_any(message_ids.iter().copied().map(Sql));
+    diesel::delete(message_attachments::table.filter(of_messages)).execute(c)?;
+    delete_unreferenced(c, carried, now)
 }
 
-/// Removes those of these files that no message carries, and dooms their bytes.
-fn drop_loose(c: &mut Conn, ids: Vec<AttachmentId>, now: Timestamp) -> QueryResult<()> {
+/// Deletes those of these attachments that no message carries, and marks their blobs for deletion.
+fn delete_unreferenced(c: &mut Conn, ids: Vec<AttachmentId>, now: Timestamp) -> QueryResult<()> {
     let all = || ids.iter().copied().map(Sql);
-    // Held first, so that what is asked next is asked after whoever sends them on just now.
-    hold(c, ids.clone(), &[])?;
-    let carried =
+    // Locked first, so that the next query sees messages that are attaching them just now.
+    lock_attachments(c, ids.clone(), &[])?;
+    let carriers =
         message_attachments::table.filter(message_attachments::attachment_id.eq(attachments::id));
-    let loose: Vec<(AttachmentId, BlobId, Option<BlobId>)> = attachments::table
+    let unreferenced: Vec<(AttachmentId, BlobId, Option<BlobId>)> = attachments::table
         .filter(attachments::id.eq_any(all()))
-        .filter(not(exists(carried)))
+        .filter(not(exists(carriers)))
         .select((attachments::id, attachments::blob_id, attachments::thumbnail_id))
         .load(c)?;
-    let ids = loose.iter().map(|(id, ..)| Sql(*id));
+    let ids = unreferenced.iter().map(|(id, ..)| Sql(*id));
     diesel::delete(attachments::table.filter(attachments::id.eq_any(ids))).execute(c)?;
-    let theirs = loose.into_iter().flat_map(|(_, blob, small)| [Some(blob), small]);
-    bytes::mark_for_deletion(c, theirs.flatten().collect(), now)
+    let blobs = unreferenced.into_iter().flat_map(|(_, blob, thumbnail)| [Some(blob), thumbnail]);
+    blob_queries::mark_for_deletion(c, blobs.flatten().collect(), now)
 }
 
-/// Removes some of the files that no message took in time; gives how many.
+/// Removes up to `limit` attachments that no message used in time; returns how many.
 pub(crate) fn expire_attachments(c: &mut Conn, limit: i64, now: Timestamp) -> QueryResult<usize> {
-    let over: Vec<AttachmentId> = attachments::table
+    let expired: Vec<AttachmentId> = attachments::table
         .filter(attachments::expires_at.le(Sql(now)))
         .limit(limit)
         .select(attachments::id)
         .load(c)?;
-    let count = over.len();
+    let count = expired.len();
     if count > 0 {
-        drop_loose(c, over, now)?;
+        delete_unreferenced(c, expired, now)?;
     }
     Ok(count)
 }
 
-/// Removes a person's files that no message carries, and their uploads.
-pub(super) fn forget_files(c: &mut Conn, user: UserId, now: Timestamp) -> QueryResult<()> {
+/// Deletes a user's attachments that no message carries, and their uploads.
+pub(super) fn delete_user_files(c: &mut Conn, user: UserId, now: Timestamp) -> QueryResult<()> {
     diesel::delete(uploads::table.filter(uploads::owner_id.eq(Sql(user)))).execute(c)?;
-    let theirs: Vec<AttachmentId> = attachments::table
+    let unused: Vec<AttachmentId> = attachments::table
         .filter(attachments::owner_id.eq(Sql(user)))
         .filter(attachments::expires_at.is_not_null())
         .select(attachments::id)
         .load(c)?;
-    drop_loose(c, theirs, now)
+    delete_unreferenced(c, unused, now)
 }
 
-/// A person's own files, by id.
+/// The attachments that a user owns, by id.
 pub(crate) fn attachments_by(
     c: &mut Conn,
     user: UserId,

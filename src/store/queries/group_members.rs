@@ -1,4 +1,4 @@
-//! Changes to a conversation: its title, who is in it, and what they may do.
+//! Changes to a conversation: its settings, its members and their roles.
 
 use base::clock::Timestamp;
 use base::ids::{ConversationId, UserId};
@@ -7,19 +7,19 @@ use diesel::prelude::*;
 use super::{Conn, chat, contacts, messages, user_admin};
 use crate::rows::{
     ConversationChangeOutcome, ConversationRow, ConversationWithMembers, GroupSettingsPatch,
-    Happened, InvitationRule, Kind, MemberRole, MessageRow, SystemEventRow,
+    InvitationRule, Kind, MemberRole, MessageRow, SystemEventKind, SystemEventRow,
 };
 use crate::schema::{conversations, members};
 use crate::types::Sql;
 
-/// A conversation that is held until the transaction ends, and what the asker is in it.
+/// A conversation, locked until the transaction ends, and the role of `by` in it.
 fn lock_for_update(
     c: &mut Conn,
     id: ConversationId,
     by: UserId,
 ) -> QueryResult<Option<(ConversationRow, MemberRole)>> {
     let query = conversations::table.find(Sql(id)).select(ConversationRow::as_select());
-    let Some(conversation) = held!(query).first(c).optional()? else { return Ok(None) };
+    let Some(conversation) = for_update!(query).first(c).optional()? else { return Ok(None) };
     Ok(role(c, id, by)?.map(|role| (conversation, role)))
 }
 
@@ -34,23 +34,24 @@ fn set_role(c: &mut Conn, id: ConversationId, user: UserId, role: MemberRole) ->
     Ok(())
 }
 
-/// The conversation after a change of who is in it or what they may do, and what is said of it.
-fn changed(
+/// Appends system events for a membership change; returns the conversation after it and the stored
+/// messages.
+fn finish_change(
     c: &mut Conn,
     id: ConversationId,
     by: UserId,
-    what: Vec<SystemEventRow>,
+    events: Vec<SystemEventRow>,
     now: Timestamp,
 ) -> QueryResult<ConversationChangeOutcome> {
-    let mut said = Vec::with_capacity(what.len());
-    for what in what {
-        said.extend(messages::happened(c, id, by, &what, now)?);
+    let mut system_messages = Vec::with_capacity(events.len());
+    for event in events {
+        system_messages.extend(messages::append_system_event(c, id, by, &event, now)?);
     }
-    Ok(ConversationChangeOutcome::Done(touch(c, id, now)?, said))
+    Ok(ConversationChangeOutcome::Done(bump_roster(c, id, now)?, system_messages))
 }
 
-/// The conversation, whose roster has changed.
-pub(super) fn touch(
+/// Advances the membership version and returns the conversation.
+pub(super) fn bump_roster(
     c: &mut Conn,
     id: ConversationId,
     now: Timestamp,
@@ -62,10 +63,10 @@ pub(super) fn touch(
         ))
         .returning(ConversationRow::as_returning())
         .get_result(c)?;
-    chat::view(c, conversation)
+    chat::with_members(c, conversation)
 }
 
-pub(crate) fn set_up_conversation(
+pub(crate) fn update_conversation(
     c: &mut Conn,
     id: ConversationId,
     by: UserId,
@@ -78,7 +79,7 @@ pub(crate) fn set_up_conversation(
     let only_expiry =
         GroupSettingsPatch { expires_in: new.expires_in, ..GroupSettingsPatch::default() } == new;
     let allowed = match old.kind {
-        Kind::Direct => only_expiry, // of two, both decide how long words last
+        Kind::Direct => only_expiry, // in a direct conversation both decide how long messages last
         Kind::Group => role != MemberRole::Member,
     };
     if !allowed {
@@ -89,17 +90,17 @@ pub(crate) fn set_up_conversation(
         return Ok(ConversationChangeOutcome::NotReachable);
     }
     if blockers.is_empty() {
-        let (view, said) = set_up(c, old, by, new, now)?;
-        return Ok(ConversationChangeOutcome::Done(view, said));
+        let (view, system_messages) = apply_settings(c, old, by, new, now)?;
+        return Ok(ConversationChangeOutcome::Done(view, system_messages));
     }
     let last_seq = old.last_seq;
-    let (mut view, _) = contacts::for_show(c, |c| set_up(c, old, by, new, now))?;
+    let (mut view, _) = contacts::simulate(c, |c| apply_settings(c, old, by, new, now))?;
     view.conversation.last_seq = last_seq;
-    Ok(ConversationChangeOutcome::Unheard(view))
+    Ok(ConversationChangeOutcome::ShadowBlocked(view))
 }
 
-/// Writes settings down; gives the conversation then, and what was said of it.
-fn set_up(
+/// Stores settings; returns the conversation after it and the system messages.
+fn apply_settings(
     c: &mut Conn,
     old: ConversationRow,
     by: UserId,
@@ -108,11 +109,11 @@ fn set_up(
 ) -> QueryResult<(ConversationWithMembers, Vec<MessageRow>)> {
     let id = old.id;
     let title = new.title.or_else(|| old.title.clone());
-    let mut what = Vec::new();
+    let mut events = Vec::new();
     if title != old.title {
-        what.push(SystemEventRow {
+        events.push(SystemEventRow {
             title: title.clone(),
-            ..SystemEventRow::new(Happened::Renamed)
+            ..SystemEventRow::new(SystemEventKind::Renamed)
         });
     }
     let expires_in = new.expires_in.unwrap_or(old.expires_in);
@@ -123,11 +124,11 @@ fn set_up(
         new.who_adds.unwrap_or(old.who_adds),
     );
     if settings != (old.expires_in, old.history, old.who_writes, old.who_adds) {
-        what.push(SystemEventRow::new(Happened::Settings));
+        events.push(SystemEventRow::new(SystemEventKind::Settings));
     }
-    let mut said = Vec::new();
-    for what in what {
-        said.extend(messages::happened(c, id, by, &what, now)?);
+    let mut system_messages = Vec::new();
+    for event in events {
+        system_messages.extend(messages::append_system_event(c, id, by, &event, now)?);
     }
     let conversation = diesel::update(conversations::table.find(Sql(id)))
         .set((
@@ -140,7 +141,7 @@ fn set_up(
         ))
         .returning(ConversationRow::as_returning())
         .get_result(c)?;
-    Ok((chat::view(c, conversation)?, said))
+    Ok((chat::with_members(c, conversation)?, system_messages))
 }
 
 pub(crate) fn add_member(
@@ -148,26 +149,29 @@ pub(crate) fn add_member(
     id: ConversationId,
     by: UserId,
     user: UserId,
-    reach: InvitationRule,
+    rule: InvitationRule,
     now: Timestamp,
 ) -> QueryResult<ConversationChangeOutcome> {
-    let Some((conversation, rights)) = lock_for_update(c, id, by)? else {
+    let Some((conversation, own_role)) = lock_for_update(c, id, by)? else {
         return Ok(ConversationChangeOutcome::NotFound);
     };
-    if conversation.kind == Kind::Direct || !conversation.who_adds.admits(rights) {
+    if conversation.kind == Kind::Direct || !conversation.who_adds.admits(own_role) {
         return Ok(ConversationChangeOutcome::NotAllowed);
     }
     if role(c, id, user)?.is_some() {
-        return Ok(ConversationChangeOutcome::Done(chat::view(c, conversation)?, Vec::new()));
+        return Ok(ConversationChangeOutcome::Done(
+            chat::with_members(c, conversation)?,
+            Vec::new(),
+        ));
     }
-    if !user_admin::hold(c, user)? {
-        return Ok(ConversationChangeOutcome::NoSuchUser);
+    if !user_admin::lock_user(c, user)? {
+        return Ok(ConversationChangeOutcome::UserNotFound);
     }
-    if !contacts::may_reach(c, by, &[user], reach)? {
+    if !contacts::can_invite(c, by, &[user], rule)? {
         return Ok(ConversationChangeOutcome::NotReachable);
     }
-    chat::enter(c, &conversation, &[user], MemberRole::Member, now)?;
-    changed(c, id, by, vec![SystemEventRow::to(Happened::Added, user)], now)
+    chat::add_members(c, &conversation, &[user], MemberRole::Member, now)?;
+    finish_change(c, id, by, vec![SystemEventRow::about_user(SystemEventKind::Added, user)], now)
 }
 
 pub(crate) fn remove_member(
@@ -177,49 +181,51 @@ pub(crate) fn remove_member(
     user: UserId,
     now: Timestamp,
 ) -> QueryResult<ConversationChangeOutcome> {
-    let Some((conversation, rights)) = lock_for_update(c, id, by)? else {
+    let Some((conversation, own_role)) = lock_for_update(c, id, by)? else {
         return Ok(ConversationChangeOutcome::NotFound);
     };
     if conversation.kind == Kind::Direct {
         return Ok(ConversationChangeOutcome::NotAllowed);
     }
-    let Some(theirs) = role(c, id, user)? else { return Ok(ConversationChangeOutcome::NotFound) };
-    let allowed = match rights {
+    let Some(target_role) = role(c, id, user)? else {
+        return Ok(ConversationChangeOutcome::NotFound);
+    };
+    let allowed = match own_role {
         MemberRole::Owner => true,
-        MemberRole::Admin => by == user || theirs == MemberRole::Member,
+        MemberRole::Admin => by == user || target_role == MemberRole::Member,
         MemberRole::Member => by == user,
     };
     if !allowed {
         return Ok(ConversationChangeOutcome::NotAllowed);
     }
     diesel::delete(members::table.find((Sql(id), Sql(user)))).execute(c)?;
-    let mut what = vec![if by == user {
-        SystemEventRow::new(Happened::Left)
+    let mut events = vec![if by == user {
+        SystemEventRow::new(SystemEventKind::Left)
     } else {
-        SystemEventRow::to(Happened::Removed, user)
+        SystemEventRow::about_user(SystemEventKind::Removed, user)
     }];
-    if theirs == MemberRole::Owner
-        && let Some(heir) = heir(c, id)?
+    if target_role == MemberRole::Owner
+        && let Some(successor) = find_successor(c, id)?
     {
-        set_role(c, id, heir, MemberRole::Owner)?;
-        what.push(promoted(heir, MemberRole::Owner));
+        set_role(c, id, successor, MemberRole::Owner)?;
+        events.push(role_changed(successor, MemberRole::Owner));
     }
-    changed(c, id, by, what, now)
+    finish_change(c, id, by, events, now)
 }
 
-fn promoted(user: UserId, role: MemberRole) -> SystemEventRow {
-    SystemEventRow { role: Some(role), ..SystemEventRow::to(Happened::Role, user) }
+fn role_changed(user: UserId, role: MemberRole) -> SystemEventRow {
+    SystemEventRow { role: Some(role), ..SystemEventRow::about_user(SystemEventKind::Role, user) }
 }
 
-/// Who owns a group after its owner left: the admin who came first, or else the member who did.
-fn heir(c: &mut Conn, id: ConversationId) -> QueryResult<Option<UserId>> {
-    let rest: Vec<(UserId, MemberRole)> = members::table
+/// The owner of a group after its owner left: the earliest admin, or else the earliest member.
+fn find_successor(c: &mut Conn, id: ConversationId) -> QueryResult<Option<UserId>> {
+    let remaining: Vec<(UserId, MemberRole)> = members::table
         .filter(members::conversation_id.eq(Sql(id)))
         .order((members::joined_at, members::user_id))
         .select((members::user_id, members::role))
         .load(c)?;
-    let admin = rest.iter().find(|(_, role)| *role == MemberRole::Admin);
-    Ok(admin.or(rest.first()).map(|(user, _)| *user))
+    let admin = remaining.iter().find(|(_, role)| *role == MemberRole::Admin);
+    Ok(admin.or(remaining.first()).map(|(user, _)| *user))
 }
 
 pub(crate) fn set_member_role(
@@ -230,15 +236,18 @@ pub(crate) fn set_member_role(
     new: MemberRole,
     now: Timestamp,
 ) -> QueryResult<ConversationChangeOutcome> {
-    let Some((conversation, rights)) = lock_for_update(c, id, by)? else {
+    let Some((conversation, own_role)) = lock_for_update(c, id, by)? else {
         return Ok(ConversationChangeOutcome::NotFound);
     };
-    if conversation.kind == Kind::Direct || rights != MemberRole::Owner {
+    if conversation.kind == Kind::Direct || own_role != MemberRole::Owner {
         return Ok(ConversationChangeOutcome::NotAllowed);
     }
     let Some(old) = role(c, id, user)? else { return Ok(ConversationChangeOutcome::NotFound) };
     if old == new {
-        return Ok(ConversationChangeOutcome::Done(chat::view(c, conversation)?, Vec::new()));
+        return Ok(ConversationChangeOutcome::Done(
+            chat::with_members(c, conversation)?,
+            Vec::new(),
+        ));
     }
     if by == user {
         // An owner stops being one by making somebody else the owner, or by leaving.
@@ -248,5 +257,5 @@ pub(crate) fn set_member_role(
         set_role(c, id, by, MemberRole::Admin)?;
     }
     set_role(c, id, user, new)?;
-    changed(c, id, by, vec![promoted(user, new)], now)
+    finish_change(c, id, by, vec![role_changed(user, new)], now)
 }

@@ -1,4 +1,4 @@
-//! Links with which people join a group: made and taken back by those who may add people.
+//! Invite links of groups: created and revoked by those who may add members.
 
 use base::clock::Timestamp;
 use base::ids::{ConversationId, InviteId, UserId};
@@ -6,26 +6,26 @@ use diesel::prelude::*;
 
 use super::{Conn, chat, contacts, group_members, messages, user_admin};
 use crate::rows::{
-    ConversationRow, Happened, InviteRow, JoinOutcome, Kind, MemberRole, NewInviteRow,
+    ConversationRow, InviteRow, JoinOutcome, Kind, MemberRole, NewInviteRow, SystemEventKind,
     SystemEventRow,
 };
 use crate::schema::{conversations, invites, members};
 use crate::types::Sql;
 
-/// How many invites that are still good a group has at most.
+/// Maximum number of valid invites of a group.
 const MAX_INVITES_PER_CONVERSATION: i64 = 100;
 
-/// What a member may do with the invites of a group: `None` if they are not in it, false if
-/// nothing.
+/// Locks the group; whether a user may manage its invites: `None` if they are not a member.
 fn may_invite(c: &mut Conn, id: ConversationId, user: UserId) -> QueryResult<Option<bool>> {
     let row = conversations::table.find(Sql(id)).select(ConversationRow::as_select());
-    let Some(conversation) = held!(row).first(c).optional()? else { return Ok(None) };
+    let Some(conversation) = for_update!(row).first(c).optional()? else { return Ok(None) };
     let role: Option<MemberRole> =
         members::table.find((Sql(id), Sql(user))).select(members::role).first(c).optional()?;
     Ok(role.map(|role| conversation.kind == Kind::Group && conversation.who_adds.admits(role)))
 }
 
-/// `None` if whoever asks is not in the group; `Some(None)` if they may not, or there are many.
+/// `None` if the caller is not in the group; `Some(None)` if they may not invite or there are too
+/// many invites.
 pub(crate) fn create_invite(
     c: &mut Conn,
     id: ConversationId,
@@ -38,11 +38,11 @@ pub(crate) fn create_invite(
         Some(false) => return Ok(Some(None)),
         Some(true) => {}
     }
-    let there = invites::table
+    let valid = invites::table
         .filter(invites::conversation_id.eq(Sql(id)))
         .filter(invites::expires_at.gt(Sql(now)))
         .filter(invites::uses_left.is_null().or(invites::uses_left.gt(0).assume_not_null()));
-    if there.count().get_result::<i64>(c)? >= MAX_INVITES_PER_CONVERSATION {
+    if valid.count().get_result::<i64>(c)? >= MAX_INVITES_PER_CONVERSATION {
         return Ok(Some(None));
     }
     diesel::insert_into(invites::table)
@@ -61,7 +61,7 @@ pub(crate) fn create_invite(
         .map(|invite| Some(Some(invite)))
 }
 
-/// As [`create_invite`]; the newest first.
+/// Lists invites, newest first; otherwise as [`create_invite`].
 pub(crate) fn invites(
     c: &mut Conn,
     id: ConversationId,
@@ -81,7 +81,7 @@ pub(crate) fn invites(
     }
 }
 
-/// As [`create_invite`]; whether there was one.
+/// Revokes an invite, true if it existed; otherwise as [`create_invite`].
 pub(crate) fn revoke_invite(
     c: &mut Conn,
     id: ConversationId,
@@ -98,14 +98,14 @@ pub(crate) fn revoke_invite(
     }
 }
 
-pub(crate) fn join(
+pub(crate) fn join_by_invite(
     c: &mut Conn,
     hash: [u8; 32],
     user: UserId,
-    most: i64,
+    max_members: i64,
     now: Timestamp,
 ) -> QueryResult<JoinOutcome> {
-    let found = |c: &mut Conn| {
+    let find_invite = |c: &mut Conn| {
         invites::table
             .filter(invites::hash.eq(hash.to_vec()))
             .filter(invites::expires_at.gt(Sql(now)))
@@ -114,31 +114,40 @@ pub(crate) fn join(
             .first(c)
             .optional()
     };
-    let Some(invite) = found(c)? else { return Ok(JoinOutcome::NotFound) };
+    let Some(invite) = find_invite(c)? else { return Ok(JoinOutcome::NotFound) };
     let id = invite.conversation_id;
     let row = conversations::table.find(Sql(id)).select(ConversationRow::as_select());
-    let Some(conversation) = held!(row).first(c).optional()? else {
+    let Some(conversation) = for_update!(row).first(c).optional()? else {
         return Ok(JoinOutcome::NotFound);
     };
-    // Again, now that the group is held: the last use may just have been made.
-    let Some(invite) = found(c)? else { return Ok(JoinOutcome::NotFound) };
-    let view = chat::view(c, conversation.clone())?;
+    // Again under the group's lock: the last use may just have been made.
+    let Some(invite) = find_invite(c)? else { return Ok(JoinOutcome::NotFound) };
+    let view = chat::with_members(c, conversation.clone())?;
     if view.members.iter().any(|member| member.user_id == user) {
-        return Ok(JoinOutcome::Already(view));
+        return Ok(JoinOutcome::AlreadyMember(view));
     }
-    let there = user_admin::hold(c, user)?;
-    // Whoever made it must still be there, and neither may block the other.
-    let host = view.members.iter().any(|member| member.user_id == invite.created_by);
-    if !there || !host || contacts::any_block(c, user, invite.created_by)? {
+    let exists = user_admin::lock_user(c, user)?;
+    // The invite's creator must still be a member, and neither may block the other.
+    let creator_is_member = view.members.iter().any(|member| member.user_id == invite.created_by);
+    if !exists || !creator_is_member || contacts::any_block(c, user, invite.created_by)? {
         return Ok(JoinOutcome::NotFound);
     }
-    if i64::try_from(view.members.len()).unwrap_or(i64::MAX) >= most {
-        return Ok(JoinOutcome::Full);
+    if i64::try_from(view.members.len()).unwrap_or(i64::MAX) >= max_members {
+        return Ok(JoinOutcome::GroupFull);
     }
     diesel::update(invites::table.find(Sql(invite.id)))
         .set((invites::uses.eq(invites::uses + 1), invites::uses_left.eq(invites::uses_left - 1)))
         .execute(c)?;
-    chat::enter(c, &conversation, &[user], MemberRole::Member, now)?;
-    let said = messages::happened(c, id, user, &SystemEventRow::new(Happened::Joined), now)?;
-    Ok(JoinOutcome::Joined(group_members::touch(c, id, now)?, said.into_iter().collect()))
+    chat::add_members(c, &conversation, &[user], MemberRole::Member, now)?;
+    let system_message = messages::append_system_event(
+        c,
+        id,
+        user,
+        &SystemEventRow::new(SystemEventKind::Joined),
+        now,
+    )?;
+    Ok(JoinOutcome::Joined(
+        group_members::bump_roster(c, id, now)?,
+        system_message.into_iter().collect(),
+    ))
 }

@@ -1,4 +1,4 @@
-//! Work that must be done: leased to one at a time, tried again, given up in the end.
+//! Background jobs: leased to one worker at a time, retried, and finally given up.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::rows::{JobClaimOutcome, JobResolution, JobRow, JobState, NewJob};
 use crate::schema::jobs;
 use crate::types::Sql;
 
-/// How many that are due are looked at: others may be taking the first ones just now.
+/// Number of due jobs examined: other workers may be claiming the first ones just now.
 const CLAIM_SCAN_ROWS: i64 = 8;
 
 pub(super) fn insert(c: &mut Conn, new: &NewJob, now: Timestamp) -> QueryResult<()> {
@@ -38,7 +38,7 @@ pub(crate) fn claim_job(
     c: &mut Conn,
     kinds: Vec<String>,
     lease: Duration,
-    most: i64,
+    max_attempts: i64,
     now: Timestamp,
 ) -> QueryResult<JobClaimOutcome> {
     let due: Vec<(JobId, i64)> = jobs::table
@@ -50,24 +50,25 @@ pub(crate) fn claim_job(
         .select((jobs::id, jobs::attempts))
         .load(c)?;
     for (id, attempts) in due {
-        // Whoever raises the count first has it; for the others it is not as it was.
-        let still = jobs::table
+        // Whoever raises the attempt count first has the job; for others this filter no longer
+        // matches.
+        let unclaimed = jobs::table
             .find(Sql(id))
             .filter(jobs::attempts.eq(attempts))
             .filter(jobs::due_at.le(Sql(now)))
             .filter(jobs::ended_at.is_null());
-        if attempts >= most {
-            let buried = diesel::update(still)
+        if attempts >= max_attempts {
+            let dead = diesel::update(unclaimed)
                 .set((jobs::state.eq(JobState::Dead), jobs::ended_at.eq(Sql(now))))
                 .returning(JobRow::as_returning())
                 .get_result(c)
                 .optional()?;
-            if let Some(job) = buried {
-                return Ok(JobClaimOutcome::Buried(job));
+            if let Some(job) = dead {
+                return Ok(JobClaimOutcome::Dead(job));
             }
             continue;
         }
-        let taken = diesel::update(still)
+        let claimed = diesel::update(unclaimed)
             .set((
                 jobs::state.eq(JobState::Running),
                 jobs::attempts.eq(attempts + 1),
@@ -76,11 +77,11 @@ pub(crate) fn claim_job(
             .returning(JobRow::as_returning())
             .get_result(c)
             .optional()?;
-        if let Some(job) = taken {
-            return Ok(JobClaimOutcome::Taken(job));
+        if let Some(job) = claimed {
+            return Ok(JobClaimOutcome::Claimed(job));
         }
     }
-    Ok(JobClaimOutcome::Nothing)
+    Ok(JobClaimOutcome::NoneDue)
 }
 
 pub(crate) fn extend_lease(
@@ -89,36 +90,36 @@ pub(crate) fn extend_lease(
     attempt: i64,
     until: Timestamp,
 ) -> QueryResult<bool> {
-    let mine = jobs::table
+    let own = jobs::table
         .find(Sql(id))
         .filter(jobs::attempts.eq(attempt))
         .filter(jobs::state.eq(JobState::Running));
-    Ok(diesel::update(mine).set(jobs::due_at.eq(Sql(until))).execute(c)? == 1)
+    Ok(diesel::update(own).set(jobs::due_at.eq(Sql(until))).execute(c)? == 1)
 }
 
 pub(crate) fn end_job(
     c: &mut Conn,
     id: JobId,
     attempt: i64,
-    end: JobResolution,
+    resolution: JobResolution,
     now: Timestamp,
 ) -> QueryResult<bool> {
-    let mine = jobs::table
+    let own = jobs::table
         .find(Sql(id))
         .filter(jobs::attempts.eq(attempt))
         .filter(jobs::state.eq(JobState::Running));
-    let changed = match end {
-        JobResolution::Done => diesel::update(mine)
+    let changed = match resolution {
+        JobResolution::Done => diesel::update(own)
             .set((jobs::state.eq(JobState::Done), jobs::ended_at.eq(Sql(now))))
             .execute(c)?,
-        JobResolution::Retry { at, failure } => diesel::update(mine)
+        JobResolution::Retry { at, failure } => diesel::update(own)
             .set((
                 jobs::state.eq(JobState::Waiting),
                 jobs::due_at.eq(Sql(at)),
                 jobs::failure.eq(failure),
             ))
             .execute(c)?,
-        JobResolution::Dead { failure } => diesel::update(mine)
+        JobResolution::Dead { failure } => diesel::update(own)
             .set((
                 jobs::state.eq(JobState::Dead),
                 jobs::ended_at.eq(Sql(now)),

@@ -1,4 +1,4 @@
-//! Keys that sign access tokens: one active, the others kept to verify what they signed.
+//! Keys that sign access tokens: one active, the others kept to verify earlier tokens.
 
 use base::clock::Timestamp;
 use base::ids::KeyId;
@@ -12,36 +12,44 @@ use crate::types::Sql;
 
 type Row = (KeyId, Vec<u8>, Vec<u8>, Timestamp, Option<Timestamp>);
 
-fn key((id, private, public, created_at, retired_at): Row) -> SigningKey {
+fn to_signing_key((id, private, public, created_at, retired_at): Row) -> SigningKey {
     SigningKey { id, private: Secret::new(private), public, created_at, retired_at }
 }
 
-pub(crate) fn keys(c: &mut Conn) -> QueryResult<Vec<SigningKey>> {
+pub(crate) fn signing_keys(c: &mut Conn) -> QueryResult<Vec<SigningKey>> {
     let rows: Vec<Row> = signing_keys::table.order(signing_keys::id.desc()).load(c)?;
-    Ok(rows.into_iter().map(key).collect())
+    Ok(rows.into_iter().map(to_signing_key).collect())
 }
 
-pub(crate) fn ensure_key(c: &mut Conn, new: NewKey, now: Timestamp) -> QueryResult<SigningKey> {
-    hold(c)?;
+pub(crate) fn ensure_signing_key(
+    c: &mut Conn,
+    new: NewKey,
+    now: Timestamp,
+) -> QueryResult<SigningKey> {
+    lock_keys(c)?;
     let active: Option<Row> =
         signing_keys::table.filter(signing_keys::retired_at.is_null()).first(c).optional()?;
     match active {
-        Some(row) => Ok(key(row)),
+        Some(row) => Ok(to_signing_key(row)),
         None => insert(c, &new, now),
     }
 }
 
-pub(crate) fn rotate_key(c: &mut Conn, new: NewKey, now: Timestamp) -> QueryResult<SigningKey> {
-    hold(c)?;
+pub(crate) fn rotate_signing_key(
+    c: &mut Conn,
+    new: NewKey,
+    now: Timestamp,
+) -> QueryResult<SigningKey> {
+    lock_keys(c)?;
     diesel::update(signing_keys::table.filter(signing_keys::retired_at.is_null()))
         .set(signing_keys::retired_at.eq(Sql(now)))
         .execute(c)?;
     insert(c, &new, now)
 }
 
-/// Whoever changes which key is active holds this row: nodes that start together agree.
-fn hold(c: &mut Conn) -> QueryResult<i64> {
-    held!(counters::table.find("keys").select(counters::value)).first(c)
+/// Locks the row that everyone locks who changes the active key: nodes that start together agree.
+fn lock_keys(c: &mut Conn) -> QueryResult<i64> {
+    for_update!(counters::table.find("keys").select(counters::value)).first(c)
 }
 
 fn insert(c: &mut Conn, new: &NewKey, now: Timestamp) -> QueryResult<SigningKey> {
@@ -57,5 +65,5 @@ fn insert(c: &mut Conn, new: &NewKey, now: Timestamp) -> QueryResult<SigningKey>
         ))
         .returning(signing_keys::all_columns)
         .get_result(c)?;
-    Ok(key(row))
+    Ok(to_signing_key(row))
 }

@@ -1,4 +1,5 @@
-//! The areas, compiled once for each database: `super::Conn` is its connection.
+//! Queries by area, compiled once for each database: `super::Conn` is its connection type. A query
+//! without a description of its own is documented at the method of [`crate::Store`] that runs it.
 
 pub(crate) use super::Conn;
 

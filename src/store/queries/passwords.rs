@@ -1,4 +1,4 @@
-//! New passwords: by whoever knows the old one, or by a link that an administrator gave.
+//! Password changes: with the old password, or with a reset link from an administrator.
 
 use base::clock::Timestamp;
 use base::ids::{DeviceId, UserId};
@@ -9,7 +9,7 @@ use crate::rows::NewAudit;
 use crate::schema::{reset_links, users};
 use crate::types::Sql;
 
-pub(crate) fn password_of(c: &mut Conn, user: UserId) -> QueryResult<Option<String>> {
+pub(crate) fn password_hash(c: &mut Conn, user: UserId) -> QueryResult<Option<String>> {
     users::table.find(Sql(user)).select(users::password_hash).first(c).optional()
 }
 
@@ -19,7 +19,7 @@ pub(crate) fn change_password(
     user: UserId,
     old: String,
     new: String,
-    keep: DeviceId,
+    keep_device: DeviceId,
     entry: NewAudit,
     now: Timestamp,
 ) -> QueryResult<Option<Vec<DeviceId>>> {
@@ -31,13 +31,13 @@ pub(crate) fn change_password(
     if changed == 0 {
         return Ok(None);
     }
-    drop_links(c, user)?;
+    delete_reset_links(c, user)?;
     audit::insert(c, &entry, now)?;
-    sign_in::revoke_all(c, user, Some(keep), now).map(Some)
+    sign_in::revoke_all(c, user, Some(keep_device), now).map(Some)
 }
 
 #[expect(clippy::too_many_arguments, reason = "all that one transaction must write")]
-pub(crate) fn put_reset_link(
+pub(crate) fn create_reset_link(
     c: &mut Conn,
     user: UserId,
     hash: [u8; 32],
@@ -46,10 +46,10 @@ pub(crate) fn put_reset_link(
     entry: NewAudit,
     now: Timestamp,
 ) -> QueryResult<bool> {
-    if !user_admin::hold(c, user)? {
+    if !user_admin::lock_user(c, user)? {
         return Ok(false);
     }
-    drop_links(c, user)?;
+    delete_reset_links(c, user)?;
     diesel::insert_into(reset_links::table)
         .values((
             reset_links::hash.eq(&hash[..]),
@@ -63,7 +63,7 @@ pub(crate) fn put_reset_link(
     Ok(true)
 }
 
-pub(crate) fn reset_link(
+pub(crate) fn reset_link_user(
     c: &mut Conn,
     hash: [u8; 32],
     now: Timestamp,
@@ -83,18 +83,18 @@ pub(crate) fn reset_password(
     entry: NewAudit,
     now: Timestamp,
 ) -> QueryResult<Option<Vec<DeviceId>>> {
-    // The person first, as everybody does who changes their links.
-    let Some(owner) = reset_link(c, hash, now)? else { return Ok(None) };
-    if !user_admin::hold(c, owner)? {
+    // The user row is locked first, as in every change of their links.
+    let Some(owner) = reset_link_user(c, hash, now)? else { return Ok(None) };
+    if !user_admin::lock_user(c, owner)? {
         return Ok(None);
     }
-    // Whoever deletes it has it: the link works once.
-    let spent: Option<(UserId, bool)> = diesel::delete(reset_links::table.find(hash.to_vec()))
+    // Whoever deletes the row has consumed the link: it works once.
+    let consumed: Option<(UserId, bool)> = diesel::delete(reset_links::table.find(hash.to_vec()))
         .filter(reset_links::expires_at.gt(Sql(now)))
         .returning((reset_links::user_id, reset_links::drops_second_factor))
         .get_result(c)
         .optional()?;
-    let Some((user, drops_second_factor)) = spent else { return Ok(None) };
+    let Some((user, drops_second_factor)) = consumed else { return Ok(None) };
     diesel::update(users::table.find(Sql(user))).set(users::password_hash.eq(new)).execute(c)?;
     if drops_second_factor {
         second_factor::remove(c, user)?;
@@ -103,7 +103,7 @@ pub(crate) fn reset_password(
     sign_in::revoke_all(c, user, None, now).map(Some)
 }
 
-pub(super) fn drop_links(c: &mut Conn, user: UserId) -> QueryResult<()> {
+pub(super) fn delete_reset_links(c: &mut Conn, user: UserId) -> QueryResult<()> {
     diesel::delete(reset_links::table.filter(reset_links::user_id.eq(Sql(user)))).execute(c)?;
     Ok(())
 }

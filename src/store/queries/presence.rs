@@ -1,4 +1,4 @@
-//! What people say of themselves, when they were here last, and who may know.
+//! Availability, status texts and last-seen times, and who may see presence.
 
 use std::collections::HashMap;
 
@@ -14,10 +14,10 @@ use crate::types::Sql;
 const COLUMNS: (statuses::user_id, statuses::state, statuses::text, statuses::last_seen_at) =
     (statuses::user_id, statuses::state, statuses::text, statuses::last_seen_at);
 
-/// Of these people, those who ever said something of themselves or went.
-pub(crate) fn statuses(c: &mut Conn, people: Vec<UserId>) -> QueryResult<Vec<StatusRow>> {
+/// The status rows of these users.
+pub(crate) fn statuses(c: &mut Conn, user_ids: Vec<UserId>) -> QueryResult<Vec<StatusRow>> {
     statuses::table
-        .filter(statuses::user_id.eq_any(people.into_iter().map(Sql)))
+        .filter(statuses::user_id.eq_any(user_ids.into_iter().map(Sql)))
         .select(COLUMNS)
         .load(c)
 }
@@ -28,7 +28,7 @@ pub(crate) fn set_status(
     state: Availability,
     text: String,
 ) -> QueryResult<bool> {
-    if !user_admin::hold(c, user)? {
+    if !user_admin::lock_user(c, user)? {
         return Ok(false);
     }
     diesel::insert_into(statuses::table)
@@ -44,22 +44,22 @@ pub(crate) fn set_status(
     Ok(true)
 }
 
-/// Notes when people were here last; what is known and later stays.
-pub(crate) fn last_seen(c: &mut Conn, gone: Vec<(UserId, Timestamp)>) -> QueryResult<()> {
+/// Records when users were last online; a later recorded time stays.
+pub(crate) fn update_last_seen(c: &mut Conn, seen: Vec<(UserId, Timestamp)>) -> QueryResult<()> {
     let mut last: HashMap<UserId, Timestamp> = HashMap::new();
-    for (user, at) in gone {
+    for (user, at) in seen {
         let known = last.entry(user).or_insert(at);
         *known = at.max(*known);
     }
     let all: Vec<UserId> = last.keys().copied().collect();
-    let there = user_admin::hold_all(c, &all)?;
+    let existing = user_admin::lock_users(c, &all)?;
     let known: HashMap<UserId, Option<Timestamp>> = statuses::table
         .filter(statuses::user_id.eq_any(all.into_iter().map(Sql)))
         .select((statuses::user_id, statuses::last_seen_at))
         .load(c)?
         .into_iter()
         .collect();
-    for user in there {
+    for user in existing {
         let (before, Some(at)) = (known.get(&user).copied().flatten(), last.get(&user).copied())
         else {
             continue;
@@ -82,30 +82,33 @@ pub(crate) fn last_seen(c: &mut Conn, gone: Vec<(UserId, Timestamp)>) -> QueryRe
     Ok(())
 }
 
-/// Of each of these people: who agreed to be their contact, and so may know whether they are here.
-pub(crate) fn watchers(c: &mut Conn, people: Vec<UserId>) -> QueryResult<Vec<(UserId, UserId)>> {
+/// Pairs of one of these users and an accepted contact of theirs, who may see their presence.
+pub(crate) fn presence_watchers(
+    c: &mut Conn,
+    user_ids: Vec<UserId>,
+) -> QueryResult<Vec<(UserId, UserId)>> {
     contacts::table
-        .filter(contacts::user_id.eq_any(people.into_iter().map(Sql)))
+        .filter(contacts::user_id.eq_any(user_ids.into_iter().map(Sql)))
         .filter(contacts::state.eq(ContactState::Accepted))
         .select((contacts::user_id, contacts::other_id))
         .load(c)
 }
 
-/// Who of these numbers is here, up to a thousand.
-pub(crate) fn match_phones(
+/// The users with these phone numbers (at most a thousand) who do not block `me`.
+pub(crate) fn users_by_phones(
     c: &mut Conn,
     me: UserId,
     phones: Vec<String>,
 ) -> QueryResult<Vec<(String, UserId, String)>> {
     use crate::schema::blocks;
-    let keeps_away =
+    let blocks_me =
         blocks::table.filter(blocks::user_id.eq(users::id)).filter(blocks::other_id.eq(Sql(me)));
     users::table
         .filter(users::phone.eq_any(phones))
         .filter(users::id.ne(Sql(me)))
         .filter(users::deleted_at.is_null())
         .filter(users::suspended_at.is_null())
-        .filter(diesel::dsl::not(diesel::dsl::exists(keeps_away)))
+        .filter(diesel::dsl::not(diesel::dsl::exists(blocks_me)))
         .select((users::phone, users::id, users::name))
         .load(c)
 }

@@ -1,4 +1,4 @@
-//! Values that are sealed by somebody above, to be sealed anew with another key.
+//! Sealed column values, to be re-encrypted with another key.
 
 use base::ids::{KeyId, UserId};
 use diesel::prelude::*;
@@ -24,7 +24,7 @@ pub(crate) fn sealed_values(
             .select((signing_keys::id, signing_keys::private))
             .load::<(KeyId, Vec<u8>)>(c)?
             .into_iter()
-            .map(|(id, value)| SealedRow { row: id.uuid(), value })
+            .map(|(id, value)| SealedRow { row_id: id.uuid(), value })
             .collect(),
         SealedColumn::SecondFactor => second_factors::table
             .filter(second_factors::user_id.gt(Sql(UserId::from_uuid(after))))
@@ -33,13 +33,13 @@ pub(crate) fn sealed_values(
             .select((second_factors::user_id, second_factors::secret))
             .load::<(UserId, Vec<u8>)>(c)?
             .into_iter()
-            .map(|(id, value)| SealedRow { row: id.uuid(), value })
+            .map(|(id, value)| SealedRow { row_id: id.uuid(), value })
             .collect(),
     };
     Ok(rows)
 }
 
-/// Puts `new` in place of `old`; not if somebody wrote another value meanwhile.
+/// Replaces `old` by `new`; not if somebody wrote another value meanwhile.
 pub(crate) fn reseal(
     c: &mut Conn,
     column: SealedColumn,

@@ -1,4 +1,4 @@
-//! Finding what was said by its words, within what somebody may see.
+//! Full-text search of messages within what a user may see.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,7 +6,7 @@ use base::clock::Timestamp;
 use base::ids::{ConversationId, MessageId, UserId};
 use diesel::prelude::*;
 
-use super::super::words as index_of;
+use super::super::words as search_index;
 use super::Conn;
 use super::messages::is_visible;
 use crate::rows::{MessageRow, SearchPage, SearchParams};
@@ -14,90 +14,102 @@ use crate::schema::{hidden_messages, members, messages, search_entries};
 use crate::tokenizer;
 use crate::types::Sql;
 
-/// How many finds are looked at at once.
+/// How many index hits are examined at once.
 const SEARCH_WINDOW_ROWS: usize = 500;
-/// How often that is done for one page: whoever may see little of what is found gets shorter pages,
-/// and nobody keeps the database for long.
+/// Maximum number of windows per page: whoever may see little of the hits gets shorter pages, and
+/// no search keeps the database busy for long.
 const MAX_SEARCH_WINDOWS: usize = 20;
-/// How many conversations are named to the index at most.
+/// Above this number of conversations the index query does not name them.
 const MAX_CONVERSATIONS_IN_QUERY: usize = 300;
 
-/// The word that names a conversation in the index: with it the search stays among those of the
-/// person. No text has it, since words have letters and digits only.
-fn place(id: ConversationId) -> String {
+/// The index word that identifies a conversation: it confines a search to the user's conversations.
+/// No text contains it, since words have letters and digits only.
+fn conversation_word(id: ConversationId) -> String {
     format!("\u{e000}{}", id.uuid().simple())
 }
 
-fn words_of(message: &MessageRow) -> Option<String> {
-    let mut words = tokenizer::of(&message.body);
+fn index_text(message: &MessageRow) -> Option<String> {
+    let mut words = tokenizer::index_words(&message.body);
     if words.is_empty() {
         return None;
     }
-    words.push(place(message.conversation_id));
+    words.push(conversation_word(message.conversation_id));
     Some(words.join(" "))
 }
 
-/// Puts new messages into the index.
-pub(super) fn index(c: &mut Conn, fresh: &[MessageRow]) -> QueryResult<()> {
-    for message in fresh {
-        if let Some(words) = words_of(message) {
-            index_of::put(c, message.id, &words)?;
+/// Adds new messages to the index.
+pub(super) fn index(c: &mut Conn, messages: &[MessageRow]) -> QueryResult<()> {
+    for message in messages {
+        if let Some(words) = index_text(message) {
+            search_index::insert(c, message.id, &words)?;
         }
     }
     Ok(())
 }
 
-/// Puts a message that says something else now into the index, in its old place.
-pub(super) fn index_again(c: &mut Conn, message: &MessageRow) -> QueryResult<()> {
+/// Updates the index entry of an edited message, which keeps its number.
+pub(super) fn reindex(c: &mut Conn, message: &MessageRow) -> QueryResult<()> {
     let entry: Option<i64> = search_entries::table
         .filter(search_entries::message_id.eq(Sql(message.id)))
         .select(search_entries::id)
         .first(c)
         .optional()?;
-    match (entry, words_of(message)) {
-        (Some(entry), Some(words)) => index_of::change(c, entry, &words),
-        (Some(_), None) => forget(c, vec![message.id]),
+    match (entry, index_text(message)) {
+        (Some(entry), Some(words)) => search_index::update(c, entry, &words),
+        (Some(_), None) => remove(c, vec![message.id]),
         (None, _) => index(c, std::slice::from_ref(message)),
     }
 }
 
-/// Takes messages out of the index.
-pub(super) fn forget(c: &mut Conn, ids: Vec<MessageId>) -> QueryResult<()> {
+/// Removes messages from the index.
+pub(super) fn remove(c: &mut Conn, ids: Vec<MessageId>) -> QueryResult<()> {
     let entries = search_entries::message_id.eq_any(ids.into_iter().map(Sql));
     diesel::delete(search_entries::table.filter(entries)).execute(c)?;
     Ok(())
 }
 
-/// What `viewer` may see that has all words, the last of which may be the beginning of one; what
-/// was said last comes first.
+/// The messages that `viewer` may see and that contain all words, the last of which may be a
+/// prefix; newest first.
 pub(crate) fn search(
     c: &mut Conn,
-    SearchParams { viewer, words: wanted, within, before }: SearchParams,
+    SearchParams { viewer, words, conversation, before }: SearchParams,
     limit: usize,
     now: Timestamp,
 ) -> QueryResult<SearchPage> {
-    let mut mine = members::table
+    let mut visible_from = members::table
         .filter(members::user_id.eq(Sql(viewer)))
         .select((members::conversation_id, members::visible_seq))
         .into_boxed();
-    if let Some(id) = within {
-        mine = mine.filter(members::conversation_id.eq(Sql(id)));
+    if let Some(id) = conversation {
+        visible_from = visible_from.filter(members::conversation_id.eq(Sql(id)));
     }
-    let mine: HashMap<ConversationId, i64> =
-        mine.load::<(ConversationId, i64)>(c)?.into_iter().collect();
-    if mine.is_empty() || wanted.is_empty() {
-        return Ok(SearchPage { shown: Vec::new(), next: None });
+    let visible_from: HashMap<ConversationId, i64> =
+        visible_from.load::<(ConversationId, i64)>(c)?.into_iter().collect();
+    if visible_from.is_empty() || words.is_empty() {
+        return Ok(SearchPage { messages: Vec::new(), next_before: None });
     }
-    let places: Vec<String> = mine.keys().map(|id| place(*id)).collect();
-    // Somebody with very many is asked of what is found, not of the index.
-    let places = if places.len() > MAX_CONVERSATIONS_IN_QUERY { Vec::new() } else { places };
+    let conversation_words: Vec<String> =
+        visible_from.keys().map(|id| conversation_word(*id)).collect();
+    // With very many conversations, the hits are filtered instead of the index.
+    let conversation_words = if conversation_words.len() > MAX_CONVERSATIONS_IN_QUERY {
+        Vec::new()
+    } else {
+        conversation_words
+    };
     let (mut found, mut next) = (Vec::new(), Some(before.unwrap_or(i64::MAX)));
     for _ in 0..MAX_SEARCH_WINDOWS {
         let Some(below) = next else { break };
-        let candidates = index_of::find(c, &places, &wanted, below, rows(SEARCH_WINDOW_ROWS))?;
-        next = candidates.last().copied().filter(|_| candidates.len() == SEARCH_WINDOW_ROWS);
-        let one_more = limit + 1 - found.len(); // which says that there is more
-        found.extend(visible(c, viewer, &mine, candidates, now)?.into_iter().take(one_more));
+        let hits = search_index::find(
+            c,
+            &conversation_words,
+            &words,
+            below,
+            to_sql_limit(SEARCH_WINDOW_ROWS),
+        )?;
+        next = hits.last().copied().filter(|_| hits.len() == SEARCH_WINDOW_ROWS);
+        // One more than the limit shows that there is a next page.
+        let one_more = limit + 1 - found.len();
+        found.extend(visible_hits(c, viewer, &visible_from, hits, now)?.into_iter().take(one_more));
         if found.len() > limit {
             found.truncate(limit);
             next = found.last().map(|(number, _)| *number);
@@ -105,46 +117,49 @@ pub(crate) fn search(
         }
     }
     let found: Vec<MessageId> = found.into_iter().map(|(_, message)| message).collect();
-    let told: Vec<MessageRow> = messages::table
+    let rows: Vec<MessageRow> = messages::table
         .filter(messages::id.eq_any(found.iter().copied().map(Sql)))
         .select(MessageRow::as_select())
         .load(c)?;
-    let mut told: HashMap<_, _> = told.into_iter().map(|message| (message.id, message)).collect();
-    let told = found.iter().filter_map(|id| told.remove(id)).collect();
-    Ok(SearchPage { shown: super::messages::complete(c, told, now)?, next })
+    let mut rows: HashMap<_, _> = rows.into_iter().map(|message| (message.id, message)).collect();
+    let rows = found.iter().filter_map(|id| rows.remove(id)).collect();
+    Ok(SearchPage { messages: super::messages::complete(c, rows, now)?, next_before: next })
 }
 
-fn rows(count: usize) -> i64 {
+fn to_sql_limit(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// Those of what was found that `viewer` may see, the highest number first. `mine` says of each of
-/// their conversations behind which message they see something.
+/// Those of the hits that `viewer` may see, highest number first. `visible_from` maps each of their
+/// conversations to the sequence after which they can see messages.
 ///
-/// One table after the other: asked for all at once, SQLite begins with the person's conversations
-/// and reads every message there is in them.
-fn visible(
+/// One table at a time: with one join, SQLite starts with the user's conversations and reads every
+/// message in them.
+fn visible_hits(
     c: &mut Conn,
     viewer: UserId,
-    mine: &HashMap<ConversationId, i64>,
-    candidates: Vec<i64>,
+    visible_from: &HashMap<ConversationId, i64>,
+    hits: Vec<i64>,
     now: Timestamp,
 ) -> QueryResult<Vec<(i64, MessageId)>> {
     let entries: Vec<(i64, MessageId)> = search_entries::table
-        .filter(search_entries::id.eq_any(candidates))
+        .filter(search_entries::id.eq_any(hits))
         .order(search_entries::id.desc())
         .select((search_entries::id, search_entries::message_id))
         .load(c)?;
-    let lasts = messages::expires_at.gt(Sql(now)).assume_not_null();
-    let there: Vec<(MessageId, ConversationId, i64)> = messages::table
+    let not_expired = messages::expires_at.gt(Sql(now)).assume_not_null();
+    let existing: Vec<(MessageId, ConversationId, i64)> = messages::table
         .filter(messages::id.eq_any(entries.iter().map(|(_, id)| Sql(*id))))
         .filter(messages::deleted_at.is_null())
-        .filter(messages::expires_at.is_null().or(lasts))
+        .filter(messages::expires_at.is_null().or(not_expired))
         .filter(is_visible!(viewer))
         .select((messages::id, messages::conversation_id, messages::seq))
         .load(c)?;
-    let is_seen = |place, seq| mine.get(&place).is_some_and(|first| seq > *first);
-    let seen = there.into_iter().filter(|(_, place, seq)| is_seen(*place, *seq));
-    let seen: HashSet<MessageId> = seen.map(|(id, ..)| id).collect();
-    Ok(entries.into_iter().filter(|(_, id)| seen.contains(id)).collect())
+    let is_in_range = |conversation, seq| {
+        visible_from.get(&conversation).is_some_and(|visible_seq| seq > *visible_seq)
+    };
+    let visible =
+        existing.into_iter().filter(|(_, conversation, seq)| is_in_range(*conversation, *seq));
+    let visible: HashSet<MessageId> = visible.map(|(id, ..)| id).collect();
+    Ok(entries.into_iter().filter(|(_, id)| visible.contains(id)).collect())
 }

@@ -1,4 +1,4 @@
-//! Second factors: set up, confirmed, spent once for each code, dropped.
+//! Second factors: set up, confirmed, each code consumed once, removed.
 
 use base::clock::Timestamp;
 use base::ids::UserId;
@@ -16,19 +16,20 @@ pub(crate) fn sign_in(
     now: Timestamp,
 ) -> QueryResult<SignInOutcome> {
     let user = new.device.user_id;
-    // Held: a new password, a suspension or the end of the account comes before or after this.
-    let person = users::table
+    // Locked: a new password, a suspension or the deletion of the account comes before or after
+    // this.
+    let query = users::table
         .find(Sql(user))
         .filter(users::suspended_at.is_null())
         .select(users::password_hash);
-    let kept: Option<String> = held!(person).first(c).optional()?;
-    if kept != Some(new.password_hash) {
-        return Ok(SignInOutcome::Refused);
+    let stored_hash: Option<String> = for_update!(query).first(c).optional()?;
+    if stored_hash != Some(new.password_hash) {
+        return Ok(SignInOutcome::Rejected);
     }
-    if is_on(c, user)? {
-        let Some(factor) = new.factor else { return Ok(SignInOutcome::FactorMissing) };
-        if !spend(c, user, factor)? {
-            return Ok(SignInOutcome::FactorRefused);
+    if is_enabled(c, user)? {
+        let Some(proof) = new.second_factor else { return Ok(SignInOutcome::SecondFactorRequired) };
+        if !consume(c, user, proof)? {
+            return Ok(SignInOutcome::SecondFactorRejected);
         }
     }
     let device = sign_in::insert_device(c, &new.device, &new.refresh, now)?;
@@ -43,53 +44,54 @@ pub(crate) fn second_factor(c: &mut Conn, user: UserId) -> QueryResult<Option<Se
         .first(c)
         .optional()?;
     let Some((secret, confirmed_at)) = found else { return Ok(None) };
-    let left: i64 = recovery_codes::table
+    let count: i64 = recovery_codes::table
         .filter(recovery_codes::user_id.eq(Sql(user)))
         .count()
         .get_result(c)?;
-    let recovery_codes = u64::try_from(left).unwrap_or(0);
+    let recovery_codes = u64::try_from(count).unwrap_or(0);
     Ok(Some(SecondFactorRow { secret, confirmed_at, recovery_codes }))
 }
 
-fn is_on(c: &mut Conn, user: UserId) -> QueryResult<bool> {
-    let on =
+fn is_enabled(c: &mut Conn, user: UserId) -> QueryResult<bool> {
+    let confirmed =
         second_factors::table.find(Sql(user)).filter(second_factors::confirmed_at.is_not_null());
-    diesel::select(diesel::dsl::exists(on)).get_result(c)
+    diesel::select(diesel::dsl::exists(confirmed)).get_result(c)
 }
 
-pub(crate) fn spend_factor(
+pub(crate) fn consume_second_factor(
     c: &mut Conn,
     user: UserId,
-    factor: SecondFactorProof,
+    proof: SecondFactorProof,
 ) -> QueryResult<bool> {
-    spend(c, user, factor)
+    consume(c, user, proof)
 }
 
-/// Spends a proof; of two who show the same one, one is told no.
-fn spend(c: &mut Conn, user: UserId, factor: SecondFactorProof) -> QueryResult<bool> {
-    let spent = match factor {
-        SecondFactorProof::Step(step) => {
-            let later = second_factors::last_step.is_null().or(second_factors::last_step.lt(step));
+/// Consumes a proof; of two requests with the same proof only one succeeds.
+fn consume(c: &mut Conn, user: UserId, proof: SecondFactorProof) -> QueryResult<bool> {
+    let count = match proof {
+        SecondFactorProof::TotpStep(step) => {
+            let is_newer =
+                second_factors::last_step.is_null().or(second_factors::last_step.lt(step));
             diesel::update(second_factors::table.find(Sql(user)))
                 .filter(second_factors::confirmed_at.is_not_null())
-                .filter(later)
+                .filter(is_newer)
                 .set(second_factors::last_step.eq(step))
                 .execute(c)?
         }
-        SecondFactorProof::Recovery(hash) => {
+        SecondFactorProof::RecoveryCode(hash) => {
             diesel::delete(recovery_codes::table.find((Sql(user), hash.to_vec()))).execute(c)?
         }
     };
-    Ok(spent == 1)
+    Ok(count == 1)
 }
 
-pub(crate) fn put_second_factor(
+pub(crate) fn begin_second_factor(
     c: &mut Conn,
     user: UserId,
     secret: Vec<u8>,
     now: Timestamp,
 ) -> QueryResult<bool> {
-    if !user_admin::hold(c, user)? || is_on(c, user)? {
+    if !user_admin::lock_user(c, user)? || is_enabled(c, user)? {
         return Ok(false);
     }
     diesel::delete(second_factors::table.find(Sql(user))).execute(c)?;
@@ -113,7 +115,7 @@ pub(crate) fn confirm_second_factor(
     entry: NewAudit,
     now: Timestamp,
 ) -> QueryResult<bool> {
-    if !user_admin::hold(c, user)? {
+    if !user_admin::lock_user(c, user)? {
         return Ok(false);
     }
     let confirmed = diesel::update(second_factors::table.find(Sql(user)))
@@ -124,7 +126,7 @@ pub(crate) fn confirm_second_factor(
     if confirmed == 0 {
         return Ok(false);
     }
-    put_codes(c, user, &codes)?;
+    replace_codes(c, user, &codes)?;
     audit::insert(c, &entry, now)?;
     Ok(true)
 }
@@ -132,27 +134,27 @@ pub(crate) fn confirm_second_factor(
 pub(crate) fn replace_recovery_codes(
     c: &mut Conn,
     user: UserId,
-    factor: SecondFactorProof,
+    proof: SecondFactorProof,
     codes: Vec<[u8; 32]>,
     entry: NewAudit,
     now: Timestamp,
 ) -> QueryResult<bool> {
-    if !user_admin::hold(c, user)? || !spend(c, user, factor)? {
+    if !user_admin::lock_user(c, user)? || !consume(c, user, proof)? {
         return Ok(false);
     }
-    put_codes(c, user, &codes)?;
+    replace_codes(c, user, &codes)?;
     audit::insert(c, &entry, now)?;
     Ok(true)
 }
 
-pub(crate) fn drop_second_factor(
+pub(crate) fn remove_second_factor(
     c: &mut Conn,
     user: UserId,
-    factor: SecondFactorProof,
+    proof: SecondFactorProof,
     entry: NewAudit,
     now: Timestamp,
 ) -> QueryResult<bool> {
-    if !user_admin::hold(c, user)? || !spend(c, user, factor)? {
+    if !user_admin::lock_user(c, user)? || !consume(c, user, proof)? {
         return Ok(false);
     }
     remove(c, user)?;
@@ -167,7 +169,7 @@ pub(super) fn remove(c: &mut Conn, user: UserId) -> QueryResult<()> {
     Ok(())
 }
 
-fn put_codes(c: &mut Conn, user: UserId, codes: &[[u8; 32]]) -> QueryResult<()> {
+fn replace_codes(c: &mut Conn, user: UserId, codes: &[[u8; 32]]) -> QueryResult<()> {
     diesel::delete(recovery_codes::table.filter(recovery_codes::user_id.eq(Sql(user))))
         .execute(c)?;
     for code in codes {

@@ -1,4 +1,4 @@
-//! Devices and their refresh tokens, and the link that makes the first admin.
+//! Devices and their refresh tokens, and the setup link of the first admin.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ fn insert_refresh(
     Ok(())
 }
 
-pub(crate) fn open_device(
+pub(crate) fn create_device(
     c: &mut Conn,
     device: NewDeviceRow,
     refresh: NewRefresh,
@@ -66,13 +66,13 @@ pub(crate) fn open_device(
     Ok(device)
 }
 
-pub(crate) fn put_setup_link(
+pub(crate) fn create_setup_link(
     c: &mut Conn,
     hash: [u8; 32],
     expires_at: Timestamp,
     now: Timestamp,
 ) -> QueryResult<()> {
-    accounts::hold_count(c)?; // two at once would leave two links
+    accounts::lock_user_count(c)?; // two concurrent requests would otherwise leave two links
     diesel::delete(setup_links::table).execute(c)?;
     diesel::insert_into(setup_links::table)
         .values((
@@ -94,15 +94,15 @@ pub(crate) fn register_first_admin(
     entry: NewAudit,
     now: Timestamp,
 ) -> QueryResult<FirstAdminOutcome> {
-    accounts::hold_count(c)?; // also lets only one come through the link
+    accounts::lock_user_count(c)?; // also ensures that the link is used only once
     if accounts::has_admin(c)? {
-        return Ok(FirstAdminOutcome::LinkUnknown); // made on the command line meanwhile
+        return Ok(FirstAdminOutcome::LinkNotFound); // created on the command line meanwhile
     }
-    let good = setup_links::table.find(&setup[..]).filter(setup_links::expires_at.gt(Sql(now)));
-    if !diesel::select(diesel::dsl::exists(good)).get_result(c)? {
-        return Ok(FirstAdminOutcome::LinkUnknown);
+    let valid = setup_links::table.find(&setup[..]).filter(setup_links::expires_at.gt(Sql(now)));
+    if !diesel::select(diesel::dsl::exists(valid)).get_result(c)? {
+        return Ok(FirstAdminOutcome::LinkNotFound);
     }
-    if accounts::phone_taken(c, &user.phone)? {
+    if accounts::is_phone_taken(c, &user.phone)? {
         return Ok(FirstAdminOutcome::PhoneTaken);
     }
     diesel::delete(setup_links::table.find(&setup[..])).execute(c)?;
@@ -119,19 +119,20 @@ pub(crate) fn rotate_refresh(
     grace: Duration,
     now: Timestamp,
 ) -> QueryResult<RefreshOutcome> {
-    // Holding the row makes two who show the same token come one after the other.
-    let shown = refresh_tokens::table.find(&old[..]).select((
+    // Locking the row serialises two requests with the same token.
+    let query = refresh_tokens::table.find(&old[..]).select((
         refresh_tokens::device_id,
         refresh_tokens::expires_at,
         refresh_tokens::used_at,
         refresh_tokens::successor,
     ));
-    type Shown = (DeviceId, Timestamp, Option<Timestamp>, Option<Vec<u8>>);
-    let Some((device_id, expires_at, used_at, next)) = held!(shown).first::<Shown>(c).optional()?
+    type TokenColumns = (DeviceId, Timestamp, Option<Timestamp>, Option<Vec<u8>>);
+    let Some((device_id, expires_at, used_at, next)) =
+        for_update!(query).first::<TokenColumns>(c).optional()?
     else {
         return Ok(RefreshOutcome::Unknown);
     };
-    let Some(DeviceIdentity { user, device }) = identity(c, device_id)? else {
+    let Some(DeviceIdentity { user, device }) = device_identity(c, device_id)? else {
         return Ok(RefreshOutcome::Unknown);
     };
     if expires_at <= now {
@@ -145,7 +146,7 @@ pub(crate) fn rotate_refresh(
             ))
             .execute(c)?;
         insert_refresh(c, device_id, &successor, now)?;
-        let device = seen(c, device_id, now)?.unwrap_or(device);
+        let device = update_last_seen(c, device_id, now)?.unwrap_or(device);
         if successor.ip.is_some() && successor.ip != device.last_ip {
             diesel::update(devices::table.find(Sql(device_id)))
                 .set(devices::last_ip.eq(successor.ip))
@@ -153,8 +154,8 @@ pub(crate) fn rotate_refresh(
         }
         return Ok(RefreshOutcome::Rotated(user, device));
     };
-    let same = next.as_deref() == Some(&successor.hash[..]);
-    if same && now.since(used_at) <= grace && is_unused(c, &successor.hash)? {
+    let is_same_successor = next.as_deref() == Some(&successor.hash[..]);
+    if is_same_successor && now.since(used_at) <= grace && is_unused(c, &successor.hash)? {
         return Ok(RefreshOutcome::Repeated(user, device));
     }
     revoke(c, device_id, now)?;
@@ -174,7 +175,7 @@ fn is_unused(c: &mut Conn, hash: &[u8]) -> QueryResult<bool> {
     diesel::select(diesel::dsl::exists(unused)).get_result(c)
 }
 
-pub(crate) fn identity(c: &mut Conn, id: DeviceId) -> QueryResult<Option<DeviceIdentity>> {
+pub(crate) fn device_identity(c: &mut Conn, id: DeviceId) -> QueryResult<Option<DeviceIdentity>> {
     let found = devices::table
         .inner_join(users::table)
         .filter(devices::id.eq(Sql(id)))
@@ -218,7 +219,7 @@ fn revoke(c: &mut Conn, id: DeviceId, now: Timestamp) -> QueryResult<bool> {
     Ok(count == 1)
 }
 
-/// Signs all devices of a person out, or all but one; gives those that were signed in.
+/// Signs out all devices of a user, or all but one; returns those that were signed in.
 pub(super) fn revoke_all(
     c: &mut Conn,
     user: UserId,
@@ -234,12 +235,16 @@ pub(super) fn revoke_all(
     Ok(ids)
 }
 
-pub(crate) fn touch_device(c: &mut Conn, id: DeviceId, now: Timestamp) -> QueryResult<()> {
-    seen(c, id, now).map(drop)
+pub(crate) fn update_device_last_seen(
+    c: &mut Conn,
+    id: DeviceId,
+    now: Timestamp,
+) -> QueryResult<()> {
+    update_last_seen(c, id, now).map(drop)
 }
 
-/// Remembers that a device was there; never moves back.
-fn seen(c: &mut Conn, id: DeviceId, now: Timestamp) -> QueryResult<Option<DeviceRow>> {
+/// Updates a device's last-seen time; never moves it back.
+fn update_last_seen(c: &mut Conn, id: DeviceId, now: Timestamp) -> QueryResult<Option<DeviceRow>> {
     diesel::update(devices::table.find(Sql(id)))
         .filter(devices::last_seen_at.lt(Sql(now)))
         .set(devices::last_seen_at.eq(Sql(now)))

@@ -1,4 +1,4 @@
-//! Uploads under way: what they will be; how far they are stands on disk.
+//! Uploads in progress: their metadata; the number of received bytes is on disk.
 
 use base::clock::Timestamp;
 use base::ids::{UploadId, UserId};
@@ -9,25 +9,25 @@ use crate::rows::{AddUploadOutcome, NewUploadRow, Quota, UploadRow};
 use crate::schema::uploads;
 use crate::types::Sql;
 
-/// Begins an upload; its size counts from now on.
+/// Starts an upload; its size counts towards the quota from now on.
 pub(crate) fn add_upload(
     c: &mut Conn,
     new: NewUploadRow,
     quota: Quota,
     now: Timestamp,
 ) -> QueryResult<AddUploadOutcome> {
-    if !user_admin::hold(c, new.owner)? {
-        return Ok(AddUploadOutcome::Gone);
+    if !user_admin::lock_user(c, new.owner)? {
+        return Ok(AddUploadOutcome::UserNotFound);
     }
-    let running: i64 = uploads::table
+    let in_progress: i64 = uploads::table
         .filter(uploads::owner_id.eq(Sql(new.owner)))
         .filter(uploads::attachment_id.is_null())
         .count()
         .get_result(c)?;
-    if running >= quota.uploads {
-        return Ok(AddUploadOutcome::TooMany);
+    if in_progress >= quota.uploads {
+        return Ok(AddUploadOutcome::LimitReached);
     }
-    if files::kept(c, new.owner)?.saturating_add(new.size) > quota.bytes {
+    if files::used_bytes(c, new.owner)?.saturating_add(new.size) > quota.bytes {
         return Ok(AddUploadOutcome::OverQuota);
     }
     diesel::insert_into(uploads::table)
@@ -54,19 +54,19 @@ pub(crate) fn upload(c: &mut Conn, id: UploadId, owner: UserId) -> QueryResult<O
         .optional()
 }
 
-/// Forgets an upload; false if there is none.
+/// Deletes an upload; false if there is none.
 pub(crate) fn remove_upload(c: &mut Conn, id: UploadId, owner: UserId) -> QueryResult<bool> {
     let own = uploads::table.find(Sql(id)).filter(uploads::owner_id.eq(Sql(owner)));
     Ok(diesel::delete(own).execute(c)? == 1)
 }
 
-/// Forgets uploads whose time is over; gives how many.
+/// Deletes expired uploads; returns how many.
 pub(crate) fn expire_uploads(c: &mut Conn, now: Timestamp) -> QueryResult<usize> {
     diesel::delete(uploads::table.filter(uploads::expires_at.le(Sql(now)))).execute(c)
 }
 
-/// Which of these uploads are under way.
-pub(crate) fn known_uploads(c: &mut Conn, ids: Vec<UploadId>) -> QueryResult<Vec<UploadId>> {
+/// Which of these uploads are in progress.
+pub(crate) fn active_uploads(c: &mut Conn, ids: Vec<UploadId>) -> QueryResult<Vec<UploadId>> {
     uploads::table
         .filter(uploads::id.eq_any(ids.into_iter().map(Sql)))
         .filter(uploads::attachment_id.is_null())

@@ -1,4 +1,4 @@
-//! Who did what, and what housekeeping threw away.
+//! The audit log, and the counts of a housekeeping run.
 
 use base::clock::Timestamp;
 use base::ids::{AuditId, UserId};
@@ -6,55 +6,55 @@ use diesel::prelude::{Queryable, Selectable};
 
 use crate::schema::audit_entries;
 
-/// Something to be remembered, written in the transaction that did it.
+/// An audit entry, written in the transaction of the audited action.
 #[derive(Clone, Debug)]
 pub struct NewAudit {
-    /// Who did it; nobody if the service did, or somebody not signed in.
+    /// Who did it; `None` for the service itself, or somebody not signed in.
     pub actor: Option<UserId>,
-    /// What, such as `user.role_changed`.
+    /// The action, such as `user.role_changed`.
     pub action: String,
-    /// To whom or what: an id, most often.
+    /// What it was done to: usually an id.
     pub subject: String,
-    /// What else is worth knowing; never a secret.
+    /// Further details; never a secret.
     pub detail: serde_json::Value,
-    /// From where.
+    /// IP address of the actor.
     pub ip: Option<String>,
 }
 
-/// Something remembered.
+/// A stored audit entry.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = audit_entries)]
 pub struct AuditEntry {
-    /// Which; later ones sort later.
+    /// Sorts by time.
     pub id: AuditId,
-    /// When.
+    /// Time of the action.
     pub at: Timestamp,
-    /// Who did it.
+    /// Who did it; `None` for the service itself, or somebody not signed in.
     pub actor: Option<UserId>,
-    /// What.
+    /// The action, such as `user.role_changed`.
     pub action: String,
-    /// To whom or what.
+    /// What it was done to: usually an id.
     pub subject: String,
-    /// What else is worth knowing.
+    /// Further details; never a secret.
     pub detail: serde_json::Value,
-    /// From where.
+    /// IP address of the actor.
     pub ip: Option<String>,
 }
 
-/// Which of what is remembered; what is left out fits everything.
+/// Selects audit entries; a field that is `None` matches everything.
 #[derive(Clone, Debug, Default)]
 pub struct AuditFilter {
-    /// Done by this person.
+    /// Actions of this user.
     pub actor: Option<UserId>,
-    /// Done to this.
+    /// Actions on this subject.
     pub subject: Option<String>,
-    /// This was done.
+    /// Entries with this action.
     pub action: Option<String>,
-    /// Done by this person, or to them.
+    /// Actions of this user or on them.
     pub about: Option<UserId>,
 }
 
-/// How many rows of each kind housekeeping threw away.
+/// Number of rows of each kind that housekeeping deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PurgeCounts {
     /// Expired refresh tokens.
@@ -63,11 +63,11 @@ pub struct PurgeCounts {
     pub setup_links: usize,
     /// Old entries of the outbox.
     pub outbox: usize,
-    /// Signing keys retired longer ago than any token they signed lives.
+    /// Signing keys that were retired longer ago than any token they signed lives.
     pub keys: usize,
-    /// Expired links to a new password.
+    /// Expired password reset links.
     pub reset_links: usize,
-    /// Expired invites into groups.
+    /// Expired group invites.
     pub invites: usize,
     /// Jobs that ended a week ago.
     pub jobs: usize,

@@ -1,4 +1,4 @@
-//! What happens to a message after it was said.
+//! Actions on messages after they were sent.
 
 use std::time::Duration;
 
@@ -8,118 +8,117 @@ use diesel::prelude::Queryable;
 
 use super::MessageWithDetails;
 
-/// What a message said before.
+/// An earlier text of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]
 pub struct MessageEditRow {
-    /// What it said.
+    /// The earlier text.
     pub body: String,
-    /// Until when.
+    /// Time when it was replaced.
     pub edited_at: Timestamp,
 }
 
-/// Something done to a message.
+/// An action on a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MessageAction {
-    /// It says something else; mentions stay if they are not given.
+    /// Replaces the text; the mentions stay if none are given.
     Edit {
-        /// What it says.
+        /// The new text.
         body: String,
-        /// Whom it mentions.
+        /// Users mentioned in the new text.
         mentions: Option<Vec<UserId>>,
     },
-    /// Somebody reacts.
+    /// Adds an emoji reaction.
     React(String),
-    /// Somebody takes a reaction back.
+    /// Removes an emoji reaction.
     Unreact(String),
-    /// It is pinned.
+    /// Pins the message.
     Pin,
-    /// It is pinned no longer.
+    /// Unpins the message.
     Unpin,
-    /// It goes, for everybody.
+    /// Deletes it for everybody.
     Delete,
-    /// It goes, for whoever does it.
+    /// Hides it from the acting user only.
     Hide,
 }
 
-/// Who does what to which message.
+/// An action to be applied to a message.
 #[derive(Clone, Debug)]
 pub struct MessageActionRequest {
-    /// Who.
+    /// The acting user.
     pub by: UserId,
-    /// To which message.
+    /// The message to act on.
     pub message: MessageId,
-    /// What.
-    pub deed: MessageAction,
+    pub action: MessageAction,
 }
 
-/// What limits deeds.
+/// Limits of message actions.
 #[derive(Clone, Copy, Debug)]
 pub struct MessageActionLimits {
-    /// How long after it was said a message may be edited.
-    pub edit: Duration,
-    /// How long after it was said its sender may delete it for everybody.
-    pub delete: Duration,
-    /// How many different emoji a message may have.
-    pub emoji: i64,
-    /// How many of them one person may give.
-    pub emoji_each: i64,
-    /// How many messages of a conversation may be pinned.
-    pub pins: i64,
-    /// How often a message may be edited.
-    pub edits: i64,
+    /// How long after sending a message may be edited.
+    pub edit_window: Duration,
+    /// How long after sending its sender may delete it for everybody.
+    pub delete_window: Duration,
+    /// Maximum number of different emoji on a message.
+    pub max_emoji: i64,
+    /// Maximum number of different emoji of one user on a message.
+    pub max_emoji_per_user: i64,
+    /// Maximum number of pinned messages in a conversation.
+    pub max_pins: i64,
+    /// Maximum number of edits of a message.
+    pub max_edits: i64,
 }
 
-/// What became of a deed.
+/// Result of a message action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MessageActionOutcome {
-    /// It is done.
+    /// The message changed.
     Done {
-        /// The conversation's roster.
+        /// The conversation's membership version.
         roster: i64,
-        /// The number of the change.
+        /// The revision of the change.
         revision: i64,
-        /// The message now.
-        shown: MessageWithDetails,
-        /// Members who may not see it: it was said before they came, they hid it, or it is kept
-        /// from them. If one of two blocks whoever asks, both: it only looks done.
-        unseen: Vec<UserId>,
+        /// The message after the change.
+        current: MessageWithDetails,
+        /// Members who cannot see it: it was sent before they joined, they hid it, or it is
+        /// withheld from them. In a direct conversation where the other user blocks the acting one,
+        /// both: it only looks done.
+        hidden_from: Vec<UserId>,
     },
-    /// It was so already.
-    Nothing(MessageWithDetails),
-    /// Whoever asks is in no such conversation.
+    /// Nothing to change: it was so already.
+    Unchanged(MessageWithDetails),
+    /// The acting user is in no such conversation.
     NotAMember,
-    /// There is no such message for whoever asks.
+    /// The acting user cannot see such a message.
     NotFound,
-    /// Whoever asks may not.
+    /// The acting user lacks the right.
     NotAllowed,
-    /// Whoever asks blocks the other one of a direct conversation.
+    /// The acting user blocks the other user of a direct conversation.
     Blocked,
-    /// The time for it is over.
+    /// The time window of the action is over.
     TooLate,
-    /// There are as many as there may be.
-    TooMany,
-    /// Somebody mentioned is not in the conversation.
-    NoSuchMention,
+    /// A limit of [`MessageActionLimits`] is reached.
+    LimitReached,
+    /// A mentioned user is not in the conversation.
+    MentionNotFound,
 }
 
-/// A change to a message, for somebody who has missed it.
+/// A change to a message, for a device that missed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RevisedMessage {
-    /// The message now.
+    /// The message after the change.
     Message(Box<MessageWithDetails>),
-    /// They deleted it for themselves.
+    /// The viewer hid it.
     Hidden {
-        /// Which.
         message: MessageId,
-        /// Its number.
+        /// Its sequence number.
         seq: i64,
-        /// The number of the change.
+        /// The revision of the change.
         revision: i64,
     },
 }
 
 impl RevisedMessage {
-    /// The number of the change.
+    /// The revision number of the change.
     pub const fn revision(&self) -> i64 {
         match self {
             Self::Message(shown) => shown.message.revision,

@@ -1,57 +1,57 @@
-//! Conversations and those who are in them.
+//! Conversations and their members.
 
 use base::clock::Timestamp;
 use base::ids::{ConversationId, UserId};
 use diesel::prelude::{Queryable, Selectable};
 
 use super::MessageRow;
-use super::text_enum::word;
+use super::text_enum::text_enum;
 use crate::schema::conversations;
 
-word! {
-    /// How many a conversation is for.
+text_enum! {
+    /// The kind of a conversation.
     Kind: "kind of conversation" {
-        /// Two people; there is one such conversation for them at most, and nobody leaves it.
+        /// Two users; there is at most one such conversation between them, and nobody leaves it.
         Direct = "direct",
-        /// Any number of people, who come and go.
+        /// Any number of users, who join and leave.
         Group = "group",
     }
 }
 
-word! {
-    /// Who can read what is said.
+text_enum! {
+    /// Who can read the messages.
     Encryption: "kind of encryption" {
-        /// The service can.
+        /// The server can read them.
         None = "none",
-        /// Only the members' devices can (RFC 9420).
+        /// Only the members' devices can (MLS, RFC 9420).
         Mls = "mls",
     }
 }
 
-word! {
-    /// What a member may do to a conversation.
+text_enum! {
+    /// What a member may do in a conversation.
     MemberRole: "role in a conversation" {
-        /// Everything; a group has one as long as it has members.
+        /// Everything; a group with members always has one owner.
         Owner = "owner",
-        /// Rename it, add people, remove plain members.
+        /// May rename the group, add members and remove plain members.
         Admin = "admin",
-        /// Speak and leave.
+        /// May write and leave.
         Member = "member",
     }
 }
 
-word! {
-    /// How much whoever joins may see of what was said before.
+text_enum! {
+    /// How much of the earlier history a new member may see.
     History: "kind of history" {
         /// All of it.
         All = "all",
-        /// Nothing.
+        /// None of it.
         SinceJoining = "since_joining",
     }
 }
 
-word! {
-    /// Who may do something in a group.
+text_enum! {
+    /// Which members of a group have a right.
     Circle: "circle of members" {
         /// Its owner and admins.
         Admins = "admins",
@@ -61,224 +61,213 @@ word! {
 }
 
 impl Circle {
-    /// Whether a member of this role is in it.
+    /// Whether members with this role have the right.
     pub fn admits(self, role: MemberRole) -> bool {
         self == Self::Members || role != MemberRole::Member
     }
 }
 
-/// A conversation.
+/// A conversation, without its members.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = conversations)]
 pub struct ConversationRow {
-    /// Which.
     pub id: ConversationId,
-    /// For how many.
     pub kind: Kind,
-    /// What it is called, if anything.
+    /// Title of a group, if set.
     pub title: Option<String>,
-    /// Who can read it.
     pub encryption: Encryption,
-    /// The number of the newest message; 0 before the first.
+    /// Sequence number of the newest message; 0 before the first.
     pub last_seq: i64,
-    /// Grows with every change of who is in it, or of their roles.
+    /// Membership version: grows with every change of the members or their roles.
     pub roster: i64,
-    /// Who opened it.
+    /// The user who created it.
     pub created_by: UserId,
-    /// When.
     pub created_at: Timestamp,
-    /// When its title or roster last changed.
+    /// Time of the last change of its title or members.
     pub updated_at: Timestamp,
-    /// The number of the newest change to one of its messages; 0 before the first.
+    /// Revision of the newest change to one of its messages; 0 before the first.
     pub revision: i64,
-    /// After so many seconds messages disappear, unless they say otherwise.
+    /// Default lifetime of messages in seconds; `None`: they do not expire.
     pub expires_in: Option<i64>,
-    /// What whoever joins may see.
+    /// What new members may see.
     pub history: History,
-    /// Who may say something.
+    /// Who may send messages.
     pub who_writes: Circle,
-    /// Who may add people.
+    /// Who may add members.
     pub who_adds: Circle,
 }
 
-/// Changes to how a group is governed; what is `None` stays.
+/// Changes to a group's settings; a field that is `None` stays unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GroupSettingsPatch {
-    /// What it is called.
+    /// The new title.
     pub title: Option<String>,
-    /// After how many seconds messages disappear; `Some(None)`: never.
+    /// The new message lifetime in seconds; `Some(None)`: messages do not expire.
     pub expires_in: Option<Option<i64>>,
-    /// What whoever joins may see.
+    /// What new members may see.
     pub history: Option<History>,
-    /// Who may say something.
+    /// Who may send messages.
     pub who_writes: Option<Circle>,
-    /// Who may add people.
+    /// Who may add members.
     pub who_adds: Option<Circle>,
 }
 
-/// Changes to how one member keeps a conversation; what is `None` stays.
+/// Changes to a member's settings of a conversation; a field that is `None` stays unchanged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemberSettingsPatch {
     /// No notifications until then; `Some(None)`: not muted.
     pub muted_until: Option<Option<Timestamp>>,
-    /// Whether it is put away.
+    /// Whether the conversation is archived.
     pub archived: Option<bool>,
 }
 
-/// How one member keeps a conversation.
+/// A member's settings of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Queryable)]
 pub struct MemberSettingsRow {
-    /// No notifications until then, except of mentions.
+    /// No notifications until then, except for mentions.
     pub muted_until: Option<Timestamp>,
-    /// Put away since then.
+    /// Archived since then.
     pub archived_at: Option<Timestamp>,
 }
 
-/// How far a conversation has come, for somebody in it.
+/// Newest sequence and revision of a conversation, for one of its members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Queryable)]
 pub struct ConversationPosition {
-    /// Which.
     pub conversation: ConversationId,
-    /// The newest message.
+    /// Sequence number of the newest message.
     pub last_seq: i64,
-    /// The newest change.
+    /// Revision of the newest change.
     pub revision: i64,
-    /// What came after this is brought to their devices.
+    /// The member's devices receive messages after this sequence.
     pub joined_seq: i64,
 }
 
-/// Somebody in a conversation.
+/// A member of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]
 pub struct MemberRow {
-    /// Who.
     pub user_id: UserId,
-    /// Their name.
+    /// Display name of the user.
     pub name: String,
-    /// What they may do.
     pub role: MemberRole,
-    /// What came after this is brought to their devices.
+    /// The member's devices receive messages after this sequence.
     pub joined_seq: i64,
-    /// Up to here one of their devices has it; 0 or `joined_seq` at first.
+    /// Delivered up to here to one of their devices; `joined_seq` at first.
     pub delivered_seq: i64,
-    /// Up to here they have read; never beyond `delivered_seq`.
+    /// Read up to here; never beyond `delivered_seq`.
     pub read_seq: i64,
-    /// When they came.
+    /// Time when they joined.
     pub joined_at: Timestamp,
 }
 
-/// A conversation and all its members, in the order in which they came.
+/// A conversation and all its members, in the order in which they joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConversationWithMembers {
-    /// The conversation.
     pub conversation: ConversationRow,
-    /// Its members.
     pub members: Vec<MemberRow>,
 }
 
-/// A conversation in somebody's list.
+/// A conversation in a user's list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConversationSummaryRow {
-    /// The conversation.
     pub conversation: ConversationRow,
-    /// What they may do in it.
+    /// The user's role in it.
     pub role: MemberRole,
-    /// What came after this is brought to their devices.
+    /// The user's devices receive messages after this sequence.
     pub joined_seq: i64,
-    /// They may see what came after this.
+    /// The user can see messages after this sequence.
     pub visible_seq: i64,
-    /// Up to here one of their devices has it.
+    /// Delivered up to here to one of their devices.
     pub delivered_seq: i64,
-    /// Up to here they have read.
+    /// Read up to here.
     pub read_seq: i64,
-    /// Mute and archive.
-    pub kept: MemberSettingsRow,
-    /// How many messages of others they have not read, of the newest thousand.
+    /// The user's mute and archive settings.
+    pub settings: MemberSettingsRow,
+    /// Number of unread messages of others, among the newest thousand.
     pub unread: i64,
-    /// How many of those mention them.
+    /// How many of the unread messages mention the user.
     pub unread_mentions: i64,
-    /// In a direct conversation, the other one and their name.
+    /// In a direct conversation, the other user and their display name.
     pub peer: Option<(UserId, String)>,
 }
 
-/// A conversation to be opened.
+/// A conversation to be created.
 #[derive(Clone, Debug)]
 pub struct NewConversationRow {
-    /// Made by the caller.
+    /// Generated by the caller.
     pub id: ConversationId,
-    /// For how many; the method called decides, whatever this says.
+    /// Overridden by the method called.
     pub kind: Kind,
-    /// What it is called, if anything.
+    /// Title of a group, if any.
     pub title: Option<String>,
-    /// Who can read it.
     pub encryption: Encryption,
-    /// Who opens it: the owner of a group.
+    /// The user who creates it; in a group, its owner.
     pub created_by: UserId,
 }
 
-/// Whom one may draw into a conversation: never somebody whom one blocks, and whoever blocks one into a
-/// direct one only, of which they do not hear.
+/// Whom a user may add to a conversation. Users they block are always excluded; users who block
+/// them can only be added to a direct conversation, of which they are not notified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvitationRule {
-    /// Accepted contacts, and people who are in a group with one.
+    /// Accepted contacts, and users with whom they share a group.
     ContactsOrSharedGroup,
-    /// Anybody who exists.
-    Anybody,
+    /// Any existing user.
+    Anyone,
 }
 
-/// How opening a direct conversation ended.
+/// Result of opening a direct conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpenDirect {
-    /// It is there now.
+    /// It was created.
     Created(ConversationWithMembers),
-    /// It is there now, and the other one, who blocks whoever opened it, is not to hear of it.
-    Unheard(ConversationWithMembers),
-    /// It was there, with the id it had.
+    /// It was created, and the other user, who blocks the creator, is not to be notified.
+    ShadowBlocked(ConversationWithMembers),
+    /// It existed before.
     Existing(ConversationWithMembers),
-    /// No reach, somebody whom one blocks, or oneself.
+    /// The other user is out of reach, blocked by the creator, or the creator themselves.
     NotAllowed,
-    /// The other one does not exist.
-    NoSuchUser,
+    /// The other user does not exist.
+    UserNotFound,
 }
 
-/// How opening a group ended.
+/// Result of creating a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpenGroup {
-    /// It is there now.
+    /// The group was created.
     Created(ConversationWithMembers),
-    /// A block or no reach between its owner and one of the others.
+    /// The owner blocks one of the others, is blocked by them or cannot reach them.
     NotAllowed,
-    /// One of them does not exist.
-    NoSuchUser,
+    /// One of the users does not exist.
+    UserNotFound,
 }
 
-/// Who is to hear what is said in a conversation.
+/// The recipients of a conversation's messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecipientSet {
-    /// Changes with membership; 0 if there is no such conversation.
+    /// Membership version; 0 if there is no such conversation.
     pub roster: i64,
-    /// The newest `seq`.
+    /// Sequence number of the newest message.
     pub last_seq: i64,
-    /// The newest change.
+    /// Revision of the newest change.
     pub revision: i64,
-    /// Everybody in it.
+    /// All members, in the order of their ids.
     pub members: Vec<UserId>,
 }
 
-/// How a change to a conversation ended.
+/// Result of a change to a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConversationChangeOutcome {
-    /// It is so; here is how it looks now, and what was said of it.
+    /// The conversation after the change, and the system messages about it.
     Done(ConversationWithMembers, Vec<MessageRow>),
-    /// It only looks so to whoever asked, whom the other one of a direct conversation blocks:
-    /// nobody is to hear of it.
-    Unheard(ConversationWithMembers),
-    /// Whoever asked may not, or the conversation is direct.
+    /// It only looks done to the acting user, whom the other user of a direct conversation blocks:
+    /// nobody is to be notified.
+    ShadowBlocked(ConversationWithMembers),
+    /// The acting user lacks the right, or the conversation is direct.
     NotAllowed,
-    /// Whoever asked is in no such conversation, or whoever is meant is not in it.
+    /// The acting or the affected user is not in such a conversation.
     NotFound,
-    /// Whoever is to come in does not exist.
-    NoSuchUser,
-    /// Whoever is to come in may not be reached by whoever asked, or the other one of a direct
-    /// conversation is blocked by them.
+    /// The user to be added does not exist.
+    UserNotFound,
+    /// The user to be added is out of reach of the acting user, or the acting user blocks the other
+    /// user of the direct conversation.
     NotReachable,
 }

@@ -1,110 +1,108 @@
-//! Nodes and what they own.
+//! Nodes and the leases they own.
 
 use base::clock::Timestamp;
 use base::ids::NodeId;
 use diesel::prelude::{Queryable, Selectable};
 
-use super::text_enum::word;
+use super::text_enum::text_enum;
 use crate::schema::nodes;
 
-word! {
-    /// What a node is doing.
+text_enum! {
+    /// Life-cycle state of a node.
     NodeState: "state of a node" {
-        /// It comes up.
+        /// Starting.
         Joining = "joining",
-        /// It takes its share.
+        /// Serving.
         Up = "up",
-        /// It hands over what it has and leaves.
+        /// Handing over its rooms before it leaves.
         Draining = "draining",
-        /// It has left, or was found dead.
+        /// Has left, or was declared dead.
         Down = "down",
     }
 }
 
-/// One life of a process.
+/// A node: one run of a server process.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = nodes)]
 pub struct NodeRow {
-    /// Made anew at every start.
+    /// New at every start.
     pub id: NodeId,
-    /// How people call it.
+    /// Name for operators.
     pub name: String,
-    /// Where operators find it.
+    /// URL at which operators reach it.
     pub url: String,
-    /// What it is doing.
     pub state: NodeState,
-    /// When it came up.
+    /// Time of its start.
     pub started_at: Timestamp,
-    /// When it last said that it lives.
+    /// Time of its last heartbeat.
     pub renewed_at: Timestamp,
-    /// Until when that holds.
+    /// Time at which its heartbeat expires.
     pub until: Timestamp,
 }
 
-/// A node's word that it lives.
+/// A heartbeat of a node.
 #[derive(Clone, Debug)]
 pub struct NodeHeartbeat {
-    /// Which.
     pub id: NodeId,
-    /// How people call it.
+    /// Name for operators.
     pub name: String,
-    /// Where operators find it.
+    /// URL at which operators reach it.
     pub url: String,
-    /// What it is doing.
     pub state: NodeState,
-    /// Whether it knows that it holds its lock: else that the lock is free proves nothing.
-    pub locked: bool,
+    /// Whether the node knows that it holds its lock: otherwise a free lock proves nothing.
+    pub holds_lock: bool,
 }
 
-/// What the database answered to a node's word.
+/// The database's response to a heartbeat.
 #[derive(Clone, Debug)]
 pub struct HeartbeatOutcome {
-    /// Whether the word was taken; else the node was taken for dead, and owns nothing any more.
-    pub alive: bool,
+    /// Whether the heartbeat was accepted; otherwise the node was declared dead and owns nothing
+    /// any more.
+    pub is_alive: bool,
     /// The database's clock.
     pub now: Timestamp,
-    /// All nodes whose word holds.
+    /// All nodes whose heartbeat is valid.
     pub nodes: Vec<NodeRow>,
 }
 
-/// Who has what.
+/// A lease: who owns a resource.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]
 pub struct LeaseRow {
-    /// What.
+    /// Name of the resource.
     pub key: String,
-    /// Who.
+    /// The owning node.
     pub owner: NodeId,
-    /// Which of its owners that is.
+    /// Fencing epoch; grows with every change of owner.
     pub epoch: i64,
-    /// What the first owner noted.
+    /// A value that the owner stores with the lease.
     pub value: String,
 }
 
-/// What became of a claim.
+/// Result of claiming a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseClaimOutcome {
-    /// Nobody had it.
-    New(LeaseRow),
-    /// Its owner was dead.
-    Taken(LeaseRow),
-    /// Its owner lives; perhaps the one who asks.
+    /// The lease did not exist.
+    Created(LeaseRow),
+    /// Its previous owner was dead.
+    TakenOver(LeaseRow),
+    /// Its owner is alive; perhaps the claiming node itself.
     Held(LeaseRow),
-    /// The one who asks is not known to live.
+    /// The claiming node has no valid heartbeat.
     NotAlive,
 }
 
-/// Proof of ownership on a write.
+/// Fencing token: proves ownership with a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FencingTokenRow {
-    /// What is owned.
+    /// The key of the lease.
     pub key: String,
-    /// By whom.
+    /// The owning node.
     pub owner: NodeId,
-    /// Under which epoch.
+    /// The epoch under which the node owns it.
     pub epoch: i64,
 }
 
-/// The number of a node's advisory lock: the random half of its id.
+/// Number of a node's advisory lock: the random half of its id.
 pub(crate) fn lock_number(id: NodeId) -> i64 {
     let (_, low) = id.uuid().as_u64_pair();
     i64::from_be_bytes(low.to_be_bytes())

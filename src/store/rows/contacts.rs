@@ -1,62 +1,62 @@
-//! Who knows whom, and who wants to hear nothing of whom.
+//! Contacts, contact requests and blocks.
 
 use base::clock::Timestamp;
 use base::ids::UserId;
 use diesel::prelude::Queryable;
 
-use super::text_enum::word;
+use super::text_enum::text_enum;
 
-word! {
-    /// How far two people have come, seen from one of them.
+text_enum! {
+    /// State between two users, as seen by one of them.
     ContactState: "contact state" {
-        /// I asked.
+        /// This user sent a request.
         PendingOut = "pending_out",
-        /// I was asked.
+        /// This user received a request.
         PendingIn = "pending_in",
-        /// We are contacts.
+        /// They are contacts.
         Accepted = "accepted",
     }
 }
 
-/// Somebody in a person's list.
+/// A contact or a request in a user's list.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]
 pub struct ContactRow {
-    /// The other one.
+    /// The other user.
     pub user_id: UserId,
-    /// Their name.
+    /// Their display name.
     pub name: String,
-    /// Their number.
+    /// Their phone number (E.164).
     pub phone: String,
-    /// How far we have come.
     pub state: ContactState,
-    /// Since when it is so.
+    /// Time of the last change of the state.
     pub since: Timestamp,
 }
 
-/// Somebody a person blocks.
+/// A user whom a user blocks.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]
 pub struct BlockedUserRow {
-    /// The other one.
+    /// The blocked user.
     pub user_id: UserId,
-    /// Their name.
+    /// Their display name.
     pub name: String,
-    /// Since when.
+    /// Time of the block.
     pub since: Timestamp,
 }
 
-/// What came of asking somebody to be a contact.
+/// Result of a contact request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContactRequestOutcome {
-    /// They were asked.
+    /// The request was sent.
     Requested,
-    /// They were asked before, or are a contact.
-    Already,
-    /// They had asked us: both are contacts now.
+    /// It was sent before, or they are contacts.
+    AlreadyRequested,
+    /// The other user had sent a request: they are contacts now.
     Accepted,
-    /// They block us: only our own list has it, so that we do not learn it.
-    Ignored,
-    /// We block them.
-    Blocking,
-    /// There is nobody with that id, or it is our own.
-    NoSuchUser,
+    /// The other user blocks the requester: only the requester's list shows the request, so that
+    /// the block stays hidden.
+    ShadowBlocked,
+    /// The requester blocks the other user.
+    RecipientBlocked,
+    /// There is no user with that id, or it is the requester's own.
+    UserNotFound,
 }

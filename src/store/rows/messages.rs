@@ -1,4 +1,4 @@
-//! What is said, and how far it has come.
+//! Messages, receipts and search.
 
 use std::collections::HashMap;
 
@@ -10,51 +10,49 @@ use serde_json::Value;
 
 use super::MemberRole;
 use super::files::AttachmentRow;
-use super::text_enum::word;
+use super::text_enum::text_enum;
 use crate::schema::messages;
 
-/// Something said in a conversation.
+/// A message in a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable)]
 #[diesel(table_name = messages)]
 pub struct MessageRow {
-    /// Which.
     pub id: MessageId,
-    /// Where.
     pub conversation_id: ConversationId,
-    /// Its number there: from 1, without holes.
+    /// Sequence number in the conversation: from 1, without gaps.
     pub seq: i64,
-    /// Who said it.
     pub sender_id: UserId,
-    /// What its sender calls it: unique among what they said there.
+    /// Id chosen by the sender: unique among their messages in the conversation.
     pub client_id: String,
-    /// What was said; the store does not care in which form.
+    /// The text; its format is not interpreted by the store.
     pub body: String,
-    /// What it answers, in the same conversation.
+    /// The message it replies to, in the same conversation.
     pub reply_to: Option<MessageId>,
-    /// When it was stored.
+    /// Time when it was stored.
     pub sent_at: Timestamp,
-    /// The number of its newest change; 0: it is as it was said.
+    /// Revision of its newest change; 0 if it never changed.
     pub revision: i64,
-    /// When its text last changed.
+    /// Time of the last edit of its text.
     pub edited_at: Option<Timestamp>,
-    /// When it was deleted or its time was over: nothing but its number is left.
+    /// Time when it was deleted or expired: nothing but its number is left.
     pub deleted_at: Option<Timestamp>,
-    /// When it disappears.
+    /// Time at which it expires.
     pub expires_at: Option<Timestamp>,
-    /// When it was pinned.
+    /// Time when it was pinned.
     pub pinned_at: Option<Timestamp>,
-    /// Who said it first, if it is passed on.
+    /// The original sender, if it was forwarded.
     pub forwarded_from: Option<UserId>,
-    /// Whom it mentions: a list of ids.
+    /// The mentioned users: a JSON array of ids.
     pub mentions: Option<Value>,
-    /// What happened, if nobody said it: a [`SystemEventRow`].
+    /// The event of a system message: a [`SystemEventRow`].
     pub system: Option<Value>,
-    /// Who blocks its sender and never sees it.
+    /// The user who blocks its sender and never sees it.
     pub withheld_from: Option<UserId>,
 }
 
 impl MessageRow {
-    /// As it is at `now`: of what has disappeared nothing but its number is left, removed or not.
+    /// The message as of `now`: an expired one keeps nothing but its number, whether or not it was
+    /// erased yet.
     pub fn at(mut self, now: Timestamp) -> Self {
         if self.deleted_at.is_none() && self.expires_at.is_some_and(|end| end <= now) {
             self.deleted_at = self.expires_at;
@@ -69,32 +67,31 @@ impl MessageRow {
     }
 }
 
-word! {
+text_enum! {
     /// What happened in a conversation.
-    Happened: "kind of happening" {
-        /// Came by an invite.
+    SystemEventKind: "kind of happening" {
+        /// A user joined with an invite.
         Joined = "joined",
-        /// Was put in.
+        /// A user was added.
         Added = "added",
-        /// Went.
+        /// A user left.
         Left = "left",
-        /// Was put out.
+        /// A user was removed.
         Removed = "removed",
         /// The title changed.
         Renamed = "renamed",
-        /// A role changed.
+        /// A member's role changed.
         Role = "role",
         /// Another setting changed.
         Settings = "settings",
     }
 }
 
-/// What happened in a conversation, said by nobody.
+/// The event of a system message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SystemEventRow {
-    /// What.
-    pub what: Happened,
-    /// To whom, if not to whoever did it.
+    pub what: SystemEventKind,
+    /// The affected user, if not the acting one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<UserId>,
     /// The new title.
@@ -106,141 +103,140 @@ pub struct SystemEventRow {
 }
 
 impl SystemEventRow {
-    /// Something that happened to whoever did it.
-    pub const fn new(what: Happened) -> Self {
+    /// An event that affects the acting user.
+    pub const fn new(what: SystemEventKind) -> Self {
         Self { what, user_id: None, title: None, role: None }
     }
 
-    /// Something that happened to somebody.
-    pub const fn to(what: Happened, user: UserId) -> Self {
+    /// An event that affects another user.
+    pub const fn about_user(what: SystemEventKind, user: UserId) -> Self {
         Self { what, user_id: Some(user), title: None, role: None }
     }
 }
 
-/// A message as somebody sees it, with what it carries and who reacted and how.
+/// A message as a viewer sees it, with attachments and reactions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageWithDetails {
-    /// The message.
     pub message: MessageRow,
-    /// Who reacted with what.
+    /// Reactions: user and emoji.
     pub reactions: Vec<(UserId, String)>,
-    /// The files it carries.
+    /// Attached files, in order.
     pub attachments: Vec<AttachmentRow>,
 }
 
-/// Something to be said.
+/// A message to be sent.
 #[derive(Clone, Debug)]
 pub struct NewMessageRow {
-    /// Made by the caller; not used if it turns out to be a repeat.
+    /// Generated by the caller; unused if the message is a duplicate.
     pub id: MessageId,
-    /// Who says it.
     pub sender: UserId,
-    /// What its sender calls it: the same one again is a repeat.
+    /// Id chosen by the sender: a second message with the same one is a duplicate.
     pub client_id: String,
-    /// What is said.
+    /// The text; its format is not interpreted by the store.
     pub body: String,
-    /// What it answers.
+    /// The message it replies to.
     pub reply_to: Option<MessageId>,
-    /// What it carries: files of its sender, or that its sender may see.
+    /// Attached files: the sender's own, or files that they may see.
     pub attachments: Vec<AttachmentId>,
-    /// Whom it mentions.
+    /// The mentioned users.
     pub mentions: Vec<UserId>,
-    /// After how many seconds it disappears; `None`: as the conversation has it.
+    /// Lifetime in seconds; `None`: the conversation's default.
     pub expires_in: Option<i64>,
-    /// The message it passes on; its text is that one's, unless it is encrypted.
+    /// The message it forwards; its text replaces `body`, unless it is encrypted.
     pub forward_of: Option<MessageId>,
 }
 
-/// What became of one message.
+/// Result of sending one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AppendOutcome {
-    /// It is stored.
+    /// It was stored.
     Stored(MessageRow),
-    /// Its sender said this before; here is what was stored then.
-    Repeated(MessageRow),
-    /// Its sender is not in the conversation, or there is none.
+    /// A duplicate; the message that was stored before.
+    Duplicate(MessageRow),
+    /// The sender is not in the conversation, or there is none.
     NotAMember,
-    /// Whoever says it blocks the other one of a direct conversation.
+    /// The sender blocks the other user of a direct conversation.
     Blocked,
-    /// Only admins may say something here.
+    /// Only admins may send messages here.
     NotAllowed,
-    /// Somebody mentioned is not in the conversation.
-    NoSuchMention,
-    /// What it passes on is not there for its sender, or is encrypted, or would be.
-    NoSuchForward,
-    /// What it answers is not in the conversation.
-    NoSuchReply,
-    /// A file that it carries does not exist, as far as its sender may know.
-    NoSuchAttachment,
+    /// A mentioned user is not in the conversation.
+    MentionNotFound,
+    /// The forwarded message is not visible to the sender, or one of the two conversations is
+    /// encrypted.
+    ForwardNotFound,
+    /// The message it replies to is not in the conversation.
+    ReplyTargetNotFound,
+    /// An attachment does not exist, as far as the sender may know.
+    AttachmentNotFound,
 }
 
-/// What became of some messages.
+/// Result of sending a batch of messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppendBatchOutcome {
-    /// The conversation's roster; 0 if there is no such conversation.
+    /// The conversation's membership version; 0 if there is no such conversation.
     pub roster: i64,
     /// One for each message, in the order given.
     pub results: Vec<AppendOutcome>,
-    /// What those messages carry that carry something.
+    /// The attachments of those messages that have any.
     pub attachments: HashMap<MessageId, Vec<AttachmentRow>>,
 }
 
-/// Which part of a conversation.
+/// A range of messages in a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageRange {
-    /// The first ones after this number.
+    /// The first ones after this sequence.
     After(i64),
-    /// The same, of what is brought to the viewer's devices.
+    /// The same, but only messages that the viewer's devices receive (after `joined_seq`).
     Since(i64),
-    /// The last ones before this number.
+    /// The last ones before this sequence.
     Before(i64),
-    /// The last ones.
+    /// The last ones of the conversation.
     Latest,
 }
 
-/// How far something has come.
+/// The kind of a receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReceiptKind {
-    /// To one of the person's devices.
+    /// Delivered to one of the user's devices.
     Delivered,
-    /// To the person; means delivered too.
+    /// Read by the user; implies delivered.
     Read,
 }
 
-/// What came of a receipt.
+/// Result of a receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReceiptOutcome {
-    /// The person's positions moved, to these.
+    /// The user's positions moved to these.
     Moved {
-        /// Up to here one of their devices has it.
+        /// Delivered up to here to one of their devices.
         delivered_seq: i64,
-        /// Up to here they have read.
+        /// Read up to here.
         read_seq: i64,
     },
-    /// They were there already.
+    /// The positions were there already.
     Unchanged,
-    /// They are not in the conversation.
+    /// The user is not in the conversation.
     NotAMember,
 }
 
-/// What somebody looks for.
+/// Parameters of a message search.
 #[derive(Clone, Debug)]
 pub struct SearchParams {
-    /// Who.
+    /// The searching user.
     pub viewer: UserId,
-    /// Words of [`crate::tokenizer`]: a message has all of them, and the last may go on.
+    /// Words of [`crate::tokenizer`]: a message contains all of them; the last may be a prefix.
     pub words: Vec<String>,
-    /// Only there.
-    pub within: Option<ConversationId>,
-    /// Below the number that a page before gave.
+    /// Restricts the search to this conversation.
+    pub conversation: Option<ConversationId>,
+    /// The `next_before` of the previous page.
     pub before: Option<i64>,
 }
 
-/// A page of what somebody looks for.
+/// A page of search results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SearchPage {
-    /// What was said last comes first.
-    pub shown: Vec<MessageWithDetails>,
-    /// Below this number there may be more; a page may be short or empty and yet not the last.
-    pub next: Option<i64>,
+    /// Newest first.
+    pub messages: Vec<MessageWithDetails>,
+    /// There may be more below this number; a page may be short or empty and yet not be the last.
+    pub next_before: Option<i64>,
 }

@@ -1,32 +1,31 @@
-//! What people say of themselves, and when they were here last.
+//! Availability, status texts and last-seen times.
 
 use base::clock::Timestamp;
 use base::ids::UserId;
 use diesel::prelude::Queryable;
 
-use super::text_enum::word;
+use super::text_enum::text_enum;
 
-word! {
-    /// What somebody wants to be seen as while they are here.
+text_enum! {
+    /// How a user wants to appear while online.
     Availability: "state" {
-        /// Here.
+        /// Online.
         Online = "online",
-        /// Here, but not at hand.
+        /// Online, but away.
         Away = "away",
-        /// Not here, and when they were is nobody's business.
+        /// Shown as offline, without a last-seen time.
         Offline = "offline",
     }
 }
 
-/// What somebody says of themselves.
+/// A user's presence settings and last-seen time.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]
 pub struct StatusRow {
-    /// Who.
     pub user_id: UserId,
-    /// What they want to be seen as.
+    /// How they want to appear.
     pub state: Availability,
-    /// In their own words; empty if they say nothing.
+    /// Status text; empty if none.
     pub text: String,
-    /// When they were here last.
+    /// Time when they were last online.
     pub last_seen_at: Option<Timestamp>,
 }

@@ -1,56 +1,56 @@
-//! Refresh tokens, the first admin, and who a device is.
+//! Refresh tokens, the first admin, and the identity of a device.
 
 use base::clock::Timestamp;
 use base::ids::{DeviceId, UserId};
 
 use super::{DeviceRow, UserRow};
 
-/// A refresh token to be remembered by its hash.
+/// A refresh token to be stored by its hash.
 #[derive(Clone, Debug)]
 pub struct NewRefresh {
     /// SHA-256 of the token.
     pub hash: [u8; 32],
-    /// From then on it is worth nothing.
+    /// The token is invalid from then on.
     pub expires_at: Timestamp,
-    /// From where it was asked for.
+    /// IP address of the request.
     pub ip: Option<String>,
 }
 
-/// What came of showing a refresh token.
+/// Result of presenting a refresh token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefreshOutcome {
-    /// It was good; its successor is.
+    /// The token was valid and its successor is valid now.
     Rotated(UserRow, DeviceRow),
-    /// It was just exchanged for the very same successor, which nobody has used yet.
+    /// It was exchanged a moment ago for the same successor, which nobody has used yet.
     Repeated(UserRow, DeviceRow),
     /// It was used before: somebody else has it too. The device is signed out now.
     Reused {
-        /// Whose it was.
+        /// The user who owned it.
         user_id: UserId,
         /// The device that was signed out.
         device_id: DeviceId,
     },
-    /// Never heard of, expired, or of a device or person that may not sign in.
+    /// Unknown, expired, or of a device or user that may not sign in.
     Unknown,
 }
 
-/// How the registration of the first admin ended.
+/// Result of registering the first admin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 pub enum FirstAdminOutcome {
-    /// There is an admin; the link is spent.
+    /// The admin exists; the link is consumed.
     Done(UserRow, DeviceRow),
-    /// No such link, or it is spent or expired.
-    LinkUnknown,
-    /// Somebody has that number; the link is still good.
+    /// There is no such link, or it is consumed or expired.
+    LinkNotFound,
+    /// Another user has that phone number; the link is still valid.
     PhoneTaken,
 }
 
-/// A device that is signed in, and whose it is.
+/// A signed-in device and its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceIdentity {
-    /// The person; not suspended.
+    /// The user; not suspended.
     pub user: UserRow,
-    /// The device; not revoked.
+    /// The device; not signed out.
     pub device: DeviceRow,
 }

@@ -2,23 +2,23 @@
 
 use std::fmt;
 
-/// Text that is none of the words of an enum.
+/// A text that is none of the words of an enum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParseEnumError {
-    /// What it should have been, such as `role`.
-    pub wanted: &'static str,
+    /// What was expected, such as `role`.
+    pub expected: &'static str,
 }
 
 impl fmt::Display for ParseEnumError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not a {}", self.wanted)
+        write!(f, "not a {}", self.expected)
     }
 }
 
 impl std::error::Error for ParseEnumError {}
 
-/// Declares such an enum; the literal after its name says what it is in an error.
-macro_rules! word {
+/// Declares such an enum; the literal after its name describes it in parse errors.
+macro_rules! text_enum {
     (
         $(#[$about:meta])* $name:ident: $what:literal
         { $($(#[$doc:meta])* $variant:ident = $text:literal,)+ }
@@ -34,7 +34,7 @@ macro_rules! word {
         }
 
         impl $name {
-            /// The word itself.
+            /// The word on the wire and in the database.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)+ }
             }
@@ -51,7 +51,7 @@ macro_rules! word {
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 match text {
                     $($text => Ok(Self::$variant),)+
-                    _ => Err($crate::rows::ParseEnumError { wanted: $what }),
+                    _ => Err($crate::rows::ParseEnumError { expected: $what }),
                 }
             }
         }
@@ -81,4 +81,4 @@ macro_rules! word {
     };
 }
 
-pub(super) use word;
+pub(super) use text_enum;

@@ -1,4 +1,4 @@
-//! People as those see them who look after the service, and the end of an account.
+//! Users as administrators see them, and account deletion.
 
 use base::clock::Timestamp;
 use base::ids::{ConversationId, DeviceId, UserId};
@@ -6,67 +6,64 @@ use diesel::prelude::Queryable;
 
 use super::{Kind, Role};
 
-/// A person, as an administrator sees them.
+/// A user with the details that administrators see.
 #[derive(Clone, Debug, PartialEq, Eq, Queryable)]
 pub struct UserAdminRow {
-    /// Who.
     pub id: UserId,
-    /// In E.164 form.
+    /// Phone number in E.164 form.
     pub phone: String,
-    /// As others see it.
+    /// Display name, as other users see it.
     pub name: String,
-    /// What they may do.
     pub role: Role,
-    /// When they came.
+    /// Time of registration.
     pub created_at: Timestamp,
-    /// Since when they may not sign in.
+    /// Time since when they may not sign in.
     pub suspended_at: Option<Timestamp>,
-    /// Since when a second factor must be given.
+    /// Time since when a second factor is required.
     pub second_factor_since: Option<Timestamp>,
 }
 
-/// Which people; what is left out fits everybody.
+/// Selects users; a field that is `None` matches everybody.
 #[derive(Clone, Debug, Default)]
-pub struct PeopleFilter {
-    /// The beginning of a name, in any case.
+pub struct UserFilter {
+    /// Prefix of the display name, case-insensitive.
     pub name: Option<String>,
-    /// The beginning of a number in E.164 form.
+    /// Prefix of the phone number in E.164 form.
     pub phone: Option<String>,
-    /// With this role.
+    /// Users with this role.
     pub role: Option<Role>,
-    /// Suspended, or not.
+    /// Suspended or active users.
     pub suspended: Option<bool>,
-    /// Who follow this one.
+    /// Users with greater ids than this one.
     pub after: Option<UserId>,
 }
 
-/// How a change to a person ended.
+/// Result of a change to a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserChangeOutcome {
-    /// It is so; the devices whose tokens or rights changed with it.
+    /// The change is done; the devices whose tokens or rights changed with it.
     Done(Vec<DeviceId>),
-    /// There is nobody with that id.
-    NoSuchUser,
-    /// Nobody would be left who may do everything.
+    /// There is no user with that id.
+    UserNotFound,
+    /// No active admin would be left.
     LastAdmin,
 }
 
-/// A conversation in which somebody who is gone left something.
+/// A conversation that holds data of a deleted user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AffectedConversation {
-    /// Which.
     pub id: ConversationId,
-    /// Direct ones go as a whole.
+    /// Direct ones are removed as a whole.
     pub kind: Kind,
 }
 
-/// What is left to do in a conversation that somebody leaves for good.
+/// One batch of removing a deleted user from a conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DepartureBatch {
-    /// Who should hear that the person left.
-    pub others: Vec<UserId>,
-    /// What was said of it.
-    pub said: Vec<super::MessageRow>,
+    /// Members who should be notified that the user left.
+    pub recipients: Vec<UserId>,
+    /// System messages about it.
+    pub system_messages: Vec<super::MessageRow>,
     /// Whether there may be more to remove.
-    pub more: bool,
+    pub has_more: bool,
 }

@@ -23,7 +23,7 @@ async fn bus_request_across_reconnect_is_handled_once() {
     let (a, b) = (cable.node().await, cable.node().await);
 
     let request = NodeRequest::Gone(vec![(UserId::new(), SessionId::new())]); // takes 2 s
-    let asking = a.bus.ask(b.id(), &request, Duration::from_secs(15));
+    let asking = a.bus.request(b.id(), &request, Duration::from_secs(15));
     let breaking = async {
         b.ear.until(|ear| ear.asked() == 1).await;
         a.proxy().cut();
@@ -41,7 +41,7 @@ async fn bus_recovers_and_resyncs_after_silent_partition() {
 
     a.proxy().swallow();
     let began = Instant::now();
-    let asked = a.bus.ask(b.id(), &NodeRequest::Ping, PATIENCE).await;
+    let asked = a.bus.request(b.id(), &NodeRequest::Ping, PATIENCE).await;
     assert_eq!(asked, Err(BusError::Timeout));
     soon("it is noticed", a.until_state(BusState::Down)).await;
     soon("nothing is taken any more", nothing_is_taken(&a, &b)).await;
@@ -56,7 +56,7 @@ async fn bus_recovers_and_resyncs_after_silent_partition() {
     soon("it is said", a.ear.until(|ear| ear.missed() > 0)).await;
     soon("it is said", b.ear.until(|ear| ear.first_is_resync(a.id()))).await;
     for (one, other) in [(&a, &b), (&b, &a)] {
-        let asked = one.bus.ask(other.id(), &NodeRequest::Ping, PATIENCE).await;
+        let asked = one.bus.request(other.id(), &NodeRequest::Ping, PATIENCE).await;
         assert!(asked.is_ok(), "{asked:?}");
     }
 }
@@ -67,13 +67,13 @@ async fn bus_reconnects_after_broker_is_killed() {
     let cable = Cable::Rabbit(broker.port());
     let (a, b) = (cable.node().await, cable.node().await);
     let (_, event) = numbered();
-    a.bus.tell(b.id(), &event).unwrap();
+    a.bus.send(b.id(), &event).unwrap();
     soon("it is heard", b.ear.until(|ear| ear.lost(a.id()).len() == 1)).await;
 
     broker.kill();
     soon("it is noticed", a.until_state(BusState::Down)).await;
     soon("nothing is taken any more", nothing_is_taken(&a, &b)).await;
-    let asked = a.bus.ask(b.id(), &NodeRequest::Ping, Duration::from_secs(60));
+    let asked = a.bus.request(b.id(), &NodeRequest::Ping, Duration::from_secs(60));
     assert_eq!(soon("it is refused", asked).await, Err(BusError::Disconnected));
     broker.begin().await;
 
@@ -82,7 +82,7 @@ async fn bus_reconnects_after_broker_is_killed() {
     for node in [&a, &b] {
         soon("it is said", node.ear.until(|ear| ear.missed() > 0)).await;
     }
-    let asked = a.bus.ask(b.id(), &NodeRequest::Ping, Duration::from_secs(5)).await;
+    let asked = a.bus.request(b.id(), &NodeRequest::Ping, Duration::from_secs(5)).await;
     assert!(asked.is_ok(), "{asked:?}");
 }
 
@@ -93,14 +93,14 @@ async fn bus_reconnects_after_broker_is_frozen() {
     let (a, b) = (cable.node().await, cable.node().await);
 
     broker.signal("STOP");
-    let asked = soon("it ends", a.bus.ask(b.id(), &NodeRequest::Ping, PATIENCE)).await;
+    let asked = soon("it ends", a.bus.request(b.id(), &NodeRequest::Ping, PATIENCE)).await;
     assert_eq!(asked, Err(BusError::Timeout));
     soon("it is noticed", a.until_state(BusState::Down)).await;
     broker.signal("CONT");
 
     soon("the bus is up", a.is_up()).await;
     soon("the bus is up", b.is_up()).await;
-    let asked = a.bus.ask(b.id(), &NodeRequest::Ping, Duration::from_secs(5)).await;
+    let asked = a.bus.request(b.id(), &NodeRequest::Ping, Duration::from_secs(5)).await;
     assert!(asked.is_ok(), "{asked:?}");
 }
 
@@ -113,21 +113,21 @@ async fn blocked_broker_sheds_load_by_urgency_without_hanging() {
 
     broker.control(&["set_vm_memory_high_watermark", "absolute", "1"]).await;
     let (_, event) = numbered();
-    let _ = a.bus.tell(b.id(), &event); // the broker says so when something comes
+    let _ = a.bus.send(b.id(), &event); // the broker says so when something comes
     soon("it is noticed", a.until_state(BusState::Blocked)).await;
     let began = Instant::now();
-    let asks = (0..50).map(|_| a.bus.ask(b.id(), &NodeRequest::Ping, PATIENCE));
+    let asks = (0..50).map(|_| a.bus.request(b.id(), &NodeRequest::Ping, PATIENCE));
     for answer in join_all(asks).await {
         assert!(matches!(answer, Err(BusError::Overloaded | BusError::Timeout)), "{answer:?}");
     }
     assert!(began.elapsed() < 3 * PATIENCE, "{:?}", began.elapsed());
     // The least urgent is shed first, the most urgent last.
-    let room = |urgency| (0..64).filter(|_| a.bus.tell(b.id(), &of(urgency)).is_ok()).count();
+    let room = |urgency| (0..64).filter(|_| a.bus.send(b.id(), &of(urgency)).is_ok()).count();
     assert_eq!((room(Priority::Low), room(Priority::Normal), room(Priority::High)), (0, 12, 4));
 
     broker.control(&["set_vm_memory_high_watermark", "0.9"]).await;
     soon("the bus is up", a.is_up()).await;
-    let asked = a.bus.ask(b.id(), &NodeRequest::Ping, Duration::from_secs(5)).await;
+    let asked = a.bus.request(b.id(), &NodeRequest::Ping, Duration::from_secs(5)).await;
     assert!(asked.is_ok(), "{asked:?}");
 }
 
@@ -145,12 +145,12 @@ async fn untrusted_broker_certificate_is_rejected() {
     let reach = async |authorities: Option<String>| {
         let settings = AmqpConfig {
             url: Secret::new(format!("amqps://guest:guest@localhost:{port}")),
-            authorities,
+            ca_pem: authorities,
             name: "story".to_owned(),
-            outbox: 64,
-            inbox: 64,
+            outbox_capacity: 64,
+            queue_max_length: 64,
         };
-        AmqpBus::new(NodeId::new(), settings).unwrap().reach().await
+        AmqpBus::new(NodeId::new(), settings).unwrap().check_connection().await
     };
 
     // Its listeners open one after the other.
@@ -165,7 +165,7 @@ async fn untrusted_broker_certificate_is_rejected() {
 
 /// Tells until that is refused: either way may be the first to notice.
 async fn nothing_is_taken(by: &Node, to: &Node) {
-    while by.bus.tell(to.id(), &numbered().1) != Err(BusError::Disconnected) {
+    while by.bus.send(to.id(), &numbered().1) != Err(BusError::Disconnected) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

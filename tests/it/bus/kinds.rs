@@ -65,8 +65,8 @@ impl Cable {
         let me = NodeId::new();
         match self {
             Self::Local(hub) => {
-                let bus = hub.plug(me);
-                bus.listen(ear.clone());
+                let bus = hub.connect(me);
+                bus.set_handler(ear.clone());
                 Node { bus: Arc::new(bus), ear, over: Over::Local(hub.clone()) }
             }
             Self::Rabbit(port) => {
@@ -74,9 +74,15 @@ impl Cable {
                 let url = format!("amqp://guest:guest@127.0.0.1:{}", proxy.port());
                 let url = Secret::new(url);
                 let name = "story".to_owned();
-                let settings = AmqpConfig { url, authorities: None, name, outbox, inbox: 10_000 };
+                let settings = AmqpConfig {
+                    url,
+                    ca_pem: None,
+                    name,
+                    outbox_capacity: outbox,
+                    queue_max_length: 10_000,
+                };
                 let bus = AmqpBus::new(me, settings).expect("an address");
-                bus.listen(ear.clone());
+                bus.set_handler(ear.clone());
                 let drivers = drive(&bus);
                 Node { bus: Arc::new(bus), ear, over: Over::Rabbit(proxy, drivers) }
             }
@@ -86,7 +92,7 @@ impl Cable {
     /// Cuts a node off; over RabbitMQ it comes back by itself.
     pub async fn cut(&self, node: &Node) {
         match &node.over {
-            Over::Local(hub) => hub.set(node.id(), BusState::Down),
+            Over::Local(hub) => hub.set_state(node.id(), BusState::Down),
             Over::Rabbit(proxy, _) => {
                 proxy.cut();
                 let down = async { node.until_state(BusState::Down).await };
@@ -97,7 +103,7 @@ impl Cable {
 
     pub async fn mend(&self, node: &Node) {
         if let Over::Local(hub) = &node.over {
-            hub.set(node.id(), BusState::Up);
+            hub.set_state(node.id(), BusState::Up);
         }
     }
 }
@@ -209,11 +215,15 @@ impl Ear {
 /// What every node does: it answers pings at once, what is gone after two seconds, snapshots never,
 /// and does not understand the rest.
 impl BusHandler for Ear {
-    fn hear(&self, from: NodeId, event: NodeEvent) {
+    fn on_event(&self, from: NodeId, event: NodeEvent) {
         self.note(|heard| heard.events.push((from, event)));
     }
 
-    fn answer(&self, from: NodeId, request: NodeRequest) -> BoxFuture<'static, Option<String>> {
+    fn handle_request(
+        &self,
+        from: NodeId,
+        request: NodeRequest,
+    ) -> BoxFuture<'static, Option<String>> {
         self.note(|heard| heard.asked += 1);
         match request {
             NodeRequest::Ping => Box::pin(std::future::ready(Some(format!("\"{from} asked\"")))),
@@ -226,11 +236,11 @@ impl BusHandler for Ear {
         }
     }
 
-    fn missed(&self) {
+    fn on_events_lost(&self) {
         self.note(|heard| heard.missed += 1);
     }
 
-    fn unreachable(&self, node: NodeId) {
+    fn on_unreachable(&self, node: NodeId) {
         self.note(|heard| heard.unreachable.push(node));
     }
 }

@@ -57,7 +57,7 @@ impl Book {
     }
 
     fn life(&self, beat: &NodeHeartbeat) -> Timestamp {
-        if beat.locked { self.server } else { Timestamp::from_micros(0) }
+        if beat.holds_lock { self.server } else { Timestamp::from_micros(0) }
     }
 
     pub fn beat(&mut self, beat: NodeHeartbeat, ttl: Duration) -> HeartbeatOutcome {
@@ -66,7 +66,7 @@ impl Book {
             (node.state, node.renewed_at, node.until) = (beat.state, self.now, self.now + ttl);
             *server = life;
         }
-        HeartbeatOutcome { alive, now: self.now, nodes: self.living() }
+        HeartbeatOutcome { is_alive: alive, now: self.now, nodes: self.living() }
     }
 
     pub fn living(&self) -> Vec<NodeRow> {
@@ -119,14 +119,14 @@ impl Book {
         let Some(found) = self.leases.get(key).cloned() else {
             let new = LeaseRow { key: key.into(), owner: me, epoch: 1, value: value.into() };
             self.leases.insert(key.to_owned(), new.clone());
-            return LeaseClaimOutcome::New(new);
+            return LeaseClaimOutcome::Created(new);
         };
         if found.owner == me || self.lives(found.owner) {
             return LeaseClaimOutcome::Held(found);
         }
         let taken = LeaseRow { owner: me, epoch: found.epoch + 1, ..found };
         self.leases.insert(key.to_owned(), taken.clone());
-        LeaseClaimOutcome::Taken(taken)
+        LeaseClaimOutcome::TakenOver(taken)
     }
 
     pub fn lease(&self, key: &str) -> Option<LeaseRow> {

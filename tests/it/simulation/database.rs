@@ -148,7 +148,11 @@ impl LeaseStore for Client {
         self.book(move |book| book.join(beat, ttl))
     }
 
-    fn beat(&self, beat: NodeHeartbeat, ttl: Duration) -> BoxFuture<'_, Result<HeartbeatOutcome>> {
+    fn heartbeat(
+        &self,
+        beat: NodeHeartbeat,
+        ttl: Duration,
+    ) -> BoxFuture<'_, Result<HeartbeatOutcome>> {
         self.book(move |book| book.beat(beat, ttl))
     }
 
@@ -156,11 +160,11 @@ impl LeaseStore for Client {
         self.book(move |book| book.leave(id))
     }
 
-    fn nodes(&self) -> BoxFuture<'_, Result<Vec<NodeRow>>> {
+    fn live_nodes(&self) -> BoxFuture<'_, Result<Vec<NodeRow>>> {
         self.book(|book| book.living())
     }
 
-    fn certify_death(&self, id: NodeId) -> BoxFuture<'_, Result<bool>> {
+    fn declare_dead(&self, id: NodeId) -> BoxFuture<'_, Result<bool>> {
         self.book(move |book| book.certify_death(id))
     }
 
@@ -177,19 +181,19 @@ impl LeaseStore for Client {
         self.book(move |book| book.lease(&key))
     }
 
-    fn lease_of(&self, value: String) -> BoxFuture<'_, Result<Option<LeaseRow>>> {
+    fn lease_by_value(&self, value: String) -> BoxFuture<'_, Result<Option<LeaseRow>>> {
         self.book(move |book| book.leases_of(&value).into_iter().next())
     }
 
-    fn orphans(&self, prefix: String) -> BoxFuture<'_, Result<Vec<LeaseRow>>> {
+    fn orphaned_leases(&self, prefix: String) -> BoxFuture<'_, Result<Vec<LeaseRow>>> {
         self.book(move |book| book.orphans(&prefix))
     }
 
-    fn hand_over(&self, fence: FencingTokenRow, to: NodeId) -> BoxFuture<'_, Result<Option<i64>>> {
+    fn transfer(&self, fence: FencingTokenRow, to: NodeId) -> BoxFuture<'_, Result<Option<i64>>> {
         self.book(move |book| book.hand_over(&fence, to))
     }
 
-    fn note(&self, fence: FencingTokenRow, value: String) -> BoxFuture<'_, Result<bool>> {
+    fn set_value(&self, fence: FencingTokenRow, value: String) -> BoxFuture<'_, Result<bool>> {
         self.book(move |book| book.note(&fence, &value))
     }
 

@@ -79,7 +79,7 @@ async fn differs(real: &Real, steps: &[Step], locked: [bool; 3], url: &str) -> O
         name: format!("node-{n}"),
         url: String::new(),
         state: NodeState::Up,
-        locked,
+        holds_lock: locked,
     };
     let ttl = |long| if long { Duration::from_hours(1) } else { Duration::ZERO };
     let mut book = Book::new(base::clock::Clock::wall().now());
@@ -119,12 +119,12 @@ async fn differs(real: &Real, steps: &[Step], locked: [bool; 3], url: &str) -> O
             Step::Beat(n, long, locked) => {
                 let (own, theirs) = (
                     book.beat(beat(n, locked), ttl(long)),
-                    real_of.beat(beat(n, locked), ttl(long)).await.unwrap(),
+                    real_of.heartbeat(beat(n, locked), ttl(long)).await.unwrap(),
                 );
                 let of = |beaten: store::HeartbeatOutcome| {
                     let mut all: Vec<_> = ours(beaten.nodes);
                     all.sort_by_key(|node| node.0);
-                    format!("{} {all:?}", beaten.alive)
+                    format!("{} {all:?}", beaten.is_alive)
                 };
                 (of(theirs), of(own))
             }
@@ -134,7 +134,7 @@ async fn differs(real: &Real, steps: &[Step], locked: [bool; 3], url: &str) -> O
                 (String::new(), String::new())
             }
             Step::Certify(n) => {
-                let theirs = real_of.certify_death(nodes[n]).await.unwrap();
+                let theirs = real_of.declare_dead(nodes[n]).await.unwrap();
                 (theirs.to_string(), book.certify_death(nodes[n]).to_string())
             }
             Step::Claim(n, k) => {
@@ -145,14 +145,14 @@ async fn differs(real: &Real, steps: &[Step], locked: [bool; 3], url: &str) -> O
             }
             Step::HandOver { key, from, back, to } => {
                 let fence = fence(&book, key, from, back);
-                let theirs = real_of.hand_over(fence.clone(), nodes[to]).await.unwrap();
+                let theirs = real_of.transfer(fence.clone(), nodes[to]).await.unwrap();
                 (format!("{theirs:?}"), format!("{:?}", book.hand_over(&fence, nodes[to])))
             }
             Step::Note { key, from, back } => {
                 let (fence, value) = (fence(&book, key, from, back), format!("{about} {at}"));
-                let theirs = real_of.note(fence.clone(), value.clone()).await.unwrap();
+                let theirs = real_of.set_value(fence.clone(), value.clone()).await.unwrap();
                 let own = book.note(&fence, &value);
-                let there = real_of.lease_of(value.clone()).await.unwrap();
+                let there = real_of.lease_by_value(value.clone()).await.unwrap();
                 let known = book.leases_of(&value).into_iter().next();
                 (format!("{theirs} {there:?}"), format!("{own} {known:?}"))
             }
@@ -162,7 +162,7 @@ async fn differs(real: &Real, steps: &[Step], locked: [bool; 3], url: &str) -> O
                 (theirs.to_string(), book.release(&fence).to_string())
             }
             Step::Orphans => {
-                let mut theirs = real_of.orphans(about.to_string()).await.unwrap();
+                let mut theirs = real_of.orphaned_leases(about.to_string()).await.unwrap();
                 theirs.sort_by(|a, b| a.key.cmp(&b.key));
                 (format!("{theirs:?}"), format!("{:?}", book.orphans(&about.to_string())))
             }

@@ -49,7 +49,7 @@ impl House {
         if let Some(room) = self.0.rooms.get(&name(&say.key)) {
             return room.ask(Speak(say)).await.unwrap_or(Said::Moved);
         }
-        let Ok(held) = self.0.leases.find(&say.key).await else { return Said::Moved };
+        let Ok(held) = self.0.leases.owner_of(&say.key).await else { return Said::Moved };
         if let Some(held) = held
             && held.owner != self.me()
             && self.0.neighbours.lives(held.owner)
@@ -86,7 +86,7 @@ impl House {
         }));
         match self.0.neighbours.ask(owner, &ask, REQUEST_TIMEOUT).await {
             Ok(said) => said,
-            Err(BusError::NoRoute) => {
+            Err(BusError::NodeUnreachable) => {
                 if let Ok(true) = self.0.leases.is_dead(owner).await {
                     self.died(owner).await;
                 }
@@ -99,7 +99,7 @@ impl House {
     /// Claims a call, and gives its owner if that can be told.
     async fn take_over(&self, key: &str) -> Option<NodeId> {
         match self.0.leases.claim(key, key).await.ok()? {
-            ClaimOutcome::Mine { epoch, .. } => self.live(key, epoch).await,
+            ClaimOutcome::Owned { epoch, .. } => self.live(key, epoch).await,
             ClaimOutcome::Held(held) if self.0.leases.owns(&held) => {
                 self.live(key, held.epoch).await
             }
@@ -123,7 +123,7 @@ impl House {
 
     async fn died(&self, node: NodeId) {
         self.0.neighbours.forget(node);
-        let Ok(orphans) = self.0.leases.orphans("call/").await else { return };
+        let Ok(orphans) = self.0.leases.orphaned_leases("call/").await else { return };
         for (key, _) in orphans.into_iter().filter(|(_, held)| held.owner == node) {
             self.take_over(&key).await;
         }
@@ -153,7 +153,7 @@ impl House {
     }
 
     async fn take(&self, from: NodeId, room: RoomHandOff) -> bool {
-        match self.0.leases.take(&room.key, from, room.epoch).await {
+        match self.0.leases.take_over(&room.key, from, room.epoch).await {
             Ok(Some(epoch)) => {
                 self.live(&room.key, epoch).await;
                 true
@@ -224,7 +224,7 @@ pub struct Ear {
 }
 
 impl BusHandler for Ear {
-    fn hear(&self, from: NodeId, event: NodeEvent) {
+    fn on_event(&self, from: NodeId, event: NodeEvent) {
         let neighbours = &self.house.0.neighbours;
         match event {
             NodeEvent::Heartbeat(beat) => neighbours.on_heartbeat(from, &beat),
@@ -233,7 +233,11 @@ impl BusHandler for Ear {
         }
     }
 
-    fn answer(&self, from: NodeId, request: NodeRequest) -> BoxFuture<'static, Option<String>> {
+    fn handle_request(
+        &self,
+        from: NodeId,
+        request: NodeRequest,
+    ) -> BoxFuture<'static, Option<String>> {
         let house = self.house.clone();
         Box::pin(async move {
             match request {
@@ -250,11 +254,11 @@ impl BusHandler for Ear {
         })
     }
 
-    fn missed(&self) {
+    fn on_events_lost(&self) {
         let _ = self.membership.tell_control(BusEventsLost);
     }
 
-    fn unreachable(&self, node: NodeId) {
+    fn on_unreachable(&self, node: NodeId) {
         let _ = self.membership.tell_control(SuspectNode(node));
     }
 }

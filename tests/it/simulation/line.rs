@@ -65,7 +65,7 @@ impl Line {
                 *inlet = Some((queue, new));
                 drop(inlet);
                 if let Some(listener) = self.0.listener.get() {
-                    listener.missed();
+                    listener.on_events_lost();
                 }
                 self.0.state.send_replace(BusState::Up);
                 return self.turn();
@@ -82,11 +82,11 @@ impl Line {
             let frame = self.0.inlet.lock().unwrap().as_mut().and_then(|(_, inlet)| inlet.take());
             match frame {
                 None => return,
-                Some(Err(()) | Ok(FromBroker::Missed)) => listener.missed(),
+                Some(Err(()) | Ok(FromBroker::Missed)) => listener.on_events_lost(),
                 Some(Ok(FromBroker::Sign)) => {}
-                Some(Ok(FromBroker::Told(from, event))) => listener.hear(from, event),
+                Some(Ok(FromBroker::Told(from, event))) => listener.on_event(from, event),
                 Some(Ok(FromBroker::Asked { from, ask, request })) => {
-                    let (line, answer) = (self.clone(), listener.answer(from, request));
+                    let (line, answer) = (self.clone(), listener.handle_request(from, request));
                     tokio::task::spawn_local(async move {
                         let answer = answer.await;
                         line.send(ToBroker::Answer { to: from, ask, answer });
@@ -99,9 +99,11 @@ impl Line {
                 Some(Ok(FromBroker::Probed { ask, there })) => {
                     self.0.wire.answered(ask, Box::new(there));
                 }
-                Some(Ok(FromBroker::NoRoute { node, ask: None })) => listener.unreachable(node),
+                Some(Ok(FromBroker::NoRoute { node, ask: None })) => listener.on_unreachable(node),
                 Some(Ok(FromBroker::NoRoute { ask: Some(ask), .. })) => {
-                    self.0.wire.answered(ask, Box::new(Err::<String, _>(BusError::NoRoute)));
+                    self.0
+                        .wire
+                        .answered(ask, Box::new(Err::<String, _>(BusError::NodeUnreachable)));
                 }
             }
         }
@@ -136,7 +138,7 @@ impl Bus for Line {
         self.0.me
     }
 
-    fn tell(&self, to: NodeId, event: &NodeEvent) -> Result<(), BusError> {
+    fn send(&self, to: NodeId, event: &NodeEvent) -> Result<(), BusError> {
         self.is_up()?;
         self.send(ToBroker::Tell(to, event.clone()));
         Ok(())
@@ -148,7 +150,7 @@ impl Bus for Line {
         Ok(())
     }
 
-    fn ask<'a>(
+    fn request<'a>(
         &'a self,
         to: NodeId,
         request: &'a NodeRequest,
@@ -165,7 +167,7 @@ impl Bus for Line {
         Box::pin(Line::ask(self, HEARTBEAT, move |ask| ToBroker::Probe { ask, node }))
     }
 
-    fn listen(&self, listener: Arc<dyn BusHandler>) {
+    fn set_handler(&self, listener: Arc<dyn BusHandler>) {
         let _ = self.0.listener.set(listener); // once
     }
 

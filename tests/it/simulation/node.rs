@@ -93,7 +93,7 @@ pub async fn live(host: usize, shared: Shared) -> turmoil::Result {
     };
     let membership = child("membership", move |_| Membership::new(parts.clone()));
     let member = membership.handle();
-    line.listen(Arc::new(Ear { house: house.clone(), membership: member.clone() }));
+    line.set_handler(Arc::new(Ear { house: house.clone(), membership: member.clone() }));
     let reader = Reader { locked, house: house.clone(), line: line.clone(), wire: wire.clone() };
     let reading = tokio::task::spawn_local(reader.read());
     let signing = tokio::task::spawn_local(async move {

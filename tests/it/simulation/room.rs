@@ -92,7 +92,7 @@ impl Handler<Speak> for Room {
         if self.words.contains(&say.word) {
             return Box::pin(actix::fut::ready(Said::Done));
         }
-        let fence = self.seed.leases.fence(&self.seed.key, self.seed.epoch).map(Into::into);
+        let fence = self.seed.leases.fencing_token(&self.seed.key, self.seed.epoch).map(Into::into);
         let (client, word) = (self.seed.client.clone(), say.word);
         let early = self.seed.shared.broken == Some(Broken::AnswersFirst);
         let write = async move {

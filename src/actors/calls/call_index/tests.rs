@@ -3,7 +3,7 @@
 use super::*;
 
 fn board() -> CallIndex {
-    let bus = crate::cluster::InProcessBus::default().plug(NodeId::new());
+    let bus = crate::cluster::InProcessBus::default().connect(NodeId::new());
     CallIndex::new(PeerNodes::new(Arc::new(bus)))
 }
 

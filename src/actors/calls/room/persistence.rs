@@ -16,7 +16,7 @@ use super::{CallRoom, PERSIST_BACKOFF};
 use crate::actors::supervision::{ActorRef, SendError, SupervisedContext};
 use crate::domain::calls::{CallError, CallState};
 use crate::protocol::cluster::{NodeRequest, RoomHandOff};
-use crate::telemetry::metrics::CLUSTER_MOVES;
+use crate::telemetry::metrics::ROOM_MIGRATIONS;
 
 /// How long a stage plays on after its room was handed over: until the last slow device has offered
 /// to the new one.
@@ -104,7 +104,7 @@ impl CallRoom {
 
     /// The call is another node's, or may be: this room goes without a word.
     fn let_go(&mut self, ctx: &mut SupervisedContext<Self>) {
-        counter!(CLUSTER_MOVES, "reason" => "fenced").increment(1);
+        counter!(ROOM_MIGRATIONS, "reason" => "fenced").increment(1);
         tracing::warn!(call.id = %self.call.id(), "call ownership relinquished");
         self.keep.moving = true;
         self.stage = None;
@@ -185,7 +185,7 @@ impl Handler<HandOffRoom> for CallRoom {
             match taken {
                 Ok(taken) => taken,
                 Err(_) => {
-                    let now = seed.hold.directory.find(&seed.hold.key).await;
+                    let now = seed.hold.directory.owner_of(&seed.hold.key).await;
                     matches!(now, Ok(Some(held)) if held.owner == to)
                 }
             }

@@ -129,7 +129,11 @@ impl SessionActor {
                 Ok(conversations) => session.synced(id, &sync, conversations, ctx),
                 Err(error) => {
                     session.reply(id, Err(Arc::new(error)), ctx);
-                    session.restart_timer(session.living().config.hold(), ctx, Self::release);
+                    session.restart_timer(
+                        session.living().config.initial_sync_wait(),
+                        ctx,
+                        Self::release,
+                    );
                 }
             }
         });

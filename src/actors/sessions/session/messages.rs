@@ -77,7 +77,7 @@ impl Handler<SocketReady> for SessionActor {
             }
             self.ring(ctx);
             self.look_again(ctx);
-            self.restart_timer(self.living().config.hold(), ctx, Self::release);
+            self.restart_timer(self.living().config.initial_sync_wait(), ctx, Self::release);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is said: numbered without holes, once each.
+//! Messages: numbered without gaps, stored once each.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -25,15 +25,16 @@ mod visible;
 pub(super) use self::expire::erase;
 pub(crate) use self::expire::expire;
 pub(super) use self::read::complete;
-pub(crate) use self::read::{changes, edits, mark, messages, pins, shown};
-pub(crate) use self::update::alter;
-pub(super) use self::update::next;
+pub(crate) use self::read::{advance_receipt, changes, edits, message, messages, pins};
+pub(crate) use self::update::apply_action;
+pub(super) use self::update::reserve_revisions;
 pub(super) use self::visible::is_visible;
 
-/// SQLite takes 32,766 values in a statement, PostgreSQL 65,535: a message has thirteen.
+/// Rows per INSERT: SQLite allows 32,766 values in a statement, PostgreSQL 65,535, and a message
+/// has thirteen.
 const INSERT_CHUNK_ROWS: usize = 1000;
 
-/// What is known of a conversation while it is held.
+/// State of a conversation while its row is locked.
 struct LockedConversation {
     last_seq: i64,
     roster: i64,
@@ -49,41 +50,42 @@ pub(crate) fn append(
     new: Vec<NewMessageRow>,
     now: Timestamp,
 ) -> QueryResult<AppendBatchOutcome> {
-    // Numbers are taken for all of them first, which also holds the row: others wait here, so
-    // that what is found below stays true. Most often all are fresh, and this was the only write.
-    let wanted = count(new.len());
-    let Some(held) = take(c, id, wanted)? else {
+    // Numbers are reserved for all messages first, which also locks the row: others wait here, so
+    // that what is read below stays true. Usually all are new, and this is the only write to the
+    // row.
+    let reserved = count(new.len());
+    let Some(locked) = reserve(c, id, reserved)? else {
         let results = vec![AppendOutcome::NotAMember; new.len()];
         return Ok(AppendBatchOutcome { roster: 0, results, attachments: HashMap::new() });
     };
-    let first = held.last_seq - wanted + 1;
-    let files = attachments::files_of(c, &new)?;
-    let (results, fresh) = plan_append(c, id, &held, new, first, now)?;
-    let surplus = wanted - count(fresh.len());
+    let first_seq = locked.last_seq - reserved + 1;
+    let files = attachments::files_to_attach(c, &new)?;
+    let (results, new_messages) = plan_append(c, id, &locked, new, first_seq, now)?;
+    let surplus = reserved - count(new_messages.len());
     if surplus > 0 {
-        take(c, id, -surplus)?;
+        reserve(c, id, -surplus)?;
     }
-    if !fresh.is_empty() {
-        for rows in fresh.chunks(INSERT_CHUNK_ROWS) {
+    if !new_messages.is_empty() {
+        for rows in new_messages.chunks(INSERT_CHUNK_ROWS) {
             insert(c, rows, now)?;
-            if held.encryption == Encryption::None {
+            if locked.encryption == Encryption::None {
                 search::index(c, rows)?;
             }
         }
-        advance_senders(c, id, &fresh)?;
-        let carried = fresh.iter().filter_map(|m| Some((m.id, files.get(&m.id)?.clone())));
-        files::carry(c, &carried.collect::<Vec<_>>())?;
+        advance_senders(c, id, &new_messages)?;
+        let to_attach = new_messages.iter().filter_map(|m| Some((m.id, files.get(&m.id)?.clone())));
+        files::attach(c, &to_attach.collect::<Vec<_>>())?;
     }
-    let attachments = attachments::carried(c, &results, files.is_empty())?;
-    Ok(AppendBatchOutcome { roster: held.roster, results, attachments })
+    let attachments = attachments::attachments_of_results(c, &results, files.is_empty())?;
+    Ok(AppendBatchOutcome { roster: locked.roster, results, attachments })
 }
 
 fn count(len: usize) -> i64 {
     i64::try_from(len).unwrap_or(i64::MAX)
 }
 
-/// Moves the last number of a conversation, and holds it.
-fn take(c: &mut Conn, id: ConversationId, by: i64) -> QueryResult<Option<LockedConversation>> {
+/// Advances the last sequence of a conversation by `by` and locks its row.
+fn reserve(c: &mut Conn, id: ConversationId, by: i64) -> QueryResult<Option<LockedConversation>> {
     type Row = (i64, i64, Option<UserId>, Option<UserId>, Option<i64>, Circle, Encryption);
     let row: Option<Row> = diesel::update(conversations::table.find(Sql(id)))
         .set(conversations::last_seq.eq(conversations::last_seq + by))
@@ -104,73 +106,74 @@ fn take(c: &mut Conn, id: ConversationId, by: i64) -> QueryResult<Option<LockedC
     }))
 }
 
-/// Decides about each message, in the order given; the fresh ones are numbered from `first`.
+/// Decides about each message, in the order given; the new ones are numbered from `first_seq`.
 fn plan_append(
     c: &mut Conn,
     id: ConversationId,
-    held: &LockedConversation,
+    locked: &LockedConversation,
     new: Vec<NewMessageRow>,
-    first: i64,
+    first_seq: i64,
     now: Timestamp,
 ) -> QueryResult<(Vec<AppendOutcome>, Vec<MessageRow>)> {
-    let (present, mut said) = known(c, id, &new)?;
-    let mut targets = answered(c, id, &new)?;
+    let (roles, mut earlier) = senders(c, id, &new)?;
+    let mut reply_targets = existing_reply_targets(c, id, &new)?;
     let sendable = files::sendable(c, &new, now)?;
-    let strangers = not_members(c, id, &new)?;
-    let blockers = match held.direct {
+    let mentioned = new.iter().flat_map(|new| new.mentions.iter().copied()).collect();
+    let strangers = non_members(c, id, mentioned)?;
+    let blockers = match locked.direct {
         Some(pair) => contacts::blockers(c, pair)?,
         None => Vec::new(),
     };
-    let mut seq = first;
-    let mut fresh = Vec::with_capacity(new.len());
+    let mut seq = first_seq;
+    let mut new_messages = Vec::with_capacity(new.len());
     let mut results = Vec::with_capacity(new.len());
     for new in new {
-        let Some(role) = present.get(&new.sender) else {
+        let Some(role) = roles.get(&new.sender) else {
             results.push(AppendOutcome::NotAMember);
             continue;
         };
-        let name = (new.sender, new.client_id.clone());
-        if let Some(message) = said.get(&name) {
-            results.push(AppendOutcome::Repeated(message.clone().at(now)));
+        let key = (new.sender, new.client_id.clone());
+        if let Some(message) = earlier.get(&key) {
+            results.push(AppendOutcome::Duplicate(message.clone().at(now)));
             continue;
         }
-        let refusal = if blockers.contains(&new.sender) {
+        let rejection = if blockers.contains(&new.sender) {
             Some(AppendOutcome::Blocked)
-        } else if !held.who_writes.admits(*role) {
+        } else if !locked.who_writes.admits(*role) {
             Some(AppendOutcome::NotAllowed)
-        } else if new.reply_to.is_some_and(|target| !targets.contains(&target)) {
-            Some(AppendOutcome::NoSuchReply)
+        } else if new.reply_to.is_some_and(|target| !reply_targets.contains(&target)) {
+            Some(AppendOutcome::ReplyTargetNotFound)
         } else if new.mentions.iter().any(|user| strangers.contains(user)) {
-            Some(AppendOutcome::NoSuchMention)
+            Some(AppendOutcome::MentionNotFound)
         } else {
             None
         };
-        if let Some(refusal) = refusal {
-            results.push(refusal);
+        if let Some(rejection) = rejection {
+            results.push(rejection);
             continue;
         }
-        if !new.attachments.iter().all(|file| sendable.contains(&(name.0, *file))) {
-            results.push(AppendOutcome::NoSuchAttachment);
+        if !new.attachments.iter().all(|file| sendable.contains(&(key.0, *file))) {
+            results.push(AppendOutcome::AttachmentNotFound);
             continue;
         }
         let (body, forwarded_from) = match new.forward_of {
             None => (new.body, None),
-            Some(target) => match passed_on(c, held, new.sender, target, now)? {
-                Some((body, origin)) => (body, Some(origin)),
+            Some(target) => match forwarded_content(c, locked, new.sender, target, now)? {
+                Some((body, original_sender)) => (body, Some(original_sender)),
                 None => {
-                    results.push(AppendOutcome::NoSuchForward);
+                    results.push(AppendOutcome::ForwardNotFound);
                     continue;
                 }
             },
         };
-        let expires_in = new.expires_in.or(held.expires_in);
+        let expires_in = new.expires_in.or(locked.expires_in);
         let mentions = (!new.mentions.is_empty()).then(|| json!(new.mentions));
         let message = MessageRow {
             id: new.id,
             conversation_id: id,
             seq,
-            sender_id: name.0,
-            client_id: name.1.clone(),
+            sender_id: key.0,
+            client_id: key.1.clone(),
             body,
             reply_to: new.reply_to,
             sent_at: now,
@@ -185,23 +188,24 @@ fn plan_append(
             withheld_from: blockers.first().copied(),
         };
         seq += 1;
-        said.insert(name, message.clone());
-        targets.insert(message.id);
-        fresh.push(message.clone());
+        earlier.insert(key, message.clone());
+        reply_targets.insert(message.id);
+        new_messages.push(message.clone());
         results.push(AppendOutcome::Stored(message));
     }
-    Ok((results, fresh))
+    Ok((results, new_messages))
 }
 
-// Below, one message alone has a statement of its own: its text is always the same, so that it is
+// Below, a single message has a statement of its own: its text is always the same, so that it is
 // prepared once, which halves the time of the most frequent case.
 
-/// The members among the senders, and what was said before under a sender and a name.
+/// The roles of the senders who are members, and earlier messages by sender and client id.
 type AppendLookup = (HashMap<UserId, MemberRole>, HashMap<(UserId, String), MessageRow>);
 
-/// One question for both: who is a member, and what they said before under the same names.
-fn known(c: &mut Conn, id: ConversationId, new: &[NewMessageRow]) -> QueryResult<AppendLookup> {
-    let theirs = || {
+/// One query for both: which senders are members, and their earlier messages with the same client
+/// ids.
+fn senders(c: &mut Conn, id: ConversationId, new: &[NewMessageRow]) -> QueryResult<AppendLookup> {
+    let by_member = || {
         messages::conversation_id
             .eq(members::conversation_id)
             .and(messages::sender_id.eq(members::user_id))
@@ -210,7 +214,7 @@ fn known(c: &mut Conn, id: ConversationId, new: &[NewMessageRow]) -> QueryResult
     let mut rows: Vec<(UserId, MemberRole, Option<MessageRow>)> = Vec::new();
     if let [one] = new {
         rows = members::table
-            .left_join(messages::table.on(theirs().and(messages::client_id.eq(&one.client_id))))
+            .left_join(messages::table.on(by_member().and(messages::client_id.eq(&one.client_id))))
             .filter(members::conversation_id.eq(Sql(id)))
             .filter(members::user_id.eq(Sql(one.sender)))
             .select(columns())
@@ -218,10 +222,10 @@ fn known(c: &mut Conn, id: ConversationId, new: &[NewMessageRow]) -> QueryResult
     } else {
         for new in new.chunks(INSERT_CHUNK_ROWS) {
             let senders: HashSet<UserId> = new.iter().map(|new| new.sender).collect();
-            let names = messages::client_id.eq_any(new.iter().map(|new| &new.client_id));
+            let by_client_id = messages::client_id.eq_any(new.iter().map(|new| &new.client_id));
             rows.extend(
                 members::table
-                    .left_join(messages::table.on(theirs().and(names)))
+                    .left_join(messages::table.on(by_member().and(by_client_id)))
                     .filter(members::conversation_id.eq(Sql(id)))
                     .filter(members::user_id.eq_any(senders.into_iter().map(Sql)))
                     .select(columns())
@@ -229,13 +233,13 @@ fn known(c: &mut Conn, id: ConversationId, new: &[NewMessageRow]) -> QueryResult
             );
         }
     }
-    let present = rows.iter().map(|row| (row.0, row.1)).collect();
-    let said = rows.into_iter().filter_map(|row| row.2);
-    Ok((present, said.map(|m| ((m.sender_id, m.client_id.clone()), m)).collect()))
+    let roles = rows.iter().map(|row| (row.0, row.1)).collect();
+    let earlier = rows.into_iter().filter_map(|row| row.2);
+    Ok((roles, earlier.map(|m| ((m.sender_id, m.client_id.clone()), m)).collect()))
 }
 
-/// Which of the messages that are answered are in the conversation.
-fn answered(
+/// Which of the reply targets are in the conversation.
+fn existing_reply_targets(
     c: &mut Conn,
     id: ConversationId,
     new: &[NewMessageRow],
@@ -253,43 +257,34 @@ fn answered(
     Ok(found.into_iter().collect())
 }
 
-/// Who is mentioned but not in the conversation.
-fn not_members(
+/// Which of these users are not in a conversation.
+fn non_members(
     c: &mut Conn,
     id: ConversationId,
-    new: &[NewMessageRow],
+    mut users: HashSet<UserId>,
 ) -> QueryResult<HashSet<UserId>> {
-    strangers(c, id, new.iter().flat_map(|new| new.mentions.iter().copied()).collect())
-}
-
-/// Those who are not in a conversation.
-fn strangers(
-    c: &mut Conn,
-    id: ConversationId,
-    mut people: HashSet<UserId>,
-) -> QueryResult<HashSet<UserId>> {
-    if people.is_empty() {
-        return Ok(people);
+    if users.is_empty() {
+        return Ok(users);
     }
     let found: Vec<UserId> = members::table
         .filter(members::conversation_id.eq(Sql(id)))
-        .filter(members::user_id.eq_any(people.iter().copied().map(Sql)))
+        .filter(members::user_id.eq_any(users.iter().copied().map(Sql)))
         .select(members::user_id)
         .load(c)?;
-    people.retain(|user| !found.contains(user));
-    Ok(people)
+    users.retain(|user| !found.contains(user));
+    Ok(users)
 }
 
-/// What a message says that `by` may see and pass on, and who said it first. Into a conversation
-/// that is encrypted nothing is: the server would put plain text there.
-fn passed_on(
+/// The text and the original sender of a message that `by` may see and forward. Nothing can be
+/// forwarded into an encrypted conversation: the server would put plain text there.
+fn forwarded_content(
     c: &mut Conn,
-    into: &LockedConversation,
+    target_conversation: &LockedConversation,
     by: UserId,
     target: MessageId,
     now: Timestamp,
 ) -> QueryResult<Option<(String, UserId)>> {
-    if into.encryption != Encryption::None {
+    if target_conversation.encryption != Encryption::None {
         return Ok(None);
     }
     let found: Option<MessageRow> = messages::table
@@ -304,13 +299,13 @@ fn passed_on(
         .first(c)
         .optional()?;
     Ok(found.map(|message| message.at(now)).and_then(|message| {
-        let there = message.deleted_at.is_none() && message.system.is_none();
-        there.then(|| (message.body, message.forwarded_from.unwrap_or(message.sender_id)))
+        let can_forward = message.deleted_at.is_none() && message.system.is_none();
+        can_forward.then(|| (message.body, message.forwarded_from.unwrap_or(message.sender_id)))
     }))
 }
 
-/// Stores messages, and with each that somebody is still to be told of it.
-fn insert<'a>(c: &mut Conn, fresh: &'a [MessageRow], now: Timestamp) -> QueryResult<()> {
+/// Stores messages, each with an outbox entry that announces it.
+fn insert<'a>(c: &mut Conn, new_messages: &'a [MessageRow], now: Timestamp) -> QueryResult<()> {
     let row = |message: &'a MessageRow| {
         (
             messages::id.eq(Sql(message.id)),
@@ -327,26 +322,26 @@ fn insert<'a>(c: &mut Conn, fresh: &'a [MessageRow], now: Timestamp) -> QueryRes
             messages::withheld_from.eq(message.withheld_from.map(Sql)),
         )
     };
-    let note = |message: &MessageRow| {
+    let outbox_row = |message: &MessageRow| {
         (
             outbox::topic.eq("message"),
-            outbox::payload.eq(Sql(news(message))),
+            outbox::payload.eq(Sql(outbox_payload(message))),
             outbox::created_at.eq(Sql(now)),
         )
     };
-    if let [one] = fresh {
+    if let [one] = new_messages {
         diesel::insert_into(messages::table).values(row(one)).execute(c)?;
-        diesel::insert_into(outbox::table).values(note(one)).execute(c)?;
+        diesel::insert_into(outbox::table).values(outbox_row(one)).execute(c)?;
     } else {
-        let rows: Vec<_> = fresh.iter().map(row).collect();
+        let rows: Vec<_> = new_messages.iter().map(row).collect();
         diesel::insert_into(messages::table).values(rows).execute(c)?;
-        let notes: Vec<_> = fresh.iter().map(note).collect();
-        diesel::insert_into(outbox::table).values(notes).execute(c)?;
+        let outbox_rows: Vec<_> = new_messages.iter().map(outbox_row).collect();
+        diesel::insert_into(outbox::table).values(outbox_rows).execute(c)?;
     }
     Ok(())
 }
 
-fn news(message: &MessageRow) -> Value {
+fn outbox_payload(message: &MessageRow) -> Value {
     json!({
         "conversation_id": message.conversation_id,
         "message_id": message.id,
@@ -357,9 +352,13 @@ fn news(message: &MessageRow) -> Value {
     })
 }
 
-/// Whoever says something has read up to there.
-fn advance_senders(c: &mut Conn, id: ConversationId, fresh: &[MessageRow]) -> QueryResult<()> {
-    let newest: HashMap<UserId, i64> = fresh.iter().map(|m| (m.sender_id, m.seq)).collect();
+/// Senders have read up to their own newest message.
+fn advance_senders(
+    c: &mut Conn,
+    id: ConversationId,
+    new_messages: &[MessageRow],
+) -> QueryResult<()> {
+    let newest: HashMap<UserId, i64> = new_messages.iter().map(|m| (m.sender_id, m.seq)).collect();
     for (sender, seq) in newest {
         diesel::update(members::table.find((Sql(id), Sql(sender))))
             .set((members::delivered_seq.eq(seq), members::read_seq.eq(seq)))
@@ -368,28 +367,28 @@ fn advance_senders(c: &mut Conn, id: ConversationId, fresh: &[MessageRow]) -> Qu
     Ok(())
 }
 
-/// Writes down that something happened, which nobody is notified of.
-pub(super) fn happened(
+/// Appends a system event, which triggers no notification.
+pub(super) fn append_system_event(
     c: &mut Conn,
     id: ConversationId,
     by: UserId,
-    what: &SystemEventRow,
+    event: &SystemEventRow,
     now: Timestamp,
 ) -> QueryResult<Option<MessageRow>> {
-    let Some(held) = take(c, id, 1)? else { return Ok(None) };
-    let what = serde_json::to_value(what)
+    let Some(locked) = reserve(c, id, 1)? else { return Ok(None) };
+    let event = serde_json::to_value(event)
         .map_err(|error| diesel::result::Error::SerializationError(Box::new(error)))?;
     diesel::insert_into(messages::table)
         .values((
             messages::id.eq(Sql(MessageId::new())),
             messages::conversation_id.eq(Sql(id)),
-            messages::seq.eq(held.last_seq),
+            messages::seq.eq(locked.last_seq),
             messages::sender_id.eq(Sql(by)),
-            // Of a form that no sender may choose, and unique as the number is.
-            messages::client_id.eq(format!(" {}", held.last_seq)),
+            // Of a form that no sender may choose, and as unique as the sequence.
+            messages::client_id.eq(format!(" {}", locked.last_seq)),
             messages::body.eq(""),
             messages::sent_at.eq(Sql(now)),
-            messages::system.eq(Some(Sql(what))),
+            messages::system.eq(Some(Sql(event))),
         ))
         .returning(MessageRow::as_returning())
         .get_result(c)

@@ -1,4 +1,4 @@
-//! What was said and what became of it, as far as somebody may see it; and how far they have come.
+//! Messages and their revisions as far as a user may see them, and receipts.
 
 use std::collections::HashMap;
 
@@ -15,8 +15,12 @@ use crate::rows::{
 use crate::schema::{conversations, hidden_messages, members, message_edits, messages, reactions};
 use crate::types::Sql;
 
-/// After which numbers a member's devices are told, and a member may see.
-fn begin(c: &mut Conn, id: ConversationId, viewer: UserId) -> QueryResult<Option<(i64, i64)>> {
+/// A member's `joined_seq` and `visible_seq`; `None` if they are not a member.
+fn member_start(
+    c: &mut Conn,
+    id: ConversationId,
+    viewer: UserId,
+) -> QueryResult<Option<(i64, i64)>> {
     members::table
         .find((Sql(id), Sql(viewer)))
         .select((members::joined_seq, members::visible_seq))
@@ -32,14 +36,14 @@ pub(crate) fn messages(
     limit: i64,
     now: Timestamp,
 ) -> QueryResult<Option<Vec<MessageWithDetails>>> {
-    let Some((joined, visible)) = begin(c, id, viewer)? else { return Ok(None) };
+    let Some((joined, visible)) = member_start(c, id, viewer)? else { return Ok(None) };
     let (after, before) = match range {
         MessageRange::After(seq) => (seq.max(visible), i64::MAX),
         MessageRange::Since(seq) => (seq.max(joined), i64::MAX),
         MessageRange::Before(seq) => (visible, seq),
         MessageRange::Latest => (visible, i64::MAX),
     };
-    let part = messages::table
+    let query = messages::table
         .filter(messages::conversation_id.eq(Sql(id)))
         .filter(messages::seq.gt(after))
         .filter(messages::seq.lt(before))
@@ -48,16 +52,16 @@ pub(crate) fn messages(
         .limit(limit);
     let found: Vec<MessageRow> = if matches!(range, MessageRange::After(_) | MessageRange::Since(_))
     {
-        part.order(messages::seq.asc()).load(c)?
+        query.order(messages::seq.asc()).load(c)?
     } else {
-        let mut found: Vec<MessageRow> = part.order(messages::seq.desc()).load(c)?;
+        let mut found: Vec<MessageRow> = query.order(messages::seq.desc()).load(c)?;
         found.reverse();
         found
     };
     complete(c, found, now).map(Some)
 }
 
-/// Adds to messages what they carry and who reacted; only to what was changed somebody has.
+/// Adds attachments and reactions to messages; only changed messages can have reactions.
 pub(in super::super) fn complete(
     c: &mut Conn,
     found: Vec<MessageRow>,
@@ -66,7 +70,7 @@ pub(in super::super) fn complete(
     let found: Vec<MessageRow> = found.into_iter().map(|message| message.at(now)).collect();
     let changed = found.iter().filter(|m| m.revision > 0 && m.deleted_at.is_none());
     let changed: Vec<_> = changed.map(|message| Sql(message.id)).collect();
-    let mut all: HashMap<MessageId, Vec<(UserId, String)>> = HashMap::new();
+    let mut reactions_by_message: HashMap<MessageId, Vec<(UserId, String)>> = HashMap::new();
     if !changed.is_empty() {
         let rows: Vec<(MessageId, UserId, String)> = reactions::table
             .filter(reactions::message_id.eq_any(changed))
@@ -74,44 +78,44 @@ pub(in super::super) fn complete(
             .select((reactions::message_id, reactions::user_id, reactions::emoji))
             .load(c)?;
         for (message, user, emoji) in rows {
-            all.entry(message).or_default().push((user, emoji));
+            reactions_by_message.entry(message).or_default().push((user, emoji));
         }
     }
-    let there = found.iter().filter(|message| message.deleted_at.is_none());
-    let there: Vec<_> = there.map(|message| message.id).collect();
+    let remaining = found.iter().filter(|message| message.deleted_at.is_none());
+    let remaining: Vec<_> = remaining.map(|message| message.id).collect();
     let mut files =
-        if there.is_empty() { HashMap::new() } else { files::attachments_of(c, there)? };
-    let shown = |message: MessageRow| {
-        let reactions = all.remove(&message.id).unwrap_or_default();
+        if remaining.is_empty() { HashMap::new() } else { files::attachments_of(c, remaining)? };
+    let with_details = |message: MessageRow| {
+        let reactions = reactions_by_message.remove(&message.id).unwrap_or_default();
         let attachments = files.remove(&message.id).unwrap_or_default();
         MessageWithDetails { message, reactions, attachments }
     };
-    Ok(found.into_iter().map(shown).collect())
+    Ok(found.into_iter().map(with_details).collect())
 }
 
-/// The members who may not see a message: those who came later and have no history, those who hid
-/// it, and whoever it is withheld from.
-pub(super) fn unseen(c: &mut Conn, message: &MessageRow) -> QueryResult<Vec<UserId>> {
-    let mut all: Vec<UserId> = members::table
+/// The members who may not see a message: those who joined later and have no history, those who hid
+/// it, and the one it is withheld from.
+pub(super) fn hidden_from(c: &mut Conn, message: &MessageRow) -> QueryResult<Vec<UserId>> {
+    let mut users: Vec<UserId> = members::table
         .filter(members::conversation_id.eq(Sql(message.conversation_id)))
         .filter(members::visible_seq.ge(message.seq))
         .select(members::user_id)
         .load(c)?;
-    let hid = hidden_messages::table.filter(hidden_messages::message_id.eq(Sql(message.id)));
-    all.extend(hid.select(hidden_messages::user_id).load::<UserId>(c)?);
-    all.extend(message.withheld_from);
-    Ok(all)
+    let hidden = hidden_messages::table.filter(hidden_messages::message_id.eq(Sql(message.id)));
+    users.extend(hidden.select(hidden_messages::user_id).load::<UserId>(c)?);
+    users.extend(message.withheld_from);
+    Ok(users)
 }
 
-/// The message, if `viewer` may see it; perhaps only its number is left.
-pub(crate) fn shown(
+/// The message, if `viewer` may see it; of a deleted one only its number is left.
+pub(crate) fn message(
     c: &mut Conn,
     id: ConversationId,
     viewer: UserId,
     target: MessageId,
     now: Timestamp,
 ) -> QueryResult<Option<MessageWithDetails>> {
-    let Some((_, visible)) = begin(c, id, viewer)? else { return Ok(None) };
+    let Some((_, visible)) = member_start(c, id, viewer)? else { return Ok(None) };
     let found: Vec<MessageRow> = messages::table
         .find(Sql(target))
         .filter(messages::conversation_id.eq(Sql(id)))
@@ -122,7 +126,7 @@ pub(crate) fn shown(
     Ok(complete(c, found, now)?.pop())
 }
 
-/// What changed after a number, by the number of the change: of each message its newest one.
+/// The changes after a revision, by ascending revision: of each message its newest one.
 pub(crate) fn changes(
     c: &mut Conn,
     id: ConversationId,
@@ -131,7 +135,7 @@ pub(crate) fn changes(
     limit: i64,
     now: Timestamp,
 ) -> QueryResult<Option<Vec<RevisedMessage>>> {
-    let Some((_, visible)) = begin(c, id, viewer)? else { return Ok(None) };
+    let Some((_, visible)) = member_start(c, id, viewer)? else { return Ok(None) };
     let found: Vec<MessageRow> = messages::table
         .filter(messages::conversation_id.eq(Sql(id)))
         .filter(messages::revision.gt(after.max(0)))
@@ -153,14 +157,14 @@ pub(crate) fn changes(
     let hidden = hidden.into_iter();
     let hidden =
         hidden.map(|(message, seq, revision)| RevisedMessage::Hidden { message, seq, revision });
-    let shown = complete(c, found, now)?.into_iter().map(Box::new).map(RevisedMessage::Message);
-    let mut all: Vec<RevisedMessage> = shown.chain(hidden).collect();
+    let changed = complete(c, found, now)?.into_iter().map(Box::new).map(RevisedMessage::Message);
+    let mut all: Vec<RevisedMessage> = changed.chain(hidden).collect();
     all.sort_by_key(RevisedMessage::revision);
     all.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     Ok(Some(all))
 }
 
-/// What a message said before, the oldest first; `None` if it is not there for `viewer`.
+/// The earlier texts of a message, oldest first; `None` if `viewer` cannot see it.
 pub(crate) fn edits(
     c: &mut Conn,
     id: ConversationId,
@@ -168,8 +172,8 @@ pub(crate) fn edits(
     target: MessageId,
     now: Timestamp,
 ) -> QueryResult<Option<Vec<MessageEditRow>>> {
-    let found = shown(c, id, viewer, target, now)?;
-    if found.is_none_or(|shown| shown.message.deleted_at.is_some()) {
+    let found = message(c, id, viewer, target, now)?;
+    if found.is_none_or(|details| details.message.deleted_at.is_some()) {
         return Ok(None);
     }
     message_edits::table
@@ -180,14 +184,14 @@ pub(crate) fn edits(
         .map(Some)
 }
 
-/// What is pinned, the newest message first.
+/// The pinned messages, newest first.
 pub(crate) fn pins(
     c: &mut Conn,
     id: ConversationId,
     viewer: UserId,
     now: Timestamp,
 ) -> QueryResult<Option<Vec<MessageWithDetails>>> {
-    let Some((_, visible)) = begin(c, id, viewer)? else { return Ok(None) };
+    let Some((_, visible)) = member_start(c, id, viewer)? else { return Ok(None) };
     let found: Vec<MessageRow> = messages::table
         .filter(messages::conversation_id.eq(Sql(id)))
         .filter(messages::pinned_at.is_not_null())
@@ -196,12 +200,12 @@ pub(crate) fn pins(
         .order(messages::seq.desc())
         .select(MessageRow::as_select())
         .load(c)?;
-    let mut shown = complete(c, found, now)?;
-    shown.retain(|shown| shown.message.deleted_at.is_none());
-    Ok(Some(shown))
+    let mut pinned = complete(c, found, now)?;
+    pinned.retain(|pinned| pinned.message.deleted_at.is_none());
+    Ok(Some(pinned))
 }
 
-pub(crate) fn mark(
+pub(crate) fn advance_receipt(
     c: &mut Conn,
     id: ConversationId,
     user: UserId,
@@ -213,7 +217,7 @@ pub(crate) fn mark(
     let query = members::table
         .find((Sql(id), Sql(user)))
         .select((members::delivered_seq, members::read_seq));
-    let old: Option<(i64, i64)> = held!(query).first(c).optional()?;
+    let old: Option<(i64, i64)> = for_update!(query).first(c).optional()?;
     let (Some(last), Some(old)) = (last, old) else { return Ok(ReceiptOutcome::NotAMember) };
     let seq = seq.min(last);
     let delivered_seq = old.0.max(seq);

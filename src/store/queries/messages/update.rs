@@ -1,4 +1,4 @@
-//! What people do to messages: each change takes the next number under the conversation's row.
+//! Actions on messages: each change takes the next revision under the conversation's row lock.
 
 use base::clock::Timestamp;
 use base::ids::{ConversationId, UserId};
@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use serde_json::json;
 
 use super::super::{Conn, contacts, search};
-use super::{erase, is_visible, read, strangers};
+use super::{erase, is_visible, non_members, read};
 use crate::rows::{
     Encryption, Kind, MemberRole, MessageAction, MessageActionLimits, MessageActionOutcome,
     MessageActionRequest, MessageRow,
@@ -14,7 +14,7 @@ use crate::rows::{
 use crate::schema::{conversations, hidden_messages, members, message_edits, messages, reactions};
 use crate::types::Sql;
 
-/// A conversation that is held, and whoever changes something in it.
+/// A locked conversation and the user who changes something in it.
 struct LockedConversationScope {
     id: ConversationId,
     roster: i64,
@@ -26,26 +26,26 @@ struct LockedConversationScope {
 }
 
 impl LockedConversationScope {
-    /// In a conversation of two both are equal.
-    fn governs(&self) -> bool {
+    /// Whether the user may pin; both users of a direct conversation may.
+    fn can_moderate(&self) -> bool {
         self.kind == Kind::Direct || self.role != MemberRole::Member
     }
 }
 
-/// What a step came to, if not to a change of the message.
+/// The result of a validation step.
 enum UpdateStep {
-    /// The message changed, or will.
+    /// The message changed, or will change.
     Change,
     /// There is nothing to change.
-    Same,
-    /// It may not be.
-    Refuse(Box<MessageActionOutcome>),
+    Unchanged,
+    /// The action is not allowed.
+    Reject(Box<MessageActionOutcome>),
 }
 
-pub(crate) fn alter(
+pub(crate) fn apply_action(
     c: &mut Conn,
     id: ConversationId,
-    MessageActionRequest { by, message: target, deed }: MessageActionRequest,
+    MessageActionRequest { by, message: target, action }: MessageActionRequest,
     limits: MessageActionLimits,
     now: Timestamp,
 ) -> QueryResult<MessageActionOutcome> {
@@ -57,7 +57,9 @@ pub(crate) fn alter(
         conversations::direct_low,
         conversations::direct_high,
     ));
-    let Some((roster, kind, encryption, low, high)) = held!(row).first::<Row>(c).optional()? else {
+    let Some((roster, kind, encryption, low, high)) =
+        for_update!(row).first::<Row>(c).optional()?
+    else {
         return Ok(MessageActionOutcome::NotAMember);
     };
     let member: Option<(MemberRole, i64)> = members::table
@@ -77,88 +79,98 @@ pub(crate) fn alter(
     let Some(message) = found.map(|message| message.at(now)) else {
         return Ok(MessageActionOutcome::NotFound);
     };
-    let taking = matches!(deed, MessageAction::Delete | MessageAction::Hide);
-    if message.deleted_at.is_some() && !taking {
+    let is_removal = matches!(action, MessageAction::Delete | MessageAction::Hide);
+    if message.deleted_at.is_some() && !is_removal {
         return Ok(MessageActionOutcome::NotFound);
     }
-    let scene = LockedConversationScope { id, roster, kind, encryption, by, role, now };
-    if let (Some(pair), false) = (low.zip(high), taking) {
+    let scope = LockedConversationScope { id, roster, kind, encryption, by, role, now };
+    if let (Some(pair), false) = (low.zip(high), is_removal) {
         let blockers = contacts::blockers(c, pair)?;
         if blockers.contains(&by) {
             return Ok(MessageActionOutcome::Blocked);
         }
         if !blockers.is_empty() && message.withheld_from.is_none() {
-            return pretend(c, &scene, pair, |c| apply(c, &scene, message, deed, limits));
+            return simulate(c, &scope, pair, |c| apply(c, &scope, message, action, limits));
         }
     }
-    apply(c, &scene, message, deed, limits)
+    apply(c, &scope, message, action, limits)
 }
 
-/// Whoever is blocked is not to notice, nor to be noticed: it looks done to whoever asks, and all
-/// that happens is that the number of a change passes.
-fn pretend(
+/// A shadow-blocked user must not notice the block nor be noticed: to them the action looks done,
+/// and all that happens is that one revision number is used.
+fn simulate(
     c: &mut Conn,
-    scene: &LockedConversationScope,
+    scope: &LockedConversationScope,
     pair: (UserId, UserId),
-    deed: impl FnOnce(&mut Conn) -> QueryResult<MessageActionOutcome>,
+    action: impl FnOnce(&mut Conn) -> QueryResult<MessageActionOutcome>,
 ) -> QueryResult<MessageActionOutcome> {
-    let altered = contacts::for_show(c, deed)?;
-    let MessageActionOutcome::Done { roster, shown, .. } = altered else { return Ok(altered) };
-    let revision = next(c, scene.id, 1)?;
-    Ok(MessageActionOutcome::Done { roster, revision, shown, unseen: vec![pair.0, pair.1] })
+    let simulated = contacts::simulate(c, action)?;
+    let MessageActionOutcome::Done { roster, current, .. } = simulated else {
+        return Ok(simulated);
+    };
+    let revision = reserve_revisions(c, scope.id, 1)?;
+    Ok(MessageActionOutcome::Done { roster, revision, current, hidden_from: vec![pair.0, pair.1] })
 }
 
 fn apply(
     c: &mut Conn,
-    scene: &LockedConversationScope,
+    scope: &LockedConversationScope,
     message: MessageRow,
-    deed: MessageAction,
+    action: MessageAction,
     limits: MessageActionLimits,
 ) -> QueryResult<MessageActionOutcome> {
-    let step = match &deed {
+    let step = match &action {
         MessageAction::Edit { body, mentions } => {
-            may_edit(c, scene, &message, body, mentions, limits)?
+            may_edit(c, scope, &message, body, mentions, limits)?
         }
-        MessageAction::React(emoji) => react(c, scene, &message, emoji, limits)?,
+        MessageAction::React(emoji) => react(c, scope, &message, emoji, limits)?,
         MessageAction::Unreact(emoji) => {
-            let key = (Sql(message.id), Sql(scene.by), emoji);
-            let gone = diesel::delete(reactions::table.find(key)).execute(c)?;
-            if gone == 1 { UpdateStep::Change } else { UpdateStep::Same }
+            let key = (Sql(message.id), Sql(scope.by), emoji);
+            let deleted = diesel::delete(reactions::table.find(key)).execute(c)?;
+            if deleted == 1 { UpdateStep::Change } else { UpdateStep::Unchanged }
         }
-        MessageAction::Pin => may_pin(c, scene, &message, limits)?,
-        MessageAction::Unpin if !scene.governs() => refuse(MessageActionOutcome::NotAllowed),
-        MessageAction::Unpin if message.pinned_at.is_none() => UpdateStep::Same,
+        MessageAction::Pin => may_pin(c, scope, &message, limits)?,
+        MessageAction::Unpin if !scope.can_moderate() => reject(MessageActionOutcome::NotAllowed),
+        MessageAction::Unpin if message.pinned_at.is_none() => UpdateStep::Unchanged,
         MessageAction::Unpin | MessageAction::Hide => UpdateStep::Change,
-        MessageAction::Delete => may_delete(scene, &message, limits),
+        MessageAction::Delete => may_delete(scope, &message, limits),
     };
     match step {
-        UpdateStep::Refuse(refusal) => return Ok(*refusal),
-        UpdateStep::Same => return same(c, message, scene.now),
+        UpdateStep::Reject(rejection) => return Ok(*rejection),
+        UpdateStep::Unchanged => return unchanged(c, message, scope.now),
         UpdateStep::Change => {}
     }
-    let revision = next(c, scene.id, 1)?;
-    let message = write(c, scene, message, deed, revision)?;
-    let unseen = read::unseen(c, &message)?;
-    let shown = read::complete(c, vec![message], scene.now)?.pop();
-    Ok(shown.map_or(MessageActionOutcome::NotFound, |shown| MessageActionOutcome::Done {
-        roster: scene.roster,
+    let revision = reserve_revisions(c, scope.id, 1)?;
+    let message = write_change(c, scope, message, action, revision)?;
+    let hidden_from = read::hidden_from(c, &message)?;
+    let current = read::complete(c, vec![message], scope.now)?.pop();
+    Ok(current.map_or(MessageActionOutcome::NotFound, |current| MessageActionOutcome::Done {
+        roster: scope.roster,
         revision,
-        shown,
-        unseen,
+        current,
+        hidden_from,
     }))
 }
 
-fn same(c: &mut Conn, message: MessageRow, now: Timestamp) -> QueryResult<MessageActionOutcome> {
-    let shown = read::complete(c, vec![message], now)?.pop();
-    Ok(shown.map_or(MessageActionOutcome::NotFound, MessageActionOutcome::Nothing))
+fn unchanged(
+    c: &mut Conn,
+    message: MessageRow,
+    now: Timestamp,
+) -> QueryResult<MessageActionOutcome> {
+    let current = read::complete(c, vec![message], now)?.pop();
+    Ok(current.map_or(MessageActionOutcome::NotFound, MessageActionOutcome::Unchanged))
 }
 
-fn refuse(refusal: MessageActionOutcome) -> UpdateStep {
-    UpdateStep::Refuse(Box::new(refusal))
+fn reject(rejection: MessageActionOutcome) -> UpdateStep {
+    UpdateStep::Reject(Box::new(rejection))
 }
 
-/// The number of the newest of so many changes.
-pub(in super::super) fn next(c: &mut Conn, id: ConversationId, by: i64) -> QueryResult<i64> {
+/// Reserves `by` revisions; returns the newest of them.
+pub(in super::super) fn reserve_revisions(
+    c: &mut Conn,
+    id: ConversationId,
+    by: i64,
+) -> QueryResult<i64> {
     diesel::update(conversations::table.find(Sql(id)))
         .set(conversations::revision.eq(conversations::revision + by))
         .returning(conversations::revision)
@@ -167,69 +179,69 @@ pub(in super::super) fn next(c: &mut Conn, id: ConversationId, by: i64) -> Query
 
 fn may_edit(
     c: &mut Conn,
-    scene: &LockedConversationScope,
+    scope: &LockedConversationScope,
     message: &MessageRow,
     body: &str,
     mentions: &Option<Vec<UserId>>,
     limits: MessageActionLimits,
 ) -> QueryResult<UpdateStep> {
-    let own = message.sender_id == scene.by && message.system.is_none();
-    if !own || message.forwarded_from.is_some() {
-        return Ok(refuse(MessageActionOutcome::NotAllowed));
+    let is_own = message.sender_id == scope.by && message.system.is_none();
+    if !is_own || message.forwarded_from.is_some() {
+        return Ok(reject(MessageActionOutcome::NotAllowed));
     }
-    if scene.now > message.sent_at + limits.edit {
-        return Ok(refuse(MessageActionOutcome::TooLate));
+    if scope.now > message.sent_at + limits.edit_window {
+        return Ok(reject(MessageActionOutcome::TooLate));
     }
-    let named = mentions.iter().flatten().copied().collect();
-    if !strangers(c, scene.id, named)?.is_empty() {
-        return Ok(refuse(MessageActionOutcome::NoSuchMention));
+    let mentioned = mentions.iter().flatten().copied().collect();
+    if !non_members(c, scope.id, mentioned)?.is_empty() {
+        return Ok(reject(MessageActionOutcome::MentionNotFound));
     }
     if message.body == body && mentions.is_none() {
-        return Ok(UpdateStep::Same);
+        return Ok(UpdateStep::Unchanged);
     }
     let edits = message_edits::table.filter(message_edits::message_id.eq(Sql(message.id)));
-    if edits.count().get_result::<i64>(c)? >= limits.edits {
-        return Ok(refuse(MessageActionOutcome::TooMany));
+    if edits.count().get_result::<i64>(c)? >= limits.max_edits {
+        return Ok(reject(MessageActionOutcome::LimitReached));
     }
     Ok(UpdateStep::Change)
 }
 
 fn react(
     c: &mut Conn,
-    scene: &LockedConversationScope,
+    scope: &LockedConversationScope,
     message: &MessageRow,
     emoji: &str,
     limits: MessageActionLimits,
 ) -> QueryResult<UpdateStep> {
     if message.system.is_some() {
-        return Ok(refuse(MessageActionOutcome::NotAllowed));
+        return Ok(reject(MessageActionOutcome::NotAllowed));
     }
     let given: Vec<(UserId, String)> = reactions::table
         .filter(reactions::message_id.eq(Sql(message.id)))
-        .filter(reactions::user_id.eq(Sql(scene.by)).or(reactions::emoji.eq(emoji)))
+        .filter(reactions::user_id.eq(Sql(scope.by)).or(reactions::emoji.eq(emoji)))
         .select((reactions::user_id, reactions::emoji))
         .load(c)?;
-    if given.iter().any(|(user, given)| *user == scene.by && given == emoji) {
-        return Ok(UpdateStep::Same);
+    if given.iter().any(|(user, given)| *user == scope.by && given == emoji) {
+        return Ok(UpdateStep::Unchanged);
     }
-    let each = given.iter().filter(|(user, _)| *user == scene.by).count();
-    let known = given.iter().any(|(_, given)| given == emoji);
-    let kinds: Vec<String> = reactions::table
+    let own_count = given.iter().filter(|(user, _)| *user == scope.by).count();
+    let is_known_emoji = given.iter().any(|(_, given)| given == emoji);
+    let emoji_count: Vec<String> = reactions::table
         .filter(reactions::message_id.eq(Sql(message.id)))
         .select(reactions::emoji)
         .distinct()
         .load(c)?;
-    let kinds = i64::try_from(kinds.len()).unwrap_or(i64::MAX);
-    let many = i64::try_from(each).unwrap_or(i64::MAX) >= limits.emoji_each;
-    if many || (!known && kinds >= limits.emoji) {
-        return Ok(refuse(MessageActionOutcome::TooMany));
+    let emoji_count = i64::try_from(emoji_count.len()).unwrap_or(i64::MAX);
+    let has_own_limit = i64::try_from(own_count).unwrap_or(i64::MAX) >= limits.max_emoji_per_user;
+    if has_own_limit || (!is_known_emoji && emoji_count >= limits.max_emoji) {
+        return Ok(reject(MessageActionOutcome::LimitReached));
     }
     diesel::insert_into(reactions::table)
         .values((
             reactions::message_id.eq(Sql(message.id)),
-            reactions::user_id.eq(Sql(scene.by)),
+            reactions::user_id.eq(Sql(scope.by)),
             reactions::emoji.eq(emoji),
-            reactions::reacted_at.eq(Sql(scene.now)),
+            reactions::reacted_at.eq(Sql(scope.now)),
         ))
         .execute(c)?;
     Ok(UpdateStep::Change)
@@ -237,58 +249,58 @@ fn react(
 
 fn may_pin(
     c: &mut Conn,
-    scene: &LockedConversationScope,
+    scope: &LockedConversationScope,
     message: &MessageRow,
     limits: MessageActionLimits,
 ) -> QueryResult<UpdateStep> {
-    if !scene.governs() || message.system.is_some() {
-        return Ok(refuse(MessageActionOutcome::NotAllowed));
+    if !scope.can_moderate() || message.system.is_some() {
+        return Ok(reject(MessageActionOutcome::NotAllowed));
     }
     if message.pinned_at.is_some() {
-        return Ok(UpdateStep::Same);
+        return Ok(UpdateStep::Unchanged);
     }
     let pinned: i64 = messages::table
-        .filter(messages::conversation_id.eq(Sql(scene.id)))
+        .filter(messages::conversation_id.eq(Sql(scope.id)))
         .filter(messages::pinned_at.is_not_null())
         .count()
         .get_result(c)?;
-    Ok(if pinned >= limits.pins {
-        refuse(MessageActionOutcome::TooMany)
+    Ok(if pinned >= limits.max_pins {
+        reject(MessageActionOutcome::LimitReached)
     } else {
         UpdateStep::Change
     })
 }
 
 fn may_delete(
-    scene: &LockedConversationScope,
+    scope: &LockedConversationScope,
     message: &MessageRow,
     limits: MessageActionLimits,
 ) -> UpdateStep {
-    let own = message.sender_id == scene.by;
-    let admin = scene.kind == Kind::Group && scene.governs();
+    let is_own = message.sender_id == scope.by;
+    let is_admin = scope.kind == Kind::Group && scope.can_moderate();
     if message.deleted_at.is_some() {
-        UpdateStep::Same
-    } else if message.system.is_some() || !(own || admin) {
-        refuse(MessageActionOutcome::NotAllowed)
-    } else if !admin && scene.now > message.sent_at + limits.delete {
-        refuse(MessageActionOutcome::TooLate)
+        UpdateStep::Unchanged
+    } else if message.system.is_some() || !(is_own || is_admin) {
+        reject(MessageActionOutcome::NotAllowed)
+    } else if !is_admin && scope.now > message.sent_at + limits.delete_window {
+        reject(MessageActionOutcome::TooLate)
     } else {
         UpdateStep::Change
     }
 }
 
-/// Writes a change down; the message as it is then.
-fn write(
+/// Writes a change; returns the message after it.
+fn write_change(
     c: &mut Conn,
-    scene: &LockedConversationScope,
+    scope: &LockedConversationScope,
     message: MessageRow,
-    deed: MessageAction,
+    action: MessageAction,
     revision: i64,
 ) -> QueryResult<MessageRow> {
-    let now = scene.now;
+    let now = scope.now;
     let row = messages::table.find(Sql(message.id));
-    let number = messages::revision.eq(revision);
-    let message = match deed {
+    let new_revision = messages::revision.eq(revision);
+    let message = match action {
         MessageAction::Edit { body, mentions } => {
             diesel::insert_into(message_edits::table)
                 .values((
@@ -304,25 +316,26 @@ fn write(
             };
             let edited = diesel::update(row)
                 .set((
-                    number,
+                    new_revision,
                     messages::body.eq(body),
                     messages::edited_at.eq(Sql(now)),
                     messages::mentions.eq(mentions.map(Sql)),
                 ))
                 .returning(MessageRow::as_returning())
                 .get_result(c)?;
-            if scene.encryption == Encryption::None {
-                search::index_again(c, &edited)?;
+            if scope.encryption == Encryption::None {
+                search::reindex(c, &edited)?;
             }
             edited
         }
-        MessageAction::React(_) | MessageAction::Unreact(_) => {
-            diesel::update(row).set(number).returning(MessageRow::as_returning()).get_result(c)?
-        }
+        MessageAction::React(_) | MessageAction::Unreact(_) => diesel::update(row)
+            .set(new_revision)
+            .returning(MessageRow::as_returning())
+            .get_result(c)?,
         MessageAction::Pin | MessageAction::Unpin => {
-            let at = matches!(deed, MessageAction::Pin).then_some(Sql(now));
+            let at = matches!(action, MessageAction::Pin).then_some(Sql(now));
             diesel::update(row)
-                .set((number, messages::pinned_at.eq(at)))
+                .set((new_revision, messages::pinned_at.eq(at)))
                 .returning(MessageRow::as_returning())
                 .get_result(c)?
         }
@@ -330,9 +343,9 @@ fn write(
         MessageAction::Hide => {
             diesel::insert_into(hidden_messages::table)
                 .values((
-                    hidden_messages::user_id.eq(Sql(scene.by)),
+                    hidden_messages::user_id.eq(Sql(scope.by)),
                     hidden_messages::message_id.eq(Sql(message.id)),
-                    hidden_messages::conversation_id.eq(Sql(scene.id)),
+                    hidden_messages::conversation_id.eq(Sql(scope.id)),
                     hidden_messages::revision.eq(revision),
                 ))
                 .execute(c)?;

@@ -1,6 +1,7 @@
-//! What of a conversation somebody is not shown.
+//! Which messages of a conversation are hidden from a user.
 
-/// Whether `viewer` may see a message that came after they may see anything.
+/// SQL condition: `viewer` has not hidden the message, and it is not withheld from them. Their
+/// visible range (`visible_seq`) must be checked separately.
 macro_rules! is_visible {
     ($viewer:expr) => {{
         let hidden = hidden_messages::table

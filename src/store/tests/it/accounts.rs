@@ -1,14 +1,14 @@
-//! People come, are found, and never become more than there may be.
+//! User registration, lookup, and the limit on the number of users.
 
 use base::ids::UserId;
 use store::{
     AddUserOutcome, AuditFilter, NewUserRow, RegisterOutcome, Role, Store, UserChangeOutcome,
 };
 
-use crate::harness::{T0, any_hash, at, audit, device, on_both, person, refresh, somebody};
+use crate::harness::{T0, any_hash, at, audit, create_user, device, new_user, on_both, refresh};
 
 async fn registered_user_and_device_are_stored(store: Store) {
-    let ann = person("Ann", "+4912345");
+    let ann = new_user("Ann", "+4912345");
     let phone = device(ann.id);
     let done = store
         .register(
@@ -39,8 +39,8 @@ async fn registered_user_and_device_are_stored(store: Store) {
 }
 
 async fn phone_number_is_unique(store: Store) {
-    store.add_user(person("Ann", "+1"), audit("user.added"), T0).await.unwrap();
-    let bob = person("Bob", "+1");
+    store.add_user(new_user("Ann", "+1"), audit("user.added"), T0).await.unwrap();
+    let bob = new_user("Bob", "+1");
     let phone = device(bob.id);
     let registered =
         store.register(bob.clone(), phone, refresh(1, at(9)), None, audit("x"), T0).await.unwrap();
@@ -52,20 +52,20 @@ async fn phone_number_is_unique(store: Store) {
 }
 
 async fn concurrent_registrations_never_exceed_user_cap(store: Store) {
-    let tries = (0..500).map(|n| {
+    let attempts = (0..500).map(|n| {
         let store = store.clone();
         tokio::task::spawn(async move {
-            let new = person("Somebody", &format!("+{n}"));
+            let new = new_user("Somebody", &format!("+{n}"));
             let (phone, token) = (device(new.id), any_hash());
             let token = store::NewRefresh { hash: token, expires_at: at(60), ip: None };
             store.register(new, phone, token, Some(137), audit("user.registered"), T0).await
         })
     });
     let mut done = 0;
-    for attempt in tries.collect::<Vec<_>>() {
+    for attempt in attempts.collect::<Vec<_>>() {
         match attempt.await.unwrap().unwrap() {
             RegisterOutcome::Done(..) => done += 1,
-            other => assert_eq!(other, RegisterOutcome::CapReached),
+            other => assert_eq!(other, RegisterOutcome::UserLimitReached),
         }
     }
 
@@ -76,7 +76,7 @@ async fn concurrent_registrations_never_exceed_user_cap(store: Store) {
 
 async fn users_are_listed_in_pages(store: Store) {
     for n in 0..5 {
-        somebody(&store, &format!("P{n}")).await;
+        create_user(&store, &format!("P{n}")).await;
     }
     let first = store.users(None, 3).await.unwrap();
     let rest = store.users(Some(first[2].id), 3).await.unwrap();
@@ -86,13 +86,14 @@ async fn users_are_listed_in_pages(store: Store) {
 }
 
 async fn user_role_and_name_can_be_changed(store: Store) {
-    let ann = somebody(&store, "Ann").await;
+    let ann = create_user(&store, "Ann").await;
     assert!(!store.has_admin().await.unwrap());
-    let raised = store.set_role(ann.id, Role::Admin, audit("user.role_changed"), at(1)).await;
-    assert_eq!(raised.unwrap(), UserChangeOutcome::Done(vec![]));
+    let promoted =
+        store.set_user_role(ann.id, Role::Admin, audit("user.role_changed"), at(1)).await;
+    assert_eq!(promoted.unwrap(), UserChangeOutcome::Done(vec![]));
     assert!(store.has_admin().await.unwrap());
-    let nobody = store.set_role(UserId::new(), Role::Admin, audit("x"), at(1)).await.unwrap();
-    assert_eq!(nobody, UserChangeOutcome::NoSuchUser);
+    let nobody = store.set_user_role(UserId::new(), Role::Admin, audit("x"), at(1)).await.unwrap();
+    assert_eq!(nobody, UserChangeOutcome::UserNotFound);
     let renamed = store.rename_user(ann.id, "Anna", at(2)).await.unwrap().unwrap();
     assert_eq!((renamed.name.as_str(), renamed.role), ("Anna", Role::Admin));
     assert_eq!(store.rename_user(UserId::new(), "Nobody", at(2)).await.unwrap(), None);
@@ -108,10 +109,10 @@ async fn user_role_and_name_can_be_changed(store: Store) {
 }
 
 async fn operator_added_by_hand_has_no_device(store: Store) {
-    let new = NewUserRow { role: Role::Operator, ..person("Olga", "+7") };
+    let new = NewUserRow { role: Role::Operator, ..new_user("Olga", "+7") };
     let AddUserOutcome::Done(user) = store.add_user(new, audit("user.added"), T0).await.unwrap()
     else {
-        panic!("the number is free");
+        panic!("the phone number is free");
     };
 
     assert_eq!(user.role, Role::Operator);

@@ -1,12 +1,12 @@
-//! Machines sign in with tokens of their own.
+//! API tokens of machines.
 
 use base::ids::ApiTokenId;
 use store::{NewApiToken, Store};
 
-use crate::harness::{T0, at, audit, hash, on_both, somebody};
+use crate::harness::{T0, at, audit, create_user, hash, on_both};
 
 async fn api_token_works_until_expiry_or_revocation(store: Store) {
-    let ann = somebody(&store, "Ann").await;
+    let ann = create_user(&store, "Ann").await;
     let new = |n: u8, expires_at| NewApiToken {
         id: ApiTokenId::new(),
         name: format!("ci {n}"),

@@ -1,4 +1,4 @@
-//! What becomes of messages is numbered, limited, seen by those who may, and gone when it is gone.
+//! Message actions: revisions, limits, visibility and deletion.
 
 use std::time::Duration;
 
@@ -10,42 +10,47 @@ use store::{
     NewConversationRow, NewMessageRow, OpenDirect, RevisedMessage, SearchParams, Store,
 };
 
-use crate::harness::{T0, at, group, on_both, opening, people, say, words};
+use crate::harness::{T0, at, create_users, group, new_conversation, on_both, send, text_message};
 
 const LIMITS: MessageActionLimits = MessageActionLimits {
-    edit: Duration::from_secs(100),
-    delete: Duration::from_secs(200),
-    emoji: 3,
-    emoji_each: 2,
-    pins: 2,
-    edits: 3,
+    edit_window: Duration::from_secs(100),
+    delete_window: Duration::from_secs(200),
+    max_emoji: 3,
+    max_emoji_per_user: 2,
+    max_pins: 2,
+    max_edits: 3,
 };
 
-async fn said(store: &Store, id: ConversationId, new: NewMessageRow) -> MessageRow {
-    match say(store, id, new).await {
+async fn send_stored(store: &Store, id: ConversationId, new: NewMessageRow) -> MessageRow {
+    match send(store, id, new).await {
         AppendOutcome::Stored(message) => message,
         other => panic!("{other:?}"),
     }
 }
 
-/// Somebody does something to a message, so many seconds after all began.
-async fn does(
+/// Applies an action to a message, `seconds` after T0.
+async fn act(
     store: &Store,
     message: &MessageRow,
     by: UserId,
-    deed: MessageAction,
+    action: MessageAction,
     seconds: u64,
 ) -> MessageActionOutcome {
     let id = message.conversation_id;
     store
-        .alter(id, MessageActionRequest { by, message: message.id, deed }, LIMITS, at(seconds))
+        .apply_message_action(
+            id,
+            MessageActionRequest { by, message: message.id, action },
+            LIMITS,
+            at(seconds),
+        )
         .await
         .unwrap()
 }
 
-fn done(altered: MessageActionOutcome) -> (i64, MessageWithDetails) {
-    match altered {
-        MessageActionOutcome::Done { revision, shown, .. } => (revision, shown),
+fn done(outcome: MessageActionOutcome) -> (i64, MessageWithDetails) {
+    match outcome {
+        MessageActionOutcome::Done { revision, current: shown, .. } => (revision, shown),
         other => panic!("{other:?}"),
     }
 }
@@ -57,30 +62,33 @@ fn edit(body: &str) -> MessageAction {
 async fn changes(
     store: &Store,
     id: ConversationId,
-    who: UserId,
+    user: UserId,
     after: i64,
 ) -> Vec<RevisedMessage> {
-    store.changes(id, who, after, 100, at(50)).await.unwrap().unwrap()
+    store.message_changes(id, user, after, 100, at(50)).await.unwrap().unwrap()
 }
 
 async fn edited_message_keeps_edit_history(store: Store) {
-    let [ann, bob, eve] = people(&store).await;
+    let [ann, bob, eve] = create_users(&store).await;
     let id = group(&store, &[ann, bob]).await;
-    let message = said(&store, id, words(ann, "1")).await;
+    let message = send_stored(&store, id, text_message(ann, "1")).await;
 
-    let (first, _) = done(does(&store, &message, ann, edit("two"), 5).await);
-    let (second, shown) = done(does(&store, &message, ann, edit("three"), 6).await);
+    let (first, _) = done(act(&store, &message, ann, edit("two"), 5).await);
+    let (second, shown) = done(act(&store, &message, ann, edit("three"), 6).await);
     assert_eq!((first, second, shown.message.revision), (1, 2, 2));
     assert_eq!((shown.message.body.as_str(), shown.message.edited_at), ("three", Some(at(6))));
     assert!(matches!(
-        does(&store, &message, ann, edit("three"), 7).await,
-        MessageActionOutcome::Nothing(_)
+        act(&store, &message, ann, edit("three"), 7).await,
+        MessageActionOutcome::Unchanged(_)
     ));
-    assert_eq!(does(&store, &message, bob, edit("x"), 7).await, MessageActionOutcome::NotAllowed);
-    assert_eq!(does(&store, &message, eve, edit("x"), 7).await, MessageActionOutcome::NotAMember);
-    assert_eq!(does(&store, &message, ann, edit("x"), 102).await, MessageActionOutcome::TooLate);
-    done(does(&store, &message, ann, edit("four"), 8).await);
-    assert_eq!(does(&store, &message, ann, edit("five"), 8).await, MessageActionOutcome::TooMany);
+    assert_eq!(act(&store, &message, bob, edit("x"), 7).await, MessageActionOutcome::NotAllowed);
+    assert_eq!(act(&store, &message, eve, edit("x"), 7).await, MessageActionOutcome::NotAMember);
+    assert_eq!(act(&store, &message, ann, edit("x"), 102).await, MessageActionOutcome::TooLate);
+    done(act(&store, &message, ann, edit("four"), 8).await);
+    assert_eq!(
+        act(&store, &message, ann, edit("five"), 8).await,
+        MessageActionOutcome::LimitReached
+    );
 
     let edits = store.message_edits(id, bob, message.id, at(9)).await.unwrap().unwrap();
     let bodies: Vec<_> = edits.iter().map(|edit| edit.body.as_str()).collect();
@@ -88,31 +96,31 @@ async fn edited_message_keeps_edit_history(store: Store) {
     assert_eq!(store.message_edits(id, eve, message.id, at(9)).await.unwrap(), None);
     assert_eq!(store.message_edits(id, bob, MessageId::new(), at(9)).await.unwrap(), None);
     let missed = changes(&store, id, bob, 0).await;
-    assert_eq!(missed.len(), 1, "of each message its newest change");
+    assert_eq!(missed.len(), 1, "only the newest change of each message");
     assert_eq!(missed[0].revision(), 3);
     assert_eq!(changes(&store, id, bob, 3).await, []);
-    assert_eq!(store.changes(id, eve, 0, 9, at(9)).await.unwrap(), None);
+    assert_eq!(store.message_changes(id, eve, 0, 9, at(9)).await.unwrap(), None);
 }
 
 async fn reactions_are_idempotent_and_limited(store: Store) {
-    let [ann, bob, eve] = people(&store).await;
+    let [ann, bob, eve] = create_users(&store).await;
     let id = group(&store, &[ann, bob, eve]).await;
-    let message = said(&store, id, words(ann, "1")).await;
+    let message = send_stored(&store, id, text_message(ann, "1")).await;
     let react = |emoji: &str| MessageAction::React(emoji.into());
 
-    done(does(&store, &message, ann, react("a"), 2).await);
-    done(does(&store, &message, bob, react("a"), 3).await);
+    done(act(&store, &message, ann, react("a"), 2).await);
+    done(act(&store, &message, bob, react("a"), 3).await);
     assert!(matches!(
-        does(&store, &message, bob, react("a"), 3).await,
-        MessageActionOutcome::Nothing(_)
+        act(&store, &message, bob, react("a"), 3).await,
+        MessageActionOutcome::Unchanged(_)
     ));
-    done(does(&store, &message, bob, react("b"), 4).await);
-    assert_eq!(does(&store, &message, bob, react("c"), 4).await, MessageActionOutcome::TooMany);
-    done(does(&store, &message, eve, react("c"), 5).await);
-    assert_eq!(does(&store, &message, eve, react("d"), 5).await, MessageActionOutcome::TooMany);
-    done(does(&store, &message, bob, MessageAction::Unreact("a".into()), 6).await);
-    let unreact = does(&store, &message, bob, MessageAction::Unreact("a".into()), 6).await;
-    assert!(matches!(unreact, MessageActionOutcome::Nothing(_)));
+    done(act(&store, &message, bob, react("b"), 4).await);
+    assert_eq!(act(&store, &message, bob, react("c"), 4).await, MessageActionOutcome::LimitReached);
+    done(act(&store, &message, eve, react("c"), 5).await);
+    assert_eq!(act(&store, &message, eve, react("d"), 5).await, MessageActionOutcome::LimitReached);
+    done(act(&store, &message, bob, MessageAction::Unreact("a".into()), 6).await);
+    let unreact = act(&store, &message, bob, MessageAction::Unreact("a".into()), 6).await;
+    assert!(matches!(unreact, MessageActionOutcome::Unchanged(_)));
 
     let seen = store.messages(id, eve, MessageRange::Latest, 1, at(9)).await.unwrap().unwrap();
     let expected = [(ann, "a".to_owned()), (bob, "b".to_owned()), (eve, "c".to_owned())];
@@ -120,66 +128,71 @@ async fn reactions_are_idempotent_and_limited(store: Store) {
 }
 
 async fn deleted_message_leaves_only_its_seq(store: Store) {
-    let [ann, bob, eve] = people(&store).await;
+    let [ann, bob, eve] = create_users(&store).await;
     let id = group(&store, &[ann, bob, eve]).await;
-    let mut new = words(bob, "1");
+    let mut new = text_message(bob, "1");
     new.mentions = vec![ann];
-    let message = said(&store, id, new).await;
-    done(does(&store, &message, bob, edit("zweite Fassung"), 2).await);
-    done(does(&store, &message, eve, MessageAction::React("a".into()), 2).await);
-    done(does(&store, &message, ann, MessageAction::Pin, 2).await);
+    let message = send_stored(&store, id, new).await;
+    done(act(&store, &message, bob, edit("zweite Fassung"), 2).await);
+    done(act(&store, &message, eve, MessageAction::React("a".into()), 2).await);
+    done(act(&store, &message, ann, MessageAction::Pin, 2).await);
 
     assert_eq!(
-        does(&store, &message, eve, MessageAction::Delete, 3).await,
+        act(&store, &message, eve, MessageAction::Delete, 3).await,
         MessageActionOutcome::NotAllowed
     );
     assert_eq!(
-        does(&store, &message, bob, MessageAction::Delete, 300).await,
+        act(&store, &message, bob, MessageAction::Delete, 300).await,
         MessageActionOutcome::TooLate
     );
-    let (revision, shown) = done(does(&store, &message, ann, MessageAction::Delete, 300).await);
+    let (revision, shown) = done(act(&store, &message, ann, MessageAction::Delete, 300).await);
     let left = &shown.message;
     assert_eq!((left.seq, left.body.as_str(), left.revision), (1, "", revision));
     assert_eq!((left.deleted_at, &left.mentions, left.pinned_at), (Some(at(300)), &None, None));
     assert_eq!(shown.reactions, []);
     assert!(matches!(
-        does(&store, &message, ann, MessageAction::Delete, 301).await,
-        MessageActionOutcome::Nothing(_)
+        act(&store, &message, ann, MessageAction::Delete, 301).await,
+        MessageActionOutcome::Unchanged(_)
     ));
-    assert_eq!(does(&store, &message, bob, edit("x"), 4).await, MessageActionOutcome::NotFound);
+    assert_eq!(act(&store, &message, bob, edit("x"), 4).await, MessageActionOutcome::NotFound);
     assert_eq!(
-        does(&store, &message, bob, MessageAction::React("a".into()), 4).await,
+        act(&store, &message, bob, MessageAction::React("a".into()), 4).await,
         MessageActionOutcome::NotFound
     );
     assert_eq!(store.message_edits(id, bob, message.id, at(301)).await.unwrap(), None);
     let found = store
-        .search(
-            SearchParams { viewer: bob, words: vec!["zweite".into()], within: None, before: None },
+        .search_messages(
+            SearchParams {
+                viewer: bob,
+                words: vec!["zweite".into()],
+                conversation: None,
+                before: None,
+            },
             9,
             at(301),
         )
         .await
         .unwrap();
-    assert_eq!(found.shown, []);
-    assert_eq!(store.pins(id, bob, at(301)).await.unwrap(), Some(vec![]));
-    let again = say(&store, id, words(bob, "1")).await;
-    assert!(matches!(again, AppendOutcome::Repeated(message) if message.body.is_empty()));
+    assert_eq!(found.messages, []);
+    assert_eq!(store.pinned_messages(id, bob, at(301)).await.unwrap(), Some(vec![]));
+    let again = send(&store, id, text_message(bob, "1")).await;
+    assert!(matches!(again, AppendOutcome::Duplicate(message) if message.body.is_empty()));
 }
 
 async fn message_deleted_for_me_stays_visible_to_others(store: Store) {
-    let [ann, bob] = people(&store).await;
+    let [ann, bob] = create_users(&store).await;
     let id = group(&store, &[ann, bob]).await;
-    let message = said(&store, id, words(ann, "1")).await;
-    said(&store, id, words(ann, "2")).await;
+    let message = send_stored(&store, id, text_message(ann, "1")).await;
+    send_stored(&store, id, text_message(ann, "2")).await;
 
-    let (revision, _) = done(does(&store, &message, bob, MessageAction::Hide, 2).await);
-    done(does(&store, &message, ann, edit("later"), 3).await);
+    let (revision, _) = done(act(&store, &message, bob, MessageAction::Hide, 2).await);
+    done(act(&store, &message, ann, edit("later"), 3).await);
 
-    let seen = |who| {
+    let seen = |user| {
         let store = store.clone();
         async move {
             let seen =
-                store.messages(id, who, MessageRange::After(0), 9, at(9)).await.unwrap().unwrap();
+                store.messages(id, user, MessageRange::After(0), 9, at(9)).await.unwrap().unwrap();
             seen.iter().map(|shown| shown.message.seq).collect::<Vec<_>>()
         }
     };
@@ -188,40 +201,45 @@ async fn message_deleted_for_me_stays_visible_to_others(store: Store) {
     assert_eq!(changes(&store, id, bob, 0).await, [hidden]);
     assert!(matches!(changes(&store, id, ann, 0).await[..], [RevisedMessage::Message(_)]));
     assert_eq!(
-        does(&store, &message, bob, MessageAction::React("a".into()), 4).await,
+        act(&store, &message, bob, MessageAction::React("a".into()), 4).await,
         MessageActionOutcome::NotFound
     );
-    let bobs = store.conversations_of(bob, None, 9, at(9)).await.unwrap();
+    let bobs = store.user_conversations(bob, None, 9, at(9)).await.unwrap();
     assert_eq!(bobs[0].unread, 1);
 }
 
 async fn expired_message_is_hidden_at_once_and_erased_on_sweep(store: Store) {
-    let [ann, bob] = people(&store).await;
+    let [ann, bob] = create_users(&store).await;
     let id = group(&store, &[ann, bob]).await;
     let new = GroupSettingsPatch { expires_in: Some(Some(20)), ..GroupSettingsPatch::default() };
-    store.set_up_conversation(id, ann, new, T0).await.unwrap();
-    let mut quick = words(ann, "quick");
+    store.update_conversation(id, ann, new, T0).await.unwrap();
+    let mut quick = text_message(ann, "quick");
     quick.expires_in = Some(5);
-    let quick = said(&store, id, quick).await; // said one second after all began
-    let slow = said(&store, id, words(ann, "slow")).await;
-    done(does(&store, &quick, ann, edit("canary"), 2).await);
-    done(does(&store, &quick, bob, MessageAction::React("a".into()), 2).await);
+    let quick = send_stored(&store, id, quick).await; // sent one second after T0
+    let slow = send_stored(&store, id, text_message(ann, "slow")).await;
+    done(act(&store, &quick, ann, edit("canary"), 2).await);
+    done(act(&store, &quick, bob, MessageAction::React("a".into()), 2).await);
     assert_eq!((quick.expires_at, slow.expires_at), (Some(at(6)), Some(at(21))));
 
     let at_six = store.messages(id, bob, MessageRange::After(1), 9, at(6)).await.unwrap().unwrap();
     assert_eq!((at_six[0].message.body.as_str(), at_six[0].reactions.len()), ("", 0));
     assert_eq!(at_six[0].message.deleted_at, Some(at(6)));
     let found = store
-        .search(
-            SearchParams { viewer: bob, words: vec!["canary".into()], within: None, before: None },
+        .search_messages(
+            SearchParams {
+                viewer: bob,
+                words: vec!["canary".into()],
+                conversation: None,
+                before: None,
+            },
             9,
             at(6),
         )
         .await
         .unwrap();
-    assert_eq!(found.shown, []);
+    assert_eq!(found.messages, []);
     assert_eq!(store.message_edits(id, bob, quick.id, at(6)).await.unwrap(), None);
-    assert_eq!(store.conversations_of(bob, None, 9, at(6)).await.unwrap()[0].unread, 1);
+    assert_eq!(store.user_conversations(bob, None, 9, at(6)).await.unwrap()[0].unread, 1);
     assert_eq!(store.expire_messages(9, at(5)).await.unwrap(), []);
     let expired = store.expire_messages(9, at(6)).await.unwrap();
     assert_eq!(expired.len(), 1);
@@ -231,214 +249,229 @@ async fn expired_message_is_hidden_at_once_and_erased_on_sweep(store: Store) {
     assert!(matches!(&missed[..], [RevisedMessage::Message(s)] if s.message.deleted_at.is_some()));
     let left = store.messages(id, bob, MessageRange::After(1), 9, T0).await.unwrap().unwrap();
     assert_eq!(left[0].message.body, "", "removed, not only hidden");
-    assert_eq!(left.len(), 2, "numbers have no holes");
+    assert_eq!(left.len(), 2, "sequence numbers have no gaps");
 }
 
 async fn forward_names_author_but_not_source_conversation(store: Store) {
-    let [ann, bob, eve] = people(&store).await;
-    let here = group(&store, &[ann, bob]).await;
-    let there = group(&store, &[bob, eve]).await;
-    let origin = said(&store, here, words(ann, "1")).await;
-    let pass = |who, of, name: &str| NewMessageRow {
+    let [ann, bob, eve] = create_users(&store).await;
+    let source = group(&store, &[ann, bob]).await;
+    let target = group(&store, &[bob, eve]).await;
+    let origin = send_stored(&store, source, text_message(ann, "1")).await;
+    let forward = |user, of, name: &str| NewMessageRow {
         body: String::new(),
         forward_of: Some(of),
-        ..words(who, name)
+        ..text_message(user, name)
     };
-    let passed = said(&store, there, pass(bob, origin.id, "2")).await;
-    let again = said(&store, there, pass(eve, passed.id, "3")).await;
+    let forwarded = send_stored(&store, target, forward(bob, origin.id, "2")).await;
+    let again = send_stored(&store, target, forward(eve, forwarded.id, "3")).await;
 
-    assert_eq!((&passed.body, passed.forwarded_from), (&origin.body, Some(ann)));
+    assert_eq!((&forwarded.body, forwarded.forwarded_from), (&origin.body, Some(ann)));
     assert_eq!((&again.body, again.forwarded_from), (&origin.body, Some(ann)));
-    let stolen = say(&store, there, pass(eve, origin.id, "4")).await;
-    assert_eq!(stolen, AppendOutcome::NoSuchForward, "eve never saw the origin");
-    assert_eq!(does(&store, &passed, bob, edit("x"), 2).await, MessageActionOutcome::NotAllowed);
-    done(does(&store, &origin, ann, MessageAction::Delete, 2).await);
-    assert_eq!(say(&store, there, pass(bob, origin.id, "5")).await, AppendOutcome::NoSuchForward);
+    let rejected = send(&store, target, forward(eve, origin.id, "4")).await;
+    assert_eq!(rejected, AppendOutcome::ForwardNotFound, "eve cannot see the original");
+    assert_eq!(act(&store, &forwarded, bob, edit("x"), 2).await, MessageActionOutcome::NotAllowed);
+    done(act(&store, &origin, ann, MessageAction::Delete, 2).await);
+    assert_eq!(
+        send(&store, target, forward(bob, origin.id, "5")).await,
+        AppendOutcome::ForwardNotFound
+    );
 }
 
 async fn mentions_must_be_members_and_are_counted(store: Store) {
-    let [ann, bob, eve] = people(&store).await;
+    let [ann, bob, eve] = create_users(&store).await;
     let id = group(&store, &[ann, bob]).await;
-    let to = |who, name: &str| NewMessageRow { mentions: vec![who], ..words(ann, name) };
-    said(&store, id, to(bob, "1")).await;
-    said(&store, id, to(ann, "2")).await;
-    said(&store, id, words(ann, "3")).await;
+    let to = |user, name: &str| NewMessageRow { mentions: vec![user], ..text_message(ann, name) };
+    send_stored(&store, id, to(bob, "1")).await;
+    send_stored(&store, id, to(ann, "2")).await;
+    send_stored(&store, id, text_message(ann, "3")).await;
 
-    assert_eq!(say(&store, id, to(eve, "4")).await, AppendOutcome::NoSuchMention);
-    let bobs = store.conversations_of(bob, None, 9, T0).await.unwrap();
+    assert_eq!(send(&store, id, to(eve, "4")).await, AppendOutcome::MentionNotFound);
+    let bobs = store.user_conversations(bob, None, 9, T0).await.unwrap();
     assert_eq!((bobs[0].unread, bobs[0].unread_mentions), (3, 1));
-    let anns = store.conversations_of(ann, None, 9, T0).await.unwrap();
+    let anns = store.user_conversations(ann, None, 9, T0).await.unwrap();
     assert_eq!((anns[0].unread, anns[0].unread_mentions), (0, 0));
 }
 
 async fn pins_are_limited_and_set_by_admins(store: Store) {
-    let [ann, bob] = people(&store).await;
+    let [ann, bob] = create_users(&store).await;
     let id = group(&store, &[ann, bob]).await;
     let mut all = Vec::new();
     for n in 0..3 {
-        all.push(said(&store, id, words(bob, &n.to_string())).await);
+        all.push(send_stored(&store, id, text_message(bob, &n.to_string())).await);
     }
     assert_eq!(
-        does(&store, &all[0], bob, MessageAction::Pin, 2).await,
+        act(&store, &all[0], bob, MessageAction::Pin, 2).await,
         MessageActionOutcome::NotAllowed
     );
-    done(does(&store, &all[0], ann, MessageAction::Pin, 2).await);
-    done(does(&store, &all[1], ann, MessageAction::Pin, 2).await);
+    done(act(&store, &all[0], ann, MessageAction::Pin, 2).await);
+    done(act(&store, &all[1], ann, MessageAction::Pin, 2).await);
     assert_eq!(
-        does(&store, &all[2], ann, MessageAction::Pin, 2).await,
-        MessageActionOutcome::TooMany
+        act(&store, &all[2], ann, MessageAction::Pin, 2).await,
+        MessageActionOutcome::LimitReached
     );
-    done(does(&store, &all[0], ann, MessageAction::Unpin, 2).await);
-    done(does(&store, &all[2], ann, MessageAction::Pin, 2).await);
+    done(act(&store, &all[0], ann, MessageAction::Unpin, 2).await);
+    done(act(&store, &all[2], ann, MessageAction::Pin, 2).await);
 
-    let pins = store.pins(id, bob, at(3)).await.unwrap().unwrap();
+    let pins = store.pinned_messages(id, bob, at(3)).await.unwrap().unwrap();
     let seqs: Vec<_> = pins.iter().map(|shown| shown.message.seq).collect();
     assert_eq!(seqs, [3, 2]);
 }
 
 async fn shadow_blocked_edit_has_no_effect_but_appears_done(store: Store) {
-    let [ann, bob] = people(&store).await;
-    let opened =
-        store.open_direct(opening(Kind::Direct, ann), bob, InvitationRule::Anybody, T0).await;
-    let OpenDirect::Created(view) = opened.unwrap() else { panic!("it is new") };
+    let [ann, bob] = create_users(&store).await;
+    let opened = store
+        .open_direct(new_conversation(Kind::Direct, ann), bob, InvitationRule::Anyone, T0)
+        .await;
+    let OpenDirect::Created(view) = opened.unwrap() else { panic!("must be created") };
     let id = view.conversation.id;
-    let old = said(&store, id, words(ann, "1")).await;
-    store.block(bob, ann, T0).await.unwrap();
-    let unheard = said(&store, id, words(ann, "2")).await;
+    let old = send_stored(&store, id, text_message(ann, "1")).await;
+    store.block_user(bob, ann, T0).await.unwrap();
+    let withheld = send_stored(&store, id, text_message(ann, "2")).await;
 
-    let MessageActionOutcome::Done { shown, unseen, revision, .. } =
-        does(&store, &old, ann, edit("hello?"), 2).await
+    let MessageActionOutcome::Done { current: shown, hidden_from: unseen, revision, .. } =
+        act(&store, &old, ann, edit("hello?"), 2).await
     else {
-        panic!("it looks done");
+        panic!("must look done");
     };
     assert_eq!((shown.message.body.as_str(), shown.message.revision), ("hello?", 1));
-    assert_eq!((unseen, revision), (vec![ann.min(bob), ann.max(bob)], 1), "nobody hears of it");
-    let (_, shown) = done(does(&store, &old, ann, MessageAction::React("b".into()), 2).await);
+    assert_eq!((unseen, revision), (vec![ann.min(bob), ann.max(bob)], 1), "nobody is notified");
+    let (_, shown) = done(act(&store, &old, ann, MessageAction::React("b".into()), 2).await);
     assert_eq!(shown.reactions, [(ann, "b".to_owned())]);
-    assert_eq!(shown.message.body, old.body, "it only looked so");
+    assert_eq!(shown.message.body, old.body, "the message is unchanged");
     assert_eq!(
-        does(&store, &old, ann, edit("x"), 102).await,
+        act(&store, &old, ann, edit("x"), 102).await,
         MessageActionOutcome::TooLate,
-        "as ever"
+        "unchanged"
     );
-    let there = store.message(id, ann, old.id, at(2)).await.unwrap().unwrap();
-    assert_eq!((there.message, there.reactions), (old.clone(), vec![]));
+    let visible = store.message(id, ann, old.id, at(2)).await.unwrap().unwrap();
+    assert_eq!((visible.message, visible.reactions), (old.clone(), vec![]));
     assert_eq!(
-        does(&store, &old, bob, MessageAction::React("a".into()), 2).await,
+        act(&store, &old, bob, MessageAction::React("a".into()), 2).await,
         MessageActionOutcome::Blocked
     );
-    done(does(&store, &unheard, ann, edit("hello??"), 2).await);
+    done(act(&store, &withheld, ann, edit("hello??"), 2).await);
     assert_eq!(changes(&store, id, bob, 0).await, []);
     let found = store
-        .search(
-            SearchParams { viewer: bob, words: vec!["hello".into()], within: None, before: None },
+        .search_messages(
+            SearchParams {
+                viewer: bob,
+                words: vec!["hello".into()],
+                conversation: None,
+                before: None,
+            },
             9,
             T0,
         )
         .await
         .unwrap();
-    assert_eq!(found.shown, []);
-    done(does(&store, &old, ann, MessageAction::Delete, 3).await);
-    assert_eq!(changes(&store, id, bob, 0).await.len(), 1, "taking back is always allowed");
+    assert_eq!(found.messages, []);
+    done(act(&store, &old, ann, MessageAction::Delete, 3).await);
+    assert_eq!(changes(&store, id, bob, 0).await.len(), 1, "deleting is always allowed");
 }
 
 async fn block_is_not_revealed_by_conversation_state(store: Store) {
-    let [ann, bob] = people(&store).await;
+    let [ann, bob] = create_users(&store).await;
     let open = |by, other| {
-        store.open_direct(opening(Kind::Direct, by), other, InvitationRule::Anybody, T0)
+        store.open_direct(new_conversation(Kind::Direct, by), other, InvitationRule::Anyone, T0)
     };
-    let OpenDirect::Created(view) = open(ann, bob).await.unwrap() else { panic!("it is new") };
+    let OpenDirect::Created(view) = open(ann, bob).await.unwrap() else {
+        panic!("must be created")
+    };
     let id = view.conversation.id;
     let lasts = |by, seconds| {
         let new =
             GroupSettingsPatch { expires_in: Some(Some(seconds)), ..GroupSettingsPatch::default() };
-        store.set_up_conversation(id, by, new, at(2))
+        store.update_conversation(id, by, new, at(2))
     };
-    store.block(bob, ann, T0).await.unwrap();
+    store.block_user(bob, ann, T0).await.unwrap();
 
     assert_eq!(open(ann, bob).await.unwrap(), OpenDirect::Existing(view.clone()));
-    let ConversationChangeOutcome::Unheard(shown) = lasts(ann, 5).await.unwrap() else {
-        panic!("it looks done")
+    let ConversationChangeOutcome::ShadowBlocked(shown) = lasts(ann, 5).await.unwrap() else {
+        panic!("must look done")
     };
     assert_eq!((shown.conversation.expires_in, shown.conversation.last_seq), (Some(5), 0));
     assert_eq!(
         lasts(bob, 5).await.unwrap(),
         ConversationChangeOutcome::NotReachable,
-        "who blocks knows it"
+        "the blocker is told"
     );
     assert_eq!(store.conversation(id, ann).await.unwrap(), Some(view));
-    for (who, stranger) in [(ann, UserId::new()), (bob, UserId::new())] {
-        assert_eq!(store.hearers(id, who).await.unwrap(), Some(vec![]));
-        assert_eq!(store.hearers(id, stranger).await.unwrap(), None);
+    for (user, stranger) in [(ann, UserId::new()), (bob, UserId::new())] {
+        assert_eq!(store.recipients(id, user).await.unwrap(), Some(vec![]));
+        assert_eq!(store.recipients(id, stranger).await.unwrap(), None);
     }
-    store.unblock(bob, ann).await.unwrap();
-    assert_eq!(store.hearers(id, ann).await.unwrap(), Some(vec![bob]));
+    store.unblock_user(bob, ann).await.unwrap();
+    assert_eq!(store.recipients(id, ann).await.unwrap(), Some(vec![bob]));
     assert!(matches!(lasts(ann, 5).await.unwrap(), ConversationChangeOutcome::Done(..)));
 }
 
 async fn plaintext_forward_to_encrypted_conversation_is_rejected(store: Store) {
-    let [ann, bob] = people(&store).await;
-    let here = group(&store, &[ann, bob]).await;
-    let origin = said(&store, here, words(ann, "1")).await;
-    let new = NewConversationRow { encryption: Encryption::Mls, ..opening(Kind::Group, ann) };
-    let there = new.id;
-    store.open_group(new, vec![bob], InvitationRule::Anybody, T0).await.unwrap();
+    let [ann, bob] = create_users(&store).await;
+    let source = group(&store, &[ann, bob]).await;
+    let origin = send_stored(&store, source, text_message(ann, "1")).await;
+    let new =
+        NewConversationRow { encryption: Encryption::Mls, ..new_conversation(Kind::Group, ann) };
+    let target = new.id;
+    store.open_group(new, vec![bob], InvitationRule::Anyone, T0).await.unwrap();
 
-    let pass =
-        NewMessageRow { body: String::new(), forward_of: Some(origin.id), ..words(ann, "2") };
-    assert_eq!(say(&store, there, pass).await, AppendOutcome::NoSuchForward);
+    let forward = NewMessageRow {
+        body: String::new(),
+        forward_of: Some(origin.id),
+        ..text_message(ann, "2")
+    };
+    assert_eq!(send(&store, target, forward).await, AppendOutcome::ForwardNotFound);
     assert_eq!(
-        store.messages(there, ann, MessageRange::Latest, 9, T0).await.unwrap(),
+        store.messages(target, ann, MessageRange::Latest, 9, T0).await.unwrap(),
         Some(vec![])
     );
 }
 
 async fn group_settings_control_posting_and_history_visibility(store: Store) {
-    let [ann, bob, eve, dan] = people(&store).await;
+    let [ann, bob, eve, dan] = create_users(&store).await;
     let id = group(&store, &[ann, bob]).await;
-    said(&store, id, words(ann, "1")).await;
-    let set = |new| store.set_up_conversation(id, ann, new, T0);
+    send_stored(&store, id, text_message(ann, "1")).await;
+    let set = |new| store.update_conversation(id, ann, new, T0);
     let all = GroupSettingsPatch { history: Some(History::All), ..GroupSettingsPatch::default() };
     set(all).await.unwrap();
-    store.add_member(id, ann, eve, InvitationRule::Anybody, T0).await.unwrap();
+    store.add_member(id, ann, eve, InvitationRule::Anyone, T0).await.unwrap();
     let none = GroupSettingsPatch {
         history: Some(History::SinceJoining),
         ..GroupSettingsPatch::default()
     };
     set(none).await.unwrap();
-    store.add_member(id, ann, dan, InvitationRule::Anybody, T0).await.unwrap();
+    store.add_member(id, ann, dan, InvitationRule::Anyone, T0).await.unwrap();
     let admins =
         GroupSettingsPatch { who_writes: Some(Circle::Admins), ..GroupSettingsPatch::default() };
     set(admins).await.unwrap();
 
-    let first = |who| {
+    let first = |user| {
         let store = store.clone();
         async move {
             let seen =
-                store.messages(id, who, MessageRange::After(0), 1, T0).await.unwrap().unwrap();
+                store.messages(id, user, MessageRange::After(0), 1, T0).await.unwrap().unwrap();
             seen[0].message.seq
         }
     };
     assert_eq!((first(eve).await, first(dan).await), (1, 5));
-    let brought = store.messages(id, eve, MessageRange::Since(0), 1, T0).await.unwrap().unwrap();
-    assert_eq!(brought[0].message.seq, 3, "a device is told of what came since");
-    assert_eq!(say(&store, id, words(bob, "x")).await, AppendOutcome::NotAllowed);
-    said(&store, id, words(ann, "y")).await;
+    let received = store.messages(id, eve, MessageRange::Since(0), 1, T0).await.unwrap().unwrap();
+    assert_eq!(received[0].message.seq, 3, "devices receive messages since joining");
+    assert_eq!(send(&store, id, text_message(bob, "x")).await, AppendOutcome::NotAllowed);
+    send_stored(&store, id, text_message(ann, "y")).await;
 }
 
 async fn mute_and_archive_are_per_member(store: Store) {
-    let [ann, bob, eve] = people(&store).await;
+    let [ann, bob, eve] = create_users(&store).await;
     let id = group(&store, &[ann, bob]).await;
-    let keeping = MemberSettingsPatch { muted_until: Some(Some(at(9))), archived: Some(true) };
-    let kept = store.keep_conversation(id, bob, keeping, at(1)).await.unwrap().unwrap();
-    assert_eq!((kept.muted_until, kept.archived_at), (Some(at(9)), Some(at(1))));
+    let patch = MemberSettingsPatch { muted_until: Some(Some(at(9))), archived: Some(true) };
+    let settings = store.update_member_settings(id, bob, patch, at(1)).await.unwrap().unwrap();
+    assert_eq!((settings.muted_until, settings.archived_at), (Some(at(9)), Some(at(1))));
     let again = MemberSettingsPatch { muted_until: None, archived: Some(true) };
-    assert_eq!(store.keep_conversation(id, bob, again, at(5)).await.unwrap(), Some(kept));
+    assert_eq!(store.update_member_settings(id, bob, again, at(5)).await.unwrap(), Some(settings));
 
-    assert_eq!(store.keep_conversation(id, eve, keeping, T0).await.unwrap(), None);
-    let anns = store.conversations_of(ann, None, 9, T0).await.unwrap();
-    assert_eq!((anns[0].kept.muted_until, anns[0].kept.archived_at), (None, None));
-    assert_eq!(store.conversations_of(bob, None, 9, T0).await.unwrap()[0].kept, kept);
+    assert_eq!(store.update_member_settings(id, eve, patch, T0).await.unwrap(), None);
+    let anns = store.user_conversations(ann, None, 9, T0).await.unwrap();
+    assert_eq!((anns[0].settings.muted_until, anns[0].settings.archived_at), (None, None));
+    assert_eq!(store.user_conversations(bob, None, 9, T0).await.unwrap()[0].settings, settings);
 }
 
 on_both!(

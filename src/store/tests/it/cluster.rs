@@ -1,4 +1,4 @@
-//! What one node owns no other writes, whatever happens between them.
+//! A node's leases and fenced writes stay exclusive, whatever happens between nodes.
 
 use std::time::Duration;
 
@@ -9,49 +9,57 @@ use store::{
     NodeState, Store,
 };
 
-use crate::harness::{T0, at, on_both, people};
+use crate::harness::{T0, at, create_users, on_both};
 
 const TTL: Duration = Duration::from_secs(10);
 
-fn beat(id: NodeId) -> NodeHeartbeat {
+fn node_heartbeat(id: NodeId) -> NodeHeartbeat {
     NodeHeartbeat {
         id,
         name: "node".into(),
         url: String::new(),
         state: NodeState::Up,
-        locked: true,
+        holds_lock: true,
     }
 }
 
 async fn node(store: &Store, ttl: Duration) -> NodeId {
     let id = NodeId::new();
-    store.join_cluster(beat(id), ttl).await.unwrap();
+    store.join_cluster(node_heartbeat(id), ttl).await.unwrap();
     id
 }
 
-fn fence(key: &str, owner: NodeId, epoch: i64) -> FencingTokenRow {
+fn token(key: &str, owner: NodeId, epoch: i64) -> FencingTokenRow {
     FencingTokenRow { key: key.into(), owner, epoch }
 }
 
 async fn claim(store: &Store, me: NodeId) -> LeaseClaimOutcome {
-    store.claim("room".into(), "a call".into(), me).await.unwrap()
+    store.claim_lease("room".into(), "a call".into(), me).await.unwrap()
 }
 
 async fn lease_has_one_owner_until_take_over(store: Store) {
     let (ann, bob) = (node(&store, TTL).await, node(&store, TTL).await);
-    let LeaseClaimOutcome::New(first) = claim(&store, ann).await else { panic!("it was free") };
+    let LeaseClaimOutcome::Created(first) = claim(&store, ann).await else {
+        panic!("the lease was free")
+    };
     assert_eq!((first.owner, first.epoch), (ann, 1));
     assert!(matches!(claim(&store, bob).await, LeaseClaimOutcome::Held(held) if held.owner == ann));
     store.leave_cluster(ann).await.unwrap();
-    assert!(!store.beat(beat(ann), TTL).await.unwrap().alive, "the dead do not come back");
+    assert!(
+        !store.heartbeat(node_heartbeat(ann), TTL).await.unwrap().is_alive,
+        "a dead node cannot renew"
+    );
 
-    let LeaseClaimOutcome::Taken(second) = claim(&store, bob).await else {
-        panic!("its owner is dead")
+    let LeaseClaimOutcome::TakenOver(second) = claim(&store, bob).await else {
+        panic!("the owner is dead")
     };
     assert_eq!((second.owner, second.epoch, second.value.as_str()), (bob, 2, "a call"));
     assert_eq!(claim(&store, ann).await, LeaseClaimOutcome::NotAlive);
-    store.join_cluster(beat(ann), TTL).await.unwrap();
-    assert!(store.beat(beat(ann), TTL).await.unwrap().alive, "unless they join anew");
+    store.join_cluster(node_heartbeat(ann), TTL).await.unwrap();
+    assert!(
+        store.heartbeat(node_heartbeat(ann), TTL).await.unwrap().is_alive,
+        "it can after joining again"
+    );
     assert!(matches!(claim(&store, ann).await, LeaseClaimOutcome::Held(held) if held.owner == bob));
 }
 
@@ -63,17 +71,17 @@ async fn concurrent_lease_claims_have_one_owner(store: Store) {
     }
     let mut new = 0;
     for claim in claims {
-        new += usize::from(matches!(claim.await.unwrap(), LeaseClaimOutcome::New(_)));
+        new += usize::from(matches!(claim.await.unwrap(), LeaseClaimOutcome::Created(_)));
     }
 
     assert_eq!(new, 1);
 }
 
 async fn write_with_stale_epoch_is_fenced(store: Store) {
-    let [by, callee, _] = people(&store).await;
+    let [by, callee, _] = create_users(&store).await;
     let (ann, bob) = (node(&store, TTL).await, node(&store, TTL).await);
     claim(&store, ann).await;
-    let old = fence("room", ann, 1);
+    let old = token("room", ann, 1);
     let id = CallId::new();
     let new = NewCall {
         id,
@@ -83,44 +91,44 @@ async fn write_with_stale_epoch_is_fenced(store: Store) {
         media: CallMedia::Audio,
         node: ann,
         callees: vec![callee],
-        unheard: Vec::new(),
+        shadow_blocked: Vec::new(),
         rings_until: at(45),
     };
-    let begun = store.begin_call(new, Some(old.clone()), T0).await.unwrap();
-    assert_eq!(begun, CallWriteOutcome::Done);
+    let created = store.create_call(new, Some(old.clone()), T0).await.unwrap();
+    assert_eq!(created, CallWriteOutcome::Done);
     let state = json!({ "mode": "sfu" });
-    store.keep_call(id, state.clone(), Some(old.clone())).await.unwrap();
-    let epoch = store.hand_over(old.clone(), bob).await.unwrap();
+    store.save_call_state(id, state.clone(), Some(old.clone())).await.unwrap();
+    let epoch = store.transfer_lease(old.clone(), bob).await.unwrap();
     assert_eq!(epoch, Some(2));
 
-    let late = store.keep_call(id, json!({}), Some(old.clone())).await.unwrap();
+    let late = store.save_call_state(id, json!({}), Some(old.clone())).await.unwrap();
     assert_eq!(late, CallWriteOutcome::Fenced);
     assert_eq!(
         store.answer_call(id, Some(old.clone()), at(1)).await.unwrap(),
         CallWriteOutcome::Fenced
     );
-    assert_eq!(store.hand_over(old.clone(), ann).await.unwrap(), None);
-    assert!(!store.release(old).await.unwrap());
-    assert_eq!(store.kept_call(id).await.unwrap(), Some(state));
+    assert_eq!(store.transfer_lease(old.clone(), ann).await.unwrap(), None);
+    assert!(!store.release_lease(old).await.unwrap());
+    assert_eq!(store.call_state(id).await.unwrap(), Some(state));
 }
 
 async fn node_without_heartbeat_loses_its_leases(store: Store) {
     let short = Duration::from_millis(300);
     let ann = node(&store, short).await;
     claim(&store, ann).await;
-    assert!(store.orphans("ro".into()).await.unwrap().is_empty());
+    assert!(store.orphaned_leases("ro".into()).await.unwrap().is_empty());
     let dead = async {
-        while store.nodes().await.unwrap().iter().any(|node| node.id == ann) {
+        while store.live_nodes().await.unwrap().iter().any(|node| node.id == ann) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(5), dead).await.unwrap();
 
-    assert!(!store.beat(beat(ann), TTL).await.unwrap().alive);
+    assert!(!store.heartbeat(node_heartbeat(ann), TTL).await.unwrap().is_alive);
     let bob = node(&store, TTL).await;
-    assert_eq!(store.orphans("ro".into()).await.unwrap().len(), 1);
+    assert_eq!(store.orphaned_leases("ro".into()).await.unwrap().len(), 1);
     assert!(
-        matches!(claim(&store, bob).await, LeaseClaimOutcome::Taken(lease) if lease.epoch == 2)
+        matches!(claim(&store, bob).await, LeaseClaimOutcome::TakenOver(lease) if lease.epoch == 2)
     );
 }
 
@@ -128,12 +136,12 @@ async fn node_declared_dead_rejoins_without_valid_fencing_tokens(store: Store) {
     let ann = node(&store, TTL).await;
     claim(&store, ann).await;
     store.leave_cluster(ann).await.unwrap();
-    assert!(!store.beat(beat(ann), TTL).await.unwrap().alive);
+    assert!(!store.heartbeat(node_heartbeat(ann), TTL).await.unwrap().is_alive);
 
-    store.join_cluster(beat(ann), TTL).await.unwrap();
+    store.join_cluster(node_heartbeat(ann), TTL).await.unwrap();
 
-    assert!(store.beat(beat(ann), TTL).await.unwrap().alive);
-    assert!(!store.note_lease(fence("room", ann, 1), String::new()).await.unwrap());
+    assert!(store.heartbeat(node_heartbeat(ann), TTL).await.unwrap().is_alive);
+    assert!(!store.set_lease_value(token("room", ann, 1), String::new()).await.unwrap());
     assert!(matches!(claim(&store, ann).await, LeaseClaimOutcome::Held(held) if held.epoch == 2));
 }
 
@@ -146,7 +154,7 @@ on_both! {
 }
 
 mod death {
-    //! Only on PostgreSQL: a death can be certified before the node's word is over.
+    //! PostgreSQL only: a node can be declared dead before its heartbeat expires.
 
     use store::NodeLock;
 
@@ -157,24 +165,24 @@ mod death {
         crate::harness::on_postgres_at(|store, url| async move {
             let ann = node(&store, TTL).await;
             let lock = NodeLock::take(&url, ann).unwrap();
-            until(|| async { lock.is_held() }).await;
-            store.beat(beat(ann), TTL).await.unwrap();
-            assert!(!store.certify_death(ann).await.unwrap(), "its process lives");
+            wait_until(|| async { lock.is_held() }).await;
+            store.heartbeat(node_heartbeat(ann), TTL).await.unwrap();
+            assert!(!store.declare_dead(ann).await.unwrap(), "its process is running");
             drop(lock);
 
-            until(|| async {
-                store.beat(beat(ann), TTL).await.unwrap(); // its last word is fresh
-                store.certify_death(ann).await.unwrap()
+            wait_until(|| async {
+                store.heartbeat(node_heartbeat(ann), TTL).await.unwrap(); // its last heartbeat is recent
+                store.declare_dead(ann).await.unwrap()
             })
             .await;
-            assert!(!store.beat(beat(ann), TTL).await.unwrap().alive);
+            assert!(!store.heartbeat(node_heartbeat(ann), TTL).await.unwrap().is_alive);
         })
         .await;
     }
 
-    async fn until<F: Future<Output = bool>>(mut is: impl FnMut() -> F) {
+    async fn wait_until<F: Future<Output = bool>>(mut condition: impl FnMut() -> F) {
         let wait = async {
-            while !is().await {
+            while !condition().await {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };

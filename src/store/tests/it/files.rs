@@ -1,4 +1,4 @@
-//! Files: kept once for the same content, and until nothing carries them.
+//! Attachments: stored once per content, and deleted when no message carries them.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use store::{
     NewMessageRow, Quota, Store,
 };
 
-use crate::harness::{T0, at, group, on_both, people, say, words};
+use crate::harness::{T0, at, create_users, group, on_both, send, text_message};
 
 const QUOTA: Quota = Quota { bytes: 1000, uploads: 2 };
 
@@ -38,8 +38,8 @@ fn new(owner: UserId, blob: BlobId) -> NewAttachmentRow {
     }
 }
 
-async fn keep(store: &Store, owner: UserId, content: u8) -> AttachmentRow {
-    let (BlobClaimOutcome::Here(blob) | BlobClaimOutcome::Coming(blob)) =
+async fn store_file(store: &Store, owner: UserId, content: u8) -> AttachmentRow {
+    let (BlobClaimOutcome::Stored(blob) | BlobClaimOutcome::UploadNeeded(blob)) =
         claim(store, content, T0).await;
     match store.add_attachment(new(owner, blob), QUOTA, T0).await.unwrap() {
         AddAttachmentOutcome::Added(made) => made,
@@ -47,8 +47,8 @@ async fn keep(store: &Store, owner: UserId, content: u8) -> AttachmentRow {
     }
 }
 
-fn with(sender: UserId, name: &str, files: &[AttachmentId]) -> NewMessageRow {
-    NewMessageRow { attachments: files.to_vec(), ..words(sender, name) }
+fn with_files(sender: UserId, name: &str, files: &[AttachmentId]) -> NewMessageRow {
+    NewMessageRow { attachments: files.to_vec(), ..text_message(sender, name) }
 }
 
 fn stored(append: AppendOutcome) -> store::MessageRow {
@@ -59,63 +59,67 @@ fn stored(append: AppendOutcome) -> store::MessageRow {
 }
 
 async fn blob_is_deleted_with_last_reference_and_id_not_reused(store: Store) {
-    let [ann, bob] = people(&store).await;
-    let (here, also) = (group(&store, &[ann, bob]).await, group(&store, &[bob]).await);
-    let file = keep(&store, ann, 1).await;
-    let twin = keep(&store, bob, 1).await;
+    let [ann, bob] = create_users(&store).await;
+    let (group_id, other_group) = (group(&store, &[ann, bob]).await, group(&store, &[bob]).await);
+    let file = store_file(&store, ann, 1).await;
+    let twin = store_file(&store, bob, 1).await;
     assert_eq!(file.blob_id, twin.blob_id);
-    let first = stored(say(&store, here, with(ann, "1", &[file.id])).await);
-    let onward = stored(say(&store, also, with(bob, "2", &[file.id])).await);
+    let first = stored(send(&store, group_id, with_files(ann, "1", &[file.id])).await);
+    let forwarded = stored(send(&store, other_group, with_files(bob, "2", &[file.id])).await);
 
-    store.release_attachments(vec![first.id], at(2)).await.unwrap();
+    store.detach_attachments(vec![first.id], at(2)).await.unwrap();
     assert!(
         store.attachment(file.id, bob, at(2)).await.unwrap().is_some(),
-        "another message has it"
+        "another message carries it"
     );
-    store.release_attachments(vec![onward.id], at(2)).await.unwrap();
+    store.detach_attachments(vec![forwarded.id], at(2)).await.unwrap();
     assert_eq!(store.attachment(file.id, ann, at(2)).await.unwrap(), None);
-    assert_eq!(store.doomed_blobs(9, at(2)).await.unwrap(), [], "the twin has the bytes");
+    assert_eq!(
+        store.blobs_to_delete(9, at(2)).await.unwrap(),
+        [],
+        "the other attachment uses the blob"
+    );
     assert_eq!(store.expire_attachments(9, at(99)).await.unwrap(), 0);
     assert_eq!(store.expire_attachments(9, at(100)).await.unwrap(), 1);
-    let doomed = store.doomed_blobs(9, at(100)).await.unwrap();
-    assert_eq!(doomed.iter().map(|blob| blob.id).collect::<Vec<_>>(), [file.blob_id]);
+    let to_delete = store.blobs_to_delete(9, at(100)).await.unwrap();
+    assert_eq!(to_delete.iter().map(|blob| blob.id).collect::<Vec<_>>(), [file.blob_id]);
 
-    // The same content again has another name; what was doomed cannot be referred to.
-    let BlobClaimOutcome::Coming(fresh) = claim(&store, 1, at(101)).await else {
-        panic!("it went")
+    // The same content gets a new id; a blob marked for deletion can never be referred to again.
+    let BlobClaimOutcome::UploadNeeded(fresh) = claim(&store, 1, at(101)).await else {
+        panic!("the blob was deleted")
     };
     assert_ne!(fresh, file.blob_id);
     let late = store.add_attachment(new(ann, file.blob_id), QUOTA, at(101)).await.unwrap();
-    assert_eq!(late, AddAttachmentOutcome::BlobGone(vec![file.blob_id]));
-    assert_eq!(store.forget_blobs(vec![file.blob_id, fresh]).await.unwrap(), 1);
+    assert_eq!(late, AddAttachmentOutcome::ClaimsLost(vec![file.blob_id]));
+    assert_eq!(store.delete_blobs(vec![file.blob_id, fresh]).await.unwrap(), 1);
 }
 
 async fn unsettled_blob_claim_expires(store: Store) {
-    let BlobClaimOutcome::Coming(one) = claim(&store, 1, T0).await else { panic!("it is new") };
+    let BlobClaimOutcome::UploadNeeded(one) = claim(&store, 1, T0).await else {
+        panic!("must be new")
+    };
     let again = claim(&store, 1, at(1800)).await;
-    assert_eq!(
-        again,
-        BlobClaimOutcome::Coming(one),
-        "whoever brings the same puts the same object"
-    );
+    assert_eq!(again, BlobClaimOutcome::UploadNeeded(one), "concurrent uploads share the object");
 
-    assert_eq!(store.doomed_blobs(9, at(5399)).await.unwrap(), []);
-    assert_eq!(store.doomed_blobs(9, at(5401)).await.unwrap().len(), 1);
+    assert_eq!(store.blobs_to_delete(9, at(5399)).await.unwrap(), []);
+    assert_eq!(store.blobs_to_delete(9, at(5401)).await.unwrap().len(), 1);
 }
 
 async fn lost_thumbnail_blob_settles_no_claim(store: Store) {
-    let [ann] = people(&store).await;
-    let BlobClaimOutcome::Coming(large) = claim(&store, 1, at(10)).await else {
-        panic!("it is new")
+    let [ann] = create_users(&store).await;
+    let BlobClaimOutcome::UploadNeeded(large) = claim(&store, 1, at(10)).await else {
+        panic!("must be new")
     };
-    let BlobClaimOutcome::Coming(small) = claim(&store, 2, T0).await else { panic!("it is new") };
+    let BlobClaimOutcome::UploadNeeded(small) = claim(&store, 2, T0).await else {
+        panic!("must be new")
+    };
     store.abandon_claims(T0).await.unwrap();
     let new = NewAttachmentRow { thumbnail: Some(small), ..new(ann, large) };
     let late = store.add_attachment(new, QUOTA, at(11)).await.unwrap();
 
-    assert_eq!(late, AddAttachmentOutcome::BlobGone(vec![small]));
+    assert_eq!(late, AddAttachmentOutcome::ClaimsLost(vec![small]));
     let again = claim(&store, 1, at(12)).await;
-    assert_eq!(again, BlobClaimOutcome::Coming(large), "whoever brings the same puts it");
+    assert_eq!(again, BlobClaimOutcome::UploadNeeded(large), "concurrent uploads share the object");
 }
 
 async fn concurrent_blob_claim_and_abandon_do_not_conflict(store: Store) {
@@ -132,106 +136,117 @@ async fn concurrent_blob_claim_and_abandon_do_not_conflict(store: Store) {
         claims.await.unwrap();
     }
 
-    let BlobClaimOutcome::Coming(_) = claim(&store, 1, T0).await else { panic!("nobody has it") };
+    let BlobClaimOutcome::UploadNeeded(_) = claim(&store, 1, T0).await else {
+        panic!("must be new")
+    };
 }
 
 async fn expired_message_hides_its_attachment(store: Store) {
-    let [ann, bob] = people(&store).await;
-    let here = group(&store, &[ann, bob]).await;
-    let file = keep(&store, ann, 1).await;
-    let quick = NewMessageRow { expires_in: Some(5), ..with(ann, "1", &[file.id]) };
-    assert_eq!(stored(say(&store, here, quick).await).expires_at, Some(at(6)));
+    let [ann, bob] = create_users(&store).await;
+    let group_id = group(&store, &[ann, bob]).await;
+    let file = store_file(&store, ann, 1).await;
+    let quick = NewMessageRow { expires_in: Some(5), ..with_files(ann, "1", &[file.id]) };
+    assert_eq!(stored(send(&store, group_id, quick).await).expires_at, Some(at(6)));
     assert!(store.attachment(file.id, bob, at(5)).await.unwrap().is_some());
 
     assert_eq!(store.attachment(file.id, bob, at(6)).await.unwrap(), None);
-    assert!(store.attachment(file.id, ann, at(6)).await.unwrap().is_some(), "it is her own");
-    let onward = store.append(here, vec![with(bob, "1", &[file.id])], at(6)).await.unwrap();
-    assert_eq!(onward.results, [AppendOutcome::NoSuchAttachment]);
+    assert!(store.attachment(file.id, ann, at(6)).await.unwrap().is_some(), "its owner may see it");
+    let forwarded = store
+        .append_messages(group_id, vec![with_files(bob, "1", &[file.id])], at(6))
+        .await
+        .unwrap();
+    assert_eq!(forwarded.results, [AppendOutcome::AttachmentNotFound]);
 }
 
 async fn forward_racing_deletion_copies_all_attachments_or_fails(store: Store) {
     const LIMITS: MessageActionLimits = MessageActionLimits {
-        edit: Duration::ZERO,
-        delete: Duration::from_secs(100),
-        emoji: 1,
-        emoji_each: 1,
-        pins: 1,
-        edits: 1,
+        edit_window: Duration::ZERO,
+        delete_window: Duration::from_secs(100),
+        max_emoji: 1,
+        max_emoji_per_user: 1,
+        max_pins: 1,
+        max_edits: 1,
     };
-    let [ann, bob] = people(&store).await;
-    let (here, there) = (group(&store, &[ann, bob]).await, group(&store, &[bob]).await);
+    let [ann, bob] = create_users(&store).await;
+    let (group_id, other_group) = (group(&store, &[ann, bob]).await, group(&store, &[bob]).await);
     for round in 0..30 {
-        let files = [keep(&store, ann, 1).await.id, keep(&store, ann, 2).await.id];
-        let said = stored(say(&store, here, with(ann, &round.to_string(), &files)).await);
+        let files = [store_file(&store, ann, 1).await.id, store_file(&store, ann, 2).await.id];
+        let sent =
+            stored(send(&store, group_id, with_files(ann, &round.to_string(), &files)).await);
         let deletion =
-            MessageActionRequest { by: ann, message: said.id, deed: MessageAction::Delete };
-        let onward = words(bob, &round.to_string());
-        let onward = NewMessageRow { forward_of: Some(said.id), ..onward };
+            MessageActionRequest { by: ann, message: sent.id, action: MessageAction::Delete };
+        let forwarded = text_message(bob, &round.to_string());
+        let forwarded = NewMessageRow { forward_of: Some(sent.id), ..forwarded };
         let both = (store.clone(), store.clone());
-        let gone =
-            tokio::spawn(async move { both.0.alter(here, deletion, LIMITS, at(2)).await.unwrap() });
-        let passed =
-            tokio::spawn(async move { both.1.append(there, vec![onward], at(2)).await.unwrap() });
+        let gone = tokio::spawn(async move {
+            both.0.apply_message_action(group_id, deletion, LIMITS, at(2)).await.unwrap()
+        });
+        let passed = tokio::spawn(async move {
+            both.1.append_messages(other_group, vec![forwarded], at(2)).await.unwrap()
+        });
 
         assert!(matches!(gone.await.unwrap(), MessageActionOutcome::Done { .. }));
         let passed = passed.await.unwrap();
         match &passed.results[0] {
             AppendOutcome::Stored(message) => assert_eq!(passed.attachments[&message.id].len(), 2),
-            other => assert_eq!(other, &AppendOutcome::NoSuchForward),
+            other => assert_eq!(other, &AppendOutcome::ForwardNotFound),
         }
     }
 }
 
 async fn sender_may_only_attach_visible_files(store: Store) {
-    let [ann, bob, eve] = people(&store).await;
-    let here = group(&store, &[ann, bob]).await;
+    let [ann, bob, eve] = create_users(&store).await;
+    let group_id = group(&store, &[ann, bob]).await;
     let eves = group(&store, &[eve, bob]).await;
-    let file = keep(&store, ann, 1).await;
+    let file = store_file(&store, ann, 1).await;
 
     assert_eq!(
-        say(&store, eves, with(bob, "0", &[file.id])).await,
-        AppendOutcome::NoSuchAttachment
+        send(&store, eves, with_files(bob, "0", &[file.id])).await,
+        AppendOutcome::AttachmentNotFound
     );
-    stored(say(&store, here, with(ann, "1", &[file.id])).await);
+    stored(send(&store, group_id, with_files(ann, "1", &[file.id])).await);
     assert_eq!(
-        say(&store, eves, with(eve, "1", &[file.id])).await,
-        AppendOutcome::NoSuchAttachment
+        send(&store, eves, with_files(eve, "1", &[file.id])).await,
+        AppendOutcome::AttachmentNotFound
     );
-    stored(say(&store, eves, with(bob, "1", &[file.id])).await);
+    stored(send(&store, eves, with_files(bob, "1", &[file.id])).await);
     assert!(store.attachment(file.id, eve, at(2)).await.unwrap().is_some());
     store.remove_member(eves, eve, eve, at(2)).await.unwrap();
     assert_eq!(store.attachment(file.id, eve, at(2)).await.unwrap(), None);
-    let said =
+    let sent =
         store.messages(eves, bob, store::MessageRange::After(0), 9, at(9)).await.unwrap().unwrap();
     assert_eq!(
-        said.iter().map(|shown| shown.message.seq).collect::<Vec<_>>(),
-        [1, 2, 3], // she left, and he became the owner
-        "no number is lost"
+        sent.iter().map(|shown| shown.message.seq).collect::<Vec<_>>(),
+        [1, 2, 3], // she left, and bob became the owner
+        "no sequence number is lost"
     );
 }
 
 async fn concurrent_blob_attach_and_release_lose_no_blob(store: Store) {
-    let [ann] = people(&store).await;
-    let here = group(&store, &[ann]).await;
+    let [ann] = create_users(&store).await;
+    let group_id = group(&store, &[ann]).await;
     let tasks = (0..8).map(|n| {
         let store = store.clone();
         tokio::spawn(async move {
             for round in 0..10 {
                 let blob = loop {
-                    let (BlobClaimOutcome::Here(blob) | BlobClaimOutcome::Coming(blob)) =
+                    let (BlobClaimOutcome::Stored(blob) | BlobClaimOutcome::UploadNeeded(blob)) =
                         claim(&store, 1, T0).await;
                     let new = new(ann, blob);
                     match store.add_attachment(new, QUOTA, T0).await.unwrap() {
                         AddAttachmentOutcome::Added(made) => break made,
-                        AddAttachmentOutcome::BlobGone(_) => {}
+                        AddAttachmentOutcome::ClaimsLost(_) => {}
                         other => panic!("{other:?}"),
                     }
                 };
                 let name = format!("{n}-{round}");
-                let said = stored(say(&store, here, with(ann, &name, &[blob.id])).await);
-                let doomed = store.doomed_blobs(9, T0).await.unwrap();
-                assert!(doomed.iter().all(|doomed| doomed.id != blob.blob_id), "it is carried");
-                store.release_attachments(vec![said.id], T0).await.unwrap();
+                let sent = stored(send(&store, group_id, with_files(ann, &name, &[blob.id])).await);
+                let to_delete = store.blobs_to_delete(9, T0).await.unwrap();
+                assert!(
+                    to_delete.iter().all(|to_delete| to_delete.id != blob.blob_id),
+                    "the blob is in use"
+                );
+                store.detach_attachments(vec![sent.id], T0).await.unwrap();
             }
         })
     });
@@ -239,8 +254,10 @@ async fn concurrent_blob_attach_and_release_lose_no_blob(store: Store) {
         task.await.unwrap();
     }
 
-    assert_eq!(store.kept_bytes(ann).await.unwrap(), 0);
-    let BlobClaimOutcome::Coming(_) = claim(&store, 1, T0).await else { panic!("nobody has it") };
+    assert_eq!(store.used_bytes(ann).await.unwrap(), 0);
+    let BlobClaimOutcome::UploadNeeded(_) = claim(&store, 1, T0).await else {
+        panic!("must be new")
+    };
 }
 
 on_both!(

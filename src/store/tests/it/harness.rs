@@ -1,4 +1,4 @@
-//! Where a story takes place: a database of its own, and people to act in it.
+//! Test harness: a database for each test, and users to act in it.
 
 use std::time::Duration;
 
@@ -11,46 +11,46 @@ use store::{
 };
 use tokio_postgres::NoTls;
 
-/// Tells each story on both databases.
+/// Runs each test on both databases.
 macro_rules! on_both {
-    ($($story:ident),+ $(,)?) => {
+    ($($test:ident),+ $(,)?) => {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $story() {
-                crate::harness::on_sqlite(super::$story).await;
+            async fn $test() {
+                crate::harness::on_sqlite(super::$test).await;
             })+
         }
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $story() {
-                crate::harness::on_postgres(super::$story).await;
+            async fn $test() {
+                crate::harness::on_postgres(super::$test).await;
             })+
         }
     };
 }
 pub(crate) use on_both;
 
-/// When all stories begin.
+/// Time at which all tests start.
 pub(crate) const T0: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 
-/// So many seconds later.
+/// `seconds` after [`T0`].
 pub(crate) fn at(seconds: u64) -> Timestamp {
     T0 + Duration::from_secs(seconds)
 }
 
-/// Where the servers are, and whether all stories must be told.
-pub(crate) fn setting(name: &str) -> Option<String> {
+/// An environment variable: the servers to use, and whether skipping is forbidden.
+pub(crate) fn env_var(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Says that a story is not told, unless all must be.
-#[expect(clippy::print_stdout, reason = "a story that is not told must not look as if it were")]
-pub(crate) fn skip(why: &str) {
-    assert!(setting("SECUREVOX_TEST_ALL").is_none(), "{why}, and SECUREVOX_TEST_ALL is set");
-    println!("ignored: {why}");
+/// Reports a test as skipped; panics if `SECUREVOX_TEST_ALL` is set.
+#[expect(clippy::print_stdout, reason = "a skipped test must not look as if it had passed")]
+pub(crate) fn skip(reason: &str) {
+    assert!(env_var("SECUREVOX_TEST_ALL").is_none(), "{reason}, and SECUREVOX_TEST_ALL is set");
+    println!("ignored: {reason}");
 }
 
-/// A directory that goes when the story ends.
+/// A directory that is removed when the test ends.
 pub(crate) struct Scratch(pub(crate) std::path::PathBuf);
 
 impl Scratch {
@@ -71,45 +71,45 @@ impl Drop for Scratch {
     }
 }
 
-/// Parallel stories queue far more than a server would let them.
-fn patient(config: StoreConfig) -> StoreConfig {
-    StoreConfig { deadline: Duration::from_secs(60), queue: 10_000, ..config }
+/// Parallel tests queue far more than a server would accept.
+fn with_long_timeout(config: StoreConfig) -> StoreConfig {
+    StoreConfig { deadline: Duration::from_secs(60), queue_capacity: 10_000, ..config }
 }
 
-pub(crate) async fn on_sqlite<F: Future<Output = ()>>(story: impl FnOnce(Store) -> F) {
+pub(crate) async fn on_sqlite<F: Future<Output = ()>>(test: impl FnOnce(Store) -> F) {
     let scratch = Scratch::new();
-    story(Store::open(patient(scratch.config())).await.unwrap()).await;
+    test(Store::open(with_long_timeout(scratch.config())).await.unwrap()).await;
 }
 
-pub(crate) async fn on_postgres<F: Future<Output = ()>>(story: impl FnOnce(Store) -> F) {
-    on_postgres_at(|store, _| story(store)).await;
+pub(crate) async fn on_postgres<F: Future<Output = ()>>(test: impl FnOnce(Store) -> F) {
+    on_postgres_at(|store, _| test(store)).await;
 }
 
-/// The story hears where its database is.
-pub(crate) async fn on_postgres_at<F: Future<Output = ()>>(story: impl FnOnce(Store, String) -> F) {
-    let Some(admin) = setting("SECUREVOX_TEST_POSTGRES") else {
+/// The test gets the URL of its database.
+pub(crate) async fn on_postgres_at<F: Future<Output = ()>>(test: impl FnOnce(Store, String) -> F) {
+    let Some(admin) = env_var("SECUREVOX_TEST_POSTGRES") else {
         return skip("SECUREVOX_TEST_POSTGRES names no server");
     };
-    let name = format!("story_{}", UserId::new());
+    let name = format!("test_{}", UserId::new());
     sql(&admin, &format!("CREATE DATABASE {name}")).await;
-    let url = elsewhere(&admin, &name);
-    story(Store::open(patient(StoreConfig::new(url.clone()))).await.unwrap(), url).await;
+    let url = with_database(&admin, &name);
+    test(Store::open(with_long_timeout(StoreConfig::new(url.clone()))).await.unwrap(), url).await;
     sql(&admin, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
 }
 
-/// The same server, another database.
-pub(crate) fn elsewhere(url: &str, database: &str) -> String {
+/// The URL of another database on the same server.
+pub(crate) fn with_database(url: &str, database: &str) -> String {
     let (base, query) = url.split_once('?').map_or((url, ""), |(base, query)| (base, query));
     let (server, _) = base.rsplit_once('/').unwrap();
     format!("{server}/{database}?{query}")
 }
 
 pub(crate) async fn sql(url: &str, text: &str) {
-    let (client, wire) = tokio_postgres::connect(url, NoTls).await.unwrap();
-    let mut drive = std::pin::pin!(wire);
+    let (client, io) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    let mut connection = std::pin::pin!(io);
     tokio::select! {
-        done = client.batch_execute(text) => done.unwrap(),
-        _ = &mut drive => panic!("the connection ended"),
+        result = client.batch_execute(text) => result.unwrap(),
+        _ = &mut connection => panic!("the connection ended"),
     }
 }
 
@@ -123,7 +123,7 @@ pub(crate) fn audit(action: &str) -> NewAudit {
     }
 }
 
-pub(crate) fn person(name: &str, phone: &str) -> NewUserRow {
+pub(crate) fn new_user(name: &str, phone: &str) -> NewUserRow {
     NewUserRow {
         id: UserId::new(),
         phone: phone.into(),
@@ -151,33 +151,33 @@ pub(crate) fn refresh(n: u8, expires_at: Timestamp) -> NewRefresh {
     NewRefresh { hash: hash(n), expires_at, ip: None }
 }
 
-/// A hash like no other.
+/// A unique hash.
 pub(crate) fn any_hash() -> [u8; 32] {
     let mut hash = [0; 32];
     hash[..16].copy_from_slice(UserId::new().uuid().as_bytes());
     hash
 }
 
-/// Somebody who exists.
-pub(crate) async fn somebody(store: &Store, name: &str) -> UserRow {
+/// Creates a user.
+pub(crate) async fn create_user(store: &Store, name: &str) -> UserRow {
     let phone = format!("+{}", UserId::new().uuid().as_u128());
-    match store.add_user(person(name, &phone), audit("user.added"), T0).await.unwrap() {
+    match store.add_user(new_user(name, &phone), audit("user.added"), T0).await.unwrap() {
         AddUserOutcome::Done(user) => user,
-        AddUserOutcome::PhoneTaken => panic!("a number taken twice"),
+        AddUserOutcome::PhoneTaken => panic!("the phone number is taken"),
     }
 }
 
-pub(crate) async fn people<const N: usize>(store: &Store) -> [UserId; N] {
-    let mut ids = [UserId::from_uuid(T_NIL); N];
+pub(crate) async fn create_users<const N: usize>(store: &Store) -> [UserId; N] {
+    let mut ids = [UserId::from_uuid(NIL); N];
     for (n, id) in ids.iter_mut().enumerate() {
-        *id = somebody(store, &format!("Person {n}")).await.id;
+        *id = create_user(store, &format!("Person {n}")).await.id;
     }
     ids
 }
 
-const T_NIL: uuid::Uuid = uuid::Uuid::nil();
+const NIL: uuid::Uuid = uuid::Uuid::nil();
 
-pub(crate) fn opening(kind: Kind, by: UserId) -> NewConversationRow {
+pub(crate) fn new_conversation(kind: Kind, by: UserId) -> NewConversationRow {
     NewConversationRow {
         id: ConversationId::new(),
         kind,
@@ -187,18 +187,18 @@ pub(crate) fn opening(kind: Kind, by: UserId) -> NewConversationRow {
     }
 }
 
-/// A group whose owner is the first.
+/// Creates a group; its owner is the first user.
 pub(crate) async fn group(store: &Store, people: &[UserId]) -> ConversationId {
-    let new = opening(Kind::Group, people[0]);
+    let new = new_conversation(Kind::Group, people[0]);
     let opened =
-        store.open_group(new, people[1..].to_vec(), InvitationRule::Anybody, T0).await.unwrap();
+        store.open_group(new, people[1..].to_vec(), InvitationRule::Anyone, T0).await.unwrap();
     match opened {
         OpenGroup::Created(view) => view.conversation.id,
         other => panic!("{other:?}"),
     }
 }
 
-pub(crate) fn words(sender: UserId, client_id: &str) -> NewMessageRow {
+pub(crate) fn text_message(sender: UserId, client_id: &str) -> NewMessageRow {
     NewMessageRow {
         id: MessageId::new(),
         sender,
@@ -212,11 +212,11 @@ pub(crate) fn words(sender: UserId, client_id: &str) -> NewMessageRow {
     }
 }
 
-/// Says one thing and tells what became of it.
-pub(crate) async fn say(
+/// Sends one message and returns its outcome.
+pub(crate) async fn send(
     store: &Store,
     id: ConversationId,
     message: NewMessageRow,
 ) -> AppendOutcome {
-    store.append(id, vec![message], at(1)).await.unwrap().results.remove(0)
+    store.append_messages(id, vec![message], at(1)).await.unwrap().results.remove(0)
 }

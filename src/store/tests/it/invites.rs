@@ -1,37 +1,37 @@
-//! An invite is used as often as it may be, until it is over or taken back.
+//! Invites: use limit, expiry and revocation.
 
 use base::ids::{InviteId, UserId};
 use store::{Circle, GroupSettingsPatch, JoinOutcome, NewInviteRow, Store};
 
-use crate::harness::{T0, any_hash, at, group, on_both, people};
+use crate::harness::{T0, any_hash, at, create_users, group, on_both};
 
 fn invite(uses: Option<i64>) -> NewInviteRow {
     NewInviteRow { id: InviteId::new(), hash: any_hash(), expires_at: at(100), uses }
 }
 
-async fn joins(store: &Store, hash: [u8; 32], who: UserId, seconds: u64) -> JoinOutcome {
-    store.join(hash, who, 5, at(seconds)).await.unwrap()
+async fn join(store: &Store, hash: [u8; 32], who: UserId, seconds: u64) -> JoinOutcome {
+    store.join_by_invite(hash, who, 5, at(seconds)).await.unwrap()
 }
 
 async fn invite_use_limit_is_enforced(store: Store) {
-    let [ann, bob, eve, dan] = people(&store).await;
+    let [ann, bob, eve, dan] = create_users(&store).await;
     let id = group(&store, &[ann]).await;
     let new = invite(Some(2));
     let hash = new.hash;
     store.create_invite(id, ann, new, T0).await.unwrap().unwrap().unwrap();
 
-    assert!(matches!(joins(&store, hash, bob, 1).await, JoinOutcome::Joined(..)));
-    assert!(matches!(joins(&store, hash, bob, 1).await, JoinOutcome::Already(_)));
-    let both = tokio::join!(joins(&store, hash, eve, 1), joins(&store, hash, dan, 1));
+    assert!(matches!(join(&store, hash, bob, 1).await, JoinOutcome::Joined(..)));
+    assert!(matches!(join(&store, hash, bob, 1).await, JoinOutcome::AlreadyMember(_)));
+    let both = tokio::join!(join(&store, hash, eve, 1), join(&store, hash, dan, 1));
     let joined = [both.0, both.1].iter().filter(|j| matches!(j, JoinOutcome::Joined(..))).count();
-    assert_eq!(joined, 1, "one use was left for two");
-    assert_eq!(joins(&store, any_hash(), dan, 1).await, JoinOutcome::NotFound);
+    assert_eq!(joined, 1, "one use was left for two users");
+    assert_eq!(join(&store, any_hash(), dan, 1).await, JoinOutcome::NotFound);
     let listed = store.invites(id, ann, at(1)).await.unwrap().unwrap().unwrap();
     assert_eq!((listed[0].uses, listed[0].uses_left), (2, Some(0)));
 }
 
 async fn invite_fails_when_expired_revoked_blocked_or_orphaned(store: Store) {
-    let [ann, bob, eve] = people(&store).await;
+    let [ann, bob, eve] = create_users(&store).await;
     let id = group(&store, &[ann]).await;
     let (over, back, kept) = (invite(None), invite(None), invite(None));
     let hashes = [over.hash, back.hash, kept.hash];
@@ -39,20 +39,20 @@ async fn invite_fails_when_expired_revoked_blocked_or_orphaned(store: Store) {
     for new in [over, back, kept] {
         ids.push(store.create_invite(id, ann, new, T0).await.unwrap().unwrap().unwrap().id);
     }
-    assert_eq!(joins(&store, hashes[0], bob, 100).await, JoinOutcome::NotFound);
+    assert_eq!(join(&store, hashes[0], bob, 100).await, JoinOutcome::NotFound);
     assert_eq!(store.revoke_invite(id, ann, ids[1]).await.unwrap(), Some(Some(true)));
     assert_eq!(store.revoke_invite(id, ann, ids[1]).await.unwrap(), Some(Some(false)));
-    assert_eq!(joins(&store, hashes[1], bob, 1).await, JoinOutcome::NotFound);
-    store.block(ann, eve, T0).await.unwrap();
-    assert_eq!(joins(&store, hashes[2], eve, 1).await, JoinOutcome::NotFound);
-    assert!(matches!(joins(&store, hashes[2], bob, 1).await, JoinOutcome::Joined(..)));
-    let [dan] = people(&store).await;
+    assert_eq!(join(&store, hashes[1], bob, 1).await, JoinOutcome::NotFound);
+    store.block_user(ann, eve, T0).await.unwrap();
+    assert_eq!(join(&store, hashes[2], eve, 1).await, JoinOutcome::NotFound);
+    assert!(matches!(join(&store, hashes[2], bob, 1).await, JoinOutcome::Joined(..)));
+    let [dan] = create_users(&store).await;
     store.remove_member(id, ann, ann, T0).await.unwrap();
-    assert_eq!(joins(&store, hashes[2], dan, 1).await, JoinOutcome::NotFound, "its maker has gone");
+    assert_eq!(join(&store, hashes[2], dan, 1).await, JoinOutcome::NotFound, "its creator left");
 }
 
 async fn used_up_invite_frees_quota_and_is_purged(store: Store) {
-    let [ann, bob] = people(&store).await;
+    let [ann, bob] = create_users(&store).await;
     let id = group(&store, &[ann]).await;
     let make = async |new| store.create_invite(id, ann, new, T0).await.unwrap().unwrap();
     let once = invite(Some(1));
@@ -61,8 +61,8 @@ async fn used_up_invite_frees_quota_and_is_purged(store: Store) {
     for _ in 1..100 {
         make(invite(None)).await.unwrap();
     }
-    assert_eq!(make(invite(None)).await, None, "there are as many as there may be");
-    assert!(matches!(joins(&store, hash, bob, 1).await, JoinOutcome::Joined(..)));
+    assert_eq!(make(invite(None)).await, None, "the limit is reached");
+    assert!(matches!(join(&store, hash, bob, 1).await, JoinOutcome::Joined(..)));
 
     assert!(make(invite(None)).await.is_some());
     let hour = std::time::Duration::from_secs(3600);
@@ -71,14 +71,14 @@ async fn used_up_invite_frees_quota_and_is_purged(store: Store) {
 }
 
 async fn invite_creation_requires_permission(store: Store) {
-    let [ann, bob, eve] = people(&store).await;
+    let [ann, bob, eve] = create_users(&store).await;
     let id = group(&store, &[ann, bob]).await;
     assert_eq!(store.create_invite(id, eve, invite(None), T0).await.unwrap(), None);
     assert_eq!(store.create_invite(id, bob, invite(None), T0).await.unwrap(), Some(None));
     assert_eq!(store.invites(id, bob, T0).await.unwrap(), Some(None));
     let all =
         GroupSettingsPatch { who_adds: Some(Circle::Members), ..GroupSettingsPatch::default() };
-    store.set_up_conversation(id, ann, all, T0).await.unwrap();
+    store.update_conversation(id, ann, all, T0).await.unwrap();
     let made = store.create_invite(id, bob, invite(None), T0).await.unwrap();
     assert!(made.unwrap().is_some());
 }

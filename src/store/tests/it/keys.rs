@@ -1,4 +1,4 @@
-//! One key signs; those before it still verify for a while.
+//! One signing key is active; earlier ones still verify for a while.
 
 use std::time::Duration;
 
@@ -16,7 +16,9 @@ async fn concurrent_nodes_agree_on_one_signing_key(store: Store) {
     let starts: Vec<_> = (0..20)
         .map(|n| {
             let store = store.clone();
-            tokio::task::spawn(async move { store.ensure_key(pair(n), T0).await.unwrap().id })
+            tokio::task::spawn(
+                async move { store.ensure_signing_key(pair(n), T0).await.unwrap().id },
+            )
         })
         .collect();
     let mut ids = Vec::new();
@@ -26,14 +28,14 @@ async fn concurrent_nodes_agree_on_one_signing_key(store: Store) {
 
     ids.dedup();
     assert_eq!(ids.len(), 1);
-    assert_eq!(store.keys().await.unwrap().len(), 1);
+    assert_eq!(store.signing_keys().await.unwrap().len(), 1);
 }
 
 async fn rotated_key_is_retired_and_purged_after_a_month(store: Store) {
-    let old = store.ensure_key(pair(1), T0).await.unwrap();
-    let new = store.rotate_key(pair(2), at(10)).await.unwrap();
-    let keys = store.keys().await.unwrap();
-    assert_eq!(store.ensure_key(pair(3), at(11)).await.unwrap().id, new.id);
+    let old = store.ensure_signing_key(pair(1), T0).await.unwrap();
+    let new = store.rotate_signing_key(pair(2), at(10)).await.unwrap();
+    let keys = store.signing_keys().await.unwrap();
+    assert_eq!(store.ensure_signing_key(pair(3), at(11)).await.unwrap().id, new.id);
 
     assert_eq!([keys[0].id, keys[1].id], [new.id, old.id]);
     assert_eq!((keys[0].retired_at, keys[1].retired_at), (None, Some(at(10))));
@@ -47,7 +49,7 @@ async fn rotated_key_is_retired_and_purged_after_a_month(store: Store) {
     assert_eq!(purged(30).await.unwrap().unwrap().keys, 0);
     assert_eq!(purged(31).await.unwrap().unwrap().keys, 1);
     assert_eq!(purged(999).await.unwrap().unwrap().keys, 0);
-    assert_eq!(store.keys().await.unwrap()[0].id, new.id);
+    assert_eq!(store.signing_keys().await.unwrap()[0].id, new.id);
 }
 
 on_both!(

@@ -1,7 +1,7 @@
-//! Stories about the store, each told on both databases.
+//! Integration tests of the store, each run on both databases.
 
-#![expect(clippy::unwrap_used, reason = "a story that cannot go on ends there")]
-#![expect(clippy::disallowed_methods, reason = "people act at the same time: each is a task")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::disallowed_methods, reason = "concurrent users need a task each")]
 
 mod accounts;
 mod api_tokens;

@@ -1,4 +1,4 @@
-//! What is said is numbered without holes, kept once, and followed to those who read it.
+//! Messages are numbered without gaps, stored once, and tracked by receipts.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use store::{
     NewMessageRow, OpenDirect, ReceiptKind, ReceiptOutcome, Store,
 };
 
-use crate::harness::{T0, at, group, on_both, opening, people, say, words};
+use crate::harness::{T0, at, create_users, group, new_conversation, on_both, send, text_message};
 
 fn stored(append: AppendOutcome) -> MessageRow {
     match append {
@@ -18,40 +18,45 @@ fn stored(append: AppendOutcome) -> MessageRow {
 }
 
 async fn appended_message_is_stored_unchanged(store: Store) {
-    let [ann, bob] = people(&store).await;
+    let [ann, bob] = create_users(&store).await;
     let id = group(&store, &[ann, bob]).await;
-    let new = words(ann, "a");
-    let said = stored(say(&store, id, new.clone()).await);
-    let answer = NewMessageRow { reply_to: Some(said.id), ..words(bob, "b") };
-    let answer = stored(say(&store, id, answer).await);
+    let new = text_message(ann, "a");
+    let sent = stored(send(&store, id, new.clone()).await);
+    let reply = NewMessageRow { reply_to: Some(sent.id), ..text_message(bob, "b") };
+    let reply = stored(send(&store, id, reply).await);
 
-    assert_eq!((said.id, said.seq, said.sender_id), (new.id, 1, ann));
-    assert_eq!((said.body.as_str(), said.sent_at, said.reply_to), (new.body.as_str(), at(1), None));
-    assert_eq!((answer.seq, answer.reply_to), (2, Some(said.id)));
+    assert_eq!((sent.id, sent.seq, sent.sender_id), (new.id, 1, ann));
+    assert_eq!((sent.body.as_str(), sent.sent_at, sent.reply_to), (new.body.as_str(), at(1), None));
+    assert_eq!((reply.seq, reply.reply_to), (2, Some(sent.id)));
     let seen = store.messages(id, bob, MessageRange::Latest, 9, T0).await.unwrap();
     let seen = seen.unwrap().into_iter().map(|shown| shown.message).collect::<Vec<_>>();
-    assert_eq!(seen, [said, answer]);
+    assert_eq!(seen, [sent, reply]);
     assert_eq!(store.outbox_len().await.unwrap(), 2);
 }
 
 async fn concurrent_appends_get_gap_free_seqs(store: Store) {
-    let [ann, bob] = people(&store).await;
+    let [ann, bob] = create_users(&store).await;
     let id = group(&store, &[ann, bob]).await;
-    let says: Vec<_> = (0..200)
+    let sends: Vec<_> = (0..200)
         .map(|n| {
             let store = store.clone();
-            // Every fifth is a batch, every tenth says what another has said.
+            // Every fifth is a batch, every tenth repeats the client id of another.
             let name = if n % 10 == 9 { n - 1 } else { n };
-            let mut new = vec![words(if name % 2 == 0 { ann } else { bob }, &name.to_string())];
-            new.extend((0..n % 5).filter(|_| n % 5 == 4).map(|k| words(ann, &format!("{n}/{k}"))));
-            tokio::task::spawn(async move { store.append(id, new, at(1)).await.unwrap().results })
+            let mut new =
+                vec![text_message(if name % 2 == 0 { ann } else { bob }, &name.to_string())];
+            new.extend(
+                (0..n % 5).filter(|_| n % 5 == 4).map(|k| text_message(ann, &format!("{n}/{k}"))),
+            );
+            tokio::task::spawn(async move {
+                store.append_messages(id, new, at(1)).await.unwrap().results
+            })
         })
         .collect();
     let mut numbers = Vec::new();
-    for said in says {
-        numbers.extend(said.await.unwrap().into_iter().filter_map(|append| match append {
+    for sent in sends {
+        numbers.extend(sent.await.unwrap().into_iter().filter_map(|append| match append {
             AppendOutcome::Stored(message) => Some(message.seq),
-            AppendOutcome::Repeated(_) => None,
+            AppendOutcome::Duplicate(_) => None,
             other => panic!("{other:?}"),
         }));
     }
@@ -64,39 +69,44 @@ async fn concurrent_appends_get_gap_free_seqs(store: Store) {
 }
 
 async fn append_is_idempotent_by_client_id(store: Store) {
-    let [ann, bob] = people(&store).await;
+    let [ann, bob] = create_users(&store).await;
     let id = group(&store, &[ann, bob]).await;
-    let first = stored(say(&store, id, words(ann, "a")).await);
-    let batch = vec![words(ann, "a"), words(ann, "b"), words(bob, "a"), words(ann, "b")];
-    let appended = store.append(id, batch, at(9)).await.unwrap();
+    let first = stored(send(&store, id, text_message(ann, "a")).await);
+    let batch = vec![
+        text_message(ann, "a"),
+        text_message(ann, "b"),
+        text_message(bob, "a"),
+        text_message(ann, "b"),
+    ];
+    let appended = store.append_messages(id, batch, at(9)).await.unwrap();
 
     assert_eq!(appended.roster, 1);
     let [again, b, bobs, b_again] = <[AppendOutcome; 4]>::try_from(appended.results).unwrap();
-    assert_eq!(again, AppendOutcome::Repeated(first));
+    assert_eq!(again, AppendOutcome::Duplicate(first));
     let b = stored(b);
     assert_eq!((b.seq, stored(bobs).seq), (2, 3));
-    assert_eq!(b_again, AppendOutcome::Repeated(b));
+    assert_eq!(b_again, AppendOutcome::Duplicate(b));
     assert_eq!(store.outbox_len().await.unwrap(), 3);
-    let fourth = stored(say(&store, id, words(ann, "c")).await);
+    let fourth = stored(send(&store, id, text_message(ann, "c")).await);
     assert_eq!(fourth.seq, 4);
 }
 
 async fn batch_append_validates_each_message_separately(store: Store) {
-    let [ann, bob, eve] = people(&store).await;
+    let [ann, bob, eve] = create_users(&store).await;
     let id = group(&store, &[ann, bob]).await;
-    let elsewhere = group(&store, &[ann, bob]).await;
-    let foreign = stored(say(&store, elsewhere, words(ann, "x")).await).id;
-    let first = words(ann, "1");
-    let answer = |to, name| NewMessageRow { reply_to: Some(to), ..words(bob, name) };
+    let other_group = group(&store, &[ann, bob]).await;
+    let foreign = stored(send(&store, other_group, text_message(ann, "x")).await).id;
+    let first = text_message(ann, "1");
+    let reply = |to, name| NewMessageRow { reply_to: Some(to), ..text_message(bob, name) };
     let batch = vec![
         first.clone(),
-        words(eve, "2"),
-        answer(first.id, "3"),
-        answer(foreign, "4"),
-        answer(MessageId::new(), "5"),
-        words(bob, "6"),
+        text_message(eve, "2"),
+        reply(first.id, "3"),
+        reply(foreign, "4"),
+        reply(MessageId::new(), "5"),
+        text_message(bob, "6"),
     ];
-    let AppendBatchOutcome { results, .. } = store.append(id, batch, T0).await.unwrap();
+    let AppendBatchOutcome { results, .. } = store.append_messages(id, batch, T0).await.unwrap();
 
     let seqs: Vec<_> = results
         .into_iter()
@@ -105,21 +115,24 @@ async fn batch_append_validates_each_message_separately(store: Store) {
             other => Err(Box::new(other)),
         })
         .collect();
-    let no_reply = || Err(Box::new(AppendOutcome::NoSuchReply));
+    let no_reply = || Err(Box::new(AppendOutcome::ReplyTargetNotFound));
     assert_eq!(
         seqs,
         [Ok(1), Err(Box::new(AppendOutcome::NotAMember)), Ok(2), no_reply(), no_reply(), Ok(3)]
     );
-    let nowhere = store.append(ConversationId::new(), vec![words(ann, "1")], T0).await.unwrap();
+    let unknown = store
+        .append_messages(ConversationId::new(), vec![text_message(ann, "1")], T0)
+        .await
+        .unwrap();
     assert_eq!(
-        nowhere,
+        unknown,
         AppendBatchOutcome {
             roster: 0,
             results: vec![AppendOutcome::NotAMember],
             attachments: HashMap::new()
         }
     );
-    let nothing = store.append(id, vec![], T0).await.unwrap();
+    let nothing = store.append_messages(id, vec![], T0).await.unwrap();
     assert_eq!(
         nothing,
         AppendBatchOutcome { roster: 1, results: vec![], attachments: HashMap::new() }
@@ -127,38 +140,39 @@ async fn batch_append_validates_each_message_separately(store: Store) {
 }
 
 async fn shadow_blocked_message_is_hidden_and_block_not_revealed(store: Store) {
-    let [ann, bob] = people(&store).await;
-    let opened =
-        store.open_direct(opening(Kind::Direct, ann), bob, InvitationRule::Anybody, T0).await;
-    let OpenDirect::Created(view) = opened.unwrap() else { panic!("it is new") };
+    let [ann, bob] = create_users(&store).await;
+    let opened = store
+        .open_direct(new_conversation(Kind::Direct, ann), bob, InvitationRule::Anyone, T0)
+        .await;
+    let OpenDirect::Created(view) = opened.unwrap() else { panic!("must be created") };
     let id = view.conversation.id;
-    let said = stored(say(&store, id, words(ann, "1")).await);
-    store.block(bob, ann, T0).await.unwrap();
+    let sent = stored(send(&store, id, text_message(ann, "1")).await);
+    store.block_user(bob, ann, T0).await.unwrap();
 
-    let unheard = stored(say(&store, id, words(ann, "2")).await);
-    assert_eq!(unheard.withheld_from, Some(bob), "who is blocked does not learn it");
-    assert_eq!(say(&store, id, words(bob, "2")).await, AppendOutcome::Blocked);
-    assert_eq!(say(&store, id, words(ann, "1")).await, AppendOutcome::Repeated(said));
-    store.unblock(bob, ann).await.unwrap();
-    assert_eq!(stored(say(&store, id, words(ann, "3")).await).seq, 3);
-    let seen = |who| {
+    let withheld = stored(send(&store, id, text_message(ann, "2")).await);
+    assert_eq!(withheld.withheld_from, Some(bob), "the blocked sender does not learn of it");
+    assert_eq!(send(&store, id, text_message(bob, "2")).await, AppendOutcome::Blocked);
+    assert_eq!(send(&store, id, text_message(ann, "1")).await, AppendOutcome::Duplicate(sent));
+    store.unblock_user(bob, ann).await.unwrap();
+    assert_eq!(stored(send(&store, id, text_message(ann, "3")).await).seq, 3);
+    let seen = |user| {
         let store = store.clone();
         async move {
             let seen =
-                store.messages(id, who, MessageRange::After(0), 9, T0).await.unwrap().unwrap();
+                store.messages(id, user, MessageRange::After(0), 9, T0).await.unwrap().unwrap();
             seen.iter().map(|shown| shown.message.seq).collect::<Vec<_>>()
         }
     };
     assert_eq!((seen(ann).await, seen(bob).await), (vec![1, 2, 3], vec![1, 3]));
-    let bobs = store.conversations_of(bob, None, 9, T0).await.unwrap();
+    let bobs = store.user_conversations(bob, None, 9, T0).await.unwrap();
     assert_eq!(bobs[0].unread, 2);
 }
 
 async fn messages_are_read_in_pages(store: Store) {
-    let [ann, bob, eve] = people(&store).await;
+    let [ann, bob, eve] = create_users(&store).await;
     let id = group(&store, &[ann, bob]).await;
-    let batch: Vec<_> = (0..2500).map(|n| words(ann, &n.to_string())).collect();
-    store.append(id, batch, T0).await.unwrap();
+    let batch: Vec<_> = (0..2500).map(|n| text_message(ann, &n.to_string())).collect();
+    store.append_messages(id, batch, T0).await.unwrap();
     let page = |range, limit| {
         let store = store.clone();
         async move {
@@ -175,14 +189,14 @@ async fn messages_are_read_in_pages(store: Store) {
 }
 
 async fn receipts_only_move_forward(store: Store) {
-    let [ann, bob, eve] = people(&store).await;
+    let [ann, bob, eve] = create_users(&store).await;
     let id = group(&store, &[ann, bob]).await;
     for n in 0..5 {
-        say(&store, id, words(ann, &n.to_string())).await;
+        send(&store, id, text_message(ann, &n.to_string())).await;
     }
     let mark = |user, receipt, seq| {
         let store = store.clone();
-        async move { store.mark(id, user, receipt, seq, at(1)).await.unwrap() }
+        async move { store.advance_receipt(id, user, receipt, seq, at(1)).await.unwrap() }
     };
     let moved = |delivered_seq, read_seq| ReceiptOutcome::Moved { delivered_seq, read_seq };
 
@@ -193,8 +207,9 @@ async fn receipts_only_move_forward(store: Store) {
     assert_eq!(mark(bob, ReceiptKind::Read, 99).await, ReceiptOutcome::Unchanged);
     assert_eq!(mark(ann, ReceiptKind::Read, 5).await, ReceiptOutcome::Unchanged);
     assert_eq!(mark(eve, ReceiptKind::Read, 1).await, ReceiptOutcome::NotAMember);
-    let nowhere = store.mark(ConversationId::new(), ann, ReceiptKind::Read, 1, T0).await.unwrap();
-    assert_eq!(nowhere, ReceiptOutcome::NotAMember);
+    let unknown =
+        store.advance_receipt(ConversationId::new(), ann, ReceiptKind::Read, 1, T0).await.unwrap();
+    assert_eq!(unknown, ReceiptOutcome::NotAMember);
 }
 
 on_both!(

@@ -1,4 +1,4 @@
-//! Appending, held against a model that fits on a page.
+//! Appending messages, compared with a small model.
 
 use std::collections::HashMap;
 
@@ -7,81 +7,83 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use store::{AppendOutcome, MessageRange, NewMessageRow, Store, StoreConfig};
 
-use crate::harness::{Scratch, T0, elsewhere, group, people, setting, skip, sql, words};
+use crate::harness::{
+    Scratch, T0, create_users, env_var, group, skip, sql, text_message, with_database,
+};
 
-/// Batches of (who, under which name, answering which earlier message); who 2 is no member.
-type Story = Vec<Vec<(usize, u8, Option<usize>)>>;
+/// Batches of (sender, client id, earlier message replied to); sender 2 is not a member.
+type Batches = Vec<Vec<(usize, u8, Option<usize>)>>;
 
-fn stories() -> impl Strategy<Value = Story> {
+fn batches_strategy() -> impl Strategy<Value = Batches> {
     let message = (0usize..3, 0u8..12, proptest::option::weighted(0.2, 0usize..20));
     proptest::collection::vec(proptest::collection::vec(message, 0..6), 1..12)
 }
 
-/// What should become of a message.
+/// Expected outcome of a message.
 #[derive(Debug, PartialEq)]
-enum Fate {
+enum Expected {
     Stored(i64),
-    Repeated(i64),
+    Duplicate(i64),
     NotAMember,
-    NoSuchReply,
+    ReplyTargetNotFound,
 }
 
 #[derive(Default)]
 struct Model {
-    said: HashMap<(usize, u8), i64>,
+    seqs: HashMap<(usize, u8), i64>,
 }
 
 impl Model {
-    fn append(&mut self, who: usize, name: u8, answers: Option<usize>) -> Fate {
-        let last = i64::try_from(self.said.len()).unwrap();
-        if who == 2 {
-            Fate::NotAMember
-        } else if let Some(seq) = self.said.get(&(who, name)) {
-            Fate::Repeated(*seq)
-        } else if answers.is_some_and(|n| n >= self.said.len()) {
-            Fate::NoSuchReply
+    fn append(&mut self, sender: usize, client_id: u8, reply_to: Option<usize>) -> Expected {
+        let last = i64::try_from(self.seqs.len()).unwrap();
+        if sender == 2 {
+            Expected::NotAMember
+        } else if let Some(seq) = self.seqs.get(&(sender, client_id)) {
+            Expected::Duplicate(*seq)
+        } else if reply_to.is_some_and(|n| n >= self.seqs.len()) {
+            Expected::ReplyTargetNotFound
         } else {
-            self.said.insert((who, name), last + 1);
-            Fate::Stored(last + 1)
+            self.seqs.insert((sender, client_id), last + 1);
+            Expected::Stored(last + 1)
         }
     }
 }
 
-async fn tell(store: &Store, story: Story) {
-    let people: [UserId; 3] = people(store).await;
+async fn check_batches(store: &Store, batches: Batches) {
+    let people: [UserId; 3] = create_users(store).await;
     let id: ConversationId = group(store, &people[..2]).await;
     let (mut model, mut stored) = (Model::default(), Vec::new());
-    for batch in story {
+    for batch in batches {
         let mut new: Vec<NewMessageRow> = Vec::new();
-        let mut fates = Vec::new();
-        let mut coming = stored.clone();
-        for (who, name, answers) in batch {
-            let fate = model.append(who, name, answers);
-            let said = words(people[who], &name.to_string());
-            let target = answers.map(|n| coming.get(n).copied().unwrap_or(said.id));
-            if matches!(fate, Fate::Stored(_)) {
-                coming.push(said.id);
+        let mut expected = Vec::new();
+        let mut ids = stored.clone();
+        for (sender, client_id, reply_to) in batch {
+            let outcome = model.append(sender, client_id, reply_to);
+            let message = text_message(people[sender], &client_id.to_string());
+            let target = reply_to.map(|n| ids.get(n).copied().unwrap_or(message.id));
+            if matches!(outcome, Expected::Stored(_)) {
+                ids.push(message.id);
             }
-            new.push(NewMessageRow { reply_to: target, ..said });
-            fates.push(fate);
+            new.push(NewMessageRow { reply_to: target, ..message });
+            expected.push(outcome);
         }
-        let results = store.append(id, new, T0).await.unwrap().results;
+        let results = store.append_messages(id, new, T0).await.unwrap().results;
         for result in &results {
             if let AppendOutcome::Stored(message) = result {
                 stored.push(message.id);
             }
         }
-        let came: Vec<Fate> = results
+        let outcomes: Vec<Expected> = results
             .iter()
             .map(|result| match result {
-                AppendOutcome::Stored(message) => Fate::Stored(message.seq),
-                AppendOutcome::Repeated(message) => Fate::Repeated(message.seq),
-                AppendOutcome::NotAMember => Fate::NotAMember,
-                AppendOutcome::NoSuchReply => Fate::NoSuchReply,
+                AppendOutcome::Stored(message) => Expected::Stored(message.seq),
+                AppendOutcome::Duplicate(message) => Expected::Duplicate(message.seq),
+                AppendOutcome::NotAMember => Expected::NotAMember,
+                AppendOutcome::ReplyTargetNotFound => Expected::ReplyTargetNotFound,
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert_eq!(came, fates);
+        assert_eq!(outcomes, expected);
     }
     let seen =
         store.messages(id, people[0], MessageRange::After(0), 1000, T0).await.unwrap().unwrap();
@@ -93,12 +95,12 @@ async fn tell(store: &Store, story: Story) {
     assert_eq!(view.members[1].read_seq, newest.map_or(0, |message| message.seq));
 }
 
-fn held_against_the_model(config: StoreConfig, cases: u32) {
+fn compare_with_model(config: StoreConfig, cases: u32) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let store = runtime.block_on(Store::open(config)).unwrap();
     let mut runner = TestRunner::new(ProptestConfig { cases, ..ProptestConfig::default() });
-    let outcome = runner.run(&stories(), |story| {
-        runtime.block_on(tell(&store, story));
+    let outcome = runner.run(&batches_strategy(), |batches| {
+        runtime.block_on(check_batches(&store, batches));
         Ok(())
     });
     outcome.unwrap();
@@ -107,17 +109,17 @@ fn held_against_the_model(config: StoreConfig, cases: u32) {
 #[test]
 fn sqlite_append_matches_model() {
     let scratch = Scratch::new();
-    held_against_the_model(scratch.config(), 100);
+    compare_with_model(scratch.config(), 100);
 }
 
 #[test]
 fn postgres_append_matches_model() {
-    let Some(admin) = setting("SECUREVOX_TEST_POSTGRES") else {
+    let Some(admin) = env_var("SECUREVOX_TEST_POSTGRES") else {
         return skip("SECUREVOX_TEST_POSTGRES names no server");
     };
-    let name = format!("story_{}", UserId::new());
+    let name = format!("test_{}", UserId::new());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(sql(&admin, &format!("CREATE DATABASE {name}")));
-    held_against_the_model(StoreConfig::new(elsewhere(&admin, &name)), 50);
+    compare_with_model(StoreConfig::new(with_database(&admin, &name)), 50);
     runtime.block_on(sql(&admin, &format!("DROP DATABASE {name} WITH (FORCE)")));
 }

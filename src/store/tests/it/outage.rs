@@ -1,60 +1,60 @@
-//! The database goes away and comes back; everybody hears in time, and nobody has to do anything.
+//! The database fails and comes back; every caller is told in time, and no intervention is needed.
 
 use std::time::Duration;
 
 use base::ids::{ConversationId, UserId};
 use store::{AppendOutcome, MessageRange, Store, StoreConfig, StoreError};
 
-use crate::harness::{T0, group, people, say, words};
+use crate::harness::{T0, create_users, group, send, text_message};
 use crate::server::{Server, timed};
 
-/// No answer may take longer.
-const SOON: Duration = Duration::from_secs(2);
+/// No result may take longer than this.
+const MAX_LATENCY: Duration = Duration::from_secs(2);
 
 struct Chat {
     store: Store,
     ann: UserId,
     id: ConversationId,
-    said: usize,
+    sent: usize,
 }
 
 impl Chat {
     async fn open(server: &Server) -> Self {
         let store = Store::open(StoreConfig::new(server.url())).await.unwrap();
-        let [ann, bob] = people(&store).await;
+        let [ann, bob] = create_users(&store).await;
         let id = group(&store, &[ann, bob]).await;
-        let mut chat = Self { store, ann, id, said: 0 };
-        // All connections have been used once.
-        for outcome in chat.speak(30).await {
+        let mut chat = Self { store, ann, id, sent: 0 };
+        // Use every connection once.
+        for outcome in chat.send_many(30).await {
             outcome.unwrap();
         }
         chat
     }
 
-    /// So many say something at once; each hears in time what became of it.
-    async fn speak(&mut self, count: usize) -> Vec<Result<(), StoreError>> {
-        let says: Vec<_> = (0..count)
+    /// Sends `count` messages at once; each gets its result in time.
+    async fn send_many(&mut self, count: usize) -> Vec<Result<(), StoreError>> {
+        let sends: Vec<_> = (0..count)
             .map(|n| {
                 let (store, id) = (self.store.clone(), self.id);
-                let new = words(self.ann, &format!("{}", self.said + n));
+                let new = text_message(self.ann, &format!("{}", self.sent + n));
                 tokio::task::spawn(async move {
-                    timed(store.append(id, vec![new], crate::harness::T0)).await
+                    timed(store.append_messages(id, vec![new], crate::harness::T0)).await
                 })
             })
             .collect();
-        self.said += count;
+        self.sent += count;
         let mut outcomes = Vec::new();
-        for said in says {
-            let (outcome, took) = said.await.unwrap();
-            assert!(took < SOON, "{outcome:?} took {took:?}");
+        for send in sends {
+            let (outcome, took) = send.await.unwrap();
+            assert!(took < MAX_LATENCY, "{outcome:?} took {took:?}");
             outcomes.push(outcome.map(drop));
         }
         outcomes
     }
 
-    /// Nobody gets through, and everybody is told why.
-    async fn is_silent(&mut self) {
-        for outcome in self.speak(20).await {
+    /// No operation succeeds, and every caller gets an error.
+    async fn assert_unavailable(&mut self) {
+        for outcome in self.send_many(20).await {
             assert!(
                 matches!(outcome, Err(StoreError::Unavailable(_) | StoreError::Deadline)),
                 "{outcome:?}"
@@ -62,20 +62,20 @@ impl Chat {
         }
     }
 
-    /// Without help, and soon.
-    async fn recovers(&mut self) {
+    /// Operations succeed again soon, without intervention.
+    async fn wait_until_recovered(&mut self) {
         for _ in 0..30 {
-            if self.speak(1).await[0].is_ok() {
-                assert!(self.speak(30).await.iter().all(Result::is_ok));
+            if self.send_many(1).await[0].is_ok() {
+                assert!(self.send_many(30).await.iter().all(Result::is_ok));
                 return;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        panic!("it did not recover");
+        panic!("the store did not recover");
     }
 
-    /// The numbers have no holes, whatever was lost.
-    async fn is_whole(&self) {
+    /// The stored sequence numbers have no gaps, whatever was lost.
+    async fn assert_no_gaps(&self) {
         let seen = self
             .store
             .messages(self.id, self.ann, MessageRange::After(0), 10_000, T0)
@@ -92,12 +92,12 @@ async fn store_recovers_after_database_is_killed() {
     let mut chat = Chat::open(&server).await;
     server.kill();
     for _ in 0..3 {
-        chat.is_silent().await;
+        chat.assert_unavailable().await;
     }
     server.begin();
 
-    chat.recovers().await;
-    chat.is_whole().await;
+    chat.wait_until_recovered().await;
+    chat.assert_no_gaps().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,12 +106,12 @@ async fn store_recovers_after_database_hangs() {
     let mut chat = Chat::open(&server).await;
     server.signal("STOP");
     for _ in 0..3 {
-        chat.is_silent().await;
+        chat.assert_unavailable().await;
     }
     server.signal("CONT");
 
-    chat.recovers().await;
-    chat.is_whole().await;
+    chat.wait_until_recovered().await;
+    chat.assert_no_gaps().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,7 +120,7 @@ async fn database_restart_between_queries_is_transparent() {
     let mut chat = Chat::open(&server).await;
     server.restart();
 
-    assert!(chat.speak(30).await.iter().all(Result::is_ok));
+    assert!(chat.send_many(30).await.iter().all(Result::is_ok));
     chat.store.ping().await.unwrap();
 }
 
@@ -128,11 +128,11 @@ async fn database_restart_between_queries_is_transparent() {
 async fn foreign_row_lock_wait_is_bounded() {
     let Some(server) = Server::start(&[]) else { return };
     let mut chat = Chat::open(&server).await;
-    let (holder, wire) =
+    let (holder, connection) =
         tokio_postgres::connect(&server.url(), tokio_postgres::NoTls).await.unwrap();
-    let wire = tokio::task::spawn(wire);
+    let connection = tokio::task::spawn(connection);
     holder.batch_execute("BEGIN; SELECT 1 FROM conversations FOR UPDATE").await.unwrap();
-    for outcome in chat.speak(3).await {
+    for outcome in chat.send_many(3).await {
         assert!(
             matches!(outcome, Err(StoreError::Unavailable(_) | StoreError::Deadline)),
             "{outcome:?}"
@@ -141,9 +141,9 @@ async fn foreign_row_lock_wait_is_bounded() {
     holder.batch_execute("ROLLBACK").await.unwrap();
 
     assert!(matches!(
-        say(&chat.store, chat.id, words(chat.ann, "x")).await,
+        send(&chat.store, chat.id, text_message(chat.ann, "x")).await,
         AppendOutcome::Stored(_)
     ));
     drop(holder);
-    wire.await.unwrap().unwrap();
+    connection.await.unwrap().unwrap();
 }

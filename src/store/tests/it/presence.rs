@@ -1,10 +1,10 @@
-//! When people were here last: the newest word stays, and words that cross each other do not collide.
+//! Last-seen times: the newest one stays, and crossing writes do not deadlock.
 
 use base::clock::Timestamp;
 use base::ids::UserId;
 use store::{Availability, Store};
 
-use crate::harness::{at, on_both, people};
+use crate::harness::{at, create_users, on_both};
 
 async fn last_seen(store: &Store, user: UserId) -> Option<Timestamp> {
     let statuses = store.statuses(vec![user]).await.unwrap();
@@ -12,11 +12,11 @@ async fn last_seen(store: &Store, user: UserId) -> Option<Timestamp> {
 }
 
 async fn last_seen_only_moves_forward(store: Store) {
-    let [ann, bob] = people(&store).await;
+    let [ann, bob] = create_users(&store).await;
     store.set_status(ann, Availability::Away, "at lunch".into()).await.unwrap();
     assert_eq!(last_seen(&store, ann).await, None);
-    store.last_seen(vec![(ann, at(9)), (bob, at(9)), (UserId::new(), at(9))]).await.unwrap();
-    store.last_seen(vec![(bob, at(12)), (ann, at(3)), (ann, at(5))]).await.unwrap();
+    store.update_last_seen(vec![(ann, at(9)), (bob, at(9)), (UserId::new(), at(9))]).await.unwrap();
+    store.update_last_seen(vec![(bob, at(12)), (ann, at(3)), (ann, at(5))]).await.unwrap();
 
     assert_eq!(
         (last_seen(&store, ann).await, last_seen(&store, bob).await),
@@ -27,7 +27,7 @@ async fn last_seen_only_moves_forward(store: Store) {
 }
 
 async fn concurrent_last_seen_updates_do_not_deadlock(store: Store) {
-    let all: [UserId; 20] = people(&store).await;
+    let all: [UserId; 20] = create_users(&store).await;
     let notes: Vec<_> = (0..8)
         .map(|node| {
             let mut gone: Vec<_> = all.iter().map(|user| (*user, at(node))).collect();
@@ -35,7 +35,7 @@ async fn concurrent_last_seen_updates_do_not_deadlock(store: Store) {
                 gone.reverse();
             }
             let store = store.clone();
-            tokio::spawn(async move { store.last_seen(gone).await })
+            tokio::spawn(async move { store.update_last_seen(gone).await })
         })
         .collect();
     for note in notes {

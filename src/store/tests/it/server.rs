@@ -1,5 +1,5 @@
-//! A PostgreSQL server of a story's own, that may be stopped, killed and started again. The stories
-//! of the whole server use this file too.
+//! A PostgreSQL server for one test, which may be stopped, killed and started again. The
+//! integration tests of the whole server use this file too.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// A server in a directory of its own, on a port of its own.
+/// A server in its own directory, on its own port.
 pub(crate) struct Server {
     binaries: PathBuf,
     scratch: TempDir,
@@ -17,7 +17,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Makes and starts a server, if there is one to be had here.
+    /// Creates and starts a server; `None` if PostgreSQL's programs are not installed.
     pub(crate) fn start(options: &[&str]) -> Option<Self> {
         let Some(binaries) = binaries() else {
             skipped();
@@ -36,7 +36,7 @@ impl Server {
         Some(server)
     }
 
-    /// The directory of its files.
+    /// The server's data directory.
     pub(crate) fn data(&self) -> PathBuf {
         self.scratch.path().join("data")
     }
@@ -45,12 +45,12 @@ impl Server {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// Starts it and waits until it takes connections.
+    /// Starts the server process and waits until it accepts connections.
     pub(crate) fn begin(&mut self) {
         let mut command = self.program("postgres");
         command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string(), "-k"]);
         command.arg(self.scratch.path()).args(["-c", "listen_addresses=127.0.0.1"]);
-        // Else what is shared would stay behind when it is killed.
+        // Other shared memory types would leave segments behind when the server is killed.
         command.args(["-c", "dynamic_shared_memory_type=mmap"]);
         for option in &self.options {
             command.args(["-c", option]);
@@ -68,17 +68,17 @@ impl Server {
         panic!("the server did not start");
     }
 
-    /// Ends it as a crash would.
+    /// Ends the server as a crash would.
     pub(crate) fn kill(&mut self) {
         self.signal("KILL");
         if let Some(mut child) = self.child.take() {
             child.wait().unwrap();
         }
-        // Its lock would keep the next one from starting while the last of its processes go.
+        // Its lock file would keep the next one from starting while its last processes end.
         let _ = std::fs::remove_file(self.data().join("postmaster.pid"));
     }
 
-    /// Ends it as an operator would, in spite of those who are connected.
+    /// Restarts the server as an operator would, in spite of open connections.
     pub(crate) fn restart(&mut self) {
         self.signal_first("INT");
         if let Some(mut child) = self.child.take() {
@@ -87,10 +87,10 @@ impl Server {
         self.begin();
     }
 
-    /// Sends a signal to all its processes.
+    /// Sends a signal to all processes of the server.
     pub(crate) fn signal(&self, name: &str) {
         for id in self.processes() {
-            let _ = Command::new("kill").args([&format!("-{name}"), &id]).output(); // it may be gone
+            let _ = Command::new("kill").args([&format!("-{name}"), &id]).output(); // it may have ended
         }
     }
 
@@ -100,24 +100,25 @@ impl Server {
         }
     }
 
-    /// The first process and its children.
+    /// Process ids of the postmaster and its children.
     fn processes(&self) -> Vec<String> {
         let Ok(file) = std::fs::read_to_string(self.data().join("postmaster.pid")) else {
             return Vec::new();
         };
-        let first = file.lines().next().unwrap().to_owned();
-        let children = Command::new("pgrep").args(["-P", &first]).output().unwrap().stdout;
+        let postmaster = file.lines().next().unwrap().to_owned();
+        let children = Command::new("pgrep").args(["-P", &postmaster]).output().unwrap().stdout;
         let children = String::from_utf8(children).unwrap();
-        std::iter::once(first.as_str()).chain(children.lines()).map(str::to_owned).collect()
+        std::iter::once(postmaster.as_str()).chain(children.lines()).map(str::to_owned).collect()
     }
 
-    /// One of its programs; PostgreSQL refuses to run as root.
+    /// A command that runs one of the server's programs; PostgreSQL refuses to run as root.
     fn program(&self, name: &str) -> Command {
         let path = self.binaries.join(name);
         if !is_root() {
             return Command::new(path);
         }
-        // Unlike `su` and its kin, this one becomes the program, and so can be waited for.
+        // Unlike `su`, setpriv replaces itself by the program, so that the process can be waited
+        // for.
         let mut command = Command::new("setpriv");
         command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(path);
         command
@@ -132,20 +133,21 @@ impl Drop for Server {
 }
 
 fn binaries() -> Option<PathBuf> {
-    let there = |path: &Path| path.join("initdb").is_file() && path.join("postgres").is_file();
-    let told = std::env::var_os("SECUREVOX_TEST_POSTGRES_BIN").map(PathBuf::from);
+    let has_programs =
+        |path: &Path| path.join("initdb").is_file() && path.join("postgres").is_file();
+    let configured = std::env::var_os("SECUREVOX_TEST_POSTGRES_BIN").map(PathBuf::from);
     let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
     let debian = debian.filter_map(Result::ok).map(|entry| entry.path().join("bin"));
-    told.into_iter().chain(debian).find(|path| there(path))
+    configured.into_iter().chain(debian).find(|path| has_programs(path))
 }
 
-/// Says that a story is not told, unless all must be.
-#[expect(clippy::print_stdout, reason = "a story that is not told must not look as if it were")]
+/// Reports a test as skipped; panics if `SECUREVOX_TEST_ALL` is set.
+#[expect(clippy::print_stdout, reason = "a skipped test must not look as if it had passed")]
 fn skipped() {
-    let why = "SECUREVOX_TEST_POSTGRES_BIN names no directory with PostgreSQL's programs";
+    let reason = "SECUREVOX_TEST_POSTGRES_BIN names no directory with PostgreSQL's programs";
     let all = std::env::var_os("SECUREVOX_TEST_ALL").is_some();
-    assert!(!all, "{why}, and SECUREVOX_TEST_ALL is set");
-    println!("ignored: {why}");
+    assert!(!all, "{reason}, and SECUREVOX_TEST_ALL is set");
+    println!("ignored: {reason}");
 }
 
 fn is_root() -> bool {
@@ -154,12 +156,12 @@ fn is_root() -> bool {
 
 pub(crate) fn run(command: &mut Command) {
     let output = command.output().unwrap();
-    let words = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {words}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {stderr}");
 }
 
-/// How long something takes.
-pub(crate) async fn timed<T>(deed: impl Future<Output = T>) -> (T, Duration) {
+/// The result of a future and how long it took.
+pub(crate) async fn timed<T>(operation: impl Future<Output = T>) -> (T, Duration) {
     let start = Instant::now();
-    (deed.await, start.elapsed())
+    (operation.await, start.elapsed())
 }

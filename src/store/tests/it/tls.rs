@@ -1,4 +1,4 @@
-//! What a URL says about TLS holds.
+//! The TLS settings of a URL are enforced.
 
 use std::process::Command;
 
@@ -7,11 +7,11 @@ use store::{Store, StoreConfig, StoreError};
 use crate::harness::{Scratch, skip};
 use crate::server::{Server, run};
 
-/// A root, and a certificate of `localhost` (not of 127.0.0.1) that leads to it.
+/// A root certificate, and one for `localhost` (not 127.0.0.1) that chains to it.
 fn certificates() -> Option<Scratch> {
     let scratch = Scratch::new();
     if Command::new("openssl").arg("version").output().is_err() {
-        skip("there is no openssl to make certificates with");
+        skip("openssl is not installed");
         return None;
     }
     let script = "cd \"$1\" && umask 022 &&
@@ -28,7 +28,8 @@ fn certificates() -> Option<Scratch> {
     Some(scratch)
 }
 
-/// PostgreSQL takes a key only from a file that is its own or root's, and closed to others.
+/// PostgreSQL accepts a private key file only if it belongs to itself or root and is closed to
+/// others.
 fn chown(scratch: &Scratch) {
     let script = "chmod 755 \"$1\" && chmod 600 \"$1/server.key\" &&
         if [ \"$(id -u)\" = 0 ]; then chown postgres \"$1/server.key\"; fi";
@@ -54,7 +55,7 @@ async fn sslmode_determines_certificate_verification() {
         ["ssl=on".to_owned(), format!("ssl_cert_file={cert}"), format!("ssl_key_file={key}")];
     let options: Vec<_> = options.iter().map(String::as_str).collect();
     let Some(server) = Server::start(&options) else { return };
-    // From here on only TLS is let in.
+    // From here on only TLS connections are accepted.
     let rules = "hostssl all all all trust\nhostnossl all all all reject\n";
     std::fs::write(server.data().join("pg_hba.conf"), rules).unwrap();
     server.signal("HUP");

@@ -1,4 +1,4 @@
-//! Opening, the audit log, and throwing away what is over.
+//! Opening the store, the audit log, and housekeeping.
 
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use base::ids::AuditId;
 use store::{AuditFilter, PurgeCounts, Store, StoreConfig, StoreError};
 
 use crate::harness::{
-    Scratch, T0, at, audit, device, group, hash, on_both, people, refresh, say, somebody, words,
+    Scratch, T0, at, audit, create_user, create_users, device, group, hash, on_both, refresh, send,
+    text_message,
 };
 
 async fn open_store_responds_to_ping(store: Store) {
@@ -17,10 +18,10 @@ async fn open_store_responds_to_ping(store: Store) {
 }
 
 async fn audit_log_is_paged_newest_first(store: Store) {
-    let ann = somebody(&store, "Ann").await;
+    let ann = create_user(&store, "Ann").await;
     for n in 0..5 {
         let entry = store::NewAudit { actor: Some(ann.id), ..audit(&format!("deed.{n}")) };
-        store.audit(entry, at(n)).await.unwrap();
+        store.record_audit(entry, at(n)).await.unwrap();
     }
     let first = store.audit_page(AuditFilter::default(), None, 2).await.unwrap();
     let rest = store.audit_page(AuditFilter::default(), Some(first[1].id), 3).await.unwrap();
@@ -44,14 +45,15 @@ async fn audit_log_is_paged_newest_first(store: Store) {
 }
 
 async fn purge_removes_only_expired_rows(store: Store) {
-    let [ann, bob] = people(&store).await;
+    let [ann, bob] = create_users(&store).await;
     for (n, expires) in [(1, 100), (2, 200)] {
-        let opened = store.open_device(device(ann), refresh(n, at(expires)), audit("x"), T0).await;
+        let opened =
+            store.create_device(device(ann), refresh(n, at(expires)), audit("x"), T0).await;
         opened.unwrap();
     }
-    store.put_setup_link(hash(9), at(100), T0).await.unwrap();
+    store.create_setup_link(hash(9), at(100), T0).await.unwrap();
     let id = group(&store, &[ann, bob]).await;
-    say(&store, id, words(ann, "at 1 s")).await;
+    send(&store, id, text_message(ann, "at 1 s")).await;
     let hour = Duration::from_secs(3600);
     assert_eq!(store.purge(at(99), hour, None).await.unwrap().unwrap(), PurgeCounts::default());
     let purged = store.purge(at(100), Duration::from_secs(99), None).await.unwrap().unwrap();
@@ -98,7 +100,7 @@ async fn opening_store_applies_pending_migrations() {
 async fn stored_data_survives_restart() {
     let scratch = Scratch::new();
     let store = Store::open(scratch.config()).await.unwrap();
-    let ann = somebody(&store, "Ann").await;
+    let ann = create_user(&store, "Ann").await;
     drop(store);
 
     let store = Store::open(scratch.config()).await.unwrap();
@@ -108,13 +110,13 @@ async fn stored_data_survives_restart() {
 #[tokio::test]
 async fn invalid_or_unreachable_database_url_is_rejected() {
     for url in ["", "mysql://x", "sqlite:", "sqlite::memory:", "/tmp/x.db"] {
-        let refused = Store::open(StoreConfig::new(url)).await.err().unwrap();
-        assert!(matches!(refused, StoreError::Internal(_)), "{url}: {refused}");
+        let error = Store::open(StoreConfig::new(url)).await.err().unwrap();
+        assert!(matches!(error, StoreError::Internal(_)), "{url}: {error}");
     }
-    let refused = Store::open(StoreConfig::new("postgres://x@127.0.0.1:1/x")).await.err().unwrap();
-    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
-    let refused = Store::open(StoreConfig::new("sqlite:/nowhere/at/all.db")).await.err().unwrap();
-    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
+    let error = Store::open(StoreConfig::new("postgres://x@127.0.0.1:1/x")).await.err().unwrap();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
+    let error = Store::open(StoreConfig::new("sqlite:/nowhere/at/all.db")).await.err().unwrap();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
 }
 
 #[test]
