@@ -62,10 +62,10 @@ pub(super) fn check(c: &Config) -> Result<(), String> {
     require(c.auth.refresh_token_idle_days > 0, "auth.refresh_token_idle_days must be at least 1")?;
     require(c.auth.password_hash_threads > 0, "auth.password_hash_threads must be at least 1")?;
     require(
-        c.auth.hash_memory_kib >= 8 * c.auth.hash_lanes && c.auth.hash_lanes > 0,
-        "auth.hash_memory_kib must be at least 8 for each of auth.hash_lanes",
+        c.auth.argon2_memory_kib >= 8 * c.auth.argon2_parallelism && c.auth.argon2_parallelism > 0,
+        "auth.argon2_memory_kib must be at least 8 for each of auth.argon2_parallelism",
     )?;
-    require(c.auth.hash_passes > 0, "auth.hash_passes must be at least 1")?;
+    require(c.auth.argon2_iterations > 0, "auth.argon2_iterations must be at least 1")?;
     require(
         c.auth.password_reset_ttl_hours > 0 && c.auth.export_ttl_hours > 0,
         "auth.password_reset_ttl_hours and auth.export_ttl_hours must be at least 1",

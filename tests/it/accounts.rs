@@ -73,7 +73,7 @@ async fn invalid_registration_returns_specific_problem_code(backend: Backend) {
 
 async fn sign_in_does_not_reveal_whether_phone_is_registered(backend: Backend) {
     // Real work for the hash, so that its absence would show.
-    let settings = [("AUTH__HASH_MEMORY_KIB", "19456"), ("AUTH__HASH_PASSES", "2")];
+    let settings = [("AUTH__ARGON2_MEMORY_KIB", "19456"), ("AUTH__ARGON2_ITERATIONS", "2")];
     let world = World::with(backend, &settings).await;
     let alice = world.person("Alice").await;
     let stranger = world.stranger();
