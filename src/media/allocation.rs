@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::api::{LayerLimit, SimulcastLayer, TrackSource};
 
+/// All layers, lowest first.
 const LAYERS: [SimulcastLayer; 3] =
     [SimulcastLayer::Low, SimulcastLayer::Medium, SimulcastLayer::High];
 /// Hysteresis: a layer that is not sent yet is added only if it fits into this share of the budget, and a layer
@@ -14,6 +15,7 @@ const BUDGET_RATIO: f64 = 0.9;
 /// An upgrade requires that the budget has sufficed for this time. The time doubles, up to
 /// [`MAX_LAYER_DWELL`], when an upgrade is soon followed by a downgrade.
 const MIN_LAYER_DWELL: Duration = Duration::from_millis(1_000);
+/// Upper bound of the doubled dwell time.
 const MAX_LAYER_DWELL: Duration = Duration::from_secs(16);
 /// A downgrade within this time after an upgrade makes the next upgrade wait longer.
 const DOWNGRADE_PENALTY_PERIOD: Duration = Duration::from_secs(10);
@@ -77,10 +79,10 @@ pub(crate) fn needed_bps(demands: &[TrackDemand], chosen: &[Option<SimulcastLaye
         available.map(|layer| demand.bps(layer)).max().unwrap_or(0)
     };
     let costs: u64 = demands.iter().map(cost).sum();
-    let is_whole = |(demand, chosen): (&TrackDemand, &Option<SimulcastLayer>)| {
+    let is_satisfied = |(demand, chosen): (&TrackDemand, &Option<SimulcastLayer>)| {
         demand.is_audio() || *chosen == demand.highest()
     };
-    let has_all = demands.iter().zip(chosen).all(is_whole);
+    let has_all = demands.iter().zip(chosen).all(is_satisfied);
     if has_all { costs } else { (costs as f64 / BUDGET_RATIO).ceil() as u64 }
 }
 
@@ -109,10 +111,10 @@ impl Default for BitrateAllocator {
 }
 
 impl BitrateAllocator {
-    /// Writes the layer to send of each track, in the order of `demands`; `None` means paused. Audio is always
-    /// sent. Then each video gets its lowest layer, and only then higher ones, as far as the budget lasts;
+    /// Writes the layer to send of each track, in the order of `demands`; `None` means paused. `budget` is in bits
+    /// per second. Audio is always sent. Then each video gets its lowest layer, and only then higher ones, as far as the budget lasts;
     /// what does not fit is paused. The sum exceeds the budget only
-    /// - for layers that are already sent, or lower ones, while the budget is at least 90 % of it,
+    /// - for layers that are already sent, or their lowest layers, while the budget is at least 90 % of it,
     /// - for audio,
     /// - by at most 50 kbit/s, for the lowest layer of the most important video.
     pub(crate) fn allocate(
@@ -145,17 +147,17 @@ impl BitrateAllocator {
         demands: &[TrackDemand],
         layers: &mut Vec<Option<SimulcastLayer>>,
     ) {
-        let kept_within = budget as f64 / BUDGET_RATIO;
-        let fallen_within = budget as f64 * BUDGET_RATIO;
-        let raised_within = sustained as f64 * BUDGET_RATIO;
+        let keep_limit_bps = budget as f64 / BUDGET_RATIO;
+        let downgrade_limit_bps = budget as f64 * BUDGET_RATIO;
+        let upgrade_limit_bps = sustained as f64 * BUDGET_RATIO;
         let mut pass = AllocationPass {
             demands,
             chosen: layers,
             spent_bps: 0,
             budget,
-            keep_limit_bps: kept_within,
-            downgrade_limit_bps: fallen_within,
-            upgrade_limit_bps: raised_within,
+            keep_limit_bps,
+            downgrade_limit_bps,
+            upgrade_limit_bps,
         };
         pass.allocate_audio();
         self.video_order.clear();
@@ -183,7 +185,8 @@ impl BitrateAllocator {
         let has_upgrade = videos().any(|(demand, chosen)| {
             demand.current_layer.is_some() && *chosen > demand.current_layer
         });
-        let elapsed = self.last_upgrade.map(|raised| now.saturating_duration_since(raised));
+        let elapsed =
+            self.last_upgrade.map(|upgraded_at| now.saturating_duration_since(upgraded_at));
         if has_downgrade && elapsed.is_some_and(|elapsed| elapsed < DOWNGRADE_PENALTY_PERIOD) {
             self.dwell = (self.dwell * 2).min(MAX_LAYER_DWELL);
             self.last_upgrade = None;

@@ -94,7 +94,7 @@ impl PeerTransport {
     pub(crate) fn new(
         now: Instant,
         local_credentials: IceCredentials,
-        identity: Arc<DtlsCertificate>,
+        certificate: Arc<DtlsCertificate>,
         offer: &crate::sdp::RemoteOffer,
     ) -> Self {
         Self {
@@ -102,7 +102,7 @@ impl PeerTransport {
             previous_credentials: None,
             remote_credentials: (offer.ufrag.clone(), offer.password.clone()),
             session_id: offer.session_id,
-            dtls: DtlsAssociation::new(identity, &offer.fingerprint),
+            dtls: DtlsAssociation::new(certificate, &offer.fingerprint),
             srtp: None,
             handshake_started: None,
             selected_path: None,
@@ -114,18 +114,18 @@ impl PeerTransport {
         }
     }
 
-    /// Answers a binding request; `None` if its message integrity is invalid.
+    /// Answers a binding request; `None` if it is not authentic.
     pub(crate) fn handle_binding_request(
         &mut self,
         now: Instant,
         path: NetworkPath,
         datagram: &[u8],
-        identity: &DtlsCertificate,
+        certificate: &DtlsCertificate,
     ) -> Option<BindingCheckOutcome> {
-        let crypto = identity.provider().crypto();
+        let crypto = certificate.provider().crypto();
         let response =
             |credentials| ice::binding_response(datagram, credentials, path.remote, crypto);
-        let (current, response) = match response(&self.local_credentials) {
+        let (is_current, response) = match response(&self.local_credentials) {
             Some(response) => (true, response),
             None => (false, response(self.previous_credentials.as_ref()?)?),
         };
@@ -150,8 +150,8 @@ impl PeerTransport {
         }
         // After an ICE restart the first check with the new credentials ends the old generation. Until then
         // the old path stays selected, whatever the client still sends with the old credentials.
-        let restarted = current && self.previous_credentials.take().is_some();
-        if current && (response.is_nominated || restarted) || self.selected_path.is_none() {
+        let is_restart = is_current && self.previous_credentials.take().is_some();
+        if is_current && (response.is_nominated || is_restart) || self.selected_path.is_none() {
             self.selected_path = Some(path);
         }
         Some(outcome)
@@ -208,7 +208,7 @@ impl PeerTransport {
         let header = rtp::header_length(datagram).map_err(|_| DropReason::Malformed)?;
         let sequence = u16::from_be_bytes([datagram[2], datagram[3]]);
         let ssrc = u32::from_be_bytes([datagram[8], datagram[9], datagram[10], datagram[11]]);
-        let keys = self.srtp.as_mut().ok_or(DropReason::Unauthenticated)?;
+        let srtp = self.srtp.as_mut().ok_or(DropReason::Unauthenticated)?;
         let ssrc_index = self.ssrcs.find(ssrc);
         let window = ssrc_index.and_then(|at| self.ssrcs.get_mut(at)).map(|source| &source.window);
         let index = window.map_or(u64::from(sequence), |window| window.extend(sequence));
@@ -216,7 +216,7 @@ impl PeerTransport {
             return Err(DropReason::Replayed);
         }
         let length =
-            keys.inbound.decrypt_rtp(datagram, header, index).ok_or(DropReason::Unauthenticated)?;
+            srtp.inbound.decrypt_rtp(datagram, header, index).ok_or(DropReason::Unauthenticated)?;
         let at = ssrc_index.unwrap_or_else(|| self.ssrcs.add(ssrc));
         if let Some(source) = self.ssrcs.get_mut(at) {
             source.window.insert(index);
@@ -226,10 +226,10 @@ impl PeerTransport {
 
     /// Authenticates and decrypts a compound RTCP packet; returns its length in bytes.
     pub(crate) fn open_rtcp(&mut self, datagram: &mut [u8]) -> Result<usize, DropReason> {
-        let keys = self.srtp.as_mut().ok_or(DropReason::Unauthenticated)?;
+        let srtp = self.srtp.as_mut().ok_or(DropReason::Unauthenticated)?;
         let ssrc = crate::rtcp::u32_at(datagram, 4).ok_or(DropReason::Malformed)?;
         let (length, index) =
-            keys.inbound.decrypt_rtcp(datagram).ok_or(DropReason::Unauthenticated)?;
+            srtp.inbound.decrypt_rtcp(datagram).ok_or(DropReason::Unauthenticated)?;
         let index = u64::from(index);
         let at =
             self.rtcp_senders.iter().position(|(known, _)| *known == ssrc).unwrap_or_else(|| {
@@ -249,10 +249,12 @@ impl PeerTransport {
 
     /// Encrypts a compound RTCP packet into `out`; false if the client is not reachable yet.
     pub(crate) fn send_rtcp(&mut self, compound: &[u8], out: &mut TransmitBuffer) -> bool {
-        let (Some(keys), Some(to)) = (self.srtp.as_mut(), self.selected_path) else { return false };
+        let (Some(srtp), Some(path)) = (self.srtp.as_mut(), self.selected_path) else {
+            return false;
+        };
         let space = out.space(compound.len() + MAX_OVERHEAD_BYTES);
         space[..compound.len()].copy_from_slice(compound);
-        let encrypted = keys.outbound.encrypt_rtcp(space, compound.len());
-        encrypted.map(|length| out.commit(to, length)).is_some()
+        let encrypted = srtp.outbound.encrypt_rtcp(space, compound.len());
+        encrypted.map(|length| out.commit(path, length)).is_some()
     }
 }

@@ -12,8 +12,10 @@ use rtc_stun::message::{BINDING_ERROR, BINDING_REQUEST, BINDING_SUCCESS, Message
 use rtc_stun::xoraddr::XorMappedAddress;
 use std::net::SocketAddr;
 
+/// Length of a STUN header and its magic cookie (RFC 8489 §5).
 const STUN_HEADER_BYTES: usize = 20;
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+/// Attribute type of USERNAME.
 const ATTR_USERNAME: u16 = 0x0006;
 /// Hexadecimal digits of a number in a user name fragment.
 const UFRAG_NUMBER_DIGITS: usize = 8;
@@ -41,8 +43,8 @@ impl IceCredentials {
             provider.random().fill(&mut bytes)?;
             Ok(bytes.iter().map(|byte| char::from(ICE_CHARS[usize::from(byte & 63)])).collect())
         };
-        let fragment = format!("{room:08x}{participant:08x}{}", token(6)?);
-        Ok(Self { ufrag: fragment, password: token(24)? })
+        let ufrag = format!("{room:08x}{participant:08x}{}", token(6)?);
+        Ok(Self { ufrag, password: token(24)? })
     }
 }
 
@@ -64,8 +66,8 @@ fn local_ufrag(datagram: &[u8]) -> Option<&[u8]> {
     None
 }
 
-fn hex_number(fragment: &[u8], at: usize) -> Option<u32> {
-    let digits = std::str::from_utf8(fragment.get(at..at + UFRAG_NUMBER_DIGITS)?).ok()?;
+fn hex_number(ufrag: &[u8], offset: usize) -> Option<u32> {
+    let digits = std::str::from_utf8(ufrag.get(offset..offset + UFRAG_NUMBER_DIGITS)?).ok()?;
     u32::from_str_radix(digits, 16).ok()
 }
 

@@ -15,6 +15,7 @@ const MAX_NACK_AGE: Duration = Duration::from_millis(1_500);
 /// Maximum number of missing packets; a larger gap is skipped and not repaired.
 const MAX_OUTSTANDING_NACKS: usize = 256;
 
+/// A gap of one packet and its requests.
 #[derive(Clone, Copy, Debug)]
 struct MissingPacket {
     index: u64,
@@ -175,11 +176,11 @@ mod tests {
         let (epoch, mut tracker) = (start(), NackTracker::default());
         tracker.on_packet(epoch, 1);
         tracker.on_packet(epoch, 3);
-        let mut asked = 0;
+        let mut requested = 0;
         for step in 0..200 {
-            asked += due(&mut tracker, epoch + ms(step * 10)).len();
+            requested += due(&mut tracker, epoch + ms(step * 10)).len();
         }
-        assert_eq!((asked, tracker.take_abandoned(), tracker.next_due()), (10, 1, None));
+        assert_eq!((requested, tracker.take_abandoned(), tracker.next_due()), (10, 1, None));
 
         let mut tracker = NackTracker::default();
         tracker.on_packet(epoch, 1);

@@ -1,6 +1,6 @@
 //! RTP munger: merges the packets of several streams (simulcast layers) into one stream for a subscriber.
 //! Sequence numbers have no gaps of the server's making, timestamps only grow, and a sequence number can be
-//! mapped back to the packet it stands for. Like LiveKit's `RTPMunger`.
+//! mapped back to the packet it stands for. Like `RTPMunger` of `LiveKit`.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -67,7 +67,7 @@ pub(crate) struct RtpMunger {
 }
 
 impl RtpMunger {
-    /// A stream that starts with the sequence number `start` and has `clock_rate` timestamp ticks per
+    /// A stream that starts with the sequence number `start_sequence` and has `clock_rate` timestamp ticks per
     /// second.
     pub(crate) fn new(clock_rate: u32, start_sequence: u16) -> Self {
         Self { clock_rate, spans: VecDeque::new(), newest: None, start_sequence, report: None }

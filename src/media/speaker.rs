@@ -36,6 +36,7 @@ pub(crate) struct ActiveSpeakerDetector {
     scratch: Vec<ParticipantId>,
 }
 
+/// Averaged audio levels of one participant.
 #[derive(Clone, Copy, Debug)]
 struct VoiceLevel {
     participant: ParticipantId,
@@ -170,6 +171,7 @@ pub(crate) struct DtxGate {
 }
 
 impl DtxGate {
+    /// Number of silent packets in a row that are forwarded.
     const FORWARDED_SILENT_PACKETS: u8 = 6;
 
     /// Whether to forward a packet of this level; packets without a level are always forwarded.

@@ -9,9 +9,10 @@ use crate::rtp_munger::SenderReportTiming;
 
 /// A layer without packets for this time is inactive.
 const LAYER_INACTIVE_AFTER: Duration = Duration::from_millis(1_500);
-/// A layer has stalled when it had no packet for this time and lower layers completed this many frames
-/// meanwhile.
+/// A layer has stalled when it had no packet for this time while lower layers completed [`STALL_FRAMES`]
+/// frames.
 const STALL_TIMEOUT: Duration = Duration::from_millis(250);
+/// Number of frames that lower layers must complete during a stall.
 const STALL_FRAMES: u8 = 3;
 /// A layer recovers from a stall after it has delivered packets without interruption for this time.
 const STALL_RECOVERY: Duration = Duration::from_secs(1);

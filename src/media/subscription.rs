@@ -120,7 +120,9 @@ impl DownTrack {
         let current =
             self.current_stream(track).filter(|current| self.target_stream < Some(*current));
         let stream = current.and_then(|current| track.streams.get(current));
-        if stream.is_some_and(|it| it.meter.bitrate(now) as f64 * EXCESS_RATIO > budget as f64) {
+        if stream
+            .is_some_and(|current| current.meter.bitrate(now) as f64 * EXCESS_RATIO > budget as f64)
+        {
             self.awaits_key_frame = true;
         }
     }
@@ -155,7 +157,7 @@ impl DownTrack {
         }
     }
 
-    /// Whether a packet may be retransmitted now: not twice within `pause`.
+    /// Whether a packet may be retransmitted now: not twice within `min_interval`.
     pub(crate) fn may_retransmit(
         &mut self,
         now: Instant,

@@ -47,6 +47,7 @@ pub(super) struct AimdRateControl {
 }
 
 impl AimdRateControl {
+    /// Starts with the given rate in bits per second.
     pub(super) fn new(now: Instant, bps: f64) -> Self {
         Self {
             bps,
@@ -57,6 +58,7 @@ impl AimdRateControl {
         }
     }
 
+    /// The current rate in bits per second.
     pub(super) fn bps(&self) -> f64 {
         self.bps
     }

@@ -8,6 +8,7 @@ use super::{BandwidthEstimator, ProbeCluster};
 use crate::twcc::{TwccReceiver, TwccSender};
 use crate::virtual_time::{ms, start};
 
+/// Size of video, probe and audio packets.
 const PACKET_BYTES: usize = 1_200;
 const AUDIO_PACKET_BYTES: usize = 120;
 /// Header and SSRCs of a feedback packet, in bytes.
@@ -35,6 +36,7 @@ pub(super) struct LinkModel {
     pub(super) frame_ms: u64,
 }
 
+/// A fast link without loss and jitter.
 pub(super) const DEFAULT_LINK: LinkModel = LinkModel {
     bits_per_second: 10e6,
     loss_ratio: 0.0,
@@ -70,6 +72,7 @@ pub(super) struct Link {
 }
 
 impl Link {
+    /// An idle link; the estimate starts with `first_bps`.
     pub(super) fn new(first_bps: u64) -> Self {
         let epoch = start();
         Self {

@@ -55,6 +55,7 @@ pub(super) struct LossController {
 }
 
 impl LossController {
+    /// A controller that has seen no packets.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             inherent_loss: 0.0,

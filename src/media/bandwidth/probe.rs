@@ -67,6 +67,7 @@ pub(super) struct ProbeController {
 }
 
 impl ProbeController {
+    /// A controller that may probe at once.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             in_flight: None,

@@ -12,12 +12,15 @@ const WINDOW_GROUPS: usize = 20;
 const DELAY_SMOOTHING: f64 = 0.9;
 /// The slope is multiplied by the number of deltas seen, at most this many, and by the gain.
 const MAX_DELTAS: u32 = 60;
+/// Gain of the slope before it is compared with the threshold.
 const TREND_GAIN: f64 = 4.0;
 /// Adaptation speed of the threshold when the trend is above it, per ms.
 const THRESHOLD_GAIN_UP: f64 = 0.0087;
 /// Adaptation speed of the threshold when the trend is below it, per ms.
 const THRESHOLD_GAIN_DOWN: f64 = 0.039;
+/// Threshold before the first adaptation.
 const INITIAL_THRESHOLD_MS: f64 = 12.5;
+/// Bounds of the adaptive threshold.
 const MIN_THRESHOLD_MS: f64 = 6.0;
 const MAX_THRESHOLD_MS: f64 = 600.0;
 /// A trend further above the threshold than this is an outlier and does not move it.
@@ -54,6 +57,7 @@ pub(super) struct TrendlineEstimator {
 }
 
 impl TrendlineEstimator {
+    /// An estimator without samples.
     pub(super) fn new() -> Self {
         Self {
             delta_count: 0,
@@ -70,10 +74,12 @@ impl TrendlineEstimator {
         }
     }
 
+    /// The state detected by the last update.
     pub(super) fn usage(&self) -> BandwidthUsage {
         self.usage
     }
 
+    /// Adds a delta between packet groups and updates the state.
     pub(super) fn update(&mut self, delta: DelayDelta) {
         let first = *self.first_arrival.get_or_insert(delta.arrival);
         self.delta_count = (self.delta_count + 1).min(MAX_DELTAS);

@@ -1,8 +1,10 @@
 //! AV1 in RTP ("RTP Payload Format For AV1", version 1.0, §4.4): parses the aggregation header.
 
+/// Fields of the aggregation header: Z, W and N.
 const CONTINUES_OBU: u8 = 0x80;
 const OBU_COUNT: u8 = 0x30;
 const NEW_CODED_VIDEO_SEQUENCE: u8 = 0x08;
+/// OBU type of a sequence header.
 const OBU_SEQUENCE_HEADER: u8 = 1;
 
 /// Whether a packet starts a coded video sequence: the N bit is set, or its first OBU is a sequence header.

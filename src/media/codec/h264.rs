@@ -1,9 +1,11 @@
 //! H.264 in RTP (RFC 6184 §5): finds sequence parameter sets and IDR slices.
 
+/// NAL unit types (RFC 6184 §5.2).
 const IDR_SLICE: u8 = 5;
 const SPS: u8 = 7;
 const STAP_A: u8 = 24;
 const FU_A: u8 = 28;
+/// The S bit of the FU header: the first fragment.
 const FU_START: u8 = 0x80;
 
 /// Whether a packet contains a sequence parameter set, which precedes the first picture of a sequence, or the

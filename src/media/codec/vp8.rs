@@ -1,14 +1,17 @@
 //! VP8 in RTP (RFC 7741 §4.2): parses the payload descriptor, and rewrites its counters so that they stay
-//! continuous for a subscriber that is switched between layers (like LiveKit's VP8 munger).
+//! continuous for a subscriber that is switched between layers (like the VP8 munger of `LiveKit`).
 
 use std::collections::VecDeque;
 
+/// Bits of the first byte of the payload descriptor: X and S.
 const EXTENSION: u8 = 0x80;
 const START_OF_PARTITION: u8 = 0x10;
+/// Bits of the extension byte: I, L, T and K.
 const HAS_PICTURE_ID: u8 = 0x80;
 const HAS_TL0PICIDX: u8 = 0x40;
 const HAS_TEMPORAL_ID: u8 = 0x20;
 const HAS_KEYIDX: u8 = 0x10;
+/// The M bit: the picture id has 15 bits.
 const FIFTEEN_BITS: u8 = 0x80;
 
 /// The payload descriptor of one packet.
@@ -139,7 +142,7 @@ struct PictureIdSpan {
 /// Number of spans remembered for retransmissions, one per switch of the stream.
 const MAX_SPANS: usize = 32;
 
-/// Keeps PictureID and TL0PICIDX of a subscriber's stream continuous across switches of the published stream.
+/// Keeps `PictureID` and TL0PICIDX of a subscriber's stream continuous across switches of the published stream.
 /// Packets without a picture id stay unchanged.
 #[derive(Debug, Default)]
 pub(crate) struct Vp8Munger {

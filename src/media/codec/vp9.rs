@@ -1,5 +1,6 @@
 //! VP9 in RTP (RFC 9628 §4.2): parses the payload descriptor.
 
+/// Bits of the first byte of the payload descriptor: I, P, L and B.
 const HAS_PICTURE_ID: u8 = 0x80;
 const INTER_PREDICTED: u8 = 0x40;
 const HAS_LAYER_INDICES: u8 = 0x20;

@@ -28,7 +28,7 @@ const RETRANSMIT_INTERVAL: Duration = Duration::from_millis(100);
 const RECORD_HEADER_BYTES: usize = 13;
 /// Content type of handshake records.
 const HANDSHAKE_RECORD: u8 = 22;
-/// Handshake message type of HelloVerifyRequest.
+/// Handshake message type of `HelloVerifyRequest`.
 const HELLO_VERIFY_REQUEST: u8 = 3;
 
 /// Result of a datagram.

@@ -71,6 +71,7 @@ impl DtlsCertificate {
         &self.fingerprint
     }
 
+    /// The crypto provider of this certificate.
     pub(crate) fn provider(&self) -> &dyn RTCCryptoProvider {
         &*self.provider
     }

@@ -18,6 +18,7 @@ const LAYER_START_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long an unavailable layer is not expected: a browser that was briefly short of CPU or network has
 /// recovered by then. Doubles with each failed attempt up to the maximum.
 const MIN_LAYER_RETRY_BACKOFF: Duration = Duration::from_secs(5);
+/// Upper bound of the doubled backoff.
 const MAX_LAYER_RETRY_BACKOFF: Duration = Duration::from_secs(40);
 /// When an upgrade is due soon, bitrates are reallocated again after this time.
 const REALLOCATION_DELAY: Duration = Duration::from_millis(250);

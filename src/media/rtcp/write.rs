@@ -28,6 +28,7 @@ impl ReportBlock {
     /// Size of a report block in bytes.
     pub(super) const LENGTH_BYTES: usize = 24;
 
+    /// Parses a report block; `None` if it is truncated.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let word = |at| super::u32_at(bytes, at);
         let lost = word(4)?;

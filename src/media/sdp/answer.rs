@@ -52,7 +52,7 @@ pub(crate) struct AnswerBuilder<'a> {
 }
 
 impl AnswerBuilder<'_> {
-    /// Writes the answer; `replies` correspond to the sections of the offer.
+    /// Writes the answer; `sections` correspond to the sections of the offer.
     pub(crate) fn write(&self, offer: &RemoteOffer, sections: &[AnswerSection<'_>]) -> String {
         let mut text = String::with_capacity(512 + 700 * sections.len());
         let _ = write!(

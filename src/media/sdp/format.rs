@@ -138,6 +138,7 @@ enum ExtensionDirection {
     ReceiveOnly,
 }
 
+/// URIs of the supported header extensions, in the order of the fields of [`ExtensionIds`].
 const EXTENSION_URIS: [&str; 6] = [
     "urn:ietf:params:rtp-hdrext:sdes:mid",
     "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",

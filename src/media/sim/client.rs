@@ -151,7 +151,7 @@ impl Client {
     }
 
     pub(crate) fn on_answer(&mut self, now: Instant, sections: &[OfferSection], answer: &str) {
-        let get = |key: &str| answer.lines().find_map(|section| section.strip_prefix(key)).unwrap();
+        let get = |key: &str| answer.lines().find_map(|line| line.strip_prefix(key)).unwrap();
         let remote_ice = (get("a=ice-ufrag:").to_owned(), get("a=ice-pwd:").to_owned());
         if remote_ice != self.remote_ice {
             self.remote_ice = remote_ice;
@@ -217,8 +217,8 @@ impl Client {
             0..=3 => self.check_responses += 1,
             20..=63 => {
                 let dtls = self.dtls.as_mut();
-                if let Some(keys) = dtls.and_then(|it| it.receive(now, datagram)) {
-                    self.srtp = Some(keys);
+                if let Some(contexts) = dtls.and_then(|dtls| dtls.receive(now, datagram)) {
+                    self.srtp = Some(contexts);
                 }
             }
             _ if (192..=223).contains(&datagram[1]) => self.receive_rtcp(now, datagram),

@@ -7,9 +7,12 @@ use rtc_crypto::{
 
 use super::{MASTER_KEY_BYTES, SrtpProfile};
 
+/// Length of the longest session salt.
 const MASTER_SALT_BYTES: usize = 14;
+/// Length of a full HMAC-SHA1 tag and of its key.
 const SHA1_BYTES: usize = 20;
 
+/// The keyed cipher of a protection profile.
 enum SrtpCipher {
     AesGcm(Box<dyn AeadCipher>),
     AesCounter(Box<dyn StreamCipher>, Box<dyn Mac>),

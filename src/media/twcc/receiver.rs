@@ -75,7 +75,7 @@ impl TwccReceiver {
         self.first_arrival.map(|oldest| oldest + FEEDBACK_INTERVAL)
     }
 
-    /// Appends all pending feedback as complete RTCP packets: from `sender` about `media`, which may be any
+    /// Appends all pending feedback as complete RTCP packets: from `sender_ssrc` about `media_ssrc`, which may be any
     /// stream of the transport.
     pub(crate) fn write(&mut self, sender_ssrc: u32, media_ssrc: u32, out: &mut Vec<u8>) {
         self.first_arrival = None;

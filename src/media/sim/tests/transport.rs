@@ -99,7 +99,7 @@ fn client_without_ice_checks_times_out_and_can_reconnect() {
 }
 
 #[test]
-fn rtcp_bye_closes_and_reoffer_reconnects() {
+fn dtls_close_notify_disconnects_and_reoffer_reconnects() {
     let (mut sim, anna, boris, track) = pair();
     sim.clients[boris].close(sim.now);
     sim.run(ms(10));
