@@ -106,7 +106,8 @@ fn reordering_and_stalls_do_not_trigger_overuse() {
             let mut link = Link::new(1_000_000);
             link.run(60, link_model, wanted, true);
             let min_kbps = *link.estimates_kbps[100..].iter().min().unwrap();
-            let context = format!("{loss} {reorder} {stalls} of {wanted}: at min_kbps {min_kbps}");
+            let context =
+                format!("{loss} {reorder} {stalls} of {wanted}: minimum {min_kbps} kbit/s");
             assert!(
                 link.mean_kbps(10, 60) > wanted / 1_000 && min_kbps > wanted / 1_600,
                 "{context}"

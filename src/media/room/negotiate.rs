@@ -301,9 +301,9 @@ impl SfuRoom {
         let Some(track) = self.tracks.get(track_slot) else { return };
         let retained = mid_slot.down_track.take().filter(|down_track| down_track.track == track.id);
         let mut down_track = retained.unwrap_or_else(|| {
-            let repair_ssrc = format.rtx_payload_type.map(|_| rtx_ssrc);
+            let rtx_ssrc = format.rtx_payload_type.map(|_| rtx_ssrc);
             let (owner, id) = (track.owner.0, track.id.0);
-            let section_to_send = SendSection { ssrc, rtx_ssrc: repair_ssrc, owner, track: id };
+            let section_to_send = SendSection { ssrc, rtx_ssrc, owner, track: id };
             Box::new(DownTrack::new(
                 track,
                 track_slot,

@@ -169,12 +169,12 @@ fn write_format(text: &mut String, format: &PayloadFormat, saves_silence: bool) 
 }
 
 fn write_sent_stream(text: &mut String, stream: SendSection) {
-    let SendSection { ssrc, rtx_ssrc: repair_ssrc, owner, track } = stream;
+    let SendSection { ssrc, rtx_ssrc, owner, track } = stream;
     let _ = write!(text, "a=msid:{owner} {track}\r\n");
-    if let Some(rtx) = repair_ssrc {
+    if let Some(rtx) = rtx_ssrc {
         let _ = write!(text, "a=ssrc-group:FID {ssrc} {rtx}\r\n");
     }
-    for ssrc in [Some(ssrc), repair_ssrc].into_iter().flatten() {
+    for ssrc in [Some(ssrc), rtx_ssrc].into_iter().flatten() {
         let _ =
             write!(text, "a=ssrc:{ssrc} cname:{owner}\r\na=ssrc:{ssrc} msid:{owner} {track}\r\n");
     }
