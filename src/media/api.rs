@@ -1,4 +1,4 @@
-//! What signalling tells a room, and what the room tells signalling.
+//! Types at the boundary between signalling and a room: offers and limits in, events out.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -6,38 +6,38 @@ use std::time::Duration;
 
 use crate::path::TransportProtocol;
 
-/// One who takes part, as the room's owner numbered them; never used again within a room.
+/// A participant, as numbered by the owner of the room; a number is never reused within a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ParticipantId(pub u32);
 
-/// Something that is published, as the room numbered it; never used again within a room.
+/// A published track, as numbered by the room; a number is never reused within a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TrackId(pub u32);
 
-/// Sound or picture.
+/// Kind of media, as the W3C `MediaStreamTrack.kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MediaKind {
-    /// Opus.
+    /// Sound: Opus, optionally with redundancy (RED).
     Audio,
-    /// VP8, VP9, H.264 or AV1.
+    /// Pictures: VP8, VP9, H.264 or AV1.
     Video,
 }
 
-/// What a track shows.
+/// What a published track captures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TrackSource {
-    /// A person's voice.
+    /// The participant's voice.
     Microphone,
-    /// A person's picture.
+    /// The participant's picture.
     Camera,
-    /// A shared screen: sharp rather than smooth, and never paused in favour of a camera.
+    /// A shared screen: sharpness matters more than frame rate, and it is never paused in favour of a camera.
     Screen,
-    /// What the shared screen plays.
+    /// The sound of the shared screen.
     ScreenAudio,
 }
 
 impl TrackSource {
-    /// Whether it is the person, who may be muted, and not what they share.
+    /// Whether it is a microphone or camera, which can be muted, and not something shared.
     pub const fn is_person(self) -> bool {
         matches!(self, Self::Microphone | Self::Camera)
     }
@@ -46,125 +46,125 @@ impl TrackSource {
 /// The layers of simulcast, lowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SimulcastLayer {
-    /// A quarter of the size.
+    /// A quarter of the full width and height.
     Low,
-    /// Half of the size.
+    /// Half of the full width and height.
     Medium,
-    /// All of it; a track without simulcast has only this one.
+    /// Full resolution; a track without simulcast has only this layer.
     High,
 }
 
-/// The most a subscriber wants of a track.
+/// The highest layer of a track that a subscriber wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LayerLimit {
-    /// Nothing: it is not seen.
+    /// Nothing is sent: the track is not displayed.
     Off,
     /// This layer or a lower one.
-    Most(SimulcastLayer),
+    UpTo(SimulcastLayer),
 }
 
-/// An offer of a client (RFC 8829), with what its sections are for.
+/// An SDP offer of a client (RFC 8829) and the purpose of its media sections.
 #[derive(Clone, Debug, Default)]
 pub struct PublishOffer {
-    /// The session description.
+    /// The session description (RFC 8866).
     pub sdp: String,
-    /// By `mid`: what is published. A sending section that is not named here publishes the
-    /// microphone or the camera, by its kind.
+    /// What is published, by `mid`. A sending section that is absent here publishes the microphone or the
+    /// camera, depending on its kind.
     pub publish: BTreeMap<String, TrackSource>,
-    /// By `mid`: which track is received there. A receiving section that is not named here is
-    /// answered inactive.
+    /// Which track is received, by `mid`. A receiving section that is absent here is answered as
+    /// `inactive`.
     pub receive: BTreeMap<String, TrackId>,
 }
 
-/// Why an offer was not answered; nothing has changed then.
+/// Why an offer was rejected; the room is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OfferError {
-    /// It is not a session description, or not one that this server can answer.
-    Unusable(&'static str),
-    /// No such participant.
-    NoSuchParticipant,
-    /// It wants to receive a track that is not there (any more).
-    NoSuchTrack(TrackId),
-    /// It has more sections, or publishes more, than the settings allow.
-    TooMuch,
+    /// It is not a session description, or not one that this server can answer; holds the reason.
+    InvalidDescription(&'static str),
+    /// The participant has not joined the room.
+    ParticipantNotFound,
+    /// It asks to receive a track that is not, or no longer, published.
+    TrackNotFound(TrackId),
+    /// It has more sections, or publishes more tracks, than the settings allow.
+    LimitReached,
 }
 
-/// A published track.
+/// Description of a published track.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrackInfo {
-    /// Its number.
+    /// Unique within the room.
     pub id: TrackId,
-    /// Who publishes it.
+    /// The publishing participant.
     pub owner: ParticipantId,
-    /// Sound or picture.
+    /// Sound or pictures.
     pub kind: MediaKind,
-    /// What it shows.
+    /// What the track captures.
     pub source: TrackSource,
-    /// What can be chosen from, lowest first: more than one with simulcast.
+    /// Available layers, lowest first; more than one only with simulcast.
     pub layers: Vec<SimulcastLayer>,
 }
 
-/// Why somebody's connection is no more.
+/// Why the connection of a participant ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DisconnectReason {
-    /// The client ended it (`close_notify` of DTLS).
+    /// The client closed it (`close_notify` of DTLS).
     Closed,
-    /// No consent check for a while (RFC 7675).
-    Silent,
-    /// The handshake failed: wrong fingerprint, no common cipher, too many records.
-    Handshake,
+    /// No consent check was received for the consent timeout (RFC 7675).
+    ConsentExpired,
+    /// The DTLS handshake failed: wrong fingerprint, no common cipher, too many records.
+    HandshakeFailed,
 }
 
-/// How one participant's media travelled during the last interval.
+/// Transport quality of one participant during the last interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ConnectionQuality {
-    /// Round trip time; zero if not known yet.
+    /// Round trip time; zero if not measured yet.
     pub round_trip: Duration,
-    /// From the client: bits per second.
-    pub up_bitrate: u64,
-    /// To the client: bits per second.
-    pub down_bitrate: u64,
-    /// From the client: share of packets that were lost before any repair, 0 to 1.
+    /// Bitrate received from the client, in bits per second.
+    pub up_bps: u64,
+    /// Bitrate sent to the client, in bits per second.
+    pub down_bps: u64,
+    /// Share of the client's packets that were lost before any repair, 0 to 1.
     pub up_loss: f32,
-    /// To the client, as it reports: 0 to 1.
+    /// Share of packets to the client that were lost, as it reports, 0 to 1.
     pub down_loss: f32,
-    /// From the client: mean deviation of arrival (RFC 3550 §6.4.1).
+    /// Interarrival jitter of the client's packets (RFC 3550 §6.4.1).
     pub up_jitter: Duration,
-    /// To the client, as it reports.
+    /// Interarrival jitter of packets to the client, as it reports.
     pub down_jitter: Duration,
-    /// What its downlink is believed to carry, bits per second; zero if not known.
-    pub estimate: u64,
-    /// How often a stream of pictures to it stood still for more than 500 ms for want of packets.
+    /// Estimated capacity of the client's downlink, in bits per second; zero if not known.
+    pub estimate_bps: u64,
+    /// Number of times a video stream to the client froze for more than 500 ms because packets were missing.
     pub freezes: u32,
 }
 
-/// What a room has to tell.
+/// Something that happened in a room and concerns signalling.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RoomEvent {
-    /// A client's media may flow.
+    /// The participant's transport is established: media can flow.
     Connected(ParticipantId),
-    /// A client's connection is no more; the participant stays until it is told to leave, and may
-    /// offer again.
-    Gone(ParticipantId, DisconnectReason),
-    /// The first packet of this participant's media reached another one, so long after the offer.
+    /// The participant's transport ended; the participant stays in the room until
+    /// [`leave`](crate::SfuRoom::leave) is called, and may offer again.
+    Disconnected(ParticipantId, DisconnectReason),
+    /// The first packet of this participant's media was forwarded, and the time since its offer.
     FirstMedia(ParticipantId, Duration),
-    /// Somebody publishes something. Sent for everything that an offer added.
+    /// A track was published; one event for each track that an offer added.
     Published(TrackInfo),
-    /// It is no longer published.
+    /// A track is no longer published; with its owner.
     Unpublished(TrackId, ParticipantId),
-    /// Which participants speak, loudest first.
+    /// The active speakers changed; loudest first.
     Speakers(Vec<ParticipantId>),
-    /// Which layers of its track the publisher needs to send; the others nobody watches.
-    Wanted(ParticipantId, TrackId, Vec<SimulcastLayer>),
-    /// How a participant's media travels; every few seconds.
+    /// The layers of a track that its publisher must send; nobody watches the others.
+    LayersRequested(ParticipantId, TrackId, Vec<SimulcastLayer>),
+    /// Transport quality of a participant; sent every [`quality_interval`](crate::RoomConfig::quality_interval).
     Quality(ParticipantId, ConnectionQuality),
 }
 
-/// An address that answers name to clients.
+/// A host candidate (RFC 8445) that answers offer to clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LocalCandidate {
-    /// What carries it.
+    /// UDP, or TCP with framing.
     pub transport: TransportProtocol,
-    /// Where clients reach this thread.
+    /// The address under which clients reach the media thread.
     pub address: SocketAddr,
 }

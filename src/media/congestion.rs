@@ -1,4 +1,4 @@
-//! What is known of one client's link: feedback about what it sends, an estimate of what it can take.
+//! Congestion control of one client: transport-wide feedback for its uplink, a bandwidth estimate of its downlink.
 
 use std::time::{Duration, Instant};
 
@@ -7,155 +7,158 @@ use crate::bandwidth::{BandwidthEstimator, ProbeCluster};
 use crate::settings::RoomConfig;
 use crate::twcc::{PacketResult, TwccReceiver, TwccSender};
 
-/// Between two packets of a probe at least so much time passes.
-const PACE: Duration = Duration::from_millis(2);
-/// On a narrow link this share of what it carries is for retransmissions: on a full one they would only
-/// be lost again, and be asked for again.
-const REPAIRS: f64 = 0.5;
-/// What was not used of it counts for so long, but is never less than a packet or two.
-const REPAIRS_KEPT: f64 = 0.25;
-const LEAST_REPAIRS: f64 = 2_500.0;
+/// Minimum time between two packets of a probe.
+const PROBE_PACKET_INTERVAL: Duration = Duration::from_millis(2);
+/// Maximum share of the budget of a constrained link that is used for retransmissions: on a congested link they
+/// would only be lost and requested again.
+const RTX_SHARE: f64 = 0.5;
+/// Seconds of unused retransmission budget that accumulate.
+const RTX_BURST_SECONDS: f64 = 0.25;
+/// Minimum size of the retransmission budget in bytes: one or two packets.
+const MIN_RTX_BURST_BYTES: f64 = 2_500.0;
 
-/// Both directions of one transport.
+/// Congestion control in both directions of one transport.
 pub(crate) struct CongestionController {
-    /// What came from the client, for its own estimate.
-    pub(crate) arrivals: TwccReceiver,
-    /// What went to the client.
-    pub(crate) departures: TwccSender,
-    /// What the client's downlink carries.
+    /// Generates feedback about packets from the client, for its own estimate.
+    pub(crate) twcc_receiver: TwccReceiver,
+    /// Numbers packets to the client and interprets its feedback.
+    pub(crate) twcc_sender: TwccSender,
+    /// Estimates the capacity of the client's downlink.
     pub(crate) estimator: BandwidthEstimator,
-    /// How that is divided.
+    /// Divides the estimate among the down tracks.
     pub(crate) allocator: BitrateAllocator,
-    /// With which budget it was divided last.
-    pub(crate) budget: u64,
-    /// What would be sent if there were room for everything.
-    pub(crate) wanted: u64,
-    /// The link was found full once, or the client said how much it takes: from then on the estimate
-    /// counts. Before, everything is sent: no link is known to be narrow.
-    narrow: bool,
-    /// When to divide again, since more is to be sent soon.
-    pub(crate) again: Option<Instant>,
-    /// How many bytes may be sent again, less than nothing after a large packet; and as of when.
-    repairs: (f64, Instant),
-    burst: Option<ActiveProbe>,
+    /// The budget of the last allocation, in bits per second.
+    pub(crate) budget_bps: u64,
+    /// The budget needed to send everything that is wanted, in bits per second.
+    pub(crate) needed_bps: u64,
+    /// Congestion was detected once, or the client sent a REMB message: from then on the estimate limits
+    /// the budget. Before that, everything is sent, since nothing indicates a constrained link.
+    is_constrained: bool,
+    /// When to allocate again because an upgrade is due.
+    pub(crate) reallocate_at: Option<Instant>,
+    /// Bytes that may be retransmitted, negative after a large packet; and as of when.
+    rtx_budget: (f64, Instant),
+    active_probe: Option<ActiveProbe>,
     results: Vec<PacketResult>,
 }
 
-/// A probe that is being sent.
+/// A probe cluster that is being sent.
 struct ActiveProbe {
-    probe: ProbeCluster,
-    began: Instant,
-    sent: usize,
+    cluster: ProbeCluster,
+    started_at: Instant,
+    bytes_sent: usize,
 }
 
 impl CongestionController {
-    /// Nothing is known yet.
+    /// The state before the first packet.
     pub(crate) fn new(now: Instant, settings: &RoomConfig) -> Self {
         let RoomConfig {
-            initial_downlink_bps: first_down,
-            min_downlink_bps: least_down,
-            max_downlink_bps: most_down,
+            initial_downlink_bps: initial_bps,
+            min_downlink_bps: min_bps,
+            max_downlink_bps: max_bps,
             ..
         } = *settings;
         Self {
-            arrivals: TwccReceiver::new(now),
-            departures: TwccSender::default(),
-            estimator: BandwidthEstimator::new(now, first_down, least_down, most_down),
+            twcc_receiver: TwccReceiver::new(now),
+            twcc_sender: TwccSender::default(),
+            estimator: BandwidthEstimator::new(now, initial_bps, min_bps, max_bps),
             allocator: BitrateAllocator::default(),
-            budget: most_down,
-            wanted: 0,
-            narrow: false,
-            again: None,
-            repairs: (LEAST_REPAIRS, now),
-            burst: None,
+            budget_bps: max_bps,
+            needed_bps: 0,
+            is_constrained: false,
+            reallocate_at: None,
+            rtx_budget: (MIN_RTX_BURST_BYTES, now),
+            active_probe: None,
             results: Vec::new(),
         }
     }
 
-    /// Transport-wide feedback of the client. True if so much less or more room was found that the
-    /// division must not wait for its turn.
-    pub(crate) fn feedback(&mut self, now: Instant, body: &[u8]) -> bool {
+    /// Handles transport-wide feedback of the client. True if the budget changed so much that bitrates must be
+    /// reallocated immediately.
+    pub(crate) fn on_twcc_feedback(&mut self, now: Instant, body: &[u8]) -> bool {
         self.results.clear();
-        self.departures.feedback(body, &mut self.results);
-        self.estimator.feedback(now, &mut self.results);
-        self.narrow |= self.estimator.is_congested();
-        self.is_news(now)
+        self.twcc_sender.on_feedback(body, &mut self.results);
+        self.estimator.on_twcc_feedback(now, &mut self.results);
+        self.is_constrained |= self.estimator.is_congested();
+        self.needs_reallocation(now)
     }
 
-    /// The client says how many bits per second it takes; as [`feedback`](Self::feedback).
-    pub(crate) fn told(&mut self, now: Instant, rate: u64) -> bool {
-        self.narrow = true;
-        self.estimator.remb(now, rate);
-        self.is_news(now)
+    /// Handles a REMB message with bits per second; returns as [`on_twcc_feedback`](Self::on_twcc_feedback).
+    pub(crate) fn on_remb(&mut self, now: Instant, bps: u64) -> bool {
+        self.is_constrained = true;
+        self.estimator.on_remb(now, bps);
+        self.needs_reallocation(now)
     }
 
-    /// The client says which share was lost; as [`feedback`](Self::feedback).
-    pub(crate) fn lost(&mut self, now: Instant, share: f32) -> bool {
-        self.estimator.loss(now, share);
-        self.narrow |= self.estimator.is_congested();
-        self.is_news(now)
+    /// Handles the loss share of a receiver report; returns as [`on_twcc_feedback`](Self::on_twcc_feedback).
+    pub(crate) fn on_loss_report(&mut self, now: Instant, share: f32) -> bool {
+        self.estimator.on_loss_report(now, share);
+        self.is_constrained |= self.estimator.is_congested();
+        self.needs_reallocation(now)
     }
 
-    /// What may be divided now, of at most so much.
-    pub(crate) fn budget(&self, now: Instant, most: u64) -> u64 {
-        if self.narrow { self.estimator.target(now).min(most) } else { most }
+    /// The budget for the down tracks in bits per second, at most `max_bps`.
+    pub(crate) fn current_budget_bps(&self, now: Instant, max_bps: u64) -> u64 {
+        if self.is_constrained { self.estimator.target_bps(now).min(max_bps) } else { max_bps }
     }
 
-    /// Whether there is clearly less room than was divided, or more that is wanted.
-    fn is_news(&self, now: Instant) -> bool {
-        let (room, divided) = (self.budget(now, u64::MAX) as f64, self.budget as f64);
-        let less = room < 0.9 * divided;
-        less || self.narrow && self.wanted > self.budget && room > 1.1 * divided
+    /// Whether the budget is clearly below the last one, or above it while more is wanted.
+    fn needs_reallocation(&self, now: Instant) -> bool {
+        let (budget, allocated) =
+            (self.current_budget_bps(now, u64::MAX) as f64, self.budget_bps as f64);
+        let is_lower = budget < 0.9 * allocated;
+        is_lower
+            || self.is_constrained && self.needed_bps > self.budget_bps && budget > 1.1 * allocated
     }
 
-    /// Whether the link was found to carry less than everything.
-    pub(crate) fn is_narrow(&self) -> bool {
-        self.narrow
+    /// Whether the link is known to carry less than everything.
+    pub(crate) fn is_constrained(&self) -> bool {
+        self.is_constrained
     }
 
-    /// Whether something may be sent again now.
-    pub(crate) fn may_repair(&mut self, now: Instant) -> bool {
-        let share = self.budget(now, u64::MAX) as f64 / 8.0 * REPAIRS;
-        let (left, at) = self.repairs;
-        let earned = share * now.saturating_duration_since(at).as_secs_f64();
-        let most = (share * REPAIRS_KEPT).max(LEAST_REPAIRS);
-        self.repairs = ((left + earned).min(most), now);
-        self.repairs.0 >= 0.0
+    /// Whether a packet may be retransmitted now.
+    pub(crate) fn may_retransmit(&mut self, now: Instant) -> bool {
+        let bytes_per_second = self.current_budget_bps(now, u64::MAX) as f64 / 8.0 * RTX_SHARE;
+        let (remaining, updated) = self.rtx_budget;
+        let earned = bytes_per_second * now.saturating_duration_since(updated).as_secs_f64();
+        let max_bytes = (bytes_per_second * RTX_BURST_SECONDS).max(MIN_RTX_BURST_BYTES);
+        self.rtx_budget = ((remaining + earned).min(max_bytes), now);
+        self.rtx_budget.0 >= 0.0
     }
 
-    /// So many bytes were sent again.
-    pub(crate) fn repaired(&mut self, bytes: usize) {
-        self.repairs.0 -= bytes as f64;
+    /// Records retransmitted bytes.
+    pub(crate) fn on_retransmitted(&mut self, bytes: usize) {
+        self.rtx_budget.0 -= bytes as f64;
     }
 
-    /// How many bytes of a probe are to be sent now; begins one if it is time to.
-    pub(crate) fn probe(&mut self, now: Instant) -> usize {
-        if self.burst.is_none()
-            && let Some(probe) =
-                self.estimator.probe(now, self.wanted, self.departures.next_index())
+    /// The number of bytes of a probe to send now; starts a probe if one is due.
+    pub(crate) fn probe_bytes_due(&mut self, now: Instant) -> usize {
+        if self.active_probe.is_none()
+            && let Some(cluster) =
+                self.estimator.next_probe(now, self.needed_bps, self.twcc_sender.next_index())
         {
-            self.burst = Some(ActiveProbe { probe, began: now, sent: 0 });
+            self.active_probe = Some(ActiveProbe { cluster, started_at: now, bytes_sent: 0 });
         }
-        let Some(burst) = &self.burst else { return 0 };
-        let elapsed = now.saturating_duration_since(burst.began) + PACE;
-        let due = (burst.probe.rate as f64 / 8.0 * elapsed.as_secs_f64()) as usize;
-        due.min(burst.probe.bytes).saturating_sub(burst.sent)
+        let Some(active) = &self.active_probe else { return 0 };
+        let elapsed = now.saturating_duration_since(active.started_at) + PROBE_PACKET_INTERVAL;
+        let due = (active.cluster.bps as f64 / 8.0 * elapsed.as_secs_f64()) as usize;
+        due.min(active.cluster.bytes).saturating_sub(active.bytes_sent)
     }
 
-    /// So much of a probe was sent; gives when to go on.
-    pub(crate) fn probed(&mut self, now: Instant, bytes: usize) -> Option<Instant> {
-        let burst = self.burst.as_mut()?;
-        burst.sent += bytes;
-        if burst.sent < burst.probe.bytes {
-            return Some(now + PACE);
+    /// Records sent bytes of a probe; returns when to continue.
+    pub(crate) fn on_probe_sent(&mut self, now: Instant, bytes: usize) -> Option<Instant> {
+        let active = self.active_probe.as_mut()?;
+        active.bytes_sent += bytes;
+        if active.bytes_sent < active.cluster.bytes {
+            return Some(now + PROBE_PACKET_INTERVAL);
         }
-        self.burst = None;
-        self.estimator.probed(now, self.departures.next_index());
+        self.active_probe = None;
+        self.estimator.on_probe_sent(now, self.twcc_sender.next_index());
         None
     }
 
-    /// A probe cannot be sent: there is nothing to send it with.
-    pub(crate) fn abandon(&mut self) {
-        self.burst = None;
+    /// Ends a probe that cannot be sent because there is no stream to send it on.
+    pub(crate) fn abort_probe(&mut self) {
+        self.active_probe = None;
     }
 }

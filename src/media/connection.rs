@@ -1,4 +1,4 @@
-//! The transport of one client: which paths were checked, its DTLS association, its keys.
+//! The transport of one client: ICE paths (RFC 8445), DTLS association (RFC 5764) and SRTP contexts (RFC 3711).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,244 +7,254 @@ use crate::dtls::{DtlsAssociation, DtlsCertificate};
 use crate::ice::{self, IceCredentials};
 use crate::path::{NetworkPath, TransmitBuffer};
 use crate::rtp;
-use crate::srtp::{OVERHEAD, ReplayWindow, SrtpContext};
+use crate::srtp::{MAX_OVERHEAD_BYTES, ReplayWindow, SrtpContext};
 use crate::ssrc_table::SsrcTable;
 
-/// The most paths of one client that are known at a time.
-const MAX_PATHS: usize = 16;
-/// The most senders of RTCP in one association.
-const MAX_SSRCS: usize = 64;
-/// The longest packet that is sent, before its protection.
+/// Maximum number of validated paths of one client; the least recently checked one is evicted.
+const MAX_PATHS_PER_PEER: usize = 16;
+/// Maximum number of RTCP senders of one association whose replay windows are stored.
+const MAX_RTCP_SENDERS: usize = 64;
+/// Maximum size of an RTP packet that is sent, before SRTP protection.
 pub(crate) const MAX_RTP_BYTES: usize = 1500;
 
-/// Keys that both sides agreed on.
-pub(crate) struct SrtpKeyingMaterial {
-    /// For what comes.
-    pub(crate) incoming: SrtpContext,
-    /// For what goes.
-    pub(crate) outgoing: SrtpContext,
+/// The SRTP contexts of both directions, derived from the DTLS handshake.
+pub(crate) struct SrtpContexts {
+    /// Decrypts packets from the client.
+    pub(crate) inbound: SrtpContext,
+    /// Encrypts packets to the client.
+    pub(crate) outbound: SrtpContext,
 }
 
-/// A path that a check came from.
+/// A path from which a valid binding request was received.
 struct ValidatedPath {
     path: NetworkPath,
-    checked: Instant,
+    last_checked: Instant,
 }
 
-/// How a client is reached, from its first offer on.
+/// The transport of a client, created by its first offer.
 pub(crate) struct PeerTransport {
-    /// What its checks must be made with.
-    pub(crate) local: IceCredentials,
-    /// From before an ICE restart: still answered until a check with the new ones comes.
-    pub(crate) former: Option<IceCredentials>,
-    /// The client's fragment and password; they change with an ICE restart.
-    pub(crate) remote: (String, String),
-    /// Which of the client's peer connections this is.
-    pub(crate) session: u64,
-    /// The handshake.
+    /// The server's ICE credentials, which the client's checks must use.
+    pub(crate) local_credentials: IceCredentials,
+    /// Credentials from before an ICE restart: accepted until a check with the new ones is received.
+    pub(crate) previous_credentials: Option<IceCredentials>,
+    /// The client's user name fragment and password; an ICE restart changes them.
+    pub(crate) remote_credentials: (String, String),
+    /// The SDP session id, which identifies the client's peer connection.
+    pub(crate) session_id: u64,
+    /// The DTLS association, including the handshake.
     pub(crate) dtls: DtlsAssociation,
-    /// From its end on.
-    pub(crate) keys: Option<SrtpKeyingMaterial>,
-    /// When it began.
-    pub(crate) began: Option<Instant>,
-    /// Where media go.
-    pub(crate) selected: Option<NetworkPath>,
-    /// What the client sends.
-    pub(crate) sources: SsrcTable,
-    /// The client was told gone for want of checks.
-    pub(crate) silent: bool,
+    /// Present once the handshake is complete.
+    pub(crate) srtp: Option<SrtpContexts>,
+    /// When the handshake started.
+    pub(crate) handshake_started: Option<Instant>,
+    /// The path on which media is sent.
+    pub(crate) selected_path: Option<NetworkPath>,
+    /// The SSRCs from which the client sends.
+    pub(crate) ssrcs: SsrcTable,
+    /// Consent expired and the client was reported as disconnected.
+    pub(crate) consent_expired: bool,
     last_check: Instant,
     paths: Vec<ValidatedPath>,
-    senders: Vec<(u32, ReplayWindow)>,
+    rtcp_senders: Vec<(u32, ReplayWindow)>,
 }
 
-/// What a check changed.
+/// Result of a binding request.
 pub(crate) struct BindingCheckOutcome {
-    /// The datagram that answers it.
-    pub(crate) reply: Vec<u8>,
-    /// Its path may be used.
-    pub(crate) usable: bool,
-    /// A path had to make place for it.
-    pub(crate) forgotten: Option<NetworkPath>,
+    /// The STUN response to send back.
+    pub(crate) response: Vec<u8>,
+    /// The path of the request may be used.
+    pub(crate) is_valid: bool,
+    /// The path that was evicted to make space for the new one.
+    pub(crate) evicted_path: Option<NetworkPath>,
 }
 
 /// Why a packet was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DropReason {
-    /// No header.
+    /// The header is invalid.
     Malformed,
-    /// Not authentic, or no keys yet.
-    Forged,
-    /// Came before.
+    /// Authentication failed, or there are no keys yet.
+    Unauthenticated,
+    /// The packet was received before, or is older than the replay window.
     Replayed,
 }
 
-/// An RTP packet that was decrypted where it lies.
+/// An RTP packet that was decrypted in place.
 pub(crate) struct DecryptedRtp {
-    /// Where its SSRC is among the sources.
-    pub(crate) source: usize,
-    /// How long it is.
+    /// Index of its SSRC in the SSRC table.
+    pub(crate) ssrc_index: usize,
+    /// Length of the decrypted packet in bytes.
     pub(crate) length: usize,
-    /// Its extended sequence number.
+    /// Extended sequence number.
     pub(crate) index: u64,
 }
 
 impl PeerTransport {
-    /// Waits for checks and a handshake.
+    /// A transport that waits for connectivity checks and a handshake.
     pub(crate) fn new(
         now: Instant,
-        local: IceCredentials,
-        identity: Arc<DtlsCertificate>,
+        local_credentials: IceCredentials,
+        certificate: Arc<DtlsCertificate>,
         offer: &crate::sdp::RemoteOffer,
     ) -> Self {
         Self {
-            local,
-            former: None,
-            remote: (offer.fragment.clone(), offer.password.clone()),
-            session: offer.id,
-            dtls: DtlsAssociation::new(identity, &offer.fingerprint),
-            keys: None,
-            began: None,
-            selected: None,
-            sources: SsrcTable::default(),
-            silent: false,
+            local_credentials,
+            previous_credentials: None,
+            remote_credentials: (offer.ufrag.clone(), offer.password.clone()),
+            session_id: offer.session_id,
+            dtls: DtlsAssociation::new(certificate, &offer.fingerprint),
+            srtp: None,
+            handshake_started: None,
+            selected_path: None,
+            ssrcs: SsrcTable::default(),
+            consent_expired: false,
             last_check: now,
             paths: Vec::new(),
-            senders: Vec::new(),
+            rtcp_senders: Vec::new(),
         }
     }
 
-    /// Answers a check, if it is sound.
-    pub(crate) fn check(
+    /// Answers a binding request; `None` if it is not authentic.
+    pub(crate) fn handle_binding_request(
         &mut self,
         now: Instant,
         path: NetworkPath,
         datagram: &[u8],
-        identity: &DtlsCertificate,
+        certificate: &DtlsCertificate,
     ) -> Option<BindingCheckOutcome> {
-        let crypto = identity.provider().crypto();
-        let answer = |credentials| ice::answer(datagram, credentials, path.remote, crypto);
-        let (current, answer) = match answer(&self.local) {
-            Some(answer) => (true, answer),
-            None => (false, answer(self.former.as_ref()?)?),
+        let crypto = certificate.provider().crypto();
+        let response =
+            |credentials| ice::binding_response(datagram, credentials, path.remote, crypto);
+        let (is_current, response) = match response(&self.local_credentials) {
+            Some(response) => (true, response),
+            None => (false, response(self.previous_credentials.as_ref()?)?),
         };
-        let mut checked =
-            BindingCheckOutcome { reply: answer.reply, usable: answer.usable, forgotten: None };
-        if !answer.usable {
-            return Some(checked);
+        let mut outcome = BindingCheckOutcome {
+            response: response.response,
+            is_valid: response.is_valid,
+            evicted_path: None,
+        };
+        if !response.is_valid {
+            return Some(outcome);
         }
         self.last_check = now;
-        match self.paths.iter_mut().find(|known| known.path == path) {
-            Some(known) => known.checked = now,
+        match self.paths.iter_mut().find(|validated| validated.path == path) {
+            Some(validated) => validated.last_checked = now,
             None => {
-                if self.paths.len() == MAX_PATHS {
-                    checked.forgotten = self.oldest().map(|at| self.paths.swap_remove(at).path);
+                if self.paths.len() == MAX_PATHS_PER_PEER {
+                    outcome.evicted_path =
+                        self.least_recently_checked().map(|at| self.paths.swap_remove(at).path);
                 }
-                self.paths.push(ValidatedPath { path, checked: now });
+                self.paths.push(ValidatedPath { path, last_checked: now });
             }
         }
-        // After a restart the first check of the new generation ends the old one; before, the old
-        // path stays, whatever the client still sends with the old credentials.
-        let restarted = current && self.former.take().is_some();
-        if current && (answer.nominated || restarted) || self.selected.is_none() {
-            self.selected = Some(path);
+        // After an ICE restart the first check with the new credentials ends the old generation. Until then
+        // the old path stays selected, whatever the client still sends with the old credentials.
+        let is_restart = is_current && self.previous_credentials.take().is_some();
+        if is_current && (response.is_nominated || is_restart) || self.selected_path.is_none() {
+            self.selected_path = Some(path);
         }
-        Some(checked)
+        Some(outcome)
     }
 
-    /// The path that was not checked for longest, other than the selected one.
-    fn oldest(&self) -> Option<usize> {
+    /// The path that was checked least recently, other than the selected one.
+    fn least_recently_checked(&self) -> Option<usize> {
         let others = self.paths.iter().enumerate();
-        let others = others.filter(|(_, known)| Some(known.path) != self.selected);
-        others.min_by_key(|(_, known)| known.checked).map(|(at, _)| at)
+        let others = others.filter(|(_, validated)| Some(validated.path) != self.selected_path);
+        others.min_by_key(|(_, validated)| validated.last_checked).map(|(at, _)| at)
     }
 
-    /// Forgets paths that were not checked within `consent`, and says which.
-    pub(crate) fn expire(&mut self, now: Instant, consent: Duration) -> Vec<NetworkPath> {
-        let mut forgotten = Vec::new();
-        self.paths.retain(|known| {
-            let fresh = now < known.checked + consent;
-            if !fresh {
-                forgotten.push(known.path);
+    /// Removes the paths that were not checked within `consent` and returns them (RFC 7675).
+    pub(crate) fn expire_paths(&mut self, now: Instant, consent: Duration) -> Vec<NetworkPath> {
+        let mut expired = Vec::new();
+        self.paths.retain(|validated| {
+            let is_fresh = now < validated.last_checked + consent;
+            if !is_fresh {
+                expired.push(validated.path);
             }
-            fresh
+            is_fresh
         });
-        if self.selected.is_some_and(|selected| forgotten.contains(&selected)) {
-            let newest = self.paths.iter().max_by_key(|known| known.checked);
-            self.selected = newest.map(|known| known.path);
+        if self.selected_path.is_some_and(|selected| expired.contains(&selected)) {
+            let newest = self.paths.iter().max_by_key(|validated| validated.last_checked);
+            self.selected_path = newest.map(|validated| validated.path);
         }
-        forgotten
+        expired
     }
 
-    /// When the oldest path expires, or the connection itself if no path was ever checked.
+    /// When the oldest path expires, or the transport itself if no path was ever validated.
     pub(crate) fn next_expiry(&self, consent: Duration) -> Instant {
-        let oldest = self.paths.iter().map(|known| known.checked).min();
+        let oldest = self.paths.iter().map(|validated| validated.last_checked).min();
         oldest.unwrap_or(self.last_check) + consent
     }
 
-    /// Whether no check came for so long.
-    pub(crate) fn is_silent(&self, now: Instant, consent: Duration) -> bool {
+    /// Whether no check was received for the consent timeout.
+    pub(crate) fn is_consent_expired(&self, now: Instant, consent: Duration) -> bool {
         now >= self.last_check + consent
     }
 
-    /// Whether media can be sent and received.
-    pub(crate) fn flows(&self) -> bool {
-        self.keys.is_some() && self.selected.is_some()
+    /// Whether there are keys and a path, so that media can be sent and received.
+    pub(crate) fn can_carry_media(&self) -> bool {
+        self.srtp.is_some() && self.selected_path.is_some()
     }
 
-    /// All that is known.
+    /// All validated paths.
     pub(crate) fn paths(&self) -> impl Iterator<Item = NetworkPath> {
-        self.paths.iter().map(|known| known.path)
+        self.paths.iter().map(|validated| validated.path)
     }
 
-    /// Authenticates and decrypts an RTP packet. An SSRC is remembered only once a packet of it proved
-    /// authentic.
+    /// Authenticates and decrypts an RTP packet. An SSRC is stored only after a packet of it was
+    /// authenticated.
     pub(crate) fn open_rtp(&mut self, datagram: &mut [u8]) -> Result<DecryptedRtp, DropReason> {
         let header = rtp::header_length(datagram).map_err(|_| DropReason::Malformed)?;
         let sequence = u16::from_be_bytes([datagram[2], datagram[3]]);
         let ssrc = u32::from_be_bytes([datagram[8], datagram[9], datagram[10], datagram[11]]);
-        let keys = self.keys.as_mut().ok_or(DropReason::Forged)?;
-        let known = self.sources.find(ssrc);
-        let window = known.and_then(|at| self.sources.get_mut(at)).map(|source| &source.window);
+        let srtp = self.srtp.as_mut().ok_or(DropReason::Unauthenticated)?;
+        let ssrc_index = self.ssrcs.find(ssrc);
+        let window = ssrc_index.and_then(|at| self.ssrcs.get_mut(at)).map(|source| &source.window);
         let index = window.map_or(u64::from(sequence), |window| window.extend(sequence));
         if window.is_some_and(|window| !window.is_new(index)) {
             return Err(DropReason::Replayed);
         }
-        let length = keys.incoming.open_rtp(datagram, header, index).ok_or(DropReason::Forged)?;
-        let at = known.unwrap_or_else(|| self.sources.add(ssrc));
-        if let Some(source) = self.sources.get_mut(at) {
-            source.window.accept(index);
+        let length =
+            srtp.inbound.decrypt_rtp(datagram, header, index).ok_or(DropReason::Unauthenticated)?;
+        let at = ssrc_index.unwrap_or_else(|| self.ssrcs.add(ssrc));
+        if let Some(source) = self.ssrcs.get_mut(at) {
+            source.window.insert(index);
         }
-        Ok(DecryptedRtp { source: at, length, index })
+        Ok(DecryptedRtp { ssrc_index: at, length, index })
     }
 
-    /// Authenticates and decrypts a compound of RTCP; gives its length.
+    /// Authenticates and decrypts a compound RTCP packet; returns its length in bytes.
     pub(crate) fn open_rtcp(&mut self, datagram: &mut [u8]) -> Result<usize, DropReason> {
-        let keys = self.keys.as_mut().ok_or(DropReason::Forged)?;
-        let ssrc = crate::rtcp::word(datagram, 4).ok_or(DropReason::Malformed)?;
-        let (length, index) = keys.incoming.open_rtcp(datagram).ok_or(DropReason::Forged)?;
+        let srtp = self.srtp.as_mut().ok_or(DropReason::Unauthenticated)?;
+        let ssrc = crate::rtcp::u32_at(datagram, 4).ok_or(DropReason::Malformed)?;
+        let (length, index) =
+            srtp.inbound.decrypt_rtcp(datagram).ok_or(DropReason::Unauthenticated)?;
         let index = u64::from(index);
-        let at = self.senders.iter().position(|(known, _)| *known == ssrc).unwrap_or_else(|| {
-            if self.senders.len() == MAX_SSRCS {
-                self.senders.remove(0);
-            }
-            self.senders.push((ssrc, ReplayWindow::default()));
-            self.senders.len() - 1
-        });
-        let window = &mut self.senders[at].1;
+        let at =
+            self.rtcp_senders.iter().position(|(known, _)| *known == ssrc).unwrap_or_else(|| {
+                if self.rtcp_senders.len() == MAX_RTCP_SENDERS {
+                    self.rtcp_senders.remove(0);
+                }
+                self.rtcp_senders.push((ssrc, ReplayWindow::default()));
+                self.rtcp_senders.len() - 1
+            });
+        let window = &mut self.rtcp_senders[at].1;
         if !window.is_new(index) {
             return Err(DropReason::Replayed);
         }
-        window.accept(index);
+        window.insert(index);
         Ok(length)
     }
 
-    /// Protects a compound and puts it into `out`; false if the client cannot be reached yet.
+    /// Encrypts a compound RTCP packet into `out`; false if the client is not reachable yet.
     pub(crate) fn send_rtcp(&mut self, compound: &[u8], out: &mut TransmitBuffer) -> bool {
-        let (Some(keys), Some(to)) = (self.keys.as_mut(), self.selected) else { return false };
-        let space = out.space(compound.len() + OVERHEAD);
+        let (Some(srtp), Some(path)) = (self.srtp.as_mut(), self.selected_path) else {
+            return false;
+        };
+        let space = out.space(compound.len() + MAX_OVERHEAD_BYTES);
         space[..compound.len()].copy_from_slice(compound);
-        let sealed = keys.outgoing.seal_rtcp(space, compound.len());
-        sealed.map(|length| out.commit(to, length)).is_some()
+        let encrypted = srtp.outbound.encrypt_rtcp(space, compound.len());
+        encrypted.map(|length| out.commit(path, length)).is_some()
     }
 }

@@ -1,52 +1,52 @@
-//! What a room counts about itself.
+//! Counters of a room.
 
-/// Totals since the room began.
+/// Totals since the room was created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RoomCounters {
-    /// Datagrams that came.
+    /// Datagrams received.
     pub packets_in: u64,
-    /// Bytes that came.
+    /// Bytes received.
     pub bytes_in: u64,
-    /// Datagrams that went out.
+    /// Datagrams sent.
     pub packets_out: u64,
-    /// Bytes that went out.
+    /// Bytes sent.
     pub bytes_out: u64,
-    /// From an address that no check came from, or a check for nobody here.
+    /// Dropped: from an address without a validated path, or a check for an unknown participant.
     pub dropped_unknown: u64,
-    /// Not what its first byte says it is.
+    /// Dropped: not a valid packet of the protocol that its first byte indicates.
     pub dropped_malformed: u64,
-    /// Not authentic.
-    pub dropped_forged: u64,
-    /// Came before, or too late.
+    /// Dropped: authentication failed.
+    pub dropped_unauthenticated: u64,
+    /// Dropped: received before, or older than the replay window.
     pub dropped_replayed: u64,
-    /// Authentic, but of nothing that was agreed on.
+    /// Dropped: authentic, but its SSRC or payload type was not negotiated.
     pub dropped_unbound: u64,
-    /// Muted, silent, or not among the last N.
-    pub dropped_unheard: u64,
-    /// Sequence numbers that subscribers asked for.
+    /// Not forwarded: muted, silent, or the owner is not among the last N.
+    pub dropped_suppressed: u64,
+    /// Sequence numbers that subscribers requested.
     pub nack_in: u64,
-    /// Sequence numbers that publishers were asked for.
+    /// Sequence numbers requested from publishers.
     pub nack_out: u64,
-    /// Retransmissions that repaired something.
+    /// Retransmissions received that replaced a missing packet.
     pub rtx_in: u64,
-    /// Retransmissions to subscribers.
+    /// Retransmissions sent to subscribers.
     pub rtx_out: u64,
-    /// What subscribers asked for and the history no longer had.
+    /// Sequence numbers that subscribers requested and that the packet cache no longer had.
     pub rtx_missed: u64,
-    /// Key frames that subscribers asked for.
+    /// Key frames that subscribers requested.
     pub pli_in: u64,
-    /// Key frames that publishers were asked for.
+    /// Key frames requested from publishers.
     pub pli_out: u64,
-    /// Packets that were not forwarded because a key frame must come first.
+    /// Packets not forwarded because a key frame must come first.
     pub waited_for_key_frame: u64,
-    /// Subscribers that changed from one layer to another.
+    /// Layer switches of subscribers.
     pub layer_switches: u64,
-    /// Handshakes that ended well.
+    /// DTLS handshakes completed.
     pub handshakes: u64,
-    /// Handshakes that did not.
+    /// DTLS handshakes failed.
     pub handshakes_failed: u64,
-    /// How long the handshakes that ended well took, in microseconds.
+    /// Total duration of completed handshakes, in microseconds.
     pub handshake_micros: u64,
-    /// Times that a picture stood still for want of packets.
+    /// Video freezes of subscribers caused by missing packets.
     pub freezes: u64,
 }

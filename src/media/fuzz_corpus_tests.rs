@@ -1,5 +1,4 @@
-//! Replays what fuzzing has collected, so that every find stays found; and for each seed many bytes that are
-//! nearly the same.
+//! Replays the fuzzing corpus as regression tests, with random mutations of each seed.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,32 +7,32 @@ use std::time::Instant;
 
 use crate::{NetworkPath, TransportProtocol, fuzz_targets};
 
-/// How often each seed is damaged.
-const TIMES: usize = 300;
+/// Number of mutations of each seed.
+const MUTATIONS_PER_SEED: usize = 300;
 
-/// Calls `door` with every seed of a kind, and with what it is after some damage.
-fn replay(kind: &str, mut door: impl FnMut(&[u8])) {
+/// Calls `target` with every seed of a kind and with mutations of it.
+fn replay(kind: &str, mut target: impl FnMut(&[u8])) {
     let folder = Folder::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(kind);
-    let mut dice = 0x9e37_79b9_u32;
-    let mut roll = |most: usize| {
-        dice ^= dice << 13;
-        dice ^= dice >> 17;
-        dice ^= dice << 5;
-        dice as usize % most.max(1)
+    let mut state = 0x9e37_79b9_u32;
+    let mut random_below = |max: usize| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state as usize % max.max(1)
     };
     let mut seeds = 0;
     for entry in fs::read_dir(folder).unwrap() {
         let seed = fs::read(entry.unwrap().path()).unwrap();
         seeds += 1;
-        door(&seed);
-        for _ in 0..TIMES {
+        target(&seed);
+        for _ in 0..MUTATIONS_PER_SEED {
             let mut bytes = seed.clone();
-            for _ in 0..=roll(4) {
-                let at = roll(bytes.len());
-                match (roll(4), bytes.is_empty()) {
+            for _ in 0..=random_below(4) {
+                let at = random_below(bytes.len());
+                match (random_below(4), bytes.is_empty()) {
                     (_, true) => {}
-                    (0, _) => bytes[at] ^= 1 << roll(8),
-                    (1, _) => bytes[at] = [0, 0xff, 0x80, 0x7f][roll(4)],
+                    (0, _) => bytes[at] ^= 1 << random_below(8),
+                    (1, _) => bytes[at] = [0, 0xff, 0x80, 0x7f][random_below(4)],
                     (2, _) => bytes.truncate(at),
                     _ => {
                         let copy = bytes[at..].to_vec();
@@ -42,13 +41,13 @@ fn replay(kind: &str, mut door: impl FnMut(&[u8])) {
                     }
                 }
             }
-            door(&bytes);
+            target(&bytes);
         }
     }
-    assert!(seeds > 0, "there are seeds of {kind}");
+    assert!(seeds > 0, "no seeds of {kind}");
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test has a clock of its own")]
+#[expect(clippy::disallowed_methods, reason = "tests use the real clock")]
 fn now() -> Instant {
     Instant::now()
 }

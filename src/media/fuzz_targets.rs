@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::api::{ParticipantId, PublishOffer};
-use crate::codec::{Codec, begins_key_frame, vp8};
+use crate::codec::{Codec, starts_key_frame, vp8};
 use crate::dtls::DtlsAssociation;
 use crate::twcc::TwccSender;
 use crate::{DtlsCertificate, NetworkPath, RoomConfig, SfuRoom, red, rtcp, rtp};
@@ -37,7 +37,7 @@ pub fn dtls(now: Instant, mut bytes: &[u8]) {
         let length = usize::from(u16::from_be_bytes(*length)).min(rest.len());
         let (datagram, rest) = rest.split_at(length);
         bytes = rest;
-        let _ = association.read(now, datagram, &mut send);
+        let _ = association.on_datagram(now, datagram, &mut send);
         now += Duration::from_millis(60);
         association.timeout(now, &mut send);
         send.clear();
@@ -52,9 +52,9 @@ pub fn rtp(bytes: &[u8]) {
     }
     let payload = packet.payload();
     for codec in [Codec::Opus, Codec::Red, Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1] {
-        let _ = begins_key_frame(codec, payload);
+        let _ = starts_key_frame(codec, payload);
     }
-    let _ = red::primary(payload);
+    let _ = red::primary_block(payload);
     let mut munger = vp8::Vp8Munger::default();
     munger.switch(1);
     let _ = munger.patch(1, &mut payload.to_vec());
@@ -64,13 +64,14 @@ pub fn rtp(bytes: &[u8]) {
 pub fn rtcp(now: Instant, bytes: &[u8]) {
     let mut departures = TwccSender::default();
     for size in 0..50 {
-        departures.sent(now, size);
+        departures.on_sent(now, size);
     }
     let mut results = Vec::new();
-    for part in rtcp::parts(bytes) {
-        let _ = (part.sender_report(), part.media(), part.maximum_bitrate());
-        let _ = (part.blocks().count(), part.missing().count(), part.intra().count());
-        departures.feedback(part.body.get(8..).unwrap_or_default(), &mut results);
+    for part in rtcp::packets(bytes) {
+        let _ = (part.sender_info(), part.media_ssrc(), part.remb_bps());
+        let _ =
+            (part.report_blocks().count(), part.nack_sequences().count(), part.fir_ssrcs().count());
+        departures.on_feedback(part.body.get(8..).unwrap_or_default(), &mut results);
     }
 }
 

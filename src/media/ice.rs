@@ -1,4 +1,5 @@
-//! The lite side of ICE (RFC 8445 §2.5): it answers checks that know its password, and sends none.
+//! ICE-lite (RFC 8445 §2.5): answers connectivity checks (RFC 8489 binding requests) that know the password, and
+//! sends none itself.
 
 use rtc_crypto::{CryptoError, RTCCrypto, RTCCryptoProvider};
 use rtc_stun::attributes::{
@@ -11,24 +12,27 @@ use rtc_stun::message::{BINDING_ERROR, BINDING_REQUEST, BINDING_SUCCESS, Message
 use rtc_stun::xoraddr::XorMappedAddress;
 use std::net::SocketAddr;
 
-const HEADER: usize = 20;
+/// Length of a STUN header and its magic cookie (RFC 8489 §5).
+const STUN_HEADER_BYTES: usize = 20;
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
-const USERNAME: u16 = 0x0006;
+/// Attribute type of USERNAME.
+const ATTR_USERNAME: u16 = 0x0006;
 /// Hexadecimal digits of a number in a user name fragment.
-const DIGITS: usize = 8;
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const UFRAG_NUMBER_DIGITS: usize = 8;
+/// The characters of ICE credentials (`ice-char` of RFC 8839).
+const ICE_CHARS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// What a client must know to be answered.
+/// ICE credentials of one side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IceCredentials {
-    /// The room's number, the participant's number, and what tells generations apart.
-    pub(crate) fragment: String,
-    /// 144 random bits.
+    /// User name fragment: room number, participant number and a random part for each generation.
+    pub(crate) ufrag: String,
+    /// 144 random bits, base64 characters.
     pub(crate) password: String,
 }
 
 impl IceCredentials {
-    /// Makes new ones.
+    /// Generates random credentials.
     pub(crate) fn generate(
         room: u32,
         participant: u32,
@@ -37,24 +41,24 @@ impl IceCredentials {
         let token = |length: usize| -> Result<String, CryptoError> {
             let mut bytes = vec![0; length];
             provider.random().fill(&mut bytes)?;
-            Ok(bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 63)])).collect())
+            Ok(bytes.iter().map(|byte| char::from(ICE_CHARS[usize::from(byte & 63)])).collect())
         };
-        let fragment = format!("{room:08x}{participant:08x}{}", token(6)?);
-        Ok(Self { fragment, password: token(24)? })
+        let ufrag = format!("{room:08x}{participant:08x}{}", token(6)?);
+        Ok(Self { ufrag, password: token(24)? })
     }
 }
 
-/// The server's half of the USERNAME of a binding request, if this is one; nothing is verified.
-fn local_fragment(datagram: &[u8]) -> Option<&[u8]> {
+/// The server's half of USERNAME (before the colon) of a binding request; nothing is verified.
+fn local_ufrag(datagram: &[u8]) -> Option<&[u8]> {
     if datagram.get(..2)? != [0, 1] || datagram.get(4..8)? != MAGIC_COOKIE {
         return None;
     }
     let length = usize::from(u16::from_be_bytes([datagram[2], datagram[3]]));
-    let mut rest = datagram.get(HEADER..HEADER + length)?;
-    while let [kind, kind_low, long, long_low, tail @ ..] = rest {
-        let length = usize::from(u16::from_be_bytes([*long, *long_low]));
+    let mut rest = datagram.get(STUN_HEADER_BYTES..STUN_HEADER_BYTES + length)?;
+    while let [type_high, type_low, length_high, length_low, tail @ ..] = rest {
+        let length = usize::from(u16::from_be_bytes([*length_high, *length_low]));
         let value = tail.get(..length)?;
-        if u16::from_be_bytes([*kind, *kind_low]) == USERNAME {
+        if u16::from_be_bytes([*type_high, *type_low]) == ATTR_USERNAME {
             return value.split(|byte| *byte == b':').next();
         }
         rest = tail.get(length.next_multiple_of(4)..)?;
@@ -62,35 +66,35 @@ fn local_fragment(datagram: &[u8]) -> Option<&[u8]> {
     None
 }
 
-fn number(fragment: &[u8], at: usize) -> Option<u32> {
-    let digits = std::str::from_utf8(fragment.get(at..at + DIGITS)?).ok()?;
+fn hex_number(ufrag: &[u8], offset: usize) -> Option<u32> {
+    let digits = std::str::from_utf8(ufrag.get(offset..offset + UFRAG_NUMBER_DIGITS)?).ok()?;
     u32::from_str_radix(digits, 16).ok()
 }
 
-/// The room that a STUN binding request is for: user name fragments begin with its number. Nothing is
-/// verified here; [`Room::receive`](crate::Room::receive) does.
+/// The room that a STUN binding request is for: user name fragments start with its number. Nothing is
+/// verified here; [`SfuRoom::receive`](crate::SfuRoom::receive) does that.
 pub fn room_of(datagram: &[u8]) -> Option<u32> {
-    number(local_fragment(datagram)?, 0)
+    hex_number(local_ufrag(datagram)?, 0)
 }
 
 /// The participant that a binding request is for; not verified.
 pub(crate) fn participant_of(datagram: &[u8]) -> Option<u32> {
-    number(local_fragment(datagram)?, DIGITS)
+    hex_number(local_ufrag(datagram)?, UFRAG_NUMBER_DIGITS)
 }
 
-/// An answer to a check.
+/// Response to a connectivity check.
 pub(crate) struct BindingResponse {
     /// The datagram to send back.
-    pub(crate) reply: Vec<u8>,
-    /// The check was sound: its path may be used. Otherwise the reply is an error.
-    pub(crate) usable: bool,
-    /// The client chose this path.
-    pub(crate) nominated: bool,
+    pub(crate) response: Vec<u8>,
+    /// The check is valid and its path may be used; otherwise the response is an error.
+    pub(crate) is_valid: bool,
+    /// The client nominated this path (USE-CANDIDATE).
+    pub(crate) is_nominated: bool,
 }
 
-/// Answers a binding request that was made with these credentials. Whatever does not prove that it
-/// knows the password stays unanswered, so that nobody can be made to receive our replies.
-pub(crate) fn answer(
+/// Answers a binding request made with these credentials. A request that does not prove knowledge of the
+/// password is not answered, so that the server cannot be used to send responses to spoofed addresses.
+pub(crate) fn binding_response(
     datagram: &[u8],
     credentials: &IceCredentials,
     from: SocketAddr,
@@ -98,19 +102,24 @@ pub(crate) fn answer(
 ) -> Option<BindingResponse> {
     let (request, key) = verify(datagram, credentials, crypto)?;
     if request.contains(ATTR_ICE_CONTROLLED) {
-        // a lite agent is always the controlled one
-        let parts: [&dyn Setter; 4] = [&BINDING_ERROR, &CODE_ROLE_CONFLICT, &key, &FINGERPRINT];
-        let reply = build(&request, &parts)?;
-        return Some(BindingResponse { reply, usable: false, nominated: false });
+        // A lite agent is always controlled: 487 (Role Conflict), RFC 8445 §7.3.1.1.
+        let attributes: [&dyn Setter; 4] =
+            [&BINDING_ERROR, &CODE_ROLE_CONFLICT, &key, &FINGERPRINT];
+        let response = encode_response(&request, &attributes)?;
+        return Some(BindingResponse { response, is_valid: false, is_nominated: false });
     }
     let mapped = XorMappedAddress { ip: from.ip(), port: from.port() };
-    let reply = build(&request, &[&BINDING_SUCCESS, &mapped, &key, &FINGERPRINT])?;
-    Some(BindingResponse { reply, usable: true, nominated: request.contains(ATTR_USE_CANDIDATE) })
+    let response = encode_response(&request, &[&BINDING_SUCCESS, &mapped, &key, &FINGERPRINT])?;
+    Some(BindingResponse {
+        response,
+        is_valid: true,
+        is_nominated: request.contains(ATTR_USE_CANDIDATE),
+    })
 }
 
-/// The answer of a client, which is controlling, to a check of a controlled server: RFC 8445 asks a
-/// lite one to make none, but libnice does.
-pub(crate) fn confirm(
+/// The response of a client, which is controlling, to a check by a controlled server: RFC 8445 tells a
+/// lite agent to send none, but libnice does.
+pub(crate) fn success_response(
     datagram: &[u8],
     credentials: &IceCredentials,
     from: SocketAddr,
@@ -118,42 +127,42 @@ pub(crate) fn confirm(
 ) -> Option<Vec<u8>> {
     let (request, key) = verify(datagram, credentials, crypto)?;
     let mapped = XorMappedAddress { ip: from.ip(), port: from.port() };
-    build(&request, &[&BINDING_SUCCESS, &mapped, &key, &FINGERPRINT])
+    encode_response(&request, &[&BINDING_SUCCESS, &mapped, &key, &FINGERPRINT])
 }
 
-/// Reads a binding request that proves that it knows the password. Gives the key of the answer, too.
+/// Parses a binding request and verifies its message integrity. Also returns the key for the response.
 fn verify<'a>(
     datagram: &[u8],
     credentials: &IceCredentials,
     crypto: &'a dyn RTCCrypto,
 ) -> Option<(Message, MessageIntegrity<'a>)> {
-    if local_fragment(datagram)? != credentials.fragment.as_bytes() {
+    if local_ufrag(datagram)? != credentials.ufrag.as_bytes() {
         return None;
     }
-    // FINGERPRINT and MESSAGE-INTEGRITY are computed over all bytes that the message holds.
-    let end = HEADER + usize::from(u16::from_be_bytes([datagram[2], datagram[3]]));
+    // FINGERPRINT and MESSAGE-INTEGRITY cover all bytes of the message.
+    let end = STUN_HEADER_BYTES + usize::from(u16::from_be_bytes([datagram[2], datagram[3]]));
     let mut request = Message::new();
     request.unmarshal_binary(datagram.get(..end)?).ok()?;
     let password = &credentials.password;
-    let sound = request.typ == BINDING_REQUEST
+    let is_valid = request.typ == BINDING_REQUEST
         && request.contains(ATTR_MESSAGE_INTEGRITY)
         && (!request.contains(ATTR_FINGERPRINT) || FINGERPRINT.check(&request).is_ok())
         && MessageIntegrity::check(&mut request, password.as_bytes(), crypto).is_ok();
-    if !sound {
+    if !is_valid {
         return None;
     }
     let key = MessageIntegrity::new_short_term_integrity_with_provider(password.clone(), crypto);
     Some((request, key))
 }
 
-fn build(request: &Message, parts: &[&dyn Setter]) -> Option<Vec<u8>> {
-    let mut reply = Message::new();
-    reply.write_header(); // puts the magic cookie there
-    request.add_to(&mut reply).ok()?; // the transaction id
-    for part in parts {
-        part.add_to(&mut reply).ok()?;
+fn encode_response(request: &Message, attributes: &[&dyn Setter]) -> Option<Vec<u8>> {
+    let mut response = Message::new();
+    response.write_header(); // writes the magic cookie
+    request.add_to(&mut response).ok()?; // copies the transaction id
+    for attribute in attributes {
+        attribute.add_to(&mut response).ok()?;
     }
-    Some(reply.raw)
+    Some(response.raw)
 }
 
 #[cfg(test)]
@@ -169,14 +178,14 @@ mod tests {
         IceCredentials::generate(0xdead_0007, 9, &*provider).unwrap()
     }
 
-    fn answered(datagram: &[u8], credentials: &IceCredentials) -> Option<BindingResponse> {
+    fn respond(datagram: &[u8], credentials: &IceCredentials) -> Option<BindingResponse> {
         let provider = rtc_crypto::default_provider().unwrap();
-        answer(datagram, credentials, FROM.parse().unwrap(), provider.crypto())
+        binding_response(datagram, credentials, FROM.parse().unwrap(), provider.crypto())
     }
 
     #[test]
     fn ice_username_identifies_room_and_participant() {
-        let check = check(&credentials().fragment, "whatever", true);
+        let check = check(&credentials().ufrag, "whatever", true);
         assert_eq!((room_of(&check), participant_of(&check)), (Some(0xdead_0007), Some(9)));
         assert_eq!(room_of(&check[..check.len() - 30]), None);
         assert_eq!(room_of(b""), None);
@@ -185,24 +194,24 @@ mod tests {
     #[test]
     fn ice_check_requires_valid_message_integrity() {
         let own = credentials();
-        let right = check(&own.fragment, &own.password, true);
-        let answer = answered(&right, &own).unwrap();
-        assert!(answer.usable && answer.nominated);
-        assert!(!answered(&check(&own.fragment, &own.password, false), &own).unwrap().nominated);
+        let valid = check(&own.ufrag, &own.password, true);
+        let answer = respond(&valid, &own).unwrap();
+        assert!(answer.is_valid && answer.is_nominated);
+        assert!(!respond(&check(&own.ufrag, &own.password, false), &own).unwrap().is_nominated);
 
-        assert!(answered(&check(&own.fragment, "wrong", true), &own).is_none());
-        assert!(answered(&right, &credentials()).is_none());
+        assert!(respond(&check(&own.ufrag, "wrong", true), &own).is_none());
+        assert!(respond(&valid, &credentials()).is_none());
     }
 
     proptest! {
         #[test]
         fn tampered_ice_check_is_ignored(at in 0usize..100, bit in 0u8..8) {
             let own = credentials();
-            let mut touched = check(&own.fragment, &own.password, true);
-            let at = at % (touched.len() - 8); // the fingerprint behind it protects nothing
-            prop_assume!((at, bit) != (3, 3)); // eight bytes less: a sound check without fingerprint
-            touched[at] ^= 1 << bit;
-            prop_assert!(answered(&touched, &own).is_none());
+            let mut tampered = check(&own.ufrag, &own.password, true);
+            let at = at % (tampered.len() - 8); // the FINGERPRINT at the end is not authenticated
+            prop_assume!((at, bit) != (3, 3)); // 8 bytes shorter: a valid check without FINGERPRINT
+            tampered[at] ^= 1 << bit;
+            prop_assert!(respond(&tampered, &own).is_none());
         }
 
         #[test]
@@ -212,7 +221,7 @@ mod tests {
                 bytes[..8].copy_from_slice(&[0, 1, 0, 40, 0x21, 0x12, 0xa4, 0x42]);
             }
             let _ = room_of(&bytes);
-            prop_assert!(answered(&bytes, &credentials()).is_none());
+            prop_assert!(respond(&bytes, &credentials()).is_none());
         }
     }
 }

@@ -1,10 +1,12 @@
-//! The media core as values: bytes go in, decisions come out. No clock, no socket, no task, no lock,
-//! so that a whole conference can be replayed in a unit test.
+//! The media core of the SFU: a sans-I/O state machine. It has no clock, socket, task or lock: the caller passes
+//! in datagrams and the time and takes out datagrams and events, so that a whole conference can be simulated in
+//! a unit test.
 //!
-//! A thread owns its [`SfuRoom`]s and calls, in a loop: [`SfuRoom::receive`] for every datagram that came,
-//! [`SfuRoom::timeout`] when [`SfuRoom::next_timeout`] has come, then [`SfuRoom::transmit`] until it is false,
-//! [`SfuRoom::event`] and [`SfuRoom::route`] until they are empty. A datagram of an unknown address is for
-//! the room that [`room_of`] reads from it, or for none. Framing of TCP is the thread's.
+//! A media thread owns its [`SfuRoom`]s and calls, in a loop: [`SfuRoom::receive`] for every datagram received,
+//! [`SfuRoom::timeout`] when [`SfuRoom::next_timeout`] is reached, then [`SfuRoom::transmit`] until it returns
+//! false, and [`SfuRoom::event`] and [`SfuRoom::route`] until they return `None`. A datagram from an unknown
+//! address goes to the room that [`room_of`] reads from it; if there is none, it is dropped. Framing of TCP
+//! (RFC 4571) is the caller's job.
 
 mod allocation;
 mod api;

@@ -1,4 +1,4 @@
-//! One who takes part: a transport, what is published over it, what is received over it.
+//! A participant within a room: its transport, the tracks it publishes and the tracks it receives.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,138 +11,141 @@ use crate::stream::BitrateMeter;
 use crate::subscription::DownTrack;
 use crate::twcc::TwccSender;
 
-/// A section of the client's offers; its place never changes (RFC 8829 §5.2.2).
+/// A media section of the client's offers; its index never changes (RFC 8829 §5.2.2).
 pub(crate) struct MidSlot {
-    /// Its name, until it is used for something else.
+    /// Its `mid`; the section may be recycled with another one.
     pub(crate) mid: String,
-    /// Where the track is that is published here.
-    pub(crate) publishes: Option<usize>,
-    /// What is received here.
-    pub(crate) receives: Option<Box<DownTrack>>,
+    /// Slot of the track that is published here.
+    pub(crate) published_slot: Option<usize>,
+    /// The track that is received here.
+    pub(crate) down_track: Option<Box<DownTrack>>,
 }
 
-/// A participant.
+/// A participant and its media state.
 pub(crate) struct RoomPeer {
-    /// Its number.
+    /// The participant's number.
     pub(crate) participant: ParticipantId,
-    /// From the first offer on.
-    pub(crate) connection: Option<PeerTransport>,
-    /// In the order of the last offer.
-    pub(crate) lines: Vec<MidSlot>,
-    /// Muted: sound, picture.
+    /// Present from the first offer on.
+    pub(crate) transport: Option<PeerTransport>,
+    /// Media sections in the order of the last offer.
+    pub(crate) mid_slots: Vec<MidSlot>,
+    /// Whether its audio and its video are muted.
     pub(crate) muted: [bool; 2],
-    /// Counts answers.
-    pub(crate) answers: u64,
-    /// When the offer came after which no media flowed yet.
-    pub(crate) offered: Option<Instant>,
-    /// As measured from its reports.
+    /// Number of SDP answers sent so far.
+    pub(crate) answer_count: u64,
+    /// When the offer was received after which no media has flowed yet.
+    pub(crate) offered_at: Option<Instant>,
+    /// Round trip time, measured from receiver reports.
     pub(crate) round_trip: Option<Duration>,
-    /// What is known of its link.
+    /// Congestion control of its transport.
     pub(crate) congestion: CongestionController,
-    /// What comes from it.
-    pub(crate) up: BitrateMeter,
-    /// What goes to it.
-    pub(crate) down: BitrateMeter,
-    /// The most that it wants of tracks, as it said.
-    pub(crate) limits: BTreeMap<TrackId, LayerLimit>,
-    /// When it is to be looked after.
-    pub(crate) wake: Instant,
-    /// When to ask for key frames again that did not come.
-    pub(crate) insists: Option<Instant>,
-    /// When reports are due.
-    pub(crate) report: Instant,
-    /// When its quality is told next.
-    pub(crate) quality: Instant,
-    /// Where in `lines` a track is received: by the place of the track.
-    routes: Vec<u16>,
+    /// Bitrate received from the client.
+    pub(crate) uplink: BitrateMeter,
+    /// Bitrate sent to the client.
+    pub(crate) downlink: BitrateMeter,
+    /// The layer limits that the client has set.
+    pub(crate) layer_limits: BTreeMap<TrackId, LayerLimit>,
+    /// When its timers are handled next.
+    pub(crate) wake_at: Instant,
+    /// When key frame requests that were not fulfilled are repeated.
+    pub(crate) key_frame_retry_at: Option<Instant>,
+    /// When RTCP reports are due.
+    pub(crate) report_at: Instant,
+    /// When its quality is reported next.
+    pub(crate) quality_at: Instant,
+    /// Index into `mid_slots` of the section that receives a track, by the slot of the track.
+    mid_index_by_track: Vec<u16>,
 }
 
-const NOWHERE: u16 = u16::MAX;
+/// Marks a track that the peer does not receive.
+const NOT_RECEIVED: u16 = u16::MAX;
 
 impl RoomPeer {
-    /// Has just joined.
+    /// A peer that has just joined.
     pub(crate) fn new(now: Instant, participant: ParticipantId, settings: &RoomConfig) -> Self {
         Self {
             participant,
-            connection: None,
-            lines: Vec::new(),
+            transport: None,
+            mid_slots: Vec::new(),
             muted: [false; 2],
-            answers: 0,
-            offered: None,
+            answer_count: 0,
+            offered_at: None,
             round_trip: None,
             congestion: CongestionController::new(now, settings),
-            up: BitrateMeter::default(),
-            down: BitrateMeter::default(),
-            limits: BTreeMap::new(),
-            wake: now,
-            insists: None,
-            report: now,
-            quality: now + settings.quality_interval,
-            routes: Vec::new(),
+            uplink: BitrateMeter::default(),
+            downlink: BitrateMeter::default(),
+            layer_limits: BTreeMap::new(),
+            wake_at: now,
+            key_frame_retry_at: None,
+            report_at: now,
+            quality_at: now + settings.quality_interval,
+            mid_index_by_track: Vec::new(),
         }
     }
 
-    /// Whether its own media of this kind are muted.
+    /// Whether the peer's media of this kind is muted.
     pub(crate) fn is_muted(&self, kind: MediaKind) -> bool {
         self.muted[usize::from(kind == MediaKind::Video)]
     }
 
-    /// Mutes or unmutes.
-    pub(crate) fn mute(&mut self, kind: MediaKind, muted: bool) {
+    /// Mutes or unmutes media of this kind.
+    pub(crate) fn set_muted(&mut self, kind: MediaKind, muted: bool) {
         self.muted[usize::from(kind == MediaKind::Video)] = muted;
     }
 
-    /// Wakes it earlier.
+    /// Handles the timers at `at` at the latest.
     pub(crate) fn wake_by(&mut self, at: Instant) {
-        self.wake = self.wake.min(at);
+        self.wake_at = self.wake_at.min(at);
     }
 
-    /// Finds subscriptions by the place of their track; to be called when `lines` changed.
-    pub(crate) fn index(&mut self) {
-        self.routes.clear();
-        for (line, place) in self
-            .lines
-            .iter()
-            .enumerate()
-            .filter_map(|(at, line)| Some((at, line.receives.as_ref()?.place)))
+    /// Rebuilds the index of down tracks; must be called after `mid_slots` changed.
+    pub(crate) fn rebuild_index(&mut self) {
+        self.mid_index_by_track.clear();
+        for (index, track_slot) in
+            self.mid_slots.iter().enumerate().filter_map(|(index, mid_slot)| {
+                Some((index, mid_slot.down_track.as_ref()?.track_slot))
+            })
         {
-            if self.routes.len() <= place {
-                self.routes.resize(place + 1, NOWHERE);
+            if self.mid_index_by_track.len() <= track_slot {
+                self.mid_index_by_track.resize(track_slot + 1, NOT_RECEIVED);
             }
-            self.routes[place] = u16::try_from(line).unwrap_or(NOWHERE);
+            self.mid_index_by_track[track_slot] = u16::try_from(index).unwrap_or(NOT_RECEIVED);
         }
     }
 
-    /// Where in `lines` the track at this place is received.
-    pub(crate) fn route(&self, place: usize) -> Option<usize> {
-        self.routes.get(place).filter(|line| **line != NOWHERE).map(|line| usize::from(*line))
+    /// Index into `mid_slots` of the section that receives the track in this slot.
+    pub(crate) fn mid_index(&self, track_slot: usize) -> Option<usize> {
+        self.mid_index_by_track
+            .get(track_slot)
+            .filter(|index| **index != NOT_RECEIVED)
+            .map(|index| usize::from(*index))
     }
 
-    /// All it receives.
-    pub(crate) fn subscriptions(&mut self) -> impl Iterator<Item = &mut DownTrack> {
-        self.lines.iter_mut().filter_map(|line| line.receives.as_deref_mut())
+    /// All tracks that the peer receives.
+    pub(crate) fn down_tracks(&mut self) -> impl Iterator<Item = &mut DownTrack> {
+        self.mid_slots.iter_mut().filter_map(|mid_slot| mid_slot.down_track.as_deref_mut())
     }
 
-    /// All that it takes to send what is received in a line.
-    pub(crate) fn sending(&mut self, line: usize) -> Option<SubscriberSide<'_>> {
-        let line = self.lines.get_mut(line)?;
+    /// The state needed to send the track received in a section.
+    pub(crate) fn subscriber_side(&mut self, mid_slot: usize) -> Option<SubscriberSide<'_>> {
+        let mid_slot = self.mid_slots.get_mut(mid_slot)?;
         Some(SubscriberSide {
-            connection: self.connection.as_mut()?,
-            departures: &mut self.congestion.departures,
-            subscription: line.receives.as_deref_mut()?,
-            mid: &line.mid,
+            transport: self.transport.as_mut()?,
+            twcc_sender: &mut self.congestion.twcc_sender,
+            down_track: mid_slot.down_track.as_deref_mut()?,
+            mid: &mid_slot.mid,
         })
     }
 }
 
-/// One who receives something: the parts of a member that sending changes.
+/// The parts of a subscribing peer that sending a packet changes.
 pub(crate) struct SubscriberSide<'a> {
-    /// Its keys and path.
-    pub(crate) connection: &'a mut PeerTransport,
-    /// What is sent to it.
-    pub(crate) departures: &'a mut TwccSender,
-    /// What it receives.
-    pub(crate) subscription: &'a mut DownTrack,
-    /// In which section.
+    /// Its SRTP contexts and path.
+    pub(crate) transport: &'a mut PeerTransport,
+    /// Its transport-wide sequence numbers.
+    pub(crate) twcc_sender: &'a mut TwccSender,
+    /// The track that it receives.
+    pub(crate) down_track: &'a mut DownTrack,
+    /// The `mid` of the receiving section.
     pub(crate) mid: &'a str,
 }

@@ -1,39 +1,41 @@
-//! Which packets of a stream to ask for again (RFC 4585 §6.2.1), and when to give up.
+//! NACK tracker: which packets of a stream to request again (RFC 4585 §6.2.1), and when to give up.
 
 use std::time::{Duration, Instant};
 
-/// A packet may overtake others by so much before they are asked for.
+/// How long a packet may be reordered before it is requested.
 const REORDER_TOLERANCE: Duration = Duration::from_millis(10);
-/// Bounds of the time between two requests for the same packet.
+/// Minimum time between two requests for the same packet.
 const MIN_NACK_INTERVAL: Duration = Duration::from_millis(20);
+/// Maximum time between two requests for the same packet.
 const MAX_NACK_INTERVAL: Duration = Duration::from_millis(250);
-/// How often one packet is asked for.
+/// Maximum number of requests for one packet.
 const MAX_NACK_ATTEMPTS: u8 = 10;
-/// A picture that comes later than this helps nobody.
+/// Age after which a missing packet is abandoned: its frame would be displayed too late.
 const MAX_NACK_AGE: Duration = Duration::from_millis(1_500);
-/// How many packets may be missing; a bigger hole is not repaired but jumped over.
+/// Maximum number of missing packets; a larger gap is skipped and not repaired.
 const MAX_OUTSTANDING_NACKS: usize = 256;
 
+/// A gap of one packet and its requests.
 #[derive(Clone, Copy, Debug)]
 struct MissingPacket {
     index: u64,
     since: Instant,
-    next: Instant,
-    tries: u8,
+    retry_at: Instant,
+    attempts: u8,
 }
 
-/// The holes in one stream. A packet is named by its extended sequence number.
+/// The missing packets of one stream, identified by their extended sequence numbers.
 #[derive(Debug, Default)]
 pub(crate) struct NackTracker {
     highest: Option<u64>,
-    /// By index, lowest first.
-    absent: Vec<MissingPacket>,
-    given_up: u32,
+    /// Sorted by index, lowest first.
+    missing: Vec<MissingPacket>,
+    abandoned: u32,
 }
 
 impl NackTracker {
-    /// A packet came on the stream itself. True if it is new; false if it came before.
-    pub(crate) fn received(&mut self, now: Instant, index: u64) -> bool {
+    /// Records a packet of the stream itself. True if it is new, false if it is a duplicate.
+    pub(crate) fn on_packet(&mut self, now: Instant, index: u64) -> bool {
         let Some(highest) = self.highest else {
             self.highest = Some(index);
             return true;
@@ -42,79 +44,90 @@ impl NackTracker {
             return self.remove(index);
         }
         self.highest = Some(index);
-        let hole = highest + 1..index;
+        let gap = highest + 1..index;
         let size = usize::try_from(index - highest - 1).unwrap_or(usize::MAX);
-        if size > MAX_OUTSTANDING_NACKS - self.absent.len() {
-            // The stream stood still or starts anew: only a key frame helps.
-            self.give_up_before(index);
-            self.given_up = self.given_up.max(1);
+        if size > MAX_OUTSTANDING_NACKS - self.missing.len() {
+            // The stream was interrupted or restarted: only a key frame helps.
+            self.abandon_before(index);
+            self.abandoned = self.abandoned.max(1);
             return true;
         }
         let next = now + REORDER_TOLERANCE;
-        self.absent.extend(hole.map(|index| MissingPacket { index, since: now, next, tries: 0 }));
+        self.missing.extend(gap.map(|index| MissingPacket {
+            index,
+            since: now,
+            retry_at: next,
+            attempts: 0,
+        }));
         true
     }
 
-    /// A packet came as a retransmission (RFC 4588). True if it was missing; otherwise it is a
-    /// repetition, or padding made of an old packet.
-    pub(crate) fn repaired(&mut self, index: u64) -> bool {
+    /// Records a retransmitted packet (RFC 4588). True if it was missing; otherwise it is a duplicate, or
+    /// padding made of an old packet.
+    pub(crate) fn on_retransmission(&mut self, index: u64) -> bool {
         self.remove(index)
     }
 
-    /// A key frame begins with this packet: nobody needs what is missing before it.
-    pub(crate) fn key_frame(&mut self, index: u64) {
-        self.absent.retain(|absent| absent.index >= index);
+    /// Forgets the packets missing before this one, because a key frame starts with it.
+    pub(crate) fn discard_before(&mut self, index: u64) {
+        self.missing.retain(|packet| packet.index >= index);
     }
 
-    /// Appends the sequence numbers to ask for now, lowest first.
-    pub(crate) fn due(&mut self, now: Instant, round_trip: Duration, into: &mut Vec<u16>) {
-        let wait = round_trip.mul_f64(1.1).clamp(MIN_NACK_INTERVAL, MAX_NACK_INTERVAL);
-        let before = self.absent.len();
-        self.absent.retain_mut(|absent| {
-            if now.saturating_duration_since(absent.since) >= MAX_NACK_AGE {
+    /// Appends the sequence numbers to request now, lowest first.
+    pub(crate) fn take_due(
+        &mut self,
+        now: Instant,
+        round_trip: Duration,
+        sequences: &mut Vec<u16>,
+    ) {
+        let interval = round_trip.mul_f64(1.1).clamp(MIN_NACK_INTERVAL, MAX_NACK_INTERVAL);
+        let previous_count = self.missing.len();
+        self.missing.retain_mut(|packet| {
+            if now.saturating_duration_since(packet.since) >= MAX_NACK_AGE {
                 return false;
             }
-            if absent.next > now {
+            if packet.retry_at > now {
                 return true;
             }
-            if absent.tries == MAX_NACK_ATTEMPTS {
+            if packet.attempts == MAX_NACK_ATTEMPTS {
                 return false;
             }
-            absent.tries += 1;
-            absent.next = now + wait;
-            into.push(absent.index as u16);
+            packet.attempts += 1;
+            packet.retry_at = now + interval;
+            sequences.push(packet.index as u16);
             true
         });
-        let lost = before - self.absent.len();
-        self.given_up = self.given_up.saturating_add(u32::try_from(lost).unwrap_or(u32::MAX));
+        let abandoned = previous_count - self.missing.len();
+        self.abandoned =
+            self.abandoned.saturating_add(u32::try_from(abandoned).unwrap_or(u32::MAX));
     }
 
-    /// When to ask the next time.
-    pub(crate) fn next(&self) -> Option<Instant> {
-        self.absent.iter().map(|absent| absent.next.min(absent.since + MAX_NACK_AGE)).min()
+    /// When the next request is due.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.missing.iter().map(|packet| packet.retry_at.min(packet.since + MAX_NACK_AGE)).min()
     }
 
-    /// How many packets were given up since this was asked last: if any, the pictures need a key
-    /// frame.
-    pub(crate) fn take_given_up(&mut self) -> u32 {
-        std::mem::take(&mut self.given_up)
+    /// Number of packets abandoned since the last call; if any, the video needs a key frame.
+    pub(crate) fn take_abandoned(&mut self) -> u32 {
+        std::mem::take(&mut self.abandoned)
     }
 
     fn remove(&mut self, index: u64) -> bool {
-        match self.absent.binary_search_by_key(&index, |absent| absent.index) {
+        match self.missing.binary_search_by_key(&index, |packet| packet.index) {
             Ok(position) => {
-                self.absent.remove(position);
+                self.missing.remove(position);
                 true
             }
             Err(_) => false,
         }
     }
 
-    fn give_up_before(&mut self, index: u64) {
-        let before = self.absent.len();
-        self.key_frame(index);
-        let lost = before - self.absent.len();
-        self.given_up = self.given_up.saturating_add(u32::try_from(lost).unwrap_or(u32::MAX));
+    fn abandon_before(&mut self, index: u64) {
+        let previous_count = self.missing.len();
+        self.discard_before(index);
+        let abandoned = previous_count - self.missing.len();
+        self.abandoned =
+            self.abandoned.saturating_add(u32::try_from(abandoned).unwrap_or(u32::MAX));
     }
 }
 
@@ -124,77 +137,77 @@ mod tests {
     use crate::virtual_time::{ms, start};
     use proptest::prelude::*;
 
-    fn due(missing: &mut NackTracker, now: Instant) -> Vec<u16> {
-        let mut into = Vec::new();
-        missing.due(now, ms(100), &mut into);
-        into
+    fn due(tracker: &mut NackTracker, now: Instant) -> Vec<u16> {
+        let mut sequences = Vec::new();
+        tracker.take_due(now, ms(100), &mut sequences);
+        sequences
     }
 
     #[test]
     fn nack_is_sent_after_delay_and_repeated_after_rtt() {
-        let (now, mut missing) = (start(), NackTracker::default());
-        missing.received(now, 65_534);
-        missing.received(now, 65_537);
-        assert_eq!(due(&mut missing, now), [] as [u16; 0], "it may just be late");
-        assert_eq!(missing.next(), Some(now + ms(10)));
+        let (now, mut tracker) = (start(), NackTracker::default());
+        tracker.on_packet(now, 65_534);
+        tracker.on_packet(now, 65_537);
+        assert_eq!(due(&mut tracker, now), [] as [u16; 0], "it may be reordered");
+        assert_eq!(tracker.next_due(), Some(now + ms(10)));
 
-        assert_eq!(due(&mut missing, now + ms(10)), [65_535, 0]);
-        assert_eq!(due(&mut missing, now + ms(119)), [] as [u16; 0]);
-        assert_eq!(due(&mut missing, now + ms(120)), [65_535, 0]);
+        assert_eq!(due(&mut tracker, now + ms(10)), [65_535, 0]);
+        assert_eq!(due(&mut tracker, now + ms(119)), [] as [u16; 0]);
+        assert_eq!(due(&mut tracker, now + ms(120)), [65_535, 0]);
     }
 
     #[test]
     fn late_or_retransmitted_packet_is_not_nacked_again() {
-        let (now, mut missing) = (start(), NackTracker::default());
-        missing.received(now, 1);
-        missing.received(now, 5);
-        assert!(missing.received(now, 2));
-        assert_eq!(due(&mut missing, now + ms(10)), [3, 4]);
-        assert!(missing.repaired(3));
-        assert!(!missing.repaired(3), "once is enough");
-        assert!(!missing.received(now, 3), "it came after all: twice");
+        let (now, mut tracker) = (start(), NackTracker::default());
+        tracker.on_packet(now, 1);
+        tracker.on_packet(now, 5);
+        assert!(tracker.on_packet(now, 2));
+        assert_eq!(due(&mut tracker, now + ms(10)), [3, 4]);
+        assert!(tracker.on_retransmission(3));
+        assert!(!tracker.on_retransmission(3), "it is no longer missing");
+        assert!(!tracker.on_packet(now, 3), "the original arrived later: a duplicate");
 
-        assert_eq!(due(&mut missing, now + ms(500)), [4]);
-        assert_eq!(missing.take_given_up(), 0);
+        assert_eq!(due(&mut tracker, now + ms(500)), [4]);
+        assert_eq!(tracker.take_abandoned(), 0);
     }
 
     #[test]
     fn nack_stops_after_ten_retries_or_timeout() {
-        let (begin, mut missing) = (start(), NackTracker::default());
-        missing.received(begin, 1);
-        missing.received(begin, 3);
-        let mut asked = 0;
+        let (epoch, mut tracker) = (start(), NackTracker::default());
+        tracker.on_packet(epoch, 1);
+        tracker.on_packet(epoch, 3);
+        let mut requested = 0;
         for step in 0..200 {
-            asked += due(&mut missing, begin + ms(step * 10)).len();
+            requested += due(&mut tracker, epoch + ms(step * 10)).len();
         }
-        assert_eq!((asked, missing.take_given_up(), missing.next()), (10, 1, None));
+        assert_eq!((requested, tracker.take_abandoned(), tracker.next_due()), (10, 1, None));
 
-        let mut missing = NackTracker::default();
-        missing.received(begin, 1);
-        missing.received(begin, 3);
-        assert_eq!(due(&mut missing, begin + ms(1_500)), [] as [u16; 0]);
-        assert_eq!(missing.take_given_up(), 1);
+        let mut tracker = NackTracker::default();
+        tracker.on_packet(epoch, 1);
+        tracker.on_packet(epoch, 3);
+        assert_eq!(due(&mut tracker, epoch + ms(1_500)), [] as [u16; 0]);
+        assert_eq!(tracker.take_abandoned(), 1);
     }
 
     #[test]
     fn key_frame_clears_earlier_missing_packets() {
-        let (now, mut missing) = (start(), NackTracker::default());
-        missing.received(now, 1);
-        missing.received(now, 5);
-        missing.received(now, 7);
-        missing.key_frame(5);
+        let (now, mut tracker) = (start(), NackTracker::default());
+        tracker.on_packet(now, 1);
+        tracker.on_packet(now, 5);
+        tracker.on_packet(now, 7);
+        tracker.discard_before(5);
 
-        assert_eq!(due(&mut missing, now + ms(10)), [6]);
-        assert_eq!(missing.take_given_up(), 0);
+        assert_eq!(due(&mut tracker, now + ms(10)), [6]);
+        assert_eq!(tracker.take_abandoned(), 0);
     }
 
     #[test]
     fn large_sequence_gap_resets_nack_tracker() {
-        let (now, mut missing) = (start(), NackTracker::default());
-        missing.received(now, 1);
-        missing.received(now, 1_000_000_000);
+        let (now, mut tracker) = (start(), NackTracker::default());
+        tracker.on_packet(now, 1);
+        tracker.on_packet(now, 1_000_000_000);
 
-        assert_eq!((due(&mut missing, now + ms(10)).len(), missing.take_given_up()), (0, 1));
+        assert_eq!((due(&mut tracker, now + ms(10)).len(), tracker.take_abandoned()), (0, 1));
     }
 
     proptest! {
@@ -203,14 +216,14 @@ mod tests {
             order in Just((0u64..200).collect::<Vec<_>>()).prop_shuffle(),
             came in prop::collection::vec(any::<bool>(), 200),
         ) {
-            let (now, mut missing) = (start(), NackTracker::default());
-            missing.received(now, 0);
+            let (now, mut tracker) = (start(), NackTracker::default());
+            tracker.on_packet(now, 0);
             for index in order.into_iter().filter(|index| came[*index as usize]) {
-                missing.received(now, index);
+                tracker.on_packet(now, index);
             }
             let last = (0..200).rev().find(|n| came[*n]).unwrap_or(0);
             let expected: Vec<u16> = (1..last).filter(|n| !came[*n]).map(|n| n as u16).collect();
-            prop_assert_eq!(due(&mut missing, now + ms(10)), expected);
+            prop_assert_eq!(due(&mut tracker, now + ms(10)), expected);
         }
     }
 }

@@ -1,65 +1,66 @@
-//! The last packets of one layer in plain text: what is forwarded from, and what is sent again from,
-//! for all subscribers.
+//! Packet cache: the last packets of one layer, decrypted. All subscribers are served from it, both for
+//! forwarding and for retransmission.
 
 use crate::rtp::RtpPacket;
 
-/// One packet, without what each subscriber sees differently.
+/// A packet without the fields that differ between subscribers.
 #[derive(Default)]
 pub(crate) struct CachedPacket {
-    /// Extended sequence number of the publisher.
+    /// Extended sequence number in the publisher's stream.
     pub(crate) index: u64,
-    /// Of the publisher.
+    /// RTP timestamp in the publisher's stream.
     pub(crate) timestamp: u32,
-    /// As in the header.
+    /// The marker bit of the RTP header.
     pub(crate) marker: bool,
-    /// How loud it is (RFC 6464): the element of the header extension.
-    pub(crate) level: Option<u8>,
-    /// A key frame begins here.
-    pub(crate) key: bool,
-    /// Sound with redundancy (RFC 2198).
-    pub(crate) redundant: bool,
-    /// Between packets of different runs some were not forwarded to anybody.
-    pub(crate) run: u32,
-    /// Without padding.
+    /// The byte of the audio level header extension (RFC 6464).
+    pub(crate) audio_level: Option<u8>,
+    /// A key frame starts with this packet.
+    pub(crate) is_key_frame: bool,
+    /// The payload is audio with redundancy (RFC 2198).
+    pub(crate) is_red: bool,
+    /// Number of the forwarding segment: between packets of different segments, packets were withheld from
+    /// all subscribers.
+    pub(crate) segment: u32,
+    /// The payload without padding.
     pub(crate) payload: Vec<u8>,
-    filled: bool,
+    is_filled: bool,
 }
 
-/// A ring of packets, found by their index.
+/// A ring of packets, addressed by their index.
 pub(crate) struct PacketCache {
     entries: Vec<CachedPacket>,
     capacity: usize,
 }
 
 impl PacketCache {
-    /// Remembers up to `capacity` packets; memory is taken as they come.
+    /// A cache of up to `capacity` packets; memory is allocated as they arrive.
     pub(crate) fn new(capacity: usize) -> Self {
         Self { entries: Vec::new(), capacity: capacity.max(1) }
     }
 
-    /// The packet of this index, if it is still there.
+    /// The packet with this index, if it is still cached.
     pub(crate) fn get(&self, index: u64) -> Option<&CachedPacket> {
-        let entry = self.entries.get(self.place(index))?;
-        (entry.filled && entry.index == index).then_some(entry)
+        let entry = self.entries.get(self.slot(index))?;
+        (entry.is_filled && entry.index == index).then_some(entry)
     }
 
-    /// Remembers a packet in place of an older one; not if it is itself too old. `payload` is what of
-    /// the packet is to be forwarded.
-    pub(crate) fn put(
+    /// Stores a packet in place of an older one; `None` if it is itself too old. `payload` is the part to
+    /// forward.
+    pub(crate) fn insert(
         &mut self,
         index: u64,
         packet: &RtpPacket<'_>,
         payload: &[u8],
     ) -> Option<&mut CachedPacket> {
-        let place = self.place(index);
-        while self.entries.len() <= place {
+        let slot = self.slot(index);
+        while self.entries.len() <= slot {
             self.entries.push(CachedPacket::default());
         }
-        let entry = self.entries.get_mut(place)?;
-        if entry.filled && entry.index > index {
+        let entry = self.entries.get_mut(slot)?;
+        if entry.is_filled && entry.index > index {
             return None;
         }
-        entry.filled = true;
+        entry.is_filled = true;
         entry.index = index;
         entry.timestamp = packet.timestamp();
         entry.marker = packet.marker();
@@ -68,12 +69,12 @@ impl PacketCache {
         Some(entry)
     }
 
-    /// Forgets all packets: others will have their indices.
+    /// Forgets all packets; their indices may be used for others.
     pub(crate) fn clear(&mut self) {
-        self.entries.iter_mut().for_each(|entry| entry.filled = false);
+        self.entries.iter_mut().for_each(|entry| entry.is_filled = false);
     }
 
-    fn place(&self, index: u64) -> usize {
+    fn slot(&self, index: u64) -> usize {
         (index % self.capacity as u64) as usize
     }
 }
@@ -84,21 +85,21 @@ mod tests {
 
     #[test]
     fn cached_packet_is_kept_until_overwritten() {
-        let mut history = PacketCache::new(4);
+        let mut cache = PacketCache::new(4);
         let bytes = [0x80, 96, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 9];
         let packet = RtpPacket::parse(&bytes).unwrap();
-        assert!(history.get(0).is_none());
+        assert!(cache.get(0).is_none());
         for index in [6, 7, 9, 8, 10] {
-            assert!(history.put(index, &packet, &[index as u8]).is_some());
+            assert!(cache.insert(index, &packet, &[index as u8]).is_some());
         }
-        assert!(history.put(6, &packet, &[0]).is_none(), "too late");
+        assert!(cache.insert(6, &packet, &[0]).is_none(), "too late");
 
-        assert!(history.get(6).is_none());
-        assert_eq!(history.get(10).unwrap().payload, [10]);
-        assert_eq!(history.get(7).unwrap().payload, [7]);
-        assert!(history.get(11).is_none());
-        history.clear();
-        assert!(history.get(10).is_none());
-        assert!(history.put(2, &packet, &[2]).is_some());
+        assert!(cache.get(6).is_none());
+        assert_eq!(cache.get(10).unwrap().payload, [10]);
+        assert_eq!(cache.get(7).unwrap().payload, [7]);
+        assert!(cache.get(11).is_none());
+        cache.clear();
+        assert!(cache.get(10).is_none());
+        assert!(cache.insert(2, &packet, &[2]).is_some());
     }
 }

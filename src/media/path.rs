@@ -1,38 +1,38 @@
-//! Where datagrams come from and go to, and the buffer in which they leave.
+//! Network paths of datagrams, and the buffer of datagrams to transmit.
 
 use std::net::SocketAddr;
 
-/// What carries a datagram.
+/// Transport protocol of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TransportProtocol {
-    /// One datagram each.
+    /// One datagram per packet.
     Udp,
-    /// Framed by two bytes of length (RFC 4571), as ICE-TCP does (RFC 6544).
+    /// A byte stream framed by a length of two bytes (RFC 4571), as ICE-TCP uses it (RFC 6544).
     Tcp,
 }
 
-/// One way between a client and the port of a media thread.
+/// A path between a client and the port of a media thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NetworkPath {
-    /// What carries it.
+    /// UDP, or TCP with framing.
     pub transport: TransportProtocol,
-    /// The client's end.
+    /// The client's address.
     pub remote: SocketAddr,
 }
 
-/// One datagram that lies in an [`TransmitBuffer`].
+/// One datagram in a [`TransmitBuffer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransmitDatagram {
-    /// Where it goes.
+    /// The destination path.
     pub to: NetworkPath,
-    /// Where it begins in the buffer, in bytes.
+    /// Offset of its first byte in the buffer.
     pub start: usize,
-    /// How long it is, in bytes.
+    /// Length in bytes.
     pub length: usize,
 }
 
-/// Datagrams to send, back to back in one buffer; those of one destination lie next to each other,
-/// which is what segmentation offload needs.
+/// Datagrams to send, back to back in one buffer. Datagrams of one destination are adjacent, as generic
+/// segmentation offload (GSO) requires.
 #[derive(Default)]
 pub struct TransmitBuffer {
     pub(crate) buffer: Vec<u8>,
@@ -41,23 +41,23 @@ pub struct TransmitBuffer {
 }
 
 impl TransmitBuffer {
-    /// What is to be sent, in order.
+    /// The datagrams to send, in order.
     pub fn datagrams(&self) -> &[TransmitDatagram] {
         &self.datagrams
     }
 
-    /// The bytes in which [`TransmitDatagram`]s lie.
+    /// The bytes that [`TransmitDatagram`]s point into.
     pub fn bytes(&self) -> &[u8] {
         &self.buffer[..self.used]
     }
 
-    /// Forgets everything; the memory stays.
+    /// Removes all datagrams; the memory stays allocated.
     pub fn clear(&mut self) {
         self.used = 0;
         self.datagrams.clear();
     }
 
-    /// Room for one more datagram of up to `length` bytes.
+    /// Returns space for one more datagram of up to `length` bytes.
     pub(crate) fn space(&mut self, length: usize) -> &mut [u8] {
         let end = self.used + length;
         if self.buffer.len() < end {
@@ -66,13 +66,13 @@ impl TransmitBuffer {
         &mut self.buffer[self.used..end]
     }
 
-    /// Sends the first `length` bytes of what [`space`](Self::space) gave last.
+    /// Appends the first `length` bytes of the last [`space`](Self::space) as a datagram.
     pub(crate) fn commit(&mut self, to: NetworkPath, length: usize) {
         self.datagrams.push(TransmitDatagram { to, start: self.used, length });
         self.used += length;
     }
 
-    /// Sends a copy.
+    /// Appends a copy of `bytes` as a datagram.
     pub(crate) fn push(&mut self, to: NetworkPath, bytes: &[u8]) {
         self.space(bytes.len()).copy_from_slice(bytes);
         self.commit(to, bytes.len());

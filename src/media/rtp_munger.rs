@@ -1,205 +1,207 @@
-//! One stream for a subscriber out of many sources: sequence numbers without gaps of our making,
-//! timestamps that only go forward, and the way back from a number to the packet it stands for.
+//! RTP munger: merges the packets of several streams (simulcast layers) into one stream for a subscriber.
+//! Sequence numbers have no gaps of the server's making, timestamps only grow, and a sequence number can be
+//! mapped back to the packet it stands for. Like `RTPMunger` of `LiveKit`.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
-/// How many spans are remembered. A span ends where packets are left out or the source changes, so
-/// this is two seconds even if every other picture is left out at 30 per second.
+/// Number of spans remembered. A span ends where packets are skipped or the stream changes, so this is two
+/// seconds even if every other frame is skipped at 30 per second.
 const MAX_SPANS: usize = 64;
 
-/// How far a timestamp by sender reports may be from one by elapsed time, in seconds, before it is
-/// not believed: a picture waits that long at most before it is sent on.
+/// Maximum difference in seconds between a timestamp derived from sender reports and one derived from elapsed
+/// time; beyond it the sender reports are ignored. A frame is displayed at most this much too late.
 const MAX_CLOCK_DISAGREEMENT_SECONDS: f64 = 2.0;
 
-/// Where a packet goes in the subscriber's stream.
+/// The rewritten header fields of a packet in the subscriber's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RewrittenHeader {
-    /// Counts packets without wrapping: the low 16 bits are the sequence number, the others the
-    /// rollover counter of SRTP (RFC 3711 §3.3.1).
+    /// Extended sequence number: the low 16 bits are the sequence number, the others the rollover counter of
+    /// SRTP (RFC 3711 §3.3.1).
     pub(crate) index: u64,
-    /// The RTP timestamp.
+    /// RTP timestamp in the subscriber's stream.
     pub(crate) timestamp: u32,
 }
 
-/// What a publisher's sender report says (RFC 3550 §6.4.1): one moment on two clocks.
+/// Timing of a publisher's sender report (RFC 3550 §6.4.1): one moment on two clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SenderReportTiming {
-    /// The publisher's clock, in seconds with 32 bits behind the point.
+    /// NTP time of the publisher: seconds in the high 32 bits, fraction in the low 32 bits.
     pub(crate) ntp: u64,
-    /// The same moment in the stream's timestamps.
+    /// RTP timestamp of the same moment.
     pub(crate) timestamp: u32,
 }
 
-/// Packets of one source that are all moved by the same amount.
+/// Packets of one stream that are shifted by the same amount.
 #[derive(Clone, Copy, Debug)]
 struct SequenceSpan {
-    source: u32,
-    /// The first packet that belongs to it, in the source's count.
-    first: u64,
-    /// The first one behind it that does not, in the source's count.
-    until: u64,
-    /// Where that packet goes.
-    begins: u64,
+    stream_id: u32,
+    /// Extended sequence number of the first packet, in the publisher's stream.
+    first_index: u64,
+    /// Extended sequence number behind the last packet, in the publisher's stream.
+    end_index: u64,
+    /// Extended sequence number of the first packet, in the subscriber's stream.
+    first_out: u64,
     timestamp_shift: u32,
 }
 
-/// The newest packet that went out.
+/// The forwarded packet with the highest sequence number.
 #[derive(Clone, Copy, Debug)]
 struct LastForwarded {
     at: Instant,
-    place: RewrittenHeader,
+    header: RewrittenHeader,
 }
 
-/// Maps the packets of changing sources to one stream. A source is any number that the caller gives
-/// to a stream of packets; a packet's index is its extended sequence number.
+/// Maps the packets of changing streams to one stream. A stream id is any number that the caller gives to a
+/// stream of packets; the index of a packet is its extended sequence number.
 #[derive(Debug)]
 pub(crate) struct RtpMunger {
     clock_rate: u32,
-    /// Oldest first.
+    /// Oldest first, at most [`MAX_SPANS`].
     spans: VecDeque<SequenceSpan>,
     newest: Option<LastForwarded>,
-    /// The place of the first packet.
-    start: u16,
-    /// The latest report of the source that is current.
+    /// Sequence number of the first packet.
+    start_sequence: u16,
+    /// The latest sender report of the current stream.
     report: Option<SenderReportTiming>,
 }
 
 impl RtpMunger {
-    /// A stream that begins with the sequence number `start` and counts `clock_rate` ticks in a
+    /// A stream that starts with the sequence number `start_sequence` and has `clock_rate` timestamp ticks per
     /// second.
-    pub(crate) fn new(clock_rate: u32, start: u16) -> Self {
-        Self { clock_rate, spans: VecDeque::new(), newest: None, start, report: None }
+    pub(crate) fn new(clock_rate: u32, start_sequence: u16) -> Self {
+        Self { clock_rate, spans: VecDeque::new(), newest: None, start_sequence, report: None }
     }
 
-    /// The source that is current.
-    pub(crate) fn source(&self) -> Option<u32> {
-        self.spans.back().map(|span| span.source)
+    /// The stream that is being forwarded.
+    pub(crate) fn stream_id(&self) -> Option<u32> {
+        self.spans.back().map(|span| span.stream_id)
     }
 
-    /// From the packet `index` of `source` on, which has this timestamp, the stream continues with
-    /// that source; also with the same one, after a pause. The last report of the source, if any,
-    /// makes the timestamps fit exactly; without, the time that has passed since the last packet
-    /// does. Earlier packets of it are never forwarded.
+    /// Continues with another stream, or with the same one after a pause, from the packet `index` with this
+    /// timestamp on. With sender reports of both streams the timestamps are aligned exactly; otherwise they
+    /// advance by the time since the last packet. Earlier packets of the new stream are never forwarded.
     pub(crate) fn switch(
         &mut self,
         now: Instant,
-        source: u32,
+        stream_id: u32,
         index: u64,
         timestamp: u32,
         report: Option<SenderReportTiming>,
     ) {
-        let begins = self.newest.map_or(u64::from(self.start), |newest| newest.place.index + 1);
+        let first_out =
+            self.newest.map_or(u64::from(self.start_sequence), |newest| newest.header.index + 1);
         let timestamp_shift = self.newest.map_or(0, |newest| {
-            self.next_timestamp(now, newest, source, timestamp, report).wrapping_sub(timestamp)
+            self.next_timestamp(now, newest, stream_id, timestamp, report).wrapping_sub(timestamp)
         });
         if let Some(span) = self.spans.back_mut() {
-            span.until = span.first + (begins - span.begins);
+            span.end_index = span.first_index + (first_out - span.first_out);
         }
-        self.remember(SequenceSpan {
-            source,
-            first: index,
-            until: u64::MAX,
-            begins,
+        self.push_span(SequenceSpan {
+            stream_id,
+            first_index: index,
+            end_index: u64::MAX,
+            first_out,
             timestamp_shift,
         });
         self.report = report;
     }
 
-    /// A new report of the current source; those of others are of no use.
-    pub(crate) fn reported(&mut self, source: u32, report: SenderReportTiming) {
-        if self.source() == Some(source) {
+    /// Stores a sender report of the current stream; those of other streams are ignored.
+    pub(crate) fn on_sender_report(&mut self, stream_id: u32, report: SenderReportTiming) {
+        if self.stream_id() == Some(stream_id) {
             self.report = Some(report);
         }
     }
 
-    /// Where a packet goes, also one that comes late or is sent again. `None` if it is not part of
-    /// the stream: from before a switch, or left out, or too old.
-    pub(crate) fn place(
+    /// The header of a packet, also of one that is late or retransmitted. `None` if it is not part of the
+    /// subscriber's stream: from before a switch, skipped, or too old.
+    pub(crate) fn rewrite(
         &mut self,
         now: Instant,
-        source: u32,
+        stream_id: u32,
         index: u64,
         timestamp: u32,
     ) -> Option<RewrittenHeader> {
-        let span = self.span_of(source, index)?;
-        let place = RewrittenHeader {
-            index: span.begins + (index - span.first),
+        let span = self.span_of(stream_id, index)?;
+        let header = RewrittenHeader {
+            index: span.first_out + (index - span.first_index),
             timestamp: timestamp.wrapping_add(span.timestamp_shift),
         };
-        if self.newest.is_none_or(|newest| newest.place.index < place.index) {
-            self.newest = Some(LastForwarded { at: now, place });
+        if self.newest.is_none_or(|newest| newest.header.index < header.index) {
+            self.newest = Some(LastForwarded { at: now, header });
         }
-        Some(place)
+        Some(header)
     }
 
-    /// A packet is not sent to this subscriber: the one behind it takes its number. To be told when
-    /// the packet comes; if a newer one was sent already, its number stays unused.
-    pub(crate) fn leave_out(&mut self, source: u32, index: u64) {
+    /// Skips a packet: the next one takes its sequence number. Must be called when the packet arrives; if a
+    /// later one was sent already, the sequence number stays unused.
+    pub(crate) fn skip(&mut self, stream_id: u32, index: u64) {
         let Some(span) = self.spans.back_mut() else { return };
-        if span.source != source || index < span.first {
+        if span.stream_id != stream_id || index < span.first_index {
             return;
         }
-        let begins = span.begins + (index - span.first);
-        if self.newest.is_some_and(|newest| newest.place.index >= begins) {
+        let first_out = span.first_out + (index - span.first_index);
+        if self.newest.is_some_and(|newest| newest.header.index >= first_out) {
             return;
         }
-        if index == span.first {
-            span.first += 1;
+        if index == span.first_index {
+            span.first_index += 1;
             return;
         }
-        span.until = index;
-        let next = SequenceSpan { first: index + 1, until: u64::MAX, begins, ..*span };
-        self.remember(next);
+        span.end_index = index;
+        let next = SequenceSpan { first_index: index + 1, end_index: u64::MAX, first_out, ..*span };
+        self.push_span(next);
     }
 
-    /// Which packet was sent under a sequence number: its source and its index there.
+    /// The packet that was sent under a sequence number: its stream and its index there.
     pub(crate) fn origin(&self, sequence: u16) -> Option<(u32, u64)> {
-        let newest = self.newest?.place.index;
+        let newest = self.newest?.header.index;
         let behind = (newest as u16).wrapping_sub(sequence);
         let index = newest.checked_sub(u64::from(behind))?;
-        let span = self.spans.iter().rev().find(|span| span.begins <= index)?;
-        let origin = span.first + (index - span.begins);
-        // What was left out lies between spans.
-        (origin < span.until).then_some((span.source, origin))
+        let span = self.spans.iter().rev().find(|span| span.first_out <= index)?;
+        let origin = span.first_index + (index - span.first_out);
+        // Skipped packets lie between spans.
+        (origin < span.end_index).then_some((span.stream_id, origin))
     }
 
-    /// A timestamp of the current source as the subscriber sees it: for sender reports.
+    /// A timestamp of the current stream as the subscriber sees it, for sender reports.
     pub(crate) fn timestamp(&self, timestamp: u32) -> Option<u32> {
         self.spans.back().map(|span| timestamp.wrapping_add(span.timestamp_shift))
     }
 
-    /// The newest place that was given away.
+    /// The header with the highest sequence number so far.
     pub(crate) fn newest(&self) -> Option<RewrittenHeader> {
-        self.newest.map(|newest| newest.place)
+        self.newest.map(|newest| newest.header)
     }
 
-    fn remember(&mut self, span: SequenceSpan) {
+    fn push_span(&mut self, span: SequenceSpan) {
         if self.spans.len() == MAX_SPANS {
             self.spans.pop_front();
         }
         self.spans.push_back(span);
     }
 
-    fn span_of(&self, source: u32, index: u64) -> Option<SequenceSpan> {
-        let of_source = |span: &&SequenceSpan| span.source == source && span.first <= index;
-        self.spans.iter().rev().find(of_source).filter(|span| index < span.until).copied()
+    fn span_of(&self, stream_id: u32, index: u64) -> Option<SequenceSpan> {
+        let contains =
+            |span: &&SequenceSpan| span.stream_id == stream_id && span.first_index <= index;
+        self.spans.iter().rev().find(contains).filter(|span| index < span.end_index).copied()
     }
 
-    /// The timestamp with which a new span begins: always ahead of the newest one.
+    /// The timestamp with which a new span starts: always ahead of the newest one.
     fn next_timestamp(
         &self,
         now: Instant,
         newest: LastForwarded,
-        source: u32,
+        stream_id: u32,
         timestamp: u32,
         report: Option<SenderReportTiming>,
     ) -> u32 {
         let rate = f64::from(self.clock_rate);
         let elapsed = now.saturating_duration_since(newest.at).as_secs_f64() * rate;
-        let by_elapsed = newest.place.timestamp.wrapping_add((elapsed as u64).max(1) as u32);
+        let by_elapsed = newest.header.timestamp.wrapping_add((elapsed as u64).max(1) as u32);
         let exact = match self.spans.back() {
-            Some(span) if span.source == source => {
+            Some(span) if span.stream_id == stream_id => {
                 Some(timestamp.wrapping_add(span.timestamp_shift))
             }
             Some(span) => {
@@ -207,20 +209,20 @@ impl RtpMunger {
             }
             None => None,
         };
-        let believed = exact.filter(|&exact| {
-            let forward = exact.wrapping_sub(newest.place.timestamp) as i32 > 0;
-            let apart = f64::from(exact.wrapping_sub(by_elapsed) as i32).abs();
-            forward && apart < MAX_CLOCK_DISAGREEMENT_SECONDS * rate
+        let plausible = exact.filter(|&exact| {
+            let is_ahead = exact.wrapping_sub(newest.header.timestamp) as i32 > 0;
+            let difference = f64::from(exact.wrapping_sub(by_elapsed) as i32).abs();
+            is_ahead && difference < MAX_CLOCK_DISAGREEMENT_SECONDS * rate
         });
-        believed.unwrap_or(by_elapsed)
+        plausible.unwrap_or(by_elapsed)
     }
 
-    /// A timestamp of a new source in the timestamps of the current one, by the publisher's clock
-    /// that both report.
+    /// A timestamp of the new stream in the timestamps of the current one, by the publisher's clock to which
+    /// both sender reports refer.
     fn by_reports(&self, timestamp: u32, new: Option<SenderReportTiming>) -> Option<u32> {
         let (old, new) = (self.report?, new?);
-        let between = (new.ntp.wrapping_sub(old.ntp) as i64) as f64 / 4_294_967_296.0;
-        let ticks = (between * f64::from(self.clock_rate)).round();
+        let seconds = (new.ntp.wrapping_sub(old.ntp) as i64) as f64 / 4_294_967_296.0;
+        let ticks = (seconds * f64::from(self.clock_rate)).round();
         if ticks.abs() > f64::from(i32::MAX) {
             return None;
         }

@@ -1,38 +1,37 @@
-//! What an operator can tune in a room.
+//! Configuration of a room.
 
 use std::time::Duration;
 
-/// Limits and tuning of a room; [`Default`] is what small and middle-sized calls need.
+/// Limits and tuning of a room; [`Default`] suits small and medium-sized calls.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RoomConfig {
-    /// The most sections of one offer; a client needs one for each track it sends or receives. 256.
+    /// Maximum number of media sections of an offer; a client needs one per track it sends or receives. 256.
     pub max_sections: usize,
-    /// The most tracks that one participant publishes. 6.
+    /// Maximum number of tracks that a participant publishes. 6.
     pub max_published_tracks: usize,
-    /// Of how many participants, those who spoke last, cameras are forwarded; screens always are. 25.
+    /// Number of participants, those who spoke last, whose cameras are forwarded; screens always are. 25.
     pub last_n_video: usize,
-    /// How many voices are forwarded at a time, the loudest ones; screens' sound always is. 8.
+    /// Number of microphones forwarded at a time, the loudest ones; sound of screens always is. 8.
     pub last_n_audio: usize,
-    /// The most that one participant is asked to send, in bits per second. 4,000,000.
+    /// Maximum bitrate that a participant is asked to send, in bits per second. 4,000,000.
     pub max_uplink_bps: u64,
-    /// The most that one participant is sent, in bits per second. 8,000,000.
+    /// Maximum bitrate sent to a participant, in bits per second. 8,000,000.
     pub max_downlink_bps: u64,
-    /// What a participant's downlink is believed to carry before it was measured, in bits per
-    /// second. 1,000,000.
+    /// Downlink estimate before the first measurement, in bits per second. 1,000,000.
     pub initial_downlink_bps: u64,
-    /// What it is believed to carry at the least, in bits per second. 100,000.
+    /// Lower bound of the downlink estimate, in bits per second. 100,000.
     pub min_downlink_bps: u64,
-    /// After how long without a check a client is gone (RFC 7675 §5.1). 30 s.
+    /// Time without a connectivity check after which a client is disconnected (RFC 7675 §5.1). 30 s.
     pub consent_timeout: Duration,
-    /// The least time between two requests for a key frame of one layer. 300 ms.
+    /// Minimum time between two key frame requests for one layer. 300 ms.
     pub min_key_frame_interval: Duration,
-    /// How many packets of a layer of video can be sent again. 1024, which is two seconds of 5 Mbit/s
-    /// and at most 1.2 MB.
-    pub packet_history: usize,
-    /// Whether clients are asked to send no silence (RFC 7587 §6.1, `usedtx`), and what silence they
-    /// send nevertheless is forwarded only in samples. True.
+    /// Number of packets of a video layer that can be retransmitted. 1024, which is two seconds at
+    /// 5 Mbit/s and at most 1.2 MB.
+    pub packet_cache_packets: usize,
+    /// Whether clients are asked to send no silence (RFC 7587 §6.1, `usedtx`), and silence that they send
+    /// nevertheless is forwarded only occasionally. True.
     pub use_dtx: bool,
-    /// How often [`Event::Quality`](crate::Event::Quality) is told. 5 s.
+    /// Interval of [`RoomEvent::Quality`](crate::RoomEvent::Quality). 5 s.
     pub quality_interval: Duration,
 }
 
@@ -49,7 +48,7 @@ impl Default for RoomConfig {
             min_downlink_bps: 100_000,
             consent_timeout: Duration::from_secs(30),
             min_key_frame_interval: Duration::from_millis(300),
-            packet_history: 1024,
+            packet_cache_packets: 1024,
             use_dtx: true,
             quality_interval: Duration::from_secs(5),
         }

@@ -1,65 +1,65 @@
-//! Numbered places that are used again, so that what flows per packet is found by index.
+//! A slab: values in numbered slots that are reused, so that per-packet lookups are by index.
 
-/// A vector with holes; the lowest hole is filled first.
+/// A vector with vacant slots; the lowest vacant slot is filled first.
 pub(crate) struct Slots<T> {
-    places: Vec<Option<T>>,
+    slots: Vec<Option<T>>,
 }
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Self { places: Vec::new() }
+        Self { slots: Vec::new() }
     }
 }
 
 impl<T> Slots<T> {
-    /// Where the next one would be put.
-    pub(crate) fn vacancy(&self) -> usize {
-        self.places.iter().position(Option::is_none).unwrap_or(self.places.len())
+    /// The slot that [`insert`](Self::insert) will use next.
+    pub(crate) fn vacant_slot(&self) -> usize {
+        self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len())
     }
 
-    /// Puts one in, and says where it is.
+    /// Stores a value and returns its slot.
     pub(crate) fn insert(&mut self, value: T) -> usize {
-        let at = self.vacancy();
-        if let Some(place) = self.places.get_mut(at) {
-            *place = Some(value);
+        let slot = self.vacant_slot();
+        if let Some(entry) = self.slots.get_mut(slot) {
+            *entry = Some(value);
         } else {
-            self.places.push(Some(value));
+            self.slots.push(Some(value));
         }
-        at
+        slot
     }
 
-    /// Takes one out.
-    pub(crate) fn remove(&mut self, at: usize) -> Option<T> {
-        let value = self.places.get_mut(at)?.take();
-        while matches!(self.places.last(), Some(None)) {
-            self.places.pop();
+    /// Removes the value of a slot and returns it.
+    pub(crate) fn remove(&mut self, slot: usize) -> Option<T> {
+        let value = self.slots.get_mut(slot)?.take();
+        while matches!(self.slots.last(), Some(None)) {
+            self.slots.pop();
         }
         value
     }
 
-    /// Looks at one.
-    pub(crate) fn get(&self, at: usize) -> Option<&T> {
-        self.places.get(at)?.as_ref()
+    /// The value of a slot, if occupied.
+    pub(crate) fn get(&self, slot: usize) -> Option<&T> {
+        self.slots.get(slot)?.as_ref()
     }
 
-    /// Changes one.
-    pub(crate) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
-        self.places.get_mut(at)?.as_mut()
+    /// Mutable access to the value of a slot.
+    pub(crate) fn get_mut(&mut self, slot: usize) -> Option<&mut T> {
+        self.slots.get_mut(slot)?.as_mut()
     }
 
-    /// All of them with their places.
+    /// All values with their slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
-        self.places.iter().enumerate().filter_map(|(at, place)| Some((at, place.as_ref()?)))
+        self.slots.iter().enumerate().filter_map(|(slot, entry)| Some((slot, entry.as_ref()?)))
     }
 
-    /// All of them with their places, to be changed.
+    /// All values with their slots, mutable.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut T)> {
-        self.places.iter_mut().enumerate().filter_map(|(at, place)| Some((at, place.as_mut()?)))
+        self.slots.iter_mut().enumerate().filter_map(|(slot, entry)| Some((slot, entry.as_mut()?)))
     }
 
-    /// One more than the highest place in use.
-    pub(crate) fn end(&self) -> usize {
-        self.places.len()
+    /// Number of slots in use including vacant ones below the highest.
+    pub(crate) fn slot_count(&self) -> usize {
+        self.slots.len()
     }
 }
 
@@ -73,10 +73,10 @@ mod tests {
         assert_eq!((slots.insert('a'), slots.insert('b'), slots.insert('c')), (0, 1, 2));
         assert_eq!(slots.remove(1), Some('b'));
         assert_eq!((slots.insert('d'), slots.get(1)), (1, Some(&'d')));
-        for at in 0..3 {
-            slots.remove(at);
+        for slot in 0..3 {
+            slots.remove(slot);
         }
 
-        assert_eq!((slots.end(), slots.iter().count()), (0, 0));
+        assert_eq!((slots.slot_count(), slots.iter().count()), (0, 0));
     }
 }

@@ -1,165 +1,184 @@
-//! Who speaks, by the levels that packets carry in the clear (RFC 6464); and silence that need not be
-//! forwarded. Like Volfin and Cohen's detector ("Dominant speaker identification for multipoint
-//! videoconferencing", 2013) it weighs the moment against a longer time.
+//! Active speaker detection by the audio levels that packets carry unencrypted (RFC 6464), and suppression of
+//! silence. Follows Volfin and Cohen ("Dominant speaker identification for multipoint videoconferencing",
+//! 2013) in comparing a short with a long time window.
 
 use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::api::ParticipantId;
 
-/// A level of at most this is speech, in -dBov: 0 is the loudest, 127 silence.
-const SPEECH_LEVEL_DBOV: u8 = 45;
-const SILENCE: u8 = 127;
-/// The moment, over which it is decided whether somebody speaks, and the longer time, over which it
-/// is decided who leads: time constants in seconds.
-const MOMENT: f32 = 0.5;
-const LONGER: f32 = 2.0;
-/// Speech must fill this share of the moment to be noticed, and is over below that.
-const BEGINS: f32 = 0.4;
-const ENDS: f32 = 0.15;
-/// Who begins to speak is heard before those who are silent.
-const STIRS: f32 = 0.03;
-/// A new leader must be ahead by this factor.
-const AHEAD: f32 = 1.25;
-/// A packet tells of this much time at most; what is longer was silence (DTX).
+/// Minimum level of speech, in -dBov: a level of at most this value is speech; 0 is the loudest.
+const MIN_SPEECH_LEVEL_DBOV: u8 = 45;
+/// The level that means digital silence, in -dBov.
+const SILENCE_LEVEL_DBOV: u8 = 127;
+/// Time constant of the average that decides who speaks, in seconds.
+const SHORT_TIME_CONSTANT_SECONDS: f32 = 0.5;
+/// Time constant of the average that decides who is the dominant speaker, in seconds.
+const LONG_TIME_CONSTANT_SECONDS: f32 = 2.0;
+/// Speech starts when it fills this share of the short window.
+const SPEECH_START_ACTIVITY: f32 = 0.4;
+/// Speech ends when it fills less than this share of the short window.
+const SPEECH_END_ACTIVITY: f32 = 0.15;
+/// A participant with this activity takes precedence over silent ones, although it does not count as speaking.
+const ONSET_ACTIVITY: f32 = 0.03;
+/// A new dominant speaker must be louder than the current one by this factor.
+const DOMINANCE_FACTOR: f32 = 1.25;
+/// Maximum duration that one packet stands for; a longer gap was silence (DTX).
 const MAX_AUDIO_PACKET_DURATION: Duration = Duration::from_millis(60);
 
-/// The voices of one room.
+/// The voices of one room and who of them speaks.
 #[derive(Debug, Default)]
 pub(crate) struct ActiveSpeakerDetector {
-    /// Those to be heard first come first.
+    /// Highest priority first, as of the last update.
     voices: Vec<VoiceLevel>,
     speaking: Vec<ParticipantId>,
-    next: Vec<ParticipantId>,
+    /// The next value of `speaking`, reused to avoid allocation.
+    scratch: Vec<ParticipantId>,
 }
 
+/// Averaged audio levels of one participant.
 #[derive(Clone, Copy, Debug)]
 struct VoiceLevel {
-    who: ParticipantId,
-    /// Until when it was listened to.
-    at: Instant,
-    /// The share of the moment that was speech.
+    participant: ParticipantId,
+    /// Up to when levels are averaged.
+    updated: Instant,
+    /// Share of the short window that was speech, 0 to 1.
     activity: f32,
-    /// How much and how loud the speech of the longer time was, 0 to 1.
-    weight: f32,
-    speaks: bool,
-    /// When it was noticed speaking last.
-    spoke: Option<Instant>,
+    /// Amount and loudness of speech in the long window, 0 to 1.
+    loudness: f32,
+    is_speaking: bool,
+    /// When it last counted as speaking.
+    last_spoke: Option<Instant>,
 }
 
 impl ActiveSpeakerDetector {
-    /// A packet of somebody's microphone came, of this level: 0 is the loudest, 127 silence.
-    pub(crate) fn heard(&mut self, now: Instant, who: ParticipantId, level: u8) {
-        match self.voices.iter_mut().find(|voice| voice.who == who) {
-            Some(voice) => voice.heard(now, level),
-            None => self.voices.push(VoiceLevel::new(now, who)),
+    /// Records the audio level of a microphone packet: 0 is the loudest, 127 silence.
+    pub(crate) fn on_level(&mut self, now: Instant, participant: ParticipantId, level: u8) {
+        match self.voices.iter_mut().find(|voice| voice.participant == participant) {
+            Some(voice) => voice.on_level(now, level),
+            None => self.voices.push(VoiceLevel::new(now, participant)),
         }
     }
 
-    /// Somebody is no longer there, or muted. The next tick tells.
-    pub(crate) fn leave(&mut self, who: ParticipantId) {
-        self.voices.retain(|voice| voice.who != who);
+    /// Removes a participant that left or was muted. The next update reports the change.
+    pub(crate) fn remove(&mut self, participant: ParticipantId) {
+        self.voices.retain(|voice| voice.participant != participant);
     }
 
-    /// Decides anew, to be asked every 100 ms or so: gives those who speak, loudest first, if there
-    /// are others than before or another one leads.
-    pub(crate) fn tick(&mut self, now: Instant) -> Option<&[ParticipantId]> {
-        let leader = self.speaking.first().copied();
-        self.voices.iter_mut().for_each(|voice| voice.decide(now));
-        self.voices.sort_by(|a, b| a.heard_before(b, leader));
-        self.next.clear();
-        self.next.extend(self.voices.iter().filter(|voice| voice.speaks).map(|voice| voice.who));
-        let others = self.next.len() != self.speaking.len()
-            || self.next.iter().any(|who| !self.speaking.contains(who));
-        let changed = others || self.next.first() != self.speaking.first();
-        std::mem::swap(&mut self.speaking, &mut self.next);
+    /// Decides who speaks; to be called about every 100 ms. Returns the speakers, loudest first, if their set
+    /// or the dominant speaker changed.
+    pub(crate) fn update(&mut self, now: Instant) -> Option<&[ParticipantId]> {
+        let dominant = self.speaking.first().copied();
+        self.voices.iter_mut().for_each(|voice| voice.update(now));
+        self.voices.sort_by(|a, b| a.compare_priority(b, dominant));
+        self.scratch.clear();
+        self.scratch.extend(
+            self.voices.iter().filter(|voice| voice.is_speaking).map(|voice| voice.participant),
+        );
+        let has_new_set = self.scratch.len() != self.speaking.len()
+            || self.scratch.iter().any(|participant| !self.speaking.contains(participant));
+        let changed = has_new_set || self.scratch.first() != self.speaking.first();
+        std::mem::swap(&mut self.speaking, &mut self.scratch);
         changed.then_some(&self.speaking[..])
     }
 
-    /// The `most` voices that are to be heard if not all can be, as of the last tick: those who
-    /// speak, then those who begin to, then those who spoke last.
-    pub(crate) fn loudest(&self, most: usize) -> impl Iterator<Item = ParticipantId> {
-        self.voices.iter().take(most).map(|voice| voice.who)
+    /// The `max` voices to forward if not all can be, as of the last update: those who speak, then those who
+    /// start to speak, then those who spoke last.
+    pub(crate) fn loudest(&self, max: usize) -> impl Iterator<Item = ParticipantId> {
+        self.voices.iter().take(max).map(|voice| voice.participant)
     }
 
-    /// Those who speak, loudest first, as of the last tick.
+    /// The active speakers, loudest first, as of the last update.
     pub(crate) fn speaking(&self) -> &[ParticipantId] {
         &self.speaking
     }
 }
 
 impl VoiceLevel {
-    fn new(now: Instant, who: ParticipantId) -> Self {
-        Self { who, at: now, activity: 0.0, weight: 0.0, speaks: false, spoke: None }
-    }
-
-    fn heard(&mut self, now: Instant, level: u8) {
-        self.was_silent_until(now);
-        let strength = f32::from((SPEECH_LEVEL_DBOV + 1).saturating_sub(level))
-            / f32::from(SPEECH_LEVEL_DBOV + 1);
-        let speech = if strength > 0.0 { 1.0 } else { 0.0 };
-        self.settle(now.saturating_duration_since(self.at), speech, strength);
-        self.at = self.at.max(now);
-    }
-
-    fn decide(&mut self, now: Instant) {
-        self.was_silent_until(now);
-        let threshold = if self.speaks { ENDS } else { BEGINS };
-        self.speaks = self.activity >= threshold;
-        if self.speaks {
-            self.spoke = Some(now);
+    fn new(now: Instant, participant: ParticipantId) -> Self {
+        Self {
+            participant,
+            updated: now,
+            activity: 0.0,
+            loudness: 0.0,
+            is_speaking: false,
+            last_spoke: None,
         }
     }
 
-    /// What no packet told of was silence, but the last bit may just be on its way.
-    fn was_silent_until(&mut self, now: Instant) {
+    fn on_level(&mut self, now: Instant, level: u8) {
+        self.assume_silence_until(now);
+        let strength = f32::from((MIN_SPEECH_LEVEL_DBOV + 1).saturating_sub(level))
+            / f32::from(MIN_SPEECH_LEVEL_DBOV + 1);
+        let speech = if strength > 0.0 { 1.0 } else { 0.0 };
+        self.average(now.saturating_duration_since(self.updated), speech, strength);
+        self.updated = self.updated.max(now);
+    }
+
+    fn update(&mut self, now: Instant) {
+        self.assume_silence_until(now);
+        let threshold = if self.is_speaking { SPEECH_END_ACTIVITY } else { SPEECH_START_ACTIVITY };
+        self.is_speaking = self.activity >= threshold;
+        if self.is_speaking {
+            self.last_spoke = Some(now);
+        }
+    }
+
+    /// Time without packets counts as silence, except the last part, whose packet may be in transit.
+    fn assume_silence_until(&mut self, now: Instant) {
         let silent =
-            now.saturating_duration_since(self.at).saturating_sub(MAX_AUDIO_PACKET_DURATION);
-        self.settle(silent, 0.0, 0.0);
-        self.at += silent;
+            now.saturating_duration_since(self.updated).saturating_sub(MAX_AUDIO_PACKET_DURATION);
+        self.average(silent, 0.0, 0.0);
+        self.updated += silent;
     }
 
-    /// Moves both means towards what was heard for a time.
-    fn settle(&mut self, time: Duration, speech: f32, strength: f32) {
-        let share = |constant: f32| 1.0 - (-time.as_secs_f32() / constant).exp();
-        self.activity += (speech - self.activity) * share(MOMENT);
-        self.weight += (strength - self.weight) * share(LONGER);
+    /// Moves both averages towards the values of the elapsed time.
+    fn average(&mut self, elapsed: Duration, speech: f32, strength: f32) {
+        let weight = |time_constant: f32| 1.0 - (-elapsed.as_secs_f32() / time_constant).exp();
+        self.activity += (speech - self.activity) * weight(SHORT_TIME_CONSTANT_SECONDS);
+        self.loudness += (strength - self.loudness) * weight(LONG_TIME_CONSTANT_SECONDS);
     }
 
-    fn heard_before(&self, other: &Self, leader: Option<ParticipantId>) -> Ordering {
-        let by_speech = || match (self.speaks, other.speaks) {
-            (true, true) => other.standing(leader).total_cmp(&self.standing(leader)),
-            (false, false) => other.stirring().total_cmp(&self.stirring()),
+    /// Orders voices by priority: speakers by loudness, then those who start to speak, then by recency.
+    fn compare_priority(&self, other: &Self, dominant: Option<ParticipantId>) -> Ordering {
+        let by_speech = || match (self.is_speaking, other.is_speaking) {
+            (true, true) => other.dominance(dominant).total_cmp(&self.dominance(dominant)),
+            (false, false) => other.onset().total_cmp(&self.onset()),
             _ => Ordering::Equal,
         };
-        let by_recency = || other.spoke.cmp(&self.spoke);
-        other.speaks.cmp(&self.speaks).then_with(by_speech).then_with(by_recency)
+        let by_recency = || other.last_spoke.cmp(&self.last_spoke);
+        other.is_speaking.cmp(&self.is_speaking).then_with(by_speech).then_with(by_recency)
     }
 
-    fn standing(&self, leader: Option<ParticipantId>) -> f32 {
-        if leader == Some(self.who) { self.weight * AHEAD } else { self.weight }
+    fn dominance(&self, dominant: Option<ParticipantId>) -> f32 {
+        if dominant == Some(self.participant) {
+            self.loudness * DOMINANCE_FACTOR
+        } else {
+            self.loudness
+        }
     }
 
-    fn stirring(&self) -> f32 {
-        if self.activity >= STIRS { self.activity } else { 0.0 }
+    fn onset(&self) -> f32 {
+        if self.activity >= ONSET_ACTIVITY { self.activity } else { 0.0 }
     }
 }
 
-/// Stops a stream of silent packets. The first ones are forwarded, so that the receiver makes
-/// comfort noise rather than conceal a loss (as Signal's server does).
+/// Suppresses a series of silent packets. The first ones are forwarded, so that the receiver generates
+/// comfort noise instead of concealing a loss (as Signal's SFU does).
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct DtxGate {
-    silent: u8,
+    silent_packets: u8,
 }
 
 impl DtxGate {
-    const FORWARDED: u8 = 6;
+    /// Number of silent packets in a row that are forwarded.
+    const FORWARDED_SILENT_PACKETS: u8 = 6;
 
-    /// Whether to forward a packet of this level; one that does not tell it is always forwarded.
-    pub(crate) fn passes(&mut self, level: Option<u8>) -> bool {
-        let silent = level.is_some_and(|level| level >= SILENCE);
-        self.silent = if silent { self.silent.saturating_add(1) } else { 0 };
-        self.silent <= Self::FORWARDED
+    /// Whether to forward a packet of this level; packets without a level are always forwarded.
+    pub(crate) fn should_forward(&mut self, level: Option<u8>) -> bool {
+        let is_silent = level.is_some_and(|level| level >= SILENCE_LEVEL_DBOV);
+        self.silent_packets = if is_silent { self.silent_packets.saturating_add(1) } else { 0 };
+        self.silent_packets <= Self::FORWARDED_SILENT_PACKETS
     }
 }
 

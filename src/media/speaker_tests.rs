@@ -1,4 +1,4 @@
-//! Stories of people who speak, and of noises.
+//! Simulated conversations and noises.
 
 use super::*;
 use crate::virtual_time::{ms, start};
@@ -12,23 +12,23 @@ const CLARA: ParticipantId = ParticipantId(3);
 struct Conversation {
     speakers: ActiveSpeakerDetector,
     now: Instant,
-    told: Vec<Vec<ParticipantId>>,
+    reports: Vec<Vec<ParticipantId>>,
 }
 
 impl Conversation {
     fn new() -> Self {
-        Self { speakers: ActiveSpeakerDetector::default(), now: start(), told: Vec::new() }
+        Self { speakers: ActiveSpeakerDetector::default(), now: start(), reports: Vec::new() }
     }
 
-    /// For some time, these are heard at these levels and others are not heard at all.
-    fn goes_on(&mut self, time: u64, voices: &[(ParticipantId, u8)]) -> &mut Self {
+    /// For `time` milliseconds, these participants send packets of these levels; others send none.
+    fn continue_for(&mut self, time: u64, voices: &[(ParticipantId, u8)]) -> &mut Self {
         for n in 1..=time / 20 {
             self.now += ms(20);
-            for (who, level) in voices {
-                self.speakers.heard(self.now, *who, *level);
+            for (participant, level) in voices {
+                self.speakers.on_level(self.now, *participant, *level);
             }
             if n % 5 == 0 {
-                self.told.extend(self.speakers.tick(self.now).map(<[_]>::to_vec));
+                self.reports.extend(self.speakers.update(self.now).map(<[_]>::to_vec));
             }
         }
         self
@@ -37,83 +37,90 @@ impl Conversation {
 
 #[test]
 fn speaker_start_and_stop_are_reported_once() {
-    let mut talk = Conversation::new();
-    talk.goes_on(5_000, &[(ANNA, 20), (BEN, 90)]).goes_on(2_000, &[(ANNA, 127), (BEN, 90)]);
-    assert_eq!(talk.told, [vec![ANNA], vec![]]);
+    let mut conversation = Conversation::new();
+    conversation
+        .continue_for(5_000, &[(ANNA, 20), (BEN, 90)])
+        .continue_for(2_000, &[(ANNA, 127), (BEN, 90)]);
+    assert_eq!(conversation.reports, [vec![ANNA], vec![]]);
 }
 
 #[test]
 fn absent_packets_count_as_silence() {
-    let mut talk = Conversation::new();
-    talk.goes_on(2_000, &[(ANNA, 20)]).goes_on(2_000, &[]);
-    assert_eq!(talk.told, [vec![ANNA], vec![]]);
+    let mut conversation = Conversation::new();
+    conversation.continue_for(2_000, &[(ANNA, 20)]).continue_for(2_000, &[]);
+    assert_eq!(conversation.reports, [vec![ANNA], vec![]]);
 }
 
 #[test]
 fn speech_is_detected_within_half_a_second() {
-    let mut talk = Conversation::new();
-    talk.goes_on(1_000, &[(ANNA, 127)]).goes_on(500, &[(ANNA, 30)]);
-    assert_eq!(talk.told, [vec![ANNA]]);
+    let mut conversation = Conversation::new();
+    conversation.continue_for(1_000, &[(ANNA, 127)]).continue_for(500, &[(ANNA, 30)]);
+    assert_eq!(conversation.reports, [vec![ANNA]]);
 }
 
 #[test]
 fn short_noise_is_not_speech() {
-    let mut talk = Conversation::new();
-    talk.goes_on(2_000, &[(ANNA, 25), (BEN, 127)])
-        .goes_on(160, &[(ANNA, 25), (BEN, 0)])
-        .goes_on(2_000, &[(ANNA, 25), (BEN, 127)]);
-    assert_eq!(talk.told, [vec![ANNA]]);
+    let mut conversation = Conversation::new();
+    conversation
+        .continue_for(2_000, &[(ANNA, 25), (BEN, 127)])
+        .continue_for(160, &[(ANNA, 25), (BEN, 0)])
+        .continue_for(2_000, &[(ANNA, 25), (BEN, 127)]);
+    assert_eq!(conversation.reports, [vec![ANNA]]);
 }
 
 #[test]
 fn short_pauses_do_not_end_speech() {
-    let mut talk = Conversation::new();
+    let mut conversation = Conversation::new();
     for _ in 0..10 {
-        talk.goes_on(700, &[(ANNA, 25)]).goes_on(300, &[(ANNA, 100)]);
+        conversation.continue_for(700, &[(ANNA, 25)]).continue_for(300, &[(ANNA, 100)]);
     }
-    assert_eq!(talk.told, [vec![ANNA]]);
+    assert_eq!(conversation.reports, [vec![ANNA]]);
 }
 
 #[test]
 fn dominant_speaker_changes_only_after_sustained_loudness() {
-    let mut talk = Conversation::new();
-    talk.goes_on(4_000, &[(ANNA, 25)]).goes_on(3_000, &[(ANNA, 25), (BEN, 24)]);
-    assert_eq!(talk.told, [vec![ANNA], vec![ANNA, BEN]]);
-    talk.goes_on(500, &[(ANNA, 25), (BEN, 5)]);
-    assert_eq!(talk.told.last().unwrap(), &[ANNA, BEN], "not at once");
-    talk.goes_on(4_000, &[(ANNA, 25), (BEN, 5)]);
-    assert_eq!(talk.told.last().unwrap(), &[BEN, ANNA]);
-    assert_eq!(talk.told.len(), 3);
+    let mut conversation = Conversation::new();
+    conversation.continue_for(4_000, &[(ANNA, 25)]).continue_for(3_000, &[(ANNA, 25), (BEN, 24)]);
+    assert_eq!(conversation.reports, [vec![ANNA], vec![ANNA, BEN]]);
+    conversation.continue_for(500, &[(ANNA, 25), (BEN, 5)]);
+    assert_eq!(conversation.reports.last().unwrap(), &[ANNA, BEN], "not immediately");
+    conversation.continue_for(4_000, &[(ANNA, 25), (BEN, 5)]);
+    assert_eq!(conversation.reports.last().unwrap(), &[BEN, ANNA]);
+    assert_eq!(conversation.reports.len(), 3);
 }
 
 #[test]
 fn recent_speakers_rank_above_silent_participants() {
-    let mut talk = Conversation::new();
-    talk.goes_on(1_000, &[(ANNA, 127), (BEN, 20), (CLARA, 127)]);
-    talk.goes_on(4_000, &[(ANNA, 127), (BEN, 127), (CLARA, 20)]);
-    assert_eq!(talk.speakers.loudest(2).collect::<Vec<_>>(), [CLARA, BEN]);
-    talk.goes_on(100, &[(ANNA, 20), (BEN, 127), (CLARA, 20)]);
-    assert_eq!(talk.speakers.loudest(2).collect::<Vec<_>>(), [CLARA, ANNA], "she begins to speak");
+    let mut conversation = Conversation::new();
+    conversation.continue_for(1_000, &[(ANNA, 127), (BEN, 20), (CLARA, 127)]);
+    conversation.continue_for(4_000, &[(ANNA, 127), (BEN, 127), (CLARA, 20)]);
+    assert_eq!(conversation.speakers.loudest(2).collect::<Vec<_>>(), [CLARA, BEN]);
+    conversation.continue_for(100, &[(ANNA, 20), (BEN, 127), (CLARA, 20)]);
+    assert_eq!(
+        conversation.speakers.loudest(2).collect::<Vec<_>>(),
+        [CLARA, ANNA],
+        "a starting speaker precedes silent ones"
+    );
 }
 
 #[test]
 fn participant_that_left_is_not_a_speaker() {
-    let mut talk = Conversation::new();
-    talk.goes_on(1_000, &[(ANNA, 20)]);
-    talk.speakers.leave(ANNA);
-    talk.goes_on(100, &[]);
-    assert_eq!(talk.told, [vec![ANNA], vec![]]);
-    assert_eq!(talk.speakers.loudest(9).count(), 0);
+    let mut conversation = Conversation::new();
+    conversation.continue_for(1_000, &[(ANNA, 20)]);
+    conversation.speakers.remove(ANNA);
+    conversation.continue_for(100, &[]);
+    assert_eq!(conversation.reports, [vec![ANNA], vec![]]);
+    assert_eq!(conversation.speakers.loudest(9).count(), 0);
 }
 
 #[test]
 fn silence_gate_passes_six_packets_and_reopens_on_speech() {
     let mut gate = DtxGate::default();
-    let passed = (0..1_000).filter(|_| gate.passes(Some(127))).count();
+    let passed = (0..1_000).filter(|_| gate.should_forward(Some(127))).count();
     assert_eq!(passed, 6);
-    assert!(gate.passes(Some(126)));
-    assert!(gate.passes(Some(127)));
-    assert!((0..20).all(|_| gate.passes(None)));
+    assert!(gate.should_forward(Some(126)));
+    assert!(gate.should_forward(Some(127)));
+    assert!((0..20).all(|_| gate.should_forward(None)));
 }
 
 proptest! {
@@ -121,11 +128,11 @@ proptest! {
     fn arbitrary_audio_levels_keep_speaker_list_bounded(
         packets in prop::collection::vec((0u64..5_000, 0u32..4, any::<u8>(), any::<bool>()), 0..200)
     ) {
-        let begin = start();
+        let epoch = start();
         let mut speakers = ActiveSpeakerDetector::default();
-        for (at, who, level, tick) in packets {
-            speakers.heard(begin + ms(at), ParticipantId(who), level);
-            if tick && let Some(list) = speakers.tick(begin + ms(at)) {
+        for (at, participant, level, tick) in packets {
+            speakers.on_level(epoch + ms(at), ParticipantId(participant), level);
+            if tick && let Some(list) = speakers.update(epoch + ms(at)) {
                 prop_assert!(list.len() <= 4);
             }
         }

@@ -1,65 +1,65 @@
-//! The streams of one client by their SSRC: which track each belongs to, and which packets came.
+//! The SSRCs of one client: the track of each, and the SRTP packets received from it.
 
 use crate::srtp::ReplayWindow;
 
-/// The most SSRCs of one client that are remembered: three layers with their retransmissions for each
-/// of eight pictures, and some that are no more.
+/// Maximum number of SSRCs stored for one client: three layers with retransmissions for each of eight video
+/// tracks, and some that are no longer used.
 const MAX_SSRCS_PER_ASSOCIATION: usize = 64;
 
 /// What an SSRC is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SsrcBinding {
-    /// Where the track is.
-    pub(crate) track: usize,
-    /// Which of its streams.
+    /// Slot of the track in the room.
+    pub(crate) track_slot: usize,
+    /// Index of the layer's stream in the track.
     pub(crate) stream: usize,
-    /// Retransmissions of it.
-    pub(crate) repair: bool,
+    /// Whether it carries retransmissions (RTX) of the stream.
+    pub(crate) is_rtx: bool,
 }
 
-/// One SSRC from which an authentic packet came.
+/// An SSRC from which an authentic packet was received.
 #[derive(Default)]
 pub(crate) struct SsrcState {
-    /// The SSRC.
+    /// The synchronization source identifier.
     pub(crate) ssrc: u32,
-    /// Which packets came; kept when the track is no more, since the client may go on counting.
+    /// The replay window; retained when the track is unpublished, since the client may continue to count.
     pub(crate) window: ReplayWindow,
-    /// What it is used for, if that is known.
-    pub(crate) bound: Option<SsrcBinding>,
+    /// What it is used for, if known.
+    pub(crate) binding: Option<SsrcBinding>,
 }
 
-/// All of one association.
+/// All known SSRCs of one SRTP association.
 #[derive(Default)]
 pub(crate) struct SsrcTable {
-    known: Vec<SsrcState>,
+    entries: Vec<SsrcState>,
 }
 
 impl SsrcTable {
-    /// Where an SSRC is.
+    /// Index of an SSRC.
     pub(crate) fn find(&self, ssrc: u32) -> Option<usize> {
-        self.known.iter().position(|source| source.ssrc == ssrc)
+        self.entries.iter().position(|entry| entry.ssrc == ssrc)
     }
 
-    /// One that was found.
-    pub(crate) fn get_mut(&mut self, at: usize) -> Option<&mut SsrcState> {
-        self.known.get_mut(at)
+    /// The SSRC at an index that [`find`](Self::find) returned.
+    pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut SsrcState> {
+        self.entries.get_mut(index)
     }
 
-    /// Remembers an SSRC that proved authentic, instead of the oldest unused one if there are too
-    /// many. Gives where it is.
+    /// Stores an SSRC that was authenticated and returns its index; if the table is full, the oldest unbound
+    /// one (else the oldest one) is evicted.
     pub(crate) fn add(&mut self, ssrc: u32) -> usize {
-        if self.known.len() == MAX_SSRCS_PER_ASSOCIATION {
-            let unused = self.known.iter().position(|source| source.bound.is_none());
-            self.known.remove(unused.unwrap_or(0));
+        if self.entries.len() == MAX_SSRCS_PER_ASSOCIATION {
+            let unbound = self.entries.iter().position(|entry| entry.binding.is_none());
+            self.entries.remove(unbound.unwrap_or(0));
         }
-        self.known.push(SsrcState { ssrc, ..SsrcState::default() });
-        self.known.len() - 1
+        self.entries.push(SsrcState { ssrc, ..SsrcState::default() });
+        self.entries.len() - 1
     }
 
-    /// A track is no more.
-    pub(crate) fn unbind(&mut self, track: usize) {
-        for source in &mut self.known {
-            source.bound = source.bound.filter(|bound| bound.track != track);
+    /// Removes the bindings to a track that was unpublished.
+    pub(crate) fn unbind(&mut self, track_slot: usize) {
+        for entry in &mut self.entries {
+            entry.binding = entry.binding.filter(|binding| binding.track_slot != track_slot);
         }
     }
 }
@@ -70,17 +70,17 @@ mod tests {
 
     #[test]
     fn oldest_unbound_ssrc_is_evicted_first() {
-        let mut sources = SsrcTable::default();
+        let mut table = SsrcTable::default();
         for ssrc in 0..MAX_SSRCS_PER_ASSOCIATION as u32 {
-            let at = sources.add(ssrc);
+            let index = table.add(ssrc);
             let track = if ssrc == 3 { 9 } else { 1 };
-            sources.get_mut(at).unwrap().bound =
-                Some(SsrcBinding { track, stream: 0, repair: false });
+            table.get_mut(index).unwrap().binding =
+                Some(SsrcBinding { track_slot: track, stream: 0, is_rtx: false });
         }
-        sources.unbind(9);
-        sources.add(1000);
+        table.unbind(9);
+        table.add(1000);
 
-        assert_eq!(sources.find(3), None);
-        assert!(sources.find(0).is_some() && sources.find(1000).is_some());
+        assert_eq!(table.find(3), None);
+        assert!(table.find(0).is_some() && table.find(1000).is_some());
     }
 }

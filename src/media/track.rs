@@ -1,4 +1,4 @@
-//! Something that a participant publishes.
+//! A track that a participant publishes.
 
 use std::time::Instant;
 
@@ -7,49 +7,49 @@ use crate::sdp::{ExtensionIds, PayloadFormat};
 use crate::speaker::DtxGate;
 use crate::stream::LayerStream;
 
-/// The most layers of simulcast.
+/// Maximum number of simulcast layers of a track.
 pub(crate) const MAX_SIMULCAST_LAYERS: usize = 3;
 
-/// A published track, with its layers.
+/// A published track with its layers.
 pub(crate) struct PublishedTrack {
-    /// Its number.
+    /// Unique within the room.
     pub(crate) id: TrackId,
-    /// Who publishes it.
+    /// The publishing participant.
     pub(crate) owner: ParticipantId,
-    /// Where its owner is.
-    pub(crate) member: usize,
-    /// In which section.
+    /// Slot of the owner among the peers of the room.
+    pub(crate) owner_slot: usize,
+    /// The media section in which it is published.
     pub(crate) mid: String,
-    /// Sound or picture.
+    /// Sound or pictures.
     pub(crate) kind: MediaKind,
-    /// What it shows.
+    /// What the track captures.
     pub(crate) source: TrackSource,
-    /// What it is sent as.
+    /// The negotiated payload format.
     pub(crate) format: PayloadFormat,
-    /// The payload type of sound with redundancy, if that was agreed on.
-    pub(crate) redundant: Option<PayloadFormat>,
-    /// Header extensions of its section.
-    pub(crate) ids: ExtensionIds,
-    /// Lowest first; one without simulcast.
+    /// The payload format of audio with redundancy (RED), if negotiated.
+    pub(crate) red_format: Option<PayloadFormat>,
+    /// Header extension ids of its section.
+    pub(crate) extension_ids: ExtensionIds,
+    /// Layers, lowest first; one without simulcast.
     pub(crate) streams: Vec<LayerStream>,
-    /// Which layers its publisher was told to send, and since when fewer would do.
-    pub(crate) wanted: Vec<SimulcastLayer>,
-    /// See there.
+    /// The layers that its publisher was last asked to send.
+    pub(crate) requested_layers: Vec<SimulcastLayer>,
+    /// Since when fewer layers would suffice; `None` if all of them are watched.
     pub(crate) unwanted_since: Option<Instant>,
-    /// Nothing of it was forwarded yet.
-    pub(crate) unseen: bool,
-    /// Its owner, or a moderator, muted it.
-    pub(crate) muted: bool,
-    /// Its owner is not among those whose pictures, or voices, are forwarded.
-    pub(crate) unheard: bool,
-    /// When something of it was forwarded last.
-    pub(crate) forwarded: Option<Instant>,
-    /// Leaves out silence.
-    pub(crate) silence: DtxGate,
+    /// No packet of it was forwarded yet.
+    pub(crate) is_never_forwarded: bool,
+    /// Its owner or a moderator muted it.
+    pub(crate) is_muted: bool,
+    /// Its owner is not among the last N whose video or audio is forwarded.
+    pub(crate) is_outside_last_n: bool,
+    /// When a packet of it was last forwarded.
+    pub(crate) last_forwarded: Option<Instant>,
+    /// Suppresses packets of silence.
+    pub(crate) dtx_gate: DtxGate,
 }
 
-/// Which layer a stream is, of so many.
-pub(crate) fn layer(position: usize, count: usize) -> SimulcastLayer {
+/// The layer of the stream at `position` of `count` streams.
+pub(crate) fn layer_at(position: usize, count: usize) -> SimulcastLayer {
     match (position, count) {
         (0, 2 | 3) => SimulcastLayer::Low,
         (1, 3) => SimulcastLayer::Medium,
@@ -58,7 +58,7 @@ pub(crate) fn layer(position: usize, count: usize) -> SimulcastLayer {
 }
 
 impl PublishedTrack {
-    /// What others are told of it.
+    /// The description that is published to signalling.
     pub(crate) fn info(&self) -> TrackInfo {
         let count = self.streams.len();
         TrackInfo {
@@ -66,44 +66,45 @@ impl PublishedTrack {
             owner: self.owner,
             kind: self.kind,
             source: self.source,
-            layers: (0..count).map(|position| layer(position, count)).collect(),
+            layers: (0..count).map(|position| layer_at(position, count)).collect(),
         }
     }
 
-    /// Which layer a stream is.
-    pub(crate) fn layer(&self, position: usize) -> SimulcastLayer {
-        layer(position, self.streams.len())
+    /// The layer of the stream at `position`.
+    pub(crate) fn layer_of(&self, position: usize) -> SimulcastLayer {
+        layer_at(position, self.streams.len())
     }
 
-    /// The stream of this name.
-    pub(crate) fn of_source(&self, source: u32) -> Option<&LayerStream> {
-        self.streams.iter().find(|stream| stream.source == source)
+    /// The stream with this id.
+    pub(crate) fn stream_by_id(&self, source: u32) -> Option<&LayerStream> {
+        self.streams.iter().find(|stream| stream.stream_id == source)
     }
 
-    /// Hides or reveals it; what is revealed needs a key frame. True if that changed anything.
-    pub(crate) fn hide(&mut self, muted: bool, unheard: bool) -> bool {
-        let before = self.is_hidden();
-        (self.muted, self.unheard) = (muted, unheard);
-        let hidden = self.is_hidden();
-        if before && !hidden && self.kind == MediaKind::Video {
-            self.streams.iter_mut().for_each(|stream| stream.requests.want());
+    /// Changes why the track is suppressed; a track that is forwarded again needs a key frame. True if
+    /// it became suppressed or forwarded.
+    pub(crate) fn set_suppression(&mut self, muted: bool, outside_last_n: bool) -> bool {
+        let was_suppressed = self.is_suppressed();
+        (self.is_muted, self.is_outside_last_n) = (muted, outside_last_n);
+        let is_suppressed = self.is_suppressed();
+        if was_suppressed && !is_suppressed && self.kind == MediaKind::Video {
+            self.streams.iter_mut().for_each(|stream| stream.key_frames.request());
         }
-        before != hidden
+        was_suppressed != is_suppressed
     }
 
-    /// Whether nothing of it is forwarded.
-    pub(crate) fn is_hidden(&self) -> bool {
-        self.muted || self.unheard
+    /// Whether no packet of it is forwarded.
+    pub(crate) fn is_suppressed(&self) -> bool {
+        self.is_muted || self.is_outside_last_n
     }
 }
 
-/// Orders layers from low to high. Their names decide where they are of a well-known kind; otherwise
-/// the first one of the offer is the lowest, as clients do it.
-pub(crate) fn ordered(mut rids: Vec<String>) -> Vec<String> {
-    const KNOWN: [[&str; 3]; 4] =
+/// Orders rids from low to high. Well-known names determine the order; otherwise the first rid of the offer
+/// is the lowest layer, as browsers send it. At most [`MAX_SIMULCAST_LAYERS`] remain.
+pub(crate) fn order_rids(mut rids: Vec<String>) -> Vec<String> {
+    const WELL_KNOWN: [[&str; 3]; 4] =
         [["q", "h", "f"], ["l", "m", "h"], ["low", "medium", "high"], ["lo", "mid", "hi"]];
     let rank = |names: &[&str; 3], rid: &str| names.iter().position(|name| *name == rid);
-    let known = KNOWN.iter().find(|names| rids.iter().all(|rid| rank(names, rid).is_some()));
+    let known = WELL_KNOWN.iter().find(|names| rids.iter().all(|rid| rank(names, rid).is_some()));
     if let Some(names) = known {
         rids.sort_by_key(|rid| rank(names, rid));
     }
@@ -117,7 +118,7 @@ mod tests {
 
     #[test]
     fn simulcast_rids_are_ordered_by_known_names_or_offer_order() {
-        let order = |rids: &[&str]| ordered(rids.iter().map(|rid| (*rid).to_owned()).collect());
+        let order = |rids: &[&str]| order_rids(rids.iter().map(|rid| (*rid).to_owned()).collect());
         assert_eq!(order(&["h", "m", "l"]), ["l", "m", "h"]);
         assert_eq!(order(&["f", "h", "q"]), ["q", "h", "f"]);
         assert_eq!(order(&["hi", "lo"]), ["lo", "hi"]);
@@ -126,10 +127,13 @@ mod tests {
 
     #[test]
     fn track_without_simulcast_has_only_high_layer() {
-        assert_eq!(layer(0, 1), SimulcastLayer::High);
-        assert_eq!([0, 1].map(|at| layer(at, 2)), [SimulcastLayer::Low, SimulcastLayer::High]);
+        assert_eq!(layer_at(0, 1), SimulcastLayer::High);
         assert_eq!(
-            [0, 1, 2].map(|at| layer(at, 3)),
+            [0, 1].map(|position| layer_at(position, 2)),
+            [SimulcastLayer::Low, SimulcastLayer::High]
+        );
+        assert_eq!(
+            [0, 1, 2].map(|position| layer_at(position, 3)),
             [SimulcastLayer::Low, SimulcastLayer::Medium, SimulcastLayer::High]
         );
     }

@@ -1,14 +1,14 @@
-//! The time of simulations: one moment to begin with, and durations to add to it.
+//! Virtual time of simulations: a start and durations that are added to it.
 
 use std::time::{Duration, Instant};
 
-/// Some moment; it matters only what is added to it.
-#[expect(clippy::disallowed_methods, reason = "an Instant can be made in no other way")]
+/// The start of a simulation; only differences to it matter.
+#[expect(clippy::disallowed_methods, reason = "an Instant cannot be constructed in another way")]
 pub(crate) fn start() -> Instant {
     Instant::now()
 }
 
-/// Milliseconds.
+/// A duration of `ms` milliseconds.
 pub(crate) fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }

@@ -22,7 +22,8 @@ async fn media_is_forwarded_over_ipv6() {
     if std::net::UdpSocket::bind("[::1]:0").is_err() {
         return; // a machine without it
     }
-    let figures = travels(&[("MEDIA__BIND", "::"), ("MEDIA__EXTERNAL_ADDRESSES", r#"["::1"]"#)]).await;
+    let figures =
+        travels(&[("MEDIA__BIND", "::"), ("MEDIA__EXTERNAL_ADDRESSES", r#"["::1"]"#)]).await;
     assert!(figures["forwarded_per_second"].as_f64().unwrap() > 50.0, "{figures}");
 }
 

@@ -144,7 +144,8 @@ async fn server_restart_loses_no_acknowledged_message(backend: Backend) {
 
 #[actix_web::test]
 async fn unauthenticated_socket_is_closed_after_timeout() {
-    let world = World::with(Backend::Sqlite, &[("SESSIONS__AUTHENTICATE_TIMEOUT_SECONDS", "1")]).await;
+    let world =
+        World::with(Backend::Sqlite, &[("SESSIONS__AUTHENTICATE_TIMEOUT_SECONDS", "1")]).await;
     let mut socket = Socket::open(&world.address()).await;
 
     let early = socket.asks("sync", json!({})).await.unwrap_err();

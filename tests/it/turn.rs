@@ -100,7 +100,8 @@ async fn coturn_client_relays_over_tls() {
     assert!(all_came(&said), "{said}");
 }
 
-const LOCAL: [(&str, &str); 2] = [("TURN__ALLOW_PRIVATE_PEERS", "true"), ("TURN__BIND", "127.0.0.1")];
+const LOCAL: [(&str, &str); 2] =
+    [("TURN__ALLOW_PRIVATE_PEERS", "true"), ("TURN__BIND", "127.0.0.1")];
 
 #[actix_web::test]
 async fn coturn_client_relays_over_udp_and_tcp() {

@@ -218,8 +218,8 @@ impl RoomDispatcher {
         }
         while let Some(route) = room.route() {
             match route {
-                RouteUpdate::Learned(path) => self.paths.borrow_mut().insert(path, number),
-                RouteUpdate::Forgotten(path) => self.paths.borrow_mut().remove(&path),
+                RouteUpdate::Added(path) => self.paths.borrow_mut().insert(path, number),
+                RouteUpdate::Removed(path) => self.paths.borrow_mut().remove(&path),
             };
         }
         let mut events = Vec::new();

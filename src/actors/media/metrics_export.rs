@@ -26,10 +26,10 @@ const BYTES: [CounterField; 2] = [("in", |c| c.bytes_in), ("out", |c| c.bytes_ou
 const DROPPED: [CounterField; 6] = [
     ("unknown", |c| c.dropped_unknown),
     ("malformed", |c| c.dropped_malformed),
-    ("forged", |c| c.dropped_forged),
+    ("forged", |c| c.dropped_unauthenticated),
     ("replayed", |c| c.dropped_replayed),
     ("unbound", |c| c.dropped_unbound),
-    ("unheard", |c| c.dropped_unheard),
+    ("unheard", |c| c.dropped_suppressed),
 ];
 
 const EVENTS: [CounterField; 12] = [

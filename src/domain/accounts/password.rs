@@ -31,9 +31,13 @@ impl PasswordHasher {
     pub fn start(config: &AuthConfig) -> Result<Self, AccountError> {
         let internal =
             |e: String| AccountError::Internal(format!("password hashing cannot start: {e}"));
-        let params =
-            Params::new(config.argon2_memory_kib, config.argon2_iterations, config.argon2_parallelism, None)
-                .map_err(|e| internal(e.to_string()))?;
+        let params = Params::new(
+            config.argon2_memory_kib,
+            config.argon2_iterations,
+            config.argon2_parallelism,
+            None,
+        )
+        .map_err(|e| internal(e.to_string()))?;
         let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let decoy = hash(&argon, b"nobody has this password")?;
 

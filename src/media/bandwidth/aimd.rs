@@ -1,168 +1,184 @@
-//! The rate that the delay allows: it grows carefully and falls at once
-//! (draft-ietf-rmcat-gcc-02 §5.5).
+//! AIMD rate control: the rate that the delay allows grows additively or multiplicatively and decreases
+//! multiplicatively (draft-ietf-rmcat-gcc-02 §5.5, `AimdRateControl` of libwebrtc).
 
 use std::time::{Duration, Instant};
 
 use super::trendline::BandwidthUsage;
 
-/// What remains of the measured rate when the way fills up.
+/// The rate after overuse, as a share of the acknowledged bitrate.
 const DECREASE_FACTOR: f64 = 0.85;
-/// Growth in a second, far from the capacity.
+/// Multiplicative increase per second, far from the link capacity.
 const INCREASE_FACTOR: f64 = 1.08;
-/// The rate may exceed what is measured by this factor, and a little.
-const AHEAD: f64 = 1.5;
-const AHEAD_BITS: f64 = 10_000.0;
-/// A rate that is not used is not known to be too much: it falls by half at most.
-const KEEP_UNUSED: f64 = 0.5;
+/// The rate may exceed the acknowledged bitrate by this factor, and the excess below.
+const MAX_ACKED_RATIO: f64 = 1.5;
+/// Additional excess of the rate over the acknowledged bitrate, in bits per second.
+const MAX_ACKED_EXCESS_BPS: f64 = 10_000.0;
+/// A rate that was not used is not known to be too high: it decreases to this share at most.
+const MIN_APPLICATION_LIMITED_RATIO: f64 = 0.5;
+/// Size of a packet for the additive increase, in bits.
 const PACKET_BITS: f64 = 9_600.0;
-const SLOWEST_GROWTH: f64 = 4_000.0;
+/// Minimum additive increase, in bits per second per second.
+const MIN_ADDITIVE_INCREASE_BPS_PER_SECOND: f64 = 4_000.0;
 
-/// Where the capacity was found the last times.
+/// The capacity at which overuse was detected recently (`LinkCapacityEstimator` of libwebrtc).
 #[derive(Clone, Copy, Debug)]
 struct LinkCapacityEstimator {
-    /// In kbit/s.
-    mean: f64,
-    /// The variance divided by the mean, in kbit/s.
-    deviation: f64,
+    /// Mean in kbit/s.
+    mean_kbps: f64,
+    /// Variance divided by the mean, in kbit/s.
+    variance_ratio_kbps: f64,
 }
 
+/// Whether the rate may increase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RateControlState {
-    Grow,
+    Increase,
     Hold,
 }
 
+/// Delay-based rate in bits per second.
 #[derive(Debug)]
 pub(super) struct AimdRateControl {
-    rate: f64,
-    phase: RateControlState,
+    bps: f64,
+    state: RateControlState,
     capacity: Option<LinkCapacityEstimator>,
     changed_at: Instant,
-    reduced_at: Option<Instant>,
+    decreased_at: Option<Instant>,
 }
 
 impl AimdRateControl {
-    pub(super) fn new(now: Instant, rate: f64) -> Self {
+    /// Starts with the given rate in bits per second.
+    pub(super) fn new(now: Instant, bps: f64) -> Self {
         Self {
-            rate,
-            phase: RateControlState::Grow,
+            bps,
+            state: RateControlState::Increase,
             capacity: None,
             changed_at: now,
-            reduced_at: None,
+            decreased_at: None,
         }
     }
 
-    pub(super) fn rate(&self) -> f64 {
-        self.rate
+    /// The current rate in bits per second.
+    pub(super) fn bps(&self) -> f64 {
+        self.bps
     }
 
-    /// The rate is known to be this from elsewhere: a probe, or loss. The capacity must be found
-    /// anew.
+    /// Sets the rate from another source, a probe or loss. The link capacity must be found again.
     pub(super) fn set(&mut self, now: Instant, rate: f64) {
-        self.rate = rate;
+        self.bps = rate;
         self.changed_at = now;
         self.capacity = None;
     }
 
-    /// Time has passed in which it was no good to grow.
-    pub(super) fn wait(&mut self, now: Instant) {
+    /// Time has passed during which the rate must not grow.
+    pub(super) fn hold_increase(&mut self, now: Instant) {
         self.changed_at = now;
     }
 
-    pub(super) fn bound(&mut self, least: f64, most: f64) {
-        self.rate = self.rate.clamp(least, most);
+    /// Limits the rate to the given range.
+    pub(super) fn clamp(&mut self, min_bps: f64, max_bps: f64) {
+        self.bps = self.bps.clamp(min_bps, max_bps);
     }
 
-    /// Time has passed in which the way behaved like this. `arriving` is what is measured there,
-    /// `unused` whether less was sent than the rate allows.
+    /// Updates the rate for the time since the last change. `acked` is the acknowledged bitrate in bits per
+    /// second; `application_limited` tells that less was sent than the rate allows.
     pub(super) fn update(
         &mut self,
         now: Instant,
         usage: BandwidthUsage,
-        arriving: Option<f64>,
+        acked: Option<f64>,
         round_trip: Duration,
-        unused: bool,
+        application_limited: bool,
     ) {
-        let since = now.saturating_duration_since(self.changed_at).min(Duration::from_secs(1));
+        let elapsed = now.saturating_duration_since(self.changed_at).min(Duration::from_secs(1));
         match usage {
-            BandwidthUsage::Over => self.reduce(now, arriving, round_trip, unused),
+            BandwidthUsage::Over => self.decrease(now, acked, round_trip, application_limited),
             BandwidthUsage::Under => self.hold(now),
-            BandwidthUsage::Normal if self.phase == RateControlState::Hold => {
-                self.phase = RateControlState::Grow;
+            BandwidthUsage::Normal if self.state == RateControlState::Hold => {
+                self.state = RateControlState::Increase;
                 self.changed_at = now;
             }
-            BandwidthUsage::Normal => self.grow(now, since.as_secs_f64(), arriving, round_trip),
+            BandwidthUsage::Normal => self.increase(now, elapsed.as_secs_f64(), acked, round_trip),
         }
     }
 
     fn hold(&mut self, now: Instant) {
-        self.phase = RateControlState::Hold;
+        self.state = RateControlState::Hold;
         self.changed_at = now;
     }
 
-    fn reduce(&mut self, now: Instant, arriving: Option<f64>, round_trip: Duration, unused: bool) {
-        let wait = round_trip.clamp(Duration::from_millis(10), Duration::from_millis(200));
-        let too_soon = self.reduced_at.is_some_and(|at| now.saturating_duration_since(at) < wait);
-        let far_off = !unused && arriving.is_some_and(|arriving| arriving < self.rate * 0.5);
+    fn decrease(
+        &mut self,
+        now: Instant,
+        acked: Option<f64>,
+        round_trip: Duration,
+        application_limited: bool,
+    ) {
+        let min_interval = round_trip.clamp(Duration::from_millis(10), Duration::from_millis(200));
+        let too_soon =
+            self.decreased_at.is_some_and(|at| now.saturating_duration_since(at) < min_interval);
+        let is_far_too_high =
+            !application_limited && acked.is_some_and(|acked| acked < self.bps * 0.5);
         self.hold(now);
-        if too_soon && !far_off {
+        if too_soon && !is_far_too_high {
             return;
         }
-        let mut reduced = arriving.map_or(self.rate * 0.5, |arriving| arriving * DECREASE_FACTOR);
-        if unused {
-            reduced = reduced.max(self.rate * KEEP_UNUSED);
-        } else if let Some(arriving) = arriving {
-            self.found(arriving);
+        let mut decreased = acked.map_or(self.bps * 0.5, |acked| acked * DECREASE_FACTOR);
+        if application_limited {
+            decreased = decreased.max(self.bps * MIN_APPLICATION_LIMITED_RATIO);
+        } else if let Some(acked) = acked {
+            self.on_capacity_sample(acked);
         }
-        self.rate = self.rate.min(reduced);
-        self.reduced_at = Some(now);
+        self.bps = self.bps.min(decreased);
+        self.decreased_at = Some(now);
     }
 
-    fn grow(&mut self, now: Instant, seconds: f64, arriving: Option<f64>, round_trip: Duration) {
-        if let (Some(arriving), Some(capacity)) = (arriving, self.capacity)
-            && arriving > capacity.highest()
+    fn increase(&mut self, now: Instant, seconds: f64, acked: Option<f64>, round_trip: Duration) {
+        if let (Some(acked), Some(capacity)) = (acked, self.capacity)
+            && acked > capacity.upper_bound_bps()
         {
             self.capacity = None;
         }
-        let grown = if self.capacity.is_some() {
-            // Near the capacity: one packet more in each time that it takes to notice.
+        let increased = if self.capacity.is_some() {
+            // Near the capacity: one packet more per response time.
             let response = round_trip.as_secs_f64() + 0.1;
-            self.rate + (PACKET_BITS / response).max(SLOWEST_GROWTH) * seconds
+            self.bps + (PACKET_BITS / response).max(MIN_ADDITIVE_INCREASE_BPS_PER_SECOND) * seconds
         } else {
-            self.rate * INCREASE_FACTOR.powf(seconds) + 1_000.0 * seconds
+            self.bps * INCREASE_FACTOR.powf(seconds) + 1_000.0 * seconds
         };
-        let most = arriving.map_or(self.rate, |arriving| arriving * AHEAD + AHEAD_BITS);
-        self.rate = grown.min(most.max(self.rate));
+        let limit = acked.map_or(self.bps, |acked| acked * MAX_ACKED_RATIO + MAX_ACKED_EXCESS_BPS);
+        self.bps = increased.min(limit.max(self.bps));
         self.changed_at = now;
     }
 
-    fn found(&mut self, arriving: f64) {
-        let sample = arriving / 1_000.0;
+    fn on_capacity_sample(&mut self, acked: f64) {
+        let sample = acked / 1_000.0;
         let capacity = match self.capacity {
-            Some(capacity) if arriving >= capacity.lowest() => {
-                let mean = 0.95 * capacity.mean + 0.05 * sample;
+            Some(capacity) if acked >= capacity.lower_bound_bps() => {
+                let mean = 0.95 * capacity.mean_kbps + 0.05 * sample;
                 let error = (mean - sample).powi(2) / mean.max(1.0);
-                let deviation = (0.95 * capacity.deviation + 0.05 * error).clamp(0.4, 2.5);
-                LinkCapacityEstimator { mean, deviation }
+                let deviation =
+                    (0.95 * capacity.variance_ratio_kbps + 0.05 * error).clamp(0.4, 2.5);
+                LinkCapacityEstimator { mean_kbps: mean, variance_ratio_kbps: deviation }
             }
-            // Far below what was known: the way has changed.
-            _ => LinkCapacityEstimator { mean: sample, deviation: 0.4 },
+            // Far below the previous capacity: the link has changed.
+            _ => LinkCapacityEstimator { mean_kbps: sample, variance_ratio_kbps: 0.4 },
         };
         self.capacity = Some(capacity);
     }
 }
 
 impl LinkCapacityEstimator {
-    fn spread(self) -> f64 {
-        3.0 * (self.deviation * self.mean).sqrt()
+    fn spread_kbps(self) -> f64 {
+        3.0 * (self.variance_ratio_kbps * self.mean_kbps).sqrt()
     }
 
-    fn highest(self) -> f64 {
-        (self.mean + self.spread()) * 1_000.0
+    fn upper_bound_bps(self) -> f64 {
+        (self.mean_kbps + self.spread_kbps()) * 1_000.0
     }
 
-    fn lowest(self) -> f64 {
-        (self.mean - self.spread()) * 1_000.0
+    fn lower_bound_bps(self) -> f64 {
+        (self.mean_kbps - self.spread_kbps()) * 1_000.0
     }
 }
 
@@ -173,33 +189,33 @@ mod tests {
 
     #[test]
     fn aimd_drops_below_throughput_then_grows_slowly() {
-        let begin = start();
-        let mut aimd = AimdRateControl::new(begin, 1_000_000.0);
-        aimd.update(begin + ms(100), BandwidthUsage::Over, Some(800_000.0), ms(50), false);
-        assert_eq!(aimd.rate(), 680_000.0);
-        aimd.update(begin + ms(110), BandwidthUsage::Over, Some(700_000.0), ms(50), false);
-        assert_eq!(aimd.rate(), 680_000.0, "not twice in a round trip");
+        let epoch = start();
+        let mut aimd = AimdRateControl::new(epoch, 1_000_000.0);
+        aimd.update(epoch + ms(100), BandwidthUsage::Over, Some(800_000.0), ms(50), false);
+        assert_eq!(aimd.bps(), 680_000.0);
+        aimd.update(epoch + ms(110), BandwidthUsage::Over, Some(700_000.0), ms(50), false);
+        assert_eq!(aimd.bps(), 680_000.0, "at most one decrease per round trip");
         for n in 2..=11 {
             aimd.update(
-                begin + ms(n * 100),
+                epoch + ms(n * 100),
                 BandwidthUsage::Normal,
                 Some(680_000.0),
                 ms(50),
                 false,
             );
         }
-        assert!((735_000.0..745_000.0).contains(&aimd.rate()), "{}", aimd.rate());
+        assert!((735_000.0..745_000.0).contains(&aimd.bps()), "{}", aimd.bps());
     }
 
     #[test]
     fn application_limited_rate_holds_and_at_most_halves() {
-        let begin = start();
-        let mut aimd = AimdRateControl::new(begin, 1_000_000.0);
+        let epoch = start();
+        let mut aimd = AimdRateControl::new(epoch, 1_000_000.0);
         for n in 1..50 {
-            aimd.update(begin + ms(n * 100), BandwidthUsage::Normal, Some(100_000.0), ms(50), true);
+            aimd.update(epoch + ms(n * 100), BandwidthUsage::Normal, Some(100_000.0), ms(50), true);
         }
-        assert_eq!(aimd.rate(), 1_000_000.0);
-        aimd.update(begin + ms(6_000), BandwidthUsage::Over, Some(100_000.0), ms(50), true);
-        assert_eq!(aimd.rate(), 500_000.0);
+        assert_eq!(aimd.bps(), 1_000_000.0);
+        aimd.update(epoch + ms(6_000), BandwidthUsage::Over, Some(100_000.0), ms(50), true);
+        assert_eq!(aimd.bps(), 500_000.0);
     }
 }

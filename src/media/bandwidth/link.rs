@@ -1,5 +1,5 @@
-//! A simulated downlink in virtual time: a bottleneck with a queue, a delay and a loss, a sender
-//! that obeys the estimate, and a receiver that gives feedback.
+//! A simulated downlink in virtual time: a bottleneck with a queue, delay and loss, a sender that follows the
+//! estimate, and a receiver that sends feedback.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -8,211 +8,220 @@ use super::{BandwidthEstimator, ProbeCluster};
 use crate::twcc::{TwccReceiver, TwccSender};
 use crate::virtual_time::{ms, start};
 
-const PACKET: usize = 1_200;
-const SOUND: usize = 120;
-/// Header and SSRCs of a feedback packet.
-const BEFORE_BODY: usize = 12;
+/// Size of video, probe and audio packets.
+const PACKET_BYTES: usize = 1_200;
+const AUDIO_PACKET_BYTES: usize = 120;
+/// Header and SSRCs of a feedback packet, in bytes.
+const FEEDBACK_HEADER_BYTES: usize = 12;
 
-/// What the way is like at a time.
+/// Properties of the link.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Way {
+pub(super) struct LinkModel {
     pub(super) bits_per_second: f64,
-    pub(super) loss: f64,
+    pub(super) loss_ratio: f64,
     pub(super) delay_ms: u64,
-    /// What does not fit into a queue of this length is dropped.
+    /// Packets that would wait longer than this in the queue are dropped.
     pub(super) queue_ms: f64,
-    /// Packets come up to so much later, in order.
+    /// Packets arrive up to this much later, in order.
     pub(super) jitter_ms: u64,
-    /// This share of them comes 15 ms after its turn.
-    pub(super) reorder: f64,
-    /// They are passed on at multiples of so many ms only.
-    pub(super) grain_ms: u64,
-    /// Now and then nothing is passed on for 20 to 50 ms.
-    pub(super) stalls: bool,
-    /// There is sound as well, every 20 ms.
-    pub(super) sound: bool,
-    /// A picture comes so often.
-    pub(super) picture_ms: u64,
+    /// Share of packets that arrive 15 ms late, out of order.
+    pub(super) reorder_ratio: f64,
+    /// Packets are delivered only at multiples of this time.
+    pub(super) granularity_ms: u64,
+    /// Whether nothing is delivered for 20 to 50 ms now and then.
+    pub(super) has_stalls: bool,
+    /// Whether there is audio as well, one packet every 20 ms.
+    pub(super) has_audio: bool,
+    /// Interval of video frames.
+    pub(super) frame_ms: u64,
 }
 
-pub(super) const WAY: Way = Way {
+/// A fast link without loss and jitter.
+pub(super) const DEFAULT_LINK: LinkModel = LinkModel {
     bits_per_second: 10e6,
-    loss: 0.0,
+    loss_ratio: 0.0,
     delay_ms: 25,
     queue_ms: 300.0,
     jitter_ms: 0,
-    reorder: 0.0,
-    grain_ms: 1,
-    stalls: false,
-    sound: false,
-    picture_ms: 33,
+    reorder_ratio: 0.0,
+    granularity_ms: 1,
+    has_stalls: false,
+    has_audio: false,
+    frame_ms: 33,
 };
 
+/// A link with its sender and receiver.
 pub(super) struct Link {
-    begin: Instant,
+    epoch: Instant,
     pub(super) estimator: BandwidthEstimator,
-    departures: TwccSender,
-    arrivals: TwccReceiver,
-    /// When the bottleneck has sent all that it took, in ms.
+    twcc_sender: TwccSender,
+    twcc_receiver: TwccReceiver,
+    /// When the bottleneck has sent all queued packets, in ms.
     busy_until: f64,
-    travelling: VecDeque<(f64, u16)>,
-    /// When the last packet comes of those that keep their order.
-    newest: f64,
-    returning: VecDeque<(u64, Vec<u8>)>,
-    budget: f64,
-    burst: Option<(ProbeCluster, usize, f64)>,
-    random: u64,
+    in_flight: VecDeque<(f64, u16)>,
+    /// Arrival of the last packet that was not reordered, in ms.
+    last_arrival: f64,
+    feedback_in_flight: VecDeque<(u64, Vec<u8>)>,
+    send_budget: f64,
+    active_probe: Option<(ProbeCluster, usize, f64)>,
+    rng_state: u64,
     /// The estimate at each tenth of a second, in kbit/s.
-    pub(super) trace: Vec<u64>,
-    /// The longest queue of each tenth of a second, in ms.
-    pub(super) queues: Vec<f64>,
+    pub(super) estimates_kbps: Vec<u64>,
+    /// The longest queue in each tenth of a second, in ms.
+    pub(super) max_queues_ms: Vec<f64>,
 }
 
 impl Link {
+    /// An idle link; the estimate starts with `first_bps`.
     pub(super) fn new(first_bps: u64) -> Self {
-        let begin = start();
+        let epoch = start();
         Self {
-            begin,
-            estimator: BandwidthEstimator::new(begin, first_bps, 50_000, 20_000_000),
-            departures: TwccSender::default(),
-            arrivals: TwccReceiver::new(begin),
+            epoch,
+            estimator: BandwidthEstimator::new(epoch, first_bps, 50_000, 20_000_000),
+            twcc_sender: TwccSender::default(),
+            twcc_receiver: TwccReceiver::new(epoch),
             busy_until: 0.0,
-            travelling: VecDeque::new(),
-            newest: 0.0,
-            returning: VecDeque::new(),
-            budget: 0.0,
-            burst: None,
-            random: 7,
-            trace: Vec::new(),
-            queues: Vec::new(),
+            in_flight: VecDeque::new(),
+            last_arrival: 0.0,
+            feedback_in_flight: VecDeque::new(),
+            send_budget: 0.0,
+            active_probe: None,
+            rng_state: 7,
+            estimates_kbps: Vec::new(),
+            max_queues_ms: Vec::new(),
         }
     }
 
-    /// Runs up to a time; `wanted` is all that the sender has, `frames` whether it comes in bursts
-    /// of a picture each 33 ms, as it does from an unpaced server.
-    pub(super) fn run(&mut self, until_s: u64, way: Way, wanted: u64, frames: bool) {
-        let from = self.trace.len() as u64 * 100;
+    /// Runs until a time. `wanted` is the bitrate available to send, `frames` whether it is sent in a burst
+    /// per video frame, as by an unpaced server.
+    pub(super) fn run(&mut self, until_s: u64, link: LinkModel, wanted: u64, frames: bool) {
+        let from = self.estimates_kbps.len() as u64 * 100;
         for at in from..until_s * 1_000 {
-            let now = self.begin + ms(at);
-            self.send(now, at, way, wanted, frames);
-            self.receive(now, at, way);
+            let now = self.epoch + ms(at);
+            self.send(now, at, link, wanted, frames);
+            self.receive(now, at, link);
             let queue = (self.busy_until - at as f64).max(0.0);
             if at.is_multiple_of(100) {
-                self.trace.push(self.estimator.target(now) / 1_000);
-                self.queues.push(0.0);
+                self.estimates_kbps.push(self.estimator.target_bps(now) / 1_000);
+                self.max_queues_ms.push(0.0);
             }
-            let longest = self.queues.last_mut().unwrap();
-            *longest = longest.max(queue);
+            let max_queue = self.max_queues_ms.last_mut().unwrap();
+            *max_queue = max_queue.max(queue);
         }
     }
 
-    /// The mean estimate between two seconds, in kbit/s.
-    pub(super) fn mean(&self, from_s: usize, until_s: usize) -> u64 {
-        let part = &self.trace[from_s * 10..until_s * 10];
-        part.iter().sum::<u64>() / part.len() as u64
+    /// Mean estimate between two times in seconds, in kbit/s.
+    pub(super) fn mean_kbps(&self, from_s: usize, until_s: usize) -> u64 {
+        let window = &self.estimates_kbps[from_s * 10..until_s * 10];
+        window.iter().sum::<u64>() / window.len() as u64
     }
 
-    /// How many tenths of a second after a moment the estimate is as wanted.
-    pub(super) fn tenths_until(&self, from_s: usize, wanted: impl Fn(u64) -> bool) -> usize {
-        self.trace[from_s * 10..].iter().position(|kbps| wanted(*kbps)).unwrap_or(usize::MAX)
+    /// Tenths of a second after `from_s` until the estimate satisfies the condition.
+    pub(super) fn tenths_until(&self, from_s: usize, condition: impl Fn(u64) -> bool) -> usize {
+        self.estimates_kbps[from_s * 10..]
+            .iter()
+            .position(|kbps| condition(*kbps))
+            .unwrap_or(usize::MAX)
     }
 
-    fn send(&mut self, now: Instant, at: u64, way: Way, wanted: u64, frames: bool) {
-        if way.sound && at.is_multiple_of(20) {
-            self.send_one(now, at, SOUND, way);
+    fn send(&mut self, now: Instant, at: u64, link: LinkModel, wanted: u64, frames: bool) {
+        if link.has_audio && at.is_multiple_of(20) {
+            self.send_one(now, at, AUDIO_PACKET_BYTES, link);
         }
-        let rate = self.estimator.target(now).min(wanted) as f64;
-        self.budget += rate / 8_000.0;
-        while self.budget >= PACKET as f64 && (!frames || at.is_multiple_of(way.picture_ms)) {
-            self.budget -= PACKET as f64;
-            self.send_one(now, at, PACKET, way);
-        }
-        let picture = way.picture_ms.max(50) as f64 / 1_000.0;
-        self.budget = self.budget.min(rate / 8.0 * picture + PACKET as f64);
-        let next = self.departures.next_index();
-        if self.burst.is_none()
-            && let Some(probe) = self.estimator.probe(now, wanted, next)
+        let rate = self.estimator.target_bps(now).min(wanted) as f64;
+        self.send_budget += rate / 8_000.0;
+        while self.send_budget >= PACKET_BYTES as f64
+            && (!frames || at.is_multiple_of(link.frame_ms))
         {
-            self.burst = Some((probe, 0, at as f64));
+            self.send_budget -= PACKET_BYTES as f64;
+            self.send_one(now, at, PACKET_BYTES, link);
         }
-        let Some((probe, mut sent, began)) = self.burst else { return };
-        let due = (at as f64 - began) * probe.rate as f64 / 8_000.0;
+        let frame_seconds = link.frame_ms.max(50) as f64 / 1_000.0;
+        self.send_budget = self.send_budget.min(rate / 8.0 * frame_seconds + PACKET_BYTES as f64);
+        let next = self.twcc_sender.next_index();
+        if self.active_probe.is_none()
+            && let Some(probe) = self.estimator.next_probe(now, wanted, next)
+        {
+            self.active_probe = Some((probe, 0, at as f64));
+        }
+        let Some((probe, mut sent, started_at)) = self.active_probe else { return };
+        let due = (at as f64 - started_at) * probe.bps as f64 / 8_000.0;
         while sent < probe.bytes && sent as f64 <= due {
-            self.send_one(now, at, PACKET, way);
-            sent += PACKET;
+            self.send_one(now, at, PACKET_BYTES, link);
+            sent += PACKET_BYTES;
         }
-        self.burst = Some((probe, sent, began));
+        self.active_probe = Some((probe, sent, started_at));
         if sent >= probe.bytes {
-            self.estimator.probed(now, self.departures.next_index());
-            self.burst = None;
+            self.estimator.on_probe_sent(now, self.twcc_sender.next_index());
+            self.active_probe = None;
         }
     }
 
-    fn send_one(&mut self, now: Instant, at: u64, bytes: usize, way: Way) {
-        let sequence = self.departures.sent(now, bytes);
+    fn send_one(&mut self, now: Instant, at: u64, bytes: usize, link: LinkModel) {
+        let sequence = self.twcc_sender.on_sent(now, bytes);
         let at = at as f64;
-        let begins = self.busy_until.max(at);
-        if begins - at > way.queue_ms || self.chance() < way.loss {
+        let starts = self.busy_until.max(at);
+        if starts - at > link.queue_ms || self.next_random() < link.loss_ratio {
             return;
         }
-        self.busy_until = begins + bytes as f64 * 8_000.0 / way.bits_per_second;
-        let jitter = self.chance() * way.jitter_ms as f64;
-        let mut arrives = self.busy_until + way.delay_ms as f64 + jitter;
-        if way.stalls {
-            arrives = arrives.max(self.stalled_until(arrives));
+        self.busy_until = starts + bytes as f64 * 8_000.0 / link.bits_per_second;
+        let jitter = self.next_random() * link.jitter_ms as f64;
+        let mut arrival = self.busy_until + link.delay_ms as f64 + jitter;
+        if link.has_stalls {
+            arrival = arrival.max(self.stalled_until(arrival));
         }
-        let grain = way.grain_ms as f64;
-        arrives = (arrives / grain).ceil() * grain;
-        if way.reorder > 0.0 && self.chance() < way.reorder {
-            arrives += 15.0;
+        let granularity = link.granularity_ms as f64;
+        arrival = (arrival / granularity).ceil() * granularity;
+        if link.reorder_ratio > 0.0 && self.next_random() < link.reorder_ratio {
+            arrival += 15.0;
         } else {
-            arrives = arrives.max(self.newest);
-            self.newest = arrives;
+            arrival = arrival.max(self.last_arrival);
+            self.last_arrival = arrival;
         }
-        let place = self.travelling.partition_point(|(at, _)| *at <= arrives);
-        self.travelling.insert(place, (arrives, sequence));
+        let index = self.in_flight.partition_point(|(at, _)| *at <= arrival);
+        self.in_flight.insert(index, (arrival, sequence));
     }
 
-    /// The end of the stall in which a time lies: one in each 700 ms.
+    /// The end of the stall that contains the time, if any: one stall in each 700 ms.
     fn stalled_until(&self, at: f64) -> f64 {
-        let round = (at / 700.0).floor();
-        let lasts = 20.0 + (round * 17.0) % 31.0;
-        let begins = round * 700.0 + (round * 137.0) % 600.0;
-        if (begins..begins + lasts).contains(&at) { begins + lasts } else { at }
+        let cycle = (at / 700.0).floor();
+        let duration = 20.0 + (cycle * 17.0) % 31.0;
+        let starts = cycle * 700.0 + (cycle * 137.0) % 600.0;
+        if (starts..starts + duration).contains(&at) { starts + duration } else { at }
     }
 
-    fn receive(&mut self, now: Instant, at: u64, way: Way) {
-        while let Some((arrives, sequence)) = self.travelling.front().copied()
-            && arrives <= at as f64
+    fn receive(&mut self, now: Instant, at: u64, link: LinkModel) {
+        while let Some((arrival, sequence)) = self.in_flight.front().copied()
+            && arrival <= at as f64
         {
-            self.travelling.pop_front();
-            self.arrivals
-                .received(self.begin + Duration::from_secs_f64(arrives / 1_000.0), sequence);
+            self.in_flight.pop_front();
+            self.twcc_receiver
+                .on_packet(self.epoch + Duration::from_secs_f64(arrival / 1_000.0), sequence);
         }
-        if self.arrivals.next().is_some_and(|next| next <= now) {
+        if self.twcc_receiver.next_due().is_some_and(|next| next <= now) {
             let mut bytes = Vec::new();
-            self.arrivals.write(1, 2, &mut bytes);
-            self.returning.push_back((at + way.delay_ms, bytes));
+            self.twcc_receiver.write(1, 2, &mut bytes);
+            self.feedback_in_flight.push_back((at + link.delay_ms, bytes));
         }
-        while self.returning.front().is_some_and(|(due, _)| *due <= at) {
-            let (_, bytes) = self.returning.pop_front().unwrap();
+        while self.feedback_in_flight.front().is_some_and(|(due, _)| *due <= at) {
+            let (_, bytes) = self.feedback_in_flight.pop_front().unwrap();
             let (mut rest, mut results) = (&bytes[..], Vec::new());
             while !rest.is_empty() {
                 let words = usize::from(u16::from_be_bytes([rest[2], rest[3]]));
-                let (packet, behind) = rest.split_at(4 * (words + 1));
-                self.departures.feedback(&packet[BEFORE_BODY..], &mut results);
-                rest = behind;
+                let (packet, tail) = rest.split_at(4 * (words + 1));
+                self.twcc_sender.on_feedback(&packet[FEEDBACK_HEADER_BYTES..], &mut results);
+                rest = tail;
             }
-            self.estimator.feedback(now, &mut results);
+            self.estimator.on_twcc_feedback(now, &mut results);
         }
     }
 
-    /// A number from 0 to 1, the same ones in each run (a linear congruential generator).
-    fn chance(&mut self) -> f64 {
-        self.random = self
-            .random
+    /// A reproducible random number from 0 to 1 (linear congruential generator).
+    fn next_random(&mut self) -> f64 {
+        self.rng_state = self
+            .rng_state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        (self.random >> 33) as f64 / f64::from(1u32 << 31)
+        (self.rng_state >> 33) as f64 / f64::from(1u32 << 31)
     }
 }

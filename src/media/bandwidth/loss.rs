@@ -1,101 +1,115 @@
-//! Whether less must be sent because of loss. The thresholds are those of draft-ietf-rmcat-gcc-02
-//! §6, applied to what exceeds the loss that the way has at any rate: a bad radio must not look like
-//! a full way. Which of the two it is, a trial shows.
+//! Loss-based control. The thresholds are those of draft-ietf-rmcat-gcc-02 §6, applied to the loss in excess of
+//! the link's inherent loss: a poor radio link must not be mistaken for a congested one. A trial with a lower
+//! rate distinguishes the two.
 
 use std::time::{Duration, Instant};
 
-/// Loss is judged over a window of so long and so many packets.
-const WINDOW: Duration = Duration::from_millis(500);
-const ENOUGH_PACKETS: u32 = 40;
-const LONGEST_WINDOW: Duration = Duration::from_millis(1_500);
-/// More than this is a reason for a trial if it lasts, and much more at once.
+/// Loss is evaluated over a window of at least this duration and number of packets.
+const LOSS_WINDOW: Duration = Duration::from_millis(500);
+/// Minimum number of packets in a window.
+const MIN_WINDOW_PACKETS: u32 = 40;
+/// A window ends after this time even with fewer packets.
+const MAX_LOSS_WINDOW: Duration = Duration::from_millis(1_500);
+/// Excess loss above this starts a trial if it lasts.
 const LOW_LOSS_RATIO: f64 = 0.02;
+/// Excess loss above this starts a trial at once.
 const HIGH_LOSS_RATIO: f64 = 0.10;
-/// So many windows of some loss lead to a trial.
-const PATIENCE: u32 = 3;
-/// A trial lowers the rate by this much for two windows, if it is not more that was lost.
+/// Number of lossy windows in a row that starts a trial.
+const LOSSY_WINDOWS_BEFORE_TRIAL: u32 = 3;
+/// A trial lowers the rate by this share, unless more was lost.
 const DECREASE_RATIO: f64 = 0.15;
+/// Number of windows that a trial lasts.
 const TRIAL_WINDOWS: u32 = 2;
-/// No way is believed to lose more than this by itself.
-const MOST_INHERENT: f64 = 0.25;
-/// Of so much loss no trial is made: what came is what may be sent, though no less than a share.
-const OVERWHELMING: f64 = 0.4;
-const LEAST_KEPT: f64 = 0.4;
-/// How fast the belief follows what is seen.
-const FOLLOW: f64 = 0.1;
+/// Maximum loss that is attributed to the link itself.
+const MAX_INHERENT_LOSS: f64 = 0.25;
+/// Above this loss no trial is made: the rate drops to what was received, but not below a share.
+const SEVERE_LOSS_RATIO: f64 = 0.4;
+/// The smallest factor by which severe loss lowers the rate.
+const MIN_SEVERE_DECREASE_RATIO: f64 = 0.4;
+/// Gain of the average of the inherent loss.
+const INHERENT_LOSS_GAIN: f64 = 0.1;
 
-/// Whether a lower rate makes the loss go away.
+/// Tests whether a lower rate reduces the loss.
 #[derive(Clone, Copy, Debug)]
 struct InherentLossTrial {
-    rate: f64,
+    bps: f64,
     loss_before: f64,
-    /// What the loss will be if it was the rate that was too high.
-    loss_hoped_for: f64,
-    sum: f64,
+    /// The expected loss if the rate was too high.
+    expected_loss: f64,
+    loss_sum: f64,
     windows: u32,
-    /// Before this, what is told is still about packets from before the trial.
-    begins: Instant,
+    /// Feedback before this time still concerns packets from before the trial.
+    starts_at: Instant,
 }
 
+/// Loss-based rate limit of one link.
 #[derive(Debug)]
 pub(super) struct LossController {
-    inherent: f64,
+    inherent_loss: f64,
     trial: Option<InherentLossTrial>,
-    /// Windows of some loss that followed each other, and their sum.
-    held: (u32, f64),
-    window_began: Instant,
+    /// Number of consecutive lossy windows, and the sum of their loss.
+    lossy_windows: (u32, f64),
+    window_start: Instant,
     sent: u32,
     lost: u32,
 }
 
 impl LossController {
+    /// A controller that has seen no packets.
     pub(super) fn new(now: Instant) -> Self {
-        Self { inherent: 0.0, trial: None, held: (0, 0.0), window_began: now, sent: 0, lost: 0 }
+        Self {
+            inherent_loss: 0.0,
+            trial: None,
+            lossy_windows: (0, 0.0),
+            window_start: now,
+            sent: 0,
+            lost: 0,
+        }
     }
 
-    /// What may be sent during a trial.
-    pub(super) fn bound(&self) -> Option<f64> {
-        self.trial.map(|trial| trial.rate)
+    /// The rate limit during a trial, in bits per second.
+    pub(super) fn limit_bps(&self) -> Option<f64> {
+        self.trial.map(|trial| trial.bps)
     }
 
-    /// Whether more is lost than the way loses by itself.
+    /// Whether the loss exceeds the inherent loss of the link.
     pub(super) fn is_excessive(&self) -> bool {
-        self.trial.is_some() || self.held.0 > 0
+        self.trial.is_some() || self.lossy_windows.0 > 0
     }
 
-    /// The delay shows that the way is full: no trial is needed, and none could be believed.
-    pub(super) fn stand_back(&mut self, now: Instant) {
+    /// The delay shows congestion: no trial is needed, and its result would be meaningless.
+    pub(super) fn on_overuse(&mut self, now: Instant) {
         self.trial = None;
-        self.held = (0, 0.0);
-        self.begin_window(now);
+        self.lossy_windows = (0, 0.0);
+        self.start_window(now);
     }
 
-    /// So many packets were sent and lost; `rate` is what may be sent at present. Gives a lower
-    /// rate if that one was found to be too high. News take `delay` to come.
-    pub(super) fn packets(
+    /// Records packets sent and lost; `rate` is the allowed rate in bits per second. Returns a lower rate if
+    /// that one was found to be too high. Feedback takes `delay` to arrive.
+    pub(super) fn on_packets(
         &mut self,
         now: Instant,
         (sent, lost): (u32, u32),
         rate: f64,
         delay: Duration,
     ) -> Option<f64> {
-        if now < self.window_began {
+        if now < self.window_start {
             return None;
         }
         self.sent += sent;
         self.lost += lost;
-        let lasted = now.saturating_duration_since(self.window_began);
-        let whole = lasted >= WINDOW && self.sent >= ENOUGH_PACKETS;
-        if self.sent == 0 || !(whole || lasted >= LONGEST_WINDOW) {
+        let elapsed = now.saturating_duration_since(self.window_start);
+        let is_complete = elapsed >= LOSS_WINDOW && self.sent >= MIN_WINDOW_PACKETS;
+        if self.sent == 0 || !(is_complete || elapsed >= MAX_LOSS_WINDOW) {
             return None;
         }
         let loss = f64::from(self.lost) / f64::from(self.sent);
-        self.begin_window(now);
-        self.judge(now, loss.min(1.0), rate, delay)
+        self.start_window(now);
+        self.on_loss(now, loss.min(1.0), rate, delay)
     }
 
-    /// The loss in a whole window, as a receiver reports it; otherwise like [`Self::packets`].
-    pub(super) fn judge(
+    /// Handles the loss of a whole window, as a receiver reports it; otherwise like [`Self::on_packets`].
+    pub(super) fn on_loss(
         &mut self,
         now: Instant,
         loss: f64,
@@ -105,24 +119,24 @@ impl LossController {
         if let Some(trial) = self.trial {
             return self.continue_trial(now, trial, loss);
         }
-        let excess = loss - self.inherent;
+        let excess = loss - self.inherent_loss;
         if excess <= LOW_LOSS_RATIO {
-            self.inherent += excess * FOLLOW;
-            self.held = (0, 0.0);
+            self.inherent_loss += excess * INHERENT_LOSS_GAIN;
+            self.lossy_windows = (0, 0.0);
             return None;
         }
-        self.held = (self.held.0 + 1, self.held.1 + loss);
-        if loss > OVERWHELMING {
-            self.held = (0, 0.0);
-            self.begin_window(now + delay);
-            return Some(rate * (1.0 - loss).max(LEAST_KEPT));
+        self.lossy_windows = (self.lossy_windows.0 + 1, self.lossy_windows.1 + loss);
+        if loss > SEVERE_LOSS_RATIO {
+            self.lossy_windows = (0, 0.0);
+            self.start_window(now + delay);
+            return Some(rate * (1.0 - loss).max(MIN_SEVERE_DECREASE_RATIO));
         }
         if excess > HIGH_LOSS_RATIO {
-            self.begin_trial(now, loss, DECREASE_RATIO.max(excess / 2.0), rate, delay);
-        } else if self.held.0 >= PATIENCE {
-            self.begin_trial(
+            self.start_trial(now, loss, DECREASE_RATIO.max(excess / 2.0), rate, delay);
+        } else if self.lossy_windows.0 >= LOSSY_WINDOWS_BEFORE_TRIAL {
+            self.start_trial(
                 now,
-                self.held.1 / f64::from(self.held.0),
+                self.lossy_windows.1 / f64::from(self.lossy_windows.0),
                 DECREASE_RATIO,
                 rate,
                 delay,
@@ -131,16 +145,16 @@ impl LossController {
         None
     }
 
-    fn begin_trial(&mut self, now: Instant, loss: f64, cut: f64, rate: f64, delay: Duration) {
+    fn start_trial(&mut self, now: Instant, loss: f64, decrease: f64, rate: f64, delay: Duration) {
         self.trial = Some(InherentLossTrial {
-            rate: rate * (1.0 - cut),
+            bps: rate * (1.0 - decrease),
             loss_before: loss,
-            loss_hoped_for: (1.0 - (1.0 - loss) / (1.0 - cut)).max(self.inherent),
-            sum: 0.0,
+            expected_loss: (1.0 - (1.0 - loss) / (1.0 - decrease)).max(self.inherent_loss),
+            loss_sum: 0.0,
             windows: 0,
-            begins: now + delay,
+            starts_at: now + delay,
         });
-        self.held = (0, 0.0);
+        self.lossy_windows = (0, 0.0);
     }
 
     fn continue_trial(
@@ -149,8 +163,8 @@ impl LossController {
         mut trial: InherentLossTrial,
         loss: f64,
     ) -> Option<f64> {
-        if now >= trial.begins + WINDOW {
-            trial.sum += loss;
+        if now >= trial.starts_at + LOSS_WINDOW {
+            trial.loss_sum += loss;
             trial.windows += 1;
         }
         if trial.windows < TRIAL_WINDOWS {
@@ -158,18 +172,18 @@ impl LossController {
             return None;
         }
         self.trial = None;
-        let after = trial.sum / f64::from(trial.windows);
-        let unmoved = after > (trial.loss_before + trial.loss_hoped_for) / 2.0;
-        if unmoved && self.inherent < MOST_INHERENT {
-            self.inherent = trial.loss_before.min(after).min(MOST_INHERENT);
+        let loss_after = trial.loss_sum / f64::from(trial.windows);
+        let is_unchanged = loss_after > (trial.loss_before + trial.expected_loss) / 2.0;
+        if is_unchanged && self.inherent_loss < MAX_INHERENT_LOSS {
+            self.inherent_loss = trial.loss_before.min(loss_after).min(MAX_INHERENT_LOSS);
             return None;
         }
-        Some(trial.rate)
+        Some(trial.bps)
     }
 
-    fn begin_window(&mut self, at: Instant) {
+    fn start_window(&mut self, at: Instant) {
         (self.sent, self.lost) = (0, 0);
-        self.window_began = at;
+        self.window_start = at;
     }
 }
 
@@ -178,15 +192,15 @@ mod tests {
     use super::*;
     use crate::virtual_time::{ms, start};
 
-    /// The rate after a minute on a way that loses so much at a rate, if it grows by 5 % in each
-    /// second without loss.
+    /// The rate after a minute on a link with this loss at a rate, if it grows by 5 % per second without
+    /// loss.
     fn after_a_minute(loss_at: impl Fn(f64) -> f64) -> f64 {
-        let begin = start();
-        let mut loss = LossController::new(begin);
+        let epoch = start();
+        let mut loss = LossController::new(epoch);
         let mut rate = 2_000_000.0;
         for n in 1..60 {
-            let allowed = loss.bound().unwrap_or(rate);
-            let reduced = loss.judge(begin + ms(n * 1_000), loss_at(allowed), rate, ms(100));
+            let allowed = loss.limit_bps().unwrap_or(rate);
+            let reduced = loss.on_loss(epoch + ms(n * 1_000), loss_at(allowed), rate, ms(100));
             let grown = if loss.is_excessive() { rate } else { (rate * 1.05_f64).min(2_000_000.0) };
             rate = reduced.unwrap_or(grown);
         }

@@ -1,189 +1,214 @@
-//! Short bursts at a higher rate show whether there is room for it.
+//! Probe controller: short bursts at a higher rate test whether the link can carry it (`ProbeController` and
+//! `ProbeBitrateEstimator` of libwebrtc).
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::twcc::PacketResult;
 
-/// How long a burst lasts at its rate, and how much it has at least: five packets.
-const LASTS: Duration = Duration::from_millis(20);
+/// Duration of a probe at its rate.
+const PROBE_DURATION: Duration = Duration::from_millis(20);
+/// Minimum size of a probe: five packets.
 const MIN_PROBE_BYTES: usize = 5 * 1_000;
-/// A burst may be so much faster than what is known.
-const FASTER: f64 = 3.0;
-/// After a burst that showed no room, and at most if the next ones show none either.
-const WAIT: Duration = Duration::from_millis(1_500);
+/// Maximum ratio of the probe rate to the current estimate.
+const MAX_PROBE_RATIO: f64 = 3.0;
+/// Time until the next probe after one without success; grows up to the maximum.
+const MIN_PROBE_INTERVAL: Duration = Duration::from_millis(1_500);
+/// Maximum time until the next probe.
 const MAX_PROBE_INTERVAL: Duration = Duration::from_secs(4);
-/// Bursts that show nothing may be this share of what is sent.
-const SHARE: f64 = 0.06;
-/// No more than this is saved up for them, in bytes.
-const SAVINGS: f64 = 10_000.0;
-/// A burst that was not sent, or of which nothing was heard, is over after this time.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// This share of the packets must have come.
-const COMPLETE: f64 = 0.6;
-/// If they come so much slower than they were sent, what came is all there is room for.
+/// Maximum share of the traffic that unsuccessful probes may take.
+const PROBE_TRAFFIC_SHARE: f64 = 0.06;
+/// Maximum credit for probes, in bytes.
+const MAX_PROBE_CREDIT_BYTES: f64 = 10_000.0;
+/// A probe that was not sent, or for which no feedback came, fails after this time.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Minimum share of the packets of a probe that must arrive.
+const MIN_RECEIVED_RATIO: f64 = 0.6;
+/// If the received rate is below this share of the sent rate, the link is saturated.
 const MIN_RECEIVED_SENT_RATIO: f64 = 0.9;
-/// Then a little less than that is taken.
-const UTILIZED: f64 = 0.95;
+/// Then the estimate is this share of the received rate.
+const TARGET_UTILIZATION: f64 = 0.95;
 
-/// A burst to be sent: `bytes` in packets that count as one with what else is sent meanwhile, paced
-/// at `rate`. [`super::BandwidthEstimator::probed`] is to be told where it ended.
+/// A probe to send: `bytes` in packets, which count together with all other packets sent meanwhile, paced at
+/// `bps`. [`super::BandwidthEstimator::on_probe_sent`] must be called at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ProbeCluster {
-    /// Bits per second.
-    pub(crate) rate: u64,
-    /// How much is to be sent, in full-sized packets.
+    /// Rate in bits per second.
+    pub(crate) bps: u64,
+    /// Amount to send in full-sized packets, in bytes.
     pub(crate) bytes: usize,
 }
 
+/// A probe that is being sent or awaits feedback.
 #[derive(Debug)]
 struct ProbeInFlight {
-    rate: f64,
-    /// The end is not known while it is being sent; feedback may come before.
+    bps: f64,
+    /// The end is unknown while the probe is being sent; feedback may arrive before.
     packets: Range<u64>,
-    /// Of the packets so far: first and last, sent and arrived.
-    sent: Option<(Instant, Instant)>,
-    arrived: Option<(Duration, Duration)>,
-    bytes: usize,
-    /// Of the packet that was sent last, and of the one that came first.
-    last_bytes: usize,
-    first_bytes: usize,
-    count: u64,
-    until: Instant,
+    /// First and last sending, and first and last arrival, of the received packets.
+    send_span: Option<(Instant, Instant)>,
+    arrival_span: Option<(Duration, Duration)>,
+    received_bytes: usize,
+    /// Sizes of the packet sent last and of the packet that arrived first.
+    last_sent_bytes: usize,
+    first_arrived_bytes: usize,
+    received_count: u64,
+    expires_at: Instant,
 }
 
+/// Decides when to probe and evaluates the results.
 #[derive(Debug)]
 pub(super) struct ProbeController {
-    flight: Option<ProbeInFlight>,
-    next: Instant,
-    wait: Duration,
-    /// How many bytes may be spent; less than nothing after a burst.
-    savings: f64,
+    in_flight: Option<ProbeInFlight>,
+    next_at: Instant,
+    interval: Duration,
+    /// Bytes that may be spent on probes; negative after a probe.
+    credit_bytes: f64,
 }
 
 impl ProbeController {
+    /// A controller that may probe at once.
     pub(super) fn new(now: Instant) -> Self {
-        Self { flight: None, next: now, wait: WAIT, savings: SAVINGS }
+        Self {
+            in_flight: None,
+            next_at: now,
+            interval: MIN_PROBE_INTERVAL,
+            credit_bytes: MAX_PROBE_CREDIT_BYTES,
+        }
     }
 
-    /// So many bytes were sent, of whatever kind.
-    pub(super) fn earn(&mut self, bytes: usize) {
-        self.savings = (self.savings + bytes as f64 * SHARE).min(SAVINGS);
+    /// Adds credit for bytes of any kind that were sent.
+    pub(super) fn add_credit(&mut self, bytes: usize) {
+        self.credit_bytes =
+            (self.credit_bytes + bytes as f64 * PROBE_TRAFFIC_SHARE).min(MAX_PROBE_CREDIT_BYTES);
     }
 
-    /// A burst, if it is time for one and there is a reason; it begins with the packet `next`.
-    pub(super) fn order(
+    /// Starts a probe with the packet `next` if one is due and useful.
+    pub(super) fn start_probe(
         &mut self,
         now: Instant,
         rate: f64,
         wanted: f64,
         next: u64,
     ) -> Option<ProbeCluster> {
-        if self.flight.as_ref().is_some_and(|flight| now >= flight.until) {
-            self.failed(now);
+        if self.in_flight.as_ref().is_some_and(|probe| now >= probe.expires_at) {
+            self.on_failure(now);
         }
-        if self.flight.is_some() || now < self.next || self.savings < 0.0 || wanted <= rate {
+        if self.in_flight.is_some()
+            || now < self.next_at
+            || self.credit_bytes < 0.0
+            || wanted <= rate
+        {
             return None;
         }
-        // A little more than is wanted, since the result is a little less than what was sent.
-        let burst = (rate * FASTER).min(wanted * 1.25);
-        let bytes = ((burst * LASTS.as_secs_f64() / 8.0) as usize).max(MIN_PROBE_BYTES);
-        self.savings -= bytes as f64;
-        self.flight = Some(ProbeInFlight {
-            rate: burst,
+        // A little more than wanted, since the measured rate is slightly below the sent one.
+        let probe_bps = (rate * MAX_PROBE_RATIO).min(wanted * 1.25);
+        let bytes =
+            ((probe_bps * PROBE_DURATION.as_secs_f64() / 8.0) as usize).max(MIN_PROBE_BYTES);
+        self.credit_bytes -= bytes as f64;
+        self.in_flight = Some(ProbeInFlight {
+            bps: probe_bps,
             packets: next..u64::MAX,
-            sent: None,
-            arrived: None,
-            bytes: 0,
-            last_bytes: 0,
-            first_bytes: 0,
-            count: 0,
-            until: now + PATIENCE,
+            send_span: None,
+            arrival_span: None,
+            received_bytes: 0,
+            last_sent_bytes: 0,
+            first_arrived_bytes: 0,
+            received_count: 0,
+            expires_at: now + PROBE_TIMEOUT,
         });
-        Some(ProbeCluster { rate: burst as u64, bytes })
+        Some(ProbeCluster { bps: probe_bps as u64, bytes })
     }
 
-    /// The burst ended before the packet `end`.
-    pub(super) fn sent(&mut self, now: Instant, end: u64) {
-        if let Some(flight) = self.flight.as_mut() {
-            flight.packets.end = end;
-            flight.until = now + PATIENCE;
+    /// The probe ended before the packet `end`.
+    pub(super) fn on_sent(&mut self, now: Instant, end: u64) {
+        if let Some(probe) = self.in_flight.as_mut() {
+            probe.packets.end = end;
+            probe.expires_at = now + PROBE_TIMEOUT;
         }
     }
 
-    /// The way filled up, or loses: no bursts for a while.
+    /// The link is congested or lossy: no probe for a second.
     pub(super) fn postpone(&mut self, now: Instant) {
-        self.next = self.next.max(now + Duration::from_millis(1_000));
+        self.next_at = self.next_at.max(now + Duration::from_millis(1_000));
     }
 
-    /// The result of a burst, when its last packet is told of.
-    pub(super) fn result(&mut self, now: Instant, packet: &PacketResult, rate: f64) -> Option<f64> {
-        let flight = self.flight.as_mut()?;
-        flight.take(packet);
-        if packet.index.saturating_add(1) < flight.packets.end {
+    /// Records feedback of a packet; returns the measured rate once the last packet of the probe is reported.
+    pub(super) fn on_packet(
+        &mut self,
+        now: Instant,
+        packet: &PacketResult,
+        rate: f64,
+    ) -> Option<f64> {
+        let probe = self.in_flight.as_mut()?;
+        probe.add_packet(packet);
+        if packet.index.saturating_add(1) < probe.packets.end {
             return None;
         }
-        let found = flight.found().filter(|found| *found > rate);
-        match found {
+        let measured = probe.measured_bps().filter(|measured| *measured > rate);
+        match measured {
             Some(_) => {
-                self.flight = None;
-                self.next = now;
-                self.wait = WAIT;
-                self.savings = self.savings.max(0.0); // it was worth it
+                self.in_flight = None;
+                self.next_at = now;
+                self.interval = MIN_PROBE_INTERVAL;
+                self.credit_bytes = self.credit_bytes.max(0.0); // a successful probe costs nothing
             }
-            None => self.failed(now),
+            None => self.on_failure(now),
         }
-        found
+        measured
     }
 
-    fn failed(&mut self, now: Instant) {
-        self.flight = None;
-        self.next = now + self.wait;
-        self.wait = (self.wait * 3 / 2).min(MAX_PROBE_INTERVAL);
+    fn on_failure(&mut self, now: Instant) {
+        self.in_flight = None;
+        self.next_at = now + self.interval;
+        self.interval = (self.interval * 3 / 2).min(MAX_PROBE_INTERVAL);
     }
 }
 
 impl ProbeInFlight {
-    fn take(&mut self, packet: &PacketResult) {
-        let Some(arrived) = packet.arrived else { return };
+    fn add_packet(&mut self, packet: &PacketResult) {
+        let Some(arrived) = packet.arrived_at else { return };
         if !self.packets.contains(&packet.index) {
             return;
         }
-        self.count += 1;
-        self.bytes += packet.bytes;
-        self.last_bytes = packet.bytes;
-        let sent = self.sent.get_or_insert((packet.sent, packet.sent));
-        sent.1 = sent.1.max(packet.sent);
-        match &mut self.arrived {
+        self.received_count += 1;
+        self.received_bytes += packet.bytes;
+        self.last_sent_bytes = packet.bytes;
+        let sent = self.send_span.get_or_insert((packet.sent_at, packet.sent_at));
+        sent.1 = sent.1.max(packet.sent_at);
+        match &mut self.arrival_span {
             None => {
-                self.arrived = Some((arrived, arrived));
-                self.first_bytes = packet.bytes;
+                self.arrival_span = Some((arrived, arrived));
+                self.first_arrived_bytes = packet.bytes;
             }
             Some((first, last)) => (*first, *last) = ((*first).min(arrived), (*last).max(arrived)),
         }
     }
 
-    /// The rate at which the burst came, at most that of the order.
-    fn found(&self) -> Option<f64> {
-        let length = self.packets.end.saturating_sub(self.packets.start);
-        if self.count < 3 || (self.count as f64) < COMPLETE * length as f64 {
+    /// The rate at which the probe arrived, at most the probe rate.
+    fn measured_bps(&self) -> Option<f64> {
+        let packet_count = self.packets.end.saturating_sub(self.packets.start);
+        if self.received_count < 3
+            || (self.received_count as f64) < MIN_RECEIVED_RATIO * packet_count as f64
+        {
             return None;
         }
-        let ((first_sent, last_sent), (first, last)) = (self.sent?, self.arrived?);
-        let sent_in = last_sent.saturating_duration_since(first_sent).as_secs_f64();
-        let arrived_in = last.saturating_sub(first).as_secs_f64();
-        let sent = bits_in(self.bytes - self.last_bytes, sent_in).min(self.rate);
-        let arrived = bits_in(self.bytes - self.first_bytes, arrived_in);
-        Some(if arrived < MIN_RECEIVED_SENT_RATIO * sent {
-            arrived * UTILIZED
+        let ((first_sent, last_sent), (first, last)) = (self.send_span?, self.arrival_span?);
+        let send_seconds = last_sent.saturating_duration_since(first_sent).as_secs_f64();
+        let arrival_seconds = last.saturating_sub(first).as_secs_f64();
+        let send_bps =
+            bps_over(self.received_bytes - self.last_sent_bytes, send_seconds).min(self.bps);
+        let arrival_bps = bps_over(self.received_bytes - self.first_arrived_bytes, arrival_seconds);
+        Some(if arrival_bps < MIN_RECEIVED_SENT_RATIO * send_bps {
+            arrival_bps * TARGET_UTILIZATION
         } else {
-            arrived.min(sent)
+            arrival_bps.min(send_bps)
         })
     }
 }
 
-/// What came at one and the same moment came at any rate.
-fn bits_in(bytes: usize, seconds: f64) -> f64 {
+/// Bits per second; infinite if everything arrived at the same moment.
+fn bps_over(bytes: usize, seconds: f64) -> f64 {
     if seconds > 0.0 { bytes as f64 * 8.0 / seconds } else { f64::INFINITY }
 }
 
@@ -192,20 +217,25 @@ mod tests {
     use super::*;
     use crate::virtual_time::{ms, start};
 
-    /// A burst of ten packets, one each 8 ms, that come `apart` ms apart; each `lost`th does not.
-    fn found(apart: u64, lost: u64) -> Option<f64> {
-        let begin = start();
-        let mut prober = ProbeController::new(begin);
-        let probe = prober.order(begin, 400_000.0, 2_000_000.0, 10).unwrap();
-        assert_eq!(probe, ProbeCluster { rate: 1_200_000, bytes: 5_000 });
+    /// A probe of ten packets, one every 8 ms, that arrive `gap` ms apart; each `lost`th is lost.
+    fn found(gap: u64, lost: u64) -> Option<f64> {
+        let epoch = start();
+        let mut controller = ProbeController::new(epoch);
+        let probe = controller.start_probe(epoch, 400_000.0, 2_000_000.0, 10).unwrap();
+        assert_eq!(probe, ProbeCluster { bps: 1_200_000, bytes: 5_000 });
         (10..20).fold(None, |found, index| {
             let n = index - 10;
-            let arrived = (index % lost != 0).then(|| ms(n * apart));
+            let arrived = (index % lost != 0).then(|| ms(n * gap));
             if index == 15 {
-                prober.sent(begin + ms(72), 20);
+                controller.on_sent(epoch + ms(72), 20);
             }
-            let packet = PacketResult { index, sent: begin + ms(n * 8), bytes: 1_200, arrived };
-            found.or(prober.result(begin + ms(200), &packet, 400_000.0))
+            let packet = PacketResult {
+                index,
+                sent_at: epoch + ms(n * 8),
+                bytes: 1_200,
+                arrived_at: arrived,
+            };
+            found.or(controller.on_packet(epoch + ms(200), &packet, 400_000.0))
         })
     }
 
@@ -217,7 +247,7 @@ mod tests {
     #[test]
     fn stretched_probe_reports_available_bandwidth() {
         assert_eq!(found(16, 99), Some(570_000.0));
-        assert_eq!(found(32, 99), None, "no more than there was");
+        assert_eq!(found(32, 99), None, "no more than the current estimate");
     }
 
     #[test]
@@ -225,19 +255,19 @@ mod tests {
         assert_eq!(found(8, 2), None);
     }
 
-    /// When bursts are ordered of which nothing is heard, if so many bytes are sent each 100 ms.
+    /// When probes without feedback are started, if `earned` bytes are sent every 100 ms.
     fn orders(earned: usize) -> Vec<u64> {
-        let begin = start();
-        let mut prober = ProbeController::new(begin);
+        let epoch = start();
+        let mut controller = ProbeController::new(epoch);
         let times: Vec<_> = (0..25_000)
             .step_by(100)
             .filter(|at| {
-                prober.earn(earned);
-                let ordered = prober.order(begin + ms(*at), 1e6, 2e6, 1).is_some();
-                if ordered {
-                    prober.sent(begin + ms(*at), 9);
+                controller.add_credit(earned);
+                let started = controller.start_probe(epoch + ms(*at), 1e6, 2e6, 1).is_some();
+                if started {
+                    controller.on_sent(epoch + ms(*at), 9);
                 }
-                ordered
+                started
             })
             .collect();
         times
@@ -250,15 +280,15 @@ mod tests {
 
     #[test]
     fn unsuccessful_probes_stay_within_traffic_share() {
-        let (per_tenth, bursts) = (500, orders(500).len());
-        assert!((2..=4).contains(&bursts), "{bursts}");
-        let spent = (bursts - 2) * MIN_PROBE_BYTES; // two come from savings
-        assert!(spent as f64 <= SHARE * 250.0 * per_tenth as f64);
+        let (per_tenth, probes) = (500, orders(500).len());
+        assert!((2..=4).contains(&probes), "{probes}");
+        let spent = (probes - 2) * MIN_PROBE_BYTES; // two are covered by the initial credit
+        assert!(spent as f64 <= PROBE_TRAFFIC_SHARE * 250.0 * per_tenth as f64);
     }
 
     #[test]
     fn no_probe_when_estimate_meets_demand() {
-        let begin = start();
-        assert_eq!(ProbeController::new(begin).order(begin, 1e6, 1e6, 1), None);
+        let epoch = start();
+        assert_eq!(ProbeController::new(epoch).start_probe(epoch, 1e6, 1e6, 1), None);
     }
 }

@@ -1,163 +1,177 @@
-//! Whether the way fills up: the slope of the delay over the last groups, against a threshold that
-//! adapts itself (draft-ietf-rmcat-gcc-02 §5.4; the slope is by least squares, as in libwebrtc).
+//! Trendline estimator and overuse detector: the slope of the queuing delay over the last packet groups,
+//! compared with an adaptive threshold (draft-ietf-rmcat-gcc-02 §5.4; least squares as in libwebrtc).
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::inter_arrival::{DelayDelta, millis};
 
-const GROUPS: usize = 20;
-const SMOOTHING: f64 = 0.9;
-/// The slope is multiplied by how many groups were seen, of these at most, and by the gain.
+/// Number of groups over which the slope is computed.
+const WINDOW_GROUPS: usize = 20;
+/// Weight of the previous value in the exponential smoothing of the delay.
+const DELAY_SMOOTHING: f64 = 0.9;
+/// The slope is multiplied by the number of deltas seen, at most this many, and by the gain.
 const MAX_DELTAS: u32 = 60;
-const GAIN: f64 = 4.0;
+/// Gain of the slope before it is compared with the threshold.
+const TREND_GAIN: f64 = 4.0;
+/// Adaptation speed of the threshold when the trend is above it, per ms.
 const THRESHOLD_GAIN_UP: f64 = 0.0087;
+/// Adaptation speed of the threshold when the trend is below it, per ms.
 const THRESHOLD_GAIN_DOWN: f64 = 0.039;
-const FIRST_THRESHOLD: f64 = 12.5;
+/// Threshold before the first adaptation.
+const INITIAL_THRESHOLD_MS: f64 = 12.5;
+/// Bounds of the adaptive threshold.
 const MIN_THRESHOLD_MS: f64 = 6.0;
 const MAX_THRESHOLD_MS: f64 = 600.0;
-/// A trend further above the threshold than this is an exception that must not move it.
-const EXCEPTION: f64 = 15.0;
-/// The way must fill up for so long, in ms.
+/// A trend further above the threshold than this is an outlier and does not move it.
+const MAX_THRESHOLD_EXCESS_MS: f64 = 15.0;
+/// Overuse must last this long to be signalled, in ms.
 const OVERUSE_TIME_MS: f64 = 10.0;
 
-/// What the way does.
+/// State of the bottleneck queue (`BandwidthUsage` of libwebrtc).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BandwidthUsage {
-    /// Its queue is steady.
+    /// The queue is stable.
     Normal,
-    /// Its queue grows.
+    /// The queue grows.
     Over,
-    /// Its queue empties.
+    /// The queue drains.
     Under,
 }
 
+/// Estimates the trend of the queuing delay.
 #[derive(Debug)]
 pub(super) struct TrendlineEstimator {
-    steps: u32,
-    accumulated: f64,
-    smoothed: f64,
-    /// When, in ms, and the smoothed delay then.
+    delta_count: u32,
+    accumulated_ms: f64,
+    smoothed_ms: f64,
+    /// Arrival time in ms and smoothed delay in ms.
     points: VecDeque<(f64, f64)>,
-    begin: Option<Duration>,
-    threshold: f64,
+    first_arrival: Option<Duration>,
+    threshold_ms: f64,
     adapted_at: Option<Duration>,
-    over_for: f64,
-    over_count: u32,
+    overuse_ms: f64,
+    overuse_count: u32,
     slope: f64,
     usage: BandwidthUsage,
 }
 
 impl TrendlineEstimator {
+    /// An estimator without samples.
     pub(super) fn new() -> Self {
         Self {
-            steps: 0,
-            accumulated: 0.0,
-            smoothed: 0.0,
-            points: VecDeque::with_capacity(GROUPS),
-            begin: None,
-            threshold: FIRST_THRESHOLD,
+            delta_count: 0,
+            accumulated_ms: 0.0,
+            smoothed_ms: 0.0,
+            points: VecDeque::with_capacity(WINDOW_GROUPS),
+            first_arrival: None,
+            threshold_ms: INITIAL_THRESHOLD_MS,
             adapted_at: None,
-            over_for: 0.0,
-            over_count: 0,
+            overuse_ms: 0.0,
+            overuse_count: 0,
             slope: 0.0,
             usage: BandwidthUsage::Normal,
         }
     }
 
+    /// The state detected by the last update.
     pub(super) fn usage(&self) -> BandwidthUsage {
         self.usage
     }
 
-    pub(super) fn step(&mut self, step: DelayDelta) {
-        let begin = *self.begin.get_or_insert(step.at);
-        self.steps = (self.steps + 1).min(MAX_DELTAS);
-        self.accumulated += step.arrived - step.sent;
-        self.smoothed = SMOOTHING * self.smoothed + (1.0 - SMOOTHING) * self.accumulated;
-        if self.points.len() == GROUPS {
+    /// Adds a delta between packet groups and updates the state.
+    pub(super) fn update(&mut self, delta: DelayDelta) {
+        let first = *self.first_arrival.get_or_insert(delta.arrival);
+        self.delta_count = (self.delta_count + 1).min(MAX_DELTAS);
+        self.accumulated_ms += delta.arrival_ms - delta.sent_ms;
+        self.smoothed_ms =
+            DELAY_SMOOTHING * self.smoothed_ms + (1.0 - DELAY_SMOOTHING) * self.accumulated_ms;
+        if self.points.len() == WINDOW_GROUPS {
             self.points.pop_front();
         }
-        self.points.push_back((millis(step.at) - millis(begin), self.smoothed));
-        let before = self.slope;
-        if self.points.len() == GROUPS {
+        self.points.push_back((millis(delta.arrival) - millis(first), self.smoothed_ms));
+        let previous_slope = self.slope;
+        if self.points.len() == WINDOW_GROUPS {
             self.slope = slope(&self.points).unwrap_or(self.slope);
         }
-        let trend = f64::from(self.steps) * self.slope * GAIN;
-        self.detect(trend, before, step.sent);
-        self.adapt(trend, step.at);
+        let trend = f64::from(self.delta_count) * self.slope * TREND_GAIN;
+        self.detect(trend, previous_slope, delta.sent_ms);
+        self.adapt_threshold(trend, delta.arrival);
     }
 
-    fn detect(&mut self, trend: f64, slope_before: f64, apart: f64) {
-        if self.steps < 2 {
+    fn detect(&mut self, trend: f64, previous_slope: f64, sent_delta: f64) {
+        if self.delta_count < 2 {
             return;
         }
-        if trend > self.threshold {
-            self.over_for += if self.over_count == 0 { apart / 2.0 } else { apart };
-            self.over_count += 1;
-            if self.over_for > OVERUSE_TIME_MS && self.over_count > 1 && self.slope >= slope_before
+        if trend > self.threshold_ms {
+            self.overuse_ms += if self.overuse_count == 0 { sent_delta / 2.0 } else { sent_delta };
+            self.overuse_count += 1;
+            if self.overuse_ms > OVERUSE_TIME_MS
+                && self.overuse_count > 1
+                && self.slope >= previous_slope
             {
-                self.over_for = 0.0;
-                self.over_count = 0;
+                self.overuse_ms = 0.0;
+                self.overuse_count = 0;
                 self.usage = BandwidthUsage::Over;
             }
             return;
         }
-        self.over_for = 0.0;
-        self.over_count = 0;
+        self.overuse_ms = 0.0;
+        self.overuse_count = 0;
         self.usage =
-            if trend < -self.threshold { BandwidthUsage::Under } else { BandwidthUsage::Normal };
+            if trend < -self.threshold_ms { BandwidthUsage::Under } else { BandwidthUsage::Normal };
     }
 
-    fn adapt(&mut self, trend: f64, at: Duration) {
-        let since = at.saturating_sub(self.adapted_at.unwrap_or(at));
-        self.adapted_at = Some(at);
-        if trend.abs() > self.threshold + EXCEPTION {
+    fn adapt_threshold(&mut self, trend: f64, arrival: Duration) {
+        let elapsed = arrival.saturating_sub(self.adapted_at.unwrap_or(arrival));
+        self.adapted_at = Some(arrival);
+        if trend.abs() > self.threshold_ms + MAX_THRESHOLD_EXCESS_MS {
             return;
         }
-        let pace =
-            if trend.abs() < self.threshold { THRESHOLD_GAIN_DOWN } else { THRESHOLD_GAIN_UP };
-        let moved = pace * (trend.abs() - self.threshold) * millis(since).min(100.0);
-        self.threshold = (self.threshold + moved).clamp(MIN_THRESHOLD_MS, MAX_THRESHOLD_MS);
+        let gain =
+            if trend.abs() < self.threshold_ms { THRESHOLD_GAIN_DOWN } else { THRESHOLD_GAIN_UP };
+        let change = gain * (trend.abs() - self.threshold_ms) * millis(elapsed).min(100.0);
+        self.threshold_ms = (self.threshold_ms + change).clamp(MIN_THRESHOLD_MS, MAX_THRESHOLD_MS);
     }
 }
 
-/// Least squares; `None` if all points are of one moment.
+/// Slope by least squares; `None` if all points have the same time.
 fn slope(points: &VecDeque<(f64, f64)>) -> Option<f64> {
     let count = points.len() as f64;
     let (x, y) = points.iter().fold((0.0, 0.0), |(x, y), point| (x + point.0, y + point.1));
     let (x, y) = (x / count, y / count);
-    let (above, below) = points.iter().fold((0.0, 0.0), |(above, below), point| {
-        let from = point.0 - x;
-        (above + from * (point.1 - y), below + from * from)
+    let (covariance, variance) = points.iter().fold((0.0, 0.0), |(covariance, variance), point| {
+        let offset = point.0 - x;
+        (covariance + offset * (point.1 - y), variance + offset * offset)
     });
-    (below > 0.0).then(|| above / below)
+    (variance > 0.0).then(|| covariance / variance)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Groups every 20 ms whose delay grows by so many ms each.
+    /// Groups every 20 ms whose delay grows by `growth` ms each.
     fn usage_after(
-        trend: &mut TrendlineEstimator,
-        begin: f64,
+        trendline: &mut TrendlineEstimator,
+        start_ms: f64,
         groups: u32,
         growth: f64,
     ) -> BandwidthUsage {
         for n in 0..groups {
-            let at = Duration::from_secs_f64((begin + f64::from(n) * (20.0 + growth)) / 1_000.0);
-            trend.step(DelayDelta { sent: 20.0, arrived: 20.0 + growth, at });
+            let at = Duration::from_secs_f64((start_ms + f64::from(n) * (20.0 + growth)) / 1_000.0);
+            trendline.update(DelayDelta { sent_ms: 20.0, arrival_ms: 20.0 + growth, arrival: at });
         }
-        trend.usage()
+        trendline.usage()
     }
 
     #[test]
     fn growing_delay_is_overuse_and_shrinking_is_underuse() {
-        let mut trend = TrendlineEstimator::new();
-        assert_eq!(usage_after(&mut trend, 0.0, 50, 0.0), BandwidthUsage::Normal);
-        assert_eq!(usage_after(&mut trend, 1_000.0, 30, 4.0), BandwidthUsage::Over);
-        assert_eq!(usage_after(&mut trend, 2_000.0, 60, -4.0), BandwidthUsage::Under);
-        assert_eq!(usage_after(&mut trend, 3_200.0, 100, 0.0), BandwidthUsage::Normal);
+        let mut trendline = TrendlineEstimator::new();
+        assert_eq!(usage_after(&mut trendline, 0.0, 50, 0.0), BandwidthUsage::Normal);
+        assert_eq!(usage_after(&mut trendline, 1_000.0, 30, 4.0), BandwidthUsage::Over);
+        assert_eq!(usage_after(&mut trendline, 2_000.0, 60, -4.0), BandwidthUsage::Under);
+        assert_eq!(usage_after(&mut trendline, 3_200.0, 100, 0.0), BandwidthUsage::Normal);
     }
 
     #[test]

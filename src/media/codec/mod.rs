@@ -1,29 +1,29 @@
-//! What the server must know of a codec: where a picture begins that needs no other one before it.
+//! What the SFU needs to know of a codec: where a key frame starts.
 
 mod av1;
 mod h264;
 pub(crate) mod vp8;
 mod vp9;
 
-/// How the payload of a packet is to be read.
+/// How the payload of a packet is parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Codec {
-    /// Sound (RFC 7587).
+    /// Opus audio (RFC 7587).
     Opus,
-    /// Sound that repeats what came before it (RFC 2198).
+    /// Audio with redundancy, RED (RFC 2198).
     Red,
-    /// RFC 7741.
+    /// VP8 video (RFC 7741).
     Vp8,
-    /// RFC 9628.
+    /// VP9 video (RFC 9628).
     Vp9,
-    /// RFC 6184.
+    /// H.264 video (RFC 6184).
     H264,
-    /// "RTP Payload Format For AV1", version 1.0.
+    /// AV1 video ("RTP Payload Format For AV1", version 1.0).
     Av1,
 }
 
 impl Codec {
-    /// Ticks of the RTP timestamp in a second.
+    /// RTP clock rate in ticks per second.
     pub(crate) fn clock_rate(self) -> u32 {
         match self {
             Self::Opus | Self::Red => 48_000,
@@ -32,16 +32,16 @@ impl Codec {
     }
 }
 
-/// Whether a decoder can begin with this packet: it is the first one of a key frame. Sound can be
-/// joined anywhere. Encrypted frames (`SFrame`, insertable streams) leave what is read here in the
+/// Whether a decoder can start with this packet: it is the first one of a key frame. Audio can be joined
+/// anywhere. End-to-end encryption of frames (`SFrame`, insertable streams) leaves the bytes read here in the
 /// clear for VP8, and the payload descriptors for VP9 and AV1.
-pub(crate) fn begins_key_frame(codec: Codec, payload: &[u8]) -> bool {
+pub(crate) fn starts_key_frame(codec: Codec, payload: &[u8]) -> bool {
     match codec {
         Codec::Opus | Codec::Red => !payload.is_empty(),
-        Codec::Vp8 => vp8::begins_key_frame(payload),
-        Codec::Vp9 => vp9::begins_key_frame(payload),
-        Codec::H264 => h264::begins_key_frame(payload),
-        Codec::Av1 => av1::begins_key_frame(payload),
+        Codec::Vp8 => vp8::starts_key_frame(payload),
+        Codec::Vp9 => vp9::starts_key_frame(payload),
+        Codec::H264 => h264::starts_key_frame(payload),
+        Codec::Av1 => av1::starts_key_frame(payload),
     }
 }
 
@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn empty_payload_is_not_key_frame() {
         for codec in ALL {
-            assert!(!begins_key_frame(codec, &[]));
+            assert!(!starts_key_frame(codec, &[]));
         }
     }
 
@@ -64,7 +64,7 @@ mod tests {
         #[test]
         fn arbitrary_payload_does_not_panic_key_frame_check(payload in prop::collection::vec(any::<u8>(), 0..40)) {
             for codec in ALL {
-                let _ = begins_key_frame(codec, &payload);
+                let _ = starts_key_frame(codec, &payload);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! DTLS 1.2 in the server's role (RFC 6347, RFC 5764), with the guards that rtc-dtls needs.
+//! DTLS 1.2 as server (RFC 6347, RFC 5764), with the safeguards that rtc-dtls needs.
 
 mod association;
 mod identity;
@@ -7,5 +7,5 @@ pub(crate) use association::{DtlsAssociation, DtlsOutcome};
 pub(crate) use identity::fingerprint;
 pub use identity::{DtlsCertificate, DtlsCertificateError};
 
-/// How long a handshake may take.
+/// Maximum duration of a handshake.
 const HANDSHAKE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);

@@ -1,227 +1,245 @@
-//! Which layers are sent to whom, and which layers publishers need to send at all.
+//! Adaptation: which layer each subscriber is sent, and which layers publishers need to send at all.
 
 use std::time::{Duration, Instant};
 
 use super::SfuRoom;
-use crate::allocation::{TrackDemand, needed};
+use crate::allocation::{TrackDemand, needed_bps};
 use crate::api::{LayerLimit, MediaKind, ParticipantId, RoomEvent, SimulcastLayer, TrackSource};
 use crate::stream::LayerStream;
-use crate::track::{PublishedTrack, layer};
+use crate::track::{PublishedTrack, layer_at};
 
-/// What is expected of a layer that was never measured, lowest first, in bits per second.
-const EXPECTED: [u64; 3] = [150_000, 500_000, 1_500_000];
-/// The same for sound.
-const EXPECTED_SOUND: u64 = 40_000;
-/// A publisher that was told to send a layer does so within this time, or not at all: its picture is
-/// too small, or its uplink too narrow.
+/// Expected bitrate of a layer that was never measured, lowest first, in bits per second.
+const EXPECTED_LAYER_BPS: [u64; 3] = [150_000, 500_000, 1_500_000];
+/// Expected bitrate of audio that was never measured, in bits per second.
+const EXPECTED_AUDIO_BPS: u64 = 40_000;
+/// Time within which a publisher starts a requested layer. If it does not, the layer is unavailable: its
+/// picture is too small or its uplink too slow.
 const LAYER_START_TIMEOUT: Duration = Duration::from_secs(3);
-/// What a publisher did not send is expected again after this time: a browser that was short of
-/// processor or network for a moment has recovered by then. One that still does not send it is left
-/// alone for twice as long each time, up to a limit.
-const LAYER_RETRY_MIN: Duration = Duration::from_secs(5);
-const LAYER_RETRY_MAX: Duration = Duration::from_secs(40);
-/// Where more is to be sent soon, it is looked at again after this time.
+/// How long an unavailable layer is not expected: a browser that was briefly short of CPU or network has
+/// recovered by then. Doubles with each failed attempt up to the maximum.
+const MIN_LAYER_RETRY_BACKOFF: Duration = Duration::from_secs(5);
+/// Upper bound of the doubled backoff.
+const MAX_LAYER_RETRY_BACKOFF: Duration = Duration::from_secs(40);
+/// When an upgrade is due soon, bitrates are reallocated again after this time.
 const REALLOCATION_DELAY: Duration = Duration::from_millis(250);
-/// A layer is given up only after nobody wanted it for so long.
-const HOLD: Duration = Duration::from_secs(2);
+/// A layer is stopped only after nobody has watched it for this time.
+const LAYER_STOP_DELAY: Duration = Duration::from_secs(2);
 
 impl SfuRoom {
-    /// Divides what a member's downlink carries among the tracks that it receives.
-    pub(super) fn adapt(&mut self, now: Instant, place: usize) {
-        let Self { members, tracks, speakers, settings, .. } = self;
-        let Some(member) = members.get_mut(place) else { return };
-        let (mut demands, mut choices, mut soon) = (Vec::new(), Vec::new(), Vec::new());
+    /// Divides the downlink budget of a peer among its down tracks.
+    pub(super) fn reallocate(&mut self, now: Instant, slot: usize) {
+        let Self { peers, tracks, speakers, settings, .. } = self;
+        let Some(peer) = peers.get_mut(slot) else { return };
+        let (mut demands, mut choices, mut upcoming) = (Vec::new(), Vec::new(), Vec::new());
         let mut changed = Vec::new();
-        for subscription in member.lines.iter().filter_map(|line| line.receives.as_deref()) {
-            let Some(track) = tracks.get(subscription.place) else { continue };
-            let owner = speakers.speaking().iter().position(|who| *who == track.owner);
+        for down_track in
+            peer.mid_slots.iter().filter_map(|mid_slot| mid_slot.down_track.as_deref())
+        {
+            let Some(track) = tracks.get(down_track.track_slot) else { continue };
+            let speaker_rank =
+                speakers.speaking().iter().position(|participant| *participant == track.owner);
             demands.push(TrackDemand {
                 source: track.source,
-                limit: limit(subscription.limit, track),
-                current: subscription.chosen,
-                rates: track.rates(now),
-                speaker: owner.and_then(|at| u32::try_from(at).ok()),
+                limit: effective_limit(down_track.limit, track),
+                current_layer: down_track.allocated_layer,
+                layer_bps: track.layer_bps(now),
+                speaker_rank: speaker_rank.and_then(|rank| u32::try_from(rank).ok()),
             });
         }
-        let congestion = &mut member.congestion;
-        congestion.budget = congestion.budget(now, settings.max_downlink_bps);
-        congestion.allocator.allocate(now, congestion.budget, &demands, &mut choices);
-        congestion.wanted = needed(&demands, &choices);
-        congestion.allocator.foresee(congestion.budget, &demands, &mut soon);
-        congestion.again = (soon != choices).then_some(now + REALLOCATION_DELAY);
-        let subscriptions = member.lines.iter_mut().filter_map(|line| line.receives.as_deref_mut());
-        for (subscription, (choice, soon)) in subscriptions.zip(choices.into_iter().zip(soon)) {
-            let Some(track) = tracks.get(subscription.place) else { continue };
-            if (subscription.chosen, subscription.soon) != (choice, soon) {
-                (subscription.chosen, subscription.soon) = (choice, soon);
-                changed.push(subscription.place);
+        let congestion = &mut peer.congestion;
+        congestion.budget_bps = congestion.current_budget_bps(now, settings.max_downlink_bps);
+        congestion.allocator.allocate(now, congestion.budget_bps, &demands, &mut choices);
+        congestion.needed_bps = needed_bps(&demands, &choices);
+        congestion.allocator.preview(congestion.budget_bps, &demands, &mut upcoming);
+        congestion.reallocate_at = (upcoming != choices).then_some(now + REALLOCATION_DELAY);
+        let down_tracks =
+            peer.mid_slots.iter_mut().filter_map(|mid_slot| mid_slot.down_track.as_deref_mut());
+        for (down_track, (choice, upcoming)) in down_tracks.zip(choices.into_iter().zip(upcoming)) {
+            let Some(track) = tracks.get(down_track.track_slot) else { continue };
+            if (down_track.allocated_layer, down_track.upcoming_layer) != (choice, upcoming) {
+                (down_track.allocated_layer, down_track.upcoming_layer) = (choice, upcoming);
+                changed.push(down_track.track_slot);
             }
-            let before = subscription.target;
-            subscription.aim(choice.map(|layer| track.sendable(now, layer)));
-            subscription.hold_back(now, track, member.congestion.budget);
-            if subscription.target != before {
-                member.wake = now;
+            let previous = down_track.target_stream;
+            down_track.set_target(choice.map(|layer| track.stream_to_send(now, layer)));
+            down_track.stop_if_excessive(now, track, peer.congestion.budget_bps);
+            if down_track.target_stream != previous {
+                peer.wake_at = now;
             }
         }
-        self.wake = self.wake.min(member.wake);
-        changed.into_iter().for_each(|track| self.review(now, track));
+        self.wake_at = self.wake_at.min(peer.wake_at);
+        changed.into_iter().for_each(|track| self.update_requested_layers(now, track));
     }
 
-    /// Tells a publisher which layers somebody watches, if that changed.
-    pub(super) fn review(&mut self, now: Instant, place: usize) {
-        let Self { members, tracks, events, .. } = self;
-        let Some(track) = tracks.get_mut(place).filter(|track| track.kind == MediaKind::Video)
+    /// Tells a publisher which layers are watched, if that changed.
+    pub(super) fn update_requested_layers(&mut self, now: Instant, slot: usize) {
+        let Self { peers, tracks, events, .. } = self;
+        let Some(track) = tracks.get_mut(slot).filter(|track| track.kind == MediaKind::Video)
         else {
             return;
         };
         let mut watched = [false; 3];
-        for (_, member) in members.iter() {
-            let line = member.route(place).and_then(|at| member.lines.get(at));
-            let Some(subscription) = line.and_then(|line| line.receives.as_ref()) else { continue };
-            // What is forwarded until a key frame of the chosen layer comes is watched, too.
-            let current = subscription.current(track).filter(|_| !subscription.waiting);
-            let current = current.map(|stream| track.layer(stream));
-            let current = current.filter(|_| subscription.chosen.is_some());
-            let layers = [subscription.chosen, subscription.soon, current];
-            for layer in layers.into_iter().flatten().filter(|_| !track.unheard) {
+        for (_, peer) in peers.iter() {
+            let mid_slot = peer.mid_index(slot).and_then(|at| peer.mid_slots.get(at));
+            let Some(down_track) = mid_slot.and_then(|mid_slot| mid_slot.down_track.as_ref())
+            else {
+                continue;
+            };
+            // The stream that is forwarded until a key frame of the allocated layer comes is watched, too.
+            let current = down_track.current_stream(track).filter(|_| !down_track.awaits_key_frame);
+            let current = current.map(|stream| track.layer_of(stream));
+            let current = current.filter(|_| down_track.allocated_layer.is_some());
+            let layers = [down_track.allocated_layer, down_track.upcoming_layer, current];
+            for layer in layers.into_iter().flatten().filter(|_| !track.is_outside_last_n) {
                 watched[layer as usize] = true;
             }
         }
         let count = track.streams.len();
-        let all = (0..count).map(|at| layer(at, count));
-        // Whose way narrows is shown the lowest at once: a publisher that had stopped it may take
-        // seconds to begin again.
+        let all = (0..count).map(|at| layer_at(at, count));
+        // A subscriber whose link degrades needs the lowest layer at once, and a publisher that had stopped it may
+        // take seconds to start it again.
         if let Some(lowest) = all.clone().next().filter(|_| watched.contains(&true)) {
             watched[lowest as usize] = true;
         }
         let is_watched = |layer: &SimulcastLayer| watched[*layer as usize];
-        let more = all.clone().any(|layer| is_watched(&layer) && !track.wanted.contains(&layer));
-        let fewer = track.wanted.iter().any(|layer| !is_watched(layer));
-        if !fewer {
+        let has_more =
+            all.clone().any(|layer| is_watched(&layer) && !track.requested_layers.contains(&layer));
+        let has_fewer = track.requested_layers.iter().any(|layer| !is_watched(layer));
+        if !has_fewer {
             track.unwanted_since = None;
         }
-        let held = fewer && now >= *track.unwanted_since.get_or_insert(now) + HOLD;
-        if !more && !held {
-            if fewer && let Some(owner) = members.get_mut(track.member) {
-                owner.wake_by(now + HOLD);
+        let stop_is_due =
+            has_fewer && now >= *track.unwanted_since.get_or_insert(now) + LAYER_STOP_DELAY;
+        if !has_more && !stop_is_due {
+            if has_fewer && let Some(owner) = peers.get_mut(track.owner_slot) {
+                owner.wake_by(now + LAYER_STOP_DELAY);
             }
             return;
         }
-        let keep =
-            |layer: &SimulcastLayer| is_watched(layer) || !held && track.wanted.contains(layer);
-        let wanted: Vec<SimulcastLayer> = all.filter(keep).collect();
+        let is_requested = |layer: &SimulcastLayer| {
+            is_watched(layer) || !stop_is_due && track.requested_layers.contains(layer)
+        };
+        let requested: Vec<SimulcastLayer> = all.filter(is_requested).collect();
         for (at, stream) in track.streams.iter_mut().enumerate() {
-            let layer = layer(at, count);
-            match (wanted.contains(&layer), track.wanted.contains(&layer)) {
+            let layer = layer_at(at, count);
+            match (requested.contains(&layer), track.requested_layers.contains(&layer)) {
                 (true, true) => {}
-                (true, false) => stream.ask(now),
-                (false, _) => stream.asked = None,
+                (true, false) => stream.request(now),
+                (false, _) => stream.requested_at = None,
             }
         }
         track.unwanted_since = None;
-        track.wanted.clone_from(&wanted);
-        events.push_back(RoomEvent::Wanted(track.owner, track.id, wanted));
+        track.requested_layers.clone_from(&requested);
+        events.push_back(RoomEvent::LayersRequested(track.owner, track.id, requested));
     }
 
-    /// Decides whose voices and cameras are forwarded at all.
-    pub(super) fn choose_heard(&mut self, now: Instant) {
+    /// Selects the microphones and cameras that are forwarded (last N).
+    pub(super) fn update_last_n(&mut self, now: Instant) {
         let mut changed = Vec::new();
-        let Self { tracks, speakers, settings, members, .. } = self;
-        for (source, most) in [
+        let Self { tracks, speakers, settings, peers, .. } = self;
+        for (source, max) in [
             (TrackSource::Microphone, settings.last_n_audio),
             (TrackSource::Camera, settings.last_n_video),
         ] {
-            let of_source = |track: &&PublishedTrack| track.source == source && !track.muted;
+            let of_source = |track: &&PublishedTrack| track.source == source && !track.is_muted;
             let owners = || tracks.iter().map(|(_, track)| track).filter(of_source);
             let count = owners().count();
-            let mut chosen: Vec<ParticipantId> = speakers
+            let mut selected: Vec<ParticipantId> = speakers
                 .loudest(usize::MAX)
-                .filter(|who| owners().any(|track| track.owner == *who))
-                .take(most)
+                .filter(|participant| owners().any(|track| track.owner == *participant))
+                .take(max)
                 .collect();
-            // Those who never spoke fill what is left, in the order of their tracks.
+            // Participants that never spoke fill the remaining places, in the order of their tracks.
             for track in owners() {
-                if chosen.len() < most && !chosen.contains(&track.owner) {
-                    chosen.push(track.owner);
+                if selected.len() < max && !selected.contains(&track.owner) {
+                    selected.push(track.owner);
                 }
             }
-            for (at, track) in tracks.iter_mut().filter(|(_, track)| track.source == source) {
-                let unheard = count > most && !chosen.contains(&track.owner);
-                if unheard != track.unheard {
-                    changed.push(at);
+            for (slot, track) in tracks.iter_mut().filter(|(_, track)| track.source == source) {
+                let is_outside = count > max && !selected.contains(&track.owner);
+                if is_outside != track.is_outside_last_n {
+                    changed.push(slot);
                 }
-                if track.hide(track.muted, unheard)
-                    && let Some(owner) = members.get_mut(track.member)
+                if track.set_suppression(track.is_muted, is_outside)
+                    && let Some(owner) = peers.get_mut(track.owner_slot)
                 {
                     owner.wake_by(now);
-                    self.wake = self.wake.min(now);
+                    self.wake_at = self.wake_at.min(now);
                 }
             }
         }
-        changed.into_iter().for_each(|track| self.review(now, track));
+        changed.into_iter().for_each(|track| self.update_requested_layers(now, track));
     }
 }
 
-/// The only layer there is counts as the highest, but any limit allows it.
-fn limit(limit: LayerLimit, track: &PublishedTrack) -> LayerLimit {
+/// A limit in terms of the track's layers: the only layer counts as high, but any limit allows it.
+fn effective_limit(limit: LayerLimit, track: &PublishedTrack) -> LayerLimit {
     match limit {
-        LayerLimit::Most(_) if track.streams.len() == 1 => LayerLimit::Most(SimulcastLayer::High),
+        LayerLimit::UpTo(_) if track.streams.len() == 1 => LayerLimit::UpTo(SimulcastLayer::High),
         other => other,
     }
 }
 
 impl PublishedTrack {
-    /// Bits per second of each layer as the allocation counts them; zero for what is not to be had.
-    fn rates(&self, now: Instant) -> [u64; 3] {
+    /// Bits per second of each layer for the allocation; zero if unavailable.
+    fn layer_bps(&self, now: Instant) -> [u64; 3] {
         let mut rates = [0; 3];
         for (at, stream) in self.streams.iter().enumerate() {
-            let layer = self.layer(at) as usize;
-            let guess =
-                if self.kind == MediaKind::Audio { EXPECTED_SOUND } else { EXPECTED[layer] };
-            rates[layer] = stream.cost(now, guess);
+            let layer = self.layer_of(at) as usize;
+            let default_bps = if self.kind == MediaKind::Audio {
+                EXPECTED_AUDIO_BPS
+            } else {
+                EXPECTED_LAYER_BPS[layer]
+            };
+            rates[layer] = stream.expected_bps(now, default_bps);
         }
         rates
     }
 
-    /// Finds out which layers are not to be had: others come, these do not.
-    pub(super) fn find_refused(&mut self, now: Instant) {
+    /// Marks layers as unavailable that were requested but do not arrive while others do.
+    pub(super) fn update_unavailable_layers(&mut self, now: Instant) {
         if !self.streams.iter().any(|stream| stream.is_active(now)) {
-            return; // it is the publisher that is missing, not a layer
+            return; // the publisher sends nothing at all
         }
         for stream in &mut self.streams {
-            let late = stream.asked.is_some_and(|asked| now > asked + LAYER_START_TIMEOUT);
+            let is_late = stream
+                .requested_at
+                .is_some_and(|requested_at| now > requested_at + LAYER_START_TIMEOUT);
             if stream.is_active(now) {
-                stream.refused = None;
-            } else if late
-                && stream.refused.is_none_or(|(_, until)| now > until + LAYER_START_TIMEOUT)
+                stream.unavailable = None;
+            } else if is_late
+                && stream.unavailable.is_none_or(|(_, until)| now > until + LAYER_START_TIMEOUT)
             {
-                let again = |(at, until)| (until - at) * 2;
-                let pause = stream.refused.map_or(LAYER_RETRY_MIN, again).min(LAYER_RETRY_MAX);
-                stream.refused = Some((now, now + pause));
+                let doubled = |(since, until)| (until - since) * 2;
+                let backoff = stream
+                    .unavailable
+                    .map_or(MIN_LAYER_RETRY_BACKOFF, doubled)
+                    .min(MAX_LAYER_RETRY_BACKOFF);
+                stream.unavailable = Some((now, now + backoff));
             }
         }
     }
 
-    /// The stream to send for a layer: the best one at most as high that is being sent, or its own if
-    /// none is.
-    fn sendable(&self, now: Instant, most: SimulcastLayer) -> usize {
+    /// The stream to send for a layer: the highest steady one up to `max`, else the highest active one, else the
+    /// layer's own.
+    fn stream_to_send(&self, now: Instant, max: SimulcastLayer) -> usize {
         let allowed = || {
             let all = self.streams.iter().enumerate();
-            all.filter(|(at, _)| self.layer(*at) <= most)
+            all.filter(|(at, _)| self.layer_of(*at) <= max)
         };
-        let flows = allowed().rfind(|(_, stream)| stream.flows(now));
-        let active = flows.or_else(|| allowed().rfind(|(_, stream)| stream.is_active(now)));
+        let steady = allowed().rfind(|(_, stream)| stream.is_steady(now));
+        let active = steady.or_else(|| allowed().rfind(|(_, stream)| stream.is_active(now)));
         active.or_else(|| allowed().next_back()).map_or(0, |(at, _)| at)
     }
 }
 
 impl LayerStream {
-    /// Bits per second to expect; zero if the publisher does not send it though it was asked to.
-    fn cost(&self, now: Instant, guess: u64) -> u64 {
+    /// Expected bits per second; zero if the publisher does not send the layer despite the request.
+    fn expected_bps(&self, now: Instant, default_bps: u64) -> u64 {
         if self.is_active(now) {
-            return self.meter.rate(now).max(1_000);
+            return self.meter.bitrate(now).max(1_000);
         }
-        let refused = self.refused.is_some_and(|(_, until)| now < until);
-        if refused { 0 } else { self.meter.last().unwrap_or(guess) }
+        let is_unavailable = self.unavailable.is_some_and(|(_, until)| now < until);
+        if is_unavailable { 0 } else { self.meter.last_bitrate().unwrap_or(default_bps) }
     }
 }

@@ -1,4 +1,4 @@
-//! Fans packets out: per subscriber over the batch, so that those of one destination lie together.
+//! Fan-out: forwards a batch of packets peer by peer, so that the datagrams of one destination are adjacent.
 
 use std::time::Instant;
 
@@ -13,135 +13,136 @@ use crate::slots::Slots;
 use crate::subscription::DownTrack;
 use crate::track::PublishedTrack;
 
-/// A batch ends when it has so many bytes.
-const BATCH: usize = 1 << 20;
+/// Size at which a batch is sent, in bytes.
+const MAX_BATCH_BYTES: usize = 1 << 20;
 
-/// What does not change during a batch.
+/// What stays constant during a batch.
 struct TransmitBatch<'a> {
-    moment: ForwardContext,
+    context: ForwardContext,
     tracks: &'a Slots<PublishedTrack>,
     pending: &'a [PendingForward],
 }
 
 impl SfuRoom {
-    /// Adds what is to be sent to `out`. True: there is more; call again after sending it. What comes
-    /// between the two calls waits for its turn.
+    /// Appends the datagrams to send to `out`. True if there are more: send them and call again. Packets received
+    /// between two calls are forwarded in the next batch.
     pub fn transmit(&mut self, now: Instant, out: &mut TransmitBuffer) -> bool {
-        let (packets, bytes) = (out.datagrams.len(), out.used);
+        let (datagrams_before, bytes_before) = (out.datagrams.len(), out.used);
         for datagram in self.control.datagrams() {
             out.push(datagram.to, &self.control.bytes()[datagram.start..][..datagram.length]);
         }
         self.control.clear();
-        if self.cursor == 0 {
-            self.batch = self.pending.len();
+        if self.next_peer == 0 {
+            self.batch_len = self.pending.len();
         }
-        let pending = self.pending.get(..self.batch).unwrap_or(&self.pending);
-        let moment = ForwardContext { now, epoch: self.epoch };
-        let batch = TransmitBatch { moment, tracks: &self.tracks, pending };
-        while !pending.is_empty() && self.cursor < self.members.end() && out.used <= BATCH {
-            if let Some(member) = self.members.get_mut(self.cursor) {
-                batch.deliver(member, out, &mut self.counters);
+        let pending = self.pending.get(..self.batch_len).unwrap_or(&self.pending);
+        let context = ForwardContext { now, epoch: self.send_time_epoch };
+        let batch = TransmitBatch { context, tracks: &self.tracks, pending };
+        while !pending.is_empty()
+            && self.next_peer < self.peers.slot_count()
+            && out.used <= MAX_BATCH_BYTES
+        {
+            if let Some(peer) = self.peers.get_mut(self.next_peer) {
+                batch.deliver(peer, out, &mut self.counters);
             }
-            self.cursor += 1;
+            self.next_peer += 1;
         }
-        self.counters.packets_out += (out.datagrams.len() - packets) as u64;
-        self.counters.bytes_out += (out.used - bytes) as u64;
-        if !pending.is_empty() && self.cursor < self.members.end() {
+        self.counters.packets_out += (out.datagrams.len() - datagrams_before) as u64;
+        self.counters.bytes_out += (out.used - bytes_before) as u64;
+        if !pending.is_empty() && self.next_peer < self.peers.slot_count() {
             return true;
         }
-        self.tell_first_media(now);
-        self.pending.drain(..self.batch.min(self.pending.len()));
-        self.cursor = 0;
+        self.report_first_media(now);
+        self.pending.drain(..self.batch_len.min(self.pending.len()));
+        self.next_peer = 0;
         !self.pending.is_empty()
     }
 
-    /// Tells how long it took until somebody was first heard or seen.
-    fn tell_first_media(&mut self, now: Instant) {
+    /// Reports the time from the offer of a participant to its first forwarded packet.
+    fn report_first_media(&mut self, now: Instant) {
         for pending in &self.pending {
-            let Some(track) = self.tracks.get_mut(pending.track).filter(|track| track.unseen)
+            let Some(track) =
+                self.tracks.get_mut(pending.track).filter(|track| track.is_never_forwarded)
             else {
                 continue;
             };
-            let received = |member: &RoomPeer| {
-                let line = member.route(pending.track).and_then(|at| member.lines.get(at));
-                line.and_then(|line| line.receives.as_ref()).is_some_and(|sub| sub.packets > 0)
+            let received = |peer: &RoomPeer| {
+                let mid_slot = peer.mid_index(pending.track).and_then(|at| peer.mid_slots.get(at));
+                mid_slot
+                    .and_then(|mid_slot| mid_slot.down_track.as_ref())
+                    .is_some_and(|down_track| down_track.packets_sent > 0)
             };
-            if !self.members.iter().any(|(_, member)| received(member)) {
+            if !self.peers.iter().any(|(_, peer)| received(peer)) {
                 continue;
             }
-            track.unseen = false;
-            let Some(owner) = self.members.get_mut(track.member) else { continue };
-            if let Some(offered) = owner.offered.take() {
-                let took = now.saturating_duration_since(offered);
-                self.events.push_back(RoomEvent::FirstMedia(owner.participant, took));
+            track.is_never_forwarded = false;
+            let Some(owner) = self.peers.get_mut(track.owner_slot) else { continue };
+            if let Some(offered_at) = owner.offered_at.take() {
+                let elapsed = now.saturating_duration_since(offered_at);
+                self.events.push_back(RoomEvent::FirstMedia(owner.participant, elapsed));
             }
         }
     }
 }
 
 impl TransmitBatch<'_> {
-    fn deliver(
-        &self,
-        member: &mut RoomPeer,
-        out: &mut TransmitBuffer,
-        counters: &mut RoomCounters,
-    ) {
-        let before = out.used;
+    fn deliver(&self, peer: &mut RoomPeer, out: &mut TransmitBuffer, counters: &mut RoomCounters) {
+        let bytes_before = out.used;
         for pending in self.pending {
-            let Some(line) = member.route(pending.track) else { continue };
+            let Some(mid_index) = peer.mid_index(pending.track) else { continue };
             let Some(track) = self.tracks.get(pending.track) else { continue };
             let Some(stream) = track.streams.get(pending.stream) else { continue };
-            let Some(entry) = stream.history.get(pending.index) else { continue };
-            let Some(to) = member.sending(line) else { continue };
-            if self.admit(to.subscription, track, pending.stream, entry, counters) {
-                self.moment.send(to, stream.source, &ForwardForm::Media(entry), out);
+            let Some(entry) = stream.cache.get(pending.index) else { continue };
+            let Some(subscriber) = peer.subscriber_side(mid_index) else { continue };
+            if self.should_forward(subscriber.down_track, track, pending.stream, entry, counters) {
+                self.context.send(subscriber, stream.stream_id, &ForwardForm::Media(entry), out);
             }
         }
-        if out.used > before {
-            member.down.add(self.moment.now, out.used - before);
+        if out.used > bytes_before {
+            peer.downlink.add(self.context.now, out.used - bytes_before);
         }
     }
 
-    /// Whether a packet is part of what the subscriber sees; switches to its stream where that is
+    /// Whether to forward a packet to the subscriber. Switches the down track to the packet's stream if that is
     /// wanted and possible.
-    fn admit(
+    fn should_forward(
         &self,
-        subscription: &mut DownTrack,
+        down_track: &mut DownTrack,
         track: &PublishedTrack,
-        at: usize,
+        stream_index: usize,
         entry: &CachedPacket,
         counters: &mut RoomCounters,
     ) -> bool {
-        let Some(target) = subscription.target else { return false };
-        let Some(stream) = track.streams.get(at) else { return false };
-        let current = subscription.rewriter.source() == Some(stream.source);
-        if current && entry.run == subscription.run && !subscription.waiting {
+        let Some(target) = down_track.target_stream else { return false };
+        let Some(stream) = track.streams.get(stream_index) else { return false };
+        let is_current = down_track.rtp_munger.stream_id() == Some(stream.stream_id);
+        if is_current && entry.segment == down_track.segment && !down_track.awaits_key_frame {
             if entry.payload.is_empty() {
-                subscription.rewriter.leave_out(stream.source, entry.index); // padding
+                down_track.rtp_munger.skip(stream.stream_id, entry.index); // a packet that holds only padding
             }
             return !entry.payload.is_empty();
         }
-        // An interrupted stream goes on even if another one is wanted but does not come.
-        let goes_on = current && entry.run != subscription.run;
-        if at != target && !goes_on || entry.payload.is_empty() {
+        // After an interruption the current stream continues, even if another one is wanted but does not come.
+        let resumes = is_current && entry.segment != down_track.segment;
+        if stream_index != target && !resumes || entry.payload.is_empty() {
             return false;
         }
-        if subscription.is_video() && !entry.key {
+        if down_track.is_video() && !entry.is_key_frame {
             counters.waited_for_key_frame += 1;
             return false;
         }
-        if !current && subscription.rewriter.source().is_some() {
+        if !is_current && down_track.rtp_munger.stream_id().is_some() {
             counters.layer_switches += 1;
         }
-        let report = stream.report.map(|(report, _)| report);
+        let report = stream.sender_report.map(|(report, _)| report);
         let (index, timestamp) = (entry.index, entry.timestamp);
-        subscription.rewriter.switch(self.moment.now, stream.source, index, timestamp, report);
-        subscription.munger.switch(stream.source);
-        if subscription.run != entry.run {
-            subscription.last = None; // it was interrupted on purpose
+        down_track.rtp_munger.switch(self.context.now, stream.stream_id, index, timestamp, report);
+        down_track.vp8_munger.switch(stream.stream_id);
+        if down_track.segment != entry.segment {
+            down_track.last_sent = None; // the gap is intended and not a freeze
         }
-        subscription.run = entry.run;
-        subscription.waiting = false;
+        down_track.segment = entry.segment;
+        down_track.awaits_key_frame = false;
         true
     }
 }

@@ -1,4 +1,4 @@
-//! What clients say about what they send and receive.
+//! RTCP from clients (RFC 3550, RFC 4585, RFC 5104): reports and feedback.
 
 use std::time::{Duration, Instant};
 
@@ -8,127 +8,133 @@ use crate::rtcp::{self, ReportBlock, RtcpPacket, SenderInfo};
 use crate::rtp_munger::SenderReportTiming;
 
 impl SfuRoom {
-    /// A compound of a member.
-    pub(super) fn control_packet(&mut self, now: Instant, place: usize, datagram: &mut [u8]) {
-        let Some(member) = self.members.get_mut(place) else { return };
-        let Some(connection) = &mut member.connection else { return };
-        let length = match connection.open_rtcp(datagram) {
+    /// Handles a compound RTCP packet of a peer.
+    pub(super) fn on_rtcp(&mut self, now: Instant, slot: usize, datagram: &mut [u8]) {
+        let Some(peer) = self.peers.get_mut(slot) else { return };
+        let Some(transport) = &mut peer.transport else { return };
+        let length = match transport.open_rtcp(datagram) {
             Ok(length) => length,
-            Err(why) => return self.dropped(why),
+            Err(reason) => return self.count_drop(reason),
         };
-        for part in rtcp::parts(datagram.get(..length).unwrap_or_default()) {
-            self.part(now, place, &part);
+        for packet in rtcp::packets(datagram.get(..length).unwrap_or_default()) {
+            self.on_rtcp_packet(now, slot, &packet);
         }
     }
 
-    fn part(&mut self, now: Instant, place: usize, part: &RtcpPacket<'_>) {
-        match (part.kind, part.count) {
-            (rtcp::SENDER, _) => {
-                if let Some(report) = part.sender_report() {
-                    self.sender_report(now, place, report);
+    fn on_rtcp_packet(&mut self, now: Instant, slot: usize, packet: &RtcpPacket<'_>) {
+        match (packet.packet_type, packet.count) {
+            (rtcp::SENDER_REPORT, _) => {
+                if let Some(report) = packet.sender_info() {
+                    self.on_sender_report(now, slot, report);
                 }
-                self.blocks(now, place, part);
+                self.on_report_blocks(now, slot, packet);
             }
-            (rtcp::RECEIVER, _) => self.blocks(now, place, part),
-            (rtcp::TRANSPORT, rtcp::NACK) => self.repair(now, place, part),
-            (rtcp::PAYLOAD, rtcp::PICTURE_LOSS) => {
-                if let Some(ssrc) = part.media() {
-                    self.key_frame_for(now, place, ssrc);
+            (rtcp::RECEIVER_REPORT, _) => self.on_report_blocks(now, slot, packet),
+            (rtcp::TRANSPORT_FEEDBACK, rtcp::NACK) => self.on_nack(now, slot, packet),
+            (rtcp::PAYLOAD_FEEDBACK, rtcp::PLI) => {
+                if let Some(ssrc) = packet.media_ssrc() {
+                    self.on_key_frame_request(now, slot, ssrc);
                 }
             }
-            (rtcp::PAYLOAD, rtcp::FULL_INTRA) => {
-                part.intra().for_each(|ssrc| self.key_frame_for(now, place, ssrc));
+            (rtcp::PAYLOAD_FEEDBACK, rtcp::FIR) => {
+                packet.fir_ssrcs().for_each(|ssrc| self.on_key_frame_request(now, slot, ssrc));
             }
-            (rtcp::PAYLOAD, rtcp::APPLICATION) => {
-                let member = self.members.get_mut(place);
-                if let Some((rate, member)) = part.maximum_bitrate().zip(member)
-                    && member.congestion.told(now, rate)
+            (rtcp::PAYLOAD_FEEDBACK, rtcp::APPLICATION_LAYER_FEEDBACK) => {
+                let peer = self.peers.get_mut(slot);
+                if let Some((bps, peer)) = packet.remb_bps().zip(peer)
+                    && peer.congestion.on_remb(now, bps)
                 {
-                    self.adapt(now, place);
+                    self.reallocate(now, slot);
                 }
             }
-            (rtcp::TRANSPORT, rtcp::TRANSPORT_WIDE) => {
-                let body = part.body.get(8..).unwrap_or_default();
-                if let Some(member) = self.members.get_mut(place)
-                    && member.congestion.feedback(now, body)
+            (rtcp::TRANSPORT_FEEDBACK, rtcp::TWCC) => {
+                let body = packet.body.get(8..).unwrap_or_default();
+                if let Some(peer) = self.peers.get_mut(slot)
+                    && peer.congestion.on_twcc_feedback(now, body)
                 {
-                    // A probe that found room is followed by the next one at once.
-                    member.wake_by(now);
-                    self.wake = self.wake.min(now);
-                    self.adapt(now, place);
+                    // A probe that found capacity is followed by the next one at once.
+                    peer.wake_by(now);
+                    self.wake_at = self.wake_at.min(now);
+                    self.reallocate(now, slot);
                 }
             }
             _ => {}
         }
     }
 
-    fn sender_report(&mut self, now: Instant, place: usize, report: SenderInfo) {
-        let Some(member) = self.members.get_mut(place) else { return };
-        let Some(connection) = &mut member.connection else { return };
-        let source = connection.sources.find(report.ssrc);
-        let source = source.and_then(|at| connection.sources.get_mut(at));
-        let Some(bound) = source.and_then(|source| source.bound).filter(|bound| !bound.repair)
+    fn on_sender_report(&mut self, now: Instant, slot: usize, report: SenderInfo) {
+        let Some(peer) = self.peers.get_mut(slot) else { return };
+        let Some(transport) = &mut peer.transport else { return };
+        let ssrc_entry = transport.ssrcs.find(report.ssrc);
+        let ssrc_entry = ssrc_entry.and_then(|at| transport.ssrcs.get_mut(at));
+        let Some(binding) =
+            ssrc_entry.and_then(|ssrc_entry| ssrc_entry.binding).filter(|binding| !binding.is_rtx)
         else {
             return;
         };
-        let track = self.tracks.get_mut(bound.track);
-        let Some(stream) = track.and_then(|track| track.streams.get_mut(bound.stream)) else {
+        let track = self.tracks.get_mut(binding.track_slot);
+        let Some(stream) = track.and_then(|track| track.streams.get_mut(binding.stream)) else {
             return;
         };
-        stream.reception.sender_report(now, report.ntp);
-        let clocks = SenderReportTiming { ntp: report.ntp, timestamp: report.timestamp };
-        stream.report = Some((clocks, now));
-        // With it the timestamps of another layer will fit exactly.
-        let source = stream.source;
-        for (_, member) in self.members.iter_mut() {
-            if let Some(line) = member.route(bound.track)
-                && let Some(to) = member.sending(line)
+        stream.stats.on_sender_report(now, report.ntp);
+        let timing = SenderReportTiming { ntp: report.ntp, timestamp: report.timestamp };
+        stream.sender_report = Some((timing, now));
+        // With the report, timestamps can be aligned exactly at a layer switch.
+        let stream_id = stream.stream_id;
+        for (_, peer) in self.peers.iter_mut() {
+            if let Some(mid_index) = peer.mid_index(binding.track_slot)
+                && let Some(subscriber) = peer.subscriber_side(mid_index)
             {
-                to.subscription.rewriter.reported(source, clocks);
+                subscriber.down_track.rtp_munger.on_sender_report(stream_id, timing);
             }
         }
     }
 
-    fn blocks(&mut self, now: Instant, place: usize, part: &RtcpPacket<'_>) {
-        let Some(member) = self.members.get_mut(place) else { return };
-        let short = part.blocks().filter(|block| member.told(now, block)).count() > 0; // asks all
-        if short {
-            self.adapt(now, place);
+    fn on_report_blocks(&mut self, now: Instant, slot: usize, packet: &RtcpPacket<'_>) {
+        let Some(peer) = self.peers.get_mut(slot) else { return };
+        let needs_reallocation =
+            packet.report_blocks().filter(|block| peer.on_report_block(now, block)).count() > 0; // visits all blocks
+        if needs_reallocation {
+            self.reallocate(now, slot);
         }
     }
 
-    /// A subscriber cannot go on without a key frame.
-    fn key_frame_for(&mut self, now: Instant, place: usize, ssrc: u32) {
-        let Some(member) = self.members.get_mut(place) else { return };
-        let Some(subscription) = member.subscriptions().find(|sub| sub.sending.ssrc == ssrc) else {
+    /// Requests a key frame for a subscriber that cannot continue without one.
+    fn on_key_frame_request(&mut self, now: Instant, slot: usize, ssrc: u32) {
+        let Some(peer) = self.peers.get_mut(slot) else { return };
+        let Some(down_track) =
+            peer.down_tracks().find(|down_track| down_track.section.ssrc == ssrc)
+        else {
             return;
         };
-        let track_at = subscription.place;
-        let Some(track) = self.tracks.get_mut(track_at) else { return };
-        let stream = subscription.current(track).or(subscription.target);
+        let track_slot = down_track.track_slot;
+        let Some(track) = self.tracks.get_mut(track_slot) else { return };
+        let stream = down_track.current_stream(track).or(down_track.target_stream);
         if let Some(stream) = stream.and_then(|at| track.streams.get_mut(at)) {
             self.counters.pli_in += 1;
-            stream.requests.want();
-            self.wake_owner(now, track_at);
+            stream.key_frames.request();
+            self.wake_owner(now, track_slot);
         }
     }
 }
 
 impl RoomPeer {
-    /// A subscriber's report about a stream of ours. True if there is clearly less room than before.
-    fn told(&mut self, now: Instant, block: &ReportBlock) -> bool {
-        let found = self.subscriptions().find(|sub| sub.sending.ssrc == block.ssrc);
-        let Some(subscription) = found else { return false };
+    /// Handles a report block about a stream sent to the peer. True if bitrates must be reallocated.
+    fn on_report_block(&mut self, now: Instant, block: &ReportBlock) -> bool {
+        let found = self.down_tracks().find(|down_track| down_track.section.ssrc == block.ssrc);
+        let Some(down_track) = found else { return false };
         let loss = f32::from(block.fraction_lost) / 256.0;
-        let rate = f64::from(subscription.format.codec.clock_rate());
-        subscription.suffers = (loss, Duration::from_secs_f64(f64::from(block.jitter) / rate));
-        let video = subscription.is_video();
-        let reported = subscription.reported.filter(|(word, _)| *word == block.last_report);
-        if let Some((_, sent)) = reported {
-            let held = Duration::from_secs_f64(f64::from(block.delay) / 65_536.0);
-            let elapsed = now.saturating_duration_since(sent);
-            self.round_trip = Some(elapsed.saturating_sub(held));
+        let clock_rate = f64::from(down_track.format.codec.clock_rate());
+        down_track.reported_loss =
+            (loss, Duration::from_secs_f64(f64::from(block.jitter) / clock_rate));
+        let is_video = down_track.is_video();
+        let last_report = down_track.last_sender_report.filter(|(lsr, _)| *lsr == block.last_sr);
+        if let Some((_, sent_at)) = last_report {
+            let remote_delay =
+                Duration::from_secs_f64(f64::from(block.delay_since_last_sr) / 65_536.0);
+            let elapsed = now.saturating_duration_since(sent_at);
+            self.round_trip = Some(elapsed.saturating_sub(remote_delay));
         }
-        video && self.congestion.lost(now, loss)
+        is_video && self.congestion.on_loss_report(now, loss)
     }
 }

@@ -1,4 +1,4 @@
-//! A room: everybody's transports, what is published and what is received, as one value.
+//! An SFU room: the transports, published tracks and down tracks of all participants of a call.
 
 mod adapt;
 mod deliver;
@@ -31,16 +31,16 @@ use crate::slots::Slots;
 use crate::speaker::ActiveSpeakerDetector;
 use crate::track::PublishedTrack;
 
-/// What a thread that serves many rooms must know about addresses.
+/// A change of the paths that lead to a room, for a thread that dispatches datagrams to many rooms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RouteUpdate {
-    /// What comes on this path is for this room.
-    Learned(NetworkPath),
-    /// No longer.
-    Forgotten(NetworkPath),
+    /// Datagrams from this path are for this room.
+    Added(NetworkPath),
+    /// Datagrams from this path are no longer for this room.
+    Removed(NetworkPath),
 }
 
-/// A packet that is to be forwarded: which track, which of its streams, which index.
+/// A packet to forward: slot of the track, index of its stream, index of the packet.
 #[derive(Clone, Copy)]
 struct PendingForward {
     track: usize,
@@ -48,221 +48,231 @@ struct PendingForward {
     index: u64,
 }
 
-/// A room. What happens to it is told with `now`; what it wants is asked with
+/// A room of an SFU. Its inputs take the current time as `now`. Its outputs must be read after every input:
 /// [`transmit`](Self::transmit), [`event`](Self::event), [`route`](Self::route) and
-/// [`next_timeout`](Self::next_timeout), after every call that changes something.
+/// [`next_timeout`](Self::next_timeout).
 pub struct SfuRoom {
-    number: u32,
-    identity: Arc<DtlsCertificate>,
+    room_id: u32,
+    certificate: Arc<DtlsCertificate>,
     candidates: Vec<LocalCandidate>,
     settings: RoomConfig,
-    /// Where send times are counted from.
-    epoch: Instant,
-    members: Slots<RoomPeer>,
-    places: BTreeMap<ParticipantId, usize>,
-    paths: HashMap<NetworkPath, usize>,
+    /// Origin of the abs-send-time header extension.
+    send_time_epoch: Instant,
+    peers: Slots<RoomPeer>,
+    peer_slots: BTreeMap<ParticipantId, usize>,
+    /// The slot of the peer to which a path leads.
+    peer_by_path: HashMap<NetworkPath, usize>,
     tracks: Slots<PublishedTrack>,
-    /// Numbers that are given away: tracks, streams, SSRCs.
-    next_track: u32,
-    next_source: u32,
+    /// Counters for unique track ids, stream ids and SSRCs.
+    next_track_id: u32,
+    next_stream_id: u32,
     next_ssrc: u32,
-    /// Who speaks, and when that is looked at next.
+    /// Active speaker detection, and when it is updated next; `None` while nobody sends audio.
     speakers: ActiveSpeakerDetector,
-    listen: Option<Instant>,
-    /// Tracks of which a layer began to be sent: subscribers may want it instead of another.
-    stirred: Vec<usize>,
+    speaker_update_at: Option<Instant>,
+    /// Tracks of which a layer became available: subscribers may prefer it to another one.
+    tracks_to_reallocate: Vec<usize>,
+    /// Received packets that were not forwarded to all peers yet.
     pending: Vec<PendingForward>,
-    /// How many of them the fan-out that is under way concerns, and with which member it goes on.
-    batch: usize,
-    cursor: usize,
-    /// Datagrams that are not forwarded media.
+    /// Number of pending packets in the current batch, and the slot of the peer to serve next.
+    batch_len: usize,
+    next_peer: usize,
+    /// Datagrams to send that are not forwarded media.
     control: TransmitBuffer,
     compound: CompoundWriter,
     events: VecDeque<RoomEvent>,
     routes: VecDeque<RouteUpdate>,
     counters: RoomCounters,
-    wake: Instant,
+    wake_at: Instant,
 }
 
 impl SfuRoom {
-    /// An empty room. `number` is what [`room_of`](crate::room_of) reads from its clients' checks;
-    /// `candidates` are what its answers offer, the preferred one first.
+    /// An empty room. `room_id` is what [`room_of`](crate::room_of) reads from the connectivity checks of its
+    /// clients; `candidates` are offered in SDP answers, the preferred one first.
     pub fn new(
         now: Instant,
-        number: u32,
-        identity: Arc<DtlsCertificate>,
+        room_id: u32,
+        certificate: Arc<DtlsCertificate>,
         candidates: Vec<LocalCandidate>,
         settings: RoomConfig,
     ) -> Self {
         Self {
-            number,
-            next_ssrc: identity.number() | 1,
-            identity,
+            room_id,
+            next_ssrc: certificate.random_u32() | 1,
+            certificate,
             candidates,
             settings,
-            epoch: now,
-            members: Slots::default(),
-            places: BTreeMap::new(),
-            paths: HashMap::new(),
+            send_time_epoch: now,
+            peers: Slots::default(),
+            peer_slots: BTreeMap::new(),
+            peer_by_path: HashMap::new(),
             tracks: Slots::default(),
-            next_track: 1,
-            next_source: 1,
+            next_track_id: 1,
+            next_stream_id: 1,
             speakers: ActiveSpeakerDetector::default(),
-            listen: None,
-            stirred: Vec::new(),
+            speaker_update_at: None,
+            tracks_to_reallocate: Vec::new(),
             pending: Vec::new(),
-            batch: 0,
-            cursor: 0,
+            batch_len: 0,
+            next_peer: 0,
             control: TransmitBuffer::default(),
             compound: CompoundWriter::default(),
             events: VecDeque::new(),
             routes: VecDeque::new(),
             counters: RoomCounters::default(),
-            wake: now,
+            wake_at: now,
         }
     }
 
-    /// Somebody takes part; who is there already stays as it is.
+    /// Adds a participant; one that has joined already stays unchanged.
     pub fn join(&mut self, now: Instant, participant: ParticipantId) {
-        if !self.places.contains_key(&participant) {
-            let place = self.members.insert(RoomPeer::new(now, participant, &self.settings));
-            self.places.insert(participant, place);
+        if !self.peer_slots.contains_key(&participant) {
+            let slot = self.peers.insert(RoomPeer::new(now, participant, &self.settings));
+            self.peer_slots.insert(participant, slot);
         }
     }
 
-    /// Somebody takes part no longer: the client is told goodbye, what it published is unpublished.
+    /// Removes a participant: its connection is closed and its tracks are unpublished.
     pub fn leave(&mut self, now: Instant, participant: ParticipantId) {
-        let Some(place) = self.places.remove(&participant) else { return };
-        self.disconnect(now, place);
-        let lines = self.members.get_mut(place).map(|member| std::mem::take(&mut member.lines));
-        for track in lines.into_iter().flatten().filter_map(|line| line.publishes) {
+        let Some(slot) = self.peer_slots.remove(&participant) else { return };
+        self.disconnect(now, slot);
+        let mid_slots = self.peers.get_mut(slot).map(|peer| std::mem::take(&mut peer.mid_slots));
+        for track in mid_slots.into_iter().flatten().filter_map(|mid_slot| mid_slot.published_slot)
+        {
             self.unpublish(track);
         }
-        self.members.remove(place);
-        self.speakers.leave(participant);
-        self.choose_heard(now);
+        self.peers.remove(slot);
+        self.speakers.remove(participant);
+        self.update_last_n(now);
     }
 
-    /// Mutes or unmutes what a participant publishes of this kind: none of it reaches anybody while
-    /// it is muted, whatever the client sends.
-    pub fn mute(&mut self, now: Instant, participant: ParticipantId, kind: MediaKind, muted: bool) {
-        let Some(member) = self.member_mut(participant) else { return };
-        member.mute(kind, muted);
-        member.wake_by(now);
-        let own = self.tracks.iter_mut().filter(|(_, track)| track.owner == participant);
-        let of_kind = |track: &PublishedTrack| track.kind == kind && track.source.is_person();
-        for (_, track) in own.filter(|(_, track)| of_kind(track)) {
-            track.hide(muted, track.unheard);
+    /// Mutes or unmutes the microphone or camera of a participant: nothing of it is forwarded while it is
+    /// muted, whatever the client sends.
+    pub fn set_muted(
+        &mut self,
+        now: Instant,
+        participant: ParticipantId,
+        kind: MediaKind,
+        muted: bool,
+    ) {
+        let Some(peer) = self.peer_mut(participant) else { return };
+        peer.set_muted(kind, muted);
+        peer.wake_by(now);
+        let published = self.tracks.iter_mut().filter(|(_, track)| track.owner == participant);
+        let is_affected = |track: &PublishedTrack| track.kind == kind && track.source.is_person();
+        for (_, track) in published.filter(|(_, track)| is_affected(track)) {
+            track.set_suppression(muted, track.is_outside_last_n);
         }
         if kind == MediaKind::Audio && muted {
-            self.speakers.leave(participant);
+            self.speakers.remove(participant);
         }
-        self.wake = self.wake.min(now);
+        self.wake_at = self.wake_at.min(now);
     }
 
-    /// The most that a participant wants of a track; also of one that it does not receive yet.
-    pub fn limit(
+    /// Sets the highest layer that a participant wants of a track; also before it receives the track.
+    pub fn set_layer_limit(
         &mut self,
         now: Instant,
         participant: ParticipantId,
         track: TrackId,
         limit: LayerLimit,
     ) {
-        if !self.tracks.iter().any(|(_, known)| known.id == track) {
+        if !self.tracks.iter().any(|(_, published)| published.id == track) {
             return;
         }
-        let Some(member) = self.member_mut(participant) else { return };
-        member.limits.insert(track, limit);
-        for subscription in member.subscriptions().filter(|sub| sub.track == track) {
-            subscription.limit = limit;
+        let Some(peer) = self.peer_mut(participant) else { return };
+        peer.layer_limits.insert(track, limit);
+        for down_track in peer.down_tracks().filter(|down_track| down_track.track == track) {
+            down_track.limit = limit;
         }
-        if let Some(&place) = self.places.get(&participant) {
-            self.adapt(now, place);
+        if let Some(&slot) = self.peer_slots.get(&participant) {
+            self.reallocate(now, slot);
         }
     }
 
-    /// Everything that is published.
+    /// All published tracks.
     pub fn tracks(&self) -> Vec<TrackInfo> {
         self.tracks.iter().map(|(_, track)| track.info()).collect()
     }
 
-    /// Everybody who takes part.
+    /// All participants.
     pub fn participants(&self) -> Vec<ParticipantId> {
-        self.places.keys().copied().collect()
+        self.peer_slots.keys().copied().collect()
     }
 
-    /// The next thing that happened.
+    /// The next event; `None` if there is none.
     pub fn event(&mut self) -> Option<RoomEvent> {
         self.events.pop_front()
     }
 
-    /// The next path that a thread must learn or forget.
+    /// The next change of paths; `None` if there is none.
     pub fn route(&mut self) -> Option<RouteUpdate> {
         self.routes.pop_front()
     }
 
-    /// Totals.
+    /// Totals since the room was created.
     pub fn counters(&self) -> &RoomCounters {
         &self.counters
     }
 
-    /// When [`timeout`](Self::timeout) is to be called.
+    /// When [`timeout`](Self::timeout) must be called next.
     pub fn next_timeout(&self) -> Instant {
-        self.wake
+        self.wake_at
     }
 
-    fn member_mut(&mut self, participant: ParticipantId) -> Option<&mut RoomPeer> {
-        self.members.get_mut(*self.places.get(&participant)?)
+    fn peer_mut(&mut self, participant: ParticipantId) -> Option<&mut RoomPeer> {
+        self.peers.get_mut(*self.peer_slots.get(&participant)?)
     }
 
-    /// An SSRC that is used nowhere else in the room.
-    fn ssrc(&mut self) -> u32 {
-        self.next_ssrc = self.next_ssrc.wrapping_add(2); // odd: never zero
+    /// An SSRC that is unique within the room.
+    fn allocate_ssrc(&mut self) -> u32 {
+        self.next_ssrc = self.next_ssrc.wrapping_add(2); // stays odd, hence never zero
         self.next_ssrc
     }
 
-    /// A name for a stream of packets.
-    fn source(&mut self) -> u32 {
-        self.next_source = self.next_source.wrapping_add(1);
-        self.next_source
+    /// A stream id that is unique within the room.
+    fn allocate_stream_id(&mut self) -> u32 {
+        self.next_stream_id = self.next_stream_id.wrapping_add(1);
+        self.next_stream_id
     }
 
-    /// The owner of a track has something to do.
+    /// Runs the timers of the owner of a track at `now` at the latest.
     fn wake_owner(&mut self, now: Instant, track: usize) {
-        let owner = self.tracks.get(track).and_then(|track| self.members.get_mut(track.member));
+        let owner = self.tracks.get(track).and_then(|track| self.peers.get_mut(track.owner_slot));
         if let Some(owner) = owner {
             owner.wake_by(now);
-            self.wake = self.wake.min(now);
+            self.wake_at = self.wake_at.min(now);
         }
     }
 
-    /// A track is no more: nobody receives it, nothing of it is kept.
-    fn unpublish(&mut self, place: usize) {
-        let Some(track) = self.tracks.remove(place) else { return };
-        for (_, member) in self.members.iter_mut() {
-            for line in &mut member.lines {
-                line.receives = line.receives.take().filter(|sub| sub.track != track.id);
+    /// Ends a track: removes its down tracks, layer limits and SSRC bindings.
+    fn unpublish(&mut self, slot: usize) {
+        let Some(track) = self.tracks.remove(slot) else { return };
+        for (_, peer) in self.peers.iter_mut() {
+            for mid_slot in &mut peer.mid_slots {
+                mid_slot.down_track =
+                    mid_slot.down_track.take().filter(|down_track| down_track.track != track.id);
             }
-            member.limits.remove(&track.id);
-            member.index();
+            peer.layer_limits.remove(&track.id);
+            peer.rebuild_index();
         }
-        let owner = self.members.get_mut(track.member);
-        if let Some(connection) = owner.and_then(|owner| owner.connection.as_mut()) {
-            connection.sources.unbind(place);
+        let owner = self.peers.get_mut(track.owner_slot);
+        if let Some(transport) = owner.and_then(|owner| owner.transport.as_mut()) {
+            transport.ssrcs.unbind(slot);
         }
-        for pending in self.pending.iter_mut().filter(|pending| pending.track == place) {
-            pending.track = usize::MAX; // the place may be used again before it is forwarded
+        for pending in self.pending.iter_mut().filter(|pending| pending.track == slot) {
+            pending.track = usize::MAX; // the slot may be used again before it is forwarded
         }
         self.events.push_back(RoomEvent::Unpublished(track.id, track.owner));
     }
 
-    /// How many things of all kinds are kept: nothing, when nobody is there.
+    /// Number of items of all kinds that the room stores: zero when everybody has left.
     #[cfg(test)]
-    pub(crate) fn kept(&self) -> usize {
+    pub(crate) fn retained_count(&self) -> usize {
         let speakers = self.speakers.loudest(usize::MAX).count();
         let queued = self.events.len() + self.routes.len() + self.pending.len();
-        let queued = queued + self.stirred.len();
-        let people = self.members.end() + self.places.len() + self.paths.len();
-        people + self.tracks.end() + speakers + queued
+        let queued = queued + self.tracks_to_reallocate.len();
+        let peers = self.peers.slot_count() + self.peer_slots.len() + self.peer_by_path.len();
+        peers + self.tracks.slot_count() + speakers + queued
     }
 }

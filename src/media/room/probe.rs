@@ -1,5 +1,4 @@
-//! Finds out whether a subscriber's downlink carries more than is sent: bursts of what was sent
-//! lately, which repair what was lost of it, or of padding.
+//! Bandwidth probing of a downlink: bursts of recently sent packets, which also repair losses, or of padding.
 
 use std::time::{Duration, Instant};
 
@@ -9,67 +8,75 @@ use crate::packet_cache::CachedPacket;
 use crate::subscription::DownTrack;
 use crate::track::PublishedTrack;
 
-/// The padding of one packet.
-const PADDING: u8 = 255;
-/// Of the last so many packets those are sent again that have so many bytes of payload, each of them
-/// once in this time: few large packets show as much as many small ones.
-const BACK: u16 = 48;
-const LARGE: usize = 600;
-const REST: Duration = Duration::from_secs(1);
+/// Bytes of padding in one padding packet.
+const PROBE_PADDING_BYTES: u8 = 255;
+/// How many of the last packets are candidates for a probe.
+const PROBE_LOOKBACK_PACKETS: u16 = 48;
+/// Minimum payload of a packet used for a probe, in bytes: few large packets probe as well as many small ones.
+const MIN_PROBE_PAYLOAD_BYTES: usize = 600;
+/// Time within which a packet is used for a probe once.
+const PROBE_RETRANSMIT_INTERVAL: Duration = Duration::from_secs(1);
 
 impl SfuRoom {
-    /// Sends what of a probe is due; gives when to go on.
-    pub(super) fn probe(&mut self, now: Instant, place: usize) -> Option<Instant> {
-        let member = self.members.get_mut(place)?;
-        if member.congestion.wanted <= member.congestion.budget {
+    /// Sends the part of a probe that is due; returns when to continue.
+    pub(super) fn send_probe(&mut self, now: Instant, slot: usize) -> Option<Instant> {
+        let peer = self.peers.get_mut(slot)?;
+        if peer.congestion.needed_bps <= peer.congestion.budget_bps {
             return None;
         }
-        let mut due = member.congestion.probe(now);
-        if due == 0 {
-            return member.congestion.probed(now, 0);
+        let mut due_bytes = peer.congestion.probe_bytes_due(now);
+        if due_bytes == 0 {
+            return peer.congestion.on_probe_sent(now, 0);
         }
-        let usable = member.lines.iter().position(|line| {
-            line.receives.as_ref().is_some_and(|sub| {
-                let numbered = sub.ids.transport.is_some() && sub.sending.repair_ssrc.is_some();
-                numbered && sub.format.repair.is_some() && sub.rewriter.newest().is_some()
+        let mid_index = peer.mid_slots.iter().position(|mid_slot| {
+            mid_slot.down_track.as_ref().is_some_and(|down_track| {
+                let has_sequence = down_track.extension_ids.transport_sequence.is_some()
+                    && down_track.section.rtx_ssrc.is_some();
+                has_sequence
+                    && down_track.format.rtx_payload_type.is_some()
+                    && down_track.rtp_munger.newest().is_some()
             })
         });
-        let Some(line) = usable else {
-            member.congestion.abandon();
+        let Some(mid_index) = mid_index else {
+            peer.congestion.abort_probe();
             return None;
         };
-        let moment = ForwardContext { now, epoch: self.epoch };
-        let mut sent = 0;
-        while due > 0 {
-            let to = member.sending(line)?;
-            let track = self.tracks.get(to.subscription.place);
-            let again = track.and_then(|track| to.subscription.large(now, track));
-            let (source, form) = match again {
-                Some((source, entry, sequence)) => (source, ForwardForm::Again(entry, sequence)),
-                None => (0, ForwardForm::Padding(PADDING)),
+        let context = ForwardContext { now, epoch: self.send_time_epoch };
+        let mut bytes_sent = 0;
+        while due_bytes > 0 {
+            let subscriber = peer.subscriber_side(mid_index)?;
+            let track = self.tracks.get(subscriber.down_track.track_slot);
+            let recent =
+                track.and_then(|track| subscriber.down_track.large_recent_packet(now, track));
+            let (stream_id, form) = match recent {
+                Some((stream_id, entry, sequence)) => {
+                    (stream_id, ForwardForm::Retransmission(entry, sequence))
+                }
+                None => (0, ForwardForm::Padding(PROBE_PADDING_BYTES)),
             };
-            let bytes = moment.send(to, source, &form, &mut self.control)?;
-            sent += bytes;
-            due = due.saturating_sub(bytes);
+            let bytes = context.send(subscriber, stream_id, &form, &mut self.control)?;
+            bytes_sent += bytes;
+            due_bytes = due_bytes.saturating_sub(bytes);
         }
-        member.congestion.probed(now, sent)
+        peer.congestion.on_probe_sent(now, bytes_sent)
     }
 }
 
 impl DownTrack {
-    /// A large packet that was sent lately: of which source, and under which sequence number.
-    fn large<'a>(
+    /// A large packet that was sent recently: its stream, the packet and its sequence number.
+    fn large_recent_packet<'a>(
         &mut self,
         now: Instant,
         track: &'a PublishedTrack,
     ) -> Option<(u32, &'a CachedPacket, u16)> {
-        let newest = self.rewriter.newest()?.index as u16;
-        (0..BACK).find_map(|back| {
+        let newest = self.rtp_munger.newest()?.index as u16;
+        (0..PROBE_LOOKBACK_PACKETS).find_map(|back| {
             let sequence = newest.wrapping_sub(back);
-            let (source, index) = self.rewriter.origin(sequence)?;
-            let entry = track.of_source(source)?.history.get(index)?;
-            let usable = entry.payload.len() >= LARGE && self.may_resend(now, sequence, REST);
-            usable.then_some((source, entry, sequence))
+            let (stream_id, index) = self.rtp_munger.origin(sequence)?;
+            let entry = track.stream_by_id(stream_id)?.cache.get(index)?;
+            let is_usable = entry.payload.len() >= MIN_PROBE_PAYLOAD_BYTES
+                && self.may_retransmit(now, sequence, PROBE_RETRANSMIT_INTERVAL);
+            is_usable.then_some((stream_id, entry, sequence))
         })
     }
 }

@@ -1,108 +1,126 @@
-//! What a publisher's packets go through: which track they are of, what is missing, the history.
+//! Ingress of published media: SSRC binding, statistics, NACK tracking, packet cache.
 
 use std::time::{Duration, Instant};
 
 use super::{PendingForward, SfuRoom};
 use crate::api::{MediaKind, TrackSource};
-use crate::codec::{Codec, begins_key_frame};
+use crate::codec::{Codec, starts_key_frame};
 use crate::connection::{DecryptedRtp, MAX_RTP_BYTES};
 use crate::rtp::RtpPacket;
-use crate::srtp::{self, OVERHEAD};
+use crate::srtp::{self, MAX_OVERHEAD_BYTES};
 use crate::ssrc_table::SsrcBinding;
 use crate::track::PublishedTrack;
 
-/// What a forwarded packet may have before its payload: header, extensions, original sequence number.
-const HEADERS: usize = 12 + 48 + 2;
+/// Maximum header of a forwarded RTX packet in bytes: fixed header, extensions, original sequence number.
+const MAX_RTP_HEADER_BYTES: usize = 12 + 48 + 2;
 
-/// A packet of silence is forwarded so often, as an encoder without sound sends them (RFC 7587 §3.1.3).
+/// Interval at which packets of silence are forwarded, as an encoder in DTX mode sends them (RFC 7587 §3.1.3).
 const DTX_FORWARD_INTERVAL: Duration = Duration::from_millis(400);
 
 impl SfuRoom {
-    /// An RTP packet of a member.
-    pub(super) fn media_packet(&mut self, now: Instant, place: usize, datagram: &mut [u8]) {
-        let Some(member) = self.members.get_mut(place) else { return };
-        let Some(connection) = &mut member.connection else { return };
-        let opened = match connection.open_rtp(datagram) {
-            Ok(opened) => opened,
-            Err(why) => return self.dropped(why),
+    /// Handles an RTP packet of a peer.
+    pub(super) fn on_rtp(&mut self, now: Instant, slot: usize, datagram: &mut [u8]) {
+        let Some(peer) = self.peers.get_mut(slot) else { return };
+        let Some(transport) = &mut peer.transport else { return };
+        let decrypted = match transport.open_rtp(datagram) {
+            Ok(decrypted) => decrypted,
+            Err(reason) => return self.count_drop(reason),
         };
-        let Ok(packet) = RtpPacket::parse(datagram.get(..opened.length).unwrap_or_default()) else {
+        let Ok(packet) = RtpPacket::parse(datagram.get(..decrypted.length).unwrap_or_default())
+        else {
             self.counters.dropped_malformed += 1;
             return;
         };
-        let bound = connection.sources.get_mut(opened.source).and_then(|source| source.bound);
-        let bound = bound.or_else(|| self.bind(place, opened.source, &packet));
-        match bound {
-            Some(bound) => {
-                self.arrived(now, place, bound.track, &packet);
-                self.media(now, bound, &opened, &packet);
+        let binding = transport.ssrcs.get_mut(decrypted.ssrc_index).and_then(|entry| entry.binding);
+        let binding = binding.or_else(|| self.bind_ssrc(slot, decrypted.ssrc_index, &packet));
+        match binding {
+            Some(binding) => {
+                self.record_twcc_arrival(now, slot, binding.track_slot, &packet);
+                self.on_media(now, binding, &decrypted, &packet);
             }
             None => self.counters.dropped_unbound += 1,
         }
     }
 
-    /// Finds out what an SSRC is used for: as announced, by the names in the header (RFC 9143 §9.2),
-    /// or by a payload type that only one section has.
-    fn bind(&mut self, place: usize, source: usize, packet: &RtpPacket<'_>) -> Option<SsrcBinding> {
-        let member = self.members.get_mut(place)?;
-        let published = member.lines.iter().filter_map(|line| line.publishes);
-        let mut matching = published.filter_map(|at| {
-            let track = self.tracks.get(at)?;
-            let (certainty, stream, repair) = track.owns(packet)?;
-            Some((certainty, SsrcBinding { track: at, stream, repair }))
+    /// Finds out what an SSRC is used for: as announced, by header extensions (RFC 9143 §9.2), or by a payload
+    /// type that only one section has.
+    fn bind_ssrc(
+        &mut self,
+        slot: usize,
+        ssrc_index: usize,
+        packet: &RtpPacket<'_>,
+    ) -> Option<SsrcBinding> {
+        let peer = self.peers.get_mut(slot)?;
+        let published = peer.mid_slots.iter().filter_map(|mid_slot| mid_slot.published_slot);
+        let mut matching = published.filter_map(|track_slot| {
+            let track = self.tracks.get(track_slot)?;
+            let (track_match, stream, is_rtx) = track.match_packet(packet)?;
+            Some((track_match, SsrcBinding { track_slot, stream, is_rtx }))
         });
-        let (mut best, mut unique) = (matching.next()?, true);
-        for other in matching {
-            match other.0.cmp(&best.0) {
-                std::cmp::Ordering::Greater => (best, unique) = (other, true),
-                std::cmp::Ordering::Equal => unique = false,
+        let (mut best, mut is_unique) = (matching.next()?, true);
+        for candidate in matching {
+            match candidate.0.cmp(&best.0) {
+                std::cmp::Ordering::Greater => (best, is_unique) = (candidate, true),
+                std::cmp::Ordering::Equal => is_unique = false,
                 std::cmp::Ordering::Less => {}
             }
         }
-        let bound = unique.then_some(best.1)?;
-        let stream = self.tracks.get_mut(bound.track)?.streams.get_mut(bound.stream)?;
-        let ssrc = if bound.repair { &mut stream.repair_ssrc } else { &mut stream.ssrc };
-        let before = ssrc.replace(packet.ssrc());
-        if !bound.repair && before.is_some_and(|before| before != packet.ssrc()) {
-            self.next_source = self.next_source.wrapping_add(1);
-            stream.begin_anew(self.next_source);
+        let binding = is_unique.then_some(best.1)?;
+        let stream = self.tracks.get_mut(binding.track_slot)?.streams.get_mut(binding.stream)?;
+        let ssrc = if binding.is_rtx { &mut stream.rtx_ssrc } else { &mut stream.ssrc };
+        let previous = ssrc.replace(packet.ssrc());
+        if !binding.is_rtx && previous.is_some_and(|previous| previous != packet.ssrc()) {
+            self.next_stream_id = self.next_stream_id.wrapping_add(1);
+            stream.reset(self.next_stream_id);
         }
-        let sources = &mut member.connection.as_mut()?.sources;
-        sources.get_mut(source)?.bound = Some(bound);
-        Some(bound)
+        let ssrcs = &mut peer.transport.as_mut()?.ssrcs;
+        ssrcs.get_mut(ssrc_index)?.binding = Some(binding);
+        Some(binding)
     }
 
-    /// Notes when a packet came that counts for the client's own estimate of its uplink.
-    fn arrived(&mut self, now: Instant, place: usize, track: usize, packet: &RtpPacket<'_>) {
-        let Some(id) = self.tracks.get(track).and_then(|track| track.ids.transport) else { return };
-        let value = packet.extensions().find(|(known, _)| *known == id).map(|(_, value)| value);
-        let Some(&[high, low]) = value else { return };
-        let Some(member) = self.members.get_mut(place) else { return };
-        let arrivals = &mut member.congestion.arrivals;
-        arrivals.received(now, u16::from_be_bytes([high, low]));
-        if let Some(due) = arrivals.next() {
-            member.wake_by(due);
-            self.wake = self.wake.min(due);
-        }
-    }
-
-    fn media(
+    /// Records the arrival of a packet for transport-wide feedback, from which the client estimates its uplink.
+    fn record_twcc_arrival(
         &mut self,
         now: Instant,
-        bound: SsrcBinding,
-        opened: &DecryptedRtp,
+        slot: usize,
+        track: usize,
         packet: &RtpPacket<'_>,
     ) {
-        let Some(track) = self.tracks.get_mut(bound.track) else { return };
-        let ends_picture = packet.marker() && !bound.repair && track.kind == MediaKind::Video;
-        let mut moved = ends_picture && track.overtakes(now, bound.stream);
-        let Some(stream) = track.streams.get_mut(bound.stream) else { return };
+        let Some(id) =
+            self.tracks.get(track).and_then(|track| track.extension_ids.transport_sequence)
+        else {
+            return;
+        };
+        let value =
+            packet.extensions().find(|(candidate, _)| *candidate == id).map(|(_, value)| value);
+        let Some(&[high, low]) = value else { return };
+        let Some(peer) = self.peers.get_mut(slot) else { return };
+        let receiver = &mut peer.congestion.twcc_receiver;
+        receiver.on_packet(now, u16::from_be_bytes([high, low]));
+        if let Some(due) = receiver.next_due() {
+            peer.wake_by(due);
+            self.wake_at = self.wake_at.min(due);
+        }
+    }
+
+    /// Handles a decrypted packet with a known binding.
+    fn on_media(
+        &mut self,
+        now: Instant,
+        binding: SsrcBinding,
+        decrypted: &DecryptedRtp,
+        packet: &RtpPacket<'_>,
+    ) {
+        let Some(track) = self.tracks.get_mut(binding.track_slot) else { return };
+        let ends_frame = packet.marker() && !binding.is_rtx && track.kind == MediaKind::Video;
+        let mut has_new_layer = ends_frame && track.on_frame_complete(now, binding.stream);
+        let Some(stream) = track.streams.get_mut(binding.stream) else { return };
         let mut payload = packet.payload();
-        let mut index = opened.index;
-        if bound.repair {
-            // The original sequence number comes first (RFC 4588 §4); probes carry nothing.
-            let (Some((sequence, rest)), Some(newest)) =
-                (payload.split_first_chunk(), stream.newest)
+        let mut index = decrypted.index;
+        if binding.is_rtx {
+            // The original sequence number comes first (RFC 4588 §4); padding-only probes carry no payload.
+            let (Some((sequence, rest)), Some(highest)) =
+                (payload.split_first_chunk(), stream.highest_index)
             else {
                 return;
             };
@@ -110,137 +128,145 @@ impl SfuRoom {
                 return;
             }
             payload = rest;
-            index = srtp::extend(newest, u16::from_be_bytes(*sequence));
-            if !stream.missing.repaired(index) {
-                return; // it was there: a probe made of an old packet
+            index = srtp::extend_sequence(highest, u16::from_be_bytes(*sequence));
+            if !stream.nacks.on_retransmission(index) {
+                return; // not missing: a probe made of an old packet
             }
             self.counters.rtx_in += 1;
         } else {
-            stream.reception.received(now, index, packet.timestamp());
-            if !stream.missing.received(now, index) {
-                return; // repaired before it came: nothing may be sent twice under one number
+            stream.stats.on_packet(now, index, packet.timestamp());
+            if !stream.nacks.on_packet(now, index) {
+                return; // repaired before it arrived: a sequence number must not be used twice
             }
-            stream.newest = Some(stream.newest.map_or(index, |newest| newest.max(index)));
+            stream.highest_index =
+                Some(stream.highest_index.map_or(index, |highest| highest.max(index)));
         }
-        if payload.len() > MAX_RTP_BYTES - HEADERS - OVERHEAD {
+        if payload.len() > MAX_RTP_BYTES - MAX_RTP_HEADER_BYTES - MAX_OVERHEAD_BYTES {
             self.counters.dropped_malformed += 1;
             return;
         }
-        let flowed = stream.flows(now);
-        stream.heard(now, payload.len());
-        moved |= track.kind == MediaKind::Video && !flowed && stream.flows(now);
-        if moved {
-            self.stirred.push(bound.track);
-            self.wake = self.wake.min(now);
+        let was_steady = stream.is_steady(now);
+        stream.on_packet(now, payload.len());
+        has_new_layer |= track.kind == MediaKind::Video && !was_steady && stream.is_steady(now);
+        if has_new_layer {
+            self.tracks_to_reallocate.push(binding.track_slot);
+            self.wake_at = self.wake_at.min(now);
         }
-        let level = packet.extensions().find(|(id, _)| Some(*id) == track.ids.level);
-        let level = level.and_then(|(_, value)| value.first().copied());
-        let redundant = track.redundant.as_ref();
-        let redundant = redundant.is_some_and(|red| red.payload_type == packet.payload_type());
-        let codec = if redundant { Codec::Red } else { track.format.codec };
-        let key = track.kind == MediaKind::Video && begins_key_frame(codec, payload);
-        if key {
-            stream.missing.key_frame(index);
-            stream.requests.satisfied();
+        let audio_level =
+            packet.extensions().find(|(id, _)| Some(*id) == track.extension_ids.audio_level);
+        let audio_level = audio_level.and_then(|(_, value)| value.first().copied());
+        let is_red = track.red_format.as_ref();
+        let is_red = is_red.is_some_and(|red| red.payload_type == packet.payload_type());
+        let codec = if is_red { Codec::Red } else { track.format.codec };
+        let is_key_frame = track.kind == MediaKind::Video && starts_key_frame(codec, payload);
+        if is_key_frame {
+            stream.nacks.discard_before(index);
+            stream.key_frames.on_key_frame();
         }
         if track.kind == MediaKind::Video
-            && let Some(due) = stream.missing.next()
-            && let Some(owner) = self.members.get_mut(track.member)
+            && let Some(due) = stream.nacks.next_due()
+            && let Some(owner) = self.peers.get_mut(track.owner_slot)
         {
             owner.wake_by(due);
-            self.wake = self.wake.min(due);
+            self.wake_at = self.wake_at.min(due);
         }
-        let loudness = level.map(|level| level & 0x7f); // the highest bit is the sender's opinion
-        if let Some(loudness) = loudness.filter(|_| track.source == TrackSource::Microphone)
-            && !track.muted
+        let level = audio_level.map(|audio_level| audio_level & 0x7f); // the highest bit is the sender's voice activity flag
+        if let Some(level) = level.filter(|_| track.source == TrackSource::Microphone)
+            && !track.is_muted
         {
-            self.speakers.heard(now, track.owner, loudness);
-            let next = *self.listen.get_or_insert(now);
-            self.wake = self.wake.min(next);
+            self.speakers.on_level(now, track.owner, level);
+            let next = *self.speaker_update_at.get_or_insert(now);
+            self.wake_at = self.wake_at.min(next);
         }
-        let silent = track.kind == MediaKind::Audio
+        let is_silence = track.kind == MediaKind::Audio
             && self.settings.use_dtx
-            && !track.silence.passes(loudness)
-            && track.forwarded.is_some_and(|last| now < last + DTX_FORWARD_INTERVAL);
-        if track.muted || track.unheard || silent {
-            stream.interrupted = true;
-            self.counters.dropped_unheard += 1;
+            && !track.dtx_gate.should_forward(level)
+            && track.last_forwarded.is_some_and(|last| now < last + DTX_FORWARD_INTERVAL);
+        if track.is_muted || track.is_outside_last_n || is_silence {
+            stream.is_interrupted = true;
+            self.counters.dropped_suppressed += 1;
             return;
         }
-        track.forwarded = Some(now);
-        if std::mem::take(&mut stream.interrupted) {
-            stream.run = stream.run.wrapping_add(1);
-            if track.kind == MediaKind::Video && !key {
-                stream.requests.want(); // once more: the first one may have got lost
+        track.last_forwarded = Some(now);
+        if std::mem::take(&mut stream.is_interrupted) {
+            stream.segment = stream.segment.wrapping_add(1);
+            if track.kind == MediaKind::Video && !is_key_frame {
+                stream.key_frames.request(); // again, since the first one may have been lost
             }
         }
-        let Some(entry) = stream.history.put(index, packet, payload) else { return };
-        entry.level = level;
-        (entry.key, entry.redundant, entry.run) = (key, redundant, stream.run);
-        self.pending.push(PendingForward { track: bound.track, stream: bound.stream, index });
+        let Some(entry) = stream.cache.insert(index, packet, payload) else { return };
+        entry.audio_level = audio_level;
+        (entry.is_key_frame, entry.is_red, entry.segment) = (is_key_frame, is_red, stream.segment);
+        self.pending.push(PendingForward {
+            track: binding.track_slot,
+            stream: binding.stream,
+            index,
+        });
     }
 }
 
-/// How sure it is that a packet belongs to a track.
+/// How certainly a packet belongs to a track; higher values win.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum TrackMatch {
     /// Its payload type is one of the section's.
-    Type,
-    /// Its header names the section, but not the layer of several.
-    Named,
-    /// It was announced, or the header names the layer.
-    Sure,
+    PayloadType,
+    /// Its header names the section (`mid`), but not which of several layers.
+    Mid,
+    /// Its SSRC was announced, or its header names the layer (`rid`).
+    Exact,
 }
 
 impl PublishedTrack {
-    /// A picture of a layer is complete; true if higher ones are seen to have fallen behind.
-    fn overtakes(&mut self, now: Instant, stream: usize) -> bool {
+    /// A frame of a layer is complete; true if a higher layer has just stalled.
+    fn on_frame_complete(&mut self, now: Instant, stream: usize) -> bool {
         let higher = self.streams.iter_mut().skip(stream + 1);
-        higher.filter_map(|stream| stream.overtaken(now).then_some(())).count() > 0 // asks all
+        higher.filter_map(|stream| stream.on_lower_layer_frame(now).then_some(())).count() > 0 // visits all streams
     }
 
-    /// Whether a packet may be of this track; of which stream, and whether it is a retransmission.
-    fn owns(&self, packet: &RtpPacket<'_>) -> Option<(TrackMatch, usize, bool)> {
+    /// Whether a packet may belong to this track: how certainly, to which stream, and whether it is RTX.
+    fn match_packet(&self, packet: &RtpPacket<'_>) -> Option<(TrackMatch, usize, bool)> {
         let ssrc = Some(packet.ssrc());
-        let announced = self.streams.iter().enumerate().find_map(|(at, stream)| {
-            let repair = stream.repair_ssrc == ssrc;
-            (stream.ssrc == ssrc || repair).then_some((at, repair))
+        let announced = self.streams.iter().enumerate().find_map(|(index, stream)| {
+            let is_rtx = stream.rtx_ssrc == ssrc;
+            (stream.ssrc == ssrc || is_rtx).then_some((index, is_rtx))
         });
-        let (mut mid, mut rid, mut repaired) = (None, None, None);
+        let (mut mid, mut rid, mut repaired_rid) = (None, None, None);
         for (id, value) in packet.extensions() {
             match Some(id) {
-                id if id == self.ids.mid => mid = Some(value),
-                id if id == self.ids.rid => rid = Some(value),
-                id if id == self.ids.repaired => repaired = Some(value),
+                id if id == self.extension_ids.mid => mid = Some(value),
+                id if id == self.extension_ids.rid => rid = Some(value),
+                id if id == self.extension_ids.repaired_rid => repaired_rid = Some(value),
                 _ => {}
             }
         }
         if mid.is_some_and(|mid| mid != self.mid.as_bytes()) {
             return None;
         }
-        if let Some((at, repair)) = announced {
-            return Some((TrackMatch::Sure, at, repair));
+        if let Some((index, is_rtx)) = announced {
+            return Some((TrackMatch::Exact, index, is_rtx));
         }
         let payload_type = packet.payload_type();
-        let is_repair = self.format.repair == Some(payload_type);
-        let known = |format: &crate::sdp::PayloadFormat| format.payload_type == payload_type;
-        let is_media = known(&self.format) || self.redundant.as_ref().is_some_and(known);
-        if !is_repair && !is_media {
+        let is_rtx = self.format.rtx_payload_type == Some(payload_type);
+        let has_payload_type =
+            |format: &crate::sdp::PayloadFormat| format.payload_type == payload_type;
+        let is_media = has_payload_type(&self.format)
+            || self.red_format.as_ref().is_some_and(has_payload_type);
+        if !is_rtx && !is_media {
             return None;
         }
-        if let Some(name) = repaired.or(rid) {
-            let at = self
+        if let Some(name) = repaired_rid.or(rid) {
+            let index = self
                 .streams
                 .iter()
                 .position(|stream| stream.rid.as_ref().is_some_and(|rid| rid.as_bytes() == name));
-            if let Some(at) = at {
-                return Some((TrackMatch::Sure, at, is_repair));
+            if let Some(index) = index {
+                return Some((TrackMatch::Exact, index, is_rtx));
             }
         }
         if self.streams.len() > 1 {
-            return None; // of an unknown layer
+            return None; // the layer is unknown
         }
-        let certainty = if mid.is_some() { TrackMatch::Named } else { TrackMatch::Type };
-        Some((certainty, 0, is_repair))
+        let track_match = if mid.is_some() { TrackMatch::Mid } else { TrackMatch::PayloadType };
+        Some((track_match, 0, is_rtx))
     }
 }

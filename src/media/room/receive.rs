@@ -1,149 +1,160 @@
-//! Takes datagrams apart (RFC 7983): checks, handshakes, media.
+//! Demultiplexes received datagrams (RFC 7983): STUN checks, DTLS, SRTP and SRTCP.
 
 use std::time::Instant;
 
 use super::{RouteUpdate, SfuRoom};
 use crate::api::{DisconnectReason, ParticipantId, RoomEvent};
-use crate::connection::{DropReason, SrtpKeyingMaterial};
+use crate::connection::{DropReason, SrtpContexts};
 use crate::dtls::DtlsOutcome;
 use crate::ice::participant_of;
 use crate::path::NetworkPath;
 
 impl SfuRoom {
-    /// Takes a datagram; media are decrypted where they lie.
+    /// Handles a received datagram; media is decrypted in place.
     pub fn receive(&mut self, now: Instant, path: NetworkPath, datagram: &mut [u8]) {
         self.counters.packets_in += 1;
         self.counters.bytes_in += datagram.len() as u64;
-        let first = datagram.first().copied().unwrap_or(u8::MAX);
-        if first <= 3 {
-            return self.check(now, path, datagram);
+        let first_byte = datagram.first().copied().unwrap_or(u8::MAX);
+        if first_byte <= 3 {
+            return self.on_binding_request(now, path, datagram);
         }
-        let Some(&place) = self.paths.get(&path) else {
+        let Some(&slot) = self.peer_by_path.get(&path) else {
             self.counters.dropped_unknown += 1;
             return;
         };
-        if let Some(member) = self.members.get_mut(place) {
-            member.up.add(now, datagram.len());
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.uplink.add(now, datagram.len());
         }
-        match (first, datagram.get(1)) {
-            (20..=63, _) => self.handshake(now, place, path, datagram),
-            (128..=191, Some(192..=223)) => self.control_packet(now, place, datagram),
-            (128..=191, Some(_)) => self.media_packet(now, place, datagram),
+        match (first_byte, datagram.get(1)) {
+            (20..=63, _) => self.on_dtls(now, slot, path, datagram),
+            (128..=191, Some(192..=223)) => self.on_rtcp(now, slot, datagram),
+            (128..=191, Some(_)) => self.on_rtp(now, slot, datagram),
             _ => self.counters.dropped_malformed += 1,
         }
     }
 
-    /// Counts why a packet was dropped.
-    pub(super) fn dropped(&mut self, why: DropReason) {
-        match why {
+    /// Counts a dropped packet by its reason.
+    pub(super) fn count_drop(&mut self, reason: DropReason) {
+        match reason {
             DropReason::Malformed => self.counters.dropped_malformed += 1,
-            DropReason::Forged => self.counters.dropped_forged += 1,
+            DropReason::Unauthenticated => self.counters.dropped_unauthenticated += 1,
             DropReason::Replayed => self.counters.dropped_replayed += 1,
         }
     }
 
-    fn check(&mut self, now: Instant, path: NetworkPath, datagram: &[u8]) {
-        let place = participant_of(datagram).and_then(|it| self.places.get(&ParticipantId(it)));
-        let found = place.copied().and_then(|at| Some((at, self.members.get_mut(at)?)));
-        let Some((place, member)) = found else {
+    fn on_binding_request(&mut self, now: Instant, path: NetworkPath, datagram: &[u8]) {
+        let slot = participant_of(datagram).and_then(|id| self.peer_slots.get(&ParticipantId(id)));
+        let entry = slot.copied().and_then(|slot| Some((slot, self.peers.get_mut(slot)?)));
+        let Some((slot, peer)) = entry else {
             self.counters.dropped_unknown += 1;
             return;
         };
-        let Some(connection) = &mut member.connection else {
+        let Some(transport) = &mut peer.transport else {
             self.counters.dropped_unknown += 1;
             return;
         };
-        let Some(checked) = connection.check(now, path, datagram, &self.identity) else {
-            self.counters.dropped_forged += 1;
+        let Some(outcome) =
+            transport.handle_binding_request(now, path, datagram, &self.certificate)
+        else {
+            self.counters.dropped_unauthenticated += 1;
             return;
         };
-        // Checks that come again tell the participant's owner that it is back.
-        if connection.silent && connection.selected.is_some() {
-            connection.silent = false;
-            if connection.keys.is_some() {
-                self.events.push_back(RoomEvent::Connected(member.participant));
+        // Checks after an expiry of consent show that the client is connected again.
+        if transport.consent_expired && transport.selected_path.is_some() {
+            transport.consent_expired = false;
+            if transport.srtp.is_some() {
+                self.events.push_back(RoomEvent::Connected(peer.participant));
             }
         }
-        self.control.push(path, &checked.reply);
-        if !checked.usable {
+        self.control.push(path, &outcome.response);
+        if !outcome.is_valid {
             return;
         }
-        // Whoever proved himself last has the path: an address may pass from one client to another,
-        // and one that was taken wrongly comes back with its owner's next check.
-        if self.paths.insert(path, place).is_none() {
-            self.routes.push_back(RouteUpdate::Learned(path));
+        // The peer whose check was verified last owns the path: an address can pass from one client to
+        // another, and a path taken over by mistake returns with the next check of its owner.
+        if self.peer_by_path.insert(path, slot).is_none() {
+            self.routes.push_back(RouteUpdate::Added(path));
         }
-        if let Some(path) = checked.forgotten {
-            self.forget(place, path);
-        }
-    }
-
-    /// A path leads to nobody, unless another member has taken it over.
-    pub(super) fn forget(&mut self, place: usize, path: NetworkPath) {
-        if self.paths.get(&path) == Some(&place) {
-            self.paths.remove(&path);
-            self.routes.push_back(RouteUpdate::Forgotten(path));
+        if let Some(path) = outcome.evicted_path {
+            self.forget_path(slot, path);
         }
     }
 
-    fn handshake(&mut self, now: Instant, place: usize, path: NetworkPath, datagram: &[u8]) {
-        let Some(member) = self.members.get_mut(place) else { return };
-        let Some(connection) = &mut member.connection else { return };
-        let began = *connection.began.get_or_insert(now);
-        let mut replies = Vec::new();
-        let outcome = connection.dtls.read(now, datagram, &mut replies);
-        replies.iter().for_each(|reply| self.control.push(path, reply));
-        let next = connection.dtls.next_timeout().unwrap_or(member.wake);
-        member.wake = member.wake.min(next);
-        self.wake = self.wake.min(next);
+    /// Removes a path, unless another peer has taken it over.
+    pub(super) fn forget_path(&mut self, slot: usize, path: NetworkPath) {
+        if self.peer_by_path.get(&path) == Some(&slot) {
+            self.peer_by_path.remove(&path);
+            self.routes.push_back(RouteUpdate::Removed(path));
+        }
+    }
+
+    fn on_dtls(&mut self, now: Instant, slot: usize, path: NetworkPath, datagram: &[u8]) {
+        let Some(peer) = self.peers.get_mut(slot) else { return };
+        let Some(transport) = &mut peer.transport else { return };
+        let started_at = *transport.handshake_started.get_or_insert(now);
+        let mut datagrams = Vec::new();
+        let outcome = transport.dtls.on_datagram(now, datagram, &mut datagrams);
+        datagrams.iter().for_each(|datagram| self.control.push(path, datagram));
+        let next = transport.dtls.next_timeout().unwrap_or(peer.wake_at);
+        peer.wake_at = peer.wake_at.min(next);
+        self.wake_at = self.wake_at.min(next);
         match outcome {
             Some(DtlsOutcome::Connected(keys)) => {
-                let (incoming, outgoing) = *keys;
-                connection.keys = Some(SrtpKeyingMaterial { incoming, outgoing });
+                let (inbound, outbound) = *keys;
+                transport.srtp = Some(SrtpContexts { inbound, outbound });
                 self.counters.handshakes += 1;
-                let took = now.saturating_duration_since(began);
-                self.counters.handshake_micros += took.as_micros() as u64;
-                self.events.push_back(RoomEvent::Connected(member.participant));
-                member.wake = now;
-                self.wake = self.wake.min(now);
+                let elapsed = now.saturating_duration_since(started_at);
+                self.counters.handshake_micros += elapsed.as_micros() as u64;
+                self.events.push_back(RoomEvent::Connected(peer.participant));
+                peer.wake_at = now;
+                self.wake_at = self.wake_at.min(now);
             }
-            Some(DtlsOutcome::Closed) => self.lose(now, place, DisconnectReason::Closed),
-            Some(DtlsOutcome::Failed) => self.lose(now, place, DisconnectReason::Handshake),
+            Some(DtlsOutcome::Closed) => {
+                self.on_transport_lost(now, slot, DisconnectReason::Closed)
+            }
+            Some(DtlsOutcome::Failed) => {
+                self.on_transport_lost(now, slot, DisconnectReason::HandshakeFailed)
+            }
             None => {}
         }
     }
 
-    /// A connection is no more; its participant may offer again. For want of checks only its paths are
-    /// lost: an ICE restart brings it back.
-    pub(super) fn lose(&mut self, now: Instant, place: usize, why: DisconnectReason) {
-        let Some(member) = self.members.get_mut(place) else { return };
-        let participant = member.participant;
-        match why {
-            DisconnectReason::Silent => {
-                if let Some(connection) = &mut member.connection {
-                    connection.silent = true;
+    /// Handles the end of a transport; its participant may offer again. When consent expires the transport is
+    /// retained, since an ICE restart can revive it.
+    pub(super) fn on_transport_lost(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        reason: DisconnectReason,
+    ) {
+        let Some(peer) = self.peers.get_mut(slot) else { return };
+        let participant = peer.participant;
+        match reason {
+            DisconnectReason::ConsentExpired => {
+                if let Some(transport) = &mut peer.transport {
+                    transport.consent_expired = true;
                 }
             }
-            DisconnectReason::Handshake => {
+            DisconnectReason::HandshakeFailed => {
                 self.counters.handshakes_failed += 1;
-                self.disconnect(now, place);
+                self.disconnect(now, slot);
             }
-            DisconnectReason::Closed => self.disconnect(now, place),
+            DisconnectReason::Closed => self.disconnect(now, slot),
         }
-        self.events.push_back(RoomEvent::Gone(participant, why));
+        self.events.push_back(RoomEvent::Disconnected(participant, reason));
     }
 
-    /// Says goodbye and forgets the connection with all its paths.
-    pub(super) fn disconnect(&mut self, now: Instant, place: usize) {
-        let Some(member) = self.members.get_mut(place) else { return };
-        let Some(mut connection) = member.connection.take() else { return };
-        let mut goodbye = Vec::new();
-        if connection.keys.is_some() {
-            connection.dtls.close(now, &mut goodbye);
+    /// Sends `close_notify` and removes the transport with all its paths.
+    pub(super) fn disconnect(&mut self, now: Instant, slot: usize) {
+        let Some(peer) = self.peers.get_mut(slot) else { return };
+        let Some(mut transport) = peer.transport.take() else { return };
+        let mut datagrams = Vec::new();
+        if transport.srtp.is_some() {
+            transport.dtls.close(now, &mut datagrams);
         }
-        if let Some(to) = connection.selected {
-            goodbye.iter().for_each(|datagram| self.control.push(to, datagram));
+        if let Some(path) = transport.selected_path {
+            datagrams.iter().for_each(|datagram| self.control.push(path, datagram));
         }
-        connection.paths().for_each(|path| self.forget(place, path));
+        transport.paths().for_each(|path| self.forget_path(slot, path));
     }
 }

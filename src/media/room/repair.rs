@@ -1,4 +1,4 @@
-//! Sends again what a subscriber misses, from the history that all share (RFC 4588).
+//! Retransmission (RFC 4588): answers NACKs of subscribers from the shared packet cache.
 
 use std::time::{Duration, Instant};
 
@@ -6,47 +6,47 @@ use super::SfuRoom;
 use super::forward::{ForwardContext, ForwardForm};
 use crate::rtcp::RtcpPacket;
 
-/// A packet is not sent twice within a round trip, or this if it is longer.
+/// Lower bound of the time between two retransmissions of a packet, which otherwise is the round trip time.
 const MIN_RTX_INTERVAL: Duration = Duration::from_millis(20);
-/// The most that one NACK is answered with; more is not repaired by repeating.
+/// Maximum number of packets retransmitted for one NACK; retransmission does not help against more loss.
 const MAX_RTX_PER_NACK: usize = 128;
 
 impl SfuRoom {
-    /// Answers a NACK.
-    pub(super) fn repair(&mut self, now: Instant, place: usize, nack: &RtcpPacket<'_>) {
-        let Some(member) = self.members.get_mut(place) else { return };
-        let pause = member.round_trip.unwrap_or_default().max(MIN_RTX_INTERVAL);
-        let Some(ssrc) = nack.media() else { return };
-        let Some(line) = member
-            .lines
-            .iter()
-            .position(|line| line.receives.as_ref().is_some_and(|sub| sub.sending.ssrc == ssrc))
-        else {
+    /// Handles a NACK of a subscriber.
+    pub(super) fn on_nack(&mut self, now: Instant, slot: usize, nack: &RtcpPacket<'_>) {
+        let Some(peer) = self.peers.get_mut(slot) else { return };
+        let min_interval = peer.round_trip.unwrap_or_default().max(MIN_RTX_INTERVAL);
+        let Some(ssrc) = nack.media_ssrc() else { return };
+        let Some(mid_index) = peer.mid_slots.iter().position(|mid_slot| {
+            mid_slot.down_track.as_ref().is_some_and(|down_track| down_track.section.ssrc == ssrc)
+        }) else {
             return;
         };
-        let moment = ForwardContext { now, epoch: self.epoch };
-        let congested = member.congestion.is_narrow();
-        for sequence in nack.missing().take(MAX_RTX_PER_NACK) {
+        let context = ForwardContext { now, epoch: self.send_time_epoch };
+        let is_constrained = peer.congestion.is_constrained();
+        for sequence in nack.nack_sequences().take(MAX_RTX_PER_NACK) {
             self.counters.nack_in += 1;
-            if !member.congestion.may_repair(now) {
+            if !peer.congestion.may_retransmit(now) {
                 continue;
             }
-            let Some(to) = member.sending(line) else { return };
-            let Some(track) = self.tracks.get(to.subscription.place) else { return };
-            let entry = to.subscription.rewriter.origin(sequence).and_then(|(source, index)| {
-                Some((source, track.of_source(source)?.history.get(index)?))
-            });
-            let Some((source, entry)) = entry else {
+            let Some(subscriber) = peer.subscriber_side(mid_index) else { return };
+            let Some(track) = self.tracks.get(subscriber.down_track.track_slot) else { return };
+            let entry =
+                subscriber.down_track.rtp_munger.origin(sequence).and_then(|(stream_id, index)| {
+                    Some((stream_id, track.stream_by_id(stream_id)?.cache.get(index)?))
+                });
+            let Some((stream_id, entry)) = entry else {
                 self.counters.rtx_missed += 1;
                 continue;
             };
-            let useless = congested && !to.subscription.repairs(source);
-            if useless || !to.subscription.may_resend(now, sequence, pause) {
+            let is_useless =
+                is_constrained && !subscriber.down_track.accepts_retransmission_of(stream_id);
+            if is_useless || !subscriber.down_track.may_retransmit(now, sequence, min_interval) {
                 continue;
             }
-            let form = ForwardForm::Again(entry, sequence);
-            if let Some(bytes) = moment.send(to, source, &form, &mut self.control) {
-                member.congestion.repaired(bytes);
+            let form = ForwardForm::Retransmission(entry, sequence);
+            if let Some(bytes) = context.send(subscriber, stream_id, &form, &mut self.control) {
+                peer.congestion.on_retransmitted(bytes);
                 self.counters.rtx_out += 1;
             }
         }

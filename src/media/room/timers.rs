@@ -1,172 +1,179 @@
-//! What happens by itself as time passes.
+//! Timers of a room: reports, speaker detection, consent, handshakes, key frame requests.
 
 use std::time::{Duration, Instant};
 
 use super::{SfuRoom, report};
 use crate::api::{DisconnectReason, MediaKind, RoomEvent};
 
-/// A subscriber that waits for a key frame asks for it so often.
+/// Interval at which a key frame is requested again while a subscriber waits for it.
 const KEY_FRAME_RETRY_INTERVAL: Duration = Duration::from_millis(300);
-/// How often it is decided who speaks.
+/// Interval of active speaker detection.
 const SPEAKER_UPDATE_INTERVAL: Duration = Duration::from_millis(100);
-/// The shortest sleep.
+/// Minimum time until the next timer.
 const MIN_TIMER_INTERVAL: Duration = Duration::from_millis(1);
 
 impl SfuRoom {
-    /// Does what is due.
+    /// Runs all timers that are due.
     pub fn timeout(&mut self, now: Instant) {
-        if now < self.wake {
+        if now < self.wake_at {
             return;
         }
-        self.listen(now);
-        self.stir(now);
-        for place in 0..self.members.end() {
-            let due = self.members.get(place).map(|member| member.wake);
+        self.update_speakers(now);
+        self.reallocate_subscribers(now);
+        for slot in 0..self.peers.slot_count() {
+            let due = self.peers.get(slot).map(|peer| peer.wake_at);
             if due.is_some_and(|due| due <= now) {
-                self.serve(now, place);
+                self.run_timers(now, slot);
             }
         }
-        // Members wake each other, so this is known only now.
-        let next = self.members.iter().map(|(_, member)| member.wake).chain(self.listen).min();
-        self.wake = next.unwrap_or(now + report::INTERVAL).max(now + MIN_TIMER_INTERVAL);
+        // Peers wake each other, so this is known only now.
+        let next =
+            self.peers.iter().map(|(_, peer)| peer.wake_at).chain(self.speaker_update_at).min();
+        self.wake_at =
+            next.unwrap_or(now + report::RTCP_REPORT_INTERVAL).max(now + MIN_TIMER_INTERVAL);
     }
 
-    /// Chooses anew for those who receive a track of which a layer began to be sent.
-    fn stir(&mut self, now: Instant) {
-        if self.stirred.is_empty() {
+    /// Reallocates bitrates for subscribers of a track of which a layer became available.
+    fn reallocate_subscribers(&mut self, now: Instant) {
+        if self.tracks_to_reallocate.is_empty() {
             return;
         }
-        for place in 0..self.members.end() {
-            let member = self.members.get(place);
-            let concerned = |track: &usize| member.is_some_and(|it| it.route(*track).is_some());
-            if self.stirred.iter().any(concerned) {
-                self.adapt(now, place);
+        for slot in 0..self.peers.slot_count() {
+            let peer = self.peers.get(slot);
+            let receives =
+                |track: &usize| peer.is_some_and(|peer| peer.mid_index(*track).is_some());
+            if self.tracks_to_reallocate.iter().any(receives) {
+                self.reallocate(now, slot);
             }
         }
-        self.stirred.clear();
+        self.tracks_to_reallocate.clear();
     }
 
-    /// Looks who speaks; as long as anybody makes a sound.
-    fn listen(&mut self, now: Instant) {
-        if self.listen.is_none_or(|at| at > now) {
+    /// Updates the active speakers, as long as there are voices.
+    fn update_speakers(&mut self, now: Instant) {
+        if self.speaker_update_at.is_none_or(|at| at > now) {
             return;
         }
-        if let Some(speakers) = self.speakers.tick(now) {
+        if let Some(speakers) = self.speakers.update(now) {
             self.events.push_back(RoomEvent::Speakers(speakers.to_vec()));
         }
-        self.choose_heard(now);
-        let voices = self.speakers.loudest(1).next().is_some();
-        self.listen = voices.then_some(now + SPEAKER_UPDATE_INTERVAL);
+        self.update_last_n(now);
+        let has_voices = self.speakers.loudest(1).next().is_some();
+        self.speaker_update_at = has_voices.then_some(now + SPEAKER_UPDATE_INTERVAL);
     }
 
-    fn serve(&mut self, now: Instant, place: usize) {
-        self.keep_connection(now, place);
-        let Some(member) = self.members.get_mut(place) else { return };
-        let due = member.report <= now;
+    fn run_timers(&mut self, now: Instant, slot: usize) {
+        self.maintain_transport(now, slot);
+        let Some(peer) = self.peers.get_mut(slot) else { return };
+        let due = peer.report_at <= now;
         if due {
-            member.report = now + report::INTERVAL;
+            peer.report_at = now + report::RTCP_REPORT_INTERVAL;
         }
-        if due || member.congestion.again.is_some_and(|again| again <= now) {
-            self.adapt(now, place);
+        if due || peer.congestion.reallocate_at.is_some_and(|retry_at| retry_at <= now) {
+            self.reallocate(now, slot);
         }
         if due {
-            self.reports(now, place);
-            self.review_published(now, place);
+            self.send_reports(now, slot);
+            self.check_published_layers(now, slot);
         }
-        self.insist(now, place);
-        self.requests(now, place);
-        self.tell_arrivals(now, place);
-        self.tell_quality(now, place);
-        let probing = self.probe(now, place);
-        let next = self.next_service(now, place);
-        let next = probing.map_or(next, |probing| probing.min(next));
-        if let Some(member) = self.members.get_mut(place) {
-            member.wake = next;
+        self.request_needed_key_frames(now, slot);
+        self.send_feedback(now, slot);
+        self.send_twcc_feedback(now, slot);
+        self.report_quality(now, slot);
+        let probe_at = self.send_probe(now, slot);
+        let next = self.next_timer(now, slot);
+        let next = probe_at.map_or(next, |probe_at| probe_at.min(next));
+        if let Some(peer) = self.peers.get_mut(slot) {
+            peer.wake_at = next;
         }
     }
 
-    /// Handshake, consent, paths.
-    fn keep_connection(&mut self, now: Instant, place: usize) {
+    /// Timers of the transport: DTLS retransmission, consent and expiry of paths.
+    fn maintain_transport(&mut self, now: Instant, slot: usize) {
         let consent = self.settings.consent_timeout;
-        let Some(member) = self.members.get_mut(place) else { return };
-        let Some(connection) = &mut member.connection else { return };
-        let mut repeated = Vec::new();
-        let alive = connection.dtls.timeout(now, &mut repeated);
-        if let Some(to) = connection.selected {
-            repeated.iter().for_each(|datagram| self.control.push(to, datagram));
+        let Some(peer) = self.peers.get_mut(slot) else { return };
+        let Some(transport) = &mut peer.transport else { return };
+        let mut datagrams = Vec::new();
+        let is_alive = transport.dtls.timeout(now, &mut datagrams);
+        if let Some(path) = transport.selected_path {
+            datagrams.iter().for_each(|datagram| self.control.push(path, datagram));
         }
-        if !alive {
-            return self.lose(now, place, DisconnectReason::Handshake);
+        if !is_alive {
+            return self.on_transport_lost(now, slot, DisconnectReason::HandshakeFailed);
         }
-        let silent = !connection.silent && connection.is_silent(now, consent);
-        for path in connection.expire(now, consent) {
-            self.forget(place, path);
+        let has_expired = !transport.consent_expired && transport.is_consent_expired(now, consent);
+        for path in transport.expire_paths(now, consent) {
+            self.forget_path(slot, path);
         }
-        if silent {
-            self.lose(now, place, DisconnectReason::Silent);
+        if has_expired {
+            self.on_transport_lost(now, slot, DisconnectReason::ConsentExpired);
         }
     }
 
-    /// Asks for the key frames without which something cannot be seen.
-    fn insist(&mut self, now: Instant, place: usize) {
-        let Some(member) = self.members.get_mut(place) else { return };
-        if member.connection.as_ref().is_none_or(|connection| connection.keys.is_none()) {
+    /// Requests the key frames without which the peer cannot display a track.
+    fn request_needed_key_frames(&mut self, now: Instant, slot: usize) {
+        let Some(peer) = self.peers.get_mut(slot) else { return };
+        if peer.transport.as_ref().is_none_or(|transport| transport.srtp.is_none()) {
             return;
         }
-        let mut owners = Vec::new();
-        for subscription in member.subscriptions() {
-            let Some(track) = self.tracks.get_mut(subscription.place) else { continue };
-            let Some(needed) = subscription.needs_key_frame(track) else { continue };
-            if let Some(stream) = track.streams.get_mut(needed) {
-                stream.requests.want();
-                owners.push(track.member);
+        let mut owner_slots = Vec::new();
+        for down_track in peer.down_tracks() {
+            let Some(track) = self.tracks.get_mut(down_track.track_slot) else { continue };
+            let Some(stream_index) = down_track.needs_key_frame(track) else { continue };
+            if let Some(stream) = track.streams.get_mut(stream_index) {
+                stream.key_frames.request();
+                owner_slots.push(track.owner_slot);
             }
         }
-        if !owners.is_empty() {
-            member.insists = Some(now + KEY_FRAME_RETRY_INTERVAL);
+        if !owner_slots.is_empty() {
+            peer.key_frame_retry_at = Some(now + KEY_FRAME_RETRY_INTERVAL);
         }
-        for owner in owners {
-            if let Some(owner) = self.members.get_mut(owner) {
+        for slot in owner_slots {
+            if let Some(owner) = self.peers.get_mut(slot) {
                 owner.wake_by(now);
             }
         }
     }
 
-    fn review_published(&mut self, now: Instant, place: usize) {
-        let Some(member) = self.members.get(place) else { return };
-        let published: Vec<usize> = member.lines.iter().filter_map(|it| it.publishes).collect();
-        for place in published {
-            if let Some(track) = self.tracks.get_mut(place) {
-                track.find_refused(now);
+    fn check_published_layers(&mut self, now: Instant, slot: usize) {
+        let Some(peer) = self.peers.get(slot) else { return };
+        let published: Vec<usize> =
+            peer.mid_slots.iter().filter_map(|it| it.published_slot).collect();
+        for slot in published {
+            if let Some(track) = self.tracks.get_mut(slot) {
+                track.update_unavailable_layers(now);
             }
-            self.review(now, place);
+            self.update_requested_layers(now, slot);
         }
     }
 
-    /// When a member is to be looked after again.
-    fn next_service(&mut self, now: Instant, place: usize) -> Instant {
-        let Some(member) = self.members.get_mut(place) else { return now + report::INTERVAL };
-        let mut next = member.report;
-        next = member.congestion.again.into_iter().fold(next, Instant::min);
-        if let Some(again) = member.insists.filter(|at| *at > now) {
-            next = next.min(again);
+    /// When the timers of a peer are due next.
+    fn next_timer(&mut self, now: Instant, slot: usize) -> Instant {
+        let Some(peer) = self.peers.get_mut(slot) else {
+            return now + report::RTCP_REPORT_INTERVAL;
+        };
+        let mut next = peer.report_at;
+        next = peer.congestion.reallocate_at.into_iter().fold(next, Instant::min);
+        if let Some(retry_at) = peer.key_frame_retry_at.filter(|at| *at > now) {
+            next = next.min(retry_at);
         }
-        if let Some(connection) = &member.connection {
-            next = connection.dtls.next_timeout().into_iter().fold(next, Instant::min);
-            if !connection.silent {
-                next = next.min(connection.next_expiry(self.settings.consent_timeout));
+        if let Some(transport) = &peer.transport {
+            next = transport.dtls.next_timeout().into_iter().fold(next, Instant::min);
+            if !transport.consent_expired {
+                next = next.min(transport.next_expiry(self.settings.consent_timeout));
             }
         }
-        next = member.congestion.arrivals.next().into_iter().fold(next, Instant::min);
-        if member.connection.as_ref().is_none_or(|connection| !connection.flows()) {
+        next = peer.congestion.twcc_receiver.next_due().into_iter().fold(next, Instant::min);
+        if peer.transport.as_ref().is_none_or(|transport| !transport.can_carry_media()) {
             return next.max(now + MIN_TIMER_INTERVAL);
         }
-        for track in member.lines.iter().filter_map(|line| line.publishes) {
+        for track in peer.mid_slots.iter().filter_map(|mid_slot| mid_slot.published_slot) {
             let track = self.tracks.get(track).filter(|track| track.kind == MediaKind::Video);
             let Some(track) = track else { continue };
             for stream in &track.streams {
-                let pause = stream.pause(now, self.settings.min_key_frame_interval);
-                let due = [stream.missing.next(), stream.requests.next(pause)];
+                let min_interval =
+                    stream.key_frame_interval(now, self.settings.min_key_frame_interval);
+                let due = [stream.nacks.next_due(), stream.key_frames.next_due(min_interval)];
                 next = due.into_iter().flatten().fold(next, Instant::min);
             }
         }

@@ -1,4 +1,4 @@
-//! What is written is read, by us and by rtc-rtcp; garbage is read without harm.
+//! Round trips, compatibility with rtc-rtcp, and arbitrary bytes.
 
 use proptest::prelude::*;
 use rtc_rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
@@ -13,30 +13,30 @@ fn rtcp_compound_is_readable_by_rtc_rtcp() {
     let block = ReportBlock {
         ssrc: 7,
         fraction_lost: 64,
-        lost: -3,
-        highest: 70_000,
+        cumulative_lost: -3,
+        highest_sequence: 70_000,
         ..ReportBlock::default()
     };
     let mut compound = CompoundWriter::default();
-    compound.receiver(1, &[block]);
+    compound.receiver_report(1, &[block]);
     compound.nack(1, 7, &[65_535, 0, 16, 100]);
-    compound.picture_loss(1, 7);
-    compound.maximum_bitrate(1, 3_000_000, &[7, 8]);
-    let theirs = rtc_rtcp::packet::unmarshal(&mut compound.bytes()).unwrap();
-    let report: &ReceiverReport = theirs[0].as_any().downcast_ref().unwrap();
+    compound.pli(1, 7);
+    compound.remb(1, 3_000_000, &[7, 8]);
+    let parsed = rtc_rtcp::packet::unmarshal(&mut compound.bytes()).unwrap();
+    let report: &ReceiverReport = parsed[0].as_any().downcast_ref().unwrap();
     assert_eq!((report.reports[0].ssrc, report.reports[0].fraction_lost), (7, 64));
-    let nack: &TransportLayerNack = theirs[1].as_any().downcast_ref().unwrap();
-    let asked: Vec<u16> = nack.nacks.iter().flat_map(|pair| pair.packet_list()).collect();
-    assert_eq!(asked, [65_535, 0, 16, 100]);
-    let loss: &PictureLossIndication = theirs[2].as_any().downcast_ref().unwrap();
+    let nack: &TransportLayerNack = parsed[1].as_any().downcast_ref().unwrap();
+    let requested: Vec<u16> = nack.nacks.iter().flat_map(|pair| pair.packet_list()).collect();
+    assert_eq!(requested, [65_535, 0, 16, 100]);
+    let loss: &PictureLossIndication = parsed[2].as_any().downcast_ref().unwrap();
     assert_eq!(loss.media_ssrc, 7);
-    let most: &ReceiverEstimatedMaximumBitrate = theirs[3].as_any().downcast_ref().unwrap();
-    assert!((most.bitrate - 3e6).abs() < 20.0);
+    let remb: &ReceiverEstimatedMaximumBitrate = parsed[3].as_any().downcast_ref().unwrap();
+    assert!((remb.bitrate - 3e6).abs() < 20.0);
 
-    let ours: Vec<_> = parts(compound.bytes()).collect();
-    assert_eq!(ours[0].blocks().collect::<Vec<_>>(), [block]);
-    assert_eq!(ours[1].missing().collect::<Vec<_>>(), [65_535, 0, 16, 100]);
-    assert_eq!(ours[3].maximum_bitrate(), Some(2_999_984 + 16));
+    let own: Vec<_> = packets(compound.bytes()).collect();
+    assert_eq!(own[0].report_blocks().collect::<Vec<_>>(), [block]);
+    assert_eq!(own[1].nack_sequences().collect::<Vec<_>>(), [65_535, 0, 16, 100]);
+    assert_eq!(own[3].remb_bps(), Some(2_999_984 + 16));
 }
 
 proptest! {
@@ -48,17 +48,17 @@ proptest! {
         }).collect();
         let mut compound = CompoundWriter::default();
         compound.nack(1, 2, &missing);
-        let part = parts(compound.bytes()).next().unwrap();
-        prop_assert_eq!((part.kind, part.count, part.media()), (TRANSPORT, NACK, Some(2)));
-        prop_assert_eq!(part.missing().collect::<Vec<_>>(), missing);
+        let packet = packets(compound.bytes()).next().unwrap();
+        prop_assert_eq!((packet.packet_type, packet.count, packet.media_ssrc()), (TRANSPORT_FEEDBACK, NACK, Some(2)));
+        prop_assert_eq!(packet.nack_sequences().collect::<Vec<_>>(), missing);
     }
 
     #[test]
     fn sender_report_round_trips(ssrc: u32, ntp: u64, timestamp: u32) {
         let report = SenderInfo { ssrc, ntp, timestamp };
         let mut compound = CompoundWriter::default();
-        compound.sender(&report, 3, 4);
-        prop_assert_eq!(parts(compound.bytes()).next().unwrap().sender_report(), Some(report));
+        compound.sender_report(&report, 3, 4);
+        prop_assert_eq!(packets(compound.bytes()).next().unwrap().sender_info(), Some(report));
     }
 
     #[test]
@@ -69,9 +69,9 @@ proptest! {
             let words = (bytes.len() / 4 - 1) as u16;
             bytes[2..4].copy_from_slice(&words.to_be_bytes());
         }
-        for part in parts(&bytes) {
-            let _ = (part.sender_report(), part.blocks().count(), part.media());
-            let _ = (part.missing().count(), part.intra().count(), part.maximum_bitrate());
+        for packet in packets(&bytes) {
+            let _ = (packet.sender_info(), packet.report_blocks().count(), packet.media_ssrc());
+            let _ = (packet.nack_sequences().count(), packet.fir_ssrcs().count(), packet.remb_bps());
         }
     }
 }

@@ -1,64 +1,75 @@
-//! Writes compounds of RTCP into memory that is used again.
+//! Writes compound RTCP packets into a reused buffer.
 
-use super::{APPLICATION, NACK, PAYLOAD, PICTURE_LOSS, RECEIVER, SENDER, SenderInfo, TRANSPORT};
+use super::{
+    APPLICATION_LAYER_FEEDBACK, NACK, PAYLOAD_FEEDBACK, PLI, RECEIVER_REPORT, SENDER_REPORT,
+    SenderInfo, TRANSPORT_FEEDBACK,
+};
 
-/// What one receiver says about one stream (RFC 3550 §6.4.1).
+/// A report block about one stream (RFC 3550 §6.4.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ReportBlock {
-    /// Which stream.
+    /// SSRC of the stream.
     pub(crate) ssrc: u32,
-    /// Lost since the last report, in 256ths.
+    /// Share of packets lost since the last report, in 256ths.
     pub(crate) fraction_lost: u8,
-    /// Lost in all; less than zero if there were duplicates.
-    pub(crate) lost: i32,
-    /// Rollovers and highest sequence number.
-    pub(crate) highest: u32,
-    /// Mean deviation of arrival, in units of the timestamp.
+    /// Packets lost since the start; negative if there were duplicates.
+    pub(crate) cumulative_lost: i32,
+    /// Extended highest sequence number received.
+    pub(crate) highest_sequence: u32,
+    /// Interarrival jitter in ticks of the RTP clock.
     pub(crate) jitter: u32,
-    /// The middle of the NTP time of the last sender report; zero without one.
-    pub(crate) last_report: u32,
-    /// Since that arrived, in 65536ths of a second.
-    pub(crate) delay: u32,
+    /// LSR: the middle 32 bits of the NTP time of the last sender report; zero without one.
+    pub(crate) last_sr: u32,
+    /// DLSR: time since that report was received, in 1/65536 s.
+    pub(crate) delay_since_last_sr: u32,
 }
 
 impl ReportBlock {
-    /// Bytes.
-    pub(super) const LENGTH: usize = 24;
+    /// Size of a report block in bytes.
+    pub(super) const LENGTH_BYTES: usize = 24;
 
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
-        let word = |at| super::word(bytes, at);
+    /// Parses a report block; `None` if it is truncated.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let word = |at| super::u32_at(bytes, at);
         let lost = word(4)?;
         Some(Self {
             ssrc: word(0)?,
             fraction_lost: (lost >> 24) as u8,
-            lost: ((lost << 8) as i32) >> 8,
-            highest: word(8)?,
+            cumulative_lost: ((lost << 8) as i32) >> 8,
+            highest_sequence: word(8)?,
             jitter: word(12)?,
-            last_report: word(16)?,
-            delay: word(20)?,
+            last_sr: word(16)?,
+            delay_since_last_sr: word(20)?,
         })
     }
 
     fn words(&self) -> [u32; 6] {
-        let lost = self.lost.clamp(-0x0080_0000, 0x007f_ffff) as u32 & 0x00ff_ffff;
+        let lost = self.cumulative_lost.clamp(-0x0080_0000, 0x007f_ffff) as u32 & 0x00ff_ffff;
         let lost = u32::from(self.fraction_lost) << 24 | lost;
-        [self.ssrc, lost, self.highest, self.jitter, self.last_report, self.delay]
+        [
+            self.ssrc,
+            lost,
+            self.highest_sequence,
+            self.jitter,
+            self.last_sr,
+            self.delay_since_last_sr,
+        ]
     }
 }
 
-/// The most that goes into one datagram, before its protection.
+/// Maximum size of one datagram in bytes, before SRTCP protection.
 const MAX_COMPOUND_BYTES: usize = 1150;
-/// The most report blocks of one report.
+/// Maximum number of report blocks of one report.
 const MAX_REPORT_BLOCKS: usize = 31;
 
-/// A compound that is being written.
+/// A compound packet that is being written.
 #[derive(Default)]
 pub(crate) struct CompoundWriter {
     bytes: Vec<u8>,
 }
 
 impl CompoundWriter {
-    /// What was written.
+    /// The bytes written so far.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -68,98 +79,98 @@ impl CompoundWriter {
         self.bytes.len() > MAX_COMPOUND_BYTES - 300
     }
 
-    /// Begins anew.
+    /// Removes everything.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
     }
 
-    /// Begins anew, with packets that somebody else writes.
-    pub(crate) fn begin(&mut self) -> &mut Vec<u8> {
+    /// Removes everything and returns the buffer for packets that another module writes.
+    pub(crate) fn start_external(&mut self) -> &mut Vec<u8> {
         self.bytes.clear();
         &mut self.bytes
     }
 
-    /// What was written, packet for packet.
+    /// The packets written so far, one by one.
     pub(crate) fn packets(&self) -> impl Iterator<Item = &[u8]> {
         let mut rest = &self.bytes[..];
         std::iter::from_fn(move || {
             let header = rest.get(..4)?;
             let length = 4 + 4 * usize::from(u16::from_be_bytes([header[2], header[3]]));
-            let (packet, behind) = rest.split_at_checked(length)?;
-            rest = behind;
+            let (packet, after) = rest.split_at_checked(length)?;
+            rest = after;
             Some(packet)
         })
     }
 
-    /// Adds a sender report without blocks, with counts of packets and of bytes of payload.
-    pub(crate) fn sender(&mut self, report: &SenderInfo, packets: u32, octets: u32) {
+    /// Adds a sender report without report blocks; with the counts of packets and of payload bytes.
+    pub(crate) fn sender_report(&mut self, report: &SenderInfo, packets: u32, octets: u32) {
         let (high, low) = ((report.ntp >> 32) as u32, report.ntp as u32);
         let words = [report.ssrc, high, low, report.timestamp, packets, octets];
-        self.packet(0, SENDER, |bytes| words.iter().for_each(|word| put(bytes, *word)));
+        self.packet(0, SENDER_REPORT, |bytes| words.iter().for_each(|word| put_u32(bytes, *word)));
     }
 
-    /// Adds a receiver report.
-    pub(crate) fn receiver(&mut self, ssrc: u32, blocks: &[ReportBlock]) {
+    /// Adds a receiver report with at most 31 blocks.
+    pub(crate) fn receiver_report(&mut self, ssrc: u32, blocks: &[ReportBlock]) {
         let blocks = &blocks[..blocks.len().min(MAX_REPORT_BLOCKS)];
-        self.packet(blocks.len() as u8, RECEIVER, |bytes| {
-            put(bytes, ssrc);
-            blocks.iter().flat_map(ReportBlock::words).for_each(|word| put(bytes, word));
+        self.packet(blocks.len() as u8, RECEIVER_REPORT, |bytes| {
+            put_u32(bytes, ssrc);
+            blocks.iter().flat_map(ReportBlock::words).for_each(|word| put_u32(bytes, word));
         });
     }
 
     /// Adds a NACK for sequence numbers in ascending order.
-    pub(crate) fn nack(&mut self, ssrc: u32, media: u32, missing: &[u16]) {
-        self.packet(NACK, TRANSPORT, |bytes| {
-            put(bytes, ssrc);
-            put(bytes, media);
+    pub(crate) fn nack(&mut self, ssrc: u32, media_ssrc: u32, missing: &[u16]) {
+        self.packet(NACK, TRANSPORT_FEEDBACK, |bytes| {
+            put_u32(bytes, ssrc);
+            put_u32(bytes, media_ssrc);
             let mut rest = missing;
             while let Some((&first, mut tail)) = rest.split_first() {
                 let mut mask = 0u16;
-                while let Some((next, behind)) = tail.split_first() {
-                    let ahead = next.wrapping_sub(first);
-                    if !(1..=16).contains(&ahead) {
+                while let Some((next, after)) = tail.split_first() {
+                    let distance = next.wrapping_sub(first);
+                    if !(1..=16).contains(&distance) {
                         break;
                     }
-                    mask |= 1 << (ahead - 1);
-                    tail = behind;
+                    mask |= 1 << (distance - 1);
+                    tail = after;
                 }
-                put(bytes, u32::from(first) << 16 | u32::from(mask));
+                put_u32(bytes, u32::from(first) << 16 | u32::from(mask));
                 rest = tail;
             }
         });
     }
 
     /// Adds a picture loss indication.
-    pub(crate) fn picture_loss(&mut self, ssrc: u32, media: u32) {
-        self.packet(PICTURE_LOSS, PAYLOAD, |bytes| {
-            put(bytes, ssrc);
-            put(bytes, media);
+    pub(crate) fn pli(&mut self, ssrc: u32, media_ssrc: u32) {
+        self.packet(PLI, PAYLOAD_FEEDBACK, |bytes| {
+            put_u32(bytes, ssrc);
+            put_u32(bytes, media_ssrc);
         });
     }
 
-    /// Adds a REMB: the most bits per second for these streams together.
-    pub(crate) fn maximum_bitrate(&mut self, ssrc: u32, bitrate: u64, media: &[u32]) {
+    /// Adds a REMB: the maximum bitrate in bits per second for these streams together.
+    pub(crate) fn remb(&mut self, ssrc: u32, bitrate: u64, media_ssrcs: &[u32]) {
         let exponent = (64 - bitrate.leading_zeros()).saturating_sub(18);
         let mantissa = (bitrate >> exponent) as u32;
-        let media = &media[..media.len().min(255)];
-        self.packet(APPLICATION, PAYLOAD, |bytes| {
-            put(bytes, ssrc);
-            put(bytes, 0);
+        let media_ssrcs = &media_ssrcs[..media_ssrcs.len().min(255)];
+        self.packet(APPLICATION_LAYER_FEEDBACK, PAYLOAD_FEEDBACK, |bytes| {
+            put_u32(bytes, ssrc);
+            put_u32(bytes, 0);
             bytes.extend_from_slice(b"REMB");
-            put(bytes, (media.len() as u32) << 24 | exponent << 18 | mantissa);
-            media.iter().for_each(|ssrc| put(bytes, *ssrc));
+            put_u32(bytes, (media_ssrcs.len() as u32) << 24 | exponent << 18 | mantissa);
+            media_ssrcs.iter().for_each(|ssrc| put_u32(bytes, *ssrc));
         });
     }
 
-    fn packet(&mut self, count: u8, kind: u8, body: impl FnOnce(&mut Vec<u8>)) {
+    fn packet(&mut self, count: u8, packet_type: u8, body: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(&[0x80 | count, kind, 0, 0]);
+        self.bytes.extend_from_slice(&[0x80 | count, packet_type, 0, 0]);
         body(&mut self.bytes);
         let words = ((self.bytes.len() - start) / 4 - 1) as u16;
         self.bytes[start + 2..start + 4].copy_from_slice(&words.to_be_bytes());
     }
 }
 
-fn put(bytes: &mut Vec<u8>, word: u32) {
+fn put_u32(bytes: &mut Vec<u8>, word: u32) {
     bytes.extend_from_slice(&word.to_be_bytes());
 }

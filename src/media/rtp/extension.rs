@@ -1,31 +1,35 @@
-//! Header extensions of RTP (RFC 8285): read where they lie, written in the one-byte form.
+//! RTP header extensions (RFC 8285): read in place in both forms, written in the one-byte form.
 
-const ONE_BYTE: [u8; 2] = [0xbe, 0xde];
+/// Profile of the one-byte form.
+const ONE_BYTE_PROFILE: [u8; 2] = [0xbe, 0xde];
 /// The upper twelve bits of the profile of the two-byte form.
-const TWO_BYTES: u16 = 0x1000;
-const FIXED_HEADER: usize = 12;
+const TWO_BYTE_PROFILE: u16 = 0x1000;
+/// Size of the fixed header in bytes.
+const FIXED_HEADER_BYTES: usize = 12;
 
-/// The elements of a header: local identifier and value.
+/// Iterator over the extension elements of a header: id and value.
 #[derive(Clone)]
 pub(crate) struct HeaderExtensions<'a> {
     rest: &'a [u8],
-    long: bool,
+    is_two_byte: bool,
 }
 
 impl<'a> HeaderExtensions<'a> {
-    /// Of a whole header.
-    pub(super) fn of(header: &'a [u8]) -> Self {
-        let none = Self { rest: &[], long: false };
+    /// The elements of a complete header.
+    pub(super) fn new(header: &'a [u8]) -> Self {
+        let none = Self { rest: &[], is_two_byte: false };
         let Some(first) = header.first().filter(|first| *first & 0x10 != 0) else { return none };
-        let at = FIXED_HEADER + usize::from(first & 0x0f) * 4;
-        let (Some(profile), Some(rest)) = (header.get(at..at + 2), header.get(at + 4..)) else {
+        let offset = FIXED_HEADER_BYTES + usize::from(first & 0x0f) * 4;
+        let (Some(profile), Some(rest)) =
+            (header.get(offset..offset + 2), header.get(offset + 4..))
+        else {
             return none;
         };
-        if profile == ONE_BYTE {
-            return Self { rest, long: false };
+        if profile == ONE_BYTE_PROFILE {
+            return Self { rest, is_two_byte: false };
         }
         let profile = u16::from_be_bytes([profile[0], profile[1]]);
-        if profile & 0xfff0 == TWO_BYTES { Self { rest, long: true } } else { none }
+        if profile & 0xfff0 == TWO_BYTE_PROFILE { Self { rest, is_two_byte: true } } else { none }
     }
 }
 
@@ -39,14 +43,14 @@ impl<'a> Iterator for HeaderExtensions<'a> {
                 self.rest = rest; // padding
                 continue;
             }
-            let (id, length, rest) = if self.long {
+            let (id, length, rest) = if self.is_two_byte {
                 let (&length, rest) = rest.split_first()?;
                 (first, usize::from(length), rest)
             } else {
                 (first >> 4, usize::from(first & 0x0f) + 1, rest)
             };
-            if !self.long && id == 15 {
-                self.rest = &[]; // reserved: what follows is not to be read
+            if !self.is_two_byte && id == 15 {
+                self.rest = &[]; // reserved: the rest must be ignored
                 return None;
             }
             let value = rest.get(..length)?;
@@ -56,41 +60,41 @@ impl<'a> Iterator for HeaderExtensions<'a> {
     }
 }
 
-/// Writes elements of the one-byte form behind a fixed header.
+/// Writes elements in the one-byte form behind a fixed header without contributing sources.
 pub(crate) struct HeaderExtensionWriter<'a> {
     packet: &'a mut [u8],
-    at: usize,
+    position: usize,
 }
 
 impl<'a> HeaderExtensionWriter<'a> {
-    /// Begins behind the fixed header, in a buffer that is long enough.
+    /// Starts behind the fixed header, in a buffer that is long enough.
     pub(crate) fn new(packet: &'a mut [u8]) -> Self {
-        Self { packet, at: FIXED_HEADER + 4 }
+        Self { packet, position: FIXED_HEADER_BYTES + 4 }
     }
 
-    /// Adds an element; leaves it out if it does not fit the form. Gives where its value is.
+    /// Adds an element, unless it has no id or does not fit the form. Returns the offset of its value.
     pub(crate) fn add(&mut self, id: Option<u8>, value: &[u8]) -> Option<usize> {
         let (Some(id @ 1..=14), 1..=16) = (id, value.len()) else { return None };
-        let begin = self.at + 1;
-        let end = begin + value.len();
-        let place = self.packet.get_mut(self.at..end)?;
-        place[0] = id << 4 | (value.len() as u8 - 1);
-        place[1..].copy_from_slice(value);
-        self.at = end;
-        Some(begin)
+        let value_start = self.position + 1;
+        let end = value_start + value.len();
+        let element = self.packet.get_mut(self.position..end)?;
+        element[0] = id << 4 | (value.len() as u8 - 1);
+        element[1..].copy_from_slice(value);
+        self.position = end;
+        Some(value_start)
     }
 
-    /// Pads, writes the length and marks the header as extended. Gives where the payload begins.
+    /// Pads, writes the length and sets the extension bit. Returns the offset of the payload.
     pub(crate) fn finish(self) -> usize {
-        let begin = FIXED_HEADER + 4;
-        if self.at == begin {
-            return FIXED_HEADER;
+        let elements_start = FIXED_HEADER_BYTES + 4;
+        if self.position == elements_start {
+            return FIXED_HEADER_BYTES;
         }
-        let end = self.at.next_multiple_of(4);
-        self.packet[self.at..end].fill(0);
-        let words = ((end - begin) / 4) as u16;
-        self.packet[FIXED_HEADER..FIXED_HEADER + 2].copy_from_slice(&ONE_BYTE);
-        self.packet[FIXED_HEADER + 2..begin].copy_from_slice(&words.to_be_bytes());
+        let end = self.position.next_multiple_of(4);
+        self.packet[self.position..end].fill(0);
+        let words = ((end - elements_start) / 4) as u16;
+        self.packet[FIXED_HEADER_BYTES..FIXED_HEADER_BYTES + 2].copy_from_slice(&ONE_BYTE_PROFILE);
+        self.packet[FIXED_HEADER_BYTES + 2..elements_start].copy_from_slice(&words.to_be_bytes());
         self.packet[0] |= 0x10;
         end
     }
@@ -119,11 +123,11 @@ mod tests {
     #[test]
     fn header_extension_without_elements_is_omitted() {
         let mut packet = [0x80; 40];
-        let mut extending = HeaderExtensionWriter::new(&mut packet);
-        extending.add(None, &[1]);
-        extending.add(Some(15), &[1]);
+        let mut writer = HeaderExtensionWriter::new(&mut packet);
+        writer.add(None, &[1]);
+        writer.add(Some(15), &[1]);
 
-        assert_eq!(extending.finish(), 12);
+        assert_eq!(writer.finish(), 12);
         assert_eq!(packet[0], 0x80);
     }
 
@@ -134,20 +138,20 @@ mod tests {
         ) {
             let mut packet = vec![0; 200];
             packet[0] = 0x80;
-            let mut extending = HeaderExtensionWriter::new(&mut packet);
+            let mut writer = HeaderExtensionWriter::new(&mut packet);
             for (id, value) in &values {
-                prop_assert!(extending.add(Some(*id), value).is_some());
+                prop_assert!(writer.add(Some(*id), value).is_some());
             }
-            let end = extending.finish();
+            let end = writer.finish();
             packet.truncate(end);
             prop_assert_eq!(elements(&packet), values);
         }
 
         #[test]
-        fn arbitrary_header_extension_does_not_panic(mut bytes in prop::collection::vec(any::<u8>(), 16..60), long: bool) {
+        fn arbitrary_header_extension_does_not_panic(mut bytes in prop::collection::vec(any::<u8>(), 16..60), two_byte: bool) {
             bytes[0] = 0x90;
             let words = ((bytes.len() - 16) / 4) as u16;
-            bytes[12..14].copy_from_slice(if long { &[0x10, 0] } else { &ONE_BYTE });
+            bytes[12..14].copy_from_slice(if two_byte { &[0x10, 0] } else { &ONE_BYTE_PROFILE });
             bytes[14..16].copy_from_slice(&words.to_be_bytes());
             let packet = RtpPacket::parse(&bytes).unwrap();
             prop_assert!(packet.extensions().count() <= bytes.len());

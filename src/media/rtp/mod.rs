@@ -1,4 +1,4 @@
-//! An RTP packet as it lies in its buffer (RFC 3550 §5.1): read in place, nothing copied.
+//! RTP packets (RFC 3550 §5.1), parsed in place without copying.
 
 mod extension;
 
@@ -7,114 +7,115 @@ pub(crate) use extension::HeaderExtensions;
 
 use std::fmt;
 
-/// A view of one packet; made only of bytes that hold a whole, sound header.
+/// A view of one packet; its bytes hold a complete, valid header.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RtpPacket<'a> {
     bytes: &'a [u8],
-    /// Where the payload begins, behind contributing sources and the extension.
-    payload_at: usize,
-    /// Where it ends, before the padding.
+    /// Offset of the payload, behind contributing sources and header extension.
+    payload_start: usize,
+    /// End of the payload, before the padding.
     payload_end: usize,
 }
 
 /// Why bytes are not an RTP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RtpParseError {
-    /// Fewer bytes than the header says there are.
-    Short,
-    /// Not version 2.
-    Version,
-    /// More padding than payload, or none where some is announced.
-    Padding,
+    /// Fewer bytes than the header requires.
+    TooShort,
+    /// The version is not 2.
+    UnsupportedVersion,
+    /// More padding than payload, or a padding count of zero.
+    InvalidPadding,
 }
 
 impl fmt::Display for RtpParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Short => "shorter than its header says",
-            Self::Version => "not RTP version 2",
-            Self::Padding => "its padding cannot be right",
+            Self::TooShort => "shorter than its header requires",
+            Self::UnsupportedVersion => "not RTP version 2",
+            Self::InvalidPadding => "invalid padding",
         })
     }
 }
 
 impl std::error::Error for RtpParseError {}
 
-const FIXED_HEADER: usize = 12;
+/// Size of the fixed header in bytes.
+const FIXED_HEADER_BYTES: usize = 12;
 
-/// How long the header is, contributing sources and extension included. Says nothing of the padding,
-/// which cannot be seen before the packet is decrypted.
+/// Length of the header in bytes, including contributing sources and extension. Does not check the padding,
+/// which is encrypted in SRTP.
 ///
 /// # Errors
-/// [`RtpParseError`], if the bytes hold no whole header.
+/// [`RtpParseError`], if the bytes do not hold a complete header.
 pub(crate) fn header_length(bytes: &[u8]) -> Result<usize, RtpParseError> {
-    let first = *bytes.first().ok_or(RtpParseError::Short)?;
+    let first = *bytes.first().ok_or(RtpParseError::TooShort)?;
     if first >> 6 != 2 {
-        return Err(RtpParseError::Version);
+        return Err(RtpParseError::UnsupportedVersion);
     }
-    let mut at = FIXED_HEADER + usize::from(first & 0x0f) * 4;
+    let mut offset = FIXED_HEADER_BYTES + usize::from(first & 0x0f) * 4;
     if first & 0x10 != 0 {
-        let words = bytes.get(at + 2..at + 4).ok_or(RtpParseError::Short)?;
-        at += 4 + 4 * usize::from(u16::from_be_bytes([words[0], words[1]]));
+        let words = bytes.get(offset + 2..offset + 4).ok_or(RtpParseError::TooShort)?;
+        offset += 4 + 4 * usize::from(u16::from_be_bytes([words[0], words[1]]));
     }
-    if bytes.len() < at { Err(RtpParseError::Short) } else { Ok(at) }
+    if bytes.len() < offset { Err(RtpParseError::TooShort) } else { Ok(offset) }
 }
 
 impl<'a> RtpPacket<'a> {
-    /// Reads a packet.
+    /// Parses a packet.
     ///
     /// # Errors
-    /// [`RtpParseError`], for any bytes that are not one whole packet.
+    /// [`RtpParseError`], if the bytes are not one complete packet.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, RtpParseError> {
-        let at = header_length(bytes)?;
+        let payload_start = header_length(bytes)?;
         let first = bytes[0];
         let padding = match bytes.last() {
             Some(&count) if first & 0x20 != 0 => usize::from(count),
             _ => 0,
         };
-        let padded = first & 0x20 != 0;
-        if (padded && padding == 0) || padding > bytes.len() - at {
-            return Err(RtpParseError::Padding);
+        let has_padding = first & 0x20 != 0;
+        if (has_padding && padding == 0) || padding > bytes.len() - payload_start {
+            return Err(RtpParseError::InvalidPadding);
         }
-        Ok(Self { bytes, payload_at: at, payload_end: bytes.len() - padding })
+        Ok(Self { bytes, payload_start, payload_end: bytes.len() - padding })
     }
 
-    /// Marks the end of a video frame, or the start of a talk spurt.
+    /// Marker bit: end of a video frame, or start of a talk spurt.
     pub(crate) fn marker(&self) -> bool {
         self.bytes[1] & 0x80 != 0
     }
 
-    /// Which codec, as the session agreed: 0 to 127.
+    /// Payload type, 0 to 127; the session description assigns codecs to it.
     pub(crate) fn payload_type(&self) -> u8 {
         self.bytes[1] & 0x7f
     }
 
-    /// Counts packets, modulo 2¹⁶.
+    /// Sequence number, modulo 2¹⁶.
     pub(crate) fn sequence(&self) -> u16 {
         u16::from_be_bytes([self.bytes[2], self.bytes[3]])
     }
 
-    /// The moment of sampling, in the units of the codec's clock, modulo 2³².
+    /// Sampling time in ticks of the codec's clock, modulo 2³².
     pub(crate) fn timestamp(&self) -> u32 {
-        self.word(4)
+        self.u32_at(4)
     }
 
-    /// The stream it belongs to.
+    /// Synchronization source of the stream.
     pub(crate) fn ssrc(&self) -> u32 {
-        self.word(8)
+        self.u32_at(8)
     }
 
-    /// The header extensions with their local identifiers, in both forms (RFC 8285 §4).
+    /// Header extension elements with their ids, in both forms (RFC 8285 §4).
     pub(crate) fn extensions(&self) -> HeaderExtensions<'a> {
-        HeaderExtensions::of(&self.bytes[..self.payload_at])
+        HeaderExtensions::new(&self.bytes[..self.payload_start])
     }
 
-    /// What the codec made, without padding.
+    /// The payload without padding.
     pub(crate) fn payload(&self) -> &'a [u8] {
-        &self.bytes[self.payload_at..self.payload_end]
+        &self.bytes[self.payload_start..self.payload_end]
     }
 
-    fn word(&self, at: usize) -> u32 {
+    fn u32_at(&self, at: usize) -> u32 {
         let bytes = [self.bytes[at], self.bytes[at + 1], self.bytes[at + 2], self.bytes[at + 3]];
         u32::from_be_bytes(bytes)
     }
@@ -122,7 +123,7 @@ impl<'a> RtpPacket<'a> {
 
 impl fmt::Debug for RtpPacket<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Packet")
+        f.debug_struct("RtpPacket")
             .field("ssrc", &self.ssrc())
             .field("sequence", &self.sequence())
             .field("timestamp", &self.timestamp())
@@ -138,11 +139,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Version 2, padding and extension as wanted, two contributing sources.
+    /// Version 2 with the given padding and extension, and two contributing sources.
     fn packet(extension: &[u8], payload: &[u8], padding: u8) -> Vec<u8> {
-        let padded = u8::from(padding > 0) << 5;
-        let extended = u8::from(!extension.is_empty()) << 4;
-        let mut bytes = vec![0x80 | padded | extended | 2, 0x80 | 96, 0x12, 0x34];
+        let padding_bit = u8::from(padding > 0) << 5;
+        let extension_bit = u8::from(!extension.is_empty()) << 4;
+        let mut bytes = vec![0x80 | padding_bit | extension_bit | 2, 0x80 | 96, 0x12, 0x34];
         bytes.extend([0, 0, 0, 7, 0xde, 0xad, 0xbe, 0xef]);
         bytes.extend([0; 8]);
         if !extension.is_empty() {
@@ -171,21 +172,21 @@ mod tests {
 
     #[test]
     fn malformed_rtp_packet_is_rejected() {
-        assert_eq!(RtpPacket::parse(&[]), Err(RtpParseError::Short));
-        assert_eq!(RtpPacket::parse(&[0x40; 12]), Err(RtpParseError::Version));
-        assert_eq!(RtpPacket::parse(&[0x80; 11]), Err(RtpParseError::Short));
-        let mut lying = packet(&[], b"", 4);
-        *lying.last_mut().unwrap() = 200;
-        assert_eq!(RtpPacket::parse(&lying), Err(RtpParseError::Padding));
-        *lying.last_mut().unwrap() = 0;
-        assert_eq!(RtpPacket::parse(&lying), Err(RtpParseError::Padding));
+        assert_eq!(RtpPacket::parse(&[]), Err(RtpParseError::TooShort));
+        assert_eq!(RtpPacket::parse(&[0x40; 12]), Err(RtpParseError::UnsupportedVersion));
+        assert_eq!(RtpPacket::parse(&[0x80; 11]), Err(RtpParseError::TooShort));
+        let mut malformed = packet(&[], b"", 4);
+        *malformed.last_mut().unwrap() = 200;
+        assert_eq!(RtpPacket::parse(&malformed), Err(RtpParseError::InvalidPadding));
+        *malformed.last_mut().unwrap() = 0;
+        assert_eq!(RtpPacket::parse(&malformed), Err(RtpParseError::InvalidPadding));
     }
 
     proptest! {
         #[test]
         fn arbitrary_bytes_do_not_panic_rtp_parser(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             if let Ok(packet) = RtpPacket::parse(&bytes) {
-                prop_assert!(packet.payload().len() <= bytes.len() - FIXED_HEADER);
+                prop_assert!(packet.payload().len() <= bytes.len() - FIXED_HEADER_BYTES);
                 let _ = format!("{packet:?}");
             }
         }

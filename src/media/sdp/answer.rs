@@ -9,83 +9,88 @@ use crate::codec::Codec;
 use crate::ice::IceCredentials;
 use crate::path::TransportProtocol;
 
-/// What the server sends in a section.
+/// The stream that the server sends in a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SendSection {
-    /// Of the media.
+    /// SSRC of the media.
     pub(crate) ssrc: u32,
-    /// Of its retransmissions.
-    pub(crate) repair_ssrc: Option<u32>,
-    /// Whose it is: the name of the stream.
+    /// SSRC of its retransmissions.
+    pub(crate) rtx_ssrc: Option<u32>,
+    /// The publishing participant: stream id in `a=msid`, and CNAME.
     pub(crate) owner: u32,
-    /// What it is: the name of the track.
+    /// The published track: track id in `a=msid`.
     pub(crate) track: u32,
 }
 
-/// What is answered to one section.
+/// The answer to one section.
 #[derive(Default)]
 pub(crate) struct AnswerSection<'a> {
-    /// The formats to use, the preferred one first; none: the section is rejected.
+    /// The formats to use, the preferred one first; if empty, the section is rejected.
     pub(crate) formats: Vec<&'a PayloadFormat>,
-    /// The server sends.
-    pub(crate) sending: Option<SendSection>,
+    /// What the server sends, if anything.
+    pub(crate) send: Option<SendSection>,
     /// The server receives.
-    pub(crate) receives: bool,
-    /// The layers that it receives.
-    pub(crate) layers: &'a [String],
-    /// Silence is not to be sent (RFC 7587 §6.1, `usedtx`).
-    pub(crate) saves_silence: bool,
+    pub(crate) receives_media: bool,
+    /// Rids of the simulcast layers that the server receives.
+    pub(crate) rids: &'a [String],
+    /// Asks the client to send no silence (RFC 7587 §6.1, `usedtx`).
+    pub(crate) use_dtx: bool,
 }
 
-/// What is the same for all sections.
+/// The session-level part of an answer.
 pub(crate) struct AnswerBuilder<'a> {
-    /// Counts answers, so that the client sees which is newer.
+    /// Session version of the `o=` line; increases with every answer.
     pub(crate) version: u64,
-    /// Which session this is.
-    pub(crate) id: u64,
-    /// Ours.
+    /// Session id of the `o=` line.
+    pub(crate) session_id: u64,
+    /// The server's ICE credentials.
     pub(crate) credentials: &'a IceCredentials,
-    /// Ours.
+    /// Fingerprint of the server's certificate.
     pub(crate) fingerprint: &'a str,
-    /// Where we are reached.
+    /// The server's host candidates.
     pub(crate) candidates: &'a [LocalCandidate],
 }
 
 impl AnswerBuilder<'_> {
-    /// The answer, section for section.
-    pub(crate) fn write(&self, offer: &RemoteOffer, replies: &[AnswerSection<'_>]) -> String {
-        let mut text = String::with_capacity(512 + 700 * replies.len());
+    /// Writes the answer; `sections` correspond to the sections of the offer.
+    pub(crate) fn write(&self, offer: &RemoteOffer, sections: &[AnswerSection<'_>]) -> String {
+        let mut text = String::with_capacity(512 + 700 * sections.len());
         let _ = write!(
             text,
             "v=0\r\no=- {} {} IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=ice-lite\r\n",
-            self.id, self.version
+            self.session_id, self.version
         );
-        let both = || offer.sections.iter().zip(replies);
-        let accepted = both().filter(|(_, reply)| !reply.formats.is_empty());
+        let pairs = || offer.sections.iter().zip(sections);
+        let accepted = pairs().filter(|(_, answer)| !answer.formats.is_empty());
         let mids: Vec<&str> = accepted.map(|(section, _)| section.mid.as_str()).collect();
         if !mids.is_empty() {
             let _ = write!(text, "a=group:BUNDLE {}\r\n", mids.join(" "));
         }
         text.push_str("a=msid-semantic: WMS *\r\n");
-        for (section, reply) in both() {
-            if reply.formats.is_empty() {
-                reject(&mut text, section);
+        for (section, answer) in pairs() {
+            if answer.formats.is_empty() {
+                write_rejected_section(&mut text, section);
             } else {
-                self.section(&mut text, section, reply);
+                self.write_section(&mut text, section, answer);
             }
         }
         text
     }
 
-    fn section(&self, text: &mut String, section: &RemoteSection, reply: &AnswerSection<'_>) {
+    fn write_section(
+        &self,
+        text: &mut String,
+        section: &RemoteSection,
+        answer: &AnswerSection<'_>,
+    ) {
         let _ = write!(text, "m={} 9 {}", section.media, section.protocol);
-        for format in &reply.formats {
+        for format in &answer.formats {
             let _ = write!(text, " {}", format.payload_type);
-            if let Some(repair) = format.repair {
-                let _ = write!(text, " {repair}");
+            if let Some(rtx) = format.rtx_payload_type {
+                let _ = write!(text, " {rtx}");
             }
         }
-        let direction = match (reply.sending.is_some(), reply.receives) {
+        let direction = match (answer.send.is_some(), answer.receives_media) {
             (true, true) => "sendrecv",
             (true, false) => "sendonly",
             (false, true) => "recvonly",
@@ -96,32 +101,32 @@ impl AnswerBuilder<'_> {
             "\r\nc=IN IP4 0.0.0.0\r\na=rtcp:9 IN IP4 0.0.0.0\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\n\
              a=fingerprint:sha-256 {}\r\na=setup:passive\r\na=mid:{}\r\na={direction}\r\n\
              a=rtcp-mux\r\n",
-            self.credentials.fragment, self.credentials.password, self.fingerprint, section.mid,
+            self.credentials.ufrag, self.credentials.password, self.fingerprint, section.mid,
         );
-        if section.reduced {
+        if section.has_reduced_size_rtcp {
             text.push_str("a=rtcp-rsize\r\n");
         }
-        for (id, direction, uri) in section.ids.lines() {
+        for (id, direction, uri) in section.extension_ids.answer_extmaps() {
             let _ = write!(text, "a=extmap:{id}{direction} {uri}\r\n");
         }
-        reply.formats.iter().for_each(|format| describe(text, format, reply.saves_silence));
-        if let Some(sending) = reply.sending {
-            send(text, sending);
+        answer.formats.iter().for_each(|format| write_format(text, format, answer.use_dtx));
+        if let Some(stream) = answer.send {
+            write_sent_stream(text, stream);
         }
-        if reply.receives && !reply.layers.is_empty() {
-            for layer in reply.layers {
+        if answer.receives_media && !answer.rids.is_empty() {
+            for layer in answer.rids {
                 let _ = write!(text, "a=rid:{layer} recv\r\n");
             }
-            let _ = write!(text, "a=simulcast:recv {}\r\n", reply.layers.join(";"));
+            let _ = write!(text, "a=simulcast:recv {}\r\n", answer.rids.join(";"));
         }
-        self.candidates(text);
+        self.write_candidates(text);
     }
 
-    /// The sections of a bundle share them, and once would do (RFC 9143 §7.3), but aiortc takes those of
-    /// the last section that shares a transport.
-    fn candidates(&self, text: &mut String) {
+    /// Candidates are repeated in every section: bundled sections share them (RFC 9143 §7.3), but aiortc takes
+    /// those of the last section that shares a transport.
+    fn write_candidates(&self, text: &mut String) {
         for (number, candidate) in (0u32..).zip(self.candidates) {
-            let (transport, preference, kind) = match candidate.transport {
+            let (transport, preference, tcp_type) = match candidate.transport {
                 TransportProtocol::Udp => ("udp", 65_535, ""),
                 TransportProtocol::Tcp => ("tcp", (4 << 13) + 8191, " tcptype passive"), // RFC 6544 §4.2
             };
@@ -129,15 +134,15 @@ impl AnswerBuilder<'_> {
             let (address, port) = (candidate.address.ip(), candidate.address.port());
             let _ = write!(
                 text,
-                "a=candidate:{number} 1 {transport} {priority} {address} {port} typ host{kind}\r\n"
+                "a=candidate:{number} 1 {transport} {priority} {address} {port} typ host{tcp_type}\r\n"
             );
         }
         text.push_str("a=end-of-candidates\r\n");
     }
 }
 
-fn reject(text: &mut String, section: &RemoteSection) {
-    let (media, protocol, format) = (&section.media, &section.protocol, &section.first);
+fn write_rejected_section(text: &mut String, section: &RemoteSection) {
+    let (media, protocol, format) = (&section.media, &section.protocol, &section.first_format);
     let _ = write!(
         text,
         "m={media} 0 {protocol} {format}\r\nc=IN IP4 0.0.0.0\r\na=mid:{}\r\na=inactive\r\n",
@@ -145,31 +150,31 @@ fn reject(text: &mut String, section: &RemoteSection) {
     );
 }
 
-fn describe(text: &mut String, format: &PayloadFormat, saves_silence: bool) {
-    let number = format.payload_type;
-    let _ = write!(text, "a=rtpmap:{number} {}\r\n", format.encoding());
+fn write_format(text: &mut String, format: &PayloadFormat, saves_silence: bool) {
+    let payload_type = format.payload_type;
+    let _ = write!(text, "a=rtpmap:{payload_type} {}\r\n", format.rtpmap());
     for feedback in &format.feedback {
-        let _ = write!(text, "a=rtcp-fb:{number} {feedback}\r\n");
+        let _ = write!(text, "a=rtcp-fb:{payload_type} {feedback}\r\n");
     }
-    let mut parameters = format.parameters.clone();
+    let mut parameters = format.fmtp.clone();
     if saves_silence && format.codec == Codec::Opus && !parameters.contains("usedtx") {
         parameters.push_str(if parameters.is_empty() { "usedtx=1" } else { ";usedtx=1" });
     }
     if !parameters.is_empty() {
-        let _ = write!(text, "a=fmtp:{number} {parameters}\r\n");
+        let _ = write!(text, "a=fmtp:{payload_type} {parameters}\r\n");
     }
-    if let Some(repair) = format.repair {
-        let _ = write!(text, "a=rtpmap:{repair} rtx/90000\r\na=fmtp:{repair} apt={number}\r\n");
+    if let Some(rtx) = format.rtx_payload_type {
+        let _ = write!(text, "a=rtpmap:{rtx} rtx/90000\r\na=fmtp:{rtx} apt={payload_type}\r\n");
     }
 }
 
-fn send(text: &mut String, sending: SendSection) {
-    let SendSection { ssrc, repair_ssrc, owner, track } = sending;
+fn write_sent_stream(text: &mut String, stream: SendSection) {
+    let SendSection { ssrc, rtx_ssrc, owner, track } = stream;
     let _ = write!(text, "a=msid:{owner} {track}\r\n");
-    if let Some(repair) = repair_ssrc {
-        let _ = write!(text, "a=ssrc-group:FID {ssrc} {repair}\r\n");
+    if let Some(rtx) = rtx_ssrc {
+        let _ = write!(text, "a=ssrc-group:FID {ssrc} {rtx}\r\n");
     }
-    for ssrc in [Some(ssrc), repair_ssrc].into_iter().flatten() {
+    for ssrc in [Some(ssrc), rtx_ssrc].into_iter().flatten() {
         let _ =
             write!(text, "a=ssrc:{ssrc} cname:{owner}\r\na=ssrc:{ssrc} msid:{owner} {track}\r\n");
     }

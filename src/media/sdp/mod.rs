@@ -1,4 +1,4 @@
-//! Offers in and answers out (RFC 8829 as an answerer only): rtc-sdp for the syntax, the meaning here.
+//! SDP offer/answer (RFC 8829, RFC 8866), as answerer only: rtc-sdp parses the syntax, this module interprets it.
 
 mod answer;
 mod format;

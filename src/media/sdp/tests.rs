@@ -1,4 +1,4 @@
-//! The meaning of real offers, and answers that browsers take.
+//! Tests with recorded offers of browsers and aiortc, and of answers.
 
 use super::*;
 use crate::TransportProtocol;
@@ -22,82 +22,87 @@ fn chromium_offer_is_parsed() {
     let kinds: Vec<_> = offer.sections.iter().map(|section| section.kind).collect();
     let (audio, video) = (Some(MediaKind::Audio), Some(MediaKind::Video));
     assert_eq!(kinds, [audio, video, audio, video, None]);
-    let directions: Vec<_> = offer.sections.iter().map(|it| (it.sends, it.receives)).collect();
+    let directions: Vec<_> =
+        offer.sections.iter().map(|section| (section.is_sending, section.is_receiving)).collect();
     assert_eq!(directions[..3], [(true, false), (true, false), (false, true)]);
-    assert_eq!((offer.fragment.len(), offer.password.len(), offer.fingerprint.len()), (4, 24, 95));
+    assert_eq!((offer.ufrag.len(), offer.password.len(), offer.fingerprint.len()), (4, 24, 95));
 
-    let voice = &offer.sections[0];
-    assert_eq!(voice.preferred().unwrap().codec, Codec::Opus);
-    assert_eq!(voice.redundant(), None, "Chromium likes plain Opus better");
-    let ids = voice.ids;
-    assert_eq!((ids.level, ids.time, ids.transport, ids.mid), (Some(1), Some(2), Some(3), Some(4)));
+    let audio = &offer.sections[0];
+    assert_eq!(audio.preferred_format().unwrap().codec, Codec::Opus);
+    assert_eq!(audio.preferred_red(), None, "Chromium prefers plain Opus");
+    let ids = audio.extension_ids;
+    assert_eq!(
+        (ids.audio_level, ids.abs_send_time, ids.transport_sequence, ids.mid),
+        (Some(1), Some(2), Some(3), Some(4))
+    );
 
-    let picture = &offer.sections[1];
-    assert_eq!(picture.layers, ["l", "m", "h"]);
-    assert_eq!((picture.ids.rid, picture.ids.repaired), (Some(10), Some(11)));
-    let vp8 = picture.preferred().unwrap();
-    assert_eq!((vp8.codec, vp8.payload_type, vp8.repair), (Codec::Vp8, 96, Some(97)));
+    let video = &offer.sections[1];
+    assert_eq!(video.rids, ["l", "m", "h"]);
+    assert_eq!((video.extension_ids.rid, video.extension_ids.repaired_rid), (Some(10), Some(11)));
+    let vp8 = video.preferred_format().unwrap();
+    assert_eq!((vp8.codec, vp8.payload_type, vp8.rtx_payload_type), (Codec::Vp8, 96, Some(97)));
     assert_eq!(vp8.feedback.len(), 5);
-    assert_eq!(picture.ssrc, None, "layers have names instead");
+    assert_eq!(video.ssrc, None, "layers have rids instead");
 }
 
 #[test]
 fn firefox_offer_is_parsed() {
     let offer = RemoteOffer::parse(FIREFOX, 10).unwrap();
-    assert!(offer.fingerprint.starts_with("1B:4C"), "of the whole session");
+    assert!(offer.fingerprint.starts_with("1B:4C"), "session-level attribute");
     let kinds: Vec<_> = offer.sections.iter().map(|section| section.kind).collect();
     assert_eq!(kinds, [Some(MediaKind::Audio), Some(MediaKind::Video), Some(MediaKind::Video)]);
-    let picture = &offer.sections[1];
-    assert_eq!(picture.layers, ["h", "m", "l"]);
-    let preferred = picture.preferred().unwrap();
-    assert_eq!((preferred.payload_type, preferred.repair), (120, Some(124)));
-    let lines: Vec<_> = picture.ids.lines().map(|(id, direction, _)| (id, direction)).collect();
+    let video = &offer.sections[1];
+    assert_eq!(video.rids, ["h", "m", "l"]);
+    let preferred = video.preferred_format().unwrap();
+    assert_eq!((preferred.payload_type, preferred.rtx_payload_type), (120, Some(124)));
+    let lines: Vec<_> =
+        video.extension_ids.answer_extmaps().map(|(id, direction, _)| (id, direction)).collect();
     assert_eq!(lines, [(3, ""), (8, "/recvonly"), (9, "/recvonly"), (4, ""), (7, "")]);
 }
 
 #[test]
 fn aiortc_offer_is_parsed() {
     let offer = RemoteOffer::parse(AIORTC, 10).unwrap();
-    assert_eq!(offer.fingerprint.len(), 95, "the SHA-256 one of three");
-    let (voice, picture) = (&offer.sections[0], &offer.sections[1]);
-    assert_eq!(voice.preferred().unwrap().payload_type, 96);
-    let vp8 = picture.preferred().unwrap();
-    assert_eq!((vp8.payload_type, vp8.repair), (97, Some(98)));
-    assert!(!picture.reduced && picture.ids.transport.is_none());
-    let turned = AIORTC.replace("sha-256", "sha-x").replace("sha-384", "sha-256");
-    assert!(RemoteOffer::parse(&turned, 10).is_ok(), "whichever comes first");
+    assert_eq!(offer.fingerprint.len(), 95, "the SHA-256 fingerprint of three");
+    let (audio, video) = (&offer.sections[0], &offer.sections[1]);
+    assert_eq!(audio.preferred_format().unwrap().payload_type, 96);
+    let vp8 = video.preferred_format().unwrap();
+    assert_eq!((vp8.payload_type, vp8.rtx_payload_type), (97, Some(98)));
+    assert!(!video.has_reduced_size_rtcp && video.extension_ids.transport_sequence.is_none());
+    let reordered = AIORTC.replace("sha-256", "sha-x").replace("sha-384", "sha-256");
+    assert!(RemoteOffer::parse(&reordered, 10).is_ok(), "independent of the order");
 }
 
 #[test]
 fn announced_ssrcs_are_parsed() {
-    let picture = section(BOTH_WAYS, "1");
-    assert!(picture.sends && picture.receives);
-    assert!(picture.ssrc.is_some() && picture.repair_ssrc.is_some());
-    assert_ne!(picture.ssrc, picture.repair_ssrc);
-    let voice = section(BOTH_WAYS, "0");
-    assert!(voice.ssrc.is_some() && voice.repair_ssrc.is_none());
+    let video = section(BOTH_WAYS, "1");
+    assert!(video.is_sending && video.is_receiving);
+    assert!(video.ssrc.is_some() && video.rtx_ssrc.is_some());
+    assert_ne!(video.ssrc, video.rtx_ssrc);
+    let audio = section(BOTH_WAYS, "0");
+    assert!(audio.ssrc.is_some() && audio.rtx_ssrc.is_none());
 }
 
 #[test]
 fn formats_match_by_profile_and_mode_ignoring_level() {
     let offered = section(SIMULCAST, "3");
-    let of = |codec, parameters: &str| PayloadFormat {
+    let format = |codec, parameters: &str| PayloadFormat {
         payload_type: 1,
         codec,
-        parameters: parameters.to_owned(),
-        repair: None,
+        fmtp: parameters.to_owned(),
+        rtx_payload_type: None,
         feedback: Vec::new(),
     };
-    let found = |format| offered.fitting(&format).map(|format| format.payload_type);
-    let h264 = |parameters| found(of(Codec::H264, parameters));
+    let found = |format| offered.compatible_format(&format).map(|format| format.payload_type);
+    let h264 = |parameters| found(format(Codec::H264, parameters));
     assert_eq!(h264("packetization-mode=1;profile-level-id=42e034"), Some(109));
     assert_eq!(h264("packetization-mode=1;profile-level-id=42001f"), Some(103));
     assert_eq!(h264("profile-level-id=42e01f"), Some(115), "mode 0 is the default");
     assert_eq!(h264("packetization-mode=1;profile-level-id=64001f"), None);
-    assert_eq!(found(of(Codec::Vp9, "profile-id=2")), Some(100));
-    assert_eq!(found(of(Codec::Vp9, "")), Some(98));
-    assert_eq!(found(of(Codec::Av1, "profile=0;level-idx=8")), Some(45));
-    assert_eq!(found(of(Codec::Opus, "")), None);
+    assert_eq!(found(format(Codec::Vp9, "profile-id=2")), Some(100));
+    assert_eq!(found(format(Codec::Vp9, "")), Some(98));
+    assert_eq!(found(format(Codec::Av1, "profile=0;level-idx=8")), Some(45));
+    assert_eq!(found(format(Codec::Opus, "")), None);
 }
 
 #[test]
@@ -105,35 +110,39 @@ fn unbundled_or_unmuxed_media_section_is_rejected() {
     let kind = |sdp: &str, mid| section(sdp, mid).kind;
     let unbundled = BOTH_WAYS.replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 0");
     assert_eq!((kind(&unbundled, "0"), kind(&unbundled, "1")), (Some(MediaKind::Audio), None));
-    let alone = BOTH_WAYS.replace("a=group:BUNDLE 0 1\r\n", "");
-    assert_eq!((kind(&alone, "0"), kind(&alone, "1")), (Some(MediaKind::Audio), None));
-    let plain = BOTH_WAYS.replace("a=rtcp-mux\r\n", "");
-    assert_eq!(kind(&plain, "0"), None);
+    let unbundled = BOTH_WAYS.replace("a=group:BUNDLE 0 1\r\n", "");
+    assert_eq!((kind(&unbundled, "0"), kind(&unbundled, "1")), (Some(MediaKind::Audio), None));
+    let unmuxed = BOTH_WAYS.replace("a=rtcp-mux\r\n", "");
+    assert_eq!(kind(&unmuxed, "0"), None);
     let stopped = BOTH_WAYS.replace("m=video 9", "m=video 0");
     assert_eq!(kind(&stopped, "1"), None);
-    let waiting = stopped.replace("a=mid:1", "a=mid:1\r\na=bundle-only");
-    assert_eq!(kind(&waiting, "1"), Some(MediaKind::Video), "port 0 for want of another port");
+    let bundle_only = stopped.replace("a=mid:1", "a=mid:1\r\na=bundle-only");
+    assert_eq!(
+        kind(&bundle_only, "1"),
+        Some(MediaKind::Video),
+        "port 0 with bundle-only is not stopped"
+    );
     let insecure = BOTH_WAYS.replace("UDP/TLS/RTP/SAVPF", "RTP/AVP");
     assert_eq!(kind(&insecure, "0"), None);
 }
 
 #[test]
 fn unusable_or_oversized_offer_is_rejected() {
-    let refused = |sdp: &str| RemoteOffer::parse(sdp, 10).unwrap_err();
-    let unusable = |sdp: &str| matches!(refused(sdp), OfferError::Unusable(_));
-    assert!(unusable("") && unusable("v=0"));
-    assert!(unusable(&BOTH_WAYS.replace("a=setup:actpass", "a=setup:passive")));
-    assert!(unusable(&BOTH_WAYS.replace("sha-256", "md5")));
-    assert!(unusable(&BOTH_WAYS.replace("a=mid:1", "a=mid:0")));
-    assert!(unusable(&BOTH_WAYS.replace("a=ice-pwd", "a=ice-xyz")));
-    assert_eq!(RemoteOffer::parse(SIMULCAST, 4).unwrap_err(), OfferError::TooMuch);
-    assert_eq!(refused(&" ".repeat(2_000_000)), OfferError::TooMuch);
+    let rejection = |sdp: &str| RemoteOffer::parse(sdp, 10).unwrap_err();
+    let is_invalid = |sdp: &str| matches!(rejection(sdp), OfferError::InvalidDescription(_));
+    assert!(is_invalid("") && is_invalid("v=0"));
+    assert!(is_invalid(&BOTH_WAYS.replace("a=setup:actpass", "a=setup:passive")));
+    assert!(is_invalid(&BOTH_WAYS.replace("sha-256", "md5")));
+    assert!(is_invalid(&BOTH_WAYS.replace("a=mid:1", "a=mid:0")));
+    assert!(is_invalid(&BOTH_WAYS.replace("a=ice-pwd", "a=ice-xyz")));
+    assert_eq!(RemoteOffer::parse(SIMULCAST, 4).unwrap_err(), OfferError::LimitReached);
+    assert_eq!(rejection(&" ".repeat(2_000_000)), OfferError::LimitReached);
 }
 
 #[test]
 fn answer_contains_negotiated_media_and_sent_ssrcs() {
     let offer = RemoteOffer::parse(SIMULCAST, 10).unwrap();
-    let credentials = IceCredentials { fragment: "uuuu".into(), password: "pppp".into() };
+    let credentials = IceCredentials { ufrag: "uuuu".into(), password: "pppp".into() };
     let candidates = [
         LocalCandidate {
             transport: TransportProtocol::Udp,
@@ -146,33 +155,34 @@ fn answer_contains_negotiated_media_and_sent_ssrcs() {
     ];
     let answer = AnswerBuilder {
         version: 3,
-        id: 9,
+        session_id: 9,
         credentials: &credentials,
         fingerprint: "AA:BB",
         candidates: &candidates,
     };
-    let formats = |at: usize| offer.sections[at].preferred().into_iter().collect::<Vec<_>>();
-    let sending = SendSection { ssrc: 11, repair_ssrc: Some(12), owner: 4, track: 5 };
-    let replies = [
+    let formats = |at: usize| offer.sections[at].preferred_format().into_iter().collect::<Vec<_>>();
+    let sending = SendSection { ssrc: 11, rtx_ssrc: Some(12), owner: 4, track: 5 };
+    let sections = [
         AnswerSection {
             formats: formats(0),
-            receives: true,
-            saves_silence: true,
+            receives_media: true,
+            use_dtx: true,
             ..AnswerSection::default()
         },
         AnswerSection {
             formats: formats(1),
-            receives: true,
-            layers: &offer.sections[1].layers,
+            receives_media: true,
+            rids: &offer.sections[1].rids,
             ..AnswerSection::default()
         },
         AnswerSection { formats: formats(2), ..AnswerSection::default() },
-        AnswerSection { formats: formats(3), sending: Some(sending), ..AnswerSection::default() },
+        AnswerSection { formats: formats(3), send: Some(sending), ..AnswerSection::default() },
         AnswerSection::default(),
     ];
-    let text = answer.write(&offer, &replies);
+    let text = answer.write(&offer, &sections);
 
-    let has = |line: &str| assert!(text.lines().any(|it| it == line), "{line}\n{text}");
+    let has =
+        |line: &str| assert!(text.lines().any(|candidate| candidate == line), "{line}\n{text}");
     has("a=ice-lite");
     has("a=group:BUNDLE 0 1 2 3");
     has("a=fmtp:111 minptime=10;useinbandfec=1;usedtx=1");
@@ -186,9 +196,9 @@ fn answer_contains_negotiated_media_and_sent_ssrcs() {
     has("m=application 0 UDP/DTLS/SCTP webrtc-datachannel");
     has("a=candidate:0 1 udp 2130706431 192.0.2.1 5000 typ host");
     has("a=candidate:1 1 tcp 2124414719 2001:db8::1 5000 typ host tcptype passive");
-    let count = |line: &str| text.lines().filter(|it| *it == line).count();
+    let count = |line: &str| text.lines().filter(|candidate| *candidate == line).count();
     assert_eq!((count("a=end-of-candidates"), count("a=inactive")), (4, 2));
     let mut cursor = std::io::Cursor::new(text.as_bytes());
-    let read = rtc_sdp::description::session::SessionDescription::unmarshal(&mut cursor);
-    assert_eq!(read.unwrap().media_descriptions.len(), 5);
+    let parsed = rtc_sdp::description::session::SessionDescription::unmarshal(&mut cursor);
+    assert_eq!(parsed.unwrap().media_descriptions.len(), 5);
 }

@@ -1,41 +1,42 @@
-//! A downlink that carries so much and no more, with a short queue in front of it.
+//! A downlink of limited capacity with a short queue.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::NetworkPath;
 
-/// What waits longer than this is dropped.
-const QUEUE: Duration = Duration::from_millis(250);
-/// How long everything is under way besides.
-const DELAY: Duration = Duration::from_millis(20);
+/// Datagrams that would wait longer than this are dropped.
+const MAX_QUEUE_DELAY: Duration = Duration::from_millis(250);
+/// Delay of every datagram besides queuing and transmission.
+const PROPAGATION_DELAY: Duration = Duration::from_millis(20);
 
+/// A link in virtual time.
 pub(crate) struct Link {
-    rate: u64,
-    /// Until when it is busy with what waits.
-    busy: Option<Instant>,
-    waiting: VecDeque<(Instant, NetworkPath, Vec<u8>)>,
+    bps: u64,
+    /// When all queued datagrams will have been transmitted.
+    busy_until: Option<Instant>,
+    in_flight: VecDeque<(Instant, NetworkPath, Vec<u8>)>,
 }
 
 impl Link {
-    /// Of so many bits per second.
-    pub(crate) fn new(rate: u64) -> Self {
-        Self { rate, busy: None, waiting: VecDeque::new() }
+    /// A link with a capacity in bits per second.
+    pub(crate) fn new(bps: u64) -> Self {
+        Self { bps, busy_until: None, in_flight: VecDeque::new() }
     }
 
     pub(crate) fn send(&mut self, now: Instant, path: NetworkPath, bytes: &[u8]) {
-        let begins = self.busy.unwrap_or(now).max(now);
-        if begins > now + QUEUE {
+        let starts = self.busy_until.unwrap_or(now).max(now);
+        if starts > now + MAX_QUEUE_DELAY {
             return;
         }
-        let takes = Duration::from_secs_f64(bytes.len() as f64 * 8.0 / self.rate as f64);
-        self.busy = Some(begins + takes);
-        self.waiting.push_back((begins + takes + DELAY, path, bytes.to_vec()));
+        let duration = Duration::from_secs_f64(bytes.len() as f64 * 8.0 / self.bps as f64);
+        self.busy_until = Some(starts + duration);
+        self.in_flight.push_back((starts + duration + PROPAGATION_DELAY, path, bytes.to_vec()));
     }
 
-    /// What has come through.
-    pub(crate) fn arrived(&mut self, now: Instant) -> Vec<(NetworkPath, Vec<u8>)> {
-        let count = self.waiting.iter().take_while(|(at, _, _)| *at <= now).count();
-        self.waiting.drain(..count).map(|(_, path, bytes)| (path, bytes)).collect()
+    /// Removes and returns the datagrams that have arrived.
+    pub(crate) fn take_arrived(&mut self, now: Instant) -> Vec<(NetworkPath, Vec<u8>)> {
+        let count = self.in_flight.iter().take_while(|(at, _, _)| *at <= now).count();
+        self.in_flight.drain(..count).map(|(_, path, bytes)| (path, bytes)).collect()
     }
 }

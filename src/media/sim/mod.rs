@@ -1,4 +1,4 @@
-//! A room with clients around it, in virtual time and without sockets: what stories are told with.
+//! Simulation harness: a room with clients, in virtual time and without sockets.
 
 mod client;
 mod link;
@@ -20,38 +20,38 @@ use crate::{
     TransportProtocol,
 };
 
-/// One key pair is enough for all tests.
-pub(crate) fn identity() -> Arc<DtlsCertificate> {
+/// The certificate of all tests, since generating one takes time.
+pub(crate) fn certificate() -> Arc<DtlsCertificate> {
     static ONE: OnceLock<Arc<DtlsCertificate>> = OnceLock::new();
     ONE.get_or_init(|| Arc::new(DtlsCertificate::generate().unwrap())).clone()
 }
 
-/// A datagram that may be lost: from a client or to one, by its place, and its bytes.
-pub(crate) type Loses = Box<dyn FnMut(Way, usize, &[u8]) -> bool>;
+/// Decides whether a datagram is lost: by direction, index of the client, and bytes.
+pub(crate) type DropFilter = Box<dyn FnMut(Direction, usize, &[u8]) -> bool>;
 
-/// Where a datagram goes.
+/// Direction of a datagram, as seen by the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum Direction {
     Up,
     Down,
 }
 
-/// The world of one story.
-pub(crate) struct Trial {
+/// A simulated room and its clients.
+pub(crate) struct Simulation {
     pub(crate) now: Instant,
     pub(crate) room: SfuRoom,
     pub(crate) clients: Vec<Client>,
     pub(crate) events: Vec<RoomEvent>,
     pub(crate) routes: Vec<RouteUpdate>,
-    pub(crate) loses: Loses,
-    /// Milliseconds from one moment to the next.
-    pub(crate) step: u64,
-    /// The downlinks that are narrow.
+    pub(crate) is_dropped: DropFilter,
+    /// Milliseconds by which time advances.
+    pub(crate) step_ms: u64,
+    /// Downlinks with limited capacity, by client.
     pub(crate) links: BTreeMap<usize, Link>,
     out: TransmitBuffer,
 }
 
-impl Trial {
+impl Simulation {
     pub(crate) fn new(settings: RoomConfig) -> Self {
         let now = start();
         let address =
@@ -62,81 +62,81 @@ impl Trial {
         ];
         Self {
             now,
-            room: SfuRoom::new(now, 7, identity(), candidates, settings),
+            room: SfuRoom::new(now, 7, certificate(), candidates, settings),
             clients: Vec::new(),
             events: Vec::new(),
             routes: Vec::new(),
-            loses: Box::new(|_, _, _| false),
-            step: 5,
+            is_dropped: Box::new(|_, _, _| false),
+            step_ms: 5,
             links: BTreeMap::new(),
             out: TransmitBuffer::default(),
         }
     }
 
-    /// Somebody joins, without an offer yet; gives the client's place.
+    /// Adds a participant without an offer; returns the index of its client.
     pub(crate) fn join(&mut self) -> usize {
-        let at = self.clients.len();
-        let participant = ParticipantId(at as u32 + 1);
+        let client = self.clients.len();
+        let participant = ParticipantId(client as u32 + 1);
         self.room.join(self.now, participant);
         self.clients.push(Client::new(self.now, participant));
-        at
+        client
     }
 
-    /// Somebody joins with these sections and is connected.
-    pub(crate) fn connect(&mut self, lines: &[OfferSection]) -> usize {
-        let at = self.join();
-        self.offer(at, lines);
+    /// Adds a participant with these sections and connects it.
+    pub(crate) fn connect(&mut self, sections: &[OfferSection]) -> usize {
+        let client = self.join();
+        self.offer(client, sections);
         self.run(ms(50));
-        assert!(self.clients[at].is_connected(), "{:?}", self.events);
-        at
+        assert!(self.clients[client].is_connected(), "{:?}", self.events);
+        client
     }
 
-    /// A client offers; the answer is understood.
-    pub(crate) fn offer(&mut self, at: usize, lines: &[OfferSection]) -> String {
-        let offer = self.clients[at].offer(lines);
-        let participant = self.clients[at].participant;
+    /// Lets a client send an offer and process the answer.
+    pub(crate) fn offer(&mut self, client: usize, sections: &[OfferSection]) -> String {
+        let offer = self.clients[client].offer(sections);
+        let participant = self.clients[client].participant;
         let answer = self.room.offer(self.now, participant, &offer).unwrap();
-        self.clients[at].answered(self.now, lines, &answer);
+        self.clients[client].on_answer(self.now, sections, &answer);
         self.collect();
         answer
     }
 
-    /// Time passes; everything that is sent arrives at once.
-    pub(crate) fn run(&mut self, time: Duration) {
-        let end = self.now + time;
+    /// Advances time; datagrams arrive at once unless the downlink is limited.
+    pub(crate) fn run(&mut self, duration: Duration) {
+        let end = self.now + duration;
         loop {
-            self.settle();
+            self.exchange();
             if self.now >= end {
                 return;
             }
-            self.now += ms(self.step);
+            self.now += ms(self.step_ms);
         }
     }
 
-    /// Lets all that is under way arrive, without time passing.
-    pub(crate) fn settle(&mut self) {
+    /// Exchanges datagrams until none is left, without advancing time.
+    pub(crate) fn exchange(&mut self) {
         for _ in 0..20 {
-            let mut quiet = true;
+            let mut is_quiet = true;
             self.room.timeout(self.now);
             loop {
                 self.out.clear();
                 let more = self.room.transmit(self.now, &mut self.out);
-                quiet &= self.out.datagrams().is_empty();
+                is_quiet &= self.out.datagrams().is_empty();
                 self.deliver();
                 if !more {
                     break;
                 }
             }
-            for at in 0..self.clients.len() {
-                for (path, mut datagram) in self.clients[at].outgoing(self.now) {
-                    quiet = false;
-                    if !(self.loses)(Way::Up, at, &datagram) {
+            for client in 0..self.clients.len() {
+                for (path, mut datagram) in self.clients[client].outgoing(self.now) {
+                    is_quiet = false;
+                    if !(self.is_dropped)(Direction::Up, client, &datagram) {
                         self.room.receive(self.now, path, &mut datagram);
                     }
                 }
             }
             self.collect();
-            if quiet {
+            if is_quiet {
                 return;
             }
         }
@@ -145,19 +145,19 @@ impl Trial {
     fn deliver(&mut self) {
         for datagram in self.out.datagrams() {
             let bytes = &self.out.bytes()[datagram.start..][..datagram.length];
-            let to = self.clients.iter().position(|client| client.paths.contains(&datagram.to));
-            let Some(at) = to else { continue };
-            if (self.loses)(Way::Down, at, bytes) {
+            let client = self.clients.iter().position(|client| client.paths.contains(&datagram.to));
+            let Some(client) = client else { continue };
+            if (self.is_dropped)(Direction::Down, client, bytes) {
                 continue;
             }
-            match self.links.get_mut(&at) {
+            match self.links.get_mut(&client) {
                 Some(link) => link.send(self.now, datagram.to, bytes),
-                None => self.clients[at].receive(self.now, datagram.to, bytes),
+                None => self.clients[client].receive(self.now, datagram.to, bytes),
             }
         }
-        for (at, link) in &mut self.links {
-            for (path, bytes) in link.arrived(self.now) {
-                self.clients[*at].receive(self.now, path, &bytes);
+        for (client, link) in &mut self.links {
+            for (path, bytes) in link.take_arrived(self.now) {
+                self.clients[*client].receive(self.now, path, &bytes);
             }
         }
     }
@@ -167,29 +167,29 @@ impl Trial {
         self.routes.extend(std::iter::from_fn(|| self.room.route()));
     }
 
-    /// The track of a participant that shows this.
-    pub(crate) fn track(&self, at: usize, source: TrackSource) -> TrackId {
-        let owner = self.clients[at].participant;
+    /// The track of a client with this source.
+    pub(crate) fn track_of(&self, client: usize, source: TrackSource) -> TrackId {
+        let owner = self.clients[client].participant;
         let tracks = self.room.tracks();
-        tracks.iter().find(|it| it.owner == owner && it.source == source).unwrap().id
+        tracks.iter().find(|track| track.owner == owner && track.source == source).unwrap().id
     }
 
-    /// A client sends pictures for a while, 25 per second, each of one packet; a key frame when it is
-    /// asked for one.
-    pub(crate) fn film(&mut self, at: usize, mid: &str, pictures: usize) {
-        for _ in 0..pictures {
-            self.clients[at].send_picture(mid);
+    /// A client sends video at 25 frames per second, one packet per frame; a key frame when one is
+    /// requested.
+    pub(crate) fn send_video(&mut self, client: usize, mid: &str, frames: usize) {
+        for _ in 0..frames {
+            self.clients[client].send_frame(mid);
             self.run(ms(40));
         }
     }
 }
 
-/// A layer or a track without layers, received.
-pub(crate) fn screen(mid: &str, track: TrackId) -> OfferSection {
+/// A section that receives a video track.
+pub(crate) fn receive_video(mid: &str, track: TrackId) -> OfferSection {
     OfferSection::new(mid, MediaKind::Video).receiving(track)
 }
 
-/// Some other address.
+/// A network path of an address that no client uses.
 pub(crate) fn path(number: u16) -> NetworkPath {
     NetworkPath { transport: TransportProtocol::Udp, remote: ([198, 51, 100, 9], number).into() }
 }

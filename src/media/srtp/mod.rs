@@ -1,14 +1,14 @@
-//! SRTP and SRTCP in place (RFC 3711, RFC 7714): one direction of one DTLS association.
+//! SRTP and SRTCP in place (RFC 3711, RFC 7714), for one direction of one DTLS association.
 
 mod keys;
 mod window;
 
-pub(crate) use window::{ReplayWindow, extend};
+pub(crate) use window::{ReplayWindow, extend_sequence};
 
 use keys::CipherContext;
 use rtc_crypto::{CryptoError, RTCCrypto};
 
-/// The protection profiles of DTLS-SRTP that are spoken here (RFC 5764 §4.1.2, RFC 7714 §14.2).
+/// The supported protection profiles of DTLS-SRTP (RFC 5764 §4.1.2, RFC 7714 §14.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SrtpProfile {
     /// `AEAD_AES_128_GCM`.
@@ -17,21 +17,22 @@ pub(crate) enum SrtpProfile {
     Aes128CmSha1_80,
 }
 
-/// Bytes of a master key.
-pub(crate) const MASTER_KEY_LEN: usize = 16;
-/// The most bytes that [`SrtpContext::seal_rtp`] or [`SrtpContext::seal_rtcp`] append.
-pub(crate) const OVERHEAD: usize = 20;
+/// Length of a master key in bytes.
+pub(crate) const MASTER_KEY_BYTES: usize = 16;
+/// Maximum number of bytes that [`SrtpContext::encrypt_rtp`] or [`SrtpContext::encrypt_rtcp`] append.
+pub(crate) const MAX_OVERHEAD_BYTES: usize = 20;
 
 impl SrtpProfile {
-    /// Bytes of a master salt.
-    pub(crate) fn salt(self) -> usize {
+    /// Length of a master salt in bytes.
+    pub(crate) fn salt_len(self) -> usize {
         match self {
             Self::AeadAes128Gcm => 12,
             Self::Aes128CmSha1_80 => 14,
         }
     }
 
-    fn tag(self) -> usize {
+    /// Length of an authentication tag in bytes.
+    fn tag_len(self) -> usize {
         match self {
             Self::AeadAes128Gcm => 16,
             Self::Aes128CmSha1_80 => 10,
@@ -39,7 +40,7 @@ impl SrtpProfile {
     }
 }
 
-/// The keys of one direction. Packet indices are the caller's, so nothing is looked up here.
+/// The cryptographic context of one direction. The caller passes packet indices, so it looks up nothing.
 pub(crate) struct SrtpContext {
     profile: SrtpProfile,
     rtp: CipherContext,
@@ -47,10 +48,10 @@ pub(crate) struct SrtpContext {
     rtcp_index: u32,
 }
 
-/// The word that marks an SRTCP packet as encrypted.
-const ENCRYPTED: u32 = 0x8000_0000;
-/// What of an RTCP packet is not encrypted.
-const RTCP_HEADER: usize = 8;
+/// The E flag of the SRTCP index word.
+const ENCRYPTED_FLAG: u32 = 0x8000_0000;
+/// Length of the part of an RTCP packet that is not encrypted.
+const RTCP_HEADER_BYTES: usize = 8;
 
 impl SrtpContext {
     /// Derives the session keys from a master key and salt (RFC 3711 §4.3).
@@ -70,9 +71,9 @@ impl SrtpContext {
         self.profile
     }
 
-    /// Protects `buffer[..length]`, whose header is `header` bytes long; [`OVERHEAD`] bytes must lie
-    /// behind it. Gives the new length.
-    pub(crate) fn seal_rtp(
+    /// Protects `buffer[..length]`, whose header is `header` bytes long; [`MAX_OVERHEAD_BYTES`] must be available
+    /// behind it. Returns the new length.
+    pub(crate) fn encrypt_rtp(
         &mut self,
         buffer: &mut [u8],
         header: usize,
@@ -80,72 +81,72 @@ impl SrtpContext {
         index: u64,
     ) -> Option<usize> {
         let ssrc = buffer.get(8..12)?.try_into().ok()?;
-        let (plain, tail) = buffer.split_at_mut_checked(length)?;
-        let (head, body) = plain.split_at_mut_checked(header)?;
-        let tag = tail.get_mut(..self.profile.tag())?;
-        self.rtp.seal(ssrc, index, &[head, &rollover(index)], body, tag)?;
-        Some(length + self.profile.tag())
+        let (packet, tail) = buffer.split_at_mut_checked(length)?;
+        let (header_bytes, body) = packet.split_at_mut_checked(header)?;
+        let tag = tail.get_mut(..self.profile.tag_len())?;
+        self.rtp.encrypt(ssrc, index, &[header_bytes, &rollover(index)], body, tag)?;
+        Some(length + self.profile.tag_len())
     }
 
-    /// Verifies and decrypts a whole packet in place. Gives the length of what was protected.
-    pub(crate) fn open_rtp(
+    /// Authenticates and decrypts a packet in place. Returns the length of the plain packet.
+    pub(crate) fn decrypt_rtp(
         &mut self,
         buffer: &mut [u8],
         header: usize,
         index: u64,
     ) -> Option<usize> {
         let ssrc = buffer.get(8..12)?.try_into().ok()?;
-        let length = buffer.len().checked_sub(self.profile.tag())?;
-        let (plain, tag) = buffer.split_at_mut_checked(length)?;
-        let (head, body) = plain.split_at_mut_checked(header)?;
-        self.rtp.open(ssrc, index, &[head, &rollover(index)], body, tag)?;
+        let length = buffer.len().checked_sub(self.profile.tag_len())?;
+        let (packet, tag) = buffer.split_at_mut_checked(length)?;
+        let (header_bytes, body) = packet.split_at_mut_checked(header)?;
+        self.rtp.decrypt(ssrc, index, &[header_bytes, &rollover(index)], body, tag)?;
         Some(length)
     }
 
-    /// Protects `buffer[..length]`; [`OVERHEAD`] bytes must lie behind it. Gives the new length.
-    pub(crate) fn seal_rtcp(&mut self, buffer: &mut [u8], length: usize) -> Option<usize> {
-        self.rtcp_index = (self.rtcp_index + 1) & !ENCRYPTED;
-        let word = (ENCRYPTED | self.rtcp_index).to_be_bytes();
+    /// Protects `buffer[..length]`; [`MAX_OVERHEAD_BYTES`] must be available behind it. Returns the new length.
+    pub(crate) fn encrypt_rtcp(&mut self, buffer: &mut [u8], length: usize) -> Option<usize> {
+        self.rtcp_index = (self.rtcp_index + 1) & !ENCRYPTED_FLAG;
+        let word = (ENCRYPTED_FLAG | self.rtcp_index).to_be_bytes();
         let ssrc = buffer.get(4..8)?.try_into().ok()?;
         let (plain, tail) = buffer.split_at_mut_checked(length)?;
-        let (head, body) = plain.split_at_mut_checked(RTCP_HEADER)?;
-        let (tag_at, word_at) = self.trailer();
+        let (head, body) = plain.split_at_mut_checked(RTCP_HEADER_BYTES)?;
+        let (tag_offset, word_offset) = self.trailer_offsets();
         let index = u64::from(self.rtcp_index);
-        let tag = tail.get_mut(tag_at..tag_at + self.profile.tag())?;
-        self.rtcp.seal(ssrc, index, &[head, &word], body, tag)?;
-        tail.get_mut(word_at..word_at + 4)?.copy_from_slice(&word);
-        Some(length + self.profile.tag() + 4)
+        let tag = tail.get_mut(tag_offset..tag_offset + self.profile.tag_len())?;
+        self.rtcp.encrypt(ssrc, index, &[head, &word], body, tag)?;
+        tail.get_mut(word_offset..word_offset + 4)?.copy_from_slice(&word);
+        Some(length + self.profile.tag_len() + 4)
     }
 
-    /// Verifies and decrypts a whole packet in place. Gives the length of what was protected, and
-    /// its index.
-    pub(crate) fn open_rtcp(&mut self, buffer: &mut [u8]) -> Option<(usize, u32)> {
+    /// Authenticates and decrypts a packet in place. Returns the length of the plain packet and its SRTCP
+    /// index.
+    pub(crate) fn decrypt_rtcp(&mut self, buffer: &mut [u8]) -> Option<(usize, u32)> {
         let ssrc = buffer.get(4..8)?.try_into().ok()?;
-        let length = buffer.len().checked_sub(self.profile.tag() + 4)?;
+        let length = buffer.len().checked_sub(self.profile.tag_len() + 4)?;
         let (plain, tail) = buffer.split_at_mut_checked(length)?;
-        let (head, body) = plain.split_at_mut_checked(RTCP_HEADER)?;
-        let (tag_at, word_at) = self.trailer();
-        let word: [u8; 4] = tail.get(word_at..word_at + 4)?.try_into().ok()?;
-        let tag = tail.get(tag_at..tag_at + self.profile.tag())?;
+        let (head, body) = plain.split_at_mut_checked(RTCP_HEADER_BYTES)?;
+        let (tag_offset, word_offset) = self.trailer_offsets();
+        let word: [u8; 4] = tail.get(word_offset..word_offset + 4)?.try_into().ok()?;
+        let tag = tail.get(tag_offset..tag_offset + self.profile.tag_len())?;
         let index = u32::from_be_bytes(word);
-        if index & ENCRYPTED == 0 {
+        if index & ENCRYPTED_FLAG == 0 {
             return None; // WebRTC never negotiates SRTCP without encryption
         }
-        let index = index & !ENCRYPTED;
-        self.rtcp.open(ssrc, u64::from(index), &[head, &word], body, tag)?;
+        let index = index & !ENCRYPTED_FLAG;
+        self.rtcp.decrypt(ssrc, u64::from(index), &[head, &word], body, tag)?;
         Some((length, index))
     }
 
-    /// Where the tag and the index lie behind an RTCP packet: RFC 7714 §9.3 and RFC 3711 §3.4 differ.
-    fn trailer(&self) -> (usize, usize) {
+    /// Offsets of tag and index behind an RTCP packet, which differ between RFC 7714 §9.3 and RFC 3711 §3.4.
+    fn trailer_offsets(&self) -> (usize, usize) {
         match self.profile {
-            SrtpProfile::AeadAes128Gcm => (0, self.profile.tag()),
+            SrtpProfile::AeadAes128Gcm => (0, self.profile.tag_len()),
             SrtpProfile::Aes128CmSha1_80 => (4, 0),
         }
     }
 }
 
-/// The rollover counter, which HMAC covers though it is not sent.
+/// The rollover counter, which the HMAC covers though it is not transmitted.
 fn rollover(index: u64) -> [u8; 4] {
     ((index >> 16) as u32).to_be_bytes()
 }

@@ -1,68 +1,70 @@
-//! Which packet index a sequence number stands for, and whether it came before (RFC 3711 §3.3).
+//! Packet index estimation and replay protection (RFC 3711 §3.3).
 
-/// How far behind the newest packet an older one may come.
+/// Size of the replay window: how far behind the highest index a packet may be.
 const REPLAY_WINDOW_BITS: u64 = 1024;
 const WORDS: usize = REPLAY_WINDOW_BITS as usize / 64;
 
-/// The replay list of one stream. An index is checked before a packet is opened and accepted only
-/// after it proved authentic.
+/// The replay list of one stream. An index is checked before a packet is decrypted, and inserted only after
+/// it was authenticated.
 #[derive(Clone, Default)]
 pub(crate) struct ReplayWindow {
-    top: Option<u64>,
+    highest: Option<u64>,
     /// Bit `index % REPLAY_WINDOW_BITS`.
-    seen: [u64; WORDS],
+    received: [u64; WORDS],
 }
 
 impl ReplayWindow {
-    /// The index nearest to the newest one that ends in these 16 bits.
+    /// The index closest to the highest one whose low 16 bits are `sequence`.
     pub(crate) fn extend(&self, sequence: u16) -> u64 {
-        let Some(top) = self.top else { return u64::from(sequence) };
-        extend(top, sequence)
+        let Some(highest) = self.highest else { return u64::from(sequence) };
+        extend_sequence(highest, sequence)
     }
 
-    /// Whether a packet of this index would be new, and not too old to tell.
+    /// Whether a packet with this index is new and not older than the window.
     pub(crate) fn is_new(&self, index: u64) -> bool {
-        match self.top {
-            Some(top) if index <= top => top - index < REPLAY_WINDOW_BITS && !self.holds(index),
+        match self.highest {
+            Some(highest) if index <= highest => {
+                highest - index < REPLAY_WINDOW_BITS && !self.contains(index)
+            }
             _ => true,
         }
     }
 
-    /// Remembers an authentic packet.
-    pub(crate) fn accept(&mut self, index: u64) {
-        match self.top {
-            None => self.top = Some(index),
-            Some(top) if index > top => {
-                if index - top >= REPLAY_WINDOW_BITS {
-                    self.seen = [0; WORDS];
+    /// Records an authenticated packet.
+    pub(crate) fn insert(&mut self, index: u64) {
+        match self.highest {
+            None => self.highest = Some(index),
+            Some(highest) if index > highest => {
+                if index - highest >= REPLAY_WINDOW_BITS {
+                    self.received = [0; WORDS];
                 } else {
-                    (top + 1..index).for_each(|missed| self.mark(missed, false));
+                    (highest + 1..index).for_each(|skipped| self.set(skipped, false));
                 }
-                self.top = Some(index);
+                self.highest = Some(index);
             }
             Some(_) => {}
         }
-        self.mark(index, true);
+        self.set(index, true);
     }
 
-    fn holds(&self, index: u64) -> bool {
+    fn contains(&self, index: u64) -> bool {
         let bit = (index % REPLAY_WINDOW_BITS) as usize;
-        self.seen[bit / 64] >> (bit % 64) & 1 == 1
+        self.received[bit / 64] >> (bit % 64) & 1 == 1
     }
 
-    fn mark(&mut self, index: u64, seen: bool) {
+    fn set(&mut self, index: u64, is_received: bool) {
         let bit = (index % REPLAY_WINDOW_BITS) as usize;
         let mask = 1 << (bit % 64);
-        if seen {
-            self.seen[bit / 64] |= mask;
+        if is_received {
+            self.received[bit / 64] |= mask;
         } else {
-            self.seen[bit / 64] &= !mask;
+            self.received[bit / 64] &= !mask;
         }
     }
 }
 
-/// The index nearest to `near` whose low 16 bits are `sequence`; never negative.
-pub(crate) fn extend(near: u64, sequence: u16) -> u64 {
+/// The index closest to `near` whose low 16 bits are `sequence`; never negative.
+pub(crate) fn extend_sequence(near: u64, sequence: u16) -> u64 {
     let ahead = sequence.wrapping_sub(near as u16);
     let behind = u64::from((near as u16).wrapping_sub(sequence));
     if ahead < 0x8000 || behind > near { near + u64::from(ahead) } else { near - behind }
@@ -80,7 +82,7 @@ mod tests {
         for sequence in [65_534u16, 65_535, 0, 1] {
             let index = window.extend(sequence);
             assert!(window.is_new(index));
-            window.accept(index);
+            window.insert(index);
             assert!(!window.is_new(index));
         }
 
@@ -91,8 +93,8 @@ mod tests {
 
     #[test]
     fn packet_index_never_precedes_zero() {
-        assert_eq!(extend(1, 65_535), 65_535);
-        assert_eq!(extend(65_536 + 1, 65_535), 65_535);
+        assert_eq!(extend_sequence(1, 65_535), 65_535);
+        assert_eq!(extend_sequence(65_536 + 1, 65_535), 65_535);
     }
 
     proptest! {
@@ -101,14 +103,14 @@ mod tests {
             let mut window = ReplayWindow::default();
             let (mut seen, mut top) = (HashSet::new(), 0);
             for index in indices {
-                let fresh = !seen.contains(&index);
+                let is_fresh = !seen.contains(&index);
                 if window.is_new(index) {
-                    prop_assert!(fresh);
-                    window.accept(index);
+                    prop_assert!(is_fresh);
+                    window.insert(index);
                     seen.insert(index);
                     top = top.max(index);
                 } else {
-                    prop_assert!(!fresh || top - index >= REPLAY_WINDOW_BITS);
+                    prop_assert!(!is_fresh || top - index >= REPLAY_WINDOW_BITS);
                 }
             }
         }
@@ -116,7 +118,7 @@ mod tests {
         #[test]
         fn packet_index_is_recovered_from_low_16_bits(near in 0u64..1 << 40, offset in -32_000i64..32_000) {
             let index = near.saturating_add_signed(offset);
-            prop_assert_eq!(extend(near, index as u16), index);
+            prop_assert_eq!(extend_sequence(near, index as u16), index);
         }
     }
 }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use super::TestPeerError;
 use crate::dtls::fingerprint;
-use crate::srtp::{MASTER_KEY_LEN, SrtpContext, SrtpProfile};
+use crate::srtp::{MASTER_KEY_BYTES, SrtpContext, SrtpProfile};
 
 /// The one server of an association, whatever its real address.
 const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
@@ -84,7 +84,7 @@ pub(super) fn confirm(
     ice: &crate::ice::IceCredentials,
     from: SocketAddr,
 ) -> Option<Vec<u8>> {
-    crate::ice::confirm(datagram, ice, from, own().ok()?.provider.crypto())
+    crate::ice::success_response(datagram, ice, from, own().ok()?.provider.crypto())
 }
 
 /// One association, from its `ClientHello` on.
@@ -145,13 +145,13 @@ impl ClientDtls {
             Wire::Srtp_Aead_Aes_128_Gcm => SrtpProfile::AeadAes128Gcm,
             _ => SrtpProfile::Aes128CmSha1_80,
         };
-        let salt = profile.salt();
-        let length = 2 * (MASTER_KEY_LEN + salt);
+        let salt = profile.salt_len();
+        let length = 2 * (MASTER_KEY_BYTES + salt);
         let material = state.export_keying_material("EXTRACTOR-dtls_srtp", &[], length).ok()?;
         let bytes: &[u8] = material.as_ref();
-        let (keys, salts) = bytes.split_at_checked(2 * MASTER_KEY_LEN)?;
+        let (keys, salts) = bytes.split_at_checked(2 * MASTER_KEY_BYTES)?;
         let ((client, server), (own_salt, its_salt)) =
-            (keys.split_at_checked(MASTER_KEY_LEN)?, salts.split_at_checked(salt)?);
+            (keys.split_at_checked(MASTER_KEY_BYTES)?, salts.split_at_checked(salt)?);
         let crypto = own().ok()?.provider.crypto();
         let outgoing = SrtpContext::new(profile, client, own_salt, crypto).ok()?;
         let incoming = SrtpContext::new(profile, server, its_salt, crypto).ok()?;

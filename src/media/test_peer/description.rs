@@ -193,7 +193,7 @@ pub(crate) fn accepting(offer: &str, ice: &IceCredentials, fingerprint: &str) ->
             "a=sendonly" | "a=sendrecv" => text.push_str("a=recvonly"),
             _ if theirs.iter().any(|key| line.starts_with(key)) => continue,
             _ if line.starts_with("a=setup:") => {
-                let IceCredentials { fragment, password } = ice;
+                let IceCredentials { ufrag: fragment, password } = ice;
                 let _ = write!(
                     text,
                     "a=ice-ufrag:{fragment}\r\na=ice-pwd:{password}\r\n\

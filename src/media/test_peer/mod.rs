@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use crate::ice::IceCredentials;
 use crate::rtcp::CompoundWriter;
-use crate::srtp::{OVERHEAD, SrtpContext};
+use crate::srtp::{MAX_OVERHEAD_BYTES, SrtpContext};
 use description::RemoteDescription;
 use receiving::ReceiveStreams;
 use sending::{PacketWriter, SendStreams};
@@ -87,7 +87,7 @@ impl TestPeer {
         Ok(Self {
             session: u64::from(ssrc),
             ice: IceCredentials {
-                fragment: format!("load{ssrc:08x}"),
+                ufrag: format!("load{ssrc:08x}"),
                 password: "no+secret+of+a+load+generator".to_owned(),
             },
             answers: Vec::new(),
@@ -110,7 +110,7 @@ impl TestPeer {
     /// [`TestPeerError::Crypto`].
     pub fn offer(&mut self, lines: &[OfferSection]) -> Result<String, TestPeerError> {
         self.sending.open(lines);
-        let ice = (self.ice.fragment.clone(), self.ice.password.clone());
+        let ice = (self.ice.ufrag.clone(), self.ice.password.clone());
         Ok(text(self.session, &ice, own_fingerprint()?, lines))
     }
 
@@ -154,7 +154,7 @@ impl TestPeer {
     /// When [`timeout`](Self::timeout) is due.
     pub fn next_timeout(&self) -> Instant {
         let due = self.check.min(self.report);
-        self.receiving.arrivals.next().into_iter().fold(due, Instant::min)
+        self.receiving.arrivals.next_due().into_iter().fold(due, Instant::min)
     }
 
     /// Does what is due. To be called also after datagrams came.
@@ -162,7 +162,7 @@ impl TestPeer {
         let Some(remote) = &self.remote else { return };
         self.answers.drain(..).for_each(|answer| send(&answer));
         if now >= self.check {
-            let username = format!("{}:{}", remote.fragment, self.ice.fragment);
+            let username = format!("{}:{}", remote.fragment, self.ice.ufrag);
             if let Ok(check) = check(&username, &remote.password, true) {
                 send(&check);
             }
@@ -181,8 +181,8 @@ impl TestPeer {
         }
         self.receiving.request(&mut self.compound);
         seal(keys, &self.compound, &mut self.buffer, &mut send);
-        if self.receiving.arrivals.next().is_some_and(|due| due <= now) {
-            self.receiving.arrivals.write(1, 1, self.compound.begin());
+        if self.receiving.arrivals.next_due().is_some_and(|due| due <= now) {
+            self.receiving.arrivals.write(1, 1, self.compound.start_external());
             seal(keys, &self.compound, &mut self.buffer, &mut send);
         }
         self.sending.repair(&mut PacketWriter { keys, buffer: &mut self.buffer }, &mut send);
@@ -211,7 +211,7 @@ impl TestPeer {
             }
             [_, 192..=223, ..] => {
                 let (incoming, _) = self.keys.as_mut()?;
-                let (length, _) = incoming.open_rtcp(datagram)?;
+                let (length, _) = incoming.decrypt_rtcp(datagram)?;
                 self.sending.told(datagram.get(..length)?);
             }
             [_, _, ..] => {
@@ -253,10 +253,10 @@ fn seal(
     if bytes.is_empty() {
         return;
     }
-    buffer.resize(buffer.len().max(bytes.len() + OVERHEAD), 0);
+    buffer.resize(buffer.len().max(bytes.len() + MAX_OVERHEAD_BYTES), 0);
     let Some(place) = buffer.get_mut(..bytes.len()) else { return };
     place.copy_from_slice(bytes);
-    let Some(length) = keys.seal_rtcp(buffer, bytes.len()) else { return };
+    let Some(length) = keys.encrypt_rtcp(buffer, bytes.len()) else { return };
     buffer.get(..length).into_iter().for_each(send);
 }
 

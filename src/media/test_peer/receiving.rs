@@ -86,12 +86,12 @@ impl ReceiveStreams {
         if !stream.window.is_new(index) {
             return None;
         }
-        let length = keys.open_rtp(datagram, header, index)?;
-        stream.window.accept(index);
+        let length = keys.decrypt_rtp(datagram, header, index)?;
+        stream.window.insert(index);
         let packet = RtpPacket::parse(datagram.get(..length)?).ok()?;
         let transport = packet.extensions().find(|(id, _)| Some(*id) == self.transport);
         if let Some((_, &[high, low])) = transport {
-            self.arrivals.received(now, u16::from_be_bytes([high, low]));
+            self.arrivals.on_packet(now, u16::from_be_bytes([high, low]));
         }
         if self.repairs.contains_key(&ssrc) {
             // Probes repeat what came, or are padding.
@@ -101,7 +101,7 @@ impl ReceiveStreams {
             if index < origin.first || !origin.window.is_new(index) {
                 return None;
             }
-            origin.window.accept(index);
+            origin.window.insert(index);
             self.tally.repaired += 1;
             let stamp = stamp(packet.payload().get(2..)?)?;
             return Some(ReceivedPacket { stamp, again: true });
@@ -138,14 +138,14 @@ impl ReceiveStreams {
                 ReportBlock {
                     ssrc: *ssrc,
                     fraction_lost: fraction.min(255) as u8,
-                    lost: expected.saturating_sub(stream.received) as i32,
-                    highest: stream.highest as u32,
+                    cumulative_lost: expected.saturating_sub(stream.received) as i32,
+                    highest_sequence: stream.highest as u32,
                     ..ReportBlock::default()
                 }
             })
             .collect();
         if !blocks.is_empty() {
-            compound.receiver(1, &blocks);
+            compound.receiver_report(1, &blocks);
         }
     }
 

@@ -6,7 +6,7 @@ use super::OfferSection;
 use crate::MediaKind;
 use crate::rtcp;
 use crate::rtp::HeaderExtensionWriter;
-use crate::srtp::{OVERHEAD, SrtpContext};
+use crate::srtp::{MAX_OVERHEAD_BYTES, SrtpContext};
 
 /// Bytes of payload of a packet of a picture, and of 20 ms of sound.
 const PICTURE: usize = 1180;
@@ -94,13 +94,14 @@ impl SendStreams {
 
     /// The server says something about these streams.
     pub(super) fn told(&mut self, compound: &[u8]) {
-        for part in rtcp::parts(compound) {
-            let about = |it: &SendStream| Some(it.ssrc) == part.media();
-            match (part.kind, part.count) {
-                (rtcp::PAYLOAD, rtcp::PICTURE_LOSS | rtcp::FULL_INTRA) => self.key_wanted = true,
-                (rtcp::TRANSPORT, rtcp::NACK) => {
+        for part in rtcp::packets(compound) {
+            let about = |it: &SendStream| Some(it.ssrc) == part.media_ssrc();
+            match (part.packet_type, part.count) {
+                (rtcp::PAYLOAD_FEEDBACK, rtcp::PLI | rtcp::FIR) => self.key_wanted = true,
+                (rtcp::TRANSPORT_FEEDBACK, rtcp::NACK) => {
                     let Some(at) = self.streams.iter().position(about) else { continue };
-                    self.wanted.extend(part.missing().take(KEPT).map(|sequence| (at, sequence)));
+                    self.wanted
+                        .extend(part.nack_sequences().take(KEPT).map(|sequence| (at, sequence)));
                 }
                 _ => {}
             }
@@ -211,7 +212,7 @@ impl SendStreams {
         buffer.get_mut(begin..body)?.copy_from_slice(before);
         buffer.get_mut(body..body + HEAD)?.copy_from_slice(head);
         buffer.get_mut(body + HEAD..end)?.fill(0x5a); // it was encrypted in place last time
-        let space = buffer.get_mut(..end + OVERHEAD)?;
-        keys.seal_rtp(space, begin, end, header.index)
+        let space = buffer.get_mut(..end + MAX_OVERHEAD_BYTES)?;
+        keys.encrypt_rtp(space, begin, end, header.index)
     }
 }

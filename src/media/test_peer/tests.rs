@@ -1,7 +1,7 @@
 //! Load clients around a room, in virtual time.
 
 use super::*;
-use crate::sim::{Trial, identity};
+use crate::sim::{Simulation, certificate};
 use crate::virtual_time::{ms, start};
 use crate::{
     LocalCandidate, MediaKind, NetworkPath, ParticipantId, PublishOffer, RoomConfig, SfuRoom,
@@ -22,7 +22,7 @@ impl World {
         let now = start();
         let address = "192.0.2.1:3478".parse().unwrap();
         let candidates = vec![LocalCandidate { transport: TransportProtocol::Udp, address }];
-        let room = SfuRoom::new(now, 7, identity(), candidates, RoomConfig::default());
+        let room = SfuRoom::new(now, 7, certificate(), candidates, RoomConfig::default());
         Self { now, room, clients: Vec::new(), stamps: Vec::new(), loses: None }
     }
 
@@ -124,7 +124,7 @@ fn lost_packet_is_requested_and_retransmitted() {
 
 #[test]
 fn client_answers_server_offer() {
-    let mut trial = Trial::new(RoomConfig::default());
+    let mut trial = Simulation::new(RoomConfig::default());
     let at = trial.join();
     let offer = trial.offer(at, &[crate::sim::camera()]);
     let offer = offer.replace("a=recvonly", "a=sendonly");
@@ -150,7 +150,7 @@ fn ice_check_with_wrong_password_gets_no_response() {
     let client = &mut world.clients[0];
     let mut answers = Vec::new();
     for password in ["wrong", "no+secret+of+a+load+generator"] {
-        let name = format!("{}:server", client.ice.fragment);
+        let name = format!("{}:server", client.ice.ufrag);
         let mut check = check(&name, password, false).unwrap();
         client.receive(world.now, &mut check);
         client.timeout(world.now, |it| answers.extend((it[..2] == [1, 1]).then_some(password)));

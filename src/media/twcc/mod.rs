@@ -1,5 +1,5 @@
-//! Transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01): what came when, told
-//! to a publisher, and heard from a subscriber.
+//! Transport-wide congestion control feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01): written
+//! about packets of a publisher, and read about packets to a subscriber.
 
 mod receiver;
 mod sender;
@@ -9,25 +9,26 @@ pub(crate) use sender::{PacketResult, TwccSender};
 
 use std::time::Duration;
 
-/// Payload type and format of the feedback in RTCP.
+/// RTCP packet type of the feedback (transport layer feedback).
 pub(crate) const PACKET_TYPE: u8 = 205;
-/// The format field of such a packet.
-pub(crate) const FORMAT: u8 = 15;
+/// Feedback message type of the feedback.
+pub(crate) const FEEDBACK_FORMAT: u8 = 15;
 
-/// The unit of arrival times.
-const TICK: Duration = Duration::from_micros(250);
-/// Ticks in the unit of the reference time, 64 ms.
-const REFERENCE: i64 = 256;
+/// Unit of receive deltas.
+const DELTA_UNIT: Duration = Duration::from_micros(250);
+/// Receive delta units in the unit of the reference time, 64 ms.
+const REFERENCE_TIME_TICKS: i64 = 256;
 
+/// Packet status symbols (§3.1.1).
 const NOT_RECEIVED: u8 = 0;
 const SMALL_DELTA: u8 = 1;
 const LARGE_DELTA: u8 = 2;
 
-/// The most packets that one run-length chunk tells of.
+/// Maximum number of packets of one run-length chunk.
 const MAX_RUN_LENGTH: usize = 0x1fff;
 
-/// The full number nearest to `near` that ends in these 16 bits.
-fn unwrap(sequence: u16, near: u64) -> Option<u64> {
+/// The extended sequence number closest to `near` with these low 16 bits.
+fn unwrap_sequence(sequence: u16, near: u64) -> Option<u64> {
     let step = sequence.wrapping_sub(near as u16) as i16;
     near.checked_add_signed(i64::from(step))
 }

@@ -1,189 +1,208 @@
-//! Remembers when packets went to a subscriber, and reads its feedback about them.
+//! Numbers and records the packets sent to a subscriber, and reads its feedback about them.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{LARGE_DELTA, NOT_RECEIVED, REFERENCE, SMALL_DELTA, TICK, unwrap};
+use super::{
+    DELTA_UNIT, LARGE_DELTA, NOT_RECEIVED, REFERENCE_TIME_TICKS, SMALL_DELTA, unwrap_sequence,
+};
 
-/// Packets are remembered for so long, but no more than so many.
+/// How long sent packets are stored.
 const SENT_PACKET_TTL: Duration = Duration::from_secs(3);
+/// Maximum number of sent packets stored.
 const MAX_SENT_PACKETS: usize = 8192;
 
-/// The fate of one packet.
+/// What feedback says about one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PacketResult {
-    /// Counts the packets of this transport, without wrapping.
+    /// Extended transport-wide sequence number.
     pub(crate) index: u64,
     /// When it was sent.
-    pub(crate) sent: Instant,
-    /// Its size.
+    pub(crate) sent_at: Instant,
+    /// Size in bytes.
     pub(crate) bytes: usize,
-    /// When it came, by the receiver's clock, since some moment; `None` if it did not.
-    pub(crate) arrived: Option<Duration>,
+    /// Arrival time by the receiver's clock, relative to an arbitrary origin; `None` if it was lost.
+    pub(crate) arrived_at: Option<Duration>,
 }
 
+/// What is known about a sent packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PacketFate {
     Unknown,
-    Missing,
+    Lost,
     Arrived,
 }
 
+/// A packet that was sent.
 #[derive(Clone, Copy, Debug)]
 struct SentPacket {
-    at: Instant,
+    sent_at: Instant,
     bytes: u16,
     fate: PacketFate,
 }
 
-/// The packets that were sent lately on one transport.
+/// The packets recently sent on one transport.
 #[derive(Debug)]
 pub(crate) struct TwccSender {
-    /// The number of the first packet that is remembered.
-    first: u64,
-    sent: VecDeque<SentPacket>,
+    /// Extended sequence number of the first stored packet.
+    first_index: u64,
+    packets: VecDeque<SentPacket>,
     /// The last reference time, unwrapped, in units of 64 ms.
-    reference: Option<i64>,
+    last_reference: Option<i64>,
 }
 
 impl Default for TwccSender {
     fn default() -> Self {
-        // Not zero, so that numbers before the first one can be told from those behind it.
-        Self { first: 1 << 16, sent: VecDeque::new(), reference: None }
+        // Not zero, so that sequence numbers before the first one can be distinguished from later ones.
+        Self { first_index: 1 << 16, packets: VecDeque::new(), last_reference: None }
     }
 }
 
 impl TwccSender {
-    /// A packet goes out; gives the transport-wide sequence number to put into it.
-    pub(crate) fn sent(&mut self, now: Instant, bytes: usize) -> u16 {
-        let old = |sent: &SentPacket| now.saturating_duration_since(sent.at) > SENT_PACKET_TTL;
-        while self.sent.len() >= MAX_SENT_PACKETS || self.sent.front().is_some_and(old) {
-            self.sent.pop_front();
-            self.first += 1;
+    /// Records a packet to send; returns its transport-wide sequence number.
+    pub(crate) fn on_sent(&mut self, now: Instant, bytes: usize) -> u16 {
+        let is_expired =
+            |sent: &SentPacket| now.saturating_duration_since(sent.sent_at) > SENT_PACKET_TTL;
+        while self.packets.len() >= MAX_SENT_PACKETS || self.packets.front().is_some_and(is_expired)
+        {
+            self.packets.pop_front();
+            self.first_index += 1;
         }
         let sequence = self.next_index() as u16;
         let bytes = u16::try_from(bytes).unwrap_or(u16::MAX);
-        self.sent.push_back(SentPacket { at: now, bytes, fate: PacketFate::Unknown });
+        self.packets.push_back(SentPacket { sent_at: now, bytes, fate: PacketFate::Unknown });
         sequence
     }
 
-    /// How many packets were sent.
+    /// The extended sequence number of the next packet.
     pub(crate) fn next_index(&self) -> u64 {
-        self.first + self.sent.len() as u64
+        self.first_index + self.packets.len() as u64
     }
 
-    /// Reads a feedback packet: what stands behind its header and its two SSRCs. Appends what is
-    /// new about packets that are remembered, in the order of sending. What cannot be read ends the
-    /// packet; what was told before is not told again, except that a missing packet may arrive.
-    pub(crate) fn feedback(&mut self, body: &[u8], into: &mut Vec<PacketResult>) {
+    /// Parses feedback, starting behind its header and two SSRCs. Appends what is new about stored packets, in
+    /// sending order. Invalid data ends the parsing. What was reported before is not reported again, except
+    /// that a lost packet may still arrive.
+    pub(crate) fn on_feedback(&mut self, body: &[u8], results: &mut Vec<PacketResult>) {
         let Some((header, rest)) = body.split_first_chunk::<8>() else { return };
         let [base_high, base_low, count_high, count_low, time @ .., _] = *header;
         let count = usize::from(u16::from_be_bytes([count_high, count_low]));
-        let Some(base) = unwrap(u16::from_be_bytes([base_high, base_low]), self.next_index())
+        let Some(base) =
+            unwrap_sequence(u16::from_be_bytes([base_high, base_low]), self.next_index())
         else {
             return;
         };
-        let Some(chunks) = chunks_of(rest, count) else { return };
+        let Some(chunks) = status_chunks(rest, count) else { return };
         let mut deltas = rest.get(chunks.len()..).unwrap_or_default();
-        let mut ticks = self.unwrap_reference(time) * REFERENCE;
-        let symbols = chunks.as_chunks::<2>().0.iter().flat_map(|chunk| StatusSymbols::of(*chunk));
+        let mut ticks = self.unwrap_reference(time) * REFERENCE_TIME_TICKS;
+        let symbols = chunks.as_chunks::<2>().0.iter().flat_map(|chunk| StatusSymbols::new(*chunk));
         for (position, symbol) in symbols.take(count).enumerate() {
-            let arrived = match symbol {
+            let arrival = match symbol {
                 NOT_RECEIVED => None,
                 SMALL_DELTA => {
-                    let Some((&delta, behind)) = deltas.split_first() else { return };
-                    deltas = behind;
+                    let Some((&delta, tail)) = deltas.split_first() else { return };
+                    deltas = tail;
                     ticks += i64::from(delta);
                     Some(ticks)
                 }
                 LARGE_DELTA => {
-                    let Some((&delta, behind)) = deltas.split_first_chunk() else { return };
-                    deltas = behind;
+                    let Some((&delta, tail)) = deltas.split_first_chunk() else { return };
+                    deltas = tail;
                     ticks += i64::from(i16::from_be_bytes(delta));
                     Some(ticks)
                 }
                 _ => return,
             };
-            into.extend(self.settle(base + position as u64, arrived));
+            results.extend(self.report(base + position as u64, arrival));
         }
-        self.forget_arrived();
+        self.discard_arrived();
     }
 
-    /// Of a packet that came there is nothing more to be told. What is under way is much less than
-    /// what [`SENT_PACKET_TTL`] holds, and every subscriber has one of these.
-    fn forget_arrived(&mut self) {
-        while self.sent.front().is_some_and(|sent| sent.fate == PacketFate::Arrived) {
-            self.sent.pop_front();
-            self.first += 1;
+    /// Discards packets that have arrived, since nothing more will be reported about them. Packets in flight are
+    /// far fewer than those of [`SENT_PACKET_TTL`], and every subscriber has such a queue.
+    fn discard_arrived(&mut self) {
+        while self.packets.front().is_some_and(|packet| packet.fate == PacketFate::Arrived) {
+            self.packets.pop_front();
+            self.first_index += 1;
         }
     }
 
-    fn settle(&mut self, index: u64, ticks: Option<i64>) -> Option<PacketResult> {
-        let position = usize::try_from(index.checked_sub(self.first)?).ok()?;
-        let sent = self.sent.get_mut(position)?;
-        let fate = if ticks.is_some() { PacketFate::Arrived } else { PacketFate::Missing };
-        let news = match sent.fate {
+    /// Updates the state of a packet; returns a result if it is new.
+    fn report(&mut self, index: u64, ticks: Option<i64>) -> Option<PacketResult> {
+        let position = usize::try_from(index.checked_sub(self.first_index)?).ok()?;
+        let packet = self.packets.get_mut(position)?;
+        let fate = if ticks.is_some() { PacketFate::Arrived } else { PacketFate::Lost };
+        let is_new = match packet.fate {
             PacketFate::Unknown => true,
-            PacketFate::Missing => fate == PacketFate::Arrived,
+            PacketFate::Lost => fate == PacketFate::Arrived,
             PacketFate::Arrived => false,
         };
-        if !news {
+        if !is_new {
             return None;
         }
-        sent.fate = fate;
+        packet.fate = fate;
         let arrived = ticks.map(|ticks| {
-            let micros = ticks.max(0).unsigned_abs() * TICK.as_micros() as u64;
+            let micros = ticks.max(0).unsigned_abs() * DELTA_UNIT.as_micros() as u64;
             Duration::from_micros(micros)
         });
-        Some(PacketResult { index, sent: sent.at, bytes: usize::from(sent.bytes), arrived })
+        Some(PacketResult {
+            index,
+            sent_at: packet.sent_at,
+            bytes: usize::from(packet.bytes),
+            arrived_at: arrived,
+        })
     }
 
-    /// The reference time has 24 bits and goes round every twelve days. It begins far from zero, so
-    /// that a clock which is set back is still ahead of it.
+    /// The reference time has 24 bits and wraps every twelve days. The unwrapped value starts far from zero, so
+    /// that it stays positive when a clock is set back.
     fn unwrap_reference(&mut self, [high, middle, low]: [u8; 3]) -> i64 {
         let bits = i64::from(u32::from_be_bytes([0, high, middle, low]));
-        let round = 1 << 24;
-        let reference = match self.reference {
-            None => round + bits,
-            Some(last) => {
-                let step = (bits - last).rem_euclid(round);
-                last + if step >= round / 2 { step - round } else { step }
+        let cycle = 1 << 24;
+        let reference = match self.last_reference {
+            None => cycle + bits,
+            Some(previous) => {
+                let step = (bits - previous).rem_euclid(cycle);
+                previous + if step >= cycle / 2 { step - cycle } else { step }
             }
         };
-        self.reference = Some(reference);
+        self.last_reference = Some(reference);
         reference
     }
 }
 
-/// The chunks that tell of `count` packets: as many bytes of the beginning as it takes.
-fn chunks_of(bytes: &[u8], count: usize) -> Option<&[u8]> {
-    let (mut told, mut length) = (0, 0);
-    while told < count {
+/// The status chunks for `count` packets: the shortest sufficient prefix, whole chunks.
+fn status_chunks(bytes: &[u8], count: usize) -> Option<&[u8]> {
+    let (mut covered, mut length) = (0, 0);
+    while covered < count {
         let chunk = bytes.get(length..)?.first_chunk::<2>()?;
-        told += StatusSymbols::of(*chunk).left;
+        covered += StatusSymbols::new(*chunk).remaining;
         length += 2;
     }
     bytes.get(..length)
 }
 
-/// The statuses in one chunk, from the highest bits down.
+/// The status symbols of one chunk, highest bits first.
 struct StatusSymbols {
     bits: u16,
-    width: u32,
-    left: usize,
-    /// Set if the same symbol is told again and again.
-    run: Option<u8>,
+    symbol_bits: u32,
+    remaining: usize,
+    /// The symbol of a run-length chunk.
+    run_symbol: Option<u8>,
 }
 
 impl StatusSymbols {
-    fn of(chunk: [u8; 2]) -> Self {
+    fn new(chunk: [u8; 2]) -> Self {
         let bits = u16::from_be_bytes(chunk);
         match bits >> 14 {
-            0b10 => Self { bits: bits << 2, width: 1, left: 14, run: None },
-            0b11 => Self { bits: bits << 2, width: 2, left: 7, run: None },
+            0b10 => Self { bits: bits << 2, symbol_bits: 1, remaining: 14, run_symbol: None },
+            0b11 => Self { bits: bits << 2, symbol_bits: 2, remaining: 7, run_symbol: None },
             _ => {
                 let run = Some((bits >> 13 & 3) as u8);
-                Self { bits, width: 0, left: usize::from(bits & 0x1fff), run }
+                Self {
+                    bits,
+                    symbol_bits: 0,
+                    remaining: usize::from(bits & 0x1fff),
+                    run_symbol: run,
+                }
             }
         }
     }
@@ -193,12 +212,12 @@ impl Iterator for StatusSymbols {
     type Item = u8;
 
     fn next(&mut self) -> Option<u8> {
-        self.left = self.left.checked_sub(1)?;
-        if self.run.is_some() {
-            return self.run;
+        self.remaining = self.remaining.checked_sub(1)?;
+        if self.run_symbol.is_some() {
+            return self.run_symbol;
         }
-        let symbol = self.bits >> (16 - self.width);
-        self.bits <<= self.width;
+        let symbol = self.bits >> (16 - self.symbol_bits);
+        self.bits <<= self.symbol_bits;
         Some(symbol as u8)
     }
 }
@@ -211,25 +230,26 @@ mod tests {
 
     #[test]
     fn twcc_sender_tracks_only_packets_in_flight() {
-        let begin = start();
-        let (mut departures, mut arrivals) = (TwccSender::default(), TwccReceiver::new(begin));
+        let epoch = start();
+        let (mut sender, mut receiver) = (TwccSender::default(), TwccReceiver::new(epoch));
         let mut results = Vec::new();
         for n in 0..1_000 {
-            let at = begin + ms(n);
-            let sequence = departures.sent(at, 1000);
+            let at = epoch + ms(n);
+            let sequence = sender.on_sent(at, 1000);
             if n != 900 {
-                arrivals.received(at, sequence);
+                receiver.on_packet(at, sequence);
             }
-            if arrivals.next().is_some_and(|due| due <= at) {
+            if receiver.next_due().is_some_and(|due| due <= at) {
                 let mut packet = Vec::new();
-                arrivals.write(1, 2, &mut packet);
-                departures.feedback(&packet[12..], &mut results);
+                receiver.write(1, 2, &mut packet);
+                sender.on_feedback(&packet[12..], &mut results);
             }
-            assert!(n >= 900 || departures.sent.len() <= 51, "between two feedbacks");
+            assert!(n >= 900 || sender.packets.len() <= 51, "only packets since the last feedback");
         }
 
-        assert!(departures.sent.len() >= 100, "what is missing may come yet");
-        let untold = departures.sent.iter().filter(|sent| sent.fate == PacketFate::Unknown).count();
-        assert_eq!(results.len() + untold, 1_000);
+        assert!(sender.packets.len() >= 100, "a lost packet may still arrive");
+        let unreported =
+            sender.packets.iter().filter(|sent| sent.fate == PacketFate::Unknown).count();
+        assert_eq!(results.len() + unreported, 1_000);
     }
 }

@@ -49,7 +49,7 @@ impl CallRoom {
         for (number, who) in self.call.participants() {
             stage.with(|room, now| {
                 room.join(now, ParticipantId(number));
-                room.mute(now, ParticipantId(number), MediaKind::Audio, !who.audio);
+                room.set_muted(now, ParticipantId(number), MediaKind::Audio, !who.audio);
             });
         }
         self.stage = Some(stage);
@@ -73,7 +73,7 @@ impl CallRoom {
             wire::CallMedia::Video => MediaKind::Video,
         };
         if let Some(stage) = &self.stage {
-            stage.with(|room, now| room.mute(now, ParticipantId(number), kind, !on));
+            stage.with(|room, now| room.set_muted(now, ParticipantId(number), kind, !on));
         }
     }
 
@@ -107,10 +107,10 @@ impl CallRoom {
         }
         let answer = stage.with(|room, now| room.offer(now, ParticipantId(number), &offer));
         let sdp = answer.map_err(|error| match error {
-            OfferError::Unusable(why) => CallError::BadOffer(why.into()),
-            OfferError::NoSuchParticipant => CallError::NotInCall,
-            OfferError::NoSuchTrack(_) => CallError::NoSuchTrack,
-            OfferError::TooMuch => {
+            OfferError::InvalidDescription(why) => CallError::BadOffer(why.into()),
+            OfferError::ParticipantNotFound => CallError::NotInCall,
+            OfferError::TrackNotFound(_) => CallError::NoSuchTrack,
+            OfferError::LimitReached => {
                 CallError::BadOffer("it has more sections than one may have".into())
             }
         })?;
@@ -125,15 +125,15 @@ impl CallRoom {
         let number = self.call.who(session).ok_or(CallError::NotInCall)?;
         let track = self.track_number(&set.track_id).ok_or(CallError::NoSuchTrack)?;
         let limit = match set.max {
-            wire::RequestedLayer::High => LayerLimit::Most(SimulcastLayer::High),
-            wire::RequestedLayer::Medium => LayerLimit::Most(SimulcastLayer::Medium),
-            wire::RequestedLayer::Low => LayerLimit::Most(SimulcastLayer::Low),
+            wire::RequestedLayer::High => LayerLimit::UpTo(SimulcastLayer::High),
+            wire::RequestedLayer::Medium => LayerLimit::UpTo(SimulcastLayer::Medium),
+            wire::RequestedLayer::Low => LayerLimit::UpTo(SimulcastLayer::Low),
             wire::RequestedLayer::Off => LayerLimit::Off,
         };
         let stage = self.stage()?;
         let known = stage.with(|room, now| {
             let known = room.tracks().iter().any(|info| info.id == track);
-            room.limit(now, ParticipantId(number), track, limit);
+            room.set_layer_limit(now, ParticipantId(number), track, limit);
             known
         });
         if known { Ok(()) } else { Err(CallError::NoSuchTrack) }
@@ -186,7 +186,7 @@ impl CallRoom {
         let call_id = self.call.id();
         if self.keep.is_moving() {
             // The new room tells of itself; what is wanted of a connection that goes is no news.
-            if let RoomEvent::Gone(who, _) = event {
+            if let RoomEvent::Disconnected(who, _) = event {
                 self.farewell(who.0, ctx);
             }
             return;
@@ -195,11 +195,11 @@ impl CallRoom {
             RoomEvent::Connected(_) => {
                 counter!(CALL_CONNECTIONS, "outcome" => "connected").increment(1);
             }
-            RoomEvent::Gone(_, why) => {
+            RoomEvent::Disconnected(_, why) => {
                 let outcome = match why {
                     sfu::DisconnectReason::Closed => "closed",
-                    sfu::DisconnectReason::Silent => "silent",
-                    sfu::DisconnectReason::Handshake => "failed",
+                    sfu::DisconnectReason::ConsentExpired => "silent",
+                    sfu::DisconnectReason::HandshakeFailed => "failed",
                 };
                 counter!(CALL_CONNECTIONS, "outcome" => outcome).increment(1);
             }
@@ -224,7 +224,7 @@ impl CallRoom {
                 let news = wire::ActiveSpeaker { call_id, participant_ids: names };
                 self.tell_participants(None, &CallServerEvent::ActiveSpeaker(news));
             }
-            RoomEvent::Wanted(owner, id, layers) => {
+            RoomEvent::LayersRequested(owner, id, layers) => {
                 let layers = layers.into_iter().map(layer_word).collect();
                 let news = wire::TrackWanted { call_id, track_id: self.track_name(id), layers };
                 self.tell_one(owner.0, CallServerEvent::TrackWanted(news));
@@ -252,8 +252,8 @@ fn measure(quality: &sfu::ConnectionQuality) {
     if !quality.round_trip.is_zero() {
         histogram!(CALL_ROUND_TRIP_SECONDS).record(quality.round_trip.as_secs_f64());
     }
-    let up = (quality.up_loss, quality.up_jitter, quality.up_bitrate);
-    let down = (quality.down_loss, quality.down_jitter, quality.down_bitrate);
+    let up = (quality.up_loss, quality.up_jitter, quality.up_bps);
+    let down = (quality.down_loss, quality.down_jitter, quality.down_bps);
     for (direction, (loss, jitter, bitrate)) in [("up", up), ("down", down)] {
         if bitrate > 0 {
             histogram!(CALL_LOSS, "direction" => direction).record(f64::from(loss));
@@ -267,13 +267,13 @@ fn measure(quality: &sfu::ConnectionQuality) {
 fn quality_of(quality: &sfu::ConnectionQuality) -> wire::ParticipantQuality {
     wire::ParticipantQuality {
         rtt_ms: quality.round_trip.as_secs_f64() * 1e3,
-        up_bps: quality.up_bitrate,
-        down_bps: quality.down_bitrate,
+        up_bps: quality.up_bps,
+        down_bps: quality.down_bps,
         up_loss: f64::from(quality.up_loss),
         down_loss: f64::from(quality.down_loss),
         up_jitter_ms: quality.up_jitter.as_secs_f64() * 1e3,
         down_jitter_ms: quality.down_jitter.as_secs_f64() * 1e3,
-        estimate_bps: quality.estimate,
+        estimate_bps: quality.estimate_bps,
         freezes: quality.freezes.into(),
     }
 }

@@ -1,88 +1,90 @@
-//! Links that carry less than is there to be sent.
+//! Downlinks with less capacity than there is media to send.
 
 use super::*;
 
-/// Bits per second that reached a client during the last two seconds.
-fn rate(trial: &Trial, at: usize) -> u64 {
-    let since = trial.now - ms(2_000);
-    let recent = trial.clients[at].received.iter().filter(|it| it.at > since);
-    recent.map(|it| it.payload.len() as u64 * 8).sum::<u64>() / 2
+/// Bits per second that a client received during the last two seconds.
+fn received_bps(sim: &Simulation, client: usize) -> u64 {
+    let since = sim.now - ms(2_000);
+    let recent = sim.clients[client].received.iter().filter(|packet| packet.received_at > since);
+    recent.map(|packet| packet.payload.len() as u64 * 8).sum::<u64>() / 2
 }
 
-/// Films on three layers of 0.1, 0.5 and 1.6 Mbit/s.
-fn film(trial: &mut Trial, anna: usize, seconds: usize) {
-    (0..seconds * 25).for_each(|_| film_once(trial, anna));
+/// Sends three layers of 0.1, 0.5 and 1.6 Mbit/s.
+fn send_video(sim: &mut Simulation, anna: usize, seconds: usize) {
+    (0..seconds * 25).for_each(|_| send_frames(sim, anna));
 }
 
-fn film_once(trial: &mut Trial, anna: usize) {
+fn send_frames(sim: &mut Simulation, anna: usize) {
     for (rid, packets) in [("l", 1), ("m", 2), ("h", 7)] {
-        trial.clients[anna].send_large_picture("cam", rid, packets);
+        sim.clients[anna].send_large_frame("cam", rid, packets);
     }
-    trial.run(ms(40));
+    sim.run(ms(40));
 }
 
-fn last_layer(trial: &Trial, at: usize) -> Option<char> {
-    let recent = trial.now - ms(500);
-    let seen = trial.clients[at].received.iter().rev();
-    seen.take_while(|it| it.at > recent)
-        .find(|it| it.payload_type == 96)
-        .map(|it| char::from(it.payload[5]))
+fn last_layer(sim: &Simulation, client: usize) -> Option<char> {
+    let recent = sim.now - ms(500);
+    let packets = sim.clients[client].received.iter().rev();
+    packets
+        .take_while(|packet| packet.received_at > recent)
+        .find(|packet| packet.payload_type == 96)
+        .map(|packet| char::from(packet.payload[5]))
 }
 
 #[test]
 fn simulcast_layer_follows_downlink_bandwidth() {
-    let mut trial = Trial::new(RoomConfig::default());
-    let anna = trial.connect(&[camera().simulcast()]);
-    let track = trial.track(anna, TrackSource::Camera);
-    let boris = trial.connect(&[screen("0", track)]);
-    film(&mut trial, anna, 5);
-    assert_eq!(last_layer(&trial, boris), Some('h'));
-    trial.step = 1;
-    trial.links.insert(boris, Link::new(900_000));
-    film(&mut trial, anna, 10);
-    assert_eq!(last_layer(&trial, boris), Some('m'), "{}", rate(&trial, boris));
-    trial.links.insert(boris, Link::new(20_000_000));
-    film(&mut trial, anna, 20);
+    let mut sim = Simulation::new(RoomConfig::default());
+    let anna = sim.connect(&[camera().simulcast()]);
+    let track = sim.track_of(anna, TrackSource::Camera);
+    let boris = sim.connect(&[receive_video("0", track)]);
+    send_video(&mut sim, anna, 5);
+    assert_eq!(last_layer(&sim, boris), Some('h'));
+    sim.step_ms = 1;
+    sim.links.insert(boris, Link::new(900_000));
+    send_video(&mut sim, anna, 10);
+    assert_eq!(last_layer(&sim, boris), Some('m'), "{}", received_bps(&sim, boris));
+    sim.links.insert(boris, Link::new(20_000_000));
+    send_video(&mut sim, anna, 20);
 
-    assert_eq!(last_layer(&trial, boris), Some('h'), "{}", rate(&trial, boris));
+    assert_eq!(last_layer(&sim, boris), Some('h'), "{}", received_bps(&sim, boris));
 }
 
 #[test]
 fn retransmissions_are_limited_on_congested_link() {
-    let mut trial = Trial::new(RoomConfig::default());
-    let anna = trial.connect(&[camera().simulcast()]);
-    let track = trial.track(anna, TrackSource::Camera);
-    let boris = trial.connect(&[screen("0", track)]);
-    film(&mut trial, anna, 5);
-    trial.step = 1;
-    trial.links.insert(boris, Link::new(300_000));
-    film(&mut trial, anna, 5);
-    let before = trial.room.counters().rtx_out;
+    let mut sim = Simulation::new(RoomConfig::default());
+    let anna = sim.connect(&[camera().simulcast()]);
+    let track = sim.track_of(anna, TrackSource::Camera);
+    let boris = sim.connect(&[receive_video("0", track)]);
+    send_video(&mut sim, anna, 5);
+    sim.step_ms = 1;
+    sim.links.insert(boris, Link::new(300_000));
+    send_video(&mut sim, anna, 5);
+    let before = sim.room.counters().rtx_out;
     for _ in 0..50 {
-        let newest = trial.clients[boris].received.iter().rev().find(|it| it.payload_type == 96);
-        let (ssrc, newest) = newest.map(|it| (it.ssrc, it.index as u16)).unwrap();
-        let all: Vec<u16> = (1..60).map(|back| newest.wrapping_sub(back)).collect();
-        trial.clients[boris].tell(|compound| compound.nack(5, ssrc, &all));
-        film_once(&mut trial, anna);
+        let newest =
+            sim.clients[boris].received.iter().rev().find(|packet| packet.payload_type == 96);
+        let (ssrc, newest) = newest.map(|packet| (packet.ssrc, packet.index as u16)).unwrap();
+        let all: Vec<u16> = (1..60).map(|offset| newest.wrapping_sub(offset)).collect();
+        sim.clients[boris].send_rtcp(|compound| compound.nack(5, ssrc, &all));
+        send_frames(&mut sim, anna);
     }
-    let again = trial.room.counters().rtx_out - before;
+    let retransmissions = sim.room.counters().rtx_out - before;
 
-    // In two and a quarter seconds half of what the link is thought to carry, in packets of 1,000 bytes.
-    assert!((10..50).contains(&again), "{again}");
+    // In two and a quarter seconds, half of the estimated capacity, in packets of 1,000 bytes.
+    assert!((10..50).contains(&retransmissions), "{retransmissions}");
 }
 
 #[test]
 fn remb_limits_client_without_twcc() {
-    let mut trial = Trial::new(RoomConfig::default());
-    let anna = trial.connect(&[camera().simulcast()]);
-    let track = trial.track(anna, TrackSource::Camera);
-    let boris = trial.connect(&[screen("0", track)]);
-    trial.clients[boris].feeds = false;
-    film(&mut trial, anna, 3);
+    let mut sim = Simulation::new(RoomConfig::default());
+    let anna = sim.connect(&[camera().simulcast()]);
+    let track = sim.track_of(anna, TrackSource::Camera);
+    let boris = sim.connect(&[receive_video("0", track)]);
+    sim.clients[boris].sends_twcc = false;
+    send_video(&mut sim, anna, 3);
     for _ in 0..10 {
-        trial.clients[boris].tell(|compound| compound.maximum_bitrate(1, 300_000, &[]));
-        film(&mut trial, anna, 1);
+        sim.clients[boris].send_rtcp(|compound| compound.remb(1, 300_000, &[]));
+        send_video(&mut sim, anna, 1);
     }
 
-    assert_eq!(last_layer(&trial, boris), Some('l'));
+    assert_eq!(last_layer(&sim, boris), Some('l'));
 }

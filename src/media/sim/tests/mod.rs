@@ -1,4 +1,4 @@
-//! What people do in a room, and what they see of each other.
+//! Tests of rooms with simulated clients.
 
 mod abuse;
 mod congestion;
