@@ -195,7 +195,7 @@ impl ChatShard {
         };
         let mut known = 0;
         for (reply, result) in replies.into_iter().zip(results) {
-            if let Ok(SendMessageOutcome::New(message, withheld)) = &result {
+            if let Ok(SendMessageOutcome::Stored(message, withheld)) = &result {
                 counter!(MESSAGES).increment(1);
                 histogram!(COMMIT_SECONDS).record(reply.since.elapsed().as_secs_f64());
                 match audience.as_ref().filter(|audience| audience.roster == roster) {
@@ -204,7 +204,7 @@ impl ChatShard {
                 }
             }
             // The first commit may have been one whose answer was lost: perhaps never announced.
-            if let Ok(SendMessageOutcome::Before(message)) = &result {
+            if let Ok(SendMessageOutcome::Duplicate(message)) = &result {
                 counter!(MESSAGES_REPEATED).increment(1);
                 known = known.max(message.seq);
             }
@@ -215,7 +215,7 @@ impl ChatShard {
             // Who may see what is asked of the database: the audience is not that of the commit.
             Some(audience) => {
                 self.switchboard
-                    .publish_head(&audience.people, SequencePosition::said(conversation, known));
+                    .publish_head(&audience.people, SequencePosition::message(conversation, known));
             }
             None => {
                 dropped("audience-unknown");
@@ -302,9 +302,10 @@ impl ChatShard {
             Ok(now) => {
                 let (said, changed) = (now.last_seq, now.revision);
                 let switchboard = &lane.switchboard;
-                switchboard.publish_head(&now.members, SequencePosition::said(conversation, said));
                 switchboard
-                    .publish_head(&now.members, SequencePosition::changed(conversation, changed));
+                    .publish_head(&now.members, SequencePosition::message(conversation, said));
+                switchboard
+                    .publish_head(&now.members, SequencePosition::revision(conversation, changed));
                 if let Some(line) = lane.lines.get_mut(&conversation) {
                     line.reminding = false;
                 }

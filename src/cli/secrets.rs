@@ -26,7 +26,10 @@ pub(super) fn secrets(command: &SecretsCommand, config: &Config) -> Result<(), C
         SecretsCommand::Rotate => block_on(async {
             let deeds = app::open(config).await?;
             let count = deeds.vault.rotate(&deeds.store).await?;
-            say(&format!("{count} values were sealed anew with key {}", deeds.vault.newest()))
+            say(&format!(
+                "{count} values were sealed anew with key {}",
+                deeds.vault.newest_version()
+            ))
         }),
     }
 }
@@ -39,6 +42,6 @@ fn add(config: &Config) -> Result<(), CliError> {
         say(&format!("key {version} was added to {}", file.display()))
     } else {
         say("put this first among secrets.keys, on every node:")?;
-        say(vault::new_key(vault.newest() + 1, &chance).expose())
+        say(vault::new_key(vault.newest_version() + 1, &chance).expose())
     }
 }

@@ -129,11 +129,11 @@ pub(super) async fn export(
     from: ClientAddr,
 ) -> Result<HttpResponse, ApiError> {
     match app.exports.get(&me.0, from.0).await? {
-        ExportStatus::Soon(state) => {
+        ExportStatus::Pending(state) => {
             app.jobs.notify();
             Ok(HttpResponse::Accepted().insert_header((RETRY_AFTER, 1)).json(state))
         }
-        ExportStatus::Here(ready) => Ok(HttpResponse::Ok()
+        ExportStatus::Ready(ready) => Ok(HttpResponse::Ok()
             .content_type("application/zip")
             .insert_header((CONTENT_DISPOSITION, "attachment; filename=\"securevox-export.zip\""))
             .body(SizedStream::new(ready.size, chunks(ready)))),

@@ -38,7 +38,7 @@ pub(super) async fn refresh(
     body: JsonBody<Refresh>,
 ) -> Result<Json<SignedIn>, ApiError> {
     let refreshed = app.accounts.refresh(&body.0.refresh_token, &from.0).await;
-    if let Err(AccountError::RefreshReused { user, device }) = &refreshed {
+    if let Err(AccountError::RefreshTokenReused { user, device }) = &refreshed {
         app.living.switchboard.close_device_sessions(*user, *device);
     }
     Ok(Json(refreshed?))

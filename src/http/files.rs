@@ -43,7 +43,11 @@ pub(super) async fn upload(
     let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if !kind.is_some_and(|kind| kind.starts_with("multipart/form-data")) {
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        return Err(ApiError::new(status, "files/not-multipart", FileError::NoFile.to_string()));
+        return Err(ApiError::new(
+            status,
+            "files/not-multipart",
+            FileError::MissingFilePart.to_string(),
+        ));
     }
     let announced = request.headers().get(CONTENT_LENGTH);
     let announced = announced.and_then(|value| value.to_str().ok()?.parse().ok());
@@ -59,10 +63,11 @@ async fn take(
     mut parts: Multipart,
 ) -> Result<crate::protocol::files::UploadedAttachment, FileError> {
     let mut incoming = app.files.begin(me.0.user, announced).await?;
-    let broken = |error: actix_multipart::MultipartError| FileError::Broken(error.to_string());
+    let broken =
+        |error: actix_multipart::MultipartError| FileError::UploadAborted(error.to_string());
     let mut part = loop {
         match soon(parts.next()).await? {
-            None => return Err(FileError::NoFile),
+            None => return Err(FileError::MissingFilePart),
             Some(part) => {
                 let part = part.map_err(broken)?;
                 if part.name() == Some("file") {
@@ -81,7 +86,7 @@ async fn take(
 
 /// What comes before the sender counts as gone.
 pub(super) async fn soon<T>(next: impl Future<Output = T>) -> Result<T, FileError> {
-    let gone = |_| FileError::Broken("nothing came for too long".to_owned());
+    let gone = |_| FileError::UploadAborted("nothing came for too long".to_owned());
     tokio::time::timeout(READ_IDLE_TIMEOUT, next).await.map_err(gone)
 }
 
@@ -156,7 +161,7 @@ fn dressed(
         kind => kind,
     };
     answer.insert_header((CONTENT_TYPE, kind));
-    answer.insert_header((CONTENT_DISPOSITION, disposition(shown, &found.called)));
+    answer.insert_header((CONTENT_DISPOSITION, disposition(shown, &found.display_name)));
     answer.insert_header((CONTENT_SECURITY_POLICY, POLICY));
     answer.insert_header((ETAG, etag));
     answer.insert_header((ACCEPT_RANGES, "bytes"));

@@ -36,8 +36,8 @@ pub(super) async fn send(
 ) -> Result<HttpResponse, ApiError> {
     let draft = app.chat.draft(me.0.user, body.0)?;
     Ok(match app.living.lanes.send(path.0.0, draft).await? {
-        SendMessageOutcome::New(message, _) => HttpResponse::Created().json(message),
-        SendMessageOutcome::Before(message) => HttpResponse::Ok().json(message),
+        SendMessageOutcome::Stored(message, _) => HttpResponse::Created().json(message),
+        SendMessageOutcome::Duplicate(message) => HttpResponse::Ok().json(message),
     })
 }
 

@@ -86,7 +86,7 @@ pub(super) async fn create(
     let headers = request.headers();
     speaks(headers)?;
     let size = number(headers, "Upload-Length")?;
-    let mut new = CreateUpload { size, called: String::new(), purpose: None };
+    let mut new = CreateUpload { size, display_name: String::new(), purpose: None };
     let metadata = text(headers, "Upload-Metadata").unwrap_or_default();
     read_metadata(metadata, &mut new).map_err(counted)?;
     let made = app.files.begin_upload(me.0.user, new).await.map_err(counted)?;
@@ -100,7 +100,7 @@ pub(super) async fn create(
 
 /// `filename cGhvdG8uanBn,purpose …`: keys, and values in base64.
 fn read_metadata(text: &str, new: &mut CreateUpload) -> Result<(), FileError> {
-    const BAD: FileError = FileError::BadUpload("Upload-Metadata: keys, and values in base64");
+    const BAD: FileError = FileError::InvalidUpload("Upload-Metadata: keys, and values in base64");
     if text.len() > MAX_UPLOAD_METADATA_BYTES {
         return Err(BAD);
     }
@@ -109,7 +109,7 @@ fn read_metadata(text: &str, new: &mut CreateUpload) -> Result<(), FileError> {
         let value = STANDARD.decode(value.trim()).map_err(|_| BAD)?;
         let value = String::from_utf8(value).map_err(|_| BAD)?;
         match key {
-            "filename" => new.called = value,
+            "filename" => new.display_name = value,
             "purpose" => new.purpose = Some(value),
             _ => {} // clients send what they like; what we need we judge ourselves
         }
@@ -162,23 +162,23 @@ pub(super) async fn append(
     let checksum = text(headers, "Upload-Checksum").map(Checksum::read).transpose()?;
     // The pen first: an older request of theirs ends without it, and leaves its place.
     let mut pen = app.uploads.take(me.0.user, path.0.0).await.map_err(counted)?;
-    let _place = app.files.place(me.0.user).map_err(counted)?;
+    let _place = app.files.acquire_permit(me.0.user).map_err(counted)?;
     if pen.offset != offset {
-        return Err(counted(FileError::WrongOffset));
+        return Err(counted(FileError::OffsetMismatch));
     }
     let written = match write(&mut pen, payload, checksum).await {
         // The upload has ended: the next request opens it again.
-        Err(FileError::Storage) => return Err(counted(FileError::Storage)),
+        Err(FileError::StorageUnavailable) => return Err(counted(FileError::StorageUnavailable)),
         written => written,
     };
-    if matches!(written, Err(FileError::BadChecksum | FileError::TooLarge(_))) {
+    if matches!(written, Err(FileError::ChecksumMismatch | FileError::TooLarge(_))) {
         pen.truncate(offset).await.map_err(counted)?; // a piece is taken whole or not at all
     }
     let kept = pen.sync().await.map_err(counted)?;
     match written {
-        Err(FileError::BadChecksum) => {
+        Err(FileError::ChecksumMismatch) => {
             let status = StatusCode::from_u16(460).unwrap_or(StatusCode::CONFLICT); // as tus has it
-            let error = FileError::BadChecksum;
+            let error = FileError::ChecksumMismatch;
             return Err(ApiError::new(status, "uploads/checksum-mismatch", error.to_string()));
         }
         other => other.map_err(counted)?,
@@ -205,7 +205,7 @@ async fn write(
             Ok(None) => break,
             Ok(Some(Ok(piece))) => piece,
             Ok(Some(Err(error))) => {
-                outcome = Err(FileError::Broken(error.to_string()));
+                outcome = Err(FileError::UploadAborted(error.to_string()));
                 break;
             }
             Err(error) => {
@@ -225,7 +225,7 @@ async fn write(
         pen.write(Bytes::from(waiting)).await?;
     }
     if checksum.is_some_and(|checksum| !checksum.fits()) {
-        Err(FileError::BadChecksum)
+        Err(FileError::ChecksumMismatch)
     } else {
         outcome
     }

@@ -28,7 +28,7 @@ impl CallService {
     /// the call.
     ///
     /// # Errors
-    /// What is wrong with the request; [`CallError::Moved`] if it must be asked again.
+    /// What is wrong with the request; [`CallError::Migrating`] if it must be asked again.
     pub(super) async fn answer_here(
         &self,
         asker: CallRequester<'_>,
@@ -111,7 +111,7 @@ impl CallService {
                 (Key::Pair(me.user.min(*other), me.user.max(*other)), other.to_string())
             }
             (_, Some(id), _) => (Key::Conversation(id), id.to_string()),
-            _ => return Err(CallError::OneOf),
+            _ => return Err(CallError::AmbiguousTarget),
         };
         let ring_timeout = self.deeds.config().ring_timeout_seconds;
         for _ in 0..MAX_LOOKUP_ATTEMPTS {
@@ -143,9 +143,9 @@ impl CallService {
             let seat = Seat { session: SessionId::new(), ..asker.seat };
             match ask(&room, seat, me, RoomCommand::Accept).await {
                 // It has just ended: another begins.
-                Err(CallError::NoSuchCall) if self.board.by_id(call_id).is_none() => {}
+                Err(CallError::CallNotFound) if self.board.by_id(call_id).is_none() => {}
                 // It rings for them, or they may join: a member who came later was not called.
-                Ok(_) | Err(CallError::NotRinging | CallError::NoSuchCall) => {
+                Ok(_) | Err(CallError::NotRinging | CallError::CallNotFound) => {
                     let mode = room.ask(room::GetMode).await.map_err(|_| CallError::Unavailable)?;
                     return Ok(json(&CallStarted { call_id, mode, ring_timeout }));
                 }
@@ -193,7 +193,7 @@ impl CallService {
             return self.enter(&found.room().await?, seat, me, role, resume).await;
         }
         let own = || me.pass.as_ref().map(|pass| pass.session.as_str());
-        let name = join.session.as_deref().or_else(own).ok_or(CallError::NoSuchCall)?;
+        let name = join.session.as_deref().or_else(own).ok_or(CallError::CallNotFound)?;
         let role = Some(self.may_enter(me, parse_name(name)?)?);
         for _ in 0..MAX_LOOKUP_ATTEMPTS {
             let begin = StartCallParams {
@@ -216,7 +216,7 @@ impl CallService {
                     }
                 };
             match self.enter(&room, seat, me, role, resume).await {
-                Err(CallError::NoSuchCall) => {} // the last one has just left: another begins
+                Err(CallError::CallNotFound) => {} // the last one has just left: another begins
                 answer => return answer,
             }
         }
@@ -240,7 +240,7 @@ impl CallService {
 
     /// A place among all devices in calls.
     fn place(&self) -> Result<OwnedSemaphorePermit, CallError> {
-        self.places.clone().try_acquire_owned().map_err(|_| CallError::TooManyCalls)
+        self.places.clone().try_acquire_owned().map_err(|_| CallError::NodeCapacityReached)
     }
 
     /// What somebody may do in a call that they name by its id; `None`: only if they were called.
@@ -251,10 +251,10 @@ impl CallService {
     ) -> Result<Option<CallRole>, CallError> {
         match (&found.name, found.conversation) {
             (Some(name), _) => self.may_enter(me, name).map(Some),
-            (None, _) if me.pass.is_some() => Err(CallError::CallOnly),
+            (None, _) if me.pass.is_some() => Err(CallError::TokenLimitedToCall),
             (None, Some(conversation)) => {
                 let role = self.deeds.role_in(conversation, me.user).await?;
-                role.map(Some).ok_or(CallError::NoSuchCall)
+                role.map(Some).ok_or(CallError::CallNotFound)
             }
             (None, None) => Ok(None),
         }
@@ -265,7 +265,7 @@ impl CallService {
         match &me.pass {
             Some(pass) if pass.session == name && pass.moderates => Ok(CallRole::Moderator),
             Some(pass) if pass.session == name => Ok(CallRole::Participant),
-            Some(_) => Err(CallError::CallOnly),
+            Some(_) => Err(CallError::TokenLimitedToCall),
             None if self.deeds.config().session_creation == SessionCreationPolicy::Anybody => {
                 Ok(CallRole::Participant)
             }
@@ -285,12 +285,14 @@ impl CallService {
             (Some(id), _) => self.find(id).await?,
             (None, Some(name)) => {
                 let found = self.board.by_key(&Key::Name(name.to_owned()));
-                found.ok_or(CallError::NoSuchCall)?
+                found.ok_or(CallError::CallNotFound)?
             }
             (None, None) => return self.board.only_of(session).ok_or(CallError::NotInCall),
         };
         match &me.pass {
-            Some(pass) if found.name.as_deref() != Some(&pass.session) => Err(CallError::CallOnly),
+            Some(pass) if found.name.as_deref() != Some(&pass.session) => {
+                Err(CallError::TokenLimitedToCall)
+            }
             _ => Ok(found),
         }
     }
@@ -306,14 +308,14 @@ async fn ask(
     match room.ask(RoomRequest { seat, name, what }).await {
         Ok(answer) => answer,
         // It ended or left before it read the question: whoever asks again hears what is so now.
-        Err(SendError::Gone) => Err(CallError::Moved),
+        Err(SendError::Gone) => Err(CallError::Migrating),
         Err(SendError::Full | SendError::Failed) => Err(CallError::Unavailable),
     }
 }
 
 /// A call token opens one call and begins none.
 const fn full(me: &Principal) -> Result<(), CallError> {
-    if me.pass.is_some() { Err(CallError::CallOnly) } else { Ok(()) }
+    if me.pass.is_some() { Err(CallError::TokenLimitedToCall) } else { Ok(()) }
 }
 
 /// The JSON of a reply.

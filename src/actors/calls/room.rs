@@ -108,13 +108,13 @@ impl CallRoom {
                 }));
             }
             CallChange::Upgraded => self.start_sfu(ctx),
-            CallChange::In(number) => self.enter(number),
-            CallChange::Out(number, _) => {
+            CallChange::Joined(number) => self.enter(number),
+            CallChange::Left(number, _) => {
                 self.quality.remove(&number);
                 self.seed.free(number);
                 self.exit(number);
             }
-            CallChange::Switched(number, what, on) => self.switch(number, what, on),
+            CallChange::MediaToggled(number, what, on) => self.switch(number, what, on),
         }
     }
 
@@ -122,7 +122,7 @@ impl CallRoom {
     fn tell_participants(&self, but: Option<u32>, news: &CallServerEvent) {
         for (number, participant) in self.call.participants() {
             if Some(number) != but {
-                self.seed.tell(&EventTarget::Seat(participant.seat), news.clone());
+                self.seed.tell(&EventTarget::Participant(participant.seat), news.clone());
             }
         }
     }
@@ -154,7 +154,7 @@ impl CallRoom {
         let written = async move {
             for attempt in 1.. {
                 match deeds.write_end(end.clone(), fence.clone()).await {
-                    Ok(()) | Err(CallError::Moved) => break,
+                    Ok(()) | Err(CallError::Migrating) => break,
                     Err(error) => {
                         tracing::warn!(%error, "call end write failed");
                         tokio::time::sleep(PERSIST_BACKOFF.delay(attempt, 0.0)).await;

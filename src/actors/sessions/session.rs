@@ -103,8 +103,8 @@ impl SessionActor {
 
     fn cursors(&mut self, order: SequenceKind) -> &mut DeliveryCursors {
         match order {
-            SequenceKind::Said => &mut self.said,
-            SequenceKind::Changed => &mut self.changed,
+            SequenceKind::Messages => &mut self.said,
+            SequenceKind::Revisions => &mut self.changed,
         }
     }
 

@@ -87,7 +87,7 @@ impl BusOutbox {
 
     /// Queues an event. If it cannot be, whoever misses it will be told to look.
     pub(super) fn tell(&self, to: Option<NodeId>, event: &NodeEvent) -> Result<(), BusError> {
-        let (urgency, name) = (event.urgency(), event.name());
+        let (urgency, name) = (event.priority(), event.name());
         let body = match serde_json::to_vec(event) {
             Ok(body) => body,
             Err(error) => {
@@ -232,6 +232,6 @@ impl BusOutboxInner {
         };
         let event = NodeEvent::Resync;
         let body = serde_json::to_vec(&event).ok()?;
-        Some(OutboundMessage::Event { to, body, urgency: event.urgency(), name: event.name() })
+        Some(OutboundMessage::Event { to, body, urgency: event.priority(), name: event.name() })
     }
 }

@@ -1,4 +1,4 @@
-//! The end of an account, by its owner or by an administrator.
+//! Deletion of an account, by its owner or by an administrator.
 
 use base::ids::{JobId, UserId};
 use serde_json::json;
@@ -10,21 +10,21 @@ use crate::domain::erasure::KIND;
 use crate::protocol::accounts as wire;
 
 impl AccountService {
-    /// Ends the person's account; their sockets are to be closed.
+    /// Deletes the caller's account. The caller of this method closes their sockets.
     ///
     /// # Errors
-    /// [`AccountError::WrongPassword`], [`AccountError::WrongCode`], [`AccountError::LastAdmin`], or the database's.
+    /// [`AccountError::PasswordIncorrect`], [`AccountError::CodeInvalid`], [`AccountError::LastAdmin`], or a database error.
     pub async fn delete_me(
         &self,
         me: &Principal,
         proof: wire::Reauthentication,
     ) -> Result<(), AccountError> {
-        if let Some(factor) = self.prove_both(me, proof).await?
+        if let Some(factor) = self.reauthenticate(me, proof).await?
             && !self.store.spend_factor(me.user, factor).await?
         {
-            return Err(AccountError::WrongCode);
+            return Err(AccountError::CodeInvalid);
         }
-        // From where is not kept: it would be a trace of somebody who is gone.
+        // The IP address is not recorded: it would be a trace of a deleted user.
         let entry = audit(Some(me.user), "account.deleted", me.user.to_string(), None);
         self.end_account(me.user, entry).await
     }
@@ -34,24 +34,27 @@ impl AccountService {
         user: UserId,
         entry: NewAudit,
     ) -> Result<(), AccountError> {
-        let rest = NewJob {
+        let job = NewJob {
             id: JobId::new(),
             kind: KIND.to_owned(),
             user_id: Some(user),
             payload: json!({ "scrub": self.config.deleted_account_messages == DeletedMessagePolicy::Remove }),
         };
-        let change = self.store.delete_user(user, rest, entry, self.clock.now()).await?;
-        self.changed(change).await
+        let change = self.store.delete_user(user, job, entry, self.clock.now()).await?;
+        self.apply_user_change(change).await
     }
 
-    /// What was known of devices whose tokens or rights changed is forgotten.
-    pub(super) async fn changed(&self, change: UserChangeOutcome) -> Result<(), AccountError> {
+    /// Drops cached identities of devices whose tokens or roles changed.
+    pub(super) async fn apply_user_change(
+        &self,
+        change: UserChangeOutcome,
+    ) -> Result<(), AccountError> {
         match change {
             UserChangeOutcome::Done(devices) => {
-                self.forget_all(&devices).await;
+                self.evict_identities(&devices).await;
                 Ok(())
             }
-            UserChangeOutcome::NoSuchUser => Err(AccountError::NoSuchPerson),
+            UserChangeOutcome::NoSuchUser => Err(AccountError::UserNotFound),
             UserChangeOutcome::LastAdmin => Err(AccountError::LastAdmin),
         }
     }

@@ -1,7 +1,7 @@
-//! A call as a value: who rings, who is in it, when and why it ends.
+//! The state machine of a call: who is invited, who takes part, when and why it ends.
 //!
-//! It is told what happens and when; what others should hear and what it means for media is kept
-//! in order until it is fetched.
+//! Inputs are events and the current time. Outgoing events and media changes are queued in order
+//! until they are taken.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
@@ -16,60 +16,60 @@ use crate::protocol::calls::{self as wire, CallEndReason, CallMedia, CallTopolog
 pub use crate::protocol::cluster::ParticipantLocation as Seat;
 use crate::protocol::server::{CallServerEvent, UserSummary};
 
-/// What a call is among.
+/// How a call was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CallKind {
-    /// Two people; others may be called in later. It is over when one is left.
+    /// Two users; more may be invited later. Ends when one participant is left.
     Direct,
-    /// The members of a conversation. It is over when nobody is left.
+    /// Members of a conversation. Ends when no participant is left.
     Group,
-    /// Whoever has the name. It is over when nobody is left.
+    /// Holders of a call token for the session name. Ends when no participant is left.
     Session,
 }
 
-/// How a call begins.
+/// Parameters of a new call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StartCallParams {
-    /// Which.
+    /// Identifier of the call.
     pub id: CallId,
-    /// Among whom.
+    /// How the call is started.
     pub shape: CallKind,
-    /// The conversation it belongs to.
+    /// Conversation the call belongs to, if any.
     pub conversation: Option<ConversationId>,
-    /// The name by which it is entered.
+    /// Session name, for a call joined by name.
     pub name: Option<String>,
-    /// Who begins it.
+    /// User who starts the call.
     pub by: UserSummary,
-    /// What it begins as.
+    /// Media the call starts with.
     pub media: CallMedia,
-    /// Whose devices ring; of those who are in another call only the name is kept.
+    /// Invited users. Those in another call are only recorded as busy.
     pub callees: Vec<Callee>,
 }
 
-/// Somebody who is to be called.
+/// A user invited to a call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Callee {
-    /// Who.
+    /// Identifier of the user.
     pub user: UserId,
-    /// Whether they are in another call.
+    /// Whether the user is in another call.
     pub busy: bool,
-    /// They block whoever calls them, and are not to hear of it.
+    /// Shadow block: the callee blocks the caller, so they are not notified.
     #[serde(default)]
     pub unheard: bool,
 }
 
-/// How long things may take, and how many may come.
+/// Limits of a call.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct CallTerms {
     /// How long devices ring.
     pub ring_timeout: Duration,
-    /// How long it may last.
+    /// Maximum duration; unlimited if `None`.
     pub max_duration: Option<Duration>,
-    /// How many devices may be in it.
+    /// Maximum number of devices in the call.
     pub max_participants: usize,
 }
 
-/// What became of somebody.
+/// Status of an invited user. Variant names are stored in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum InviteStatus {
     Rings(Timestamp),
@@ -79,7 +79,7 @@ pub(super) enum InviteStatus {
     Missed,
 }
 
-/// One person's part.
+/// State of one user concerned by a call. Field names are stored in the database.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct InviteeState {
     pub(super) answer: InviteStatus,
@@ -87,46 +87,47 @@ pub(super) struct InviteeState {
     pub(super) left_at: Option<Timestamp>,
 }
 
-/// One who is in it.
+/// A device in the call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CallParticipant {
-    /// Where they sit.
+    /// User, device, session and node of the participant.
     pub seat: Seat,
-    /// How they call themselves.
+    /// Display name of the user.
     pub name: String,
     /// Whether the microphone is on.
     pub audio: bool,
     /// Whether the camera is on.
     pub video: bool,
-    /// Whether they may mute and put out others.
+    /// Whether the participant may mute and remove others.
     pub moderates: bool,
 }
 
-/// Who hears something.
+/// Recipients of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EventTarget {
-    /// All devices of these people.
-    People(Vec<UserId>),
-    /// One participant's session.
-    Seat(Seat),
+    /// All devices of these users.
+    Users(Vec<UserId>),
+    /// The session of one participant.
+    Participant(Seat),
 }
 
-/// What happened that concerns more than news.
+/// A change that the call room acts on, beyond sending events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallChange {
-    /// It was answered for the first time.
+    /// The call was answered for the first time.
     Answered,
-    /// Somebody came in.
-    In(u32),
-    /// Somebody went out.
-    Out(u32, Seat),
-    /// Somebody's microphone (or camera) was switched.
-    Switched(u32, CallMedia, bool),
-    /// Media travels through the server from now on.
+    /// A participant joined.
+    Joined(u32),
+    /// A participant left.
+    Left(u32, Seat),
+    /// A participant's microphone (audio) or camera (video) was switched on (`true`) or off.
+    MediaToggled(u32, CallMedia, bool),
+    /// The topology changed to SFU.
     Upgraded,
 }
 
-/// The call. Written down it is what another room goes on with.
+/// State of a call. The serialized form is stored, so that another room can continue the call;
+/// field names are part of the stored format.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CallState {
     pub(super) begin: StartCallParams,
@@ -134,7 +135,7 @@ pub struct CallState {
     pub(super) mode: CallTopology,
     pub(super) epoch: u64,
     pub(super) people: BTreeMap<UserId, InviteeState>,
-    /// Those of them for whom it rings in vain: they do not hear of it.
+    /// Shadow-blocked invitees: they are not notified of the call.
     #[serde(default)]
     pub(super) unheard: BTreeSet<UserId>,
     pub(super) participants: BTreeMap<u32, CallParticipant>,
@@ -142,7 +143,7 @@ pub struct CallState {
     pub(super) banned: HashSet<UserId>,
     pub(super) started_at: Timestamp,
     pub(super) answered_at: Option<Timestamp>,
-    /// Two were in it at the same time.
+    /// Two participants were in the call at the same time.
     pub(super) connected: bool,
     pub(super) ended: Option<CallEndReason>,
     #[serde(skip)]
@@ -152,14 +153,17 @@ pub struct CallState {
 }
 
 impl CallState {
-    /// A call that begins now: devices ring, unless whoever is called is busy. `lease` is the epoch
-    /// under which its node owns it.
+    /// Starts a call. Devices of callees ring unless they are busy. `lease` is the fencing token
+    /// under which this node owns the call.
     pub fn begin(begin: StartCallParams, terms: CallTerms, lease: u64, now: Timestamp) -> Self {
-        let part = |answer| InviteeState { answer, joined_at: None, left_at: None };
-        let mut people = BTreeMap::from([(begin.by.user_id, part(InviteStatus::Came))]);
+        let invitee = |answer| InviteeState { answer, joined_at: None, left_at: None };
+        let mut people = BTreeMap::from([(begin.by.user_id, invitee(InviteStatus::Came))]);
         for callee in &begin.callees {
-            let rings = InviteStatus::Rings(now + terms.ring_timeout);
-            people.insert(callee.user, part(if callee.busy { InviteStatus::Busy } else { rings }));
+            let ringing = InviteStatus::Rings(now + terms.ring_timeout);
+            people.insert(
+                callee.user,
+                invitee(if callee.busy { InviteStatus::Busy } else { ringing }),
+            );
         }
         let unheard = begin.callees.iter().filter(|callee| callee.unheard);
         let unheard = unheard.map(|callee| callee.user).collect();
@@ -182,16 +186,16 @@ impl CallState {
             begin,
             terms,
         };
-        let ringing = call.ringing();
-        if let Some(until) = call.rings_until() {
+        let ringing_users = call.ringing();
+        if let Some(until) = call.ringing_deadline() {
             let incoming = call.incoming(until);
-            call.tell(EventTarget::People(ringing), CallServerEvent::IncomingCall(incoming));
+            call.notify(EventTarget::Users(ringing_users), CallServerEvent::IncomingCall(incoming));
         }
-        call.settle(None);
+        call.end_if_finished(None);
         call
     }
 
-    /// What a device of somebody who is called is told.
+    /// The event a callee's device receives.
     pub fn incoming(&self, until: Timestamp) -> wire::IncomingCall {
         wire::IncomingCall {
             call_id: self.begin.id,
@@ -202,7 +206,7 @@ impl CallState {
         }
     }
 
-    /// Until when this person's devices ring.
+    /// When this user's devices stop ringing; `None` if they do not ring.
     pub fn rings(&self, user: UserId) -> Option<Timestamp> {
         match self.people.get(&user)?.answer {
             InviteStatus::Rings(until) if self.ended.is_none() => Some(until),
@@ -210,27 +214,27 @@ impl CallState {
         }
     }
 
-    /// Whether one person more may be called.
+    /// Checks whether another user may be invited.
     ///
     /// # Errors
-    /// [`CallError::NotInCall`] if whoever calls is not in it, [`CallError::Already`] if they are called
-    /// or in it, [`CallError::NotAllowed`] if they were put out, [`CallError::Busy`] if they are in
-    /// another call.
+    /// [`CallError::NotInCall`] if the inviter is not in the call, [`CallError::AlreadyInvited`] if the
+    /// callee is invited or in it, [`CallError::NotAllowed`] if they were removed by a moderator,
+    /// [`CallError::CalleeBusy`] if they are in another call.
     pub fn may_invite(&self, by: SessionId, callee: &Callee) -> Result<(), CallError> {
         self.who(by).ok_or(CallError::NotInCall)?;
         let user = callee.user;
         let present = self.participants.values().any(|other| other.seat.user == user);
-        let in_vain = !callee.unheard && self.unheard.contains(&user);
-        if present || (self.rings(user).is_some() && !in_vain) {
-            return Err(CallError::Already);
+        let only_shadow_blocked = !callee.unheard && self.unheard.contains(&user);
+        if present || (self.rings(user).is_some() && !only_shadow_blocked) {
+            return Err(CallError::AlreadyInvited);
         }
         if self.banned.contains(&user) {
             return Err(CallError::NotAllowed);
         }
-        if callee.busy { Err(CallError::Busy) } else { Ok(()) }
+        if callee.busy { Err(CallError::CalleeBusy) } else { Ok(()) }
     }
 
-    /// One person more is called.
+    /// Invites another user; returns when their devices stop ringing.
     ///
     /// # Errors
     /// As [`CallState::may_invite`].
@@ -243,60 +247,60 @@ impl CallState {
         self.may_invite(by, callee)?;
         let user = callee.user;
         let until = now + self.terms.ring_timeout;
-        let part =
+        let invitee =
             InviteeState { answer: InviteStatus::Rings(until), joined_at: None, left_at: None };
-        self.people.entry(user).or_insert(part).answer = InviteStatus::Rings(until);
+        self.people.entry(user).or_insert(invitee).answer = InviteStatus::Rings(until);
         if callee.unheard {
             self.unheard.insert(user);
         } else {
             self.unheard.remove(&user);
             let incoming = self.incoming(until);
-            self.tell(EventTarget::People(vec![user]), CallServerEvent::IncomingCall(incoming));
+            self.notify(EventTarget::Users(vec![user]), CallServerEvent::IncomingCall(incoming));
         }
         Ok(until)
     }
 
-    /// Somebody who is called says yes; they are in it once they join.
+    /// A callee accepts. They take part once they join.
     ///
     /// # Errors
     /// [`CallError::NotRinging`].
     pub fn accept(&mut self, user: UserId, now: Timestamp) -> Result<(), CallError> {
         self.rings(user).ok_or(CallError::NotRinging)?;
-        self.came(user, now);
+        self.mark_answered(user, now);
         Ok(())
     }
 
-    /// Their devices stop ringing, and the others hear of it.
-    fn came(&mut self, user: UserId, now: Timestamp) {
-        if let Some(part) = self.people.get_mut(&user) {
-            part.answer = InviteStatus::Came;
+    /// Stops the user's devices ringing and notifies everybody.
+    fn mark_answered(&mut self, user: UserId, now: Timestamp) {
+        if let Some(invitee) = self.people.get_mut(&user) {
+            invitee.answer = InviteStatus::Came;
         }
         self.unheard.remove(&user);
         if self.answered_at.is_none() {
             self.answered_at = Some(now);
             self.changes.push(CallChange::Answered);
         }
-        self.tell_all(user, CallServerEvent::CallAnswered);
+        self.notify_answer(user, CallServerEvent::CallAnswered);
     }
 
-    /// Somebody who is called says no.
+    /// A callee declines.
     ///
     /// # Errors
     /// [`CallError::NotRinging`].
     pub fn decline(&mut self, user: UserId) -> Result<(), CallError> {
         self.rings(user).ok_or(CallError::NotRinging)?;
-        if let Some(part) = self.people.get_mut(&user) {
-            part.answer = InviteStatus::Declined;
+        if let Some(invitee) = self.people.get_mut(&user) {
+            invitee.answer = InviteStatus::Declined;
         }
-        self.tell_all(user, CallServerEvent::CallDeclined);
-        self.settle(None);
+        self.notify_answer(user, CallServerEvent::CallDeclined);
+        self.end_if_finished(None);
         Ok(())
     }
 
-    /// Whoever began it gives up before anybody answered.
+    /// The caller cancels before anybody answered.
     ///
     /// # Errors
-    /// [`CallError::NotAllowed`] to others, [`CallError::NotRinging`] when it was answered.
+    /// [`CallError::NotAllowed`] for other users, [`CallError::NotRinging`] if it was answered.
     pub fn cancel(&mut self, user: UserId) -> Result<(), CallError> {
         if user != self.begin.by.user_id {
             return Err(CallError::NotAllowed);
@@ -308,41 +312,46 @@ impl CallState {
         Ok(())
     }
 
-    /// Everybody whose devices know of the call.
-    pub(super) fn concerned(&self) -> Vec<UserId> {
+    /// Users whose devices know of the call.
+    pub(super) fn notified_users(&self) -> Vec<UserId> {
         self.people.keys().copied().filter(|user| !self.unheard.contains(user)).collect()
     }
 
-    /// Whose devices ring, and what those are told that come meanwhile.
+    /// Users whose devices ring, with the event for devices that connect meanwhile.
     pub fn ringing_calls(&self) -> Vec<(UserId, wire::IncomingCall)> {
-        let rings = self.ringing().into_iter().filter_map(|user| Some((user, self.rings(user)?)));
-        rings.map(|(user, until)| (user, self.incoming(until))).collect()
+        let ringing = self.ringing().into_iter().filter_map(|user| Some((user, self.rings(user)?)));
+        ringing.map(|(user, until)| (user, self.incoming(until))).collect()
     }
 
     fn ringing(&self) -> Vec<UserId> {
-        self.concerned().into_iter().filter(|user| self.rings(*user).is_some()).collect()
+        self.notified_users().into_iter().filter(|user| self.rings(*user).is_some()).collect()
     }
 
-    /// Until when the last device rings.
-    pub(super) fn rings_until(&self) -> Option<Timestamp> {
+    /// When the last device stops ringing.
+    pub(super) fn ringing_deadline(&self) -> Option<Timestamp> {
         self.people.keys().filter_map(|user| self.rings(*user)).max()
     }
 
-    fn tell_all(&mut self, user: UserId, news: impl Fn(wire::CallAnswered) -> CallServerEvent) {
-        let taken = news(wire::CallAnswered { call_id: self.begin.id, user_id: user });
-        self.tell(EventTarget::People(self.concerned()), taken);
+    fn notify_answer(
+        &mut self,
+        user: UserId,
+        event: impl Fn(wire::CallAnswered) -> CallServerEvent,
+    ) {
+        let answered = event(wire::CallAnswered { call_id: self.begin.id, user_id: user });
+        self.notify(EventTarget::Users(self.notified_users()), answered);
     }
 
-    pub(super) fn tell(&mut self, to: EventTarget, news: CallServerEvent) {
-        if to != EventTarget::People(Vec::new()) {
-            self.news.push((to, news));
+    pub(super) fn notify(&mut self, to: EventTarget, event: CallServerEvent) {
+        if to != EventTarget::Users(Vec::new()) {
+            self.news.push((to, event));
         }
     }
 
-    /// Tells every participant but one.
-    pub(super) fn tell_others(&mut self, but: Option<u32>, news: &CallServerEvent) {
-        let others = self.participants.iter().filter(|(n, _)| Some(**n) != but);
-        let told: Vec<_> = others.map(|(_, p)| (EventTarget::Seat(p.seat), news.clone())).collect();
-        self.news.extend(told);
+    /// Notifies every participant except `except`.
+    pub(super) fn notify_participants(&mut self, except: Option<u32>, event: &CallServerEvent) {
+        let others = self.participants.iter().filter(|(n, _)| Some(**n) != except);
+        let events: Vec<_> =
+            others.map(|(_, p)| (EventTarget::Participant(p.seat), event.clone())).collect();
+        self.news.extend(events);
     }
 }

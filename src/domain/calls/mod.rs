@@ -1,4 +1,4 @@
-//! Calls: who may call whom, what a call is, and what is remembered of it.
+//! Calls: permissions, state machine, history.
 
 mod call;
 mod call_token;
@@ -33,13 +33,13 @@ use crate::protocol::calls::{self as wire, CallEndReason, CallRole};
 use crate::protocol::server::UserSummary;
 use crate::telemetry::metrics::refused;
 
-/// The deeds of this area; cheap to clone.
+/// Service for calls; cheap to clone.
 #[derive(Clone)]
 pub struct CallDomain {
     store: Store,
     clock: Clock,
     keys: TokenSigner,
-    /// Servers that help devices to connect.
+    /// ICE servers and TURN credentials for devices.
     pub ice: TurnCredentials,
     config: Arc<config::CallsConfig>,
     reach: InvitationRule,
@@ -48,44 +48,43 @@ pub struct CallDomain {
     rings_per_minute: u32,
 }
 
-/// What [`CallDomain`] is made of.
+/// Dependencies of [`CallDomain`].
 pub struct CallDomainDeps {
-    /// Where history is kept.
+    /// Database of the call history.
     pub store: Store,
-    /// The time.
     pub clock: Clock,
-    /// What signs call tokens.
+    /// Signer of call tokens.
     pub keys: TokenSigner,
-    /// Servers that help devices to connect.
+    /// ICE servers and TURN credentials for devices.
     pub ice: TurnCredentials,
-    /// `[calls]`.
+    /// Section `[calls]` of the configuration.
     pub config: config::CallsConfig,
-    /// Whom a person may call.
+    /// Whom a user may call.
     pub reach: config::ContactRequirement,
-    /// This node.
+    /// Identifier of this node.
     pub node: NodeId,
-    /// Where it is counted who rings whom.
+    /// Counters of the ring rate limit.
     pub cache: Arc<dyn Cache>,
-    /// How often somebody may ring the same person.
+    /// How often a user may ring the same user or conversation per minute.
     pub rings_per_minute: u32,
 }
 
-/// Whom a call is to be among.
+/// Participants a new call is for.
 #[derive(Clone, Debug)]
 pub struct CallTargets {
-    /// Two people or a group.
+    /// How the call is started.
     pub shape: CallKind,
-    /// The conversation.
+    /// The conversation, for its calls.
     pub conversation: Option<ConversationId>,
-    /// Everybody but the caller.
+    /// All invited users.
     pub others: Vec<UserId>,
-    /// The other one blocks the caller, and is not to hear of it.
+    /// Shadow block: the other user blocks the caller and is not notified.
     pub unheard: bool,
 }
 
 impl CallDomain {
-    /// Puts the parts together.
-    pub fn new(parts: CallDomainDeps) -> Self {
+    /// Creates the service from its dependencies.
+    pub fn new(deps: CallDomainDeps) -> Self {
         let CallDomainDeps {
             store,
             clock,
@@ -96,7 +95,7 @@ impl CallDomain {
             node,
             cache,
             rings_per_minute,
-        } = parts;
+        } = deps;
         let reach = match reach {
             config::ContactRequirement::Contacts => InvitationRule::ContactsOrSharedGroup,
             config::ContactRequirement::Anybody => InvitationRule::Anybody,
@@ -105,17 +104,17 @@ impl CallDomain {
         Self { store, clock, keys, ice, config, reach, node, cache, rings_per_minute }
     }
 
-    /// The time.
+    /// Clock of the service.
     pub const fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    /// `[calls]`.
+    /// Section `[calls]` of the configuration.
     pub fn config(&self) -> &config::CallsConfig {
         &self.config
     }
 
-    /// How long things may take, and how many may come.
+    /// Limits of calls from the configuration.
     pub fn terms(&self) -> CallTerms {
         let config = &self.config;
         CallTerms {
@@ -125,10 +124,10 @@ impl CallDomain {
         }
     }
 
-    /// Whom a new call is among, if the rules allow it.
+    /// Resolves and authorizes the targets of a new call.
     ///
     /// # Errors
-    /// What is wrong with the request, [`CallError::NotReachable`], or the database's.
+    /// Validation errors, [`CallError::CalleeNotReachable`], or a database error.
     pub async fn among(
         &self,
         me: &Principal,
@@ -142,7 +141,7 @@ impl CallDomain {
             }
             (None, Some(id)) => {
                 let found = self.store.conversation(id, me.user).await?;
-                let view = found.ok_or(CallError::NoSuchConversation)?;
+                let view = found.ok_or(CallError::ConversationNotFound)?;
                 let others = view.members.iter().map(|member| member.user_id);
                 let others: Vec<_> = others.filter(|user| *user != me.user).collect();
                 let direct = view.conversation.kind == store::Kind::Direct;
@@ -150,58 +149,58 @@ impl CallDomain {
                     (true, [other]) => {
                         !self.reach(me.user, *other, InvitationRule::Anybody).await?
                     }
-                    _ => false, // in groups members hear each other
+                    _ => false, // blocks do not apply within groups
                 };
                 let shape = if direct { CallKind::Direct } else { CallKind::Group };
                 Ok(CallTargets { shape, conversation: Some(id), others, unheard })
             }
-            _ => Err(CallError::OneOf),
+            _ => Err(CallError::AmbiguousTarget),
         }
     }
 
-    /// Somebody is to be called into a call: whether they hear of it.
+    /// Checks whether a user may be invited; `false` if they are not to be notified (shadow block).
     ///
     /// # Errors
-    /// [`CallError::NotReachable`], [`CallError::NoSuchPerson`], or the database's.
+    /// [`CallError::CalleeNotReachable`], [`CallError::UserNotFound`], or a database error.
     pub async fn may_invite(&self, me: &Principal, other: UserId) -> Result<bool, CallError> {
         self.reach(me.user, other, self.reach).await
     }
 
-    /// Counts that somebody rings a person, or all members of a conversation, whose id is `whom`.
-    /// Without a cache nobody is kept from calling.
+    /// Counts a ring against the rate limit. `whom` is the id of a user or conversation. If the
+    /// cache fails, calls are allowed.
     ///
     /// # Errors
-    /// [`CallError::TooOften`].
-    pub async fn ring(&self, me: UserId, whom: &str) -> Result<(), CallError> {
+    /// [`CallError::RateLimited`].
+    pub async fn ring(&self, me: UserId, target: &str) -> Result<(), CallError> {
         let limit = RateLimit::per_minute("ring", self.rings_per_minute);
-        match self.cache.take(limit, &format!("{me}:{whom}")).await {
-            Err(often @ RateLimitError::TooMany(_)) => {
+        match self.cache.take(limit, &format!("{me}:{target}")).await {
+            Err(limited @ RateLimitError::TooMany(_)) => {
                 refused("rings");
-                Err(often.into())
+                Err(limited.into())
             }
             Ok(()) | Err(RateLimitError::Cache(_)) => Ok(()),
         }
     }
 
-    /// Whether somebody who may be called hears of it.
+    /// Whether the other user may be called (`Ok`) and is notified (`true`).
     async fn reach(
         &self,
         me: UserId,
         other: UserId,
-        reach: InvitationRule,
+        rule: InvitationRule,
     ) -> Result<bool, CallError> {
-        match self.store.call_reach(me, other, reach).await? {
+        match self.store.call_reach(me, other, rule).await? {
             CallPermission::Allowed => Ok(true),
             CallPermission::Unheard => Ok(false),
-            CallPermission::NotAllowed => Err(CallError::NotReachable),
-            CallPermission::NoSuchUser => Err(CallError::NoSuchPerson),
+            CallPermission::NotAllowed => Err(CallError::CalleeNotReachable),
+            CallPermission::NoSuchUser => Err(CallError::UserNotFound),
         }
     }
 
-    /// What a member of a conversation may do in its calls; `None` to those who are not in it.
+    /// Call role of a conversation member; `None` for non-members.
     ///
     /// # Errors
-    /// The database's.
+    /// A database error.
     pub async fn role_in(
         &self,
         conversation: ConversationId,
@@ -216,19 +215,20 @@ impl CallDomain {
         }))
     }
 
-    /// Writes that a call begins, and whose sleeping devices are to be woken.
+    /// Writes a new call and enqueues notifications for callees' sleeping devices.
     ///
     /// # Errors
-    /// [`CallError::Moved`], as all writes of an owner that is none any more, or the database's.
+    /// [`CallError::Migrating`] if this node no longer owns the call, as in all writes, or a database
+    /// error.
     pub async fn write_begin(
         &self,
         begin: &StartCallParams,
         fence: Option<FencingToken>,
     ) -> Result<(), CallError> {
         let now = self.clock.now();
-        let called = begin.callees.iter().filter(|callee| !callee.busy);
-        let (unheard, callees): (Vec<_>, Vec<_>) = called.partition(|callee| callee.unheard);
-        let users = |of: Vec<&Callee>| of.into_iter().map(|callee| callee.user).collect();
+        let not_busy = begin.callees.iter().filter(|callee| !callee.busy);
+        let (unheard, callees): (Vec<_>, Vec<_>) = not_busy.partition(|callee| callee.unheard);
+        let users = |callees: Vec<&Callee>| callees.into_iter().map(|callee| callee.user).collect();
         let new = store::NewCall {
             id: begin.id,
             conversation_id: begin.conversation,
@@ -240,13 +240,13 @@ impl CallDomain {
             unheard: users(unheard),
             rings_until: now + self.config.ring(),
         };
-        written(self.store.begin_call(new, fence.map(Into::into), now).await?)
+        check_fence(self.store.begin_call(new, fence.map(Into::into), now).await?)
     }
 
-    /// Writes that one person more is called.
+    /// Writes that another user is invited.
     ///
     /// # Errors
-    /// [`CallError::NoSuchCall`] if it is over, or the database's.
+    /// [`CallError::CallNotFound`] if the call has ended, or a database error.
     pub async fn write_invite(
         &self,
         id: CallId,
@@ -256,23 +256,23 @@ impl CallDomain {
         let now = self.clock.now();
         let to = (callee.user, !callee.unheard);
         let open = self.store.ring_call(id, from, to, now + self.config.ring(), now).await?;
-        if open { Ok(()) } else { Err(CallError::NoSuchCall) }
+        if open { Ok(()) } else { Err(CallError::CallNotFound) }
     }
 
     /// Writes that a call was answered.
     ///
     /// # Errors
-    /// The database's.
+    /// A database error.
     pub async fn write_answered(
         &self,
         id: CallId,
         fence: Option<FencingToken>,
     ) -> Result<(), CallError> {
         let fence = fence.map(Into::into);
-        written(self.store.answer_call(id, fence, self.clock.now()).await?)
+        check_fence(self.store.answer_call(id, fence, self.clock.now()).await?)
     }
 
-    /// Keeps a call as its room remembers it, for another room to go on with.
+    /// Stores the call's state, so that another room can continue it.
     ///
     /// # Errors
     /// As [`CallDomain::write_begin`].
@@ -282,43 +282,43 @@ impl CallDomain {
         fence: Option<FencingToken>,
     ) -> Result<(), CallError> {
         let state = serde_json::to_value(call).map_err(|e| CallError::Internal(e.to_string()))?;
-        written(self.store.keep_call(call.id(), state, fence.map(Into::into)).await?)
+        check_fence(self.store.keep_call(call.id(), state, fence.map(Into::into)).await?)
     }
 
-    /// What was kept of a call that is not over.
+    /// Loads the stored state of a call that has not ended.
     ///
     /// # Errors
-    /// The database's.
+    /// A database error.
     pub async fn kept(&self, id: CallId) -> Result<Option<CallState>, CallError> {
         let state = self.store.kept_call(id).await?;
         let call = state.map(serde_json::from_value).transpose();
         call.map_err(|e| CallError::Internal(e.to_string()))
     }
 
-    /// Closes calls that nobody goes on with.
+    /// Ends calls that no node continues.
     ///
     /// # Errors
-    /// The database's.
+    /// A database error.
     pub async fn write_lost(&self, ids: Vec<CallId>) -> Result<usize, CallError> {
         Ok(self.store.close_calls(ids, self.clock.now()).await?)
     }
 
-    /// Closes a call in history, once.
+    /// Writes the end of a call into the history, once.
     ///
     /// # Errors
-    /// The database's.
+    /// A database error.
     pub async fn write_end(
         &self,
         end: store::EndedCall,
         fence: Option<FencingToken>,
     ) -> Result<(), CallError> {
-        written(self.store.end_call(end, fence.map(Into::into), self.clock.now()).await?)
+        check_fence(self.store.end_call(end, fence.map(Into::into), self.clock.now()).await?)
     }
 
-    /// Closes a call that never lived.
+    /// Ends a call whose room never started.
     ///
     /// # Errors
-    /// The database's.
+    /// A database error.
     pub async fn write_failed(
         &self,
         id: CallId,
@@ -329,10 +329,10 @@ impl CallDomain {
         self.write_end(end, fence).await
     }
 
-    /// The person's calls, the newest first.
+    /// The caller's calls, newest first.
     ///
     /// # Errors
-    /// The database's.
+    /// A database error.
     pub async fn history(
         &self,
         me: &Principal,
@@ -344,14 +344,14 @@ impl CallDomain {
     }
 }
 
-fn written(written: CallWriteOutcome) -> Result<(), CallError> {
-    match written {
+fn check_fence(outcome: CallWriteOutcome) -> Result<(), CallError> {
+    match outcome {
         CallWriteOutcome::Done | CallWriteOutcome::Already => Ok(()),
-        CallWriteOutcome::Fenced => Err(CallError::Moved),
+        CallWriteOutcome::Fenced => Err(CallError::Migrating),
     }
 }
 
-/// Somebody, as they are named to others.
+/// Summary of the caller, as shown to others.
 pub fn person(me: &Principal) -> UserSummary {
     UserSummary { user_id: me.user, name: me.name.clone() }
 }

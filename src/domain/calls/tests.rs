@@ -1,4 +1,4 @@
-//! Stories of calls, told to the value itself.
+//! Scenario and property tests of the call state machine.
 
 use std::time::Duration;
 
@@ -54,16 +54,16 @@ fn call(shape: CallKind, by: Seat, others: &[Seat]) -> CallState {
     CallState::begin(begin(shape, by, others), TERMS, 0, NOON)
 }
 
-/// What `seat` has heard since it was last asked: as one of the people, or at the seat itself.
-fn hears(news: &[(EventTarget, CallServerEvent)], seat: Seat) -> Vec<&'static str> {
-    let for_it = |to: &EventTarget| match to {
-        EventTarget::People(people) => people.contains(&seat.user),
-        EventTarget::Seat(other) => *other == seat,
+/// Names of the events `seat` received: as one of the users, or addressed to the participant.
+fn received(events: &[(EventTarget, CallServerEvent)], participant: Seat) -> Vec<&'static str> {
+    let addressed = |to: &EventTarget| match to {
+        EventTarget::Users(people) => people.contains(&participant.user),
+        EventTarget::Participant(other) => *other == participant,
     };
-    news.iter().filter(|(to, _)| for_it(to)).map(|(_, news)| news.name()).collect()
+    events.iter().filter(|(to, _)| addressed(to)).map(|(_, event)| event.name()).collect()
 }
 
-/// Ann and Bob talk to each other.
+/// A direct call in which Ann and Bob are connected.
 fn talking(ann: Seat, bob: Seat) -> CallState {
     let mut call = call(CallKind::Direct, ann, &[bob]);
     call.join(ann, "Ann", CallRole::Participant, at(1)).unwrap();
@@ -78,21 +78,21 @@ fn talking(ann: Seat, bob: Seat) -> CallState {
 fn direct_call_rings_is_answered_and_hung_up() {
     let (ann, bob) = (seat(), seat());
     let mut call = call(CallKind::Direct, ann, &[bob]);
-    assert_eq!(hears(&call.take_news(), bob), ["incoming_call"]);
+    assert_eq!(received(&call.take_news(), bob), ["incoming_call"]);
     call.join(ann, "Ann", CallRole::Participant, at(1)).unwrap();
     call.accept(bob.user, at(2)).unwrap();
-    let news = call.take_news();
+    let events = call.take_news();
     assert_eq!(
-        (hears(&news, ann), hears(&news, bob)),
+        (received(&events, ann), received(&events, bob)),
         (vec!["call_answered"], vec!["call_answered"])
     );
     call.join(bob, "Bob", CallRole::Participant, at(3)).unwrap();
-    assert_eq!(hears(&call.take_news(), ann), ["participant_joined"]);
+    assert_eq!(received(&call.take_news(), ann), ["participant_joined"]);
     assert_eq!(call.mode(), CallTopology::P2p);
     call.leave(bob, at(9)).unwrap();
 
     assert_eq!(call.ended(), Some(CallEndReason::Hangup));
-    assert_eq!(hears(&call.take_news(), ann), ["participant_left", "call_ended"]);
+    assert_eq!(received(&call.take_news(), ann), ["participant_left", "call_ended"]);
     let record = call.record(CallEndReason::Hangup, at(9));
     assert_eq!(record.answered_at, Some(at(2)));
     let bobs = record.people.iter().find(|person| person.user_id == bob.user).unwrap();
@@ -105,7 +105,7 @@ fn unanswered_call_ends_declined_cancelled_or_missed() {
     let mut declined = call(CallKind::Direct, ann, &[bob]);
     declined.decline(bob.user).unwrap();
     assert_eq!(declined.ended(), Some(CallEndReason::Declined));
-    assert_eq!(hears(&declined.take_news(), ann), ["call_declined", "call_ended"]);
+    assert_eq!(received(&declined.take_news(), ann), ["call_declined", "call_ended"]);
 
     let mut cancelled = call(CallKind::Direct, ann, &[bob]);
     assert!(matches!(cancelled.cancel(bob.user), Err(CallError::NotAllowed)));
@@ -130,7 +130,7 @@ fn busy_callee_is_not_rung() {
     let mut call = CallState::begin(begin, TERMS, 0, NOON);
 
     assert_eq!(call.ended(), Some(CallEndReason::Busy));
-    assert_eq!(hears(&call.take_news(), ann), ["call_ended"]);
+    assert_eq!(received(&call.take_news(), ann), ["call_ended"]);
 }
 
 #[test]
@@ -138,36 +138,39 @@ fn blocked_caller_sees_ringing_but_callee_is_not_rung() {
     let (ann, bob) = (seat(), seat());
     let mut begin = begin(CallKind::Direct, ann, &[bob]);
     begin.callees[0].unheard = true;
-    let mut unheard = CallState::begin(begin, TERMS, 0, NOON);
-    let mut heard = call(CallKind::Direct, ann, &[bob]);
-    for call in [&mut unheard, &mut heard] {
+    let mut shadow_blocked = CallState::begin(begin, TERMS, 0, NOON);
+    let mut normal = call(CallKind::Direct, ann, &[bob]);
+    for call in [&mut shadow_blocked, &mut normal] {
         call.join(ann, "Ann", CallRole::Participant, at(1)).unwrap();
         assert_eq!((call.due(), call.ended()), (Some(at(45)), None));
         call.timeout(at(45));
         assert_eq!(call.ended(), Some(CallEndReason::Missed));
     }
 
-    let (news, as_ever) = (unheard.take_news(), heard.take_news());
-    assert_eq!(hears(&news, ann), hears(&as_ever, ann));
-    assert_eq!(hears(&news, bob), [""; 0]);
-    assert_eq!(unheard.ringing_calls().len(), 0);
+    let (events, unblocked_events) = (shadow_blocked.take_news(), normal.take_news());
+    assert_eq!(received(&events, ann), received(&unblocked_events, ann));
+    assert_eq!(received(&events, bob), [""; 0]);
+    assert_eq!(shadow_blocked.ringing_calls().len(), 0);
 }
 
 #[test]
 fn shadow_blocked_invite_does_not_prevent_other_invites() {
     let (ann, bob, eve) = (seat(), seat(), seat());
     let mut call = talking(ann, bob);
-    let in_vain = Callee { unheard: true, ..callee(eve.user) };
-    call.invite(ann.session, &in_vain, at(10)).unwrap();
-    assert!(matches!(call.invite(ann.session, &in_vain, at(11)), Err(CallError::Already)));
-    assert_eq!(hears(&call.take_news(), eve), [""; 0]);
+    let shadow_blocked = Callee { unheard: true, ..callee(eve.user) };
+    call.invite(ann.session, &shadow_blocked, at(10)).unwrap();
+    assert!(matches!(
+        call.invite(ann.session, &shadow_blocked, at(11)),
+        Err(CallError::AlreadyInvited)
+    ));
+    assert_eq!(received(&call.take_news(), eve), [""; 0]);
     call.invite(bob.session, &callee(eve.user), at(12)).unwrap();
-    assert_eq!(hears(&call.take_news(), eve), ["incoming_call"]);
+    assert_eq!(received(&call.take_news(), eve), ["incoming_call"]);
     call.timeout(at(57));
 
-    assert_eq!(hears(&call.take_news(), eve), ["call_ended"]);
-    call.invite(ann.session, &in_vain, at(60)).unwrap();
-    assert_eq!(hears(&call.take_news(), eve), [""; 0]);
+    assert_eq!(received(&call.take_news(), eve), ["call_ended"]);
+    call.invite(ann.session, &shadow_blocked, at(60)).unwrap();
+    assert_eq!(received(&call.take_news(), eve), [""; 0]);
     assert_eq!(call.ringing_calls().len(), 0);
 }
 
@@ -189,14 +192,14 @@ fn third_participant_upgrades_call_to_sfu() {
     let callee = callee(eve.user);
     assert!(matches!(call.invite(eve.session, &callee, at(9)), Err(CallError::NotInCall)));
     call.invite(ann.session, &callee, at(10)).unwrap();
-    assert!(matches!(call.invite(bob.session, &callee, at(10)), Err(CallError::Already)));
-    assert_eq!(hears(&call.take_news(), eve), ["incoming_call"]);
+    assert!(matches!(call.invite(bob.session, &callee, at(10)), Err(CallError::AlreadyInvited)));
+    assert_eq!(received(&call.take_news(), eve), ["incoming_call"]);
     call.join(eve, "Eve", CallRole::Participant, at(12)).unwrap();
 
     assert_eq!(call.mode(), CallTopology::Sfu);
     assert!(call.take_changes().contains(&CallChange::Upgraded));
-    let news = call.take_news();
-    assert_eq!(hears(&news, ann), ["call_answered", "participant_joined", "call_mode"]);
+    let events = call.take_news();
+    assert_eq!(received(&events, ann), ["call_answered", "participant_joined", "call_mode"]);
     call.leave(ann, at(20)).unwrap();
     assert_eq!(call.ended(), None, "two are left");
     call.leave(eve, at(21)).unwrap();
@@ -212,9 +215,9 @@ fn rejoin_from_same_device_replaces_old_session() {
 
     assert_eq!(call.participants().count(), 2);
     assert_eq!(number, 3);
-    assert_eq!(hears(&call.take_news(), ann), ["participant_left", "participant_joined"]);
+    assert_eq!(received(&call.take_news(), ann), ["participant_left", "participant_joined"]);
     call.lost(bob.session, at(6));
-    assert_eq!(call.ended(), None, "the old session is nobody's any more");
+    assert_eq!(call.ended(), None, "the old session has no participant any more");
     call.lost(again.session, at(7));
     assert_eq!(call.ended(), Some(CallEndReason::Hangup));
 }
@@ -226,7 +229,10 @@ fn participant_limit_is_enforced_except_for_rejoin() {
     for seat in &seats[..4] {
         call.join(*seat, "x", CallRole::Participant, at(1)).unwrap();
     }
-    assert!(matches!(call.join(seats[4], "x", CallRole::Participant, at(1)), Err(CallError::Full)));
+    assert!(matches!(
+        call.join(seats[4], "x", CallRole::Participant, at(1)),
+        Err(CallError::ParticipantLimitReached)
+    ));
     let again = Seat { session: SessionId::new(), ..seats[0] };
     call.join(again, "x", CallRole::Participant, at(2)).unwrap();
 
@@ -242,18 +248,18 @@ fn moderator_mutes_and_kicks_participant() {
     }
     call.take_news();
     let done = call.moderate(bob.session, "p1", ModerationAction::Mute, at(2));
-    assert!(matches!(done, Err(CallError::NotAllowed)), "Bob did not begin it");
+    assert!(matches!(done, Err(CallError::NotAllowed)), "Bob did not start the call");
     call.moderate(ann.session, "p2", ModerationAction::Mute, at(2)).unwrap();
-    assert_eq!(hears(&call.take_news(), eve), ["participant_updated"]);
+    assert_eq!(received(&call.take_news(), eve), ["participant_updated"]);
     call.moderate(ann.session, "p2", ModerationAction::Kick, at(3)).unwrap();
 
-    assert_eq!(hears(&call.take_news(), bob), ["call_ended"]);
+    assert_eq!(received(&call.take_news(), bob), ["call_ended"]);
     let back = call.join(bob, "x", CallRole::Participant, at(4));
     assert!(matches!(back, Err(CallError::NotAllowed)));
     assert_eq!(call.participants().count(), 2);
     assert!(matches!(
         call.moderate(ann.session, "p9", ModerationAction::Kick, at(5)),
-        Err(CallError::NoSuchParticipant)
+        Err(CallError::ParticipantNotFound)
     ));
 }
 
@@ -267,7 +273,7 @@ fn group_call_continues_until_last_participant_leaves() {
     assert_eq!(call.ended(), None);
     call.take_news();
     call.timeout(at(45));
-    assert_eq!(hears(&call.take_news(), eve), ["call_ended"], "for her it rang in vain");
+    assert_eq!(received(&call.take_news(), eve), ["call_ended"], "she missed the call");
     assert_eq!(call.ended(), None);
     call.join(eve, "Eve", CallRole::Participant, at(50)).unwrap();
     call.leave(bob, at(51)).unwrap();
@@ -304,13 +310,13 @@ fn restarted_sfu_room_increments_epoch_and_notifies() {
     let (ann, bob) = (seat(), seat());
     let mut direct = talking(ann, bob);
     direct.restarted();
-    assert!(direct.take_news().is_empty(), "media does not pass the server");
+    assert!(direct.take_news().is_empty(), "P2P media does not pass the server");
     direct.upgrade();
     direct.take_news();
     direct.restarted();
 
     assert_eq!(direct.epoch(), 3);
-    assert_eq!(hears(&direct.take_news(), ann), ["call_moved"]);
+    assert_eq!(received(&direct.take_news(), ann), ["call_moved"]);
 }
 
 #[derive(Clone, Debug)]
@@ -345,8 +351,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Whatever people do: a call ends once, holds no more than it may, and each device once;
-    /// who is in it hears of everybody who comes and goes.
+    /// For arbitrary actions: a call ends once, never exceeds the participant limit, contains each
+    /// device once, and notifies participants of all joins and leaves.
     #[test]
     fn call_invariants_hold_for_arbitrary_actions(
         shape in prop_oneof![Just(CallKind::Direct), Just(CallKind::Group), Just(CallKind::Session)],
@@ -374,8 +380,8 @@ proptest! {
             }
             call.timeout(at(now));
             let reason = call.ended();
-            let over = |told: &(EventTarget, CallServerEvent)| match told {
-                (EventTarget::People(_), CallServerEvent::CallEnded(end)) => reason == Some(end.reason),
+            let over = |event: &(EventTarget, CallServerEvent)| match event {
+                (EventTarget::Users(_), CallServerEvent::CallEnded(end)) => reason == Some(end.reason),
                 _ => false,
             };
             ends += call.take_news().into_iter().filter(over).count();
@@ -385,7 +391,7 @@ proptest! {
             prop_assert!(devices.len() <= TERMS.max_participants);
             if call.ended().is_some() {
                 prop_assert!(call.join(seats[0], "x", CallRole::Participant, at(now)).is_err());
-                prop_assert!(ends >= 1, "everybody was told");
+                prop_assert!(ends >= 1, "call_ended was sent");
             } else {
                 prop_assert!(call.due().is_none_or(|due| due > at(now)), "nothing is overdue");
             }

@@ -105,8 +105,8 @@ impl RoomContext {
     pub(super) fn tell(&self, to: &EventTarget, news: CallServerEvent) {
         let event = OutboundEvent::new(&ServerEvent::Call(news));
         match to {
-            EventTarget::People(people) => self.switchboard.publish(people, &event),
-            EventTarget::Seat(seat) => {
+            EventTarget::Users(people) => self.switchboard.publish(people, &event),
+            EventTarget::Participant(seat) => {
                 self.switchboard.tell_session(seat.node, seat.user, seat.session, &event);
             }
         }

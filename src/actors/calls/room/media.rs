@@ -85,7 +85,7 @@ impl CallRoom {
         offer: wire::OfferRequest,
     ) -> Result<(), CallError> {
         let receive = offer.receive.into_iter().map(|(mid, track)| {
-            Ok((mid, self.track_number(&track).ok_or(CallError::NoSuchTrack)?))
+            Ok((mid, self.track_number(&track).ok_or(CallError::TrackNotFound)?))
         });
         let publish = offer.publish.into_iter().map(|(mid, publish)| {
             let source = match publish.source {
@@ -107,23 +107,23 @@ impl CallRoom {
         }
         let answer = stage.with(|room, now| room.offer(now, ParticipantId(number), &offer));
         let sdp = answer.map_err(|error| match error {
-            OfferError::Unusable(why) => CallError::BadOffer(why.into()),
+            OfferError::Unusable(why) => CallError::InvalidOffer(why.into()),
             OfferError::NoSuchParticipant => CallError::NotInCall,
-            OfferError::NoSuchTrack(_) => CallError::NoSuchTrack,
+            OfferError::NoSuchTrack(_) => CallError::TrackNotFound,
             OfferError::TooMuch => {
-                CallError::BadOffer("it has more sections than one may have".into())
+                CallError::InvalidOffer("it has more sections than one may have".into())
             }
         })?;
         let (call_id, epoch) = (self.call.id(), self.call.epoch());
         let answer = wire::ServerAnswer { call_id, epoch, sdp };
-        self.seed.tell(&EventTarget::Seat(seat), CallServerEvent::ServerAnswer(answer));
+        self.seed.tell(&EventTarget::Participant(seat), CallServerEvent::ServerAnswer(answer));
         Ok(())
     }
 
     /// The most that a participant wants of a track.
     pub(super) fn limit(&self, session: SessionId, set: &wire::SetLayer) -> Result<(), CallError> {
         let number = self.call.who(session).ok_or(CallError::NotInCall)?;
-        let track = self.track_number(&set.track_id).ok_or(CallError::NoSuchTrack)?;
+        let track = self.track_number(&set.track_id).ok_or(CallError::TrackNotFound)?;
         let limit = match set.max {
             wire::RequestedLayer::High => LayerLimit::Most(SimulcastLayer::High),
             wire::RequestedLayer::Medium => LayerLimit::Most(SimulcastLayer::Medium),
@@ -136,7 +136,7 @@ impl CallRoom {
             room.limit(now, ParticipantId(number), track, limit);
             known
         });
-        if known { Ok(()) } else { Err(CallError::NoSuchTrack) }
+        if known { Ok(()) } else { Err(CallError::TrackNotFound) }
     }
 
     /// What can be received; whoever has just gone may still be on the stage.
@@ -178,7 +178,7 @@ impl CallRoom {
     fn tell_one(&self, number: u32, news: CallServerEvent) {
         let seat = self.call.participants().find(|(n, _)| *n == number).map(|(_, who)| who.seat);
         if let Some(seat) = seat {
-            self.seed.tell(&EventTarget::Seat(seat), news);
+            self.seed.tell(&EventTarget::Participant(seat), news);
         }
     }
 

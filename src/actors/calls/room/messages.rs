@@ -52,10 +52,10 @@ impl Handler<RoomRequest> for CallRoom {
 
     fn handle(&mut self, ask: RoomRequest, ctx: &mut Self::Context) -> Self::Result {
         if self.call.ended().is_some() {
-            return Err(CallError::NoSuchCall);
+            return Err(CallError::CallNotFound);
         }
         if self.keep.is_moving() || !self.seed.owns_lease() {
-            return Err(CallError::Moved);
+            return Err(CallError::Migrating);
         }
         let answer = self.answer(ask);
         self.step(ctx);
@@ -71,7 +71,7 @@ impl CallRoom {
         let now = self.seed.deeds.clock().now();
         let known = self.call.concerns(seat.user) || self.call.who(seat.session).is_some();
         if !known && !matches!(what, RoomCommand::Join { role: Some(_), .. }) {
-            return Err(CallError::NoSuchCall);
+            return Err(CallError::CallNotFound);
         }
         match what {
             RoomCommand::Accept => self.call.accept(seat.user, now)?,
@@ -140,7 +140,7 @@ impl CallRoom {
         joined.tracks = self.tracks();
         joined.ice_servers = self.seed.deeds.ice.servers(seat.user);
         let reply = json(&joined);
-        self.seed.tell(&EventTarget::Seat(seat), CallServerEvent::CallJoined(joined));
+        self.seed.tell(&EventTarget::Participant(seat), CallServerEvent::CallJoined(joined));
         Ok(reply)
     }
 
@@ -164,8 +164,8 @@ impl CallRoom {
         to: &str,
         news: impl FnOnce(CallId, String) -> CallServerEvent,
     ) -> Result<(), CallError> {
-        let (from, to) = self.call.passage(from, to)?;
-        self.seed.tell(&EventTarget::Seat(to), news(self.call.id(), participant_name(from)));
+        let (from, to) = self.call.signalling_route(from, to)?;
+        self.seed.tell(&EventTarget::Participant(to), news(self.call.id(), participant_name(from)));
         Ok(())
     }
 }
