@@ -353,7 +353,7 @@ impl NodeRuntime {
             while self.services.living.switchboard.connected() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            socket::leave(&self.services.engines);
+            socket::close_all(&self.services.engines);
             while self.services.sockets.open() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }

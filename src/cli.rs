@@ -160,7 +160,7 @@ fn dispatch(command: CliCommand, config: Config) -> Result<(), CliError> {
             let password = password()?;
             block_on(async move {
                 let deeds = app::open(&config).await?;
-                let user = deeds.accounts.add(&phone, &name, password, role).await?;
+                let user = deeds.accounts.create_user(&phone, &name, password, role).await?;
                 say(&format!(
                     "{} {} is {} with the role {}",
                     user.id, user.phone, user.name, user.role

@@ -125,8 +125,9 @@ impl ChatShard {
         self.waiting -= 1;
         let (chat, known) = (self.chat.clone(), line.audience.clone());
         let work = async move {
-            let outcome = chat.alter(conversation, wish).await;
-            let roster = outcome.as_ref().ok().and_then(|o| o.change.as_ref().map(|c| c.roster));
+            let outcome = chat.change_message(conversation, wish).await;
+            let roster =
+                outcome.as_ref().ok().and_then(|o| o.change.as_ref().map(|c| c.members_version));
             let audience = audience(&chat, conversation, roster, known).await;
             (outcome, audience)
         };
@@ -148,7 +149,7 @@ impl ChatShard {
             Ok(ChangeMessageOutcome { change: Some(change), .. }) => {
                 counter!(CHANGES, "event" => change.event.name()).increment(1);
                 match audience.as_ref() {
-                    Some(audience) if audience.roster == change.roster => {
+                    Some(audience) if audience.roster == change.members_version => {
                         self.announce_change(audience, change);
                     }
                     // Whoever came meanwhile may not see it: the database knows.
@@ -296,7 +297,7 @@ impl ChatShard {
         let pause = REANNOUNCE_BACKOFF.delay(attempt + 1, 0.0);
         let look = async move {
             tokio::time::sleep(pause).await;
-            chat.audience(conversation).await
+            chat.recipients(conversation).await
         };
         ctx.spawn(look.into_actor(self).map(move |found, lane, ctx| match found {
             Ok(now) => {
@@ -342,7 +343,7 @@ async fn audience(
     if known.as_ref().is_some_and(|known| known.roster == roster) {
         return known;
     }
-    let now = chat.audience(conversation).await.ok()?;
+    let now = chat.recipients(conversation).await.ok()?;
     Some(RecipientCache { roster: now.roster, people: now.members.into() })
 }
 

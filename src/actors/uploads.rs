@@ -165,7 +165,7 @@ impl Handler<ApplyWrite> for UploadActor {
                 });
             }
             WriteOp::Keep(reply) => {
-                let work = self.tape.keep();
+                let work = self.tape.sync();
                 self.work(ctx, work, move |upload, done, _| {
                     drop(reply.send(done.map(|()| upload.offset)));
                 });

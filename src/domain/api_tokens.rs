@@ -11,7 +11,7 @@ use base::random::RandomSource;
 use base::secret::Secret;
 use store::{ApiToken, NewApiToken, Store};
 
-use super::accounts::{Principal, audit, hash};
+use super::accounts::{Principal, audit, hash_token};
 use crate::protocol::admin as wire;
 
 /// Scopes a token may have.
@@ -113,7 +113,7 @@ impl ApiTokenService {
         let row = NewApiToken {
             id,
             name: name.clone(),
-            hash: hash(&secret),
+            hash: hash_token(&secret),
             scopes: new.scopes.clone(),
             created_by: by.map(|me| me.user),
             expires_at: expires_at,
@@ -137,7 +137,7 @@ impl ApiTokenService {
     /// # Errors
     /// [`ApiTokenError::InvalidToken`], or a database error.
     pub async fn identify(&self, secret: &str) -> Result<ApiToken, ApiTokenError> {
-        let found = self.store.token_by_hash(hash(secret), self.clock.now()).await?;
+        let found = self.store.token_by_hash(hash_token(secret), self.clock.now()).await?;
         found.ok_or(ApiTokenError::InvalidToken)
     }
 

@@ -264,7 +264,7 @@ impl ContactService {
     ///
     /// # Errors
     /// [`ContactError::ContactNotFound`], or a database error.
-    pub async fn refuse(&self, me: &Principal, other: UserId) -> Result<(), ContactError> {
+    pub async fn decline(&self, me: &Principal, other: UserId) -> Result<(), ContactError> {
         require_found(self.store.refuse_contact(me.user, other).await?)
     }
 

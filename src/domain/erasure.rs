@@ -13,7 +13,7 @@ use crate::cluster::BoxFuture;
 use crate::protocol::server::{MemberLeft, ServerEvent};
 
 /// Job kind of account erasure.
-pub const KIND: &str = "account.erase";
+pub const ERASE_JOB_KIND: &str = "account.erase";
 
 /// Leaves groups, removes direct conversations, and deletes exports and files of a deleted account.
 pub struct EraseAccountJob {
@@ -96,7 +96,7 @@ impl EraseAccountJob {
 
 impl JobHandler for EraseAccountJob {
     fn kind(&self) -> &'static str {
-        KIND
+        ERASE_JOB_KIND
     }
 
     fn run<'a>(&'a self, job: &'a JobRow) -> BoxFuture<'a, Result<Vec<DirectedEvent>, JobError>> {

@@ -31,19 +31,19 @@ pub struct DirectedEvent {
 #[must_use = "the events must be published"]
 pub struct WithEvents<T> {
     /// Reply to the caller.
-    pub answer: T,
+    pub reply: T,
     /// Events to publish.
-    pub news: Vec<DirectedEvent>,
+    pub events: Vec<DirectedEvent>,
 }
 
 impl<T> WithEvents<T> {
     /// A result without events.
-    pub const fn without_events(answer: T) -> Self {
-        Self { answer, news: Vec::new() }
+    pub const fn without_events(reply: T) -> Self {
+        Self { reply, events: Vec::new() }
     }
 
     /// A result with one event.
-    pub fn with_event(answer: T, to: Vec<UserId>, event: ServerEvent) -> Self {
-        Self { answer, news: vec![DirectedEvent { to, event }] }
+    pub fn with_event(reply: T, to: Vec<UserId>, event: ServerEvent) -> Self {
+        Self { reply, events: vec![DirectedEvent { to, event }] }
     }
 }

@@ -1,4 +1,4 @@
-//! The care of one's own account over HTTP: passwords, second factor, export, audit, its end.
+//! HTTP handlers of account security: password, second factor, export, audit, deletion.
 
 use std::io::Read;
 
@@ -22,7 +22,7 @@ use crate::protocol::admin::AuditEntryView;
 use crate::protocol::{ListQuery, Paginated};
 
 /// Closes the sockets of devices that were signed out.
-pub(super) fn end(app: &AppState, user: base::ids::UserId, devices: &[DeviceId]) {
+pub(super) fn close_sockets(app: &AppState, user: base::ids::UserId, devices: &[DeviceId]) {
     for device in devices {
         app.living.switchboard.close_device_sessions(user, *device);
     }
@@ -35,8 +35,8 @@ pub(super) async fn change_password(
     from: ClientAddr,
     body: JsonBody<ChangePassword>,
 ) -> Result<HttpResponse, ApiError> {
-    let ended = app.accounts.change_password(&me.0, body.0, from.0).await?;
-    end(&app, me.0.user, &ended);
+    let signed_out = app.accounts.change_password(&me.0, body.0, from.0).await?;
+    close_sockets(&app, me.0.user, &signed_out);
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -116,7 +116,7 @@ pub(super) async fn delete_me(
     me: CurrentUser,
     body: JsonBody<Reauthentication>,
 ) -> Result<HttpResponse, ApiError> {
-    app.accounts.delete_me(&me.0, body.0).await?;
+    app.accounts.delete_own_account(&me.0, body.0).await?;
     app.living.switchboard.close_user_sessions(me.0.user);
     app.jobs.notify();
     Ok(HttpResponse::NoContent().finish())
@@ -136,20 +136,22 @@ pub(super) async fn export(
         ExportStatus::Ready(ready) => Ok(HttpResponse::Ok()
             .content_type("application/zip")
             .insert_header((CONTENT_DISPOSITION, "attachment; filename=\"securevox-export.zip\""))
-            .body(SizedStream::new(ready.size, chunks(ready)))),
+            .body(SizedStream::new(ready.size, archive_stream(ready)))),
     }
 }
 
-/// An archive in pieces, each read where waiting for the disk holds nobody up.
-fn chunks(ready: ArchiveFile) -> impl stream::Stream<Item = Result<Bytes, actix_web::Error>> {
-    stream::try_unfold(ready.file, |mut file| async move {
+/// Streams an archive in chunks, read on a blocking thread.
+fn archive_stream(
+    archive: ArchiveFile,
+) -> impl stream::Stream<Item = Result<Bytes, actix_web::Error>> {
+    stream::try_unfold(archive.file, |mut file| async move {
         let read = block(move || {
-            let mut piece = vec![0; 64 * 1024];
-            let count = file.read(&mut piece)?;
-            piece.truncate(count);
-            std::io::Result::Ok((piece, file))
+            let mut chunk = vec![0; 64 * 1024];
+            let count = file.read(&mut chunk)?;
+            chunk.truncate(count);
+            std::io::Result::Ok((chunk, file))
         });
-        let (piece, file) = read.await??;
-        Ok(if piece.is_empty() { None } else { Some((Bytes::from(piece), file)) })
+        let (chunk, file) = read.await??;
+        Ok(if chunk.is_empty() { None } else { Some((Bytes::from(chunk), file)) })
     })
 }

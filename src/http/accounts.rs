@@ -1,4 +1,4 @@
-//! Accounts over HTTP.
+//! HTTP handlers of accounts.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Json};
@@ -50,7 +50,7 @@ pub(super) async fn set_up(
     from: SignInSource,
     body: JsonBody<SetupAdmin>,
 ) -> Result<HttpResponse, ApiError> {
-    let signed_in = app.accounts.set_up(body.0, &from.0).await?;
+    let signed_in = app.accounts.set_up_admin(body.0, &from.0).await?;
     Ok(HttpResponse::Created().json(signed_in))
 }
 
@@ -67,7 +67,7 @@ pub(super) async fn logout(
 
 /// `GET /api/me`
 pub(super) async fn me(app: Data<AppState>, me: CurrentUser) -> Result<Json<OwnAccount>, ApiError> {
-    Ok(Json(app.accounts.me(&me.0).await?))
+    Ok(Json(app.accounts.own_account(&me.0).await?))
 }
 
 /// `PATCH /api/me`
@@ -76,7 +76,7 @@ pub(super) async fn change_me(
     me: CurrentUser,
     body: JsonBody<PatchMe>,
 ) -> Result<Json<OwnAccount>, ApiError> {
-    Ok(Json(app.accounts.change_me(&me.0, body.0).await?))
+    Ok(Json(app.accounts.update_own_account(&me.0, body.0).await?))
 }
 
 /// `GET /api/me/devices`

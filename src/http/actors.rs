@@ -1,4 +1,4 @@
-//! The supervision tree over HTTP: to see, to restart, to stop; what is done is audited.
+//! HTTP handlers of the supervision tree: list, restart, stop. Actions are audited.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Json, Path};
@@ -28,7 +28,7 @@ pub(super) async fn restart(
     path: Path<String>,
     query: QueryParams<ActorsQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    act(&app, &me, from, &path, &query.0, true).await
+    command_actor(&app, &me, from, &path, &query.0, true).await
 }
 
 /// `POST /api/admin/actors/{path}/stop`
@@ -39,10 +39,10 @@ pub(super) async fn stop(
     path: Path<String>,
     query: QueryParams<ActorsQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    act(&app, &me, from, &path, &query.0, false).await
+    command_actor(&app, &me, from, &path, &query.0, false).await
 }
 
-async fn act(
+async fn command_actor(
     app: &AppState,
     me: &CurrentUser,
     from: ClientAddr,
@@ -52,9 +52,9 @@ async fn act(
 ) -> Result<HttpResponse, ApiError> {
     let node = node(query)?;
     let path = format!("/{}", path.trim_matches('/'));
-    let known = app.operators.actors(node).await?.items.iter().any(|actor| actor.path == path);
-    if known {
-        // Written before the deed, so that an order that takes the answer down with it is on record.
+    let exists = app.operators.actors(node).await?.items.iter().any(|actor| actor.path == path);
+    if exists {
+        // Audited before it is done, since a restart may abort this request.
         let action = if restart { "actor.restart" } else { "actor.stop" };
         let subject = node.map_or_else(|| path.clone(), |node| format!("{node}{path}"));
         let entry = audit(Some(me.0.user), action, subject, from.0);
@@ -64,8 +64,8 @@ async fn act(
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// The node that is meant; `None` for this one.
+/// Parses the node of the query; `None` means this node.
 fn node(query: &ActorsQuery) -> Result<Option<NodeId>, ApiError> {
-    let named = query.node.as_deref().map(str::parse).transpose();
-    named.map_err(|_| ApiError::from(admin::AdminError::NoSuchNode))
+    let parsed = query.node.as_deref().map(str::parse).transpose();
+    parsed.map_err(|_| ApiError::from(admin::AdminError::NoSuchNode))
 }

@@ -1,4 +1,4 @@
-//! API tokens over HTTP.
+//! HTTP handlers of API tokens.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Json};
@@ -26,8 +26,8 @@ pub(super) async fn create(
     from: ClientAddr,
     body: JsonBody<CreateApiToken>,
 ) -> Result<HttpResponse, ApiError> {
-    let made = app.tokens.create(Some(&me.0), body.0, from.0).await?;
-    Ok(HttpResponse::Created().json(made))
+    let created = app.tokens.create(Some(&me.0), body.0, from.0).await?;
+    Ok(HttpResponse::Created().json(created))
 }
 
 /// `DELETE /api/admin/tokens/{id}`

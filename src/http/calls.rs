@@ -1,4 +1,4 @@
-//! Calls over HTTP: tokens that open them, what goes on, and what was.
+//! HTTP handlers of calls: tokens, statistics, history.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Json};
@@ -22,8 +22,8 @@ pub(super) async fn token(
 
 /// `GET /api/call/stats`
 pub(super) async fn stats(app: Data<AppState>, me: OptionalUser) -> Json<CallStats> {
-    let plain = me.0.filter(|me| me.role == Role::User);
-    Json(app.living.calls.stats(plain.map(|me| me.user)))
+    let limited_to = me.0.filter(|me| me.role == Role::User);
+    Json(app.living.calls.stats(limited_to.map(|me| me.user)))
 }
 
 /// `GET /api/calls`

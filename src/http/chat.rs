@@ -1,4 +1,4 @@
-//! Conversations over HTTP.
+//! HTTP handlers of conversations.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Json};
@@ -20,8 +20,8 @@ pub(super) async fn open(
     body: JsonBody<CreateConversation>,
 ) -> Result<HttpResponse, ApiError> {
     let opened = app.living.tell(app.chat.open(&me.0, body.0).await?);
-    let mut answer = if opened.created { HttpResponse::Created() } else { HttpResponse::Ok() };
-    Ok(answer.json(opened.conversation))
+    let mut response = if opened.created { HttpResponse::Created() } else { HttpResponse::Ok() };
+    Ok(response.json(opened.conversation))
 }
 
 /// `GET /api/conversations`
@@ -55,7 +55,7 @@ pub(super) async fn change(
 }
 
 /// `PATCH /api/conversations/{id}/me`
-pub(super) async fn keep(
+pub(super) async fn update_member_settings(
     app: Data<AppState>,
     me: CurrentUser,
     path: PathIds<(ConversationId,)>,
@@ -64,7 +64,7 @@ pub(super) async fn keep(
     Ok(Json(app.living.tell(app.chat.update_member_settings(me.0.user, path.0.0, body.0).await?)))
 }
 
-/// `PUT /api/conversations/{id}/members/{user_id}`; the body may be left out.
+/// `PUT /api/conversations/{id}/members/{user_id}`; the body is optional.
 pub(super) async fn put_member(
     app: Data<AppState>,
     me: CurrentUser,

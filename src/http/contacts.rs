@@ -1,4 +1,4 @@
-//! Contacts over HTTP.
+//! HTTP handlers of contacts.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Json};
@@ -30,7 +30,7 @@ pub(super) async fn list(
 }
 
 /// `POST /api/contacts/match`
-pub(super) async fn look_up(
+pub(super) async fn match_address_book(
     app: Data<AppState>,
     me: CurrentUser,
     body: JsonBody<AddressBook>,
@@ -75,7 +75,7 @@ pub(super) async fn refuse(
     me: CurrentUser,
     path: PathIds<(UserId,)>,
 ) -> Result<HttpResponse, ApiError> {
-    app.contacts.refuse(&me.0, path.0.0).await?;
+    app.contacts.decline(&me.0, path.0.0).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -1,4 +1,4 @@
-//! Invites into groups over HTTP.
+//! HTTP handlers of group invites.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Json};
@@ -11,7 +11,7 @@ use crate::protocol::Paginated;
 use crate::protocol::chat::ConversationDetail;
 use crate::protocol::invites::{CreateInvite, InviteView};
 
-/// `POST /api/conversations/{id}/invites`; the body may be left out.
+/// `POST /api/conversations/{id}/invites`; the body is optional.
 pub(super) async fn create(
     app: Data<AppState>,
     me: CurrentUser,

@@ -1,4 +1,4 @@
-//! Messages over HTTP, and what becomes of them.
+//! HTTP handlers of messages and their changes.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Json};
@@ -59,7 +59,7 @@ pub(super) async fn edit(
     body: JsonBody<PatchMessage>,
 ) -> Result<Json<MessageView>, ApiError> {
     let (id, message) = path.0;
-    alter(&app, id, app.chat.edit(me.0.user, message, body.0)).await
+    apply_change(&app, id, app.chat.edit(me.0.user, message, body.0)).await
 }
 
 /// `DELETE /api/conversations/{id}/messages/{message_id}`
@@ -70,7 +70,7 @@ pub(super) async fn delete(
     query: QueryParams<DeleteQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let (id, message) = path.0;
-    let _ = alter(&app, id, Ok(app.chat.delete(me.0.user, message, query.0.r#for))).await?;
+    let _ = apply_change(&app, id, Ok(app.chat.delete(me.0.user, message, query.0.r#for))).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -91,7 +91,7 @@ pub(super) async fn react(
     path: PathIds<(ConversationId, MessageId, String)>,
 ) -> Result<Json<MessageView>, ApiError> {
     let (id, message, emoji) = path.0;
-    alter(&app, id, app.chat.react(me.0.user, message, &emoji, true)).await
+    apply_change(&app, id, app.chat.react(me.0.user, message, &emoji, true)).await
 }
 
 /// `DELETE /api/conversations/{id}/messages/{message_id}/reactions/{emoji}`
@@ -101,7 +101,7 @@ pub(super) async fn unreact(
     path: PathIds<(ConversationId, MessageId, String)>,
 ) -> Result<Json<MessageView>, ApiError> {
     let (id, message, emoji) = path.0;
-    alter(&app, id, app.chat.react(me.0.user, message, &emoji, false)).await
+    apply_change(&app, id, app.chat.react(me.0.user, message, &emoji, false)).await
 }
 
 /// `PUT /api/conversations/{id}/messages/{message_id}/pin`
@@ -111,7 +111,7 @@ pub(super) async fn pin(
     path: MessagePath,
 ) -> Result<Json<MessageView>, ApiError> {
     let (id, message) = path.0;
-    alter(&app, id, Ok(app.chat.pin(me.0.user, message, true))).await
+    apply_change(&app, id, Ok(app.chat.pin(me.0.user, message, true))).await
 }
 
 /// `DELETE /api/conversations/{id}/messages/{message_id}/pin`
@@ -121,7 +121,7 @@ pub(super) async fn unpin(
     path: MessagePath,
 ) -> Result<Json<MessageView>, ApiError> {
     let (id, message) = path.0;
-    alter(&app, id, Ok(app.chat.pin(me.0.user, message, false))).await
+    apply_change(&app, id, Ok(app.chat.pin(me.0.user, message, false))).await
 }
 
 /// `GET /api/conversations/{id}/pins`
@@ -143,11 +143,11 @@ pub(super) async fn search(
     Ok(Json(app.chat.search(me.0.user, &query.0).await?))
 }
 
-/// Puts a wish in order with what is said, and gives the message as it is then.
-async fn alter(
+/// Executes a change in the order of the conversation and returns the changed message.
+async fn apply_change(
     app: &AppState,
     id: ConversationId,
-    wish: Result<ChangeMessageRequest, ChatError>,
+    request: Result<ChangeMessageRequest, ChatError>,
 ) -> Result<Json<MessageView>, ApiError> {
-    Ok(Json(app.living.lanes.change_message(id, wish?).await?.message))
+    Ok(Json(app.living.lanes.change_message(id, request?).await?.message))
 }

@@ -67,7 +67,7 @@ async fn every_route_enforces_its_access_rule() {
         if route.path == "/api/auth/logout" {
             continue; // it would sign everybody out; its door is that of the routes beside it
         }
-        let who = route.who;
+        let who = route.access;
         let may = |role: &str| match who {
             AccessRule::Anyone => true,
             AccessRule::Person | AccessRule::PersonOr(_) => role != "nobody",
@@ -130,7 +130,7 @@ async fn foreign_ids_return_404() {
     for intruder in [&eve, &admin] {
         for route in routes()
             .iter()
-            .filter(|route| route.path.contains('{') && route.who == AccessRule::Person)
+            .filter(|route| route.path.contains('{') && route.access == AccessRule::Person)
         {
             let devices_route = route.path.starts_with("/api/me/devices");
             let path = path(route, if devices_route { &devices } else { &ids });

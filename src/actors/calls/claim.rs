@@ -93,7 +93,7 @@ impl CallService {
                 }
                 // It had a room here, which failed for good.
                 let failed = held.value.parse().into_iter().collect();
-                self.deeds.write_lost(failed).await?;
+                self.deeds.write_orphaned(failed).await?;
                 self.note(&text, held.epoch, id).await?;
                 held.epoch
             }
@@ -103,7 +103,7 @@ impl CallService {
             }
         };
         if let Some(whom) = whom
-            && let Err(often) = self.deeds.ring(by, whom).await
+            && let Err(often) = self.deeds.take_ring_attempt(by, whom).await
         {
             self.directory.release(&text, epoch).await?;
             return Err(often);
@@ -130,7 +130,7 @@ impl CallService {
     /// The call that a dead owner left, if it was not over.
     async fn left(&self, value: &str) -> Result<Option<CallState>, CallError> {
         match value.parse() {
-            Ok(id) => self.deeds.kept(id).await,
+            Ok(id) => self.deeds.load_state(id).await,
             Err(_) => Ok(None),
         }
     }
@@ -156,7 +156,7 @@ impl CallService {
         place.rename(call.id(), call.conversation());
         tracing::info!(call.id = %call.id(), call.epoch = hold.epoch, "call taken over");
         counter!(CLUSTER_MOVES, "reason" => "adopted").increment(1);
-        call.moved(hold.epoch);
+        call.room_moved(hold.epoch);
         self.live(place, hold, call).await?;
         Ok(())
     }
@@ -257,7 +257,7 @@ impl CallService {
         let taken = self.directory.take(text, from, epoch).await?.ok_or(CallError::Migrating)?;
         tracing::info!(call.id = %id, call.epoch = taken, node = %me, "call handed off");
         counter!(CLUSTER_MOVES, "reason" => "handed-over").increment(1);
-        call.moved(taken);
+        call.room_moved(taken);
         self.live(place, self.hold(text.to_owned(), taken), call).await?;
         Ok(())
     }

@@ -64,9 +64,9 @@ impl CallService {
         if asker.passed_on {
             return Err(CallError::Migrating);
         }
-        let pass = asker.me.pass.as_ref().map(|pass| ForwardedCallGrant {
+        let pass = asker.me.call_grant.as_ref().map(|pass| ForwardedCallGrant {
             session: pass.session.clone(),
-            role: if pass.moderates { CallRole::Moderator } else { CallRole::Participant },
+            role: if pass.is_moderator { CallRole::Moderator } else { CallRole::Participant },
         });
         let ask = NodeRequest::Call(Box::new(ForwardedCallRequest {
             participant: asker.seat,
@@ -107,9 +107,9 @@ impl CallService {
             name,
             phone: String::new(), // what calls do not ask for stays where it is
             role: store::Role::User,
-            pass: pass.map(|pass| CallGrant {
+            call_grant: pass.map(|pass| CallGrant {
                 session: pass.session,
-                moderates: pass.role == CallRole::Moderator,
+                is_moderator: pass.role == CallRole::Moderator,
             }),
         };
         let asker = CallRequester { me: &me, seat, passed_on: true };
@@ -119,7 +119,7 @@ impl CallService {
                 Err(_) => ForwardedCallReply::Rejected(CallError::Unavailable),
             },
             Err(CallError::Migrating) => ForwardedCallReply::CallNotHere,
-            Err(error) => ForwardedCallReply::Rejected(error.travelling()),
+            Err(error) => ForwardedCallReply::Rejected(error.without_internals()),
         }
     }
 }

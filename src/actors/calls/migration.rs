@@ -142,7 +142,7 @@ impl CallService {
                 ClaimOutcome::Held(_) => return Ok(()), // somebody goes on with it
             }
         }
-        self.deeds.write_lost(vec![id]).await?;
+        self.deeds.write_orphaned(vec![id]).await?;
         Ok(())
     }
 

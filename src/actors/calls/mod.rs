@@ -210,7 +210,7 @@ impl CallService {
     }
 
     fn seat(&self, me: &Principal, session: SessionId) -> Seat {
-        let (user, device, guest) = (me.user, me.device, me.pass.is_some());
+        let (user, device, guest) = (me.user, me.device, me.call_grant.is_some());
         Seat { user, device, session, node: self.neighbours.me(), guest }
     }
 }

@@ -13,8 +13,8 @@ use crate::actors::supervision::{ActorRef, SendError};
 use crate::config::SessionCreationPolicy;
 use crate::domain::accounts::Principal;
 use crate::domain::calls::{
-    CallError, CallKind, CallTargets, Callee, Seat, StartCallParams, parse_name,
-    participant_number, person,
+    CallError, CallKind, CallTargets, Callee, Seat, StartCallParams, caller_summary, parse_name,
+    parse_participant_id,
 };
 use crate::protocol::calls::{CallMedia, CallRole, CallStarted, CallTopology, JoinCall, StartCall};
 use crate::protocol::client::CallClientEvent;
@@ -85,14 +85,14 @@ impl CallService {
         let callee = || self.callee(user, unheard, Some(call));
         let room = found.room().await?;
         ask(&room, seat, me, RoomCommand::MayInvite(callee())).await?;
-        self.deeds.ring(me.user, &user.to_string()).await?;
+        self.deeds.take_ring_attempt(me.user, &user.to_string()).await?;
         self.deeds.write_invite(call, me.user, &callee()).await?;
         ask(&room, seat, me, RoomCommand::Invite(callee())).await
     }
 
     /// Somebody who is called; whether those who do not hear of it are busy is nobody's business.
     fn callee(&self, user: UserId, unheard: bool, call: Option<CallId>) -> Callee {
-        Callee { user, busy: !unheard && self.is_busy(user, call), unheard }
+        Callee { user, busy: !unheard && self.is_busy(user, call), shadow_blocked: unheard }
     }
 
     /// Begins a call, or finds the one that goes on between the same people: whoever is called
@@ -104,8 +104,8 @@ impl CallService {
         event: &CallClientEvent,
     ) -> Result<String, CallError> {
         let me = asker.me;
-        let CallTargets { shape, conversation, others, unheard } =
-            self.deeds.among(me, start).await?;
+        let CallTargets { kind: shape, conversation, others, shadow_blocked: unheard } =
+            self.deeds.resolve_targets(me, start).await?;
         let (key, whom) = match (shape, conversation, &others[..]) {
             (CallKind::Direct, _, [other]) => {
                 (Key::Pair(me.user.min(*other), me.user.max(*other)), other.to_string())
@@ -118,10 +118,10 @@ impl CallService {
             let callee = |user: &UserId| self.callee(*user, unheard, None);
             let begin = StartCallParams {
                 id: CallId::new(),
-                shape,
+                kind: shape,
                 conversation,
                 name: None,
-                by: person(me),
+                by: caller_summary(me),
                 media: start.media,
                 callees: others.iter().map(callee).collect(),
             };
@@ -183,7 +183,7 @@ impl CallService {
         event: &CallClientEvent,
     ) -> Result<String, CallError> {
         let CallRequester { me, seat, .. } = asker;
-        let resume = join.participant_id.as_deref().and_then(participant_number);
+        let resume = join.participant_id.as_deref().and_then(parse_participant_id);
         if let Some(id) = join.call_id {
             let found = self.find(id).await?;
             if let Some(node) = found.remote_node() {
@@ -192,16 +192,16 @@ impl CallService {
             let role = self.role(me, &found).await?;
             return self.enter(&found.room().await?, seat, me, role, resume).await;
         }
-        let own = || me.pass.as_ref().map(|pass| pass.session.as_str());
+        let own = || me.call_grant.as_ref().map(|pass| pass.session.as_str());
         let name = join.session.as_deref().or_else(own).ok_or(CallError::CallNotFound)?;
         let role = Some(self.may_enter(me, parse_name(name)?)?);
         for _ in 0..MAX_LOOKUP_ATTEMPTS {
             let begin = StartCallParams {
                 id: CallId::new(),
-                shape: CallKind::Session,
+                kind: CallKind::Session,
                 conversation: None,
                 name: Some(name.to_owned()),
-                by: person(me),
+                by: caller_summary(me),
                 media: CallMedia::Video,
                 callees: Vec::new(),
             };
@@ -251,7 +251,7 @@ impl CallService {
     ) -> Result<Option<CallRole>, CallError> {
         match (&found.name, found.conversation) {
             (Some(name), _) => self.may_enter(me, name).map(Some),
-            (None, _) if me.pass.is_some() => Err(CallError::TokenLimitedToCall),
+            (None, _) if me.call_grant.is_some() => Err(CallError::TokenLimitedToCall),
             (None, Some(conversation)) => {
                 let role = self.deeds.role_in(conversation, me.user).await?;
                 role.map(Some).ok_or(CallError::CallNotFound)
@@ -262,8 +262,8 @@ impl CallService {
 
     /// What somebody may do in the session of this name.
     fn may_enter(&self, me: &Principal, name: &str) -> Result<CallRole, CallError> {
-        match &me.pass {
-            Some(pass) if pass.session == name && pass.moderates => Ok(CallRole::Moderator),
+        match &me.call_grant {
+            Some(pass) if pass.session == name && pass.is_moderator => Ok(CallRole::Moderator),
             Some(pass) if pass.session == name => Ok(CallRole::Participant),
             Some(_) => Err(CallError::TokenLimitedToCall),
             None if self.deeds.config().session_creation == SessionCreationPolicy::Anybody => {
@@ -289,7 +289,7 @@ impl CallService {
             }
             (None, None) => return self.board.only_of(session).ok_or(CallError::NotInCall),
         };
-        match &me.pass {
+        match &me.call_grant {
             Some(pass) if found.name.as_deref() != Some(&pass.session) => {
                 Err(CallError::TokenLimitedToCall)
             }
@@ -315,7 +315,7 @@ async fn ask(
 
 /// A call token opens one call and begins none.
 const fn full(me: &Principal) -> Result<(), CallError> {
-    if me.pass.is_some() { Err(CallError::TokenLimitedToCall) } else { Ok(()) }
+    if me.call_grant.is_some() { Err(CallError::TokenLimitedToCall) } else { Ok(()) }
 }
 
 /// The JSON of a reply.

@@ -6,7 +6,7 @@ use store::{NewAudit, NewJob, UserChangeOutcome};
 
 use super::{AccountError, AccountService, Principal, audit};
 use crate::config::DeletedMessagePolicy;
-use crate::domain::erasure::KIND;
+use crate::domain::erasure::ERASE_JOB_KIND;
 use crate::protocol::accounts as wire;
 
 impl AccountService {
@@ -14,7 +14,7 @@ impl AccountService {
     ///
     /// # Errors
     /// [`AccountError::PasswordIncorrect`], [`AccountError::CodeInvalid`], [`AccountError::LastAdmin`], or a database error.
-    pub async fn delete_me(
+    pub async fn delete_own_account(
         &self,
         me: &Principal,
         proof: wire::Reauthentication,
@@ -36,7 +36,7 @@ impl AccountService {
     ) -> Result<(), AccountError> {
         let job = NewJob {
             id: JobId::new(),
-            kind: KIND.to_owned(),
+            kind: ERASE_JOB_KIND.to_owned(),
             user_id: Some(user),
             payload: json!({ "scrub": self.config.deleted_account_messages == DeletedMessagePolicy::Remove }),
         };

@@ -14,7 +14,7 @@ pub use error::AccountError;
 pub use keyring::{AccessTokenClaims, TokenSigner};
 pub use password::PasswordHasher;
 pub use phone::Phone;
-pub(crate) use sign_in::hash;
+pub(crate) use sign_in::hash_token;
 pub use user_admin::AuditActor;
 
 use std::net::IpAddr;
@@ -51,7 +51,7 @@ pub struct Principal {
     pub role: Role,
     /// If the caller used a call token: the only call it gives access to.
     #[serde(skip)]
-    pub pass: Option<CallGrant>,
+    pub call_grant: Option<CallGrant>,
 }
 
 /// Access granted by a call token.
@@ -60,7 +60,7 @@ pub struct CallGrant {
     /// Name of the session.
     pub session: String,
     /// Whether the holder may mute and remove other participants.
-    pub moderates: bool,
+    pub is_moderator: bool,
 }
 
 /// Client of a sign-in request.
@@ -173,7 +173,7 @@ impl AccountService {
             name: found.user.name,
             phone: found.user.phone,
             role: found.user.role,
-            pass: None,
+            call_grant: None,
         })
     }
 
@@ -181,7 +181,7 @@ impl AccountService {
     ///
     /// # Errors
     /// A database error.
-    pub async fn me(&self, me: &Principal) -> Result<wire::OwnAccount, AccountError> {
+    pub async fn own_account(&self, me: &Principal) -> Result<wire::OwnAccount, AccountError> {
         let user = self.store.user(me.user).await?.ok_or(AccountError::InvalidToken)?;
         Ok(user_view(&user))
     }
@@ -190,12 +190,12 @@ impl AccountService {
     ///
     /// # Errors
     /// [`AccountError::InvalidName`], or a database error.
-    pub async fn change_me(
+    pub async fn update_own_account(
         &self,
         me: &Principal,
         change: wire::PatchMe,
     ) -> Result<wire::OwnAccount, AccountError> {
-        let Some(name) = change.name else { return self.me(me).await };
+        let Some(name) = change.name else { return self.own_account(me).await };
         let name = parse_name(&name)?;
         let user = self.store.rename_user(me.user, &name, self.clock.now()).await?;
         self.evict_identity(me.device).await;
@@ -274,7 +274,7 @@ impl AccountService {
     ///
     /// # Errors
     /// As [`AccountService::register`].
-    pub async fn add(
+    pub async fn create_user(
         &self,
         phone: &str,
         name: &str,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use base::ids::{DeviceId, UserId};
 use base::secret::Secret;
 
-use super::{AccountError, AccountService, Principal, audit, hash};
+use super::{AccountError, AccountService, Principal, audit, hash_token};
 use crate::protocol::accounts as wire;
 
 impl AccountService {
@@ -39,7 +39,7 @@ impl AccountService {
         reset: wire::ResetPassword,
         ip: Option<IpAddr>,
     ) -> Result<UserId, AccountError> {
-        let link = hash(reset.reset_token.expose());
+        let link = hash_token(reset.reset_token.expose());
         // Checked before the new password is hashed, so that guesses are cheap for the server.
         let user = self.store.reset_link(link, self.clock.now()).await?;
         let user = user.ok_or(AccountError::InvalidResetLink)?;

@@ -9,7 +9,7 @@ use metrics::counter;
 use store::{SealedColumn, SecondFactorProof};
 use totp_rs::{Builder, Totp};
 
-use super::{AccountError, AccountService, Principal, audit, hash};
+use super::{AccountError, AccountService, Principal, audit, hash_token};
 use crate::cluster::RateLimit;
 use crate::domain::vault::SealContext;
 use crate::protocol::accounts as wire;
@@ -232,7 +232,7 @@ fn totp(secret: &[u8], account: &str) -> Result<Totp, AccountError> {
 
 /// Includes the user id, so that a code is valid for one account only.
 fn recovery_hash(user: UserId, code: &str) -> [u8; 32] {
-    hash(&format!("recovery:{user}:{}", code.to_lowercase()))
+    hash_token(&format!("recovery:{user}:{}", code.to_lowercase()))
 }
 
 #[cfg(test)]

@@ -131,7 +131,11 @@ impl AccountService {
         let successor = self.keys.successor(old.expose());
         let row = self.refresh_row(&successor, from);
         let grace = self.config.grace();
-        match self.store.rotate_refresh(hash(old.expose()), row, grace, self.clock.now()).await? {
+        match self
+            .store
+            .rotate_refresh(hash_token(old.expose()), row, grace, self.clock.now())
+            .await?
+        {
             RefreshOutcome::Rotated(user, device) | RefreshOutcome::Repeated(user, device) => {
                 self.sign_in_response(&user, &device, Secret::new(successor))
             }
@@ -165,7 +169,7 @@ impl AccountService {
         let token = self.entropy.token();
         let now = self.clock.now();
         let expires_at = now + Duration::from_secs(self.config.setup_link_ttl_hours * 3600);
-        self.store.put_setup_link(hash(&token), expires_at, now).await?;
+        self.store.put_setup_link(hash_token(&token), expires_at, now).await?;
         Ok(Some(Secret::new(token)))
     }
 
@@ -173,7 +177,7 @@ impl AccountService {
     ///
     /// # Errors
     /// [`AccountError::InvalidSetupLink`], or as [`AccountService::register`].
-    pub async fn set_up(
+    pub async fn set_up_admin(
         &self,
         new: wire::SetupAdmin,
         from: &ClientInfo,
@@ -182,7 +186,7 @@ impl AccountService {
         let device = new_device(user.id, Some(new.device), from)?;
         let (refresh, row) = self.new_refresh_token(from);
         let audit = audit(Some(user.id), "auth.first_admin", user.id.to_string(), from.ip);
-        let link = hash(new.setup_token.expose());
+        let link = hash_token(new.setup_token.expose());
         let now = self.clock.now();
         match self.store.register_first_admin(link, user, device, row, audit, now).await? {
             FirstAdminOutcome::Done(user, device) => self.sign_in_response(&user, &device, refresh),
@@ -199,7 +203,7 @@ impl AccountService {
 
     fn refresh_row(&self, token: &str, from: &ClientInfo) -> NewRefresh {
         let expires_at = self.clock.now() + self.config.refresh();
-        NewRefresh { hash: hash(token), expires_at, ip: from.ip.map(|ip| ip.to_string()) }
+        NewRefresh { hash: hash_token(token), expires_at, ip: from.ip.map(|ip| ip.to_string()) }
     }
 
     fn sign_in_response(
@@ -221,7 +225,7 @@ impl AccountService {
 }
 
 /// SHA-256 of a token, as stored. Tokens have 256 random bits, so they need no salt.
-pub(crate) fn hash(token: &str) -> [u8; 32] {
+pub(crate) fn hash_token(token: &str) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
     out

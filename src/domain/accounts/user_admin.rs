@@ -9,7 +9,7 @@ use base::secret::Secret;
 use serde_json::json;
 use store::{NewAudit, PeopleFilter, Role};
 
-use super::{AccountError, AccountService, Principal, audit, hash};
+use super::{AccountError, AccountService, Principal, audit, hash_token};
 use crate::protocol::accounts::Devices;
 use crate::protocol::user_admin as wire;
 
@@ -33,7 +33,7 @@ impl AccountService {
     ///
     /// # Errors
     /// [`AccountError::InvalidRole`], or a database error.
-    pub async fn people(
+    pub async fn users(
         &self,
         query: &wire::PeopleQuery,
         after: Option<UserId>,
@@ -54,7 +54,7 @@ impl AccountService {
     ///
     /// # Errors
     /// [`AccountError::UserNotFound`], or a database error.
-    pub async fn person(&self, id: UserId) -> Result<wire::UserAdminView, AccountError> {
+    pub async fn user(&self, id: UserId) -> Result<wire::UserAdminView, AccountError> {
         self.store.person(id).await?.map(view).ok_or(AccountError::UserNotFound)
     }
 
@@ -67,7 +67,7 @@ impl AccountService {
         by: AuditActor<'_>,
         id: UserId,
     ) -> Result<Devices, AccountError> {
-        self.person(id).await?;
+        self.user(id).await?;
         self.devices(&Principal { user: id, ..by.me.clone() }).await
     }
 
@@ -141,7 +141,7 @@ impl AccountService {
     ///
     /// # Errors
     /// [`AccountError::UserNotFound`], or a database error.
-    pub async fn offer_reset(
+    pub async fn create_password_reset(
         &self,
         by: AuditActor<'_>,
         id: UserId,
@@ -155,8 +155,14 @@ impl AccountService {
             detail: json!({ "drop_second_factor": drop_second_factor }),
             ..by.audit_entry("user.reset_offered", id)
         };
-        let stored =
-            self.store.put_reset_link(id, hash(&token), drop_second_factor, expires_at, entry, now);
+        let stored = self.store.put_reset_link(
+            id,
+            hash_token(&token),
+            drop_second_factor,
+            expires_at,
+            entry,
+            now,
+        );
         if stored.await? {
             Ok(wire::CreatedPasswordReset { reset_token: Secret::new(token), expires_at })
         } else {
@@ -168,7 +174,7 @@ impl AccountService {
     ///
     /// # Errors
     /// [`AccountError::UserNotFound`], [`AccountError::LastAdmin`], or a database error.
-    pub async fn delete_person(&self, by: AuditActor<'_>, id: UserId) -> Result<(), AccountError> {
+    pub async fn delete_user(&self, by: AuditActor<'_>, id: UserId) -> Result<(), AccountError> {
         self.end_account(id, by.audit_entry("user.deleted", id)).await
     }
 }

@@ -33,7 +33,8 @@ pub struct StartCallParams {
     /// Identifier of the call.
     pub id: CallId,
     /// How the call is started.
-    pub shape: CallKind,
+    #[serde(rename = "shape")]
+    pub kind: CallKind,
     /// Conversation the call belongs to, if any.
     pub conversation: Option<ConversationId>,
     /// Session name, for a call joined by name.
@@ -54,8 +55,8 @@ pub struct Callee {
     /// Whether the user is in another call.
     pub busy: bool,
     /// Shadow block: the callee blocks the caller, so they are not notified.
-    #[serde(default)]
-    pub unheard: bool,
+    #[serde(default, rename = "unheard")]
+    pub shadow_blocked: bool,
 }
 
 /// Limits of a call.
@@ -72,8 +73,10 @@ pub struct CallTerms {
 /// Status of an invited user. Variant names are stored in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum InviteStatus {
-    Rings(Timestamp),
-    Came,
+    #[serde(rename = "Rings")]
+    Ringing(Timestamp),
+    #[serde(rename = "Came")]
+    Accepted,
     Declined,
     Busy,
     Missed,
@@ -82,7 +85,8 @@ pub(super) enum InviteStatus {
 /// State of one user concerned by a call. Field names are stored in the database.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct InviteeState {
-    pub(super) answer: InviteStatus,
+    #[serde(rename = "answer")]
+    pub(super) status: InviteStatus,
     pub(super) joined_at: Option<Timestamp>,
     pub(super) left_at: Option<Timestamp>,
 }
@@ -91,7 +95,8 @@ pub(super) struct InviteeState {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CallParticipant {
     /// User, device, session and node of the participant.
-    pub seat: Seat,
+    #[serde(rename = "seat")]
+    pub location: Seat,
     /// Display name of the user.
     pub name: String,
     /// Whether the microphone is on.
@@ -99,7 +104,8 @@ pub struct CallParticipant {
     /// Whether the camera is on.
     pub video: bool,
     /// Whether the participant may mute and remove others.
-    pub moderates: bool,
+    #[serde(rename = "moderates")]
+    pub is_moderator: bool,
 }
 
 /// Recipients of an event.
@@ -130,14 +136,17 @@ pub enum CallChange {
 /// field names are part of the stored format.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CallState {
-    pub(super) begin: StartCallParams,
+    #[serde(rename = "begin")]
+    pub(super) params: StartCallParams,
+    #[serde(rename = "terms")]
     pub(super) terms: CallTerms,
     pub(super) mode: CallTopology,
     pub(super) epoch: u64,
-    pub(super) people: BTreeMap<UserId, InviteeState>,
+    #[serde(rename = "people")]
+    pub(super) invitees: BTreeMap<UserId, InviteeState>,
     /// Shadow-blocked invitees: they are not notified of the call.
-    #[serde(default)]
-    pub(super) unheard: BTreeSet<UserId>,
+    #[serde(default, rename = "unheard")]
+    pub(super) shadow_blocked: BTreeSet<UserId>,
     pub(super) participants: BTreeMap<u32, CallParticipant>,
     pub(super) next: u32,
     pub(super) banned: HashSet<UserId>,
@@ -147,7 +156,7 @@ pub struct CallState {
     pub(super) connected: bool,
     pub(super) ended: Option<CallEndReason>,
     #[serde(skip)]
-    pub(super) news: Vec<(EventTarget, CallServerEvent)>,
+    pub(super) events: Vec<(EventTarget, CallServerEvent)>,
     #[serde(skip)]
     pub(super) changes: Vec<CallChange>,
 }
@@ -156,24 +165,24 @@ impl CallState {
     /// Starts a call. Devices of callees ring unless they are busy. `lease` is the fencing token
     /// under which this node owns the call.
     pub fn begin(begin: StartCallParams, terms: CallTerms, lease: u64, now: Timestamp) -> Self {
-        let invitee = |answer| InviteeState { answer, joined_at: None, left_at: None };
-        let mut people = BTreeMap::from([(begin.by.user_id, invitee(InviteStatus::Came))]);
+        let invitee = |answer| InviteeState { status: answer, joined_at: None, left_at: None };
+        let mut people = BTreeMap::from([(begin.by.user_id, invitee(InviteStatus::Accepted))]);
         for callee in &begin.callees {
-            let ringing = InviteStatus::Rings(now + terms.ring_timeout);
+            let ringing = InviteStatus::Ringing(now + terms.ring_timeout);
             people.insert(
                 callee.user,
                 invitee(if callee.busy { InviteStatus::Busy } else { ringing }),
             );
         }
-        let unheard = begin.callees.iter().filter(|callee| callee.unheard);
+        let unheard = begin.callees.iter().filter(|callee| callee.shadow_blocked);
         let unheard = unheard.map(|callee| callee.user).collect();
-        let direct = begin.shape == CallKind::Direct;
-        let session = begin.shape == CallKind::Session;
+        let direct = begin.kind == CallKind::Direct;
+        let session = begin.kind == CallKind::Session;
         let mut call = Self {
             mode: if direct { CallTopology::P2p } else { CallTopology::Sfu },
             epoch: first_epoch(lease),
-            people,
-            unheard,
+            invitees: people,
+            shadow_blocked: unheard,
             participants: BTreeMap::new(),
             next: 1,
             banned: HashSet::new(),
@@ -181,14 +190,14 @@ impl CallState {
             answered_at: session.then_some(now),
             connected: false,
             ended: None,
-            news: Vec::new(),
+            events: Vec::new(),
             changes: Vec::new(),
-            begin,
+            params: begin,
             terms,
         };
-        let ringing_users = call.ringing();
+        let ringing_users = call.ringing_users();
         if let Some(until) = call.ringing_deadline() {
-            let incoming = call.incoming(until);
+            let incoming = call.incoming_call_event(until);
             call.notify(EventTarget::Users(ringing_users), CallServerEvent::IncomingCall(incoming));
         }
         call.end_if_finished(None);
@@ -196,20 +205,20 @@ impl CallState {
     }
 
     /// The event a callee's device receives.
-    pub fn incoming(&self, until: Timestamp) -> wire::IncomingCall {
+    pub fn incoming_call_event(&self, until: Timestamp) -> wire::IncomingCall {
         wire::IncomingCall {
-            call_id: self.begin.id,
-            from: self.begin.by.clone(),
-            media: self.begin.media,
-            conversation_id: self.begin.conversation,
+            call_id: self.params.id,
+            from: self.params.by.clone(),
+            media: self.params.media,
+            conversation_id: self.params.conversation,
             expires_at: until,
         }
     }
 
     /// When this user's devices stop ringing; `None` if they do not ring.
-    pub fn rings(&self, user: UserId) -> Option<Timestamp> {
-        match self.people.get(&user)?.answer {
-            InviteStatus::Rings(until) if self.ended.is_none() => Some(until),
+    pub fn ringing_until(&self, user: UserId) -> Option<Timestamp> {
+        match self.invitees.get(&user)?.status {
+            InviteStatus::Ringing(until) if self.ended.is_none() => Some(until),
             _ => None,
         }
     }
@@ -221,11 +230,11 @@ impl CallState {
     /// callee is invited or in it, [`CallError::NotAllowed`] if they were removed by a moderator,
     /// [`CallError::CalleeBusy`] if they are in another call.
     pub fn may_invite(&self, by: SessionId, callee: &Callee) -> Result<(), CallError> {
-        self.who(by).ok_or(CallError::NotInCall)?;
+        self.participant_with_session(by).ok_or(CallError::NotInCall)?;
         let user = callee.user;
-        let present = self.participants.values().any(|other| other.seat.user == user);
-        let only_shadow_blocked = !callee.unheard && self.unheard.contains(&user);
-        if present || (self.rings(user).is_some() && !only_shadow_blocked) {
+        let present = self.participants.values().any(|other| other.location.user == user);
+        let only_shadow_blocked = !callee.shadow_blocked && self.shadow_blocked.contains(&user);
+        if present || (self.ringing_until(user).is_some() && !only_shadow_blocked) {
             return Err(CallError::AlreadyInvited);
         }
         if self.banned.contains(&user) {
@@ -248,13 +257,13 @@ impl CallState {
         let user = callee.user;
         let until = now + self.terms.ring_timeout;
         let invitee =
-            InviteeState { answer: InviteStatus::Rings(until), joined_at: None, left_at: None };
-        self.people.entry(user).or_insert(invitee).answer = InviteStatus::Rings(until);
-        if callee.unheard {
-            self.unheard.insert(user);
+            InviteeState { status: InviteStatus::Ringing(until), joined_at: None, left_at: None };
+        self.invitees.entry(user).or_insert(invitee).status = InviteStatus::Ringing(until);
+        if callee.shadow_blocked {
+            self.shadow_blocked.insert(user);
         } else {
-            self.unheard.remove(&user);
-            let incoming = self.incoming(until);
+            self.shadow_blocked.remove(&user);
+            let incoming = self.incoming_call_event(until);
             self.notify(EventTarget::Users(vec![user]), CallServerEvent::IncomingCall(incoming));
         }
         Ok(until)
@@ -265,17 +274,17 @@ impl CallState {
     /// # Errors
     /// [`CallError::NotRinging`].
     pub fn accept(&mut self, user: UserId, now: Timestamp) -> Result<(), CallError> {
-        self.rings(user).ok_or(CallError::NotRinging)?;
+        self.ringing_until(user).ok_or(CallError::NotRinging)?;
         self.mark_answered(user, now);
         Ok(())
     }
 
     /// Stops the user's devices ringing and notifies everybody.
     fn mark_answered(&mut self, user: UserId, now: Timestamp) {
-        if let Some(invitee) = self.people.get_mut(&user) {
-            invitee.answer = InviteStatus::Came;
+        if let Some(invitee) = self.invitees.get_mut(&user) {
+            invitee.status = InviteStatus::Accepted;
         }
-        self.unheard.remove(&user);
+        self.shadow_blocked.remove(&user);
         if self.answered_at.is_none() {
             self.answered_at = Some(now);
             self.changes.push(CallChange::Answered);
@@ -288,9 +297,9 @@ impl CallState {
     /// # Errors
     /// [`CallError::NotRinging`].
     pub fn decline(&mut self, user: UserId) -> Result<(), CallError> {
-        self.rings(user).ok_or(CallError::NotRinging)?;
-        if let Some(invitee) = self.people.get_mut(&user) {
-            invitee.answer = InviteStatus::Declined;
+        self.ringing_until(user).ok_or(CallError::NotRinging)?;
+        if let Some(invitee) = self.invitees.get_mut(&user) {
+            invitee.status = InviteStatus::Declined;
         }
         self.notify_answer(user, CallServerEvent::CallDeclined);
         self.end_if_finished(None);
@@ -302,7 +311,7 @@ impl CallState {
     /// # Errors
     /// [`CallError::NotAllowed`] for other users, [`CallError::NotRinging`] if it was answered.
     pub fn cancel(&mut self, user: UserId) -> Result<(), CallError> {
-        if user != self.begin.by.user_id {
+        if user != self.params.by.user_id {
             return Err(CallError::NotAllowed);
         }
         if self.answered_at.is_some() {
@@ -314,22 +323,28 @@ impl CallState {
 
     /// Users whose devices know of the call.
     pub(super) fn notified_users(&self) -> Vec<UserId> {
-        self.people.keys().copied().filter(|user| !self.unheard.contains(user)).collect()
+        self.invitees.keys().copied().filter(|user| !self.shadow_blocked.contains(user)).collect()
     }
 
     /// Users whose devices ring, with the event for devices that connect meanwhile.
     pub fn ringing_calls(&self) -> Vec<(UserId, wire::IncomingCall)> {
-        let ringing = self.ringing().into_iter().filter_map(|user| Some((user, self.rings(user)?)));
-        ringing.map(|(user, until)| (user, self.incoming(until))).collect()
+        let ringing = self
+            .ringing_users()
+            .into_iter()
+            .filter_map(|user| Some((user, self.ringing_until(user)?)));
+        ringing.map(|(user, until)| (user, self.incoming_call_event(until))).collect()
     }
 
-    fn ringing(&self) -> Vec<UserId> {
-        self.notified_users().into_iter().filter(|user| self.rings(*user).is_some()).collect()
+    fn ringing_users(&self) -> Vec<UserId> {
+        self.notified_users()
+            .into_iter()
+            .filter(|user| self.ringing_until(*user).is_some())
+            .collect()
     }
 
     /// When the last device stops ringing.
     pub(super) fn ringing_deadline(&self) -> Option<Timestamp> {
-        self.people.keys().filter_map(|user| self.rings(*user)).max()
+        self.invitees.keys().filter_map(|user| self.ringing_until(*user)).max()
     }
 
     fn notify_answer(
@@ -337,13 +352,13 @@ impl CallState {
         user: UserId,
         event: impl Fn(wire::CallAnswered) -> CallServerEvent,
     ) {
-        let answered = event(wire::CallAnswered { call_id: self.begin.id, user_id: user });
+        let answered = event(wire::CallAnswered { call_id: self.params.id, user_id: user });
         self.notify(EventTarget::Users(self.notified_users()), answered);
     }
 
     pub(super) fn notify(&mut self, to: EventTarget, event: CallServerEvent) {
         if to != EventTarget::Users(Vec::new()) {
-            self.news.push((to, event));
+            self.events.push((to, event));
         }
     }
 
@@ -351,7 +366,7 @@ impl CallState {
     pub(super) fn notify_participants(&mut self, except: Option<u32>, event: &CallServerEvent) {
         let others = self.participants.iter().filter(|(n, _)| Some(**n) != except);
         let events: Vec<_> =
-            others.map(|(_, p)| (EventTarget::Participant(p.seat), event.clone())).collect();
-        self.news.extend(events);
+            others.map(|(_, p)| (EventTarget::Participant(p.location), event.clone())).collect();
+        self.events.extend(events);
     }
 }

@@ -95,14 +95,14 @@ impl CallDomain {
             return Err(CallError::InvalidToken);
         }
         let grant =
-            CallGrant { session: claims.session, moderates: claims.role == CallRole::Moderator };
+            CallGrant { session: claims.session, is_moderator: claims.role == CallRole::Moderator };
         Ok(Some(Principal {
             user: user.id,
             device: claims.device,
             name: user.name,
             phone: user.phone,
             role: user.role,
-            pass: Some(grant),
+            call_grant: Some(grant),
         }))
     }
 }

@@ -120,7 +120,7 @@ impl From<DirectoryError> for CallError {
 
 impl CallError {
     /// Replaces internal details before the error is sent to another node.
-    pub fn travelling(self) -> Self {
+    pub fn without_internals(self) -> Self {
         match self {
             Self::Internal(_) | Self::Store(_) => {
                 tracing::warn!(error = %self, "call request of another node failed");

@@ -16,7 +16,7 @@ pub use call::{
 };
 pub use call_token::parse_name;
 pub use error::CallError;
-pub use participants::{participant_name, participant_number, view};
+pub use participants::{format_participant_id, parse_participant_id, view};
 pub use turn_credentials::TurnCredentials;
 
 use std::sync::Arc;
@@ -73,13 +73,13 @@ pub struct CallDomainDeps {
 #[derive(Clone, Debug)]
 pub struct CallTargets {
     /// How the call is started.
-    pub shape: CallKind,
+    pub kind: CallKind,
     /// The conversation, for its calls.
     pub conversation: Option<ConversationId>,
     /// All invited users.
     pub others: Vec<UserId>,
     /// Shadow block: the other user blocks the caller and is not notified.
-    pub unheard: bool,
+    pub shadow_blocked: bool,
 }
 
 impl CallDomain {
@@ -128,7 +128,7 @@ impl CallDomain {
     ///
     /// # Errors
     /// Validation errors, [`CallError::CalleeNotReachable`], or a database error.
-    pub async fn among(
+    pub async fn resolve_targets(
         &self,
         me: &Principal,
         start: &wire::StartCall,
@@ -137,7 +137,12 @@ impl CallDomain {
             (Some(other), None) => {
                 let unheard = !self.reach(me.user, other, self.reach).await?;
                 let others = vec![other];
-                Ok(CallTargets { shape: CallKind::Direct, conversation: None, others, unheard })
+                Ok(CallTargets {
+                    kind: CallKind::Direct,
+                    conversation: None,
+                    others,
+                    shadow_blocked: unheard,
+                })
             }
             (None, Some(id)) => {
                 let found = self.store.conversation(id, me.user).await?;
@@ -152,7 +157,12 @@ impl CallDomain {
                     _ => false, // blocks do not apply within groups
                 };
                 let shape = if direct { CallKind::Direct } else { CallKind::Group };
-                Ok(CallTargets { shape, conversation: Some(id), others, unheard })
+                Ok(CallTargets {
+                    kind: shape,
+                    conversation: Some(id),
+                    others,
+                    shadow_blocked: unheard,
+                })
             }
             _ => Err(CallError::AmbiguousTarget),
         }
@@ -171,7 +181,7 @@ impl CallDomain {
     ///
     /// # Errors
     /// [`CallError::RateLimited`].
-    pub async fn ring(&self, me: UserId, target: &str) -> Result<(), CallError> {
+    pub async fn take_ring_attempt(&self, me: UserId, target: &str) -> Result<(), CallError> {
         let limit = RateLimit::per_minute("ring", self.rings_per_minute);
         match self.cache.take(limit, &format!("{me}:{target}")).await {
             Err(limited @ RateLimitError::TooMany(_)) => {
@@ -227,7 +237,8 @@ impl CallDomain {
     ) -> Result<(), CallError> {
         let now = self.clock.now();
         let not_busy = begin.callees.iter().filter(|callee| !callee.busy);
-        let (unheard, callees): (Vec<_>, Vec<_>) = not_busy.partition(|callee| callee.unheard);
+        let (unheard, callees): (Vec<_>, Vec<_>) =
+            not_busy.partition(|callee| callee.shadow_blocked);
         let users = |callees: Vec<&Callee>| callees.into_iter().map(|callee| callee.user).collect();
         let new = store::NewCall {
             id: begin.id,
@@ -254,7 +265,7 @@ impl CallDomain {
         callee: &Callee,
     ) -> Result<(), CallError> {
         let now = self.clock.now();
-        let to = (callee.user, !callee.unheard);
+        let to = (callee.user, !callee.shadow_blocked);
         let open = self.store.ring_call(id, from, to, now + self.config.ring(), now).await?;
         if open { Ok(()) } else { Err(CallError::CallNotFound) }
     }
@@ -276,7 +287,7 @@ impl CallDomain {
     ///
     /// # Errors
     /// As [`CallDomain::write_begin`].
-    pub async fn keep(
+    pub async fn save_state(
         &self,
         call: &CallState,
         fence: Option<FencingToken>,
@@ -289,7 +300,7 @@ impl CallDomain {
     ///
     /// # Errors
     /// A database error.
-    pub async fn kept(&self, id: CallId) -> Result<Option<CallState>, CallError> {
+    pub async fn load_state(&self, id: CallId) -> Result<Option<CallState>, CallError> {
         let state = self.store.kept_call(id).await?;
         let call = state.map(serde_json::from_value).transpose();
         call.map_err(|e| CallError::Internal(e.to_string()))
@@ -299,7 +310,7 @@ impl CallDomain {
     ///
     /// # Errors
     /// A database error.
-    pub async fn write_lost(&self, ids: Vec<CallId>) -> Result<usize, CallError> {
+    pub async fn write_orphaned(&self, ids: Vec<CallId>) -> Result<usize, CallError> {
         Ok(self.store.close_calls(ids, self.clock.now()).await?)
     }
 
@@ -352,6 +363,6 @@ fn check_fence(outcome: CallWriteOutcome) -> Result<(), CallError> {
 }
 
 /// Summary of the caller, as shown to others.
-pub fn person(me: &Principal) -> UserSummary {
+pub fn caller_summary(me: &Principal) -> UserSummary {
     UserSummary { user_id: me.user, name: me.name.clone() }
 }

@@ -13,12 +13,12 @@ use crate::protocol::calls::{
 use crate::protocol::server::CallServerEvent;
 
 /// Formats a participant number as the wire's `participant_id`.
-pub fn participant_name(number: u32) -> String {
+pub fn format_participant_id(number: u32) -> String {
     format!("p{number}")
 }
 
 /// Parses a `participant_id`.
-pub fn participant_number(name: &str) -> Option<u32> {
+pub fn parse_participant_id(name: &str) -> Option<u32> {
     name.strip_prefix('p')?.parse().ok()
 }
 
@@ -32,12 +32,12 @@ pub(super) const fn first_epoch(lease: u64) -> u64 {
 impl CallState {
     /// Identifier of the call.
     pub const fn id(&self) -> CallId {
-        self.begin.id
+        self.params.id
     }
 
     /// Conversation the call belongs to, if any.
     pub const fn conversation(&self) -> Option<ConversationId> {
-        self.begin.conversation
+        self.params.conversation
     }
 
     /// Current media topology.
@@ -61,14 +61,14 @@ impl CallState {
     }
 
     /// Number of the participant with this session.
-    pub fn who(&self, session: SessionId) -> Option<u32> {
+    pub fn participant_with_session(&self, session: SessionId) -> Option<u32> {
         let mut all = self.participants.iter();
-        all.find(|(_, participant)| participant.seat.session == session).map(|(n, _)| *n)
+        all.find(|(_, participant)| participant.location.session == session).map(|(n, _)| *n)
     }
 
     /// Whether this user was invited or started the call.
     pub fn concerns(&self, user: UserId) -> bool {
-        self.people.contains_key(&user)
+        self.invitees.contains_key(&user)
     }
 
     /// Attaches a new session to the participant `number` of the same device, without notifying
@@ -76,10 +76,10 @@ impl CallState {
     pub fn resume(&mut self, seat: Seat, number: u32) -> bool {
         let found = self.participants.get_mut(&number);
         let same = found.filter(|participant| {
-            (participant.seat.user, participant.seat.device) == (seat.user, seat.device)
+            (participant.location.user, participant.location.device) == (seat.user, seat.device)
                 && self.ended.is_none()
         });
-        same.map(|participant| participant.seat = seat).is_some()
+        same.map(|participant| participant.location = seat).is_some()
     }
 
     /// Adds a device and returns its participant number. A device that is already in the call
@@ -101,7 +101,7 @@ impl CallState {
         if self.banned.contains(&seat.user) {
             return Err(CallError::NotAllowed);
         }
-        let previous = self.participants.iter().find(|(_, p)| p.seat.device == seat.device);
+        let previous = self.participants.iter().find(|(_, p)| p.location.device == seat.device);
         let previous = previous.map(|(n, _)| *n);
         if self.participants.len() - usize::from(previous.is_some()) >= self.terms.max_participants
         {
@@ -110,31 +110,31 @@ impl CallState {
         if let Some(previous) = previous {
             self.remove_participant(previous, now);
         }
-        if self.rings(seat.user).is_some() {
+        if self.ringing_until(seat.user).is_some() {
             self.accept(seat.user, now)?;
         }
-        let is_host = self.begin.by.user_id == seat.user && self.begin.shape != CallKind::Direct;
+        let is_host = self.params.by.user_id == seat.user && self.params.kind != CallKind::Direct;
         let number = self.next;
         self.next += 1;
         let participant = CallParticipant {
-            seat,
+            location: seat,
             name: name.to_owned(),
             audio: true,
-            video: self.begin.media == CallMedia::Video,
-            moderates: is_host || role == CallRole::Moderator,
+            video: self.params.media == CallMedia::Video,
+            is_moderator: is_host || role == CallRole::Moderator,
         };
         let event = self.participant_event(number, &participant);
         self.notify_participants(None, &CallServerEvent::ParticipantJoined(event));
         self.participants.insert(number, participant);
         self.changes.push(CallChange::Joined(number));
         let invitee =
-            InviteeState { answer: InviteStatus::Came, joined_at: Some(now), left_at: None };
-        self.unheard.remove(&seat.user);
-        let invitee = self.people.entry(seat.user).or_insert(invitee);
-        invitee.answer = InviteStatus::Came;
+            InviteeState { status: InviteStatus::Accepted, joined_at: Some(now), left_at: None };
+        self.shadow_blocked.remove(&seat.user);
+        let invitee = self.invitees.entry(seat.user).or_insert(invitee);
+        invitee.status = InviteStatus::Accepted;
         invitee.joined_at.get_or_insert(now);
         invitee.left_at = None;
-        if self.participants.len() > 1 || self.begin.shape == CallKind::Session {
+        if self.participants.len() > 1 || self.params.kind == CallKind::Session {
             self.connected = true;
         }
         if self.participants.len() > 2 {
@@ -144,12 +144,12 @@ impl CallState {
     }
 
     /// Reply for the new participant; tracks and ICE servers are added by the room.
-    pub fn joined(&self, number: u32) -> wire::CallJoined {
+    pub fn joined_reply(&self, number: u32) -> wire::CallJoined {
         let others = self.participants.iter().filter(|(n, _)| **n != number);
         wire::CallJoined {
-            call_id: self.begin.id,
-            session: self.begin.name.clone(),
-            participant_id: participant_name(number),
+            call_id: self.params.id,
+            session: self.params.name.clone(),
+            participant_id: format_participant_id(number),
             mode: self.mode,
             epoch: self.epoch,
             participants: others.map(|(n, p)| view(*n, p)).collect(),
@@ -163,12 +163,12 @@ impl CallState {
     /// # Errors
     /// [`CallError::NotInCall`].
     pub fn leave(&mut self, seat: Seat, now: Timestamp) -> Result<(), CallError> {
-        let Some(number) = self.who(seat.session) else {
+        let Some(number) = self.participant_with_session(seat.session) else {
             return self.leave_before_join(seat.user);
         };
         self.remove_participant(number, now);
         let cancels = self.participants.is_empty() && self.answered_at.is_none();
-        if cancels && seat.user == self.begin.by.user_id {
+        if cancels && seat.user == self.params.by.user_id {
             self.end(CallEndReason::Cancelled);
         }
         self.end_if_finished(None);
@@ -177,12 +177,14 @@ impl CallState {
 
     /// Hang-up by a user who has not joined.
     fn leave_before_join(&mut self, user: UserId) -> Result<(), CallError> {
-        let accepted =
-            self.people.get(&user).is_some_and(|invitee| invitee.answer == InviteStatus::Came);
+        let accepted = self
+            .invitees
+            .get(&user)
+            .is_some_and(|invitee| invitee.status == InviteStatus::Accepted);
         if self.ended.is_some() {
             return Err(CallError::NotInCall);
         }
-        if self.begin.shape == CallKind::Direct && self.answered_at.is_some() && accepted {
+        if self.params.kind == CallKind::Direct && self.answered_at.is_some() && accepted {
             self.end(CallEndReason::Hangup);
             return Ok(());
         }
@@ -190,9 +192,9 @@ impl CallState {
     }
 
     /// A session ended and its device did not resume in time.
-    pub fn lost(&mut self, session: SessionId, now: Timestamp) {
-        if let Some(number) = self.who(session)
-            && let Some(seat) = self.participants.get(&number).map(|p| p.seat)
+    pub fn session_lost(&mut self, session: SessionId, now: Timestamp) {
+        if let Some(number) = self.participant_with_session(session)
+            && let Some(seat) = self.participants.get(&number).map(|p| p.location)
         {
             let _ = self.leave(seat, now); // cannot fail: the participant was found above
         }
@@ -200,17 +202,17 @@ impl CallState {
 
     fn remove_participant(&mut self, number: u32, now: Timestamp) {
         let Some(participant) = self.participants.remove(&number) else { return };
-        let user = participant.seat.user;
-        let on_another_device = self.participants.values().any(|other| other.seat.user == user);
-        if let Some(invitee) = self.people.get_mut(&user)
+        let user = participant.location.user;
+        let on_another_device = self.participants.values().any(|other| other.location.user == user);
+        if let Some(invitee) = self.invitees.get_mut(&user)
             && !on_another_device
         {
             invitee.left_at = Some(now);
         }
-        self.changes.push(CallChange::Left(number, participant.seat));
+        self.changes.push(CallChange::Left(number, participant.location));
         let left = wire::ParticipantLeft {
-            call_id: self.begin.id,
-            participant_id: participant_name(number),
+            call_id: self.params.id,
+            participant_id: format_participant_id(number),
             user_id: user,
         };
         self.notify_participants(None, &CallServerEvent::ParticipantLeft(left));
@@ -226,7 +228,7 @@ impl CallState {
         kind: CallMedia,
         muted: bool,
     ) -> Result<(), CallError> {
-        let number = self.who(session).ok_or(CallError::NotInCall)?;
+        let number = self.participant_with_session(session).ok_or(CallError::NotInCall)?;
         self.set_enabled(number, kind, !muted);
         Ok(())
     }
@@ -259,22 +261,22 @@ impl CallState {
         action: ModerationAction,
         now: Timestamp,
     ) -> Result<(), CallError> {
-        let moderator = self.who(session).ok_or(CallError::NotInCall)?;
-        if !self.participants.get(&moderator).is_some_and(|moderator| moderator.moderates) {
+        let moderator = self.participant_with_session(session).ok_or(CallError::NotInCall)?;
+        if !self.participants.get(&moderator).is_some_and(|moderator| moderator.is_moderator) {
             return Err(CallError::NotAllowed);
         }
-        let number = participant_number(target_id).ok_or(CallError::ParticipantNotFound)?;
+        let number = parse_participant_id(target_id).ok_or(CallError::ParticipantNotFound)?;
         let target = self.participants.get(&number).ok_or(CallError::ParticipantNotFound)?;
-        let user = target.seat.user;
+        let user = target.location.user;
         match action {
             ModerationAction::Mute => self.set_enabled(number, CallMedia::Audio, false),
             ModerationAction::Kick => {
                 self.banned.insert(user);
-                let of_user = self.participants.iter().filter(|(_, p)| p.seat.user == user);
-                let removed: Vec<_> = of_user.map(|(n, p)| (*n, p.seat)).collect();
+                let of_user = self.participants.iter().filter(|(_, p)| p.location.user == user);
+                let removed: Vec<_> = of_user.map(|(n, p)| (*n, p.location)).collect();
                 for (number, seat) in removed {
                     let ended =
-                        wire::CallEnded { call_id: self.begin.id, reason: CallEndReason::Kicked };
+                        wire::CallEnded { call_id: self.params.id, reason: CallEndReason::Kicked };
                     self.notify(EventTarget::Participant(seat), CallServerEvent::CallEnded(ended));
                     self.remove_participant(number, now);
                 }
@@ -291,7 +293,7 @@ impl CallState {
         }
         self.mode = CallTopology::Sfu;
         self.changes.push(CallChange::Upgraded);
-        let mode = wire::CallMode { call_id: self.begin.id, mode: CallTopology::Sfu };
+        let mode = wire::CallMode { call_id: self.params.id, mode: CallTopology::Sfu };
         self.notify_participants(None, &CallServerEvent::CallMode(mode));
     }
 
@@ -300,33 +302,33 @@ impl CallState {
     /// # Errors
     /// [`CallError::NotInCall`], [`CallError::ParticipantNotFound`].
     pub fn signalling_route(&self, session: SessionId, to: &str) -> Result<(u32, Seat), CallError> {
-        let from = self.who(session).ok_or(CallError::NotInCall)?;
-        let to = participant_number(to).and_then(|n| self.participants.get(&n));
-        Ok((from, to.ok_or(CallError::ParticipantNotFound)?.seat))
+        let from = self.participant_with_session(session).ok_or(CallError::NotInCall)?;
+        let to = parse_participant_id(to).and_then(|n| self.participants.get(&n));
+        Ok((from, to.ok_or(CallError::ParticipantNotFound)?.location))
     }
 
     /// The room restarted: all media connections must be set up again.
-    pub fn restarted(&mut self) {
+    pub fn room_restarted(&mut self) {
         self.epoch += 1;
         self.notify_moved();
     }
 
     /// The call continues on this node, which owns it under `lease`.
-    pub fn moved(&mut self, lease: u64) {
+    pub fn room_moved(&mut self, lease: u64) {
         self.epoch = first_epoch(lease);
         self.notify_moved();
     }
 
     fn notify_moved(&mut self) {
         if self.mode == CallTopology::Sfu {
-            let moved = wire::CallMoved { call_id: self.begin.id, epoch: self.epoch };
+            let moved = wire::CallMoved { call_id: self.params.id, epoch: self.epoch };
             self.notify_participants(None, &CallServerEvent::CallMoved(moved));
         }
     }
 
     /// Takes the queued events in order.
-    pub fn take_news(&mut self) -> Vec<(EventTarget, CallServerEvent)> {
-        std::mem::take(&mut self.news)
+    pub fn take_events(&mut self) -> Vec<(EventTarget, CallServerEvent)> {
+        std::mem::take(&mut self.events)
     }
 
     /// Takes the queued changes in order.
@@ -339,15 +341,15 @@ impl CallState {
         number: u32,
         participant: &CallParticipant,
     ) -> wire::ParticipantChanged {
-        wire::ParticipantChanged { call_id: self.begin.id, participant: view(number, participant) }
+        wire::ParticipantChanged { call_id: self.params.id, participant: view(number, participant) }
     }
 
     /// Record for the call history.
     pub fn record(&self, reason: CallEndReason, now: Timestamp) -> store::EndedCall {
-        let people = self.people.iter().map(|(user, invitee)| {
-            let outcome = match invitee.answer {
-                InviteStatus::Rings(_) | InviteStatus::Missed => store::CallOutcome::Missed,
-                InviteStatus::Came => store::CallOutcome::Joined,
+        let people = self.invitees.iter().map(|(user, invitee)| {
+            let outcome = match invitee.status {
+                InviteStatus::Ringing(_) | InviteStatus::Missed => store::CallOutcome::Missed,
+                InviteStatus::Accepted => store::CallOutcome::Joined,
                 InviteStatus::Declined => store::CallOutcome::Declined,
                 InviteStatus::Busy => store::CallOutcome::Busy,
             };
@@ -360,7 +362,7 @@ impl CallState {
             }
         });
         store::EndedCall {
-            id: self.begin.id,
+            id: self.params.id,
             reason: super::views::reason_row(reason),
             answered_at: self.answered_at,
             people: people.collect(),
@@ -370,8 +372,8 @@ impl CallState {
     /// Summary for operators and statistics.
     pub fn active(&self) -> wire::ActiveCall {
         wire::ActiveCall {
-            call_id: self.begin.id,
-            session_id: self.begin.name.clone(),
+            call_id: self.params.id,
+            session_id: self.params.name.clone(),
             mode: self.mode,
             participants: self.participants.len(),
             started_at: self.started_at,
@@ -382,8 +384,8 @@ impl CallState {
 /// A participant as others see them.
 pub fn view(number: u32, participant: &CallParticipant) -> wire::ParticipantView {
     wire::ParticipantView {
-        participant_id: participant_name(number),
-        user_id: participant.seat.user,
+        participant_id: format_participant_id(number),
+        user_id: participant.location.user,
         name: participant.name.clone(),
         audio: participant.audio,
         video: participant.video,

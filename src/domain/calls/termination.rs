@@ -14,9 +14,9 @@ const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl CallState {
     /// When [`CallState::timeout`] must be called next.
-    pub fn due(&self) -> Option<Timestamp> {
-        let rings = self.people.values().filter_map(|invitee| match invitee.answer {
-            InviteStatus::Rings(until) => Some(until),
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let rings = self.invitees.values().filter_map(|invitee| match invitee.status {
+            InviteStatus::Ringing(until) => Some(until),
             _ => None,
         });
         let ends_at = self.terms.max_duration.map(|max| self.started_at + max);
@@ -26,16 +26,16 @@ impl CallState {
 
     /// Applies all deadlines that have passed.
     pub fn timeout(&mut self, now: Timestamp) {
-        let ring_expired = |invitee: &InviteeState| matches!(invitee.answer, InviteStatus::Rings(until) if until <= now);
+        let ring_expired = |invitee: &InviteeState| matches!(invitee.status, InviteStatus::Ringing(until) if until <= now);
         let missed: Vec<UserId> = self
-            .people
+            .invitees
             .iter()
             .filter(|(_, invitee)| ring_expired(invitee))
             .map(|(user, _)| *user)
             .collect();
         for user in &missed {
-            if let Some(invitee) = self.people.get_mut(user) {
-                invitee.answer = InviteStatus::Missed;
+            if let Some(invitee) = self.invitees.get_mut(user) {
+                invitee.status = InviteStatus::Missed;
             }
         }
         let too_long = self.terms.max_duration.is_some_and(|max| self.started_at + max <= now);
@@ -43,7 +43,7 @@ impl CallState {
             !self.connected && self.answered_at.is_some_and(|at| at + JOIN_TIMEOUT <= now);
         if too_long {
             self.end(CallEndReason::Timeout);
-        } else if join_expired && self.begin.shape != CallKind::Group {
+        } else if join_expired && self.params.kind != CallKind::Group {
             self.end(CallEndReason::Failed);
         } else {
             if join_expired {
@@ -52,9 +52,9 @@ impl CallState {
             self.end_if_finished(None);
         }
         if self.ended.is_none() {
-            let notified = |user: &UserId| !self.unheard.contains(user);
+            let notified = |user: &UserId| !self.shadow_blocked.contains(user);
             let missed = missed.into_iter().filter(notified).collect();
-            let ended = wire::CallEnded { call_id: self.begin.id, reason: CallEndReason::Missed };
+            let ended = wire::CallEnded { call_id: self.params.id, reason: CallEndReason::Missed };
             self.notify(EventTarget::Users(missed), CallServerEvent::CallEnded(ended));
         }
     }
@@ -66,9 +66,9 @@ impl CallState {
             return;
         }
         let count = self.participants.len();
-        let any_invitee = |answer| self.people.values().any(|invitee| invitee.answer == answer);
+        let any_invitee = |answer| self.invitees.values().any(|invitee| invitee.status == answer);
         let answered = self.answered_at.is_some();
-        let finished = match self.begin.shape {
+        let finished = match self.params.kind {
             CallKind::Direct if answered => self.connected && count < 2,
             CallKind::Direct => true,
             CallKind::Group if answered => self.connected && count == 0,
@@ -94,19 +94,19 @@ impl CallState {
         if self.ended.is_some() {
             return;
         }
-        for invitee in self.people.values_mut() {
-            if matches!(invitee.answer, InviteStatus::Rings(_)) {
-                invitee.answer = InviteStatus::Missed;
+        for invitee in self.invitees.values_mut() {
+            if matches!(invitee.status, InviteStatus::Ringing(_)) {
+                invitee.status = InviteStatus::Missed;
             }
         }
         self.ended = Some(reason);
-        let ended = wire::CallEnded { call_id: self.begin.id, reason };
+        let ended = wire::CallEnded { call_id: self.params.id, reason };
         self.notify(EventTarget::Users(self.notified_users()), CallServerEvent::CallEnded(ended));
         let guests = self
             .participants
             .values()
-            .filter(|p| p.seat.guest)
-            .map(|p| EventTarget::Participant(p.seat));
+            .filter(|p| p.location.guest)
+            .map(|p| EventTarget::Participant(p.location));
         for guest in guests.collect::<Vec<_>>() {
             self.notify(guest, CallServerEvent::CallEnded(ended));
         }

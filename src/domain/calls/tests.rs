@@ -35,13 +35,13 @@ fn seat() -> Seat {
 }
 
 const fn callee(user: UserId) -> Callee {
-    Callee { user, busy: false, unheard: false }
+    Callee { user, busy: false, shadow_blocked: false }
 }
 
 fn begin(shape: CallKind, by: Seat, others: &[Seat]) -> StartCallParams {
     StartCallParams {
         id: CallId::new(),
-        shape,
+        kind: shape,
         conversation: None,
         name: (shape == CallKind::Session).then(|| "room".to_owned()),
         by: UserSummary { user_id: by.user, name: "Ann".to_owned() },
@@ -69,7 +69,7 @@ fn talking(ann: Seat, bob: Seat) -> CallState {
     call.join(ann, "Ann", CallRole::Participant, at(1)).unwrap();
     call.accept(bob.user, at(2)).unwrap();
     call.join(bob, "Bob", CallRole::Participant, at(3)).unwrap();
-    call.take_news();
+    call.take_events();
     call.take_changes();
     call
 }
@@ -78,21 +78,21 @@ fn talking(ann: Seat, bob: Seat) -> CallState {
 fn direct_call_rings_is_answered_and_hung_up() {
     let (ann, bob) = (seat(), seat());
     let mut call = call(CallKind::Direct, ann, &[bob]);
-    assert_eq!(received(&call.take_news(), bob), ["incoming_call"]);
+    assert_eq!(received(&call.take_events(), bob), ["incoming_call"]);
     call.join(ann, "Ann", CallRole::Participant, at(1)).unwrap();
     call.accept(bob.user, at(2)).unwrap();
-    let events = call.take_news();
+    let events = call.take_events();
     assert_eq!(
         (received(&events, ann), received(&events, bob)),
         (vec!["call_answered"], vec!["call_answered"])
     );
     call.join(bob, "Bob", CallRole::Participant, at(3)).unwrap();
-    assert_eq!(received(&call.take_news(), ann), ["participant_joined"]);
+    assert_eq!(received(&call.take_events(), ann), ["participant_joined"]);
     assert_eq!(call.mode(), CallTopology::P2p);
     call.leave(bob, at(9)).unwrap();
 
     assert_eq!(call.ended(), Some(CallEndReason::Hangup));
-    assert_eq!(received(&call.take_news(), ann), ["participant_left", "call_ended"]);
+    assert_eq!(received(&call.take_events(), ann), ["participant_left", "call_ended"]);
     let record = call.record(CallEndReason::Hangup, at(9));
     assert_eq!(record.answered_at, Some(at(2)));
     let bobs = record.people.iter().find(|person| person.user_id == bob.user).unwrap();
@@ -105,7 +105,7 @@ fn unanswered_call_ends_declined_cancelled_or_missed() {
     let mut declined = call(CallKind::Direct, ann, &[bob]);
     declined.decline(bob.user).unwrap();
     assert_eq!(declined.ended(), Some(CallEndReason::Declined));
-    assert_eq!(received(&declined.take_news(), ann), ["call_declined", "call_ended"]);
+    assert_eq!(received(&declined.take_events(), ann), ["call_declined", "call_ended"]);
 
     let mut cancelled = call(CallKind::Direct, ann, &[bob]);
     assert!(matches!(cancelled.cancel(bob.user), Err(CallError::NotAllowed)));
@@ -113,7 +113,7 @@ fn unanswered_call_ends_declined_cancelled_or_missed() {
     assert_eq!(cancelled.ended(), Some(CallEndReason::Cancelled));
 
     let mut missed = call(CallKind::Direct, ann, &[bob]);
-    assert_eq!(missed.due(), Some(at(45)));
+    assert_eq!(missed.next_deadline(), Some(at(45)));
     missed.timeout(at(44));
     assert_eq!(missed.ended(), None);
     missed.timeout(at(45));
@@ -130,24 +130,24 @@ fn busy_callee_is_not_rung() {
     let mut call = CallState::begin(begin, TERMS, 0, NOON);
 
     assert_eq!(call.ended(), Some(CallEndReason::Busy));
-    assert_eq!(received(&call.take_news(), ann), ["call_ended"]);
+    assert_eq!(received(&call.take_events(), ann), ["call_ended"]);
 }
 
 #[test]
 fn blocked_caller_sees_ringing_but_callee_is_not_rung() {
     let (ann, bob) = (seat(), seat());
     let mut begin = begin(CallKind::Direct, ann, &[bob]);
-    begin.callees[0].unheard = true;
+    begin.callees[0].shadow_blocked = true;
     let mut shadow_blocked = CallState::begin(begin, TERMS, 0, NOON);
     let mut normal = call(CallKind::Direct, ann, &[bob]);
     for call in [&mut shadow_blocked, &mut normal] {
         call.join(ann, "Ann", CallRole::Participant, at(1)).unwrap();
-        assert_eq!((call.due(), call.ended()), (Some(at(45)), None));
+        assert_eq!((call.next_deadline(), call.ended()), (Some(at(45)), None));
         call.timeout(at(45));
         assert_eq!(call.ended(), Some(CallEndReason::Missed));
     }
 
-    let (events, unblocked_events) = (shadow_blocked.take_news(), normal.take_news());
+    let (events, unblocked_events) = (shadow_blocked.take_events(), normal.take_events());
     assert_eq!(received(&events, ann), received(&unblocked_events, ann));
     assert_eq!(received(&events, bob), [""; 0]);
     assert_eq!(shadow_blocked.ringing_calls().len(), 0);
@@ -157,20 +157,20 @@ fn blocked_caller_sees_ringing_but_callee_is_not_rung() {
 fn shadow_blocked_invite_does_not_prevent_other_invites() {
     let (ann, bob, eve) = (seat(), seat(), seat());
     let mut call = talking(ann, bob);
-    let shadow_blocked = Callee { unheard: true, ..callee(eve.user) };
+    let shadow_blocked = Callee { shadow_blocked: true, ..callee(eve.user) };
     call.invite(ann.session, &shadow_blocked, at(10)).unwrap();
     assert!(matches!(
         call.invite(ann.session, &shadow_blocked, at(11)),
         Err(CallError::AlreadyInvited)
     ));
-    assert_eq!(received(&call.take_news(), eve), [""; 0]);
+    assert_eq!(received(&call.take_events(), eve), [""; 0]);
     call.invite(bob.session, &callee(eve.user), at(12)).unwrap();
-    assert_eq!(received(&call.take_news(), eve), ["incoming_call"]);
+    assert_eq!(received(&call.take_events(), eve), ["incoming_call"]);
     call.timeout(at(57));
 
-    assert_eq!(received(&call.take_news(), eve), ["call_ended"]);
+    assert_eq!(received(&call.take_events(), eve), ["call_ended"]);
     call.invite(ann.session, &shadow_blocked, at(60)).unwrap();
-    assert_eq!(received(&call.take_news(), eve), [""; 0]);
+    assert_eq!(received(&call.take_events(), eve), [""; 0]);
     assert_eq!(call.ringing_calls().len(), 0);
 }
 
@@ -179,7 +179,7 @@ fn accepted_call_without_join_times_out_as_failed() {
     let (ann, bob) = (seat(), seat());
     let mut call = call(CallKind::Direct, ann, &[bob]);
     call.accept(bob.user, at(5)).unwrap();
-    assert_eq!(call.due(), Some(at(35)));
+    assert_eq!(call.next_deadline(), Some(at(35)));
     call.timeout(at(35));
 
     assert_eq!(call.ended(), Some(CallEndReason::Failed));
@@ -193,12 +193,12 @@ fn third_participant_upgrades_call_to_sfu() {
     assert!(matches!(call.invite(eve.session, &callee, at(9)), Err(CallError::NotInCall)));
     call.invite(ann.session, &callee, at(10)).unwrap();
     assert!(matches!(call.invite(bob.session, &callee, at(10)), Err(CallError::AlreadyInvited)));
-    assert_eq!(received(&call.take_news(), eve), ["incoming_call"]);
+    assert_eq!(received(&call.take_events(), eve), ["incoming_call"]);
     call.join(eve, "Eve", CallRole::Participant, at(12)).unwrap();
 
     assert_eq!(call.mode(), CallTopology::Sfu);
     assert!(call.take_changes().contains(&CallChange::Upgraded));
-    let events = call.take_news();
+    let events = call.take_events();
     assert_eq!(received(&events, ann), ["call_answered", "participant_joined", "call_mode"]);
     call.leave(ann, at(20)).unwrap();
     assert_eq!(call.ended(), None, "two are left");
@@ -215,10 +215,10 @@ fn rejoin_from_same_device_replaces_old_session() {
 
     assert_eq!(call.participants().count(), 2);
     assert_eq!(number, 3);
-    assert_eq!(received(&call.take_news(), ann), ["participant_left", "participant_joined"]);
-    call.lost(bob.session, at(6));
+    assert_eq!(received(&call.take_events(), ann), ["participant_left", "participant_joined"]);
+    call.session_lost(bob.session, at(6));
     assert_eq!(call.ended(), None, "the old session has no participant any more");
-    call.lost(again.session, at(7));
+    call.session_lost(again.session, at(7));
     assert_eq!(call.ended(), Some(CallEndReason::Hangup));
 }
 
@@ -246,14 +246,14 @@ fn moderator_mutes_and_kicks_participant() {
     for somebody in [ann, bob, eve] {
         call.join(somebody, "x", CallRole::Participant, at(1)).unwrap();
     }
-    call.take_news();
+    call.take_events();
     let done = call.moderate(bob.session, "p1", ModerationAction::Mute, at(2));
     assert!(matches!(done, Err(CallError::NotAllowed)), "Bob did not start the call");
     call.moderate(ann.session, "p2", ModerationAction::Mute, at(2)).unwrap();
-    assert_eq!(received(&call.take_news(), eve), ["participant_updated"]);
+    assert_eq!(received(&call.take_events(), eve), ["participant_updated"]);
     call.moderate(ann.session, "p2", ModerationAction::Kick, at(3)).unwrap();
 
-    assert_eq!(received(&call.take_news(), bob), ["call_ended"]);
+    assert_eq!(received(&call.take_events(), bob), ["call_ended"]);
     let back = call.join(bob, "x", CallRole::Participant, at(4));
     assert!(matches!(back, Err(CallError::NotAllowed)));
     assert_eq!(call.participants().count(), 2);
@@ -271,9 +271,9 @@ fn group_call_continues_until_last_participant_leaves() {
     call.join(bob, "Bob", CallRole::Participant, at(2)).unwrap();
     call.leave(ann, at(3)).unwrap();
     assert_eq!(call.ended(), None);
-    call.take_news();
+    call.take_events();
     call.timeout(at(45));
-    assert_eq!(received(&call.take_news(), eve), ["call_ended"], "she missed the call");
+    assert_eq!(received(&call.take_events(), eve), ["call_ended"], "she missed the call");
     assert_eq!(call.ended(), None);
     call.join(eve, "Eve", CallRole::Participant, at(50)).unwrap();
     call.leave(bob, at(51)).unwrap();
@@ -299,7 +299,7 @@ fn unanswered_group_call_is_missed_or_cancelled() {
 fn call_ends_at_maximum_duration() {
     let (ann, bob) = (seat(), seat());
     let mut call = talking(ann, bob);
-    assert_eq!(call.due(), Some(at(3600)));
+    assert_eq!(call.next_deadline(), Some(at(3600)));
     call.timeout(at(3600));
 
     assert_eq!(call.ended(), Some(CallEndReason::Timeout));
@@ -309,14 +309,14 @@ fn call_ends_at_maximum_duration() {
 fn restarted_sfu_room_increments_epoch_and_notifies() {
     let (ann, bob) = (seat(), seat());
     let mut direct = talking(ann, bob);
-    direct.restarted();
-    assert!(direct.take_news().is_empty(), "P2P media does not pass the server");
+    direct.room_restarted();
+    assert!(direct.take_events().is_empty(), "P2P media does not pass the server");
     direct.upgrade();
-    direct.take_news();
-    direct.restarted();
+    direct.take_events();
+    direct.room_restarted();
 
     assert_eq!(direct.epoch(), 3);
-    assert_eq!(received(&direct.take_news(), ann), ["call_moved"]);
+    assert_eq!(received(&direct.take_events(), ann), ["call_moved"]);
 }
 
 #[derive(Clone, Debug)]
@@ -369,7 +369,7 @@ proptest! {
                 Step::Cancel(n) => drop(call.cancel(seats[n].user)),
                 Step::Join(n) => drop(call.join(seats[n], "x", CallRole::Moderator, at(now))),
                 Step::Leave(n) => drop(call.leave(seats[n], at(now))),
-                Step::Lost(n) => call.lost(seats[n].session, at(now)),
+                Step::Lost(n) => call.session_lost(seats[n].session, at(now)),
                 Step::Mute(n, muted) => drop(call.mute(seats[n].session, CallMedia::Audio, muted)),
                 Step::Kick(n, whom) => {
                     let whom = format!("p{whom}");
@@ -384,16 +384,16 @@ proptest! {
                 (EventTarget::Users(_), CallServerEvent::CallEnded(end)) => reason == Some(end.reason),
                 _ => false,
             };
-            ends += call.take_news().into_iter().filter(over).count();
+            ends += call.take_events().into_iter().filter(over).count();
             let devices: std::collections::HashSet<_> =
-                call.participants().map(|(_, p)| p.seat.device).collect();
+                call.participants().map(|(_, p)| p.location.device).collect();
             prop_assert_eq!(devices.len(), call.participants().count());
             prop_assert!(devices.len() <= TERMS.max_participants);
             if call.ended().is_some() {
                 prop_assert!(call.join(seats[0], "x", CallRole::Participant, at(now)).is_err());
                 prop_assert!(ends >= 1, "call_ended was sent");
             } else {
-                prop_assert!(call.due().is_none_or(|due| due > at(now)), "nothing is overdue");
+                prop_assert!(call.next_deadline().is_none_or(|due| due > at(now)), "nothing is overdue");
             }
         }
     }

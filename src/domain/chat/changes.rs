@@ -39,7 +39,7 @@ pub struct ChangeMessageOutcome {
 #[derive(Clone, Debug)]
 pub struct MessageChange {
     /// Version of the conversation's member list at that moment.
-    pub roster: i64,
+    pub members_version: i64,
     /// The event to publish; contains the revision number.
     pub event: ServerEvent,
     /// If set, only this user receives the event; other members skip the revision number.
@@ -112,7 +112,7 @@ impl ChatService {
     ///
     /// # Errors
     /// Permission and limit errors, or a database error.
-    pub async fn alter(
+    pub async fn change_message(
         &self,
         conversation: ConversationId,
         request: ChangeMessageRequest,
@@ -133,7 +133,7 @@ impl ChatService {
                 let only = matches!(action, store::MessageAction::Hide).then_some(by);
                 let message = views::shown(shown);
                 let event = change_event(&message, by, action, revision);
-                let change = Some(MessageChange { roster, event, only, except });
+                let change = Some(MessageChange { members_version: roster, event, only, except });
                 Ok(ChangeMessageOutcome { message, change })
             }
             MessageActionOutcome::Nothing(shown) => {

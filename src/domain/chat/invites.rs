@@ -8,7 +8,7 @@ use store::JoinOutcome;
 
 use super::{ChatError, ChatService, views, with_change_events};
 use crate::domain::WithEvents;
-use crate::domain::accounts::{Principal, hash};
+use crate::domain::accounts::{Principal, hash_token};
 use crate::protocol::Paginated;
 use crate::protocol::chat::ConversationDetail;
 use crate::protocol::invites as wire;
@@ -39,7 +39,7 @@ impl ChatService {
         let (now, token) = (self.clock.now(), self.entropy.token());
         let row = store::NewInviteRow {
             id: InviteId::new(),
-            hash: hash(&token),
+            hash: hash_token(&token),
             expires_at: now + validity,
             uses: new.uses,
         };
@@ -85,7 +85,7 @@ impl ChatService {
         token: &str,
     ) -> Result<WithEvents<ConversationDetail>, ChatError> {
         let max_members = self.config.max_members;
-        match self.store.join(hash(token), me.user, max_members, self.clock.now()).await? {
+        match self.store.join(hash_token(token), me.user, max_members, self.clock.now()).await? {
             JoinOutcome::Joined(view, system_messages) => {
                 Ok(with_change_events(view, system_messages))
             }

@@ -137,7 +137,7 @@ impl ChatService {
     ///
     /// # Errors
     /// A database error.
-    pub async fn audience(
+    pub async fn recipients(
         &self,
         conversation: ConversationId,
     ) -> Result<store::RecipientSet, ChatError> {
@@ -168,7 +168,7 @@ impl ChatService {
     ///
     /// # Errors
     /// [`ChatError::ConversationNotFound`], or a database error.
-    pub async fn missed(
+    pub async fn undelivered(
         &self,
         viewer: UserId,
         conversation: ConversationId,

@@ -82,10 +82,7 @@ impl ChatService {
         }
         let conversation = views::conversation(self.open_group(me, row, new.members).await?);
         let events = conversation_events(&conversation);
-        Ok(WithEvents {
-            answer: OpenConversationOutcome { conversation, created: true },
-            news: events,
-        })
+        Ok(WithEvents { reply: OpenConversationOutcome { conversation, created: true }, events })
     }
 
     async fn open_direct(
@@ -111,7 +108,7 @@ impl ChatService {
         let event = ServerEvent::Conversation(conversation.clone());
         let events =
             if created { vec![DirectedEvent { to: recipients, event }] } else { Vec::new() };
-        Ok(WithEvents { answer: OpenConversationOutcome { conversation, created }, news: events })
+        Ok(WithEvents { reply: OpenConversationOutcome { conversation, created }, events })
     }
 
     async fn open_group(
@@ -309,8 +306,8 @@ impl ChatService {
         recipients.push(user);
         let event = ServerEvent::ConversationLeft(MemberLeft { id, left: user });
         Ok(WithEvents {
-            answer: (),
-            news: std::iter::once(DirectedEvent { to: recipients, event })
+            reply: (),
+            events: std::iter::once(DirectedEvent { to: recipients, event })
                 .chain(message_events)
                 .collect(),
         })
@@ -338,7 +335,7 @@ fn with_change_events(
         to: to.clone(),
         event: ServerEvent::Message(views::message(row)),
     }));
-    WithEvents { answer: conversation, news: events }
+    WithEvents { reply: conversation, events }
 }
 
 fn conversation_events(conversation: &wire::ConversationDetail) -> Vec<DirectedEvent> {

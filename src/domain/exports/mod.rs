@@ -21,7 +21,7 @@ use crate::cluster::BoxFuture;
 use crate::protocol::accounts::ExportPending;
 
 /// Job kind of data exports.
-pub const KIND: &str = "account.export";
+pub const EXPORT_JOB_KIND: &str = "account.export";
 
 /// Error of the export service.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -103,7 +103,7 @@ impl ExportService {
         loop {
             let job = NewJob {
                 id: JobId::new(),
-                kind: KIND.to_owned(),
+                kind: EXPORT_JOB_KIND.to_owned(),
                 user_id: Some(me.user),
                 payload: json!({}),
             };
@@ -154,7 +154,7 @@ impl ExportService {
 
 impl JobHandler for ExportService {
     fn kind(&self) -> &'static str {
-        KIND
+        EXPORT_JOB_KIND
     }
 
     fn run<'a>(&'a self, job: &'a JobRow) -> BoxFuture<'a, Result<Vec<DirectedEvent>, JobError>> {

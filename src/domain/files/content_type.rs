@@ -69,7 +69,7 @@ pub(super) fn as_audio_type(content_type: &'static str) -> &'static str {
 }
 
 /// Whether browsers may display it inline; all other types are only downloaded.
-pub fn may_show(content_type: &str) -> bool {
+pub fn is_displayable(content_type: &str) -> bool {
     ImageFormat::of(content_type).is_some()
         || matches!(
             content_type,
@@ -118,8 +118,8 @@ mod tests {
         assert_eq!(content_type(b"hello <script>alert(1)</script>"), "text/html");
         assert_eq!(content_type("grüße".as_bytes()), "text/plain");
         let voice = include_bytes!("../../../tests/it/samples/voice.ogg");
-        assert!(may_show(content_type(voice)));
+        assert!(is_displayable(content_type(voice)));
         assert_eq!(content_type(b"\x00\x01\x02"), "application/octet-stream");
-        assert!(!may_show("image/svg+xml") && !may_show("text/html"));
+        assert!(!is_displayable("image/svg+xml") && !is_displayable("text/html"));
     }
 }

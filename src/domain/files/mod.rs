@@ -10,10 +10,10 @@ mod probe;
 mod staging;
 mod uploads;
 
-pub use content_type::may_show;
+pub use content_type::is_displayable;
 pub use error::FileError;
 pub use intake::IntakePermit;
-pub use staging::PIECE;
+pub use staging::CHUNK_BYTES;
 pub use uploads::{CompletedUpload, CreateUpload, UploadFile};
 
 use std::io;
@@ -68,7 +68,7 @@ pub struct IncomingFile {
 #[derive(Debug)]
 pub struct FileDownload {
     /// Key of the content in the blob store.
-    pub name: BlobKey,
+    pub key: BlobKey,
     /// Size in bytes.
     pub size: u64,
     /// Media type of the content.
@@ -155,7 +155,7 @@ impl FileService {
     ///
     /// # Errors
     /// Validation errors, [`FileError::QuotaExceeded`], a storage or database error.
-    pub async fn keep(
+    pub async fn store_file(
         &self,
         owner: UserId,
         display_name: &str,
@@ -296,7 +296,7 @@ impl FileService {
         let found = self.0.store.attachment(id, viewer, self.0.clock.now()).await?;
         let (file, blob) = found.ok_or(FileError::FileNotFound)?;
         Ok(FileDownload {
-            name: BlobKey::new(&blob.hash, blob.id),
+            key: BlobKey::new(&blob.hash, blob.id),
             size: u64::try_from(blob.size).unwrap_or(0),
             content_type: file.content_type,
             display_name: file.name,
@@ -315,7 +315,7 @@ impl FileService {
         let blob = self.0.store.thumbnail(id, viewer, self.0.clock.now()).await?;
         let blob = blob.ok_or(FileError::FileNotFound)?;
         Ok(FileDownload {
-            name: BlobKey::new(&blob.hash, blob.id),
+            key: BlobKey::new(&blob.hash, blob.id),
             size: u64::try_from(blob.size).unwrap_or(0),
             content_type: "image/jpeg".to_owned(),
             display_name: "thumbnail.jpg".to_owned(),

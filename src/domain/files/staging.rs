@@ -18,7 +18,7 @@ use tokio::task::spawn_blocking;
 use super::FileError;
 
 /// Bytes written and read at once.
-pub const PIECE: usize = 256 * 1024;
+pub const CHUNK_BYTES: usize = 256 * 1024;
 
 /// The staging folder; cheap to clone.
 #[derive(Clone, Debug)]
@@ -131,7 +131,7 @@ impl StagedFile {
     pub(super) async fn write(&mut self, chunk: &[u8]) -> io::Result<()> {
         self.buffer.extend_from_slice(chunk);
         self.size += chunk.len() as u64;
-        if self.buffer.len() < PIECE { Ok(()) } else { self.flush().await }
+        if self.buffer.len() < CHUNK_BYTES { Ok(()) } else { self.flush().await }
     }
 
     /// Writes the buffered bytes.
@@ -192,7 +192,7 @@ pub(super) async fn read_through(
     let read = run_blocking(move || {
         let file = File::open(path)?;
         let mut hash = Context::new(&SHA256);
-        let mut chunk = vec![0; PIECE];
+        let mut chunk = vec![0; CHUNK_BYTES];
         let (mut at, mut first_bytes) = (0, Vec::new());
         loop {
             let count = file.read_at(&mut chunk, at)?;

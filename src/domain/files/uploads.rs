@@ -174,7 +174,7 @@ impl UploadFile {
     }
 
     /// Flushes written data to disk.
-    pub fn keep(&self) -> impl Future<Output = Result<(), FileError>> + use<> {
+    pub fn sync(&self) -> impl Future<Output = Result<(), FileError>> + use<> {
         let file = self.file.clone();
         async move { Ok(run_blocking(move || file.sync_data()).await?) }
     }

@@ -13,7 +13,7 @@ use metrics::{counter, histogram};
 use super::CallRoom;
 use crate::actors::media::{HostedRoomGuard, RoomNotice};
 use crate::actors::supervision::SupervisedContext;
-use crate::domain::calls::{CallError, EventTarget, Seat, participant_name};
+use crate::domain::calls::{CallError, EventTarget, Seat, format_participant_id};
 use crate::protocol::calls as wire;
 use crate::protocol::server::CallServerEvent;
 use crate::telemetry::metrics::{
@@ -122,7 +122,7 @@ impl CallRoom {
 
     /// The most that a participant wants of a track.
     pub(super) fn limit(&self, session: SessionId, set: &wire::SetLayer) -> Result<(), CallError> {
-        let number = self.call.who(session).ok_or(CallError::NotInCall)?;
+        let number = self.call.participant_with_session(session).ok_or(CallError::NotInCall)?;
         let track = self.track_number(&set.track_id).ok_or(CallError::TrackNotFound)?;
         let limit = match set.max {
             wire::RequestedLayer::High => LayerLimit::Most(SimulcastLayer::High),
@@ -160,7 +160,7 @@ impl CallRoom {
     fn track(&self, info: &sfu::TrackInfo) -> wire::TrackView {
         wire::TrackView {
             track_id: self.track_name(info.id),
-            participant_id: participant_name(info.owner.0),
+            participant_id: format_participant_id(info.owner.0),
             kind: match info.kind {
                 MediaKind::Audio => wire::CallMedia::Audio,
                 MediaKind::Video => wire::CallMedia::Video,
@@ -176,7 +176,8 @@ impl CallRoom {
     }
 
     fn tell_one(&self, number: u32, news: CallServerEvent) {
-        let seat = self.call.participants().find(|(n, _)| *n == number).map(|(_, who)| who.seat);
+        let seat =
+            self.call.participants().find(|(n, _)| *n == number).map(|(_, who)| who.location);
         if let Some(seat) = seat {
             self.seed.tell(&EventTarget::Participant(seat), news);
         }
@@ -215,12 +216,12 @@ impl CallRoom {
                 let news = wire::TrackUnpublished {
                     call_id,
                     track_id: self.track_name(id),
-                    participant_id: participant_name(owner.0),
+                    participant_id: format_participant_id(owner.0),
                 };
                 self.tell_participants(Some(owner.0), &CallServerEvent::TrackUnpublished(news));
             }
             RoomEvent::Speakers(speakers) => {
-                let names = speakers.iter().map(|who| participant_name(who.0)).collect();
+                let names = speakers.iter().map(|who| format_participant_id(who.0)).collect();
                 let news = wire::ActiveSpeaker { call_id, participant_ids: names };
                 self.tell_participants(None, &CallServerEvent::ActiveSpeaker(news));
             }

@@ -62,7 +62,7 @@ impl CallRoom {
         let waiting = std::mem::take(&mut self.keep.waiting);
         let (deeds, fence) = (self.seed.deeds.clone(), self.seed.hold.fence.clone());
         let call = self.call.clone();
-        let write = async move { deeds.keep(&call, fence).await };
+        let write = async move { deeds.save_state(&call, fence).await };
         ctx.spawn(write.into_actor(self).map(move |written, room, ctx| {
             room.keep.writing = false;
             for waiter in waiting {

@@ -45,7 +45,7 @@ impl SessionActor {
             if order == SequenceKind::Revisions {
                 return chat.changes(user, id, after, CATCH_UP_PAGE_SIZE).await;
             }
-            let page = chat.missed(user, id, after, CATCH_UP_PAGE_SIZE).await?;
+            let page = chat.undelivered(user, id, after, CATCH_UP_PAGE_SIZE).await?;
             let events = page.items.into_iter().map(|m| (m.seq, ServerEvent::Message(m)));
             Ok((events.collect(), page.next.is_some()))
         };

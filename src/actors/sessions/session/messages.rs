@@ -71,7 +71,7 @@ impl Handler<SocketReady> for SessionActor {
     fn handle(&mut self, SocketReady(number): SocketReady, ctx: &mut Self::Context) {
         if self.line.is_some() && number == self.line_number {
             self.opened = true;
-            if self.seed.me.pass.is_none() {
+            if self.seed.me.call_grant.is_none() {
                 // Not before it hears anything: it is told of itself, too.
                 self.here = Some(self.living().presence.here(self.seed.me.user));
             }
@@ -120,7 +120,7 @@ impl Handler<ClientRequest> for SessionActor {
         let number = self.line_number;
         let answer = match event {
             ClientEvent::Call(event) => self.ask_calls(event).boxed_local(),
-            _ if self.seed.me.pass.is_some() => {
+            _ if self.seed.me.call_grant.is_some() => {
                 let refused = Arc::new(calls::CallError::TokenLimitedToCall);
                 std::future::ready(Err(refused as _)).boxed_local()
             }
@@ -170,7 +170,7 @@ impl SessionActor {
 
     /// Tells a device that has just come of the calls that ring for its person.
     fn ring(&mut self, ctx: &mut SupervisedContext<Self>) {
-        if self.seed.me.pass.is_some() {
+        if self.seed.me.call_grant.is_some() {
             return;
         }
         for call in self.living().calls.ringing(self.seed.me.user) {
