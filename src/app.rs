@@ -161,19 +161,19 @@ pub async fn start(config: Config) -> Result<NodeRuntime, StartupError> {
         clock: deeds.clock.clone(),
         node: node.to_string().into(),
         accounts: deeds.accounts.clone(),
-        tokens: deeds.tokens.clone(),
+        api_tokens: deeds.tokens.clone(),
         exports,
         jobs,
         contacts,
         chat,
         files,
         uploads: planted.uploads,
-        living: planted.living,
+        sessions: planted.living,
         store: deeds.store.clone(),
         cache: deeds.cache.clone(),
         store_up: planted.store_up,
         tree: grown,
-        operators: planted.operators,
+        admin: planted.operators,
         bus: cluster.bus,
         leases: cluster.leases,
         engines: engines.handle(),
@@ -316,7 +316,7 @@ impl NodeRuntime {
 
     /// Waits until an operator wishes that this node leaves.
     pub async fn wants_to_leave(&self) {
-        self.services.operators.wants_to_leave().await;
+        self.services.admin.wants_to_leave().await;
     }
 
     /// Hands every call over to other nodes, where there are some, and lets the old rooms play until
@@ -324,7 +324,7 @@ impl NodeRuntime {
     async fn hand_over(&self) {
         let Some(membership) = &self.membership else { return };
         let _ = membership.tell_control(LeaveCluster); // it ends with the node
-        let calls = &self.services.living.calls;
+        let calls = &self.services.sessions.calls;
         let handed = async {
             calls.hand_over_all().await;
             while calls.departing() > 0 {
@@ -340,17 +340,17 @@ impl NodeRuntime {
     pub async fn stop(self) -> ExitReason {
         self.services.draining.begin();
         self.hand_over().await;
-        let people = self.services.living.switchboard.connected();
+        let people = self.services.sessions.switchboard.connected();
         tracing::info!(connected.users = people, "draining connections");
         let deadline = self.services.config.node.shutdown();
-        let going_on = self.services.living.calls.finish(deadline / 4).await;
+        let going_on = self.services.sessions.calls.finish(deadline / 4).await;
         if going_on > 0 {
             tracing::warn!(calls = going_on, "call shutdown timed out");
         }
-        self.services.living.switchboard.start_draining(500);
+        self.services.sessions.switchboard.start_draining(500);
         // Those who poll fetch their last words with one more request.
         let settled = async {
-            while self.services.living.switchboard.connected() > 0 {
+            while self.services.sessions.switchboard.connected() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             socket::close_all(&self.services.engines);

@@ -115,10 +115,10 @@ impl ApiTokenService {
             name: name.clone(),
             hash: hash_token(&secret),
             scopes: new.scopes.clone(),
-            created_by: by.map(|me| me.user),
+            created_by: by.map(|principal| principal.user),
             expires_at: expires_at,
         };
-        let audit = audit(by.map(|me| me.user), "token.created", id.to_string(), ip);
+        let audit = audit(by.map(|principal| principal.user), "token.created", id.to_string(), ip);
         self.store.create_token(row, audit, now).await?;
         let token = wire::ApiTokenView {
             id,
@@ -160,11 +160,11 @@ impl ApiTokenService {
     /// [`ApiTokenError::TokenNotFound`], or a database error.
     pub async fn revoke(
         &self,
-        me: &Principal,
+        principal: &Principal,
         id: ApiTokenId,
         ip: Option<IpAddr>,
     ) -> Result<(), ApiTokenError> {
-        let audit = audit(Some(me.user), "token.revoked", id.to_string(), ip);
+        let audit = audit(Some(principal.user), "token.revoked", id.to_string(), ip);
         let found = self.store.revoke_token(id, audit, self.clock.now()).await?;
         if found { Ok(()) } else { Err(ApiTokenError::TokenNotFound) }
     }

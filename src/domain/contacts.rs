@@ -137,11 +137,11 @@ impl ContactService {
     /// Validation errors, rate limit, or a database error.
     pub async fn request(
         &self,
-        me: &Principal,
+        principal: &Principal,
         new: wire::RequestContact,
     ) -> Result<WithEvents<wire::ContactRequested>, ContactError> {
         let limit = RateLimit::per_minute("contact-request", self.limits.requests_per_minute);
-        self.cache.take(limit, &me.user.to_string()).await?;
+        self.cache.take(limit, &principal.user.to_string()).await?;
         let other = match (new.user_id, new.phone) {
             (Some(id), None) => id,
             (None, Some(phone)) => {
@@ -149,30 +149,30 @@ impl ContactService {
                 if !self.limits.find_by_phone {
                     return Err(ContactError::PhoneDiscoveryDisabled);
                 }
-                if phone.as_str() == me.phone {
+                if phone.as_str() == principal.phone {
                     return Err(ContactError::SelfNotAllowed);
                 }
                 // Same rules as address book matching: users who block the caller are not found.
                 let number = vec![phone.as_str().to_owned()];
-                let found = self.store.match_phones(me.user, number).await?;
+                let found = self.store.match_phones(principal.user, number).await?;
                 found.first().ok_or(ContactError::UserNotFound)?.1
             }
             _ => return Err(ContactError::AmbiguousTarget),
         };
-        if other == me.user {
+        if other == principal.user {
             return Err(ContactError::SelfNotAllowed);
         }
         let reply = |state| wire::ContactRequested { user_id: other, state };
-        match self.store.request_contact(me.user, other, self.clock.now()).await? {
+        match self.store.request_contact(principal.user, other, self.clock.now()).await? {
             ContactRequestOutcome::Requested => Ok(WithEvents::with_event(
                 reply(wire::ContactState::PendingOut),
                 vec![other],
-                ServerEvent::ContactRequest(person(me)),
+                ServerEvent::ContactRequest(person(principal)),
             )),
             ContactRequestOutcome::Accepted => Ok(WithEvents::with_event(
                 reply(wire::ContactState::Accepted),
                 vec![other],
-                ServerEvent::ContactAccepted(person(me)),
+                ServerEvent::ContactAccepted(person(principal)),
             )),
             ContactRequestOutcome::Ignored => {
                 Ok(WithEvents::without_events(reply(wire::ContactState::PendingOut)))
@@ -190,7 +190,7 @@ impl ContactService {
     /// [`ContactError::PhoneDiscoveryDisabled`], [`ContactError::AddressBookTooLarge`], rate limit, or a database error.
     pub async fn match_address_book(
         &self,
-        me: &Principal,
+        principal: &Principal,
         book: wire::AddressBook,
     ) -> Result<wire::ContactMatches, ContactError> {
         if !self.limits.find_by_phone {
@@ -200,7 +200,7 @@ impl ContactService {
             return Err(ContactError::AddressBookTooLarge);
         }
         let limit = RateLimit::per_hour("contact-match", self.limits.matches_per_hour);
-        self.cache.take(limit, &me.user.to_string()).await?;
+        self.cache.take(limit, &principal.user.to_string()).await?;
         let mut original_texts: HashMap<String, String> = HashMap::new();
         for text in book.phones {
             if let Ok(phone) = Phone::parse(&text, &self.limits.region) {
@@ -208,7 +208,7 @@ impl ContactService {
             }
         }
         let phones = original_texts.keys().cloned().collect();
-        let found = self.store.match_phones(me.user, phones).await?;
+        let found = self.store.match_phones(principal.user, phones).await?;
         let match_entry = |(phone, user_id, name): (String, UserId, String)| {
             Some(wire::ContactMatch { phone: original_texts.remove(&phone)?, user_id, name })
         };
@@ -219,7 +219,7 @@ impl ContactService {
     ///
     /// # Errors
     /// [`ContactError::InvalidStatus`], [`ContactError::UserNotFound`], or a database error.
-    pub async fn set_status(&self, me: UserId, put: PutStatus) -> Result<(), ContactError> {
+    pub async fn set_status(&self, caller: UserId, put: PutStatus) -> Result<(), ContactError> {
         let text = put.text.trim();
         if text.chars().count() > 140 || text.chars().any(char::is_control) {
             return Err(ContactError::InvalidStatus);
@@ -229,7 +229,7 @@ impl ContactService {
             PresenceState::Away => Availability::Away,
             PresenceState::Offline => Availability::Offline,
         };
-        let found = self.store.set_status(me, state, text.to_owned()).await?;
+        let found = self.store.set_status(caller, state, text.to_owned()).await?;
         if found { Ok(()) } else { Err(ContactError::UserNotFound) }
     }
 
@@ -253,38 +253,38 @@ impl ContactService {
     /// [`ContactError::ContactNotFound`], or a database error.
     pub async fn accept(
         &self,
-        me: &Principal,
+        principal: &Principal,
         other: UserId,
     ) -> Result<WithEvents<()>, ContactError> {
-        require_found(self.store.accept_contact(me.user, other, self.clock.now()).await?)?;
-        Ok(WithEvents::with_event((), vec![other], ServerEvent::ContactAccepted(person(me))))
+        require_found(self.store.accept_contact(principal.user, other, self.clock.now()).await?)?;
+        Ok(WithEvents::with_event((), vec![other], ServerEvent::ContactAccepted(person(principal))))
     }
 
     /// Declines a contact request; the requester is not notified.
     ///
     /// # Errors
     /// [`ContactError::ContactNotFound`], or a database error.
-    pub async fn decline(&self, me: &Principal, other: UserId) -> Result<(), ContactError> {
-        require_found(self.store.refuse_contact(me.user, other).await?)
+    pub async fn decline(&self, principal: &Principal, other: UserId) -> Result<(), ContactError> {
+        require_found(self.store.refuse_contact(principal.user, other).await?)
     }
 
     /// Removes a contact, or withdraws the caller's own request.
     ///
     /// # Errors
     /// [`ContactError::ContactNotFound`], or a database error.
-    pub async fn remove(&self, me: &Principal, other: UserId) -> Result<(), ContactError> {
-        require_found(self.store.remove_contact(me.user, other).await?)
+    pub async fn remove(&self, principal: &Principal, other: UserId) -> Result<(), ContactError> {
+        require_found(self.store.remove_contact(principal.user, other).await?)
     }
 
     /// Blocks a user. The contact ends; the user is not notified.
     ///
     /// # Errors
     /// [`ContactError::UserNotFound`], [`ContactError::SelfNotAllowed`], or a database error.
-    pub async fn block(&self, me: &Principal, other: UserId) -> Result<(), ContactError> {
-        if other == me.user {
+    pub async fn block(&self, principal: &Principal, other: UserId) -> Result<(), ContactError> {
+        if other == principal.user {
             return Err(ContactError::SelfNotAllowed);
         }
-        let found = self.store.block(me.user, other, self.clock.now()).await?;
+        let found = self.store.block(principal.user, other, self.clock.now()).await?;
         if found { Ok(()) } else { Err(ContactError::UserNotFound) }
     }
 
@@ -292,8 +292,8 @@ impl ContactService {
     ///
     /// # Errors
     /// [`ContactError::ContactNotFound`], or a database error.
-    pub async fn unblock(&self, me: &Principal, other: UserId) -> Result<(), ContactError> {
-        require_found(self.store.unblock(me.user, other).await?)
+    pub async fn unblock(&self, principal: &Principal, other: UserId) -> Result<(), ContactError> {
+        require_found(self.store.unblock(principal.user, other).await?)
     }
 
     /// The caller's contacts and pending requests.
@@ -302,11 +302,11 @@ impl ContactService {
     /// A database error.
     pub async fn list(
         &self,
-        me: &Principal,
+        principal: &Principal,
         after: Option<UserId>,
         limit: usize,
     ) -> Result<Page<wire::ContactView>, ContactError> {
-        let rows = self.store.contacts(me.user, after, limit + 1).await?;
+        let rows = self.store.contacts(principal.user, after, limit + 1).await?;
         Ok(Page::from_overfetch(rows, limit, |row| row.user_id.to_string()).map(view))
     }
 }
@@ -315,8 +315,8 @@ fn require_found(found: bool) -> Result<(), ContactError> {
     if found { Ok(()) } else { Err(ContactError::ContactNotFound) }
 }
 
-fn person(me: &Principal) -> UserSummary {
-    UserSummary { user_id: me.user, name: me.name.clone() }
+fn person(principal: &Principal) -> UserSummary {
+    UserSummary { user_id: principal.user, name: principal.name.clone() }
 }
 
 /// Contact entry as the caller sees it. A user who has not accepted shows neither name nor number,

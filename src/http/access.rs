@@ -21,15 +21,15 @@ pub enum AccessRule {
     /// Everybody, with or without credentials.
     Anyone,
     /// Signed-in users.
-    Person,
+    User,
     /// Signed-in users, and API tokens with this scope.
-    PersonOr(&'static str),
+    UserOrScope(&'static str),
     /// Operators and administrators.
     Operator,
     /// Administrators only.
     Admin,
     /// Loopback clients, operators, administrators, and API tokens with this scope.
-    LocalOr(&'static str),
+    LocalOrScope(&'static str),
 }
 
 /// Rate limit class of a route; limits apply per client address.
@@ -50,38 +50,38 @@ pub enum RateClass {
 pub enum AccessError {
     /// The request has no credentials.
     #[error("sign in: send `Authorization: Bearer …`")]
-    Nobody,
+    Unauthenticated,
     /// The credentials are of a type that the route does not accept.
     #[error("this route does not accept this type of credentials")]
-    WrongKind,
+    TokenTypeNotAllowed,
     /// The user's role does not permit the request.
     #[error("your role does not permit this")]
-    Role,
+    Forbidden,
     /// The node is draining.
     #[error("this server is shutting down: try again in a moment")]
-    Leaving,
+    Draining,
 }
 
 impl CodedError for AccessError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Nobody => ErrorKind::Unauthenticated,
-            Self::WrongKind | Self::Role => ErrorKind::Forbidden,
-            Self::Leaving => ErrorKind::Unavailable,
+            Self::Unauthenticated => ErrorKind::Unauthenticated,
+            Self::TokenTypeNotAllowed | Self::Forbidden => ErrorKind::Forbidden,
+            Self::Draining => ErrorKind::Unavailable,
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
-            Self::Nobody => "auth/unauthenticated",
-            Self::WrongKind => "auth/token-type-not-allowed",
-            Self::Role => "auth/forbidden",
-            Self::Leaving => "node/draining",
+            Self::Unauthenticated => "auth/unauthenticated",
+            Self::TokenTypeNotAllowed => "auth/token-type-not-allowed",
+            Self::Forbidden => "auth/forbidden",
+            Self::Draining => "node/draining",
         }
     }
 
     fn retry_after(&self) -> Option<u64> {
-        matches!(self, Self::Leaving).then_some(2)
+        matches!(self, Self::Draining).then_some(2)
     }
 }
 
@@ -95,36 +95,36 @@ pub(super) async fn authorize(
     take_rate_limits(app, request.request(), rate).await?;
     match (rule, credentials(request.request())) {
         (AccessRule::Anyone, _) => Ok(()),
-        (AccessRule::LocalOr(_), None)
+        (AccessRule::LocalOrScope(_), None)
             if app.config.telemetry.metrics_allow_loopback && is_local(request.request()) =>
         {
             Ok(())
         }
-        (_, None) => Err(AccessError::Nobody.into()),
+        (_, None) => Err(AccessError::Unauthenticated.into()),
         (_, Some(Credentials::Malformed)) => Err(accounts::AccountError::InvalidToken.into()),
         (
-            AccessRule::LocalOr(scope) | AccessRule::PersonOr(scope),
+            AccessRule::LocalOrScope(scope) | AccessRule::UserOrScope(scope),
             Some(Credentials::Token(secret)),
         ) => {
-            let token = app.tokens.identify(secret).await?;
+            let token = app.api_tokens.identify(secret).await?;
             let holds = token.scopes.iter().any(|s| s == scope);
-            if holds { Ok(()) } else { Err(AccessError::WrongKind.into()) }
+            if holds { Ok(()) } else { Err(AccessError::TokenTypeNotAllowed.into()) }
         }
         (_, Some(Credentials::Token(secret))) => {
-            app.tokens.identify(secret).await?;
-            Err(AccessError::WrongKind.into())
+            app.api_tokens.identify(secret).await?;
+            Err(AccessError::TokenTypeNotAllowed.into())
         }
         (_, Some(Credentials::Bearer(token))) => {
             let principal = app.accounts.authenticate(token).await?;
             let permitted = match rule {
-                AccessRule::Anyone | AccessRule::Person | AccessRule::PersonOr(_) => true,
-                AccessRule::Operator | AccessRule::LocalOr(_) => {
+                AccessRule::Anyone | AccessRule::User | AccessRule::UserOrScope(_) => true,
+                AccessRule::Operator | AccessRule::LocalOrScope(_) => {
                     matches!(principal.role, Role::Operator | Role::Admin)
                 }
                 AccessRule::Admin => principal.role == Role::Admin,
             };
             if !permitted {
-                return Err(AccessError::Role.into());
+                return Err(AccessError::Forbidden.into());
             }
             request.extensions_mut().insert(CurrentUser(principal));
             Ok(())

@@ -17,34 +17,34 @@ pub(super) async fn list(
     app: Data<AppState>,
     query: QueryParams<ActorsQuery>,
 ) -> Result<Json<ActorTreeView>, ApiError> {
-    Ok(Json(app.operators.actors(node(&query.0)?).await?))
+    Ok(Json(app.admin.actors(node(&query.0)?).await?))
 }
 
 /// `POST /api/admin/actors/{path}/restart`
 pub(super) async fn restart(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     from: ClientAddr,
     path: Path<String>,
     query: QueryParams<ActorsQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    command_actor(&app, &me, from, &path, &query.0, true).await
+    command_actor(&app, &principal, from, &path, &query.0, true).await
 }
 
 /// `POST /api/admin/actors/{path}/stop`
 pub(super) async fn stop(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     from: ClientAddr,
     path: Path<String>,
     query: QueryParams<ActorsQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    command_actor(&app, &me, from, &path, &query.0, false).await
+    command_actor(&app, &principal, from, &path, &query.0, false).await
 }
 
 async fn command_actor(
     app: &AppState,
-    me: &CurrentUser,
+    principal: &CurrentUser,
     from: ClientAddr,
     path: &str,
     query: &ActorsQuery,
@@ -52,15 +52,15 @@ async fn command_actor(
 ) -> Result<HttpResponse, ApiError> {
     let node = node(query)?;
     let path = format!("/{}", path.trim_matches('/'));
-    let exists = app.operators.actors(node).await?.items.iter().any(|actor| actor.path == path);
+    let exists = app.admin.actors(node).await?.items.iter().any(|actor| actor.path == path);
     if exists {
         // Audited before it is done, since a restart may abort this request.
         let action = if restart { "actor.restart" } else { "actor.stop" };
         let subject = node.map_or_else(|| path.clone(), |node| format!("{node}{path}"));
-        let entry = audit(Some(me.0.user), action, subject, from.0);
+        let entry = audit(Some(principal.0.user), action, subject, from.0);
         app.store.audit(entry, app.clock.now()).await?;
     }
-    app.operators.act(node, ActorCommandRequest { path, restart }).await?;
+    app.admin.act(node, ActorCommandRequest { path, restart }).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

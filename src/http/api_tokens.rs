@@ -16,27 +16,27 @@ pub(super) async fn list(
     query: QueryParams<ListQuery>,
 ) -> Result<Json<Paginated<ApiTokenView>>, ApiError> {
     let after = after(query.0.after.as_deref())?;
-    Ok(Json(app.tokens.list(after, limit(query.0.limit)?).await?.into()))
+    Ok(Json(app.api_tokens.list(after, limit(query.0.limit)?).await?.into()))
 }
 
 /// `POST /api/admin/tokens`
 pub(super) async fn create(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     from: ClientAddr,
     body: JsonBody<CreateApiToken>,
 ) -> Result<HttpResponse, ApiError> {
-    let created = app.tokens.create(Some(&me.0), body.0, from.0).await?;
+    let created = app.api_tokens.create(Some(&principal.0), body.0, from.0).await?;
     Ok(HttpResponse::Created().json(created))
 }
 
 /// `DELETE /api/admin/tokens/{id}`
 pub(super) async fn revoke(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     from: ClientAddr,
     path: PathIds<(ApiTokenId,)>,
 ) -> Result<HttpResponse, ApiError> {
-    app.tokens.revoke(&me.0, path.0.0, from.0).await?;
+    app.api_tokens.revoke(&principal.0, path.0.0, from.0).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -36,7 +36,7 @@ pub(super) fn count_rejection(error: FileError) -> ApiError {
 /// `POST /api/attachments`
 pub(super) async fn upload(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
@@ -52,17 +52,17 @@ pub(super) async fn upload(
     let announced = request.headers().get(CONTENT_LENGTH);
     let announced = announced.and_then(|value| value.to_str().ok()?.parse().ok());
     let parts = Multipart::new(request.headers(), payload);
-    let created = receive(&app, &me, announced, parts).await.map_err(count_rejection)?;
+    let created = receive(&app, &principal, announced, parts).await.map_err(count_rejection)?;
     Ok(HttpResponse::Created().json(created))
 }
 
 async fn receive(
     app: &AppState,
-    me: &CurrentUser,
+    principal: &CurrentUser,
     announced: Option<u64>,
     mut parts: Multipart,
 ) -> Result<crate::protocol::files::UploadedAttachment, FileError> {
-    let mut incoming = app.files.begin(me.0.user, announced).await?;
+    let mut incoming = app.files.begin(principal.0.user, announced).await?;
     let aborted =
         |error: actix_multipart::MultipartError| FileError::UploadAborted(error.to_string());
     let mut part = loop {
@@ -81,7 +81,7 @@ async fn receive(
     while let Some(chunk) = with_idle_timeout(part.next()).await? {
         incoming.write(&chunk.map_err(aborted)?).await?;
     }
-    app.files.store_file(me.0.user, &file_name, incoming).await
+    app.files.store_file(principal.0.user, &file_name, incoming).await
 }
 
 /// Waits for the next data, at most [`READ_IDLE_TIMEOUT`].
@@ -93,22 +93,22 @@ pub(super) async fn with_idle_timeout<T>(next: impl Future<Output = T>) -> Resul
 /// `GET /api/attachments/{id}`
 pub(super) async fn download(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     path: PathIds<(AttachmentId,)>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let found = app.files.find(me.0.user, path.0.0).await?;
+    let found = app.files.find(principal.0.user, path.0.0).await?;
     serve_file(&app, found, request.headers()).await
 }
 
 /// `GET /api/attachments/{id}/thumbnail`
 pub(super) async fn thumbnail(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     path: PathIds<(AttachmentId,)>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let found = app.files.thumbnail(me.0.user, path.0.0).await?;
+    let found = app.files.thumbnail(principal.0.user, path.0.0).await?;
     serve_file(&app, found, request.headers()).await
 }
 

@@ -20,8 +20,8 @@ pub(super) async fn health(app: Data<AppState>) -> HttpResponse {
         status: if healthy { "healthy" } else { "degraded" },
         service: "SecureVOX",
         version: env!("CARGO_PKG_VERSION"),
-        active_calls: app.living.calls.ids().len(),
-        connected_users: app.living.switchboard.connected(),
+        active_calls: app.sessions.calls.ids().len(),
+        connected_users: app.sessions.switchboard.connected(),
         checks,
     };
     if healthy {

@@ -97,7 +97,7 @@ async fn check_access(
     pattern: Option<&str>,
 ) -> Result<(), ApiError> {
     if app.draining.is_on() && !is_safe_method(request.method()) {
-        return Err(access::AccessError::Leaving.into());
+        return Err(access::AccessError::Draining.into());
     }
     let pattern = pattern.ok_or_else(not_found)?;
     let access = table.access(request.method(), pattern);

@@ -62,7 +62,7 @@ pub struct AppState {
     /// Account service: sign-in, devices, security.
     pub accounts: AccountService,
     /// API token service.
-    pub tokens: ApiTokenService,
+    pub api_tokens: ApiTokenService,
     /// Data export service.
     pub exports: ExportService,
     /// Job runner, woken by handlers that enqueue jobs.
@@ -76,7 +76,7 @@ pub struct AppState {
     /// Resumable uploads open on this node.
     pub uploads: UploadRegistry,
     /// Sessions, event delivery, presence, calls and chat shards.
-    pub living: SessionService,
+    pub sessions: SessionService,
     /// Database, for health checks and the audit log.
     pub store: Store,
     /// Cache, for rate limit counters.
@@ -88,7 +88,7 @@ pub struct AppState {
     /// The supervision tree, once it is running.
     pub tree: Arc<std::sync::OnceLock<SupervisionTree>>,
     /// Administration of all nodes.
-    pub operators: AdminService,
+    pub admin: AdminService,
     /// Leases of this node; `None` without a cluster.
     pub leases: Option<NodeLeases>,
     /// Engine.IO sessions of this node.

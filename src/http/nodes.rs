@@ -25,7 +25,7 @@ pub(super) async fn list(app: Data<AppState>) -> Result<Json<Paginated<NodeView>
                 .to_string(),
             started_at: None,
             this: true,
-            load: app.living.calls.load(),
+            load: app.sessions.calls.load(),
         }];
         return Ok(Json(Paginated { items, next: None }));
     };
@@ -37,7 +37,7 @@ pub(super) async fn list(app: Data<AppState>) -> Result<Json<Paginated<NodeView>
         state: node.state.to_string(),
         started_at: Some(node.started_at),
         this: node.id == this_node,
-        load: app.operators.load(node.id, || app.living.calls.load()),
+        load: app.admin.load(node.id, || app.sessions.calls.load()),
     });
     Ok(Json(Paginated { items: items.collect(), next: None }))
 }
@@ -45,17 +45,17 @@ pub(super) async fn list(app: Data<AppState>) -> Result<Json<Paginated<NodeView>
 /// `POST /api/admin/nodes/{id}/drain`
 pub(super) async fn drain(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     from: ClientAddr,
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let node: NodeId = id.parse().map_err(|_| admin::AdminError::NoSuchNode)?;
-    if !app.operators.knows(node) {
+    if !app.admin.knows(node) {
         return Err(admin::AdminError::NoSuchNode.into());
     }
     // Audited before it is done, since draining may abort this request.
-    let entry = audit(Some(me.0.user), "node.drain", node.to_string(), from.0);
+    let entry = audit(Some(principal.0.user), "node.drain", node.to_string(), from.0);
     app.store.audit(entry, app.clock.now()).await?;
-    app.operators.drain(node).await?;
+    app.admin.drain(node).await?;
     Ok(HttpResponse::Accepted().finish())
 }

@@ -179,11 +179,13 @@ fn tag(path: &str) -> &str {
 fn access_label(rule: AccessRule) -> Value {
     match rule {
         AccessRule::Anyone => json!("anyone"),
-        AccessRule::Person => json!("person"),
-        AccessRule::PersonOr(scope) => json!(format!("person, or scope {scope}")),
+        AccessRule::User => json!("person"),
+        AccessRule::UserOrScope(scope) => json!(format!("person, or scope {scope}")),
         AccessRule::Operator => json!("operator"),
         AccessRule::Admin => json!("admin"),
-        AccessRule::LocalOr(scope) => json!(format!("this machine, an operator, or scope {scope}")),
+        AccessRule::LocalOrScope(scope) => {
+            json!(format!("this machine, an operator, or scope {scope}"))
+        }
     }
 }
 

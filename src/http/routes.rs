@@ -30,7 +30,7 @@ use crate::protocol::user_admin as person;
 #[rustfmt::skip]
 pub fn routes() -> Vec<Route> {
     use RateClass::{Login, Probe as Unlimited, Registration};
-    use AccessRule::{Admin, Anyone, LocalOr, Operator, Person, PersonOr};
+    use AccessRule::{Admin, Anyone, LocalOrScope, Operator, User, UserOrScope};
     vec![
         // Accounts.
         post("/api/auth/register", accounts::register, Anyone).rate(Registration)
@@ -41,113 +41,113 @@ pub fn routes() -> Vec<Route> {
             .summary("Exchange a refresh token").body::<account::Refresh>().response::<account::SignedIn>(200),
         post("/api/auth/setup", accounts::set_up, Anyone).rate(Login)
             .summary("Create the first administrator").body::<account::SetupAdmin>().response::<account::SignedIn>(201),
-        post("/api/auth/logout", accounts::logout, Person).summary("Sign this device out").empty_response(204),
-        get("/api/me", accounts::me, Person).summary("Your account").response::<account::OwnAccount>(200),
-        patch("/api/me", accounts::change_me, Person)
+        post("/api/auth/logout", accounts::logout, User).summary("Sign this device out").empty_response(204),
+        get("/api/me", accounts::own_account, User).summary("Your account").response::<account::OwnAccount>(200),
+        patch("/api/me", accounts::update_own_account, User)
             .summary("Change your account").body::<account::PatchMe>().response::<account::OwnAccount>(200),
-        get("/api/me/devices", accounts::devices, Person).summary("Your devices").response::<account::Devices>(200),
-        delete("/api/me/devices/{id}", accounts::remove_device, Person)
+        get("/api/me/devices", accounts::devices, User).summary("Your devices").response::<account::Devices>(200),
+        delete("/api/me/devices/{id}", accounts::remove_device, User)
             .summary("Sign one of your devices out; its sockets close").empty_response(204),
-        put("/api/me/password", account_security::change_password, Person)
+        put("/api/me/password", account_security::change_password, User)
             .summary("Change your password; your other devices are signed out").body::<account::ChangePassword>().empty_response(204),
         post("/api/auth/reset", account_security::reset_password, Anyone).rate(Login)
             .summary("Set a new password with a token from an administrator").body::<account::ResetPassword>().empty_response(204),
-        get("/api/me/totp", account_security::second_factor, Person).summary("Your second factor").response::<account::SecondFactorStatus>(200),
-        post("/api/me/totp", account_security::begin_second_factor, Person).summary("Start the setup of a second factor")
+        get("/api/me/totp", account_security::second_factor, User).summary("Your second factor").response::<account::SecondFactorStatus>(200),
+        post("/api/me/totp", account_security::begin_second_factor, User).summary("Start the setup of a second factor")
             .body::<account::PasswordConfirmation>().response::<account::TotpSetup>(201),
-        delete("/api/me/totp", account_security::drop_second_factor, Person).summary("Disable your second factor")
+        delete("/api/me/totp", account_security::drop_second_factor, User).summary("Disable your second factor")
             .body::<account::Reauthentication>().empty_response(204),
-        post("/api/me/totp/confirm", account_security::confirm_second_factor, Person).summary("Confirm the second factor with a first code")
+        post("/api/me/totp/confirm", account_security::confirm_second_factor, User).summary("Confirm the second factor with a first code")
             .body::<account::TotpCode>().response::<account::RecoveryCodes>(200),
-        post("/api/me/totp/recovery-codes", account_security::renew_recovery_codes, Person).summary("Replace all recovery codes")
+        post("/api/me/totp/recovery-codes", account_security::renew_recovery_codes, User).summary("Replace all recovery codes")
             .body::<account::Reauthentication>().response::<account::RecoveryCodes>(200),
-        get("/api/me/audit", account_security::audit, Person).summary("Security events of your account, newest first")
+        get("/api/me/audit", account_security::audit, User).summary("Security events of your account, newest first")
             .query::<ListQuery>().list_response::<admin::AuditEntryView>(),
-        get("/api/me/export", account_security::export, Person)
+        get("/api/me/export", account_security::export, User)
             .summary("Download all your data as a ZIP archive; 202 until it is ready").response::<account::ExportPending>(202).empty_response(200),
-        delete("/api/me", account_security::delete_me, Person).summary("Delete your account").body::<account::Reauthentication>().empty_response(204),
-        put("/api/me/status", contacts::set_status, Person).summary("Set your presence status")
+        delete("/api/me", account_security::delete_own_account, User).summary("Delete your account").body::<account::Reauthentication>().empty_response(204),
+        put("/api/me/status", contacts::set_status, User).summary("Set your presence status")
             .body::<presence::PutStatus>().empty_response(204),
         get("/.well-known/jwks.json", accounts::jwks, Anyone)
             .summary("The public keys of access tokens").response::<account::Jwks>(200),
 
         // Contacts.
-        get("/api/contacts", contacts::list, Person).summary("Your contacts and requests")
+        get("/api/contacts", contacts::list, User).summary("Your contacts and requests")
             .query::<ListQuery>().list_response::<contact::ContactView>(),
-        post("/api/contacts", contacts::request, Person).summary("Send a contact request")
+        post("/api/contacts", contacts::request, User).summary("Send a contact request")
             .body::<contact::RequestContact>().response::<contact::ContactRequested>(201),
-        post("/api/contacts/match", contacts::match_address_book, Person).summary("Find users by the numbers of an address book; numbers are not stored")
+        post("/api/contacts/match", contacts::match_address_book, User).summary("Find users by the numbers of an address book; numbers are not stored")
             .body::<contact::AddressBook>().response::<contact::ContactMatches>(200),
-        post("/api/contacts/{user_id}/accept", contacts::accept, Person).summary("Accept a contact request").empty_response(204),
-        post("/api/contacts/{user_id}/refuse", contacts::refuse, Person).summary("Decline a contact request").empty_response(204),
-        delete("/api/contacts/{user_id}", contacts::remove, Person).summary("Remove a contact or withdraw a request").empty_response(204),
-        put("/api/contacts/{user_id}/block", contacts::block, Person).summary("Block a user").empty_response(204),
-        delete("/api/contacts/{user_id}/block", contacts::unblock, Person).summary("Unblock a user").empty_response(204),
+        post("/api/contacts/{user_id}/accept", contacts::accept, User).summary("Accept a contact request").empty_response(204),
+        post("/api/contacts/{user_id}/refuse", contacts::refuse, User).summary("Decline a contact request").empty_response(204),
+        delete("/api/contacts/{user_id}", contacts::remove, User).summary("Remove a contact or withdraw a request").empty_response(204),
+        put("/api/contacts/{user_id}/block", contacts::block, User).summary("Block a user").empty_response(204),
+        delete("/api/contacts/{user_id}/block", contacts::unblock, User).summary("Unblock a user").empty_response(204),
 
         // Chat.
-        post("/api/conversations", chat::open, Person).summary("Create a conversation; 200 if the direct one exists")
+        post("/api/conversations", chat::open, User).summary("Create a conversation; 200 if the direct one exists")
             .body::<conversation::CreateConversation>().response::<conversation::ConversationDetail>(201)
             .response::<conversation::ConversationDetail>(200),
-        get("/api/conversations", chat::list, Person).summary("Your conversations")
+        get("/api/conversations", chat::list, User).summary("Your conversations")
             .query::<ListQuery>().list_response::<conversation::ConversationSummary>(),
-        get("/api/conversations/{id}", chat::get, Person).summary("One conversation").response::<conversation::ConversationDetail>(200),
-        patch("/api/conversations/{id}", chat::change, Person).summary("Change a group's title and other settings")
+        get("/api/conversations/{id}", chat::get, User).summary("One conversation").response::<conversation::ConversationDetail>(200),
+        patch("/api/conversations/{id}", chat::change, User).summary("Change a group's title and other settings")
             .body::<conversation::PatchConversation>().response::<conversation::ConversationDetail>(200),
-        patch("/api/conversations/{id}/me", chat::update_member_settings, Person).summary("Mute or archive a conversation for yourself")
+        patch("/api/conversations/{id}/me", chat::update_member_settings, User).summary("Mute or archive a conversation for yourself")
             .body::<conversation::PatchMemberSettings>().response::<conversation::MemberSettings>(200),
-        put("/api/conversations/{id}/members/{user_id}", chat::put_member, Person)
+        put("/api/conversations/{id}/members/{user_id}", chat::put_member, User)
             .summary("Add a member to a group, or change a role")
             .optional_body::<conversation::PutMember>().response::<conversation::ConversationDetail>(200),
-        delete("/api/conversations/{id}/members/{user_id}", chat::remove_member, Person)
+        delete("/api/conversations/{id}/members/{user_id}", chat::remove_member, User)
             .summary("Remove a member from a group, or leave it").empty_response(204),
-        post("/api/conversations/{id}/invites", invites::create, Person).summary("Create an invite link to a group")
+        post("/api/conversations/{id}/invites", invites::create, User).summary("Create an invite link to a group")
             .optional_body::<invite::CreateInvite>().response::<invite::CreatedInvite>(201),
-        get("/api/conversations/{id}/invites", invites::list, Person).summary("Valid invite links of a group")
+        get("/api/conversations/{id}/invites", invites::list, User).summary("Valid invite links of a group")
             .list_response::<invite::InviteView>(),
-        delete("/api/conversations/{id}/invites/{invite_id}", invites::revoke, Person).summary("Revoke an invite link").empty_response(204),
-        post("/api/invites/{token}", invites::join, Person).rate(Login).summary("Join a group with an invite link")
+        delete("/api/conversations/{id}/invites/{invite_id}", invites::revoke, User).summary("Revoke an invite link").empty_response(204),
+        post("/api/invites/{token}", invites::join, User).rate(Login).summary("Join a group with an invite link")
             .response::<conversation::ConversationDetail>(200),
 
         // Messages.
-        get("/api/conversations/{id}/messages", messages::list, Person).summary("Messages of a conversation, by `seq`")
+        get("/api/conversations/{id}/messages", messages::list, User).summary("Messages of a conversation, by `seq`")
             .query::<message::MessagesQuery>().list_response::<message::MessageView>(),
-        post("/api/conversations/{id}/messages", messages::send, Person).summary("Send a message; 200 if it was stored before")
+        post("/api/conversations/{id}/messages", messages::send, User).summary("Send a message; 200 if it was stored before")
             .body::<message::PostMessage>().response::<message::MessageView>(201).response::<message::MessageView>(200),
-        get("/api/conversations/{id}/messages/{message_id}", messages::get, Person).summary("One message").response::<message::MessageView>(200),
-        patch("/api/conversations/{id}/messages/{message_id}", messages::edit, Person).summary("Edit your message")
+        get("/api/conversations/{id}/messages/{message_id}", messages::get, User).summary("One message").response::<message::MessageView>(200),
+        patch("/api/conversations/{id}/messages/{message_id}", messages::edit, User).summary("Edit your message")
             .body::<message::PatchMessage>().response::<message::MessageView>(200),
-        delete("/api/conversations/{id}/messages/{message_id}", messages::delete, Person).summary("Delete a message for yourself or for everybody")
+        delete("/api/conversations/{id}/messages/{message_id}", messages::delete, User).summary("Delete a message for yourself or for everybody")
             .query::<message::DeleteQuery>().empty_response(204),
-        get("/api/conversations/{id}/messages/{message_id}/edits", messages::edits, Person).summary("Earlier texts of a message").list_response::<message::MessageRevision>(),
-        put("/api/conversations/{id}/messages/{message_id}/reactions/{emoji}", messages::react, Person).summary("React with an emoji").response::<message::MessageView>(200),
-        delete("/api/conversations/{id}/messages/{message_id}/reactions/{emoji}", messages::unreact, Person).summary("Remove a reaction").response::<message::MessageView>(200),
-        put("/api/conversations/{id}/messages/{message_id}/pin", messages::pin, Person).summary("Pin a message").response::<message::MessageView>(200),
-        delete("/api/conversations/{id}/messages/{message_id}/pin", messages::unpin, Person).summary("Unpin a message").response::<message::MessageView>(200),
-        get("/api/conversations/{id}/pins", messages::pins, Person).summary("Pinned messages").list_response::<message::MessageView>(),
-        get("/api/search", messages::search, Person).summary("Search messages, newest first")
+        get("/api/conversations/{id}/messages/{message_id}/edits", messages::edits, User).summary("Earlier texts of a message").list_response::<message::MessageRevision>(),
+        put("/api/conversations/{id}/messages/{message_id}/reactions/{emoji}", messages::react, User).summary("React with an emoji").response::<message::MessageView>(200),
+        delete("/api/conversations/{id}/messages/{message_id}/reactions/{emoji}", messages::unreact, User).summary("Remove a reaction").response::<message::MessageView>(200),
+        put("/api/conversations/{id}/messages/{message_id}/pin", messages::pin, User).summary("Pin a message").response::<message::MessageView>(200),
+        delete("/api/conversations/{id}/messages/{message_id}/pin", messages::unpin, User).summary("Unpin a message").response::<message::MessageView>(200),
+        get("/api/conversations/{id}/pins", messages::pins, User).summary("Pinned messages").list_response::<message::MessageView>(),
+        get("/api/search", messages::search, User).summary("Search messages, newest first")
             .query::<message::SearchQuery>().list_response::<message::MessageView>(),
 
         // Files.
-        post("/api/attachments", files::upload, Person).summary("Upload a file, to be attached to a message")
+        post("/api/attachments", files::upload, User).summary("Upload a file, to be attached to a message")
             .form_body::<file::AttachmentForm>().response::<file::UploadedAttachment>(201),
-        get("/api/attachments/{id}", files::download, Person).summary("Download a file or one range of it; 206, 304 and 416 as in RFC 9110")
+        get("/api/attachments/{id}", files::download, User).summary("Download a file or one range of it; 206, 304 and 416 as in RFC 9110")
             .empty_response(200).empty_response(206).empty_response(304).empty_response(416),
-        get("/api/attachments/{id}/thumbnail", files::thumbnail, Person).summary("Thumbnail of a file (JPEG); ranges as for the file")
+        get("/api/attachments/{id}/thumbnail", files::thumbnail, User).summary("Thumbnail of a file (JPEG); ranges as for the file")
             .empty_response(200).empty_response(206).empty_response(304).empty_response(416),
         options("/api/uploads/", uploads::options, Anyone).summary("Capabilities of resumable uploads (tus 1.0)").empty_response(204),
-        post("/api/uploads/", uploads::create, Person).summary("Create a resumable upload (tus 1.0)").response::<file::UploadView>(201),
-        get("/api/uploads/{id}", uploads::get, Person).summary("State of an upload; HEAD as in tus")
+        post("/api/uploads/", uploads::create, User).summary("Create a resumable upload (tus 1.0)").response::<file::UploadView>(201),
+        get("/api/uploads/{id}", uploads::get, User).summary("State of an upload; HEAD as in tus")
             .response::<file::UploadView>(200),
-        patch("/api/uploads/{id}", uploads::append, Person)
+        patch("/api/uploads/{id}", uploads::append, User)
             .summary("Append to an upload (tus 1.0); the header `Upload-Attachment` names the file once it is complete").empty_response(204),
-        delete("/api/uploads/{id}", uploads::end, Person).summary("Delete an upload (tus 1.0)").empty_response(204),
+        delete("/api/uploads/{id}", uploads::end, User).summary("Delete an upload (tus 1.0)").empty_response(204),
 
         // Calls.
-        post("/api/call/token", calls::token, PersonOr("calls:token")).summary("Create a token for one call")
+        post("/api/call/token", calls::token, UserOrScope("calls:token")).summary("Create a token for one call")
             .body::<call::NewCallToken>().response::<call::CallToken>(200),
-        get("/api/call/stats", calls::stats, PersonOr("calls:token")).summary("Calls in progress")
+        get("/api/call/stats", calls::stats, UserOrScope("calls:token")).summary("Calls in progress")
             .response::<call::CallStats>(200),
-        get("/api/calls", calls::history, Person).summary("Your call history, newest first")
+        get("/api/calls", calls::history, User).summary("Your call history, newest first")
             .query::<ListQuery>().list_response::<call::PastCall>(),
 
         // Sockets.
@@ -193,7 +193,7 @@ pub fn routes() -> Vec<Route> {
         get("/health/live", health::live, Anyone).rate(Unlimited).summary("Whether the process answers").response::<ProbeReply>(200),
         get("/health/ready", health::ready, Anyone).rate(Unlimited).summary("Whether the node accepts requests")
             .response::<ProbeReply>(200).response::<ProbeReply>(503),
-        get("/metrics", health::metrics, LocalOr("metrics:read")).summary("Prometheus metrics").hidden(),
+        get("/metrics", health::metrics, LocalOrScope("metrics:read")).summary("Prometheus metrics").hidden(),
 
         // Documents and pages.
         get("/api/openapi.json", openapi::openapi, Anyone).summary("OpenAPI document").hidden(),

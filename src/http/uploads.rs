@@ -80,7 +80,7 @@ fn check_version(headers: &HeaderMap) -> Result<(), ApiError> {
 /// `POST /api/uploads/`
 pub(super) async fn create(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let headers = request.headers();
@@ -89,7 +89,7 @@ pub(super) async fn create(
     let mut new = CreateUpload { size, display_name: String::new(), purpose: None };
     let metadata = header_text(headers, "Upload-Metadata").unwrap_or_default();
     read_metadata(metadata, &mut new).map_err(count_rejection)?;
-    let created = app.files.begin_upload(me.0.user, new).await.map_err(count_rejection)?;
+    let created = app.files.begin_upload(principal.0.user, new).await.map_err(count_rejection)?;
     let location = format!("/api/uploads/{}", created.id);
     Ok(HttpResponse::Created()
         .insert_header((LOCATION, location))
@@ -121,10 +121,10 @@ fn read_metadata(text: &str, new: &mut CreateUpload) -> Result<(), FileError> {
 /// `GET` and `HEAD /api/uploads/{id}`
 pub(super) async fn get(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     path: PathIds<(UploadId,)>,
 ) -> Result<HttpResponse, ApiError> {
-    let upload = app.files.upload(me.0.user, path.0.0).await?;
+    let upload = app.files.upload(principal.0.user, path.0.0).await?;
     Ok(HttpResponse::Ok()
         .insert_header(("Upload-Offset", upload.offset))
         .insert_header(("Upload-Length", upload.size))
@@ -135,19 +135,19 @@ pub(super) async fn get(
 /// `DELETE /api/uploads/{id}`
 pub(super) async fn end(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     path: PathIds<(UploadId,)>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     check_version(request.headers())?;
-    app.uploads.end(me.0.user, path.0.0).await?;
+    app.uploads.end(principal.0.user, path.0.0).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// `PATCH /api/uploads/{id}`; the request that completes an upload gets the attachment id.
 pub(super) async fn append(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     path: PathIds<(UploadId,)>,
     request: HttpRequest,
     payload: Payload,
@@ -162,8 +162,8 @@ pub(super) async fn append(
     let offset = header_number(headers, "Upload-Offset")?;
     let checksum = header_text(headers, "Upload-Checksum").map(Checksum::parse).transpose()?;
     // The writer token first: an older request of the user ends without it and releases its permit.
-    let mut writer = app.uploads.take(me.0.user, path.0.0).await.map_err(count_rejection)?;
-    let _permit = app.files.acquire_permit(me.0.user).map_err(count_rejection)?;
+    let mut writer = app.uploads.take(principal.0.user, path.0.0).await.map_err(count_rejection)?;
+    let _permit = app.files.acquire_permit(principal.0.user).map_err(count_rejection)?;
     if writer.offset != offset {
         return Err(count_rejection(FileError::OffsetMismatch));
     }

@@ -16,17 +16,18 @@ impl AccountService {
     /// [`AccountError::PasswordIncorrect`], [`AccountError::CodeInvalid`], [`AccountError::LastAdmin`], or a database error.
     pub async fn delete_own_account(
         &self,
-        me: &Principal,
+        principal: &Principal,
         proof: wire::Reauthentication,
     ) -> Result<(), AccountError> {
-        if let Some(factor) = self.reauthenticate(me, proof).await?
-            && !self.store.spend_factor(me.user, factor).await?
+        if let Some(factor) = self.reauthenticate(principal, proof).await?
+            && !self.store.spend_factor(principal.user, factor).await?
         {
             return Err(AccountError::CodeInvalid);
         }
         // The IP address is not recorded: it would be a trace of a deleted user.
-        let entry = audit(Some(me.user), "account.deleted", me.user.to_string(), None);
-        self.end_account(me.user, entry).await
+        let entry =
+            audit(Some(principal.user), "account.deleted", principal.user.to_string(), None);
+        self.end_account(principal.user, entry).await
     }
 
     pub(super) async fn end_account(

@@ -147,15 +147,15 @@ impl AccountService {
         let claims = self.keys.verify(token)?;
         let key = identity_key(claims.device);
         if let Ok(Some(cached)) = self.cache.get(&key).await
-            && let Ok(me) = serde_json::from_slice(&cached)
+            && let Ok(principal) = serde_json::from_slice(&cached)
         {
-            return Ok(me);
+            return Ok(principal);
         }
-        let me = self.confirm(claims.user, claims.device).await?;
-        if let Ok(cached) = serde_json::to_vec(&me) {
+        let principal = self.confirm(claims.user, claims.device).await?;
+        if let Ok(cached) = serde_json::to_vec(&principal) {
             let _ = self.cache.put(&key, cached, IDENTITY_CACHE_TTL).await; // a miss only costs a query
         }
-        Ok(me)
+        Ok(principal)
     }
 
     /// Loads the identity of a signed-in device from the database, bypassing the cache.
@@ -181,8 +181,11 @@ impl AccountService {
     ///
     /// # Errors
     /// A database error.
-    pub async fn own_account(&self, me: &Principal) -> Result<wire::OwnAccount, AccountError> {
-        let user = self.store.user(me.user).await?.ok_or(AccountError::InvalidToken)?;
+    pub async fn own_account(
+        &self,
+        principal: &Principal,
+    ) -> Result<wire::OwnAccount, AccountError> {
+        let user = self.store.user(principal.user).await?.ok_or(AccountError::InvalidToken)?;
         Ok(user_view(&user))
     }
 
@@ -192,13 +195,13 @@ impl AccountService {
     /// [`AccountError::InvalidName`], or a database error.
     pub async fn update_own_account(
         &self,
-        me: &Principal,
+        principal: &Principal,
         change: wire::PatchMe,
     ) -> Result<wire::OwnAccount, AccountError> {
-        let Some(name) = change.name else { return self.own_account(me).await };
+        let Some(name) = change.name else { return self.own_account(principal).await };
         let name = parse_name(&name)?;
-        let user = self.store.rename_user(me.user, &name, self.clock.now()).await?;
-        self.evict_identity(me.device).await;
+        let user = self.store.rename_user(principal.user, &name, self.clock.now()).await?;
+        self.evict_identity(principal.device).await;
         Ok(user_view(&user.ok_or(AccountError::InvalidToken)?))
     }
 
@@ -206,8 +209,8 @@ impl AccountService {
     ///
     /// # Errors
     /// A database error.
-    pub async fn devices(&self, me: &Principal) -> Result<wire::Devices, AccountError> {
-        let devices = self.store.devices(me.user).await?;
+    pub async fn devices(&self, principal: &Principal) -> Result<wire::Devices, AccountError> {
+        let devices = self.store.devices(principal.user).await?;
         let items = devices.into_iter().map(|device| wire::DeviceView {
             id: device.id,
             name: device.name,
@@ -216,7 +219,7 @@ impl AccountService {
             last_seen_at: device.last_seen_at,
             last_ip: device.last_ip,
             user_agent: device.user_agent,
-            current: device.id == me.device,
+            current: device.id == principal.device,
         });
         Ok(wire::Devices { items: items.collect(), next: None })
     }
@@ -228,14 +231,14 @@ impl AccountService {
     /// A database error.
     pub async fn audit(
         &self,
-        me: &Principal,
+        principal: &Principal,
         before: Option<AuditId>,
         limit: usize,
     ) -> Result<Page<AuditEntryView>, AccountError> {
-        let filter = AuditFilter { about: Some(me.user), ..AuditFilter::default() };
+        let filter = AuditFilter { about: Some(principal.user), ..AuditFilter::default() };
         let rows = self.store.audit_page(filter, before, limit + 1).await?;
         Ok(Page::from_overfetch(rows, limit, |row| row.id.to_string()).map(|mut row| {
-            row.ip = row.ip.filter(|_| row.actor == Some(me.user));
+            row.ip = row.ip.filter(|_| row.actor == Some(principal.user));
             audit_view(row)
         }))
     }
@@ -260,12 +263,13 @@ impl AccountService {
     /// [`AccountError::DeviceNotFound`], or a database error.
     pub async fn remove_device(
         &self,
-        me: &Principal,
+        principal: &Principal,
         device: DeviceId,
         ip: Option<IpAddr>,
     ) -> Result<(), AccountError> {
-        let audit = audit(Some(me.user), "device.removed", device.to_string(), ip);
-        let found = self.store.revoke_device(me.user, device, audit, self.clock.now()).await?;
+        let audit = audit(Some(principal.user), "device.removed", device.to_string(), ip);
+        let found =
+            self.store.revoke_device(principal.user, device, audit, self.clock.now()).await?;
         self.evict_identity(device).await;
         if found { Ok(()) } else { Err(AccountError::DeviceNotFound) }
     }

@@ -15,16 +15,18 @@ impl AccountService {
     /// [`AccountError::PasswordIncorrect`], [`AccountError::InvalidPassword`], or a database error.
     pub async fn change_password(
         &self,
-        me: &Principal,
+        principal: &Principal,
         change: wire::ChangePassword,
         ip: Option<IpAddr>,
     ) -> Result<Vec<DeviceId>, AccountError> {
-        let old_hash = self.verify_password(me, change.old_password).await?;
+        let old_hash = self.verify_password(principal, change.old_password).await?;
         let new_hash = self.hash_new(change.new_password).await?;
-        let audit = audit(Some(me.user), "password.changed", me.user.to_string(), ip);
+        let audit = audit(Some(principal.user), "password.changed", principal.user.to_string(), ip);
         let now = self.clock.now();
-        let signed_out =
-            self.store.change_password(me.user, old_hash, new_hash, me.device, audit, now).await?;
+        let signed_out = self
+            .store
+            .change_password(principal.user, old_hash, new_hash, principal.device, audit, now)
+            .await?;
         let signed_out = signed_out.ok_or(AccountError::PasswordIncorrect)?; // another change was faster
         self.evict_identities(&signed_out).await;
         Ok(signed_out)

@@ -28,9 +28,9 @@ impl AccountService {
     /// A database error.
     pub async fn second_factor(
         &self,
-        me: &Principal,
+        principal: &Principal,
     ) -> Result<wire::SecondFactorStatus, AccountError> {
-        let found = self.store.second_factor(me.user).await?;
+        let found = self.store.second_factor(principal.user).await?;
         let found = found.filter(|found| found.confirmed_at.is_some());
         Ok(wire::SecondFactorStatus {
             enabled: found.is_some(),
@@ -45,16 +45,16 @@ impl AccountService {
     /// [`AccountError::PasswordIncorrect`], [`AccountError::SecondFactorAlreadyEnabled`], or a database error.
     pub async fn begin_second_factor(
         &self,
-        me: &Principal,
+        principal: &Principal,
         confirmation: wire::PasswordConfirmation,
     ) -> Result<wire::TotpSetup, AccountError> {
-        self.verify_password(me, confirmation.password).await?;
+        self.verify_password(principal, confirmation.password).await?;
         let secret = self.entropy.bytes::<20>();
-        let sealed = self.vault.seal(seal_context(me.user), &secret)?;
-        if !self.store.put_second_factor(me.user, sealed, self.clock.now()).await? {
+        let sealed = self.vault.seal(seal_context(principal.user), &secret)?;
+        if !self.store.put_second_factor(principal.user, sealed, self.clock.now()).await? {
             return Err(AccountError::SecondFactorAlreadyEnabled);
         }
-        let totp = totp(&secret, &me.phone)?;
+        let totp = totp(&secret, &principal.phone)?;
         let url = totp.to_url().map_err(|e| AccountError::Internal(e.to_string()))?;
         let secret = Secret::new(totp.secret().to_base32());
         Ok(wire::TotpSetup { secret, url: Secret::new(url) })
@@ -66,23 +66,27 @@ impl AccountService {
     /// [`AccountError::CodeInvalid`], [`AccountError::SecondFactorNotEnabled`], or a database error.
     pub async fn confirm_second_factor(
         &self,
-        me: &Principal,
+        principal: &Principal,
         confirm: wire::TotpCode,
         ip: Option<IpAddr>,
     ) -> Result<wire::RecoveryCodes, AccountError> {
-        self.take_code_attempt(me.user).await?;
-        let stored =
-            self.store.second_factor(me.user).await?.ok_or(AccountError::SecondFactorNotEnabled)?;
+        self.take_code_attempt(principal.user).await?;
+        let stored = self
+            .store
+            .second_factor(principal.user)
+            .await?
+            .ok_or(AccountError::SecondFactorNotEnabled)?;
         if stored.confirmed_at.is_some() {
             return Err(AccountError::SecondFactorAlreadyEnabled);
         }
         let matching_step =
-            self.matching_step(me.user, &stored.secret, &normalize_code(&confirm.code))?;
-        let (codes, hashes) = self.recovery_codes(me.user);
-        let audit = audit(Some(me.user), "second_factor.enabled", me.user.to_string(), ip);
+            self.matching_step(principal.user, &stored.secret, &normalize_code(&confirm.code))?;
+        let (codes, hashes) = self.recovery_codes(principal.user);
+        let audit =
+            audit(Some(principal.user), "second_factor.enabled", principal.user.to_string(), ip);
         let now = self.clock.now();
         let done = self.store.confirm_second_factor(
-            me.user,
+            principal.user,
             stored.secret,
             matching_step,
             hashes,
@@ -98,16 +102,24 @@ impl AccountService {
     /// [`AccountError::PasswordIncorrect`], [`AccountError::CodeInvalid`], [`AccountError::SecondFactorNotEnabled`], or a database error.
     pub async fn renew_recovery_codes(
         &self,
-        me: &Principal,
+        principal: &Principal,
         proof: wire::Reauthentication,
         ip: Option<IpAddr>,
     ) -> Result<wire::RecoveryCodes, AccountError> {
-        let factor =
-            self.reauthenticate(me, proof).await?.ok_or(AccountError::SecondFactorNotEnabled)?;
-        let (codes, hashes) = self.recovery_codes(me.user);
-        let audit = audit(Some(me.user), "second_factor.codes_renewed", me.user.to_string(), ip);
+        let factor = self
+            .reauthenticate(principal, proof)
+            .await?
+            .ok_or(AccountError::SecondFactorNotEnabled)?;
+        let (codes, hashes) = self.recovery_codes(principal.user);
+        let audit = audit(
+            Some(principal.user),
+            "second_factor.codes_renewed",
+            principal.user.to_string(),
+            ip,
+        );
         let now = self.clock.now();
-        let done = self.store.replace_recovery_codes(me.user, factor, hashes, audit, now).await?;
+        let done =
+            self.store.replace_recovery_codes(principal.user, factor, hashes, audit, now).await?;
         if done { Ok(codes) } else { Err(AccountError::CodeInvalid) }
     }
 
@@ -117,27 +129,31 @@ impl AccountService {
     /// [`AccountError::PasswordIncorrect`], [`AccountError::CodeInvalid`], [`AccountError::SecondFactorNotEnabled`], or a database error.
     pub async fn drop_second_factor(
         &self,
-        me: &Principal,
+        principal: &Principal,
         proof: wire::Reauthentication,
         ip: Option<IpAddr>,
     ) -> Result<(), AccountError> {
-        let factor =
-            self.reauthenticate(me, proof).await?.ok_or(AccountError::SecondFactorNotEnabled)?;
-        let audit = audit(Some(me.user), "second_factor.disabled", me.user.to_string(), ip);
-        let dropped = self.store.drop_second_factor(me.user, factor, audit, self.clock.now());
+        let factor = self
+            .reauthenticate(principal, proof)
+            .await?
+            .ok_or(AccountError::SecondFactorNotEnabled)?;
+        let audit =
+            audit(Some(principal.user), "second_factor.disabled", principal.user.to_string(), ip);
+        let dropped =
+            self.store.drop_second_factor(principal.user, factor, audit, self.clock.now());
         if dropped.await? { Ok(()) } else { Err(AccountError::CodeInvalid) }
     }
 
     /// Verifies the caller's own password and returns its hash.
     pub(super) async fn verify_password(
         &self,
-        me: &Principal,
+        principal: &Principal,
         password: Secret<String>,
     ) -> Result<String, AccountError> {
         let limit = RateLimit::per_minute("password", self.limits.login_per_minute);
-        self.cache.take(limit, &me.user.to_string()).await?;
+        self.cache.take(limit, &principal.user.to_string()).await?;
         let stored_hash =
-            self.store.password_of(me.user).await?.ok_or(AccountError::InvalidToken)?;
+            self.store.password_of(principal.user).await?.ok_or(AccountError::InvalidToken)?;
         let matches = self.passwords.check(password, Some(stored_hash.clone())).await?;
         if matches { Ok(stored_hash) } else { Err(AccountError::PasswordIncorrect) }
     }
@@ -146,15 +162,15 @@ impl AccountService {
     /// consume in the database.
     pub(super) async fn reauthenticate(
         &self,
-        me: &Principal,
+        principal: &Principal,
         proof: wire::Reauthentication,
     ) -> Result<Option<SecondFactorProof>, AccountError> {
-        self.verify_password(me, proof.password).await?;
-        let stored = self.store.second_factor(me.user).await?;
+        self.verify_password(principal, proof.password).await?;
+        let stored = self.store.second_factor(principal.user).await?;
         if stored.is_none_or(|stored| stored.confirmed_at.is_none()) {
             return Ok(None);
         }
-        let proof = self.second_factor_proof(me.user, proof.code.as_ref()).await?;
+        let proof = self.second_factor_proof(principal.user, proof.code.as_ref()).await?;
         proof.ok_or(AccountError::CodeInvalid).map(Some)
     }
 

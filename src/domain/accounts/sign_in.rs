@@ -153,8 +153,12 @@ impl AccountService {
     ///
     /// # Errors
     /// A database error.
-    pub async fn logout(&self, me: &Principal, ip: Option<IpAddr>) -> Result<(), AccountError> {
-        self.remove_device(me, me.device, ip).await
+    pub async fn logout(
+        &self,
+        principal: &Principal,
+        ip: Option<IpAddr>,
+    ) -> Result<(), AccountError> {
+        self.remove_device(principal, principal.device, ip).await
     }
 
     /// Creates a one-time setup link for the first administrator; `None` if an administrator

@@ -17,14 +17,14 @@ use crate::protocol::user_admin as wire;
 #[derive(Clone, Copy, Debug)]
 pub struct AuditActor<'a> {
     /// The authenticated administrator.
-    pub me: &'a Principal,
+    pub principal: &'a Principal,
     /// IP address of the request.
     pub ip: Option<IpAddr>,
 }
 
 impl AuditActor<'_> {
     fn audit_entry(&self, action: &str, subject: UserId) -> NewAudit {
-        audit(Some(self.me.user), action, subject.to_string(), self.ip)
+        audit(Some(self.principal.user), action, subject.to_string(), self.ip)
     }
 }
 
@@ -68,7 +68,7 @@ impl AccountService {
         id: UserId,
     ) -> Result<Devices, AccountError> {
         self.user(id).await?;
-        self.devices(&Principal { user: id, ..by.me.clone() }).await
+        self.devices(&Principal { user: id, ..by.principal.clone() }).await
     }
 
     /// Suspends a user. The caller of this method closes their sockets.

@@ -37,13 +37,13 @@ impl CallDomain {
     /// [`CallError::NotAllowed`], [`CallError::InvalidSessionId`], [`CallError::UserNotFound`], or a database error.
     pub async fn token(
         &self,
-        me: Option<&Principal>,
+        principal: Option<&Principal>,
         new: wire::NewCallToken,
     ) -> Result<wire::CallToken, CallError> {
         let name = parse_name(&new.session_id)?;
         let role = new.role.unwrap_or_default();
-        if let Some(me) = me {
-            let own = me.user == new.user_id && role == CallRole::Participant;
+        if let Some(principal) = principal {
+            let own = principal.user == new.user_id && role == CallRole::Participant;
             if !own || self.config.session_creation == SessionCreationPolicy::Services {
                 return Err(CallError::NotAllowed);
             }
@@ -57,7 +57,7 @@ impl CallDomain {
             aud: AUDIENCE.to_owned(),
             sub: new.user_id,
             device: DeviceId::new(),
-            from: me.map(|me| me.device),
+            from: principal.map(|principal| principal.device),
             session: name.to_owned(),
             role,
             iat: now.seconds(),

@@ -130,12 +130,12 @@ impl CallDomain {
     /// Validation errors, [`CallError::CalleeNotReachable`], or a database error.
     pub async fn resolve_targets(
         &self,
-        me: &Principal,
+        principal: &Principal,
         start: &wire::StartCall,
     ) -> Result<CallTargets, CallError> {
         match (start.user_id, start.conversation_id) {
             (Some(other), None) => {
-                let unheard = !self.reach(me.user, other, self.reach).await?;
+                let unheard = !self.reach(principal.user, other, self.reach).await?;
                 let others = vec![other];
                 Ok(CallTargets {
                     kind: CallKind::Direct,
@@ -145,14 +145,14 @@ impl CallDomain {
                 })
             }
             (None, Some(id)) => {
-                let found = self.store.conversation(id, me.user).await?;
+                let found = self.store.conversation(id, principal.user).await?;
                 let view = found.ok_or(CallError::ConversationNotFound)?;
                 let others = view.members.iter().map(|member| member.user_id);
-                let others: Vec<_> = others.filter(|user| *user != me.user).collect();
+                let others: Vec<_> = others.filter(|user| *user != principal.user).collect();
                 let direct = view.conversation.kind == store::Kind::Direct;
                 let unheard = match (direct, &others[..]) {
                     (true, [other]) => {
-                        !self.reach(me.user, *other, InvitationRule::Anybody).await?
+                        !self.reach(principal.user, *other, InvitationRule::Anybody).await?
                     }
                     _ => false, // blocks do not apply within groups
                 };
@@ -172,8 +172,12 @@ impl CallDomain {
     ///
     /// # Errors
     /// [`CallError::CalleeNotReachable`], [`CallError::UserNotFound`], or a database error.
-    pub async fn may_invite(&self, me: &Principal, other: UserId) -> Result<bool, CallError> {
-        self.reach(me.user, other, self.reach).await
+    pub async fn may_invite(
+        &self,
+        principal: &Principal,
+        other: UserId,
+    ) -> Result<bool, CallError> {
+        self.reach(principal.user, other, self.reach).await
     }
 
     /// Counts a ring against the rate limit. `whom` is the id of a user or conversation. If the
@@ -181,9 +185,9 @@ impl CallDomain {
     ///
     /// # Errors
     /// [`CallError::RateLimited`].
-    pub async fn take_ring_attempt(&self, me: UserId, target: &str) -> Result<(), CallError> {
+    pub async fn take_ring_attempt(&self, caller: UserId, target: &str) -> Result<(), CallError> {
         let limit = RateLimit::per_minute("ring", self.rings_per_minute);
-        match self.cache.take(limit, &format!("{me}:{target}")).await {
+        match self.cache.take(limit, &format!("{caller}:{target}")).await {
             Err(limited @ RateLimitError::TooMany(_)) => {
                 refused("rings");
                 Err(limited.into())
@@ -195,11 +199,11 @@ impl CallDomain {
     /// Whether the other user may be called (`Ok`) and is notified (`true`).
     async fn reach(
         &self,
-        me: UserId,
+        caller: UserId,
         other: UserId,
         rule: InvitationRule,
     ) -> Result<bool, CallError> {
-        match self.store.call_reach(me, other, rule).await? {
+        match self.store.call_reach(caller, other, rule).await? {
             CallPermission::Allowed => Ok(true),
             CallPermission::Unheard => Ok(false),
             CallPermission::NotAllowed => Err(CallError::CalleeNotReachable),
@@ -346,11 +350,11 @@ impl CallDomain {
     /// A database error.
     pub async fn history(
         &self,
-        me: &Principal,
+        principal: &Principal,
         after: Option<CallId>,
         limit: usize,
     ) -> Result<Page<wire::PastCall>, CallError> {
-        let rows = self.store.calls_of(me.user, after, limit + 1).await?;
+        let rows = self.store.calls_of(principal.user, after, limit + 1).await?;
         Ok(Page::from_overfetch(rows, limit, |row| row.call.id.to_string()).map(views::past))
     }
 }
@@ -363,6 +367,6 @@ fn check_fence(outcome: CallWriteOutcome) -> Result<(), CallError> {
 }
 
 /// Summary of the caller, as shown to others.
-pub fn caller_summary(me: &Principal) -> UserSummary {
-    UserSummary { user_id: me.user, name: me.name.clone() }
+pub fn caller_summary(principal: &Principal) -> UserSummary {
+    UserSummary { user_id: principal.user, name: principal.name.clone() }
 }

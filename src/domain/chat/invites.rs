@@ -24,7 +24,7 @@ impl ChatService {
     /// database error.
     pub async fn invite(
         &self,
-        me: UserId,
+        caller: UserId,
         group: ConversationId,
         new: wire::CreateInvite,
     ) -> Result<wire::CreatedInvite, ChatError> {
@@ -43,7 +43,7 @@ impl ChatService {
             expires_at: now + validity,
             uses: new.uses,
         };
-        let created = check_permission(self.store.create_invite(group, me, row, now).await?)?;
+        let created = check_permission(self.store.create_invite(group, caller, row, now).await?)?;
         Ok(wire::CreatedInvite { invite: views::invite(created), token: Secret::new(token) })
     }
 
@@ -53,10 +53,10 @@ impl ChatService {
     /// [`ChatError::NotAllowed`], [`ChatError::ConversationNotFound`], or a database error.
     pub async fn invites(
         &self,
-        me: UserId,
+        caller: UserId,
         group: ConversationId,
     ) -> Result<Paginated<wire::InviteView>, ChatError> {
-        let rows = check_permission(self.store.invites(group, me, self.clock.now()).await?)?;
+        let rows = check_permission(self.store.invites(group, caller, self.clock.now()).await?)?;
         Ok(Paginated { items: rows.into_iter().map(views::invite).collect(), next: None })
     }
 
@@ -67,11 +67,11 @@ impl ChatService {
     /// database error.
     pub async fn revoke_invite(
         &self,
-        me: UserId,
+        caller: UserId,
         group: ConversationId,
         invite: InviteId,
     ) -> Result<(), ChatError> {
-        let found = check_permission(self.store.revoke_invite(group, me, invite).await?)?;
+        let found = check_permission(self.store.revoke_invite(group, caller, invite).await?)?;
         if found { Ok(()) } else { Err(ChatError::InviteNotFound) }
     }
 
@@ -81,11 +81,15 @@ impl ChatService {
     /// [`ChatError::InviteNotFound`], [`ChatError::MemberLimitReached`], or a database error.
     pub async fn join(
         &self,
-        me: &Principal,
+        principal: &Principal,
         token: &str,
     ) -> Result<WithEvents<ConversationDetail>, ChatError> {
         let max_members = self.config.max_members;
-        match self.store.join(hash_token(token), me.user, max_members, self.clock.now()).await? {
+        match self
+            .store
+            .join(hash_token(token), principal.user, max_members, self.clock.now())
+            .await?
+        {
             JoinOutcome::Joined(view, system_messages) => {
                 Ok(with_change_events(view, system_messages))
             }

@@ -64,7 +64,7 @@ impl ChatService {
     /// Validation errors, [`ChatError::RecipientNotReachable`], or a database error.
     pub async fn open(
         &self,
-        me: &Principal,
+        principal: &Principal,
         new: wire::CreateConversation,
     ) -> Result<WithEvents<OpenConversationOutcome>, ChatError> {
         if new.encryption == wire::Encryption::None && !self.config.allow_unencrypted {
@@ -75,31 +75,31 @@ impl ChatService {
             kind: views::kind_row(new.kind),
             title: new.title.as_deref().map(parse_title).transpose()?,
             encryption: views::encryption_row(new.encryption),
-            created_by: me.user,
+            created_by: principal.user,
         };
         if new.kind == wire::ConversationKind::Direct {
-            return self.open_direct(me, row, &new.members).await;
+            return self.open_direct(principal, row, &new.members).await;
         }
-        let conversation = views::conversation(self.open_group(me, row, new.members).await?);
+        let conversation = views::conversation(self.open_group(principal, row, new.members).await?);
         let events = conversation_events(&conversation);
         Ok(WithEvents { reply: OpenConversationOutcome { conversation, created: true }, events })
     }
 
     async fn open_direct(
         &self,
-        me: &Principal,
+        principal: &Principal,
         row: NewConversationRow,
         members: &[UserId],
     ) -> Result<WithEvents<OpenConversationOutcome>, ChatError> {
-        let mut others = members.iter().filter(|id| **id != me.user);
+        let mut others = members.iter().filter(|id| **id != principal.user);
         let (Some(other), None, None) = (others.next(), others.next(), &row.title) else {
             return Err(ChatError::InvalidDirect);
         };
         let rule = invitation_rule(self.config.direct_conversations_from);
         let (view, recipients) =
             match self.store.open_direct(row, *other, rule, self.clock.now()).await? {
-                OpenDirect::Created(view) => (view, vec![me.user, *other]),
-                OpenDirect::Unheard(view) => (view, vec![me.user]),
+                OpenDirect::Created(view) => (view, vec![principal.user, *other]),
+                OpenDirect::Unheard(view) => (view, vec![principal.user]),
                 OpenDirect::Existing(view) => (view, Vec::new()),
                 OpenDirect::NotAllowed => return Err(ChatError::RecipientNotReachable),
                 OpenDirect::NoSuchUser => return Err(ChatError::UserNotFound),
@@ -113,11 +113,11 @@ impl ChatService {
 
     async fn open_group(
         &self,
-        me: &Principal,
+        principal: &Principal,
         row: NewConversationRow,
         mut members: Vec<UserId>,
     ) -> Result<store::ConversationWithMembers, ChatError> {
-        members.retain(|id| *id != me.user);
+        members.retain(|id| *id != principal.user);
         members.sort_unstable();
         members.dedup();
         if members.len() >= self.config.max_members {
@@ -137,11 +137,11 @@ impl ChatService {
     /// A database error.
     pub async fn list(
         &self,
-        me: UserId,
+        caller: UserId,
         after: Option<ConversationId>,
         limit: usize,
     ) -> Result<Page<wire::ConversationSummary>, ChatError> {
-        let rows = self.store.conversations_of(me, after, limit + 1, self.clock.now()).await?;
+        let rows = self.store.conversations_of(caller, after, limit + 1, self.clock.now()).await?;
         Ok(Page::from_overfetch(rows, limit, |row| row.conversation.id.to_string())
             .map(views::summary))
     }
@@ -152,10 +152,10 @@ impl ChatService {
     /// [`ChatError::ConversationNotFound`], or a database error.
     pub async fn get(
         &self,
-        me: &Principal,
+        principal: &Principal,
         id: ConversationId,
     ) -> Result<wire::ConversationDetail, ChatError> {
-        let found = self.store.conversation(id, me.user).await?;
+        let found = self.store.conversation(id, principal.user).await?;
         found.map(views::conversation).ok_or(ChatError::ConversationNotFound)
     }
 
@@ -165,7 +165,7 @@ impl ChatService {
     /// Validation errors, [`ChatError::NotAllowed`], or a database error.
     pub async fn change(
         &self,
-        me: &Principal,
+        principal: &Principal,
         id: ConversationId,
         change: wire::PatchConversation,
     ) -> Result<WithEvents<wire::ConversationDetail>, ChatError> {
@@ -188,7 +188,7 @@ impl ChatService {
             return Err(ChatError::EmptyPatch);
         }
         let now = self.clock.now();
-        match self.store.set_up_conversation(id, me.user, settings, now).await? {
+        match self.store.set_up_conversation(id, principal.user, settings, now).await? {
             ConversationChangeOutcome::Unheard(view) => {
                 Ok(WithEvents::without_events(views::conversation(view)))
             }
@@ -203,7 +203,7 @@ impl ChatService {
     /// [`ChatError::InvalidMemberSettings`], [`ChatError::ConversationNotFound`], or a database error.
     pub async fn update_member_settings(
         &self,
-        me: UserId,
+        caller: UserId,
         id: ConversationId,
         patch: wire::PatchMemberSettings,
     ) -> Result<WithEvents<wire::MemberSettings>, ChatError> {
@@ -220,14 +220,14 @@ impl ChatService {
             return Err(ChatError::EmptyPatch);
         }
         let row = MemberSettingsPatch { muted_until, archived: patch.archived };
-        let stored = self.store.keep_conversation(id, me, row, now).await?;
+        let stored = self.store.keep_conversation(id, caller, row, now).await?;
         let stored = stored.ok_or(ChatError::ConversationNotFound)?;
         let stored = wire::MemberSettings {
             id,
             muted_until: stored.muted_until,
             archived_at: stored.archived_at,
         };
-        Ok(WithEvents::with_event(stored, vec![me], ServerEvent::ConversationKept(stored)))
+        Ok(WithEvents::with_event(stored, vec![caller], ServerEvent::ConversationKept(stored)))
     }
 
     /// Adds a user to a group, or changes a member's role.
@@ -236,21 +236,25 @@ impl ChatService {
     /// [`ChatError::NotAllowed`], [`ChatError::RecipientNotReachable`], or a database error.
     pub async fn put_member(
         &self,
-        me: &Principal,
+        principal: &Principal,
         id: ConversationId,
         user: UserId,
         put: wire::PutMember,
     ) -> Result<WithEvents<wire::ConversationDetail>, ChatError> {
         let now = self.clock.now();
-        let view =
-            self.store.conversation(id, me.user).await?.ok_or(ChatError::ConversationNotFound)?;
+        let view = self
+            .store
+            .conversation(id, principal.user)
+            .await?
+            .ok_or(ChatError::ConversationNotFound)?;
         let is_member = view.members.iter().any(|member| member.user_id == user);
         if !is_member {
             if view.members.len() >= self.config.max_members {
                 return Err(ChatError::MemberLimitReached(self.config.max_members));
             }
             // Only the owner may assign roles; checked before the user is added.
-            let own_membership = view.members.iter().find(|member| member.user_id == me.user);
+            let own_membership =
+                view.members.iter().find(|member| member.user_id == principal.user);
             let is_owner =
                 own_membership.is_some_and(|member| member.role == store::MemberRole::Owner);
             let role = put.role.filter(|role| *role != wire::GroupRole::Member);
@@ -258,16 +262,17 @@ impl ChatService {
                 return Err(ChatError::NotAllowed);
             }
             let rule = invitation_rule(self.config.group_adds_from);
-            let added = self.store.add_member(id, me.user, user, rule, now).await?;
+            let added = self.store.add_member(id, principal.user, user, rule, now).await?;
             let (view, mut system_messages) = applied(added)?;
             let Some(role) = role else { return Ok(with_change_events(view, system_messages)) };
-            let (view, role_messages) = applied(self.set_role(me, id, user, role).await?)?;
+            let (view, role_messages) = applied(self.set_role(principal, id, user, role).await?)?;
             system_messages.extend(role_messages);
             return Ok(with_change_events(view, system_messages));
         }
         match put.role {
             Some(role) => {
-                let (view, system_messages) = applied(self.set_role(me, id, user, role).await?)?;
+                let (view, system_messages) =
+                    applied(self.set_role(principal, id, user, role).await?)?;
                 Ok(with_change_events(view, system_messages))
             }
             None => Ok(WithEvents::without_events(views::conversation(view))),
@@ -276,13 +281,13 @@ impl ChatService {
 
     async fn set_role(
         &self,
-        me: &Principal,
+        principal: &Principal,
         id: ConversationId,
         user: UserId,
         role: wire::GroupRole,
     ) -> Result<ConversationChangeOutcome, ChatError> {
         let role = views::role_row(role);
-        Ok(self.store.set_member_role(id, me.user, user, role, self.clock.now()).await?)
+        Ok(self.store.set_member_role(id, principal.user, user, role, self.clock.now()).await?)
     }
 
     /// Removes a member from a group. Members may remove themselves.
@@ -291,11 +296,11 @@ impl ChatService {
     /// [`ChatError::NotAllowed`], [`ChatError::ConversationNotFound`], or a database error.
     pub async fn remove_member(
         &self,
-        me: &Principal,
+        principal: &Principal,
         id: ConversationId,
         user: UserId,
     ) -> Result<WithEvents<()>, ChatError> {
-        let change = self.store.remove_member(id, me.user, user, self.clock.now()).await?;
+        let change = self.store.remove_member(id, principal.user, user, self.clock.now()).await?;
         let (view, system_messages) = applied(change)?;
         let mut recipients: Vec<_> = view.members.iter().map(|member| member.user_id).collect();
         let message_events = system_messages.into_iter().map(|row| DirectedEvent {

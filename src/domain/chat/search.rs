@@ -15,7 +15,7 @@ impl ChatService {
     /// [`ChatError::InvalidSearch`], [`ChatError::ConversationNotFound`], or a database error.
     pub async fn search(
         &self,
-        me: UserId,
+        caller: UserId,
         query: &wire::SearchQuery,
     ) -> Result<Paginated<wire::MessageView>, ChatError> {
         let limit = query.limit.map_or(50, |n| n.clamp(1, 200)) as usize;
@@ -32,10 +32,10 @@ impl ChatService {
         if let Some(id) = within {
             // The conversation must look as if it did not exist, rather than as if nothing was
             // found.
-            self.store.conversation(id, me).await?.ok_or(ChatError::ConversationNotFound)?;
+            self.store.conversation(id, caller).await?.ok_or(ChatError::ConversationNotFound)?;
         }
         let now = self.clock.now();
-        let search = SearchParams { viewer: me, words: terms, within, before };
+        let search = SearchParams { viewer: caller, words: terms, within, before };
         let found = self.store.search(search, limit, now).await?;
         let next = found.next.map(|number| number.to_string());
         Ok(Paginated { items: found.shown.into_iter().map(views::shown).collect(), next })

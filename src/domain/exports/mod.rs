@@ -96,7 +96,7 @@ impl ExportService {
     /// [`ExportError::Expired`], [`ExportError::Io`], or a database error.
     pub async fn get(
         &self,
-        me: &Principal,
+        principal: &Principal,
         ip: Option<IpAddr>,
     ) -> Result<ExportStatus, ExportError> {
         let mut missing = None;
@@ -104,12 +104,18 @@ impl ExportService {
             let job = NewJob {
                 id: JobId::new(),
                 kind: EXPORT_JOB_KIND.to_owned(),
-                user_id: Some(me.user),
+                user_id: Some(principal.user),
                 payload: json!({}),
             };
-            let entry = audit(Some(me.user), "account.export_requested", me.user.to_string(), ip);
+            let entry = audit(
+                Some(principal.user),
+                "account.export_requested",
+                principal.user.to_string(),
+                ip,
+            );
             let now = self.clock.now();
-            let export = self.store.request_export(job, me.user, missing, entry, now).await?;
+            let export =
+                self.store.request_export(job, principal.user, missing, entry, now).await?;
             let export = export.ok_or(ExportError::Expired)?;
             if export.ready_at.is_none() {
                 let state = match export.state {
@@ -124,7 +130,7 @@ impl ExportService {
             match self.exports.open(export.id).await {
                 Ok(Some(ready)) => {
                     let action = "account.export_fetched";
-                    let entry = audit(Some(me.user), action, me.user.to_string(), ip);
+                    let entry = audit(Some(principal.user), action, principal.user.to_string(), ip);
                     self.store.audit(entry, self.clock.now()).await?;
                     return Ok(ExportStatus::Ready(ready));
                 }

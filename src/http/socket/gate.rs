@@ -184,7 +184,7 @@ impl SocketGate {
             let account_error = |e| -> Arc<dyn CodedError + Send + Sync> { Arc::new(e) };
             let call_error =
                 |e: calls::CallError| -> Arc<dyn CodedError + Send + Sync> { Arc::new(e) };
-            let call_domain = &app.living.calls.deeds;
+            let call_domain = &app.sessions.calls.deeds;
             let permit = app.sockets.admit().await;
             let _permit =
                 permit.map_err(|e| -> Arc<dyn CodedError + Send + Sync> { Arc::new(e) })?;
@@ -196,7 +196,7 @@ impl SocketGate {
             let (user_id, device_id, guest) =
                 (principal.user, principal.device, principal.call_grant.is_some());
             let session = app
-                .living
+                .sessions
                 .attach(principal, socket)
                 .await
                 .map_err(|e| -> Arc<dyn CodedError + Send + Sync> { Arc::new(e) })?;

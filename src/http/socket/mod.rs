@@ -60,7 +60,7 @@ where
         + actix::StreamHandler<Result<ws::Message, ws::ProtocolError>>,
 {
     if app.draining.is_on() {
-        return Err(super::access::AccessError::Leaving.into());
+        return Err(super::access::AccessError::Draining.into());
     }
     if !origin::is_allowed(request, &app.config.http) {
         refused("origin");

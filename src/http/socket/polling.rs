@@ -74,7 +74,7 @@ async fn new_session(
     request: &HttpRequest,
 ) -> Result<(ActorRef<EngineIoSession>, String), ApiError> {
     if app.draining.is_on() {
-        return Err(access::AccessError::Leaving.into());
+        return Err(access::AccessError::Draining.into());
     }
     if !origin::is_allowed(request, &app.config.http) {
         return Err(ApiError::new(
@@ -94,7 +94,7 @@ async fn new_session(
     let (state, session_id) = (app.clone(), sid.clone());
     let factory = move |_: &mut _| EngineIoSession::new(&state, session_id.clone());
     let started = app.engines.start(&name, factory).await;
-    let session = started.map_err(|_| access::AccessError::Leaving)?;
+    let session = started.map_err(|_| access::AccessError::Draining)?;
     Ok((session, sid))
 }
 
