@@ -86,7 +86,7 @@ impl EraseAccountJob {
         }
         let message_events = system_messages.into_iter().map(|row| DirectedEvent {
             to: others.clone(),
-            event: ServerEvent::Message(chat::said(row)),
+            event: ServerEvent::Message(chat::message_view(row)),
         });
         let mut events: Vec<DirectedEvent> = message_events.collect();
         events.push(DirectedEvent { to: others, event });

@@ -52,7 +52,7 @@ impl ExportStore {
     /// Starts an archive. `attempt` separates concurrent writers of the same job.
     pub fn begin(&self, id: JobId, attempt: i64) -> ArchiveWriter {
         let (chunks, chunk_rx) = mpsc::channel(16);
-        let partial_path = self.folder.join(format!("{id}.partial_path{attempt}"));
+        let partial_path = self.folder.join(format!("{id}.part{attempt}"));
         let final_path = self.archive_path(id);
         let writer = spawn_blocking(move || {
             let written = write(&partial_path, chunk_rx).and_then(|size| {

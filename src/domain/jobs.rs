@@ -22,7 +22,8 @@ use crate::telemetry::metrics::{JOB_SECONDS, JOBS};
 
 /// How often an idle worker checks for jobs written by other nodes.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-const BACKOFF: Backoff =
+/// Delay between attempts of a job.
+const RETRY_BACKOFF: Backoff =
     Backoff { initial: Duration::from_secs(2), max: Duration::from_secs(30 * 60) };
 
 /// Handler of one kind of job.
@@ -200,7 +201,7 @@ impl JobRunner {
         }
         tracing::warn!(job.id = %job.id, job.kind = job.kind, error = message, "job failed, will retry");
         let failures = u32::try_from(job.attempts).unwrap_or(u32::MAX);
-        let delay = BACKOFF.delay(failures, self.entropy.fraction());
+        let delay = RETRY_BACKOFF.delay(failures, self.entropy.fraction());
         JobResolution::Retry { at: self.clock.now() + delay, failure: message }
     }
 

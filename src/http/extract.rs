@@ -144,7 +144,7 @@ fn read_body(
                 return Err(ApiError::new(
                     StatusCode::PAYLOAD_TOO_LARGE,
                     "http/body-too-large",
-                    format!("a body has at max_bytes {max_bytes} bytes"),
+                    format!("a body has at most {max_bytes} bytes"),
                 ));
             }
             bytes.extend_from_slice(&chunk);

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::error::CallError;
 use super::participants::first_epoch;
 use crate::protocol::calls::{self as wire, CallEndReason, CallMedia, CallTopology};
-pub use crate::protocol::cluster::ParticipantLocation as Seat;
+pub use crate::protocol::cluster::ParticipantLocation;
 use crate::protocol::server::{CallServerEvent, UserSummary};
 
 /// How a call was started.
@@ -96,7 +96,7 @@ pub(super) struct InviteeState {
 pub struct CallParticipant {
     /// User, device, session and node of the participant.
     #[serde(rename = "seat")]
-    pub location: Seat,
+    pub location: ParticipantLocation,
     /// Display name of the user.
     pub name: String,
     /// Whether the microphone is on.
@@ -114,7 +114,7 @@ pub enum EventTarget {
     /// All devices of these users.
     Users(Vec<UserId>),
     /// The session of one participant.
-    Participant(Seat),
+    Participant(ParticipantLocation),
 }
 
 /// A change that the call room acts on, beyond sending events.
@@ -125,7 +125,7 @@ pub enum CallChange {
     /// A participant joined.
     Joined(u32),
     /// A participant left.
-    Left(u32, Seat),
+    Left(u32, ParticipantLocation),
     /// A participant's microphone (audio) or camera (video) was switched on (`true`) or off.
     MediaToggled(u32, CallMedia, bool),
     /// The topology changed to SFU.
@@ -174,15 +174,15 @@ impl CallState {
                 invitee(if callee.busy { InviteStatus::Busy } else { ringing }),
             );
         }
-        let unheard = begin.callees.iter().filter(|callee| callee.shadow_blocked);
-        let unheard = unheard.map(|callee| callee.user).collect();
+        let shadow_blocked = begin.callees.iter().filter(|callee| callee.shadow_blocked);
+        let shadow_blocked = shadow_blocked.map(|callee| callee.user).collect();
         let direct = begin.kind == CallKind::Direct;
         let session = begin.kind == CallKind::Session;
         let mut call = Self {
             mode: if direct { CallTopology::P2p } else { CallTopology::Sfu },
             epoch: first_epoch(lease),
             invitees: people,
-            shadow_blocked: unheard,
+            shadow_blocked,
             participants: BTreeMap::new(),
             next: 1,
             banned: HashSet::new(),

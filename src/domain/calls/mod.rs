@@ -10,9 +10,10 @@ mod tests;
 mod turn_credentials;
 mod views;
 
+pub use call::ParticipantLocation as Seat;
 pub use call::{
-    CallChange, CallKind, CallParticipant, CallState, CallTerms, Callee, EventTarget, Seat,
-    StartCallParams,
+    CallChange, CallKind, CallParticipant, CallState, CallTerms, Callee, EventTarget,
+    ParticipantLocation, StartCallParams,
 };
 pub use call_token::parse_name;
 pub use error::CallError;
@@ -135,13 +136,13 @@ impl CallDomain {
     ) -> Result<CallTargets, CallError> {
         match (start.user_id, start.conversation_id) {
             (Some(other), None) => {
-                let unheard = !self.reach(principal.user, other, self.reach).await?;
+                let shadow_blocked = !self.reach(principal.user, other, self.reach).await?;
                 let others = vec![other];
                 Ok(CallTargets {
                     kind: CallKind::Direct,
                     conversation: None,
                     others,
-                    shadow_blocked: unheard,
+                    shadow_blocked,
                 })
             }
             (None, Some(id)) => {
@@ -150,19 +151,14 @@ impl CallDomain {
                 let others = view.members.iter().map(|member| member.user_id);
                 let others: Vec<_> = others.filter(|user| *user != principal.user).collect();
                 let direct = view.conversation.kind == store::Kind::Direct;
-                let unheard = match (direct, &others[..]) {
+                let shadow_blocked = match (direct, &others[..]) {
                     (true, [other]) => {
                         !self.reach(principal.user, *other, InvitationRule::Anybody).await?
                     }
                     _ => false, // blocks do not apply within groups
                 };
                 let shape = if direct { CallKind::Direct } else { CallKind::Group };
-                Ok(CallTargets {
-                    kind: shape,
-                    conversation: Some(id),
-                    others,
-                    shadow_blocked: unheard,
-                })
+                Ok(CallTargets { kind: shape, conversation: Some(id), others, shadow_blocked })
             }
             _ => Err(CallError::AmbiguousTarget),
         }
@@ -241,7 +237,7 @@ impl CallDomain {
     ) -> Result<(), CallError> {
         let now = self.clock.now();
         let not_busy = begin.callees.iter().filter(|callee| !callee.busy);
-        let (unheard, callees): (Vec<_>, Vec<_>) =
+        let (shadow_blocked, callees): (Vec<_>, Vec<_>) =
             not_busy.partition(|callee| callee.shadow_blocked);
         let users = |callees: Vec<&Callee>| callees.into_iter().map(|callee| callee.user).collect();
         let new = store::NewCall {
@@ -252,7 +248,7 @@ impl CallDomain {
             media: views::media_row(begin.media),
             node: self.node,
             callees: users(callees),
-            unheard: users(unheard),
+            unheard: users(shadow_blocked),
             rings_until: now + self.config.ring(),
         };
         check_fence(self.store.begin_call(new, fence.map(Into::into), now).await?)

@@ -4,7 +4,8 @@ use base::clock::Timestamp;
 use base::ids::{CallId, ConversationId, SessionId, UserId};
 
 use super::call::{
-    CallChange, CallKind, CallParticipant, CallState, EventTarget, InviteStatus, InviteeState, Seat,
+    CallChange, CallKind, CallParticipant, CallState, EventTarget, InviteStatus, InviteeState,
+    ParticipantLocation,
 };
 use super::error::CallError;
 use crate::protocol::calls::{
@@ -73,13 +74,14 @@ impl CallState {
 
     /// Attaches a new session to the participant `number` of the same device, without notifying
     /// others. Returns `false` if the device is not that participant.
-    pub fn resume(&mut self, seat: Seat, number: u32) -> bool {
+    pub fn resume(&mut self, location: ParticipantLocation, number: u32) -> bool {
         let found = self.participants.get_mut(&number);
         let same = found.filter(|participant| {
-            (participant.location.user, participant.location.device) == (seat.user, seat.device)
+            (participant.location.user, participant.location.device)
+                == (location.user, location.device)
                 && self.ended.is_none()
         });
-        same.map(|participant| participant.location = seat).is_some()
+        same.map(|participant| participant.location = location).is_some()
     }
 
     /// Adds a device and returns its participant number. A device that is already in the call
@@ -90,7 +92,7 @@ impl CallState {
     /// [`CallError::CallNotFound`] if the call has ended.
     pub fn join(
         &mut self,
-        seat: Seat,
+        location: ParticipantLocation,
         name: &str,
         role: CallRole,
         now: Timestamp,
@@ -98,10 +100,10 @@ impl CallState {
         if self.ended.is_some() {
             return Err(CallError::CallNotFound);
         }
-        if self.banned.contains(&seat.user) {
+        if self.banned.contains(&location.user) {
             return Err(CallError::NotAllowed);
         }
-        let previous = self.participants.iter().find(|(_, p)| p.location.device == seat.device);
+        let previous = self.participants.iter().find(|(_, p)| p.location.device == location.device);
         let previous = previous.map(|(n, _)| *n);
         if self.participants.len() - usize::from(previous.is_some()) >= self.terms.max_participants
         {
@@ -110,14 +112,15 @@ impl CallState {
         if let Some(previous) = previous {
             self.remove_participant(previous, now);
         }
-        if self.ringing_until(seat.user).is_some() {
-            self.accept(seat.user, now)?;
+        if self.ringing_until(location.user).is_some() {
+            self.accept(location.user, now)?;
         }
-        let is_host = self.params.by.user_id == seat.user && self.params.kind != CallKind::Direct;
+        let is_host =
+            self.params.by.user_id == location.user && self.params.kind != CallKind::Direct;
         let number = self.next;
         self.next += 1;
         let participant = CallParticipant {
-            location: seat,
+            location,
             name: name.to_owned(),
             audio: true,
             video: self.params.media == CallMedia::Video,
@@ -129,8 +132,8 @@ impl CallState {
         self.changes.push(CallChange::Joined(number));
         let invitee =
             InviteeState { status: InviteStatus::Accepted, joined_at: Some(now), left_at: None };
-        self.shadow_blocked.remove(&seat.user);
-        let invitee = self.invitees.entry(seat.user).or_insert(invitee);
+        self.shadow_blocked.remove(&location.user);
+        let invitee = self.invitees.entry(location.user).or_insert(invitee);
         invitee.status = InviteStatus::Accepted;
         invitee.joined_at.get_or_insert(now);
         invitee.left_at = None;
@@ -162,13 +165,17 @@ impl CallState {
     ///
     /// # Errors
     /// [`CallError::NotInCall`].
-    pub fn leave(&mut self, seat: Seat, now: Timestamp) -> Result<(), CallError> {
-        let Some(number) = self.participant_with_session(seat.session) else {
-            return self.leave_before_join(seat.user);
+    pub fn leave(
+        &mut self,
+        location: ParticipantLocation,
+        now: Timestamp,
+    ) -> Result<(), CallError> {
+        let Some(number) = self.participant_with_session(location.session) else {
+            return self.leave_before_join(location.user);
         };
         self.remove_participant(number, now);
         let cancels = self.participants.is_empty() && self.answered_at.is_none();
-        if cancels && seat.user == self.params.by.user_id {
+        if cancels && location.user == self.params.by.user_id {
             self.end(CallEndReason::Cancelled);
         }
         self.end_if_finished(None);
@@ -194,9 +201,9 @@ impl CallState {
     /// A session ended and its device did not resume in time.
     pub fn session_lost(&mut self, session: SessionId, now: Timestamp) {
         if let Some(number) = self.participant_with_session(session)
-            && let Some(seat) = self.participants.get(&number).map(|p| p.location)
+            && let Some(location) = self.participants.get(&number).map(|p| p.location)
         {
-            let _ = self.leave(seat, now); // cannot fail: the participant was found above
+            let _ = self.leave(location, now); // cannot fail: the participant was found above
         }
     }
 
@@ -274,10 +281,13 @@ impl CallState {
                 self.banned.insert(user);
                 let of_user = self.participants.iter().filter(|(_, p)| p.location.user == user);
                 let removed: Vec<_> = of_user.map(|(n, p)| (*n, p.location)).collect();
-                for (number, seat) in removed {
+                for (number, location) in removed {
                     let ended =
                         wire::CallEnded { call_id: self.params.id, reason: CallEndReason::Kicked };
-                    self.notify(EventTarget::Participant(seat), CallServerEvent::CallEnded(ended));
+                    self.notify(
+                        EventTarget::Participant(location),
+                        CallServerEvent::CallEnded(ended),
+                    );
                     self.remove_participant(number, now);
                 }
                 self.end_if_finished(Some(CallEndReason::Kicked));
@@ -301,7 +311,11 @@ impl CallState {
     ///
     /// # Errors
     /// [`CallError::NotInCall`], [`CallError::ParticipantNotFound`].
-    pub fn signalling_route(&self, session: SessionId, to: &str) -> Result<(u32, Seat), CallError> {
+    pub fn signalling_route(
+        &self,
+        session: SessionId,
+        to: &str,
+    ) -> Result<(u32, ParticipantLocation), CallError> {
         let from = self.participant_with_session(session).ok_or(CallError::NotInCall)?;
         let to = parse_participant_id(to).and_then(|n| self.participants.get(&n));
         Ok((from, to.ok_or(CallError::ParticipantNotFound)?.location))

@@ -7,8 +7,8 @@ use base::ids::{CallId, DeviceId, NodeId, SessionId, UserId};
 use proptest::prelude::*;
 
 use super::{
-    CallChange, CallError, CallKind, CallState, CallTerms, Callee, EventTarget, Seat,
-    StartCallParams,
+    CallChange, CallError, CallKind, CallState, CallTerms, Callee, EventTarget,
+    ParticipantLocation, StartCallParams,
 };
 use crate::protocol::calls::{CallEndReason, CallMedia, CallRole, CallTopology, ModerationAction};
 use crate::protocol::server::{CallServerEvent, UserSummary};
@@ -24,8 +24,8 @@ fn at(seconds: u64) -> Timestamp {
     NOON + Duration::from_secs(seconds)
 }
 
-fn seat() -> Seat {
-    Seat {
+fn location() -> ParticipantLocation {
+    ParticipantLocation {
         user: UserId::new(),
         device: DeviceId::new(),
         session: SessionId::new(),
@@ -38,24 +38,31 @@ const fn callee(user: UserId) -> Callee {
     Callee { user, busy: false, shadow_blocked: false }
 }
 
-fn begin(shape: CallKind, by: Seat, others: &[Seat]) -> StartCallParams {
+fn begin(
+    kind: CallKind,
+    by: ParticipantLocation,
+    others: &[ParticipantLocation],
+) -> StartCallParams {
     StartCallParams {
         id: CallId::new(),
-        kind: shape,
+        kind,
         conversation: None,
-        name: (shape == CallKind::Session).then(|| "room".to_owned()),
+        name: (kind == CallKind::Session).then(|| "room".to_owned()),
         by: UserSummary { user_id: by.user, name: "Ann".to_owned() },
         media: CallMedia::Video,
-        callees: others.iter().map(|seat| callee(seat.user)).collect(),
+        callees: others.iter().map(|location| callee(location.user)).collect(),
     }
 }
 
-fn call(shape: CallKind, by: Seat, others: &[Seat]) -> CallState {
-    CallState::begin(begin(shape, by, others), TERMS, 0, NOON)
+fn call(kind: CallKind, by: ParticipantLocation, others: &[ParticipantLocation]) -> CallState {
+    CallState::begin(begin(kind, by, others), TERMS, 0, NOON)
 }
 
-/// Names of the events `seat` received: as one of the users, or addressed to the participant.
-fn received(events: &[(EventTarget, CallServerEvent)], participant: Seat) -> Vec<&'static str> {
+/// Names of the events `location` received: as one of the users, or addressed to the participant.
+fn received(
+    events: &[(EventTarget, CallServerEvent)],
+    participant: ParticipantLocation,
+) -> Vec<&'static str> {
     let addressed = |to: &EventTarget| match to {
         EventTarget::Users(people) => people.contains(&participant.user),
         EventTarget::Participant(other) => *other == participant,
@@ -64,7 +71,7 @@ fn received(events: &[(EventTarget, CallServerEvent)], participant: Seat) -> Vec
 }
 
 /// A direct call in which Ann and Bob are connected.
-fn talking(ann: Seat, bob: Seat) -> CallState {
+fn talking(ann: ParticipantLocation, bob: ParticipantLocation) -> CallState {
     let mut call = call(CallKind::Direct, ann, &[bob]);
     call.join(ann, "Ann", CallRole::Participant, at(1)).unwrap();
     call.accept(bob.user, at(2)).unwrap();
@@ -76,7 +83,7 @@ fn talking(ann: Seat, bob: Seat) -> CallState {
 
 #[test]
 fn direct_call_rings_is_answered_and_hung_up() {
-    let (ann, bob) = (seat(), seat());
+    let (ann, bob) = (location(), location());
     let mut call = call(CallKind::Direct, ann, &[bob]);
     assert_eq!(received(&call.take_events(), bob), ["incoming_call"]);
     call.join(ann, "Ann", CallRole::Participant, at(1)).unwrap();
@@ -101,7 +108,7 @@ fn direct_call_rings_is_answered_and_hung_up() {
 
 #[test]
 fn unanswered_call_ends_declined_cancelled_or_missed() {
-    let (ann, bob) = (seat(), seat());
+    let (ann, bob) = (location(), location());
     let mut declined = call(CallKind::Direct, ann, &[bob]);
     declined.decline(bob.user).unwrap();
     assert_eq!(declined.ended(), Some(CallEndReason::Declined));
@@ -124,7 +131,7 @@ fn unanswered_call_ends_declined_cancelled_or_missed() {
 
 #[test]
 fn busy_callee_is_not_rung() {
-    let (ann, bob) = (seat(), seat());
+    let (ann, bob) = (location(), location());
     let mut begin = begin(CallKind::Direct, ann, &[bob]);
     begin.callees[0].busy = true;
     let mut call = CallState::begin(begin, TERMS, 0, NOON);
@@ -135,7 +142,7 @@ fn busy_callee_is_not_rung() {
 
 #[test]
 fn blocked_caller_sees_ringing_but_callee_is_not_rung() {
-    let (ann, bob) = (seat(), seat());
+    let (ann, bob) = (location(), location());
     let mut begin = begin(CallKind::Direct, ann, &[bob]);
     begin.callees[0].shadow_blocked = true;
     let mut shadow_blocked = CallState::begin(begin, TERMS, 0, NOON);
@@ -155,7 +162,7 @@ fn blocked_caller_sees_ringing_but_callee_is_not_rung() {
 
 #[test]
 fn shadow_blocked_invite_does_not_prevent_other_invites() {
-    let (ann, bob, eve) = (seat(), seat(), seat());
+    let (ann, bob, eve) = (location(), location(), location());
     let mut call = talking(ann, bob);
     let shadow_blocked = Callee { shadow_blocked: true, ..callee(eve.user) };
     call.invite(ann.session, &shadow_blocked, at(10)).unwrap();
@@ -176,7 +183,7 @@ fn shadow_blocked_invite_does_not_prevent_other_invites() {
 
 #[test]
 fn accepted_call_without_join_times_out_as_failed() {
-    let (ann, bob) = (seat(), seat());
+    let (ann, bob) = (location(), location());
     let mut call = call(CallKind::Direct, ann, &[bob]);
     call.accept(bob.user, at(5)).unwrap();
     assert_eq!(call.next_deadline(), Some(at(35)));
@@ -187,7 +194,7 @@ fn accepted_call_without_join_times_out_as_failed() {
 
 #[test]
 fn third_participant_upgrades_call_to_sfu() {
-    let (ann, bob, eve) = (seat(), seat(), seat());
+    let (ann, bob, eve) = (location(), location(), location());
     let mut call = talking(ann, bob);
     let callee = callee(eve.user);
     assert!(matches!(call.invite(eve.session, &callee, at(9)), Err(CallError::NotInCall)));
@@ -208,9 +215,9 @@ fn third_participant_upgrades_call_to_sfu() {
 
 #[test]
 fn rejoin_from_same_device_replaces_old_session() {
-    let (ann, bob) = (seat(), seat());
+    let (ann, bob) = (location(), location());
     let mut call = talking(ann, bob);
-    let again = Seat { session: SessionId::new(), ..bob };
+    let again = ParticipantLocation { session: SessionId::new(), ..bob };
     let number = call.join(again, "Bob", CallRole::Participant, at(5)).unwrap();
 
     assert_eq!(call.participants().count(), 2);
@@ -224,16 +231,16 @@ fn rejoin_from_same_device_replaces_old_session() {
 
 #[test]
 fn participant_limit_is_enforced_except_for_rejoin() {
-    let seats: Vec<_> = (0..6).map(|_| seat()).collect();
-    let mut call = call(CallKind::Session, seats[0], &[]);
-    for seat in &seats[..4] {
-        call.join(*seat, "x", CallRole::Participant, at(1)).unwrap();
+    let locations: Vec<_> = (0..6).map(|_| location()).collect();
+    let mut call = call(CallKind::Session, locations[0], &[]);
+    for location in &locations[..4] {
+        call.join(*location, "x", CallRole::Participant, at(1)).unwrap();
     }
     assert!(matches!(
-        call.join(seats[4], "x", CallRole::Participant, at(1)),
+        call.join(locations[4], "x", CallRole::Participant, at(1)),
         Err(CallError::ParticipantLimitReached)
     ));
-    let again = Seat { session: SessionId::new(), ..seats[0] };
+    let again = ParticipantLocation { session: SessionId::new(), ..locations[0] };
     call.join(again, "x", CallRole::Participant, at(2)).unwrap();
 
     assert_eq!(call.participants().count(), 4);
@@ -241,10 +248,10 @@ fn participant_limit_is_enforced_except_for_rejoin() {
 
 #[test]
 fn moderator_mutes_and_kicks_participant() {
-    let (ann, bob, eve) = (seat(), seat(), seat());
+    let (ann, bob, eve) = (location(), location(), location());
     let mut call = call(CallKind::Group, ann, &[bob, eve]);
-    for somebody in [ann, bob, eve] {
-        call.join(somebody, "x", CallRole::Participant, at(1)).unwrap();
+    for participant in [ann, bob, eve] {
+        call.join(participant, "x", CallRole::Participant, at(1)).unwrap();
     }
     call.take_events();
     let done = call.moderate(bob.session, "p1", ModerationAction::Mute, at(2));
@@ -265,7 +272,7 @@ fn moderator_mutes_and_kicks_participant() {
 
 #[test]
 fn group_call_continues_until_last_participant_leaves() {
-    let (ann, bob, eve) = (seat(), seat(), seat());
+    let (ann, bob, eve) = (location(), location(), location());
     let mut call = call(CallKind::Group, ann, &[bob, eve]);
     call.join(ann, "Ann", CallRole::Participant, at(1)).unwrap();
     call.join(bob, "Bob", CallRole::Participant, at(2)).unwrap();
@@ -284,7 +291,7 @@ fn group_call_continues_until_last_participant_leaves() {
 
 #[test]
 fn unanswered_group_call_is_missed_or_cancelled() {
-    let (ann, bob) = (seat(), seat());
+    let (ann, bob) = (location(), location());
     let mut given_up = call(CallKind::Group, ann, &[bob]);
     given_up.join(ann, "Ann", CallRole::Participant, at(1)).unwrap();
     given_up.leave(ann, at(2)).unwrap();
@@ -297,7 +304,7 @@ fn unanswered_group_call_is_missed_or_cancelled() {
 
 #[test]
 fn call_ends_at_maximum_duration() {
-    let (ann, bob) = (seat(), seat());
+    let (ann, bob) = (location(), location());
     let mut call = talking(ann, bob);
     assert_eq!(call.next_deadline(), Some(at(3600)));
     call.timeout(at(3600));
@@ -307,7 +314,7 @@ fn call_ends_at_maximum_duration() {
 
 #[test]
 fn restarted_sfu_room_increments_epoch_and_notifies() {
-    let (ann, bob) = (seat(), seat());
+    let (ann, bob) = (location(), location());
     let mut direct = talking(ann, bob);
     direct.room_restarted();
     assert!(direct.take_events().is_empty(), "P2P media does not pass the server");
@@ -355,25 +362,25 @@ proptest! {
     /// device once, and notifies participants of all joins and leaves.
     #[test]
     fn call_invariants_hold_for_arbitrary_actions(
-        shape in prop_oneof![Just(CallKind::Direct), Just(CallKind::Group), Just(CallKind::Session)],
+        kind in prop_oneof![Just(CallKind::Direct), Just(CallKind::Group), Just(CallKind::Session)],
         steps in steps(),
     ) {
-        let seats: Vec<_> = (0..4).map(|_| seat()).collect();
-        let callees = if shape == CallKind::Direct { &seats[1..2] } else { &seats[1..] };
-        let mut call = call(shape, seats[0], if shape == CallKind::Session { &[] } else { callees });
+        let locations: Vec<_> = (0..4).map(|_| location()).collect();
+        let callees = if kind == CallKind::Direct { &locations[1..2] } else { &locations[1..] };
+        let mut call = call(kind, locations[0], if kind == CallKind::Session { &[] } else { callees });
         let (mut now, mut ends) = (1, 0);
         for step in steps {
             match step {
-                Step::Accept(n) => drop(call.accept(seats[n].user, at(now))),
-                Step::Decline(n) => drop(call.decline(seats[n].user)),
-                Step::Cancel(n) => drop(call.cancel(seats[n].user)),
-                Step::Join(n) => drop(call.join(seats[n], "x", CallRole::Moderator, at(now))),
-                Step::Leave(n) => drop(call.leave(seats[n], at(now))),
-                Step::Lost(n) => call.session_lost(seats[n].session, at(now)),
-                Step::Mute(n, muted) => drop(call.mute(seats[n].session, CallMedia::Audio, muted)),
+                Step::Accept(n) => drop(call.accept(locations[n].user, at(now))),
+                Step::Decline(n) => drop(call.decline(locations[n].user)),
+                Step::Cancel(n) => drop(call.cancel(locations[n].user)),
+                Step::Join(n) => drop(call.join(locations[n], "x", CallRole::Moderator, at(now))),
+                Step::Leave(n) => drop(call.leave(locations[n], at(now))),
+                Step::Lost(n) => call.session_lost(locations[n].session, at(now)),
+                Step::Mute(n, muted) => drop(call.mute(locations[n].session, CallMedia::Audio, muted)),
                 Step::Kick(n, whom) => {
                     let whom = format!("p{whom}");
-                    drop(call.moderate(seats[n].session, &whom, ModerationAction::Kick, at(now)));
+                    drop(call.moderate(locations[n].session, &whom, ModerationAction::Kick, at(now)));
                 }
                 Step::Upgrade => call.upgrade(),
                 Step::Wait(seconds) => now += seconds,
@@ -390,7 +397,7 @@ proptest! {
             prop_assert_eq!(devices.len(), call.participants().count());
             prop_assert!(devices.len() <= TERMS.max_participants);
             if call.ended().is_some() {
-                prop_assert!(call.join(seats[0], "x", CallRole::Participant, at(now)).is_err());
+                prop_assert!(call.join(locations[0], "x", CallRole::Participant, at(now)).is_err());
                 prop_assert!(ends >= 1, "call_ended was sent");
             } else {
                 prop_assert!(call.next_deadline().is_none_or(|due| due > at(now)), "nothing is overdue");

@@ -10,7 +10,7 @@ mod views;
 pub use changes::{ChangeMessageOutcome, ChangeMessageRequest, MessageChange};
 pub use error::ChatError;
 pub use messages::{MessageDraft, SendMessageOutcome};
-pub(super) use views::message as said;
+pub(super) use views::message as message_view;
 
 use std::sync::Arc;
 use std::time::Duration;

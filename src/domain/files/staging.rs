@@ -48,7 +48,7 @@ impl StagingDir {
         let file = run_blocking(move || {
             fs::create_dir_all(&*folder)?;
             open_locked(&path_to_open)?
-                .ok_or_else(|| io::Error::other("a new file is open_locked by somebody"))
+                .ok_or_else(|| io::Error::other("new staging file is locked by another process"))
         })
         .await?;
         Ok(StagedFile { file: Arc::new(file), path, buffer: BytesMut::new(), size: 0 })

@@ -129,7 +129,7 @@ async fn wait_for_packets(session: &ActorRef<EngineIoSession>) -> HttpResponse {
     }
     match reply_rx.await.unwrap_or(Err(PollError::Unknown)) {
         Ok(body) => packets(body),
-        Err(PollError::BadRequest) => engine_io_error(3, "BadRequest request"),
+        Err(PollError::BadRequest) => engine_io_error(3, "Bad request"),
         Err(PollError::Unknown) => engine_io_error(1, "Session ID unknown"),
     }
 }
@@ -174,7 +174,7 @@ async fn read_body(
         ApiError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "http/body-too-large",
-            format!("a body has at max_bytes {max_bytes} bytes"),
+            format!("a body has at most {max_bytes} bytes"),
         )
     };
     let declared = request.headers().get(header::CONTENT_LENGTH);
