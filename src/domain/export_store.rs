@@ -34,7 +34,7 @@ enum ArchiveChunk {
     End,
 }
 
-/// A finished archive.
+/// A finished archive, open for reading.
 #[derive(Debug)]
 pub struct ArchiveFile {
     /// Open file, positioned at its start.

@@ -122,7 +122,8 @@ impl JobRunner {
 
     /// Waits for [`JobRunner::notify`] or [`POLL_INTERVAL`].
     pub async fn wait(&self) {
-        let _ = tokio::time::timeout(POLL_INTERVAL, self.wakeup.notified()).await; // both mean: poll
+        // Both mean: poll.
+        let _ = tokio::time::timeout(POLL_INTERVAL, self.wakeup.notified()).await;
     }
 
     /// Claims one job and runs it.

@@ -20,13 +20,13 @@ use crate::telemetry::metrics::refused;
 pub enum AccessRule {
     /// Everybody, with or without credentials.
     Anyone,
-    /// Signed-in users.
+    /// Users who are signed in.
     User,
     /// Signed-in users, and API tokens with this scope.
     UserOrScope(&'static str),
     /// Operators and administrators.
     Operator,
-    /// Administrators only.
+    /// Users with the role administrator.
     Admin,
     /// Loopback clients, operators, administrators, and API tokens with this scope.
     LocalOrScope(&'static str),

@@ -95,7 +95,8 @@ impl Actor for HttpListener {
 impl Drop for HttpListener {
     fn drop(&mut self) {
         if let Some(server) = self.server.take() {
-            drop(server.stop(false)); // the stop is requested here; the future only reports completion
+            // The stop is requested here; the future only reports completion.
+            drop(server.stop(false));
         }
     }
 }

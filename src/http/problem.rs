@@ -89,7 +89,7 @@ impl ApiError {
         }))
     }
 
-    /// Stable problem code.
+    /// Stable problem code, `area/reason`.
     pub fn code(&self) -> &'static str {
         self.0.code
     }

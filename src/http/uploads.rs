@@ -175,12 +175,14 @@ pub(super) async fn append(
         outcome => outcome,
     };
     if matches!(outcome, Err(FileError::ChecksumMismatch | FileError::TooLarge(_))) {
-        writer.truncate(offset).await.map_err(count_rejection)?; // a request is stored completely or not at all
+        // A request is stored completely or not at all.
+        writer.truncate(offset).await.map_err(count_rejection)?;
     }
     let stored_size = writer.sync().await.map_err(count_rejection)?;
     match outcome {
         Err(FileError::ChecksumMismatch) => {
-            let status = StatusCode::from_u16(460).unwrap_or(StatusCode::CONFLICT); // Checksum Mismatch (tus)
+            // Checksum Mismatch (tus).
+            let status = StatusCode::from_u16(460).unwrap_or(StatusCode::CONFLICT);
             let error = FileError::ChecksumMismatch;
             return Err(ApiError::new(status, "uploads/checksum-mismatch", error.to_string()));
         }

@@ -20,7 +20,7 @@ pub struct DeviceDescription {
     pub platform: String,
 }
 
-/// Creates an account.
+/// Creates an account and signs its first device in.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Register {
@@ -98,7 +98,7 @@ pub struct OwnAccount {
     pub role: String,
 }
 
-/// Identifies a device.
+/// Identifies a device in a response.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct DeviceSummary {
     /// Stable until the device is signed out.

@@ -38,7 +38,7 @@ pub enum GroupRole {
     Member,
 }
 
-/// Creates a conversation.
+/// Creates a direct or group conversation.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateConversation {
@@ -71,7 +71,7 @@ pub enum HistoryVisibility {
 pub enum PermissionLevel {
     /// The owner and admins.
     Admins,
-    /// All members.
+    /// All members of the group.
     Members,
 }
 

@@ -236,7 +236,7 @@ pub enum SequenceKind {
 /// A position in one of the sequences of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SequencePosition {
-    /// The conversation.
+    /// Conversation the sequence belongs to.
     pub conversation: ConversationId,
     /// Which sequence of the conversation.
     #[serde(rename = "order")]
@@ -275,7 +275,7 @@ pub struct ConversationHead {
 pub struct DeviceKey {
     /// Owner of the device.
     pub user: UserId,
-    /// The device.
+    /// Identifier of the device.
     pub device: DeviceId,
 }
 

@@ -6,7 +6,7 @@ use base::secret::Secret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Creates an invite.
+/// Creates an invite to a group.
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateInvite {
@@ -18,7 +18,7 @@ pub struct CreateInvite {
     pub uses: Option<i64>,
 }
 
-/// A valid invite.
+/// An invite that can still be used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct InviteView {
     /// Identifier of the invite; it does not grant access.

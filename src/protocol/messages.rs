@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::chat::GroupRole;
 use super::files::AttachmentView;
 
-/// Posts a message.
+/// Posts a message to a conversation.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PostMessage {
@@ -61,7 +61,7 @@ pub struct MessageView {
     #[schema(value_type = Option<String>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
-    /// Attached files.
+    /// Files attached to the message.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<AttachmentView>,
     /// When the message was stored.
@@ -90,7 +90,7 @@ pub struct MessageView {
     #[schema(value_type = Option<String>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forwarded_from: Option<UserId>,
-    /// Mentioned users.
+    /// Users mentioned in the message.
     #[schema(value_type = Vec<String>)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mentions: Vec<UserId>,
@@ -105,7 +105,7 @@ pub struct MessageView {
 /// All reactions to a message with one emoji.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ReactionGroup {
-    /// The emoji.
+    /// Emoji of these reactions.
     pub emoji: String,
     /// Users who reacted with it, earliest first.
     #[schema(value_type = Vec<String>)]
@@ -135,7 +135,7 @@ pub enum SystemEventKind {
 /// Content of a system message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct SystemEvent {
-    /// What happened.
+    /// Kind of the event.
     pub what: SystemEventKind,
     /// The affected user, if not the sender.
     #[schema(value_type = Option<String>)]
@@ -149,7 +149,7 @@ pub struct SystemEvent {
     pub role: Option<GroupRole>,
 }
 
-/// Edits a message.
+/// Edits the text of a message.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PatchMessage {
@@ -177,7 +177,7 @@ pub enum DeleteScope {
     /// The caller only, on all their devices.
     #[default]
     Me,
-    /// All members.
+    /// All members of the conversation.
     All,
 }
 
@@ -224,13 +224,13 @@ pub struct Reaction {
     /// User who reacted.
     #[schema(value_type = String)]
     pub user_id: UserId,
-    /// The emoji.
+    /// Emoji of the reaction.
     pub emoji: String,
     /// `true` if added, `false` if removed.
     pub added: bool,
 }
 
-/// Searches messages.
+/// Searches messages visible to the caller.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SearchQuery {

@@ -36,7 +36,7 @@ use crate::domain::vault::Vault;
 use crate::protocol::accounts as wire;
 use crate::protocol::admin::AuditEntryView;
 
-/// An authenticated caller.
+/// An authenticated user and the device used.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Principal {
     /// Identifier of the user.
@@ -86,7 +86,7 @@ pub struct AccountService {
     limits: RateLimitsConfig,
 }
 
-/// Dependencies of [`AccountService`].
+/// Everything that [`AccountService`] depends on.
 pub struct AccountServiceDeps {
     /// Database of accounts.
     pub store: Store,
@@ -153,7 +153,8 @@ impl AccountService {
         }
         let principal = self.confirm(claims.user, claims.device).await?;
         if let Ok(cached) = serde_json::to_vec(&principal) {
-            let _ = self.cache.put(&key, cached, IDENTITY_CACHE_TTL).await; // a miss only costs a query
+            // A miss only costs a query.
+            let _ = self.cache.put(&key, cached, IDENTITY_CACHE_TTL).await;
         }
         Ok(principal)
     }

@@ -27,7 +27,8 @@ impl AccountService {
             .store
             .change_password(principal.user, old_hash, new_hash, principal.device, audit, now)
             .await?;
-        let signed_out = signed_out.ok_or(AccountError::PasswordIncorrect)?; // another change was faster
+        // Another change was faster.
+        let signed_out = signed_out.ok_or(AccountError::PasswordIncorrect)?;
         self.evict_identities(&signed_out).await;
         Ok(signed_out)
     }

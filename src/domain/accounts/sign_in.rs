@@ -142,7 +142,8 @@ impl AccountService {
             RefreshOutcome::Reused { user_id, device_id } => {
                 tracing::warn!(user.id = %user_id, device.id = %device_id, "refresh token reused");
                 counter!(SIGN_INS, "outcome" => "reused").increment(1);
-                let _ = self.cache.remove(&identity_key(device_id)).await; // it expires soon by itself
+                // It expires soon by itself.
+                let _ = self.cache.remove(&identity_key(device_id)).await;
                 Err(AccountError::RefreshTokenReused { user: user_id, device: device_id })
             }
             RefreshOutcome::Unknown => Err(AccountError::InvalidRefreshToken),

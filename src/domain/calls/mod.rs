@@ -49,7 +49,7 @@ pub struct CallDomain {
     rings_per_minute: u32,
 }
 
-/// Dependencies of [`CallDomain`].
+/// Everything that [`CallDomain`] depends on.
 pub struct CallDomainDeps {
     /// Database of the call history.
     pub store: Store,

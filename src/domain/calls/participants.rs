@@ -18,7 +18,7 @@ pub fn format_participant_id(number: u32) -> String {
     format!("p{number}")
 }
 
-/// Parses a `participant_id`.
+/// Participant number of a `participant_id`.
 pub fn parse_participant_id(name: &str) -> Option<u32> {
     name.strip_prefix('p')?.parse().ok()
 }
@@ -41,7 +41,7 @@ impl CallState {
         self.params.conversation
     }
 
-    /// Current media topology.
+    /// Current topology of the media.
     pub const fn mode(&self) -> CallTopology {
         self.mode
     }
@@ -165,17 +165,13 @@ impl CallState {
     ///
     /// # Errors
     /// [`CallError::NotInCall`].
-    pub fn leave(
-        &mut self,
-        location: ParticipantLocation,
-        now: Timestamp,
-    ) -> Result<(), CallError> {
-        let Some(number) = self.participant_with_session(location.session) else {
-            return self.leave_before_join(location.user);
+    pub fn leave(&mut self, from: ParticipantLocation, now: Timestamp) -> Result<(), CallError> {
+        let Some(number) = self.participant_with_session(from.session) else {
+            return self.leave_before_join(from.user);
         };
         self.remove_participant(number, now);
         let cancels = self.participants.is_empty() && self.answered_at.is_none();
-        if cancels && location.user == self.params.by.user_id {
+        if cancels && from.user == self.params.by.user_id {
             self.end(CallEndReason::Cancelled);
         }
         self.end_if_finished(None);
@@ -184,10 +180,7 @@ impl CallState {
 
     /// Hang-up by a user who has not joined.
     fn leave_before_join(&mut self, user: UserId) -> Result<(), CallError> {
-        let accepted = self
-            .invitees
-            .get(&user)
-            .is_some_and(|invitee| invitee.status == InviteStatus::Accepted);
+        let accepted = self.invitees.get(&user).is_some_and(|i| i.status == InviteStatus::Accepted);
         if self.ended.is_some() {
             return Err(CallError::NotInCall);
         }
@@ -284,10 +277,8 @@ impl CallState {
                 for (number, location) in removed {
                     let ended =
                         wire::CallEnded { call_id: self.params.id, reason: CallEndReason::Kicked };
-                    self.notify(
-                        EventTarget::Participant(location),
-                        CallServerEvent::CallEnded(ended),
-                    );
+                    let to = EventTarget::Participant(location);
+                    self.notify(to, CallServerEvent::CallEnded(ended));
                     self.remove_participant(number, now);
                 }
                 self.end_if_finished(Some(CallEndReason::Kicked));

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::{
     CallChange, CallError, CallKind, CallState, CallTerms, Callee, EventTarget,
-    ParticipantLocation, StartCallParams,
+    ParticipantLocation as Location, StartCallParams,
 };
 use crate::protocol::calls::{CallEndReason, CallMedia, CallRole, CallTopology, ModerationAction};
 use crate::protocol::server::{CallServerEvent, UserSummary};
@@ -24,8 +24,8 @@ fn at(seconds: u64) -> Timestamp {
     NOON + Duration::from_secs(seconds)
 }
 
-fn location() -> ParticipantLocation {
-    ParticipantLocation {
+fn location() -> Location {
+    Location {
         user: UserId::new(),
         device: DeviceId::new(),
         session: SessionId::new(),
@@ -38,11 +38,7 @@ const fn callee(user: UserId) -> Callee {
     Callee { user, busy: false, shadow_blocked: false }
 }
 
-fn begin(
-    kind: CallKind,
-    by: ParticipantLocation,
-    others: &[ParticipantLocation],
-) -> StartCallParams {
+fn begin(kind: CallKind, by: Location, others: &[Location]) -> StartCallParams {
     StartCallParams {
         id: CallId::new(),
         kind,
@@ -54,15 +50,12 @@ fn begin(
     }
 }
 
-fn call(kind: CallKind, by: ParticipantLocation, others: &[ParticipantLocation]) -> CallState {
+fn call(kind: CallKind, by: Location, others: &[Location]) -> CallState {
     CallState::begin(begin(kind, by, others), TERMS, 0, NOON)
 }
 
 /// Names of the events `location` received: as one of the users, or addressed to the participant.
-fn received(
-    events: &[(EventTarget, CallServerEvent)],
-    participant: ParticipantLocation,
-) -> Vec<&'static str> {
+fn received(events: &[(EventTarget, CallServerEvent)], participant: Location) -> Vec<&'static str> {
     let addressed = |to: &EventTarget| match to {
         EventTarget::Users(people) => people.contains(&participant.user),
         EventTarget::Participant(other) => *other == participant,
@@ -71,7 +64,7 @@ fn received(
 }
 
 /// A direct call in which Ann and Bob are connected.
-fn talking(ann: ParticipantLocation, bob: ParticipantLocation) -> CallState {
+fn talking(ann: Location, bob: Location) -> CallState {
     let mut call = call(CallKind::Direct, ann, &[bob]);
     call.join(ann, "Ann", CallRole::Participant, at(1)).unwrap();
     call.accept(bob.user, at(2)).unwrap();
@@ -217,7 +210,7 @@ fn third_participant_upgrades_call_to_sfu() {
 fn rejoin_from_same_device_replaces_old_session() {
     let (ann, bob) = (location(), location());
     let mut call = talking(ann, bob);
-    let again = ParticipantLocation { session: SessionId::new(), ..bob };
+    let again = Location { session: SessionId::new(), ..bob };
     let number = call.join(again, "Bob", CallRole::Participant, at(5)).unwrap();
 
     assert_eq!(call.participants().count(), 2);
@@ -231,16 +224,16 @@ fn rejoin_from_same_device_replaces_old_session() {
 
 #[test]
 fn participant_limit_is_enforced_except_for_rejoin() {
-    let locations: Vec<_> = (0..6).map(|_| location()).collect();
-    let mut call = call(CallKind::Session, locations[0], &[]);
-    for location in &locations[..4] {
+    let peers: Vec<_> = (0..6).map(|_| location()).collect();
+    let mut call = call(CallKind::Session, peers[0], &[]);
+    for location in &peers[..4] {
         call.join(*location, "x", CallRole::Participant, at(1)).unwrap();
     }
     assert!(matches!(
-        call.join(locations[4], "x", CallRole::Participant, at(1)),
+        call.join(peers[4], "x", CallRole::Participant, at(1)),
         Err(CallError::ParticipantLimitReached)
     ));
-    let again = ParticipantLocation { session: SessionId::new(), ..locations[0] };
+    let again = Location { session: SessionId::new(), ..peers[0] };
     call.join(again, "x", CallRole::Participant, at(2)).unwrap();
 
     assert_eq!(call.participants().count(), 4);
@@ -365,22 +358,22 @@ proptest! {
         kind in prop_oneof![Just(CallKind::Direct), Just(CallKind::Group), Just(CallKind::Session)],
         steps in steps(),
     ) {
-        let locations: Vec<_> = (0..4).map(|_| location()).collect();
-        let callees = if kind == CallKind::Direct { &locations[1..2] } else { &locations[1..] };
-        let mut call = call(kind, locations[0], if kind == CallKind::Session { &[] } else { callees });
+        let peers: Vec<_> = (0..4).map(|_| location()).collect();
+        let callees = if kind == CallKind::Direct { &peers[1..2] } else { &peers[1..] };
+        let mut call = call(kind, peers[0], if kind == CallKind::Session { &[] } else { callees });
         let (mut now, mut ends) = (1, 0);
         for step in steps {
             match step {
-                Step::Accept(n) => drop(call.accept(locations[n].user, at(now))),
-                Step::Decline(n) => drop(call.decline(locations[n].user)),
-                Step::Cancel(n) => drop(call.cancel(locations[n].user)),
-                Step::Join(n) => drop(call.join(locations[n], "x", CallRole::Moderator, at(now))),
-                Step::Leave(n) => drop(call.leave(locations[n], at(now))),
-                Step::Lost(n) => call.session_lost(locations[n].session, at(now)),
-                Step::Mute(n, muted) => drop(call.mute(locations[n].session, CallMedia::Audio, muted)),
+                Step::Accept(n) => drop(call.accept(peers[n].user, at(now))),
+                Step::Decline(n) => drop(call.decline(peers[n].user)),
+                Step::Cancel(n) => drop(call.cancel(peers[n].user)),
+                Step::Join(n) => drop(call.join(peers[n], "x", CallRole::Moderator, at(now))),
+                Step::Leave(n) => drop(call.leave(peers[n], at(now))),
+                Step::Lost(n) => call.session_lost(peers[n].session, at(now)),
+                Step::Mute(n, muted) => drop(call.mute(peers[n].session, CallMedia::Audio, muted)),
                 Step::Kick(n, whom) => {
                     let whom = format!("p{whom}");
-                    drop(call.moderate(locations[n].session, &whom, ModerationAction::Kick, at(now)));
+                    drop(call.moderate(peers[n].session, &whom, ModerationAction::Kick, at(now)));
                 }
                 Step::Upgrade => call.upgrade(),
                 Step::Wait(seconds) => now += seconds,
@@ -397,7 +390,7 @@ proptest! {
             prop_assert_eq!(devices.len(), call.participants().count());
             prop_assert!(devices.len() <= TERMS.max_participants);
             if call.ended().is_some() {
-                prop_assert!(call.join(locations[0], "x", CallRole::Participant, at(now)).is_err());
+                prop_assert!(call.join(peers[0], "x", CallRole::Participant, at(now)).is_err());
                 prop_assert!(ends >= 1, "call_ended was sent");
             } else {
                 prop_assert!(call.next_deadline().is_none_or(|due| due > at(now)), "nothing is overdue");

@@ -134,7 +134,8 @@ impl ExportService {
                     self.store.audit(entry, self.clock.now()).await?;
                     return Ok(ExportStatus::Ready(ready));
                 }
-                Ok(None) if missing.is_none() => missing = Some(export.id), // file is missing: export again
+                // File is missing: export again.
+                Ok(None) if missing.is_none() => missing = Some(export.id),
                 Ok(None) => return Err(ExportError::Io("archive disappeared again".to_owned())),
                 Err(error) => return Err(ExportError::Io(error.to_string())),
             }

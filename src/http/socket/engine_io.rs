@@ -318,7 +318,8 @@ impl EngineIoSession {
         match &self.transport {
             EngineIoTransport::WebSocket(_, socket) => {
                 if is_final && self.connected {
-                    let _ = socket.send(EngineIoSocketCommand::Text(DISCONNECT.into())); // closed below anyway
+                    // Closed below anyway.
+                    let _ = socket.send(EngineIoSocketCommand::Text(DISCONNECT.into()));
                 }
                 socket.close(reason);
             }

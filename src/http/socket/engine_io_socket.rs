@@ -133,7 +133,8 @@ impl Handler<EngineIoSocketCommand> for EngineIoSocket {
             EngineIoSocketCommand::Text(text) if !self.closed => ctx.text(text),
             EngineIoSocketCommand::Text(_) => {}
             EngineIoSocketCommand::Fence => {
-                let _ = self.session.tell_control(EngineSocketFlushed(self.number)); // the session may have ended
+                // The session may have ended.
+                let _ = self.session.tell_control(EngineSocketFlushed(self.number));
             }
             EngineIoSocketCommand::Close(reason) => self.close_with(reason, ctx),
             EngineIoSocketCommand::Bye => self.close(ws::CloseCode::Normal.into(), ctx),

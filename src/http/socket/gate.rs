@@ -235,7 +235,8 @@ impl SocketGate {
         match outcome {
             Ok((session, authenticated)) => {
                 let AuthState::Checking(queued) = &mut self.state else {
-                    return Err(Arc::new(FrameError::NotAuthenticated)); // the socket ended meanwhile; the session is dropped
+                    // The socket ended meanwhile; the session is dropped.
+                    return Err(Arc::new(FrameError::NotAuthenticated));
                 };
                 session.open();
                 for (id, event) in queued.drain(..) {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::protocol::server::UserSummary;
 
-/// Reply to `start_call`.
+/// Reply to the event `start_call`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct CallStarted {
     /// The new call, or the call that these users already have.
@@ -30,7 +30,7 @@ pub struct IncomingCall {
     /// The call to accept or decline.
     #[schema(value_type = String)]
     pub call_id: CallId,
-    /// The caller.
+    /// The user who calls.
     pub from: UserSummary,
     /// Media the call starts with.
     pub media: CallMedia,

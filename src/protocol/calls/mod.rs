@@ -26,7 +26,7 @@ use utoipa::ToSchema;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CallMedia {
-    /// Audio only.
+    /// Audio without video.
     Audio,
     /// Audio and video.
     Video,

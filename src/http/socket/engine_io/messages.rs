@@ -193,6 +193,7 @@ pub(super) fn socket_handle(ctx: &SupervisedContext<EngineIoSession>) -> SocketH
         })
     };
     SocketHandle::new(send, move |reason| {
-        let _ = closer.tell_control(FromSession(SocketCommand::Close(reason))); // the actor may have ended
+        // The actor may have ended.
+        let _ = closer.tell_control(FromSession(SocketCommand::Close(reason)));
     })
 }

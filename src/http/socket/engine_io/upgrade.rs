@@ -53,7 +53,8 @@ impl EngineIoSession {
                 }
                 if let Some(probe) = &mut self.upgrade_probe {
                     probe.probed = true;
-                    let _ = probe.socket.send(EngineIoSocketCommand::Text("3probe".into())); // a closed socket reports itself
+                    // A closed socket reports itself.
+                    let _ = probe.socket.send(EngineIoSocketCommand::Text("3probe".into()));
                 }
                 self.release_poll(ctx);
             }
