@@ -120,7 +120,7 @@ impl JobRunner {
         self.wakeup.notify_one();
     }
 
-    /// Waits for [`JobRunner::notify`] or [`POLL_INTERVAL`].
+    /// Waits for [`JobRunner::notify`] or `POLL_INTERVAL`.
     pub async fn wait(&self) {
         // Both mean: poll.
         let _ = tokio::time::timeout(POLL_INTERVAL, self.wakeup.notified()).await;

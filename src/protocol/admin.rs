@@ -175,7 +175,7 @@ pub struct AuditEntryView {
     /// Further details; the shape depends on the action.
     #[schema(value_type = Object)]
     pub detail: serde_json::Value,
-    /// IP address the request came from; `null` for the server itself.
+    /// IP address of the request; `null` if there was none or the caller may not see it.
     pub ip: Option<String>,
 }
 

@@ -110,7 +110,7 @@ pub struct ReceiptPosition {
     pub seq: i64,
 }
 
-/// The user is typing; other members see it for a few seconds.
+/// The user is typing; other members are notified.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Typing {

@@ -58,6 +58,7 @@ struct JwtClaims {
     exp: i64,
 }
 
+/// `aud` claim of access tokens.
 const AUDIENCE: &str = "securevox";
 /// `typ` header of access tokens (RFC 9068).
 const ACCESS_TOKEN_TYPE: &str = "at+jwt";

@@ -107,8 +107,7 @@ pub struct AccountServiceDeps {
     pub limits: RateLimitsConfig,
 }
 
-/// How long an authenticated identity is cached. A revocation on this node evicts it at once; other
-/// nodes accept the token for up to this long.
+/// How long an authenticated identity is cached. A revocation on this node evicts it at once.
 const IDENTITY_CACHE_TTL: Duration = Duration::from_secs(1);
 
 impl AccountService {

@@ -10,6 +10,7 @@ use crate::protocol::calls::{self as wire, CallRole};
 
 /// `typ` header of call tokens, so that no other token is accepted as one.
 const CALL_TOKEN_TYPE: &str = "call+jwt";
+/// `aud` claim of call tokens.
 const AUDIENCE: &str = "securevox-call";
 const MAX_SESSION_NAME_CHARS: usize = 128;
 

@@ -54,7 +54,7 @@ fn call(kind: CallKind, by: Location, others: &[Location]) -> CallState {
     CallState::begin(begin(kind, by, others), TERMS, 0, NOON)
 }
 
-/// Names of the events `location` received: as one of the users, or addressed to the participant.
+/// Names of the events `participant` received: as one of the users, or addressed to the participant.
 fn received(events: &[(EventTarget, CallServerEvent)], participant: Location) -> Vec<&'static str> {
     let addressed = |to: &EventTarget| match to {
         EventTarget::Users(people) => people.contains(&participant.user),
@@ -351,8 +351,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// For arbitrary actions: a call ends once, never exceeds the participant limit, contains each
-    /// device once, and notifies participants of all joins and leaves.
+    /// Arbitrary actions keep the participant limit and one entry per device; an end is announced.
     #[test]
     fn call_invariants_hold_for_arbitrary_actions(
         kind in prop_oneof![Just(CallKind::Direct), Just(CallKind::Group), Just(CallKind::Session)],

@@ -127,7 +127,7 @@ impl FileService {
     /// Turns a complete upload into an attachment. An upload with rejected content is deleted.
     ///
     /// # Errors
-    /// As [`FileService::keep`].
+    /// As [`FileService::store_file`].
     pub async fn finish_upload(
         &self,
         upload: &store::UploadRow,

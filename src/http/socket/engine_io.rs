@@ -31,7 +31,7 @@ use crate::http::problem::ApiError;
 use crate::protocol::server::ServerEvent;
 use crate::telemetry::metrics::SOCKETS_CLOSED;
 
-/// Maximum bytes in one poll response, unless a single packet is larger.
+/// Size from which no further packet is added to a poll response, in bytes.
 const MAX_POLL_BYTES: usize = 256 * 1024;
 
 /// Disconnects the main namespace; clients do not reconnect after it by themselves.
