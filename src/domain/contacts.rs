@@ -187,7 +187,8 @@ impl ContactService {
     /// omitted, and invalid numbers are skipped.
     ///
     /// # Errors
-    /// [`ContactError::PhoneDiscoveryDisabled`], [`ContactError::AddressBookTooLarge`], rate limit, or a database error.
+    /// [`ContactError::PhoneDiscoveryDisabled`], [`ContactError::AddressBookTooLarge`], rate limit,
+    /// or a database error.
     pub async fn match_address_book(
         &self,
         principal: &Principal,

@@ -13,7 +13,8 @@ impl AccountService {
     /// Deletes the caller's account. The caller of this method closes their sockets.
     ///
     /// # Errors
-    /// [`AccountError::PasswordIncorrect`], [`AccountError::CodeInvalid`], [`AccountError::LastAdmin`], or a database error.
+    /// [`AccountError::PasswordIncorrect`], [`AccountError::CodeInvalid`],
+    /// [`AccountError::LastAdmin`], or a database error.
     pub async fn delete_own_account(
         &self,
         principal: &Principal,

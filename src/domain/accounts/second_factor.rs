@@ -42,7 +42,8 @@ impl AccountService {
     /// Starts the setup of a second factor. It is required only after confirmation.
     ///
     /// # Errors
-    /// [`AccountError::PasswordIncorrect`], [`AccountError::SecondFactorAlreadyEnabled`], or a database error.
+    /// [`AccountError::PasswordIncorrect`], [`AccountError::SecondFactorAlreadyEnabled`], or a
+    /// database error.
     pub async fn begin_second_factor(
         &self,
         principal: &Principal,
@@ -63,7 +64,8 @@ impl AccountService {
     /// Completes the setup with a first code. From now on signing in requires a code.
     ///
     /// # Errors
-    /// [`AccountError::CodeInvalid`], [`AccountError::SecondFactorNotEnabled`], or a database error.
+    /// [`AccountError::CodeInvalid`], [`AccountError::SecondFactorNotEnabled`], or a database
+    /// error.
     pub async fn confirm_second_factor(
         &self,
         principal: &Principal,
@@ -99,7 +101,8 @@ impl AccountService {
     /// Creates new recovery codes, which replace all earlier ones.
     ///
     /// # Errors
-    /// [`AccountError::PasswordIncorrect`], [`AccountError::CodeInvalid`], [`AccountError::SecondFactorNotEnabled`], or a database error.
+    /// [`AccountError::PasswordIncorrect`], [`AccountError::CodeInvalid`],
+    /// [`AccountError::SecondFactorNotEnabled`], or a database error.
     pub async fn renew_recovery_codes(
         &self,
         principal: &Principal,
@@ -126,7 +129,8 @@ impl AccountService {
     /// Disables the second factor.
     ///
     /// # Errors
-    /// [`AccountError::PasswordIncorrect`], [`AccountError::CodeInvalid`], [`AccountError::SecondFactorNotEnabled`], or a database error.
+    /// [`AccountError::PasswordIncorrect`], [`AccountError::CodeInvalid`],
+    /// [`AccountError::SecondFactorNotEnabled`], or a database error.
     pub async fn drop_second_factor(
         &self,
         principal: &Principal,

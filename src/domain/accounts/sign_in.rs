@@ -24,8 +24,8 @@ impl AccountService {
     /// Creates an account and signs its first device in.
     ///
     /// # Errors
-    /// Validation errors, [`AccountError::PhoneTaken`], [`AccountError::UserLimitReached`], or a database
-    /// error.
+    /// Validation errors, [`AccountError::PhoneTaken`], [`AccountError::UserLimitReached`], or a
+    /// database error.
     pub async fn register(
         &self,
         new: wire::Register,
@@ -121,8 +121,8 @@ impl AccountService {
     /// the response, or sent two requests at once, receives the same one within the grace period.
     ///
     /// # Errors
-    /// [`AccountError::InvalidRefreshToken`]; [`AccountError::RefreshTokenReused`], after which the device is
-    /// signed out.
+    /// [`AccountError::InvalidRefreshToken`]; [`AccountError::RefreshTokenReused`], after which the
+    /// device is signed out.
     pub async fn refresh(
         &self,
         old: &Secret<String>,

@@ -94,7 +94,8 @@ impl AccountService {
     /// Changes a user's server-wide role.
     ///
     /// # Errors
-    /// [`AccountError::InvalidRole`], [`AccountError::UserNotFound`], [`AccountError::LastAdmin`], or a database error.
+    /// [`AccountError::InvalidRole`], [`AccountError::UserNotFound`], [`AccountError::LastAdmin`],
+    /// or a database error.
     pub async fn set_role(
         &self,
         by: AuditActor<'_>,

@@ -226,9 +226,9 @@ impl CallState {
     /// Checks whether another user may be invited.
     ///
     /// # Errors
-    /// [`CallError::NotInCall`] if the inviter is not in the call, [`CallError::AlreadyInvited`] if the
-    /// callee is invited or in it, [`CallError::NotAllowed`] if they were removed by a moderator,
-    /// [`CallError::CalleeBusy`] if they are in another call.
+    /// [`CallError::NotInCall`] if the inviter is not in the call, [`CallError::AlreadyInvited`] if
+    /// the callee is invited or in it, [`CallError::NotAllowed`] if they were removed by a
+    /// moderator, [`CallError::CalleeBusy`] if they are in another call.
     pub fn may_invite(&self, by: SessionId, callee: &Callee) -> Result<(), CallError> {
         self.participant_with_session(by).ok_or(CallError::NotInCall)?;
         let user = callee.user;

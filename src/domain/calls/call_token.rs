@@ -35,7 +35,8 @@ impl CallDomain {
     /// Creates a call token for `me`, or for any user if a service requests it (`None`).
     ///
     /// # Errors
-    /// [`CallError::NotAllowed`], [`CallError::InvalidSessionId`], [`CallError::UserNotFound`], or a database error.
+    /// [`CallError::NotAllowed`], [`CallError::InvalidSessionId`], [`CallError::UserNotFound`], or
+    /// a database error.
     pub async fn token(
         &self,
         principal: Option<&Principal>,

@@ -228,8 +228,8 @@ impl CallDomain {
     /// Writes a new call and enqueues notifications for callees' sleeping devices.
     ///
     /// # Errors
-    /// [`CallError::Migrating`] if this node no longer owns the call, as in all writes, or a database
-    /// error.
+    /// [`CallError::Migrating`] if this node no longer owns the call, as in all writes, or a
+    /// database error.
     pub async fn write_begin(
         &self,
         begin: &StartCallParams,

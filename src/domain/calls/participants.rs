@@ -88,8 +88,8 @@ impl CallState {
     /// leaves first.
     ///
     /// # Errors
-    /// [`CallError::NotAllowed`] for users removed by a moderator, [`CallError::ParticipantLimitReached`],
-    /// [`CallError::CallNotFound`] if the call has ended.
+    /// [`CallError::NotAllowed`] for users removed by a moderator,
+    /// [`CallError::ParticipantLimitReached`], [`CallError::CallNotFound`] if the call has ended.
     pub fn join(
         &mut self,
         location: ParticipantLocation,

@@ -54,7 +54,8 @@ fn call(kind: CallKind, by: Location, others: &[Location]) -> CallState {
     CallState::begin(begin(kind, by, others), TERMS, 0, NOON)
 }
 
-/// Names of the events `participant` received: as one of the users, or addressed to the participant.
+/// Names of the events `participant` received: as one of the users, or addressed to the
+/// participant.
 fn received(events: &[(EventTarget, CallServerEvent)], participant: Location) -> Vec<&'static str> {
     let addressed = |to: &EventTarget| match to {
         EventTarget::Users(people) => people.contains(&participant.user),

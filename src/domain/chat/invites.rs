@@ -20,8 +20,8 @@ impl ChatService {
     /// Creates an invite to a group. Its token is returned only once.
     ///
     /// # Errors
-    /// [`ChatError::InvalidInvite`], [`ChatError::NotAllowed`], [`ChatError::ConversationNotFound`], or a
-    /// database error.
+    /// [`ChatError::InvalidInvite`], [`ChatError::NotAllowed`],
+    /// [`ChatError::ConversationNotFound`], or a database error.
     pub async fn invite(
         &self,
         caller: UserId,
@@ -63,8 +63,8 @@ impl ChatService {
     /// Revokes an invite.
     ///
     /// # Errors
-    /// [`ChatError::InviteNotFound`], [`ChatError::NotAllowed`], [`ChatError::ConversationNotFound`], or a
-    /// database error.
+    /// [`ChatError::InviteNotFound`], [`ChatError::NotAllowed`],
+    /// [`ChatError::ConversationNotFound`], or a database error.
     pub async fn revoke_invite(
         &self,
         caller: UserId,

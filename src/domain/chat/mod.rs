@@ -200,7 +200,8 @@ impl ChatService {
     /// Mutes or archives a conversation for the caller.
     ///
     /// # Errors
-    /// [`ChatError::InvalidMemberSettings`], [`ChatError::ConversationNotFound`], or a database error.
+    /// [`ChatError::InvalidMemberSettings`], [`ChatError::ConversationNotFound`], or a database
+    /// error.
     pub async fn update_member_settings(
         &self,
         caller: UserId,

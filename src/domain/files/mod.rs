@@ -130,7 +130,8 @@ impl FileService {
     /// Starts an upload. `announced` is the content length of the request in bytes.
     ///
     /// # Errors
-    /// [`FileError::TooLarge`], [`FileError::QuotaExceeded`], [`FileError::Overloaded`], or a database error.
+    /// [`FileError::TooLarge`], [`FileError::QuotaExceeded`], [`FileError::Overloaded`], or a
+    /// database error.
     pub async fn begin(
         &self,
         owner: UserId,

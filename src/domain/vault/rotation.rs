@@ -13,8 +13,8 @@ impl Vault {
     /// rotation can simply be run again.
     ///
     /// # Errors
-    /// [`VaultError::UnknownKeyVersion`], [`VaultError::AuthenticationFailed`], or a database error; finished values
-    /// stay resealed.
+    /// [`VaultError::UnknownKeyVersion`], [`VaultError::AuthenticationFailed`], or a database
+    /// error; finished values stay resealed.
     pub async fn rotate(&self, store: &Store) -> Result<usize, VaultError> {
         let mut done = 0;
         for column in SealedColumn::ALL {
