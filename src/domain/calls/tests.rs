@@ -54,8 +54,7 @@ fn call(kind: CallKind, by: Location, others: &[Location]) -> CallState {
     CallState::begin(begin(kind, by, others), TERMS, 0, NOON)
 }
 
-/// Names of the events `participant` received: as one of the users, or addressed to the
-/// participant.
+/// Names of the events sent to all devices of the participant or to it alone.
 fn received(events: &[(EventTarget, CallServerEvent)], participant: Location) -> Vec<&'static str> {
     let addressed = |to: &EventTarget| match to {
         EventTarget::Users(people) => people.contains(&participant.user),
@@ -352,7 +351,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Arbitrary actions keep the participant limit and one entry per device; an end is announced.
+    /// Arbitrary actions keep the limit and one entry per device; an end is announced.
     #[test]
     fn call_invariants_hold_for_arbitrary_actions(
         kind in prop_oneof![Just(CallKind::Direct), Just(CallKind::Group), Just(CallKind::Session)],
