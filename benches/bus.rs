@@ -89,7 +89,7 @@ async fn main() {
     figure("bus", &what, "answers/s", &[("", rate)], None);
     times("bus", &format!("{what}: question and answer"), &mut together, None);
 
-    let event = NodeEvent::Lost(SessionId::new());
+    let event = NodeEvent::SessionEnded(SessionId::new());
     let began = Instant::now();
     for _ in 0..TELLS {
         while a.send(b.me(), &event).is_err() {

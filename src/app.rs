@@ -164,19 +164,19 @@ pub async fn start(config: Config) -> Result<NodeRuntime, StartupError> {
         clock: domain.clock.clone(),
         node: node.to_string().into(),
         accounts: domain.accounts.clone(),
-        tokens: domain.tokens.clone(),
+        api_tokens: domain.tokens.clone(),
         exports,
         jobs,
         contacts,
         chat,
         files,
         uploads: built.uploads,
-        living: built.living,
+        sessions: built.living,
         store: domain.store.clone(),
         cache: domain.cache.clone(),
         store_up: built.store_up,
         tree: tree_cell,
-        operators: built.operators,
+        admin: built.operators,
         bus: cluster.bus,
         leases: cluster.leases,
         engines: engines.handle(),
@@ -320,7 +320,7 @@ impl NodeRuntime {
 
     /// Waits until an operator requests that this node leaves the cluster.
     pub async fn wants_to_leave(&self) {
-        self.services.operators.wants_to_leave().await;
+        self.services.admin.wants_to_leave().await;
     }
 
     /// Hands every call over to other nodes, if there are any, and keeps the old rooms running
@@ -328,7 +328,7 @@ impl NodeRuntime {
     async fn hand_over_calls(&self) {
         let Some(membership) = &self.membership else { return };
         let _ = membership.tell_control(LeaveCluster); // it ends with the node
-        let calls = &self.services.living.calls;
+        let calls = &self.services.sessions.calls;
         let hand_over = async {
             calls.hand_over_all().await;
             while calls.departing() > 0 {
@@ -345,20 +345,20 @@ impl NodeRuntime {
     pub async fn stop(self) -> ExitReason {
         self.services.draining.begin();
         self.hand_over_calls().await;
-        let users = self.services.living.switchboard.connected();
+        let users = self.services.sessions.switchboard.connected();
         tracing::info!(connected.users = users, "draining connections");
         let deadline = self.services.config.node.shutdown_timeout();
-        let remaining = self.services.living.calls.finish(deadline / 4).await;
+        let remaining = self.services.sessions.calls.finish(deadline / 4).await;
         if remaining > 0 {
             tracing::warn!(calls = remaining, "call shutdown timed out");
         }
-        self.services.living.switchboard.start_draining(500);
+        self.services.sessions.switchboard.start_draining(500);
         // Long-polling clients fetch their last messages with one more request.
         let drained = async {
-            while self.services.living.switchboard.connected() > 0 {
+            while self.services.sessions.switchboard.connected() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            socket::leave(&self.services.engines);
+            socket::close_all(&self.services.engines);
             while self.services.sockets.open() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }

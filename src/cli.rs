@@ -155,7 +155,7 @@ fn dispatch(command: CliCommand, config: Config) -> Result<(), CliError> {
             let password = password()?;
             block_on(async move {
                 let domain = app::open(&config).await?;
-                let user = domain.accounts.add(&phone, &name, password, role).await?;
+                let user = domain.accounts.create_user(&phone, &name, password, role).await?;
                 print_line(&format!(
                     "{} {} is {} with the role {}",
                     user.id, user.phone, user.name, user.role

@@ -115,7 +115,7 @@ impl AdminService {
     ) -> Result<(), AdminError> {
         match self.other(node)? {
             Some(node) => {
-                let asked = NodeRequest::ActOn(act);
+                let asked = NodeRequest::CommandActor(act);
                 match self.neighbours.ask(node, &asked, REQUEST_TIMEOUT).await? {
                     None => Ok(()),
                     Some(refused) => Err(AdminError::Refused(refused)),

@@ -127,8 +127,9 @@ impl ChatShard {
         self.waiting -= 1;
         let (chat, known) = (self.chat.clone(), line.audience.clone());
         let work = async move {
-            let outcome = chat.alter(conversation, wish).await;
-            let roster = outcome.as_ref().ok().and_then(|o| o.change.as_ref().map(|c| c.roster));
+            let outcome = chat.change_message(conversation, wish).await;
+            let roster =
+                outcome.as_ref().ok().and_then(|o| o.change.as_ref().map(|c| c.members_version));
             let audience = audience(&chat, conversation, roster, known).await;
             (outcome, audience)
         };
@@ -150,7 +151,7 @@ impl ChatShard {
             Ok(ChangeMessageOutcome { change: Some(change), .. }) => {
                 counter!(CHANGES, "event" => change.event.name()).increment(1);
                 match audience.as_ref() {
-                    Some(audience) if audience.roster == change.roster => {
+                    Some(audience) if audience.roster == change.members_version => {
                         self.announce_change(audience, change);
                     }
                     // Whoever came meanwhile may not see it: the database knows.
@@ -197,7 +198,7 @@ impl ChatShard {
         };
         let mut known = 0;
         for (reply, result) in replies.into_iter().zip(results) {
-            if let Ok(SendMessageOutcome::New(message, withheld)) = &result {
+            if let Ok(SendMessageOutcome::Stored(message, withheld)) = &result {
                 counter!(MESSAGES).increment(1);
                 histogram!(COMMIT_SECONDS).record(reply.since.elapsed().as_secs_f64());
                 match audience.as_ref().filter(|audience| audience.roster == roster) {
@@ -206,7 +207,7 @@ impl ChatShard {
                 }
             }
             // The first commit may have been one whose answer was lost: perhaps never announced.
-            if let Ok(SendMessageOutcome::Before(message)) = &result {
+            if let Ok(SendMessageOutcome::Duplicate(message)) = &result {
                 counter!(MESSAGES_REPEATED).increment(1);
                 known = known.max(message.seq);
             }
@@ -217,7 +218,7 @@ impl ChatShard {
             // Who may see what is asked of the database: the audience is not that of the commit.
             Some(audience) => {
                 self.switchboard
-                    .publish_head(&audience.people, SequencePosition::said(conversation, known));
+                    .publish_head(&audience.people, SequencePosition::message(conversation, known));
             }
             None => {
                 count_dropped_event("audience-unknown");
@@ -298,15 +299,16 @@ impl ChatShard {
         let pause = REANNOUNCE_BACKOFF.delay(attempt + 1, 0.0);
         let look = async move {
             tokio::time::sleep(pause).await;
-            chat.audience(conversation).await
+            chat.recipients(conversation).await
         };
         ctx.spawn(look.into_actor(self).map(move |found, lane, ctx| match found {
             Ok(now) => {
                 let (said, changed) = (now.last_seq, now.revision);
                 let switchboard = &lane.switchboard;
-                switchboard.publish_head(&now.members, SequencePosition::said(conversation, said));
                 switchboard
-                    .publish_head(&now.members, SequencePosition::changed(conversation, changed));
+                    .publish_head(&now.members, SequencePosition::message(conversation, said));
+                switchboard
+                    .publish_head(&now.members, SequencePosition::revision(conversation, changed));
                 if let Some(line) = lane.lines.get_mut(&conversation) {
                     line.reminding = false;
                 }
@@ -343,7 +345,7 @@ async fn audience(
     if known.as_ref().is_some_and(|known| known.roster == roster) {
         return known;
     }
-    let now = chat.audience(conversation).await.ok()?;
+    let now = chat.recipients(conversation).await.ok()?;
     Some(RecipientCache { roster: now.roster, people: now.members.into() })
 }
 

@@ -30,16 +30,16 @@ impl JobWorker {
     fn round(&mut self, ctx: &mut SupervisedContext<Self>) {
         let jobs = self.jobs.clone();
         let work = async move {
-            match jobs.step().await {
-                Ok(PollOutcome::Worked(news)) => return news,
+            match jobs.run_one().await {
+                Ok(PollOutcome::Handled(news)) => return news,
                 Ok(PollOutcome::Idle) => {}
                 Err(error) => tracing::warn!(%error, "job poll failed"),
             }
-            jobs.rest().await;
+            jobs.wait().await;
             Vec::new()
         };
         ctx.spawn(work.into_actor(self).map(|news, worker, ctx| {
-            worker.living.tell(WithEvents { answer: (), news });
+            worker.living.tell(WithEvents { reply: (), events: news });
             worker.round(ctx);
         }));
     }

@@ -108,7 +108,7 @@ impl Handler<AcquireWriter> for UploadActor {
         ctx: &mut Self::Context,
     ) -> Self::Result {
         if self.tape.upload.owner_id != who {
-            return Err(FileError::NoSuchUpload);
+            return Err(FileError::UploadNotFound);
         }
         self.touch(ctx);
         self.pen += 1;
@@ -136,9 +136,9 @@ impl Handler<ApplyWrite> for UploadActor {
         let taken = pen != self.pen;
         // Whoever asked may be gone: then nobody needs the answer.
         match stroke {
-            WriteOp::Finish(reply) if taken => drop(reply.send(Err(FileError::TakenOver))),
+            WriteOp::Finish(reply) if taken => drop(reply.send(Err(FileError::Superseded))),
             WriteOp::Write(_, reply) | WriteOp::Cut(_, reply) | WriteOp::Keep(reply) if taken => {
-                drop(reply.send(Err(FileError::TakenOver)));
+                drop(reply.send(Err(FileError::Superseded)));
             }
             WriteOp::Write(piece, reply) => {
                 let end = self.offset + piece.len() as u64;
@@ -155,7 +155,7 @@ impl Handler<ApplyWrite> for UploadActor {
                 });
             }
             WriteOp::Cut(at, reply) => {
-                let work = self.tape.cut(at);
+                let work = self.tape.truncate(at);
                 self.work(ctx, work, move |upload, done, ctx| {
                     match done {
                         Ok(()) => upload.offset = at,
@@ -165,13 +165,13 @@ impl Handler<ApplyWrite> for UploadActor {
                 });
             }
             WriteOp::Keep(reply) => {
-                let work = self.tape.keep();
+                let work = self.tape.sync();
                 self.work(ctx, work, move |upload, done, _| {
                     drop(reply.send(done.map(|()| upload.offset)));
                 });
             }
             WriteOp::Finish(reply) if self.offset != self.size() => {
-                drop(reply.send(Err(FileError::WrongOffset)));
+                drop(reply.send(Err(FileError::OffsetMismatch)));
             }
             WriteOp::Finish(reply) => {
                 let (files, tape) = (self.files.clone(), self.tape.clone());
@@ -213,7 +213,7 @@ impl UploadRegistry {
     /// Goes on with an upload.
     ///
     /// # Errors
-    /// [`FileError::NoSuchUpload`], [`FileError::Elsewhere`], the disk's or the database's.
+    /// [`FileError::UploadNotFound`], [`FileError::LockedByOtherNode`], the disk's or the database's.
     pub async fn take(&self, who: UserId, id: UploadId) -> Result<WriterToken, FileError> {
         let name = id.to_string();
         for _ in 0..3 {
@@ -230,7 +230,7 @@ impl UploadRegistry {
                 return Ok(WriterToken { actor, number, offset, size, expires_at });
             }
         }
-        Err(FileError::Elsewhere)
+        Err(FileError::LockedByOtherNode)
     }
 
     /// Opens an upload; `None` if somebody else has just done so.
@@ -241,7 +241,9 @@ impl UploadRegistry {
         name: &str,
     ) -> Result<Option<ActorRef<UploadActor>>, FileError> {
         let tape = match self.files.open_upload(who, id).await {
-            Err(FileError::Elsewhere) if self.nursery.get(name).is_some() => return Ok(None),
+            Err(FileError::LockedByOtherNode) if self.nursery.get(name).is_some() => {
+                return Ok(None);
+            }
             tape => Arc::new(tape?),
         };
         // A temporary child is built once: the next life of an upload opens its file again.
@@ -252,14 +254,14 @@ impl UploadRegistry {
         match self.nursery.start(name, factory).await {
             Ok(actor) => Ok(Some(actor)),
             Err(StartChildError::Taken) => Ok(None),
-            Err(_) => Err(FileError::Busy),
+            Err(_) => Err(FileError::Overloaded),
         }
     }
 
     /// Ends an upload, whoever writes to it.
     ///
     /// # Errors
-    /// [`FileError::NoSuchUpload`], the disk's or the database's.
+    /// [`FileError::UploadNotFound`], the disk's or the database's.
     pub async fn end(&self, who: UserId, id: UploadId) -> Result<(), FileError> {
         self.files.upload(who, id).await?;
         let _ = self.nursery.stop(&id.to_string()).await; // not here is as good
@@ -274,14 +276,14 @@ impl WriterToken {
     ) -> Result<T, FileError> {
         let (reply, answer) = oneshot::channel();
         let told = self.actor.ask(ApplyWrite(self.number, stroke(reply))).await;
-        told.map_err(|_| FileError::TakenOver)?;
-        answer.await.map_err(|_| FileError::TakenOver)?
+        told.map_err(|_| FileError::Superseded)?;
+        answer.await.map_err(|_| FileError::Superseded)?
     }
 
     /// Writes on.
     ///
     /// # Errors
-    /// [`FileError::TooLarge`], [`FileError::TakenOver`], or the disk's.
+    /// [`FileError::TooLarge`], [`FileError::Superseded`], or the disk's.
     pub async fn write(&mut self, piece: Bytes) -> Result<(), FileError> {
         self.offset = self.draw(|reply| WriteOp::Write(piece, reply)).await?;
         Ok(())
@@ -290,7 +292,7 @@ impl WriterToken {
     /// Takes back what was written since.
     ///
     /// # Errors
-    /// [`FileError::TakenOver`], or the disk's.
+    /// [`FileError::Superseded`], or the disk's.
     pub async fn truncate(&mut self, at: u64) -> Result<(), FileError> {
         self.offset = self.draw(|reply| WriteOp::Cut(at, reply)).await?;
         Ok(())
@@ -299,7 +301,7 @@ impl WriterToken {
     /// Has the disk keep what was written.
     ///
     /// # Errors
-    /// [`FileError::TakenOver`], or the disk's.
+    /// [`FileError::Superseded`], or the disk's.
     pub async fn sync(&self) -> Result<u64, FileError> {
         self.draw(WriteOp::Keep).await
     }

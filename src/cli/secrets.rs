@@ -28,7 +28,7 @@ pub(super) fn secrets(command: &SecretsCommand, config: &Config) -> Result<(), C
             let count = domain.vault.rotate(&domain.store).await?;
             print_line(&format!(
                 "{count} values were re-encrypted with key {}",
-                domain.vault.newest()
+                domain.vault.newest_version()
             ))
         }),
     }
@@ -42,6 +42,6 @@ fn add(config: &Config) -> Result<(), CliError> {
         print_line(&format!("key {version} was added to {}", file.display()))
     } else {
         print_line("put this first in secrets.keys, on every node:")?;
-        print_line(vault::new_key(vault.newest() + 1, &random).expose())
+        print_line(vault::new_key(vault.newest_version() + 1, &random).expose())
     }
 }

@@ -1,4 +1,4 @@
-//! API tokens: how machines sign in, and what each may do.
+//! API tokens for programs: creation, authentication, scopes.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,35 +11,35 @@ use base::random::RandomSource;
 use base::secret::Secret;
 use store::{ApiToken, NewApiToken, Store};
 
-use super::accounts::{Principal, audit, hash};
+use super::accounts::{Principal, audit, hash_token};
 use crate::protocol::admin as wire;
 
-/// What a token may be allowed to do.
+/// Scopes a token may have.
 pub const SCOPES: [&str; 4] = ["builds:read", "builds:write", "calls:token", "metrics:read"];
-/// What a token begins with, so that a leaked one is recognised.
+/// Prefix of every token, so that secret scanners recognise a leaked one.
 pub const PREFIX: &str = "svx_";
 
-/// Why something about an API token was not done.
+/// Error of the API token service.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ApiTokenError {
-    /// A name that is empty or too long.
+    /// The name is empty or too long.
     #[error("a token's name has 1 to 100 characters")]
-    BadName,
-    /// A scope that does not exist.
+    InvalidName,
+    /// The scope does not exist.
     #[error(
         "there is no scope `{0}`: choose among builds:read, builds:write, calls:token, metrics:read"
     )]
-    BadScope(String),
-    /// An end that is not 1 to 3650 days away.
-    #[error("a token ends after 1 to 3650 days, or never")]
-    BadEnd,
-    /// No such token, or its time is over.
-    #[error("this API token does not work")]
+    InvalidScope(String),
+    /// The expiry is not 1 to 3650 days away.
+    #[error("a token expires after 1 to 3650 days, or never")]
+    InvalidExpiry,
+    /// The token is unknown, revoked or expired.
+    #[error("this API token is not valid")]
     InvalidToken,
-    /// No such token.
-    #[error("there is no such token")]
-    NoSuchToken,
-    /// The database.
+    /// No token has this id.
+    #[error("token not found")]
+    TokenNotFound,
+    /// A database error.
     #[error(transparent)]
     Store(#[from] store::StoreError),
 }
@@ -47,20 +47,20 @@ pub enum ApiTokenError {
 impl CodedError for ApiTokenError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::BadName | Self::BadScope(_) | Self::BadEnd => ErrorKind::Invalid,
+            Self::InvalidName | Self::InvalidScope(_) | Self::InvalidExpiry => ErrorKind::Invalid,
             Self::InvalidToken => ErrorKind::Unauthenticated,
-            Self::NoSuchToken => ErrorKind::NotFound,
+            Self::TokenNotFound => ErrorKind::NotFound,
             Self::Store(e) => e.kind(),
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
-            Self::BadName => "tokens/invalid-name",
-            Self::BadScope(_) => "tokens/invalid-scope",
-            Self::BadEnd => "tokens/invalid-expiry",
+            Self::InvalidName => "tokens/invalid-name",
+            Self::InvalidScope(_) => "tokens/invalid-scope",
+            Self::InvalidExpiry => "tokens/invalid-expiry",
             Self::InvalidToken => "auth/invalid-token",
-            Self::NoSuchToken => "tokens/token-not-found",
+            Self::TokenNotFound => "tokens/token-not-found",
             Self::Store(e) => e.code(),
         }
     }
@@ -70,7 +70,7 @@ impl CodedError for ApiTokenError {
     }
 }
 
-/// The deeds of this area; cheap to clone.
+/// API token service; cheap to clone.
 #[derive(Clone)]
 pub struct ApiTokenService {
     store: Store,
@@ -79,15 +79,15 @@ pub struct ApiTokenService {
 }
 
 impl ApiTokenService {
-    /// Puts the parts together.
+    /// Creates the service from its dependencies.
     pub const fn new(store: Store, clock: Clock, entropy: RandomSource) -> Self {
         Self { store, clock, entropy }
     }
 
-    /// Makes a token; the secret is shown this once. `by` is `None` on the command line.
+    /// Creates a token. The secret is returned only once. `by` is `None` on the command line.
     ///
     /// # Errors
-    /// What is wrong with the request, or the database's.
+    /// Validation errors, or a database error.
     pub async fn create(
         &self,
         by: Option<&Principal>,
@@ -96,54 +96,55 @@ impl ApiTokenService {
     ) -> Result<wire::CreatedApiToken, ApiTokenError> {
         let name = new.name.trim().to_owned();
         if !(1..=100).contains(&name.chars().count()) || name.chars().any(char::is_control) {
-            return Err(ApiTokenError::BadName);
+            return Err(ApiTokenError::InvalidName);
         }
         if let Some(scope) = new.scopes.iter().find(|scope| !SCOPES.contains(&scope.as_str())) {
-            return Err(ApiTokenError::BadScope(scope.chars().take(40).collect()));
+            return Err(ApiTokenError::InvalidScope(scope.chars().take(40).collect()));
         }
         let days = new.expires_in_days.unwrap_or(1);
         if !(1..=3650).contains(&days) {
-            return Err(ApiTokenError::BadEnd);
+            return Err(ApiTokenError::InvalidExpiry);
         }
         let now = self.clock.now();
-        let end = new.expires_in_days.map(|d| now + Duration::from_secs(u64::from(d) * 86_400));
+        let expires_at =
+            new.expires_in_days.map(|d| now + Duration::from_secs(u64::from(d) * 86_400));
         let secret = format!("{PREFIX}{}", self.entropy.token());
         let id = ApiTokenId::new();
         let row = NewApiToken {
             id,
             name: name.clone(),
-            hash: hash(&secret),
+            hash: hash_token(&secret),
             scopes: new.scopes.clone(),
-            created_by: by.map(|me| me.user),
-            expires_at: end,
+            created_by: by.map(|principal| principal.user),
+            expires_at: expires_at,
         };
-        let audit = audit(by.map(|me| me.user), "token.created", id.to_string(), ip);
+        let audit = audit(by.map(|principal| principal.user), "token.created", id.to_string(), ip);
         self.store.create_token(row, audit, now).await?;
         let token = wire::ApiTokenView {
             id,
             name,
             scopes: new.scopes,
             created_at: now,
-            expires_at: end,
+            expires_at: expires_at,
             last_used_at: None,
             revoked_at: None,
         };
         Ok(wire::CreatedApiToken { secret: Secret::new(secret), token })
     }
 
-    /// The token of this secret, if it works.
+    /// Returns the token with this secret if it is valid.
     ///
     /// # Errors
-    /// [`ApiTokenError::InvalidToken`], or the database's.
+    /// [`ApiTokenError::InvalidToken`], or a database error.
     pub async fn identify(&self, secret: &str) -> Result<ApiToken, ApiTokenError> {
-        let found = self.store.token_by_hash(hash(secret), self.clock.now()).await?;
+        let found = self.store.token_by_hash(hash_token(secret), self.clock.now()).await?;
         found.ok_or(ApiTokenError::InvalidToken)
     }
 
-    /// All tokens, without their secrets.
+    /// Lists all tokens without their secrets.
     ///
     /// # Errors
-    /// The database's.
+    /// A database error.
     pub async fn list(
         &self,
         after: Option<ApiTokenId>,
@@ -153,19 +154,19 @@ impl ApiTokenService {
         Ok(Page::from_overfetch(rows, limit, |row| row.id.to_string()).map(view))
     }
 
-    /// Takes a token back.
+    /// Revokes a token.
     ///
     /// # Errors
-    /// [`ApiTokenError::NoSuchToken`], or the database's.
+    /// [`ApiTokenError::TokenNotFound`], or a database error.
     pub async fn revoke(
         &self,
-        me: &Principal,
+        principal: &Principal,
         id: ApiTokenId,
         ip: Option<IpAddr>,
     ) -> Result<(), ApiTokenError> {
-        let audit = audit(Some(me.user), "token.revoked", id.to_string(), ip);
+        let audit = audit(Some(principal.user), "token.revoked", id.to_string(), ip);
         let found = self.store.revoke_token(id, audit, self.clock.now()).await?;
-        if found { Ok(()) } else { Err(ApiTokenError::NoSuchToken) }
+        if found { Ok(()) } else { Err(ApiTokenError::TokenNotFound) }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Contacts: who agreed to be reached by whom, and who is kept away.
+//! Contacts, blocks, address book matching and status.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,46 +16,46 @@ use crate::protocol::contacts as wire;
 use crate::protocol::presence::{PresenceState, PutStatus};
 use crate::protocol::server::{ServerEvent, UserSummary};
 
-/// How many numbers are looked through at once.
+/// Maximum number of phone numbers in one address book request.
 const MAX_ADDRESS_BOOK_NUMBERS: usize = 500;
 
-/// Why something about a contact was not done.
+/// Error of the contact service.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ContactError {
-    /// Neither a phone number nor an id, or both.
-    #[error("name the person by `phone` or by `user_id`, not both")]
-    OneOf,
-    /// Not a phone number.
+    /// Neither a phone number nor an id was given, or both.
+    #[error("give either `phone` or `user_id`")]
+    AmbiguousTarget,
+    /// The text is not a phone number.
     #[error(transparent)]
     Phone(#[from] accounts::AccountError),
-    /// Nobody of this number or id.
-    #[error("there is no such person")]
-    NoSuchPerson,
-    /// `chat.discoverable_by_phone` is off.
-    #[error("nobody is found by phone number here: use an id or an invite")]
-    NotFindable,
-    /// More numbers than are looked through at once.
+    /// No user has this number or id, or the user may not be found by the caller.
+    #[error("user not found")]
+    UserNotFound,
+    /// Discovery by phone number is disabled by `chat.discoverable_by_phone`.
+    #[error("discovery by phone number is disabled: use a user id or an invite")]
+    PhoneDiscoveryDisabled,
+    /// The address book has too many numbers.
     #[error("an address book has at most {MAX_ADDRESS_BOOK_NUMBERS} numbers")]
-    TooLong,
-    /// A text that is too long or has control characters.
+    AddressBookTooLarge,
+    /// The status text is too long or has control characters.
     #[error("a status has at most 140 characters")]
-    BadStatus,
-    /// Oneself.
-    #[error("this is you")]
-    Yourself,
-    /// They are contacts, or were asked.
-    #[error("this person is a contact or was asked already")]
-    Already,
-    /// Whoever asks has blocked the other.
-    #[error("you have blocked this person: unblock them first")]
-    Blocking,
-    /// Nothing to accept, refuse or remove.
-    #[error("there is no such contact or request")]
-    NoSuchContact,
-    /// Too often.
+    InvalidStatus,
+    /// The target is the caller.
+    #[error("you cannot add or block yourself")]
+    SelfNotAllowed,
+    /// The user is a contact, or a request is pending.
+    #[error("this user is already a contact or has already been asked")]
+    AlreadyRequested,
+    /// The caller has blocked the target.
+    #[error("you have blocked this user: unblock them first")]
+    UserBlocked,
+    /// There is no contact, request or block to act on.
+    #[error("contact or request not found")]
+    ContactNotFound,
+    /// The rate limit was exceeded, or the counter store failed.
     #[error(transparent)]
-    Refused(#[from] RateLimitError),
-    /// The database.
+    RateLimited(#[from] RateLimitError),
+    /// A database error.
     #[error(transparent)]
     Store(#[from] store::StoreError),
 }
@@ -63,273 +63,277 @@ pub enum ContactError {
 impl CodedError for ContactError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::OneOf | Self::Yourself | Self::TooLong | Self::BadStatus => ErrorKind::Invalid,
-            Self::NotFindable => ErrorKind::Forbidden,
+            Self::AmbiguousTarget
+            | Self::SelfNotAllowed
+            | Self::AddressBookTooLarge
+            | Self::InvalidStatus => ErrorKind::Invalid,
+            Self::PhoneDiscoveryDisabled => ErrorKind::Forbidden,
             Self::Phone(e) => e.kind(),
-            Self::NoSuchPerson | Self::NoSuchContact => ErrorKind::NotFound,
-            Self::Already | Self::Blocking => ErrorKind::Conflict,
-            Self::Refused(e) => e.kind(),
+            Self::UserNotFound | Self::ContactNotFound => ErrorKind::NotFound,
+            Self::AlreadyRequested | Self::UserBlocked => ErrorKind::Conflict,
+            Self::RateLimited(e) => e.kind(),
             Self::Store(e) => e.kind(),
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
-            Self::OneOf => "contacts/ambiguous-target",
+            Self::AmbiguousTarget => "contacts/ambiguous-target",
             Self::Phone(e) => e.code(),
-            Self::NoSuchPerson => "contacts/person-not-found",
-            Self::NotFindable => "contacts/phone-discovery-disabled",
-            Self::TooLong => "contacts/address-book-too-large",
-            Self::BadStatus => "contacts/invalid-status",
-            Self::Yourself => "contacts/self-not-allowed",
-            Self::Already => "contacts/already-requested",
-            Self::Blocking => "contacts/user-blocked",
-            Self::NoSuchContact => "contacts/contact-not-found",
-            Self::Refused(e) => e.code(),
+            Self::UserNotFound => "contacts/person-not-found",
+            Self::PhoneDiscoveryDisabled => "contacts/phone-discovery-disabled",
+            Self::AddressBookTooLarge => "contacts/address-book-too-large",
+            Self::InvalidStatus => "contacts/invalid-status",
+            Self::SelfNotAllowed => "contacts/self-not-allowed",
+            Self::AlreadyRequested => "contacts/already-requested",
+            Self::UserBlocked => "contacts/user-blocked",
+            Self::ContactNotFound => "contacts/contact-not-found",
+            Self::RateLimited(e) => e.code(),
             Self::Store(e) => e.code(),
         }
     }
 
     fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Refused(e) => e.retry_after(),
+            Self::RateLimited(e) => e.retry_after(),
             Self::Store(e) => e.retry_after(),
             _ => None,
         }
     }
 }
 
-/// The deeds of this area; cheap to clone.
+/// Contact service; cheap to clone.
 #[derive(Clone)]
 pub struct ContactService {
     store: Store,
     cache: Arc<dyn Cache>,
     clock: Clock,
-    rules: DiscoveryLimits,
+    limits: DiscoveryLimits,
 }
 
-/// What bounds finding people.
+/// Limits of user discovery.
 #[derive(Clone, Debug)]
 pub struct DiscoveryLimits {
-    /// Reads numbers without `+`.
+    /// Region (ISO 3166) assumed for numbers without `+`.
     pub region: Arc<str>,
-    /// How many requests a person makes in a minute.
+    /// Maximum contact requests of a user per minute.
     pub requests_per_minute: u32,
-    /// How many address books a person has looked through in an hour.
+    /// Maximum address book requests of a user per hour.
     pub matches_per_hour: u32,
-    /// Whether people can be found by their number.
+    /// Whether users can be found by phone number.
     pub find_by_phone: bool,
 }
 
 impl ContactService {
-    /// Puts the parts together.
-    pub fn new(store: Store, cache: Arc<dyn Cache>, clock: Clock, rules: DiscoveryLimits) -> Self {
-        Self { store, cache, clock, rules }
+    /// Creates the service from its dependencies.
+    pub fn new(store: Store, cache: Arc<dyn Cache>, clock: Clock, limits: DiscoveryLimits) -> Self {
+        Self { store, cache, clock, limits }
     }
 
-    /// Asks somebody to become a contact. Somebody who blocked the asker is not told, and the
-    /// asker does not learn it.
+    /// Sends a contact request. A user who blocked the caller is not notified, and the caller is
+    /// not told.
     ///
     /// # Errors
-    /// What is wrong with the request, or the database's.
+    /// Validation errors, rate limit, or a database error.
     pub async fn request(
         &self,
-        me: &Principal,
+        principal: &Principal,
         new: wire::RequestContact,
     ) -> Result<WithEvents<wire::ContactRequested>, ContactError> {
-        let limit = RateLimit::per_minute("contact-request", self.rules.requests_per_minute);
-        self.cache.take(limit, &me.user.to_string()).await?;
+        let limit = RateLimit::per_minute("contact-request", self.limits.requests_per_minute);
+        self.cache.take(limit, &principal.user.to_string()).await?;
         let other = match (new.user_id, new.phone) {
             (Some(id), None) => id,
             (None, Some(phone)) => {
-                let phone = Phone::parse(&phone, &self.rules.region)?;
-                if !self.rules.find_by_phone {
-                    return Err(ContactError::NotFindable);
+                let phone = Phone::parse(&phone, &self.limits.region)?;
+                if !self.limits.find_by_phone {
+                    return Err(ContactError::PhoneDiscoveryDisabled);
                 }
-                if phone.as_str() == me.phone {
-                    return Err(ContactError::Yourself);
+                if phone.as_str() == principal.phone {
+                    return Err(ContactError::SelfNotAllowed);
                 }
-                // As an address book finds people: whoever keeps the asker away has no number.
+                // Same rules as address book matching: users who block the caller are not found.
                 let number = vec![phone.as_str().to_owned()];
-                let found = self.store.users_by_phones(me.user, number).await?;
-                found.first().ok_or(ContactError::NoSuchPerson)?.1
+                let found = self.store.users_by_phones(principal.user, number).await?;
+                found.first().ok_or(ContactError::UserNotFound)?.1
             }
-            _ => return Err(ContactError::OneOf),
+            _ => return Err(ContactError::AmbiguousTarget),
         };
-        if other == me.user {
-            return Err(ContactError::Yourself);
+        if other == principal.user {
+            return Err(ContactError::SelfNotAllowed);
         }
-        let asked = |state| wire::ContactRequested { user_id: other, state };
-        match self.store.request_contact(me.user, other, self.clock.now()).await? {
+        let reply = |state| wire::ContactRequested { user_id: other, state };
+        match self.store.request_contact(principal.user, other, self.clock.now()).await? {
             ContactRequestOutcome::Requested => Ok(WithEvents::with_event(
-                asked(wire::ContactState::PendingOut),
+                reply(wire::ContactState::PendingOut),
                 vec![other],
-                ServerEvent::ContactRequest(person(me)),
+                ServerEvent::ContactRequest(person(principal)),
             )),
             ContactRequestOutcome::Accepted => Ok(WithEvents::with_event(
-                asked(wire::ContactState::Accepted),
+                reply(wire::ContactState::Accepted),
                 vec![other],
-                ServerEvent::ContactAccepted(person(me)),
+                ServerEvent::ContactAccepted(person(principal)),
             )),
             ContactRequestOutcome::ShadowBlocked => {
-                Ok(WithEvents::without_events(asked(wire::ContactState::PendingOut)))
+                Ok(WithEvents::without_events(reply(wire::ContactState::PendingOut)))
             }
-            ContactRequestOutcome::AlreadyRequested => Err(ContactError::Already),
-            ContactRequestOutcome::RecipientBlocked => Err(ContactError::Blocking),
-            ContactRequestOutcome::UserNotFound => Err(ContactError::NoSuchPerson),
+            ContactRequestOutcome::AlreadyRequested => Err(ContactError::AlreadyRequested),
+            ContactRequestOutcome::RecipientBlocked => Err(ContactError::UserBlocked),
+            ContactRequestOutcome::UserNotFound => Err(ContactError::UserNotFound),
         }
     }
 
-    /// Who of an address book is here. Nothing of it is kept, and who keeps the asker away is not
-    /// among them. A number that is none is passed over.
+    /// Finds the users of an address book. Numbers are not stored, users who block the caller are
+    /// omitted, and invalid numbers are skipped.
     ///
     /// # Errors
-    /// [`ContactError::NotFindable`], [`ContactError::TooLong`], too often, or the database's.
+    /// [`ContactError::PhoneDiscoveryDisabled`], [`ContactError::AddressBookTooLarge`], rate limit,
+    /// or a database error.
     pub async fn match_address_book(
         &self,
-        me: &Principal,
+        principal: &Principal,
         book: wire::AddressBook,
     ) -> Result<wire::ContactMatches, ContactError> {
-        if !self.rules.find_by_phone {
-            return Err(ContactError::NotFindable);
+        if !self.limits.find_by_phone {
+            return Err(ContactError::PhoneDiscoveryDisabled);
         }
         if book.phones.len() > MAX_ADDRESS_BOOK_NUMBERS {
-            return Err(ContactError::TooLong);
+            return Err(ContactError::AddressBookTooLarge);
         }
-        let limit = RateLimit::per_hour("contact-match", self.rules.matches_per_hour);
-        self.cache.take(limit, &me.user.to_string()).await?;
-        let mut spellings: HashMap<String, String> = HashMap::new();
+        let limit = RateLimit::per_hour("contact-match", self.limits.matches_per_hour);
+        self.cache.take(limit, &principal.user.to_string()).await?;
+        let mut original_texts: HashMap<String, String> = HashMap::new();
         for text in book.phones {
-            if let Ok(phone) = Phone::parse(&text, &self.rules.region) {
-                spellings.entry(phone.as_str().to_owned()).or_insert(text);
+            if let Ok(phone) = Phone::parse(&text, &self.limits.region) {
+                original_texts.entry(phone.as_str().to_owned()).or_insert(text);
             }
         }
-        let phones = spellings.keys().cloned().collect();
-        let found = self.store.users_by_phones(me.user, phones).await?;
-        let named = |(phone, user_id, name): (String, UserId, String)| {
-            Some(wire::ContactMatch { phone: spellings.remove(&phone)?, user_id, name })
+        let phones = original_texts.keys().cloned().collect();
+        let found = self.store.users_by_phones(principal.user, phones).await?;
+        let match_entry = |(phone, user_id, name): (String, UserId, String)| {
+            Some(wire::ContactMatch { phone: original_texts.remove(&phone)?, user_id, name })
         };
-        Ok(wire::ContactMatches { items: found.into_iter().filter_map(named).collect() })
+        Ok(wire::ContactMatches { items: found.into_iter().filter_map(match_entry).collect() })
     }
 
-    /// Says something of oneself; who may know is told by presence.
+    /// Sets the caller's presence status. Presence publishes the change.
     ///
     /// # Errors
-    /// [`ContactError::BadStatus`], [`ContactError::NoSuchPerson`], or the database's.
-    pub async fn set_status(&self, me: UserId, put: PutStatus) -> Result<(), ContactError> {
+    /// [`ContactError::InvalidStatus`], [`ContactError::UserNotFound`], or a database error.
+    pub async fn set_status(&self, caller: UserId, put: PutStatus) -> Result<(), ContactError> {
         let text = put.text.trim();
         if text.chars().count() > 140 || text.chars().any(char::is_control) {
-            return Err(ContactError::BadStatus);
+            return Err(ContactError::InvalidStatus);
         }
         let state = match put.state {
             PresenceState::Online => Availability::Online,
             PresenceState::Away => Availability::Away,
             PresenceState::Offline => Availability::Offline,
         };
-        let known = self.store.set_status(me, state, text.to_owned()).await?;
-        if known { Ok(()) } else { Err(ContactError::NoSuchPerson) }
+        let found = self.store.set_status(caller, state, text.to_owned()).await?;
+        if found { Ok(()) } else { Err(ContactError::UserNotFound) }
     }
 
-    /// What accepted contacts say of themselves.
+    /// Stored statuses of accepted contacts.
     ///
     /// # Errors
-    /// The database's.
+    /// A database error.
     pub async fn statuses(
         &self,
         contacts: &[wire::ContactView],
     ) -> Result<HashMap<UserId, StatusRow>, ContactError> {
         let accepted = contacts.iter().filter(|c| c.state == wire::ContactState::Accepted);
-        let people = accepted.map(|contact| contact.user_id).collect();
-        let rows = self.store.statuses(people).await?;
+        let user_ids = accepted.map(|contact| contact.user_id).collect();
+        let rows = self.store.statuses(user_ids).await?;
         Ok(rows.into_iter().map(|row| (row.user_id, row)).collect())
     }
 
-    /// Agrees to a request.
+    /// Accepts a contact request.
     ///
     /// # Errors
-    /// [`ContactError::NoSuchContact`], or the database's.
+    /// [`ContactError::ContactNotFound`], or a database error.
     pub async fn accept(
         &self,
-        me: &Principal,
+        principal: &Principal,
         other: UserId,
     ) -> Result<WithEvents<()>, ContactError> {
-        found(self.store.accept_contact(me.user, other, self.clock.now()).await?)?;
-        Ok(WithEvents::with_event((), vec![other], ServerEvent::ContactAccepted(person(me))))
+        require_found(self.store.accept_contact(principal.user, other, self.clock.now()).await?)?;
+        Ok(WithEvents::with_event((), vec![other], ServerEvent::ContactAccepted(person(principal))))
     }
 
-    /// Declines a request; the asker is not told.
+    /// Declines a contact request; the requester is not notified.
     ///
     /// # Errors
-    /// [`ContactError::NoSuchContact`], or the database's.
-    pub async fn refuse(&self, me: &Principal, other: UserId) -> Result<(), ContactError> {
-        found(self.store.decline_contact(me.user, other).await?)
+    /// [`ContactError::ContactNotFound`], or a database error.
+    pub async fn decline(&self, principal: &Principal, other: UserId) -> Result<(), ContactError> {
+        require_found(self.store.decline_contact(principal.user, other).await?)
     }
 
-    /// Ends a contact, or takes one's own request back.
+    /// Removes a contact, or withdraws the caller's own request.
     ///
     /// # Errors
-    /// [`ContactError::NoSuchContact`], or the database's.
-    pub async fn remove(&self, me: &Principal, other: UserId) -> Result<(), ContactError> {
-        found(self.store.remove_contact(me.user, other).await?)
+    /// [`ContactError::ContactNotFound`], or a database error.
+    pub async fn remove(&self, principal: &Principal, other: UserId) -> Result<(), ContactError> {
+        require_found(self.store.remove_contact(principal.user, other).await?)
     }
 
-    /// Keeps somebody away; the contact ends, and they are not told.
+    /// Blocks a user. The contact ends; the user is not notified.
     ///
     /// # Errors
-    /// [`ContactError::NoSuchPerson`], [`ContactError::Yourself`], or the database's.
-    pub async fn block(&self, me: &Principal, other: UserId) -> Result<(), ContactError> {
-        if other == me.user {
-            return Err(ContactError::Yourself);
+    /// [`ContactError::UserNotFound`], [`ContactError::SelfNotAllowed`], or a database error.
+    pub async fn block(&self, principal: &Principal, other: UserId) -> Result<(), ContactError> {
+        if other == principal.user {
+            return Err(ContactError::SelfNotAllowed);
         }
-        let known = self.store.block_user(me.user, other, self.clock.now()).await?;
-        if known { Ok(()) } else { Err(ContactError::NoSuchPerson) }
+        let found = self.store.block_user(principal.user, other, self.clock.now()).await?;
+        if found { Ok(()) } else { Err(ContactError::UserNotFound) }
     }
 
-    /// Lets somebody come near again.
+    /// Unblocks a user.
     ///
     /// # Errors
-    /// [`ContactError::NoSuchContact`], or the database's.
-    pub async fn unblock(&self, me: &Principal, other: UserId) -> Result<(), ContactError> {
-        found(self.store.unblock_user(me.user, other).await?)
+    /// [`ContactError::ContactNotFound`], or a database error.
+    pub async fn unblock(&self, principal: &Principal, other: UserId) -> Result<(), ContactError> {
+        require_found(self.store.unblock_user(principal.user, other).await?)
     }
 
-    /// The person's contacts and requests.
+    /// The caller's contacts and pending requests.
     ///
     /// # Errors
-    /// The database's.
+    /// A database error.
     pub async fn list(
         &self,
-        me: &Principal,
+        principal: &Principal,
         after: Option<UserId>,
         limit: usize,
     ) -> Result<Page<wire::ContactView>, ContactError> {
-        let rows = self.store.contacts(me.user, after, limit + 1).await?;
+        let rows = self.store.contacts(principal.user, after, limit + 1).await?;
         Ok(Page::from_overfetch(rows, limit, |row| row.user_id.to_string()).map(view))
     }
 }
 
-fn found(found: bool) -> Result<(), ContactError> {
-    if found { Ok(()) } else { Err(ContactError::NoSuchContact) }
+fn require_found(found: bool) -> Result<(), ContactError> {
+    if found { Ok(()) } else { Err(ContactError::ContactNotFound) }
 }
 
-fn person(me: &Principal) -> UserSummary {
-    UserSummary { user_id: me.user, name: me.name.clone() }
+fn person(principal: &Principal) -> UserSummary {
+    UserSummary { user_id: principal.user, name: principal.name.clone() }
 }
 
-/// Whoever was asked but has not agreed shows neither name nor number: a request must not be a
-/// way to look people up.
+/// Contact entry as the caller sees it. A user who has not accepted shows neither name nor number,
+/// so that a request cannot be used to look users up.
 fn view(row: store::ContactRow) -> wire::ContactView {
     let state = match row.state {
         store::ContactState::PendingOut => wire::ContactState::PendingOut,
         store::ContactState::PendingIn => wire::ContactState::PendingIn,
         store::ContactState::Accepted => wire::ContactState::Accepted,
     };
-    let agreed = state == wire::ContactState::Accepted;
+    let accepted = state == wire::ContactState::Accepted;
     let hidden = state == wire::ContactState::PendingOut;
     wire::ContactView {
         user_id: row.user_id,
         name: if hidden { String::new() } else { row.name },
-        phone: agreed.then_some(row.phone),
+        phone: accepted.then_some(row.phone),
         state,
         since: row.since,
         presence: None,

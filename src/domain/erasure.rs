@@ -1,4 +1,4 @@
-//! Erasure: what is left to remove when an account has ended, however much it is.
+//! Account erasure: removes the remaining data of a deleted account in the background.
 
 use base::clock::Clock;
 use base::ids::UserId;
@@ -12,71 +12,71 @@ use super::{DirectedEvent, chat};
 use crate::cluster::BoxFuture;
 use crate::protocol::server::{MemberLeft, ServerEvent};
 
-/// The kind of its jobs.
-pub const KIND: &str = "account.erase";
+/// Job kind of account erasure.
+pub const ERASE_JOB_KIND: &str = "account.erase";
 
-/// Leaves groups, removes conversations of two, and has disk and database forget.
+/// Leaves groups, removes direct conversations, and deletes exports and files of a deleted account.
 pub struct EraseAccountJob {
     store: Store,
     clock: Clock,
-    shelf: ExportStore,
+    exports: ExportStore,
     files: FileService,
 }
 
 #[derive(Deserialize)]
 struct EraseAccountPayload {
-    /// Whether what was said in groups is emptied.
+    /// Whether the user's messages in groups are emptied.
     scrub: bool,
 }
 
 impl EraseAccountJob {
-    /// Puts the parts together.
-    pub const fn new(store: Store, clock: Clock, shelf: ExportStore, files: FileService) -> Self {
-        Self { store, clock, shelf, files }
+    /// Creates the service from its dependencies.
+    pub const fn new(store: Store, clock: Clock, exports: ExportStore, files: FileService) -> Self {
+        Self { store, clock, exports, files }
     }
 
     async fn erase(&self, job: &JobRow) -> Result<Vec<DirectedEvent>, JobError> {
-        let user = job.user_id.ok_or_else(|| JobError::permanent("a job about nobody"))?;
+        let user = job.user_id.ok_or_else(|| JobError::permanent("erase job has no user id"))?;
         let payload: EraseAccountPayload = serde_json::from_value(job.payload.clone())
             .map_err(|error| JobError::permanent(error.to_string()))?;
-        let (mut news, mut after) = (Vec::new(), None);
+        let (mut events, mut after) = (Vec::new(), None);
         loop {
-            let (touched, next) = self.store.affected_conversations(user, after).await?;
-            for conversation in touched {
-                news.extend(self.part(user, conversation, payload.scrub).await?);
+            let (conversations, next) = self.store.affected_conversations(user, after).await?;
+            for conversation in conversations {
+                events.extend(self.erase_conversation(user, conversation, payload.scrub).await?);
             }
             if next.is_none() {
                 break;
             }
             after = next;
         }
-        self.shelf.sweep(&self.store).await?;
+        self.exports.sweep(&self.store).await?;
         self.files.collect().await.map_err(|error| JobError::transient(error.to_string()))?;
         if self.store.purge_deleted_data().await? {
-            Ok(news)
+            Ok(events)
         } else {
-            Err(JobError::transient("the database's log is still being read"))
+            Err(JobError::transient("the write-ahead log is still in use by a reader"))
         }
     }
 
-    async fn part(
+    async fn erase_conversation(
         &self,
         user: UserId,
         conversation: AffectedConversation,
         scrub: bool,
     ) -> Result<Vec<DirectedEvent>, JobError> {
         let id = conversation.id;
-        let (mut others, mut said) = (Vec::new(), Vec::new());
+        let (mut others, mut system_messages) = (Vec::new(), Vec::new());
         loop {
-            let parting = match conversation.kind {
+            let batch = match conversation.kind {
                 Kind::Direct => {
                     self.store.remove_direct_conversation(id, user, self.clock.now()).await?
                 }
                 Kind::Group => self.store.leave_group(id, user, scrub, self.clock.now()).await?,
             };
-            others.extend(parting.recipients);
-            said.extend(parting.system_messages);
-            if !parting.has_more {
+            others.extend(batch.recipients);
+            system_messages.extend(batch.system_messages);
+            if !batch.has_more {
                 break;
             }
         }
@@ -84,19 +84,19 @@ impl EraseAccountJob {
         if others.is_empty() {
             return Ok(Vec::new());
         }
-        let said = said.into_iter().map(|row| DirectedEvent {
+        let message_events = system_messages.into_iter().map(|row| DirectedEvent {
             to: others.clone(),
-            event: ServerEvent::Message(chat::said(row)),
+            event: ServerEvent::Message(chat::message_view(row)),
         });
-        let mut news: Vec<DirectedEvent> = said.collect();
-        news.push(DirectedEvent { to: others, event });
-        Ok(news)
+        let mut events: Vec<DirectedEvent> = message_events.collect();
+        events.push(DirectedEvent { to: others, event });
+        Ok(events)
     }
 }
 
 impl JobHandler for EraseAccountJob {
     fn kind(&self) -> &'static str {
-        KIND
+        ERASE_JOB_KIND
     }
 
     fn run<'a>(&'a self, job: &'a JobRow) -> BoxFuture<'a, Result<Vec<DirectedEvent>, JobError>> {

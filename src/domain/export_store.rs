@@ -1,4 +1,5 @@
-//! The shelf: where archives wait for their owners. A folder for now; whoever uses it does not know.
+//! Storage of data exports: ZIP archives that wait for download. Currently a local folder, hidden
+//! behind this interface.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -14,16 +15,16 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-/// Archives by the jobs that make them; cheap to clone.
+/// Archives by job id; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ExportStore {
     folder: Arc<PathBuf>,
 }
 
-/// An archive that is being written, on a thread that may wait for the disk. Dropped before it is
-/// finished, it was never there.
+/// An archive being written on a blocking thread. If dropped before [`ArchiveWriter::finish`], no
+/// archive is created.
 pub struct ArchiveWriter {
-    pieces: mpsc::Sender<ArchiveChunk>,
+    chunks: mpsc::Sender<ArchiveChunk>,
     writer: JoinHandle<io::Result<u64>>,
 }
 
@@ -33,47 +34,47 @@ enum ArchiveChunk {
     End,
 }
 
-/// An archive that is ready.
+/// A finished archive, open for reading.
 #[derive(Debug)]
 pub struct ArchiveFile {
-    /// To be read from its beginning.
+    /// Open file, positioned at its start.
     pub file: File,
-    /// In bytes.
+    /// Size in bytes.
     pub size: u64,
 }
 
 impl ExportStore {
-    /// A shelf in this folder, which is made when it is needed.
+    /// Creates an export store in this folder. The folder is created when needed.
     pub fn new(folder: PathBuf) -> Self {
         Self { folder: Arc::new(folder) }
     }
 
-    /// Begins an archive; `attempt` keeps those apart who do not know of each other.
+    /// Starts an archive. `attempt` separates concurrent writers of the same job.
     pub fn begin(&self, id: JobId, attempt: i64) -> ArchiveWriter {
-        let (pieces, inbox) = mpsc::channel(16);
-        let part = self.folder.join(format!("{id}.part{attempt}"));
-        let whole = self.place(id);
+        let (chunks, chunk_rx) = mpsc::channel(16);
+        let partial_path = self.folder.join(format!("{id}.part{attempt}"));
+        let final_path = self.archive_path(id);
         let writer = spawn_blocking(move || {
-            let written = write(&part, inbox).and_then(|size| {
-                fs::rename(&part, &whole)?;
-                File::open(whole.parent().unwrap_or(&whole))?.sync_all()?;
+            let written = write(&partial_path, chunk_rx).and_then(|size| {
+                fs::rename(&partial_path, &final_path)?;
+                File::open(final_path.parent().unwrap_or(&final_path))?.sync_all()?;
                 Ok(size)
             });
             if written.is_err() {
-                let _ = fs::remove_file(&part); // not there is as good
+                let _ = fs::remove_file(&partial_path); // the file may not exist
             }
             written
         });
-        ArchiveWriter { pieces, writer }
+        ArchiveWriter { chunks, writer }
     }
 
-    /// An archive that was finished; `None` if it is not here.
+    /// Opens a finished archive; `None` if it does not exist.
     ///
     /// # Errors
-    /// If the disk does not give it.
+    /// If the file cannot be read.
     pub async fn open(&self, id: JobId) -> io::Result<Option<ArchiveFile>> {
-        let place = self.place(id);
-        apart(move || match File::open(place) {
+        let path = self.archive_path(id);
+        run_blocking(move || match File::open(path) {
             Ok(file) => Ok(Some(ArchiveFile { size: file.metadata()?.len(), file })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -81,28 +82,27 @@ impl ExportStore {
         .await
     }
 
-    /// Removes every file that belongs to no archive of the store (any more), and what attempts
-    /// that are over have left of one.
+    /// Removes files without a stored export job, and files of ended attempts.
     ///
     /// # Errors
-    /// The disk's, or the database's.
+    /// File system or database errors.
     pub async fn sweep(&self, store: &Store) -> io::Result<()> {
         let folder = self.folder.clone();
-        let found = apart(move || list(&folder)).await?;
+        let found = run_blocking(move || list(&folder)).await?;
         if found.is_empty() {
             return Ok(());
         }
         let ids = found.iter().map(|(id, _)| *id).collect();
         let known = store.existing_exports(ids).await.map_err(io::Error::other)?;
         let known: HashMap<JobId, Option<i64>> = known.into_iter().collect();
-        apart(move || {
+        run_blocking(move || {
             for (id, path) in &found {
-                let kept = known.get(id).is_some_and(|running| match attempt(path) {
+                let in_use = known.get(id).is_some_and(|running| match attempt_of(path) {
                     Some(attempt) => *running == Some(attempt),
                     None => true,
                 });
-                if !kept {
-                    gone(fs::remove_file(path))?;
+                if !in_use {
+                    ignore_not_found(fs::remove_file(path))?;
                 }
             }
             Ok(())
@@ -110,58 +110,61 @@ impl ExportStore {
         .await
     }
 
-    fn place(&self, id: JobId) -> PathBuf {
+    fn archive_path(&self, id: JobId) -> PathBuf {
         self.folder.join(format!("{id}.zip"))
     }
 }
 
 impl ArchiveWriter {
-    /// Begins a file of the archive.
+    /// Starts a file of the archive.
     ///
     /// # Errors
-    /// If the disk refused something before.
+    /// If an earlier write failed.
     pub async fn file(&mut self, path: impl Into<String>) -> io::Result<()> {
-        self.put(ArchiveChunk::File(path.into())).await
+        self.send(ArchiveChunk::File(path.into())).await
     }
 
-    /// Writes to the file that was begun last.
+    /// Appends bytes to the current file.
     ///
     /// # Errors
-    /// If the disk refused something before.
+    /// If an earlier write failed.
     pub async fn write(&mut self, bytes: Vec<u8>) -> io::Result<()> {
-        self.put(ArchiveChunk::Bytes(bytes)).await
+        self.send(ArchiveChunk::Bytes(bytes)).await
     }
 
-    /// Puts the archive on the shelf; gives its size in bytes.
+    /// Completes the archive and makes it available. Returns its size in bytes.
     ///
     /// # Errors
-    /// If the disk refused something.
+    /// If a write failed.
     pub async fn finish(mut self) -> io::Result<u64> {
-        self.put(ArchiveChunk::End).await?;
+        self.send(ArchiveChunk::End).await?;
         self.writer.await.map_err(io::Error::other)?
     }
 
-    async fn put(&mut self, piece: ArchiveChunk) -> io::Result<()> {
-        if self.pieces.send(piece).await.is_ok() {
+    async fn send(&mut self, chunk: ArchiveChunk) -> io::Result<()> {
+        if self.chunks.send(chunk).await.is_ok() {
             return Ok(());
         }
         match (&mut self.writer).await.map_err(io::Error::other)? {
-            Ok(_) => Err(io::Error::other("the archive ended too early")),
+            Ok(_) => Err(io::Error::other("archive writer ended early")),
             Err(error) => Err(error),
         }
     }
 }
 
-fn write(part: &std::path::Path, mut inbox: mpsc::Receiver<ArchiveChunk>) -> io::Result<u64> {
-    if let Some(folder) = part.parent() {
+fn write(
+    partial_path: &std::path::Path,
+    mut chunk_rx: mpsc::Receiver<ArchiveChunk>,
+) -> io::Result<u64> {
+    if let Some(folder) = partial_path.parent() {
         fs::create_dir_all(folder)?;
     }
     let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(0o600).open(part)?;
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(partial_path)?;
     let mut zip = ZipWriter::new(BufWriter::new(file));
     let options = SimpleFileOptions::default().large_file(true).unix_permissions(0o600);
-    while let Some(piece) = inbox.blocking_recv() {
-        match piece {
+    while let Some(chunk) = chunk_rx.blocking_recv() {
+        match chunk {
             ArchiveChunk::File(path) => zip.start_file(path, options).map_err(io::Error::other)?,
             ArchiveChunk::Bytes(bytes) => zip.write_all(&bytes)?,
             ArchiveChunk::End => {
@@ -172,23 +175,23 @@ fn write(part: &std::path::Path, mut inbox: mpsc::Receiver<ArchiveChunk>) -> io:
             }
         }
     }
-    Err(io::Error::other("given up before its end"))
+    Err(io::Error::other("archive was abandoned before its end"))
 }
 
-/// Which attempt at an archive writes this file; `None` if it is a whole one.
-fn attempt(path: &std::path::Path) -> Option<i64> {
+/// Attempt number of a partial file; `None` for a finished archive.
+fn attempt_of(path: &std::path::Path) -> Option<i64> {
     path.extension()?.to_str()?.strip_prefix("part")?.parse().ok()
 }
 
-/// That a file is not there any more is as good: its writer gave it up, or another sweep was sooner.
-fn gone(removed: io::Result<()>) -> io::Result<()> {
+/// Ignores a missing file: its writer or another sweep removed it.
+fn ignore_not_found(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,
     }
 }
 
-/// The files on the shelf and whose they are; others are left alone.
+/// Export files in the folder with their job ids; other files are ignored.
 fn list(folder: &std::path::Path) -> io::Result<Vec<(JobId, PathBuf)>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -203,7 +206,7 @@ fn list(folder: &std::path::Path) -> io::Result<Vec<(JobId, PathBuf)>> {
     Ok(found)
 }
 
-async fn apart<T: Send + 'static>(
+async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     spawn_blocking(work).await.map_err(io::Error::other)?

@@ -1,8 +1,8 @@
-//! Jobs: work that is a row, so that it is done whatever happens to whoever does it.
+//! Background jobs stored as database rows.
 //!
-//! A row is written in the transaction that needs the work. Somebody leases it, works, and ends the
-//! lease: done, to be tried again after a growing pause, or dead. Whoever dies leaves a lease that
-//! runs out, and the next one begins anew; so doing it twice must be as good as doing it once.
+//! A row is written in the transaction that needs the work. A worker leases it, runs it and
+//! resolves it: done, retry after a growing delay, or dead. If the worker dies, the lease expires
+//! and another worker starts again, so handlers must be idempotent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,43 +20,44 @@ use crate::cluster::BoxFuture;
 use crate::config;
 use crate::telemetry::metrics::{JOB_SECONDS, JOBS};
 
-/// How often an idle worker looks whether another node has written a job.
+/// How often an idle worker checks for jobs written by other nodes.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-const BACKOFF: Backoff =
+/// Delay between attempts of a job.
+const RETRY_BACKOFF: Backoff =
     Backoff { initial: Duration::from_secs(2), max: Duration::from_secs(30 * 60) };
 
-/// One kind of work.
+/// Handler of one kind of job.
 pub trait JobHandler: Send + Sync + 'static {
-    /// As its jobs call it.
+    /// Kind of jobs this handler runs.
     fn kind(&self) -> &'static str;
 
-    /// Does it, perhaps not for the first time; gives what others should hear.
+    /// Runs a job, possibly not for the first time. Returns events to publish.
     fn run<'a>(&'a self, job: &'a JobRow) -> BoxFuture<'a, Result<Vec<DirectedEvent>, JobError>>;
 
-    /// Throws away what is over; asked now and then.
+    /// Removes expired data of this kind; called periodically.
     fn reap_expired(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }
 }
 
-/// Why a job was not done.
+/// Why a job failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobError {
-    /// For operators; never what is private.
-    pub words: String,
-    /// Whether trying again is of no use.
-    pub for_good: bool,
+    /// Description for operators, without private data.
+    pub message: String,
+    /// Whether a retry is useless.
+    pub permanent: bool,
 }
 
 impl JobError {
-    /// It may be tried again.
-    pub fn transient(words: impl Into<String>) -> Self {
-        Self { words: words.into(), for_good: false }
+    /// A failure that may be retried.
+    pub fn transient(message: impl Into<String>) -> Self {
+        Self { message: message.into(), permanent: false }
     }
 
-    /// It will never work.
-    pub fn permanent(words: impl Into<String>) -> Self {
-        Self { words: words.into(), for_good: true }
+    /// A failure that a retry cannot fix.
+    pub fn permanent(message: impl Into<String>) -> Self {
+        Self { message: message.into(), permanent: true }
     }
 }
 
@@ -72,133 +73,143 @@ impl From<std::io::Error> for JobError {
     }
 }
 
-/// Takes jobs and does them; cheap to clone.
+/// Claims and runs jobs; cheap to clone.
 #[derive(Clone)]
 pub struct JobRunner {
     store: Store,
     clock: Clock,
     entropy: RandomSource,
-    works: Arc<[Arc<dyn JobHandler>]>,
-    bell: Arc<Notify>,
+    handlers: Arc<[Arc<dyn JobHandler>]>,
+    wakeup: Arc<Notify>,
     lease: Duration,
-    most: i64,
+    max_attempts: i64,
 }
 
-/// What came of looking for a job.
+/// Result of looking for a job.
 #[derive(Debug)]
 pub enum PollOutcome {
-    /// One was looked after; there may be more. Others should hear this.
-    Worked(Vec<DirectedEvent>),
-    /// Nothing is due.
+    /// A job was handled and there may be more. Contains the events to publish.
+    Handled(Vec<DirectedEvent>),
+    /// No job is due.
     Idle,
 }
 
 impl JobRunner {
-    /// A worker for these kinds of work.
+    /// Creates a worker for these job kinds.
     pub fn new(
         store: Store,
         clock: Clock,
         entropy: RandomSource,
-        works: Vec<Arc<dyn JobHandler>>,
+        handlers: Vec<Arc<dyn JobHandler>>,
         config: &config::JobsConfig,
     ) -> Self {
-        let (lease, most) = (config.lease(), config.max_attempts.into());
-        Self { store, clock, entropy, works: works.into(), bell: Arc::default(), lease, most }
+        let (lease, max_attempts) = (config.lease(), config.max_attempts.into());
+        Self {
+            store,
+            clock,
+            entropy,
+            handlers: handlers.into(),
+            wakeup: Arc::default(),
+            lease,
+            max_attempts,
+        }
     }
 
-    /// There is something to do: whoever rests here looks at once.
+    /// Wakes the worker because a job was written.
     pub fn notify(&self) {
-        self.bell.notify_one();
+        self.wakeup.notify_one();
     }
 
-    /// Waits for the bell, or for as long as work that others wrote may wait.
-    pub async fn rest(&self) {
-        let _ = tokio::time::timeout(POLL_INTERVAL, self.bell.notified()).await; // either is a reason to look
+    /// Waits for [`JobRunner::notify`] or `POLL_INTERVAL`.
+    pub async fn wait(&self) {
+        // Both mean: poll.
+        let _ = tokio::time::timeout(POLL_INTERVAL, self.wakeup.notified()).await;
     }
 
-    /// Takes one job and does it.
+    /// Claims one job and runs it.
     ///
     /// # Errors
-    /// The database's.
-    pub async fn step(&self) -> Result<PollOutcome, store::StoreError> {
-        let kinds = self.works.iter().map(|work| work.kind().to_owned()).collect();
-        match self.store.claim_job(kinds, self.lease, self.most, self.clock.now()).await? {
+    /// A database error.
+    pub async fn run_one(&self) -> Result<PollOutcome, store::StoreError> {
+        let kinds = self.handlers.iter().map(|handler| handler.kind().to_owned()).collect();
+        match self.store.claim_job(kinds, self.lease, self.max_attempts, self.clock.now()).await? {
             JobClaimOutcome::NoneDue => Ok(PollOutcome::Idle),
             JobClaimOutcome::Dead(job) => {
                 tracing::error!(job.id = %job.id, job.kind = job.kind, "job exceeded max attempts");
                 self.count(&job, "dead");
-                Ok(PollOutcome::Worked(Vec::new()))
+                Ok(PollOutcome::Handled(Vec::new()))
             }
-            JobClaimOutcome::Claimed(job) => self.work(&job).await.map(PollOutcome::Worked),
+            JobClaimOutcome::Claimed(job) => self.run_job(&job).await.map(PollOutcome::Handled),
         }
     }
 
-    /// Throws away what is over.
+    /// Removes expired data of all job kinds.
     pub async fn tidy(&self) {
-        for work in self.works.iter() {
-            work.reap_expired().await;
+        for handler in self.handlers.iter() {
+            handler.reap_expired().await;
         }
     }
 
-    async fn work(&self, job: &JobRow) -> Result<Vec<DirectedEvent>, store::StoreError> {
-        let Some(work) = self.works.iter().find(|work| work.kind() == job.kind) else {
-            return Ok(Vec::new()); // not claimed by us
+    async fn run_job(&self, job: &JobRow) -> Result<Vec<DirectedEvent>, store::StoreError> {
+        let Some(handler) = self.handlers.iter().find(|handler| handler.kind() == job.kind) else {
+            return Ok(Vec::new()); // not a claimed kind
         };
-        let begun = Instant::now();
+        let started = Instant::now();
         let outcome = tokio::select! {
-            outcome = work.run(job) => outcome,
-            () = self.hold(job) => {
+            outcome = handler.run(job) => outcome,
+            () = self.keep_lease(job) => {
                 tracing::warn!(job.id = %job.id, job.kind = job.kind, "job lease lost");
                 self.count(job, "lost");
                 return Ok(Vec::new());
             }
         };
-        histogram!(JOB_SECONDS, "kind" => work.kind()).record(begun.elapsed().as_secs_f64());
-        let (end, news) = match outcome {
-            Ok(news) => (JobResolution::Done, news),
-            Err(failure) => (self.failed(job, failure), Vec::new()),
+        histogram!(JOB_SECONDS, "kind" => handler.kind()).record(started.elapsed().as_secs_f64());
+        let (resolution, events) = match outcome {
+            Ok(events) => (JobResolution::Done, events),
+            Err(error) => (self.resolve_failure(job, error), Vec::new()),
         };
-        let word = match end {
+        let outcome_label = match resolution {
             JobResolution::Done => "done",
             JobResolution::Retry { .. } => "retry",
             JobResolution::Dead { .. } => "dead",
         };
-        self.count(job, word);
-        self.store.finish_job(job.id, job.attempts, end, self.clock.now()).await?;
-        Ok(news)
+        self.count(job, outcome_label);
+        self.store.finish_job(job.id, job.attempts, resolution, self.clock.now()).await?;
+        Ok(events)
     }
 
-    /// Asks for more time three times per lease, again and again; ends when somebody else has the job, or the database
-    /// has not answered for so long that somebody may have.
-    async fn hold(&self, job: &JobRow) {
-        let mut until = Instant::now() + self.lease;
+    /// Extends the lease every third of its duration. Returns when another worker has the job, or
+    /// when the database has not answered for so long that another worker may have it.
+    async fn keep_lease(&self, job: &JobRow) {
+        let mut lease_end = Instant::now() + self.lease;
         loop {
             tokio::time::sleep(self.lease / 3).await;
-            let end = self.clock.now() + self.lease;
-            match self.store.extend_lease(job.id, job.attempts, end).await {
-                Ok(true) => until = Instant::now() + self.lease,
+            let expires_at = self.clock.now() + self.lease;
+            match self.store.extend_lease(job.id, job.attempts, expires_at).await {
+                Ok(true) => lease_end = Instant::now() + self.lease,
                 Ok(false) => return,
-                Err(_) if Instant::now() + self.lease / 3 > until => return,
+                Err(_) if Instant::now() + self.lease / 3 > lease_end => return,
                 Err(_) => {}
             }
         }
     }
 
-    fn failed(&self, job: &JobRow, failure: JobError) -> JobResolution {
-        let JobError { words, for_good } = failure;
-        if for_good || job.attempts >= self.most {
-            tracing::error!(job.id = %job.id, job.kind = job.kind, error = words, "job failed permanently");
-            return JobResolution::Dead { failure: words };
+    fn resolve_failure(&self, job: &JobRow, error: JobError) -> JobResolution {
+        let JobError { message, permanent } = error;
+        if permanent || job.attempts >= self.max_attempts {
+            tracing::error!(job.id = %job.id, job.kind = job.kind, error = message, "job failed permanently");
+            return JobResolution::Dead { failure: message };
         }
-        tracing::warn!(job.id = %job.id, job.kind = job.kind, error = words, "job failed, will retry");
+        tracing::warn!(job.id = %job.id, job.kind = job.kind, error = message, "job failed, will retry");
         let failures = u32::try_from(job.attempts).unwrap_or(u32::MAX);
-        let pause = BACKOFF.delay(failures, self.entropy.fraction());
-        JobResolution::Retry { at: self.clock.now() + pause, failure: words }
+        let delay = RETRY_BACKOFF.delay(failures, self.entropy.fraction());
+        JobResolution::Retry { at: self.clock.now() + delay, failure: message }
     }
 
     fn count(&self, job: &JobRow, outcome: &'static str) {
-        // A kind of ours, not what somebody wrote into the row.
-        let kind = self.works.iter().map(|work| work.kind()).find(|kind| *kind == job.kind);
+        // Only known kinds become labels, not arbitrary text of a row.
+        let kind =
+            self.handlers.iter().map(|handler| handler.kind()).find(|kind| *kind == job.kind);
         counter!(JOBS, "kind" => kind.unwrap_or("unknown"), "outcome" => outcome).increment(1);
     }
 }

@@ -1,5 +1,5 @@
-//! The rules and the deeds of each area: what a person can do, one method per deed. No HTTP, no
-//! sockets; what others should hear of a deed is part of its answer.
+//! Services and rules of each area: one method per user action. No HTTP and no sockets; events to
+//! publish are part of the result.
 
 pub mod accounts;
 pub mod api_tokens;
@@ -17,33 +17,33 @@ use base::ids::UserId;
 
 use crate::protocol::server::ServerEvent;
 
-/// What somebody should hear, if they are here.
+/// An event for users, if they are connected.
 #[derive(Clone, Debug)]
 pub struct DirectedEvent {
-    /// Who.
+    /// Recipients of the event.
     pub to: Vec<UserId>,
-    /// What.
+    /// The event to deliver.
     pub event: ServerEvent,
 }
 
-/// The answer of a deed, and what others should hear of it.
+/// Result of an action with the events to publish.
 #[derive(Clone, Debug)]
-#[must_use = "others should hear the news"]
+#[must_use = "the events must be published"]
 pub struct WithEvents<T> {
-    /// For whoever asked.
-    pub answer: T,
-    /// For the others.
-    pub news: Vec<DirectedEvent>,
+    /// Reply to the caller.
+    pub reply: T,
+    /// Events to publish.
+    pub events: Vec<DirectedEvent>,
 }
 
 impl<T> WithEvents<T> {
-    /// A deed that concerns nobody else.
-    pub const fn without_events(answer: T) -> Self {
-        Self { answer, news: Vec::new() }
+    /// A result without events.
+    pub const fn without_events(reply: T) -> Self {
+        Self { reply, events: Vec::new() }
     }
 
-    /// A deed that others hear of.
-    pub fn with_event(answer: T, to: Vec<UserId>, event: ServerEvent) -> Self {
-        Self { answer, news: vec![DirectedEvent { to, event }] }
+    /// A result with one event.
+    pub fn with_event(reply: T, to: Vec<UserId>, event: ServerEvent) -> Self {
+        Self { reply, events: vec![DirectedEvent { to, event }] }
     }
 }

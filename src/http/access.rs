@@ -1,4 +1,4 @@
-//! Who may call what: every route says it, and here it is asked of every request.
+//! Access control: checks the access rule and rate limits of the route for every request.
 
 use std::net::IpAddr;
 
@@ -9,136 +9,136 @@ use base::error::{CodedError, ErrorKind};
 use store::Role;
 
 use super::AppState;
-use super::extract::{CurrentUser, source};
+use super::extract::{CurrentUser, client_ip};
 use super::problem::ApiError;
 use crate::cluster::RateLimit;
 use crate::domain::accounts;
 use crate::telemetry::metrics::count_rejected;
 
-/// Who may call a route.
+/// Access rule of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessRule {
-    /// Everybody, signed in or not.
+    /// Everybody, with or without credentials.
     Anyone,
-    /// People who are signed in.
-    Person,
-    /// People who are signed in, and API tokens with this scope.
-    PersonOr(&'static str),
+    /// Users who are signed in.
+    User,
+    /// Signed-in users, and API tokens with this scope.
+    UserOrScope(&'static str),
     /// Operators and administrators.
     Operator,
-    /// Administrators.
+    /// Users with the role administrator.
     Admin,
-    /// Programs on this machine, operators, and API tokens with this scope.
-    LocalOr(&'static str),
+    /// Loopback clients, operators, administrators, and API tokens with this scope.
+    LocalOrScope(&'static str),
 }
 
-/// Which further limit a route has, per address.
+/// Rate limit class of a route; limits apply per client address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RateClass {
-    /// The general one only.
+    /// The general API limit only.
     Api,
-    /// No limit at all: probes of those who keep the server running.
+    /// No limit: health probes.
     Probe,
-    /// `limits.login_per_minute` as well.
+    /// The general limit and `limits.login_per_minute`.
     Login,
-    /// `limits.registration_per_minute` as well.
+    /// The general limit and `limits.registration_per_minute`.
     Registration,
 }
 
-/// Why a request may not reach its route.
+/// Why access to a route was denied.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub enum AccessError {
-    /// No credentials.
+    /// The request has no credentials.
     #[error("sign in: send `Authorization: Bearer …`")]
-    Nobody,
-    /// Credentials of another kind.
-    #[error("these credentials are not for this route")]
-    WrongKind,
-    /// Signed in, but the role does not allow it.
-    #[error("your role does not allow this")]
-    Role,
-    /// The node is on its way out.
-    #[error("this server is about to stop: try again in a moment")]
-    Leaving,
+    Unauthenticated,
+    /// The credentials are of a type that the route does not accept.
+    #[error("this route does not accept this type of credentials")]
+    TokenTypeNotAllowed,
+    /// The user's role does not permit the request.
+    #[error("your role does not permit this")]
+    Forbidden,
+    /// The node is draining.
+    #[error("this server is shutting down: try again in a moment")]
+    Draining,
 }
 
 impl CodedError for AccessError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Nobody => ErrorKind::Unauthenticated,
-            Self::WrongKind | Self::Role => ErrorKind::Forbidden,
-            Self::Leaving => ErrorKind::Unavailable,
+            Self::Unauthenticated => ErrorKind::Unauthenticated,
+            Self::TokenTypeNotAllowed | Self::Forbidden => ErrorKind::Forbidden,
+            Self::Draining => ErrorKind::Unavailable,
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
-            Self::Nobody => "auth/unauthenticated",
-            Self::WrongKind => "auth/token-type-not-allowed",
-            Self::Role => "auth/forbidden",
-            Self::Leaving => "node/draining",
+            Self::Unauthenticated => "auth/unauthenticated",
+            Self::TokenTypeNotAllowed => "auth/token-type-not-allowed",
+            Self::Forbidden => "auth/forbidden",
+            Self::Draining => "node/draining",
         }
     }
 
     fn retry_after(&self) -> Option<u64> {
-        matches!(self, Self::Leaving).then_some(2)
+        matches!(self, Self::Draining).then_some(2)
     }
 }
 
-/// Lets a request through to a route of `who` and `rate`, or says why not.
+/// Checks rate limits, credentials and role; on success the user is attached to the request.
 pub(super) async fn authorize(
-    services: &AppState,
+    app: &AppState,
     request: &ServiceRequest,
-    who: AccessRule,
+    rule: AccessRule,
     rate: RateClass,
 ) -> Result<(), ApiError> {
-    limit(services, request.request(), rate).await?;
-    match (who, credentials(request.request())) {
+    take_rate_limits(app, request.request(), rate).await?;
+    match (rule, credentials(request.request())) {
         (AccessRule::Anyone, _) => Ok(()),
-        (AccessRule::LocalOr(_), None)
-            if services.config.telemetry.metrics_allow_loopback && is_local(request.request()) =>
+        (AccessRule::LocalOrScope(_), None)
+            if app.config.telemetry.metrics_allow_loopback && is_local(request.request()) =>
         {
             Ok(())
         }
-        (_, None) => Err(AccessError::Nobody.into()),
-        (_, Some(Credentials::Unreadable)) => Err(accounts::AccountError::InvalidToken.into()),
+        (_, None) => Err(AccessError::Unauthenticated.into()),
+        (_, Some(Credentials::Malformed)) => Err(accounts::AccountError::InvalidToken.into()),
         (
-            AccessRule::LocalOr(scope) | AccessRule::PersonOr(scope),
+            AccessRule::LocalOrScope(scope) | AccessRule::UserOrScope(scope),
             Some(Credentials::Token(secret)),
         ) => {
-            let token = services.tokens.identify(secret).await?;
+            let token = app.api_tokens.identify(secret).await?;
             let holds = token.scopes.iter().any(|s| s == scope);
-            if holds { Ok(()) } else { Err(AccessError::WrongKind.into()) }
+            if holds { Ok(()) } else { Err(AccessError::TokenTypeNotAllowed.into()) }
         }
         (_, Some(Credentials::Token(secret))) => {
-            services.tokens.identify(secret).await?;
-            Err(AccessError::WrongKind.into())
+            app.api_tokens.identify(secret).await?;
+            Err(AccessError::TokenTypeNotAllowed.into())
         }
         (_, Some(Credentials::Bearer(token))) => {
-            let me = services.accounts.authenticate(token).await?;
-            let may = match who {
-                AccessRule::Anyone | AccessRule::Person | AccessRule::PersonOr(_) => true,
-                AccessRule::Operator | AccessRule::LocalOr(_) => {
-                    matches!(me.role, Role::Operator | Role::Admin)
+            let principal = app.accounts.authenticate(token).await?;
+            let permitted = match rule {
+                AccessRule::Anyone | AccessRule::User | AccessRule::UserOrScope(_) => true,
+                AccessRule::Operator | AccessRule::LocalOrScope(_) => {
+                    matches!(principal.role, Role::Operator | Role::Admin)
                 }
-                AccessRule::Admin => me.role == Role::Admin,
+                AccessRule::Admin => principal.role == Role::Admin,
             };
-            if !may {
-                return Err(AccessError::Role.into());
+            if !permitted {
+                return Err(AccessError::Forbidden.into());
             }
-            request.extensions_mut().insert(CurrentUser(me));
+            request.extensions_mut().insert(CurrentUser(principal));
             Ok(())
         }
     }
 }
 
-async fn limit(
-    services: &AppState,
+async fn take_rate_limits(
+    app: &AppState,
     request: &HttpRequest,
     rate: RateClass,
 ) -> Result<(), ApiError> {
-    let limits = &services.config.limits;
-    let further = match rate {
+    let limits = &app.config.limits;
+    let class_limit = match rate {
         RateClass::Probe => return Ok(()),
         RateClass::Api => None,
         RateClass::Login => Some(RateLimit::per_minute("login", limits.login_per_minute)),
@@ -147,17 +147,17 @@ async fn limit(
         }
     };
     let general = RateLimit::per_second("api", limits.api_per_second, limits.api_burst);
-    let key = counted(source(request));
-    let taken = general.allow_uncounted(services.cache.take(general, &key).await);
-    taken.inspect_err(|_| count_rejected(general.name))?;
-    if let Some(limit) = further {
-        services.cache.take(limit, &key).await.inspect_err(|_| count_rejected(limit.name))?;
+    let key = rate_limit_key(client_ip(request));
+    let outcome = general.allow_uncounted(app.cache.take(general, &key).await);
+    outcome.inspect_err(|_| count_rejected(general.name))?;
+    if let Some(limit) = class_limit {
+        app.cache.take(limit, &key).await.inspect_err(|_| count_rejected(limit.name))?;
     }
     Ok(())
 }
 
-/// Addresses are counted as whoever holds them: all of an IPv6 /64 is one household.
-pub(super) fn counted(source: Option<IpAddr>) -> String {
+/// Key under which requests of an address are counted. An IPv6 /64 network counts as one client.
+pub(super) fn rate_limit_key(source: Option<IpAddr>) -> String {
     match source {
         Some(IpAddr::V6(ip)) => format!("{:x}/64", ip.to_bits() >> 64),
         Some(ip) => ip.to_string(),
@@ -168,31 +168,31 @@ pub(super) fn counted(source: Option<IpAddr>) -> String {
 enum Credentials<'a> {
     Bearer(&'a str),
     Token(&'a str),
-    Unreadable,
+    Malformed,
 }
 
 fn credentials(request: &HttpRequest) -> Option<Credentials<'_>> {
     let header = request.headers().get(header::AUTHORIZATION)?;
-    let split = header.to_str().ok().and_then(|text| text.split_once(' '));
-    Some(match split {
-        Some((kind, token)) if kind.eq_ignore_ascii_case("bearer") => {
+    let parts = header.to_str().ok().and_then(|text| text.split_once(' '));
+    Some(match parts {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
             Credentials::Bearer(token.trim())
         }
-        Some((kind, token)) if kind.eq_ignore_ascii_case("token") => {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("token") => {
             Credentials::Token(token.trim())
         }
-        _ => Credentials::Unreadable,
+        _ => Credentials::Malformed,
     })
 }
 
-/// A program on this machine that no proxy speaks for.
+/// Whether the request comes from this machine and not through a proxy.
 fn is_local(request: &HttpRequest) -> bool {
-    let proxied = ["x-forwarded-for", "forwarded", "via"];
-    let direct = !proxied.iter().any(|name| request.headers().contains_key(*name));
+    let proxy_headers = ["x-forwarded-for", "forwarded", "via"];
+    let direct = !proxy_headers.iter().any(|name| request.headers().contains_key(*name));
     direct && request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback())
 }
 
-/// Whether a request only looks, so that it may still be answered on the way out.
-pub(super) fn is_reading(method: &Method) -> bool {
+/// Whether the method is safe (RFC 9110 §9.2.1), so that it is still served while draining.
+pub(super) fn is_safe_method(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }

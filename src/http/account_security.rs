@@ -1,4 +1,4 @@
-//! The care of one's own account over HTTP: passwords, second factor, export, audit, its end.
+//! HTTP handlers of account security: password, second factor, export, audit, deletion.
 
 use std::io::Read;
 
@@ -22,21 +22,21 @@ use crate::protocol::admin::AuditEntryView;
 use crate::protocol::{ListQuery, Paginated};
 
 /// Closes the sockets of devices that were signed out.
-pub(super) fn end(app: &AppState, user: base::ids::UserId, devices: &[DeviceId]) {
+pub(super) fn close_sockets(app: &AppState, user: base::ids::UserId, devices: &[DeviceId]) {
     for device in devices {
-        app.living.switchboard.close_device_sessions(user, *device);
+        app.sessions.switchboard.close_device_sessions(user, *device);
     }
 }
 
 /// `PUT /api/me/password`
 pub(super) async fn change_password(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     from: ClientAddr,
     body: JsonBody<ChangePassword>,
 ) -> Result<HttpResponse, ApiError> {
-    let ended = app.accounts.change_password(&me.0, body.0, from.0).await?;
-    end(&app, me.0.user, &ended);
+    let signed_out = app.accounts.change_password(&principal.0, body.0, from.0).await?;
+    close_sockets(&app, principal.0.user, &signed_out);
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -47,77 +47,77 @@ pub(super) async fn reset_password(
     body: JsonBody<ResetPassword>,
 ) -> Result<HttpResponse, ApiError> {
     let user = app.accounts.reset_password(body.0, from.0).await?;
-    app.living.switchboard.close_user_sessions(user);
+    app.sessions.switchboard.close_user_sessions(user);
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// `GET /api/me/totp`
 pub(super) async fn second_factor(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
 ) -> Result<Json<SecondFactorStatus>, ApiError> {
-    Ok(Json(app.accounts.second_factor(&me.0).await?))
+    Ok(Json(app.accounts.second_factor(&principal.0).await?))
 }
 
 /// `POST /api/me/totp`
 pub(super) async fn begin_second_factor(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     body: JsonBody<PasswordConfirmation>,
 ) -> Result<HttpResponse, ApiError> {
-    let setup = app.accounts.begin_second_factor(&me.0, body.0).await?;
+    let setup = app.accounts.begin_second_factor(&principal.0, body.0).await?;
     Ok(HttpResponse::Created().json(setup))
 }
 
 /// `POST /api/me/totp/confirm`
 pub(super) async fn confirm_second_factor(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     from: ClientAddr,
     body: JsonBody<TotpCode>,
 ) -> Result<Json<RecoveryCodes>, ApiError> {
-    Ok(Json(app.accounts.confirm_second_factor(&me.0, body.0, from.0).await?))
+    Ok(Json(app.accounts.confirm_second_factor(&principal.0, body.0, from.0).await?))
 }
 
 /// `POST /api/me/totp/recovery-codes`
 pub(super) async fn renew_recovery_codes(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     from: ClientAddr,
     body: JsonBody<Reauthentication>,
 ) -> Result<Json<RecoveryCodes>, ApiError> {
-    Ok(Json(app.accounts.renew_recovery_codes(&me.0, body.0, from.0).await?))
+    Ok(Json(app.accounts.renew_recovery_codes(&principal.0, body.0, from.0).await?))
 }
 
 /// `DELETE /api/me/totp`
 pub(super) async fn drop_second_factor(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     from: ClientAddr,
     body: JsonBody<Reauthentication>,
 ) -> Result<HttpResponse, ApiError> {
-    app.accounts.drop_second_factor(&me.0, body.0, from.0).await?;
+    app.accounts.drop_second_factor(&principal.0, body.0, from.0).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// `GET /api/me/audit`
 pub(super) async fn audit(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     query: QueryParams<ListQuery>,
 ) -> Result<Json<Paginated<AuditEntryView>>, ApiError> {
     let (before, limit) = (after(query.0.after.as_deref())?, limit(query.0.limit)?);
-    Ok(Json(app.accounts.audit(&me.0, before, limit).await?.into()))
+    Ok(Json(app.accounts.audit(&principal.0, before, limit).await?.into()))
 }
 
 /// `DELETE /api/me`
-pub(super) async fn delete_me(
+pub(super) async fn delete_own_account(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     body: JsonBody<Reauthentication>,
 ) -> Result<HttpResponse, ApiError> {
-    app.accounts.delete_me(&me.0, body.0).await?;
-    app.living.switchboard.close_user_sessions(me.0.user);
+    app.accounts.delete_own_account(&principal.0, body.0).await?;
+    app.sessions.switchboard.close_user_sessions(principal.0.user);
     app.jobs.notify();
     Ok(HttpResponse::NoContent().finish())
 }
@@ -125,31 +125,33 @@ pub(super) async fn delete_me(
 /// `GET /api/me/export`
 pub(super) async fn export(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     from: ClientAddr,
 ) -> Result<HttpResponse, ApiError> {
-    match app.exports.get(&me.0, from.0).await? {
-        ExportStatus::Soon(state) => {
+    match app.exports.get(&principal.0, from.0).await? {
+        ExportStatus::Pending(state) => {
             app.jobs.notify();
             Ok(HttpResponse::Accepted().insert_header((RETRY_AFTER, 1)).json(state))
         }
-        ExportStatus::Here(ready) => Ok(HttpResponse::Ok()
+        ExportStatus::Ready(ready) => Ok(HttpResponse::Ok()
             .content_type("application/zip")
             .insert_header((CONTENT_DISPOSITION, "attachment; filename=\"securevox-export.zip\""))
-            .body(SizedStream::new(ready.size, chunks(ready)))),
+            .body(SizedStream::new(ready.size, archive_stream(ready)))),
     }
 }
 
-/// An archive in pieces, each read where waiting for the disk holds nobody up.
-fn chunks(ready: ArchiveFile) -> impl stream::Stream<Item = Result<Bytes, actix_web::Error>> {
-    stream::try_unfold(ready.file, |mut file| async move {
+/// Streams an archive in chunks, read on a blocking thread.
+fn archive_stream(
+    archive: ArchiveFile,
+) -> impl stream::Stream<Item = Result<Bytes, actix_web::Error>> {
+    stream::try_unfold(archive.file, |mut file| async move {
         let read = block(move || {
-            let mut piece = vec![0; 64 * 1024];
-            let count = file.read(&mut piece)?;
-            piece.truncate(count);
-            std::io::Result::Ok((piece, file))
+            let mut chunk = vec![0; 64 * 1024];
+            let count = file.read(&mut chunk)?;
+            chunk.truncate(count);
+            std::io::Result::Ok((chunk, file))
         });
-        let (piece, file) = read.await??;
-        Ok(if piece.is_empty() { None } else { Some((Bytes::from(piece), file)) })
+        let (chunk, file) = read.await??;
+        Ok(if chunk.is_empty() { None } else { Some((Bytes::from(chunk), file)) })
     })
 }

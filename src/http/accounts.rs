@@ -1,4 +1,4 @@
-//! Accounts over HTTP.
+//! HTTP handlers of accounts.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Json};
@@ -38,8 +38,8 @@ pub(super) async fn refresh(
     body: JsonBody<Refresh>,
 ) -> Result<Json<SignedIn>, ApiError> {
     let refreshed = app.accounts.refresh(&body.0.refresh_token, &from.0).await;
-    if let Err(AccountError::RefreshReused { user, device }) = &refreshed {
-        app.living.switchboard.close_device_sessions(*user, *device);
+    if let Err(AccountError::RefreshTokenReused { user, device }) = &refreshed {
+        app.sessions.switchboard.close_device_sessions(*user, *device);
     }
     Ok(Json(refreshed?))
 }
@@ -50,53 +50,56 @@ pub(super) async fn set_up(
     from: SignInSource,
     body: JsonBody<SetupAdmin>,
 ) -> Result<HttpResponse, ApiError> {
-    let signed_in = app.accounts.set_up(body.0, &from.0).await?;
+    let signed_in = app.accounts.set_up_admin(body.0, &from.0).await?;
     Ok(HttpResponse::Created().json(signed_in))
 }
 
 /// `POST /api/auth/logout`
 pub(super) async fn logout(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     from: ClientAddr,
 ) -> Result<HttpResponse, ApiError> {
-    app.accounts.logout(&me.0, from.0).await?;
-    app.living.switchboard.close_device_sessions(me.0.user, me.0.device);
+    app.accounts.logout(&principal.0, from.0).await?;
+    app.sessions.switchboard.close_device_sessions(principal.0.user, principal.0.device);
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// `GET /api/me`
-pub(super) async fn me(app: Data<AppState>, me: CurrentUser) -> Result<Json<OwnAccount>, ApiError> {
-    Ok(Json(app.accounts.me(&me.0).await?))
+pub(super) async fn own_account(
+    app: Data<AppState>,
+    principal: CurrentUser,
+) -> Result<Json<OwnAccount>, ApiError> {
+    Ok(Json(app.accounts.own_account(&principal.0).await?))
 }
 
 /// `PATCH /api/me`
-pub(super) async fn change_me(
+pub(super) async fn update_own_account(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     body: JsonBody<PatchMe>,
 ) -> Result<Json<OwnAccount>, ApiError> {
-    Ok(Json(app.accounts.change_me(&me.0, body.0).await?))
+    Ok(Json(app.accounts.update_own_account(&principal.0, body.0).await?))
 }
 
 /// `GET /api/me/devices`
 pub(super) async fn devices(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
 ) -> Result<Json<Devices>, ApiError> {
-    Ok(Json(app.accounts.devices(&me.0).await?))
+    Ok(Json(app.accounts.devices(&principal.0).await?))
 }
 
 /// `DELETE /api/me/devices/{id}`
 pub(super) async fn remove_device(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     from: ClientAddr,
     path: PathIds<(DeviceId,)>,
 ) -> Result<HttpResponse, ApiError> {
     let device = path.0.0;
-    app.accounts.remove_device(&me.0, device, from.0).await?;
-    app.living.switchboard.close_device_sessions(me.0.user, device);
+    app.accounts.remove_device(&principal.0, device, from.0).await?;
+    app.sessions.switchboard.close_device_sessions(principal.0.user, device);
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -1,4 +1,4 @@
-//! The supervision tree over HTTP: to see, to restart, to stop; what is done is audited.
+//! HTTP handlers of the supervision tree: list, restart, stop. Actions are audited.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Json, Path};
@@ -17,34 +17,34 @@ pub(super) async fn list(
     app: Data<AppState>,
     query: QueryParams<ActorsQuery>,
 ) -> Result<Json<ActorTreeView>, ApiError> {
-    Ok(Json(app.operators.actors(node(&query.0)?).await?))
+    Ok(Json(app.admin.actors(node(&query.0)?).await?))
 }
 
 /// `POST /api/admin/actors/{path}/restart`
 pub(super) async fn restart(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     from: ClientAddr,
     path: Path<String>,
     query: QueryParams<ActorsQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    act(&app, &me, from, &path, &query.0, true).await
+    command_actor(&app, &principal, from, &path, &query.0, true).await
 }
 
 /// `POST /api/admin/actors/{path}/stop`
 pub(super) async fn stop(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     from: ClientAddr,
     path: Path<String>,
     query: QueryParams<ActorsQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    act(&app, &me, from, &path, &query.0, false).await
+    command_actor(&app, &principal, from, &path, &query.0, false).await
 }
 
-async fn act(
+async fn command_actor(
     app: &AppState,
-    me: &CurrentUser,
+    principal: &CurrentUser,
     from: ClientAddr,
     path: &str,
     query: &ActorsQuery,
@@ -52,20 +52,20 @@ async fn act(
 ) -> Result<HttpResponse, ApiError> {
     let node = node(query)?;
     let path = format!("/{}", path.trim_matches('/'));
-    let known = app.operators.actors(node).await?.items.iter().any(|actor| actor.path == path);
-    if known {
-        // Written before the deed, so that an order that takes the answer down with it is on record.
+    let exists = app.admin.actors(node).await?.items.iter().any(|actor| actor.path == path);
+    if exists {
+        // Audited before it is done, since a restart may abort this request.
         let action = if restart { "actor.restart" } else { "actor.stop" };
         let subject = node.map_or_else(|| path.clone(), |node| format!("{node}{path}"));
-        let entry = audit(Some(me.0.user), action, subject, from.0);
+        let entry = audit(Some(principal.0.user), action, subject, from.0);
         app.store.record_audit(entry, app.clock.now()).await?;
     }
-    app.operators.act(node, ActorCommandRequest { path, restart }).await?;
+    app.admin.act(node, ActorCommandRequest { path, restart }).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// The node that is meant; `None` for this one.
+/// Parses the node of the query; `None` means this node.
 fn node(query: &ActorsQuery) -> Result<Option<NodeId>, ApiError> {
-    let named = query.node.as_deref().map(str::parse).transpose();
-    named.map_err(|_| ApiError::from(admin::AdminError::NoSuchNode))
+    let parsed = query.node.as_deref().map(str::parse).transpose();
+    parsed.map_err(|_| ApiError::from(admin::AdminError::NoSuchNode))
 }

@@ -1,4 +1,4 @@
-//! API tokens over HTTP.
+//! HTTP handlers of API tokens.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Json};
@@ -16,27 +16,27 @@ pub(super) async fn list(
     query: QueryParams<ListQuery>,
 ) -> Result<Json<Paginated<ApiTokenView>>, ApiError> {
     let after = after(query.0.after.as_deref())?;
-    Ok(Json(app.tokens.list(after, limit(query.0.limit)?).await?.into()))
+    Ok(Json(app.api_tokens.list(after, limit(query.0.limit)?).await?.into()))
 }
 
 /// `POST /api/admin/tokens`
 pub(super) async fn create(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     from: ClientAddr,
     body: JsonBody<CreateApiToken>,
 ) -> Result<HttpResponse, ApiError> {
-    let made = app.tokens.create(Some(&me.0), body.0, from.0).await?;
-    Ok(HttpResponse::Created().json(made))
+    let created = app.api_tokens.create(Some(&principal.0), body.0, from.0).await?;
+    Ok(HttpResponse::Created().json(created))
 }
 
 /// `DELETE /api/admin/tokens/{id}`
 pub(super) async fn revoke(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     from: ClientAddr,
     path: PathIds<(ApiTokenId,)>,
 ) -> Result<HttpResponse, ApiError> {
-    app.tokens.revoke(&me.0, path.0.0, from.0).await?;
+    app.api_tokens.revoke(&principal.0, path.0.0, from.0).await?;
     Ok(HttpResponse::NoContent().finish())
 }

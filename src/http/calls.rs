@@ -1,4 +1,4 @@
-//! Calls over HTTP: tokens that open them, what goes on, and what was.
+//! HTTP handlers of calls: tokens, statistics, history.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Json};
@@ -13,31 +13,31 @@ use crate::protocol::{ListQuery, Paginated};
 /// `POST /api/call/token`
 pub(super) async fn token(
     app: Data<AppState>,
-    me: OptionalUser,
+    principal: OptionalUser,
     new: JsonBody<NewCallToken>,
 ) -> Result<HttpResponse, ApiError> {
-    let token = app.living.calls.deeds.token(me.0.as_ref(), new.0).await?;
+    let token = app.sessions.calls.deeds.token(principal.0.as_ref(), new.0).await?;
     Ok(HttpResponse::Ok().json(token))
 }
 
 /// `GET /api/call/stats`
-pub(super) async fn stats(app: Data<AppState>, me: OptionalUser) -> Json<CallStats> {
-    let plain = me.0.filter(|me| me.role == Role::User);
-    Json(app.living.calls.stats(plain.map(|me| me.user)))
+pub(super) async fn stats(app: Data<AppState>, principal: OptionalUser) -> Json<CallStats> {
+    let limited_to = principal.0.filter(|principal| principal.role == Role::User);
+    Json(app.sessions.calls.stats(limited_to.map(|principal| principal.user)))
 }
 
 /// `GET /api/calls`
 pub(super) async fn history(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     query: QueryParams<ListQuery>,
 ) -> Result<Json<Paginated<PastCall>>, ApiError> {
     let after = after(query.0.after.as_deref())?;
     let limit = limit(query.0.limit)?;
-    Ok(Json(app.living.calls.deeds.history(&me.0, after, limit).await?.into()))
+    Ok(Json(app.sessions.calls.deeds.history(&principal.0, after, limit).await?.into()))
 }
 
 /// `GET /api/admin/calls`
 pub(super) async fn all(app: Data<AppState>) -> Json<Paginated<CallView>> {
-    Json(Paginated { items: app.living.calls.views().await, next: None })
+    Json(Paginated { items: app.sessions.calls.views().await, next: None })
 }

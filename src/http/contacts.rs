@@ -1,4 +1,4 @@
-//! Contacts over HTTP.
+//! HTTP handlers of contacts.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Json};
@@ -16,95 +16,95 @@ use crate::protocol::{ListQuery, Paginated};
 /// `GET /api/contacts`
 pub(super) async fn list(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     query: QueryParams<ListQuery>,
 ) -> Result<Json<Paginated<ContactView>>, ApiError> {
     let after = after(query.0.after.as_deref())?;
-    let mut page = app.contacts.list(&me.0, after, limit(query.0.limit)?).await?;
+    let mut page = app.contacts.list(&principal.0, after, limit(query.0.limit)?).await?;
     let statuses = app.contacts.statuses(&page.items).await?;
     for contact in page.items.iter_mut().filter(|c| c.state == ContactState::Accepted) {
         let status = statuses.get(&contact.user_id);
-        contact.presence = Some(app.living.presence.seen(contact.user_id, status));
+        contact.presence = Some(app.sessions.presence.seen(contact.user_id, status));
     }
     Ok(Json(page.into()))
 }
 
 /// `POST /api/contacts/match`
-pub(super) async fn look_up(
+pub(super) async fn match_address_book(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     body: JsonBody<AddressBook>,
 ) -> Result<Json<ContactMatches>, ApiError> {
-    Ok(Json(app.contacts.match_address_book(&me.0, body.0).await?))
+    Ok(Json(app.contacts.match_address_book(&principal.0, body.0).await?))
 }
 
 /// `PUT /api/me/status`
 pub(super) async fn set_status(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     body: JsonBody<PutStatus>,
 ) -> Result<HttpResponse, ApiError> {
-    app.contacts.set_status(me.0.user, body.0).await?;
-    app.living.status_changed(me.0.user);
+    app.contacts.set_status(principal.0.user, body.0).await?;
+    app.sessions.status_changed(principal.0.user);
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// `POST /api/contacts`
 pub(super) async fn request(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     body: JsonBody<RequestContact>,
 ) -> Result<HttpResponse, ApiError> {
-    let requested = app.living.tell(app.contacts.request(&me.0, body.0).await?);
+    let requested = app.sessions.tell(app.contacts.request(&principal.0, body.0).await?);
     Ok(HttpResponse::Created().json(requested))
 }
 
 /// `POST /api/contacts/{user_id}/accept`
 pub(super) async fn accept(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     path: PathIds<(UserId,)>,
 ) -> Result<HttpResponse, ApiError> {
-    app.living.tell(app.contacts.accept(&me.0, path.0.0).await?);
+    app.sessions.tell(app.contacts.accept(&principal.0, path.0.0).await?);
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// `POST /api/contacts/{user_id}/refuse`
 pub(super) async fn refuse(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     path: PathIds<(UserId,)>,
 ) -> Result<HttpResponse, ApiError> {
-    app.contacts.refuse(&me.0, path.0.0).await?;
+    app.contacts.decline(&principal.0, path.0.0).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// `DELETE /api/contacts/{user_id}`
 pub(super) async fn remove(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     path: PathIds<(UserId,)>,
 ) -> Result<HttpResponse, ApiError> {
-    app.contacts.remove(&me.0, path.0.0).await?;
+    app.contacts.remove(&principal.0, path.0.0).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// `PUT /api/contacts/{user_id}/block`
 pub(super) async fn block(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     path: PathIds<(UserId,)>,
 ) -> Result<HttpResponse, ApiError> {
-    app.contacts.block(&me.0, path.0.0).await?;
+    app.contacts.block(&principal.0, path.0.0).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// `DELETE /api/contacts/{user_id}/block`
 pub(super) async fn unblock(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     path: PathIds<(UserId,)>,
 ) -> Result<HttpResponse, ApiError> {
-    app.contacts.unblock(&me.0, path.0.0).await?;
+    app.contacts.unblock(&principal.0, path.0.0).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -1,4 +1,4 @@
-//! What a handler may take from a request: our shapes, our limits, our problems.
+//! Extractors for handlers: typed bodies, queries, path ids and the authenticated user.
 
 use std::future::{Future, Ready, ready};
 use std::net::IpAddr;
@@ -18,7 +18,7 @@ use super::AppState;
 use super::problem::ApiError;
 use crate::domain::accounts;
 
-/// Whoever is asking; [`super::access`] has proved it.
+/// The authenticated user; set by [`super::access`].
 #[derive(Clone, Debug)]
 pub struct CurrentUser(pub accounts::Principal);
 
@@ -27,12 +27,12 @@ impl FromRequest for CurrentUser {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let me = request.extensions().get::<Self>().cloned();
-        ready(me.ok_or_else(|| accounts::AccountError::InvalidToken.into()))
+        let user = request.extensions().get::<Self>().cloned();
+        ready(user.ok_or_else(|| accounts::AccountError::InvalidToken.into()))
     }
 }
 
-/// Whoever is asking, or a service with an API token.
+/// The authenticated user, or `None` for a service with an API token.
 #[derive(Clone, Debug)]
 pub struct OptionalUser(pub Option<accounts::Principal>);
 
@@ -41,11 +41,11 @@ impl FromRequest for OptionalUser {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Ok(Self(request.extensions().get::<CurrentUser>().map(|me| me.0.clone()))))
+        ready(Ok(Self(request.extensions().get::<CurrentUser>().map(|user| user.0.clone()))))
     }
 }
 
-/// Where the request comes from, seen through trusted proxies.
+/// Client address, resolved through trusted proxies.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientAddr(pub Option<IpAddr>);
 
@@ -54,11 +54,11 @@ impl FromRequest for ClientAddr {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Ok(Self(source(request))))
+        ready(Ok(Self(client_ip(request))))
     }
 }
 
-/// From where somebody signs in, and what their device says it is.
+/// Client address and `User-Agent` of a sign-in request.
 #[derive(Clone, Debug)]
 pub struct SignInSource(pub accounts::ClientInfo);
 
@@ -69,19 +69,19 @@ impl FromRequest for SignInSource {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
         let agent = agent.map(str::to_owned);
-        ready(Ok(Self(accounts::ClientInfo { ip: source(request), agent })))
+        ready(Ok(Self(accounts::ClientInfo { ip: client_ip(request), agent })))
     }
 }
 
-/// The address of whoever asks: the peer's, or what a trusted proxy says it is.
-pub fn source(request: &HttpRequest) -> Option<IpAddr> {
+/// Client address: the peer's, or the one reported by a trusted proxy in `X-Forwarded-For`.
+pub fn client_ip(request: &HttpRequest) -> Option<IpAddr> {
     let peer = request.peer_addr()?.ip().to_canonical();
-    let services = request.app_data::<Data<AppState>>()?;
+    let app = request.app_data::<Data<AppState>>()?;
     let mut address = peer;
     let forwarded = request.headers().get_all("x-forwarded-for");
     let hops: Vec<_> = forwarded.filter_map(|value| value.to_str().ok()).collect();
     for hop in hops.iter().rev().flat_map(|line| line.rsplit(',')) {
-        if !services.config.http.trusts(address) {
+        if !app.config.http.trusts(address) {
             break;
         }
         let Ok(next) = hop.trim().parse::<IpAddr>() else { break };
@@ -90,7 +90,7 @@ pub fn source(request: &HttpRequest) -> Option<IpAddr> {
     Some(address)
 }
 
-/// A JSON body.
+/// A required JSON body.
 #[derive(Debug)]
 pub struct JsonBody<T>(pub T);
 
@@ -100,7 +100,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let json = is_json(request);
-        let bytes = read(request, payload.take());
+        let bytes = read_body(request, payload.take());
         Box::pin(async move {
             let bytes = bytes.await?;
             if json { parse(&bytes).map(Self) } else { Err(not_json()) }
@@ -108,7 +108,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for JsonBody<T> {
     }
 }
 
-/// A JSON body that may be left out.
+/// An optional JSON body; the default value if it is empty.
 #[derive(Debug)]
 pub struct OptionalJsonBody<T>(pub T);
 
@@ -118,7 +118,7 @@ impl<T: DeserializeOwned + Default + 'static> FromRequest for OptionalJsonBody<T
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let json = is_json(request);
-        let bytes = read(request, payload.take());
+        let bytes = read_body(request, payload.take());
         Box::pin(async move {
             let bytes = bytes.await?;
             if bytes.is_empty() {
@@ -129,23 +129,22 @@ impl<T: DeserializeOwned + Default + 'static> FromRequest for OptionalJsonBody<T
     }
 }
 
-/// Reads a body, no larger than allowed.
-fn read(
+/// Reads a body up to `http.max_body_bytes` within [`BODY_READ_TIMEOUT`].
+fn read_body(
     request: &HttpRequest,
     mut payload: Payload,
 ) -> impl Future<Output = Result<BytesMut, ApiError>> + use<> {
-    let most = request
-        .app_data::<Data<AppState>>()
-        .map_or(65_536, |services| services.config.http.max_body_bytes);
-    let whole = async move {
+    let max_bytes =
+        request.app_data::<Data<AppState>>().map_or(65_536, |app| app.config.http.max_body_bytes);
+    let body = async move {
         let mut bytes = BytesMut::new();
         while let Some(chunk) = payload.next().await {
-            let chunk = chunk.map_err(|e| bad_json(&e.to_string()))?;
-            if bytes.len() + chunk.len() > most {
+            let chunk = chunk.map_err(|e| invalid_json(&e.to_string()))?;
+            if bytes.len() + chunk.len() > max_bytes {
                 return Err(ApiError::new(
                     StatusCode::PAYLOAD_TOO_LARGE,
                     "http/body-too-large",
-                    format!("a body has at most {most} bytes"),
+                    format!("a body has at most {max_bytes} bytes"),
                 ));
             }
             bytes.extend_from_slice(&chunk);
@@ -153,18 +152,18 @@ fn read(
         Ok(bytes)
     };
     async move {
-        tokio::time::timeout(BODY_DEADLINE, whole).await.unwrap_or_else(|_| {
+        tokio::time::timeout(BODY_READ_TIMEOUT, body).await.unwrap_or_else(|_| {
             Err(ApiError::new(
                 StatusCode::REQUEST_TIMEOUT,
                 "http/body-timeout",
-                "the body did not come in time",
+                "the body was not received in time",
             ))
         })
     }
 }
 
-/// A body that trickles in for longer holds a connection for nothing.
-const BODY_DEADLINE: Duration = Duration::from_secs(10);
+/// Maximum time to receive a body, so that slow senders do not hold connections.
+const BODY_READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 fn not_json() -> ApiError {
     ApiError::new(
@@ -180,7 +179,7 @@ fn is_json(request: &HttpRequest) -> bool {
     kind.eq_ignore_ascii_case("application/json") || kind.to_ascii_lowercase().ends_with("+json")
 }
 
-fn bad_json(reason: &str) -> ApiError {
+fn invalid_json(reason: &str) -> ApiError {
     ApiError::new(StatusCode::BAD_REQUEST, "http/invalid-json", reason)
 }
 
@@ -192,23 +191,23 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         if inner.is_data() {
             invalid(field, &inner.to_string())
         } else {
-            bad_json(&inner.to_string())
+            invalid_json(&inner.to_string())
         }
     })?;
-    json.end().map_err(|e| bad_json(&e.to_string()))?;
+    json.end().map_err(|e| invalid_json(&e.to_string()))?;
     Ok(value)
 }
 
 fn invalid(field: String, detail: &str) -> ApiError {
-    let refusal = ApiError::new(
+    let error = ApiError::new(
         StatusCode::UNPROCESSABLE_ENTITY,
         "http/invalid-body",
-        "the request does not have the shape it should",
+        "the request does not match the schema",
     );
-    refusal.field(field, detail)
+    error.field(field, detail)
 }
 
-/// The query string.
+/// Query parameters of the request.
 #[derive(Debug)]
 pub struct QueryParams<T>(pub T);
 
@@ -217,9 +216,9 @@ impl<T: DeserializeOwned> FromRequest for QueryParams<T> {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        // No text of ours has it, and PostgreSQL takes none that has.
+        // No valid parameter contains NUL, and PostgreSQL rejects it in text.
         if request.query_string().contains("%00") {
-            return ready(Err(invalid("query".to_owned(), "a text has no NUL")));
+            return ready(Err(invalid("query".to_owned(), "NUL characters are not allowed")));
         }
         let query = actix_web::web::Query::<T>::from_query(request.query_string());
         ready(
@@ -230,7 +229,7 @@ impl<T: DeserializeOwned> FromRequest for QueryParams<T> {
     }
 }
 
-/// Typed ids from the path. What is not an id cannot be found.
+/// Typed ids of the path. A segment that does not parse gives 404.
 #[derive(Debug)]
 pub struct PathIds<T>(pub T);
 
@@ -257,38 +256,38 @@ impl<A: FromStr, B: FromStr, C: FromStr> FromRequest for PathIds<(A, B, C)> {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let parts = || Ok((segment(request, 0)?, segment(request, 1)?, segment(request, 2)?));
-        ready(parts().map(Self))
+        let ids = || Ok((segment(request, 0)?, segment(request, 1)?, segment(request, 2)?));
+        ready(ids().map(Self))
     }
 }
 
-fn segment<T: FromStr>(request: &HttpRequest, n: usize) -> Result<T, ApiError> {
-    let text = request.match_info().iter().nth(n).map(|(_, text)| text);
+fn segment<T: FromStr>(request: &HttpRequest, index: usize) -> Result<T, ApiError> {
+    let text = request.match_info().iter().nth(index).map(|(_, text)| text);
     text.and_then(|text| text.parse().ok()).ok_or_else(not_found)
 }
 
-/// There is nothing here.
+/// 404 for unknown paths and unparsable ids.
 pub fn not_found() -> ApiError {
-    ApiError::new(StatusCode::NOT_FOUND, "http/not-found", "there is nothing here")
+    ApiError::new(StatusCode::NOT_FOUND, "http/not-found", "no such resource")
 }
 
-/// How many items of a list are wanted: 1 to 200, 50 if not said.
+/// Validates a page size: 1 to 200, default 50.
 ///
 /// # Errors
-/// A 422 for any other number.
-pub fn limit(wanted: Option<u32>) -> Result<usize, ApiError> {
-    match wanted.unwrap_or(50) {
+/// 422 for any other number.
+pub fn limit(requested: Option<u32>) -> Result<usize, ApiError> {
+    match requested.unwrap_or(50) {
         n @ 1..=200 => Ok(n as usize),
-        _ => Err(invalid("limit".to_owned(), "a list gives 1 to 200 items")),
+        _ => Err(invalid("limit".to_owned(), "limit must be 1 to 200")),
     }
 }
 
-/// Where a list goes on.
+/// Parses the page cursor `after`.
 ///
 /// # Errors
-/// A 422 if it is not what a list gave as `next`.
+/// 422 if it is not the `next` value of a page.
 pub fn after<T: FromStr>(text: Option<&str>) -> Result<Option<T>, ApiError> {
-    text.map(str::parse)
-        .transpose()
-        .map_err(|_| invalid("after".to_owned(), "give what the list before gave as `next`"))
+    text.map(str::parse).transpose().map_err(|_| {
+        invalid("after".to_owned(), "after must be the `next` value of the previous page")
+    })
 }

@@ -1,4 +1,4 @@
-//! Files over HTTP: taken in as a stream, given out whole or in part.
+//! HTTP handlers of files: streaming upload, download with ranges.
 
 use std::time::Duration;
 
@@ -18,193 +18,198 @@ use futures_util::StreamExt;
 use super::AppState;
 use super::extract::{CurrentUser, PathIds};
 use super::problem::ApiError;
-use crate::domain::files::{FileDownload, FileError, may_show};
+use crate::domain::files::{FileDownload, FileError, is_displayable};
 use crate::telemetry::metrics::count_rejected;
 
-/// Whoever sends nothing for this long is gone.
+/// An upload that sends nothing for this long is aborted.
 pub(super) const READ_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// What a page made of a file may do: nothing.
-const POLICY: &str = "default-src 'none'; sandbox";
+/// Content security policy of downloads: active content is disabled.
+const DOWNLOAD_CSP: &str = "default-src 'none'; sandbox";
 
-/// Counts a file that was refused.
-pub(super) fn counted(error: FileError) -> ApiError {
-    let refusal = ApiError::from(error);
-    count_rejected(refusal.code());
-    refusal
+/// Converts an upload error and counts it as rejected.
+pub(super) fn count_rejection(error: FileError) -> ApiError {
+    let error = ApiError::from(error);
+    count_rejected(error.code());
+    error
 }
 
 /// `POST /api/attachments`
 pub(super) async fn upload(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if !kind.is_some_and(|kind| kind.starts_with("multipart/form-data")) {
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        return Err(ApiError::new(status, "files/not-multipart", FileError::NoFile.to_string()));
+        return Err(ApiError::new(
+            status,
+            "files/not-multipart",
+            FileError::MissingFilePart.to_string(),
+        ));
     }
     let announced = request.headers().get(CONTENT_LENGTH);
     let announced = announced.and_then(|value| value.to_str().ok()?.parse().ok());
     let parts = Multipart::new(request.headers(), payload);
-    let made = take(&app, &me, announced, parts).await.map_err(counted)?;
-    Ok(HttpResponse::Created().json(made))
+    let created = receive(&app, &principal, announced, parts).await.map_err(count_rejection)?;
+    Ok(HttpResponse::Created().json(created))
 }
 
-async fn take(
+async fn receive(
     app: &AppState,
-    me: &CurrentUser,
+    principal: &CurrentUser,
     announced: Option<u64>,
     mut parts: Multipart,
 ) -> Result<crate::protocol::files::UploadedAttachment, FileError> {
-    let mut incoming = app.files.begin(me.0.user, announced).await?;
-    let broken = |error: actix_multipart::MultipartError| FileError::Broken(error.to_string());
+    let mut incoming = app.files.begin(principal.0.user, announced).await?;
+    let aborted =
+        |error: actix_multipart::MultipartError| FileError::UploadAborted(error.to_string());
     let mut part = loop {
-        match soon(parts.next()).await? {
-            None => return Err(FileError::NoFile),
+        match with_idle_timeout(parts.next()).await? {
+            None => return Err(FileError::MissingFilePart),
             Some(part) => {
-                let part = part.map_err(broken)?;
+                let part = part.map_err(aborted)?;
                 if part.name() == Some("file") {
                     break part;
                 }
             }
         }
     };
-    let called = part.content_disposition().and_then(|header| header.get_filename());
-    let called = called.unwrap_or_default().to_owned();
-    while let Some(piece) = soon(part.next()).await? {
-        incoming.write(&piece.map_err(broken)?).await?;
+    let file_name = part.content_disposition().and_then(|header| header.get_filename());
+    let file_name = file_name.unwrap_or_default().to_owned();
+    while let Some(chunk) = with_idle_timeout(part.next()).await? {
+        incoming.write(&chunk.map_err(aborted)?).await?;
     }
-    app.files.keep(me.0.user, &called, incoming).await
+    app.files.store_file(principal.0.user, &file_name, incoming).await
 }
 
-/// What comes before the sender counts as gone.
-pub(super) async fn soon<T>(next: impl Future<Output = T>) -> Result<T, FileError> {
-    let gone = |_| FileError::Broken("nothing came for too long".to_owned());
-    tokio::time::timeout(READ_IDLE_TIMEOUT, next).await.map_err(gone)
+/// Waits for the next data, at most [`READ_IDLE_TIMEOUT`].
+pub(super) async fn with_idle_timeout<T>(next: impl Future<Output = T>) -> Result<T, FileError> {
+    let timed_out = |_| FileError::UploadAborted("no data was received in time".to_owned());
+    tokio::time::timeout(READ_IDLE_TIMEOUT, next).await.map_err(timed_out)
 }
 
 /// `GET /api/attachments/{id}`
 pub(super) async fn download(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     path: PathIds<(AttachmentId,)>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let found = app.files.find(me.0.user, path.0.0).await?;
-    give(&app, found, request.headers()).await
+    let found = app.files.find(principal.0.user, path.0.0).await?;
+    serve_file(&app, found, request.headers()).await
 }
 
 /// `GET /api/attachments/{id}/thumbnail`
 pub(super) async fn thumbnail(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     path: PathIds<(AttachmentId,)>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let found = app.files.thumbnail(me.0.user, path.0.0).await?;
-    give(&app, found, request.headers()).await
+    let found = app.files.thumbnail(principal.0.user, path.0.0).await?;
+    serve_file(&app, found, request.headers()).await
 }
 
-/// A file as RFC 9110 §13 and §14 want it.
-async fn give(
+/// Serves a file with conditional requests and ranges (RFC 9110 §13 and §14).
+async fn serve_file(
     app: &AppState,
-    found: FileDownload,
-    asked: &HeaderMap,
+    file: FileDownload,
+    request_headers: &HeaderMap,
 ) -> Result<HttpResponse, ApiError> {
-    let etag = format!("\"{}\"", found.name.hash());
-    let text = |name| asked.get(name).and_then(|value| value.to_str().ok());
+    let etag = format!("\"{}\"", file.key.hash());
+    let header_text = |name| request_headers.get(name).and_then(|value| value.to_str().ok());
     let matches = |tag: &str| tag.trim() == "*" || tag.trim().trim_start_matches("W/") == etag;
-    if text(IF_NONE_MATCH).is_some_and(|tags| tags.split(',').any(matches)) {
-        return Ok(dressed(HttpResponse::NotModified(), &found, &etag).finish());
+    if header_text(IF_NONE_MATCH).is_some_and(|tags| tags.split(',').any(matches)) {
+        return Ok(with_file_headers(HttpResponse::NotModified(), &file, &etag).finish());
     }
-    let unchanged = text(IF_RANGE).is_none_or(|tag| tag == etag);
-    let range = text(RANGE).filter(|_| unchanged);
-    let (mut answer, part) =
-        match range.map_or(RangeRequest::All, |range| wanted(range, found.size)) {
-            RangeRequest::All => (HttpResponse::Ok(), 0..found.size),
-            RangeRequest::Part(from, to) => {
-                let mut answer = HttpResponse::PartialContent();
-                let range = format!("bytes {from}-{}/{}", to - 1, found.size);
-                answer.insert_header((CONTENT_RANGE, range));
-                (answer, from..to)
+    let unchanged = header_text(IF_RANGE).is_none_or(|tag| tag == etag);
+    let range = header_text(RANGE).filter(|_| unchanged);
+    let (mut response, byte_range) =
+        match range.map_or(RangeRequest::All, |range| parse_range(range, file.size)) {
+            RangeRequest::All => (HttpResponse::Ok(), 0..file.size),
+            RangeRequest::Part(start, end) => {
+                let mut response = HttpResponse::PartialContent();
+                let range = format!("bytes {start}-{}/{}", end - 1, file.size);
+                response.insert_header((CONTENT_RANGE, range));
+                (response, start..end)
             }
-            RangeRequest::Nothing => {
+            RangeRequest::Unsatisfiable => {
                 return Ok(HttpResponse::RangeNotSatisfiable()
-                    .insert_header((CONTENT_RANGE, format!("bytes */{}", found.size)))
+                    .insert_header((CONTENT_RANGE, format!("bytes */{}", file.size)))
                     .finish());
             }
         };
-    let length = part.end - part.start;
-    let pieces = app.files.read(&found.name, part).await?;
-    let pieces = pieces.map(|piece| piece.map_err(actix_web::Error::from));
-    answer = dressed(answer, &found, &etag);
-    Ok(answer.body(SizedStream::new(length, pieces)))
+    let length = byte_range.end - byte_range.start;
+    let chunks = app.files.read(&file.key, byte_range).await?;
+    let chunks = chunks.map(|chunk| chunk.map_err(actix_web::Error::from));
+    response = with_file_headers(response, &file, &etag);
+    Ok(response.body(SizedStream::new(length, chunks)))
 }
 
-fn dressed(
-    mut answer: HttpResponseBuilder,
-    found: &FileDownload,
+fn with_file_headers(
+    mut response: HttpResponseBuilder,
+    file: &FileDownload,
     etag: &str,
 ) -> HttpResponseBuilder {
-    let shown = may_show(&found.content_type);
-    let kind = match found.content_type.as_str() {
+    let inline = is_displayable(&file.content_type);
+    let kind = match file.content_type.as_str() {
         "text/plain" => "text/plain; charset=utf-8",
-        kind if shown => kind,
+        kind if inline => kind,
         kind if kind.starts_with("text/") || kind.contains("xml") => "application/octet-stream",
         kind => kind,
     };
-    answer.insert_header((CONTENT_TYPE, kind));
-    answer.insert_header((CONTENT_DISPOSITION, disposition(shown, &found.called)));
-    answer.insert_header((CONTENT_SECURITY_POLICY, POLICY));
-    answer.insert_header((ETAG, etag));
-    answer.insert_header((ACCEPT_RANGES, "bytes"));
-    // May be kept, but whether it may still be seen is asked each time.
-    answer.insert_header((CACHE_CONTROL, "private, no-cache"));
-    answer
+    response.insert_header((CONTENT_TYPE, kind));
+    response.insert_header((CONTENT_DISPOSITION, disposition(inline, &file.display_name)));
+    response.insert_header((CONTENT_SECURITY_POLICY, DOWNLOAD_CSP));
+    response.insert_header((ETAG, etag));
+    response.insert_header((ACCEPT_RANGES, "bytes"));
+    // May be cached, but permission is checked on every request.
+    response.insert_header((CACHE_CONTROL, "private, no-cache"));
+    response
 }
 
-/// The name in a form that every client understands (RFC 6266, RFC 8187).
-fn disposition(shown: bool, name: &str) -> String {
-    let how = if shown { "inline" } else { "attachment" };
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._- ".contains(c);
-    let ascii: String = name.chars().map(|c| if plain(c) { c } else { '_' }).collect();
-    let mut coded = String::new();
+/// `Content-Disposition` with an ASCII and an encoded name (RFC 6266, RFC 8187).
+fn disposition(inline: bool, name: &str) -> String {
+    let kind = if inline { "inline" } else { "attachment" };
+    let is_safe = |c: char| c.is_ascii_alphanumeric() || "._- ".contains(c);
+    let ascii: String = name.chars().map(|c| if is_safe(c) { c } else { '_' }).collect();
+    let mut encoded = String::new();
     for byte in name.bytes() {
         if byte.is_ascii_alphanumeric() || b"._-".contains(&byte) {
-            coded.push(char::from(byte));
+            encoded.push(char::from(byte));
         } else {
-            coded.push_str(&format!("%{byte:02X}"));
+            encoded.push_str(&format!("%{byte:02X}"));
         }
     }
-    format!("{how}; filename=\"{ascii}\"; filename*=UTF-8''{coded}")
+    format!("{kind}; filename=\"{ascii}\"; filename*=UTF-8''{encoded}")
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum RangeRequest {
     All,
     Part(u64, u64),
-    Nothing,
+    Unsatisfiable,
 }
 
-/// The part of `Range: bytes=…`; several parts at once are more than we give.
-fn wanted(range: &str, size: u64) -> RangeRequest {
+/// Parses `Range: bytes=…` with a single range; several ranges are not supported.
+fn parse_range(range: &str, size: u64) -> RangeRequest {
     let Some(range) = range.trim().strip_prefix("bytes=") else { return RangeRequest::All };
     if range.contains(',') {
-        return RangeRequest::Nothing;
+        return RangeRequest::Unsatisfiable;
     }
     let Some((from, to)) = range.split_once('-') else { return RangeRequest::All };
     let number = |text: &str| text.trim().parse::<u64>().ok();
     match (from.trim(), to.trim()) {
         ("", "") => RangeRequest::All,
-        ("", last) => match number(last) {
+        ("", suffix_length) => match number(suffix_length) {
             None => RangeRequest::All,
-            Some(0) => RangeRequest::Nothing,
-            Some(last) => RangeRequest::Part(size.saturating_sub(last), size),
+            Some(0) => RangeRequest::Unsatisfiable,
+            Some(suffix_length) => RangeRequest::Part(size.saturating_sub(suffix_length), size),
         },
         (from, to) => match (number(from), if to.is_empty() { Some(size) } else { number(to) }) {
-            (Some(from), Some(_)) if from >= size => RangeRequest::Nothing,
+            (Some(from), Some(_)) if from >= size => RangeRequest::Unsatisfiable,
             (Some(from), Some(_)) if to.is_empty() => RangeRequest::Part(from, size),
             (Some(from), Some(to)) if from <= to => RangeRequest::Part(from, to.min(size - 1) + 1),
             _ => RangeRequest::All,
@@ -218,17 +223,17 @@ mod tests {
 
     #[test]
     fn range_header_is_parsed_per_rfc_9110() {
-        assert_eq!(wanted("bytes=0-9", 100), RangeRequest::Part(0, 10));
-        assert_eq!(wanted("bytes=90-", 100), RangeRequest::Part(90, 100));
-        assert_eq!(wanted("bytes=-10", 100), RangeRequest::Part(90, 100));
-        assert_eq!(wanted("bytes=-1000", 100), RangeRequest::Part(0, 100));
-        assert_eq!(wanted("bytes=90-1000", 100), RangeRequest::Part(90, 100));
-        assert_eq!(wanted("bytes=100-", 100), RangeRequest::Nothing);
-        assert_eq!(wanted("bytes=-0", 100), RangeRequest::Nothing);
-        assert_eq!(wanted("bytes=0-1,5-6", 100), RangeRequest::Nothing);
-        assert_eq!(wanted("bytes=9-0", 100), RangeRequest::All);
-        assert_eq!(wanted("bytes=a-", 100), RangeRequest::All);
-        assert_eq!(wanted("lines=1-2", 100), RangeRequest::All);
+        assert_eq!(parse_range("bytes=0-9", 100), RangeRequest::Part(0, 10));
+        assert_eq!(parse_range("bytes=90-", 100), RangeRequest::Part(90, 100));
+        assert_eq!(parse_range("bytes=-10", 100), RangeRequest::Part(90, 100));
+        assert_eq!(parse_range("bytes=-1000", 100), RangeRequest::Part(0, 100));
+        assert_eq!(parse_range("bytes=90-1000", 100), RangeRequest::Part(90, 100));
+        assert_eq!(parse_range("bytes=100-", 100), RangeRequest::Unsatisfiable);
+        assert_eq!(parse_range("bytes=-0", 100), RangeRequest::Unsatisfiable);
+        assert_eq!(parse_range("bytes=0-1,5-6", 100), RangeRequest::Unsatisfiable);
+        assert_eq!(parse_range("bytes=9-0", 100), RangeRequest::All);
+        assert_eq!(parse_range("bytes=a-", 100), RangeRequest::All);
+        assert_eq!(parse_range("lines=1-2", 100), RangeRequest::All);
     }
 
     #[test]

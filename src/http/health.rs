@@ -1,4 +1,4 @@
-//! What probes and scrapers ask.
+//! HTTP handlers of health checks and metrics.
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
@@ -10,9 +10,9 @@ use crate::protocol::health::{Health, HealthChecks, ProbeReply};
 /// `GET /health`
 pub(super) async fn health(app: Data<AppState>) -> HttpResponse {
     let checks = HealthChecks {
-        database: word(app.store.ping().await.is_ok()),
-        cache: word(app.cache.ping().await.is_ok()),
-        bus: if app.config.cluster.is_enabled() { word(is_heard(&app)) } else { "off" },
+        database: check_label(app.store.ping().await.is_ok()),
+        cache: check_label(app.cache.ping().await.is_ok()),
+        bus: if app.config.cluster.is_enabled() { check_label(is_bus_up(&app)) } else { "off" },
         telegram: "off",
     };
     let healthy = checks.database == "ok" && checks.cache == "ok" && checks.bus != "failed";
@@ -20,8 +20,8 @@ pub(super) async fn health(app: Data<AppState>) -> HttpResponse {
         status: if healthy { "healthy" } else { "degraded" },
         service: "SecureVOX",
         version: env!("CARGO_PKG_VERSION"),
-        active_calls: app.living.calls.ids().len(),
-        connected_users: app.living.switchboard.connected(),
+        active_calls: app.sessions.calls.ids().len(),
+        connected_users: app.sessions.switchboard.connected(),
         checks,
     };
     if healthy {
@@ -31,12 +31,12 @@ pub(super) async fn health(app: Data<AppState>) -> HttpResponse {
     }
 }
 
-const fn word(ok: bool) -> &'static str {
+const fn check_label(ok: bool) -> &'static str {
     if ok { "ok" } else { "failed" }
 }
 
-/// Whether other nodes reach this one, and it them. A node that is alone always does.
-fn is_heard(app: &AppState) -> bool {
+/// Whether the bus to other nodes is up. Always true without a cluster.
+fn is_bus_up(app: &AppState) -> bool {
     *app.bus.state().borrow() == BusState::Up
 }
 
@@ -51,7 +51,7 @@ pub(super) async fn ready(app: Data<AppState>) -> HttpResponse {
         "draining"
     } else if app.tree.get().is_none() {
         "starting"
-    } else if !app.store_up.is_up() || !is_heard(&app) {
+    } else if !app.store_up.is_up() || !is_bus_up(&app) {
         "failed"
     } else {
         return HttpResponse::Ok().json(ProbeReply { status: "ok" });

@@ -1,4 +1,4 @@
-//! The listener's place in the tree: an HTTP server that is started again if it ends.
+//! The HTTP server as a supervised actor, restarted if it ends.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -9,15 +9,15 @@ use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer};
 
-use super::middleware::entry;
+use super::middleware::handle_request;
 use super::routes::{self, AccessTable};
 use super::tls::tls;
 use super::{AppState, socket};
 use crate::actors::supervision::SupervisedContext;
 
-/// The actor.
+/// The actor that runs the HTTP server.
 pub struct HttpListener {
-    services: AppState,
+    app: AppState,
     socket: TcpListener,
     server: Option<ServerHandle>,
 }
@@ -25,26 +25,26 @@ pub struct HttpListener {
 crate::actors::supervision::supervised!(HttpListener);
 
 impl HttpListener {
-    /// Answers on an open socket, of which each incarnation uses a duplicate.
+    /// Serves on an open listening socket; each incarnation uses a duplicate of it.
     ///
     /// # Panics
-    /// If the operating system does not duplicate the socket; the supervisor tries again.
-    pub fn new(services: AppState, socket: &TcpListener) -> Self {
-        #[expect(clippy::expect_used, reason = "the supervisor is told, and tries again")]
+    /// If the operating system cannot duplicate the socket; the supervisor retries.
+    pub fn new(app: AppState, socket: &TcpListener) -> Self {
+        #[expect(clippy::expect_used, reason = "the supervisor restarts the actor")]
         let socket = socket.try_clone().expect("a listening socket can be duplicated");
-        Self { services, socket, server: None }
+        Self { app, socket, server: None }
     }
 
     fn listen(&self) -> std::io::Result<actix_web::dev::Server> {
-        let services = Data::new(self.services.clone());
+        let app = Data::new(self.app.clone());
         let table = Data::new(AccessTable::new(&routes::routes()));
-        let http = &self.services.config.http;
+        let http = &self.app.config.http;
         let server = HttpServer::new(move || {
             App::new()
-                .app_data(services.clone())
+                .app_data(app.clone())
                 .app_data(table.clone())
-                .wrap(from_fn(entry))
-                .configure(routes::serve)
+                .wrap(from_fn(handle_request))
+                .configure(routes::configure)
         })
         .disable_signals()
         .h1_allow_half_closed(false)
@@ -72,19 +72,19 @@ impl Actor for HttpListener {
         match self.listen() {
             Ok(server) => {
                 self.server = Some(server.handle());
-                ctx.spawn(server.into_actor(self).map(|ended, listener, ctx| {
+                ctx.spawn(server.into_actor(self).map(|outcome, listener, ctx| {
                     if listener.server.is_some() {
-                        ctx.fail(format!("the server ended: {ended:?}"));
+                        ctx.fail(format!("HTTP server ended: {outcome:?}"));
                     } else {
                         ctx.stop();
                     }
                 }));
             }
-            Err(error) => ctx.fail(format!("cannot listen: {error}")),
+            Err(error) => ctx.fail(format!("HTTP listener could not start: {error}")),
         }
     }
 
-    /// Answers that are on their way are let out first; the server's end then stops the actor.
+    /// Requests in progress finish first; the end of the server then stops the actor.
     fn stopping(&mut self, ctx: &mut Self::Context) -> Running {
         let Some(server) = self.server.take() else { return Running::Stop };
         ctx.spawn(server.stop(true).into_actor(self));
@@ -95,7 +95,8 @@ impl Actor for HttpListener {
 impl Drop for HttpListener {
     fn drop(&mut self) {
         if let Some(server) = self.server.take() {
-            drop(server.stop(false)); // the order is given here; its future only tells the end
+            // The stop is requested here; the future only reports completion.
+            drop(server.stop(false));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Messages over HTTP, and what becomes of them.
+//! HTTP handlers of messages and their changes.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Json};
@@ -19,135 +19,136 @@ type MessagePath = PathIds<(ConversationId, MessageId)>;
 /// `GET /api/conversations/{id}/messages`
 pub(super) async fn list(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     path: PathIds<(ConversationId,)>,
     query: QueryParams<MessagesQuery>,
 ) -> Result<Json<Paginated<MessageView>>, ApiError> {
     limit(query.0.limit)?;
-    Ok(Json(app.chat.messages(me.0.user, path.0.0, &query.0).await?))
+    Ok(Json(app.chat.messages(principal.0.user, path.0.0, &query.0).await?))
 }
 
 /// `POST /api/conversations/{id}/messages`
 pub(super) async fn send(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     path: PathIds<(ConversationId,)>,
     body: JsonBody<PostMessage>,
 ) -> Result<HttpResponse, ApiError> {
-    let draft = app.chat.draft(me.0.user, body.0)?;
-    Ok(match app.living.lanes.send(path.0.0, draft).await? {
-        SendMessageOutcome::New(message, _) => HttpResponse::Created().json(message),
-        SendMessageOutcome::Before(message) => HttpResponse::Ok().json(message),
+    let draft = app.chat.draft(principal.0.user, body.0)?;
+    Ok(match app.sessions.lanes.send(path.0.0, draft).await? {
+        SendMessageOutcome::Stored(message, _) => HttpResponse::Created().json(message),
+        SendMessageOutcome::Duplicate(message) => HttpResponse::Ok().json(message),
     })
 }
 
 /// `GET /api/conversations/{id}/messages/{message_id}`
 pub(super) async fn get(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     path: MessagePath,
 ) -> Result<Json<MessageView>, ApiError> {
     let (id, message) = path.0;
-    Ok(Json(app.chat.message(me.0.user, id, message).await?))
+    Ok(Json(app.chat.message(principal.0.user, id, message).await?))
 }
 
 /// `PATCH /api/conversations/{id}/messages/{message_id}`
 pub(super) async fn edit(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     path: MessagePath,
     body: JsonBody<PatchMessage>,
 ) -> Result<Json<MessageView>, ApiError> {
     let (id, message) = path.0;
-    alter(&app, id, app.chat.edit(me.0.user, message, body.0)).await
+    apply_change(&app, id, app.chat.edit(principal.0.user, message, body.0)).await
 }
 
 /// `DELETE /api/conversations/{id}/messages/{message_id}`
 pub(super) async fn delete(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     path: MessagePath,
     query: QueryParams<DeleteQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let (id, message) = path.0;
-    let _ = alter(&app, id, Ok(app.chat.delete(me.0.user, message, query.0.r#for))).await?;
+    let _ = apply_change(&app, id, Ok(app.chat.delete(principal.0.user, message, query.0.r#for)))
+        .await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// `GET /api/conversations/{id}/messages/{message_id}/edits`
 pub(super) async fn edits(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     path: MessagePath,
 ) -> Result<Json<Paginated<MessageRevision>>, ApiError> {
     let (id, message) = path.0;
-    Ok(Json(app.chat.edits(me.0.user, id, message).await?))
+    Ok(Json(app.chat.edits(principal.0.user, id, message).await?))
 }
 
 /// `PUT /api/conversations/{id}/messages/{message_id}/reactions/{emoji}`
 pub(super) async fn react(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     path: PathIds<(ConversationId, MessageId, String)>,
 ) -> Result<Json<MessageView>, ApiError> {
     let (id, message, emoji) = path.0;
-    alter(&app, id, app.chat.react(me.0.user, message, &emoji, true)).await
+    apply_change(&app, id, app.chat.react(principal.0.user, message, &emoji, true)).await
 }
 
 /// `DELETE /api/conversations/{id}/messages/{message_id}/reactions/{emoji}`
 pub(super) async fn unreact(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     path: PathIds<(ConversationId, MessageId, String)>,
 ) -> Result<Json<MessageView>, ApiError> {
     let (id, message, emoji) = path.0;
-    alter(&app, id, app.chat.react(me.0.user, message, &emoji, false)).await
+    apply_change(&app, id, app.chat.react(principal.0.user, message, &emoji, false)).await
 }
 
 /// `PUT /api/conversations/{id}/messages/{message_id}/pin`
 pub(super) async fn pin(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     path: MessagePath,
 ) -> Result<Json<MessageView>, ApiError> {
     let (id, message) = path.0;
-    alter(&app, id, Ok(app.chat.pin(me.0.user, message, true))).await
+    apply_change(&app, id, Ok(app.chat.pin(principal.0.user, message, true))).await
 }
 
 /// `DELETE /api/conversations/{id}/messages/{message_id}/pin`
 pub(super) async fn unpin(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     path: MessagePath,
 ) -> Result<Json<MessageView>, ApiError> {
     let (id, message) = path.0;
-    alter(&app, id, Ok(app.chat.pin(me.0.user, message, false))).await
+    apply_change(&app, id, Ok(app.chat.pin(principal.0.user, message, false))).await
 }
 
 /// `GET /api/conversations/{id}/pins`
 pub(super) async fn pins(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     path: PathIds<(ConversationId,)>,
 ) -> Result<Json<Paginated<MessageView>>, ApiError> {
-    Ok(Json(app.chat.pins(me.0.user, path.0.0).await?))
+    Ok(Json(app.chat.pins(principal.0.user, path.0.0).await?))
 }
 
 /// `GET /api/search`
 pub(super) async fn search(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     query: QueryParams<SearchQuery>,
 ) -> Result<Json<Paginated<MessageView>>, ApiError> {
     limit(query.0.limit)?;
-    Ok(Json(app.chat.search(me.0.user, &query.0).await?))
+    Ok(Json(app.chat.search(principal.0.user, &query.0).await?))
 }
 
-/// Puts a wish in order with what is said, and gives the message as it is then.
-async fn alter(
+/// Executes a change in the order of the conversation and returns the changed message.
+async fn apply_change(
     app: &AppState,
     id: ConversationId,
-    wish: Result<ChangeMessageRequest, ChatError>,
+    request: Result<ChangeMessageRequest, ChatError>,
 ) -> Result<Json<MessageView>, ApiError> {
-    Ok(Json(app.living.lanes.change_message(id, wish?).await?.message))
+    Ok(Json(app.sessions.lanes.change_message(id, request?).await?.message))
 }

@@ -1,5 +1,5 @@
-//! The way of every request in and out: its id, its limits, who may, its answer's headers, one line
-//! in the log. A panic below ends here as a 500 and nowhere else.
+//! Middleware around every request: request id, rate limits, access, response headers, metrics and
+//! one log line. A panic in a handler becomes a 500.
 
 use std::panic::AssertUnwindSafe;
 
@@ -14,80 +14,80 @@ use base::ids::RequestId;
 use futures_util::FutureExt;
 use tokio::time::Instant;
 
-use super::access::{self, authorize, is_reading};
+use super::access::{self, authorize, is_safe_method};
 use super::extract::not_found;
 use super::problem::ApiError;
 use super::routes::AccessTable;
 use super::{AppState, origin, uploads};
 use crate::telemetry::metrics;
 
-/// Wraps everything else.
-pub(super) async fn entry(
+/// Outermost middleware.
+pub(super) async fn handle_request(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let begun = Instant::now();
+    let started = Instant::now();
     let id = RequestId::new().to_string();
-    let services = request.app_data::<Data<AppState>>().cloned();
+    let app = request.app_data::<Data<AppState>>().cloned();
     let table = request.app_data::<Data<AccessTable>>().cloned();
-    let (Some(services), Some(table)) = (services, table) else {
-        return Err(actix_web::error::ErrorInternalServerError("the app has no services"));
+    let (Some(app), Some(table)) = (app, table) else {
+        return Err(actix_web::error::ErrorInternalServerError("application state is missing"));
     };
     let method = request.method().clone();
     let pattern = request.match_pattern();
 
     let mut response = if origin::is_preflight(request.request()) {
-        let response = preflight(&request, &services);
+        let response = preflight(&request, &app);
         request.into_response(response)
     } else {
-        let inside = inside(request, next, &services, &table, pattern.as_deref(), &id);
-        inside.await.inspect_err(|error| {
+        let handled = call_handler(request, next, &app, &table, pattern.as_deref(), &id);
+        handled.await.inspect_err(|error| {
             let status = error.as_response_error().status_code().as_u16();
             let route = pattern.as_deref().unwrap_or("none");
             metrics::record_request(
                 method_name(&method),
                 route,
                 status,
-                begun.elapsed().as_secs_f64(),
+                started.elapsed().as_secs_f64(),
             );
         })?
     };
 
     let (http, response_head) = (response.request().clone(), response.response_mut());
-    dress(response_head.headers_mut(), &services, &id);
-    origin::answer(&http, &services.config.http, response_head.headers_mut());
+    add_security_headers(response_head.headers_mut(), &app, &id);
+    origin::add_cors_headers(&http, &app.config.http, response_head.headers_mut());
     let status = response_head.status().as_u16();
-    let took = begun.elapsed();
+    let elapsed = started.elapsed();
     let route = pattern.as_deref().unwrap_or("none");
     uploads::add_tus_headers(route, response_head.status(), response_head.headers_mut());
-    metrics::record_request(method_name(&method), route, status, took.as_secs_f64());
+    metrics::record_request(method_name(&method), route, status, elapsed.as_secs_f64());
     tracing::debug!(
         request.id = id,
         http.method = %method,
         http.route = route,
         http.status = status,
-        took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-        "answered"
+        took_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+        "request answered"
     );
     Ok(response)
 }
 
-/// Asks who may, then lets the handler work; every failure becomes a problem. The router needs
-/// the request for itself alone, so no second handle to it may exist while the handler works.
-async fn inside(
+/// Checks access, then runs the handler; every failure becomes a problem response. The router needs
+/// exclusive access to the request, so no other handle to it may exist while the handler runs.
+async fn call_handler(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-    services: &AppState,
+    app: &AppState,
     table: &AccessTable,
     pattern: Option<&str>,
     id: &str,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    if let Err(refusal) = may_enter(&request, services, table, pattern).await {
-        return Ok(request.into_response(refusal.response(Some(id))));
+    if let Err(error) = check_access(&request, app, table, pattern).await {
+        return Ok(request.into_response(error.response(Some(id))));
     }
     match Box::pin(AssertUnwindSafe(next.call(request)).catch_unwind()).await {
-        Ok(Ok(response)) => Ok(match own_error(response.response()) {
-            Some(refusal) => response.into_response(refusal.response(Some(id))),
+        Ok(Ok(response)) => Ok(match error_of(response.response()) {
+            Some(error) => response.into_response(error.response(Some(id))),
             None => response.map_into_boxed_body(),
         }),
         Ok(Err(error)) => Err(error),
@@ -95,48 +95,46 @@ async fn inside(
     }
 }
 
-async fn may_enter(
+async fn check_access(
     request: &ServiceRequest,
-    services: &AppState,
+    app: &AppState,
     table: &AccessTable,
     pattern: Option<&str>,
 ) -> Result<(), ApiError> {
-    if services.draining.is_on() && !is_reading(request.method()) {
-        return Err(access::AccessError::Leaving.into());
+    if app.draining.is_on() && !is_safe_method(request.method()) {
+        return Err(access::AccessError::Draining.into());
     }
     let pattern = pattern.ok_or_else(not_found)?;
     let access = table.access(request.method(), pattern);
-    let (who, rate) = access.ok_or_else(|| wrong_method(&table.methods(pattern)))?;
-    authorize(services, request, who, rate).await
+    let (rule, rate) = access.ok_or_else(|| method_not_allowed(&table.methods(pattern)))?;
+    authorize(app, request, rule, rate).await
 }
 
-fn own_error<B>(response: &HttpResponse<B>) -> Option<ApiError> {
+fn error_of<B>(response: &HttpResponse<B>) -> Option<ApiError> {
     let error = response.error()?;
-    Some(
-        error.as_error::<ApiError>().cloned().unwrap_or_else(|| {
-            foreign(error.as_response_error().status_code(), &error.to_string())
-        }),
-    )
+    Some(error.as_error::<ApiError>().cloned().unwrap_or_else(|| {
+        library_error(error.as_response_error().status_code(), &error.to_string())
+    }))
 }
 
-/// An error of the HTTP library itself, such as a body cut off.
-fn foreign(status: StatusCode, detail: &str) -> ApiError {
+/// An error of the HTTP library itself, such as a truncated body.
+fn library_error(status: StatusCode, detail: &str) -> ApiError {
     ApiError::new(status, "http/invalid-request", detail)
 }
 
-fn wrong_method(allowed: &[Method]) -> ApiError {
+fn method_not_allowed(allowed: &[Method]) -> ApiError {
     let names: Vec<_> = allowed.iter().map(Method::as_str).collect();
     ApiError::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "http/method-not-allowed",
-        "this address does not take this method",
+        "this resource does not support this method",
     )
     .allow(names.join(", "))
 }
 
-/// A handler panicked; the panic hook has logged where.
+/// A handler panicked; the panic hook has logged the location.
 #[derive(Debug, thiserror::Error)]
-#[error("a handler panicked")]
+#[error("handler panicked")]
 struct HandlerPanicked;
 
 impl base::error::CodedError for HandlerPanicked {
@@ -149,9 +147,9 @@ impl base::error::CodedError for HandlerPanicked {
     }
 }
 
-fn preflight(request: &ServiceRequest, services: &AppState) -> HttpResponse {
+fn preflight(request: &ServiceRequest, app: &AppState) -> HttpResponse {
     let mut response = HttpResponse::NoContent();
-    if origin::is_allowed(request.request(), &services.config.http) {
+    if origin::is_allowed(request.request(), &app.config.http) {
         for header in origin::preflight() {
             response.insert_header(header);
         }
@@ -159,29 +157,29 @@ fn preflight(request: &ServiceRequest, services: &AppState) -> HttpResponse {
     response.finish()
 }
 
-/// Headers that every answer has unless its handler chose otherwise (OWASP Secure Headers).
-fn dress(headers: &mut HeaderMap, services: &AppState, id: &str) {
-    let mut put = |name: HeaderName, value: &'static str| {
+/// Adds security headers unless the handler set them (OWASP Secure Headers).
+fn add_security_headers(headers: &mut HeaderMap, app: &AppState, id: &str) {
+    let mut set_default = |name: HeaderName, value: &'static str| {
         if !headers.contains_key(&name) {
             headers.insert(name, HeaderValue::from_static(value));
         }
     };
-    put(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
-    put(header::X_FRAME_OPTIONS, "DENY");
-    put(header::REFERRER_POLICY, "no-referrer");
-    put(header::CACHE_CONTROL, "no-store");
-    put(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
-    put(header::PERMISSIONS_POLICY, "geolocation=(), payment=()");
-    put(HeaderName::from_static("cross-origin-resource-policy"), "same-site");
-    if services.config.http.hsts {
-        put(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains");
+    set_default(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set_default(header::X_FRAME_OPTIONS, "DENY");
+    set_default(header::REFERRER_POLICY, "no-referrer");
+    set_default(header::CACHE_CONTROL, "no-store");
+    set_default(header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'");
+    set_default(header::PERMISSIONS_POLICY, "geolocation=(), payment=()");
+    set_default(HeaderName::from_static("cross-origin-resource-policy"), "same-site");
+    if app.config.http.hsts {
+        set_default(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains");
     }
     if let Ok(id) = HeaderValue::from_str(id) {
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }
 }
 
-/// Only known names become labels, so that a client cannot make up metrics.
+/// Only known methods become metric labels, so that clients cannot create label values.
 fn method_name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

@@ -1,4 +1,4 @@
-//! HTTP and WebSockets in; deeds and actors asked; answers out. A handler reads, asks, answers.
+//! HTTP and WebSocket API. Handlers parse the request, call a service and build the response.
 
 pub mod access;
 mod account_security;
@@ -51,88 +51,88 @@ use crate::domain::files::FileService;
 use crate::domain::jobs::JobRunner;
 use crate::telemetry::metrics::count_rejected;
 
-/// All that a handler can reach; cheap to clone.
+/// Shared application state of all handlers; cheap to clone.
 #[derive(Clone)]
 pub struct AppState {
-    /// The settings.
+    /// The configuration of this node.
     pub config: Arc<Config>,
-    /// The time.
     pub clock: Clock,
-    /// The name of this node.
+    /// Configured name of this node.
     pub node: Arc<str>,
-    /// Deeds of accounts.
+    /// Account service: sign-in, devices, security.
     pub accounts: AccountService,
-    /// Deeds of API tokens.
-    pub tokens: ApiTokenService,
-    /// Archives of what belongs to a person.
+    /// API token service.
+    pub api_tokens: ApiTokenService,
+    /// Data export service.
     pub exports: ExportService,
-    /// Where whoever wrote a job rings.
+    /// Job runner, woken by handlers that enqueue jobs.
     pub jobs: JobRunner,
-    /// Deeds of contacts.
+    /// Contact service.
     pub contacts: ContactService,
-    /// Deeds of chat.
+    /// Chat service.
     pub chat: ChatService,
-    /// Files that people send.
+    /// File and attachment service.
     pub files: FileService,
-    /// Resumable uploads that go on here.
+    /// Resumable uploads open on this node.
     pub uploads: UploadRegistry,
-    /// Sessions and lanes.
-    pub living: SessionService,
-    /// For health and the audit log.
+    /// Sessions, event delivery, presence, calls and chat shards.
+    pub sessions: SessionService,
+    /// Database, for health checks and the audit log.
     pub store: Store,
-    /// Counters.
+    /// Cache, for rate limit counters.
     pub cache: Arc<dyn Cache>,
-    /// The way to other nodes.
+    /// Event bus to other nodes.
     pub bus: Arc<dyn Bus>,
-    /// Whether the database answered lately.
+    /// Whether the database answered recently.
     pub store_up: StoreHealthFlag,
-    /// The supervision tree, once it stands.
+    /// The supervision tree, once it is running.
     pub tree: Arc<std::sync::OnceLock<SupervisionTree>>,
-    /// What operators see and do, on every node.
-    pub operators: AdminService,
-    /// This node's word that it lives, where others may be.
+    /// Administration of all nodes.
+    pub admin: AdminService,
+    /// Leases of this node; `None` without a cluster.
     pub leases: Option<NodeLeases>,
-    /// Sockets that speak Socket.IO.
+    /// Engine.IO sessions of this node.
     pub engines: socket::Engines,
-    /// How many sockets are open.
+    /// Counter and admission control of sockets.
     pub sockets: SocketLimiter,
-    /// Renders the metrics page.
+    /// Renderer of the metrics page.
     pub metrics: PrometheusHandle,
-    /// Whether the node is on its way out.
+    /// Whether the node is draining.
     pub draining: DrainFlag,
 }
 
-/// How long a socket may wait for its turn; ten thousand that come back at once take 5 to 15 s.
+/// Maximum time a socket waits for admission. Ten thousand simultaneous reconnects take 5 to 15 s.
 const ADMISSION_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Counts the sockets that are open on this node, and lets them in; cheap to clone.
+/// Counts open sockets and limits concurrent admissions; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct SocketLimiter {
     open: Arc<AtomicUsize>,
-    entering: Arc<Semaphore>,
+    admissions: Arc<Semaphore>,
 }
 
 impl SocketLimiter {
-    /// Those of a node whose database has a queue this long: a part of it is theirs.
+    /// `queue` is the length of the database queue; an eighth of it is used for admissions.
     pub fn new(queue: usize) -> Self {
-        let entering = (queue / 8).max(1);
-        Self { open: Arc::default(), entering: Arc::new(Semaphore::new(entering)) }
+        let admissions = (queue / 8).max(1);
+        Self { open: Arc::default(), admissions: Arc::new(Semaphore::new(admissions)) }
     }
 
-    /// One more, until what is given is dropped.
+    /// Counts a socket until the guard is dropped.
     pub fn count(&self) -> SocketGuard {
         self.open.fetch_add(1, Ordering::AcqRel);
         SocketGuard(self.open.clone())
     }
 
-    /// Waits until it is a socket's turn to be let in, until what is given is dropped. When all come
-    /// back at once they would fill the queue of the database, and be refused.
+    /// Waits for admission; the permit is held until dropped. Without this limit, mass reconnects
+    /// would overflow the database queue and be rejected.
     ///
     /// # Errors
-    /// [`sessions::SessionError::NotStarted`] if that takes too long: the database is away.
-    pub(crate) async fn turn(&self) -> Result<OwnedSemaphorePermit, sessions::SessionError> {
-        match tokio::time::timeout(ADMISSION_TIMEOUT, self.entering.clone().acquire_owned()).await {
-            Ok(Ok(turn)) => Ok(turn),
+    /// [`sessions::SessionError::NotStarted`] if it takes too long: the database is unavailable.
+    pub(crate) async fn admit(&self) -> Result<OwnedSemaphorePermit, sessions::SessionError> {
+        match tokio::time::timeout(ADMISSION_TIMEOUT, self.admissions.clone().acquire_owned()).await
+        {
+            Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => {
                 count_rejected("turns");
                 Err(sessions::SessionError::NotStarted)
@@ -140,13 +140,13 @@ impl SocketLimiter {
         }
     }
 
-    /// How many there are.
+    /// Number of open sockets.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Acquire)
     }
 }
 
-/// One open socket.
+/// One open socket; counted until dropped.
 #[derive(Debug)]
 pub struct SocketGuard(Arc<AtomicUsize>);
 
@@ -156,17 +156,17 @@ impl Drop for SocketGuard {
     }
 }
 
-/// Whether the node is on its way out; cheap to clone.
+/// Whether the node is draining; cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct DrainFlag(Arc<AtomicBool>);
 
 impl DrainFlag {
-    /// From now on the node takes nothing new.
+    /// Starts draining: no new work is accepted.
     pub fn begin(&self) {
         self.0.store(true, Ordering::Release);
     }
 
-    /// Whether it takes nothing new.
+    /// Whether the node is draining.
     pub fn is_on(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
@@ -179,10 +179,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn socket_admission_waits_until_permit_or_timeout() {
         let sockets = SocketLimiter::new(8);
-        let turn = sockets.turn().await.unwrap();
-        let (second, ()) = tokio::join!(sockets.turn(), async { drop(turn) });
-        let _second = second.expect("its turn comes");
+        let permit = sockets.admit().await.unwrap();
+        let (second, ()) = tokio::join!(sockets.admit(), async { drop(permit) });
+        let _second = second.expect("admitted after release");
 
-        assert!(matches!(sockets.turn().await, Err(sessions::SessionError::NotStarted)));
+        assert!(matches!(sockets.admit().await, Err(sessions::SessionError::NotStarted)));
     }
 }

@@ -1,4 +1,4 @@
-//! The nodes of the cluster over HTTP: to see, and to take one out of service.
+//! HTTP handlers of cluster nodes: list and drain.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Json, Path};
@@ -15,17 +15,17 @@ use crate::protocol::admin::NodeView;
 
 /// `GET /api/admin/nodes`
 pub(super) async fn list(app: Data<AppState>) -> Result<Json<Paginated<NodeView>>, ApiError> {
-    let me = app.bus.me();
+    let this_node = app.bus.me();
     let Some(leases) = &app.leases else {
         let items = vec![NodeView {
-            id: me,
+            id: this_node,
             name: app.config.node.name(),
             url: app.config.http.public_url.clone(),
             state: if app.draining.is_on() { NodeState::Draining } else { NodeState::Up }
                 .to_string(),
             started_at: None,
             this: true,
-            load: app.living.calls.load(),
+            load: app.sessions.calls.load(),
         }];
         return Ok(Json(Paginated { items, next: None }));
     };
@@ -36,8 +36,8 @@ pub(super) async fn list(app: Data<AppState>) -> Result<Json<Paginated<NodeView>
         url: node.url,
         state: node.state.to_string(),
         started_at: Some(node.started_at),
-        this: node.id == me,
-        load: app.operators.load(node.id, || app.living.calls.load()),
+        this: node.id == this_node,
+        load: app.admin.load(node.id, || app.sessions.calls.load()),
     });
     Ok(Json(Paginated { items: items.collect(), next: None }))
 }
@@ -45,17 +45,17 @@ pub(super) async fn list(app: Data<AppState>) -> Result<Json<Paginated<NodeView>
 /// `POST /api/admin/nodes/{id}/drain`
 pub(super) async fn drain(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     from: ClientAddr,
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let node: NodeId = id.parse().map_err(|_| admin::AdminError::NoSuchNode)?;
-    if !app.operators.knows(node) {
+    if !app.admin.knows(node) {
         return Err(admin::AdminError::NoSuchNode.into());
     }
-    // Written before the deed, since the node may take the answer down with it.
-    let entry = audit(Some(me.0.user), "node.drain", node.to_string(), from.0);
+    // Audited before it is done, since draining may abort this request.
+    let entry = audit(Some(principal.0.user), "node.drain", node.to_string(), from.0);
     app.store.record_audit(entry, app.clock.now()).await?;
-    app.operators.drain(node).await?;
+    app.admin.drain(node).await?;
     Ok(HttpResponse::Accepted().finish())
 }

@@ -1,4 +1,4 @@
-//! The interface as data: OpenAPI 3.1 from the routes, AsyncAPI 3.0 from the events.
+//! Generated API descriptions: OpenAPI 3.1 from the routes, AsyncAPI 3.0 from the events.
 
 use std::sync::OnceLock;
 
@@ -12,14 +12,14 @@ use super::routes::{Route, routes};
 use crate::protocol::problem::Problem;
 use crate::protocol::{Paginated, calls, chat, client, messages, presence, server};
 
-/// A named shape and the shapes it is made of.
+/// A named schema and the schemas it refers to.
 pub struct SchemaRef {
     name: String,
     schemas: Vec<(String, RefOr<Schema>)>,
 }
 
 impl SchemaRef {
-    /// The shape of a type.
+    /// Schema of a type.
     pub fn of<T: ToSchema + PartialSchema>() -> Self {
         let name = T::name().into_owned();
         let mut schemas = vec![(name.clone(), T::schema())];
@@ -27,17 +27,17 @@ impl SchemaRef {
         Self { name, schemas }
     }
 
-    /// The shape of a list of these.
+    /// Schema of a page of a type.
     pub fn list_of<T: ToSchema + PartialSchema>() -> Self {
-        let mut shape = Self::of::<Paginated<T>>();
-        // A generic type has one name for all its shapes; each needs its own.
-        shape.name = format!("{}List", T::name());
-        if let Some((name, _)) = shape.schemas.first_mut() {
-            name.clone_from(&shape.name);
+        let mut schema = Self::of::<Paginated<T>>();
+        // A generic type has one name for all instances; each needs its own.
+        schema.name = format!("{}List", T::name());
+        if let Some((name, _)) = schema.schemas.first_mut() {
+            name.clone_from(&schema.name);
         }
-        shape.schemas.push((T::name().into_owned(), T::schema()));
-        T::schemas(&mut shape.schemas);
-        shape
+        schema.schemas.push((T::name().into_owned(), T::schema()));
+        T::schemas(&mut schema.schemas);
+        schema
     }
 
     fn reference(&self) -> Value {
@@ -51,7 +51,7 @@ impl SchemaRef {
         }
     }
 
-    /// The schema itself, for shapes that are taken apart into parameters.
+    /// The schema itself, for use as query parameters.
     fn schema(&self) -> Value {
         let own = self.schemas.first().map(|(_, schema)| schema);
         serde_json::to_value(own).unwrap_or_default()
@@ -74,7 +74,7 @@ fn json_page(text: &'static str) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(text)
 }
 
-/// The description of all routes.
+/// OpenAPI document of all visible routes.
 pub fn openapi_document() -> Value {
     let mut schemas = Map::new();
     SchemaRef::of::<Problem>().collect(&mut schemas);
@@ -116,27 +116,27 @@ fn operation(route: &Route, path: &str, schemas: &mut Map<String, Value>) -> Val
         parameters.extend(query_parameters(&query.schema()));
     }
     let mut responses = Map::new();
-    for (status, shape) in &route.answers {
+    for (status, schema) in &route.responses {
         let mut response = json!({ "description": route.summary });
-        if let Some(shape) = shape {
-            shape.collect(schemas);
-            response["content"] = json!({ "application/json": { "schema": shape.reference() } });
+        if let Some(schema) = schema {
+            schema.collect(schemas);
+            response["content"] = json!({ "application/json": { "schema": schema.reference() } });
         }
         responses.insert(status.to_string(), response);
     }
     let problem = json!({
-        "description": "A problem",
+        "description": "Problem details (RFC 9457)",
         "content": { "application/problem+json": {
             "schema": { "$ref": "#/components/schemas/Problem" },
         } },
     });
     responses.insert("4XX".to_owned(), problem.clone());
     responses.insert("503".to_owned(), problem);
-    // The probes answer 503 in their own shape.
-    if let Some((_, Some(shape))) = route.answers.iter().find(|(status, _)| *status == 503) {
+    // The health probes have their own 503 response.
+    if let Some((_, Some(schema))) = route.responses.iter().find(|(status, _)| *status == 503) {
         responses["503"] = json!({
-            "description": "Not well",
-            "content": { "application/json": { "schema": shape.reference() } },
+            "description": "Unhealthy",
+            "content": { "application/json": { "schema": schema.reference() } },
         });
     }
     let mut operation = json!({
@@ -145,28 +145,30 @@ fn operation(route: &Route, path: &str, schemas: &mut Map<String, Value>) -> Val
         "tags": [tag(path)],
         "parameters": parameters,
         "responses": responses,
-        "x-who": who(route.who),
+        "x-who": access_label(route.access),
     });
-    if let Some((shape, required)) = &route.body {
-        shape.collect(schemas);
+    if let Some((schema, required)) = &route.body {
+        schema.collect(schemas);
         operation["requestBody"] = json!({
             "required": required,
-            "content": { (route.body_type): { "schema": shape.reference() } },
+            "content": { (route.body_type): { "schema": schema.reference() } },
         });
     }
-    if route.who != AccessRule::Anyone {
+    if route.access != AccessRule::Anyone {
         operation["security"] = json!([{ "person": [] }]);
     }
     if route.rate == RateClass::Login || route.rate == RateClass::Registration {
-        operation["description"] =
-            json!("Limited more strictly per address; 429 says when to try again.");
+        operation["description"] = json!(
+            "Stricter rate limit per address; the header Retry-After of a 429 tells when to try again."
+        );
     }
     operation
 }
 
 fn operation_id(route: &Route) -> String {
-    let words = route.path.split(|c: char| !c.is_ascii_alphanumeric());
-    let path: Vec<_> = words.filter(|word| !word.is_empty() && *word != "api").collect();
+    let segments = route.path.split(|c: char| !c.is_ascii_alphanumeric());
+    let path: Vec<_> =
+        segments.filter(|segment| !segment.is_empty() && *segment != "api").collect();
     format!("{}_{}", route.method.as_str().to_lowercase(), path.join("_"))
 }
 
@@ -174,14 +176,16 @@ fn tag(path: &str) -> &str {
     path.trim_start_matches("/api").split('/').nth(1).unwrap_or("server")
 }
 
-fn who(who: AccessRule) -> Value {
-    match who {
+fn access_label(rule: AccessRule) -> Value {
+    match rule {
         AccessRule::Anyone => json!("anyone"),
-        AccessRule::Person => json!("person"),
-        AccessRule::PersonOr(scope) => json!(format!("person, or scope {scope}")),
+        AccessRule::User => json!("person"),
+        AccessRule::UserOrScope(scope) => json!(format!("person, or scope {scope}")),
         AccessRule::Operator => json!("operator"),
         AccessRule::Admin => json!("admin"),
-        AccessRule::LocalOr(scope) => json!(format!("this machine, an operator, or scope {scope}")),
+        AccessRule::LocalOrScope(scope) => {
+            json!(format!("this machine, an operator, or scope {scope}"))
+        }
     }
 }
 
@@ -208,7 +212,7 @@ fn query_parameters(schema: &Value) -> Vec<Value> {
     properties.into_iter().map(parameter).collect()
 }
 
-/// In a query a parameter is there or not; it is never `null`.
+/// Query parameters are present or absent, never `null`.
 fn without_null(mut schema: Value) -> Value {
     if let Some(kinds) = schema["type"].as_array() {
         let kind = kinds.iter().find(|kind| **kind != "null").cloned();
@@ -217,18 +221,18 @@ fn without_null(mut schema: Value) -> Value {
     schema
 }
 
-/// The description of all events.
+/// AsyncAPI document of all events.
 pub fn asyncapi_document() -> Value {
     let mut schemas = Map::new();
     let (mut messages, mut received, mut sent) = (Map::new(), Vec::new(), Vec::new());
-    for (name, shape) in inbound() {
-        shape.collect(&mut schemas);
-        messages.insert(format!("client.{name}"), message(name, &shape));
+    for (name, schema) in inbound() {
+        schema.collect(&mut schemas);
+        messages.insert(format!("client.{name}"), message(name, &schema));
         received.push(json!({ "$ref": format!("#/channels/ws/messages/client.{name}") }));
     }
-    for (name, shape) in outbound() {
-        shape.collect(&mut schemas);
-        messages.insert(format!("server.{name}"), message(name, &shape));
+    for (name, schema) in outbound() {
+        schema.collect(&mut schemas);
+        messages.insert(format!("server.{name}"), message(name, &schema));
         sent.push(json!({ "$ref": format!("#/channels/ws/messages/server.{name}") }));
     }
     SchemaRef::of::<Problem>().collect(&mut schemas);
@@ -256,17 +260,17 @@ pub fn asyncapi_document() -> Value {
     })
 }
 
-fn message(name: &str, shape: &SchemaRef) -> Value {
+fn message(name: &str, schema: &SchemaRef) -> Value {
     json!({
         "name": name,
-        "summary": shape.schema()["description"],
+        "summary": schema.schema()["description"],
         "payload": {
             "type": "object",
             "required": ["event", "data"],
             "properties": {
                 "id": { "type": "integer", "minimum": 0 },
                 "event": { "const": name.split('.').next().unwrap_or(name) },
-                "data": shape.reference(),
+                "data": schema.reference(),
             },
         },
     })

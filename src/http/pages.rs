@@ -1,5 +1,5 @@
-//! Pages for people: where to go from here, the first administrator, the documents, a chat to try.
-//! They are part of the binary and need nothing from outside.
+//! Built-in pages: start page, administrator setup, API documentation, chat and call demos. They
+//! are embedded in the binary and load nothing from elsewhere.
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
@@ -8,8 +8,8 @@ use actix_web::web::Path;
 use super::extract::not_found;
 use super::problem::ApiError;
 
-/// What the pages may do: only our own scripts, styles and connections.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
+/// Content security policy of the pages: only own scripts, styles and connections.
+const PAGE_CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
      connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// `GET /`
@@ -40,7 +40,7 @@ pub(super) async fn call() -> HttpResponse {
 fn page(html: &'static str) -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
-        .insert_header((CONTENT_SECURITY_POLICY, POLICY))
+        .insert_header((CONTENT_SECURITY_POLICY, PAGE_CSP))
         .insert_header((CACHE_CONTROL, "no-cache"))
         .body(html)
 }

@@ -1,4 +1,4 @@
-//! The one place where an error becomes a response (RFC 9457, `application/problem+json`).
+//! Conversion of errors into responses (RFC 9457, `application/problem+json`).
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use base::error::{CodedError, ErrorKind};
 
 use crate::protocol::problem::{FieldError, Problem};
 
-/// Why a request is not done: a problem on its way out. Boxed, since it is the rare outcome.
+/// An error on its way to the client. Boxed, since errors are rare.
 #[derive(Clone)]
 pub struct ApiError(Box<ApiErrorInner>);
 
@@ -23,12 +23,12 @@ struct ApiErrorInner {
     retry_after: Option<u64>,
     allow: Option<String>,
     request_id: Option<String>,
-    /// Our own mistake, for the log only.
+    /// Cause of an internal error, for the log only.
     cause: Option<Arc<dyn CodedError + Send + Sync>>,
 }
 
 impl ApiError {
-    /// A refusal that comes from HTTP itself.
+    /// An error of the HTTP layer itself.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         let errors = Vec::new();
@@ -45,56 +45,56 @@ impl ApiError {
         Self(Box::new(inner))
     }
 
-    /// Names the request in the answer itself, where nothing further out can.
+    /// Sets the request id in the response, where no middleware can add it.
     pub fn named(mut self, request_id: &str) -> Self {
         self.0.request_id = Some(request_id.to_owned());
         self
     }
 
-    /// Which field was wrong.
+    /// Adds details about one invalid field.
     pub fn field(mut self, field: impl Into<String>, detail: impl Into<String>) -> Self {
         self.0.errors.push(FieldError { field: field.into(), detail: detail.into() });
         self
     }
 
-    /// Which methods are allowed (RFC 9110 §15.5.6).
+    /// Sets the allowed methods (RFC 9110 §15.5.6).
     pub fn allow(mut self, methods: String) -> Self {
         self.0.allow = Some(methods);
         self
     }
 
-    /// From an error that is shared.
-    pub fn of(fault: Arc<dyn CodedError + Send + Sync>) -> Self {
-        let status = status(fault.kind());
-        let internal = fault.kind() == ErrorKind::Internal;
-        let code = fault.code();
+    /// Converts a shared error.
+    pub fn of(error: Arc<dyn CodedError + Send + Sync>) -> Self {
+        let status = status(error.kind());
+        let internal = error.kind() == ErrorKind::Internal;
+        let code = error.code();
         let detail = if internal {
-            "something broke on our side".to_owned()
+            "internal server error".to_owned()
         } else if code.starts_with("store/") {
-            // What a database says of itself is for those who run it.
-            tracing::warn!(error = %fault, code, "database error in request");
-            "the server's database does not answer just now: try again".to_owned()
+            // Database errors are internal details, so they are only logged.
+            tracing::warn!(error = %error, code, "database error in request");
+            "the database is unavailable: try again".to_owned()
         } else {
-            fault.to_string()
+            error.to_string()
         };
         Self(Box::new(ApiErrorInner {
             status,
             code,
             detail,
             errors: vec![],
-            retry_after: fault.retry_after(),
+            retry_after: error.retry_after(),
             allow: None,
             request_id: None,
-            cause: internal.then_some(fault),
+            cause: internal.then_some(error),
         }))
     }
 
-    /// The stable code.
+    /// Stable problem code, `area/reason`.
     pub fn code(&self) -> &'static str {
         self.0.code
     }
 
-    /// What crosses the wire. Our own mistakes are logged here, once, with their cause.
+    /// Problem body. Internal errors are logged here once, with their cause.
     pub fn problem(&self, request_id: Option<&str>) -> Problem {
         if let (Some(cause), Some(id)) = (&self.0.cause, request_id) {
             tracing::error!(request.id = id, error = %cause, code = self.0.code, "request failed");
@@ -110,7 +110,7 @@ impl ApiError {
         }
     }
 
-    /// The response with the request's id.
+    /// HTTP response with the request id.
     pub fn response(&self, request_id: Option<&str>) -> HttpResponse {
         let mut response = HttpResponse::build(self.0.status);
         response.content_type("application/problem+json");
@@ -164,7 +164,7 @@ impl ResponseError for ApiError {
         self.0.status
     }
 
-    /// Usually only a draft: [`super::middleware`] builds the response again with the request's id.
+    /// Usually a draft: [`super::middleware`] builds the response again with the request id.
     fn error_response(&self) -> HttpResponse {
         self.response(self.0.request_id.as_deref())
     }

@@ -1,4 +1,4 @@
-//! TLS of the server itself, from PEM files; with a proxy in front there is none here.
+//! TLS of the server from PEM files; not needed behind a TLS-terminating proxy.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,17 +9,17 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::HttpConfig;
 
-/// The TLS settings, if there are any.
+/// TLS configuration, or `None` if it is not configured.
 ///
 /// # Errors
-/// Which file cannot be used, and why, in words.
+/// A message with the file that cannot be used and the reason.
 pub fn tls(config: &HttpConfig) -> Result<Option<ServerConfig>, String> {
     if !config.has_tls() {
         return Ok(None);
     }
-    let chain = chain(&config.tls_certificate_file)?;
+    let chain = load_chain(&config.tls_certificate_file)?;
     let key = PrivateKeyDer::from_pem_file(&config.tls_key_file)
-        .map_err(|error| unusable(&config.tls_key_file, &error))?;
+        .map_err(|error| file_error(&config.tls_key_file, &error))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let tls = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -27,21 +27,21 @@ pub fn tls(config: &HttpConfig) -> Result<Option<ServerConfig>, String> {
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .map_err(|error| {
-            format!("http.tls_certificate_file and http.tls_key_file do not fit: {error}")
+            format!("http.tls_certificate_file and http.tls_key_file do not match: {error}")
         })?;
     Ok(Some(tls))
 }
 
-fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|e| unusable(path, &e))?;
-    let chain: Vec<_> = certificates.collect::<Result<_, _>>().map_err(|e| unusable(path, &e))?;
+fn load_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates = CertificateDer::pem_file_iter(path).map_err(|e| file_error(path, &e))?;
+    let chain: Vec<_> = certificates.collect::<Result<_, _>>().map_err(|e| file_error(path, &e))?;
     if chain.is_empty() {
-        Err(format!("{} holds no certificate", path.display()))
+        Err(format!("{} contains no certificate", path.display()))
     } else {
         Ok(chain)
     }
 }
 
-fn unusable(path: &Path, error: &dyn std::fmt::Display) -> String {
+fn file_error(path: &Path, error: &dyn std::fmt::Display) -> String {
     format!("{} cannot be used: {error}", path.display())
 }

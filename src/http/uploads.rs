@@ -1,4 +1,4 @@
-//! Resumable uploads over HTTP: tus 1.0 core with creation, expiration, checksum and termination.
+//! Resumable uploads: tus 1.0 core with creation, expiration, checksum and termination.
 //!
 //! <https://tus.io/protocols/resumable-upload>
 
@@ -15,20 +15,20 @@ use futures_util::StreamExt;
 
 use super::AppState;
 use super::extract::{CurrentUser, PathIds};
-use super::files::{counted, soon};
+use super::files::{count_rejection, with_idle_timeout};
 use super::problem::ApiError;
 use crate::actors::uploads::WriterToken;
-use crate::domain::files::{CreateUpload, FileError, PIECE};
+use crate::domain::files::{CHUNK_BYTES, CreateUpload, FileError};
 
-const VERSION: &str = "1.0.0";
-const EXTENSIONS: &str = "creation,expiration,checksum,termination";
-/// Longest `Upload-Metadata`.
+const TUS_VERSION: &str = "1.0.0";
+const TUS_EXTENSIONS: &str = "creation,expiration,checksum,termination";
+/// Maximum length of `Upload-Metadata`.
 const MAX_UPLOAD_METADATA_BYTES: usize = 4096;
 
-/// What every answer at `/api/uploads/` says of the protocol, refusals too.
+/// Adds the protocol version to every response at `/api/uploads/`, including errors.
 pub(super) fn add_tus_headers(route: &str, status: StatusCode, headers: &mut HeaderMap) {
     if route.starts_with("/api/uploads/") {
-        let version = HeaderValue::from_static(VERSION);
+        let version = HeaderValue::from_static(TUS_VERSION);
         headers.insert(HeaderName::from_static("tus-resumable"), version.clone());
         if status == StatusCode::PRECONDITION_FAILED {
             headers.insert(HeaderName::from_static("tus-version"), version);
@@ -43,34 +43,34 @@ fn expires(at: Timestamp) -> (HeaderName, String) {
     (HeaderName::from_static("upload-expires"), date.to_string())
 }
 
-/// `OPTIONS /api/uploads/`: what this server can.
+/// `OPTIONS /api/uploads/`: tus capabilities of this server.
 pub(super) async fn options(app: Data<AppState>) -> HttpResponse {
     HttpResponse::NoContent()
-        .insert_header(("Tus-Version", VERSION))
-        .insert_header(("Tus-Extension", EXTENSIONS))
+        .insert_header(("Tus-Version", TUS_VERSION))
+        .insert_header(("Tus-Extension", TUS_EXTENSIONS))
         .insert_header(("Tus-Checksum-Algorithm", "sha1,sha256"))
         .insert_header(("Tus-Max-Size", app.config.files.max_bytes))
         .finish()
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok())
 }
 
-fn number(headers: &HeaderMap, name: &'static str) -> Result<u64, ApiError> {
-    let number = text(headers, name).and_then(|text| text.parse().ok());
+fn header_number(headers: &HeaderMap, name: &'static str) -> Result<u64, ApiError> {
+    let number = header_text(headers, name).and_then(|text| text.parse().ok());
     number.ok_or_else(|| {
         ApiError::new(
             StatusCode::BAD_REQUEST,
             "uploads/invalid-header",
-            format!("{name}: a number"),
+            format!("{name} must be a number"),
         )
     })
 }
 
-/// Every request says which protocol it speaks.
-fn speaks(headers: &HeaderMap) -> Result<(), ApiError> {
-    if text(headers, "Tus-Resumable") == Some(VERSION) {
+/// Checks the protocol version, which every request must send.
+fn check_version(headers: &HeaderMap) -> Result<(), ApiError> {
+    if header_text(headers, "Tus-Resumable") == Some(TUS_VERSION) {
         return Ok(());
     }
     let status = StatusCode::PRECONDITION_FAILED;
@@ -80,38 +80,39 @@ fn speaks(headers: &HeaderMap) -> Result<(), ApiError> {
 /// `POST /api/uploads/`
 pub(super) async fn create(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let headers = request.headers();
-    speaks(headers)?;
-    let size = number(headers, "Upload-Length")?;
-    let mut new = CreateUpload { size, called: String::new(), purpose: None };
-    let metadata = text(headers, "Upload-Metadata").unwrap_or_default();
-    read_metadata(metadata, &mut new).map_err(counted)?;
-    let made = app.files.begin_upload(me.0.user, new).await.map_err(counted)?;
-    let place = format!("/api/uploads/{}", made.id);
+    check_version(headers)?;
+    let size = header_number(headers, "Upload-Length")?;
+    let mut new = CreateUpload { size, display_name: String::new(), purpose: None };
+    let metadata = header_text(headers, "Upload-Metadata").unwrap_or_default();
+    read_metadata(metadata, &mut new).map_err(count_rejection)?;
+    let created = app.files.begin_upload(principal.0.user, new).await.map_err(count_rejection)?;
+    let location = format!("/api/uploads/{}", created.id);
     Ok(HttpResponse::Created()
-        .insert_header((LOCATION, place))
+        .insert_header((LOCATION, location))
         .insert_header(("Upload-Offset", 0))
-        .insert_header(expires(made.expires_at))
-        .json(made))
+        .insert_header(expires(created.expires_at))
+        .json(created))
 }
 
-/// `filename cGhvdG8uanBn,purpose …`: keys, and values in base64.
+/// Parses `filename cGhvdG8uanBn,purpose …`: keys with base64 values.
 fn read_metadata(text: &str, new: &mut CreateUpload) -> Result<(), FileError> {
-    const BAD: FileError = FileError::BadUpload("Upload-Metadata: keys, and values in base64");
+    const INVALID: FileError =
+        FileError::InvalidUpload("Upload-Metadata must be keys with base64 values");
     if text.len() > MAX_UPLOAD_METADATA_BYTES {
-        return Err(BAD);
+        return Err(INVALID);
     }
     for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once(' ').unwrap_or((pair, ""));
-        let value = STANDARD.decode(value.trim()).map_err(|_| BAD)?;
-        let value = String::from_utf8(value).map_err(|_| BAD)?;
+        let value = STANDARD.decode(value.trim()).map_err(|_| INVALID)?;
+        let value = String::from_utf8(value).map_err(|_| INVALID)?;
         match key {
-            "filename" => new.called = value,
+            "filename" => new.display_name = value,
             "purpose" => new.purpose = Some(value),
-            _ => {} // clients send what they like; what we need we judge ourselves
+            _ => {} // unknown keys are ignored; the content type is detected from the bytes
         }
     }
     Ok(())
@@ -120,10 +121,10 @@ fn read_metadata(text: &str, new: &mut CreateUpload) -> Result<(), FileError> {
 /// `GET` and `HEAD /api/uploads/{id}`
 pub(super) async fn get(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     path: PathIds<(UploadId,)>,
 ) -> Result<HttpResponse, ApiError> {
-    let upload = app.files.upload(me.0.user, path.0.0).await?;
+    let upload = app.files.upload(principal.0.user, path.0.0).await?;
     Ok(HttpResponse::Ok()
         .insert_header(("Upload-Offset", upload.offset))
         .insert_header(("Upload-Length", upload.size))
@@ -134,78 +135,84 @@ pub(super) async fn get(
 /// `DELETE /api/uploads/{id}`
 pub(super) async fn end(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     path: PathIds<(UploadId,)>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    speaks(request.headers())?;
-    app.uploads.end(me.0.user, path.0.0).await?;
+    check_version(request.headers())?;
+    app.uploads.end(principal.0.user, path.0.0).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// `PATCH /api/uploads/{id}`; whoever completes an upload is told what became of it.
+/// `PATCH /api/uploads/{id}`; the request that completes an upload gets the attachment id.
 pub(super) async fn append(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     path: PathIds<(UploadId,)>,
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     let headers = request.headers();
-    speaks(headers)?;
-    if text(headers, CONTENT_TYPE.as_str()) != Some("application/offset+octet-stream") {
+    check_version(headers)?;
+    if header_text(headers, CONTENT_TYPE.as_str()) != Some("application/offset+octet-stream") {
         let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        let words = "send `Content-Type: application/offset+octet-stream`";
-        return Err(ApiError::new(status, "uploads/invalid-type", words));
+        let message = "send `Content-Type: application/offset+octet-stream`";
+        return Err(ApiError::new(status, "uploads/invalid-type", message));
     }
-    let offset = number(headers, "Upload-Offset")?;
-    let checksum = text(headers, "Upload-Checksum").map(Checksum::read).transpose()?;
-    // The pen first: an older request of theirs ends without it, and leaves its place.
-    let mut pen = app.uploads.take(me.0.user, path.0.0).await.map_err(counted)?;
-    let _place = app.files.place(me.0.user).map_err(counted)?;
-    if pen.offset != offset {
-        return Err(counted(FileError::WrongOffset));
+    let offset = header_number(headers, "Upload-Offset")?;
+    let checksum = header_text(headers, "Upload-Checksum").map(Checksum::parse).transpose()?;
+    // The writer token first: an older request of the user ends without it and releases its permit.
+    let mut writer = app.uploads.take(principal.0.user, path.0.0).await.map_err(count_rejection)?;
+    let _permit = app.files.acquire_permit(principal.0.user).map_err(count_rejection)?;
+    if writer.offset != offset {
+        return Err(count_rejection(FileError::OffsetMismatch));
     }
-    let written = match write(&mut pen, payload, checksum).await {
-        // The upload has ended: the next request opens it again.
-        Err(FileError::Storage) => return Err(counted(FileError::Storage)),
-        written => written,
+    let outcome = match write(&mut writer, payload, checksum).await {
+        // The upload actor has ended: the next request opens it again.
+        Err(FileError::StorageUnavailable) => {
+            return Err(count_rejection(FileError::StorageUnavailable));
+        }
+        outcome => outcome,
     };
-    if matches!(written, Err(FileError::BadChecksum | FileError::TooLarge(_))) {
-        pen.truncate(offset).await.map_err(counted)?; // a piece is taken whole or not at all
+    if matches!(outcome, Err(FileError::ChecksumMismatch | FileError::TooLarge(_))) {
+        // A request is stored completely or not at all.
+        writer.truncate(offset).await.map_err(count_rejection)?;
     }
-    let kept = pen.sync().await.map_err(counted)?;
-    match written {
-        Err(FileError::BadChecksum) => {
-            let status = StatusCode::from_u16(460).unwrap_or(StatusCode::CONFLICT); // as tus has it
-            let error = FileError::BadChecksum;
+    let stored_size = writer.sync().await.map_err(count_rejection)?;
+    match outcome {
+        Err(FileError::ChecksumMismatch) => {
+            // Checksum Mismatch (tus).
+            let status = StatusCode::from_u16(460).unwrap_or(StatusCode::CONFLICT);
+            let error = FileError::ChecksumMismatch;
             return Err(ApiError::new(status, "uploads/checksum-mismatch", error.to_string()));
         }
-        other => other.map_err(counted)?,
+        other => other.map_err(count_rejection)?,
     }
-    let mut answer = HttpResponse::NoContent();
-    answer.insert_header(("Upload-Offset", kept)).insert_header(expires(pen.expires_at));
-    if kept == pen.size {
-        let made = pen.finish().await.map_err(counted)?;
-        answer.insert_header(("Upload-Attachment", made.attachment.id.to_string()));
+    let mut response = HttpResponse::NoContent();
+    response
+        .insert_header(("Upload-Offset", stored_size))
+        .insert_header(expires(writer.expires_at));
+    if stored_size == writer.size {
+        let completed = writer.finish().await.map_err(count_rejection)?;
+        response.insert_header(("Upload-Attachment", completed.attachment.id.to_string()));
     }
-    Ok(answer.finish())
+    Ok(response.finish())
 }
 
-/// Writes what comes; what came before a failure stays, to be gone on from.
+/// Writes the body. Bytes received before a failure are kept, so that the client can continue.
 async fn write(
-    pen: &mut WriterToken,
+    writer: &mut WriterToken,
     mut payload: Payload,
     mut checksum: Option<Checksum>,
 ) -> Result<(), FileError> {
-    let mut waiting = BytesMut::new();
+    let mut buffer = BytesMut::new();
     let mut outcome = Ok(());
     loop {
-        let piece = match soon(payload.next()).await {
+        let chunk = match with_idle_timeout(payload.next()).await {
             Ok(None) => break,
-            Ok(Some(Ok(piece))) => piece,
+            Ok(Some(Ok(chunk))) => chunk,
             Ok(Some(Err(error))) => {
-                outcome = Err(FileError::Broken(error.to_string()));
+                outcome = Err(FileError::UploadAborted(error.to_string()));
                 break;
             }
             Err(error) => {
@@ -214,47 +221,47 @@ async fn write(
             }
         };
         if let Some(checksum) = &mut checksum {
-            checksum.hash.update(&piece);
+            checksum.hash.update(&chunk);
         }
-        waiting.extend_from_slice(&piece);
-        if waiting.len() >= PIECE {
-            pen.write(waiting.split().freeze()).await?;
+        buffer.extend_from_slice(&chunk);
+        if buffer.len() >= CHUNK_BYTES {
+            writer.write(buffer.split().freeze()).await?;
         }
     }
-    if !waiting.is_empty() {
-        pen.write(Bytes::from(waiting)).await?;
+    if !buffer.is_empty() {
+        writer.write(Bytes::from(buffer)).await?;
     }
-    if checksum.is_some_and(|checksum| !checksum.fits()) {
-        Err(FileError::BadChecksum)
+    if checksum.is_some_and(|checksum| !checksum.matches()) {
+        Err(FileError::ChecksumMismatch)
     } else {
         outcome
     }
 }
 
-/// What a piece must add up to.
+/// Expected checksum of a request body.
 struct Checksum {
     hash: Context,
-    wanted: Vec<u8>,
+    expected: Vec<u8>,
 }
 
 impl Checksum {
-    /// `sha256 …`, in base64.
-    fn read(header: &str) -> Result<Self, ApiError> {
-        let bad = || {
-            let words = "Upload-Checksum: sha1 or sha256, and the sum in base64";
-            ApiError::new(StatusCode::BAD_REQUEST, "uploads/invalid-header", words)
+    /// Parses `sha256 …` with the digest in base64.
+    fn parse(header: &str) -> Result<Self, ApiError> {
+        let invalid = || {
+            let message = "Upload-Checksum must be sha1 or sha256 and the digest in base64";
+            ApiError::new(StatusCode::BAD_REQUEST, "uploads/invalid-header", message)
         };
-        let (name, sum) = header.split_once(' ').ok_or_else(bad)?;
+        let (name, digest) = header.split_once(' ').ok_or_else(invalid)?;
         let algorithm: &'static Algorithm = match name {
             "sha1" => &SHA1_FOR_LEGACY_USE_ONLY,
             "sha256" => &SHA256,
-            _ => return Err(bad()),
+            _ => return Err(invalid()),
         };
-        let wanted = STANDARD.decode(sum.trim()).map_err(|_| bad())?;
-        Ok(Self { hash: Context::new(algorithm), wanted })
+        let expected = STANDARD.decode(digest.trim()).map_err(|_| invalid())?;
+        Ok(Self { hash: Context::new(algorithm), expected })
     }
 
-    fn fits(self) -> bool {
-        self.hash.finish().as_ref() == self.wanted
+    fn matches(self) -> bool {
+        self.hash.finish().as_ref() == self.expected
     }
 }

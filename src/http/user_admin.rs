@@ -1,4 +1,4 @@
-//! People over HTTP, for administrators.
+//! HTTP handlers of user administration.
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Json};
@@ -6,7 +6,7 @@ use base::ids::{DeviceId, UserId};
 use base::page::Page;
 
 use super::AppState;
-use super::account_security::end;
+use super::account_security::close_sockets;
 use super::extract::{
     ClientAddr, CurrentUser, JsonBody, OptionalJsonBody, PathIds, QueryParams, after, limit,
 };
@@ -23,7 +23,7 @@ pub(super) async fn list(
     query: QueryParams<PeopleQuery>,
 ) -> Result<Json<Paginated<UserAdminView>>, ApiError> {
     let (after, limit) = (after(query.0.after.as_deref())?, limit(query.0.limit)?);
-    Ok(Json(app.accounts.people(&query.0, after, limit).await?.into()))
+    Ok(Json(app.accounts.users(&query.0, after, limit).await?.into()))
 }
 
 /// `GET /api/admin/users/{user_id}`
@@ -31,102 +31,106 @@ pub(super) async fn get(
     app: Data<AppState>,
     path: PathIds<(UserId,)>,
 ) -> Result<Json<UserAdminView>, ApiError> {
-    Ok(Json(app.accounts.person(path.0.0).await?))
+    Ok(Json(app.accounts.user(path.0.0).await?))
 }
 
 /// `GET /api/admin/users/{user_id}/devices`
 pub(super) async fn devices(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     from: ClientAddr,
     path: PathIds<(UserId,)>,
 ) -> Result<Json<Devices>, ApiError> {
-    let by = AuditActor { me: &me.0, ip: from.0 };
+    let by = AuditActor { principal: &principal.0, ip: from.0 };
     Ok(Json(app.accounts.devices_of(by, path.0.0).await?))
 }
 
 /// `DELETE /api/admin/users/{user_id}/devices`
 pub(super) async fn sign_out(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     from: ClientAddr,
     path: PathIds<(UserId,)>,
 ) -> Result<HttpResponse, ApiError> {
-    app.accounts.sign_out(AuditActor { me: &me.0, ip: from.0 }, path.0.0).await?;
-    app.living.switchboard.close_user_sessions(path.0.0);
+    app.accounts.sign_out(AuditActor { principal: &principal.0, ip: from.0 }, path.0.0).await?;
+    app.sessions.switchboard.close_user_sessions(path.0.0);
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// `DELETE /api/admin/users/{user_id}/devices/{id}`
 pub(super) async fn sign_out_device(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     from: ClientAddr,
     path: PathIds<(UserId, DeviceId)>,
 ) -> Result<HttpResponse, ApiError> {
     let (user, device) = path.0;
-    app.accounts.sign_out_device(AuditActor { me: &me.0, ip: from.0 }, user, device).await?;
-    end(&app, user, &[device]);
+    app.accounts
+        .sign_out_device(AuditActor { principal: &principal.0, ip: from.0 }, user, device)
+        .await?;
+    close_sockets(&app, user, &[device]);
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// `PUT /api/admin/users/{user_id}/suspension`
 pub(super) async fn suspend(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     from: ClientAddr,
     path: PathIds<(UserId,)>,
 ) -> Result<HttpResponse, ApiError> {
-    app.accounts.suspend(AuditActor { me: &me.0, ip: from.0 }, path.0.0).await?;
-    app.living.switchboard.close_user_sessions(path.0.0);
+    app.accounts.suspend(AuditActor { principal: &principal.0, ip: from.0 }, path.0.0).await?;
+    app.sessions.switchboard.close_user_sessions(path.0.0);
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// `DELETE /api/admin/users/{user_id}/suspension`
 pub(super) async fn unsuspend(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     from: ClientAddr,
     path: PathIds<(UserId,)>,
 ) -> Result<HttpResponse, ApiError> {
-    app.accounts.unsuspend(AuditActor { me: &me.0, ip: from.0 }, path.0.0).await?;
+    app.accounts.unsuspend(AuditActor { principal: &principal.0, ip: from.0 }, path.0.0).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// `PUT /api/admin/users/{user_id}/role`
 pub(super) async fn set_role(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     from: ClientAddr,
     path: PathIds<(UserId,)>,
     body: JsonBody<PutRole>,
 ) -> Result<HttpResponse, ApiError> {
-    app.accounts.set_role(AuditActor { me: &me.0, ip: from.0 }, path.0.0, &body.0).await?;
+    app.accounts
+        .set_role(AuditActor { principal: &principal.0, ip: from.0 }, path.0.0, &body.0)
+        .await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// `POST /api/admin/users/{user_id}/reset`; the body may be left out.
+/// `POST /api/admin/users/{user_id}/reset`; the body is optional.
 pub(super) async fn reset(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     from: ClientAddr,
     path: PathIds<(UserId,)>,
     body: OptionalJsonBody<CreatePasswordReset>,
 ) -> Result<HttpResponse, ApiError> {
-    let by = AuditActor { me: &me.0, ip: from.0 };
-    let made = app.accounts.offer_reset(by, path.0.0, &body.0).await?;
-    Ok(HttpResponse::Created().json(made))
+    let by = AuditActor { principal: &principal.0, ip: from.0 };
+    let created = app.accounts.create_password_reset(by, path.0.0, &body.0).await?;
+    Ok(HttpResponse::Created().json(created))
 }
 
 /// `DELETE /api/admin/users/{user_id}`
 pub(super) async fn delete(
     app: Data<AppState>,
-    me: CurrentUser,
+    principal: CurrentUser,
     from: ClientAddr,
     path: PathIds<(UserId,)>,
 ) -> Result<HttpResponse, ApiError> {
-    app.accounts.delete_person(AuditActor { me: &me.0, ip: from.0 }, path.0.0).await?;
-    app.living.switchboard.close_user_sessions(path.0.0);
+    app.accounts.delete_user(AuditActor { principal: &principal.0, ip: from.0 }, path.0.0).await?;
+    app.sessions.switchboard.close_user_sessions(path.0.0);
     app.jobs.notify();
     Ok(HttpResponse::NoContent().finish())
 }

@@ -1,3 +1,3 @@
-//! Other people's servers, and what stands in for them on this machine.
+//! Clients of external services, and their local substitutes.
 
 pub mod blob_store;

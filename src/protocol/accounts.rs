@@ -1,4 +1,4 @@
-//! Accounts, devices and tokens, as they cross the wire.
+//! Request and response types for accounts, devices and tokens.
 
 use base::clock::Timestamp;
 use base::ids::{DeviceId, UserId};
@@ -8,32 +8,32 @@ use utoipa::ToSchema;
 
 pub use super::account_security::*;
 
-/// What a device calls itself.
+/// How a device describes itself at sign-in.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeviceDescription {
-    /// Shown in the list of devices.
+    /// Display name in the list of devices; at most 100 characters.
     #[schema(example = "Alice's phone", max_length = 100)]
     pub name: String,
-    /// For example `ios`, `android`, `web`.
+    /// Platform, for example `ios`, `android` or `web`; at most 40 characters.
     #[schema(example = "android", max_length = 40)]
     pub platform: String,
 }
 
-/// Makes an account.
+/// Creates an account and signs its first device in.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Register {
-    /// As dialled from abroad; kept in E.164.
+    /// Phone number in international format; stored in E.164.
     #[schema(example = "+4915112345678")]
     pub phone: String,
-    /// At least `auth.password_min_length` characters.
+    /// Password; at least `auth.password_min_length` characters.
     #[schema(value_type = String, format = Password)]
     pub password: Secret<String>,
-    /// How others see the person.
+    /// Display name, 1 to 100 characters.
     #[schema(example = "Alice", min_length = 1, max_length = 100)]
     pub name: String,
-    /// The device the person sits at.
+    /// The device to sign in.
     pub device: DeviceDescription,
 }
 
@@ -41,16 +41,16 @@ pub struct Register {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
-    /// The phone number of the account.
+    /// Phone number of the account, in international format.
     #[schema(example = "+4915112345678")]
     pub phone: String,
-    /// Its password.
+    /// Password of the account.
     #[schema(value_type = String, format = Password)]
     pub password: Secret<String>,
-    /// The device; without it one is named for the person.
+    /// The device to sign in. If absent, the server gives it a default name.
     pub device: Option<DeviceDescription>,
-    /// If the person has a second factor: the code that the authenticator app shows, or a recovery
-    /// code. Without it the answer is then `auth/second-factor-required`.
+    /// TOTP code of the authenticator app, or a recovery code. Required if the account has a second
+    /// factor; without it the request fails with `auth/second-factor-required`.
     #[schema(value_type = Option<String>, example = "287082")]
     pub code: Option<Secret<String>>,
 }
@@ -59,122 +59,122 @@ pub struct Login {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Refresh {
-    /// The newest refresh token of the device.
+    /// The device's newest refresh token. It works once.
     #[schema(value_type = String)]
     pub refresh_token: Secret<String>,
 }
 
-/// Makes the first administrator, with the one-time link that the server printed.
+/// Creates the first administrator with the one-time link that the server printed.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetupAdmin {
-    /// What stands behind `#` in the link.
+    /// The fragment of the link: everything after `#`.
     #[schema(value_type = String)]
     pub setup_token: Secret<String>,
-    /// As in registration.
+    /// Phone number, as in registration.
     #[schema(example = "+4915112345678")]
     pub phone: String,
-    /// As in registration.
+    /// Password, as in registration.
     #[schema(value_type = String, format = Password)]
     pub password: Secret<String>,
-    /// As in registration.
+    /// Display name, as in registration.
     pub name: String,
-    /// As in registration.
+    /// The device to sign in, as in registration.
     pub device: DeviceDescription,
 }
 
-/// A person, to themselves.
+/// The caller's own account.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct OwnAccount {
-    /// Stable.
+    /// Stable identifier of the user.
     #[schema(value_type = String, example = "usr_0198c0de0000700080000000000000aa")]
     pub id: UserId,
-    /// In E.164.
+    /// Phone number in E.164.
     pub phone: String,
-    /// How others see the person.
+    /// Display name, as other users see it.
     pub name: String,
-    /// `user`, `admin` or `operator`.
+    /// Server-wide role: `user`, `admin` or `operator`.
     #[schema(example = "user")]
     pub role: String,
 }
 
-/// Names a device.
+/// Identifies a device in a response.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct DeviceSummary {
-    /// Stable until it is signed out.
+    /// Stable until the device is signed out.
     #[schema(value_type = String)]
     pub id: DeviceId,
 }
 
-/// The answer to registration, sign-in and refresh.
+/// Response to registration, sign-in and refresh.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct SignedIn {
-    /// Who signed in.
+    /// The account that signed in.
     pub user: OwnAccount,
-    /// On which device.
+    /// The device that signed in.
     pub device: DeviceSummary,
-    /// For `Authorization: Bearer …` and the event `authenticate`.
+    /// Access token for `Authorization: Bearer …` and for the event `authenticate`.
     #[schema(value_type = String)]
     pub access_token: Secret<String>,
-    /// For one `POST /api/auth/refresh`.
+    /// Refresh token for one `POST /api/auth/refresh`.
     #[schema(value_type = String)]
     pub refresh_token: Secret<String>,
     /// Always `Bearer`.
     pub token_type: &'static str,
-    /// Seconds until the access token ends.
+    /// Seconds until the access token expires.
     pub expires_in: u64,
 }
 
 /// A signed-in device, as its owner sees it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct DeviceView {
-    /// For `DELETE /api/me/devices/{id}`.
+    /// Identifier for `DELETE /api/me/devices/{id}`.
     #[schema(value_type = String)]
     pub id: DeviceId,
-    /// As the device named itself.
+    /// Name the device gave at sign-in.
     pub name: String,
-    /// As the device named itself.
+    /// Platform the device gave at sign-in.
     pub platform: String,
-    /// When it signed in.
+    /// When the device signed in.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// When it last asked for tokens.
+    /// When the device last obtained tokens.
     #[schema(value_type = String, format = DateTime)]
     pub last_seen_at: Timestamp,
-    /// From which address that was.
+    /// IP address from which the device last obtained tokens.
     pub last_ip: Option<String>,
-    /// What it said it was when it signed in.
+    /// `User-Agent` header of the sign-in request.
     pub user_agent: Option<String>,
-    /// Whether it is the one that asks.
+    /// Whether this is the device that sent the request.
     pub current: bool,
 }
 
-/// All devices of a person.
+/// All signed-in devices of the caller.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Devices {
-    /// Newest first.
+    /// Devices, newest first.
     pub items: Vec<DeviceView>,
-    /// Always `null`: a person has few devices.
+    /// Always `null`: the list is not paginated.
     pub next: Option<String>,
 }
 
-/// Changes one's own account.
+/// Changes the caller's own account. Absent fields keep their value.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PatchMe {
-    /// The new name.
+    /// New display name, 1 to 100 characters.
     #[schema(min_length = 1, max_length = 100)]
     pub name: Option<String>,
 }
 
-/// The public keys of access tokens (RFC 7517, RFC 8037).
+/// The public keys of access tokens as a JWK set (RFC 7517, RFC 8037).
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Jwks {
-    /// The active key and those whose tokens may still be valid.
+    /// The active key, and older keys whose tokens may still be valid.
     pub keys: Vec<Jwk>,
 }
 
-/// One public key.
+/// One public key (RFC 8037).
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Jwk {
     /// Always `OKP`.
@@ -185,8 +185,8 @@ pub struct Jwk {
     pub alg: &'static str,
     /// Always `sig`.
     pub r#use: &'static str,
-    /// As in the header of the tokens it signed.
+    /// Key id, as in the header of the tokens it signed.
     pub kid: String,
-    /// The key, base64url without padding.
+    /// Public key, base64url without padding.
     pub x: String,
 }

@@ -1,4 +1,4 @@
-//! What administrators and operators see.
+//! Request and response types of the administration API.
 
 use base::clock::Timestamp;
 use base::ids::{ApiTokenId, AuditId, JobId, NodeId, UserId};
@@ -11,195 +11,195 @@ use super::cluster::NodeLoad;
 /// A node of the cluster.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct NodeView {
-    /// Made anew at every start of its process.
+    /// Identifier of the process; new at every start.
     #[schema(value_type = String)]
     pub id: NodeId,
-    /// How people call it.
+    /// Configured name of the node.
     pub name: String,
-    /// Where it is found.
+    /// Base URL of the node.
     pub url: String,
-    /// `joining`, `up` or `draining`.
+    /// Membership state: `joining`, `up` or `draining`.
     pub state: String,
-    /// When it came up; `null` for a node that is alone.
+    /// When the node joined the cluster; `null` for a server without a cluster.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub started_at: Option<Timestamp>,
-    /// Whether it is the one that answers.
+    /// Whether this is the node that answered the request.
     pub this: bool,
-    /// What it carries.
+    /// Current load of the node.
     pub load: NodeLoad,
 }
 
 /// The supervision tree of a node.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ActorTreeView {
-    /// Which node.
+    /// Name of the node.
     pub node: String,
-    /// Every actor, sorted by path.
+    /// Every actor and supervisor, sorted by path.
     pub items: Vec<ActorView>,
 }
 
-/// One actor, as seen from outside without disturbing it.
+/// One actor or supervisor. Read from counters, without a message to the actor.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct ActorView {
-    /// Where it stands in the tree.
+    /// Path in the supervision tree.
     #[schema(example = "/node/chat/0")]
     pub path: String,
     /// `down`, `waiting`, `starting`, `running`, `stopping`, `ended` or `stopped`.
     pub state: String,
-    /// `supervisor`, `partition` or `actor`.
+    /// Kind of the tree node: `supervisor`, `partition` or `actor`.
     pub kind: String,
-    /// `permanent`, `transient` or `temporary`.
+    /// Restart type (OTP): `permanent`, `transient` or `temporary`.
     pub restart: String,
-    /// Milliseconds since its last start; 0 if it does not run.
+    /// Milliseconds since the last start; 0 if it is not running.
     pub uptime_ms: u64,
-    /// How often it was restarted.
+    /// Number of restarts.
     pub restarts: u32,
-    /// Messages that wait.
+    /// Number of messages waiting in the mailbox.
     pub mailbox: u64,
-    /// Messages handled.
+    /// Number of messages handled.
     pub handled: u64,
-    /// The longest a message has waited, in microseconds.
+    /// Longest time a message has waited in the mailbox, in microseconds.
     pub longest_wait_us: u64,
-    /// How long it has held its thread now, in milliseconds; 0 if it does not.
+    /// Time the current handler has run, in milliseconds; 0 if the actor is idle.
     pub stuck_ms: u64,
-    /// What it holds its thread with; empty if nothing.
+    /// Message type or hook being handled; empty if the actor is idle.
     pub doing: String,
-    /// What ended it last.
+    /// The most recent failure; `null` if there was none.
     pub last_failure: Option<ActorFailure>,
-    /// What ended it, oldest first; the last few.
+    /// The most recent failures, oldest first; a limited number is kept.
     pub failures: Vec<ActorFailure>,
 }
 
-/// Why an actor ended.
+/// Why an incarnation of an actor ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ActorFailure {
-    /// When.
+    /// When the incarnation ended.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// What happened, such as a panic's text.
+    /// Exit reason, for example the text of a panic.
     pub exit: String,
-    /// The type of the message it was handling, or the hook it was in.
+    /// Type of the message being handled, or name of the lifecycle hook.
     pub message: String,
 }
 
-/// Which node's tree is wanted.
+/// Selects the node whose supervision tree is returned.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ActorsQuery {
-    /// The node; this one where it is left out.
+    /// Name of the node; the node that receives the request if absent.
     pub node: Option<String>,
 }
 
-/// Makes an API token.
+/// Creates an API token.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateApiToken {
-    /// What it is for.
+    /// Purpose of the token, 1 to 100 characters.
     #[schema(min_length = 1, max_length = 100)]
     pub name: String,
-    /// What it may do, such as `builds:write`.
+    /// What the token may do, for example `builds:write`.
     pub scopes: Vec<String>,
-    /// After how many days it ends; never where it is left out.
+    /// Days until the token expires; it never expires if absent.
     #[schema(minimum = 1, maximum = 3650)]
     pub expires_in_days: Option<u32>,
 }
 
-/// An API token, without the secret itself.
+/// An API token without its secret.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ApiTokenView {
-    /// For `DELETE /api/admin/tokens/{id}`.
+    /// Identifier for `DELETE /api/admin/tokens/{id}`.
     #[schema(value_type = String)]
     pub id: ApiTokenId,
-    /// What it is for.
+    /// Purpose of the token.
     pub name: String,
-    /// What it may do.
+    /// What the token may do.
     pub scopes: Vec<String>,
-    /// When it was made.
+    /// When the token was created.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// When it ends.
+    /// When the token expires; `null` if never.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<Timestamp>,
-    /// When it was last used, to the minute.
+    /// When the token was last used, to the minute; `null` if never.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_used_at: Option<Timestamp>,
-    /// When it was taken back.
+    /// When the token was revoked; `null` if it was not.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub revoked_at: Option<Timestamp>,
 }
 
-/// A new API token; the secret is shown this once.
+/// A new API token. The secret is returned only once.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CreatedApiToken {
-    /// For `Authorization: ApiTokenView …`.
+    /// Secret for `Authorization: Token …`.
     #[schema(value_type = String)]
     pub secret: Secret<String>,
-    /// The rest.
+    /// The token as it appears in the list.
     pub token: ApiTokenView,
 }
 
-/// Which entries of the audit log are wanted; what is left out fits everything.
+/// Filters the audit log. An absent filter matches every entry.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuditQuery {
-    /// How many at most: 1 to 200.
+    /// Maximum number of entries: 1 to 200.
     #[schema(minimum = 1, maximum = 200)]
     pub limit: Option<u32>,
-    /// Where the piece before ended.
+    /// `next` of the previous page.
     pub after: Option<String>,
-    /// Done by this person.
+    /// Only actions of this user.
     #[schema(value_type = Option<String>)]
     pub actor: Option<UserId>,
-    /// Done to this: an id, most often.
+    /// Only actions on this subject, usually an id.
     pub subject: Option<String>,
-    /// This was done, such as `user.suspended`.
+    /// Only this action, for example `user.suspended`.
     pub action: Option<String>,
 }
 
 /// An entry of the audit log.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AuditEntryView {
-    /// Stable.
+    /// Stable identifier of the entry.
     #[schema(value_type = String)]
     pub id: AuditId,
-    /// When.
+    /// When the action happened.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// Who; `null` for the server itself.
+    /// The user who acted; `null` for the server itself.
     #[schema(value_type = Option<String>)]
     pub actor: Option<UserId>,
-    /// What was done, such as `actor.restart`.
+    /// What was done, for example `actor.restart`.
     pub action: String,
-    /// To what.
+    /// What the action was applied to, usually an id.
     pub subject: String,
-    /// More about it.
+    /// Further details; the shape depends on the action.
     #[schema(value_type = Object)]
     pub detail: serde_json::Value,
-    /// From where.
+    /// IP address of the request; `null` if there was none or the caller may not see it.
     pub ip: Option<String>,
 }
 
-/// Work that is to be done, or was done within the last week.
+/// A background job that is pending, or that ended within the last week.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct JobView {
-    /// Stable.
+    /// Stable identifier of the job.
     #[schema(value_type = String)]
     pub id: JobId,
-    /// What is to be done, such as `account.export`.
+    /// Kind of work, for example `account.export`.
     pub kind: String,
-    /// `waiting`, `running`, `done`, or `dead`: it failed too often.
+    /// `waiting`, `running`, `done`, or `dead` if all attempts failed.
     pub state: String,
-    /// How often it was begun.
+    /// Number of attempts started.
     pub attempts: i64,
-    /// When it may be begun (again).
+    /// When the next attempt may start.
     #[schema(value_type = String, format = DateTime)]
     pub due_at: Timestamp,
-    /// Why it failed last.
+    /// Error of the last failed attempt.
     pub failure: Option<String>,
-    /// When it was written.
+    /// When the job was enqueued.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// When it ended.
+    /// When the job ended; `null` until then.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Timestamp>,
 }

@@ -1,173 +1,174 @@
-//! Conversations, as they cross the wire.
+//! Request and response types for conversations.
 
 use base::clock::Timestamp;
 use base::ids::{ConversationId, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Direct (two people) or group.
+/// Kind of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ConversationKind {
-    /// Two people; there is one such conversation between any two.
+    /// Two users; at most one such conversation exists between any two.
     Direct,
-    /// Any number of people, with roles.
+    /// Any number of members with roles.
     Group,
 }
 
-/// Whether the server can read what is said.
+/// Whether the server can read message bodies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Encryption {
-    /// Plain text.
+    /// Plain text, readable by the server.
     #[default]
     None,
-    /// End to end by MLS (RFC 9420): bodies are ciphertext.
+    /// End-to-end encrypted with MLS (RFC 9420); bodies are ciphertext.
     Mls,
 }
 
-/// What a member may do in a group.
+/// Role of a member in a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum GroupRole {
-    /// Everything; there is one.
+    /// May do everything; there is exactly one owner.
     Owner,
-    /// Add, remove, rename.
+    /// May add and remove members and change the group.
     Admin,
-    /// Read and write.
+    /// May read and write.
     Member,
 }
 
-/// Opens a conversation.
+/// Creates a direct or group conversation.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateConversation {
-    /// Direct or group.
+    /// Direct or group conversation.
     pub kind: ConversationKind,
-    /// The others; exactly one for a direct conversation.
+    /// The other members; exactly one for a direct conversation.
     #[schema(value_type = Vec<String>)]
     pub members: Vec<UserId>,
-    /// A group's name.
+    /// Title of a group, at most 200 characters.
     #[schema(max_length = 200)]
     pub title: Option<String>,
-    /// Cannot be changed later.
+    /// Encryption of the conversation; cannot be changed later.
     #[serde(default)]
     pub encryption: Encryption,
 }
 
-/// How much whoever joins may see of what was said before.
+/// Which earlier messages a new member can see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HistoryVisibility {
-    /// All of it.
+    /// All earlier messages.
     All,
-    /// Nothing.
+    /// No earlier messages.
     SinceJoining,
 }
 
-/// Who may do something in a group.
+/// Which members of a group have a permission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PermissionLevel {
-    /// Its owner and admins.
+    /// The owner and admins.
     Admins,
-    /// Everybody in it.
+    /// All members of the group.
     Members,
 }
 
-/// Changes a group; what is left out stays. In a direct conversation only `expires_in` changes.
+/// Changes a group. Absent fields keep their value. In a direct conversation only `expires_in` can
+/// be changed.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PatchConversation {
-    /// The new name.
+    /// New title, at most 200 characters.
     #[schema(max_length = 200)]
     pub title: Option<String>,
-    /// After how many seconds messages disappear; 0: never.
+    /// Lifetime of new messages in seconds; 0 disables expiry.
     #[schema(minimum = 0, maximum = 31_536_000)]
     pub expires_in: Option<i64>,
-    /// What whoever joins from now on may see.
+    /// Which earlier messages future members can see.
     pub history: Option<HistoryVisibility>,
-    /// Who may say something.
+    /// Who may send messages.
     pub who_writes: Option<PermissionLevel>,
-    /// Who may add people and make invites.
+    /// Who may add members and create invites.
     pub who_adds: Option<PermissionLevel>,
 }
 
-/// Changes how you keep a conversation; what is left out stays.
+/// Changes the caller's own settings of a conversation. Absent fields keep their value.
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PatchMemberSettings {
-    /// No notifications for so many seconds, except of mentions; 0: not muted.
+    /// Mutes notifications, except for mentions, for this many seconds; 0 unmutes.
     #[schema(minimum = 0, maximum = 315_360_000)]
     pub mute_seconds: Option<i64>,
-    /// Whether it is put away.
+    /// Whether the conversation is archived.
     pub archived: Option<bool>,
 }
 
-/// How you keep a conversation; also told to your other devices.
+/// The caller's own settings of a conversation; also sent to their other devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct MemberSettings {
-    /// Which.
+    /// Identifier of the conversation.
     #[schema(value_type = String)]
     pub id: ConversationId,
-    /// No notifications until then, except of mentions.
+    /// Notifications are muted until this time, except for mentions; `null` if not muted.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub muted_until: Option<Timestamp>,
-    /// Put away since then.
+    /// When the conversation was archived; `null` if it is not.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub archived_at: Option<Timestamp>,
 }
 
-/// What somebody put into a group becomes.
+/// Adds a member to a group or changes a member's role.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PutMember {
-    /// `member` where it is left out; `owner` hands the group over.
+    /// New role, `member` if absent; `owner` transfers ownership.
     pub role: Option<GroupRole>,
 }
 
-/// A conversation in a list.
+/// A conversation in the caller's list.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct ConversationSummary {
-    /// Stable.
+    /// Stable identifier of the conversation.
     #[schema(value_type = String)]
     pub id: ConversationId,
-    /// Direct or group.
+    /// Direct or group conversation.
     pub kind: ConversationKind,
-    /// A group's name; the other person's in a direct conversation.
+    /// Title of a group, or name of the other user in a direct conversation.
     pub title: Option<String>,
-    /// Whether the server can read what is said.
+    /// Whether the server can read message bodies.
     pub encryption: Encryption,
-    /// The `seq` of the newest message; 0 if there is none.
+    /// `seq` of the newest message; 0 if there is none.
     pub last_seq: i64,
-    /// The person's own role.
+    /// The caller's own role.
     pub role: GroupRole,
-    /// The number of the newest change to a message; 0 if there is none.
+    /// Revision number of the newest change to a message; 0 if there is none.
     pub revision: i64,
-    /// What came after it is sent to the person's devices.
+    /// Messages with a higher `seq` are sent to the caller's devices.
     pub joined_seq: i64,
-    /// Messages at or below it are not shown to the person.
+    /// Messages with this `seq` or a lower one are hidden from the caller.
     pub visible_seq: i64,
-    /// How far the person's devices have received.
+    /// Highest `seq` that the caller's devices have received.
     pub delivered_seq: i64,
-    /// How far the person has read.
+    /// Highest `seq` that the caller has read.
     pub read_seq: i64,
-    /// Messages of others that the person has not read, among the newest thousand.
+    /// Unread messages of others, counted among the newest thousand.
     pub unread: i64,
-    /// How many of those mention the person.
+    /// Unread messages that mention the caller.
     pub unread_mentions: i64,
-    /// No notifications until then, except of mentions.
+    /// Notifications are muted until this time, except for mentions; absent if not muted.
     #[schema(value_type = Option<String>, format = DateTime)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub muted_until: Option<Timestamp>,
-    /// Put away since then.
+    /// When the conversation was archived; absent if it is not.
     #[schema(value_type = Option<String>, format = DateTime)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub archived_at: Option<Timestamp>,
-    /// After how many seconds messages disappear.
+    /// Lifetime of new messages in seconds; absent if they do not expire.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<i64>,
-    /// The other person of a direct conversation.
+    /// The other user of a direct conversation.
     #[schema(value_type = Option<String>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer_id: Option<UserId>,
@@ -176,47 +177,47 @@ pub struct ConversationSummary {
 /// A conversation with its members.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct ConversationDetail {
-    /// Stable.
+    /// Stable identifier of the conversation.
     #[schema(value_type = String)]
     pub id: ConversationId,
-    /// Direct or group.
+    /// Direct or group conversation.
     pub kind: ConversationKind,
-    /// A group's name.
+    /// Title of a group.
     pub title: Option<String>,
-    /// Whether the server can read what is said.
+    /// Whether the server can read message bodies.
     pub encryption: Encryption,
-    /// The `seq` of the newest message; 0 if there is none.
+    /// `seq` of the newest message; 0 if there is none.
     pub last_seq: i64,
-    /// The number of the newest change to a message; 0 if there is none.
+    /// Revision number of the newest change to a message; 0 if there is none.
     pub revision: i64,
-    /// After how many seconds messages disappear.
+    /// Lifetime of new messages in seconds; absent if they do not expire.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<i64>,
-    /// What whoever joins may see.
+    /// Which earlier messages a new member can see.
     pub history: HistoryVisibility,
-    /// Who may say something.
+    /// Who may send messages.
     pub who_writes: PermissionLevel,
-    /// Who may add people and make invites.
+    /// Who may add members and create invites.
     pub who_adds: PermissionLevel,
-    /// When it was opened.
+    /// When the conversation was created.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// Everybody in it, longest-standing first.
+    /// All members, earliest joined first.
     pub members: Vec<MemberView>,
 }
 
-/// Somebody in a conversation.
+/// A member of a conversation.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct MemberView {
-    /// Who.
+    /// Identifier of the user.
     #[schema(value_type = String)]
     pub user_id: UserId,
-    /// How that person calls themselves.
+    /// Display name of the user.
     pub name: String,
-    /// What they may do.
+    /// Role in the conversation.
     pub role: GroupRole,
-    /// How far their devices have received.
+    /// Highest `seq` that the member's devices have received.
     pub delivered_seq: i64,
-    /// How far they have read.
+    /// Highest `seq` that the member has read.
     pub read_seq: i64,
 }

@@ -11,79 +11,80 @@ use utoipa::ToSchema;
 use super::calls;
 use super::messages::PostMessage;
 
-/// A frame on `/ws`; over Socket.IO the parts travel as event name, argument and acknowledgement id.
+/// A frame on `/ws`. Over Socket.IO the parts are event name, argument and acknowledgement id.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClientFrame<'a> {
-    /// Given back in the reply; without it there is none unless something went wrong.
+    /// Request id, echoed in the reply. Without it there is no reply unless an error occurs.
     pub id: Option<u64>,
-    /// The event's name.
+    /// Name of the event.
     #[serde(borrow)]
     pub event: std::borrow::Cow<'a, str>,
-    /// The event's data.
+    /// Data of the event; its shape depends on the name.
     #[serde(borrow)]
     pub data: Option<&'a RawValue>,
 }
 
-/// Says who the socket belongs to; must come first, within `sessions.authenticate_timeout_seconds`.
+/// Authenticates the socket; must be the first event, within
+/// `sessions.authenticate_timeout_seconds`.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Authenticate {
-    /// An access token.
+    /// Access token or call token.
     #[schema(value_type = String)]
     pub token: Secret<String>,
 }
 
-/// Asks for everything after what the device has.
+/// Requests everything the device is missing.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SyncRequest {
-    /// The newest `seq` the device has in each conversation; one left out counts as 0.
+    /// Newest `seq` the device has, by conversation; a missing conversation counts as 0.
     #[serde(default)]
     #[schema(value_type = HashMap<String, i64>)]
     pub cursors: HashMap<ConversationId, i64>,
-    /// The newest `revision` the device has in each conversation; of one left out only what
-    /// changes from now on is told.
+    /// Newest `revision` the device has, by conversation. For a missing conversation only changes
+    /// from now on are sent.
     #[serde(default)]
     #[schema(value_type = HashMap<String, i64>)]
     pub changes: HashMap<ConversationId, i64>,
 }
 
-/// Says something, as `POST /api/conversations/{id}/messages` does.
+/// Sends a message, like `POST /api/conversations/{id}/messages`.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SendMessage {
-    /// Where.
+    /// The conversation to send to.
     #[schema(value_type = String)]
     pub conversation_id: ConversationId,
-    /// Chosen by the client; the same again returns the first message instead of a second one.
+    /// Idempotency key chosen by the client, 1 to 64 characters. Reuse returns the first message
+    /// instead of creating a second one.
     #[schema(min_length = 1, max_length = 64)]
     pub client_id: String,
-    /// What is said; ciphertext in base64 in an encrypted conversation. Left out when a message is
-    /// passed on.
+    /// Text, or base64 ciphertext in an encrypted conversation. Empty when a message is forwarded.
     #[serde(default)]
     pub body: String,
-    /// The message this one answers.
+    /// The message this one replies to.
     #[schema(value_type = Option<String>)]
     pub reply_to: Option<MessageId>,
-    /// Files to send along: the sender's own, or any that the sender may see.
+    /// Attachments: uploads of the sender, or files the sender can see.
     #[schema(value_type = Vec<String>)]
     #[serde(default)]
     pub attachments: Vec<AttachmentId>,
-    /// Members whom it mentions, 50 at most.
+    /// Mentioned members, at most 50.
     #[serde(default)]
     #[schema(value_type = Vec<String>)]
     pub mentions: Vec<UserId>,
-    /// After how many seconds it disappears; left out: as the conversation has it.
+    /// Lifetime in seconds; the conversation's setting if absent.
     #[schema(minimum = 1, maximum = 31_536_000)]
     pub expires_in: Option<i64>,
-    /// A message, here or elsewhere, that is passed on: this one says the same.
+    /// A message from any conversation to forward; its content is copied.
     #[schema(value_type = Option<String>)]
     pub forward_of: Option<MessageId>,
 }
 
 impl SendMessage {
-    /// Where, and what.
+    /// Splits into the conversation and the message to post.
     pub fn split(self) -> (ConversationId, PostMessage) {
         let message = PostMessage {
             client_id: self.client_id,
@@ -98,87 +99,87 @@ impl SendMessage {
     }
 }
 
-/// How far a device has received (`ack`) or a person has read (`read`).
+/// A receipt position: received by a device (`ack`) or read by the user (`read`).
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReceiptPosition {
-    /// Where.
+    /// The conversation this refers to.
     #[schema(value_type = String)]
     pub conversation_id: ConversationId,
-    /// The newest message this is true of.
+    /// Highest `seq` received or read.
     pub seq: i64,
 }
 
-/// Is writing something.
+/// The user is typing; other members are notified.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Typing {
-    /// Where.
+    /// The conversation the user types in.
     #[schema(value_type = String)]
     pub conversation_id: ConversationId,
 }
 
-/// What a device may say.
+/// All events a device may send.
 #[derive(Clone, Debug)]
 pub enum ClientEvent {
-    /// See [`Authenticate`].
+    /// Authenticates the socket.
     Authenticate(Authenticate),
-    /// See [`SyncRequest`].
+    /// Requests missing messages and changes.
     Sync(SyncRequest),
-    /// See [`SendMessage`].
+    /// Sends a message.
     SendMessage(SendMessage),
-    /// Received up to here.
+    /// Reports messages as received by the device.
     Ack(ReceiptPosition),
-    /// Read up to here.
+    /// Reports messages as read by the user.
     Read(ReceiptPosition),
-    /// See [`Typing`].
+    /// Reports that the user is typing.
     Typing(Typing),
-    /// Something about a call.
+    /// An event about a call.
     Call(CallClientEvent),
 }
 
-/// What a device may say about calls.
+/// All call events a device may send.
 #[derive(Clone, Debug)]
 pub enum CallClientEvent {
-    /// Calls somebody.
+    /// Starts a call.
     StartCall(calls::StartCall),
-    /// Answers a call.
+    /// Accepts an incoming call.
     AcceptCall(calls::CallRef),
-    /// Says no to a call.
+    /// Declines an incoming call.
     DeclineCall(calls::CallRef),
-    /// Gives up before anybody answered.
+    /// Cancels a call before anybody answered.
     CancelCall(calls::CallRef),
-    /// Calls one person more.
+    /// Invites one more user.
     InviteCall(calls::InviteCall),
-    /// Media is to travel through the server: the direct way does not work, or is not wanted.
+    /// Switches to the SFU: the direct connection failed or is not wanted.
     UpgradeCall(calls::CallRef),
-    /// Takes part in a call.
+    /// Joins a call.
     JoinCall(calls::JoinCall),
-    /// Hangs up.
+    /// Leaves a call.
     LeaveCall(calls::CallRef),
-    /// A session description that offers.
+    /// Sends an SDP offer.
     Offer(calls::OfferRequest),
-    /// A session description that answers.
+    /// Sends an SDP answer.
     Answer(calls::AnswerRequest),
-    /// A way to reach the device.
+    /// Sends an ICE candidate.
     IceCandidate(calls::IceCandidateRequest),
-    /// The own microphone.
+    /// Switches the own microphone off or on.
     MuteAudio(calls::Mute),
-    /// The own camera.
+    /// Switches the own camera off or on.
     MuteVideo(calls::Mute),
-    /// How much of a track is wanted.
+    /// Limits the simulcast layer to receive.
     SetLayer(calls::SetLayer),
-    /// What a moderator does to somebody.
+    /// Mutes or removes a participant.
     Moderate(calls::ModerateRequest),
 }
 
-/// Why a frame was not understood.
+/// Why a frame could not be parsed.
 #[derive(Debug, thiserror::Error)]
 pub enum ParseEventError {
-    /// There is no such event.
+    /// No event has this name.
     #[error("there is no event of this name")]
     Event,
-    /// The data do not fit the event; the text says where.
+    /// The data does not match the event; the text names the position.
     #[error("the data do not fit: {0}")]
     Data(String),
 }
@@ -197,7 +198,7 @@ impl base::error::CodedError for ParseEventError {
 }
 
 impl ClientEvent {
-    /// The names of all events, as they cross the wire.
+    /// Wire names of all events.
     pub const NAMES: [&'static str; 21] = [
         "authenticate",
         "sync",
@@ -222,18 +223,18 @@ impl ClientEvent {
         "moderate",
     ];
 
-    /// Reads an event from its name and the JSON of its data.
+    /// Parses an event from its name and the JSON of its data.
     ///
     /// # Errors
-    /// [`ParseEventError`] if there is no such event or the data do not fit it.
+    /// [`ParseEventError`] if the event is unknown or its data is invalid.
     pub fn parse(name: &str, data: &str) -> Result<Self, ParseEventError> {
         Ok(match name {
-            "authenticate" => Self::Authenticate(read(data)?),
-            "sync" => Self::Sync(read(data)?),
-            "send_message" => Self::SendMessage(read(data)?),
-            "ack" => Self::Ack(read(data)?),
-            "read" => Self::Read(read(data)?),
-            "typing" => Self::Typing(read(data)?),
+            "authenticate" => Self::Authenticate(parse_data(data)?),
+            "sync" => Self::Sync(parse_data(data)?),
+            "send_message" => Self::SendMessage(parse_data(data)?),
+            "ack" => Self::Ack(parse_data(data)?),
+            "read" => Self::Read(parse_data(data)?),
+            "typing" => Self::Typing(parse_data(data)?),
             _ => Self::Call(CallClientEvent::parse(name, data)?),
         })
     }
@@ -242,26 +243,26 @@ impl ClientEvent {
 impl CallClientEvent {
     fn parse(name: &str, data: &str) -> Result<Self, ParseEventError> {
         Ok(match name {
-            "start_call" => Self::StartCall(read(data)?),
-            "accept_call" => Self::AcceptCall(read(data)?),
-            "decline_call" => Self::DeclineCall(read(data)?),
-            "cancel_call" => Self::CancelCall(read(data)?),
-            "invite_call" => Self::InviteCall(read(data)?),
-            "upgrade_call" => Self::UpgradeCall(read(data)?),
-            "join_call" => Self::JoinCall(read(data)?),
-            "leave_call" => Self::LeaveCall(read(data)?),
-            "offer" => Self::Offer(read(data)?),
-            "answer" => Self::Answer(read(data)?),
-            "ice_candidate" => Self::IceCandidate(read(data)?),
-            "mute_audio" => Self::MuteAudio(read(data)?),
-            "mute_video" => Self::MuteVideo(read(data)?),
-            "set_layer" => Self::SetLayer(read(data)?),
-            "moderate" => Self::Moderate(read(data)?),
+            "start_call" => Self::StartCall(parse_data(data)?),
+            "accept_call" => Self::AcceptCall(parse_data(data)?),
+            "decline_call" => Self::DeclineCall(parse_data(data)?),
+            "cancel_call" => Self::CancelCall(parse_data(data)?),
+            "invite_call" => Self::InviteCall(parse_data(data)?),
+            "upgrade_call" => Self::UpgradeCall(parse_data(data)?),
+            "join_call" => Self::JoinCall(parse_data(data)?),
+            "leave_call" => Self::LeaveCall(parse_data(data)?),
+            "offer" => Self::Offer(parse_data(data)?),
+            "answer" => Self::Answer(parse_data(data)?),
+            "ice_candidate" => Self::IceCandidate(parse_data(data)?),
+            "mute_audio" => Self::MuteAudio(parse_data(data)?),
+            "mute_video" => Self::MuteVideo(parse_data(data)?),
+            "set_layer" => Self::SetLayer(parse_data(data)?),
+            "moderate" => Self::Moderate(parse_data(data)?),
             _ => return Err(ParseEventError::Event),
         })
     }
 
-    /// The call it names, by id and by name of its session.
+    /// The call it refers to, as call id and session name.
     pub fn call(&self) -> (Option<CallId>, Option<&str>) {
         match self {
             Self::StartCall(_) => (None, None),
@@ -283,7 +284,7 @@ impl CallClientEvent {
         }
     }
 
-    /// The event's data, as [`ClientEvent::parse`] reads them.
+    /// Data of the event as JSON, in the form that [`ClientEvent::parse`] accepts.
     pub fn data(&self) -> Box<RawValue> {
         let data = match self {
             Self::StartCall(data) => to_raw_value(data),
@@ -301,11 +302,11 @@ impl CallClientEvent {
             Self::SetLayer(data) => to_raw_value(data),
             Self::Moderate(data) => to_raw_value(data),
         };
-        #[expect(clippy::expect_used, reason = "the shapes of protocol/ have text keys only")]
-        data.expect("a protocol shape serialises")
+        #[expect(clippy::expect_used, reason = "protocol types have string map keys only")]
+        data.expect("a protocol type serializes")
     }
 
-    /// The event's name.
+    /// Wire name of the event.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::StartCall(_) => "start_call",
@@ -327,6 +328,6 @@ impl CallClientEvent {
     }
 }
 
-fn read<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, ParseEventError> {
+fn parse_data<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, ParseEventError> {
     serde_json::from_str(data).map_err(|e| ParseEventError::Data(e.to_string()))
 }

@@ -1,8 +1,7 @@
-//! What nodes say to each other over the bus.
+//! Messages between nodes on the event bus.
 //!
-//! Nodes of two versions speak to each other while a cluster is upgraded one by one: here, and only
-//! here, inbound shapes take what they do not know, and an event that is unknown as a whole is
-//! counted and left alone.
+//! Nodes of two versions talk to each other during a rolling upgrade. Only here, unlike in client
+//! protocols, inbound types accept unknown fields, and an unknown event is counted and ignored.
 
 mod calls;
 
@@ -16,101 +15,108 @@ pub use self::calls::{
     RemoteCallSummary, RoomHandOff,
 };
 
-/// Said to one node or to all; nobody answers. It may be lost: whoever hears it can also look.
+/// An event for one node or all nodes, without a reply. Delivery is at most once: receivers can
+/// also read the database.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", content = "data", rename_all = "snake_case")]
 pub enum NodeEvent {
-    /// I live.
+    /// Periodic sign that the node is alive.
     Heartbeat(Heartbeat),
-    /// Who came and went at the sender since the last time.
-    Changes(NodeStateDelta),
-    /// An event for people.
+    /// Users and calls that came or went on the sender since the previous delta.
+    #[serde(rename = "changes")]
+    StateChanged(NodeStateDelta),
+    /// A server event for users.
     Deliver(DeliverToUsers),
-    /// An event for one session.
-    DeliverTo(DeliverToSession),
-    /// How far a conversation is.
-    Known(ConversationHead),
-    /// Something was perhaps not said: everybody is to look into the database.
+    /// A server event for one session.
+    #[serde(rename = "deliver_to")]
+    DeliverToSession(DeliverToSession),
+    /// The newest position of a conversation, without the event itself.
+    #[serde(rename = "known")]
+    ConversationAdvanced(ConversationHead),
+    /// Events may have been lost: all sessions re-read the database.
     Resync,
     /// A device was signed out.
-    EndDevice(DeviceKey),
-    /// All devices of a person were signed out.
-    EndPerson(UserId),
-    /// A person says something else of themselves.
+    #[serde(rename = "end_device")]
+    DeviceSignedOut(DeviceKey),
+    /// All devices of a user were signed out.
+    #[serde(rename = "end_person")]
+    UserSignedOut(UserId),
+    /// A user changed their presence status.
     StatusChanged(UserId),
-    /// A session is no more: it leaves its calls.
-    Lost(SessionId),
-    /// From somebody of another version.
+    /// A session ended: it leaves its calls.
+    #[serde(rename = "lost")]
+    SessionEnded(SessionId),
+    /// An event of a newer version.
     #[serde(other)]
     Unknown,
 }
 
-/// What is shed first when the bus cannot carry everything.
+/// Which events are dropped first when the bus is overloaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
-    /// Lost without harm: who is typing, who is here.
+    /// Loss does no harm: typing, presence.
     Low,
-    /// Found again in the database.
+    /// Loss is repaired from the database.
     Normal,
-    /// Somebody waits: signalling of calls, revocation, life itself.
+    /// Somebody waits for it: call signalling, revocation, heartbeats.
     High,
 }
 
 impl NodeEvent {
-    /// What another node said; [`NodeEvent::Unknown`] is what a newer version says, whatever its
-    /// data.
+    /// Parses an event of another node. An unknown event becomes [`NodeEvent::Unknown`], whatever
+    /// its data.
     ///
     /// # Errors
-    /// It is no event at all, or one whose data is not as it should be.
+    /// Returns an error if it is not an event, or if the data of a known event is invalid.
     pub fn read(json: &[u8]) -> serde_json::Result<Self> {
         #[derive(Deserialize)]
         struct Name {
             event: String,
         }
-        // An unknown name is taken by itself only where there is no data (`#[serde(other)]`).
+        // `#[serde(other)]` accepts an unknown name only if there is no data.
         serde_json::from_slice(json).or_else(|error| {
             let Name { event } = serde_json::from_slice(json)?;
             serde_json::from_value(serde_json::json!({ "event": event })).map_err(|_| error)
         })
     }
 
-    /// How much its loss would hurt.
-    pub const fn urgency(&self) -> Priority {
+    /// Priority when the bus is overloaded.
+    pub const fn priority(&self) -> Priority {
         match self {
-            Self::Deliver(DeliverToUsers { urgency, .. }) => *urgency,
-            Self::Known(_) => Priority::Normal,
+            Self::Deliver(DeliverToUsers { priority: urgency, .. }) => *urgency,
+            Self::ConversationAdvanced(_) => Priority::Normal,
             Self::StatusChanged(_) => Priority::Low,
             _ => Priority::High,
         }
     }
 
-    /// Its name, as a label of metrics.
+    /// Event name, used as a metric label.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Heartbeat(_) => "heartbeat",
-            Self::Changes(_) => "changes",
+            Self::StateChanged(_) => "changes",
             Self::Deliver(_) => "deliver",
-            Self::DeliverTo(_) => "deliver_to",
-            Self::Known(_) => "known",
+            Self::DeliverToSession(_) => "deliver_to",
+            Self::ConversationAdvanced(_) => "known",
             Self::Resync => "resync",
-            Self::EndDevice(_) => "end_device",
-            Self::EndPerson(_) => "end_person",
+            Self::DeviceSignedOut(_) => "end_device",
+            Self::UserSignedOut(_) => "end_person",
             Self::StatusChanged(_) => "status_changed",
-            Self::Lost(_) => "lost",
+            Self::SessionEnded(_) => "lost",
             Self::Unknown => "unknown",
         }
     }
 }
 
 impl Serialize for Priority {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_u8(*self as u8)
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(*self as u8)
     }
 }
 
 impl<'de> Deserialize<'de> for Priority {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Ok(match u8::deserialize(from)? {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match u8::deserialize(deserializer)? {
             0 => Self::Low,
             1 => Self::Normal,
             _ => Self::High,
@@ -118,183 +124,195 @@ impl<'de> Deserialize<'de> for Priority {
     }
 }
 
-/// A sign of life, every second.
+/// Sent by every node each second.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
-    /// How far the sender's [`NodeStateDelta`] have come.
+    /// Version of the newest [`NodeStateDelta`] of the sender.
     pub version: u64,
-    /// What it carries.
+    /// Current load of the sender.
     pub load: NodeLoad,
-    /// Whether it takes new rooms.
+    /// Whether the sender accepts new rooms.
     pub takes_rooms: bool,
 }
 
-/// What a node carries.
+/// Load of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeLoad {
-    /// Calls that go on there.
+    /// Calls in progress on the node.
     pub calls: u64,
-    /// Devices in them.
+    /// Devices in those calls.
     pub participants: u64,
-    /// People who are connected there.
+    /// Users connected to the node.
     pub people: u64,
 }
 
-/// What became different at a node. The only one who writes it is the node itself.
+/// Changes of a node's state. Only the node itself publishes them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct NodeStateDelta {
-    /// Counts these messages; the next one has the next number.
+    /// Sequence number, without gaps.
     pub version: u64,
-    /// In order.
+    /// Changes in the order they happened.
     pub changes: Vec<NodeStateChange>,
 }
 
-/// All that the others know of a node, whole: what its [`NodeStateDelta`] add up to.
+/// The complete state of a node: the sum of its [`NodeStateDelta`]s.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct NodeStateSnapshot {
-    /// The last [`NodeStateDelta`] in it.
+    /// Version of the last [`NodeStateDelta`] included.
     pub version: u64,
-    /// Who is here.
+    /// Users connected to the node.
     pub people: Vec<UserId>,
-    /// Which calls go on here.
+    /// Calls in progress on the node.
     pub calls: Vec<RemoteCallSummary>,
 }
 
-/// One thing that is different.
+/// One change of a node's state.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeStateChange {
-    /// The first device of somebody is here.
-    Came(UserId),
-    /// The last device of somebody is gone.
-    Went(UserId),
-    /// A call goes on here, as it stands now.
+    /// The first device of a user connected.
+    #[serde(rename = "came")]
+    UserConnected(UserId),
+    /// The last device of a user disconnected.
+    #[serde(rename = "went")]
+    UserDisconnected(UserId),
+    /// A call in progress on the node, in its current state.
     Call(Box<RemoteCallSummary>),
-    /// A call is over, or goes on elsewhere.
-    CallOver(CallId),
+    /// A call ended or moved to another node.
+    #[serde(rename = "call_over")]
+    CallRemoved(CallId),
 }
 
-/// An event of the service for the people of a node.
+/// A server event for users connected to a node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DeliverToUsers {
-    /// Those who are there.
+    /// Recipients connected to the node.
     pub to: Vec<UserId>,
-    /// What.
+    /// The serialized event.
     pub event: RawEvent,
-    /// What is shed first.
-    pub urgency: Priority,
+    /// Priority when the bus is overloaded.
+    #[serde(rename = "urgency")]
+    pub priority: Priority,
 }
 
-/// An event for one session.
+/// A server event for one session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DeliverToSession {
-    /// Whose.
+    /// User of the session.
     pub user: UserId,
-    /// Which.
+    /// The session to deliver to.
     pub session: SessionId,
-    /// What.
+    /// The serialized event.
     pub event: RawEvent,
 }
 
-/// A server event as it goes to devices, serialised once where it happened.
+/// A server event as devices receive it, serialized once on the node where it happened.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RawEvent {
-    /// The event's name.
+    /// Wire name of the event.
     pub name: String,
-    /// Its data.
+    /// Data of the event as JSON.
     pub data: Box<RawValue>,
-    /// Where in an order of a conversation it stands, if it is in one.
-    pub place: Option<SequencePosition>,
-    /// The number of the message that it changes, if it changes one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub about: Option<i64>,
+    /// Position in one of the conversation's sequences; `None` for events outside of them.
+    #[serde(rename = "place")]
+    pub position: Option<SequencePosition>,
+    /// `seq` of the message that a change refers to.
+    #[serde(default, rename = "about", skip_serializing_if = "Option::is_none")]
+    pub message_seq: Option<i64>,
 }
 
-/// Which of the two orders of a conversation.
+/// The two sequences of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SequenceKind {
-    /// What is said, by `seq`.
-    Said,
-    /// What becomes of it, by `revision`.
-    Changed,
+    /// Messages, numbered by `seq`.
+    #[serde(rename = "said")]
+    Messages,
+    /// Changes of messages, numbered by `revision`.
+    #[serde(rename = "changed")]
+    Revisions,
 }
 
-/// A number in one of the orders of a conversation.
+/// A position in one of the sequences of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SequencePosition {
-    /// Where.
+    /// Conversation the sequence belongs to.
     pub conversation: ConversationId,
-    /// In which order.
-    pub order: SequenceKind,
-    /// The number.
+    /// Which sequence of the conversation.
+    #[serde(rename = "order")]
+    pub kind: SequenceKind,
+    /// Number in that sequence.
     pub number: i64,
 }
 
 impl SequencePosition {
-    /// That of a message.
-    pub const fn said(conversation: ConversationId, number: i64) -> Self {
-        Self { conversation, order: SequenceKind::Said, number }
+    /// Position of a message by its `seq`.
+    pub const fn message(conversation: ConversationId, number: i64) -> Self {
+        Self { conversation, kind: SequenceKind::Messages, number }
     }
 
-    /// That of a change.
-    pub const fn changed(conversation: ConversationId, number: i64) -> Self {
-        Self { conversation, order: SequenceKind::Changed, number }
+    /// Position of a change by its `revision`.
+    pub const fn revision(conversation: ConversationId, number: i64) -> Self {
+        Self { conversation, kind: SequenceKind::Revisions, number }
     }
 }
 
-/// How far a conversation is, without what was said.
+/// Newest position of a conversation, without the event.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ConversationHead {
-    /// Those who are to look.
+    /// Users whose sessions compare it with their cursors.
     pub to: Vec<UserId>,
-    /// The newest number of the conversation's.
-    pub place: SequencePosition,
-    /// That number is not for them.
-    pub passed: bool,
+    /// Newest position in the sequence.
+    #[serde(rename = "place")]
+    pub position: SequencePosition,
+    /// The number was consumed by an event that is not for these users, so they skip it.
+    #[serde(rename = "passed")]
+    pub skipped: bool,
 }
 
-/// One device of somebody.
+/// One device of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceKey {
-    /// Whose.
+    /// Owner of the device.
     pub user: UserId,
-    /// Which.
+    /// Identifier of the device.
     pub device: DeviceId,
 }
 
-/// Asked of one node; the answer is JSON whose shape each variant names.
+/// A request to one node; the reply is JSON of the type each variant names.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "request", content = "data", rename_all = "snake_case")]
 pub enum NodeRequest {
-    /// Nothing but whether it answers: `null`.
+    /// Checks that the node replies: `null`.
     Ping,
-    /// A [`NodeStateSnapshot`] of the node.
+    /// Asks for the node's state: a [`NodeStateSnapshot`].
     Snapshot,
-    /// What a device asks of a call that goes on there: a [`ForwardedCallReply`].
+    /// Forwards a device's request for a call on that node: a [`ForwardedCallReply`].
     Call(Box<ForwardedCallRequest>),
-    /// Which of these people's sessions are no more: a list of their ids.
-    Gone(Vec<(UserId, SessionId)>),
-    /// A room is handed over: whether it was taken, `true` or `false`.
+    /// Asks which of these sessions have ended: a list of their ids.
+    #[serde(rename = "gone")]
+    FindEndedSessions(Vec<(UserId, SessionId)>),
+    /// Hands a room over: `true` if the node took it, else `false`.
     TakeRoom(Box<RoomHandOff>),
-    /// The calls that go on there: a list of [`super::calls::CallView`].
+    /// Asks for the calls on the node: a list of [`super::calls::CallView`].
     Calls,
-    /// Its actors: [`super::admin::ActorTreeView`].
+    /// Asks for the supervision tree: [`super::admin::ActorTreeView`].
     Actors,
-    /// An actor is to be restarted or stopped: why that was not done, or `null`.
-    ActOn(ActorCommandRequest),
-    /// It is to hand its rooms over and leave: `null`, at once.
+    /// Restarts or stops an actor: the reason why it was not done, or `null`.
+    #[serde(rename = "act_on")]
+    CommandActor(ActorCommandRequest),
+    /// Tells the node to hand over its rooms and exit: `null`, at once.
     Drain,
-    /// From somebody of another version: no answer.
+    /// A request of another version; there is no reply.
     #[serde(other)]
     Unknown,
 }
 
 impl NodeRequest {
-    /// What another node asks; as [`NodeEvent::read`].
+    /// Parses a request of another node, like [`NodeEvent::read`].
     ///
     /// # Errors
-    /// It is no request at all, or one whose data is not as it should be.
+    /// Returns an error if it is not a request, or if the data of a known request is invalid.
     pub fn read(json: &[u8]) -> serde_json::Result<Self> {
         #[derive(Deserialize)]
         struct Name {
@@ -307,11 +325,11 @@ impl NodeRequest {
     }
 }
 
-/// What an operator does to an actor.
+/// Restarts or stops an actor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ActorCommandRequest {
-    /// Where it stands in the tree.
+    /// Path in the supervision tree.
     pub path: String,
-    /// Restarted, or else stopped.
+    /// `true` restarts the actor, `false` stops it.
     pub restart: bool,
 }

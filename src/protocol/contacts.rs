@@ -1,4 +1,4 @@
-//! Contacts, as they cross the wire.
+//! Request and response types for contacts.
 
 use base::clock::Timestamp;
 use base::ids::UserId;
@@ -7,85 +7,85 @@ use utoipa::ToSchema;
 
 use super::presence::PresenceEvent;
 
-/// Asks somebody to become a contact: by phone number or by id, one of them.
+/// Requests a contact by phone number or by user id; exactly one must be given.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RequestContact {
-    /// The other person's number.
+    /// Phone number of the other user, in international format.
     #[schema(example = "+4915112345678")]
     pub phone: Option<String>,
-    /// The other person's id.
+    /// Identifier of the other user.
     #[schema(value_type = Option<String>)]
     pub user_id: Option<UserId>,
 }
 
-/// One entry of a person's contacts.
+/// One entry in the caller's contact list.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct ContactView {
-    /// Who.
+    /// Identifier of the user.
     #[schema(value_type = String)]
     pub user_id: UserId,
-    /// How that person calls themselves; empty until the request is accepted.
+    /// Display name; empty until the request is accepted.
     pub name: String,
-    /// In E.164; only between contacts.
+    /// Phone number in E.164; present only for accepted contacts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phone: Option<String>,
-    /// How it stands between the two.
+    /// State of the contact.
     pub state: ContactState,
-    /// Since when.
+    /// When this state was reached.
     #[schema(value_type = String, format = DateTime)]
     pub since: Timestamp,
-    /// Whether they are here; of accepted contacts only.
+    /// Current presence; present only for accepted contacts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub presence: Option<PresenceEvent>,
 }
 
-/// Phone numbers out of somebody's address book, as they are written there; nothing of it is kept.
+/// Phone numbers from an address book, in any notation. They are not stored.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddressBook {
-    /// 500 at most.
+    /// Phone numbers, at most 500.
     #[schema(max_items = 500)]
     pub phones: Vec<String>,
 }
 
-/// Who of an address book is here.
+/// Users found for an address book.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ContactMatches {
-    /// Those who are; of the others nothing is said.
+    /// Numbers that belong to users; other numbers are omitted.
     pub items: Vec<ContactMatch>,
 }
 
-/// Somebody of an address book.
+/// A user found by phone number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ContactMatch {
-    /// The number as it was asked for.
+    /// The number as given in the request.
     pub phone: String,
-    /// Who it is.
+    /// Identifier of the user.
     #[schema(value_type = String)]
     pub user_id: UserId,
-    /// How that person calls themselves.
+    /// Display name of the user.
     pub name: String,
 }
 
-/// How it stands between two people, as one of them sees it.
+/// State of a contact, as seen by one of the two users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ContactState {
-    /// Asked, not answered.
+    /// The caller sent a request that is not answered yet.
     PendingOut,
-    /// Was asked, has not answered.
+    /// The caller received a request and has not answered yet.
     PendingIn,
-    /// Both agreed.
+    /// Both users agreed.
     Accepted,
 }
 
-/// What became of a request.
+/// Result of a contact request.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ContactRequested {
-    /// Who was asked.
+    /// The user who was asked.
     #[schema(value_type = String)]
     pub user_id: UserId,
-    /// `pending_out`, or `accepted` where the other had asked already.
+    /// `pending_out`, or `accepted` if the other user had already asked.
     pub state: ContactState,
 }

@@ -1,71 +1,71 @@
-//! Files, as they cross the wire.
+//! Request and response types for files.
 
 use base::clock::Timestamp;
 use base::ids::{AttachmentId, UploadId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// A file that a message carries.
+/// A file attached to a message.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct AttachmentView {
-    /// Stable; its bytes are at `/api/attachments/{id}`.
+    /// Stable identifier; the bytes are at `/api/attachments/{id}`.
     #[schema(value_type = String)]
     pub id: AttachmentId,
-    /// What its sender calls it; only for showing.
+    /// File name given by the sender; for display only.
     pub name: String,
-    /// In bytes.
+    /// Size in bytes.
     pub size: i64,
-    /// What it is, judged by its bytes.
+    /// Media type, detected from the bytes.
     pub content_type: String,
-    /// Of a picture or video as it is shown, in pixels.
+    /// Displayed width of an image or video, in pixels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub width: Option<i64>,
-    /// Of a picture or video as it is shown, in pixels.
+    /// Displayed height of an image or video, in pixels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub height: Option<i64>,
-    /// How long sound or video lasts, in milliseconds.
+    /// Duration of audio or video, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<i64>,
-    /// Whether there is a small picture at `/api/attachments/{id}/thumbnail`.
+    /// Whether a thumbnail exists at `/api/attachments/{id}/thumbnail`.
     pub thumbnail: bool,
 }
 
-/// A file that was just taken in.
+/// A file that was just uploaded.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct UploadedAttachment {
-    /// The file.
+    /// The stored file.
     #[serde(flatten)]
     pub attachment: AttachmentView,
-    /// Of the bytes that are kept, which may differ from those that were sent: the place where a
-    /// picture was taken is removed from it.
+    /// SHA-256 of the stored bytes in hexadecimal. They may differ from the bytes sent, since
+    /// location metadata is removed from images.
     pub sha256: String,
-    /// A message must carry it by then, or it is removed.
+    /// The file is deleted at this time unless a message carries it.
     #[schema(value_type = String, format = DateTime)]
     pub expires_at: Timestamp,
 }
 
-/// Sends a file in one request, as `multipart/form-data` (RFC 7578).
+/// Uploads a file in one request, as `multipart/form-data` (RFC 7578).
 #[derive(Debug, ToSchema)]
 pub struct AttachmentForm {
-    /// The file; its name is kept for showing.
+    /// Content of the file; its name is stored for display.
     #[schema(value_type = String, format = Binary)]
     pub file: Vec<u8>,
 }
 
-/// A resumable upload.
+/// State of a resumable upload.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct UploadView {
-    /// Stable.
+    /// Stable identifier of the upload.
     #[schema(value_type = String)]
     pub id: UploadId,
-    /// How many bytes are here.
+    /// Number of bytes received.
     pub offset: u64,
-    /// How many there will be.
+    /// Total size in bytes.
     pub size: u64,
-    /// What has become of it, once it is whole.
+    /// The resulting attachment; `null` until the upload is complete.
     #[schema(value_type = Option<String>)]
     pub attachment_id: Option<AttachmentId>,
-    /// Until when it may go on.
+    /// When the upload expires.
     #[schema(value_type = String, format = DateTime)]
     pub expires_at: Timestamp,
 }

@@ -1,9 +1,9 @@
-//! What the server says about its own health.
+//! Responses of the health endpoints.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// The answer of `GET /health`; the field names are fixed by older clients.
+/// Response of `GET /health`. The field names are fixed by older clients.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
@@ -11,30 +11,30 @@ pub struct Health {
     pub status: &'static str,
     /// Always `SecureVOX`.
     pub service: &'static str,
-    /// The program's version.
+    /// Version of the server.
     pub version: &'static str,
     /// Calls in progress on this node.
     pub active_calls: usize,
-    /// People with an open session on this node.
+    /// Users with an open session on this node.
     pub connected_users: usize,
-    /// Each part by itself.
+    /// Result of each check.
     pub checks: HealthChecks,
 }
 
-/// `ok`, `failed`, or `off` where a part is not configured.
+/// Check results: `ok`, `failed`, or `off` if the component is not configured.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct HealthChecks {
-    /// Answers a query.
+    /// The database answers a query.
     pub database: &'static str,
-    /// Counters and sessions.
+    /// The cache holds counters and sessions.
     pub cache: &'static str,
-    /// The connection between nodes.
+    /// Message bus between nodes.
     pub bus: &'static str,
-    /// The Telegram gateway.
+    /// Telegram gateway for notifications.
     pub telegram: &'static str,
 }
 
-/// The answer of the probes `GET /health/live` and `GET /health/ready`.
+/// Response of the probes `GET /health/live` and `GET /health/ready`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ProbeReply {
     /// `ok`, `starting`, `draining` or `failed`.

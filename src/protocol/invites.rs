@@ -1,4 +1,4 @@
-//! Links with which people join a group, as they cross the wire.
+//! Invite links to groups.
 
 use base::clock::Timestamp;
 use base::ids::{InviteId, UserId};
@@ -6,47 +6,47 @@ use base::secret::Secret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Makes an invite.
+/// Creates an invite to a group.
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateInvite {
-    /// How long it is good; a week where it is left out.
+    /// Validity in seconds, at least 60; one week if absent.
     #[schema(minimum = 60)]
     pub seconds: Option<i64>,
-    /// How often it may be used; any number where it is left out.
+    /// Maximum number of uses; unlimited if absent.
     #[schema(minimum = 1, maximum = 100_000)]
     pub uses: Option<i64>,
 }
 
-/// An invite that is still good.
+/// An invite that can still be used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct InviteView {
-    /// Names it, without opening anything.
+    /// Identifier of the invite; it does not grant access.
     #[schema(value_type = String)]
     pub id: InviteId,
-    /// Who made it.
+    /// User who created the invite.
     #[schema(value_type = String)]
     pub created_by: UserId,
-    /// When.
+    /// When the invite was created.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// Until when it is good.
+    /// When the invite expires.
     #[schema(value_type = String, format = DateTime)]
     pub expires_at: Timestamp,
-    /// How often it may still be used; any number where it is left out.
+    /// Remaining uses; absent if unlimited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uses_left: Option<i64>,
-    /// How often it was used.
+    /// Number of times the invite was used.
     pub uses: i64,
 }
 
-/// An invite that was just made; its token is shown this once.
+/// A new invite. The token is returned only once.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CreatedInvite {
-    /// The invite.
+    /// The invite as it appears in the list.
     #[serde(flatten)]
     pub invite: InviteView,
-    /// With it anybody joins: `POST /api/invites/{token}`.
+    /// Secret with which anybody can join: `POST /api/invites/{token}`.
     #[schema(value_type = String)]
     pub token: Secret<String>,
 }

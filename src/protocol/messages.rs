@@ -1,4 +1,4 @@
-//! What is said in conversations and what becomes of it, as it crosses the wire.
+//! Messages of conversations and their changes.
 
 use base::clock::Timestamp;
 use base::ids::{AttachmentId, ConversationId, MessageId, UserId};
@@ -8,163 +8,164 @@ use utoipa::ToSchema;
 use super::chat::GroupRole;
 use super::files::AttachmentView;
 
-/// Says something.
+/// Posts a message to a conversation.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PostMessage {
-    /// Chosen by the client; the same again returns the first message instead of a second one.
+    /// Idempotency key chosen by the client, 1 to 64 characters. Reuse returns the first message
+    /// instead of creating a second one.
     #[schema(min_length = 1, max_length = 64)]
     pub client_id: String,
-    /// What is said; ciphertext in base64 in an encrypted conversation. Left out when a message is
-    /// passed on; may be empty where files are sent.
+    /// Text, or base64 ciphertext in an encrypted conversation. Empty when a message is forwarded;
+    /// may be empty if there are attachments.
     #[serde(default)]
     pub body: String,
-    /// The message this one answers.
+    /// The message this one replies to.
     #[schema(value_type = Option<String>)]
     pub reply_to: Option<MessageId>,
-    /// Files to send along: the sender's own, or any that the sender may see.
+    /// Attachments: uploads of the sender, or files the sender can see.
     #[schema(value_type = Vec<String>)]
     #[serde(default)]
     pub attachments: Vec<AttachmentId>,
-    /// Members whom it mentions, 50 at most.
+    /// Mentioned members, at most 50.
     #[serde(default)]
     #[schema(value_type = Vec<String>)]
     pub mentions: Vec<UserId>,
-    /// After how many seconds it disappears; left out: as the conversation has it.
+    /// Lifetime in seconds; the conversation's setting if absent.
     #[schema(minimum = 1, maximum = 31_536_000)]
     pub expires_in: Option<i64>,
-    /// A message, here or elsewhere, that is passed on: this one says the same.
+    /// A message from any conversation to forward; its content is copied.
     #[schema(value_type = Option<String>)]
     pub forward_of: Option<MessageId>,
 }
 
-/// One thing said.
+/// A message of a conversation.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct MessageView {
-    /// Stable.
+    /// Stable identifier of the message.
     #[schema(value_type = String)]
     pub id: MessageId,
-    /// Where it was said.
+    /// The conversation the message belongs to.
     #[schema(value_type = String)]
     pub conversation_id: ConversationId,
-    /// 1, 2, 3 … in each conversation, without holes.
+    /// Sequence number within the conversation: 1, 2, 3 …, without gaps.
     pub seq: i64,
-    /// Who said it.
+    /// User who sent the message.
     #[schema(value_type = String)]
     pub sender_id: UserId,
-    /// As the sender chose it.
+    /// Idempotency key chosen by the sender.
     pub client_id: String,
-    /// What was said.
+    /// Text, or base64 ciphertext in an encrypted conversation.
     pub body: String,
-    /// The message it answers.
+    /// The message this one replies to.
     #[schema(value_type = Option<String>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
-    /// The files it carries.
+    /// Files attached to the message.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<AttachmentView>,
-    /// When it was stored.
+    /// When the message was stored.
     #[schema(value_type = String, format = DateTime)]
     pub sent_at: Timestamp,
-    /// The number of its newest change, 0 if there was none. Of two states of a message the one
-    /// with the higher number counts, whichever came first.
+    /// Revision number of the newest change; 0 if there was none. Of two states of a message, the
+    /// one with the higher revision is current, whichever arrived first.
     pub revision: i64,
-    /// When its text last changed.
+    /// When the text was last edited.
     #[schema(value_type = Option<String>, format = DateTime)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub edited_at: Option<Timestamp>,
-    /// When it was deleted for everybody or disappeared: its text is empty.
+    /// When the message was deleted for everybody or expired; its text is then empty.
     #[schema(value_type = Option<String>, format = DateTime)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Timestamp>,
-    /// When it disappears.
+    /// When the message expires.
     #[schema(value_type = Option<String>, format = DateTime)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// When it was pinned.
+    /// When the message was pinned.
     #[schema(value_type = Option<String>, format = DateTime)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pinned_at: Option<Timestamp>,
-    /// Who said it first, if it was passed on.
+    /// Author of the original, if the message was forwarded.
     #[schema(value_type = Option<String>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forwarded_from: Option<UserId>,
-    /// Whom it mentions.
+    /// Users mentioned in the message.
     #[schema(value_type = Vec<String>)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mentions: Vec<UserId>,
-    /// Who reacted, and how.
+    /// Reactions, grouped by emoji.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reactions: Vec<ReactionGroup>,
-    /// What happened, if nobody said it: the sender did it.
+    /// For a system message: what happened. The sender is the user who did it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<SystemEvent>,
 }
 
-/// One emoji under a message.
+/// All reactions to a message with one emoji.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ReactionGroup {
-    /// Which.
+    /// Emoji of these reactions.
     pub emoji: String,
-    /// Who gave it, the first one first.
+    /// Users who reacted with it, earliest first.
     #[schema(value_type = Vec<String>)]
     pub user_ids: Vec<UserId>,
 }
 
-/// What happened in a conversation.
+/// Kind of a system message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SystemEventKind {
-    /// The sender came by an invite.
+    /// The sender joined by an invite.
     Joined,
-    /// The sender put somebody in.
+    /// The sender added a member.
     Added,
-    /// The sender went.
+    /// The sender left.
     Left,
-    /// The sender put somebody out.
+    /// The sender removed a member.
     Removed,
-    /// The title changed.
+    /// The title was changed.
     Renamed,
-    /// Somebody's role changed.
+    /// A member's role was changed.
     Role,
-    /// Another setting changed.
+    /// Another setting was changed.
     Settings,
 }
 
-/// What happened in a conversation, said by nobody.
+/// Content of a system message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct SystemEvent {
-    /// What.
+    /// Kind of the event.
     pub what: SystemEventKind,
-    /// To whom, if not to the sender.
+    /// The affected user, if not the sender.
     #[schema(value_type = Option<String>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<UserId>,
-    /// The new title.
+    /// The new title, for `renamed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// The new role.
+    /// The new role, for `role`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<GroupRole>,
 }
 
-/// Has a message say something else.
+/// Edits the text of a message.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PatchMessage {
-    /// What it says from now on.
+    /// New text, or base64 ciphertext in an encrypted conversation.
     pub body: String,
-    /// Whom it mentions from now on; left out: the same.
+    /// New mentions; unchanged if absent.
     #[schema(value_type = Option<Vec<String>>)]
     pub mentions: Option<Vec<UserId>>,
 }
 
-/// What a message said before.
+/// An earlier text of a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct MessageRevision {
-    /// What it said.
+    /// Text before the edit.
     pub body: String,
-    /// Until when.
+    /// When this text was replaced.
     #[schema(value_type = String, format = DateTime)]
     pub edited_at: Timestamp,
 }
@@ -173,90 +174,90 @@ pub struct MessageRevision {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DeleteScope {
-    /// Yourself, on all your devices.
+    /// The caller only, on all their devices.
     #[default]
     Me,
-    /// Everybody.
+    /// All members of the conversation.
     All,
 }
 
-/// For whom a message is deleted.
+/// Query of a delete request.
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeleteQuery {
-    /// `me` where it is left out.
+    /// For whom to delete: `me` (default) or `all`.
     #[serde(default, rename = "for")]
     #[schema(inline)]
     pub r#for: DeleteScope,
 }
 
-/// A message went: its number stays.
+/// A message was deleted; its `seq` is not reused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct MessageDeleted {
-    /// Where.
+    /// The conversation of the message.
     #[schema(value_type = String)]
     pub conversation_id: ConversationId,
-    /// Which.
+    /// The deleted message.
     #[schema(value_type = String)]
     pub message_id: MessageId,
-    /// Its number.
+    /// `seq` of the message.
     pub seq: i64,
-    /// The number of the change.
+    /// Revision number of the deletion.
     pub revision: i64,
-    /// For whom.
+    /// For whom the message was deleted.
     pub r#for: DeleteScope,
 }
 
-/// Somebody reacted to a message, or took it back.
+/// A user added or removed a reaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Reaction {
-    /// Where.
+    /// The conversation of the message.
     #[schema(value_type = String)]
     pub conversation_id: ConversationId,
-    /// To which message.
+    /// The message reacted to.
     #[schema(value_type = String)]
     pub message_id: MessageId,
-    /// Its number.
+    /// `seq` of the message.
     pub seq: i64,
-    /// The number of the change.
+    /// Revision number of this change.
     pub revision: i64,
-    /// Who.
+    /// User who reacted.
     #[schema(value_type = String)]
     pub user_id: UserId,
-    /// How.
+    /// Emoji of the reaction.
     pub emoji: String,
-    /// False if it was taken back.
+    /// `true` if added, `false` if removed.
     pub added: bool,
 }
 
-/// What is looked for.
+/// Searches messages visible to the caller.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SearchQuery {
-    /// Words that a message has, all of them; the last may be the beginning of one, from two
-    /// letters on.
+    /// Search terms, at most 200 characters. All must occur; the last may be a prefix of at least
+    /// two letters.
     #[serde(default)]
     #[schema(max_length = 200)]
     pub q: String,
-    /// Only there.
+    /// Only messages of this conversation.
     #[schema(value_type = Option<String>)]
     pub conversation_id: Option<ConversationId>,
-    /// `next` of the page before: a page may be short, or empty, and yet not be the last one.
+    /// `next` of the previous page. A page may be short or empty without being the last one.
     pub after: Option<String>,
-    /// How many at most: 1 to 200.
+    /// Maximum number of messages: 1 to 200.
     #[schema(minimum = 1, maximum = 200)]
     pub limit: Option<u32>,
 }
 
-/// Which messages are wanted: after a `seq`, before one, or the newest.
+/// Selects messages after a `seq`, before a `seq`, or the newest.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MessagesQuery {
-    /// Those that follow it.
+    /// Only messages with a higher `seq`.
     pub after: Option<i64>,
-    /// Those before it.
+    /// Only messages with a lower `seq`.
     pub before: Option<i64>,
-    /// How many at most: 1 to 200.
+    /// Maximum number of messages: 1 to 200.
     #[schema(minimum = 1, maximum = 200)]
     pub limit: Option<u32>,
 }

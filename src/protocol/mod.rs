@@ -1,7 +1,7 @@
-//! Every message that crosses a wire, and nothing else.
+//! Wire protocol: every type that is sent to or received from clients and other nodes.
 //!
-//! Add here first: the snapshots in `tests/it/snapshots` are the manual of the wire. Changes are
-//! additive only. Inbound shapes refuse unknown fields; outbound ones may grow.
+//! New shapes are added here first; the snapshots in `tests/it/snapshots` document the wire format.
+//! Changes are additive only. Inbound types reject unknown fields; outbound types may gain fields.
 
 pub mod account_security;
 pub mod accounts;
@@ -23,12 +23,12 @@ pub mod user_admin;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// One piece of a list.
+/// One page of a list.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Paginated<T> {
-    /// In the order of the list.
+    /// Items in the order of the list.
     pub items: Vec<T>,
-    /// Give it as `after` for the next piece; `null` at the end.
+    /// Value of `after` for the next page; `null` on the last page.
     pub next: Option<String>,
 }
 
@@ -38,13 +38,13 @@ impl<T, U: From<T>> From<base::page::Page<T>> for Paginated<U> {
     }
 }
 
-/// Which piece of a list is wanted.
+/// Selects a page of a list.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
-    /// How many at most: 1 to 200.
+    /// Maximum number of items: 1 to 200.
     #[schema(minimum = 1, maximum = 200)]
     pub limit: Option<u32>,
-    /// Where the piece before ended.
+    /// `next` of the previous page.
     pub after: Option<String>,
 }

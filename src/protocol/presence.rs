@@ -1,46 +1,46 @@
-//! Who is here, as it crosses the wire.
+//! Presence of users.
 
 use base::clock::Timestamp;
 use base::ids::UserId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Whether somebody is here.
+/// Presence state of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PresenceState {
-    /// Here.
+    /// Connected and available.
     Online,
-    /// Here, but not at hand.
+    /// Connected, but away.
     Away,
-    /// Not here, or they do not want it known.
+    /// Not connected, or hidden by the user.
     Offline,
 }
 
-/// What you want to be seen as while you are here, and your words.
+/// Sets the caller's presence status.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PutStatus {
-    /// `offline` hides that you are here, and since when you are not.
+    /// State to show while connected; `offline` hides presence and last-seen time.
     pub state: PresenceState,
-    /// In your own words.
+    /// Free status text, at most 140 characters.
     #[serde(default)]
     #[schema(max_length = 140)]
     pub text: String,
 }
 
-/// Whether somebody is here; told to their accepted contacts only.
+/// Presence of a user; sent to accepted contacts only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct PresenceEvent {
-    /// Who.
+    /// Identifier of the user.
     #[schema(value_type = String)]
     pub user_id: UserId,
-    /// Whether they are here.
+    /// Current presence state.
     pub state: PresenceState,
-    /// In their own words.
+    /// Free status text; absent if empty.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub text: String,
-    /// When they were here last, if they are not.
+    /// When the user was last online; absent while online or if hidden.
     #[schema(value_type = Option<String>, format = DateTime)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_seen_at: Option<Timestamp>,

@@ -1,35 +1,35 @@
-//! What every error looks like (RFC 9457).
+//! Error responses (RFC 9457).
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// `application/problem+json`: why a request was not done.
+/// `application/problem+json`: why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Problem {
-    /// A URN that names the kind of problem: `urn:securevox:` and the code.
+    /// URN of the problem type: `urn:securevox:` followed by the code.
     pub r#type: String,
-    /// The HTTP status in words.
+    /// Reason phrase of the HTTP status.
     pub title: String,
-    /// The HTTP status.
+    /// HTTP status code.
     pub status: u16,
-    /// What happened, for people; the text may change.
+    /// Description for people; the text may change.
     pub detail: String,
-    /// `area/reason`, for programs; never changes.
+    /// Problem code `area/reason`, for programs; never changes.
     #[schema(example = "auth/invalid-credentials")]
     pub code: String,
-    /// Names this request in the server's log.
+    /// Identifies the request in the server's log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// Which fields were wrong, where it is about fields.
+    /// Invalid fields, if the problem is about fields.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
 }
 
-/// What is wrong with one field.
+/// What is wrong with one field of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
-    /// The field's path, such as `device.name`.
+    /// Path of the field, for example `device.name`.
     pub field: String,
-    /// What is wrong with it, for people.
+    /// Description for people.
     pub detail: String,
 }

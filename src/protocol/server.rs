@@ -10,171 +10,172 @@ use super::chat::{ConversationDetail, ConversationSummary, MemberSettings};
 use super::messages::{MessageDeleted, MessageView, Reaction};
 use super::presence::PresenceEvent;
 
-/// The socket is open: the reply to `authenticate`, and an event as well.
+/// The socket is authenticated: reply to `authenticate`, also sent as an event.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Authenticated {
-    /// Who.
+    /// The authenticated user.
     #[schema(value_type = String)]
     pub user_id: UserId,
-    /// On which device.
+    /// The authenticated device.
     #[schema(value_type = String)]
     pub device_id: DeviceId,
     /// The session the socket is attached to.
     #[schema(value_type = String)]
     pub session_id: SessionId,
-    /// The server's clock.
+    /// Current time of the server.
     #[schema(value_type = String, format = DateTime)]
     pub server_time: Timestamp,
-    /// Whether the session was waiting for the device to come back.
+    /// Whether an existing session was resumed within the resume window.
     pub resumed: bool,
 }
 
-/// The reply to `sync`; the missing messages follow as `message` events, in order, and what became
-/// of others as `message_edited` (whatever changed) and `message_deleted`, in the order of changes.
+/// Reply to `sync`. The missing messages follow as `message` events in order; changes follow as
+/// `message_edited` (any change) and `message_deleted`, in the order of revisions.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct SyncReply {
-    /// Every conversation of the person.
+    /// All conversations of the user.
     pub conversations: Vec<ConversationSummary>,
 }
 
-/// The reply to `ack`, `read` and `typing`.
+/// Reply to `ack`, `read` and `typing`.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct EmptyReply {}
 
-/// How far somebody has received and read.
+/// Delivered and read positions of a member.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ReceiptEvent {
-    /// Where.
+    /// The conversation this refers to.
     #[schema(value_type = String)]
     pub conversation_id: ConversationId,
-    /// Who.
+    /// The member this refers to.
     #[schema(value_type = String)]
     pub user_id: UserId,
-    /// Received up to here.
+    /// Highest `seq` received by the member's devices.
     pub delivered_seq: i64,
-    /// Read up to here.
+    /// Highest `seq` read by the member.
     pub read_seq: i64,
 }
 
-/// Somebody is writing.
+/// A member is typing.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TypingEvent {
-    /// Where.
+    /// The conversation this refers to.
     #[schema(value_type = String)]
     pub conversation_id: ConversationId,
-    /// Who.
+    /// The member who types.
     #[schema(value_type = String)]
     pub user_id: UserId,
 }
 
-/// Somebody is no longer in a conversation; sent to them and to those who remain.
+/// A member left a conversation; sent to them and to the remaining members.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct MemberLeft {
-    /// Where.
+    /// Identifier of the conversation.
     #[schema(value_type = String)]
     pub id: ConversationId,
-    /// Who.
+    /// The member who left or was removed.
     #[schema(value_type = String)]
     pub left: UserId,
 }
 
-/// A person, as named to somebody whom a contact request concerns.
+/// Identity of a user, as shown to other users.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UserSummary {
-    /// Who.
+    /// Identifier of the user.
     #[schema(value_type = String)]
     pub user_id: UserId,
-    /// How that person calls themselves.
+    /// Display name of the user.
     pub name: String,
 }
 
-/// This node goes away: connect again.
+/// This node shuts down: connect again.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct Reconnect {
-    /// How long to wait before.
+    /// Delay before reconnecting, in milliseconds.
     pub after_ms: u64,
 }
 
-/// What the server may say.
+/// All events the server may send.
 #[derive(Clone, Debug)]
 pub enum ServerEvent {
-    /// See [`Authenticated`].
+    /// The socket is authenticated.
     Authenticated(Authenticated),
-    /// Something was said.
+    /// A new message.
     Message(MessageView),
-    /// A message changed; here is how it is now.
+    /// A message changed; carries its current state.
     MessageEdited(MessageView),
-    /// See [`MessageDeleted`].
+    /// A message was deleted.
     MessageDeleted(MessageDeleted),
-    /// See [`Reaction`].
+    /// A reaction was added or removed.
     Reaction(Reaction),
-    /// See [`PresenceEvent`].
+    /// Presence of a contact changed.
     Presence(PresenceEvent),
-    /// See [`MemberSettings`]; told to the person's own devices.
+    /// Settings of a conversation changed; sent to the user's own devices.
     ConversationKept(MemberSettings),
-    /// See [`ReceiptEvent`].
+    /// Receipt positions of a member changed.
     Receipt(ReceiptEvent),
-    /// See [`TypingEvent`].
+    /// A member is typing.
     Typing(TypingEvent),
-    /// A conversation is new to the person, or changed.
+    /// A conversation was created for the user, or changed.
     Conversation(ConversationDetail),
-    /// See [`MemberLeft`]; the same event name, told apart by `left`.
+    /// A member left. It has the same event name as `Conversation`; the field `left` distinguishes
+    /// it.
     ConversationLeft(MemberLeft),
-    /// Somebody asks to become a contact.
+    /// A contact request was received.
     ContactRequest(UserSummary),
-    /// Somebody agreed to be a contact.
+    /// A contact request was accepted.
     ContactAccepted(UserSummary),
-    /// See [`Reconnect`].
+    /// This node shuts down.
     Reconnect(Reconnect),
-    /// Something about a call.
+    /// An event about a call.
     Call(CallServerEvent),
 }
 
-/// What the server may say about a call.
+/// All call events the server may send.
 #[derive(Clone, Debug)]
 pub enum CallServerEvent {
-    /// See [`calls::IncomingCall`].
+    /// Somebody calls this user.
     IncomingCall(calls::IncomingCall),
-    /// See [`calls::CallAnswered`].
+    /// An invitee accepted.
     CallAnswered(calls::CallAnswered),
-    /// See [`calls::CallAnswered`].
+    /// An invitee declined.
     CallDeclined(calls::CallAnswered),
-    /// See [`calls::CallEnded`].
+    /// The call ended.
     CallEnded(calls::CallEnded),
-    /// See [`calls::CallJoined`].
+    /// This device joined a call.
     CallJoined(calls::CallJoined),
-    /// See [`calls::ParticipantChanged`].
+    /// Another participant joined.
     ParticipantJoined(calls::ParticipantChanged),
-    /// See [`calls::ParticipantChanged`].
+    /// A participant changed.
     ParticipantUpdated(calls::ParticipantChanged),
-    /// See [`calls::ParticipantLeft`].
+    /// A participant left.
     ParticipantLeft(calls::ParticipantLeft),
-    /// See [`calls::RelayedDescription`].
+    /// SDP offer of another participant.
     Offer(calls::RelayedDescription),
-    /// See [`calls::RelayedDescription`].
+    /// SDP answer of another participant.
     Answer(calls::RelayedDescription),
-    /// See [`calls::ServerAnswer`].
+    /// SDP answer of the server.
     ServerAnswer(calls::ServerAnswer),
-    /// See [`calls::RelayedCandidate`].
+    /// ICE candidate of another participant.
     IceCandidate(calls::RelayedCandidate),
-    /// See [`calls::TrackPublished`].
+    /// A track can be received.
     TrackPublished(calls::TrackPublished),
-    /// See [`calls::TrackUnpublished`].
+    /// A track can no longer be received.
     TrackUnpublished(calls::TrackUnpublished),
-    /// See [`calls::TrackWanted`].
+    /// Layers of an own track that have subscribers.
     TrackWanted(calls::TrackWanted),
-    /// See [`calls::ActiveSpeaker`].
+    /// The active speakers changed.
     ActiveSpeaker(calls::ActiveSpeaker),
-    /// See [`calls::CallMode`].
+    /// The media topology changed.
     CallMode(calls::CallMode),
-    /// See [`calls::CallMoved`].
+    /// The SFU room was created anew.
     CallMoved(calls::CallMoved),
-    /// See [`calls::CallQuality`].
+    /// Connection quality of this device.
     CallQuality(calls::CallQuality),
 }
 
 impl CallServerEvent {
-    /// The event's name on the wire.
+    /// Wire name of the event.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::IncomingCall(_) => "incoming_call",
@@ -201,39 +202,39 @@ impl CallServerEvent {
 }
 
 impl Serialize for CallServerEvent {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::IncomingCall(data) => data.serialize(to),
-            Self::CallAnswered(data) => data.serialize(to),
-            Self::CallDeclined(data) => data.serialize(to),
-            Self::CallEnded(data) => data.serialize(to),
-            Self::CallJoined(data) => data.serialize(to),
-            Self::ParticipantJoined(data) => data.serialize(to),
-            Self::ParticipantUpdated(data) => data.serialize(to),
-            Self::ParticipantLeft(data) => data.serialize(to),
-            Self::Offer(data) => data.serialize(to),
-            Self::Answer(data) => data.serialize(to),
-            Self::ServerAnswer(data) => data.serialize(to),
-            Self::IceCandidate(data) => data.serialize(to),
-            Self::TrackPublished(data) => data.serialize(to),
-            Self::TrackUnpublished(data) => data.serialize(to),
-            Self::TrackWanted(data) => data.serialize(to),
-            Self::ActiveSpeaker(data) => data.serialize(to),
-            Self::CallMode(data) => data.serialize(to),
-            Self::CallMoved(data) => data.serialize(to),
-            Self::CallQuality(data) => data.serialize(to),
+            Self::IncomingCall(data) => data.serialize(serializer),
+            Self::CallAnswered(data) => data.serialize(serializer),
+            Self::CallDeclined(data) => data.serialize(serializer),
+            Self::CallEnded(data) => data.serialize(serializer),
+            Self::CallJoined(data) => data.serialize(serializer),
+            Self::ParticipantJoined(data) => data.serialize(serializer),
+            Self::ParticipantUpdated(data) => data.serialize(serializer),
+            Self::ParticipantLeft(data) => data.serialize(serializer),
+            Self::Offer(data) => data.serialize(serializer),
+            Self::Answer(data) => data.serialize(serializer),
+            Self::ServerAnswer(data) => data.serialize(serializer),
+            Self::IceCandidate(data) => data.serialize(serializer),
+            Self::TrackPublished(data) => data.serialize(serializer),
+            Self::TrackUnpublished(data) => data.serialize(serializer),
+            Self::TrackWanted(data) => data.serialize(serializer),
+            Self::ActiveSpeaker(data) => data.serialize(serializer),
+            Self::CallMode(data) => data.serialize(serializer),
+            Self::CallMoved(data) => data.serialize(serializer),
+            Self::CallQuality(data) => data.serialize(serializer),
         }
     }
 }
 
 impl From<CallServerEvent> for ServerEvent {
-    fn from(news: CallServerEvent) -> Self {
-        Self::Call(news)
+    fn from(event: CallServerEvent) -> Self {
+        Self::Call(event)
     }
 }
 
 impl ServerEvent {
-    /// The event's name on the wire.
+    /// Wire name of the event.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Authenticated(_) => "authenticated",
@@ -249,28 +250,28 @@ impl ServerEvent {
             Self::ContactRequest(_) => "contact_request",
             Self::ContactAccepted(_) => "contact_accepted",
             Self::Reconnect(_) => "reconnect",
-            Self::Call(news) => news.name(),
+            Self::Call(event) => event.name(),
         }
     }
 }
 
-/// The event's data; its name travels beside it.
+/// Serializes the data of the event only; its name is sent next to it.
 impl Serialize for ServerEvent {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Authenticated(data) => data.serialize(to),
-            Self::Message(data) | Self::MessageEdited(data) => data.serialize(to),
-            Self::MessageDeleted(data) => data.serialize(to),
-            Self::Reaction(data) => data.serialize(to),
-            Self::Presence(data) => data.serialize(to),
-            Self::ConversationKept(data) => data.serialize(to),
-            Self::Receipt(data) => data.serialize(to),
-            Self::Typing(data) => data.serialize(to),
-            Self::Conversation(data) => data.serialize(to),
-            Self::ConversationLeft(data) => data.serialize(to),
-            Self::ContactRequest(data) | Self::ContactAccepted(data) => data.serialize(to),
-            Self::Reconnect(data) => data.serialize(to),
-            Self::Call(news) => news.serialize(to),
+            Self::Authenticated(data) => data.serialize(serializer),
+            Self::Message(data) | Self::MessageEdited(data) => data.serialize(serializer),
+            Self::MessageDeleted(data) => data.serialize(serializer),
+            Self::Reaction(data) => data.serialize(serializer),
+            Self::Presence(data) => data.serialize(serializer),
+            Self::ConversationKept(data) => data.serialize(serializer),
+            Self::Receipt(data) => data.serialize(serializer),
+            Self::Typing(data) => data.serialize(serializer),
+            Self::Conversation(data) => data.serialize(serializer),
+            Self::ConversationLeft(data) => data.serialize(serializer),
+            Self::ContactRequest(data) | Self::ContactAccepted(data) => data.serialize(serializer),
+            Self::Reconnect(data) => data.serialize(serializer),
+            Self::Call(event) => event.serialize(serializer),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! People, as administrators see and change them.
+//! User administration API.
 
 use base::clock::Timestamp;
 use base::ids::UserId;
@@ -6,73 +6,73 @@ use base::secret::Secret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Which people are wanted; what is left out fits everybody.
+/// Filters users. An absent filter matches every user.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PeopleQuery {
-    /// How many at most: 1 to 200.
+    /// Maximum number of users: 1 to 200.
     #[schema(minimum = 1, maximum = 200)]
     pub limit: Option<u32>,
-    /// Where the piece before ended.
+    /// `next` of the previous page.
     pub after: Option<String>,
-    /// The beginning of a name; or of a phone number, if it begins with `+`.
+    /// Prefix of a display name, or of a phone number if it starts with `+`.
     pub q: Option<String>,
-    /// `user`, `admin` or `operator`.
+    /// Only users with this role: `user`, `admin` or `operator`.
     pub role: Option<String>,
-    /// Whether they are suspended.
+    /// Only suspended (`true`) or not suspended (`false`) users.
     pub suspended: Option<bool>,
 }
 
-/// A person, to administrators.
+/// A user, as administrators see them.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Account)]
 pub struct UserAdminView {
-    /// Stable.
+    /// Stable identifier of the user.
     #[schema(value_type = String)]
     pub id: UserId,
-    /// In E.164.
+    /// Phone number in E.164.
     pub phone: String,
-    /// How others see the person.
+    /// Display name of the user.
     pub name: String,
-    /// `user`, `admin` or `operator`.
+    /// Server-wide role: `user`, `admin` or `operator`.
     #[schema(example = "user")]
     pub role: String,
-    /// When they came.
+    /// When the account was created.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// Since when they are kept out.
+    /// When the user was suspended; `null` if not suspended.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub suspended_at: Option<Timestamp>,
-    /// Whether signing in needs a code.
+    /// Whether signing in requires a code.
     pub second_factor: bool,
 }
 
-/// Changes what a person may do.
+/// Changes a user's server-wide role.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PutRole {
-    /// `user`, `admin` or `operator`.
+    /// New role: `user`, `admin` or `operator`.
     #[schema(example = "operator")]
     pub role: String,
 }
 
-/// Makes a one-time token with which a person chooses a new password.
+/// Creates a one-time token with which a user sets a new password.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreatePasswordReset {
-    /// Whether using it also switches the second factor off: the person has lost it, and the
-    /// recovery codes.
+    /// Whether using the token also disables the second factor, for a user who lost both the
+    /// authenticator and the recovery codes.
     #[serde(default)]
     pub drop_second_factor: bool,
 }
 
-/// Such a token, shown this once; it replaces earlier ones of that person.
+/// A password reset token, returned only once. It replaces earlier tokens of the user.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CreatedPasswordReset {
-    /// For `POST /api/auth/reset`.
+    /// Token for `POST /api/auth/reset`.
     #[schema(value_type = String)]
     pub reset_token: Secret<String>,
-    /// When it ends.
+    /// When the token expires.
     #[schema(value_type = String, format = DateTime)]
     pub expires_at: Timestamp,
 }

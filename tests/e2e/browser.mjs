@@ -193,7 +193,7 @@ function install() {
       }
       // Skips the slow start of the browser's bandwidth estimation.
       if (name === 'answer' && harness.layers) data.sdp = data.sdp.replace(/^a=rtpmap:(\d+) VP8\/.*$/m, '$&\r\na=fmtp:$1 x-google-start-bitrate=1500');
-      harness.call?.hear(name, data);
+      harness.call?.onEvent(name, data);
     },
     /**
      * Video that is hard to compress, so that it uses the full bitrate, but not so hard that the encoder drops

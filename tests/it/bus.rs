@@ -43,7 +43,7 @@ on_both_kinds! {
 /// An event with a number in it.
 fn numbered() -> (SessionId, NodeEvent) {
     let id = SessionId::new();
-    (id, NodeEvent::Lost(id))
+    (id, NodeEvent::SessionEnded(id))
 }
 
 async fn bus_events_arrive_once_in_order(cable: Cable) {

@@ -55,7 +55,7 @@ fn standing() -> RemoteCallSummary {
         call_id: call_id(),
         key: CallKey::Conversation(conversation_id()),
         conversation_id: Some(conversation_id()),
-        seats: vec![seat()],
+        participants: vec![seat()],
         ringing: vec![(
             user(9),
             IncomingCall {
@@ -80,48 +80,48 @@ fn message() -> RawEvent {
     RawEvent {
         name: "message".to_owned(),
         data: raw(&json!({ "text": "hello" })),
-        place: Some(SequencePosition::said(conversation_id(), 7)),
-        about: None,
+        position: Some(SequencePosition::message(conversation_id(), 7)),
+        message_seq: None,
     }
 }
 
 fn events() -> Vec<NodeEvent> {
     let load = NodeLoad { calls: 1, participants: 3, people: 9 };
     let changes = vec![
-        NodeStateChange::Came(user(1)),
-        NodeStateChange::Went(user(9)),
+        NodeStateChange::UserConnected(user(1)),
+        NodeStateChange::UserDisconnected(user(9)),
         NodeStateChange::Call(Box::new(standing())),
-        NodeStateChange::CallOver(call_id()),
+        NodeStateChange::CallRemoved(call_id()),
     ];
     let mut all = vec![
         NodeEvent::Heartbeat(Heartbeat { version: 8, load, takes_rooms: true }),
-        NodeEvent::Changes(NodeStateDelta { version: 8, changes }),
-        NodeEvent::DeliverTo(DeliverToSession {
+        NodeEvent::StateChanged(NodeStateDelta { version: 8, changes }),
+        NodeEvent::DeliverToSession(DeliverToSession {
             user: user(1),
             session: session(),
             event: RawEvent {
-                place: Some(SequencePosition::changed(conversation_id(), 3)),
-                about: Some(7),
+                position: Some(SequencePosition::revision(conversation_id(), 3)),
+                message_seq: Some(7),
                 ..message()
             },
         }),
-        NodeEvent::Known(ConversationHead {
+        NodeEvent::ConversationAdvanced(ConversationHead {
             to: vec![user(1)],
-            place: SequencePosition::changed(conversation_id(), 7),
-            passed: false,
+            position: SequencePosition::revision(conversation_id(), 7),
+            skipped: false,
         }),
         NodeEvent::StatusChanged(user(1)),
         NodeEvent::Resync,
-        NodeEvent::EndDevice(DeviceKey { user: user(1), device: seat().device }),
-        NodeEvent::EndPerson(user(1)),
-        NodeEvent::Lost(session()),
+        NodeEvent::DeviceSignedOut(DeviceKey { user: user(1), device: seat().device }),
+        NodeEvent::UserSignedOut(user(1)),
+        NodeEvent::SessionEnded(session()),
         NodeEvent::Unknown,
     ];
     for urgency in [Priority::Low, Priority::Normal, Priority::High] {
         all.push(NodeEvent::Deliver(DeliverToUsers {
             to: vec![user(1)],
             event: message(),
-            urgency,
+            priority: urgency,
         }));
     }
     all
@@ -129,9 +129,9 @@ fn events() -> Vec<NodeEvent> {
 
 fn requests() -> Vec<NodeRequest> {
     let ask = |pass| ForwardedCallRequest {
-        seat: seat(),
+        participant: seat(),
         name: "Alice".to_owned(),
-        pass,
+        grant: pass,
         event: "join_call".to_owned(),
         data: raw(&json!({ "call_id": call_id() })),
     };
@@ -141,7 +141,7 @@ fn requests() -> Vec<NodeRequest> {
         NodeRequest::Snapshot,
         NodeRequest::Call(Box::new(ask(None))),
         NodeRequest::Call(Box::new(ask(Some(pass)))),
-        NodeRequest::Gone(vec![(user(1), session())]),
+        NodeRequest::FindEndedSessions(vec![(user(1), session())]),
         NodeRequest::TakeRoom(Box::new(RoomHandOff {
             key: "call/name/standup".to_owned(),
             epoch: 3,
@@ -149,7 +149,10 @@ fn requests() -> Vec<NodeRequest> {
         })),
         NodeRequest::Calls,
         NodeRequest::Actors,
-        NodeRequest::ActOn(ActorCommandRequest { path: "/node/store".to_owned(), restart: true }),
+        NodeRequest::CommandActor(ActorCommandRequest {
+            path: "/node/store".to_owned(),
+            restart: true,
+        }),
         NodeRequest::Drain,
         NodeRequest::Unknown,
     ]
@@ -166,7 +169,7 @@ fn travelled<T: Serialize + DeserializeOwned>(told: &T) -> Value {
 #[test]
 fn node_events_match_snapshot() {
     let frame = |event: &NodeEvent| {
-        let urgency = format!("{:?}", event.urgency());
+        let urgency = format!("{:?}", event.priority());
         let event_name = event.name();
         json!({ "json": travelled(event), "urgency": urgency, "in_metrics": event_name })
     };
@@ -188,8 +191,8 @@ fn node_replies_match_snapshot() {
     ];
     let replies = [
         ForwardedCallReply::Done(raw(&json!({ "call_id": call_id() }))),
-        ForwardedCallReply::Refused("calls/not-in-call".to_owned()),
-        ForwardedCallReply::Elsewhere,
+        ForwardedCallReply::Rejected("calls/not-in-call".to_owned()),
+        ForwardedCallReply::CallNotHere,
     ];
     insta::assert_json_snapshot!([
         json!({ "shape": "Snapshot", "json": travelled(&snapshot) }),

@@ -67,11 +67,13 @@ async fn every_route_enforces_its_access_rule() {
         if route.path == "/api/auth/logout" {
             continue; // it would sign everybody out; its door is that of the routes beside it
         }
-        let who = route.who;
+        let who = route.access;
         let may = |role: &str| match who {
             AccessRule::Anyone => true,
-            AccessRule::Person | AccessRule::PersonOr(_) => role != "nobody",
-            AccessRule::Operator | AccessRule::LocalOr(_) => role == "operator" || role == "admin",
+            AccessRule::User | AccessRule::UserOrScope(_) => role != "nobody",
+            AccessRule::Operator | AccessRule::LocalOrScope(_) => {
+                role == "operator" || role == "admin"
+            }
             AccessRule::Admin => role == "admin",
         };
         let mut expect = |role: &str, answer: Answer, status: u16| {
@@ -130,7 +132,7 @@ async fn foreign_ids_return_404() {
     for intruder in [&eve, &admin] {
         for route in routes()
             .iter()
-            .filter(|route| route.path.contains('{') && route.who == AccessRule::Person)
+            .filter(|route| route.path.contains('{') && route.access == AccessRule::User)
         {
             let devices_route = route.path.starts_with("/api/me/devices");
             let path = path(route, if devices_route { &devices } else { &ids });

@@ -118,13 +118,13 @@ impl LocatedCall {
     /// Its room, once it lives.
     ///
     /// # Errors
-    /// [`CallError::Moved`] if it goes on elsewhere, or whoever was to begin it let go of its place: to
+    /// [`CallError::Migrating`] if it goes on elsewhere, or whoever was to begin it let go of its place: to
     /// be asked again.
     pub(super) async fn room(self) -> Result<ActorRef<CallRoom>, CallError> {
-        let RoomRoute::Here(mut room) = self.way else { return Err(CallError::Moved) };
+        let RoomRoute::Here(mut room) = self.way else { return Err(CallError::Migrating) };
         let begun = tokio::time::timeout(ROOM_START_TIMEOUT, room.wait_for(Option::is_some)).await;
         match begun {
-            Ok(Ok(life)) => life.clone().unwrap_or(Err(())).map_err(|()| CallError::Moved),
+            Ok(Ok(life)) => life.clone().unwrap_or(Err(())).map_err(|()| CallError::Migrating),
             _ => Err(CallError::Unavailable),
         }
     }
@@ -144,7 +144,7 @@ impl CallIndex {
     /// as there may be.
     ///
     /// # Errors
-    /// `Ok` of the call that is there in the error; [`CallError::TooManyCalls`], [`CallError::TooManyOwn`];
+    /// `Ok` of the call that is there in the error; [`CallError::NodeCapacityReached`], [`CallError::UserLimitReached`];
     /// [`CallError::Unavailable`] when the node stops.
     pub(super) fn reserve(
         &self,
@@ -163,12 +163,12 @@ impl CallIndex {
         }
         if calls.all.values().filter(|entry| entry.is_here()).count() >= most.all {
             count_rejected("calls");
-            return Err(Err(CallError::TooManyCalls));
+            return Err(Err(CallError::NodeCapacityReached));
         }
         let own = by.and_then(|by| calls.begun_by.get(&by));
         if own.is_some_and(|own| own.len() >= most.per_person) {
             count_rejected("calls-of-one-person");
-            return Err(Err(CallError::TooManyOwn));
+            return Err(Err(CallError::UserLimitReached));
         }
         calls.by_key.insert(key.clone(), id);
         if let Some(by) = by {
@@ -225,7 +225,7 @@ impl CallIndex {
             call_id: id,
             key: entry.key.clone(),
             conversation_id: entry.conversation,
-            seats: standing.seats.clone(),
+            participants: standing.seats.clone(),
             ringing: standing.ringing.clone(),
             active: standing.active.clone(),
         });

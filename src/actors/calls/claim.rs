@@ -89,11 +89,11 @@ impl CallService {
             }
             ClaimOutcome::Held(held) if self.directory.owns(&held) => {
                 if self.nursery.get(&held.value).is_some() {
-                    return Err(CallError::Moved); // its end is being written down
+                    return Err(CallError::Migrating); // its end is being written down
                 }
                 // It had a room here, which failed for good.
                 let failed = held.value.parse().into_iter().collect();
-                self.deeds.write_lost(failed).await?;
+                self.deeds.write_orphaned(failed).await?;
                 self.note(&text, held.epoch, id).await?;
                 held.epoch
             }
@@ -103,7 +103,7 @@ impl CallService {
             }
         };
         if let Some(whom) = whom
-            && let Err(often) = self.deeds.ring(by, whom).await
+            && let Err(often) = self.deeds.take_ring_attempt(by, whom).await
         {
             self.directory.release(&text, epoch).await?;
             return Err(often);
@@ -124,13 +124,13 @@ impl CallService {
 
     async fn note(&self, text: &str, epoch: u64, id: CallId) -> Result<(), CallError> {
         let ours = self.directory.set_value(text, epoch, &id.to_string()).await?;
-        if ours { Ok(()) } else { Err(CallError::Moved) }
+        if ours { Ok(()) } else { Err(CallError::Migrating) }
     }
 
     /// The call that a dead owner left, if it was not over.
     async fn left(&self, value: &str) -> Result<Option<CallState>, CallError> {
         match value.parse() {
-            Ok(id) => self.deeds.kept(id).await,
+            Ok(id) => self.deeds.load_state(id).await,
             Err(_) => Ok(None),
         }
     }
@@ -156,7 +156,7 @@ impl CallService {
         place.rename(call.id(), call.conversation());
         tracing::info!(call.id = %call.id(), call.epoch = hold.epoch, "call taken over");
         counter!(ROOM_MIGRATIONS, "reason" => "adopted").increment(1);
-        call.moved(hold.epoch);
+        call.room_moved(hold.epoch);
         self.live(place, hold, call).await?;
         Ok(())
     }
@@ -191,8 +191,8 @@ impl CallService {
             return Ok(found);
         }
         let found = self.directory.find_by_value(&id.to_string()).await?;
-        let (text, held) = found.ok_or(CallError::NoSuchCall)?;
-        let key = key(&text).ok_or(CallError::NoSuchCall)?;
+        let (text, held) = found.ok_or(CallError::CallNotFound)?;
+        let key = key(&text).ok_or(CallError::CallNotFound)?;
         if held.owner == self.neighbours.me() {
             return self.found(id); // it has just begun, or its room has failed
         }
@@ -217,7 +217,7 @@ impl CallService {
             ClaimOutcome::Owned { epoch, previous_value: Some(left) } => {
                 let Some(call) = self.left(&left).await? else {
                     self.directory.release(&text, epoch).await?;
-                    return Err(CallError::NoSuchCall); // it was over
+                    return Err(CallError::CallNotFound); // it was over
                 };
                 let id = call.id();
                 self.adopt(place, self.hold(text, epoch), call).await?;
@@ -225,9 +225,9 @@ impl CallService {
             }
             ClaimOutcome::Owned { epoch, previous_value: None } => {
                 self.directory.release(&text, epoch).await?;
-                Err(CallError::NoSuchCall) // it has just ended
+                Err(CallError::CallNotFound) // it has just ended
             }
-            ClaimOutcome::Held(_) => Err(CallError::NoSuchCall), // its room here has failed
+            ClaimOutcome::Held(_) => Err(CallError::CallNotFound), // its room here has failed
         }
     }
 
@@ -247,17 +247,18 @@ impl CallService {
         epoch: u64,
         mut call: CallState,
     ) -> Result<(), CallError> {
-        let key = key(text).ok_or(CallError::NoSuchCall)?;
+        let key = key(text).ok_or(CallError::CallNotFound)?;
         self.board.over_there(from, call.id());
         let (id, conversation) = (call.id(), call.conversation());
         let place = self
             .reserve(id, &key, None, conversation)
             .map_err(|there| there.map_or_else(|error| error, |_| CallError::Unavailable))?;
         let me = self.neighbours.me();
-        let taken = self.directory.take_over(text, from, epoch).await?.ok_or(CallError::Moved)?;
+        let taken =
+            self.directory.take_over(text, from, epoch).await?.ok_or(CallError::Migrating)?;
         tracing::info!(call.id = %id, call.epoch = taken, node = %me, "call handed off");
         counter!(ROOM_MIGRATIONS, "reason" => "handed-over").increment(1);
-        call.moved(taken);
+        call.room_moved(taken);
         self.live(place, self.hold(text.to_owned(), taken), call).await?;
         Ok(())
     }

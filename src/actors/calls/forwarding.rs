@@ -44,7 +44,7 @@ impl CallService {
         let asker = CallRequester { me, seat: self.seat(me, session), passed_on: false };
         for attempt in 0..MAX_FORWARD_ATTEMPTS {
             match self.answer_here(asker, event.clone()).await {
-                Err(CallError::Moved) => {
+                Err(CallError::Migrating) => {
                     tokio::time::sleep(FORWARD_RETRY_DELAY * attempt.min(4)).await
                 }
                 answer => return answer,
@@ -62,29 +62,29 @@ impl CallService {
         event: &CallClientEvent,
     ) -> Result<String, CallError> {
         if asker.passed_on {
-            return Err(CallError::Moved);
+            return Err(CallError::Migrating);
         }
-        let pass = asker.me.pass.as_ref().map(|pass| ForwardedCallGrant {
+        let pass = asker.me.call_grant.as_ref().map(|pass| ForwardedCallGrant {
             session: pass.session.clone(),
-            role: if pass.moderates { CallRole::Moderator } else { CallRole::Participant },
+            role: if pass.is_moderator { CallRole::Moderator } else { CallRole::Participant },
         });
         let ask = NodeRequest::Call(Box::new(ForwardedCallRequest {
-            seat: asker.seat,
+            participant: asker.seat,
             name: asker.me.name.clone(),
-            pass,
+            grant: pass,
             event: event.name().to_owned(),
             data: event.data(),
         }));
         match self.neighbours.ask(node, &ask, REQUEST_TIMEOUT).await {
             Ok(ForwardedCallReply::Done(reply)) => Ok(reply.get().to_owned()),
-            Ok(ForwardedCallReply::Refused(error)) => Err(error),
-            Ok(ForwardedCallReply::Elsewhere) => {
+            Ok(ForwardedCallReply::Rejected(error)) => Err(error),
+            Ok(ForwardedCallReply::CallNotHere) => {
                 self.board.over_there(node, call); // the directory knows
-                Err(CallError::Moved)
+                Err(CallError::Migrating)
             }
             Err(BusError::NodeUnreachable) => {
                 self.on_node_death(node).await;
-                Err(CallError::Moved)
+                Err(CallError::Migrating)
             }
             Err(BusError::Timeout | BusError::Disconnected | BusError::Overloaded) => {
                 Err(CallError::Unavailable)
@@ -97,9 +97,9 @@ impl CallService {
         &self,
         ask: ForwardedCallRequest,
     ) -> ForwardedCallReply<CallError> {
-        let ForwardedCallRequest { seat, name, pass, event, data } = ask;
+        let ForwardedCallRequest { participant: seat, name, grant: pass, event, data } = ask;
         let Ok(ClientEvent::Call(event)) = ClientEvent::parse(&event, data.get()) else {
-            return ForwardedCallReply::Refused(CallError::Unavailable); // a newer version's
+            return ForwardedCallReply::Rejected(CallError::Unavailable); // a newer version's
         };
         let me = Principal {
             user: seat.user,
@@ -107,19 +107,19 @@ impl CallService {
             name,
             phone: String::new(), // what calls do not ask for stays where it is
             role: store::Role::User,
-            pass: pass.map(|pass| CallGrant {
+            call_grant: pass.map(|pass| CallGrant {
                 session: pass.session,
-                moderates: pass.role == CallRole::Moderator,
+                is_moderator: pass.role == CallRole::Moderator,
             }),
         };
         let asker = CallRequester { me: &me, seat, passed_on: true };
         match self.answer_here(asker, event).await {
             Ok(reply) => match RawValue::from_string(reply) {
                 Ok(reply) => ForwardedCallReply::Done(reply),
-                Err(_) => ForwardedCallReply::Refused(CallError::Unavailable),
+                Err(_) => ForwardedCallReply::Rejected(CallError::Unavailable),
             },
-            Err(CallError::Moved) => ForwardedCallReply::Elsewhere,
-            Err(error) => ForwardedCallReply::Refused(error.travelling()),
+            Err(CallError::Migrating) => ForwardedCallReply::CallNotHere,
+            Err(error) => ForwardedCallReply::Rejected(error.without_internals()),
         }
     }
 }

@@ -110,7 +110,7 @@ impl CallService {
                 adrift.extend(seats.into_iter().map(|(_, session)| session));
                 continue;
             }
-            let asked = NodeRequest::Gone(seats);
+            let asked = NodeRequest::FindEndedSessions(seats);
             let gone = self.neighbours.ask(node, &asked, super::REQUEST_TIMEOUT).await;
             for session in gone.unwrap_or_else(|_| Vec::<SessionId>::new()) {
                 self.lost_here(session);
@@ -142,7 +142,7 @@ impl CallService {
                 ClaimOutcome::Held(_) => return Ok(()), // somebody goes on with it
             }
         }
-        self.deeds.write_lost(vec![id]).await?;
+        self.deeds.write_orphaned(vec![id]).await?;
         Ok(())
     }
 

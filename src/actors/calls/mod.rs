@@ -105,7 +105,7 @@ impl CallService {
         }
         for found in self.board.of_session(session) {
             if let Some(node) = found.remote_node() {
-                self.neighbours.tell(node, &NodeEvent::Lost(session));
+                self.neighbours.tell(node, &NodeEvent::SessionEnded(session));
             }
         }
         self.lost_here(session);
@@ -195,8 +195,8 @@ impl CallService {
     pub fn changed_there(&self, node: NodeId, change: NodeStateChange) {
         match change {
             NodeStateChange::Call(standing) => self.board.stands_there(node, *standing),
-            NodeStateChange::CallOver(id) => self.board.over_there(node, id),
-            NodeStateChange::Came(_) | NodeStateChange::Went(_) => {} // the neighbours keep that
+            NodeStateChange::CallRemoved(id) => self.board.over_there(node, id),
+            NodeStateChange::UserConnected(_) | NodeStateChange::UserDisconnected(_) => {} // the neighbours keep that
         }
     }
 
@@ -206,11 +206,11 @@ impl CallService {
     }
 
     fn found(&self, id: CallId) -> Result<LocatedCall, crate::domain::calls::CallError> {
-        self.board.by_id(id).ok_or(crate::domain::calls::CallError::NoSuchCall)
+        self.board.by_id(id).ok_or(crate::domain::calls::CallError::CallNotFound)
     }
 
     fn seat(&self, me: &Principal, session: SessionId) -> Seat {
-        let (user, device, guest) = (me.user, me.device, me.pass.is_some());
+        let (user, device, guest) = (me.user, me.device, me.call_grant.is_some());
         Seat { user, device, session, node: self.neighbours.me(), guest }
     }
 }

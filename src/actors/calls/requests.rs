@@ -13,8 +13,8 @@ use crate::actors::supervision::{ActorRef, SendError};
 use crate::config::SessionCreationPolicy;
 use crate::domain::accounts::Principal;
 use crate::domain::calls::{
-    CallError, CallKind, CallTargets, Callee, Seat, StartCallParams, parse_name,
-    participant_number, person,
+    CallError, CallKind, CallTargets, Callee, Seat, StartCallParams, caller_summary, parse_name,
+    parse_participant_id,
 };
 use crate::protocol::calls::{CallMedia, CallRole, CallStarted, CallTopology, JoinCall, StartCall};
 use crate::protocol::client::CallClientEvent;
@@ -28,7 +28,7 @@ impl CallService {
     /// the call.
     ///
     /// # Errors
-    /// What is wrong with the request; [`CallError::Moved`] if it must be asked again.
+    /// What is wrong with the request; [`CallError::Migrating`] if it must be asked again.
     pub(super) async fn answer_here(
         &self,
         asker: CallRequester<'_>,
@@ -85,14 +85,14 @@ impl CallService {
         let callee = || self.callee(user, unheard, Some(call));
         let room = found.room().await?;
         ask(&room, seat, me, RoomCommand::MayInvite(callee())).await?;
-        self.deeds.ring(me.user, &user.to_string()).await?;
+        self.deeds.take_ring_attempt(me.user, &user.to_string()).await?;
         self.deeds.write_invite(call, me.user, &callee()).await?;
         ask(&room, seat, me, RoomCommand::Invite(callee())).await
     }
 
     /// Somebody who is called; whether those who do not hear of it are busy is nobody's business.
     fn callee(&self, user: UserId, unheard: bool, call: Option<CallId>) -> Callee {
-        Callee { user, busy: !unheard && self.is_busy(user, call), unheard }
+        Callee { user, busy: !unheard && self.is_busy(user, call), shadow_blocked: unheard }
     }
 
     /// Begins a call, or finds the one that goes on between the same people: whoever is called
@@ -104,24 +104,24 @@ impl CallService {
         event: &CallClientEvent,
     ) -> Result<String, CallError> {
         let me = asker.me;
-        let CallTargets { shape, conversation, others, unheard } =
-            self.deeds.among(me, start).await?;
+        let CallTargets { kind: shape, conversation, others, shadow_blocked: unheard } =
+            self.deeds.resolve_targets(me, start).await?;
         let (key, whom) = match (shape, conversation, &others[..]) {
             (CallKind::Direct, _, [other]) => {
                 (Key::Pair(me.user.min(*other), me.user.max(*other)), other.to_string())
             }
             (_, Some(id), _) => (Key::Conversation(id), id.to_string()),
-            _ => return Err(CallError::OneOf),
+            _ => return Err(CallError::AmbiguousTarget),
         };
         let ring_timeout = self.deeds.config().ring_timeout_seconds;
         for _ in 0..MAX_LOOKUP_ATTEMPTS {
             let callee = |user: &UserId| self.callee(*user, unheard, None);
             let begin = StartCallParams {
                 id: CallId::new(),
-                shape,
+                kind: shape,
                 conversation,
                 name: None,
-                by: person(me),
+                by: caller_summary(me),
                 media: start.media,
                 callees: others.iter().map(callee).collect(),
             };
@@ -143,9 +143,9 @@ impl CallService {
             let seat = Seat { session: SessionId::new(), ..asker.seat };
             match ask(&room, seat, me, RoomCommand::Accept).await {
                 // It has just ended: another begins.
-                Err(CallError::NoSuchCall) if self.board.by_id(call_id).is_none() => {}
+                Err(CallError::CallNotFound) if self.board.by_id(call_id).is_none() => {}
                 // It rings for them, or they may join: a member who came later was not called.
-                Ok(_) | Err(CallError::NotRinging | CallError::NoSuchCall) => {
+                Ok(_) | Err(CallError::NotRinging | CallError::CallNotFound) => {
                     let mode = room.ask(room::GetMode).await.map_err(|_| CallError::Unavailable)?;
                     return Ok(json(&CallStarted { call_id, mode, ring_timeout }));
                 }
@@ -183,7 +183,7 @@ impl CallService {
         event: &CallClientEvent,
     ) -> Result<String, CallError> {
         let CallRequester { me, seat, .. } = asker;
-        let resume = join.participant_id.as_deref().and_then(participant_number);
+        let resume = join.participant_id.as_deref().and_then(parse_participant_id);
         if let Some(id) = join.call_id {
             let found = self.find(id).await?;
             if let Some(node) = found.remote_node() {
@@ -192,16 +192,16 @@ impl CallService {
             let role = self.role(me, &found).await?;
             return self.enter(&found.room().await?, seat, me, role, resume).await;
         }
-        let own = || me.pass.as_ref().map(|pass| pass.session.as_str());
-        let name = join.session.as_deref().or_else(own).ok_or(CallError::NoSuchCall)?;
+        let own = || me.call_grant.as_ref().map(|pass| pass.session.as_str());
+        let name = join.session.as_deref().or_else(own).ok_or(CallError::CallNotFound)?;
         let role = Some(self.may_enter(me, parse_name(name)?)?);
         for _ in 0..MAX_LOOKUP_ATTEMPTS {
             let begin = StartCallParams {
                 id: CallId::new(),
-                shape: CallKind::Session,
+                kind: CallKind::Session,
                 conversation: None,
                 name: Some(name.to_owned()),
-                by: person(me),
+                by: caller_summary(me),
                 media: CallMedia::Video,
                 callees: Vec::new(),
             };
@@ -216,7 +216,7 @@ impl CallService {
                     }
                 };
             match self.enter(&room, seat, me, role, resume).await {
-                Err(CallError::NoSuchCall) => {} // the last one has just left: another begins
+                Err(CallError::CallNotFound) => {} // the last one has just left: another begins
                 answer => return answer,
             }
         }
@@ -240,7 +240,7 @@ impl CallService {
 
     /// A place among all devices in calls.
     fn place(&self) -> Result<OwnedSemaphorePermit, CallError> {
-        self.places.clone().try_acquire_owned().map_err(|_| CallError::TooManyCalls)
+        self.places.clone().try_acquire_owned().map_err(|_| CallError::NodeCapacityReached)
     }
 
     /// What somebody may do in a call that they name by its id; `None`: only if they were called.
@@ -251,10 +251,10 @@ impl CallService {
     ) -> Result<Option<CallRole>, CallError> {
         match (&found.name, found.conversation) {
             (Some(name), _) => self.may_enter(me, name).map(Some),
-            (None, _) if me.pass.is_some() => Err(CallError::CallOnly),
+            (None, _) if me.call_grant.is_some() => Err(CallError::TokenLimitedToCall),
             (None, Some(conversation)) => {
                 let role = self.deeds.role_in(conversation, me.user).await?;
-                role.map(Some).ok_or(CallError::NoSuchCall)
+                role.map(Some).ok_or(CallError::CallNotFound)
             }
             (None, None) => Ok(None),
         }
@@ -262,10 +262,10 @@ impl CallService {
 
     /// What somebody may do in the session of this name.
     fn may_enter(&self, me: &Principal, name: &str) -> Result<CallRole, CallError> {
-        match &me.pass {
-            Some(pass) if pass.session == name && pass.moderates => Ok(CallRole::Moderator),
+        match &me.call_grant {
+            Some(pass) if pass.session == name && pass.is_moderator => Ok(CallRole::Moderator),
             Some(pass) if pass.session == name => Ok(CallRole::Participant),
-            Some(_) => Err(CallError::CallOnly),
+            Some(_) => Err(CallError::TokenLimitedToCall),
             None if self.deeds.config().session_creation == SessionCreationPolicy::Anybody => {
                 Ok(CallRole::Participant)
             }
@@ -285,12 +285,14 @@ impl CallService {
             (Some(id), _) => self.find(id).await?,
             (None, Some(name)) => {
                 let found = self.board.by_key(&Key::Name(name.to_owned()));
-                found.ok_or(CallError::NoSuchCall)?
+                found.ok_or(CallError::CallNotFound)?
             }
             (None, None) => return self.board.only_of(session).ok_or(CallError::NotInCall),
         };
-        match &me.pass {
-            Some(pass) if found.name.as_deref() != Some(&pass.session) => Err(CallError::CallOnly),
+        match &me.call_grant {
+            Some(pass) if found.name.as_deref() != Some(&pass.session) => {
+                Err(CallError::TokenLimitedToCall)
+            }
             _ => Ok(found),
         }
     }
@@ -306,14 +308,14 @@ async fn ask(
     match room.ask(RoomRequest { seat, name, what }).await {
         Ok(answer) => answer,
         // It ended or left before it read the question: whoever asks again hears what is so now.
-        Err(SendError::Gone) => Err(CallError::Moved),
+        Err(SendError::Gone) => Err(CallError::Migrating),
         Err(SendError::Full | SendError::Failed) => Err(CallError::Unavailable),
     }
 }
 
 /// A call token opens one call and begins none.
 const fn full(me: &Principal) -> Result<(), CallError> {
-    if me.pass.is_some() { Err(CallError::CallOnly) } else { Ok(()) }
+    if me.call_grant.is_some() { Err(CallError::TokenLimitedToCall) } else { Ok(()) }
 }
 
 /// The JSON of a reply.

@@ -24,7 +24,9 @@ use self::media::MediaSession;
 use self::persistence::RoomPersistence;
 use super::call_index::CallSummary;
 use crate::actors::supervision::SupervisedContext;
-use crate::domain::calls::{CallChange, CallError, CallState, EventTarget, participant_name, view};
+use crate::domain::calls::{
+    CallChange, CallError, CallState, EventTarget, format_participant_id, view,
+};
 use crate::protocol::calls as wire;
 use crate::protocol::server::CallServerEvent;
 use crate::telemetry::metrics::{CALL_SECONDS, CALLS_ENDED};
@@ -70,7 +72,7 @@ impl CallRoom {
         for change in self.call.take_changes() {
             self.follow(change, ctx);
         }
-        for (to, news) in self.call.take_news() {
+        for (to, news) in self.call.take_events() {
             self.seed.tell(&to, news);
         }
         self.seed.remember(&self.call);
@@ -82,7 +84,7 @@ impl CallRoom {
         if let Some(timer) = self.timer.take() {
             ctx.cancel_future(timer);
         }
-        if let Some(due) = self.call.due() {
+        if let Some(due) = self.call.next_deadline() {
             let wait = due.since(self.seed.deeds.clock().now());
             self.timer = Some(ctx.run_later(wait, |room, ctx| {
                 room.timer = None;
@@ -108,13 +110,13 @@ impl CallRoom {
                 }));
             }
             CallChange::Upgraded => self.start_sfu(ctx),
-            CallChange::In(number) => self.enter(number),
-            CallChange::Out(number, _) => {
+            CallChange::Joined(number) => self.enter(number),
+            CallChange::Left(number, _) => {
                 self.quality.remove(&number);
                 self.seed.free(number);
                 self.exit(number);
             }
-            CallChange::Switched(number, what, on) => self.switch(number, what, on),
+            CallChange::MediaToggled(number, what, on) => self.switch(number, what, on),
         }
     }
 
@@ -122,13 +124,13 @@ impl CallRoom {
     fn tell_participants(&self, but: Option<u32>, news: &CallServerEvent) {
         for (number, participant) in self.call.participants() {
             if Some(number) != but {
-                self.seed.tell(&EventTarget::Seat(participant.seat), news.clone());
+                self.seed.tell(&EventTarget::Participant(participant.location), news.clone());
             }
         }
     }
 
     fn standing(&self) -> CallSummary {
-        let seats = self.call.participants().map(|(_, participant)| participant.seat);
+        let seats = self.call.participants().map(|(_, participant)| participant.location);
         CallSummary {
             seats: seats.collect(),
             ringing: self.call.ringing_calls(),
@@ -154,7 +156,7 @@ impl CallRoom {
         let written = async move {
             for attempt in 1.. {
                 match deeds.write_end(end.clone(), fence.clone()).await {
-                    Ok(()) | Err(CallError::Moved) => break,
+                    Ok(()) | Err(CallError::Migrating) => break,
                     Err(error) => {
                         tracing::warn!(%error, "call end write failed");
                         tokio::time::sleep(PERSIST_BACKOFF.delay(attempt, 0.0)).await;
@@ -181,7 +183,7 @@ impl CallRoom {
             started_at: active.started_at,
             path: path.to_owned(),
             participants: self.call.participants().map(|(n, who)| view(n, who)).collect(),
-            quality: quality.map(|(n, q)| (participant_name(*n), q.clone())).collect(),
+            quality: quality.map(|(n, q)| (format_participant_id(*n), q.clone())).collect(),
         }
     }
 
@@ -198,7 +200,7 @@ impl Actor for CallRoom {
             return ctx.stop(); // it failed while its old connections played on
         }
         if ctx.is_restart() {
-            self.call.restarted();
+            self.call.room_restarted();
         }
         if self.call.mode() == wire::CallTopology::Sfu && self.call.ended().is_none() {
             self.start_sfu(ctx);

@@ -63,8 +63,8 @@ impl ChatShards {
         let lane = &self.0[hash.finish() as usize % self.0.len()];
         let queued = lane.tell(EnqueueWork { conversation, work: work(reply) });
         async move {
-            queued.map_err(|_| ChatError::Busy)?;
-            answer.await.map_err(|_| ChatError::Busy)?
+            queued.map_err(|_| ChatError::Overloaded)?;
+            answer.await.map_err(|_| ChatError::Overloaded)?
         }
     }
 }
@@ -92,8 +92,8 @@ impl ConversationWork {
     pub(super) fn reject(self) {
         // Whoever went away is nobody to tell.
         match self {
-            Self::Say { reply, .. } => drop(reply.to.send(Err(ChatError::Busy))),
-            Self::Alter { reply, .. } => drop(reply.send(Err(ChatError::Busy))),
+            Self::Say { reply, .. } => drop(reply.to.send(Err(ChatError::Overloaded))),
+            Self::Alter { reply, .. } => drop(reply.send(Err(ChatError::Overloaded))),
         }
     }
 }

@@ -35,29 +35,31 @@ impl BusHandler for ClusterEventHandler {
     fn on_event(&self, from: NodeId, event: NodeEvent) {
         match event {
             NodeEvent::Heartbeat(beat) => self.neighbours.on_heartbeat(from, &beat),
-            NodeEvent::Changes(changes) => {
+            NodeEvent::StateChanged(changes) => {
                 for change in self.neighbours.on_state_delta(from, changes) {
                     self.calls.changed_there(from, change);
                 }
             }
             NodeEvent::Deliver(news) => {
-                let event = OutboundEvent::of(news.event, news.urgency);
+                let event = OutboundEvent::of(news.event, news.priority);
                 self.switchboard.publish_local(&news.to, &event);
             }
-            NodeEvent::DeliverTo(news) => {
+            NodeEvent::DeliverToSession(news) => {
                 let event = OutboundEvent::of(news.event, Priority::High);
                 if !self.switchboard.tell_session_here(news.user, news.session, &event) {
                     count_dropped_event("no-such-session");
                 }
             }
-            NodeEvent::Known(known) => {
-                self.switchboard.tell_place_here(&known.to, known.place, known.passed);
+            NodeEvent::ConversationAdvanced(known) => {
+                self.switchboard.tell_place_here(&known.to, known.position, known.skipped);
             }
             NodeEvent::Resync => self.switchboard.resync_here(),
-            NodeEvent::EndDevice(gone) => self.switchboard.end_device_here(gone.user, gone.device),
-            NodeEvent::EndPerson(user) => self.switchboard.end_person_here(user),
+            NodeEvent::DeviceSignedOut(gone) => {
+                self.switchboard.end_device_here(gone.user, gone.device)
+            }
+            NodeEvent::UserSignedOut(user) => self.switchboard.end_person_here(user),
             NodeEvent::StatusChanged(user) => self.presence.changed(user),
-            NodeEvent::Lost(session) => self.calls.lost_here(session),
+            NodeEvent::SessionEnded(session) => self.calls.lost_here(session),
             NodeEvent::Unknown => count_dropped_event("unknown-to-this-version"),
         }
     }
@@ -73,7 +75,9 @@ impl BusHandler for ClusterEventHandler {
                 NodeRequest::Ping => json(&()),
                 NodeRequest::Snapshot => json(&ear.neighbours.snapshot()),
                 NodeRequest::Call(ask) => json(&ear.calls.handle_forwarded(*ask).await),
-                NodeRequest::Gone(sessions) => json(&ear.calls.gone_sessions(sessions)),
+                NodeRequest::FindEndedSessions(sessions) => {
+                    json(&ear.calls.gone_sessions(sessions))
+                }
                 NodeRequest::TakeRoom(room) => {
                     let RoomHandOff { key, epoch, call } = *room;
                     let Ok(call) = serde_json::from_str(call.get()) else { return json(&false) };
@@ -81,7 +85,7 @@ impl BusHandler for ClusterEventHandler {
                 }
                 NodeRequest::Calls => json(&ear.calls.views_here().await),
                 NodeRequest::Actors => json(&ear.operators.actors_here().ok()?),
-                NodeRequest::ActOn(act) => {
+                NodeRequest::CommandActor(act) => {
                     let refused = ear.operators.act_here(act).await.err();
                     json(&refused.map(|error| error.to_string()))
                 }

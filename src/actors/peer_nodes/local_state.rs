@@ -22,10 +22,10 @@ impl LocalState {
     /// know of it later asks for the whole.
     pub(super) fn note(&mut self, change: NodeStateChange, listeners: bool) {
         match &change {
-            NodeStateChange::Came(user) => {
+            NodeStateChange::UserConnected(user) => {
                 self.people.insert(*user);
             }
-            NodeStateChange::Went(user) => {
+            NodeStateChange::UserDisconnected(user) => {
                 self.people.remove(user);
             }
             NodeStateChange::Call(standing) => {
@@ -34,7 +34,7 @@ impl LocalState {
                     return; // nothing that others would see
                 }
             }
-            NodeStateChange::CallOver(id) => {
+            NodeStateChange::CallRemoved(id) => {
                 if self.calls.remove(id).is_none() {
                     return;
                 }

@@ -95,7 +95,11 @@ impl PeerNodes {
 
     /// The first device of somebody is here, or the last one is gone.
     pub fn is_here(&self, user: UserId, here: bool) {
-        self.note(if here { NodeStateChange::Came(user) } else { NodeStateChange::Went(user) });
+        self.note(if here {
+            NodeStateChange::UserConnected(user)
+        } else {
+            NodeStateChange::UserDisconnected(user)
+        });
     }
 
     /// How a call that goes on here stands.
@@ -105,7 +109,7 @@ impl PeerNodes {
 
     /// A call does not go on here any more.
     pub fn call_over(&self, id: CallId) {
-        self.note(NodeStateChange::CallOver(id));
+        self.note(NodeStateChange::CallRemoved(id));
     }
 
     /// All that the others are to know of this node.
@@ -117,7 +121,7 @@ impl PeerNodes {
     pub fn tell_changes(&self) {
         let mut own = self.own(); // held, so that numbers go out in order
         if let Some(changes) = own.changes() {
-            self.publish(&NodeEvent::Changes(changes));
+            self.publish(&NodeEvent::StateChanged(changes));
         }
     }
 
@@ -210,7 +214,10 @@ impl PeerNodes {
         }
         let by_node = self.others().split(people);
         for (node, to) in by_node {
-            self.tell(node, &NodeEvent::Deliver(DeliverToUsers { to, event: event(), urgency }));
+            self.tell(
+                node,
+                &NodeEvent::Deliver(DeliverToUsers { to, event: event(), priority: urgency }),
+            );
         }
     }
 
@@ -221,13 +228,20 @@ impl PeerNodes {
         }
         let by_node = self.others().split(people);
         for (node, to) in by_node {
-            self.tell(node, &NodeEvent::Known(ConversationHead { to, place, passed }));
+            self.tell(
+                node,
+                &NodeEvent::ConversationAdvanced(ConversationHead {
+                    to,
+                    position: place,
+                    skipped: passed,
+                }),
+            );
         }
     }
 
     /// Tells one session on another node.
     pub fn deliver_to(&self, node: NodeId, user: UserId, session: SessionId, event: RawEvent) {
-        self.tell(node, &NodeEvent::DeliverTo(DeliverToSession { user, session, event }));
+        self.tell(node, &NodeEvent::DeliverToSession(DeliverToSession { user, session, event }));
     }
 
     /// Tells one node. What cannot be told is counted; the bus makes the other look for it.

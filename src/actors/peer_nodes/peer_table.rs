@@ -89,9 +89,9 @@ impl PeerTable {
         let mut calls = Vec::new();
         for change in changes.changes {
             match change {
-                NodeStateChange::Came(user) => self.came(from, user),
-                NodeStateChange::Went(user) => self.went(from, user),
-                NodeStateChange::Call(_) | NodeStateChange::CallOver(_) => calls.push(change),
+                NodeStateChange::UserConnected(user) => self.came(from, user),
+                NodeStateChange::UserDisconnected(user) => self.went(from, user),
+                NodeStateChange::Call(_) | NodeStateChange::CallRemoved(_) => calls.push(change),
             }
         }
         Some(calls)
@@ -212,14 +212,14 @@ mod tests {
             for (who, comes, lost) in steps {
                 let user = people[usize::from(who)];
                 if comes { here.insert(user); } else { here.remove(&user); }
-                own.note(if comes { NodeStateChange::Came(user) } else { NodeStateChange::Went(user) }, true);
+                own.note(if comes { NodeStateChange::UserConnected(user) } else { NodeStateChange::UserDisconnected(user) }, true);
                 let changes = own.changes().unwrap();
                 if !lost && others.apply(node, changes).is_none() {
                     let told = others.split(&people);
                     prop_assert_eq!(told[&node].len(), people.len(), "in doubt: everybody");
                     // The whole is answered now and arrives after what happens meanwhile.
                     let whole = own.snapshot();
-                    own.note(NodeStateChange::Came(user), true);
+                    own.note(NodeStateChange::UserConnected(user), true);
                     here.insert(user);
                     others.apply(node, own.changes().unwrap());
                     others.replace(node, whole);

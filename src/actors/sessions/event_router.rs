@@ -151,7 +151,7 @@ impl EventRouter {
     /// Ends the sessions of a device that was signed out, wherever they are.
     pub fn close_device_sessions(&self, user: UserId, device: DeviceId) {
         self.end_device_here(user, device);
-        self.neighbours.publish(&NodeEvent::EndDevice(DeviceKey { user, device }));
+        self.neighbours.publish(&NodeEvent::DeviceSignedOut(DeviceKey { user, device }));
     }
 
     /// Tells the other nodes that a person says something else of themselves.
@@ -169,7 +169,7 @@ impl EventRouter {
     /// Ends all sessions of a person, wherever they are.
     pub fn close_user_sessions(&self, user: UserId) {
         self.end_person_here(user);
-        self.neighbours.publish(&NodeEvent::EndPerson(user));
+        self.neighbours.publish(&NodeEvent::UserSignedOut(user));
     }
 
     /// Ends all sessions of a person on this node.

@@ -184,10 +184,10 @@ impl SessionService {
 
     /// Hands a deed's news to those who are here, and gives its answer.
     pub fn tell<T>(&self, deed: WithEvents<T>) -> T {
-        for DirectedEvent { to, event } in &deed.news {
+        for DirectedEvent { to, event } in &deed.events {
             self.switchboard.publish(to, &OutboundEvent::new(event));
         }
-        deed.answer
+        deed.reply
     }
 }
 

@@ -28,10 +28,11 @@ struct OutboundEventInner {
 impl OutboundEvent {
     /// Serialises an event.
     pub fn new(event: &ServerEvent) -> Self {
-        let change = |id, revision, seq| (Some(SequencePosition::changed(id, revision)), Some(seq));
+        let change =
+            |id, revision, seq| (Some(SequencePosition::revision(id, revision)), Some(seq));
         let stands = match event {
             ServerEvent::Message(m) => {
-                (Some(SequencePosition::said(m.conversation_id, m.seq)), None)
+                (Some(SequencePosition::message(m.conversation_id, m.seq)), None)
             }
             ServerEvent::MessageEdited(m) => change(m.conversation_id, m.revision, m.seq),
             ServerEvent::MessageDeleted(m) => change(m.conversation_id, m.revision, m.seq),
@@ -50,7 +51,7 @@ impl OutboundEvent {
 
     /// An event of another node.
     pub fn of(event: RawEvent, urgency: Priority) -> Self {
-        Self::made(event.name.into(), event.data, (event.place, event.about), urgency)
+        Self::made(event.name.into(), event.data, (event.position, event.message_seq), urgency)
     }
 
     /// As it travels to another node.
@@ -59,8 +60,8 @@ impl OutboundEvent {
         RawEvent {
             name: name.clone().into_owned(),
             data: data.clone(),
-            place: *place,
-            about: *about,
+            position: *place,
+            message_seq: *about,
         }
     }
 

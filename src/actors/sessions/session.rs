@@ -103,8 +103,8 @@ impl SessionActor {
 
     fn cursors(&mut self, order: SequenceKind) -> &mut DeliveryCursors {
         match order {
-            SequenceKind::Said => &mut self.said,
-            SequenceKind::Changed => &mut self.changed,
+            SequenceKind::Messages => &mut self.said,
+            SequenceKind::Revisions => &mut self.changed,
         }
     }
 
@@ -177,7 +177,7 @@ impl SessionActor {
         let chat = self.living().chat.clone();
         let user = self.seed.me.user;
         let number = self.line_number;
-        let call_only = self.seed.me.pass.is_some();
+        let call_only = self.seed.me.call_grant.is_some();
         let positions =
             async move { if call_only { Ok(Vec::new()) } else { chat.positions(user).await } };
         let done = positions.into_actor(self).map(move |positions, session, ctx| {
@@ -243,7 +243,7 @@ impl Actor for SessionActor {
         let entry = SessionEntry {
             session: self.seed.id,
             device: self.seed.me.device,
-            call_only: self.seed.me.pass.is_some(),
+            call_only: self.seed.me.call_grant.is_some(),
             attached: self.attached.clone(),
             told: self.told.clone(),
             actor: ctx.self_ref(),

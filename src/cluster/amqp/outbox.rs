@@ -87,7 +87,7 @@ impl BusOutbox {
 
     /// Queues an event. If that fails, its receivers will be told to resync.
     pub(super) fn push_event(&self, to: Option<NodeId>, event: &NodeEvent) -> Result<(), BusError> {
-        let (urgency, name) = (event.urgency(), event.name());
+        let (urgency, name) = (event.priority(), event.name());
         let body = match serde_json::to_vec(event) {
             Ok(body) => body,
             Err(error) => {
@@ -242,6 +242,6 @@ impl BusOutboxInner {
         };
         let event = NodeEvent::Resync;
         let body = serde_json::to_vec(&event).ok()?;
-        Some(OutboundMessage::Event { to, body, urgency: event.urgency(), name: event.name() })
+        Some(OutboundMessage::Event { to, body, urgency: event.priority(), name: event.name() })
     }
 }

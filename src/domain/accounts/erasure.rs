@@ -1,4 +1,4 @@
-//! The end of an account, by its owner or by an administrator.
+//! Deletion of an account, by its owner or by an administrator.
 
 use base::ids::{JobId, UserId};
 use serde_json::json;
@@ -6,27 +6,29 @@ use store::{NewAudit, NewJob, UserChangeOutcome};
 
 use super::{AccountError, AccountService, Principal, audit};
 use crate::config::DeletedMessagePolicy;
-use crate::domain::erasure::KIND;
+use crate::domain::erasure::ERASE_JOB_KIND;
 use crate::protocol::accounts as wire;
 
 impl AccountService {
-    /// Ends the person's account; their sockets are to be closed.
+    /// Deletes the caller's account. The caller of this method closes their sockets.
     ///
     /// # Errors
-    /// [`AccountError::WrongPassword`], [`AccountError::WrongCode`], [`AccountError::LastAdmin`], or the database's.
-    pub async fn delete_me(
+    /// [`AccountError::PasswordIncorrect`], [`AccountError::CodeInvalid`],
+    /// [`AccountError::LastAdmin`], or a database error.
+    pub async fn delete_own_account(
         &self,
-        me: &Principal,
+        principal: &Principal,
         proof: wire::Reauthentication,
     ) -> Result<(), AccountError> {
-        if let Some(factor) = self.prove_both(me, proof).await?
-            && !self.store.consume_second_factor(me.user, factor).await?
+        if let Some(factor) = self.reauthenticate(principal, proof).await?
+            && !self.store.consume_second_factor(principal.user, factor).await?
         {
-            return Err(AccountError::WrongCode);
+            return Err(AccountError::CodeInvalid);
         }
-        // From where is not kept: it would be a trace of somebody who is gone.
-        let entry = audit(Some(me.user), "account.deleted", me.user.to_string(), None);
-        self.end_account(me.user, entry).await
+        // The IP address is not recorded: it would be a trace of a deleted user.
+        let entry =
+            audit(Some(principal.user), "account.deleted", principal.user.to_string(), None);
+        self.end_account(principal.user, entry).await
     }
 
     pub(super) async fn end_account(
@@ -34,24 +36,27 @@ impl AccountService {
         user: UserId,
         entry: NewAudit,
     ) -> Result<(), AccountError> {
-        let rest = NewJob {
+        let job = NewJob {
             id: JobId::new(),
-            kind: KIND.to_owned(),
+            kind: ERASE_JOB_KIND.to_owned(),
             user_id: Some(user),
             payload: json!({ "scrub": self.config.deleted_account_messages == DeletedMessagePolicy::Remove }),
         };
-        let change = self.store.delete_user(user, rest, entry, self.clock.now()).await?;
-        self.changed(change).await
+        let change = self.store.delete_user(user, job, entry, self.clock.now()).await?;
+        self.apply_user_change(change).await
     }
 
-    /// What was known of devices whose tokens or rights changed is forgotten.
-    pub(super) async fn changed(&self, change: UserChangeOutcome) -> Result<(), AccountError> {
+    /// Drops cached identities of devices whose tokens or roles changed.
+    pub(super) async fn apply_user_change(
+        &self,
+        change: UserChangeOutcome,
+    ) -> Result<(), AccountError> {
         match change {
             UserChangeOutcome::Done(devices) => {
-                self.forget_all(&devices).await;
+                self.evict_identities(&devices).await;
                 Ok(())
             }
-            UserChangeOutcome::UserNotFound => Err(AccountError::NoSuchPerson),
+            UserChangeOutcome::UserNotFound => Err(AccountError::UserNotFound),
             UserChangeOutcome::LastAdmin => Err(AccountError::LastAdmin),
         }
     }

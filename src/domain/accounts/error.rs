@@ -1,4 +1,4 @@
-//! Why something about an account was not done.
+//! Errors of the account service.
 
 use base::error::{CodedError, ErrorKind};
 use base::ids::{DeviceId, UserId};
@@ -6,95 +6,95 @@ use base::ids::{DeviceId, UserId};
 use crate::cluster::RateLimitError;
 use crate::domain::vault;
 
-/// The one error of this area.
+/// Error of the account service.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AccountError {
-    /// Not a phone number.
+    /// The text is not a phone number.
     #[error("this is not a phone number: write it with + and the country's code")]
-    BadPhone,
-    /// A name that is empty, too long, or has control characters.
+    InvalidPhone,
+    /// The name is empty, too long, or has control characters.
     #[error("a name has 1 to 100 characters")]
-    BadName,
-    /// Too short or too long.
+    InvalidName,
+    /// The new password is too short or too long; carries the minimum length.
     #[error("a password has at least {0} characters and at most 256 bytes")]
-    BadPassword(usize),
-    /// Somebody registered this number.
+    InvalidPassword(usize),
+    /// An account with this phone number exists.
     #[error("there is an account with this phone number")]
     PhoneTaken,
-    /// The operator closed registration.
-    #[error("registration is closed here: ask an administrator")]
+    /// Registration is disabled by `auth.registration`.
+    #[error("registration is closed: ask an administrator for an account")]
     RegistrationClosed,
-    /// `auth.max_users` is reached.
-    #[error("this server has no room for more people")]
-    CapReached,
-    /// Wrong phone number or wrong password; nobody learns which.
+    /// The limit `auth.max_users` is reached.
+    #[error("this server has reached its maximum number of users")]
+    UserLimitReached,
+    /// Phone number or password is wrong; the response does not tell which.
     #[error("phone number or password is wrong")]
     InvalidCredentials,
-    /// The password was right; a code is needed too.
+    /// The password was right, but a second-factor code is required.
     #[error(
         "a second factor is needed: send `code` too, from the authenticator app or a recovery code"
     )]
     SecondFactorRequired,
-    /// The password was right, the code was not, or was used before.
+    /// The password was right; the code was wrong or already used.
     #[error("this code is wrong or was used before: take the next one")]
-    SecondFactorRefused,
-    /// The person's own password, asked for again, was wrong.
+    SecondFactorInvalid,
+    /// The caller's password, requested as confirmation, was wrong.
     #[error("the password is wrong")]
-    WrongPassword,
-    /// The code, asked for again, was missing, wrong, or used before.
+    PasswordIncorrect,
+    /// The code, requested as confirmation, was missing, wrong or already used.
     #[error("the code is missing, wrong, or was used before")]
-    WrongCode,
-    /// There is one.
-    #[error("there is a second factor already: switch it off first")]
-    SecondFactorOn,
-    /// There is none, or none to be confirmed.
-    #[error("there is no second factor, or none to be confirmed")]
-    NoSecondFactor,
-    /// The reset link does not work.
-    #[error("this link to a new password does not work any more")]
-    InvalidReset,
-    /// Nobody of this id.
-    #[error("there is no such person")]
-    NoSuchPerson,
-    /// The last one who may do everything.
-    #[error("this is the last administrator: make somebody else one first")]
+    CodeInvalid,
+    /// A second factor is already enabled.
+    #[error("a second factor is already enabled: disable it first")]
+    SecondFactorAlreadyEnabled,
+    /// No second factor is enabled or awaiting confirmation.
+    #[error("no second factor is enabled or awaiting confirmation")]
+    SecondFactorNotEnabled,
+    /// The password reset link is unknown, used or expired.
+    #[error("this password reset link is no longer valid")]
+    InvalidResetLink,
+    /// No user has this id.
+    #[error("user not found")]
+    UserNotFound,
+    /// The operation would leave the server without an administrator.
+    #[error("this is the last administrator: appoint another one first")]
     LastAdmin,
-    /// Not a role.
-    #[error("a role is user, admin or operator")]
-    BadRole,
-    /// No such refresh token, or its time is over.
-    #[error("this refresh token does not work: sign in again")]
-    InvalidRefresh,
-    /// A refresh token came twice: somebody has a copy.
+    /// Not one of the roles.
+    #[error("role must be user, admin or operator")]
+    InvalidRole,
+    /// The refresh token is unknown or expired.
+    #[error("this refresh token is not valid: sign in again")]
+    InvalidRefreshToken,
+    /// A refresh token was used twice, so somebody may have a copy. The device is signed out.
     #[error("this refresh token was used before: the device is signed out, sign in again")]
-    RefreshReused {
-        /// Whose it was.
+    RefreshTokenReused {
+        /// User of the token.
         user: UserId,
-        /// What is signed out now.
+        /// Device that was signed out.
         device: DeviceId,
     },
-    /// No such access token, its time is over, or its device was signed out.
-    #[error("this access token does not work")]
+    /// The access token is unknown or expired, or its device was signed out.
+    #[error("this access token is not valid")]
     InvalidToken,
-    /// The set-up link does not exist any more.
-    #[error("this set-up link does not work any more")]
-    InvalidSetUp,
-    /// No such device.
-    #[error("there is no such device")]
-    NoSuchDevice,
-    /// Too many passwords are being checked.
+    /// The setup link is unknown or was used.
+    #[error("this setup link is no longer valid")]
+    InvalidSetupLink,
+    /// The user has no such device.
+    #[error("device not found")]
+    DeviceNotFound,
+    /// The password hashing queue is full.
     #[error("the server is busy checking passwords: try again")]
-    Busy,
-    /// Too often.
+    Overloaded,
+    /// The rate limit was exceeded, or the counter store failed.
     #[error(transparent)]
-    Refused(#[from] RateLimitError),
-    /// The database.
+    RateLimited(#[from] RateLimitError),
+    /// A database error.
     #[error(transparent)]
     Store(#[from] store::StoreError),
-    /// The vault.
+    /// Sealing or opening a secret failed.
     #[error(transparent)]
     Vault(#[from] vault::VaultError),
-    /// Our own mistake.
+    /// An internal error; the text is logged, not sent to the client.
     #[error("{0}")]
     Internal(String),
 }
@@ -102,24 +102,30 @@ pub enum AccountError {
 impl CodedError for AccountError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::BadPhone | Self::BadName | Self::BadPassword(_) | Self::BadRole => {
-                ErrorKind::Invalid
+            Self::InvalidPhone
+            | Self::InvalidName
+            | Self::InvalidPassword(_)
+            | Self::InvalidRole => ErrorKind::Invalid,
+            Self::PhoneTaken | Self::SecondFactorAlreadyEnabled | Self::LastAdmin => {
+                ErrorKind::Conflict
             }
-            Self::PhoneTaken | Self::SecondFactorOn | Self::LastAdmin => ErrorKind::Conflict,
-            Self::RegistrationClosed | Self::CapReached | Self::WrongPassword | Self::WrongCode => {
-                ErrorKind::Forbidden
-            }
+            Self::RegistrationClosed
+            | Self::UserLimitReached
+            | Self::PasswordIncorrect
+            | Self::CodeInvalid => ErrorKind::Forbidden,
             Self::InvalidCredentials
             | Self::SecondFactorRequired
-            | Self::SecondFactorRefused
-            | Self::InvalidReset
-            | Self::InvalidRefresh
-            | Self::RefreshReused { .. }
+            | Self::SecondFactorInvalid
+            | Self::InvalidResetLink
+            | Self::InvalidRefreshToken
+            | Self::RefreshTokenReused { .. }
             | Self::InvalidToken
-            | Self::InvalidSetUp => ErrorKind::Unauthenticated,
-            Self::NoSuchDevice | Self::NoSecondFactor | Self::NoSuchPerson => ErrorKind::NotFound,
-            Self::Busy => ErrorKind::Unavailable,
-            Self::Refused(e) => e.kind(),
+            | Self::InvalidSetupLink => ErrorKind::Unauthenticated,
+            Self::DeviceNotFound | Self::SecondFactorNotEnabled | Self::UserNotFound => {
+                ErrorKind::NotFound
+            }
+            Self::Overloaded => ErrorKind::Unavailable,
+            Self::RateLimited(e) => e.kind(),
             Self::Store(e) => e.kind(),
             Self::Vault(e) => e.kind(),
             Self::Internal(_) => ErrorKind::Internal,
@@ -128,30 +134,30 @@ impl CodedError for AccountError {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::BadPhone => "auth/invalid-phone",
-            Self::BadName => "auth/invalid-name",
-            Self::BadPassword(_) => "auth/invalid-password",
+            Self::InvalidPhone => "auth/invalid-phone",
+            Self::InvalidName => "auth/invalid-name",
+            Self::InvalidPassword(_) => "auth/invalid-password",
             Self::PhoneTaken => "auth/phone-already-registered",
             Self::RegistrationClosed => "auth/registration-closed",
-            Self::CapReached => "auth/user-limit-reached",
+            Self::UserLimitReached => "auth/user-limit-reached",
             Self::InvalidCredentials => "auth/invalid-credentials",
             Self::SecondFactorRequired => "auth/second-factor-required",
-            Self::SecondFactorRefused => "auth/second-factor-invalid",
-            Self::WrongPassword => "auth/password-incorrect",
-            Self::WrongCode => "auth/code-invalid",
-            Self::SecondFactorOn => "auth/second-factor-already-enabled",
-            Self::NoSecondFactor => "auth/second-factor-not-enabled",
-            Self::InvalidReset => "auth/invalid-reset-link",
-            Self::NoSuchPerson => "users/person-not-found",
+            Self::SecondFactorInvalid => "auth/second-factor-invalid",
+            Self::PasswordIncorrect => "auth/password-incorrect",
+            Self::CodeInvalid => "auth/code-invalid",
+            Self::SecondFactorAlreadyEnabled => "auth/second-factor-already-enabled",
+            Self::SecondFactorNotEnabled => "auth/second-factor-not-enabled",
+            Self::InvalidResetLink => "auth/invalid-reset-link",
+            Self::UserNotFound => "users/person-not-found",
             Self::LastAdmin => "users/last-admin",
-            Self::BadRole => "users/invalid-role",
-            Self::InvalidRefresh => "auth/invalid-refresh-token",
-            Self::RefreshReused { .. } => "auth/refresh-token-reused",
+            Self::InvalidRole => "users/invalid-role",
+            Self::InvalidRefreshToken => "auth/invalid-refresh-token",
+            Self::RefreshTokenReused { .. } => "auth/refresh-token-reused",
             Self::InvalidToken => "auth/invalid-token",
-            Self::InvalidSetUp => "auth/invalid-setup-link",
-            Self::NoSuchDevice => "auth/device-not-found",
-            Self::Busy => "auth/overloaded",
-            Self::Refused(e) => e.code(),
+            Self::InvalidSetupLink => "auth/invalid-setup-link",
+            Self::DeviceNotFound => "auth/device-not-found",
+            Self::Overloaded => "auth/overloaded",
+            Self::RateLimited(e) => e.code(),
             Self::Store(e) => e.code(),
             Self::Vault(e) => e.code(),
             Self::Internal(_) => "internal",
@@ -160,10 +166,10 @@ impl CodedError for AccountError {
 
     fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Refused(e) => e.retry_after(),
+            Self::RateLimited(e) => e.retry_after(),
             Self::Store(e) => e.retry_after(),
             Self::Vault(e) => e.retry_after(),
-            Self::Busy => Some(1),
+            Self::Overloaded => Some(1),
             _ => None,
         }
     }

@@ -1,5 +1,5 @@
-//! The keys of access tokens: EdDSA (RFC 8037), made at first start, shared through the database,
-//! rotated without signing anybody out.
+//! Signing keys of access tokens: EdDSA (RFC 8037). The first key is created at first start. Keys
+//! are shared through the database and rotated without signing anybody out.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,16 +21,16 @@ use super::AccountError;
 use crate::domain::vault::{SealContext, Vault};
 use crate::protocol::accounts::{Jwk, Jwks};
 
-/// Who an access token speaks for.
+/// Identity that an access token proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessTokenClaims {
-    /// The person.
+    /// Owner of the token.
     pub user: UserId,
-    /// The device.
+    /// Device the token was issued to.
     pub device: DeviceId,
 }
 
-/// Signs and checks access tokens; cheap to clone.
+/// Signs and verifies access tokens; cheap to clone.
 #[derive(Clone)]
 pub struct TokenSigner {
     store: Store,
@@ -43,8 +43,8 @@ pub struct TokenSigner {
 struct SigningKeySet {
     active: KeyId,
     signing: EncodingKey,
-    deriving: hmac::Key,
-    checking: HashMap<String, DecodingKey>,
+    derivation: hmac::Key,
+    verification: HashMap<String, DecodingKey>,
     public: Vec<(KeyId, Vec<u8>)>,
 }
 
@@ -58,12 +58,13 @@ struct JwtClaims {
     exp: i64,
 }
 
+/// `aud` claim of access tokens.
 const AUDIENCE: &str = "securevox";
-/// The type of access tokens (RFC 9068).
-const ACCESS: &str = "at+jwt";
+/// `typ` header of access tokens (RFC 9068).
+const ACCESS_TOKEN_TYPE: &str = "at+jwt";
 
 impl TokenSigner {
-    /// Loads the keys; makes the first one where there is none.
+    /// Loads the signing keys and creates the first one if there is none.
     ///
     /// # Errors
     /// If the database does not answer or a key cannot be read.
@@ -84,7 +85,7 @@ impl TokenSigner {
         })
     }
 
-    /// Reads the keys again, since another node or the command line may have rotated them.
+    /// Reloads the keys, since another node or the command line may have rotated them.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -93,96 +94,99 @@ impl TokenSigner {
         Ok(())
     }
 
-    /// A token that ends after `lifetime`.
+    /// Signs an access token that expires after `lifetime`.
     ///
     /// # Errors
     /// [`AccountError::Internal`] if the key cannot sign.
     pub fn sign(
         &self,
-        bearer: AccessTokenClaims,
+        claims: AccessTokenClaims,
         lifetime: std::time::Duration,
     ) -> Result<Secret<String>, AccountError> {
         let now = self.clock.now();
-        let claims = JwtClaims {
+        let jwt = JwtClaims {
             iss: self.issuer.to_string(),
             aud: AUDIENCE.to_owned(),
-            sub: bearer.user,
-            device: bearer.device,
+            sub: claims.user,
+            device: claims.device,
             iat: now.seconds(),
             exp: (now + lifetime).seconds(),
         };
-        self.encode(ACCESS, &claims)
+        self.encode(ACCESS_TOKEN_TYPE, &jwt)
     }
 
-    /// Who a token speaks for; whether that device is still signed in is another question.
+    /// Verifies signature, issuer, audience and expiry. Does not check whether the device is still
+    /// signed in.
     ///
     /// # Errors
     /// [`AccountError::InvalidToken`].
     pub fn verify(&self, token: &str) -> Result<AccessTokenClaims, AccountError> {
-        let claims: JwtClaims = self.decode(ACCESS, AUDIENCE, token)?;
+        let claims: JwtClaims = self.decode(ACCESS_TOKEN_TYPE, AUDIENCE, token)?;
         if claims.exp <= self.clock.now().seconds() {
             return Err(AccountError::InvalidToken);
         }
         Ok(AccessTokenClaims { user: claims.sub, device: claims.device })
     }
 
-    /// Who issues our tokens.
+    /// Value of the `iss` claim.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// A signed token of this type that makes these claims.
+    /// Signs a token of type `kind` with these claims.
     ///
     /// # Errors
     /// [`AccountError::Internal`] if the key cannot sign.
     pub fn encode(
         &self,
-        kind: &str,
+        token_type: &str,
         claims: &impl Serialize,
     ) -> Result<Secret<String>, AccountError> {
         let ring = self.ring.load();
         let mut header = Header::new(Algorithm::EdDSA);
-        header.typ = Some(kind.to_owned());
+        header.typ = Some(token_type.to_owned());
         header.kid = Some(ring.active.to_string());
         jsonwebtoken::encode(&header, claims, &ring.signing)
             .map(Secret::new)
             .map_err(|e| AccountError::Internal(format!("a token cannot be signed: {e}")))
     }
 
-    /// The claims of a token of this type that we signed for `audience`. Whether its time is over
-    /// is for the caller to see.
+    /// Verifies a token of type `kind` that was signed for `audience`. The caller checks the
+    /// expiry.
     ///
     /// # Errors
     /// [`AccountError::InvalidToken`].
     pub fn decode<C: DeserializeOwned>(
         &self,
-        kind: &str,
+        token_type: &str,
         audience: &str,
         token: &str,
     ) -> Result<C, AccountError> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| AccountError::InvalidToken)?;
-        if header.alg != Algorithm::EdDSA || header.typ.as_deref() != Some(kind) {
+        if header.alg != Algorithm::EdDSA || header.typ.as_deref() != Some(token_type) {
             return Err(AccountError::InvalidToken);
         }
         let ring = self.ring.load();
-        let key =
-            header.kid.and_then(|kid| ring.checking.get(&kid)).ok_or(AccountError::InvalidToken)?;
-        let mut rules = Validation::new(Algorithm::EdDSA);
-        rules.set_audience(&[audience]);
-        rules.set_issuer(&[&*self.issuer]);
-        rules.validate_exp = false; // by our clock
-        let token = jsonwebtoken::decode::<C>(token, key, &rules);
+        let key = header
+            .kid
+            .and_then(|key_id| ring.verification.get(&key_id))
+            .ok_or(AccountError::InvalidToken)?;
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        validation.set_audience(&[audience]);
+        validation.set_issuer(&[&*self.issuer]);
+        validation.validate_exp = false; // expiry is checked against the injected clock
+        let token = jsonwebtoken::decode::<C>(token, key, &validation);
         Ok(token.map_err(|_| AccountError::InvalidToken)?.claims)
     }
 
-    /// The refresh token that follows `token`: only who has the key can tell, and always the same
-    /// while the key is active.
+    /// Derives the refresh token that follows `token` with HMAC-SHA256. The result is the same
+    /// while the signing key is active.
     pub fn successor(&self, token: &str) -> String {
-        let tag = hmac::sign(&self.ring.load().deriving, format!("refresh:{token}").as_bytes());
+        let tag = hmac::sign(&self.ring.load().derivation, format!("refresh:{token}").as_bytes());
         tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Makes a new key and retires the one before, which is still good for checking.
+    /// Creates a new signing key and retires the current one, which can still verify tokens.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -192,7 +196,7 @@ impl TokenSigner {
         Ok(self.ring.load().active)
     }
 
-    /// The public keys, for those who check our tokens.
+    /// Public keys as a JWK set (RFC 7517), for verifiers of access tokens.
     pub fn jwks(&self) -> Jwks {
         let ring = self.ring.load();
         let keys = ring.public.iter().map(|(id, key)| Jwk {
@@ -207,18 +211,18 @@ impl TokenSigner {
     }
 }
 
-fn place(id: KeyId) -> SealContext {
+fn seal_context(id: KeyId) -> SealContext {
     SealContext { column: SealedColumn::SigningKey, row: *id.uuid().as_bytes() }
 }
 
 fn new_key(vault: &Vault) -> Result<store::NewKey, AccountError> {
-    let failed = |_| AccountError::Internal("an Ed25519 key cannot be made".to_owned());
-    let pair = Ed25519KeyPair::generate().map_err(failed)?;
-    let private = pair.to_pkcs8().map_err(failed)?;
+    let internal = |_| AccountError::Internal("Ed25519 key generation failed".to_owned());
+    let pair = Ed25519KeyPair::generate().map_err(internal)?;
+    let private = pair.to_pkcs8().map_err(internal)?;
     let id = KeyId::new();
     Ok(store::NewKey {
         id,
-        private: Secret::new(vault.seal(place(id), private.as_ref())?),
+        private: Secret::new(vault.seal(seal_context(id), private.as_ref())?),
         public: pair.public_key().as_ref().to_vec(),
     })
 }
@@ -230,16 +234,16 @@ async fn load(store: &Store, vault: &Vault) -> Result<SigningKeySet, AccountErro
         .filter(|key| key.retired_at.is_none())
         .max_by_key(|key| key.created_at)
         .ok_or_else(|| {
-            AccountError::Internal("there is no key to sign access tokens".to_owned())
+            AccountError::Internal("no active signing key for access tokens".to_owned())
         })?;
-    let private = vault.open(place(active.id), active.private.expose())?;
-    let checking =
+    let private = vault.open(seal_context(active.id), active.private.expose())?;
+    let verification =
         keys.iter().map(|key| (key.id.to_string(), DecodingKey::from_ed_der(&key.public)));
     Ok(SigningKeySet {
         active: active.id,
         signing: EncodingKey::from_ed_der(private.expose()),
-        deriving: hmac::Key::new(hmac::HMAC_SHA256, private.expose()),
-        checking: checking.collect(),
+        derivation: hmac::Key::new(hmac::HMAC_SHA256, private.expose()),
+        verification: verification.collect(),
         public: keys.iter().map(|key| (key.id, key.public.clone())).collect(),
     })
 }

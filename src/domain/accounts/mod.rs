@@ -1,4 +1,4 @@
-//! Accounts: who somebody is, on which device, and for how long that is believed.
+//! Accounts: identities, devices, tokens and sign-in.
 
 mod erasure;
 mod error;
@@ -14,7 +14,7 @@ pub use error::AccountError;
 pub use keyring::{AccessTokenClaims, TokenSigner};
 pub use password::PasswordHasher;
 pub use phone::Phone;
-pub(crate) use sign_in::hash;
+pub(crate) use sign_in::hash_token;
 pub use user_admin::AuditActor;
 
 use std::net::IpAddr;
@@ -36,43 +36,43 @@ use crate::domain::vault::Vault;
 use crate::protocol::accounts as wire;
 use crate::protocol::admin::AuditEntryView;
 
-/// Somebody who proved who they are.
+/// An authenticated user and the device used.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Principal {
-    /// The person.
+    /// Identifier of the user.
     pub user: UserId,
-    /// The device the person sits at.
+    /// Device of the user.
     pub device: DeviceId,
-    /// How others see the person.
+    /// Display name of the user.
     pub name: String,
-    /// In E.164.
+    /// Phone number in E.164.
     pub phone: String,
-    /// What the person may do here.
+    /// Server-wide role of the user.
     pub role: Role,
-    /// The one call that a call token opens, and nothing else.
+    /// If the caller used a call token: the only call it gives access to.
     #[serde(skip)]
-    pub pass: Option<CallGrant>,
+    pub call_grant: Option<CallGrant>,
 }
 
-/// What a call token opens.
+/// Access granted by a call token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallGrant {
-    /// The name of the session.
+    /// Name of the session.
     pub session: String,
-    /// Whether its holder may mute and put out others.
-    pub moderates: bool,
+    /// Whether the holder may mute and remove other participants.
+    pub is_moderator: bool,
 }
 
-/// From where somebody signs in.
+/// Client of a sign-in request.
 #[derive(Clone, Debug, Default)]
 pub struct ClientInfo {
-    /// The address.
+    /// IP address of the client.
     pub ip: Option<IpAddr>,
-    /// What the device says it is; never believed.
+    /// `User-Agent` header; not trustworthy.
     pub agent: Option<String>,
 }
 
-/// The deeds of this area; cheap to clone.
+/// Account service; cheap to clone.
 #[derive(Clone)]
 pub struct AccountService {
     store: Store,
@@ -86,35 +86,33 @@ pub struct AccountService {
     limits: RateLimitsConfig,
 }
 
-/// What [`AccountService`] is made of.
+/// Everything that [`AccountService`] depends on.
 pub struct AccountServiceDeps {
-    /// Where accounts are kept.
+    /// Database of accounts.
     pub store: Store,
-    /// Where attempts are counted.
+    /// Counters of rate limits and cached identities.
     pub cache: Arc<dyn Cache>,
-    /// What signs access tokens.
+    /// Signer of access tokens.
     pub keys: TokenSigner,
-    /// What seals the secrets of second factors.
+    /// Seals the secrets of second factors.
     pub vault: Vault,
-    /// What checks passwords.
+    /// Hashes and verifies passwords.
     pub passwords: PasswordHasher,
-    /// The time.
     pub clock: Clock,
-    /// Where tokens come from.
+    /// Source of random tokens.
     pub entropy: RandomSource,
-    /// `[auth]`.
+    /// Section `[auth]` of the configuration.
     pub config: AuthConfig,
-    /// How often is too often.
+    /// Section `[rate_limits]` of the configuration.
     pub limits: RateLimitsConfig,
 }
 
-/// How long a proved identity is believed without asking the database again. On this node a
-/// revocation forgets it at once.
+/// How long an authenticated identity is cached. A revocation on this node evicts it at once.
 const IDENTITY_CACHE_TTL: Duration = Duration::from_secs(1);
 
 impl AccountService {
-    /// Puts the parts together.
-    pub fn new(parts: AccountServiceDeps) -> Self {
+    /// Creates the service from its dependencies.
+    pub fn new(deps: AccountServiceDeps) -> Self {
         let AccountServiceDeps {
             store,
             cache,
@@ -125,44 +123,45 @@ impl AccountService {
             entropy,
             config,
             limits,
-        } = parts;
+        } = deps;
         let config = Arc::new(config);
         Self { store, cache, keys, vault, passwords, clock, entropy, config, limits }
     }
 
-    /// 128 random bits in hexadecimal: names that nobody guesses, but no secret.
+    /// 128 random bits in hexadecimal: unguessable identifiers that are not secret.
     pub fn random_id(&self) -> String {
         self.entropy.token()[..32].to_owned()
     }
 
-    /// The keys of access tokens.
+    /// Signer and verifier of access tokens.
     pub const fn keys(&self) -> &TokenSigner {
         &self.keys
     }
 
-    /// Who holds this access token, if their device is still signed in.
+    /// Authenticates an access token whose device is still signed in.
     ///
     /// # Errors
-    /// [`AccountError::InvalidToken`], or the database's.
+    /// [`AccountError::InvalidToken`], or a database error.
     pub async fn authenticate(&self, token: &str) -> Result<Principal, AccountError> {
-        let bearer = self.keys.verify(token)?;
-        let key = identity_key(bearer.device);
-        if let Ok(Some(kept)) = self.cache.get(&key).await
-            && let Ok(me) = serde_json::from_slice(&kept)
+        let claims = self.keys.verify(token)?;
+        let key = identity_key(claims.device);
+        if let Ok(Some(cached)) = self.cache.get(&key).await
+            && let Ok(principal) = serde_json::from_slice(&cached)
         {
-            return Ok(me);
+            return Ok(principal);
         }
-        let me = self.confirm(bearer.user, bearer.device).await?;
-        if let Ok(kept) = serde_json::to_vec(&me) {
-            let _ = self.cache.put(&key, kept, IDENTITY_CACHE_TTL).await; // only costs another look-up
+        let principal = self.confirm(claims.user, claims.device).await?;
+        if let Ok(cached) = serde_json::to_vec(&principal) {
+            // A miss only costs a query.
+            let _ = self.cache.put(&key, cached, IDENTITY_CACHE_TTL).await;
         }
-        Ok(me)
+        Ok(principal)
     }
 
-    /// Who sits at this device, if it is still signed in: asks the database, whatever was known.
+    /// Loads the identity of a signed-in device from the database, bypassing the cache.
     ///
     /// # Errors
-    /// [`AccountError::InvalidToken`], or the database's.
+    /// [`AccountError::InvalidToken`], or a database error.
     pub async fn confirm(&self, user: UserId, device: DeviceId) -> Result<Principal, AccountError> {
         let found = self.store.device_identity(device).await?.ok_or(AccountError::InvalidToken)?;
         if found.user.id != user {
@@ -174,41 +173,44 @@ impl AccountService {
             name: found.user.name,
             phone: found.user.phone,
             role: found.user.role,
-            pass: None,
+            call_grant: None,
         })
     }
 
-    /// The person's own account.
+    /// Returns the caller's own account.
     ///
     /// # Errors
-    /// The database's.
-    pub async fn me(&self, me: &Principal) -> Result<wire::OwnAccount, AccountError> {
-        let user = self.store.user(me.user).await?.ok_or(AccountError::InvalidToken)?;
+    /// A database error.
+    pub async fn own_account(
+        &self,
+        principal: &Principal,
+    ) -> Result<wire::OwnAccount, AccountError> {
+        let user = self.store.user(principal.user).await?.ok_or(AccountError::InvalidToken)?;
         Ok(user_view(&user))
     }
 
-    /// Changes the person's own account.
+    /// Changes the caller's own account.
     ///
     /// # Errors
-    /// [`AccountError::BadName`], or the database's.
-    pub async fn change_me(
+    /// [`AccountError::InvalidName`], or a database error.
+    pub async fn update_own_account(
         &self,
-        me: &Principal,
+        principal: &Principal,
         change: wire::PatchMe,
     ) -> Result<wire::OwnAccount, AccountError> {
-        let Some(name) = change.name else { return self.me(me).await };
+        let Some(name) = change.name else { return self.own_account(principal).await };
         let name = parse_name(&name)?;
-        let user = self.store.rename_user(me.user, &name, self.clock.now()).await?;
-        self.forget(me.device).await;
+        let user = self.store.rename_user(principal.user, &name, self.clock.now()).await?;
+        self.evict_identity(principal.device).await;
         Ok(user_view(&user.ok_or(AccountError::InvalidToken)?))
     }
 
-    /// The person's signed-in devices.
+    /// Lists the caller's signed-in devices.
     ///
     /// # Errors
-    /// The database's.
-    pub async fn devices(&self, me: &Principal) -> Result<wire::Devices, AccountError> {
-        let devices = self.store.devices(me.user).await?;
+    /// A database error.
+    pub async fn devices(&self, principal: &Principal) -> Result<wire::Devices, AccountError> {
+        let devices = self.store.devices(principal.user).await?;
         let items = devices.into_iter().map(|device| wire::DeviceView {
             id: device.id,
             name: device.name,
@@ -217,34 +219,34 @@ impl AccountService {
             last_seen_at: device.last_seen_at,
             last_ip: device.last_ip,
             user_agent: device.user_agent,
-            current: device.id == me.device,
+            current: device.id == principal.device,
         });
         Ok(wire::Devices { items: items.collect(), next: None })
     }
 
-    /// What concerns the person's security: done by them or to them, the newest first. From where
-    /// others did it is not theirs to know.
+    /// Audit entries done by the caller or concerning them, newest first. IP addresses of others
+    /// are omitted.
     ///
     /// # Errors
-    /// The database's.
+    /// A database error.
     pub async fn audit(
         &self,
-        me: &Principal,
+        principal: &Principal,
         before: Option<AuditId>,
         limit: usize,
     ) -> Result<Page<AuditEntryView>, AccountError> {
-        let filter = AuditFilter { about: Some(me.user), ..AuditFilter::default() };
+        let filter = AuditFilter { about: Some(principal.user), ..AuditFilter::default() };
         let rows = self.store.audit_page(filter, before, limit + 1).await?;
         Ok(Page::from_overfetch(rows, limit, |row| row.id.to_string()).map(|mut row| {
-            row.ip = row.ip.filter(|_| row.actor == Some(me.user));
+            row.ip = row.ip.filter(|_| row.actor == Some(principal.user));
             audit_view(row)
         }))
     }
 
-    /// What was done, the newest first, for those who look after the service.
+    /// Audit log for administrators and operators, newest first.
     ///
     /// # Errors
-    /// The database's.
+    /// A database error.
     pub async fn audit_log(
         &self,
         filter: AuditFilter,
@@ -255,27 +257,28 @@ impl AccountService {
         Ok(Page::from_overfetch(rows, limit, |row| row.id.to_string()).map(audit_view))
     }
 
-    /// Signs a device out: its tokens are dead, its sockets are to be closed by the caller.
+    /// Signs a device out and invalidates its tokens. The caller of this method closes its sockets.
     ///
     /// # Errors
-    /// [`AccountError::NoSuchDevice`], or the database's.
+    /// [`AccountError::DeviceNotFound`], or a database error.
     pub async fn remove_device(
         &self,
-        me: &Principal,
+        principal: &Principal,
         device: DeviceId,
         ip: Option<IpAddr>,
     ) -> Result<(), AccountError> {
-        let audit = audit(Some(me.user), "device.removed", device.to_string(), ip);
-        let found = self.store.revoke_device(me.user, device, audit, self.clock.now()).await?;
-        self.forget(device).await;
-        if found { Ok(()) } else { Err(AccountError::NoSuchDevice) }
+        let audit = audit(Some(principal.user), "device.removed", device.to_string(), ip);
+        let found =
+            self.store.revoke_device(principal.user, device, audit, self.clock.now()).await?;
+        self.evict_identity(device).await;
+        if found { Ok(()) } else { Err(AccountError::DeviceNotFound) }
     }
 
-    /// Makes an account without signing anybody in, for the command line.
+    /// Creates an account without signing in, for the command line.
     ///
     /// # Errors
-    /// As in registration.
-    pub async fn add(
+    /// As [`AccountService::register`].
+    pub async fn create_user(
         &self,
         phone: &str,
         name: &str,
@@ -290,8 +293,8 @@ impl AccountService {
         }
     }
 
-    async fn forget(&self, device: DeviceId) {
-        let _ = self.cache.remove(&identity_key(device)).await; // it ends by itself in a moment
+    async fn evict_identity(&self, device: DeviceId) {
+        let _ = self.cache.remove(&identity_key(device)).await; // it expires soon by itself
     }
 
     async fn new_user(
@@ -341,8 +344,8 @@ fn user_view(user: &store::UserRow) -> wire::OwnAccount {
 
 fn parse_name(text: &str) -> Result<String, AccountError> {
     let name = text.trim();
-    let fits = (1..=100).contains(&name.chars().count()) && !name.chars().any(char::is_control);
-    if fits { Ok(name.to_owned()) } else { Err(AccountError::BadName) }
+    let valid = (1..=100).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+    if valid { Ok(name.to_owned()) } else { Err(AccountError::InvalidName) }
 }
 
 fn new_device(
@@ -358,7 +361,7 @@ fn new_device(
     Ok(NewDeviceRow { id: DeviceId::new(), user_id: user, name, platform, user_agent })
 }
 
-/// An entry of the audit log.
+/// Creates an entry of the audit log without details.
 pub fn audit(actor: Option<UserId>, action: &str, subject: String, ip: Option<IpAddr>) -> NewAudit {
     NewAudit {
         actor,

@@ -1,68 +1,72 @@
-//! New passwords: chosen by their owner, or with a link that an administrator gave.
+//! New passwords: chosen by their owner, or set with a reset link from an administrator.
 
 use std::net::IpAddr;
 
 use base::ids::{DeviceId, UserId};
 use base::secret::Secret;
 
-use super::{AccountError, AccountService, Principal, audit, hash};
+use super::{AccountError, AccountService, Principal, audit, hash_token};
 use crate::protocol::accounts as wire;
 
 impl AccountService {
-    /// Changes the person's password; gives the other devices, which are signed out.
+    /// Changes the caller's password. Returns the other devices, which are signed out.
     ///
     /// # Errors
-    /// [`AccountError::WrongPassword`], [`AccountError::BadPassword`], or the database's.
+    /// [`AccountError::PasswordIncorrect`], [`AccountError::InvalidPassword`], or a database error.
     pub async fn change_password(
         &self,
-        me: &Principal,
+        principal: &Principal,
         change: wire::ChangePassword,
         ip: Option<IpAddr>,
     ) -> Result<Vec<DeviceId>, AccountError> {
-        let old = self.prove(me, change.old_password).await?;
-        let new = self.hash_new(change.new_password).await?;
-        let audit = audit(Some(me.user), "password.changed", me.user.to_string(), ip);
+        let old_hash = self.verify_password(principal, change.old_password).await?;
+        let new_hash = self.hash_new(change.new_password).await?;
+        let audit = audit(Some(principal.user), "password.changed", principal.user.to_string(), ip);
         let now = self.clock.now();
-        let ended = self.store.change_password(me.user, old, new, me.device, audit, now).await?;
-        let ended = ended.ok_or(AccountError::WrongPassword)?; // another one won
-        self.forget_all(&ended).await;
-        Ok(ended)
+        let signed_out = self
+            .store
+            .change_password(principal.user, old_hash, new_hash, principal.device, audit, now)
+            .await?;
+        // Another change was faster.
+        let signed_out = signed_out.ok_or(AccountError::PasswordIncorrect)?;
+        self.evict_identities(&signed_out).await;
+        Ok(signed_out)
     }
 
-    /// Sets a new password with a link; gives whose it is, who is signed out everywhere.
+    /// Sets a new password with a reset link. Returns the user, whose devices are all signed out.
     ///
     /// # Errors
-    /// [`AccountError::InvalidReset`], [`AccountError::BadPassword`], or the database's.
+    /// [`AccountError::InvalidResetLink`], [`AccountError::InvalidPassword`], or a database error.
     pub async fn reset_password(
         &self,
         reset: wire::ResetPassword,
         ip: Option<IpAddr>,
     ) -> Result<UserId, AccountError> {
-        let link = hash(reset.reset_token.expose());
-        // Asked before anything is hashed: guesses should cost us little.
+        let link = hash_token(reset.reset_token.expose());
+        // Checked before the new password is hashed, so that guesses are cheap for the server.
         let user = self.store.reset_link_user(link, self.clock.now()).await?;
-        let user = user.ok_or(AccountError::InvalidReset)?;
-        let new = self.hash_new(reset.password).await?;
+        let user = user.ok_or(AccountError::InvalidResetLink)?;
+        let new_hash = self.hash_new(reset.password).await?;
         let audit = audit(Some(user), "password.reset", user.to_string(), ip);
-        let ended = self.store.reset_password(link, new, audit, self.clock.now()).await?;
-        let ended = ended.ok_or(AccountError::InvalidReset)?;
-        self.forget_all(&ended).await;
+        let signed_out = self.store.reset_password(link, new_hash, audit, self.clock.now()).await?;
+        let signed_out = signed_out.ok_or(AccountError::InvalidResetLink)?;
+        self.evict_identities(&signed_out).await;
         Ok(user)
     }
 
-    /// The hash of a password that somebody chose.
+    /// Validates and hashes a new password.
     pub(super) async fn hash_new(&self, password: Secret<String>) -> Result<String, AccountError> {
-        let least = self.config.password_min_length;
+        let min_chars = self.config.password_min_length;
         let text = password.expose();
-        if text.chars().count() < least || text.len() > 256 {
-            return Err(AccountError::BadPassword(least));
+        if text.chars().count() < min_chars || text.len() > 256 {
+            return Err(AccountError::InvalidPassword(min_chars));
         }
         self.passwords.hash(password).await
     }
 
-    pub(super) async fn forget_all(&self, devices: &[DeviceId]) {
+    pub(super) async fn evict_identities(&self, devices: &[DeviceId]) {
         for device in devices {
-            self.forget(*device).await;
+            self.evict_identity(*device).await;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A phone number in E.164, parsed at the door.
+//! Phone numbers in E.164.
 
 use std::str::FromStr;
 
@@ -11,26 +11,26 @@ use super::AccountError;
 pub struct Phone(String);
 
 impl Phone {
-    /// Reads what a person wrote. Numbers of possible length are accepted, whether or not the
-    /// range is known to be in use: numbering plans change faster than metadata.
+    /// Parses a number as people write it. Any number of possible length is accepted, even in
+    /// ranges not known to be in use: numbering plans change faster than metadata.
     ///
     /// # Errors
-    /// [`AccountError::BadPhone`]; `region` (ISO 3166) helps numbers without `+`.
+    /// [`AccountError::InvalidPhone`]. `region` (ISO 3166) is assumed for numbers without `+`.
     pub fn parse(text: &str, region: &str) -> Result<Self, AccountError> {
         let plain = text.len() <= 40 && !text.chars().any(char::is_control);
         if !plain || (region.is_empty() && !text.trim_start().starts_with('+')) {
-            return Err(AccountError::BadPhone);
+            return Err(AccountError::InvalidPhone);
         }
         let region = Region::from_str(region).ok();
         let number =
-            PHONE_NUMBER_UTIL.parse(text.trim(), region).map_err(|_| AccountError::BadPhone)?;
+            PHONE_NUMBER_UTIL.parse(text.trim(), region).map_err(|_| AccountError::InvalidPhone)?;
         if !PHONE_NUMBER_UTIL.is_possible_number(&number) {
-            return Err(AccountError::BadPhone);
+            return Err(AccountError::InvalidPhone);
         }
         Ok(Self(PHONE_NUMBER_UTIL.format(&number, PhoneNumberFormat::E164).into_owned()))
     }
 
-    /// In E.164.
+    /// The number in E.164.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! Signing in and out: registration, passwords, refresh tokens and the first administrator.
+//! Sign-in and sign-out: registration, passwords, refresh tokens and the first administrator.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -21,11 +21,11 @@ use crate::protocol::accounts as wire;
 use crate::telemetry::metrics::SIGN_INS;
 
 impl AccountService {
-    /// Makes an account and signs its first device in.
+    /// Creates an account and signs its first device in.
     ///
     /// # Errors
-    /// What is wrong with the request, [`AccountError::PhoneTaken`], [`AccountError::CapReached`], or the
-    /// database's.
+    /// Validation errors, [`AccountError::PhoneTaken`], [`AccountError::UserLimitReached`], or a
+    /// database error.
     pub async fn register(
         &self,
         new: wire::Register,
@@ -36,31 +36,32 @@ impl AccountService {
         }
         let user = self.new_user(&new.phone, &new.name, new.password, Role::User).await?;
         let device = new_device(user.id, Some(new.device), from)?;
-        let (refresh, row) = self.first_refresh(from);
+        let (refresh, row) = self.new_refresh_token(from);
         let audit = audit(Some(user.id), "auth.registered", user.id.to_string(), from.ip);
-        let made = self
+        let outcome = self
             .store
             .register(user, device, row, self.config.max_users(), audit, self.clock.now())
             .await?;
-        match made {
-            RegisterOutcome::Done(user, device) => self.signed_in(&user, &device, refresh),
+        match outcome {
+            RegisterOutcome::Done(user, device) => self.sign_in_response(&user, &device, refresh),
             RegisterOutcome::PhoneTaken => Err(AccountError::PhoneTaken),
-            RegisterOutcome::UserLimitReached => Err(AccountError::CapReached),
+            RegisterOutcome::UserLimitReached => Err(AccountError::UserLimitReached),
         }
     }
 
-    /// Signs a device in. Wrong phone number and wrong password look and take the same.
+    /// Signs a device in. Wrong phone number and wrong password give the same response after the
+    /// same time.
     ///
     /// # Errors
-    /// [`AccountError::InvalidCredentials`], too many attempts, or the database's.
+    /// [`AccountError::InvalidCredentials`], too many attempts, or a database error.
     pub async fn login(
         &self,
         login: wire::Login,
         from: &ClientInfo,
     ) -> Result<wire::SignedIn, AccountError> {
         let phone = Phone::parse(&login.phone, &self.config.default_phone_region);
-        let written: String = login.phone.chars().take(40).collect();
-        let key = phone.as_ref().map_or(written.as_str(), Phone::as_str);
+        let raw_phone: String = login.phone.chars().take(40).collect();
+        let key = phone.as_ref().map_or(raw_phone.as_str(), Phone::as_str);
         self.cache
             .take(RateLimit::per_minute("login-account", self.limits.login_per_minute), key)
             .await?;
@@ -70,25 +71,27 @@ impl AccountService {
             Err(_) => None,
         };
         let (user, hash) = found.map_or((None, None), |(user, hash)| (Some(user), Some(hash)));
-        let fits = self.passwords.check(login.password, hash.clone()).await?;
-        let user = user.filter(|user| fits && user.suspended_at.is_none());
+        let matches = self.passwords.check(login.password, hash.clone()).await?;
+        let user = user.filter(|user| matches && user.suspended_at.is_none());
         let (Some(user), Some(password_hash)) = (user, hash) else {
             counter!(SIGN_INS, "outcome" => "refused").increment(1);
             return Err(AccountError::InvalidCredentials);
         };
-        // Only whoever knows the password learns that there is a second factor.
-        let factor = match self.factor(user.id, login.code.as_ref()).await {
-            Err(AccountError::WrongCode) => return self.factor_refused(user.id, from).await,
+        // Whether there is a second factor is revealed only after the right password.
+        let factor = match self.second_factor_proof(user.id, login.code.as_ref()).await {
+            Err(AccountError::CodeInvalid) => {
+                return self.reject_second_factor(user.id, from).await;
+            }
             factor => factor?,
         };
         let device = new_device(user.id, login.device, from)?;
-        let (refresh_token, refresh) = self.first_refresh(from);
+        let (refresh_token, refresh) = self.new_refresh_token(from);
         let audit = audit(Some(user.id), "auth.signed_in", device.id.to_string(), from.ip);
         let new = SignIn { device, refresh, password_hash, second_factor: factor };
         match self.store.sign_in(new, audit, self.clock.now()).await? {
             SignInOutcome::Done(device) => {
                 counter!(SIGN_INS, "outcome" => "done").increment(1);
-                self.signed_in(&user, &device, refresh_token)
+                self.sign_in_response(&user, &device, refresh_token)
             }
             SignInOutcome::Rejected => {
                 counter!(SIGN_INS, "outcome" => "refused").increment(1);
@@ -98,23 +101,28 @@ impl AccountService {
                 counter!(SIGN_INS, "outcome" => "second-factor-required").increment(1);
                 Err(AccountError::SecondFactorRequired)
             }
-            SignInOutcome::SecondFactorRejected => self.factor_refused(user.id, from).await,
+            SignInOutcome::SecondFactorRejected => self.reject_second_factor(user.id, from).await,
         }
     }
 
-    /// Somebody knows the password and not the code: its owner should see that.
-    async fn factor_refused<T>(&self, user: UserId, from: &ClientInfo) -> Result<T, AccountError> {
+    /// Records a right password with a wrong code in the audit log, where the owner can see it.
+    async fn reject_second_factor<T>(
+        &self,
+        user: UserId,
+        from: &ClientInfo,
+    ) -> Result<T, AccountError> {
         counter!(SIGN_INS, "outcome" => "second-factor-refused").increment(1);
         let entry = audit(None, "auth.second_factor_refused", user.to_string(), from.ip);
         self.store.record_audit(entry, self.clock.now()).await?;
-        Err(AccountError::SecondFactorRefused)
+        Err(AccountError::SecondFactorInvalid)
     }
 
     /// Exchanges a refresh token. The successor is derived from the token, so a client that lost
-    /// our answer, or asked twice at once, is given the same one again for a short while.
+    /// the response, or sent two requests at once, receives the same one within the grace period.
     ///
     /// # Errors
-    /// [`AccountError::InvalidRefresh`]; [`AccountError::RefreshReused`] after which the device is signed out.
+    /// [`AccountError::InvalidRefreshToken`]; [`AccountError::RefreshTokenReused`], after which the
+    /// device is signed out.
     pub async fn refresh(
         &self,
         old: &Secret<String>,
@@ -123,66 +131,76 @@ impl AccountService {
         let successor = self.keys.successor(old.expose());
         let row = self.refresh_row(&successor, from);
         let grace = self.config.refresh_reuse_grace();
-        match self.store.rotate_refresh(hash(old.expose()), row, grace, self.clock.now()).await? {
+        match self
+            .store
+            .rotate_refresh(hash_token(old.expose()), row, grace, self.clock.now())
+            .await?
+        {
             RefreshOutcome::Rotated(user, device) | RefreshOutcome::Repeated(user, device) => {
-                self.signed_in(&user, &device, Secret::new(successor))
+                self.sign_in_response(&user, &device, Secret::new(successor))
             }
             RefreshOutcome::Reused { user_id, device_id } => {
                 tracing::warn!(user.id = %user_id, device.id = %device_id, "refresh token reused");
                 counter!(SIGN_INS, "outcome" => "reused").increment(1);
-                let _ = self.cache.remove(&identity_key(device_id)).await; // ends by itself
-                Err(AccountError::RefreshReused { user: user_id, device: device_id })
+                // It expires soon by itself.
+                let _ = self.cache.remove(&identity_key(device_id)).await;
+                Err(AccountError::RefreshTokenReused { user: user_id, device: device_id })
             }
-            RefreshOutcome::Unknown => Err(AccountError::InvalidRefresh),
+            RefreshOutcome::Unknown => Err(AccountError::InvalidRefreshToken),
         }
     }
 
-    /// Signs the asking device out.
+    /// Signs the caller's device out.
     ///
     /// # Errors
-    /// The database's.
-    pub async fn logout(&self, me: &Principal, ip: Option<IpAddr>) -> Result<(), AccountError> {
-        self.remove_device(me, me.device, ip).await
+    /// A database error.
+    pub async fn logout(
+        &self,
+        principal: &Principal,
+        ip: Option<IpAddr>,
+    ) -> Result<(), AccountError> {
+        self.remove_device(principal, principal.device, ip).await
     }
 
-    /// A fresh one-time link for the first administrator; `None` if there is one already.
+    /// Creates a one-time setup link for the first administrator; `None` if an administrator
+    /// exists.
     ///
     /// # Errors
-    /// The database's.
+    /// A database error.
     pub async fn setup_token(&self) -> Result<Option<Secret<String>>, AccountError> {
         if self.store.has_admin().await? {
             return Ok(None);
         }
         let token = self.entropy.token();
         let now = self.clock.now();
-        let ends = now + Duration::from_secs(self.config.setup_link_ttl_hours * 3600);
-        self.store.create_setup_link(hash(&token), ends, now).await?;
+        let expires_at = now + Duration::from_secs(self.config.setup_link_ttl_hours * 3600);
+        self.store.create_setup_link(hash_token(&token), expires_at, now).await?;
         Ok(Some(Secret::new(token)))
     }
 
-    /// Makes the first administrator; the link works once.
+    /// Creates the first administrator; the link works once.
     ///
     /// # Errors
-    /// [`AccountError::InvalidSetUp`], or as in registration.
-    pub async fn set_up(
+    /// [`AccountError::InvalidSetupLink`], or as [`AccountService::register`].
+    pub async fn set_up_admin(
         &self,
         new: wire::SetupAdmin,
         from: &ClientInfo,
     ) -> Result<wire::SignedIn, AccountError> {
         let user = self.new_user(&new.phone, &new.name, new.password, Role::Admin).await?;
         let device = new_device(user.id, Some(new.device), from)?;
-        let (refresh, row) = self.first_refresh(from);
+        let (refresh, row) = self.new_refresh_token(from);
         let audit = audit(Some(user.id), "auth.first_admin", user.id.to_string(), from.ip);
-        let link = hash(new.setup_token.expose());
+        let link = hash_token(new.setup_token.expose());
         let now = self.clock.now();
         match self.store.register_first_admin(link, user, device, row, audit, now).await? {
-            FirstAdminOutcome::Done(user, device) => self.signed_in(&user, &device, refresh),
-            FirstAdminOutcome::LinkNotFound => Err(AccountError::InvalidSetUp),
+            FirstAdminOutcome::Done(user, device) => self.sign_in_response(&user, &device, refresh),
+            FirstAdminOutcome::LinkNotFound => Err(AccountError::InvalidSetupLink),
             FirstAdminOutcome::PhoneTaken => Err(AccountError::PhoneTaken),
         }
     }
 
-    fn first_refresh(&self, from: &ClientInfo) -> (Secret<String>, NewRefresh) {
+    fn new_refresh_token(&self, from: &ClientInfo) -> (Secret<String>, NewRefresh) {
         let token = self.entropy.token();
         let row = self.refresh_row(&token, from);
         (Secret::new(token), row)
@@ -190,20 +208,20 @@ impl AccountService {
 
     fn refresh_row(&self, token: &str, from: &ClientInfo) -> NewRefresh {
         let expires_at = self.clock.now() + self.config.refresh_token_ttl();
-        NewRefresh { hash: hash(token), expires_at, ip: from.ip.map(|ip| ip.to_string()) }
+        NewRefresh { hash: hash_token(token), expires_at, ip: from.ip.map(|ip| ip.to_string()) }
     }
 
-    fn signed_in(
+    fn sign_in_response(
         &self,
         user: &store::UserRow,
         device: &store::DeviceRow,
         refresh_token: Secret<String>,
     ) -> Result<wire::SignedIn, AccountError> {
-        let bearer = AccessTokenClaims { user: user.id, device: device.id };
+        let claims = AccessTokenClaims { user: user.id, device: device.id };
         Ok(wire::SignedIn {
             user: user_view(user),
             device: wire::DeviceSummary { id: device.id },
-            access_token: self.keys.sign(bearer, self.config.access_token_ttl())?,
+            access_token: self.keys.sign(claims, self.config.access_token_ttl())?,
             refresh_token,
             token_type: "Bearer",
             expires_in: self.config.access_token_ttl_seconds,
@@ -211,8 +229,8 @@ impl AccountService {
     }
 }
 
-/// What the store keeps of a token: SHA-256, since a token of 256 random bits needs no salt.
-pub(crate) fn hash(token: &str) -> [u8; 32] {
+/// SHA-256 of a token, as stored. Tokens have 256 random bits, so they need no salt.
+pub(crate) fn hash_token(token: &str) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
     out

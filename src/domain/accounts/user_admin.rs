@@ -1,4 +1,5 @@
-//! What administrators do with accounts; each deed is on record with who, whom and from where.
+//! Account administration. Every action is recorded in the audit log with actor, subject and IP
+//! address.
 
 use std::net::IpAddr;
 
@@ -8,40 +9,40 @@ use base::secret::Secret;
 use serde_json::json;
 use store::{NewAudit, Role, UserFilter};
 
-use super::{AccountError, AccountService, Principal, audit, hash};
+use super::{AccountError, AccountService, Principal, audit, hash_token};
 use crate::protocol::accounts::Devices;
 use crate::protocol::user_admin as wire;
 
-/// Who asks, and from where.
+/// Administrator who acts, for the audit log.
 #[derive(Clone, Copy, Debug)]
 pub struct AuditActor<'a> {
-    /// The administrator.
-    pub me: &'a Principal,
-    /// The address.
+    /// The authenticated administrator.
+    pub principal: &'a Principal,
+    /// IP address of the request.
     pub ip: Option<IpAddr>,
 }
 
 impl AuditActor<'_> {
-    fn did(&self, action: &str, whom: UserId) -> NewAudit {
-        audit(Some(self.me.user), action, whom.to_string(), self.ip)
+    fn audit_entry(&self, action: &str, subject: UserId) -> NewAudit {
+        audit(Some(self.principal.user), action, subject.to_string(), self.ip)
     }
 }
 
 impl AccountService {
-    /// People, who came first comes first.
+    /// Lists users, earliest registered first.
     ///
     /// # Errors
-    /// [`AccountError::BadRole`], or the database's.
-    pub async fn people(
+    /// [`AccountError::InvalidRole`], or a database error.
+    pub async fn users(
         &self,
         query: &wire::PeopleQuery,
         after: Option<UserId>,
         limit: usize,
     ) -> Result<Page<wire::UserAdminView>, AccountError> {
         let role = query.role.as_deref().map(parse_role).transpose()?;
-        let wanted = query.q.as_deref().map(str::trim).filter(|wanted| !wanted.is_empty());
-        let (phone, name) = match wanted {
-            Some(number) if number.starts_with('+') => (Some(digits(number)), None),
+        let term = query.q.as_deref().map(str::trim).filter(|term| !term.is_empty());
+        let (phone, name) = match term {
+            Some(number) if number.starts_with('+') => (Some(normalize_phone_prefix(number)), None),
             other => (None, other.map(str::to_owned)),
         };
         let filter = UserFilter { name, phone, role, suspended: query.suspended, after };
@@ -49,51 +50,54 @@ impl AccountService {
         Ok(Page::from_overfetch(rows, limit, |row| row.id.to_string()).map(view))
     }
 
-    /// One person.
+    /// Returns one user.
     ///
     /// # Errors
-    /// [`AccountError::NoSuchPerson`], or the database's.
-    pub async fn person(&self, id: UserId) -> Result<wire::UserAdminView, AccountError> {
-        self.store.admin_user(id).await?.map(view).ok_or(AccountError::NoSuchPerson)
+    /// [`AccountError::UserNotFound`], or a database error.
+    pub async fn user(&self, id: UserId) -> Result<wire::UserAdminView, AccountError> {
+        self.store.admin_user(id).await?.map(view).ok_or(AccountError::UserNotFound)
     }
 
-    /// A person's signed-in devices.
+    /// Lists a user's signed-in devices.
     ///
     /// # Errors
-    /// [`AccountError::NoSuchPerson`], or the database's.
+    /// [`AccountError::UserNotFound`], or a database error.
     pub async fn devices_of(
         &self,
         by: AuditActor<'_>,
         id: UserId,
     ) -> Result<Devices, AccountError> {
-        self.person(id).await?;
-        self.devices(&Principal { user: id, ..by.me.clone() }).await
+        self.user(id).await?;
+        self.devices(&Principal { user: id, ..by.principal.clone() }).await
     }
 
-    /// Keeps a person out; their sockets are to be closed.
+    /// Suspends a user. The caller of this method closes their sockets.
     ///
     /// # Errors
-    /// [`AccountError::NoSuchPerson`], [`AccountError::LastAdmin`], or the database's.
+    /// [`AccountError::UserNotFound`], [`AccountError::LastAdmin`], or a database error.
     pub async fn suspend(&self, by: AuditActor<'_>, id: UserId) -> Result<(), AccountError> {
-        let change =
-            self.store.suspend_user(id, by.did("user.suspended", id), self.clock.now()).await?;
-        self.changed(change).await
+        let change = self
+            .store
+            .suspend_user(id, by.audit_entry("user.suspended", id), self.clock.now())
+            .await?;
+        self.apply_user_change(change).await
     }
 
-    /// Lets a person in again.
+    /// Lifts a suspension.
     ///
     /// # Errors
-    /// [`AccountError::NoSuchPerson`], or the database's.
+    /// [`AccountError::UserNotFound`], or a database error.
     pub async fn unsuspend(&self, by: AuditActor<'_>, id: UserId) -> Result<(), AccountError> {
-        let entry = by.did("user.unsuspended", id);
+        let entry = by.audit_entry("user.unsuspended", id);
         let change = self.store.unsuspend_user(id, entry, self.clock.now()).await?;
-        self.changed(change).await
+        self.apply_user_change(change).await
     }
 
-    /// Changes what a person may do.
+    /// Changes a user's server-wide role.
     ///
     /// # Errors
-    /// [`AccountError::BadRole`], [`AccountError::NoSuchPerson`], [`AccountError::LastAdmin`], or the database's.
+    /// [`AccountError::InvalidRole`], [`AccountError::UserNotFound`], [`AccountError::LastAdmin`],
+    /// or a database error.
     pub async fn set_role(
         &self,
         by: AuditActor<'_>,
@@ -101,25 +105,26 @@ impl AccountService {
         put: &wire::PutRole,
     ) -> Result<(), AccountError> {
         let role = parse_role(&put.role)?;
-        let entry = NewAudit { detail: json!({ "role": role }), ..by.did("user.role_changed", id) };
+        let entry =
+            NewAudit { detail: json!({ "role": role }), ..by.audit_entry("user.role_changed", id) };
         let change = self.store.set_user_role(id, role, entry, self.clock.now()).await?;
-        self.changed(change).await
+        self.apply_user_change(change).await
     }
 
-    /// Signs all devices of a person out; all their sockets are to be closed.
+    /// Signs all devices of a user out. The caller of this method closes their sockets.
     ///
     /// # Errors
-    /// [`AccountError::NoSuchPerson`], or the database's.
+    /// [`AccountError::UserNotFound`], or a database error.
     pub async fn sign_out(&self, by: AuditActor<'_>, id: UserId) -> Result<(), AccountError> {
-        let entry = by.did("user.signed_out", id);
+        let entry = by.audit_entry("user.signed_out", id);
         let change = self.store.revoke_all_devices(id, entry, self.clock.now()).await?;
-        self.changed(change).await
+        self.apply_user_change(change).await
     }
 
-    /// Signs one device of a person out.
+    /// Signs one device of a user out.
     ///
     /// # Errors
-    /// [`AccountError::NoSuchDevice`], or the database's.
+    /// [`AccountError::DeviceNotFound`], or a database error.
     pub async fn sign_out_device(
         &self,
         by: AuditActor<'_>,
@@ -128,18 +133,18 @@ impl AccountService {
     ) -> Result<(), AccountError> {
         let entry = NewAudit {
             detail: json!({ "device_id": device }),
-            ..by.did("user.device_signed_out", id)
+            ..by.audit_entry("user.device_signed_out", id)
         };
         let found = self.store.revoke_device(id, device, entry, self.clock.now()).await?;
-        self.forget(device).await;
-        if found { Ok(()) } else { Err(AccountError::NoSuchDevice) }
+        self.evict_identity(device).await;
+        if found { Ok(()) } else { Err(AccountError::DeviceNotFound) }
     }
 
-    /// A one-time token with which a person chooses a new password.
+    /// Creates a one-time token with which a user sets a new password.
     ///
     /// # Errors
-    /// [`AccountError::NoSuchPerson`], or the database's.
-    pub async fn offer_reset(
+    /// [`AccountError::UserNotFound`], or a database error.
+    pub async fn create_password_reset(
         &self,
         by: AuditActor<'_>,
         id: UserId,
@@ -148,34 +153,41 @@ impl AccountService {
         let token = self.entropy.token();
         let now = self.clock.now();
         let expires_at = now + self.config.password_reset_ttl();
-        let drops = new.drop_second_factor;
+        let drop_second_factor = new.drop_second_factor;
         let entry = NewAudit {
-            detail: json!({ "drop_second_factor": drops }),
-            ..by.did("user.reset_offered", id)
+            detail: json!({ "drop_second_factor": drop_second_factor }),
+            ..by.audit_entry("user.reset_offered", id)
         };
-        let kept = self.store.create_reset_link(id, hash(&token), drops, expires_at, entry, now);
-        if kept.await? {
+        let stored = self.store.create_reset_link(
+            id,
+            hash_token(&token),
+            drop_second_factor,
+            expires_at,
+            entry,
+            now,
+        );
+        if stored.await? {
             Ok(wire::CreatedPasswordReset { reset_token: Secret::new(token), expires_at })
         } else {
-            Err(AccountError::NoSuchPerson)
+            Err(AccountError::UserNotFound)
         }
     }
 
-    /// Ends a person's account; their sockets are to be closed.
+    /// Deletes a user's account. The caller of this method closes their sockets.
     ///
     /// # Errors
-    /// [`AccountError::NoSuchPerson`], [`AccountError::LastAdmin`], or the database's.
-    pub async fn delete_person(&self, by: AuditActor<'_>, id: UserId) -> Result<(), AccountError> {
-        self.end_account(id, by.did("user.deleted", id)).await
+    /// [`AccountError::UserNotFound`], [`AccountError::LastAdmin`], or a database error.
+    pub async fn delete_user(&self, by: AuditActor<'_>, id: UserId) -> Result<(), AccountError> {
+        self.end_account(id, by.audit_entry("user.deleted", id)).await
     }
 }
 
 fn parse_role(text: &str) -> Result<Role, AccountError> {
-    text.parse().map_err(|_| AccountError::BadRole)
+    text.parse().map_err(|_| AccountError::InvalidRole)
 }
 
-/// A beginning of a number as it is kept.
-fn digits(number: &str) -> String {
+/// Prefix of a phone number, normalized to digits and `+`.
+fn normalize_phone_prefix(number: &str) -> String {
     number.chars().filter(|c| c.is_ascii_digit() || *c == '+').collect()
 }
 

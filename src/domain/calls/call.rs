@@ -1,7 +1,7 @@
-//! A call as a value: who rings, who is in it, when and why it ends.
+//! The state machine of a call: who is invited, who takes part, when and why it ends.
 //!
-//! It is told what happens and when; what others should hear and what it means for media is kept
-//! in order until it is fetched.
+//! Inputs are events and the current time. Outgoing events and media changes are queued in order
+//! until they are taken.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
@@ -13,163 +13,176 @@ use serde::{Deserialize, Serialize};
 use super::error::CallError;
 use super::participants::first_epoch;
 use crate::protocol::calls::{self as wire, CallEndReason, CallMedia, CallTopology};
-pub use crate::protocol::cluster::ParticipantLocation as Seat;
+pub use crate::protocol::cluster::ParticipantLocation;
 use crate::protocol::server::{CallServerEvent, UserSummary};
 
-/// What a call is among.
+/// How a call was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CallKind {
-    /// Two people; others may be called in later. It is over when one is left.
+    /// Two users; more may be invited later. Ends when one participant is left.
     Direct,
-    /// The members of a conversation. It is over when nobody is left.
+    /// Members of a conversation. Ends when no participant is left.
     Group,
-    /// Whoever has the name. It is over when nobody is left.
+    /// Holders of a call token for the session name. Ends when no participant is left.
     Session,
 }
 
-/// How a call begins.
+/// Parameters of a new call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StartCallParams {
-    /// Which.
+    /// Identifier of the call.
     pub id: CallId,
-    /// Among whom.
-    pub shape: CallKind,
-    /// The conversation it belongs to.
+    /// How the call is started.
+    #[serde(rename = "shape")]
+    pub kind: CallKind,
+    /// Conversation the call belongs to, if any.
     pub conversation: Option<ConversationId>,
-    /// The name by which it is entered.
+    /// Session name, for a call joined by name.
     pub name: Option<String>,
-    /// Who begins it.
+    /// User who starts the call.
     pub by: UserSummary,
-    /// What it begins as.
+    /// Media the call starts with.
     pub media: CallMedia,
-    /// Whose devices ring; of those who are in another call only the name is kept.
+    /// Invited users. Those in another call are only recorded as busy.
     pub callees: Vec<Callee>,
 }
 
-/// Somebody who is to be called.
+/// A user invited to a call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Callee {
-    /// Who.
+    /// Identifier of the user.
     pub user: UserId,
-    /// Whether they are in another call.
+    /// Whether the user is in another call.
     pub busy: bool,
-    /// They block whoever calls them, and are not to hear of it.
-    #[serde(default)]
-    pub unheard: bool,
+    /// Shadow block: the callee blocks the caller, so they are not notified.
+    #[serde(default, rename = "unheard")]
+    pub shadow_blocked: bool,
 }
 
-/// How long things may take, and how many may come.
+/// Limits of a call.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct CallTerms {
     /// How long devices ring.
     pub ring_timeout: Duration,
-    /// How long it may last.
+    /// Maximum duration; unlimited if `None`.
     pub max_duration: Option<Duration>,
-    /// How many devices may be in it.
+    /// Maximum number of devices in the call.
     pub max_participants: usize,
 }
 
-/// What became of somebody.
+/// Status of an invited user. Variant names are stored in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum InviteStatus {
-    Rings(Timestamp),
-    Came,
+    #[serde(rename = "Rings")]
+    Ringing(Timestamp),
+    #[serde(rename = "Came")]
+    Accepted,
     Declined,
     Busy,
     Missed,
 }
 
-/// One person's part.
+/// State of one user concerned by a call. Field names are stored in the database.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct InviteeState {
-    pub(super) answer: InviteStatus,
+    #[serde(rename = "answer")]
+    pub(super) status: InviteStatus,
     pub(super) joined_at: Option<Timestamp>,
     pub(super) left_at: Option<Timestamp>,
 }
 
-/// One who is in it.
+/// A device in the call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CallParticipant {
-    /// Where they sit.
-    pub seat: Seat,
-    /// How they call themselves.
+    /// User, device, session and node of the participant.
+    #[serde(rename = "seat")]
+    pub location: ParticipantLocation,
+    /// Display name of the user.
     pub name: String,
     /// Whether the microphone is on.
     pub audio: bool,
     /// Whether the camera is on.
     pub video: bool,
-    /// Whether they may mute and put out others.
-    pub moderates: bool,
+    /// Whether the participant may mute and remove others.
+    #[serde(rename = "moderates")]
+    pub is_moderator: bool,
 }
 
-/// Who hears something.
+/// Recipients of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EventTarget {
-    /// All devices of these people.
-    People(Vec<UserId>),
-    /// One participant's session.
-    Seat(Seat),
+    /// All devices of these users.
+    Users(Vec<UserId>),
+    /// The session of one participant.
+    Participant(ParticipantLocation),
 }
 
-/// What happened that concerns more than news.
+/// A change that the call room acts on, beyond sending events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallChange {
-    /// It was answered for the first time.
+    /// The call was answered for the first time.
     Answered,
-    /// Somebody came in.
-    In(u32),
-    /// Somebody went out.
-    Out(u32, Seat),
-    /// Somebody's microphone (or camera) was switched.
-    Switched(u32, CallMedia, bool),
-    /// Media travels through the server from now on.
+    /// A participant joined.
+    Joined(u32),
+    /// A participant left.
+    Left(u32, ParticipantLocation),
+    /// A participant's microphone (audio) or camera (video) was switched on (`true`) or off.
+    MediaToggled(u32, CallMedia, bool),
+    /// The topology changed to SFU.
     Upgraded,
 }
 
-/// The call. Written down it is what another room goes on with.
+/// State of a call. The serialized form is stored, so that another room can continue the call;
+/// field names are part of the stored format.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CallState {
-    pub(super) begin: StartCallParams,
+    #[serde(rename = "begin")]
+    pub(super) params: StartCallParams,
+    #[serde(rename = "terms")]
     pub(super) terms: CallTerms,
     pub(super) mode: CallTopology,
     pub(super) epoch: u64,
-    pub(super) people: BTreeMap<UserId, InviteeState>,
-    /// Those of them for whom it rings in vain: they do not hear of it.
-    #[serde(default)]
-    pub(super) unheard: BTreeSet<UserId>,
+    #[serde(rename = "people")]
+    pub(super) invitees: BTreeMap<UserId, InviteeState>,
+    /// Shadow-blocked invitees: they are not notified of the call.
+    #[serde(default, rename = "unheard")]
+    pub(super) shadow_blocked: BTreeSet<UserId>,
     pub(super) participants: BTreeMap<u32, CallParticipant>,
     pub(super) next: u32,
     pub(super) banned: HashSet<UserId>,
     pub(super) started_at: Timestamp,
     pub(super) answered_at: Option<Timestamp>,
-    /// Two were in it at the same time.
+    /// Two participants were in the call at the same time.
     pub(super) connected: bool,
     pub(super) ended: Option<CallEndReason>,
     #[serde(skip)]
-    pub(super) news: Vec<(EventTarget, CallServerEvent)>,
+    pub(super) events: Vec<(EventTarget, CallServerEvent)>,
     #[serde(skip)]
     pub(super) changes: Vec<CallChange>,
 }
 
 impl CallState {
-    /// A call that begins now: devices ring, unless whoever is called is busy. `lease` is the epoch
-    /// under which its node owns it.
+    /// Starts a call. Devices of callees ring unless they are busy. `lease` is the fencing token
+    /// under which this node owns the call.
     pub fn begin(begin: StartCallParams, terms: CallTerms, lease: u64, now: Timestamp) -> Self {
-        let part = |answer| InviteeState { answer, joined_at: None, left_at: None };
-        let mut people = BTreeMap::from([(begin.by.user_id, part(InviteStatus::Came))]);
+        let invitee = |answer| InviteeState { status: answer, joined_at: None, left_at: None };
+        let mut people = BTreeMap::from([(begin.by.user_id, invitee(InviteStatus::Accepted))]);
         for callee in &begin.callees {
-            let rings = InviteStatus::Rings(now + terms.ring_timeout);
-            people.insert(callee.user, part(if callee.busy { InviteStatus::Busy } else { rings }));
+            let ringing = InviteStatus::Ringing(now + terms.ring_timeout);
+            people.insert(
+                callee.user,
+                invitee(if callee.busy { InviteStatus::Busy } else { ringing }),
+            );
         }
-        let unheard = begin.callees.iter().filter(|callee| callee.unheard);
-        let unheard = unheard.map(|callee| callee.user).collect();
-        let direct = begin.shape == CallKind::Direct;
-        let session = begin.shape == CallKind::Session;
+        let shadow_blocked = begin.callees.iter().filter(|callee| callee.shadow_blocked);
+        let shadow_blocked = shadow_blocked.map(|callee| callee.user).collect();
+        let direct = begin.kind == CallKind::Direct;
+        let session = begin.kind == CallKind::Session;
         let mut call = Self {
             mode: if direct { CallTopology::P2p } else { CallTopology::Sfu },
             epoch: first_epoch(lease),
-            people,
-            unheard,
+            invitees: people,
+            shadow_blocked,
             participants: BTreeMap::new(),
             next: 1,
             banned: HashSet::new(),
@@ -177,60 +190,60 @@ impl CallState {
             answered_at: session.then_some(now),
             connected: false,
             ended: None,
-            news: Vec::new(),
+            events: Vec::new(),
             changes: Vec::new(),
-            begin,
+            params: begin,
             terms,
         };
-        let ringing = call.ringing();
-        if let Some(until) = call.rings_until() {
-            let incoming = call.incoming(until);
-            call.tell(EventTarget::People(ringing), CallServerEvent::IncomingCall(incoming));
+        let ringing_users = call.ringing_users();
+        if let Some(until) = call.ringing_deadline() {
+            let incoming = call.incoming_call_event(until);
+            call.notify(EventTarget::Users(ringing_users), CallServerEvent::IncomingCall(incoming));
         }
-        call.settle(None);
+        call.end_if_finished(None);
         call
     }
 
-    /// What a device of somebody who is called is told.
-    pub fn incoming(&self, until: Timestamp) -> wire::IncomingCall {
+    /// The event a callee's device receives.
+    pub fn incoming_call_event(&self, until: Timestamp) -> wire::IncomingCall {
         wire::IncomingCall {
-            call_id: self.begin.id,
-            from: self.begin.by.clone(),
-            media: self.begin.media,
-            conversation_id: self.begin.conversation,
+            call_id: self.params.id,
+            from: self.params.by.clone(),
+            media: self.params.media,
+            conversation_id: self.params.conversation,
             expires_at: until,
         }
     }
 
-    /// Until when this person's devices ring.
-    pub fn rings(&self, user: UserId) -> Option<Timestamp> {
-        match self.people.get(&user)?.answer {
-            InviteStatus::Rings(until) if self.ended.is_none() => Some(until),
+    /// When this user's devices stop ringing; `None` if they do not ring.
+    pub fn ringing_until(&self, user: UserId) -> Option<Timestamp> {
+        match self.invitees.get(&user)?.status {
+            InviteStatus::Ringing(until) if self.ended.is_none() => Some(until),
             _ => None,
         }
     }
 
-    /// Whether one person more may be called.
+    /// Checks whether another user may be invited.
     ///
     /// # Errors
-    /// [`CallError::NotInCall`] if whoever calls is not in it, [`CallError::Already`] if they are called
-    /// or in it, [`CallError::NotAllowed`] if they were put out, [`CallError::Busy`] if they are in
-    /// another call.
+    /// [`CallError::NotInCall`] if the inviter is not in the call, [`CallError::AlreadyInvited`] if
+    /// the callee is invited or in it, [`CallError::NotAllowed`] if they were removed by a
+    /// moderator, [`CallError::CalleeBusy`] if they are in another call.
     pub fn may_invite(&self, by: SessionId, callee: &Callee) -> Result<(), CallError> {
-        self.who(by).ok_or(CallError::NotInCall)?;
+        self.participant_with_session(by).ok_or(CallError::NotInCall)?;
         let user = callee.user;
-        let present = self.participants.values().any(|other| other.seat.user == user);
-        let in_vain = !callee.unheard && self.unheard.contains(&user);
-        if present || (self.rings(user).is_some() && !in_vain) {
-            return Err(CallError::Already);
+        let present = self.participants.values().any(|other| other.location.user == user);
+        let only_shadow_blocked = !callee.shadow_blocked && self.shadow_blocked.contains(&user);
+        if present || (self.ringing_until(user).is_some() && !only_shadow_blocked) {
+            return Err(CallError::AlreadyInvited);
         }
         if self.banned.contains(&user) {
             return Err(CallError::NotAllowed);
         }
-        if callee.busy { Err(CallError::Busy) } else { Ok(()) }
+        if callee.busy { Err(CallError::CalleeBusy) } else { Ok(()) }
     }
 
-    /// One person more is called.
+    /// Invites another user; returns when their devices stop ringing.
     ///
     /// # Errors
     /// As [`CallState::may_invite`].
@@ -243,62 +256,62 @@ impl CallState {
         self.may_invite(by, callee)?;
         let user = callee.user;
         let until = now + self.terms.ring_timeout;
-        let part =
-            InviteeState { answer: InviteStatus::Rings(until), joined_at: None, left_at: None };
-        self.people.entry(user).or_insert(part).answer = InviteStatus::Rings(until);
-        if callee.unheard {
-            self.unheard.insert(user);
+        let invitee =
+            InviteeState { status: InviteStatus::Ringing(until), joined_at: None, left_at: None };
+        self.invitees.entry(user).or_insert(invitee).status = InviteStatus::Ringing(until);
+        if callee.shadow_blocked {
+            self.shadow_blocked.insert(user);
         } else {
-            self.unheard.remove(&user);
-            let incoming = self.incoming(until);
-            self.tell(EventTarget::People(vec![user]), CallServerEvent::IncomingCall(incoming));
+            self.shadow_blocked.remove(&user);
+            let incoming = self.incoming_call_event(until);
+            self.notify(EventTarget::Users(vec![user]), CallServerEvent::IncomingCall(incoming));
         }
         Ok(until)
     }
 
-    /// Somebody who is called says yes; they are in it once they join.
+    /// A callee accepts. They take part once they join.
     ///
     /// # Errors
     /// [`CallError::NotRinging`].
     pub fn accept(&mut self, user: UserId, now: Timestamp) -> Result<(), CallError> {
-        self.rings(user).ok_or(CallError::NotRinging)?;
-        self.came(user, now);
+        self.ringing_until(user).ok_or(CallError::NotRinging)?;
+        self.mark_answered(user, now);
         Ok(())
     }
 
-    /// Their devices stop ringing, and the others hear of it.
-    fn came(&mut self, user: UserId, now: Timestamp) {
-        if let Some(part) = self.people.get_mut(&user) {
-            part.answer = InviteStatus::Came;
+    /// Stops the user's devices ringing and notifies everybody.
+    fn mark_answered(&mut self, user: UserId, now: Timestamp) {
+        if let Some(invitee) = self.invitees.get_mut(&user) {
+            invitee.status = InviteStatus::Accepted;
         }
-        self.unheard.remove(&user);
+        self.shadow_blocked.remove(&user);
         if self.answered_at.is_none() {
             self.answered_at = Some(now);
             self.changes.push(CallChange::Answered);
         }
-        self.tell_all(user, CallServerEvent::CallAnswered);
+        self.notify_answer(user, CallServerEvent::CallAnswered);
     }
 
-    /// Somebody who is called says no.
+    /// A callee declines.
     ///
     /// # Errors
     /// [`CallError::NotRinging`].
     pub fn decline(&mut self, user: UserId) -> Result<(), CallError> {
-        self.rings(user).ok_or(CallError::NotRinging)?;
-        if let Some(part) = self.people.get_mut(&user) {
-            part.answer = InviteStatus::Declined;
+        self.ringing_until(user).ok_or(CallError::NotRinging)?;
+        if let Some(invitee) = self.invitees.get_mut(&user) {
+            invitee.status = InviteStatus::Declined;
         }
-        self.tell_all(user, CallServerEvent::CallDeclined);
-        self.settle(None);
+        self.notify_answer(user, CallServerEvent::CallDeclined);
+        self.end_if_finished(None);
         Ok(())
     }
 
-    /// Whoever began it gives up before anybody answered.
+    /// The caller cancels before anybody answered.
     ///
     /// # Errors
-    /// [`CallError::NotAllowed`] to others, [`CallError::NotRinging`] when it was answered.
+    /// [`CallError::NotAllowed`] for other users, [`CallError::NotRinging`] if it was answered.
     pub fn cancel(&mut self, user: UserId) -> Result<(), CallError> {
-        if user != self.begin.by.user_id {
+        if user != self.params.by.user_id {
             return Err(CallError::NotAllowed);
         }
         if self.answered_at.is_some() {
@@ -308,41 +321,52 @@ impl CallState {
         Ok(())
     }
 
-    /// Everybody whose devices know of the call.
-    pub(super) fn concerned(&self) -> Vec<UserId> {
-        self.people.keys().copied().filter(|user| !self.unheard.contains(user)).collect()
+    /// Users whose devices know of the call.
+    pub(super) fn notified_users(&self) -> Vec<UserId> {
+        self.invitees.keys().copied().filter(|user| !self.shadow_blocked.contains(user)).collect()
     }
 
-    /// Whose devices ring, and what those are told that come meanwhile.
+    /// Users whose devices ring, with the event for devices that connect meanwhile.
     pub fn ringing_calls(&self) -> Vec<(UserId, wire::IncomingCall)> {
-        let rings = self.ringing().into_iter().filter_map(|user| Some((user, self.rings(user)?)));
-        rings.map(|(user, until)| (user, self.incoming(until))).collect()
+        let ringing = self
+            .ringing_users()
+            .into_iter()
+            .filter_map(|user| Some((user, self.ringing_until(user)?)));
+        ringing.map(|(user, until)| (user, self.incoming_call_event(until))).collect()
     }
 
-    fn ringing(&self) -> Vec<UserId> {
-        self.concerned().into_iter().filter(|user| self.rings(*user).is_some()).collect()
+    fn ringing_users(&self) -> Vec<UserId> {
+        self.notified_users()
+            .into_iter()
+            .filter(|user| self.ringing_until(*user).is_some())
+            .collect()
     }
 
-    /// Until when the last device rings.
-    pub(super) fn rings_until(&self) -> Option<Timestamp> {
-        self.people.keys().filter_map(|user| self.rings(*user)).max()
+    /// When the last device stops ringing.
+    pub(super) fn ringing_deadline(&self) -> Option<Timestamp> {
+        self.invitees.keys().filter_map(|user| self.ringing_until(*user)).max()
     }
 
-    fn tell_all(&mut self, user: UserId, news: impl Fn(wire::CallAnswered) -> CallServerEvent) {
-        let taken = news(wire::CallAnswered { call_id: self.begin.id, user_id: user });
-        self.tell(EventTarget::People(self.concerned()), taken);
+    fn notify_answer(
+        &mut self,
+        user: UserId,
+        event: impl Fn(wire::CallAnswered) -> CallServerEvent,
+    ) {
+        let answered = event(wire::CallAnswered { call_id: self.params.id, user_id: user });
+        self.notify(EventTarget::Users(self.notified_users()), answered);
     }
 
-    pub(super) fn tell(&mut self, to: EventTarget, news: CallServerEvent) {
-        if to != EventTarget::People(Vec::new()) {
-            self.news.push((to, news));
+    pub(super) fn notify(&mut self, to: EventTarget, event: CallServerEvent) {
+        if to != EventTarget::Users(Vec::new()) {
+            self.events.push((to, event));
         }
     }
 
-    /// Tells every participant but one.
-    pub(super) fn tell_others(&mut self, but: Option<u32>, news: &CallServerEvent) {
-        let others = self.participants.iter().filter(|(n, _)| Some(**n) != but);
-        let told: Vec<_> = others.map(|(_, p)| (EventTarget::Seat(p.seat), news.clone())).collect();
-        self.news.extend(told);
+    /// Notifies every participant except `except`.
+    pub(super) fn notify_participants(&mut self, except: Option<u32>, event: &CallServerEvent) {
+        let others = self.participants.iter().filter(|(n, _)| Some(**n) != except);
+        let events: Vec<_> =
+            others.map(|(_, p)| (EventTarget::Participant(p.location), event.clone())).collect();
+        self.events.extend(events);
     }
 }

@@ -1,4 +1,4 @@
-//! Call tokens: what opens a socket for one call and nothing else.
+//! Call tokens: signed tokens that open a socket for one call only.
 
 use base::ids::{DeviceId, UserId};
 use serde::{Deserialize, Serialize};
@@ -8,19 +8,21 @@ use crate::config::SessionCreationPolicy;
 use crate::domain::accounts::{self, CallGrant, Principal};
 use crate::protocol::calls::{self as wire, CallRole};
 
-/// The type of call tokens, so that no other token is taken for one.
-const KIND: &str = "call+jwt";
+/// `typ` header of call tokens, so that no other token is accepted as one.
+const CALL_TOKEN_TYPE: &str = "call+jwt";
+/// `aud` claim of call tokens.
 const AUDIENCE: &str = "securevox-call";
-const MOST_NAME: usize = 128;
+const MAX_SESSION_NAME_CHARS: usize = 128;
 
 #[derive(Serialize, Deserialize)]
 struct CallTokenClaims {
     iss: String,
     aud: String,
     sub: UserId,
-    /// Made for the token: a call knows its holder's device by it.
+    /// Generated for the token; identifies the holder's device within the call.
     device: DeviceId,
-    /// The device on which somebody made it for themselves: with it the token is void.
+    /// Device on which a user requested the token for themselves. The token is void once it is
+    /// signed out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     from: Option<DeviceId>,
     session: String,
@@ -30,24 +32,25 @@ struct CallTokenClaims {
 }
 
 impl CallDomain {
-    /// Makes a call token: `me` for oneself, `None` is a service, which may speak for anybody.
+    /// Creates a call token for `me`, or for any user if a service requests it (`None`).
     ///
     /// # Errors
-    /// [`CallError::NotAllowed`], [`CallError::BadSession`], [`CallError::NoSuchPerson`], or the database's.
+    /// [`CallError::NotAllowed`], [`CallError::InvalidSessionId`], [`CallError::UserNotFound`], or
+    /// a database error.
     pub async fn token(
         &self,
-        me: Option<&Principal>,
+        principal: Option<&Principal>,
         new: wire::NewCallToken,
     ) -> Result<wire::CallToken, CallError> {
         let name = parse_name(&new.session_id)?;
         let role = new.role.unwrap_or_default();
-        if let Some(me) = me {
-            let own = me.user == new.user_id && role == CallRole::Participant;
+        if let Some(principal) = principal {
+            let own = principal.user == new.user_id && role == CallRole::Participant;
             if !own || self.config.session_creation == SessionCreationPolicy::Services {
                 return Err(CallError::NotAllowed);
             }
         } else if self.store.user(new.user_id).await?.is_none() {
-            return Err(CallError::NoSuchPerson);
+            return Err(CallError::UserNotFound);
         }
         let now = self.clock.now();
         let expires_at = now + std::time::Duration::from_secs(self.config.token_ttl_seconds);
@@ -56,25 +59,27 @@ impl CallDomain {
             aud: AUDIENCE.to_owned(),
             sub: new.user_id,
             device: DeviceId::new(),
-            from: me.map(|me| me.device),
+            from: principal.map(|principal| principal.device),
             session: name.to_owned(),
             role,
             iat: now.seconds(),
             exp: expires_at.seconds(),
         };
-        let token =
-            self.keys.encode(KIND, &claims).map_err(|e| CallError::Internal(e.to_string()))?;
+        let token = self
+            .keys
+            .encode(CALL_TOKEN_TYPE, &claims)
+            .map_err(|e| CallError::Internal(e.to_string()))?;
         let ice_servers = self.ice.servers(new.user_id);
         Ok(wire::CallToken { token, session_id: new.session_id, expires_at, ice_servers })
     }
 
-    /// Who holds a call token, and what it opens; `None` if it is a token of another kind.
+    /// Identity and grant of a call token; `None` if it is a token of another type.
     ///
     /// # Errors
-    /// [`CallError::InvalidToken`] if its time is over, its holder is no more, or the device on which it
-    /// was made is signed out, or the database's.
+    /// [`CallError::InvalidToken`] if it is expired, its user is deleted or suspended, or the
+    /// device that requested it is signed out; or a database error.
     pub async fn identify(&self, token: &str) -> Result<Option<Principal>, CallError> {
-        let claims: CallTokenClaims = match self.keys.decode(KIND, AUDIENCE, token) {
+        let claims: CallTokenClaims = match self.keys.decode(CALL_TOKEN_TYPE, AUDIENCE, token) {
             Ok(claims) => claims,
             Err(accounts::AccountError::InvalidToken) => return Ok(None),
             Err(error) => return Err(CallError::Internal(error.to_string())),
@@ -91,22 +96,22 @@ impl CallDomain {
         {
             return Err(CallError::InvalidToken);
         }
-        let pass =
-            CallGrant { session: claims.session, moderates: claims.role == CallRole::Moderator };
+        let grant =
+            CallGrant { session: claims.session, is_moderator: claims.role == CallRole::Moderator };
         Ok(Some(Principal {
             user: user.id,
             device: claims.device,
             name: user.name,
             phone: user.phone,
             role: user.role,
-            pass: Some(pass),
+            call_grant: Some(grant),
         }))
     }
 }
 
-/// A name of a session: one that reads the same in a log, a path and a URL.
+/// Validates a session name. The allowed characters need no escaping in logs, paths and URLs.
 pub fn parse_name(name: &str) -> Result<&str, CallError> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:@".contains(&b);
-    let fits = (1..=MOST_NAME).contains(&name.len()) && name.bytes().all(plain);
-    if fits { Ok(name) } else { Err(CallError::BadSession) }
+    let valid = (1..=MAX_SESSION_NAME_CHARS).contains(&name.len()) && name.bytes().all(plain);
+    if valid { Ok(name) } else { Err(CallError::InvalidSessionId) }
 }

@@ -1,4 +1,4 @@
-//! Why something about a call was not done.
+//! Errors of calls.
 
 use std::borrow::Cow;
 
@@ -7,88 +7,105 @@ use serde::{Deserialize, Serialize};
 
 use crate::cluster::{DirectoryError, RateLimitError};
 
-/// The one error of this area; it travels between nodes.
+/// Error of the call service. It is serialized between nodes, so variant names are a wire format.
 #[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum CallError {
-    /// Neither a person nor a conversation, or both.
-    #[error("name a person by `user_id` or a conversation, not both")]
-    OneOf,
-    /// Not a name of a session.
+    /// The target is neither a user nor a conversation, or both.
+    #[error("give either `user_id` or `conversation_id`")]
+    #[serde(rename = "OneOf")]
+    AmbiguousTarget,
+    /// Not a valid session name.
     #[error("a session's name has 1 to 128 letters, digits, or - _ . : @")]
-    BadSession,
-    /// No such call, or the asker may not know of it.
-    #[error("there is no such call")]
-    NoSuchCall,
-    /// The asker does not take part.
-    #[error("you do not take part in this call: `join_call` first")]
+    #[serde(rename = "BadSession")]
+    InvalidSessionId,
+    /// The call does not exist, or the caller may not know of it.
+    #[error("call not found")]
+    #[serde(rename = "NoSuchCall")]
+    CallNotFound,
+    /// The caller is not a participant.
+    #[error("you are not in this call: send `join_call` first")]
     NotInCall,
-    /// Nobody of this name takes part.
-    #[error("there is no such participant")]
-    NoSuchParticipant,
-    /// Nothing of this name is published.
-    #[error("there is no such track")]
-    NoSuchTrack,
-    /// It does not ring (any more).
-    #[error("this call does not ring for you")]
+    /// No participant has this id.
+    #[error("participant not found")]
+    #[serde(rename = "NoSuchParticipant")]
+    ParticipantNotFound,
+    /// No published track has this id.
+    #[error("track not found")]
+    #[serde(rename = "NoSuchTrack")]
+    TrackNotFound,
+    /// The call does not ring for this user (any more).
+    #[error("this call is not ringing for you")]
     NotRinging,
-    /// They are called or in it.
-    #[error("this person is in the call or being called")]
-    Already,
-    /// They are in another call.
-    #[error("this person is in another call")]
-    Busy,
-    /// The rules of contacts forbid it.
-    #[error("you may not call this person")]
-    NotReachable,
-    /// The asker may not do this here.
+    /// The callee is already invited or in the call.
+    #[error("this user is already in the call or being called")]
+    #[serde(rename = "Already")]
+    AlreadyInvited,
+    /// The callee is in another call.
+    #[error("this user is in another call")]
+    #[serde(rename = "Busy")]
+    CalleeBusy,
+    /// Contact rules do not allow the call.
+    #[error("you may not call this user")]
+    #[serde(rename = "NotReachable")]
+    CalleeNotReachable,
+    /// The caller lacks the permission for this action.
     #[error("you may not do this in this call")]
     NotAllowed,
-    /// Nobody of this id.
-    #[error("there is no such person")]
-    NoSuchPerson,
-    /// No such conversation, or the asker is not in it.
-    #[error("there is no such conversation")]
-    NoSuchConversation,
-    /// As many devices as may be in one call.
+    /// No user has this id.
+    #[error("user not found")]
+    #[serde(rename = "NoSuchPerson")]
+    UserNotFound,
+    /// The conversation does not exist, or the caller is not a member.
+    #[error("conversation not found")]
+    #[serde(rename = "NoSuchConversation")]
+    ConversationNotFound,
+    /// The maximum number of devices in the call is reached.
     #[error("this call is full")]
-    Full,
-    /// As many calls, or devices in calls, as this node carries.
-    #[error("this server carries as many calls as it can: try again later")]
-    TooManyCalls,
-    /// As many calls as one person may have begun.
-    #[error("you have begun as many calls as one person may: end one first")]
-    TooManyOwn,
-    /// The same person was called too often.
+    #[serde(rename = "Full")]
+    ParticipantLimitReached,
+    /// The maximum number of calls or participants on this node is reached.
+    #[error("this server has reached its maximum number of calls: try again later")]
+    #[serde(rename = "TooManyCalls")]
+    NodeCapacityReached,
+    /// The maximum number of calls started by one user is reached.
+    #[error("you have reached the maximum number of calls per user: end one first")]
+    #[serde(rename = "TooManyOwn")]
+    UserLimitReached,
+    /// The same user was called too often.
     #[error(transparent)]
-    TooOften(RateLimitError),
-    /// An offer that cannot be answered; the text says why.
+    #[serde(rename = "TooOften")]
+    RateLimited(RateLimitError),
+    /// The offer cannot be answered; carries the reason.
     #[error("this offer cannot be answered: {0}")]
-    BadOffer(Cow<'static, str>),
+    #[serde(rename = "BadOffer")]
+    InvalidOffer(Cow<'static, str>),
     /// The socket was opened with a call token.
-    #[error("this socket is for one call only")]
-    CallOnly,
-    /// Not a call token, or its time is over.
-    #[error("this call token does not work")]
+    #[error("this socket is limited to one call")]
+    #[serde(rename = "CallOnly")]
+    TokenLimitedToCall,
+    /// The call token is invalid or expired.
+    #[error("this call token is not valid")]
     InvalidToken,
-    /// The room starts anew, or has too much to do.
-    #[error("the call cannot answer just now: try again")]
+    /// The room is restarting or overloaded.
+    #[error("the call is temporarily unavailable: try again")]
     Unavailable,
-    /// The call goes on at another node by now.
-    #[error("the call has just moved: try again")]
-    Moved,
-    /// Our own mistake.
+    /// The call is now on another node.
+    #[error("the call is moving to another node: try again")]
+    #[serde(rename = "Moved")]
+    Migrating,
+    /// An internal error; the text is logged, not sent to the client.
     #[error("{0}")]
     #[serde(skip)]
     Internal(String),
-    /// The database.
+    /// A database error.
     #[error(transparent)]
     #[serde(skip)]
     Store(#[from] store::StoreError),
 }
 
 impl From<RateLimitError> for CallError {
-    fn from(refused: RateLimitError) -> Self {
-        Self::TooOften(refused)
+    fn from(error: RateLimitError) -> Self {
+        Self::RateLimited(error)
     }
 }
 
@@ -102,11 +119,11 @@ impl From<DirectoryError> for CallError {
 }
 
 impl CallError {
-    /// As it is told to another node: what is wrong here is none of its business.
-    pub fn travelling(self) -> Self {
+    /// Replaces internal details before the error is sent to another node.
+    pub fn without_internals(self) -> Self {
         match self {
             Self::Internal(_) | Self::Store(_) => {
-                tracing::warn!(error = %self, "a call could not be answered for another node");
+                tracing::warn!(error = %self, "call request of another node failed");
                 Self::Unavailable
             }
             other => other,
@@ -117,20 +134,28 @@ impl CallError {
 impl CodedError for CallError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::OneOf | Self::BadSession | Self::BadOffer(_) => ErrorKind::Invalid,
-            Self::NoSuchCall
-            | Self::NoSuchParticipant
-            | Self::NoSuchTrack
-            | Self::NoSuchPerson
-            | Self::NoSuchConversation => ErrorKind::NotFound,
-            Self::NotInCall | Self::NotRinging | Self::Already | Self::Busy | Self::Full => {
-                ErrorKind::Conflict
+            Self::AmbiguousTarget | Self::InvalidSessionId | Self::InvalidOffer(_) => {
+                ErrorKind::Invalid
             }
-            Self::TooManyOwn => ErrorKind::RateLimited,
-            Self::TooOften(e) => e.kind(),
-            Self::NotReachable | Self::NotAllowed | Self::CallOnly => ErrorKind::Forbidden,
+            Self::CallNotFound
+            | Self::ParticipantNotFound
+            | Self::TrackNotFound
+            | Self::UserNotFound
+            | Self::ConversationNotFound => ErrorKind::NotFound,
+            Self::NotInCall
+            | Self::NotRinging
+            | Self::AlreadyInvited
+            | Self::CalleeBusy
+            | Self::ParticipantLimitReached => ErrorKind::Conflict,
+            Self::UserLimitReached => ErrorKind::RateLimited,
+            Self::RateLimited(e) => e.kind(),
+            Self::CalleeNotReachable | Self::NotAllowed | Self::TokenLimitedToCall => {
+                ErrorKind::Forbidden
+            }
             Self::InvalidToken => ErrorKind::Unauthenticated,
-            Self::TooManyCalls | Self::Unavailable | Self::Moved => ErrorKind::Unavailable,
+            Self::NodeCapacityReached | Self::Unavailable | Self::Migrating => {
+                ErrorKind::Unavailable
+            }
             Self::Internal(_) => ErrorKind::Internal,
             Self::Store(e) => e.kind(),
         }
@@ -138,28 +163,28 @@ impl CodedError for CallError {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::OneOf => "calls/ambiguous-target",
-            Self::BadSession => "calls/invalid-session-id",
-            Self::NoSuchCall => "calls/call-not-found",
+            Self::AmbiguousTarget => "calls/ambiguous-target",
+            Self::InvalidSessionId => "calls/invalid-session-id",
+            Self::CallNotFound => "calls/call-not-found",
             Self::NotInCall => "calls/not-in-call",
-            Self::NoSuchParticipant => "calls/participant-not-found",
-            Self::NoSuchTrack => "calls/track-not-found",
+            Self::ParticipantNotFound => "calls/participant-not-found",
+            Self::TrackNotFound => "calls/track-not-found",
             Self::NotRinging => "calls/not-ringing",
-            Self::Already => "calls/already-invited",
-            Self::Busy => "calls/callee-busy",
-            Self::NotReachable => "calls/callee-not-reachable",
+            Self::AlreadyInvited => "calls/already-invited",
+            Self::CalleeBusy => "calls/callee-busy",
+            Self::CalleeNotReachable => "calls/callee-not-reachable",
             Self::NotAllowed => "calls/not-allowed",
-            Self::NoSuchPerson => "calls/person-not-found",
-            Self::NoSuchConversation => "calls/conversation-not-found",
-            Self::Full => "calls/participant-limit-reached",
-            Self::TooManyCalls => "calls/node-capacity-reached",
-            Self::TooManyOwn => "calls/user-limit-reached",
-            Self::TooOften(e) => e.code(),
-            Self::BadOffer(_) => "calls/invalid-offer",
-            Self::CallOnly => "calls/token-limited-to-call",
+            Self::UserNotFound => "calls/person-not-found",
+            Self::ConversationNotFound => "calls/conversation-not-found",
+            Self::ParticipantLimitReached => "calls/participant-limit-reached",
+            Self::NodeCapacityReached => "calls/node-capacity-reached",
+            Self::UserLimitReached => "calls/user-limit-reached",
+            Self::RateLimited(e) => e.code(),
+            Self::InvalidOffer(_) => "calls/invalid-offer",
+            Self::TokenLimitedToCall => "calls/token-limited-to-call",
             Self::InvalidToken => "auth/invalid-token",
             Self::Unavailable => "calls/unavailable",
-            Self::Moved => "calls/migrating",
+            Self::Migrating => "calls/migrating",
             Self::Internal(_) => "internal",
             Self::Store(e) => e.code(),
         }
@@ -167,9 +192,9 @@ impl CodedError for CallError {
 
     fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::TooManyCalls | Self::TooManyOwn => Some(30),
-            Self::TooOften(e) => e.retry_after(),
-            Self::Unavailable | Self::Moved => Some(1),
+            Self::NodeCapacityReached | Self::UserLimitReached => Some(30),
+            Self::RateLimited(e) => e.retry_after(),
+            Self::Unavailable | Self::Migrating => Some(1),
             Self::Store(e) => e.retry_after(),
             _ => None,
         }

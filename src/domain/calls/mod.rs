@@ -1,4 +1,4 @@
-//! Calls: who may call whom, what a call is, and what is remembered of it.
+//! Calls: permissions, state machine, history.
 
 mod call;
 mod call_token;
@@ -10,13 +10,14 @@ mod tests;
 mod turn_credentials;
 mod views;
 
+pub use call::ParticipantLocation as Seat;
 pub use call::{
-    CallChange, CallKind, CallParticipant, CallState, CallTerms, Callee, EventTarget, Seat,
-    StartCallParams,
+    CallChange, CallKind, CallParticipant, CallState, CallTerms, Callee, EventTarget,
+    ParticipantLocation, StartCallParams,
 };
 pub use call_token::parse_name;
 pub use error::CallError;
-pub use participants::{participant_name, participant_number, view};
+pub use participants::{format_participant_id, parse_participant_id, view};
 pub use turn_credentials::TurnCredentials;
 
 use std::sync::Arc;
@@ -33,13 +34,13 @@ use crate::protocol::calls::{self as wire, CallEndReason, CallRole};
 use crate::protocol::server::UserSummary;
 use crate::telemetry::metrics::count_rejected;
 
-/// The deeds of this area; cheap to clone.
+/// Service for calls; cheap to clone.
 #[derive(Clone)]
 pub struct CallDomain {
     store: Store,
     clock: Clock,
     keys: TokenSigner,
-    /// Servers that help devices to connect.
+    /// ICE servers and TURN credentials for devices.
     pub ice: TurnCredentials,
     config: Arc<config::CallsConfig>,
     reach: InvitationRule,
@@ -48,44 +49,43 @@ pub struct CallDomain {
     rings_per_minute: u32,
 }
 
-/// What [`CallDomain`] is made of.
+/// Everything that [`CallDomain`] depends on.
 pub struct CallDomainDeps {
-    /// Where history is kept.
+    /// Database of the call history.
     pub store: Store,
-    /// The time.
     pub clock: Clock,
-    /// What signs call tokens.
+    /// Signer of call tokens.
     pub keys: TokenSigner,
-    /// Servers that help devices to connect.
+    /// ICE servers and TURN credentials for devices.
     pub ice: TurnCredentials,
-    /// `[calls]`.
+    /// Section `[calls]` of the configuration.
     pub config: config::CallsConfig,
-    /// Whom a person may call.
+    /// Whom a user may call.
     pub reach: config::ContactRequirement,
-    /// This node.
+    /// Identifier of this node.
     pub node: NodeId,
-    /// Where it is counted who rings whom.
+    /// Counters of the ring rate limit.
     pub cache: Arc<dyn Cache>,
-    /// How often somebody may ring the same person.
+    /// How often a user may ring the same user or conversation per minute.
     pub rings_per_minute: u32,
 }
 
-/// Whom a call is to be among.
+/// Participants a new call is for.
 #[derive(Clone, Debug)]
 pub struct CallTargets {
-    /// Two people or a group.
-    pub shape: CallKind,
-    /// The conversation.
+    /// How the call is started.
+    pub kind: CallKind,
+    /// The conversation, for its calls.
     pub conversation: Option<ConversationId>,
-    /// Everybody but the caller.
+    /// All invited users.
     pub others: Vec<UserId>,
-    /// The other one blocks the caller, and is not to hear of it.
-    pub unheard: bool,
+    /// Shadow block: the other user blocks the caller and is not notified.
+    pub shadow_blocked: bool,
 }
 
 impl CallDomain {
-    /// Puts the parts together.
-    pub fn new(parts: CallDomainDeps) -> Self {
+    /// Creates the service from its dependencies.
+    pub fn new(deps: CallDomainDeps) -> Self {
         let CallDomainDeps {
             store,
             clock,
@@ -96,7 +96,7 @@ impl CallDomain {
             node,
             cache,
             rings_per_minute,
-        } = parts;
+        } = deps;
         let reach = match reach {
             config::ContactRequirement::Contacts => InvitationRule::ContactsOrSharedGroup,
             config::ContactRequirement::Anybody => InvitationRule::Anyone,
@@ -105,17 +105,17 @@ impl CallDomain {
         Self { store, clock, keys, ice, config, reach, node, cache, rings_per_minute }
     }
 
-    /// The time.
+    /// Clock of the service.
     pub const fn clock(&self) -> &Clock {
         &self.clock
     }
 
-    /// `[calls]`.
+    /// Section `[calls]` of the configuration.
     pub fn config(&self) -> &config::CallsConfig {
         &self.config
     }
 
-    /// How long things may take, and how many may come.
+    /// Limits of calls from the configuration.
     pub fn terms(&self) -> CallTerms {
         let config = &self.config;
         CallTerms {
@@ -125,81 +125,92 @@ impl CallDomain {
         }
     }
 
-    /// Whom a new call is among, if the rules allow it.
+    /// Resolves and authorizes the targets of a new call.
     ///
     /// # Errors
-    /// What is wrong with the request, [`CallError::NotReachable`], or the database's.
-    pub async fn among(
+    /// Validation errors, [`CallError::CalleeNotReachable`], or a database error.
+    pub async fn resolve_targets(
         &self,
-        me: &Principal,
+        principal: &Principal,
         start: &wire::StartCall,
     ) -> Result<CallTargets, CallError> {
         match (start.user_id, start.conversation_id) {
             (Some(other), None) => {
-                let unheard = !self.reach(me.user, other, self.reach).await?;
+                let shadow_blocked = !self.reach(principal.user, other, self.reach).await?;
                 let others = vec![other];
-                Ok(CallTargets { shape: CallKind::Direct, conversation: None, others, unheard })
+                Ok(CallTargets {
+                    kind: CallKind::Direct,
+                    conversation: None,
+                    others,
+                    shadow_blocked,
+                })
             }
             (None, Some(id)) => {
-                let found = self.store.conversation(id, me.user).await?;
-                let view = found.ok_or(CallError::NoSuchConversation)?;
+                let found = self.store.conversation(id, principal.user).await?;
+                let view = found.ok_or(CallError::ConversationNotFound)?;
                 let others = view.members.iter().map(|member| member.user_id);
-                let others: Vec<_> = others.filter(|user| *user != me.user).collect();
+                let others: Vec<_> = others.filter(|user| *user != principal.user).collect();
                 let direct = view.conversation.kind == store::Kind::Direct;
-                let unheard = match (direct, &others[..]) {
-                    (true, [other]) => !self.reach(me.user, *other, InvitationRule::Anyone).await?,
-                    _ => false, // in groups members hear each other
+                let shadow_blocked = match (direct, &others[..]) {
+                    (true, [other]) => {
+                        !self.reach(principal.user, *other, InvitationRule::Anyone).await?
+                    }
+                    _ => false, // blocks do not apply within groups
                 };
                 let shape = if direct { CallKind::Direct } else { CallKind::Group };
-                Ok(CallTargets { shape, conversation: Some(id), others, unheard })
+                Ok(CallTargets { kind: shape, conversation: Some(id), others, shadow_blocked })
             }
-            _ => Err(CallError::OneOf),
+            _ => Err(CallError::AmbiguousTarget),
         }
     }
 
-    /// Somebody is to be called into a call: whether they hear of it.
+    /// Checks whether a user may be invited; `false` if they are not to be notified (shadow block).
     ///
     /// # Errors
-    /// [`CallError::NotReachable`], [`CallError::NoSuchPerson`], or the database's.
-    pub async fn may_invite(&self, me: &Principal, other: UserId) -> Result<bool, CallError> {
-        self.reach(me.user, other, self.reach).await
+    /// [`CallError::CalleeNotReachable`], [`CallError::UserNotFound`], or a database error.
+    pub async fn may_invite(
+        &self,
+        principal: &Principal,
+        other: UserId,
+    ) -> Result<bool, CallError> {
+        self.reach(principal.user, other, self.reach).await
     }
 
-    /// Counts that somebody rings a person, or all members of a conversation, whose id is `whom`.
-    /// Without a cache nobody is kept from calling.
+    /// Counts a ring against the rate limit. `whom` is the id of a user or conversation. If the
+    /// cache fails, calls are allowed.
     ///
     /// # Errors
-    /// [`CallError::TooOften`].
-    pub async fn ring(&self, me: UserId, whom: &str) -> Result<(), CallError> {
+    /// [`CallError::RateLimited`].
+    pub async fn take_ring_attempt(&self, caller: UserId, target: &str) -> Result<(), CallError> {
         let limit = RateLimit::per_minute("ring", self.rings_per_minute);
-        match self.cache.take(limit, &format!("{me}:{whom}")).await {
-            Err(often @ RateLimitError::RateLimited(_)) => {
+        match self.cache.take(limit, &format!("{caller}:{target}")).await {
+            Err(limited @ RateLimitError::RateLimited(_)) => {
                 count_rejected("rings");
-                Err(often.into())
+                Err(limited.into())
             }
             Ok(()) | Err(RateLimitError::Cache(_)) => Ok(()),
         }
     }
 
-    /// Whether somebody who may be called hears of it.
+    /// Whether the other user may be called (`Ok`) and is notified (`true`).
     async fn reach(
         &self,
-        me: UserId,
+        caller: UserId,
         other: UserId,
-        reach: InvitationRule,
+        rule: InvitationRule,
     ) -> Result<bool, CallError> {
-        match self.store.call_permission(me, other, reach).await? {
+        match self.store.call_permission(caller, other, rule).await? {
             CallPermission::Allowed => Ok(true),
             CallPermission::ShadowBlocked => Ok(false),
-            CallPermission::NotAllowed => Err(CallError::NotReachable),
-            CallPermission::UserNotFound => Err(CallError::NoSuchPerson),
+            CallPermission::NotAllowed => Err(CallError::CalleeNotReachable),
+            CallPermission::UserNotFound => Err(CallError::UserNotFound),
         }
     }
 
-    /// What a member of a conversation may do in its calls; `None` to those who are not in it.
+    /// Call role of a conversation member; `None` for non-members.
     ///
     /// # Errors
-    /// The database's.
+    /// A database error.
     pub async fn role_in(
         &self,
         conversation: ConversationId,
@@ -214,19 +225,21 @@ impl CallDomain {
         }))
     }
 
-    /// Writes that a call begins, and whose sleeping devices are to be woken.
+    /// Writes a new call and enqueues notifications for callees' sleeping devices.
     ///
     /// # Errors
-    /// [`CallError::Moved`], as all writes of an owner that is none any more, or the database's.
+    /// [`CallError::Migrating`] if this node no longer owns the call, as in all writes, or a
+    /// database error.
     pub async fn write_begin(
         &self,
         begin: &StartCallParams,
         fence: Option<FencingToken>,
     ) -> Result<(), CallError> {
         let now = self.clock.now();
-        let called = begin.callees.iter().filter(|callee| !callee.busy);
-        let (unheard, callees): (Vec<_>, Vec<_>) = called.partition(|callee| callee.unheard);
-        let users = |of: Vec<&Callee>| of.into_iter().map(|callee| callee.user).collect();
+        let not_busy = begin.callees.iter().filter(|callee| !callee.busy);
+        let (shadow_blocked, callees): (Vec<_>, Vec<_>) =
+            not_busy.partition(|callee| callee.shadow_blocked);
+        let users = |callees: Vec<&Callee>| callees.into_iter().map(|callee| callee.user).collect();
         let new = store::NewCall {
             id: begin.id,
             conversation_id: begin.conversation,
@@ -235,16 +248,16 @@ impl CallDomain {
             media: views::media_row(begin.media),
             node: self.node,
             callees: users(callees),
-            shadow_blocked: users(unheard),
+            shadow_blocked: users(shadow_blocked),
             rings_until: now + self.config.ring_timeout(),
         };
-        written(self.store.create_call(new, fence.map(Into::into), now).await?)
+        check_fence(self.store.create_call(new, fence.map(Into::into), now).await?)
     }
 
-    /// Writes that one person more is called.
+    /// Writes that another user is invited.
     ///
     /// # Errors
-    /// [`CallError::NoSuchCall`] if it is over, or the database's.
+    /// [`CallError::CallNotFound`] if the call has ended, or a database error.
     pub async fn write_invite(
         &self,
         id: CallId,
@@ -252,72 +265,72 @@ impl CallDomain {
         callee: &Callee,
     ) -> Result<(), CallError> {
         let now = self.clock.now();
-        let to = (callee.user, !callee.unheard);
+        let to = (callee.user, !callee.shadow_blocked);
         let open =
             self.store.add_callee(id, from, to, now + self.config.ring_timeout(), now).await?;
-        if open { Ok(()) } else { Err(CallError::NoSuchCall) }
+        if open { Ok(()) } else { Err(CallError::CallNotFound) }
     }
 
     /// Writes that a call was answered.
     ///
     /// # Errors
-    /// The database's.
+    /// A database error.
     pub async fn write_answered(
         &self,
         id: CallId,
         fence: Option<FencingToken>,
     ) -> Result<(), CallError> {
         let fence = fence.map(Into::into);
-        written(self.store.answer_call(id, fence, self.clock.now()).await?)
+        check_fence(self.store.answer_call(id, fence, self.clock.now()).await?)
     }
 
-    /// Keeps a call as its room remembers it, for another room to go on with.
+    /// Stores the call's state, so that another room can continue it.
     ///
     /// # Errors
     /// As [`CallDomain::write_begin`].
-    pub async fn keep(
+    pub async fn save_state(
         &self,
         call: &CallState,
         fence: Option<FencingToken>,
     ) -> Result<(), CallError> {
         let state = serde_json::to_value(call).map_err(|e| CallError::Internal(e.to_string()))?;
-        written(self.store.save_call_state(call.id(), state, fence.map(Into::into)).await?)
+        check_fence(self.store.save_call_state(call.id(), state, fence.map(Into::into)).await?)
     }
 
-    /// What was kept of a call that is not over.
+    /// Loads the stored state of a call that has not ended.
     ///
     /// # Errors
-    /// The database's.
-    pub async fn kept(&self, id: CallId) -> Result<Option<CallState>, CallError> {
+    /// A database error.
+    pub async fn load_state(&self, id: CallId) -> Result<Option<CallState>, CallError> {
         let state = self.store.call_state(id).await?;
         let call = state.map(serde_json::from_value).transpose();
         call.map_err(|e| CallError::Internal(e.to_string()))
     }
 
-    /// Closes calls that nobody goes on with.
+    /// Ends calls that no node continues.
     ///
     /// # Errors
-    /// The database's.
-    pub async fn write_lost(&self, ids: Vec<CallId>) -> Result<usize, CallError> {
+    /// A database error.
+    pub async fn write_orphaned(&self, ids: Vec<CallId>) -> Result<usize, CallError> {
         Ok(self.store.close_calls(ids, self.clock.now()).await?)
     }
 
-    /// Closes a call in history, once.
+    /// Writes the end of a call into the history, once.
     ///
     /// # Errors
-    /// The database's.
+    /// A database error.
     pub async fn write_end(
         &self,
         end: store::EndedCall,
         fence: Option<FencingToken>,
     ) -> Result<(), CallError> {
-        written(self.store.end_call(end, fence.map(Into::into), self.clock.now()).await?)
+        check_fence(self.store.end_call(end, fence.map(Into::into), self.clock.now()).await?)
     }
 
-    /// Closes a call that never lived.
+    /// Ends a call whose room never started.
     ///
     /// # Errors
-    /// The database's.
+    /// A database error.
     pub async fn write_failed(
         &self,
         id: CallId,
@@ -328,29 +341,29 @@ impl CallDomain {
         self.write_end(end, fence).await
     }
 
-    /// The person's calls, the newest first.
+    /// The caller's calls, newest first.
     ///
     /// # Errors
-    /// The database's.
+    /// A database error.
     pub async fn history(
         &self,
-        me: &Principal,
+        principal: &Principal,
         after: Option<CallId>,
         limit: usize,
     ) -> Result<Page<wire::PastCall>, CallError> {
-        let rows = self.store.call_history(me.user, after, limit + 1).await?;
+        let rows = self.store.call_history(principal.user, after, limit + 1).await?;
         Ok(Page::from_overfetch(rows, limit, |row| row.call.id.to_string()).map(views::past))
     }
 }
 
-fn written(written: CallWriteOutcome) -> Result<(), CallError> {
-    match written {
+fn check_fence(outcome: CallWriteOutcome) -> Result<(), CallError> {
+    match outcome {
         CallWriteOutcome::Done | CallWriteOutcome::AlreadyDone => Ok(()),
-        CallWriteOutcome::Fenced => Err(CallError::Moved),
+        CallWriteOutcome::Fenced => Err(CallError::Migrating),
     }
 }
 
-/// Somebody, as they are named to others.
-pub fn person(me: &Principal) -> UserSummary {
-    UserSummary { user_id: me.user, name: me.name.clone() }
+/// Summary of the caller, as shown to others.
+pub fn caller_summary(principal: &Principal) -> UserSummary {
+    UserSummary { user_id: principal.user, name: principal.name.clone() }
 }

@@ -1,10 +1,11 @@
-//! Coming into a call, being in it, and going out.
+//! Participants of a call: join, leave, mute, moderation.
 
 use base::clock::Timestamp;
 use base::ids::{CallId, ConversationId, SessionId, UserId};
 
 use super::call::{
-    CallChange, CallKind, CallParticipant, CallState, EventTarget, InviteStatus, InviteeState, Seat,
+    CallChange, CallKind, CallParticipant, CallState, EventTarget, InviteStatus, InviteeState,
+    ParticipantLocation,
 };
 use super::error::CallError;
 use crate::protocol::calls::{
@@ -12,124 +13,131 @@ use crate::protocol::calls::{
 };
 use crate::protocol::server::CallServerEvent;
 
-/// What a participant is called on the wire.
-pub fn participant_name(number: u32) -> String {
+/// Formats a participant number as the wire's `participant_id`.
+pub fn format_participant_id(number: u32) -> String {
     format!("p{number}")
 }
 
-/// The number behind such a name.
-pub fn participant_number(name: &str) -> Option<u32> {
+/// Participant number of a `participant_id`.
+pub fn parse_participant_id(name: &str) -> Option<u32> {
     name.strip_prefix('p')?.parse().ok()
 }
 
-/// What the room counts under the owner's `lease`: lives of an owner in the low bits, owners above,
-/// so that an older owner's epoch is always lower. JavaScript counts to 2⁵³.
+/// First epoch of a room under `lease`. The low 20 bits count restarts of the room and the high
+/// bits are the lease, so epochs of earlier owners are always lower. The value must stay below 2⁵³
+/// for JavaScript.
 pub(super) const fn first_epoch(lease: u64) -> u64 {
     (lease << 20) + 1
 }
 
 impl CallState {
-    /// Which call it is.
+    /// Identifier of the call.
     pub const fn id(&self) -> CallId {
-        self.begin.id
+        self.params.id
     }
 
-    /// The conversation it belongs to.
+    /// Conversation the call belongs to, if any.
     pub const fn conversation(&self) -> Option<ConversationId> {
-        self.begin.conversation
+        self.params.conversation
     }
 
-    /// How media travels.
+    /// Current topology of the media.
     pub const fn mode(&self) -> CallTopology {
         self.mode
     }
 
-    /// Which life of its room it is in.
+    /// Current epoch of the room.
     pub const fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// Why it is over, once it is.
+    /// Reason of the end, once the call has ended.
     pub const fn ended(&self) -> Option<CallEndReason> {
         self.ended
     }
 
-    /// Those who are in it.
+    /// Current participants by number.
     pub fn participants(&self) -> impl Iterator<Item = (u32, &CallParticipant)> {
         self.participants.iter().map(|(n, participant)| (*n, participant))
     }
 
-    /// The participant behind this session.
-    pub fn who(&self, session: SessionId) -> Option<u32> {
+    /// Number of the participant with this session.
+    pub fn participant_with_session(&self, session: SessionId) -> Option<u32> {
         let mut all = self.participants.iter();
-        all.find(|(_, participant)| participant.seat.session == session).map(|(n, _)| *n)
+        all.find(|(_, participant)| participant.location.session == session).map(|(n, _)| *n)
     }
 
-    /// Whether this person was called, or began it.
+    /// Whether this user was invited or started the call.
     pub fn concerns(&self, user: UserId) -> bool {
-        self.people.contains_key(&user)
+        self.invitees.contains_key(&user)
     }
 
-    /// A device that is in it, as participant `number`, has another session: nobody else notices.
-    /// False if it is not that participant.
-    pub fn resume(&mut self, seat: Seat, number: u32) -> bool {
-        let participant = self.participants.get_mut(&number);
-        let same = participant.filter(|who| {
-            (who.seat.user, who.seat.device) == (seat.user, seat.device) && self.ended.is_none()
+    /// Attaches a new session to the participant `number` of the same device, without notifying
+    /// others. Returns `false` if the device is not that participant.
+    pub fn resume(&mut self, location: ParticipantLocation, number: u32) -> bool {
+        let found = self.participants.get_mut(&number);
+        let same = found.filter(|participant| {
+            (participant.location.user, participant.location.device)
+                == (location.user, location.device)
+                && self.ended.is_none()
         });
-        same.map(|who| who.seat = seat).is_some()
+        same.map(|participant| participant.location = location).is_some()
     }
 
-    /// Takes a device in; one that is in it already comes in anew. Gives its number.
+    /// Adds a device and returns its participant number. A device that is already in the call
+    /// leaves first.
     ///
     /// # Errors
-    /// [`CallError::NotAllowed`] to those who were put out, [`CallError::Full`], [`CallError::NoSuchCall`]
-    /// when it is over.
+    /// [`CallError::NotAllowed`] for users removed by a moderator,
+    /// [`CallError::ParticipantLimitReached`], [`CallError::CallNotFound`] if the call has ended.
     pub fn join(
         &mut self,
-        seat: Seat,
+        location: ParticipantLocation,
         name: &str,
         role: CallRole,
         now: Timestamp,
     ) -> Result<u32, CallError> {
         if self.ended.is_some() {
-            return Err(CallError::NoSuchCall);
+            return Err(CallError::CallNotFound);
         }
-        if self.banned.contains(&seat.user) {
+        if self.banned.contains(&location.user) {
             return Err(CallError::NotAllowed);
         }
-        let before = self.participants.iter().find(|(_, p)| p.seat.device == seat.device);
-        let before = before.map(|(n, _)| *n);
-        if self.participants.len() - usize::from(before.is_some()) >= self.terms.max_participants {
-            return Err(CallError::Full);
+        let previous = self.participants.iter().find(|(_, p)| p.location.device == location.device);
+        let previous = previous.map(|(n, _)| *n);
+        if self.participants.len() - usize::from(previous.is_some()) >= self.terms.max_participants
+        {
+            return Err(CallError::ParticipantLimitReached);
         }
-        if let Some(before) = before {
-            self.go(before, now);
+        if let Some(previous) = previous {
+            self.remove_participant(previous, now);
         }
-        if self.rings(seat.user).is_some() {
-            self.accept(seat.user, now)?;
+        if self.ringing_until(location.user).is_some() {
+            self.accept(location.user, now)?;
         }
-        let started = self.begin.by.user_id == seat.user && self.begin.shape != CallKind::Direct;
+        let is_host =
+            self.params.by.user_id == location.user && self.params.kind != CallKind::Direct;
         let number = self.next;
         self.next += 1;
         let participant = CallParticipant {
-            seat,
+            location,
             name: name.to_owned(),
             audio: true,
-            video: self.begin.media == CallMedia::Video,
-            moderates: started || role == CallRole::Moderator,
+            video: self.params.media == CallMedia::Video,
+            is_moderator: is_host || role == CallRole::Moderator,
         };
-        let news = self.news_of(number, &participant);
-        self.tell_others(None, &CallServerEvent::ParticipantJoined(news));
+        let event = self.participant_event(number, &participant);
+        self.notify_participants(None, &CallServerEvent::ParticipantJoined(event));
         self.participants.insert(number, participant);
-        self.changes.push(CallChange::In(number));
-        let part = InviteeState { answer: InviteStatus::Came, joined_at: Some(now), left_at: None };
-        self.unheard.remove(&seat.user);
-        let part = self.people.entry(seat.user).or_insert(part);
-        part.answer = InviteStatus::Came;
-        part.joined_at.get_or_insert(now);
-        part.left_at = None;
-        if self.participants.len() > 1 || self.begin.shape == CallKind::Session {
+        self.changes.push(CallChange::Joined(number));
+        let invitee =
+            InviteeState { status: InviteStatus::Accepted, joined_at: Some(now), left_at: None };
+        self.shadow_blocked.remove(&location.user);
+        let invitee = self.invitees.entry(location.user).or_insert(invitee);
+        invitee.status = InviteStatus::Accepted;
+        invitee.joined_at.get_or_insert(now);
+        invitee.left_at = None;
+        if self.participants.len() > 1 || self.params.kind == CallKind::Session {
             self.connected = true;
         }
         if self.participants.len() > 2 {
@@ -138,13 +146,13 @@ impl CallState {
         Ok(number)
     }
 
-    /// What the newcomer is told, but for what only media and the caller know.
-    pub fn joined(&self, number: u32) -> wire::CallJoined {
+    /// Reply for the new participant; tracks and ICE servers are added by the room.
+    pub fn joined_reply(&self, number: u32) -> wire::CallJoined {
         let others = self.participants.iter().filter(|(n, _)| **n != number);
         wire::CallJoined {
-            call_id: self.begin.id,
-            session: self.begin.name.clone(),
-            participant_id: participant_name(number),
+            call_id: self.params.id,
+            session: self.params.name.clone(),
+            participant_id: format_participant_id(number),
             mode: self.mode,
             epoch: self.epoch,
             participants: others.map(|(n, p)| view(*n, p)).collect(),
@@ -153,81 +161,81 @@ impl CallState {
         }
     }
 
-    /// A session hangs up. Whoever began the call and is not in it yet gives it up.
+    /// A session hangs up. If the caller is not in the call yet, it is cancelled.
     ///
     /// # Errors
     /// [`CallError::NotInCall`].
-    pub fn leave(&mut self, seat: Seat, now: Timestamp) -> Result<(), CallError> {
-        let Some(number) = self.who(seat.session) else {
-            return self.give_up(seat.user);
+    pub fn leave(&mut self, from: ParticipantLocation, now: Timestamp) -> Result<(), CallError> {
+        let Some(number) = self.participant_with_session(from.session) else {
+            return self.leave_before_join(from.user);
         };
-        self.go(number, now);
-        let alone = self.participants.is_empty() && self.answered_at.is_none();
-        if alone && seat.user == self.begin.by.user_id {
+        self.remove_participant(number, now);
+        let cancels = self.participants.is_empty() && self.answered_at.is_none();
+        if cancels && from.user == self.params.by.user_id {
             self.end(CallEndReason::Cancelled);
         }
-        self.settle(None);
+        self.end_if_finished(None);
         Ok(())
     }
 
-    /// Somebody who is not in it (yet) does not want to be.
-    fn give_up(&mut self, user: UserId) -> Result<(), CallError> {
-        let agreed = self.people.get(&user).is_some_and(|part| part.answer == InviteStatus::Came);
+    /// Hang-up by a user who has not joined.
+    fn leave_before_join(&mut self, user: UserId) -> Result<(), CallError> {
+        let accepted = self.invitees.get(&user).is_some_and(|i| i.status == InviteStatus::Accepted);
         if self.ended.is_some() {
             return Err(CallError::NotInCall);
         }
-        if self.begin.shape == CallKind::Direct && self.answered_at.is_some() && agreed {
+        if self.params.kind == CallKind::Direct && self.answered_at.is_some() && accepted {
             self.end(CallEndReason::Hangup);
             return Ok(());
         }
         self.cancel(user).or_else(|_| self.decline(user)).map_err(|_| CallError::NotInCall)
     }
 
-    /// A session is no more, and its device did not come back in time.
-    pub fn lost(&mut self, session: SessionId, now: Timestamp) {
-        if let Some(number) = self.who(session)
-            && let Some(seat) = self.participants.get(&number).map(|p| p.seat)
+    /// A session ended and its device did not resume in time.
+    pub fn session_lost(&mut self, session: SessionId, now: Timestamp) {
+        if let Some(number) = self.participant_with_session(session)
+            && let Some(location) = self.participants.get(&number).map(|p| p.location)
         {
-            let _ = self.leave(seat, now); // it is in it, as was just seen
+            let _ = self.leave(location, now); // cannot fail: the participant was found above
         }
     }
 
-    fn go(&mut self, number: u32, now: Timestamp) {
+    fn remove_participant(&mut self, number: u32, now: Timestamp) {
         let Some(participant) = self.participants.remove(&number) else { return };
-        let user = participant.seat.user;
-        let elsewhere = self.participants.values().any(|other| other.seat.user == user);
-        if let Some(part) = self.people.get_mut(&user)
-            && !elsewhere
+        let user = participant.location.user;
+        let on_another_device = self.participants.values().any(|other| other.location.user == user);
+        if let Some(invitee) = self.invitees.get_mut(&user)
+            && !on_another_device
         {
-            part.left_at = Some(now);
+            invitee.left_at = Some(now);
         }
-        self.changes.push(CallChange::Out(number, participant.seat));
+        self.changes.push(CallChange::Left(number, participant.location));
         let left = wire::ParticipantLeft {
-            call_id: self.begin.id,
-            participant_id: participant_name(number),
+            call_id: self.params.id,
+            participant_id: format_participant_id(number),
             user_id: user,
         };
-        self.tell_others(None, &CallServerEvent::ParticipantLeft(left));
+        self.notify_participants(None, &CallServerEvent::ParticipantLeft(left));
     }
 
-    /// A participant switches the own microphone (or camera).
+    /// A participant switches their own microphone or camera.
     ///
     /// # Errors
     /// [`CallError::NotInCall`].
     pub fn mute(
         &mut self,
         session: SessionId,
-        what: CallMedia,
+        kind: CallMedia,
         muted: bool,
     ) -> Result<(), CallError> {
-        let number = self.who(session).ok_or(CallError::NotInCall)?;
-        self.switch(number, what, !muted);
+        let number = self.participant_with_session(session).ok_or(CallError::NotInCall)?;
+        self.set_enabled(number, kind, !muted);
         Ok(())
     }
 
-    fn switch(&mut self, number: u32, what: CallMedia, on: bool) {
+    fn set_enabled(&mut self, number: u32, kind: CallMedia, on: bool) {
         let Some(participant) = self.participants.get_mut(&number) else { return };
-        let state = match what {
+        let state = match kind {
             CallMedia::Audio => &mut participant.audio,
             CallMedia::Video => &mut participant.video,
         };
@@ -236,132 +244,141 @@ impl CallState {
         }
         *state = on;
         let participant = participant.clone();
-        let news = self.news_of(number, &participant);
-        self.tell_others(None, &CallServerEvent::ParticipantUpdated(news));
-        self.changes.push(CallChange::Switched(number, what, on));
+        let event = self.participant_event(number, &participant);
+        self.notify_participants(None, &CallServerEvent::ParticipantUpdated(event));
+        self.changes.push(CallChange::MediaToggled(number, kind, on));
     }
 
-    /// A moderator mutes somebody or puts them out.
+    /// A moderator mutes or removes a participant.
     ///
     /// # Errors
-    /// [`CallError::NotInCall`], [`CallError::NotAllowed`] to those who are no moderators,
-    /// [`CallError::NoSuchParticipant`].
+    /// [`CallError::NotInCall`], [`CallError::NotAllowed`] if the caller is not a moderator,
+    /// [`CallError::ParticipantNotFound`].
     pub fn moderate(
         &mut self,
         session: SessionId,
-        whom: &str,
+        target_id: &str,
         action: ModerationAction,
         now: Timestamp,
     ) -> Result<(), CallError> {
-        let me = self.who(session).ok_or(CallError::NotInCall)?;
-        if !self.participants.get(&me).is_some_and(|me| me.moderates) {
+        let moderator = self.participant_with_session(session).ok_or(CallError::NotInCall)?;
+        if !self.participants.get(&moderator).is_some_and(|moderator| moderator.is_moderator) {
             return Err(CallError::NotAllowed);
         }
-        let number = participant_number(whom).ok_or(CallError::NoSuchParticipant)?;
-        let target = self.participants.get(&number).ok_or(CallError::NoSuchParticipant)?;
-        let user = target.seat.user;
+        let number = parse_participant_id(target_id).ok_or(CallError::ParticipantNotFound)?;
+        let target = self.participants.get(&number).ok_or(CallError::ParticipantNotFound)?;
+        let user = target.location.user;
         match action {
-            ModerationAction::Mute => self.switch(number, CallMedia::Audio, false),
+            ModerationAction::Mute => self.set_enabled(number, CallMedia::Audio, false),
             ModerationAction::Kick => {
                 self.banned.insert(user);
-                let of_user = self.participants.iter().filter(|(_, p)| p.seat.user == user);
-                let all: Vec<_> = of_user.map(|(n, p)| (*n, p.seat)).collect();
-                for (number, seat) in all {
-                    let over =
-                        wire::CallEnded { call_id: self.begin.id, reason: CallEndReason::Kicked };
-                    self.tell(EventTarget::Seat(seat), CallServerEvent::CallEnded(over));
-                    self.go(number, now);
+                let of_user = self.participants.iter().filter(|(_, p)| p.location.user == user);
+                let removed: Vec<_> = of_user.map(|(n, p)| (*n, p.location)).collect();
+                for (number, location) in removed {
+                    let ended =
+                        wire::CallEnded { call_id: self.params.id, reason: CallEndReason::Kicked };
+                    let to = EventTarget::Participant(location);
+                    self.notify(to, CallServerEvent::CallEnded(ended));
+                    self.remove_participant(number, now);
                 }
-                self.settle(Some(CallEndReason::Kicked));
+                self.end_if_finished(Some(CallEndReason::Kicked));
             }
         }
         Ok(())
     }
 
-    /// Media travels through the server from now on.
+    /// Switches the topology to SFU.
     pub fn upgrade(&mut self) {
         if self.mode == CallTopology::Sfu || self.ended.is_some() {
             return;
         }
         self.mode = CallTopology::Sfu;
         self.changes.push(CallChange::Upgraded);
-        let mode = wire::CallMode { call_id: self.begin.id, mode: CallTopology::Sfu };
-        self.tell_others(None, &CallServerEvent::CallMode(mode));
+        let mode = wire::CallMode { call_id: self.params.id, mode: CallTopology::Sfu };
+        self.notify_participants(None, &CallServerEvent::CallMode(mode));
     }
 
-    /// The seat of a participant, and the number of whoever speaks to them from `session`.
+    /// Sender number and recipient location for signalling between participants.
     ///
     /// # Errors
-    /// [`CallError::NotInCall`], [`CallError::NoSuchParticipant`].
-    pub fn passage(&self, session: SessionId, to: &str) -> Result<(u32, Seat), CallError> {
-        let from = self.who(session).ok_or(CallError::NotInCall)?;
-        let to = participant_number(to).and_then(|n| self.participants.get(&n));
-        Ok((from, to.ok_or(CallError::NoSuchParticipant)?.seat))
+    /// [`CallError::NotInCall`], [`CallError::ParticipantNotFound`].
+    pub fn signalling_route(
+        &self,
+        session: SessionId,
+        to: &str,
+    ) -> Result<(u32, ParticipantLocation), CallError> {
+        let from = self.participant_with_session(session).ok_or(CallError::NotInCall)?;
+        let to = parse_participant_id(to).and_then(|n| self.participants.get(&n));
+        Ok((from, to.ok_or(CallError::ParticipantNotFound)?.location))
     }
 
-    /// The room has begun a new life: everybody's media is to be set up again.
-    pub fn restarted(&mut self) {
+    /// The room restarted: all media connections must be set up again.
+    pub fn room_restarted(&mut self) {
         self.epoch += 1;
-        self.tell_moved();
+        self.notify_moved();
     }
 
-    /// The call goes on at this node, which owns it under the epoch `lease`.
-    pub fn moved(&mut self, lease: u64) {
+    /// The call continues on this node, which owns it under `lease`.
+    pub fn room_moved(&mut self, lease: u64) {
         self.epoch = first_epoch(lease);
-        self.tell_moved();
+        self.notify_moved();
     }
 
-    fn tell_moved(&mut self) {
+    fn notify_moved(&mut self) {
         if self.mode == CallTopology::Sfu {
-            let moved = wire::CallMoved { call_id: self.begin.id, epoch: self.epoch };
-            self.tell_others(None, &CallServerEvent::CallMoved(moved));
+            let moved = wire::CallMoved { call_id: self.params.id, epoch: self.epoch };
+            self.notify_participants(None, &CallServerEvent::CallMoved(moved));
         }
     }
 
-    /// What there is to tell, in order.
-    pub fn take_news(&mut self) -> Vec<(EventTarget, CallServerEvent)> {
-        std::mem::take(&mut self.news)
+    /// Takes the queued events in order.
+    pub fn take_events(&mut self) -> Vec<(EventTarget, CallServerEvent)> {
+        std::mem::take(&mut self.events)
     }
 
-    /// What else happened, in order.
+    /// Takes the queued changes in order.
     pub fn take_changes(&mut self) -> Vec<CallChange> {
         std::mem::take(&mut self.changes)
     }
 
-    fn news_of(&self, number: u32, participant: &CallParticipant) -> wire::ParticipantChanged {
-        wire::ParticipantChanged { call_id: self.begin.id, participant: view(number, participant) }
+    fn participant_event(
+        &self,
+        number: u32,
+        participant: &CallParticipant,
+    ) -> wire::ParticipantChanged {
+        wire::ParticipantChanged { call_id: self.params.id, participant: view(number, participant) }
     }
 
-    /// How it is written into history.
+    /// Record for the call history.
     pub fn record(&self, reason: CallEndReason, now: Timestamp) -> store::EndedCall {
-        let people = self.people.iter().map(|(user, part)| {
-            let outcome = match part.answer {
-                InviteStatus::Rings(_) | InviteStatus::Missed => store::CallOutcome::Missed,
-                InviteStatus::Came => store::CallOutcome::Joined,
+        let people = self.invitees.iter().map(|(user, invitee)| {
+            let outcome = match invitee.status {
+                InviteStatus::Ringing(_) | InviteStatus::Missed => store::CallOutcome::Missed,
+                InviteStatus::Accepted => store::CallOutcome::Joined,
                 InviteStatus::Declined => store::CallOutcome::Declined,
                 InviteStatus::Busy => store::CallOutcome::Busy,
             };
-            let left_at = part.left_at.or(part.joined_at.map(|_| now));
+            let left_at = invitee.left_at.or(invitee.joined_at.map(|_| now));
             store::CallParticipantRow {
                 user_id: *user,
                 outcome,
-                joined_at: part.joined_at,
+                joined_at: invitee.joined_at,
                 left_at,
             }
         });
         store::EndedCall {
-            id: self.begin.id,
+            id: self.params.id,
             reason: super::views::reason_row(reason),
             answered_at: self.answered_at,
             participants: people.collect(),
         }
     }
 
-    /// How operators and statistics see it.
+    /// Summary for operators and statistics.
     pub fn active(&self) -> wire::ActiveCall {
         wire::ActiveCall {
-            call_id: self.begin.id,
-            session_id: self.begin.name.clone(),
+            call_id: self.params.id,
+            session_id: self.params.name.clone(),
             mode: self.mode,
             participants: self.participants.len(),
             started_at: self.started_at,
@@ -369,11 +386,11 @@ impl CallState {
     }
 }
 
-/// A participant, as others see them.
+/// A participant as others see them.
 pub fn view(number: u32, participant: &CallParticipant) -> wire::ParticipantView {
     wire::ParticipantView {
-        participant_id: participant_name(number),
-        user_id: participant.seat.user,
+        participant_id: format_participant_id(number),
+        user_id: participant.location.user,
         name: participant.name.clone(),
         audio: participant.audio,
         video: participant.video,

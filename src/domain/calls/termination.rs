@@ -9,99 +9,106 @@ use super::call::{CallKind, CallState, EventTarget, InviteStatus, InviteeState};
 use crate::protocol::calls::{self as wire, CallEndReason};
 use crate::protocol::server::CallServerEvent;
 
-/// How long those who agreed to talk may take until they are there.
-const SETTLE: Duration = Duration::from_secs(30);
+/// How long users who accepted may take to join.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl CallState {
-    /// When [`CallState::timeout`] is due.
-    pub fn due(&self) -> Option<Timestamp> {
-        let rings = self.people.values().filter_map(|part| match part.answer {
-            InviteStatus::Rings(until) => Some(until),
+    /// When [`CallState::timeout`] must be called next.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let rings = self.invitees.values().filter_map(|invitee| match invitee.status {
+            InviteStatus::Ringing(until) => Some(until),
             _ => None,
         });
-        let longest = self.terms.max_duration.map(|longest| self.started_at + longest);
-        let settles = self.answered_at.filter(|_| !self.connected);
-        rings.chain(longest).chain(settles.map(|at| at + SETTLE)).min()
+        let ends_at = self.terms.max_duration.map(|max| self.started_at + max);
+        let join_deadline = self.answered_at.filter(|_| !self.connected);
+        rings.chain(ends_at).chain(join_deadline.map(|at| at + JOIN_TIMEOUT)).min()
     }
 
-    /// Time has passed.
+    /// Applies all deadlines that have passed.
     pub fn timeout(&mut self, now: Timestamp) {
-        let late =
-            |part: &InviteeState| matches!(part.answer, InviteStatus::Rings(until) if until <= now);
-        let missed: Vec<UserId> =
-            self.people.iter().filter(|(_, part)| late(part)).map(|(user, _)| *user).collect();
+        let ring_expired = |invitee: &InviteeState| matches!(invitee.status, InviteStatus::Ringing(until) if until <= now);
+        let missed: Vec<UserId> = self
+            .invitees
+            .iter()
+            .filter(|(_, invitee)| ring_expired(invitee))
+            .map(|(user, _)| *user)
+            .collect();
         for user in &missed {
-            if let Some(part) = self.people.get_mut(user) {
-                part.answer = InviteStatus::Missed;
+            if let Some(invitee) = self.invitees.get_mut(user) {
+                invitee.status = InviteStatus::Missed;
             }
         }
-        let longest =
-            self.terms.max_duration.is_some_and(|longest| self.started_at + longest <= now);
-        let unsettled = !self.connected && self.answered_at.is_some_and(|at| at + SETTLE <= now);
-        if longest {
+        let too_long = self.terms.max_duration.is_some_and(|max| self.started_at + max <= now);
+        let join_expired =
+            !self.connected && self.answered_at.is_some_and(|at| at + JOIN_TIMEOUT <= now);
+        if too_long {
             self.end(CallEndReason::Timeout);
-        } else if unsettled && self.begin.shape != CallKind::Group {
+        } else if join_expired && self.params.kind != CallKind::Group {
             self.end(CallEndReason::Failed);
         } else {
-            if unsettled {
-                self.connected = true; // a group may wait; nobody is expected any more
+            if join_expired {
+                self.connected = true; // a group call may wait for late participants
             }
-            self.settle(None);
+            self.end_if_finished(None);
         }
         if self.ended.is_none() {
-            let heard = |user: &UserId| !self.unheard.contains(user);
-            let missed = missed.into_iter().filter(heard).collect();
-            let over = wire::CallEnded { call_id: self.begin.id, reason: CallEndReason::Missed };
-            self.tell(EventTarget::People(missed), CallServerEvent::CallEnded(over));
+            let notified = |user: &UserId| !self.shadow_blocked.contains(user);
+            let missed = missed.into_iter().filter(notified).collect();
+            let ended = wire::CallEnded { call_id: self.params.id, reason: CallEndReason::Missed };
+            self.notify(EventTarget::Users(missed), CallServerEvent::CallEnded(ended));
         }
     }
 
-    /// Ends the call if nobody is left whom it is for.
-    pub(super) fn settle(&mut self, last: Option<CallEndReason>) {
-        if self.ended.is_some() || self.rings_until().is_some() {
+    /// Ends the call if too few participants and invitees are left. `reason` overrides the derived
+    /// reason.
+    pub(super) fn end_if_finished(&mut self, override_reason: Option<CallEndReason>) {
+        if self.ended.is_some() || self.ringing_deadline().is_some() {
             return;
         }
-        let present = self.participants.len();
-        let any = |answer| self.people.values().any(|part| part.answer == answer);
+        let count = self.participants.len();
+        let any_invitee = |answer| self.invitees.values().any(|invitee| invitee.status == answer);
         let answered = self.answered_at.is_some();
-        let over = match self.begin.shape {
-            CallKind::Direct if answered => self.connected && present < 2,
+        let finished = match self.params.kind {
+            CallKind::Direct if answered => self.connected && count < 2,
             CallKind::Direct => true,
-            CallKind::Group if answered => self.connected && present == 0,
-            CallKind::Group => present == 0,
-            CallKind::Session => self.connected && present == 0,
+            CallKind::Group if answered => self.connected && count == 0,
+            CallKind::Group => count == 0,
+            CallKind::Session => self.connected && count == 0,
         };
-        if !over {
+        if !finished {
             return;
         }
-        let reason = match last {
+        let reason = match override_reason {
             Some(reason) => reason,
             None if answered => CallEndReason::Hangup,
-            None if any(InviteStatus::Busy) => CallEndReason::Busy,
-            None if any(InviteStatus::Missed) => CallEndReason::Missed,
-            None if any(InviteStatus::Declined) => CallEndReason::Declined,
+            None if any_invitee(InviteStatus::Busy) => CallEndReason::Busy,
+            None if any_invitee(InviteStatus::Missed) => CallEndReason::Missed,
+            None if any_invitee(InviteStatus::Declined) => CallEndReason::Declined,
             None => CallEndReason::Cancelled,
         };
         self.end(reason);
     }
 
-    /// It is over, for everybody.
+    /// Ends the call for everybody.
     pub fn end(&mut self, reason: CallEndReason) {
         if self.ended.is_some() {
             return;
         }
-        for part in self.people.values_mut() {
-            if matches!(part.answer, InviteStatus::Rings(_)) {
-                part.answer = InviteStatus::Missed;
+        for invitee in self.invitees.values_mut() {
+            if matches!(invitee.status, InviteStatus::Ringing(_)) {
+                invitee.status = InviteStatus::Missed;
             }
         }
         self.ended = Some(reason);
-        let over = wire::CallEnded { call_id: self.begin.id, reason };
-        self.tell(EventTarget::People(self.concerned()), CallServerEvent::CallEnded(over));
-        let guests =
-            self.participants.values().filter(|p| p.seat.guest).map(|p| EventTarget::Seat(p.seat));
+        let ended = wire::CallEnded { call_id: self.params.id, reason };
+        self.notify(EventTarget::Users(self.notified_users()), CallServerEvent::CallEnded(ended));
+        let guests = self
+            .participants
+            .values()
+            .filter(|p| p.location.guest)
+            .map(|p| EventTarget::Participant(p.location));
         for guest in guests.collect::<Vec<_>>() {
-            self.tell(guest, CallServerEvent::CallEnded(over));
+            self.notify(guest, CallServerEvent::CallEnded(ended));
         }
     }
 }

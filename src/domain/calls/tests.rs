@@ -1,4 +1,4 @@
-//! Stories of calls, told to the value itself.
+//! Scenario and property tests of the call state machine.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use base::ids::{CallId, DeviceId, NodeId, SessionId, UserId};
 use proptest::prelude::*;
 
 use super::{
-    CallChange, CallError, CallKind, CallState, CallTerms, Callee, EventTarget, Seat,
-    StartCallParams,
+    CallChange, CallError, CallKind, CallState, CallTerms, Callee, EventTarget,
+    ParticipantLocation as Location, StartCallParams,
 };
 use crate::protocol::calls::{CallEndReason, CallMedia, CallRole, CallTopology, ModerationAction};
 use crate::protocol::server::{CallServerEvent, UserSummary};
@@ -24,8 +24,8 @@ fn at(seconds: u64) -> Timestamp {
     NOON + Duration::from_secs(seconds)
 }
 
-fn seat() -> Seat {
-    Seat {
+fn location() -> Location {
+    Location {
         user: UserId::new(),
         device: DeviceId::new(),
         session: SessionId::new(),
@@ -35,64 +35,64 @@ fn seat() -> Seat {
 }
 
 const fn callee(user: UserId) -> Callee {
-    Callee { user, busy: false, unheard: false }
+    Callee { user, busy: false, shadow_blocked: false }
 }
 
-fn begin(shape: CallKind, by: Seat, others: &[Seat]) -> StartCallParams {
+fn begin(kind: CallKind, by: Location, others: &[Location]) -> StartCallParams {
     StartCallParams {
         id: CallId::new(),
-        shape,
+        kind,
         conversation: None,
-        name: (shape == CallKind::Session).then(|| "room".to_owned()),
+        name: (kind == CallKind::Session).then(|| "room".to_owned()),
         by: UserSummary { user_id: by.user, name: "Ann".to_owned() },
         media: CallMedia::Video,
-        callees: others.iter().map(|seat| callee(seat.user)).collect(),
+        callees: others.iter().map(|location| callee(location.user)).collect(),
     }
 }
 
-fn call(shape: CallKind, by: Seat, others: &[Seat]) -> CallState {
-    CallState::begin(begin(shape, by, others), TERMS, 0, NOON)
+fn call(kind: CallKind, by: Location, others: &[Location]) -> CallState {
+    CallState::begin(begin(kind, by, others), TERMS, 0, NOON)
 }
 
-/// What `seat` has heard since it was last asked: as one of the people, or at the seat itself.
-fn hears(news: &[(EventTarget, CallServerEvent)], seat: Seat) -> Vec<&'static str> {
-    let for_it = |to: &EventTarget| match to {
-        EventTarget::People(people) => people.contains(&seat.user),
-        EventTarget::Seat(other) => *other == seat,
+/// Names of the events sent to all devices of the participant or to it alone.
+fn received(events: &[(EventTarget, CallServerEvent)], participant: Location) -> Vec<&'static str> {
+    let addressed = |to: &EventTarget| match to {
+        EventTarget::Users(people) => people.contains(&participant.user),
+        EventTarget::Participant(other) => *other == participant,
     };
-    news.iter().filter(|(to, _)| for_it(to)).map(|(_, news)| news.name()).collect()
+    events.iter().filter(|(to, _)| addressed(to)).map(|(_, event)| event.name()).collect()
 }
 
-/// Ann and Bob talk to each other.
-fn talking(ann: Seat, bob: Seat) -> CallState {
+/// A direct call in which Ann and Bob are connected.
+fn talking(ann: Location, bob: Location) -> CallState {
     let mut call = call(CallKind::Direct, ann, &[bob]);
     call.join(ann, "Ann", CallRole::Participant, at(1)).unwrap();
     call.accept(bob.user, at(2)).unwrap();
     call.join(bob, "Bob", CallRole::Participant, at(3)).unwrap();
-    call.take_news();
+    call.take_events();
     call.take_changes();
     call
 }
 
 #[test]
 fn direct_call_rings_is_answered_and_hung_up() {
-    let (ann, bob) = (seat(), seat());
+    let (ann, bob) = (location(), location());
     let mut call = call(CallKind::Direct, ann, &[bob]);
-    assert_eq!(hears(&call.take_news(), bob), ["incoming_call"]);
+    assert_eq!(received(&call.take_events(), bob), ["incoming_call"]);
     call.join(ann, "Ann", CallRole::Participant, at(1)).unwrap();
     call.accept(bob.user, at(2)).unwrap();
-    let news = call.take_news();
+    let events = call.take_events();
     assert_eq!(
-        (hears(&news, ann), hears(&news, bob)),
+        (received(&events, ann), received(&events, bob)),
         (vec!["call_answered"], vec!["call_answered"])
     );
     call.join(bob, "Bob", CallRole::Participant, at(3)).unwrap();
-    assert_eq!(hears(&call.take_news(), ann), ["participant_joined"]);
+    assert_eq!(received(&call.take_events(), ann), ["participant_joined"]);
     assert_eq!(call.mode(), CallTopology::P2p);
     call.leave(bob, at(9)).unwrap();
 
     assert_eq!(call.ended(), Some(CallEndReason::Hangup));
-    assert_eq!(hears(&call.take_news(), ann), ["participant_left", "call_ended"]);
+    assert_eq!(received(&call.take_events(), ann), ["participant_left", "call_ended"]);
     let record = call.record(CallEndReason::Hangup, at(9));
     assert_eq!(record.answered_at, Some(at(2)));
     let bobs = record.participants.iter().find(|person| person.user_id == bob.user).unwrap();
@@ -101,11 +101,11 @@ fn direct_call_rings_is_answered_and_hung_up() {
 
 #[test]
 fn unanswered_call_ends_declined_cancelled_or_missed() {
-    let (ann, bob) = (seat(), seat());
+    let (ann, bob) = (location(), location());
     let mut declined = call(CallKind::Direct, ann, &[bob]);
     declined.decline(bob.user).unwrap();
     assert_eq!(declined.ended(), Some(CallEndReason::Declined));
-    assert_eq!(hears(&declined.take_news(), ann), ["call_declined", "call_ended"]);
+    assert_eq!(received(&declined.take_events(), ann), ["call_declined", "call_ended"]);
 
     let mut cancelled = call(CallKind::Direct, ann, &[bob]);
     assert!(matches!(cancelled.cancel(bob.user), Err(CallError::NotAllowed)));
@@ -113,7 +113,7 @@ fn unanswered_call_ends_declined_cancelled_or_missed() {
     assert_eq!(cancelled.ended(), Some(CallEndReason::Cancelled));
 
     let mut missed = call(CallKind::Direct, ann, &[bob]);
-    assert_eq!(missed.due(), Some(at(45)));
+    assert_eq!(missed.next_deadline(), Some(at(45)));
     missed.timeout(at(44));
     assert_eq!(missed.ended(), None);
     missed.timeout(at(45));
@@ -124,59 +124,62 @@ fn unanswered_call_ends_declined_cancelled_or_missed() {
 
 #[test]
 fn busy_callee_is_not_rung() {
-    let (ann, bob) = (seat(), seat());
+    let (ann, bob) = (location(), location());
     let mut begin = begin(CallKind::Direct, ann, &[bob]);
     begin.callees[0].busy = true;
     let mut call = CallState::begin(begin, TERMS, 0, NOON);
 
     assert_eq!(call.ended(), Some(CallEndReason::Busy));
-    assert_eq!(hears(&call.take_news(), ann), ["call_ended"]);
+    assert_eq!(received(&call.take_events(), ann), ["call_ended"]);
 }
 
 #[test]
 fn blocked_caller_sees_ringing_but_callee_is_not_rung() {
-    let (ann, bob) = (seat(), seat());
+    let (ann, bob) = (location(), location());
     let mut begin = begin(CallKind::Direct, ann, &[bob]);
-    begin.callees[0].unheard = true;
-    let mut unheard = CallState::begin(begin, TERMS, 0, NOON);
-    let mut heard = call(CallKind::Direct, ann, &[bob]);
-    for call in [&mut unheard, &mut heard] {
+    begin.callees[0].shadow_blocked = true;
+    let mut shadow_blocked = CallState::begin(begin, TERMS, 0, NOON);
+    let mut normal = call(CallKind::Direct, ann, &[bob]);
+    for call in [&mut shadow_blocked, &mut normal] {
         call.join(ann, "Ann", CallRole::Participant, at(1)).unwrap();
-        assert_eq!((call.due(), call.ended()), (Some(at(45)), None));
+        assert_eq!((call.next_deadline(), call.ended()), (Some(at(45)), None));
         call.timeout(at(45));
         assert_eq!(call.ended(), Some(CallEndReason::Missed));
     }
 
-    let (news, as_ever) = (unheard.take_news(), heard.take_news());
-    assert_eq!(hears(&news, ann), hears(&as_ever, ann));
-    assert_eq!(hears(&news, bob), [""; 0]);
-    assert_eq!(unheard.ringing_calls().len(), 0);
+    let (events, unblocked_events) = (shadow_blocked.take_events(), normal.take_events());
+    assert_eq!(received(&events, ann), received(&unblocked_events, ann));
+    assert_eq!(received(&events, bob), [""; 0]);
+    assert_eq!(shadow_blocked.ringing_calls().len(), 0);
 }
 
 #[test]
 fn shadow_blocked_invite_does_not_prevent_other_invites() {
-    let (ann, bob, eve) = (seat(), seat(), seat());
+    let (ann, bob, eve) = (location(), location(), location());
     let mut call = talking(ann, bob);
-    let in_vain = Callee { unheard: true, ..callee(eve.user) };
-    call.invite(ann.session, &in_vain, at(10)).unwrap();
-    assert!(matches!(call.invite(ann.session, &in_vain, at(11)), Err(CallError::Already)));
-    assert_eq!(hears(&call.take_news(), eve), [""; 0]);
+    let shadow_blocked = Callee { shadow_blocked: true, ..callee(eve.user) };
+    call.invite(ann.session, &shadow_blocked, at(10)).unwrap();
+    assert!(matches!(
+        call.invite(ann.session, &shadow_blocked, at(11)),
+        Err(CallError::AlreadyInvited)
+    ));
+    assert_eq!(received(&call.take_events(), eve), [""; 0]);
     call.invite(bob.session, &callee(eve.user), at(12)).unwrap();
-    assert_eq!(hears(&call.take_news(), eve), ["incoming_call"]);
+    assert_eq!(received(&call.take_events(), eve), ["incoming_call"]);
     call.timeout(at(57));
 
-    assert_eq!(hears(&call.take_news(), eve), ["call_ended"]);
-    call.invite(ann.session, &in_vain, at(60)).unwrap();
-    assert_eq!(hears(&call.take_news(), eve), [""; 0]);
+    assert_eq!(received(&call.take_events(), eve), ["call_ended"]);
+    call.invite(ann.session, &shadow_blocked, at(60)).unwrap();
+    assert_eq!(received(&call.take_events(), eve), [""; 0]);
     assert_eq!(call.ringing_calls().len(), 0);
 }
 
 #[test]
 fn accepted_call_without_join_times_out_as_failed() {
-    let (ann, bob) = (seat(), seat());
+    let (ann, bob) = (location(), location());
     let mut call = call(CallKind::Direct, ann, &[bob]);
     call.accept(bob.user, at(5)).unwrap();
-    assert_eq!(call.due(), Some(at(35)));
+    assert_eq!(call.next_deadline(), Some(at(35)));
     call.timeout(at(35));
 
     assert_eq!(call.ended(), Some(CallEndReason::Failed));
@@ -184,19 +187,19 @@ fn accepted_call_without_join_times_out_as_failed() {
 
 #[test]
 fn third_participant_upgrades_call_to_sfu() {
-    let (ann, bob, eve) = (seat(), seat(), seat());
+    let (ann, bob, eve) = (location(), location(), location());
     let mut call = talking(ann, bob);
     let callee = callee(eve.user);
     assert!(matches!(call.invite(eve.session, &callee, at(9)), Err(CallError::NotInCall)));
     call.invite(ann.session, &callee, at(10)).unwrap();
-    assert!(matches!(call.invite(bob.session, &callee, at(10)), Err(CallError::Already)));
-    assert_eq!(hears(&call.take_news(), eve), ["incoming_call"]);
+    assert!(matches!(call.invite(bob.session, &callee, at(10)), Err(CallError::AlreadyInvited)));
+    assert_eq!(received(&call.take_events(), eve), ["incoming_call"]);
     call.join(eve, "Eve", CallRole::Participant, at(12)).unwrap();
 
     assert_eq!(call.mode(), CallTopology::Sfu);
     assert!(call.take_changes().contains(&CallChange::Upgraded));
-    let news = call.take_news();
-    assert_eq!(hears(&news, ann), ["call_answered", "participant_joined", "call_mode"]);
+    let events = call.take_events();
+    assert_eq!(received(&events, ann), ["call_answered", "participant_joined", "call_mode"]);
     call.leave(ann, at(20)).unwrap();
     assert_eq!(call.ended(), None, "two are left");
     call.leave(eve, at(21)).unwrap();
@@ -205,29 +208,32 @@ fn third_participant_upgrades_call_to_sfu() {
 
 #[test]
 fn rejoin_from_same_device_replaces_old_session() {
-    let (ann, bob) = (seat(), seat());
+    let (ann, bob) = (location(), location());
     let mut call = talking(ann, bob);
-    let again = Seat { session: SessionId::new(), ..bob };
+    let again = Location { session: SessionId::new(), ..bob };
     let number = call.join(again, "Bob", CallRole::Participant, at(5)).unwrap();
 
     assert_eq!(call.participants().count(), 2);
     assert_eq!(number, 3);
-    assert_eq!(hears(&call.take_news(), ann), ["participant_left", "participant_joined"]);
-    call.lost(bob.session, at(6));
-    assert_eq!(call.ended(), None, "the old session is nobody's any more");
-    call.lost(again.session, at(7));
+    assert_eq!(received(&call.take_events(), ann), ["participant_left", "participant_joined"]);
+    call.session_lost(bob.session, at(6));
+    assert_eq!(call.ended(), None, "the old session has no participant any more");
+    call.session_lost(again.session, at(7));
     assert_eq!(call.ended(), Some(CallEndReason::Hangup));
 }
 
 #[test]
 fn participant_limit_is_enforced_except_for_rejoin() {
-    let seats: Vec<_> = (0..6).map(|_| seat()).collect();
-    let mut call = call(CallKind::Session, seats[0], &[]);
-    for seat in &seats[..4] {
-        call.join(*seat, "x", CallRole::Participant, at(1)).unwrap();
+    let peers: Vec<_> = (0..6).map(|_| location()).collect();
+    let mut call = call(CallKind::Session, peers[0], &[]);
+    for location in &peers[..4] {
+        call.join(*location, "x", CallRole::Participant, at(1)).unwrap();
     }
-    assert!(matches!(call.join(seats[4], "x", CallRole::Participant, at(1)), Err(CallError::Full)));
-    let again = Seat { session: SessionId::new(), ..seats[0] };
+    assert!(matches!(
+        call.join(peers[4], "x", CallRole::Participant, at(1)),
+        Err(CallError::ParticipantLimitReached)
+    ));
+    let again = Location { session: SessionId::new(), ..peers[0] };
     call.join(again, "x", CallRole::Participant, at(2)).unwrap();
 
     assert_eq!(call.participants().count(), 4);
@@ -235,39 +241,39 @@ fn participant_limit_is_enforced_except_for_rejoin() {
 
 #[test]
 fn moderator_mutes_and_kicks_participant() {
-    let (ann, bob, eve) = (seat(), seat(), seat());
+    let (ann, bob, eve) = (location(), location(), location());
     let mut call = call(CallKind::Group, ann, &[bob, eve]);
-    for somebody in [ann, bob, eve] {
-        call.join(somebody, "x", CallRole::Participant, at(1)).unwrap();
+    for participant in [ann, bob, eve] {
+        call.join(participant, "x", CallRole::Participant, at(1)).unwrap();
     }
-    call.take_news();
+    call.take_events();
     let done = call.moderate(bob.session, "p1", ModerationAction::Mute, at(2));
-    assert!(matches!(done, Err(CallError::NotAllowed)), "Bob did not begin it");
+    assert!(matches!(done, Err(CallError::NotAllowed)), "Bob did not start the call");
     call.moderate(ann.session, "p2", ModerationAction::Mute, at(2)).unwrap();
-    assert_eq!(hears(&call.take_news(), eve), ["participant_updated"]);
+    assert_eq!(received(&call.take_events(), eve), ["participant_updated"]);
     call.moderate(ann.session, "p2", ModerationAction::Kick, at(3)).unwrap();
 
-    assert_eq!(hears(&call.take_news(), bob), ["call_ended"]);
+    assert_eq!(received(&call.take_events(), bob), ["call_ended"]);
     let back = call.join(bob, "x", CallRole::Participant, at(4));
     assert!(matches!(back, Err(CallError::NotAllowed)));
     assert_eq!(call.participants().count(), 2);
     assert!(matches!(
         call.moderate(ann.session, "p9", ModerationAction::Kick, at(5)),
-        Err(CallError::NoSuchParticipant)
+        Err(CallError::ParticipantNotFound)
     ));
 }
 
 #[test]
 fn group_call_continues_until_last_participant_leaves() {
-    let (ann, bob, eve) = (seat(), seat(), seat());
+    let (ann, bob, eve) = (location(), location(), location());
     let mut call = call(CallKind::Group, ann, &[bob, eve]);
     call.join(ann, "Ann", CallRole::Participant, at(1)).unwrap();
     call.join(bob, "Bob", CallRole::Participant, at(2)).unwrap();
     call.leave(ann, at(3)).unwrap();
     assert_eq!(call.ended(), None);
-    call.take_news();
+    call.take_events();
     call.timeout(at(45));
-    assert_eq!(hears(&call.take_news(), eve), ["call_ended"], "for her it rang in vain");
+    assert_eq!(received(&call.take_events(), eve), ["call_ended"], "she missed the call");
     assert_eq!(call.ended(), None);
     call.join(eve, "Eve", CallRole::Participant, at(50)).unwrap();
     call.leave(bob, at(51)).unwrap();
@@ -278,7 +284,7 @@ fn group_call_continues_until_last_participant_leaves() {
 
 #[test]
 fn unanswered_group_call_is_missed_or_cancelled() {
-    let (ann, bob) = (seat(), seat());
+    let (ann, bob) = (location(), location());
     let mut given_up = call(CallKind::Group, ann, &[bob]);
     given_up.join(ann, "Ann", CallRole::Participant, at(1)).unwrap();
     given_up.leave(ann, at(2)).unwrap();
@@ -291,9 +297,9 @@ fn unanswered_group_call_is_missed_or_cancelled() {
 
 #[test]
 fn call_ends_at_maximum_duration() {
-    let (ann, bob) = (seat(), seat());
+    let (ann, bob) = (location(), location());
     let mut call = talking(ann, bob);
-    assert_eq!(call.due(), Some(at(3600)));
+    assert_eq!(call.next_deadline(), Some(at(3600)));
     call.timeout(at(3600));
 
     assert_eq!(call.ended(), Some(CallEndReason::Timeout));
@@ -301,16 +307,16 @@ fn call_ends_at_maximum_duration() {
 
 #[test]
 fn restarted_sfu_room_increments_epoch_and_notifies() {
-    let (ann, bob) = (seat(), seat());
+    let (ann, bob) = (location(), location());
     let mut direct = talking(ann, bob);
-    direct.restarted();
-    assert!(direct.take_news().is_empty(), "media does not pass the server");
+    direct.room_restarted();
+    assert!(direct.take_events().is_empty(), "P2P media does not pass the server");
     direct.upgrade();
-    direct.take_news();
-    direct.restarted();
+    direct.take_events();
+    direct.room_restarted();
 
     assert_eq!(direct.epoch(), 3);
-    assert_eq!(hears(&direct.take_news(), ann), ["call_moved"]);
+    assert_eq!(received(&direct.take_events(), ann), ["call_moved"]);
 }
 
 #[derive(Clone, Debug)]
@@ -345,49 +351,48 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    /// Whatever people do: a call ends once, holds no more than it may, and each device once;
-    /// who is in it hears of everybody who comes and goes.
+    /// Arbitrary actions keep the limit and one entry per device; an end is announced.
     #[test]
     fn call_invariants_hold_for_arbitrary_actions(
-        shape in prop_oneof![Just(CallKind::Direct), Just(CallKind::Group), Just(CallKind::Session)],
+        kind in prop_oneof![Just(CallKind::Direct), Just(CallKind::Group), Just(CallKind::Session)],
         steps in steps(),
     ) {
-        let seats: Vec<_> = (0..4).map(|_| seat()).collect();
-        let callees = if shape == CallKind::Direct { &seats[1..2] } else { &seats[1..] };
-        let mut call = call(shape, seats[0], if shape == CallKind::Session { &[] } else { callees });
+        let peers: Vec<_> = (0..4).map(|_| location()).collect();
+        let callees = if kind == CallKind::Direct { &peers[1..2] } else { &peers[1..] };
+        let mut call = call(kind, peers[0], if kind == CallKind::Session { &[] } else { callees });
         let (mut now, mut ends) = (1, 0);
         for step in steps {
             match step {
-                Step::Accept(n) => drop(call.accept(seats[n].user, at(now))),
-                Step::Decline(n) => drop(call.decline(seats[n].user)),
-                Step::Cancel(n) => drop(call.cancel(seats[n].user)),
-                Step::Join(n) => drop(call.join(seats[n], "x", CallRole::Moderator, at(now))),
-                Step::Leave(n) => drop(call.leave(seats[n], at(now))),
-                Step::Lost(n) => call.lost(seats[n].session, at(now)),
-                Step::Mute(n, muted) => drop(call.mute(seats[n].session, CallMedia::Audio, muted)),
+                Step::Accept(n) => drop(call.accept(peers[n].user, at(now))),
+                Step::Decline(n) => drop(call.decline(peers[n].user)),
+                Step::Cancel(n) => drop(call.cancel(peers[n].user)),
+                Step::Join(n) => drop(call.join(peers[n], "x", CallRole::Moderator, at(now))),
+                Step::Leave(n) => drop(call.leave(peers[n], at(now))),
+                Step::Lost(n) => call.session_lost(peers[n].session, at(now)),
+                Step::Mute(n, muted) => drop(call.mute(peers[n].session, CallMedia::Audio, muted)),
                 Step::Kick(n, whom) => {
                     let whom = format!("p{whom}");
-                    drop(call.moderate(seats[n].session, &whom, ModerationAction::Kick, at(now)));
+                    drop(call.moderate(peers[n].session, &whom, ModerationAction::Kick, at(now)));
                 }
                 Step::Upgrade => call.upgrade(),
                 Step::Wait(seconds) => now += seconds,
             }
             call.timeout(at(now));
             let reason = call.ended();
-            let over = |told: &(EventTarget, CallServerEvent)| match told {
-                (EventTarget::People(_), CallServerEvent::CallEnded(end)) => reason == Some(end.reason),
+            let over = |event: &(EventTarget, CallServerEvent)| match event {
+                (EventTarget::Users(_), CallServerEvent::CallEnded(end)) => reason == Some(end.reason),
                 _ => false,
             };
-            ends += call.take_news().into_iter().filter(over).count();
+            ends += call.take_events().into_iter().filter(over).count();
             let devices: std::collections::HashSet<_> =
-                call.participants().map(|(_, p)| p.seat.device).collect();
+                call.participants().map(|(_, p)| p.location.device).collect();
             prop_assert_eq!(devices.len(), call.participants().count());
             prop_assert!(devices.len() <= TERMS.max_participants);
             if call.ended().is_some() {
-                prop_assert!(call.join(seats[0], "x", CallRole::Participant, at(now)).is_err());
-                prop_assert!(ends >= 1, "everybody was told");
+                prop_assert!(call.join(peers[0], "x", CallRole::Participant, at(now)).is_err());
+                prop_assert!(ends >= 1, "call_ended was sent");
             } else {
-                prop_assert!(call.due().is_none_or(|due| due > at(now)), "nothing is overdue");
+                prop_assert!(call.next_deadline().is_none_or(|due| due > at(now)), "nothing is overdue");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Which servers help devices to connect, with credentials that end by themselves.
+//! ICE servers with time-limited TURN credentials.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use base64::engine::general_purpose::STANDARD;
 use crate::config;
 use crate::protocol::calls::IceServer;
 
-/// Hands out credentials for TURN; cheap to clone.
+/// Issues TURN credentials; cheap to clone.
 ///
-/// They are those of "A REST API For Access To TURN Services" (draft-uberti-behave-turn-rest-00),
-/// which coturn knows as `use-auth-secret`: the username is `expiry:user`, the password the
-/// HMAC-SHA1 of the username under the shared secret, in base64.
+/// Format of "A REST API For Access To TURN Services" (draft-uberti-behave-turn-rest-00), which
+/// coturn calls `use-auth-secret`: the user name is `expiry:user`, the password is the base64
+/// HMAC-SHA1 of the user name under the shared secret.
 #[derive(Clone)]
 pub struct TurnCredentials {
     clock: Clock,
@@ -27,15 +27,15 @@ pub struct TurnCredentials {
 }
 
 impl TurnCredentials {
-    /// `embedded` are the addresses of this node's own server, told unless others are configured.
+    /// `embedded` are the URLs of this node's own server, used unless external ones are configured.
     pub fn new(
         clock: Clock,
         entropy: &RandomSource,
         config: config::TurnConfig,
         embedded: Vec<String>,
     ) -> Self {
-        let own = config.secret.expose();
-        let secret = if own.is_empty() { entropy.token() } else { own.clone() };
+        let configured = config.secret.expose();
+        let secret = if configured.is_empty() { entropy.token() } else { configured.clone() };
         Self {
             clock,
             config: Arc::new(config),
@@ -44,10 +44,10 @@ impl TurnCredentials {
         }
     }
 
-    /// What a device of this person is told.
+    /// STUN and TURN servers for a device of this user.
     pub fn servers(&self, user: UserId) -> Vec<IceServer> {
-        let own = &self.config.external_urls;
-        let urls = if own.is_empty() { self.embedded.to_vec() } else { own.clone() };
+        let external = &self.config.external_urls;
+        let urls = if external.is_empty() { self.embedded.to_vec() } else { external.clone() };
         let (stun, turn): (Vec<_>, Vec<_>) =
             urls.into_iter().partition(|url| url.starts_with("stun"));
         let mut servers = Vec::new();
@@ -55,21 +55,21 @@ impl TurnCredentials {
             servers.push(IceServer { urls: stun, username: None, credential: None });
         }
         if !turn.is_empty() {
-            let ends = self.clock.now() + self.config.credential_ttl();
-            let username = format!("{}:{user}", ends.seconds());
+            let expires_at = self.clock.now() + self.config.credential_ttl();
+            let username = format!("{}:{user}", expires_at.seconds());
             let credential = Some(password(&self.secret, &username));
             servers.push(IceServer { urls: turn, username: Some(username), credential });
         }
         servers
     }
 
-    /// The password of a username that is still good, and whose it is; `None` if its time is over
-    /// or it is none of ours.
+    /// Password and user of an unexpired user name; `None` if it is expired or malformed.
     pub fn password(&self, username: &str) -> Option<(String, UserId)> {
-        let (ends, user) = username.split_once(':')?;
-        let ends = Timestamp::from_micros(ends.parse::<i64>().ok()?.checked_mul(1_000_000)?);
+        let (expires_at, user) = username.split_once(':')?;
+        let expires_at =
+            Timestamp::from_micros(expires_at.parse::<i64>().ok()?.checked_mul(1_000_000)?);
         let user = user.parse().ok()?;
-        (ends > self.clock.now()).then(|| (password(&self.secret, username), user))
+        (expires_at > self.clock.now()).then(|| (password(&self.secret, username), user))
     }
 }
 

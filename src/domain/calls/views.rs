@@ -1,4 +1,4 @@
-//! From what the store keeps to what crosses the wire, and back.
+//! Conversions between stored rows and wire types.
 
 use crate::protocol::calls as wire;
 use crate::protocol::server::UserSummary;

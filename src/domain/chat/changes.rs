@@ -1,56 +1,58 @@
-//! What becomes of messages: edits, reactions, pins, deletions, and the end of their time.
+//! Changes of messages: edits, reactions, pins, deletions and expiry.
 
 use base::ids::{ConversationId, MessageId, UserId};
 use store::{MessageActionLimits, MessageActionOutcome, RevisedMessage};
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::messages::people;
+use super::messages::normalize_mentions;
 use super::{ChatError, ChatService, views};
 use crate::domain::DirectedEvent;
 use crate::protocol::Paginated;
 use crate::protocol::messages::{self as wire, DeleteScope};
 use crate::protocol::server::ServerEvent;
 
-/// How many different emoji a message may have, and how many of them one person may give.
-const MAX_REACTIONS: (i64, i64) = (20, 5);
-/// How many messages of a conversation may be pinned.
+/// Maximum number of different emoji on a message, and of one user's among them.
+const MAX_REACTIONS: i64 = 20;
+/// See [`MAX_REACTIONS`].
+const MAX_REACTIONS_PER_USER: i64 = 5;
+/// Maximum number of pinned messages in a conversation.
 const MAX_PINS: i64 = 50;
-/// How often a message may be edited.
+/// Maximum number of edits of a message.
 const MAX_EDITS: i64 = 100;
-/// How many messages are removed by one transaction when their time is over.
-const EXPIRED: usize = 200;
+/// Maximum number of expired messages removed in one transaction.
+const MAX_EXPIRED_PER_BATCH: usize = 200;
 
-/// Something to be done to a message, checked but not yet in order.
+/// A validated change of a message, not yet executed by the chat shard.
 #[derive(Clone, Debug)]
 pub struct ChangeMessageRequest(store::MessageActionRequest);
 
-/// What became of a wish.
+/// Result of a [`ChangeMessageRequest`].
 #[derive(Clone, Debug)]
 pub struct ChangeMessageOutcome {
-    /// The message now.
+    /// The message in its current state.
     pub message: wire::MessageView,
-    /// What others should hear, if anything changed.
+    /// The change to publish, if anything changed.
     pub change: Option<MessageChange>,
 }
 
-/// A change of a message, with its place in the order of changes.
+/// A change of a message with its revision number.
 #[derive(Clone, Debug)]
 pub struct MessageChange {
-    /// The conversation's roster at that moment.
-    pub roster: i64,
-    /// What happened; it has its number in it.
+    /// Version of the conversation's member list at that moment.
+    pub members_version: i64,
+    /// The event to publish; contains the revision number.
     pub event: ServerEvent,
-    /// The only one who hears of it; the others only that this number is not for them.
+    /// If set, only this user receives the event; other members skip the revision number.
     pub only: Option<UserId>,
-    /// Those who may not hear of it.
+    /// Members who must not receive the event.
     pub except: Vec<UserId>,
 }
 
 impl ChatService {
-    /// Wishes that a message of one's own says something else.
+    /// Validates an edit of the user's own message.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Validation errors.
     pub fn edit(
         &self,
         by: UserId,
@@ -58,15 +60,15 @@ impl ChatService {
         new: wire::PatchMessage,
     ) -> Result<ChangeMessageRequest, ChatError> {
         self.check_body(&new.body)?;
-        let mentions = new.mentions.map(people).transpose()?;
-        let deed = store::MessageAction::Edit { body: new.body, mentions };
-        Ok(ChangeMessageRequest(store::MessageActionRequest { by, message, action: deed }))
+        let mentions = new.mentions.map(normalize_mentions).transpose()?;
+        let action = store::MessageAction::Edit { body: new.body, mentions };
+        Ok(ChangeMessageRequest(store::MessageActionRequest { by, message, action }))
     }
 
-    /// Wishes to react with an emoji, or to take that back.
+    /// Validates adding (`on`) or removing a reaction.
     ///
     /// # Errors
-    /// [`ChatError::BadReaction`].
+    /// [`ChatError::InvalidReaction`].
     pub fn react(
         &self,
         by: UserId,
@@ -75,88 +77,88 @@ impl ChatService {
         on: bool,
     ) -> Result<ChangeMessageRequest, ChatError> {
         if !is_emoji(emoji) {
-            return Err(ChatError::BadReaction);
+            return Err(ChatError::InvalidReaction);
         }
         let emoji = emoji.to_owned();
-        let deed = if on {
+        let action = if on {
             store::MessageAction::React(emoji)
         } else {
             store::MessageAction::Unreact(emoji)
         };
-        Ok(ChangeMessageRequest(store::MessageActionRequest { by, message, action: deed }))
+        Ok(ChangeMessageRequest(store::MessageActionRequest { by, message, action }))
     }
 
-    /// Wishes that a message is pinned, or no longer.
+    /// Creates a request to pin (`on`) or unpin a message.
     pub fn pin(&self, by: UserId, message: MessageId, on: bool) -> ChangeMessageRequest {
-        let deed = if on { store::MessageAction::Pin } else { store::MessageAction::Unpin };
-        ChangeMessageRequest(store::MessageActionRequest { by, message, action: deed })
+        let action = if on { store::MessageAction::Pin } else { store::MessageAction::Unpin };
+        ChangeMessageRequest(store::MessageActionRequest { by, message, action })
     }
 
-    /// Wishes that a message goes.
+    /// Creates a request to delete a message for the user or for all members.
     pub fn delete(
         &self,
         by: UserId,
         message: MessageId,
-        whose: DeleteScope,
+        scope: DeleteScope,
     ) -> ChangeMessageRequest {
-        let deed = match whose {
+        let action = match scope {
             DeleteScope::Me => store::MessageAction::Hide,
             DeleteScope::All => store::MessageAction::Delete,
         };
-        ChangeMessageRequest(store::MessageActionRequest { by, message, action: deed })
+        ChangeMessageRequest(store::MessageActionRequest { by, message, action })
     }
 
-    /// Does it: when it answers, it is committed.
+    /// Executes a change. It is committed when this returns.
     ///
     /// # Errors
-    /// What the rules say, or the database's.
-    pub async fn alter(
+    /// Permission and limit errors, or a database error.
+    pub async fn change_message(
         &self,
         conversation: ConversationId,
-        wish: ChangeMessageRequest,
+        request: ChangeMessageRequest,
     ) -> Result<ChangeMessageOutcome, ChatError> {
-        let ChangeMessageRequest(doing) = wish;
-        let (by, deed) = (doing.by, doing.action.clone());
+        let ChangeMessageRequest(action_request) = request;
+        let (by, action) = (action_request.by, action_request.action.clone());
         let limits = MessageActionLimits {
             edit_window: self.config.edit_window(),
             delete_window: self.config.delete_window(),
-            max_emoji: MAX_REACTIONS.0,
-            max_emoji_per_user: MAX_REACTIONS.1,
+            max_emoji: MAX_REACTIONS,
+            max_emoji_per_user: MAX_REACTIONS_PER_USER,
             max_pins: MAX_PINS,
             max_edits: MAX_EDITS,
         };
         let now = self.clock.now();
-        match self.store.apply_message_action(conversation, doing, limits, now).await? {
+        match self.store.apply_message_action(conversation, action_request, limits, now).await? {
             MessageActionOutcome::Done {
                 roster,
                 revision,
                 current: shown,
                 hidden_from: except,
             } => {
-                let only = matches!(deed, store::MessageAction::Hide).then_some(by);
+                let only = matches!(action, store::MessageAction::Hide).then_some(by);
                 let message = views::shown(shown);
-                let event = news(&message, by, deed, revision);
-                let change = Some(MessageChange { roster, event, only, except });
+                let event = change_event(&message, by, action, revision);
+                let change = Some(MessageChange { members_version: roster, event, only, except });
                 Ok(ChangeMessageOutcome { message, change })
             }
             MessageActionOutcome::Unchanged(shown) => {
                 Ok(ChangeMessageOutcome { message: views::shown(shown), change: None })
             }
-            MessageActionOutcome::NotAMember => Err(ChatError::NoSuchConversation),
-            MessageActionOutcome::NotFound => Err(ChatError::NoSuchMessage),
+            MessageActionOutcome::NotAMember => Err(ChatError::ConversationNotFound),
+            MessageActionOutcome::NotFound => Err(ChatError::MessageNotFound),
             MessageActionOutcome::NotAllowed => Err(ChatError::NotAllowed),
-            MessageActionOutcome::Blocked => Err(ChatError::NotReachable),
-            MessageActionOutcome::TooLate => Err(ChatError::TooLate),
-            MessageActionOutcome::LimitReached => Err(ChatError::TooMany),
-            MessageActionOutcome::MentionNotFound => Err(ChatError::NoSuchMention),
+            MessageActionOutcome::Blocked => Err(ChatError::RecipientNotReachable),
+            MessageActionOutcome::TooLate => Err(ChatError::ChangeWindowExpired),
+            MessageActionOutcome::LimitReached => Err(ChatError::LimitReached),
+            MessageActionOutcome::MentionNotFound => Err(ChatError::MentionNotFound),
         }
     }
 
-    /// A page of changes that a person has missed, as events with their numbers, and whether there
-    /// may be more.
+    /// A page of changes after the revision `after`, as events with their revision numbers, and
+    /// whether there may be more.
     ///
     /// # Errors
-    /// [`ChatError::NoSuchConversation`], or the database's.
+    /// [`ChatError::ConversationNotFound`], or a database error.
     pub async fn changes(
         &self,
         viewer: UserId,
@@ -166,13 +168,13 @@ impl ChatService {
     ) -> Result<(Vec<(i64, ServerEvent)>, bool), ChatError> {
         let now = self.clock.now();
         let found = self.store.message_changes(conversation, viewer, after, limit, now).await?;
-        let rows = found.ok_or(ChatError::NoSuchConversation)?;
+        let rows = found.ok_or(ChatError::ConversationNotFound)?;
         let more = rows.len() == limit;
         let event = |row: RevisedMessage| {
             let revision = row.revision();
             let event = match row {
                 RevisedMessage::Message(shown) if shown.message.deleted_at.is_some() => {
-                    gone(&views::shown(*shown), revision, DeleteScope::All)
+                    deleted_event(&views::shown(*shown), revision, DeleteScope::All)
                 }
                 RevisedMessage::Message(shown) => ServerEvent::MessageEdited(views::shown(*shown)),
                 RevisedMessage::Hidden { message, seq, .. } => {
@@ -190,10 +192,10 @@ impl ChatService {
         Ok((rows.into_iter().map(event).collect(), more))
     }
 
-    /// One message, if the person may see it.
+    /// Returns one message if the user can see it.
     ///
     /// # Errors
-    /// [`ChatError::NoSuchMessage`], or the database's.
+    /// [`ChatError::MessageNotFound`], or a database error.
     pub async fn message(
         &self,
         viewer: UserId,
@@ -201,13 +203,13 @@ impl ChatService {
         message: MessageId,
     ) -> Result<wire::MessageView, ChatError> {
         let found = self.store.message(conversation, viewer, message, self.clock.now()).await?;
-        found.map(views::shown).ok_or(ChatError::NoSuchMessage)
+        found.map(views::shown).ok_or(ChatError::MessageNotFound)
     }
 
-    /// What a message said before, the oldest first.
+    /// Earlier texts of a message, oldest first.
     ///
     /// # Errors
-    /// [`ChatError::NoSuchMessage`], or the database's.
+    /// [`ChatError::MessageNotFound`], or a database error.
     pub async fn edits(
         &self,
         viewer: UserId,
@@ -216,7 +218,7 @@ impl ChatService {
     ) -> Result<Paginated<wire::MessageRevision>, ChatError> {
         let now = self.clock.now();
         let found = self.store.message_edits(conversation, viewer, message, now).await?;
-        let rows = found.ok_or(ChatError::NoSuchMessage)?;
+        let rows = found.ok_or(ChatError::MessageNotFound)?;
         let edit = |row: store::MessageEditRow| wire::MessageRevision {
             body: row.body,
             edited_at: row.edited_at,
@@ -224,43 +226,46 @@ impl ChatService {
         Ok(Paginated { items: rows.into_iter().map(edit).collect(), next: None })
     }
 
-    /// What is pinned, the newest first.
+    /// Pinned messages, most recently pinned first.
     ///
     /// # Errors
-    /// [`ChatError::NoSuchConversation`], or the database's.
+    /// [`ChatError::ConversationNotFound`], or a database error.
     pub async fn pins(
         &self,
         viewer: UserId,
         conversation: ConversationId,
     ) -> Result<Paginated<wire::MessageView>, ChatError> {
         let found = self.store.pinned_messages(conversation, viewer, self.clock.now()).await?;
-        let rows = found.ok_or(ChatError::NoSuchConversation)?;
+        let rows = found.ok_or(ChatError::ConversationNotFound)?;
         Ok(Paginated { items: rows.into_iter().map(views::shown).collect(), next: None })
     }
 
-    /// Removes messages whose time is over, and tells how many there were; others should hear the
-    /// news. There may be more until it is none.
+    /// Removes a batch of expired messages. Returns their number and the events to publish. Call it
+    /// again until the number is 0.
     ///
     /// # Errors
-    /// The database's.
+    /// A database error.
     pub async fn expire(&self) -> Result<(usize, Vec<DirectedEvent>), ChatError> {
-        let expired = self.store.expire_messages(EXPIRED, self.clock.now()).await?;
-        let news = |(row, to): (store::MessageRow, Vec<UserId>)| {
+        let expired = self.store.expire_messages(MAX_EXPIRED_PER_BATCH, self.clock.now()).await?;
+        let deletion = |(row, to): (store::MessageRow, Vec<UserId>)| {
             let revision = row.revision;
-            DirectedEvent { to, event: gone(&views::message(row), revision, DeleteScope::All) }
+            DirectedEvent {
+                to,
+                event: deleted_event(&views::message(row), revision, DeleteScope::All),
+            }
         };
-        Ok((expired.len(), expired.into_iter().map(news).collect()))
+        Ok((expired.len(), expired.into_iter().map(deletion).collect()))
     }
 }
 
-/// What is told of a change.
-fn news(
+/// Event that announces a change.
+fn change_event(
     message: &wire::MessageView,
     by: UserId,
-    deed: store::MessageAction,
+    action: store::MessageAction,
     revision: i64,
 ) -> ServerEvent {
-    match deed {
+    match action {
         store::MessageAction::Edit { .. }
         | store::MessageAction::Pin
         | store::MessageAction::Unpin => ServerEvent::MessageEdited(message.clone()),
@@ -272,15 +277,15 @@ fn news(
                 revision,
                 user_id: by,
                 emoji: emoji.clone(),
-                added: matches!(deed, store::MessageAction::React(_)),
+                added: matches!(action, store::MessageAction::React(_)),
             })
         }
-        store::MessageAction::Delete => gone(message, revision, DeleteScope::All),
-        store::MessageAction::Hide => gone(message, revision, DeleteScope::Me),
+        store::MessageAction::Delete => deleted_event(message, revision, DeleteScope::All),
+        store::MessageAction::Hide => deleted_event(message, revision, DeleteScope::Me),
     }
 }
 
-fn gone(message: &wire::MessageView, revision: i64, r#for: DeleteScope) -> ServerEvent {
+fn deleted_event(message: &wire::MessageView, revision: i64, r#for: DeleteScope) -> ServerEvent {
     ServerEvent::MessageDeleted(wire::MessageDeleted {
         conversation_id: message.conversation_id,
         message_id: message.id,
@@ -290,12 +295,12 @@ fn gone(message: &wire::MessageView, revision: i64, r#for: DeleteScope) -> Serve
     })
 }
 
-/// Whether a text is one emoji: one grapheme cluster (UAX #29) that looks like a picture (UTS #51):
-/// from the blocks of symbols, or made one by the selector U+FE0F or the keycap U+20E3.
+/// Whether the text is exactly one emoji: one grapheme cluster (UAX #29) with a character from the
+/// symbol and emoji blocks, or with the emoji selector U+FE0F or the keycap U+20E3 (UTS #51).
 fn is_emoji(text: &str) -> bool {
-    let one = text.graphemes(true).take(2).count() == 1 && text.len() <= 64;
-    let picture = |letter: char| matches!(letter, '\u{fe0f}' | '\u{20e3}' | '\u{2190}'..='\u{2bff}' | '\u{1f000}'..='\u{1faff}');
-    one && text.chars().any(picture) && !text.chars().any(char::is_control)
+    let single = text.graphemes(true).take(2).count() == 1 && text.len() <= 64;
+    let is_emoji_char = |c: char| matches!(c, '\u{fe0f}' | '\u{20e3}' | '\u{2190}'..='\u{2bff}' | '\u{1f000}'..='\u{1faff}');
+    single && text.chars().any(is_emoji_char) && !text.chars().any(char::is_control)
 }
 
 #[cfg(test)]

@@ -1,103 +1,102 @@
-//! Why something in a conversation was not done.
+//! Errors of conversations and messages.
 
 use base::error::{CodedError, ErrorKind};
 
-/// The one error of this area.
+/// Error of the chat service.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ChatError {
-    /// A direct conversation has exactly one other person.
+    /// A direct conversation needs exactly one other user and no title.
     #[error("a direct conversation has exactly one other member and no title")]
-    BadDirect,
-    /// Too many people.
+    InvalidDirect,
+    /// The member limit of a group is reached; carries the limit.
     #[error("a group has at most {0} members")]
-    TooManyMembers(usize),
-    /// A title that is too long or has control characters.
+    MemberLimitReached(usize),
+    /// The title is empty, too long, or has control characters.
     #[error("a title has 1 to 200 characters")]
-    BadTitle,
-    /// `chat.allow_unencrypted` is off.
-    #[error("only end-to-end encrypted conversations are allowed here")]
+    InvalidTitle,
+    /// Unencrypted conversations are disabled by `chat.allow_unencrypted`.
+    #[error("only end-to-end encrypted conversations are allowed")]
     PlaintextForbidden,
-    /// Empty or too long.
+    /// The message body is empty or too long; carries the limit in bytes.
     #[error("a message has 1 to {0} bytes")]
-    BadBody(usize),
-    /// Not chosen well.
+    InvalidBody(usize),
+    /// The idempotency key is invalid.
     #[error("a client_id has 1 to 64 visible ASCII characters")]
-    BadClientId,
-    /// A position below zero.
-    #[error("a seq is 0 or more")]
-    BadSeq,
-    /// `after` and `before` exclude each other.
+    InvalidClientId,
+    /// The sequence number is negative.
+    #[error("seq must be 0 or greater")]
+    InvalidSeq,
+    /// `after` and `before` were both given.
     #[error("give `after` or `before`, not both")]
-    BadRange,
-    /// The rules of contacts forbid it.
-    #[error("you may not write to this person")]
-    NotReachable,
-    /// The member may not do this.
+    AmbiguousRange,
+    /// Contact rules or a block forbid it.
+    #[error("you may not write to this user")]
+    RecipientNotReachable,
+    /// The member's role does not permit the action.
     #[error("your role in this conversation does not allow it")]
     NotAllowed,
-    /// No such conversation, or the asker is not in it.
-    #[error("there is no such conversation")]
-    NoSuchConversation,
-    /// The message answered does not exist here.
-    #[error("there is no such message to reply to")]
-    NoSuchReply,
-    /// A file to send does not exist, as far as the sender may know.
-    #[error("there is no such file to send")]
-    NoSuchAttachment,
-    /// Too many files.
-    #[error("a message carries at most {0} files")]
-    TooManyAttachments(usize),
-    /// Nobody of this id.
-    #[error("there is no such person")]
-    NoSuchPerson,
-    /// Not one emoji.
+    /// The conversation does not exist, or the caller is not a member.
+    #[error("conversation not found")]
+    ConversationNotFound,
+    /// The message replied to does not exist in the conversation.
+    #[error("the message to reply to was not found")]
+    ReplyTargetNotFound,
+    /// The attachment does not exist or is not visible to the sender.
+    #[error("attachment not found")]
+    AttachmentNotFound,
+    /// Too many attachments; carries the limit.
+    #[error("a message has at most {0} attachments")]
+    AttachmentLimitReached(usize),
+    /// No user has this id.
+    #[error("user not found")]
+    UserNotFound,
+    /// The reaction is not exactly one emoji.
     #[error("a reaction is one emoji")]
-    BadReaction,
-    /// Too many people.
-    #[error("a message mentions at most 50 people")]
-    BadMentions,
-    /// Too short or too long.
-    #[error("messages disappear after 1 second to a year, or (0, for a conversation) never")]
-    BadExpiry,
-    /// A body beside `forward_of`.
-    #[error("a message that is passed on has no body of its own")]
-    BadForward,
-    /// Nothing to look for.
+    InvalidReaction,
+    /// Too many users are mentioned.
+    #[error("a message mentions at most 50 users")]
+    InvalidMentions,
+    /// The message lifetime is out of range.
+    #[error("messages expire after 1 second to one year, or (0, for a conversation) never")]
+    InvalidExpiry,
+    /// `forward_of` was given together with a body or attachments.
+    #[error("a forwarded message has no body of its own")]
+    InvalidForward,
+    /// The search text is empty or too long.
     #[error("a search has 1 to 200 characters with at least one letter or digit")]
-    BadSearch,
-    /// Too short, too long, or no uses.
-    #[error(
-        "an invite is good for a minute or longer, as long as the server allows, and for 1 to 100000 uses"
-    )]
-    BadInvite,
-    /// Too long, or below zero.
-    #[error("a conversation is muted for 0 seconds to ten years")]
-    BadKeeping,
-    /// An empty change.
-    #[error("say what is to change")]
-    NothingToChange,
-    /// The time for an edit or a deletion is over.
-    #[error("it is too late for that")]
-    TooLate,
-    /// Reactions, pins, edits or invites.
-    #[error("there are as many as there may be")]
-    TooMany,
-    /// No such message for whoever asks.
-    #[error("there is no such message")]
-    NoSuchMessage,
-    /// Somebody who is not a member.
-    #[error("somebody mentioned is not in this conversation")]
-    NoSuchMention,
-    /// Not there for its sender, or encrypted, here or there.
-    #[error("there is no such message to pass on")]
-    NoSuchForward,
-    /// Unknown, used up, over or taken back.
-    #[error("there is no such invite, or it is over")]
-    NoSuchInvite,
-    /// Too much is being said, or the lane starts anew.
-    #[error("the server cannot take the message just now: send it again with the same client_id")]
-    Busy,
-    /// The database.
+    InvalidSearch,
+    /// Validity or number of uses is out of range.
+    #[error("an invite is valid for a minute up to the server's maximum and for 1 to 100000 uses")]
+    InvalidInvite,
+    /// The mute duration is out of range.
+    #[error("a conversation can be muted for 0 seconds to ten years")]
+    InvalidMemberSettings,
+    /// The patch contains no fields.
+    #[error("the request changes nothing: give at least one field")]
+    EmptyPatch,
+    /// The time window for an edit or deletion has passed.
+    #[error("the time limit for this change has passed")]
+    ChangeWindowExpired,
+    /// A limit of reactions, pins, edits or invites is reached.
+    #[error("the maximum number is reached")]
+    LimitReached,
+    /// The message does not exist or is not visible to the caller.
+    #[error("message not found")]
+    MessageNotFound,
+    /// A mentioned user is not a member.
+    #[error("a mentioned user is not in this conversation")]
+    MentionNotFound,
+    /// The message to forward is not visible to the sender, or one of the conversations is
+    /// encrypted.
+    #[error("the message to forward was not found")]
+    ForwardSourceNotFound,
+    /// The invite is unknown, used up, expired or revoked.
+    #[error("invite not found or no longer valid")]
+    InviteNotFound,
+    /// The chat shard is overloaded or restarting.
+    #[error("the server is overloaded: send the message again with the same client_id")]
+    Overloaded,
+    /// A database error.
     #[error(transparent)]
     Store(#[from] store::StoreError),
 }
@@ -105,78 +104,78 @@ pub enum ChatError {
 impl CodedError for ChatError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::BadDirect
-            | Self::TooManyMembers(_)
-            | Self::BadTitle
-            | Self::BadBody(_)
-            | Self::TooManyAttachments(_)
-            | Self::BadClientId
-            | Self::BadSeq
-            | Self::BadRange
-            | Self::BadReaction
-            | Self::BadMentions
-            | Self::BadExpiry
-            | Self::BadForward
-            | Self::BadSearch
-            | Self::BadInvite
-            | Self::BadKeeping
-            | Self::NothingToChange => ErrorKind::Invalid,
-            Self::PlaintextForbidden | Self::NotReachable | Self::NotAllowed => {
+            Self::InvalidDirect
+            | Self::MemberLimitReached(_)
+            | Self::InvalidTitle
+            | Self::InvalidBody(_)
+            | Self::AttachmentLimitReached(_)
+            | Self::InvalidClientId
+            | Self::InvalidSeq
+            | Self::AmbiguousRange
+            | Self::InvalidReaction
+            | Self::InvalidMentions
+            | Self::InvalidExpiry
+            | Self::InvalidForward
+            | Self::InvalidSearch
+            | Self::InvalidInvite
+            | Self::InvalidMemberSettings
+            | Self::EmptyPatch => ErrorKind::Invalid,
+            Self::PlaintextForbidden | Self::RecipientNotReachable | Self::NotAllowed => {
                 ErrorKind::Forbidden
             }
-            Self::TooLate | Self::TooMany => ErrorKind::Conflict,
-            Self::NoSuchConversation
-            | Self::NoSuchReply
-            | Self::NoSuchAttachment
-            | Self::NoSuchPerson
-            | Self::NoSuchMessage
-            | Self::NoSuchMention
-            | Self::NoSuchForward
-            | Self::NoSuchInvite => ErrorKind::NotFound,
-            Self::Busy => ErrorKind::Unavailable,
+            Self::ChangeWindowExpired | Self::LimitReached => ErrorKind::Conflict,
+            Self::ConversationNotFound
+            | Self::ReplyTargetNotFound
+            | Self::AttachmentNotFound
+            | Self::UserNotFound
+            | Self::MessageNotFound
+            | Self::MentionNotFound
+            | Self::ForwardSourceNotFound
+            | Self::InviteNotFound => ErrorKind::NotFound,
+            Self::Overloaded => ErrorKind::Unavailable,
             Self::Store(e) => e.kind(),
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
-            Self::BadDirect => "chat/invalid-direct",
-            Self::TooManyMembers(_) => "chat/member-limit-reached",
-            Self::BadTitle => "chat/invalid-title",
+            Self::InvalidDirect => "chat/invalid-direct",
+            Self::MemberLimitReached(_) => "chat/member-limit-reached",
+            Self::InvalidTitle => "chat/invalid-title",
             Self::PlaintextForbidden => "chat/plaintext-forbidden",
-            Self::BadBody(_) => "chat/invalid-body",
-            Self::BadClientId => "chat/invalid-client-id",
-            Self::BadSeq => "chat/invalid-seq",
-            Self::BadRange => "chat/ambiguous-range",
-            Self::NotReachable => "chat/recipient-not-reachable",
+            Self::InvalidBody(_) => "chat/invalid-body",
+            Self::InvalidClientId => "chat/invalid-client-id",
+            Self::InvalidSeq => "chat/invalid-seq",
+            Self::AmbiguousRange => "chat/ambiguous-range",
+            Self::RecipientNotReachable => "chat/recipient-not-reachable",
             Self::NotAllowed => "chat/not-allowed",
-            Self::NoSuchConversation => "chat/conversation-not-found",
-            Self::NoSuchReply => "chat/reply-target-not-found",
-            Self::NoSuchAttachment => "chat/attachment-not-found",
-            Self::TooManyAttachments(_) => "chat/attachment-limit-reached",
-            Self::NoSuchPerson => "chat/person-not-found",
-            Self::BadReaction => "chat/invalid-reaction",
-            Self::BadMentions => "chat/invalid-mentions",
-            Self::BadExpiry => "chat/invalid-expiry",
-            Self::BadForward => "chat/invalid-forward",
-            Self::BadSearch => "chat/invalid-search",
-            Self::BadInvite => "chat/invalid-invite",
-            Self::BadKeeping => "chat/invalid-member-settings",
-            Self::NothingToChange => "chat/empty-patch",
-            Self::TooLate => "chat/change-window-expired",
-            Self::TooMany => "chat/limit-reached",
-            Self::NoSuchMessage => "chat/message-not-found",
-            Self::NoSuchMention => "chat/mention-not-found",
-            Self::NoSuchForward => "chat/forward-source-not-found",
-            Self::NoSuchInvite => "chat/invite-not-found",
-            Self::Busy => "chat/overloaded",
+            Self::ConversationNotFound => "chat/conversation-not-found",
+            Self::ReplyTargetNotFound => "chat/reply-target-not-found",
+            Self::AttachmentNotFound => "chat/attachment-not-found",
+            Self::AttachmentLimitReached(_) => "chat/attachment-limit-reached",
+            Self::UserNotFound => "chat/person-not-found",
+            Self::InvalidReaction => "chat/invalid-reaction",
+            Self::InvalidMentions => "chat/invalid-mentions",
+            Self::InvalidExpiry => "chat/invalid-expiry",
+            Self::InvalidForward => "chat/invalid-forward",
+            Self::InvalidSearch => "chat/invalid-search",
+            Self::InvalidInvite => "chat/invalid-invite",
+            Self::InvalidMemberSettings => "chat/invalid-member-settings",
+            Self::EmptyPatch => "chat/empty-patch",
+            Self::ChangeWindowExpired => "chat/change-window-expired",
+            Self::LimitReached => "chat/limit-reached",
+            Self::MessageNotFound => "chat/message-not-found",
+            Self::MentionNotFound => "chat/mention-not-found",
+            Self::ForwardSourceNotFound => "chat/forward-source-not-found",
+            Self::InviteNotFound => "chat/invite-not-found",
+            Self::Overloaded => "chat/overloaded",
             Self::Store(e) => e.code(),
         }
     }
 
     fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Busy => Some(1),
+            Self::Overloaded => Some(1),
             Self::Store(e) => e.retry_after(),
             _ => None,
         }

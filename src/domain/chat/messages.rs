@@ -1,4 +1,4 @@
-//! What is said: drafts, their place in the order, and how far people have come in reading it.
+//! Messages: drafts, their order, receipts and typing.
 
 use base::ids::{ConversationId, MessageId, UserId};
 use store::{AppendOutcome, MessageRange, NewMessageRow, ReceiptKind, ReceiptOutcome};
@@ -9,71 +9,72 @@ use crate::protocol::Paginated;
 use crate::protocol::messages as wire;
 use crate::protocol::server::{self, ServerEvent};
 
-/// In larger conversations receipts are kept and shown on request, not announced: what everybody
-/// tells everybody grows with the square of their number.
+/// In larger conversations receipts are stored and returned on request, but not sent as events:
+/// their number would grow with the square of the number of members.
 const MAX_MEMBERS_FOR_RECEIPT_EVENTS: usize = 64;
 
-/// The longest time after which a message disappears: a year, in seconds.
+/// Maximum lifetime of a message: one year, in seconds.
 pub(super) const MAX_EXPIRY_SECONDS: i64 = 31_536_000;
-/// How many people one message mentions at most.
+/// Maximum number of users mentioned in a message.
 const MAX_MENTIONS: usize = 50;
 
-/// Who is mentioned, each once.
-pub(super) fn people(mut mentions: Vec<UserId>) -> Result<Vec<UserId>, ChatError> {
+/// Removes duplicate mentions and checks their number.
+pub(super) fn normalize_mentions(mut mentions: Vec<UserId>) -> Result<Vec<UserId>, ChatError> {
     mentions.sort_unstable();
     mentions.dedup();
-    if mentions.len() > MAX_MENTIONS { Err(ChatError::BadMentions) } else { Ok(mentions) }
+    if mentions.len() > MAX_MENTIONS { Err(ChatError::InvalidMentions) } else { Ok(mentions) }
 }
 
-/// Something to be said, checked but not yet in order.
+/// A validated message without a sequence number.
 #[derive(Clone, Debug)]
 pub struct MessageDraft {
     message: NewMessageRow,
 }
 
-/// What became of a draft.
+/// Result of sending a draft.
 #[derive(Clone, Debug)]
 pub enum SendMessageOutcome {
-    /// It has its place in the order now; one of two may block its sender, and never sees it.
-    New(wire::MessageView, Option<UserId>),
-    /// It had it already.
-    Before(wire::MessageView),
+    /// The message was stored. In a direct conversation the second value is a recipient who blocks
+    /// the sender and does not receive it.
+    Stored(wire::MessageView, Option<UserId>),
+    /// A message with this `client_id` was stored before.
+    Duplicate(wire::MessageView),
 }
 
 impl SendMessageOutcome {
-    /// The message, new or not.
+    /// Returns the message, new or not.
     pub fn into_message(self) -> wire::MessageView {
         match self {
-            Self::New(message, _) | Self::Before(message) => message,
+            Self::Stored(message, _) | Self::Duplicate(message) => message,
         }
     }
 }
 
 impl ChatService {
-    /// Checks what can be checked without the database.
+    /// Validates a message as far as possible without the database.
     ///
     /// # Errors
-    /// [`ChatError::BadBody`], [`ChatError::BadClientId`] and other errors of what was sent.
+    /// [`ChatError::InvalidBody`], [`ChatError::InvalidClientId`] and other validation errors.
     pub fn draft(&self, sender: UserId, new: wire::PostMessage) -> Result<MessageDraft, ChatError> {
         match new.forward_of {
             Some(_) if !new.body.is_empty() || !new.attachments.is_empty() => {
-                return Err(ChatError::BadForward);
+                return Err(ChatError::InvalidForward);
             }
             Some(_) => {}
             None if new.body.is_empty() && !new.attachments.is_empty() => {}
             None => self.check_body(&new.body)?,
         }
-        let mentions = people(new.mentions)?;
+        let mentions = normalize_mentions(new.mentions)?;
         if new.expires_in.is_some_and(|seconds| !(1..=MAX_EXPIRY_SECONDS).contains(&seconds)) {
-            return Err(ChatError::BadExpiry);
+            return Err(ChatError::InvalidExpiry);
         }
         let id = &new.client_id;
         if !(1..=64).contains(&id.len()) || !id.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(ChatError::BadClientId);
+            return Err(ChatError::InvalidClientId);
         }
-        let most = self.config.max_attachments;
-        if new.attachments.len() > most {
-            return Err(ChatError::TooManyAttachments(most));
+        let max_attachments = self.config.max_attachments;
+        if new.attachments.len() > max_attachments {
+            return Err(ChatError::AttachmentLimitReached(max_attachments));
         }
         let message = NewMessageRow {
             id: MessageId::new(),
@@ -89,61 +90,64 @@ impl ChatService {
         Ok(MessageDraft { message })
     }
 
-    /// Whether a text can be said.
+    /// Validates the text of a message.
     pub(super) fn check_body(&self, body: &str) -> Result<(), ChatError> {
-        let most = self.config.max_body_bytes;
-        let fits = (1..=most).contains(&body.len()) && !body.contains('\0');
-        if fits { Ok(()) } else { Err(ChatError::BadBody(most)) }
+        let max_bytes = self.config.max_body_bytes;
+        let valid = (1..=max_bytes).contains(&body.len()) && !body.contains('\0');
+        if valid { Ok(()) } else { Err(ChatError::InvalidBody(max_bytes)) }
     }
 
-    /// Stores drafts of one conversation in the order given, in one transaction: when it answers,
-    /// they are committed. The first value is the roster's number, which changes with membership.
+    /// Stores drafts of one conversation in the given order, in one transaction. They are committed
+    /// when this returns. The first value is the version of the member list.
     ///
     /// # Errors
-    /// The database's, for all of them: nothing was stored, or (`store/timeout`) it is unknown,
-    /// and the same drafts may be sent again.
+    /// A database error for all drafts. Nothing was stored, or with `store/timeout` it is unknown;
+    /// the same drafts may be sent again.
     pub async fn append(
         &self,
         conversation: ConversationId,
         drafts: Vec<MessageDraft>,
     ) -> Result<(i64, Vec<Result<SendMessageOutcome, ChatError>>), ChatError> {
         let rows = drafts.into_iter().map(|draft| draft.message).collect();
-        let done = self.store.append_messages(conversation, rows, self.clock.now()).await?;
-        let mut files = done.attachments;
-        let results = done.results.into_iter().map(|result| match result {
+        let appended = self.store.append_messages(conversation, rows, self.clock.now()).await?;
+        let mut attachments = appended.attachments;
+        let results = appended.results.into_iter().map(|result| match result {
             AppendOutcome::Stored(row) => {
                 let withheld = row.withheld_from;
-                Ok(SendMessageOutcome::New(views::carrying(row, &mut files), withheld))
+                Ok(SendMessageOutcome::Stored(
+                    views::message_with_attachments(row, &mut attachments),
+                    withheld,
+                ))
             }
-            AppendOutcome::Duplicate(row) => {
-                Ok(SendMessageOutcome::Before(views::carrying(row, &mut files)))
-            }
-            AppendOutcome::NotAMember => Err(ChatError::NoSuchConversation),
-            AppendOutcome::Blocked => Err(ChatError::NotReachable),
+            AppendOutcome::Duplicate(row) => Ok(SendMessageOutcome::Duplicate(
+                views::message_with_attachments(row, &mut attachments),
+            )),
+            AppendOutcome::NotAMember => Err(ChatError::ConversationNotFound),
+            AppendOutcome::Blocked => Err(ChatError::RecipientNotReachable),
             AppendOutcome::NotAllowed => Err(ChatError::NotAllowed),
-            AppendOutcome::ReplyTargetNotFound => Err(ChatError::NoSuchReply),
-            AppendOutcome::AttachmentNotFound => Err(ChatError::NoSuchAttachment),
-            AppendOutcome::MentionNotFound => Err(ChatError::NoSuchMention),
-            AppendOutcome::ForwardNotFound => Err(ChatError::NoSuchForward),
+            AppendOutcome::ReplyTargetNotFound => Err(ChatError::ReplyTargetNotFound),
+            AppendOutcome::AttachmentNotFound => Err(ChatError::AttachmentNotFound),
+            AppendOutcome::MentionNotFound => Err(ChatError::MentionNotFound),
+            AppendOutcome::ForwardNotFound => Err(ChatError::ForwardSourceNotFound),
         });
-        Ok((done.roster, results.collect()))
+        Ok((appended.roster, results.collect()))
     }
 
-    /// Everybody in a conversation.
+    /// Members of a conversation with their delivery settings.
     ///
     /// # Errors
-    /// The database's.
-    pub async fn audience(
+    /// A database error.
+    pub async fn recipients(
         &self,
         conversation: ConversationId,
     ) -> Result<store::RecipientSet, ChatError> {
         Ok(self.store.recipient_set(conversation).await?)
     }
 
-    /// A page of messages, ascending by `seq`, of what the person may see.
+    /// A page of messages visible to the user, ascending by `seq`.
     ///
     /// # Errors
-    /// [`ChatError::BadRange`], [`ChatError::NoSuchConversation`], or the database's.
+    /// [`ChatError::AmbiguousRange`], [`ChatError::ConversationNotFound`], or a database error.
     pub async fn messages(
         &self,
         viewer: UserId,
@@ -152,7 +156,7 @@ impl ChatService {
     ) -> Result<Paginated<wire::MessageView>, ChatError> {
         let limit = query.limit.map_or(50, |n| n.clamp(1, 200)) as usize;
         let range = match (query.after, query.before) {
-            (Some(_), Some(_)) => return Err(ChatError::BadRange),
+            (Some(_), Some(_)) => return Err(ChatError::AmbiguousRange),
             (Some(seq), None) => MessageRange::After(seq),
             (None, Some(seq)) => MessageRange::Before(seq),
             (None, None) => MessageRange::Latest,
@@ -160,11 +164,11 @@ impl ChatService {
         self.page(viewer, conversation, range, limit).await
     }
 
-    /// A page of what is brought to a person's devices, after a number.
+    /// A page of messages to deliver to a user's devices, after `after`.
     ///
     /// # Errors
-    /// [`ChatError::NoSuchConversation`], or the database's.
-    pub async fn missed(
+    /// [`ChatError::ConversationNotFound`], or a database error.
+    pub async fn undelivered(
         &self,
         viewer: UserId,
         conversation: ConversationId,
@@ -183,28 +187,28 @@ impl ChatService {
     ) -> Result<Paginated<wire::MessageView>, ChatError> {
         let now = self.clock.now();
         let found = self.store.messages(conversation, viewer, range, limit + 1, now).await?;
-        let mut rows = found.ok_or(ChatError::NoSuchConversation)?;
+        let mut rows = found.ok_or(ChatError::ConversationNotFound)?;
         let more = rows.len() > limit;
-        // The surplus row only says that there is more; it lies on the far side of the page.
-        let surplus = match range {
+        // The extra row only shows that there is another page; it is at the far end of this page.
+        let extra = match range {
             MessageRange::After(_) | MessageRange::Since(_) => rows.len().saturating_sub(1),
             MessageRange::Before(_) | MessageRange::Latest => 0,
         };
         if more {
-            rows.remove(surplus);
+            rows.remove(extra);
         }
-        let edge = match range {
+        let last_on_page = match range {
             MessageRange::After(_) | MessageRange::Since(_) => rows.last(),
             MessageRange::Before(_) | MessageRange::Latest => rows.first(),
         };
-        let next = edge.filter(|_| more).map(|row| row.message.seq.to_string());
+        let next = last_on_page.filter(|_| more).map(|row| row.message.seq.to_string());
         Ok(Paginated { items: rows.into_iter().map(views::shown).collect(), next })
     }
 
-    /// Notes how far a device has received or a person has read.
+    /// Stores up to which message a device has received or a user has read.
     ///
     /// # Errors
-    /// [`ChatError::BadSeq`], [`ChatError::NoSuchConversation`], or the database's.
+    /// [`ChatError::InvalidSeq`], [`ChatError::ConversationNotFound`], or a database error.
     pub async fn set_receipt(
         &self,
         user: UserId,
@@ -213,15 +217,15 @@ impl ChatService {
         seq: i64,
     ) -> Result<WithEvents<server::EmptyReply>, ChatError> {
         if seq < 0 {
-            return Err(ChatError::BadSeq);
+            return Err(ChatError::InvalidSeq);
         }
         match self.store.advance_receipt(conversation, user, receipt, seq, self.clock.now()).await?
         {
-            ReceiptOutcome::NotAMember => Err(ChatError::NoSuchConversation),
+            ReceiptOutcome::NotAMember => Err(ChatError::ConversationNotFound),
             ReceiptOutcome::Unchanged => Ok(WithEvents::without_events(server::EmptyReply {})),
             ReceiptOutcome::Moved { delivered_seq, read_seq } => {
-                let hearers = self.store.recipients(conversation, user).await?;
-                let mut to = hearers.unwrap_or_default(); // left meanwhile: nobody
+                let recipients = self.store.recipients(conversation, user).await?;
+                let mut to = recipients.unwrap_or_default(); // empty if the user left meanwhile
                 if to.len() >= MAX_MEMBERS_FOR_RECEIPT_EVENTS {
                     to.clear();
                 }
@@ -237,17 +241,18 @@ impl ChatService {
         }
     }
 
-    /// Tells the others that somebody is writing; not whoever keeps them away, or is kept away.
+    /// Notifies other members that the user is typing, except those who block the user or are
+    /// blocked.
     ///
     /// # Errors
-    /// [`ChatError::NoSuchConversation`], or the database's.
+    /// [`ChatError::ConversationNotFound`], or a database error.
     pub async fn typing(
         &self,
         user: UserId,
         conversation: ConversationId,
     ) -> Result<WithEvents<server::EmptyReply>, ChatError> {
         let to = self.store.recipients(conversation, user).await?;
-        let to = to.ok_or(ChatError::NoSuchConversation)?;
+        let to = to.ok_or(ChatError::ConversationNotFound)?;
         let typing = server::TypingEvent { conversation_id: conversation, user_id: user };
         Ok(WithEvents::with_event(server::EmptyReply {}, to, ServerEvent::Typing(typing)))
     }

@@ -1,4 +1,4 @@
-//! Conversations: who may speak, what was said, in which order.
+//! Conversations: members, messages, order, receipts.
 
 mod changes;
 mod error;
@@ -10,7 +10,7 @@ mod views;
 pub use changes::{ChangeMessageOutcome, ChangeMessageRequest, MessageChange};
 pub use error::ChatError;
 pub use messages::{MessageDraft, SendMessageOutcome};
-pub(super) use views::message as said;
+pub(super) use views::message as message_view;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ use crate::config;
 use crate::protocol::chat as wire;
 use crate::protocol::server::{MemberLeft, ServerEvent};
 
-/// The deeds of this area; cheap to clone.
+/// Chat service; cheap to clone.
 #[derive(Clone)]
 pub struct ChatService {
     store: Store,
@@ -39,17 +39,16 @@ pub struct ChatService {
     config: Arc<config::ChatConfig>,
 }
 
-/// A conversation that was opened, or was there.
+/// A conversation that was created or existed before.
 #[derive(Debug)]
 pub struct OpenConversationOutcome {
-    /// The conversation.
     pub conversation: wire::ConversationDetail,
-    /// Whether it is new.
+    /// Whether the conversation is new.
     pub created: bool,
 }
 
 impl ChatService {
-    /// Puts the parts together.
+    /// Creates the service from its dependencies.
     pub fn new(
         store: Store,
         clock: Clock,
@@ -59,13 +58,13 @@ impl ChatService {
         Self { store, clock, entropy, config: Arc::new(config) }
     }
 
-    /// Opens a conversation; a direct one that exists is given back.
+    /// Creates a conversation. An existing direct conversation is returned.
     ///
     /// # Errors
-    /// What is wrong with the request, [`ChatError::NotReachable`], or the database's.
+    /// Validation errors, [`ChatError::RecipientNotReachable`], or a database error.
     pub async fn open(
         &self,
-        me: &Principal,
+        principal: &Principal,
         new: wire::CreateConversation,
     ) -> Result<WithEvents<OpenConversationOutcome>, ChatError> {
         if new.encryption == wire::Encryption::None && !self.config.allow_unencrypted {
@@ -76,96 +75,98 @@ impl ChatService {
             kind: views::kind_row(new.kind),
             title: new.title.as_deref().map(parse_title).transpose()?,
             encryption: views::encryption_row(new.encryption),
-            created_by: me.user,
+            created_by: principal.user,
         };
         if new.kind == wire::ConversationKind::Direct {
-            return self.open_direct(me, row, &new.members).await;
+            return self.open_direct(principal, row, &new.members).await;
         }
-        let conversation = views::conversation(self.open_group(me, row, new.members).await?);
-        let news = changed(&conversation);
-        Ok(WithEvents { answer: OpenConversationOutcome { conversation, created: true }, news })
+        let conversation = views::conversation(self.open_group(principal, row, new.members).await?);
+        let events = conversation_events(&conversation);
+        Ok(WithEvents { reply: OpenConversationOutcome { conversation, created: true }, events })
     }
 
     async fn open_direct(
         &self,
-        me: &Principal,
+        principal: &Principal,
         row: NewConversationRow,
         members: &[UserId],
     ) -> Result<WithEvents<OpenConversationOutcome>, ChatError> {
-        let mut others = members.iter().filter(|id| **id != me.user);
+        let mut others = members.iter().filter(|id| **id != principal.user);
         let (Some(other), None, None) = (others.next(), others.next(), &row.title) else {
-            return Err(ChatError::BadDirect);
+            return Err(ChatError::InvalidDirect);
         };
-        let reach = reach(self.config.direct_conversations_from);
-        let (view, hear) =
-            match self.store.open_direct(row, *other, reach, self.clock.now()).await? {
-                OpenDirect::Created(view) => (view, vec![me.user, *other]),
-                OpenDirect::ShadowBlocked(view) => (view, vec![me.user]),
+        let rule = invitation_rule(self.config.direct_conversations_from);
+        let (view, recipients) =
+            match self.store.open_direct(row, *other, rule, self.clock.now()).await? {
+                OpenDirect::Created(view) => (view, vec![principal.user, *other]),
+                OpenDirect::ShadowBlocked(view) => (view, vec![principal.user]),
                 OpenDirect::Existing(view) => (view, Vec::new()),
-                OpenDirect::NotAllowed => return Err(ChatError::NotReachable),
-                OpenDirect::UserNotFound => return Err(ChatError::NoSuchPerson),
+                OpenDirect::NotAllowed => return Err(ChatError::RecipientNotReachable),
+                OpenDirect::UserNotFound => return Err(ChatError::UserNotFound),
             };
-        let (conversation, created) = (views::conversation(view), !hear.is_empty());
+        let (conversation, created) = (views::conversation(view), !recipients.is_empty());
         let event = ServerEvent::Conversation(conversation.clone());
-        let news = if created { vec![DirectedEvent { to: hear, event }] } else { Vec::new() };
-        Ok(WithEvents { answer: OpenConversationOutcome { conversation, created }, news })
+        let events =
+            if created { vec![DirectedEvent { to: recipients, event }] } else { Vec::new() };
+        Ok(WithEvents { reply: OpenConversationOutcome { conversation, created }, events })
     }
 
     async fn open_group(
         &self,
-        me: &Principal,
+        principal: &Principal,
         row: NewConversationRow,
         mut members: Vec<UserId>,
     ) -> Result<store::ConversationWithMembers, ChatError> {
-        members.retain(|id| *id != me.user);
+        members.retain(|id| *id != principal.user);
         members.sort_unstable();
         members.dedup();
         if members.len() >= self.config.max_members {
-            return Err(ChatError::TooManyMembers(self.config.max_members));
+            return Err(ChatError::MemberLimitReached(self.config.max_members));
         }
-        let reach = reach(self.config.group_adds_from);
-        match self.store.open_group(row, members, reach, self.clock.now()).await? {
+        let rule = invitation_rule(self.config.group_adds_from);
+        match self.store.open_group(row, members, rule, self.clock.now()).await? {
             OpenGroup::Created(view) => Ok(view),
-            OpenGroup::NotAllowed => Err(ChatError::NotReachable),
-            OpenGroup::UserNotFound => Err(ChatError::NoSuchPerson),
+            OpenGroup::NotAllowed => Err(ChatError::RecipientNotReachable),
+            OpenGroup::UserNotFound => Err(ChatError::UserNotFound),
         }
     }
 
-    /// A page of the person's conversations.
+    /// A page of the user's conversations.
     ///
     /// # Errors
-    /// The database's.
+    /// A database error.
     pub async fn list(
         &self,
-        me: UserId,
+        caller: UserId,
         after: Option<ConversationId>,
         limit: usize,
     ) -> Result<Page<wire::ConversationSummary>, ChatError> {
-        let rows = self.store.user_conversations(me, after, limit + 1, self.clock.now()).await?;
+        let rows =
+            self.store.user_conversations(caller, after, limit + 1, self.clock.now()).await?;
         Ok(Page::from_overfetch(rows, limit, |row| row.conversation.id.to_string())
             .map(views::summary))
     }
 
-    /// One conversation, to its members.
+    /// Returns a conversation if the caller is a member.
     ///
     /// # Errors
-    /// [`ChatError::NoSuchConversation`], or the database's.
+    /// [`ChatError::ConversationNotFound`], or a database error.
     pub async fn get(
         &self,
-        me: &Principal,
+        principal: &Principal,
         id: ConversationId,
     ) -> Result<wire::ConversationDetail, ChatError> {
-        let found = self.store.conversation(id, me.user).await?;
-        found.map(views::conversation).ok_or(ChatError::NoSuchConversation)
+        let found = self.store.conversation(id, principal.user).await?;
+        found.map(views::conversation).ok_or(ChatError::ConversationNotFound)
     }
 
-    /// Changes a group's title and other settings.
+    /// Changes the settings of a group.
     ///
     /// # Errors
-    /// What is wrong with the change, [`ChatError::NotAllowed`], or the database's.
+    /// Validation errors, [`ChatError::NotAllowed`], or a database error.
     pub async fn change(
         &self,
-        me: &Principal,
+        principal: &Principal,
         id: ConversationId,
         change: wire::PatchConversation,
     ) -> Result<WithEvents<wire::ConversationDetail>, ChatError> {
@@ -175,7 +176,7 @@ impl ChatService {
             Some(seconds) if (1..=messages::MAX_EXPIRY_SECONDS).contains(&seconds) => {
                 Some(Some(seconds))
             }
-            Some(_) => return Err(ChatError::BadExpiry),
+            Some(_) => return Err(ChatError::InvalidExpiry),
         };
         let settings = GroupSettingsPatch {
             title: change.title.as_deref().map(parse_title).transpose()?,
@@ -185,88 +186,96 @@ impl ChatService {
             who_adds: change.who_adds.map(views::circle_row),
         };
         if settings == GroupSettingsPatch::default() {
-            return Err(ChatError::NothingToChange);
+            return Err(ChatError::EmptyPatch);
         }
         let now = self.clock.now();
-        match self.store.update_conversation(id, me.user, settings, now).await? {
+        match self.store.update_conversation(id, principal.user, settings, now).await? {
             ConversationChangeOutcome::ShadowBlocked(view) => {
                 Ok(WithEvents::without_events(views::conversation(view)))
             }
-            change => done(change).map(|(view, said)| told(view, said)),
+            change => applied(change)
+                .map(|(view, system_messages)| with_change_events(view, system_messages)),
         }
     }
 
-    /// Mutes or archives a conversation, for oneself.
+    /// Mutes or archives a conversation for the caller.
     ///
     /// # Errors
-    /// [`ChatError::BadKeeping`], [`ChatError::NoSuchConversation`], or the database's.
+    /// [`ChatError::InvalidMemberSettings`], [`ChatError::ConversationNotFound`], or a database
+    /// error.
     pub async fn update_member_settings(
         &self,
-        me: UserId,
+        caller: UserId,
         id: ConversationId,
-        keep: wire::PatchMemberSettings,
+        patch: wire::PatchMemberSettings,
     ) -> Result<WithEvents<wire::MemberSettings>, ChatError> {
         let now = self.clock.now();
-        let muted_until = match keep.mute_seconds {
+        let muted_until = match patch.mute_seconds {
             None => None,
             Some(0) => Some(None),
             Some(seconds @ 1..=315_360_000) => {
                 Some(Some(now + Duration::from_secs(seconds.unsigned_abs())))
             }
-            Some(_) => return Err(ChatError::BadKeeping),
+            Some(_) => return Err(ChatError::InvalidMemberSettings),
         };
-        if muted_until.is_none() && keep.archived.is_none() {
-            return Err(ChatError::NothingToChange);
+        if muted_until.is_none() && patch.archived.is_none() {
+            return Err(ChatError::EmptyPatch);
         }
-        let keeping = MemberSettingsPatch { muted_until, archived: keep.archived };
-        let kept = self.store.update_member_settings(id, me, keeping, now).await?;
-        let kept = kept.ok_or(ChatError::NoSuchConversation)?;
-        let kept = wire::MemberSettings {
+        let row = MemberSettingsPatch { muted_until, archived: patch.archived };
+        let stored = self.store.update_member_settings(id, caller, row, now).await?;
+        let stored = stored.ok_or(ChatError::ConversationNotFound)?;
+        let stored = wire::MemberSettings {
             id,
-            muted_until: kept.muted_until,
-            archived_at: kept.archived_at,
+            muted_until: stored.muted_until,
+            archived_at: stored.archived_at,
         };
-        Ok(WithEvents::with_event(kept, vec![me], ServerEvent::ConversationKept(kept)))
+        Ok(WithEvents::with_event(stored, vec![caller], ServerEvent::ConversationKept(stored)))
     }
 
-    /// Puts somebody into a group, or gives a member another role.
+    /// Adds a user to a group, or changes a member's role.
     ///
     /// # Errors
-    /// [`ChatError::NotAllowed`], [`ChatError::NotReachable`], or the database's.
+    /// [`ChatError::NotAllowed`], [`ChatError::RecipientNotReachable`], or a database error.
     pub async fn put_member(
         &self,
-        me: &Principal,
+        principal: &Principal,
         id: ConversationId,
         user: UserId,
         put: wire::PutMember,
     ) -> Result<WithEvents<wire::ConversationDetail>, ChatError> {
         let now = self.clock.now();
-        let view =
-            self.store.conversation(id, me.user).await?.ok_or(ChatError::NoSuchConversation)?;
+        let view = self
+            .store
+            .conversation(id, principal.user)
+            .await?
+            .ok_or(ChatError::ConversationNotFound)?;
         let is_member = view.members.iter().any(|member| member.user_id == user);
         if !is_member {
             if view.members.len() >= self.config.max_members {
-                return Err(ChatError::TooManyMembers(self.config.max_members));
+                return Err(ChatError::MemberLimitReached(self.config.max_members));
             }
-            // Only the owner gives roles; said before anybody is let in.
-            let mine = view.members.iter().find(|member| member.user_id == me.user);
-            let owner = mine.is_some_and(|member| member.role == store::MemberRole::Owner);
+            // Only the owner may assign roles; checked before the user is added.
+            let own_membership =
+                view.members.iter().find(|member| member.user_id == principal.user);
+            let is_owner =
+                own_membership.is_some_and(|member| member.role == store::MemberRole::Owner);
             let role = put.role.filter(|role| *role != wire::GroupRole::Member);
-            if role.is_some() && !owner {
+            if role.is_some() && !is_owner {
                 return Err(ChatError::NotAllowed);
             }
-            let reach = reach(self.config.group_adds_from);
-            let added = self.store.add_member(id, me.user, user, reach, now).await?;
-            let (view, mut said) = done(added)?;
-            let Some(role) = role else { return Ok(told(view, said)) };
-            let (view, more) = done(self.set_role(me, id, user, role).await?)?;
-            said.extend(more);
-            return Ok(told(view, said));
+            let rule = invitation_rule(self.config.group_adds_from);
+            let added = self.store.add_member(id, principal.user, user, rule, now).await?;
+            let (view, mut system_messages) = applied(added)?;
+            let Some(role) = role else { return Ok(with_change_events(view, system_messages)) };
+            let (view, role_messages) = applied(self.set_role(principal, id, user, role).await?)?;
+            system_messages.extend(role_messages);
+            return Ok(with_change_events(view, system_messages));
         }
         match put.role {
             Some(role) => {
-                let (view, said) = done(self.set_role(me, id, user, role).await?)?;
-                Ok(told(view, said))
+                let (view, system_messages) =
+                    applied(self.set_role(principal, id, user, role).await?)?;
+                Ok(with_change_events(view, system_messages))
             }
             None => Ok(WithEvents::without_events(views::conversation(view))),
         }
@@ -274,84 +283,87 @@ impl ChatService {
 
     async fn set_role(
         &self,
-        me: &Principal,
+        principal: &Principal,
         id: ConversationId,
         user: UserId,
         role: wire::GroupRole,
     ) -> Result<ConversationChangeOutcome, ChatError> {
         let role = views::role_row(role);
-        Ok(self.store.set_member_role(id, me.user, user, role, self.clock.now()).await?)
+        Ok(self.store.set_member_role(id, principal.user, user, role, self.clock.now()).await?)
     }
 
-    /// Removes somebody from a group; oneself leaves it.
+    /// Removes a member from a group. Members may remove themselves.
     ///
     /// # Errors
-    /// [`ChatError::NotAllowed`], [`ChatError::NoSuchConversation`], or the database's.
+    /// [`ChatError::NotAllowed`], [`ChatError::ConversationNotFound`], or a database error.
     pub async fn remove_member(
         &self,
-        me: &Principal,
+        principal: &Principal,
         id: ConversationId,
         user: UserId,
     ) -> Result<WithEvents<()>, ChatError> {
-        let change = self.store.remove_member(id, me.user, user, self.clock.now()).await?;
-        let (view, said) = done(change)?;
-        let mut to: Vec<_> = view.members.iter().map(|member| member.user_id).collect();
-        let said = said.into_iter().map(|row| DirectedEvent {
-            to: to.clone(),
+        let change = self.store.remove_member(id, principal.user, user, self.clock.now()).await?;
+        let (view, system_messages) = applied(change)?;
+        let mut recipients: Vec<_> = view.members.iter().map(|member| member.user_id).collect();
+        let message_events = system_messages.into_iter().map(|row| DirectedEvent {
+            to: recipients.clone(),
             event: ServerEvent::Message(views::message(row)),
         });
-        let said: Vec<DirectedEvent> = said.collect();
-        to.push(user);
+        let message_events: Vec<DirectedEvent> = message_events.collect();
+        recipients.push(user);
         let event = ServerEvent::ConversationLeft(MemberLeft { id, left: user });
         Ok(WithEvents {
-            answer: (),
-            news: std::iter::once(DirectedEvent { to, event }).chain(said).collect(),
+            reply: (),
+            events: std::iter::once(DirectedEvent { to: recipients, event })
+                .chain(message_events)
+                .collect(),
         })
     }
 
-    /// How far the person's conversations have come.
+    /// Newest positions of the user's conversations.
     ///
     /// # Errors
-    /// The database's.
+    /// A database error.
     pub async fn positions(&self, user: UserId) -> Result<Vec<ConversationPosition>, ChatError> {
         Ok(self.store.conversation_positions(user).await?)
     }
 }
 
-/// Everybody hears of it, the person's own other devices too, and what was said of it.
-fn told(
+/// Adds the events that notify all members, including the caller's own devices, and the system
+/// messages.
+fn with_change_events(
     view: store::ConversationWithMembers,
-    said: Vec<store::MessageRow>,
+    system_messages: Vec<store::MessageRow>,
 ) -> WithEvents<wire::ConversationDetail> {
     let conversation = views::conversation(view);
-    let mut news = changed(&conversation);
+    let mut events = conversation_events(&conversation);
     let to: Vec<_> = conversation.members.iter().map(|member| member.user_id).collect();
-    news.extend(said.into_iter().map(|row| DirectedEvent {
+    events.extend(system_messages.into_iter().map(|row| DirectedEvent {
         to: to.clone(),
         event: ServerEvent::Message(views::message(row)),
     }));
-    WithEvents { answer: conversation, news }
+    WithEvents { reply: conversation, events }
 }
 
-fn changed(conversation: &wire::ConversationDetail) -> Vec<DirectedEvent> {
+fn conversation_events(conversation: &wire::ConversationDetail) -> Vec<DirectedEvent> {
     let to = conversation.members.iter().map(|member| member.user_id).collect();
     vec![DirectedEvent { to, event: ServerEvent::Conversation(conversation.clone()) }]
 }
 
-fn done(
+fn applied(
     change: ConversationChangeOutcome,
 ) -> Result<(store::ConversationWithMembers, Vec<store::MessageRow>), ChatError> {
     match change {
-        ConversationChangeOutcome::Done(view, said) => Ok((view, said)),
+        ConversationChangeOutcome::Done(view, system_messages) => Ok((view, system_messages)),
         ConversationChangeOutcome::ShadowBlocked(view) => Ok((view, Vec::new())),
         ConversationChangeOutcome::NotAllowed => Err(ChatError::NotAllowed),
-        ConversationChangeOutcome::NotFound => Err(ChatError::NoSuchConversation),
-        ConversationChangeOutcome::UserNotFound => Err(ChatError::NoSuchPerson),
-        ConversationChangeOutcome::NotReachable => Err(ChatError::NotReachable),
+        ConversationChangeOutcome::NotFound => Err(ChatError::ConversationNotFound),
+        ConversationChangeOutcome::UserNotFound => Err(ChatError::UserNotFound),
+        ConversationChangeOutcome::NotReachable => Err(ChatError::RecipientNotReachable),
     }
 }
 
-const fn reach(config: config::ContactRequirement) -> InvitationRule {
+const fn invitation_rule(config: config::ContactRequirement) -> InvitationRule {
     match config {
         config::ContactRequirement::Contacts => InvitationRule::ContactsOrSharedGroup,
         config::ContactRequirement::Anybody => InvitationRule::Anyone,
@@ -360,6 +372,6 @@ const fn reach(config: config::ContactRequirement) -> InvitationRule {
 
 fn parse_title(text: &str) -> Result<String, ChatError> {
     let title = text.trim();
-    let fits = (1..=200).contains(&title.chars().count()) && !title.chars().any(char::is_control);
-    if fits { Ok(title.to_owned()) } else { Err(ChatError::BadTitle) }
+    let valid = (1..=200).contains(&title.chars().count()) && !title.chars().any(char::is_control);
+    if valid { Ok(title.to_owned()) } else { Err(ChatError::InvalidTitle) }
 }

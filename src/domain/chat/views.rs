@@ -1,4 +1,4 @@
-//! From what the store keeps to what crosses the wire, and back.
+//! Conversions between stored rows and wire types.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use base::ids::{MessageId, UserId};
 
 use crate::domain::files;
 use crate::protocol::chat as wire;
-use crate::protocol::messages as said;
+use crate::protocol::messages;
 
 pub(super) const fn history_row(history: wire::HistoryVisibility) -> store::History {
     match history {
@@ -132,8 +132,8 @@ pub(super) fn summary(row: store::ConversationSummaryRow) -> wire::ConversationS
     }
 }
 
-/// A message that carries nothing and that nobody has reacted to.
-pub(in crate::domain) fn message(row: store::MessageRow) -> said::MessageView {
+/// A message without attachments and reactions.
+pub(in crate::domain) fn message(row: store::MessageRow) -> messages::MessageView {
     shown(store::MessageWithDetails {
         message: row,
         reactions: Vec::new(),
@@ -141,11 +141,11 @@ pub(in crate::domain) fn message(row: store::MessageRow) -> said::MessageView {
     })
 }
 
-/// A message as somebody sees it.
-pub(super) fn shown(row: store::MessageWithDetails) -> said::MessageView {
+/// A message as a user sees it.
+pub(super) fn shown(row: store::MessageWithDetails) -> messages::MessageView {
     let store::MessageWithDetails { message: row, reactions, attachments } = row;
     let own_name = row.system.is_none();
-    said::MessageView {
+    messages::MessageView {
         id: row.id,
         conversation_id: row.conversation_id,
         seq: row.seq,
@@ -165,34 +165,34 @@ pub(super) fn shown(row: store::MessageWithDetails) -> said::MessageView {
             .mentions
             .and_then(|list| serde_json::from_value(list).ok())
             .unwrap_or_default(),
-        reactions: grouped(reactions),
+        reactions: group_reactions(reactions),
         system: row.system.and_then(|what| serde_json::from_value(what).ok()).map(system),
     }
 }
 
-/// By emoji, the one given first comes first.
-fn grouped(reactions: Vec<(UserId, String)>) -> Vec<said::ReactionGroup> {
-    let mut all: Vec<said::ReactionGroup> = Vec::new();
+/// Groups reactions by emoji, in the order of the first reaction.
+fn group_reactions(reactions: Vec<(UserId, String)>) -> Vec<messages::ReactionGroup> {
+    let mut all: Vec<messages::ReactionGroup> = Vec::new();
     for (user, emoji) in reactions {
-        match all.iter_mut().find(|known| known.emoji == emoji) {
-            Some(known) => known.user_ids.push(user),
-            None => all.push(said::ReactionGroup { emoji, user_ids: vec![user] }),
+        match all.iter_mut().find(|group| group.emoji == emoji) {
+            Some(group) => group.user_ids.push(user),
+            None => all.push(messages::ReactionGroup { emoji, user_ids: vec![user] }),
         }
     }
     all
 }
 
-fn system(row: store::SystemEventRow) -> said::SystemEvent {
+fn system(row: store::SystemEventRow) -> messages::SystemEvent {
     let what = match row.what {
-        store::SystemEventKind::Joined => said::SystemEventKind::Joined,
-        store::SystemEventKind::Added => said::SystemEventKind::Added,
-        store::SystemEventKind::Left => said::SystemEventKind::Left,
-        store::SystemEventKind::Removed => said::SystemEventKind::Removed,
-        store::SystemEventKind::Renamed => said::SystemEventKind::Renamed,
-        store::SystemEventKind::Role => said::SystemEventKind::Role,
-        store::SystemEventKind::Settings => said::SystemEventKind::Settings,
+        store::SystemEventKind::Joined => messages::SystemEventKind::Joined,
+        store::SystemEventKind::Added => messages::SystemEventKind::Added,
+        store::SystemEventKind::Left => messages::SystemEventKind::Left,
+        store::SystemEventKind::Removed => messages::SystemEventKind::Removed,
+        store::SystemEventKind::Renamed => messages::SystemEventKind::Renamed,
+        store::SystemEventKind::Role => messages::SystemEventKind::Role,
+        store::SystemEventKind::Settings => messages::SystemEventKind::Settings,
     };
-    said::SystemEvent { what, user_id: row.user_id, title: row.title, role: row.role.map(role) }
+    messages::SystemEvent { what, user_id: row.user_id, title: row.title, role: row.role.map(role) }
 }
 
 pub(super) fn invite(row: store::InviteRow) -> crate::protocol::invites::InviteView {
@@ -206,11 +206,11 @@ pub(super) fn invite(row: store::InviteRow) -> crate::protocol::invites::InviteV
     }
 }
 
-/// A message that nobody has reacted to, with the files that it carries.
-pub(super) fn carrying(
+/// A message without reactions, with its attachments taken from `files`.
+pub(super) fn message_with_attachments(
     row: store::MessageRow,
     files: &mut HashMap<MessageId, Vec<store::AttachmentRow>>,
-) -> said::MessageView {
+) -> messages::MessageView {
     let attachments = files.remove(&row.id).unwrap_or_default();
     shown(store::MessageWithDetails { message: row, reactions: Vec::new(), attachments })
 }

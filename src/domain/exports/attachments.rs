@@ -1,19 +1,19 @@
-//! The files that a person brought, in an archive: a list of them, and their bytes.
+//! Attachments in an export: a list and the file contents.
 
 use base::ids::UserId;
 use futures_util::StreamExt;
 use serde_json::json;
 use store::Store;
 
-use super::contents::lines;
+use super::contents::to_json_lines;
 use crate::domain::export_store::ArchiveWriter;
 use crate::domain::files::{FileError, FileService};
 use crate::domain::jobs::JobError;
 use crate::integrations::blob_store::{BlobKey, hex};
 
-const PAGE: usize = 200;
+const PAGE_SIZE: usize = 200;
 
-/// Writes all of them. A file that goes meanwhile is left out.
+/// Writes all attachments uploaded by the user. Files deleted meanwhile are omitted.
 pub(super) async fn write(
     store: &Store,
     files: &FileService,
@@ -22,8 +22,8 @@ pub(super) async fn write(
 ) -> Result<(), JobError> {
     let (mut all, mut after) = (Vec::new(), None);
     loop {
-        let page = store.attachments_by(user, after, PAGE).await?;
-        after = page.last().map(|(file, _)| file.id).filter(|_| page.len() == PAGE);
+        let page = store.attachments_by(user, after, PAGE_SIZE).await?;
+        after = page.last().map(|(file, _)| file.id).filter(|_| page.len() == PAGE_SIZE);
         all.extend(page);
         if after.is_none() {
             break;
@@ -36,17 +36,17 @@ pub(super) async fn write(
             "size": file.size, "sha256": hex(&blob.hash), "created_at": file.created_at,
         })
     });
-    archive.write(lines(rows)?).await?;
+    archive.write(to_json_lines(rows)?).await?;
     for (file, blob) in &all {
         let size = u64::try_from(blob.size).unwrap_or(0);
-        let mut pieces = match files.read(&BlobKey::new(&blob.hash, blob.id), 0..size).await {
-            Err(FileError::NoSuchFile) => continue,
+        let mut chunks = match files.read(&BlobKey::new(&blob.hash, blob.id), 0..size).await {
+            Err(FileError::FileNotFound) => continue,
             read => read.map_err(|error| JobError::transient(error.to_string()))?,
         };
-        // What somebody calls it may be no name for a file: the list says it.
+        // The display name may be unusable as a file name; it is in the list.
         archive.file(format!("files/{}", file.id)).await?;
-        while let Some(piece) = pieces.next().await {
-            archive.write(piece?.to_vec()).await?;
+        while let Some(chunk) = chunks.next().await {
+            archive.write(chunk?.to_vec()).await?;
         }
     }
     Ok(())

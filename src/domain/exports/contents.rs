@@ -1,4 +1,4 @@
-//! What is in an archive: everything of a person, page by page, as JSON.
+//! Contents of an export: all data of a user as JSON, read page by page.
 
 use std::io;
 
@@ -10,9 +10,9 @@ use store::{AuditFilter, MessageRange, Store};
 use crate::domain::export_store::ArchiveWriter;
 use crate::domain::jobs::JobError;
 
-const PAGE: usize = 200;
+const PAGE_SIZE: usize = 200;
 
-/// Writes all of it. Lists that may be long are JSON lines: one object a line.
+/// Writes everything except attachments. Long lists are JSON lines (one object per line).
 pub(super) async fn write(
     store: &Store,
     user: UserId,
@@ -30,9 +30,9 @@ pub(super) async fn write(
 }
 
 async fn account(store: &Store, user: UserId, archive: &mut ArchiveWriter) -> Result<(), JobError> {
-    // Gone since the job began: next time nobody wants the archive any more.
-    let gone = || JobError::transient("the account ended meanwhile");
-    let person = store.admin_user(user).await?.ok_or_else(gone)?;
+    // The account was deleted after the job started; the next attempt finds no export job.
+    let account_deleted = || JobError::transient("the account was deleted meanwhile");
+    let person = store.admin_user(user).await?.ok_or_else(account_deleted)?;
     let devices: Vec<_> = store
         .devices(user)
         .await?
@@ -56,7 +56,7 @@ async fn account(store: &Store, user: UserId, archive: &mut ArchiveWriter) -> Re
         "created_at": person.created_at, "second_factor_since": person.second_factor_since,
         "status": status, "devices": devices,
     });
-    archive.write(pretty(&account)?).await?;
+    archive.write(to_pretty_json(&account)?).await?;
     Ok(())
 }
 
@@ -68,16 +68,16 @@ async fn contacts(
     archive.file("contacts.jsonl").await?;
     let mut after = None;
     loop {
-        let page = store.contacts(user, after, PAGE).await?;
+        let page = store.contacts(user, after, PAGE_SIZE).await?;
         let rows = page.iter().map(|contact| {
             json!({
                 "user_id": contact.user_id, "name": contact.name, "phone": contact.phone,
                 "state": contact.state, "since": contact.since,
             })
         });
-        archive.write(lines(rows)?).await?;
+        archive.write(to_json_lines(rows)?).await?;
         match page.last() {
-            Some(last) if page.len() == PAGE => after = Some(last.user_id),
+            Some(last) if page.len() == PAGE_SIZE => after = Some(last.user_id),
             _ => break,
         }
     }
@@ -86,7 +86,7 @@ async fn contacts(
     let rows = blocked.iter().map(
         |blocked| json!({ "user_id": blocked.user_id, "name": blocked.name, "since": blocked.since }),
     );
-    archive.write(lines(rows)?).await?;
+    archive.write(to_json_lines(rows)?).await?;
     Ok(())
 }
 
@@ -99,7 +99,7 @@ async fn conversations(
     archive.file("conversations.jsonl").await?;
     let (mut all, mut after) = (Vec::new(), None);
     loop {
-        let page = store.user_conversations(user, after, PAGE, now).await?;
+        let page = store.user_conversations(user, after, PAGE_SIZE, now).await?;
         let rows = page.iter().map(|row| {
             json!({
                 "id": row.conversation.id, "kind": row.conversation.kind,
@@ -110,16 +110,16 @@ async fn conversations(
                 "with": row.peer.as_ref().map(|(id, name)| json!({ "user_id": id, "name": name })),
             })
         });
-        archive.write(lines(rows)?).await?;
+        archive.write(to_json_lines(rows)?).await?;
         all.extend(page.iter().map(|row| row.conversation.id));
         match page.last() {
-            Some(last) if page.len() == PAGE => after = Some(last.conversation.id),
+            Some(last) if page.len() == PAGE_SIZE => after = Some(last.conversation.id),
             _ => return Ok(all),
         }
     }
 }
 
-/// What the person may see of a conversation: what was said since they came.
+/// Messages of a conversation that the user can see.
 async fn messages(
     store: &Store,
     (user, now): (UserId, Timestamp),
@@ -129,11 +129,11 @@ async fn messages(
     archive.file(format!("messages/{id}.jsonl")).await?;
     let mut after = 0;
     loop {
-        let page = store.messages(id, user, MessageRange::After(after), PAGE, now).await?;
-        let page = page.unwrap_or_default(); // left meanwhile
+        let page = store.messages(id, user, MessageRange::After(after), PAGE_SIZE, now).await?;
+        let page = page.unwrap_or_default(); // the user left meanwhile
         let mut rows = Vec::with_capacity(page.len());
-        for shown in &page {
-            let message = &shown.message;
+        for row in &page {
+            let message = &row.message;
             let mut edits = Vec::new();
             if message.edited_at.is_some() {
                 let found = store.message_edits(id, user, message.id, now).await?;
@@ -146,13 +146,13 @@ async fn messages(
                 "edited_at": message.edited_at, "deleted_at": message.deleted_at,
                 "expires_at": message.expires_at, "pinned_at": message.pinned_at,
                 "forwarded_from": message.forwarded_from, "mentions": message.mentions,
-                "attachments": (!shown.attachments.is_empty()).then(|| named(&shown.attachments)),
-                "system": message.system, "reactions": shown.reactions, "edits": edits,
+                "attachments": (!row.attachments.is_empty()).then(|| attachment_list(&row.attachments)),
+                "system": message.system, "reactions": row.reactions, "edits": edits,
             }));
         }
-        archive.write(lines(rows.into_iter())?).await?;
+        archive.write(to_json_lines(rows.into_iter())?).await?;
         match page.last() {
-            Some(last) if page.len() == PAGE => after = last.message.seq,
+            Some(last) if page.len() == PAGE_SIZE => after = last.message.seq,
             _ => return Ok(()),
         }
     }
@@ -162,7 +162,7 @@ async fn calls(store: &Store, user: UserId, archive: &mut ArchiveWriter) -> Resu
     archive.file("calls.jsonl").await?;
     let mut before = None;
     loop {
-        let page = store.call_history(user, before, PAGE).await?;
+        let page = store.call_history(user, before, PAGE_SIZE).await?;
         let rows = page.iter().map(|record| {
             let people = record.participants.iter().map(|(person, name)| {
                 json!({
@@ -178,9 +178,9 @@ async fn calls(store: &Store, user: UserId, archive: &mut ArchiveWriter) -> Resu
                 "people": people.collect::<Vec<_>>(),
             })
         });
-        archive.write(lines(rows)?).await?;
+        archive.write(to_json_lines(rows)?).await?;
         match page.last() {
-            Some(last) if page.len() == PAGE => before = Some(last.call.id),
+            Some(last) if page.len() == PAGE_SIZE => before = Some(last.call.id),
             _ => return Ok(()),
         }
     }
@@ -191,7 +191,7 @@ async fn audit(store: &Store, user: UserId, archive: &mut ArchiveWriter) -> Resu
     let mut before = None;
     loop {
         let filter = AuditFilter { about: Some(user), ..AuditFilter::default() };
-        let page = store.audit_page(filter, before, PAGE).await?;
+        let page = store.audit_page(filter, before, PAGE_SIZE).await?;
         let rows = page.iter().map(|entry| {
             let ip = entry.ip.as_ref().filter(|_| entry.actor == Some(user));
             json!({
@@ -199,25 +199,25 @@ async fn audit(store: &Store, user: UserId, archive: &mut ArchiveWriter) -> Resu
                 "detail": entry.detail, "ip": ip,
             })
         });
-        archive.write(lines(rows)?).await?;
+        archive.write(to_json_lines(rows)?).await?;
         match page.last() {
-            Some(last) if page.len() == PAGE => before = Some(last.id),
+            Some(last) if page.len() == PAGE_SIZE => before = Some(last.id),
             _ => return Ok(()),
         }
     }
 }
 
-/// The files that a message carries.
-fn named(files: &[store::AttachmentRow]) -> Vec<Value> {
-    let one = |file: &store::AttachmentRow| json!({ "id": file.id, "name": file.name, "content_type": file.content_type, "size": file.size });
-    files.iter().map(one).collect()
+/// Attachments of a message.
+fn attachment_list(files: &[store::AttachmentRow]) -> Vec<Value> {
+    let entry = |file: &store::AttachmentRow| json!({ "id": file.id, "name": file.name, "content_type": file.content_type, "size": file.size });
+    files.iter().map(entry).collect()
 }
 
-fn pretty(value: &Value) -> io::Result<Vec<u8>> {
+fn to_pretty_json(value: &Value) -> io::Result<Vec<u8>> {
     Ok(serde_json::to_vec_pretty(value)?)
 }
 
-pub(super) fn lines(values: impl Iterator<Item = Value>) -> io::Result<Vec<u8>> {
+pub(super) fn to_json_lines(values: impl Iterator<Item = Value>) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     for value in values {
         serde_json::to_writer(&mut text, &value)?;

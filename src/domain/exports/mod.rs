@@ -1,4 +1,4 @@
-//! Exports: one archive with everything of a person, made as a job, for its owner alone.
+//! Data exports: one archive with all data of a user, created by a job, for its owner only.
 
 mod attachments;
 mod contents;
@@ -20,19 +20,19 @@ use super::jobs::{JobError, JobHandler};
 use crate::cluster::BoxFuture;
 use crate::protocol::accounts::ExportPending;
 
-/// The kind of its jobs.
-pub const KIND: &str = "account.export";
+/// Job kind of data exports.
+pub const EXPORT_JOB_KIND: &str = "account.export";
 
-/// Why there is no archive.
+/// Error of the export service.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ExportError {
-    /// The account ended meanwhile.
-    #[error("this account is no more")]
-    Gone,
-    /// The disk.
+    /// The account was deleted meanwhile.
+    #[error("this account has been deleted")]
+    Expired,
+    /// The archive cannot be opened.
     #[error("the archive cannot be read: {0}")]
-    Disk(String),
-    /// The database.
+    Io(String),
+    /// A database error.
     #[error(transparent)]
     Store(#[from] store::StoreError),
 }
@@ -40,16 +40,16 @@ pub enum ExportError {
 impl CodedError for ExportError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Gone => ErrorKind::NotFound,
-            Self::Disk(_) => ErrorKind::Internal,
+            Self::Expired => ErrorKind::NotFound,
+            Self::Io(_) => ErrorKind::Internal,
             Self::Store(e) => e.kind(),
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
-            Self::Gone => "exports/expired",
-            Self::Disk(_) => "internal",
+            Self::Expired => "exports/expired",
+            Self::Io(_) => "internal",
             Self::Store(e) => e.code(),
         }
     }
@@ -59,94 +59,101 @@ impl CodedError for ExportError {
     }
 }
 
-/// What a person is given who asks for their archive.
+/// Response to an export request.
 #[derive(Debug)]
 pub enum ExportStatus {
-    /// Not yet.
-    Soon(ExportPending),
-    /// Here.
-    Here(ArchiveFile),
+    /// The export job is not finished.
+    Pending(ExportPending),
+    /// The archive is ready for download.
+    Ready(ArchiveFile),
 }
 
-/// The deeds of this area, and the work behind them; cheap to clone.
+/// Export service and job handler; cheap to clone.
 #[derive(Clone)]
 pub struct ExportService {
     store: Store,
     clock: Clock,
-    shelf: ExportStore,
+    exports: ExportStore,
     files: FileService,
-    kept: Duration,
+    retention: Duration,
 }
 
 impl ExportService {
-    /// Puts the parts together; `kept` is how long an archive waits for its owner.
+    /// Creates the service. `retention` is how long a finished archive is available.
     pub const fn new(
         store: Store,
         clock: Clock,
-        shelf: ExportStore,
+        exports: ExportStore,
         files: FileService,
-        kept: Duration,
+        retention: Duration,
     ) -> Self {
-        Self { store, clock, shelf, files, kept }
+        Self { store, clock, exports, files, retention }
     }
 
-    /// The person's archive; if there is none, one is begun.
+    /// Returns the caller's archive, or starts an export if there is none.
     ///
     /// # Errors
-    /// [`ExportError::Gone`], [`ExportError::Disk`], or the database's.
+    /// [`ExportError::Expired`], [`ExportError::Io`], or a database error.
     pub async fn get(
         &self,
-        me: &Principal,
+        principal: &Principal,
         ip: Option<IpAddr>,
     ) -> Result<ExportStatus, ExportError> {
-        let mut lost = None;
+        let mut missing = None;
         loop {
             let job = NewJob {
                 id: JobId::new(),
-                kind: KIND.to_owned(),
-                user_id: Some(me.user),
+                kind: EXPORT_JOB_KIND.to_owned(),
+                user_id: Some(principal.user),
                 payload: json!({}),
             };
-            let entry = audit(Some(me.user), "account.export_requested", me.user.to_string(), ip);
+            let entry = audit(
+                Some(principal.user),
+                "account.export_requested",
+                principal.user.to_string(),
+                ip,
+            );
             let now = self.clock.now();
-            let export = self.store.request_export(job, me.user, lost, entry, now).await?;
-            let export = export.ok_or(ExportError::Gone)?;
+            let export =
+                self.store.request_export(job, principal.user, missing, entry, now).await?;
+            let export = export.ok_or(ExportError::Expired)?;
             if export.ready_at.is_none() {
                 let state = match export.state {
                     JobState::Running => "running",
                     _ => "waiting",
                 };
-                return Ok(ExportStatus::Soon(ExportPending {
+                return Ok(ExportStatus::Pending(ExportPending {
                     state,
                     created_at: export.created_at,
                 }));
             }
-            match self.shelf.open(export.id).await {
+            match self.exports.open(export.id).await {
                 Ok(Some(ready)) => {
                     let action = "account.export_fetched";
-                    let entry = audit(Some(me.user), action, me.user.to_string(), ip);
+                    let entry = audit(Some(principal.user), action, principal.user.to_string(), ip);
                     self.store.record_audit(entry, self.clock.now()).await?;
-                    return Ok(ExportStatus::Here(ready));
+                    return Ok(ExportStatus::Ready(ready));
                 }
-                Ok(None) if lost.is_none() => lost = Some(export.id), // to be made anew
-                Ok(None) => return Err(ExportError::Disk("it is gone again".to_owned())),
-                Err(error) => return Err(ExportError::Disk(error.to_string())),
+                // File is missing: export again.
+                Ok(None) if missing.is_none() => missing = Some(export.id),
+                Ok(None) => return Err(ExportError::Io("archive disappeared again".to_owned())),
+                Err(error) => return Err(ExportError::Io(error.to_string())),
             }
         }
     }
 
-    async fn make(&self, job: &JobRow) -> Result<Vec<DirectedEvent>, JobError> {
-        let user = job.user_id.ok_or_else(|| JobError::permanent("a job about nobody"))?;
+    async fn export(&self, job: &JobRow) -> Result<Vec<DirectedEvent>, JobError> {
+        let user = job.user_id.ok_or_else(|| JobError::permanent("export job has no user id"))?;
         if self.store.existing_exports(vec![job.id]).await?.is_empty() {
-            return Ok(Vec::new()); // nobody wants it any more
+            return Ok(Vec::new()); // the export was deleted
         }
-        let mut archive = self.shelf.begin(job.id, job.attempts);
+        let mut archive = self.exports.begin(job.id, job.attempts);
         contents::write(&self.store, user, self.clock.now(), &mut archive).await?;
         attachments::write(&self.store, &self.files, user, &mut archive).await?;
         let size = archive.finish().await?;
         let now = self.clock.now();
-        if !self.store.finish_export(job.id, size, now + self.kept, now).await? {
-            self.shelf.sweep(&self.store).await?; // the account ended meanwhile
+        if !self.store.finish_export(job.id, size, now + self.retention, now).await? {
+            self.exports.sweep(&self.store).await?; // the account was deleted meanwhile
         }
         Ok(Vec::new())
     }
@@ -154,11 +161,11 @@ impl ExportService {
 
 impl JobHandler for ExportService {
     fn kind(&self) -> &'static str {
-        KIND
+        EXPORT_JOB_KIND
     }
 
     fn run<'a>(&'a self, job: &'a JobRow) -> BoxFuture<'a, Result<Vec<DirectedEvent>, JobError>> {
-        Box::pin(self.make(job))
+        Box::pin(self.export(job))
     }
 
     fn reap_expired(&self) -> BoxFuture<'_, ()> {
@@ -166,7 +173,7 @@ impl JobHandler for ExportService {
             if let Err(error) = self.store.expire_exports(self.clock.now()).await {
                 tracing::warn!(%error, "export expiry failed");
             }
-            if let Err(error) = self.shelf.sweep(&self.store).await {
+            if let Err(error) = self.exports.sweep(&self.store).await {
                 tracing::warn!(%error, "export store sweep failed");
             }
         })

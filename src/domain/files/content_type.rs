@@ -1,12 +1,12 @@
-//! What a file is, judged by its bytes and never by what its sender says; and what it is called.
+//! Content type detection from bytes, regardless of what the sender claims, and display names.
 
-/// How much of a file is looked at.
-pub(super) const HEAD: usize = 8 * 1024;
+/// Number of bytes at the start of a file that are inspected.
+pub(super) const HEAD_BYTES: usize = 8 * 1024;
 
-/// Longest name of a file, in characters.
-const NAME: usize = 200;
+/// Maximum length of a display name, in characters.
+const MAX_NAME_CHARS: usize = 200;
 
-/// Pictures whose metadata we remove and of which we make small ones.
+/// Image formats whose metadata is removed and that get a thumbnail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ImageFormat {
     Jpeg,
@@ -16,7 +16,7 @@ pub(super) enum ImageFormat {
 }
 
 impl ImageFormat {
-    /// As in `Content-Type`.
+    /// Image format of a `Content-Type` value.
     pub(super) fn of(content_type: &str) -> Option<Self> {
         match content_type {
             "image/jpeg" => Some(Self::Jpeg),
@@ -28,19 +28,19 @@ impl ImageFormat {
     }
 }
 
-/// The type of a file that begins like this.
+/// Content type of a file that starts with `head`.
 pub(super) fn content_type(head: &[u8]) -> &'static str {
-    let known = infer::get(head).map(|kind| match kind.mime_type() {
-        "audio/opus" => "audio/ogg", // the wrapping has the name (RFC 7845 §9)
+    let detected = infer::get(head).map(|kind| match kind.mime_type() {
+        "audio/opus" => "audio/ogg", // the type names the container (RFC 7845 §9)
         kind => kind,
     });
-    if let Some(kind) = known.filter(|kind| !kind.starts_with("text/")) {
+    if let Some(kind) = detected.filter(|kind| !kind.starts_with("text/")) {
         return kind;
     }
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,
-        // The head may end in the middle of a character.
-        Err(error) if error.error_len().is_none() && head.len() == HEAD => {
+        // `head` may end in the middle of a character.
+        Err(error) if error.error_len().is_none() && head.len() == HEAD_BYTES => {
             std::str::from_utf8(&head[..error.valid_up_to()]).unwrap_or_default()
         }
         Err(_) => return "application/octet-stream",
@@ -55,12 +55,12 @@ pub(super) fn content_type(head: &[u8]) -> &'static str {
     {
         "text/html"
     } else {
-        known.unwrap_or("text/plain")
+        detected.unwrap_or("text/plain")
     }
 }
 
-/// The type of a video that has no picture, as browsers wrap what somebody says.
-pub(super) fn sound(content_type: &'static str) -> &'static str {
+/// Audio type of a video container without a video track, as browsers record speech.
+pub(super) fn as_audio_type(content_type: &'static str) -> &'static str {
     match content_type {
         "video/webm" => "audio/webm",
         "video/mp4" => "audio/mp4",
@@ -68,8 +68,8 @@ pub(super) fn sound(content_type: &'static str) -> &'static str {
     }
 }
 
-/// Whether a browser may show it in its place; everything else is only ever saved.
-pub fn may_show(content_type: &str) -> bool {
+/// Whether browsers may display it inline; all other types are only downloaded.
+pub fn is_displayable(content_type: &str) -> bool {
     ImageFormat::of(content_type).is_some()
         || matches!(
             content_type,
@@ -84,12 +84,16 @@ pub fn may_show(content_type: &str) -> bool {
         )
 }
 
-/// What a file is called, without what would mean something to a file system or turn the text
-/// around: only for showing.
-pub(super) fn display_name(given: &str) -> String {
-    let last = given.rsplit(['/', '\\']).next().unwrap_or_default();
-    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let name: String = last.chars().filter(|c| !c.is_control() && !turns(*c)).take(NAME).collect();
+/// Display name of a file: without path, control characters and bidirectional overrides. Never used
+/// as a file name.
+pub(super) fn display_name(name: &str) -> String {
+    let base_name = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let is_bidi_control = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let name: String = base_name
+        .chars()
+        .filter(|c| !c.is_control() && !is_bidi_control(*c))
+        .take(MAX_NAME_CHARS)
+        .collect();
     let name = name.trim();
     if name.trim_matches('.').is_empty() { "file".to_owned() } else { name.to_owned() }
 }
@@ -104,7 +108,7 @@ mod tests {
         assert_eq!(display_name("C:\\temp\\a.txt"), "a.txt");
         assert_eq!(display_name(".."), "file");
         assert_eq!(display_name("a\u{202e}gpj.exe\r\n"), "agpj.exe");
-        assert_eq!(display_name(&"ä".repeat(500)).chars().count(), NAME);
+        assert_eq!(display_name(&"ä".repeat(500)).chars().count(), MAX_NAME_CHARS);
     }
 
     #[test]
@@ -114,8 +118,8 @@ mod tests {
         assert_eq!(content_type(b"hello <script>alert(1)</script>"), "text/html");
         assert_eq!(content_type("grüße".as_bytes()), "text/plain");
         let voice = include_bytes!("../../../tests/it/samples/voice.ogg");
-        assert!(may_show(content_type(voice)));
+        assert!(is_displayable(content_type(voice)));
         assert_eq!(content_type(b"\x00\x01\x02"), "application/octet-stream");
-        assert!(!may_show("image/svg+xml") && !may_show("text/html"));
+        assert!(!is_displayable("image/svg+xml") && !is_displayable("text/html"));
     }
 }

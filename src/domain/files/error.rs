@@ -1,88 +1,90 @@
-//! Why a file was not taken in or given out.
+//! Errors of files and uploads.
 
 use base::error::{CodedError, ErrorKind};
 
-/// The one error of this area.
+/// Error of the file service.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum FileError {
-    /// Larger than `files.max_bytes`, or than a picture may be.
+    /// The file exceeds `files.max_bytes` or the limit for images; carries the limit in bytes.
     #[error("a file of this kind has at most {0} bytes")]
     TooLarge(u64),
-    /// Nothing in it.
+    /// The file is empty.
     #[error("a file has at least one byte")]
     Empty,
-    /// The request names no file.
+    /// The multipart request has no part `file`.
     #[error("send the file as the part `file` of multipart/form-data")]
-    NoFile,
-    /// The request ended too early, or is garbled.
-    #[error("the request broke off: {0}")]
-    Broken(String),
-    /// The person keeps too much.
+    MissingFilePart,
+    /// The request ended early or is malformed.
+    #[error("the upload was aborted: {0}")]
+    UploadAborted(String),
+    /// The storage quota of the user is exceeded; carries the quota in bytes.
     #[error("your files have at most {0} bytes together: remove messages with files first")]
-    OverQuota(u64),
-    /// A picture that would fill the memory.
-    #[error("a picture has at most {0} pixels")]
-    TooManyPixels(u64),
-    /// A picture that is none.
-    #[error("this picture is damaged: its metadata cannot be removed")]
-    BadPicture,
-    /// No such file, or the asker may not see it.
-    #[error("there is no such file")]
-    NoSuchFile,
-    /// Too many files come at the same time.
-    #[error("the server takes in too many files just now: try again")]
-    Busy,
-    /// No such upload, or it is somebody else's.
-    #[error("there is no such upload")]
-    NoSuchUpload,
-    /// The person has too many uploads under way.
-    #[error("you have too many uploads under way: finish or end one first")]
-    TooManyUploads,
-    /// The upload is not where the client thinks.
-    #[error("the upload is at another offset: ask for it with HEAD")]
-    WrongOffset,
-    /// A newer request goes on with this upload.
-    #[error("another request goes on with this upload")]
-    TakenOver,
-    /// Another node has the upload.
-    #[error("another server goes on with this upload: try again")]
-    Elsewhere,
-    /// What came is not what was meant.
-    #[error("the checksum does not fit: nothing of this piece was kept")]
-    BadChecksum,
-    /// Metadata, a length or a purpose that makes no sense.
+    QuotaExceeded(u64),
+    /// The image has too many pixels to decode; carries the limit.
+    #[error("an image has at most {0} pixels")]
+    ImageTooLarge(u64),
+    /// The image is damaged.
+    #[error("this image is damaged: its metadata cannot be removed")]
+    InvalidImage,
+    /// The file does not exist or is not visible to the caller.
+    #[error("file not found")]
+    FileNotFound,
+    /// Too many uploads run at the same time.
+    #[error("too many uploads are in progress: try again")]
+    Overloaded,
+    /// The upload does not exist or belongs to another user.
+    #[error("upload not found")]
+    UploadNotFound,
+    /// The user has too many unfinished uploads.
+    #[error("you have too many unfinished uploads: finish or delete one first")]
+    UploadLimitReached,
+    /// The offset of the request is not the offset of the upload.
+    #[error("the upload is at another offset: send HEAD to get it")]
+    OffsetMismatch,
+    /// A newer request writes to this upload.
+    #[error("another request continues this upload")]
+    Superseded,
+    /// Another node has locked the upload.
+    #[error("another server has locked this upload: try again")]
+    LockedByOtherNode,
+    /// The checksum of a request does not match its bytes.
+    #[error("the checksum does not match: nothing of this request was stored")]
+    ChecksumMismatch,
+    /// Upload metadata, length or purpose is invalid.
     #[error("{0}")]
-    BadUpload(&'static str),
-    /// The storage.
-    #[error("the storage of files does not answer just now: try again")]
-    Storage,
-    /// The database.
+    InvalidUpload(&'static str),
+    /// The blob storage failed.
+    #[error("file storage is unavailable: try again")]
+    StorageUnavailable,
+    /// A database error.
     #[error(transparent)]
     Store(#[from] store::StoreError),
 }
 
 impl From<std::io::Error> for FileError {
     fn from(error: std::io::Error) -> Self {
-        // What a storage says of itself is for those who run it.
+        // Storage errors are internal details, so they are only logged.
         tracing::warn!(%error, "blob storage error in request");
-        Self::Storage
+        Self::StorageUnavailable
     }
 }
 
 impl CodedError for FileError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::TooLarge(_) | Self::OverQuota(_) => ErrorKind::TooLarge,
+            Self::TooLarge(_) | Self::QuotaExceeded(_) => ErrorKind::TooLarge,
             Self::Empty
-            | Self::NoFile
-            | Self::Broken(_)
-            | Self::TooManyPixels(_)
-            | Self::BadPicture
-            | Self::BadUpload(_) => ErrorKind::Invalid,
-            Self::NoSuchFile | Self::NoSuchUpload => ErrorKind::NotFound,
-            Self::TooManyUploads => ErrorKind::RateLimited,
-            Self::WrongOffset | Self::TakenOver | Self::BadChecksum => ErrorKind::Conflict,
-            Self::Busy | Self::Elsewhere | Self::Storage => ErrorKind::Unavailable,
+            | Self::MissingFilePart
+            | Self::UploadAborted(_)
+            | Self::ImageTooLarge(_)
+            | Self::InvalidImage
+            | Self::InvalidUpload(_) => ErrorKind::Invalid,
+            Self::FileNotFound | Self::UploadNotFound => ErrorKind::NotFound,
+            Self::UploadLimitReached => ErrorKind::RateLimited,
+            Self::OffsetMismatch | Self::Superseded | Self::ChecksumMismatch => ErrorKind::Conflict,
+            Self::Overloaded | Self::LockedByOtherNode | Self::StorageUnavailable => {
+                ErrorKind::Unavailable
+            }
             Self::Store(e) => e.kind(),
         }
     }
@@ -91,28 +93,28 @@ impl CodedError for FileError {
         match self {
             Self::TooLarge(_) => "files/too-large",
             Self::Empty => "files/empty",
-            Self::NoFile => "files/missing-file-part",
-            Self::Broken(_) => "files/upload-aborted",
-            Self::OverQuota(_) => "files/quota-exceeded",
-            Self::TooManyPixels(_) => "files/image-too-large",
-            Self::BadPicture => "files/invalid-image",
-            Self::NoSuchFile => "files/file-not-found",
-            Self::Busy => "files/overloaded",
-            Self::NoSuchUpload => "uploads/upload-not-found",
-            Self::TooManyUploads => "uploads/limit-reached",
-            Self::WrongOffset => "uploads/offset-mismatch",
-            Self::TakenOver => "uploads/superseded",
-            Self::Elsewhere => "uploads/locked-by-other-node",
-            Self::BadChecksum => "uploads/checksum-mismatch",
-            Self::BadUpload(_) => "uploads/invalid-upload",
-            Self::Storage => "files/storage-unavailable",
+            Self::MissingFilePart => "files/missing-file-part",
+            Self::UploadAborted(_) => "files/upload-aborted",
+            Self::QuotaExceeded(_) => "files/quota-exceeded",
+            Self::ImageTooLarge(_) => "files/image-too-large",
+            Self::InvalidImage => "files/invalid-image",
+            Self::FileNotFound => "files/file-not-found",
+            Self::Overloaded => "files/overloaded",
+            Self::UploadNotFound => "uploads/upload-not-found",
+            Self::UploadLimitReached => "uploads/limit-reached",
+            Self::OffsetMismatch => "uploads/offset-mismatch",
+            Self::Superseded => "uploads/superseded",
+            Self::LockedByOtherNode => "uploads/locked-by-other-node",
+            Self::ChecksumMismatch => "uploads/checksum-mismatch",
+            Self::InvalidUpload(_) => "uploads/invalid-upload",
+            Self::StorageUnavailable => "files/storage-unavailable",
             Self::Store(e) => e.code(),
         }
     }
 
     fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Busy | Self::Elsewhere | Self::Storage => Some(2),
+            Self::Overloaded | Self::LockedByOtherNode | Self::StorageUnavailable => Some(2),
             Self::Store(e) => e.retry_after(),
             _ => None,
         }

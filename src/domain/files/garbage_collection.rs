@@ -1,5 +1,4 @@
-//! Throwing away what nobody will ask for again: files no message took, uploads given up, bytes
-//! to which no file refers.
+//! Garbage collection: attachments without a message, abandoned uploads, unreferenced blobs.
 
 use std::io;
 
@@ -9,37 +8,37 @@ use super::{FileError, FileService};
 use crate::integrations::blob_store::BlobKey;
 use crate::telemetry::metrics::{BLOBS_REMOVED, PURGED_ROWS};
 
-/// Rows looked at in one transaction.
-const BATCH: usize = 200;
+/// Rows per transaction.
+const BATCH_SIZE: usize = 200;
 
 impl FileService {
-    /// Throws away all that is over. What is interrupted is found again next time.
+    /// Removes everything that has expired. If interrupted, the next run continues.
     ///
     /// # Errors
-    /// The database's, or the storage's.
+    /// Database or storage errors.
     pub async fn collect(&self) -> Result<(), FileError> {
         let (store, clock) = (&self.0.store, &self.0.clock);
-        let gone = store.expire_uploads(clock.now()).await?;
-        counter!(PURGED_ROWS, "kind" => "uploads").increment(gone as u64);
+        let removed = store.expire_uploads(clock.now()).await?;
+        counter!(PURGED_ROWS, "kind" => "uploads").increment(removed as u64);
         loop {
-            let gone = store.expire_attachments(BATCH, clock.now()).await?;
-            counter!(PURGED_ROWS, "kind" => "attachments").increment(gone as u64);
-            if gone < BATCH {
+            let removed = store.expire_attachments(BATCH_SIZE, clock.now()).await?;
+            counter!(PURGED_ROWS, "kind" => "attachments").increment(removed as u64);
+            if removed < BATCH_SIZE {
                 break;
             }
         }
-        // The desk first: a storage that does not answer is no reason to keep what lies there.
+        // Staging first: an unavailable blob storage must not keep staged files.
         self.0.staging.sweep(store).await?;
-        self.remove_bytes().await
+        self.remove_unused_blobs().await
     }
 
-    /// Removes objects first, then the rows that name them: a row never goes before its object.
-    async fn remove_bytes(&self) -> Result<(), FileError> {
+    /// Removes objects first, then their rows, so that no object is left without a row.
+    async fn remove_unused_blobs(&self) -> Result<(), FileError> {
         loop {
-            let doomed = self.0.store.blobs_to_delete(BATCH, self.0.clock.now()).await?;
-            let count = doomed.len();
+            let unused = self.0.store.blobs_to_delete(BATCH_SIZE, self.0.clock.now()).await?;
+            let count = unused.len();
             let (mut removed, mut failed) = (Vec::new(), None::<io::Error>);
-            for blob in doomed {
+            for blob in unused {
                 match self.0.blobs.remove(&BlobKey::new(&blob.hash, blob.id)).await {
                     Ok(()) => removed.push(blob.id),
                     Err(error) => {
@@ -55,7 +54,7 @@ impl FileService {
             if let Some(error) = failed {
                 return Err(error.into());
             }
-            if count < BATCH {
+            if count < BATCH_SIZE {
                 return Ok(());
             }
         }

@@ -1,5 +1,5 @@
-//! Work on pictures: their size read before anything is unpacked, their metadata removed, a small
-//! one made. On few threads at a time, with an end to memory and patience.
+//! Image processing: size check before decoding, metadata removal, thumbnails. Concurrency, memory
+//! and time are bounded.
 
 use std::io::Cursor;
 use std::path::PathBuf;
@@ -18,81 +18,83 @@ use super::metadata;
 use crate::config;
 use crate::telemetry::metrics::IMAGE_PROCESSING;
 
-/// How long a file waits for its turn.
+/// How long a file waits for a processing slot.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a small picture may take; the large one is kept without it.
+/// Maximum time to create a thumbnail; the image is stored without one if it takes longer.
 const IMAGE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Of small pictures, from 1 to 100.
-const QUALITY: u8 = 80;
+/// JPEG quality of thumbnails, 1 to 100.
+const JPEG_QUALITY: u8 = 80;
 
-/// Where pictures are worked on.
+/// Processes images on a bounded number of threads.
 pub(super) struct ImageProcessor {
-    places: Arc<Semaphore>,
-    bytes: u64,
-    pixels: u64,
-    side: u32,
+    slots: Arc<Semaphore>,
+    max_bytes: u64,
+    max_pixels: u64,
+    max_edge: u32,
 }
 
-/// What came of a picture.
+/// Result of processing an image.
 pub(super) struct ProcessedImage {
-    /// As it is shown.
+    /// Displayed width and height in pixels.
     pub(super) pixels: (i64, i64),
-    /// Without its metadata.
-    pub(super) clean: Vec<u8>,
-    /// The small one (JPEG), if one could be made.
-    pub(super) small: Option<Vec<u8>>,
+    /// Image bytes without metadata.
+    pub(super) bytes: Vec<u8>,
+    /// Thumbnail (JPEG), if one could be created.
+    pub(super) thumbnail: Option<Vec<u8>>,
 }
 
 impl ImageProcessor {
     pub(super) fn new(config: &config::FilesConfig) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(config.image_threads)),
-            bytes: config.max_image_bytes,
-            pixels: config.max_image_pixels,
-            side: config.thumbnail_max_edge_pixels,
+            slots: Arc::new(Semaphore::new(config.image_threads)),
+            max_bytes: config.max_image_bytes,
+            max_pixels: config.max_image_pixels,
+            max_edge: config.thumbnail_max_edge_pixels,
         }
     }
 
-    /// A place to work at, if one is free in time.
-    pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
-        let place = tokio::time::timeout(QUEUE_TIMEOUT, self.places.clone().acquire_owned()).await;
-        place.ok()?.ok()
+    /// Waits for a processing slot; `None` after [`QUEUE_TIMEOUT`].
+    pub(super) async fn acquire_slot(&self) -> Option<OwnedSemaphorePermit> {
+        let permit = tokio::time::timeout(QUEUE_TIMEOUT, self.slots.clone().acquire_owned()).await;
+        permit.ok()?.ok()
     }
 
     pub(super) async fn process(
         &self,
-        picture: ImageFormat,
+        format: ImageFormat,
         file: PathBuf,
         size: u64,
     ) -> Result<ProcessedImage, FileError> {
-        if size > self.bytes {
-            return Err(FileError::TooLarge(self.bytes));
+        if size > self.max_bytes {
+            return Err(FileError::TooLarge(self.max_bytes));
         }
-        let place = self.turn().await.ok_or(FileError::Busy)?;
-        let most = self.pixels;
-        let work = spawn_blocking(move || clean(picture, &file, most).map(|clean| (clean, place)));
-        let ((mut pixels, clean), place) = work.await.map_err(|_| FileError::BadPicture)??;
+        let permit = self.acquire_slot().await.ok_or(FileError::Overloaded)?;
+        let max_pixels = self.max_pixels;
+        let work =
+            spawn_blocking(move || strip(format, &file, max_pixels).map(|image| (image, permit)));
+        let ((mut pixels, bytes), permit) = work.await.map_err(|_| FileError::InvalidImage)??;
 
-        let (bytes, side) = (clean.clone(), self.side);
-        // Whoever gives up waiting does not end the work: it keeps its place until it is done.
-        let work = spawn_blocking(move || small(picture, &bytes, (most, side), place));
-        let (outcome, small) = match tokio::time::timeout(IMAGE_TIMEOUT, work).await {
-            Ok(Ok(Some((turned, small)))) => {
-                if turned {
+        let (input, max_edge) = (bytes.clone(), self.max_edge);
+        // Dropping the handle does not stop the work: it holds its slot until it is done.
+        let work =
+            spawn_blocking(move || make_thumbnail(format, &input, (max_pixels, max_edge), permit));
+        let (outcome, thumbnail) = match tokio::time::timeout(IMAGE_TIMEOUT, work).await {
+            Ok(Ok(Some((rotated, thumbnail)))) => {
+                if rotated {
                     pixels = (pixels.1, pixels.0);
                 }
-                ("made", Some(small))
+                ("made", Some(thumbnail))
             }
             Ok(_) => ("damaged", None),
             Err(_) => ("slow", None),
         };
         counter!(IMAGE_PROCESSING, "outcome" => outcome).increment(1);
-        Ok(ProcessedImage { pixels, clean: clean.to_vec(), small })
+        Ok(ProcessedImage { pixels, bytes: bytes.to_vec(), thumbnail })
     }
 }
 
-fn format(picture: ImageFormat) -> image::ImageFormat {
-    match picture {
+fn image_format(format: ImageFormat) -> image::ImageFormat {
+    match format {
         ImageFormat::Jpeg => image::ImageFormat::Jpeg,
         ImageFormat::Png => image::ImageFormat::Png,
         ImageFormat::Gif => image::ImageFormat::Gif,
@@ -102,56 +104,56 @@ fn format(picture: ImageFormat) -> image::ImageFormat {
 
 type StrippedImage = ((i64, i64), bytes::Bytes);
 
-fn clean(
-    picture: ImageFormat,
+fn strip(
+    format: ImageFormat,
     file: &std::path::Path,
-    most: u64,
+    max_pixels: u64,
 ) -> Result<StrippedImage, FileError> {
     let bytes = std::fs::read(file)?;
-    let reader = ImageReader::with_format(Cursor::new(&bytes), format(picture));
-    let (width, height) = reader.into_dimensions().map_err(|_| FileError::BadPicture)?;
-    if u64::from(width) * u64::from(height) > most {
-        return Err(FileError::TooManyPixels(most));
+    let reader = ImageReader::with_format(Cursor::new(&bytes), image_format(format));
+    let (width, height) = reader.into_dimensions().map_err(|_| FileError::InvalidImage)?;
+    if u64::from(width) * u64::from(height) > max_pixels {
+        return Err(FileError::ImageTooLarge(max_pixels));
     }
-    let clean = metadata::without(picture, &bytes).ok_or(FileError::BadPicture)?;
-    Ok(((width.into(), height.into()), clean.into()))
+    let stripped = metadata::strip(format, &bytes).ok_or(FileError::InvalidImage)?;
+    Ok(((width.into(), height.into()), stripped.into()))
 }
 
-/// The small picture, and whether it lies on another side than its bytes say.
-fn small(
-    picture: ImageFormat,
+/// Creates the thumbnail. Also returns whether the image is displayed rotated by 90 degrees.
+fn make_thumbnail(
+    format: ImageFormat,
     bytes: &[u8],
-    (most, side): (u64, u32),
-    _place: OwnedSemaphorePermit,
+    (max_pixels, max_edge): (u64, u32),
+    _permit: OwnedSemaphorePermit,
 ) -> Option<(bool, Vec<u8>)> {
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format(picture));
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), image_format(format));
     let mut limits = Limits::default();
-    limits.max_alloc = Some(most.saturating_mul(8));
+    limits.max_alloc = Some(max_pixels.saturating_mul(8));
     reader.limits(limits);
     let mut decoder = reader.into_decoder().ok()?;
-    let turn = decoder.orientation().ok()?;
+    let orientation = decoder.orientation().ok()?;
     let mut image = DynamicImage::from_decoder(decoder).ok()?;
-    if image.width().max(image.height()) > side {
-        image = image.thumbnail(side, side);
+    if image.width().max(image.height()) > max_edge {
+        image = image.thumbnail(max_edge, max_edge);
     }
-    image.apply_orientation(turn);
+    image.apply_orientation(orientation);
     let mut out = Vec::new();
-    let encoder = JpegEncoder::new_with_quality(&mut out, QUALITY);
-    on_white(&image).write_with_encoder(encoder).ok()?;
-    Some((turn.to_exif() >= 5, out))
+    let encoder = JpegEncoder::new_with_quality(&mut out, JPEG_QUALITY);
+    flatten_on_white(&image).write_with_encoder(encoder).ok()?;
+    Some((orientation.to_exif() >= 5, out))
 }
 
-/// JPEG knows nothing transparent.
-fn on_white(image: &DynamicImage) -> DynamicImage {
+/// Blends transparent images onto white, since JPEG has no transparency.
+fn flatten_on_white(image: &DynamicImage) -> DynamicImage {
     if !image.color().has_alpha() {
         return DynamicImage::ImageRgb8(image.to_rgb8());
     }
     let mut flat = image::RgbImage::new(image.width(), image.height());
-    for (to, from) in flat.pixels_mut().zip(image.to_rgba8().pixels()) {
-        let [r, g, b, a] = from.0;
+    for (target, source) in flat.pixels_mut().zip(image.to_rgba8().pixels()) {
+        let [r, g, b, a] = source.0;
         let mix =
             |c: u8| u8::try_from((u16::from(c) * u16::from(a) + 255 * (255 - u16::from(a))) / 255);
-        *to = image::Rgb([r, g, b].map(|c| mix(c).unwrap_or(255)));
+        *target = image::Rgb([r, g, b].map(|c| mix(c).unwrap_or(255)));
     }
     DynamicImage::ImageRgb8(flat)
 }

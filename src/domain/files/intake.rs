@@ -1,5 +1,4 @@
-//! Places of those who send files at the same time: bounded in all, and for each person, so that
-//! one who sends slowly takes nobody else's.
+//! Limits concurrent uploads in total and per user, so that slow senders cannot take all slots.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,57 +8,59 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::FileError;
 
-/// One person has at most this part of all places.
+/// A user gets at most this fraction (one n-th) of all slots.
 const PER_USER_DIVISOR: usize = 8;
 
-/// All places; cheap to clone.
+/// Counts concurrent uploads; cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct IntakeLimiter {
-    all: Arc<Semaphore>,
-    each: usize,
-    taken: Arc<Mutex<HashMap<UserId, usize>>>,
+    permits: Arc<Semaphore>,
+    max_per_user: usize,
+    per_user: Arc<Mutex<HashMap<UserId, usize>>>,
 }
 
-/// A place that is taken, until it is dropped.
+/// Permission for one upload; released on drop.
 #[derive(Debug)]
 pub struct IntakePermit {
-    who: UserId,
-    places: IntakeLimiter,
+    user: UserId,
+    limiter: IntakeLimiter,
     _permit: OwnedSemaphorePermit,
 }
 
 impl IntakeLimiter {
-    pub(super) fn new(all: usize) -> Self {
-        let each = (all / PER_USER_DIVISOR).max(1);
-        Self { all: Arc::new(Semaphore::new(all)), each, taken: Arc::default() }
+    pub(super) fn new(total: usize) -> Self {
+        let max_per_user = (total / PER_USER_DIVISOR).max(1);
+        Self { permits: Arc::new(Semaphore::new(total)), max_per_user, per_user: Arc::default() }
     }
 
+    /// Takes a permit for `user`.
+    ///
     /// # Errors
-    /// [`FileError::Busy`] if all places are taken, or all that one person may take.
-    pub(super) fn take(&self, who: UserId) -> Result<IntakePermit, FileError> {
-        let permit = self.all.clone().try_acquire_owned().map_err(|_| FileError::Busy)?;
-        let mut taken = self.taken();
-        let theirs = taken.entry(who).or_default();
-        if *theirs >= self.each {
-            return Err(FileError::Busy);
+    /// [`FileError::Overloaded`] if the total limit or the user's limit is reached.
+    pub(super) fn acquire(&self, user: UserId) -> Result<IntakePermit, FileError> {
+        let permit = self.permits.clone().try_acquire_owned().map_err(|_| FileError::Overloaded)?;
+        let mut per_user = self.lock();
+        let count = per_user.entry(user).or_default();
+        if *count >= self.max_per_user {
+            return Err(FileError::Overloaded);
         }
-        *theirs += 1;
-        Ok(IntakePermit { who, places: self.clone(), _permit: permit })
+        *count += 1;
+        Ok(IntakePermit { user, limiter: self.clone(), _permit: permit })
     }
 
-    fn taken(&self) -> MutexGuard<'_, HashMap<UserId, usize>> {
-        // Nothing that is done under the lock can panic.
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<UserId, usize>> {
+        // No code panics while holding the lock.
+        self.per_user.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for IntakePermit {
     fn drop(&mut self) {
-        let mut taken = self.places.taken();
-        if let Some(theirs) = taken.get_mut(&self.who) {
-            *theirs -= 1;
-            if *theirs == 0 {
-                taken.remove(&self.who);
+        let mut per_user = self.limiter.lock();
+        if let Some(count) = per_user.get_mut(&self.user) {
+            *count -= 1;
+            if *count == 0 {
+                per_user.remove(&self.user);
             }
         }
     }
@@ -71,27 +72,27 @@ mod tests {
 
     #[test]
     fn per_user_upload_concurrency_is_limited() {
-        let places = IntakeLimiter::new(16);
+        let limiter = IntakeLimiter::new(16);
         let (ann, bob) = (UserId::new(), UserId::new());
-        let first = places.take(ann).unwrap();
-        let _second = places.take(ann).unwrap();
-        assert!(matches!(places.take(ann), Err(FileError::Busy)));
-        let _other = places.take(bob).unwrap();
+        let first = limiter.acquire(ann).unwrap();
+        let _second = limiter.acquire(ann).unwrap();
+        assert!(matches!(limiter.acquire(ann), Err(FileError::Overloaded)));
+        let _other = limiter.acquire(bob).unwrap();
         drop(first);
 
-        let _third = places.take(ann).unwrap();
-        assert!(matches!(places.take(ann), Err(FileError::Busy)));
-        assert_eq!(places.all.available_permits(), 13);
+        let _third = limiter.acquire(ann).unwrap();
+        assert!(matches!(limiter.acquire(ann), Err(FileError::Overloaded)));
+        assert_eq!(limiter.permits.available_permits(), 13);
     }
 
     #[test]
     fn rejected_intake_permit_leaves_no_user_entry() {
-        let places = IntakeLimiter::new(1);
-        let place = places.take(UserId::new()).unwrap();
-        assert!(matches!(places.take(UserId::new()), Err(FileError::Busy)));
-        drop(place);
+        let limiter = IntakeLimiter::new(1);
+        let permit = limiter.acquire(UserId::new()).unwrap();
+        assert!(matches!(limiter.acquire(UserId::new()), Err(FileError::Overloaded)));
+        drop(permit);
 
-        assert!(places.taken().is_empty());
-        assert_eq!(places.all.available_permits(), 1);
+        assert!(limiter.lock().is_empty());
+        assert_eq!(limiter.permits.available_permits(), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! Files: taken in, judged, kept once for the same content, given to those who may see them.
+//! Files: upload, content detection, deduplicated storage, download.
 
 mod content_type;
 mod error;
@@ -10,10 +10,10 @@ mod probe;
 mod staging;
 mod uploads;
 
-pub use content_type::may_show;
+pub use content_type::is_displayable;
 pub use error::FileError;
 pub use intake::IntakePermit;
-pub use staging::PIECE;
+pub use staging::CHUNK_BYTES;
 pub use uploads::{CompletedUpload, CreateUpload, UploadFile};
 
 use std::io;
@@ -37,12 +37,12 @@ use crate::integrations::blob_store::{BlobKey, BlobStore, ByteStream, hex};
 use crate::protocol::files as wire;
 use crate::telemetry::metrics::{FILE_BYTES, FILES};
 
-/// Storage that takes longer for one file is given up, well before its claim ends.
+/// Maximum time to store one file; well below the lifetime of its blob claim.
 const STORAGE_PUT_TIMEOUT: Duration = Duration::from_secs(20 * 60);
-/// So often bytes are claimed again that went while they were put.
+/// How often a blob is claimed again if it was removed while being stored.
 const MAX_CLAIM_ATTEMPTS: usize = 5;
 
-/// The deeds of this area; cheap to clone.
+/// File service; cheap to clone.
 #[derive(Clone)]
 pub struct FileService(Arc<FileServiceInner>);
 
@@ -51,54 +51,54 @@ struct FileServiceInner {
     clock: Clock,
     blobs: Arc<dyn BlobStore>,
     staging: StagingDir,
-    studio: ImageProcessor,
+    images: ImageProcessor,
     config: config::FilesConfig,
-    places: IntakeLimiter,
+    intake: IntakeLimiter,
 }
 
-/// A file that is being sent; dropped before it is kept, it was never here.
+/// A file being uploaded. If dropped before it is stored, its bytes are removed.
 #[derive(Debug)]
 pub struct IncomingFile {
-    part: StagedFile,
-    most: u64,
-    _place: IntakePermit,
+    staged: StagedFile,
+    max_bytes: u64,
+    _permit: IntakePermit,
 }
 
-/// A file for somebody who may see it.
+/// A file that the caller may download.
 #[derive(Debug)]
 pub struct FileDownload {
-    /// Where its bytes are.
-    pub name: BlobKey,
-    /// How many.
+    /// Key of the content in the blob store.
+    pub key: BlobKey,
+    /// Size in bytes.
     pub size: u64,
-    /// What it is.
+    /// Media type of the content.
     pub content_type: String,
-    /// What it is called.
-    pub called: String,
+    /// File name for display.
+    pub display_name: String,
 }
 
-/// What is to be kept.
+/// A complete file to be stored.
 struct StoredFileParts<'a> {
     owner: UserId,
-    called: &'a str,
+    display_name: &'a str,
     path: &'a Path,
     size: u64,
     upload: Option<UploadId>,
 }
 
-/// Width and height.
+/// Width and height in pixels.
 type Dimensions = (i64, i64);
-/// A small picture and its hash.
+/// Staged thumbnail and its SHA-256.
 type Thumbnail = (StagedFile, Vec<u8>);
 
-/// What was found in a file.
+/// Properties found in the content of a file.
 struct ContentInfo {
-    shape: AvInfo,
-    small: Option<Thumbnail>,
+    info: AvInfo,
+    thumbnail: Option<Thumbnail>,
 }
 
 impl FileService {
-    /// Files whose bytes `blobs` keeps; `folder` is where they lie until they are whole.
+    /// Creates the service. `blobs` stores the content; incomplete files are staged below `folder`.
     pub fn new(
         store: Store,
         clock: Clock,
@@ -107,9 +107,9 @@ impl FileService {
         config: config::FilesConfig,
     ) -> Self {
         let staging = StagingDir::new(folder.join("uploads"));
-        let studio = ImageProcessor::new(&config);
-        let places = IntakeLimiter::new(config.max_concurrent_uploads);
-        Self(Arc::new(FileServiceInner { store, clock, blobs, staging, studio, config, places }))
+        let images = ImageProcessor::new(&config);
+        let intake = IntakeLimiter::new(config.max_concurrent_uploads);
+        Self(Arc::new(FileServiceInner { store, clock, blobs, staging, images, config, intake }))
     }
 
     fn quota(&self) -> Quota {
@@ -119,131 +119,140 @@ impl FileService {
         }
     }
 
-    /// A place among those who send files at the same time.
+    /// Takes a permit for a concurrent upload.
     ///
     /// # Errors
-    /// [`FileError::Busy`].
-    pub fn place(&self, who: UserId) -> Result<IntakePermit, FileError> {
-        self.0.places.take(who)
+    /// [`FileError::Overloaded`].
+    pub fn acquire_permit(&self, user: UserId) -> Result<IntakePermit, FileError> {
+        self.0.intake.acquire(user)
     }
 
-    /// Begins to take a file in; `announced` is how many bytes the request says it has.
+    /// Starts an upload. `announced` is the content length of the request in bytes.
     ///
     /// # Errors
-    /// [`FileError::TooLarge`], [`FileError::OverQuota`], [`FileError::Busy`], or the database's.
+    /// [`FileError::TooLarge`], [`FileError::QuotaExceeded`], [`FileError::Overloaded`], or a
+    /// database error.
     pub async fn begin(
         &self,
         owner: UserId,
         announced: Option<u64>,
     ) -> Result<IncomingFile, FileError> {
         let FileServiceInner { config, store, .. } = &*self.0;
-        // A request says the size of its wrapping too.
+        // The content length includes the multipart framing, for which 8 KiB are allowed.
         let announced = announced.unwrap_or(0).saturating_sub(8 * 1024);
         if announced > config.max_bytes {
             return Err(FileError::TooLarge(config.max_bytes));
         }
-        let kept = u64::try_from(store.used_bytes(owner).await?).unwrap_or(0);
-        if kept.saturating_add(announced) >= config.user_quota_bytes {
-            return Err(FileError::OverQuota(config.user_quota_bytes));
+        let used = u64::try_from(store.used_bytes(owner).await?).unwrap_or(0);
+        if used.saturating_add(announced) >= config.user_quota_bytes {
+            return Err(FileError::QuotaExceeded(config.user_quota_bytes));
         }
-        let place = self.place(owner)?;
-        let part = self.0.staging.begin().await?;
-        Ok(IncomingFile { part, most: config.max_bytes, _place: place })
+        let permit = self.acquire_permit(owner)?;
+        let staged = self.0.staging.begin().await?;
+        Ok(IncomingFile { staged, max_bytes: config.max_bytes, _permit: permit })
     }
 
-    /// Keeps what was sent.
+    /// Stores an uploaded file.
     ///
     /// # Errors
-    /// What is wrong with the file, [`FileError::OverQuota`], the storage's or the database's.
-    pub async fn keep(
+    /// Validation errors, [`FileError::QuotaExceeded`], a storage or database error.
+    pub async fn store_file(
         &self,
         owner: UserId,
-        called: &str,
+        display_name: &str,
         mut incoming: IncomingFile,
     ) -> Result<wire::UploadedAttachment, FileError> {
-        incoming.part.flush().await?;
-        let (path, size) = (incoming.part.path(), incoming.part.size);
-        self.take_in(StoredFileParts { owner, called, path, size, upload: None }).await
+        incoming.staged.flush().await?;
+        let (path, size) = (incoming.staged.path(), incoming.staged.size);
+        self.process_and_store(StoredFileParts { owner, display_name, path, size, upload: None })
+            .await
     }
 
-    /// Judges a whole file, puts its bytes into storage, and keeps it.
-    async fn take_in(
+    /// Validates a complete file, removes image metadata and stores it.
+    async fn process_and_store(
         &self,
-        bundle: StoredFileParts<'_>,
+        file: StoredFileParts<'_>,
     ) -> Result<wire::UploadedAttachment, FileError> {
-        let FileServiceInner { staging, studio, .. } = &*self.0;
-        if bundle.size == 0 {
+        let FileServiceInner { staging, images, .. } = &*self.0;
+        if file.size == 0 {
             return Err(FileError::Empty);
         }
-        let (head, mut hash) = staging::read_through(bundle.path, content_type::HEAD).await?;
+        let (head, mut hash) = staging::read_through(file.path, content_type::HEAD_BYTES).await?;
         let content_type = content_type::content_type(&head);
-        let Some(picture) = ImageFormat::of(content_type) else {
-            let shape = probe::probe(studio, content_type, bundle.path).await;
-            let content_type =
-                if shape.is_sound { content_type::sound(content_type) } else { content_type };
-            let contents = ContentInfo { shape, small: None };
-            return self.settle(&bundle, content_type, &hash, contents).await;
+        let Some(format) = ImageFormat::of(content_type) else {
+            let info = probe::probe(images, content_type, file.path).await;
+            let content_type = if info.is_audio_only {
+                content_type::as_audio_type(content_type)
+            } else {
+                content_type
+            };
+            let contents = ContentInfo { info, thumbnail: None };
+            return self.store_content(&file, content_type, &hash, contents).await;
         };
-        let developed = studio.process(picture, bundle.path.to_owned(), bundle.size).await?;
-        let ProcessedImage { pixels, clean, small } = developed;
-        let size = clean.len() as u64;
-        let clean = staging.with(clean).await?;
-        hash = staging::read_through(clean.path(), 0).await?.1;
-        let small = match small {
-            Some(small) => {
-                let part = staging.with(small).await?;
+        let processed = images.process(format, file.path.to_owned(), file.size).await?;
+        let ProcessedImage { pixels, bytes, thumbnail } = processed;
+        let size = bytes.len() as u64;
+        let staged = staging.with(bytes).await?;
+        hash = staging::read_through(staged.path(), 0).await?.1;
+        let thumbnail = match thumbnail {
+            Some(thumbnail) => {
+                let part = staging.with(thumbnail).await?;
                 let hash = staging::read_through(part.path(), 0).await?.1;
                 Some((part, hash))
             }
             None => None,
         };
-        let bundle = StoredFileParts { path: clean.path(), size, ..bundle };
-        let shape = AvInfo { pixels: Some(pixels), ..AvInfo::default() };
-        self.settle(&bundle, content_type, &hash, ContentInfo { shape, small }).await
+        let file = StoredFileParts { path: staged.path(), size, ..file };
+        let info = AvInfo { pixels: Some(pixels), ..AvInfo::default() };
+        self.store_content(&file, content_type, &hash, ContentInfo { info, thumbnail }).await
     }
 
-    async fn settle(
+    /// Stores the content and thumbnail and adds the attachment.
+    async fn store_content(
         &self,
-        bundle: &StoredFileParts<'_>,
+        file: &StoredFileParts<'_>,
         content_type: &str,
         hash: &[u8],
-        ContentInfo { shape, small }: ContentInfo,
+        content: ContentInfo,
     ) -> Result<wire::UploadedAttachment, FileError> {
         let FileServiceInner { store, clock, config, .. } = &*self.0;
         for _ in 0..MAX_CLAIM_ATTEMPTS {
-            let (blob, shared) = self.put(bundle.path, bundle.size, hash).await?;
-            let thumbnail = match &small {
-                Some((part, hash)) => Some(self.put(part.path(), part.size, hash).await?),
+            let (blob, shared) = self.store_blob(file.path, file.size, hash).await?;
+            let thumbnail = match &content.thumbnail {
+                Some((staged, hash)) => {
+                    Some(self.store_blob(staged.path(), staged.size, hash).await?)
+                }
                 None => None,
             };
             let expires_at = clock.now() + config.unreferenced_ttl();
             let new = NewAttachmentRow {
                 id: AttachmentId::new(),
-                owner: bundle.owner,
+                owner: file.owner,
                 blob,
                 thumbnail: thumbnail.map(|(id, _)| id),
-                name: content_type::display_name(bundle.called),
+                name: content_type::display_name(file.display_name),
                 content_type: content_type.to_owned(),
-                size: i64::try_from(bundle.size).unwrap_or(i64::MAX),
-                pixels: shape.pixels,
-                duration_ms: shape.lasts,
-                upload: bundle.upload,
+                size: i64::try_from(file.size).unwrap_or(i64::MAX),
+                pixels: content.info.pixels,
+                duration_ms: content.info.duration_ms,
+                upload: file.upload,
                 expires_at,
             };
-            let made = match store.add_attachment(new, self.quota(), clock.now()).await? {
-                AddAttachmentOutcome::Added(made) | AddAttachmentOutcome::AlreadyAdded(made) => {
-                    made
-                }
+            let attachment = match store.add_attachment(new, self.quota(), clock.now()).await? {
+                AddAttachmentOutcome::Added(attachment)
+                | AddAttachmentOutcome::AlreadyAdded(attachment) => attachment,
                 AddAttachmentOutcome::OverQuota => {
-                    return Err(FileError::OverQuota(config.user_quota_bytes));
+                    return Err(FileError::QuotaExceeded(config.user_quota_bytes));
                 }
-                AddAttachmentOutcome::NotFound => return Err(FileError::NoSuchUpload),
-                AddAttachmentOutcome::ClaimsLost(lost) => {
-                    // What was put too late belongs to a row that never comes back.
-                    let small = small.as_ref().map(|(_, hash)| hash.as_slice());
-                    let put = [Some((blob, hash)), thumbnail.map(|(id, _)| id).zip(small)];
-                    for (id, hash) in put.into_iter().flatten() {
-                        if lost.contains(&id) {
+                AddAttachmentOutcome::NotFound => return Err(FileError::UploadNotFound),
+                AddAttachmentOutcome::ClaimsLost(removed) => {
+                    // The blob was removed after its claim ended; its key is never used again.
+                    let thumbnail_hash =
+                        content.thumbnail.as_ref().map(|(_, hash)| hash.as_slice());
+                    let stored =
+                        [Some((blob, hash)), thumbnail.map(|(id, _)| id).zip(thumbnail_hash)];
+                    for (id, hash) in stored.into_iter().flatten() {
+                        if removed.contains(&id) {
                             self.0.blobs.remove(&BlobKey::new(hash, id)).await?;
                         }
                     }
@@ -251,71 +260,77 @@ impl FileService {
                 }
             };
             counter!(FILES, "outcome" => if shared { "shared" } else { "kept" }).increment(1);
-            counter!(FILE_BYTES, "direction" => "in").increment(bundle.size);
-            let (attachment, sha256) = (view(made), hex(hash));
+            counter!(FILE_BYTES, "direction" => "in").increment(file.size);
+            let (attachment, sha256) = (view(attachment), hex(hash));
             return Ok(wire::UploadedAttachment { attachment, sha256, expires_at });
         }
-        Err(FileError::Busy)
+        Err(FileError::Overloaded)
     }
 
-    /// Has bytes in storage; whether they were there before.
-    async fn put(&self, path: &Path, size: u64, hash: &[u8]) -> Result<(BlobId, bool), FileError> {
+    /// Stores content unless it is stored already. Returns the blob id and whether it existed
+    /// before.
+    async fn store_blob(
+        &self,
+        path: &Path,
+        size: u64,
+        hash: &[u8],
+    ) -> Result<(BlobId, bool), FileError> {
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         let new = BlobRow { id: BlobId::new(), hash: hash.to_vec(), size };
         match self.0.store.claim_blob(new, self.0.clock.now()).await? {
             BlobClaimOutcome::Stored(id) => Ok((id, true)),
             BlobClaimOutcome::UploadNeeded(id) => {
                 let name = BlobKey::new(hash, id);
-                let put =
+                let stored =
                     tokio::time::timeout(STORAGE_PUT_TIMEOUT, self.0.blobs.put(&name, path)).await;
-                put.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+                stored.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
                 Ok((id, false))
             }
         }
     }
 
-    /// A file, for those who may see it.
+    /// Finds an attachment visible to the user.
     ///
     /// # Errors
-    /// [`FileError::NoSuchFile`], or the database's.
+    /// [`FileError::FileNotFound`], or a database error.
     pub async fn find(&self, viewer: UserId, id: AttachmentId) -> Result<FileDownload, FileError> {
         let found = self.0.store.attachment(id, viewer, self.0.clock.now()).await?;
-        let (file, blob) = found.ok_or(FileError::NoSuchFile)?;
+        let (file, blob) = found.ok_or(FileError::FileNotFound)?;
         Ok(FileDownload {
-            name: BlobKey::new(&blob.hash, blob.id),
+            key: BlobKey::new(&blob.hash, blob.id),
             size: u64::try_from(blob.size).unwrap_or(0),
             content_type: file.content_type,
-            called: file.name,
+            display_name: file.name,
         })
     }
 
-    /// The small picture of a file, for those who may see it.
+    /// Finds the thumbnail of an attachment visible to the user.
     ///
     /// # Errors
-    /// [`FileError::NoSuchFile`], or the database's.
+    /// [`FileError::FileNotFound`], or a database error.
     pub async fn thumbnail(
         &self,
         viewer: UserId,
         id: AttachmentId,
     ) -> Result<FileDownload, FileError> {
         let blob = self.0.store.thumbnail(id, viewer, self.0.clock.now()).await?;
-        let blob = blob.ok_or(FileError::NoSuchFile)?;
+        let blob = blob.ok_or(FileError::FileNotFound)?;
         Ok(FileDownload {
-            name: BlobKey::new(&blob.hash, blob.id),
+            key: BlobKey::new(&blob.hash, blob.id),
             size: u64::try_from(blob.size).unwrap_or(0),
             content_type: "image/jpeg".to_owned(),
-            called: "thumbnail.jpg".to_owned(),
+            display_name: "thumbnail.jpg".to_owned(),
         })
     }
 
-    /// A part of the bytes of a file that was found.
+    /// Streams a byte range of a file.
     ///
     /// # Errors
-    /// [`FileError::NoSuchFile`] if it went meanwhile, or the storage's.
-    pub async fn read(&self, name: &BlobKey, part: Range<u64>) -> Result<ByteStream, FileError> {
-        let size = part.end.saturating_sub(part.start);
-        match self.0.blobs.read(name, part).await {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(FileError::NoSuchFile),
+    /// [`FileError::FileNotFound`] if it was removed meanwhile, or a storage error.
+    pub async fn read(&self, name: &BlobKey, range: Range<u64>) -> Result<ByteStream, FileError> {
+        let size = range.end.saturating_sub(range.start);
+        match self.0.blobs.read(name, range).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(FileError::FileNotFound),
             read => {
                 counter!(FILE_BYTES, "direction" => "out").increment(size);
                 Ok(read?)
@@ -325,19 +340,19 @@ impl FileService {
 }
 
 impl IncomingFile {
-    /// Takes the next bytes.
+    /// Appends bytes to the file.
     ///
     /// # Errors
-    /// [`FileError::TooLarge`], or the disk's.
-    pub async fn write(&mut self, piece: &[u8]) -> Result<(), FileError> {
-        if self.part.size + piece.len() as u64 > self.most {
-            return Err(FileError::TooLarge(self.most));
+    /// [`FileError::TooLarge`], or a disk error.
+    pub async fn write(&mut self, chunk: &[u8]) -> Result<(), FileError> {
+        if self.staged.size + chunk.len() as u64 > self.max_bytes {
+            return Err(FileError::TooLarge(self.max_bytes));
         }
-        Ok(self.part.write(piece).await?)
+        Ok(self.staged.write(chunk).await?)
     }
 }
 
-/// As others see a file.
+/// An attachment as others see it.
 pub fn view(row: store::AttachmentRow) -> wire::AttachmentView {
     wire::AttachmentView {
         id: row.id,

@@ -1,5 +1,5 @@
-//! Sound and video: how long they last and how large their picture is, read from what wraps them
-//! and never unpacked. Whatever a file says of itself, only so much of it is read.
+//! Probes audio and video containers for duration and dimensions without decoding. Reads are
+//! bounded, whatever the file claims.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
@@ -25,134 +25,137 @@ use super::Dimensions;
 use super::image::ImageProcessor;
 use crate::telemetry::metrics::AV_PROBES;
 
-/// Most bytes of a file that are read: the tables of a film of many hours fit.
+/// Maximum number of bytes read: enough for the tables of a film of many hours.
 const MAX_PROBE_BYTES: u64 = 16 * 1024 * 1024;
-/// Most reads and jumps: the boxes of a film that comes in many fragments fit.
+/// Maximum number of reads and seeks: enough for a film in many fragments.
 const MAX_PROBE_READS: u32 = 20_000;
-/// How long it may take; the file is kept without an answer.
+/// Maximum time of a probe; the file is stored without the information if it takes longer.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
-/// What claims to last longer knows nothing of its time.
+/// Longer durations are considered invalid, in milliseconds (1000 hours).
 const MAX_DURATION_MS: i64 = 1000 * 60 * 60 * 1000;
-/// Most packets that are counted where nothing says how long all of it lasts, an hour of speech; and how
-/// long that may take: a file may claim any number of empty ones, each of them found more slowly.
+/// Maximum number of packets counted if the container has no duration: about an hour of speech.
 const MAX_PROBE_PACKETS: u32 = 100_000;
-const WALK: Duration = Duration::from_secs(1);
-/// Most boxes of an MP4 that are looked at: those of a recording of twenty minutes.
-const BOXES: usize = 10_000;
+/// Maximum time to count packets: a file may claim any number of empty ones, each found more
+/// slowly.
+const MAX_PACKET_SCAN: Duration = Duration::from_secs(1);
+/// Maximum number of MP4 boxes inspected: enough for a recording of twenty minutes.
+const MAX_MP4_BOXES: usize = 10_000;
 
-/// What is known of sound or video.
+/// Properties of an audio or video file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct AvInfo {
-    /// As it is shown.
+    /// Displayed width and height in pixels.
     pub(super) pixels: Option<Dimensions>,
-    /// In milliseconds.
-    pub(super) lasts: Option<i64>,
-    /// There is sound, and nothing else, whatever the wrapping is commonly for.
-    pub(super) is_sound: bool,
+    /// Duration in milliseconds.
+    pub(super) duration_ms: Option<i64>,
+    /// Whether there are only audio tracks, whatever the container is commonly used for.
+    pub(super) is_audio_only: bool,
 }
 
-/// Looks at sound and video; whatever cannot be known is left open.
-pub(super) async fn probe(studio: &ImageProcessor, content_type: &str, file: &Path) -> AvInfo {
+/// Probes an audio or video file; properties that cannot be determined are `None`.
+pub(super) async fn probe(images: &ImageProcessor, content_type: &str, file: &Path) -> AvInfo {
     if !content_type.starts_with("video/") && !content_type.starts_with("audio/") {
         return AvInfo::default();
     }
-    let Some(place) = studio.turn().await else {
+    let Some(permit) = images.acquire_slot().await else {
         counter!(AV_PROBES, "outcome" => "busy").increment(1);
         return AvInfo::default();
     };
     let file: PathBuf = file.to_owned();
-    // Whoever gives up waiting does not end the work: it keeps its place until it is done.
+    // Dropping the handle does not stop the work: it holds its slot until it is done.
     let work = spawn_blocking(move || {
-        let _place = place;
-        catch_unwind(|| shape(&file).ok()).ok().flatten()
+        let _permit = permit;
+        catch_unwind(|| read_info(&file).ok()).ok().flatten()
     });
-    let (outcome, shape) = match tokio::time::timeout(PROBE_TIMEOUT, work).await {
-        Ok(Ok(Some(shape))) => ("known", shape),
+    let (outcome, info) = match tokio::time::timeout(PROBE_TIMEOUT, work).await {
+        Ok(Ok(Some(info))) => ("known", info),
         Ok(_) => ("unclear", AvInfo::default()),
         Err(_) => ("slow", AvInfo::default()),
     };
     counter!(AV_PROBES, "outcome" => outcome).increment(1);
-    shape
+    info
 }
 
-fn shape(path: &Path) -> io::Result<AvInfo> {
+fn read_info(path: &Path) -> io::Result<AvInfo> {
     let source = BoundedReader::open(path)?;
     let stream = MediaSourceStream::new(Box::new(source), Default::default());
-    // What a file says in words, and its pictures, nobody asks for.
-    let words = MetadataOptions::default()
+    // Tags and cover images are not needed.
+    let metadata = MetadataOptions::default()
         .limit_tag_bytes(Limit::Maximum(0))
         .limit_visual_bytes(Limit::Maximum(0));
-    let mut found = symphonia::default::get_probe()
-        .probe(&Hint::new(), stream, FormatOptions::default(), words)
+    let mut reader = symphonia::default::get_probe()
+        .probe(&Hint::new(), stream, FormatOptions::default(), metadata)
         .map_err(io::Error::other)?;
-    let whole = found.media_info();
-    let parts = found.tracks().iter().filter_map(|track| lasts(track.time_base, track.duration));
-    let said = parts.chain(lasts(whole.time_base, whole.duration)).max();
-    let sounds = |track: &Track| matches!(track.codec_params, Some(CodecParameters::Audio(_)));
-    let is_sound = !found.tracks().is_empty() && found.tracks().iter().all(sounds);
-    let mut pixels = found.tracks().iter().find_map(picture);
-    let boxes = match found.format_info().format {
+    let media = reader.media_info();
+    let tracks =
+        reader.tracks().iter().filter_map(|track| duration_ms(track.time_base, track.duration));
+    let declared = tracks.chain(duration_ms(media.time_base, media.duration)).max();
+    let is_audio = |track: &Track| matches!(track.codec_params, Some(CodecParameters::Audio(_)));
+    let is_audio_only = !reader.tracks().is_empty() && reader.tracks().iter().all(is_audio);
+    let mut pixels = reader.tracks().iter().find_map(dimensions);
+    let boxes = match reader.format_info().format {
         FORMAT_ID_ISOMP4 => Mp4Boxes::of(&File::open(path)?)?,
         _ => Mp4Boxes::default(),
     };
-    // What comes in fragments says how long the first one lasts, if anything.
-    let said = said.filter(|_| !boxes.in_fragments);
-    let may_walk = boxes.samples <= u64::from(MAX_PROBE_PACKETS);
-    let lasts = said.or_else(|| may_walk.then(|| walked(&mut *found)).flatten());
-    if pixels.is_some() && boxes.is_turned {
+    // In fragmented files the declared duration covers the first fragment at most.
+    let declared = declared.filter(|_| !boxes.is_fragmented);
+    let may_scan = boxes.samples <= u64::from(MAX_PROBE_PACKETS);
+    let duration_ms = declared.or_else(|| may_scan.then(|| scan_duration(&mut *reader)).flatten());
+    if pixels.is_some() && boxes.is_rotated {
         pixels = pixels.map(|(width, height)| (height, width));
     }
-    Ok(AvInfo { pixels, lasts, is_sound })
+    Ok(AvInfo { pixels, duration_ms, is_audio_only })
 }
 
-/// How long what was recorded lasts: whoever records does not know it when the file begins, so browsers
-/// leave it out. From the first packet to the end of the last one; `None` if they are too many.
-fn walked(file: &mut dyn FormatReader) -> Option<i64> {
-    let tracks = file.tracks().iter().filter_map(|track| Some((track.id, track.time_base?)));
+/// Duration from the first packet to the end of the last one, for recordings without a declared
+/// duration (recorders do not know it when they start). `None` if there are too many packets.
+fn scan_duration(reader: &mut dyn FormatReader) -> Option<i64> {
+    let tracks = reader.tracks().iter().filter_map(|track| Some((track.id, track.time_base?)));
     let bases: Vec<_> = tracks.collect();
-    let (mut begins, mut ends) = (None::<i64>, None::<i64>);
-    let (mut packets, began) = (0..MAX_PROBE_PACKETS, Instant::now());
+    let (mut first_ms, mut last_ms) = (None::<i64>, None::<i64>);
+    let (mut packets, started) = (0..MAX_PROBE_PACKETS, Instant::now());
     loop {
-        let packet = match file.next_packet() {
+        let packet = match reader.next_packet() {
             Ok(Some(packet)) => packet,
             Ok(None) => break,
-            // The last part of what was recorded ends where the file ends.
+            // A recording may end in the middle of a packet.
             Err(Error::IoError(error)) if error.kind() == ErrorKind::UnexpectedEof => break,
             Err(_) => return None,
         };
-        packets.next().filter(|_| began.elapsed() < WALK)?;
+        packets.next().filter(|_| started.elapsed() < MAX_PACKET_SCAN)?;
         let Some((_, base)) = bases.iter().find(|(id, _)| *id == packet.track_id) else { continue };
-        let at = |time| i64::try_from(base.calc_time(time)?.as_millis()).ok();
-        let (Some(begin), Some(end)) = (at(packet.pts), at(packet.pts.saturating_add(packet.dur)))
+        let to_ms = |time| i64::try_from(base.calc_time(time)?.as_millis()).ok();
+        let (Some(start), Some(end)) =
+            (to_ms(packet.pts), to_ms(packet.pts.saturating_add(packet.dur)))
         else {
             continue;
         };
-        begins = Some(begins.map_or(begin, |before| before.min(begin)));
-        ends = Some(ends.map_or(end, |before| before.max(end)));
+        first_ms = Some(first_ms.map_or(start, |before| before.min(start)));
+        last_ms = Some(last_ms.map_or(end, |before| before.max(end)));
     }
-    ends?.checked_sub(begins?).filter(|ms| (1..=MAX_DURATION_MS).contains(ms))
+    last_ms?.checked_sub(first_ms?).filter(|ms| (1..=MAX_DURATION_MS).contains(ms))
 }
 
-fn lasts(base: Option<TimeBase>, ticks: Option<Ticks>) -> Option<i64> {
+fn duration_ms(base: Option<TimeBase>, ticks: Option<Ticks>) -> Option<i64> {
     let time = base?.calc_duration(ticks?)?;
     i64::try_from(time.as_millis()).ok().filter(|ms| (1..=MAX_DURATION_MS).contains(ms))
 }
 
-fn picture(track: &Track) -> Option<Dimensions> {
+fn dimensions(track: &Track) -> Option<Dimensions> {
     let Some(CodecParameters::Video(video)) = &track.codec_params else { return None };
     let (width, height) = (video.width?, video.height?);
     (width > 0 && height > 0).then(|| (width.into(), height.into()))
 }
 
-/// What the boxes of an MP4 say (ISO/IEC 14496-12).
+/// Properties read from MP4 boxes (ISO/IEC 14496-12).
 #[derive(Default)]
 struct Mp4Boxes {
-    /// Its picture lies on its side, as phones take it. The first picture counts.
-    is_turned: bool,
-    /// It comes in fragments, as browsers record it.
-    in_fragments: bool,
-    /// How many samples its fragments claim to have; that many are gone through whether they are there
-    /// or not. [`u64::MAX`] if they are not known.
+    /// The first video track is displayed rotated by 90 degrees, as phones record.
+    is_rotated: bool,
+    /// The file is fragmented, as browsers record.
+    is_fragmented: bool,
+    /// Number of samples the fragments claim to have; a scan visits that many, whether they exist
+    /// or not. [`u64::MAX`] if unknown.
     samples: u64,
 }
 
@@ -160,8 +163,8 @@ impl Mp4Boxes {
     fn of(file: &File) -> io::Result<Self> {
         let end = file.metadata()?.len();
         let mut open = vec![(0, end)];
-        let (mut turned, mut boxes) = (None, Self::default());
-        for _ in 0..BOXES {
+        let (mut rotated, mut boxes) = (None, Self::default());
+        for _ in 0..MAX_MP4_BOXES {
             let Some((at, end)) = open.pop() else { break };
             if end.saturating_sub(at) < 8 {
                 continue;
@@ -179,82 +182,82 @@ impl Mp4Boxes {
                 size => (size, 8),
             };
             if size < skip || size > end - at {
-                boxes.samples = u64::MAX; // others may read it in another way
+                boxes.samples = u64::MAX; // the demuxer may interpret it differently
                 continue;
             }
             open.push((at + size, end));
             match &head[4..8] {
                 b"moov" | b"trak" | b"moof" | b"traf" => open.push((at + skip, at + size)),
-                b"mvex" => boxes.in_fragments = true,
+                b"mvex" => boxes.is_fragmented = true,
                 b"trun" => {
                     let mut count = [0; 4];
                     file.read_exact_at(&mut count, at + skip + 4)?;
                     let count = u64::from(u32::from_be_bytes(count));
                     boxes.samples = boxes.samples.saturating_add(count);
                 }
-                b"tkhd" if turned.is_none() => turned = turn(file, at + skip)?,
+                b"tkhd" if rotated.is_none() => rotated = is_track_rotated(file, at + skip)?,
                 _ => {}
             }
         }
-        boxes.is_turned = turned.unwrap_or(false);
+        boxes.is_rotated = rotated.unwrap_or(false);
         if !open.is_empty() {
-            boxes.samples = u64::MAX; // there are more boxes than are looked at
+            boxes.samples = u64::MAX; // not all boxes were inspected
         }
         Ok(boxes)
     }
 }
 
-/// Whether a track lies on its side; `None` if it is no picture.
-fn turn(file: &File, at: u64) -> io::Result<Option<bool>> {
+/// Whether a track is rotated by 90 degrees; `None` if it is not a video track.
+fn is_track_rotated(file: &File, at: u64) -> io::Result<Option<bool>> {
     let mut head = [0; 96];
     let count = file.read_at(&mut head, at)?;
     let matrix = if head[0] == 1 { 52 } else { 40 };
-    let word = |n: usize| head.get(matrix + 4 * n..matrix + 4 * n + 4);
-    let is_nothing = |n| word(n).is_some_and(|word| word == [0; 4]);
-    if count < matrix + 44 || is_nothing(9) || is_nothing(10) {
+    let entry = |n: usize| head.get(matrix + 4 * n..matrix + 4 * n + 4);
+    let is_zero = |n| entry(n).is_some_and(|entry| entry == [0; 4]);
+    if count < matrix + 44 || is_zero(9) || is_zero(10) {
         return Ok(None);
     }
-    Ok(Some(is_nothing(0) && is_nothing(4) && !is_nothing(1) && !is_nothing(3)))
+    Ok(Some(is_zero(0) && is_zero(4) && !is_zero(1) && !is_zero(3)))
 }
 
-/// A file of which only so much is read.
+/// A file with limits on bytes read and on the number of reads and seeks.
 struct BoundedReader {
     file: File,
     size: u64,
-    bytes: u64,
-    steps: u32,
+    bytes_left: u64,
+    operations_left: u32,
 }
 
 impl BoundedReader {
     fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let size = file.metadata()?.len();
-        Ok(Self { file, size, bytes: MAX_PROBE_BYTES, steps: MAX_PROBE_READS })
+        Ok(Self { file, size, bytes_left: MAX_PROBE_BYTES, operations_left: MAX_PROBE_READS })
     }
 
-    fn step(&mut self) -> io::Result<()> {
-        self.steps = self.steps.checked_sub(1).ok_or_else(spent)?;
+    fn count_operation(&mut self) -> io::Result<()> {
+        self.operations_left = self.operations_left.checked_sub(1).ok_or_else(limit_reached)?;
         Ok(())
     }
 }
 
-fn spent() -> io::Error {
-    io::Error::other("enough of this file was read")
+fn limit_reached() -> io::Error {
+    io::Error::other("probe read limit reached")
 }
 
 impl Read for BoundedReader {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.step()?;
-        let count = self.file.read(into)?;
-        self.bytes = self.bytes.checked_sub(count as u64).ok_or_else(spent)?;
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.count_operation()?;
+        let count = self.file.read(buffer)?;
+        self.bytes_left = self.bytes_left.checked_sub(count as u64).ok_or_else(limit_reached)?;
         Ok(count)
     }
 }
 
 impl Seek for BoundedReader {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.step()?;
-        self.file.seek(to)
+    fn seek(&mut self, position: SeekFrom) -> io::Result<u64> {
+        self.count_operation()?;
+        self.file.seek(position)
     }
 }
 
@@ -287,19 +290,19 @@ mod tests {
         assert!(io::copy(&mut source, &mut io::sink()).is_err());
         let mut source = BoundedReader::open(&path).unwrap();
 
-        let jumps =
+        let seeks =
             (0..=MAX_PROBE_READS).take_while(|_| source.seek(SeekFrom::Start(0)).is_ok()).count();
-        assert_eq!(jumps, 20_000);
+        assert_eq!(seeks, 20_000);
     }
 
     #[test]
     fn unterminated_mp4_boxes_are_parsed_with_bounded_depth() {
         let mut nest = Vec::new();
-        for _ in 0..BOXES * 2 {
+        for _ in 0..MAX_MP4_BOXES * 2 {
             nest.extend(b"\0\0\0\0moov");
         }
         let (_folder, path) = file(&nest);
-        assert!(!Mp4Boxes::of(&File::open(path).unwrap()).unwrap().is_turned);
+        assert!(!Mp4Boxes::of(&File::open(path).unwrap()).unwrap().is_rotated);
     }
 
     proptest::proptest! {

@@ -1,7 +1,7 @@
-//! The desk where files lie until they are whole: parts in a folder, each held by whoever writes it.
+//! Staging folder for incomplete uploads. Each file is locked by its writer.
 //!
-//! The operating system lets go of a part when its writer ends, however it ends: so whatever nobody
-//! holds, and belongs to no upload, may be thrown away.
+//! The operating system releases the lock when the writer ends, however it ends. A file that is not
+//! locked and belongs to no upload can be removed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -17,21 +17,21 @@ use tokio::task::spawn_blocking;
 
 use super::FileError;
 
-/// Bytes that are written and read at once.
-pub const PIECE: usize = 256 * 1024;
+/// Bytes written and read at once.
+pub const CHUNK_BYTES: usize = 256 * 1024;
 
-/// The folder; cheap to clone.
+/// The staging folder; cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct StagingDir {
     folder: Arc<PathBuf>,
 }
 
-/// A file that is being written; dropped, it is gone.
+/// A file being written; removed on drop.
 #[derive(Debug)]
 pub(super) struct StagedFile {
     file: Arc<File>,
     path: PathBuf,
-    waiting: BytesMut,
+    buffer: BytesMut,
     pub(super) size: u64,
 }
 
@@ -40,20 +40,21 @@ impl StagingDir {
         Self { folder: Arc::new(folder) }
     }
 
-    /// Begins a file of one request.
+    /// Creates a file for one request.
     pub(super) async fn begin(&self) -> io::Result<StagedFile> {
         let path = self.folder.join(format!("{}.part", UploadId::new()));
         let folder = self.folder.clone();
-        let place = path.clone();
+        let path_to_open = path.clone();
         let file = run_blocking(move || {
             fs::create_dir_all(&*folder)?;
-            held(&place)?.ok_or_else(|| io::Error::other("a new file is held by somebody"))
+            open_locked(&path_to_open)?
+                .ok_or_else(|| io::Error::other("new staging file is locked by another process"))
         })
         .await?;
-        Ok(StagedFile { file: Arc::new(file), path, waiting: BytesMut::new(), size: 0 })
+        Ok(StagedFile { file: Arc::new(file), path, buffer: BytesMut::new(), size: 0 })
     }
 
-    /// A file with this content.
+    /// Creates a file with this content.
     pub(super) async fn with(&self, content: Vec<u8>) -> io::Result<StagedFile> {
         let mut part = self.begin().await?;
         part.size = content.len() as u64;
@@ -62,27 +63,28 @@ impl StagingDir {
         Ok(part)
     }
 
-    /// Where an upload lies.
-    pub(super) fn place(&self, id: UploadId) -> PathBuf {
+    /// Path of a resumable upload.
+    pub(super) fn upload_path(&self, id: UploadId) -> PathBuf {
         self.folder.join(id.to_string())
     }
 
-    /// Opens an upload to go on with it; gives how far it is. `None` if somebody else has it.
+    /// Opens and locks an upload to continue it, and returns its length. `None` if another process
+    /// has it.
     pub(super) async fn open(&self, id: UploadId) -> io::Result<Option<(File, u64)>> {
-        let (folder, place) = (self.folder.clone(), self.place(id));
+        let (folder, path) = (self.folder.clone(), self.upload_path(id));
         run_blocking(move || {
             fs::create_dir_all(&*folder)?;
-            let Some(file) = held(&place)? else { return Ok(None) };
+            let Some(file) = open_locked(&path)? else { return Ok(None) };
             let size = file.metadata()?.len();
             Ok(Some((file, size)))
         })
         .await
     }
 
-    /// How far an upload is; nothing of one that nobody began to send.
+    /// Current length of an upload; 0 if no bytes were received yet.
     pub(super) async fn length(&self, id: UploadId) -> io::Result<u64> {
-        let place = self.place(id);
-        run_blocking(move || match fs::metadata(place) {
+        let path = self.upload_path(id);
+        run_blocking(move || match fs::metadata(path) {
             Ok(found) => Ok(found.len()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
             Err(error) => Err(error),
@@ -90,13 +92,13 @@ impl StagingDir {
         .await
     }
 
-    /// Throws an upload away.
+    /// Removes the file of an upload.
     pub(super) async fn remove(&self, id: UploadId) -> io::Result<()> {
-        let place = self.place(id);
-        run_blocking(move || remove(&place)).await
+        let path = self.upload_path(id);
+        run_blocking(move || remove(&path)).await
     }
 
-    /// Throws away what nobody holds and what belongs to no upload (any more).
+    /// Removes unlocked temporary files and files without an upload row.
     pub(super) async fn sweep(&self, store: &Store) -> io::Result<()> {
         let folder = self.folder.clone();
         let uploads = run_blocking(move || {
@@ -105,7 +107,7 @@ impl StagingDir {
                 let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
                 if let Ok(id) = name.parse::<UploadId>() {
                     uploads.push((id, path));
-                } else if name.ends_with(".part") && is_free(&path) {
+                } else if name.ends_with(".part") && is_unlocked(&path) {
                     remove(&path)?;
                 }
             }
@@ -125,19 +127,19 @@ impl StagingDir {
 }
 
 impl StagedFile {
-    /// Writes on, at the disk's pace.
-    pub(super) async fn write(&mut self, piece: &[u8]) -> io::Result<()> {
-        self.waiting.extend_from_slice(piece);
-        self.size += piece.len() as u64;
-        if self.waiting.len() < PIECE { Ok(()) } else { self.flush().await }
+    /// Appends bytes; waits for the disk when the buffer is full.
+    pub(super) async fn write(&mut self, chunk: &[u8]) -> io::Result<()> {
+        self.buffer.extend_from_slice(chunk);
+        self.size += chunk.len() as u64;
+        if self.buffer.len() < CHUNK_BYTES { Ok(()) } else { self.flush().await }
     }
 
-    /// Writes what waits.
+    /// Writes the buffered bytes.
     pub(super) async fn flush(&mut self) -> io::Result<()> {
-        let waiting = self.waiting.split().freeze();
-        let at = self.size - waiting.len() as u64;
+        let buffered = self.buffer.split().freeze();
+        let at = self.size - buffered.len() as u64;
         let file = self.file.clone();
-        run_blocking(move || file.write_all_at(&waiting, at)).await
+        run_blocking(move || file.write_all_at(&buffered, at)).await
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -147,12 +149,12 @@ impl StagedFile {
 
 impl Drop for StagedFile {
     fn drop(&mut self) {
-        let _ = remove(&self.path); // what stays is swept
+        let _ = remove(&self.path); // leftovers are swept
     }
 }
 
-/// Opens a file, made if need be, and holds it; `None` if somebody else does.
-fn held(path: &Path) -> io::Result<Option<File>> {
+/// Opens a file, creating it if needed, and locks it; `None` if another process has the lock.
+fn open_locked(path: &Path) -> io::Result<Option<File>> {
     let mut options = OpenOptions::new();
     let file =
         options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
@@ -163,7 +165,7 @@ fn held(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-fn is_free(path: &Path) -> bool {
+fn is_unlocked(path: &Path) -> bool {
     File::open(path).is_ok_and(|file| file.try_lock().is_ok())
 }
 
@@ -181,7 +183,7 @@ fn list(folder: &Path) -> io::Result<Vec<PathBuf>> {
     }
 }
 
-/// The first bytes of a file and the hash (SHA-256) of all of it.
+/// Reads a whole file: returns its first `head` bytes and its SHA-256.
 pub(super) async fn read_through(
     path: &Path,
     head: usize,
@@ -190,24 +192,24 @@ pub(super) async fn read_through(
     let read = run_blocking(move || {
         let file = File::open(path)?;
         let mut hash = Context::new(&SHA256);
-        let mut piece = vec![0; PIECE];
-        let (mut at, mut begin) = (0, Vec::new());
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let (mut at, mut first_bytes) = (0, Vec::new());
         loop {
-            let count = file.read_at(&mut piece, at)?;
+            let count = file.read_at(&mut chunk, at)?;
             if at == 0 {
-                begin.extend_from_slice(&piece[..count.min(head)]);
+                first_bytes.extend_from_slice(&chunk[..count.min(head)]);
             }
             if count == 0 {
-                return Ok((begin, hash.finish().as_ref().to_vec()));
+                return Ok((first_bytes, hash.finish().as_ref().to_vec()));
             }
-            hash.update(&piece[..count]);
+            hash.update(&chunk[..count]);
             at += count as u64;
         }
     });
     Ok(read.await?)
 }
 
-/// Waits for the disk where that holds nobody up.
+/// Runs file system work on a blocking thread.
 pub(super) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {

@@ -1,6 +1,6 @@
-//! Resumable uploads: a file that comes piece by piece, over hours and restarts if need be.
+//! Resumable uploads: a file received in several requests, across hours and restarts.
 //!
-//! What it will be is a row; how far it is, the length of its file on the desk.
+//! The upload is a database row; its offset is the length of its staging file.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -14,39 +14,39 @@ use super::staging::run_blocking;
 use super::{FileError, FileService, StoredFileParts, content_type};
 use crate::protocol::files as wire;
 
-/// What uploads may be for; builds of apps will come the same way.
+/// Allowed purposes of uploads.
 const PURPOSES: [&str; 1] = ["attachment"];
 
-/// An upload to be begun.
+/// A resumable upload to create.
 #[derive(Clone, Debug)]
 pub struct CreateUpload {
-    /// How many bytes it will have.
+    /// Total size in bytes.
     pub size: u64,
-    /// What the file is called.
-    pub called: String,
-    /// What for; an attachment if it is not said.
+    /// File name for display.
+    pub display_name: String,
+    /// Purpose; an attachment if absent.
     pub purpose: Option<String>,
 }
 
-/// An upload that is open for writing; one process holds it at a time.
+/// A locked upload that is open for writing.
 #[derive(Debug)]
 pub struct UploadFile {
-    /// Its row.
+    /// Database row of the upload.
     pub upload: store::UploadRow,
-    /// How many bytes were here when it was opened.
+    /// Length in bytes when it was opened.
     pub offset: u64,
     file: Arc<File>,
 }
 
-/// What a whole upload has become.
+/// The attachment that a completed upload became.
 pub type CompletedUpload = wire::UploadedAttachment;
 
 impl FileService {
-    /// Begins an upload.
+    /// Creates an upload.
     ///
     /// # Errors
-    /// [`FileError::BadUpload`], [`FileError::TooLarge`], [`FileError::OverQuota`],
-    /// [`FileError::TooManyUploads`], or the database's.
+    /// [`FileError::InvalidUpload`], [`FileError::TooLarge`], [`FileError::QuotaExceeded`],
+    /// [`FileError::UploadLimitReached`], or a database error.
     pub async fn begin_upload(
         &self,
         owner: UserId,
@@ -55,7 +55,7 @@ impl FileService {
         let config = &self.0.config;
         let purpose = new.purpose.unwrap_or_else(|| PURPOSES[0].to_owned());
         if !PURPOSES.contains(&purpose.as_str()) {
-            return Err(FileError::BadUpload("an upload has the purpose `attachment`"));
+            return Err(FileError::InvalidUpload("the purpose of an upload must be `attachment`"));
         }
         if new.size == 0 {
             return Err(FileError::Empty);
@@ -68,7 +68,7 @@ impl FileService {
             id: UploadId::new(),
             owner,
             purpose,
-            name: content_type::display_name(&new.called),
+            name: content_type::display_name(&new.display_name),
             size: i64::try_from(new.size).unwrap_or(i64::MAX),
             expires_at: now + config.upload_ttl(),
         };
@@ -76,20 +76,20 @@ impl FileService {
         match self.0.store.add_upload(row, self.quota(), now).await? {
             AddUploadOutcome::Added => {}
             AddUploadOutcome::OverQuota => {
-                return Err(FileError::OverQuota(config.user_quota_bytes));
+                return Err(FileError::QuotaExceeded(config.user_quota_bytes));
             }
-            AddUploadOutcome::LimitReached => return Err(FileError::TooManyUploads),
-            AddUploadOutcome::UserNotFound => return Err(FileError::NoSuchUpload),
+            AddUploadOutcome::LimitReached => return Err(FileError::UploadLimitReached),
+            AddUploadOutcome::UserNotFound => return Err(FileError::UploadNotFound),
         }
         Ok(wire::UploadView { id, offset: 0, size: new.size, attachment_id: None, expires_at })
     }
 
-    /// How far an upload is, for its owner.
+    /// State of an upload, for its owner.
     ///
     /// # Errors
-    /// [`FileError::NoSuchUpload`], the disk's or the database's.
+    /// [`FileError::UploadNotFound`], a disk or database error.
     pub async fn upload(&self, owner: UserId, id: UploadId) -> Result<wire::UploadView, FileError> {
-        let row = self.0.store.upload(id, owner).await?.ok_or(FileError::NoSuchUpload)?;
+        let row = self.0.store.upload(id, owner).await?.ok_or(FileError::UploadNotFound)?;
         let size = u64::try_from(row.size).unwrap_or(0);
         let offset = match row.attachment_id {
             Some(_) => size,
@@ -99,81 +99,82 @@ impl FileService {
         Ok(wire::UploadView { id, offset, size, attachment_id, expires_at })
     }
 
-    /// Opens an upload to go on with it.
+    /// Opens an upload to continue it.
     ///
     /// # Errors
-    /// [`FileError::NoSuchUpload`], [`FileError::Elsewhere`], the disk's or the database's.
+    /// [`FileError::UploadNotFound`], [`FileError::LockedByOtherNode`], a disk or database error.
     pub async fn open_upload(&self, owner: UserId, id: UploadId) -> Result<UploadFile, FileError> {
-        let upload = self.0.store.upload(id, owner).await?.ok_or(FileError::NoSuchUpload)?;
+        let upload = self.0.store.upload(id, owner).await?.ok_or(FileError::UploadNotFound)?;
         if upload.attachment_id.is_some() {
-            return Err(FileError::WrongOffset); // it is whole
+            return Err(FileError::OffsetMismatch); // it is complete
         }
         let opened = self.0.staging.open(id).await?;
-        let (file, offset) = opened.ok_or(FileError::Elsewhere)?;
+        let (file, offset) = opened.ok_or(FileError::LockedByOtherNode)?;
         Ok(UploadFile { upload, offset, file: Arc::new(file) })
     }
 
-    /// Ends an upload before it is whole, or forgets one that is.
+    /// Deletes an upload. The attachment of a completed upload remains.
     ///
     /// # Errors
-    /// [`FileError::NoSuchUpload`], the disk's or the database's.
+    /// [`FileError::UploadNotFound`], a disk or database error.
     pub async fn end_upload(&self, owner: UserId, id: UploadId) -> Result<(), FileError> {
         if !self.0.store.remove_upload(id, owner).await? {
-            return Err(FileError::NoSuchUpload);
+            return Err(FileError::UploadNotFound);
         }
         Ok(self.0.staging.remove(id).await?)
     }
 
-    /// Keeps an upload that is whole. One that is refused for what it is, ends.
+    /// Turns a complete upload into an attachment. An upload with rejected content is deleted.
     ///
     /// # Errors
-    /// As [`FileService::keep`].
+    /// As [`FileService::store_file`].
     pub async fn finish_upload(
         &self,
         upload: &store::UploadRow,
     ) -> Result<CompletedUpload, FileError> {
-        let path = self.0.staging.place(upload.id);
+        let path = self.0.staging.upload_path(upload.id);
         let size = u64::try_from(upload.size).unwrap_or(0);
-        let (owner, called) = (upload.owner_id, upload.name.as_str());
-        let bundle = StoredFileParts { owner, called, path: &path, size, upload: Some(upload.id) };
-        let made = self.take_in(bundle).await;
-        let refused = matches!(
-            made,
+        let (owner, display_name) = (upload.owner_id, upload.name.as_str());
+        let file =
+            StoredFileParts { owner, display_name, path: &path, size, upload: Some(upload.id) };
+        let result = self.process_and_store(file).await;
+        let rejected = matches!(
+            result,
             Err(FileError::TooLarge(_)
-                | FileError::TooManyPixels(_)
-                | FileError::BadPicture
-                | FileError::OverQuota(_)
-                | FileError::NoSuchUpload)
+                | FileError::ImageTooLarge(_)
+                | FileError::InvalidImage
+                | FileError::QuotaExceeded(_)
+                | FileError::UploadNotFound)
         );
-        if refused {
+        if rejected {
             self.0.store.remove_upload(upload.id, owner).await?;
         }
-        if refused || made.is_ok() {
+        if rejected || result.is_ok() {
             self.0.staging.remove(upload.id).await?;
         }
-        made
+        result
     }
 }
 
 impl UploadFile {
-    /// Writes at an offset; the future lives apart from the tape.
+    /// Writes bytes at an offset. The future does not borrow the file.
     pub fn write(
         &self,
         at: u64,
-        piece: Bytes,
+        chunk: Bytes,
     ) -> impl Future<Output = Result<(), FileError>> + use<> {
         let file = self.file.clone();
-        async move { Ok(run_blocking(move || file.write_all_at(&piece, at)).await?) }
+        async move { Ok(run_blocking(move || file.write_all_at(&chunk, at)).await?) }
     }
 
-    /// Cuts it off there.
-    pub fn cut(&self, at: u64) -> impl Future<Output = Result<(), FileError>> + use<> {
+    /// Truncates the file at an offset.
+    pub fn truncate(&self, at: u64) -> impl Future<Output = Result<(), FileError>> + use<> {
         let file = self.file.clone();
         async move { Ok(run_blocking(move || file.set_len(at)).await?) }
     }
 
-    /// Has the disk keep what was written.
-    pub fn keep(&self) -> impl Future<Output = Result<(), FileError>> + use<> {
+    /// Flushes written data to disk.
+    pub fn sync(&self) -> impl Future<Output = Result<(), FileError>> + use<> {
         let file = self.file.clone();
         async move { Ok(run_blocking(move || file.sync_data()).await?) }
     }

@@ -1,37 +1,37 @@
-//! Why a value cannot be sealed or opened.
+//! Errors of sealing and opening values.
 
 use std::path::PathBuf;
 
 use base::error::{CodedError, ErrorKind};
 
-/// The one error of this area: mistakes of the installation, not of whoever asks.
+/// Error of the vault: a misconfiguration, not a fault of the caller.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum VaultError {
-    /// None is configured.
-    #[error("there is no key to seal secrets with: see [secrets] in config.toml")]
-    NoKey,
-    /// Not of the form `VERSION:BASE64`.
-    #[error("a key of [secrets] is a version from 1, a colon and 32 bytes in base64")]
-    BadKey,
-    /// Two keys of one version.
+    /// No key is configured.
+    #[error("no encryption key is configured: see [secrets] in config.toml")]
+    KeyMissing,
+    /// The key does not have the form `VERSION:BASE64`.
+    #[error("a key of [secrets] must be VERSION:BASE64, with a version from 1 and 32 bytes")]
+    InvalidKey,
+    /// Two keys have the same version.
     #[error("there are two keys of version {0} in [secrets]")]
-    TwoKeys(u32),
-    /// Sealed with a key that is not here.
-    #[error("a value is sealed with key {0}, which is not among those of [secrets] here")]
-    UnknownKey(u32),
-    /// Changed, moved, or sealed with another key of the same version.
+    DuplicateVersion(u32),
+    /// The value was sealed with a key that is not configured.
+    #[error("a value is sealed with key version {0}, which is not configured in [secrets]")]
+    UnknownKeyVersion(u32),
+    /// The value was modified, moved, or sealed with another key of the same version.
     #[error(
-        "a sealed value does not open: the keys of [secrets] are not those it was sealed with; \
-         all nodes need the same ones"
+        "a sealed value cannot be opened: the keys of [secrets] differ from those it was sealed with; \
+         all nodes need the same keys"
     )]
-    Forged,
-    /// The cipher refused.
-    #[error("a value cannot be sealed")]
-    Failed,
-    /// The file with the keys.
+    AuthenticationFailed,
+    /// Encryption failed.
+    #[error("value could not be sealed")]
+    SealFailed,
+    /// The key file could not be read or written.
     #[error("the keys in {0} cannot be read or written: {1}")]
-    File(PathBuf, String),
-    /// The database.
+    KeyFile(PathBuf, String),
+    /// A database error.
     #[error(transparent)]
     Store(#[from] store::StoreError),
 }

@@ -1,29 +1,29 @@
-// A call over the public contract: joins, publishes, receives, and moves from direct to forwarded
-// media without a gap. It shows nothing; a page listens to its changes.
+// A call over the public protocol: joins, publishes, receives, and switches from peer-to-peer to
+// SFU without interruption. It has no user interface; a page listens to its events.
 
-import { Direct } from "./call-direct.js";
-import { Forwarded } from "./call-sfu.js";
+import { DirectConnection } from "./call-direct.js";
+import { SfuConnection } from "./call-sfu.js";
 
-/** What a direct connection's sections carry. */
+/** Source that each section of a peer-to-peer connection carries. */
 const KIND_SOURCE = { audio: "microphone", video: "camera" };
 
 /**
- * `request(event, data)` speaks to the server and gives its reply. Events from the server go to
- * `hear(name, data)`. Changes are told as events: `change`, `ended` ({ detail: reason }).
+ * `request(event, data)` sends to the server and returns the reply. Events from the server are passed to
+ * `onEvent(name, data)`. Emits the events `change` and `ended` ({ detail: reason }).
  */
 export class Call extends EventTarget {
   #request;
   #configuration;
   #published = new Map(); // source → { track, undo: [function] }
   #tracks = new Map(); // track_id → { track_id, participant_id, kind, source, media }
-  #directs = new Map(); // participant_id → Direct
-  #played = new Map(); // participant_id/source → { track, isForwarded }
-  #forwarded = null;
-  #old = null; // a connection to a room that has moved; it plays until the new one does
+  #directs = new Map(); // participant_id → DirectConnection
+  #playing = new Map(); // participant_id/source → { track, isFromSfu }
+  #sfu = null;
+  #oldSfu = null; // connection to a room that has moved; it plays until the new one does
   #epoch = 0;
   #ice = [];
-  #isComing = true;
-  #early = []; // what was heard before we knew that we are in
+  #isJoining = true;
+  #queued = []; // events received before the join reply
   participants = new Map(); // participant_id → { name, audio, video, speaking }
   quality = null;
   state = "new";
@@ -34,7 +34,7 @@ export class Call extends EventTarget {
     this.#configuration = configuration;
   }
 
-  /** Takes part: `{ call_id }` or `{ sessionId }`, or `{}` with a call token. */
+  /** Joins: `{ call_id }` or `{ sessionId }`, or `{}` with a call token. */
   async join(which) {
     const joined = await this.#request("join_call", which);
     Object.assign(this, { id: joined.call_id, me: joined.participant_id, mode: joined.mode });
@@ -42,93 +42,93 @@ export class Call extends EventTarget {
     this.#ice = joined.ice_servers;
     for (const participant of joined.participants) this.participants.set(participant.participant_id, { ...participant });
     for (const track of joined.tracks) this.#tracks.set(track.track_id, { ...track });
-    if (this.mode === "sfu") this.#forward();
-    else for (const other of this.participants.keys()) this.#direct(other);
-    this.#heardAgain();
+    if (this.mode === "sfu") this.#connectSfu();
+    else for (const other of this.participants.keys()) this.#connectDirect(other);
+    this.#replayQueued();
     this.#changed();
     return joined;
   }
 
-  /** Takes part again after the socket was lost, perhaps at another node. If the room is the same, media goes on as it is. */
+  /** Rejoins after the socket was lost, perhaps on another node. If the room is the same, media continues. */
   async rejoin() {
-    this.#isComing = true;
+    this.#isJoining = true;
     const joined = await this.#request("join_call", { call_id: this.id, participant_id: this.me }).catch((problem) => {
-      this.#heardAgain();
+      this.#replayQueued();
       throw problem;
     });
     const isSame = joined.participant_id === this.me && joined.epoch === this.#epoch;
     Object.assign(this, { me: joined.participant_id, mode: joined.mode });
     this.#ice = joined.ice_servers;
     const present = new Map(joined.participants.map((participant) => [participant.participant_id, participant]));
-    for (const id of [...this.participants.keys()]) if (!present.has(id)) this.#gone(id);
+    for (const id of [...this.participants.keys()]) if (!present.has(id)) this.#removeParticipant(id);
     for (const [id, participant] of present) this.participants.set(id, { ...this.participants.get(id), ...participant });
     if (this.mode === "sfu") {
       if (isSame) {
         const known = new Set(joined.tracks.map(({ track_id }) => track_id));
         for (const id of [...this.#tracks.keys()]) if (!known.has(id)) this.#tracks.delete(id);
         for (const track of joined.tracks) if (!this.#tracks.has(track.track_id)) this.#tracks.set(track.track_id, { ...track });
-        if (this.#forwarded) this.#forwarded.receive(this.tracks);
-        else this.#forward();
+        if (this.#sfu) this.#sfu.receive(this.tracks);
+        else this.#connectSfu();
       } else {
-        this.#move(joined.epoch, joined.tracks);
+        this.#moveToRoom(joined.epoch, joined.tracks);
       }
     } else {
-      for (const other of this.participants.keys()) this.#direct(other);
+      for (const other of this.participants.keys()) this.#connectDirect(other);
     }
-    this.#heardAgain();
+    this.#replayQueued();
     this.#changed();
     return joined;
   }
 
-  /** What was said while we came in is newer than what we were told of the call. */
-  #heardAgain() {
-    this.#isComing = false;
-    for (const [name, data] of this.#early.splice(0)) this.hear(name, data);
+  /** Applies events that were received while joining; they are newer than the join reply. */
+  #replayQueued() {
+    this.#isJoining = false;
+    for (const [name, data] of this.#queued.splice(0)) this.onEvent(name, data);
   }
 
-  /** The room is another one: what played plays on until the same comes from the new one. */
-  #move(epoch, tracks = []) {
+  /** Connects to a new room; tracks of the old one play until the new ones arrive. */
+  #moveToRoom(epoch, tracks = []) {
     this.#epoch = epoch;
-    this.#old?.close();
-    this.#old = this.#forwarded;
-    this.#forwarded = null;
-    for (const entry of this.#played.values()) entry.isForwarded = false;
+    this.#oldSfu?.close();
+    this.#oldSfu = this.#sfu;
+    this.#sfu = null;
+    for (const entry of this.#playing.values()) entry.isFromSfu = false;
     this.#tracks = new Map(tracks.map((track) => [track.track_id, { ...track }]));
-    this.#forward();
-    const old = this.#old;
-    setTimeout(() => this.#old === old && this.#letGo(), 8_000);
+    this.#connectSfu();
+    const oldSfu = this.#oldSfu;
+    setTimeout(() => this.#oldSfu === oldSfu && this.#closeOldSfu(), 8_000);
   }
 
-  /** Lets go of a room that has moved; what is silent in the new one is so for good. */
-  #letGo() {
-    if (!this.#old) return;
-    this.#old.close();
-    this.#old = null;
+  /** Closes the connection to the old room; tracks that are silent in the new one stay silent. */
+  #closeOldSfu() {
+    if (!this.#oldSfu) return;
+    this.#oldSfu.close();
+    this.#oldSfu = null;
     for (const { participant_id, source, media } of this.#tracks.values()) {
-      const entry = this.#played.get(`${participant_id}/${source}`);
-      if (media && entry && !entry.isForwarded) Object.assign(entry, { track: media, isForwarded: true });
+      const entry = this.#playing.get(`${participant_id}/${source}`);
+      if (media && entry && !entry.isFromSfu) Object.assign(entry, { track: media, isFromSfu: true });
     }
     this.#changed();
   }
 
-  #gone(participant) {
+  #removeParticipant(participant) {
     this.participants.delete(participant);
     this.#directs.get(participant)?.close();
     this.#directs.delete(participant);
-    for (const key of this.#played.keys()) if (key.startsWith(`${participant}/`)) this.#played.delete(key);
+    for (const key of this.#playing.keys()) if (key.startsWith(`${participant}/`)) this.#playing.delete(key);
     for (const [id, track] of this.#tracks) if (track.participant_id === participant) this.#tracks.delete(id);
   }
 
-  /** Publishes a track of ours as `microphone`, `camera`, `screen` or `screen_audio`. */
+  /** Publishes a local track as `microphone`, `camera`, `screen` or `screen_audio`. */
   publish(track, source) {
     this.unpublish(source);
     const entry = { track, undo: [] };
     this.#published.set(source, entry);
-    if (this.#forwarded) entry.undo.push(this.#forwarded.publish(track, source));
+    if (this.#sfu) entry.undo.push(this.#sfu.publish(track, source));
     if (KIND_SOURCE[track.kind] === source) {
       for (const direct of this.#directs.values()) entry.undo.push(direct.publish(track));
-    } else if (!this.#forwarded) {
-      this.#request("upgrade_call", { call_id: this.id }); // a shared screen goes through the server
+    } else if (!this.#sfu) {
+      this.#request("upgrade_call", { call_id: this.id }); // screen sharing requires the SFU
     }
     track.addEventListener("ended", () => this.unpublish(source));
     this.#changed();
@@ -141,14 +141,14 @@ export class Call extends EventTarget {
     this.#changed();
   }
 
-  /** What we publish, by source. */
+  /** Published tracks by source. */
   get published() {
     return new Map([...this.#published].map(([source, { track }]) => [source, track]));
   }
 
-  /** What can be played: [{ participant_id, source, track }]. */
+  /** Tracks to play: [{ participant_id, source, track }]. */
   get playing() {
-    return [...this.#played].map(([key, { track }]) => {
+    return [...this.#playing].map(([key, { track }]) => {
       const [participant_id, source] = key.split("/");
       return { participant_id, source, track };
     });
@@ -157,10 +157,10 @@ export class Call extends EventTarget {
   /** Connections, for statistics. */
   get connections() {
     const all = [...this.#directs.values()].map((direct) => direct.connection);
-    return this.#forwarded ? [this.#forwarded.connection, ...all] : all;
+    return this.#sfu ? [this.#sfu.connection, ...all] : all;
   }
 
-  /** Switches our microphone or camera off or on. */
+  /** Switches the own microphone or camera off or on. */
   async mute(kind, muted) {
     const source = KIND_SOURCE[kind];
     const entry = this.#published.get(source);
@@ -176,9 +176,9 @@ export class Call extends EventTarget {
     return [...this.#tracks.values()];
   }
 
-  /** Looks for another way through the network, as after a change of it. */
+  /** Restarts ICE, for example after a network change. */
   restart() {
-    this.#forwarded?.restart();
+    this.#sfu?.restart();
   }
 
   async leave() {
@@ -186,58 +186,58 @@ export class Call extends EventTarget {
     await this.#request("leave_call", { call_id: this.id });
   }
 
-  #forward() {
-    this.#forwarded?.close();
-    const forwarded = new Forwarded(this.#ice, {
+  #connectSfu() {
+    this.#sfu?.close();
+    const sfu = new SfuConnection(this.#ice, {
       offer: (offer) => this.#request("offer", { call_id: this.id, ...offer }),
-      track: (id, track) => this.#arrived(id, track),
+      track: (id, track) => this.#onTrack(id, track),
       state: (state) => {
         this.state = state;
         this.#changed();
       },
     }, this.#configuration);
-    this.#forwarded = forwarded;
-    for (const [source, entry] of this.#published) entry.undo.push(forwarded.publish(entry.track, source));
-    forwarded.receive(this.tracks);
-    forwarded.negotiate();
+    this.#sfu = sfu;
+    for (const [source, entry] of this.#published) entry.undo.push(sfu.publish(entry.track, source));
+    sfu.receive(this.tracks);
+    sfu.negotiate();
   }
 
-  #arrived(id, track) {
+  #onTrack(id, track) {
     const info = this.#tracks.get(id);
     if (!info || info.media === track) return;
     info.media = track;
     const key = `${info.participant_id}/${info.source}`;
     const play = () => {
       if (this.#tracks.get(id) !== info) return;
-      this.#played.set(key, { track, isForwarded: true });
-      this.#retire(info.participant_id);
-      if (this.#old && [...this.#played.values()].every(({ isForwarded }) => isForwarded)) this.#letGo();
+      this.#playing.set(key, { track, isFromSfu: true });
+      this.#closeDirectIfReplaced(info.participant_id);
+      if (this.#oldSfu && [...this.#playing.values()].every(({ isFromSfu }) => isFromSfu)) this.#closeOldSfu();
       this.#changed();
     };
-    // The old way plays until the new one does.
-    if (track.muted && this.#played.get(key)?.isForwarded === false) track.addEventListener("unmute", play, { once: true });
+    // The previous track plays until the new one does.
+    if (track.muted && this.#playing.get(key)?.isFromSfu === false) track.addEventListener("unmute", play, { once: true });
     else play();
   }
 
-  /** Lets go of a direct connection once all it carried is forwarded. */
-  #retire(participant) {
-    const left = [...this.#played].some(([key, { isForwarded }]) => key.startsWith(`${participant}/`) && !isForwarded);
-    if (left || !this.#directs.has(participant) || this.mode !== "sfu") return;
-    // The other one may still play what we send over it.
+  /** Closes a peer-to-peer connection once the SFU carries all its tracks. */
+  #closeDirectIfReplaced(participant) {
+    const isNeeded = [...this.#playing].some(([key, { isFromSfu }]) => key.startsWith(`${participant}/`) && !isFromSfu);
+    if (isNeeded || !this.#directs.has(participant) || this.mode !== "sfu") return;
+    // The other side may still play what is sent over it.
     const direct = this.#directs.get(participant);
     this.#directs.delete(participant);
     setTimeout(() => direct.close(), 3_000);
   }
 
-  #direct(participant) {
+  #connectDirect(participant) {
     let direct = this.#directs.get(participant);
     if (direct) return direct;
-    // Names are compared, so that exactly one of the two offers.
-    direct = new Direct(this.#ice, this.me < participant, {
+    // The ids are compared, so that exactly one of the two sides offers.
+    direct = new DirectConnection(this.#ice, this.me < participant, {
       send: (event, data) => this.#request(event, { call_id: this.id, to: participant, ...data }).catch(() => {}),
       track: (track) => {
         const key = `${participant}/${KIND_SOURCE[track.kind]}`;
-        if (!this.#played.get(key)?.isForwarded) this.#played.set(key, { track, isForwarded: false });
+        if (!this.#playing.get(key)?.isFromSfu) this.#playing.set(key, { track, isFromSfu: false });
         this.#changed();
       },
       failed: () => this.#request("upgrade_call", { call_id: this.id }).catch(() => {}),
@@ -249,56 +249,56 @@ export class Call extends EventTarget {
     return direct;
   }
 
-  /** An event from the server. */
-  hear(name, data) {
-    if (this.#isComing) return void this.#early.push([name, data]);
+  /** Handles an event from the server. */
+  onEvent(name, data) {
+    if (this.#isJoining) return void this.#queued.push([name, data]);
     if (data.call_id !== this.id) return;
     const participant = data.participant_id;
     switch (name) {
       case "participant_joined":
         this.participants.set(participant, { ...data });
-        if (this.mode === "p2p") this.#direct(participant);
+        if (this.mode === "p2p") this.#connectDirect(participant);
         break;
       case "participant_updated":
         Object.assign(this.participants.get(participant) ?? {}, data);
         break;
       case "participant_left":
-        this.#gone(participant);
-        this.#forwarded?.receive(this.tracks);
+        this.#removeParticipant(participant);
+        this.#sfu?.receive(this.tracks);
         break;
       case "offer":
-        if (this.mode === "p2p") this.#direct(data.from).offer(data.sdp);
+        if (this.mode === "p2p") this.#connectDirect(data.from).offer(data.sdp);
         break;
       case "answer":
         if (data.from) this.#directs.get(data.from)?.answer(data.sdp);
-        else if (data.epoch >= this.#epoch) this.#forwarded?.answer(data.sdp); // not one of a room that was
+        else if (data.epoch >= this.#epoch) this.#sfu?.answer(data.sdp); // not from an earlier room
         break;
       case "ice_candidate":
         this.#directs.get(data.from)?.candidate(data.candidate);
         break;
       case "track_published":
         this.#tracks.set(data.track_id, { ...data });
-        this.#forwarded?.receive(this.tracks);
+        this.#sfu?.receive(this.tracks);
         break;
       case "track_unpublished": {
         const track = this.#tracks.get(data.track_id);
         this.#tracks.delete(data.track_id);
-        if (track) this.#played.delete(`${track.participant_id}/${track.source}`);
-        this.#forwarded?.receive(this.tracks);
+        if (track) this.#playing.delete(`${track.participant_id}/${track.source}`);
+        this.#sfu?.receive(this.tracks);
         break;
       }
       case "track_wanted":
-        this.#forwarded?.wanted(data.layers);
+        this.#sfu?.setActiveLayers(data.layers);
         break;
       case "active_speaker":
         for (const [id, other] of this.participants) other.speaking = data.participant_ids.includes(id);
         break;
       case "call_mode":
         this.mode = data.mode;
-        if (data.mode === "sfu" && !this.#forwarded) this.#forward();
+        if (data.mode === "sfu" && !this.#sfu) this.#connectSfu();
         break;
       case "call_moved":
-        if (data.epoch > this.#epoch) this.#move(data.epoch);
+        if (data.epoch > this.#epoch) this.#moveToRoom(data.epoch);
         break;
       case "call_quality":
         this.quality = data;
@@ -312,12 +312,12 @@ export class Call extends EventTarget {
   }
 
   #close() {
-    this.#letGo();
-    this.#forwarded?.close();
+    this.#closeOldSfu();
+    this.#sfu?.close();
     for (const direct of this.#directs.values()) direct.close();
     this.#directs.clear();
-    this.#forwarded = null;
-    this.#played.clear();
+    this.#sfu = null;
+    this.#playing.clear();
     this.state = "closed";
   }
 

@@ -1,18 +1,19 @@
-// A connection straight to another participant. One of the two offers, once, a section for sound and one
-// for pictures, both ways; what is published later only fills them. So offers never cross: a browser that
-// takes an offer back before it is connected may never look for a way again.
+// A peer-to-peer connection to another participant. One of the two offers, exactly once, one audio
+// and one video section in both directions; tracks published later only fill them. So offers never
+// collide: a browser that rolls an offer back before it is connected may never gather candidates
+// again.
 
 const KINDS = ["audio", "video"];
 
 /**
- * Hooks: `send(event, data)` says something to the other one, `track(mediaStreamTrack)` is called once
- * something comes, `failed()`. The one with `offers` begins.
+ * Hooks: `send(event, data)` sends to the other participant, `track(mediaStreamTrack)` is called when a
+ * track starts, `failed()`. The side with `offers` starts the negotiation.
  */
-export class Direct {
+export class DirectConnection {
   #hooks;
   #pc;
-  #wanted = new Map(); // kind → what we send, or null
-  #early = [];
+  #localTracks = new Map(); // kind → track that is sent, or null
+  #pendingCandidates = [];
 
   constructor(iceServers, offers, hooks, configuration = {}) {
     this.#hooks = hooks;
@@ -32,56 +33,56 @@ export class Direct {
     return this.#pc;
   }
 
-  /** Sends a track; gives a function that takes it back. */
+  /** Sends a track; returns a function that stops it. */
   publish(track) {
-    this.#send(track.kind, track);
+    this.#setTrack(track.kind, track);
     return () => {
-      if (this.#wanted.get(track.kind) === track) this.#send(track.kind, null);
+      if (this.#localTracks.get(track.kind) === track) this.#setTrack(track.kind, null);
     };
   }
 
-  #send(kind, track) {
-    this.#wanted.set(kind, track);
-    const section = this.#pc.getTransceivers().find(({ receiver }) => receiver.track.kind === kind);
-    if (this.#pc.signalingState !== "closed") section?.sender.replaceTrack(track);
+  #setTrack(kind, track) {
+    this.#localTracks.set(kind, track);
+    const transceiver = this.#pc.getTransceivers().find(({ receiver }) => receiver.track.kind === kind);
+    if (this.#pc.signalingState !== "closed") transceiver?.sender.replaceTrack(track);
   }
 
-  /** Puts what is published into the sections, which now exist. */
-  #fill() {
-    for (const [kind, track] of this.#wanted) this.#send(kind, track);
+  /** Puts the published tracks into the sections, which now exist. */
+  #applyTracks() {
+    for (const [kind, track] of this.#localTracks) this.#setTrack(kind, track);
   }
 
   async #offer() {
     for (const kind of KINDS) this.#pc.addTransceiver(kind, { direction: "sendrecv" });
-    this.#fill();
+    this.#applyTracks();
     await this.#pc.setLocalDescription();
     this.#hooks.send("offer", { sdp: this.#pc.localDescription.sdp });
   }
 
   async offer(sdp) {
-    if (this.#pc.signalingState !== "stable") return; // it is we who offer
+    if (this.#pc.signalingState !== "stable") return; // this side offers
     await this.#pc.setRemoteDescription({ type: "offer", sdp });
-    for (const section of this.#pc.getTransceivers()) section.direction = "sendrecv";
-    this.#fill();
+    for (const transceiver of this.#pc.getTransceivers()) transceiver.direction = "sendrecv";
+    this.#applyTracks();
     await this.#pc.setLocalDescription();
     this.#hooks.send("answer", { sdp: this.#pc.localDescription.sdp });
-    await this.#flush();
+    await this.#addPendingCandidates();
   }
 
   async answer(sdp) {
     if (this.#pc.signalingState !== "have-local-offer") return;
     await this.#pc.setRemoteDescription({ type: "answer", sdp });
-    await this.#flush();
+    await this.#addPendingCandidates();
   }
 
   async candidate(candidate) {
     if (this.#pc.signalingState === "closed") return;
-    if (!this.#pc.remoteDescription) return void this.#early.push(candidate);
-    await this.#pc.addIceCandidate(candidate).catch((error) => console.warn("a candidate", error));
+    if (!this.#pc.remoteDescription) return void this.#pendingCandidates.push(candidate);
+    await this.#pc.addIceCandidate(candidate).catch((error) => console.warn("ICE candidate rejected", error));
   }
 
-  async #flush() {
-    for (const candidate of this.#early.splice(0)) await this.candidate(candidate);
+  async #addPendingCandidates() {
+    for (const candidate of this.#pendingCandidates.splice(0)) await this.candidate(candidate);
   }
 
   close() {

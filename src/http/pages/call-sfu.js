@@ -1,44 +1,44 @@
-// One connection to the server for a whole call: what we publish, and what we receive of others.
+// One connection to the SFU for a whole call: published and received tracks.
 
-/** As many layers as browsers encode at a width; of more they would leave out the largest. */
+/** Simulcast layers by width, as many as browsers encode; with more they omit the largest. */
 const LAYERS = [
-  { from: 960, layers: [
+  { minWidth: 960, layers: [
     { rid: "l", scaleResolutionDownBy: 4, maxBitrate: 150_000 },
     { rid: "m", scaleResolutionDownBy: 2, maxBitrate: 500_000 },
     { rid: "h", maxBitrate: 1_700_000 },
   ] },
-  { from: 480, layers: [
+  { minWidth: 480, layers: [
     { rid: "l", scaleResolutionDownBy: 2, maxBitrate: 150_000 },
     { rid: "h", maxBitrate: 700_000 },
   ] },
-  { from: 0, layers: [] },
+  { minWidth: 0, layers: [] },
 ];
 const LAYER_OF_RID = { l: "low", m: "medium", h: "high" };
-const TROUBLE = 2_000;
+const DISCONNECT_TIMEOUT_MS = 2_000;
 
 function layersFor(track) {
   const { width = 640 } = track.getSettings();
-  return structuredClone(LAYERS.find(({ from }) => width >= from).layers);
+  return structuredClone(LAYERS.find(({ minWidth }) => width >= minWidth).layers);
 }
 
 /**
  * Hooks: `offer({ sdp, publish, receive })` sends an offer, `track(track_id, mediaStreamTrack)` is
- * called for each track that can be shown, `state(connectionState)`.
+ * called for each track that can be played, `state(connectionState)`.
  */
-export class Forwarded {
+export class SfuConnection {
   #hooks;
   #pc;
   #sources = new Map(); // transceiver → source, while it publishes
   #tracks = new Map(); // transceiver → track_id, while it receives
-  #busy = false;
-  #dirty = false;
-  #answered = null;
+  #isNegotiating = false;
+  #needsOffer = false;
+  #resolveAnswer = null;
   #timer = null;
 
   constructor(iceServers, hooks, configuration = {}) {
     this.#hooks = hooks;
     this.#pc = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle", ...configuration });
-    this.#pc.onconnectionstatechange = () => this.#watch();
+    this.#pc.onconnectionstatechange = () => this.#onConnectionState();
   }
 
   /** The connection itself, for statistics. */
@@ -46,7 +46,7 @@ export class Forwarded {
     return this.#pc;
   }
 
-  /** Publishes a track; gives a function that takes it back. */
+  /** Publishes a track; returns a function that unpublishes it. */
   publish(track, source) {
     const layers = source === "camera" ? layersFor(track) : [];
     const init = { direction: "sendonly", ...(layers.length && { sendEncodings: layers }) };
@@ -62,64 +62,64 @@ export class Forwarded {
     };
   }
 
-  /** Receives what can be received, and no longer what cannot: `wanted` is [{ track_id, kind }]. */
+  /** Receives exactly these tracks: `wanted` is [{ track_id, kind }]. */
   receive(wanted) {
     const ids = new Set(wanted.map(({ track_id }) => track_id));
     for (const [transceiver, id] of this.#tracks) {
       if (ids.has(id)) continue;
       transceiver.direction = "inactive";
       this.#tracks.delete(transceiver);
-      this.#dirty = true;
+      this.#needsOffer = true;
     }
     const received = new Set(this.#tracks.values());
     for (const { track_id, kind } of wanted) {
       if (received.has(track_id)) continue;
-      const transceiver = this.#free(kind) ?? this.#pc.addTransceiver(kind, { direction: "recvonly" });
+      const transceiver = this.#reusable(kind) ?? this.#pc.addTransceiver(kind, { direction: "recvonly" });
       transceiver.direction = "recvonly";
       this.#tracks.set(transceiver, track_id);
-      this.#dirty = true;
+      this.#needsOffer = true;
     }
-    if (this.#dirty) this.negotiate();
+    if (this.#needsOffer) this.negotiate();
   }
 
-  /** A section of this kind that nobody uses any more. */
-  #free(kind) {
+  /** An unused transceiver of this kind. */
+  #reusable(kind) {
     return this.#pc.getTransceivers().find((transceiver) =>
       transceiver.direction === "inactive" && transceiver.mid !== null && !transceiver.sender.track &&
       transceiver.receiver.track.kind === kind && !this.#tracks.has(transceiver) && !this.#sources.has(transceiver));
   }
 
-  /** Offers what we have and want; one offer at a time, the newest state in each. */
+  /** Sends offers with the current state, one at a time. */
   async negotiate() {
-    this.#dirty = true;
-    if (this.#busy) return;
-    this.#busy = true;
+    this.#needsOffer = true;
+    if (this.#isNegotiating) return;
+    this.#isNegotiating = true;
     try {
-      while (this.#dirty && this.#pc.signalingState !== "closed") {
-        this.#dirty = false;
+      while (this.#needsOffer && this.#pc.signalingState !== "closed") {
+        this.#needsOffer = false;
         await this.#offer();
       }
     } finally {
-      this.#busy = false;
+      this.#isNegotiating = false;
     }
   }
 
   async #offer() {
-    if (!this.#pc.getTransceivers().length) return; // nothing to say yet
+    if (!this.#pc.getTransceivers().length) return; // nothing to offer yet
     await this.#pc.setLocalDescription();
     const publish = {}, receive = {};
     for (const [transceiver, source] of this.#sources) if (transceiver.mid) publish[transceiver.mid] = { source };
     for (const [transceiver, id] of this.#tracks) if (transceiver.mid) receive[transceiver.mid] = id;
-    const answer = new Promise((resolve) => (this.#answered = resolve));
+    const answer = new Promise((resolve) => (this.#resolveAnswer = resolve));
     try {
       await this.#hooks.offer({ sdp: this.#pc.localDescription.sdp, publish, receive });
     } catch (problem) {
       if (this.#pc.signalingState === "closed") return;
       await this.#pc.setLocalDescription({ type: "rollback" });
-      if (problem.code === "calls/track-not-found") return; // it went while we asked: we are told
-      if (!problem.isPassing) throw problem;
+      if (problem.code === "calls/track-not-found") return; // the track was unpublished meanwhile; an event follows
+      if (!problem.isTransient) throw problem;
       await new Promise((resolve) => setTimeout(resolve, 500));
-      this.#dirty = true;
+      this.#needsOffer = true;
       return;
     }
     const sdp = await answer;
@@ -130,32 +130,32 @@ export class Forwarded {
     }
   }
 
-  /** The server's answer. */
+  /** The server's SDP answer. */
   answer(sdp) {
-    this.#answered?.(sdp);
+    this.#resolveAnswer?.(sdp);
   }
 
-  /** Which layers of our camera anybody watches: the others are not even encoded. */
-  async wanted(layers) {
+  /** Layers of the camera that have subscribers; the others are not encoded. */
+  async setActiveLayers(layers) {
     for (const [transceiver, source] of this.#sources) {
       if (source !== "camera") continue;
       const parameters = transceiver.sender.getParameters();
       for (const encoding of parameters.encodings) {
         if (encoding.rid) encoding.active = layers.includes(LAYER_OF_RID[encoding.rid]);
       }
-      await transceiver.sender.setParameters(parameters).catch(() => {}); // it stopped meanwhile
+      await transceiver.sender.setParameters(parameters).catch(() => {}); // the sender may have stopped
     }
   }
 
-  #watch() {
+  #onConnectionState() {
     clearTimeout(this.#timer);
     const state = this.#pc.connectionState;
     this.#hooks.state?.(state);
     if (state === "failed") this.restart();
-    if (state === "disconnected") this.#timer = setTimeout(() => this.restart(), TROUBLE);
+    if (state === "disconnected") this.#timer = setTimeout(() => this.restart(), DISCONNECT_TIMEOUT_MS);
   }
 
-  /** Looks for another way through the network. */
+  /** Restarts ICE to find another network path. */
   restart() {
     if (this.#pc.signalingState === "closed") return;
     this.#pc.restartIce();
@@ -164,7 +164,7 @@ export class Forwarded {
 
   close() {
     clearTimeout(this.#timer);
-    this.#answered?.(null);
+    this.#resolveAnswer?.(null);
     this.#pc.close();
   }
 }

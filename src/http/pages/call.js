@@ -1,36 +1,36 @@
-// The demo of calls: signs in or takes a call token, joins by name, shows everybody.
+// Call demo: signs in or uses a call token, joins by session name, shows all participants.
 
-import { ask, device, keep, kept, renew } from "./api.js";
+import { request, device, storeSession, storedSession, renew } from "./api.js";
 import { Call } from "./call-client.js";
-import { $, fieldsOf, h, markFields, reconcile, say } from "./dom.js";
-import { Line } from "./socket.js";
+import { $, fieldErrors, h, markFields, reconcile, setText } from "./dom.js";
+import { ReconnectingSocket } from "./socket.js";
 
 const hash = new URLSearchParams(location.hash.slice(1));
-const SOON = 30_000;
+const MIN_TOKEN_LIFETIME_MS = 30_000;
 const REASONS = {
   hangup: "The call is over.",
-  kicked: "You were put out of the call.",
-  timeout: "The call has lasted as long as a call may.",
+  kicked: "A moderator removed you from the call.",
+  timeout: "The call reached its maximum duration.",
   failed: "The call failed.",
 };
 
 let call = null;
-let line = null;
-let own = [];
+let socket = null;
+let localTracks = [];
 let isCamera = false;
 
-function shown(id) {
+function showView(id) {
   $("entry").hidden = id !== "entry";
   $("call").hidden = id !== "call";
 }
 
-function problem(text) {
-  say($("entry-problem"), text);
+function showProblem(text) {
+  setText($("entry-problem"), text);
   $("entry-problem").hidden = !text;
   if (text) $("entry-problem").focus();
 }
 
-/** A picture that moves and a tone that is hardly heard, for those without a camera. */
+/** A moving picture and a quiet tone, for devices without a camera. */
 function testStream() {
   const canvas = h("canvas", { width: 640, height: 480 });
   const brush = canvas.getContext("2d");
@@ -55,7 +55,7 @@ function testStream() {
   return new MediaStream([...canvas.captureStream(20).getTracks(), ...out.stream.getTracks()]);
 }
 
-async function media(source) {
+async function openMedia(source) {
   if (source === "test") return testStream();
   try {
     const video = source === "camera" && { width: 1280, height: 720 };
@@ -66,43 +66,43 @@ async function media(source) {
   }
 }
 
-async function token() {
+async function accessToken() {
   if (hash.get("token")) return hash.get("token");
   const form = $("entry-form");
-  if (!kept()) {
+  if (!storedSession()) {
     const { phone, password } = form.elements;
-    keep(await ask("POST", "/api/auth/login", { phone: phone.value, password: password.value, device }));
+    storeSession(await request("POST", "/api/auth/login", { phone: phone.value, password: password.value, device }));
   }
-  if (kept().expires_at - Date.now() < SOON) await renew();
-  return kept().access_token;
+  if (storedSession().expires_at - Date.now() < MIN_TOKEN_LIFETIME_MS) await renew();
+  return storedSession().access_token;
 }
 
 function connect() {
   return new Promise((resolve, reject) => {
-    line = new Line({
-      prepare: token,
+    socket = new ReconnectingSocket({
+      prepare: accessToken,
       opened: async () => {
         resolve();
-        if (call?.id) await call.rejoin().catch(() => over("The call is over."));
+        if (call?.id) await call.rejoin().catch(() => endCall("The call is over."));
       },
-      event: (name, data) => call?.hear(name, data),
+      event: (name, data) => call?.onEvent(name, data),
       state: (state) => {
-        if (state.kind === "halted") over(state.detail);
+        if (state.kind === "halted") endCall(state.detail);
         if (call) draw();
       },
-      ended: (words) => {
-        reject(new Error(words));
-        over(words);
+      ended: (text) => {
+        reject(new Error(text));
+        endCall(text);
       },
     });
-    line.open();
+    socket.open();
   });
 }
 
 async function enter(event) {
   event.preventDefault();
   const form = $("entry-form");
-  problem("");
+  showProblem("");
   markFields(form, {});
   const session = form.elements.session.value.trim();
   if (!hash.get("token") && !/^[A-Za-z0-9_.:@-]{1,128}$/.test(session)) {
@@ -112,78 +112,78 @@ async function enter(event) {
   try {
     const source = new FormData(form).get("source");
     isCamera = source === "camera";
-    const stream = await media(source);
-    own = stream.getTracks();
+    const stream = await openMedia(source);
+    localTracks = stream.getTracks();
     await connect();
-    call = new Call((event, data) => line.request(event, data));
+    call = new Call((event, data) => socket.request(event, data));
     call.addEventListener("change", draw);
-    call.addEventListener("ended", ({ detail }) => over(REASONS[detail] ?? "The call is over."));
+    call.addEventListener("ended", ({ detail }) => endCall(REASONS[detail] ?? "The call is over."));
     const joined = await call.join(hash.get("token") ? {} : { sessionId: session });
-    say($("name"), joined.sessionId ?? "Call");
-    for (const track of own) call.publish(track, track.kind === "audio" ? "microphone" : "camera");
+    setText($("name"), joined.sessionId ?? "Call");
+    for (const track of localTracks) call.publish(track, track.kind === "audio" ? "microphone" : "camera");
     if (!stream.getVideoTracks().length) await call.mute("video", true);
-    shown("call");
+    showView("call");
     draw();
     $("microphone").focus();
   } catch (error) {
     call = null;
-    line?.stop();
-    for (const track of own) track.stop();
-    if (error.status === 401 && kept()) sessionStorage.clear();
+    socket?.stop();
+    for (const track of localTracks) track.stop();
+    if (error.status === 401 && storedSession()) sessionStorage.clear();
     prepare();
-    if (!markFields(form, error.code ? fieldsOf(error, form) : {})) problem(error.detail ?? error.message);
+    if (!markFields(form, error.code ? fieldErrors(error, form) : {})) showProblem(error.detail ?? error.message);
   } finally {
     $("enter").disabled = false;
   }
 }
 
-function over(words) {
-  line?.stop();
-  for (const track of own) track.stop();
+function endCall(text) {
+  socket?.stop();
+  for (const track of localTracks) track.stop();
   call = null;
-  shown("entry");
+  showView("entry");
   prepare();
-  problem(words);
+  showProblem(text);
 }
 
-/** Pictures to show: our own, everybody's camera or face, and shared screens. */
+/** Tiles to show: own picture, each participant's camera or avatar, shared screens. */
 function tiles() {
-  const mine = call.published;
-  const all = [{ key: "me", label: "You", isMine: true, isMirrored: isCamera, track: mine.get("camera"), speaking: false }];
-  if (mine.get("screen")) all.push({ key: "me/screen", label: "Your screen", isScreen: true, track: mine.get("screen") });
+  const published = call.published;
+  const all = [{ key: "me", label: "You", isMine: true, isMirrored: isCamera, track: published.get("camera"), speaking: false }];
+  if (published.get("screen")) all.push({ key: "me/screen", label: "Your screen", isScreen: true, track: published.get("screen") });
   for (const [id, { name, audio, video, speaking }] of call.participants) {
-    const of = (source) => call.playing.find((item) => item.participant_id === id && item.source === source)?.track;
-    const sounds = [of("microphone"), of("screen_audio")].filter(Boolean);
+    const trackOf = (source) => call.playing.find((item) => item.participant_id === id && item.source === source)?.track;
+    const audioTracks = [trackOf("microphone"), trackOf("screen_audio")].filter(Boolean);
     const label = audio ? name : `${name} (muted)`;
-    all.push({ key: id, label, name, track: video ? of("camera") : null, sounds, speaking });
-    if (of("screen")) all.push({ key: `${id}/screen`, label: `${name}’s screen`, isScreen: true, track: of("screen") });
+    all.push({ key: id, label, name, track: video ? trackOf("camera") : null, audioTracks, speaking });
+    if (trackOf("screen")) all.push({ key: `${id}/screen`, label: `${name}’s screen`, isScreen: true, track: trackOf("screen") });
   }
   return all;
 }
 
 function makeTile({ isMirrored, isScreen }) {
   const video = h("video", { autoplay: true, playsinline: true });
-  video.muted = true; // sound has elements of its own, so that a missing picture mutes nobody
+  video.muted = true; // audio has its own element, so that a missing picture mutes nobody
   return h("section", { class: `tile${isMirrored ? " mirrored" : ""}${isScreen ? " screen" : ""}` },
     h("span", { class: "face", "aria-hidden": "true" }), video, h("audio", { autoplay: true }), h("span", { class: "label" }));
 }
 
-function updateTile(element, { label, name, track, sounds = [], speaking }) {
-  const [face, video, audio, words] = element.children;
+function updateTile(element, { label, name, track, audioTracks = [], speaking }) {
+  const [avatar, video, audio, text] = element.children;
   element.classList.toggle("speaking", Boolean(speaking));
   element.setAttribute("aria-label", label);
-  say(words, label);
-  say(face, (name ?? label).slice(0, 1).toUpperCase());
+  setText(text, label);
+  setText(avatar, (name ?? label).slice(0, 1).toUpperCase());
   video.hidden = !track;
-  play(video, track ? [track] : []);
-  play(audio, sounds);
+  setTracks(video, track ? [track] : []);
+  setTracks(audio, audioTracks);
 }
 
-function play(element, tracks) {
-  const now = element.srcObject?.getTracks() ?? [];
-  if (now.length === tracks.length && tracks.every((track) => now.includes(track))) return;
+function setTracks(element, tracks) {
+  const current = element.srcObject?.getTracks() ?? [];
+  if (current.length === tracks.length && tracks.every((track) => current.includes(track))) return;
   element.srcObject = tracks.length ? new MediaStream(tracks) : null;
-  if (tracks.length) element.play().catch(() => {}); // a browser that wants a click first gets one: join
+  if (tracks.length) element.play().catch(() => {}); // autoplay is allowed after the click on "Join"
 }
 
 function draw() {
@@ -193,22 +193,22 @@ function draw() {
   reconcile($("grid"), all, ({ key }) => key, makeTile, updateTile);
   $("alone").hidden = call.participants.size > 0;
   const others = call.participants.size;
-  const words = { online: others === 1 ? "1 other" : `${others} others`, waiting: "Connecting again …", connecting: "Connecting …" };
-  const media = ["failed", "disconnected"].includes(call.state) ? "Looking for another way …" : null;
-  say($("state"), line.state.kind === "online" && media ? media : words[line.state.kind] ?? "");
-  button("microphone", !call.published.get("microphone")?.enabled, "Unmute", "Mute");
-  button("camera", !call.published.get("camera")?.enabled, "Start camera", "Stop camera");
-  button("screen", call.published.has("screen"), "Stop sharing", "Share screen");
+  const texts = { online: others === 1 ? "1 other" : `${others} others`, waiting: "Reconnecting …", connecting: "Connecting …" };
+  const media = ["failed", "disconnected"].includes(call.state) ? "Reconnecting media …" : null;
+  setText($("state"), socket.state.kind === "online" && media ? media : texts[socket.state.kind] ?? "");
+  setToggle("microphone", !call.published.get("microphone")?.enabled, "Unmute", "Mute");
+  setToggle("camera", !call.published.get("camera")?.enabled, "Start camera", "Stop camera");
+  setToggle("screen", call.published.has("screen"), "Stop sharing", "Share screen");
 }
 
-function button(id, isPressed, pressed, released) {
+function setToggle(id, isPressed, pressed, released) {
   $(id).setAttribute("aria-pressed", String(isPressed));
-  say($(id), isPressed ? pressed : released);
+  setText($(id), isPressed ? pressed : released);
 }
 
 function toggle(kind, source) {
   const track = call.published.get(source);
-  if (track) act(call.mute(kind, track.enabled).then(draw));
+  if (track) runAction(call.mute(kind, track.enabled).then(draw));
 }
 
 async function share() {
@@ -220,36 +220,36 @@ async function share() {
   for (const track of stream.getTracks()) call.publish(track, track.kind === "video" ? "screen" : "screen_audio");
 }
 
-/** Shows what a deed of a button failed of. */
-function act(deed) {
+/** Runs the action of a button and shows its error. */
+function runAction(action) {
   $("trouble").hidden = true;
-  deed.catch((error) => {
-    if (error.name === "NotAllowedError") return; // they changed their mind
-    say($("trouble"), error.detail ?? error.message);
+  action.catch((error) => {
+    if (error.name === "NotAllowedError") return; // the user cancelled the dialog
+    setText($("trouble"), error.detail ?? error.message);
     $("trouble").hidden = false;
   });
 }
 
 function prepare() {
   const withToken = hash.has("token");
-  $("sign-in").hidden = withToken || Boolean(kept());
+  $("sign-in").hidden = withToken || Boolean(storedSession());
   $("session-field").hidden = withToken;
-  const name = kept()?.user.name;
-  say($("lead"), withToken ? "You were given a token for this call." : name ? `You are ${name}. People who enter the same name meet.` : "People who enter the same name meet.");
+  const name = storedSession()?.user.name;
+  setText($("lead"), withToken ? "You have a token for this call." : name ? `You are ${name}. People who enter the same name meet.` : "People who enter the same name meet.");
   if (hash.get("session")) $("session").value = hash.get("session");
 }
 
 $("entry-form").addEventListener("submit", enter);
 $("microphone").addEventListener("click", () => toggle("audio", "microphone"));
 $("camera").addEventListener("click", () => toggle("video", "camera"));
-$("screen").addEventListener("click", () => act(share()));
+$("screen").addEventListener("click", () => runAction(share()));
 $("screen").hidden = !navigator.mediaDevices?.getDisplayMedia;
 $("leave").addEventListener("click", () => {
   const leaving = call.leave();
-  over("");
-  leaving.catch(() => {}); // whoever is gone has left
+  endCall("");
+  leaving.catch(() => {}); // the server may be unreachable; we leave anyway
 });
 addEventListener("resize", draw);
-addEventListener("pagehide", () => call?.leave().catch(() => {})); // nobody should wait for a closed page
+addEventListener("pagehide", () => call?.leave().catch(() => {})); // others should not wait for a closed page
 addEventListener("online", () => call?.restart());
 prepare();

@@ -1,35 +1,35 @@
-// How the chat names and dates things.
+// Texts of the chat demo: names, dates, previews.
 
 const time = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const near = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
-const full = new Intl.DateTimeFormat("en", { weekday: "long", day: "numeric", month: "long", year: "numeric" });
+const shortDate = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const longDate = new Intl.DateTimeFormat("en", { weekday: "long", day: "numeric", month: "long", year: "numeric" });
 
 const dayNumber = (date) => Math.round(new Date(date.getFullYear(), date.getMonth(), date.getDate(), 12) / 86_400_000);
 
 export const clock = (iso) => time.format(new Date(iso));
 
-/** The time of today, the date of any other day. */
-export function when(iso) {
+/** The time for today, the date for other days. */
+export function timeOrDate(iso) {
   const date = new Date(iso);
-  return dayNumber(date) === dayNumber(new Date()) ? time.format(date) : near.format(date);
+  return dayNumber(date) === dayNumber(new Date()) ? time.format(date) : shortDate.format(date);
 }
 
-/** A day's name, and a key by which days differ. */
+/** Name of a day, and a number that identifies it. */
 export function day(iso) {
   const date = new Date(iso);
-  const ago = dayNumber(new Date()) - dayNumber(date);
-  const name = ago === 0 ? "Today" : ago === 1 ? "Yesterday" : full.format(date);
+  const daysAgo = dayNumber(new Date()) - dayNumber(date);
+  const name = daysAgo === 0 ? "Today" : daysAgo === 1 ? "Yesterday" : longDate.format(date);
   return { key: dayNumber(date), name };
 }
 
-/** What a conversation is called. */
-export function nameOf(chats, conversation) {
+/** Display name of a conversation. */
+export function conversationName(chats, conversation) {
   const peer = chats.names.get(conversation.peer_id);
   return conversation.title || peer || (conversation.kind === "group" ? "Group without a name" : "Somebody");
 }
 
-/** Who is writing, in words; empty if nobody. */
-export function writing(chats, conversation) {
+/** Who is typing; empty if nobody. */
+export function typingText(chats, conversation) {
   const names = [...conversation.typing.keys()].map((id) => chats.names.get(id) ?? "Somebody");
   if (!names.length) return "";
   if (names.length > 2) return `${names.length} people are writing…`;
@@ -38,36 +38,36 @@ export function writing(chats, conversation) {
 
 export const UNREADABLE = "Encrypted end to end: this demo cannot show it.";
 
-const HAPPENED = {
+const SYSTEM_EVENTS = {
   joined: "joined by an invite", left: "left", added: "added", removed: "removed", renamed: "renamed the group to",
   role: "changed the role of", settings: "changed the settings",
 };
 
-/** What a message says, whatever became of it. */
-export function words(chats, message) {
+/** Display text of a message, also if it is deleted or a system message. */
+export function messageText(chats, message) {
   if (message.deleted_at) return "This message is gone.";
   const { system } = message;
   if (!system) return message.body;
   const name = (id) => (id === chats.me.id ? "you" : chats.names.get(id) ?? "somebody");
-  const rest = [HAPPENED[system.what] ?? "changed something", system.user_id && name(system.user_id), system.title, system.role && `to ${system.role}`];
-  const sentence = [name(message.sender_id), ...rest].filter(Boolean).join(" ");
+  const parts = [SYSTEM_EVENTS[system.what] ?? "changed something", system.user_id && name(system.user_id), system.title, system.role && `to ${system.role}`];
+  const sentence = [name(message.sender_id), ...parts].filter(Boolean).join(" ");
   return sentence[0].toUpperCase() + sentence.slice(1) + ".";
 }
 
-/** The same on one line. */
-export function inShort(chats, message) {
-  const text = words(chats, message) || (message.attachments ?? []).map((file) => file.name).join(", ");
+/** Display text on one line, shortened to 80 characters. */
+export function shortText(chats, message) {
+  const text = messageText(chats, message) || (message.attachments ?? []).map((file) => file.name).join(", ");
   return text.length > 80 ? `${text.slice(0, 79)}…` : text;
 }
 
-/** What is said beside its time: that it was edited, is pinned, and who reacted. */
-export function marks(message) {
+/** Details next to the time of a message: edited, pinned, reactions. */
+export function messageDetails(message) {
   const reactions = (message.reactions ?? []).map((r) => (r.user_ids.length > 1 ? `${r.emoji} ${r.user_ids.length}` : r.emoji));
   return [message.edited_at && "edited", message.pinned_at && "pinned", ...reactions].filter(Boolean).join(" · ");
 }
 
-/** A message after a change, or `null` if it is gone for this person. The higher revision counts. */
-export function changed(message, name, data) {
+/** Applies a change to a message; `null` if it is deleted for this user. The higher revision wins. */
+export function applyChange(message, name, data) {
   if (data.revision <= message.revision) return message;
   if (name === "message_edited") return data;
   const { revision } = data;
@@ -81,22 +81,22 @@ export function changed(message, name, data) {
   return { ...message, revision, reactions: groups.filter((r) => r.user_ids.length) };
 }
 
-/** The line under a conversation's name. */
+/** The line below the name of a conversation in the list. */
 export function preview(chats, conversation) {
-  const writes = writing(chats, conversation);
-  if (writes) return writes;
+  const typing = typingText(chats, conversation);
+  if (typing) return typing;
   const newest = conversation.messages.at(-1);
   if (!newest) return "";
   if (conversation.encryption !== "none") return "Encrypted message";
-  if (newest.system) return words(chats, newest);
-  const own = newest.sender_id === chats.me.id;
-  const who = own ? "You: " : conversation.kind === "group" ? `${chats.names.get(newest.sender_id) ?? "…"}: ` : "";
+  if (newest.system) return messageText(chats, newest);
+  const isOwn = newest.sender_id === chats.me.id;
+  const prefix = isOwn ? "You: " : conversation.kind === "group" ? `${chats.names.get(newest.sender_id) ?? "…"}: ` : "";
   const files = (newest.attachments ?? []).map((file) => file.name).join(", ");
-  return who + (words(chats, newest).slice(0, 200) || files);
+  return prefix + (messageText(chats, newest).slice(0, 200) || files);
 }
 
-/** An initial on a colour that stays the same for a person or group. */
-export function face(element, id, name) {
+/** Shows an initial on a colour that is fixed for a user or group. */
+export function renderAvatar(element, id, name) {
   let sum = 0;
   for (const letter of id) sum = (sum * 31 + letter.codePointAt(0)) % 9973;
   element.dataset.hue = sum % 6;

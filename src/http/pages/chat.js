@@ -1,9 +1,9 @@
-// The demo chat: coming in, the two tabs, the list of conversations, and what is shown when.
+// Chat demo: sign-in, the two tabs, the list of conversations, and the page state.
 
-import { ask, call, device, forget, keep, kept } from "./api.js";
+import { request, call, device, removeSession, storeSession, storedSession } from "./api.js";
 import { Chats } from "./chats.js";
-import { face, nameOf, preview, when } from "./chat-words.js";
-import { $, fieldsOf, h, markFields, reconcile, say } from "./dom.js";
+import { renderAvatar, conversationName, preview, timeOrDate } from "./chat-words.js";
+import { $, fieldErrors, h, markFields, reconcile, setText } from "./dom.js";
 import { People } from "./people.js";
 import { Thread } from "./thread.js";
 
@@ -11,112 +11,112 @@ let chats = null;
 let thread = null;
 let people = null;
 
-// Coming in
+// Sign-in
 
 const form = $("entry-form");
 let isNew = false;
 
-function showEntry(words = "") {
+function showEntry(text = "") {
   $("app").hidden = true;
   $("entry").hidden = false;
   document.title = "Chat · SecureVOX";
-  mode(isNew);
-  complain(words);
+  setMode(isNew);
+  showError(text);
   form.elements.phone.focus();
 }
 
-function mode(register) {
+function setMode(register) {
   isNew = register;
   chooseTab(register ? "tab-register" : "tab-login");
   $("entry-panel").setAttribute("aria-labelledby", register ? "tab-register" : "tab-login");
   $("name-field").hidden = !register;
-  askCode(false);
+  showCodeField(false);
   form.elements.password.autocomplete = register ? "new-password" : "current-password";
   $("enter").textContent = register ? "Register" : "Sign in";
-  complain("");
+  showError("");
   markFields(form, {});
 }
 
-/** The code of an authenticator app is asked for when the server wants one. */
-function askCode(isWanted) {
-  $("code-field").hidden = !isWanted;
+/** The code field is shown when the server requires a second factor. */
+function showCodeField(isVisible) {
+  $("code-field").hidden = !isVisible;
   form.elements.code.value = "";
 }
 
-function complain(words) {
-  $("entry-problem").textContent = words;
-  $("entry-problem").hidden = !words;
+function showError(text) {
+  $("entry-problem").textContent = text;
+  $("entry-problem").hidden = !text;
 }
 
 async function enter(event) {
   event.preventDefault();
   const { phone, name, password, code } = form.elements;
   const missing = {};
-  if (!phone.value.trim()) missing.phone = "Write your phone number.";
-  if (isNew && !name.value.trim()) missing.name = "Write your name.";
-  if (!password.value) missing.password = "Write your password.";
-  complain("");
+  if (!phone.value.trim()) missing.phone = "Enter your phone number.";
+  if (isNew && !name.value.trim()) missing.name = "Enter your name.";
+  if (!password.value) missing.password = "Enter your password.";
+  showError("");
   if (markFields(form, missing)) return;
   const body = { phone: phone.value, password: password.value, device, ...(isNew && { name: name.value.trim() }), ...(code.value.trim() && { code: code.value.trim() }) };
   $("enter").disabled = true;
   try {
-    keep(await ask("POST", isNew ? "/api/auth/register" : "/api/auth/login", body));
+    storeSession(await request("POST", isNew ? "/api/auth/register" : "/api/auth/login", body));
     form.reset();
-    askCode(false);
+    showCodeField(false);
     form.elements.password.type = "password";
-    begin();
+    start();
   } catch (problem) {
     if (problem.code === "auth/second-factor-required") {
-      askCode(true);
+      showCodeField(true);
       code.focus();
-    } else if (!markFields(form, fieldsOf(problem, form))) {
-      complain(problem.detail);
+    } else if (!markFields(form, fieldErrors(problem, form))) {
+      showError(problem.detail);
       $("entry-problem").focus();
     }
   }
   $("enter").disabled = false;
 }
 
-// The chat itself
+// The chat
 
-function begin() {
+function start() {
   $("entry").hidden = true;
   $("app").hidden = false;
-  chats = new Chats({ changed: render, said, ended: end });
+  chats = new Chats({ changed: render, received: announce, ended: end });
   thread = new Thread(chats);
-  people = new People(chats, { open, trouble });
-  say($("me"), chats.me.name);
+  people = new People(chats, { open, trouble: showTrouble });
+  setText($("me"), chats.me.name);
   showPanel("chats");
   route();
 }
 
-/** Back to the door: signed out here, or by the server. */
-function end(words) {
+/** Returns to sign-in: signed out here, or by the server. */
+function end(text) {
   chats?.stop();
   chats = thread = people = null;
-  forget();
+  removeSession();
   history.replaceState(null, "", location.pathname);
-  showEntry(words);
+  showEntry(text);
 }
 
-async function leave() {
+async function signOut() {
   const unsent = chats.outbox.length;
   if (unsent && !confirm(`${unsent === 1 ? "One message has" : `${unsent} messages have`} not been sent. Sign out all the same?`)) return;
   $("leave").disabled = true;
-  const goodbye = await call("POST", "/api/auth/logout").then(() => "", () => "Signed out in this tab only: the server could not be told.");
+  const notice = await call("POST", "/api/auth/logout").then(() => "", () => "Signed out in this tab only: the server could not be reached.");
   $("leave").disabled = false;
-  end(goodbye);
+  end(notice);
 }
 
-/** The address says which conversation is open, so that the browser's own back button works. */
+/** The fragment names the open conversation, so that the browser's back button works. */
 function route() {
   if (!chats) return;
   const id = location.hash.slice(1);
-  const before = chats.openId;
+  const previous = chats.openId;
   chats.openId = id || null;
   $("app").dataset.open = Boolean(id);
   thread.show(id);
-  if (!id && before) document.querySelector(`#chats a[href="#${CSS.escape(before)}"]`)?.focus();
+  if (!id && previous) document.querySelector(`#chats a[href="#${CSS.escape(previous)}"]`)?.focus();
   render();
 }
 
@@ -127,19 +127,19 @@ function open(id) {
 
 function render() {
   if (!chats) return;
-  renderLine();
+  renderConnection();
   renderList();
   people.render();
   thread.render();
 }
 
-function renderLine() {
-  const { kind, until, detail } = chats.line;
-  // A short pause while the page loads is nothing to talk about.
+function renderConnection() {
+  const { kind, until, detail } = chats.connection;
+  // A short delay while the page loads is not shown.
   $("line").hidden = kind === "online" || (kind === "connecting" && !chats.isLoaded);
   const seconds = Math.max(1, Math.round((until - Date.now()) / 1000));
-  const words = { connecting: "Connecting…", waiting: `No connection. Trying again in ${seconds} s; what you write is kept until then.`, halted: detail };
-  say($("line-words"), words[kind] ?? "");
+  const texts = { connecting: "Connecting…", waiting: `No connection. Trying again in ${seconds} s; your messages are sent then.`, halted: detail };
+  setText($("line-words"), texts[kind] ?? "");
   $("line-again").hidden = kind === "connecting";
 }
 
@@ -148,9 +148,9 @@ function renderList() {
   const latest = (c) => c.messages.at(-1)?.sent_at ?? "";
   list.sort((a, b) => latest(b).localeCompare(latest(a)) || b.id.localeCompare(a.id));
   reconcile($("chats"), list, (c) => c.id, makeRow, updateRow);
-  say($("chats-hint"), !chats.isLoaded ? "Loading…" : list.length ? "" : "No conversations yet. Add somebody under People, then write to them.");
+  setText($("chats-hint"), !chats.isLoaded ? "Loading…" : list.length ? "" : "No conversations yet. Add a contact under People, then write to them.");
   const unread = list.reduce((sum, c) => sum + chats.unread(c), 0);
-  say($("count-chats"), unread ? String(unread) : "");
+  setText($("count-chats"), unread ? String(unread) : "");
   document.title = `${unread ? `(${unread}) ` : ""}Chat · SecureVOX`;
 }
 
@@ -163,34 +163,34 @@ function makeRow(conversation) {
 }
 
 function updateRow(row, conversation) {
-  const name = nameOf(chats, conversation);
+  const name = conversationName(chats, conversation);
   const newest = conversation.messages.at(-1);
   const unread = chats.unread(conversation);
   const link = row.firstElementChild;
   if (conversation.id === chats.openId) link.setAttribute("aria-current", "page");
   else link.removeAttribute("aria-current");
-  face(row.querySelector(".face"), conversation.peer_id ?? conversation.id, name);
-  say(row.querySelector("strong"), name);
-  say(row.querySelector("time"), newest ? when(newest.sent_at) : "");
-  say(row.querySelector(".faint"), preview(chats, conversation));
-  say(row.querySelector(".badge"), unread ? String(unread) : "");
+  renderAvatar(row.querySelector(".face"), conversation.peer_id ?? conversation.id, name);
+  setText(row.querySelector("strong"), name);
+  setText(row.querySelector("time"), newest ? timeOrDate(newest.sent_at) : "");
+  setText(row.querySelector(".faint"), preview(chats, conversation));
+  setText(row.querySelector(".badge"), unread ? String(unread) : "");
   row.querySelector(".badge").setAttribute("aria-label", `${unread} unread`);
 }
 
-/** What came is said to screen readers, with its place unless it is before their eyes. */
-function said(conversation, message) {
+/** Announces a received message to screen readers, with its conversation unless it is visible. */
+function announce(conversation, message) {
   const name = chats.names.get(message.sender_id) ?? "Somebody";
-  const place = conversation.id === chats.openId || conversation.kind === "direct" ? "" : ` in ${nameOf(chats, conversation)}`;
+  const location = conversation.id === chats.openId || conversation.kind === "direct" ? "" : ` in ${conversationName(chats, conversation)}`;
   const files = (message.attachments ?? []).map((file) => file.name).join(", ");
-  $("news").textContent = `${name}${place}: ${message.body.slice(0, 200)}${files && ` (${files})`}`;
+  $("news").textContent = `${name}${location}: ${message.body.slice(0, 200)}${files && ` (${files})`}`;
 }
 
-function trouble(words) {
-  $("trouble").hidden = !words;
-  $("trouble-words").textContent = words;
+function showTrouble(text) {
+  $("trouble").hidden = !text;
+  $("trouble-words").textContent = text;
 }
 
-// Tabs, by pointer and by arrow keys
+// Tabs, by pointer and arrow keys
 
 function chooseTab(id) {
   for (const tab of $(id).parentElement.children) {
@@ -205,28 +205,28 @@ function showPanel(which) {
   $("panel-people").hidden = which !== "people";
 }
 
-function tab(id, choose) {
-  $(id).addEventListener("click", choose);
+function bindTab(id, onSelect) {
+  $(id).addEventListener("click", onSelect);
   $(id).addEventListener("keydown", ({ key }) => {
     const other = key === "ArrowRight" || key === "ArrowDown" ? "nextElementSibling" : key === "ArrowLeft" || key === "ArrowUp" ? "previousElementSibling" : null;
-    const to = other && $(id)[other];
-    to?.focus();
-    to?.click();
+    const target = other && $(id)[other];
+    target?.focus();
+    target?.click();
   });
 }
 
-tab("tab-login", () => mode(false));
-tab("tab-register", () => mode(true));
-tab("tab-chats", () => showPanel("chats"));
-tab("tab-people", () => showPanel("people"));
+bindTab("tab-login", () => setMode(false));
+bindTab("tab-register", () => setMode(true));
+bindTab("tab-chats", () => showPanel("chats"));
+bindTab("tab-people", () => showPanel("people"));
 form.addEventListener("submit", enter);
 $("show").addEventListener("change", ({ target }) => (form.elements.password.type = target.checked ? "text" : "password"));
-$("leave").addEventListener("click", leave);
-$("line-again").addEventListener("click", () => chats.again());
-$("trouble-close").addEventListener("click", () => trouble(""));
+$("leave").addEventListener("click", signOut);
+$("line-again").addEventListener("click", () => chats.reconnect());
+$("trouble-close").addEventListener("click", () => showTrouble(""));
 addEventListener("hashchange", route);
 addEventListener("focus", () => render());
-setInterval(() => chats?.line.kind === "waiting" && renderLine(), 1_000);
+setInterval(() => chats?.connection.kind === "waiting" && renderConnection(), 1_000);
 
-if (kept()) begin();
+if (storedSession()) start();
 else showEntry();

@@ -1,65 +1,65 @@
-// What the chat knows: conversations, messages, contacts, and what waits to be sent.
+// State of the chat demo: conversations, messages, contacts, and the outbox.
 
-import { all, call, kept, renew, token, untilRenewal } from "./api.js";
-import { changed } from "./chat-words.js";
-import { Line } from "./socket.js";
+import { all, call, storedSession, renew, token, untilRenewal } from "./api.js";
+import { applyChange } from "./chat-words.js";
+import { ReconnectingSocket } from "./socket.js";
 
-const OUTBOX = "securevox.outbox";
-const PAGE = 50;
-const TYPING_EVERY = 3_000;
-const TYPING_LASTS = 5_000;
+const OUTBOX_KEY = "securevox.outbox";
+const PAGE_SIZE = 50;
+const TYPING_INTERVAL_MS = 3_000;
+const TYPING_TIMEOUT_MS = 5_000;
 
-/** Hooks: `changed()` after changes, `said(conversation, message)` for news, `ended(words)`. */
+/** Hooks: `changed()` after changes, `received(conversation, message)`, `ended(text)`. */
 export class Chats {
   conversations = new Map();
   contacts = null;
   names = new Map();
-  asked = new Map(); // phone numbers of people asked in this tab: the server does not show them
+  asked = new Map(); // phone numbers of requests sent in this tab: the server does not return them
   outbox = readOutbox();
   isLoaded = false;
   openId = null;
   #hooks;
-  #line;
+  #socket;
   #isSending = false;
   #isStopped = false;
   #isDirty = false;
-  #renewal = null;
-  #describing = new Set();
+  #renewalTimer = null;
+  #loadingDetails = new Set();
 
   constructor(hooks) {
     this.#hooks = hooks;
-    this.me = kept().user;
+    this.me = storedSession().user;
     this.names.set(this.me.id, this.me.name);
-    this.#line = new Line({
-      prepare: (anew) => this.#prepare(anew),
+    this.#socket = new ReconnectingSocket({
+      prepare: (forceRenewal) => this.#prepare(forceRenewal),
       opened: () => this.#sync(),
-      event: (name, data) => this.#hear(name, data),
+      event: (name, data) => this.#onEvent(name, data),
       state: () => this.changed(),
-      ended: (words) => this.#end(words),
+      ended: (text) => this.#end(text),
     });
-    this.#line.open();
+    this.#socket.open();
   }
 
-  get line() {
-    return this.#line.state;
+  get connection() {
+    return this.#socket.state;
   }
 
-  again() {
-    this.#line.again();
+  reconnect() {
+    this.#socket.reconnect();
   }
 
   stop() {
     this.#isStopped = true;
-    clearTimeout(this.#renewal);
-    this.#line.stop();
-    sessionStorage.removeItem(OUTBOX);
+    clearTimeout(this.#renewalTimer);
+    this.#socket.stop();
+    sessionStorage.removeItem(OUTBOX_KEY);
   }
 
-  #end(words) {
-    if (!this.#isStopped) this.#hooks.ended(words);
+  #end(text) {
+    if (!this.#isStopped) this.#hooks.ended(text);
   }
 
-  /** Several changes in a row are shown at once. */
+  /** Combines several changes into one render. */
   changed() {
     if (this.#isDirty) return;
     this.#isDirty = true;
@@ -69,44 +69,44 @@ export class Chats {
     });
   }
 
-  // Coming and staying current
+  // Synchronisation
 
-  /** The list comes first: it says from where on messages are wanted. */
-  async #prepare(anew) {
-    if (anew) await renew();
+  /** The list is loaded first: it tells from where messages are needed. */
+  async #prepare(forceRenewal) {
+    if (forceRenewal) await renew();
     if (!this.isLoaded) await this.#loadList();
     this.isLoaded = true;
-    this.#renewInTime();
+    this.#scheduleRenewal();
     return token();
   }
 
-  #renewInTime() {
-    clearTimeout(this.#renewal);
-    this.#renewal = setTimeout(async () => {
+  #scheduleRenewal() {
+    clearTimeout(this.#renewalTimer);
+    this.#renewalTimer = setTimeout(async () => {
       try {
         await renew();
       } catch (problem) {
-        if (!problem.isPassing) return this.#end(problem.detail);
+        if (!problem.isTransient) return this.#end(problem.detail);
       }
-      this.#renewInTime();
+      this.#scheduleRenewal();
     }, Math.max(5_000, untilRenewal()));
   }
 
   async #sync() {
     const cursors = Object.fromEntries([...this.conversations.values()].map((c) => [c.id, c.cursor]));
     const changes = Object.fromEntries([...this.conversations.values()].filter((c) => c.changes >= 0).map((c) => [c.id, c.changes]));
-    const { conversations } = await this.#line.request("sync", { cursors, changes });
-    const stay = new Set(conversations.map((summary) => summary.id));
-    for (const id of this.conversations.keys()) if (!stay.has(id)) this.conversations.delete(id);
+    const { conversations } = await this.#socket.request("sync", { cursors, changes });
+    const remaining = new Set(conversations.map((summary) => summary.id));
+    for (const id of this.conversations.keys()) if (!remaining.has(id)) this.conversations.delete(id);
     for (const summary of conversations) {
       const conversation = this.#merge(summary);
-      if (conversation.read_seq > summary.read_seq) this.#tellRead(conversation);
+      if (conversation.read_seq > summary.read_seq) this.#sendRead(conversation);
       this.#acknowledge(conversation);
-      conversation.isDescribed = false; // receipts may have moved: asked again when shown
+      conversation.isDescribed = false; // receipts may have changed: reloaded when shown
     }
-    if (this.openId) this.details(this.openId);
-    this.loadContacts().catch(() => {}); // shown as not loaded; comes again with the next sync
-    setTimeout(() => this.#flush());
+    if (this.openId) this.loadDetails(this.openId);
+    this.loadContacts().catch(() => {}); // shown as not loaded; retried at the next sync
+    setTimeout(() => this.#flushOutbox());
     this.changed();
   }
 
@@ -116,13 +116,13 @@ export class Chats {
   }
 
   #merge(summary) {
-    const old = this.conversations.get(summary.id) ?? stub(summary.id);
-    const conversation = Object.assign(old, summary, {
-      last_seq: Math.max(old.last_seq, summary.last_seq),
-      read_seq: Math.max(old.read_seq, summary.read_seq),
+    const existing = this.conversations.get(summary.id) ?? stub(summary.id);
+    const conversation = Object.assign(existing, summary, {
+      last_seq: Math.max(existing.last_seq, summary.last_seq),
+      read_seq: Math.max(existing.read_seq, summary.read_seq),
       known_seq: summary.last_seq,
     });
-    // Of a conversation seen first only the newest message is wanted; older ones are paged.
+    // A conversation seen for the first time needs only its newest message; older ones are paged.
     conversation.changes ??= summary.revision;
     conversation.cursor ??= Math.max(summary.joined_seq, summary.last_seq - 1);
     if (summary.peer_id && summary.title) this.names.set(summary.peer_id, summary.title);
@@ -130,61 +130,61 @@ export class Chats {
     return conversation;
   }
 
-  // What the server says
+  // Events from the server
 
-  #hear(name, data) {
-    if (name === "message") this.#take(data, true);
-    else if (["message_edited", "message_deleted", "reaction"].includes(name)) this.#change(name, data);
-    else if (name === "receipt") this.#receipt(data);
-    else if (name === "typing") this.#typing(data);
-    else if (name === "conversation") this.#conversation(data);
+  #onEvent(name, data) {
+    if (name === "message") this.#addMessage(data, true);
+    else if (["message_edited", "message_deleted", "reaction"].includes(name)) this.#applyChange(name, data);
+    else if (name === "receipt") this.#applyReceipt(data);
+    else if (name === "typing") this.#onTyping(data);
+    else if (name === "conversation") this.#onConversation(data);
     else if (name === "contact_request" || name === "contact_accepted") this.loadContacts().catch(() => {});
     this.changed();
   }
 
-  #change(name, data) {
+  #applyChange(name, data) {
     const conversation = this.conversations.get(data.conversation_id);
     if (!conversation) return;
     conversation.changes = Math.max(conversation.changes ?? 0, data.revision);
-    conversation.messages = conversation.messages.map((m) => (m.id === (data.message_id ?? data.id) ? changed(m, name, data) : m)).filter(Boolean);
+    conversation.messages = conversation.messages.map((m) => (m.id === (data.message_id ?? data.id) ? applyChange(m, name, data) : m)).filter(Boolean);
   }
 
-  /** Puts a message into its place; the same one again changes nothing. */
-  #take(message, isNews = false) {
+  /** Inserts a message in order; a duplicate changes nothing. */
+  #addMessage(message, isNew = false) {
     const { conversation_id: id, seq, sender_id } = message;
-    const conversation = this.conversations.get(id) ?? this.#newcomer(id, seq);
+    const conversation = this.conversations.get(id) ?? this.#addUnknown(id, seq);
     const { messages } = conversation;
-    let at = messages.length;
-    while (at > 0 && messages[at - 1].seq > seq) at--;
-    if (messages[at - 1]?.seq === seq) return;
-    messages.splice(at, 0, message);
-    while (messages[at]?.seq === conversation.cursor + 1) {
+    let index = messages.length;
+    while (index > 0 && messages[index - 1].seq > seq) index--;
+    if (messages[index - 1]?.seq === seq) return;
+    messages.splice(index, 0, message);
+    while (messages[index]?.seq === conversation.cursor + 1) {
       conversation.cursor++;
-      at++;
+      index++;
     }
     conversation.last_seq = Math.max(conversation.last_seq, seq);
     conversation.typing.delete(sender_id);
     if (sender_id === this.me.id) {
-      this.#settle(message.client_id);
-      if (isNews) conversation.read_seq = Math.max(conversation.read_seq, seq);
+      this.#removeFromOutbox(message.client_id);
+      if (isNew) conversation.read_seq = Math.max(conversation.read_seq, seq);
     } else if (!this.names.has(sender_id)) {
-      this.details(id);
+      this.loadDetails(id);
     }
-    if (isNews) {
+    if (isNew) {
       this.#acknowledge(conversation);
-      if (seq > conversation.known_seq && sender_id !== this.me.id) this.#hooks.said(conversation, message);
+      if (seq > conversation.known_seq && sender_id !== this.me.id) this.#hooks.received(conversation, message);
     }
   }
 
-  /** A conversation we hear of before its summary: the first message said to us is our first. */
-  #newcomer(id, seq) {
+  /** A conversation without a summary yet: its first received message is its first one. */
+  #addUnknown(id, seq) {
     const conversation = Object.assign(stub(id), { cursor: seq - 1, joined_seq: seq - 1, read_seq: seq - 1 });
     this.conversations.set(id, conversation);
     this.#loadList().catch(() => {});
     return conversation;
   }
 
-  #receipt({ conversation_id, user_id, delivered_seq, read_seq }) {
+  #applyReceipt({ conversation_id, user_id, delivered_seq, read_seq }) {
     const conversation = this.conversations.get(conversation_id);
     if (!conversation) return;
     if (user_id === this.me.id) conversation.read_seq = Math.max(conversation.read_seq, read_seq);
@@ -192,60 +192,60 @@ export class Chats {
     if (member) Object.assign(member, { delivered_seq, read_seq });
   }
 
-  #typing({ conversation_id, user_id }) {
+  #onTyping({ conversation_id, user_id }) {
     const conversation = this.conversations.get(conversation_id);
     if (!conversation || user_id === this.me.id) return;
     clearTimeout(conversation.typing.get(user_id));
     const timer = setTimeout(() => {
       conversation.typing.delete(user_id);
       this.changed();
-    }, TYPING_LASTS);
+    }, TYPING_TIMEOUT_MS);
     conversation.typing.set(user_id, timer);
-    if (!this.names.has(user_id)) this.details(conversation_id);
+    if (!this.names.has(user_id)) this.loadDetails(conversation_id);
   }
 
-  #conversation(data) {
+  #onConversation(data) {
     if (data.left === this.me.id) this.conversations.delete(data.id);
-    else if (data.left) this.details(data.id);
+    else if (data.left) this.loadDetails(data.id);
     else if (!this.conversations.has(data.id)) this.#loadList().catch(() => {});
-    else this.#describe(data);
+    else this.#applyDetails(data);
   }
 
-  #describe(full) {
-    const conversation = this.conversations.get(full.id);
+  #applyDetails(details) {
+    const conversation = this.conversations.get(details.id);
     if (!conversation) return;
-    Object.assign(conversation, { members: full.members, isDescribed: true });
-    if (conversation.kind === "group") conversation.title = full.title;
-    for (const member of full.members) this.names.set(member.user_id, member.name);
+    Object.assign(conversation, { members: details.members, isDescribed: true });
+    if (conversation.kind === "group") conversation.title = details.title;
+    for (const member of details.members) this.names.set(member.user_id, member.name);
   }
 
-  // What people do
+  // User actions
 
-  /** Asks for names and receipts, once however often it is wanted meanwhile. */
-  async details(id) {
-    if (this.#describing.has(id)) return;
-    this.#describing.add(id);
+  /** Loads member names and receipts; concurrent calls are combined. */
+  async loadDetails(id) {
+    if (this.#loadingDetails.has(id)) return;
+    this.#loadingDetails.add(id);
     try {
-      this.#describe(await call("GET", `/api/conversations/${id}`));
+      this.#applyDetails(await call("GET", `/api/conversations/${id}`));
       this.changed();
-    } catch { /* names and ticks come with the next sync */ }
-    this.#describing.delete(id);
+    } catch { /* retried at the next sync */ }
+    this.#loadingDetails.delete(id);
   }
 
   hasOlder({ messages, joined_seq, last_seq }) {
     return (messages[0]?.seq ?? last_seq + 1) > joined_seq + 1;
   }
 
-  /** The page before what is shown. */
-  async older(conversation) {
+  /** Loads the page before the oldest loaded message. */
+  async loadOlder(conversation) {
     if (conversation.isLoading || !this.hasOlder(conversation)) return;
     conversation.isLoading = true;
     conversation.error = "";
     this.changed();
     try {
       const before = conversation.messages[0]?.seq ?? conversation.last_seq + 1;
-      const page = await call("GET", `/api/conversations/${conversation.id}/messages?before=${before}&limit=${PAGE}`);
-      for (const message of page.items) this.#take(message);
+      const page = await call("GET", `/api/conversations/${conversation.id}/messages?before=${before}&limit=${PAGE_SIZE}`);
+      for (const message of page.items) this.#addMessage(message);
     } catch (problem) {
       conversation.error = problem.detail;
     }
@@ -259,8 +259,8 @@ export class Chats {
     conversation.isAcknowledging = true;
     setTimeout(() => {
       conversation.isAcknowledging = false;
-      conversation.delivered_seq = conversation.cursor; // many messages, one word
-      this.#line.request("ack", { conversation_id: conversation.id, seq: conversation.cursor }).catch(() => {});
+      conversation.delivered_seq = conversation.cursor; // one receipt for many messages
+      this.#socket.request("ack", { conversation_id: conversation.id, seq: conversation.cursor }).catch(() => {});
     }, 50);
   }
 
@@ -268,68 +268,68 @@ export class Chats {
     return Math.max(0, last_seq - Math.max(read_seq, joined_seq));
   }
 
-  read(conversation) {
+  markRead(conversation) {
     if (conversation.cursor <= conversation.read_seq) return;
     conversation.read_seq = conversation.cursor;
-    this.#tellRead(conversation);
+    this.#sendRead(conversation);
     this.changed();
   }
 
-  /** If it does not arrive, the next sync shows it and it is said again. */
-  #tellRead({ id, read_seq }) {
-    this.#line.request("read", { conversation_id: id, seq: read_seq }).catch(() => {});
+  /** If it is lost, the next sync shows it and it is sent again. */
+  #sendRead({ id, read_seq }) {
+    this.#socket.request("read", { conversation_id: id, seq: read_seq }).catch(() => {});
   }
 
-  writes(conversation) {
-    if (Date.now() - conversation.wroteAt < TYPING_EVERY || this.line.kind !== "online") return;
+  sendTyping(conversation) {
+    if (Date.now() - conversation.wroteAt < TYPING_INTERVAL_MS || this.connection.kind !== "online") return;
     conversation.wroteAt = Date.now();
-    this.#line.request("typing", { conversation_id: conversation.id }).catch(() => {});
+    this.#socket.request("typing", { conversation_id: conversation.id }).catch(() => {});
   }
 
-  say(conversation, body, attachments = [], reply_to) {
+  sendMessage(conversation, body, attachments = [], reply_to) {
     this.outbox.push({ client_id: randomId(), conversation_id: conversation.id, body, attachments, reply_to, sent_at: new Date().toISOString(), problem: "" });
     conversation.wroteAt = 0;
     this.#saveOutbox();
-    this.#flush();
+    this.#flushOutbox();
   }
 
-  /** Tries a refused message once more, under the same client_id. */
+  /** Retries a rejected message with the same client_id. */
   retry(item) {
     item.problem = "";
     this.#saveOutbox();
-    this.#flush();
+    this.#flushOutbox();
   }
 
   discard(item) {
-    this.#settle(item.client_id);
+    this.#removeFromOutbox(item.client_id);
     this.changed();
   }
 
-  #settle(clientId) {
-    const rest = this.outbox.filter((item) => item.client_id !== clientId);
-    if (rest.length === this.outbox.length) return;
-    this.outbox = rest;
+  #removeFromOutbox(clientId) {
+    const remaining = this.outbox.filter((item) => item.client_id !== clientId);
+    if (remaining.length === this.outbox.length) return;
+    this.outbox = remaining;
     this.#saveOutbox();
   }
 
   #saveOutbox() {
-    sessionStorage.setItem(OUTBOX, JSON.stringify(this.outbox));
+    sessionStorage.setItem(OUTBOX_KEY, JSON.stringify(this.outbox));
     this.changed();
   }
 
-  /** One at a time keeps the order; what got no answer is sent again under the same client_id. */
-  async #flush() {
+  /** Sends one message at a time to keep the order; without a reply it is sent again with the same client_id. */
+  async #flushOutbox() {
     if (this.#isSending) return;
     this.#isSending = true;
     let item;
-    while (this.line.kind === "online" && (item = this.outbox.find((one) => !one.problem))) {
+    while (this.connection.kind === "online" && (item = this.outbox.find((entry) => !entry.problem))) {
       const { client_id, conversation_id, body, reply_to } = item;
       const attachments = (item.attachments ?? []).map((file) => file.id);
       try {
-        this.#take(await this.#line.request("send_message", { conversation_id, client_id, body, attachments, reply_to }), true);
-        this.#settle(client_id);
+        this.#addMessage(await this.#socket.request("send_message", { conversation_id, client_id, body, attachments, reply_to }), true);
+        this.#removeFromOutbox(client_id);
       } catch (problem) {
-        if (!problem.isPassing) {
+        if (!problem.isTransient) {
           item.problem = problem.detail;
           this.#saveOutbox();
         } else if (problem.status) await new Promise((resolve) => setTimeout(resolve, 1_000));
@@ -339,8 +339,8 @@ export class Chats {
     this.#isSending = false;
   }
 
-  /** How far a message of ours has come: sent, delivered, read. */
-  progress(conversation, seq) {
+  /** Delivery state of an own message: sent, delivered or read. */
+  deliveryState(conversation, seq) {
     const others = conversation.members?.filter((member) => member.user_id !== this.me.id) ?? [];
     if (!others.length) return "sent";
     if (others.every((member) => member.read_seq >= seq)) return "read";
@@ -353,27 +353,27 @@ export class Chats {
     this.changed();
   }
 
-  /** Asks somebody; gives what became of it. */
-  async askContact(phone) {
+  /** Sends a contact request; returns the resulting state. */
+  async requestContact(phone) {
     const { user_id, state } = await call("POST", "/api/contacts", { phone });
     this.asked.set(user_id, phone);
     await this.loadContacts();
     return state;
   }
 
-  /** `deed`: accept, refuse, or remove. */
-  async answerContact(userId, deed) {
-    if (deed === "remove") await call("DELETE", `/api/contacts/${userId}`);
-    else await call("POST", `/api/contacts/${userId}/${deed}`);
+  /** `action`: accept, refuse or remove. */
+  async respondToContact(userId, action) {
+    if (action === "remove") await call("DELETE", `/api/contacts/${userId}`);
+    else await call("POST", `/api/contacts/${userId}/${action}`);
     await this.loadContacts();
   }
 
-  /** Opens a direct conversation, or makes a group; gives its id. */
+  /** Opens a direct conversation or creates a group; returns its id. */
   async start(kind, members, title) {
-    const made = await call("POST", "/api/conversations", { kind, members, ...(title && { title }) });
-    if (!this.conversations.has(made.id)) await this.#loadList();
-    this.#describe(made);
-    return made.id;
+    const created = await call("POST", "/api/conversations", { kind, members, ...(title && { title }) });
+    if (!this.conversations.has(created.id)) await this.#loadList();
+    this.#applyDetails(created);
+    return created.id;
   }
 }
 
@@ -386,13 +386,13 @@ function stub(id) {
 
 function readOutbox() {
   try {
-    return JSON.parse(sessionStorage.getItem(OUTBOX)) ?? [];
+    return JSON.parse(sessionStorage.getItem(OUTBOX_KEY)) ?? [];
   } catch {
     return [];
   }
 }
 
-/** Also where `crypto.randomUUID` is missing: on pages without TLS. */
+/** Random id; `crypto.randomUUID` is missing on pages without TLS. */
 function randomId() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -1,6 +1,6 @@
-// Small helpers to build pages from data without ever parsing data as HTML.
+// Helpers to build elements from data without ever parsing data as HTML.
 
-/** Makes an element: h("a", { href: "/", class: "x", onclick: f }, "text", child, …). */
+/** Creates an element: h("a", { href: "/", class: "x", onclick: f }, "text", child, …). */
 export function h(name, attributes = {}, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -14,37 +14,37 @@ export function h(name, attributes = {}, ...children) {
 
 export const $ = (id) => document.getElementById(id);
 
-/** Shows one of several elements. */
+/** Shows one of several elements and hides the others. */
 export function showOnly(one, all) {
   for (const element of all) element.hidden = element !== one;
 }
 
 /**
- * Makes the children of `parent` those of `items`, in order, and keeps the elements of items that
- * stay, so that focus, selection and what a screen reader reads are not lost at every change.
+ * Makes the children of `parent` match `items` in order. Elements of remaining items are reused, so
+ * that focus, selection and the position of a screen reader survive every change.
  */
-export function reconcile(parent, items, keyOf, make, update) {
+export function reconcile(parent, items, keyOf, create, update) {
   const focused = parent.contains(document.activeElement) ? document.activeElement : null;
   const keys = new Set(items.map((item) => String(keyOf(item))));
-  const old = new Map();
+  const existing = new Map();
   for (const child of [...parent.children]) {
-    if (keys.has(child.dataset.key)) old.set(child.dataset.key, child);
+    if (keys.has(child.dataset.key)) existing.set(child.dataset.key, child);
     else child.remove();
   }
-  let place = parent.firstElementChild;
+  let position = parent.firstElementChild;
   for (const item of items) {
     const key = String(keyOf(item));
-    const element = old.get(key) ?? make(item);
+    const element = existing.get(key) ?? create(item);
     element.dataset.key = key;
     update?.(element, item);
-    if (element === place) place = place.nextElementSibling;
-    else parent.insertBefore(element, place);
+    if (element === position) position = position.nextElementSibling;
+    else parent.insertBefore(element, position);
   }
-  if (focused?.isConnected && focused !== document.activeElement) focused.focus(); // moved elements lose it
+  if (focused?.isConnected && focused !== document.activeElement) focused.focus(); // moving an element removes its focus
 }
 
-/** Writes a text only if it changed, so that live regions do not speak again. */
-export function say(element, text) {
+/** Sets a text only if it changed, so that live regions are not announced again. */
+export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
@@ -56,13 +56,13 @@ const FIELD_OF_CODE = {
   "auth/second-factor-invalid": "code",
 };
 
-/** Writes errors beside the fields of a form, and focuses the first. `errors`: { field: text }. */
+/** Shows errors next to the fields of a form and focuses the first. `errors`: { field: text }. */
 export function markFields(form, errors) {
   let first = null;
   for (const input of form.querySelectorAll("input[name]")) {
     const text = errors[input.name] ?? "";
-    const place = $(`${input.id}-error`);
-    if (place) place.textContent = text;
+    const output = $(`${input.id}-error`);
+    if (output) output.textContent = text;
     if (text) input.setAttribute("aria-invalid", "true");
     else input.removeAttribute("aria-invalid");
     if (text && !first) first = input;
@@ -71,8 +71,8 @@ export function markFields(form, errors) {
   return first !== null;
 }
 
-/** The errors of a problem by field, as far as this form has the fields. */
-export function fieldsOf(problem, form) {
+/** The field errors of a problem, limited to the fields of this form. */
+export function fieldErrors(problem, form) {
   const errors = {};
   const field = FIELD_OF_CODE[problem.code];
   if (field) errors[field] = problem.detail;

@@ -1,59 +1,59 @@
-// Files of the demo chat: sent with their progress, shown small, saved whole.
+// Attachments of the chat demo: upload with progress, thumbnails, download.
 
 import { Problem, token } from "./api.js";
-import { $, h, reconcile, say } from "./dom.js";
+import { $, h, reconcile, setText } from "./dom.js";
 
 const UNITS = ["B", "kB", "MB", "GB"];
-/** Files sent at the same time: a person has few places at the server. */
-const AT_ONCE = 4;
-const GIVEN_UP = { status: 0, detail: "This file is not sent." };
+/** Concurrent uploads; the server limits them per user. */
+const MAX_CONCURRENT_UPLOADS = 4;
+const CANCELLED = { status: 0, detail: "This upload was cancelled." };
 
 /** 1234567 as "1.2 MB". */
-export function amount(bytes) {
+export function formatBytes(bytes) {
   const power = Math.min(UNITS.length - 1, Math.floor(Math.log10(Math.max(1, bytes)) / 3));
   const value = bytes / 1000 ** power;
   return `${value >= 10 || power === 0 ? Math.round(value) : value.toFixed(1)} ${UNITS[power]}`;
 }
 
-let sending = 0;
-const waiting = [];
+let active = 0;
+const queue = [];
 
-/** Does `work` when it is its turn. */
-async function inTurn(work) {
-  if (sending < AT_ONCE) sending++;
-  else await new Promise((resolve) => waiting.push(resolve));
+/** Runs `work` when an upload slot is free. */
+async function withUploadSlot(work) {
+  if (active < MAX_CONCURRENT_UPLOADS) active++;
+  else await new Promise((resolve) => queue.push(resolve));
   try {
     return await work();
   } finally {
-    const next = waiting.shift();
+    const next = queue.shift();
     if (next) next();
-    else sending--;
+    else active--;
   }
 }
 
-/** Sends one file; `progress` hears the share that is sent. XMLHttpRequest, since fetch tells none. */
+/** Uploads one file; `progress` gets the share sent. XMLHttpRequest, since fetch has no progress. */
 async function upload(file, progress, signal) {
-  const access = await token();
-  if (signal.aborted) throw new Problem(GIVEN_UP);
+  const accessToken = await token();
+  if (signal.aborted) throw new Problem(CANCELLED);
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     const body = new FormData();
     body.append("file", file, file.name);
     request.open("POST", "/api/attachments");
-    request.setRequestHeader("Authorization", `Bearer ${access}`);
+    request.setRequestHeader("Authorization", `Bearer ${accessToken}`);
     request.responseType = "json";
     request.upload.onprogress = ({ loaded, total }) => progress(total ? loaded / total : 0);
     request.onload = () => request.status === 201 ? resolve(request.response)
       : reject(new Problem(request.response ?? { status: request.status, detail: `The server answered ${request.status}.` }));
     request.onerror = () => reject(new Problem({ status: 0, detail: "The server cannot be reached." }));
-    request.onabort = () => reject(new Problem(GIVEN_UP));
+    request.onabort = () => reject(new Problem(CANCELLED));
     signal.addEventListener("abort", () => request.abort());
     request.send(body);
   });
 }
 
-/** What is to be sent along with the next message. */
-export class Tray {
+/** Attachments of the next message. */
+export class AttachmentTray {
   #items = [];
   #number = 0;
 
@@ -74,19 +74,19 @@ export class Tray {
   }
 
   get isBusy() {
-    return this.#items.some((item) => !item.made && !item.problem);
+    return this.#items.some((item) => !item.uploaded && !item.problem);
   }
 
-  /** The files that are there; the tray is empty then. */
+  /** Takes the uploaded files out of the tray. */
   take() {
-    const made = this.#items.filter((item) => item.made).map((item) => item.made);
-    this.#items = this.#items.filter((item) => !item.made);
+    const uploaded = this.#items.filter((item) => item.uploaded).map((item) => item.uploaded);
+    this.#items = this.#items.filter((item) => !item.uploaded);
     this.render();
-    return made;
+    return uploaded;
   }
 
   get hasFiles() {
-    return this.#items.some((item) => item.made);
+    return this.#items.some((item) => item.uploaded);
   }
 
   clear() {
@@ -96,12 +96,12 @@ export class Tray {
   }
 
   async add(file) {
-    const item = { key: String(++this.#number), name: file.name, size: file.size, share: 0, made: null, problem: "", stop: new AbortController() };
+    const item = { key: String(++this.#number), name: file.name, size: file.size, share: 0, uploaded: null, problem: "", stop: new AbortController() };
     this.#items.push(item);
     this.render();
     try {
-      item.made = await inTurn(() => upload(file, (share) => { item.share = share; this.render(); }, item.stop.signal));
-      say($("tray-news"), `${item.name} is ready to be sent.`);
+      item.uploaded = await withUploadSlot(() => upload(file, (share) => { item.share = share; this.render(); }, item.stop.signal));
+      setText($("tray-news"), `${item.name} is ready to send.`);
     } catch (problem) {
       item.problem = problem.detail;
     }
@@ -110,21 +110,21 @@ export class Tray {
 
   render() {
     $("tray").hidden = !this.#items.length;
-    reconcile($("tray"), this.#items, (item) => item.key, (item) => this.#make(item), (row, item) => {
+    reconcile($("tray"), this.#items, (item) => item.key, (item) => this.#createRow(item), (row, item) => {
       const [, state, bar] = row.children;
       row.classList.toggle("failed", Boolean(item.problem));
-      say(state, item.problem || (item.made ? amount(item.size) : `${Math.round(item.share * 100)} % of ${amount(item.size)}`));
+      setText(state, item.problem || (item.uploaded ? formatBytes(item.size) : `${Math.round(item.share * 100)} % of ${formatBytes(item.size)}`));
       if (item.problem) state.setAttribute("role", "alert");
-      bar.hidden = Boolean(item.made || item.problem);
+      bar.hidden = Boolean(item.uploaded || item.problem);
       bar.value = item.share;
     });
     this.changed();
   }
 
-  #make(item) {
+  #createRow(item) {
     const remove = () => {
       item.stop.abort();
-      this.#items = this.#items.filter((one) => one !== item);
+      this.#items = this.#items.filter((other) => other !== item);
       this.render();
       $("attach").focus();
     };
@@ -134,39 +134,39 @@ export class Tray {
   }
 }
 
-async function bytes(path) {
+async function fetchBlob(path) {
   const response = await fetch(path, { headers: { Authorization: `Bearer ${await token()}` } });
-  if (!response.ok) throw new Problem({ status: response.status, detail: response.status === 404 ? "This file is no longer there." : `The server answered ${response.status}.` });
+  if (!response.ok) throw new Problem({ status: response.status, detail: response.status === 404 ? "This file no longer exists." : `The server answered ${response.status}.` });
   return response.blob();
 }
 
-async function save(file, button, problem) {
+async function download(file, button, problem) {
   button.disabled = true;
-  say(problem, "");
+  setText(problem, "");
   try {
-    const url = URL.createObjectURL(await bytes(`/api/attachments/${file.id}`));
+    const url = URL.createObjectURL(await fetchBlob(`/api/attachments/${file.id}`));
     h("a", { href: url, download: file.name }).click();
     setTimeout(() => URL.revokeObjectURL(url), 60_000);
-  } catch (failure) {
-    say(problem, failure.detail ?? "The server cannot be reached.");
+  } catch (error) {
+    setText(problem, error.detail ?? "The server cannot be reached.");
   }
   button.disabled = false;
 }
 
-/** The files of a message. */
-export function showFiles(place, files = []) {
-  reconcile(place, files, (file) => file.id, (file) => {
+/** Shows the attachments of a message. */
+export function showFiles(list, files = []) {
+  reconcile(list, files, (file) => file.id, (file) => {
     const problem = h("span", { class: "error", role: "alert" });
-    const button = h("button", { type: "button", class: "file", "aria-label": `Save ${file.name}, ${amount(file.size)}` });
-    button.onclick = () => save(file, button, problem);
+    const button = h("button", { type: "button", class: "file", "aria-label": `Save ${file.name}, ${formatBytes(file.size)}` });
+    button.onclick = () => download(file, button, problem);
     if (file.thumbnail) {
-      const shape = file.width && file.height ? { width: file.width, height: file.height } : {};
-      const image = h("img", { alt: "", ...shape });
+      const dimensions = file.width && file.height ? { width: file.width, height: file.height } : {};
+      const image = h("img", { alt: "", ...dimensions });
       image.onload = image.onerror = () => URL.revokeObjectURL(image.src);
-      bytes(`/api/attachments/${file.id}/thumbnail`).then((blob) => (image.src = URL.createObjectURL(blob)), () => image.remove());
+      fetchBlob(`/api/attachments/${file.id}/thumbnail`).then((blob) => (image.src = URL.createObjectURL(blob)), () => image.remove());
       button.append(image);
     }
-    button.append(h("span", { class: "file-name" }, file.name), h("span", { class: "faint" }, amount(file.size)));
+    button.append(h("span", { class: "file-name" }, file.name), h("span", { class: "faint" }, formatBytes(file.size)));
     return h("li", {}, button, problem);
   });
 }

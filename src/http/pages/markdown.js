@@ -1,8 +1,8 @@
-// The little Markdown that descriptions use, as elements: headings, lists, tables, code.
+// Renders the Markdown subset of the API descriptions as elements: headings, lists, tables, code.
 
 import { h } from "./dom.js";
 
-/** Words with `code` and **strong** in them. */
+/** Renders a text with `code` and **strong** parts. */
 export function inline(text) {
   return text.split(/(`[^`]+`|\*\*[^*]+\*\*)/).filter(Boolean).map((part) => {
     if (part.startsWith("`")) return h("code", {}, part.slice(1, -1));
@@ -22,8 +22,8 @@ function table([head, , ...rows]) {
 function list(name, lines) {
   const items = [];
   for (const line of lines) {
-    const begun = line.match(/^(?:[-*]|\d+\.)\s+(.*)/);
-    if (begun) items.push(begun[1]);
+    const start = line.match(/^(?:[-*]|\d+\.)\s+(.*)/);
+    if (start) items.push(start[1]);
     else items[items.length - 1] += ` ${line.trim()}`;
   }
   return h(name, {}, items.map((item) => h("li", {}, inline(item))));
@@ -32,7 +32,7 @@ function list(name, lines) {
 function block(lines) {
   const [first] = lines;
   const heading = first.match(/^(#+)\s+(.*)/);
-  // A description stands under a heading of the page, so that its own begin one lower.
+  // Descriptions are below a heading of the page, so their own headings start one level lower.
   if (heading) return [h(`h${Math.min(6, heading[1].length + 1)}`, {}, inline(heading[2])), ...(lines.length > 1 ? block(lines.slice(1)) : [])];
   if (lines.every((line) => /^( {4}|\t)/.test(line))) return [h("pre", { tabindex: "0" }, h("code", {}, lines.map((line) => line.replace(/^( {4}|\t)/, "")).join("\n")))];
   if (first.startsWith("|")) return [table(lines)];
@@ -41,7 +41,7 @@ function block(lines) {
   return [h("p", {}, inline(lines.join(" ")))];
 }
 
-/** All elements of a text. */
+/** Renders a whole text. */
 export function markdown(text) {
   return text.split(/\n\s*\n/).map((part) => part.split("\n").filter((line) => line.trim())).filter((lines) => lines.length).flatMap(block);
 }

@@ -1,9 +1,9 @@
-// Shapes of the interface, drawn so that nested ones open on request, and examples made from them.
+// Renders JSON schemas; nested schemas are expanded on demand. Also generates examples.
 
 import { h } from "./dom.js";
 import { inline } from "./markdown.js";
 
-/** Draws the schemas of one document. */
+/** Renders the schemas of one document. */
 export class Schemas {
   #all;
 
@@ -16,34 +16,34 @@ export class Schemas {
     return name ? { name, ...this.#all[name], ...(schema.description && { description: schema.description }) } : { ...schema };
   }
 
-  /** The schema behind references and "this or null". */
+  /** Resolves references and "this or null". */
   #plain(schema) {
     const choices = schema?.oneOf ?? schema?.anyOf;
-    const real = choices?.filter((choice) => choice.type !== "null") ?? [];
-    if (real.length === 1) {
-      const one = this.#resolve(real[0]);
-      return { ...one, description: schema.description ?? one.description, isNullable: choices.length > 1 };
+    const nonNull = choices?.filter((choice) => choice.type !== "null") ?? [];
+    if (nonNull.length === 1) {
+      const single = this.#resolve(nonNull[0]);
+      return { ...single, description: schema.description ?? single.description, isNullable: choices.length > 1 };
     }
     const plain = this.#resolve(schema);
     if (!Array.isArray(plain.type)) return plain;
     return { ...plain, type: plain.type.filter((t) => t !== "null").join(" or "), isNullable: plain.type.includes("null") };
   }
 
-  /** The name of a type in words: `string`, `list of Member`, `Kind or null`. */
+  /** Name of a type: `string`, `list of Member`, `Kind or null`. */
   typeName(schema) {
     const plain = this.#plain(schema);
-    const or = plain.isNullable ? " or null" : "";
-    if (plain.type === "array") return `list of ${this.typeName(plain.items ?? {})}${or}`;
+    const suffix = plain.isNullable ? " or null" : "";
+    if (plain.type === "array") return `list of ${this.typeName(plain.items ?? {})}${suffix}`;
     if (plain.const !== undefined) return JSON.stringify(plain.const);
     if (plain.oneOf) return plain.oneOf.map((one) => this.typeName(one)).join(" or ");
-    if (plain.additionalProperties?.type) return `map of ${this.typeName(plain.additionalProperties)}${or}`;
-    return `${plain.name ?? plain.type ?? "anything"}${or}`;
+    if (plain.additionalProperties?.type) return `map of ${this.typeName(plain.additionalProperties)}${suffix}`;
+    return `${plain.name ?? plain.type ?? "anything"}${suffix}`;
   }
 
   #limits({ format, minimum, maximum, minLength, maxLength, pattern, enum: values }) {
-    const isWhole = format === "int32" || format === "int64";
+    const isInteger = format === "int32" || format === "int64";
     const parts = [];
-    if (format && !isWhole) parts.push(format);
+    if (format && !isInteger) parts.push(format);
     if (minimum !== undefined && maximum !== undefined) parts.push(`${minimum} to ${maximum}`);
     else if (minimum !== undefined) parts.push(`${minimum} or more`);
     else if (maximum !== undefined) parts.push(`at most ${maximum}`);
@@ -55,7 +55,7 @@ export class Schemas {
     return parts.join("; ");
   }
 
-  /** One line: name, type, limits, words; with what is inside, to open. */
+  /** One field: name, type, limits, description; nested fields can be expanded. */
   field(name, schema, isRequired, seen = []) {
     const plain = this.#plain(schema);
     const inner = this.#inner(schema);
@@ -66,13 +66,13 @@ export class Schemas {
       isRequired === undefined ? null : h("span", { class: isRequired ? "must" : "may" }, isRequired ? " · required" : " · optional"),
       limits ? h("span", { class: "type" }, ` · ${limits}`) : null,
     ];
-    const words = plain.description ? h("div", { class: "words" }, inline(plain.description)) : null;
-    if (!inner?.properties || seen.includes(inner.name)) return h("li", {}, h("div", {}, head), words);
+    const description = plain.description ? h("div", { class: "words" }, inline(plain.description)) : null;
+    if (!inner?.properties || seen.includes(inner.name)) return h("li", {}, h("div", {}, head), description);
     const fields = () => this.fields(inner, [...seen, inner.name]);
-    return h("li", {}, lazyDetails(h("summary", {}, head), fields), words);
+    return h("li", {}, lazyDetails(h("summary", {}, head), fields), description);
   }
 
-  /** What lies inside a list or map, or the shape itself. */
+  /** Schema of the items of a list or map, or the schema itself. */
   #inner(schema) {
     const plain = this.#plain(schema);
     if (plain.type === "array") return this.#inner(plain.items ?? {});
@@ -88,7 +88,7 @@ export class Schemas {
     return h("ul", { class: "fields" }, entries.map(([name, inner]) => this.field(name, inner, required.has(name), seen)));
   }
 
-  /** A whole body: its name, its words, its fields, an example. */
+  /** A whole body: type, description, fields, example. */
   body(schema) {
     const plain = this.#plain(schema);
     const example = JSON.stringify(this.example(schema), null, 2);
@@ -104,13 +104,13 @@ export class Schemas {
     if (plain.const !== undefined) return plain.const;
     if (plain.enum) return plain.enum[0];
     if (seen.includes(plain.name)) return null;
-    const inside = plain.name ? [...seen, plain.name] : seen;
-    if (plain.type === "array") return [this.example(plain.items ?? {}, name, inside)];
+    const seenInside = plain.name ? [...seen, plain.name] : seen;
+    if (plain.type === "array") return [this.example(plain.items ?? {}, name, seenInside)];
     if (plain.properties) {
-      return Object.fromEntries(Object.entries(plain.properties).map(([key, value]) => [key, this.example(value, key, inside)]));
+      return Object.fromEntries(Object.entries(plain.properties).map(([key, value]) => [key, this.example(value, key, seenInside)]));
     }
-    if (plain.type === "object" && plain.additionalProperties) return { "…": this.example(plain.additionalProperties, "", inside) };
-    if (plain.oneOf) return this.example(plain.oneOf[0], name, inside);
+    if (plain.type === "object" && plain.additionalProperties) return { "…": this.example(plain.additionalProperties, "", seenInside) };
+    if (plain.oneOf) return this.example(plain.oneOf[0], name, seenInside);
     if (plain.format === "date-time") return "2026-01-31T12:00:00Z";
     if (plain.type === "string") return "…";
     if (plain.type === "integer" || plain.type === "number") return Math.max(plain.minimum ?? 0, 1);
@@ -119,7 +119,7 @@ export class Schemas {
   }
 }
 
-/** Builds what is inside only when it is opened: shapes may hold each other. */
+/** Builds the content when it is first opened: schemas may be recursive. */
 function lazyDetails(summary, make) {
   const details = h("details", {}, summary);
   details.addEventListener("toggle", () => details.open && details.children.length === 1 && details.append(make()));

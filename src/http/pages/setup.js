@@ -1,7 +1,7 @@
-// The page of the one-time link: makes the first administrator.
+// Page of the one-time setup link: creates the first administrator.
 
-import { ask, device, keep } from "./api.js";
-import { $, fieldsOf, markFields, showOnly } from "./dom.js";
+import { request, device, storeSession } from "./api.js";
+import { $, fieldErrors, markFields, showOnly } from "./dom.js";
 
 const states = ["missing", "invalid", "form", "done"].map($);
 const form = $("form");
@@ -11,7 +11,7 @@ function show(state, focus) {
   if (focus) state.focus();
 }
 
-/** The token is read from the fragment each time and kept nowhere: browsers do not send it. */
+/** The token is read from the fragment each time and never stored; browsers do not send it. */
 const token = () => location.hash.slice(1);
 
 function start() {
@@ -19,58 +19,58 @@ function start() {
   else show($("missing"));
 }
 
-function complain(text) {
+function showError(text) {
   $("problem").textContent = text;
   $("problem").hidden = !text;
 }
 
-function check({ phone, name, password, again }) {
+function validate({ phone, name, password, again }) {
   const errors = {};
-  if (!phone.value.trim()) errors.phone = "Write your phone number.";
-  if (!name.value.trim()) errors.name = "Write your name.";
+  if (!phone.value.trim()) errors.phone = "Enter your phone number.";
+  if (!name.value.trim()) errors.name = "Enter your name.";
   if (!password.value) errors.password = "Choose a password.";
-  else if (password.value !== again.value) errors.again = "The passwords are not the same.";
+  else if (password.value !== again.value) errors.again = "The passwords do not match.";
   return errors;
 }
 
-async function make(event) {
+async function submit(event) {
   event.preventDefault();
   const { phone, name, password } = form.elements;
-  complain("");
-  if (markFields(form, check(form.elements))) return;
-  busy(true);
+  showError("");
+  if (markFields(form, validate(form.elements))) return;
+  setBusy(true);
   try {
-    const signedIn = await ask("POST", "/api/auth/setup", {
+    const signedIn = await request("POST", "/api/auth/setup", {
       setup_token: token(), phone: phone.value, name: name.value.trim(), password: password.value, device,
     });
     done(signedIn);
   } catch (problem) {
-    busy(false);
+    setBusy(false);
     if (problem.code === "auth/invalid-setup-link") show($("invalid"), true);
-    else if (!markFields(form, fieldsOf(problem, form))) {
-      complain(problem.detail);
+    else if (!markFields(form, fieldErrors(problem, form))) {
+      showError(problem.detail);
       $("problem").focus();
     }
   }
 }
 
-function busy(is) {
+function setBusy(isBusy) {
   const button = $("make");
-  button.disabled = is;
-  button.textContent = is ? "One moment…" : "Make the administrator";
-  form.setAttribute("aria-busy", is);
+  button.disabled = isBusy;
+  button.textContent = isBusy ? "One moment…" : "Create the administrator";
+  form.setAttribute("aria-busy", isBusy);
 }
 
 function done(signedIn) {
   form.reset();
-  history.replaceState(null, "", location.pathname); // the used token leaves the address bar
-  keep(signedIn);
+  history.replaceState(null, "", location.pathname); // removes the used token from the address bar
+  storeSession(signedIn);
   $("who").textContent = signedIn.user.name;
   $("number").textContent = signedIn.user.phone;
   show($("done"), true);
 }
 
-form.addEventListener("submit", make);
+form.addEventListener("submit", submit);
 $("show").addEventListener("change", ({ target }) => {
   for (const input of [$("password"), $("again")]) input.type = target.checked ? "text" : "password";
 });

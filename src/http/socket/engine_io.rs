@@ -1,11 +1,11 @@
-//! An Engine.IO 4 session: one client, first on polling and then on a WebSocket, or on a WebSocket
-//! from the start. It forgets everything when it ends; the client connects again.
+//! An Engine.IO 4 session of one client, on long polling and then a WebSocket, or on a WebSocket
+//! from the start. Its state is lost when it ends; the client connects again.
 
 mod messages;
 mod upgrade;
 
 pub(super) use messages::{
-    EngineSocketFlushed, FIRST_PIPE, NodeDraining, PacketsPosted, PollRequest, SocketClosed,
+    EngineSocketFlushed, INITIAL_SOCKET, NodeDraining, PacketsPosted, PollRequest, SocketClosed,
     SocketOpened, SocketPacketReceived,
 };
 
@@ -31,39 +31,39 @@ use crate::http::problem::ApiError;
 use crate::protocol::server::ServerEvent;
 use crate::telemetry::metrics::SOCKETS_CLOSED;
 
-/// Bytes handed to one poll at most, so that an answer stays bounded.
-const POLL_BYTES: usize = 256 * 1024;
+/// Size from which no further packet is added to a poll response, in bytes.
+const MAX_POLL_BYTES: usize = 256 * 1024;
 
-/// Leaves the main namespace: a client does not come back after it by itself.
+/// Disconnects the main namespace; clients do not reconnect after it by themselves.
 const DISCONNECT: &str = "41";
-/// Ends the transport (Engine.IO).
+/// Closes the transport (Engine.IO).
 const CLOSE: &str = "1";
-/// So many pings in a row without an answer end the transport.
+/// Number of consecutive unanswered pings after which the transport is closed.
 const MAX_MISSED_PINGS: u32 = 2;
-/// How long last words wait for a poll.
+/// How long final packets wait for a poll.
 const CLOSE_LINGER: Duration = Duration::from_secs(10);
 
-/// The actor.
+/// The actor of an Engine.IO session.
 pub struct EngineIoSession {
     gate: SocketGate,
-    /// A credential: it never enters the log.
+    /// Session id. It is a credential and must not be logged.
     sid: String,
-    way: EngineIoTransport,
-    candidate: Option<UpgradeProbe>,
-    waiting: VecDeque<EngineIoOutbound>,
-    /// The namespace is open.
+    transport: EngineIoTransport,
+    upgrade_probe: Option<UpgradeProbe>,
+    queue: VecDeque<EngineIoOutbound>,
+    /// Whether the client has opened the main namespace.
     connected: bool,
-    /// Pings that wait for an answer.
-    unanswered: u32,
+    /// Pings without an answer.
+    unanswered_pings: u32,
     ended: bool,
 }
 
-/// How packets reach the client.
+/// Transport to the client.
 enum EngineIoTransport {
-    /// When it asks; the one request that waits for something to be said.
+    /// Long polling, with the poll request that is waiting for packets.
     Polling(Option<oneshot::Sender<PollReply>>),
-    /// On a WebSocket.
-    Pipe(u64, EngineIoSocketHandle),
+    /// A WebSocket, with its number.
+    WebSocket(u64, EngineIoSocketHandle),
 }
 
 enum EngineIoOutbound {
@@ -71,37 +71,37 @@ enum EngineIoOutbound {
     Fence,
 }
 
-/// What a poll is answered with.
+/// Response to a poll request.
 pub(super) type PollReply = Result<String, PollError>;
 
-/// Why a poll is not answered with packets.
+/// Why a poll request has no packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PollError {
-    /// There is no such session, or it ended.
+    /// The session does not exist or has ended.
     Unknown,
-    /// Two polls at once, or one after the upgrade.
-    Bad,
+    /// Two polls at once, or a poll after the upgrade.
+    BadRequest,
 }
 
 crate::actors::supervision::supervised!(EngineIoSession);
 
 impl EngineIoSession {
-    pub(super) fn new(services: &Data<AppState>, sid: String) -> Self {
+    pub(super) fn new(app: &Data<AppState>, sid: String) -> Self {
         Self {
-            gate: SocketGate::new(services, "socket.io"),
+            gate: SocketGate::new(app, "socket.io"),
             sid,
-            way: EngineIoTransport::Polling(None),
-            candidate: None,
-            waiting: VecDeque::new(),
+            transport: EngineIoTransport::Polling(None),
+            upgrade_probe: None,
+            queue: VecDeque::new(),
             connected: false,
-            unanswered: 0,
+            unanswered_pings: 0,
             ended: false,
         }
     }
 
-    /// The handshake packet; `upgrades` names what the client may move to.
-    pub(super) fn handshake(services: &AppState, sid: &str, upgrades: &[&str]) -> String {
-        let config = &services.config.sessions;
+    /// Handshake packet; `upgrades` lists transports the client may switch to.
+    pub(super) fn handshake(app: &AppState, sid: &str, upgrades: &[&str]) -> String {
+        let config = &app.config.sessions;
         let open = json!({
             "sid": sid,
             "upgrades": upgrades,
@@ -113,56 +113,56 @@ impl EngineIoSession {
     }
 
     /// Queues a packet for the client.
-    fn say(&mut self, text: impl Into<ByteString>, ctx: &mut SupervisedContext<Self>) {
-        self.out(EngineIoOutbound::Text(text.into()), ctx);
+    fn send_packet(&mut self, text: impl Into<ByteString>, ctx: &mut SupervisedContext<Self>) {
+        self.enqueue(EngineIoOutbound::Text(text.into()), ctx);
     }
 
-    fn out(&mut self, out: EngineIoOutbound, ctx: &mut SupervisedContext<Self>) {
+    fn enqueue(&mut self, packet: EngineIoOutbound, ctx: &mut SupervisedContext<Self>) {
         if self.ended {
             return;
         }
-        match &self.way {
-            EngineIoTransport::Pipe(_, pipe) => {
-                let push = match out {
+        match &self.transport {
+            EngineIoTransport::WebSocket(_, socket) => {
+                let command = match packet {
                     EngineIoOutbound::Text(text) => EngineIoSocketCommand::Text(text),
                     EngineIoOutbound::Fence => EngineIoSocketCommand::Fence,
                 };
-                match pipe.send(push) {
+                match socket.send(command) {
                     Ok(()) => {}
-                    Err(SocketSendError::Slow) => self.end(CloseReason::Slow, ctx),
-                    Err(SocketSendError::Gone) => self.end(CloseReason::Lost, ctx),
+                    Err(SocketSendError::Slow) => self.close_with(CloseReason::Slow, ctx),
+                    Err(SocketSendError::Gone) => self.close_with(CloseReason::Lost, ctx),
                 }
             }
             EngineIoTransport::Polling(_) => {
-                if self.waiting.len() >= self.gate.services().config.sessions.send_queue_capacity {
-                    return self.end(CloseReason::Slow, ctx);
+                if self.queue.len() >= self.gate.app().config.sessions.send_queue_capacity {
+                    return self.close_with(CloseReason::Slow, ctx);
                 }
-                self.waiting.push_back(out);
+                self.queue.push_back(packet);
                 self.flush(ctx);
             }
         }
     }
 
-    /// Answers the waiting poll, if there is one and something to say. A client that gave its poll
-    /// up may have missed packets: it has to connect again.
+    /// Answers the waiting poll if there are packets. If the client gave its poll up, packets may
+    /// be lost, so it has to connect again.
     fn flush(&mut self, ctx: &mut SupervisedContext<Self>) {
-        let EngineIoTransport::Polling(poll) = &mut self.way else { return };
-        if self.waiting.is_empty() {
+        let EngineIoTransport::Polling(poll) = &mut self.transport else { return };
+        if self.queue.is_empty() {
             return;
         }
         let Some(reply) = poll.take() else { return };
         if reply.is_closed() {
-            return self.end(CloseReason::Lost, ctx);
+            return self.close_with(CloseReason::Lost, ctx);
         }
         let mut body = String::new();
         let mut fenced = false;
-        while let Some(out) = self.waiting.pop_front() {
-            match out {
+        while let Some(packet) = self.queue.pop_front() {
+            match packet {
                 EngineIoOutbound::Fence => fenced = true,
-                // A client takes a close at once and what stands before it in the same body a tick
-                // later, when it is too late: a close travels alone.
+                // Clients process a close at once but earlier packets of the same body a tick
+                // later, which is too late. So a close is sent in a body of its own.
                 EngineIoOutbound::Text(text) if &*text == CLOSE && !body.is_empty() => {
-                    self.waiting.push_front(EngineIoOutbound::Text(text));
+                    self.queue.push_front(EngineIoOutbound::Text(text));
                     break;
                 }
                 EngineIoOutbound::Text(text) => {
@@ -170,125 +170,127 @@ impl EngineIoSession {
                         body.push(SEPARATOR);
                     }
                     body.push_str(&text);
-                    if body.len() >= POLL_BYTES {
+                    if body.len() >= MAX_POLL_BYTES {
                         break;
                     }
                 }
             }
         }
         if body.is_empty() {
-            // Only a fence: nothing to carry, so the poll waits on.
+            // Only a fence: nothing to send, so the poll keeps waiting.
             *poll = Some(reply);
         } else if reply.send(Ok(body)).is_err() {
-            return self.end(CloseReason::Lost, ctx);
+            return self.close_with(CloseReason::Lost, ctx);
         }
         if fenced {
             self.gate.flushed();
         }
     }
 
-    fn packet(&mut self, text: &str, ctx: &mut SupervisedContext<Self>) {
+    fn on_packet(&mut self, text: &str, ctx: &mut SupervisedContext<Self>) {
         match EngineIoPacket::parse(text) {
-            Some(EngineIoPacket::Message(text)) => self.message(text, ctx),
-            Some(EngineIoPacket::Pong) if self.unanswered > 0 => self.unanswered = 0,
-            Some(EngineIoPacket::Close) => self.left(ctx),
+            Some(EngineIoPacket::Message(text)) => self.on_message(text, ctx),
+            Some(EngineIoPacket::Pong) if self.unanswered_pings > 0 => self.unanswered_pings = 0,
+            Some(EngineIoPacket::Close) => self.on_client_close(ctx),
             Some(
                 EngineIoPacket::Ping(_)
                 | EngineIoPacket::Pong
                 | EngineIoPacket::Noop
                 | EngineIoPacket::Upgrade,
             ) => {
-                self.counts(ctx);
+                self.admit_packet(ctx);
             }
-            None => self.end(CloseReason::Garbled, ctx),
+            None => self.close_with(CloseReason::Garbled, ctx),
         }
     }
 
-    fn message(&mut self, text: &str, ctx: &mut SupervisedContext<Self>) {
+    fn on_message(&mut self, text: &str, ctx: &mut SupervisedContext<Self>) {
         match SocketIoPacket::parse(text) {
             Some(SocketIoPacket::Event { ack, name, data }) if self.connected => {
-                let step = self.gate.take(ack, &name, data);
-                self.step(step, ctx);
+                let action = self.gate.on_event(ack, &name, data);
+                self.perform(action, ctx);
             }
-            // The only namespace is left: nothing remains to be said on this transport.
-            Some(SocketIoPacket::Disconnect("/")) => self.left(ctx),
+            // The only namespace is closed: the transport has no further use.
+            Some(SocketIoPacket::Disconnect("/")) => self.on_client_close(ctx),
             Some(SocketIoPacket::Connect(namespace)) => {
-                if self.counts(ctx) {
-                    self.connect(namespace, ctx);
+                if self.admit_packet(ctx) {
+                    self.on_connect(namespace, ctx);
                 }
             }
             Some(SocketIoPacket::Disconnect(_)) => {
-                self.counts(ctx);
+                self.admit_packet(ctx);
             }
             Some(SocketIoPacket::Ack) if self.connected => {
-                self.counts(ctx);
+                self.admit_packet(ctx);
             }
-            _ => self.end(CloseReason::Garbled, ctx),
+            _ => self.close_with(CloseReason::Garbled, ctx),
         }
     }
 
-    fn connect(&mut self, namespace: &str, ctx: &mut SupervisedContext<Self>) {
+    fn on_connect(&mut self, namespace: &str, ctx: &mut SupervisedContext<Self>) {
         if namespace == "/" {
             self.connected = true;
-            let sid = self.gate.services().accounts.random_id();
-            self.say(format!("40{}", json!({ "sid": sid })), ctx);
+            let sid = self.gate.app().accounts.random_id();
+            self.send_packet(format!("40{}", json!({ "sid": sid })), ctx);
         } else {
-            let why = json!({ "message": "Invalid namespace" });
-            self.say(format!("44{namespace},{why}"), ctx);
+            let error = json!({ "message": "Invalid namespace" });
+            self.send_packet(format!("44{namespace},{error}"), ctx);
         }
     }
 
-    /// Counts a packet that is no event, since it costs as much; whether it is to be looked at.
-    fn counts(&mut self, ctx: &mut SupervisedContext<Self>) -> bool {
-        match self.gate.noise() {
+    /// Counts a packet that is not an event against the rate limit; `true` if it is to be
+    /// processed.
+    fn admit_packet(&mut self, ctx: &mut SupervisedContext<Self>) -> bool {
+        match self.gate.count_non_event() {
             None => true,
-            Some(step) => {
-                self.step(step, ctx);
+            Some(action) => {
+                self.perform(action, ctx);
                 false
             }
         }
     }
 
-    fn step(&mut self, step: FrameAction, ctx: &mut SupervisedContext<Self>) {
-        match step {
+    fn perform(&mut self, action: FrameAction, ctx: &mut SupervisedContext<Self>) {
+        match action {
             FrameAction::Wait => {}
-            FrameAction::Reply(ack, answer) => self.reply(ack, &answer, ctx),
-            FrameAction::Shut(why) => self.end(why, ctx),
-            FrameAction::Check(ack, token) => {
-                let check = self.gate.check(token, messages::line(ctx));
-                ctx.spawn(check.into_actor(self).map(move |outcome, engine, ctx| {
-                    engine.checked(ack, outcome, ctx);
+            FrameAction::Reply(ack, reply) => self.reply(ack, &reply, ctx),
+            FrameAction::Close(reason) => self.close_with(reason, ctx),
+            FrameAction::Authenticate(ack, token) => {
+                let authentication = self.gate.authenticate(token, messages::socket_handle(ctx));
+                ctx.spawn(authentication.into_actor(self).map(move |outcome, session, ctx| {
+                    session.on_authenticated(ack, outcome, ctx);
                 }));
             }
         }
     }
 
-    fn checked(
+    fn on_authenticated(
         &mut self,
         ack: Option<u64>,
         outcome: AuthOutcome,
         ctx: &mut SupervisedContext<Self>,
     ) {
-        match self.gate.checked(outcome) {
+        match self.gate.on_authenticated(outcome) {
             Ok(event) => {
                 if let (Some(ack), ServerEvent::Authenticated(data)) = (ack, &event) {
-                    self.say(format!("43{ack}{}", json!([{ "data": data }])), ctx);
+                    self.send_packet(format!("43{ack}{}", json!([{ "data": data }])), ctx);
                 }
-                self.say(OutboundEvent::new(&event).socket_io(), ctx);
+                self.send_packet(OutboundEvent::new(&event).socket_io(), ctx);
             }
             Err(error) => self.reply(ack, &Err(error), ctx),
         }
     }
 
-    /// The acknowledgement; a failure nobody asked to be told of becomes the event `error`.
-    fn reply(&mut self, ack: Option<u64>, answer: &ReplyResult, ctx: &mut SupervisedContext<Self>) {
-        let text = match (ack, answer) {
+    /// Sends the acknowledgement. A failure of an event without acknowledgement becomes the event
+    /// `error`.
+    fn reply(&mut self, ack: Option<u64>, result: &ReplyResult, ctx: &mut SupervisedContext<Self>) {
+        let text = match (ack, result) {
             (Some(ack), Ok(data)) => format!(r#"43{ack}[{{"data":{data}}}]"#),
             (Some(ack), Err(error)) => {
                 let problem = ApiError::of(Arc::clone(error)).problem(None);
                 format!("43{ack}{}", json!([{ "error": problem }]))
             }
-            // An event means nothing to a client that has not opened the namespace.
+            // Events mean nothing to a client that has not opened the namespace.
             (None, Err(_)) if !self.connected => return,
             (None, Err(error)) => {
                 let problem = ApiError::of(Arc::clone(error)).problem(None);
@@ -296,72 +298,72 @@ impl EngineIoSession {
             }
             (None, Ok(_)) => return,
         };
-        self.say(text, ctx);
+        self.send_packet(text, ctx);
     }
 
-    /// Ends the transport. A client that may come back sees the transport close; one that may not
-    /// is disconnected from the namespace first, which ends its attempts.
-    fn end(&mut self, why: CloseReason, ctx: &mut SupervisedContext<Self>) {
+    /// Closes the transport. A client that may reconnect only sees the transport close; one that
+    /// may not is disconnected from the namespace first, which stops its attempts.
+    fn close_with(&mut self, reason: CloseReason, ctx: &mut SupervisedContext<Self>) {
         if self.ended {
             return;
         }
-        counter!(SOCKETS_CLOSED, "reason" => why.reason()).increment(1);
-        let final_word = matches!(
-            why,
+        counter!(SOCKETS_CLOSED, "reason" => reason.reason()).increment(1);
+        let is_final = matches!(
+            reason,
             CloseReason::SignedOut
                 | CloseReason::TooMany
                 | CloseReason::Nameless
                 | CloseReason::Abuse
         );
-        match &self.way {
-            EngineIoTransport::Pipe(_, pipe) => {
-                if final_word && self.connected {
-                    let _ = pipe.send(EngineIoSocketCommand::Text(DISCONNECT.into())); // it is closed at once anyway
+        match &self.transport {
+            EngineIoTransport::WebSocket(_, socket) => {
+                if is_final && self.connected {
+                    // Closed below anyway.
+                    let _ = socket.send(EngineIoSocketCommand::Text(DISCONNECT.into()));
                 }
-                pipe.close(why);
+                socket.close(reason);
             }
             EngineIoTransport::Polling(_) => {
-                if why == CloseReason::Slow {
-                    self.waiting.clear();
+                if reason == CloseReason::Slow {
+                    self.queue.clear();
                 }
-                if final_word && self.connected {
-                    self.waiting.push_back(EngineIoOutbound::Text(DISCONNECT.into()));
+                if is_final && self.connected {
+                    self.queue.push_back(EngineIoOutbound::Text(DISCONNECT.into()));
                 }
             }
         }
-        if let Some(candidate) = self.candidate.take() {
-            candidate.pipe.close(why);
+        if let Some(probe) = self.upgrade_probe.take() {
+            probe.socket.close(reason);
         }
-        self.over(ctx);
+        self.finish_session(ctx);
     }
 
-    /// The client says that it goes.
-    fn left(&mut self, ctx: &mut SupervisedContext<Self>) {
+    /// The client closed the transport.
+    fn on_client_close(&mut self, ctx: &mut SupervisedContext<Self>) {
         if self.ended {
             return;
         }
-        if let EngineIoTransport::Pipe(_, pipe) = &self.way {
-            pipe.bye();
+        if let EngineIoTransport::WebSocket(_, socket) = &self.transport {
+            socket.close_normally();
         }
-        self.over(ctx);
+        self.finish_session(ctx);
     }
 
-    /// Nothing more is taken or said, but for the last words, which wait for the poll that fetches
-    /// them for a while.
-    fn over(&mut self, ctx: &mut SupervisedContext<Self>) {
-        if matches!(self.way, EngineIoTransport::Polling(_)) {
-            self.waiting.push_back(EngineIoOutbound::Text(CLOSE.into()));
+    /// Stops accepting and sending. Final packets wait for one more poll, at most [`CLOSE_LINGER`].
+    fn finish_session(&mut self, ctx: &mut SupervisedContext<Self>) {
+        if matches!(self.transport, EngineIoTransport::Polling(_)) {
+            self.queue.push_back(EngineIoOutbound::Text(CLOSE.into()));
         }
-        self.candidate = None;
+        self.upgrade_probe = None;
         self.ended = true;
-        self.gate.leave();
-        self.finish(ctx);
+        self.gate.end();
+        self.stop_when_flushed(ctx);
     }
 
-    /// Stops once the last words are fetched.
-    fn finish(&mut self, ctx: &mut SupervisedContext<Self>) {
+    /// Stops the actor once the final packets were fetched.
+    fn stop_when_flushed(&mut self, ctx: &mut SupervisedContext<Self>) {
         self.flush(ctx);
-        if matches!(self.way, EngineIoTransport::Pipe(..)) || self.waiting.is_empty() {
+        if matches!(self.transport, EngineIoTransport::WebSocket(..)) || self.queue.is_empty() {
             ctx.stop();
         } else {
             ctx.run_later(CLOSE_LINGER, |_, ctx| ctx.stop());
@@ -373,18 +375,18 @@ impl Actor for EngineIoSession {
     type Context = SupervisedContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let config = self.gate.services().config.clone();
-        ctx.run_interval(config.sessions.authenticate_timeout(), |engine, ctx| {
-            if engine.gate.is_nameless() {
-                engine.end(CloseReason::Nameless, ctx);
+        let config = self.gate.app().config.clone();
+        ctx.run_interval(config.sessions.authenticate_timeout(), |session, ctx| {
+            if session.gate.is_unauthenticated() {
+                session.close_with(CloseReason::Nameless, ctx);
             }
         });
-        ctx.run_interval(config.sessions.ping_interval(), |engine, ctx| {
-            if engine.unanswered >= MAX_MISSED_PINGS {
-                return engine.end(CloseReason::Silent, ctx);
+        ctx.run_interval(config.sessions.ping_interval(), |session, ctx| {
+            if session.unanswered_pings >= MAX_MISSED_PINGS {
+                return session.close_with(CloseReason::Silent, ctx);
             }
-            engine.unanswered += 1;
-            engine.say("2", ctx);
+            session.unanswered_pings += 1;
+            session.send_packet("2", ctx);
         });
     }
 }

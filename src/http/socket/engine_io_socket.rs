@@ -1,4 +1,4 @@
-//! A WebSocket that carries Engine.IO packets between a client and its engine, and thinks nothing.
+//! A WebSocket that carries Engine.IO packets between a client and its Engine.IO session.
 
 use std::time::Duration;
 
@@ -14,31 +14,31 @@ use crate::actors::supervision::{ActorRef, SendError};
 
 type Context = ws::WebsocketContext<EngineIoSocket>;
 
-/// An engine says something to a pipe that it has taken within this time.
-const PIPE_WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A socket that gets nothing from its session within this time is closed.
+const ATTACH_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The actor under one socket.
+/// The actor of one WebSocket.
 pub(super) struct EngineIoSocket {
-    engine: ActorRef<EngineIoSession>,
+    session: ActorRef<EngineIoSession>,
     number: u64,
     capacity: usize,
-    /// The engine has said something.
-    taken: bool,
+    /// Whether the session has sent something.
+    attached: bool,
     closed: bool,
 }
 
 impl EngineIoSocket {
-    /// `number` tells the pipes of one engine apart; `capacity` is how many packets may wait.
+    /// `number` distinguishes the sockets of one session; `capacity` is the size of the send queue.
     pub(super) const fn new(
-        engine: ActorRef<EngineIoSession>,
+        session: ActorRef<EngineIoSession>,
         number: u64,
         capacity: usize,
     ) -> Self {
-        Self { engine, number, capacity, taken: false, closed: false }
+        Self { session, number, capacity, attached: false, closed: false }
     }
 
-    fn shut(&mut self, why: CloseReason, ctx: &mut Context) {
-        self.close((ws::CloseCode::from(why.code()), why.reason()).into(), ctx);
+    fn close_with(&mut self, reason: CloseReason, ctx: &mut Context) {
+        self.close((ws::CloseCode::from(reason.code()), reason.reason()).into(), ctx);
     }
 
     fn close(&mut self, reason: ws::CloseReason, ctx: &mut Context) {
@@ -55,24 +55,25 @@ impl Actor for EngineIoSocket {
 
     fn started(&mut self, ctx: &mut Context) {
         ctx.set_mailbox_capacity(self.capacity);
-        let down = EngineIoSocketHandle { address: ctx.address() };
-        let opened = SocketOpened { number: self.number, down };
-        if self.engine.tell_control(opened).is_err() {
-            self.shut(CloseReason::Lost, ctx);
+        let socket = EngineIoSocketHandle { address: ctx.address() };
+        let opened = SocketOpened { number: self.number, socket };
+        if self.session.tell_control(opened).is_err() {
+            self.close_with(CloseReason::Lost, ctx);
         }
-        // Pings and time-outs are the engine's: without one nothing else would end this socket.
-        ctx.run_later(PIPE_WRITE_TIMEOUT, |pipe, ctx| {
-            if !pipe.taken {
-                pipe.shut(CloseReason::Lost, ctx);
+        // The session sends pings and applies timeouts. Without a session nothing else would close
+        // this socket.
+        ctx.run_later(ATTACH_TIMEOUT, |socket, ctx| {
+            if !socket.attached {
+                socket.close_with(CloseReason::Lost, ctx);
             }
         });
     }
 }
 
-/// However the socket ends, its engine learns of it.
+/// Reports the end of the socket to the session in every case.
 impl Drop for EngineIoSocket {
     fn drop(&mut self) {
-        let _ = self.engine.tell_control(SocketClosed(self.number)); // gone already is as good
+        let _ = self.session.tell_control(SocketClosed(self.number)); // the session may have ended
     }
 }
 
@@ -81,10 +82,11 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for EngineIoSocket {
         match frame {
             Ok(ws::Message::Text(text)) => {
                 let number = self.number;
-                match self.engine.tell(SocketPacketReceived { number, text }) {
+                match self.session.tell(SocketPacketReceived { number, text }) {
                     Ok(()) => {}
-                    Err(SendError::Full) => self.shut(CloseReason::Abuse, ctx),
-                    // An engine that has ended has said why: that is in our mailbox, or about to be.
+                    Err(SendError::Full) => self.close_with(CloseReason::Abuse, ctx),
+                    // A session that has ended has sent its reason, which is in the mailbox or
+                    // about to be.
                     Err(_) => {}
                 }
             }
@@ -96,10 +98,10 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for EngineIoSocket {
                 ctx.stop();
             }
             Ok(ws::Message::Binary(_) | ws::Message::Continuation(_)) => {
-                self.shut(CloseReason::Garbled, ctx);
+                self.close_with(CloseReason::Garbled, ctx);
             }
-            Err(ws::ProtocolError::Overflow) => self.shut(CloseReason::TooLarge, ctx),
-            Err(_) => self.shut(CloseReason::Garbled, ctx),
+            Err(ws::ProtocolError::Overflow) => self.close_with(CloseReason::TooLarge, ctx),
+            Err(_) => self.close_with(CloseReason::Garbled, ctx),
         }
     }
 
@@ -108,62 +110,63 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for EngineIoSocket {
     }
 }
 
-/// What an engine tells its pipe.
+/// Commands of a session to its socket.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) enum EngineIoSocketCommand {
-    /// A packet.
+    /// Sends a packet.
     Text(ByteString),
-    /// To be answered once all before it is on its way.
+    /// Asks for a reply once everything before it has been written.
     Fence,
-    /// The end.
+    /// Closes with a reason.
     Close(CloseReason),
-    /// The end that the client asked for.
+    /// Closes because the client asked to.
     Bye,
 }
 
 impl Handler<EngineIoSocketCommand> for EngineIoSocket {
     type Result = ();
 
-    fn handle(&mut self, push: EngineIoSocketCommand, ctx: &mut Context) {
-        self.taken = true;
-        match push {
+    fn handle(&mut self, command: EngineIoSocketCommand, ctx: &mut Context) {
+        self.attached = true;
+        match command {
             EngineIoSocketCommand::Text(text) if !self.closed => ctx.text(text),
             EngineIoSocketCommand::Text(_) => {}
             EngineIoSocketCommand::Fence => {
-                let _ = self.engine.tell_control(EngineSocketFlushed(self.number)); // gone: nobody waits
+                // The session may have ended.
+                let _ = self.session.tell_control(EngineSocketFlushed(self.number));
             }
-            EngineIoSocketCommand::Close(why) => self.shut(why, ctx),
+            EngineIoSocketCommand::Close(reason) => self.close_with(reason, ctx),
             EngineIoSocketCommand::Bye => self.close(ws::CloseCode::Normal.into(), ctx),
         }
     }
 }
 
-/// An engine's way down to its pipe: one bounded sender. The socket does not outlive it.
+/// Handle of a session to its socket: one bounded sender. Dropping it closes the socket.
 pub(super) struct EngineIoSocketHandle {
     address: actix::Addr<EngineIoSocket>,
 }
 
 impl EngineIoSocketHandle {
-    /// Sends down without waiting.
-    pub(super) fn send(&self, push: EngineIoSocketCommand) -> Result<(), SocketSendError> {
-        self.address.try_send(push).map_err(|error| match error {
+    /// Sends without waiting.
+    pub(super) fn send(&self, command: EngineIoSocketCommand) -> Result<(), SocketSendError> {
+        self.address.try_send(command).map_err(|error| match error {
             actix::prelude::SendError::Full(_) => SocketSendError::Slow,
             actix::prelude::SendError::Closed(_) => SocketSendError::Gone,
         })
     }
 
-    /// Ends the socket, even if nothing else gets through.
-    pub(super) fn close(&self, why: CloseReason) {
-        self.address.do_send(EngineIoSocketCommand::Close(why));
+    /// Closes the socket, even if its queue is full.
+    pub(super) fn close(&self, reason: CloseReason) {
+        self.address.do_send(EngineIoSocketCommand::Close(reason));
     }
-    /// Ends the socket as the client wants it.
-    pub(super) fn bye(&self) {
+    /// Closes the socket normally, as the client asked.
+    pub(super) fn close_normally(&self) {
         self.address.do_send(EngineIoSocketCommand::Bye);
     }
 }
 
-/// Whoever holds this may be gone without a word, or may never have got it.
+/// The session may have ended without closing, or may never have received the handle.
 impl Drop for EngineIoSocketHandle {
     fn drop(&mut self) {
         self.close(CloseReason::Lost);

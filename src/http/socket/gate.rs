@@ -1,5 +1,5 @@
-//! What every socket goes through, whatever its framing: who it is, how often it speaks, and where
-//! its requests go.
+//! Common entry point of all sockets, whatever their framing: authentication, rate limits and
+//! forwarding to the session.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -19,115 +19,116 @@ use crate::protocol::client::ClientEvent;
 use crate::protocol::server::{Authenticated, ServerEvent};
 use crate::telemetry::metrics::{GaugeGuard, SOCKETS, count_rejected};
 
-/// Requests that may wait while the token is checked.
+/// Maximum number of requests queued while the token is checked.
 const MAX_REQUESTS_BEFORE_AUTH: usize = 32;
 
-/// One socket's gate.
+/// State of one socket before and after authentication.
 pub(super) struct SocketGate {
-    /// Shared: there is a gate for every socket.
-    services: Data<AppState>,
-    stage: AuthState,
-    /// When the counter of frames is empty again.
-    due: Option<Timestamp>,
-    breaches: u32,
+    /// Shared by all sockets.
+    app: Data<AppState>,
+    state: AuthState,
+    /// When the rate limit bucket is full again.
+    bucket_full_at: Option<Timestamp>,
+    violations: u32,
     _present: GaugeGuard,
-    _counted: SocketGuard,
+    _guard: SocketGuard,
 }
 
 enum AuthState {
-    Nameless,
-    Gone,
+    Unauthenticated,
+    Ended,
     Checking(VecDeque<(Option<u64>, ClientEvent)>),
     Open(SessionHandle),
 }
 
-/// What the socket is to do next.
+/// What the socket must do next.
 pub(super) enum FrameAction {
-    /// Nothing.
+    /// Nothing to do.
     Wait,
-    /// Answer.
+    /// Send a reply.
     Reply(Option<u64>, ReplyResult),
-    /// Call [`SocketGate::check`] with this token, and [`SocketGate::checked`] with its outcome.
-    Check(Option<u64>, String),
-    /// End.
-    Shut(CloseReason),
+    /// Call [`SocketGate::authenticate`] with this token, then [`SocketGate::on_authenticated`]
+    /// with the outcome.
+    Authenticate(Option<u64>, String),
+    /// Close the socket.
+    Close(CloseReason),
 }
 
-/// Why a frame was refused at the gate.
+/// Why a frame was rejected.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub(super) enum FrameError {
     /// The first event must be `authenticate`.
-    #[error("say who you are first: `authenticate`")]
-    Nameless,
-    /// Not a frame at all.
-    #[error("this is not a frame: send {{\"id\", \"event\", \"data\"}}")]
-    Garbled,
+    #[error("authenticate first: send `authenticate`")]
+    NotAuthenticated,
+    /// The frame is malformed.
+    #[error("invalid frame: send {{\"id\", \"event\", \"data\"}}")]
+    InvalidFrame,
 }
 
 impl CodedError for FrameError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Nameless => ErrorKind::Unauthenticated,
-            Self::Garbled => ErrorKind::Invalid,
+            Self::NotAuthenticated => ErrorKind::Unauthenticated,
+            Self::InvalidFrame => ErrorKind::Invalid,
         }
     }
 
     fn code(&self) -> &'static str {
         match self {
-            Self::Nameless => "event/not-authenticated",
-            Self::Garbled => "event/invalid-frame",
+            Self::NotAuthenticated => "event/not-authenticated",
+            Self::InvalidFrame => "event/invalid-frame",
         }
     }
 }
 
-/// The outcome of a check: the session and the event that says so, or why not.
+/// Outcome of authentication: the session and the event to send, or the error.
 pub(super) type AuthOutcome =
     Result<(SessionHandle, Authenticated), Arc<dyn CodedError + Send + Sync>>;
 
 impl SocketGate {
-    pub(super) fn new(services: &Data<AppState>, transport: &'static str) -> Self {
+    pub(super) fn new(app: &Data<AppState>, transport: &'static str) -> Self {
         Self {
-            services: services.clone(),
-            stage: AuthState::Nameless,
-            due: None,
-            breaches: 0,
+            app: app.clone(),
+            state: AuthState::Unauthenticated,
+            bucket_full_at: None,
+            violations: 0,
             _present: GaugeGuard::new(SOCKETS, transport),
-            _counted: services.sockets.count(),
+            _guard: app.sockets.count(),
         }
     }
 
-    pub(super) fn services(&self) -> &AppState {
-        &self.services
+    pub(super) fn app(&self) -> &AppState {
+        &self.app
     }
 
-    /// Whether the socket has not said who it is, or not truly. One that waits for its turn has.
-    pub(super) const fn is_nameless(&self) -> bool {
-        matches!(self.stage, AuthState::Nameless)
+    /// Whether the socket is neither authenticated nor waiting for authentication.
+    pub(super) const fn is_unauthenticated(&self) -> bool {
+        matches!(self.state, AuthState::Unauthenticated)
     }
 
-    /// Takes an event; `data` is its JSON.
-    pub(super) fn take(&mut self, id: Option<u64>, name: &str, data: &str) -> FrameAction {
-        if let Some(step) = self.count(id) {
-            return step;
+    /// Handles an event; `data` is its JSON.
+    pub(super) fn on_event(&mut self, id: Option<u64>, name: &str, data: &str) -> FrameAction {
+        if let Some(action) = self.count_frame(id) {
+            return action;
         }
         let event = match ClientEvent::parse(name, data) {
             Ok(event) => event,
-            Err(error) => return self.blame(id, Arc::new(error)),
+            Err(error) => return self.reject(id, Arc::new(error)),
         };
-        match &mut self.stage {
-            AuthState::Nameless => match event {
-                ClientEvent::Authenticate(who) => {
-                    self.stage = AuthState::Checking(VecDeque::new());
-                    FrameAction::Check(id, who.token.into_inner())
+        match &mut self.state {
+            AuthState::Unauthenticated => match event {
+                ClientEvent::Authenticate(request) => {
+                    self.state = AuthState::Checking(VecDeque::new());
+                    FrameAction::Authenticate(id, request.token.into_inner())
                 }
-                _ => self.blame(id, Arc::new(FrameError::Nameless)),
+                _ => self.reject(id, Arc::new(FrameError::NotAuthenticated)),
             },
-            AuthState::Gone => FrameAction::Wait,
-            AuthState::Checking(early) if early.len() < MAX_REQUESTS_BEFORE_AUTH => {
-                early.push_back((id, event));
+            AuthState::Ended => FrameAction::Wait,
+            AuthState::Checking(queued) if queued.len() < MAX_REQUESTS_BEFORE_AUTH => {
+                queued.push_back((id, event));
                 FrameAction::Wait
             }
-            AuthState::Checking(_) => self.blame(id, Arc::new(RequestError::TooManyInFlight)),
+            AuthState::Checking(_) => self.reject(id, Arc::new(RequestError::TooManyInFlight)),
             AuthState::Open(_) if matches!(event, ClientEvent::Authenticate(_)) => {
                 FrameAction::Reply(id, Err(Arc::new(RequestError::Again)))
             }
@@ -135,133 +136,138 @@ impl SocketGate {
                 if session.request(id, event) {
                     FrameAction::Wait
                 } else {
-                    FrameAction::Shut(CloseReason::Lost)
+                    FrameAction::Close(CloseReason::Lost)
                 }
             }
         }
     }
 
-    /// A frame that was not even an event.
+    /// Handles a malformed frame.
     pub(super) fn on_invalid_frame(&mut self) -> FrameAction {
-        self.count(None).unwrap_or_else(|| self.blame(None, Arc::new(FrameError::Garbled)))
+        self.count_frame(None)
+            .unwrap_or_else(|| self.reject(None, Arc::new(FrameError::InvalidFrame)))
     }
 
-    /// Counts a frame; `Some` if there were too many.
-    fn count(&mut self, id: Option<u64>) -> Option<FrameAction> {
-        let limits = &self.services.config.limits;
+    /// Counts a frame against the rate limit; `Some` if the limit is exceeded.
+    fn count_frame(&mut self, id: Option<u64>) -> Option<FrameAction> {
+        let limits = &self.app.config.limits;
         let limit = RateLimit::per_second("events", limits.events_per_second, limits.events_burst);
-        match limit.take(self.due, self.services.clock.now()) {
-            Ok(due) => {
-                self.due = Some(due);
+        match limit.take(self.bucket_full_at, self.app.clock.now()) {
+            Ok(full_at) => {
+                self.bucket_full_at = Some(full_at);
                 None
             }
-            Err(wait) => {
+            Err(retry_after) => {
                 count_rejected("events");
-                Some(self.blame(id, Arc::new(RateLimitError::RateLimited(wait))))
+                Some(self.reject(id, Arc::new(RateLimitError::RateLimited(retry_after))))
             }
         }
     }
 
-    /// Answers with the error; a socket that errs again and again is ended.
-    fn blame(&mut self, id: Option<u64>, error: Arc<dyn CodedError + Send + Sync>) -> FrameAction {
-        self.breaches += 1;
-        if self.breaches > self.services.config.limits.events_max_violations {
-            return FrameAction::Shut(CloseReason::Abuse);
+    /// Replies with the error. A socket with too many violations is closed.
+    fn reject(&mut self, id: Option<u64>, error: Arc<dyn CodedError + Send + Sync>) -> FrameAction {
+        self.violations += 1;
+        if self.violations > self.app.config.limits.events_max_violations {
+            return FrameAction::Close(CloseReason::Abuse);
         }
         FrameAction::Reply(id, Err(error))
     }
 
-    /// Proves a token and attaches the socket to its session.
-    pub(super) fn check(
+    /// Checks a token and attaches the socket to its session.
+    pub(super) fn authenticate(
         &self,
         token: String,
-        line: SocketHandle,
+        socket: SocketHandle,
     ) -> impl Future<Output = AuthOutcome> + use<> {
-        let services = self.services.clone();
+        let app = self.app.clone();
         async move {
-            let shared = |e| -> Arc<dyn CodedError + Send + Sync> { Arc::new(e) };
-            let of_call =
+            let account_error = |e| -> Arc<dyn CodedError + Send + Sync> { Arc::new(e) };
+            let call_error =
                 |e: calls::CallError| -> Arc<dyn CodedError + Send + Sync> { Arc::new(e) };
-            let deeds = &services.living.calls.deeds;
-            let turn = services.sockets.turn().await;
-            let _turn = turn.map_err(|e| -> Arc<dyn CodedError + Send + Sync> { Arc::new(e) })?;
-            let called = deeds.identify(&token).await.map_err(of_call)?;
-            let me = match called {
-                Some(me) => me,
-                None => services.accounts.authenticate(&token).await.map_err(shared)?,
+            let call_domain = &app.sessions.calls.deeds;
+            let permit = app.sockets.admit().await;
+            let _permit =
+                permit.map_err(|e| -> Arc<dyn CodedError + Send + Sync> { Arc::new(e) })?;
+            let call_principal = call_domain.identify(&token).await.map_err(call_error)?;
+            let principal = match call_principal {
+                Some(principal) => principal,
+                None => app.accounts.authenticate(&token).await.map_err(account_error)?,
             };
-            let (user_id, device_id, guest) = (me.user, me.device, me.pass.is_some());
-            let session = services
-                .living
-                .attach(me, line)
+            let (user_id, device_id, guest) =
+                (principal.user, principal.device, principal.call_grant.is_some());
+            let session = app
+                .sessions
+                .attach(principal, socket)
                 .await
                 .map_err(|e| -> Arc<dyn CodedError + Send + Sync> { Arc::new(e) })?;
-            // Whoever was put out a moment ago either finds this session or is found here.
+            // The user may have been signed out concurrently: either the sign-out finds this
+            // session, or this check finds the sign-out.
             if guest {
-                if let Err(error) = deeds.identify(&token).await {
+                if let Err(error) = call_domain.identify(&token).await {
                     if matches!(error, calls::CallError::InvalidToken) {
                         session.end();
                     }
-                    return Err(of_call(error));
+                    return Err(call_error(error));
                 }
-            } else if let Err(error) = services.accounts.confirm(user_id, device_id).await {
+            } else if let Err(error) = app.accounts.confirm(user_id, device_id).await {
                 if matches!(error, accounts::AccountError::InvalidToken) {
                     session.end();
                 }
-                return Err(shared(error));
+                return Err(account_error(error));
             }
             let authenticated = Authenticated {
                 user_id,
                 device_id,
                 session_id: session.id,
-                server_time: services.clock.now(),
+                server_time: app.clock.now(),
                 resumed: session.resumed,
             };
             Ok((session, authenticated))
         }
     }
 
-    /// Takes the outcome of a check. On success gives the event to be sent; what came meanwhile
-    /// is handed over.
-    pub(super) fn checked(
+    /// Handles the outcome of authentication. On success returns the event to send and forwards the
+    /// queued requests.
+    pub(super) fn on_authenticated(
         &mut self,
         outcome: AuthOutcome,
     ) -> Result<ServerEvent, Arc<dyn CodedError + Send + Sync>> {
         match outcome {
             Ok((session, authenticated)) => {
-                let AuthState::Checking(early) = &mut self.stage else {
-                    return Err(Arc::new(FrameError::Nameless)); // it ended meanwhile, and lets go
+                let AuthState::Checking(queued) = &mut self.state else {
+                    // The socket ended meanwhile; the session is dropped.
+                    return Err(Arc::new(FrameError::NotAuthenticated));
                 };
                 session.open();
-                for (id, event) in early.drain(..) {
+                for (id, event) in queued.drain(..) {
                     session.request(id, event);
                 }
-                self.stage = AuthState::Open(session);
+                self.state = AuthState::Open(session);
                 Ok(ServerEvent::Authenticated(authenticated))
             }
             Err(error) => {
-                if matches!(self.stage, AuthState::Checking(_)) {
-                    self.stage = AuthState::Nameless;
+                if matches!(self.state, AuthState::Checking(_)) {
+                    self.state = AuthState::Unauthenticated;
                 }
-                self.breaches += 1;
+                self.violations += 1;
                 Err(error)
             }
         }
     }
 
-    /// The socket is at its end: its session need not wait until all of it is gone.
-    pub(super) fn leave(&mut self) {
-        self.stage = AuthState::Gone;
+    /// Ends the socket's use of its session at once, before the socket itself is gone.
+    pub(super) fn end(&mut self) {
+        self.state = AuthState::Ended;
     }
 
-    /// Counts a frame that is no event; `Some` if there were too many.
-    pub(super) fn noise(&mut self) -> Option<FrameAction> {
-        self.count(None)
+    /// Counts a frame that is not an event; `Some` if the limit is exceeded.
+    pub(super) fn count_non_event(&mut self) -> Option<FrameAction> {
+        self.count_frame(None)
     }
 
-    /// Everything before the fence is on its way.
+    /// Everything before the fence has been written.
     pub(super) fn flushed(&self) {
-        if let AuthState::Open(session) = &self.stage {
+        if let AuthState::Open(session) = &self.state {
             session.flushed();
         }
     }

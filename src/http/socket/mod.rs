@@ -1,6 +1,6 @@
-//! Sockets: the transports under the sessions. A WebSocket actor lives and dies with its socket and
-//! cannot be supervised, so it only carries; what it carries to, is. The deprecated crate
-//! `actix-web-actors` is named in this file only.
+//! Sockets: the transports of sessions. A WebSocket actor ends with its socket and cannot be
+//! supervised, so it only forwards to supervised actors. The deprecated crate `actix-web-actors` is
+//! used in this module only.
 
 mod engine_io;
 mod engine_io_socket;
@@ -28,13 +28,13 @@ use super::{AppState, origin};
 use crate::actors::supervision::DynamicSupervisor;
 use crate::telemetry::metrics::count_rejected;
 
-/// Sockets that speak Socket.IO, by their Engine.IO session id.
+/// Engine.IO sessions of this node by their name.
 pub type Engines = DynamicSupervisor<EngineIoSession>;
 
-/// Ends every socket that speaks Socket.IO, since the node goes away.
-pub fn leave(engines: &Engines) {
+/// Closes all Engine.IO sessions because the node is draining.
+pub fn close_all(engines: &Engines) {
     for engine in engines.refs() {
-        let _ = engine.tell_control(engine_io::NodeDraining); // gone already is as good
+        let _ = engine.tell_control(engine_io::NodeDraining); // the session may have ended
     }
 }
 
@@ -48,7 +48,7 @@ pub(super) async fn connect_websocket(
     upgrade(&app, actor, &request, payload)
 }
 
-/// Turns a request into a WebSocket, unless a foreign page asks for it.
+/// Upgrades a request to a WebSocket, unless the origin is not allowed.
 fn upgrade<A>(
     app: &AppState,
     actor: A,
@@ -60,14 +60,14 @@ where
         + actix::StreamHandler<Result<ws::Message, ws::ProtocolError>>,
 {
     if app.draining.is_on() {
-        return Err(super::access::AccessError::Leaving.into());
+        return Err(super::access::AccessError::Draining.into());
     }
     if !origin::is_allowed(request, &app.config.http) {
         count_rejected("origin");
         return Err(ApiError::new(
             StatusCode::FORBIDDEN,
             "http/origin-not-allowed",
-            "pages of this origin may not connect: see http.allowed_origins",
+            "this origin is not allowed: see http.allowed_origins",
         ));
     }
     ws::WsResponseBuilder::new(actor, request, payload)
@@ -78,21 +78,21 @@ where
         })
 }
 
-/// A peer that takes nothing for this long is gone, even if it never says so: a socket that is
-/// blocked on writing is not polled, so only the kernel can end it.
+/// A peer that acknowledges nothing for this long is disconnected by the kernel. A socket blocked
+/// on writing is not polled, so the server itself would not notice.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Settings of each TCP connection.
+/// Sets options of each TCP connection.
 pub(super) fn on_connect(connection: &dyn Any, _: &mut actix_web::dev::Extensions) {
     let plain = connection.downcast_ref::<TcpStream>();
     let tls = connection.downcast_ref::<TlsStream<TcpStream>>().map(|stream| stream.get_ref().0);
     if let Some(stream) = plain.or(tls) {
         let socket = socket2::SockRef::from(stream);
-        let set = socket.set_tcp_nodelay(true);
+        let outcome = socket.set_tcp_nodelay(true);
         #[cfg(target_os = "linux")]
-        let set = set.and_then(|()| socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT)));
-        if let Err(error) = set {
-            tracing::debug!(%error, "a connection was gone before its options were set");
+        let outcome = outcome.and_then(|()| socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT)));
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "connection closed before socket options were set");
         }
     }
 }

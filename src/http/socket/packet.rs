@@ -1,30 +1,30 @@
-//! Engine.IO 4 and Socket.IO 5 packets, as far as a server without binary and with one namespace
-//! needs them (socketio/engine.io-protocol, socketio/socket.io-protocol).
+//! Engine.IO 4 and Socket.IO 5 packets, without binary data and with one namespace
+//! (socketio/engine.io-protocol, socketio/socket.io-protocol).
 
 use serde_json::value::RawValue;
 
 /// Separates packets in a polling body.
 pub(super) const SEPARATOR: char = '\x1e';
 
-/// An Engine.IO packet from a client.
+/// An Engine.IO packet received from a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum EngineIoPacket<'a> {
-    /// The end of the transport.
+    /// Closes the transport.
     Close,
-    /// `2`, with the text `probe` during an upgrade.
+    /// Ping; carries the text `probe` during an upgrade.
     Ping(&'a str),
-    /// The answer to our ping.
+    /// Answer to the server's ping.
     Pong,
     /// A Socket.IO packet.
     Message(&'a str),
-    /// From now on the new transport.
+    /// Completes an upgrade to this transport.
     Upgrade,
-    /// Nothing.
+    /// No operation.
     Noop,
 }
 
 impl<'a> EngineIoPacket<'a> {
-    /// Reads a packet; `None` if it is none, or binary.
+    /// Parses a packet; `None` if it is invalid or binary.
     pub(super) fn parse(text: &'a str) -> Option<Self> {
         let mut chars = text.chars();
         let kind = chars.next()?;
@@ -41,29 +41,29 @@ impl<'a> EngineIoPacket<'a> {
     }
 }
 
-/// A Socket.IO packet from a client.
+/// A Socket.IO packet received from a client.
 #[derive(Debug)]
 pub(super) enum SocketIoPacket<'a> {
-    /// Opens the namespace.
+    /// Opens a namespace.
     Connect(&'a str),
-    /// Leaves the namespace.
+    /// Leaves a namespace.
     Disconnect(&'a str),
     /// An event in the main namespace.
     Event {
-        /// Answered with an acknowledgement of the same number.
+        /// Acknowledgement id, if the client expects one.
         ack: Option<u64>,
-        /// The event's name.
+        /// Name of the event.
         name: String,
-        /// Its first argument as JSON; `{}` without one.
+        /// First argument as JSON; `{}` without one.
         data: &'a str,
     },
-    /// An acknowledgement of something of ours.
+    /// Acknowledgement of a server event.
     Ack,
 }
 
 impl<'a> SocketIoPacket<'a> {
-    /// Reads what follows the `4`; `None` if it is no packet, binary, or an event of a namespace
-    /// that cannot have been opened.
+    /// Parses what follows the Engine.IO type `4`. `None` if it is invalid, binary, or an event of
+    /// a namespace that cannot be open.
     pub(super) fn parse(text: &'a str) -> Option<Self> {
         let kind = text.chars().next()?;
         let rest = text.get(1..)?;
@@ -74,8 +74,8 @@ impl<'a> SocketIoPacket<'a> {
         };
         match kind {
             '0' => {
-                let sound = rest.is_empty() || serde_json::from_str::<&RawValue>(rest).is_ok();
-                sound.then_some(Self::Connect(namespace))
+                let valid = rest.is_empty() || serde_json::from_str::<&RawValue>(rest).is_ok();
+                valid.then_some(Self::Connect(namespace))
             }
             '1' => Some(Self::Disconnect(namespace)),
             '2' if namespace == "/" => Self::event(rest),
@@ -88,9 +88,9 @@ impl<'a> SocketIoPacket<'a> {
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (number, json) = rest.split_at(digits);
         let ack = if number.is_empty() { None } else { Some(number.parse().ok()?) };
-        let parts: Vec<&RawValue> = serde_json::from_str(json).ok()?;
-        let name = serde_json::from_str(parts.first()?.get()).ok()?;
-        let data = parts.get(1).map_or("{}", |raw| raw.get());
+        let arguments: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+        let name = serde_json::from_str(arguments.first()?.get()).ok()?;
+        let data = arguments.get(1).map_or("{}", |raw| raw.get());
         Some(Self::Event { ack, name, data })
     }
 }

@@ -1,4 +1,4 @@
-//! `GET` and `POST /socket.io/`: the handshake, polling, and the way to a WebSocket.
+//! `GET` and `POST /socket.io/`: handshake, long polling, upgrade to a WebSocket.
 
 mod sid;
 
@@ -12,22 +12,22 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::engine_io::{EngineIoSession, FIRST_PIPE, PacketsPosted, PollError, PollRequest};
+use super::engine_io::{EngineIoSession, INITIAL_SOCKET, PacketsPosted, PollError, PollRequest};
 use super::engine_io_socket::EngineIoSocket;
 use super::packet::SEPARATOR;
 use super::upgrade;
 use crate::actors::supervision::ActorRef;
 use crate::cluster::RateLimit;
-use crate::http::access::{self, counted};
-use crate::http::extract::{QueryParams, source};
+use crate::http::access::{self, rate_limit_key};
+use crate::http::extract::{QueryParams, client_ip};
 use crate::http::problem::ApiError;
 use crate::http::{AppState, origin};
 use crate::telemetry::metrics::count_rejected;
 
-/// How long a body may take to come.
+/// Maximum time to receive a body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The query of every request of this protocol; clients add a cache-buster `t` and more.
+/// Query of every request; clients add a cache buster `t` and more.
 #[derive(Debug, Deserialize)]
 pub(crate) struct PollingQuery {
     #[serde(rename = "EIO")]
@@ -45,60 +45,60 @@ pub(crate) async fn poll(
 ) -> Result<HttpResponse, ApiError> {
     let query = query.0;
     if query.protocol.as_deref() != Some("4") {
-        return Ok(refuse(5, "Unsupported protocol version"));
+        return Ok(engine_io_error(5, "Unsupported protocol version"));
     }
-    // Some clients ask for a WebSocket and still say `transport=polling`.
+    // Some clients request a WebSocket with `transport=polling`.
     if request.headers().contains_key(header::UPGRADE) {
         return websocket(&app, &request, query.sid.as_deref(), payload).await;
     }
     if query.transport.as_deref() != Some("polling") {
-        return Ok(refuse(0, "Transport unknown"));
+        return Ok(engine_io_error(0, "Transport unknown"));
     }
     match query.sid {
         None => handshake(&app, &request).await,
         Some(sid) => match find(&app, &sid) {
-            None => Ok(refuse(1, "Session ID unknown")),
-            Some(engine) => Ok(wait(&engine).await),
+            None => Ok(engine_io_error(1, "Session ID unknown")),
+            Some(session) => Ok(wait_for_packets(&session).await),
         },
     }
 }
 
 async fn handshake(app: &Data<AppState>, request: &HttpRequest) -> Result<HttpResponse, ApiError> {
-    let (_, sid) = engine(app, request).await?;
+    let (_, sid) = new_session(app, request).await?;
     Ok(packets(EngineIoSession::handshake(app, &sid, &["websocket"])))
 }
 
-/// A new engine, counted against the limits of whoever asks.
-async fn engine(
+/// Creates an Engine.IO session, subject to the rate limit of the client address.
+async fn new_session(
     app: &Data<AppState>,
     request: &HttpRequest,
 ) -> Result<(ActorRef<EngineIoSession>, String), ApiError> {
     if app.draining.is_on() {
-        return Err(access::AccessError::Leaving.into());
+        return Err(access::AccessError::Draining.into());
     }
     if !origin::is_allowed(request, &app.config.http) {
         return Err(ApiError::new(
             StatusCode::FORBIDDEN,
             "http/origin-not-allowed",
-            "pages of this origin may not connect: see http.allowed_origins",
+            "this origin is not allowed: see http.allowed_origins",
         ));
     }
     let limits = &app.config.limits;
     let limit = RateLimit::per_second("api", limits.api_per_second, limits.api_burst);
-    let key = counted(source(request));
-    let taken = limit.allow_uncounted(app.cache.take(limit, &key).await);
-    taken.inspect_err(|_| count_rejected(limit.name))?;
+    let key = rate_limit_key(client_ip(request));
+    let outcome = limit.allow_uncounted(app.cache.take(limit, &key).await);
+    outcome.inspect_err(|_| count_rejected(limit.name))?;
 
     let name = app.accounts.random_id();
     let sid = sid::issue(&name);
-    let (services, told) = (app.clone(), sid.clone());
-    let factory = move |_: &mut _| EngineIoSession::new(&services, told.clone());
+    let (state, session_id) = (app.clone(), sid.clone());
+    let factory = move |_: &mut _| EngineIoSession::new(&state, session_id.clone());
     let started = app.engines.start(&name, factory).await;
-    let engine = started.map_err(|_| access::AccessError::Leaving)?;
-    Ok((engine, sid))
+    let session = started.map_err(|_| access::AccessError::Draining)?;
+    Ok((session, sid))
 }
 
-/// The engine of a session id, if it was issued here and the engine lives.
+/// Finds the Engine.IO session of a session id issued by this node.
 fn find(app: &Data<AppState>, sid: &str) -> Option<ActorRef<EngineIoSession>> {
     app.engines.get(sid::name(sid)?)
 }
@@ -109,28 +109,28 @@ async fn websocket(
     sid: Option<&str>,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    static NEXT: AtomicU64 = AtomicU64::new(FIRST_PIPE + 1);
-    let (engine, number) = match sid {
-        None => (engine(app, request).await?.0, FIRST_PIPE),
+    static NEXT_NUMBER: AtomicU64 = AtomicU64::new(INITIAL_SOCKET + 1);
+    let (session, number) = match sid {
+        None => (new_session(app, request).await?.0, INITIAL_SOCKET),
         Some(sid) => match find(app, sid) {
-            None => return Ok(refuse(1, "Session ID unknown")),
-            Some(engine) => (engine, NEXT.fetch_add(1, Ordering::Relaxed)),
+            None => return Ok(engine_io_error(1, "Session ID unknown")),
+            Some(session) => (session, NEXT_NUMBER.fetch_add(1, Ordering::Relaxed)),
         },
     };
-    let pipe = EngineIoSocket::new(engine, number, app.config.sessions.send_queue_capacity);
-    upgrade(app, pipe, request, payload)
+    let socket = EngineIoSocket::new(session, number, app.config.sessions.send_queue_capacity);
+    upgrade(app, socket, request, payload)
 }
 
-/// Holds the request until there is something to say.
-async fn wait(engine: &ActorRef<EngineIoSession>) -> HttpResponse {
-    let (reply, answer) = oneshot::channel();
-    if engine.tell(PollRequest(reply)).is_err() {
-        return refuse(1, "Session ID unknown");
+/// Waits until the session has packets for the client.
+async fn wait_for_packets(session: &ActorRef<EngineIoSession>) -> HttpResponse {
+    let (reply_tx, reply_rx) = oneshot::channel();
+    if session.tell(PollRequest(reply_tx)).is_err() {
+        return engine_io_error(1, "Session ID unknown");
     }
-    match answer.await.unwrap_or(Err(PollError::Unknown)) {
+    match reply_rx.await.unwrap_or(Err(PollError::Unknown)) {
         Ok(body) => packets(body),
-        Err(PollError::Bad) => refuse(3, "Bad request"),
-        Err(PollError::Unknown) => refuse(1, "Session ID unknown"),
+        Err(PollError::BadRequest) => engine_io_error(3, "Bad request"),
+        Err(PollError::Unknown) => engine_io_error(1, "Session ID unknown"),
     }
 }
 
@@ -143,46 +143,52 @@ pub(crate) async fn push(
 ) -> Result<HttpResponse, ApiError> {
     let query = query.0;
     if query.protocol.as_deref() != Some("4") {
-        return Ok(refuse(5, "Unsupported protocol version"));
+        return Ok(engine_io_error(5, "Unsupported protocol version"));
     }
-    let Some(sid) = query.sid else { return Ok(refuse(2, "Bad handshake method")) };
-    let Some(engine) = find(&app, &sid) else { return Ok(refuse(1, "Session ID unknown")) };
-    let most = app.config.sessions.max_frame_bytes;
-    let body = read(&request, payload, most).await?;
-    let Ok(text) = String::from_utf8(body.to_vec()) else {
-        return Ok(refuse(3, "Bad request"));
+    let Some(sid) = query.sid else { return Ok(engine_io_error(2, "Bad handshake method")) };
+    let Some(session) = find(&app, &sid) else {
+        return Ok(engine_io_error(1, "Session ID unknown"));
     };
-    // Each packet is a frame to the limits; a body of nothing but separators is a flood.
+    let max_bytes = app.config.sessions.max_frame_bytes;
+    let body = read_body(&request, payload, max_bytes).await?;
+    let Ok(text) = String::from_utf8(body.to_vec()) else {
+        return Ok(engine_io_error(3, "Bad request"));
+    };
+    // Each packet counts as a frame; a body of only separators would be a flood.
     if text.matches(SEPARATOR).count() > app.config.limits.events_burst as usize {
-        return Ok(refuse(3, "Bad request"));
+        return Ok(engine_io_error(3, "Bad request"));
     }
-    match engine.ask(PacketsPosted(text)).await {
+    match session.ask(PacketsPosted(text)).await {
         Ok(true) => Ok(HttpResponse::Ok().content_type("text/html").body("ok")),
-        Ok(false) => Ok(refuse(3, "Bad request")),
-        Err(_) => Ok(refuse(1, "Session ID unknown")),
+        Ok(false) => Ok(engine_io_error(3, "Bad request")),
+        Err(_) => Ok(engine_io_error(1, "Session ID unknown")),
     }
 }
 
-async fn read(request: &HttpRequest, payload: Payload, most: usize) -> Result<Bytes, ApiError> {
+async fn read_body(
+    request: &HttpRequest,
+    payload: Payload,
+    max_bytes: usize,
+) -> Result<Bytes, ApiError> {
     let too_large = || {
         ApiError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "http/body-too-large",
-            format!("a body has at most {most} bytes"),
+            format!("a body has at most {max_bytes} bytes"),
         )
     };
-    let said = request.headers().get(header::CONTENT_LENGTH);
-    let said = said.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if said.is_some_and(|length| length > most) {
+    let declared = request.headers().get(header::CONTENT_LENGTH);
+    let declared = declared.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if declared.is_some_and(|length| length > max_bytes) {
         return Err(too_large());
     }
-    // A body that trickles in would hold its connection for ever.
-    let read = tokio::time::timeout(BODY_TIMEOUT, payload.to_bytes_limited(most));
+    // Bounded in time, so that a slow body does not hold its connection.
+    let read = tokio::time::timeout(BODY_TIMEOUT, payload.to_bytes_limited(max_bytes));
     let Ok(read) = read.await else {
         return Err(ApiError::new(
             StatusCode::REQUEST_TIMEOUT,
             "http/body-timeout",
-            format!("a body comes within {} seconds", BODY_TIMEOUT.as_secs()),
+            format!("a body must be received within {} seconds", BODY_TIMEOUT.as_secs()),
         ));
     };
     match read {
@@ -198,7 +204,7 @@ fn packets(body: String) -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; charset=UTF-8").body(body)
 }
 
-/// The errors of Engine.IO, as its clients know them.
-fn refuse(code: u8, message: &str) -> HttpResponse {
+/// Error response with an Engine.IO error code.
+fn engine_io_error(code: u8, message: &str) -> HttpResponse {
     HttpResponse::BadRequest().json(json!({ "code": code, "message": message }))
 }

@@ -1,4 +1,4 @@
-//! `GET /ws`: JSON frames on a bare WebSocket.
+//! `GET /ws`: JSON frames on a WebSocket.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -25,37 +25,42 @@ use crate::telemetry::metrics::SOCKETS_CLOSED;
 
 type Context = ws::WebsocketContext<WebSocketConnection>;
 
-/// The actor under one socket.
+/// The actor of one WebSocket.
 pub(super) struct WebSocketConnection {
     gate: SocketGate,
-    unanswered: u32,
-    /// What has come of a message in several frames.
-    parts: Option<Vec<u8>>,
+    unanswered_pings: u32,
+    /// Received part of a fragmented message.
+    fragments: Option<Vec<u8>>,
     closed: bool,
 }
 
 impl WebSocketConnection {
-    pub(super) fn new(services: &Data<AppState>) -> Self {
-        let gate = SocketGate::new(services, "websocket");
-        Self { gate, unanswered: 0, parts: None, closed: false }
+    pub(super) fn new(app: &Data<AppState>) -> Self {
+        let gate = SocketGate::new(app, "websocket");
+        Self { gate, unanswered_pings: 0, fragments: None, closed: false }
     }
 
-    fn step(&mut self, step: FrameAction, ctx: &mut Context) {
-        match step {
+    fn perform(&mut self, action: FrameAction, ctx: &mut Context) {
+        match action {
             FrameAction::Wait => {}
-            FrameAction::Reply(id, answer) => ctx.text(reply(id, &answer)),
-            FrameAction::Shut(why) => self.shut(why, ctx),
-            FrameAction::Check(id, token) => {
-                let check = self.gate.check(token, line(ctx));
-                ctx.spawn(check.into_actor(self).map(move |outcome, socket, ctx| {
-                    socket.checked(id, outcome, ctx);
+            FrameAction::Reply(id, result) => ctx.text(reply(id, &result)),
+            FrameAction::Close(reason) => self.close_with(reason, ctx),
+            FrameAction::Authenticate(id, token) => {
+                let authentication = self.gate.authenticate(token, socket_handle(ctx));
+                ctx.spawn(authentication.into_actor(self).map(move |outcome, socket, ctx| {
+                    socket.on_authenticated(id, outcome, ctx);
                 }));
             }
         }
     }
 
-    fn checked(&mut self, id: Option<u64>, outcome: super::gate::AuthOutcome, ctx: &mut Context) {
-        match self.gate.checked(outcome) {
+    fn on_authenticated(
+        &mut self,
+        id: Option<u64>,
+        outcome: super::gate::AuthOutcome,
+        ctx: &mut Context,
+    ) {
+        match self.gate.on_authenticated(outcome) {
             Ok(event) => {
                 if let (Some(id), ServerEvent::Authenticated(data)) = (id, &event) {
                     ctx.text(json!({ "reply": id, "data": data }).to_string());
@@ -66,69 +71,69 @@ impl WebSocketConnection {
         }
     }
 
-    fn text(&mut self, text: &str, ctx: &mut Context) {
-        let step = match serde_json::from_str::<ClientFrame<'_>>(text) {
+    fn on_text(&mut self, text: &str, ctx: &mut Context) {
+        let action = match serde_json::from_str::<ClientFrame<'_>>(text) {
             Ok(frame) => {
                 let data = frame.data.map_or("{}", |raw| raw.get());
-                self.gate.take(frame.id, &frame.event, data)
+                self.gate.on_event(frame.id, &frame.event, data)
             }
             Err(_) => self.gate.on_invalid_frame(),
         };
-        self.step(step, ctx);
+        self.perform(action, ctx);
     }
 
-    /// Puts a message in several frames together, no larger than one frame may be.
-    fn part(&mut self, item: ws_item::Item, ctx: &mut Context) {
+    /// Reassembles a fragmented message, at most as large as one frame may be.
+    fn on_fragment(&mut self, item: ws_item::Item, ctx: &mut Context) {
         use ws_item::Item;
-        let most = self.gate.services().config.sessions.max_frame_bytes;
+        let max_bytes = self.gate.app().config.sessions.max_frame_bytes;
         let (bytes, last) = match item {
             Item::FirstText(bytes) => {
-                self.parts = Some(Vec::new());
+                self.fragments = Some(Vec::new());
                 (bytes, false)
             }
             Item::Continue(bytes) => (bytes, false),
             Item::Last(bytes) => (bytes, true),
-            Item::FirstBinary(_) => return self.binary(ctx),
+            Item::FirstBinary(_) => return self.on_binary(ctx),
         };
-        let Some(parts) = &mut self.parts else { return };
-        if parts.len() + bytes.len() > most {
-            return self.shut(CloseReason::TooLarge, ctx);
+        let Some(fragments) = &mut self.fragments else { return };
+        if fragments.len() + bytes.len() > max_bytes {
+            return self.close_with(CloseReason::TooLarge, ctx);
         }
-        parts.extend_from_slice(&bytes);
-        if last && let Some(whole) = self.parts.take() {
-            match String::from_utf8(whole) {
-                Ok(text) => self.text(&text, ctx),
-                Err(_) => self.shut(CloseReason::Garbled, ctx),
+        fragments.extend_from_slice(&bytes);
+        if last && let Some(message) = self.fragments.take() {
+            match String::from_utf8(message) {
+                Ok(text) => self.on_text(&text, ctx),
+                Err(_) => self.close_with(CloseReason::Garbled, ctx),
             }
         }
     }
 
-    fn binary(&mut self, ctx: &mut Context) {
-        self.parts = None;
-        let step = self.gate.on_invalid_frame();
-        self.step(step, ctx);
+    fn on_binary(&mut self, ctx: &mut Context) {
+        self.fragments = None;
+        let action = self.gate.on_invalid_frame();
+        self.perform(action, ctx);
     }
 
-    fn shut(&mut self, why: CloseReason, ctx: &mut Context) {
+    fn close_with(&mut self, reason: CloseReason, ctx: &mut Context) {
         if !self.closed {
             self.closed = true;
-            counter!(SOCKETS_CLOSED, "reason" => why.reason()).increment(1);
-            ctx.close(Some((ws::CloseCode::from(why.code()), why.reason()).into()));
-            ctx.stop(); // alone it would send no close frame
+            counter!(SOCKETS_CLOSED, "reason" => reason.reason()).increment(1);
+            ctx.close(Some((ws::CloseCode::from(reason.code()), reason.reason()).into()));
+            ctx.stop(); // stopping the actor sends the close frame
         }
     }
 
-    fn frame(&mut self, frame: Result<ws::Message, ws::ProtocolError>, ctx: &mut Context) {
-        self.unanswered = 0;
+    fn on_frame(&mut self, frame: Result<ws::Message, ws::ProtocolError>, ctx: &mut Context) {
+        self.unanswered_pings = 0;
         match frame {
-            Ok(ws::Message::Text(text)) => self.text(&text, ctx),
-            Ok(ws::Message::Binary(_)) => self.binary(ctx),
-            Ok(ws::Message::Continuation(item)) => match self.gate.noise() {
-                Some(step) => self.step(step, ctx),
-                None => self.part(item, ctx),
+            Ok(ws::Message::Text(text)) => self.on_text(&text, ctx),
+            Ok(ws::Message::Binary(_)) => self.on_binary(ctx),
+            Ok(ws::Message::Continuation(item)) => match self.gate.count_non_event() {
+                Some(action) => self.perform(action, ctx),
+                None => self.on_fragment(item, ctx),
             },
-            Ok(ws::Message::Ping(bytes)) => match self.gate.noise() {
-                Some(step) => self.step(step, ctx),
+            Ok(ws::Message::Ping(bytes)) => match self.gate.count_non_event() {
+                Some(action) => self.perform(action, ctx),
                 None => ctx.pong(&bytes),
             },
             Ok(ws::Message::Pong(_) | ws::Message::Nop) => {}
@@ -137,13 +142,13 @@ impl WebSocketConnection {
                 ctx.close(reason);
                 ctx.stop();
             }
-            Err(ws::ProtocolError::Overflow) => self.shut(CloseReason::TooLarge, ctx),
-            Err(_) => self.shut(CloseReason::Garbled, ctx),
+            Err(ws::ProtocolError::Overflow) => self.close_with(CloseReason::TooLarge, ctx),
+            Err(_) => self.close_with(CloseReason::Garbled, ctx),
         }
     }
 }
 
-/// The frame types of continued messages, under the name the codec gives them.
+/// Item type of fragmented messages, under the codec's own name.
 mod ws_item {
     pub(super) use actix_http::ws::Item;
 }
@@ -152,18 +157,18 @@ impl Actor for WebSocketConnection {
     type Context = Context;
 
     fn started(&mut self, ctx: &mut Context) {
-        let config = &self.gate.services().config.sessions;
+        let config = &self.gate.app().config.sessions;
         ctx.set_mailbox_capacity(config.send_queue_capacity);
         ctx.run_interval(config.authenticate_timeout(), |socket, ctx| {
-            if socket.gate.is_nameless() {
-                socket.shut(CloseReason::Nameless, ctx);
+            if socket.gate.is_unauthenticated() {
+                socket.close_with(CloseReason::Nameless, ctx);
             }
         });
         ctx.run_interval(config.ping_interval(), |socket, ctx| {
-            if socket.unanswered >= 2 {
-                return socket.shut(CloseReason::Silent, ctx);
+            if socket.unanswered_pings >= 2 {
+                return socket.close_with(CloseReason::Silent, ctx);
             }
-            socket.unanswered += 1;
+            socket.unanswered_pings += 1;
             ctx.ping(b"");
         });
     }
@@ -171,9 +176,9 @@ impl Actor for WebSocketConnection {
 
 impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for WebSocketConnection {
     fn handle(&mut self, frame: Result<ws::Message, ws::ProtocolError>, ctx: &mut Context) {
-        let work = catch_unwind(AssertUnwindSafe(|| self.frame(frame, ctx)));
-        if work.is_err() {
-            self.shut(CloseReason::Lost, ctx);
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.on_frame(frame, ctx)));
+        if outcome.is_err() {
+            self.close_with(CloseReason::Lost, ctx);
         }
     }
 
@@ -189,41 +194,42 @@ struct WebSocketCommand(SocketCommand);
 impl Handler<WebSocketCommand> for WebSocketConnection {
     type Result = ();
 
-    fn handle(&mut self, WebSocketCommand(down): WebSocketCommand, ctx: &mut Context) {
+    fn handle(&mut self, WebSocketCommand(command): WebSocketCommand, ctx: &mut Context) {
         if self.closed {
             return;
         }
-        match down {
+        match command {
             SocketCommand::Event(event) => ctx.text(event.plain()),
             SocketCommand::Reply { id, answer } => ctx.text(reply(id, &answer)),
             SocketCommand::Fence => self.gate.flushed(),
-            SocketCommand::Close(why) => self.shut(why, ctx),
+            SocketCommand::Close(reason) => self.close_with(reason, ctx),
         }
     }
 }
 
-/// The session's way down: one bounded sender, since a mailbox counts each of its senders apart.
-fn line(ctx: &Context) -> SocketHandle {
+/// Handle with which the session sends to this socket: one bounded sender, since a mailbox counts
+/// each of its senders separately.
+fn socket_handle(ctx: &Context) -> SocketHandle {
     let address = ctx.address();
-    let farewell = address.clone();
-    let send = move |down| {
-        address.try_send(WebSocketCommand(down)).map_err(|error| match error {
+    let closer = address.clone();
+    let send = move |command| {
+        address.try_send(WebSocketCommand(command)).map_err(|error| match error {
             actix::prelude::SendError::Full(_) => SocketSendError::Slow,
             actix::prelude::SendError::Closed(_) => SocketSendError::Gone,
         })
     };
-    SocketHandle::new(send, move |why| {
-        farewell.do_send(WebSocketCommand(SocketCommand::Close(why)))
+    SocketHandle::new(send, move |reason| {
+        closer.do_send(WebSocketCommand(SocketCommand::Close(reason)))
     })
 }
 
-fn reply(id: Option<u64>, answer: &ReplyResult) -> ByteString {
+fn reply(id: Option<u64>, result: &ReplyResult) -> ByteString {
     let id = id.map_or_else(|| "null".to_owned(), |id| id.to_string());
-    match answer {
+    match result {
         Ok(data) => format!(r#"{{"reply":{id},"data":{data}}}"#).into(),
         Err(error) => {
-            let id_of_it = RequestId::new().to_string();
-            let problem = ApiError::of(Arc::clone(error)).problem(Some(&id_of_it));
+            let problem_id = RequestId::new().to_string();
+            let problem = ApiError::of(Arc::clone(error)).problem(Some(&problem_id));
             let problem = serde_json::to_string(&problem).unwrap_or_default();
             format!(r#"{{"reply":{id},"error":{problem}}}"#).into()
         }

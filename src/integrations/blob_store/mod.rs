@@ -1,6 +1,6 @@
-//! Where the bytes of files are kept: a folder, or a bucket of whoever speaks S3.
+//! Storage of file contents: a folder, or an S3-compatible bucket.
 //!
-//! An object is written once under a name that is never used again, and read in parts.
+//! A blob is written once under a key that is never reused, and is read in ranges.
 
 mod disk;
 mod s3;
@@ -22,12 +22,12 @@ use futures_util::Stream;
 
 use crate::config;
 
-/// A boxed future, so that the trait can be an object.
+/// A boxed future, which keeps the trait usable as a trait object.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-/// The bytes of an object, piece by piece.
+/// The bytes of a blob in chunks.
 pub type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
-/// The name of an object: what is in it, and the row that stands for it.
+/// Key of a blob: the hash of its content and the id of its database row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlobKey {
     hash: String,
@@ -35,17 +35,17 @@ pub struct BlobKey {
 }
 
 impl BlobKey {
-    /// Of these bytes (their SHA-256) in this row.
+    /// Creates the key for content with this SHA-256 and the row `id`.
     pub fn new(hash: &[u8], id: BlobId) -> Self {
         Self { hash: hex(hash), id }
     }
 
-    /// The hash in hexadecimal digits.
+    /// SHA-256 of the content in hexadecimal.
     pub fn hash(&self) -> &str {
         &self.hash
     }
 
-    /// As a path, spread over 256 folders.
+    /// Relative path, spread over 256 folders.
     fn path(&self) -> String {
         format!("{}/{self}", self.hash.get(..2).unwrap_or("00"))
     }
@@ -57,15 +57,15 @@ impl fmt::Display for BlobKey {
     }
 }
 
-/// Bytes in hexadecimal digits.
+/// Encodes bytes in lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What keeps the bytes of files.
+/// Opens the configured blob store.
 ///
 /// # Errors
-/// If the settings make no sense or a file of theirs cannot be read, in words.
+/// A message if the configuration is invalid or the secret key file cannot be read.
 pub fn open(
     storage: &config::StorageConfig,
     data_dir: &Path,
@@ -84,34 +84,34 @@ pub fn open(
     Ok(Arc::new(S3BlobStore::new(storage, &secret)?))
 }
 
-/// Keeps objects.
+/// Storage backend of blobs.
 pub trait BlobStore: Send + Sync + 'static {
-    /// Puts a file's content there, durable when it answers; twice is as good as once. The file
-    /// itself may be moved or left.
-    fn put<'a>(&'a self, name: &'a BlobKey, file: &'a Path) -> BoxFuture<'a, io::Result<()>>;
+    /// Stores the content of a file; durable when it returns, and idempotent. The file may be moved
+    /// or left in place.
+    fn put<'a>(&'a self, key: &'a BlobKey, file: &'a Path) -> BoxFuture<'a, io::Result<()>>;
 
-    /// Reads a part; `NotFound` if the object is not there.
+    /// Reads a range of bytes; fails with `NotFound` if the blob does not exist.
     fn read<'a>(
         &'a self,
-        name: &'a BlobKey,
-        part: Range<u64>,
+        key: &'a BlobKey,
+        range: Range<u64>,
     ) -> BoxFuture<'a, io::Result<ByteStream>>;
 
-    /// Removes an object; one that is not there is as good.
-    fn remove<'a>(&'a self, name: &'a BlobKey) -> BoxFuture<'a, io::Result<()>>;
+    /// Removes a blob; succeeds if it does not exist.
+    fn remove<'a>(&'a self, key: &'a BlobKey) -> BoxFuture<'a, io::Result<()>>;
 
-    /// Writes, reads and removes a small object: whether all of it works.
+    /// Writes, reads and removes a small blob to verify that the store works.
     fn probe<'a>(&'a self, scratch: PathBuf) -> BoxFuture<'a, io::Result<()>> {
         Box::pin(async move {
-            let name = BlobKey { hash: "00probe".to_owned(), id: BlobId::new() };
-            let file = scratch.join(format!(".{}", name.id));
+            let key = BlobKey { hash: "00probe".to_owned(), id: BlobId::new() };
+            let file = scratch.join(format!(".{}", key.id));
             std::fs::create_dir_all(&scratch)?;
             std::fs::write(&file, b"probe")?;
-            let put = self.put(&name, &file).await;
+            let stored = self.put(&key, &file).await;
             let _ = std::fs::remove_file(&file); // may have been moved
-            put?;
-            drop(self.read(&name, 0..5).await?);
-            self.remove(&name).await
+            stored?;
+            drop(self.read(&key, 0..5).await?);
+            self.remove(&key).await
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Objects in a bucket of whoever speaks S3: Amazon's, or a server of one's own.
+//! Blob store in a bucket of Amazon S3 or a compatible server.
 
 use std::io;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use base::secret::Secret;
 use bytes::BytesMut;
 use futures_util::TryStreamExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
-use object_store::path::Path as Key;
+use object_store::path::Path as ObjectPath;
 use object_store::{
     ClientOptions, GetOptions, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig, WriteMultipart,
 };
@@ -19,14 +19,14 @@ use tokio::io::AsyncReadExt;
 use super::{BlobKey, BlobStore, BoxFuture, ByteStream};
 use crate::config;
 
-/// Larger files go in parts of this size, which is what is held in memory of them.
+/// Larger files are uploaded in parts of this size, which bounds the memory per file.
 const MULTIPART_PART_BYTES: usize = 8 * 1024 * 1024;
-/// Parts on their way at once.
+/// Maximum number of parts uploaded concurrently.
 const MAX_CONCURRENT_PARTS: usize = 2;
-/// An answer that takes longer is none, and one that pauses for longer has ended.
+/// Maximum time to wait for a response, and between two reads of its body.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A bucket.
+/// A bucket with an optional key prefix.
 #[derive(Clone, Debug)]
 pub struct S3BlobStore {
     store: Arc<AmazonS3>,
@@ -34,25 +34,25 @@ pub struct S3BlobStore {
 }
 
 impl S3BlobStore {
-    /// The bucket of the settings.
+    /// Creates the store from the configuration.
     ///
     /// # Errors
-    /// If the settings make no sense, in words.
+    /// A message if the configuration is invalid.
     pub fn new(config: &config::StorageConfig, secret: &Secret<String>) -> Result<Self, String> {
-        Self::with(config, secret, REQUEST_TIMEOUT)
+        Self::with_timeout(config, secret, REQUEST_TIMEOUT)
     }
 
-    fn with(
+    fn with_timeout(
         config: &config::StorageConfig,
         secret: &Secret<String>,
-        deadline: Duration,
+        timeout: Duration,
     ) -> Result<Self, String> {
-        let plain = config.endpoint.starts_with("http://");
-        // A large object takes as long as whoever reads it needs.
+        let allow_http = config.endpoint.starts_with("http://");
+        // No total timeout: a large download takes as long as its reader needs.
         let options = ClientOptions::new()
             .with_timeout_disabled()
-            .with_read_timeout(deadline)
-            .with_allow_http(plain);
+            .with_read_timeout(timeout)
+            .with_allow_http(allow_http);
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(&config.bucket)
             .with_region(&config.region)
@@ -62,7 +62,7 @@ impl S3BlobStore {
             .with_client_options(options)
             .with_retry(RetryConfig {
                 max_retries: 3,
-                retry_timeout: deadline,
+                retry_timeout: timeout,
                 ..RetryConfig::default()
             });
         if !config.endpoint.is_empty() {
@@ -72,53 +72,53 @@ impl S3BlobStore {
         Ok(Self { store: Arc::new(store), prefix: config.prefix.clone() })
     }
 
-    fn key(&self, name: &BlobKey) -> Key {
-        Key::from(format!("{}{}", self.prefix, name.path()))
+    fn object_path(&self, key: &BlobKey) -> ObjectPath {
+        ObjectPath::from(format!("{}{}", self.prefix, key.path()))
     }
 
-    async fn send(&self, name: &BlobKey, file: &Path) -> io::Result<()> {
+    async fn upload(&self, key: &BlobKey, file: &Path) -> io::Result<()> {
         let mut file = tokio::fs::File::open(file).await?;
-        let key = self.key(name);
-        let piece = piece_of(&mut file).await?;
-        if piece.len() < MULTIPART_PART_BYTES {
-            let payload = PutPayload::from_bytes(piece.freeze());
-            self.store.put(&key, payload).await.map_err(told)?;
+        let path = self.object_path(key);
+        let part = read_part(&mut file).await?;
+        if part.len() < MULTIPART_PART_BYTES {
+            let payload = PutPayload::from_bytes(part.freeze());
+            self.store.put(&path, payload).await.map_err(to_io_error)?;
             return Ok(());
         }
-        let upload = self.store.put_multipart(&key).await.map_err(told)?;
+        let upload = self.store.put_multipart(&path).await.map_err(to_io_error)?;
         let mut upload = WriteMultipart::new_with_chunk_size(upload, MULTIPART_PART_BYTES);
-        if let Err(error) = in_parts(&mut upload, piece, &mut file).await {
-            let _ = upload.abort().await; // why it failed is what is told
+        if let Err(error) = upload_parts(&mut upload, part, &mut file).await {
+            let _ = upload.abort().await; // the original error is reported
             return Err(error);
         }
-        upload.finish().await.map_err(told)?;
+        upload.finish().await.map_err(to_io_error)?;
         Ok(())
     }
 }
 
-async fn in_parts(
+async fn upload_parts(
     upload: &mut WriteMultipart,
-    mut piece: BytesMut,
+    mut part: BytesMut,
     file: &mut tokio::fs::File,
 ) -> io::Result<()> {
     loop {
-        upload.wait_for_capacity(MAX_CONCURRENT_PARTS).await.map_err(told)?;
-        let last = piece.len() < MULTIPART_PART_BYTES;
-        upload.put(piece.freeze());
-        if last {
+        upload.wait_for_capacity(MAX_CONCURRENT_PARTS).await.map_err(to_io_error)?;
+        let is_last = part.len() < MULTIPART_PART_BYTES;
+        upload.put(part.freeze());
+        if is_last {
             return Ok(());
         }
-        piece = piece_of(file).await?;
+        part = read_part(file).await?;
     }
 }
 
-async fn piece_of(file: &mut tokio::fs::File) -> io::Result<BytesMut> {
-    let mut piece = BytesMut::with_capacity(MULTIPART_PART_BYTES);
-    while piece.len() < MULTIPART_PART_BYTES && file.read_buf(&mut piece).await? > 0 {}
-    Ok(piece)
+async fn read_part(file: &mut tokio::fs::File) -> io::Result<BytesMut> {
+    let mut part = BytesMut::with_capacity(MULTIPART_PART_BYTES);
+    while part.len() < MULTIPART_PART_BYTES && file.read_buf(&mut part).await? > 0 {}
+    Ok(part)
 }
 
-fn told(error: object_store::Error) -> io::Error {
+fn to_io_error(error: object_store::Error) -> io::Error {
     match error {
         object_store::Error::NotFound { .. } => io::Error::from(io::ErrorKind::NotFound),
         other => io::Error::other(other),
@@ -126,27 +126,28 @@ fn told(error: object_store::Error) -> io::Error {
 }
 
 impl BlobStore for S3BlobStore {
-    fn put<'a>(&'a self, name: &'a BlobKey, file: &'a Path) -> BoxFuture<'a, io::Result<()>> {
-        Box::pin(self.send(name, file))
+    fn put<'a>(&'a self, key: &'a BlobKey, file: &'a Path) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(self.upload(key, file))
     }
 
     fn read<'a>(
         &'a self,
-        name: &'a BlobKey,
-        part: Range<u64>,
+        key: &'a BlobKey,
+        range: Range<u64>,
     ) -> BoxFuture<'a, io::Result<ByteStream>> {
         Box::pin(async move {
-            let wanted = GetOptions::new().with_range(Some(part));
-            let found = self.store.get_opts(&self.key(name), wanted).await.map_err(told)?;
-            Ok(Box::pin(found.into_stream().map_err(told)) as ByteStream)
+            let options = GetOptions::new().with_range(Some(range));
+            let response =
+                self.store.get_opts(&self.object_path(key), options).await.map_err(to_io_error)?;
+            Ok(Box::pin(response.into_stream().map_err(to_io_error)) as ByteStream)
         })
     }
 
-    fn remove<'a>(&'a self, name: &'a BlobKey) -> BoxFuture<'a, io::Result<()>> {
+    fn remove<'a>(&'a self, key: &'a BlobKey) -> BoxFuture<'a, io::Result<()>> {
         Box::pin(async move {
-            match self.store.delete(&self.key(name)).await {
+            match self.store.delete(&self.object_path(key)).await {
                 Err(object_store::Error::NotFound { .. }) | Ok(()) => Ok(()),
-                Err(error) => Err(told(error)),
+                Err(error) => Err(to_io_error(error)),
             }
         })
     }
@@ -163,16 +164,16 @@ mod tests {
          content-range: bytes 0-7/8\r\netag: \"1\"\r\n\
          last-modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\n";
 
-    /// Gives an object of eight bytes, a byte at a time.
-    async fn gives_slowly(mut wire: TcpStream, pause: Duration) {
-        let mut asked = BytesMut::new();
-        while !asked.ends_with(b"\r\n\r\n") {
-            assert_ne!(wire.read_buf(&mut asked).await.unwrap(), 0);
+    /// Serves an object of eight bytes, one byte at a time.
+    async fn serve_slowly(mut stream: TcpStream, pause: Duration) {
+        let mut request = BytesMut::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0);
         }
-        wire.write_all(HEAD.as_bytes()).await.unwrap();
+        stream.write_all(HEAD.as_bytes()).await.unwrap();
         for byte in b"a canary" {
             tokio::time::sleep(pause).await;
-            wire.write_all(&[*byte]).await.unwrap();
+            stream.write_all(&[*byte]).await.unwrap();
         }
     }
 
@@ -191,19 +192,19 @@ mod tests {
             secret_key: Secret::default(),
             secret_key_file: "".into(),
         };
-        let deadline = Duration::from_secs(1);
-        let bucket =
-            S3BlobStore::with(&config, &Secret::new("secret".to_owned()), deadline).unwrap();
-        let name = BlobKey::new(&[0; 32], base::ids::BlobId::new());
-        let serves = async {
-            let (wire, _) = listener.accept().await.unwrap();
-            gives_slowly(wire, deadline / 4).await;
+        let timeout = Duration::from_secs(1);
+        let store =
+            S3BlobStore::with_timeout(&config, &Secret::new("secret".to_owned()), timeout).unwrap();
+        let key = BlobKey::new(&[0; 32], base::ids::BlobId::new());
+        let server = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            serve_slowly(stream, timeout / 4).await;
         };
-        let reads = async {
-            let pieces = bucket.read(&name, 0..8).await.unwrap();
-            pieces.try_collect::<Vec<_>>().await.map(|pieces| pieces.concat())
+        let client = async {
+            let chunks = store.read(&key, 0..8).await.unwrap();
+            chunks.try_collect::<Vec<_>>().await.map(|chunks| chunks.concat())
         };
-        let ((), read) = tokio::join!(serves, reads);
+        let ((), read) = tokio::join!(server, client);
 
         assert_eq!(read.unwrap(), b"a canary");
     }

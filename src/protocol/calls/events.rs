@@ -1,4 +1,4 @@
-//! What devices are told of calls.
+//! Call events and replies sent to devices.
 
 use base::clock::Timestamp;
 use base::ids::{CallId, ConversationId, UserId};
@@ -12,214 +12,216 @@ use super::{
 };
 use crate::protocol::server::UserSummary;
 
-/// The reply to `start_call`.
+/// Reply to the event `start_call`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct CallStarted {
-    /// Which call: a new one, or the one that was going on between these people.
+    /// The new call, or the call that these users already have.
     #[schema(value_type = String)]
     pub call_id: CallId,
-    /// How media travels.
+    /// Media topology of the call.
     pub mode: CallTopology,
     /// How long devices ring, in seconds.
     pub ring_timeout: u64,
 }
 
-/// Somebody calls.
+/// Somebody calls this user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct IncomingCall {
-    /// Which call.
+    /// The call to accept or decline.
     #[schema(value_type = String)]
     pub call_id: CallId,
-    /// Who calls.
+    /// The user who calls.
     pub from: UserSummary,
-    /// What it begins as.
+    /// Media the call starts with.
     pub media: CallMedia,
-    /// The conversation it belongs to.
+    /// The conversation the call belongs to; absent for a call without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub conversation_id: Option<ConversationId>,
-    /// Until when it rings.
+    /// When the device stops ringing.
     #[schema(value_type = String, format = DateTime)]
     pub expires_at: Timestamp,
 }
 
-/// Somebody answered (`call_answered`) or said no (`call_declined`): other devices stop ringing.
+/// An invitee accepted (`call_answered`) or declined (`call_declined`); their other devices stop
+/// ringing.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct CallAnswered {
-    /// Which call.
+    /// The call this refers to.
     #[schema(value_type = String)]
     pub call_id: CallId,
-    /// Who.
+    /// The invitee who answered.
     #[schema(value_type = String)]
     pub user_id: UserId,
 }
 
-/// The call is over, or for this device or person it is.
+/// The call ended, or ended for this device or user.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct CallEnded {
-    /// Which call.
+    /// The call that ended.
     #[schema(value_type = String)]
     pub call_id: CallId,
-    /// Why.
+    /// Why it ended.
     pub reason: CallEndReason,
 }
 
-/// The reply to `join_call`, and an event as well.
+/// Reply to `join_call`, also sent as an event.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CallJoined {
-    /// Which call.
+    /// The call that was joined.
     #[schema(value_type = String)]
     pub call_id: CallId,
-    /// The name by which it was entered.
+    /// Name of the session, for a call joined by name.
     #[serde(rename = "sessionId", skip_serializing_if = "Option::is_none")]
     pub session: Option<String>,
-    /// What this device is called in it.
+    /// Identifier of this device within the call.
     pub participant_id: String,
-    /// How media travels.
+    /// Media topology of the call.
     pub mode: CallTopology,
-    /// Which life of the room this is; it grows when the room starts anew.
+    /// Epoch of the SFU room; it increases when the room is created anew.
     pub epoch: u64,
-    /// Everybody else.
+    /// All other participants.
     pub participants: Vec<ParticipantView>,
-    /// What can be received.
+    /// Tracks that can be received from the server.
     pub tracks: Vec<TrackView>,
-    /// Servers that help to connect.
+    /// STUN and TURN servers to use.
     pub ice_servers: Vec<IceServer>,
 }
 
-/// Somebody came in (`participant_joined`) or changed (`participant_updated`).
+/// A participant joined (`participant_joined`) or changed (`participant_updated`).
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ParticipantChanged {
-    /// Which call.
+    /// The call this refers to.
     #[schema(value_type = String)]
     pub call_id: CallId,
-    /// Who, as they are now.
+    /// The participant in its current state.
     #[serde(flatten)]
     pub participant: ParticipantView,
 }
 
-/// Somebody went out.
+/// A participant left the call.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ParticipantLeft {
-    /// Which call.
+    /// The call this refers to.
     #[schema(value_type = String)]
     pub call_id: CallId,
-    /// Who.
+    /// The participant that left.
     pub participant_id: String,
-    /// Whose device it was.
+    /// User of the device that left.
     #[schema(value_type = String)]
     pub user_id: UserId,
 }
 
-/// A session description from another participant.
+/// A session description from another participant (P2P topology).
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RelayedDescription {
-    /// Which call.
+    /// The call this refers to.
     #[schema(value_type = String)]
     pub call_id: CallId,
-    /// From whom.
+    /// `participant_id` of the sender.
     pub from: String,
-    /// As they sent it.
+    /// Session description (RFC 8866), unchanged.
     pub sdp: String,
 }
 
-/// A candidate from another participant.
+/// An ICE candidate from another participant (P2P topology).
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct RelayedCandidate {
-    /// Which call.
+    /// The call this refers to.
     #[schema(value_type = String)]
     pub call_id: CallId,
-    /// From whom.
+    /// `participant_id` of the sender.
     pub from: String,
-    /// As they sent it.
+    /// The candidate (`RTCIceCandidateInit`), unchanged.
     pub candidate: Value,
 }
 
-/// The server's answer to an offer.
+/// The server's SDP answer to an offer.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ServerAnswer {
-    /// Which call.
+    /// The call this refers to.
     #[schema(value_type = String)]
     pub call_id: CallId,
-    /// Which life of the room answers.
+    /// Epoch of the SFU room that answers.
     pub epoch: u64,
-    /// The session description.
+    /// Session description (RFC 8866).
     pub sdp: String,
 }
 
-/// Something can be received.
+/// A track can be received from the server.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TrackPublished {
-    /// Which call.
+    /// The call this refers to.
     #[schema(value_type = String)]
     pub call_id: CallId,
-    /// What.
+    /// The published track.
     #[serde(flatten)]
     pub track: TrackView,
 }
 
-/// Something can no longer be received.
+/// A track can no longer be received.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TrackUnpublished {
-    /// Which call.
+    /// The call this refers to.
     #[schema(value_type = String)]
     pub call_id: CallId,
-    /// What.
+    /// The track that was removed.
     pub track_id: String,
-    /// Who published it.
+    /// `participant_id` of its publisher.
     pub participant_id: String,
 }
 
-/// Which layers of this device's track anybody watches; the others need not be sent.
+/// Simulcast layers of this device's track that have subscribers; the device may stop sending the
+/// others.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TrackWanted {
-    /// Which call.
+    /// The call this refers to.
     #[schema(value_type = String)]
     pub call_id: CallId,
-    /// Which track.
+    /// A track published by this device.
     pub track_id: String,
-    /// What is watched, lowest first.
+    /// Layers with at least one subscriber, lowest first.
     pub layers: Vec<RequestedLayer>,
 }
 
-/// Who speaks.
+/// The participants who currently speak.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ActiveSpeaker {
-    /// Which call.
+    /// The call this refers to.
     #[schema(value_type = String)]
     pub call_id: CallId,
-    /// The loudest first.
+    /// `participant_id`s, loudest first.
     pub participant_ids: Vec<String>,
 }
 
-/// Media travels another way from now on: connect to the server, and let go of the old way when
-/// the new one plays.
+/// The media topology changed: connect to the server, and close the previous connection once media
+/// plays on the new one.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct CallMode {
-    /// Which call.
+    /// The call this refers to.
     #[schema(value_type = String)]
     pub call_id: CallId,
-    /// How.
+    /// The new topology.
     pub mode: CallTopology,
 }
 
-/// The room started anew: make a new connection to the server and offer again.
+/// The SFU room was created anew: open a new connection to the server and send a new offer.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct CallMoved {
-    /// Which call.
+    /// The call this refers to.
     #[schema(value_type = String)]
     pub call_id: CallId,
-    /// Which life of the room it is now.
+    /// New epoch of the SFU room.
     pub epoch: u64,
 }
 
-/// See [`ParticipantQuality`]; to the participant itself.
+/// Connection quality, sent to the participant it is about; see [`ParticipantQuality`].
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CallQuality {
-    /// Which call.
+    /// The call this refers to.
     #[schema(value_type = String)]
     pub call_id: CallId,
-    /// How this device's media travels.
+    /// Measurements of this device's media.
     #[serde(flatten)]
     pub quality: ParticipantQuality,
 }

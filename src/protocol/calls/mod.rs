@@ -1,4 +1,4 @@
-//! Calls, as they cross the wire: the words that are asked, told and looked up.
+//! Calls: requests, events and records.
 
 mod events;
 mod records;
@@ -22,96 +22,96 @@ use base::ids::UserId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What a call begins as.
+/// Media a call starts with; also the kind of a track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CallMedia {
-    /// Voices.
+    /// Audio without video.
     Audio,
-    /// Voices and pictures.
+    /// Audio and video.
     Video,
 }
 
-/// How media travels.
+/// Media topology of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CallTopology {
-    /// From one device to the other.
+    /// Peer to peer: directly between two devices.
     P2p,
-    /// Through the server, which forwards it.
+    /// Selective forwarding unit: the server receives and forwards.
     Sfu,
 }
 
-/// Why a call is over.
+/// Why a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CallEndReason {
-    /// Somebody hung up, and nobody else was left.
+    /// The last participants hung up.
     Hangup,
-    /// Whoever was called said no.
+    /// Every invitee declined.
     Declined,
-    /// Whoever was called was in another call.
+    /// Every invitee was in another call.
     Busy,
-    /// The caller gave up.
+    /// The caller cancelled before anybody answered.
     Cancelled,
-    /// Nobody answered in time.
+    /// Nobody answered before the ring timeout.
     Missed,
-    /// It lasted as long as a call may.
+    /// The call reached the maximum duration.
     Timeout,
-    /// A moderator put this device out.
+    /// A moderator removed this device.
     Kicked,
-    /// The server failed, or was stopped.
+    /// The server failed or was stopped.
     Failed,
 }
 
-/// What a section of an offer publishes.
+/// What a media section of an offer publishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PublishSource {
-    /// A voice.
+    /// The device's microphone.
     Microphone,
-    /// A picture.
+    /// The device's camera.
     Camera,
-    /// A shared screen.
+    /// A shared screen or window.
     Screen,
-    /// What the shared screen plays.
+    /// Audio of the shared screen.
     ScreenAudio,
 }
 
-/// A layer of simulcast, or none.
+/// A simulcast layer, or `off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RequestedLayer {
-    /// All of the picture.
+    /// Full resolution.
     High,
-    /// Half of it.
+    /// Half of the resolution.
     Medium,
-    /// A quarter of it.
+    /// A quarter of the resolution.
     Low,
-    /// Nothing.
+    /// Do not forward the track.
     Off,
 }
 
-/// What somebody may do in a call.
+/// Role of a participant in a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CallRole {
-    /// Speak and be seen.
+    /// Publishes and receives media.
     #[default]
     Participant,
-    /// Mute and put out others as well.
+    /// May also mute and remove other participants.
     Moderator,
 }
 
-/// A device that takes part.
+/// A device in a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ParticipantView {
-    /// Names it within the call.
+    /// Identifier within the call.
     pub participant_id: String,
-    /// Whose device it is.
+    /// User the device belongs to.
     #[schema(value_type = String)]
     pub user_id: UserId,
-    /// How that person calls themselves.
+    /// Display name of that user.
     pub name: String,
     /// Whether the microphone is on.
     pub audio: bool,
@@ -119,53 +119,53 @@ pub struct ParticipantView {
     pub video: bool,
 }
 
-/// Something that is published to the server.
+/// A track published to the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TrackView {
-    /// Names it within the call.
+    /// Identifier within the call.
     pub track_id: String,
-    /// Who publishes it.
+    /// `participant_id` of the publisher.
     pub participant_id: String,
-    /// Sound or picture.
+    /// Whether the track is audio or video.
     pub kind: CallMedia,
-    /// What it shows.
+    /// Where the media comes from.
     pub source: PublishSource,
-    /// What can be chosen from, lowest first.
+    /// Simulcast layers to choose from, lowest first.
     pub layers: Vec<RequestedLayer>,
 }
 
-/// A server that helps devices to reach each other; shaped as WebRTC's `RTCIceServer`.
+/// A STUN or TURN server, in the shape of WebRTC's `RTCIceServer`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct IceServer {
-    /// Its addresses.
+    /// `stun:`, `turn:` or `turns:` URLs.
     pub urls: Vec<String>,
-    /// For TURN.
+    /// TURN user name; absent for STUN.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
-    /// For TURN; ends with the username's time.
+    /// TURN password; valid until the expiry contained in the user name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
 }
 
-/// How one participant's media travels.
+/// Measured connection quality of one participant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ParticipantQuality {
-    /// Round trip, milliseconds.
+    /// Round-trip time in milliseconds.
     pub rtt_ms: f64,
-    /// From the device, bits per second.
+    /// Bit rate from the device, in bits per second.
     pub up_bps: u64,
-    /// To the device, bits per second.
+    /// Bit rate to the device, in bits per second.
     pub down_bps: u64,
-    /// From the device: share of packets lost before repair.
+    /// Share of packets from the device that were lost before repair, 0 to 1.
     pub up_loss: f64,
-    /// To the device: share of packets lost before repair.
+    /// Share of packets to the device that were lost before repair, 0 to 1.
     pub down_loss: f64,
-    /// From the device, milliseconds.
+    /// Jitter of media from the device, in milliseconds.
     pub up_jitter_ms: f64,
-    /// To the device, milliseconds.
+    /// Jitter of media to the device, in milliseconds.
     pub down_jitter_ms: f64,
-    /// What the way to the device is believed to carry, bits per second.
+    /// Estimated downlink bandwidth, in bits per second.
     pub estimate_bps: u64,
-    /// How often a picture stood still for want of packets.
+    /// Number of video freezes caused by missing packets.
     pub freezes: u64,
 }

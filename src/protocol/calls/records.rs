@@ -1,4 +1,4 @@
-//! What can be looked up about calls, and the tokens that open them.
+//! Call records and call tokens.
 
 use std::collections::HashMap;
 
@@ -14,125 +14,126 @@ use super::{
 };
 use crate::protocol::server::UserSummary;
 
-/// Asks for a token that opens one call.
+/// Requests a token for one call.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct NewCallToken {
-    /// For whom: oneself, unless a service asks.
+    /// The token's user: the caller, or any user if a service requests it.
     #[schema(value_type = String)]
     pub user_id: UserId,
-    /// The name of the session: people with tokens for the same name meet.
+    /// Name of the session, 1 to 128 characters. Holders of tokens for the same name join the same
+    /// call.
     #[schema(min_length = 1, max_length = 128)]
     pub session_id: String,
-    /// `participant`, or `moderator`, which only a service can give.
+    /// `participant` (default), or `moderator`, which only a service may grant.
     pub role: Option<CallRole>,
 }
 
-/// A token that opens one call.
+/// A token that gives access to one call.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallToken {
-    /// For `authenticate`.
+    /// Token for the event `authenticate`.
     #[schema(value_type = String)]
     pub token: Secret<String>,
-    /// For `join_call`.
+    /// Session name for `join_call`.
     pub session_id: String,
-    /// Until when a socket may be opened with it.
+    /// The token opens sockets until this time.
     #[schema(value_type = String, format = DateTime)]
     pub expires_at: Timestamp,
-    /// Servers that help to connect.
+    /// STUN and TURN servers to use.
     pub ice_servers: Vec<IceServer>,
 }
 
-/// A call that goes on.
+/// A call in progress.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ActiveCall {
-    /// Which call.
+    /// Identifier of the call.
     #[schema(value_type = String)]
     pub call_id: CallId,
-    /// The name by which it is entered.
+    /// Name of the session; absent for a call without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
-    /// How media travels.
+    /// Media topology of the call.
     pub mode: CallTopology,
-    /// How many devices are in it.
+    /// Number of devices in the call.
     pub participants: usize,
-    /// When it began.
+    /// When the call started.
     #[schema(value_type = String, format = DateTime)]
     pub started_at: Timestamp,
 }
 
-/// What goes on here.
+/// Calls in progress and connected users.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CallStats {
-    /// The calls that the asker may see: their own, or all for operators and services.
+    /// Calls visible to the requester: their own, or all for operators and services.
     pub active_calls: Vec<ActiveCall>,
-    /// How many there are in all.
+    /// Number of calls in progress.
     pub total_active_calls: usize,
-    /// People with an open socket.
+    /// Number of users with an open session.
     pub connected_users: usize,
 }
 
-/// A call in a person's history.
+/// A call in a user's history.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct PastCall {
-    /// Which call.
+    /// Identifier of the call.
     #[schema(value_type = String)]
     pub call_id: CallId,
-    /// The conversation it belonged to.
+    /// The conversation the call belongs to; `null` if none.
     #[schema(value_type = Option<String>)]
     pub conversation_id: Option<ConversationId>,
-    /// The name by which it was entered.
+    /// Name of the session; `null` if none.
     pub session_id: Option<String>,
-    /// Who began it.
+    /// User who started the call.
     pub from: UserSummary,
-    /// What it began as.
+    /// Media the call started with.
     pub media: CallMedia,
-    /// When it began.
+    /// When the call started.
     #[schema(value_type = String, format = DateTime)]
     pub started_at: Timestamp,
-    /// When somebody answered.
+    /// When the first invitee answered; `null` if nobody did.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub answered_at: Option<Timestamp>,
-    /// When it ended; `null` while it goes on.
+    /// When the call ended; `null` while it is in progress.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Timestamp>,
-    /// Why it ended.
+    /// Why the call ended; `null` while it is in progress.
     pub reason: Option<CallEndReason>,
-    /// Everybody it concerned.
+    /// All users who were invited or took part.
     pub people: Vec<PastParticipant>,
 }
 
-/// What became of somebody in a call.
+/// Outcome of a call for one user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CallOutcome {
-    /// Their devices ring.
+    /// The user's devices ring.
     Called,
-    /// They were in it.
+    /// The user took part.
     Joined,
-    /// They said no.
+    /// The user declined.
     Declined,
-    /// They were in another call.
+    /// The user was in another call.
     Busy,
-    /// They did not answer.
+    /// The user did not answer.
     Missed,
 }
 
-/// Somebody in a past call.
+/// A user in the record of a call.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct PastParticipant {
-    /// Who.
+    /// The user's id and display name.
     #[serde(flatten)]
     pub person: UserSummary,
-    /// What became of them.
+    /// Outcome of the call for this user.
     pub outcome: CallOutcome,
-    /// When they first came in.
+    /// When the user first joined; `null` if never.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub joined_at: Option<Timestamp>,
-    /// When they last went out.
+    /// When the user last left; `null` if they did not join or are still in the call.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub left_at: Option<Timestamp>,
 }
@@ -140,22 +141,22 @@ pub struct PastParticipant {
 /// A call as operators see it.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CallView {
-    /// Which call.
+    /// Identifier of the call.
     #[schema(value_type = String)]
     pub call_id: CallId,
-    /// The name by which it is entered.
+    /// Name of the session; `null` if none.
     pub session_id: Option<String>,
-    /// How media travels.
+    /// Media topology of the call.
     pub mode: CallTopology,
-    /// Which life of the room it is.
+    /// Epoch of the SFU room.
     pub epoch: u64,
-    /// When it began.
+    /// When the call started.
     #[schema(value_type = String, format = DateTime)]
     pub started_at: Timestamp,
-    /// Where it stands in the supervision tree.
+    /// Path of the room's actor in the supervision tree.
     pub path: String,
-    /// Everybody in it.
+    /// All current participants.
     pub participants: Vec<ParticipantView>,
-    /// How their media travelled lately, by `participant_id`.
+    /// Most recent quality measurements by `participant_id`.
     pub quality: HashMap<String, ParticipantQuality>,
 }

@@ -1,4 +1,4 @@
-//! What a device asks of calls.
+//! Call requests sent by devices.
 
 use std::collections::BTreeMap;
 
@@ -9,174 +9,174 @@ use utoipa::ToSchema;
 
 use super::{CallMedia, PublishSource, RequestedLayer};
 
-/// Which call is meant: by its id, or by the name of its session. A device that takes part in one
-/// call only may leave both out.
+/// Identifies a call by its id or by the name of its session. A device that is in exactly one call
+/// may omit both.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CallRef {
-    /// The id that `start_call`, `incoming_call` or `call_joined` told.
+    /// Call id from `start_call`, `incoming_call` or `call_joined`.
     #[schema(value_type = Option<String>)]
     pub call_id: Option<CallId>,
-    /// The name for which a call token was made.
+    /// Session name of the call token, 1 to 128 characters.
     #[serde(rename = "sessionId")]
     #[schema(min_length = 1, max_length = 128)]
     pub session: Option<String>,
 }
 
-/// Takes part in a call, which is named as in [`CallRef`].
+/// Joins a call, identified as in [`CallRef`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JoinCall {
-    /// As in [`CallRef`].
+    /// Call id; see [`CallRef`].
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub call_id: Option<CallId>,
-    /// As in [`CallRef`].
+    /// Session name; see [`CallRef`].
     #[serde(rename = "sessionId", skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 128)]
     pub session: Option<String>,
-    /// What this device is called in the call since before it lost its socket: it stays that
-    /// participant, and if `epoch` is the same in the reply, its media goes on as it is.
+    /// The device's `participant_id` from before its socket was lost. The device stays that
+    /// participant; if the reply has the same `epoch`, its media connection is still valid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub participant_id: Option<String>,
 }
 
-/// Calls somebody, or everybody in a conversation: one of the two.
+/// Calls one user or all members of a conversation. Exactly one of the two must be given.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StartCall {
-    /// Whom.
+    /// The user to call.
     #[schema(value_type = Option<String>)]
     pub user_id: Option<UserId>,
-    /// Or all members of which conversation.
+    /// The conversation whose members to call.
     #[schema(value_type = Option<String>)]
     pub conversation_id: Option<ConversationId>,
-    /// What it begins as.
+    /// Media the call starts with.
     pub media: CallMedia,
 }
 
-/// Calls one person more into a call that is going on.
+/// Invites one more user into a call in progress.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InviteCall {
-    /// Which call.
+    /// The call to invite to.
     #[schema(value_type = String)]
     pub call_id: CallId,
-    /// Whom.
+    /// The user to invite.
     #[schema(value_type = String)]
     pub user_id: UserId,
 }
 
-/// See [`PublishSource`].
+/// What one media section publishes; see [`PublishSource`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PublishSection {
-    /// What it publishes.
+    /// Source of the media.
     pub source: PublishSource,
 }
 
-/// A session description that offers: to a participant, or without `to` to the server, which
-/// answers with the event `answer`.
+/// An SDP offer to a participant, or without `to` to the server, which replies with the event
+/// `answer`.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OfferRequest {
-    /// As in [`CallRef`].
+    /// Call id; see [`CallRef`].
     #[schema(value_type = Option<String>)]
     pub call_id: Option<CallId>,
-    /// As in [`CallRef`].
+    /// Session name; see [`CallRef`].
     #[serde(rename = "sessionId")]
     pub session: Option<String>,
-    /// The participant it is for.
+    /// `participant_id` of the recipient; the server if absent.
     pub to: Option<String>,
-    /// The session description (RFC 8866).
+    /// Session description (RFC 8866).
     pub sdp: String,
-    /// To the server: what the sections of these `mid`s publish. A sending section that is left
-    /// out publishes the microphone or the camera.
+    /// Offer to the server only: what each sending media section publishes, by `mid`. A section
+    /// that is not listed publishes the microphone or the camera.
     #[serde(default)]
     pub publish: BTreeMap<String, PublishSection>,
-    /// To the server: which track the sections of these `mid`s receive.
+    /// Offer to the server only: the `track_id` each receiving media section receives, by `mid`.
     #[serde(default)]
     pub receive: BTreeMap<String, String>,
 }
 
-/// A session description that answers a participant's offer.
+/// An SDP answer to a participant's offer.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AnswerRequest {
-    /// As in [`CallRef`].
+    /// Call id; see [`CallRef`].
     #[schema(value_type = Option<String>)]
     pub call_id: Option<CallId>,
-    /// As in [`CallRef`].
+    /// Session name; see [`CallRef`].
     #[serde(rename = "sessionId")]
     pub session: Option<String>,
-    /// The participant whose offer it answers.
+    /// `participant_id` whose offer this answers.
     pub to: String,
-    /// The session description.
+    /// Session description (RFC 8866).
     pub sdp: String,
 }
 
-/// A way to reach a device. The server needs none: without `to` it is taken and not used.
+/// An ICE candidate. The server needs no candidates: without `to` it is accepted and ignored.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IceCandidateRequest {
-    /// As in [`CallRef`].
+    /// Call id; see [`CallRef`].
     #[schema(value_type = Option<String>)]
     pub call_id: Option<CallId>,
-    /// As in [`CallRef`].
+    /// Session name; see [`CallRef`].
     #[serde(rename = "sessionId")]
     pub session: Option<String>,
-    /// The participant it is for.
+    /// `participant_id` of the recipient.
     pub to: Option<String>,
-    /// As the device's WebRTC library gave it; passed on as it is.
+    /// The candidate from the WebRTC library (`RTCIceCandidateInit`); forwarded unchanged.
     pub candidate: Value,
 }
 
-/// Switches the own microphone or camera off or on, for all to see.
+/// Switches the device's own microphone or camera off or on, visible to all participants.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mute {
-    /// As in [`CallRef`].
+    /// Call id; see [`CallRef`].
     #[schema(value_type = Option<String>)]
     pub call_id: Option<CallId>,
-    /// As in [`CallRef`].
+    /// Session name; see [`CallRef`].
     #[serde(rename = "sessionId")]
     pub session: Option<String>,
-    /// Whether it is off.
+    /// Whether the source is off.
     pub muted: bool,
 }
 
-/// The most that this device wants of a track.
+/// Limits the simulcast layer that this device receives of a track.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetLayer {
-    /// As in [`CallRef`].
+    /// Call id; see [`CallRef`].
     #[schema(value_type = Option<String>)]
     pub call_id: Option<CallId>,
-    /// Which track.
+    /// The track to limit.
     pub track_id: String,
-    /// How much of it.
+    /// Highest layer to receive; `off` pauses the track.
     pub max: RequestedLayer,
 }
 
-/// What a moderator does to somebody.
+/// Action of a moderator on a participant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ModerationAction {
-    /// Switches their microphone off; they may switch it on again.
+    /// Switches the microphone off; the participant may switch it on again.
     Mute,
-    /// Puts them out; they cannot come back into this call.
+    /// Removes the participant, who cannot rejoin this call.
     Kick,
 }
 
-/// See [`ModerationAction`].
+/// Applies a [`ModerationAction`] to a participant.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModerateRequest {
-    /// As in [`CallRef`].
+    /// Call id; see [`CallRef`].
     #[schema(value_type = Option<String>)]
     pub call_id: Option<CallId>,
-    /// Whom.
+    /// The participant to act on.
     pub participant_id: String,
-    /// What.
+    /// What to do.
     pub action: ModerationAction,
 }

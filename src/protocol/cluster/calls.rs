@@ -1,4 +1,4 @@
-//! What nodes tell and ask each other about calls.
+//! Messages between nodes about calls.
 
 use base::ids::{CallId, ConversationId, DeviceId, NodeId, SessionId, UserId};
 use serde::{Deserialize, Serialize};
@@ -6,93 +6,99 @@ use serde_json::value::RawValue;
 
 use crate::protocol::calls::{ActiveCall, CallRole, IncomingCall};
 
-/// What nodes know of each other's calls.
+/// What nodes know about each other's calls.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteCallSummary {
-    /// Which.
+    /// Identifier of the call.
     pub call_id: CallId,
-    /// What there can be only one call for.
+    /// Key that at most one call may have at a time.
     pub key: CallKey,
-    /// The conversation it belongs to.
+    /// The conversation the call belongs to.
     pub conversation_id: Option<ConversationId>,
-    /// Who is in it.
-    pub seats: Vec<ParticipantLocation>,
-    /// Whose devices ring, and what those are told that come meanwhile.
+    /// Current participants and their locations.
+    #[serde(rename = "seats")]
+    pub participants: Vec<ParticipantLocation>,
+    /// Invited users whose devices ring, with the event for devices that connect meanwhile.
     pub ringing: Vec<(UserId, IncomingCall)>,
-    /// For statistics.
+    /// Entry for call statistics.
     pub active: Option<ActiveCall>,
 }
 
-/// What there can be only one call for at a time.
+/// Key that at most one call may have at a time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CallKey {
-    /// These two people, the lower id first.
+    /// A call between two users, the lower id first.
     Pair(UserId, UserId),
-    /// This conversation.
+    /// A call of a conversation.
     Conversation(ConversationId),
-    /// This name of a session.
+    /// A call joined by session name.
     Name(String),
 }
 
-/// Where one participant sits.
+/// Location of one participant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ParticipantLocation {
-    /// Who.
+    /// User of the participant.
     pub user: UserId,
-    /// At which device.
+    /// Device of the participant.
     pub device: DeviceId,
-    /// Behind which session.
+    /// Session of the device.
     pub session: SessionId,
-    /// On which node that session lives.
+    /// Node that runs the session.
     pub node: NodeId,
-    /// Whether it was opened with a call token: it hears only what is told to the seat.
+    /// Whether the socket was opened with a call token: it receives only events addressed to this
+    /// participant.
     pub guest: bool,
 }
 
-/// What a device asks of a call.
+/// A device's request about a call, forwarded to the node of the call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ForwardedCallRequest {
-    /// Where the device sits.
-    pub seat: ParticipantLocation,
-    /// How its person calls themselves.
+    /// Location of the requesting device.
+    #[serde(rename = "seat")]
+    pub participant: ParticipantLocation,
+    /// Display name of the user.
     pub name: String,
-    /// What a call token opened.
-    pub pass: Option<ForwardedCallGrant>,
-    /// The event's name.
+    /// Call grant, if the socket was opened with a call token.
+    #[serde(rename = "pass")]
+    pub grant: Option<ForwardedCallGrant>,
+    /// Wire name of the event.
     pub event: String,
-    /// The event's data.
+    /// Data of the event as JSON.
     pub data: Box<RawValue>,
 }
 
-/// The one call that a call token opens.
+/// The one call that a call token gives access to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ForwardedCallGrant {
-    /// The name of its session.
+    /// Name of the session.
     pub session: String,
-    /// What its holder may do there.
+    /// Role of the holder in the call.
     pub role: CallRole,
 }
 
-/// What became of a [`ForwardedCallRequest`].
+/// Result of a [`ForwardedCallRequest`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ForwardedCallReply<E> {
-    /// The JSON of the reply.
+    /// The request was executed; JSON of the reply.
     Done(Box<RawValue>),
-    /// Why it was not done.
-    Refused(E),
-    /// The call does not live there.
-    Elsewhere,
+    /// The request was rejected.
+    #[serde(rename = "refused")]
+    Rejected(E),
+    /// The call is not on that node.
+    #[serde(rename = "elsewhere")]
+    CallNotHere,
 }
 
-/// A room that another node is to go on with.
+/// A room that another node takes over.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RoomHandOff {
-    /// Under which key its owner is written down.
+    /// Key of the room's lease.
     pub key: String,
-    /// The epoch under which the sender owns it.
+    /// Fencing token under which the sender owns the room.
     pub epoch: u64,
-    /// The call, as its room remembers it.
+    /// The call's state as the room persists it.
     pub call: Box<RawValue>,
 }

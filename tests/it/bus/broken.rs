@@ -22,7 +22,7 @@ async fn bus_request_across_reconnect_is_handled_once() {
     let Some(cable) = Cable::rabbit() else { return };
     let (a, b) = (cable.node().await, cable.node().await);
 
-    let request = NodeRequest::Gone(vec![(UserId::new(), SessionId::new())]); // takes 2 s
+    let request = NodeRequest::FindEndedSessions(vec![(UserId::new(), SessionId::new())]); // takes 2 s
     let asking = a.bus.request(b.id(), &request, Duration::from_secs(15));
     let breaking = async {
         b.ear.until(|ear| ear.asked() == 1).await;
@@ -173,6 +173,6 @@ async fn nothing_is_taken(by: &Node, to: &Node) {
 /// An event of this urgency.
 fn of(urgency: Priority) -> NodeEvent {
     let data = serde_json::value::RawValue::from_string("{}".to_owned()).unwrap();
-    let event = RawEvent { name: "typing".to_owned(), data, place: None, about: None };
-    NodeEvent::Deliver(DeliverToUsers { to: Vec::new(), event, urgency })
+    let event = RawEvent { name: "typing".to_owned(), data, position: None, message_seq: None };
+    NodeEvent::Deliver(DeliverToUsers { to: Vec::new(), event, priority: urgency })
 }

@@ -186,7 +186,7 @@ impl Ear {
     pub fn lost(&self, by: NodeId) -> Vec<SessionId> {
         let heard = self.heard.lock().unwrap();
         let of = |(from, event): &(NodeId, NodeEvent)| match event {
-            NodeEvent::Lost(id) if *from == by => Some(*id),
+            NodeEvent::SessionEnded(id) if *from == by => Some(*id),
             _ => None,
         };
         heard.events.iter().filter_map(of).collect()
@@ -227,7 +227,7 @@ impl BusHandler for Ear {
         self.note(|heard| heard.asked += 1);
         match request {
             NodeRequest::Ping => Box::pin(std::future::ready(Some(format!("\"{from} asked\"")))),
-            NodeRequest::Gone(_) => Box::pin(async {
+            NodeRequest::FindEndedSessions(_) => Box::pin(async {
                 tokio::time::sleep(Duration::from_secs(2)).await;
                 Some("[]".to_owned())
             }),

@@ -78,9 +78,9 @@ impl House {
             guest: false,
         };
         let ask = NodeRequest::Call(Box::new(ForwardedCallRequest {
-            seat,
+            participant: seat,
             name: String::new(),
-            pass: None,
+            grant: None,
             event: "say".to_owned(),
             data: to_raw_value(say).unwrap(),
         }));
@@ -228,7 +228,7 @@ impl BusHandler for Ear {
         let neighbours = &self.house.0.neighbours;
         match event {
             NodeEvent::Heartbeat(beat) => neighbours.on_heartbeat(from, &beat),
-            NodeEvent::Changes(changes) => drop(neighbours.on_state_delta(from, changes)),
+            NodeEvent::StateChanged(changes) => drop(neighbours.on_state_delta(from, changes)),
             _ => {}
         }
     }

@@ -20,7 +20,9 @@ impl CallIndex {
             }
             calls.remove(other);
         }
-        let RemoteCallSummary { key, conversation_id, seats, ringing, active, .. } = call;
+        let RemoteCallSummary {
+            key, conversation_id, participants: seats, ringing, active, ..
+        } = call;
         calls.by_key.insert(key.clone(), id);
         let entry = calls.all.entry(id).or_insert_with(|| CallIndexEntry {
             key,
@@ -50,7 +52,14 @@ impl CallIndex {
         let conversation_id = if let Key::Conversation(id) = key { Some(id) } else { None };
         let known = self.standing(id).unwrap_or_default();
         let CallSummary { seats, ringing, active } = known;
-        let call = RemoteCallSummary { call_id: id, key, conversation_id, seats, ringing, active };
+        let call = RemoteCallSummary {
+            call_id: id,
+            key,
+            conversation_id,
+            participants: seats,
+            ringing,
+            active,
+        };
         self.stands_there(node, call);
     }
 

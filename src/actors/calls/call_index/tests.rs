@@ -19,7 +19,7 @@ fn dropped_call_reservation_frees_name_and_slot() {
     let first = reserve(name("standup"));
     assert!(first.is_ok());
     assert!(matches!(reserve(name("standup")), Err(Ok(_))));
-    assert!(matches!(reserve(name("other")), Err(Err(CallError::TooManyCalls))));
+    assert!(matches!(reserve(name("other")), Err(Err(CallError::NodeCapacityReached))));
     drop(first);
 
     assert!(reserve(name("standup")).is_ok());
@@ -33,7 +33,7 @@ async fn waiter_on_dropped_reservation_gets_moved_error() {
     let found = board.by_key(&name("standup")).expect("it is about to begin");
     drop(place);
 
-    assert!(matches!(found.room().await, Err(CallError::Moved)));
+    assert!(matches!(found.room().await, Err(CallError::Migrating)));
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn per_user_call_limit_is_enforced() {
     let reserve = |key, by| board.reserve(CallId::new(), key, Some(by), None, most);
     let (first, second) = (reserve(name("a"), ann), reserve(name("b"), ann));
     assert!(first.is_ok() && second.is_ok());
-    assert!(matches!(reserve(name("c"), ann), Err(Err(CallError::TooManyOwn))));
+    assert!(matches!(reserve(name("c"), ann), Err(Err(CallError::UserLimitReached))));
     let others = reserve(name("c"), bob);
     assert!(others.is_ok(), "others may");
     assert!(matches!(reserve(name("c"), ann), Err(Ok(_))), "and she finds theirs");

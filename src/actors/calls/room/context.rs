@@ -105,8 +105,8 @@ impl RoomContext {
     pub(super) fn tell(&self, to: &EventTarget, news: CallServerEvent) {
         let event = OutboundEvent::new(&ServerEvent::Call(news));
         match to {
-            EventTarget::People(people) => self.switchboard.publish(people, &event),
-            EventTarget::Seat(seat) => {
+            EventTarget::Users(people) => self.switchboard.publish(people, &event),
+            EventTarget::Participant(seat) => {
                 self.switchboard.tell_session(seat.node, seat.user, seat.session, &event);
             }
         }
@@ -119,10 +119,10 @@ impl Drop for RoomContext {
     fn drop(&mut self) {
         let mut call = self.recall();
         if call.ended().is_none() && !self.is_gone() {
-            call.take_news(); // of a call that did not come to life: nobody heard of it
+            call.take_events(); // of a call that did not come to life: nobody heard of it
             call.end(CallEndReason::Failed);
             self.board.remove(call.id());
-            for (to, news) in call.take_news() {
+            for (to, news) in call.take_events() {
                 self.tell(&to, news);
             }
         }

@@ -13,7 +13,7 @@ use metrics::{counter, histogram};
 use super::CallRoom;
 use crate::actors::media::{HostedRoomGuard, RoomNotice};
 use crate::actors::supervision::SupervisedContext;
-use crate::domain::calls::{CallError, EventTarget, Seat, participant_name};
+use crate::domain::calls::{CallError, EventTarget, Seat, format_participant_id};
 use crate::protocol::calls as wire;
 use crate::protocol::server::CallServerEvent;
 use crate::telemetry::metrics::{
@@ -85,7 +85,7 @@ impl CallRoom {
         offer: wire::OfferRequest,
     ) -> Result<(), CallError> {
         let receive = offer.receive.into_iter().map(|(mid, track)| {
-            Ok((mid, self.track_number(&track).ok_or(CallError::NoSuchTrack)?))
+            Ok((mid, self.track_number(&track).ok_or(CallError::TrackNotFound)?))
         });
         let publish = offer.publish.into_iter().map(|(mid, publish)| {
             let source = match publish.source {
@@ -107,23 +107,23 @@ impl CallRoom {
         }
         let answer = stage.with(|room, now| room.offer(now, ParticipantId(number), &offer));
         let sdp = answer.map_err(|error| match error {
-            OfferError::InvalidDescription(why) => CallError::BadOffer(why.into()),
+            OfferError::InvalidDescription(why) => CallError::InvalidOffer(why.into()),
             OfferError::ParticipantNotFound => CallError::NotInCall,
-            OfferError::TrackNotFound(_) => CallError::NoSuchTrack,
+            OfferError::TrackNotFound(_) => CallError::TrackNotFound,
             OfferError::LimitReached => {
-                CallError::BadOffer("it has more sections than one may have".into())
+                CallError::InvalidOffer("it has more sections than one may have".into())
             }
         })?;
         let (call_id, epoch) = (self.call.id(), self.call.epoch());
         let answer = wire::ServerAnswer { call_id, epoch, sdp };
-        self.seed.tell(&EventTarget::Seat(seat), CallServerEvent::ServerAnswer(answer));
+        self.seed.tell(&EventTarget::Participant(seat), CallServerEvent::ServerAnswer(answer));
         Ok(())
     }
 
     /// The most that a participant wants of a track.
     pub(super) fn limit(&self, session: SessionId, set: &wire::SetLayer) -> Result<(), CallError> {
-        let number = self.call.who(session).ok_or(CallError::NotInCall)?;
-        let track = self.track_number(&set.track_id).ok_or(CallError::NoSuchTrack)?;
+        let number = self.call.participant_with_session(session).ok_or(CallError::NotInCall)?;
+        let track = self.track_number(&set.track_id).ok_or(CallError::TrackNotFound)?;
         let limit = match set.max {
             wire::RequestedLayer::High => LayerLimit::UpTo(SimulcastLayer::High),
             wire::RequestedLayer::Medium => LayerLimit::UpTo(SimulcastLayer::Medium),
@@ -136,7 +136,7 @@ impl CallRoom {
             room.set_layer_limit(now, ParticipantId(number), track, limit);
             known
         });
-        if known { Ok(()) } else { Err(CallError::NoSuchTrack) }
+        if known { Ok(()) } else { Err(CallError::TrackNotFound) }
     }
 
     /// What can be received; whoever has just gone may still be on the stage.
@@ -160,7 +160,7 @@ impl CallRoom {
     fn track(&self, info: &sfu::TrackInfo) -> wire::TrackView {
         wire::TrackView {
             track_id: self.track_name(info.id),
-            participant_id: participant_name(info.owner.0),
+            participant_id: format_participant_id(info.owner.0),
             kind: match info.kind {
                 MediaKind::Audio => wire::CallMedia::Audio,
                 MediaKind::Video => wire::CallMedia::Video,
@@ -176,9 +176,10 @@ impl CallRoom {
     }
 
     fn tell_one(&self, number: u32, news: CallServerEvent) {
-        let seat = self.call.participants().find(|(n, _)| *n == number).map(|(_, who)| who.seat);
+        let seat =
+            self.call.participants().find(|(n, _)| *n == number).map(|(_, who)| who.location);
         if let Some(seat) = seat {
-            self.seed.tell(&EventTarget::Seat(seat), news);
+            self.seed.tell(&EventTarget::Participant(seat), news);
         }
     }
 
@@ -215,12 +216,12 @@ impl CallRoom {
                 let news = wire::TrackUnpublished {
                     call_id,
                     track_id: self.track_name(id),
-                    participant_id: participant_name(owner.0),
+                    participant_id: format_participant_id(owner.0),
                 };
                 self.tell_participants(Some(owner.0), &CallServerEvent::TrackUnpublished(news));
             }
             RoomEvent::Speakers(speakers) => {
-                let names = speakers.iter().map(|who| participant_name(who.0)).collect();
+                let names = speakers.iter().map(|who| format_participant_id(who.0)).collect();
                 let news = wire::ActiveSpeaker { call_id, participant_ids: names };
                 self.tell_participants(None, &CallServerEvent::ActiveSpeaker(news));
             }

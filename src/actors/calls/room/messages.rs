@@ -6,7 +6,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::CallRoom;
 use crate::actors::calls::requests::{done, json};
-use crate::domain::calls::{CallError, Callee, EventTarget, Seat, participant_name};
+use crate::domain::calls::{CallError, Callee, EventTarget, Seat, format_participant_id};
 use crate::protocol::calls as wire;
 use crate::protocol::server::CallServerEvent;
 
@@ -52,10 +52,10 @@ impl Handler<RoomRequest> for CallRoom {
 
     fn handle(&mut self, ask: RoomRequest, ctx: &mut Self::Context) -> Self::Result {
         if self.call.ended().is_some() {
-            return Err(CallError::NoSuchCall);
+            return Err(CallError::CallNotFound);
         }
         if self.keep.is_moving() || !self.seed.owns_lease() {
-            return Err(CallError::Moved);
+            return Err(CallError::Migrating);
         }
         let answer = self.answer(ask);
         self.step(ctx);
@@ -69,9 +69,10 @@ impl CallRoom {
         RoomRequest { seat, name, what }: RoomRequest,
     ) -> Result<String, CallError> {
         let now = self.seed.deeds.clock().now();
-        let known = self.call.concerns(seat.user) || self.call.who(seat.session).is_some();
+        let known = self.call.concerns(seat.user)
+            || self.call.participant_with_session(seat.session).is_some();
         if !known && !matches!(what, RoomCommand::Join { role: Some(_), .. }) {
-            return Err(CallError::NoSuchCall);
+            return Err(CallError::CallNotFound);
         }
         match what {
             RoomCommand::Accept => self.call.accept(seat.user, now)?,
@@ -86,7 +87,7 @@ impl CallRoom {
             }
             RoomCommand::Leave => self.call.leave(seat, now)?,
             RoomCommand::Upgrade => {
-                self.call.who(seat.session).ok_or(CallError::NotInCall)?;
+                self.call.participant_with_session(seat.session).ok_or(CallError::NotInCall)?;
                 self.call.upgrade();
             }
             RoomCommand::Offer(offer) => return self.offer(seat, offer),
@@ -110,7 +111,7 @@ impl CallRoom {
             }
             // The server finds the way to a device by its checks (RFC 8445 §7.3.1.3).
             RoomCommand::IceCandidate(_) => {
-                self.call.who(seat.session).ok_or(CallError::NotInCall)?;
+                self.call.participant_with_session(seat.session).ok_or(CallError::NotInCall)?;
             }
             RoomCommand::Mute(media, muted) => self.call.mute(seat.session, media, muted)?,
             RoomCommand::SetLayer(layer) => self.limit(seat.session, &layer)?,
@@ -136,11 +137,11 @@ impl CallRoom {
             None => self.call.join(seat, name, role.unwrap_or_default(), now)?,
         };
         self.seed.keep(number, permit);
-        let mut joined = self.call.joined(number);
+        let mut joined = self.call.joined_reply(number);
         joined.tracks = self.tracks();
         joined.ice_servers = self.seed.deeds.ice.servers(seat.user);
         let reply = json(&joined);
-        self.seed.tell(&EventTarget::Seat(seat), CallServerEvent::CallJoined(joined));
+        self.seed.tell(&EventTarget::Participant(seat), CallServerEvent::CallJoined(joined));
         Ok(reply)
     }
 
@@ -151,7 +152,8 @@ impl CallRoom {
                 CallServerEvent::Offer(wire::RelayedDescription { call_id, from, sdp })
             })?;
         } else {
-            let number = self.call.who(seat.session).ok_or(CallError::NotInCall)?;
+            let number =
+                self.call.participant_with_session(seat.session).ok_or(CallError::NotInCall)?;
             self.answer_offer(number, seat, offer)?;
         }
         Ok(done())
@@ -164,8 +166,9 @@ impl CallRoom {
         to: &str,
         news: impl FnOnce(CallId, String) -> CallServerEvent,
     ) -> Result<(), CallError> {
-        let (from, to) = self.call.passage(from, to)?;
-        self.seed.tell(&EventTarget::Seat(to), news(self.call.id(), participant_name(from)));
+        let (from, to) = self.call.signalling_route(from, to)?;
+        self.seed
+            .tell(&EventTarget::Participant(to), news(self.call.id(), format_participant_id(from)));
         Ok(())
     }
 }
@@ -180,7 +183,7 @@ impl Handler<SessionLost> for CallRoom {
 
     fn handle(&mut self, SessionLost(session): SessionLost, ctx: &mut Self::Context) {
         if self.call.ended().is_none() {
-            self.call.lost(session, self.seed.deeds.clock().now());
+            self.call.session_lost(session, self.seed.deeds.clock().now());
             self.step(ctx);
         }
     }

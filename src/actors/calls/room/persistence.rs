@@ -62,7 +62,7 @@ impl CallRoom {
         let waiting = std::mem::take(&mut self.keep.waiting);
         let (deeds, fence) = (self.seed.deeds.clone(), self.seed.hold.fence.clone());
         let call = self.call.clone();
-        let write = async move { deeds.keep(&call, fence).await };
+        let write = async move { deeds.save_state(&call, fence).await };
         ctx.spawn(write.into_actor(self).map(move |written, room, ctx| {
             room.keep.writing = false;
             for waiter in waiting {
@@ -76,8 +76,8 @@ impl CallRoom {
                     }
                 }
                 // It was handed over meanwhile, and what plays plays on.
-                Err(CallError::Moved) if room.keep.moving => {}
-                Err(CallError::Moved) => room.let_go(ctx),
+                Err(CallError::Migrating) if room.keep.moving => {}
+                Err(CallError::Migrating) => room.let_go(ctx),
                 Err(error) => {
                     tracing::warn!(%error, "call state write failed");
                     room.keep.attempt += 1;
@@ -135,14 +135,14 @@ impl Handler<FlushState> for CallRoom {
 /// Waits until another node could go on with what the room has come to.
 ///
 /// # Errors
-/// Why it could not be written down; [`CallError::Moved`] if the room is gone before it was.
+/// Why it could not be written down; [`CallError::Migrating`] if the room is gone before it was.
 pub(in crate::actors::calls) async fn kept(room: &ActorRef<CallRoom>) -> Result<(), CallError> {
     let (waiter, written) = oneshot::channel();
     room.tell(FlushState(waiter)).map_err(|why| match why {
-        SendError::Gone => CallError::Moved,
+        SendError::Gone => CallError::Migrating,
         SendError::Full | SendError::Failed => CallError::Unavailable,
     })?;
-    written.await.unwrap_or(Err(CallError::Moved))
+    written.await.unwrap_or(Err(CallError::Migrating))
 }
 
 /// The node is not sure any more that the call is its own.

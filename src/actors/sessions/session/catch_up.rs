@@ -30,8 +30,9 @@ impl SessionActor {
         if self.reading || self.line.is_none() || !self.loaded {
             return;
         }
-        let said = self.said.next_gap().map(|gap| (gap, SequenceKind::Said));
-        let next = said.or_else(|| self.changed.next_gap().map(|gap| (gap, SequenceKind::Changed)));
+        let said = self.said.next_gap().map(|gap| (gap, SequenceKind::Messages));
+        let next =
+            said.or_else(|| self.changed.next_gap().map(|gap| (gap, SequenceKind::Revisions)));
         let Some((gap, order)) = next else { return };
         self.reading = true;
         counter!(CATCH_UPS).increment(1);
@@ -41,10 +42,10 @@ impl SessionActor {
         let page = async move {
             let (_turn, chat) = (living.turn().await, &living.chat);
             let (id, after) = (gap.conversation, gap.after);
-            if order == SequenceKind::Changed {
+            if order == SequenceKind::Revisions {
                 return chat.changes(user, id, after, CATCH_UP_PAGE_SIZE).await;
             }
-            let page = chat.missed(user, id, after, CATCH_UP_PAGE_SIZE).await?;
+            let page = chat.undelivered(user, id, after, CATCH_UP_PAGE_SIZE).await?;
             let events = page.items.into_iter().map(|m| (m.seq, ServerEvent::Message(m)));
             Ok((events.collect(), page.next.is_some()))
         };
@@ -65,7 +66,7 @@ impl SessionActor {
     ) {
         let (events, more) = match page {
             Ok(page) => page,
-            Err(ChatError::NoSuchConversation) => {
+            Err(ChatError::ConversationNotFound) => {
                 self.said.forget(gap.conversation); // left meanwhile
                 self.changed.forget(gap.conversation);
                 self.reading = false;

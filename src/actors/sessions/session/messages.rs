@@ -71,7 +71,7 @@ impl Handler<SocketReady> for SessionActor {
     fn handle(&mut self, SocketReady(number): SocketReady, ctx: &mut Self::Context) {
         if self.line.is_some() && number == self.line_number {
             self.opened = true;
-            if self.seed.me.pass.is_none() {
+            if self.seed.me.call_grant.is_none() {
                 // Not before it hears anything: it is told of itself, too.
                 self.here = Some(self.living().presence.here(self.seed.me.user));
             }
@@ -120,8 +120,8 @@ impl Handler<ClientRequest> for SessionActor {
         let number = self.line_number;
         let answer = match event {
             ClientEvent::Call(event) => self.ask_calls(event).boxed_local(),
-            _ if self.seed.me.pass.is_some() => {
-                let refused = Arc::new(calls::CallError::CallOnly);
+            _ if self.seed.me.call_grant.is_some() => {
+                let refused = Arc::new(calls::CallError::TokenLimitedToCall);
                 std::future::ready(Err(refused as _)).boxed_local()
             }
             event => {
@@ -170,7 +170,7 @@ impl SessionActor {
 
     /// Tells a device that has just come of the calls that ring for its person.
     fn ring(&mut self, ctx: &mut SupervisedContext<Self>) {
-        if self.seed.me.pass.is_some() {
+        if self.seed.me.call_grant.is_some() {
             return;
         }
         for call in self.living().calls.ringing(self.seed.me.user) {
@@ -213,7 +213,7 @@ impl SessionActor {
         event: OutboundEvent,
         ctx: &mut SupervisedContext<Self>,
     ) {
-        if place.order == SequenceKind::Changed {
+        if place.kind == SequenceKind::Revisions {
             // Of two nodes, the one that tells of the change may be heard first.
             self.said.observe_head(place.conversation, event.about().unwrap_or(0));
             if self.said.is_reading(place.conversation) {
@@ -222,14 +222,14 @@ impl SessionActor {
                 return self.pump(ctx);
             }
         }
-        match self.cursors(place.order).on_event(place.conversation, place.number) {
+        match self.cursors(place.kind).on_event(place.conversation, place.number) {
             DeliveryDecision::Next => {
                 self.send_event(event, ctx);
                 self.send_early(place, ctx);
             }
             DeliveryDecision::Early if self.early.push(place, event) => self.lose_patience(ctx),
             DeliveryDecision::Early => {
-                self.cursors(place.order).seek_gap(place.conversation);
+                self.cursors(place.kind).seek_gap(place.conversation);
                 self.pump(ctx);
             }
             DeliveryDecision::Known => self.pump(ctx),
@@ -239,7 +239,7 @@ impl SessionActor {
     /// Sends what has waited for the event at `place`.
     fn send_early(&mut self, mut place: SequencePosition, ctx: &mut SupervisedContext<Self>) {
         while let Some((next, event)) = self.early.take_successors(place)
-            && self.cursors(next.order).on_event(next.conversation, next.number)
+            && self.cursors(next.kind).on_event(next.conversation, next.number)
                 == DeliveryDecision::Next
         {
             self.send_event(event, ctx);
@@ -255,7 +255,7 @@ impl SessionActor {
         ctx.run_later(reorder_buffer::REORDER_TIMEOUT, |session, ctx| {
             session.impatient = false;
             for place in session.early.take_expired() {
-                session.cursors(place.order).seek_gap(place.conversation);
+                session.cursors(place.kind).seek_gap(place.conversation);
             }
             session.pump(ctx);
         });
@@ -278,7 +278,7 @@ impl Handler<ObserveHead> for SessionActor {
         if self.line.is_none() {
             return;
         }
-        let cursors = self.cursors(place.order);
+        let cursors = self.cursors(place.kind);
         if !passed {
             cursors.note(place.conversation, place.number);
         } else if cursors.on_event(place.conversation, place.number) == DeliveryDecision::Next {

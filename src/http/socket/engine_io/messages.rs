@@ -1,4 +1,4 @@
-//! What an engine may be told: by polls, by pipes, by its session.
+//! Messages of an Engine.IO session: from polls, from its sockets, from the user's session.
 
 use actix::{ActorContext, Handler, Message};
 use bytestring::ByteString;
@@ -10,7 +10,7 @@ use super::{EngineIoOutbound, EngineIoSession, EngineIoTransport, PollError, Pol
 use crate::actors::sessions::{CloseReason, SocketCommand, SocketHandle, SocketSendError};
 use crate::actors::supervision::{SendError, SupervisedContext};
 
-/// A poll: answered when there is something to say.
+/// A poll request; answered when there are packets.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(in crate::http::socket) struct PollRequest(
@@ -21,23 +21,23 @@ impl Handler<PollRequest> for EngineIoSession {
     type Result = ();
 
     fn handle(&mut self, PollRequest(reply): PollRequest, ctx: &mut Self::Context) {
-        match &mut self.way {
+        match &mut self.transport {
             EngineIoTransport::Polling(poll)
                 if poll.as_ref().is_none_or(oneshot::Sender::is_closed) =>
             {
                 *poll = Some(reply);
                 if self.ended {
-                    return self.finish(ctx);
+                    return self.stop_when_flushed(ctx);
                 }
                 self.flush(ctx);
-                self.release_soon(ctx);
+                self.release_poll_soon(ctx);
             }
             EngineIoTransport::Polling(_) => {
-                let _ = reply.send(Err(PollError::Bad)); // gone: nobody to tell
-                self.end(CloseReason::Garbled, ctx);
+                let _ = reply.send(Err(PollError::BadRequest)); // the client may be gone
+                self.close_with(CloseReason::Garbled, ctx);
             }
-            EngineIoTransport::Pipe(..) => {
-                let _ = reply.send(Err(PollError::Bad));
+            EngineIoTransport::WebSocket(..) => {
+                let _ = reply.send(Err(PollError::BadRequest));
             }
         }
     }
@@ -52,50 +52,52 @@ impl Handler<PacketsPosted> for EngineIoSession {
     type Result = bool;
 
     fn handle(&mut self, PacketsPosted(body): PacketsPosted, ctx: &mut Self::Context) -> bool {
-        if !matches!(self.way, EngineIoTransport::Polling(_)) {
+        if !matches!(self.transport, EngineIoTransport::Polling(_)) {
             return false;
         }
         for packet in body.split(SEPARATOR) {
             if self.ended {
                 break;
             }
-            self.packet(packet, ctx);
+            self.on_packet(packet, ctx);
         }
         true
     }
 }
 
-/// A WebSocket of this client is open.
+/// A WebSocket of this client was opened.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(in crate::http::socket) struct SocketOpened {
     pub(in crate::http::socket) number: u64,
-    pub(in crate::http::socket) down: EngineIoSocketHandle,
+    pub(in crate::http::socket) socket: EngineIoSocketHandle,
 }
 
 impl Handler<SocketOpened> for EngineIoSession {
     type Result = ();
 
     fn handle(&mut self, opened: SocketOpened, ctx: &mut Self::Context) {
-        let SocketOpened { number, down } = opened;
+        let SocketOpened { number, socket } = opened;
         if self.ended {
-            down.close(CloseReason::Lost);
-        } else if number == FIRST_PIPE {
-            self.way = EngineIoTransport::Pipe(number, down);
-            let open = Self::handshake(self.gate.services(), &self.sid, &[]);
-            self.say(open, ctx);
-        } else if self.candidate.is_some() || matches!(self.way, EngineIoTransport::Pipe(..)) {
-            down.close(CloseReason::Garbled);
+            socket.close(CloseReason::Lost);
+        } else if number == INITIAL_SOCKET {
+            self.transport = EngineIoTransport::WebSocket(number, socket);
+            let open = Self::handshake(self.gate.app(), &self.sid, &[]);
+            self.send_packet(open, ctx);
+        } else if self.upgrade_probe.is_some()
+            || matches!(self.transport, EngineIoTransport::WebSocket(..))
+        {
+            socket.close(CloseReason::Garbled);
         } else {
-            self.try_out(number, down, ctx);
+            self.start_upgrade(number, socket, ctx);
         }
     }
 }
 
-/// The number of a pipe that is there from the start; those of upgrades are higher.
-pub(in crate::http::socket) const FIRST_PIPE: u64 = 0;
+/// Number of a socket opened without polling before; numbers of upgrades are higher.
+pub(in crate::http::socket) const INITIAL_SOCKET: u64 = 0;
 
-/// A packet from a WebSocket.
+/// A packet received on a WebSocket.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(in crate::http::socket) struct SocketPacketReceived {
@@ -106,18 +108,17 @@ pub(in crate::http::socket) struct SocketPacketReceived {
 impl Handler<SocketPacketReceived> for EngineIoSession {
     type Result = ();
 
-    fn handle(&mut self, from: SocketPacketReceived, ctx: &mut Self::Context) {
-        let current =
-            matches!(&self.way, EngineIoTransport::Pipe(number, _) if *number == from.number);
+    fn handle(&mut self, received: SocketPacketReceived, ctx: &mut Self::Context) {
+        let current = matches!(&self.transport, EngineIoTransport::WebSocket(number, _) if *number == received.number);
         if current {
-            self.packet(&from.text, ctx);
-        } else if self.candidate.as_ref().is_some_and(|c| c.number == from.number) {
-            self.candidate_says(from.number, &from.text, ctx);
+            self.on_packet(&received.text, ctx);
+        } else if self.upgrade_probe.as_ref().is_some_and(|probe| probe.number == received.number) {
+            self.on_probe_packet(received.number, &received.text, ctx);
         }
     }
 }
 
-/// A WebSocket is gone.
+/// A WebSocket was closed.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(in crate::http::socket) struct SocketClosed(pub(in crate::http::socket) u64);
@@ -126,15 +127,16 @@ impl Handler<SocketClosed> for EngineIoSession {
     type Result = ();
 
     fn handle(&mut self, SocketClosed(number): SocketClosed, ctx: &mut Self::Context) {
-        self.candidate.take_if(|candidate| candidate.number == number);
-        if matches!(&self.way, EngineIoTransport::Pipe(current, _) if *current == number) {
+        self.upgrade_probe.take_if(|probe| probe.number == number);
+        if matches!(&self.transport, EngineIoTransport::WebSocket(current, _) if *current == number)
+        {
             self.ended = true;
             ctx.stop();
         }
     }
 }
 
-/// A WebSocket has passed on everything before the fence.
+/// A WebSocket has written everything before the fence.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(in crate::http::socket) struct EngineSocketFlushed(pub(in crate::http::socket) u64);
@@ -143,13 +145,14 @@ impl Handler<EngineSocketFlushed> for EngineIoSession {
     type Result = ();
 
     fn handle(&mut self, EngineSocketFlushed(number): EngineSocketFlushed, _: &mut Self::Context) {
-        if matches!(&self.way, EngineIoTransport::Pipe(current, _) if *current == number) {
+        if matches!(&self.transport, EngineIoTransport::WebSocket(current, _) if *current == number)
+        {
             self.gate.flushed();
         }
     }
 }
 
-/// The node goes away.
+/// The node is draining.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(in crate::http::socket) struct NodeDraining;
@@ -158,11 +161,11 @@ impl Handler<NodeDraining> for EngineIoSession {
     type Result = ();
 
     fn handle(&mut self, _: NodeDraining, ctx: &mut Self::Context) {
-        self.end(CloseReason::Leaving, ctx);
+        self.close_with(CloseReason::Leaving, ctx);
     }
 }
 
-/// From the session.
+/// A command from the user's session.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct FromSession(SocketCommand);
@@ -170,26 +173,27 @@ struct FromSession(SocketCommand);
 impl Handler<FromSession> for EngineIoSession {
     type Result = ();
 
-    fn handle(&mut self, FromSession(down): FromSession, ctx: &mut Self::Context) {
-        match down {
-            SocketCommand::Event(event) => self.say(event.socket_io(), ctx),
+    fn handle(&mut self, FromSession(command): FromSession, ctx: &mut Self::Context) {
+        match command {
+            SocketCommand::Event(event) => self.send_packet(event.socket_io(), ctx),
             SocketCommand::Reply { id, answer } => self.reply(id, &answer, ctx),
-            SocketCommand::Fence => self.out(EngineIoOutbound::Fence, ctx),
-            SocketCommand::Close(why) => self.end(why, ctx),
+            SocketCommand::Fence => self.enqueue(EngineIoOutbound::Fence, ctx),
+            SocketCommand::Close(reason) => self.close_with(reason, ctx),
         }
     }
 }
 
-/// The session's way down.
-pub(super) fn line(ctx: &SupervisedContext<EngineIoSession>) -> SocketHandle {
-    let (engine, farewell) = (ctx.self_ref(), ctx.self_ref());
-    let send = move |down| {
-        engine.tell(FromSession(down)).map_err(|undelivered| match undelivered {
+/// Handle with which the session sends to this transport.
+pub(super) fn socket_handle(ctx: &SupervisedContext<EngineIoSession>) -> SocketHandle {
+    let (sender, closer) = (ctx.self_ref(), ctx.self_ref());
+    let send = move |command| {
+        sender.tell(FromSession(command)).map_err(|undelivered| match undelivered {
             SendError::Full => SocketSendError::Slow,
             _ => SocketSendError::Gone,
         })
     };
-    SocketHandle::new(send, move |why| {
-        let _ = farewell.tell_control(FromSession(SocketCommand::Close(why))); // gone already is as good
+    SocketHandle::new(send, move |reason| {
+        // The actor may have ended.
+        let _ = closer.tell_control(FromSession(SocketCommand::Close(reason)));
     })
 }

@@ -1,4 +1,5 @@
-//! From polling to a WebSocket: a candidate probes, polling pauses, the candidate takes over.
+//! Upgrade from long polling to a WebSocket: the socket probes, polling pauses, the socket takes
+//! over.
 
 use std::time::Duration;
 
@@ -10,36 +11,36 @@ use super::{EngineIoOutbound, EngineIoSession, EngineIoTransport};
 use crate::actors::sessions::CloseReason;
 use crate::actors::supervision::SupervisedContext;
 
-/// A candidate that has not taken over by then is closed, and polling goes on.
-const DEADLINE: Duration = Duration::from_secs(10);
-/// A poll that comes after the probe is held this long: time for the client to learn of the answer
-/// and to pause, so that one whose WebSocket is stalled does not poll in a circle.
-const PAUSE: Duration = Duration::from_millis(100);
+/// An upgrade that is not completed in this time is abandoned, and polling continues.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A poll after the probe is answered after this delay. The client gets time to receive the probe
+/// response and to pause, so that one whose WebSocket is stalled does not poll in a loop.
+const PROBE_POLL_DELAY: Duration = Duration::from_millis(100);
 
-/// A WebSocket that has asked to take over, until it does.
+/// A WebSocket that is probing for an upgrade.
 pub(super) struct UpgradeProbe {
     pub(super) number: u64,
-    pub(super) pipe: EngineIoSocketHandle,
+    pub(super) socket: EngineIoSocketHandle,
     probed: bool,
 }
 
 impl EngineIoSession {
-    /// Lets a WebSocket try to take over.
-    pub(super) fn try_out(
+    /// Starts an upgrade with a new WebSocket.
+    pub(super) fn start_upgrade(
         &mut self,
         number: u64,
-        pipe: EngineIoSocketHandle,
+        socket: EngineIoSocketHandle,
         ctx: &mut SupervisedContext<Self>,
     ) {
-        self.candidate = Some(UpgradeProbe { number, pipe, probed: false });
-        ctx.run_later(DEADLINE, move |engine, _| {
-            if let Some(late) = engine.candidate.take_if(|candidate| candidate.number == number) {
-                late.pipe.close(CloseReason::Silent);
+        self.upgrade_probe = Some(UpgradeProbe { number, socket, probed: false });
+        ctx.run_later(UPGRADE_TIMEOUT, move |session, _| {
+            if let Some(expired) = session.upgrade_probe.take_if(|probe| probe.number == number) {
+                expired.socket.close(CloseReason::Silent);
             }
         });
     }
 
-    pub(super) fn candidate_says(
+    pub(super) fn on_probe_packet(
         &mut self,
         number: u64,
         text: &str,
@@ -47,55 +48,56 @@ impl EngineIoSession {
     ) {
         match EngineIoPacket::parse(text) {
             Some(EngineIoPacket::Ping("probe")) => {
-                if !self.counts(ctx) {
+                if !self.admit_packet(ctx) {
                     return;
                 }
-                if let Some(candidate) = &mut self.candidate {
-                    candidate.probed = true;
-                    let _ = candidate.pipe.send(EngineIoSocketCommand::Text("3probe".into())); // gone: it says so
+                if let Some(probe) = &mut self.upgrade_probe {
+                    probe.probed = true;
+                    // A closed socket reports itself.
+                    let _ = probe.socket.send(EngineIoSocketCommand::Text("3probe".into()));
                 }
-                self.release(ctx);
+                self.release_poll(ctx);
             }
             Some(EngineIoPacket::Upgrade) => {
-                let Some(candidate) = self.candidate.take() else { return };
+                let Some(probe) = self.upgrade_probe.take() else { return };
                 if let EngineIoTransport::Polling(Some(poll)) = std::mem::replace(
-                    &mut self.way,
-                    EngineIoTransport::Pipe(number, candidate.pipe),
+                    &mut self.transport,
+                    EngineIoTransport::WebSocket(number, probe.socket),
                 ) {
-                    let _ = poll.send(Ok("6".to_owned())); // gone already is as good
+                    let _ = poll.send(Ok("6".to_owned())); // the client may be gone
                 }
-                for out in std::mem::take(&mut self.waiting) {
-                    self.out(out, ctx);
+                for packet in std::mem::take(&mut self.queue) {
+                    self.enqueue(packet, ctx);
                 }
             }
             _ => {
-                if let Some(candidate) = self.candidate.take() {
-                    candidate.pipe.close(CloseReason::Garbled);
+                if let Some(probe) = self.upgrade_probe.take() {
+                    probe.socket.close(CloseReason::Garbled);
                 }
             }
         }
     }
 
-    /// A poll has come; if it is one of a client that is about to move, it must not wait for long.
-    pub(super) fn release_soon(&self, ctx: &mut SupervisedContext<Self>) {
-        if self.is_moving() {
-            ctx.run_later(PAUSE, |engine, ctx| {
-                if engine.is_moving() {
-                    engine.release(ctx);
+    /// Answers a new poll soon if the client is upgrading.
+    pub(super) fn release_poll_soon(&self, ctx: &mut SupervisedContext<Self>) {
+        if self.is_upgrading() {
+            ctx.run_later(PROBE_POLL_DELAY, |session, ctx| {
+                if session.is_upgrading() {
+                    session.release_poll(ctx);
                 }
             });
         }
     }
 
-    fn is_moving(&self) -> bool {
-        self.candidate.as_ref().is_some_and(|candidate| candidate.probed)
+    fn is_upgrading(&self) -> bool {
+        self.upgrade_probe.as_ref().is_some_and(|probe| probe.probed)
     }
 
-    /// Ends the poll that waits, if one does: the client does not move over before.
-    fn release(&mut self, ctx: &mut SupervisedContext<Self>) {
-        if matches!(self.way, EngineIoTransport::Polling(Some(_))) {
-            if !self.waiting.iter().any(|out| matches!(out, EngineIoOutbound::Text(_))) {
-                self.waiting.push_back(EngineIoOutbound::Text("6".into()));
+    /// Answers the waiting poll, since the client completes the upgrade only then.
+    fn release_poll(&mut self, ctx: &mut SupervisedContext<Self>) {
+        if matches!(self.transport, EngineIoTransport::Polling(Some(_))) {
+            if !self.queue.iter().any(|packet| matches!(packet, EngineIoOutbound::Text(_))) {
+                self.queue.push_back(EngineIoOutbound::Text("6".into()));
             }
             self.flush(ctx);
         }
