@@ -277,12 +277,12 @@ fn options(config: &Config, entropy: RandomSource) -> LaunchOptions {
     let threads = if config.node.actor_threads == 0 { cores } else { config.node.actor_threads };
     let s = &config.supervision;
     let patience = WatchdogThresholds {
-        warn: s.warn(),
-        give_up: s.lost(),
-        despair: s.exit(),
-        last_resort: Arc::new(despair),
+        warn_after: s.warn(),
+        replace_after: s.lost(),
+        unrecoverable_after: s.exit(),
+        on_unrecoverable: Arc::new(despair),
     };
-    LaunchOptions { patience, entropy, ..LaunchOptions::threads(threads) }
+    LaunchOptions { watchdog: patience, random: entropy, ..LaunchOptions::threads(threads) }
         .pool(MEDIA, media_threads(config))
         .pool(TURN, 1)
         .pool(BUS, 1)

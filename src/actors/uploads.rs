@@ -251,7 +251,7 @@ impl UploadRegistry {
         };
         match self.nursery.start(name, factory).await {
             Ok(actor) => Ok(Some(actor)),
-            Err(StartChildError::Taken) => Ok(None),
+            Err(StartChildError::NameTaken) => Ok(None),
             Err(_) => Err(FileError::Busy),
         }
     }

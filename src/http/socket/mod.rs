@@ -33,7 +33,7 @@ pub type Engines = DynamicSupervisor<EngineIoSession>;
 
 /// Ends every socket that speaks Socket.IO, since the node goes away.
 pub fn leave(engines: &Engines) {
-    for engine in engines.refs() {
+    for engine in engines.children() {
         let _ = engine.tell_control(engine_io::NodeDraining); // gone already is as good
     }
 }

@@ -131,7 +131,7 @@ impl House {
 
     /// In the order of their paths, so that a seed repeats.
     pub fn rooms(&self) -> Vec<ActorRef<Room>> {
-        let mut rooms = self.0.rooms.refs();
+        let mut rooms = self.0.rooms.children();
         rooms.sort_by(|a, b| a.path().cmp(b.path()));
         rooms
     }

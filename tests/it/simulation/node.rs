@@ -108,7 +108,7 @@ pub async fn live(host: usize, shared: Shared) -> turmoil::Result {
         tokio::time::sleep(SIGN).await;
     }
     let options =
-        LaunchOptions { entropy: chance, clock: clock.clone(), ..LaunchOptions::one_thread() };
+        LaunchOptions { random: chance, clock: clock.clone(), ..LaunchOptions::one_thread() };
     let root = supervisor("node", Strategy::RestForOne).with(rooms).with(membership);
     let living = launch(root, options).await?;
     let mut people = BTreeSet::new();

@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a story that fails may stop")]
 
 pub(crate) mod actor;
-mod messages;
 mod dynamic_supervisor;
+mod messages;
 mod operator;
 mod order;
 mod panics;
