@@ -134,10 +134,10 @@ pub async fn start(config: Config) -> Result<NodeRuntime, StartupError> {
         clock: deeds.clock.clone(),
         metrics: metrics.clone(),
         bus: cluster.bus.clone(),
-        drivers: cluster.drivers,
+        bus_drivers: cluster.drivers,
         directory: cluster.directory,
         leases: cluster.leases.clone(),
-        others: cluster.others,
+        live_nodes: cluster.others,
         jobs: jobs.clone(),
         files: files.clone(),
     };
@@ -168,12 +168,12 @@ pub async fn start(config: Config) -> Result<NodeRuntime, StartupError> {
         chat,
         files,
         uploads: planted.uploads,
-        living: planted.living,
+        living: planted.sessions,
         store: deeds.store.clone(),
         cache: deeds.cache.clone(),
-        store_up: planted.store_up,
+        store_up: planted.store_health,
         tree: grown,
-        operators: planted.operators,
+        operators: planted.admin,
         bus: cluster.bus,
         leases: cluster.leases,
         engines: engines.handle(),
@@ -316,7 +316,7 @@ impl NodeRuntime {
 
     /// Waits until an operator wishes that this node leaves.
     pub async fn wants_to_leave(&self) {
-        self.services.operators.wants_to_leave().await;
+        self.services.operators.drain_requested().await;
     }
 
     /// Hands every call over to other nodes, where there are some, and lets the old rooms play until
@@ -326,8 +326,8 @@ impl NodeRuntime {
         let _ = membership.tell_control(LeaveCluster); // it ends with the node
         let calls = &self.services.living.calls;
         let handed = async {
-            calls.hand_over_all().await;
-            while calls.departing() > 0 {
+            calls.hand_off_all().await;
+            while calls.lingering_rooms() > 0 {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
@@ -340,17 +340,17 @@ impl NodeRuntime {
     pub async fn stop(self) -> ExitReason {
         self.services.draining.begin();
         self.hand_over().await;
-        let people = self.services.living.switchboard.connected();
+        let people = self.services.living.event_router.local_connected_users();
         tracing::info!(connected.users = people, "draining connections");
         let deadline = self.services.config.node.shutdown();
-        let going_on = self.services.living.calls.finish(deadline / 4).await;
+        let going_on = self.services.living.calls.end_all_calls(deadline / 4).await;
         if going_on > 0 {
             tracing::warn!(calls = going_on, "call shutdown timed out");
         }
-        self.services.living.switchboard.start_draining(500);
+        self.services.living.event_router.start_draining(500);
         // Those who poll fetch their last words with one more request.
         let settled = async {
-            while self.services.living.switchboard.connected() > 0 {
+            while self.services.living.event_router.local_connected_users() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             socket::leave(&self.services.engines);

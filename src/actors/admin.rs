@@ -29,7 +29,7 @@ pub enum AdminError {
     Starting,
     /// Nobody of this id.
     #[error("there is no such node")]
-    NoSuchNode,
+    NodeNotFound,
     /// The other node said no.
     #[error("{0}")]
     Refused(String),
@@ -45,7 +45,7 @@ impl CodedError for AdminError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Starting => ErrorKind::Unavailable,
-            Self::NoSuchNode => ErrorKind::NotFound,
+            Self::NodeNotFound => ErrorKind::NotFound,
             Self::Refused(_) => ErrorKind::Conflict,
             Self::Command(e) => e.kind(),
             Self::Bus(e) => e.kind(),
@@ -55,7 +55,7 @@ impl CodedError for AdminError {
     fn code(&self) -> &'static str {
         match self {
             Self::Starting => "node/starting",
-            Self::NoSuchNode => "actors/node-not-found",
+            Self::NodeNotFound => "actors/node-not-found",
             Self::Refused(_) => "actors/restart-failed",
             Self::Command(e) => e.code(),
             Self::Bus(e) => e.code(),
@@ -76,8 +76,8 @@ impl AdminService {
     /// `None` if the node is this one.
     fn other(&self, node: Option<NodeId>) -> Result<Option<NodeId>, AdminError> {
         match node {
-            Some(node) if node == self.neighbours.me() => Ok(None),
-            Some(node) if !self.neighbours.lives(node) => Err(AdminError::NoSuchNode),
+            Some(node) if node == self.neighbours.local_node() => Ok(None),
+            Some(node) if !self.neighbours.is_live(node) => Err(AdminError::NodeNotFound),
             other => Ok(other),
         }
     }
@@ -91,7 +91,7 @@ impl AdminService {
             Some(node) => {
                 Ok(self.neighbours.ask(node, &NodeRequest::Actors, REQUEST_TIMEOUT).await?)
             }
-            None => self.actors_here(),
+            None => self.local_actors(),
         }
     }
 
@@ -99,16 +99,16 @@ impl AdminService {
     ///
     /// # Errors
     /// [`AdminError::Starting`].
-    pub fn actors_here(&self) -> Result<ActorTreeView, AdminError> {
+    pub fn local_actors(&self) -> Result<ActorTreeView, AdminError> {
         let items = self.tree()?.snapshot().into_iter().map(view).collect();
-        Ok(ActorTreeView { node: self.neighbours.me().to_string(), items })
+        Ok(ActorTreeView { node: self.neighbours.local_node().to_string(), items })
     }
 
     /// Restarts or stops an actor of a node.
     ///
     /// # Errors
     /// [`AdminError`].
-    pub async fn act(
+    pub async fn execute(
         &self,
         node: Option<NodeId>,
         act: ActorCommandRequest,
@@ -121,7 +121,7 @@ impl AdminService {
                     Some(refused) => Err(AdminError::Refused(refused)),
                 }
             }
-            None => self.act_here(act).await,
+            None => self.execute_local(act).await,
         }
     }
 
@@ -129,7 +129,7 @@ impl AdminService {
     ///
     /// # Errors
     /// [`AdminError`].
-    pub async fn act_here(&self, act: ActorCommandRequest) -> Result<(), AdminError> {
+    pub async fn execute_local(&self, act: ActorCommandRequest) -> Result<(), AdminError> {
         let tree = self.tree()?;
         if act.restart {
             tree.restart(&act.path).await?
@@ -141,12 +141,12 @@ impl AdminService {
 
     /// Whether a node is known to live.
     pub fn knows(&self, node: NodeId) -> bool {
-        self.neighbours.lives(node)
+        self.neighbours.is_live(node)
     }
 
     /// What a node carries; `own` tells it of this one.
     pub fn load(&self, node: NodeId, own: impl FnOnce() -> NodeLoad) -> NodeLoad {
-        if node == self.neighbours.me() {
+        if node == self.neighbours.local_node() {
             return own();
         }
         self.neighbours.loads().remove(&node).map(|(load, _)| load).unwrap_or_default()
@@ -162,19 +162,19 @@ impl AdminService {
                 Ok(self.neighbours.ask(node, &NodeRequest::Drain, REQUEST_TIMEOUT).await?)
             }
             None => {
-                self.drain_here();
+                self.drain_local();
                 Ok(())
             }
         }
     }
 
     /// Wishes the same of this node.
-    pub fn drain_here(&self) {
+    pub fn drain_local(&self) {
         self.leave.notify_one();
     }
 
     /// Waits until somebody wishes that this node leaves.
-    pub async fn wants_to_leave(&self) {
+    pub async fn drain_requested(&self) {
         self.leave.notified().await;
     }
 }

@@ -153,7 +153,7 @@ impl ChatShard {
                     }
                     // Whoever came meanwhile may not see it: the database knows.
                     Some(audience) => {
-                        if let Some(place) = OutboundEvent::new(&change.event).place() {
+                        if let Some(place) = OutboundEvent::new(&change.event).position() {
                             self.switchboard.publish_head(&audience.people, place);
                         }
                     }
@@ -265,7 +265,7 @@ impl ChatShard {
         let (to, others): (Vec<&UserId>, Vec<&UserId>) = audience.people.iter().partition(hears);
         let owned = |people: Vec<&UserId>| people.into_iter().copied().collect::<Vec<_>>();
         self.switchboard.publish(&owned(to), event);
-        if let Some(place) = event.place() {
+        if let Some(place) = event.position() {
             self.switchboard.publish_skipped(&owned(others), place);
         }
     }

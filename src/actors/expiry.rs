@@ -37,7 +37,7 @@ impl MessageExpirer {
         let work = async move {
             let more = match living.chat.expire().await {
                 Ok((count, news)) => {
-                    living.tell(WithEvents { answer: (), news });
+                    living.publish_events(WithEvents { answer: (), news });
                     counter!(PURGED, "kind" => "messages").increment(count as u64);
                     remembered |= count > 0;
                     count > 0

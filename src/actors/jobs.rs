@@ -39,7 +39,7 @@ impl JobWorker {
             Vec::new()
         };
         ctx.spawn(work.into_actor(self).map(|news, worker, ctx| {
-            worker.living.tell(WithEvents { answer: (), news });
+            worker.living.publish_events(WithEvents { answer: (), news });
             worker.round(ctx);
         }));
     }

@@ -35,7 +35,7 @@ pub struct SchedulerDeps {
     /// The time.
     pub clock: Clock,
     /// How long a notification waits to be fetched.
-    pub outbox: Duration,
+    pub outbox_retention: Duration,
     /// Which calls go on.
     pub calls: CallService,
     /// Files that nobody needs any more.
@@ -118,7 +118,7 @@ impl Scheduler {
 }
 
 async fn purge(parts: &SchedulerDeps, fence: Option<FencingToken>, now: Timestamp) {
-    match parts.store.purge(now, parts.outbox, fence.map(Into::into)).await {
+    match parts.store.purge(now, parts.outbox_retention, fence.map(Into::into)).await {
         Ok(Some(purged)) => {
             for (kind, rows) in [
                 ("refresh_tokens", purged.refresh_tokens),
@@ -148,7 +148,7 @@ async fn close_orphans(parts: &SchedulerDeps, suspects: &[CallId]) -> Vec<CallId
             return Vec::new();
         }
     };
-    let Some(living) = parts.calls.all_ids() else { return suspects.to_vec() };
+    let Some(living) = parts.calls.cluster_call_ids() else { return suspects.to_vec() };
     let orphans = open.into_iter().filter(|id| !living.contains(id));
     let (old, new): (Vec<_>, Vec<_>) = orphans.partition(|id| suspects.contains(id));
     for id in old {

@@ -59,13 +59,13 @@ pub struct TreeDeps {
     /// The way to other nodes.
     pub bus: Arc<dyn Bus>,
     /// What keeps that way open, where it leads to other processes.
-    pub drivers: Option<AmqpBus>,
+    pub bus_drivers: Option<AmqpBus>,
     /// Which node has what.
     pub directory: Arc<dyn OwnershipDirectory>,
     /// This node's word that it lives, where others may be.
     pub leases: Option<NodeLeases>,
     /// The nodes that live.
-    pub others: HashSet<NodeId>,
+    pub live_nodes: HashSet<NodeId>,
     /// Work that must be done.
     pub jobs: JobRunner,
     /// Files that people send.
@@ -77,13 +77,13 @@ pub struct BuiltTree {
     /// The tree without its listeners.
     pub root: SupervisorSpec,
     /// The living side of the service.
-    pub living: SessionService,
+    pub sessions: SessionService,
     /// To uploads that go on.
     pub uploads: UploadRegistry,
     /// Whether the database answers.
-    pub store_up: StoreHealthFlag,
+    pub store_health: StoreHealthFlag,
     /// What operators see and do.
-    pub operators: AdminService,
+    pub admin: AdminService,
     /// Who knows of the other nodes, where there may be some.
     pub membership: Option<ActorRef<Membership>>,
 }
@@ -95,7 +95,7 @@ pub fn build_tree(
     grown: Arc<OnceLock<SupervisionTree>>,
 ) -> BuiltTree {
     let neighbours = PeerNodes::new(parts.bus.clone());
-    neighbours.set_members(&parts.others); // before the first device comes: nobody is overlooked
+    neighbours.set_members(&parts.live_nodes); // before the first device comes: nobody is overlooked
     let switchboard = EventRouter::new(neighbours.clone());
     let operators = AdminService::new(grown, neighbours.clone());
     let up = StoreHealthFlag::default();
@@ -111,10 +111,10 @@ pub fn build_tree(
     let rooms = dynamic_supervisor::<CallRoom>("rooms", ROOM_PARTITIONS).transient();
     let calls = CallService::new(rooms::CallServiceDeps {
         rooms: rooms.handle(),
-        switchboard: switchboard.clone(),
-        neighbours: neighbours.clone(),
+        event_router: switchboard.clone(),
+        peer_nodes: neighbours.clone(),
         directory: parts.directory.clone(),
-        deeds: parts.calls.clone(),
+        domain: parts.calls.clone(),
         media: parts.media.clone(),
     });
     let presence = PresenceHandle::new(
@@ -124,7 +124,7 @@ pub fn build_tree(
     );
     neighbours.set_presence_hook({
         let presence = presence.clone();
-        Box::new(move |user| Box::new(presence.here(user)))
+        Box::new(move |user| Box::new(presence.connect(user)))
     });
     let teller = {
         let (presence, store) = (presence.clone(), parts.store.clone());
@@ -138,7 +138,7 @@ pub fn build_tree(
         switchboard.clone(),
         SessionDeps {
             chat: parts.chat.clone(),
-            lanes,
+            chat_shards: lanes,
             calls: calls.clone(),
             presence: presence.clone(),
         },
@@ -156,7 +156,7 @@ pub fn build_tree(
             store: parts.store.clone(),
             directory: parts.directory.clone(),
             clock: parts.clock.clone(),
-            outbox: config.chat.outbox(),
+            outbox_retention: config.chat.outbox(),
             calls: calls.clone(),
             files: parts.files.clone(),
         };
@@ -165,23 +165,26 @@ pub fn build_tree(
     let membership = parts.leases.clone().map(|leases| {
         let residents = Arc::new(LocalNodeServices {
             calls: calls.clone(),
-            switchboard: switchboard.clone(),
+            event_router: switchboard.clone(),
             store: parts.store.clone(),
         });
-        let parts =
-            membership::MembershipDeps { leases, neighbours: neighbours.clone(), residents };
+        let parts = membership::MembershipDeps {
+            leases,
+            peer_nodes: neighbours.clone(),
+            services: residents,
+        };
         child("membership", move |_| Membership::new(parts.clone()))
     });
     let member = membership.as_ref().map(|membership| membership.handle());
     if let Some(membership) = member.clone() {
         let operators = operators.clone();
         parts.bus.listen(Arc::new(ClusterEventHandler {
-            neighbours,
-            switchboard,
+            peer_nodes: neighbours,
+            event_router: switchboard,
             calls,
             presence,
             membership,
-            operators,
+            admin: operators,
         }));
     }
 
@@ -194,7 +197,7 @@ pub fn build_tree(
     let workers = jobs(&parts, &living);
     let ports = ports(&parts, config);
     let mut node = supervisor("node", Strategy::RestForOne).with(store);
-    if let Some(drivers) = &parts.drivers {
+    if let Some(drivers) = &parts.bus_drivers {
         node = node.with(bus::spec(drivers));
     }
     node = node.with(chat).with(ports);
@@ -213,7 +216,14 @@ pub fn build_tree(
         Some(membership) => node.with(membership),
         None => node,
     };
-    BuiltTree { root, living, uploads, store_up: up, operators, membership: member }
+    BuiltTree {
+        root,
+        sessions: living,
+        uploads,
+        store_health: up,
+        admin: operators,
+        membership: member,
+    }
 }
 
 /// Workers take one job each at a time.

@@ -214,7 +214,11 @@ impl UploadRegistry {
     ///
     /// # Errors
     /// [`FileError::NoSuchUpload`], [`FileError::Elsewhere`], the disk's or the database's.
-    pub async fn take(&self, who: UserId, id: UploadId) -> Result<WriterToken, FileError> {
+    pub async fn acquire_writer(
+        &self,
+        who: UserId,
+        id: UploadId,
+    ) -> Result<WriterToken, FileError> {
         let name = id.to_string();
         for _ in 0..3 {
             let actor = match self.nursery.get(&name) {

@@ -39,7 +39,7 @@ pub(super) async fn refresh(
 ) -> Result<Json<SignedIn>, ApiError> {
     let refreshed = app.accounts.refresh(&body.0.refresh_token, &from.0).await;
     if let Err(AccountError::RefreshReused { user, device }) = &refreshed {
-        app.living.switchboard.close_device_sessions(*user, *device);
+        app.living.event_router.close_device_sessions(*user, *device);
     }
     Ok(Json(refreshed?))
 }
@@ -61,7 +61,7 @@ pub(super) async fn logout(
     from: ClientAddr,
 ) -> Result<HttpResponse, ApiError> {
     app.accounts.logout(&me.0, from.0).await?;
-    app.living.switchboard.close_device_sessions(me.0.user, me.0.device);
+    app.living.event_router.close_device_sessions(me.0.user, me.0.device);
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -96,7 +96,7 @@ pub(super) async fn remove_device(
 ) -> Result<HttpResponse, ApiError> {
     let device = path.0.0;
     app.accounts.remove_device(&me.0, device, from.0).await?;
-    app.living.switchboard.close_device_sessions(me.0.user, device);
+    app.living.event_router.close_device_sessions(me.0.user, device);
     Ok(HttpResponse::NoContent().finish())
 }
 

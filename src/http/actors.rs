@@ -60,12 +60,12 @@ async fn act(
         let entry = audit(Some(me.0.user), action, subject, from.0);
         app.store.audit(entry, app.clock.now()).await?;
     }
-    app.operators.act(node, ActorCommandRequest { path, restart }).await?;
+    app.operators.execute(node, ActorCommandRequest { path, restart }).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// The node that is meant; `None` for this one.
 fn node(query: &ActorsQuery) -> Result<Option<NodeId>, ApiError> {
     let named = query.node.as_deref().map(str::parse).transpose();
-    named.map_err(|_| ApiError::from(admin::AdminError::NoSuchNode))
+    named.map_err(|_| ApiError::from(admin::AdminError::NodeNotFound))
 }

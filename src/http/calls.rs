@@ -16,7 +16,7 @@ pub(super) async fn token(
     me: OptionalUser,
     new: JsonBody<NewCallToken>,
 ) -> Result<HttpResponse, ApiError> {
-    let token = app.living.calls.deeds.token(me.0.as_ref(), new.0).await?;
+    let token = app.living.calls.domain.token(me.0.as_ref(), new.0).await?;
     Ok(HttpResponse::Ok().json(token))
 }
 
@@ -34,7 +34,7 @@ pub(super) async fn history(
 ) -> Result<Json<Paginated<PastCall>>, ApiError> {
     let after = after(query.0.after.as_deref())?;
     let limit = limit(query.0.limit)?;
-    Ok(Json(app.living.calls.deeds.history(&me.0, after, limit).await?.into()))
+    Ok(Json(app.living.calls.domain.history(&me.0, after, limit).await?.into()))
 }
 
 /// `GET /api/admin/calls`

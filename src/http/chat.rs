@@ -19,7 +19,7 @@ pub(super) async fn open(
     me: CurrentUser,
     body: JsonBody<CreateConversation>,
 ) -> Result<HttpResponse, ApiError> {
-    let opened = app.living.tell(app.chat.open(&me.0, body.0).await?);
+    let opened = app.living.publish_events(app.chat.open(&me.0, body.0).await?);
     let mut answer = if opened.created { HttpResponse::Created() } else { HttpResponse::Ok() };
     Ok(answer.json(opened.conversation))
 }
@@ -51,7 +51,7 @@ pub(super) async fn change(
     path: PathIds<(ConversationId,)>,
     body: JsonBody<PatchConversation>,
 ) -> Result<Json<ConversationDetail>, ApiError> {
-    Ok(Json(app.living.tell(app.chat.change(&me.0, path.0.0, body.0).await?)))
+    Ok(Json(app.living.publish_events(app.chat.change(&me.0, path.0.0, body.0).await?)))
 }
 
 /// `PATCH /api/conversations/{id}/me`
@@ -61,7 +61,10 @@ pub(super) async fn keep(
     path: PathIds<(ConversationId,)>,
     body: JsonBody<PatchMemberSettings>,
 ) -> Result<Json<MemberSettings>, ApiError> {
-    Ok(Json(app.living.tell(app.chat.update_member_settings(me.0.user, path.0.0, body.0).await?)))
+    Ok(Json(
+        app.living
+            .publish_events(app.chat.update_member_settings(me.0.user, path.0.0, body.0).await?),
+    ))
 }
 
 /// `PUT /api/conversations/{id}/members/{user_id}`; the body may be left out.
@@ -72,7 +75,7 @@ pub(super) async fn put_member(
     body: OptionalJsonBody<PutMember>,
 ) -> Result<Json<ConversationDetail>, ApiError> {
     let (id, user) = path.0;
-    Ok(Json(app.living.tell(app.chat.put_member(&me.0, id, user, body.0).await?)))
+    Ok(Json(app.living.publish_events(app.chat.put_member(&me.0, id, user, body.0).await?)))
 }
 
 /// `DELETE /api/conversations/{id}/members/{user_id}`
@@ -82,6 +85,6 @@ pub(super) async fn remove_member(
     path: PathIds<(ConversationId, UserId)>,
 ) -> Result<HttpResponse, ApiError> {
     let (id, user) = path.0;
-    app.living.tell(app.chat.remove_member(&me.0, id, user).await?);
+    app.living.publish_events(app.chat.remove_member(&me.0, id, user).await?);
     Ok(HttpResponse::NoContent().finish())
 }

@@ -24,7 +24,7 @@ pub(super) async fn list(
     let statuses = app.contacts.statuses(&page.items).await?;
     for contact in page.items.iter_mut().filter(|c| c.state == ContactState::Accepted) {
         let status = statuses.get(&contact.user_id);
-        contact.presence = Some(app.living.presence.seen(contact.user_id, status));
+        contact.presence = Some(app.living.presence.view_of(contact.user_id, status));
     }
     Ok(Json(page.into()))
 }
@@ -55,7 +55,7 @@ pub(super) async fn request(
     me: CurrentUser,
     body: JsonBody<RequestContact>,
 ) -> Result<HttpResponse, ApiError> {
-    let requested = app.living.tell(app.contacts.request(&me.0, body.0).await?);
+    let requested = app.living.publish_events(app.contacts.request(&me.0, body.0).await?);
     Ok(HttpResponse::Created().json(requested))
 }
 
@@ -65,7 +65,7 @@ pub(super) async fn accept(
     me: CurrentUser,
     path: PathIds<(UserId,)>,
 ) -> Result<HttpResponse, ApiError> {
-    app.living.tell(app.contacts.accept(&me.0, path.0.0).await?);
+    app.living.publish_events(app.contacts.accept(&me.0, path.0.0).await?);
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -47,5 +47,5 @@ pub(super) async fn join(
     me: CurrentUser,
     path: PathIds<(String,)>,
 ) -> Result<Json<ConversationDetail>, ApiError> {
-    Ok(Json(app.living.tell(app.chat.join(&me.0, &path.0.0).await?)))
+    Ok(Json(app.living.publish_events(app.chat.join(&me.0, &path.0.0).await?)))
 }

@@ -35,7 +35,7 @@ pub(super) async fn send(
     body: JsonBody<PostMessage>,
 ) -> Result<HttpResponse, ApiError> {
     let draft = app.chat.draft(me.0.user, body.0)?;
-    Ok(match app.living.lanes.send(path.0.0, draft).await? {
+    Ok(match app.living.chat_shards.send(path.0.0, draft).await? {
         SendMessageOutcome::New(message, _) => HttpResponse::Created().json(message),
         SendMessageOutcome::Before(message) => HttpResponse::Ok().json(message),
     })
@@ -149,5 +149,5 @@ async fn alter(
     id: ConversationId,
     wish: Result<ChangeMessageRequest, ChatError>,
 ) -> Result<Json<MessageView>, ApiError> {
-    Ok(Json(app.living.lanes.change_message(id, wish?).await?.message))
+    Ok(Json(app.living.chat_shards.change_message(id, wish?).await?.message))
 }

@@ -49,9 +49,9 @@ pub(super) async fn drain(
     from: ClientAddr,
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    let node: NodeId = id.parse().map_err(|_| admin::AdminError::NoSuchNode)?;
+    let node: NodeId = id.parse().map_err(|_| admin::AdminError::NodeNotFound)?;
     if !app.operators.knows(node) {
-        return Err(admin::AdminError::NoSuchNode.into());
+        return Err(admin::AdminError::NodeNotFound.into());
     }
     // Written before the deed, since the node may take the answer down with it.
     let entry = audit(Some(me.0.user), "node.drain", node.to_string(), from.0);

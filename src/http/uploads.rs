@@ -161,7 +161,7 @@ pub(super) async fn append(
     let offset = number(headers, "Upload-Offset")?;
     let checksum = text(headers, "Upload-Checksum").map(Checksum::read).transpose()?;
     // The pen first: an older request of theirs ends without it, and leaves its place.
-    let mut pen = app.uploads.take(me.0.user, path.0.0).await.map_err(counted)?;
+    let mut pen = app.uploads.acquire_writer(me.0.user, path.0.0).await.map_err(counted)?;
     let _place = app.files.place(me.0.user).map_err(counted)?;
     if pen.offset != offset {
         return Err(counted(FileError::WrongOffset));

@@ -53,7 +53,7 @@ pub(super) async fn sign_out(
     path: PathIds<(UserId,)>,
 ) -> Result<HttpResponse, ApiError> {
     app.accounts.sign_out(AuditActor { me: &me.0, ip: from.0 }, path.0.0).await?;
-    app.living.switchboard.close_user_sessions(path.0.0);
+    app.living.event_router.close_user_sessions(path.0.0);
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -78,7 +78,7 @@ pub(super) async fn suspend(
     path: PathIds<(UserId,)>,
 ) -> Result<HttpResponse, ApiError> {
     app.accounts.suspend(AuditActor { me: &me.0, ip: from.0 }, path.0.0).await?;
-    app.living.switchboard.close_user_sessions(path.0.0);
+    app.living.event_router.close_user_sessions(path.0.0);
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -126,7 +126,7 @@ pub(super) async fn delete(
     path: PathIds<(UserId,)>,
 ) -> Result<HttpResponse, ApiError> {
     app.accounts.delete_person(AuditActor { me: &me.0, ip: from.0 }, path.0.0).await?;
-    app.living.switchboard.close_user_sessions(path.0.0);
+    app.living.event_router.close_user_sessions(path.0.0);
     app.jobs.notify();
     Ok(HttpResponse::NoContent().finish())
 }

@@ -213,7 +213,7 @@ impl CallIndex {
         if calls.all.get(&id).is_some_and(CallIndexEntry::is_here) {
             calls.remove(id);
             gauge!(CALLS).decrement(1.0);
-            self.neighbours.call_over(id);
+            self.neighbours.remove_call(id);
         }
     }
 
@@ -221,7 +221,7 @@ impl CallIndex {
     pub(super) fn stand(&self, id: CallId, standing: CallSummary) {
         let mut calls = self.calls();
         let Some(entry) = calls.all.get(&id).filter(|entry| entry.is_here()) else { return };
-        self.neighbours.call_stands(RemoteCallSummary {
+        self.neighbours.publish_call(RemoteCallSummary {
             call_id: id,
             key: entry.key.clone(),
             conversation_id: entry.conversation,

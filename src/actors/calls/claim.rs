@@ -58,7 +58,7 @@ impl CallService {
         by: Option<UserId>,
         conversation: Option<ConversationId>,
     ) -> Result<CallReservation, Result<LocatedCall, CallError>> {
-        let config = self.deeds.config();
+        let config = self.domain.config();
         let most = CallLimits { all: config.max_calls, per_person: config.max_calls_per_user };
         self.board.reserve(id, key.clone(), by, conversation, most)
     }
@@ -93,7 +93,7 @@ impl CallService {
                 }
                 // It had a room here, which failed for good.
                 let failed = held.value.parse().into_iter().collect();
-                self.deeds.write_lost(failed).await?;
+                self.domain.write_lost(failed).await?;
                 self.note(&text, held.epoch, id).await?;
                 held.epoch
             }
@@ -103,19 +103,19 @@ impl CallService {
             }
         };
         if let Some(whom) = whom
-            && let Err(often) = self.deeds.ring(by, whom).await
+            && let Err(often) = self.domain.ring(by, whom).await
         {
             self.directory.release(&text, epoch).await?;
             return Err(often);
         }
         let hold = self.hold(text.clone(), epoch);
-        self.deeds.write_begin(&begin, hold.fence.clone()).await?;
-        let call = CallState::begin(begin, self.deeds.terms(), epoch, self.deeds.clock().now());
+        self.domain.write_begin(&begin, hold.fence.clone()).await?;
+        let call = CallState::begin(begin, self.domain.terms(), epoch, self.domain.clock().now());
         let fence = hold.fence.clone();
         match self.live(place, hold, call).await {
             Ok(room) => Ok(OpenCallOutcome::Begun(room)),
             Err(error) => {
-                self.deeds.write_failed(id, fence).await?;
+                self.domain.write_failed(id, fence).await?;
                 self.directory.release(&text, epoch).await?;
                 Err(error)
             }
@@ -130,7 +130,7 @@ impl CallService {
     /// The call that a dead owner left, if it was not over.
     async fn left(&self, value: &str) -> Result<Option<CallState>, CallError> {
         match value.parse() {
-            Ok(id) => self.deeds.kept(id).await,
+            Ok(id) => self.domain.kept(id).await,
             Err(_) => Ok(None),
         }
     }
@@ -193,10 +193,10 @@ impl CallService {
         let found = self.directory.find_value(&id.to_string()).await?;
         let (text, held) = found.ok_or(CallError::NoSuchCall)?;
         let key = key(&text).ok_or(CallError::NoSuchCall)?;
-        if held.owner == self.neighbours.me() {
+        if held.owner == self.neighbours.local_node() {
             return self.found(id); // it has just begun, or its room has failed
         }
-        if self.neighbours.lives(held.owner) {
+        if self.neighbours.is_live(held.owner) {
             return self.place_there(&key, &held);
         }
         self.take_over(&key, id).await
@@ -232,7 +232,13 @@ impl CallService {
     }
 
     /// Takes a room that its node hands over. True if it goes on here.
-    pub async fn take_room(&self, from: NodeId, text: &str, epoch: u64, call: CallState) -> bool {
+    pub async fn accept_hand_off(
+        &self,
+        from: NodeId,
+        text: &str,
+        epoch: u64,
+        call: CallState,
+    ) -> bool {
         let taken = self.take(from, text, epoch, call).await;
         if let Err(error) = &taken {
             tracing::warn!(%error, "hand-off accept failed");
@@ -253,7 +259,7 @@ impl CallService {
         let place = self
             .reserve(id, &key, None, conversation)
             .map_err(|there| there.map_or_else(|error| error, |_| CallError::Unavailable))?;
-        let me = self.neighbours.me();
+        let me = self.neighbours.local_node();
         let taken = self.directory.take(text, from, epoch).await?.ok_or(CallError::Moved)?;
         tracing::info!(call.id = %id, call.epoch = taken, node = %me, "call handed off");
         counter!(CLUSTER_MOVES, "reason" => "handed-over").increment(1);

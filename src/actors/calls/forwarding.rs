@@ -35,7 +35,7 @@ impl CallService {
     ///
     /// # Errors
     /// What is wrong with the request, or [`CallError::Unavailable`].
-    pub async fn answer(
+    pub async fn handle_request(
         &self,
         me: &Principal,
         session: SessionId,

@@ -32,7 +32,7 @@ impl CallService {
     /// A node is dead: its calls in which devices of this node take part, or for which they ring,
     /// go on here unless another node is faster. Nobody looks after the others until somebody asks.
     pub async fn node_died(&self, node: NodeId) {
-        let me = self.neighbours.me();
+        let me = self.neighbours.local_node();
         let calls = stream::iter(self.board.at(node));
         let look_after = |(id, key): (CallId, Key)| async move {
             let standing = self.board.standing(id).unwrap_or_default();
@@ -51,14 +51,14 @@ impl CallService {
 
     /// This node is not sure any more that its calls are its own: it lets go of them without a
     /// word. Whoever claims them tells their devices.
-    pub fn let_go(&self) {
+    pub fn relinquish_all(&self) {
         for (_, room) in self.board.rooms() {
             let _ = room.tell_control(RelinquishRoom); // gone already is as good
         }
     }
 
     /// Hands every room over to the node that carries least. Those that nobody takes stay.
-    pub async fn hand_over_all(&self) {
+    pub async fn hand_off_all(&self) {
         let hand_over = |(id, room): (CallId, ActorRef<CallRoom>)| async move {
             let Some(to) = self.least_loaded_node() else {
                 tracing::warn!(call.id = %id, "no node accepts hand-off, ending call");
@@ -93,7 +93,7 @@ impl CallService {
         let mut by_node: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for id in self.board.ids(false) {
             for seat in self.board.standing(id).unwrap_or_default().seats {
-                if seat.node != self.neighbours.me() {
+                if seat.node != self.neighbours.local_node() {
                     by_node.entry(seat.node).or_default().push((seat.user, seat.session));
                 }
             }
@@ -103,24 +103,24 @@ impl CallService {
 
     /// Asks the other nodes which sessions in calls of this one are no more, since a word of it may
     /// be lost; gives those whose node is dead.
-    pub async fn look_after_seats(&self) -> Vec<SessionId> {
+    pub async fn reconcile_remote_participants(&self) -> Vec<SessionId> {
         let mut adrift = Vec::new();
         for (node, seats) in self.far_seats() {
-            if !self.neighbours.lives(node) {
+            if !self.neighbours.is_live(node) {
                 adrift.extend(seats.into_iter().map(|(_, session)| session));
                 continue;
             }
             let asked = NodeRequest::Gone(seats);
             let gone = self.neighbours.ask(node, &asked, super::REQUEST_TIMEOUT).await;
             for session in gone.unwrap_or_else(|_| Vec::<SessionId>::new()) {
-                self.lost_here(session);
+                self.on_session_lost_local(session);
             }
         }
         adrift
     }
 
     /// The ids of all calls that go on anywhere; `None` while not every node's are known.
-    pub fn all_ids(&self) -> Option<Vec<CallId>> {
+    pub fn cluster_call_ids(&self) -> Option<Vec<CallId>> {
         self.neighbours.nodes_without_snapshot().is_empty().then(|| self.board.ids(true))
     }
 
@@ -131,7 +131,7 @@ impl CallService {
     pub async fn close_orphan(&self, id: CallId) -> Result<(), CallError> {
         let lease = self.directory.find_value(&id.to_string()).await?;
         if let Some((key, held)) = lease {
-            if held.owner != self.neighbours.me() && self.neighbours.lives(held.owner) {
+            if held.owner != self.neighbours.local_node() && self.neighbours.is_live(held.owner) {
                 return Ok(()); // it has just begun there
             }
             match self.directory.claim(&key, "").await? {
@@ -142,18 +142,18 @@ impl CallService {
                 ClaimOutcome::Held(_) => return Ok(()), // somebody goes on with it
             }
         }
-        self.deeds.write_lost(vec![id]).await?;
+        self.domain.write_lost(vec![id]).await?;
         Ok(())
     }
 
     /// Which of these sessions are not here. Those of a node that leaves are not gone: their devices
     /// join again at another node, as the participants they are.
-    pub fn gone_sessions(&self, sessions: Vec<(UserId, SessionId)>) -> Vec<SessionId> {
-        if self.switchboard.is_leaving() {
+    pub fn missing_sessions(&self, sessions: Vec<(UserId, SessionId)>) -> Vec<SessionId> {
+        if self.switchboard.is_draining() {
             return Vec::new();
         }
         let gone = |(user, session): &(UserId, SessionId)| {
-            !self.switchboard.is_connected_remote(*user, *session)
+            !self.switchboard.has_local_session(*user, *session)
         };
         sessions.into_iter().filter(gone).map(|(_, session)| session).collect()
     }

@@ -43,7 +43,7 @@ pub struct CallService {
     neighbours: PeerNodes,
     directory: Arc<dyn OwnershipDirectory>,
     /// The deeds of calls.
-    pub deeds: Deeds,
+    pub domain: Deeds,
     media: super::media::MediaServiceConfig,
     next_thread: Arc<AtomicUsize>,
 }
@@ -53,13 +53,13 @@ pub struct CallServiceDeps {
     /// Where rooms live.
     pub rooms: DynamicSupervisor<CallRoom>,
     /// The way to people.
-    pub switchboard: EventRouter,
+    pub event_router: EventRouter,
     /// The other nodes.
-    pub neighbours: PeerNodes,
+    pub peer_nodes: PeerNodes,
     /// Which node has which call.
     pub directory: Arc<dyn OwnershipDirectory>,
     /// The deeds of calls.
-    pub deeds: Deeds,
+    pub domain: Deeds,
     /// What rooms share.
     pub media: super::media::MediaServiceConfig,
 }
@@ -67,15 +67,22 @@ pub struct CallServiceDeps {
 impl CallService {
     /// Puts the parts together.
     pub fn new(parts: CallServiceDeps) -> Self {
-        let CallServiceDeps { rooms, switchboard, neighbours, directory, deeds, media } = parts;
+        let CallServiceDeps {
+            rooms,
+            event_router: switchboard,
+            peer_nodes: neighbours,
+            directory,
+            domain,
+            media,
+        } = parts;
         Self {
             nursery: rooms,
             board: CallIndex::new(neighbours.clone()),
-            places: Arc::new(Semaphore::new(deeds.config().max_participants_per_node)),
+            places: Arc::new(Semaphore::new(domain.config().max_participants_per_node)),
             switchboard,
             neighbours,
             directory,
-            deeds,
+            domain,
             media,
             next_thread: Arc::default(),
         }
@@ -85,10 +92,10 @@ impl CallService {
     fn is_busy(&self, user: UserId, but: Option<CallId>) -> bool {
         let mut seats = self.board.seats_of(user, but).into_iter();
         seats.any(|seat| {
-            if seat.node == self.neighbours.me() {
+            if seat.node == self.neighbours.local_node() {
                 self.switchboard.is_attached(seat.user, seat.session)
             } else {
-                self.neighbours.lives(seat.node)
+                self.neighbours.is_live(seat.node)
             }
         })
     }
@@ -99,8 +106,8 @@ impl CallService {
     }
 
     /// A session of this node is no more: it leaves its calls, wherever they go on.
-    pub fn lost(&self, session: SessionId) {
-        if self.switchboard.is_leaving() && !self.neighbours.is_alone() {
+    pub fn on_session_lost(&self, session: SessionId) {
+        if self.switchboard.is_draining() && !self.neighbours.is_alone() {
             return; // its device joins again at another node, as the participant it is
         }
         for found in self.board.of_session(session) {
@@ -108,11 +115,11 @@ impl CallService {
                 self.neighbours.tell(node, &NodeEvent::Lost(session));
             }
         }
-        self.lost_here(session);
+        self.on_session_lost_local(session);
     }
 
     /// The same, in calls that go on here.
-    pub fn lost_here(&self, session: SessionId) {
+    pub fn on_session_lost_local(&self, session: SessionId) {
         for (_, room) in self.rooms_of(session) {
             let _ = room.tell_control(SessionLost(session)); // a room that is gone has nobody in it
         }
@@ -120,7 +127,7 @@ impl CallService {
 
     /// Ends all calls, and lets none begin: whoever is in them hears it, and it is in history when
     /// this returns, unless that takes longer than `deadline`. Gives how many are not over then.
-    pub async fn finish(&self, deadline: Duration) -> usize {
+    pub async fn end_all_calls(&self, deadline: Duration) -> usize {
         self.board.close();
         let finish = |call: LocatedCall| async move {
             if let Ok(room) = call.room().await {
@@ -146,13 +153,13 @@ impl CallService {
     /// What goes on: all of it, or what one person is in.
     pub fn stats(&self, of: Option<UserId>) -> wire::CallStats {
         let (active_calls, total_active_calls) = self.board.active(of);
-        let connected_users = self.switchboard.connected_anywhere();
+        let connected_users = self.switchboard.connected_users();
         wire::CallStats { active_calls, total_active_calls, connected_users }
     }
 
     /// All calls of all nodes, as operators see them.
     pub async fn views(&self) -> Vec<wire::CallView> {
-        let mut views = self.views_here().await;
+        let mut views = self.local_views().await;
         for node in self.neighbours.nodes() {
             match self.neighbours.ask(node, &NodeRequest::Calls, REQUEST_TIMEOUT).await {
                 Ok(more) => views.extend::<Vec<_>>(more),
@@ -164,12 +171,12 @@ impl CallService {
     }
 
     /// How many rooms of this node were handed over and still play.
-    pub fn departing(&self) -> usize {
+    pub fn lingering_rooms(&self) -> usize {
         self.nursery.len().saturating_sub(self.board.ids(false).len())
     }
 
     /// The calls of this node.
-    pub async fn views_here(&self) -> Vec<wire::CallView> {
+    pub async fn local_views(&self) -> Vec<wire::CallView> {
         let mut views = Vec::new();
         for (_, room) in self.board.rooms() {
             if let Ok(view) = room.ask(room::GetView).await {
@@ -187,12 +194,12 @@ impl CallService {
     /// What this node carries.
     pub fn load(&self) -> NodeLoad {
         let (calls, participants) = self.board.load();
-        let people = self.switchboard.connected() as u64;
+        let people = self.switchboard.local_connected_users() as u64;
         NodeLoad { calls: calls as u64, participants: participants as u64, people }
     }
 
     /// Something about a call is different at another node.
-    pub fn changed_there(&self, node: NodeId, change: NodeStateChange) {
+    pub fn on_remote_change(&self, node: NodeId, change: NodeStateChange) {
         match change {
             NodeStateChange::Call(standing) => self.board.stands_there(node, *standing),
             NodeStateChange::CallOver(id) => self.board.over_there(node, id),
@@ -201,7 +208,7 @@ impl CallService {
     }
 
     /// All calls of another node.
-    pub fn all_there(&self, node: NodeId, calls: Vec<RemoteCallSummary>) {
+    pub fn set_remote_calls(&self, node: NodeId, calls: Vec<RemoteCallSummary>) {
         self.board.all_there(node, calls);
     }
 
@@ -211,6 +218,6 @@ impl CallService {
 
     fn seat(&self, me: &Principal, session: SessionId) -> Seat {
         let (user, device, guest) = (me.user, me.device, me.pass.is_some());
-        Seat { user, device, session, node: self.neighbours.me(), guest }
+        Seat { user, device, session, node: self.neighbours.local_node(), guest }
     }
 }

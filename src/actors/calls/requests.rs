@@ -81,12 +81,12 @@ impl CallService {
         user: UserId,
     ) -> Result<String, CallError> {
         let call = found.id;
-        let unheard = !self.deeds.may_invite(me, user).await?;
+        let unheard = !self.domain.may_invite(me, user).await?;
         let callee = || self.callee(user, unheard, Some(call));
         let room = found.room().await?;
         ask(&room, seat, me, RoomCommand::MayInvite(callee())).await?;
-        self.deeds.ring(me.user, &user.to_string()).await?;
-        self.deeds.write_invite(call, me.user, &callee()).await?;
+        self.domain.ring(me.user, &user.to_string()).await?;
+        self.domain.write_invite(call, me.user, &callee()).await?;
         ask(&room, seat, me, RoomCommand::Invite(callee())).await
     }
 
@@ -105,7 +105,7 @@ impl CallService {
     ) -> Result<String, CallError> {
         let me = asker.me;
         let CallTargets { shape, conversation, others, unheard } =
-            self.deeds.among(me, start).await?;
+            self.domain.among(me, start).await?;
         let (key, whom) = match (shape, conversation, &others[..]) {
             (CallKind::Direct, _, [other]) => {
                 (Key::Pair(me.user.min(*other), me.user.max(*other)), other.to_string())
@@ -113,7 +113,7 @@ impl CallService {
             (_, Some(id), _) => (Key::Conversation(id), id.to_string()),
             _ => return Err(CallError::OneOf),
         };
-        let ring_timeout = self.deeds.config().ring_timeout_seconds;
+        let ring_timeout = self.domain.config().ring_timeout_seconds;
         for _ in 0..MAX_LOOKUP_ATTEMPTS {
             let callee = |user: &UserId| self.callee(*user, unheard, None);
             let begin = StartCallParams {
@@ -253,7 +253,7 @@ impl CallService {
             (Some(name), _) => self.may_enter(me, name).map(Some),
             (None, _) if me.pass.is_some() => Err(CallError::CallOnly),
             (None, Some(conversation)) => {
-                let role = self.deeds.role_in(conversation, me.user).await?;
+                let role = self.domain.role_in(conversation, me.user).await?;
                 role.map(Some).ok_or(CallError::NoSuchCall)
             }
             (None, None) => Ok(None),
@@ -266,7 +266,7 @@ impl CallService {
             Some(pass) if pass.session == name && pass.moderates => Ok(CallRole::Moderator),
             Some(pass) if pass.session == name => Ok(CallRole::Participant),
             Some(_) => Err(CallError::CallOnly),
-            None if self.deeds.config().session_creation == SessionCreationPolicy::Anybody => {
+            None if self.domain.config().session_creation == SessionCreationPolicy::Anybody => {
                 Ok(CallRole::Participant)
             }
             None => Err(CallError::NotAllowed),

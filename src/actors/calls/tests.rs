@@ -110,10 +110,10 @@ async fn without_rooms(store: &Store, clock: &Clock) -> CallService {
     let neighbours = PeerNodes::new(Arc::new(InProcessBus::default().plug(node)));
     CallService::new(super::CallServiceDeps {
         rooms: dynamic_supervisor("rooms", 1).handle(),
-        switchboard: EventRouter::new(neighbours.clone()),
-        neighbours,
+        event_router: EventRouter::new(neighbours.clone()),
+        peer_nodes: neighbours,
         directory: Arc::new(LocalDirectory::new(node)),
-        deeds,
+        domain: deeds,
         media,
     })
 }
@@ -130,7 +130,7 @@ async fn call_with_failed_room_start_is_closed_as_failed() {
         })
     };
     for _ in 0..2 {
-        let answer = calls.answer(&me, SessionId::new(), join()).await;
+        let answer = calls.handle_request(&me, SessionId::new(), join()).await;
         assert!(
             matches!(answer, Err(CallError::Unavailable)),
             "and its name is free again: {answer:?}"
@@ -139,7 +139,7 @@ async fn call_with_failed_room_start_is_closed_as_failed() {
 
     assert!(calls.ids().is_empty());
     assert_eq!(store.open_calls().await.unwrap(), []);
-    let past = calls.deeds.history(&me, None, 10).await.unwrap().items;
+    let past = calls.domain.history(&me, None, 10).await.unwrap().items;
     let reasons: Vec<_> = past.iter().map(|call| call.reason).collect();
     assert_eq!(reasons, [Some(CallEndReason::Failed); 2]);
 }
@@ -150,7 +150,7 @@ async fn sessions_of_draining_node_are_not_reported_gone() {
     let (store, clock) = (store_in(&dir).await, Clock::wall());
     let (me, calls) = (somebody(&store, &clock).await, without_rooms(&store, &clock).await);
     let session = SessionId::new();
-    let is_gone = || calls.gone_sessions(vec![(me.user, session)]);
+    let is_gone = || calls.missing_sessions(vec![(me.user, session)]);
 
     assert_eq!(is_gone(), [session], "nobody knows it");
     calls.switchboard.start_draining(0);
@@ -163,6 +163,6 @@ async fn ringing_is_not_rate_limited_without_cache() {
     let (store, clock) = (store_in(&dir).await, Clock::wall());
     let calls = without_rooms(&store, &clock).await;
     for _ in 0..3 {
-        calls.deeds.ring(UserId::new(), "somebody").await.unwrap();
+        calls.domain.ring(UserId::new(), "somebody").await.unwrap();
     }
 }

@@ -18,9 +18,9 @@ use crate::telemetry::metrics::dropped;
 #[derive(Clone)]
 pub struct ClusterEventHandler {
     /// What is known of the others.
-    pub neighbours: PeerNodes,
+    pub peer_nodes: PeerNodes,
     /// The sessions that are here.
-    pub switchboard: EventRouter,
+    pub event_router: EventRouter,
     /// The calls that go on here.
     pub calls: CallService,
     /// Who is here, as contacts see it.
@@ -28,36 +28,38 @@ pub struct ClusterEventHandler {
     /// Who acts when a node is gone.
     pub membership: ActorRef<Membership>,
     /// Who sees and does what operators want.
-    pub operators: AdminService,
+    pub admin: AdminService,
 }
 
 impl BusHandler for ClusterEventHandler {
     fn hear(&self, from: NodeId, event: NodeEvent) {
         match event {
-            NodeEvent::Heartbeat(beat) => self.neighbours.on_heartbeat(from, &beat),
+            NodeEvent::Heartbeat(beat) => self.peer_nodes.on_heartbeat(from, &beat),
             NodeEvent::Changes(changes) => {
-                for change in self.neighbours.on_state_delta(from, changes) {
-                    self.calls.changed_there(from, change);
+                for change in self.peer_nodes.on_state_delta(from, changes) {
+                    self.calls.on_remote_change(from, change);
                 }
             }
             NodeEvent::Deliver(news) => {
-                let event = OutboundEvent::of(news.event, news.urgency);
-                self.switchboard.publish_local(&news.to, &event);
+                let event = OutboundEvent::from_raw(news.event, news.urgency);
+                self.event_router.publish_local(&news.to, &event);
             }
             NodeEvent::DeliverTo(news) => {
-                let event = OutboundEvent::of(news.event, Priority::High);
-                if !self.switchboard.tell_session_here(news.user, news.session, &event) {
+                let event = OutboundEvent::from_raw(news.event, Priority::High);
+                if !self.event_router.send_to_local_session(news.user, news.session, &event) {
                     dropped("no-such-session");
                 }
             }
             NodeEvent::Known(known) => {
-                self.switchboard.tell_place_here(&known.to, known.place, known.passed);
+                self.event_router.publish_head_local(&known.to, known.place, known.passed);
             }
-            NodeEvent::Resync => self.switchboard.resync_here(),
-            NodeEvent::EndDevice(gone) => self.switchboard.end_device_here(gone.user, gone.device),
-            NodeEvent::EndPerson(user) => self.switchboard.end_person_here(user),
+            NodeEvent::Resync => self.event_router.resync_local(),
+            NodeEvent::EndDevice(gone) => {
+                self.event_router.close_device_sessions_local(gone.user, gone.device)
+            }
+            NodeEvent::EndPerson(user) => self.event_router.close_user_sessions_local(user),
             NodeEvent::StatusChanged(user) => self.presence.changed(user),
-            NodeEvent::Lost(session) => self.calls.lost_here(session),
+            NodeEvent::Lost(session) => self.calls.on_session_lost_local(session),
             NodeEvent::Unknown => dropped("unknown-to-this-version"),
         }
     }
@@ -67,22 +69,22 @@ impl BusHandler for ClusterEventHandler {
         Box::pin(async move {
             match request {
                 NodeRequest::Ping => json(&()),
-                NodeRequest::Snapshot => json(&ear.neighbours.snapshot()),
+                NodeRequest::Snapshot => json(&ear.peer_nodes.snapshot()),
                 NodeRequest::Call(ask) => json(&ear.calls.handle_forwarded(*ask).await),
-                NodeRequest::Gone(sessions) => json(&ear.calls.gone_sessions(sessions)),
+                NodeRequest::Gone(sessions) => json(&ear.calls.missing_sessions(sessions)),
                 NodeRequest::TakeRoom(room) => {
                     let RoomHandOff { key, epoch, call } = *room;
                     let Ok(call) = serde_json::from_str(call.get()) else { return json(&false) };
-                    json(&ear.calls.take_room(from, &key, epoch, call).await)
+                    json(&ear.calls.accept_hand_off(from, &key, epoch, call).await)
                 }
-                NodeRequest::Calls => json(&ear.calls.views_here().await),
-                NodeRequest::Actors => json(&ear.operators.actors_here().ok()?),
+                NodeRequest::Calls => json(&ear.calls.local_views().await),
+                NodeRequest::Actors => json(&ear.admin.local_actors().ok()?),
                 NodeRequest::ActOn(act) => {
-                    let refused = ear.operators.act_here(act).await.err();
+                    let refused = ear.admin.execute_local(act).await.err();
                     json(&refused.map(|error| error.to_string()))
                 }
                 NodeRequest::Drain => {
-                    ear.operators.drain_here();
+                    ear.admin.drain_local();
                     json(&())
                 }
                 NodeRequest::Unknown => None,

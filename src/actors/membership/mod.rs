@@ -36,9 +36,9 @@ pub struct MembershipDeps {
     /// This node's word that it lives.
     pub leases: NodeLeases,
     /// The others.
-    pub neighbours: PeerNodes,
+    pub peer_nodes: PeerNodes,
     /// Calls and sessions.
-    pub residents: Arc<dyn NodeServices>,
+    pub services: Arc<dyn NodeServices>,
 }
 
 /// The actor.
@@ -94,11 +94,11 @@ impl Membership {
 
     fn roster(&mut self, roster: &LiveNodes, ctx: &mut SupervisedContext<Self>) {
         if !roster.alive {
-            self.parts.residents.relinquish_ownership();
-            self.parts.residents.resync();
+            self.parts.services.relinquish_ownership();
+            self.parts.services.resync();
         }
         let living: HashSet<_> = roster.nodes.iter().map(|node| node.id).collect();
-        for dead in self.parts.neighbours.set_members(&living) {
+        for dead in self.parts.peer_nodes.set_members(&living) {
             self.died(dead, ctx);
         }
         let others = u32::try_from(living.len().saturating_sub(1)).unwrap_or(u32::MAX);
@@ -107,24 +107,24 @@ impl Membership {
 
     fn died(&mut self, node: NodeId, ctx: &mut SupervisedContext<Self>) {
         self.suspects.remove(&node);
-        if !self.parts.neighbours.forget(node) {
+        if !self.parts.peer_nodes.remove(node) {
             return; // found by its word and by its silence
         }
         tracing::warn!(%node, "node declared dead");
         // What it committed last, it may have told nobody.
-        self.parts.residents.resync();
-        let residents = self.parts.residents.clone();
+        self.parts.services.resync();
+        let residents = self.parts.services.clone();
         ctx.spawn(async move { residents.node_died(node).await }.into_actor(self));
     }
 
     fn pulse(&mut self, ctx: &mut SupervisedContext<Self>) {
         let sure = self.parts.leases.lease_is_valid();
         if self.sure && !sure {
-            self.parts.residents.relinquish_ownership();
+            self.parts.services.relinquish_ownership();
         }
         self.sure = sure;
-        let load = self.parts.residents.load();
-        self.parts.neighbours.beat(load, self.state == NodeState::Up && sure);
+        let load = self.parts.services.load();
+        self.parts.peer_nodes.send_heartbeat(load, self.state == NodeState::Up && sure);
         self.look_at_suspects(ctx);
     }
 
@@ -143,34 +143,34 @@ impl Membership {
 
     /// Tells what changed, and asks for what is missing.
     fn stir(&mut self, ctx: &mut SupervisedContext<Self>) {
-        self.parts.neighbours.tell_changes();
-        for node in self.parts.neighbours.nodes_without_snapshot() {
+        self.parts.peer_nodes.publish_changes();
+        for node in self.parts.peer_nodes.nodes_without_snapshot() {
             if !self.learning.insert(node) {
                 continue;
             }
-            let neighbours = self.parts.neighbours.clone();
+            let neighbours = self.parts.peer_nodes.clone();
             let learn = async move { neighbours.fetch_snapshot(node).await };
             ctx.spawn(learn.into_actor(self).map(move |learned, member, _| {
                 member.learning.remove(&node);
                 match learned {
                     Ok((calls, since)) => {
-                        member.parts.residents.all_there(node, calls);
+                        member.parts.services.set_remote_calls(node, calls);
                         for change in since {
-                            member.parts.residents.changed_there(node, change);
+                            member.parts.services.on_remote_change(node, change);
                         }
                     }
                     Err(error) => tracing::debug!(%error, %node, "peer snapshot fetch failed"),
                 }
             }));
         }
-        let neighbours = self.parts.neighbours.clone();
+        let neighbours = self.parts.peer_nodes.clone();
         let stirred = async move { neighbours.changed().await };
         ctx.spawn(stirred.into_actor(self).map(|(), member, ctx| member.stir(ctx)));
     }
 
     /// Frees the places of those who do not come back.
     fn look_after_seats(&mut self, ctx: &mut SupervisedContext<Self>) {
-        let residents = self.parts.residents.clone();
+        let residents = self.parts.services.clone();
         let look = async move { residents.reconcile_participants().await };
         ctx.spawn(look.into_actor(self).map(|adrift, member, ctx| {
             let now = Instant::now();
@@ -178,12 +178,12 @@ impl Membership {
             for session in adrift {
                 let since = before.get(&session).copied().unwrap_or(now);
                 if now - since > REJOIN_GRACE {
-                    member.parts.residents.lost(session);
+                    member.parts.services.on_session_lost(session);
                 } else {
                     member.adrift.insert(session, since);
                 }
             }
-            if !member.parts.neighbours.is_up() {
+            if !member.parts.peer_nodes.is_up() {
                 member.look_at_devices(ctx); // nobody could tell us of those that were signed out
             }
             ctx.run_later(RECONCILE_INTERVAL, Self::look_after_seats);
@@ -192,7 +192,7 @@ impl Membership {
 
     /// Ends the sessions of devices that were signed out without our hearing of it.
     fn look_at_devices(&self, ctx: &mut SupervisedContext<Self>) {
-        let residents = self.parts.residents.clone();
+        let residents = self.parts.services.clone();
         ctx.spawn(async move { residents.revalidate_devices().await }.into_actor(self));
     }
 }
@@ -233,7 +233,7 @@ impl Handler<BusEventsLost> for Membership {
     type Result = ();
 
     fn handle(&mut self, _: BusEventsLost, ctx: &mut Self::Context) {
-        self.parts.residents.resync();
+        self.parts.services.resync();
         self.look_at_devices(ctx);
     }
 }

@@ -19,14 +19,14 @@ pub trait NodeServices: Send + Sync + 'static {
     /// A node is dead.
     fn node_died(&self, node: NodeId) -> BoxFuture<'_, ()>;
     /// All calls that go on at another node.
-    fn all_there(&self, node: NodeId, calls: Vec<RemoteCallSummary>);
+    fn set_remote_calls(&self, node: NodeId, calls: Vec<RemoteCallSummary>);
     /// Something is different about a call at another node.
-    fn changed_there(&self, node: NodeId, change: NodeStateChange);
+    fn on_remote_change(&self, node: NodeId, change: NodeStateChange);
     /// Asks for the sessions of other nodes that are in calls of this one; gives those whose node
     /// is dead.
     fn reconcile_participants(&self) -> BoxFuture<'_, Vec<SessionId>>;
     /// A session is no more.
-    fn lost(&self, session: SessionId);
+    fn on_session_lost(&self, session: SessionId);
     /// Ends the sessions of devices that were signed out, and of people who were put out, without
     /// this node's hearing of it.
     fn revalidate_devices(&self) -> BoxFuture<'_, ()>;
@@ -37,14 +37,14 @@ pub struct LocalNodeServices {
     /// The calls that go on here.
     pub calls: CallService,
     /// The sessions that are here.
-    pub switchboard: EventRouter,
+    pub event_router: EventRouter,
     /// Where devices are.
     pub store: Store,
 }
 
 impl NodeServices for LocalNodeServices {
-    fn changed_there(&self, node: NodeId, change: NodeStateChange) {
-        self.calls.changed_there(node, change);
+    fn on_remote_change(&self, node: NodeId, change: NodeStateChange) {
+        self.calls.on_remote_change(node, change);
     }
 
     fn load(&self) -> NodeLoad {
@@ -52,40 +52,41 @@ impl NodeServices for LocalNodeServices {
     }
 
     fn relinquish_ownership(&self) {
-        self.calls.let_go();
+        self.calls.relinquish_all();
     }
 
     fn resync(&self) {
-        self.switchboard.resync_here();
+        self.event_router.resync_local();
     }
 
     fn node_died(&self, node: NodeId) -> BoxFuture<'_, ()> {
         Box::pin(self.calls.node_died(node))
     }
 
-    fn all_there(&self, node: NodeId, calls: Vec<RemoteCallSummary>) {
-        self.calls.all_there(node, calls);
+    fn set_remote_calls(&self, node: NodeId, calls: Vec<RemoteCallSummary>) {
+        self.calls.set_remote_calls(node, calls);
     }
 
     fn reconcile_participants(&self) -> BoxFuture<'_, Vec<SessionId>> {
-        Box::pin(self.calls.look_after_seats())
+        Box::pin(self.calls.reconcile_remote_participants())
     }
 
-    fn lost(&self, session: SessionId) {
-        self.calls.lost_here(session);
+    fn on_session_lost(&self, session: SessionId) {
+        self.calls.on_session_lost_local(session);
     }
 
     fn revalidate_devices(&self) -> BoxFuture<'_, ()> {
-        let (devices, guests) = (self.switchboard.devices(), self.switchboard.guests());
+        let (devices, guests) =
+            (self.event_router.local_devices(), self.event_router.local_call_only_users());
         Box::pin(async move {
             match self.store.signed_out(devices).await {
-                Ok(gone) => self.switchboard.end_devices(&gone),
+                Ok(gone) => self.event_router.close_sessions_of_devices(&gone),
                 Err(error) => tracing::warn!(%error, "revoked-device check failed"),
             }
             match self.store.kept_out(guests).await {
-                Ok(gone) => {
-                    gone.into_iter().for_each(|user| self.switchboard.end_person_here(user))
-                }
+                Ok(gone) => gone
+                    .into_iter()
+                    .for_each(|user| self.event_router.close_user_sessions_local(user)),
                 Err(error) => tracing::warn!(%error, "suspended-user check failed"),
             }
         })

@@ -58,7 +58,7 @@ impl PeerNodes {
     }
 
     /// This node.
-    pub fn me(&self) -> NodeId {
+    pub fn local_node(&self) -> NodeId {
         self.0.bus.me()
     }
 
@@ -94,17 +94,17 @@ impl PeerNodes {
     }
 
     /// The first device of somebody is here, or the last one is gone.
-    pub fn is_here(&self, user: UserId, here: bool) {
+    pub fn set_connected(&self, user: UserId, here: bool) {
         self.note(if here { NodeStateChange::Came(user) } else { NodeStateChange::Went(user) });
     }
 
     /// How a call that goes on here stands.
-    pub fn call_stands(&self, standing: RemoteCallSummary) {
+    pub fn publish_call(&self, standing: RemoteCallSummary) {
         self.note(NodeStateChange::Call(Box::new(standing)));
     }
 
     /// A call does not go on here any more.
-    pub fn call_over(&self, id: CallId) {
+    pub fn remove_call(&self, id: CallId) {
         self.note(NodeStateChange::CallOver(id));
     }
 
@@ -114,7 +114,7 @@ impl PeerNodes {
     }
 
     /// Tells the others what changed since the last time.
-    pub fn tell_changes(&self) {
+    pub fn publish_changes(&self) {
         let mut own = self.own(); // held, so that numbers go out in order
         if let Some(changes) = own.changes() {
             self.publish(&NodeEvent::Changes(changes));
@@ -122,7 +122,7 @@ impl PeerNodes {
     }
 
     /// Gives every other node a sign of life.
-    pub fn beat(&self, load: NodeLoad, takes_rooms: bool) {
+    pub fn send_heartbeat(&self, load: NodeLoad, takes_rooms: bool) {
         let version = self.own().version();
         let beat = NodeEvent::Heartbeat(Heartbeat { version, load, takes_rooms });
         for node in self.nodes() {
@@ -149,7 +149,7 @@ impl PeerNodes {
     /// Takes the nodes that live, and gives those that do not any more; they are to be forgotten.
     pub fn set_members(&self, living: &HashSet<NodeId>) -> Vec<NodeId> {
         let mut others = self.others();
-        let gone = others.roster(self.me(), living);
+        let gone = others.roster(self.local_node(), living);
         self.0.any.store(!others.is_empty(), Ordering::Release);
         if others.lacking().next().is_some() {
             self.0.stirred.notify_one();
@@ -158,7 +158,7 @@ impl PeerNodes {
     }
 
     /// A node is dead; false if that was known.
-    pub fn forget(&self, node: NodeId) -> bool {
+    pub fn remove(&self, node: NodeId) -> bool {
         let mut others = self.others();
         let known = others.forget(node);
         self.0.any.store(!others.is_empty(), Ordering::Release);
@@ -166,8 +166,8 @@ impl PeerNodes {
     }
 
     /// Whether this node is known to live.
-    pub fn lives(&self, node: NodeId) -> bool {
-        node == self.me() || self.others().knows(node)
+    pub fn is_live(&self, node: NodeId) -> bool {
+        node == self.local_node() || self.others().knows(node)
     }
 
     /// All other nodes.
@@ -215,7 +215,7 @@ impl PeerNodes {
     }
 
     /// Tells the sessions of these people on other nodes how far a conversation is.
-    pub fn tell_known(&self, people: &[UserId], place: SequencePosition, passed: bool) {
+    pub fn publish_head(&self, people: &[UserId], place: SequencePosition, passed: bool) {
         if self.is_alone() {
             return;
         }
@@ -226,7 +226,13 @@ impl PeerNodes {
     }
 
     /// Tells one session on another node.
-    pub fn deliver_to(&self, node: NodeId, user: UserId, session: SessionId, event: RawEvent) {
+    pub fn deliver_to_session(
+        &self,
+        node: NodeId,
+        user: UserId,
+        session: SessionId,
+        event: RawEvent,
+    ) {
         self.tell(node, &NodeEvent::DeliverTo(DeliverToSession { user, session, event }));
     }
 

@@ -43,7 +43,7 @@ impl PresenceHandle {
     }
 
     /// A device of the person is here until what is given is dropped.
-    pub fn here(&self, user: UserId) -> OnlineGuard {
+    pub fn connect(&self, user: UserId) -> OnlineGuard {
         self.lock().connected(user);
         OnlineGuard { presence: self.clone(), user }
     }
@@ -54,7 +54,7 @@ impl PresenceHandle {
     }
 
     /// Somebody's presence, as their contacts see it.
-    pub fn seen(&self, user: UserId, status: Option<&StatusRow>) -> wire::PresenceEvent {
+    pub fn view_of(&self, user: UserId, status: Option<&StatusRow>) -> wire::PresenceEvent {
         view(user, self.lock().is_here(user), status)
     }
 

@@ -129,13 +129,13 @@ impl EngineIoSession {
                 };
                 match pipe.send(push) {
                     Ok(()) => {}
-                    Err(SocketSendError::Slow) => self.end(CloseReason::Slow, ctx),
-                    Err(SocketSendError::Gone) => self.end(CloseReason::Lost, ctx),
+                    Err(SocketSendError::QueueFull) => self.end(CloseReason::SlowConsumer, ctx),
+                    Err(SocketSendError::Closed) => self.end(CloseReason::SessionLost, ctx),
                 }
             }
             EngineIoTransport::Polling(_) => {
                 if self.waiting.len() >= self.gate.services().config.sessions.send_queue_capacity {
-                    return self.end(CloseReason::Slow, ctx);
+                    return self.end(CloseReason::SlowConsumer, ctx);
                 }
                 self.waiting.push_back(out);
                 self.flush(ctx);
@@ -152,7 +152,7 @@ impl EngineIoSession {
         }
         let Some(reply) = poll.take() else { return };
         if reply.is_closed() {
-            return self.end(CloseReason::Lost, ctx);
+            return self.end(CloseReason::SessionLost, ctx);
         }
         let mut body = String::new();
         let mut fenced = false;
@@ -180,7 +180,7 @@ impl EngineIoSession {
             // Only a fence: nothing to carry, so the poll waits on.
             *poll = Some(reply);
         } else if reply.send(Ok(body)).is_err() {
-            return self.end(CloseReason::Lost, ctx);
+            return self.end(CloseReason::SessionLost, ctx);
         }
         if fenced {
             self.gate.flushed();
@@ -200,7 +200,7 @@ impl EngineIoSession {
             ) => {
                 self.counts(ctx);
             }
-            None => self.end(CloseReason::Garbled, ctx),
+            None => self.end(CloseReason::InvalidFrame, ctx),
         }
     }
 
@@ -223,7 +223,7 @@ impl EngineIoSession {
             Some(SocketIoPacket::Ack) if self.connected => {
                 self.counts(ctx);
             }
-            _ => self.end(CloseReason::Garbled, ctx),
+            _ => self.end(CloseReason::InvalidFrame, ctx),
         }
     }
 
@@ -274,7 +274,7 @@ impl EngineIoSession {
                 if let (Some(ack), ServerEvent::Authenticated(data)) = (ack, &event) {
                     self.say(format!("43{ack}{}", json!([{ "data": data }])), ctx);
                 }
-                self.say(OutboundEvent::new(&event).socket_io(), ctx);
+                self.say(OutboundEvent::new(&event).socket_io_frame(), ctx);
             }
             Err(error) => self.reply(ack, &Err(error), ctx),
         }
@@ -309,8 +309,8 @@ impl EngineIoSession {
         let final_word = matches!(
             why,
             CloseReason::SignedOut
-                | CloseReason::TooMany
-                | CloseReason::Nameless
+                | CloseReason::TooManySessions
+                | CloseReason::NotAuthenticated
                 | CloseReason::Abuse
         );
         match &self.way {
@@ -321,7 +321,7 @@ impl EngineIoSession {
                 pipe.close(why);
             }
             EngineIoTransport::Polling(_) => {
-                if why == CloseReason::Slow {
+                if why == CloseReason::SlowConsumer {
                     self.waiting.clear();
                 }
                 if final_word && self.connected {
@@ -376,12 +376,12 @@ impl Actor for EngineIoSession {
         let config = self.gate.services().config.clone();
         ctx.run_interval(config.sessions.authenticate(), |engine, ctx| {
             if engine.gate.is_nameless() {
-                engine.end(CloseReason::Nameless, ctx);
+                engine.end(CloseReason::NotAuthenticated, ctx);
             }
         });
         ctx.run_interval(config.sessions.ping(), |engine, ctx| {
             if engine.unanswered >= MAX_MISSED_PINGS {
-                return engine.end(CloseReason::Silent, ctx);
+                return engine.end(CloseReason::PingTimeout, ctx);
             }
             engine.unanswered += 1;
             engine.say("2", ctx);

@@ -58,12 +58,12 @@ impl Actor for EngineIoSocket {
         let down = EngineIoSocketHandle { address: ctx.address() };
         let opened = SocketOpened { number: self.number, down };
         if self.engine.tell_control(opened).is_err() {
-            self.shut(CloseReason::Lost, ctx);
+            self.shut(CloseReason::SessionLost, ctx);
         }
         // Pings and time-outs are the engine's: without one nothing else would end this socket.
         ctx.run_later(PIPE_WRITE_TIMEOUT, |pipe, ctx| {
             if !pipe.taken {
-                pipe.shut(CloseReason::Lost, ctx);
+                pipe.shut(CloseReason::SessionLost, ctx);
             }
         });
     }
@@ -96,10 +96,10 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for EngineIoSocket {
                 ctx.stop();
             }
             Ok(ws::Message::Binary(_) | ws::Message::Continuation(_)) => {
-                self.shut(CloseReason::Garbled, ctx);
+                self.shut(CloseReason::InvalidFrame, ctx);
             }
             Err(ws::ProtocolError::Overflow) => self.shut(CloseReason::TooLarge, ctx),
-            Err(_) => self.shut(CloseReason::Garbled, ctx),
+            Err(_) => self.shut(CloseReason::InvalidFrame, ctx),
         }
     }
 
@@ -148,8 +148,8 @@ impl EngineIoSocketHandle {
     /// Sends down without waiting.
     pub(super) fn send(&self, push: EngineIoSocketCommand) -> Result<(), SocketSendError> {
         self.address.try_send(push).map_err(|error| match error {
-            actix::prelude::SendError::Full(_) => SocketSendError::Slow,
-            actix::prelude::SendError::Closed(_) => SocketSendError::Gone,
+            actix::prelude::SendError::Full(_) => SocketSendError::QueueFull,
+            actix::prelude::SendError::Closed(_) => SocketSendError::Closed,
         })
     }
 
@@ -166,6 +166,6 @@ impl EngineIoSocketHandle {
 /// Whoever holds this may be gone without a word, or may never have got it.
 impl Drop for EngineIoSocketHandle {
     fn drop(&mut self) {
-        self.close(CloseReason::Lost);
+        self.close(CloseReason::SessionLost);
     }
 }

@@ -127,15 +127,15 @@ impl SocketGate {
                 early.push_back((id, event));
                 FrameAction::Wait
             }
-            AuthState::Checking(_) => self.blame(id, Arc::new(RequestError::TooManyInFlight)),
+            AuthState::Checking(_) => self.blame(id, Arc::new(RequestError::InFlightLimitReached)),
             AuthState::Open(_) if matches!(event, ClientEvent::Authenticate(_)) => {
-                FrameAction::Reply(id, Err(Arc::new(RequestError::Again)))
+                FrameAction::Reply(id, Err(Arc::new(RequestError::AlreadyAuthenticated)))
             }
             AuthState::Open(session) => {
                 if session.request(id, event) {
                     FrameAction::Wait
                 } else {
-                    FrameAction::Shut(CloseReason::Lost)
+                    FrameAction::Shut(CloseReason::SessionLost)
                 }
             }
         }
@@ -182,7 +182,7 @@ impl SocketGate {
             let shared = |e| -> Arc<dyn CodedError + Send + Sync> { Arc::new(e) };
             let of_call =
                 |e: calls::CallError| -> Arc<dyn CodedError + Send + Sync> { Arc::new(e) };
-            let deeds = &services.living.calls.deeds;
+            let deeds = &services.living.calls.domain;
             let turn = services.sockets.turn().await;
             let _turn = turn.map_err(|e| -> Arc<dyn CodedError + Send + Sync> { Arc::new(e) })?;
             let called = deeds.identify(&token).await.map_err(of_call)?;

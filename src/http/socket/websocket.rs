@@ -60,7 +60,7 @@ impl WebSocketConnection {
                 if let (Some(id), ServerEvent::Authenticated(data)) = (id, &event) {
                     ctx.text(json!({ "reply": id, "data": data }).to_string());
                 }
-                ctx.text(OutboundEvent::new(&event).plain());
+                ctx.text(OutboundEvent::new(&event).websocket_frame());
             }
             Err(error) => ctx.text(reply(id, &Err(error))),
         }
@@ -98,7 +98,7 @@ impl WebSocketConnection {
         if last && let Some(whole) = self.parts.take() {
             match String::from_utf8(whole) {
                 Ok(text) => self.text(&text, ctx),
-                Err(_) => self.shut(CloseReason::Garbled, ctx),
+                Err(_) => self.shut(CloseReason::InvalidFrame, ctx),
             }
         }
     }
@@ -138,7 +138,7 @@ impl WebSocketConnection {
                 ctx.stop();
             }
             Err(ws::ProtocolError::Overflow) => self.shut(CloseReason::TooLarge, ctx),
-            Err(_) => self.shut(CloseReason::Garbled, ctx),
+            Err(_) => self.shut(CloseReason::InvalidFrame, ctx),
         }
     }
 }
@@ -156,12 +156,12 @@ impl Actor for WebSocketConnection {
         ctx.set_mailbox_capacity(config.send_queue_capacity);
         ctx.run_interval(config.authenticate(), |socket, ctx| {
             if socket.gate.is_nameless() {
-                socket.shut(CloseReason::Nameless, ctx);
+                socket.shut(CloseReason::NotAuthenticated, ctx);
             }
         });
         ctx.run_interval(config.ping(), |socket, ctx| {
             if socket.unanswered >= 2 {
-                return socket.shut(CloseReason::Silent, ctx);
+                return socket.shut(CloseReason::PingTimeout, ctx);
             }
             socket.unanswered += 1;
             ctx.ping(b"");
@@ -173,7 +173,7 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for WebSocketConnecti
     fn handle(&mut self, frame: Result<ws::Message, ws::ProtocolError>, ctx: &mut Context) {
         let work = catch_unwind(AssertUnwindSafe(|| self.frame(frame, ctx)));
         if work.is_err() {
-            self.shut(CloseReason::Lost, ctx);
+            self.shut(CloseReason::SessionLost, ctx);
         }
     }
 
@@ -194,9 +194,9 @@ impl Handler<WebSocketCommand> for WebSocketConnection {
             return;
         }
         match down {
-            SocketCommand::Event(event) => ctx.text(event.plain()),
-            SocketCommand::Reply { id, answer } => ctx.text(reply(id, &answer)),
-            SocketCommand::Fence => self.gate.flushed(),
+            SocketCommand::Event(event) => ctx.text(event.websocket_frame()),
+            SocketCommand::Reply { id, result: answer } => ctx.text(reply(id, &answer)),
+            SocketCommand::FlushMarker => self.gate.flushed(),
             SocketCommand::Close(why) => self.shut(why, ctx),
         }
     }
@@ -208,8 +208,8 @@ fn line(ctx: &Context) -> SocketHandle {
     let farewell = address.clone();
     let send = move |down| {
         address.try_send(WebSocketCommand(down)).map_err(|error| match error {
-            actix::prelude::SendError::Full(_) => SocketSendError::Slow,
-            actix::prelude::SendError::Closed(_) => SocketSendError::Gone,
+            actix::prelude::SendError::Full(_) => SocketSendError::QueueFull,
+            actix::prelude::SendError::Closed(_) => SocketSendError::Closed,
         })
     };
     SocketHandle::new(send, move |why| {

@@ -45,7 +45,7 @@ pub(in crate::actors::calls) struct RoomContext {
 impl RoomContext {
     pub(in crate::actors::calls) fn new(way: &Way, hold: RoomOwnership, call: CallState) -> Self {
         Self {
-            deeds: way.deeds.clone(),
+            deeds: way.domain.clone(),
             switchboard: way.switchboard.clone(),
             neighbours: way.neighbours.clone(),
             board: way.board.clone(),
@@ -107,7 +107,7 @@ impl RoomContext {
         match to {
             EventTarget::People(people) => self.switchboard.publish(people, &event),
             EventTarget::Seat(seat) => {
-                self.switchboard.tell_session(seat.node, seat.user, seat.session, &event);
+                self.switchboard.send_to_session(seat.node, seat.user, seat.session, &event);
             }
         }
     }

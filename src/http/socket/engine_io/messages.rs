@@ -34,7 +34,7 @@ impl Handler<PollRequest> for EngineIoSession {
             }
             EngineIoTransport::Polling(_) => {
                 let _ = reply.send(Err(PollError::Bad)); // gone: nobody to tell
-                self.end(CloseReason::Garbled, ctx);
+                self.end(CloseReason::InvalidFrame, ctx);
             }
             EngineIoTransport::Pipe(..) => {
                 let _ = reply.send(Err(PollError::Bad));
@@ -79,13 +79,13 @@ impl Handler<SocketOpened> for EngineIoSession {
     fn handle(&mut self, opened: SocketOpened, ctx: &mut Self::Context) {
         let SocketOpened { number, down } = opened;
         if self.ended {
-            down.close(CloseReason::Lost);
+            down.close(CloseReason::SessionLost);
         } else if number == FIRST_PIPE {
             self.way = EngineIoTransport::Pipe(number, down);
             let open = Self::handshake(self.gate.services(), &self.sid, &[]);
             self.say(open, ctx);
         } else if self.candidate.is_some() || matches!(self.way, EngineIoTransport::Pipe(..)) {
-            down.close(CloseReason::Garbled);
+            down.close(CloseReason::InvalidFrame);
         } else {
             self.try_out(number, down, ctx);
         }
@@ -158,7 +158,7 @@ impl Handler<NodeDraining> for EngineIoSession {
     type Result = ();
 
     fn handle(&mut self, _: NodeDraining, ctx: &mut Self::Context) {
-        self.end(CloseReason::Leaving, ctx);
+        self.end(CloseReason::NodeDraining, ctx);
     }
 }
 
@@ -172,9 +172,9 @@ impl Handler<FromSession> for EngineIoSession {
 
     fn handle(&mut self, FromSession(down): FromSession, ctx: &mut Self::Context) {
         match down {
-            SocketCommand::Event(event) => self.say(event.socket_io(), ctx),
-            SocketCommand::Reply { id, answer } => self.reply(id, &answer, ctx),
-            SocketCommand::Fence => self.out(EngineIoOutbound::Fence, ctx),
+            SocketCommand::Event(event) => self.say(event.socket_io_frame(), ctx),
+            SocketCommand::Reply { id, result: answer } => self.reply(id, &answer, ctx),
+            SocketCommand::FlushMarker => self.out(EngineIoOutbound::Fence, ctx),
             SocketCommand::Close(why) => self.end(why, ctx),
         }
     }
@@ -185,8 +185,8 @@ pub(super) fn line(ctx: &SupervisedContext<EngineIoSession>) -> SocketHandle {
     let (engine, farewell) = (ctx.self_ref(), ctx.self_ref());
     let send = move |down| {
         engine.tell(FromSession(down)).map_err(|undelivered| match undelivered {
-            SendError::Full => SocketSendError::Slow,
-            _ => SocketSendError::Gone,
+            SendError::Full => SocketSendError::QueueFull,
+            _ => SocketSendError::Closed,
         })
     };
     SocketHandle::new(send, move |why| {

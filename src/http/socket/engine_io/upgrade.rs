@@ -34,7 +34,7 @@ impl EngineIoSession {
         self.candidate = Some(UpgradeProbe { number, pipe, probed: false });
         ctx.run_later(DEADLINE, move |engine, _| {
             if let Some(late) = engine.candidate.take_if(|candidate| candidate.number == number) {
-                late.pipe.close(CloseReason::Silent);
+                late.pipe.close(CloseReason::PingTimeout);
             }
         });
     }
@@ -70,7 +70,7 @@ impl EngineIoSession {
             }
             _ => {
                 if let Some(candidate) = self.candidate.take() {
-                    candidate.pipe.close(CloseReason::Garbled);
+                    candidate.pipe.close(CloseReason::InvalidFrame);
                 }
             }
         }
