@@ -1,4 +1,4 @@
-//! Hears what other nodes tell, and answers what they ask.
+//! Handles the events and requests of other nodes.
 
 use base::ids::NodeId;
 use serde::Serialize;
@@ -14,48 +14,49 @@ use crate::cluster::{BoxFuture, BusHandler};
 use crate::protocol::cluster::{NodeEvent, NodeRequest, Priority, RoomHandOff};
 use crate::telemetry::metrics::dropped;
 
-/// The listener of a node in a cluster; cheap to clone.
+/// The bus handler of a node in a cluster; cheap to clone.
 #[derive(Clone)]
 pub struct ClusterEventHandler {
-    /// What is known of the others.
+    /// The state of the other nodes.
     pub peer_nodes: PeerNodes,
-    /// The sessions that are here.
+    /// Routes events to the sessions of this node.
     pub event_router: EventRouter,
-    /// The calls that go on here.
+    /// The calls of this node.
     pub calls: CallService,
-    /// Who is here, as contacts see it.
+    /// Presence as contacts see it.
     pub presence: PresenceHandle,
-    /// Who acts when a node is gone.
+    /// Acts on suspected and lost nodes.
     pub membership: ActorRef<Membership>,
-    /// Who sees and does what operators want.
+    /// Administration of this node.
     pub admin: AdminService,
 }
 
 impl BusHandler for ClusterEventHandler {
     fn hear(&self, from: NodeId, event: NodeEvent) {
         match event {
-            NodeEvent::Heartbeat(beat) => self.peer_nodes.on_heartbeat(from, &beat),
+            NodeEvent::Heartbeat(heartbeat) => self.peer_nodes.on_heartbeat(from, &heartbeat),
             NodeEvent::Changes(changes) => {
                 for change in self.peer_nodes.on_state_delta(from, changes) {
                     self.calls.on_remote_change(from, change);
                 }
             }
-            NodeEvent::Deliver(news) => {
-                let event = OutboundEvent::from_raw(news.event, news.urgency);
-                self.event_router.publish_local(&news.to, &event);
+            NodeEvent::Deliver(delivery) => {
+                let event = OutboundEvent::from_raw(delivery.event, delivery.urgency);
+                self.event_router.publish_local(&delivery.to, &event);
             }
-            NodeEvent::DeliverTo(news) => {
-                let event = OutboundEvent::from_raw(news.event, Priority::High);
-                if !self.event_router.send_to_local_session(news.user, news.session, &event) {
+            NodeEvent::DeliverTo(delivery) => {
+                let event = OutboundEvent::from_raw(delivery.event, Priority::High);
+                if !self.event_router.send_to_local_session(delivery.user, delivery.session, &event)
+                {
                     dropped("no-such-session");
                 }
             }
-            NodeEvent::Known(known) => {
-                self.event_router.publish_head_local(&known.to, known.place, known.passed);
+            NodeEvent::Known(head) => {
+                self.event_router.publish_head_local(&head.to, head.place, head.passed);
             }
             NodeEvent::Resync => self.event_router.resync_local(),
-            NodeEvent::EndDevice(gone) => {
-                self.event_router.close_device_sessions_local(gone.user, gone.device)
+            NodeEvent::EndDevice(ended) => {
+                self.event_router.close_device_sessions_local(ended.user, ended.device)
             }
             NodeEvent::EndPerson(user) => self.event_router.close_user_sessions_local(user),
             NodeEvent::StatusChanged(user) => self.presence.changed(user),
@@ -65,26 +66,26 @@ impl BusHandler for ClusterEventHandler {
     }
 
     fn answer(&self, from: NodeId, request: NodeRequest) -> BoxFuture<'static, Option<String>> {
-        let ear = self.clone();
+        let handler = self.clone();
         Box::pin(async move {
             match request {
                 NodeRequest::Ping => json(&()),
-                NodeRequest::Snapshot => json(&ear.peer_nodes.snapshot()),
-                NodeRequest::Call(ask) => json(&ear.calls.handle_forwarded(*ask).await),
-                NodeRequest::Gone(sessions) => json(&ear.calls.missing_sessions(sessions)),
+                NodeRequest::Snapshot => json(&handler.peer_nodes.snapshot()),
+                NodeRequest::Call(ask) => json(&handler.calls.handle_forwarded(*ask).await),
+                NodeRequest::Gone(sessions) => json(&handler.calls.missing_sessions(sessions)),
                 NodeRequest::TakeRoom(room) => {
                     let RoomHandOff { key, epoch, call } = *room;
                     let Ok(call) = serde_json::from_str(call.get()) else { return json(&false) };
-                    json(&ear.calls.accept_hand_off(from, &key, epoch, call).await)
+                    json(&handler.calls.accept_hand_off(from, &key, epoch, call).await)
                 }
-                NodeRequest::Calls => json(&ear.calls.local_views().await),
-                NodeRequest::Actors => json(&ear.admin.local_actors().ok()?),
-                NodeRequest::ActOn(act) => {
-                    let refused = ear.admin.execute_local(act).await.err();
-                    json(&refused.map(|error| error.to_string()))
+                NodeRequest::Calls => json(&handler.calls.local_views().await),
+                NodeRequest::Actors => json(&handler.admin.local_actors().ok()?),
+                NodeRequest::ActOn(command) => {
+                    let refusal = handler.admin.execute_local(command).await.err();
+                    json(&refusal.map(|error| error.to_string()))
                 }
                 NodeRequest::Drain => {
-                    ear.admin.drain_local();
+                    handler.admin.drain_local();
                     json(&())
                 }
                 NodeRequest::Unknown => None,
@@ -93,11 +94,13 @@ impl BusHandler for ClusterEventHandler {
     }
 
     fn missed(&self) {
-        let _ = self.membership.tell_control(BusEventsLost); // it ends: so does the node
+        // fails only if the actor has ended, and the node with it
+        let _ = self.membership.tell_control(BusEventsLost);
     }
 
     fn unreachable(&self, node: NodeId) {
-        let _ = self.membership.tell_control(SuspectNode(node)); // it ends: so does the node
+        // fails only if the actor has ended, and the node with it
+        let _ = self.membership.tell_control(SuspectNode(node));
     }
 }
 
