@@ -119,7 +119,7 @@ pub async fn start(config: Config) -> Result<NodeRuntime, StartupError> {
         chat: chat.clone(),
         calls: calls(&config, &deeds, ice.clone(), node),
         media: crate::actors::media::MediaServiceConfig {
-            identity: Arc::new(identity),
+            certificate: Arc::new(identity),
             room: room_settings(&config),
             addresses: addresses(&config).into(),
         },
@@ -127,7 +127,7 @@ pub async fn start(config: Config) -> Result<NodeRuntime, StartupError> {
             config: config.turn.clone(),
             addresses: relay_addresses(&config).into(),
             ice,
-            entropy: deeds.entropy.clone(),
+            random: deeds.entropy.clone(),
             sockets,
             tls: tls.map(Arc::new),
         }),

@@ -256,7 +256,7 @@ fn ice_muxes(deps: &TreeDeps, config: &Config) -> SupervisorSpec {
         #[expect(clippy::cast_possible_truncation, reason = "the settings were checked")]
         let port = if config.media.port_base == 0 { 0 } else { config.media.port_base + n as u16 };
         let addresses = deps.media.addresses.clone();
-        let mux_config = media::PortPlace { bind: config.media.bind, port, addresses };
+        let mux_config = media::IceMuxConfig { bind: config.media.bind, port, addresses };
         let port = child(n.to_string(), move |_| IceMux::new(mux_config.clone()));
         spec = spec.with(port.on_threads(ThreadAffinity::Thread(MEDIA, n)));
     }

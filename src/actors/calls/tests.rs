@@ -102,7 +102,7 @@ async fn service_without_rooms(store: &Store, clock: &Clock) -> CallService {
         rings_per_minute: 1,
     });
     let media = media::MediaServiceConfig {
-        identity: Arc::new(::media::DtlsCertificate::generate().unwrap()),
+        certificate: Arc::new(::media::DtlsCertificate::generate().unwrap()),
         room: ::media::RoomConfig::default(),
         addresses: Vec::new().into(),
     };
